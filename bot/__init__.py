@@ -1,0 +1,1 @@
+"""Drover: run a cluster of KVM hosts from chat, safely."""

@@ -1,0 +1,1 @@
+"""The pure heart: values and functions over them, standard library only."""

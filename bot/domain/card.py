@@ -1,0 +1,211 @@
+"""What people see, without a word of any chat's dialect: cards, forms and buttons.
+
+A plain ``str`` is literal text and is escaped whole. ``Words`` has a trusted template in a small markup
+(``*bold*``, ``_italic_``, `` `code` ``, newline) whose ``{names}`` are filled with escaped values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A mention of a person by user id; ``name`` is for places that cannot mention."""
+
+    id: str
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Marked-up text: ``Words("Moved *{vm}* to `{host}`", {"vm": …, "host": …})``; datetimes show in local time."""
+
+    template: str
+    args: Mapping[str, str | int | float | datetime | Person] = field(default_factory=dict)
+
+
+Line = str | Words
+
+
+def words(template: str, /, **args: str | float | datetime | Person) -> Words:
+    """``Words`` with keyword arguments."""
+    return Words(template, args)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A paragraph, with an optional button at its side."""
+
+    line: Line
+    button: Button | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """Label and value pairs, shown in two columns."""
+
+    pairs: tuple[tuple[str, Line], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows under column names; ``numeric`` columns (by index) align right."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Line, ...], ...]
+    numeric: frozenset[int] = frozenset()
+
+
+class Mark(StrEnum):
+    """The state of a checklist item."""
+
+    TODO = "todo"
+    DOING = "doing"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Checklist:
+    """Steps with their state."""
+
+    title: str
+    items: tuple[tuple[Mark, Line], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A progress bar: ``fraction`` 0..1 and what to say beside it."""
+
+    fraction: float
+    line: Line
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """Named series over shared labels; ``kind`` is bar or line. Values in ``unit``. ``summary`` is read aloud."""
+
+    title: str
+    kind: str
+    labels: tuple[str, ...]
+    series: tuple[tuple[str, tuple[float, ...]], ...]
+    unit: str
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A PNG with the words a blind reader hears."""
+
+    png: bytes
+    alt: str
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Small print."""
+
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Divider:
+    """A rule."""
+
+
+class Style(StrEnum):
+    """How a button looks."""
+
+    PLAIN = ""
+    PRIMARY = "primary"
+    DANGER = "danger"
+
+
+@dataclass(frozen=True, slots=True)
+class Confirm:
+    """Asked before a button works."""
+
+    title: str
+    text: str
+    yes: str
+    no: str
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    """``action`` names what it does; ``value`` is data (never proof): ids and digests only."""
+
+    text: str
+    action: str
+    value: str
+    style: Style = Style.PLAIN
+    confirm: Confirm | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Buttons:
+    """A row of buttons."""
+
+    buttons: tuple[Button, ...]
+
+
+Element = Section | Fields | Table | Checklist | Bar | Chart | Picture | Context | Divider | Buttons
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One message. ``text`` is all that a phone's notification shows; ``title`` is its header ('' for none)."""
+
+    text: str
+    title: str = ""
+    elements: tuple[Element, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TextField:
+    """A text input of a form."""
+
+    name: str
+    label: str
+    hint: str = ""
+    initial: str = ""
+    required: bool = True
+    long: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceField:
+    """A choice of (value, text) pairs; ``source`` instead names a live list (``vms``, ``hosts``)."""
+
+    name: str
+    label: str
+    options: tuple[tuple[str, str], ...] = ()
+    source: str = ""
+    initial: str = ""
+    required: bool = True
+
+
+FormField = TextField | ChoiceField
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A dialog. ``action`` names who takes the answer; ``hidden`` comes back with it."""
+
+    action: str
+    title: str
+    submit: str
+    fields: tuple[FormField, ...]
+    intro: tuple[Element, ...] = ()
+    hidden: str = ""
+
+
+def error_card(text: str, advice: str = "") -> Card:
+    """What went wrong and what to do next, as every error is shown."""
+    line = words("{text}\n{advice}", text=text, advice=advice) if advice else words("{text}", text=text)
+    return Card(text=f"{text} {advice}".strip(), elements=(Section(line),))

@@ -1,0 +1,304 @@
+"""The cluster as one frozen value: hosts, VMs and what is known of them at one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+
+from bot.domain.errors import AmbiguousNameError, UnknownNameError
+from bot.domain.words import nearest
+
+MIB = 1 << 20
+GIB = 1 << 30
+
+
+class VmState(StrEnum):
+    """A guest's life-cycle state, named as ``virsh domstate`` names it."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    SHUT_OFF = "shut off"
+    CRASHED = "crashed"
+    SHUTTING_DOWN = "in shutdown"
+    SUSPENDED = "pmsuspended"
+    UNKNOWN = "no state"
+
+    @property
+    def active(self) -> bool:
+        """Whether a QEMU process exists for it."""
+        return self in _ACTIVE
+
+
+_ACTIVE = frozenset({VmState.RUNNING, VmState.PAUSED, VmState.SHUTTING_DOWN, VmState.SUSPENDED})
+
+
+class Health(StrEnum):
+    """How the bot stands with a host. Unreachable is not dead."""
+
+    UP = "up"
+    STALE = "stale"
+    UNREACHABLE = "unreachable"
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduler:
+    """CPU scheduling of a guest, in libvirt's units.
+
+    ``vcpu_quota`` is a ceiling in µs per ``vcpu_period`` and vCPU, −1 or 0 meaning none; priority is
+    ``cpu_shares`` (cgroup v1: 2..262144, v2: 1..10000). None: the hypervisor did not say.
+    """
+
+    cpu_shares: int | None = None
+    vcpu_period: int | None = None
+    vcpu_quota: int | None = None
+    emulator_period: int | None = None
+    emulator_quota: int | None = None
+
+    @property
+    def capped(self) -> bool:
+        """Whether a ceiling is set."""
+        return self.vcpu_quota is not None and self.vcpu_quota > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """One disk or CD of a guest. ``source`` is a path, ``pool/volume`` or a network URL; '' when empty."""
+
+    target: str
+    kind: str  # file, block, network, volume, dir, nvme, vhostuser
+    source: str
+    device: str = "disk"  # disk, cdrom, floppy, lun
+    cache: str = ""
+    readonly: bool = False
+    shareable: bool = False
+    format: str = ""
+    capacity: int | None = None  # bytes
+    encrypted: bool = False
+    busy: str = ""  # the kind of an active block job, '' when none
+
+
+@dataclass(frozen=True, slots=True)
+class Nic:
+    """One network interface: ``kind`` bridge/network/direct/…, ``source`` the bridge's or network's name."""
+
+    kind: str
+    source: str
+    mac: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VmDetail:
+    """What decides whether and how a guest can move; read from its live definition.
+
+    ``cpu_mode`` is '', 'custom', 'host-model', 'host-passthrough' or 'maximum'; ``hostdevs`` are readable
+    names of host devices; ``job`` is the kind of an active job, '' when none.
+    """
+
+    machine: str = ""
+    emulator: str = ""
+    cpu_mode: str = ""
+    cpu_features: tuple[str, ...] = ()  # required by name, e.g. invtsc
+    disks: tuple[Disk, ...] = ()
+    nics: tuple[Nic, ...] = ()
+    hostdevs: tuple[str, ...] = ()
+    shared_dirs: tuple[str, ...] = ()
+    tpm: str = ""  # '' none, 'emulator', 'passthrough', 'external'
+    nvram: str = ""  # path, '' when none
+    snapshots: int = 0
+    secrets: bool = False
+    hugepages: bool = False
+    memory_locked: bool = False
+    job: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Vm:
+    """One guest as seen on one host. Memory in bytes, CPU load in host cores (1.0 = one core busy)."""
+
+    uuid: str
+    name: str
+    host: str
+    state: VmState
+    vcpus: int
+    memory: int
+    memory_max: int = 0
+    cpu: float | None = None
+    persistent: bool = True
+    autostart: bool = False
+    paused_by: str = ""  # the reason libvirt gives for a pause: user, migration, ioerror…
+    scheduler: Scheduler = Scheduler()
+    tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    detail: VmDetail | None = None
+    dirty_rate: float | None = None  # bytes/s of memory the guest writes; None: not measured
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A storage pool: ``shared`` when its kind is reachable from every host that defines it. Bytes."""
+
+    name: str
+    kind: str
+    path: str
+    active: bool
+    autostart: bool
+    capacity: int = 0
+    free: int = 0
+    shared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One hypervisor. ``name`` is the config's; memory in bytes; ``cpu`` its busy cores (None: not measured)."""
+
+    name: str
+    health: Health
+    seen_at: datetime | None = None
+    problem: str = ""  # why it is not UP, as the vendor said
+    uuid: str = ""
+    hostname: str = ""  # what the host calls itself, and tells others in a migration
+    cpus: int = 0
+    memory: int = 0
+    memory_free: int = 0
+    reserve: int = 0  # bytes kept for the host itself
+    cpu: float | None = None
+    cpu_model: str = ""
+    arch: str = ""
+    hypervisor_version: int = 0  # QEMU, major*1e6 + minor*1e3 + micro
+    libvirt_version: int = 0
+    machines: frozenset[str] = frozenset()
+    bridges: frozenset[str] = frozenset()
+    networks: frozenset[str] = frozenset()  # active ones
+    pools: tuple[Pool, ...] = ()
+    maintenance: bool = False
+    tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    migrate_address: str = ""  # from the config: where other hosts reach it for a migration
+
+    @property
+    def up(self) -> bool:
+        """Whether it answered in this snapshot."""
+        return self.health is Health.UP
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """A move under way: memory that will soon be needed on ``target`` and is still used on ``source``."""
+
+    vm_uuid: str
+    source: str
+    target: str
+    memory: int
+    operation: str
+
+
+@dataclass(frozen=True, slots=True)
+class CpuFit:
+    """Whether a guest's live CPU can run on a host, as that host's libvirt answered."""
+
+    vm_uuid: str
+    host: str
+    fits: bool
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The cluster at ``taken_at``: every configured host, every guest of the hosts that answered.
+
+    Guests of hosts that did not answer appear as last seen, with the host's health telling so.
+    """
+
+    taken_at: datetime
+    hosts: tuple[Host, ...]
+    vms: tuple[Vm, ...]
+    inbound: tuple[Inbound, ...] = ()
+    cpu_fits: tuple[CpuFit, ...] = ()
+
+    def host(self, name: str) -> Host:
+        """The host of this name.
+
+        Raises:
+            UnknownNameError: no such host; the advice names the nearest.
+        """
+        for host in self.hosts:
+            if host.name == name:
+                return host
+        names = [host.name for host in self.hosts]
+        raise UnknownNameError(f"There is no host “{name}”.", nearest(name, names, "See all with `hosts`."))
+
+    def vm(self, name: str) -> Vm:
+        """The one guest of this name or UUID; an active one wins over shut-off leftovers of the same UUID.
+
+        Raises:
+            UnknownNameError: no such guest; the advice names the nearest.
+            AmbiguousNameError: several guests have this name; the advice tells how to name one.
+        """
+        found = [vm for vm in self.vms if name in (vm.name, vm.uuid)]
+        if not found:
+            names = sorted({vm.name for vm in self.vms})
+            raise UnknownNameError(f"There is no VM “{name}”.", nearest(name, names, "See all with `vms`."))
+        if len({vm.uuid for vm in found}) > 1:
+            where = "; ".join(f"{vm.uuid} on {vm.host}" for vm in found)
+            raise AmbiguousNameError(f"{len(found)} VMs are called “{name}”.", f"Give the UUID instead: {where}.")
+        return min(found, key=lambda vm: (not vm.state.active, vm.host))
+
+    def on(self, host: str) -> tuple[Vm, ...]:
+        """The guests on a host, by name."""
+        return tuple(sorted((vm for vm in self.vms if vm.host == host), key=lambda vm: vm.name))
+
+    def cpu_fit(self, vm_uuid: str, host: str) -> CpuFit | None:
+        """What the host answered for this guest's CPU; None when it was not asked."""
+        return next((fit for fit in self.cpu_fits if (fit.vm_uuid, fit.host) == (vm_uuid, host)), None)
+
+    def promised(self, host: str) -> int:
+        """Bytes of memory promised on a host: its active guests and the moves under way to it."""
+        here = sum(vm.memory for vm in self.vms if vm.host == host and vm.state.active)
+        coming = sum(move.memory for move in self.inbound if move.target == host)
+        return here + coming
+
+    def room(self, host: str) -> int:
+        """Bytes still to be promised on a host after its reserve; negative when overcommitted."""
+        box = self.host(host)
+        return box.memory - box.reserve - self.promised(host)
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """Where a UUID was looked for and what was found; ``state`` None: no such guest there.
+
+    ``reachable`` False: nobody knows, and a start would risk two copies.
+    """
+
+    host: str
+    reachable: bool
+    state: VmState | None = None
+    paused_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Progress of a migration. Bytes and bytes/s; times in seconds; ``throttle`` percent of auto-converge."""
+
+    phase: str  # setup, copying, post-copy, finishing
+    total: int = 0
+    remaining: int = 0
+    processed: int = 0
+    rate: float = 0.0
+    dirty_rate: float = 0.0
+    iteration: int = 0
+    throttle: int = 0
+    elapsed: float = 0.0
+    expected_downtime: float | None = None
+
+    @property
+    def fraction(self) -> float:
+        """Share of memory and storage already on the other side, 0..1."""
+        return 0.0 if self.total <= 0 else max(0.0, min(1.0, 1 - self.remaining / self.total))
+
+    @property
+    def eta(self) -> float | None:
+        """Seconds to go at the present rate; None while it does not converge or is not known."""
+        pace = self.rate - self.dirty_rate
+        return self.remaining / pace if pace > 0 else None

@@ -1,0 +1,129 @@
+"""Domain values to canonical JSON and back: dataclasses tagged with their name, so stored rows explain themselves.
+
+A dataclass becomes ``{"is": "MigrateVm", field: value, …}``; enums their value, datetimes ISO 8601 with zone,
+tuples and frozensets arrays. Fields equal to their default are kept, so a digest covers what was meant at the time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from enum import Enum
+from functools import cache
+from typing import Any
+
+from bot.domain.errors import DroverError
+
+TAG = "is"
+
+
+class CodecError(DroverError):
+    """A stored value does not fit the code that reads it."""
+
+
+def data(value: object) -> Any:  # noqa: PLR0911 - one line per kind of value
+    """``value`` as JSON-able data.
+
+    Raises:
+        CodecError: a type that the domain does not use.
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: data(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {TAG: type(value).__name__, **fields}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return {str(key): data(each) for key, each in value.items()}
+    if isinstance(value, frozenset):
+        return sorted(data(each) for each in value)
+    if isinstance(value, tuple):
+        return [data(each) for each in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise CodecError(f"{type(value).__name__} cannot be stored", "Use the domain's frozen values.")
+
+
+def text(value: object) -> str:
+    """``value`` as canonical JSON: sorted keys, no spaces, UTF-8 as it is."""
+    return json.dumps(data(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+class Codec:
+    """Reads back what ``data`` wrote, for a closed set of dataclasses.
+
+    Args:
+        known: every dataclass that can appear in a stored value.
+    """
+
+    def __init__(self, known: Iterable[type]) -> None:
+        self._known = {each.__name__: each for each in known}
+
+    def read(self, stored: Any) -> Any:
+        """The value of tagged data.
+
+        Raises:
+            CodecError: unknown tag or a field that does not fit.
+        """
+        if not (isinstance(stored, dict) and TAG in stored):
+            raise CodecError("Stored value without a tag.", "The database was written by something else.")
+        kind = self._known.get(stored[TAG])
+        if kind is None:
+            raise CodecError(f"Nobody knows “{stored[TAG]}” any more.", "Load the plugin that declares it, as before.")
+        hints = _hints(kind)
+        try:
+            fields = {k: self._as(hints[k], v) for k, v in stored.items() if k != TAG}
+            return kind(**fields)
+        except (KeyError, TypeError, ValueError) as error:
+            raise CodecError(f"A stored {stored[TAG]} does not fit: {error!r}") from error
+
+    def loads(self, stored: str) -> Any:
+        """The value of canonical JSON."""
+        return self.read(json.loads(stored))
+
+    def _as(self, hint: Any, stored: Any) -> Any:
+        if stored is None:
+            return None
+        if isinstance(stored, dict) and TAG in stored:
+            return self.read(stored)
+        if isinstance(stored, list):
+            return self._sequence(hint, stored)
+        if isinstance(stored, dict):
+            return types.MappingProxyType({key: self._as(Any, each) for key, each in stored.items()})
+        return _scalar(hint, stored)
+
+    def _sequence(self, hint: Any, stored: list[Any]) -> tuple[Any, ...] | frozenset[Any]:
+        arguments = [each for each in typing.get_args(_bare(hint)) if each is not Ellipsis]
+        fixed = len(arguments) == len(stored) and Ellipsis not in typing.get_args(_bare(hint))
+        hints = arguments if fixed else (arguments[:1] or [Any]) * len(stored)
+        values = [self._as(each_hint, each) for each_hint, each in zip(hints, stored, strict=True)]
+        return frozenset(values) if typing.get_origin(_bare(hint)) is frozenset else tuple(values)
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+def _bare(hint: Any) -> Any:
+    """The hint without ``| None``."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        rest = [each for each in typing.get_args(hint) if each is not type(None)]
+        return rest[0] if len(rest) == 1 else Any
+    return hint
+
+
+def _scalar(hint: Any, stored: Any) -> Any:
+    bare = _bare(hint)
+    if isinstance(bare, type) and issubclass(bare, Enum):
+        return bare(stored)
+    if bare is datetime:
+        return datetime.fromisoformat(stored)
+    if bare is float and isinstance(stored, int):
+        return float(stored)
+    return stored

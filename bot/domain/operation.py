@@ -1,0 +1,388 @@
+"""An operation from proposal to end: a state table, events in the past tense, and ``advance``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from bot.domain.cluster import Job
+from bot.domain.errors import IllegalEventError
+from bot.domain.plan import Objection, Plan
+from bot.domain.policy import Ruling
+
+BOT = "drover"  # the requester of what the bot proposes by itself
+
+
+class State(StrEnum):
+    """Where an operation stands."""
+
+    PROPOSED = "proposed"
+    APPROVED = "approved"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    DENIED = "denied"
+    WITHDRAWN = "withdrawn"
+    EXPIRED = "expired"
+    STALE = "stale"
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more can happen."""
+        return self not in (State.PROPOSED, State.APPROVED, State.RUNNING)
+
+
+class Ask(StrEnum):
+    """What people can ask of a running operation."""
+
+    CANCEL = "cancel"
+    POSTCOPY = "postcopy"
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """One approval."""
+
+    by: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a request came from: person, channel, the exact command, and the request's own key."""
+
+    by: str
+    channel: str
+    command: str
+    key: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to an operation: when (UTC), and by whom (a user id or the bot)."""
+
+    at: datetime
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed(Event):
+    """A plan was laid before the approvers. ``intent`` is the plugin's own value."""
+
+    action: str
+    intent: Any
+    plan: Plan
+    ruling: Ruling
+    origin: Origin
+    expires_at: datetime
+    replaces: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VotedFor(Event):
+    """A person other than the requester approved; ``digest`` is the plan they saw."""
+
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Approved(Event):
+    """The votes suffice (or none were needed)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Denied(Event):
+    """A person refused, and said why."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn(Event):
+    """The requester took it back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expired(Event):
+    """Nobody decided in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Began(Event):
+    """The plan still held on a fresh snapshot; work started."""
+
+
+@dataclass(frozen=True, slots=True)
+class WentStale(Event):
+    """The cluster had changed; nothing was done."""
+
+    objections: tuple[Objection, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StepBegan(Event):
+    """Step number ``index`` (from 0) is about to be settled or run."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepEnded(Event):
+    """Step ``index`` is truly done, as seen on the hosts. ``facts``: statistics, plain words and numbers."""
+
+    index: int
+    facts: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    found_done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Noted(Event):
+    """Something worth keeping that changes no state."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asked(Event):
+    """A person asked a running operation for something."""
+
+    ask: Ask
+
+
+@dataclass(frozen=True, slots=True)
+class Finished(Event):
+    """Every step is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed(Event):
+    """A step could not be done; ``advice`` says what to do next."""
+
+    why: str
+    advice: str = ""
+    index: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled(Event):
+    """Stopped on a person's request; ``why`` says how far it had come."""
+
+    why: str = ""
+
+
+EVENTS: tuple[type[Event], ...] = (
+    Proposed, VotedFor, Approved, Denied, Withdrawn, Expired, Began, WentStale, StepBegan, StepEnded,
+    Noted, Asked, Finished, Failed, Cancelled,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An operation as its events left it. ``version`` counts them; it is the compare-and-swap key."""
+
+    id: str
+    version: int
+    state: State
+    action: str
+    intent: Any
+    plan: Plan
+    ruling: Ruling
+    origin: Origin
+    proposed_at: datetime
+    expires_at: datetime
+    changed_at: datetime
+    votes: tuple[Vote, ...] = ()
+    asked: frozenset[Ask] = frozenset()
+    current: int | None = None  # the step under way
+    ended: tuple[StepEnded, ...] = ()
+    decided_by: str = ""
+    outcome: str = ""
+    advice: str = ""
+    objections: tuple[Objection, ...] = ()
+    replaces: str = ""
+    began_at: datetime | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def number(self) -> int:
+        """17 of ``op-17``."""
+        return int(self.id.removeprefix("op-"))
+
+    @property
+    def votes_missing(self) -> int:
+        """How many more approvals it takes."""
+        return max(0, self.ruling.votes - len(self.votes))
+
+    @property
+    def todo(self) -> tuple[int, ...]:
+        """Indexes of the steps not yet ended, in order."""
+        done = {each.index for each in self.ended}
+        return tuple(index for index in range(len(self.plan.steps)) if index not in done)
+
+
+def opened(operation_id: str, event: Proposed) -> Operation:
+    """The operation that a ``Proposed`` event opens."""
+    return Operation(
+        id=operation_id,
+        version=1,
+        state=State.PROPOSED,
+        action=event.action,
+        intent=event.intent,
+        plan=event.plan,
+        ruling=event.ruling,
+        origin=event.origin,
+        proposed_at=event.at,
+        expires_at=event.expires_at,
+        changed_at=event.at,
+        replaces=event.replaces,
+    )
+
+
+Change = Callable[[Operation, Any], Mapping[str, Any]]
+
+
+def _voted(operation: Operation, event: VotedFor) -> Mapping[str, Any]:
+    if event.by == operation.origin.by:
+        raise IllegalEventError("The requester never counts as an approver.")
+    if any(vote.by == event.by for vote in operation.votes):
+        raise IllegalEventError(f"{event.by} has voted already.")
+    if event.digest != operation.plan.digest:
+        raise IllegalEventError("The vote is for another plan.", "Look at the plan again.")
+    return {"votes": (*operation.votes, Vote(event.by, event.at))}
+
+
+def _approved(operation: Operation, event: Approved) -> Mapping[str, Any]:
+    if operation.votes_missing:
+        raise IllegalEventError(f"{operation.votes_missing} more votes are needed.")
+    return {"decided_by": event.by}
+
+
+def _decided(operation: Operation, event: Event) -> Mapping[str, Any]:  # noqa: ARG001 - the table's one shape
+    return {"decided_by": event.by, "outcome": getattr(event, "why", "")}
+
+
+def _stale(operation: Operation, event: WentStale) -> Mapping[str, Any]:  # noqa: ARG001
+    return {"objections": event.objections}
+
+
+def _began(operation: Operation, event: Began) -> Mapping[str, Any]:  # noqa: ARG001
+    return {"began_at": event.at}
+
+
+def _step_began(operation: Operation, event: StepBegan) -> Mapping[str, Any]:
+    if event.index not in operation.todo:
+        raise IllegalEventError(f"Step {event.index + 1} is already done.")
+    return {"current": event.index}
+
+
+def _step_ended(operation: Operation, event: StepEnded) -> Mapping[str, Any]:
+    if event.index not in operation.todo:
+        raise IllegalEventError(f"Step {event.index + 1} is already done.")
+    return {"ended": (*operation.ended, event), "current": None}
+
+
+def _noted(operation: Operation, event: Noted) -> Mapping[str, Any]:
+    return {"notes": (*operation.notes, event.text)}
+
+
+def _asked(operation: Operation, event: Asked) -> Mapping[str, Any]:
+    return {"asked": operation.asked | {event.ask}}
+
+
+def _finished(operation: Operation, event: Finished) -> Mapping[str, Any]:  # noqa: ARG001
+    if operation.todo:
+        raise IllegalEventError(f"{len(operation.todo)} steps are not done yet.")
+    return {"current": None}
+
+
+def _failed(operation: Operation, event: Failed) -> Mapping[str, Any]:  # noqa: ARG001
+    return {"outcome": event.why, "advice": event.advice}
+
+
+def _cancelled(operation: Operation, event: Cancelled) -> Mapping[str, Any]:  # noqa: ARG001
+    return {"decided_by": event.by, "outcome": event.why, "current": None}
+
+
+# state → event → (next state, what else changes). What is not here is illegal, raises and changes nothing.
+TRANSITIONS: Mapping[State, Mapping[type[Event], tuple[State, Change]]] = {
+    State.PROPOSED: {
+        VotedFor: (State.PROPOSED, _voted),
+        Approved: (State.APPROVED, _approved),
+        Denied: (State.DENIED, _decided),
+        Withdrawn: (State.WITHDRAWN, _decided),
+        Expired: (State.EXPIRED, _decided),
+        Noted: (State.PROPOSED, _noted),
+    },
+    State.APPROVED: {
+        Began: (State.RUNNING, _began),
+        WentStale: (State.STALE, _stale),
+        Failed: (State.FAILED, _failed),
+        Cancelled: (State.CANCELLED, _cancelled),
+        Noted: (State.APPROVED, _noted),
+    },
+    State.RUNNING: {
+        StepBegan: (State.RUNNING, _step_began),
+        StepEnded: (State.RUNNING, _step_ended),
+        Asked: (State.RUNNING, _asked),
+        Noted: (State.RUNNING, _noted),
+        Finished: (State.DONE, _finished),
+        Failed: (State.FAILED, _failed),
+        Cancelled: (State.CANCELLED, _cancelled),
+    },
+}
+
+
+def advance(operation: Operation, event: Event) -> Operation:
+    """``operation`` after ``event``: the only way one changes.
+
+    Raises:
+        IllegalEventError: the state does not take this event; ``operation`` is unchanged.
+    """
+    row = TRANSITIONS.get(operation.state, {}).get(type(event))
+    if row is None:
+        raise IllegalEventError(f"{operation.id} is {operation.state}: it takes no {type(event).__name__} now.")
+    state, change = row
+    changes = change(operation, event)
+    return replace(operation, state=state, version=operation.version + 1, changed_at=event.at, **changes)
+
+
+def replayed(operation_id: str, events: tuple[Event, ...]) -> Operation:
+    """The operation that a whole history leaves.
+
+    Raises:
+        IllegalEventError: the history is not one that ``advance`` could have made.
+    """
+    first, *rest = events
+    if not isinstance(first, Proposed):
+        raise IllegalEventError("A history starts with a proposal.")
+    operation = opened(operation_id, first)
+    for event in rest:
+        operation = advance(operation, event)
+    return operation
+
+
+def diagram() -> str:
+    """The state table as a Mermaid state diagram."""
+    lines = ["stateDiagram-v2", "    [*] --> proposed: Proposed"]
+    lines += [
+        f"    {state} --> {target}: {event.__name__}"
+        for state, row in TRANSITIONS.items()
+        for event, (target, _) in row.items()
+        if event is not Noted
+    ]
+    lines += [f"    {state} --> [*]" for state in State if state.over]
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a running operation's message shows beside its events; lost in a crash without harm."""
+
+    job: Job | None = None
+    text: str = ""
+    asks: frozenset[Ask] = frozenset()  # what may be asked right now

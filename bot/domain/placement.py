@@ -1,0 +1,110 @@
+"""Where a guest may be put: the objections every plan shares, and the order of the hosts that are left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from bot.domain.cluster import Host, Snapshot, Vm
+from bot.domain.plan import HostBar, Objection
+from bot.domain.words import bytes_text
+
+Rule = Callable[[Snapshot, Vm, str], Objection | None]
+"""Any plugin may object to a guest on a host: ``(snapshot, vm, host name) -> Objection | None``."""
+
+
+def host_is_up(snapshot: Snapshot, vm: Vm, host: str) -> Objection | None:  # noqa: ARG001 - the shape of a Rule
+    """A host that does not answer takes nobody."""
+    box = snapshot.host(host)
+    if box.up:
+        return None
+    return Objection(
+        "host-unreachable",
+        f"{host} does not answer: {box.problem or 'no connection'}.",
+        "Check the host and its libvirtd; nothing was changed.",
+    )
+
+
+def not_in_maintenance(snapshot: Snapshot, vm: Vm, host: str) -> Objection | None:  # noqa: ARG001
+    """A host in maintenance takes nobody."""
+    if not snapshot.host(host).maintenance:
+        return None
+    return Objection(
+        "maintenance",
+        f"{host} is in maintenance.",
+        f"Choose another host, or end it with `host maintenance {host} off`.",
+    )
+
+
+def memory_fits(snapshot: Snapshot, vm: Vm, host: str) -> Objection | None:
+    """The guest's memory fits beside what is promised there, moves under way included."""
+    if not snapshot.host(host).up:
+        return None  # host_is_up says it
+    room = snapshot.room(host)
+    if vm.memory <= room:
+        return None
+    coming = sum(1 for move in snapshot.inbound if move.target == host)
+    underway = f", {coming} on its way there counted" if coming else ""
+    return Objection(
+        "memory",
+        f"{host} has room for {bytes_text(max(0, room))}, {vm.name} needs {bytes_text(vm.memory)}{underway}.",
+        "Choose another host or free memory there.",
+    )
+
+
+CORE_RULES: tuple[Rule, ...] = (host_is_up, not_in_maintenance, memory_fits)
+
+
+def objections(snapshot: Snapshot, vm: Vm, host: str, rules: Iterable[Rule]) -> tuple[Objection, ...]:
+    """Everything that stands against ``vm`` on ``host``, in the order of the rules."""
+    found = (rule(snapshot, vm, host) for rule in rules)
+    return tuple(each for each in found if each is not None)
+
+
+def fullness(snapshot: Snapshot, host: Host, extra: int = 0) -> float:
+    """Share of the host's usable memory that is promised, with ``extra`` bytes more; 1.0 is full."""
+    usable = host.memory - host.reserve
+    return (snapshot.promised(host.name) + extra) / usable if usable > 0 else 1.0
+
+
+def cpu_share(snapshot: Snapshot, host: Host) -> float | None:
+    """Busy share of the host's CPUs: its own measure, else the sum of its guests'; None when nobody measured."""
+    if host.cpus <= 0:
+        return None
+    if host.cpu is not None:
+        return host.cpu / host.cpus
+    loads = [vm.cpu for vm in snapshot.on(host.name) if vm.state.active and vm.cpu is not None]
+    return sum(loads) / host.cpus if loads else None
+
+
+def preference(snapshot: Snapshot, vm: Vm, host: str) -> tuple[float, float, str]:
+    """Sort key for hosts that may take the guest: least full after it arrives, then least busy, then by name.
+
+    Memory leads because it cannot be shared; the busy share decides between hosts within 5 % of fullness.
+    """
+    box = snapshot.host(host)
+    return (round(fullness(snapshot, box, vm.memory) / 0.05), cpu_share(snapshot, box) or 0.0, host)
+
+
+def bars(snapshot: Snapshot, moves: Iterable[tuple[Vm, str]]) -> tuple[HostBar, ...]:
+    """The before/after picture of moving guests to hosts, one bar pair per reachable host, by name."""
+    moves = tuple(moves)
+    return tuple(_bar(snapshot, host, moves) for host in sorted(snapshot.hosts, key=_name) if host.up)
+
+
+def _name(host: Host) -> str:
+    return host.name
+
+
+def _bar(snapshot: Snapshot, host: Host, moves: tuple[tuple[Vm, str], ...]) -> HostBar:
+    arriving = [vm for vm, target in moves if target == host.name and vm.host != host.name]
+    leaving = [vm for vm, target in moves if vm.host == host.name and target != host.name]
+    change = sum(vm.memory for vm in arriving) - sum(vm.memory for vm in leaving)
+    cpu = cpu_share(snapshot, host)
+    cpu_change = sum(vm.cpu or 0 for vm in arriving) - sum(vm.cpu or 0 for vm in leaving)
+    return HostBar(
+        host.name,
+        round(fullness(snapshot, host), 4),
+        round(fullness(snapshot, host, change), 4),
+        None if cpu is None else round(cpu, 4),
+        None if cpu is None else round(max(0.0, cpu + cpu_change / host.cpus), 4),
+    )

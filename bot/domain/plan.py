@@ -1,0 +1,98 @@
+"""A plan: ordered steps with reasons, what they put at risk and what is foretold; or why there is none."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from enum import StrEnum
+
+from bot.domain import codec
+from bot.domain.steps import Step
+
+
+class Risk(StrEnum):
+    """How much a mistake would cost, for the policy: reads nothing, undoable, disturbs a guest, destroys data."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    DESTRUCTIVE = "destructive"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One finding for or against something: a fixed ``code`` for machines, ``text`` for people."""
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """Why something must not be done, and what to do about it."""
+
+    code: str
+    text: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Blast:
+    """What a plan can touch: guests by name, hosts, bytes of memory and storage to move."""
+
+    vms: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    memory: int = 0
+    storage: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What is foretold, in seconds; ``converges`` None: not measured. ``basis`` says from what."""
+
+    seconds: float | None = None
+    downtime: float | None = None
+    converges: bool | None = None
+    basis: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HostBar:
+    """One bar of the before/after picture: memory promised and CPU busy, as shares of the host (0..1)."""
+
+    host: str
+    memory_before: float
+    memory_after: float
+    cpu_before: float | None = None
+    cpu_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What would be done, in order. The digest of it is what approvers sign.
+
+    ``tags`` are those of the guests touched, ``key=value``, for the policy.
+    """
+
+    title: str
+    steps: tuple[Step, ...]
+    risk: Risk
+    blast: Blast = Blast()
+    prediction: Prediction = Prediction()
+    reasons: tuple[Reason, ...] = ()
+    warnings: tuple[Reason, ...] = ()
+    bars: tuple[HostBar, ...] = ()
+    tags: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON, first 16 hex digits: it guards against mix-ups, not forgery."""
+        return hashlib.sha256(codec.text(self).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """No plan: everything that stands against it at once, so that one reading is enough."""
+
+    title: str
+    objections: tuple[Objection, ...]

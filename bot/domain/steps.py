@@ -1,0 +1,103 @@
+"""What an operation can consist of: one frozen value per kind of step, in the imperative."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from bot.domain.cluster import Scheduler
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to do, complete: nothing about it is looked up later.
+
+    Plugins may declare further kinds; ``hosts`` says where it works, for limits and partitions.
+    """
+
+    @property
+    def title(self) -> str:
+        """The step as one imperative sentence."""
+        raise NotImplementedError
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts it works on; the first one bears the limit."""
+        return ()
+
+    @property
+    def vms(self) -> tuple[str, ...]:
+        """UUIDs of the guests it touches."""
+        return ()
+
+
+class Policy(StrEnum):
+    """What a migration may do when a guest writes memory faster than the network carries it.
+
+    SAFE gives up and leaves the guest where it runs; FAST throttles harder and pauses it at the end;
+    POSTCOPY moves execution over and fetches memory afterwards (a failure then kills the guest).
+    """
+
+    SAFE = "safe"
+    FAST = "fast"
+    POSTCOPY = "postcopy"
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What a migration must carry over, as it was when planned; libvirt carries none of it reliably."""
+
+    autostart: bool = False
+    paused: bool = False
+    persistent: bool = True
+    scheduler: Scheduler = Scheduler()
+
+
+@dataclass(frozen=True, slots=True)
+class MigrateVm(Step):
+    """Move a running guest from ``source`` to ``target``. ``memory`` in bytes, ``bandwidth`` in MiB/s (0: all)."""
+
+    uuid: str
+    name: str
+    source: str
+    target: str
+    memory: int
+    policy: Policy = Policy.SAFE
+    copy_storage: bool = False
+    bandwidth: int = 0
+    carried: Carried = Carried()
+    reason: str = ""
+
+    @property
+    def title(self) -> str:
+        """The step as one sentence."""
+        return f"Move {self.name} from {self.source} to {self.target}"
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Source first: it bears the limit."""
+        return (self.source, self.target)
+
+    @property
+    def vms(self) -> tuple[str, ...]:
+        """The guest."""
+        return (self.uuid,)
+
+
+@dataclass(frozen=True, slots=True)
+class SetMaintenance(Step):
+    """Put a host into maintenance (nothing is placed there) or take it out."""
+
+    host: str
+    on: bool
+    reason: str = ""
+
+    @property
+    def title(self) -> str:
+        """The step as one sentence."""
+        return f"{'Put' if self.on else 'Take'} {self.host} {'into' if self.on else 'out of'} maintenance"
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The host."""
+        return (self.host,)
