@@ -14,8 +14,9 @@ from pydantic import BaseModel
 from bot.domain import placement
 from bot.domain.card import Card
 from bot.domain.cluster import Snapshot
-from bot.domain.operation import Operation
+from bot.domain.operation import Event, Operation
 from bot.domain.plan import Objection, Plan, Refused, Risk
+from bot.domain.policy import Policy
 from bot.domain.steps import Step
 from bot.ports import Hypervisor, Progress
 
@@ -39,16 +40,32 @@ class History(Protocol):
     def operation(self, operation_id: str) -> Operation: ...
     def operations(self, *, states: Collection[Any] = (), by: str = "", limit: int = 50) -> tuple[Operation, ...]: ...
     def touching(self, vm_uuid: str, limit: int = 20) -> tuple[Operation, ...]: ...
+    def events(self, operation_id: str) -> tuple[Event, ...]: ...
+    def broken_link(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One command as `help` lists it; ``allowed``: this asker may use it."""
+
+    name: str
+    summary: str
+    usage: str
+    allowed: bool
+    changes: bool
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a query may look at: a snapshot, the history, the placement rules and who asks."""
+    """What a query may look at: a snapshot, the history, the placement rules, who asks and what they may do."""
 
     snapshot: Snapshot
     history: History
     rules: Rules
     asker: Asker
+    slash: str = "/kvm"
+    commands: tuple[Listed, ...] = ()
+    policy: Policy = field(default_factory=Policy)
 
 
 def nothing(intent: Any) -> tuple[str, ...]:  # noqa: ARG001 - the default of ``focus``

@@ -163,6 +163,13 @@ class Chat(Protocol):
         """Replace a message."""
         ...
 
+    def later(self, ref: MessageRef, card: Card) -> None:
+        """Replace a message soon: of several only the last is shown, and a plain ``update`` overtakes them.
+
+        For progress. It never raises; a failure is logged and the next one tries again.
+        """
+        ...
+
     def whisper(self, channel: str, user: str, card: Card) -> None:
         """A message that only one person sees, where they are."""
         ...
@@ -246,6 +253,10 @@ class Store(Protocol):
 
     def set_maintenance(self, host: str, *, on: bool) -> None:
         """Put a host into maintenance or take it out."""
+        ...
+
+    def claim(self, key: str) -> bool:
+        """Take a key once and for all, across replicas; False when it was taken before."""
         ...
 
     def broken_link(self) -> str:

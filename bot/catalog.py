@@ -1,0 +1,206 @@
+"""Loads the plugins, collects what they declare, checks it as a whole and freezes it."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import Any
+
+import pluggy
+from pydantic import BaseModel, ValidationError
+
+from bot import hookspecs
+from bot.declare import (
+    Action,
+    PlacementRule,
+    Query,
+    Report,
+    Rules,
+    Settings,
+    SettingsSection,
+    StepHandler,
+    Watch,
+)
+from bot.domain import cluster, operation, placement, plan, policy, steps
+from bot.domain.codec import Codec
+from bot.domain.errors import CatalogError, UsageError
+from bot.domain.steps import Step
+from bot.domain.words import nearest
+
+GROUP = "drover.plugins"
+
+_STORED: tuple[type, ...] = (
+    *operation.EVENTS, operation.Origin, operation.Vote, plan.Plan, plan.Reason, plan.Objection, plan.Blast,
+    plan.Prediction, plan.HostBar, policy.Ruling, steps.MigrateVm, steps.SetMaintenance, steps.Carried,
+    *(each for each in vars(cluster).values() if dataclasses.is_dataclass(each) and isinstance(each, type)),
+)  # fmt: skip
+"""What core values can be found in a stored event or a saved snapshot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """Everything the plugins declared, checked. ``commands`` by full name (``host check``)."""
+
+    commands: Mapping[str, Query | Action]
+    handlers: Mapping[type[Step], StepHandler]
+    rules: Rules
+    watches: tuple[Watch, ...]
+    reports: tuple[Report, ...]
+    plugins: tuple[str, ...]
+    hooks: pluggy.HookRelay
+    owners: Mapping[str, str] = field(default_factory=dict)  # command name → plugin
+
+    def find(self, words: Sequence[str]) -> tuple[Query | Action, list[str]]:
+        """The command that ``words`` begin with (longest name wins) and the words that are left.
+
+        Raises:
+            UsageError: no such command; the advice names the nearest.
+        """
+        for count in range(min(len(words), 4), 0, -1):
+            if command := self.commands.get(" ".join(words[:count]).lower()):
+                return command, list(words[count:])
+        typed = " ".join(words[:2]) or ""
+        near = nearest(typed, self.commands) or nearest(words[0] if words else "", self.commands)
+        raise UsageError(f"There is no command “{words[0] if words else ''}”.", near or "See all with `help`.")
+
+    def action(self, name: str) -> Action:
+        """The action of this name.
+
+        Raises:
+            CatalogError: the plugin that declares it is not loaded.
+        """
+        found = self.commands.get(name)
+        if not isinstance(found, Action):
+            raise CatalogError(f"No loaded plugin has the action “{name}”.", "Load the plugin again.")
+        return found
+
+    def codec(self) -> Codec:
+        """Reads back every value an event of these plugins can hold."""
+        intents = [each.intent for each in self.commands.values() if isinstance(each, Action)]
+        return Codec((*_STORED, *intents, *self.handlers))
+
+
+def load(enabled: Iterable[str], tables: Mapping[str, Any] | None = None, *, extra: Iterable[object] = ()) -> Catalog:
+    """The catalog of the enabled plugins: built-in ones by name, others by their entry point.
+
+    Args:
+        enabled: names; ``plugins.<name>`` is imported, or else the entry point of that name.
+        tables: the raw ``[plugins.<name>]`` tables of the configuration.
+        extra: plugin objects to register as they are (tests, the core's own commands).
+
+    Raises:
+        CatalogError: whatever could not work later, told now.
+    """
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    for name in enabled:
+        manager.register(_module(name), name=name)
+    for plugin in extra:
+        manager.register(plugin)
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        raise CatalogError(f"A plugin implements an unknown hook: {error}.") from error
+    return _collected(manager, tables or {})
+
+
+def _module(name: str) -> object:
+    points = {point.name: point for point in metadata.entry_points(group=GROUP)}
+    if name in points:
+        return points[name].load()
+    try:
+        return importlib.import_module(f"plugins.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"plugins.{name}":
+            raise
+        raise CatalogError(
+            f"There is no plugin “{name}”.",
+            nearest(name, points, f"Install one with the entry point “{name}” in “{GROUP}”, or correct the name."),
+        ) from error
+
+
+def _collected(manager: pluggy.PluginManager, tables: Mapping[str, Any]) -> Catalog:
+    settings = Settings(_sections(manager, tables))
+    commands, owners = _named(manager, settings)
+    handlers = _handlers(manager, settings)
+    for command in commands.values():
+        if isinstance(command, Action):
+            _emits_only_handled(command, handlers)
+    jobs = [job for _, job in _each(manager, "register_jobs", settings)]
+    rules = tuple(rule for _, rule in _each(manager, "register_placement_rules", settings))
+    return Catalog(
+        commands=commands,
+        handlers=handlers,
+        rules=(*placement.CORE_RULES, *typing.cast("tuple[PlacementRule, ...]", rules)),
+        watches=tuple(job for job in jobs if isinstance(job, Watch)),
+        reports=tuple(job for job in jobs if isinstance(job, Report)),
+        plugins=tuple(name for name, _ in manager.list_name_plugin()),
+        hooks=manager.hook,
+        owners=owners,
+    )
+
+
+def _each(manager: pluggy.PluginManager, hook: str, settings: Settings | None) -> Iterable[tuple[str, Any]]:
+    """Every declared value of a hook with its plugin's name, in the order of registration."""
+    caller = getattr(manager.hook, hook)
+    for implementation in caller.get_hookimpls():
+        arguments = [settings] if settings is not None and implementation.argnames else []
+        for value in implementation.function(*arguments) or ():
+            yield implementation.plugin_name, value
+
+
+def _sections(manager: pluggy.PluginManager, tables: Mapping[str, Any]) -> Mapping[str, BaseModel]:
+    declared: dict[str, SettingsSection] = {}
+    for plugin, section in _each(manager, "register_settings", None):
+        if section.name in declared:
+            raise CatalogError(f"Two plugins want the settings [plugins.{section.name}], one is {plugin}.")
+        declared[section.name] = section
+    for name in tables:
+        if name not in declared:
+            near = nearest(name, declared, "Remove it, or enable the plugin.")
+            raise CatalogError(f"No loaded plugin has the settings [plugins.{name}].", near)
+    return {name: _checked(section, tables.get(name, {})) for name, section in declared.items()}
+
+
+def _checked(section: SettingsSection, table: Any) -> BaseModel:
+    try:
+        return section.model.model_validate(table)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise CatalogError(f"[plugins.{section.name}] {where}: {first['msg']}.") from error
+
+
+def _named(manager: pluggy.PluginManager, settings: Settings) -> tuple[dict[str, Query | Action], dict[str, str]]:
+    commands: dict[str, Query | Action] = {}
+    owners: dict[str, str] = {}
+    for plugin, command in _each(manager, "register_commands", settings):
+        if command.name in commands:
+            raise CatalogError(
+                f"Two plugins have the command “{command.name}”: {owners[command.name]} and {plugin}.",
+                "Disable one of them.",
+            )
+        commands[command.name], owners[command.name] = command, plugin
+    return dict(sorted(commands.items())), owners
+
+
+def _handlers(manager: pluggy.PluginManager, settings: Settings) -> dict[type[Step], StepHandler]:
+    handlers: dict[type[Step], StepHandler] = {}
+    for plugin, handler in _each(manager, "register_step_handlers", settings):
+        if handler.step in handlers:
+            raise CatalogError(f"Two plugins handle {handler.step.__name__}; the second is {plugin}.")
+        handlers[handler.step] = handler
+    return handlers
+
+
+def _emits_only_handled(action: Action, handlers: Mapping[type[Step], StepHandler]) -> None:
+    for step in action.emits:
+        if step not in handlers:
+            raise CatalogError(
+                f"“{action.name}” plans {step.__name__} steps, and no loaded plugin handles them.",
+                "Enable the plugin that does.",
+            )

@@ -1,0 +1,290 @@
+"""The configuration: one TOML file, environment variables over it, checked whole at start."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from datetime import time
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from bot.domain import policy as policies
+from bot.domain.errors import SettingsError
+from bot.domain.plan import Risk
+from bot.domain.words import seconds_of, size
+
+DEFAULT_FILE = "config/drover.toml"
+
+
+def _size(value: object) -> object:
+    return size(value) if isinstance(value, str) else value
+
+
+def _seconds(value: object) -> object:
+    return seconds_of(value) if isinstance(value, str) else value
+
+
+def _zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise ValueError(f"“{value}” is not a time zone; write for example Europe/Lisbon") from error
+    return value
+
+
+Bytes = Annotated[int, BeforeValidator(_size)]
+Seconds = Annotated[int, BeforeValidator(_seconds)]
+Zone = Annotated[str, AfterValidator(_zone)]
+
+
+class Section(BaseModel):
+    """A table of the file; a key nobody knows is an error, so that a typing slip is not a silent default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SlackSection(Section):
+    """The workspace. Tokens come from the environment or from files, never from the TOML file."""
+
+    command: Annotated[str, Field(pattern=r"^/[a-z0-9_-]{1,31}$")] = "/kvm"
+    mode: Literal["socket", "http"] = "socket"
+    team: str = ""
+    ops_channel: str = ""
+    approvals_channel: str = ""
+    api_url: str = "https://slack.com/api/"
+    http_host: str = "127.0.0.1"
+    http_port: int = 3000
+    requests_per_minute: int = 30
+    group_cache: Seconds = 300
+    bot_token: SecretStr = SecretStr("")
+    app_token: SecretStr = SecretStr("")
+    signing_secret: SecretStr = SecretStr("")
+
+
+class DatabaseSection(Section):
+    """Where operations live: SQLite by default, PostgreSQL for several replicas."""
+
+    url: str = "sqlite:///var/drover.sqlite"
+
+
+class HostSection(Section):
+    """One hypervisor: how the bot reaches it, and how other hosts reach it for a migration."""
+
+    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9]([a-zA-Z0-9.-]{0,61}[a-zA-Z0-9])?$")]
+    uri: str
+    migrate_uri: str = ""
+    migrate_data_uri: str = ""
+    reserve: Bytes = 0
+    tags: dict[str, str] = Field(default_factory=dict)
+
+
+class RoleSection(Section):
+    """People with a role: user ids, user groups (ids or handles), and the commands they may use (patterns)."""
+
+    users: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    may: tuple[str, ...] = ()
+
+
+class WindowSection(Section):
+    """Times of the week."""
+
+    days: tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...] = ()
+    start: time = time(0)
+    end: time = time(0)
+    zone: Zone = "UTC"
+
+
+class RuleSection(Section):
+    """One rule of the policy, as ``bot.domain.policy.Rule``."""
+
+    name: str
+    commands: tuple[str, ...] = ()
+    risks: tuple[Risk, ...] = ()
+    tags: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    min_vms: int = 0
+    min_memory: Bytes = 0
+    window: WindowSection | None = None
+    votes: Annotated[int, Field(ge=0, le=10)] = 1
+    approvers: tuple[str, ...] = ("approver",)
+    expires: Annotated[Seconds, Field(ge=10)] = 3600
+    fallback: tuple[str, ...] = ()
+    fallback_after: Seconds = 0
+    freeze: bool = False
+    why: str = ""
+
+    def rule(self) -> policies.Rule:
+        """The domain's value."""
+        window = policies.Window(**self.window.model_dump()) if self.window else None
+        fields: dict[str, Any] = self.model_dump(exclude={"window"})
+        return policies.Rule(**fields, window=window)
+
+
+class PolicySection(Section):
+    """Who may ask, and what it takes."""
+
+    everyone: tuple[str, ...] = ("help",)
+    rules: tuple[RuleSection, ...] = (RuleSection(name="default"),)
+
+
+class LimitsSection(Section):
+    """How much at once, and how long to wait."""
+
+    host_deadline: float = 5.0
+    handlers: Annotated[int, Field(ge=1, le=64)] = 4
+    unreachable_patience: Seconds = 600
+    progress_every: float = 2.0
+
+
+class PluginsSection(BaseModel):
+    """Which plugins to load, and a table for each, checked by the plugin's own model."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    enabled: tuple[str, ...] = ("migrate",)
+
+    def tables(self) -> Mapping[str, Any]:
+        """The plugins' raw tables by name."""
+        return dict(self.model_extra or {})
+
+
+class DroverSettings(BaseSettings):
+    """Everything the bot is told from outside."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="DROVER_", env_nested_delimiter="__", extra="forbid", frozen=True, env_ignore_empty=True
+    )
+
+    slack: SlackSection = SlackSection()
+    database: DatabaseSection = DatabaseSection()
+    hosts: tuple[HostSection, ...] = ()
+    roles: dict[str, RoleSection] = Field(default_factory=dict)
+    policy: PolicySection = PolicySection()
+    limits: LimitsSection = LimitsSection()
+    plugins: PluginsSection = PluginsSection()
+    zone: Zone = "UTC"
+    replica: str = "drover-1"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the shape pydantic-settings calls
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment over file (the file arrives as init values)."""
+        return env_settings, init_settings
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DroverSettings:
+        names = [host.name for host in self.hosts]
+        for name in {each for each in names if names.count(each) > 1}:
+            raise ValueError(f"two hosts are called “{name}”")
+        known = set(self.roles)
+        for rule in self.policy.rules:
+            _check_rule(rule, known, self.roles)
+        return self
+
+    def domain_policy(self) -> policies.Policy:
+        """Roles and rules as the domain's value."""
+        grants = {name: role.may for name, role in self.roles.items()}
+        return policies.Policy(grants, self.policy.everyone, tuple(rule.rule() for rule in self.policy.rules))
+
+
+def _check_rule(rule: RuleSection, known: set[str], roles: Mapping[str, RoleSection]) -> None:
+    """Refuses rules that can never be met, at start rather than at two in the morning."""
+    if rule.freeze or not rule.votes:
+        return
+    unknown = [role for role in (*rule.approvers, *rule.fallback) if role not in known]
+    if unknown:
+        raise ValueError(f"rule “{rule.name}” asks for the role “{unknown[0]}”, and [roles] has no such role")
+    wanted = (*rule.approvers, *rule.fallback)
+    people = {user for role in wanted for user in roles[role].users}
+    if not any(roles[role].groups for role in wanted) and len(people) < rule.votes:
+        raise ValueError(
+            f"rule “{rule.name}” asks for {rule.votes} votes, and only {len(people)} people have its roles"
+        )
+    if rule.fallback and not rule.fallback_after:
+        raise ValueError(f"rule “{rule.name}” names fallback approvers but no fallback_after")
+
+
+def load(path: Path | None = None) -> DroverSettings:
+    """The checked configuration.
+
+    Args:
+        path: the TOML file; None: ``$DROVER_CONFIG`` or ``config/drover.toml`` where it exists.
+
+    Raises:
+        SettingsError: with the first things that are wrong, each by its key.
+    """
+    chosen = path or Path(os.environ.get("DROVER_CONFIG", DEFAULT_FILE))
+    if not chosen.exists():
+        if path or "DROVER_CONFIG" in os.environ:
+            raise SettingsError(f"There is no file {chosen}.", "Copy config/drover.example.toml and fill it in.")
+        table: dict[str, Any] = {}
+    else:
+        table = _table(chosen)
+    try:
+        return DroverSettings(**_with_secrets(table))
+    except ValidationError as error:
+        raise SettingsError(_told(error, chosen), "See config/drover.example.toml for every key.") from error
+
+
+def _table(path: Path) -> dict[str, Any]:
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}.") from error
+    written = [key for key in ("bot_token", "app_token", "signing_secret") if key in table.get("slack", {})]
+    if written:
+        raise SettingsError(
+            f"{path} holds the secret slack.{written[0]}.",
+            f"Take it out and set SLACK_{written[0].upper()} or SLACK_{written[0].upper()}_FILE instead.",
+        )
+    return table
+
+
+def _with_secrets(table: dict[str, Any]) -> dict[str, Any]:
+    """The table with secrets and ``DATABASE_URL`` from the environment or from files it names."""
+    slack = dict(table.get("slack", {}))
+    for key in ("bot_token", "app_token", "signing_secret"):
+        if value := _secret(f"SLACK_{key.upper()}"):
+            slack[key] = value
+    merged = {**table, "slack": slack}
+    if url := _secret("DATABASE_URL"):
+        merged["database"] = {**table.get("database", {}), "url": url}
+    return merged
+
+
+def _secret(name: str) -> str:
+    if file := os.environ.get(f"{name}_FILE"):
+        try:
+            return Path(file).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise SettingsError(f"{name}_FILE cannot be read: {error}.") from error
+    return os.environ.get(name, "")
+
+
+def _told(error: ValidationError, path: Path) -> str:
+    lines = []
+    for each in error.errors()[:5]:
+        where = ".".join(str(part) for part in each["loc"]) or "the file"
+        lines.append(f"{where}: {each['msg'].removeprefix('Value error, ')}")
+    return f"{path} is wrong: " + "; ".join(lines) + "."
