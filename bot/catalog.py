@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
@@ -84,13 +84,20 @@ class Catalog:
         return Codec((*_STORED, *intents, *self.handlers))
 
 
-def load(enabled: Iterable[str], tables: Mapping[str, Any] | None = None, *, extra: Iterable[object] = ()) -> Catalog:
+def load(
+    enabled: Iterable[str],
+    tables: Mapping[str, Any] | None = None,
+    *,
+    extra: Iterable[object] = (),
+    core_steps: Iterable[type[Step]] = (steps.SetMaintenance,),
+) -> Catalog:
     """The catalog of the enabled plugins: built-in ones by name, others by their entry point.
 
     Args:
         enabled: names; ``plugins.<name>`` is imported, or else the entry point of that name.
         tables: the raw ``[plugins.<name>]`` tables of the configuration.
         extra: plugin objects to register as they are (tests, the core's own commands).
+        core_steps: kinds of steps that the core does itself.
 
     Raises:
         CatalogError: whatever could not work later, told now.
@@ -105,7 +112,7 @@ def load(enabled: Iterable[str], tables: Mapping[str, Any] | None = None, *, ext
         manager.check_pending()
     except pluggy.PluginValidationError as error:
         raise CatalogError(f"A plugin implements an unknown hook: {error}.") from error
-    return _collected(manager, tables or {})
+    return _collected(manager, tables or {}, frozenset(core_steps))
 
 
 def _module(name: str) -> object:
@@ -123,13 +130,13 @@ def _module(name: str) -> object:
         ) from error
 
 
-def _collected(manager: pluggy.PluginManager, tables: Mapping[str, Any]) -> Catalog:
+def _collected(manager: pluggy.PluginManager, tables: Mapping[str, Any], core: frozenset[type[Step]]) -> Catalog:
     settings = Settings(_sections(manager, tables))
     commands, owners = _named(manager, settings)
     handlers = _handlers(manager, settings)
     for command in commands.values():
         if isinstance(command, Action):
-            _emits_only_handled(command, handlers)
+            _emits_only_handled(command, core | handlers.keys())
     jobs = [job for _, job in _each(manager, "register_jobs", settings)]
     rules = tuple(rule for _, rule in _each(manager, "register_placement_rules", settings))
     return Catalog(
@@ -197,9 +204,9 @@ def _handlers(manager: pluggy.PluginManager, settings: Settings) -> dict[type[St
     return handlers
 
 
-def _emits_only_handled(action: Action, handlers: Mapping[type[Step], StepHandler]) -> None:
+def _emits_only_handled(action: Action, handled: Set[type[Step]]) -> None:
     for step in action.emits:
-        if step not in handlers:
+        if step not in handled:
             raise CatalogError(
                 f"“{action.name}” plans {step.__name__} steps, and no loaded plugin handles them.",
                 "Enable the plugin that does.",
