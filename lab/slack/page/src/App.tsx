@@ -1,0 +1,192 @@
+// The whole page: who looks, where, and everything that happens live.
+import { useCallback, useEffect, useMemo, useReducer, useRef, useState } from "react";
+import { api, listen } from "./api";
+import { Avatar } from "./avatar";
+import { ChannelView } from "./channel";
+import { setLocale } from "./dates";
+import { Asking } from "./dialog";
+import { NamesContext, type Names } from "./mrkdwn";
+import { Sidebar } from "./sidebar";
+import { change, markRead } from "./store";
+import type { LiveEvent, View, WorkspaceState } from "./types";
+import { HomeTab, Modal } from "./view";
+
+interface Where {
+  as: string;
+  channel: string;
+  thread: string | null;
+}
+
+/** #as=U0ANA&channel=C0OPS&thread=… : a link shows exactly what its sender saw. */
+function readHash(): Where {
+  const hash = new URLSearchParams(location.hash.slice(1));
+  return { as: hash.get("as") ?? "", channel: hash.get("channel") ?? "", thread: hash.get("thread") };
+}
+
+function useWhere(): [Where, (next: Partial<Where>) => void] {
+  const [where, setWhere] = useState(readHash);
+  useEffect(() => {
+    const follow = () => setWhere(readHash());
+    window.addEventListener("hashchange", follow);
+    return () => window.removeEventListener("hashchange", follow);
+  }, []);
+  const go = useCallback((next: Partial<Where>) => {
+    const { as, channel, thread } = { ...readHash(), thread: null, ...next };
+    location.hash = new URLSearchParams({ as, channel, ...(thread ? { thread } : {}) }).toString();
+  }, []);
+  return [where, go];
+}
+
+/** Everything one person sees, loaded and kept up to date. */
+function useWorkspace(as: string) {
+  const [state, setState] = useState<WorkspaceState | null>(null);
+  const [store, apply] = useReducer(change, {});
+  const [view, setView] = useState<View | null>(null);
+  const [home, setHome] = useState<View | null>(null);
+  const [linked, setLinked] = useState(true);
+  const [problem, setProblem] = useState<string | null>(null);
+
+  const loadChannel = useCallback(
+    async (channel: string) => apply({ type: "loaded", channel, messages: (await api.history(as, channel)).messages }),
+    [as],
+  );
+  const load = useCallback(async () => {
+    try {
+      const fresh = await api.state(as);
+      setLocale(fresh.me.locale);
+      setState(fresh);
+      await Promise.all(fresh.channels.map(({ id }) => loadChannel(id)));
+      setProblem(null);
+    } catch (error) {
+      setProblem((error as Error).message);
+    }
+  }, [as, loadChannel]);
+
+  const onEvent = useCallback(
+    (event: LiveEvent) => {
+      if (event.type === "view") return setView(event.view);
+      if (event.type === "home") return setHome(event.view);
+      if (event.type === "apps") return setState((now) => now && { ...now, apps_connected: event.connected });
+      if (event.type === "reaction") return void (event.channel && loadChannel(event.channel));
+      if (event.type.startsWith("message") && event.channel) apply(event);
+    },
+    [loadChannel],
+  );
+
+  useEffect(() => {
+    apply({ type: "cleared" });
+    setView(null);
+    setHome(null);
+    if (!as) return void load();
+    // Load after each connection: what happened while nobody listened is in the history.
+    return listen(as, onEvent, (up) => {
+      setLinked(up);
+      if (up) void load();
+    });
+  }, [as, load, onEvent]);
+
+  return { state, store, apply, view, setView, home, setHome, linked, problem };
+}
+
+function AppHome({ state, home, setHome }: { state: WorkspaceState; home: View | null; setHome: (view: View | null) => void }) {
+  const as = state.me.id;
+  useEffect(() => {
+    // The app may publish while it is told that somebody looks; the live socket brings that.
+    api.home(as).then(({ view }) => view && setHome(view), () => undefined);
+  }, [as, setHome]);
+  return (
+    <main className="channel" aria-label={`${state.app.name} home`}>
+      <header className="channel-head app-head">
+        <Avatar id={state.app.user_id} name={state.app.name} bot size={28} />
+        <h2>{state.app.name}</h2>
+        <span className="app-badge">APP</span>
+        <span className="tab" aria-current="page">
+          Home
+        </span>
+      </header>
+      <div className="messages" tabIndex={0} aria-label="App Home">
+        <HomeTab as={as} view={home} appName={state.app.name} />
+      </div>
+    </main>
+  );
+}
+
+function Banner({ linked, problem, state }: { linked: boolean; problem: string | null; state: WorkspaceState | null }) {
+  const words = !linked
+    ? "Connection lost. Reconnecting…"
+    : (problem ?? (state && state.apps_connected === 0 ? `${state.app.name} is not connected: commands and buttons will not be answered.` : null));
+  return (
+    <div role="status" className={words ? "banner" : "sr-only"}>
+      {words}
+    </div>
+  );
+}
+
+export function App() {
+  const [where, go] = useWhere();
+  const { state, store, apply, view, setView, home, setHome, linked, problem } = useWorkspace(where.as);
+  const me = state?.me.id ?? "";
+  const place = where.channel || state?.channels[0]?.id || "";
+  const channel = state?.channels.find((c) => c.id === place);
+  const shownView = useRef<View | null>(null);
+  shownView.current = view;
+
+  useEffect(() => {
+    if (state && !where.as) go({ as: state.me.id, channel: place });
+  }, [state, where.as, go, place]);
+
+  useEffect(() => {
+    if (me && place !== "home" && document.visibilityState === "visible") markRead(me, place, store);
+  }, [me, place, store]);
+
+  useEffect(() => {
+    const here = place === "home" ? state?.app.name : channel && `#${channel.name}`;
+    if (state) document.title = `${here ?? ""} – ${state.team.name}`;
+  }, [state, place, channel]);
+
+  const names = useMemo<Names>(
+    () => ({
+      people: state?.people ?? [],
+      channels: state?.channels ?? [],
+      app: state?.app,
+      me,
+      openChannel: (id) => go({ channel: id }),
+    }),
+    [state, me, go],
+  );
+  const onThread = useCallback((thread: string | null) => go({ thread }), [go]);
+  const onDismiss = useCallback((id: string, ts: string) => apply({ type: "dismissed", channel: id, ts }), [apply]);
+  // The socket may already have brought the next view by the time a submit is answered.
+  const onView = useCallback(
+    (submitted: string) => (next: View | null) => {
+      if (next) setView(next);
+      else if (shownView.current?.id === submitted) setView(null);
+    },
+    [setView],
+  );
+
+  if (!state || (where.as && me !== where.as && !problem))
+    return (
+      <div className="loading" role="status">
+        {problem ?? "Loading…"}
+      </div>
+    );
+  return (
+    <NamesContext.Provider value={names}>
+      <Asking>
+        <Banner linked={linked} problem={problem} state={state} />
+        <div className={`page ${where.thread ? "with-thread" : ""}`}>
+          <Sidebar state={state} store={store} place={place} onPlace={(id) => go({ channel: id })} onPerson={(as) => go({ as })} />
+          {place === "home" ? (
+            <AppHome key={me} state={state} home={home} setHome={setHome} />
+          ) : channel ? (
+            <ChannelView state={state} store={store} channel={channel} thread={where.thread} onThread={onThread} onDismiss={onDismiss} />
+          ) : (
+            <main className="empty">There is no channel {place} here. Choose one on the left.</main>
+          )}
+        </div>
+        {view && <Modal as={me} view={view} onView={onView(view.id)} />}
+      </Asking>
+    </NamesContext.Provider>
+  );
+}

@@ -1,0 +1,163 @@
+// A channel's messages with its composer, and a thread beside it.
+import { useEffect, useLayoutEffect, useMemo, useRef, useState, type ReactNode } from "react";
+import { Composer } from "./composer";
+import { dayName } from "./dates";
+import { MessageRow } from "./message";
+import { threads, type Store } from "./store";
+import type { Channel, Message, WorkspaceState } from "./types";
+
+const COMPACT_WITHIN_S = 300;
+const NEAR_BOTTOM_PX = 80;
+
+/** Stays at the newest message unless the person has scrolled up to read. */
+function useStickToBottom(watched: unknown, place: string) {
+  const list = useRef<HTMLDivElement>(null);
+  const stuck = useRef(true);
+  const [behind, setBehind] = useState(false);
+  const toBottom = () => {
+    if (list.current) list.current.scrollTop = list.current.scrollHeight;
+    stuck.current = true;
+    setBehind(false);
+  };
+  useLayoutEffect(toBottom, [place]);
+  useLayoutEffect(() => {
+    if (stuck.current) toBottom();
+    else setBehind(true);
+  }, [watched]);
+  useEffect(() => {
+    // Images and fonts arrive late, and make the list longer without a new message.
+    const inner = list.current?.firstElementChild;
+    if (!inner) return;
+    const sizes = new ResizeObserver(() => stuck.current && toBottom());
+    sizes.observe(inner);
+    return () => sizes.disconnect();
+  }, [place]);
+  const onScroll = () => {
+    const node = list.current!;
+    stuck.current = node.scrollHeight - node.scrollTop - node.clientHeight < NEAR_BOTTOM_PX;
+    if (stuck.current) setBehind(false);
+  };
+  return { list, behind, toBottom, onScroll };
+}
+
+function follows(message: Message, before: Message | undefined): boolean {
+  return (
+    before !== undefined &&
+    before.user === message.user &&
+    before.username === message.username &&
+    !before.ephemeral === !message.ephemeral &&
+    !message.ephemeral &&
+    Number(message.ts) - Number(before.ts) < COMPACT_WITHIN_S
+  );
+}
+
+function Divider({ ts }: { ts: string }) {
+  return (
+    <div className="day" role="separator">
+      <span>{dayName(ts)}</span>
+    </div>
+  );
+}
+
+interface ListProps {
+  as: string;
+  messages: Message[];
+  replies?: Map<string, Message[]>;
+  place: string;
+  intro?: ReactNode;
+  days?: boolean;
+  onThread?: (ts: string) => void;
+  onDismiss: (ts: string) => void;
+}
+
+function MessageList({ as, messages, replies, place, intro, days, onThread, onDismiss }: ListProps) {
+  const { list, behind, toBottom, onScroll } = useStickToBottom(messages, place);
+  return (
+    <div className="messages" ref={list} onScroll={onScroll} role="log" aria-label="Messages" aria-live="polite" tabIndex={0}>
+      <div className="messages-inner">
+        {intro}
+        {messages.map((message, index) => {
+          const before = messages[index - 1];
+          const newDay = days && (!before || dayName(before.ts) !== dayName(message.ts));
+          return (
+            <div key={message.ts}>
+              {newDay && <Divider ts={message.ts} />}
+              <MessageRow
+                as={as}
+                message={message}
+                replies={replies?.get(message.ts)}
+                compact={!newDay && follows(message, before)}
+                onThread={onThread}
+                onDismiss={onDismiss}
+              />
+            </div>
+          );
+        })}
+      </div>
+      {behind && (
+        <button type="button" className="button newer" onClick={toBottom}>
+          New messages ↓
+        </button>
+      )}
+    </div>
+  );
+}
+
+interface Props {
+  state: WorkspaceState;
+  store: Store;
+  channel: Channel;
+  thread: string | null;
+  onThread: (ts: string | null) => void;
+  onDismiss: (channel: string, ts: string) => void;
+}
+
+export function ChannelView({ state, store, channel, thread, onThread, onDismiss }: Props) {
+  const as = state.me.id;
+  const { roots, replies } = useMemo(() => threads(store, channel.id), [store, channel.id]);
+  const root = thread ? roots.find((m) => m.ts === thread) : undefined;
+  const inThread = useMemo(() => (root ? [root, ...(replies.get(root.ts) ?? [])] : []), [root, replies]);
+  const dismiss = useMemo(() => (ts: string) => onDismiss(channel.id, ts), [channel.id, onDismiss]);
+  return (
+    <>
+      <main className="channel" aria-label={`Channel ${channel.name}`}>
+        <header className="channel-head">
+          <h2>
+            <span aria-hidden="true"># </span>
+            {channel.name}
+          </h2>
+          {channel.purpose && <p>{channel.purpose}</p>}
+        </header>
+        <MessageList
+          as={as}
+          messages={roots}
+          replies={replies}
+          place={`${as}/${channel.id}`}
+          days
+          onThread={onThread}
+          onDismiss={dismiss}
+          intro={
+            <div className="intro">
+              <h3># {channel.name}</h3>
+              <p>This is the very beginning of the #{channel.name} channel.</p>
+            </div>
+          }
+        />
+        <Composer as={as} channel={channel.id} placeholder={`Message #${channel.name}`} commands={state.commands} />
+      </main>
+      {root && (
+        <aside className="thread" aria-label="Thread">
+          <header className="channel-head">
+            <h2>Thread</h2>
+            <p># {channel.name}</p>
+            <button type="button" className="icon" aria-label="Close thread" onClick={() => onThread(null)}>
+              ×
+            </button>
+          </header>
+          <MessageList as={as} messages={inThread} place={`${as}/${root.ts}`} onDismiss={dismiss} />
+          <Composer as={as} channel={channel.id} thread_ts={root.ts} placeholder="Reply…" commands={state.commands} />
+        </aside>
+      )}
+    </>
+  );
+}

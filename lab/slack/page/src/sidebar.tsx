@@ -1,0 +1,87 @@
+// The left column: channels with their unread marks, the app, and whose eyes the page looks through.
+import { Avatar } from "./avatar";
+import { unread, type Store } from "./store";
+import type { Channel, Person, WorkspaceState } from "./types";
+
+interface Props {
+  state: WorkspaceState;
+  store: Store;
+  place: string;
+  onPlace: (place: string) => void;
+  onPerson: (id: string) => void;
+}
+
+const isDirect = (channel: Channel): boolean => /^[DG]/.test(channel.id);
+
+function ChannelRow({ channel, as, store, here, onOpen }: { channel: Channel; as: string; store: Store; here: boolean; onOpen: () => void }) {
+  const { count, mentions } = unread(store, as, channel.id);
+  const fresh = !here && count > 0;
+  return (
+    <li>
+      <button type="button" className={`row ${here ? "here" : ""} ${fresh ? "unread" : ""}`} aria-current={here ? "page" : undefined} onClick={onOpen}>
+        <span className="row-mark" aria-hidden="true">
+          {isDirect(channel) ? "✉" : "#"}
+        </span>
+        <span className="row-name">{channel.name}</span>
+        {fresh && mentions > 0 && (
+          <span className="badge" aria-label={`${mentions} for you`}>
+            {mentions}
+          </span>
+        )}
+        {fresh && <span className="sr-only">{count} unread</span>}
+      </button>
+    </li>
+  );
+}
+
+function People({ people, me, onPerson }: { people: Person[]; me: string; onPerson: (id: string) => void }) {
+  return (
+    <fieldset className="people">
+      <legend>View as</legend>
+      {people.map((person) => (
+        <label key={person.id} className={`row person ${person.id === me ? "here" : ""}`}>
+          <input type="radio" name="view-as" value={person.id} checked={person.id === me} onChange={() => onPerson(person.id)} />
+          <Avatar id={person.id} name={person.real_name || person.name} size={28} />
+          <span className="person-name">
+            {person.real_name || person.name}
+            {person.title && <small>{person.title}</small>}
+          </span>
+        </label>
+      ))}
+    </fieldset>
+  );
+}
+
+export function Sidebar({ state, store, place, onPlace, onPerson }: Props) {
+  const rows = (channels: Channel[]) =>
+    channels.map((channel) => (
+      <ChannelRow key={channel.id} channel={channel} as={state.me.id} store={store} here={place === channel.id} onOpen={() => onPlace(channel.id)} />
+    ));
+  const direct = state.channels.filter(isDirect);
+  return (
+    <nav className="sidebar" aria-label="Workspace">
+      <h1>{state.team.name}</h1>
+      <div className="sidebar-scroll">
+        <h2>Channels</h2>
+        <ul>{rows(state.channels.filter((c) => !isDirect(c)))}</ul>
+        {direct.length > 0 && (
+          <>
+            <h2>Direct messages</h2>
+            <ul>{rows(direct)}</ul>
+          </>
+        )}
+        <h2>Apps</h2>
+        <ul>
+          <li>
+            <button type="button" className={`row ${place === "home" ? "here" : ""}`} aria-current={place === "home" ? "page" : undefined} onClick={() => onPlace("home")}>
+              <Avatar id={state.app.user_id} name={state.app.name} bot size={20} />
+              <span className="row-name">{state.app.name}</span>
+              <span className={`presence ${state.apps_connected > 0 ? "on" : ""}`} role="img" aria-label={state.apps_connected > 0 ? "connected" : "not connected"} />
+            </button>
+          </li>
+        </ul>
+      </div>
+      <People people={state.people} me={state.me.id} onPerson={onPerson} />
+    </nav>
+  );
+}

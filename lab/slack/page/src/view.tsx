@@ -1,0 +1,141 @@
+// An app's views: a modal with its form and errors, and the App Home tab.
+import { useContext, useEffect, useMemo, useRef, useState, type FormEvent } from "react";
+import { isEmpty } from "./answers";
+import { api, type SubmitAnswer } from "./api";
+import { Blocks } from "./blocks";
+import { Dialog } from "./dialog";
+import { words } from "./mrkdwn";
+import { forgetDraft, stateValues, SurfaceContext, TellContext, useNewSurface } from "./surface";
+import type { Answer, Block, BlockElement, Container, Values, View } from "./types";
+
+type Errors = Record<string, string>;
+
+function problem(element: BlockElement, answer: Answer | undefined, optional: boolean): string | null {
+  if (!answer || isEmpty(answer)) return optional ? null : "Please complete this required field.";
+  const value: string | undefined = typeof answer.value === "string" ? answer.value : undefined;
+  if (value === undefined) return null;
+  if (element.min_length !== undefined && value.length < element.min_length)
+    return `Please enter at least ${element.min_length} characters.`;
+  if (element.type !== "number_input") return null;
+  const number = Number(value);
+  if (Number.isNaN(number)) return "Please enter a number.";
+  if (!element.is_decimal_allowed && !Number.isInteger(number)) return "Please enter a whole number.";
+  if (element.min_value !== undefined && number < Number(element.min_value))
+    return `Must be ${element.min_value} or more.`;
+  if (element.max_value !== undefined && number > Number(element.max_value))
+    return `Must be ${element.max_value} or less.`;
+  return null;
+}
+
+/** What Slack's client refuses by itself, before the app is asked. */
+export function fieldErrors(blocks: Block[], values: Values): Errors {
+  const errors: Errors = {};
+  for (const block of blocks.filter((b) => b.type === "input")) {
+    const element = block.element as BlockElement;
+    const found = problem(element, values[block.block_id ?? ""]?.[element.action_id ?? ""], block.optional === true);
+    if (found) errors[block.block_id ?? ""] = found;
+  }
+  return errors;
+}
+
+interface ModalProps {
+  as: string;
+  view: View;
+  /** Follows the app's answer to a submit; null closes this view. */
+  onView: (next: View | null) => void;
+}
+
+export function Modal({ as, view, onView }: ModalProps) {
+  const container = useMemo<Container>(() => ({ type: "view", view_id: view.id }), [view.id]);
+  const [errors, setErrors] = useState<Errors>({});
+  const [sending, setSending] = useState(false);
+  const surface = useNewSurface(as, container, view.blocks, errors);
+  const tell = useContext(TellContext);
+  const form = useRef<HTMLFormElement>(null);
+
+  useEffect(() => {
+    setErrors({});
+    const first = form.current?.querySelector<HTMLElement>("[autofocus], input, textarea, select");
+    first?.focus();
+  }, [view.id]);
+
+  useEffect(() => {
+    // Slack brings the first field that is wrong into sight.
+    const [first] = Object.keys(errors);
+    if (first) form.current?.querySelector<HTMLElement>(`[data-block-id="${CSS.escape(first)}"] :is(input, textarea)`)?.focus();
+  }, [errors]);
+
+  const close = async () => {
+    forgetDraft(`${as}/${view.id}`);
+    try {
+      await api.close(as, view.id);
+    } catch (error) {
+      tell((error as Error).message);
+    }
+    onView(null);
+  };
+
+  const follow = (answer: SubmitAnswer) => {
+    if (answer.response_action === "errors") return setErrors(answer.errors ?? {});
+    forgetDraft(`${as}/${view.id}`);
+    onView(answer.view ?? null);
+  };
+
+  const submit = async (event: FormEvent) => {
+    event.preventDefault();
+    const values = stateValues(view.blocks, surface.values);
+    const found = fieldErrors(view.blocks, values);
+    setErrors(found);
+    if (Object.keys(found).length > 0 || sending) return;
+    setSending(true);
+    try {
+      follow(await api.submit(as, view.id, values));
+    } catch (error) {
+      tell((error as Error).message);
+    } finally {
+      setSending(false);
+    }
+  };
+
+  return (
+    <Dialog title={words(view.title)} className="modal" onClose={() => void close()} onBack={view.previous_view_id ? () => void close() : undefined}>
+      <form ref={form} onSubmit={(event) => void submit(event)} noValidate>
+        <SurfaceContext.Provider value={surface}>
+          <div className="dialog-body">
+            <Blocks key={view.id} blocks={view.blocks} />
+          </div>
+        </SurfaceContext.Provider>
+        <footer className="dialog-foot">
+          <button type="button" className="button" onClick={() => void close()}>
+            {words(view.close) || (view.submit ? "Cancel" : "Close")}
+          </button>
+          {view.submit && (
+            <button type="submit" className="button button-primary" disabled={sending} aria-busy={sending}>
+              {sending && <span className="spinner" aria-hidden="true" />}
+              {words(view.submit)}
+            </button>
+          )}
+        </footer>
+      </form>
+    </Dialog>
+  );
+}
+
+export function HomeTab({ as, view, appName }: { as: string; view: View | null; appName: string }) {
+  const id = view?.id ?? "";
+  const container = useMemo<Container>(() => ({ type: "view", view_id: id }), [id]);
+  const surface = useNewSurface(as, container, view?.blocks ?? []);
+  if (!view)
+    return (
+      <div className="empty">
+        <p>{appName} has not published a home view for you yet.</p>
+      </div>
+    );
+  return (
+    <SurfaceContext.Provider value={surface}>
+      <div className="home-view">
+        <Blocks blocks={view.blocks} />
+      </div>
+    </SurfaceContext.Provider>
+  );
+}
