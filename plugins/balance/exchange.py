@@ -1,0 +1,203 @@
+"""All swaps and short chains of moves within a few hosts, priced at once by matrix products.
+
+Neighbourhood: the cyclic-transfer exchanges of Thompson and Psaraftis (1993), searched through the improvement graph of Ahuja,
+Orlin and Sharma (2000): an edge u → v prices "u takes v's place on v's host". Because the surrogate of `Placement.slope` is a
+weighted sum of squares, all edges among R VMs are one product of two thin matrices.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plugins.balance.model import NO_GROUP, Bools, Floats, Ints
+from plugins.balance.placement import Placement, Step
+
+Edges = NDArray[np.float32]
+
+FORBIDDEN = 1e3
+"""A price no gain can pay; finite, so that sums of it stay numbers in float32."""
+LEAST_GAIN = 1e-5
+"""Gains of J below this are rounding of float32."""
+MOST_TRIED = 24
+"""How many of a round's best exchanges are tried; the rest are stale by then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What it costs to have each VM away from home (length V, in units of J), and which VMs may be touched."""
+
+    away: Floats
+    movable: Bools
+
+
+@dataclass(slots=True)
+class _Block:
+    """A few hosts and the R movable VMs on them, sorted by host; `at` is each VM's host, `origin` its home or -1."""
+
+    hosts: Ints
+    vms: Ints
+    at: Ints
+    origin: Ints
+    toll: Floats
+    size: Floats
+    pull: Floats
+    stiffness: Floats
+    leave: Floats
+    barred: Bools
+
+
+def improve_block(placement: Placement, hosts: Ints, prices: Prices) -> float:
+    """Apply the best exchanges among these hosts that share no host; answer by how much J less prices fell (≥ 0)."""
+    block = _block(placement, hosts, prices)
+    if len(block.vms) < 1:
+        return 0.0
+    target, single = _best_singles(placement, block)
+    edges = _edges(placement, block)
+    return _apply_best(placement, block, _Offers(target, single, edges))
+
+
+def _block(placement: Placement, hosts: Ints, prices: Prices) -> _Block:
+    local = np.full(len(placement.load), -1, dtype=np.intp)
+    local[hosts] = np.arange(len(hosts))
+    at = local[placement.host]
+    vms = np.flatnonzero((at >= 0) & prices.movable)
+    vms = vms[np.argsort(at[vms], kind="stable")]
+    at = at[vms]
+    away, weight = placement.slope()
+    units = placement.units[hosts]
+    size = placement.size[vms]
+    pull, stiffness = 2.0 * weight * away[hosts] / units, weight / units**2
+    toll = prices.away[vms]
+    paid = toll * (placement.host[vms] != placement.home[vms])
+    # Leaving undoes what arriving would add, but for the VM's own square, which counts once more.
+    leave = (size**2 * stiffness[at]).sum(axis=1) - (size * pull[at]).sum(axis=1) + toll - paid
+    return _Block(
+        hosts=hosts,
+        vms=vms,
+        at=at,
+        origin=local[placement.home[vms]],
+        toll=toll,
+        size=size,
+        pull=pull,
+        stiffness=stiffness,
+        leave=leave,
+        barred=_barred(placement, hosts, vms),
+    )
+
+
+def _barred(placement: Placement, hosts: Ints, vms: Ints) -> Bools:
+    """Answer R × hosts: where a member of the VM's anti-affinity group sits, or where it may never go."""
+    problem = placement.problem
+    barred = (placement.members[hosts] > 0)[:, problem.apart[vms]].T
+    if problem.allowed is not None:
+        barred = barred | ~problem.allowed[np.ix_(vms, hosts)]
+    return barred
+
+
+def _best_singles(placement: Placement, block: _Block) -> tuple[Ints, Floats]:
+    """Answer each VM's best other host and the change of J plus prices if it goes there alone."""
+    problem, rows = placement.problem, np.arange(len(block.vms))
+    change = block.size @ block.pull.T + block.size**2 @ block.stiffness.T + block.leave[:, None]
+    returning = np.flatnonzero(block.origin >= 0)
+    returning = returning[block.origin[returning] != block.at[returning]]
+    change[returning, block.origin[returning]] -= block.toll[returning]
+    room = problem.room[block.hosts] - placement.load[block.hosts, 1]
+    vcpu_room = problem.vcpu_room[block.hosts] - placement.vcpus[block.hosts]
+    refused = block.barred | (problem.mem[block.vms, None] > room) | (problem.vcpus[block.vms, None] > vcpu_room)
+    change[refused] = FORBIDDEN
+    change[rows, block.at] = FORBIDDEN
+    target = change.argmin(axis=1)
+    return target, change[rows, target]
+
+
+def _edges(placement: Placement, block: _Block) -> Edges:
+    """Answer R × R: the price of u taking v's place on v's host, where v's own next place is not yet counted."""
+    at, ones = block.at, np.ones((len(block.vms), 1))
+    arriving = np.hstack([block.size, block.size**2, block.leave[:, None], ones])
+    held = block.stiffness[at]
+    receiving = np.hstack([block.pull[at] - 2.0 * held * block.size, held, ones, 0.0 * ones])
+    edges: Edges = arriving.astype(np.float32) @ receiving.astype(np.float32).T
+    away = np.flatnonzero((block.origin >= 0) & (block.origin != at))
+    edges[away] -= np.where(block.origin[away, None] == at, block.toll[away, None], 0.0).astype(np.float32)
+    _forbid(placement, block, edges)
+    return edges
+
+
+def _forbid(placement: Placement, block: _Block, edges: Edges) -> None:
+    """Price out edges within a host, onto barred hosts and beyond memory; vCPUs are checked when an exchange is made."""
+    problem, at = placement.problem, block.at
+    group = problem.apart[block.vms]
+    watched = np.flatnonzero(block.barred.any(axis=1))
+    same_group = (group[watched, None] == group) & (group != NO_GROUP)
+    allowed = (
+        same_group
+        if problem.allowed is None
+        else same_group & problem.allowed[np.ix_(block.vms[watched], block.hosts)][:, at]
+    )
+    edges[watched] += np.where(block.barred[watched][:, at] & ~allowed, np.float32(FORBIDDEN), np.float32(0))
+    mem = problem.mem[block.vms]
+    room = (problem.room[block.hosts] - placement.load[block.hosts, 1])[at] + mem
+    np.putmask(edges, mem.astype(np.float32)[:, None] > room.astype(np.float32), FORBIDDEN)
+    start = 0
+    for end in np.cumsum(np.bincount(at, minlength=len(block.hosts))).tolist():
+        edges[start:end, start:end] = FORBIDDEN
+        start = end
+
+
+class _Offers:
+    """The best move, swap, and chain of two and three of every VM, cheapest first on request."""
+
+    __slots__ = ("chain2", "chain3", "count", "swap", "target", "totals")
+
+    def __init__(self, target: Ints, single: Floats, edges: Edges) -> None:
+        self.count, self.target = len(target), target
+        onward = np.minimum(single, FORBIDDEN).astype(np.float32)
+        self.swap = edges + edges.T
+        self.chain2 = edges + onward
+        shortest = self.chain2.min(axis=1)
+        self.chain3 = edges + np.minimum(shortest, np.float32(FORBIDDEN))
+        self.totals = np.concatenate([onward, self.swap.min(axis=1), shortest, self.chain3.min(axis=1)])
+
+    def cheapest(self) -> list[int]:
+        """Answer the numbers of the offers that gain, best first, at most MOST_TRIED."""
+        size = min(MOST_TRIED, len(self.totals))
+        best = np.argpartition(self.totals, size - 1)[:size]
+        best = best[np.lexsort((best, self.totals[best]))]
+        return [int(i) for i in best if self.totals[i] < -LEAST_GAIN]
+
+    def steps(self, offer: int, at: Ints) -> list[Step]:
+        """Answer the moves of one offer, in the block's own numbers."""
+        kind, first = divmod(offer, self.count)
+        if kind == 0:
+            return [(first, int(self.target[first]))]
+        if kind == 1:
+            other = int(self.swap[first].argmin())
+            return [(first, int(at[other])), (other, int(at[first]))]
+        if kind == 2:  # noqa: PLR2004  # the four kinds are numbered in the order of `totals`
+            second = int(self.chain2[first].argmin())
+            return [(first, int(at[second])), (second, int(self.target[second]))]
+        second = int(self.chain3[first].argmin())
+        third = int(self.chain2[second].argmin())
+        return [(first, int(at[second])), (second, int(at[third])), (third, int(self.target[third]))]
+
+
+def _apply_best(placement: Placement, block: _Block, offers: _Offers) -> float:
+    """Make offers from the best on; prices of two add up only if they share no host, so later ones that do are left."""
+    used: set[int] = set()
+    gained = 0.0
+    for offer in offers.cheapest():
+        steps = offers.steps(offer, block.at)
+        touched = {int(block.at[vm]) for vm, _ in steps} | {target for _, target in steps}
+        if touched & used or not _priced_exactly(steps, block.at, len(touched)):
+            continue
+        if placement.try_all((int(block.vms[vm]), int(block.hosts[target])) for vm, target in steps):
+            used |= touched
+            gained -= float(offers.totals[offer])
+    return gained
+
+
+def _priced_exactly(steps: list[Step], at: Ints, hosts: int) -> bool:
+    """Is this a path over distinct hosts or a plain swap? Only their prices count every meeting of two VMs once."""
+    swap = len(steps) == 2 and steps[1][1] == at[steps[0][0]]  # noqa: PLR2004  # a swap has two VMs
+    return hosts == len(steps) + 1 or (swap and hosts == len(steps))

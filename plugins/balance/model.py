@@ -1,0 +1,220 @@
+"""The balancing problem as arrays, the limits of a plan, and the plan: values only."""
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
+Bools = NDArray[np.bool_]
+
+NO_GROUP = -1
+"""The group number of a VM that belongs to no affinity or anti-affinity group."""
+
+
+class Reason(StrEnum):
+    """Why a move is made; every move has exactly one."""
+
+    MAINTENANCE = "maintenance"
+    AFFINITY = "affinity"
+    HOST_AT_RISK = "host_at_risk"
+    CPU = "cpu"
+    MEMORY = "memory"
+
+
+class Why(StrEnum):
+    """Why a VM is not moved to one host; WORTHWHILE says that nothing but the plan's limits speaks against it."""
+
+    HERE = "here"
+    FIXED = "fixed"
+    DRAINED = "drained"
+    NOT_ALLOWED = "not_allowed"
+    MEMORY = "memory"
+    VCPUS = "vcpus"
+    ANTI_AFFINITY = "anti_affinity"
+    HELD_TOGETHER = "held_together"
+    CALM = "calm"
+    TOO_LITTLE_GAIN = "too_little_gain"
+    WORTHWHILE = "worthwhile"
+
+
+class BadProblem(ValueError):  # noqa: N818  # house style: errors are named for what is wrong
+    """The arrays of a problem do not fit together; the text names the array and what it should be."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Problem:
+    """A cluster to balance: H hosts, V VMs, all arrays in one order of the caller's choice.
+
+    Hosts: `cores` (float, > 0), `memory` and `room` (GiB; room = memory less the reserve and anything else that
+    guests may not use), `vcpu_room` (most vCPUs, usually ratio × cores), `drained` (takes no VM and should lose its own).
+    VMs: `mem` (GiB), `vcpus`, `cpu` (measured load in cores), `host` (index), `apart` and `together` (anti-affinity and
+    affinity group, NO_GROUP for none), `fixed` (why the VM may not move, "" if it may), `cost` (GiB to transfer,
+    dirtying included), `allowed` (V × H, or None when every VM may live anywhere).
+    """
+
+    host_names: tuple[str, ...]
+    cores: Floats
+    memory: Floats
+    room: Floats
+    vcpu_room: Floats
+    drained: Bools
+    vm_names: tuple[str, ...]
+    mem: Floats
+    vcpus: Floats
+    cpu: Floats
+    host: Ints
+    apart: Ints
+    together: Ints
+    fixed: tuple[str, ...]
+    cost: Floats
+    allowed: Bools | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse arrays of the wrong length, impossible sizes and unknown hosts (BadProblem)."""
+        hosts, vms = len(self.host_names), len(self.vm_names)
+        for name in ("cores", "memory", "room", "vcpu_room", "drained"):
+            _check_length(name, len(getattr(self, name)), hosts, "host")
+        for name in ("mem", "vcpus", "cpu", "host", "apart", "together", "fixed", "cost"):
+            _check_length(name, len(getattr(self, name)), vms, "VM")
+        if self.allowed is not None and self.allowed.shape != (vms, hosts):
+            raise BadProblem(f"allowed has the shape {self.allowed.shape}; give VMs × hosts, {(vms, hosts)}")
+        for name in ("cores", "memory"):
+            if not np.all(getattr(self, name) > 0):
+                raise BadProblem(f"{name} must be above 0 for every host; correct or leave out the host that has none")
+        for name in ("mem", "vcpus", "cpu", "cost"):
+            values = getattr(self, name)
+            if not np.all(np.isfinite(values) & (values >= 0)):
+                raise BadProblem(f"{name} must be a finite number of at least 0 for every VM; measure again or give 0")
+        if vms and not (self.host.min() >= 0 and self.host.max() < hosts):
+            raise BadProblem(f"host must index one of the {hosts} hosts; a VM names a host that is not listed")
+        for what, names in (("host", self.host_names), ("VM", self.vm_names)):
+            if len(set(names)) != len(names):
+                raise BadProblem(f"two entries share a {what} name; names must be unique")
+
+    def placed(self, host: Ints) -> Self:
+        """Answer the same problem with every VM on the host that `host` (length V) names."""
+        return replace(self, host=host.copy())
+
+    def reordered(self, hosts: Ints, vms: Ints) -> Self:
+        """Answer the same problem with hosts and VMs listed in the given orders (permutations)."""
+        back = np.empty_like(hosts)
+        back[hosts] = np.arange(len(hosts))
+        return replace(
+            self,
+            host_names=tuple(self.host_names[i] for i in hosts),
+            cores=self.cores[hosts],
+            memory=self.memory[hosts],
+            room=self.room[hosts],
+            vcpu_room=self.vcpu_room[hosts],
+            drained=self.drained[hosts],
+            vm_names=tuple(self.vm_names[i] for i in vms),
+            mem=self.mem[vms],
+            vcpus=self.vcpus[vms],
+            cpu=self.cpu[vms],
+            host=back[self.host[vms]],
+            apart=_renumbered(self.apart[vms]),
+            together=_renumbered(self.together[vms]),
+            fixed=tuple(self.fixed[i] for i in vms),
+            cost=self.cost[vms],
+            allowed=None if self.allowed is None else self.allowed[np.ix_(vms, hosts)],
+        )
+
+
+def _check_length(name: str, got: int, wanted: int, what: str) -> None:
+    if got != wanted:
+        raise BadProblem(f"{name} has {got} entries; give one per {what}, {wanted}")
+
+
+def _renumbered(groups: Ints) -> Ints:
+    """Number groups by first appearance, so that the caller's numbering cannot show in the plan."""
+    seen: dict[int, int] = {NO_GROUP: NO_GROUP}
+    for group in groups.tolist():
+        seen.setdefault(group, len(seen) - 1)
+    return np.array([seen[group] for group in groups.tolist()], dtype=np.intp)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a plan may cost and what it must bring.
+
+    `per_move` is the one knob between few moves and evenness: a move must lower J by at least per_move / hosts (so the same
+    value means the same on 5 and on 300 hosts); 0.1 is thrifty, 0.01 thorough. `per_gib` is what a transferred GiB costs, as
+    a share of a move. `band`: at or below this J nothing is moved for balance. `goal`: J that is even enough; fewer moves are
+    preferred to going below it. `max_moves` and `max_gib` (GiB) are hard. `rounds` is the effort spent on fitting a plan into
+    its limits. `seconds` only stops a search that has run away: results do not depend on it unless `Result.cut_short`.
+    """
+
+    max_moves: int | None = None
+    max_gib: float | None = None
+    goal: float | None = None
+    per_move: float = 0.03
+    per_gib: float = 0.02
+    band: float = 0.05
+    rounds: int = 12
+    seconds: float = 60.0
+
+    def __post_init__(self) -> None:
+        """Refuse prices at which a search would never end, and negative limits (ValueError)."""
+        if self.per_move <= 0:
+            raise ValueError("per_move must be above 0: a move that gains nothing is never worth making")
+        for name in ("max_moves", "max_gib", "goal", "per_gib", "band", "rounds"):
+            if (value := getattr(self, name)) is not None and value < 0:
+                raise ValueError(f"{name} is {value}; give 0 or more")
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One live migration, by index into the problem; `gain` is the fall of the score at this step, in order."""
+
+    vm: int
+    source: int
+    target: int
+    reason: Reason
+    gain: float
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How uneven a cluster is: standard deviations over hosts in service, plus counts of what is plainly wrong."""
+
+    cpu: float
+    memory: float
+    stranded: int = 0
+    collisions: int = 0
+    separated: int = 0
+    overfull: int = 0
+
+    @property
+    def balance(self) -> float:
+        """J: the two standard deviations added."""
+        return self.cpu + self.memory
+
+    @property
+    def faults(self) -> float:
+        """The penalty for stranded VMs (20 each) and for broken rules and reserves (2 each)."""
+        return 20.0 * self.stranded + 2.0 * (self.collisions + self.separated + self.overfull)
+
+    @property
+    def total(self) -> float:
+        """The number that a plan may never raise."""
+        return self.balance + self.faults
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """An ordered plan (each move legal in its turn), the score before and after, and the VMs that should move but cannot.
+
+    `capped` says that a limit on moves, GiB or the goal ended the search; `cut_short` that time did.
+    """
+
+    moves: tuple[Move, ...]
+    before: Score
+    after: Score
+    gib: float = 0.0
+    stuck: tuple[int, ...] = field(default=())
+    capped: bool = False
+    cut_short: bool = False
