@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import typing
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
@@ -204,7 +205,7 @@ def _handlers(manager: pluggy.PluginManager, settings: Settings) -> dict[type[St
     return handlers
 
 
-def _emits_only_handled(action: Action, handled: Set[type[Step]]) -> None:
+def _emits_only_handled(action: Action, handled: AbstractSet[type[Step]]) -> None:
     for step in action.emits:
         if step not in handled:
             raise CatalogError(

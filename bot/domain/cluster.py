@@ -229,7 +229,7 @@ class Snapshot:
         raise UnknownNameError(f"There is no host “{name}”.", nearest(name, names, "See all with `hosts`."))
 
     def vm(self, name: str) -> Vm:
-        """The one guest of this name or UUID; an active one wins over shut-off leftovers of the same UUID.
+        """The one guest of this name or UUID; its running copy wins over an incoming or a shut-off one.
 
         Raises:
             UnknownNameError: no such guest; the advice names the nearest.
@@ -242,7 +242,7 @@ class Snapshot:
         if len({vm.uuid for vm in found}) > 1:
             where = "; ".join(f"{vm.uuid} on {vm.host}" for vm in found)
             raise AmbiguousNameError(f"{len(found)} VMs are called “{name}”.", f"Give the UUID instead: {where}.")
-        return min(found, key=lambda vm: (not vm.state.active, vm.host))
+        return min(found, key=lambda vm: (vm.state is not VmState.RUNNING, not vm.state.active, vm.host))
 
     def on(self, host: str) -> tuple[Vm, ...]:
         """The guests on a host, by name."""

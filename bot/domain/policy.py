@@ -139,5 +139,10 @@ def who_may(policy: Policy, command: str) -> tuple[str, ...]:
     return tuple(sorted(role for role, patterns in policy.grants.items() if _any(patterns, (command,))))
 
 
+def covers(rule: Rule, command: str) -> bool:
+    """Whether the rule can ever rule on this command."""
+    return not rule.commands or _any(rule.commands, (command,))
+
+
 def _any(patterns: tuple[str, ...], names: tuple[str, ...]) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for name in names for pattern in patterns)

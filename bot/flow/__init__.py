@@ -1,0 +1,1 @@
+"""The imperative shell: ask → parse → plan → propose → vote → perform, over the ports alone."""

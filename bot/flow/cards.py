@@ -1,0 +1,419 @@
+"""Every sentence the core says about operations: the proposal, its progress and its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from bot.domain.card import (
+    Bar,
+    Button,
+    Buttons,
+    Card,
+    Chart,
+    Checklist,
+    Confirm,
+    Context,
+    Divider,
+    Element,
+    Fields,
+    Form,
+    Line,
+    Mark,
+    Person,
+    Section,
+    Style,
+    TextField,
+    Words,
+    words,
+)
+from bot.domain.cluster import Job
+from bot.domain.operation import BOT, Ask, Operation, Progress, State, Vote
+from bot.domain.plan import HostBar, Objection, Plan, Prediction, Refused
+from bot.domain.policy import MayNot
+from bot.domain.words import bytes_text, duration_text, plural
+
+HEADLINES = {
+    State.PROPOSED: "Approve? {title}",
+    State.APPROVED: "Approved: {title}",
+    State.RUNNING: "Running: {title}",
+    State.DONE: "Done: {title}",
+    State.FAILED: "Failed: {title}",
+    State.CANCELLED: "Cancelled: {title}",
+    State.DENIED: "Denied: {title}",
+    State.WITHDRAWN: "Withdrawn: {title}",
+    State.EXPIRED: "Expired: {title}",
+    State.STALE: "Not done, the cluster changed: {title}",
+}
+
+
+def who(user: str) -> Person | str:
+    """A mention, or the bot's own name."""
+    return "Drover" if user == BOT else Person(user)
+
+
+def value_of(operation: Operation) -> str:
+    """What buttons carry: the operation's id and the digest of the plan that was seen. It proves nothing."""
+    return f"{operation.id}:{operation.plan.digest}"
+
+
+def operation_card(operation: Operation, progress: Progress | None = None) -> Card:
+    """The one message of an operation, whatever its state."""
+    headline = HEADLINES[operation.state].format(title=operation.plan.title)
+    elements: list[Element] = [_facts(operation)]
+    elements += _state_lines(operation)
+    if operation.state is State.PROPOSED:
+        elements += [*_reasons(operation.plan), *_picture(operation.plan)]
+    elements += _steps(operation)
+    if operation.state is State.RUNNING and progress is not None:
+        elements += _progress(progress)
+    elements += _buttons(operation, progress)
+    elements.append(_small_print(operation))
+    return Card(text=f"{operation.id}: {headline}", title=headline, elements=tuple(elements))
+
+
+def _facts(operation: Operation) -> Fields:
+    plan = operation.plan
+    pairs: list[tuple[str, Line]] = [
+        ("Requested by", words("{who}", who=who(operation.origin.by))),
+        ("Command", words("`{command}`", command=operation.origin.command)),
+        ("Blast radius", blast_text(plan)),
+        ("Foretold", prediction_text(plan.prediction)),
+    ]
+    if operation.origin.reason:
+        pairs.append(("Reason", operation.origin.reason))
+    if operation.state is State.PROPOSED:
+        pairs.append(("Expires", words("{at}", at=operation.expires_at)))
+    return Fields(tuple(pairs))
+
+
+def blast_text(plan: Plan) -> str:
+    """``1 VM, 128 MiB of memory to move, on host-a and host-b · risk medium``."""
+    parts = [plural(len(plan.blast.vms), "VM")]
+    if plan.blast.memory:
+        parts.append(f"{bytes_text(plan.blast.memory)} of memory to move")
+    if plan.blast.storage:
+        parts.append(f"{bytes_text(plan.blast.storage)} of storage to copy")
+    where = f" on {', '.join(plan.blast.hosts)}" if plan.blast.hosts else ""
+    return f"{', '.join(parts)}{where} · risk {plan.risk}"
+
+
+def prediction_text(prediction: Prediction) -> str:
+    """``about 4.2 s, paused for about 30 ms, converges (measured 3 MiB/s dirty)``."""
+    parts = []
+    if prediction.seconds is not None:
+        parts.append(f"about {duration_text(prediction.seconds)}")
+    if prediction.downtime is not None:
+        parts.append(f"paused for about {duration_text(prediction.downtime)}")
+    if prediction.converges is not None:
+        parts.append("converges" if prediction.converges else "does NOT converge by itself")
+    text = ", ".join(parts) or "nothing to foretell"
+    return f"{text} ({prediction.basis})" if prediction.basis else text
+
+
+def _state_lines(operation: Operation) -> list[Element]:
+    """What the state has to say, in one paragraph."""
+    lines: dict[State, Callable[[], Line]] = {
+        State.APPROVED: lambda: words("Approved by {who}. Waiting for its turn.", who=_voters(operation)),
+        State.DENIED: lambda: words("{who} denied it: _{why}_", who=who(operation.decided_by), why=operation.outcome),
+        State.WITHDRAWN: lambda: words("{who} took it back. Nothing was done.", who=who(operation.decided_by)),
+        State.EXPIRED: lambda: "Nobody decided in time. Nothing was done. Ask again if it is still wanted.",
+        State.STALE: lambda: words("Nothing was done.\n{why}", why=objections_text(operation.objections)),
+        State.FAILED: lambda: words("*{why}*\n{advice}", why=operation.outcome, advice=operation.advice),
+        State.CANCELLED: lambda: words("{who} stopped it. {why}", who=who(operation.decided_by), why=operation.outcome),
+        State.DONE: lambda: done_line(operation),
+    }
+    line = lines.get(operation.state)
+    found: list[Element] = [Section(line())] if line else []
+    if Ask.CANCEL in operation.asked and operation.state is State.RUNNING:
+        found.append(Section("Stopping as soon as it is safe…"))
+    return found
+
+
+def done_line(operation: Operation) -> Words:
+    """How it ended: time taken and what was measured."""
+    began = operation.began_at or operation.proposed_at
+    facts = [f"{key} {value}" for each in operation.ended for key, value in each.facts.items()]
+    shown = "; ".join(facts[:8])
+    return words(
+        "Done in {time}{facts}.",
+        time=duration_text((operation.changed_at - began).total_seconds()),
+        facts=f" · {shown}" if shown else "",
+    )
+
+
+def objections_text(objections: tuple[Objection, ...]) -> str:
+    """Each objection with its remedy, a line each."""
+    return "\n".join(f"• {each.text} {each.remedy}".strip() for each in objections)
+
+
+def _reasons(plan: Plan) -> list[Element]:
+    found: list[Element] = []
+    if plan.reasons:
+        found.append(Section("\n".join(f"• {reason.text}" for reason in plan.reasons[:8])))
+    if plan.warnings:
+        lines = "\n".join(f"• {warning.text}" for warning in plan.warnings[:8])
+        found.append(Section(words("*Mind:*\n{lines}", lines=lines)))
+    return found
+
+
+def _picture(plan: Plan) -> list[Element]:
+    """Memory of each host that changes, before and after; at most 20 hosts fit a chart."""
+    changed = [bar for bar in plan.bars if bar.memory_before != bar.memory_after or len(plan.bars) <= 8][:20]
+    if not changed:
+        return []
+    before = tuple(round(bar.memory_before * 100, 1) for bar in changed)
+    after = tuple(round(bar.memory_after * 100, 1) for bar in changed)
+    return [
+        Chart(
+            title="Memory promised, before and after",
+            kind="bar",
+            labels=tuple(bar.host for bar in changed),
+            series=(("before", before), ("after", after)),
+            unit="%",
+            summary="; ".join(_bar_text(bar) for bar in changed),
+        )
+    ]
+
+
+def _bar_text(bar: HostBar) -> str:
+    return f"{bar.host} {bar.memory_before:.0%} → {bar.memory_after:.0%}"
+
+
+def _steps(operation: Operation) -> list[Element]:
+    """The checklist; one step alone needs none while nothing has begun."""
+    steps = operation.plan.steps
+    if operation.state is State.PROPOSED and len(steps) == 1:
+        return []
+    done = {each.index for each in operation.ended}
+    items = tuple((_mark(operation, index, done), step.title) for index, step in enumerate(steps))
+    return [Checklist(f"{len(done)} of {plural(len(steps), 'step')} done", items[:50])]
+
+
+def _mark(operation: Operation, index: int, done: set[int]) -> Mark:
+    if index in done:
+        return Mark.DONE
+    if operation.current == index:
+        return Mark.FAILED if operation.state is State.FAILED else Mark.DOING
+    return Mark.TODO
+
+
+def _progress(progress: Progress) -> list[Element]:
+    if progress.job is not None:
+        return [Bar(progress.job.fraction, job_text(progress.job))]
+    return [Section(progress.text)] if progress.text else []
+
+
+def job_text(job: Job) -> str:
+    """``copying · 812 MiB/s · 1.2 GiB left · pass 3 · throttled 20 % · about 4 s to go``."""
+    parts = [job.phase]
+    if job.rate:
+        parts.append(f"{bytes_text(job.rate)}/s")
+    parts.append(f"{bytes_text(job.remaining)} left")
+    if job.iteration > 1:
+        parts.append(f"pass {job.iteration}")
+    if job.throttle:
+        parts.append(f"throttled {job.throttle} %")
+    if job.eta is not None:
+        parts.append(f"about {duration_text(job.eta)} to go")
+    return " · ".join(parts)
+
+
+def _buttons(operation: Operation, progress: Progress | None) -> list[Element]:
+    value = value_of(operation)
+    if operation.state is State.PROPOSED:
+        return [Buttons(voting_buttons(operation))]
+    if operation.state is State.APPROVED:
+        return [Buttons((_cancel(value),))]
+    if operation.state is State.RUNNING:
+        asks = progress.asks if progress else frozenset({Ask.CANCEL})
+        shown = [_cancel(value)] if Ask.CANCEL in asks and Ask.CANCEL not in operation.asked else []
+        if Ask.POSTCOPY in asks and Ask.POSTCOPY not in operation.asked:
+            shown.append(_postcopy(value))
+        return [Buttons((*shown, _details(value)))]
+    if operation.state in (State.FAILED, State.CANCELLED, State.EXPIRED, State.STALE):
+        return [Buttons((Button("Propose again", "op.again", value), _details(value)))]
+    return [Buttons((_details(value),))]
+
+
+def voting_buttons(operation: Operation) -> tuple[Button, ...]:
+    """Approve, Deny…, Details, Withdraw."""
+    value = value_of(operation)
+    approve = Button(
+        "Approve",
+        "op.approve",
+        value,
+        Style.PRIMARY,
+        Confirm(
+            title=f"Approve {operation.id}?",
+            text=f"{operation.plan.title}. {blast_text(operation.plan)}."[:300],
+            yes="Approve",
+            no="Not yet",
+        ),
+    )
+    return (
+        approve,
+        Button("Deny…", "op.deny", value, Style.DANGER),
+        _details(value),
+        Button("Withdraw", "op.withdraw", value),
+    )
+
+
+def _details(value: str) -> Button:
+    return Button("Details", "op.details", value)
+
+
+def _cancel(value: str) -> Button:
+    confirm = Confirm(
+        "Stop this?", "What is done stays done; the step under way is undone where it can be.", "Stop it", "Let it run"
+    )
+    return Button("Cancel", "op.cancel", value, Style.DANGER, confirm)
+
+
+def _postcopy(value: str) -> Button:
+    confirm = Confirm(
+        "Switch to post-copy?",
+        "The guest runs on the target at once and fetches its memory; if the network fails now, the guest is lost.",
+        "Switch",
+        "Keep copying",
+    )
+    return Button("Post-copy now", "op.postcopy", value, Style.PLAIN, confirm)
+
+
+def _voters(operation: Operation) -> Person | str:
+    return who(operation.decided_by) if operation.votes else "the policy (no vote needed)"
+
+
+def _small_print(operation: Operation) -> Context:
+    ruling = operation.ruling
+    votes = f"{len(operation.votes)} of {plural(ruling.votes, 'vote')}"
+    lines: list[Line] = [words("*{id}* · {votes}", id=operation.id, votes=votes)]
+    lines += [words("✓ {who} {at}", who=who(vote.by), at=vote.at) for vote in operation.votes[:5]]
+    lines.append(words("rule “{rule}” · plan `{digest}`", rule=ruling.rule, digest=operation.plan.digest))
+    if operation.replaces:
+        lines.append(words("replaces {id}", id=operation.replaces))
+    return Context(tuple(lines))
+
+
+def details_card(operation: Operation, now: datetime) -> Card:
+    """Everything of the plan: all steps, reasons, warnings, and what the policy asks."""
+    plan, ruling = operation.plan, operation.ruling
+    steps = "\n".join(f"{index}. {step.title}" for index, step in enumerate(plan.steps, 1))
+    waited = (now - operation.proposed_at).total_seconds()
+    roles = " or ".join(ruling.roles_at(waited)) or "nobody"
+    elements: list[Element] = [
+        Section(words("*{title}*\n{steps}", title=plan.title, steps=steps)),
+        Section(
+            words(
+                "Blast radius: {blast}\nForetold: {told}", blast=blast_text(plan), told=prediction_text(plan.prediction)
+            )
+        ),
+        *_reasons(plan),
+        Divider(),
+        Section(
+            words(
+                "{votes} from {roles}, the requester never counts. Proposed {at}, rule “{rule}”.",
+                votes=plural(ruling.votes, "vote"),
+                roles=roles,
+                at=operation.proposed_at,
+                rule=ruling.rule,
+            )
+        ),
+        Context((words("full digest of the plan `{digest}`", digest=plan.digest),)),
+    ]
+    return Card(text=f"{operation.id}: {plan.title}", title=f"{operation.id} in full", elements=tuple(elements))
+
+
+def refused_card(refused: Refused) -> Card:
+    """Why there is no plan: every objection with its remedy."""
+    text = objections_text(refused.objections)
+    return Card(
+        text=f"{refused.title} {text}", elements=(Section(words("*{title}*\n{text}", title=refused.title, text=text)),)
+    )
+
+
+def may_not_card(may_not: MayNot) -> Card:
+    """Why the person may not."""
+    return note_card(may_not.text, may_not.advice)
+
+
+def note_card(text: str, advice: str = "") -> Card:
+    """A short answer to one person."""
+    line = words("{text}\n_{advice}_", text=text, advice=advice) if advice else words("{text}", text=text)
+    return Card(text=f"{text} {advice}".strip(), elements=(Section(line),))
+
+
+def proposed_note(operation: Operation, channel: str, slash: str) -> Card:
+    """Told to the requester, where they asked."""
+    if operation.ruling.votes:
+        line = words(
+            "*{id}* is proposed: {title}. It takes {votes} from {roles}; see {where}. Follow it with `{slash} ops`.",
+            id=operation.id,
+            title=operation.plan.title,
+            votes=plural(operation.ruling.votes, "vote"),
+            roles=" or ".join(operation.ruling.approvers),
+            where=channel or "the approvals channel",
+            slash=slash,
+        )
+    else:
+        line = words("*{id}* needs no vote and starts now: {title}.", id=operation.id, title=operation.plan.title)
+    return Card(text=f"{operation.id}: {operation.plan.title}", elements=(Section(line),))
+
+
+def ended_note(operation: Operation) -> Card:
+    """Told to the requester, and in the thread, when it is over."""
+    headline = HEADLINES[operation.state].format(title=operation.plan.title)
+    elements: list[Element] = [Section(words("*{id}* {headline}", id=operation.id, headline=headline))]
+    elements += _state_lines(operation)
+    return Card(text=f"{operation.id}: {headline}", elements=tuple(elements))
+
+
+def vote_note(operation: Operation, vote: Vote) -> Card:
+    """Told in the thread after each vote."""
+    line = words(
+        "{who} approved {id} ({count} of {needed}).",
+        who=who(vote.by),
+        id=operation.id,
+        count=len(operation.votes),
+        needed=plural(operation.ruling.votes, "vote"),
+    )
+    return Card(
+        text=f"{operation.id}: {len(operation.votes)} of {operation.ruling.votes} votes", elements=(Section(line),)
+    )
+
+
+def deny_form(operation: Operation) -> Form:
+    """Asks why."""
+    return Form(
+        action="op.deny",
+        title=f"Deny {operation.id}",
+        submit="Deny",
+        fields=(TextField("why", "Why?", hint="The requester and the audit trail read this.", long=True),),
+        intro=(Section(words("{title}", title=operation.plan.title)),),
+        hidden=value_of(operation),
+    )
+
+
+def settled_text(operation: Operation) -> Words:
+    """What a click on an operation that has moved on is told."""
+    if operation.state is State.APPROVED and operation.votes:
+        return words(
+            "{id} is already approved by {who} at {at}.",
+            id=operation.id,
+            who=who(operation.votes[-1].by),
+            at=operation.votes[-1].at,
+        )
+    by = f" by {operation.decided_by}" if operation.decided_by else ""
+    if operation.decided_by and operation.decided_by != BOT:
+        return words(
+            "{id} is {state} (decided by {who}). Your click changed nothing.",
+            id=operation.id,
+            state=str(operation.state),
+            who=who(operation.decided_by),
+        )
+    return words("{id} is {state}{by}. Your click changed nothing.", id=operation.id, state=str(operation.state), by=by)
+
+
+def settled_card(operation: Operation) -> Card:
+    """``settled_text`` as an answer."""
+    return Card(text=f"{operation.id} is {operation.state}", elements=(Section(settled_text(operation)),))

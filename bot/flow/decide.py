@@ -1,0 +1,261 @@
+"""What people decide with buttons: state, permission and plan are read again at each click; a click is no proof."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from bot.domain import policy as policies
+from bot.domain.card import Card, error_card
+from bot.domain.errors import ConflictError, DroverError
+from bot.domain.operation import (
+    BOT,
+    Approved,
+    Ask,
+    Asked,
+    Cancelled,
+    Denied,
+    Event,
+    Expired,
+    Operation,
+    State,
+    VotedFor,
+    Withdrawn,
+)
+from bot.flow import cards, propose
+from bot.flow.world import World, commit, roles_of
+from bot.ports import MessageRef, Request
+
+Decision = Callable[[Operation], Sequence[Event] | Card]
+"""What an operation as it is now takes: events to commit, or what to tell the person instead."""
+
+TRIES = 12  # lost races before giving up; each means that somebody else's decision went through
+
+
+def pressed(world: World, request: Request) -> None:
+    """Answer a click or a form on an operation. Every outcome reaches the person."""
+    operation_id, _, digest = request.value.partition(":")
+    try:
+        card = _BUTTONS[request.action](world, request, operation_id, digest)
+    except KeyError:
+        card = error_card(f"The button “{request.action}” is not known.", "It may be of an older version; type `help`.")
+    except DroverError as error:
+        card = error_card(error.text, error.advice)
+    if card is not None:
+        world.chat.whisper(request.channel or request.by, request.by, card)
+
+
+def approve(world: World, request: Request, operation_id: str, digest: str) -> Card | None:
+    """Count a vote; with the last one the operation is handed to the workers."""
+    operation = decided(world, operation_id, lambda now: _vote(world, now, request.by, digest))
+    if isinstance(operation, Card):
+        return operation
+    if operation.state is State.EXPIRED:
+        tell_end(world, operation)
+        return cards.settled_card(operation)
+    _in_thread(world, operation, cards.vote_note(operation, operation.votes[-1]), f"vote-{len(operation.votes)}")
+    if operation.state is State.APPROVED:
+        world.work.enqueue(operation)
+    return None
+
+
+def _vote(world: World, operation: Operation, by: str, digest: str) -> Sequence[Event] | Card:
+    now = world.clock.now()
+    mine = [vote for vote in operation.votes if vote.by == by]
+    if operation.state is State.PROPOSED and mine:
+        return cards.note_card(f"You approved {operation.id} already; it waits for others.")
+    if refusal := _not_open(operation, digest):
+        return refusal
+    if now >= operation.expires_at:
+        return (Expired(now, BOT),)
+    if by == operation.origin.by:
+        return cards.note_card(
+            f"You asked for {operation.id} yourself, so your vote does not count.", "Another approver must look at it."
+        )
+    roles = operation.ruling.roles_at((now - operation.proposed_at).total_seconds())
+    if not roles_of(world, by) & set(roles):
+        return cards.note_card(
+            f"You may not approve {operation.id}.", f"It takes one of the roles: {', '.join(roles)}."
+        )
+    voted = VotedFor(now, by, digest)
+    return (voted,) if operation.votes_missing > 1 else (voted, Approved(now, by))
+
+
+def _not_open(operation: Operation, digest: str) -> Card | None:
+    """Why a decision comes too late or is about another plan; None when it may go on."""
+    if operation.state is not State.PROPOSED:
+        return cards.settled_card(operation)
+    if digest != operation.plan.digest:
+        return cards.note_card(
+            f"The plan of {operation.id} is not the one you saw.", "Look at the newest message and decide again."
+        )
+    return None
+
+
+def deny(world: World, request: Request, operation_id: str, digest: str) -> Card | None:
+    """With a reason: deny. Without one: ask for it in a dialog."""
+    if request.kind != "form":
+        operation = world.store.operation(operation_id)
+        refusal = _not_open(operation, digest) or _may_decide(world, operation, request.by)
+        if refusal is None:
+            world.chat.open_form(request.trigger, cards.deny_form(operation))
+        return refusal
+    why = dict(request.answers).get("why", "").strip() or "no reason given"
+    return _ended(world, decided(world, operation_id, lambda now: _denial(world, now, request.by, digest, why)))
+
+
+def _denial(world: World, operation: Operation, by: str, digest: str, why: str) -> Sequence[Event] | Card:
+    refusal = _not_open(operation, digest) or _may_decide(world, operation, by)
+    return refusal or (Denied(world.clock.now(), by, why),)
+
+
+def _may_decide(world: World, operation: Operation, by: str) -> Card | None:
+    waited = (world.clock.now() - operation.proposed_at).total_seconds()
+    roles = operation.ruling.roles_at(waited) or tuple(policies.who_may(world.policy, operation.action))
+    if by != operation.origin.by and roles_of(world, by) & set(roles):
+        return None
+    if by == operation.origin.by:
+        return cards.note_card(f"{operation.id} is your own.", "Use Withdraw to take it back.")
+    return cards.note_card(f"You may not decide on {operation.id}.", f"It takes one of the roles: {', '.join(roles)}.")
+
+
+def withdraw(world: World, request: Request, operation_id: str, digest: str) -> Card | None:
+    """The requester takes it back."""
+
+    def decision(operation: Operation) -> Sequence[Event] | Card:
+        if operation.state is not State.PROPOSED:
+            return cards.settled_card(operation)
+        if request.by != operation.origin.by:
+            return cards.note_card(
+                f"Only the person who asked for {operation.id} can withdraw it.", "Use Deny instead."
+            )
+        return (Withdrawn(world.clock.now(), request.by),)
+
+    del digest  # one's own request can be taken back whatever plan one saw
+    return _ended(world, decided(world, operation_id, decision))
+
+
+def cancel(world: World, request: Request, operation_id: str, digest: str) -> Card | None:
+    """Stop: at once while it waits; as soon as it is safe while it runs."""
+
+    def decision(operation: Operation) -> Sequence[Event] | Card:
+        if refusal := _may_steer(world, operation, request.by):
+            return refusal
+        now = world.clock.now()
+        if operation.state is State.APPROVED:
+            return (Cancelled(now, request.by, "It had not begun."),)
+        if operation.state is not State.RUNNING:
+            return cards.settled_card(operation)
+        if Ask.CANCEL in operation.asked:
+            return cards.note_card(f"{operation.id} is being stopped already.")
+        return (Asked(now, request.by, Ask.CANCEL),)
+
+    del digest  # stopping is right whatever plan one saw
+    after = decided(world, operation_id, decision)
+    if isinstance(after, Operation) and not after.state.over:
+        return None
+    return _ended(world, after)
+
+
+def postcopy(world: World, request: Request, operation_id: str, digest: str) -> Card | None:
+    """Ask a running migration to switch to post-copy."""
+
+    def decision(operation: Operation) -> Sequence[Event] | Card:
+        if refusal := _may_steer(world, operation, request.by):
+            return refusal
+        if operation.state is not State.RUNNING:
+            return cards.settled_card(operation)
+        if Ask.POSTCOPY in operation.asked:
+            return cards.note_card(f"{operation.id} was asked for post-copy already.")
+        return (Asked(world.clock.now(), request.by, Ask.POSTCOPY),)
+
+    del digest
+    after = decided(world, operation_id, decision)
+    return after if isinstance(after, Card) else None
+
+
+def _may_steer(world: World, operation: Operation, by: str) -> Card | None:
+    """The requester and whoever may approve can steer a running operation."""
+    roles = operation.ruling.roles_at(float("inf")) or tuple(policies.who_may(world.policy, operation.action))
+    if by == operation.origin.by or roles_of(world, by) & set(roles):
+        return None
+    return cards.note_card(f"You may not steer {operation.id}.", "Its requester and its approvers can.")
+
+
+def details(world: World, request: Request, operation_id: str, digest: str) -> Card:  # noqa: ARG001 - the buttons' one shape
+    """The whole plan, for one person."""
+    return cards.details_card(world.store.operation(operation_id), world.clock.now())
+
+
+def again(world: World, request: Request, operation_id: str, digest: str) -> Card | None:  # noqa: ARG001
+    """The same once more, as a new proposal by the person who clicks."""
+    operation = world.store.operation(operation_id)
+    if not operation.state.over:
+        return cards.settled_card(operation)
+    if not policies.may_ask(world.policy, operation.action, roles_of(world, request.by)):
+        return cards.note_card(f"You may not use `{operation.action}`.")
+    return propose.again(world, operation, request.by, request.key)
+
+
+def expire(world: World) -> None:
+    """End the proposals whose time is over. Run by the clock; safe to run anywhere, any time."""
+    now = world.clock.now()
+    for operation in world.store.operations(states=(State.PROPOSED,), limit=1000):
+        if now >= operation.expires_at:
+            _ended(world, decided(world, operation.id, lambda found: _expiry(world, found)))
+
+
+def _expiry(world: World, operation: Operation) -> Sequence[Event] | Card:
+    now = world.clock.now()
+    if operation.state is not State.PROPOSED or now < operation.expires_at:
+        return cards.settled_card(operation)
+    return (Expired(now, BOT),)
+
+
+def decided(world: World, operation_id: str, decision: Decision) -> Operation | Card:
+    """Decide on the newest state until the decision is stored or refused: compare-and-swap.
+
+    Raises:
+        ConflictError: the race was lost every time; nothing was stored.
+    """
+    for _ in range(TRIES):
+        operation = world.store.operation(operation_id)
+        verdict = decision(operation)
+        if isinstance(verdict, Card):
+            return verdict
+        try:
+            return commit(world, operation, *verdict)
+        except ConflictError:
+            continue
+    raise ConflictError(f"{operation_id} changes too quickly.", "Look at it and click again.")
+
+
+def _ended(world: World, operation: Operation | Card) -> Card | None:
+    """Tell the end where it matters; a card is passed on to the person who clicked."""
+    if isinstance(operation, Card):
+        return operation
+    tell_end(world, operation)
+    return None
+
+
+def tell_end(world: World, operation: Operation) -> None:
+    """Put the end into the thread and tell the requester, once each, across replicas and crashes."""
+    note = cards.ended_note(operation)
+    _in_thread(world, operation, note, "end")
+    if operation.origin.by != BOT and world.store.claim(f"told:{operation.id}"):
+        world.chat.tell(operation.origin.by, note)
+
+
+def _in_thread(world: World, operation: Operation, card: Card, key: str) -> None:
+    for ref in world.store.copies(operation.id)[:1]:
+        world.chat.post(ref.channel, card, thread=MessageRef(ref.channel, ref.ts), key=f"{operation.id}/{key}")
+
+
+_BUTTONS: dict[str, Callable[[World, Request, str, str], Card | None]] = {
+    "op.approve": approve,
+    "op.deny": deny,
+    "op.withdraw": withdraw,
+    "op.cancel": cancel,
+    "op.postcopy": postcopy,
+    "op.details": details,
+    "op.again": again,
+}

@@ -1,0 +1,109 @@
+"""Takes stored requests from the listeners, answers each once, and picks up after a crash."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+
+import structlog
+
+from bot.domain.card import error_card
+from bot.domain.errors import DroverError
+from bot.domain.operation import State
+from bot.flow import decide, look, propose
+from bot.flow.world import BUSY, OPEN, World
+from bot.ports import Request
+
+log = structlog.get_logger()
+
+RECENT = 20  # operations that ended lately, whose messages are brought up to date after a restart
+
+
+def handled(world: World, request: Request) -> None:
+    """Answer one request and mark it handled; whatever goes wrong is told to the person and logged."""
+    try:
+        _answer(world, request)
+    except DroverError as error:
+        log.warning("request failed", key=request.key, error=str(error))
+        _apologise(world, request, error.text, error.advice)
+    except Exception as error:
+        log.exception("request failed", key=request.key)
+        _apologise(world, request, f"Something unforeseen went wrong: {error}.", "The bot's log has the details.")
+    world.store.handled(request.key)
+
+
+def _answer(world: World, request: Request) -> None:
+    if request.kind == "command":
+        propose.command(world, request)
+    elif request.kind == "home":
+        look.home(world, request)
+    else:
+        decide.pressed(world, request)
+
+
+def _apologise(world: World, request: Request, text: str, advice: str) -> None:
+    try:
+        world.chat.whisper(request.channel or request.by, request.by, error_card(text, advice))
+    except DroverError as error:
+        log.error("the person could not be told", key=request.key, by=request.by, error=str(error))  # noqa: TRY400 - expected kind
+
+
+def picked_up(world: World) -> None:
+    """After a start: answer what was accepted but not handled, and see every open operation on its way."""
+    for operation in world.store.operations(states=OPEN, limit=1000):
+        if operation.state is State.PROPOSED:
+            _quietly(operation.id, lambda found: propose.lay_out(world, world.store.operation(found)))
+        if operation.state in BUSY:
+            world.work.enqueue(operation)
+    for operation in world.store.operations(limit=RECENT):
+        _quietly(operation.id, world.screen.show)
+
+
+def _quietly(operation_id: str, act: Callable[[str], object]) -> None:
+    """One operation whose message fails must not keep the others from being picked up."""
+    try:
+        act(operation_id)
+    except DroverError as error:
+        log.warning("not shown after the start", operation=operation_id, error=str(error))
+
+
+class Desk:
+    """A few threads that handle requests in the order they came.
+
+    Args:
+        world: what they work with.
+        count: how many requests are handled at once.
+    """
+
+    def __init__(self, world: World, count: int) -> None:
+        self._world = world
+        self._queue: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"desk-{number}", daemon=True) for number in range(count)
+        ]
+
+    def start(self) -> None:
+        """Begin, with what a crash left unhandled."""
+        for request in self._world.store.unhandled():
+            self._queue.put(request)
+        for thread in self._threads:
+            thread.start()
+
+    def take(self, request: Request) -> None:
+        """Handle a request soon."""
+        self._queue.put(request)
+
+    def stop(self, timeout: float = 30.0) -> None:
+        """Finish what is queued, then end; what is not done in time stays stored and is handled at the next start."""
+        for _ in self._threads:
+            self._queue.put(None)
+        for thread in self._threads:
+            thread.join(timeout)
+
+    def _work(self) -> None:
+        while (request := self._queue.get()) is not None:
+            try:
+                handled(self._world, request)
+            except Exception:  # the database failed while marking it; it stays stored and is handled at the next start
+                log.exception("request not marked handled", key=request.key)

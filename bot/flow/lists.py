@@ -1,0 +1,277 @@
+"""Every sentence the core says when people only look: help, hosts, VMs, operations, the audit trail, the policy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from bot.declare import Asker, Listed
+from bot.domain import placement
+from bot.domain import policy as policies
+from bot.domain.card import Buttons, Card, Context, Element, Line, Section, Table, Words, words
+from bot.domain.cluster import Health, Host, Snapshot, Vm
+from bot.domain.operation import (
+    Asked,
+    Cancelled,
+    Denied,
+    Event,
+    Failed,
+    Noted,
+    Operation,
+    Proposed,
+    State,
+    StepBegan,
+    StepEnded,
+    VotedFor,
+    WentStale,
+)
+from bot.domain.words import bytes_text, duration_text, plural
+from bot.flow import cards
+
+
+def help_card(slash: str, commands: Sequence[Listed]) -> Card:
+    """What this person may do, and what others may."""
+    mine = [each for each in commands if each.allowed]
+    rows = tuple((words("`{usage}`", usage=each.usage), _summary(each)) for each in mine)
+    elements: list[Element] = [
+        Section(words("Type `{slash} COMMAND --help` for all options of one.", slash=slash)),
+        Table(("Command", "What it does"), rows),
+    ]
+    others = [each.name for each in commands if not each.allowed]
+    if others:
+        elements.append(Context((words("Not yours to use: {names}", names=", ".join(others)),)))
+    text = f"{plural(len(mine), 'command')} you may use: {', '.join(each.name for each in mine)}"
+    return Card(text=text, title="What you can ask Drover", elements=tuple(elements))
+
+
+def _summary(listed: Listed) -> str:
+    return f"{listed.summary} (changes things, by the policy)" if listed.changes else listed.summary
+
+
+def hosts_card(seen: Snapshot) -> Card:
+    """Every host: state, guests, memory, CPU."""
+    hosts = sorted(seen.hosts, key=lambda host: host.name)
+    rows = tuple(_host_row(seen, host) for host in hosts)
+    down = [host for host in hosts if not host.up]
+    up = len(hosts) - len(down)
+    elements: list[Element] = [
+        Table(("Host", "State", "VMs", "Memory promised", "CPU busy", "QEMU"), rows, numeric=frozenset({2}))
+    ]
+    elements += [
+        Section(words("*{host}*: {problem}", host=host.name, problem=host.problem)) for host in down if host.problem
+    ]
+    text = f"{up} of {plural(len(hosts), 'host')} up" + (f"; not: {', '.join(h.name for h in down)}" if down else "")
+    return Card(text=text, title=f"{up} of {plural(len(hosts), 'host')} up", elements=(*elements, _as_of(seen)))
+
+
+def _host_row(seen: Snapshot, host: Host) -> tuple[Line, ...]:
+    guests = seen.on(host.name)
+    running = sum(1 for vm in guests if vm.state.active)
+    state = "maintenance" if host.up and host.maintenance else str(host.health)
+    if not host.up:
+        return (host.name, state, str(len(guests)), "?", "?", "?")
+    share = placement.cpu_share(seen, host)
+    memory = f"{bytes_text(seen.promised(host.name))} of {bytes_text(host.memory - host.reserve)}"
+    cpu = "not measured yet" if share is None else f"{share:.0%} of {host.cpus}"
+    return (host.name, state, f"{running}/{len(guests)}", memory, cpu, version_text(host.hypervisor_version))
+
+
+def version_text(version: int) -> str:
+    """7.2.22 of 7002022."""
+    return f"{version // 1_000_000}.{version // 1000 % 1000}.{version % 1000}" if version else "?"
+
+
+def vms_card(seen: Snapshot, wanted: str, limit: int = 95) -> Card:
+    """Guests, by name; ``wanted`` narrows by a part of the name, a host or ``tag=value``."""
+    found = sorted((vm for vm in seen.vms if _matches(vm, wanted)), key=lambda vm: (vm.name, vm.host))
+    if not found:
+        advice = f"Nothing matches “{wanted}”." if wanted else "The hosts that answer have none."
+        return cards.note_card("No VMs.", advice)
+    rows = tuple(_vm_row(vm, seen) for vm in found[:limit])
+    running = sum(1 for vm in found if vm.state.active)
+    title = f"{plural(len(found), 'VM')}, {running} running"
+    elements: list[Element] = [Table(("VM", "Host", "State", "vCPUs", "Memory", "CPU", "Tags"), rows, frozenset({3}))]
+    if len(found) > limit:
+        elements.append(Section(f"… and {len(found) - limit} more; narrow it down with a name, a host or tag=value."))
+    return Card(text=title, title=title, elements=(*elements, _as_of(seen)))
+
+
+def _matches(vm: Vm, wanted: str) -> bool:
+    key, equals, value = wanted.partition("=")
+    if equals:
+        return vm.tags.get(key) == value
+    return not wanted or wanted in vm.name or wanted in (vm.host, vm.uuid)
+
+
+def _vm_row(vm: Vm, seen: Snapshot) -> tuple[Line, ...]:
+    fresh = seen.host(vm.host).health is Health.UP
+    state = str(vm.state) if fresh else f"{vm.state} (last seen)"
+    cpu = "" if vm.cpu is None else f"{vm.cpu:.2f}"
+    tags = ", ".join(f"{key}={value}" for key, value in sorted(vm.tags.items()))
+    return (vm.name, vm.host, state, str(vm.vcpus), bytes_text(vm.memory), cpu, tags)
+
+
+def _as_of(seen: Snapshot) -> Context:
+    return Context((words("as of {at}", at=seen.taken_at),))
+
+
+def ops_card(operations: Sequence[Operation], now: datetime) -> Card:
+    """Operations, newest first."""
+    if not operations:
+        return cards.note_card("No operations.", "Nothing matches; `ops` alone lists the latest.")
+    rows: tuple[tuple[Line, ...], ...] = tuple(
+        (
+            each.id,
+            str(each.state),
+            each.plan.title,
+            words("{who}", who=cards.who(each.origin.by)),
+            f"{duration_text(max(0.0, (now - each.changed_at).total_seconds()))} ago",
+        )
+        for each in operations
+    )
+    running = sum(1 for each in operations if not each.state.over)
+    text = f"{plural(len(operations), 'operation')}, {running} open"
+    return Card(text=text, title=text, elements=(Table(("ID", "State", "What", "Who", "Changed"), rows),))
+
+
+def audit_card(operation: Operation, events: Sequence[Event], broken: str) -> Card:
+    """An operation's whole history, and whether the chain of the trail holds."""
+    rows: tuple[tuple[Line, ...], ...] = tuple(
+        (words("{at}", at=event.at), words("{who}", who=cards.who(event.by)), event_text(event))
+        for event in events[:95]
+    )
+    chain: Line = (
+        words("*The audit trail was tampered with:* {broken}", broken=broken) if broken else "The hash chain holds."
+    )
+    title = f"{operation.id}: {operation.plan.title}"
+    return Card(
+        text=f"{operation.id} is {operation.state}; {plural(len(events), 'event')}",
+        title=title,
+        elements=(Table(("When", "Who", "What"), rows), Context((chain, f"plan {operation.plan.digest}"))),
+    )
+
+
+def event_text(event: Event) -> str:  # noqa: C901, PLR0911 - one line per kind of event
+    """An event as a sentence of the audit trail."""
+    match event:
+        case Proposed():
+            votes = plural(event.ruling.votes, "vote")
+            return f"proposed {event.origin.command}; rule “{event.ruling.rule}” asks {votes}"
+        case VotedFor():
+            return f"approved the plan {event.digest}"
+        case Denied():
+            return f"denied: {event.why}"
+        case WentStale():
+            return f"not done: {cards.objections_text(event.objections)}"
+        case StepBegan():
+            return f"step {event.index + 1} began"
+        case StepEnded():
+            facts = ", ".join(f"{key} {value}" for key, value in event.facts.items())
+            how = "was found done" if event.found_done else "ended"
+            return f"step {event.index + 1} {how}" + (f": {facts}" if facts else "")
+        case Noted():
+            return event.text
+        case Asked():
+            return f"asked: {event.ask}"
+        case Failed():
+            return f"failed: {event.why} {event.advice}".strip()
+        case Cancelled():
+            return f"cancelled: {event.why}".removesuffix(": ")
+        case _:
+            return type(event).__name__.lower()
+
+
+def approvals_card(operations: Sequence[Operation], asker: Asker) -> Card:
+    """What waits for this person's vote, with a way to read each plan."""
+    waiting = [each for each in operations if may_vote(each, asker)]
+    if not waiting:
+        return cards.note_card("Nothing waits for your vote.")
+    elements: list[Element] = []
+    for each in waiting[:10]:
+        elements.append(Section(_waiting_line(each)))
+        elements.append(Buttons(cards.voting_buttons(each)))
+    title = f"{plural(len(waiting), 'operation')} for you to decide"
+    return Card(text=title, title=title, elements=tuple(elements))
+
+
+def _waiting_line(operation: Operation) -> Words:
+    return words(
+        "*{id}* {title}\n{blast}; asked by {who}; expires {at}",
+        id=operation.id,
+        title=operation.plan.title,
+        blast=cards.blast_text(operation.plan),
+        who=cards.who(operation.origin.by),
+        at=operation.expires_at,
+    )
+
+
+def may_vote(operation: Operation, asker: Asker) -> bool:
+    """Whether this person's vote would count now."""
+    waited = (asker.now - operation.proposed_at).total_seconds()
+    return (
+        operation.state is State.PROPOSED
+        and asker.id != operation.origin.by
+        and all(vote.by != asker.id for vote in operation.votes)
+        and bool(asker.roles & set(operation.ruling.roles_at(waited)))
+    )
+
+
+def policy_card(policy: policies.Policy, command: str) -> Card:
+    """Who may ask for a command, and what each rule that can apply to it asks."""
+    rules = [rule for rule in policy.rules if policies.covers(rule, command)]
+    rows: tuple[tuple[Line, ...], ...] = tuple(
+        (rule.name, _conditions(rule), _demand(rule), duration_text(rule.expires)) for rule in rules
+    )
+    asks = ", ".join(policies.who_may(policy, command)) or "nobody"
+    return Card(
+        text=f"{command}: asked by {asks}; {plural(len(rules), 'rule')}",
+        title=f"Policy for {command}",
+        elements=(
+            Section(words("May be asked by: *{asks}*. The first rule whose conditions all hold rules.", asks=asks)),
+            Table(("Rule", "When", "Takes", "Expires after"), rows),
+        ),
+    )
+
+
+def _conditions(rule: policies.Rule) -> str:
+    parts = [
+        f"risk {' or '.join(rule.risks)}" if rule.risks else "",
+        f"tag {' or '.join(rule.tags)}" if rule.tags else "",
+        f"host {' or '.join(rule.hosts)}" if rule.hosts else "",
+        f"at least {plural(rule.min_vms, 'VM')}" if rule.min_vms else "",
+        f"at least {bytes_text(rule.min_memory)}" if rule.min_memory else "",
+        _window_text(rule.window) if rule.window else "",
+    ]
+    return ", ".join(part for part in parts if part) or "always"
+
+
+def _window_text(window: policies.Window) -> str:
+    days = " ".join(window.days) or "every day"
+    return f"{days} {window.start:%H:%M}–{window.end:%H:%M} {window.zone}"
+
+
+def _demand(rule: policies.Rule) -> str:
+    if rule.freeze:
+        return f"frozen: {rule.why}" if rule.why else "frozen"
+    if not rule.votes:
+        return "no vote"
+    text = f"{plural(rule.votes, 'vote')} from {' or '.join(rule.approvers)}"
+    late = f"; after {duration_text(rule.fallback_after)} also {' or '.join(rule.fallback)}" if rule.fallback else ""
+    return text + late
+
+
+def home_card(seen: Snapshot, operations: Sequence[Operation], asker: Asker, slash: str) -> Card:
+    """The dashboard: what waits for me, what runs, the hosts."""
+    waiting = [each for each in operations if may_vote(each, asker)]
+    running = [each for each in operations if each.state in (State.APPROVED, State.RUNNING)]
+    elements: list[Element] = [Section(words("*Waiting for your vote:* {count}", count=len(waiting)))]
+    for each in waiting[:5]:
+        elements += [Section(_waiting_line(each)), Buttons(cards.voting_buttons(each))]
+    elements.append(Section(words("*Under way:* {count}", count=len(running))))
+    elements += [
+        Section(words("*{id}* {title} ({state})", id=o.id, title=o.plan.title, state=str(o.state)))
+        for o in running[:10]
+    ]
+    elements += hosts_card(seen).elements
+    elements.append(Context((words("Type `{slash} help` in any channel.", slash=slash),)))
+    return Card(text="Drover", title="The cluster", elements=tuple(elements))

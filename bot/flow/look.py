@@ -1,0 +1,199 @@
+"""Looking without touching: queries' answers, the core's own queries, and the App Home."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from bot.declare import Action, Asker, Listed, Query, Settings, View
+from bot.domain import policy as policies
+from bot.domain.card import Card
+from bot.domain.cluster import Snapshot
+from bot.domain.errors import UsageError
+from bot.domain.operation import State
+from bot.domain.words import nearest
+from bot.flow import lists
+from bot.flow.parse import usage
+from bot.flow.world import OPEN, World, asker, snapshot
+from bot.hookspecs import hookimpl
+from bot.ports import Request
+
+
+def answer(world: World, query: Query, intent: Any, person: Asker) -> Card:
+    """A query's card for a person."""
+    return query.answer(intent, view(world, person, query.focus(intent), needs_snapshot=query.needs_snapshot))
+
+
+def view(world: World, person: Asker, focus: Sequence[str] = (), *, needs_snapshot: bool = True) -> View:
+    """What a query may look at; the hosts are only asked when it needs them."""
+    seen = snapshot(world, focus) if needs_snapshot else Snapshot(world.clock.now(), (), ())
+    listed = tuple(_listed(world, command, person) for command in world.catalog.commands.values())
+    return View(seen, world.store, world.catalog.rules, person, world.slash, listed, world.policy)
+
+
+def _listed(world: World, command: Query | Action, person: Asker) -> Listed:
+    allowed = policies.may_ask(world.policy, command.name, person.roles)
+    return Listed(command.name, command.summary, usage(command, world.slash), allowed, isinstance(command, Action))
+
+
+def home(world: World, request: Request) -> None:
+    """Fill a person's App Home."""
+    person = asker(world, request)
+    operations = world.store.operations(states=OPEN, limit=100)
+    world.chat.publish_home(request.by, lists.home_card(snapshot(world), operations, person, world.slash))
+
+
+@dataclass(frozen=True, slots=True)
+class Help:
+    """`help [WORD]`."""
+
+    word: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Hosts:
+    """`hosts`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vms:
+    """`vms [WHAT]`."""
+
+    wanted: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ops:
+    """`ops [--mine] [--running] [--failed]`."""
+
+    mine: bool = False
+    running: bool = False
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """`audit ID`."""
+
+    operation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Approvals:
+    """`approvals`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyOf:
+    """`policy COMMAND`."""
+
+    command: str
+
+
+@click.command("help")
+@click.argument("word", nargs=-1)
+def _help(word: tuple[str, ...]) -> Help:
+    """What you may do."""
+    return Help(" ".join(word))
+
+
+@click.command("hosts")
+def _hosts() -> Hosts:
+    """Every host: state, VMs, memory, CPU."""
+    return Hosts()
+
+
+@click.command("vms")
+@click.argument("what", default="")
+def _vms(what: str) -> Vms:
+    """All VMs, or those matching WHAT: a part of the name, a host, or tag=value."""
+    return Vms(what)
+
+
+@click.command("ops")
+@click.option("--mine", is_flag=True, help="Only what you asked for.")
+@click.option("--running", is_flag=True, help="Only what is approved or running.")
+@click.option("--failed", is_flag=True, help="Only what failed or went stale.")
+def _ops(*, mine: bool, running: bool, failed: bool) -> Ops:
+    """The latest operations."""
+    return Ops(mine, running, failed)
+
+
+@click.command("audit")
+@click.argument("operation", metavar="ID")
+def _audit(operation: str) -> Audit:
+    """Everything that happened to an operation, for example `audit op-17`."""
+    return Audit(operation if operation.startswith("op-") else f"op-{operation}")
+
+
+@click.command("approvals")
+def _approvals() -> Approvals:
+    """What waits for your vote."""
+    return Approvals()
+
+
+@click.command("policy")
+@click.argument("command", nargs=-1, required=True)
+def _policy(command: tuple[str, ...]) -> PolicyOf:
+    """Who may ask for COMMAND, and who would have to approve."""
+    return PolicyOf(" ".join(command))
+
+
+def _answer_help(intent: Help, seen: View) -> Card:
+    chosen = tuple(each for each in seen.commands if each.name.startswith(intent.word))
+    if not chosen:
+        near = nearest(intent.word, [each.name for each in seen.commands], "See all with `help`.")
+        raise UsageError(f"There is no command “{intent.word}”.", near)
+    return lists.help_card(seen.slash, chosen)
+
+
+def _answer_ops(intent: Ops, seen: View) -> Card:
+    states: tuple[State, ...] = (State.APPROVED, State.RUNNING) if intent.running else ()
+    states += (State.FAILED, State.STALE) if intent.failed else ()
+    by = seen.asker.id if intent.mine else ""
+    return lists.ops_card(seen.history.operations(states=states, by=by, limit=30), seen.asker.now)
+
+
+def _answer_audit(intent: Audit, seen: View) -> Card:
+    operation = seen.history.operation(intent.operation)
+    return lists.audit_card(operation, seen.history.events(operation.id), seen.history.broken_link())
+
+
+def _answer_policy(intent: PolicyOf, seen: View) -> Card:
+    if intent.command not in {each.name for each in seen.commands}:
+        near = nearest(intent.command, [each.name for each in seen.commands], "See all with `help`.")
+        raise UsageError(f"There is no command “{intent.command}”.", near)
+    return lists.policy_card(seen.policy, intent.command)
+
+
+def _answer_approvals(intent: Approvals, seen: View) -> Card:  # noqa: ARG001 - the shape of an answer
+    return lists.approvals_card(seen.history.operations(states=(State.PROPOSED,), limit=100), seen.asker)
+
+
+class Core:
+    """The core's own commands, registered like any plugin's."""
+
+    @hookimpl
+    def register_commands(self, settings: Settings) -> Sequence[Query]:  # noqa: ARG002 - the hook's signature
+        """Help, hosts, VMs, operations, audit, approvals, policy."""
+        return (
+            Query("help", "What you may do", _help, _answer_help, needs_snapshot=False),
+            Query(
+                "hosts", "Every host: state, VMs, memory, CPU", _hosts, lambda _, seen: lists.hosts_card(seen.snapshot)
+            ),
+            Query(
+                "vms",
+                "All VMs, or by name, host, tag=value",
+                _vms,
+                lambda it, seen: lists.vms_card(seen.snapshot, it.wanted),
+            ),
+            Query("ops", "The latest operations", _ops, _answer_ops, needs_snapshot=False),
+            Query("audit", "Everything that happened to an operation", _audit, _answer_audit, needs_snapshot=False),
+            Query("approvals", "What waits for your vote", _approvals, _answer_approvals, needs_snapshot=False),
+            Query(
+                "policy", "Who may ask for a command, and who approves", _policy, _answer_policy, needs_snapshot=False
+            ),
+        )

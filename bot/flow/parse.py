@@ -1,0 +1,64 @@
+"""One line of chat to a command and its intent; every slip answered with what to type instead."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from bot.catalog import Catalog
+from bot.declare import Action, Query
+from bot.domain.errors import UsageError
+from bot.domain.words import straightened
+
+WIDTH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A command with its intent; ``intent`` None and ``help`` set when only its usage was asked for."""
+
+    command: Query | Action
+    intent: Any
+    help: str = ""
+
+
+def parsed(catalog: Catalog, slash: str, text: str) -> Parsed:
+    """What a person typed after the slash command.
+
+    Raises:
+        UsageError: no such command, or arguments it does not take; with usage and the nearest right word.
+    """
+    words = _words(text) or ["help"]
+    command, rest = catalog.find(words)
+    if "--help" in rest or "-h" in rest:
+        return Parsed(command, None, help=usage(command, slash, full=True))
+    return Parsed(command, _intent(command, slash, rest))
+
+
+def usage(command: Query | Action, slash: str, *, full: bool = False) -> str:
+    """A command's usage line, or its whole help."""
+    context = click.Context(
+        command.grammar, info_name=f"{slash} {command.name}", terminal_width=WIDTH, max_content_width=WIDTH
+    )
+    text = command.grammar.get_help(context) if full else command.grammar.get_usage(context)
+    return text.removeprefix("Usage: ").strip()
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(straightened(text))
+    except ValueError as error:
+        raise UsageError(f"The quotes do not match: {error}.", 'Write for example --reason "disk swap".') from error
+
+
+def _intent(command: Query | Action, slash: str, rest: Sequence[str]) -> Any:
+    try:
+        with command.grammar.make_context(f"{slash} {command.name}", list(rest), terminal_width=WIDTH) as context:
+            return command.grammar.invoke(context)
+    except click.ClickException as error:
+        text = error.format_message().strip()
+        raise UsageError(text if text.endswith((".", "?")) else f"{text}.", usage(command, slash)) from error

@@ -1,0 +1,101 @@
+"""What every flow function is handed: the ports, the catalog, the policy and who is who."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+
+from bot.catalog import Catalog
+from bot.declare import Asker
+from bot.domain.cluster import Inbound, Snapshot
+from bot.domain.operation import Event, Operation, State
+from bot.domain.policy import Policy
+from bot.domain.steps import MigrateVm
+from bot.flow.screen import Screen
+from bot.ports import Chat, Clock, Hypervisor, Request, Store, Work
+
+BUSY = (State.APPROVED, State.RUNNING)
+OPEN = (State.PROPOSED, *BUSY)
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """Who has a role: user ids and user groups."""
+
+    users: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Channels by id: where approvals are asked for, and where digests and alerts go."""
+
+    approvals: str
+    ops: str
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything, composed once at start. ``patience``: seconds to wait for a host that does not answer."""
+
+    catalog: Catalog
+    store: Store
+    chat: Chat
+    hypervisor: Hypervisor
+    clock: Clock
+    work: Work
+    screen: Screen
+    policy: Policy
+    places: Places
+    roles: Mapping[str, Role] = field(default_factory=dict)
+    slash: str = "/kvm"
+    patience: float = 600.0
+
+
+def roles_of(world: World, user: str) -> frozenset[str]:
+    """The roles a person has now, by id and by user group."""
+    groups = world.chat.groups_of(user) if any(role.groups for role in world.roles.values()) else frozenset()
+    return frozenset(name for name, role in world.roles.items() if user in role.users or role.groups & groups)
+
+
+def asker(world: World, request: Request) -> Asker:
+    """Who asks, with roles read now."""
+    return Asker(request.by, roles_of(world, request.by), request.locale, world.clock.now())
+
+
+def snapshot(world: World, focus: Collection[str] = (), *, but: str = "") -> Snapshot:
+    """The cluster now, with what only Drover knows: maintenance and moves under way (except operation ``but``)."""
+    seen = world.hypervisor.snapshot(focus)
+    resting = world.store.maintenance()
+    hosts = tuple(replace(host, maintenance=host.name in resting) for host in seen.hosts)
+    return replace(seen, hosts=hosts, inbound=_inbound(world, seen, but))
+
+
+def _inbound(world: World, seen: Snapshot, but: str) -> tuple[Inbound, ...]:
+    """Memory promised to moves that have not arrived; a guest already seen on its target is counted there."""
+    arrived = {(vm.uuid, vm.host) for vm in seen.vms if vm.state.active}
+    return tuple(
+        Inbound(step.uuid, step.source, step.target, step.memory, operation.id)
+        for operation in world.store.operations(states=BUSY, limit=1000)
+        if operation.id != but
+        for step in (operation.plan.steps[index] for index in operation.todo)
+        if isinstance(step, MigrateVm) and (step.uuid, step.target) not in arrived
+    )
+
+
+def commit(world: World, operation: Operation, *events: Event) -> Operation:
+    """Store the events, tell the plugins and show the operation as it now is.
+
+    Raises:
+        ConflictError: somebody else changed it first; nothing was stored.
+    """
+    after = world.store.append(operation, *events)
+    for event in events:
+        announce(world, after, event)
+    world.screen.show(after.id)
+    return after
+
+
+def announce(world: World, operation: Operation, event: Event) -> None:
+    """Call ``operation_changed`` of every plugin; a failure in one is logged and stops nobody."""
+    world.screen.tell_plugins(world.catalog.hooks, operation, event)
