@@ -1,0 +1,91 @@
+"""Faults a test can ask the workspace for: limits, errors, lost answers, disconnects, late and double deliveries."""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+ANY_METHOD = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiFault:
+    """What to do to one Web API call instead of (or, for "drop", after) answering it."""
+
+    kind: Literal["rate_limit", "server_error", "drop", "error"]
+    retry_after: int = 1
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """How a payload is to be delivered once more: as Slack's retry, and under a new event id."""
+
+    retry_headers: bool = True
+    new_event_id: bool = False
+
+
+class Faults:
+    """Switchboard of faults; every method may be called from any thread and holds for what comes next."""
+
+    def __init__(self, disconnect: Callable[[str, bool], None]) -> None:
+        self._lock = threading.Lock()
+        self._api: dict[str, deque[ApiFault]] = {}
+        self._repeats: deque[Repeat] = deque()
+        self._delays: deque[float] = deque()
+        self._disconnect = disconnect
+        self.redeliver_unacked = False
+        """When true, an event not acked in time is sent again, up to 3 times, as Slack does."""
+
+    def _add(self, method: str, fault: ApiFault, times: int) -> None:
+        with self._lock:
+            self._api.setdefault(method, deque()).extend([fault] * times)
+
+    def rate_limit(self, method: str, times: int = 1, retry_after: int = 1) -> None:
+        """Answer the next `times` calls of `method` ("*": any) with 429 and Retry-After (seconds); nothing is done."""
+        self._add(method, ApiFault("rate_limit", retry_after=retry_after), times)
+
+    def server_error(self, method: str, times: int = 1) -> None:
+        """Answer the next `times` calls of `method` with HTTP 500; nothing is done."""
+        self._add(method, ApiFault("server_error"), times)
+
+    def error(self, method: str, error: str, times: int = 1) -> None:
+        """Answer the next `times` calls of `method` with Slack's error of this name; nothing is done."""
+        self._add(method, ApiFault("error", error=error), times)
+
+    def drop_response(self, method: str, times: int = 1) -> None:
+        """Do what the next `times` calls of `method` ask, then break the connection before answering."""
+        self._add(method, ApiFault("drop"), times)
+
+    def disconnect(self, reason: str = "refresh_requested", *, abrupt: bool = False) -> None:
+        """Send every socket a disconnect frame and close it; `abrupt` breaks the connections without a frame."""
+        self._disconnect(reason, abrupt)
+
+    def duplicate_next(self, n: int = 1, *, retry_headers: bool = True, new_event_id: bool = False) -> None:
+        """Deliver each of the next `n` payloads twice at once, in two envelopes (on two sockets if there are two)."""
+        with self._lock:
+            self._repeats.extend([Repeat(retry_headers, new_event_id)] * n)
+
+    def delay_next(self, seconds: float, n: int = 1) -> None:
+        """Deliver each of the next `n` payloads this late; a trigger id grows old meanwhile."""
+        with self._lock:
+            self._delays.extend([seconds] * n)
+
+    def take_api(self, method: str) -> ApiFault | None:
+        """Take the fault for this call, if one was asked for."""
+        with self._lock:
+            for name in (method, ANY_METHOD):
+                if self._api.get(name):
+                    return self._api[name].popleft()
+        return None
+
+    def take_repeat(self) -> Repeat | None:
+        """Take the order to deliver this payload twice, if there is one."""
+        with self._lock:
+            return self._repeats.popleft() if self._repeats else None
+
+    def take_delay(self) -> float:
+        """Take the seconds by which this payload is late; 0 when none was asked for."""
+        with self._lock:
+            return self._delays.popleft() if self._delays else 0.0
