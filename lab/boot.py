@@ -1,0 +1,170 @@
+"""The kernel and the initramfs lab guests boot from, made once and kept in the user's cache."""
+
+import gzip
+import hashlib
+import lzma
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.errors import LabError
+
+UP = "drover-guest"
+"""What a guest says on its serial line once it is up, before its name."""
+
+_PACKAGE = "linux-image-cloud-amd64"
+_INIT = Path(__file__).parent / "guest" / "init"
+_APPLETS = ["acpid", "cat", "dd", "insmod", "ip", "mkdir", "mount", "nproc", "poweroff", "sh", "sleep"]
+# In the order they must be loaded. What a kernel has built in is simply not there as a file.
+_MODULES = ["virtio", "virtio_ring", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_blk"]
+_MODULES += ["failover", "net_failover", "virtio_net", "virtio_balloon", "button", "evdev"]
+
+
+@dataclass(frozen=True, slots=True)
+class BootImage:
+    """Files a guest boots from; their names change with their content, so labs can share them."""
+
+    kernel: Path
+    initrd: Path
+
+
+def command_line(name: str, *, load: float = 0, dirty_mib_s: float = 0, room_mib: int = 16, end: bool = False) -> str:
+    """The kernel command line that makes a guest burn ``load`` vCPUs and dirty ``dirty_mib_s`` MiB/s over ``room_mib``.
+
+    With ``end`` it powers off once it is up.
+    """
+    words = ["console=ttyS0", "quiet", "panic=-1", "mitigations=off", "no_timer_check", "random.trust_cpu=on"]
+    words += [f"drover.name={name}", f"drover.load={round(load * 100)}"]
+    words += [f"drover.dirty={round(dirty_mib_s * 1024)}", f"drover.room={room_mib}"]
+    return " ".join([*words, *(["drover.end=1"] if end else [])])
+
+
+def missing() -> Iterator[str]:
+    """What keeps an image from being made here, a sentence each."""
+    busybox = shutil.which("busybox")
+    if busybox and _is_dynamic(Path(busybox)):
+        yield f"{busybox} is not the static one: apt-get install busybox-static"
+    if _cached_kernel() is None and shutil.which("apt-get") is None:
+        yield (
+            f"There is no kernel for guests in {_cache()} and no apt-get to fetch one: put a Debian"
+            f" vmlinuz-* and its modules/ there."
+        )
+
+
+def image() -> BootImage:
+    """The boot image, made now if the cache has none; takes seconds the first time.
+
+    Raises LabError when the kernel cannot be fetched or busybox is missing.
+    """
+    kernel = _cached_kernel() or _fetch_kernel()
+    busybox = shutil.which("busybox")
+    if busybox is None:
+        raise LabError("busybox is missing: apt-get install busybox-static")
+    content = _initramfs(Path(busybox), kernel.parent / "modules")
+    initrd = kernel.parent / f"initrd-{hashlib.sha256(content).hexdigest()[:12]}.gz"
+    if not initrd.exists():
+        _write(initrd, gzip.compress(content, compresslevel=1, mtime=0))
+    return BootImage(kernel, initrd)
+
+
+def _cache() -> Path:
+    root = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
+    return Path(root, "drover", "guest")
+
+
+def _cached_kernel() -> Path | None:
+    found = sorted(_cache().glob("*/vmlinuz-*"), key=lambda path: path.stat().st_mtime)
+    return found[-1] if found else None
+
+
+def _fetch_kernel() -> Path:
+    """Download and unpack Debian's kernel package without installing it; keep the kernel and its modules."""
+    package = _kernel_package()
+    _cache().mkdir(parents=True, exist_ok=True)
+    # apt's download user must be able to write there, so not in a private cache.
+    with tempfile.TemporaryDirectory(prefix="drover-kernel-") as scratch:
+        os.chmod(scratch, 0o777)  # noqa: PTH101, S103
+        _apt(["apt-get", "-q", "download", package], scratch)
+        archive = next(Path(scratch).glob("*.deb"))
+        unpacked = Path(scratch, "unpacked")
+        _apt(["dpkg-deb", "--extract", str(archive), str(unpacked)], scratch)
+        return _keep(unpacked, package)
+
+
+def _kernel_package() -> str:
+    told = _apt(["apt-cache", "depends", _PACKAGE], "/")
+    name = re.search(r"Depends: (linux-image-\d\S+)", told)
+    if name is None:
+        raise LabError(f"apt knows no {_PACKAGE}: run apt-get update, or check the machine's package sources.")
+    return name[1]
+
+
+def _apt(argv: list[str], directory: str) -> str:
+    done = subprocess.run(argv, cwd=directory, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LabError(
+            f"The kernel for guests could not be fetched: {' '.join(argv)} said: {done.stderr.strip()}"
+            "\nRun apt-get update and try again."
+        )
+    return done.stdout
+
+
+def _keep(unpacked: Path, package: str) -> Path:
+    """Move what a guest needs from an unpacked package into the cache, whole or not at all."""
+    kernel = next(unpacked.glob("boot/vmlinuz-*"))
+    kept = unpacked / "kept"
+    (kept / "modules").mkdir(parents=True)
+    shutil.copy(kernel, kept / kernel.name)
+    for path in unpacked.glob("**/*.ko*"):
+        if path.name.split(".")[0] in _MODULES:
+            content = path.read_bytes()
+            plain = lzma.decompress(content) if path.suffix == ".xz" else content
+            (kept / "modules" / f"{path.name.split('.')[0]}.ko").write_bytes(plain)
+    home = _cache() / package
+    if not home.exists():
+        staged = Path(tempfile.mkdtemp(prefix=f".{package}-", dir=_cache()))
+        shutil.copytree(kept, staged, dirs_exist_ok=True)
+        try:
+            staged.rename(home)
+        except OSError:
+            # Another lab was quicker; its copy is as good.
+            shutil.rmtree(staged)
+    return home / kernel.name
+
+
+def _is_dynamic(program: Path) -> bool:
+    """Whether an ELF program asks for a dynamic loader."""
+    with program.open("rb") as file:
+        return b"/ld-linux" in file.read(4096)
+
+
+def _write(path: Path, content: bytes) -> None:
+    descriptor, staged = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+    Path(staged).rename(path)
+
+
+def _initramfs(busybox: Path, modules: Path) -> bytes:
+    """A cpio archive (newc) with busybox, the modules and the init script."""
+    have = [f"{name}.ko" for name in _MODULES if (modules / f"{name}.ko").exists()]
+    entries = [(name, 0o040755, b"") for name in ("bin", "dev", "etc", "etc/acpi", "modules", "proc", "sys")]
+    entries += [("bin/busybox", 0o100755, busybox.read_bytes()), ("init", 0o100755, _INIT.read_bytes())]
+    entries += [(f"bin/{applet}", 0o120777, b"busybox") for applet in _APPLETS]
+    entries += [(f"modules/{name}", 0o100644, (modules / name).read_bytes()) for name in have]
+    entries += [("modules/order", 0o100644, " ".join(have).encode())]
+    entries += [("etc/acpi/PWRF", 0o100755, b"#!/bin/sh\npoweroff -f\n")]
+    entries += [("TRAILER!!!", 0, b"")]
+    return b"".join(_cpio(number, *entry) for number, entry in enumerate(entries, 1))
+
+
+def _cpio(inode: int, name: str, mode: int, content: bytes) -> bytes:
+    """One record of the "newc" format: Linux, Documentation/driver-api/early-userspace/buffer-format.rst."""
+    fields = [inode, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name) + 1, 0]
+    head = b"070701" + b"".join(b"%08X" % field for field in fields) + name.encode() + b"\0"
+    return head + bytes(-len(head) % 4) + content + bytes(-len(content) % 4)

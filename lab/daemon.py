@@ -1,0 +1,153 @@
+"""One host's libvirtd: its private directories, its settings, and its start."""
+
+import shutil
+import socket
+import subprocess
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import cgroups, storage
+from lab.errors import LabError
+from lab.rooms import Room
+
+_PRIVATE = {
+    "run": "/run/libvirt",
+    "etc": "/etc/libvirt",
+    "lib": "/var/lib/libvirt",
+    "cache": "/var/cache/libvirt",
+    "log": "/var/log/libvirt",
+}
+_START_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class LabHost:
+    """A host of the lab; ``uri`` reaches its libvirtd from outside, ``address`` only from inside the lab."""
+
+    name: str
+    address: str
+    uuid: str
+    directory: Path
+
+    @property
+    def socket(self) -> Path:
+        """The read-write unix socket of its libvirtd."""
+        return self.directory / "run" / "libvirt-sock"
+
+    @property
+    def uri(self) -> str:
+        """How a libvirt client on the machine connects."""
+        return f"qemu:///system?socket={self.socket}"
+
+    @property
+    def peer_uri(self) -> str:
+        """How another host's libvirtd connects: what a peer-to-peer migration is given as destination."""
+        return f"qemu+tcp://{self.name}/system"
+
+    @property
+    def libvirtd_pid(self) -> int | None:
+        """Process id of its libvirtd, seen from outside; None while there is none."""
+        settings = str(self.directory / "etc" / "libvirtd.conf").encode()
+        for path in Path("/proc").iterdir():
+            if path.name.isdigit() and settings in _words(path):
+                return int(path.name)
+        return None
+
+
+def prepare(name: str, address: str, directory: Path, names: str) -> LabHost:
+    """Write a new host's directories and settings; ``names`` is what its /etc/hosts says."""
+    host = LabHost(name, address, str(uuid.uuid4()), directory)
+    for part in _PRIVATE:
+        (directory / part).mkdir(parents=True)
+    (directory / "lib" / "images").mkdir()
+    (directory / "hosts").write_text(names)
+    (directory / "etc" / "libvirtd.conf").write_text(_libvirtd_conf(host))
+    (directory / "etc" / "qemu.conf").write_text(_QEMU_CONF)
+    storage.write_pool(directory / "etc")
+    return host
+
+
+def furnish(host: LabHost, room: Room) -> None:
+    """Give a host's namespaces its name, its own directories and its own /sys with its control groups."""
+    lines = ["set -e", f"hostname {host.name}", "mount -t tmpfs -o mode=755 tmpfs /run"]
+    # The machine's D-Bus and systemd sockets are hidden with /run: libvirtd would register guests with them.
+    for part, target in _PRIVATE.items():
+        lines += [f"mkdir -p {target}", f"mount --bind {host.directory}/{part} {target}"]
+    lines += [f"mount --bind {host.directory}/hosts /etc/hosts"]
+    room.run("sh", "-c", "\n".join([*lines, cgroups.mounts()]))
+
+
+def start(host: LabHost, room: Room) -> None:
+    """Start libvirtd, which must not run yet, and wait until it answers."""
+    log = host.directory / "log" / "libvirtd.err"
+    settings = str(host.directory / "etc" / "libvirtd.conf")
+    room.spawn([shutil.which("libvirtd") or "libvirtd", "--listen", "--config", settings], log)
+    deadline = time.monotonic() + _START_S
+    while not _answers(host.socket):
+        if time.monotonic() > deadline:
+            raise LabError(f"libvirtd of {host.name} did not start in {_START_S} s: {_last_words(host)}")
+        time.sleep(0.02)
+        if host.libvirtd_pid is None and not _answers(host.socket):
+            raise LabError(f"libvirtd of {host.name} ended at once: {_last_words(host)}")
+    virsh(host, "capabilities")
+
+
+def virsh(host: LabHost, *args: str, check: bool = True) -> str:
+    """Run virsh against a host and answer what it printed, or with ``check`` raise LabError when it fails."""
+    argv = ["virsh", "--quiet", "--connect", host.uri, *args]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if check and done.returncode:
+        raise LabError(f"virsh {' '.join(args)} on {host.name} failed: {done.stderr.strip()}")
+    return (done.stdout if done.returncode == 0 else done.stdout + done.stderr).strip()
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        try:
+            client.connect(str(path))
+        except OSError:
+            return False
+        return True
+
+
+def _last_words(host: LabHost) -> str:
+    log = host.directory / "log" / "libvirtd.err"
+    return log.read_text(errors="replace").strip()[-1000:] if log.exists() else "it said nothing"
+
+
+def _words(process: Path) -> list[bytes]:
+    try:
+        return (process / "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return []
+
+
+def _libvirtd_conf(host: LabHost) -> str:
+    return f"""\
+host_uuid = "{host.uuid}"
+# Plain TCP without a password is root for everyone who reaches it. Only the lab's own namespaces do.
+listen_tls = 0
+listen_tcp = 1
+listen_addr = "{host.address}"
+auth_tcp = "none"
+auth_unix_ro = "none"
+auth_unix_rw = "none"
+unix_sock_rw_perms = "0700"
+log_outputs = "3:file:/var/log/libvirt/libvirtd.log"
+"""
+
+
+_QEMU_CONF = """\
+user = "root"
+group = "root"
+dynamic_ownership = 0
+security_driver = "none"
+namespaces = []
+# "logd" would want a virtlogd in each host.
+stdio_handler = "file"
+# A cut wire shall be noticed in seconds; the defaults take half a minute.
+keepalive_interval = 2
+keepalive_count = 4
+"""
