@@ -1,12 +1,11 @@
 // The whole page: who looks, where, and everything that happens live.
 import { useCallback, useEffect, useMemo, useReducer, useRef, useState } from "react";
 import { api, listen } from "./api";
-import { Avatar } from "./avatar";
-import { ChannelView } from "./channel";
+import { AppHead, ChannelView } from "./channel";
 import { setLocale } from "./dates";
 import { Asking } from "./dialog";
 import { NamesContext, type Names } from "./mrkdwn";
-import { Sidebar } from "./sidebar";
+import { isDirect, Sidebar } from "./sidebar";
 import { change, markRead } from "./store";
 import type { LiveEvent, View, WorkspaceState } from "./types";
 import { HomeTab, Modal } from "./view";
@@ -16,6 +15,9 @@ interface Where {
   channel: string;
   thread: string | null;
 }
+
+// Whose eyes a bare address opens: the workspace takes a name for an id, and answers with the id.
+const FIRST_PERSON = "ana";
 
 /** #as=U0ANA&channel=C0OPS&thread=… : a link shows exactly what its sender saw. */
 function readHash(): Where {
@@ -55,6 +57,7 @@ function useWorkspace(as: string) {
       const fresh = await api.state(as);
       setLocale(fresh.me.locale);
       setState(fresh);
+      setView((await api.view(as)).view);
       await Promise.all(fresh.channels.map(({ id }) => loadChannel(id)));
       setProblem(null);
     } catch (error) {
@@ -67,17 +70,15 @@ function useWorkspace(as: string) {
       if (event.type === "view") return setView(event.view);
       if (event.type === "home") return setHome(event.view);
       if (event.type === "apps") return setState((now) => now && { ...now, apps_connected: event.connected });
-      if (event.type === "reaction") return void (event.channel && loadChannel(event.channel));
-      if (event.type.startsWith("message") && event.channel) apply(event);
+      apply(event);
     },
-    [loadChannel],
+    [],
   );
 
   useEffect(() => {
     apply({ type: "cleared" });
     setView(null);
     setHome(null);
-    if (!as) return void load();
     // Load after each connection: what happened while nobody listened is in the history.
     return listen(as, onEvent, (up) => {
       setLinked(up);
@@ -88,7 +89,14 @@ function useWorkspace(as: string) {
   return { state, store, apply, view, setView, home, setHome, linked, problem };
 }
 
-function AppHome({ state, home, setHome }: { state: WorkspaceState; home: View | null; setHome: (view: View | null) => void }) {
+interface HomeProps {
+  state: WorkspaceState;
+  home: View | null;
+  setHome: (view: View | null) => void;
+  onTab: (place: string) => void;
+}
+
+function AppHome({ state, home, setHome, onTab }: HomeProps) {
   const as = state.me.id;
   useEffect(() => {
     // The app may publish while it is told that somebody looks; the live socket brings that.
@@ -96,14 +104,7 @@ function AppHome({ state, home, setHome }: { state: WorkspaceState; home: View |
   }, [as, setHome]);
   return (
     <main className="channel" aria-label={`${state.app.name} home`}>
-      <header className="channel-head app-head">
-        <Avatar id={state.app.user_id} name={state.app.name} bot size={28} />
-        <h2>{state.app.name}</h2>
-        <span className="app-badge">APP</span>
-        <span className="tab" aria-current="page">
-          Home
-        </span>
-      </header>
+      <AppHead app={state.app} tab="home" direct={state.channels.find(isDirect)} onTab={onTab} />
       <div className="messages" tabIndex={0} aria-label="App Home">
         <HomeTab as={as} view={home} appName={state.app.name} />
       </div>
@@ -124,7 +125,7 @@ function Banner({ linked, problem, state }: { linked: boolean; problem: string |
 
 export function App() {
   const [where, go] = useWhere();
-  const { state, store, apply, view, setView, home, setHome, linked, problem } = useWorkspace(where.as);
+  const { state, store, apply, view, setView, home, setHome, linked, problem } = useWorkspace(where.as || FIRST_PERSON);
   const me = state?.me.id ?? "";
   const place = where.channel || state?.channels[0]?.id || "";
   const channel = state?.channels.find((c) => c.id === place);
@@ -140,7 +141,7 @@ export function App() {
   }, [me, place, store]);
 
   useEffect(() => {
-    const here = place === "home" ? state?.app.name : channel && `#${channel.name}`;
+    const here = place === "home" ? state?.app.name : channel && (isDirect(channel) ? state?.app.name : `#${channel.name}`);
     if (state) document.title = `${here ?? ""} – ${state.team.name}`;
   }, [state, place, channel]);
 
@@ -154,6 +155,7 @@ export function App() {
     }),
     [state, me, go],
   );
+  const onTab = useCallback((channel: string) => go({ channel }), [go]);
   const onThread = useCallback((thread: string | null) => go({ thread }), [go]);
   const onDismiss = useCallback((id: string, ts: string) => apply({ type: "dismissed", channel: id, ts }), [apply]);
   // The socket may already have brought the next view by the time a submit is answered.
@@ -178,9 +180,9 @@ export function App() {
         <div className={`page ${where.thread ? "with-thread" : ""}`}>
           <Sidebar state={state} store={store} place={place} onPlace={(id) => go({ channel: id })} onPerson={(as) => go({ as })} />
           {place === "home" ? (
-            <AppHome key={me} state={state} home={home} setHome={setHome} />
+            <AppHome key={me} state={state} home={home} setHome={setHome} onTab={onTab} />
           ) : channel ? (
-            <ChannelView state={state} store={store} channel={channel} thread={where.thread} onThread={onThread} onDismiss={onDismiss} />
+            <ChannelView state={state} store={store} channel={channel} thread={where.thread} onThread={onThread} onDismiss={onDismiss} onTab={onTab} />
           ) : (
             <main className="empty">There is no channel {place} here. Choose one on the left.</main>
           )}

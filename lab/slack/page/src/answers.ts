@@ -27,6 +27,7 @@ export function defaultAnswer(element: BlockElement): Answer | null {
   if (isTextInput(type)) return { type, value: element.initial_value ?? null };
   if (SINGLE.includes(type)) return { type, selected_option: element.initial_option ?? null };
   if (MANY.includes(type)) return { type, selected_options: element.initial_options ?? [] };
+  if (type === "rich_text_input") return { type, rich_text_value: element.initial_value ?? null };
   const fields = ID_FIELDS[type];
   if (!fields) return null;
   return { type, [fields[0]]: element[fields[1]] ?? (type.startsWith("multi_") ? [] : null) };

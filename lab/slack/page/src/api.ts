@@ -1,11 +1,18 @@
 // The page API: one function per call, and the live socket that reconnects by itself.
 import type { Answer, Container, LiveEvent, Message, OptionGroup, Option, Values, View, WorkspaceState } from "./types";
 
+/** The workspace or the app behind it said no. */
+export class Refusal extends Error {}
+
+// What people read at Slack when an app does not answer; a bare error name alone would tell them nothing.
+const spoken = (error: string): string =>
+  /^[a-z_]+$/.test(error) ? `We had some trouble connecting. Try again? (${error})` : error;
+
 async function read<T>(response: Response): Promise<T> {
   const body = await response.json().catch(() => null);
-  if (!response.ok || body === null || body.ok === false) {
-    throw new Error(body?.error ?? `The workspace answered ${response.status}.`);
-  }
+  if (!response.ok || body === null) throw new Error(body?.error ?? `The workspace answered ${response.status}.`);
+  // A submit that is refused field by field is an answer to show, not a failure.
+  if (body.ok === false && !body.response_action) throw new Refusal(spoken(body.error ?? "unknown_error"));
   return body as T;
 }
 
@@ -22,14 +29,15 @@ const post = async <T>(path: string, body: object): Promise<T> =>
   );
 
 export type SubmitAnswer = { response_action?: string; errors?: Record<string, string>; view?: View };
-export type OptionsAnswer = { options?: Option[]; option_groups?: OptionGroup[] };
+export type OptionsAnswer = { error?: string; options?: Option[]; option_groups?: OptionGroup[] };
 
 export const api = {
-  state: (as: string) => get<WorkspaceState>("state", as ? { as } : {}),
+  state: (as: string) => get<WorkspaceState>("state", { as }),
   history: (as: string, channel: string) => get<{ messages: Message[] }>("history", { as, channel }),
+  view: (as: string) => get<{ view: View | null }>("view", { as }),
+  react: (as: string, channel: string, ts: string, name: string) => post<object>("react", { as, channel, ts, name }),
   say: (as: string, channel: string, text: string, thread_ts?: string) =>
     post<object>("say", { as, channel, text, ...(thread_ts ? { thread_ts } : {}) }),
-  command: (as: string, channel: string, text: string) => post<object>("command", { as, channel, text }),
   action: (as: string, container: Container, block_id: string, element: Answer, action_id: string, values: Values) =>
     post<object>("action", { as, container, block_id, action_id, element, state: { values } }),
   options: (as: string, container: Container, block_id: string, action_id: string, value: string) =>

@@ -37,6 +37,11 @@ class Guard extends Component<{ block: Block; children: ReactNode }, { failed: b
     return { failed: true };
   }
 
+  componentDidUpdate(before: { block: Block }) {
+    // An edit may have repaired it.
+    if (this.state.failed && before.block !== this.props.block) this.setState({ failed: false });
+  }
+
   componentDidCatch(error: Error) {
     console.error(`Block ${this.props.block.type} could not be drawn:`, error);
   }
@@ -112,7 +117,7 @@ function Actions({ block }: { block: Block }) {
   return (
     <div className="actions" role="group">
       {(block.elements as BlockElement[]).map((element, index) => (
-        <Element key={element.action_id ?? index} block_id={block.block_id ?? ""} element={element} />
+        <Element key={index} block_id={block.block_id ?? ""} element={element} />
       ))}
     </div>
   );
@@ -241,8 +246,8 @@ export function Blocks({ blocks }: { blocks: Block[] }) {
   return (
     <div className="blocks">
       {blocks.map((block, index) => (
-        // The block itself in the key: an edit that repairs a block also clears its guard.
-        <Guard key={`${block.block_id ?? index}/${block.type}`} block={block}>
+        // By place, not by block_id: apps give a new id with each edit, and a redraw would lose focus and flicker.
+        <Guard key={`${index}/${block.type}`} block={block}>
           <div className="block" data-block-id={block.block_id} data-block-type={block.type}>
             <Drawn block={block} />
           </div>

@@ -1,8 +1,10 @@
 // A channel's messages with its composer, and a thread beside it.
 import { useEffect, useLayoutEffect, useMemo, useRef, useState, type ReactNode } from "react";
+import { Avatar } from "./avatar";
 import { Composer } from "./composer";
 import { dayName } from "./dates";
 import { MessageRow } from "./message";
+import { isDirect } from "./sidebar";
 import { threads, type Store } from "./store";
 import type { Channel, Message, WorkspaceState } from "./types";
 
@@ -103,6 +105,23 @@ function MessageList({ as, messages, replies, place, intro, days, onThread, onDi
   );
 }
 
+/** The head of the app's own place, with its two tabs. */
+export function AppHead({ app, tab, direct, onTab }: { app: WorkspaceState["app"]; tab: string; direct?: Channel; onTab: (place: string) => void }) {
+  const tabs: [string, string][] = [["home", "Home"], ...(direct ? [[direct.id, "Messages"] as [string, string]] : [])];
+  return (
+    <header className="channel-head app-head">
+      <Avatar id={app.user_id} name={app.name} bot size={28} />
+      <h2>{app.name}</h2>
+      <span className="app-badge">APP</span>
+      {tabs.map(([place, name]) => (
+        <button key={place} type="button" className="tab" aria-current={place === tab ? "page" : undefined} onClick={() => onTab(place)}>
+          {name}
+        </button>
+      ))}
+    </header>
+  );
+}
+
 interface Props {
   state: WorkspaceState;
   store: Store;
@@ -110,24 +129,31 @@ interface Props {
   thread: string | null;
   onThread: (ts: string | null) => void;
   onDismiss: (channel: string, ts: string) => void;
+  onTab: (place: string) => void;
 }
 
-export function ChannelView({ state, store, channel, thread, onThread, onDismiss }: Props) {
+export function ChannelView({ state, store, channel, thread, onThread, onDismiss, onTab }: Props) {
   const as = state.me.id;
+  const direct = isDirect(channel);
+  const title = direct ? state.app.name : `#${channel.name}`;
   const { roots, replies } = useMemo(() => threads(store, channel.id), [store, channel.id]);
   const root = thread ? roots.find((m) => m.ts === thread) : undefined;
   const inThread = useMemo(() => (root ? [root, ...(replies.get(root.ts) ?? [])] : []), [root, replies]);
   const dismiss = useMemo(() => (ts: string) => onDismiss(channel.id, ts), [channel.id, onDismiss]);
   return (
     <>
-      <main className="channel" aria-label={`Channel ${channel.name}`}>
-        <header className="channel-head">
-          <h2>
-            <span aria-hidden="true"># </span>
-            {channel.name}
-          </h2>
-          {channel.purpose && <p>{channel.purpose}</p>}
-        </header>
+      <main className="channel" aria-label={direct ? `Messages with ${title}` : `Channel ${channel.name}`}>
+        {direct ? (
+          <AppHead app={state.app} tab={channel.id} direct={channel} onTab={onTab} />
+        ) : (
+          <header className="channel-head">
+            <h2>
+              <span aria-hidden="true"># </span>
+              {channel.name}
+            </h2>
+            {channel.purpose && <p>{channel.purpose}</p>}
+          </header>
+        )}
         <MessageList
           as={as}
           messages={roots}
@@ -138,18 +164,18 @@ export function ChannelView({ state, store, channel, thread, onThread, onDismiss
           onDismiss={dismiss}
           intro={
             <div className="intro">
-              <h3># {channel.name}</h3>
-              <p>This is the very beginning of the #{channel.name} channel.</p>
+              <h3>{title}</h3>
+              <p>This is the very beginning of {direct ? `your conversation with ${title}` : title}.</p>
             </div>
           }
         />
-        <Composer as={as} channel={channel.id} placeholder={`Message #${channel.name}`} commands={state.commands} />
+        <Composer as={as} channel={channel.id} placeholder={`Message ${title}`} commands={state.commands} />
       </main>
       {root && (
         <aside className="thread" aria-label="Thread">
           <header className="channel-head">
             <h2>Thread</h2>
-            <p># {channel.name}</p>
+            <p>{title}</p>
             <button type="button" className="icon" aria-label="Close thread" onClick={() => onThread(null)}>
               ×
             </button>

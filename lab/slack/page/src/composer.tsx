@@ -1,6 +1,6 @@
 // Where a person writes: commands with completion, mentions, plain messages.
 import { useContext, useEffect, useId, useLayoutEffect, useRef, useState, type KeyboardEvent } from "react";
-import { api } from "./api";
+import { api, Refusal } from "./api";
 import { NamesContext } from "./mrkdwn";
 import { TellContext } from "./surface";
 import type { SlashCommand } from "./types";
@@ -81,18 +81,17 @@ function useSuggestions({ as, commands, thread_ts }: Props, text: string): Sugge
 
 const escapeRegex = (text: string) => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
 
-/** What a person wrote, as Slack stores it: escaped, with ids for @names and #channels. */
+/** What a person wrote, with ids for @names and #channels; the workspace escapes the rest, as Slack's server does. */
 export function encode(text: string, names: React.ContextType<typeof NamesContext>): string {
-  const escaped = text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
   const tokens = [
     ...names.people.flatMap((p) => [p.real_name, p.name].filter(Boolean).map((n) => [`@${n}`, `<@${p.id}>`] as const)),
     ...(names.app ? [[`@${names.app.name}`, `<@${names.app.user_id}>`] as const] : []),
     ...names.channels.map((c) => [`#${c.name}`, `<#${c.id}|${c.name}>`] as const),
   ].sort((a, b) => b[0].length - a[0].length);
-  if (tokens.length === 0) return escaped;
+  if (tokens.length === 0) return text;
   const ids = new Map(tokens.map(([word, id]) => [word.toLowerCase(), id]));
-  const pattern = new RegExp(`(?<![\\w&])(?:${tokens.map(([word]) => escapeRegex(word)).join("|")})(?!\\w)`, "gi");
-  return escaped.replace(pattern, (word) => ids.get(word.toLowerCase()) ?? word);
+  const pattern = new RegExp(`(?<![\\w<])(?:${tokens.map(([word]) => escapeRegex(word)).join("|")})(?!\\w)`, "gi");
+  return text.replace(pattern, (word) => ids.get(word.toLowerCase()) ?? word);
 }
 
 const STYLES: [string, string, string][] = [
@@ -136,15 +135,13 @@ export function Composer(props: Props) {
   const send = async () => {
     const words = text.trim();
     if (!words) return;
-    const [command] = words.split(/\s/, 1);
-    const isCommand = /^\/\w/.test(words);
-    if (isCommand && thread_ts) return tell(`${command} is not supported in threads. Sorry!`);
-    if (isCommand && !commands.some((c) => c.command === command))
-      return tell(`${command} is not a valid command. In Slack, all messages that start with the "/" character are interpreted as commands.`);
+    const isCommand = words.startsWith("/");
     write("");
     try {
       await api.say(as, channel, isCommand ? words : encode(words, names), thread_ts);
     } catch (error) {
+      // A failed command is told by Slackbot in the channel, as at Slack.
+      if (isCommand && !thread_ts && error instanceof Refusal) return;
       setText((now) => now || text);
       tell((error as Error).message);
     }

@@ -331,6 +331,29 @@ function FeedbackButtons({ block_id, element }: Props) {
   );
 }
 
+/** Rich text is written here as plain text: one section. */
+function RichTextInput(props: Props) {
+  const { type } = props.element;
+  const [answer, give] = useAnswer(props);
+  const text: string = answer.rich_text_value?.elements?.[0]?.elements?.[0]?.text ?? "";
+  const asRich = (words: string) => ({
+    type: "rich_text",
+    elements: [{ type: "rich_text_section", elements: [{ type: "text", text: words }] }],
+  });
+  return (
+    <textarea
+      id={props.inputId}
+      className="text-input"
+      rows={4}
+      placeholder={words(props.element.placeholder)}
+      aria-invalid={props.invalid || undefined}
+      aria-describedby={props.describedBy}
+      value={text}
+      onChange={({ target }) => give({ type, rich_text_value: target.value ? asRich(target.value) : null })}
+    />
+  );
+}
+
 const MOMENTS = ["datepicker", "timepicker", "datetimepicker"];
 
 /** Any element; one the page does not know is named, and its text shown, rather than left out. */
@@ -344,6 +367,7 @@ export function Element(props: Props): ReactNode {
   if (type === "checkboxes") return <Checkboxes {...props} />;
   if (type === "overflow") return <Overflow {...props} />;
   if (MOMENTS.includes(type)) return <Moment {...props} />;
+  if (type === "rich_text_input") return <RichTextInput {...props} />;
   if (type === "feedback_buttons") return <FeedbackButtons {...props} />;
   if (type === "image") return <img className="accessory-image" src={element.image_url} alt={element.alt_text ?? ""} />;
   return <span className="unknown">[{type}] {words(element.text ?? element.placeholder)}</span>;

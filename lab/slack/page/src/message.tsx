@@ -1,11 +1,12 @@
 // One message: who, when, what, and its buttons, reactions, files and thread.
 import { memo, useContext, useMemo } from "react";
+import { api } from "./api";
 import { Avatar } from "./avatar";
 import { Attachment, Blocks, Picture } from "./blocks";
 import { clock, fullTime } from "./dates";
 import { emojiFor } from "./emoji";
 import { Mrkdwn, NamesContext, personName } from "./mrkdwn";
-import { SurfaceContext, useNewSurface } from "./surface";
+import { SurfaceContext, TellContext, useNewSurface } from "./surface";
 import type { Container, FileInfo, Message } from "./types";
 
 const NO_BLOCKS: never[] = [];
@@ -37,17 +38,52 @@ function File({ file }: { file: FileInfo }) {
   );
 }
 
+function useReact(as: string, { channel, ts }: Message): (name: string) => void {
+  const tell = useContext(TellContext);
+  return (name) => void api.react(as, channel, ts, name).catch((error: Error) => tell(error.message));
+}
+
+const QUICK_REACTIONS = ["white_check_mark", "eyes", "+1"];
+
+function Tools({ as, message, onThread }: { as: string; message: Message; onThread: (ts: string) => void }) {
+  const react = useReact(as, message);
+  return (
+    <div className="message-tools" role="toolbar" aria-label="Message actions">
+      {QUICK_REACTIONS.map((name) => (
+        <button key={name} type="button" className="icon emoji" aria-label={`React with ${name}`} title={`:${name}:`} onClick={() => react(name)}>
+          {emojiFor(name)}
+        </button>
+      ))}
+      <button type="button" className="icon" aria-label="Reply in thread" title="Reply in thread" onClick={() => onThread(message.ts)}>
+        <svg viewBox="0 0 20 20" width="16" height="16" fill="none" stroke="currentColor" strokeWidth="1.5" aria-hidden="true">
+          <path d="M3 4.5h14v9H9l-3.5 3v-3H3z" strokeLinejoin="round" />
+          <path d="M6.5 8h7M6.5 10.5h4" strokeLinecap="round" />
+        </svg>
+      </button>
+    </div>
+  );
+}
+
 function Reactions({ message, as }: { message: Message; as: string }) {
   const names = useContext(NamesContext);
+  const react = useReact(as, message);
   if (!message.reactions?.length) return null;
   return (
     <ul className="reactions" aria-label="Reactions">
       {message.reactions.map(({ name, users = [], count }) => (
-        <li key={name} className={users.includes(as) ? "mine" : ""} title={users.map((id) => personName(names, id)).join(", ")}>
-          <span className="emoji" role="img" aria-label={name}>
-            {emojiFor(name) ?? `:${name}:`}
-          </span>
-          {count ?? users.length}
+        <li key={name}>
+          <button
+            type="button"
+            className={users.includes(as) ? "mine" : ""}
+            aria-pressed={users.includes(as)}
+            title={users.map((id) => personName(names, id)).join(", ")}
+            onClick={() => react(name)}
+          >
+            <span className="emoji" role="img" aria-label={name}>
+              {emojiFor(name) ?? `:${name}:`}
+            </span>
+            {count ?? users.length}
+          </button>
         </li>
       ))}
     </ul>
@@ -71,7 +107,7 @@ function ThreadBar({ replies, count, onOpen }: { replies: Message[]; count: numb
 
 type NamesValue = React.ContextType<typeof NamesContext>;
 export const authorName = (names: NamesValue, message: Message): string =>
-  message.username || personName(names, message.user);
+  (message.is_bot && message.username) || personName(names, message.user, message.username);
 
 function Body({ as, message }: { as: string; message: Message }) {
   const { channel, ts } = message;
@@ -142,16 +178,7 @@ export const MessageRow = memo(function MessageRow(props: MessageProps) {
           </button>
         )}
       </div>
-      {onThread && !message.ephemeral && (
-        <div className="message-tools">
-          <button type="button" className="icon" aria-label="Reply in thread" title="Reply in thread" onClick={() => onThread(message.ts)}>
-            <svg viewBox="0 0 20 20" width="16" height="16" fill="none" stroke="currentColor" strokeWidth="1.5" aria-hidden="true">
-              <path d="M3 4.5h14v9H9l-3.5 3v-3H3z" strokeLinejoin="round" />
-              <path d="M6.5 8h7M6.5 10.5h4" strokeLinecap="round" />
-            </svg>
-          </button>
-        </div>
-      )}
+      {onThread && !message.ephemeral && <Tools as={as} message={message} onThread={onThread} />}
     </article>
   );
 });

@@ -17,10 +17,10 @@ export interface Names {
 
 export const NamesContext = createContext<Names>({ people: [], channels: [], openChannel: () => undefined });
 
-export function personName(names: Names, id: string | undefined): string {
+export function personName(names: Names, id: string | undefined, otherwise?: string): string {
   if (id && names.app?.user_id === id) return names.app.name;
   const person = names.people.find((p) => p.id === id);
-  return person?.real_name || person?.name || id || "someone";
+  return person?.real_name || person?.name || otherwise || id || "someone";
 }
 
 const plain = (text: string): string =>

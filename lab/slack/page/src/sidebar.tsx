@@ -11,7 +11,7 @@ interface Props {
   onPerson: (id: string) => void;
 }
 
-const isDirect = (channel: Channel): boolean => /^[DG]/.test(channel.id);
+export const isDirect = (channel: Channel): boolean => /^[DG]/.test(channel.id);
 
 function ChannelRow({ channel, as, store, here, onOpen }: { channel: Channel; as: string; store: Store; here: boolean; onOpen: () => void }) {
   const { count, mentions } = unread(store, as, channel.id);
@@ -20,7 +20,7 @@ function ChannelRow({ channel, as, store, here, onOpen }: { channel: Channel; as
     <li>
       <button type="button" className={`row ${here ? "here" : ""} ${fresh ? "unread" : ""}`} aria-current={here ? "page" : undefined} onClick={onOpen}>
         <span className="row-mark" aria-hidden="true">
-          {isDirect(channel) ? "✉" : "#"}
+          #
         </span>
         <span className="row-name">{channel.name}</span>
         {fresh && mentions > 0 && (
@@ -57,25 +57,26 @@ export function Sidebar({ state, store, place, onPlace, onPerson }: Props) {
     channels.map((channel) => (
       <ChannelRow key={channel.id} channel={channel} as={state.me.id} store={store} here={place === channel.id} onOpen={() => onPlace(channel.id)} />
     ));
-  const direct = state.channels.filter(isDirect);
+  const direct = state.channels.find(isDirect);
+  const inApp = place === "home" || place === direct?.id;
+  const waiting = direct && !inApp ? unread(store, state.me.id, direct.id).count : 0;
   return (
     <nav className="sidebar" aria-label="Workspace">
       <h1>{state.team.name}</h1>
       <div className="sidebar-scroll">
         <h2>Channels</h2>
         <ul>{rows(state.channels.filter((c) => !isDirect(c)))}</ul>
-        {direct.length > 0 && (
-          <>
-            <h2>Direct messages</h2>
-            <ul>{rows(direct)}</ul>
-          </>
-        )}
         <h2>Apps</h2>
         <ul>
           <li>
-            <button type="button" className={`row ${place === "home" ? "here" : ""}`} aria-current={place === "home" ? "page" : undefined} onClick={() => onPlace("home")}>
+            <button type="button" className={`row ${inApp ? "here" : ""} ${waiting ? "unread" : ""}`} aria-current={inApp ? "page" : undefined} onClick={() => onPlace("home")}>
               <Avatar id={state.app.user_id} name={state.app.name} bot size={20} />
               <span className="row-name">{state.app.name}</span>
+              {waiting > 0 && (
+                <span className="badge" aria-label={`${waiting} unread`}>
+                  {waiting}
+                </span>
+              )}
               <span className={`presence ${state.apps_connected > 0 ? "on" : ""}`} role="img" aria-label={state.apps_connected > 0 ? "connected" : "not connected"} />
             </button>
           </li>

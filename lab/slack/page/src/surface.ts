@@ -60,27 +60,31 @@ export function forgetDraft(key: string): void {
   drafts.delete(key);
 }
 
+const NO_ERRORS: Record<string, string> = {};
+const NO_VALUES: Values = {};
+
 /** The surface of one message or view, seen by `as`. */
-export function useNewSurface(as: string, container: Container, blocks: Block[], errors: Record<string, string> = {}): Surface {
+export function useNewSurface(as: string, container: Container, blocks: Block[], more: { errors?: Record<string, string>; stored?: Values } = {}): Surface {
+  const { errors = NO_ERRORS, stored = NO_VALUES } = more;
   const key = `${as}/${container.type === "view" ? container.view_id : container.ts}`;
   const [shown, setShown] = useState(key);
-  const [values, setValues] = useState<Values>(() => drafts.get(key) ?? {});
+  const [values, setValues] = useState<Values>(() => drafts.get(key) ?? stored);
   const [busy, setBusy] = useState<string | null>(null);
   const ask = useContext(AskContext);
   const tell = useContext(TellContext);
   if (shown !== key) {
     setShown(key);
-    setValues(drafts.get(key) ?? {});
+    setValues(drafts.get(key) ?? stored);
   }
 
   const set = useCallback(
     (block_id: string, action_id: string, answer: Answer) => {
-      const before = drafts.get(key) ?? {};
+      const before = drafts.get(key) ?? stored;
       const after = { ...before, [block_id]: { ...before[block_id], [action_id]: answer } };
       drafts.set(key, after);
       setValues(after);
     },
-    [key],
+    [key, stored],
   );
 
   const act = useCallback(
@@ -90,7 +94,7 @@ export function useNewSurface(as: string, container: Container, blocks: Block[],
       if (defaultAnswer(element) !== null) set(block_id, action_id, answer);
       setBusy(elementKey(block_id, element));
       try {
-        await api.action(as, container, block_id, answer, action_id, stateValues(blocks, drafts.get(key) ?? {}));
+        await api.action(as, container, block_id, answer, action_id, stateValues(blocks, drafts.get(key) ?? stored));
         return true;
       } catch (error) {
         tell(error instanceof Error ? error.message : String(error));
@@ -99,12 +103,13 @@ export function useNewSurface(as: string, container: Container, blocks: Block[],
         setBusy(null);
       }
     },
-    [as, ask, blocks, container, key, set, tell],
+    [as, ask, blocks, container, key, set, stored, tell],
   );
 
   const load = useCallback(
     async (block_id: string, action_id: string, query: string) => {
       const answer = await api.options(as, container, block_id, action_id, query);
+      if (answer.error) throw new Error(`The app did not answer (${answer.error}).`);
       return answer.option_groups ?? [{ options: answer.options ?? [] }];
     },
     [as, container],

@@ -87,6 +87,8 @@ export interface View {
   blocks: Block[];
   previous_view_id?: string | null;
   hash?: string;
+  /** What the workspace has of the answers, so that a reloaded page goes on where it was. */
+  state?: { values: Values };
 }
 
 export type Container = { type: "message"; channel: string; ts: string } | { type: "view"; view_id: string };
@@ -95,5 +97,5 @@ export type LiveEvent =
   | { type: "message" | "message_changed" | "message_deleted"; channel: string; message?: Message; ts?: string }
   | { type: "view"; view: View | null }
   | { type: "home"; view: View | null }
-  | { type: "reaction"; channel?: string }
+  | { type: "reaction"; channel: string; message?: Message; ts?: string }
   | { type: "apps"; connected: number };

@@ -8,6 +8,8 @@ import { words } from "./mrkdwn";
 import { forgetDraft, stateValues, SurfaceContext, TellContext, useNewSurface } from "./surface";
 import type { Answer, Block, BlockElement, Container, Values, View } from "./types";
 
+const NO_BLOCKS: Block[] = [];
+
 type Errors = Record<string, string>;
 
 function problem(element: BlockElement, answer: Answer | undefined, optional: boolean): string | null {
@@ -49,7 +51,7 @@ export function Modal({ as, view, onView }: ModalProps) {
   const container = useMemo<Container>(() => ({ type: "view", view_id: view.id }), [view.id]);
   const [errors, setErrors] = useState<Errors>({});
   const [sending, setSending] = useState(false);
-  const surface = useNewSurface(as, container, view.blocks, errors);
+  const surface = useNewSurface(as, container, view.blocks, { errors, stored: view.state?.values });
   const tell = useContext(TellContext);
   const form = useRef<HTMLFormElement>(null);
 
@@ -124,7 +126,7 @@ export function Modal({ as, view, onView }: ModalProps) {
 export function HomeTab({ as, view, appName }: { as: string; view: View | null; appName: string }) {
   const id = view?.id ?? "";
   const container = useMemo<Container>(() => ({ type: "view", view_id: id }), [id]);
-  const surface = useNewSurface(as, container, view?.blocks ?? []);
+  const surface = useNewSurface(as, container, view?.blocks ?? NO_BLOCKS, { stored: view?.state?.values });
   if (!view)
     return (
       <div className="empty">
