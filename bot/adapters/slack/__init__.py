@@ -1,0 +1,1 @@
+"""Slack: the only place that knows Bolt, the SDK and Block Kit."""

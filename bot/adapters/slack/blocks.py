@@ -1,0 +1,300 @@
+"""Cards, forms and homes as Block Kit, each block within Slack's limits.
+
+slackblocks has every block used here. A line becomes ``mrkdwn`` with ``verbatim`` set, so that Slack adds no links
+of its own. What a place cannot show (a plan on the home tab, a second table) is told in text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import structlog
+from slackblocks import (
+    ActionsBlock,
+    Block,
+    ColumnSettings,
+    Confirm,
+    ContextBlock,
+    DividerBlock,
+    HeaderBlock,
+    HomeTabView,
+    ImageBlock,
+    Markdown,
+    PlainText,
+    PlanBlock,
+    RawText,
+    RichText,
+    RichTextElement,
+    RichTextSection,
+    RichTextUser,
+    SectionBlock,
+    SlackFile,
+    TableBlock,
+    TaskCardBlock,
+)
+from slackblocks import Button as ButtonElement
+
+from bot.adapters.slack import charts, limits
+from bot.adapters.slack.text import cut, is_user, mrkdwn, parts, pieces, plain, said, unpictured
+from bot.adapters.slack.told import lines_of, more_rows, notification, padded
+from bot.domain.card import (
+    Button,
+    Buttons,
+    Card,
+    Chart,
+    Checklist,
+    Context,
+    Divider,
+    Element,
+    Fields,
+    Line,
+    Mark,
+    Person,
+    Picture,
+    Section,
+    Style,
+    Table,
+)
+
+log = structlog.get_logger()
+
+Json = dict[str, Any]
+Surface = Literal["message", "modal", "home"]
+Files = Mapping[Picture | Chart, str]
+"""Uploaded pictures: the Slack file id of a picture, or of a chart that is to be shown as a picture."""
+
+_STYLES: Mapping[Style, Literal["primary", "danger"] | None] = {
+    Style.PLAIN: None,
+    Style.PRIMARY: "primary",
+    Style.DANGER: "danger",
+}
+STATUS: Mapping[Mark, Literal["pending", "in_progress", "complete", "error"]] = {
+    Mark.TODO: "pending",
+    Mark.DOING: "in_progress",
+    Mark.DONE: "complete",
+    Mark.FAILED: "error",
+}
+
+
+def rendered(card: Card, files: Files | None = None, surface: Surface = "message") -> tuple[str, list[Json]]:
+    """A card as ``(text, blocks)``; ``text`` is what a notification shows.
+
+    A chart in ``files`` is shown as that picture; a picture that is not in ``files`` is told by its words.
+    """
+    return notification(card), [as_json(block) for block in Page(surface, files or {}).card(card)]
+
+
+def home(card: Card, files: Files | None = None) -> Json:
+    """A card as a home tab's view."""
+    return as_json(HomeTabView(blocks=Page("home", files or {}).card(card)[: limits.VIEW_BLOCKS] or [DividerBlock()]))
+
+
+def pictures(card: Card) -> tuple[Picture, ...]:
+    """What must be uploaded before the card can be shown."""
+    return tuple(element for element in card.elements if isinstance(element, Picture))
+
+
+def charts_of(card: Card) -> tuple[Chart, ...]:
+    """The card's charts."""
+    return tuple(element for element in card.elements if isinstance(element, Chart))
+
+
+def as_json(thing: Any) -> Json:
+    """A slackblocks object as the dict that is sent."""
+    resolved: Json = thing._resolve()  # noqa: SLF001 - slackblocks' only way to a dict for a single block
+    return resolved
+
+
+class Page:
+    """One message or view on its way; counts what Slack allows only so often."""
+
+    def __init__(self, surface: Surface, files: Files) -> None:
+        self._surface = surface
+        self._files = files
+        self._charts = 0
+
+    def card(self, card: Card) -> list[Block]:
+        """Header and elements."""
+        header: list[Block] = [HeaderBlock(as_plain(card.title, limits.HEADER))] if card.title.strip() else []
+        return [*header, *self.elements(card.elements)]
+
+    def elements(self, elements: Sequence[Element]) -> list[Block]:
+        """Elements in order. The first table comes last in the reckoning: it takes the room the others leave."""
+        table = next((each for each in elements if isinstance(each, Table)), None) if self._surface != "modal" else None
+        shown = {id(each): self._element(each) for each in elements if each is not table}
+        if table is not None:
+            others = limits.characters([as_json(block) for blocks in shown.values() for block in blocks])
+            shown[id(table)] = _table(table, limits.CHARACTERS - others - 300)
+        return [block for each in elements for block in shown[id(each)]]
+
+    def _element(self, element: Element) -> list[Block]:
+        kinds: Mapping[type, Callable[[Any], list[Block]]] = {
+            Section: _section,
+            Fields: _fields,
+            Checklist: self._checklist,
+            Chart: self._chart,
+            Picture: lambda picture: self._picture(picture, picture.alt, picture.title),
+            Context: lambda context: _context(context.lines),
+            Divider: lambda _: [DividerBlock()],
+            Buttons: lambda buttons: _buttons(buttons.buttons),
+        }
+        return kinds.get(type(element), _in_text)(element)
+
+    def _checklist(self, list_: Checklist) -> list[Block]:
+        """Slack's plan block, in messages only; ``pending`` tasks may stand nowhere else."""
+        if self._surface != "message" or not list_.items:
+            return _in_text(list_)
+        first, items = _window(list_.items)
+        title = list_.title if len(items) == len(list_.items) else f"{list_.title} · from step {first + 1}"
+        tasks = [
+            TaskCardBlock(f"step-{first + index}", cut(plain(line), limits.TASK) or "–", status=STATUS[mark])
+            for index, (mark, line) in enumerate(items)
+        ]
+        return [PlanBlock(cut(title, limits.TASK) or "Steps", tasks)]
+
+    def _chart(self, chart: Chart) -> list[Block]:
+        if chart in self._files:
+            return self._picture(chart, chart.summary or chart.title, chart.title)
+        block = charts.native(chart) if self._surface != "modal" and self._charts < limits.CHARTS else None
+        if block is None:
+            return _in_text(chart)
+        self._charts += 1
+        return [block, *_context((chart.summary,))]
+
+    def _picture(self, key: Picture | Chart, alt: str, title: str) -> list[Block]:
+        file = self._files.get(key)
+        if not file:
+            return _context((f"[{title or 'Picture'}] {alt}",))
+        heading = as_plain(title, limits.ALT) if title.strip() else None
+        return [ImageBlock(alt_text=cut(alt, limits.ALT) or "Picture", title=heading, slack_file=SlackFile(None, file))]
+
+
+def _window(items: tuple[tuple[Mark, Line], ...]) -> tuple[int, tuple[tuple[Mark, Line], ...]]:
+    """Of more than 50 steps those around the first that is not done."""
+    doing = next((index for index, (mark, _) in enumerate(items) if mark is not Mark.DONE), 0)
+    first = max(0, min(doing - 5, len(items) - limits.TASKS))
+    return first, items[first : first + limits.TASKS]
+
+
+def as_plain(text: str, limit: int) -> PlainText:
+    """A ``plain_text`` object, never empty."""
+    return PlainText(cut(unpictured(text), limit) or "–")
+
+
+def _markdown(text: str) -> Markdown:
+    return Markdown(text, verbatim=True)
+
+
+def sections(text: str) -> list[Block]:
+    """Markup in as many sections as it needs."""
+    return [SectionBlock(_markdown(piece)) for piece in pieces(text, limits.SECTION) if piece.strip()]
+
+
+def _in_text(element: Element) -> list[Block]:
+    return sections("\n".join(lines_of(element)))
+
+
+def _section(section: Section) -> list[Block]:
+    text = mrkdwn(section.line)
+    if section.button is None:
+        return sections(text)
+    button = _button(section.button, set(), plain(section.line))
+    first, *rest = pieces(text, limits.SECTION)
+    blocks: list[Block] = [SectionBlock(_markdown(first if first.strip() else "–"), accessory=button)]
+    return [*blocks, *(SectionBlock(_markdown(piece)) for piece in rest if piece.strip())]
+
+
+def _fields(fields: Fields) -> list[Block]:
+    texts = [_markdown(cut(line, limits.FIELD)) for line in lines_of(fields)]
+    return [SectionBlock(fields=list(texts[at : at + limits.FIELDS])) for at in range(0, len(texts), limits.FIELDS)]
+
+
+def _context(lines: Sequence[Line]) -> list[Block]:
+    texts = [_markdown(cut(text, limits.CONTEXT_TEXT)) for line in lines if (text := mrkdwn(line)).strip()]
+    return [ContextBlock(list(texts[at : at + limits.CONTEXT])) for at in range(0, len(texts), limits.CONTEXT)]
+
+
+def _buttons(buttons: Sequence[Button]) -> list[Block]:
+    rows: list[Block] = []
+    for at in range(0, len(buttons), limits.BUTTONS):
+        taken: set[str] = set()
+        row = [shown for each in buttons[at : at + limits.BUTTONS] if (shown := _button(each, taken)) is not None]
+        if row:
+            rows.append(ActionsBlock(list(row)))
+    return rows
+
+
+def _button(button: Button, taken: set[str], beside: str = "") -> ButtonElement | None:
+    """A button, or None (logged) when its data does not fit: cut data would ask for something else.
+
+    Slack wants every ``action_id`` of a block only once; of twins the second becomes ``name#2``.
+    """
+    if len(button.value) > limits.VALUE or len(button.action) > limits.ID - 4:
+        log.error("button left out: its data is too long for Slack", action=button.action[:80], size=len(button.value))
+        return None
+    action, number = button.action, 2
+    while action in taken:
+        action, number = f"{button.action}#{number}", number + 1
+    taken.add(action)
+    return ButtonElement(
+        text=as_plain(button.text, limits.BUTTON),
+        action_id=action,
+        value=button.value or None,
+        style=_STYLES[button.style],
+        confirm=_confirm(button),
+        accessibility_label=cut(f"{button.text}: {beside}", limits.BUTTON) if beside else None,
+    )
+
+
+def _confirm(button: Button) -> Confirm | None:
+    asked = button.confirm
+    if asked is None:
+        return None
+    return Confirm(
+        title=as_plain(asked.title, limits.CONFIRM_TITLE),
+        text=as_plain(asked.text, limits.CONFIRM_TEXT),
+        confirm=as_plain(asked.yes, limits.CONFIRM_BUTTON),
+        deny=as_plain(asked.no, limits.CONFIRM_BUTTON),
+        style=_STYLES[button.style],
+    )
+
+
+def _table(table: Table, room: int) -> list[Block]:
+    """A table of as many rows as fit in ``room`` characters and in Slack's 100, and how many are missing."""
+    width = min(max([len(table.columns), *(len(row) for row in table.rows)]), limits.COLUMNS)
+    if not width:
+        return []
+    rows: list[list[Any]] = [[RawText(_cell_text(name)) for name in padded(table.columns, width)]]
+    left = min(room, limits.TABLE_CHARACTERS) - sum(len(cell.text) for cell in rows[0])
+    for row in table.rows[: limits.ROWS - 1]:
+        cells = padded(row, width)
+        left -= sum(len(plain(cell)) + 1 for cell in cells)
+        if left < 0:
+            break
+        rows.append([_cell(cell) for cell in cells])
+    settings = [ColumnSettings(align="right" if index in table.numeric else "left") for index in range(width)]
+    missing = len(table.rows) - (len(rows) - 1)
+    return [TableBlock(rows, settings), *(_context((more_rows(missing),)) if missing else ())]
+
+
+def _cell_text(line: Line) -> str:
+    return cut(plain(line), limits.CELL) if plain(line).strip() else "–"
+
+
+def _cell(line: Line) -> Any:
+    """A cell: raw text unless it has marks or people, which rich text shows without any markup to escape."""
+    found = [part for part in parts(line) if not part.mark]
+    if not any(part.bold or part.italic or part.code or _mentions(part.value) for part in found):
+        return RawText(_cell_text(line))
+    elements: list[RichTextElement] = []
+    for part in found:
+        if _mentions(part.value):
+            elements.append(RichTextUser(part.value.id))  # type: ignore[union-attr] # _mentions has looked
+        elif text := cut(said(part.value), limits.CELL):
+            elements.append(RichText(text, bold=part.bold or None, italic=part.italic or None, code=part.code or None))
+    return RichTextSection(elements) if elements else RawText("–")
+
+
+def _mentions(value: object) -> bool:
+    return isinstance(value, Person) and is_user(value.id)

@@ -1,0 +1,93 @@
+"""Forms as modal views."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slackblocks import (
+    Block,
+    DividerBlock,
+    ExternalSelectMenu,
+    InputBlock,
+    ModalView,
+    Option,
+    PlainText,
+    PlainTextInput,
+    StaticSelectMenu,
+)
+
+from bot.adapters.slack import limits
+from bot.adapters.slack.blocks import Json, Page, as_json, as_plain, sections
+from bot.adapters.slack.text import literal
+from bot.domain.card import ChoiceField, Form, FormField, TextField
+from bot.domain.errors import ChatError
+
+FORM = "form:"
+SOURCE = "source:"
+
+
+def modal(form: Form) -> Json:
+    """A form as a modal view.
+
+    Raises:
+        ChatError: its hidden data or an option's value does not fit; cutting it would change what is asked.
+    """
+    if len(form.hidden) > limits.HIDDEN:
+        raise ChatError(f"The form “{form.title}” hides more than {limits.HIDDEN} characters.", "Report this.")
+    intro = Page("modal", {}).elements(form.intro)
+    fields = [_input(field) for field in form.fields]
+    return as_json(
+        ModalView(
+            title=as_plain(form.title, limits.VIEW_TITLE),
+            blocks=[*intro, *fields] or [DividerBlock()],
+            submit=as_plain(form.submit, limits.VIEW_TITLE),
+            close=PlainText("Cancel"),
+            private_metadata=form.hidden or None,
+            callback_id=f"{FORM}{form.action}",
+        )
+    )
+
+
+def _input(field: FormField) -> Block:
+    label = as_plain(field.label, limits.LABEL)
+    match field:
+        case TextField():
+            element: Any = PlainTextInput(
+                action_id=field.name,
+                initial_value=field.initial[: limits.INPUT] or None,
+                multiline=field.long,
+                max_length=limits.INPUT,
+            )
+            hint = as_plain(field.hint, limits.HINT) if field.hint else None
+            return InputBlock(
+                as_plain(field.label, limits.LABEL),
+                element,
+                block_id=field.name,
+                hint=hint,
+                optional=not field.required,
+            )
+        case ChoiceField():
+            if not field.source and not field.options:
+                return sections(literal(f"{field.label}: there is nothing to choose from."))[0]
+            return InputBlock(label, _choice(field), block_id=field.name, optional=not field.required)
+
+
+def _choice(field: ChoiceField) -> StaticSelectMenu | ExternalSelectMenu:
+    if field.source:
+        initial = option(field.initial, field.initial) if field.initial else None
+        return ExternalSelectMenu(action_id=f"{SOURCE}{field.source}", initial_option=initial, min_query_length=0)
+    options = {value: option(value, text) for value, text in field.options[: limits.OPTIONS]}
+    return StaticSelectMenu(
+        action_id=field.name, options=list(options.values()), initial_option=options.get(field.initial)
+    )
+
+
+def option(value: str, text: str) -> Option:
+    """One choice.
+
+    Raises:
+        ChatError: the value is longer than Slack carries.
+    """
+    if not 0 < len(value) <= limits.OPTION_VALUE:
+        raise ChatError(f"“{value[:60]}…” cannot be offered as a choice.", "Use the command instead of the form.")
+    return Option(as_plain(text, limits.OPTION_TEXT), value)

@@ -1,0 +1,190 @@
+"""Words to Slack's markup and back: what is dynamic stays inert, what people send is undone to what they meant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from bot.domain.card import Line, Person
+from bot.domain.words import straightened
+
+Value = str | int | float | datetime | Person
+
+# Slack's markup has no escape character. Each mark that could format something becomes the character that looks
+# like it; ``heard`` turns them back, so a name copied out of a message works in a command.
+_LOOKALIKE = {"*": "∗", "~": "∼", "`": "ˋ", "_": "ˍ", ":": "꞉", ">": "˃", "＞": "˃"}
+_BACK = str.maketrans({"∗": "*", "∼": "~", "ˋ": "`", "ˍ": "_", "꞉": ":", "˃": ">"})
+_MARKS = re.compile(
+    r"[*~`]"
+    r"|(?<![^\W_])_|_(?![^\W_])"  # an underscore inside a word formats nothing: web_1 stays web_1
+    r"|:(?=(?P<emoji>[^\s:]{1,100}):)"  # :fire: is a picture, 10:00:00 is not
+    r"|^[^\S\n]*[>＞]",  # a quotation begins a line
+    re.MULTILINE,
+)
+_EMOJI = re.compile(r":(?=(?P<emoji>[^\s:]{1,100}):)")
+_NUMBERS = ("100", "1234")  # the only emoji without a letter
+# Control characters, lone surrogates (no UTF-8) and the marks that turn the reading direction (a name could lie).
+_UNSEEMLY = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\u202a-\u202e\u2066-\u2069\u2028\u2029]")
+_TOKENS = re.compile(r"\{(?P<name>\w+)\}|(?P<mark>[*`]|(?<!\w)_|_(?!\w))")
+_USER = re.compile(r"[UW][A-Z0-9]{2,}")
+_UNFINISHED = re.compile(r"(&[a-z]{0,4}|<[^<>]*)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A stretch of a line: a mark of the template, its own text, or a value (``dynamic``)."""
+
+    value: Value
+    mark: bool = False
+    dynamic: bool = False
+    bold: bool = False
+    italic: bool = False
+    code: bool = False
+
+
+def parts(line: Line) -> Iterator[Part]:
+    """A line in stretches of one style; marks are parts of their own."""
+    if isinstance(line, str):
+        yield Part(line, dynamic=True)
+        return
+    on = {"*": False, "_": False, "`": False}
+    end = 0
+    for token in _TOKENS.finditer(line.template):
+        mark = token["mark"]
+        name = token["name"]
+        if (mark and mark != "`" and on["`"]) or (name and name not in line.args):
+            continue  # inside code only a backtick is a mark; an unknown name shows as it is written
+        style = {"bold": on["*"], "italic": on["_"], "code": on["`"]}
+        if token.start() > end:
+            yield Part(line.template[end : token.start()], **style)
+        end = token.end()
+        if mark:
+            on[mark] = not on[mark]
+            yield Part(mark, mark=True)
+        else:
+            yield Part(line.args[name], dynamic=True, **style)
+    if end < len(line.template):
+        yield Part(line.template[end:], bold=on["*"], italic=on["_"], code=on["`"])
+
+
+def mrkdwn(line: Line) -> str:
+    """A line in Slack's markup; every value in it is inert."""
+    return "".join(_marked_up(part) for part in parts(line))
+
+
+def plain(line: Line) -> str:
+    """A line without markup, for places that show characters as they are (tables, headers, options)."""
+    return "".join(said(part.value) for part in parts(line) if not part.mark)
+
+
+def _marked_up(part: Part) -> str:
+    value = part.value
+    if part.mark:
+        return str(value)
+    if not part.dynamic:
+        return escaped(seemly(str(value)))
+    if part.code:
+        return in_code(said(value))
+    if isinstance(value, datetime):
+        moment = _aware(value)
+        return f"<!date^{int(moment.timestamp())}^{{date_short_pretty}} {{time}}|{moment.isoformat()}>"
+    if isinstance(value, Person) and _USER.fullmatch(value.id):
+        return f"<@{value.id}>"
+    return literal(said(value))
+
+
+def said(value: Value) -> str:
+    """A value in plain characters."""
+    if isinstance(value, datetime):
+        return _aware(value).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    if isinstance(value, Person):
+        return seemly(value.name or value.id)
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return seemly(str(value))
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def seemly(text: str) -> str:
+    """Text without control characters, lone surrogates and marks that turn the reading direction."""
+    return _UNSEEMLY.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def escaped(text: str) -> str:
+    """The three characters that Slack wants escaped (docs.slack.dev/messaging/formatting-message-text)."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def literal(text: str) -> str:
+    """Text that Slack shows as it is: no mention, no link, no emphasis, no emoji, no quotation."""
+    return escaped(_MARKS.sub(_disarmed, seemly(text)))
+
+
+def _disarmed(found: re.Match[str]) -> str:
+    name = found["emoji"]
+    if name and name not in _NUMBERS and not re.search(r"[^\W\d]", name):
+        return found[0]
+    return found[0][:-1] + _LOOKALIKE[found[0][-1]]
+
+
+def in_code(text: str) -> str:
+    """Text for between backticks, where only a backtick or a new line could end it."""
+    return escaped(seemly(text).replace("`", _LOOKALIKE["`"]).replace("\n", " "))
+
+
+def unpictured(text: str) -> str:
+    """Text for a ``plain_text`` object, whose only magic is ``:emoji:``."""
+    return _EMOJI.sub(_disarmed, seemly(text))
+
+
+def cut(text: str, limit: int) -> str:
+    """At most ``limit`` characters, ending in ``…`` when something is missing; no entity or mention is halved."""
+    if len(text) <= limit:
+        return text
+    return _UNFINISHED.sub("", text[: limit - 1]).rstrip() + "…"
+
+
+def pieces(text: str, limit: int) -> list[str]:
+    """Text in pieces of at most ``limit`` characters, broken at lines, else at words, never inside a mention."""
+    found = []
+    while len(text) > limit:
+        at = _break(text[:limit])
+        found.append(text[:at])
+        text = text[at:].lstrip("\n")
+    return [*found, text] if text or not found else found
+
+
+def _break(window: str) -> int:
+    half = len(window) // 2
+    whole = _UNFINISHED.sub("", window)
+    line, word = whole.rfind("\n"), whole.rfind(" ")
+    best = line if line > half else word if word > half else len(whole)
+    return len(_UNFINISHED.sub("", whole[:best])) or len(window)
+
+
+_LINK = re.compile(r"<(?:https?://|mailto:)[^|>]*\|([^>]*)>|<((?:https?://|mailto:)[^|>]*)>|<#[A-Z0-9]+\|([^>]*)>")
+
+
+def heard(text: str, bot_user: str = "") -> str:
+    """What a person meant: mention of the bot gone, links back to their words, entities and look-alikes undone.
+
+    Slack's clients turn ``web-1.example.org`` into ``<http://web-1.example.org|web-1.example.org>`` by themselves.
+    """
+    if bot_user:
+        text = re.sub(rf"<@{re.escape(bot_user)}(\|[^>]*)?>", "", text)
+    text = _LINK.sub(lambda link: link[1] or (link[2] or "").removeprefix("mailto:") or link[3] or "", text)
+    return straightened(_unescaped(text).translate(_BACK))
+
+
+def _unescaped(text: str) -> str:
+    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+
+
+def is_user(text: str) -> bool:
+    """Whether this looks like a Slack user id."""
+    return bool(_USER.fullmatch(text))

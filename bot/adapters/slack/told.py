@@ -1,0 +1,115 @@
+"""Cards as plain lines of markup: for places without blocks, and for when blocks are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from bot.adapters.slack import limits
+from bot.adapters.slack.text import cut, in_code, literal, mrkdwn, plain
+from bot.domain.card import (
+    Bar,
+    Buttons,
+    Card,
+    Chart,
+    Checklist,
+    Context,
+    Divider,
+    Element,
+    Fields,
+    Line,
+    Mark,
+    Picture,
+    Section,
+    Table,
+)
+
+MARKS = {Mark.TODO: "○", Mark.DOING: "▶", Mark.DONE: "✓", Mark.FAILED: "✗"}
+
+
+def notification(card: Card) -> str:
+    """The card's one line, escaped, at most 3,900 characters (``chat.update`` takes 4,000)."""
+    return cut(literal(card.text or card.title), limits.TEXT) or "Drover"
+
+
+def told(card: Card) -> str:
+    """The whole card as text, for where blocks are refused; the notification's line comes first."""
+    lines = [notification(card)]
+    if card.title and card.title != card.text:
+        lines.append(f"*{literal(card.title)}*")
+    lines += [line for element in card.elements for line in lines_of(element) if line]
+    return cut("\n".join(lines), limits.TEXT)
+
+
+def lines_of(element: Element) -> list[str]:
+    """An element in lines of markup; buttons have none."""
+    return _LINES[type(element)](element)
+
+
+def _fields(fields: Fields) -> list[str]:
+    return [f"*{literal(label)}*\n{mrkdwn(line)}" for label, line in fields.pairs]
+
+
+def _checklist(list_: Checklist) -> list[str]:
+    return [literal(list_.title), *(f"{MARKS[mark]} {mrkdwn(line)}" for mark, line in list_.items)]
+
+
+def _picture(picture: Picture) -> list[str]:
+    return [literal(f"[{picture.title or 'Picture'}] {picture.alt}")]
+
+
+def _bar(bar: Bar) -> list[str]:
+    fraction = min(max(bar.fraction, 0.0), 1.0) if bar.fraction == bar.fraction else 0.0
+    full = int(fraction * 10)
+    return [f"{'▰' * full}{'▱' * (10 - full)} {fraction:.0%}".replace("%", " %") + f"  {mrkdwn(bar.line)}"]
+
+
+def grid(table: Table) -> str:
+    """A table in fixed width, for places without table blocks."""
+    rows = [[plain(cell) for cell in padded(row, len(table.columns))] for row in (table.columns, *table.rows)]
+    widths = [max(len(row[index]) for row in rows) for index in range(len(table.columns))]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if index in table.numeric else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    kept = _fitting(lines, limits.SECTION - 100)
+    missing = len(lines) - len(kept)
+    return "```\n" + "\n".join(kept) + "\n```" + (f"\n{more_rows(missing)}" if missing else "")
+
+
+def _fitting(lines: list[str], room: int) -> list[str]:
+    kept = []
+    for line in lines:
+        shown = cut(in_code(line), 200)
+        room -= len(shown) + 1
+        if room < 0:
+            break
+        kept.append(shown)
+    return kept
+
+
+def more_rows(count: int) -> str:
+    """``… and 40 more rows``."""
+    return f"… and {count} more row{'' if count == 1 else 's'}"
+
+
+def padded(cells: Sequence[Line], width: int) -> list[Line]:
+    """A row of exactly ``width`` cells."""
+    return [*cells[:width], *([""] * (width - len(cells)))]
+
+
+_LINES: Mapping[type, Callable[[Any], list[str]]] = {
+    Section: lambda section: [mrkdwn(section.line)],
+    Fields: _fields,
+    Table: lambda table: [grid(table)],
+    Checklist: _checklist,
+    Bar: _bar,
+    Chart: lambda chart: [f"*{literal(chart.title)}*", literal(chart.summary)],
+    Picture: _picture,
+    Context: lambda context: [mrkdwn(line) for line in context.lines],
+    Divider: lambda _: ["———"],
+    Buttons: lambda _: [],
+}
