@@ -1,0 +1,223 @@
+"""The command line: run the bot, try it, check it, plan without touching anything."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bot import catalog as catalogs
+from bot import settings as configuration
+from bot.domain import codec
+from bot.domain.cluster import Snapshot
+from bot.domain.errors import DroverError
+from bot.domain.plan import Refused
+
+
+@click.group(context_settings={"max_content_width": 100})
+@click.option("--config", type=click.Path(path_type=Path), help="The TOML file (default: config/drover.toml).")
+@click.pass_context
+def drover(context: click.Context, config: Path | None) -> None:
+    """Run a cluster of KVM hosts from chat, safely."""
+    context.obj = config
+
+
+@drover.command()
+@click.pass_obj
+def run(config: Path | None) -> None:
+    """Run the bot until SIGTERM or Ctrl-C."""
+    from bot.app import Drover
+
+    over = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: over.set())
+    bot = Drover(configuration.load(config))
+    bot.start()
+    click.echo("Drover is running. Stop it with Ctrl-C.")
+    over.wait()
+    bot.stop()
+
+
+@drover.command()
+@click.option(
+    "--exit", "leave", is_flag=True, help="End after the transcript; exit code 0 only if every step happened."
+)
+@click.option("--hosts", default=3, show_default=True, type=click.IntRange(2, 6), help="How many real hosts to start.")
+@click.option("--port", default=0, help="Port of the workspace's page (default: any free one).")
+def demo(*, leave: bool, hosts: int, port: int) -> None:
+    """A real cluster, a local workspace and the bot on this machine; performs the main job once."""
+    from bot.demo import perform
+
+    perform(leave=leave, hosts=hosts, port=port)
+
+
+@drover.command()
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@click.option("--save", type=click.Path(path_type=Path), help="Write the cluster as it is now to this file.")
+@click.option("--offline", is_flag=True, help="Only the configuration; connect to nothing.")
+@click.pass_obj
+def check(config: Path | None, *, as_json: bool, save: Path | None, offline: bool) -> None:
+    """Check the configuration, explain the policy, try every connection. Exit code 1 when something is wrong."""
+    from bot import check as checks
+
+    settings = configuration.load(config)
+    findings = checks.offline(settings) + ([] if offline else checks.online(settings, save))
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(each) for each in findings], indent=1, ensure_ascii=False))
+    else:
+        for each in findings:
+            click.echo(f"{'ok  ' if each.ok else 'FAIL'}  {each.what}: {each.text}")
+    if not all(each.ok for each in findings):
+        sys.exit(1)
+
+
+@drover.command()
+@click.argument("command", nargs=-1, required=True)
+@click.option("--cluster", type=click.Path(exists=True, path_type=Path), help="A cluster saved by `check --save`.")
+@click.option("--json", "as_json", is_flag=True, help="The whole plan as JSON.")
+@click.pass_obj
+def plan(config: Path | None, command: tuple[str, ...], cluster: Path | None, *, as_json: bool) -> None:
+    """Plan a COMMAND as chat would, without doing anything: drover plan -- migrate web-1 to host-b."""
+    from bot.declare import Action
+    from bot.flow.parse import parsed
+
+    settings = configuration.load(config)
+    catalog = loaded(settings)
+    found = parsed(catalog, "drover plan", shlex.join(command))
+    if not isinstance(found.command, Action):
+        raise DroverError(f"`{found.command.name}` only reads; there is nothing to plan.", "Ask for it in chat.")
+    seen = _saved(catalog, cluster) if cluster else _live(settings, found.command.focus(found.intent))
+    planned = found.command.plan(found.intent, seen, catalog.rules)
+    if as_json:
+        click.echo(json.dumps(codec.data(planned), indent=1, ensure_ascii=False))
+    else:
+        _print_plan(planned)
+    if isinstance(planned, Refused):
+        sys.exit(1)
+
+
+@drover.command()
+@click.pass_obj
+def manifest(config: Path | None) -> None:
+    """Print the Slack app's manifest, generated from what is loaded."""
+    from bot.adapters.slack.manifest import manifest as slack_manifest
+
+    settings = configuration.load(config)
+    names = " | ".join(loaded(settings).commands)
+    made = slack_manifest(settings.slack.command, names, socket_mode=settings.slack.mode == "socket")
+    click.echo(json.dumps(made, indent=2, ensure_ascii=False))
+
+
+@drover.command()
+@click.pass_obj
+def plugins(config: Path | None) -> None:
+    """List the loaded plugins and their commands."""
+    catalog = loaded(configuration.load(config))
+    for plugin in catalog.plugins:
+        click.echo(plugin)
+        for name, command in catalog.commands.items():
+            if catalog.owners[name] == plugin:
+                click.echo(f"  {name:20} {command.summary}")
+
+
+@drover.command()
+@click.pass_obj
+def health(config: Path | None) -> None:
+    """Exit code 0 while a bot runs here and answers (for a container's health check)."""
+    from bot.app import health_problem
+
+    if problem := health_problem(configuration.load(config)):
+        raise DroverError(problem, "See the bot's log.")
+    click.echo("healthy")
+
+
+@drover.group()
+def db() -> None:
+    """The database."""
+
+
+@db.command()
+@click.pass_obj
+def upgrade(config: Path | None) -> None:
+    """Bring the database to this version (`run` does it too)."""
+    from bot.app import opened_store
+
+    settings = configuration.load(config)
+    opened_store(settings, loaded(settings)).close()
+    click.echo("The database is up to date.")
+
+
+@db.command()
+@click.pass_obj
+def verify(config: Path | None) -> None:
+    """Check the audit trail's hash chain. Exit code 1 when it was tampered with, naming the event."""
+    from bot.app import opened_store
+
+    settings = configuration.load(config)
+    store = opened_store(settings, loaded(settings))
+    broken = store.broken_link()
+    store.close()
+    if broken:
+        raise DroverError(f"The audit trail does not hold: {broken}.", "Compare with a backup.")
+    click.echo("The audit trail holds.")
+
+
+def loaded(settings: configuration.DroverSettings) -> catalogs.Catalog:
+    """The catalog of a configuration, with the core's own commands."""
+    from bot.flow.look import Core
+
+    return catalogs.load(settings.plugins.enabled, settings.plugins.tables(), extra=(Core(),))
+
+
+def _saved(catalog: catalogs.Catalog, path: Path) -> Snapshot:
+    try:
+        value = catalog.codec().loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise DroverError(f"{path} cannot be read: {error}.", "Save one with `drover check --save FILE`.") from error
+    if not isinstance(value, Snapshot):
+        raise DroverError(f"{path} holds no cluster.", "Save one with `drover check --save FILE`.")
+    return value
+
+
+def _live(settings: configuration.DroverSettings, focus: tuple[str, ...]) -> Snapshot:
+    from bot.app import connected_hypervisor
+
+    hypervisor = connected_hypervisor(settings)
+    try:
+        return hypervisor.snapshot(focus)
+    finally:
+        hypervisor.close()
+
+
+def _print_plan(planned: Any) -> None:
+    from bot.flow import cards
+
+    click.echo(planned.title)
+    if isinstance(planned, Refused):
+        click.echo(cards.objections_text(planned.objections))
+        return
+    for index, step in enumerate(planned.steps, 1):
+        click.echo(f"  {index}. {step.title}")
+    for reason in (*planned.reasons, *planned.warnings):
+        click.echo(f"  • {reason.text}")
+    click.echo(f"  {cards.blast_text(planned)}; {cards.prediction_text(planned.prediction)}; digest {planned.digest}")
+
+
+def main() -> None:
+    """Run the command line; our own errors are two sentences on stderr and exit code 2."""
+    try:
+        drover(prog_name="drover")
+    except DroverError as error:
+        click.echo(f"drover: {error}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""What `drover check` finds: the configuration, the policy in words, and every connection tried once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bot.domain import codec
+from bot.domain import policy as policies
+from bot.domain.errors import DroverError
+from bot.settings import DroverSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at; ``text`` says what was found and, when not ``ok``, what to do."""
+
+    what: str
+    ok: bool
+    text: str
+
+
+def offline(settings: DroverSettings) -> list[Finding]:
+    """What can be told from the configuration alone."""
+    from bot.__main__ import loaded
+
+    policy = settings.domain_policy()
+    findings = [Finding("hosts", bool(settings.hosts), f"{len(settings.hosts)} configured")]
+    findings += [_secret(settings, name) for name in _needed_secrets(settings)]
+    findings.append(_channel("slack.approvals_channel", settings.slack.approvals_channel))
+    try:
+        catalog = loaded(settings)
+    except DroverError as error:
+        return [*findings, Finding("plugins", ok=False, text=str(error))]
+    findings.append(Finding("plugins", ok=True, text=", ".join(settings.plugins.enabled)))
+    for name in catalog.commands:
+        asks = ", ".join(policies.who_may(policy, name)) or ("everyone" if name in policy.everyone else "nobody")
+        findings.append(Finding(f"policy {name}", asks != "nobody", f"may be asked by {asks}"))
+    shadowed = _shadowed(policy)
+    findings += [
+        Finding(f"policy rule “{name}”", ok=False, text=f"never rules: “{by}” comes first") for name, by in shadowed
+    ]
+    return findings
+
+
+def _needed_secrets(settings: DroverSettings) -> tuple[str, ...]:
+    return ("bot_token", "app_token") if settings.slack.mode == "socket" else ("bot_token", "signing_secret")
+
+
+def _secret(settings: DroverSettings, name: str) -> Finding:
+    given = bool(getattr(settings.slack, name).get_secret_value())
+    variable = f"SLACK_{name.upper()}"
+    return Finding(f"secret {name}", given, "given" if given else f"missing; set {variable} or {variable}_FILE")
+
+
+def _channel(key: str, value: str) -> Finding:
+    return Finding(key, bool(value), value or "missing; put the channel's id (C…) there and invite the bot")
+
+
+def _shadowed(policy: policies.Policy) -> list[tuple[str, str]]:
+    """Rules that can never rule because an unconditional one stands before them."""
+    found: list[tuple[str, str]] = []
+    blanket = ""
+    for rule in policy.rules:
+        if blanket:
+            found.append((rule.name, blanket))
+        conditions = (rule.commands, rule.risks, rule.tags, rule.hosts, rule.min_vms, rule.min_memory, rule.window)
+        if not any(conditions):
+            blanket = blanket or rule.name
+    return found
+
+
+def online(settings: DroverSettings, save: Path | None = None) -> list[Finding]:
+    """What every connection answers; ``save`` keeps the cluster as a file."""
+    return [*_hosts(settings, save), *_database(settings), *_slack(settings)]
+
+
+def _hosts(settings: DroverSettings, save: Path | None) -> list[Finding]:
+    from bot.app import connected_hypervisor
+
+    hypervisor = connected_hypervisor(settings)
+    try:
+        seen = hypervisor.snapshot()
+    finally:
+        hypervisor.close()
+    if save:
+        save.write_text(codec.text(seen), encoding="utf-8")
+    return [
+        Finding(
+            f"host {host.name}",
+            host.up,
+            f"{len(seen.on(host.name))} VMs, {host.cpus} CPUs, {host.cpu_model or 'CPU model unknown'}"
+            if host.up
+            else f"{host.problem or 'no answer'}",
+        )
+        for host in seen.hosts
+    ]
+
+
+def _database(settings: DroverSettings) -> list[Finding]:
+    from bot.__main__ import loaded
+    from bot.app import opened_store
+
+    try:
+        store = opened_store(settings, loaded(settings))
+        broken = store.broken_link()
+        store.close()
+    except DroverError as error:
+        return [Finding("database", ok=False, text=str(error))]
+    return [Finding("database", not broken, broken or "opens, and the audit trail holds")]
+
+
+def _slack(settings: DroverSettings) -> list[Finding]:
+    from bot.adapters.slack.chat import identity
+
+    try:
+        team, bot = identity(settings.slack.bot_token.get_secret_value(), settings.slack.api_url)
+    except DroverError as error:
+        return [Finding("slack", ok=False, text=str(error))]
+    return [Finding("slack", ok=True, text=f"signed in to {team} as {bot}")]

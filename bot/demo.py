@@ -1,0 +1,170 @@
+"""The main job, performed once as people would: typed, shown, approved, done on real hosts, then left open to try."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bot.domain.errors import DroverError
+from bot.stage import BotProcess, config_for
+from lab import Guest, Lab, LabError, missing
+from lab.slack import Command, Workspace
+from lab.slack.shown import Message
+
+GUESTS: Mapping[str, Mapping[str, Any]] = {
+    "web-1": {"host": "host-a", "load": 0.2, "dirty_mib_s": 2.0, "tags": {"env": "dev"}},
+    "web-2": {"host": "host-a", "load": 0.1, "tags": {"env": "dev"}},
+    "db-1": {"host": "host-c", "disk": "local", "tags": {"env": "prod"}},
+}
+TRY = """
+The workspace is open at {page}
+  · you are Ana, the engineer; switch to Bruno or Carla (approvers) or Gil (no rights) at the left
+  · /kvm help          what you may do
+  · /kvm hosts         the three hosts              /kvm vms   the VMs
+  · /kvm migrate web-2                              Drover picks the host and says why
+  · /kvm migrate db-1 host-a                        refused, with what to do; try it with --copy-storage
+  · /kvm migrate web-1 host-c --reason "to see it"  then approve it as Bruno in #approvals
+  · /kvm audit op-1    everything that happened     /kvm why web-1
+The bot's log: {log}
+Ctrl-C ends everything and leaves nothing behind."""
+
+
+@dataclass
+class Transcript:
+    """Prints what happens with the seconds since the start."""
+
+    began: float = field(default_factory=time.monotonic)
+
+    def say(self, who: str, text: str) -> None:
+        """One line with its time; further lines are indented."""
+        first, *rest = text.splitlines() or [""]
+        click.echo(f"{time.monotonic() - self.began:7.1f} s  {click.style(who, bold=True)}  {first}")
+        for line in rest:
+            click.echo(f"{'':11}{'':{len(who)}}  {line}")
+
+
+def perform(*, leave: bool, hosts: int, port: int) -> None:
+    """Run the demo.
+
+    Args:
+        leave: end after the transcript rather than stay open.
+        hosts: how many real hosts.
+        port: of the page; 0 takes any free one.
+
+    Raises:
+        DroverError: the machine cannot, or a step did not happen; nothing is left behind.
+    """
+    if lacking := missing():
+        raise DroverError("This machine cannot run the demo: " + " ".join(lacking))
+    told = Transcript()
+    with ExitStack() as stack:
+        try:
+            stage = _set_up(stack, told, hosts, port)
+            _main_job(stage, told)
+        except (TimeoutError, LabError) as error:
+            raise DroverError(f"The demo stopped: {error}", "The machine may be very busy; try again.") from error
+        if leave:
+            return
+        click.echo(TRY.format(page=stage.workspace.page, log=stage.bot.log))
+        _until_interrupted()
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What the demo plays on."""
+
+    lab: Lab
+    workspace: Workspace
+    bot: BotProcess
+    guests: Mapping[str, Guest]
+
+
+def _set_up(stack: ExitStack, told: Transcript, hosts: int, port: int) -> Stage:
+    directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="drover-demo-")))
+    told.say("demo", f"starting {hosts} hosts: libvirtd and QEMU, each in namespaces of its own")
+    lab = stack.enter_context(Lab(hosts=hosts))
+    guests = {name: _booted(lab, told, name, wish) for name, wish in GUESTS.items()}
+    workspace = stack.enter_context(Workspace(port, commands=(Command("/kvm", "Run the cluster", "help"),)))
+    _build_page(told)
+    bot = stack.enter_context(BotProcess(workspace, directory, config_for(lab, workspace, directory)))
+    workspace.wait_connected()
+    told.say("demo", "the bot is connected to the local workspace")
+    return Stage(lab, workspace, bot, guests)
+
+
+def _booted(lab: Lab, told: Transcript, name: str, wish: Mapping[str, Any]) -> Guest:
+    host = wish["host"] if wish["host"] in lab.hosts else "host-b"
+    guest = lab.guest(name, **{**wish, "host": host})
+    told.say("demo", f"{name} has booted on {host}")
+    return guest
+
+
+def _build_page(told: Transcript) -> None:
+    """The page is for people; the job itself does not need it, so a machine without npm's registry goes on."""
+    from lab.slack.build import PageBuildError, built_page
+
+    try:
+        built_page()
+    except PageBuildError as error:
+        told.say("demo", f"the web page could not be built, going on without: {error}")
+
+
+def _main_job(stage: Stage, told: Transcript) -> None:
+    ana, bruno = stage.workspace.person("ana"), stage.workspace.person("bruno")
+    ticks = stage.guests["web-1"].ticks()
+    line = '/kvm migrate web-1 to host-b --reason "disk swap on host-a"'
+    told.say("Ana in #ops", line)
+    ana.command(line, "#ops")
+    proposal = _seen(stage, told, "#approvals", lambda text: "Approve?" in text)
+    told.say("Bruno in #approvals", "clicks Approve and confirms")
+    bruno.click(proposal, "op.approve")
+    done = _seen(stage, told, "#approvals", lambda text: "Done:" in text or "Failed:" in text, timeout=120)
+    if "Done:" not in done.plain():
+        raise DroverError("The migration failed.", done.plain())
+    _prove(stage, told, ticks)
+    ana.command("/kvm audit op-1", "#ops")
+    _seen(stage, told, "#ops", lambda text: "op-1" in text and "hash chain holds" in text, seen_by="ana")
+
+
+def _seen(
+    stage: Stage,
+    told: Transcript,
+    channel: str,
+    wanted: Callable[[str], bool],
+    *,
+    timeout: float = 30,
+    seen_by: str | None = None,
+) -> Message:
+    found = stage.workspace.wait_message(channel, lambda each: wanted(each.plain()), timeout, seen_by=seen_by)
+    told.say(f"Drover in {channel}", found.plain())
+    return found
+
+
+def _prove(stage: Stage, told: Transcript, ticks: int) -> None:
+    """Ask the machine, not the bot: one QEMU process, on the target, and the guest went on counting."""
+    where = stage.lab.where("web-1")
+    if where != ["host-b"]:
+        raise DroverError(f"The message says done, but web-1's QEMU processes are on: {where}.")
+    deadline = time.monotonic() + 20
+    guest = stage.guests["web-1"]
+    while guest.ticks() <= ticks:
+        if time.monotonic() > deadline:
+            raise DroverError("web-1 stands still after the migration.")
+        time.sleep(0.1)
+    told.say("demo", "checked on the machine itself: web-1's one QEMU process runs on host-b, and the guest goes on")
+
+
+def _until_interrupted() -> None:
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        sys.stdout.write("\n")

@@ -1,0 +1,158 @@
+"""The bot as a process of its own between real hosts and a local workspace, for the demo and the e2e tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from bot.domain.errors import DroverError
+from lab import Lab
+from lab.slack import Workspace
+
+ROOT = Path(__file__).parents[1]
+POLICY: Mapping[str, Any] = {"rules": [{"name": "default", "votes": 1, "approvers": ["approver"], "expires": "1h"}]}
+ROLES: Mapping[str, Any] = {
+    "engineer": {"users": ["U0ANA"], "may": ["*"]},
+    "approver": {"users": ["U0BRUNO", "U0CARLA"], "may": ["*"]},
+}
+
+
+def toml(table: Mapping[str, Any], path: tuple[str, ...] = ()) -> str:
+    """A nested mapping as TOML; JSON's strings, numbers, booleans and flat arrays are TOML's too."""
+    lines, below = [], []
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            below.append(f"[{'.'.join((*path, json.dumps(key)))}]\n{toml(value, (*path, json.dumps(key)))}")
+        elif isinstance(value, list) and value and isinstance(value[0], Mapping):
+            below += [f"[[{'.'.join((*path, key))}]]\n{toml(each, (*path, key))}" for each in value]
+        else:
+            lines.append(f"{key} = {json.dumps(value, ensure_ascii=False)}")
+    return "\n".join([*lines, *below]) + "\n"
+
+
+def config_for(lab: Lab, workspace: Workspace, directory: Path, **more: Any) -> dict[str, Any]:
+    """A configuration for the lab's hosts and the local workspace; ``more`` replaces whole tables."""
+    hosts = [{"name": h.name, "uri": h.uri, "migrate_uri": h.peer_uri} for h in lab.hosts.values()]
+    return {
+        "replica": "drover-1",
+        "slack": {
+            "team": "T0LAB",
+            "ops_channel": "C0OPS",
+            "approvals_channel": "C0APPROVALS",
+            "api_url": workspace.web_api,
+            "requests_per_minute": 600,
+        },
+        "database": {"url": f"sqlite:///{directory}/drover.sqlite"},
+        "hosts": hosts,
+        "roles": ROLES,
+        "policy": POLICY,
+        **more,
+    }
+
+
+class BotProcess:
+    """``drover run`` as a child: started, killed and started again at will.
+
+    Args:
+        workspace: where its tokens come from.
+        directory: holds its configuration, database and log.
+        config: what to write as its configuration.
+        environment: set on top of this process's own.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        directory: Path,
+        config: Mapping[str, Any],
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._workspace = workspace
+        self.config = directory / f"{config['replica']}.toml"
+        self.log = directory / f"{config['replica']}.log"
+        self.config.write_text(toml(config), encoding="utf-8")
+        self._environment = dict(environment or {})
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the bot's process sees: the tokens come from here, never from a file in the tree."""
+        return {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "SLACK_BOT_TOKEN": self._workspace.bot_token,
+            "SLACK_APP_TOKEN": self._workspace.app_token,
+            "SLACK_SIGNING_SECRET": self._workspace.signing_secret,
+            **self._environment,
+        }
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id while it runs."""
+        return self._process.pid if self._process and self._process.poll() is None else None
+
+    def start(self, timeout: float = 60.0, **environment: str) -> None:
+        """Start it and wait until it says that it runs.
+
+        Raises:
+            DroverError: it ended instead; the text is the end of its log.
+        """
+        command = [sys.executable, "-m", "bot", "--config", str(self.config), "run"]
+        with self.log.open("ab") as log:
+            before = log.tell()
+            self._process = subprocess.Popen(
+                command, cwd=ROOT, env={**self.environment, **environment}, stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + timeout
+        while b"Drover is running." not in self._logged(before):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                raise DroverError("The bot did not start.", self._logged(before).decode(errors="replace")[-3000:])
+            time.sleep(0.02)
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        """Kill it as a crash would, and wait until it is gone."""
+        if self.pid:
+            os.kill(self.pid, number)
+        self.wait(30)
+
+    def wait(self, timeout: float) -> int | None:
+        """Wait until it has ended by itself; its exit code."""
+        return self._process.wait(timeout) if self._process else None
+
+    def stop(self) -> None:
+        """End it as an operator would; after half a minute, harder."""
+        if self.pid is None or self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run another ``drover`` command with the same configuration."""
+        argv = [sys.executable, "-m", "bot", "--config", str(self.config), *words]
+        return subprocess.run(argv, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False)
+
+    def _logged(self, since: int) -> bytes:
+        with self.log.open("rb") as log:
+            log.seek(since)
+            return log.read()

@@ -1,0 +1,88 @@
+"""The rules of the house: imports, types, style, and that every hook is written down."""
+
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bot import hookspecs
+from bot.domain.operation import diagram
+
+ROOT = Path(__file__).parents[2]
+VAGUE = {"manager", "utils", "util", "helpers", "helper", "common", "base", "misc"}
+
+
+def run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.timeout(600)
+def test_types_hold_under_mypy_strict() -> None:
+    done = run(sys.executable, "-m", "mypy")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_style_holds_under_ruff() -> None:
+    done = run(sys.executable, "-m", "ruff", "check", "bot", "plugins", "lab", "tests", "bench")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_formatter_would_change_nothing() -> None:
+    done = run(sys.executable, "-m", "ruff", "format", "--check", "bot", "plugins", "lab", "tests", "bench")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_imports_go_one_way_only() -> None:
+    done = run(str(Path(sys.executable).parent / "lint-imports"), "--no-cache")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_hook_is_documented_with_its_exact_signature() -> None:
+    page = (ROOT / "plugins" / "README.md").read_text(encoding="utf-8")
+    for name, function in inspect.getmembers(hookspecs, inspect.isfunction):
+        if function.__module__ == hookspecs.__name__:
+            arguments = ", ".join(inspect.signature(function).parameters)
+            assert f"{name}({arguments})" in page
+
+
+def test_the_state_diagram_in_the_readme_is_the_state_table() -> None:
+    assert diagram() in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_no_module_has_a_vague_name() -> None:
+    tracked = run("git", "ls-files", "*.py").stdout.split()
+    assert tracked
+    assert not [path for path in tracked if Path(path).stem in VAGUE]
+
+
+def test_every_module_opens_with_a_sentence() -> None:
+    for path in [*ROOT.glob("bot/**/*.py"), *ROOT.glob("plugins/**/*.py"), *ROOT.glob("lab/**/*.py")]:
+        if "node_modules" in path.parts:
+            continue
+        first = path.read_text(encoding="utf-8").lstrip().splitlines()[0]
+        assert first.startswith(('"""', 'r"""')), path
+        assert first.rstrip('"').endswith((".", ":", "!", "?")) or not first.endswith('"""'), path
+
+
+def test_locks_pin_every_package_by_hash_and_name_no_host() -> None:
+    for lock in (ROOT / "config" / "lock").glob("*.txt"):
+        text = lock.read_text(encoding="utf-8")
+        names = re.findall(r"^[A-Za-z0-9._-]+==", text, re.MULTILINE)
+        assert names
+        assert "://" not in text
+        for block in re.split(r"\n(?=[A-Za-z0-9])", text.strip()):
+            assert "--hash=sha256:" in block, block.splitlines()[0]
+
+
+def test_every_key_of_the_settings_is_in_the_example() -> None:
+    from bot.settings import DroverSettings
+
+    example = (ROOT / "config" / "drover.example.toml").read_text(encoding="utf-8")
+    secret = {"bot_token", "app_token", "signing_secret"}
+    for name, field in DroverSettings.model_fields.items():
+        section = getattr(field.annotation, "model_fields", None)
+        for key in section or (name,):
+            assert key in secret or re.search(rf"\b{key}\b", example), f"{name}.{key}"
