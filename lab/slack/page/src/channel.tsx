@@ -12,7 +12,7 @@ const COMPACT_WITHIN_S = 300;
 const NEAR_BOTTOM_PX = 80;
 
 /** Stays at the newest message unless the person has scrolled up to read. */
-function useStickToBottom(watched: unknown, place: string) {
+function useStickToBottom(newest: string | undefined, place: string) {
   const list = useRef<HTMLDivElement>(null);
   const stuck = useRef(true);
   const [behind, setBehind] = useState(false);
@@ -25,7 +25,7 @@ function useStickToBottom(watched: unknown, place: string) {
   useLayoutEffect(() => {
     if (stuck.current) toBottom();
     else setBehind(true);
-  }, [watched]);
+  }, [newest]);
   useEffect(() => {
     // Images and fonts arrive late, and make the list longer without a new message.
     const inner = list.current?.firstElementChild;
@@ -73,7 +73,7 @@ interface ListProps {
 }
 
 function MessageList({ as, messages, replies, place, intro, days, onThread, onDismiss }: ListProps) {
-  const { list, behind, toBottom, onScroll } = useStickToBottom(messages, place);
+  const { list, behind, toBottom, onScroll } = useStickToBottom(messages.at(-1)?.ts, place);
   return (
     <div className="messages" ref={list} onScroll={onScroll} role="log" aria-label="Messages" aria-live="polite" tabIndex={0}>
       <div className="messages-inner">

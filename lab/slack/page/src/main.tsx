@@ -4,7 +4,6 @@ import "@fontsource/lato/400.css";
 import "@fontsource/lato/400-italic.css";
 import "@fontsource/lato/700.css";
 import "@fontsource/lato/900.css";
-import "@fontsource/noto-color-emoji/400.css";
 import { App } from "./App";
 import "./style.css";
 
