@@ -1,0 +1,289 @@
+"""Connections to hosts that break, hang and come back, behind deadlines."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Any, Generic, TypeVar
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import libvirt
+
+from bot.adapters.libvirt.refusals import said
+from bot.adapters.libvirt.workers import Workers
+from bot.domain.errors import HostUnreachableError
+from bot.ports import Clock
+
+T = TypeVar("T")
+
+Connection = Any
+"""A ``libvirt.virConnect``; the vendor publishes no types."""
+
+_log = logging.getLogger(__name__)
+
+# A host that is silent for 12 s is given up, and every call waiting for it ends with an error.
+_KEEPALIVE_SECONDS = 3
+_KEEPALIVE_COUNT = 4
+_FIRST_BACKOFF = 0.25
+_LONGEST_BACKOFF = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class HostAddress:
+    """How one host is reached, by the bot and by the other hosts.
+
+    ``uri`` is the bot's own way in (read-write); ``read_only_uri`` is used for sweeps when given. ``migrate_uri``
+    is how the *source's daemon* reaches this one (``qemu+tls://host-b/system``), ``migrate_data_uri`` where the
+    guest's memory flows (``tcp://10.0.0.2``; empty: as the host's own name resolves). ``reserve`` in bytes is kept
+    for the host itself.
+    """
+
+    name: str
+    uri: str
+    migrate_uri: str
+    migrate_data_uri: str = ""
+    read_only_uri: str = ""
+    reserve: int = 0
+    tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+_event_loop_lock = threading.Lock()
+_event_loop: list[threading.Thread] = []
+
+
+def run_event_loop() -> None:
+    """Start libvirt's event loop; once per process, before the first connection, and for ever.
+
+    The loop belongs to the C library, one to a process, which is why this is the adapter's one module state.
+    """
+    with _event_loop_lock:
+        if _event_loop:
+            return
+        libvirt.virEventRegisterDefaultImpl()
+        libvirt.registerErrorHandler(_unheard, None)
+        thread = threading.Thread(target=_turn, name="libvirt-events", daemon=True)
+        thread.start()
+        _event_loop.append(thread)
+
+
+def _turn() -> None:
+    while True:
+        libvirt.virEventRunDefaultImpl()
+
+
+def _unheard(context: object, error: object) -> None:
+    """Every error is raised as well; without this libvirt also prints it."""
+
+
+def quiet_ssh(uri: str) -> str:
+    """The URI with ``no_tty=1`` when it goes over SSH, so that a missing key is an error and not a question."""
+    parts = urlsplit(uri)
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    if "+ssh" not in parts.scheme or "no_tty" in query:
+        return uri
+    return urlunsplit(parts._replace(query=urlencode({**query, "no_tty": "1"}, safe="/")))
+
+
+def open_connection(uri: str, *, read_only: bool = False) -> Connection:
+    """A new connection with keepalive. Blocks; raises ``libvirt.libvirtError``."""
+    run_event_loop()
+    connection = libvirt.openReadOnly(quiet_ssh(uri)) if read_only else libvirt.open(quiet_ssh(uri))
+    try:
+        connection.setKeepAlive(_KEEPALIVE_SECONDS, _KEEPALIVE_COUNT)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_SUPPORT:  # drivers inside this process have no need of it
+            raise
+    return connection
+
+
+class Pending(Generic[T]):
+    """An answer that is on its way from a host."""
+
+    def __init__(self, line: Line, future: Future[T]) -> None:
+        self._line = line
+        self._future = future
+
+    def wait(self, until: float) -> T:
+        """The answer.
+
+        Args:
+            until: moment of ``time.monotonic()`` after which nobody waits.
+
+        Raises:
+            HostUnreachableError: no answer by then, or no connection.
+            libvirt.libvirtError: the host's refusal.
+        """
+        try:
+            return self._future.result(max(0.0, until - time.monotonic()))
+        except TimeoutError as error:
+            if self._future.done():
+                raise
+            self._future.cancel()  # not started yet: nobody wants it any more
+            raise self._line.silent() from error
+
+
+class Line:
+    """One connection to one host, opened when needed and again when it broke, with its own few threads.
+
+    Args:
+        host: the host's name, for errors.
+        opened: called with each new connection, in the thread that opened it, before anything is asked.
+        closing: called with a connection before it is closed; it may be dead.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        uri: str,
+        *,
+        clock: Clock,
+        deadline: float,
+        threads: int = 2,
+        read_only: bool = False,
+        opened: Callable[[Connection], None] | None = None,
+        closing: Callable[[Connection], None] | None = None,
+    ) -> None:
+        self._host = host
+        self._uri = uri
+        self._read_only = read_only
+        self._clock = clock
+        self._deadline = deadline
+        self._opened = opened
+        self._closing = closing
+        self._workers = Workers(f"libvirt-{host}", threads)
+        self._opening = threading.Lock()
+        self._connection: Connection = None
+        self._broken = ""
+        self._failures = 0
+        self._retry_at = 0.0
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection that is not known to be broken."""
+        return self._connection is not None and not self._broken
+
+    def send(self, question: Callable[[Connection], T]) -> Pending[T]:
+        """Put a question to the host without waiting.
+
+        A question that finds its connection dead is put once more on a new one: it must be harmless to repeat.
+        """
+        stuck = self._workers.stuck(self._deadline)
+        if stuck is not None:
+            future: Future[T] = Future()
+            future.set_exception(self._still_waiting(stuck))
+            return Pending(self, future)
+        return Pending(self, self._workers.submit(lambda: self._put(question)))
+
+    def ask(self, question: Callable[[Connection], T], *, deadline: float | None = None) -> T:
+        """The host's answer to a question.
+
+        Raises:
+            HostUnreachableError: no answer within the deadline, or no connection.
+            libvirt.libvirtError: the host's refusal.
+        """
+        return self.send(question).wait(time.monotonic() + (self._deadline if deadline is None else deadline))
+
+    def silent(self) -> HostUnreachableError:
+        """The error for a question that was not answered in time."""
+        return HostUnreachableError(
+            f"{self._host} did not answer within {self._deadline:g} s.",
+            "Check that the host and its libvirtd are alive; what runs there is not known to have stopped.",
+        )
+
+    def close(self) -> None:
+        """Let go of the connection; a stuck call is not waited for."""
+        if self._workers.stuck(self._deadline) is None:
+            try:
+                self._workers.submit(self._hang_up).result(self._deadline)
+            except TimeoutError:
+                _log.warning("%s was still busy when its connection was let go", self._host)
+        self._workers.end()
+
+    def _put(self, question: Callable[[Connection], T], *, again: bool = True) -> T:
+        connection, fresh = self._open()
+        try:
+            return question(connection)
+        except libvirt.libvirtError as error:
+            if _alive(connection):
+                raise
+            self._broken = self._broken or said(error)
+            if fresh or not again:
+                raise self._unreachable(said(error)) from error
+        return self._put(question, again=False)
+
+    def _open(self) -> tuple[Connection, bool]:
+        with self._opening:
+            if self.connected:
+                return self._connection, False
+            self._hang_up()
+            if time.monotonic() < self._retry_at:
+                raise self._unreachable(self._broken)
+            try:
+                connection = open_connection(self._uri, read_only=self._read_only)
+                connection.registerCloseCallback(self._closed, connection)
+                if self._opened:
+                    self._opened(connection)
+            except libvirt.libvirtError as error:
+                self._back_off(said(error))
+                raise self._unreachable(said(error)) from error
+            self._connection, self._broken, self._failures = connection, "", 0
+            return connection, True
+
+    def _back_off(self, why: str) -> None:
+        self._broken = why
+        wait: float = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2**self._failures)
+        self._failures += 1
+        self._retry_at = time.monotonic() + wait
+
+    def _closed(self, _: Connection, reason: int, opaque: object) -> None:
+        """The library says the connection broke. Called in the event loop: no libvirt call is allowed here."""
+        if opaque is self._connection:
+            self._broken = _CLOSED.get(reason, "the connection broke")
+            _log.info("lost the connection to %s: %s", self._host, self._broken)
+
+    def _hang_up(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        try:
+            if self._closing:
+                self._closing(connection)
+            connection.unregisterCloseCallback()
+            connection.close()
+        except libvirt.libvirtError as error:
+            _log.debug("closing the connection to %s: %s", self._host, error)
+
+    def _unreachable(self, why: str) -> HostUnreachableError:
+        return HostUnreachableError(
+            f"{self._host} cannot be reached: {why}.",
+            "Check the host, its libvirtd and the way there; what runs there is not known to have stopped.",
+        )
+
+    def _still_waiting(self, seconds: float) -> HostUnreachableError:
+        since = self._clock.now() - timedelta(seconds=seconds)
+        return HostUnreachableError(
+            f"{self._host} is still waiting for an earlier call since {since:%H:%M:%S} UTC.",
+            "It is asked again when that call ends or its connection breaks; check the host.",
+        )
+
+
+_CLOSED = {
+    libvirt.VIR_CONNECT_CLOSE_REASON_ERROR: "the connection broke with an error",
+    libvirt.VIR_CONNECT_CLOSE_REASON_EOF: "libvirtd there ended the connection",
+    libvirt.VIR_CONNECT_CLOSE_REASON_KEEPALIVE: "it is silent",
+    libvirt.VIR_CONNECT_CLOSE_REASON_CLIENT: "the connection was closed",
+}
+
+
+def _alive(connection: Connection) -> bool:
+    """Whether the connection can still carry calls; a look at this end only, so it cannot block."""
+    try:
+        return bool(connection.isAlive())
+    except libvirt.libvirtError:
+        return False

@@ -1,0 +1,205 @@
+"""Looking deeper at a guest: jobs, disks' sizes, CPUs that fit, how fast it writes memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import libvirt
+
+from bot.adapters.libvirt.connections import Connection
+from bot.adapters.libvirt.domain_xml import Definition, parse
+from bot.adapters.libvirt.inventory import Facts
+from bot.adapters.libvirt.refusals import said
+from bot.domain.cluster import CpuFit, Disk, Host, Vm, VmDetail
+
+Domain = Any
+"""A ``libvirt.virDomain``; the vendor publishes no types."""
+
+_JOBS = {
+    libvirt.VIR_DOMAIN_JOB_OPERATION_START: "start",
+    libvirt.VIR_DOMAIN_JOB_OPERATION_SAVE: "save",
+    libvirt.VIR_DOMAIN_JOB_OPERATION_RESTORE: "restore",
+    libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN: "migration in",
+    libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT: "migration",
+    libvirt.VIR_DOMAIN_JOB_OPERATION_SNAPSHOT: "snapshot",
+    libvirt.VIR_DOMAIN_JOB_OPERATION_SNAPSHOT_REVERT: "snapshot revert",
+    libvirt.VIR_DOMAIN_JOB_OPERATION_DUMP: "dump",
+    libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP: "backup",
+    libvirt.VIR_DOMAIN_JOB_OPERATION_SNAPSHOT_DELETE: "snapshot delete",
+}
+_BLOCK_JOBS = {
+    libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_PULL: "pull",
+    libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_COPY: "copy",
+    libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_COMMIT: "commit",
+    libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_ACTIVE_COMMIT: "active commit",
+    libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_BACKUP: "backup",
+}
+# Answers that mean "not here" or "not now" to a question whose answer may be missing.
+_CANNOT_SAY = frozenset(
+    {
+        libvirt.VIR_ERR_NO_SUPPORT,
+        libvirt.VIR_ERR_OPERATION_UNSUPPORTED,
+        libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED,
+        libvirt.VIR_ERR_CONFIG_UNSUPPORTED,
+        libvirt.VIR_ERR_OPERATION_INVALID,
+        libvirt.VIR_ERR_OPERATION_FAILED,
+        libvirt.VIR_ERR_INVALID_ARG,
+        libvirt.VIR_ERR_INTERNAL_ERROR,
+        libvirt.VIR_ERR_SYSTEM_ERROR,
+        libvirt.VIR_ERR_NO_STORAGE_VOL,
+        libvirt.VIR_ERR_NO_STORAGE_POOL,
+        libvirt.VIR_ERR_NO_DOMAIN,
+    }
+)
+_JOB_OPERATION = libvirt.VIR_DOMAIN_JOB_OPERATION
+_DIRTY_MEASURED = libvirt.VIR_DOMAIN_DIRTYRATE_MEASURED
+_DIRTY_SECONDS = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """What only a deeper look shows; ``live`` is the definition that would travel (None for a guest that is off)."""
+
+    detail: VmDetail
+    live: Definition | None
+
+
+def depth(connection: Connection, vm: Vm) -> Depth:
+    """A deeper look at a guest, from its own host, with the rights to change it. Several calls a disk."""
+    domain = connection.lookupByUUIDString(vm.uuid)
+    detail = vm.detail or VmDetail()
+    disks = tuple(_look_at(domain, disk) for disk in detail.disks)
+    detail = replace(detail, disks=disks, job=active_job(domain))
+    if not vm.state.active:
+        return Depth(detail, None)
+    flags = libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_UPDATE_CPU
+    try:
+        return Depth(detail, parse(domain.XMLDesc(flags)))
+    except libvirt.libvirtError as error:
+        if error.get_error_code() in _CANNOT_SAY:
+            return Depth(detail, None)
+        raise
+
+
+def active_job(domain: Domain) -> str:
+    """The kind of the job that holds a guest, '' when none does."""
+    try:
+        stats = domain.jobStats()
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_OPERATION_UNSUPPORTED and "only on the source" in str(error):
+            return _JOBS[libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN]
+        if error.get_error_code() in _CANNOT_SAY:
+            return ""
+        raise
+    if stats.get("type", libvirt.VIR_DOMAIN_JOB_NONE) == libvirt.VIR_DOMAIN_JOB_NONE:
+        return ""
+    return _JOBS.get(stats.get(_JOB_OPERATION, 0), "job")
+
+
+def fit(  # noqa: PLR0917 - two hosts, two kinds of knowledge
+    connection: Connection, vm: Vm, live: Definition, here: Facts, there: Host, there_facts: Facts
+) -> CpuFit | None:
+    """Whether a guest's CPU can run on another host; None when that host's libvirt cannot say.
+
+    ``host-passthrough`` (and ``maximum`` under KVM) shows the guest the host's own CPU: only an equal one fits. All
+    else is asked of the host, for the guest's kind of virtualization. An emulated CPU does not depend on the host's.
+    """
+    if live.arch != there_facts.arch and live.arch:
+        return CpuFit(vm.uuid, there.name, fits=False, why=f"{there.name} is {there_facts.arch}, not {live.arch}")
+    if live.detail.cpu_mode in {"host-passthrough", "maximum"}:
+        return _same_cpu(vm, live, here, there, there_facts)
+    if not live.cpu_xml:
+        return CpuFit(vm.uuid, there.name, fits=True)
+    return _asked(connection, vm, live, there)
+
+
+def start_dirty_rate(connection: Connection, vm: Vm) -> bool:
+    """Begin measuring how fast a guest writes memory; False when its host cannot.
+
+    By page sampling, which disturbs nothing. The dirty-bitmap mode was seen to crash emulated guests (QEMU 7.2).
+    """
+    try:
+        domain = connection.lookupByUUIDString(vm.uuid)
+        domain.startDirtyRateCalc(_DIRTY_SECONDS, libvirt.VIR_DOMAIN_DIRTYRATE_MODE_PAGE_SAMPLING)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() in _CANNOT_SAY:
+            return False
+        raise
+    return True
+
+
+def dirty_rate(connection: Connection, vm: Vm) -> float | None:
+    """Bytes a second a guest writes to its memory, once measured; None before."""
+    domain = connection.lookupByUUIDString(vm.uuid)
+    nowait = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
+    for _, record in connection.domainListGetStats([domain], libvirt.VIR_DOMAIN_STATS_DIRTYRATE, nowait):
+        rate = record.get("dirtyrate.megabytes_per_second")
+        if record.get("dirtyrate.calc_status") == _DIRTY_MEASURED and rate is not None:
+            return float(rate) * (1 << 20)
+    return None
+
+
+def _look_at(domain: Domain, disk: Disk) -> Disk:
+    """The disk with its size in bytes and what block job holds it."""
+    if not disk.source:
+        return disk
+    try:
+        capacity = domain.blockInfo(disk.target)[0]
+    except libvirt.libvirtError as error:
+        if error.get_error_code() not in _CANNOT_SAY:
+            raise
+        capacity = None
+    return replace(disk, capacity=capacity, busy=_block_job(domain, disk.target) or disk.busy)
+
+
+def _block_job(domain: Domain, target: str) -> str:
+    try:
+        info = domain.blockJobInfo(target)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() in _CANNOT_SAY:
+            return ""
+        raise
+    return _BLOCK_JOBS.get(info["type"], "job") if info else ""
+
+
+def _same_cpu(vm: Vm, live: Definition, here: Facts, there: Host, there_facts: Facts) -> CpuFit:
+    mode = live.detail.cpu_mode
+    if live.virt_type == "qemu":
+        same, what = here.hypervisor_version == there_facts.hypervisor_version, "QEMU versions"
+    else:
+        same, what = here.cpu == there_facts.cpu, "CPUs"
+    different = "" if same else f"{mode} needs equal {what}: {_difference(here, there_facts, what)}"
+    return CpuFit(vm.uuid, there.name, fits=same, why=different)
+
+
+def _difference(here: Facts, there: Facts, what: str) -> str:
+    if what != "CPUs":
+        return f"{here.hypervisor_version} here, {there.hypervisor_version} there"
+    only = [*(f"{each} here only" for each in _some(here.cpu - there.cpu))]
+    return ", ".join([*only, *(f"{each} there only" for each in _some(there.cpu - here.cpu))])
+
+
+def _some(words: frozenset[str]) -> Iterator[str]:
+    ordered = sorted(words)
+    yield from ordered[:3]
+    if len(ordered) > 3:
+        yield f"{len(ordered) - 3} more"
+
+
+def _asked(connection: Connection, vm: Vm, live: Definition, there: Host) -> CpuFit | None:
+    detail = live.detail
+    ask = libvirt.VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE
+    try:
+        answer = connection.compareHypervisorCPU(
+            detail.emulator or None, live.arch or None, detail.machine or None, live.virt_type, live.cpu_xml, ask
+        )
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_CPU_INCOMPATIBLE:
+            return CpuFit(vm.uuid, there.name, fits=False, why=said(error))
+        if error.get_error_code() in _CANNOT_SAY:
+            return None
+        raise
+    fits = answer in {libvirt.VIR_CPU_COMPARE_IDENTICAL, libvirt.VIR_CPU_COMPARE_SUPERSET}
+    return CpuFit(vm.uuid, there.name, fits=fits, why="" if fits else "its CPU lacks what the guest uses")

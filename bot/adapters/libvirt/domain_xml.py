@@ -1,0 +1,223 @@
+"""Reading a guest's definition (https://libvirt.org/formatdomain.html) into the domain's values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from lxml import etree
+
+from bot.domain.cluster import Disk, Nic, Scheduler, VmDetail
+
+TAGS = "https://drover.dev/tags/1"
+"""Namespace of ``<drover:tags><drover:tag key= value=/></drover:tags>`` in a guest's ``<metadata>``."""
+
+# Definitions come from hosts; nothing they name is fetched.
+_PARSER = etree.XMLParser(resolve_entities=False, no_network=True, remove_blank_text=True)
+
+_UNITS = {
+    "b": 1, "bytes": 1, "k": 1 << 10, "kib": 1 << 10, "kb": 1000, "m": 1 << 20, "mib": 1 << 20, "mb": 1000**2,
+    "g": 1 << 30, "gib": 1 << 30, "gb": 1000**3, "t": 1 << 40, "tib": 1 << 40, "tb": 1000**4,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """What a definition says. Memory in bytes; ``virt_type`` is qemu (emulated), kvm, test…; ``cpu_xml`` as written."""
+
+    uuid: str
+    name: str
+    virt_type: str
+    arch: str
+    vcpus: int
+    memory: int
+    memory_max: int
+    scheduler: Scheduler
+    tags: Mapping[str, str]
+    detail: VmDetail
+    cpu_xml: str
+
+
+def parse(xml: str) -> Definition:
+    """The definition in ``xml``, as ``virDomainGetXMLDesc`` gives it.
+
+    Raises:
+        ValueError: it is no domain definition.
+    """
+    root = document(xml)
+    if root.tag != "domain":
+        raise ValueError(f"this is no guest's definition but <{root.tag!r}>")
+    vcpu, cpu = root.find("vcpu"), root.find("cpu")
+    memory_max = _bytes(root.find("memory"))
+    return Definition(
+        uuid=root.findtext("uuid", ""),
+        name=root.findtext("name", ""),
+        virt_type=root.get("type", ""),
+        arch=_of(root, "os/type", "arch"),
+        vcpus=1 if vcpu is None else int(vcpu.get("current") or vcpu.text or 1),
+        memory=_bytes(root.find("currentMemory")) or memory_max,
+        memory_max=memory_max,
+        scheduler=_scheduler(root),
+        tags=_tags(root),
+        detail=_detail(root),
+        cpu_xml="" if cpu is None else etree.tostring(cpu, encoding="unicode", with_tail=False),
+    )
+
+
+def document(xml: str) -> etree._Element:
+    """The root element of an XML text of libvirt's.
+
+    Raises:
+        ValueError: the text is not XML.
+    """
+    try:
+        return etree.fromstring(xml.encode(), _PARSER)
+    except etree.XMLSyntaxError as error:
+        raise ValueError(f"libvirt's answer is not XML: {error}") from error
+
+
+def _detail(root: etree._Element) -> VmDetail:
+    return VmDetail(
+        machine=_of(root, "os/type", "machine"),
+        emulator=root.findtext("devices/emulator", ""),
+        cpu_mode=_of(root, "cpu", "mode"),
+        cpu_features=_cpu_features(root),
+        disks=tuple(_disk(each) for each in root.iterfind("devices/disk")),
+        nics=tuple(_nic(each) for each in root.iterfind("devices/interface")),
+        hostdevs=tuple(_hostdevs(root)),
+        shared_dirs=tuple(_shared_dirs(root)),
+        tpm=_of(root, "devices/tpm/backend", "type"),
+        nvram=(root.findtext("os/nvram") or _of(root, "os/nvram/source", "file")).strip(),
+        secrets=any(True for _ in root.iterfind("devices/disk//auth")) or _encrypted(root),
+        hugepages=root.find("memoryBacking/hugepages") is not None,
+        memory_locked=root.find("memoryBacking/locked") is not None,
+    )
+
+
+def _cpu_features(root: etree._Element) -> tuple[str, ...]:
+    features = root.iterfind("cpu/feature")
+    return tuple(each.get("name", "") for each in features if each.get("policy") in {"require", "force", None})
+
+
+def _disk(disk: etree._Element) -> Disk:
+    driver, target = disk.find("driver"), disk.find("target")
+    mirror = disk.find("mirror")
+    return Disk(
+        target="" if target is None else target.get("dev", ""),
+        kind=disk.get("type", ""),
+        source=_source(disk.find("source")),
+        device=disk.get("device", "disk"),
+        cache="" if driver is None else driver.get("cache", ""),
+        readonly=disk.find("readonly") is not None,
+        shareable=disk.find("shareable") is not None,
+        format="" if driver is None else driver.get("type", ""),
+        encrypted=_encrypted(disk),
+        busy="" if mirror is None else mirror.get("job", "copy"),
+    )
+
+
+def _encrypted(element: etree._Element) -> bool:
+    return next(element.iter("encryption"), None) is not None
+
+
+def _source(source: etree._Element | None) -> str:
+    """A path, ``pool/volume`` or URL; '' for an empty drive."""
+    if source is None:
+        return ""
+    if source.get("protocol"):
+        return _url(source)
+    if source.get("pool"):
+        return f"{source.get('pool')}/{source.get('volume', '')}"
+    plain = (source.get(name) for name in ("file", "dev", "dir", "path", "namespace"))
+    return next((each for each in plain if each), "")
+
+
+def _url(source: etree._Element) -> str:
+    where = ",".join(_host(each) for each in source.iterfind("host"))
+    return f"{source.get('protocol')}://{where}/{source.get('name', '')}"
+
+
+def _host(host: etree._Element) -> str:
+    if host.get("socket"):
+        return host.get("socket", "")
+    port = host.get("port")
+    return host.get("name", "") + (f":{port}" if port else "")
+
+
+def _nic(nic: etree._Element) -> Nic:
+    source = nic.find("source")
+    found = [] if source is None else [source.get(each) for each in ("network", "bridge", "dev", "path", "name")]
+    where = next((each for each in found if each), "")
+    return Nic(nic.get("type", ""), where, _of(nic, "mac", "address"))
+
+
+def _hostdevs(root: etree._Element) -> Iterator[str]:
+    for device in root.iterfind("devices/hostdev"):
+        yield _device(device.get("type", "device"), device)
+    for nic in root.iterfind("devices/interface[@type='hostdev']"):
+        yield _device("network", nic)
+
+
+def _device(kind: str, device: etree._Element) -> str:
+    """A name such as ``PCI 0000:01:00.0`` or ``USB 046d:c52b``."""
+    source = device.find("source")
+    if source is None:
+        return f"{kind} device"
+    address, vendor = source.find("address"), source.find("vendor")
+    if vendor is not None:
+        return f"{kind.upper()} {_hex(vendor.get('id'))}:{_hex(_of(source, 'product', 'id'))}"
+    if address is None:
+        return f"{kind} {_of(source, 'adapter', 'name') or source.findtext('char', '') or 'device'}"
+    if address.get("uuid"):
+        return f"mediated {address.get('uuid')}"
+    if address.get("bus") and address.get("slot"):
+        parts = [_hex(address.get(name)) for name in ("domain", "bus", "slot", "function")]
+        return f"{kind.upper()} {parts[0].zfill(4)}:{parts[1].zfill(2)}:{parts[2].zfill(2)}.{parts[3]}"
+    return f"{kind.upper()} " + ":".join(str(value) for value in address.attrib.values())
+
+
+def _hex(number: str | None) -> str:
+    return (number or "0").removeprefix("0x")
+
+
+def _shared_dirs(root: etree._Element) -> Iterator[str]:
+    for each in root.iterfind("devices/filesystem"):
+        source = each.find("source")
+        yield (source.get("dir") or _source(source) if source is not None else "") or _of(each, "target", "dir")
+
+
+def _scheduler(root: etree._Element) -> Scheduler:
+    tune = root.find("cputune")
+    if tune is None:
+        return Scheduler()
+    numbers = {each.tag: int(each.text or 0) for each in _plain(tune)}
+    return Scheduler(
+        cpu_shares=numbers.get("shares"),
+        vcpu_period=numbers.get("period"),
+        vcpu_quota=numbers.get("quota"),
+        emulator_period=numbers.get("emulator_period"),
+        emulator_quota=numbers.get("emulator_quota"),
+    )
+
+
+def _plain(tune: etree._Element) -> Iterable[etree._Element]:
+    names = {"shares", "period", "quota", "emulator_period", "emulator_quota"}
+    return (each for each in tune if each.tag in names)
+
+
+def _tags(root: etree._Element) -> Mapping[str, str]:
+    found = root.iterfind(f"metadata/{{{TAGS}}}tags/{{{TAGS}}}tag")
+    return MappingProxyType({each.get("key", ""): each.get("value", "") for each in found if each.get("key")})
+
+
+def _bytes(element: etree._Element | None) -> int:
+    """Bytes of ``<memory unit='KiB'>…``; libvirt's own unit when none is given is KiB."""
+    if element is None or not element.text:
+        return 0
+    return int(element.text) * _UNITS[element.get("unit", "KiB").lower()]
+
+
+def _of(element: etree._Element, path: str, attribute: str) -> str:
+    found = element.find(path)
+    return "" if found is None else found.get(attribute, "")

@@ -1,0 +1,284 @@
+"""The hypervisor port on real hosts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any, TypeVar
+
+import libvirt
+
+from bot.adapters.libvirt import jobs
+from bot.adapters.libvirt.connections import Connection, HostAddress, Pending, open_connection
+from bot.adapters.libvirt.depth import active_job
+from bot.adapters.libvirt.domain_xml import parse
+from bot.adapters.libvirt.focus import CloseUp
+from bot.adapters.libvirt.reading import HostReader, Reading
+from bot.adapters.libvirt.refusals import advice, refusal, said
+from bot.adapters.libvirt.stats import state_of
+from bot.domain.cluster import Job, Scheduler, Sighting, Snapshot, Vm
+from bot.domain.errors import HostUnreachableError, HypervisorError, UnknownNameError
+from bot.domain.steps import MigrateVm
+from bot.domain.words import nearest
+from bot.ports import Clock
+
+T = TypeVar("T")
+
+Domain = Any
+"""A ``libvirt.virDomain``; the vendor publishes no types."""
+
+# Half-moved copies: while a migration is under way the guest is on both hosts, and one copy only waits.
+_WAITING = frozenset({"migration", "postcopy"})
+
+# What cgroups report for "no ceiling", which libvirt hands on in µs.
+_NO_QUOTA = (1 << 64) // 1000 // 1000
+
+
+class LibvirtHypervisor:
+    """All hosts of the cluster through libvirt (the port ``Hypervisor``).
+
+    Nothing is opened before the first question. Hosts are asked side by side; one that hangs costs its own answers.
+
+    Args:
+        hosts: who they are and how they are reached.
+        clock: stamps what is seen, and waits between polls.
+        deadline: seconds a host has for an answer; a migration has no deadline.
+        measure_dirty_rate: whether a snapshot with focus measures how fast running guests write memory (1 s).
+    """
+
+    def __init__(
+        self, hosts: Sequence[HostAddress], *, clock: Clock, deadline: float = 5.0, measure_dirty_rate: bool = True
+    ) -> None:
+        self._clock = clock
+        self._deadline = deadline
+        self._measure = measure_dirty_rate
+        self._readers = {each.name: HostReader(each, clock=clock, deadline=deadline) for each in hosts}
+
+    def snapshot(self, focus: Collection[str] = ()) -> Snapshot:
+        """One read of all hosts; see the port. A guest on its way is shown once, where it runs."""
+        wanted = frozenset(focus)
+        taken_at = self._clock.now()
+        readings = self._readings(wanted)
+        vms = tuple(_shown_once([vm for reading in readings.values() for vm in reading.vms]))
+        snapshot = Snapshot(taken_at, tuple(reading.host for reading in readings.values()), vms)
+        if not wanted:
+            return snapshot
+        close_up = CloseUp(self._readers, readings, clock=self._clock, deadline=self._deadline, measure=self._measure)
+        return close_up.of(snapshot, wanted)
+
+    def sightings(self, uuid: str) -> tuple[Sighting, ...]:
+        """The guest's state on every host, each asked afresh; see the port."""
+        asked = [(name, reader.act.send(lambda connection: _seen(connection, uuid)))
+                 for name, reader in self._readers.items()]  # fmt: skip
+        until = time.monotonic() + self._deadline
+        return tuple(_sighting(name, pending, until) for name, pending in asked)
+
+    def migrate(self, move: MigrateVm) -> None:
+        """Move a guest; blocks until libvirt answers. See the port.
+
+        Raises:
+            HostUnreachableError: the connection broke; the migration may go on without us.
+            HypervisorError: libvirt's refusal or failure, with advice.
+        """
+        source, target = self._reader(move.source), self._reader(move.target)
+        what = f"{move.name} did not move from {move.source} to {move.target}"
+        # A connection of its own: the call blocks for as long as the migration lasts.
+        connection = source.act.ask(lambda _: open_connection(source.address.uri))
+        try:
+            domain = connection.lookupByUUIDString(move.uuid)
+            disks = jobs.local_disks(parse(domain.XMLDesc()).detail.disks, source.last.host.pools)
+            domain.migrateToURI3(
+                target.address.migrate_uri,
+                jobs.parameters(move, target.address, disks),
+                jobs.flags(move, persistent=bool(domain.isPersistent())),
+            )
+        except libvirt.libvirtError as error:
+            raise _migration_error(error, move, what, alive=bool(connection.isAlive())) from error
+        finally:
+            _hang_up(connection)
+
+    def job(self, host: str, uuid: str) -> Job | None:
+        """Progress of a migration out of ``host``; None when there is none. See the port."""
+        return self._ask(host, lambda connection: _progress(connection, uuid), f"{host} tells no progress")
+
+    def last_job(self, host: str, uuid: str) -> Job | None:
+        """How the guest's last migration went, asked of the host it is on now; None when that is not known.
+
+        ``expected_downtime`` is then the pause it truly had, in seconds.
+        """
+        return self._on(host, uuid, jobs.completed, f"{host} tells nothing of the last migration")
+
+    def cancel_job(self, host: str, uuid: str) -> None:
+        """Ask for a migration's end. Nothing happens when no job is active (any more); see the port."""
+        self._on(host, uuid, _abort, "The migration cannot be cancelled")
+
+    def start_postcopy(self, host: str, uuid: str) -> None:
+        """Switch a running migration to post-copy; see the port."""
+        self._on(host, uuid, lambda domain: domain.migrateStartPostCopy(0), "The migration cannot go to post-copy")
+
+    def raise_downtime(self, host: str, uuid: str, milliseconds: int) -> None:
+        """Allow a migration a longer pause; see the port."""
+        what = "The pause at the migration's end cannot be changed"
+        self._on(host, uuid, lambda domain: domain.migrateSetMaxDowntime(milliseconds, 0), what)
+
+    def pause(self, host: str, uuid: str) -> None:
+        """Pause a guest; one that is paused stays so."""
+        self._on(host, uuid, lambda domain: domain.suspend(), "The guest cannot be paused")
+
+    def resume(self, host: str, uuid: str) -> None:
+        """Let a guest go on; one that runs goes on running."""
+        self._on(host, uuid, _resume, "The guest cannot go on")
+
+    def set_autostart(self, host: str, uuid: str, *, on: bool) -> None:
+        """Set or clear start at boot."""
+        self._on(host, uuid, lambda domain: domain.setAutostart(int(on)), "Start at boot cannot be changed")
+
+    def autostart(self, host: str, uuid: str) -> bool:
+        """Whether the guest starts at boot."""
+        return bool(self._on(host, uuid, lambda domain: domain.autostart(), "Start at boot cannot be read"))
+
+    def set_scheduler(self, host: str, uuid: str, scheduler: Scheduler) -> None:
+        """Apply the given parameters to the running guest and to its stored definition; see the port."""
+        chosen = _parameters(scheduler)
+        if chosen:
+            self._on(host, uuid, lambda domain: _set_scheduler(domain, chosen), "The CPU limits cannot be set")
+
+    def scheduler(self, host: str, uuid: str) -> Scheduler:
+        """The parameters in force; a ceiling of −1 is none."""
+        return self._on(host, uuid, _scheduler, "The CPU limits cannot be read")
+
+    def cpu_seconds(self, host: str, uuid: str) -> float:
+        """CPU time the guest has used on this host since it started or arrived there."""
+        return float(self._on(host, uuid, lambda domain: domain.info()[4], "The CPU time cannot be read")) / 1e9
+
+    def close(self) -> None:
+        """Let go of every connection; migrations under way go on."""
+        for reader in self._readers.values():
+            reader.close()
+
+    def _readings(self, focus: Collection[str]) -> dict[str, Reading]:
+        pending = [(name, reader, reader.begin(focus)) for name, reader in self._readers.items()]
+        until = time.monotonic() + self._deadline
+        return {name: reader.finish(each, until) for name, reader, each in pending}
+
+    def _reader(self, host: str) -> HostReader:
+        reader = self._readers.get(host)
+        if reader is None:
+            raise UnknownNameError(f"There is no host “{host}”.", nearest(host, self._readers))
+        return reader
+
+    def _on(self, host: str, uuid: str, call: Callable[[Domain], T], what: str) -> T:
+        return self._ask(host, lambda connection: call(connection.lookupByUUIDString(uuid)), what)
+
+    def _ask(self, host: str, question: Callable[[Connection], T], what: str) -> T:
+        try:
+            return self._reader(host).act.ask(question)
+        except libvirt.libvirtError as error:
+            raise refusal(error, what) from error
+
+
+def _shown_once(vms: Sequence[Vm]) -> Iterable[Vm]:
+    """The guests without the waiting copy of one that is on its way; two waiting copies are both shown."""
+    settled = {vm.uuid for vm in vms if vm.state.active and vm.paused_by not in _WAITING}
+    return (vm for vm in vms if vm.paused_by not in _WAITING or vm.uuid not in settled)
+
+
+def _seen(connection: Connection, uuid: str) -> tuple[int, int] | None:
+    try:
+        state, reason = connection.lookupByUUIDString(uuid).state()
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return None
+        raise
+    return state, reason
+
+
+def _sighting(host: str, pending: Pending[tuple[int, int] | None], until: float) -> Sighting:
+    try:
+        seen = pending.wait(until)
+    except (HostUnreachableError, libvirt.libvirtError):
+        return Sighting(host, reachable=False)
+    if seen is None:
+        return Sighting(host, reachable=True)
+    state, paused_by = state_of(*seen)
+    return Sighting(host, reachable=True, state=state, paused_by=paused_by)
+
+
+def _migration_error(error: Any, move: MigrateVm, what: str, *, alive: bool) -> HypervisorError:
+    if not alive:
+        return HostUnreachableError(
+            f"The connection to {move.source} broke while {move.name} was moving: {said(error)}.",
+            "The migration may go on without us; look for the guest on both hosts.",
+        )
+    if error.get_error_code() == libvirt.VIR_ERR_MIGRATE_PERSIST_FAILED:
+        return HypervisorError(f"{move.name} moved to {move.target}, but: {said(error)}.", advice(error))
+    return refusal(error, what)
+
+
+def _hang_up(connection: Connection) -> None:
+    try:
+        connection.close()
+    except libvirt.libvirtError as error:
+        raise refusal(error, "A connection could not be closed") from error
+
+
+def _progress(connection: Connection, uuid: str) -> Job | None:
+    try:
+        domain = connection.lookupByUUIDString(uuid)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return None
+        raise
+    return jobs.progress(domain)
+
+
+def _abort(domain: Domain) -> None:
+    try:
+        domain.abortJob()
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_OPERATION_INVALID and not active_job(domain):
+            return  # too late, or too early: there is nothing to cancel
+        raise
+
+
+def _resume(domain: Domain) -> None:
+    try:
+        domain.resume()
+    except libvirt.libvirtError as error:
+        running = domain.state()[0] == libvirt.VIR_DOMAIN_RUNNING
+        if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID or not running:
+            raise
+
+
+def _parameters(scheduler: Scheduler) -> dict[str, int]:
+    """The names and numbers of libvirt. It ignores a ceiling of 0; −1 lifts it."""
+    given = {
+        libvirt.VIR_DOMAIN_SCHEDULER_CPU_SHARES: scheduler.cpu_shares,
+        libvirt.VIR_DOMAIN_SCHEDULER_VCPU_PERIOD: scheduler.vcpu_period,
+        libvirt.VIR_DOMAIN_SCHEDULER_VCPU_QUOTA: scheduler.vcpu_quota,
+        libvirt.VIR_DOMAIN_SCHEDULER_EMULATOR_PERIOD: scheduler.emulator_period,
+        libvirt.VIR_DOMAIN_SCHEDULER_EMULATOR_QUOTA: scheduler.emulator_quota,
+    }
+    return {name: -1 if "quota" in name and value == 0 else value for name, value in given.items() if value is not None}
+
+
+def _set_scheduler(domain: Domain, chosen: dict[str, int]) -> None:
+    flags = libvirt.VIR_DOMAIN_AFFECT_LIVE if domain.isActive() else 0
+    if domain.isPersistent():
+        flags |= libvirt.VIR_DOMAIN_AFFECT_CONFIG
+    domain.setSchedulerParametersFlags(chosen, flags)
+
+
+def _scheduler(domain: Domain) -> Scheduler:
+    found = domain.schedulerParametersFlags(libvirt.VIR_DOMAIN_AFFECT_CURRENT)
+    return Scheduler(
+        cpu_shares=found.get(libvirt.VIR_DOMAIN_SCHEDULER_CPU_SHARES),
+        vcpu_period=found.get(libvirt.VIR_DOMAIN_SCHEDULER_VCPU_PERIOD),
+        vcpu_quota=_quota(found.get(libvirt.VIR_DOMAIN_SCHEDULER_VCPU_QUOTA)),
+        emulator_period=found.get(libvirt.VIR_DOMAIN_SCHEDULER_EMULATOR_PERIOD),
+        emulator_quota=_quota(found.get(libvirt.VIR_DOMAIN_SCHEDULER_EMULATOR_QUOTA)),
+    )
+
+
+def _quota(value: int | None) -> int | None:
+    return -1 if value is not None and value >= _NO_QUOTA else value
