@@ -1,0 +1,99 @@
+"""Pure: how long a migration will take, how long its guest will stand still, and whether it ends by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bot.domain.cluster import GIB, MIB
+from bot.domain.steps import Policy
+from plugins.migrate.settings import MigrateSettings
+
+QEMU_DOWNTIME = 0.3  # seconds; QEMU's default ``downtime-limit``: it stops the guest when the rest fits into it
+THROTTLE_FIRST, THROTTLE_STEP, THROTTLE_MOST = 0.20, 0.10, 0.99  # QEMU's defaults for auto-converge
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """``seconds`` in all, ``downtime`` at the end (None: it would not end, or not known), ``converges`` by itself."""
+
+    seconds: float
+    downtime: float | None
+    converges: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long the ladder waits, in seconds: ``limit`` in all, ``stall`` without gain, ``rungs`` to raise downtime."""
+
+    limit: float
+    stall: float
+    rungs: float = 0.0
+
+    def gives_up(self, first_pass: float) -> float:
+        """When a migration that gains nothing after its first pass is given up, or helped along."""
+        return min(self.limit, first_pass + self.stall)
+
+
+def patience(settings: MigrateSettings, size: int, bandwidth: int) -> Patience:
+    """How long ``size`` bytes may take; a limit of ``bandwidth`` MiB/s (0: none) that a person chose extends it."""
+    limit = settings.seconds_per_gib * max(1.0, size / GIB)
+    if bandwidth:
+        limit = max(limit, 3 * size / (bandwidth * MIB))
+    return Patience(limit, settings.stall_seconds, settings.rung_seconds * len(settings.downtime_steps_ms))
+
+
+def forecast(
+    memory: int,
+    dirty: float | None,
+    rate: float,
+    *,
+    policy: Policy,
+    waits: Patience,
+    floor: float = 0.0,
+    storage: int = 0,
+) -> Forecast:
+    """Time and pause of a pre-copy migration: each pass sends what was written during the one before.
+
+    With ``V0 = memory`` and ``Vi+1 = dirty · Vi / rate`` the passes form a geometric series; it ends when the rest
+    fits into the allowed pause. After C. Clark et al., “Live Migration of Virtual Machines” (NSDI 2005), with QEMU's
+    own stop rule and, for the policy FAST, its auto-converge (a throttle of 20 %, then 10 % more, whenever two passes
+    wrote more than half of what they sent). For SAFE the throttle is left out, so the forecast is on the safe side.
+
+    Args:
+        memory: bytes.
+        dirty: bytes/s written by the guest; None: not measured, then one pass is all that can be told.
+        rate: bytes/s that the network carries, above 0.
+        policy: what happens when it does not converge.
+        waits: when it happens.
+        floor: seconds of pause that any guest sees.
+        storage: bytes of disks copied before the memory.
+    """
+    copying = storage / rate
+    first = memory / rate
+    if dirty is None:
+        return Forecast(copying + first, None, None)
+    spent, left, converges = _passes(memory, dirty, rate, waits.limit, throttles=policy is Policy.FAST)
+    if converges:
+        return Forecast(copying + spent + left / rate, left / rate + floor, converges=True)
+    late = copying + waits.gives_up(first)
+    if policy is Policy.SAFE:
+        return Forecast(late, None, converges=False)
+    if policy is Policy.POSTCOPY:
+        return Forecast(late + left / rate, floor, converges=False)
+    return Forecast(late + waits.rungs + left / rate, left / rate + floor, converges=False)
+
+
+def _passes(memory: int, dirty: float, rate: float, limit: float, *, throttles: bool) -> tuple[float, float, bool]:
+    """Seconds spent, bytes left, and whether the rest fits into QEMU's pause before ``limit`` seconds are over."""
+    spent, left, throttle, high = 0.0, float(memory), 0.0, 0
+    while left > rate * QEMU_DOWNTIME:
+        took = left / rate
+        written = min(float(memory), dirty * (1 - throttle) * took)
+        if throttles and written > left / 2:
+            high += 1
+            if high >= 2:
+                throttle, high = min(THROTTLE_MOST, max(THROTTLE_FIRST, throttle + THROTTLE_STEP)), 0
+        spent, gained, left = spent + took, written < left, written
+        if spent > limit or (not gained and not throttles):
+            return spent, left, False
+    return spent, left, True
