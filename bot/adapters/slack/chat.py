@@ -1,0 +1,369 @@
+"""The chat port over Slack's Web API: no message is lost, none is posted twice, none is older than it looks."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from slack_sdk import WebClient
+from slackblocks import InvalidUsageError
+
+from bot.adapters.slack import charts, validate
+from bot.adapters.slack.blocks import Files, Surface, as_json, charts_of, home, pictures, rendered, sections
+from bot.adapters.slack.coalescer import Coalescer, Edit
+from bot.adapters.slack.forms import modal
+from bot.adapters.slack.groups import Groups
+from bot.adapters.slack.text import is_user
+from bot.adapters.slack.told import told
+from bot.adapters.slack.web import Known, OvertakenError, SlackRefusedError, SlackUnsureError, call
+from bot.domain.card import Card, Chart, Form, Picture
+from bot.domain.errors import ChatError
+from bot.ports import MessageRef
+
+log = structlog.get_logger()
+
+Json = dict[str, Any]
+EVENT = "drover"
+REFUSED_BLOCKS = frozenset(
+    {"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "invalid_arguments", "msg_too_long"}
+)
+NOT_HERE = frozenset({"channel_not_found", "not_in_channel", "user_not_in_channel", "is_archived"})
+SEARCHED_SECONDS = 24 * 3600.0
+"""How far back a key is looked for: a crash is over long before."""
+SEARCHED_PAGES = 3
+PAGE = 100
+FILE_TRIES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who the bot is: workspace and user id."""
+
+    team: str
+    user: str
+
+
+class SlackChat:
+    """``bot.ports.Chat`` on Slack.
+
+    Args:
+        client: made by ``web.client``, so that it never tries again by itself.
+        group_cache: seconds for which user groups are remembered.
+        progress_every: seconds between two edits of one message by ``later``.
+        sleep: how to wait, in seconds.
+    """
+
+    def __init__(
+        self,
+        client: WebClient,
+        *,
+        group_cache: float = 300.0,
+        progress_every: float = 2.0,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._client = client
+        self._sleep = sleep
+        self._groups = Groups(client, group_cache)
+        self._edits = Coalescer(self._edit, progress_every)
+        self._posted = Known(1000)
+        self._files = Known(200)
+        self._native_charts = True
+
+    def identity(self) -> Identity:
+        """Who the token belongs to.
+
+        Raises:
+            ChatError: the token is not accepted, or Slack does not answer.
+        """
+        answer = self._call(self._client.auth_test)
+        return Identity(answer["team_id"], answer["user_id"])
+
+    def post(self, channel: str, card: Card, *, thread: MessageRef | None = None, key: str = "") -> MessageRef:
+        """Post a message. With ``key``, a message already posted under it is found and updated instead."""
+        known = self._already(channel, thread, key) if key else None
+        if known is not None and self._still_there(known, card):
+            return known
+        ref: MessageRef = self._deliver(card, lambda text, blocks: self._post_once(channel, text, blocks, thread, key))
+        if key:
+            self._posted.put((channel, key), ref)
+        return ref
+
+    def update(self, ref: MessageRef, card: Card) -> None:
+        """Replace a message at once; what was to come ``later`` is dropped."""
+        self._edits.now(ref, card)
+
+    def later(self, ref: MessageRef, card: Card) -> None:
+        """Replace a message soon: of several only the last is shown. Failures are logged."""
+        self._edits.later(ref, card)
+
+    def flush(self) -> None:
+        """Show everything that waits to be shown ``later``."""
+        self._edits.flush()
+
+    def close(self) -> None:
+        """Show what waits, and end."""
+        self._edits.close()
+
+    def whisper(self, channel: str, user: str, card: Card) -> None:
+        """A message that only one person sees; a direct message where the bot is not in the channel."""
+        if not channel or is_user(channel):
+            self.tell(user, card)
+            return
+
+        def send(text: str, blocks: list[Json]) -> None:
+            self._call(self._client.chat_postEphemeral, channel=channel, user=user, **_contents(text, blocks))
+
+        try:
+            self._deliver(card, send)
+        except SlackRefusedError as error:
+            if error.code not in NOT_HERE:
+                raise
+            self.tell(user, card)
+
+    def tell(self, user: str, card: Card) -> None:
+        """A direct message. It is sent again when its fate is not known: rather twice than not at all."""
+
+        def send(text: str, blocks: list[Json]) -> None:
+            self._call(self._client.chat_postMessage, channel=user, **_contents(text, blocks), **_QUIET)
+
+        self._deliver(card, send)
+
+    def open_form(self, trigger: str, form: Form) -> None:
+        """Open a dialog; a trigger lives three seconds, and works once."""
+        try:
+            view = modal(form)
+        except InvalidUsageError as error:
+            raise ChatError(f"The form “{form.title}” cannot be shown: {error}", "Use the command instead.") from error
+        self._call(self._client.views_open, repeatable=False, trigger_id=trigger, view=view)
+
+    def publish_home(self, user: str, card: Card) -> None:
+        """Fill a person's App Home."""
+        view = home(card, self._uploaded(pictures(card)))
+        shown = validate.fitted(card.text, view["blocks"], told(card), "home")
+        if shown.faults:
+            log.warning("home shown as text: blocks would be refused", faults=shown.faults)
+        blocks = shown.blocks or _as_sections(shown.text)
+        try:
+            self._publish(user, blocks)
+        except SlackRefusedError as error:
+            if error.code not in REFUSED_BLOCKS:
+                raise
+            log.warning("home shown as text: Slack refused its blocks", said=error.complaints or error.code)
+            self._publish(user, _as_sections(told(card)))
+
+    def groups_of(self, user: str) -> frozenset[str]:
+        """Ids and handles of the user groups a person is in; cached; empty when they cannot be known."""
+        return self._groups.of(user)
+
+    # -- how messages get out
+
+    def _call(self, method: Callable[..., Any], **arguments: Any) -> Json:
+        return call(method, sleep=self._sleep, **arguments)
+
+    def _publish(self, user: str, blocks: list[Json]) -> None:
+        self._call(self._client.views_publish, user_id=user, view={"type": "home", "blocks": blocks})
+
+    def _edit(self, ref: MessageRef, card: Card, edit: Edit) -> None:
+        def send(text: str, blocks: list[Json]) -> None:
+            self._call(
+                self._client.chat_update,
+                channel=ref.channel,
+                ts=ref.ts,
+                wanted=edit.wanted,
+                turn=edit.turn,
+                **_contents(text, blocks),
+            )
+
+        try:
+            self._deliver(card, send)
+        except OvertakenError:
+            log.debug("edit overtaken by a newer one", channel=ref.channel, ts=ref.ts)
+
+    def _deliver(self, card: Card, send: Callable[[str, list[Json]], Any]) -> Any:
+        """Send a card in its best form that Slack takes: see ``_forms``."""
+        refusal: SlackRefusedError | None = None
+        for text, blocks, drawn in self._forms(card):
+            try:
+                answer = self._send_with_files(text, blocks, send)
+            except SlackRefusedError as error:
+                if error.code not in REFUSED_BLOCKS:
+                    raise
+                log.warning("Slack refused a message's blocks", text=text[:80], said=error.complaints or error.code)
+                refusal = error
+                continue
+            if drawn and refusal is not None:
+                self._native_charts = False  # this workspace draws no charts; do not ask again
+            return answer
+        raise refusal or ChatError("There was nothing to send.")
+
+    def _send_with_files(self, text: str, blocks: list[Json], send: Callable[[str, list[Json]], Any]) -> Any:
+        """Send; a picture that was just uploaded is refused for a moment, until Slack has looked at it."""
+        for attempt in range(FILE_TRIES):
+            try:
+                return send(text, blocks)
+            except SlackRefusedError as error:
+                fresh = any("slack file" in each.lower() or "slack_file" in each for each in error.complaints)
+                if not fresh or attempt == FILE_TRIES - 1:
+                    raise
+                self._sleep(0.5 * (attempt + 1))
+        raise AssertionError("unreachable")
+
+    def _forms(self, card: Card) -> Iterator[tuple[str, list[Json], bool]]:
+        """The card as ``(text, blocks, charts drawn)``, each made only when Slack refused the one before.
+
+        Everything; charts as pictures; tables, plans, charts and pictures in words; text alone.
+        """
+        files = self._uploaded(pictures(card))
+        drawable = charts_of(card)
+        if (self._native_charts or not drawable) and (form := self._form(card, files)):
+            yield *form, False
+        if drawable and (form := self._form(card, {**files, **self._drawn(drawable)})):
+            yield *form, True
+        if form := self._form(card, {}, "modal"):  # a modal's blocks are the plainest; buttons stay
+            yield *form, False
+        yield told(card), [], False
+
+    def _form(self, card: Card, files: Files, surface: Surface = "message") -> tuple[str, list[Json]] | None:
+        try:
+            text, blocks = rendered(card, files, surface)
+        except InvalidUsageError:
+            log.exception("a form of a message cannot be built", text=card.text[:80])
+            return None
+        shown = validate.fitted(text, blocks, told(card))
+        if shown.faults:
+            log.warning("message shown as text: blocks would be refused", text=text[:80], faults=shown.faults)
+        return shown.text, shown.blocks
+
+    # -- pictures
+
+    def _uploaded(self, wanted: tuple[Picture, ...]) -> dict[Picture | Chart, str]:
+        found: dict[Picture | Chart, str] = {}
+        for picture in wanted:
+            if file := self._file(picture):
+                found[picture] = file
+        return found
+
+    def _drawn(self, wanted: tuple[Chart, ...]) -> dict[Picture | Chart, str]:
+        found: dict[Picture | Chart, str] = {}
+        for chart in wanted:
+            if charts.drawable(chart) is not None and (file := self._file(charts.drawn(chart))):
+                found[chart] = file
+        return found
+
+    def _file(self, picture: Picture) -> str:
+        """The file id of a picture, uploaded once; '' when that fails: the message then tells it in words."""
+        digest = hashlib.sha256(picture.png).hexdigest()
+        if known := self._files.get(digest):
+            return str(known)
+        try:
+            answer = self._call(
+                self._client.files_upload_v2,
+                content=picture.png,
+                filename=f"{digest[:12]}.png",
+                title=picture.title or picture.alt[:100],
+                alt_txt=picture.alt[:1000],
+            )
+        except ChatError as error:
+            log.warning("picture not uploaded", title=picture.title, error=str(error))
+            return ""
+        file = str(answer["files"][0]["id"])
+        self._files.put(digest, file)
+        return file
+
+    # -- once and only once
+
+    def _post_once(
+        self, channel: str, text: str, blocks: list[Json], thread: MessageRef | None, key: str
+    ) -> MessageRef:
+        """Post; when the answer is lost, look whether it was done before doing it again."""
+        marker = key or uuid.uuid4().hex
+        metadata = {"event_type": EVENT, "event_payload": {"key": marker}}
+        for attempt in range(3):
+            try:
+                answer = self._call(
+                    self._client.chat_postMessage,
+                    repeatable=False,
+                    channel=channel,
+                    thread_ts=thread.ts if thread else None,
+                    metadata=metadata,
+                    **_contents(text, blocks),
+                    **_QUIET,
+                )
+                return MessageRef(answer["channel"], answer["ts"])
+            except SlackUnsureError as error:
+                log.warning("a message's fate is not known, looking for it", channel=channel, error=str(error))
+                if attempt == 2:
+                    raise
+                self._sleep(0.5 * 2**attempt)
+                found = self._look(channel, thread, marker, error)
+                if found is not None:
+                    return found
+        raise AssertionError("unreachable")
+
+    def _already(self, channel: str, thread: MessageRef | None, key: str) -> MessageRef | None:
+        """The message posted under a key, by this process or by one that died."""
+        known: MessageRef | None = self._posted.get((channel, key))
+        if known is not None:
+            return known
+        try:
+            return self._find(channel, thread, key)
+        except ChatError as error:
+            log.warning("cannot look for an earlier message, posting a new one", channel=channel, error=str(error))
+            return None
+
+    def _still_there(self, ref: MessageRef, card: Card) -> bool:
+        """Update a message that was posted before; False when somebody has deleted it."""
+        try:
+            self.update(ref, card)
+        except SlackRefusedError as error:
+            if error.code != "message_not_found":
+                raise
+            return False
+        return True
+
+    def _look(self, channel: str, thread: MessageRef | None, marker: str, lost: SlackUnsureError) -> MessageRef | None:
+        try:
+            return self._find(channel, thread, marker)
+        except ChatError as error:
+            log.warning("cannot look whether a message was posted", channel=channel, error=str(error))
+            raise lost from error
+
+    def _find(self, channel: str, thread: MessageRef | None, marker: str) -> MessageRef | None:
+        """The message with this key among the channel's (or the thread's) newest of the last day."""
+        method = self._client.conversations_replies if thread else self._client.conversations_history
+        cursor: str | None = None
+        for _ in range(SEARCHED_PAGES):
+            page = self._call(
+                method,
+                channel=channel,
+                ts=thread.ts if thread else None,
+                oldest=f"{time.time() - SEARCHED_SECONDS:.6f}",
+                include_all_metadata=True,
+                limit=PAGE,
+                cursor=cursor,
+            )
+            for message in page["messages"]:
+                metadata = message.get("metadata") or {}
+                if metadata.get("event_type") == EVENT and metadata.get("event_payload", {}).get("key") == marker:
+                    return MessageRef(channel, message["ts"])
+            cursor = (page.get("response_metadata") or {}).get("next_cursor")
+            if not cursor:
+                break
+        return None
+
+
+_QUIET = {"unfurl_links": False, "unfurl_media": False}
+
+
+def _contents(text: str, blocks: list[Json]) -> Json:
+    """``text`` without ``blocks`` takes the blocks of an edited message away."""
+    return {"text": text, "blocks": blocks} if blocks else {"text": text}
+
+
+def _as_sections(text: str) -> list[Json]:
+    return [as_json(block) for block in sections(text)]

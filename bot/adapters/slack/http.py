@@ -1,0 +1,53 @@
+"""HTTP mode: Bolt behind waitress, for workspaces that deliver to a URL instead of a socket.
+
+waitress rather than the standard library's server: it bounds threads, sizes and slow clients before a request is even
+verified. TLS belongs to the proxy in front.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from slack_bolt import App
+from slack_bolt.adapter.wsgi import SlackRequestHandler
+from waitress.server import create_server
+
+PATH = "/slack/events"
+BIGGEST_BODY = 1 << 20
+"""Slack's payloads are far smaller; what is bigger is not Slack's."""
+THREADS = 8
+
+
+class HttpServer:
+    """Answers Slack's requests at ``/slack/events`` in its own threads.
+
+    Bolt verifies each: a wrong signature, or one older than five minutes, gets 401.
+    """
+
+    def __init__(self, app: App, host: str, port: int) -> None:
+        self._server: Any = create_server(  # its stubs miss what a server on one address has
+            SlackRequestHandler(app, path=PATH),
+            host=host,
+            port=port,
+            threads=THREADS,
+            max_request_body_size=BIGGEST_BODY,
+            channel_timeout=30,
+            ident="",
+        )
+        self._thread = threading.Thread(target=self._server.run, name="slack-http", daemon=True)
+
+    @property
+    def url(self) -> str:
+        """The Request URL, as the lab or a proxy on this machine calls it."""
+        return f"http://{self._server.effective_host}:{self._server.effective_port}{PATH}"
+
+    def start(self) -> None:
+        """Serve in the background."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening, finish what is being answered."""
+        self._server.close()
+        self._server.task_dispatcher.shutdown()
+        self._thread.join(10)

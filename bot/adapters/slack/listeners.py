@@ -1,0 +1,244 @@
+"""What people do in Slack, verified, stored and acknowledged; nothing is worked on here.
+
+Bolt looks through its listeners one by one, so there is one of each kind and the routing is ours. A listener never
+raises: Bolt 1.30 answers 404 for one that raises, and over a socket it never acknowledges at all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from slack_bolt import Ack, App
+from slack_bolt.adapter.socket_mode import SocketModeHandler
+from slack_bolt.error import BoltError
+from slack_sdk import WebClient
+from slack_sdk.errors import SlackClientError
+
+from bot.adapters.slack import arrivals, web
+from bot.adapters.slack.forms import SOURCE, option
+from bot.adapters.slack.http import HttpServer
+from bot.adapters.slack.limits import OPTIONS
+from bot.adapters.slack.pace import Pace, Paces
+from bot.adapters.slack.text import escaped
+from bot.domain.card import Card, error_card
+from bot.domain.errors import ChatError, DroverError
+from bot.ports import Chat, Request
+
+log = structlog.get_logger()
+
+Json = dict[str, Any]
+Accept = Callable[[Request], bool]
+Choices = Callable[[str, str], Sequence[tuple[str, str]]]
+Reader = Callable[[], Request]
+
+EVERYTHING = re.compile("")
+NOT_STORED = "Drover could not store your request, so nothing will be done: {why}"
+NOT_READ = "Drover could not read what Slack sent; nothing will be done. Try again, and tell its operators."
+TRY_AGAIN = "Try again in a moment."
+TOO_FAST = "You ask faster than Drover allows ({rate:g} requests a minute). Nothing was done; wait a little."
+STILL_TOO_FAST = "Still too fast. Nothing was done; wait a little."
+FOREIGN = "Drover takes requests only from members of its own workspace."
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The app's secrets: bot token; app-level token (Socket Mode); signing secret (HTTP mode). ``api`` is a URL."""
+
+    bot_token: str
+    app_token: str = ""
+    signing_secret: str = ""
+    api: str = web.API
+
+    def __repr__(self) -> str:
+        return f"Credentials(api={self.api!r})"
+
+
+class Listeners:
+    """Everything that comes from Slack.
+
+    Args:
+        credentials: the app's secrets.
+        team: the only workspace that may ask, and ``bot_user`` our own user id there (``SlackChat.identity``).
+        command: the slash command.
+        accept: stores a request; False for a duplicate. Whatever it raises is told to the person.
+        wake: called after a request was stored; must be quick.
+        choices: ``(source, typed) -> (value, text)`` pairs, from memory.
+        chat: for what an ack cannot say.
+        per_minute: requests a person may make for long.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        team: str,
+        bot_user: str,
+        command: str,
+        accept: Accept,
+        wake: Callable[[], None],
+        choices: Choices,
+        chat: Chat,
+        per_minute: float = 30.0,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._credentials = credentials
+        self._team = team
+        self._bot_user = bot_user
+        self._accept = accept
+        self._wake = wake
+        self._choices = choices
+        self._chat = chat
+        self._paces = Paces(per_minute)
+        self._per_minute = per_minute
+        self._now = now
+        self._aside = ThreadPoolExecutor(1, "slack-aside")
+        self._socket: SocketModeHandler | None = None
+        self.app = self._bolt(command)
+
+    def _bolt(self, command: str) -> App:
+        try:
+            app = App(
+                client=web.client(self._credentials.bot_token, self._credentials.api),
+                signing_secret=self._credentials.signing_secret or "unused-in-socket-mode",
+                process_before_response=True,
+            )
+        except (BoltError, SlackClientError, OSError) as error:
+            raise ChatError(f"Slack does not take the bot token: {error}", "Check SLACK_BOT_TOKEN.") from error
+        app.command(command)(self._on_command)
+        app.action(EVERYTHING)(self._on_action)
+        app.view(EVERYTHING)(self._on_view)
+        app.options(EVERYTHING)(self._on_options)
+        app.event(EVERYTHING)(self._on_event)
+        return app
+
+    # -- coming and going
+
+    def connect(self) -> None:
+        """Open the socket and return; it reconnects by itself.
+
+        Raises:
+            ChatError: Slack refuses the app-level token, or does not answer.
+        """
+        client = WebClient(token=self._credentials.app_token, base_url=self._credentials.api)
+        self._socket = SocketModeHandler(self.app, self._credentials.app_token, web_client=client)
+        try:
+            self._socket.connect()  # type: ignore[no-untyped-call] # bolt left it untyped
+        except (SlackClientError, OSError) as error:
+            self._socket.close()  # type: ignore[no-untyped-call]
+            self._socket = None
+            raise ChatError(f"The socket to Slack does not open: {error}", "Check SLACK_APP_TOKEN.") from error
+
+    def connected(self) -> bool:
+        """Whether the socket is open."""
+        return self._socket is not None and bool(self._socket.client.is_connected())
+
+    def http_server(self, host: str, port: int) -> HttpServer:
+        """A server for HTTP mode; requests without a fresh and right signature get 401.
+
+        Raises:
+            ChatError: there is no signing secret.
+        """
+        if not self._credentials.signing_secret:
+            raise ChatError("HTTP mode needs the app's signing secret.", "Set SLACK_SIGNING_SECRET.")
+        return HttpServer(self.app, host, port)
+
+    def close(self) -> None:
+        """Take nothing more; what is being said aside is finished."""
+        if self._socket is not None:
+            self._socket.close()  # type: ignore[no-untyped-call]
+        self._aside.shutdown()
+
+    # -- the five listeners
+
+    def _on_command(self, ack: Ack, body: Json) -> None:
+        why = self._taken(body, lambda: arrivals.from_command(body, self._now()), body.get("user_id", ""))
+        ack(text=escaped(why), response_type="ephemeral") if why else ack()
+
+    def _on_action(self, ack: Ack, body: Json) -> None:
+        person = body.get("user", {}).get("id", "")
+        why = self._taken(body, lambda: arrivals.from_click(body, self._now()), person)
+        ack()
+        self._say(why, person, (body.get("channel") or {}).get("id", ""))
+
+    def _on_view(self, ack: Ack, body: Json) -> None:
+        why = self._taken(body, lambda: arrivals.from_form(body, self._now()), body.get("user", {}).get("id", ""))
+        field = next((block["block_id"] for block in body["view"]["blocks"] if block.get("type") == "input"), None)
+        if not why:
+            ack()
+        elif field:
+            ack(response_action="errors", errors={field: why})
+        else:
+            ack()
+            self._say(why, body.get("user", {}).get("id", ""), "")
+
+    def _on_event(self, ack: Ack, body: Json) -> None:
+        event = body.get("event", {})
+        person = event.get("user", "") if isinstance(event.get("user"), str) else ""
+        why = ""
+        if event.get("type") == "app_home_opened" and event.get("tab") == "home":
+            why = self._taken(body, lambda: arrivals.from_home(event, self._now()), person)
+        elif event.get("type") in ("app_mention", "message") and arrivals.is_for_us(event, self._bot_user):
+            why = self._taken(body, lambda: arrivals.from_mention(event, self._bot_user, self._now()), person)
+        ack()
+        self._say(why, person, event.get("channel", ""))
+
+    def _on_options(self, ack: Ack, body: Json) -> None:
+        ack(options=[] if arrivals.is_foreign(body, self._team) else self._offered(body))
+
+    # -- what they share
+
+    def _taken(self, body: Json, read: Reader, person: str) -> str:
+        """Store a request; '' when it is stored (or was before), else what to tell the person."""
+        pace = self._paces.ask(person)
+        if pace is Pace.TOLD:
+            return STILL_TOO_FAST
+        if pace is Pace.TOO_FAST:
+            log.warning("requests refused: too fast", person=person)
+            return TOO_FAST.format(rate=self._per_minute)
+        if arrivals.is_foreign(body, self._team):
+            log.warning("request from another workspace refused", person=person)
+            return FOREIGN
+        try:
+            request = read()
+        except Exception:  # a listener never raises; Slack's surprises are logged whole
+            log.exception("request not understood", person=person, type=body.get("type"))
+            return NOT_READ
+        return self._stored(request)
+
+    def _stored(self, request: Request) -> str:
+        try:
+            if self._accept(request):
+                self._wake()
+        except DroverError as error:
+            log.exception("request not stored", key=request.key)
+            return NOT_STORED.format(why=f"{error.text} {error.advice or TRY_AGAIN}")
+        except Exception as error:  # a listener never raises; the person is told
+            log.exception("request not stored", key=request.key)
+            return NOT_STORED.format(why=f"{type(error).__name__}. {TRY_AGAIN}")
+        return ""
+
+    def _offered(self, body: Json) -> list[Json]:
+        source = str(body.get("action_id", "")).removeprefix(SOURCE)
+        try:
+            found = self._choices(source, str(body.get("value") or ""))
+            return [option(value, text)._resolve() for value, text in found[:OPTIONS]]  # noqa: SLF001 - see blocks
+        except Exception:  # a listener never raises; an empty list is what people then see
+            log.exception("no choices", source=source)
+            return []
+
+    def _say(self, text: str, person: str, channel: str) -> None:
+        """Tell a person aside, after the ack: it may take longer than Slack waits. A flood is answered once."""
+        if text and person and text != STILL_TOO_FAST:
+            self._aside.submit(self._tell, person, channel, error_card(text))
+
+    def _tell(self, person: str, channel: str, card: Card) -> None:
+        try:
+            self._chat.whisper(channel, person, card)
+        except Exception:  # nobody waits for this thread's answer, so it is logged
+            log.exception("could not tell a person", person=person)

@@ -1,0 +1,190 @@
+"""Calls to Slack's Web API: limits waited out, faults tried again where that is safe, errors made ours."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from http.client import HTTPException
+from typing import Any
+from urllib.error import URLError
+
+import structlog
+from slack_sdk import WebClient
+from slack_sdk.errors import SlackApiError, SlackRequestError
+
+from bot.domain.errors import ChatError
+
+log = structlog.get_logger()
+
+Json = dict[str, Any]
+API = "https://slack.com/api/"
+TRIES = 4
+FIRST_PAUSE = 0.5
+MOST_LIMITED = 180.0
+"""Seconds of Retry-After in one call beyond which waiting helps nobody."""
+
+_SERVER_FAULTS = frozenset({"internal_error", "fatal_error", "service_unavailable", "request_timeout"})
+_ADVICE = {
+    "not_in_channel": "Invite the bot to the channel: /invite @Drover.",
+    "channel_not_found": "Check the channel's id in the configuration, and invite the bot to it.",
+    "is_archived": "Choose a channel that is not archived.",
+    "missing_scope": "Install the app again with the manifest that `drover manifest` prints.",
+    "invalid_auth": "Check the bot token.",
+    "not_authed": "Set the bot token.",
+    "account_inactive": "The app was taken out of the workspace; install it again.",
+    "token_revoked": "The token was revoked; install the app again.",
+    "expired_trigger_id": "It took too long to open; press the button again.",
+    "trigger_expired": "It took too long to open; press the button again.",
+    "exchanged_trigger_id": "It was already opened; press the button again.",
+    "message_not_found": "The message was deleted; ask for the operation anew.",
+}
+
+
+class SlackRefusedError(ChatError):
+    """Slack understood the call and said no. ``code`` is Slack's word for it, ``complaints`` its explanations."""
+
+    def __init__(self, method: str, code: str, complaints: tuple[str, ...] = ()) -> None:
+        super().__init__(f"Slack refused {method}: {code}.", _ADVICE.get(code, ""))
+        self.code = code
+        self.complaints = complaints
+
+
+class SlackUnsureError(ChatError):
+    """Slack did not answer, or with a fault of its own: what was asked may have been done."""
+
+
+class OvertakenError(ChatError):
+    """Something newer was asked for meanwhile; the call was not made."""
+
+
+def client(token: str, api_url: str = API, timeout: int = 10) -> WebClient:
+    """A client that never tries again by itself: whether that is safe is decided here."""
+    return WebClient(token=token, base_url=api_url, timeout=timeout, retry_handlers=[])
+
+
+def always() -> bool:
+    """The answer of a call that nothing overtakes."""
+    return True
+
+
+def call(
+    method: Callable[..., Any],
+    *,
+    repeatable: bool = True,
+    wanted: Callable[[], bool] = always,
+    turn: AbstractContextManager[Any] | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+    **arguments: Any,
+) -> Json:
+    """One call of a ``WebClient`` method, until it is answered.
+
+    Args:
+        method: bound method, such as ``client.chat_update``.
+        repeatable: asking twice is the same as asking once; only then is it asked again after a fault whose
+            outcome is not known. A 429 and a refused connection did nothing, so they are always tried again.
+        wanted: asked before each try.
+        turn: a lock held during each try, not while waiting.
+        sleep: how to wait, in seconds.
+        **arguments: as the method takes them; None is left out.
+
+    Raises:
+        SlackRefusedError: Slack said no.
+        SlackUnsureError: no answer, or a server's fault.
+        OvertakenError: ``wanted`` said no.
+    """
+    given = {name: value for name, value in arguments.items() if value is not None}
+    name = getattr(method, "__name__", "a call").replace("_", ".", 1)
+    limited, failed = 0.0, 0
+    while True:
+        with turn or nullcontext():
+            if not wanted():
+                raise OvertakenError(f"{name} was overtaken.")
+            try:
+                return dict(method(**given).data)
+            except SlackApiError as error:
+                fault = _judged(name, error)
+            except (OSError, HTTPException, SlackRequestError) as error:
+                fault = _lost(name, error)
+        if fault.pause:
+            limited += fault.pause
+            if limited > MOST_LIMITED:
+                raise fault.error
+            sleep(fault.pause)
+            continue
+        failed += 1
+        if failed >= TRIES or not (fault.harmless or (repeatable and fault.passing)):
+            raise fault.error
+        log.info("trying Slack again", method=name, error=str(fault.error))
+        sleep(FIRST_PAUSE * 2 ** (failed - 1))
+
+
+class _Fault:
+    """What went wrong and what may be done about it: ``pause`` seconds asked for; nothing was done (``harmless``)."""
+
+    def __init__(self, error: ChatError, *, pause: float = 0.0, harmless: bool = False) -> None:
+        self.error = error
+        self.pause = pause
+        self.harmless = harmless
+        self.passing = isinstance(error, SlackUnsureError)
+
+
+def _judged(name: str, error: SlackApiError) -> _Fault:
+    response = error.response
+    code = str(response.get("error", ""))
+    status = int(getattr(response, "status_code", 0) or 0)
+    if status == 429 or code in ("ratelimited", "rate_limited"):
+        limited = ChatError("Slack is limiting the bot's messages.", "Wait a few minutes.")
+        limited.__cause__ = error
+        return _Fault(limited, pause=_retry_after(response.headers))
+    if status >= 500 or code in _SERVER_FAULTS or not re.fullmatch(r"[a-z0-9_]+", code):
+        unsure = SlackUnsureError(f"Slack failed at {name} ({status or code[:80]}).", "Try again in a moment.")
+        unsure.__cause__ = error
+        return _Fault(unsure)
+    refused = SlackRefusedError(name, code, _complaints(response.data))
+    refused.__cause__ = error
+    return _Fault(refused)
+
+
+def _complaints(data: Any) -> tuple[str, ...]:
+    metadata = data.get("response_metadata") or {} if isinstance(data, dict) else {}
+    needed = (f"needed scope: {data['needed']}",) if isinstance(data, dict) and data.get("needed") else ()
+    return (*map(str, metadata.get("messages", ())), *needed)
+
+
+def _retry_after(headers: Any) -> float:
+    """Seconds; 1 where Slack names none."""
+    found = next((value for key, value in dict(headers).items() if key.lower() == "retry-after"), "1")
+    first = found[0] if isinstance(found, list) else found
+    return max(float(first), 0.1) if str(first).replace(".", "", 1).isdigit() else 1.0
+
+
+def _lost(name: str, error: Exception) -> _Fault:
+    unsure = SlackUnsureError(f"Slack does not answer {name}: {error}.", "Try again in a moment.")
+    unsure.__cause__ = error
+    never_sent = isinstance(error, URLError) and isinstance(error.reason, ConnectionRefusedError)
+    return _Fault(unsure, harmless=never_sent)
+
+
+class Known:
+    """The last so many things remembered under a key; safe for threads."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._values: dict[Any, Any] = {}
+
+    def get(self, key: Any) -> Any:
+        """What is remembered, or None."""
+        with self._lock:
+            return self._values.get(key)
+
+    def put(self, key: Any, value: Any) -> None:
+        """Remember; the oldest is forgotten when there are too many."""
+        with self._lock:
+            self._values.pop(key, None)
+            self._values[key] = value
+            if len(self._values) > self._most:
+                del self._values[next(iter(self._values))]
