@@ -153,12 +153,12 @@ def _write(path: Path, content: bytes) -> None:
 def _initramfs(busybox: Path, modules: Path) -> bytes:
     """A cpio archive (newc) with busybox, the modules and the init script."""
     have = [f"{name}.ko" for name in _MODULES if (modules / f"{name}.ko").exists()]
-    entries = [(name, 0o040755, b"") for name in ("bin", "dev", "etc", "etc/acpi", "modules", "proc", "sys")]
+    entries = [(name, 0o040755, b"") for name in ("bin", "dev", "etc", "etc/acpi", "etc/acpi/PWRF", "modules", "proc", "sys")]
     entries += [("bin/busybox", 0o100755, busybox.read_bytes()), ("init", 0o100755, _INIT.read_bytes())]
     entries += [(f"bin/{applet}", 0o120777, b"busybox") for applet in _APPLETS]
     entries += [(f"modules/{name}", 0o100644, (modules / name).read_bytes()) for name in have]
     entries += [("modules/order", 0o100644, " ".join(have).encode())]
-    entries += [("etc/acpi/PWRF", 0o100755, b"#!/bin/sh\npoweroff -f\n")]
+    entries += [("etc/acpi/PWRF/00000080", 0o100755, b"#!/bin/sh\npoweroff -f\n")]
     entries += [("TRAILER!!!", 0, b"")]
     return b"".join(_cpio(number, *entry) for number, entry in enumerate(entries, 1))
 

@@ -79,17 +79,31 @@ def record(directory: Path, host: str, groups: Sequence[Path]) -> None:
     staged.rename(path)
 
 
-def settle(directory: Path, host: str, pids: Sequence[int]) -> None:
-    """On v2, move a host's first processes into a leaf: a group that has controllers may hold no process."""
-    if any(tree.version == 1 for tree in hierarchies()):
-        return
-    tree = hierarchies()[0]
-    group = tree.mount / _own_path(pids[0], "").lstrip("/")
+def settle(directory: Path, host: str, pids: Sequence[int]) -> list[Path]:
+    """The groups a host's first processes are in, outermost; on v2 they are moved into a leaf of it first.
+
+    A v2 group that hands controllers down may hold no process itself.
+    """
+    trees = hierarchies()
+    if any(tree.version == 1 for tree in trees):
+        return [tree.mount / _own_path(pids[0], min(tree.controllers)).lstrip("/") for tree in trees]
+    group = trees[0].mount / _own_path(pids[0], "").lstrip("/")
     record(directory, host, [group])
     (group / _LEAF).mkdir(exist_ok=True)
     for pid in pids:
         (group / _LEAF / "cgroup.procs").write_text(str(pid))
     _hand_down(group)
+    return [group]
+
+
+def cpu_seconds(groups: Sequence[Path]) -> float:
+    """CPU time all processes of a host have used so far, dead ones too; 0 when its groups are gone."""
+    for group in groups:
+        if (group / "cpuacct.usage").exists():
+            return int((group / "cpuacct.usage").read_text()) / 1e9
+        if (group / "cpu.stat").exists() and not (group / "cpu.shares").exists():
+            return int((group / "cpu.stat").read_text().split()[1]) / 1e6
+    return 0.0
 
 
 def mounts() -> str:

@@ -20,6 +20,7 @@ _PRIVATE = {
     "log": "/var/log/libvirt",
 }
 _START_S = 60
+_ANSWER_S = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,12 @@ def furnish(host: LabHost, room: Room) -> None:
     room.run("sh", "-c", "\n".join([*lines, cgroups.mounts()]))
 
 
+def forget_run(host: LabHost) -> None:
+    """Empty a host's /run, which does not outlive a power cut; libvirt keeps there which guests were running."""
+    shutil.rmtree(host.directory / "run")
+    (host.directory / "run").mkdir()
+
+
 def start(host: LabHost, room: Room) -> None:
     """Start libvirtd, which must not run yet, and wait until it answers."""
     log = host.directory / "log" / "libvirtd.err"
@@ -95,9 +102,15 @@ def start(host: LabHost, room: Room) -> None:
 
 
 def virsh(host: LabHost, *args: str, check: bool = True) -> str:
-    """Run virsh against a host and answer what it printed, or with ``check`` raise LabError when it fails."""
+    """Run virsh against a host and answer what it printed, or with ``check`` raise LabError when it fails.
+
+    Raises LabError in any case when there is no answer for minutes.
+    """
     argv = ["virsh", "--quiet", "--connect", host.uri, *args]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=_ANSWER_S)
+    except subprocess.TimeoutExpired as error:
+        raise LabError(f"virsh {' '.join(args)} on {host.name}: no answer in {_ANSWER_S} s; is it frozen?") from error
     if check and done.returncode:
         raise LabError(f"virsh {' '.join(args)} on {host.name} failed: {done.stderr.strip()}")
     return (done.stdout if done.returncode == 0 else done.stdout + done.stderr).strip()

@@ -86,6 +86,25 @@ class Faults:
             f"guest {name} is still there",
         )
 
+    def power_off(self, host: str) -> None:
+        """End a host at once, libvirtd and guests and all; its definitions and disks stay."""
+        self._room(host).end()
+        daemon.forget_run(self._host(host))
+
+    def power_on(self, host: str) -> None:
+        """Start a host that was powered off; guests set to autostart start with it, others stay off."""
+        if self._room(host).alive:
+            raise LabError(f"{host} is on already.")
+        network.unwire(self._switch, self._room(host))
+        self._rooms[host] = self._new_room(host)
+        self._start_host(host)
+
+    def _new_room(self, name: str) -> Room:
+        raise NotImplementedError
+
+    def _start_host(self, name: str) -> None:
+        raise NotImplementedError
+
     def _signal_all(self, host: str, number: int) -> None:
         for pid in self._room(host).pids():
             with contextlib.suppress(ProcessLookupError):

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from lab import boot, daemon, guests, machine, network, remains, storage
+from lab import boot, daemon, gauges, guests, machine, network, remains, storage
 from lab.daemon import LabHost
 from lab.errors import LabError
 from lab.faults import Faults
@@ -19,6 +19,7 @@ from lab.rooms import Room
 
 _BOOT_S = 120
 _MOST_HOSTS = 9
+_LEAST_MIB = 256
 _NO_TAGS: Mapping[str, str] = {}
 
 
@@ -28,11 +29,17 @@ class Lab(Faults):
     Needs root. Nothing of it is seen on the machine's own network, and nothing is left after the block, however
     the block or the process ends: a janitor process cleans up even after kill -9. Raises LabError, whose text
     says what to do, where the machine lacks something.
+
+    Each host reports ``memory_mib`` of memory, by default as much as the machine has, less what its own processes
+    use, and its own CPU time over the machine's CPUs.
     """
 
-    def __init__(self, hosts: int = 3) -> None:
+    def __init__(self, hosts: int = 3, *, memory_mib: int | None = None) -> None:
         if not 1 <= hosts <= _MOST_HOSTS:
             raise LabError(f"A lab has 1 to {_MOST_HOSTS} hosts, not {hosts}.")
+        if memory_mib is not None and memory_mib < _LEAST_MIB:
+            raise LabError(f"A host has {_LEAST_MIB} MiB of memory at least, not {memory_mib}.")
+        self._memory_mib = memory_mib
         self._names = [f"host-{letter}" for letter in string.ascii_lowercase[:hosts]]
         self.hosts: dict[str, LabHost] = {}
         self._rooms: dict[str, Room] = {}
@@ -124,20 +131,28 @@ class Lab(Faults):
             self.hosts[name] = daemon.prepare(name, addresses[name], self.directory / name, names)
         with ThreadPoolExecutor(len(self._names) + 1) as pool:
             switch = pool.submit(Room, "switch", self.directory, groups=False)
-            rooms = {name: pool.submit(Room, name, self.directory, groups=True) for name in self._names}
+            rooms = {name: pool.submit(self._new_room, name) for name in self._names}
             self._switch = switch.result()
             network.wire_switch(self._switch)
             self._storage = storage.SharedStorage(self._switch, self.directory / "shared")
+            self._gauges = gauges.Gauges(self._rooms, self.directory, self._memory_mib)
             self._rooms |= {name: room.result() for name, room in rooms.items()}
             list(pool.map(self._start_host, self._names))
+        self._gauges.start()
+
+    def _new_room(self, name: str) -> Room:
+        return Room(name, self.directory, groups=True)
 
     def _start_host(self, name: str) -> None:
         network.wire_host(self._switch, self._rooms[name], self._names.index(name))
         daemon.furnish(self.hosts[name], self._rooms[name])
+        self._gauges.furnish(name)
         daemon.start(self.hosts[name], self._rooms[name])
 
     def _end(self) -> None:
         """Let the janitor do it, as after a death; then look once more, in case the janitor was killed."""
+        if hasattr(self, "_gauges"):
+            self._gauges.stop()
         assert self._janitor.stdin  # noqa: S101 - it was opened as a pipe
         self._janitor.stdin.close()
         self._janitor.wait()

@@ -53,6 +53,12 @@ def make_guest_bridge(host: Room) -> None:
     )
 
 
+def unwire(switch: Room, host: Room) -> None:
+    """Forget the links of a host that is off; the kernel may not have got round to it yet."""
+    for port in _ports(host):
+        switch.run("ip", "link", "del", port, check=False)
+
+
 def unplug(switch: Room, host: Room) -> None:
     """Take both of a host's links down at the switch, as when cables are pulled."""
     _links(switch, "".join(f"link set {port} down\n" for port in _ports(host)))

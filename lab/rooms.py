@@ -35,8 +35,9 @@ class Room:
         self._hear()
         self.pid = _child_of(self._process.pid)
         """Process id of the first process, as seen from outside."""
-        if groups:
-            cgroups.settle(directory, name, [self._process.pid, self.pid])
+        self.groups = cgroups.settle(directory, name, [self._process.pid, self.pid]) if groups else []
+        """The room's own control groups."""
+        self._namespace = _namespace(self.pid)
 
     def run(self, *argv: str, check: bool = True) -> str:
         """Run a program inside to its end and answer its output; LabError if it fails and ``check`` is true."""
@@ -51,13 +52,19 @@ class Room:
 
     def pids(self, program: str | None = None) -> list[int]:
         """Process ids, seen from outside, of what runs inside, or of one program of it."""
-        mine = _namespace(self.pid)
+        mine = self._namespace
         found = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
         inside = [pid for pid in found if mine and _namespace(pid) == mine and pid != self.pid]
         return [pid for pid in inside if program in {None, _program(pid)}]
 
+    @property
+    def alive(self) -> bool:
+        """Whether its first process still runs."""
+        return self._process.poll() is None
+
     def end(self) -> None:
         """Kill the first process, and with it everything inside; wait until all of it is gone."""
+        self._namespace = None
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
