@@ -1,0 +1,150 @@
+"""A chat in memory that remembers what was shown to whom, and fails when told to."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import defaultdict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from bot.domain.card import Card, Form
+from bot.domain.errors import ChatError
+from bot.ports import MessageRef
+
+
+@dataclass(frozen=True, slots=True)
+class Whisper:
+    """A message only one person saw; ``channel`` is '' for a direct message."""
+
+    channel: str
+    user: str
+    card: Card
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    error: ChatError
+    after: bool
+
+
+@dataclass(slots=True)
+class FakeChat:
+    """``bot.ports.Chat`` in memory; safe for threads. Read its attributes to see what people see.
+
+    Attributes:
+        messages: every posted message as it now stands, oldest first.
+        threads: the parent of each message that was posted into a thread.
+        edits: every edit, in order, those by ``later`` too.
+        whispers: what only one person saw, direct messages too, in order.
+        forms: opened dialogs by trigger.
+        homes: each person's home.
+        groups: the answer of ``groups_of``; set it.
+        expired: triggers that have died; ``open_form`` refuses them. A trigger that was used is dead too.
+        lost: errors that ``later`` had to swallow.
+    """
+
+    messages: dict[MessageRef, Card] = field(default_factory=dict)
+    threads: dict[MessageRef, MessageRef] = field(default_factory=dict)
+    edits: list[tuple[MessageRef, Card]] = field(default_factory=list)
+    whispers: list[Whisper] = field(default_factory=list)
+    forms: dict[str, Form] = field(default_factory=dict)
+    homes: dict[str, Card] = field(default_factory=dict)
+    groups: dict[str, frozenset[str]] = field(default_factory=dict)
+    expired: set[str] = field(default_factory=set)
+    lost: list[ChatError] = field(default_factory=list)
+    _keys: dict[tuple[str, str], MessageRef] = field(default_factory=dict)
+    _failures: defaultdict[str, deque[_Failure]] = field(default_factory=lambda: defaultdict(deque))
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def fail(self, method: str, *, times: int = 1, after: bool = False, error: ChatError | None = None) -> None:
+        """Make the next ``times`` calls of ``method`` (such as ``post``) raise.
+
+        Args:
+            method: name of the port's method.
+            times: how many calls.
+            after: do what is asked first: the answer is what gets lost.
+            error: what to raise.
+        """
+        failure = _Failure(error or ChatError("The chat does not answer.", "Try again in a moment."), after)
+        with self._lock:
+            self._failures[method].extend([failure] * times)
+
+    def post(self, channel: str, card: Card, *, thread: MessageRef | None = None, key: str = "") -> MessageRef:
+        """Post a message. With ``key``, a message already posted under it is found and updated instead."""
+        with self._acting("post"):
+            known = self._keys.get((channel, key)) if key else None
+            if known is not None and known in self.messages:
+                self._replace(known, card)
+                return known
+            ref = MessageRef(channel, f"1700000000.{next(self._numbers):06d}")
+            self.messages[ref] = card
+            if thread is not None:
+                self.threads[ref] = thread
+            if key:
+                self._keys[channel, key] = ref
+            return ref
+
+    def update(self, ref: MessageRef, card: Card) -> None:
+        """Replace a message."""
+        with self._acting("update"):
+            self._replace(ref, card)
+
+    def later(self, ref: MessageRef, card: Card) -> None:
+        """Replace a message; here at once. Never raises: failures are in ``lost``."""
+        try:
+            with self._acting("later"):
+                self._replace(ref, card)
+        except ChatError as error:
+            self.lost.append(error)
+
+    def flush(self) -> None:
+        """Nothing waits here."""
+
+    def whisper(self, channel: str, user: str, card: Card) -> None:
+        """A message that only one person sees."""
+        with self._acting("whisper"):
+            self.whispers.append(Whisper(channel, user, card))
+
+    def tell(self, user: str, card: Card) -> None:
+        """A direct message."""
+        with self._acting("tell"):
+            self.whispers.append(Whisper("", user, card))
+
+    def open_form(self, trigger: str, form: Form) -> None:
+        """Open a dialog, once a trigger."""
+        with self._acting("open_form"):
+            if not trigger or trigger in self.expired or trigger in self.forms:
+                raise ChatError("The form did not open.", "It took too long to open; press the button again.")
+            self.forms[trigger] = form
+
+    def publish_home(self, user: str, card: Card) -> None:
+        """Fill a person's home."""
+        with self._acting("publish_home"):
+            self.homes[user] = card
+
+    def groups_of(self, user: str) -> frozenset[str]:
+        """What ``groups`` says; nothing for others."""
+        return self.groups.get(user, frozenset())
+
+    def shown_to(self, user: str) -> tuple[Card, ...]:
+        """What only this person saw, oldest first."""
+        return tuple(whisper.card for whisper in self.whispers if whisper.user == user)
+
+    @contextmanager
+    def _acting(self, method: str) -> Iterator[None]:
+        with self._lock:
+            failure = self._failures[method].popleft() if self._failures[method] else None
+            if failure is not None and not failure.after:
+                raise failure.error
+            yield
+            if failure is not None:
+                raise failure.error
+
+    def _replace(self, ref: MessageRef, card: Card) -> None:
+        if ref not in self.messages:
+            raise ChatError("There is no such message.", "The message was deleted; ask for the operation anew.")
+        self.messages[ref] = card
+        self.edits.append((ref, card))

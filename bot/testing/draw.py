@@ -1,0 +1,247 @@
+"""A cluster drawn as text, for tests and for trying plans on a laptop.
+
+One line is one host and, after each ``|``, one guest on it. Empty lines and what follows a ``#`` do not count::
+
+    # host  its CPUs and memory               guests
+    host-a  16cpu 64G reserve 2G            | web-1 4G 2cpu load 0.5 [env=prod owner=ann] | db-1 8G off
+    host-b  16cpu 64G load 1.5 [rack=2]     | app-1 2G paused
+    host-c  8cpu 32G maintenance
+    host-d  8cpu 32G down
+
+Host: a name, CPUs as ``16cpu`` and memory as a size, then in any order ``reserve SIZE`` (kept for the host itself),
+``load CORES`` (busy cores; by default not measured), ``maintenance``, ``down`` (unreachable) or ``stale``, and tags in
+brackets. Guest: a name and its memory, then ``2cpu`` (default 1), ``load CORES`` (busy cores; by default not measured,
+0 needs to be said), ``dirty SIZE`` (memory written a second), ``off`` or ``paused`` (by a person), ``autostart``,
+``transient``, and tags. Sizes are powers of 1024: ``512M``, ``4G``, ``1.5T``. UUIDs are made from names and stay the
+same, see ``uuid_of``.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from types import MappingProxyType
+
+from bot.domain.cluster import Health, Host, Nic, Snapshot, Vm, VmDetail, VmState
+from bot.domain.errors import DroverError
+from bot.domain.words import nearest, size
+
+TAKEN_AT = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
+"""When drawn snapshots were taken, unless said otherwise."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_CPUS = re.compile(r"(\d+)cpus?", re.IGNORECASE)
+_SIZE = re.compile(r"\d+(\.\d+)?[KMGT](i?B)?", re.IGNORECASE)
+_TAGS = re.compile(r"\[([^\[\]]*)\]")
+_HOST_WORDS = ("reserve", "load", "maintenance", "down", "stale")
+_GUEST_WORDS = ("load", "dirty", "off", "paused", "autostart", "transient")
+_WITH_VALUE = frozenset({"reserve", "load", "dirty"})
+
+# What an undescribed host and guest are like: all alike, so that nothing but the drawing decides.
+_HARDWARE = Host(
+    name="",
+    health=Health.UP,
+    cpu_model="EPYC",
+    arch="x86_64",
+    hypervisor_version=7_002_000,
+    libvirt_version=9_000_000,
+    machines=frozenset({"pc", "q35", "pc-q35-7.2", "pc-i440fx-7.2"}),
+    bridges=frozenset({"br0"}),
+    networks=frozenset({"default"}),
+)
+_DEFINITION = VmDetail(
+    machine="pc-q35-7.2",
+    emulator="/usr/bin/qemu-system-x86_64",
+    cpu_mode="custom",
+    nics=(Nic("bridge", "br0"),),
+)
+
+
+class DrawingError(DroverError):
+    """The text is no drawing of a cluster; the error names the line, the word and what was expected."""
+
+
+def drawn(text: str, taken_at: datetime = TAKEN_AT) -> Snapshot:
+    """The cluster that ``text`` draws.
+
+    Raises:
+        DrawingError: the text cannot be read.
+    """
+    hosts: list[Host] = []
+    vms: list[Vm] = []
+    for line in _lines(text):
+        host, guests = line.read(taken_at)
+        _once(line, host.name, [each.name for each in hosts], "host")
+        for vm in guests:
+            _once(line, vm.name, [each.name for each in vms], "guest")
+            vms.append(vm)
+        hosts.append(host)
+    if not hosts:
+        raise DrawingError("The drawing has no host.", "Write one to a line, for example `host-a 16cpu 64G`.")
+    return Snapshot(taken_at, tuple(hosts), tuple(vms))
+
+
+def uuid_of(name: str) -> str:
+    """The UUID that a drawing gives to a host or guest of this name."""
+    return str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{name}.drawn.drover.dev"))
+
+
+class _Line:
+    """One line of a drawing and where it is, for errors."""
+
+    def __init__(self, number: int, text: str) -> None:
+        self.number = number
+        self.text = text
+
+    def read(self, taken_at: datetime) -> tuple[Host, list[Vm]]:
+        """The host of this line and its guests."""
+        first, *rest = self.text.split("|")
+        host = _host(_Words(self, first, _HOST_WORDS), taken_at)
+        guests = [_guest(_Words(self, each, _GUEST_WORDS), host.name) for each in rest]
+        used = sum(vm.memory for vm in guests if vm.state.active)
+        return replace(host, memory_free=max(0, host.memory - used)), guests
+
+    def error(self, text: str, advice: str) -> DrawingError:
+        """An error about this line."""
+        return DrawingError(f"Line {self.number}: {text}", advice)
+
+
+class _Words:
+    """The words of one host or guest, taken apart: name, CPUs, size, words of the list and tags."""
+
+    def __init__(self, line: _Line, text: str, known: Sequence[str]) -> None:
+        self.line = line
+        self.cpus: int | None = None
+        self.size: int | None = None
+        self.words: dict[str, str] = {}
+        self.tags = MappingProxyType(dict(self._tags(text)))
+        words = iter(_TAGS.sub(" ", text).split())
+        self.name = next(words, "")
+        if not _NAME.fullmatch(self.name):
+            raise line.error(f"“{self.name or text.strip()}” is no name.", "Write for example `web-1 4G 2cpu`.")
+        for word in words:
+            self._take(word, words, known)
+
+    def number(self, word: str) -> float | None:
+        """The number after ``word``; None when the word is not there."""
+        if word not in self.words:
+            return None
+        try:
+            return float(self.words[word])
+        except ValueError as error:
+            raise self.line.error(f"“{word} {self.words[word]}” has no number.", f"Write `{word} 0.5`.") from error
+
+    def bytes(self, word: str) -> int | None:
+        """The size after ``word``; None when the word is not there."""
+        if word not in self.words:
+            return None
+        try:
+            return size(self.words[word])
+        except ValueError as error:
+            raise self.line.error(f"“{word} {self.words[word]}”: {error}.", f"Write `{word} 2G`.") from error
+
+    def _take(self, word: str, rest: Iterator[str], known: Sequence[str]) -> None:
+        if match := _CPUS.fullmatch(word):
+            self._once(word, already=self.cpus is not None)
+            self.cpus = int(match[1])
+        elif _SIZE.fullmatch(word):
+            self._once(word, already=self.size is not None)
+            self.size = size(word)
+        elif word in known:
+            self._once(word, already=word in self.words)
+            self.words[word] = self._value(word, rest) if word in _WITH_VALUE else ""
+        else:
+            advice = nearest(word, known, f"Known words: {', '.join(known)}; CPUs are `4cpu`, memory is `8G`.")
+            raise self.line.error(f"“{word}” is not understood.", advice)
+
+    def _value(self, word: str, rest: Iterator[str]) -> str:
+        value = next(rest, None)
+        if value is None:
+            raise self.line.error(f"“{word}” needs a value after it.", f"Write for example `{word} 2`.")
+        return value
+
+    def _once(self, word: str, *, already: bool) -> None:
+        if already:
+            raise self.line.error(f"“{word}” is one too many for {self.name}.", "Say each thing once.")
+
+    def _tags(self, text: str) -> Iterator[tuple[str, str]]:
+        if _TAGS.sub("", text).count("[") or _TAGS.sub("", text).count("]"):
+            raise self.line.error("a bracket is not closed.", "Write tags as `[env=prod owner=ann]`.")
+        for word in re.split(r"[\s,]+", " ".join(_TAGS.findall(text)).strip()):
+            key, equals, value = word.partition("=")
+            if word and not (key and equals):
+                raise self.line.error(f"“{word}” is no tag.", "Write tags as `[env=prod owner=ann]`.")
+            if word:
+                yield key, value
+
+
+def _lines(text: str) -> Iterator[_Line]:
+    for number, raw in enumerate(text.splitlines(), 1):
+        content = raw.partition("#")[0].strip()
+        if content:
+            yield _Line(number, content)
+
+
+def _host(words: _Words, taken_at: datetime) -> Host:
+    if words.cpus is None or words.size is None:
+        raise words.line.error(
+            f"{words.name} needs CPUs and memory.", f"Write for example `{words.name} 16cpu 64G reserve 2G`."
+        )
+    if "down" in words.words and "stale" in words.words:
+        raise words.line.error(f"{words.name} cannot be both down and stale.", "Choose one.")
+    host = replace(
+        _HARDWARE,
+        name=words.name,
+        hostname=words.name,
+        uuid=uuid_of(words.name),
+        seen_at=taken_at,
+        cpus=words.cpus,
+        memory=words.size,
+        reserve=words.bytes("reserve") or 0,
+        cpu=words.number("load"),
+        maintenance="maintenance" in words.words,
+        tags=words.tags,
+        migrate_address=words.name,
+    )
+    return _troubled(host, words)
+
+
+def _troubled(host: Host, words: _Words) -> Host:
+    if "down" in words.words:
+        return replace(host, health=Health.UNREACHABLE, problem="no connection")
+    if "stale" in words.words:
+        return replace(host, health=Health.STALE, problem="it did not answer in time")
+    return host
+
+
+def _guest(words: _Words, host: str) -> Vm:
+    if words.size is None:
+        raise words.line.error(f"{words.name} needs memory.", f"Write for example `{words.name} 4G 2cpu`.")
+    if "off" in words.words and "paused" in words.words:
+        raise words.line.error(f"{words.name} cannot be both off and paused.", "Choose one.")
+    paused = "paused" in words.words
+    state = VmState.SHUT_OFF if "off" in words.words else VmState.PAUSED if paused else VmState.RUNNING
+    return Vm(
+        uuid=uuid_of(words.name),
+        name=words.name,
+        host=host,
+        state=state,
+        vcpus=words.cpus or 1,
+        memory=words.size,
+        memory_max=words.size,
+        cpu=words.number("load"),
+        persistent="transient" not in words.words,
+        autostart="autostart" in words.words,
+        paused_by="user" if paused else "",
+        tags=words.tags,
+        detail=_DEFINITION,
+        dirty_rate=words.bytes("dirty"),
+    )
+
+
+def _once(line: _Line, name: str, known: Sequence[str], kind: str) -> None:
+    if name in known:
+        raise line.error(f"there are two {kind}s called {name}.", "Give each its own name.")
