@@ -37,11 +37,10 @@ export async function withBrowser({ width = 1280, height = 800, scale = 1 }, wor
   }
 }
 
-/** Waits until what is on the page has its fonts and pictures, and nothing is still being sent. */
+/** Waits until the page shows what it was opened for, with its fonts and pictures, and nothing is still being sent. */
 export async function settled(page) {
-  await page.locator("nav.sidebar").waitFor();
+  await page.locator(".page[data-ready=true]").waitFor();
   await page.locator("[aria-busy=true]").waitFor({ state: "detached" });
-  await page.waitForLoadState("networkidle");
   await page.evaluate(async () => {
     await document.fonts.ready;
     await Promise.all([...document.images].filter((image) => !image.complete).map((image) => image.decode().catch(() => {})));

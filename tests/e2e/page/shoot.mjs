@@ -45,6 +45,8 @@ await withBrowser(size, async (context) => {
   const page = context.pages()[0] ?? (await context.newPage());
   await page.goto(url);
   await settled(page);
+  // The home tab is published when somebody looks; a picture has the time to wait for it.
+  await page.waitForLoadState("networkidle");
   if (values["wait-for"]) await page.locator(values["wait-for"]).last().waitFor();
   const selector = values["clip-selector"];
   // Hover tools belong to a person's session, not to a picture.

@@ -47,6 +47,7 @@ function useWorkspace(as: string) {
   const [home, setHome] = useState<View | null>(null);
   const [linked, setLinked] = useState(true);
   const [problem, setProblem] = useState<string | null>(null);
+  const [ready, setReady] = useState("");
 
   const loadChannel = useCallback(
     async (channel: string) => apply({ type: "loaded", channel, messages: (await api.history(as, channel)).messages }),
@@ -60,6 +61,7 @@ function useWorkspace(as: string) {
       setView((await api.view(as)).view);
       await Promise.all(fresh.channels.map(({ id }) => loadChannel(id)));
       setProblem(null);
+      setReady(as);
     } catch (error) {
       setProblem((error as Error).message);
     }
@@ -86,7 +88,7 @@ function useWorkspace(as: string) {
     });
   }, [as, load, onEvent]);
 
-  return { state, store, apply, view, setView, home, setHome, linked, problem };
+  return { state, store, apply, view, setView, home, setHome, linked, problem, ready: ready === as };
 }
 
 interface HomeProps {
@@ -125,7 +127,7 @@ function Banner({ linked, problem, state }: { linked: boolean; problem: string |
 
 export function App() {
   const [where, go] = useWhere();
-  const { state, store, apply, view, setView, home, setHome, linked, problem } = useWorkspace(where.as || FIRST_PERSON);
+  const { state, store, apply, view, setView, home, setHome, linked, problem, ready } = useWorkspace(where.as || FIRST_PERSON);
   const me = state?.me.id ?? "";
   const place = where.channel || state?.channels[0]?.id || "";
   const channel = state?.channels.find((c) => c.id === place);
@@ -177,7 +179,7 @@ export function App() {
     <NamesContext.Provider value={names}>
       <Asking>
         <Banner linked={linked} problem={problem} state={state} />
-        <div className={`page ${where.thread ? "with-thread" : ""}`}>
+        <div className={`page ${where.thread ? "with-thread" : ""}`} data-ready={ready}>
           <Sidebar state={state} store={store} place={place} onPlace={(id) => go({ channel: id })} onPerson={(as) => go({ as })} />
           {place === "home" ? (
             <AppHome key={me} state={state} home={home} setHome={setHome} onTab={onTab} />

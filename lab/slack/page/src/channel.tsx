@@ -49,6 +49,8 @@ function follows(message: Message, before: Message | undefined): boolean {
     before.username === message.username &&
     !before.ephemeral === !message.ephemeral &&
     !message.ephemeral &&
+    // What opens with a header stands for itself, with its sender's name.
+    message.blocks?.[0]?.type !== "header" &&
     Number(message.ts) - Number(before.ts) < COMPACT_WITHIN_S
   );
 }

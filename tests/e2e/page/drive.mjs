@@ -1,0 +1,303 @@
+// Plays one scene in the workspace's page as a person would, and prints what the person saw as one JSON object:
+//   node drive.mjs URL SCENE [FOLDER-FOR-PICTURES]
+import { join } from "node:path";
+import { settled, withBrowser } from "./browser.mjs";
+
+const [url, scene, pictures] = process.argv.slice(2);
+const WAIT_MS = 15_000;
+
+const at = (as, channel, thread) => `${url}#${new URLSearchParams({ as, channel, ...(thread ? { thread } : {}) })}`;
+
+async function open(context, as, channel, prepare) {
+  const page = await context.newPage();
+  page.setDefaultTimeout(WAIT_MS);
+  page.on("console", (line) => line.type() === "error" && problems.push(line.text()));
+  page.on("pageerror", (error) => problems.push(String(error)));
+  await prepare?.(page);
+  await page.goto(at(as, channel));
+  await settled(page);
+  return page;
+}
+
+const problems = [];
+const picture = async (page, name) => pictures && page.screenshot({ path: join(pictures, `${name}.png`), animations: "disabled" });
+const composer = (page) => page.locator("main .composer textarea");
+const messages = (page) => page.locator("main article.message");
+const last = (page) => messages(page).last();
+const textOf = (locator) => locator.innerText();
+
+const scenes = {
+  async completion(context) {
+    const page = await open(context, "U0ANA", "C0OPS");
+    await composer(page).pressSequentially("/kv");
+    await page.getByRole("option").first().waitFor();
+    const commands = await page.getByRole("option").allInnerTexts();
+    await composer(page).press("Tab");
+    const afterTab = await composer(page).inputValue();
+    await composer(page).pressSequentially("mig");
+    await page.getByRole("option", { name: "/kvm migrate" }).waitFor();
+    await picture(page, "completion");
+    await composer(page).press("ArrowDown");
+    await composer(page).press("Enter");
+    const afterEnter = await composer(page).inputValue();
+    await composer(page).pressSequentially("web-1 to host-b");
+    await composer(page).press("Enter");
+    await page.getByRole("heading", { name: "Migrate web-1 to host-b" }).waitFor();
+    await settled(page);
+    await picture(page, "approval");
+    return { commands, afterTab, afterEnter, author: await textOf(last(page).locator(".byline")) };
+  },
+
+  async approve(context) {
+    const ana = await open(context, "U0ANA", "C0OPS");
+    const bruno = await open(context, "U0BRUNO", "C0OPS");
+    const button = last(bruno).getByRole("button", { name: "Approve" });
+    await button.click();
+    const dialog = bruno.getByRole("dialog");
+    const asked = await textOf(dialog);
+    await picture(bruno, "confirm");
+    await bruno.keyboard.press("Escape");
+    await dialog.waitFor({ state: "detached" });
+    await button.click();
+    await dialog.getByRole("button", { name: "Not yet" }).click();
+    await dialog.waitFor({ state: "detached" });
+    const stillThere = await last(bruno).getByRole("button", { name: "Approve" }).isEnabled();
+    await button.click();
+    await dialog.getByRole("button", { name: "Approve" }).click();
+    // Ana's page follows by itself.
+    await last(ana).getByText("approved by @Bruno Lima").waitFor();
+    await last(ana).getByText("(edited)").waitFor();
+    return { asked, stillThere, buttonsLeft: await last(ana).getByRole("button", { name: "Approve" }).count() };
+  },
+
+  async inFlight(context) {
+    const page = await open(context, "U0BRUNO", "C0OPS", async (page) => {
+      // Held back so that the moment between click and answer can be looked at.
+      await page.route("**/lab/api/action", async (route) => {
+        await page.locator("button[aria-busy=true]").waitFor();
+        held.push(await last(page).locator(".actions button:disabled").count());
+        await route.continue();
+      });
+    });
+    const held = [];
+    await last(page).getByRole("button", { name: "Details" }).click();
+    await page.getByText("details only for you").waitFor();
+    return { disabledMeanwhile: held, enabledAfter: await page.locator(".actions button:disabled").count() };
+  },
+
+  async modal(context) {
+    const page = await open(context, "U0CARLA", "C0OPS");
+    await last(page).getByRole("button", { name: "Deny…" }).click();
+    const dialog = page.getByRole("dialog", { name: "Deny op-17" });
+    await dialog.waitFor();
+    const focusFirst = await page.evaluate(() => document.activeElement.tagName);
+    await dialog.getByRole("button", { name: "Deny", exact: true }).click();
+    const required = await textOf(dialog.locator("[data-block-id=reason] [role=alert]"));
+    await dialog.getByLabel("Reason").fill("too soon");
+    await dialog.getByRole("combobox", { name: "Suggest a host" }).click();
+    await page.getByRole("option").nth(2).waitFor();
+    const offered = await page.getByRole("option").allInnerTexts();
+    await page.keyboard.type("c");
+    await page.getByRole("option", { name: "host-a" }).waitFor({ state: "detached" });
+    await picture(page, "modal");
+    await page.keyboard.press("Enter");
+    await dialog.getByLabel("Try again on").fill("2031-05-04");
+    const people = dialog.getByRole("combobox", { name: "Tell also" });
+    await people.click();
+    await page.keyboard.type("gil");
+    await page.keyboard.press("Enter");
+    await page.keyboard.press("Escape");
+    await dialog.getByRole("radio", { name: "fast" }).check();
+    await dialog.getByRole("checkbox", { name: "Copy storage" }).check();
+    await dialog.getByRole("button", { name: "More…" }).click();
+    const onTop = page.getByRole("dialog", { name: "More" });
+    await onTop.getByText("A view on top").waitFor();
+    await onTop.getByRole("button", { name: "Back" }).last().click();
+    await dialog.getByLabel("Reason").waitFor();
+    const keptReason = await dialog.getByLabel("Reason").inputValue();
+    await dialog.getByRole("button", { name: "Deny", exact: true }).click();
+    await dialog.getByText("Please say a little more").waitFor();
+    const refused = await textOf(dialog.locator("[data-block-id=reason] [role=alert]"));
+    await picture(page, "modal-error");
+    await dialog.getByLabel("Reason").fill("host-b is reserved tonight");
+    await dialog.getByRole("button", { name: "Deny", exact: true }).click();
+    await dialog.waitFor({ state: "detached" });
+    await page.getByText("Denied by @Carla Dias: host-b is reserved tonight").waitFor();
+    return { focusFirst, required, offered, keptReason, refused };
+  },
+
+  async focusStays(context) {
+    const page = await open(context, "U0CARLA", "C0OPS");
+    await last(page).getByRole("button", { name: "Deny…" }).click();
+    await page.getByRole("dialog").waitFor();
+    const outside = [];
+    for (let press = 0; press < 40; press++) {
+      await page.keyboard.press("Tab");
+      const escaped = await page.evaluate(() => {
+        const node = document.activeElement;
+        return node === document.body || node.closest("dialog") ? null : node.outerHTML.slice(0, 80);
+      });
+      if (escaped) outside.push(escaped);
+    }
+    await page.keyboard.press("Escape");
+    await page.getByRole("dialog").waitFor({ state: "detached" });
+    return { outside };
+  },
+
+  async choices(context) {
+    const page = await open(context, "U0BRUNO", "C0OPS");
+    await last(page).getByRole("combobox").click();
+    await page.getByRole("option", { name: "postcopy" }).click();
+    await page.waitForFunction(() => document.querySelectorAll("main article [role=combobox]:disabled").length === 0);
+    const shown = await last(page).getByRole("combobox").inputValue();
+    await last(page).getByRole("button", { name: "More actions" }).click();
+    await page.keyboard.press("ArrowDown");
+    const sent = page.waitForResponse("**/lab/api/action");
+    await page.keyboard.press("Enter");
+    await sent;
+    return { shown };
+  },
+
+  async people(context) {
+    const page = await open(context, "U0ANA", "C0OPS");
+    await composer(page).fill("/kvm help");
+    await composer(page).press("Enter");
+    await page.getByText("Only visible to you").waitFor();
+    await picture(page, "ephemeral");
+    const note = last(page);
+    const seen = await textOf(note);
+    const code = await textOf(note.locator("pre"));
+    await page.getByRole("radio", { name: /Bruno Lima/ }).check({ force: true });
+    await page.waitForURL(/as=U0BRUNO/);
+    await settled(page);
+    await composer(page).waitFor();
+    const othersSee = await page.getByText("Only visible to you").count();
+    await page.getByRole("radio", { name: /Ana Souza/ }).check({ force: true });
+    await page.getByText("Only visible to you").waitFor();
+    await page.getByRole("button", { name: "Dismiss message" }).click();
+    await page.getByText("Only visible to you").waitFor({ state: "detached" });
+    return { seen, code, othersSee, roles: await page.locator(".person-name small").allInnerTexts() };
+  },
+
+  async threads(context) {
+    const page = await open(context, "U0ANA", "C0OPS");
+    await composer(page).fill("/kvm progress");
+    await composer(page).press("Enter");
+    await last(page).getByText("moving 80 %").waitFor();
+    await page.getByRole("button", { name: /1 reply/ }).click();
+    const thread = page.getByRole("complementary", { name: "Thread" });
+    await thread.getByText("Started by @Bruno Lima").waitFor();
+    await thread.getByRole("combobox").pressSequentially("@dro");
+    await page.getByRole("option", { name: /@drover/ }).waitFor();
+    await page.keyboard.press("Enter");
+    await page.keyboard.type("status of a<b & c?");
+    await page.keyboard.press("Enter");
+    await thread.getByText("At your service").waitFor();
+    await page.getByRole("button", { name: /3 replies/ }).waitFor();
+    await picture(page, "thread");
+    const typed = await textOf(thread.locator("article", { hasText: "status of" }));
+    await thread.getByRole("combobox").fill("/kvm hosts");
+    await page.keyboard.press("Enter");
+    const refused = await textOf(page.locator(".toast"));
+    return { typed, refused, edited: await last(page).getByText("(edited)").count() };
+  },
+
+  async wrong(context) {
+    const page = await open(context, "U0ANA", "C0OPS");
+    await composer(page).fill("/nonsense now");
+    await composer(page).press("Enter");
+    await page.getByText("/nonsense is not a valid command").waitFor();
+    return { by: await textOf(last(page).locator(".author")), toasts: await page.locator(".toast").count() };
+  },
+
+  async home(context) {
+    const page = await open(context, "U0GIL", "home");
+    await page.getByText("Hello @Gil Ramos").waitFor();
+    await settled(page);
+    await picture(page, "home");
+    await page.getByRole("button", { name: "Refresh" }).click();
+    await page.getByText("Refreshed").waitFor();
+    await page.getByRole("button", { name: "Messages" }).click();
+    await composer(page).waitFor();
+    return { title: await page.title(), chart: await page.locator("svg").count() };
+  },
+
+  async unread(context) {
+    const bruno = await open(context, "U0BRUNO", "C0APPROVALS");
+    const row = bruno.getByRole("button", { name: /ops/ });
+    await row.click();
+    await bruno.getByRole("button", { name: /approvals/ }).click();
+    const before = await row.getAttribute("class");
+    const ana = await open(context, "U0ANA", "C0OPS");
+    await composer(ana).fill("@Bruno Lima look");
+    await composer(ana).press("Enter");
+    await bruno.locator(".row.unread .badge").waitFor();
+    const badge = await textOf(bruno.locator(".row.unread .badge"));
+    await row.click();
+    await last(bruno).getByText("look").waitFor();
+    await bruno.locator(".row.unread").waitFor({ state: "detached" });
+    return { before, badge, mention: await textOf(last(bruno).locator(".mention-me")) };
+  },
+
+  async reconnect(context) {
+    const page = await open(context, "U0ANA", "C0OPS", (page) =>
+      page.addInitScript(() => {
+        const Real = window.WebSocket;
+        window.sockets = [];
+        window.cut = false;
+        window.WebSocket = class extends Real {
+          constructor(address) {
+            // While the line is cut, nothing listens at the other end.
+            super(window.cut ? "ws://127.0.0.1:9/" : address);
+            window.sockets.push(this);
+          }
+        };
+      }),
+    );
+    await page.evaluate(() => {
+      window.cut = true;
+      window.sockets.forEach((socket) => socket.close());
+    });
+    const banner = page.getByText("Connection lost. Reconnecting…");
+    await banner.waitFor();
+    await page.evaluate(() =>
+      fetch("lab/api/say", {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ as: "U0BRUNO", channel: "C0OPS", text: "said while the line was cut" }),
+      }),
+    );
+    const early = await page.getByText("said while the line was cut").count();
+    await page.evaluate(() => (window.cut = false));
+    await page.getByText("said while the line was cut").waitFor();
+    await banner.waitFor({ state: "detached" });
+    // What a cut line logs is no fault of the page.
+    problems.splice(0, problems.length, ...problems.filter((line) => !line.includes("ws://127.0.0.1:9/")));
+    return { early };
+  },
+
+  /** Blocks and texts the workspace would refuse or that no test app sends are put into the history. */
+  async drawing(context) {
+    const given = JSON.parse(process.env.HISTORY);
+    const page = await open(context, "U0ANA", "C0OPS", (page) =>
+      page.route("**/lab/api/history*", (route) => route.fulfill({ json: { messages: given } })),
+    );
+    await picture(page, "drawing");
+    const drawn = {};
+    for (const { ts } of given) {
+      const body = page.locator(`main [data-ts="${ts}"] .message-main`);
+      drawn[ts] = {
+        text: await textOf(body),
+        html: await body.locator(".mrkdwn").evaluateAll((nodes) => nodes.map((node) => node.innerHTML).join("\n")),
+      };
+    }
+    return drawn;
+  },
+};
+
+if (!scenes[scene]) {
+  console.error(`usage: node drive.mjs URL SCENE [FOLDER]; the scenes are ${Object.keys(scenes).join(", ")}`);
+  process.exit(2);
+}
+const saw = await withBrowser({ width: 1280, height: 800 }, scenes[scene]);
+console.log(JSON.stringify({ saw, problems }));
