@@ -56,8 +56,15 @@ def initial_values(blocks: list[Json]) -> Json:
 
 
 def merged(values: Mapping[str, Any], more: Mapping[str, Any]) -> Json:
-    """Answer a state with some answers replaced."""
-    return {block: {**values.get(block, {}), **more.get(block, {})} for block in {**values, **more}}
+    """Answer a state with some answers replaced; an emptied text field is null, as Slack says it."""
+    return {
+        block: {**values.get(block, {}), **{name: _nulled(each) for name, each in more.get(block, {}).items()}}
+        for block in {**values, **more}
+    }
+
+
+def _nulled(answer: Mapping[str, Any]) -> Json:
+    return {name: None if value == "" else value for name, value in answer.items()}
 
 
 def kept_answers(old: Mapping[str, Any], blocks: list[Json]) -> Json:

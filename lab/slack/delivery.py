@@ -23,6 +23,8 @@ Json = dict[str, Any]
 
 MOST_SOCKETS = 10
 EVENT_RETRIES = 3
+PING_SECONDS = 0.5
+"""Far oftener than Slack: slack_sdk's client can be closed only between two reads, and each ping is one."""
 TIMEOUT = "operation_timeout"
 UNREACHED = "dispatch_failed"
 
@@ -232,7 +234,7 @@ async def _ping(ws: web.WebSocketResponse) -> None:
     with suppress(ConnectionError):
         while not ws.closed:
             await ws.ping(b"Ping from drover lab")
-            await asyncio.sleep(5)
+            await asyncio.sleep(PING_SECONDS)
 
 
 def _hello(connections: int) -> Json:
