@@ -121,12 +121,13 @@ class Page:
 
     def elements(self, elements: Sequence[Element]) -> list[Block]:
         """Elements in order. The first table comes last in the reckoning: it takes the room the others leave."""
-        table = next((each for each in elements if isinstance(each, Table)), None) if self._surface != "modal" else None
-        shown = {id(each): self._element(each) for each in elements if each is not table}
-        if table is not None:
-            others = limits.characters([as_json(block) for blocks in shown.values() for block in blocks])
-            shown[id(table)] = _table(table, limits.CHARACTERS - others - 300)
-        return [block for each in elements for block in shown[id(each)]]
+        tables = [(index, each) for index, each in enumerate(elements) if isinstance(each, Table)]
+        first, table = tables[0] if tables and self._surface != "modal" else (None, None)
+        shown = [[] if index == first else self._element(each) for index, each in enumerate(elements)]
+        if first is not None and table is not None:
+            others = limits.characters([as_json(block) for blocks in shown for block in blocks])
+            shown[first] = _table(table, limits.CHARACTERS - others - 300)
+        return [block for blocks in shown for block in blocks]
 
     def _element(self, element: Element) -> list[Block]:
         kinds: Mapping[type, Callable[[Any], list[Block]]] = {

@@ -127,7 +127,7 @@ def literal(text: str) -> str:
 
 def _disarmed(found: re.Match[str]) -> str:
     name = found["emoji"]
-    if name and name not in _NUMBERS and not re.search(r"[^\W\d]", name):
+    if name and name.isdigit() and name not in _NUMBERS:
         return found[0]
     return found[0][:-1] + _LOOKALIKE[found[0][-1]]
 

@@ -1,0 +1,129 @@
+"""What people and guests are called is never obeyed, and what people send is undone to what they meant."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.adapters.slack.text import cut, heard, literal, mrkdwn, pieces, plain, unpictured
+from bot.domain.card import Person, words
+from bot.domain.words import straightened
+
+NASTY = st.text(alphabet=st.sampled_from("<>&*_~`:!@#|{}^\n\t ab1é＞\u202e\x00\ud800"), max_size=60) | st.text(
+    max_size=60
+)
+EMOJI = re.compile(r":(?=[^\s:]*[^\s:\d])[^\s:]+:|:(100|1234):")
+
+
+def assert_inert(shown: str) -> None:
+    """No character is left that Slack's markup would act on (docs.slack.dev/messaging/formatting-message-text)."""
+    assert not re.search(r"[<>*~`]", shown)
+    assert not re.search(r"&(?!amp;|lt;|gt;)", shown)
+    assert not re.search(r"(?<![^\W_])_|_(?![^\W_])", shown)
+    assert not EMOJI.search(shown)
+    assert not re.search(r"^\s*(&gt;|＞)", shown, re.MULTILINE)
+    shown.encode("utf-8")
+
+
+@given(NASTY)
+def test_literal_text_is_inert(text: str) -> None:
+    assert_inert(mrkdwn(text))
+
+
+@given(NASTY, NASTY)
+def test_values_in_words_are_inert(vm: str, host: str) -> None:
+    shown = mrkdwn(words("Moved *{vm}* to {host}.", vm=vm, host=host))
+    start, bold, rest = shown.split("*")
+    assert start == "Moved "
+    assert_inert(bold)
+    assert_inert(rest.removeprefix(" to ").removesuffix("."))
+
+
+@given(NASTY)
+def test_values_in_code_cannot_leave_it(command: str) -> None:
+    shown = mrkdwn(words("run `{command}` now", command=command))
+    assert shown.count("`") == 2
+    assert "\n" not in shown
+    assert not re.search(r"[<>]", shown)
+
+
+@pytest.mark.parametrize(
+    "name", ["<!channel>", "<@U0ANA>", "*x*", "_x_", "~x~", "`x`", ":fire:", "> x", "<http://a|b>"]
+)
+def test_a_guest_with_a_clever_name(name: str) -> None:
+    assert_inert(mrkdwn(name))
+    assert_inert(mrkdwn(words("{vm} stopped", vm=name)))
+
+
+@pytest.mark.parametrize(
+    "name", ["web-1", "web_1_a", "10:00:00", "52:54:00:12:34:56", "db.example.org", "50 %", "a → b"]
+)
+def test_ordinary_names_stay_as_they_are(name: str) -> None:
+    assert mrkdwn(name) == name
+
+
+@given(st.text(alphabet=st.sampled_from("<>&*_~`:|ab1- "), max_size=40))
+def test_a_name_copied_from_a_message_works_in_a_command(name: str) -> None:
+    assert heard(literal(name)) == straightened(name)
+
+
+def test_moments_people_and_numbers() -> None:
+    at = datetime(2026, 3, 1, 10, 2, tzinfo=UTC)
+    line = words("{who} at {at}, {n}", who=Person("U0ANA", "ana"), at=at, n=0.1 + 0.2)
+    assert mrkdwn(line) == "<@U0ANA> at <!date^1772359320^{date_short_pretty} {time}|2026-03-01T10:02:00+00:00>, 0.3"
+    assert plain(line) == "ana at 2026-03-01 10:02 UTC, 0.3"
+
+
+def test_a_person_who_is_none_cannot_mention() -> None:
+    assert_inert(mrkdwn(words("{who}", who=Person("!channel"))))
+    assert mrkdwn(words("{who}", who=Person("drover", "the schedule"))) == "the schedule"
+
+
+def test_plain_drops_marks_but_not_underscores_of_names() -> None:
+    assert plain(words("*Moved* `{vm}` _now_, cpu_fits {unknown}", vm="a_b*c")) == "Moved a_b*c now, cpu_fits {unknown}"
+
+
+def test_plain_text_shows_no_emoji() -> None:
+    assert not EMOJI.search(unpictured("web :fire: one"))
+
+
+@given(st.lists(NASTY, max_size=8), st.integers(40, 200))
+def test_pieces_lose_nothing_but_line_breaks_and_halve_no_entity(texts: list[str], limit: int) -> None:
+    shown = "\n".join(mrkdwn(words("{t} {who}", t=text, who=Person("U0ANA"))) for text in texts)
+    found = pieces(shown, limit)
+    assert all(len(piece) <= limit for piece in found)
+    assert "".join(found).replace("\n", "") == shown.replace("\n", "")
+    for piece in found:
+        assert piece.count("<") == piece.count(">")
+        assert not re.search(r"&(?!amp;|lt;|gt;)", piece)
+
+
+@given(NASTY, st.integers(5, 80))
+def test_a_cut_is_short_enough_and_halves_no_entity(text: str, limit: int) -> None:
+    short = cut(mrkdwn(text), limit)
+    assert len(short) <= limit
+    assert not re.search(r"&(?!amp;|lt;|gt;)", short)
+
+
+@pytest.mark.parametrize(
+    ("sent", "meant"),
+    [
+        ("migrate web-1 —force", "migrate web-1 --force"),
+        ("reason “too hot”", 'reason "too hot"'),
+        ("<@U0DROVER> hosts", "hosts"),
+        ("<@U0DROVER|drover> hosts", "hosts"),
+        ("move <http://web-1.example.org|web-1.example.org> host-b", "move web-1.example.org host-b"),
+        ("write <mailto:a@example.org|a@example.org>", "write a@example.org"),
+        ("see <https://example.org/a?b=c&amp;d>", "see https://example.org/a?b=c&d"),
+        ("a &lt;b&gt; &amp;amp;", "a <b> &amp;"),
+        ("in <#C0OPS|ops>", "in ops"),
+        ("for <@U0ANA>", "for <@U0ANA>"),
+        ("web\u00a01", "web 1"),
+    ],
+)
+def test_what_people_meant(sent: str, meant: str) -> None:
+    assert heard(sent, "U0DROVER") == meant
