@@ -466,6 +466,30 @@ def test_what_the_page_does_not_know_is_shown_as_text(stage: Stage) -> None:
     assert "Turn me" in saw[gadget["ts"]]["text"]
 
 
+def test_a_button_in_a_card_asks_first_and_sends_its_answer(stage: Stage) -> None:
+    go = button("go", "Go", value="op-9", confirm=CONFIRM)
+    card: Json = {"type": "card", "block_id": "card-1", "title": plain("web-1"), "actions": [go]}
+    said = message(1, "fallback", [card])
+    saw = stage.play("delegated", history=[said])
+    assert "Approve this migration?" in saw["asked"]
+    [sent] = saw["sent"]
+    assert (sent["as"], sent["block_id"], sent["action_id"]) == ("U0ANA", "card-1", "go")
+    assert sent["element"]["value"] == "op-9"
+    assert sent["container"] == {"type": "message", "channel": "C0OPS", "ts": said["ts"]}
+
+
+def test_a_modal_that_can_t_be_sent_stays_and_says_so(stage: Stage) -> None:
+    stage.propose()
+    saw = stage.play("trouble")
+    assert saw["told"] == "We had some trouble connecting. Try again? (timeout)"
+    assert saw["kept"] == "host-b is reserved tonight"
+
+
+def test_reactions_are_given_and_counted(stage: Stage) -> None:
+    stage.propose()
+    assert sorted(stage.play("reactions")["by"].split(", ")) == ["Ana Souza", "Bruno Lima"]
+
+
 def test_the_page_s_types_agree(node: Node) -> None:
     page = built_page().parent
     checker = page / "node_modules" / "typescript" / "bin" / "tsc"

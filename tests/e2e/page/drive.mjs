@@ -202,6 +202,52 @@ const scenes = {
     return { typed, refused, edited: await last(page).getByText("(edited)").count() };
   },
 
+  /** The library draws cards; their buttons work by delegation, after our own confirm dialog. */
+  async delegated(context) {
+    const given = JSON.parse(process.env.HISTORY);
+    const sent = [];
+    const page = await open(context, "U0ANA", "C0OPS", async (page) => {
+      await page.route("**/lab/api/history*", (route) => route.fulfill({ json: { messages: given } }));
+      await page.route("**/lab/api/action", (route) => {
+        sent.push(route.request().postDataJSON());
+        return route.fulfill({ json: { ok: true } });
+      });
+    });
+    await last(page).getByText("Go").click();
+    const dialog = page.getByRole("dialog");
+    const asked = await textOf(dialog);
+    await picture(page, "card");
+    const answered = page.waitForResponse("**/lab/api/action");
+    await dialog.getByRole("button", { name: "Approve" }).click();
+    await answered;
+    return { asked, sent };
+  },
+
+  async trouble(context) {
+    const page = await open(context, "U0CARLA", "C0OPS", (page) =>
+      page.route("**/lab/api/view_submit", (route) => route.fulfill({ json: { ok: false, error: "timeout" } })),
+    );
+    await last(page).getByRole("button", { name: "Deny…" }).click();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByLabel("Reason").fill("host-b is reserved tonight");
+    await dialog.getByRole("button", { name: "Deny", exact: true }).click();
+    const told = await textOf(dialog.locator(".dialog-trouble"));
+    await picture(page, "trouble");
+    return { told, kept: await dialog.getByLabel("Reason").inputValue() };
+  },
+
+  async reactions(context) {
+    const ana = await open(context, "U0ANA", "C0OPS");
+    const bruno = await open(context, "U0BRUNO", "C0OPS");
+    await last(bruno).hover();
+    await last(bruno).getByRole("button", { name: "React with eyes" }).click();
+    const chip = last(ana).getByRole("list", { name: "Reactions" }).getByRole("button");
+    await chip.waitFor();
+    await chip.click();
+    await last(bruno).getByRole("list", { name: "Reactions" }).getByText("2").waitFor();
+    return { by: await last(bruno).getByRole("list", { name: "Reactions" }).getByRole("button").getAttribute("title") };
+  },
+
   async wrong(context) {
     const page = await open(context, "U0ANA", "C0OPS");
     await composer(page).fill("/nonsense now");

@@ -47,7 +47,19 @@ interface ModalProps {
   onView: (next: View | null) => void;
 }
 
-export function Modal({ as, view, onView }: ModalProps) {
+/** A modal tells its own troubles: what lies under an open dialog can neither be read out nor pressed. */
+export function Modal(props: ModalProps) {
+  const [trouble, setTrouble] = useState<string | null>(null);
+  const { id } = props.view;
+  useEffect(() => setTrouble(null), [id]);
+  return (
+    <TellContext.Provider value={setTrouble}>
+      <ModalForm {...props} trouble={trouble} />
+    </TellContext.Provider>
+  );
+}
+
+function ModalForm({ as, view, onView, trouble }: ModalProps & { trouble: string | null }) {
   const container = useMemo<Container>(() => ({ type: "view", view_id: view.id }), [view.id]);
   const [errors, setErrors] = useState<Errors>({});
   const [sending, setSending] = useState(false);
@@ -107,6 +119,7 @@ export function Modal({ as, view, onView }: ModalProps) {
             <Blocks key={view.id} blocks={view.blocks} />
           </div>
         </SurfaceContext.Provider>
+        <div role="alert">{trouble !== null && <p className="dialog-trouble">{trouble}</p>}</div>
         <footer className="dialog-foot">
           <button type="button" className="button" onClick={() => void close()}>
             {words(view.close) || (view.submit ? "Cancel" : "Close")}
