@@ -38,6 +38,7 @@ _ADVICE = {
     "token_revoked": "The token was revoked; install the app again.",
     "expired_trigger_id": "It took too long to open; press the button again.",
     "trigger_expired": "It took too long to open; press the button again.",
+    "invalid_trigger_id": "It took too long to open; press the button again.",
     "exchanged_trigger_id": "It was already opened; press the button again.",
     "message_not_found": "The message was deleted; ask for the operation anew.",
 }

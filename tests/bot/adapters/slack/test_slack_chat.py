@@ -1,0 +1,201 @@
+"""The chat on a workspace that limits, fails, loses answers and refuses blocks."""
+
+from __future__ import annotations
+
+import pytest
+import structlog
+from structlog.testing import capture_logs
+
+from bot.adapters.slack import charts, web
+from bot.adapters.slack.chat import SlackChat
+from bot.domain.card import Button, Buttons, Card, Chart, Form, Picture, Section, Table, TextField
+from bot.domain.errors import ChatError
+from bot.ports import MessageRef
+from lab.slack import Workspace
+
+OPS = "C0OPS"
+CARD = Card("moved", "Moved", (Section("web-1"), Buttons((Button("Details", "details", "op-1"),))))
+CHART = Chart("Memory", "bar", ("host-a", "host-b"), (("before", (80.0, 20.0)),), "%", "host-a 80 %")
+
+
+def methods(workspace: Workspace) -> list[str]:
+    return [call.method for call in workspace.calls]
+
+
+def test_a_rate_limit_is_waited_out_as_long_as_slack_says(
+    workspace: Workspace, chat: SlackChat, naps: list[float]
+) -> None:
+    workspace.fault.rate_limit("chat.postMessage", times=2, retry_after=7)
+    chat.post(OPS, CARD)
+    assert naps == [7.0, 7.0]
+    assert len(workspace.messages("#ops")) == 1
+
+
+def test_an_endless_rate_limit_ends(workspace: Workspace, chat: SlackChat, naps: list[float]) -> None:
+    workspace.fault.rate_limit("chat.postMessage", times=50, retry_after=60)
+    with pytest.raises(ChatError, match="limiting"):
+        chat.post(OPS, CARD)
+    assert sum(naps) <= web.MOST_LIMITED
+
+
+def test_server_errors_of_an_update_are_tried_again(workspace: Workspace, chat: SlackChat, naps: list[float]) -> None:
+    ref = chat.post(OPS, CARD)
+    workspace.fault.server_error("chat.update", times=3)
+    chat.update(ref, Card("done"))
+    assert naps == [0.5, 1.0, 2.0]
+    assert workspace.messages("#ops")[0].text == "done"
+
+
+def test_a_lost_answer_of_a_post_is_looked_for(workspace: Workspace, chat: SlackChat) -> None:
+    workspace.fault.drop_response("chat.postMessage")
+    ref = chat.post(OPS, CARD)
+    (message,) = workspace.messages("#ops")
+    assert ref == MessageRef(OPS, message.ts)
+    assert methods(workspace) == ["chat.postMessage", "conversations.history"]
+
+
+def test_a_lost_answer_in_a_thread_is_looked_for_there(workspace: Workspace, chat: SlackChat) -> None:
+    parent = chat.post(OPS, CARD)
+    workspace.fault.drop_response("chat.postMessage")
+    chat.post(OPS, Card("done"), thread=parent)
+    assert [each.text for each in workspace.messages("#ops", thread=parent.ts)] == ["moved", "done"]
+
+
+def test_a_post_that_failed_at_the_server_is_posted_again(workspace: Workspace, chat: SlackChat) -> None:
+    workspace.fault.server_error("chat.postMessage", times=2)
+    chat.post(OPS, CARD)
+    assert len(workspace.messages("#ops")) == 1
+
+
+def test_when_it_cannot_be_known_the_post_is_not_repeated(workspace: Workspace, chat: SlackChat) -> None:
+    workspace.fault.drop_response("chat.postMessage")
+    workspace.fault.error("conversations.history", "missing_scope")
+    with pytest.raises(ChatError):
+        chat.post(OPS, CARD)
+    assert len(workspace.messages("#ops")) == 1
+
+
+def test_a_deleted_message_is_posted_anew_under_its_key(workspace: Workspace, chat: SlackChat) -> None:
+    first = chat.post(OPS, CARD, key="op-1")
+    chat._client.chat_delete(channel=OPS, ts=first.ts)
+    second = chat.post(OPS, CARD, key="op-1")
+    assert second != first
+    assert [each.ts for each in workspace.messages("#ops")] == [second.ts]
+
+
+def test_a_key_is_found_behind_many_messages(workspace: Workspace, chat: SlackChat) -> None:
+    first = chat.post(OPS, CARD, key="op-1")
+    for number in range(120):
+        workspace.person("ana").say(f"chatter {number}")
+    again = SlackChat(web.client(workspace.bot_token, workspace.web_api)).post(OPS, CARD, key="op-1")
+    assert again == first
+
+
+def test_refused_blocks_lose_no_message_and_no_button(workspace: Workspace, chat: SlackChat) -> None:
+    workspace.fault.error("chat.postMessage", "invalid_blocks")
+    with capture_logs() as logs:
+        chat.post(OPS, Card("moved", elements=(Table(("VM",), (("web-1",),)), *CARD.elements)))
+    (message,) = workspace.messages("#ops")
+    assert "web-1" in message.plain()
+    assert [action for _, action, _ in message.buttons()] == ["details"]
+    assert [each["event"] for each in logs] == ["Slack refused a message's blocks"]
+
+
+def test_blocks_refused_in_every_form_become_text(workspace: Workspace, chat: SlackChat) -> None:
+    ref = chat.post(OPS, CARD)
+    workspace.fault.error("chat.update", "invalid_blocks", times=2)
+    chat.update(ref, Card("moved", "Moved", (Section("to host-b"),)))
+    (message,) = workspace.messages("#ops")
+    assert message.blocks == []
+    assert message.text == "moved\n*Moved*\nto host-b"
+
+
+def test_charts_refused_are_drawn_and_from_then_on_at_once(workspace: Workspace, chat: SlackChat) -> None:
+    workspace.fault.error("chat.postMessage", "invalid_blocks")
+    chat.post(OPS, Card("load", elements=(CHART,)))
+    chat.post(OPS, Card("load", elements=(CHART,)))
+    for message in workspace.messages("#ops"):
+        (image,) = message.blocks
+        assert image["type"] == "image"
+        assert image["alt_text"] == "host-a 80 %"
+    assert methods(workspace).count("chat.postMessage") == 3
+    assert methods(workspace).count("files.completeUploadExternal") == 1
+
+
+def test_a_picture_is_uploaded_once(workspace: Workspace, chat: SlackChat) -> None:
+    picture = Picture(charts.drawn(CHART).png, "two hosts")
+    ref = chat.post(OPS, Card("load", elements=(picture,)))
+    chat.update(ref, Card("load, later", elements=(picture,)))
+    assert workspace.messages("#ops")[0].blocks[0]["slack_file"]["id"]
+    assert methods(workspace).count("files.completeUploadExternal") == 1
+
+
+def test_a_picture_that_cannot_be_uploaded_is_told(workspace: Workspace, chat: SlackChat) -> None:
+    workspace.fault.error("files.getUploadURLExternal", "missing_scope")
+    chat.post(OPS, Card("load", elements=(Picture(b"\x89PNG", "two hosts"), *CARD.elements)))
+    (message,) = workspace.messages("#ops")
+    assert "two hosts" in message.plain()
+    assert message.buttons()
+
+
+def test_a_whisper_where_the_bot_is_not_becomes_a_direct_message(workspace: Workspace, chat: SlackChat) -> None:
+    chat.whisper("C0GENERAL", "U0ANA", Card("no such VM"))
+    assert [each.text for each in workspace.messages("@ana")] == ["no such VM"]
+
+
+def test_a_channel_without_the_bot_says_what_to_do(chat: SlackChat) -> None:
+    with pytest.raises(ChatError) as caught:
+        chat.post("C0GENERAL", CARD)
+    assert "nvite" in caught.value.advice
+
+
+def test_a_form_with_a_dead_trigger_is_asked_for_once(workspace: Workspace, chat: SlackChat) -> None:
+    with pytest.raises(ChatError) as caught:
+        chat.open_form("nonsense", Form("a", "T", "Go", (TextField("w", "W"),)))
+    assert "again" in caught.value.advice
+    assert methods(workspace) == ["views.open"]
+
+
+def test_a_wrong_token_says_what_to_check(workspace: Workspace) -> None:
+    with pytest.raises(ChatError) as caught:
+        SlackChat(web.client("xoxb-wrong", workspace.web_api)).identity()
+    assert "token" in caught.value.advice
+
+
+def test_a_server_that_is_not_there(naps: list[float]) -> None:
+    with pytest.raises(ChatError, match="does not answer"):
+        SlackChat(web.client("xoxb-x", "http://127.0.0.1:9/api/"), sleep=naps.append).identity()
+    assert len(naps) == web.TRIES - 1
+
+
+def test_groups_are_asked_once_in_a_while(workspace: Workspace, chat: SlackChat) -> None:
+    for _ in range(5):
+        assert chat.groups_of("U0CARLA") == {"S0APPROVERS", "kvm-approvers"}
+    assert methods(workspace) == ["usergroups.list"]
+
+
+def test_unknown_groups_are_no_groups_and_logged_once(workspace: Workspace) -> None:
+    structlog.reset_defaults()
+    chat = SlackChat(web.client(workspace.bot_token, workspace.web_api), group_cache=0, sleep=lambda _: None)
+    assert chat.groups_of("U0CARLA")
+    workspace.fault.error("usergroups.list", "missing_scope", times=2)
+    with capture_logs() as logs:
+        assert [chat.groups_of("U0CARLA") for _ in range(2)] == [frozenset(), frozenset()]
+    assert len(logs) == 1
+    assert chat.groups_of("U0CARLA")
+
+
+def test_text_of_a_home_that_slack_refuses(workspace: Workspace, chat: SlackChat) -> None:
+    workspace.fault.error("views.publish", "invalid_arguments")
+    chat.publish_home("U0ANA", Card("3 hosts", "Cluster", (Section("all well"),)))
+    home = workspace.home_of("U0ANA")
+    assert home is not None
+    assert "all well" in home.plain()
+
+
+def test_each_update_has_new_block_ids(workspace: Workspace, chat: SlackChat) -> None:
+    ref = chat.post(OPS, CARD)
+    before = {block["block_id"] for block in workspace.messages("#ops")[0].blocks}
+    chat.update(ref, CARD)
+    after = {block["block_id"] for block in workspace.messages("#ops")[0].blocks}
+    assert not before & after
