@@ -25,10 +25,12 @@ MOST_TRIED = 24
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """What it costs to have each VM away from home (length V, in units of J), and which VMs may be touched."""
+    """What it costs to have each VM away from home (length V, in units of J), which VMs may be touched, and hard limits."""
 
     away: Floats
     movable: Bools
+    max_moves: float = np.inf
+    max_gib: float = np.inf
 
 
 @dataclass(slots=True)
@@ -47,14 +49,41 @@ class _Block:
     barred: Bools
 
 
-def improve_block(placement: Placement, hosts: Ints, prices: Prices) -> float:
+class Scratch:
+    """Memory for R × R arrays, kept from round to round: fresh pages from the system cost more than the arithmetic."""
+
+    __slots__ = ("_floats", "_sums", "_truths")
+
+    def __init__(self) -> None:
+        self._resize(1)
+
+    def _resize(self, cells: int) -> None:
+        self._floats = np.empty(cells, dtype=np.float32)
+        self._sums = np.empty(cells, dtype=np.float32)
+        self._truths = np.empty(cells, dtype=np.bool_)
+
+    def square(self, rows: int) -> tuple[Edges, Edges, Bools]:
+        """Answer two float arrays and one of truth values, rows × rows each, with whatever was in them."""
+        cells, shape = rows * rows, (rows, rows)
+        if cells > len(self._floats):
+            self._resize(cells)
+        return (
+            self._floats[:cells].reshape(shape),
+            self._sums[:cells].reshape(shape),
+            self._truths[:cells].reshape(shape),
+        )
+
+
+def improve_block(placement: Placement, hosts: Ints, prices: Prices, scratch: Scratch) -> float:
     """Apply the best exchanges among these hosts that share no host; answer by how much J less prices fell (≥ 0)."""
     block = _block(placement, hosts, prices)
     if len(block.vms) < 1:
         return 0.0
     target, single = _best_singles(placement, block)
-    edges = _edges(placement, block)
-    return _apply_best(placement, block, _Offers(target, single, edges))
+    edges, sums, truths = scratch.square(len(block.vms))
+    _price_edges(block, edges)
+    _forbid(placement, block, edges, truths)
+    return _apply_best(placement, block, _Offers(target, single, edges, sums), prices)
 
 
 def _block(placement: Placement, hosts: Ints, prices: Prices) -> _Block:
@@ -111,34 +140,33 @@ def _best_singles(placement: Placement, block: _Block) -> tuple[Ints, Floats]:
     return target, change[rows, target]
 
 
-def _edges(placement: Placement, block: _Block) -> Edges:
-    """Answer R × R: the price of u taking v's place on v's host, where v's own next place is not yet counted."""
+def _price_edges(block: _Block, edges: Edges) -> None:
+    """Fill R × R: the price of u taking v's place on v's host, where v's own next place is not yet counted."""
     at, ones = block.at, np.ones((len(block.vms), 1))
-    arriving = np.hstack([block.size, block.size**2, block.leave[:, None], ones])
     held = block.stiffness[at]
-    receiving = np.hstack([block.pull[at] - 2.0 * held * block.size, held, ones, 0.0 * ones])
-    edges: Edges = arriving.astype(np.float32) @ receiving.astype(np.float32).T
+    arriving = np.hstack([block.size, block.size**2, block.leave[:, None]])
+    receiving = np.hstack([block.pull[at] - 2.0 * held * block.size, held, ones])
+    np.matmul(arriving.astype(np.float32), receiving.astype(np.float32).T, out=edges)
     away = np.flatnonzero((block.origin >= 0) & (block.origin != at))
-    edges[away] -= np.where(block.origin[away, None] == at, block.toll[away, None], 0.0).astype(np.float32)
-    _forbid(placement, block, edges)
-    return edges
+    first = np.searchsorted(at, block.origin[away], side="left").tolist()
+    last = np.searchsorted(at, block.origin[away], side="right").tolist()
+    for vm, start, end in zip(away.tolist(), first, last, strict=True):
+        edges[vm, start:end] -= block.toll[vm]
 
 
-def _forbid(placement: Placement, block: _Block, edges: Edges) -> None:
+def _forbid(placement: Placement, block: _Block, edges: Edges, truths: Bools) -> None:
     """Price out edges within a host, onto barred hosts and beyond memory; vCPUs are checked when an exchange is made."""
     problem, at = placement.problem, block.at
     group = problem.apart[block.vms]
     watched = np.flatnonzero(block.barred.any(axis=1))
-    same_group = (group[watched, None] == group) & (group != NO_GROUP)
-    allowed = (
-        same_group
-        if problem.allowed is None
-        else same_group & problem.allowed[np.ix_(block.vms[watched], block.hosts)][:, at]
-    )
-    edges[watched] += np.where(block.barred[watched][:, at] & ~allowed, np.float32(FORBIDDEN), np.float32(0))
+    mate = (group[watched, None] == group) & (group != NO_GROUP)
+    if problem.allowed is not None:
+        mate &= problem.allowed[np.ix_(block.vms[watched], block.hosts)][:, at]
+    edges[watched] += np.where(block.barred[watched][:, at] & ~mate, np.float32(FORBIDDEN), np.float32(0))
     mem = problem.mem[block.vms]
     room = (problem.room[block.hosts] - placement.load[block.hosts, 1])[at] + mem
-    np.putmask(edges, mem.astype(np.float32)[:, None] > room.astype(np.float32), FORBIDDEN)
+    np.greater(mem.astype(np.float32)[:, None], room.astype(np.float32), out=truths)
+    np.putmask(edges, truths, FORBIDDEN)
     start = 0
     for end in np.cumsum(np.bincount(at, minlength=len(block.hosts))).tolist():
         edges[start:end, start:end] = FORBIDDEN
@@ -148,16 +176,16 @@ def _forbid(placement: Placement, block: _Block, edges: Edges) -> None:
 class _Offers:
     """The best move, swap, and chain of two and three of every VM, cheapest first on request."""
 
-    __slots__ = ("chain2", "chain3", "count", "swap", "target", "totals")
+    __slots__ = ("count", "edges", "onward", "onward2", "target", "totals")
 
-    def __init__(self, target: Ints, single: Floats, edges: Edges) -> None:
-        self.count, self.target = len(target), target
-        onward = np.minimum(single, FORBIDDEN).astype(np.float32)
-        self.swap = edges + edges.T
-        self.chain2 = edges + onward
-        shortest = self.chain2.min(axis=1)
-        self.chain3 = edges + np.minimum(shortest, np.float32(FORBIDDEN))
-        self.totals = np.concatenate([onward, self.swap.min(axis=1), shortest, self.chain3.min(axis=1)])
+    def __init__(self, target: Ints, single: Floats, edges: Edges, sums: Edges) -> None:
+        self.count, self.target, self.edges = len(target), target, edges
+        self.onward = np.minimum(single, FORBIDDEN).astype(np.float32)
+        swap = np.add(edges, edges.T, out=sums).min(axis=1)
+        chain2 = np.add(edges, self.onward, out=sums).min(axis=1)
+        self.onward2 = np.minimum(chain2, np.float32(FORBIDDEN))
+        chain3 = np.add(edges, self.onward2, out=sums).min(axis=1)
+        self.totals = np.concatenate([self.onward, swap, chain2, chain3])
 
     def cheapest(self) -> list[int]:
         """Answer the numbers of the offers that gain, best first, at most MOST_TRIED."""
@@ -172,29 +200,62 @@ class _Offers:
         if kind == 0:
             return [(first, int(self.target[first]))]
         if kind == 1:
-            other = int(self.swap[first].argmin())
+            other = int((self.edges[first] + self.edges[:, first]).argmin())
             return [(first, int(at[other])), (other, int(at[first]))]
         if kind == 2:  # noqa: PLR2004  # the four kinds are numbered in the order of `totals`
-            second = int(self.chain2[first].argmin())
-            return [(first, int(at[second])), (second, int(self.target[second]))]
-        second = int(self.chain3[first].argmin())
-        third = int(self.chain2[second].argmin())
-        return [(first, int(at[second])), (second, int(at[third])), (third, int(self.target[third]))]
+            return self._chain(first, at)
+        second = int((self.edges[first] + self.onward2).argmin())
+        return [(first, int(at[second])), *self._chain(second, at)]
+
+    def _chain(self, first: int, at: Ints) -> list[Step]:
+        second = int((self.edges[first] + self.onward).argmin())
+        return [(first, int(at[second])), (second, int(self.target[second]))]
 
 
-def _apply_best(placement: Placement, block: _Block, offers: _Offers) -> float:
+def _apply_best(placement: Placement, block: _Block, offers: _Offers, prices: Prices) -> float:
     """Make offers from the best on; prices of two add up only if they share no host, so later ones that do are left."""
     used: set[int] = set()
     gained = 0.0
+    purse = Purse(placement, prices)
     for offer in offers.cheapest():
         steps = offers.steps(offer, block.at)
         touched = {int(block.at[vm]) for vm, _ in steps} | {target for _, target in steps}
         if touched & used or not _priced_exactly(steps, block.at, len(touched)):
             continue
-        if placement.try_all((int(block.vms[vm]), int(block.hosts[target])) for vm, target in steps):
+        real = [(int(block.vms[vm]), int(block.hosts[target])) for vm, target in steps]
+        if purse.pays(real) and placement.try_all(real):
+            purse.spend()
             used |= touched
             gained -= float(offers.totals[offer])
     return gained
+
+
+class Purse:
+    """How many moves and GiB are left; an exchange may always give back, even where the limits are already passed."""
+
+    __slots__ = ("_asked", "_gib", "_moves", "_placement")
+
+    def __init__(self, placement: Placement, prices: Prices) -> None:
+        moves, gib = placement.bill()
+        self._placement = placement
+        self._moves, self._gib = prices.max_moves - moves, prices.max_gib - gib
+        self._asked = (0, 0.0)
+
+    def pays(self, steps: list[Step]) -> bool:
+        """Answer whether what is left bears these steps, from where the placement stands; remembers their bill."""
+        home, host, cost = self._placement.home, self._placement.host, self._placement.problem.cost
+        moves, gib = 0, 0.0
+        for vm, target in steps:
+            change = int(target != home[vm]) - int(host[vm] != home[vm])
+            moves += change
+            gib += change * float(cost[vm])
+        self._asked = (moves, gib)
+        return moves <= max(self._moves, 0) and gib <= max(self._gib, 0.0)
+
+    def spend(self) -> None:
+        """Take the bill last asked about from what is left."""
+        self._moves -= self._asked[0]
+        self._gib -= self._asked[1]
 
 
 def _priced_exactly(steps: list[Step], at: Ints, hosts: int) -> bool:

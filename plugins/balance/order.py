@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from plugins.balance.model import NO_GROUP, Bools, Floats, Ints, Move, Problem, Reason, Score
+from plugins.balance.model import NO_GROUP, Bools, Floats, Ints, Move, Problem, Reason
 from plugins.balance.placement import Placement
 from plugins.balance.score import score_of
 
@@ -13,7 +13,16 @@ def ordered(problem: Problem, wished: Ints) -> tuple[Move, ...]:
     A move whose target is full waits for those that make room; if all wait, one of them goes by way of a third host; if
     that frees nothing either, the waiting ones are left out.
     """
-    return tuple(_with_gains(problem, _route(problem, wished)))
+    placement, moves, hopped = Placement(problem), list[Move](), set[int]()
+    pending = np.flatnonzero(wished != problem.host)
+    while len(pending):
+        move = _next(placement, pending, wished) or _hop(placement, pending, wished, hopped)
+        if move is None:
+            break
+        placement.move(move.vm, move.target)
+        moves.append(move)
+        pending = pending[placement.host[pending] != wished[pending]]
+    return tuple(moves)
 
 
 def worthwhile(moves: tuple[Move, ...], per_move: float) -> tuple[Move, ...]:
@@ -22,25 +31,19 @@ def worthwhile(moves: tuple[Move, ...], per_move: float) -> tuple[Move, ...]:
     return moves[: int(gained.argmax())]
 
 
-def _route(problem: Problem, wished: Ints) -> list[tuple[int, int]]:
-    placement = Placement(problem)
-    pending = np.flatnonzero(wished != problem.host)
-    hopped: set[int] = set()
-    route: list[tuple[int, int]] = []
-    while len(pending):
-        legal = _legal(placement, pending, wished[pending])
-        if legal.any():
-            gains = np.where(legal, _gains(placement, pending, wished[pending]), -np.inf)
-            step = (int(pending[gains.argmax()]), int(wished[pending[gains.argmax()]]))
-        elif (hop := _hop(placement, pending, wished, hopped)) is not None:
-            step = hop
-            hopped.add(hop[0])
-        else:
-            break
-        placement.move(*step)
-        route.append(step)
-        pending = pending[placement.host[pending] != wished[pending]]
-    return _straightened(problem, route)
+def _next(placement: Placement, pending: Ints, wished: Ints) -> Move | None:
+    """Answer the waiting move that is legal now and gains most."""
+    targets = wished[pending]
+    legal = _legal(placement, pending, targets)
+    if not legal.any():
+        return None
+    falls = _falls(placement, pending, targets)
+    best = int(np.where(legal, falls.sum(axis=1), -np.inf).argmax())
+    return _move(placement, int(pending[best]), int(targets[best]), falls[best])
+
+
+def _move(placement: Placement, vm: int, target: int, falls: Floats) -> Move:
+    return Move(vm, int(placement.host[vm]), target, _reason(placement, vm, falls), float(falls.sum()))
 
 
 def _legal(placement: Placement, vms: Ints, targets: Ints) -> Bools:
@@ -57,20 +60,20 @@ def _legal(placement: Placement, vms: Ints, targets: Ints) -> Bools:
     return legal
 
 
-def _gains(placement: Placement, vms: Ints, targets: Ints) -> Floats:
-    """Answer the fall of J for each move alone, exactly, plus what mending a fault is worth."""
+def _falls(placement: Placement, vms: Ints, targets: Ints) -> Floats:
+    """Answer for each move alone, exactly, by how much the CPU part, the memory part and the faults of the score fall."""
     problem, sources = placement.problem, placement.host[vms]
     in_service = ~problem.drained
     hosts = in_service.sum()
     share = placement.load / placement.units
-    total, squares = share[in_service].sum(axis=0), (share[in_service] ** 2).sum(axis=0)
+    mean, squares = share[in_service].mean(axis=0), (share[in_service] ** 2).mean(axis=0)
     size = placement.size[vms]
     gone = np.where(in_service[sources, None], size / placement.units[sources], 0.0)
     come = size / placement.units[targets]
-    change = (share[targets] + come) ** 2 - share[targets] ** 2 + (share[sources] - gone) ** 2 - share[sources] ** 2
-    mean = (total + come - gone) / hosts
-    after = np.sqrt(np.maximum((squares + change) / hosts - mean**2, 0.0)).sum(axis=1)
-    return placement.imbalance() - after + _mended(placement, vms)
+    change = come * (2.0 * share[targets] + come) + gone * (gone - 2.0 * share[sources])
+    variance = squares + change / hosts - (mean + (come - gone) / hosts) ** 2
+    after = np.sqrt(np.maximum(variance, 0.0))
+    return np.column_stack([share[in_service].std(axis=0) - after, _mended(placement, vms)])
 
 
 def _mended(placement: Placement, vms: Ints) -> Floats:
@@ -80,7 +83,7 @@ def _mended(placement: Placement, vms: Ints) -> Floats:
     return faults
 
 
-def _hop(placement: Placement, pending: Ints, wished: Ints, hopped: set[int]) -> tuple[int, int] | None:
+def _hop(placement: Placement, pending: Ints, wished: Ints, hopped: set[int]) -> Move | None:
     """Find a waiting VM whose stay on a third host lets another waiting one go; smallest transfer first."""
     cost = placement.problem.cost[pending]
     for vm in pending[np.lexsort((pending, cost))].tolist():
@@ -89,36 +92,16 @@ def _hop(placement: Placement, pending: Ints, wished: Ints, hopped: set[int]) ->
         if vm in hopped or not len(others) or not len(targets):
             continue
         room = (placement.problem.room - placement.load[:, 1])[targets]
+        stop = targets[[room.argmax()]]
         trial = placement.copy()
-        trial.move(vm, int(targets[room.argmax()]))
+        trial.move(vm, int(stop[0]))
         if _legal(trial, others, wished[others]).any():
-            return vm, int(targets[room.argmax()])
+            hopped.add(vm)
+            return _move(placement, vm, int(stop[0]), _falls(placement, np.array([vm]), stop)[0])
     return None
 
 
-def _straightened(problem: Problem, route: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Leave out a stop at a third host whose VM never got further: it helped nobody in the end, or it would be home."""
-    placement = Placement(problem)
-    kept = []
-    for vm, target in route:
-        if placement.host[vm] != target and _legal(placement, np.array([vm]), np.array([target]))[0]:
-            placement.move(vm, target)
-            kept.append((vm, target))
-    return kept
-
-
-def _with_gains(problem: Problem, route: list[tuple[int, int]]) -> list[Move]:
-    placement, moves = Placement(problem), []
-    for vm, target in route:
-        vms, targets = np.array([vm]), np.array([target])
-        gain = float(_gains(placement, vms, targets)[0])
-        source = int(placement.host[vm])
-        moves.append(Move(vm, source, target, _reason(placement, vm, target), gain))
-        placement.move(vm, target)
-    return moves
-
-
-def _reason(placement: Placement, vm: int, target: int) -> Reason:
+def _reason(placement: Placement, vm: int, falls: Floats) -> Reason:
     problem, source = placement.problem, placement.host[vm]
     if problem.drained[source]:
         return Reason.MAINTENANCE
@@ -126,10 +109,7 @@ def _reason(placement: Placement, vm: int, target: int) -> Reason:
         return Reason.AFFINITY
     if placement.load[source, 1] > problem.room[source] or placement.load[source, 0] > problem.cores[source]:
         return Reason.HOST_AT_RISK
-    away, weight = placement.slope()
-    pull = placement.size[vm] * (away[source] / placement.units[source] - away[target] / placement.units[target])
-    cpu, memory = (pull * weight).tolist()
-    return Reason.CPU if cpu > memory else Reason.MEMORY
+    return Reason.CPU if falls[0] > falls[1] else Reason.MEMORY
 
 
 def _breaks_affinity(placement: Placement, vm: int) -> bool:
@@ -148,7 +128,7 @@ def host_after(problem: Problem, moves: tuple[Move, ...]) -> Ints:
     return host
 
 
-def lowers(problem: Problem, moves: tuple[Move, ...]) -> tuple[Score, Score, bool]:
-    """Answer the scores before and after the moves, and whether the score falls."""
-    before, after = score_of(problem, problem.host), score_of(problem, host_after(problem, moves))
-    return before, after, after.total < before.total
+def lowers(problem: Problem, moves: tuple[Move, ...]) -> bool:
+    """Answer whether the score falls, reckoned afresh from both placements."""
+    after = score_of(problem, host_after(problem, moves))
+    return after.total < score_of(problem, problem.host).total

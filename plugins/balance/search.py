@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from plugins.balance.exchange import Prices, improve_block
-from plugins.balance.model import NO_GROUP, Bools, Ints, Limits, Move, Problem, Result
+from plugins.balance.exchange import Prices, Scratch, improve_block
+from plugins.balance.model import NO_GROUP, Bools, Floats, Ints, Limits, Move, Problem, Result
 from plugins.balance.order import host_after, lowers, ordered, worthwhile
 from plugins.balance.placement import Placement
 from plugins.balance.repair import movable, repair
@@ -24,6 +24,10 @@ FIRST_PRICE = 0.8
 """Price of a move, times hosts, at which the descent begins."""
 BLOCK_VMS = 300
 """About how many VMs a block holds: R × R prices should stay in the processor's cache."""
+PRICE_STEPS = (1.4, 2.5, 2.0, 1.7)
+"""How fast the price falls in each descent: slower is better on average, but the best of several is better still."""
+SWING_HIGH, SWING_LOW, NOISE, GIB_STEP = 1.5, 0.7, 0.3, 1.25
+"""How far prices swing at a limit, by what deviation each VM's price is disturbed, and how the price of a GiB follows."""
 MOST_PASSES = 30
 MOST_REPLANS = 20
 
@@ -114,18 +118,25 @@ def _joined(problem: Problem, parts: list[tuple[Move, ...]]) -> tuple[Move, ...]
 
 def _improve(run: _Run) -> tuple[Move, ...]:
     """Answer moves that lower the score from where the run stands, or nothing."""
-    placement = Placement(run.problem)
-    if not run.free.any() or run.problem.drained.all():
+    problem, limits = run.problem, run.limits
+    if not movable(problem).any() or problem.drained.all():
         return ()
+    placement = Placement(problem)
     repair(placement)
-    forced = bool(placement.moved().any())
-    if not forced and placement.imbalance() <= run.limits.band:
-        return ()
-    if placement.imbalance() > run.limits.band:
+    if placement.imbalance() > limits.band:
         placement = _Descent(run, placement).result()
         repair(placement)
-    moves = worthwhile(ordered(run.problem, placement.host)[: run.limits.max_moves], run.least_price)
-    return moves if lowers(run.problem, moves)[2] else ()
+    wished = ordered(problem, placement.host)
+    moves = worthwhile(_affordable(problem, wished, limits), run.least_price)
+    run.capped = run.capped or len(moves) < len(wished)
+    return moves if lowers(problem, moves) else ()
+
+
+def _affordable(problem: Problem, moves: tuple[Move, ...], limits: Limits) -> tuple[Move, ...]:
+    """Cut a plan whose forced moves or detours go beyond the hard limits."""
+    gib = np.cumsum([problem.cost[move.vm] for move in moves])
+    most = len(moves) if limits.max_gib is None else int((gib <= limits.max_gib).sum())
+    return moves[: most if limits.max_moves is None else min(most, limits.max_moves)]
 
 
 class _Descent:
@@ -134,28 +145,47 @@ class _Descent:
     def __init__(self, run: _Run, placement: Placement) -> None:
         self.run, self.placement = run, placement
         self.limits = run.limits
+        self.scratch = Scratch()
         self.rng = np.random.default_rng(run.seed)
-        self.price = FIRST_PRICE * run.least_price / run.limits.per_move
-        self.per_gib = run.limits.per_gib
+        self.first_price = max(FIRST_PRICE / max(1, int((~run.problem.drained).sum())), run.least_price)
+        self.price, self.per_gib = self.first_price, run.limits.per_gib
         self.best: Placement | None = None
         self.best_rank = (np.inf, np.inf)
 
     def result(self) -> Placement:
-        """Answer the best placement within the limits (or the nearest to them)."""
-        while True:
-            self.settle()
-            if self.passed_limit():
-                self.run.capped = True
-                self.swing()
+        """Answer the best placement within the limits, from several descents if there are limits to fit."""
+        start = self.placement.copy()
+        for attempt in range(max(1, self.limits.starts)):
+            self.placement = start.copy()
+            self.price, self.per_gib = self.first_price, self.limits.per_gib
+            self.descend(PRICE_STEPS[attempt % len(PRICE_STEPS)], self.disturbance(0.5 * NOISE, attempt >= len(PRICE_STEPS)))
+            if not self.at_limit():
                 break
-            if self.price <= self.run.least_price or self.run.late():
-                break
-            self.price = max(self.price / 2.0, self.run.least_price)
+            self.swing()
+        self.run.capped = self.run.capped or self.might_pass()
         return self.best or self.placement
 
-    def settle(self) -> None:
+    def descend(self, step: float, noise: Floats) -> None:
+        """Lower the price by `step` again and again, to the least or until a limit is met."""
+        self.settle(noise)
+        while self.price > self.run.least_price and not self.at_limit() and not self.run.late():
+            self.price = max(self.price / step, self.run.least_price)
+            self.settle(noise)
+
+    def disturbance(self, deviation: float, wanted: bool = True) -> Floats:  # noqa: FBT001, FBT002
+        """Answer a factor for each VM's price, so that a search takes another way than before (all 1 if not wanted)."""
+        normal = self.rng.standard_normal(len(self.run.problem.vm_names))
+        return np.exp(deviation * normal * wanted)
+
+    def settle(self, noise: Floats | float = 1.0) -> None:
         """Exchange at the present price until a pass over all hosts no longer pays; then note the placement."""
-        prices = Prices(self.price * (1.0 + self.per_gib * self.run.problem.cost), self.run.free)
+        limits = self.limits
+        prices = Prices(
+            away=self.price * (1.0 + self.per_gib * self.run.problem.cost) * noise,
+            movable=self.run.free,
+            max_moves=np.inf if limits.max_moves is None else limits.max_moves,
+            max_gib=np.inf if limits.max_gib is None else limits.max_gib,
+        )
         for _ in range(MOST_PASSES):
             gained = sum(self.improve(hosts, prices) for hosts in self.blocks())
             if gained < self.price / 2.0 or self.run.late():
@@ -165,7 +195,7 @@ class _Descent:
     def improve(self, hosts: Ints, prices: Prices) -> float:
         gained = 0.0
         for _ in range(4):
-            step = improve_block(self.placement, hosts, prices)
+            step = improve_block(self.placement, hosts, prices, self.scratch)
             gained += step
             if step < self.price / 2.0:
                 break
@@ -185,43 +215,68 @@ class _Descent:
                 dealt[place].append(host)
         return [np.sort(np.array(block, dtype=np.intp)) for block in dealt]
 
-    def excess(self) -> tuple[float, float, float]:
-        """Answer by what share moves, GiB and J exceed their limits (negative: what is left)."""
+    def enough(self) -> bool:
+        return self.limits.goal is not None and self.placement.imbalance() <= self.limits.goal
+
+    def used(self) -> tuple[float, float]:
+        """Answer what share of the moves and of the GiB is used (0 where there is no limit)."""
         moves, gib = self.placement.bill()
         limits = self.limits
         return (
-            -1.0 if limits.max_moves is None else (moves - limits.max_moves) / max(1, limits.max_moves),
-            -1.0 if limits.max_gib is None else gib / max(limits.max_gib, 1e-9) - 1.0,
-            -1.0 if limits.goal is None else self.placement.imbalance() / max(limits.goal, 1e-9) - 1.0,
+            0.0 if limits.max_moves is None else moves / max(limits.max_moves, 1e-9),
+            0.0 if limits.max_gib is None else gib / max(limits.max_gib, 1e-9),
         )
 
-    def passed_limit(self) -> bool:
-        moves, gib, goal = self.excess()
-        return moves > 0 or gib > 0 or (self.limits.goal is not None and goal <= 0)
+    def at_limit(self) -> bool:
+        """Is the goal reached, or would one more move, of a mean VM among the moved, pass a limit?"""
+        moves, gib = self.placement.bill()
+        limits = self.limits
+        full = limits.max_moves is not None and moves >= limits.max_moves
+        return full or self.enough() or (limits.max_gib is not None and gib + gib / max(moves, 1) > limits.max_gib)
+
+    def might_pass(self) -> bool:
+        """Could a limit have refused a single move? Then the plan may not be the last word."""
+        largest = float(self.run.problem.cost[self.run.free].max(initial=0.0))
+        gib = self.placement.bill()[1]
+        return self.at_limit() or (self.limits.max_gib is not None and gib + largest > self.limits.max_gib)
 
     def note(self) -> None:
-        """Keep the placement if it is the best so far: within the limits first, then the better."""
-        moves, gib, goal = self.excess()
-        count, transferred = self.placement.bill()
+        """Keep the placement if it is the best so far: within the limits, then even enough, then the better."""
+        count, gib = self.placement.bill()
+        passed = max(0.0, max(self.used()) - 1.0)
         value = self.placement.imbalance()
-        if self.limits.goal is not None and goal <= 0:
-            value = -1.0 + 1e-6 * (count + self.limits.per_gib * transferred)
-        rank = (max(0.0, moves, gib), value)
-        if rank < self.best_rank:
-            self.best, self.best_rank = self.placement.copy(), rank
+        if self.enough():
+            value = count + self.limits.per_gib * gib - 1e6
+        if (passed, value) < self.best_rank:
+            self.best, self.best_rank = self.placement.copy(), (passed, value)
 
     def swing(self) -> None:
-        """Raise prices while a limit is passed and lower them while something is left."""
-        for _ in range(self.limits.rounds):
+        """Raise and lower prices around where a limit was met, so that moves made too early are traded for better ones."""
+        met = self.price
+        for round_ in range(self.limits.rounds):
             if self.run.late():
                 return
-            self.reprice()
-            self.settle()
+            if self.limits.goal is not None:
+                self.price *= (1.0 + 1.0 / (2.0 + round_)) ** (1 if self.enough() else -1)
+                self.settle()
+            elif round_ % 2:
+                met *= self.tilt()
+                self.price = SWING_LOW * met
+                self.settle()
+            else:
+                self.price = SWING_HIGH * met
+                self.settle(self.disturbance(NOISE))
 
-    def reprice(self) -> None:
-        moves, gib, goal = self.excess()
-        too_many = moves > 0 or (self.limits.goal is not None and goal <= 0)
-        self.price *= 1.3 if too_many else 0.8
-        self.price = max(self.price, self.run.least_price)
-        if self.limits.max_gib is not None:
-            self.per_gib = min(max(self.per_gib * (1.4 if gib > 0 else 0.9), 0.002), 0.5)
+    def tilt(self) -> float:
+        """Shift price from moves to GiB or back, to where the limit is nearer; answer by what factor moves get cheaper.
+
+        The toll of a VM of mean size stays what it was, unless both limits leave something: then all gets cheaper.
+        """
+        used, gib_used = self.used()
+        spare = 1.0 if self.at_limit() else 0.85
+        moves, gib = self.placement.bill()
+        if self.limits.max_gib is None or not moves:
+            return spare
+        mean, before = gib / moves, self.per_gib
+        self.per_gib *= GIB_STEP if gib_used > used else 1.0 / GIB_STEP
+        return spare * (1.0 + before * mean) / (1.0 + self.per_gib * mean)
