@@ -3,10 +3,20 @@
 import argparse
 import json
 import signal
+import sys
 import threading
 from pathlib import Path
 
+from lab.slack.build import PageBuildError, built_page
 from lab.slack.workspace import Workspace
+
+
+def prepare_page() -> None:
+    """Build the page where needed; without it the workspace still serves apps, so a failure is only told."""
+    try:
+        built_page()
+    except PageBuildError as problem:
+        print(f"The workspace starts without its page: {problem}", file=sys.stderr)
 
 
 def main() -> None:
@@ -16,7 +26,10 @@ def main() -> None:
     )
     parser.add_argument("--port", type=int, default=8099, help="0 takes any free port (default 8099)")
     parser.add_argument("--manifest", type=Path, help="the app's manifest (JSON): its commands, scopes and events hold")
+    parser.add_argument("--no-page", action="store_true", help="don't build the web page, only serve the app")
     asked = parser.parse_args()
+    if not asked.no_page:
+        prepare_page()
     manifest = json.loads(asked.manifest.read_text()) if asked.manifest else None
     done = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -92,8 +92,15 @@ def conversations_members(args: Args) -> Json:
     return {"members": page, "response_metadata": metadata}
 
 
+def _moment(args: Args, name: str, default: float) -> float:
+    try:
+        return float(args.text(name) or default)
+    except ValueError as problem:
+        raise SlackError(f"invalid_ts_{name}") from problem
+
+
 def _between(args: Args, messages: list[Json]) -> list[Json]:
-    oldest, latest = float(args.text("oldest", "0") or 0), float(args.text("latest", "1e18") or 1e18)
+    oldest, latest = _moment(args, "oldest", 0.0), _moment(args, "latest", 1e18)
     if args.flag("inclusive"):
         return [each for each in messages if oldest <= float(each["ts"]) <= latest]
     return [each for each in messages if oldest < float(each["ts"]) < latest]

@@ -51,6 +51,7 @@ class Socket:
     """One Socket Mode connection and the envelopes it has yet to acknowledge."""
 
     ws: web.WebSocketResponse
+    request: web.Request
     waiting: dict[str, asyncio.Future[Any]] = field(default_factory=dict)
     delivered: int = 0
 
@@ -147,7 +148,7 @@ class Delivery:
             await ws.send_json(_disconnect_frame("too_many_websockets"))
             await ws.close()
             return ws
-        socket = Socket(ws)
+        socket = Socket(ws, request)
         self.sockets.append(socket)
         await ws.send_json(_hello(len(self.sockets)))
         self.on_change()
@@ -183,8 +184,8 @@ class Delivery:
         for socket in list(self.sockets):
             if abrupt:
                 self._forget(socket)
-                if socket.ws._req is not None and socket.ws._req.transport is not None:  # noqa: SLF001 no public way to break it
-                    socket.ws._req.transport.abort()  # noqa: SLF001
+                if socket.request.transport is not None:
+                    socket.request.transport.abort()
                 continue
             with suppress(ConnectionError):
                 await socket.ws.send_json(_disconnect_frame(reason))

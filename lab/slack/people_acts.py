@@ -187,8 +187,8 @@ async def act(
     block, element = _element(held, spot)
     with site.records.change():
         _remember(held, member, block["block_id"], {"action_id": spot.action_id, "type": element["type"], **answer})
-        if state and isinstance(held.thing, OpenView):
-            held.thing.values = merged(held.thing.values, state)
+        if state:
+            _take_state(held, member, state)
     in_view = isinstance(held.thing, OpenView)
     payload = payloads.block_actions(
         member,
@@ -198,6 +198,13 @@ async def act(
         "" if in_view else site.records.new_address(_address_of(site, member, held)),
     )
     return await _acknowledged(site, payload)
+
+
+def _take_state(held: Held, member: Member, state: Mapping[str, Any]) -> None:
+    if isinstance(held.thing, OpenView):
+        held.thing.values = merged(held.thing.values, state)
+    else:
+        held.thing.values[member.id] = merged(held.thing.values.get(member.id, {}), state)
 
 
 def _trigger_from(site: Site, member: Member, held: Held) -> Trigger:

@@ -162,6 +162,8 @@ def by_type(kinds: Mapping[str, Check], allowed: Callable[[Context], Collection[
         kind = value.get("type")
         if kind is None:
             yield complaint("missing required field: type", at)
+        elif not isinstance(kind, str):
+            yield complaint("must provide a string", f"{at}/type")
         elif kind not in kinds or (allowed is not None and kind not in allowed(context)):
             yield complaint(f"unsupported type: {kind}", f"{at}/type")
         else:

@@ -14,7 +14,7 @@ from lab.slack.site import Site
 PAGE = Path(__file__).parent / "page" / "dist"
 NOT_BUILT = """<!doctype html><meta charset="utf-8"><title>Drover Lab</title>
 <h1>The workspace runs, but its page is not built</h1>
-<p>Build it with <code>cd lab/slack/page &amp;&amp; npm ci &amp;&amp; npm run build</code>, then load this again.</p>
+<p>Build it with <code>python -m lab.slack.build</code>, then load this again.</p>
 """
 MOST_BYTES = 64 * 1024 * 1024
 Handler = Callable[[Site, web.Request], Awaitable[web.StreamResponse]]

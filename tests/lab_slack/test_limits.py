@@ -1,10 +1,13 @@
 """Every limit of Block Kit: what stands exactly on it passes, what is one beyond is refused with Slack's words."""
 # ruff: noqa: E501 one row a limit reads as a table
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lab.slack.schema import Context
 from lab.slack.validate import (
@@ -359,3 +362,34 @@ def test_answers_to_block_suggestions() -> None:
     assert judge_options({"option_groups": [{"label": words("g"), "options": [option("a")]}]}).error == ""
     assert judge_options({"options": [option(str(n)) for n in range(101)]}).error == "invalid_options"
     assert judge_options(None).error == "invalid_options"
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["type", "text", "elements"]), inner),
+    max_leaves=5,
+)
+
+
+def spots(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Answer the path of every part of a JSON value."""
+    below = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(each for name, sub in below for each in spots(sub, (*path, name)))]
+
+
+def replaced(value: Any, path: tuple[Any, ...], new: Any) -> Any:
+    """Answer a JSON value with the part at a path replaced."""
+    if not path:
+        return new
+    copied = copy.copy(value)
+    copied[path[0]] = replaced(value[path[0]], path[1:], new)
+    return copied
+
+
+@given(st.sampled_from(GOOD_BLOCKS + [actions(each) for each in GOOD_ELEMENTS]), st.data())
+def test_no_block_however_broken_breaks_the_judge(block: Json, data: st.DataObject) -> None:
+    path = data.draw(st.sampled_from(spots(block)))
+    broken = replaced(block, path, data.draw(ANYTHING))
+    verdict = judge_blocks([broken], MESSAGE)
+    assert verdict.error in ("", "invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long")
+    assert bool(verdict.messages) == (verdict.error in ("invalid_blocks", "invalid_blocks_format"))

@@ -9,7 +9,7 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 
 from lab.slack import CannotActError, Person, View, Workspace
-from tests.lab_slack.parts import modal, option, section, text_input, until, words
+from tests.lab_slack.parts import actions, button, modal, option, section, text_input, until, words
 
 Json = dict[str, Any]
 
@@ -275,3 +275,23 @@ def test_home_is_published_per_person_and_minds_the_hash(client: WebClient, work
     assert error_of(lambda: client.views_publish(user_id="U0ANA", view=home, hash=first["hash"])) == "hash_conflict"
     assert error_of(lambda: client.views_publish(user_id="U0ANA", view=modal())) == "invalid_arguments"
     assert workspace.person("bruno").home is None
+
+
+def test_a_button_on_the_home_tab_says_which_view_it_was_in(
+    workspace: Workspace, bare_app: App, connect: Callable[[App], object], ana: Person
+) -> None:
+    bodies: list[Json] = []
+
+    @bare_app.action("refresh")
+    def refresh(ack: Ack, body: Json) -> None:
+        ack()
+        bodies.append(body)
+
+    connect(bare_app)
+    bare_app.client.views_publish(user_id="U0ANA", view={"type": "home", "blocks": [actions(button("refresh"))]})
+    assert ana.home is not None
+    assert ana.click(ana.home, "refresh").ok
+    until(lambda: bool(bodies))
+    assert bodies[0]["container"] == {"type": "view", "view_id": ana.home.id}
+    assert bodies[0]["view"]["type"] == "home"
+    assert "response_url" not in bodies[0]
