@@ -229,13 +229,12 @@ def _of_size(disk: Disk) -> str:
     return f", {bytes_text(disk.capacity)}" if disk.capacity else ""
 
 
-def copies_itself(vm: Vm, disks: Sequence[Disk]) -> Objection:
-    """Copying storage would write a shared disk over itself while it is in use."""
+def nothing_to_copy(vm: Vm) -> Objection:
+    """Every disk is on shared storage; copying would write them over themselves."""
     return Objection(
-        "copies-itself",
-        f"With --copy-storage the shared {', '.join(disk.target for disk in disks)} of {vm.name} would be copied "
-        "over itself.",
-        "Leave out `--copy-storage`, or put all its disks either on shared or on local storage.",
+        "nothing-to-copy",
+        f"{vm.name} has no local disk to copy; --copy-storage would write its shared disks over themselves.",
+        "Leave out `--copy-storage`.",
     )
 
 
@@ -339,11 +338,11 @@ def missing_pool(vm: Vm, target: Host, wanted: Sequence[str], *, copying: bool) 
 
 
 def not_copyable(vm: Vm, disks: Sequence[Disk]) -> Objection:
-    """Block devices have no pool to be created in."""
+    """Block devices have no pool to be created in; what several VMs share is never copied."""
     what = ", ".join(f"{disk.target} ({disk.kind} {disk.source})" for disk in disks)
     return Objection(
         "not-copyable",
-        f"libvirt cannot create these disks of {vm.name} on another host: {what}.",
+        f"libvirt cannot copy these disks of {vm.name} to another host: {what}.",
         "Move them to files or pool volumes first, or shut it down and copy them by hand.",
     )
 
@@ -805,6 +804,15 @@ def problem(what: str, said: str) -> str:
     """One thing that could not be carried over."""
     return f"{what}: {said}"
 
+
+def cap_broken(used: float, cap: float) -> str:
+    """Measured far above the cap, after it was applied twice; in cores."""
+    return f"the cap does not hold, {used:.2f} cores used and {cap:.2f} allowed"
+
+
+# Labels of the facts that a finished move leaves in the audit trail.
+SECONDS, SENT, PASSES, THROTTLE, EXPECTED_PAUSE = "seconds", "MiB sent", "passes", "throttle %", "expected pause ms"
+CORES_USED, CORES_ALLOWED = "cores used", "cores allowed"
 
 AUTOSTART, SCHEDULER, STATE = "start at boot", "CPU scheduling", "paused or running"
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from bot.declare import Settled
-from bot.domain.cluster import Job, Scheduler, Sighting, VmState
+from bot.domain.cluster import MIB, Job, Scheduler, Sighting, VmState
 from bot.domain.errors import (
     DroverError,
     HostUnreachableError,
@@ -68,7 +68,7 @@ def settle(settings: MigrateSettings, sleep: Sleep, step: MigrateVm, hypervisor:
         return Settled.LOST
     if place is not Place.TARGET:
         return Settled.NOT_YET
-    done = _all_in_place(step, hypervisor, seen) and not _over_cap(settings, sleep, step, hypervisor)
+    done = _all_in_place(step, hypervisor, seen) and not _cap_broken(settings, sleep, step, hypervisor)
     return Settled.DONE if done else Settled.NOT_YET
 
 
@@ -103,11 +103,10 @@ class _CpuCheck:
 
     used: float
     cap: float
-    tolerance: float
 
-    @property
-    def over(self) -> bool:
-        return self.used > self.cap * (1 + self.tolerance)
+    def over(self, tolerance: float) -> bool:
+        """Whether more than the share ``tolerance`` above the ceiling was used."""
+        return self.used > self.cap * (1 + tolerance)
 
 
 def _measured(settings: MigrateSettings, sleep: Sleep, step: MigrateVm, hypervisor: Hypervisor) -> _CpuCheck | None:
@@ -122,12 +121,12 @@ def _measured(settings: MigrateSettings, sleep: Sleep, step: MigrateVm, hypervis
     sleep(settings.cpu_check_seconds)
     used = hypervisor.cpu_seconds(step.target, step.uuid) - before
     span = max(settings.cpu_check_seconds, time.monotonic() - began)
-    return _CpuCheck(used / span, outcome.cap_cores(step.carried.scheduler, vcpus), settings.cpu_tolerance)
+    return _CpuCheck(used / span, outcome.cap_cores(step.carried.scheduler, vcpus))
 
 
-def _over_cap(settings: MigrateSettings, sleep: Sleep, step: MigrateVm, hypervisor: Hypervisor) -> bool:
+def _cap_broken(settings: MigrateSettings, sleep: Sleep, step: MigrateVm, hypervisor: Hypervisor) -> bool:
     check = _measured(settings, sleep, step, hypervisor)
-    return check is not None and check.over
+    return check is not None and check.over(settings.cpu_broken)
 
 
 # --- run ----------------------------------------------------------------------------------------------------------
@@ -137,8 +136,8 @@ def run(settings: MigrateSettings, step: MigrateVm, hypervisor: Hypervisor, prog
     """Move the guest, or go on with a move that is under way; return only when it is on the target with all it carries.
 
     Returns:
-        ``seconds``, and where known ``memory_bytes`` sent, ``passes``, ``throttle_percent``,
-        ``expected_downtime_seconds``, ``cpu_cores`` and ``cpu_cap_cores`` as measured.
+        ``seconds``, and where known ``MiB sent``, ``passes``, ``throttle %``, ``expected pause ms``, ``cores used``
+        and ``cores allowed`` as measured after the arrival.
 
     Raises:
         StepCancelledError: a person asked, and the guest is on the source as before.
@@ -178,13 +177,14 @@ class _Run:
         return {**self._measures(), **_Arrival(self).facts(seen)}
 
     def _measures(self) -> dict[str, str | int | float | bool]:
-        found: dict[str, str | int | float | bool] = {"seconds": round(self.now(), 1)}
+        found: dict[str, str | int | float | bool] = {cards.SECONDS: round(self.now(), 1)}
         if self.job:
-            found["memory_bytes"] = self.job.processed
-            found["passes"] = self.job.iteration
-            found["throttle_percent"] = self.job.throttle
+            found[cards.SENT] = round(self.job.processed / MIB, 1)
+            found[cards.PASSES] = self.job.iteration
+            if self.job.throttle:
+                found[cards.THROTTLE] = self.job.throttle
             if self.job.expected_downtime is not None:
-                found["expected_downtime_seconds"] = round(self.job.expected_downtime, 3)
+                found[cards.EXPECTED_PAUSE] = round(self.job.expected_downtime * 1000)
         return found
 
     # --- looking
@@ -514,16 +514,19 @@ class _Arrival:
 
     def _cpu(self) -> dict[str, float]:
         """The cap by measured CPU: over it, it is applied once more and measured again."""
+        settings, note = self._run.settings, self._run.progress.note
         check = self._measure()
-        if check is not None and check.over:
-            self._run.progress.note(cards.over_cap(self._step, check.used, check.cap, again=False))
+        if check is not None and check.over(settings.cpu_tolerance):
+            note(cards.over_cap(self._step, check.used, check.cap, again=False))
             self._apply()
-            check = self._measure()
-            if check is not None and check.over:
-                self._run.progress.note(cards.over_cap(self._step, check.used, check.cap, again=True))
+            check = self._measure() or check
+            if check.over(settings.cpu_tolerance):
+                note(cards.over_cap(self._step, check.used, check.cap, again=True))
+            if check.over(settings.cpu_broken):
+                self._problems.append(cards.problem(cards.SCHEDULER, cards.cap_broken(check.used, check.cap)))
         if check is None:
             return {}
-        return {"cpu_cores": round(check.used, 2), "cpu_cap_cores": round(check.cap, 2)}
+        return {cards.CORES_USED: round(check.used, 2), cards.CORES_ALLOWED: round(check.cap, 2)}
 
     def _measure(self) -> _CpuCheck | None:
         return _measured(self._run.settings, self._run.sleep, self._step, self._hypervisor)

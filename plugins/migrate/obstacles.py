@@ -134,7 +134,7 @@ def _definition(case: Case) -> Iterator[Objection]:
 
 
 def _storage(case: Case) -> Iterator[Objection]:
-    """Libvirt's own rules (``qemuMigrationSrcIsSafe``), foreseen; and that copying would take shared disks too."""
+    """Libvirt's own rules (``qemuMigrationSrcIsSafe``), foreseen; asked to copy no disk it would copy all."""
     vm, source = case.vm, case.source
     media = [disk for disk in _with_media(case.detail) if _is_medium(disk) and not is_shared(source, disk)]
     if media:
@@ -142,10 +142,10 @@ def _storage(case: Case) -> Iterator[Objection]:
     local = local_disks(source, case.detail)
     if local and not case.copy_storage:
         yield cards.local_disks(vm, local)
+    if case.copy_storage and not local:
+        yield cards.nothing_to_copy(vm)
     writable = [each for each in _shared_disks(source, case.detail) if not _is_medium(each) and not each.shareable]
-    if case.copy_storage and writable:
-        yield cards.copies_itself(vm, writable)
-    elif unsafe := [each for each in writable if each.kind != "network" and each.cache not in SAFE_CACHES]:
+    if unsafe := [each for each in writable if each.kind != "network" and each.cache not in SAFE_CACHES]:
         yield cards.disk_cache(vm, unsafe)
 
 
@@ -215,15 +215,20 @@ def _pool_there(source: Host, disk: Disk, active: Sequence[Pool]) -> str:
 def _copies(case: Case, target: Host, active: Sequence[Pool]) -> Iterator[Objection]:
     """Libvirt creates a copy only as a file in a pool whose path is the file's folder, or as a volume of that pool."""
     local = local_disks(case.source, case.detail)
-    if blocks := [disk for disk in local if disk.kind not in ("file", "volume")]:
+    if blocks := [disk for disk in local if not _can_be_created(disk)]:
         yield cards.not_copyable(case.vm, blocks)
-    places = {disk: _copy_pool(disk, active) for disk in local if disk.kind in ("file", "volume")}
+    places = {disk: _copy_pool(disk, active) for disk in local if _can_be_created(disk)}
     if missing := [_folder(disk) for disk, pool in places.items() if pool is None]:
         yield cards.missing_pool(case.vm, target, tuple(dict.fromkeys(missing)), copying=True)
     for pool in dict.fromkeys(each for each in places.values() if each):
         needed = sum(disk.capacity or 0 for disk, place in places.items() if place == pool)
         if pool.capacity and needed > pool.free:
             yield cards.pool_full(case.vm, target, pool, needed)
+
+
+def _can_be_created(disk: Disk) -> bool:
+    """Block devices have no pool to be made in, and what several guests share is never copied."""
+    return disk.kind in ("file", "volume") and not disk.shareable
 
 
 def _folder(disk: Disk) -> str:

@@ -38,4 +38,7 @@ class MigrateSettings(BaseModel):
         2.0, gt=0, description="How long a capped guest's CPU is measured after it arrived."
     )
     cpu_tolerance: float = Field(0.15, ge=0, description="How far over its cap, as a share, a guest may measure.")
+    cpu_broken: float = Field(
+        0.5, ge=0, description="How far over it a cap counts as not in force, and the move as not complete."
+    )
     downtime_floor_ms: int = Field(30, ge=0, description="For predictions: the pause that even an idle guest sees.")

@@ -1,0 +1,714 @@
+"""The move itself, on a cluster in memory: told truly, stopped, cut, killed and repeated at every point."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from bot.declare import Settled
+from bot.domain.cluster import MIB, Job, Scheduler, Vm, VmState
+from bot.domain.errors import (
+    DroverError,
+    HostUnreachableError,
+    HypervisorError,
+    StepCancelledError,
+    StepLostError,
+)
+from bot.domain.operation import Ask
+from bot.domain.plan import Plan
+from bot.domain.steps import MigrateVm, Policy
+from bot.testing import Ending, FakeHypervisor, TickingClock, drawn, uuid_of
+from plugins.migrate import handler, planner
+from plugins.migrate.settings import MigrateSettings
+
+UUID = uuid_of("web-1")
+CAP = Scheduler(vcpu_period=100_000, vcpu_quota=30_000)
+SETTINGS = MigrateSettings(
+    seconds_per_gib=60, stall_seconds=5, rung_seconds=2, paused_seconds=20, settle_seconds=3, unreachable_seconds=20
+)
+TICKS_A_POLL = 2  # of 0.25 s in the fake's migration, for each 0.5 s that the handler sleeps
+
+
+class Lab(FakeHypervisor):
+    """A cluster whose migrations go on only while the handler sleeps, so that every run is the same."""
+
+    def __init__(
+        self, drawing: str, *, network: float = 100.0 * MIB, change: Callable[[Vm], Vm] = lambda vm: vm
+    ) -> None:
+        seen = drawn(drawing)
+        vms = tuple(change(vm) if vm.name == "web-1" else vm for vm in seen.vms)
+        self.start = replace(seen, vms=vms)
+        self.clock = TickingClock()
+        super().__init__(self.start, self.clock, network=network)
+        self.turns = threading.Condition()
+        self.granted = 0
+        self.waiting = False
+        self.during = self._wait_for_turn
+        self.at_tick: Callable[[Job], None] = lambda _: None
+
+    @property
+    def moving(self) -> bool:
+        """Whether a migration is still being carried out."""
+        return any(each.name.startswith("migrate-") for each in threading.enumerate())
+
+    def pass_time(self, ticks: int) -> None:
+        """Let the migrations do so many ticks, and wait until they have or have ended."""
+        with self.turns:
+            self.granted += ticks
+            self.turns.notify_all()
+            for _ in range(5000):
+                if not self.moving or (self.waiting and not self.granted):
+                    break
+                self.turns.wait(0.002)  # an end is not told to us
+            else:
+                pytest.fail("the migration's thread hangs")
+            if not self.moving:
+                self.granted = 0
+
+    def finish(self) -> None:
+        """Let the migrations come to their end."""
+        while self.moving:
+            self.pass_time(4)
+
+    def _wait_for_turn(self, _move: MigrateVm, job: Job) -> None:
+        with self.turns:
+            self.waiting = True
+            self.turns.notify_all()
+            assert self.turns.wait_for(lambda: self.granted, timeout=10), "nobody lets time pass"
+            self.granted -= 1
+            self.waiting = False
+        self.at_tick(job)
+
+    # What tests ask.
+
+    def active_on(self) -> list[str]:
+        return [each.host for each in self.sightings(UUID) if each.state and each.state.active]
+
+    def state_on(self, host: str) -> VmState | None:
+        return next(each.state for each in self.sightings(UUID) if each.host == host)
+
+    def count(self, method: str) -> int:
+        return sum(call[0] == method for call in self.calls)
+
+
+@dataclass
+class Told:
+    """The port ``Progress``: remembers, and lets the cluster's time pass while the handler sleeps."""
+
+    lab: Lab
+    asks: set[Ask] = field(default_factory=set)
+    jobs: list[tuple[Job, frozenset[Ask]]] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    at_report: Callable[[Job], None] = lambda _: None
+
+    def report(self, job: Job, asks: Collection[Ask] = ()) -> None:
+        self.jobs.append((job, frozenset(asks)))
+        self.at_report(job)
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def asked(self) -> frozenset[Ask]:
+        return frozenset(self.asks)
+
+    def sleep(self, seconds: float) -> None:
+        self.lab.clock.sleep(seconds)
+        self.lab.pass_time(TICKS_A_POLL)
+
+
+THREE = "host-a 8cpu 16G | web-1 1G 2cpu {words}\nhost-b 8cpu 16G\nhost-c 8cpu 16G"
+
+
+def lab(words: str = "", **options: Any) -> Lab:
+    return Lab(THREE.format(words=words), **options)
+
+
+def step_for(cluster: Lab, **intent: Any) -> MigrateVm:
+    plan = planner.plan(SETTINGS, planner.Migrate("web-1", "host-b", **intent), cluster.start, ())
+    assert isinstance(plan, Plan), plan
+    (step,) = plan.steps
+    assert isinstance(step, MigrateVm)
+    return step
+
+
+def migrating(cluster: Lab, step: MigrateVm) -> None:
+    """A migration that libvirtd carries out for nobody."""
+    threading.Thread(target=cluster.migrate, args=(step,), name="migrate-elsewhere", daemon=True).start()
+
+
+def run(cluster: Lab, step: MigrateVm, told: Told | None = None, **changed: Any) -> handler.Facts:
+    settings = SETTINGS.model_copy(update=changed)
+    return handler.run(settings, step, cluster, told or Told(cluster))
+
+
+def settle(cluster: Any, step: MigrateVm) -> Settled:
+    inner = cluster if isinstance(cluster, Lab) else cluster.inner
+    return handler.settle(SETTINGS, inner.clock.sleep, step, cluster)
+
+
+def arrived(cluster: Lab, step: MigrateVm) -> None:
+    """What must be true after every success."""
+    assert cluster.active_on() == ["host-b"]
+    assert cluster.state_on("host-a") is None
+    assert settle(cluster, step) is Settled.DONE
+
+
+# --- a plain move -------------------------------------------------------------------------------------------------
+
+
+def test_a_guest_moves_and_its_progress_is_told() -> None:
+    cluster = lab("dirty 10M")
+    step, told = step_for(cluster), Told(cluster)
+    assert settle(cluster, step) is Settled.NOT_YET
+    facts = run(cluster, step, told)
+    arrived(cluster, step)
+    assert cluster.count("migrate") == 1
+    assert facts["MiB sent"] >= 1024 * 0.9  # type: ignore[operator]
+    assert facts["seconds"] >= 10  # type: ignore[operator]
+    copying = [job for job, _ in told.jobs if job.phase == "copying"]
+    assert copying[0].fraction < 0.2
+    assert max(job.fraction for job in copying) > 0.7
+    assert all(asks == {Ask.CANCEL} for _, asks in told.jobs)
+
+
+def test_start_at_boot_is_carried_over() -> None:
+    cluster = lab("autostart")
+    step = step_for(cluster)
+    run(cluster, step)
+    arrived(cluster, step)
+    assert cluster.autostart("host-b", UUID)
+
+
+def test_a_transient_guest_has_no_start_at_boot_to_carry() -> None:
+    cluster = lab("transient")
+    step = step_for(cluster)
+    run(cluster, step)
+    arrived(cluster, step)
+    assert cluster.count("set_autostart") == 0
+
+
+def test_a_guest_that_a_person_paused_arrives_paused() -> None:
+    cluster = lab("paused")
+    step = step_for(cluster)
+    run(cluster, step)
+    arrived(cluster, step)
+    assert cluster.state_on("host-b") is VmState.PAUSED
+
+
+def test_a_guest_that_a_person_paused_but_that_arrived_running_is_paused_again() -> None:
+    cluster = lab("paused")
+    step = step_for(cluster)
+    cluster.at_tick = lambda _: cluster._turn("host-a", UUID, VmState.RUNNING, "")
+    run(cluster, step)
+    assert cluster.state_on("host-b") is VmState.PAUSED
+
+
+def test_a_cap_is_set_again_though_it_reads_right_and_is_measured() -> None:
+    cluster = lab("load 2", change=lambda vm: replace(vm, scheduler=CAP))
+    step = step_for(cluster)
+    facts = run(cluster, step)
+    arrived(cluster, step)
+    assert cluster.count("set_scheduler") == 1
+    assert facts["cores allowed"] == 0.6
+    assert facts["cores used"] == pytest.approx(0.6, abs=0.05)
+
+
+def test_a_cap_that_reads_right_but_does_not_hold_is_not_done() -> None:
+    cluster = lab("load 2", change=lambda vm: replace(vm, scheduler=CAP))
+    step = step_for(cluster)
+    cluster.refuse("set_scheduler", "the cgroup is gone", times=1)
+    with pytest.raises(DroverError, match=r"CPU scheduling: the cgroup is gone"):
+        run(cluster, step)
+    assert cluster.active_on() == ["host-b"]
+    assert cluster.scheduler("host-b", UUID).vcpu_quota == 30_000
+
+
+def test_a_crash_between_arrival_and_the_cap_is_found_by_measuring() -> None:
+    cluster = lab("load 2", change=lambda vm: replace(vm, scheduler=CAP))
+    step = step_for(cluster)
+    migrating(cluster, step)
+    cluster.finish()
+    assert cluster.scheduler("host-b", UUID).vcpu_quota == 30_000
+    assert settle(cluster, step) is Settled.NOT_YET
+    run(cluster, step)
+    arrived(cluster, step)
+
+
+def test_a_cap_that_never_holds_is_said_after_a_second_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = lab("load 2", change=lambda vm: replace(vm, scheduler=CAP))
+    step, told = step_for(cluster), Told(cluster)
+    monkeypatch.setattr(cluster, "set_scheduler", lambda *_: cluster.calls.append(("set_scheduler",)))
+    with pytest.raises(DroverError, match="the cap does not hold"):
+        run(cluster, step, told)
+    assert cluster.count("set_scheduler") == 2
+    assert len([note for note in told.notes if "under a cap of 0.60" in note]) == 2
+
+
+# --- what people ask ----------------------------------------------------------------------------------------------
+
+
+def test_cancel_before_anything_began() -> None:
+    cluster = lab()
+    with pytest.raises(StepCancelledError, match="Nothing had begun"):
+        run(cluster, step_for(cluster), Told(cluster, {Ask.CANCEL}))
+    assert cluster.count("migrate") == 0
+
+
+def test_cancel_in_the_middle() -> None:
+    cluster = lab()
+    told = Told(cluster)
+    told.at_report = lambda job: told.asks.add(Ask.CANCEL) if job.fraction > 0.4 else None
+    with pytest.raises(StepCancelledError, match=r"stopped at \d\d%; web-1 is on host-a as before"):
+        run(cluster, step_for(cluster), told)
+    assert cluster.active_on() == ["host-a"]
+    assert cluster.state_on("host-a") is VmState.RUNNING
+
+
+def test_cancel_that_is_asked_as_soon_as_it_starts() -> None:
+    cluster = lab()
+    told = Told(cluster)
+    told.at_report = lambda _: told.asks.add(Ask.CANCEL)
+    with pytest.raises(StepCancelledError):
+        run(cluster, step_for(cluster), told)
+    assert cluster.active_on() == ["host-a"]
+
+
+def test_cancel_is_repeated_until_it_takes() -> None:
+    cluster = lab()
+    told = Told(cluster)
+    told.at_report = lambda _: told.asks.add(Ask.CANCEL)
+    cluster.refuse("cancel_job", "no job is active", times=3)
+    with pytest.raises(StepCancelledError):
+        run(cluster, step_for(cluster), told)
+    assert cluster.count("cancel_job") == 1  # the one that was not refused
+    assert len([note for note in told.notes if "no job is active" in note]) == 1
+
+
+def test_cancel_that_comes_too_late_is_told_and_the_move_stands() -> None:
+    cluster = lab()
+    step, told = step_for(cluster), Told(cluster)
+    cluster.refuse("cancel_job", "too late", times=1000)
+    told.at_report = lambda job: told.asks.add(Ask.CANCEL) if job.fraction > 0.8 else None
+    run(cluster, step, told)
+    arrived(cluster, step)
+    assert any("Cancel came too late" in note for note in told.notes)
+
+
+def test_postcopy_is_offered_and_done_only_by_its_policy() -> None:
+    cluster = lab("dirty 500M")
+    step, told = step_for(cluster, policy=Policy.POSTCOPY), Told(cluster)
+    told.at_report = lambda job: told.asks.add(Ask.POSTCOPY) if job.fraction > 0.3 else None
+    run(cluster, step, told)
+    arrived(cluster, step)
+    assert cluster.count("start_postcopy") == 1
+    offered = {job.phase: asks for job, asks in told.jobs}
+    assert offered["copying"] == {Ask.CANCEL, Ask.POSTCOPY}
+    assert offered["post-copy"] == frozenset()
+
+
+def test_postcopy_asked_of_another_policy_is_not_done() -> None:
+    cluster = lab()
+    step = step_for(cluster)
+    run(cluster, step, Told(cluster, {Ask.POSTCOPY}))
+    arrived(cluster, step)
+    assert cluster.count("start_postcopy") == 0
+
+
+def test_cancel_in_postcopy_is_refused_and_told_once() -> None:
+    cluster = lab("dirty 500M")
+    step, told = step_for(cluster, policy=Policy.POSTCOPY), Told(cluster, {Ask.POSTCOPY})
+    told.at_report = lambda job: told.asks.add(Ask.CANCEL) if job.phase == "post-copy" else None
+    run(cluster, step, told)
+    arrived(cluster, step)
+    assert cluster.count("cancel_job") == 0
+    assert len([note for note in told.notes if "Cancel is not possible any more" in note]) == 1
+
+
+# --- the ladder ---------------------------------------------------------------------------------------------------
+
+WILD = "dirty 90G"  # beyond what the fake's throttle can tame on a network of 100 MiB/s
+
+
+def test_safe_gives_up_and_says_why() -> None:
+    cluster = lab(WILD)
+    with pytest.raises(DroverError, match=r"Gave up moving web-1 after .* stays on host-a") as error:
+        run(cluster, step_for(cluster))
+    assert not isinstance(error.value, StepCancelledError)
+    assert "--policy fast" in error.value.advice
+    assert cluster.active_on() == ["host-a"]
+    assert cluster.count("raise_downtime") == cluster.count("pause") == 0
+
+
+def test_fast_allows_longer_pauses_and_then_pauses_and_the_guest_runs_in_the_end() -> None:
+    cluster = lab(WILD)
+    step, told = step_for(cluster, policy=Policy.FAST), Told(cluster)
+    cluster.at_tick = lambda _: _quiet_when_paused(cluster)
+    run(cluster, step, told)
+    arrived(cluster, step)
+    assert cluster.state_on("host-b") is VmState.RUNNING
+    done = [note for note in told.notes if "does not converge" in note]
+    assert ["pausing" in note for note in done] == [False] * len(SETTINGS.downtime_steps_ms) + [True]
+
+
+def test_fast_gives_up_when_even_the_pause_does_not_help_and_the_guest_goes_on() -> None:
+    cluster = lab(WILD)
+    step = step_for(cluster, policy=Policy.FAST)
+    with pytest.raises(DroverError, match="Gave up"):
+        run(cluster, step)
+    assert cluster.count("pause") == 1
+    assert cluster.active_on() == ["host-a"]
+    assert cluster.state_on("host-a") is VmState.RUNNING
+
+
+def test_postcopy_switches_by_itself() -> None:
+    cluster = lab(WILD)
+    step = step_for(cluster, policy=Policy.POSTCOPY)
+    run(cluster, step)
+    arrived(cluster, step)
+    assert cluster.count("start_postcopy") == 1
+
+
+def test_a_bandwidth_limit_that_a_person_chose_is_waited_for() -> None:
+    cluster = lab("dirty 100K")
+    step = step_for(cluster, bandwidth=2)
+    facts = run(cluster, step)
+    arrived(cluster, step)
+    assert facts["seconds"] > 500  # type: ignore[operator]
+
+
+def _quiet_when_paused(cluster: Lab) -> None:
+    """The fake decides at the start how fast a guest writes; a paused one writes nothing."""
+    if cluster.state_on("host-a") is VmState.PAUSED:
+        for transfer in cluster._transfers.values():
+            transfer._writes = 0.0
+
+
+# --- libvirt's answer is not the truth ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", [Ending.UNSTORED, Ending.ANSWER_LOST])
+def test_an_error_of_a_migration_that_moved_is_a_note(ending: Ending) -> None:
+    cluster = lab("autostart")
+    step, told = step_for(cluster), Told(cluster)
+    cluster.end_next(ending)
+    run(cluster, step, told)
+    arrived(cluster, step)
+    assert any("libvirt answered with an error, but web-1 runs on host-b" in note for note in told.notes)
+
+
+def test_a_migration_that_failed_is_told_in_the_hosts_words() -> None:
+    cluster = lab()
+    cluster.end_next(Ending.FAILED, at=0.5)
+    with pytest.raises(DroverError, match=r"it is on host-a as before: .*target's QEMU ended") as error:
+        run(cluster, step_for(cluster))
+    assert error.value.advice == "Look at its log."
+    assert cluster.active_on() == ["host-a"]
+
+
+def test_a_failure_that_leaves_the_guest_paused_is_followed_by_resuming_it() -> None:
+    cluster = lab()
+    told = Told(cluster)
+    cluster.end_next(Ending.FAILED, at=0.5)
+    cluster.at_tick = lambda job: (
+        cluster._turn("host-a", UUID, VmState.PAUSED, "unknown") if job.fraction > 0.4 else None
+    )
+    with pytest.raises(DroverError, match="as before"):
+        run(cluster, step_for(cluster), told)
+    assert cluster.state_on("host-a") is VmState.RUNNING
+    assert any("resumed on host-a" in note for note in told.notes)
+
+
+def test_it_is_not_resumed_while_the_target_knows_it() -> None:
+    cluster = lab()
+    cluster.end_next(Ending.FAILED, at=0.5)
+    leftover = replace(cluster.start.vm("web-1"), host="host-b", state=VmState.SHUT_OFF)
+
+    def fail_badly(move: MigrateVm) -> None:
+        try:
+            FakeHypervisor.migrate(cluster, move)
+        finally:
+            cluster._turn("host-a", UUID, VmState.PAUSED, "migration")
+            cluster.put(leftover)
+
+    cluster.migrate = fail_badly  # type: ignore[method-assign]
+    with pytest.raises(StepLostError, match="was not resumed"):
+        run(cluster, step_for(cluster))
+    assert cluster.count("resume") == 0
+
+
+def test_after_a_failed_postcopy_nobody_is_touched() -> None:
+    cluster = lab("dirty 500M")
+    step, told = step_for(cluster, policy=Policy.POSTCOPY), Told(cluster, {Ask.POSTCOPY})
+    cluster.end_next(Ending.BOTH_PAUSED, at=0.5)
+    with pytest.raises(StepLostError, match="broke off") as error:
+        run(cluster, step, told)
+    assert "--postcopy-resume" in error.value.advice
+    assert "host-a: paused (postcopy failed); host-b: paused (postcopy failed)" in error.value.text
+    assert cluster.count("resume") == 0
+    assert settle(cluster, step) is Settled.LOST
+
+
+def test_a_guest_that_is_gone_from_both_is_not_hunted() -> None:
+    cluster = lab("transient")
+    step = step_for(cluster)
+    cluster.end_next(Ending.LOST, at=0.5)
+    with pytest.raises(StepLostError, match="on no host that answers"):
+        run(cluster, step)
+    assert settle(cluster, step) is Settled.LOST
+
+
+def test_a_guest_that_ends_on_the_way_is_said_to_be_off() -> None:
+    cluster = lab()
+    step = step_for(cluster)
+    cluster.end_next(Ending.LOST, at=0.5)
+    with pytest.raises(DroverError, match=r"shut off on host-a.*it was not moved") as error:
+        run(cluster, step)
+    assert not isinstance(error.value, StepLostError)
+
+
+def test_running_twice_is_lost_and_nothing_is_done() -> None:
+    cluster = lab()
+    step = step_for(cluster)
+    cluster.put(replace(cluster.start.vm("web-1"), host="host-b"))
+    assert settle(cluster, step) is Settled.LOST
+    with pytest.raises(StepLostError, match="more than one place") as error:
+        run(cluster, step)
+    assert "host-a: running; host-b: running; host-c: not there" in error.value.text
+    assert cluster.calls == []
+
+
+def test_a_half_arrived_copy_without_a_migration_is_for_people() -> None:
+    cluster = lab()
+    waiting = replace(cluster.start.vm("web-1"), host="host-b", state=VmState.PAUSED, paused_by="migration")
+    cluster.put(waiting)
+    with pytest.raises(StepLostError, match="half moved"):
+        run(cluster, step_for(cluster))
+    assert cluster.calls == []
+
+
+def test_moved_elsewhere_by_somebody_else() -> None:
+    cluster = lab("transient")
+    step = step_for(cluster)
+    cluster.kill(UUID)
+    cluster.put(replace(cluster.start.vm("web-1"), host="host-c"))
+    with pytest.raises(StepLostError, match="host-c: running"):
+        run(cluster, step)
+
+
+def test_a_definition_left_on_the_source_will_not_start_a_second_copy() -> None:
+    cluster = lab("autostart")
+    step, told = step_for(cluster), Told(cluster)
+    run(cluster, step)
+    cluster.put(replace(cluster.start.vm("web-1"), state=VmState.SHUT_OFF))
+    assert settle(cluster, step) is Settled.NOT_YET
+    run(cluster, step, told)
+    assert settle(cluster, step) is Settled.DONE
+    assert not cluster.autostart("host-a", UUID)
+    assert any("virsh undefine" in note for note in told.notes)
+
+
+def test_what_could_not_be_carried_over_is_told_together() -> None:
+    cluster = lab("autostart", change=lambda vm: replace(vm, scheduler=CAP))
+    step = step_for(cluster)
+    cluster.refuse("set_autostart", "read-only file system", times=5)
+    cluster.refuse("set_scheduler", "no cgroup", times=5)
+    with pytest.raises(DroverError, match="web-1 runs on host-b, but") as error:
+        run(cluster, step)
+    assert "CPU scheduling: no cgroup; start at boot: read-only file system" in error.value.text
+    assert cluster.active_on() == ["host-b"]
+
+
+# --- hosts that do not answer -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("silent", ["host-a", "host-b"])
+def test_settle_knows_nothing_while_a_host_is_silent(silent: str) -> None:
+    cluster = lab()
+    cluster.down(silent)
+    with pytest.raises(HostUnreachableError, match=f"{silent}: does not answer"):
+        settle(cluster, step_for(cluster))
+
+
+def test_a_third_host_may_be_silent() -> None:
+    cluster = lab()
+    step = step_for(cluster)
+    cluster.down("host-c")
+    run(cluster, step)
+    arrived(cluster, step)
+
+
+@pytest.mark.parametrize("silent", ["host-a", "host-b"])
+def test_a_host_that_is_silent_for_a_while_is_waited_for(silent: str) -> None:
+    cluster = lab("autostart")
+    step, told = step_for(cluster), Told(cluster)
+
+    def cut(job: Job) -> None:
+        if 0.3 < job.fraction < 0.9:
+            cluster.down(silent)
+        else:
+            cluster.up(silent)
+
+    cluster.at_tick = cut
+    facts = run(cluster, step, told)
+    cluster.up(silent)
+    arrived(cluster, step)
+    assert facts["seconds"] > 0  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("silent", ["host-a", "host-b"])
+def test_a_host_that_stays_silent_is_for_people(silent: str) -> None:
+    cluster = lab()
+    step, told = step_for(cluster), Told(cluster)
+    told.at_report = lambda job: cluster.down(silent) if job.fraction > 0.5 else None
+    with pytest.raises(StepLostError, match=rf"cannot be known.*{silent}: does not answer") as error:
+        run(cluster, step, told)
+    assert "not dead" in error.value.advice
+    assert any("Waiting for a host" in text for text in told.said)
+    cluster.finish()
+
+
+def test_the_target_silent_after_the_arrival_is_waited_for() -> None:
+    cluster = lab("autostart")
+    step, told = step_for(cluster), Told(cluster)
+    real, silent = cluster.set_autostart, iter(range(3))
+
+    def flaky(host: str, uuid: str, *, on: bool) -> None:
+        if next(silent, None) is not None:
+            raise HostUnreachableError("host-b does not answer.")
+        real(host, uuid, on=on)
+
+    cluster.set_autostart = flaky  # type: ignore[method-assign]
+    run(cluster, step, told)
+    arrived(cluster, step)
+
+
+# --- kill -9 ------------------------------------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """The bot's process ends here; libvirtd goes on."""
+
+
+class Fragile:
+    """A hypervisor whose caller dies at its n-th call, before or after the call took effect."""
+
+    def __init__(self, inner: Lab, dies_at: int, *, before: bool) -> None:
+        self.inner = inner
+        self.left = dies_at
+        self.before = before
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(self.inner, name)
+        if name == "migrate":
+            return real  # libvirtd's work, which nobody kills
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            self.left -= 1
+            if self.left == 0 and self.before:
+                raise Killed
+            answer = real(*arguments, **named)
+            if self.left == 0:
+                raise Killed
+            return answer
+
+        return call
+
+
+def one_life(cluster: Lab, step: MigrateVm, dies_at: int, *, before: bool) -> bool:
+    """Settle and run as the core does, in a process that dies at a call; whether it lived to the end."""
+    fragile = Fragile(cluster, dies_at, before=before)
+    try:
+        if settle(fragile, step) is not Settled.DONE:
+            handler.run(SETTINGS, step, fragile, Told(cluster))  # type: ignore[arg-type]
+            settle(fragile, step)
+    except Killed:
+        return False
+    return True
+
+
+WAYS = [
+    ("dirty 10M autostart load 2", {}, Policy.SAFE),
+    ("paused", {}, Policy.SAFE),
+    ("dirty 500M autostart", {}, Policy.POSTCOPY),
+]
+
+
+@pytest.mark.parametrize(("words", "options", "policy"), WAYS)
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+def test_killed_at_every_call_and_started_again_it_ends_well_and_moved_once(
+    words: str,
+    options: dict[str, Any],
+    policy: Policy,
+    before: bool,  # noqa: FBT001
+) -> None:
+    dies_at, lived = 0, False
+    while not lived:
+        dies_at += 1
+        cluster = lab(words, change=lambda vm: replace(vm, scheduler=CAP) if vm.cpu else vm, **options)
+        step = step_for(cluster, policy=policy)
+        lived = one_life(cluster, step, dies_at, before=before)
+        if not lived:
+            assert one_life(cluster, step, -1, before=True)
+        arrived(cluster, step)
+        assert cluster.count("migrate") == 1
+        assert cluster.autostart("host-b", UUID) == step.carried.autostart
+        assert (cluster.state_on("host-b") is VmState.PAUSED) == step.carried.paused
+    assert dies_at > 15
+
+
+def test_killed_after_a_cancel_was_asked_it_is_still_cancelled() -> None:
+    cluster = lab()
+    step = step_for(cluster)
+    told = Told(cluster)
+
+    def die(job: Job) -> None:
+        if job.fraction > 0.3:
+            raise Killed
+
+    told.at_report = die
+    with pytest.raises(Killed):
+        run(cluster, step, told)
+    again = Told(cluster, {Ask.CANCEL})
+    with pytest.raises(StepCancelledError):
+        run(cluster, step, again)
+    assert cluster.active_on() == ["host-a"]
+    assert any("already under way" in note for note in again.notes)
+
+
+def test_a_move_that_somebody_else_began_is_followed_not_begun_twice() -> None:
+    cluster = lab("autostart")
+    step = step_for(cluster)
+    migrating(cluster, step)
+    cluster.pass_time(4)
+    run(cluster, step)
+    arrived(cluster, step)
+    assert cluster.count("migrate") == 1
+    assert cluster.autostart("host-b", UUID)
+
+
+def test_a_fault_of_the_bots_own_is_not_hidden() -> None:
+    cluster = lab()
+
+    def broken(_: MigrateVm) -> None:
+        raise ZeroDivisionError
+
+    cluster.migrate = broken  # type: ignore[method-assign]
+    with pytest.raises(ZeroDivisionError):
+        run(cluster, step_for(cluster))
+
+
+def test_the_hypervisor_refusing_to_start_is_told() -> None:
+    cluster = lab()
+    cluster.refuse("migrate", "web-1 did not move: the port is in use.", "Free a port in 49152-49215.")
+    with pytest.raises(DroverError, match="the port is in use") as error:
+        run(cluster, step_for(cluster))
+    assert error.value.advice == "Free a port in 49152-49215."
+    assert isinstance(error.value.__cause__, HypervisorError)

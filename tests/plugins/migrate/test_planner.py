@@ -1,0 +1,485 @@
+"""What is planned, what is refused and why, and what makes an approved plan stale."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from bot import catalog
+from bot.domain.cluster import (
+    GIB,
+    MIB,
+    CpuFit,
+    Disk,
+    Inbound,
+    Nic,
+    Pool,
+    Scheduler,
+    Snapshot,
+    Vm,
+    VmDetail,
+    VmState,
+)
+from bot.domain.plan import Objection, Plan, Refused, Risk
+from bot.domain.steps import MigrateVm, Policy
+from bot.testing import drawn, uuid_of
+from plugins.migrate import cards, obstacles, planner
+from plugins.migrate.planner import About, Migrate
+from plugins.migrate.settings import MigrateSettings
+
+SETTINGS = MigrateSettings()
+SHARED = Pool(
+    "shared", "netfs", "/srv/shared", active=True, autostart=True, capacity=100 * GIB, free=50 * GIB, shared=True
+)
+LOCAL = Pool("local", "dir", "/var/lib/images", active=True, autostart=True, capacity=100 * GIB, free=50 * GIB)
+ROOT = Disk("vda", "file", "/srv/shared/web-1.qcow2", cache="none", capacity=10 * GIB)
+OWN = Disk("vdb", "file", "/var/lib/images/data.raw", capacity=20 * GIB)
+ISO = Disk("sda", "file", "/var/lib/images/install.iso", device="cdrom", readonly=True)
+
+Change = Callable[[Snapshot], Snapshot]
+
+
+def cluster() -> Snapshot:
+    seen = drawn(
+        """
+        host-a 16cpu 64G reserve 2G | web-1 4G 2cpu load 0.5 dirty 1M autostart [env=prod owner=ann]
+        host-b 16cpu 64G reserve 2G
+        host-c 16cpu 64G reserve 2G | db-1 20G
+        """
+    )
+    hosts = tuple(replace(host, pools=(LOCAL, SHARED)) for host in seen.hosts)
+    fits = tuple(CpuFit(uuid_of("web-1"), host.name, fits=True) for host in hosts[1:])
+    return vm_with(disks=(ROOT,))(replace(seen, hosts=hosts, cpu_fits=fits))
+
+
+def vm_with(**detail: Any) -> Change:
+    def change(seen: Snapshot) -> Snapshot:
+        vms = (
+            replace(vm, detail=replace(vm.detail or VmDetail(), **detail)) if vm.name == "web-1" else vm
+            for vm in seen.vms
+        )
+        return replace(seen, vms=tuple(vms))
+
+    return change
+
+
+def vm_is(**fields: Any) -> Change:
+    def change(seen: Snapshot) -> Snapshot:
+        return replace(seen, vms=tuple(replace(vm, **fields) if vm.name == "web-1" else vm for vm in seen.vms))
+
+    return change
+
+
+def host_is(name: str, **fields: Any) -> Change:
+    def change(seen: Snapshot) -> Snapshot:
+        return replace(seen, hosts=tuple(replace(host, **fields) if host.name == name else host for host in seen.hosts))
+
+    return change
+
+
+def also(vm: Callable[[Vm], Vm]) -> Change:
+    return lambda seen: replace(seen, vms=(*seen.vms, vm(seen.vm("web-1"))))
+
+
+def both(*changes: Change) -> Change:
+    def change(seen: Snapshot) -> Snapshot:
+        for each in changes:
+            seen = each(seen)
+        return seen
+
+    return change
+
+
+def instead(text: str) -> Change:
+    return lambda _: drawn(text)
+
+
+def only_host(seen: Snapshot) -> Snapshot:
+    return replace(seen, hosts=seen.hosts[:1], vms=seen.vms[:1])
+
+
+def unfit(seen: Snapshot) -> Snapshot:
+    return replace(seen, cpu_fits=(CpuFit(uuid_of("web-1"), "host-b", fits=False, why="avx512f is missing"),))
+
+
+def moving(seen: Snapshot) -> Snapshot:
+    return replace(seen, inbound=(Inbound(uuid_of("web-1"), "host-a", "host-c", 4 * GIB, "op-9"),))
+
+
+def two_of_a_name(seen: Snapshot) -> Snapshot:
+    return also(lambda vm: replace(vm, uuid=uuid_of("another"), host="host-c"))(seen)
+
+
+TO_B = Migrate("web-1", "host-b")
+COPY = replace(TO_B, copy_storage=True)
+
+# code → (what is different, the intent, a word that the text or the remedy must have)
+REFUSALS: dict[str, tuple[Change, Migrate, str]] = {
+    "unknown-vm": (lambda seen: seen, replace(TO_B, vm="web-2"), "web-1"),
+    "ambiguous-vm": (two_of_a_name, TO_B, "UUID"),
+    "unknown-host": (lambda seen: seen, replace(TO_B, to="host-bb"), "host-b"),
+    "vm-off": (vm_is(state=VmState.SHUT_OFF), TO_B, "Start it"),
+    "vm-crashed": (vm_is(state=VmState.CRASHED), TO_B, "log"),
+    "vm-state": (vm_is(state=VmState.SHUTTING_DOWN), TO_B, "in shutdown"),
+    "io-error": (vm_is(state=VmState.PAUSED, paused_by="ioerror"), TO_B, "storage"),
+    "half-moved": (vm_is(state=VmState.PAUSED, paused_by="postcopy failed"), TO_B, "both hosts"),
+    "moving": (moving, TO_B, "op-9"),
+    "running-twice": (also(lambda vm: replace(vm, host="host-c")), TO_B, "host-c"),
+    "source-unreachable": (instead("host-a 4cpu 8G down | web-1 1G\nhost-b 4cpu 8G"), TO_B, "not dead"),
+    "job-active": (vm_with(job="backup"), TO_B, "backup"),
+    "block-job": (vm_with(disks=(replace(ROOT, busy="active-commit"),)), TO_B, "active-commit"),
+    "host-devices": (vm_with(hostdevs=("PCI 0000:3b:00.0",)), TO_B, "SR-IOV"),
+    "snapshots": (vm_with(snapshots=2), TO_B, "2 snapshots"),
+    "invtsc": (vm_with(cpu_features=("invtsc",)), TO_B, "clock"),
+    "disk-cache": (vm_with(disks=(replace(ROOT, cache="writeback"),)), TO_B, "directsync"),
+    "local-media": (vm_with(disks=(ROOT, ISO)), TO_B, "--eject"),
+    "local-disk": (vm_with(disks=(ROOT, OWN)), TO_B, "--copy-storage"),
+    "nothing-to-copy": (lambda seen: seen, COPY, "Leave out"),
+    "nvram": (vm_with(nvram="/var/lib/libvirt/qemu/nvram/web-1.fd"), TO_B, "UEFI"),
+    "tpm": (vm_with(tpm="emulator"), TO_B, "TPM"),
+    "shared-dirs": (vm_with(shared_dirs=("/srv/src",)), TO_B, "/srv/src"),
+    "no-other-host": (only_host, Migrate("web-1"), "host-a"),
+    "same-host": (lambda seen: seen, replace(TO_B, to="host-a"), "already"),
+    "same-host-uuid": (host_is("host-b", uuid=uuid_of("host-a")), TO_B, "host_uuid"),
+    "same-hostname": (host_is("host-b", hostname="host-a"), TO_B, "hostnamectl"),
+    "localhost": (host_is("host-b", hostname="localhost.localdomain", migrate_address=""), TO_B, "/etc/hosts"),
+    "arch": (host_is("host-b", arch="aarch64"), TO_B, "aarch64"),
+    "network": (host_is("host-b", bridges=frozenset()), TO_B, "bridge br0"),
+    "pool": (host_is("host-b", pools=(LOCAL,)), TO_B, "shared (/srv/shared)"),
+    "not-copyable": (vm_with(disks=(ROOT, replace(OWN, kind="block", source="/dev/vg/data"))), COPY, "/dev/vg/data"),
+    "pool-full": (both(vm_with(disks=(ROOT, OWN)), host_is("host-b", pools=(SHARED, replace(LOCAL, free=GIB)))),
+                  COPY, "1 GiB"),
+    "cpu": (unfit, TO_B, "avx512f is missing"),
+    "cpu-passthrough": (
+        both(vm_with(cpu_mode="host-passthrough"), host_is("host-b", cpu_model="Skylake")), TO_B, "Skylake"),
+    "machine": (host_is("host-b", machines=frozenset({"pc-q35-6.2"})), TO_B, "pc-q35-7.2"),
+    "older-qemu": (host_is("host-b", hypervisor_version=6_002_000), TO_B, "6.2.0"),
+    "name-taken": (also(lambda vm: replace(vm, uuid=uuid_of("another"), host="host-b", state=VmState.SHUT_OFF)),
+                   replace(TO_B, vm=uuid_of("web-1")), "Rename"),
+    "leftover": (also(lambda vm: replace(vm, host="host-b", state=VmState.SHUT_OFF)), TO_B, "virsh undefine"),
+    # the core's own rules
+    "host-unreachable": (instead("host-a 4cpu 8G | web-1 1G\nhost-b 4cpu 8G down"), TO_B, "host-b"),
+    "maintenance": (host_is("host-b", maintenance=True), TO_B, "maintenance"),
+    "memory": (host_is("host-b", memory=3 * GIB), TO_B, "needs 4 GiB"),
+}  # fmt: skip
+STALE = {
+    "gone",
+    "moved",
+    "renamed",
+    "memory-changed",
+    "carried-changed",
+    "riskier",
+}  # only an approved plan meets these
+
+
+def planned(intent: Migrate, seen: Snapshot, *rules: Any, settings: MigrateSettings = SETTINGS) -> Plan:
+    plan = planner.plan(settings, intent, seen, rules)
+    assert isinstance(plan, Plan), plan
+    return plan
+
+
+def refused(intent: Migrate, seen: Snapshot, *rules: Any) -> tuple[Objection, ...]:
+    answer = planner.plan(SETTINGS, intent, seen, rules)
+    assert isinstance(answer, Refused), answer
+    return answer.objections
+
+
+def step_of(plan: Plan) -> MigrateVm:
+    (step,) = plan.steps
+    assert isinstance(step, MigrateVm)
+    return step
+
+
+@pytest.mark.parametrize("code", REFUSALS)
+def test_each_refusal_is_foreseen_and_says_what_to_do(code: str) -> None:
+    change, intent, word = REFUSALS[code]
+    found = [each for each in refused(intent, change(cluster())) if each.code == code]
+    assert len(found) == 1
+    assert word in f"{found[0].text} {found[0].remedy}"
+    assert found[0].remedy
+
+
+def test_every_objection_that_the_plugin_can_make_is_in_the_tables() -> None:
+    source = Path(cards.__file__).read_text(encoding="utf-8")
+    codes = set(re.findall(r'Objection\(\s*"([a-z-]+)"', source))
+    assert codes - STALE <= REFUSALS.keys()
+    assert codes > STALE
+
+
+def test_a_plain_case_is_planned() -> None:
+    plan = planned(TO_B, cluster())
+    step = step_of(plan)
+    assert (step.name, step.source, step.target, step.memory) == ("web-1", "host-a", "host-b", 4 * GIB)
+    assert step.carried.autostart
+    assert not step.carried.paused
+    assert plan.risk is Risk.MEDIUM
+    assert plan.tags == ("env=prod", "owner=ann")
+    assert plan.blast.vms == ("web-1",)
+    assert plan.blast.hosts == ("host-a", "host-b")
+    assert plan.blast.memory == 4 * GIB
+    assert plan.warnings == ()
+    assert [each.code for each in plan.reasons] == ["asked-for"]
+    assert plan.prediction.converges is True
+    assert "assumed" in plan.prediction.basis
+
+
+def test_all_objections_come_at_once_the_guests_own_first() -> None:
+    seen = both(
+        vm_with(hostdevs=("USB 046d:c52b",), snapshots=1), host_is("host-b", maintenance=True, bridges=frozenset())
+    )(cluster())
+    assert [each.code for each in refused(TO_B, seen)] == ["host-devices", "snapshots", "maintenance", "network"]
+
+
+def test_without_a_host_the_least_full_is_chosen_and_the_others_are_told() -> None:
+    seen = replace(
+        cluster(), hosts=(*cluster().hosts, replace(cluster().host("host-b"), name="host-d", maintenance=True))
+    )
+    plan = planned(Migrate("web-1"), seen)
+    assert step_of(plan).target == "host-b"
+    assert [each.code for each in plan.reasons] == ["chosen", "runner-up", "ruled-out"]
+    assert "host-b" in plan.reasons[0].text
+    assert "host-c" in plan.reasons[1].text
+    assert "host-d" in plan.reasons[2].text
+
+
+def test_many_hosts_that_are_out_are_counted_not_listed() -> None:
+    resting = replace(cluster().host("host-b"), maintenance=True)
+    seen = replace(cluster(), hosts=(*cluster().hosts, *(replace(resting, name=f"rest-{n}") for n in range(9))))
+    reasons = planned(Migrate("web-1"), seen).reasons
+    assert [each.code for each in reasons] == ["chosen", "runner-up", *["ruled-out"] * (planner.NAMED_HOSTS + 1)]
+    assert "5 further hosts" in reasons[-1].text
+
+
+def test_without_a_host_and_without_room_every_host_says_why_not() -> None:
+    seen = both(host_is("host-b", maintenance=True), host_is("host-c", memory=GIB))(cluster())
+    assert [each.code for each in refused(Migrate("web-1"), seen)] == ["maintenance", "memory"]
+
+
+def test_another_plugins_rule_is_obeyed() -> None:
+    def keep_apart(snapshot: Snapshot, vm: Vm, host: str) -> Objection | None:
+        return Objection("anti-affinity", "db-1 is there.", "Choose another.") if host == "host-b" else None
+
+    assert [each.code for each in refused(TO_B, cluster(), keep_apart)] == ["anti-affinity"]
+    assert step_of(planned(Migrate("web-1"), cluster(), keep_apart)).target == "host-c"
+
+
+def test_the_rules_of_the_catalog_do_not_say_things_twice() -> None:
+    rules = catalog.load(["migrate"]).rules
+    seen = both(vm_with(hostdevs=("USB 1:2",)), host_is("host-b", maintenance=True))(cluster())
+    assert [each.code for each in refused(TO_B, seen, *rules)] == ["host-devices", "maintenance"]
+
+
+def test_the_placement_rule_tells_other_plugins_what_cannot_move() -> None:
+    seen = vm_with(disks=(OWN,))(cluster())
+    found = obstacles.can_move(seen, seen.vm("web-1"), "host-b")
+    assert found is not None
+    assert found.code == "local-disk"
+    assert obstacles.can_move(seen, seen.vm("web-1"), "host-a") is None
+    assert obstacles.can_move(seen, replace(seen.vm("web-1"), state=VmState.SHUT_OFF), "host-b") is None
+
+
+def test_its_own_placement_rule_does_not_forbid_what_copying_allows() -> None:
+    seen = vm_with(disks=(ROOT, OWN))(cluster())
+    plan = planned(COPY, seen, obstacles.can_move)
+    assert step_of(plan).copy_storage
+    assert plan.blast.storage == 20 * GIB
+    assert plan.prediction.seconds is not None
+    assert plan.prediction.seconds > 20 * GIB / (100 * MIB)
+
+
+def test_copying_needs_a_pool_at_the_same_path() -> None:
+    seen = both(vm_with(disks=(ROOT, OWN)), host_is("host-b", pools=(SHARED,)))(cluster())
+    (found,) = refused(COPY, seen)
+    assert found.code == "pool"
+    assert "/var/lib/images" in found.text
+
+
+def test_volumes_are_looked_for_by_the_pools_name() -> None:
+    volume = Disk("vda", "volume", "shared/web-1", cache="none")
+    assert step_of(planned(TO_B, vm_with(disks=(volume,))(cluster()))).target == "host-b"
+    without = both(vm_with(disks=(volume,)), host_is("host-b", pools=(replace(SHARED, active=False),)))(cluster())
+    assert [each.code for each in refused(TO_B, without)] == ["pool"]
+
+
+@pytest.mark.parametrize("disk", [
+    Disk("vda", "network", "nbd://storage:10809/web-1"),
+    replace(ROOT, cache="directsync"),
+    replace(ROOT, cache="", shareable=True),
+    Disk("sda", "file", "", device="cdrom"),
+    replace(ISO, source="/srv/shared/install.iso"),
+])  # fmt: skip
+def test_disks_that_are_safe_to_move(disk: Disk) -> None:
+    assert step_of(planned(TO_B, vm_with(disks=(disk,))(cluster()))).target == "host-b"
+
+
+@pytest.mark.parametrize(("change", "code"), [
+    (vm_is(dirty_rate=None), "dirty-unknown"),
+    (vm_is(detail=None), "not-read"),
+    (lambda seen: replace(seen, cpu_fits=()), "cpu-unknown"),
+    (vm_with(nics=(Nic("direct", "eno1"),)), "network-unknown"),
+    (vm_with(nics=(Nic("bridge", "ovs0"),)), "network-unknown"),
+    (vm_with(secrets=True), "secrets"),
+    (vm_with(hugepages=True), "hugepages"),
+    (vm_with(memory_locked=True), "memory-locked"),
+    (vm_is(persistent=False, autostart=False), "transient"),
+    (vm_is(dirty_rate=float(GIB)), "no-convergence"),
+])  # fmt: skip
+def test_what_cannot_be_foreseen_is_a_warning(change: Change, code: str) -> None:
+    assert [each.code for each in planned(TO_B, change(cluster())).warnings] == [code]
+
+
+def test_a_disk_of_unknown_size_is_mentioned_when_it_is_copied() -> None:
+    seen = vm_with(disks=(replace(OWN, capacity=None),))(cluster())
+    assert [each.code for each in planned(COPY, seen).warnings] == ["size-unknown"]
+
+
+def test_postcopy_and_what_does_not_converge_are_of_high_risk() -> None:
+    assert planned(replace(TO_B, policy=Policy.POSTCOPY), cluster()).risk is Risk.HIGH
+    assert planned(TO_B, vm_is(dirty_rate=float(GIB))(cluster())).risk is Risk.HIGH
+
+
+def test_a_paused_guest_writes_nothing_and_is_carried_paused() -> None:
+    plan = planned(TO_B, vm_is(state=VmState.PAUSED, paused_by="user", dirty_rate=None)(cluster()))
+    assert step_of(plan).carried.paused
+    assert plan.prediction.converges is True
+
+
+def test_the_configured_bandwidth_holds_unless_the_person_gives_another() -> None:
+    slow = MigrateSettings(bandwidth_mib_s=10)
+    assert step_of(planned(TO_B, cluster(), settings=slow)).bandwidth == 10
+    plan = planned(replace(TO_B, bandwidth=50), cluster(), settings=slow)
+    assert step_of(plan).bandwidth == 50
+    assert "assumed" not in plan.prediction.basis
+    assert "50 MiB/s" in plan.prediction.basis
+
+
+def test_the_waiting_copy_of_a_migration_outside_is_a_move_not_a_disaster() -> None:
+    seen = also(lambda vm: replace(vm, host="host-c", state=VmState.PAUSED, paused_by="migration"))(cluster())
+    assert [each.code for each in refused(TO_B, seen)] == ["moving"]
+
+
+def test_a_silent_host_that_last_had_it_counts_as_having_it() -> None:
+    seen = drawn("host-a 8cpu 8G | web-1 1G\nhost-b 8cpu 8G\nhost-c 8cpu 8G down")
+    seen = also(lambda vm: replace(vm, host="host-c"))(seen)
+    (found,) = refused(TO_B, seen)
+    assert found.code == "running-twice"
+    assert "last seen" in found.text
+
+
+# --- still good ---------------------------------------------------------------------------------------------------
+
+
+def still(intent: Migrate, change: Change, *rules: Any) -> list[str]:
+    plan = planned(intent, cluster(), *rules)
+    return [each.code for each in planner.still_good(SETTINGS, intent, plan, change(cluster()), rules)]
+
+
+def test_nothing_changed_is_still_good() -> None:
+    assert still(TO_B, lambda seen: seen) == []
+
+
+@pytest.mark.parametrize(("change", "code"), [
+    (lambda seen: replace(seen, vms=seen.vms[1:]), "gone"),
+    (vm_is(host="host-c"), "moved"),
+    (vm_is(name="web-one"), "renamed"),
+    (vm_is(memory=5 * GIB), "memory-changed"),
+    (vm_is(autostart=False), "carried-changed"),
+    (vm_is(state=VmState.PAUSED, paused_by="user"), "carried-changed"),
+    (vm_is(scheduler=Scheduler(vcpu_period=100_000, vcpu_quota=30_000)), "carried-changed"),
+    (vm_is(dirty_rate=float(GIB)), "riskier"),
+    (vm_is(state=VmState.SHUT_OFF), "vm-off"),
+    (host_is("host-b", maintenance=True), "maintenance"),
+    (host_is("host-b", memory=GIB), "memory"),
+    (vm_with(hostdevs=("USB 1:2",)), "host-devices"),
+    (lambda seen: replace(seen, hosts=(seen.hosts[0], seen.hosts[2])), "unknown-host"),
+])  # fmt: skip
+def test_what_makes_an_approved_plan_stale(change: Change, code: str) -> None:
+    assert still(TO_B, change) == [code]
+
+
+def test_what_changed_is_said_exactly() -> None:
+    plan = planned(TO_B, cluster())
+    capped = vm_is(scheduler=Scheduler(vcpu_period=100_000, vcpu_quota=30_000), autostart=False)(cluster())
+    (found,) = planner.still_good(SETTINGS, TO_B, plan, capped, ())
+    assert "start at boot yes → no" in found.text
+    assert "CPU scheduling no cap → cap 30 %" in found.text.replace("30%", "30 %")
+
+
+def test_a_chosen_host_need_not_be_the_best_any_more() -> None:
+    intent = Migrate("web-1")
+    assert step_of(planned(intent, cluster())).target == "host-b"
+
+    def fuller(seen: Snapshot) -> Snapshot:
+        return replace(
+            seen,
+            vms=(
+                *seen.vms,
+                replace(seen.vm("db-1"), name="db-2", uuid=uuid_of("db-2"), host="host-b", memory=40 * GIB),
+            ),
+        )
+
+    assert step_of(planned(intent, fuller(cluster()))).target == "host-c"
+    assert still(intent, fuller) == []
+
+
+def test_a_dirty_rate_that_grew_within_reason_is_no_reason_to_stop() -> None:
+    assert still(TO_B, vm_is(dirty_rate=20.0 * MIB)) == []
+
+
+# --- grammar ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("typed", "intent"), [
+    ("web-1", Migrate("web-1")),
+    ("web-1 host-b", Migrate("web-1", "host-b")),
+    ("web-1 to host-b", Migrate("web-1", "host-b")),
+    ("--policy FAST web-1 TO host-b", Migrate("web-1", "host-b", Policy.FAST)),
+    ("web-1 --copy-storage --bandwidth 20", Migrate("web-1", copy_storage=True, bandwidth=20)),
+])  # fmt: skip
+def test_the_ways_to_ask(typed: str, intent: Migrate) -> None:
+    assert planner.migrate_grammar().main(typed.split(), standalone_mode=False) == intent
+
+
+def test_a_reason_of_several_words() -> None:
+    asked = planner.migrate_grammar().main(["web-1", "--reason", " disk swap "], standalone_mode=False)
+    assert asked.reason == "disk swap"
+
+
+@pytest.mark.parametrize(("typed", "word"), [
+    ("", "VM"),
+    ("web-1 to", "which host"),
+    ("web-1 to host-b for repair", "quotes"),
+    ("web-1 --policy quick", "postcopy"),
+    ("web-1 --bandwidth -3", "bandwidth"),
+    ("web-1 --copystorage", "--copy-storage"),
+])  # fmt: skip
+def test_slips_are_answered_with_the_right_word(typed: str, word: str) -> None:
+    with pytest.raises(click.UsageError) as error:
+        planner.migrate_grammar().main(typed.split(), standalone_mode=False)
+    assert word in error.value.format_message()
+
+
+def test_the_help_names_every_option() -> None:
+    text = planner.migrate_grammar().get_help(click.Context(planner.migrate_grammar(), info_name="/kvm migrate"))
+    for word in ("VM [to HOST]", "--policy", "--copy-storage", "--bandwidth MiB/s", "--reason"):
+        assert word in text
+
+
+# --- where --------------------------------------------------------------------------------------------------------
+
+
+def test_where_lists_every_host_best_first() -> None:
+    seen = host_is("host-b", maintenance=True)(cluster())
+    card = planner.where(About("web-1"), seen, ())
+    assert card.text == "web-1 is on host-a; it could go to host-c."
+    (table,) = [each for each in card.elements if type(each).__name__ == "Table"]
+    assert [row[0] for row in table.rows] == ["host-c", "host-b", "host-a"]  # type: ignore[union-attr]
+
+
+def test_where_says_what_holds_a_guest_anywhere() -> None:
+    card = planner.where(About("web-1"), vm_with(hostdevs=("USB 1:2",))(cluster()), ())
+    assert card.text == "web-1 is on host-a and cannot be moved now."
