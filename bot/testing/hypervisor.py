@@ -144,6 +144,7 @@ class FakeHypervisor:
     def migrate(self, move: MigrateVm) -> None:
         """Move a guest, in as much time as it takes; see the port."""
         with self._lock:
+            self._known_host(move.target)
             self._noted("migrate", move.source, move.uuid, move.target)
             transfer = self._begin(move)
         try:
@@ -384,7 +385,7 @@ class FakeHypervisor:
             if name == host:
                 busy = (host, uuid) in self._transfers
                 detail = replace(guest.vm.detail, job="migration") if busy and guest.vm.detail else guest.vm.detail
-                cpu = None if guest.vm.cpu is None else _load(guest)
+                cpu = _load(guest) if guest.vm.cpu is not None and guest.vm.state.active else None
                 yield replace(guest.vm, detail=detail, cpu=cpu)
 
     def _fits_of(self, vms: Collection[Vm]) -> Iterator[CpuFit]:
@@ -401,10 +402,14 @@ class FakeHypervisor:
             return Sighting(host.name, reachable=True)
         return Sighting(host.name, reachable=True, state=guest.vm.state, paused_by=guest.vm.paused_by)
 
-    def _reach(self, host: str) -> None:
+    def _known_host(self, host: str) -> Host:
         found = self._hosts.get(host)
         if found is None:
             raise UnknownNameError(f"There is no host “{host}”.", nearest(host, self._hosts))
+        return found
+
+    def _reach(self, host: str) -> None:
+        found = self._known_host(host)
         if not found.up:
             raise HostUnreachableError(f"{host} cannot be reached: {found.problem}.", "Check the host.")
 

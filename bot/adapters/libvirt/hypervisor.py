@@ -263,10 +263,11 @@ def _parameters(scheduler: Scheduler) -> dict[str, int]:
 
 
 def _set_scheduler(domain: Domain, chosen: dict[str, int]) -> None:
-    flags = libvirt.VIR_DOMAIN_AFFECT_LIVE if domain.isActive() else 0
+    # One at a time: libvirt-python asks for the present values with the same flags, and both at once are refused.
+    if domain.isActive():
+        domain.setSchedulerParametersFlags(chosen, libvirt.VIR_DOMAIN_AFFECT_LIVE)
     if domain.isPersistent():
-        flags |= libvirt.VIR_DOMAIN_AFFECT_CONFIG
-    domain.setSchedulerParametersFlags(chosen, flags)
+        domain.setSchedulerParametersFlags(chosen, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
 
 
 def _scheduler(domain: Domain) -> Scheduler:

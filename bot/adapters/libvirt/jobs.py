@@ -11,8 +11,6 @@ from bot.adapters.libvirt.connections import HostAddress
 from bot.domain.cluster import Disk, Job, Pool
 from bot.domain.steps import MigrateVm, Policy
 
-_LOCAL_KINDS = frozenset({"file", "block", "dir", "nvme"})
-
 # What FAST asks of auto-converge, in percent of CPU taken from the guest; QEMU's own are 20 and 10.
 _FAST_INITIAL = 40
 _FAST_INCREMENT = 20
@@ -60,23 +58,26 @@ def parameters(move: MigrateVm, target: HostAddress, disks: Iterable[str]) -> di
 
 
 def local_disks(disks: Iterable[Disk], pools: Iterable[Pool]) -> tuple[str, ...]:
-    """Targets of the disks that only their host can reach: those a migration has to copy.
+    """Targets of the disks that a migration has to copy: files and volumes that only their host can reach.
 
-    CDs and read-only disks are not copied, nor what lies in a pool that is shared.
+    Never a block device (it may be a SAN's, and would be copied onto itself), nothing in a shared pool, nothing
+    that several guests share, and no CD or read-only disk.
     """
-    shared = [pool for pool in pools if pool.shared]
-    return tuple(disk.target for disk in disks if _to_copy(disk) and not any(_lies_in(disk, pool) for pool in shared))
+    pools = tuple(pools)
+    return tuple(disk.target for disk in disks if _to_copy(disk) and not _in_shared(disk, pools))
 
 
 def _to_copy(disk: Disk) -> bool:
-    local = disk.kind in _LOCAL_KINDS or disk.kind == "volume"
-    return local and disk.device in {"disk", "lun"} and bool(disk.source) and not (disk.readonly or disk.shareable)
+    plain = disk.kind in {"file", "volume"} and disk.device in {"disk", "lun"}
+    return plain and bool(disk.source) and not (disk.readonly or disk.shareable)
 
 
-def _lies_in(disk: Disk, pool: Pool) -> bool:
+def _in_shared(disk: Disk, pools: tuple[Pool, ...]) -> bool:
+    """By name for volumes; by the pool with the longest path otherwise, as pools may lie in one another."""
     if disk.kind == "volume":
-        return disk.source.startswith(f"{pool.name}/")
-    return bool(pool.path) and disk.source.startswith(f"{pool.path.rstrip('/')}/")
+        return any(pool.shared for pool in pools if pool.name == disk.source.partition("/")[0])
+    around = [pool for pool in pools if pool.path and disk.source.startswith(f"{pool.path.rstrip('/')}/")]
+    return bool(around) and max(around, key=lambda pool: len(pool.path)).shared
 
 
 def progress(domain: Any) -> Job | None:

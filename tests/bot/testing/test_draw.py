@@ -7,7 +7,7 @@ from bot.testing import DrawingError, drawn, uuid_of
 
 CLUSTER = """
     # two racks
-    host-a 16cpu 64G reserve 2G [rack=1]  | web-1 4G 2cpu load 0.5 dirty 20M [env=prod owner=ann] | db-1 8G off autostart
+    host-a 16cpu 64G reserve 2G [rack=1] | web-1 4G 2cpu load 0.5 dirty 20M [env=prod owner=ann] | db-1 8G off autostart
     host-b 8cpus 32GiB load 1.5           | app-1 512M paused   # a comment
 
     host-c 8cpu 32G maintenance           | tmp-1 1G transient load 0
