@@ -11,12 +11,14 @@ from typing import Any
 
 from slack_bolt import App
 from slack_bolt.adapter.wsgi import SlackRequestHandler
+from waitress import wasyncore
 from waitress.server import create_server
 
 PATH = "/slack/events"
 BIGGEST_BODY = 1 << 20
 """Slack's payloads are far smaller; what is bigger is not Slack's."""
 THREADS = 8
+PATIENCE = 10.0
 
 
 class HttpServer:
@@ -47,7 +49,11 @@ class HttpServer:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop listening, finish what is being answered."""
-        self._server.close()
+        """Take no new connection, finish what is being answered, hang up on the rest.
+
+        waitress' own ``close`` closes files under the hands of its loop; the loop is asked to do it instead.
+        """
+        self._server.trigger.pull_trigger(lambda: wasyncore.dispatcher.close(self._server))
         self._server.task_dispatcher.shutdown()
-        self._thread.join(10)
+        self._server.trigger.pull_trigger(lambda: wasyncore.close_all(self._server._map))  # noqa: SLF001
+        self._thread.join(PATIENCE)

@@ -37,6 +37,8 @@ Accept = Callable[[Request], bool]
 Choices = Callable[[str, str], Sequence[tuple[str, str]]]
 Reader = Callable[[], Request]
 
+LOOK_AFTER_SOCKET = 3.0
+"""Seconds between two looks whether the socket still lives; the SDK reconnects when it does not."""
 EVERYTHING = re.compile("")
 NOT_STORED = "Drover could not store your request, so nothing will be done: {why}"
 NOT_READ = "Drover could not read what Slack sent; nothing will be done. Try again, and tell its operators."
@@ -126,7 +128,9 @@ class Listeners:
             ChatError: Slack refuses the app-level token, or does not answer.
         """
         client = WebClient(token=self._credentials.app_token, base_url=self._credentials.api)
-        self._socket = SocketModeHandler(self.app, self._credentials.app_token, web_client=client)
+        self._socket = SocketModeHandler(
+            self.app, self._credentials.app_token, web_client=client, ping_interval=LOOK_AFTER_SOCKET
+        )
         try:
             self._socket.connect()  # type: ignore[no-untyped-call] # bolt left it untyped
         except (SlackClientError, OSError) as error:

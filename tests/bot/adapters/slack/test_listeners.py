@@ -1,0 +1,407 @@
+"""What people do arrives once, from our own people only, and nothing goes unanswered."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import http.client
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from urllib.parse import urlencode, urlsplit
+
+import pytest
+
+from bot.adapters.slack.chat import SlackChat
+from bot.adapters.slack.http import BIGGEST_BODY, HttpServer
+from bot.adapters.slack.listeners import Credentials, Listeners
+from bot.domain.card import Button, Buttons, Card, ChoiceField, Form, Section, TextField
+from bot.domain.errors import ChatError, StoreError
+from bot.ports import Request
+from lab.slack import Person, Workspace
+
+OPS = "C0OPS"
+
+
+@dataclass
+class Core:
+    """Stands for the rest of the bot: stores requests under their keys, as a database would."""
+
+    requests: list[Request] = field(default_factory=list)
+    offered: int = 0
+    woken: int = 0
+    error: Exception | None = None
+    choices: Callable[[str, str], Sequence[tuple[str, str]]] = lambda source, typed: [(typed, f"{source} {typed}")]
+
+    def accept(self, request: Request) -> bool:
+        self.offered += 1
+        if self.error:
+            raise self.error
+        if request.key in {each.key for each in self.requests}:
+            return False
+        self.requests.append(request)
+        return True
+
+    def wake(self) -> None:
+        self.woken += 1
+
+    @property
+    def last(self) -> Request:
+        return self.requests[-1]
+
+
+@pytest.fixture
+def core() -> Core:
+    return Core()
+
+
+Start = Callable[..., Listeners]
+
+
+@pytest.fixture
+def start(workspace: Workspace, chat: SlackChat, core: Core) -> Iterator[Start]:
+    started: list[Listeners] = []
+
+    def begin(*, per_minute: float = 600, socket: bool = True) -> Listeners:
+        me = chat.identity()
+        listeners = Listeners(
+            Credentials(workspace.bot_token, workspace.app_token, workspace.signing_secret, workspace.web_api),
+            team=me.team,
+            bot_user=me.user,
+            command="/kvm",
+            accept=core.accept,
+            wake=core.wake,
+            choices=lambda source, typed: core.choices(source, typed),  # noqa: PLW0108 - a test may change it
+            chat=chat,
+            per_minute=per_minute,
+        )
+        started.append(listeners)
+        if socket:
+            listeners.connect()
+            workspace.wait_connected()
+        return listeners
+
+    yield begin
+    for listeners in started:
+        listeners.close()
+
+
+@pytest.fixture
+def ana(workspace: Workspace) -> Person:
+    return workspace.person("ana")
+
+
+def soon(look: Callable[[], object]) -> object:
+    """What ``look`` finds, within a deadline."""
+    deadline = time.monotonic() + 10
+    while not (found := look()) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    return found
+
+
+def test_a_command(start: Start, ana: Person, core: Core) -> None:
+    listeners = start()
+    assert listeners.connected()
+    ack = ana.command("/kvm migrate “web-1” host-b —force")
+    assert (ack.ok, ack.payload) == (True, None)
+    assert core.last.text == 'migrate "web-1" host-b --force'
+    assert (core.last.kind, core.last.by, core.last.channel) == ("command", "U0ANA", OPS)
+    assert core.last.trigger
+    assert core.last.at.tzinfo is UTC
+    assert core.woken == 1
+
+
+def test_a_mention_in_a_thread_is_a_command(
+    workspace: Workspace, start: Start, chat: SlackChat, ana: Person, core: Core
+) -> None:
+    start()
+    parent = chat.post(OPS, Card("asked"))
+    ana.say("@drover show web-1.example.org", thread_ts=parent.ts)
+    assert soon(lambda: core.requests)
+    assert (core.last.kind, core.last.text, core.last.thread) == ("command", "show web-1.example.org", parent.ts)
+
+
+def test_a_direct_message_is_a_command(workspace: Workspace, start: Start, ana: Person, core: Core) -> None:
+    start()
+    ana.say("hosts", "@drover")
+    assert soon(lambda: core.requests)
+    assert (core.last.kind, core.last.text, core.last.channel) == ("command", "hosts", "D0ANA")
+
+
+def test_what_people_say_among_themselves_and_what_the_bot_says_is_nothing(
+    workspace: Workspace, start: Start, chat: SlackChat, ana: Person, core: Core
+) -> None:
+    start()
+    ana.say("lunch?")
+    chat.tell("U0ANA", Card("hello"))
+    chat.post(OPS, Card("<@U0DROVER> hosts"))
+    ana.command("/kvm help")
+    assert [each.text for each in core.requests] == ["help"]
+
+
+def test_a_click(workspace: Workspace, start: Start, chat: SlackChat, ana: Person, core: Core) -> None:
+    start()
+    buttons = Buttons((Button("Show", "show", "web-1"), Button("Show", "show", "web-2")))
+    ref = chat.post(OPS, Card("2 VMs", elements=(buttons,)))
+    ack = ana.click(workspace.messages("#ops")[0], "show#2")
+    assert ack.ok
+    assert (core.last.kind, core.last.action, core.last.value) == ("click", "show", "web-2")
+    assert (core.last.channel, core.last.message, core.last.by) == (OPS, ref.ts, "U0ANA")
+    assert abs((core.last.at - datetime.now(UTC)).total_seconds()) < 60
+
+
+def test_a_form(start: Start, chat: SlackChat, ana: Person, core: Core) -> None:
+    start()
+    ana.command("/kvm deny")
+    fields = (
+        TextField("why", "Why?"),
+        ChoiceField("vm", "VM", source="vms"),
+        TextField("more", "More", required=False),
+    )
+    chat.open_form(core.last.trigger, Form("deny", "Deny op-1", "Deny", fields, hidden="op-1:abc"))
+    view = ana.wait_view()
+    assert ana.options(view, "source:vms", "web") == [("vms web", "web")]
+    assert ana.submit(view, {"why": "too hot", "vm": "web-1"}).ok
+    assert (core.last.kind, core.last.action, core.last.value) == ("form", "deny", "op-1:abc")
+    assert dict(core.last.answers) == {"why": "too hot", "vm": "web-1", "more": ""}
+
+
+def test_opening_the_home(workspace: Workspace, start: Start, chat: SlackChat, ana: Person, core: Core) -> None:
+    start()
+    ana.open_home()
+    assert soon(lambda: core.requests)
+    assert (core.last.kind, core.last.by) == ("home", "U0ANA")
+    chat.publish_home("U0ANA", Card("x", elements=(Section("web-1", Button("Show", "show", "web-1")),)))
+    home = ana.home
+    assert home is not None
+    assert ana.click(home, "show").ok
+    assert (core.last.kind, core.last.action, core.last.channel) == ("click", "show", "")
+
+
+@pytest.mark.parametrize("new_event_id", [False, True])
+def test_duplicates_are_one_request(
+    workspace: Workspace, start: Start, chat: SlackChat, ana: Person, core: Core, *, new_event_id: bool
+) -> None:
+    start()
+    workspace.fault.duplicate_next(4, new_event_id=new_event_id, retry_headers=not new_event_id)
+    ana.command("/kvm hosts")
+    ana.say("@drover hosts")
+    ana.say("hosts", "@drover")
+    chat.post(OPS, Card("x", elements=(Buttons((Button("Show", "show", "1"),)),)))
+    ana.click(workspace.messages("#ops")[-1], "show")
+    assert soon(lambda: core.offered == 8)
+    assert sorted(each.kind for each in core.requests) == ["click", "command", "command", "command"]
+    assert core.woken == 4
+
+
+def test_a_late_click_says_when_it_was_made(
+    workspace: Workspace, start: Start, chat: SlackChat, ana: Person, core: Core
+) -> None:
+    start()
+    chat.post(OPS, Card("x", elements=(Buttons((Button("Show", "show", "1"),)),)))
+    workspace.fault.delay_next(0.3)
+    before = time.time()
+    ana.click(workspace.messages("#ops")[-1], "show")
+    assert core.last.at.timestamp() - before < 0.3
+
+
+def test_people_of_other_workspaces_are_refused(
+    workspace: Workspace, start: Start, chat: SlackChat, core: Core
+) -> None:
+    start()
+    chat.post(OPS, Card("x", elements=(Buttons((Button("Approve", "approve", "1"),)),)))
+    foreign = workspace.person("foreign")
+    ack = foreign.command("/kvm hosts")
+    assert "own workspace" in ack.payload["text"]
+    assert foreign.click(workspace.messages("#ops")[-1], "approve").ok
+    assert soon(foreign.ephemerals)
+    foreign.say("@drover hosts")
+    workspace.person("ana").command("/kvm help")
+    assert [each.by for each in core.requests] == ["U0ANA"]
+
+
+def test_what_cannot_be_stored_is_told(
+    workspace: Workspace, start: Start, chat: SlackChat, ana: Person, core: Core
+) -> None:
+    start()
+    core.error = StoreError("The database is locked.", "Try again in a minute.")
+    ack = ana.command("/kvm hosts")
+    assert ack.ok
+    assert ack.payload["response_type"] == "ephemeral"
+    assert "could not store" in ack.payload["text"]
+    assert "The database is locked. Try again in a minute." in ack.payload["text"]
+    chat.post(OPS, Card("x", elements=(Buttons((Button("Approve", "approve", "1"),)),)))
+    assert ana.click(workspace.messages("#ops")[-1], "approve").ok
+    assert soon(ana.ephemerals)
+    assert "could not store" in ana.ephemerals()[0].text
+    ana.say("hosts", "@drover")
+    assert soon(lambda: len(workspace.messages("@ana", seen_by="ana")) == 2)
+    assert core.woken == 0
+
+
+def test_a_form_that_cannot_be_stored_stays_open_and_says_so(
+    start: Start, chat: SlackChat, ana: Person, core: Core
+) -> None:
+    start()
+    ana.command("/kvm deny")
+    chat.open_form(core.last.trigger, Form("deny", "Deny", "Deny", (TextField("why", "Why?"),)))
+    core.error = RuntimeError("disk full")
+    view = ana.wait_view()
+    ack = ana.submit(view, {"why": "too hot"})
+    assert "could not store" in ack.errors["why"]
+    core.error = None
+    assert ana.submit(view, {"why": "too hot"}).ok
+    assert core.last.kind == "form"
+
+
+def test_no_choices_rather_than_an_error(start: Start, chat: SlackChat, ana: Person, core: Core) -> None:
+    start()
+    ana.command("/kvm deny")
+    chat.open_form(core.last.trigger, Form("x", "T", "Go", (ChoiceField("vm", "VM", source="vms"),)))
+
+    def broken(source: str, typed: str) -> Sequence[tuple[str, str]]:
+        raise ValueError(source + typed)
+
+    core.choices = broken
+    assert ana.options(ana.wait_view(), "source:vms", "w") == []
+
+
+def test_at_most_a_hundred_choices(start: Start, chat: SlackChat, ana: Person, core: Core) -> None:
+    start()
+    ana.command("/kvm deny")
+    chat.open_form(core.last.trigger, Form("x", "T", "Go", (ChoiceField("vm", "VM", source="vms"),)))
+    core.choices = lambda source, typed: [(f"vm-{index}", "x" * 90) for index in range(300)]
+    assert len(ana.options(ana.wait_view(), "source:vms", "w")) == 100
+
+
+def test_one_person_cannot_flood(workspace: Workspace, start: Start, ana: Person, core: Core) -> None:
+    start(per_minute=6)
+    answers = [ana.command("/kvm hosts").payload for _ in range(5)]
+    assert answers[:2] == [None, None]
+    assert "faster than Drover allows (6 requests a minute)" in answers[2]["text"]
+    assert "Still too fast" in answers[4]["text"]
+    assert workspace.person("bruno").command("/kvm hosts").payload is None
+    assert len(core.requests) == 3
+
+
+def test_a_flood_of_messages_is_answered_once(workspace: Workspace, start: Start, ana: Person) -> None:
+    listeners = start(per_minute=3)
+    for _ in range(4):
+        ana.say("@drover hosts")
+    assert soon(lambda: sum(workspace.deliveries) == 4)
+    assert soon(ana.ephemerals)
+    listeners._aside.submit(int).result()  # whatever was to be said is said
+    assert len(ana.ephemerals()) == 1
+
+
+def test_what_slack_has_never_sent_before_is_no_crash(start: Start, core: Core) -> None:
+    listeners = start(socket=False)
+    said: list[object] = []
+    listeners._on_command(lambda **given: said.append(given), {"team_id": "T0LAB", "user_id": "U0ANA"})  # type: ignore[arg-type]
+    listeners._on_event(lambda **given: said.append(given), {"team_id": "T0LAB", "event": {"type": "app_mention"}})  # type: ignore[arg-type]
+    listeners._on_action(lambda **given: said.append(given), {"team": {"id": "T0LAB"}, "user": {"id": "U0ANA"}})  # type: ignore[arg-type]
+    assert len(said) == 3
+    assert "could not read" in str(said[0])
+    assert core.requests == []
+
+
+def test_the_socket_comes_back_by_itself(workspace: Workspace, start: Start, ana: Person, core: Core) -> None:
+    start()
+    workspace.fault.disconnect()
+    assert soon(lambda: ana.command("/kvm hosts").ok)
+    assert core.last.text == "hosts"
+
+
+def test_a_wrong_app_token_says_what_to_check(workspace: Workspace, chat: SlackChat, core: Core) -> None:
+    secrets = Credentials(workspace.bot_token, "xapp-wrong", api=workspace.web_api)
+    listeners = Listeners(
+        secrets, team="T0LAB", bot_user="U0DROVER", command="/kvm", accept=core.accept, wake=core.wake,
+        choices=lambda source, typed: [], chat=chat,
+    )  # fmt: skip
+    with pytest.raises(ChatError) as caught:
+        listeners.connect()
+    assert "SLACK_APP_TOKEN" in caught.value.advice
+    with pytest.raises(ChatError, match="signing secret"):
+        listeners.http_server("127.0.0.1", 0)
+    listeners.close()
+
+
+def test_secrets_do_not_show() -> None:
+    assert "xoxb" not in repr(Credentials("xoxb-1", "xapp-1", "secret"))
+    assert "secret" not in repr(Credentials("xoxb-1", "xapp-1", "secret"))
+
+
+# -- HTTP mode
+
+
+@pytest.fixture
+def server(start: Start) -> Iterator[HttpServer]:
+    found = start(socket=False).http_server("127.0.0.1", 0)
+    found.start()
+    yield found
+    found.close()
+
+
+def test_http_mode_serves_the_same(
+    workspace: Workspace, server: HttpServer, chat: SlackChat, ana: Person, core: Core
+) -> None:
+    workspace.deliver_to(server.url)
+    assert ana.command("/kvm hosts").ok
+    chat.post(OPS, Card("x", elements=(Buttons((Button("Show", "show", "1"),)),)))
+    assert ana.click(workspace.messages("#ops")[-1], "show").ok
+    ana.say("@drover hosts")
+    assert soon(lambda: len(core.requests) == 3)
+
+
+def posted(server: HttpServer, secret: str, at: float, body: str, path: str = "") -> int:
+    """The status of a command sent with this signature and time (docs.slack.dev/authentication/verifying-requests)."""
+    stamp = str(int(at))
+    digest = hmac.new(secret.encode(), f"v0:{stamp}:{body}".encode(), hashlib.sha256).hexdigest()
+    headers = {
+        "Content-Type": "application/x-www-form-urlencoded",
+        "X-Slack-Request-Timestamp": stamp,
+        "X-Slack-Signature": f"v0={digest}",
+    }
+    address = urlsplit(server.url)
+    connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=10)
+    try:
+        connection.request("POST", path or address.path, body, headers)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+COMMAND = urlencode(
+    {"command": "/kvm", "text": "hosts", "team_id": "T0LAB", "user_id": "U0ANA", "channel_id": OPS, "trigger_id": "1.2"}
+)
+
+
+def test_a_signature_must_be_right_and_fresh(workspace: Workspace, server: HttpServer, core: Core) -> None:
+    secret, now = workspace.signing_secret, time.time()
+    assert posted(server, "wrong", now, COMMAND) == 401
+    assert posted(server, secret, now - 301, COMMAND) == 401
+    assert posted(server, secret, now + 301, COMMAND) == 401
+    assert core.requests == []
+    assert posted(server, secret, now, COMMAND) == 200
+    assert len(core.requests) == 1
+
+
+def test_a_replayed_request_is_a_duplicate(workspace: Workspace, server: HttpServer, core: Core) -> None:
+    now = time.time()
+    assert [posted(server, workspace.signing_secret, now, COMMAND) for _ in range(2)] == [200, 200]
+    assert (len(core.requests), core.woken) == (1, 1)
+
+
+def test_nothing_else_is_served(workspace: Workspace, server: HttpServer) -> None:
+    assert posted(server, workspace.signing_secret, time.time(), COMMAND, "/other") == 404
+
+
+def test_a_body_too_big_for_slack_is_not_read(server: HttpServer) -> None:
+    address = urlsplit(server.url)
+    connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=10)
+    connection.putrequest("POST", address.path)
+    connection.putheader("Content-Length", str(BIGGEST_BODY + 1))
+    connection.endheaders()
+    assert connection.getresponse().status == 413
+    connection.close()
