@@ -397,9 +397,7 @@ class _Run:
     def _go_on(self, seen: tuple[Sighting, ...]) -> None:
         """A guest that its failed migration left paused goes on, unless the target knows it: then people must look."""
         step = self.step
-        if not (self.pace.paused or outcome.left_paused(step, _at(seen, step.source))):
-            return
-        if step.carried.paused or _at(seen, step.source).state is not VmState.PAUSED:
+        if not outcome.left_paused(step, _at(seen, step.source)):
             return
         if _at(seen, step.target).state is not None:
             raise StepLostError(
@@ -478,10 +476,9 @@ class _Arrival:
         step, host = self._step, self._step.target
         if step.carried.paused and there.state is not VmState.PAUSED:
             self._hypervisor.pause(host, step.uuid)
-        elif self._run.pace.paused or not outcome.runs_as_wanted(step, there):
-            if there.state is VmState.PAUSED and not step.carried.paused:
-                self._hypervisor.resume(host, step.uuid)
-                self._run.progress.note(cards.resumed(step, host))
+        elif not outcome.runs_as_wanted(step, there):
+            self._hypervisor.resume(host, step.uuid)
+            self._run.progress.note(cards.resumed(step, host))
         elif there.state is VmState.PAUSED and not step.carried.paused:
             self._run.progress.note(cards.arrived_paused(step, there.paused_by))
 

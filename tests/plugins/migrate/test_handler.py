@@ -694,6 +694,35 @@ def test_a_move_that_somebody_else_began_is_followed_not_begun_twice() -> None:
     assert cluster.autostart("host-b", UUID)
 
 
+def test_one_that_is_noticed_only_when_libvirt_refuses_a_second_is_followed_too() -> None:
+    cluster = lab("autostart")
+    step = step_for(cluster)
+    migrating(cluster, step)
+    cluster.refuse("job", "no statistics yet")
+    first = iter(
+        [tuple(replace(each, state=None) if each.host == "host-b" else each for each in cluster.sightings(UUID))]
+    )
+    real = cluster.sightings
+    cluster.sightings = lambda uuid: next(first, None) or real(uuid)  # type: ignore[method-assign]
+    run(cluster, step)
+    arrived(cluster, step)
+    assert cluster.count("migrate") == 2  # the second was refused
+
+
+def test_hosts_are_not_asked_at_one_instant_so_odd_answers_are_looked_at_twice() -> None:
+    cluster = lab("autostart")
+    step = step_for(cluster)
+    run(cluster, step)
+    real = cluster.sightings
+    for odd in (VmState.RUNNING, None):
+        answers = [tuple(replace(each, state=odd) if each.host != "host-c" else each for each in real(UUID))]
+        cluster.sightings = lambda uuid, left=answers: left.pop() if left else real(uuid)  # type: ignore[misc]
+        assert settle(cluster, step) is Settled.DONE
+        answers.append(tuple(replace(each, state=odd) if each.host != "host-c" else each for each in real(UUID)))
+        run(cluster, step)
+        assert not answers
+
+
 def test_a_fault_of_the_bots_own_is_not_hidden() -> None:
     cluster = lab()
 

@@ -15,6 +15,7 @@ from bot.domain.cluster import (
     MIB,
     CpuFit,
     Disk,
+    Health,
     Inbound,
     Nic,
     Pool,
@@ -368,6 +369,11 @@ def test_a_silent_host_that_last_had_it_counts_as_having_it() -> None:
     (found,) = refused(TO_B, seen)
     assert found.code == "running-twice"
     assert "last seen" in found.text
+
+
+def test_of_a_silent_host_only_its_silence_is_told() -> None:
+    seen = host_is("host-b", health=Health.UNREACHABLE, bridges=frozenset(), machines=frozenset({"pc"}))(cluster())
+    assert [each.code for each in refused(TO_B, seen)] == ["host-unreachable"]
 
 
 # --- still good ---------------------------------------------------------------------------------------------------
