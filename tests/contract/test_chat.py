@@ -46,7 +46,9 @@ class Bench(Protocol):
 
 @dataclass
 class FakeBench:
-    chat: FakeChat = field(default_factory=lambda: FakeChat(groups={BRUNO: frozenset({"S0APPROVERS", "kvm-approvers"})}))
+    chat: FakeChat = field(
+        default_factory=lambda: FakeChat(groups={BRUNO: frozenset({"S0APPROVERS", "kvm-approvers"})})
+    )
 
     def another_process(self) -> FakeChat:
         return self.chat

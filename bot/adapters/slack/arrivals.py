@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bot.adapters.slack.forms import FORM
-from bot.adapters.slack.text import heard
+from bot.adapters.slack.text import heard, seemly
 from bot.ports import Request
 
 Json = Mapping[str, Any]
@@ -94,7 +94,7 @@ def answers(view: Json) -> tuple[tuple[str, str], ...]:
 def _value(given: Json) -> str:
     if "selected_option" in given:
         return str((given["selected_option"] or {}).get("value", ""))
-    return str(given.get("value") or "")
+    return seemly(str(given.get("value") or ""))
 
 
 def _moment(ts: str, now: datetime) -> datetime:

@@ -178,7 +178,7 @@ def heard(text: str, bot_user: str = "") -> str:
     if bot_user:
         text = re.sub(rf"<@{re.escape(bot_user)}(\|[^>]*)?>", "", text)
     text = _LINK.sub(lambda link: link[1] or (link[2] or "").removeprefix("mailto:") or link[3] or "", text)
-    return straightened(_unescaped(text).translate(_BACK))
+    return straightened(seemly(_unescaped(text)).translate(_BACK))
 
 
 def _unescaped(text: str) -> str:
