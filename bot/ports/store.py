@@ -1,0 +1,86 @@
+"""What must survive: requests, operations, events, and where they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Protocol
+
+from bot.domain.operation import Event, Operation, Proposed, State
+from bot.ports.chat import MessageRef, Request
+
+
+class Store(Protocol):
+    """Operations, their events and what else must survive. Every method may raise ``StoreError``."""
+
+    def accept(self, request: Request) -> bool:
+        """Keep a request until it is handled; False when it is a duplicate."""
+        ...
+
+    def unhandled(self) -> tuple[Request, ...]:
+        """Requests accepted but not yet handled, oldest first (after a crash)."""
+        ...
+
+    def handled(self, key: str) -> None:
+        """The request has been answered."""
+        ...
+
+    def propose(self, event: Proposed) -> Operation:
+        """Store a new operation under the next number; the same origin key answers the same operation again."""
+        ...
+
+    def append(self, operation: Operation, *events: Event) -> Operation:
+        """Advance by events and store them, all or nothing, if ``operation.version`` is still the newest.
+
+        Raises:
+            ConflictError: somebody else was first.
+            IllegalEventError: the state does not take the event.
+        """
+        ...
+
+    def operation(self, operation_id: str) -> Operation:
+        """One operation.
+
+        Raises:
+            UnknownNameError: no such operation.
+        """
+        ...
+
+    def operations(self, *, states: Collection[State] = (), by: str = "", limit: int = 50) -> tuple[Operation, ...]:
+        """Operations, newest first."""
+        ...
+
+    def events(self, operation_id: str) -> tuple[Event, ...]:
+        """An operation's history, oldest first."""
+        ...
+
+    def touching(self, vm_uuid: str, limit: int = 20) -> tuple[Operation, ...]:
+        """Operations whose plan touches a guest, newest first."""
+        ...
+
+    def keep_copy(self, operation_id: str, ref: MessageRef) -> None:
+        """Remember where an operation is shown."""
+        ...
+
+    def copies(self, operation_id: str) -> tuple[MessageRef, ...]:
+        """Where an operation is shown."""
+        ...
+
+    def maintenance(self) -> frozenset[str]:
+        """Hosts in maintenance."""
+        ...
+
+    def set_maintenance(self, host: str, *, on: bool) -> None:
+        """Put a host into maintenance or take it out."""
+        ...
+
+    def claim(self, key: str) -> bool:
+        """Take a key once and for all, across replicas; False when it was taken before."""
+        ...
+
+    def broken_link(self) -> str:
+        """The first event whose hash chain does not hold, told in words; '' when the whole chain holds."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the database."""
+        ...
