@@ -1,0 +1,144 @@
+"""A whole bot in memory: a drawn cluster, a chat that records, a clock that ticks, a real SQLite database."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+from bot.adapters.sql.store import SqlStore
+
+from bot import catalog
+from bot.domain.card import Button, Buttons, Card
+from bot.domain.operation import Operation
+from bot.domain.plan import Risk
+from bot.domain.policy import Policy, Rule
+from bot.flow import cards, handle, perform
+from bot.flow.look import Core
+from bot.flow.screen import Screen
+from bot.flow.world import Places, Role, World
+from bot.ports import Request
+from bot.testing import FakeHypervisor, TickingClock, drawn
+from bot.testing.chat import FakeChat
+
+CLUSTER = """
+host-a  16cpu 64G reserve 2G load 4 | web-1 4G 2cpu load 0.5 dirty 8M [env=prod] | db-1 8G 2cpu load 1 dirty 8M
+host-b  16cpu 64G reserve 2G load 1 | app-1 2G load 0.2 dirty 8M | off-1 2G off
+host-c  16cpu 64G reserve 2G load 1
+"""
+POLICY = Policy(
+    grants={"engineer": ("*",), "approver": ("*",)},
+    everyone=("help",),
+    rules=(
+        Rule("careful", risks=(Risk.HIGH,), votes=2, expires=600),
+        Rule("default", votes=1, expires=600),
+    ),
+)
+ROLES = MappingProxyType({
+    "engineer": Role(frozenset({"UANA", "UEVA"})),
+    "approver": Role(frozenset({"UBRUNO", "UCARLA"})),
+})  # fmt: skip
+
+
+@dataclass
+class QueuedWork:
+    """The work port as a list, run when the test says so; a repeated id is kept once, as the real one does."""
+
+    ids: list[str] = field(default_factory=list)
+
+    def enqueue(self, operation: Operation) -> None:
+        if operation.id not in self.ids:
+            self.ids.append(operation.id)
+
+
+@dataclass
+class Bot:
+    """The bot and what a test does with it."""
+
+    world: World
+    hypervisor: FakeHypervisor
+    chat: FakeChat
+    clock: TickingClock
+    store: SqlStore
+    work: QueuedWork
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def types(self, text: str, by: str = "UANA", key: str = "") -> Card | None:
+        """A person types a command; the last thing they alone saw of it."""
+        return self._does(Request(key or f"key-{next(self.numbers)}", "command", by, self.clock.now(), "COPS", text))
+
+    def clicks(self, action: str, value: str, by: str, key: str = "") -> Card | None:
+        """A person clicks; the last thing they alone saw of it."""
+        key = key or f"key-{next(self.numbers)}"
+        return self._does(
+            Request(key, "click", by, self.clock.now(), "CAPPROVALS", action=action, value=value, trigger=key)
+        )
+
+    def answers(self, action: str, value: str, by: str, **answers: str) -> Card | None:
+        """A person submits a form."""
+        key = f"key-{next(self.numbers)}"
+        given = tuple(answers.items())
+        return self._does(Request(key, "form", by, self.clock.now(), action=action, value=value, answers=given))
+
+    def works(self) -> None:
+        """Let the workers run dry."""
+        while self.work.ids:
+            perform.perform(self.world, self.work.ids.pop(0))
+
+    def operation(self, number: int = 1) -> Operation:
+        return self.store.operation(f"op-{number}")
+
+    def value(self, number: int = 1) -> str:
+        return cards.value_of(self.operation(number))
+
+    def shown(self, number: int = 1) -> Card:
+        """The operation's message as it now stands."""
+        (ref, *_) = self.store.copies(f"op-{number}")
+        return self.chat.messages[ref]
+
+    def buttons(self, number: int = 1) -> list[str]:
+        rows = [each for each in self.shown(number).elements if isinstance(each, Buttons)]
+        return [button.action for row in rows for button in row.buttons if isinstance(button, Button)]
+
+    def where(self, name: str) -> list[str]:
+        """The hosts on which a guest is active."""
+        return [vm.host for vm in self.hypervisor.snapshot().vms if vm.name == name and vm.state.active]
+
+    def _does(self, request: Request) -> Card | None:
+        if not self.store.accept(request):
+            return None
+        before = len(self.chat.whispers)
+        handle.handled(self.world, request)
+        mine = [each.card for each in self.chat.whispers[before:] if each.user == request.by]
+        return mine[-1] if mine else None
+
+
+def text(card: Card | None) -> str:
+    """Everything a card says, roughly as read."""
+    assert card is not None, "nothing was said"
+    return repr(card)
+
+
+def small_bot(tmp_path: Path) -> Bot:
+    clock = TickingClock()
+    hypervisor = FakeHypervisor(drawn(CLUSTER), clock)
+    chat = FakeChat()
+    loaded = catalog.load(("migrate",), extra=(Core(),))
+    store = SqlStore(f"sqlite:///{tmp_path}/drover.sqlite", loaded.codec(), clock=clock)
+    work = QueuedWork()
+    world = World(
+        catalog=loaded,
+        store=store,
+        chat=chat,
+        hypervisor=hypervisor,
+        clock=clock,
+        work=work,
+        screen=Screen(store, chat, cards.operation_card),
+        policy=POLICY,
+        places=Places("CAPPROVALS", "COPS"),
+        roles=ROLES,
+        patience=30.0,
+    )
+    return Bot(world, hypervisor, chat, clock, store, work)
