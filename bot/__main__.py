@@ -13,8 +13,8 @@ from typing import Any
 
 import click
 
-from bot import catalog as catalogs
 from bot import settings as configuration
+from bot.catalog import Catalog
 from bot.domain import codec
 from bot.domain.cluster import Snapshot
 from bot.domain.errors import DroverError
@@ -85,6 +85,7 @@ def check(config: Path | None, *, as_json: bool, save: Path | None, offline: boo
 @click.pass_obj
 def plan(config: Path | None, command: tuple[str, ...], cluster: Path | None, *, as_json: bool) -> None:
     """Plan a COMMAND as chat would, without doing anything: drover plan -- migrate web-1 to host-b."""
+    from bot.app import loaded
     from bot.declare import Action
     from bot.flow.parse import parsed
 
@@ -108,6 +109,7 @@ def plan(config: Path | None, command: tuple[str, ...], cluster: Path | None, *,
 def manifest(config: Path | None) -> None:
     """Print the Slack app's manifest, generated from what is loaded."""
     from bot.adapters.slack.manifest import manifest as slack_manifest
+    from bot.app import loaded
 
     settings = configuration.load(config)
     names = " | ".join(loaded(settings).commands)
@@ -119,6 +121,8 @@ def manifest(config: Path | None) -> None:
 @click.pass_obj
 def plugins(config: Path | None) -> None:
     """List the loaded plugins and their commands."""
+    from bot.app import loaded
+
     catalog = loaded(configuration.load(config))
     for plugin in catalog.plugins:
         click.echo(plugin)
@@ -147,7 +151,7 @@ def db() -> None:
 @click.pass_obj
 def upgrade(config: Path | None) -> None:
     """Bring the database to this version (`run` does it too)."""
-    from bot.app import opened_store
+    from bot.app import loaded, opened_store
 
     settings = configuration.load(config)
     opened_store(settings, loaded(settings)).close()
@@ -158,7 +162,7 @@ def upgrade(config: Path | None) -> None:
 @click.pass_obj
 def verify(config: Path | None) -> None:
     """Check the audit trail's hash chain. Exit code 1 when it was tampered with, naming the event."""
-    from bot.app import opened_store
+    from bot.app import loaded, opened_store
 
     settings = configuration.load(config)
     store = opened_store(settings, loaded(settings))
@@ -169,14 +173,7 @@ def verify(config: Path | None) -> None:
     click.echo("The audit trail holds.")
 
 
-def loaded(settings: configuration.DroverSettings) -> catalogs.Catalog:
-    """The catalog of a configuration, with the core's own commands."""
-    from bot.flow.look import Core
-
-    return catalogs.load(settings.plugins.enabled, settings.plugins.tables(), extra=(Core(),))
-
-
-def _saved(catalog: catalogs.Catalog, path: Path) -> Snapshot:
+def _saved(catalog: Catalog, path: Path) -> Snapshot:
     try:
         value = catalog.codec().loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:

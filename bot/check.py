@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from bot.app import connected_hypervisor, loaded, opened_store, signed_in
 from bot.domain import codec
 from bot.domain import policy as policies
 from bot.domain.errors import DroverError
@@ -22,8 +23,6 @@ class Finding:
 
 def offline(settings: DroverSettings) -> list[Finding]:
     """What can be told from the configuration alone."""
-    from bot.__main__ import loaded
-
     policy = settings.domain_policy()
     findings = [Finding("hosts", bool(settings.hosts), f"{len(settings.hosts)} configured")]
     findings += [_secret(settings, name) for name in _needed_secrets(settings)]
@@ -76,8 +75,6 @@ def online(settings: DroverSettings, save: Path | None = None) -> list[Finding]:
 
 
 def _hosts(settings: DroverSettings, save: Path | None) -> list[Finding]:
-    from bot.app import connected_hypervisor
-
     hypervisor = connected_hypervisor(settings)
     try:
         seen = hypervisor.snapshot()
@@ -98,9 +95,6 @@ def _hosts(settings: DroverSettings, save: Path | None) -> list[Finding]:
 
 
 def _database(settings: DroverSettings) -> list[Finding]:
-    from bot.__main__ import loaded
-    from bot.app import opened_store
-
     try:
         store = opened_store(settings, loaded(settings))
         broken = store.broken_link()
@@ -111,10 +105,8 @@ def _database(settings: DroverSettings) -> list[Finding]:
 
 
 def _slack(settings: DroverSettings) -> list[Finding]:
-    from bot.adapters.slack.chat import identity
-
     try:
-        team, bot = identity(settings.slack.bot_token.get_secret_value(), settings.slack.api_url)
+        who = signed_in(settings)
     except DroverError as error:
         return [Finding("slack", ok=False, text=str(error))]
-    return [Finding("slack", ok=True, text=f"signed in to {team} as {bot}")]
+    return [Finding("slack", ok=True, text=f"signed in to {who.team} as {who.user}")]

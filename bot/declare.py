@@ -12,7 +12,7 @@ import click
 from pydantic import BaseModel
 
 from bot.domain import placement
-from bot.domain.card import Card
+from bot.domain.card import Card, Form
 from bot.domain.cluster import Snapshot
 from bot.domain.operation import Event, Operation
 from bot.domain.plan import Objection, Plan, Refused, Risk
@@ -66,6 +66,7 @@ class View:
     slash: str = "/kvm"
     commands: tuple[Listed, ...] = ()
     policy: Policy = field(default_factory=Policy)
+    found: Any = None  # what the query's ``gather`` brought
 
 
 def nothing(intent: Any) -> tuple[str, ...]:  # noqa: ARG001 - the default of ``focus``
@@ -78,7 +79,10 @@ class Query:
     """A command that only reads.
 
     ``grammar`` is a click command whose callback returns the intent, a frozen dataclass of the plugin's.
-    ``answer(intent, View) -> Card``. ``focus(intent)``: guests to read in depth.
+    ``answer(intent, View) -> Card``, pure. ``focus(intent)``: guests to read in depth. ``gather(intent, snapshot,
+    hypervisor)``, from the plugin's handler, looks at what no snapshot holds; ``answer`` finds it in ``View.found``.
+    ``form()``: asked in a dialog when the command is typed without arguments; its fields are named as the grammar's
+    parameters.
     """
 
     name: str
@@ -87,6 +91,8 @@ class Query:
     answer: Callable[[Any, View], Card]
     focus: Callable[[Any], tuple[str, ...]] = nothing
     needs_snapshot: bool = True
+    gather: Callable[[Any, Snapshot, Hypervisor], Any] | None = None
+    form: Callable[[], Form] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +100,8 @@ class Action:
     """A command that changes something, after approval.
 
     ``plan(intent, snapshot, rules) -> Plan | Refused``; ``still_good(intent, plan, snapshot, rules)`` answers the
-    objections that stand against carrying the plan out now (empty: go). ``emits``: the step types its plans use;
-    ``intent``: the frozen dataclass that ``grammar`` returns. ``risk`` is the usual one, for help and policy listings.
+    objections that stand against carrying the plan out now (empty: go). ``emits``: the step types its plans use; ``intent``: the
+    frozen dataclass that ``grammar`` returns; ``form``: as for a Query. ``risk`` is the usual one, for help and policy listings.
     """
 
     name: str
@@ -107,6 +113,7 @@ class Action:
     emits: tuple[type[Step], ...]
     risk: Risk = Risk.MEDIUM
     focus: Callable[[Any], tuple[str, ...]] = nothing
+    form: Callable[[], Form] | None = None
 
 
 class Settled(StrEnum):
@@ -122,8 +129,8 @@ class StepHandler:
     """Does one kind of step.
 
     ``settle(step, hypervisor) -> Settled`` only looks. ``run(step, hypervisor, progress) -> facts`` does it, is safe
-    to repeat after a crash, returns plain facts for the audit, and raises ``DroverError``:
-    ``StepCancelledError`` when it ended because a person asked, ``StepLostError`` when people must look.
+    to repeat after a crash (it is called on LOST too, and must then only tell), returns plain facts for the audit,
+    and raises ``DroverError``: ``StepCancelledError`` when it ended because a person asked, ``StepLostError`` when people must look.
     """
 
     step: type[Step]

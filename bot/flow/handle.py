@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import queue
 import threading
 from collections.abc import Callable
@@ -38,6 +39,8 @@ def _answer(world: World, request: Request) -> None:
         propose.command(world, request)
     elif request.kind == "home":
         look.home(world, request)
+    elif request.action.startswith(propose.FORM):
+        propose.from_form(world, request)
     else:
         decide.pressed(world, request)
 
@@ -79,6 +82,7 @@ class Desk:
     def __init__(self, world: World, count: int) -> None:
         self._world = world
         self._queue: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
+        self._arrived: collections.deque[Request] = collections.deque()
         self._threads = [
             threading.Thread(target=self._work, name=f"desk-{number}", daemon=True) for number in range(count)
         ]
@@ -90,9 +94,21 @@ class Desk:
         for thread in self._threads:
             thread.start()
 
-    def take(self, request: Request) -> None:
-        """Handle a request soon."""
-        self._queue.put(request)
+    def accept(self, request: Request) -> bool:
+        """Store a request, before its ack; False for a duplicate.
+
+        Raises:
+            StoreError: it is not stored, and will not be handled.
+        """
+        fresh = self._world.store.accept(request)
+        if fresh:
+            self._arrived.append(request)
+        return fresh
+
+    def wake(self) -> None:
+        """Handle what has arrived; called after the ack."""
+        while self._arrived:
+            self._queue.put(self._arrived.popleft())
 
     def stop(self, timeout: float = 30.0) -> None:
         """Finish what is queued, then end; what is not done in time stays stored and is handled at the next start."""

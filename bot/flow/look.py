@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import click
@@ -24,7 +24,10 @@ from bot.ports import Request
 
 def answer(world: World, query: Query, intent: Any, person: Asker) -> Card:
     """A query's card for a person."""
-    return query.answer(intent, view(world, person, query.focus(intent), needs_snapshot=query.needs_snapshot))
+    seen = view(world, person, query.focus(intent), needs_snapshot=query.needs_snapshot)
+    if query.gather is not None:
+        seen = replace(seen, found=query.gather(intent, seen.snapshot, world.hypervisor))
+    return query.answer(intent, seen)
 
 
 def view(world: World, person: Asker, focus: Sequence[str] = (), *, needs_snapshot: bool = True) -> View:

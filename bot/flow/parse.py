@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +46,17 @@ def usage(command: Query | Action, slash: str, *, full: bool = False) -> str:
     )
     text = command.grammar.get_help(context) if full else command.grammar.get_usage(context)
     return text.removeprefix("Usage: ").strip()
+
+
+def typed(grammar: click.Command, answers: Mapping[str, str]) -> str:
+    """The answers of a dialog as a person would have typed them; fields are named as the grammar's parameters."""
+    words: list[str] = []
+    for parameter in grammar.params:
+        value = answers.get(parameter.name or "", "").strip()
+        if not value:
+            continue
+        words += [value] if isinstance(parameter, click.Argument) else [parameter.opts[0], value]
+    return shlex.join(words)
 
 
 def _words(text: str) -> list[str]:

@@ -11,15 +11,17 @@ import structlog
 from bot.declare import Action, Query
 from bot.domain import policy as policies
 from bot.domain.card import Card, error_card
-from bot.domain.errors import DroverError
+from bot.domain.errors import DroverError, UsageError
 from bot.domain.operation import BOT, Approved, Operation, Origin, Proposed, State
 from bot.domain.plan import Objection, Plan, Refused
 from bot.flow import cards, look
-from bot.flow.parse import parsed
+from bot.flow.parse import parsed, typed
 from bot.flow.world import BUSY, World, asker, commit, roles_of, snapshot
 from bot.ports import Request
 
 log = structlog.get_logger()
+
+FORM = "cmd:"  # how the dialogs of commands are named
 
 
 def command(world: World, request: Request) -> None:
@@ -32,7 +34,19 @@ def command(world: World, request: Request) -> None:
         world.chat.whisper(request.channel, request.by, card)
 
 
+def from_form(world: World, request: Request) -> None:
+    """Answer a command's dialog as if its answers had been typed. The dialog remembers the channel."""
+    name = request.action.removeprefix(FORM)
+    command_of = world.catalog.commands.get(name)
+    if command_of is None:
+        raise UsageError(f"There is no command “{name}” any more.", "See all with `help`.")
+    line = f"{name} {typed(command_of.grammar, dict(request.answers))}"
+    command(world, replace(request, kind="command", text=line, channel=request.value))
+
+
 def _answered(world: World, request: Request) -> Card | None:
+    if opened_form(world, request):
+        return None
     found = parsed(world.catalog, world.slash, request.text)
     person = asker(world, request)
     if not policies.may_ask(world.policy, found.command.name, person.roles):
@@ -44,10 +58,21 @@ def _answered(world: World, request: Request) -> Card | None:
         return cards.note_card(found.help)
     if isinstance(found.command, Query):
         return look.answer(world, found.command, found.intent, person)
-    typed = f"{world.slash} {request.text}".strip()
+    line = f"{world.slash} {request.text}".strip()
     reason = str(getattr(found.intent, "reason", "") or "")
-    origin = Origin(request.by, request.channel, typed, request.key, reason)
+    origin = Origin(request.by, request.channel, line, request.key, reason)
     return proposed(world, found.command, found.intent, origin)
+
+
+def opened_form(world: World, request: Request) -> bool:
+    """Open a command's dialog when the command is typed without arguments and has one."""
+    bare = world.catalog.commands.get(" ".join(request.text.lower().split()))
+    if bare is None or bare.form is None or not request.trigger:
+        return False
+    if not policies.may_ask(world.policy, bare.name, roles_of(world, request.by)):
+        return False  # the refusal is told as for a typed command
+    world.chat.open_form(request.trigger, replace(bare.form(), action=f"{FORM}{bare.name}", hidden=request.channel))
+    return True
 
 
 def proposed(world: World, action: Action, intent: Any, origin: Origin, *, replaces: str = "") -> Card | None:

@@ -1,0 +1,244 @@
+"""The composition root: the only file that names adapters. Builds the world, starts and stops it in order."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import structlog
+
+from bot import catalog as catalogs
+from bot.adapters.durable import DurableWork
+from bot.adapters.libvirt.connections import HostAddress
+from bot.adapters.libvirt.hypervisor import LibvirtHypervisor
+from bot.adapters.schedule import Schedule
+from bot.adapters.slack import web
+from bot.adapters.slack.chat import Identity, SlackChat
+from bot.adapters.slack.listeners import Credentials, Listeners
+from bot.adapters.sql.store import SqlStore
+from bot.domain.errors import SettingsError
+from bot.flow import decide, perform
+from bot.flow.cards import operation_card
+from bot.flow.handle import Desk, picked_up
+from bot.flow.inventory import Inventory
+from bot.flow.look import Core
+from bot.flow.screen import Screen
+from bot.flow.world import Places, Role, World
+from bot.settings import DroverSettings
+
+log = structlog.get_logger()
+
+TICK = timedelta(seconds=5)
+SWEEP = timedelta(seconds=15)
+HEALTHY = 60.0  # seconds
+
+
+class SystemClock:
+    """The machine's own time."""
+
+    def now(self) -> datetime:
+        """The moment, in UTC."""
+        return datetime.now(UTC)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
+
+
+class Drover:
+    """The bot as one process.
+
+    Args:
+        settings: checked.
+
+    Raises:
+        DroverError: something can be told to be wrong before anything is started.
+    """
+
+    def __init__(self, settings: DroverSettings) -> None:
+        configure_logging(settings.log_level)
+        _require(settings)
+        self._settings = settings
+        self._clock = SystemClock()
+        catalog = loaded(settings)
+        self._store = opened_store(settings, catalog)
+        self._client = web.client(settings.slack.bot_token.get_secret_value(), settings.slack.api_url)
+        self._chat = SlackChat(
+            self._client,
+            group_cache=settings.slack.group_cache,
+            progress_every=settings.limits.progress_every,
+        )
+        self._hypervisor = connected_hypervisor(settings)
+        self._work = DurableWork(
+            lambda operation_id: perform.perform(self.world, operation_id),
+            database_url=_work_url(settings),
+            executor_id=settings.replica,
+        )
+        self.world = World(
+            catalog=catalog,
+            store=self._store,
+            chat=self._chat,
+            hypervisor=self._hypervisor,
+            clock=self._clock,
+            work=self._work,
+            screen=Screen(self._store, self._chat, operation_card),
+            policy=settings.domain_policy(),
+            places=Places(settings.slack.approvals_channel, settings.slack.ops_channel),
+            roles={name: Role(frozenset(role.users), frozenset(role.groups)) for name, role in settings.roles.items()},
+            slash=settings.slack.command,
+            patience=settings.limits.unreachable_patience,
+        )
+        self._inventory = Inventory(self._hypervisor)
+        self._desk = Desk(self.world, settings.limits.handlers)
+        self._schedule = Schedule()
+
+    def start(self) -> None:
+        """Sign in, take up what a crash left, then listen."""
+        identity = self._chat.identity()
+        slack = self._settings.slack
+        if slack.team and slack.team != identity.team:
+            raise SettingsError(
+                f"The bot token belongs to workspace {identity.team}, slack.team says {slack.team}.", "Correct one."
+            )
+        self._listeners = Listeners(
+            Credentials(
+                slack.bot_token.get_secret_value(),
+                slack.app_token.get_secret_value(),
+                slack.signing_secret.get_secret_value(),
+                slack.api_url,
+            ),
+            team=identity.team,
+            bot_user=identity.user,
+            command=slack.command,
+            accept=self._desk.accept,
+            wake=self._desk.wake,
+            choices=self._inventory.choices,
+            chat=self._chat,
+            per_minute=slack.requests_per_minute,
+        )
+        self._work.start()
+        self._desk.start()
+        picked_up(self.world)
+        self._schedule.every("tick", TICK, self._tick)
+        self._schedule.every("sweep", SWEEP, self._inventory.sweep)
+        self._schedule.start()
+        if slack.mode == "socket":
+            self._listeners.connect()
+        else:
+            self._listeners.http_server(slack.http_host, slack.http_port).start()
+        self._tick()
+        log.info("running", replica=self._settings.replica, plugins=self.world.catalog.plugins, mode=slack.mode)
+
+    def stop(self) -> None:
+        """Take nothing new, finish what is quick, leave the rest to the next start."""
+        log.info("stopping")
+        self._listeners.close()
+        self._schedule.stop()
+        self._desk.stop()
+        self._work.stop()
+        self._chat.close()
+        self._hypervisor.close()
+        self._store.close()
+
+    def _tick(self) -> None:
+        decide.expire(self.world)
+        self.world.screen.catch_up()
+        health_file(self._settings).write_text(str(time.time()), encoding="utf-8")
+
+
+def _require(settings: DroverSettings) -> None:
+    """What ``check`` would call missing is refused at start, by its key."""
+    if not settings.hosts:
+        raise SettingsError("No [[hosts]] are configured.", "Copy config/drover.example.toml and name your hosts.")
+    if not settings.slack.approvals_channel:
+        raise SettingsError("slack.approvals_channel is missing.", "Put the channel's id (C…) there.")
+    needed = ("bot_token", "app_token") if settings.slack.mode == "socket" else ("bot_token", "signing_secret")
+    for name in needed:
+        if not getattr(settings.slack, name).get_secret_value():
+            variable = f"SLACK_{name.upper()}"
+            raise SettingsError(f"The secret {name} is missing.", f"Set {variable}, or {variable}_FILE naming a file.")
+
+
+def loaded(settings: DroverSettings) -> catalogs.Catalog:
+    """The catalog of a configuration, with the core's own commands."""
+    return catalogs.load(settings.plugins.enabled, settings.plugins.tables(), extra=(Core(),))
+
+
+def opened_store(settings: DroverSettings, catalog: catalogs.Catalog) -> SqlStore:
+    """The database, brought up to date; a SQLite file's folder is made."""
+    url = settings.database.url
+    if url.startswith("sqlite:///"):
+        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    return SqlStore(url, catalog.codec(), clock=SystemClock())
+
+
+def signed_in(settings: DroverSettings) -> Identity:
+    """Whom Slack takes the bot token for.
+
+    Raises:
+        ChatError: Slack refuses it or does not answer.
+    """
+    client = web.client(settings.slack.bot_token.get_secret_value(), settings.slack.api_url)
+    chat = SlackChat(client)
+    try:
+        return chat.identity()
+    finally:
+        chat.close()
+
+
+def _work_url(settings: DroverSettings) -> str:
+    """DBOS keeps its own tables: beside the SQLite file, or in the same PostgreSQL database."""
+    url = settings.database.url
+    return f"{url}-work" if url.startswith("sqlite") else url
+
+
+def connected_hypervisor(settings: DroverSettings) -> LibvirtHypervisor:
+    """All configured hosts; nothing is opened before the first question."""
+    hosts = [
+        HostAddress(
+            name=host.name,
+            uri=host.uri,
+            migrate_uri=host.migrate_uri or host.uri,
+            migrate_data_uri=host.migrate_data_uri,
+            reserve=host.reserve,
+            tags=host.tags,
+        )
+        for host in settings.hosts
+    ]
+    return LibvirtHypervisor(hosts, clock=SystemClock(), deadline=settings.limits.host_deadline)
+
+
+def health_file(settings: DroverSettings) -> Path:
+    """Where a running bot says that it is well, for ``drover health``."""
+    return Path(tempfile.gettempdir()) / f"drover-{settings.replica}.health"
+
+
+def health_problem(settings: DroverSettings) -> str:
+    """Why no healthy bot is running here; '' when one is."""
+    file = health_file(settings)
+    if not file.exists():
+        return "No bot has started here."
+    age = time.time() - float(file.read_text(encoding="utf-8") or 0)
+    return f"The bot last said that it is well {age:.0f} s ago." if age > HEALTHY else ""
+
+
+def configure_logging(level: str) -> None:
+    """Log lines on stderr, coloured for a terminal, JSON otherwise; vendors' loggers from WARNING on."""
+    terminal = sys.stderr.isatty()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            *([] if terminal else [structlog.processors.format_exc_info]),
+            structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
