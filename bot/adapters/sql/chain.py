@@ -1,0 +1,68 @@
+"""The hash chain over all events: what a link is made of, and the first place where the chain does not hold."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One stored event. ``data`` is its canonical JSON; ``at``, ``by`` and ``kind`` repeat what it holds.
+
+    ``hash`` covers ``data``, its place (``position`` in all, ``seq`` in its operation) and the hash before it.
+    """
+
+    position: int
+    operation: int
+    seq: int
+    at: str
+    by: str
+    kind: str
+    data: str
+    previous: str
+    hash: str
+
+    def __str__(self) -> str:
+        return f"Event {self.position} ({self.kind} of op-{self.operation}, by {self.by} at {self.at})"
+
+
+def digest(previous: str, position: int, operation: int, seq: int, data: str) -> str:
+    """SHA-256, hex, of the canonical JSON of the five together."""
+    whole = json.dumps([previous, position, operation, seq, data], separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(whole.encode()).hexdigest()
+
+
+def first_fault(links: Iterable[Link], position: int, end: str) -> str:
+    """The first fault of the chain, told in words; '' when it holds.
+
+    Args:
+        links: every event, by position.
+        position: where the chain is said to end.
+        end: the hash it is said to end with.
+    """
+    last, last_hash = 0, ""
+    for link in links:
+        fault = _fault(link, last, last_hash)
+        if fault:
+            return fault
+        last, last_hash = link.position, link.hash
+    if (last, last_hash) != (position, end):
+        return f"The chain ends at event {last}, but its head says event {position}: the end was cut off or replaced."
+    return ""
+
+
+def _fault(link: Link, last: int, last_hash: str) -> str:
+    if link.position != last + 1:
+        return f"Event {last + 1} is missing; the next one stored is {link.position}."
+    if link.hash != digest(link.previous, link.position, link.operation, link.seq, link.data):
+        return f"{link} was changed after it was stored."
+    if link.previous != last_hash:
+        return f"{link} does not follow event {last}: one of the two was replaced."
+    held: dict[str, Any] = json.loads(link.data)
+    if (link.at, link.by, link.kind) != (held["at"], held["by"], held["is"]):
+        return f"{link} is labelled wrongly: it holds a {held['is']} by {held['by']} at {held['at']}."
+    return ""

@@ -1,0 +1,84 @@
+"""The tables. Events are the truth; ``operations`` repeats what is asked for often, to be found quickly."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
+
+REVISION = "0001"
+"""The newest migration; a test holds it equal to what alembic finds."""
+
+metadata = MetaData()
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("arrived", Integer, primary_key=True, autoincrement=True),  # the order, which no clock can turn round
+    Column("key", String, nullable=False, unique=True),
+    Column("kind", String, nullable=False),
+    Column("data", Text, nullable=False),
+    Column("accepted_at", String, nullable=False),  # ISO 8601, UTC: sorts as it reads, in every database
+    Column("handled_at", String),
+)
+Index(
+    "requests_waiting",
+    requests.c.arrived,
+    sqlite_where=requests.c.handled_at.is_(None),
+    postgresql_where=requests.c.handled_at.is_(None),
+)
+
+operations = Table(
+    "operations",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("origin_key", String, unique=True),  # NULL: nothing to recognise a duplicate by
+    Column("state", String, nullable=False, index=True),
+    Column("version", Integer, nullable=False),
+    Column("requester", String, nullable=False, index=True),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("position", BigInteger, primary_key=True, autoincrement=False),  # 1, 2, 3… without a gap
+    Column("operation", Integer, ForeignKey("operations.number"), nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("at", String, nullable=False),
+    Column("by", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("data", Text, nullable=False),
+    Column("previous", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
+    UniqueConstraint("operation", "seq"),
+)
+
+head = Table(  # one row: where the chain of events ends, and the last number given to an operation
+    "head",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, nullable=False),
+    Column("hash", String(64), nullable=False),
+    Column("number", Integer, nullable=False),
+)
+
+operation_vms = Table(
+    "operation_vms",
+    metadata,
+    Column("uuid", String, primary_key=True),
+    Column("operation", Integer, ForeignKey("operations.number"), primary_key=True),
+)
+
+copies = Table(
+    "copies",
+    metadata,
+    Column("operation", Integer, ForeignKey("operations.number"), primary_key=True),
+    Column("channel", String, primary_key=True),
+    Column("ts", String, primary_key=True),
+)
+
+maintenance = Table("maintenance", metadata, Column("host", String, primary_key=True), Column("since", String))
+
+claims = Table("claims", metadata, Column("key", String, primary_key=True), Column("at", String, nullable=False))
+
+replicas = Table(
+    "replicas", metadata, Column("name", String, primary_key=True), Column("beats", BigInteger, nullable=False)
+)

@@ -1,0 +1,369 @@
+"""The port ``Store`` on SQLite or PostgreSQL: events are appended by compare-and-swap and chained by hash."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from bot.adapters.sql import chain, models
+from bot.adapters.sql.chain import Link
+from bot.adapters.sql.engine import READ, SOON, SURELY, opened, transaction
+from bot.adapters.sql.schema import migrate
+from bot.domain import codec
+from bot.domain.codec import Codec
+from bot.domain.errors import ConflictError, DroverError, UnknownNameError
+from bot.domain.operation import Event, Operation, Proposed, State, advance, replayed
+from bot.domain.operation import opened as opened_operation
+from bot.ports import Clock, MessageRef, Request
+
+_KEPT = timedelta(days=30)  # how long a handled request is known, to recognise a late duplicate
+_REQUESTS = Codec((Request,))
+_READ_AT_ONCE = 500
+
+
+class SqlStore:
+    """Operations, events and what else must survive. Safe to share by threads, processes and replicas.
+
+    An accepted request survives the end of the process; an operation's events survive a power cut too.
+
+    Args:
+        url: ``sqlite:///path`` or ``postgresql://…``.
+        codec: reads back the events, with the intents and steps of every loaded plugin.
+        clock: for when a request was accepted and handled.
+        patience: seconds to wait for somebody else's lock.
+
+    Raises:
+        StoreError: the database cannot be opened or brought up to date.
+    """
+
+    def __init__(self, url: str, codec: Codec, *, clock: Clock, patience: float = 2.0) -> None:
+        self._codec = codec
+        self._clock = clock
+        self._engine = opened(url, patience)
+        try:
+            migrate(self._engine)
+            self._forget_handled(clock.now() - _KEPT)
+        except BaseException:
+            self._engine.dispose()
+            raise
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+    # requests
+
+    def accept(self, request: Request) -> bool:
+        """Keep a request until it is handled; False when it is a duplicate."""
+        return self._inserted(
+            models.requests,
+            key=request.key,
+            kind=request.kind,
+            data=codec.text(request),
+            accepted_at=self._now(),
+        )
+
+    def unhandled(self) -> tuple[Request, ...]:
+        """Requests accepted but not yet handled, oldest first."""
+        table = models.requests
+        wanted = sa.select(table.c.data).where(table.c.handled_at.is_(None)).order_by(table.c.arrived)
+        with transaction(self._engine, READ) as connection:
+            stored = connection.execute(wanted).scalars().all()
+        return tuple(_REQUESTS.loads(each) for each in stored)
+
+    def handled(self, key: str) -> None:
+        """The request has been answered."""
+        table = models.requests
+        self._write(sa.update(table).where(table.c.key == key).values(handled_at=self._now()))
+
+    def _forget_handled(self, before: datetime) -> None:
+        table = models.requests
+        self._write(sa.delete(table).where(table.c.handled_at < before.isoformat()))
+
+    # operations
+
+    def propose(self, event: Proposed) -> Operation:
+        """Store a new operation under the next number; the same origin key answers the same operation again."""
+        with transaction(self._engine, SURELY) as connection:
+            end = _locked_head(connection)
+            known = _by_origin(connection, event.origin.key)
+            if known is not None:
+                return self._read(connection, [known])[0]
+            number = end.number + 1
+            # What was stored is what is answered: the digest people sign is then the stored plan's.
+            operation = opened_operation(f"op-{number}", self._codec.loads(codec.text(event)))
+            connection.execute(sa.insert(models.operations).values(_row(operation)))
+            vms = sorted({uuid for step in operation.plan.steps for uuid in step.vms})
+            if vms:
+                touched = [{"operation": number, "uuid": uuid} for uuid in vms]
+                connection.execute(sa.insert(models.operation_vms), touched)
+            _chained(connection, end, number, 0, [event])
+            connection.execute(sa.update(models.head).values(number=number))
+            return operation
+
+    def append(self, operation: Operation, *events: Event) -> Operation:
+        """Advance by events and store them, all or nothing, if ``operation.version`` is still the newest.
+
+        Raises:
+            ConflictError: somebody else was first.
+            IllegalEventError: the state does not take the event.
+        """
+        after = operation
+        for event in events:
+            after = advance(after, event)
+        if not events:
+            return operation
+        table = models.operations
+        swap = (
+            sa.update(table)
+            .where(table.c.number == operation.number, table.c.version == operation.version)
+            .values(version=after.version, state=after.state.value)
+        )
+        with transaction(self._engine, SURELY) as connection:
+            end = _locked_head(connection)
+            if not connection.execute(swap).rowcount:
+                self._read(connection, [operation.number])  # an unknown operation is no conflict
+                raise ConflictError(f"{operation.id} has changed meanwhile.", "Look at it again and decide anew.")
+            _chained(connection, end, operation.number, operation.version, events)
+        return after
+
+    def operation(self, operation_id: str) -> Operation:
+        """One operation.
+
+        Raises:
+            UnknownNameError: no such operation.
+        """
+        with transaction(self._engine, READ) as connection:
+            return self._read(connection, [_number(operation_id)])[0]
+
+    def operations(self, *, states: Collection[State] = (), by: str = "", limit: int = 50) -> tuple[Operation, ...]:
+        """Operations, newest first."""
+        table = models.operations
+        wanted = sa.select(table.c.number).order_by(table.c.number.desc()).limit(limit)
+        if states:
+            wanted = wanted.where(table.c.state.in_([state.value for state in states]))
+        if by:
+            wanted = wanted.where(table.c.requester == by)
+        return self._found(wanted)
+
+    def touching(self, vm_uuid: str, limit: int = 20) -> tuple[Operation, ...]:
+        """Operations whose plan touches a guest, newest first."""
+        table = models.operation_vms
+        wanted = sa.select(table.c.operation).where(table.c.uuid == vm_uuid)
+        return self._found(wanted.order_by(table.c.operation.desc()).limit(limit))
+
+    def events(self, operation_id: str) -> tuple[Event, ...]:
+        """An operation's history, oldest first."""
+        number = _number(operation_id)
+        with transaction(self._engine, READ) as connection:
+            return self._histories(connection, [number])[number]
+
+    def _found(self, numbers: sa.Select[int]) -> tuple[Operation, ...]:
+        with transaction(self._engine, READ) as connection:
+            return self._read(connection, connection.execute(numbers).scalars().all())
+
+    def _read(self, connection: sa.Connection, numbers: Sequence[int]) -> tuple[Operation, ...]:
+        histories = self._histories(connection, numbers)
+        return tuple(replayed(f"op-{number}", histories[number]) for number in numbers)
+
+    def _histories(self, connection: sa.Connection, numbers: Sequence[int]) -> Mapping[int, tuple[Event, ...]]:
+        table = models.events
+        wanted = sa.select(table.c.operation, table.c.data).where(table.c.operation.in_(numbers)).order_by(table.c.seq)
+        found: dict[int, list[Event]] = {}
+        for number, data in connection.execute(wanted):
+            found.setdefault(number, []).append(self._codec.loads(data))
+        for number in numbers:
+            if number not in found:
+                raise UnknownNameError(f"There is no operation op-{number}.", "See the latest with `ops`.")
+        return {number: tuple(history) for number, history in found.items()}
+
+    # where operations are shown, maintenance, keys taken once
+
+    def keep_copy(self, operation_id: str, ref: MessageRef) -> None:
+        """Remember where an operation is shown."""
+        self._inserted(models.copies, operation=_number(operation_id), channel=ref.channel, ts=ref.ts)
+
+    def copies(self, operation_id: str) -> tuple[MessageRef, ...]:
+        """Where an operation is shown."""
+        table = models.copies
+        wanted = sa.select(table.c.channel, table.c.ts).where(table.c.operation == _number(operation_id))
+        with transaction(self._engine, READ) as connection:
+            rows = connection.execute(wanted.order_by(table.c.channel, table.c.ts)).all()
+        return tuple(MessageRef(channel, ts) for channel, ts in rows)
+
+    def maintenance(self) -> frozenset[str]:
+        """Hosts in maintenance."""
+        with transaction(self._engine, READ) as connection:
+            return frozenset(connection.execute(sa.select(models.maintenance.c.host)).scalars())
+
+    def set_maintenance(self, host: str, *, on: bool) -> None:
+        """Put a host into maintenance or take it out."""
+        table = models.maintenance
+        if on:
+            self._inserted(table, lasting=SURELY, host=host, since=self._now())
+        else:
+            self._write(sa.delete(table).where(table.c.host == host), SURELY)
+
+    def claim(self, key: str) -> bool:
+        """Take a key once and for all, across replicas; False when it was taken before."""
+        return self._inserted(models.claims, lasting=SURELY, key=key, at=self._now())
+
+    # replicas
+
+    def beat(self, name: str) -> None:
+        """Count one more heartbeat of a replica."""
+        table = models.replicas
+        counted = self._insert(table).values(name=name, beats=1)
+        counted = counted.on_conflict_do_update(index_elements=[table.c.name], set_={"beats": table.c.beats + 1})
+        self._write(counted)
+
+    def beats(self) -> Mapping[str, int]:
+        """How many heartbeats each replica has had. Whose count stands still is silent, whatever the clocks say."""
+        table = models.replicas
+        with transaction(self._engine, READ) as connection:
+            rows = connection.execute(sa.select(table.c.name, table.c.beats)).all()
+        return {row.name: row.beats for row in rows}
+
+    def forget(self, name: str) -> None:
+        """A replica is gone; it is counted anew if it comes back."""
+        self._write(sa.delete(models.replicas).where(models.replicas.c.name == name))
+
+    # the audit trail
+
+    def trail(self, after: int = 0) -> Iterator[Link]:
+        """Every event as stored, oldest first, from behind position ``after``; read piece by piece."""
+        table = models.events
+        while True:
+            wanted = sa.select(table).where(table.c.position > after).order_by(table.c.position).limit(_READ_AT_ONCE)
+            with transaction(self._engine, READ) as connection:
+                links = [Link(**row) for row in connection.execute(wanted).mappings()]
+            if not links:
+                return
+            yield from links
+            after = links[-1].position
+
+    def head(self) -> tuple[int, str]:
+        """Position and hash of the newest event. Kept elsewhere, it also proves that nobody rewrote the whole chain."""
+        position, end, _ = self._end()
+        return position, end
+
+    def broken_link(self) -> str:
+        """The first event whose hash chain does not hold, told in words; '' when the whole chain holds."""
+        position, end, stored = self._end()
+        if position < 0:
+            return "The head of the chain is missing: its end cannot be known."
+        if stored > position:
+            return f"Event {position + 1} was slipped in behind the end of the chain."
+        # What is appended meanwhile is left to the next look.
+        links = itertools.takewhile(lambda link: link.position <= position, self.trail())
+        return chain.first_fault(links, position, end) or self._strange_operation()
+
+    def _end(self) -> tuple[int, str, int]:
+        """Where the head says the chain ends, with which hash, and the last position stored; all at one moment."""
+        last = sa.select(sa.func.coalesce(sa.func.max(models.events.c.position), 0)).scalar_subquery()
+        with transaction(self._engine, READ) as connection:
+            row = connection.execute(sa.select(models.head.c.position, models.head.c.hash, last)).first()
+        return (row[0], row[1], row[2]) if row else (-1, "", 0)
+
+    def _strange_operation(self) -> str:
+        """The first operation whose row is not what its events lead to."""
+        table = models.operations
+        owner = models.events.c.operation
+        with transaction(self._engine, READ) as connection:
+            rows = connection.execute(sa.select(table).order_by(table.c.number)).all()
+            orphans = sa.select(owner).where(owner.not_in(sa.select(table.c.number))).order_by(owner).limit(1)
+            orphan = connection.execute(orphans).scalar()
+            if orphan is not None:
+                return f"op-{orphan} has events but is not among the operations."
+            return next((fault for fault in (self._fault(connection, row) for row in rows) if fault), "")
+
+    def _fault(self, connection: sa.Connection, row: sa.Row[Any]) -> str:
+        try:
+            operation = self._read(connection, [row.number])[0]
+        except DroverError as error:
+            return f"op-{row.number} has a history that cannot have happened: {error}"
+        if (operation.version, operation.state.value, operation.origin.by) != (row.version, row.state, row.requester):
+            return (
+                f"op-{row.number} is listed as {row.state} by {row.requester} after {row.version} events, but its "
+                f"events say {operation.state} by {operation.origin.by} after {operation.version}."
+            )
+        return ""
+
+    # writing
+
+    def _now(self) -> str:
+        return self._clock.now().isoformat()
+
+    def _write(self, statement: sa.Executable, lasting: str = SOON) -> int:
+        with transaction(self._engine, lasting) as connection:
+            return cast("sa.CursorResult[Any]", connection.execute(statement)).rowcount
+
+    def _inserted(self, table: sa.Table, *, lasting: str = SOON, **values: str | int) -> bool:
+        """Insert a row unless its key is there already; whether it was inserted."""
+        return self._write(self._insert(table).values(**values).on_conflict_do_nothing(), lasting) == 1
+
+    def _insert(self, table: sa.Table) -> Any:
+        return (postgresql if self._engine.dialect.name == "postgresql" else sqlite).insert(table)
+
+
+def _number(operation_id: str) -> int:
+    """17 of ``op-17``.
+
+    Raises:
+        UnknownNameError: it cannot be an operation's id.
+    """
+    digits = operation_id.removeprefix("op-")
+    if digits.isascii() and digits.isdigit() and len(digits) < 10:
+        return int(digits)
+    raise UnknownNameError(f"“{operation_id}” is not an operation.", "Ids look like op-17; see the latest with `ops`.")
+
+
+def _locked_head(connection: sa.Connection) -> sa.Row[Any]:
+    """Where the chain ends; whoever holds it is the only one who writes events until its transaction is over."""
+    return connection.execute(sa.select(models.head).with_for_update()).one()
+
+
+def _by_origin(connection: sa.Connection, key: str) -> int | None:
+    table = models.operations
+    return connection.execute(sa.select(table.c.number).where(table.c.origin_key == key)).scalar() if key else None
+
+
+def _row(operation: Operation) -> dict[str, str | int | None]:
+    return {
+        "number": operation.number,
+        "origin_key": operation.origin.key or None,
+        "state": operation.state.value,
+        "version": operation.version,
+        "requester": operation.origin.by,
+    }
+
+
+def _chained(connection: sa.Connection, end: sa.Row[Any], number: int, version: int, events: Iterable[Event]) -> None:
+    """Store events behind the end of the chain; ``version`` is the operation's before them."""
+    rows: list[dict[str, str | int]] = []
+    position, previous = end.position, end.hash
+    for seq, event in enumerate(events, version + 1):
+        position += 1
+        data = codec.text(event)
+        found = chain.digest(previous, position, number, seq, data)
+        rows.append(
+            {
+                "position": position,
+                "operation": number,
+                "seq": seq,
+                "at": event.at.isoformat(),
+                "by": event.by,
+                "kind": type(event).__name__,
+                "data": data,
+                "previous": previous,
+                "hash": found,
+            }
+        )
+        previous = found
+    connection.execute(sa.insert(models.events), rows)
+    connection.execute(sa.update(models.head).values(position=position, hash=previous))
