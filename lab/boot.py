@@ -1,5 +1,6 @@
 """The kernel and the initramfs lab guests boot from, made once and kept in the user's cache."""
 
+import graphlib
 import gzip
 import hashlib
 import lzma
@@ -20,7 +21,8 @@ UP = "drover-guest"
 _PACKAGE = "linux-image-cloud-amd64"
 _INIT = Path(__file__).parent / "guest" / "init"
 _APPLETS = ["acpid", "cat", "dd", "insmod", "ip", "mkdir", "mount", "nproc", "poweroff", "sh", "sleep"]
-# In the order they must be loaded. What a kernel has built in is simply not there as a file.
+_DIRECTORIES = ["bin", "dev", "etc", "etc/acpi", "etc/acpi/PWRF", "modules", "proc", "sys"]
+# What a kernel has built in is simply not there as a file.
 _MODULES = ["virtio", "virtio_ring", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_blk"]
 _MODULES += ["failover", "net_failover", "virtio_net", "virtio_balloon", "button", "evdev"]
 
@@ -152,8 +154,10 @@ def _write(path: Path, content: bytes) -> None:
 
 def _initramfs(busybox: Path, modules: Path) -> bytes:
     """A cpio archive (newc) with busybox, the modules and the init script."""
-    have = [f"{name}.ko" for name in _MODULES if (modules / f"{name}.ko").exists()]
-    entries = [(name, 0o040755, b"") for name in ("bin", "dev", "etc", "etc/acpi", "etc/acpi/PWRF", "modules", "proc", "sys")]
+    have = [f"{name}.ko" for name in _loading_order(modules)]
+    entries = [
+        (name, 0o040755, b"") for name in ("bin", "dev", "etc", "etc/acpi", "etc/acpi/PWRF", "modules", "proc", "sys")
+    ]
     entries += [("bin/busybox", 0o100755, busybox.read_bytes()), ("init", 0o100755, _INIT.read_bytes())]
     entries += [(f"bin/{applet}", 0o120777, b"busybox") for applet in _APPLETS]
     entries += [(f"modules/{name}", 0o100644, (modules / name).read_bytes()) for name in have]
@@ -161,6 +165,18 @@ def _initramfs(busybox: Path, modules: Path) -> bytes:
     entries += [("etc/acpi/PWRF/00000080", 0o100755, b"#!/bin/sh\npoweroff -f\n")]
     entries += [("TRAILER!!!", 0, b"")]
     return b"".join(_cpio(number, *entry) for number, entry in enumerate(entries, 1))
+
+
+def _loading_order(modules: Path) -> list[str]:
+    """The modules there are, each after those it needs, as its own ``depends=`` says."""
+    needs = {name: _needs(modules / f"{name}.ko") for name in _MODULES if (modules / f"{name}.ko").exists()}
+    ours = {name: [need for need in needed if need in needs] for name, needed in needs.items()}
+    return list(graphlib.TopologicalSorter(ours).static_order())
+
+
+def _needs(module: Path) -> list[str]:
+    found = re.search(rb"\0depends=([^\0]*)\0", module.read_bytes())
+    return found[1].decode().split(",") if found and found[1] else []
 
 
 def _cpio(inode: int, name: str, mode: int, content: bytes) -> bytes:
