@@ -51,7 +51,9 @@ class Transfer:
             self._next_round()
 
     def job(self) -> Job:
-        """What libvirt would tell of it now."""
+        """What libvirt would tell of it now; before the first memory is sent it tells no sizes."""
+        if not self._elapsed:
+            return Job("setup")
         return Job(
             phase="post-copy" if self.postcopy else "copying" if self._remaining else "finishing",
             total=self._total,

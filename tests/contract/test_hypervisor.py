@@ -206,7 +206,7 @@ class Moving:
         if not self._thread.is_alive():
             pytest.fail(f"the migration ended too early: {self.error}")
         job = self._hypervisor.job(self._move.source, self._move.uuid)
-        return job if job is not None and job.rate else None
+        return job if job is not None and job.rate and job.processed else None
 
     def end(self) -> BaseException | None:
         self._thread.join(PATIENCE)

@@ -103,7 +103,12 @@ def host_busy_ns(connection: Connection) -> tuple[float, int] | None:
 
 def free_memory(connection: Connection) -> int:
     """Bytes a host could still give: free, and what caches would give back."""
-    counts = connection.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)
+    try:
+        counts = connection.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_SUPPORT:
+            return int(connection.getFreeMemory())
+        raise
     return sum(int(counts.get(kind, 0)) for kind in ("free", "buffers", "cached")) * 1024
 
 
