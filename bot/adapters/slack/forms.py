@@ -34,8 +34,8 @@ def modal(form: Form) -> Json:
     """
     if len(form.hidden) > limits.HIDDEN:
         raise ChatError(f"The form “{form.title}” hides more than {limits.HIDDEN} characters.", "Report this.")
-    intro = Page("modal", {}).elements(form.intro)
-    fields = [_input(field) for field in form.fields]
+    fields = [_input(field) for field in form.fields[: limits.VIEW_BLOCKS]]
+    intro = Page("modal", {}).elements(form.intro)[: limits.VIEW_BLOCKS - len(fields)]
     return as_json(
         ModalView(
             title=as_plain(form.title, limits.VIEW_TITLE),

@@ -6,6 +6,7 @@ verified. TLS belongs to the proxy in front.
 
 from __future__ import annotations
 
+import socket
 import threading
 from typing import Any
 
@@ -25,13 +26,16 @@ class HttpServer:
     """Answers Slack's requests at ``/slack/events`` in its own threads.
 
     Bolt verifies each: a wrong signature, or one older than five minutes, gets 401.
+
+    Raises:
+        OSError: the address cannot be had.
     """
 
     def __init__(self, app: App, host: str, port: int) -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._server: Any = create_server(  # its stubs miss what a server on one address has
             SlackRequestHandler(app, path=PATH),
-            host=host,
-            port=port,
+            sockets=[socket.create_server((host, port), family=family)],
             threads=THREADS,
             max_request_body_size=BIGGEST_BODY,
             channel_timeout=30,
@@ -53,6 +57,8 @@ class HttpServer:
 
         waitress' own ``close`` closes files under the hands of its loop; the loop is asked to do it instead.
         """
+        if not self._thread.is_alive():
+            return
         self._server.trigger.pull_trigger(lambda: wasyncore.dispatcher.close(self._server))
         self._server.task_dispatcher.shutdown()
         self._server.trigger.pull_trigger(lambda: wasyncore.close_all(self._server._map))  # noqa: SLF001

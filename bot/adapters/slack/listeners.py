@@ -101,6 +101,7 @@ class Listeners:
         self._now = now
         self._aside = ThreadPoolExecutor(1, "slack-aside")
         self._socket: SocketModeHandler | None = None
+        self._server: HttpServer | None = None
         self.app = self._bolt(command)
 
     def _bolt(self, command: str) -> App:
@@ -146,16 +147,24 @@ class Listeners:
         """A server for HTTP mode; requests without a fresh and right signature get 401.
 
         Raises:
-            ChatError: there is no signing secret.
+            ChatError: there is no signing secret, or the address is taken.
         """
         if not self._credentials.signing_secret:
             raise ChatError("HTTP mode needs the app's signing secret.", "Set SLACK_SIGNING_SECRET.")
-        return HttpServer(self.app, host, port)
+        try:
+            self._server = HttpServer(self.app, host, port)
+        except OSError as error:
+            raise ChatError(
+                f"Cannot listen on {host}:{port}: {error}", "Choose another slack.http_host or slack.http_port."
+            ) from error
+        return self._server
 
     def close(self) -> None:
         """Take nothing more; what is being said aside is finished."""
         if self._socket is not None:
             self._socket.close()  # type: ignore[no-untyped-call]
+        if self._server is not None:
+            self._server.close()
         self._aside.shutdown()
 
     # -- the five listeners

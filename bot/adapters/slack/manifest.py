@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from bot.adapters.slack.text import cut
+
 SCOPES: dict[str, str] = {
     "app_mentions:read": "@Drover works in threads, where slash commands do not",
     "channels:history": "find a message by its key after a lost answer, instead of posting it twice",
@@ -19,8 +21,18 @@ HINT = "help | vms | hosts | migrate <vm> <host> | …"
 DESCRIPTION = "Runs the KVM cluster from Slack: plan, approve, perform."
 
 
+ADDRESS = "https://drover.example.org/slack/events"
+"""Where Slack delivers in HTTP mode, to be edited; Socket Mode needs none."""
+LONGEST_HINT = 1000
+
+
 def manifest(
-    command: str = "/kvm", usage_hint: str = HINT, *, name: str = "Drover", request_url: str = ""
+    command: str = "/kvm",
+    usage_hint: str = HINT,
+    *,
+    name: str = "Drover",
+    socket_mode: bool = True,
+    request_url: str = ADDRESS,
 ) -> dict[str, Any]:
     """Slack's manifest (docs.slack.dev/reference/app-manifest) as JSON values.
 
@@ -28,10 +40,11 @@ def manifest(
         command: the slash command, with its slash.
         usage_hint: shown while it is typed.
         name: the app's and the bot user's name.
-        request_url: for HTTP mode, where Slack delivers; '' for Socket Mode.
+        socket_mode: whether Slack delivers over a socket that the bot opens.
+        request_url: where else it delivers.
     """
-    delivery = {"request_url": request_url} if request_url else {}
-    options = {"message_menu_options_url": request_url} if request_url else {}
+    delivery = {} if socket_mode else {"request_url": request_url}
+    options = {} if socket_mode else {"message_menu_options_url": request_url}
     return {
         "_metadata": {"major_version": 1, "minor_version": 1},
         "display_information": {"name": name, "description": DESCRIPTION, "background_color": "#1f2d3d"},
@@ -46,9 +59,9 @@ def manifest(
                 {
                     "command": command,
                     "description": "Run the KVM cluster",
-                    "usage_hint": usage_hint,
+                    "usage_hint": cut(usage_hint, LONGEST_HINT),
                     "should_escape": False,
-                    **({"url": request_url} if request_url else {}),
+                    **({} if socket_mode else {"url": request_url}),
                 }
             ],
         },
@@ -57,7 +70,7 @@ def manifest(
             "event_subscriptions": {"bot_events": list(EVENTS), **delivery},
             "interactivity": {"is_enabled": True, **delivery, **options},
             "org_deploy_enabled": False,
-            "socket_mode_enabled": not request_url,
+            "socket_mode_enabled": socket_mode,
             "token_rotation_enabled": False,
         },
     }

@@ -336,11 +336,10 @@ def test_secrets_do_not_show() -> None:
 
 
 @pytest.fixture
-def server(start: Start) -> Iterator[HttpServer]:
+def server(start: Start) -> HttpServer:
     found = start(socket=False).http_server("127.0.0.1", 0)
     found.start()
-    yield found
-    found.close()
+    return found
 
 
 def test_http_mode_serves_the_same(
@@ -395,6 +394,13 @@ def test_a_replayed_request_is_a_duplicate(workspace: Workspace, server: HttpSer
 
 def test_nothing_else_is_served(workspace: Workspace, server: HttpServer) -> None:
     assert posted(server, workspace.signing_secret, time.time(), COMMAND, "/other") == 404
+
+
+def test_an_address_that_is_taken(start: Start, server: HttpServer) -> None:
+    taken = urlsplit(server.url).port
+    with pytest.raises(ChatError) as caught:
+        start(socket=False).http_server("127.0.0.1", taken)
+    assert "http_port" in caught.value.advice
 
 
 def test_a_body_too_big_for_slack_is_not_read(server: HttpServer) -> None:

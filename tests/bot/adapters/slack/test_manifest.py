@@ -94,9 +94,9 @@ def table_faults(value: Any, shape: Mapping[str, Any], at: str) -> Iterator[str]
             yield from faults(each, known[name], f"{at}.{name}")
 
 
-@pytest.mark.parametrize("url", ["", "https://drover.example.org/slack/events"])
-def test_the_manifest_fits_the_schema(url: str) -> None:
-    assert list(faults(manifest(request_url=url), SCHEMA)) == []
+@pytest.mark.parametrize("socket_mode", [True, False])
+def test_the_manifest_fits_the_schema(*, socket_mode: bool) -> None:
+    assert list(faults(manifest("/kvm", "a | " * 500, socket_mode=socket_mode), SCHEMA)) == []
 
 
 @pytest.mark.parametrize(
@@ -125,9 +125,9 @@ def test_command_and_hint_are_as_asked() -> None:
 
 def test_socket_mode_unless_there_is_an_address() -> None:
     assert manifest()["settings"]["socket_mode_enabled"] is True
-    http = manifest(request_url="https://drover.example.org/slack/events")
+    http = manifest(socket_mode=False, request_url="https://bot.example.org/slack")
     assert http["settings"]["socket_mode_enabled"] is False
-    assert http["features"]["slash_commands"][0]["url"] == http["settings"]["interactivity"]["request_url"]
+    assert http["features"]["slash_commands"][0]["url"] == "https://bot.example.org/slack"
 
 
 def test_every_scope_is_needed_and_every_needed_scope_is_there() -> None:
