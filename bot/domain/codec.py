@@ -124,6 +124,4 @@ def _scalar(hint: Any, stored: Any) -> Any:
         return bare(stored)
     if bare is datetime:
         return datetime.fromisoformat(stored)
-    if bare is float and isinstance(stored, int):
-        return float(stored)
-    return stored
+    return stored  # a whole number in a float's place stays one: what is read must have the digest of what was stored

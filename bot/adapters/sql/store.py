@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -299,13 +299,15 @@ class SqlStore:
     def _now(self) -> str:
         return self._clock.now().isoformat()
 
-    def _write(self, statement: sa.Executable, lasting: str = SOON) -> int:
+    def _write(self, statement: sa.Executable, lasting: str = SOON) -> None:
         with transaction(self._engine, lasting) as connection:
-            return cast("sa.CursorResult[Any]", connection.execute(statement)).rowcount
+            connection.execute(statement)
 
     def _inserted(self, table: sa.Table, *, lasting: str = SOON, **values: str | int) -> bool:
         """Insert a row unless its key is there already; whether it was inserted."""
-        return self._write(self._insert(table).values(**values).on_conflict_do_nothing(), lasting) == 1
+        row = self._insert(table).values(**values).on_conflict_do_nothing().returning(sa.literal(1))
+        with transaction(self._engine, lasting) as connection:
+            return connection.execute(row).first() is not None
 
     def _insert(self, table: sa.Table) -> Any:
         return (postgresql if self._engine.dialect.name == "postgresql" else sqlite).insert(table)

@@ -1,0 +1,496 @@
+"""One contract for every store: SQLite and a real PostgreSQL."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from bot.adapters.sql import chain
+from bot.adapters.sql.store import SqlStore
+from bot.domain.codec import Codec, CodecError
+from bot.domain.errors import ConflictError, IllegalEventError, StoreError, UnknownNameError
+from bot.domain.operation import (
+    Approved,
+    Ask,
+    Asked,
+    Began,
+    Denied,
+    Finished,
+    Noted,
+    Operation,
+    Proposed,
+    State,
+    StepBegan,
+    StepEnded,
+    VotedFor,
+    opened,
+    replayed,
+)
+from bot.domain.steps import SetMaintenance
+from bot.ports import MessageRef, Store
+from bot.testing.clock import TickingClock
+from tests import postgres
+from tests.operations import CODEC, later, move, planned, proposal, request
+
+Reopen = Callable[[], SqlStore]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[postgres.Postgres]:
+    if postgres.missing():
+        pytest.skip(postgres.missing())
+    with postgres.running() as running:
+        yield running
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/drover.sqlite"
+    server: postgres.Postgres = request.getfixturevalue("server")
+    return server.database()
+
+
+@pytest.fixture
+def reopen(url: str) -> Iterator[Reopen]:
+    """Opens the same database once more, as another process or a restarted one would."""
+    opened: list[SqlStore] = []
+
+    def open_() -> SqlStore:
+        opened.append(SqlStore(url, CODEC, clock=TickingClock()))
+        return opened[-1]
+
+    yield open_
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def store(reopen: Reopen) -> SqlStore:
+    return reopen()
+
+
+def approved(store: Store, key: str = "request-1") -> Operation:
+    operation = store.propose(proposal(key))
+    return store.append(operation, VotedFor(later(1), "UAPP", operation.plan.digest), Approved(later(1), "UAPP"))
+
+
+def finished(store: Store, key: str = "request-1") -> Operation:
+    operation = store.append(approved(store, key), Began(later(2), "drover"), StepBegan(later(2), "drover", 0))
+    ended = StepEnded(later(9), "drover", 0, {"seconds": 7.5, "rounds": 3, "converged": True, "phase": "done"})
+    return store.append(operation, ended, Finished(later(9), "drover"))
+
+
+def test_it_is_a_store(store: SqlStore) -> None:
+    as_port: Store = store
+    assert as_port.operations() == ()
+
+
+# requests
+
+
+def test_a_request_is_kept_until_it_is_handled(store: SqlStore, reopen: Reopen) -> None:
+    assert store.accept(request("a"))
+    assert store.accept(request("b", "vms"))
+    assert reopen().unhandled() == (request("a"), request("b", "vms"))
+    store.handled("a")
+    assert store.unhandled() == (request("b", "vms"),)
+
+
+def test_a_duplicate_request_is_known_even_after_it_was_handled(store: SqlStore, reopen: Reopen) -> None:
+    assert store.accept(request("a"))
+    assert not store.accept(request("a"))
+    store.handled("a")
+    assert not reopen().accept(request("a"))
+    assert store.unhandled() == ()
+
+
+def test_requests_come_back_in_the_order_they_came_even_when_the_clock_went_back(url: str) -> None:
+    clock = TickingClock()
+    store = SqlStore(url, CODEC, clock=clock)
+    for key in "cab":
+        store.accept(request(key))
+        clock.turn(-3600)
+    assert [each.key for each in store.unhandled()] == ["c", "a", "b"]
+    store.close()
+
+
+def test_a_handled_request_is_forgotten_after_a_month_but_an_open_one_never(url: str, reopen: Reopen) -> None:
+    clock = TickingClock()
+    store = SqlStore(url, CODEC, clock=clock)
+    store.accept(request("open"))
+    store.accept(request("answered"))
+    store.handled("answered")
+    store.close()
+    clock.turn(31 * 86400)
+    store = SqlStore(url, CODEC, clock=clock)
+    assert store.accept(request("answered"))
+    assert not store.accept(request("open"))
+    store.close()
+
+
+def test_of_many_deliveries_at_once_one_is_accepted(reopen: Reopen) -> None:
+    stores = [reopen(), reopen()]
+    with ThreadPoolExecutor(8) as pool:
+        taken = list(pool.map(lambda n: stores[n % 2].accept(request("same")), range(40)))
+    assert Counter(taken) == {True: 1, False: 39}
+
+
+# operations
+
+
+def test_a_proposal_becomes_an_operation_that_reads_back_equal(store: SqlStore, reopen: Reopen) -> None:
+    event = proposal(plan=planned(move(), SetMaintenance("host-a", on=True)))
+    operation = store.propose(event)
+    assert operation == opened("op-1", event)
+    assert reopen().operation("op-1") == operation
+    assert operation.plan.digest == event.plan.digest
+    assert store.events("op-1") == (event,)
+
+
+def test_operations_are_numbered_from_one_and_a_repeated_origin_finds_its_own(store: SqlStore) -> None:
+    first, second = store.propose(proposal("a")), store.propose(proposal("b"))
+    assert (first.id, second.id) == ("op-1", "op-2")
+    denied = store.append(first, Denied(later(1), "UAPP", "not today"))
+    assert store.propose(proposal("a")) == denied
+    assert len(store.operations()) == 2
+
+
+def test_proposals_without_an_origin_key_are_all_different(store: SqlStore) -> None:
+    assert [store.propose(proposal("")).id for _ in range(3)] == ["op-1", "op-2", "op-3"]
+
+
+def test_many_proposers_at_once_get_one_number_each(reopen: Reopen) -> None:
+    stores = [reopen(), reopen()]
+    with ThreadPoolExecutor(6) as pool:
+        keys = [f"k{n % 15}" for n in range(30)]
+        ids = list(pool.map(lambda pair: stores[pair[0] % 2].propose(proposal(pair[1])).id, enumerate(keys)))
+    assert len(set(ids)) == 15
+    assert dict(zip(keys, ids, strict=True)) == {key: ids[keys.index(key)] for key in keys}
+    assert stores[0].broken_link() == ""
+
+
+def test_events_are_kept_in_order_and_lead_to_the_same_operation(store: SqlStore, reopen: Reopen) -> None:
+    operation = finished(store)
+    assert operation.state is State.DONE
+    again = reopen()
+    assert again.operation("op-1") == operation
+    assert replayed("op-1", again.events("op-1")) == operation
+    assert operation.version == len(again.events("op-1")) == 7
+
+
+def test_an_unknown_operation_is_named(store: SqlStore) -> None:
+    for wrong in ("op-9", "op-x", "web-1", "op-99999999999999999999", "op-٣"):
+        with pytest.raises(UnknownNameError, match="operation"):
+            store.operation(wrong)
+    with pytest.raises(UnknownNameError):
+        store.events("op-9")
+    with pytest.raises(UnknownNameError):
+        store.append(opened("op-9", proposal()), Denied(later(1), "UAPP", "why"))
+
+
+def test_a_stale_version_is_a_conflict_and_stores_nothing(store: SqlStore) -> None:
+    operation = store.propose(proposal())
+    store.append(operation, Noted(later(1), "UENG", "first"))
+    with pytest.raises(ConflictError):
+        store.append(operation, Denied(later(2), "UAPP", "late"))
+    assert [type(each).__name__ for each in store.events("op-1")] == ["Proposed", "Noted"]
+    assert store.operation("op-1").state is State.PROPOSED
+
+
+def test_an_illegal_event_stores_nothing_not_even_the_legal_ones_before_it(store: SqlStore) -> None:
+    operation = store.propose(proposal())
+    vote = VotedFor(later(1), "UAPP", operation.plan.digest)
+    with pytest.raises(IllegalEventError):
+        store.append(operation, vote, Finished(later(2), "drover"))
+    assert store.operation("op-1") == operation
+
+
+def test_appending_nothing_changes_nothing(store: SqlStore) -> None:
+    operation = store.propose(proposal())
+    assert store.append(operation) == operation
+    assert len(store.events("op-1")) == 1
+
+
+def test_of_many_at_once_one_wins_each_round(reopen: Reopen) -> None:
+    stores = [reopen(), reopen(), reopen()]
+    operation = stores[0].propose(proposal())
+    ready = threading.Barrier(6)
+
+    def decide(n: int) -> str:
+        ready.wait(timeout=10)
+        try:
+            stores[n % 3].append(operation, Denied(later(1), f"U{n}", "no"))
+        except ConflictError:
+            return "conflict"
+        return f"U{n}"
+
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(decide, range(6)))
+    winner = [each for each in answers if each != "conflict"]
+    assert len(winner) == 1
+    assert stores[0].operation("op-1").decided_by == winner[0]
+    assert len(stores[0].events("op-1")) == 2
+    assert stores[0].broken_link() == ""
+
+
+def test_writers_on_different_operations_lose_nothing(reopen: Reopen) -> None:
+    stores = [reopen(), reopen()]
+    operations = [stores[0].propose(proposal(f"k{n}")) for n in range(4)]
+
+    def note(n: int) -> None:
+        operation = operations[n]
+        for turn in range(10):
+            operation = stores[n % 2].append(operation, Noted(later(turn), "drover", f"note {turn}"))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(note, range(4)))
+    for operation in operations:
+        assert stores[0].operation(operation.id).notes == tuple(f"note {turn}" for turn in range(10))
+    assert stores[0].broken_link() == ""
+
+
+def test_operations_are_listed_newest_first_by_state_and_requester(store: SqlStore) -> None:
+    finished(store, "a")
+    approved(store, "b")
+    store.propose(proposal("c", by="UOTHER"))
+    assert [each.id for each in store.operations()] == ["op-3", "op-2", "op-1"]
+    assert [each.id for each in store.operations(limit=1)] == ["op-3"]
+    assert [each.id for each in store.operations(states=(State.APPROVED, State.DONE))] == ["op-2", "op-1"]
+    assert [each.id for each in store.operations(by="UOTHER")] == ["op-3"]
+    assert store.operations(states=(State.DONE,), by="UOTHER") == ()
+
+
+def test_operations_touching_a_guest_are_found(store: SqlStore) -> None:
+    store.propose(proposal("a", plan=planned(move("web-1"), move("db-1"))))
+    store.propose(proposal("b", plan=planned(move("db-1"), move("db-1", "host-b", "host-c"))))
+    store.propose(proposal("c", plan=planned(SetMaintenance("host-a", on=True))))
+    assert [each.id for each in store.touching("uuid-of-db-1")] == ["op-2", "op-1"]
+    assert [each.id for each in store.touching("uuid-of-db-1", limit=1)] == ["op-2"]
+    assert store.touching("uuid-of-nobody") == ()
+
+
+def test_asks_are_kept(store: SqlStore) -> None:
+    operation = store.append(approved(store), Began(later(2), "drover"), Asked(later(3), "UENG", Ask.CANCEL))
+    assert store.operation("op-1").asked == operation.asked == frozenset({Ask.CANCEL})
+
+
+# the small things
+
+
+def test_copies_are_remembered_once_each(store: SqlStore) -> None:
+    store.propose(proposal())
+    refs = (MessageRef("CAPP", "1.1"), MessageRef("COPS", "2.2"))
+    for ref in (*refs, refs[0]):
+        store.keep_copy("op-1", ref)
+    assert store.copies("op-1") == refs
+    assert store.copies("op-2") == ()
+
+
+def test_a_copy_of_nothing_is_refused(store: SqlStore) -> None:
+    with pytest.raises(StoreError):
+        store.keep_copy("op-7", MessageRef("CAPP", "1.1"))
+
+
+def test_maintenance_is_set_and_ended(store: SqlStore, reopen: Reopen) -> None:
+    for host in ("host-a", "host-b", "host-a"):
+        store.set_maintenance(host, on=True)
+    assert reopen().maintenance() == {"host-a", "host-b"}
+    store.set_maintenance("host-a", on=False)
+    store.set_maintenance("host-z", on=False)
+    assert store.maintenance() == {"host-b"}
+
+
+def test_a_key_is_claimed_once_by_whoever_is_first(reopen: Reopen) -> None:
+    stores = [reopen(), reopen()]
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda n: stores[n % 2].claim("digest:2026-01-05T09:00"), range(12)))
+    assert Counter(answers) == {True: 1, False: 11}
+    assert stores[0].claim("digest:2026-01-06T09:00")
+
+
+def test_heartbeats_are_counted_per_replica(store: SqlStore, reopen: Reopen) -> None:
+    for name in ("a", "b", "a"):
+        store.beat(name)
+    assert reopen().beats() == {"a": 2, "b": 1}
+    store.forget("a")
+    assert store.beats() == {"b": 1}
+
+
+# the trail
+
+
+def test_the_trail_tells_every_event_with_its_hash(store: SqlStore) -> None:
+    finished(store, "a")
+    store.propose(proposal("b"))
+    trail = list(store.trail())
+    assert [link.position for link in trail] == list(range(1, 9))
+    assert (trail[-1].operation, trail[-1].kind) == (2, "Proposed")
+    assert store.head() == (8, trail[-1].hash)
+    assert [link.position for link in store.trail(after=6)] == [7, 8]
+    assert CODEC.loads(trail[0].data) == proposal("a")
+
+
+def test_a_long_trail_is_read_whole(store: SqlStore) -> None:
+    operation = store.propose(proposal())
+    store.append(operation, *(Noted(later(n), "drover", str(n)) for n in range(1200)))
+    assert [link.seq for link in store.trail()] == list(range(1, 1202))
+    assert store.broken_link() == ""
+
+
+def execute(url: str, *statements: str) -> None:
+    """What somebody with the database's password, or its file, could do. Foreign keys do not stop them."""
+    if url.startswith("sqlite"):
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection, connection:
+            for statement in statements:
+                connection.execute(statement)
+        return
+    with psycopg.connect(url) as session:
+        session.execute("SET session_replication_role = replica")
+        for statement in statements:
+            session.execute(statement)
+
+
+TAMPERINGS = {
+    "a vote put into another's mouth": (
+        ["UPDATE events SET data = replace(data, 'UAPP', 'UENG') WHERE position = 2"],
+        "Event 2 (VotedFor of op-1, by UAPP",
+        "was changed after it was stored",
+    ),
+    "only the label changed": (
+        ["UPDATE events SET \"by\" = 'UINNOCENT' WHERE position = 2"],
+        "Event 2",
+        "labelled wrongly: it holds a VotedFor by UAPP",
+    ),
+    "an event in the middle deleted": (
+        ["DELETE FROM events WHERE position = 4"],
+        "Event 4 is missing",
+        "the next one stored is 5",
+    ),
+    "the first event deleted": (["DELETE FROM events WHERE position = 1"], "Event 1 is missing", "stored is 2"),
+    "two events exchanged": (
+        [
+            "UPDATE events SET position = 900 WHERE position = 2",
+            "UPDATE events SET position = 2 WHERE position = 3",
+            "UPDATE events SET position = 3 WHERE position = 900",
+        ],
+        "Event 2 (Approved of op-1",
+        "was changed",
+    ),
+    "moved to another operation": (
+        ["UPDATE events SET operation = 2, seq = 9 WHERE position = 3"],
+        "Event 3",
+        "was changed",
+    ),
+    "the end cut off": (["DELETE FROM events WHERE position >= 7"], "ends at event 6", "cut off"),
+    "the end cut off, and the head told so": (
+        [
+            "DELETE FROM events WHERE position >= 8",
+            "UPDATE head SET position = 7, hash = (SELECT hash FROM events WHERE position = 7)",
+        ],
+        "op-2 has a history that cannot have happened",
+        "no operation op-2",
+    ),
+    "the last event cut off, and the head told so": (
+        [
+            "DELETE FROM events WHERE position = 9",
+            "UPDATE head SET position = 8, hash = (SELECT hash FROM events WHERE position = 8)",
+        ],
+        "op-2 is listed as proposed by UENG after 2 events",
+        "after 1",
+    ),
+    "an event slipped in behind the end": (
+        [
+            'INSERT INTO events SELECT 10, 2, 9, at, "by", kind, data, previous, hash FROM events WHERE position = 9',
+        ],
+        "Event 10",
+        "slipped in",
+    ),
+    "the head removed": (["DELETE FROM head"], "head of the chain is missing", ""),
+    "a denied operation listed as approved": (
+        ["UPDATE operations SET state = 'approved' WHERE number = 2"],
+        "op-2 is listed as approved",
+        "say proposed by UENG",
+    ),
+    "an operation's row removed": (["DELETE FROM operations WHERE number = 2"], "op-2 has events but", ""),
+}
+
+
+@pytest.mark.parametrize("how", TAMPERINGS)
+def test_tampering_is_found_and_named(store: SqlStore, how: str, url: str) -> None:
+    finished(store, "a")
+    store.append(store.propose(proposal("b")), Noted(later(1), "UENG", "hm"))
+    assert store.broken_link() == ""
+    statements, named, said = TAMPERINGS[how]
+    execute(url, *statements)
+    fault = store.broken_link()
+    assert named in fault
+    assert said in fault
+
+
+def test_a_chain_rewritten_from_a_point_on_is_caught_by_its_content(store: SqlStore, url: str) -> None:
+    """Whoever recomputes every hash can still not store a history that cannot have happened."""
+    operation = store.propose(proposal())
+    store.append(operation, VotedFor(later(1), "UAPP", operation.plan.digest), Approved(later(1), "UAPP"))
+    previous = ""
+    for link in store.trail():
+        data = link.data.replace('"by":"UAPP"', '"by":"UENG"')
+        found = chain.digest(previous, link.position, link.operation, link.seq, data)
+        by = link.by.replace("UAPP", "UENG")
+        execute(
+            url,
+            f"UPDATE events SET data='{data}', previous='{previous}', hash='{found}', \"by\"='{by}'"  # noqa: S608
+            f" WHERE position={link.position}",
+            f"UPDATE head SET hash='{found}'",  # noqa: S608
+        )
+        previous = found
+    assert store.broken_link() == (
+        "op-1 has a history that cannot have happened: The requester never counts as an approver."
+    )
+
+
+# opening
+
+
+def test_replicas_may_start_together_on_an_empty_database(url: str) -> None:
+    ready = threading.Barrier(4)
+
+    def start(_: int) -> str:
+        ready.wait(timeout=10)
+        store = SqlStore(url, CODEC, clock=TickingClock())
+        try:
+            return store.broken_link()
+        finally:
+            store.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(start, range(4))) == [""] * 4
+
+
+def test_a_database_of_a_newer_drover_is_refused(store: SqlStore, url: str) -> None:
+    execute(url, "UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(StoreError, match=r"schema 9999.*newer Drover"):
+        SqlStore(url, CODEC, clock=TickingClock())
+
+
+def test_an_operation_whose_plugin_is_gone_says_so(store: SqlStore, url: str) -> None:
+    store.propose(proposal())
+    without = SqlStore(url, Codec((Proposed,)), clock=TickingClock())
+    with pytest.raises(CodecError, match="Load the plugin"):
+        without.operation("op-1")
+    without.close()
+
+
+def test_a_plan_with_whole_numbers_keeps_its_digest(store: SqlStore) -> None:
+    """JSON knows one kind of number; 9 must not come back as 9.0, or votes on the plan would be refused."""
+    event = proposal(plan=replace(planned(), prediction=replace(planned().prediction, seconds=9)))
+    assert store.propose(event).plan.digest == store.operation("op-1").plan.digest == event.plan.digest
