@@ -1,8 +1,8 @@
 """All swaps and short chains of moves within a few hosts, priced at once by matrix products.
 
-Neighbourhood: the cyclic-transfer exchanges of Thompson and Psaraftis (1993), searched through the improvement graph of Ahuja,
-Orlin and Sharma (2000): an edge u → v prices "u takes v's place on v's host". Because the surrogate of `Placement.slope` is a
-weighted sum of squares, all edges among R VMs are one product of two thin matrices.
+Neighbourhood: the cyclic-transfer exchanges of Thompson and Psaraftis (1993), searched through the improvement graph
+of Ahuja, Orlin and Sharma (2000): an edge u → v prices "u takes v's place on v's host". Because the surrogate of
+`Placement.slope` is a weighted sum of squares, all edges among R VMs are one product of two thin matrices.
 """
 
 from dataclasses import dataclass
@@ -21,16 +21,8 @@ LEAST_GAIN = 1e-5
 """Gains of J below this are rounding of float32."""
 MOST_TRIED = 24
 """How many of a round's best exchanges are tried; the rest are stale by then."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prices:
-    """What it costs to have each VM away from home (length V, in units of J), which VMs may be touched, and hard limits."""
-
-    away: Floats
-    movable: Bools
-    max_moves: float = np.inf
-    max_gib: float = np.inf
+MOST_LISTED = 120
+"""How many are looked at: most of them share a host with a better one or are beyond the limits."""
 
 
 @dataclass(slots=True)
@@ -47,6 +39,47 @@ class _Block:
     stiffness: Floats
     leave: Floats
     barred: Bools
+
+
+class Purse:
+    """The hard limits on moves and GiB while a plan is sought; `refused` says whether they ever stood in the way.
+
+    An exchange may always give back, even where the limits are already passed.
+    """
+
+    __slots__ = ("_gib", "_moves", "max_gib", "max_moves", "refused")
+
+    def __init__(self, max_moves: int | None, max_gib: float | None) -> None:
+        self.max_moves = np.inf if max_moves is None else max_moves
+        self.max_gib = np.inf if max_gib is None else max_gib
+        self.refused = False
+        self._gib = self._moves = 0.0
+
+    def open(self, placement: Placement) -> None:
+        """Reckon what is left beyond this placement."""
+        moves, gib = placement.bill()
+        self._moves, self._gib = self.max_moves - moves, self.max_gib - gib
+
+    def pays(self, placement: Placement, steps: list[Step]) -> bool:
+        """Answer whether what is left bears these steps, from where the placement stands."""
+        home, host, cost = placement.home, placement.host, placement.problem.cost
+        moves, gib = 0.0, 0.0
+        for vm, target in steps:
+            change = int(target != home[vm]) - int(host[vm] != home[vm])
+            moves += change
+            gib += change * float(cost[vm])
+        enough = moves <= max(self._moves, 0.0) and gib <= max(self._gib, 0.0)
+        self.refused = self.refused or not enough
+        return enough
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What it costs to have each VM away from home (length V, in J), who may be touched, and the hard limits."""
+
+    away: Floats
+    movable: Bools
+    purse: Purse
 
 
 class Scratch:
@@ -155,7 +188,7 @@ def _price_edges(block: _Block, edges: Edges) -> None:
 
 
 def _forbid(placement: Placement, block: _Block, edges: Edges, truths: Bools) -> None:
-    """Price out edges within a host, onto barred hosts and beyond memory; vCPUs are checked when an exchange is made."""
+    """Price out edges within a host, onto barred hosts, and beyond memory or vCPUs."""
     problem, at = placement.problem, block.at
     group = problem.apart[block.vms]
     watched = np.flatnonzero(block.barred.any(axis=1))
@@ -167,6 +200,10 @@ def _forbid(placement: Placement, block: _Block, edges: Edges, truths: Bools) ->
     room = (problem.room[block.hosts] - placement.load[block.hosts, 1])[at] + mem
     np.greater(mem.astype(np.float32)[:, None], room.astype(np.float32), out=truths)
     np.putmask(edges, truths, FORBIDDEN)
+    vcpus, spare = problem.vcpus[block.vms], problem.vcpu_room[block.hosts] - placement.vcpus[block.hosts]
+    if spare.min() < vcpus.max():
+        np.greater(vcpus[:, None], spare[at] + vcpus, out=truths)
+        np.putmask(edges, truths, FORBIDDEN)
     start = 0
     for end in np.cumsum(np.bincount(at, minlength=len(block.hosts))).tolist():
         edges[start:end, start:end] = FORBIDDEN
@@ -188,8 +225,8 @@ class _Offers:
         self.totals = np.concatenate([self.onward, swap, chain2, chain3])
 
     def cheapest(self) -> list[int]:
-        """Answer the numbers of the offers that gain, best first, at most MOST_TRIED."""
-        size = min(MOST_TRIED, len(self.totals))
+        """Answer the numbers of the offers that gain, best first, at most MOST_LISTED."""
+        size = min(MOST_LISTED, len(self.totals))
         best = np.argpartition(self.totals, size - 1)[:size]
         best = best[np.lexsort((best, self.totals[best]))]
         return [int(i) for i in best if self.totals[i] < -LEAST_GAIN]
@@ -202,7 +239,7 @@ class _Offers:
         if kind == 1:
             other = int((self.edges[first] + self.edges[:, first]).argmin())
             return [(first, int(at[other])), (other, int(at[first]))]
-        if kind == 2:  # noqa: PLR2004  # the four kinds are numbered in the order of `totals`
+        if kind == 2:  # the four kinds are numbered in the order of `totals`
             return self._chain(first, at)
         second = int((self.edges[first] + self.onward2).argmin())
         return [(first, int(at[second])), *self._chain(second, at)]
@@ -215,50 +252,27 @@ class _Offers:
 def _apply_best(placement: Placement, block: _Block, offers: _Offers, prices: Prices) -> float:
     """Make offers from the best on; prices of two add up only if they share no host, so later ones that do are left."""
     used: set[int] = set()
-    gained = 0.0
-    purse = Purse(placement, prices)
+    gained, tries = 0.0, 0
+    prices.purse.open(placement)
     for offer in offers.cheapest():
         steps = offers.steps(offer, block.at)
         touched = {int(block.at[vm]) for vm, _ in steps} | {target for _, target in steps}
         if touched & used or not _priced_exactly(steps, block.at, len(touched)):
             continue
         real = [(int(block.vms[vm]), int(block.hosts[target])) for vm, target in steps]
-        if purse.pays(real) and placement.try_all(real):
-            purse.spend()
+        if not prices.purse.pays(placement, real):
+            continue
+        tries += 1
+        if placement.try_all(real):
+            prices.purse.open(placement)
             used |= touched
             gained -= float(offers.totals[offer])
+        if tries == MOST_TRIED:
+            break
     return gained
-
-
-class Purse:
-    """How many moves and GiB are left; an exchange may always give back, even where the limits are already passed."""
-
-    __slots__ = ("_asked", "_gib", "_moves", "_placement")
-
-    def __init__(self, placement: Placement, prices: Prices) -> None:
-        moves, gib = placement.bill()
-        self._placement = placement
-        self._moves, self._gib = prices.max_moves - moves, prices.max_gib - gib
-        self._asked = (0, 0.0)
-
-    def pays(self, steps: list[Step]) -> bool:
-        """Answer whether what is left bears these steps, from where the placement stands; remembers their bill."""
-        home, host, cost = self._placement.home, self._placement.host, self._placement.problem.cost
-        moves, gib = 0, 0.0
-        for vm, target in steps:
-            change = int(target != home[vm]) - int(host[vm] != home[vm])
-            moves += change
-            gib += change * float(cost[vm])
-        self._asked = (moves, gib)
-        return moves <= max(self._moves, 0) and gib <= max(self._gib, 0.0)
-
-    def spend(self) -> None:
-        """Take the bill last asked about from what is left."""
-        self._moves -= self._asked[0]
-        self._gib -= self._asked[1]
 
 
 def _priced_exactly(steps: list[Step], at: Ints, hosts: int) -> bool:
     """Is this a path over distinct hosts or a plain swap? Only their prices count every meeting of two VMs once."""
-    swap = len(steps) == 2 and steps[1][1] == at[steps[0][0]]  # noqa: PLR2004  # a swap has two VMs
+    swap = len(steps) == 2 and steps[1][1] == at[steps[0][0]]
     return hosts == len(steps) + 1 or (swap and hosts == len(steps))

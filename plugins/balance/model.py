@@ -45,12 +45,16 @@ class BadProblem(ValueError):  # noqa: N818  # house style: errors are named for
     """The arrays of a problem do not fit together; the text names the array and what it should be."""
 
 
+HOST_ARRAYS = ("cores", "memory", "room", "vcpu_room", "drained")
+VM_ARRAYS = ("mem", "vcpus", "cpu", "host", "apart", "together", "fixed", "cost")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Problem:
     """A cluster to balance: H hosts, V VMs, all arrays in one order of the caller's choice.
 
     Hosts: `cores` (float, > 0), `memory` and `room` (GiB; room = memory less the reserve and anything else that
-    guests may not use), `vcpu_room` (most vCPUs, usually ratio × cores), `drained` (takes no VM and should lose its own).
+    guests may not use), `vcpu_room` (most vCPUs, usually ratio × cores), `drained` (takes no VM, should lose its own).
     VMs: `mem` (GiB), `vcpus`, `cpu` (measured load in cores), `host` (index), `apart` and `together` (anti-affinity and
     affinity group, NO_GROUP for none), `fixed` (why the VM may not move, "" if it may), `cost` (GiB to transfer,
     dirtying included), `allowed` (V × H, or None when every VM may live anywhere).
@@ -76,24 +80,18 @@ class Problem:
     def __post_init__(self) -> None:
         """Refuse arrays of the wrong length, impossible sizes and unknown hosts (BadProblem)."""
         hosts, vms = len(self.host_names), len(self.vm_names)
-        for name in ("cores", "memory", "room", "vcpu_room", "drained"):
+        for name in HOST_ARRAYS:
             _check_length(name, len(getattr(self, name)), hosts, "host")
-        for name in ("mem", "vcpus", "cpu", "host", "apart", "together", "fixed", "cost"):
+        for name in VM_ARRAYS:
             _check_length(name, len(getattr(self, name)), vms, "VM")
         if self.allowed is not None and self.allowed.shape != (vms, hosts):
             raise BadProblem(f"allowed has the shape {self.allowed.shape}; give VMs × hosts, {(vms, hosts)}")
-        for name in ("cores", "memory"):
-            if not np.all(getattr(self, name) > 0):
-                raise BadProblem(f"{name} must be above 0 for every host; correct or leave out the host that has none")
-        for name in ("mem", "vcpus", "cpu", "cost"):
-            values = getattr(self, name)
-            if not np.all(np.isfinite(values) & (values >= 0)):
-                raise BadProblem(f"{name} must be a finite number of at least 0 for every VM; measure again or give 0")
+        for name in ("cores", "memory", "mem", "vcpus", "cpu", "cost"):
+            _check_size(name, getattr(self, name), above_zero=name in HOST_ARRAYS)
         if vms and not (self.host.min() >= 0 and self.host.max() < hosts):
             raise BadProblem(f"host must index one of the {hosts} hosts; a VM names a host that is not listed")
-        for what, names in (("host", self.host_names), ("VM", self.vm_names)):
-            if len(set(names)) != len(names):
-                raise BadProblem(f"two entries share a {what} name; names must be unique")
+        if len(set(self.host_names)) < hosts or len(set(self.vm_names)) < vms:
+            raise BadProblem("two hosts or two VMs share a name; names must be unique, so give each its own")
 
     def placed(self, host: Ints) -> Self:
         """Answer the same problem with every VM on the host that `host` (length V) names."""
@@ -129,6 +127,12 @@ def _check_length(name: str, got: int, wanted: int, what: str) -> None:
         raise BadProblem(f"{name} has {got} entries; give one per {what}, {wanted}")
 
 
+def _check_size(name: str, values: Floats, *, above_zero: bool) -> None:
+    if not np.all(np.isfinite(values) & (values >= 0)) or (above_zero and not np.all(values > 0)):
+        least = "above 0 for every host" if above_zero else "at least 0 for every VM"
+        raise BadProblem(f"{name} must be finite and {least}; measure again, or leave out what has none")
+
+
 def _renumbered(groups: Ints) -> Ints:
     """Number groups by first appearance, so that the caller's numbering cannot show in the plan."""
     seen: dict[int, int] = {NO_GROUP: NO_GROUP}
@@ -141,11 +145,12 @@ def _renumbered(groups: Ints) -> Ints:
 class Limits:
     """What a plan may cost and what it must bring.
 
-    `per_move` is the one knob between few moves and evenness: a move must lower J by at least per_move / hosts (so the same
-    value means the same on 5 and on 300 hosts); 0.1 is thrifty, 0.01 thorough. `per_gib` is what a transferred GiB costs, as
-    a share of a move. `band`: at or below this J nothing is moved for balance. `goal`: J that is even enough; fewer moves are
-    preferred to going below it. `max_moves` and `max_gib` (GiB) are hard. `starts` and `rounds` are the effort spent
-    on fitting a plan into its limits. `seconds` only stops a search that has run away: results do not depend on it unless `Result.cut_short`.
+    `per_move` is the one knob between few moves and evenness: a move must lower J by at least per_move / hosts (so the
+    same value means the same on 5 and on 300 hosts); 0.1 is thrifty, 0.01 thorough. `per_gib` is what a transferred GiB
+    costs, as a share of a move. `band`: at or below this J nothing is moved for balance. `goal`: J that is even enough;
+    fewer moves are preferred to going below it. `max_moves` and `max_gib` (GiB) are hard. `starts` and `rounds` are the
+    effort spent on fitting a plan into its limits. `seconds` only stops a search that has run away: results do not
+    depend on it unless `Result.cut_short`.
     """
 
     max_moves: int | None = None
@@ -207,9 +212,9 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """An ordered plan (each move legal in its turn), the score before and after, and the VMs that should move but cannot.
+    """An ordered plan (each move legal in its turn), the scores, and the VMs that should leave their host but cannot.
 
-    `capped` says that a limit on moves, GiB or the goal ended the search; `cut_short` that time did.
+    `capped` says that a limit on moves, GiB or the goal stood in the way; `cut_short` that time did.
     """
 
     moves: tuple[Move, ...]

@@ -61,7 +61,7 @@ def _legal(placement: Placement, vms: Ints, targets: Ints) -> Bools:
 
 
 def _falls(placement: Placement, vms: Ints, targets: Ints) -> Floats:
-    """Answer for each move alone, exactly, by how much the CPU part, the memory part and the faults of the score fall."""
+    """Answer N × 3, exact for each move alone: by how much CPU, memory and the faults in the score fall."""
     problem, sources = placement.problem, placement.host[vms]
     in_service = ~problem.drained
     hosts = in_service.sum()
@@ -73,14 +73,22 @@ def _falls(placement: Placement, vms: Ints, targets: Ints) -> Floats:
     change = come * (2.0 * share[targets] + come) + gone * (gone - 2.0 * share[sources])
     variance = squares + change / hosts - (mean + (come - gone) / hosts) ** 2
     after = np.sqrt(np.maximum(variance, 0.0))
-    return np.column_stack([share[in_service].std(axis=0) - after, _mended(placement, vms)])
+    return np.column_stack([share[in_service].std(axis=0) - after, _mended(placement, vms, targets)])
 
 
-def _mended(placement: Placement, vms: Ints) -> Floats:
+def _mended(placement: Placement, vms: Ints, targets: Ints) -> Floats:
+    """Answer for each move by how much `Score.faults` falls."""
     problem, sources = placement.problem, placement.host[vms]
+    in_service = ~problem.drained[sources]
     collides = (problem.apart[vms] != NO_GROUP) & (placement.members[sources, problem.apart[vms]] > 1)
-    faults: Floats = 20.0 * problem.drained[sources] + 2.0 * (collides & ~problem.drained[sources])
-    return faults
+    held, room = placement.load[sources, 1], problem.room[sources]
+    relieved = (held > room) & (held - problem.mem[vms] <= room)
+    mended: Floats = 20.0 * ~in_service + 2.0 * (in_service & collides) + 2.0 * (in_service & relieved)
+    for row in np.flatnonzero(problem.together[vms] != NO_GROUP).tolist():
+        mates = np.flatnonzero(problem.together == problem.together[vms[row]])
+        where = placement.host[mates[mates != vms[row]]]
+        mended[row] += 2.0 * (int((where == targets[row]).any()) - int((where == sources[row]).any()))
+    return mended
 
 
 def _hop(placement: Placement, pending: Ints, wished: Ints, hopped: set[int]) -> Move | None:

@@ -5,7 +5,7 @@ from typing import Self
 
 import numpy as np
 
-from plugins.balance.model import NO_GROUP, Bools, Floats, Ints, Problem
+from plugins.balance.model import NO_GROUP, Bools, Floats, Problem
 
 Step = tuple[int, int]
 """A VM and the host it goes to."""
@@ -17,8 +17,8 @@ LEAST_DEVIATION = 0.002
 class Placement:
     """A placement that can be changed and asked what is legal; totals are per host.
 
-    `load` is H × 2 (cores, GiB), `vcpus` H, `members` H × groups counts VMs of each anti-affinity group (the last, spare
-    column stands for "no group" and stays 0).
+    `load` is H × 2 (cores, GiB), `vcpus` H, `members` H × groups counts VMs of each anti-affinity group (the last,
+    spare column stands for "no group" and stays 0).
     """
 
     __slots__ = ("home", "host", "load", "members", "problem", "size", "units", "vcpus")
@@ -33,7 +33,7 @@ class Placement:
         groups = int(problem.apart.max(initial=NO_GROUP)) + 1
         self.load: Floats = np.zeros((hosts, 2))
         np.add.at(self.load, self.host, self.size)
-        self.vcpus: Floats = np.bincount(self.host, problem.vcpus, hosts)
+        self.vcpus: Floats = np.bincount(self.host, problem.vcpus, hosts).astype(np.float64)
         self.members = np.zeros((hosts, groups + 1), dtype=np.int32)
         np.add.at(self.members, (self.host, problem.apart), 1)
         self.members[:, groups] = 0
@@ -83,7 +83,7 @@ class Placement:
     def legal_targets(self, vm: int) -> Bools:
         """Answer which hosts (length H) could take this VM now, alone."""
         problem = self.problem
-        legal = (
+        legal: Bools = (
             ~problem.drained
             & (self.load[:, 1] + problem.mem[vm] <= problem.room)
             & (self.vcpus + problem.vcpus[vm] <= problem.vcpu_room)
@@ -104,8 +104,8 @@ class Placement:
     def slope(self) -> tuple[Floats, Floats]:
         """Answer each host's distance from the mean share (H × 2) and the weight of its square in J.
 
-        sqrt(S/n) ≤ (S/(n·s) + s)/2 for every s > 0, with equality at s = sqrt(S/n): the weighted sum of squares lies above J
-        and touches it here, so whatever lowers the sum lowers J (majorise, then minimise). The sum splits by host.
+        sqrt(S/n) ≤ (S/(n·s) + s)/2 for every s > 0, with equality at s = sqrt(S/n): the weighted sum of squares lies
+        above J and touches it here, so whatever lowers the sum lowers J (majorise, then minimise). It splits by host.
         """
         in_service = ~self.problem.drained
         share = self.load / self.units
@@ -115,7 +115,8 @@ class Placement:
 
     def moved(self) -> Bools:
         """Answer which VMs (length V) are not at home."""
-        return self.host != self.home
+        away: Bools = self.host != self.home
+        return away
 
     def bill(self) -> tuple[int, float]:
         """Answer how many VMs are away from home and how many GiB it takes to bring them there."""

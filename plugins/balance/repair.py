@@ -33,7 +33,9 @@ def _gather(placement: Placement, free: Bools) -> None:
     for group in np.unique(problem.together[problem.together != NO_GROUP]).tolist():
         members = np.flatnonzero(problem.together == group)
         held = np.bincount(placement.host[members], problem.mem[members] + 1e-9, len(problem.host_names))
-        anchor = int(np.where(problem.drained, -1.0, held).argmax())
+        anchor = int(np.where(problem.drained, 0.0, held).argmax())
+        if not held[anchor] or problem.drained[anchor]:
+            continue
         for vm in members[(placement.host[members] != anchor) & free[members]].tolist():
             if placement.legal_targets(vm)[anchor]:
                 placement.move(vm, anchor)
@@ -48,7 +50,7 @@ def _part(placement: Placement, free: Bools) -> None:
 
 
 def _relieve(placement: Placement, free: Bools) -> None:
-    """Take the smallest sufficient VM, or else the largest, from each host that holds more memory than it has room for."""
+    """Take the smallest sufficient VM, or else the largest, from each host that holds more than it has room for."""
     problem = placement.problem
     for host in np.flatnonzero(~problem.drained).tolist():
         on = np.flatnonzero((placement.host == host) & free & (problem.together == NO_GROUP))

@@ -20,7 +20,7 @@ def why_not(problem: Problem, vm: int, limits: Limits | None = None) -> tuple[Wh
     # The last one written is the one that stands, so the strongest objection comes last.
     for reason, applies in ((Why.TOO_LITTLE_GAIN, soft), (Why.CALM, calm), *_hard(placement, vm)):
         answers[applies] = reason
-    return tuple(answers.tolist())
+    return tuple(Why(answer) for answer in answers)
 
 
 def _hard(placement: Placement, vm: int) -> tuple[tuple[Why, Bools], ...]:
@@ -53,4 +53,5 @@ def _too_little(placement: Placement, vm: int, limits: Limits) -> Bools:
         placement.move(vm, target)
         gain[target] = now - placement.imbalance()
         placement.move(vm, source)
-    return gain < price
+    little: Bools = gain < price
+    return little

@@ -1,0 +1,53 @@
+"""Clusters saved as plain JSON (hosts and VMs with sizes in MiB and cores), as problems for the planner."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from plugins.balance.model import NO_GROUP, BadProblem, Floats, Ints, Problem
+
+MIB_PER_GIB = 1024.0
+
+
+def problem_from(cluster: Mapping[str, Any]) -> Problem:
+    """Read {vcpu_ratio, hosts: [{name, mem, reserve, cores, drain}], vms: [{name, mem, vcpus, cpu, aa, host}]}.
+
+    Memory is in MiB, `cpu` in cores in use, `aa` an anti-affinity group or null. BadProblem names what is missing.
+    """
+    try:
+        return _problem(cluster["hosts"], cluster["vms"], float(cluster["vcpu_ratio"]))
+    except KeyError as missing:
+        raise BadProblem(f"the cluster file lacks {missing} or names a host that it does not list") from missing
+
+
+def _problem(hosts: Sequence[Mapping[str, Any]], vms: Sequence[Mapping[str, Any]], ratio: float) -> Problem:
+    memory, cores = _column(hosts, "mem") / MIB_PER_GIB, _column(hosts, "cores")
+    size = _column(vms, "mem") / MIB_PER_GIB
+    index = {host["name"]: number for number, host in enumerate(hosts)}
+    return Problem(
+        host_names=tuple(index),
+        cores=cores,
+        memory=memory,
+        room=memory - _column(hosts, "reserve") / MIB_PER_GIB,
+        vcpu_room=ratio * cores,
+        drained=np.array([bool(host["drain"]) for host in hosts], dtype=np.bool_),
+        vm_names=tuple(vm["name"] for vm in vms),
+        mem=size,
+        vcpus=_column(vms, "vcpus"),
+        cpu=_column(vms, "cpu"),
+        host=np.array([index[vm["host"]] for vm in vms], dtype=np.intp),
+        apart=_groups([vm.get("aa") for vm in vms]),
+        together=np.full(len(vms), NO_GROUP, dtype=np.intp),
+        fixed=("",) * len(vms),
+        cost=size,
+    )
+
+
+def _column(rows: Sequence[Mapping[str, Any]], name: str) -> Floats:
+    return np.array([row[name] for row in rows], dtype=np.float64)
+
+
+def _groups(names: Sequence[str | None]) -> Ints:
+    known: dict[str, int] = {}
+    return np.array([known.setdefault(name, len(known)) if name else NO_GROUP for name in names], dtype=np.intp)

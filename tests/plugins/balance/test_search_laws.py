@@ -1,0 +1,176 @@
+"""What holds for every plan on every cluster: judged by replaying it with rules written a second time, here."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.clusters.generate import generate
+from bench.clusters.judge import judge
+from plugins.balance.cluster_file import problem_from
+from plugins.balance.model import NO_GROUP, Limits, Problem, Result, Score, Why
+from plugins.balance.order import host_after
+from plugins.balance.score import score_of
+from plugins.balance.search import search
+from plugins.balance.why import why_not
+
+LEGAL = {Why.WORTHWHILE, Why.TOO_LITTLE_GAIN, Why.CALM}
+
+
+@st.composite
+def problems(draw: st.DrawFn, *, odd: bool = True) -> Problem:
+    """Small clusters, often tight and often broken from the start."""
+    hosts, vms = draw(st.integers(1, 6)), draw(st.integers(0, 26))
+    rnd = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    memory = rnd.choice([16.0, 24.0, 48.0], hosts)
+    mem = rnd.choice([0.5, 1.0, 2.0, 4.0, 8.0], vms)
+    anywhere = draw(st.booleans()) or not odd
+    return Problem(
+        host_names=tuple(f"h{i}" for i in range(hosts)),
+        cores=rnd.choice([4.0, 8.0], hosts),
+        memory=memory,
+        room=memory - 2.0,
+        vcpu_room=rnd.choice([16.0, 32.0], hosts),
+        drained=rnd.random(hosts) < draw(st.sampled_from([0.0, 0.2])),
+        vm_names=tuple(f"vm{i}" for i in range(vms)),
+        mem=mem,
+        vcpus=rnd.integers(1, 4, vms).astype(np.float64),
+        cpu=rnd.exponential(0.5, vms),
+        host=rnd.integers(0, max(1, round(hosts * draw(st.sampled_from([0.5, 1.0])))), vms).astype(np.intp),
+        apart=np.where(rnd.random(vms) < 0.3, rnd.integers(0, 4, vms), NO_GROUP).astype(np.intp),
+        together=np.where(rnd.random(vms) < (0.15 if odd else 0), rnd.integers(0, 3, vms), NO_GROUP).astype(np.intp),
+        fixed=tuple("pinned" if odd and rnd.random() < 0.1 else "" for _ in range(vms)),
+        cost=mem * rnd.choice([1.0, 1.5], vms),
+        allowed=None if anywhere else rnd.random((vms, hosts)) < 0.7,
+    )
+
+
+def broken_rules(problem: Problem, result: Result) -> list[str]:
+    host, broken = problem.host.tolist(), []
+    for move in result.moves:
+        vm, to = move.vm, move.target
+        there = [other for other, at in enumerate(host) if at == to and other != vm]
+        checks = {
+            "source": move.source == host[vm],
+            "elsewhere": to != host[vm],
+            "drained": not problem.drained[to],
+            "fixed": not problem.fixed[vm],
+            "allowed": problem.allowed is None or problem.allowed[vm, to],
+            "memory": sum(problem.mem[other] for other in there) + problem.mem[vm] <= problem.room[to],
+            "vcpus": sum(problem.vcpus[other] for other in there) + problem.vcpus[vm] <= problem.vcpu_room[to],
+            "apart": problem.apart[vm] == NO_GROUP or all(problem.apart[o] != problem.apart[vm] for o in there),
+        }
+        broken += [f"{problem.vm_names[vm]}: {rule}" for rule, holds in checks.items() if not holds]
+        host[vm] = to
+    return broken
+
+
+def moves_by_name(problem: Problem, result: Result) -> list[tuple[str, str, str, str]]:
+    hosts = problem.host_names
+    return [(problem.vm_names[m.vm], hosts[m.source], hosts[m.target], m.reason.value) for m in result.moves]
+
+
+@settings(deadline=None, max_examples=300)
+@given(problems())
+def test_no_plan_breaks_a_rule_at_any_step(problem: Problem) -> None:
+    assert broken_rules(problem, search(problem)) == []
+
+
+@settings(deadline=None, max_examples=200)
+@given(problems())
+def test_a_plan_lowers_the_score_by_the_sum_of_its_gains(problem: Problem) -> None:
+    result = search(problem, Limits(band=0.0))
+    after = score_of(problem, host_after(problem, result.moves))
+    assert after == result.after
+    assert result.after.total < result.before.total or not result.moves
+    assert sum(move.gain for move in result.moves) == pytest.approx(result.before.total - after.total, abs=1e-9)
+
+
+@settings(deadline=None, max_examples=200)
+@given(problems(), st.sampled_from([0.0, 0.05, 0.2]), st.sampled_from([0.01, 0.03, 0.2]))
+def test_planning_again_after_applying_finds_nothing(problem: Problem, band: float, per_move: float) -> None:
+    limits = Limits(band=band, per_move=per_move)
+    result = search(problem, limits)
+    assert not result.capped
+    assert not result.cut_short
+    assert search(problem.placed(host_after(problem, result.moves)), limits).moves == ()
+
+
+@settings(deadline=None, max_examples=100)
+@given(problems(), st.floats(0.0, 0.5))
+def test_a_faultless_cluster_inside_the_band_is_left_alone(problem: Problem, slack: float) -> None:
+    mended = problem.placed(host_after(problem, search(problem).moves))
+    before = score_of(mended, mended.host)
+    result = search(mended, Limits(band=before.balance + slack, per_move=1e-4))
+    assert before.faults or result.moves == ()
+
+
+@settings(deadline=None, max_examples=100)
+@given(problems(), st.randoms(use_true_random=False))
+def test_the_order_of_hosts_and_vms_does_not_matter(problem: Problem, rnd: st.DataObject) -> None:
+    hosts, vms = list(range(len(problem.host_names))), list(range(len(problem.vm_names)))
+    rnd.shuffle(hosts)
+    rnd.shuffle(vms)
+    other = problem.reordered(np.array(hosts, dtype=np.intp), np.array(vms, dtype=np.intp))
+    assert moves_by_name(other, search(other)) == moves_by_name(problem, search(problem))
+
+
+@settings(deadline=None, max_examples=100)
+@given(problems(), st.integers(0, 6), st.floats(0.0, 40.0))
+def test_limits_on_moves_and_gib_are_hard(problem: Problem, moves: int, gib: float) -> None:
+    result = search(problem, Limits(max_moves=moves, max_gib=gib))
+    assert len(result.moves) <= moves
+    assert sum(problem.cost[move.vm] for move in result.moves) <= gib
+    assert broken_rules(problem, result) == []
+
+
+@settings(deadline=None, max_examples=100)
+@given(problems(), st.data())
+def test_one_odd_vm_never_spoils_the_plan(problem: Problem, data: st.DataObject) -> None:
+    if not problem.vm_names:
+        return
+    odd = data.draw(st.integers(0, len(problem.vm_names) - 1))
+    fixed = tuple("passthrough" if vm == odd else why for vm, why in enumerate(problem.fixed))
+    result = search(replace(problem, fixed=fixed))
+    assert odd not in {move.vm for move in result.moves}
+    assert result.after.total <= result.before.total
+    assert not set(why_not(replace(problem, fixed=fixed), odd)) & LEGAL
+
+
+@settings(deadline=None, max_examples=100)
+@given(problems(), st.data())
+def test_why_not_agrees_with_the_rules(problem: Problem, data: st.DataObject) -> None:
+    if not problem.vm_names:
+        return
+    vm = data.draw(st.integers(0, len(problem.vm_names) - 1))
+    loose = replace(problem, together=np.full(len(problem.vm_names), NO_GROUP, dtype=np.intp))
+    for target, why in enumerate(why_not(loose, vm)):
+        move = replace_target(loose, vm, target)
+        assert (why in LEGAL) == (broken_rules(loose, move) == [])
+
+
+def replace_target(problem: Problem, vm: int, target: int) -> Result:
+    from plugins.balance.model import Move, Reason
+
+    move = Move(vm, int(problem.host[vm]), target, Reason.CPU, 0.0)
+    return Result((move,), Score(0.0, 0.0), Score(0.0, 0.0))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(3, 9), st.integers(20, 90), st.integers(1, 10**6), het=st.booleans())
+def test_the_neutral_judge_finds_every_generated_plan_legal_and_better(
+    hosts: int, vms: int, seed: int, *, het: bool
+) -> None:
+    try:
+        cluster = generate(hosts, vms, seed=seed, het=het, drain=1)
+    except (SystemExit, StopIteration):
+        return  # the generator found no such cluster; there is nothing to plan
+    problem = problem_from(cluster)
+    result = search(problem)
+    plan = [(problem.vm_names[move.vm], problem.host_names[move.target]) for move in result.moves]
+    verdict = judge(cluster, plan)
+    assert verdict["illegal"] == []
+    assert verdict["after"]["score"] <= verdict["before"]["score"]
+    assert verdict["after"]["score"] == pytest.approx(result.after.total, abs=1e-9)
