@@ -1,0 +1,153 @@
+"""Times at which something is to be done, by APScheduler; kept in memory, declared anew at each start."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import structlog
+from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.cron import CronTrigger
+from apscheduler.triggers.interval import IntervalTrigger
+
+from bot.domain.errors import SettingsError
+
+log = structlog.get_logger()
+
+_GRACE = 3600  # seconds: a digest that is this late is still worth reading; later ones are reported as missed
+_THREADS = 4
+
+
+class Schedule:
+    """Runs functions now and then, on threads of its own.
+
+    A run that is still under way is never joined by a second one; several that were missed become one. A function
+    that raises is logged, and called again at its next time.
+    """
+
+    def __init__(self) -> None:
+        self._scheduler = BackgroundScheduler(
+            executors={"default": ThreadPoolExecutor(_THREADS)},
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": _GRACE},
+            timezone=ZoneInfo("UTC"),
+        )
+        self._scheduler.add_listener(_reported, EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES)
+
+    def every(self, name: str, pause: timedelta, call: Callable[[], None]) -> None:
+        """Call now and then; the first time one ``pause`` after the start.
+
+        Raises:
+            SettingsError: no pause at all, or the name is taken.
+        """
+        if pause <= timedelta(0):
+            raise SettingsError(f"“{name}” cannot run every {pause}.", "Give it a time above zero.")
+        self._add(name, IntervalTrigger(seconds=pause.total_seconds(), timezone=ZoneInfo("UTC")), call)
+
+    def cron(self, name: str, line: str, zone: str, call: Callable[[datetime], None]) -> None:
+        """Call with the slot at the times of a cron line.
+
+        The slot is the time it was due (UTC), the same on every replica however late it runs: ``name:slot`` claimed
+        from the store makes one digest of many. Of several missed slots the newest is called.
+
+        Args:
+            name: unique.
+            line: five fields: minute, hour, day, month, weekday (0 or sun is Sunday). Where both day and weekday
+                are restricted, both must hold.
+            zone: the IANA time zone in which the line is meant.
+            call: takes the slot.
+
+        Raises:
+            SettingsError: the line or the zone cannot be read, or the name is taken.
+        """
+        trigger = _cron(name, line, zone)
+        self._add(name, trigger, lambda: call(_slot(trigger, datetime.now(tz=ZoneInfo("UTC")))))
+
+    def start(self) -> None:
+        """Begin; jobs may still be added."""
+        # What it would log of failed and missed runs is reported below, once, with names.
+        logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        """Call nothing any more, and wait for what is being called."""
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=True)
+
+    def _add(self, name: str, trigger: Any, call: Callable[[], None]) -> None:
+        if self._scheduler.get_job(name) is not None:
+            raise SettingsError(f"Two schedules are called “{name}”.", "Rename one of them.")
+        self._scheduler.add_job(call, trigger, id=name, name=name)
+
+
+# APScheduler counts weekdays from Monday = 0; a cron line, and everybody who writes one, from Sunday = 0 (and 7).
+_WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+def _cron(name: str, line: str, zone: str) -> CronTrigger:
+    fields = line.split()
+    advice = "Write five fields, for example “0 9 * * mon-fri” for nine in the morning of working days."
+    if len(fields) != 5:
+        raise SettingsError(f"“{line}” of “{name}” is not a cron line.", advice)
+    minute, hour, day, month, weekday = fields
+    try:
+        return CronTrigger(
+            minute=minute, hour=hour, day=day, month=month, day_of_week=_weekdays(weekday), timezone=ZoneInfo(zone)
+        )
+    except ZoneInfoNotFoundError as error:
+        raise SettingsError(f"There is no time zone “{zone}”.", "Write for example Europe/Lisbon or UTC.") from error
+    except ValueError as error:
+        raise SettingsError(f"“{line}” of “{name}” is not a cron line: {error}.", advice) from error
+
+
+def _weekdays(field: str) -> str:
+    """A cron line's weekday field as names: ``1-5`` and ``mon-fri`` are ``mon,tue,wed,thu,fri``.
+
+    Raises:
+        ValueError: no such day.
+    """
+    return "*" if field == "*" else ",".join(day for part in field.split(",") for day in _part(part))
+
+
+def _part(part: str) -> tuple[str, ...]:
+    days, _, step = part.lower().partition("/")
+    if days == "*":
+        return _WEEKDAYS[0 : 7 : int(step or 1)]
+    first, _, last = days.partition("-")
+    start = _weekday(first)
+    end = _weekday(last or first)
+    if end < start:
+        end += 7 * (end == 0)  # sat-sun
+    if end < start:
+        raise ValueError(f"“{part}” runs backwards; weekdays run from sun to sat")
+    return _WEEKDAYS[start : end + 1 : int(step or 1)]
+
+
+def _weekday(day: str) -> int:
+    if day in _WEEKDAYS:
+        return _WEEKDAYS.index(day)
+    if day.isdigit() and int(day) < len(_WEEKDAYS):
+        return int(day)
+    raise ValueError(f"“{day}” is not a weekday; write sun to sat, or 0 to 7")
+
+
+def _slot(trigger: CronTrigger, now: datetime) -> datetime:
+    """The newest time the trigger was due, within the grace; ``now`` when there is none."""
+    slot, due = now, trigger.get_next_fire_time(None, now - timedelta(seconds=_GRACE + 60))
+    # Slots are a minute apart; a clock set back by a moment since the wake-up must not name the one before.
+    while due is not None and due <= now + timedelta(seconds=2):
+        slot, due = due, trigger.get_next_fire_time(due, due + timedelta(microseconds=1))
+    return slot.astimezone(ZoneInfo("UTC"))
+
+
+def _reported(event: Any) -> None:
+    if event.code == EVENT_JOB_ERROR:
+        log.error("scheduled run failed", name=event.job_id, error=repr(event.exception), traceback=event.traceback)
+    elif event.code == EVENT_JOB_MISSED:
+        log.warning("scheduled run missed", name=event.job_id, due=event.scheduled_run_time.isoformat())
+    else:
+        log.warning("scheduled run left out, the last one is still under way", name=event.job_id)
