@@ -1,0 +1,259 @@
+"""What only real hosts show: freezing, dying daemons, storage, caps after a move, events after a reconnect."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
+from bot.domain.cluster import MIB, Health, Scheduler, VmState
+from bot.domain.errors import HostUnreachableError, HypervisorError
+from bot.domain.steps import MigrateVm
+
+if TYPE_CHECKING:
+    from lab import Guest, Lab
+
+pytestmark = pytest.mark.lab
+A, B, C = "host-a", "host-b", "host-c"
+PATIENCE = 60.0
+NUMBERS = count(1)
+
+
+class RealClock:
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+def connected(lab: Lab, deadline: float = 10.0) -> LibvirtHypervisor:
+    hosts = [HostAddress(each.name, each.uri, each.peer_uri) for each in lab.hosts.values()]
+    return LibvirtHypervisor(hosts, clock=RealClock(), deadline=deadline)
+
+
+@pytest.fixture
+def hypervisor(lab: Lab) -> Iterator[LibvirtHypervisor]:
+    made = connected(lab)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def guest(lab: Lab) -> Iterator[Callable[..., Guest]]:
+    made: list[str] = []
+
+    def make(**how: Any) -> Guest:
+        made.append(f"adapter-{next(NUMBERS)}")
+        return lab.guest(made[-1], host=A, **how)
+
+    yield make
+    for name in made:
+        for host in lab.hosts:
+            lab.virsh(host, "destroy", name, check=False)
+            lab.virsh(host, "undefine", name, "--nvram", check=False)
+
+
+def move(guest: Guest, target: str = B, **how: Any) -> MigrateVm:
+    return MigrateVm(guest.uuid, guest.name, A, target, 128 * MIB, **how)
+
+
+def until(done: Callable[[], Any], what: str) -> Any:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if answer := done():
+            return answer
+        time.sleep(0.05)
+    pytest.fail(f"in {PATIENCE:g} s it never happened that {what}")
+
+
+def states(hypervisor: LibvirtHypervisor, uuid: str) -> list[VmState | None]:
+    return [each.state for each in hypervisor.sightings(uuid)]
+
+
+def begin(hypervisor: LibvirtHypervisor, step: MigrateVm) -> tuple[threading.Thread, list[BaseException]]:
+    """The migration in a thread, once memory is on its way."""
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            hypervisor.migrate(step)
+        except BaseException as error:  # noqa: BLE001 - the test looks at it
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    until(lambda: (job := hypervisor.job(A, step.uuid)) and job.processed, "memory is copied")
+    return thread, errors
+
+
+def test_a_frozen_host_is_stale_and_the_others_go_on(lab: Lab, guest: Callable[..., Guest]) -> None:
+    vm = guest()
+    hypervisor = connected(lab, deadline=1.0)
+    until(lambda: all(host.up for host in hypervisor.snapshot().hosts), "all hosts are seen")
+    lab.freeze(A)
+    try:
+        first = hypervisor.snapshot()
+        assert first.host(A).health is Health.STALE
+        assert "did not answer within 1 s" in first.host(A).problem
+        assert first.vm(vm.uuid).state is VmState.RUNNING, "as last seen"
+        assert [host.up for host in first.hosts] == [False, True, True]
+        with pytest.raises(HostUnreachableError, match="did not answer"):
+            hypervisor.cpu_seconds(A, vm.uuid)
+        waiting = until(
+            lambda: "still waiting" in (problem := hypervisor.snapshot().host(A).problem) and problem,
+            "the host is not asked any more while every thread waits for it",
+        )
+        assert "earlier call since" in waiting
+        gone = until(
+            lambda: (host := hypervisor.snapshot().host(A)).health is Health.UNREACHABLE and host,
+            "keepalive gives the connection up",
+        )
+        assert gone.seen_at == first.host(A).seen_at
+        assert [each.reachable for each in hypervisor.sightings(vm.uuid)] == [False, True, True]
+    finally:
+        lab.thaw(A)
+    until(lambda: hypervisor.snapshot().host(A).up, "the host is seen again")
+    until(lambda: states(hypervisor, vm.uuid)[0] is VmState.RUNNING, "the guest is found again")
+    hypervisor.close()
+
+
+def test_events_are_heard_again_after_libvirtd_restarts(
+    lab: Lab, hypervisor: LibvirtHypervisor, guest: Callable[..., Guest]
+) -> None:
+    vm = guest(tags={"env": "dev"})
+    assert hypervisor.snapshot().vm(vm.uuid).tags["env"] == "dev"
+    lab.kill_libvirtd(A)
+    assert not hypervisor.snapshot().host(A).up
+    lab.start_libvirtd(A)
+    until(lambda: hypervisor.snapshot().host(A).up, "the host is seen again")
+    assert hypervisor.snapshot().vm(vm.uuid).tags["env"] == "dev"
+    told = "<tags><tag key='env' value='prod'/></tags>"
+    lab.virsh(A, "metadata", vm.uuid, "https://drover.dev/tags/1", "--key", "drover", "--set", told, "--live")
+    until(lambda: hypervisor.snapshot().vm(vm.uuid).tags.get("env") == "prod", "the new tag is seen")
+
+
+def test_the_daemon_dying_in_a_migration_is_told_as_not_known(
+    lab: Lab, hypervisor: LibvirtHypervisor, guest: Callable[..., Guest]
+) -> None:
+    vm = guest()
+    thread, errors = begin(hypervisor, move(vm, bandwidth=8))
+    lab.kill_libvirtd(A)
+    try:
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+        assert isinstance(errors[0], HostUnreachableError)
+        assert "look for the guest on both hosts" in errors[0].advice
+    finally:
+        lab.start_libvirtd(A)
+    until(lambda: states(hypervisor, vm.uuid)[:2] == [VmState.RUNNING, None], "the source has the guest alone")
+
+
+def test_a_local_disk_is_refused_as_unsafe_and_travels_when_copied(
+    hypervisor: LibvirtHypervisor, guest: Callable[..., Guest]
+) -> None:
+    vm = guest(disk="local")
+    close = hypervisor.snapshot([vm.uuid]).vm(vm.uuid)
+    assert close.detail is not None
+    assert [(disk.target, disk.kind, disk.capacity) for disk in close.detail.disks] == [("vda", "file", 64 * MIB)]
+    with pytest.raises(HypervisorError) as caught:
+        hypervisor.migrate(move(vm))
+    assert "--copy-storage" in caught.value.advice
+    assert states(hypervisor, vm.uuid) == [VmState.RUNNING, None, None]
+    hypervisor.migrate(move(vm, copy_storage=True))
+    assert states(hypervisor, vm.uuid) == [None, VmState.RUNNING, None]
+    ticks = vm.ticks()
+    until(lambda: vm.ticks() > ticks, "the guest goes on")
+    assert vm.boots() == 1
+
+
+def test_a_target_out_of_reach_is_told_with_the_way_there(
+    lab: Lab, hypervisor: LibvirtHypervisor, guest: Callable[..., Guest]
+) -> None:
+    vm = guest()
+    lab.kill_libvirtd(B)
+    try:
+        with pytest.raises(HypervisorError, match="did not move from host-a to host-b") as caught:
+            hypervisor.migrate(move(vm))
+        assert "The source host's daemon could not reach the target" in caught.value.advice
+    finally:
+        lab.start_libvirtd(B)
+    until(lambda: states(hypervisor, vm.uuid) == [VmState.RUNNING, None, None], "all hosts answer")
+
+
+def test_a_missing_bridge_is_told(lab: Lab, hypervisor: LibvirtHypervisor, guest: Callable[..., Guest]) -> None:
+    vm = guest()
+    close = hypervisor.snapshot([vm.uuid])
+    detail = close.vm(vm.uuid).detail
+    assert detail is not None
+    bridge = detail.nics[0].source
+    assert bridge in close.host(B).bridges
+    lab.remove_bridge(B)
+    try:
+        assert bridge not in hypervisor.snapshot([vm.uuid]).host(B).bridges
+        with pytest.raises(HypervisorError) as caught:
+            hypervisor.migrate(move(vm))
+        assert "bridge" in caught.value.advice
+    finally:
+        lab.restore_bridge(B)
+    assert states(hypervisor, vm.uuid) == [VmState.RUNNING, None, None]
+
+
+def test_an_active_job_shows_in_focus(hypervisor: LibvirtHypervisor, guest: Callable[..., Guest]) -> None:
+    vm = guest()
+    thread, _ = begin(hypervisor, move(vm, bandwidth=8))
+    close = hypervisor.snapshot([vm.uuid]).vm(vm.uuid)
+    hypervisor.cancel_job(A, vm.uuid)
+    thread.join(PATIENCE)
+    assert close.detail is not None
+    assert (close.host, close.detail.job, close.dirty_rate) == (A, "migration", None)
+
+
+def test_a_snapshot_is_counted_and_keeps_it_here(
+    lab: Lab, hypervisor: LibvirtHypervisor, guest: Callable[..., Guest]
+) -> None:
+    vm = guest(disk="local", running=False)
+    lab.virsh(A, "snapshot-create-as", vm.name, "before")
+    detail = hypervisor.snapshot([vm.uuid]).vm(vm.uuid).detail
+    lab.virsh(A, "snapshot-delete", vm.name, "before")
+    assert detail is not None
+    assert detail.snapshots == 1
+
+
+def test_how_a_migration_went_is_told_afterwards(hypervisor: LibvirtHypervisor, guest: Callable[..., Guest]) -> None:
+    vm = guest()
+    hypervisor.migrate(move(vm))
+    last = hypervisor.last_job(B, vm.uuid)
+    assert last is not None
+    assert last.processed > MIB
+    assert last.remaining == 0
+    assert last.elapsed > 0
+    assert last.expected_downtime is not None
+    assert hypervisor.last_job(B, vm.uuid) == last, "it is kept"
+
+
+def test_a_ceiling_must_be_set_again_after_a_move(hypervisor: LibvirtHypervisor, guest: Callable[..., Guest]) -> None:
+    vm = guest(load=0.9)
+    cap = Scheduler(vcpu_period=100_000, vcpu_quota=20_000)
+    hypervisor.set_scheduler(A, vm.uuid, cap)
+    hypervisor.migrate(move(vm))
+    assert hypervisor.scheduler(B, vm.uuid).vcpu_quota == 20_000, "reported, whether it holds or not"
+    hypervisor.set_scheduler(B, vm.uuid, cap)
+    before, began = hypervisor.cpu_seconds(B, vm.uuid), time.monotonic()
+    time.sleep(2)
+    used = (hypervisor.cpu_seconds(B, vm.uuid) - before) / (time.monotonic() - began)
+    assert 0.05 < used < 0.35
+
+
+def test_nothing_of_a_hypervisor_is_left_when_it_is_closed(lab: Lab) -> None:
+    hypervisor = connected(lab)
+    hypervisor.snapshot()
+    hypervisor.close()
+    ours = [thread.name for thread in threading.enumerate() if thread.name.startswith(f"libvirt-{A}")]
+    until(lambda: not [each for each in threading.enumerate() if each.name in ours], "its threads end")
