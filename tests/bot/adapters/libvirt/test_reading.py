@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import count
 
 import libvirt
@@ -158,8 +159,6 @@ def test_a_smaller_count_is_a_new_start() -> None:
     ],
 )
 def test_a_guest_on_its_way_is_shown_where_it_runs(source: str, target: str, shown: list[str]) -> None:
-    from dataclasses import replace
-
     vm = drawn("host-a 1cpu 8G | web-1 1G").vm("web-1")
     states = {"running": (VmState.RUNNING, ""), "off": (VmState.SHUT_OFF, "")}
     copies = []
