@@ -78,7 +78,7 @@ def _facts(operation: Operation) -> Fields:
         ("Requested by", words("{who}", who=who(operation.origin.by))),
         ("Command", words("`{command}`", command=operation.origin.command)),
         ("Blast radius", blast_text(plan)),
-        ("Foretold", prediction_text(plan.prediction)),
+        ("Prediction", prediction_text(plan.prediction)),
     ]
     if operation.origin.reason:
         pairs.append(("Reason", operation.origin.reason))
@@ -107,7 +107,7 @@ def prediction_text(prediction: Prediction) -> str:
         parts.append(f"paused for about {duration_text(prediction.downtime)}")
     if prediction.converges is not None:
         parts.append("converges" if prediction.converges else "does NOT converge by itself")
-    text = ", ".join(parts) or "nothing to foretell"
+    text = ", ".join(parts) or "nothing to predict"
     return f"{text} ({prediction.basis})" if prediction.basis else text
 
 
@@ -305,7 +305,9 @@ def details_card(operation: Operation, now: datetime) -> Card:
         Section(words("*{title}*\n{steps}", title=plan.title, steps=steps)),
         Section(
             words(
-                "Blast radius: {blast}\nForetold: {told}", blast=blast_text(plan), told=prediction_text(plan.prediction)
+                "Blast radius: {blast}\nPrediction: {told}",
+                blast=blast_text(plan),
+                told=prediction_text(plan.prediction),
             )
         ),
         *_reasons(plan),

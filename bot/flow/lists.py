@@ -29,14 +29,17 @@ from bot.domain.words import bytes_text, duration_text, plural
 from bot.flow import cards
 
 
+HELP_LINES = 20  # commands in one paragraph
+
+
 def help_card(slash: str, commands: Sequence[Listed]) -> Card:
     """What this person may do, and what others may."""
     mine = [each for each in commands if each.allowed]
-    rows = tuple((words("`{usage}`", usage=each.usage), _summary(each)) for each in mine)
-    elements: list[Element] = [
-        Section(words("Type `{slash} COMMAND --help` for all options of one.", slash=slash)),
-        Table(("Command", "What it does"), rows),
-    ]
+    elements: list[Element] = [Section(words("Type `{slash} COMMAND --help` for all options of one.", slash=slash))]
+    for title, changes in (("To look", False), ("To change something, as the policy allows", True)):
+        lines = [each for each in mine if each.changes is changes]
+        for start in range(0, len(lines), HELP_LINES):
+            elements.append(Section(_help_lines(title if not start else "…", lines[start : start + HELP_LINES])))
     others = [each.name for each in commands if not each.allowed]
     if others:
         elements.append(Context((words("Not yours to use: {names}", names=", ".join(others)),)))
@@ -44,8 +47,11 @@ def help_card(slash: str, commands: Sequence[Listed]) -> Card:
     return Card(text=text, title="What you can ask Drover", elements=tuple(elements))
 
 
-def _summary(listed: Listed) -> str:
-    return f"{listed.summary} (changes things, by the policy)" if listed.changes else listed.summary
+def _help_lines(title: str, lines: Sequence[Listed]) -> Words:
+    parts = [f"`{{u{index}}}` {{s{index}}}" for index in range(len(lines))]
+    usages = {f"u{index}": each.usage for index, each in enumerate(lines)}
+    summaries = {f"s{index}": each.summary for index, each in enumerate(lines)}
+    return Words("\n".join([f"*{title}*", *parts]), {**usages, **summaries})
 
 
 def hosts_card(seen: Snapshot) -> Card:

@@ -45,7 +45,9 @@ def usage(command: Query | Action, slash: str, *, full: bool = False) -> str:
         command.grammar, info_name=f"{slash} {command.name}", terminal_width=WIDTH, max_content_width=WIDTH
     )
     text = command.grammar.get_help(context) if full else command.grammar.get_usage(context)
-    return text.removeprefix("Usage: ").strip()
+    text = text.removeprefix("Usage: ").strip()
+    optional = any(isinstance(each, click.Option) for each in command.grammar.params)
+    return text if optional or full else text.replace(" [OPTIONS]", "")
 
 
 def typed(grammar: click.Command, answers: Mapping[str, str]) -> str:
