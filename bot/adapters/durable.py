@@ -1,0 +1,221 @@
+"""Operations as durable workflows, by DBOS: each runs to its end once, across crashes and replicas."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import structlog
+from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetEnqueueOptions, SetWorkflowID
+
+from bot.adapters.replicas import Beats, Pulse
+from bot.domain.errors import StoreError
+from bot.domain.operation import Operation
+from bot.ports import Perform
+
+log = structlog.get_logger()
+
+_VERSION = "1"  # of the workflow's shape, not of Drover: DBOS resumes only what its own version left
+_QUEUE = "moves"
+_NOWHERE = "-"  # the partition of operations that work on no host
+_BROKEN = frozenset({"ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"})
+
+
+class DurableWork:
+    """The port ``Work``. One at a time in a process, because DBOS is.
+
+    Operations whose first step works on the same host run one after another, others side by side. What a killed
+    process was performing is resumed at its next start, or by another replica when ``replicas`` is given.
+
+    Args:
+        perform: safe to repeat; what it raises is logged, and the operation is performed anew when it is enqueued
+            again.
+        database_url: ``sqlite:///path`` of a file of its own, or ``postgresql://…`` (schema ``dbos``).
+        executor_id: this replica's name: the same after a restart, no two alike at one time.
+        replicas: where replicas count their heartbeats; None: there is only one.
+        poll: seconds between two looks at the queue.
+        beat_every: seconds between two heartbeats.
+        dead_after: seconds of silence after which a replica's operations are taken over.
+    """
+
+    def __init__(
+        self,
+        perform: Perform,
+        *,
+        database_url: str,
+        executor_id: str,
+        replicas: Beats | None = None,
+        poll: float = 0.2,
+        beat_every: float = 3.0,
+        dead_after: float = 15.0,
+    ) -> None:
+        self._perform = perform
+        self._url = database_url
+        self._executor = executor_id
+        self._poll = poll
+        self._pulse: Pulse | None = None
+        if replicas is not None:
+            self._pulse = Pulse(executor_id, replicas, _taken_over, every=beat_every, dead_after=dead_after)
+        self._running: set[str] = set()
+        self._changed = threading.Condition()
+        self._workflow: Callable[[str], None] = self._performed
+
+    def start(self) -> None:
+        """Begin, with what was left unfinished first.
+
+        Raises:
+            StoreError: the database cannot be opened.
+        """
+        _logged_by_us()
+        if self._pulse is not None:
+            self._pulse.start()
+        try:
+            _in_write_ahead_mode(self._url)
+            DBOS(config=self._config())
+            # No limit of attempts: a bot that is killed often is no reason to leave an operation undone.
+            self._workflow = DBOS.workflow(name="perform", max_recovery_attempts=None)(self._workflow_body())
+            DBOS.launch()
+            DBOS.register_queue(
+                _QUEUE, partition_concurrency=1, polling_interval_sec=self._poll, on_conflict="always_update"
+            )
+        except Exception as error:
+            self._let_go()
+            raise _failed(error) from error
+
+    def stop(self, wait: float = 1.0) -> tuple[str, ...]:
+        """Take up nothing new, wait for what is nearly done, and let go.
+
+        What is still being performed goes on until the process ends, and is resumed at the next start. Python waits
+        for it at the end of the process; ``os._exit`` does not.
+
+        Args:
+            wait: seconds.
+
+        Returns:
+            The ids of the operations still being performed.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: not self._running, wait)
+            left = tuple(sorted(self._running))
+        self._let_go()
+        if left:
+            log.warning("left to the next start", operations=left)
+        return left
+
+    def enqueue(self, operation: Operation) -> None:
+        """See that the operation is performed; repeating it is harmless.
+
+        An operation that was performed to its end, or is waiting or under way, is left alone. One whose ``perform``
+        raised is performed anew, under an id with the number of the attempt: two replicas that see the failure at
+        once choose the same id, and so cause one new attempt.
+
+        Raises:
+            StoreError: the queue's database failed.
+        """
+        partition = next((host for step in operation.plan.steps for host in step.hosts[:1]), _NOWHERE)
+        try:
+            attempt = _next_attempt(operation.id)
+            if attempt is None:
+                return
+            with SetWorkflowID(attempt), SetEnqueueOptions(queue_partition_key=partition):
+                DBOS.enqueue_workflow(_QUEUE, self._workflow, operation.id)
+        except Exception as error:
+            raise _failed(error) from error
+
+    def _config(self) -> DBOSConfig:
+        return {
+            "name": "drover",
+            "system_database_url": self._url,
+            "executor_id": self._executor,
+            "application_version": _VERSION,
+            "log_level": "WARNING",
+            "serializer": DBOSPortableJSONSerializer(),  # the default is pickle: whoever writes rows would run code
+            "sys_db_pool_size": 8,
+            "scheduler_polling_interval_sec": 3600.0,  # its scheduler is not used; APScheduler is
+        }
+
+    def _workflow_body(self) -> Callable[[str], None]:
+        def perform(operation_id: str) -> None:
+            # A step: what ended is not begun again when the process dies before the workflow is marked as done.
+            DBOS.run_step(None, self._performed, operation_id)
+
+        return perform
+
+    def _performed(self, operation_id: str) -> None:
+        self._mark(operation_id, running=True)
+        try:
+            self._perform(operation_id)
+        except Exception:
+            log.exception("performing failed; it is tried anew when it is enqueued again", operation=operation_id)
+            raise
+        finally:
+            self._mark(operation_id, running=False)
+
+    def _mark(self, operation_id: str, *, running: bool) -> None:
+        with self._changed:
+            (self._running.add if running else self._running.discard)(operation_id)
+            self._changed.notify_all()
+
+    def _let_go(self) -> None:
+        if self._pulse is not None:
+            self._pulse.stop()
+        DBOS.destroy(destroy_registry=True)
+
+
+def _next_attempt(operation_id: str) -> str | None:
+    """The id under which to perform now; None when a former attempt ended well or has yet to end."""
+    name, attempt = operation_id, 1
+    while (status := DBOS.get_workflow_status(name)) is not None:
+        if status.status not in _BROKEN:
+            return None
+        attempt += 1
+        name = f"{operation_id}/{attempt}"
+    return name
+
+
+def _taken_over(executor: str) -> None:
+    """Put what a dead replica was performing back into the queue, once, however many replicas do so.
+
+    DBOS has no public name for this; its row-by-row guard on the dead executor's id makes it safe to repeat, which
+    resuming by id is not.
+    """
+    for handle in DBOS._recover_pending_workflows([executor]):  # noqa: SLF001
+        log.warning("taken over", operation=handle.get_workflow_id(), silent=executor)
+
+
+def _in_write_ahead_mode(url: str) -> None:
+    """SQLite keeps this mode in the file. It spares DBOS a journal file and two disk waits per transaction."""
+    if not url.startswith("sqlite:///"):
+        return
+    path = Path(url.removeprefix("sqlite:///"))
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+
+
+def _failed(error: Exception) -> StoreError:
+    said = str(getattr(error, "orig", None) or error).split("\n", maxsplit=1)[0].strip() or type(error).__name__
+    return StoreError(
+        f"The work queue's database failed: {said}.", "Check that it can be reached and written, and has space left."
+    )
+
+
+def _logged_by_us() -> None:
+    """DBOS would log to the terminal by itself; its warnings go where ours go."""
+    logger = logging.getLogger("dbos")
+    logger.propagate = False
+    logger.handlers = [_ToStructlog(logging.WARNING)]
+
+
+class _ToStructlog(logging.Handler):
+    """Passes a vendor's log records on."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.getMessage().startswith("Exception encountered in background workflow"):
+            return  # performing failed: told already, with the operation's name
+        details: dict[str, Any] = {"exc_info": record.exc_info} if record.exc_info else {}
+        log.log(record.levelno, record.getMessage(), vendor="dbos", **details)

@@ -1,0 +1,107 @@
+"""Heartbeats: each replica counts its own and watches whether the others' still grow."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import structlog
+
+from bot.domain.errors import StoreError
+
+log = structlog.get_logger()
+
+
+class Beats(Protocol):
+    """The part of the store that replicas share. Every method may raise ``StoreError``."""
+
+    def beat(self, name: str) -> None:
+        """Count one more heartbeat of a replica."""
+        ...
+
+    def beats(self) -> Mapping[str, int]:
+        """How many heartbeats each replica has had."""
+        ...
+
+    def forget(self, name: str) -> None:
+        """A replica is gone; it is counted anew if it comes back."""
+        ...
+
+
+class Silence:
+    """Who has not been heard of for too long, judged by one's own stopwatch.
+
+    No clock of the others, and no jump of one's own, can make a living replica look dead.
+
+    Args:
+        after: seconds without a new heartbeat.
+    """
+
+    def __init__(self, after: float) -> None:
+        self._after = after
+        self._heard: dict[str, tuple[int, float]] = {}
+
+    def of(self, beats: Mapping[str, int], now: float) -> tuple[str, ...]:
+        """The silent ones. ``now``: seconds on a clock that only goes forward."""
+        for name, count in beats.items():
+            if self._heard.get(name, (None, 0.0))[0] != count:
+                self._heard[name] = (count, now)
+        self._heard = {name: heard for name, heard in self._heard.items() if name in beats}
+        return tuple(sorted(name for name, (_, since) in self._heard.items() if now - since >= self._after))
+
+
+class Pulse:
+    """Beats on a thread of its own, and hands silent replicas over to ``take_over``.
+
+    Args:
+        name: this replica's; no two may share one.
+        store: where heartbeats are counted.
+        take_over: does the work of the replica of this name; harmless to repeat.
+        every: seconds between heartbeats.
+        dead_after: seconds of silence; several times ``every``, so that one slow moment kills nobody.
+    """
+
+    def __init__(
+        self, name: str, store: Beats, take_over: Callable[[str], None], *, every: float = 3.0, dead_after: float = 15.0
+    ) -> None:
+        self._name = name
+        self._store = store
+        self._take_over = take_over
+        self._every = every
+        self._silence = Silence(dead_after)
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
+
+    def start(self) -> None:
+        """Beat once now, before any work is taken, so that nobody takes this replica for its dead predecessor.
+
+        Raises:
+            StoreError: the database failed.
+        """
+        self._store.beat(self._name)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Beat no more."""
+        self._end.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._end.wait(self._every):
+            try:
+                self._look()
+            except StoreError as error:
+                log.warning("no heartbeat", replica=self._name, error=str(error))
+            except Exception:  # whatever it was, the next heartbeat must come
+                log.exception("heartbeat failed", replica=self._name)
+
+    def _look(self) -> None:
+        self._store.beat(self._name)
+        for name in self._silence.of(self._store.beats(), time.monotonic()):
+            if name != self._name:
+                log.warning("replica is silent, its work is taken over", silent=name, by=self._name)
+                self._take_over(name)
+                self._store.forget(name)
