@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -29,8 +29,8 @@ class FlushingChat(Chat, Protocol):
 class Bench(Protocol):
     """A chat and the eyes of the people in it."""
 
-    chat: FlushingChat
-
+    @property
+    def chat(self) -> FlushingChat: ...
     def another_process(self) -> FlushingChat: ...
     def texts(self, channel: str) -> list[str]: ...
     def thread(self, ref: MessageRef) -> list[str]: ...
@@ -284,7 +284,7 @@ def test_an_outage_is_a_chat_error(bench: Bench, method: str) -> None:
     ref = bench.chat.post(OPS, card("before"))
     trigger = bench.trigger()
     bench.outage(method)
-    calls = {
+    calls: dict[str, Callable[[], object]] = {
         "post": lambda: bench.chat.post(OPS, card("x")),
         "update": lambda: bench.chat.update(ref, card("x")),
         "whisper": lambda: bench.chat.whisper(OPS, ANA, card("x")),

@@ -397,7 +397,7 @@ def test_nothing_else_is_served(workspace: Workspace, server: HttpServer) -> Non
 
 
 def test_an_address_that_is_taken(start: Start, server: HttpServer) -> None:
-    taken = urlsplit(server.url).port
+    taken = urlsplit(server.url).port or 0
     with pytest.raises(ChatError) as caught:
         start(socket=False).http_server("127.0.0.1", taken)
     assert "http_port" in caught.value.advice
