@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bot.domain.card import Card, Context, Element, Line, Person, Section, Table, words
 from bot.domain.cluster import CpuFit, Disk, Host, Inbound, Job, Nic, Pool, Scheduler, Sighting, Vm
-from bot.domain.errors import DroverError
+from bot.domain.errors import DroverError, HostUnreachableError
 from bot.domain.operation import BOT, Operation
 from bot.domain.plan import Objection, Reason
 from bot.domain.steps import Carried, MigrateVm, Policy
@@ -714,8 +714,8 @@ def failed(step: MigrateVm, error: DroverError | None) -> str:
 
 def failed_advice(step: MigrateVm, error: DroverError | None) -> str:
     """Where to look."""
-    if error and error.advice:
-        return error.advice
+    if error and error.advice and not isinstance(error, HostUnreachableError):
+        return error.advice  # one that lost the connection does not know what both hosts have said since
     return f"See the libvirt logs of {step.source} and {step.target}; check that {step.source} reaches {step.target}."
 
 
@@ -727,6 +727,16 @@ def resumed(step: MigrateVm, host: str) -> str:
 def still_paused(step: MigrateVm, host: str) -> str:
     """It must not be resumed by the bot."""
     return f"{step.name} is paused on {host} and was not resumed, because {step.target} also knows this VM."
+
+
+def not_resumed(step: MigrateVm, error: DroverError) -> str:
+    """It stayed paused after a failed migration."""
+    return f"{step.name} was not moved, and is left paused on {step.source}: {error.text}"
+
+
+def not_resumed_advice(step: MigrateVm) -> str:
+    """Only there, and only after a look."""
+    return f"See that {step.target} does not have it (`where {step.name}`), then resume it on {step.source}."
 
 
 def off_on(step: MigrateVm, host: str) -> str:
@@ -811,7 +821,7 @@ def cap_broken(used: float, cap: float) -> str:
 
 
 # Labels of the facts that a finished move leaves in the audit trail.
-SECONDS, SENT, PASSES, THROTTLE, EXPECTED_PAUSE = "seconds", "MiB sent", "passes", "throttle %", "expected pause ms"
+SECONDS, SENT, PASSES, THROTTLE = "seconds", "MiB sent", "passes", "throttle %"
 CORES_USED, CORES_ALLOWED = "cores used", "cores allowed"
 
 AUTOSTART, SCHEDULER, STATE = "start at boot", "CPU scheduling", "paused or running"

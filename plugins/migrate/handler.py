@@ -110,8 +110,8 @@ class _CpuCheck:
 
 
 def _measured(settings: MigrateSettings, sleep: Sleep, step: MigrateVm, hypervisor: Hypervisor) -> _CpuCheck | None:
-    """The CPU a capped guest uses; None without a cap, or when the target's guests cannot be listed."""
-    if not step.carried.scheduler.capped:
+    """The CPU a capped guest uses; None without a cap or a running guest, or when the target does not list it."""
+    if not step.carried.scheduler.capped or step.carried.paused:
         return None
     vms = hypervisor.snapshot().vms
     vcpus = next((vm.vcpus for vm in vms if (vm.uuid, vm.host) == (step.uuid, step.target)), 0)
@@ -136,8 +136,8 @@ def run(settings: MigrateSettings, step: MigrateVm, hypervisor: Hypervisor, prog
     """Move the guest, or go on with a move that is under way; return only when it is on the target with all it carries.
 
     Returns:
-        ``seconds``, and where known ``MiB sent``, ``passes``, ``throttle %``, ``expected pause ms``, ``cores used``
-        and ``cores allowed`` as measured after the arrival.
+        ``seconds``, and where known ``MiB sent``, ``passes``, ``throttle %``, ``cores used`` and ``cores allowed`` as
+        measured after the arrival.
 
     Raises:
         StepCancelledError: a person asked, and the guest is on the source as before.
@@ -165,7 +165,7 @@ class _Run:
     def facts(self) -> Facts:
         place, seen = self._where()
         if place in (Place.SOURCE, Place.CROSSING):
-            self._begin(place)
+            self._begin(place, seen)
             self._watch()
             place, seen = self._outcome()
         if place is not Place.TARGET:
@@ -183,8 +183,6 @@ class _Run:
             found[cards.PASSES] = self.job.iteration
             if self.job.throttle:
                 found[cards.THROTTLE] = self.job.throttle
-            if self.job.expected_downtime is not None:
-                found[cards.EXPECTED_PAUSE] = round(self.job.expected_downtime * 1000)
         return found
 
     # --- looking
@@ -241,13 +239,14 @@ class _Run:
 
     # --- starting and following
 
-    def _begin(self, place: Place) -> None:
+    def _begin(self, place: Place, seen: tuple[Sighting, ...]) -> None:
         """Attach to a migration under way (libvirtd goes on by itself when the bot dies), or start one."""
         job = self._job_or_none()
         if job is not None or place is Place.CROSSING:
             self._note(cards.attached(self.step))
             return
         if Ask.CANCEL in self.progress.asked():
+            self._go_on(seen)  # the bot may have died after a failure, before it could
             raise StepCancelledError(cards.cancelled_before(self.step))
         self.progress.say(cards.starting(self.step))
         self.call = _Call(self.hypervisor, self.step)
@@ -282,7 +281,7 @@ class _Run:
     def _tend(self, job: Job | None) -> None:
         """Show a job, do what people ask of it, help it to converge."""
         if job is None:
-            self.progress.report(Job("setup", elapsed=self.waited), (Ask.CANCEL,))
+            self.progress.report(self._between(), (Ask.CANCEL,))
             return
         self.progress.report(job, _may_ask(self.step, job))
         if job.phase == "post-copy":
@@ -294,6 +293,12 @@ class _Run:
             self._switch()
         elif job.phase == "copying":
             self._help(job)
+
+    def _between(self) -> Job:
+        """What to show while libvirt has not answered and no job is active: before the first and after the last."""
+        if self.job is None:
+            return Job("setup", elapsed=self.waited)
+        return replace(self.job, phase="finishing", remaining=0)
 
     def _cancel(self, job: Job) -> None:
         """Again at each look until it ends: a cancel may come before there is anything to cancel."""
@@ -404,7 +409,10 @@ class _Run:
                 cards.still_paused(step, step.source),
                 cards.STUCK_ADVICE.format(vm=step.name, source=step.source, target=step.target),
             )
-        self.hypervisor.resume(step.source, step.uuid)
+        try:
+            self.hypervisor.resume(step.source, step.uuid)
+        except HypervisorError as error:
+            raise StepLostError(cards.not_resumed(step, error), cards.not_resumed_advice(step)) from error
         self._note(cards.resumed(step, step.source))
 
 

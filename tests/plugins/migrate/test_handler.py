@@ -426,6 +426,26 @@ def test_a_failure_that_leaves_the_guest_paused_is_followed_by_resuming_it() -> 
     assert any("resumed on host-a" in note for note in told.notes)
 
 
+def test_a_guest_that_cannot_be_resumed_is_for_people() -> None:
+    cluster = lab()
+    cluster.end_next(Ending.FAILED, at=0.5)
+    cluster.refuse("resume", "its storage is gone")
+    cluster.at_tick = lambda job: (
+        cluster._turn("host-a", UUID, VmState.PAUSED, "unknown") if job.fraction > 0.4 else None
+    )
+    with pytest.raises(StepLostError, match="left paused on host-a: its storage is gone"):
+        run(cluster, step_for(cluster))
+
+
+def test_cancelled_after_a_crash_that_left_it_paused_it_goes_on() -> None:
+    cluster = lab()
+    step = step_for(cluster)
+    cluster._turn("host-a", UUID, VmState.PAUSED, "migration")
+    with pytest.raises(StepCancelledError):
+        run(cluster, step, Told(cluster, {Ask.CANCEL}))
+    assert cluster.state_on("host-a") is VmState.RUNNING
+
+
 def test_it_is_not_resumed_while_the_target_knows_it() -> None:
     cluster = lab()
     cluster.end_next(Ending.FAILED, at=0.5)

@@ -1,0 +1,160 @@
+"""What the plugin declares, what of it is stored, and what ``why`` tells of the past."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from bot import catalog
+from bot.declare import Action, Asker, Query, View
+from bot.domain import codec
+from bot.domain.card import Card, Table, Words
+from bot.domain.errors import CatalogError, UnknownNameError
+from bot.domain.operation import (
+    Approved,
+    Began,
+    Finished,
+    Operation,
+    Origin,
+    Proposed,
+    StepBegan,
+    StepEnded,
+    advance,
+    opened,
+)
+from bot.domain.plan import Plan
+from bot.domain.policy import Ruling
+from bot.domain.steps import MigrateVm, Policy
+from bot.testing import drawn, uuid_of
+from plugins.migrate.planner import About, Migrate
+
+NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
+SEEN = drawn(
+    "host-a 8cpu 16G | web-1 1G dirty 1M [env=prod]\nhost-b 8cpu 16G\nhost-c 8cpu 16G maintenance", taken_at=NOW
+)
+AFTER = drawn("host-a 8cpu 16G\nhost-b 8cpu 16G | web-1 1G [env=prod]\nhost-c 8cpu 16G maintenance", taken_at=NOW)
+INTENT = Migrate("web-1", "host-b", Policy.FAST, bandwidth=50, reason="disk swap")
+
+
+def loaded() -> catalog.Catalog:
+    return catalog.load(["migrate"])
+
+
+def planned() -> Plan:
+    plan = loaded().action("migrate").plan(INTENT, SEEN, loaded().rules)
+    assert isinstance(plan, Plan)
+    return plan
+
+
+def proposed() -> Proposed:
+    origin = Origin("U1", "C1", "/kvm migrate web-1 host-b", "k-1", INTENT.reason)
+    return Proposed(
+        NOW, "U1", "migrate", INTENT, planned(), Ruling(0, (), 60, "none"), origin, NOW + timedelta(hours=1)
+    )
+
+
+def done() -> Operation:
+    operation = opened("op-7", proposed())
+    for event in (
+        Approved(NOW, "U2"),
+        Began(NOW, "drover"),
+        StepBegan(NOW, "drover", 0),
+        StepEnded(NOW, "drover", 0),
+        Finished(NOW, "drover"),
+    ):
+        operation = advance(operation, event)
+    return operation
+
+
+class Past:
+    """The part of the store that a query may read."""
+
+    def __init__(self, *operations: Operation) -> None:
+        self.operations_of = {uuid_of("web-1"): operations}
+
+    def operation(self, operation_id: str) -> Operation:
+        raise NotImplementedError(operation_id)
+
+    def operations(self, **_: object) -> tuple[Operation, ...]:
+        raise NotImplementedError
+
+    def touching(self, vm_uuid: str, limit: int = 20) -> tuple[Operation, ...]:
+        return self.operations_of.get(vm_uuid, ())[:limit]
+
+
+def answer(name: str, vm: str, past: Past, snapshot: object = AFTER) -> Card:
+    query = loaded().commands[name]
+    assert isinstance(query, Query)
+    return query.answer(About(vm), View(snapshot, past, loaded().rules, Asker("U1", frozenset(), "en", NOW)))  # type: ignore[arg-type]
+
+
+def text_of(card: Card) -> str:
+    return " ".join(_texts([getattr(each, "line", "") for each in card.elements]))
+
+
+def _texts(lines: Sequence[object]) -> list[str]:
+    return [each.template.format(**each.args) if isinstance(each, Words) else str(each) for each in lines]
+
+
+def tables(card: Card) -> list[Table]:
+    return [each for each in card.elements if isinstance(each, Table)]
+
+
+def test_it_declares_its_commands_and_handles_its_step() -> None:
+    assert set(loaded().commands) == {"migrate", "where", "why"}
+    assert isinstance(loaded().commands["migrate"], Action)
+    assert set(loaded().handlers) == {MigrateVm}
+
+
+def test_its_settings_are_checked_at_start() -> None:
+    catalog.load(["migrate"], {"migrate": {"bandwidth_mib_s": 20, "stall_seconds": 30}})
+    for wrong in ({"bandwith": 20}, {"seconds_per_gib": 0}, {"bandwidth_mib_s": -1}):
+        with pytest.raises(CatalogError):
+            catalog.load(["migrate"], {"migrate": wrong})
+
+
+def test_the_settings_reach_the_plan() -> None:
+    slow = catalog.load(["migrate"], {"migrate": {"bandwidth_mib_s": 5}})
+    plan = slow.action("migrate").plan(Migrate("web-1", "host-b"), SEEN, slow.rules)
+    assert plan.steps[0].bandwidth == 5
+
+
+def test_intent_and_plan_can_be_stored_and_read_back() -> None:
+    event = proposed()
+    assert loaded().codec().loads(codec.text(event)) == event
+
+
+def test_the_plan_still_holds_when_it_is_read_back() -> None:
+    event = loaded().codec().loads(codec.text(proposed()))
+    assert loaded().action("migrate").still_good(event.intent, event.plan, SEEN, loaded().rules) == ()
+
+
+def test_why_names_the_operation_that_brought_it_there() -> None:
+    card = answer("why", "web-1", Past(done()))
+    text = text_of(card)
+    assert "op-7 moved it from host-a" in text
+    assert "Reason: disk swap" in text
+    assert "env=prod" in text
+    history, hosts = tables(card)
+    assert [row[0] for row in history.rows] == ["op-7"]
+    assert [(row[0], row[3]) for row in hosts.rows] == [
+        ("host-a", "could take it"),
+        ("host-c", "host-c is in maintenance."),
+        ("host-b", "it is here"),
+    ]
+
+
+def test_why_does_not_claim_a_move_that_somebody_else_made() -> None:
+    assert "since then it was moved outside Drover" in text_of(answer("why", "web-1", Past(done()), SEEN))
+
+
+def test_why_of_a_guest_that_drover_never_moved() -> None:
+    not_begun = opened("op-8", proposed())
+    assert "Drover has not moved it" in text_of(answer("why", "web-1", Past(not_begun)))
+
+
+@pytest.mark.parametrize("name", ["why", "where"])
+def test_an_unknown_guest_is_answered_with_the_nearest(name: str) -> None:
+    with pytest.raises(UnknownNameError) as error:
+        answer(name, "web-2", Past())
+    assert "web-1" in error.value.advice
