@@ -123,6 +123,10 @@ class Lab(Faults):
         """Run a program inside a host, to its end; it holds up other orders to this host meanwhile."""
         return self._room(host).run(*argv, check=check)
 
+    def pid(self, host: str) -> int:
+        """The first process of a host, seen from outside: the way into its namespaces, as by nsenter."""
+        return self._room(host).pid
+
     def _start(self) -> None:
         (self.directory / "serial").mkdir()
         addresses = {name: network.address(index) for index, name in enumerate(self._names)}

@@ -107,15 +107,19 @@ def test_a_guest_boots_with_its_tags_in_its_definition(lab: Lab, web: Guest) -> 
 
 
 def test_a_guest_burns_the_load_it_was_given(lab: Lab, web: Guest) -> None:
-    # A guest cannot know when the machine gave its CPU to somebody else, so that waiting counts as its own time.
-    def used() -> float:
+    def spent() -> tuple[float, float]:
         told = lab.virsh("host-a", "domstats", "web-1", "--vcpu")
-        return sum(int(told.split(f"vcpu.0.{name}=")[1].split()[0]) for name in ("time", "delay")) / 1e9
+        running, waiting = (int(re.search(rf"vcpu.0.{name}=(\d+)", told)[1]) / 1e9 for name in ("time", "delay"))
+        return running, running + waiting
 
-    began, before = time.monotonic(), used()
+    began, before = time.monotonic(), spent()
     time.sleep(6)
-    share = (used() - before) / (time.monotonic() - began)
-    assert share == pytest.approx(0.3, abs=0.1)
+    elapsed = time.monotonic() - began
+    running, ready = ((now - then) / elapsed for now, then in zip(spent(), before, strict=True))
+    # A guest cannot know when the machine gives its CPU to somebody else, so on a busy machine it runs less.
+    # Running and waiting to run together cannot be less; with CPU to spare both are the load.
+    assert running < 0.38
+    assert ready > 0.22
 
 
 def test_a_guest_dirties_memory_at_about_its_rate(lab: Lab) -> None:
@@ -314,8 +318,8 @@ def test_a_killed_guest_is_off(lab: Lab) -> None:
 CHILD = """
 import json, os, sys, time
 from lab import Lab, remains
-with Lab(hosts=2) as lab:
-    lab.guest("web", host="host-b")
+with Lab(hosts=1) as lab:
+    lab.guest("web")
     pids = [pid for room in [lab._switch, *lab._rooms.values()] for pid in [room.pid, *room.pids()]]
     born = {pid: remains.started(pid) for pid in pids}
     print(json.dumps({"directory": str(lab.directory), "born": born, "janitor": lab._janitor.pid}), flush=True)
@@ -338,7 +342,7 @@ class Child:
         self.directory = Path(told["directory"])
         self.born = {int(pid): born for pid, born in told["born"].items()}
         self.janitor = told["janitor"]
-        assert len(self.born) >= 7  # three first processes, two libvirtd, an NBD server, a QEMU
+        assert len(self.born) >= 5  # two first processes, a libvirtd, an NBD server, a QEMU
 
     def remains(self) -> list[str]:
         groups = [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/drover-lab-{self.directory.name}*")]

@@ -1,0 +1,157 @@
+"""A real OpenSSH server inside a lab host, with keys of its own, reached from outside by a proxy command."""
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.errors import LabError
+from lab.hosts import Lab
+
+PORT = 22
+_PACKAGES = ("openssh-server", "libwrap0")
+_START_S = 20
+# The server drops its rights to this user; the machine need not have it.
+_USER = "sshd:x:65533:65534::/run/sshd:/usr/sbin/nologin"
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """How to log in to one lab host: as ``user`` with ``key_file``, through ``proxy_command`` (``%h``, ``%p``)."""
+
+    host: str
+    user: str
+    address: str
+    key_file: Path
+    known_hosts: Path
+    proxy_command: str
+
+    @property
+    def target(self) -> str:
+        """``user@address``."""
+        return f"{self.user}@{self.address}"
+
+
+def serve(lab: Lab, host: str) -> Door:
+    """Start sshd in a host of the lab and wait until it answers; it ends with the host.
+
+    The program is the installed one, or else Debian's, downloaded and unpacked but not installed, so that the
+    machine itself gets no server.
+
+    Raises:
+        LabError: the program cannot be had, or it does not answer.
+    """
+    program, libraries = _program()
+    directory = lab.directory / host / "ssh"
+    directory.mkdir()
+    for name in ("host_key", "login_key"):
+        _generate(directory / name)
+    (directory / "passwd").write_text(_passwd())
+    (directory / "sshd_config").write_text(_config(directory, lab.hosts[host].address))
+    address = lab.hosts[host].address
+    key = (directory / "host_key.pub").read_text().split()[:2]
+    (directory / "known_hosts").write_text(f"{address} {' '.join(key)}\n")
+    lab.run(host, "mount", "--bind", str(directory / "passwd"), "/etc/passwd")
+    lab.run(host, "mkdir", "-p", "/run/sshd")
+    config = str(directory / "sshd_config")
+    log = str(directory / "log")
+    lab.run(host, "env", f"LD_LIBRARY_PATH={libraries}", str(program), "-f", config, "-E", log)
+    _await_banner(lab, host)
+    return Door(host, "root", address, directory / "login_key", directory / "known_hosts", proxy_command(lab, host))
+
+
+def proxy_command(lab: Lab, host: str) -> str:
+    """A shell command whose standard input and output are a connection from inside the lab's network."""
+    return f"nsenter --net=/proc/{lab.pid(host)}/ns/net busybox nc %h %p"
+
+
+def _await_banner(lab: Lab, host: str) -> None:
+    command = proxy_command(lab, host).replace("%h", lab.hosts[host].address).replace("%p", str(PORT))
+    deadline = time.monotonic() + _START_S
+    while not _greets(command.split()):
+        if time.monotonic() > deadline:
+            log = lab.directory / host / "ssh" / "log"
+            raise LabError(f"sshd of {host} did not answer in {_START_S} s: {log.read_text() if log.exists() else ''}")
+        time.sleep(0.05)
+
+
+def _greets(argv: list[str]) -> bool:
+    ours, theirs = socket.socketpair()
+    with ours, theirs, subprocess.Popen(argv, stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL) as process:
+        theirs.close()
+        ours.settimeout(2)
+        try:
+            return ours.recv(4) == b"SSH-"
+        except OSError:
+            return False
+        finally:
+            process.kill()
+
+
+def _generate(path: Path) -> None:
+    argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", str(path)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LabError(f"No key could be made: {done.stderr.strip()}")
+
+
+def _config(directory: Path, address: str) -> str:
+    return f"""\
+ListenAddress {address}
+Port {PORT}
+HostKey {directory}/host_key
+AuthorizedKeysFile {directory}/login_key.pub
+PidFile {directory}/pid
+PermitRootLogin prohibit-password
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+StrictModes no
+UsePAM no
+UseDNS no
+PrintMotd no
+"""
+
+
+def _passwd() -> str:
+    lines = Path("/etc/passwd").read_text().splitlines()
+    return "\n".join([*(line for line in lines if not line.startswith("sshd:")), _USER, ""])
+
+
+def _program() -> tuple[Path, Path]:
+    """sshd and the directory with libraries that only it needs."""
+    installed = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if installed:
+        return Path(installed), Path("/nonexistent")
+    home = _cache()
+    if not (home / "usr/sbin/sshd").exists():
+        _fetch(home)
+    return home / "usr/sbin/sshd", next((home / "usr/lib").glob("*-linux-gnu"))
+
+
+def _cache() -> Path:
+    root = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
+    return Path(root, "drover", "sshd")
+
+
+def _fetch(home: Path) -> None:
+    home.parent.mkdir(parents=True, exist_ok=True)
+    # apt's download user must be able to write there, so not in a private cache.
+    with tempfile.TemporaryDirectory(prefix="drover-sshd-") as scratch:
+        os.chmod(scratch, 0o777)  # noqa: PTH101, S103
+        _tried(["apt-get", "-q", "download", *_PACKAGES], scratch)
+        for package in Path(scratch).glob("*.deb"):
+            _tried(["dpkg-deb", "--extract", str(package), f"{scratch}/unpacked"], scratch)
+        shutil.copytree(Path(scratch, "unpacked"), home, dirs_exist_ok=True, symlinks=True)
+
+
+def _tried(argv: list[str], directory: str) -> None:
+    done = subprocess.run(argv, cwd=directory, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LabError(
+            f"sshd could not be fetched: {' '.join(argv)} said: {done.stderr.strip()}\n"
+            "Run apt-get update, or install openssh-server."
+        )
