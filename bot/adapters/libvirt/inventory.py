@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import libvirt
 from lxml import etree
@@ -16,6 +17,7 @@ from bot.domain.cluster import Pool
 
 _SHARED_POOLS = frozenset({"netfs", "gluster", "rbd", "iscsi", "iscsi-direct", "sheepdog"})
 _POOL_STATE_RUNNING = libvirt.VIR_STORAGE_POOL_RUNNING
+_GONE = frozenset({libvirt.VIR_ERR_NO_NETWORK, libvirt.VIR_ERR_NO_STORAGE_POOL, libvirt.VIR_ERR_NO_INTERFACE})
 _OFF = frozenset({libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_OPERATION_UNSUPPORTED, libvirt.VIR_ERR_NO_CONNECT})
 
 
@@ -158,54 +160,59 @@ def _machines(capabilities: etree._Element) -> Iterator[str]:
 
 
 def _bridges(connection: Connection) -> Iterator[str]:
-    """Names of the host's bridges, by the interface driver; a host without one tells its networks' bridges only."""
-    try:
-        # Inactive ones too: a bridge to which nothing is plugged counts as inactive.
-        interfaces = connection.listAllInterfaces()
-    except libvirt.libvirtError as error:
-        if error.get_error_code() in _OFF:
-            return
-        raise
-    for interface in interfaces:
-        described = document(interface.XMLDesc())
+    """Names of the host's bridges, by the interface driver; a host without one tells its networks' bridges only.
+
+    Inactive ones too: a bridge to which nothing is plugged counts as inactive.
+    """
+    for described, _ in _described(connection.listAllInterfaces):
         if described.get("type") == "bridge":
             yield described.get("name", "")
 
 
 def _networks(connection: Connection) -> list[tuple[str, str]]:
     """Name and bridge ('' for those without) of each active network."""
-    try:
-        found = connection.listAllNetworks(libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE)
-    except libvirt.libvirtError as error:
-        if error.get_error_code() in _OFF:
-            return []
-        raise
-    described = [(each.name(), document(each.XMLDesc())) for each in found]
-    bridges = ((name, root.find("bridge")) for name, root in described)
+    found = _described(lambda: connection.listAllNetworks(libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE))
+    bridges = ((root.findtext("name", ""), root.find("bridge")) for root, _ in found)
     return [(name, "" if bridge is None else bridge.get("name", "")) for name, bridge in bridges]
 
 
 def _pools(connection: Connection) -> tuple[Pool, ...]:
-    try:
-        found = connection.listAllStoragePools()
-    except libvirt.libvirtError as error:
-        if error.get_error_code() in _OFF:
-            return ()
-        raise
-    return tuple(sorted((_pool(each) for each in found), key=lambda pool: pool.name))
+    found = _described(connection.listAllStoragePools, lambda pool: (pool.info(), bool(pool.autostart())))
+    pools = (_pool(described, *told) for described, told in found)
+    return tuple(sorted(pools, key=lambda pool: pool.name))
 
 
-def _pool(pool: object) -> Pool:
-    described = document(pool.XMLDesc())  # type: ignore[attr-defined]
-    state, capacity, _, available = pool.info()  # type: ignore[attr-defined]
+def _pool(described: etree._Element, info: Sequence[int], autostart: bool) -> Pool:  # noqa: FBT001 - as libvirt tells
+    state, capacity, _, available = info
     kind = described.get("type", "")
     return Pool(
         name=described.findtext("name", ""),
         kind=kind,
         path=described.findtext("target/path", ""),
         active=state == _POOL_STATE_RUNNING,
-        autostart=bool(pool.autostart()),  # type: ignore[attr-defined]
+        autostart=autostart,
         capacity=capacity,
         free=available,
         shared=kind in _SHARED_POOLS,
     )
+
+
+def _described(
+    listed: Callable[[], Iterable[Any]], more: Callable[[Any], Any] = lambda _: None
+) -> Iterator[tuple[etree._Element, Any]]:
+    """The description of each thing a driver lists, and what ``more`` tells of it.
+
+    Nothing where the host has no such driver; without those that vanish in between.
+    """
+    try:
+        things = listed()
+    except libvirt.libvirtError as error:
+        if error.get_error_code() in _OFF:
+            return
+        raise
+    for thing in things:
+        try:
+            yield document(thing.XMLDesc()), more(thing)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() not in _GONE:
+                raise

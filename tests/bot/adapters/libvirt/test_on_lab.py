@@ -251,6 +251,19 @@ def test_a_ceiling_must_be_set_again_after_a_move(hypervisor: LibvirtHypervisor,
     assert 0.05 < used < 0.35
 
 
+def test_sweeps_can_go_by_the_read_only_socket(lab: Lab, guest: Callable[..., Guest]) -> None:
+    vm = guest(dirty_mib_s=10)
+    hosts = [
+        HostAddress(each.name, each.uri, each.peer_uri, read_only_uri=f"{each.uri}-ro") for each in lab.hosts.values()
+    ]
+    hypervisor = LibvirtHypervisor(hosts, clock=RealClock(), deadline=10)
+    close = hypervisor.snapshot([vm.uuid])
+    hypervisor.close()
+    assert [host.problem for host in close.hosts] == ["", "", ""]
+    assert len(close.cpu_fits) == 2
+    assert close.vm(vm.uuid).dirty_rate is not None
+
+
 def test_nothing_of_a_hypervisor_is_left_when_it_is_closed(lab: Lab) -> None:
     hypervisor = connected(lab)
     hypervisor.snapshot()
