@@ -1,9 +1,9 @@
 """Balancing: Drover's planner against Ganeti's hbal on the same clusters, judged step by step by one neutral judge.
 
 Usage: balance.py [--quick] [--large] [--repeat N]
-Both planners run here, in one run, at 5 × 40 and 20 × 300 (equal hosts and mixed, several seeds). hbal takes half an hour
-at 100 × 2000 and cannot finish 300 × 6000, so --large sets Drover beside figures of hbal that were recorded earlier.
-Time is CPU time of one process (hbal starts from a text file, which takes it a few milliseconds), the median of N runs.
+Both planners run here, in one run, at 5 × 40 and 20 × 300 (equal hosts and mixed, several seeds). hbal takes half an
+hour at 100 × 2000 and was never seen to finish 300 × 6000: --large sets Drover beside figures of hbal recorded earlier.
+Time is CPU time of one process, the median of N runs (hbal also reads a text file in it, which takes milliseconds).
 """
 
 import argparse
@@ -138,9 +138,8 @@ def summary(runs: list[tuple[Run, Run, Run, Run]], label: str) -> None:
             f" moves × {moves:.2f}, GiB × {gib:.2f}, {faster:.0f} × faster"
         )
     everything = [run for four in runs for run in four[1:]]
-    print(
-        f"  illegal steps of Drover: {sum(run.illegal for run in everything)}; left undone: {sum(r.left for r in everything)}"
-    )
+    illegal, left = sum(run.illegal for run in everything), sum(run.left for run in everything)
+    print(f"  illegal steps of Drover: {illegal}; stranded VMs and collisions left: {left}")
 
 
 def large(repeat: int) -> None:
@@ -173,8 +172,8 @@ def main() -> None:
     small = [side_by_side(5, 40, seed, het=het, repeat=asked.repeat) for het in (False, True) for seed in seeds[:3]]
     medium = [side_by_side(20, 300, seed, het=het, repeat=asked.repeat) for het in (False, True) for seed in seeds]
     summary(small, "5 × 40")
-    summary([runs for runs in medium[: len(seeds)]], "20 × 300, equal hosts")
-    summary([runs for runs in medium[len(seeds) :]], "20 × 300, mixed hosts")
+    summary(medium[: len(seeds)], "20 × 300, equal hosts")
+    summary(medium[len(seeds) :], "20 × 300, mixed hosts")
     if asked.large:
         large(asked.repeat)
 

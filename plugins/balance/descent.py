@@ -17,6 +17,10 @@ PRICE_STEPS = (1.4, 2.5, 2.0, 1.7)
 """How fast the price falls in each descent: slower is better on average, but the best of several is better still."""
 SWING_HIGH, SWING_LOW, NOISE, LESS_NOISE, GIB_STEP = 1.5, 0.7, 0.3, 0.15, 1.25
 """How far prices swing at a limit, by what deviation each VM's price is disturbed, and how the GiB price follows."""
+THINNING = 1.25
+"""By what factor the price first rises when the goal is passed."""
+MOST_TIMES = 4
+"""How many times as many descents a cluster smaller than a block gets: they take next to no time."""
 MOST_PASSES = 30
 EVEN_ENOUGH = 1e6
 """Puts any placement that reaches the goal before all that do not."""
@@ -40,15 +44,17 @@ class Descent:
 
     def result(self, start: Placement) -> Placement:
         """Answer the best placement within the limits, from several descents if there are limits to fit."""
-        for attempt in range(max(1, self.limits.starts)):
+        small = max(1, min(MOST_TIMES, BLOCK_VMS // max(1, len(self.problem.vm_names))))
+        for attempt in range(small * max(1, self.limits.starts)):
             self.placement = start.copy()
             self.price, self.per_gib = self.first_price, self.limits.per_gib
             noise = self.disturbance(LESS_NOISE if attempt >= len(PRICE_STEPS) else 0.0)
             self.descend(PRICE_STEPS[attempt % len(PRICE_STEPS)], noise)
-            if not self.at_limit():
+            if self.at_limit():
+                self.met_limit = True
+                self.swing()
+            elif small == 1 or self.late():
                 break
-            self.met_limit = True
-            self.swing()
         return self.best or self.placement
 
     @property
@@ -131,21 +137,34 @@ class Descent:
             self.best, self.best_rank = self.placement.copy(), (passed, value)
 
     def swing(self) -> None:
-        """Raise and lower prices around where a limit was met, to trade moves made too early for better ones."""
+        """Look around where a limit was met for better plans within it."""
+        if self.enough():
+            self.thin_out()
+            return
         met = self.price
         for round_ in range(self.limits.rounds):
             if self.late():
                 return
-            if self.limits.goal is not None:
-                self.price *= (1.0 + 1.0 / (2.0 + round_)) ** (1 if self.enough() else -1)
-                self.settle()
-            elif round_ % 2:
+            if round_ % 2:
                 met *= self.tilt()
                 self.price = SWING_LOW * met
                 self.settle()
             else:
                 self.price = SWING_HIGH * met
                 self.settle(self.disturbance(NOISE))
+
+    def thin_out(self) -> None:
+        """Raise the price while the goal still holds, by smaller steps each time it does not, to save moves."""
+        held, price, step = self.placement.copy(), self.price, THINNING
+        for _ in range(self.limits.rounds):
+            if self.late():
+                return
+            self.price = price * step
+            self.settle()
+            if self.enough():
+                held, price = self.placement.copy(), self.price
+            else:
+                self.placement, step = held.copy(), step**0.5
 
     def tilt(self) -> float:
         """Shift price from moves to GiB or back, to where the limit is nearer; answer by what factor moves get cheaper.

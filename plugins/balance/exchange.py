@@ -85,26 +85,17 @@ class Prices:
 class Scratch:
     """Memory for R × R arrays, kept from round to round: fresh pages from the system cost more than the arithmetic."""
 
-    __slots__ = ("_floats", "_sums", "_truths")
+    __slots__ = ("_edges", "_sums")
 
     def __init__(self) -> None:
-        self._resize(1)
+        self._edges = self._sums = np.empty(0, dtype=np.float32)
 
-    def _resize(self, cells: int) -> None:
-        self._floats = np.empty(cells, dtype=np.float32)
-        self._sums = np.empty(cells, dtype=np.float32)
-        self._truths = np.empty(cells, dtype=np.bool_)
-
-    def square(self, rows: int) -> tuple[Edges, Edges, Bools]:
-        """Answer two float arrays and one of truth values, rows × rows each, with whatever was in them."""
+    def square(self, rows: int) -> tuple[Edges, Edges]:
+        """Answer two arrays, rows × rows each, with whatever was in them."""
         cells, shape = rows * rows, (rows, rows)
-        if cells > len(self._floats):
-            self._resize(cells)
-        return (
-            self._floats[:cells].reshape(shape),
-            self._sums[:cells].reshape(shape),
-            self._truths[:cells].reshape(shape),
-        )
+        if cells > len(self._edges):
+            self._edges, self._sums = np.empty(cells, dtype=np.float32), np.empty(cells, dtype=np.float32)
+        return self._edges[:cells].reshape(shape), self._sums[:cells].reshape(shape)
 
 
 def improve_block(placement: Placement, hosts: Ints, prices: Prices, scratch: Scratch) -> float:
@@ -113,9 +104,9 @@ def improve_block(placement: Placement, hosts: Ints, prices: Prices, scratch: Sc
     if len(block.vms) < 1:
         return 0.0
     target, single = _best_singles(placement, block)
-    edges, sums, truths = scratch.square(len(block.vms))
+    edges, sums = scratch.square(len(block.vms))
     _price_edges(block, edges)
-    _forbid(placement, block, edges, truths)
+    _forbid(placement, block, edges)
     return _apply_best(placement, block, _Offers(target, single, edges, sums), prices)
 
 
@@ -187,7 +178,7 @@ def _price_edges(block: _Block, edges: Edges) -> None:
         edges[vm, start:end] -= block.toll[vm]
 
 
-def _forbid(placement: Placement, block: _Block, edges: Edges, truths: Bools) -> None:
+def _forbid(placement: Placement, block: _Block, edges: Edges) -> None:
     """Price out edges within a host, onto barred hosts, and beyond memory or vCPUs."""
     problem, at = placement.problem, block.at
     group = problem.apart[block.vms]
@@ -196,14 +187,13 @@ def _forbid(placement: Placement, block: _Block, edges: Edges, truths: Bools) ->
     if problem.allowed is not None:
         mate &= problem.allowed[np.ix_(block.vms[watched], block.hosts)][:, at]
     edges[watched] += np.where(block.barred[watched][:, at] & ~mate, np.float32(FORBIDDEN), np.float32(0))
-    mem = problem.mem[block.vms]
+    mem, vcpus = problem.mem[block.vms], problem.vcpus[block.vms]
     room = (problem.room[block.hosts] - placement.load[block.hosts, 1])[at] + mem
-    np.greater(mem.astype(np.float32)[:, None], room.astype(np.float32), out=truths)
-    np.putmask(edges, truths, FORBIDDEN)
-    vcpus, spare = problem.vcpus[block.vms], problem.vcpu_room[block.hosts] - placement.vcpus[block.hosts]
-    if spare.min() < vcpus.max():
-        np.greater(vcpus[:, None], spare[at] + vcpus, out=truths)
-        np.putmask(edges, truths, FORBIDDEN)
+    spare = (problem.vcpu_room[block.hosts] - placement.vcpus[block.hosts])[at] + vcpus
+    # Only VMs too large for the tightest place need looking at, and those are few.
+    for size, left in ((mem, room), (vcpus, spare)):
+        large = np.flatnonzero(size > left.min())
+        edges[large] = np.where(size[large, None] > left, np.float32(FORBIDDEN), edges[large])
     start = 0
     for end in np.cumsum(np.bincount(at, minlength=len(block.hosts))).tolist():
         edges[start:end, start:end] = FORBIDDEN
@@ -231,40 +221,42 @@ class _Offers:
         best = best[np.lexsort((best, self.totals[best]))]
         return [int(i) for i in best if self.totals[i] < -LEAST_GAIN]
 
-    def steps(self, offer: int, at: Ints) -> list[Step]:
+    def steps(self, offer: int, at: list[int]) -> list[Step]:
         """Answer the moves of one offer, in the block's own numbers."""
         kind, first = divmod(offer, self.count)
         if kind == 0:
             return [(first, int(self.target[first]))]
         if kind == 1:
             other = int((self.edges[first] + self.edges[:, first]).argmin())
-            return [(first, int(at[other])), (other, int(at[first]))]
+            return [(first, at[other]), (other, at[first])]
         if kind == 2:  # the four kinds are numbered in the order of `totals`
             return self._chain(first, at)
         second = int((self.edges[first] + self.onward2).argmin())
-        return [(first, int(at[second])), *self._chain(second, at)]
+        return [(first, at[second]), *self._chain(second, at)]
 
-    def _chain(self, first: int, at: Ints) -> list[Step]:
+    def _chain(self, first: int, at: list[int]) -> list[Step]:
         second = int((self.edges[first] + self.onward).argmin())
-        return [(first, int(at[second])), (second, int(self.target[second]))]
+        return [(first, at[second]), (second, int(self.target[second]))]
 
 
 def _apply_best(placement: Placement, block: _Block, offers: _Offers, prices: Prices) -> float:
     """Make offers from the best on; prices of two add up only if they share no host, so later ones that do are left."""
     used: set[int] = set()
-    gained, tries = 0.0, 0
-    prices.purse.open(placement)
+    gained, tries, at, purse = 0.0, 0, block.at.tolist(), prices.purse
+    purse.open(placement)
     for offer in offers.cheapest():
-        steps = offers.steps(offer, block.at)
-        touched = {int(block.at[vm]) for vm, _ in steps} | {target for _, target in steps}
-        if touched & used or not _priced_exactly(steps, block.at, len(touched)):
+        if at[offer % offers.count] in used:
+            continue
+        steps = offers.steps(offer, at)
+        touched = {at[vm] for vm, _ in steps} | {target for _, target in steps}
+        if touched & used or not _priced_exactly(steps, at, len(touched)):
             continue
         real = [(int(block.vms[vm]), int(block.hosts[target])) for vm, target in steps]
-        if not prices.purse.pays(placement, real):
+        if not purse.pays(placement, real):
             continue
         tries += 1
         if placement.try_all(real):
-            prices.purse.open(placement)
+            purse.open(placement)
             used |= touched
             gained -= float(offers.totals[offer])
         if tries == MOST_TRIED:
@@ -272,7 +264,7 @@ def _apply_best(placement: Placement, block: _Block, offers: _Offers, prices: Pr
     return gained
 
 
-def _priced_exactly(steps: list[Step], at: Ints, hosts: int) -> bool:
+def _priced_exactly(steps: list[Step], at: list[int], hosts: int) -> bool:
     """Is this a path over distinct hosts or a plain swap? Only their prices count every meeting of two VMs once."""
     swap = len(steps) == 2 and steps[1][1] == at[steps[0][0]]
     return hosts == len(steps) + 1 or (swap and hosts == len(steps))

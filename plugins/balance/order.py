@@ -66,14 +66,15 @@ def _falls(placement: Placement, vms: Ints, targets: Ints) -> Floats:
     in_service = ~problem.drained
     hosts = in_service.sum()
     share = placement.load / placement.units
-    mean, squares = share[in_service].mean(axis=0), (share[in_service] ** 2).mean(axis=0)
+    away = share - share[in_service].mean(axis=0)  # from the mean, or rounding would drown small gains
+    variance = (away[in_service] ** 2).mean(axis=0)
     size = placement.size[vms]
     gone = np.where(in_service[sources, None], size / placement.units[sources], 0.0)
     come = size / placement.units[targets]
-    change = come * (2.0 * share[targets] + come) + gone * (gone - 2.0 * share[sources])
-    variance = squares + change / hosts - (mean + (come - gone) / hosts) ** 2
-    after = np.sqrt(np.maximum(variance, 0.0))
-    return np.column_stack([share[in_service].std(axis=0) - after, _mended(placement, vms, targets)])
+    change = come * (2.0 * away[targets] + come) + gone * (gone - 2.0 * away[sources])
+    changed = variance + change / hosts - ((come - gone) / hosts) ** 2
+    after = np.sqrt(np.maximum(changed, 0.0))
+    return np.column_stack([np.sqrt(variance) - after, _mended(placement, vms, targets)])
 
 
 def _mended(placement: Placement, vms: Ints, targets: Ints) -> Floats:

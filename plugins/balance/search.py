@@ -26,8 +26,7 @@ def search(problem: Problem, limits: Limits | None = None, *, seed: int = 0, clo
     """Plan moves that even out CPU and memory, empty drained hosts and mend broken rules, within the limits.
 
     Hosts and VMs are put in order of name first, so the caller's order cannot show. Never raises the score; planning
-    again on the outcome finds nothing, unless `capped` or `cut_short`. A problem that makes no sense was refused when it
-    was made.
+    again on the outcome finds nothing, unless `capped` or `cut_short`. A problem without sense was refused when made.
     """
     limits = limits or Limits()
     hosts = np.array(sorted(range(len(problem.host_names)), key=problem.host_names.__getitem__), dtype=np.intp)

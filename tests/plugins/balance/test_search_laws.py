@@ -72,7 +72,7 @@ def moves_by_name(problem: Problem, result: Result) -> list[tuple[str, str, str,
     return [(problem.vm_names[m.vm], hosts[m.source], hosts[m.target], m.reason.value) for m in result.moves]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=200)
 @given(problems())
 def test_no_plan_breaks_a_rule_at_any_step(problem: Problem) -> None:
     assert broken_rules(problem, search(problem)) == []
@@ -85,7 +85,8 @@ def test_a_plan_lowers_the_score_by_the_sum_of_its_gains(problem: Problem) -> No
     after = score_of(problem, host_after(problem, result.moves))
     assert after == result.after
     assert result.after.total < result.before.total or not result.moves
-    assert sum(move.gain for move in result.moves) == pytest.approx(result.before.total - after.total, abs=1e-9)
+    # The root of a variance that cancels to nothing is good to about 1e-8.
+    assert sum(move.gain for move in result.moves) == pytest.approx(result.before.total - after.total, abs=1e-6)
 
 
 @settings(deadline=None, max_examples=200)
@@ -159,7 +160,7 @@ def replace_target(problem: Problem, vm: int, target: int) -> Result:
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.integers(3, 9), st.integers(20, 90), st.integers(1, 10**6), het=st.booleans())
+@given(hosts=st.integers(3, 9), vms=st.integers(20, 90), seed=st.integers(1, 10**6), het=st.booleans())
 def test_the_neutral_judge_finds_every_generated_plan_legal_and_better(
     hosts: int, vms: int, seed: int, *, het: bool
 ) -> None:

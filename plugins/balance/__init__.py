@@ -1,0 +1,1 @@
+"""Balancing: even load with few moves."""
