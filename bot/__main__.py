@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shlex
 import signal
 import sys
@@ -42,7 +43,9 @@ def run(config: Path | None) -> None:
     bot.start()
     click.echo("Drover is running. Stop it with Ctrl-C.")
     over.wait()
-    bot.stop()
+    if bot.stop():
+        # A thread that follows a migration cannot be ended; the migration goes on, and so will the next start.
+        os._exit(0)
 
 
 @drover.command()

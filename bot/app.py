@@ -77,6 +77,7 @@ class Drover:
             lambda operation_id: perform.perform(self.world, operation_id),
             database_url=_work_url(settings),
             executor_id=settings.replica,
+            replicas=None if settings.database.url.startswith("sqlite") else self._store,
         )
         self.world = World(
             catalog=catalog,
@@ -133,16 +134,18 @@ class Drover:
         self._tick()
         log.info("running", replica=self._settings.replica, plugins=self.world.catalog.plugins, mode=slack.mode)
 
-    def stop(self) -> None:
-        """Take nothing new, finish what is quick, leave the rest to the next start."""
+    def stop(self) -> tuple[str, ...]:
+        """Take nothing new, finish what is quick, leave the rest to the next start; the ids of what is left."""
         log.info("stopping")
         self._listeners.close()
         self._schedule.stop()
         self._desk.stop()
-        self._work.stop()
+        left = self._work.stop()
         self._chat.close()
-        self._hypervisor.close()
-        self._store.close()
+        if not left:
+            self._hypervisor.close()
+            self._store.close()
+        return left
 
     def _tick(self) -> None:
         decide.expire(self.world)

@@ -95,7 +95,7 @@ def load(
     """The catalog of the enabled plugins: built-in ones by name, others by their entry point.
 
     Args:
-        enabled: names; ``plugins.<name>`` is imported, or else the entry point of that name.
+        enabled: entry points' names, built-in names (``plugins.<name>`` is imported), or dotted modules.
         tables: the raw ``[plugins.<name>]`` tables of the configuration.
         extra: plugin objects to register as they are (tests, the core's own commands).
         core_steps: kinds of steps that the core does itself.
@@ -120,11 +120,12 @@ def _module(name: str) -> object:
     points = {point.name: point for point in metadata.entry_points(group=GROUP)}
     if name in points:
         return points[name].load()
+    module = name if "." in name else f"plugins.{name}"
     try:
-        return importlib.import_module(f"plugins.{name}")
+        return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if error.name != f"plugins.{name}":
-            raise
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise  # the plugin is there, and something that it needs is not
         raise CatalogError(
             f"There is no plugin “{name}”.",
             nearest(name, points, f"Install one with the entry point “{name}” in “{GROUP}”, or correct the name."),

@@ -100,8 +100,9 @@ class Action:
     """A command that changes something, after approval.
 
     ``plan(intent, snapshot, rules) -> Plan | Refused``; ``still_good(intent, plan, snapshot, rules)`` answers the
-    objections that stand against carrying the plan out now (empty: go). ``emits``: the step types its plans use; ``intent``: the
-    frozen dataclass that ``grammar`` returns; ``form``: as for a Query. ``risk`` is the usual one, for help and policy listings.
+    objections that stand against carrying the plan out now (empty: go). ``emits``: the step types its plans use;
+    ``intent``: the frozen dataclass that ``grammar`` returns; ``form``: as for a Query. ``risk`` is the usual one,
+    for help and policy listings.
     """
 
     name: str
@@ -130,7 +131,8 @@ class StepHandler:
 
     ``settle(step, hypervisor) -> Settled`` only looks. ``run(step, hypervisor, progress) -> facts`` does it, is safe
     to repeat after a crash (it is called on LOST too, and must then only tell), returns plain facts for the audit,
-    and raises ``DroverError``: ``StepCancelledError`` when it ended because a person asked, ``StepLostError`` when people must look.
+    and raises ``DroverError``: ``StepCancelledError`` when it ended because a person asked, ``StepLostError`` when
+    people must look.
     """
 
     step: type[Step]

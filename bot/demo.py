@@ -123,11 +123,11 @@ def _main_job(stage: Stage, told: Transcript) -> None:
     line = '/kvm migrate web-1 to host-b --reason "disk swap on host-a"'
     told.say("Ana in #ops", line)
     ana.command(line, "#ops")
-    proposal = _seen(stage, told, "#approvals", lambda text: "Approve?" in text)
+    proposal = _seen(stage, told, "#approvals", lambda text: "approve?" in text)
     told.say("Bruno in #approvals", "clicks Approve and confirms")
     bruno.click(proposal, "op.approve")
-    done = _seen(stage, told, "#approvals", lambda text: "Done:" in text or "Failed:" in text, timeout=120)
-    if "Done:" not in done.plain():
+    done = _seen(stage, told, "#approvals", lambda text: "done:" in text or "failed:" in text, timeout=120)
+    if "done:" not in done.plain().lower():
         raise DroverError("The migration failed.", done.plain())
     _prove(stage, told, ticks)
     ana.command("/kvm audit op-1", "#ops")
@@ -143,7 +143,7 @@ def _seen(
     timeout: float = 30,
     seen_by: str | None = None,
 ) -> Message:
-    found = stage.workspace.wait_message(channel, lambda each: wanted(each.plain()), timeout, seen_by=seen_by)
+    found = stage.workspace.wait_message(channel, lambda each: wanted(each.plain().lower()), timeout, seen_by=seen_by)
     told.say(f"Drover in {channel}", found.plain())
     return found
 

@@ -28,7 +28,6 @@ from bot.domain.operation import (
 from bot.domain.words import bytes_text, duration_text, plural
 from bot.flow import cards
 
-
 HELP_LINES = 20  # commands in one paragraph
 
 
@@ -38,8 +37,8 @@ def help_card(slash: str, commands: Sequence[Listed]) -> Card:
     elements: list[Element] = [Section(words("Type `{slash} COMMAND --help` for all options of one.", slash=slash))]
     for title, changes in (("To look", False), ("To change something, as the policy allows", True)):
         lines = [each for each in mine if each.changes is changes]
-        for start in range(0, len(lines), HELP_LINES):
-            elements.append(Section(_help_lines(title if not start else "…", lines[start : start + HELP_LINES])))
+        pages = range(0, len(lines), HELP_LINES)
+        elements += [Section(_help_lines(title, lines[start : start + HELP_LINES])) for start in pages]
     others = [each.name for each in commands if not each.allowed]
     if others:
         elements.append(Context((words("Not yours to use: {names}", names=", ".join(others)),)))

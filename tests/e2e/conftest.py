@@ -1,0 +1,33 @@
+"""A bot, a workspace and a guest to move for the e2e tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab import Guest, Lab
+from lab.slack import Command, Workspace
+from tests.e2e.play import Play, play
+
+
+@pytest.fixture
+def workspace() -> Iterator[Workspace]:
+    with Workspace(commands=(Command("/kvm", "Run the cluster", "help"),)) as space:
+        yield space
+
+
+@pytest.fixture
+def stage(lab: Lab, workspace: Workspace, tmp_path: Path) -> Iterator[Play]:
+    """A started bot."""
+    made = play(lab, workspace, tmp_path)
+    with made.bot:
+        workspace.wait_connected()
+        yield made
+
+
+@pytest.fixture(scope="session")
+def mover(lab: Lab) -> Guest:
+    """A small guest that tests move from host to host; it never reboots."""
+    return lab.guest("mover", host="host-a", load=0.1, dirty_mib_s=1.0, tags={"env": "dev"})

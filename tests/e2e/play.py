@@ -1,0 +1,98 @@
+"""What e2e tests do with a bot between real hosts and the local workspace, said in their words."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bot.stage import BotProcess, config_for
+from lab import Guest, Lab
+from lab.slack import Workspace
+from lab.slack.shown import Message
+
+HOSTS = ("host-a", "host-b", "host-c")
+
+
+def holds(message: Message, *words: str) -> bool:
+    """Whether a message shows all the words, in whatever case: headers are drawn in capitals."""
+    shown = message.plain().lower()
+    return all(word.lower() in shown for word in words)
+
+
+@dataclass
+class Play:
+    """One bot, its workspace, and the session's hosts."""
+
+    lab: Lab
+    workspace: Workspace
+    bot: BotProcess
+
+    def asks(self, line: str, by: str = "ana") -> None:
+        """Type a command in #ops."""
+        self.workspace.person(by).command(f"/kvm {line}", "#ops")
+
+    def proposal(self, what: str, timeout: float = 30) -> Message:
+        """The message that asks to approve ``what``."""
+        return self.message("#approvals", "Approve?", what, timeout=timeout)
+
+    def message(self, channel: str, *words: str, timeout: float = 60, seen_by: str | None = None) -> Message:
+        """Wait for a message that holds all the words."""
+        return self.workspace.wait_message(channel, lambda each: holds(each, *words), timeout, seen_by=seen_by)
+
+    def told(self, who: str, *words: str, timeout: float = 30) -> Message:
+        """Wait until one person alone is told all the words, in #ops or directly."""
+
+        def wanted() -> Message | None:
+            mine = [*self.workspace.messages("#ops", seen_by=who), *self.workspace.messages(f"@{who}", seen_by=who)]
+            mine += self.workspace.messages("#approvals", seen_by=who)
+            return next((each for each in mine if holds(each, *words)), None)
+
+        found = self.workspace.wait_for(wanted, timeout)
+        assert found is not None, f"{who} was never told {words}"
+        return found
+
+    def approves(self, who: str, message: Message) -> None:
+        """Click Approve on a message as it was seen."""
+        self.workspace.person(who).click(message, "op.approve")
+
+    def ended(self, what: str, message: Message, timeout: float = 120) -> Message:
+        """Wait until the SAME message shows the end of its operation."""
+        return self.workspace.wait_message(
+            "#approvals", lambda each: each.ts == message.ts and holds(each, what), timeout
+        )
+
+    def operations_shown(self) -> list[Message]:
+        """Every top message of an operation in #approvals."""
+        return [each for each in self.workspace.messages("#approvals") if not each.thread_ts]
+
+
+def waits(look: Callable[[], bool], what: str, timeout: float = 60) -> None:
+    """Look until it is so."""
+    deadline = time.monotonic() + timeout
+    while not look():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+def other_host(lab: Lab, guest: Guest) -> str:
+    """A host where the guest is not."""
+    (here,) = lab.where(guest.name)
+    return next(host for host in HOSTS if host != here)
+
+
+def runs_once(lab: Lab, guest: Guest, host: str) -> None:
+    """Assert, from /proc and the guest's own serial line, that it runs exactly once, there, and goes on."""
+    assert lab.where(guest.name) == [host]
+    assert guest.boots() == 1
+    before = guest.ticks()
+    waits(lambda: guest.ticks() > before, f"{guest.name} stands still", 30)
+
+
+def play(lab: Lab, workspace: Workspace, directory: Path, **config: object) -> Play:
+    """A play whose bot is not started yet."""
+    environment = {"DIE_AFTER": "", "DIE_MARK": str(directory / "died")}
+    return Play(
+        lab, workspace, BotProcess(workspace, directory, config_for(lab, workspace, directory, **config), environment)
+    )
