@@ -1,0 +1,232 @@
+"""Durable work on DBOS: once each, one at a time per host, resumed after kill -9, quiet."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from bot.adapters.durable import DurableWork
+from bot.domain.errors import StoreError
+from bot.domain.operation import Operation, opened
+from bot.domain.steps import SetMaintenance
+from bot.ports import Perform, Work
+from tests.operations import move, planned, proposal
+
+ROOT = Path(__file__).parents[3]
+Working = Callable[[Perform], DurableWork]
+
+
+def operation(number: int, source: str = "host-a") -> Operation:
+    return opened(f"op-{number}", proposal(plan=planned(move(source=source))))
+
+
+class Done:
+    """What was performed, to be waited for."""
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+        self._changed = threading.Condition()
+
+    def __call__(self, operation_id: str) -> None:
+        with self._changed:
+            self.ids.append(operation_id)
+            self._changed.notify_all()
+
+    def wait_for(self, count: int) -> list[str]:
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.ids) >= count, timeout=30), f"only {self.ids}"
+            return list(self.ids)
+
+
+@pytest.fixture
+def working(tmp_path: Path) -> Iterator[Working]:
+    started: list[DurableWork] = []
+
+    def start(perform: Perform) -> DurableWork:
+        work = DurableWork(
+            perform, database_url=f"sqlite:///{tmp_path}/work.sqlite", executor_id="replica-1", poll=0.05
+        )
+        work.start()
+        started.append(work)
+        return work
+
+    yield start
+    for work in started:
+        work.stop(wait=0)
+
+
+def test_what_is_enqueued_is_performed_once(working: Working) -> None:
+    done = Done()
+    work: Work = working(done)
+    for n in (1, 2, 1, 2, 1):
+        work.enqueue(operation(n, f"host-{n}"))
+    assert sorted(done.wait_for(2)) == ["op-1", "op-2"]
+    work.enqueue(operation(1))  # performed already
+    work.enqueue(operation(3, "host-1"))  # the same partition: had op-1 been queued again, it would run before this
+    assert Counter(done.wait_for(3)) == {"op-1": 1, "op-2": 1, "op-3": 1}
+
+
+def test_many_threads_enqueueing_one_operation_perform_it_once(working: Working) -> None:
+    done = Done()
+    work = working(done)
+    threads = [threading.Thread(target=work.enqueue, args=(operation(1),)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    done.wait_for(1)
+    work.enqueue(operation(2))
+    assert done.wait_for(2) == ["op-1", "op-2"]
+
+
+def test_operations_of_one_host_wait_for_each_other_in_order(working: Working) -> None:
+    done, under_way, most = Done(), [], []
+
+    def perform(operation_id: str) -> None:
+        under_way.append(operation_id)
+        most.append(len(under_way))
+        threading.Event().wait(0.02)  # long enough for a second one to begin, were it let
+        under_way.remove(operation_id)
+        done(operation_id)
+
+    work = working(perform)
+    for n in range(1, 6):
+        work.enqueue(operation(n))
+    assert done.wait_for(5) == [f"op-{n}" for n in range(1, 6)]
+    assert max(most) == 1
+
+
+def test_operations_of_different_hosts_run_side_by_side(working: Working) -> None:
+    together = threading.Barrier(3)
+    done = Done()
+
+    def perform(operation_id: str) -> None:
+        together.wait(timeout=30)  # passes only when all three are under way
+        done(operation_id)
+
+    work = working(perform)
+    for n in range(1, 4):
+        work.enqueue(operation(n, f"host-{n}"))
+    assert sorted(done.wait_for(3)) == ["op-1", "op-2", "op-3"]
+
+
+def test_a_plan_without_hosts_is_performed_too(working: Working) -> None:
+    class Nowhere(SetMaintenance):
+        hosts = ()
+
+    done = Done()
+    work = working(done)
+    work.enqueue(opened("op-1", proposal(plan=planned(Nowhere("host-a", on=True)))))
+    assert done.wait_for(1) == ["op-1"]
+
+
+def test_what_raises_is_logged_and_performed_anew_only_when_enqueued_again(working: Working) -> None:
+    done, fail = Done(), [True]
+
+    def perform(operation_id: str) -> None:
+        done(operation_id)
+        if operation_id == "op-1" and fail.pop():
+            raise ValueError("unforeseen")
+
+    with capture_logs() as logs:
+        work = working(perform)
+        work.enqueue(operation(1))
+        work.enqueue(operation(2))
+        assert done.wait_for(2) == ["op-1", "op-2"]  # op-2 waited for op-1: it was over, not tried for ever
+    told = [entry for entry in logs if "performing failed" in entry["event"]]
+    assert [entry["operation"] for entry in told] == ["op-1"]
+    fail.append(False)
+    work.enqueue(operation(1))
+    assert done.wait_for(3)[2:] == ["op-1"]
+    work.enqueue(operation(1))
+    work.enqueue(operation(3))
+    assert done.wait_for(4)[3:] == ["op-3"]
+
+
+def test_stop_tells_what_is_left_and_the_next_start_takes_it_up(working: Working) -> None:
+    begun, go_on, done = threading.Event(), threading.Event(), Done()
+
+    def slow(operation_id: str) -> None:
+        begun.set()
+        go_on.wait(30)
+
+    with capture_logs() as logs:
+        work = working(slow)
+        work.enqueue(operation(1))
+        assert begun.wait(30)
+        assert work.stop(wait=0.01) == ("op-1",)
+    assert any(entry["event"] == "left to the next start" for entry in logs)
+    again = working(done)
+    again.enqueue(operation(1))
+    assert done.wait_for(1) == ["op-1"]
+    go_on.set()
+
+
+def test_a_database_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
+    work = DurableWork(lambda _: None, database_url=f"sqlite:///{tmp_path}/none/work.sqlite", executor_id="r")
+    with pytest.raises(StoreError, match=r"unable to open.*Check that"):
+        work.start()
+
+
+def test_enqueueing_before_the_start_is_told(tmp_path: Path) -> None:
+    work = DurableWork(lambda _: None, database_url=f"sqlite:///{tmp_path}/work.sqlite", executor_id="r")
+    with pytest.raises(StoreError, match="work queue"):
+        work.enqueue(operation(1))
+
+
+CHILD = """
+import os, signal, sys, threading
+from pathlib import Path
+from bot.adapters.durable import DurableWork
+from tests.bot.adapters.test_durable import operation
+
+folder, role = Path(sys.argv[1]), sys.argv[2]
+over = threading.Event()
+
+def perform(operation_id):
+    with (folder / "performed").open("a") as told:
+        told.write(f"{role} {operation_id}\\n")
+    if role == "first":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if operation_id == "op-2":
+        over.set()
+
+work = DurableWork(perform, database_url=f"sqlite:///{folder}/work.sqlite", executor_id="replica-1", poll=0.05)
+work.start()
+if role == "first":
+    work.enqueue(operation(1))
+work.enqueue(operation(2))
+if role == "second":
+    work.enqueue(operation(1))
+assert over.wait(3 if role == "third" else 30), "nothing resumed"
+sys.exit(0 if work.stop() == () else 1)
+"""
+
+
+def child(folder: Path, role: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", CHILD, str(folder), role],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False, timeout=90,
+    )  # fmt: skip
+
+
+def test_what_kill_9_interrupted_is_resumed_exactly_once_and_quietly(tmp_path: Path) -> None:
+    died = child(tmp_path, "first")
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    assert (tmp_path / "performed").read_text() == "first op-1\n"
+    resumed = child(tmp_path, "second")
+    assert resumed.returncode == 0, resumed.stderr
+    assert (tmp_path / "performed").read_text().splitlines() == ["first op-1", "second op-1", "second op-2"]
+    assert (resumed.stdout, resumed.stderr) == ("", "")
+    third = child(tmp_path, "third")  # nothing is left, and op-2 is not performed again
+    assert "nothing resumed" in third.stderr
+    assert len((tmp_path / "performed").read_text().splitlines()) == 3
