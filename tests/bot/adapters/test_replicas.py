@@ -1,0 +1,244 @@
+"""Several replicas: silence judged by one's own stopwatch, and a killed replica's operations taken over."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from bot.adapters.replicas import Pulse, Silence
+from bot.domain.errors import StoreError
+from tests import postgres
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_a_replica_whose_count_stands_still_is_silent_after_a_while() -> None:
+    silence = Silence(after=15)
+    assert silence.of({"a": 1, "b": 1}, now=0) == ()
+    assert silence.of({"a": 2, "b": 1}, now=14) == ()
+    assert silence.of({"a": 2, "b": 1}, now=15) == ("b",)
+    assert silence.of({"a": 2, "b": 1}, now=29) == ("a", "b")
+
+
+def test_one_more_beat_ends_the_silence_even_when_the_count_began_anew() -> None:
+    silence = Silence(after=15)
+    silence.of({"b": 900}, now=0)
+    assert silence.of({"b": 900}, now=20) == ("b",)
+    assert silence.of({"b": 1}, now=21) == ()
+
+
+def test_nobody_is_silent_at_first_sight_however_old_the_count() -> None:
+    assert Silence(after=15).of({"long-dead": 7}, now=1e9) == ()
+
+
+def test_who_is_forgotten_is_a_stranger_again() -> None:
+    silence = Silence(after=15)
+    silence.of({"b": 1}, now=0)
+    assert silence.of({}, now=20) == ()
+    assert silence.of({"b": 1}, now=21) == ()
+
+
+class Counted:
+    """Heartbeats in memory; the database may fail."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+        self.failing = False
+        self.beaten = threading.Event()
+
+    def beat(self, name: str) -> None:
+        if self.failing:
+            self.failing = False
+            raise StoreError("The database failed.")
+        self.counts[name] = self.counts.get(name, 0) + 1
+        if self.counts[name] > 5:
+            self.beaten.set()
+
+    def beats(self) -> Mapping[str, int]:
+        return dict(self.counts)
+
+    def forget(self, name: str) -> None:
+        del self.counts[name]
+
+
+@pytest.fixture
+def pulsing() -> Iterator[Callable[[Pulse], Pulse]]:
+    started: list[Pulse] = []
+
+    def start(pulse: Pulse) -> Pulse:
+        pulse.start()
+        started.append(pulse)
+        return pulse
+
+    yield start
+    for pulse in started:
+        pulse.stop()
+
+
+def test_a_silent_replica_is_taken_over_and_forgotten_and_the_living_are_not(
+    pulsing: Callable[[Pulse], Pulse],
+) -> None:
+    store, taken = Counted(), threading.Event()
+    names: list[str] = []
+
+    def take_over(name: str) -> None:
+        names.append(name)
+        taken.set()
+
+    store.counts["dead"] = 40
+    pulsing(Pulse("me", store, take_over, every=0.01, dead_after=0.5))
+    pulsing(Pulse("other", store, lambda name: None, every=0.01, dead_after=60))
+    assert taken.wait(30)
+    assert names == ["dead"]
+    assert set(store.counts) == {"me", "other"}
+
+
+def test_a_failing_database_or_take_over_does_not_stop_the_heart(pulsing: Callable[[Pulse], Pulse]) -> None:
+    store = Counted()
+    store.counts["dead"] = 1
+
+    def take_over(name: str) -> None:
+        raise ValueError(name)
+
+    with capture_logs() as logs:
+        pulsing(Pulse("me", store, take_over, every=0.01, dead_after=0.02))
+        store.failing = True
+        assert store.beaten.wait(30)
+    assert {"no heartbeat", "heartbeat failed"} <= {entry["event"] for entry in logs}
+
+
+REPLICA = """
+import sys, threading, time
+from pathlib import Path
+from bot.adapters.durable import DurableWork
+from bot.adapters.sql.store import SqlStore
+from bot.testing.clock import TickingClock
+from tests.bot.adapters.test_durable import operation
+from tests.operations import CODEC
+
+url, name, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+
+def tell(line):
+    with (folder / "told").open("a") as told:
+        told.write(line + "\\n")
+
+def perform(operation_id):
+    tell(f"{name} began {operation_id}")
+    while not (folder / "go-on").exists():
+        time.sleep(0.02)
+    tell(f"{name} ended {operation_id}")
+
+store = SqlStore(url, CODEC, clock=TickingClock())
+work = DurableWork(perform, database_url=url, executor_id=name, replicas=store, poll=0.1, beat_every=0.3, dead_after=2)
+work.start()
+tell(f"{name} started")
+for number in sys.argv[4:]:
+    work.enqueue(operation(int(number), f"host-{number}"))
+sys.stdin.read()
+left = work.stop()
+store.close()
+sys.exit(len(left))
+"""
+
+
+class Replicas:
+    """Bot processes without chat, on one database."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self._url, self._folder = url, folder
+        self.running: dict[str, subprocess.Popen[str]] = {}
+
+    def start(self, name: str, *operations: int) -> None:
+        words = [sys.executable, "-c", REPLICA, self._url, name, str(self._folder), *map(str, operations)]
+        env = {**os.environ, "PYTHONPATH": str(ROOT)}
+        self.running[name] = subprocess.Popen(words, cwd=ROOT, env=env, stdin=subprocess.PIPE, text=True)
+        self.told(f"{name} started")
+
+    def told(self, line: str) -> list[str]:
+        """What they have written, once ``line`` is among it."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            lines = (self._folder / "told").read_text().splitlines() if (self._folder / "told").exists() else []
+            if line in lines:
+                return lines
+            time.sleep(0.05)
+        raise AssertionError(f"“{line}” was not told, only {lines}")
+
+    def kill(self, name: str) -> None:
+        process = self.running.pop(name)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+
+    def go_on(self) -> None:
+        (self._folder / "go-on").touch()
+
+    def end(self) -> dict[str, int]:
+        """Ask each to stop; the number of operations each left undone."""
+        for process in self.running.values():
+            assert process.stdin is not None
+            process.stdin.close()
+        return {name: process.wait(timeout=30) for name, process in self.running.items()}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[postgres.Postgres]:
+    if postgres.missing():
+        pytest.skip(postgres.missing())
+    with postgres.running() as running:
+        yield running
+
+
+@pytest.fixture
+def replicas(server: postgres.Postgres, tmp_path: Path) -> Iterator[Replicas]:
+    made = Replicas(server.database(), tmp_path)
+    yield made
+    for name in tuple(made.running):
+        made.kill(name)
+
+
+def test_a_killed_replicas_operations_are_taken_over_once_each(replicas: Replicas) -> None:
+    replicas.start("first", 1, 2)
+    replicas.told("first began op-1")
+    replicas.told("first began op-2")
+    replicas.start("second")
+    replicas.start("third")
+    replicas.kill("first")
+    killed = time.monotonic()
+    # Whichever of the two living picks one up: twice begun in all, once by the dead.
+    while True:
+        lines = replicas.told("first began op-2")
+        if sum("began" in line for line in lines) == 4:
+            break
+        assert time.monotonic() - killed < 60, lines
+        time.sleep(0.05)
+    replicas.go_on()
+    while sum("ended" in line for line in replicas.told("first started")) < 2:
+        assert time.monotonic() - killed < 60
+        time.sleep(0.05)
+    assert replicas.end() == {"second": 0, "third": 0}
+    lines = replicas.told("first started")
+    for operation in ("op-1", "op-2"):
+        assert sum(line.endswith(f"began {operation}") for line in lines) == 2
+        assert sum(line.endswith(f"ended {operation}") for line in lines) == 1
+
+
+def test_replicas_share_the_queue_and_perform_each_operation_once(replicas: Replicas) -> None:
+    replicas.go_on()
+    replicas.start("first", 1, 2, 3, 4)
+    replicas.start("second", 1, 2, 3, 4, 5, 6)
+    deadline = time.monotonic() + 60
+    while sum("ended" in line for line in replicas.told("second started")) < 6:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert replicas.end() == {"first": 0, "second": 0}
+    ended = sorted(line.split()[-1] for line in replicas.told("second started") if "ended" in line)
+    assert ended == [f"op-{n}" for n in range(1, 7)]
