@@ -13,6 +13,7 @@ from bot.adapters.libvirt.connections import Connection, HostAddress, Pending, o
 from bot.adapters.libvirt.depth import active_job
 from bot.adapters.libvirt.domain_xml import parse
 from bot.adapters.libvirt.focus import CloseUp
+from bot.adapters.libvirt.guests import LibvirtGuests
 from bot.adapters.libvirt.reading import HostReader, Reading
 from bot.adapters.libvirt.refusals import advice, refusal, said
 from bot.adapters.libvirt.stats import state_of
@@ -34,7 +35,7 @@ _WAITING = frozenset({"migration", "postcopy"})
 _NO_QUOTA = (1 << 64) // 1000 // 1000
 
 
-class LibvirtHypervisor:
+class LibvirtHypervisor(LibvirtGuests):
     """All hosts of the cluster through libvirt (the port ``Hypervisor``).
 
     Nothing is opened before the first question. Hosts are asked side by side; one that hangs costs its own answers.

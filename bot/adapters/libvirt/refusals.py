@@ -48,6 +48,8 @@ _ADVICE: tuple[_Advice, ...] = (
         "the source host's daemon too."),
     _on(message=r"[Aa]uthentication|certificate|Permission denied|Host key", advice="Credentials were refused: check "
         "the keys or certificates, those of the source host's daemon too."),
+    _on(message=r"client socket is closed|keepalive|End of file|Connection reset|timed out", advice="The connection "
+        "between the two hosts broke: check the network between them, then look for the guest on both."),
     _on(libvirt.VIR_ERR_DOM_EXIST, message=r"already (exists|active|defined)", advice="Another guest there has this "
         "name or UUID; look at both before anything else."),
     _on(message=r"already (exists|active)|domain is already (active|running)", advice="Another guest there has this "

@@ -36,6 +36,7 @@ class Told:
         ("OPERATION_INVALID", "Requested operation is not valid: cannot abort migration in post-copy mode", "finished"),
         ("OPERATION_FAILED", "operation failed: unable to connect to 'host-b:16509': Connection refused", "49152"),
         ("INTERNAL_ERROR", "unable to connect to server at 'host-b:49152': No route to host", "49152"),
+        ("INTERNAL_ERROR", "client socket is closed", "between the two hosts"),
         ("AUTH_FAILED", "authentication failed: Failed to verify peer's certificate", "Credentials"),
         ("SYSTEM_ERROR", "Cannot recv data: Permission denied (publickey): Connection reset by peer", "Credentials"),
         ("OPERATION_FAILED", "operation failed: domain 'web-1' already exists with uuid c7a5", "name or UUID"),
