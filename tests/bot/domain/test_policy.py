@@ -1,0 +1,182 @@
+"""Windows, rules and rulings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.domain.plan import Blast, Risk
+from bot.domain.policy import MayNot, Policy, Rule, Ruling, Window, covers, may_ask, ruling, who_may
+from tests.operations import planned
+
+MONDAY = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
+ENGINEER = frozenset({"engineer"})
+GRANTS = {"engineer": ("migrate", "host*"), "approver": ("*",)}
+
+
+def policy(*rules: Rule) -> Policy:
+    return Policy(GRANTS, ("help",), rules or (Rule("default"),))
+
+
+def ruled(*rules: Rule, now: datetime = MONDAY, command: str = "migrate", **blast: object) -> Ruling | MayNot:
+    plan = replace(planned(), blast=replace(planned().blast, **blast), tags=("env=prod", "team=web"))
+    return ruling(policy(*rules), command, plan, ENGINEER, now)
+
+
+def test_the_first_rule_whose_conditions_all_hold_rules() -> None:
+    rules = (Rule("drains", commands=("host*",), votes=2), Rule("moves", commands=("mig*",), votes=1), Rule("rest"))
+    assert ruled(*rules) == Ruling(1, ("approver",), 3600, "moves")
+    assert ruled(*rules, command="host drain") == Ruling(2, ("approver",), 3600, "drains")
+
+
+@pytest.mark.parametrize(
+    ("condition", "holds"),
+    [
+        ({"commands": ("migrate",)}, True),
+        ({"commands": ("balance", "mig*")}, True),
+        ({"commands": ("Migrate",)}, False),
+        ({"risks": (Risk.MEDIUM, Risk.HIGH)}, True),
+        ({"risks": (Risk.HIGH,)}, False),
+        ({"tags": ("env=prod",)}, True),
+        ({"tags": ("team=*",)}, True),
+        ({"tags": ("env=test",)}, False),
+        ({"hosts": ("host-b",)}, True),
+        ({"hosts": ("rack2-*",)}, False),
+        ({"min_vms": 1}, True),
+        ({"min_vms": 2}, False),
+        ({"min_memory": 1 << 30}, True),
+        ({"min_memory": (1 << 30) + 1}, False),
+        ({"window": Window(("mon",), time(9), time(17))}, True),
+        ({"window": Window(("tue",), time(9), time(17))}, False),
+        ({"commands": ("migrate",), "hosts": ("elsewhere",)}, False),
+    ],
+)
+def test_each_condition_decides(condition: dict[str, object], holds: bool) -> None:  # noqa: FBT001
+    answer = ruled(Rule("this", votes=2, **condition), Rule("rest"))  # type: ignore[arg-type]
+    assert isinstance(answer, Ruling)
+    assert answer.rule == ("this" if holds else "rest")
+
+
+def test_a_freeze_lets_nothing_through_and_says_why() -> None:
+    frozen = Rule("year end", window=Window((), time(0), time(0)), freeze=True, why="The year is being closed.")
+    assert ruled(frozen) == MayNot("The year is being closed.", "Ask again after it ends.")
+    unexplained = ruled(replace(frozen, why=""))
+    assert isinstance(unexplained, MayNot)
+    assert "year end" in unexplained.text
+
+
+def test_who_lacks_the_role_is_told_which_it_takes() -> None:
+    answer = ruling(policy(), "migrate", planned(), frozenset({"visitor"}), MONDAY)
+    assert answer == MayNot("You may not use `migrate`.", "It takes one of the roles: approver, engineer.")
+    nobody = ruling(Policy({}), "migrate", planned(), ENGINEER, MONDAY)
+    assert isinstance(nobody, MayNot)
+    assert "none is configured" in nobody.advice
+
+
+def test_what_no_rule_covers_is_not_allowed() -> None:
+    assert isinstance(ruled(Rule("only hosts", commands=("host*",))), MayNot)
+
+
+def test_grants_are_patterns_and_everyone_has_theirs() -> None:
+    assert may_ask(policy(), "help", frozenset())
+    assert may_ask(policy(), "hosts", ENGINEER)
+    assert not may_ask(policy(), "balance", ENGINEER)
+    assert may_ask(policy(), "balance", frozenset({"approver"}))
+    assert who_may(policy(), "migrate") == ("approver", "engineer")
+    assert who_may(policy(), "balance") == ("approver",)
+
+
+def test_a_rule_covers_the_commands_it_names() -> None:
+    assert covers(Rule("all"), "migrate")
+    assert covers(Rule("moves", commands=("mig*",)), "migrate")
+    assert not covers(Rule("moves", commands=("mig*",)), "balance")
+
+
+def test_fallback_approvers_may_vote_after_a_time() -> None:
+    slow = Ruling(1, ("approver",), 3600, "default", ("manager",), 600)
+    assert slow.roles_at(599) == ("approver",)
+    assert slow.roles_at(600) == ("approver", "manager")
+    never = replace(slow, fallback_after=0)
+    assert never.roles_at(1e9) == ("approver",)
+
+
+@pytest.mark.parametrize(
+    ("window", "now", "holds"),
+    [
+        (Window(), "2026-01-05T03:00+00:00", True),
+        (Window(("sat", "sun")), "2026-01-05T03:00+00:00", False),
+        (Window((), time(9), time(17)), "2026-01-05T08:59:59+00:00", False),
+        (Window((), time(9), time(17)), "2026-01-05T09:00:00+00:00", True),
+        (Window((), time(9), time(17)), "2026-01-05T17:00:00+00:00", False),
+        (Window((), time(22), time(6)), "2026-01-05T23:00+00:00", True),
+        (Window((), time(22), time(6)), "2026-01-05T05:59+00:00", True),
+        (Window((), time(22), time(6)), "2026-01-05T06:00+00:00", False),
+        (Window(("fri",), time(22), time(6)), "2026-01-10T05:00+00:00", True),  # Saturday morning is Friday's night
+        (Window(("sat",), time(22), time(6)), "2026-01-10T05:00+00:00", False),
+        (Window((), time(9), time(17), "America/Sao_Paulo"), "2026-01-05T11:59+00:00", False),
+        (Window((), time(9), time(17), "America/Sao_Paulo"), "2026-01-05T12:00+00:00", True),
+        (Window(("mon",), time(0), time(0), "Pacific/Auckland"), "2026-01-04T12:00+00:00", True),
+    ],
+)
+def test_windows(window: Window, now: str, holds: bool) -> None:  # noqa: FBT001
+    assert window.holds(datetime.fromisoformat(now)) is holds
+
+
+days = st.lists(st.sampled_from(("mon", "tue", "wed", "thu", "fri", "sat", "sun")), max_size=7).map(tuple)
+minutes = st.times().map(lambda each: each.replace(second=0, microsecond=0))
+moments = st.datetimes(datetime(2026, 1, 1), datetime(2026, 12, 31)).map(lambda each: each.replace(tzinfo=UTC))  # noqa: DTZ001
+
+
+@given(minutes, minutes, moments)
+def test_a_window_and_its_opposite_share_no_moment_and_leave_none_out(start: time, end: time, now: datetime) -> None:
+    if start != end:
+        assert Window((), start, end).holds(now) is not Window((), end, start).holds(now)
+
+
+@given(days, minutes, minutes, moments, st.sampled_from(("UTC", "America/Sao_Paulo", "Asia/Kolkata")))
+def test_a_window_asks_what_time_it_is_there_not_how_it_is_written(
+    chosen: tuple[str, ...], start: time, end: time, now: datetime, zone: str
+) -> None:
+    window = Window(chosen, start, end, zone)
+    assert window.holds(now) is window.holds(now.astimezone(ZoneInfo("Asia/Tokyo")))
+
+
+@given(st.integers(0, 5), st.integers(0, 1 << 40), moments)
+def test_a_ruling_is_one_of_the_rules_or_a_refusal(vms: int, memory: int, now: datetime) -> None:
+    rules = (
+        Rule("many", min_vms=3, votes=3),
+        Rule("big", min_memory=1 << 35, votes=2),
+        Rule("night", window=Window((), time(22), time(6)), freeze=True),
+        Rule("rest", votes=1),
+    )
+    blast = Blast(tuple(f"vm-{n}" for n in range(vms)), ("host-a",), memory)
+    answer = ruling(policy(*rules), "migrate", replace(planned(), blast=blast), ENGINEER, now)
+    if vms >= 3:
+        assert isinstance(answer, Ruling)
+        assert answer.votes == 3
+    elif memory >= 1 << 35:
+        assert isinstance(answer, Ruling)
+        assert answer.votes == 2
+    else:
+        assert isinstance(answer, MayNot) is (now.hour >= 22 or now.hour < 6)
+
+
+@given(st.floats(0, 1e6), st.floats(0, 1e6))
+def test_waiting_longer_never_takes_a_vote_away(one: float, other: float) -> None:
+    rule = Ruling(1, ("approver",), 3600, "default", ("manager", "owner"), 600)
+    early, late = sorted((one, other))
+    assert set(rule.roles_at(early)) <= set(rule.roles_at(late))
+
+
+def test_a_window_holds_an_hour_that_the_clock_skips_or_repeats() -> None:
+    """On 2026-03-29 Lisbon goes from 01:00 to 02:00; on 2026-10-25 it lives 01:00 to 02:00 twice."""
+    night = Window((), time(1), time(2), "Europe/Lisbon")
+    start = datetime(2026, 3, 29, 0, 0, tzinfo=UTC)
+    assert not any(night.holds(start + timedelta(minutes=minute)) for minute in range(0, 240, 5))
+    start = datetime(2026, 10, 25, 0, 0, tzinfo=UTC)
+    assert sum(night.holds(start + timedelta(minutes=minute)) for minute in range(0, 240, 5)) == 24
