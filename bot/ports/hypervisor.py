@@ -7,9 +7,10 @@ from typing import Protocol
 
 from bot.domain.cluster import Job, Scheduler, Sighting, Snapshot
 from bot.domain.steps import MigrateVm
+from bot.ports.guests import Guests
 
 
-class Hypervisor(Protocol):
+class Hypervisor(Guests, Protocol):
     """All hosts of the cluster behind one door. Hosts are named as in the config, guests by UUID.
 
     Every method may raise ``HypervisorError``; ``HostUnreachableError`` when the host does not answer in time.

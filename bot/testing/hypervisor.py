@@ -13,6 +13,7 @@ from bot.domain.errors import HostUnreachableError, HypervisorError, UnknownName
 from bot.domain.steps import MigrateVm
 from bot.domain.words import nearest
 from bot.ports import Clock
+from bot.testing.guests import FakeGuests
 from bot.testing.transfer import Transfer
 
 _STANDARD = Scheduler(cpu_shares=1024, vcpu_period=100_000, vcpu_quota=-1, emulator_period=100_000, emulator_quota=-1)
@@ -40,7 +41,7 @@ class _Guest:
     cap_works: bool = True
 
 
-class FakeHypervisor:
+class FakeHypervisor(FakeGuests):
     """The port ``Hypervisor`` over a cluster in memory. Safe to share by threads.
 
     A migration takes the time that its memory, its dirty rate and the network make it take, by the clock it is
@@ -55,12 +56,15 @@ class FakeHypervisor:
     """
 
     def __init__(self, cluster: Snapshot, clock: Clock, *, network: float = GIB) -> None:
+        super().__init__()
         self._clock = clock
         self._network = network
         self._lock = threading.RLock()
         self._hosts = {host.name: host for host in cluster.hosts}
         self._fits = {(fit.vm_uuid, fit.host): fit for fit in cluster.cpu_fits}
-        self._guests = {(vm.host, vm.uuid): _Guest(vm, since=self._moment()) for vm in cluster.vms}
+        self._guests: dict[tuple[str, str], _Guest] = {
+            (vm.host, vm.uuid): _Guest(vm, since=self._moment()) for vm in cluster.vms
+        }
         self._own_load = {host.name: self._not_of_guests(host) for host in cluster.hosts}
         self._last_seen = {host.name: cluster.on(host.name) for host in cluster.hosts if not host.up}
         self._transfers: dict[tuple[str, str], Transfer] = {}

@@ -1,0 +1,206 @@
+"""The port ``Guests`` on real hosts: guests made, changed and looked at one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import libvirt
+
+from bot.adapters.libvirt import changes, domain_build, looks, seed_iso, volumes
+from bot.adapters.libvirt.connections import Connection, open_connection
+from bot.adapters.libvirt.reading import HostReader
+from bot.adapters.libvirt.refusals import refusal
+from bot.domain.errors import HypervisorError
+from bot.ports.guests import (
+    Address,
+    Blueprint,
+    DiskUse,
+    Found,
+    GuestDisk,
+    GuestNic,
+    GuestSnapshot,
+    Seed,
+    Volume,
+)
+
+T = TypeVar("T")
+
+Domain = Any
+"""A ``libvirt.virDomain``; the vendor publishes no types."""
+
+_CONSOLE_WIDTH = 400  # bytes a line is reckoned with when a log's tail is fetched
+
+
+class LibvirtGuests:
+    """The part of ``LibvirtHypervisor`` that works on single guests.
+
+    What may take long (copies, uploads, starts, snapshots) goes over a connection of its own, so that it holds up
+    nobody; a host that falls silent breaks it by its keepalive.
+    """
+
+    def _reader(self, host: str) -> HostReader:
+        raise NotImplementedError
+
+    def _on(self, host: str, uuid: str, call: Callable[[Domain], T], what: str) -> T:
+        raise NotImplementedError
+
+    def _ask(self, host: str, question: Callable[[Connection], T], what: str) -> T:
+        raise NotImplementedError
+
+    # Volumes
+
+    def volume(self, host: str, pool: str, name: str) -> Volume | None:
+        """A volume; see the port."""
+        return self._ask(host, lambda it: volumes.found(it, pool, name), f"{host} does not tell of its volumes")
+
+    def create_volume(
+        self, host: str, pool: str, name: str, capacity: int, *, base: Volume | None = None, copy: bool = False
+    ) -> Volume:
+        """Make a volume; see the port."""
+        with self._at_length(host, f"{pool}/{name} was not made on {host}") as connection:
+            return volumes.make(connection, pool, name, capacity, base, copy)
+
+    def upload_seed(self, host: str, pool: str, name: str, seed: Seed) -> Volume:
+        """Put a seed into a pool; see the port."""
+        content = seed_iso.image(seed)
+        with self._at_length(host, f"The seed {pool}/{name} was not put on {host}") as connection:
+            return volumes.upload(connection, pool, name, content)
+
+    def delete_volume(self, host: str, pool: str, name: str) -> None:
+        """Remove a volume; see the port."""
+        self._ask(host, lambda it: volumes.delete(it, pool, name), f"{pool}/{name} was not removed from {host}")
+
+    # Definitions and power
+
+    def define(self, host: str, blueprint: Blueprint) -> None:
+        """Store a definition; see the port."""
+        self._ask(host, lambda it: changes.define(it, blueprint), f"{blueprint.name} was not defined on {host}")
+
+    def undefine(self, host: str, uuid: str) -> None:
+        """Forget a guest; see the port."""
+        self._ask(host, lambda it: changes.undefine(it, uuid), "The VM was not removed")
+
+    def found(self, host: str, uuid: str) -> Found | None:
+        """The guest now; see the port."""
+        return self._ask(host, lambda it: looks.found(it, uuid), f"{host} does not tell of the VM")
+
+    def start(self, host: str, uuid: str) -> None:
+        """Start a guest; see the port."""
+        self._slowly(host, uuid, changes.start, "The VM did not start")
+
+    def shutdown(self, host: str, uuid: str) -> None:
+        """Ask a guest to shut down; see the port."""
+        self._on(host, uuid, changes.shutdown, "The VM was not asked to shut down")
+
+    def force_off(self, host: str, uuid: str) -> None:
+        """Pull the plug; see the port."""
+        self._slowly(host, uuid, changes.force_off, "The VM was not switched off")
+
+    def resize(self, host: str, uuid: str, *, vcpus: int, memory: int) -> bool:
+        """Give it vCPUs and memory; see the port."""
+        return self._on(host, uuid, lambda it: changes.resize(it, vcpus, memory), "The VM was not resized")
+
+    def rename(self, host: str, uuid: str, name: str) -> None:
+        """Rename a guest that is off; see the port."""
+        self._on(host, uuid, lambda it: changes.rename(it, name), "The VM was not renamed")
+
+    def set_tags(self, host: str, uuid: str, tags: Mapping[str, str]) -> None:
+        """Replace its tags; see the port."""
+        self._on(host, uuid, lambda it: changes.set_tags(it, tags), "The tags were not set")
+
+    def leave_mark(self, host: str, uuid: str, mark: str) -> None:
+        """Leave a word in its definition; see the port."""
+        self._on(host, uuid, lambda it: changes.leave_mark(it, mark), "The definition was not marked")
+
+    # Snapshots
+
+    def snapshots(self, host: str, uuid: str) -> tuple[GuestSnapshot, ...]:
+        """Its snapshots; see the port."""
+        return self._on(host, uuid, looks.snapshots, "The snapshots are not told")
+
+    def create_snapshot(self, host: str, uuid: str, name: str, description: str = "") -> None:
+        """Take a snapshot; see the port."""
+        xml = domain_build.snapshot(name, description)
+        self._slowly(host, uuid, lambda it: it.snapshotCreateXML(xml, libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_VALIDATE),
+                     f"Snapshot {name} was not taken")  # fmt: skip
+
+    def revert_snapshot(self, host: str, uuid: str, name: str) -> None:
+        """Go back to a snapshot; see the port."""
+        self._slowly(host, uuid, lambda it: it.revertToSnapshot(it.snapshotLookupByName(name)),
+                     f"The VM did not go back to {name}")  # fmt: skip
+
+    def delete_snapshot(self, host: str, uuid: str, name: str) -> None:
+        """Remove a snapshot; see the port."""
+        self._slowly(host, uuid, lambda it: changes.delete_snapshot(it, name), f"Snapshot {name} was not removed")
+
+    # Devices
+
+    def attach_disk(self, host: str, uuid: str, disk: GuestDisk) -> None:
+        """Plug a volume in; see the port."""
+        self._ask(host, lambda it: changes.attach_disk(it, uuid, disk), f"{disk.target} was not plugged in")
+
+    def grow_disk(self, host: str, uuid: str, target: str, capacity: int) -> None:
+        """Make a disk larger; see the port."""
+        what = f"{target} did not grow"
+        with self._at_length(host, what) as connection:
+            changes.grow_disk(connection, connection.lookupByUUIDString(uuid), target, capacity)
+
+    def attach_nic(self, host: str, uuid: str, nic: GuestNic) -> None:
+        """Plug a network card in; see the port."""
+        element = domain_build.text(domain_build.nic(nic))
+        self._on(host, uuid, lambda it: it.attachDeviceFlags(element, changes.affected(it)),
+                 "The network card was not plugged in")  # fmt: skip
+
+    def detach_nic(self, host: str, uuid: str, mac: str) -> None:
+        """Take a network card out; see the port."""
+        self._on(host, uuid, lambda it: changes.detach_nic(it, mac), f"The network card {mac} was not taken out")
+
+    def eject(self, host: str, uuid: str, target: str) -> None:
+        """Take a medium out; see the port."""
+        self._on(host, uuid, lambda it: changes.eject(it, target), f"{target} was not ejected")
+
+    # Looks
+
+    def disks(self, host: str, uuid: str) -> tuple[DiskUse, ...]:
+        """Its disks' sizes; see the port."""
+        return self._on(host, uuid, looks.disks, "The disks are not told")
+
+    def addresses(self, host: str, uuid: str) -> tuple[Address, ...]:
+        """Its addresses; see the port."""
+        return self._on(host, uuid, looks.addresses, "The addresses are not told")
+
+    def screenshot(self, host: str, uuid: str) -> bytes:
+        """Its screen as PNG; see the port."""
+        with self._at_length(host, "There is no picture of its screen") as connection:
+            return looks.screenshot(connection, connection.lookupByUUIDString(uuid))
+
+    def console(self, host: str, uuid: str, lines: int) -> str:
+        """The last lines of its serial line; see the port."""
+        what = "Its serial line cannot be read"
+        with self._at_length(host, what) as connection:
+            path = looks.serial_log(connection.lookupByUUIDString(uuid))
+            written = volumes.tail(connection, path, lines * _CONSOLE_WIDTH) if path else None
+        if written is None:
+            raise HypervisorError(
+                f"{what}: it is not logged into a storage pool.",
+                "VMs made with `vm create` are; for others add <log file=…/> in a pool's directory to <serial>.",
+            )
+        return "\n".join(written.decode(errors="replace").replace("\r", "").splitlines()[-lines:])
+
+    def _slowly(self, host: str, uuid: str, call: Callable[[Domain], object], what: str) -> None:
+        with self._at_length(host, what) as connection:
+            call(connection.lookupByUUIDString(uuid))
+
+    @contextmanager
+    def _at_length(self, host: str, what: str) -> Iterator[Connection]:
+        """A connection of its own for what may take longer than a host has for an answer."""
+        reader = self._reader(host)
+        connection = reader.act.ask(lambda _: open_connection(reader.address.uri))
+        try:
+            yield connection
+        except libvirt.libvirtError as error:
+            raise refusal(error, what) from error
+        finally:
+            looks.hang_up(connection)

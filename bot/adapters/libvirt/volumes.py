@@ -1,0 +1,182 @@
+"""Volumes of a host's storage pools, through libvirt alone, so that it works over any connection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import libvirt
+
+from bot.adapters.libvirt import domain_build
+from bot.adapters.libvirt.connections import Connection
+from bot.adapters.libvirt.domain_xml import document
+from bot.domain.errors import HypervisorError
+from bot.ports.guests import GuestDisk, Volume
+
+Vol = Any
+"""A ``libvirt.virStorageVol``; the vendor publishes no types."""
+
+_ABSENT = frozenset({libvirt.VIR_ERR_NO_STORAGE_VOL, libvirt.VIR_ERR_NO_STORAGE_POOL})
+_LARGEST_CHUNK = 1 << 18
+
+
+def found(connection: Connection, pool: str, name: str) -> Volume | None:
+    """A volume; the pool is read again when it does not know it."""
+    volume = _handle(connection, pool, name)
+    return None if volume is None else _volume(pool, volume)
+
+
+def place(connection: Connection, disk: GuestDisk) -> domain_build.PlacedDisk:
+    """Where a disk's volume is.
+
+    Raises:
+        HypervisorError: there is no such volume, or it is neither a file nor a block device.
+    """
+    volume = _handle(connection, disk.pool, disk.volume)
+    if volume is None:
+        raise HypervisorError(f"There is no volume {disk.pool}/{disk.volume}.", "It was removed meanwhile: ask again.")
+    kind = volume.info()[0]
+    if kind not in (libvirt.VIR_STORAGE_VOL_FILE, libvirt.VIR_STORAGE_VOL_BLOCK):
+        raise HypervisorError(f"{disk.pool}/{disk.volume} is neither a file nor a device.", "Choose another pool.")
+    return domain_build.PlacedDisk(disk, volume.path(), kind == libvirt.VIR_STORAGE_VOL_BLOCK)
+
+
+def make(  # noqa: PLR0917 - the port's own arguments
+    connection: Connection,
+    pool: str,
+    name: str,
+    capacity: int,
+    base: Volume | None,
+    copy: bool,  # noqa: FBT001
+) -> Volume:
+    """Make a qcow2 volume, empty, on top of ``base`` or as a full copy of it."""
+    where = connection.storagePoolLookupByName(pool)
+    if base is not None and copy:
+        source = _required(connection, base.pool, base.name)
+        made = where.createXMLFrom(domain_build.volume(name, base.capacity), source, 0)
+        if capacity > base.capacity:
+            made.resize(capacity, 0)
+    else:
+        backing = (base.path, base.format or "qcow2") if base else None
+        made = where.createXML(domain_build.volume(name, capacity, base=backing), 0)
+    return _volume(pool, made)
+
+
+def upload(connection: Connection, pool: str, name: str, content: bytes) -> Volume:
+    """Put ``content`` into a raw volume of its size, instead of one of that name."""
+    delete(connection, pool, name)
+    where = connection.storagePoolLookupByName(pool)
+    made = where.createXML(domain_build.volume(name, len(content), format="raw"), 0)
+    stream = connection.newStream(0)
+    made.upload(stream, 0, len(content), 0)
+    try:
+        for start in range(0, len(content), _LARGEST_CHUNK):
+            _send(stream, content[start : start + _LARGEST_CHUNK])
+        stream.finish()
+    except libvirt.libvirtError:
+        stream.abort()
+        raise
+    return _volume(pool, made)
+
+
+def delete(connection: Connection, pool: str, name: str) -> None:
+    """Remove a volume; one that is not there is no error."""
+    volume = _handle(connection, pool, name)
+    if volume is not None:
+        volume.delete(0)
+
+
+def tail(connection: Connection, path: str, most: int) -> bytes | None:
+    """The last ``most`` bytes of a file that lies in a pool; None when no pool has it."""
+    volume = _by_path(connection, path)
+    if volume is None:
+        return None
+    size = volume.infoFlags(libvirt.VIR_STORAGE_VOL_GET_PHYSICAL)[2]
+    start = max(0, size - most)
+    if size == start:
+        return b""
+    stream = connection.newStream(0)
+    volume.download(stream, start, size - start, 0)
+    return received(stream)
+
+
+def received(stream: Any) -> bytes:
+    """All that a stream brings."""
+    parts: list[bytes] = []
+
+    def keep(_: Any, part: bytes, __: object) -> int:
+        parts.append(part)
+        return len(part)
+
+    stream.recvAll(keep, None)
+    stream.finish()
+    return b"".join(parts)
+
+
+def pool_path(connection: Connection, pool: str) -> str:
+    """The directory of a pool, '' for one that has none."""
+    described = document(connection.storagePoolLookupByName(pool).XMLDesc(0))
+    return described.findtext("target/path", "") if described.get("type") in {"dir", "fs", "netfs"} else ""
+
+
+def by_source(connection: Connection, source: str) -> tuple[str, str] | None:
+    """Pool and name of the volume at a path; None when no pool has it."""
+    volume = _by_path(connection, source)
+    return None if volume is None else (volume.storagePoolLookupByVolume().name(), volume.name())
+
+
+def _send(stream: Any, part: bytes) -> None:
+    while part:
+        sent = stream.send(part)
+        if sent <= 0:
+            raise HypervisorError("The host takes no more of the seed.", "Look at its libvirtd log, then ask again.")
+        part = part[sent:]
+
+
+def _required(connection: Connection, pool: str, name: str) -> Vol:
+    volume = _handle(connection, pool, name)
+    if volume is None:
+        raise HypervisorError(f"There is no volume {pool}/{name}.", "It was removed meanwhile: ask again.")
+    return volume
+
+
+def _handle(connection: Connection, pool: str, name: str) -> Vol | None:
+    try:
+        where = connection.storagePoolLookupByName(pool)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_STORAGE_POOL:
+            return None
+        raise
+    return _looked_up(lambda: where.storageVolLookupByName(name), where)
+
+
+def _by_path(connection: Connection, path: str) -> Vol | None:
+    for pool in connection.listAllStoragePools(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE):
+        directory = document(pool.XMLDesc(0)).findtext("target/path", "")
+        if directory and path.startswith(f"{directory.rstrip('/')}/"):
+            return _looked_up(lambda: connection.storageVolLookupByPath(path), pool)
+    return None
+
+
+def _looked_up(look: Any, pool: Any) -> Vol | None:
+    """What ``look`` finds, at the second try in a pool read again: files come there behind libvirt's back."""
+    try:
+        return look()
+    except libvirt.libvirtError as error:
+        if error.get_error_code() not in _ABSENT:
+            raise
+    try:
+        pool.refresh(0)
+        return look()
+    except libvirt.libvirtError as error:
+        # A pool in which something is being made right now cannot be read again; what it knows must do.
+        if error.get_error_code() in {*_ABSENT, libvirt.VIR_ERR_INTERNAL_ERROR}:
+            return None
+        raise
+
+
+def _volume(pool: str, volume: Vol) -> Volume:
+    _, capacity, allocation = volume.info()
+    described = document(volume.XMLDesc(0))
+    found = described.find("target/format")
+    written = "" if found is None else found.get("type", "")
+    return Volume(pool, volume.name(), volume.path(), capacity, allocation, written)

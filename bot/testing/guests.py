@@ -1,0 +1,391 @@
+"""The part of the cluster in memory that makes, changes and shows single guests."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+
+from bot.domain.cluster import Disk, Host, Nic, Vm, VmDetail, VmState
+from bot.domain.errors import HypervisorError
+from bot.ports import Clock
+from bot.ports.guests import (
+    Address,
+    Blueprint,
+    DiskUse,
+    Found,
+    GuestDisk,
+    GuestNic,
+    GuestSnapshot,
+    Seed,
+    Volume,
+)
+
+SCREEN = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+"""What every fake guest shows: one pixel."""
+
+_PATH = "/var/lib/libvirt/images"
+
+
+@dataclass(slots=True)
+class Extra:
+    """What a snapshot of the cluster does not hold of one guest."""
+
+    stored: tuple[int, int] | None = None
+    mark: str = ""
+    snapshots: list[GuestSnapshot] = field(default_factory=list)
+    said: str = ""
+    addresses: tuple[Address, ...] = ()
+
+
+class FakeGuests:
+    """The port ``Guests`` in memory; a mixin of ``FakeHypervisor``, whose locks, refusals and calls it shares.
+
+    A host has volumes in the pools that its ``Host`` names. A guest that is asked to shut down does, unless its
+    UUID is in ``deaf``.
+    """
+
+    _clock: Clock
+    _lock: threading.RLock
+    _guests: dict[tuple[str, str], Any]
+    _hosts: dict[str, Host]
+
+    def __init__(self) -> None:
+        self.volumes: dict[tuple[str, str, str], Volume] = {}
+        """Every volume by host, pool and name; a test may add base images."""
+        self.seeds: dict[tuple[str, str, str], Seed] = {}
+        """What was uploaded."""
+        self.blueprints: dict[str, Blueprint] = {}
+        """What was defined, by UUID."""
+        self.deaf: set[str] = set()
+        """UUIDs of guests that do not listen when asked to shut down."""
+        self.extras: dict[str, Extra] = {}
+        """By UUID: what a test sets or looks at of snapshots, serial lines and addresses."""
+
+    def _noted(self, method: str, *arguments: str) -> None:
+        raise NotImplementedError
+
+    def _may(self, method: str) -> None:
+        raise NotImplementedError
+
+    def _reach(self, host: str) -> None:
+        raise NotImplementedError
+
+    def _guest(self, host: str, uuid: str) -> Any:
+        raise NotImplementedError
+
+    def _stop(self, host: str, uuid: str) -> None:
+        raise NotImplementedError
+
+    def _turn(self, host: str, uuid: str, state: VmState, paused_by: str) -> None:
+        raise NotImplementedError
+
+    def put(self, vm: Vm) -> None:
+        """Let there be a guest; see ``FakeHypervisor``."""
+        raise NotImplementedError
+
+    # Volumes
+
+    def volume(self, host: str, pool: str, name: str) -> Volume | None:
+        """A volume; see the port."""
+        with self._lock:
+            self._reach(host)
+            self._may("volume")
+            return self.volumes.get((host, pool, name))
+
+    def create_volume(
+        self, host: str, pool: str, name: str, capacity: int, *, base: Volume | None = None, copy: bool = False
+    ) -> Volume:
+        """Make a volume; see the port."""
+        with self._changing("create_volume", host, pool, name):
+            if base is not None and (host, base.pool, base.name) not in self.volumes:
+                raise HypervisorError(f"There is no volume {base.pool}/{base.name}.", "Copy it there.")
+            return self._store(host, pool, name, capacity, base.allocation if copy and base else 0)
+
+    def upload_seed(self, host: str, pool: str, name: str, seed: Seed) -> Volume:
+        """Put a seed into a pool; see the port."""
+        with self._changing("upload_seed", host, pool, name):
+            self.volumes.pop((host, pool, name), None)
+            self.seeds[host, pool, name] = seed
+            return replace(self._store(host, pool, name, 1 << 16, 1 << 16), format="iso")
+
+    def delete_volume(self, host: str, pool: str, name: str) -> None:
+        """Remove a volume; see the port."""
+        with self._changing("delete_volume", host, pool, name):
+            self.volumes.pop((host, pool, name), None)
+
+    # Definitions and power
+
+    def define(self, host: str, blueprint: Blueprint) -> None:
+        """Store a definition; see the port."""
+        with self._changing("define", host, blueprint.uuid):
+            for disk in blueprint.disks:
+                if (host, disk.pool, disk.volume) not in self.volumes:
+                    raise HypervisorError(f"There is no volume {disk.pool}/{disk.volume}.", "Make it first.")
+            taken = [vm for (where, _), vm in self._there() if where == host and vm.name == blueprint.name]
+            if any(vm.uuid != blueprint.uuid for vm in taken):
+                raise HypervisorError(f"{host} has a VM called {blueprint.name}.", "Choose another name.")
+            self.blueprints[blueprint.uuid] = blueprint
+            self.put(_vm(host, blueprint, self.volumes))
+
+    def undefine(self, host: str, uuid: str) -> None:
+        """Forget a guest; see the port."""
+        with self._changing("undefine", host, uuid):
+            guest = self._guests.get((host, uuid))
+            if guest is None:
+                return
+            if guest.vm.state.active:
+                raise HypervisorError(f"{guest.vm.name} still runs.", "Shut it down first.")
+            del self._guests[host, uuid]
+
+    def found(self, host: str, uuid: str) -> Found | None:
+        """The guest now; see the port."""
+        with self._lock:
+            self._reach(host)
+            self._may("found")
+            guest = self._guests.get((host, uuid))
+            if guest is None:
+                return None
+            vm, extra = guest.vm, self._extra(uuid)
+            vcpus, memory = extra.stored or (vm.vcpus, vm.memory)
+            detail = vm.detail or VmDetail()
+            return Found(vm.name, vm.vcpus, vm.memory, vcpus, memory, vm.tags, detail, detail, extra.mark)
+
+    def start(self, host: str, uuid: str) -> None:
+        """Start a guest; see the port."""
+        with self._changing("start", host, uuid):
+            guest, extra = self._guest(host, uuid), self._extra(uuid)
+            if guest.vm.state.active:
+                return
+            if extra.stored:
+                guest.vm = replace(guest.vm, vcpus=extra.stored[0], memory=extra.stored[1])
+            extra.said += f"drover-guest {guest.vm.name} up\n"
+            self._turn(host, uuid, VmState.RUNNING, "")
+
+    def shutdown(self, host: str, uuid: str) -> None:
+        """Ask a guest to shut down; see the port."""
+        with self._changing("shutdown", host, uuid):
+            if self._guest(host, uuid).vm.state.active and uuid not in self.deaf:
+                self._stop(host, uuid)
+
+    def force_off(self, host: str, uuid: str) -> None:
+        """Pull the plug; see the port."""
+        with self._changing("force_off", host, uuid):
+            if self._guest(host, uuid).vm.state.active:
+                self._stop(host, uuid)
+
+    def resize(self, host: str, uuid: str, *, vcpus: int, memory: int) -> bool:
+        """Give it vCPUs and memory; see the port."""
+        with self._changing("resize", host, uuid, str(vcpus), str(memory)):
+            guest = self._guest(host, uuid)
+            self._extra(uuid).stored = (vcpus, memory)
+            fits = memory <= (guest.vm.memory_max or guest.vm.memory) and vcpus >= guest.vm.vcpus
+            if fits or not guest.vm.state.active:
+                guest.vm = replace(guest.vm, vcpus=vcpus, memory=memory)
+            return fits or not guest.vm.state.active
+
+    def rename(self, host: str, uuid: str, name: str) -> None:
+        """Rename a guest that is off; see the port."""
+        with self._changing("rename", host, uuid, name):
+            guest = self._guest(host, uuid)
+            if guest.vm.state.active:
+                raise HypervisorError("The VM was not renamed: it runs.", "Shut it down first.")
+            guest.vm = replace(guest.vm, name=name)
+
+    def set_tags(self, host: str, uuid: str, tags: Mapping[str, str]) -> None:
+        """Replace its tags; see the port."""
+        with self._changing("set_tags", host, uuid):
+            guest = self._guest(host, uuid)
+            guest.vm = replace(guest.vm, tags=MappingProxyType(dict(tags)))
+
+    def leave_mark(self, host: str, uuid: str, mark: str) -> None:
+        """Leave a word in its definition; see the port."""
+        with self._changing("leave_mark", host, uuid, mark):
+            self._guest(host, uuid)
+            self._extra(uuid).mark = mark
+
+    # Snapshots
+
+    def snapshots(self, host: str, uuid: str) -> tuple[GuestSnapshot, ...]:
+        """Its snapshots; see the port."""
+        with self._lock:
+            self._may("snapshots")
+            self._guest(host, uuid)
+            return tuple(self._extra(uuid).snapshots)
+
+    def create_snapshot(self, host: str, uuid: str, name: str, description: str = "") -> None:
+        """Take a snapshot; see the port."""
+        with self._changing("create_snapshot", host, uuid, name):
+            guest, extra = self._guest(host, uuid), self._extra(uuid)
+            if any(each.name == name for each in extra.snapshots):
+                raise HypervisorError(f"Snapshot {name} was not taken: it exists.", "Choose another name.")
+            extra.snapshots = [replace(each, current=False) for each in extra.snapshots]
+            made_at: datetime = self._clock.now()
+            extra.snapshots.append(
+                GuestSnapshot(name, made_at, _state(guest.vm), current=True, description=description)
+            )
+            self._counted(host, uuid)
+
+    def revert_snapshot(self, host: str, uuid: str, name: str) -> None:
+        """Go back to a snapshot; see the port."""
+        with self._changing("revert_snapshot", host, uuid, name):
+            self._guest(host, uuid)
+            extra = self._extra(uuid)
+            if all(each.name != name for each in extra.snapshots):
+                raise HypervisorError(f"The VM did not go back to {name}: there is none.", "See `vm snapshot list`.")
+            extra.snapshots = [replace(each, current=each.name == name) for each in extra.snapshots]
+
+    def delete_snapshot(self, host: str, uuid: str, name: str) -> None:
+        """Remove a snapshot; see the port."""
+        with self._changing("delete_snapshot", host, uuid, name):
+            self._guest(host, uuid)
+            extra = self._extra(uuid)
+            extra.snapshots = [each for each in extra.snapshots if each.name != name]
+            self._counted(host, uuid)
+
+    # Devices
+
+    def attach_disk(self, host: str, uuid: str, disk: GuestDisk) -> None:
+        """Plug a volume in; see the port."""
+        with self._changing("attach_disk", host, uuid, disk.target):
+            if (host, disk.pool, disk.volume) not in self.volumes:
+                raise HypervisorError(f"There is no volume {disk.pool}/{disk.volume}.", "Make it first.")
+            detail = self._detail(host, uuid)
+            self._describe(host, uuid, replace(detail, disks=(*detail.disks, _disk(disk, self._path(host, disk)))))
+
+    def grow_disk(self, host: str, uuid: str, target: str, capacity: int) -> None:
+        """Make a disk larger; see the port."""
+        with self._changing("grow_disk", host, uuid, target, str(capacity)):
+            disk = next((each for each in self._detail(host, uuid).disks if each.target == target), None)
+            key = next((key for key, each in self.volumes.items() if disk and each.path == disk.source), None)
+            if key is None:
+                raise HypervisorError(f"{target} lies in no storage pool.", "Start the VM: then it can grow.")
+            self.volumes[key] = replace(self.volumes[key], capacity=capacity)
+
+    def attach_nic(self, host: str, uuid: str, nic: GuestNic) -> None:
+        """Plug a network card in; see the port."""
+        with self._changing("attach_nic", host, uuid, nic.mac):
+            detail = self._detail(host, uuid)
+            self._describe(host, uuid, replace(detail, nics=(*detail.nics, Nic(nic.kind, nic.source, nic.mac))))
+
+    def detach_nic(self, host: str, uuid: str, mac: str) -> None:
+        """Take a network card out; see the port."""
+        with self._changing("detach_nic", host, uuid, mac):
+            detail = self._detail(host, uuid)
+            left = tuple(each for each in detail.nics if each.mac.lower() != mac.lower())
+            self._describe(host, uuid, replace(detail, nics=left))
+
+    def eject(self, host: str, uuid: str, target: str) -> None:
+        """Take a medium out; see the port."""
+        with self._changing("eject", host, uuid, target):
+            detail = self._detail(host, uuid)
+            left = tuple(replace(each, source="") if each.target == target else each for each in detail.disks)
+            self._describe(host, uuid, replace(detail, disks=left))
+
+    # Looks
+
+    def disks(self, host: str, uuid: str) -> tuple[DiskUse, ...]:
+        """Its disks' sizes; see the port."""
+        with self._lock:
+            self._may("disks")
+            known = {each.path: each for each in self.volumes.values()}
+            used = [each for each in self._detail(host, uuid).disks if each.source]
+            return tuple(_use(disk, known.get(disk.source)) for disk in used)
+
+    def addresses(self, host: str, uuid: str) -> tuple[Address, ...]:
+        """Its addresses; see the port."""
+        with self._lock:
+            self._may("addresses")
+            active = self._guest(host, uuid).vm.state.active
+            return self._extra(uuid).addresses if active else ()
+
+    def screenshot(self, host: str, uuid: str) -> bytes:
+        """Its screen as PNG; see the port."""
+        with self._lock:
+            self._may("screenshot")
+            if not self._guest(host, uuid).vm.state.active:
+                raise HypervisorError("There is no picture of its screen: it is off.", "Start it first.")
+            return SCREEN
+
+    def console(self, host: str, uuid: str, lines: int) -> str:
+        """The last lines of its serial line; see the port."""
+        with self._lock:
+            self._may("console")
+            self._guest(host, uuid)
+            return "\n".join(self._extra(uuid).said.splitlines()[-lines:])
+
+    # How it works.
+
+    @contextlib.contextmanager
+    def _changing(self, method: str, host: str, *arguments: str) -> Iterator[None]:
+        with self._lock:
+            self._noted(method, host, *arguments)
+            self._reach(host)
+            yield
+
+    def _there(self) -> Iterator[tuple[tuple[str, str], Vm]]:
+        for key, guest in self._guests.items():
+            yield key, guest.vm
+
+    def _extra(self, uuid: str) -> Extra:
+        return self.extras.setdefault(uuid, Extra())
+
+    def _store(self, host: str, pool: str, name: str, capacity: int, allocation: int) -> Volume:
+        known = {each.name: each for each in self._hosts[host].pools}
+        if pool not in known:
+            raise HypervisorError(f"{host} has no pool {pool}.", "Define and start it there.")
+        if (host, pool, name) in self.volumes:
+            raise HypervisorError(f"{pool}/{name} was not made on {host}: it exists.", "Choose another name.")
+        path = f"{known[pool].path or _PATH}/{name}"
+        made = self.volumes[host, pool, name] = Volume(pool, name, path, capacity, allocation, "qcow2")
+        return made
+
+    def _path(self, host: str, disk: GuestDisk) -> str:
+        return self.volumes[host, disk.pool, disk.volume].path
+
+    def _detail(self, host: str, uuid: str) -> VmDetail:
+        return self._guest(host, uuid).vm.detail or VmDetail()
+
+    def _describe(self, host: str, uuid: str, detail: VmDetail) -> None:
+        guest = self._guest(host, uuid)
+        guest.vm = replace(guest.vm, detail=detail)
+
+    def _counted(self, host: str, uuid: str) -> None:
+        self._describe(host, uuid, replace(self._detail(host, uuid), snapshots=len(self._extra(uuid).snapshots)))
+
+
+def _vm(host: str, wanted: Blueprint, volumes: Mapping[tuple[str, str, str], Volume]) -> Vm:
+    disks = tuple(_disk(each, volumes[host, each.pool, each.volume].path) for each in wanted.disks)
+    nics = tuple(Nic(each.kind, each.source, each.mac) for each in wanted.nics)
+    return Vm(
+        uuid=wanted.uuid,
+        name=wanted.name,
+        host=host,
+        state=VmState.SHUT_OFF,
+        vcpus=wanted.vcpus,
+        memory=wanted.memory,
+        memory_max=wanted.memory,
+        tags=MappingProxyType(dict(wanted.tags)),
+        detail=VmDetail(machine="pc-q35-7.2", emulator="/usr/bin/qemu-system-x86_64", disks=disks, nics=nics),
+    )
+
+
+def _state(vm: Vm) -> str:
+    """As libvirt spells it in snapshots: ``shutoff``."""
+    return vm.state.value.replace(" ", "")
+
+
+def _disk(wanted: GuestDisk, path: str) -> Disk:
+    return Disk(wanted.target, "file", path, wanted.device, "none", format=wanted.format)
+
+
+def _use(disk: Disk, volume: Volume | None) -> DiskUse:
+    capacity = volume.capacity if volume else disk.capacity or 0
+    return DiskUse(disk.target, disk.source, capacity, volume.allocation if volume else capacity)
