@@ -1,0 +1,287 @@
+"""Random lives of operations on the real store: votes, late clicks, duplicates, crashes, full disks, expiries.
+
+After every step: no event is lost or stored twice, nobody approved their own wish, nothing is done twice.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
+from sqlalchemy import event as sqlalchemy_event
+
+from bot.adapters.sql.store import SqlStore
+from bot.domain.errors import ConflictError, IllegalEventError, StoreError
+from bot.domain.operation import (
+    Approved,
+    Ask,
+    Asked,
+    Began,
+    Cancelled,
+    Denied,
+    Event,
+    Expired,
+    Finished,
+    Noted,
+    Operation,
+    State,
+    StepBegan,
+    StepEnded,
+    VotedFor,
+    WentStale,
+    Withdrawn,
+)
+from bot.ports import Request
+from bot.testing.clock import TickingClock
+from tests.operations import CODEC, move, planned, proposal, request
+
+PEOPLE = ("UENG", "UAPP1", "UAPP2", "UAPP3")
+PLANS = (planned(move("web-1"), move("web-2")), planned(move("db-1")))
+
+
+class Lives(RuleBasedStateMachine):
+    """What people and crashes do; beside it, what must be true whatever they did."""
+
+    views = Bundle("views")  # operations as somebody once saw them: many are out of date when they act on them
+
+    @initialize()
+    def open(self) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        self.clock = TickingClock()
+        self.told: dict[str, list[Event]] = {}  # what the store said it stored
+        self.origins: dict[str, str] = {}
+        self.accepted: list[str] = []
+        self.handled: set[str] = set()
+        self.effects: Counter[tuple[str, int]] = Counter()
+        self.store = self._opened()
+
+    def _opened(self) -> SqlStore:
+        return SqlStore(f"sqlite:///{Path(self.folder.name)}/drover.sqlite", CODEC, clock=self.clock)
+
+    def teardown(self) -> None:
+        self.store.close()
+        self.folder.cleanup()
+
+    def _append(self, seen: Operation, *events: Event) -> Operation:
+        """Act on what was seen. The store must take it exactly if nothing happened since."""
+        newest = len(self.told[seen.id])
+        try:
+            after = self.store.append(seen, *events)
+        except (ConflictError, IllegalEventError):
+            return self.store.operation(seen.id)
+        assert seen.version == newest, "an act on an outdated view was taken"
+        self.told[seen.id] += events
+        return after
+
+    # people
+
+    @rule(target=views, key=st.sampled_from("abcd"), votes=st.integers(0, 2), plan=st.sampled_from(PLANS))
+    def propose(self, key: str, votes: int, plan: Any) -> Operation:
+        event = proposal(key, votes=votes, plan=plan)
+        operation = self.store.propose(event)
+        if key in self.origins:
+            assert operation.id == self.origins[key], "one delivery became two operations"
+        else:
+            assert operation.id not in self.told
+            self.origins[key] = operation.id
+            self.told[operation.id] = [event]
+        return operation
+
+    @rule(target=views, seen=views, by=st.sampled_from(PEOPLE), right=st.booleans(), twice=st.booleans())
+    def approve(self, seen: Operation, by: str, right: bool, twice: bool) -> Operation:  # noqa: FBT001
+        """A click on Approve, as the core acts on it: the vote, and the approval with it if it was the last."""
+        vote = VotedFor(self.clock.now(), by, seen.plan.digest if right else "0" * 16)
+        last = [Approved(self.clock.now(), by)] if seen.votes_missing <= 1 else []
+        after = self._append(seen, vote, *last)
+        return self._append(seen, vote, *last) if twice else after
+
+    @rule(target=views, seen=views, by=st.sampled_from(PEOPLE))
+    def approve_without_votes(self, seen: Operation, by: str) -> Operation:
+        return self._append(seen, Approved(self.clock.now(), by))
+
+    @rule(target=views, seen=views, by=st.sampled_from(PEOPLE), how=st.sampled_from((Denied, Withdrawn, Expired)))
+    def end_early(self, seen: Operation, by: str, how: Callable[..., Event]) -> Operation:
+        return self._append(seen, how(self.clock.now(), by, "no") if how is Denied else how(self.clock.now(), by))
+
+    @rule(target=views, seen=views)
+    def ask_to_cancel(self, seen: Operation) -> Operation:
+        return self._append(seen, Asked(self.clock.now(), "UENG", Ask.CANCEL))
+
+    @rule(target=views, seen=views)
+    def note(self, seen: Operation) -> Operation:
+        return self._append(seen, Noted(self.clock.now(), "drover", "hm"))
+
+    @rule(target=views, seen=views)
+    def look(self, seen: Operation) -> Operation:
+        return self.store.operation(seen.id)
+
+    @rule(seconds=st.integers(-3600, 3600))
+    def clock_jumps(self, seconds: int) -> None:
+        self.clock.turn(seconds)
+
+    # the performer: one at a time, as the work queue sees to, dying anywhere
+
+    @rule(target=views, seen=views, dies_after=st.integers(0, 9), unstored=st.booleans(), stale=st.booleans())
+    def perform(self, seen: Operation, dies_after: int, unstored: bool, stale: bool) -> Operation:  # noqa: FBT001
+        """See an operation through; the process dies after so many acts, and another perform goes on later.
+
+        ``unstored``: it dies when the next act has had its effect, but is not yet stored.
+        """
+        operation = self.store.operation(seen.id)
+        for _ in range(dies_after):
+            act = self._next_act(operation, stale=stale)
+            if act is None:
+                break
+            operation = self._append(operation, act)
+        if unstored:
+            self._next_act(operation, stale=stale)
+        return operation
+
+    def _next_act(self, operation: Operation, *, stale: bool) -> Event | None:
+        now = self.clock.now()
+        if operation.state is State.APPROVED:
+            return WentStale(now, "drover", ()) if stale else Began(now, "drover")
+        if operation.state is not State.RUNNING:
+            return None
+        if operation.current is not None:
+            return self._settled_or_run(operation.id, operation.current)
+        if Ask.CANCEL in operation.asked:
+            return Cancelled(now, "UENG", "between steps")
+        return StepBegan(now, "drover", operation.todo[0]) if operation.todo else Finished(now, "drover")
+
+    def _settled_or_run(self, operation_id: str, index: int) -> Event:
+        step = (operation_id, index)
+        if self.effects[step]:  # settle: the hosts show it
+            return StepEnded(self.clock.now(), "drover", index, found_done=True)
+        self.effects[step] += 1  # run
+        return Noted(self.clock.now(), "drover", f"ran {index}")
+
+    # requests
+
+    @rule(key=st.sampled_from("uvwxyz"))
+    def deliver(self, key: str) -> None:
+        assert self.store.accept(request(key)) is (key not in self.accepted)
+        if key not in self.accepted:
+            self.accepted.append(key)
+
+    @precondition(lambda self: self.accepted)
+    @rule(data=st.data())
+    def answer(self, data: st.DataObject) -> None:
+        key = data.draw(st.sampled_from(self.accepted))
+        self.store.handled(key)
+        self.handled.add(key)
+
+    # crashes
+
+    @rule()
+    def restart(self) -> None:
+        self.store.close()
+        self.store = self._opened()
+
+    @rule(seen=views, at=st.integers(0, 8), by=st.sampled_from(PEOPLE))
+    def die_in_the_middle_of_storing(self, seen: Operation, at: int, by: str) -> None:
+        """The database fails at a statement; if it fails at all, nothing of the act may remain."""
+        vote = VotedFor(self.clock.now(), by, seen.plan.digest)
+        with failing_at(self.store, at) as failed:
+            try:
+                self.store.append(seen, vote, Approved(self.clock.now(), by))
+            except (ConflictError, IllegalEventError, StoreError):
+                return
+        assert not failed, "the failure was swallowed"
+        assert seen.version == len(self.told[seen.id])
+        self.told[seen.id] += (vote, Approved(vote.at, by))
+
+    # what must hold
+
+    @invariant()
+    def no_event_is_lost_doubled_or_made_up(self) -> None:
+        for operation_id, events in getattr(self, "told", {}).items():
+            assert self.store.events(operation_id) == tuple(events)
+            assert self.store.operation(operation_id).version == len(events)
+
+    @invariant()
+    def nobody_approved_their_own_and_votes_were_enough(self) -> None:
+        for operation_id in getattr(self, "told", {}):
+            operation = self.store.operation(operation_id)
+            voters = [vote.by for vote in operation.votes]
+            assert operation.origin.by not in voters
+            assert len(voters) == len(set(voters))
+            if any(isinstance(each, Approved) for each in self.told[operation_id]):
+                assert len(voters) >= operation.ruling.votes
+
+    @invariant()
+    def nothing_is_done_twice_or_without_approval(self) -> None:
+        for (operation_id, _), times in getattr(self, "effects", {}).items():
+            assert times == 1
+            assert any(isinstance(each, Approved) for each in self.told[operation_id])
+
+    @invariant()
+    def the_chain_holds(self) -> None:
+        if hasattr(self, "store"):
+            assert self.store.broken_link() == ""
+
+    @invariant()
+    def requests_wait_in_order_until_answered(self) -> None:
+        if hasattr(self, "store"):
+            waiting: tuple[Request, ...] = self.store.unhandled()
+            assert [each.key for each in waiting] == [key for key in self.accepted if key not in self.handled]
+
+
+class failing_at:  # noqa: N801 - reads as a statement
+    """The database fails at the ``at``-th statement from now, and at its commit when there are fewer."""
+
+    def __init__(self, store: SqlStore, at: int) -> None:
+        self._engine, self._left = store._engine, at
+        self._failed: list[str] = []
+
+    def __enter__(self) -> list[str]:
+        sqlalchemy_event.listen(self._engine, "before_cursor_execute", self._count)
+        sqlalchemy_event.listen(self._engine, "commit", self._at_commit)
+        return self._failed
+
+    def __exit__(self, *exception: object) -> None:
+        sqlalchemy_event.remove(self._engine, "before_cursor_execute", self._count)
+        sqlalchemy_event.remove(self._engine, "commit", self._at_commit)
+
+    def _count(self, connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self._fail(statement)
+
+    def _at_commit(self, connection: Any) -> None:
+        if self._left > 0:
+            self._fail("COMMIT")
+
+    def _fail(self, statement: str) -> None:
+        self._failed.append(statement)
+        raise sa.exc.OperationalError(statement, {}, Exception("disk I/O error"))
+
+
+TestLives = Lives.TestCase
+TestLives.settings = settings(
+    max_examples=25, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+
+
+@pytest.mark.parametrize("at", range(1, 12))
+def test_a_failure_at_any_statement_leaves_all_or_nothing(tmp_path: Path, at: int) -> None:
+    store = SqlStore(f"sqlite:///{tmp_path}/drover.sqlite", CODEC, clock=TickingClock())
+    operation = store.propose(proposal())
+    vote = VotedFor(proposal().at, "UAPP1", operation.plan.digest)
+    try:
+        with failing_at(store, at) as failed, pytest.raises(StoreError, match="disk I/O error"):
+            store.append(operation, vote, Approved(vote.at, "UAPP1"))
+        assert len(failed) == 1
+        assert store.operation("op-1") == operation
+        assert store.broken_link() == ""
+        assert store.append(operation, vote, Approved(vote.at, "UAPP1")).state is State.APPROVED
+    finally:
+        store.close()
