@@ -30,4 +30,4 @@ def stage(lab: Lab, workspace: Workspace, tmp_path: Path) -> Iterator[Play]:
 @pytest.fixture(scope="session")
 def mover(lab: Lab) -> Guest:
     """A small guest that tests move from host to host; it never reboots."""
-    return lab.guest("mover", host="host-a", load=0.1, dirty_mib_s=1.0, tags={"env": "dev"})
+    return lab.guest("mover", host="host-a", load=0.1, tags={"env": "dev"})
