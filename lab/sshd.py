@@ -57,9 +57,10 @@ def serve(lab: Lab, host: str) -> Door:
     (directory / "known_hosts").write_text(f"{address} {' '.join(key)}\n")
     lab.run(host, "mount", "--bind", str(directory / "passwd"), "/etc/passwd")
     lab.run(host, "mkdir", "-p", "/run/sshd")
-    config = str(directory / "sshd_config")
-    log = str(directory / "log")
-    lab.run(host, "env", f"LD_LIBRARY_PATH={libraries}", str(program), "-f", config, "-E", log)
+    # In the background of a shell: as a child of process 1 with a session of its own it takes itself for a daemon
+    # already and does not fork.
+    start = f"LD_LIBRARY_PATH={libraries} {program} -D -f {directory}/sshd_config -E {directory}/log &"
+    lab.run(host, "sh", "-c", start)
     _await_banner(lab, host)
     return Door(host, "root", address, directory / "login_key", directory / "known_hosts", proxy_command(lab, host))
 
