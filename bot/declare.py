@@ -17,8 +17,10 @@ from bot.domain.cluster import Snapshot
 from bot.domain.operation import Event, Operation
 from bot.domain.plan import Objection, Plan, Refused, Risk
 from bot.domain.policy import Policy
+from bot.domain.samples import Incident, Losses, Sweep
 from bot.domain.steps import Step
 from bot.ports import Hypervisor, Progress
+from bot.ports.series import Past
 
 PlacementRule = placement.Rule
 Rules = tuple[PlacementRule, ...]
@@ -56,6 +58,20 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """What the bot measures: the newest sweep, the history, the incidents that stand or stood lately.
+
+    ``losses``: what of the history waits or was given up. ``kept``: what each report's last one remembered, by name.
+    """
+
+    sweep: Sweep | None = None
+    past: Past | None = None
+    incidents: tuple[Incident, ...] = ()
+    losses: Losses = field(default_factory=Losses)
+    kept: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """What a query may look at: a snapshot, the history, the placement rules, who asks and what they may do."""
 
@@ -67,11 +83,17 @@ class View:
     commands: tuple[Listed, ...] = ()
     policy: Policy = field(default_factory=Policy)
     found: Any = None  # what the query's ``gather`` brought
+    measured: Measured = field(default_factory=Measured)
 
 
 def nothing(intent: Any) -> tuple[str, ...]:  # noqa: ARG001 - the default of ``focus``
     """No guest needs to be read in depth."""
     return ()
+
+
+def private(intent: Any) -> bool:  # noqa: ARG001 - the default of ``public``
+    """Only who asks sees the answer."""
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +104,8 @@ class Query:
     ``answer(intent, View) -> Card``, pure. ``focus(intent)``: guests to read in depth. ``gather(intent, snapshot,
     hypervisor)``, from the plugin's handler, looks at what no snapshot holds; ``answer`` finds it in ``View.found``.
     ``form()``: asked in a dialog when the command is typed without arguments; its fields are named as the grammar's
-    parameters.
+    parameters. ``public(intent)``: the answer is posted in the channel, for all. ``live``: so many seconds long the
+    answer, then always posted, is brought up to date.
     """
 
     name: str
@@ -93,6 +116,8 @@ class Query:
     needs_snapshot: bool = True
     gather: Callable[[Any, Snapshot, Hypervisor], Any] | None = None
     form: Callable[[], Form] | None = None
+    public: Callable[[Any], bool] = private
+    live: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,30 +166,108 @@ class StepHandler:
 
 
 @dataclass(frozen=True, slots=True)
+class Remedy:
+    """A button under an alert that types a command for whoever presses it, with that person's rights."""
+
+    text: str
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
 class Alert:
-    """Something people should know. One open incident per ``key``; ``over`` closes it."""
+    """Something people should know: one message per ``key``, edited while it lasts; ``over`` says that it ended.
+
+    The core adds Acknowledge, Silence and the ``remedies`` as buttons, and keeps what flaps in the same message.
+    """
 
     key: str
     card: Card
     over: bool = False
+    remedies: tuple[Remedy, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """An operation that the bot proposes by itself: ``action`` by name. ``why`` stands as its reason.
+
+    With ``plan`` that very plan is laid out, otherwise the action plans anew. ``key``: the same key is proposed once.
+    """
+
+    action: str
+    intent: Any
+    plan: Plan | None = None
+    why: str = ""
+    key: str = ""
+
+
+Noticed = Alert | Proposal
+
+
+@dataclass(frozen=True, slots=True)
+class WatchView:
+    """What a watch looks at. ``memory``: what its own last look returned, JSON-able, {} at first; it outlives restarts.
+
+    ``snapshot`` is at most a minute old; ``measured.sweep`` is new.
+    """
+
+    snapshot: Snapshot
+    rules: Rules
+    history: History
+    measured: Measured
+    memory: Mapping[str, Any]
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a watch noticed, and what it wants to remember until the next look."""
+
+    noticed: tuple[Noticed, ...] = ()
+    memory: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Looks now and then; may alert, or propose an operation as the bot."""
+    """Looks now and then, right after a sweep; may alert, or propose an operation as the bot. ``look`` is pure."""
 
     name: str
     every: timedelta
-    look: Callable[[Snapshot, Rules], tuple[Alert | tuple[str, Any, Plan], ...]]
+    look: Callable[[WatchView], Looked]
+
+
+@dataclass(frozen=True, slots=True)
+class ReportView:
+    """What a report is made of. ``memory``: as for a watch, kept from the last report of this name.
+
+    ``since``: the slot of the last one, None for the first. ``late``: seconds behind the slot, 0 when on time.
+    """
+
+    snapshot: Snapshot
+    rules: Rules
+    history: History
+    measured: Measured
+    memory: Mapping[str, Any]
+    now: datetime
+    since: datetime | None = None
+    late: float = 0.0
+    slash: str = "/kvm"
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A report's card (None: nothing is worth saying), and what it wants to remember until the next."""
+
+    card: Card | None
+    memory: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A digest at the times of a cron line (five fields, in the configured time zone)."""
+    """A digest at the times of a cron line (five fields, in the configured time zone). ``compose`` is pure."""
 
     name: str
     cron: str
-    compose: Callable[[View], Card | None]
+    compose: Callable[[ReportView], Composed]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest migration; a test holds it equal to what alembic finds."""
 
 metadata = MetaData()
@@ -81,4 +81,42 @@ claims = Table("claims", metadata, Column("key", String, primary_key=True), Colu
 
 replicas = Table(
     "replicas", metadata, Column("name", String, primary_key=True), Column("beats", BigInteger, nullable=False)
+)
+
+# The history. Whole numbers in small units (millicores, KiB, KiB/s), which SQLite keeps in one to four bytes each;
+# without row ids, because the keys are all there is to find a row by.
+
+METRICS = ("cpu", "wait", "memory", "disk", "net", "space")
+KINDS = ("mean", "p95", "peak")
+
+measured = Table(
+    "measured", metadata, Column("id", Integer, primary_key=True), Column("entity", String, nullable=False, unique=True)
+)
+
+raw = Table(  # by time first: written at the end, read a few minutes at a time, dropped at the front
+    "raw",
+    metadata,
+    Column("at", BigInteger, primary_key=True, autoincrement=False),
+    Column("entity", Integer, ForeignKey("measured.id"), primary_key=True, autoincrement=False),
+    *(Column(metric, BigInteger) for metric in METRICS),
+    sqlite_with_rowid=False,
+)
+
+rollups = Table(  # by entity first: a chart reads one of them
+    "rollups",
+    metadata,
+    Column("entity", Integer, ForeignKey("measured.id"), primary_key=True, autoincrement=False),
+    Column("span", Integer, primary_key=True, autoincrement=False),  # seconds
+    Column("at", BigInteger, primary_key=True, autoincrement=False),
+    Column("count", Integer, nullable=False),
+    *(Column(f"{metric}_{kind}", BigInteger) for metric in METRICS for kind in KINDS),
+    sqlite_with_rowid=False,
+)
+
+notes = Table(
+    "notes",
+    metadata,
+    Column("key", String, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("text", Text, nullable=False),
 )

@@ -1,0 +1,51 @@
+"""Small texts by key (the port ``Notes``), changed by compare-and-swap."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from bot.adapters.sql import models
+from bot.adapters.sql.engine import READ, SOON, transaction
+
+
+class SqlNotes:
+    """Notes in a database that is up to date.
+
+    Args:
+        engine: opened; whoever opened it disposes of it.
+    """
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+
+    def note(self, key: str) -> tuple[str, int]:
+        """The text and its version; see the port."""
+        table = models.notes
+        with transaction(self._engine, READ) as connection:
+            row = connection.execute(sa.select(table.c.text, table.c.version).where(table.c.key == key)).first()
+        return (row.text, row.version) if row else ("", 0)
+
+    def notes(self, prefix: str) -> Mapping[str, str]:
+        """Every text whose key begins so, by key."""
+        table = models.notes
+        wanted = sa.select(table.c.key, table.c.text).where(table.c.key.startswith(prefix, autoescape=True))
+        with transaction(self._engine, READ) as connection:
+            return {row.key: row.text for row in connection.execute(wanted.order_by(table.c.key))}
+
+    def put_note(self, key: str, text: str, version: int) -> bool:
+        """Replace the text if nobody else did; see the port."""
+        table = models.notes
+        insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
+        this = sa.and_(table.c.key == key, table.c.version == version)
+        if not text:
+            change: sa.Executable = sa.delete(table).where(this).returning(sa.literal(1))
+        elif version:
+            change = sa.update(table).where(this).values(text=text, version=version + 1).returning(sa.literal(1))
+        else:
+            row = insert(table).values(key=key, text=text, version=1)
+            change = row.on_conflict_do_nothing().returning(sa.literal(1))
+        with transaction(self._engine, SOON) as connection:
+            return connection.execute(change).first() is not None

@@ -1,0 +1,238 @@
+"""What a sweep measures of hosts, guests and pools, and how two counts become a rate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class Metric(StrEnum):
+    """What history is kept of. CPU and wait in cores, memory and space in bytes, disk and net in bytes/s."""
+
+    CPU = "cpu"
+    WAIT = "wait"
+    MEMORY = "memory"
+    DISK = "disk"
+    NET = "net"
+    SPACE = "space"
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """A guest's growing counters at ``at`` (seconds of a monotonic clock); None: not asked for, or not told.
+
+    ``busy`` and ``waited`` in nanoseconds: CPU time used, and time its vCPUs were ready but had no CPU of the host
+    (libvirt's ``vcpu.<n>.delay``, the kernel's run delay). The rest in bytes.
+    """
+
+    at: float
+    busy: int | None = None
+    waited: int | None = None
+    read: int | None = None
+    written: int | None = None
+    received: int | None = None
+    sent: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VmSample:
+    """One guest over the time since the sweep before. None: not measured yet, or not told.
+
+    ``cpu``: host cores used; ``wait``: cores it was ready to use and did not get; ``memory``: what its balloon holds,
+    ``used``: what of it the guest itself says is in use, both in bytes; rates in bytes/s. ``why``: the reason of its
+    state, such as ``ioerror`` or ``crashed``.
+    """
+
+    uuid: str
+    name: str
+    host: str
+    state: str
+    vcpus: int = 0
+    cpu: float | None = None
+    wait: float | None = None
+    memory: int | None = None
+    used: int | None = None
+    read: float | None = None
+    written: float | None = None
+    received: float | None = None
+    sent: float | None = None
+    why: str = ""
+
+    @property
+    def disk(self) -> float | None:
+        """Bytes/s read and written."""
+        return _sum(self.read, self.written)
+
+    @property
+    def net(self) -> float | None:
+        """Bytes/s received and sent."""
+        return _sum(self.received, self.sent)
+
+
+@dataclass(frozen=True, slots=True)
+class HostSample:
+    """One host: busy cores, cores waiting for its disks, memory in bytes; ``seen_at``: when it last answered.
+
+    ``problem``: why it did not answer this time; its numbers are then those of ``seen_at``. ``took``: seconds of its
+    answer.
+    """
+
+    name: str
+    seen_at: datetime | None
+    problem: str = ""
+    cpus: int = 0
+    cpu: float | None = None
+    wait: float | None = None
+    memory: int = 0
+    used: int = 0
+    took: float = 0.0
+
+    @property
+    def silent(self) -> bool:
+        """Whether it did not answer this sweep."""
+        return bool(self.problem)
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """Something a host told by itself. ``kind``: crashed, ioerror, watchdog, threshold or stopped."""
+
+    at: datetime
+    host: str
+    uuid: str
+    name: str
+    kind: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotSeen:
+    """One snapshot of a guest; looked for now and then, not at every sweep."""
+
+    host: str
+    uuid: str
+    vm: str
+    name: str
+    made_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """All hosts at one moment. ``events``: what they told since the sweep before."""
+
+    at: datetime
+    hosts: tuple[HostSample, ...] = ()
+    vms: tuple[VmSample, ...] = ()
+    events: tuple[Happening, ...] = ()
+    snapshots: tuple[SnapshotSeen, ...] = ()
+
+    def host(self, name: str) -> HostSample | None:
+        """The sample of a host."""
+        return next((host for host in self.hosts if host.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One thing's values at one moment, for the history. ``entity``: ``vm:UUID``, ``host:NAME``, ``pool:HOST/NAME``."""
+
+    entity: str
+    values: Mapping[Metric, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """``seconds`` of history from ``at`` on: the mean, the 95th percentile and the highest of ``count`` values."""
+
+    at: datetime
+    seconds: int
+    mean: float
+    p95: float
+    peak: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """Something wrong that people were told of: open, or over since ``over_at``.
+
+    ``times``: how often it came back since it was first told. ``silent_until``: until when nobody is reminded of it;
+    ``muted``: until it is mended.
+    """
+
+    key: str
+    title: str
+    opened_at: datetime
+    over_at: datetime | None = None
+    times: int = 1
+    channel: str = ""
+    ts: str = ""
+    acknowledged_by: str = ""
+    silent_until: datetime | None = None
+    muted: bool = False
+    said: str = ""
+    watch: str = ""
+
+    @property
+    def open(self) -> bool:
+        """Whether it still stands."""
+        return self.over_at is None
+
+
+def vm_entity(uuid: str) -> str:
+    """A guest's name in the history."""
+    return f"vm:{uuid}"
+
+
+def host_entity(name: str) -> str:
+    """A host's name in the history."""
+    return f"host:{name}"
+
+
+def pool_entity(host: str, pool: str) -> str:
+    """A storage pool's name in the history."""
+    return f"pool:{host}/{pool}"
+
+
+def rate(before: int | None, after: int | None, seconds: float) -> float | None:
+    """Growth a second of a counter; None when it was not told twice, began anew, or no time has passed."""
+    if before is None or after is None or seconds <= 0 or after < before:
+        return None
+    return (after - before) / seconds
+
+
+def points(sweep: Sweep) -> tuple[Point, ...]:
+    """What the history keeps of a sweep: hosts that answered, and their guests."""
+    hosts = (
+        Point(host_entity(host.name), _told({
+            Metric.CPU: host.cpu, Metric.WAIT: host.wait, Metric.MEMORY: float(host.used),
+        }))
+        for host in sweep.hosts if not host.silent
+    )  # fmt: skip
+    vms = (
+        Point(vm_entity(vm.uuid), _told({
+            Metric.CPU: vm.cpu, Metric.WAIT: vm.wait, Metric.DISK: vm.disk, Metric.NET: vm.net,
+            Metric.MEMORY: vm.memory if vm.used is None else vm.used,
+        }))
+        for vm in sweep.vms
+    )  # fmt: skip
+    return tuple(point for point in (*hosts, *vms) if point.values)
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """What of the history could not be kept: sweeps that wait for the database, and those given up."""
+
+    waiting: int = 0
+    dropped: int = 0
+    why: str = ""
+
+
+def _told(values: Mapping[Metric, float | None]) -> Mapping[Metric, float]:
+    return MappingProxyType({metric: value for metric, value in values.items() if value is not None})
+
+
+def _sum(one: float | None, other: float | None) -> float | None:
+    return None if one is None and other is None else (one or 0.0) + (other or 0.0)

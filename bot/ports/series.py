@@ -1,0 +1,76 @@
+"""What was measured, now and in the past: the sampler, the history, and small notes that outlive a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from bot.domain.samples import Bucket, Metric, Point, Sweep
+
+
+class Sampler(Protocol):
+    """Measures all hosts at once."""
+
+    def sweep(self) -> Sweep:
+        """One bulk question to each host, side by side, each under a deadline; it never raises for a host's sake.
+
+        A host that does not answer is in the sweep with its problem and its last numbers, without delaying others.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of every connection."""
+        ...
+
+
+class Past(Protocol):
+    """The history as it is read. Every method may raise ``StoreError``."""
+
+    def history(
+        self, entities: Collection[str], metric: Metric, since: datetime, until: datetime
+    ) -> Mapping[str, tuple[Bucket, ...]]:
+        """Buckets of each entity, oldest first, as fine as keeps them few: 1 or 5 minutes, an hour, a day.
+
+        Entities of which nothing is known are left out.
+        """
+        ...
+
+    def summary(self, kind: str, metric: Metric, since: datetime, until: datetime) -> Mapping[str, Bucket]:
+        """One bucket over the whole time for every entity of a kind (``vm``, ``host``, ``pool``) that has history.
+
+        The mean is weighted by time; the percentile is the highest mean that 95 % of the buckets stay below.
+        """
+        ...
+
+
+class Series(Past, Protocol):
+    """The history. Raw values for two days, then rollups. Every method may raise ``StoreError``."""
+
+    def write(self, at: datetime, points: Sequence[Point]) -> None:
+        """Keep what was measured at a moment. What another replica wrote for the same moment stays."""
+        ...
+
+    def roll_up(self, now: datetime) -> None:
+        """Make the rollups of every span that is over by now; safe to repeat, and to run on several replicas."""
+        ...
+
+    def forget(self, now: datetime) -> None:
+        """Drop what is older than it is kept."""
+        ...
+
+
+class Notes(Protocol):
+    """Small texts by key, changed by compare-and-swap. Every method may raise ``StoreError``."""
+
+    def note(self, key: str) -> tuple[str, int]:
+        """The text and its version; ``("", 0)`` when there is none."""
+        ...
+
+    def notes(self, prefix: str) -> Mapping[str, str]:
+        """Every text whose key begins so, by key."""
+        ...
+
+    def put_note(self, key: str, text: str, version: int) -> bool:
+        """Replace the text if ``version`` is still the newest; whether it was. An empty text removes it."""
+        ...
