@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from lab import daemon, guests, network
+from lab import daemon, guests, network, remains
 from lab.daemon import LabHost
 from lab.errors import LabError
 from lab.rooms import Room
@@ -89,6 +89,7 @@ class Faults:
     def power_off(self, host: str) -> None:
         """End a host at once, libvirtd and guests and all; its definitions and disks stay."""
         self._room(host).end()
+        remains.remove_groups(self._room(host).groups)
         daemon.forget_run(self._host(host))
 
     def power_on(self, host: str) -> None:

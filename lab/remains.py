@@ -13,7 +13,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 ROOT = Path("/var/lib/drover-lab")
@@ -56,9 +56,19 @@ def remove(directory: Path) -> None:
     deadline = time.monotonic() + _PATIENCE_S
     while _kill(directory) and time.monotonic() < deadline:
         time.sleep(0.01)
-    for group in _groups(directory):
-        _remove_group(group, deadline)
+    remove_groups(_groups(directory))
     shutil.rmtree(directory, ignore_errors=True)
+
+
+def remove_groups(groups: Iterable[Path]) -> None:
+    """Remove cgroups and those below them; the kernel refuses while a dying process is still in one."""
+    deadline = time.monotonic() + _PATIENCE_S
+    for group in groups:
+        while group.is_dir() and time.monotonic() < deadline:
+            for path, _directories, _files in os.walk(group, topdown=False):
+                with contextlib.suppress(OSError):
+                    Path(path).rmdir()
+            time.sleep(0.002)
 
 
 def started(pid: int) -> str | None:
@@ -111,17 +121,6 @@ def _groups(directory: Path) -> set[Path]:
     for record in directory.glob("*.cgroups.json"):
         found |= {Path(path) for path in json.loads(record.read_text())}
     return found
-
-
-def _remove_group(group: Path, deadline: float) -> None:
-    """Remove a cgroup and those below it; the kernel refuses while a dying process is still in one."""
-    while group.is_dir():
-        for path, _directories, _files in os.walk(group, topdown=False):
-            with contextlib.suppress(OSError):
-                Path(path).rmdir()
-        if time.monotonic() > deadline:
-            return
-        time.sleep(0.002)
 
 
 def main(directory: str) -> None:
