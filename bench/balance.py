@@ -107,7 +107,7 @@ def limits_like(peer: Run, **effort: int) -> Limits:
 
 def goal_like(peer: Run) -> Limits:
     """As even as hbal, with as few moves and GiB as that takes."""
-    return Limits(goal=peer.even, per_gib=0.015, band=0.0)
+    return Limits(goal=peer.even, per_move=0.01, per_gib=0.015, band=0.0)
 
 
 def side_by_side(hosts: int, vms: int, seed: int, *, het: bool, repeat: int) -> tuple[Run, Run, Run, Run]:

@@ -15,7 +15,7 @@ BLOCK_VMS = 300
 """About how many VMs a block holds: R × R prices should stay in the processor's cache."""
 PRICE_STEPS = (1.4, 2.5, 2.0, 1.7)
 """How fast the price falls in each descent: slower is better on average, but the best of several is better still."""
-SWING_HIGH, SWING_LOW, NOISE, LESS_NOISE, GIB_STEP = 1.5, 0.7, 0.3, 0.15, 1.25
+SWING_HIGH, SWING_LOW, NOISE, GIB_STEP = 1.5, 0.7, 0.3, 1.25
 """How far prices swing at a limit, by what deviation each VM's price is disturbed, and how the GiB price follows."""
 THINNING = 1.25
 """By what factor the price first rises when the goal is passed."""
@@ -48,7 +48,7 @@ class Descent:
         for attempt in range(small * max(1, self.limits.starts)):
             self.placement = start.copy()
             self.price, self.per_gib = self.first_price, self.limits.per_gib
-            noise = self.disturbance(LESS_NOISE if attempt >= len(PRICE_STEPS) else 0.0)
+            noise = self.disturbance(NOISE if attempt >= len(PRICE_STEPS) else 0.0)
             self.descend(PRICE_STEPS[attempt % len(PRICE_STEPS)], noise)
             if self.at_limit():
                 self.met_limit = True

@@ -12,7 +12,7 @@ from plugins.balance.cluster_file import problem_from
 from plugins.balance.descent import Descent
 from plugins.balance.exchange import Prices, Purse, Scratch, improve_block
 from plugins.balance.model import NO_GROUP, BadProblem, Limits, Problem, Reason, Why
-from plugins.balance.order import host_after, ordered
+from plugins.balance.order import host_after, ordered, worthwhile
 from plugins.balance.placement import Placement
 from plugins.balance.search import search
 from plugins.balance.why import why_not
@@ -246,3 +246,21 @@ def test_a_price_of_nothing_is_refused() -> None:
 def test_a_cluster_file_that_lacks_something_is_refused(medium: dict[str, object]) -> None:
     with pytest.raises(BadProblem, match="vcpu_ratio"):
         problem_from({key: value for key, value in medium.items() if key != "vcpu_ratio"})
+
+
+def test_each_layer_refuses_by_itself_what_breaks_a_rule() -> None:
+    problem = cluster([0, 1, 1], mem=[8.0, 8.0, 1.0])
+    assert not Placement(problem).try_all([(0, 1)])
+    assert Placement(problem).try_all([(0, 1), (1, 0)])
+    assert ordered(drained(problem, 2), np.array([2, 1, 1], dtype=np.intp)) == ()
+    walled = replace(problem, allowed=np.array([[True, True, False]] * 3))
+    assert ordered(walled, np.array([0, 1, 2], dtype=np.intp)) == ()
+    assert not Placement(walled).legal_targets(2)[2]
+    assert {move.target for move in search(walled, Limits(band=0.0)).moves} <= {0, 1}
+
+
+def test_a_plan_ends_before_the_moves_that_no_longer_pay() -> None:
+    problem = cluster([0, 0, 0, 0, 1, 1], hosts=2, mem=2.0)
+    moves = ordered(problem, np.array([1, 0, 0, 0, 1, 0], dtype=np.intp))
+    assert len(moves) == 2
+    assert worthwhile(moves, 0.01) == moves[:1]
