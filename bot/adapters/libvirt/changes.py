@@ -99,7 +99,6 @@ def rename(domain: Domain, name: str) -> None:
 
 def set_tags(domain: Domain, wanted: Mapping[str, str]) -> None:
     """Replace all tags."""
-    # libvirt adds the prefix and the namespace by itself.
     element = domain_build.text(domain_build.tags(wanted)) if wanted else None
     _set_metadata(domain, element, "drover", TAGS)
 

@@ -14,6 +14,9 @@ LIBOSINFO = "http://libosinfo.org/xmlns/libvirt/domain/1.0"
 MARK = "https://drover.dev/mark/1"
 """Namespace of ``<drovermark:mark text=/>`` in a guest's ``<metadata>``."""
 
+_SPARE_PORTS = 6  # devices that can be plugged into a running q35 guest
+_OWN_DEVICES = 3  # channel, balloon and random numbers
+
 
 @dataclass(frozen=True, slots=True)
 class PlacedDisk:
@@ -79,8 +82,8 @@ def nic(wanted: GuestNic) -> etree._Element:
 
 
 def tags(wanted: Mapping[str, str]) -> etree._Element:
-    """The element of all tags, without the prefix libvirt gives it."""
-    made = etree.Element(f"{{{TAGS}}}tags", nsmap={"drover": TAGS})
+    """The element of all tags. Its namespace is the default one: libvirt adds its own prefix and refuses it twice."""
+    made = etree.Element(f"{{{TAGS}}}tags", nsmap={None: TAGS})
     for key, value in sorted(wanted.items()):
         each: etree._Element = etree.SubElement(made, f"{{{TAGS}}}tag")
         each.set("key", key)
@@ -137,6 +140,11 @@ def _boot(root: etree._Element, blueprint: Blueprint) -> None:
 
 def _devices(root: etree._Element, blueprint: Blueprint, disks: tuple[PlacedDisk, ...], log: str) -> None:
     devices = _add(root, "devices")
+    if "q35" in blueprint.machine:
+        # libvirt makes a port for every device and one to spare; more cannot be added to a running guest.
+        _add(devices, "controller", type="pci", index="0", model="pcie-root")
+        for _ in range(len(disks) + len(blueprint.nics) + _OWN_DEVICES + _SPARE_PORTS):
+            _add(devices, "controller", type="pci", model="pcie-root-port")
     devices.extend(disk(each) for each in disks)
     devices.extend(nic(each) for each in blueprint.nics)
     serial = _add(devices, "serial", type="pty")

@@ -1,0 +1,367 @@
+"""One suite for whoever makes guests: the fake that plugin authors use, and libvirt on the lab's real hosts."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
+from bot.domain.cluster import MIB, Pool, VmState
+from bot.domain.errors import HypervisorError
+from bot.ports import Hypervisor
+from bot.ports.guests import Blueprint, Found, GuestDisk, GuestNic, Seed, Volume
+from bot.testing import FakeHypervisor, TickingClock, drawn
+
+if TYPE_CHECKING:
+    from lab import Lab
+
+A = "host-a"
+POOL = "local"
+IMAGE = "tiny.qcow2"
+NOBODY = "00000000-0000-4000-8000-000000000000"
+PATIENCE = 60.0
+SEED = Seed(
+    '{\n "instance-id": "i-1",\n "local-hostname": "made"\n}', '#cloud-config\n{"users": [{\n"name": "ana"}]}\n'
+)
+
+
+class Stage(Protocol):
+    """One host with a pool and a base image in it."""
+
+    @property
+    def hypervisor(self) -> Hypervisor: ...
+
+    @property
+    def boot(self) -> dict[str, str]:
+        """Kernel, initrd and command line of guests that shall run."""
+        ...
+
+
+@dataclass
+class FakeStage:
+    hypervisor: FakeHypervisor
+    boot: dict[str, str]
+
+
+@dataclass
+class LabStage:
+    lab: Lab
+    hypervisor: LibvirtHypervisor
+    boot: dict[str, str]
+
+
+class RealClock:
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+def fake_stage() -> FakeStage:
+    hypervisor = FakeHypervisor(drawn("host-a 4cpu 4G\nhost-b 4cpu 4G"), TickingClock())
+    hypervisor.change(A, pools=(Pool(POOL, "dir", "/var/lib/libvirt/images", active=True, autostart=True),))
+    hypervisor.volumes[A, POOL, IMAGE] = Volume(POOL, IMAGE, f"/var/lib/libvirt/images/{IMAGE}", 32 * MIB, MIB, "qcow2")
+    return FakeStage(hypervisor, {})
+
+
+@pytest.fixture(scope="module")
+def lab_stage(lab: Lab) -> Iterator[LabStage]:
+    from lab.image import COMMAND_LINE, cloud_image
+
+    image = cloud_image()
+    for host in lab.hosts.values():
+        shutil.copy(image.disk, host.directory / "lib" / "images" / IMAGE)
+    addresses = [HostAddress(each.name, each.uri, each.peer_uri) for each in lab.hosts.values()]
+    hypervisor = LibvirtHypervisor(addresses, clock=RealClock(), deadline=10)
+    boot = {"kernel": str(image.kernel), "initrd": str(image.initrd), "cmdline": COMMAND_LINE}
+    yield LabStage(lab, hypervisor, boot)
+    hypervisor.close()
+
+
+@pytest.fixture(params=["fake", pytest.param("libvirt", marks=pytest.mark.lab)])
+def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
+    if request.param == "fake":
+        yield fake_stage()
+        return
+    real: LabStage = request.getfixturevalue("lab_stage")
+    yield real
+    for vm in real.hypervisor.snapshot().vms:
+        if vm.name.startswith("made-"):
+            real.hypervisor.force_off(vm.host, vm.uuid)
+            real.hypervisor.undefine(vm.host, vm.uuid)
+
+
+_numbers = itertools.count(1)
+
+
+def made(stage: Stage, *, running: bool = False, seed: str = "disk", **how: Any) -> Blueprint:
+    """A guest from the base image with a seed, defined on host-a, and started on request."""
+    name, identity = f"made-{next(_numbers)}", str(uuid.uuid4())
+    base = stage.hypervisor.volume(A, POOL, IMAGE)
+    assert base is not None
+    stage.hypervisor.create_volume(A, POOL, f"{name}.qcow2", 48 * MIB, base=base)
+    stage.hypervisor.upload_seed(A, POOL, f"{name}-seed.iso", SEED)
+    target = "sda" if seed == "cdrom" else "vdb"
+    blueprint = Blueprint(
+        identity, name, vcpus=1, vcpus_max=2, memory=112 * MIB,
+        disks=(GuestDisk(POOL, f"{name}.qcow2", "vda"), GuestDisk(POOL, f"{name}-seed.iso", target, "raw", seed)),
+        nics=(GuestNic("bridge", "br0", f"52:54:00:{identity[:2]}:{identity[2:4]}:{identity[4:6]}"),),
+        tags={"env": "dev", "note": "<&'\">"}, log_pool=POOL, os_id="http://debian.org/debian/12",
+        **{**stage.boot, **how},
+    )  # fmt: skip
+    stage.hypervisor.define(A, blueprint)
+    if running:
+        stage.hypervisor.start(A, identity)
+    return blueprint
+
+
+def state(stage: Stage, blueprint: Blueprint) -> VmState | None:
+    return next(each.state for each in stage.hypervisor.sightings(blueprint.uuid) if each.host == A)
+
+
+def now(stage: Stage, blueprint: Blueprint) -> Found:
+    found = stage.hypervisor.found(A, blueprint.uuid)
+    assert found is not None
+    return found
+
+
+def until(done: Callable[[], Any], what: str) -> Any:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if answer := done():
+            return answer
+        time.sleep(0.05)
+    pytest.fail(f"in {PATIENCE:g} s it never happened that {what}")
+
+
+def boots(stage: Stage, blueprint: Blueprint) -> str:
+    return until(  # type: ignore[no-any-return]
+        lambda: "drover-guest" in (said := stage.hypervisor.console(A, blueprint.uuid, 50)) and said, "it boots"
+    )
+
+
+# Volumes
+
+
+def test_a_volume_is_made_on_top_of_another(stage: Stage) -> None:
+    base = stage.hypervisor.volume(A, POOL, IMAGE)
+    assert base is not None
+    volume = stage.hypervisor.create_volume(A, POOL, "made-top.qcow2", 64 * MIB, base=base)
+    assert (volume.pool, volume.name, volume.capacity) == (POOL, "made-top.qcow2", 64 * MIB)
+    assert volume.path.endswith("/made-top.qcow2")
+    assert volume.allocation < MIB
+    assert stage.hypervisor.volume(A, POOL, "made-top.qcow2") == volume
+    stage.hypervisor.delete_volume(A, POOL, "made-top.qcow2")
+    stage.hypervisor.delete_volume(A, POOL, "made-top.qcow2")
+    assert stage.hypervisor.volume(A, POOL, "made-top.qcow2") is None
+
+
+def test_a_full_copy_stands_alone_and_may_be_larger(stage: Stage) -> None:
+    base = stage.hypervisor.volume(A, POOL, IMAGE)
+    stage.hypervisor.create_volume(A, POOL, "made-copy.qcow2", 64 * MIB, base=base, copy=True)
+    copied = stage.hypervisor.volume(A, POOL, "made-copy.qcow2")
+    assert copied is not None
+    assert copied.capacity == 64 * MIB
+    if isinstance(stage, LabStage):
+        assert "backingStore" not in stage.lab.virsh(A, "vol-dumpxml", "made-copy.qcow2", POOL)
+    stage.hypervisor.delete_volume(A, POOL, "made-copy.qcow2")
+
+
+def test_a_volume_is_not_made_over_another(stage: Stage) -> None:
+    with pytest.raises(HypervisorError) as caught:
+        stage.hypervisor.create_volume(A, POOL, IMAGE, MIB)
+    assert caught.value.advice
+    with pytest.raises(HypervisorError):
+        stage.hypervisor.create_volume(A, "no-such-pool", "x.qcow2", MIB)
+    assert stage.hypervisor.volume(A, "no-such-pool", "x.qcow2") is None
+
+
+# From nothing to a running guest
+
+
+def test_a_guest_is_defined_as_drawn(stage: Stage) -> None:
+    blueprint = made(stage)
+    found = now(stage, blueprint)
+    assert (found.name, found.vcpus, found.memory) == (blueprint.name, 1, 112 * MIB)
+    assert dict(found.tags) == {"env": "dev", "note": "<&'\">"}
+    assert [(each.target, each.device) for each in found.detail.disks] == [("vda", "disk"), ("vdb", "disk")]
+    assert all(each.cache == "none" for each in found.detail.disks)
+    assert [(each.kind, each.source) for each in found.detail.nics] == [("bridge", "br0")]
+    assert state(stage, blueprint) is VmState.SHUT_OFF
+    assert stage.hypervisor.found(A, NOBODY) is None
+    if isinstance(stage, LabStage):
+        assert stage.lab.virsh(A, "domuuid", blueprint.name) == blueprint.uuid
+
+
+def test_a_guest_boots_from_image_and_seed_and_is_shown(stage: Stage) -> None:
+    blueprint = made(stage, running=True)
+    stage.hypervisor.start(A, blueprint.uuid)  # once more changes nothing
+    said = boots(stage, blueprint)
+    if isinstance(stage, LabStage):
+        assert {"image: tiny", "seed: /dev/vdb", "name: made", "user: ana"} <= set(said.splitlines())
+    assert state(stage, blueprint) is VmState.RUNNING
+    assert stage.hypervisor.screenshot(A, blueprint.uuid).startswith(b"\x89PNG")
+    sizes = {each.target: each.capacity for each in stage.hypervisor.disks(A, blueprint.uuid)}
+    assert sizes["vda"] == 48 * MIB
+    assert stage.hypervisor.console(A, blueprint.uuid, 1).count("\n") == 0
+    assert stage.hypervisor.addresses(A, blueprint.uuid) == ()
+    with pytest.raises(HypervisorError):
+        stage.hypervisor.undefine(A, blueprint.uuid)
+    with pytest.raises(HypervisorError):
+        stage.hypervisor.rename(A, blueprint.uuid, "made-other")
+    stage.hypervisor.shutdown(A, blueprint.uuid)
+    until(lambda: state(stage, blueprint) is VmState.SHUT_OFF, "it shuts down when asked")
+    stage.hypervisor.shutdown(A, blueprint.uuid)
+    stage.hypervisor.force_off(A, blueprint.uuid)
+    with pytest.raises(HypervisorError):
+        stage.hypervisor.screenshot(A, blueprint.uuid)
+
+
+def test_a_second_guest_of_one_name_is_refused(stage: Stage) -> None:
+    blueprint = made(stage)
+    other = replace(blueprint, uuid=str(uuid.uuid4()))
+    with pytest.raises(HypervisorError) as caught:
+        stage.hypervisor.define(A, other)
+    assert caught.value.advice
+    assert stage.hypervisor.found(A, other.uuid) is None
+
+
+def test_a_definition_without_its_volume_is_refused(stage: Stage) -> None:
+    blueprint = Blueprint(str(uuid.uuid4()), "made-nothing", 1, 1, 112 * MIB, (GuestDisk(POOL, "nothing", "vda"),))
+    with pytest.raises(HypervisorError, match="nothing"):
+        stage.hypervisor.define(A, blueprint)
+
+
+def test_what_is_forgotten_leaves_its_disks(stage: Stage) -> None:
+    blueprint = made(stage)
+    stage.hypervisor.undefine(A, blueprint.uuid)
+    stage.hypervisor.undefine(A, blueprint.uuid)
+    assert stage.hypervisor.found(A, blueprint.uuid) is None
+    assert stage.hypervisor.volume(A, POOL, f"{blueprint.name}.qcow2") is not None
+
+
+# Changes
+
+
+def test_a_guest_that_is_off_changes_size_name_tags_and_mark(stage: Stage) -> None:
+    blueprint = made(stage)
+    assert stage.hypervisor.resize(A, blueprint.uuid, vcpus=3, memory=128 * MIB)
+    stage.hypervisor.rename(A, blueprint.uuid, f"{blueprint.name}-b")
+    stage.hypervisor.rename(A, blueprint.uuid, f"{blueprint.name}-b")
+    stage.hypervisor.set_tags(A, blueprint.uuid, {"owner": "ann"})
+    stage.hypervisor.leave_mark(A, blueprint.uuid, "first")
+    stage.hypervisor.leave_mark(A, blueprint.uuid, "second")
+    found = now(stage, blueprint)
+    assert (found.vcpus_next, found.memory_next) == (3, 128 * MIB)
+    assert (found.name, dict(found.tags), found.mark) == (f"{blueprint.name}-b", {"owner": "ann"}, "second")
+    stage.hypervisor.set_tags(A, blueprint.uuid, {})
+    stage.hypervisor.set_tags(A, blueprint.uuid, {})
+    assert dict(now(stage, blueprint).tags) == {}
+    assert stage.hypervisor.resize(A, blueprint.uuid, vcpus=1, memory=96 * MIB)
+    assert (now(stage, blueprint).vcpus_next, now(stage, blueprint).memory_next) == (1, 96 * MIB)
+
+
+def test_a_running_guest_grows_as_far_as_it_can_now(stage: Stage) -> None:
+    blueprint = made(stage, running=True)
+    boots(stage, blueprint)
+    assert stage.hypervisor.resize(A, blueprint.uuid, vcpus=2, memory=112 * MIB)
+    assert now(stage, blueprint).vcpus == 2
+    assert not stage.hypervisor.resize(A, blueprint.uuid, vcpus=2, memory=160 * MIB)
+    found = now(stage, blueprint)
+    assert (found.vcpus_next, found.memory_next) == (2, 160 * MIB)
+    assert found.memory <= 112 * MIB
+    stage.hypervisor.set_tags(A, blueprint.uuid, {"env": "prod"})
+    assert dict(now(stage, blueprint).tags) == {"env": "prod"}
+    # Devices, while it runs.
+    stage.hypervisor.create_volume(A, POOL, f"{blueprint.name}-more.qcow2", 8 * MIB)
+    stage.hypervisor.attach_disk(A, blueprint.uuid, GuestDisk(POOL, f"{blueprint.name}-more.qcow2", "vdc"))
+    stage.hypervisor.grow_disk(A, blueprint.uuid, "vdc", 16 * MIB)
+    assert {each.target: each.capacity for each in stage.hypervisor.disks(A, blueprint.uuid)}["vdc"] == 16 * MIB
+    mac = "52:54:00:12:34:56"
+    stage.hypervisor.attach_nic(A, blueprint.uuid, GuestNic("bridge", "br0", mac))
+    assert mac in {each.mac for each in now(stage, blueprint).detail.nics}
+    assert mac in {each.mac for each in now(stage, blueprint).detail_next.nics}
+
+    def gone() -> bool:
+        stage.hypervisor.detach_nic(A, blueprint.uuid, mac)
+        found = now(stage, blueprint)
+        return mac not in {each.mac for each in (*found.detail.nics, *found.detail_next.nics)}
+
+    until(gone, "the guest lets go of the card")
+
+
+def test_disks_of_a_guest_that_is_off_grow_too(stage: Stage) -> None:
+    blueprint = made(stage)
+    stage.hypervisor.grow_disk(A, blueprint.uuid, "vda", 64 * MIB)
+    assert {each.target: each.capacity for each in stage.hypervisor.disks(A, blueprint.uuid)}["vda"] == 64 * MIB
+
+
+def test_a_medium_is_ejected(stage: Stage) -> None:
+    blueprint = made(stage, seed="cdrom")
+    assert any(each.device == "cdrom" and each.source for each in now(stage, blueprint).detail.disks)
+    stage.hypervisor.eject(A, blueprint.uuid, "sda")
+    stage.hypervisor.eject(A, blueprint.uuid, "sda")
+    (drive,) = (each for each in now(stage, blueprint).detail.disks if each.device == "cdrom")
+    assert not drive.source
+    assert [each.target for each in stage.hypervisor.disks(A, blueprint.uuid)] == ["vda"]
+
+
+def test_snapshots_are_taken_gone_back_to_and_removed(stage: Stage) -> None:
+    blueprint = made(stage, seed="cdrom")
+    stage.hypervisor.create_snapshot(A, blueprint.uuid, "before", "a <try>")
+    stage.hypervisor.create_snapshot(A, blueprint.uuid, "after")
+    with pytest.raises(HypervisorError):
+        stage.hypervisor.create_snapshot(A, blueprint.uuid, "after")
+    taken = {each.name: each for each in stage.hypervisor.snapshots(A, blueprint.uuid)}
+    assert set(taken) == {"before", "after"}
+    assert (taken["before"].description, taken["before"].state) == ("a <try>", "shutoff")
+    assert (taken["before"].current, taken["after"].current) == (False, True)
+    stage.hypervisor.revert_snapshot(A, blueprint.uuid, "before")
+    assert [each.name for each in stage.hypervisor.snapshots(A, blueprint.uuid) if each.current] == ["before"]
+    with pytest.raises(HypervisorError):
+        stage.hypervisor.revert_snapshot(A, blueprint.uuid, "never")
+    for name in ("before", "before", "after"):
+        stage.hypervisor.delete_snapshot(A, blueprint.uuid, name)
+    assert stage.hypervisor.snapshots(A, blueprint.uuid) == ()
+
+
+def test_nobody_is_a_clear_error(stage: Stage) -> None:
+    calls: list[Callable[[], object]] = [
+        lambda: stage.hypervisor.start(A, NOBODY),
+        lambda: stage.hypervisor.shutdown(A, NOBODY),
+        lambda: stage.hypervisor.force_off(A, NOBODY),
+        lambda: stage.hypervisor.resize(A, NOBODY, vcpus=1, memory=MIB),
+        lambda: stage.hypervisor.rename(A, NOBODY, "x"),
+        lambda: stage.hypervisor.set_tags(A, NOBODY, {}),
+        lambda: stage.hypervisor.leave_mark(A, NOBODY, "x"),
+        lambda: stage.hypervisor.snapshots(A, NOBODY),
+        lambda: stage.hypervisor.create_snapshot(A, NOBODY, "x"),
+        lambda: stage.hypervisor.disks(A, NOBODY),
+        lambda: stage.hypervisor.addresses(A, NOBODY),
+        lambda: stage.hypervisor.console(A, NOBODY, 5),
+        lambda: stage.hypervisor.eject(A, NOBODY, "sda"),
+        lambda: stage.hypervisor.attach_nic(A, NOBODY, GuestNic("bridge", "br0", "52:54:00:00:00:01")),
+    ]
+    for call in calls:
+        with pytest.raises(HypervisorError) as caught:
+            call()
+        assert caught.value.advice
+
+
+def test_the_seed_is_an_iso_that_cloud_init_finds(tmp_path: Path) -> None:
+    from bot.adapters.libvirt import seed_iso
+
+    content = seed_iso.image(SEED)
+    assert content[32808:32814].lower() == b"cidata"
+    for part in (b'"local-hostname": "made"', b'"name": "ana"', "user-data".encode("utf-16-be")):
+        assert part in content
