@@ -20,6 +20,7 @@ from bot.adapters.slack import web
 from bot.adapters.slack.chat import Identity, SlackChat
 from bot.adapters.slack.listeners import Credentials, Listeners
 from bot.adapters.sql.store import SqlStore
+from bot.adapters.ssh import SshAddress, SshHosts
 from bot.domain.errors import SettingsError
 from bot.flow import decide, perform
 from bot.flow.cards import operation_card
@@ -28,7 +29,7 @@ from bot.flow.inventory import Inventory
 from bot.flow.look import Core
 from bot.flow.screen import Screen
 from bot.flow.world import Places, Role, World
-from bot.settings import DroverSettings
+from bot.settings import DroverSettings, SshSection
 
 log = structlog.get_logger()
 
@@ -212,7 +213,14 @@ def connected_hypervisor(settings: DroverSettings) -> LibvirtHypervisor:
         )
         for host in settings.hosts
     ]
-    return LibvirtHypervisor(hosts, clock=SystemClock(), deadline=settings.limits.host_deadline)
+    shells = SshHosts({host.name: _ssh_address(host.ssh) for host in settings.hosts if host.ssh})
+    return LibvirtHypervisor(hosts, clock=SystemClock(), deadline=settings.limits.host_deadline, shells=shells)
+
+
+def _ssh_address(ssh: SshSection) -> SshAddress:
+    user, _, place = ssh.to.rpartition("@")
+    host, _, port = place.partition(":")
+    return SshAddress(host, user, int(port or 22), ssh.key_file, ssh.known_hosts, ssh.proxy_command)
 
 
 def health_file(settings: DroverSettings) -> Path:

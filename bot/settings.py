@@ -81,6 +81,22 @@ class DatabaseSection(Section):
     url: str = "sqlite:///var/drover.sqlite"
 
 
+class SshSection(Section):
+    """How a host's shell is reached, for what libvirt does not tell; ``to`` is ``user@host`` or ``user@host:port``.
+
+    ``key_file`` '' tries the agent and the user's keys; ``known_hosts`` '' is the user's own; unknown keys are refused.
+    """
+
+    to: Annotated[str, Field(pattern=r"^([^@\s:]+@)?[^@\s:]+(:\d{1,5})?$")]
+    key_file: str = ""
+    known_hosts: str = ""
+    proxy_command: str = ""
+
+
+def _ssh(value: object) -> object:
+    return {"to": value} if isinstance(value, str) else value
+
+
 class HostSection(Section):
     """One hypervisor: how the bot reaches it, and how other hosts reach it for a migration."""
 
@@ -88,6 +104,7 @@ class HostSection(Section):
     uri: str
     migrate_uri: str = ""
     migrate_data_uri: str = ""
+    ssh: Annotated[SshSection | None, BeforeValidator(_ssh)] = None
     reserve: Bytes = 0
     tags: dict[str, str] = Field(default_factory=dict)
 

@@ -82,7 +82,11 @@ def _await_banner(lab: Lab, host: str) -> None:
 
 def _greets(argv: list[str]) -> bool:
     ours, theirs = socket.socketpair()
-    with ours, theirs, subprocess.Popen(argv, stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL) as process:
+    with (
+        ours,
+        theirs,
+        subprocess.Popen(argv, stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=subprocess.DEVNULL) as process,
+    ):
         theirs.close()
         ours.settimeout(2)
         try:
@@ -123,7 +127,7 @@ def _passwd() -> str:
 
 
 def _program() -> tuple[Path, Path]:
-    """sshd and the directory with libraries that only it needs."""
+    """Sshd and the directory with libraries that only it needs."""
     installed = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if installed:
         return Path(installed), Path("/nonexistent")

@@ -8,9 +8,10 @@ from typing import Protocol
 from bot.domain.cluster import Job, Scheduler, Sighting, Snapshot
 from bot.domain.steps import MigrateVm
 from bot.ports.guests import Guests
+from bot.ports.readiness import Readiness
 
 
-class Hypervisor(Guests, Protocol):
+class Hypervisor(Readiness, Guests, Protocol):
     """All hosts of the cluster behind one door. Hosts are named as in the config, guests by UUID.
 
     Every method may raise ``HypervisorError``; ``HostUnreachableError`` when the host does not answer in time.

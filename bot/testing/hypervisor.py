@@ -14,6 +14,7 @@ from bot.domain.steps import MigrateVm
 from bot.domain.words import nearest
 from bot.ports import Clock
 from bot.testing.guests import FakeGuests
+from bot.testing.readiness import FakeReadiness
 from bot.testing.transfer import Transfer
 
 _STANDARD = Scheduler(cpu_shares=1024, vcpu_period=100_000, vcpu_quota=-1, emulator_period=100_000, emulator_quota=-1)
@@ -41,7 +42,7 @@ class _Guest:
     cap_works: bool = True
 
 
-class FakeHypervisor(FakeGuests):
+class FakeHypervisor(FakeReadiness, FakeGuests):
     """The port ``Hypervisor`` over a cluster in memory. Safe to share by threads.
 
     A migration takes the time that its memory, its dirty rate and the network make it take, by the clock it is

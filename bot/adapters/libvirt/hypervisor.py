@@ -14,6 +14,7 @@ from bot.adapters.libvirt.depth import active_job
 from bot.adapters.libvirt.domain_xml import parse
 from bot.adapters.libvirt.focus import CloseUp
 from bot.adapters.libvirt.guests import LibvirtGuests
+from bot.adapters.libvirt.readiness import LibvirtReadiness, Shells
 from bot.adapters.libvirt.reading import HostReader, Reading
 from bot.adapters.libvirt.refusals import advice, refusal, said
 from bot.adapters.libvirt.stats import state_of
@@ -35,7 +36,7 @@ _WAITING = frozenset({"migration", "postcopy"})
 _NO_QUOTA = (1 << 64) // 1000 // 1000
 
 
-class LibvirtHypervisor(LibvirtGuests):
+class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
     """All hosts of the cluster through libvirt (the port ``Hypervisor``).
 
     Nothing is opened before the first question. Hosts are asked side by side; one that hangs costs its own answers.
@@ -45,11 +46,19 @@ class LibvirtHypervisor(LibvirtGuests):
         clock: stamps what is seen, and waits between polls.
         deadline: seconds a host has for an answer; a migration has no deadline.
         measure_dirty_rate: whether a snapshot with focus measures how fast running guests write memory (1 s).
+        shells: runs programs on the hosts, for what libvirt does not tell; closed with the rest.
     """
 
     def __init__(
-        self, hosts: Sequence[HostAddress], *, clock: Clock, deadline: float = 5.0, measure_dirty_rate: bool = True
+        self,
+        hosts: Sequence[HostAddress],
+        *,
+        clock: Clock,
+        deadline: float = 5.0,
+        measure_dirty_rate: bool = True,
+        shells: Shells | None = None,
     ) -> None:
+        self._shells = shells
         self._clock = clock
         self._deadline = deadline
         self._measure = measure_dirty_rate
@@ -156,6 +165,8 @@ class LibvirtHypervisor(LibvirtGuests):
         """Let go of every connection; migrations under way go on."""
         for reader in self._readers.values():
             reader.close()
+        if self._shells is not None:
+            self._shells.close()
 
     def _readings(self, focus: Collection[str]) -> dict[str, Reading]:
         pending = [(name, reader, reader.begin(focus)) for name, reader in self._readers.items()]

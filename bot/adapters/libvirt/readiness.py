@@ -1,0 +1,270 @@
+"""The port ``Readiness`` on real hosts: what libvirt tells of them, and what their shells do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+import libvirt
+from lxml import etree
+
+from bot.adapters.libvirt.connections import Connection
+from bot.adapters.libvirt.domain_xml import document, parse
+from bot.adapters.libvirt.inventory import facts
+from bot.adapters.libvirt.reading import HostReader
+from bot.adapters.libvirt.refusals import said
+from bot.domain.errors import HypervisorError
+from bot.domain.readiness import CommandResult, CpuBaseline, CpuOrder, GuestCpu, HostFacts, Net, PairFacts
+
+T = TypeVar("T")
+
+_ORDERS = {
+    libvirt.VIR_CPU_COMPARE_IDENTICAL: CpuOrder.IDENTICAL,
+    libvirt.VIR_CPU_COMPARE_SUPERSET: CpuOrder.SUPERSET,
+    libvirt.VIR_CPU_COMPARE_INCOMPATIBLE: CpuOrder.INCOMPATIBLE,
+}
+_EXPAND = libvirt.VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES
+_MIGRATABLE = libvirt.VIR_CONNECT_BASELINE_CPU_MIGRATABLE
+
+
+class Shells(Protocol):
+    """Runs programs on hosts; None when a host has no shell configured."""
+
+    def run(self, host: str, argv: Sequence[str], deadline: float) -> CommandResult | None: ...  # noqa: D102
+    def close(self) -> None: ...  # noqa: D102
+
+
+class LibvirtReadiness:
+    """The part of ``LibvirtHypervisor`` that tells whether hosts are ready."""
+
+    _shells: Shells | None
+
+    def _reader(self, host: str) -> HostReader:
+        raise NotImplementedError
+
+    def _ask(self, host: str, question: Callable[[Connection], T], what: str) -> T:
+        raise NotImplementedError
+
+    def host_facts(self, host: str) -> HostFacts:
+        """What libvirt tells of a host; about fifteen calls. See the port."""
+        return self._ask(host, lambda it: _host_facts(host, it), f"{host} does not tell what it is")
+
+    def pair_facts(self, source: str, target: str) -> PairFacts:
+        """The target's verdict on the source's CPU, and the way there; see the port."""
+        address = self._reader(target).address
+        virt_type, cpu = self._ask(source, _offered_cpu, f"{source} does not tell its CPU")
+        order, why = self._ask(
+            target, lambda it: _compared(it, virt_type, cpu), f"{target} does not compare CPUs"
+        )  # fmt: skip
+        return PairFacts(source, target, order, why, address.migrate_uri, address.migrate_data_uri)
+
+    def cpu_baseline(self, hosts: Collection[str]) -> CpuBaseline:
+        """The baseline by the first host's libvirt, and every running guest against it; see the port.
+
+        The hosts' CPUs are those they offer to guests (host-model of their domain capabilities), so that what QEMU
+        or the kernel of one host lacks counts too.
+        """
+        names = sorted(hosts)
+        if not names:
+            raise HypervisorError("There is no host to make a baseline of.", "Name hosts that answer.")
+        offers = {name: self._ask(name, _offers, f"{name} does not tell its CPU") for name in names}
+        running = {name: self._ask(name, partial(_running, name), f"{name} does not tell its guests") for name in names}
+        virt_type = _usual([guest for found in running.values() for guest, _ in found], offers.values())
+        cpus = [offer[virt_type] for offer in offers.values()]
+        what = f"No CPU model suits {', '.join(names)}"
+        xml = self._ask(names[0], lambda it: _baseline(it, virt_type, cpus, _MIGRATABLE), what)
+        whole = self._ask(names[0], lambda it: _required(_baseline(it, virt_type, [xml], _EXPAND)), what)
+        found = [each for name in names for each in running[name]]
+        guests = self._ask(names[0], lambda it: [_against(it, *each, whole) for each in found], what)
+        described = document(xml)
+        return CpuBaseline(
+            hosts=tuple(names),
+            virt_type=virt_type,
+            model=described.findtext("model", ""),
+            vendor=described.findtext("vendor", ""),
+            features=tuple(sorted(_required(xml))),
+            disabled=tuple(sorted(_features(xml, "disable"))),
+            xml=_for_definition(described),
+            guests=tuple(guests),
+        )
+
+    def run(self, host: str, argv: Sequence[str], *, deadline: float = 20.0) -> CommandResult | None:
+        """Run a program on a host; see the port."""
+        self._reader(host)  # refuses an unknown name
+        return None if self._shells is None else self._shells.run(host, argv, deadline)
+
+
+def _host_facts(host: str, connection: Connection) -> HostFacts:
+    capabilities = document(connection.getCapabilities())
+    known = facts(connection)
+    iommu = capabilities.find("host/iommu")
+    return HostFacts(
+        host=host,
+        hostname=known.hostname,
+        uuid=known.uuid,
+        libvirt_version=known.libvirt_version,
+        hypervisor_version=known.hypervisor_version,
+        arch=known.arch,
+        cpus=known.cpus,
+        numa_nodes=len(capabilities.findall("host/topology/cells/cell")) or 1,
+        memory=known.memory,
+        cpu_model=known.cpu_model,
+        emulator=capabilities.findtext(f"guest/arch[@name='{known.arch}']/emulator", ""),
+        virt_types=frozenset(
+            each.get("type", "") for each in capabilities.iterfind(f"guest/arch[@name='{known.arch}']/domain")
+        ),
+        machines=known.machines,
+        iommu=None if iommu is None else iommu.get("support") == "yes",
+        transports=tuple(each.text or "" for each in capabilities.iterfind("host/migration_features//uri_transport")),
+        security=tuple(
+            model for each in capabilities.iterfind("host/secmodel/model") if (model := each.text or "") != "none"
+        ),
+        huge_pages=dict(_huge_pages(capabilities)),
+        shared_pages=_shared_pages(connection),
+        pools=known.pools,
+        networks=tuple(_nets(connection)),
+        bridges=known.bridges,
+        secrets=_optional(lambda: tuple(each.UUIDString() for each in connection.listAllSecrets()), ()),
+        hardware=_optional(lambda: _hardware(connection), ""),
+    )
+
+
+def _optional(question: Callable[[], T], otherwise: T) -> T:
+    """The answer, or ``otherwise`` where this host's drivers have none."""
+    try:
+        return question()
+    except libvirt.libvirtError as error:
+        if error.get_error_code() in {
+            libvirt.VIR_ERR_NO_SUPPORT,
+            libvirt.VIR_ERR_OPERATION_UNSUPPORTED,
+            libvirt.VIR_ERR_CONFIG_UNSUPPORTED,
+            libvirt.VIR_ERR_INTERNAL_ERROR,
+            libvirt.VIR_ERR_NO_CONNECT,
+        }:
+            return otherwise
+        raise
+
+
+def _huge_pages(capabilities: etree._Element) -> Iterator[tuple[int, int]]:
+    """Page size in KiB and how many there are, over all NUMA nodes, larger than the smallest size."""
+    totals: dict[int, int] = {}
+    for pages in capabilities.iterfind("host/topology/cells/cell/pages"):
+        size = int(pages.get("size", "0"))
+        totals[size] = totals.get(size, 0) + int(pages.text or 0)
+    smallest = min(totals, default=0)
+    yield from ((size, count) for size, count in sorted(totals.items()) if size > smallest)
+
+
+def _shared_pages(connection: Connection) -> int | None:
+    nothing: dict[str, int] = {}
+    told = _optional(connection.getMemoryParameters, nothing)
+    count = told.get("shm_pages_sharing")
+    return None if count is None else int(count)
+
+
+def _nets(connection: Connection) -> Iterator[Net]:
+    nothing: list[Any] = []
+    for each in _optional(connection.listAllNetworks, nothing):
+        bridge = document(each.XMLDesc()).find("bridge")
+        name = "" if bridge is None else bridge.get("name", "")
+        yield Net(each.name(), bool(each.isActive()), bool(each.autostart()), name)
+
+
+def _hardware(connection: Connection) -> str:
+    entries = document(connection.getSysinfo()).iterfind("system/entry")
+    told = {each.get("name"): (each.text or "").strip() for each in entries}
+    return " ".join(filter(None, (told.get("manufacturer"), told.get("product"))))
+
+
+def _offers(connection: Connection) -> dict[str, str]:
+    """The CPU that a host offers its guests, as XML, by accelerator."""
+    return {virt_type: cpu for virt_type in ("kvm", "qemu") if (cpu := _host_model(connection, virt_type))}
+
+
+def _usual(guests: Sequence[GuestCpu], offers: Collection[dict[str, str]]) -> str:
+    """The accelerator to make a baseline for: KVM where all offer it, unless all guests are emulated."""
+    emulated = bool(guests) and not any(guest.virt_type == "kvm" for guest in guests)
+    return "kvm" if all("kvm" in offer for offer in offers) and not emulated else "qemu"
+
+
+def _offered_cpu(connection: Connection) -> tuple[str, str]:
+    """The best accelerator and its CPU; ('', '') when the host offers none."""
+    return next(iter(_offers(connection).items()), ("", ""))
+
+
+def _host_model(connection: Connection, virt_type: str) -> str:
+    told = _optional(lambda: connection.getDomainCapabilities(None, None, None, virt_type), "")
+    mode = document(told).find("cpu/mode[@name='host-model']") if told else None
+    if mode is None or mode.get("supported") != "yes" or mode.find("model") is None:
+        return ""
+    cpu = etree.Element("cpu", mode="custom", match="exact")
+    cpu.extend(list(mode))
+    return etree.tostring(cpu, encoding="unicode")
+
+
+def _compared(connection: Connection, virt_type: str, cpu: str) -> tuple[CpuOrder, str]:
+    if not cpu:
+        return CpuOrder.UNKNOWN, "the source offers no CPU model"
+    ask = libvirt.VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE
+    try:
+        answer = connection.compareHypervisorCPU(None, None, None, virt_type, cpu, ask)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_CPU_INCOMPATIBLE:
+            return CpuOrder.INCOMPATIBLE, said(error)
+        return CpuOrder.UNKNOWN, said(error)
+    return _ORDERS.get(answer, CpuOrder.UNKNOWN), ""
+
+
+def _baseline(connection: Connection, virt_type: str, cpus: Sequence[str], flags: int) -> str:
+    return str(connection.baselineHypervisorCPU(None, None, None, virt_type, list(cpus), flags))
+
+
+def _required(cpu: str) -> frozenset[str]:
+    return _features(cpu, "require") | _features(cpu, "force")
+
+
+def _features(cpu: str, policy: str) -> frozenset[str]:
+    found = document(cpu).iterfind(f"feature[@policy='{policy}']")
+    return frozenset(each.get("name", "") for each in found)
+
+
+def _for_definition(cpu: etree._Element) -> str:
+    """The baseline as the ``cpu`` element of a guest's definition."""
+    cpu.set("mode", "custom")
+    cpu.set("match", "exact")
+    model = cpu.find("model")
+    if model is not None:
+        model.set("fallback", "forbid")
+    etree.indent(cpu)
+    return etree.tostring(cpu, encoding="unicode").strip()
+
+
+def _running(host: str, connection: Connection) -> list[tuple[GuestCpu, str]]:
+    """Each running guest with its live CPU as XML, '' when it has none of its own."""
+    found: list[tuple[GuestCpu, str]] = []
+    for domain in connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
+        try:
+            defined = parse(domain.XMLDesc())
+            live = parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_UPDATE_CPU))
+        except libvirt.libvirtError as error:
+            if error.get_error_code() in {libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID}:
+                continue  # it left or ended while it was looked at
+            raise
+        model = document(live.cpu_xml).findtext("model", "") if live.cpu_xml else ""
+        mode = defined.detail.cpu_mode or "default"
+        guest = GuestCpu(domain.name(), host, mode, model, virt_type=live.virt_type)
+        found.append((guest, live.cpu_xml if model else ""))
+    return found
+
+
+def _against(connection: Connection, guest: GuestCpu, cpu: str, baseline: frozenset[str]) -> GuestCpu:
+    """The guest with the features that it has beyond the baseline; one that takes its host's CPU as it is stays."""
+    if not cpu or guest.mode == "host-passthrough":
+        return guest
+    try:
+        whole = _required(_baseline(connection, guest.virt_type, [cpu], _EXPAND))
+    except libvirt.libvirtError as error:
+        return replace(guest, problem=said(error))
+    return replace(guest, beyond=tuple(sorted(whole - baseline)))
