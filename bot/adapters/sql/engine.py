@@ -111,7 +111,7 @@ def transaction(engine: sa.Engine, lasting: str) -> Iterator[sa.Connection]:
         raise told(error) from error
 
 
-def told(error: SQLAlchemyError) -> StoreError:
+def told(error: Exception) -> StoreError:
     """A database's complaint in one line, with what to do about it."""
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     said = " ".join(str(cause).split("\n", maxsplit=1)[0].split()) or type(cause).__name__

@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from bot.adapters.sql import chain, models
 from bot.adapters.sql.chain import Link
 from bot.adapters.sql.engine import READ, SOON, SURELY, opened, transaction
+from bot.adapters.sql.inbox import Inbox
 from bot.adapters.sql.schema import migrate
 from bot.domain import codec
 from bot.domain.codec import Codec
@@ -51,22 +52,19 @@ class SqlStore:
         except BaseException:
             self._engine.dispose()
             raise
+        self._inbox = Inbox(self._engine)
 
     def close(self) -> None:
         """Let go of the database."""
+        self._inbox.close()
         self._engine.dispose()
 
     # requests
 
     def accept(self, request: Request) -> bool:
         """Keep a request until it is handled; False when it is a duplicate."""
-        return self._inserted(
-            models.requests,
-            key=request.key,
-            kind=request.kind,
-            data=codec.text(request),
-            accepted_at=self._now(),
-        )
+        row = {"key": request.key, "kind": request.kind, "data": codec.text(request), "accepted_at": self._now()}
+        return self._inbox.accept(row)
 
     def unhandled(self) -> tuple[Request, ...]:
         """Requests accepted but not yet handled, oldest first."""

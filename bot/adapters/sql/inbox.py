@@ -1,0 +1,88 @@
+"""Stores arriving requests on the path to Slack's ack, where every microsecond is waited for.
+
+SQLAlchemy's own transaction around one insert takes about 150 µs on SQLite, the driver's 45 µs, and the ack is due
+before anything else is done. So on SQLite the compiled statement is given to the driver directly; elsewhere the
+network costs more than SQLAlchemy, and nothing is special.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from bot.adapters.sql import models
+from bot.adapters.sql.engine import SOON, told, transaction
+
+COLUMNS = ("key", "kind", "data", "accepted_at")
+
+
+class Inbox:
+    """Inserts requests, each once. Safe to share by threads; each keeps a connection of its own on SQLite.
+
+    Args:
+        engine: of the store.
+    """
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._here = threading.local()
+        self._opened: list[sa.PoolProxiedConnection] = []
+        self._lock = threading.Lock()
+        self._quick = engine.dialect.name == "sqlite"
+        insert = (sqlite.insert if self._quick else postgresql.insert)(models.requests)
+        self._statement = insert.values({name: sa.bindparam(name) for name in COLUMNS}).on_conflict_do_nothing()
+        compiled = self._statement.compile(dialect=engine.dialect)
+        self._sql, self._order = str(compiled), tuple(compiled.positiontup or ())
+
+    def accept(self, row: Mapping[str, str]) -> bool:
+        """Insert a row of ``COLUMNS``; False when its key is there already.
+
+        Raises:
+            StoreError: the database refused or failed.
+        """
+        if self._quick:
+            return self._accept_quickly([row[name] for name in self._order])
+        with transaction(self._engine, SOON) as connection:
+            inserted = self._statement.returning(sa.literal(1))
+            return connection.execute(inserted, dict(row)).first() is not None
+
+    def close(self) -> None:
+        """Give every thread's connection back."""
+        with self._lock:
+            for connection in self._opened:
+                connection.invalidate()
+            self._opened.clear()
+
+    def _accept_quickly(self, values: list[str]) -> bool:
+        driver = self._driver()
+        try:
+            driver.execute("BEGIN IMMEDIATE")
+            fresh = driver.execute(self._sql, values).rowcount == 1
+            driver.execute("COMMIT")
+        except sqlite3.Error as error:
+            with suppress(sqlite3.Error):  # the transaction may not have begun; its error is the one to tell
+                driver.execute("ROLLBACK")
+            raise told(error) from error
+        return fresh
+
+    def _driver(self) -> sqlite3.Connection:
+        known: sqlite3.Connection | None = getattr(self._here, "driver", None)
+        if known is not None:
+            return known
+        try:
+            connection = self._engine.raw_connection()
+        except sa.exc.SQLAlchemyError as error:
+            raise told(error) from error
+        driver = connection.driver_connection
+        if not isinstance(driver, sqlite3.Connection):
+            raise TypeError(f"a SQLite engine gave a {type(driver).__name__}")
+        driver.execute("PRAGMA synchronous = NORMAL")  # as SOON: it outlives a kill -9, not always a power cut
+        with self._lock:
+            self._opened.append(connection)
+        self._here.driver = driver
+        return driver
