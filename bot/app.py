@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import sys
 import tempfile
+import threading
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -15,18 +17,22 @@ from bot import catalog as catalogs
 from bot.adapters.durable import DurableWork
 from bot.adapters.libvirt.connections import HostAddress
 from bot.adapters.libvirt.hypervisor import LibvirtHypervisor
+from bot.adapters.libvirt.sampling import LibvirtSampler
 from bot.adapters.schedule import Schedule
 from bot.adapters.slack import web
 from bot.adapters.slack.chat import Identity, SlackChat
 from bot.adapters.slack.listeners import Credentials, Listeners
+from bot.adapters.sql.series import SqlSeries
 from bot.adapters.sql.store import SqlStore
 from bot.adapters.ssh import SshAddress, SshHosts
+from bot.declare import Report
 from bot.domain.errors import SettingsError
-from bot.flow import decide, perform
+from bot.flow import decide, perform, watch
 from bot.flow.cards import operation_card
 from bot.flow.handle import Desk, picked_up
 from bot.flow.inventory import Inventory
 from bot.flow.look import Core
+from bot.flow.monitor import Monitor
 from bot.flow.screen import Screen
 from bot.flow.world import Places, Role, World
 from bot.settings import DroverSettings, SshSection
@@ -35,6 +41,8 @@ log = structlog.get_logger()
 
 TICK = timedelta(seconds=5)
 SWEEP = timedelta(seconds=15)
+HISTORY = timedelta(seconds=20)
+TIDY = timedelta(hours=6)
 HEALTHY = 60.0  # seconds
 
 
@@ -80,6 +88,7 @@ class Drover:
             executor_id=settings.replica,
             replicas=None if settings.database.url.startswith("sqlite") else self._store,
         )
+        self._monitor, self._series = measuring(settings)
         self.world = World(
             catalog=catalog,
             store=self._store,
@@ -89,10 +98,13 @@ class Drover:
             work=self._work,
             screen=Screen(self._store, self._chat, operation_card),
             policy=settings.domain_policy(),
-            places=Places(settings.slack.approvals_channel, settings.slack.ops_channel),
+            places=Places(
+                settings.slack.approvals_channel, settings.slack.ops_channel, settings.monitor.digest_channel
+            ),
             roles={name: Role(frozenset(role.users), frozenset(role.groups)) for name, role in settings.roles.items()},
             slash=settings.slack.command,
             patience=settings.limits.unreachable_patience,
+            monitor=self._monitor,
         )
         self._inventory = Inventory(self._hypervisor)
         self._desk = Desk(self.world, settings.limits.handlers)
@@ -127,6 +139,7 @@ class Drover:
         picked_up(self.world)
         self._schedule.every("tick", TICK, self._tick)
         self._schedule.every("sweep", SWEEP, self._inventory.sweep)
+        self._plan_watching()
         self._schedule.start()
         if slack.mode == "socket":
             self._listeners.connect()
@@ -140,13 +153,40 @@ class Drover:
         log.info("stopping")
         self._listeners.close()
         self._schedule.stop()
+        self._monitor.close()
         self._desk.stop()
         left = self._work.stop()
         self._chat.close()
         if not left:
             self._hypervisor.close()
+            self._series.close()
             self._store.close()
         return left
+
+    def _plan_watching(self) -> None:
+        """Sweeps with the watches behind them, the history, and the reports with what was missed of them."""
+        latest, monitor = self._inventory.latest, self._monitor
+        every = timedelta(seconds=self._settings.monitor.every)
+        self._schedule.every("watch", every, lambda: watch.tick(self.world, monitor, latest))
+        self._schedule.every("history", HISTORY, lambda: watch.keep(monitor, latest))
+        self._schedule.every("tidy", TIDY, lambda: watch.tidy(monitor, self._clock.now()))
+        for report in self.world.catalog.reports:
+            self._schedule.cron(report.name, report.cron, self._settings.zone, partial(self._report, report))
+        threading.Thread(target=self._first_look, name="first-look", daemon=True).start()
+
+    def _report(self, wanted: Report, slot: datetime) -> None:
+        seen = self._inventory.latest()
+        if seen is not None:
+            watch.report(self.world, self._monitor, wanted, slot, seen)
+
+    def _first_look(self) -> None:
+        """What a start owes: a first sweep, and the reports that nobody was there to post."""
+        self._inventory.sweep()
+        self._monitor.sweep()
+        for report in self.world.catalog.reports:
+            slot = self._schedule.last_due(report.name, report.cron, self._settings.zone, watch.REACH)
+            watch.missed(self.world, self._monitor, report, slot, self._inventory.latest)
+            watch.begin(self.world, self._monitor, report, self._inventory.latest)
 
     def _tick(self) -> None:
         decide.expire(self.world)
@@ -200,9 +240,21 @@ def _work_url(settings: DroverSettings) -> str:
     return f"{url}-work" if url.startswith("sqlite") else url
 
 
-def connected_hypervisor(settings: DroverSettings) -> LibvirtHypervisor:
-    """All configured hosts; nothing is opened before the first question."""
-    hosts = [
+def measuring(settings: DroverSettings) -> tuple[Monitor, SqlSeries]:
+    """What measures, and the history it fills; no host is asked yet."""
+    wanted = settings.monitor
+    # A host must have answered, or be found silent, well before the next sweep.
+    deadline = min(settings.limits.host_deadline, wanted.every * 0.8)
+    sampler = LibvirtSampler(addresses(settings), clock=SystemClock(), deadline=deadline, slow_every=wanted.slow_every)
+    series = SqlSeries(
+        settings.database.url, keep_raw=timedelta(seconds=wanted.keep_raw), keep=timedelta(seconds=wanted.keep)
+    )
+    return Monitor(sampler, series, series, SystemClock(), settings.replica), series
+
+
+def addresses(settings: DroverSettings) -> list[HostAddress]:
+    """How each configured host is reached."""
+    return [
         HostAddress(
             name=host.name,
             uri=host.uri,
@@ -213,8 +265,14 @@ def connected_hypervisor(settings: DroverSettings) -> LibvirtHypervisor:
         )
         for host in settings.hosts
     ]
+
+
+def connected_hypervisor(settings: DroverSettings) -> LibvirtHypervisor:
+    """All configured hosts; nothing is opened before the first question."""
     shells = SshHosts({host.name: _ssh_address(host.ssh) for host in settings.hosts if host.ssh})
-    return LibvirtHypervisor(hosts, clock=SystemClock(), deadline=settings.limits.host_deadline, shells=shells)
+    return LibvirtHypervisor(
+        addresses(settings), clock=SystemClock(), deadline=settings.limits.host_deadline, shells=shells
+    )
 
 
 def _ssh_address(ssh: SshSection) -> SshAddress:

@@ -168,6 +168,25 @@ class LimitsSection(Section):
     progress_every: float = 2.0
 
 
+class MonitorSection(Section):
+    """What is measured, how often, and how long it is kept. ``slow_every``: sweeps between looks at memory and I/O."""
+
+    every: Annotated[Seconds, Field(ge=1)] = 15
+    slow_every: Annotated[int, Field(ge=1)] = 4
+    source: Literal["libvirt", "prometheus"] = "libvirt"
+    prometheus_url: str = "http://127.0.0.1:9090"
+    keep_raw: Annotated[Seconds, Field(ge=7200)] = 2 * 86400
+    keep: Annotated[Seconds, Field(ge=86400)] = 365 * 86400
+    digest_channel: str = ""
+
+
+class MetricsSection(Section):
+    """Drover's own ``/metrics`` and ``/healthz``; port 0 serves none."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 0
+
+
 class PluginsSection(BaseModel):
     """Which plugins to load, and a table for each, checked by the plugin's own model."""
 
@@ -193,6 +212,8 @@ class DroverSettings(BaseSettings):
     policy: PolicySection = PolicySection()
     limits: LimitsSection = LimitsSection()
     plugins: PluginsSection = PluginsSection()
+    monitor: MonitorSection = MonitorSection()
+    metrics: MetricsSection = MetricsSection()
     zone: Zone = "UTC"
     replica: str = "drover-1"
     log_level: Literal["debug", "info", "warning", "error"] = "info"

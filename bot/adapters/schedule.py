@@ -67,6 +67,17 @@ class Schedule:
         trigger = _cron(name, line, zone)
         self._add(name, trigger, lambda: call(_slot(trigger, datetime.now(tz=ZoneInfo("UTC")))))
 
+    @staticmethod
+    def last_due(name: str, line: str, zone: str, reach: timedelta) -> datetime | None:
+        """The newest slot (UTC) of a cron line within ``reach`` before now; None when there was none.
+
+        Raises:
+            SettingsError: the line or the zone cannot be read.
+        """
+        now = datetime.now(tz=ZoneInfo("UTC"))
+        slot = _newest(_cron(name, line, zone), now - reach, now)
+        return None if slot is None else slot.astimezone(ZoneInfo("UTC"))
+
     def start(self) -> None:
         """Begin; jobs may still be added."""
         # What it would log of failed and missed runs is reported below, once, with names.
@@ -137,11 +148,16 @@ def _weekday(day: str) -> int:
 
 def _slot(trigger: CronTrigger, now: datetime) -> datetime:
     """The newest time the trigger was due, within the grace; ``now`` when there is none."""
-    slot, due = now, trigger.get_next_fire_time(None, now - timedelta(seconds=_GRACE + 60))
     # Slots are a minute apart; a clock set back by a moment since the wake-up must not name the one before.
-    while due is not None and due <= now + timedelta(seconds=2):
+    slot = _newest(trigger, now - timedelta(seconds=_GRACE + 60), now + timedelta(seconds=2))
+    return (slot or now).astimezone(ZoneInfo("UTC"))
+
+
+def _newest(trigger: CronTrigger, since: datetime, until: datetime) -> datetime | None:
+    slot, due = None, trigger.get_next_fire_time(None, since)
+    while due is not None and due <= until:
         slot, due = due, trigger.get_next_fire_time(due, due + timedelta(microseconds=1))
-    return slot.astimezone(ZoneInfo("UTC"))
+    return slot
 
 
 def _reported(event: Any) -> None:

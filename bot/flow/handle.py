@@ -6,18 +6,20 @@ import collections
 import queue
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 import structlog
 
 from bot.domain.card import error_card
 from bot.domain.errors import DroverError
 from bot.domain.operation import State
-from bot.flow import decide, look, propose
+from bot.flow import decide, incidents, look, propose
 from bot.flow.world import BUSY, OPEN, World
 from bot.ports import Request
 
 log = structlog.get_logger()
 
+RUN, ALERT = "run", "alert."  # buttons that type a command for whoever presses them, and those under alerts
 RECENT = 20  # operations that ended lately, whose messages are brought up to date after a restart
 
 
@@ -41,6 +43,11 @@ def _answer(world: World, request: Request) -> None:
         look.home(world, request)
     elif request.action.startswith(propose.FORM):
         propose.from_form(world, request)
+    elif request.action == RUN:
+        propose.command(world, replace(request, kind="command", text=request.value))
+    elif request.action.startswith(ALERT):
+        if (card := incidents.pressed(world, request)) is not None:
+            world.chat.whisper(request.channel or request.by, request.by, card)
     else:
         decide.pressed(world, request)
 

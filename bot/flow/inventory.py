@@ -25,6 +25,10 @@ class Inventory:
         """Read the cluster; called by the clock."""
         self._seen = self._hypervisor.snapshot()
 
+    def latest(self) -> Snapshot | None:
+        """The last sweep; None before the first."""
+        return self._seen
+
     def choices(self, source: str, typed: str) -> Sequence[tuple[str, str]]:
         """(value, text) of the guests (``vms``) or hosts (``hosts``) whose name holds what was typed."""
         seen = self._seen

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from bot.declare import Action, Asker, Listed, Query, Settings, View
+from bot.declare import Action, Asker, Listed, Measured, Query, Settings, View
 from bot.domain import policy as policies
 from bot.domain.card import Card
 from bot.domain.cluster import Snapshot
@@ -34,7 +34,8 @@ def view(world: World, person: Asker, focus: Sequence[str] = (), *, needs_snapsh
     """What a query may look at; the hosts are only asked when it needs them."""
     seen = snapshot(world, focus) if needs_snapshot else Snapshot(world.clock.now(), (), ())
     listed = tuple(_listed(world, command, person) for command in world.catalog.commands.values())
-    return View(seen, world.store, world.catalog.rules, person, world.slash, listed, world.policy)
+    measured = Measured() if world.monitor is None else world.monitor.measured()
+    return View(seen, world.store, world.catalog.rules, person, world.slash, listed, world.policy, measured=measured)
 
 
 def _listed(world: World, command: Query | Action, person: Asker) -> Listed:

@@ -14,7 +14,7 @@ from bot.domain.card import Card, error_card
 from bot.domain.errors import DroverError, UsageError
 from bot.domain.operation import BOT, Approved, Operation, Origin, Proposed, State
 from bot.domain.plan import Objection, Plan, Refused
-from bot.flow import cards, look
+from bot.flow import cards, live, look
 from bot.flow.parse import parsed, typed
 from bot.flow.world import BUSY, World, asker, commit, roles_of, snapshot
 from bot.ports import Request
@@ -57,6 +57,8 @@ def _answered(world: World, request: Request) -> Card | None:
     if found.help:
         return cards.note_card(found.help)
     if isinstance(found.command, Query):
+        if found.command.live or found.command.public(found.intent):
+            return live.posted(world, found.command, found.intent, person, request)
         return look.answer(world, found.command, found.intent, person)
     line = f"{world.slash} {request.text}".strip()
     reason = str(getattr(found.intent, "reason", "") or "")
@@ -75,10 +77,14 @@ def opened_form(world: World, request: Request) -> bool:
     return True
 
 
-def proposed(world: World, action: Action, intent: Any, origin: Origin, *, replaces: str = "") -> Card | None:
-    """Plan, ask the policy, store and show. The card is for the requester; None when nothing is left to say."""
-    seen = snapshot(world, action.focus(intent))
-    planned = action.plan(intent, seen, world.catalog.rules)
+def proposed(
+    world: World, action: Action, intent: Any, origin: Origin, *, replaces: str = "", plan: Plan | None = None
+) -> Card | None:
+    """Plan, ask the policy, store and show. The card is for the requester; None when nothing is left to say.
+
+    ``plan``: made already, by a watch; it is still asked about at the last moment, as any other.
+    """
+    planned = plan or action.plan(intent, snapshot(world, action.focus(intent)), world.catalog.rules)
     if isinstance(planned, Refused):
         return cards.refused_card(planned)
     if busy := busy_with(world, planned):

@@ -11,6 +11,7 @@ from bot.domain.cluster import Inbound, Snapshot
 from bot.domain.operation import Event, Operation, State
 from bot.domain.policy import Policy
 from bot.domain.steps import MigrateVm
+from bot.flow.monitor import Monitor
 from bot.flow.screen import Screen
 from bot.ports import Chat, Clock, Hypervisor, Request, Store, Work
 
@@ -28,10 +29,16 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Channels by id: where approvals are asked for, and where digests and alerts go."""
+    """Channels by id: where approvals are asked for, where alerts go, and digests ('': as alerts)."""
 
     approvals: str
     ops: str
+    reports: str = ""
+
+    @property
+    def digest(self) -> str:
+        """Where digests go."""
+        return self.reports or self.ops
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,7 @@ class World:
     roles: Mapping[str, Role] = field(default_factory=dict)
     slash: str = "/kvm"
     patience: float = 600.0
+    monitor: Monitor | None = None  # None: nothing is measured
 
 
 def roles_of(world: World, user: str) -> frozenset[str]:
@@ -65,7 +73,11 @@ def asker(world: World, request: Request) -> Asker:
 
 def snapshot(world: World, focus: Collection[str] = (), *, but: str = "") -> Snapshot:
     """The cluster now, with what only Drover knows: maintenance and moves under way (except operation ``but``)."""
-    seen = world.hypervisor.snapshot(focus)
+    return informed(world, world.hypervisor.snapshot(focus), but=but)
+
+
+def informed(world: World, seen: Snapshot, *, but: str = "") -> Snapshot:
+    """A snapshot with what only Drover knows."""
     resting = world.store.maintenance()
     hosts = tuple(replace(host, maintenance=host.name in resting) for host in seen.hosts)
     return replace(seen, hosts=hosts, inbound=_inbound(world, seen, but))

@@ -1,0 +1,123 @@
+"""Incidents in chat: one message each, edited while it lasts and when it ends, with what people decided about it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import structlog
+
+from bot.declare import Alert
+from bot.domain.card import Card
+from bot.domain.errors import ChatError
+from bot.domain.samples import Incident
+from bot.flow import incident_notes, notices
+from bot.flow.cards import note_card
+from bot.flow.monitor import Monitor
+from bot.flow.world import World, roles_of
+from bot.ports import MessageRef, Request
+
+log = structlog.get_logger()
+
+SAME = timedelta(hours=1)  # what comes back within this time is the same incident, in the same message
+
+
+def told(world: World, monitor: Monitor, alert: Alert, watch: str) -> None:
+    """Show what a watch noticed: a new message, or an edit of the one that people know.
+
+    Raises:
+        ChatError: it could not be shown; the next look tries again.
+    """
+    before, version = incident_notes.one(monitor.notes, alert.key)
+    after = following(before, alert, watch, world.clock.now())
+    if after is None:
+        return
+    monitor.drawn.alerts[alert.key] = alert
+    if after != before:
+        after = _posted(world, alert, after)
+        if not incident_notes.put(monitor.notes, after, version):
+            return  # a click or another replica was first: the next look sees what it did
+        if before is not None and before.open != after.open:
+            _in_thread(world, after, alert.card)
+    _draw(world, monitor, alert, after)
+
+
+def following(before: Incident | None, alert: Alert, watch: str, now: datetime) -> Incident | None:
+    """The incident as it is after an alert; None when there is none to end."""
+    if alert.over:
+        if before is None or not before.open:
+            return None
+        return replace(before, over_at=now, said=alert.card.text)
+    title = alert.card.title or alert.card.text
+    if before is None or (before.over_at is not None and now - before.over_at > SAME):
+        return Incident(alert.key, title, now, said=alert.card.text, watch=watch)
+    if before.open:
+        return replace(before, title=title, said=alert.card.text)
+    return replace(before, title=title, over_at=None, times=before.times + 1, said=alert.card.text)
+
+
+def _posted(world: World, alert: Alert, after: Incident) -> Incident:
+    """With the message it is shown in; posted under a key, so that a crash in between makes no second one."""
+    if after.ts:
+        return after
+    card = notices.incident_card(alert.card, after, alert.remedies, world.clock.now())
+    ref = world.chat.post(world.places.ops, card, key=f"incident:{after.key}:{after.opened_at.isoformat()}")
+    return replace(after, channel=ref.channel, ts=ref.ts)
+
+
+def _draw(world: World, monitor: Monitor, alert: Alert, incident: Incident) -> None:
+    """Edit the message when it does not show the incident as it is; at once when something turned, else soon."""
+    last = monitor.drawn.incidents.get(incident.key)
+    if last == incident:
+        return
+    ref = MessageRef(incident.channel, incident.ts)
+    card = notices.incident_card(alert.card, incident, alert.remedies, world.clock.now())
+    if last is not None and replace(last, said="", title="") == replace(incident, said="", title=""):
+        world.chat.later(ref, card)
+    else:
+        world.chat.update(ref, card)
+    monitor.drawn.incidents[incident.key] = incident
+
+
+def _in_thread(world: World, after: Incident, card: Card) -> None:
+    """That it ended or came back, as a reply. What flaps says so in its message alone; silence is kept."""
+    if after.times > 1 or silenced(after, world.clock.now()):
+        return
+    note = notices.again_note(after, card) if after.open else notices.over_note(after)
+    key = f"incident:{after.key}:{after.opened_at.isoformat()}:{after.times}:{after.open}"
+    try:
+        world.chat.post(after.channel, note, thread=MessageRef(after.channel, after.ts), key=key)
+    except ChatError as error:  # the message itself says it too
+        log.warning("no reply in the thread", incident=after.key, error=str(error))
+
+
+def silenced(incident: Incident, now: datetime) -> bool:
+    """Whether people asked to hear no more of it for now."""
+    return incident.muted or (incident.silent_until is not None and now < incident.silent_until)
+
+
+def pressed(world: World, request: Request) -> Card | None:
+    """Answer a click under an alert: ``alert.ack``, ``alert.silence`` with ``KEY|1h``, ``8h`` or ``fixed``."""
+    monitor = world.monitor
+    if monitor is None:
+        return note_card("Nothing is measured here.", "Enable the monitor plugin.")
+    if not roles_of(world, request.by):
+        return note_card("You may not answer alerts.", "It takes any role of the configuration.")
+    key, _, length = request.value.rpartition("|")
+    now = world.clock.now()
+
+    def decided(incident: Incident) -> Incident:
+        if request.action == "alert.ack":
+            return replace(incident, acknowledged_by=incident.acknowledged_by or request.by)
+        if length == "fixed":
+            return replace(incident, muted=True, acknowledged_by=incident.acknowledged_by or request.by)
+        until = now + timedelta(hours=8 if length == "8h" else 1)
+        return replace(incident, silent_until=until, acknowledged_by=incident.acknowledged_by or request.by)
+
+    incident = incident_notes.changed(monitor.notes, key, decided)
+    if incident is None:
+        return note_card("This alert is no longer known.", "Type `alerts` to see what stands.")
+    alert = monitor.drawn.alerts.get(key)
+    if alert is not None:  # otherwise this process has just started, and the next look draws it
+        _draw(world, monitor, alert, incident)
+    return None

@@ -1,0 +1,119 @@
+"""What the bot measures: the newest sweep, the history, notes, and what it last showed of each incident."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import structlog
+
+from bot.declare import Alert, Measured
+from bot.domain.cluster import Snapshot
+from bot.domain.errors import StoreError
+from bot.domain.samples import Happening, Incident, Metric, Point, Sweep, points, pool_entity
+from bot.flow.incident_notes import known
+from bot.flow.record import Recorder
+from bot.ports import Clock
+from bot.ports.series import Notes, Sampler, Series
+
+log = structlog.get_logger()
+
+REPORT = "report:"
+LIVE = 4  # live answers at once; more are posted once and stand still
+
+
+@dataclass
+class Drawn:
+    """What this process last showed of incidents, and the alerts it can draw them anew from."""
+
+    incidents: dict[str, Incident] = field(default_factory=dict)
+    alerts: dict[str, Alert] = field(default_factory=dict)
+
+
+class Monitor:
+    """Measures the cluster and keeps what was measured. Safe to share by threads.
+
+    Args:
+        sampler: asks the hosts.
+        series: the history; its rollups are made here.
+        notes: where incidents and what reports remember are kept.
+        clock: the bot's.
+        replica: this process's name, for the lease.
+        records: whether the history is written here; not where a site's Prometheus keeps it.
+    """
+
+    def __init__(
+        self, sampler: Sampler, series: Series, notes: Notes, clock: Clock, replica: str, *, records: bool = True
+    ) -> None:
+        self.notes = notes
+        self.replica = replica
+        self.drawn = Drawn()
+        self.due: dict[str, float] = {}
+        self.live_places = threading.BoundedSemaphore(LIVE)
+        self._sampler = sampler
+        self._series = series
+        self._clock = clock
+        self._records = records
+        self._recorder = Recorder(series)
+        self._sweeping = threading.Lock()
+        self._swept_at = float("-inf")
+        self._sweep: Sweep | None = None
+        self._happened: list[Happening] = []
+
+    def sweep(self, *, older_than: float = 0.0) -> Sweep:
+        """Measure now, unless the newest sweep is younger than ``older_than`` seconds; it is then the answer."""
+        with self._sweeping:
+            if self._sweep is not None and time.monotonic() - self._swept_at < older_than:
+                return self._sweep
+            sweep = self._sampler.sweep()
+            self._swept_at = time.monotonic()
+            self._happened += sweep.events
+            self._sweep = sweep
+            if self._records:
+                self._recorder.take(sweep.at, points(sweep))
+            return sweep
+
+    def keep_pools(self, seen: Snapshot) -> None:
+        """Add the pools' use to the history; a snapshot knows them, a sweep does not."""
+        if self._records:
+            self._recorder.take(self._clock.now(), tuple(
+                Point(pool_entity(host.name, pool.name), {Metric.SPACE: float(pool.capacity - pool.free)})
+                for host in seen.hosts if host.up for pool in host.pools if pool.active
+            ))  # fmt: skip
+
+    def write(self) -> None:
+        """Write what waits and roll up; called by the clock, apart from the sweeps: a busy database delays none."""
+        if self._records:
+            self._recorder.write(self._clock.now())
+
+    def forget(self) -> None:
+        """Drop history that is too old."""
+        if self._records:
+            self._series.forget(self._clock.now())
+
+    def happened(self) -> tuple[Happening, ...]:
+        """What hosts told since this was last asked."""
+        found, self._happened = tuple(self._happened), []
+        return found
+
+    def measured(self) -> Measured:
+        """What queries, watches and reports may look at. Without the database: the sweep alone."""
+        losses = self._recorder.losses
+        try:
+            incidents, kept = known(self.notes), self._kept()
+        except StoreError as error:
+            log.warning("incidents and reports cannot be read", error=str(error))
+            return Measured(self._sweep, self._series, losses=replace(losses, why=error.text))
+        return Measured(self._sweep, self._series, incidents, losses, kept)
+
+    def close(self) -> None:
+        """Write what waits, and let go of the hosts."""
+        self.write()
+        self._sampler.close()
+
+    def _kept(self) -> Mapping[str, Mapping[str, Any]]:
+        return {key.removeprefix(REPORT): json.loads(text) for key, text in self.notes.notes(REPORT).items()}

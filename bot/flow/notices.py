@@ -1,0 +1,84 @@
+"""Every sentence the core adds to alerts and reports: who took one up, how long it lasted, what can be pressed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from bot.declare import Remedy
+from bot.domain.card import Button, Buttons, Card, Context, Element, Line, Section, Style, words
+from bot.domain.samples import Incident
+from bot.domain.words import duration_text, plural
+from bot.flow.cards import who
+
+
+def incident_card(card: Card, incident: Incident, remedies: Sequence[Remedy], now: datetime) -> Card:
+    """An alert's card with its state, and buttons while it stands."""
+    elements: list[Element] = [*card.elements, Context(tuple(_state(incident, now)))]
+    if incident.open:
+        elements.append(Buttons(tuple(_buttons(incident, remedies))))
+    title = card.title or incident.title
+    return replace(card, title=title if incident.open else f"Over: {title}", elements=tuple(elements))
+
+
+def _state(incident: Incident, now: datetime) -> list[Line]:
+    said: list[Line] = [words("since {at}", at=incident.opened_at)]
+    if incident.over_at is not None:
+        said = [words("{at}, for {long}", at=incident.opened_at, long=lasted(incident))]
+    if incident.times > 1:
+        said.append(f"came back {plural(incident.times - 1, 'time')}")
+    if incident.acknowledged_by:
+        said.append(words("taken up by {who}", who=who(incident.acknowledged_by)))
+    if incident.muted and incident.open:
+        said.append("silent until it is mended")
+    elif incident.silent_until is not None and incident.silent_until > now and incident.open:
+        said.append(words("silent until {at}", at=incident.silent_until))
+    return said
+
+
+def _buttons(incident: Incident, remedies: Sequence[Remedy]) -> list[Button]:
+    row = [Button(each.text, "run", each.command, Style.PRIMARY) for each in remedies[:3]]
+    if not incident.acknowledged_by:
+        row.append(Button("Acknowledge", "alert.ack", f"{incident.key}|"))
+    if not incident.muted:
+        row += [
+            Button("Silence 1 h", "alert.silence", f"{incident.key}|1h"),
+            Button("8 h", "alert.silence", f"{incident.key}|8h"),
+            Button("Until mended", "alert.silence", f"{incident.key}|fixed"),
+        ]
+    return row
+
+
+def lasted(incident: Incident) -> str:
+    """How long an incident that is over lasted."""
+    end = incident.over_at or incident.opened_at
+    return duration_text((end - incident.opened_at).total_seconds())
+
+
+def over_note(incident: Incident) -> Card:
+    """In the thread: it is over."""
+    text = f"Over after {lasted(incident)}: {incident.said}"
+    return Card(text=text, elements=(Section(text),))
+
+
+def again_note(incident: Incident, card: Card) -> Card:
+    """In the thread: it is back."""
+    text = f"It is back, for the {plural(incident.times - 1, 'time')}: {card.text}"
+    return Card(text=text, elements=(Section(text),))
+
+
+def late_card(card: Card, seconds: float) -> Card:
+    """A report that should have come earlier."""
+    note = Context((f"{duration_text(seconds)} late: nobody was there to post it when it was due.",))
+    return replace(card, elements=(note, *card.elements))
+
+
+def ended_card(card: Card, line: str) -> Card:
+    """A live answer that is no longer brought up to date."""
+    return replace(card, elements=(*card.elements, Context((words("no longer live; type `{line}` again", line=line),))))
+
+
+def live_card(card: Card) -> Card:
+    """A live answer."""
+    return replace(card, elements=(*card.elements, Context(("live for a minute",))))
