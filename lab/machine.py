@@ -23,7 +23,7 @@ _TOOLS = {
     "unshare": "util-linux",
     "mount": "mount",
 }
-_KVM_TEST_SECONDS = 20
+_TRIAL_S = 20
 
 
 def missing() -> list[str]:
@@ -71,7 +71,7 @@ def domain_type() -> str:
 
     ``/dev/kvm`` alone proves nothing: it can exist on a CPU without vmx or svm, and a guest then hangs.
     """
-    return "kvm" if _validated() and _kvm_boots() else "qemu"
+    return "kvm" if _validated() and boots("kvm") else "qemu"
 
 
 def _validated() -> bool:
@@ -81,19 +81,19 @@ def _validated() -> bool:
     return any("hardware virtualization" in line and ": PASS" in line for line in told.splitlines())
 
 
-def _kvm_boots() -> bool:
-    """Whether a guest says it is up under KVM within some seconds."""
+def boots(accelerator: str) -> bool:
+    """Whether a guest says that it is up and then ends, within some seconds, with ``kvm`` or ``tcg``."""
     image = boot.image()
-    with tempfile.TemporaryDirectory(prefix="drover-kvm-") as directory:
+    with tempfile.TemporaryDirectory(prefix="drover-trial-") as directory:
         serial = Path(directory, "serial")
-        argv = ["qemu-system-x86_64", "-accel", "kvm", "-m", "128", "-display", "none", "-nodefaults"]
+        argv = ["qemu-system-x86_64", "-accel", accelerator, "-m", "128", "-display", "none", "-nodefaults"]
         argv += ["-kernel", str(image.kernel), "-initrd", str(image.initrd), "-no-reboot"]
         argv += ["-append", boot.command_line("probe", end=True)]
         try:
             ended = subprocess.run(
                 [*argv, "-serial", f"file:{serial}"],
                 capture_output=True,
-                timeout=_KVM_TEST_SECONDS,
+                timeout=_TRIAL_S,
                 check=False,
             )
         except subprocess.TimeoutExpired:

@@ -26,6 +26,7 @@ _PATIENCE_S = 20.0
 def claim() -> Path:
     """Make a directory of its own for a lab of this process: ``ROOT/<id>``, with its owner written down."""
     with _locked():
+        ROOT.mkdir(mode=0o711, exist_ok=True)
         while True:
             directory = ROOT / secrets.token_hex(2)
             with contextlib.suppress(FileExistsError):
@@ -38,10 +39,8 @@ def claim() -> Path:
 
 def sweep() -> list[Path]:
     """Remove the labs whose owners are dead and answer their directories; living owners' labs stay."""
-    if not ROOT.is_dir():
-        return []
     with _locked():
-        dead = [path for path in sorted(ROOT.iterdir()) if path.is_dir() and not _owner_lives(path)]
+        dead = [path for path in sorted(ROOT.glob("*")) if path.is_dir() and not _owner_lives(path)]
     for directory in dead:
         remove(directory)
     return dead
@@ -58,6 +57,8 @@ def remove(directory: Path) -> None:
         time.sleep(0.01)
     remove_groups(_groups(directory))
     shutil.rmtree(directory, ignore_errors=True)
+    with _locked(), contextlib.suppress(OSError):
+        ROOT.rmdir()  # refused while another lab has its directory there
 
 
 def remove_groups(groups: Iterable[Path]) -> None:
@@ -82,10 +83,13 @@ def started(pid: int) -> str | None:
 
 @contextlib.contextmanager
 def _locked() -> Iterator[None]:
-    ROOT.mkdir(mode=0o711, exist_ok=True)
-    with (ROOT / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    """One process at a time; the lock is on the directory above, so that not even a lock file is left behind."""
+    above = os.open(ROOT.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(above, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(above)
 
 
 def _owner_lives(directory: Path) -> bool:

@@ -1,10 +1,11 @@
 """Namespaces held open by one process each, and orders given to that process."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -59,20 +60,19 @@ class Room:
 
     @property
     def alive(self) -> bool:
-        """Whether its first process still runs."""
+        """Whether its first process still runs; while it does, its process id is its own."""
         return self._process.poll() is None
 
     def end(self) -> None:
         """Kill the first process, and with it everything inside; wait until all of it is gone."""
         self._namespace = None
-        self._process.kill()
+        if self.alive:
+            # Not its parent, which then reaps it; the kernel ends the rest of the namespace before it is gone.
+            os.kill(self.pid, signal.SIGKILL)
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe:
                 pipe.close()
-        deadline = time.monotonic() + 10
-        while Path(f"/proc/{self.pid}").exists() and time.monotonic() < deadline:
-            time.sleep(0.005)
 
     def _entry(self, *, groups: bool) -> list[str]:
         if not groups:
