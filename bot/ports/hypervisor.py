@@ -38,6 +38,13 @@ class Hypervisor(Readiness, Guests, Protocol):
         """Progress of the guest's migration out of ``host``; None when no job is active."""
         ...
 
+    def last_job(self, host: str, uuid: str) -> Job | None:
+        """How the guest's last migration went, asked of the host it is on now; None when that is not known.
+
+        ``expected_downtime`` is then the pause that it truly had.
+        """
+        ...
+
     def cancel_job(self, host: str, uuid: str) -> None:
         """Ask for the migration's end; it may come too late."""
         ...

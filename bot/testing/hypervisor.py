@@ -69,6 +69,7 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
         self._own_load = {host.name: self._not_of_guests(host) for host in cluster.hosts}
         self._last_seen = {host.name: cluster.on(host.name) for host in cluster.hosts if not host.up}
         self._transfers: dict[tuple[str, str], Transfer] = {}
+        self._last_jobs: dict[tuple[str, str], Job] = {}
         self._refusals: dict[str, list[HypervisorError]] = {}
         self._ending = (Ending.MOVED, 1.0)
         self.calls: list[tuple[str, ...]] = []
@@ -170,6 +171,13 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
             self._may("job")
             transfer = self._transfers.get((host, uuid))
             return None if transfer is None else transfer.job()
+
+    def last_job(self, host: str, uuid: str) -> Job | None:
+        """How the guest's last migration to this host went."""
+        with self._lock:
+            self._may("last_job")
+            self._reach(host)
+            return self._last_jobs.get((host, uuid))
 
     def cancel_job(self, host: str, uuid: str) -> None:
         """Ask for a migration's end; see the port."""
@@ -324,6 +332,7 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
             self._turn(move.target, move.uuid, VmState.PAUSED, "postcopy failed")
             raise HypervisorError(f"{move.name} is paused on both hosts.", "Recover the post-copy migration.")
         left = self._guests.pop((move.source, move.uuid)).vm
+        self._last_jobs[move.target, move.uuid] = transfer.job()
         if not transfer.postcopy:
             self._turn(move.target, move.uuid, left.state, left.paused_by)
         if ending is Ending.UNSTORED:

@@ -661,6 +661,7 @@ def request_failed(what: str, error: DroverError) -> str:
 
 
 CANCEL, POSTCOPY, DOWNTIME, PAUSE = "Cancel", "Switch to post-copy", "Allow a longer pause", "Pause the VM"
+STATISTICS = "The statistics of the migration"
 
 
 def switched(step: MigrateVm) -> str:
@@ -821,7 +822,7 @@ def cap_broken(used: float, cap: float) -> str:
 
 
 # Labels of the facts that a finished move leaves in the audit trail.
-SECONDS, SENT, PASSES, THROTTLE = "seconds", "MiB sent", "passes", "throttle %"
+SECONDS, SENT, PASSES, THROTTLE, PAUSED_FOR = "seconds", "MiB sent", "passes", "throttle %", "pause ms"
 CORES_USED, CORES_ALLOWED = "cores used", "cores allowed"
 
 AUTOSTART, SCHEDULER, STATE = "start at boot", "CPU scheduling", "paused or running"

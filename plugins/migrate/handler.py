@@ -178,12 +178,25 @@ class _Run:
 
     def _measures(self) -> dict[str, str | int | float | bool]:
         found: dict[str, str | int | float | bool] = {cards.SECONDS: round(self.now(), 1)}
-        if self.job:
-            found[cards.SENT] = round(self.job.processed / MIB, 1)
-            found[cards.PASSES] = self.job.iteration
-            if self.job.throttle:
-                found[cards.THROTTLE] = self.job.throttle
+        job, complete = self._last_job()
+        if job is None:
+            return found
+        found[cards.SENT] = round(job.processed / MIB, 1)
+        found[cards.PASSES] = job.iteration
+        if job.throttle:
+            found[cards.THROTTLE] = job.throttle
+        if complete and job.expected_downtime is not None:
+            found[cards.PAUSED_FOR] = round(job.expected_downtime * 1000)
         return found
+
+    def _last_job(self) -> tuple[Job | None, bool]:
+        """The migration's own account of itself, and whether it is its last one; else the last look at it."""
+        try:
+            last = self.hypervisor.last_job(self.step.target, self.step.uuid)
+        except HypervisorError as error:
+            self._note(cards.request_failed(cards.STATISTICS, error))
+            last = None
+        return (last, True) if last is not None else (self.job, False)
 
     # --- looking
 

@@ -446,6 +446,16 @@ def test_a_guest_that_is_off_cannot_move(stage: Stage) -> None:
     assert states(stage, vm.uuid) == (VmState.SHUT_OFF, None, None)
 
 
+def test_a_migration_tells_afterwards_how_it_went(stage: Stage) -> None:
+    vm = stage.guest()
+    assert stage.hypervisor.last_job(A, vm.uuid) is None
+    stage.hypervisor.migrate(move_of(vm))
+    last = stage.hypervisor.last_job(B, vm.uuid)
+    assert last is not None
+    assert last.processed > 0
+    assert stage.hypervisor.last_job(B, vm.uuid) == last
+
+
 def test_a_second_migration_of_one_guest_is_refused(stage: Stage) -> None:
     vm = stage.guest()
     with moving(stage, move_of(vm, bandwidth=16)) as under_way:
