@@ -33,7 +33,8 @@ from slack_sdk import WebClient
 client = WebClient(token=os.environ["BOT"], base_url=os.environ["API"])
 app = App(client=client, process_before_response=True)
 app.command("/kvm")(lambda ack: ack())
-SocketModeHandler(app, os.environ["APP"], web_client=WebClient(token=os.environ["APP"], base_url=os.environ["API"])).connect()
+web = WebClient(token=os.environ["APP"], base_url=os.environ["API"])
+SocketModeHandler(app, os.environ["APP"], web_client=web).connect()
 signal.pause()
 """
 
