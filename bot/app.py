@@ -86,7 +86,8 @@ class Drover:
             lambda operation_id: perform.perform(self.world, operation_id),
             database_url=_work_url(settings),
             executor_id=settings.replica,
-            replicas=None if settings.database.url.startswith("sqlite") else self._store,
+            replicas=self._store if _shared(settings) else None,
+            on_silent=self._take_over,
         )
         self._monitor, self._series = measuring(settings)
         self.world = World(
@@ -107,7 +108,7 @@ class Drover:
             monitor=self._monitor,
         )
         self._inventory = Inventory(self._hypervisor)
-        self._desk = Desk(self.world, settings.limits.handlers)
+        self._desk = Desk(self.world, settings.limits.handlers, settings.replica if _shared(settings) else "")
         self._schedule = Schedule()
 
     def start(self) -> None:
@@ -188,6 +189,11 @@ class Drover:
             watch.missed(self.world, self._monitor, report, slot, self._inventory.latest)
             watch.begin(self.world, self._monitor, report, self._inventory.latest)
 
+    def _take_over(self, silent: str) -> None:
+        """See to what a replica that fell silent accepted, proposed or approved, and did not see through."""
+        self._desk.take_over(silent)
+        picked_up(self.world)
+
     def _tick(self) -> None:
         decide.expire(self.world)
         self.world.screen.catch_up()
@@ -200,6 +206,8 @@ def _require(settings: DroverSettings) -> None:
         raise SettingsError("No [[hosts]] are configured.", "Copy config/drover.example.toml and name your hosts.")
     if not settings.slack.approvals_channel:
         raise SettingsError("slack.approvals_channel is missing.", "Put the channel's id (C…) there.")
+    if not settings.roles:
+        raise SettingsError("No [roles] are configured, so nobody may do anything.", "See config/drover.example.toml.")
     needed = ("bot_token", "app_token") if settings.slack.mode == "socket" else ("bot_token", "signing_secret")
     for name in needed:
         if not getattr(settings.slack, name).get_secret_value():
@@ -217,7 +225,7 @@ def opened_store(settings: DroverSettings, catalog: catalogs.Catalog) -> SqlStor
     url = settings.database.url
     if url.startswith("sqlite:///"):
         Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    return SqlStore(url, catalog.codec(), clock=SystemClock())
+    return SqlStore(url, catalog.codec(), clock=SystemClock(), replica=settings.replica)
 
 
 def signed_in(settings: DroverSettings) -> Identity:
@@ -232,6 +240,11 @@ def signed_in(settings: DroverSettings) -> Identity:
         return chat.identity()
     finally:
         chat.close()
+
+
+def _shared(settings: DroverSettings) -> bool:
+    """Whether other replicas may use the same database."""
+    return not settings.database.url.startswith("sqlite")
 
 
 def _work_url(settings: DroverSettings) -> str:

@@ -25,6 +25,7 @@ def offline(settings: DroverSettings) -> list[Finding]:
     """What can be told from the configuration alone."""
     policy = settings.domain_policy()
     findings = [Finding("hosts", bool(settings.hosts), f"{len(settings.hosts)} configured")]
+    findings.append(Finding("roles", bool(settings.roles), ", ".join(settings.roles) or "none; nobody may do anything"))
     findings += [_secret(settings, name) for name in _needed_secrets(settings)]
     findings.append(_channel("slack.approvals_channel", settings.slack.approvals_channel))
     try:

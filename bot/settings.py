@@ -235,9 +235,9 @@ class DroverSettings(BaseSettings):
         names = [host.name for host in self.hosts]
         for name in {each for each in names if names.count(each) > 1}:
             raise ValueError(f"two hosts are called “{name}”")
-        known = set(self.roles)
-        for rule in self.policy.rules:
-            _check_rule(rule, known, self.roles)
+        # Without any role there is nothing to check against: `plugins` and `manifest` need no configuration at all.
+        for rule in self.policy.rules if self.roles else ():
+            _check_rule(rule, set(self.roles), self.roles)
         return self
 
     def domain_policy(self) -> policies.Policy:
