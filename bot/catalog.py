@@ -108,7 +108,7 @@ def load(
     for name in enabled:
         manager.register(_module(name), name=name)
     for plugin in extra:
-        manager.register(plugin)
+        manager.register(plugin, name=getattr(plugin, "__name__", type(plugin).__name__.lower()))
     try:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
