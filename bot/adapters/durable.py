@@ -41,6 +41,7 @@ class DurableWork:
         poll: seconds between two looks at the queue.
         beat_every: seconds between two heartbeats.
         dead_after: seconds of silence after which a replica's operations are taken over.
+        on_silent: told the name of a silent replica after that, for what else was its to do; safe to repeat.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class DurableWork:
         poll: float = 0.2,
         beat_every: float = 3.0,
         dead_after: float = 15.0,
+        on_silent: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._perform = perform
         self._url = database_url
@@ -60,7 +62,12 @@ class DurableWork:
         self._poll = poll
         self._pulse: Pulse | None = None
         if replicas is not None:
-            self._pulse = Pulse(executor_id, replicas, _taken_over, every=beat_every, dead_after=dead_after)
+
+            def take_over(silent: str) -> None:
+                _taken_over(silent)
+                on_silent(silent)
+
+            self._pulse = Pulse(executor_id, replicas, take_over, every=beat_every, dead_after=dead_after)
         self._running: set[str] = set()
         self._changed = threading.Condition()
         self._workflow: Callable[[str], None] = self._performed

@@ -84,10 +84,12 @@ class Desk:
     Args:
         world: what they work with.
         count: how many requests are handled at once.
+        replica: this one's name when there are several; '': it is the only one.
     """
 
-    def __init__(self, world: World, count: int) -> None:
+    def __init__(self, world: World, count: int, replica: str = "") -> None:
         self._world = world
+        self._replica = replica
         self._queue: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._arrived: collections.deque[Request] = collections.deque()
         self._threads = [
@@ -96,10 +98,19 @@ class Desk:
 
     def start(self) -> None:
         """Begin, with what a crash left unhandled."""
-        for request in self._world.store.unhandled():
-            self._queue.put(request)
+        self.take_over(self._replica)
         for thread in self._threads:
             thread.start()
+
+    def take_over(self, replica: str) -> None:
+        """Handle what a replica accepted and no longer will ('': what anybody did).
+
+        Raises:
+            StoreError: nothing was taken over.
+        """
+        for request in self._world.store.take_over(replica):
+            log.info("request taken over", key=request.key, of=replica)
+            self._queue.put(request)
 
     def accept(self, request: Request) -> bool:
         """Store a request, before its ack; False for a duplicate.

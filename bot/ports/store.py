@@ -20,6 +20,13 @@ class Store(Protocol):
         """Requests accepted but not yet handled, oldest first (after a crash)."""
         ...
 
+    def take_over(self, replica: str = "") -> tuple[Request, ...]:
+        """Make a replica's unhandled requests ('': everybody's) one's own, at one stroke; oldest first.
+
+        Of several replicas that do so at once, each request goes to one.
+        """
+        ...
+
     def handled(self, key: str) -> None:
         """The request has been answered."""
         ...

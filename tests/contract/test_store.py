@@ -124,6 +124,20 @@ def test_requests_come_back_in_the_order_they_came_even_when_the_clock_went_back
     store.close()
 
 
+def test_a_dead_replicas_requests_are_taken_over_by_one_in_order_and_the_livings_stay_theirs(url: str) -> None:
+    dead, one, other = (SqlStore(url, CODEC, clock=TickingClock(), replica=name) for name in ("dead", "one", "other"))
+    for store, key in ((dead, "c"), (one, "mine"), (dead, "a"), (dead, "done"), (dead, "b")):
+        store.accept(request(key))
+    dead.handled("done")
+    with ThreadPoolExecutor(8) as pool:
+        taken = list(pool.map(lambda number: (one, other)[number % 2].take_over("dead"), range(8)))
+    assert [[each.key for each in found] for found in taken if found] == [["c", "a", "b"]]
+    assert "mine" in [each.key for each in one.take_over("one")]
+    assert [each.key for each in other.take_over()] == ["c", "mine", "a", "b"]
+    for store in (dead, one, other):
+        store.close()
+
+
 def test_a_handled_request_is_forgotten_after_a_month_but_an_open_one_never(url: str, reopen: Reopen) -> None:
     clock = TickingClock()
     store = SqlStore(url, CODEC, clock=clock)

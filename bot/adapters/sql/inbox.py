@@ -18,7 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from bot.adapters.sql import models
 from bot.adapters.sql.engine import SOON, told, transaction
 
-COLUMNS = ("key", "kind", "data", "accepted_at")
+COLUMNS = ("key", "kind", "data", "accepted_at", "replica")
 
 
 class Inbox:

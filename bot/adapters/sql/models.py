@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 
-REVISION = "0002"
+REVISION = "0003"
 """The newest migration; a test holds it equal to what alembic finds."""
 
 metadata = MetaData()
@@ -18,6 +18,7 @@ requests = Table(
     Column("data", Text, nullable=False),
     Column("accepted_at", String, nullable=False),  # ISO 8601, UTC: sorts as it reads, in every database
     Column("handled_at", String),
+    Column("replica", String),  # whose it is to handle; NULL: anybody's
 )
 Index(
     "requests_waiting",

@@ -37,12 +37,16 @@ class SqlStore:
         codec: reads back the events, with the intents and steps of every loaded plugin.
         clock: for when a request was accepted and handled.
         patience: seconds to wait for somebody else's lock.
+        replica: whose requests those are that are accepted here.
 
     Raises:
         StoreError: the database cannot be opened or brought up to date.
     """
 
-    def __init__(self, url: str, codec: Codec, *, clock: Clock, patience: float = 2.0) -> None:
+    def __init__(
+        self, url: str, codec: Codec, *, clock: Clock, patience: float = 2.0, replica: str = "drover-1"
+    ) -> None:
+        self._replica = replica
         self._codec = codec
         self._clock = clock
         self._engine = opened(url, patience)
@@ -64,7 +68,7 @@ class SqlStore:
     def accept(self, request: Request) -> bool:
         """Keep a request until it is handled; False when it is a duplicate."""
         row = {"key": request.key, "kind": request.kind, "data": codec.text(request), "accepted_at": self._now()}
-        return self._inbox.accept(row)
+        return self._inbox.accept({**row, "replica": self._replica})
 
     def unhandled(self) -> tuple[Request, ...]:
         """Requests accepted but not yet handled, oldest first."""
@@ -73,6 +77,15 @@ class SqlStore:
         with transaction(self._engine, READ) as connection:
             stored = connection.execute(wanted).scalars().all()
         return tuple(_REQUESTS.loads(each) for each in stored)
+
+    def take_over(self, replica: str = "") -> tuple[Request, ...]:
+        """Make a replica's unhandled requests ('': everybody's) one's own, at one stroke; oldest first."""
+        table = models.requests
+        theirs = sa.or_(table.c.replica == replica, table.c.replica.is_(None)) if replica else sa.true()
+        taking = sa.update(table).where(table.c.handled_at.is_(None), theirs).values(replica=self._replica)
+        with transaction(self._engine, SOON) as connection:
+            taken = connection.execute(taking.returning(table.c.arrived, table.c.data)).all()
+        return tuple(_REQUESTS.loads(row.data) for row in sorted(taken, key=lambda row: row.arrived))
 
     def handled(self, key: str) -> None:
         """The request has been answered."""
