@@ -44,6 +44,7 @@ from bot.testing.clock import TickingClock
 from tests.operations import CODEC, move, planned, proposal, request
 
 PEOPLE = ("UENG", "UAPP1", "UAPP2", "UAPP3")
+AGAIN = ("", "the same view", "a fresh view")
 PLANS = (planned(move("web-1"), move("web-2")), planned(move("db-1")))
 
 
@@ -95,13 +96,19 @@ class Lives(RuleBasedStateMachine):
             self.told[operation.id] = [event]
         return operation
 
-    @rule(target=views, seen=views, by=st.sampled_from(PEOPLE), right=st.booleans(), twice=st.booleans())
-    def approve(self, seen: Operation, by: str, right: bool, twice: bool) -> Operation:  # noqa: FBT001
-        """A click on Approve, as the core acts on it: the vote, and the approval with it if it was the last."""
+    @rule(target=views, seen=views, by=st.sampled_from(PEOPLE), right=st.booleans(), again=st.sampled_from(AGAIN))
+    def approve(self, seen: Operation, by: str, right: bool, again: str) -> Operation:  # noqa: FBT001
+        """A click on Approve, as the core acts on it; ``again``: delivered twice, and acted on with which view."""
+        after = self._click(seen, by, right=right)
+        if not again:
+            return after
+        return self._click(seen if again == "the same view" else after, by, right=right)
+
+    def _click(self, seen: Operation, by: str, *, right: bool) -> Operation:
+        """The vote, and the approval with it if it was the last."""
         vote = VotedFor(self.clock.now(), by, seen.plan.digest if right else "0" * 16)
         last = [Approved(self.clock.now(), by)] if seen.votes_missing <= 1 else []
-        after = self._append(seen, vote, *last)
-        return self._append(seen, vote, *last) if twice else after
+        return self._append(seen, vote, *last)
 
     @rule(target=views, seen=views, by=st.sampled_from(PEOPLE))
     def approve_without_votes(self, seen: Operation, by: str) -> Operation:
