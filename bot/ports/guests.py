@@ -62,7 +62,7 @@ class Blueprint:
 
     ``kernel``, ``initrd`` and ``cmdline`` boot it directly ('' boots its first disk). ``accelerator`` is ``kvm``,
     ``qemu`` or ``auto``: kvm where the host's CPU truly has it. ``log_pool`` names the directory pool in which its
-    serial line is logged ('' for none). ``os_id`` is libosinfo's.
+    serial line is logged as ``UUID-serial.log`` ('' for none). ``os_id`` is libosinfo's.
     """
 
     uuid: str
@@ -148,8 +148,11 @@ class Guests(Protocol):
         """Make a qcow2 volume of ``capacity`` bytes, empty or grown from ``base``: on top of it, or a full copy."""
         ...
 
-    def upload_seed(self, host: str, pool: str, name: str, seed: Seed) -> Volume:
-        """Make an ISO 9660 image labelled ``cidata`` and put it into a pool; one of this name is replaced."""
+    def upload_seed(self, host: str, pool: str, name: str, seed: Seed, *, form: str = "raw") -> Volume:
+        """Make an ISO 9660 image labelled ``cidata`` and put it into a pool; one of this name is replaced.
+
+        ``form`` is ``raw``, or ``qcow2`` around the image: a writable disk of a guest that is to have snapshots.
+        """
         ...
 
     def delete_volume(self, host: str, pool: str, name: str) -> None:

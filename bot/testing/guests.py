@@ -109,12 +109,12 @@ class FakeGuests:
                 raise HypervisorError(f"There is no volume {base.pool}/{base.name}.", "Copy it there.")
             return self._store(host, pool, name, capacity, base.allocation if copy and base else 0)
 
-    def upload_seed(self, host: str, pool: str, name: str, seed: Seed) -> Volume:
+    def upload_seed(self, host: str, pool: str, name: str, seed: Seed, *, form: str = "raw") -> Volume:
         """Put a seed into a pool; see the port."""
         with self._changing("upload_seed", host, pool, name):
             self.volumes.pop((host, pool, name), None)
             self.seeds[host, pool, name] = seed
-            return replace(self._store(host, pool, name, 1 << 16, 1 << 16), format="iso")
+            return replace(self._store(host, pool, name, 1 << 16, 1 << 16), format=form)
 
     def delete_volume(self, host: str, pool: str, name: str) -> None:
         """Remove a volume; see the port."""

@@ -110,11 +110,12 @@ def made(stage: Stage, *, running: bool = False, seed: str = "disk", **how: Any)
     base = stage.hypervisor.volume(A, POOL, IMAGE)
     assert base is not None
     stage.hypervisor.create_volume(A, POOL, f"{name}.qcow2", 48 * MIB, base=base)
-    stage.hypervisor.upload_seed(A, POOL, f"{name}-seed.iso", SEED)
-    target = "sda" if seed == "cdrom" else "vdb"
+    target, form = ("sda", "raw") if seed == "cdrom" else ("vdb", "qcow2")
+    stage.hypervisor.upload_seed(A, POOL, f"{name}-seed", SEED)
+    stage.hypervisor.upload_seed(A, POOL, f"{name}-seed", SEED, form=form)  # once more replaces it
     blueprint = Blueprint(
         identity, name, vcpus=1, vcpus_max=2, memory=112 * MIB,
-        disks=(GuestDisk(POOL, f"{name}.qcow2", "vda"), GuestDisk(POOL, f"{name}-seed.iso", target, "raw", seed)),
+        disks=(GuestDisk(POOL, f"{name}.qcow2", "vda"), GuestDisk(POOL, f"{name}-seed", target, form, seed)),
         nics=(GuestNic("bridge", "br0", f"52:54:00:{identity[:2]}:{identity[2:4]}:{identity[4:6]}"),),
         tags={"env": "dev", "note": "<&'\">"}, log_pool=POOL, os_id="http://debian.org/debian/12",
         **{**stage.boot, **how},
@@ -317,7 +318,7 @@ def test_a_medium_is_ejected(stage: Stage) -> None:
 
 
 def test_snapshots_are_taken_gone_back_to_and_removed(stage: Stage) -> None:
-    blueprint = made(stage, seed="cdrom")
+    blueprint = made(stage)
     stage.hypervisor.create_snapshot(A, blueprint.uuid, "before", "a <try>")
     stage.hypervisor.create_snapshot(A, blueprint.uuid, "after")
     with pytest.raises(HypervisorError):

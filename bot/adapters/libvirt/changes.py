@@ -37,7 +37,7 @@ def define(connection: Connection, blueprint: Blueprint) -> None:
     disks = tuple(volumes.place(connection, disk) for disk in blueprint.disks)
     log = ""
     if blueprint.log_pool and (directory := volumes.pool_path(connection, blueprint.log_pool)):
-        log = f"{directory}/{blueprint.name}-{blueprint.uuid[:8]}.log"
+        log = f"{directory}/{blueprint.uuid}-serial.log"  # its name may change
     virt_type = _virt_type(connection, blueprint)
     xml = domain_build.domain(blueprint, disks, virt_type=virt_type, log=log)
     connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)

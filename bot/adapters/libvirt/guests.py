@@ -62,11 +62,11 @@ class LibvirtGuests:
         with self._at_length(host, f"{pool}/{name} was not made on {host}") as connection:
             return volumes.make(connection, pool, name, capacity, base, copy)
 
-    def upload_seed(self, host: str, pool: str, name: str, seed: Seed) -> Volume:
+    def upload_seed(self, host: str, pool: str, name: str, seed: Seed, *, form: str = "raw") -> Volume:
         """Put a seed into a pool; see the port."""
         content = seed_iso.image(seed)
         with self._at_length(host, f"The seed {pool}/{name} was not put on {host}") as connection:
-            return volumes.upload(connection, pool, name, content)
+            return volumes.upload(connection, pool, name, content, form=form)
 
     def delete_volume(self, host: str, pool: str, name: str) -> None:
         """Remove a volume; see the port."""

@@ -61,8 +61,20 @@ def make(  # noqa: PLR0917 - the port's own arguments
     return _volume(pool, made)
 
 
-def upload(connection: Connection, pool: str, name: str, content: bytes) -> Volume:
-    """Put ``content`` into a raw volume of its size, instead of one of that name."""
+def upload(connection: Connection, pool: str, name: str, content: bytes, *, form: str = "raw") -> Volume:
+    """Put ``content`` into a volume, instead of one of that name. libvirt makes other forms of a raw one."""
+    delete(connection, pool, name)
+    if form == "raw":
+        return _volume(pool, _uploaded(connection, pool, name, content))
+    raw = _uploaded(connection, pool, f"{name}.raw", content)
+    try:
+        where = connection.storagePoolLookupByName(pool)
+        return _volume(pool, where.createXMLFrom(domain_build.volume(name, len(content), format=form), raw, 0))
+    finally:
+        raw.delete(0)
+
+
+def _uploaded(connection: Connection, pool: str, name: str, content: bytes) -> Vol:
     delete(connection, pool, name)
     where = connection.storagePoolLookupByName(pool)
     made = where.createXML(domain_build.volume(name, len(content), format="raw"), 0)
@@ -75,7 +87,7 @@ def upload(connection: Connection, pool: str, name: str, content: bytes) -> Volu
     except libvirt.libvirtError:
         stream.abort()
         raise
-    return _volume(pool, made)
+    return made
 
 
 def delete(connection: Connection, pool: str, name: str) -> None:

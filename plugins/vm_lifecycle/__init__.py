@@ -1,0 +1,159 @@
+"""The life of VMs: ``vm create``, ``start``, ``shutdown``, ``show``, ``delete`` and the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from bot.declare import Action, Looked, Query, Settings, SettingsSection, StepHandler, View, Watch, WatchView
+from bot.domain.card import Card
+from bot.domain.plan import Risk
+from bot.domain.steps import Step
+from bot.hookspecs import hookimpl
+from plugins.vm_lifecycle import cards, creation, forms, handler, intents, keeping, planner, portrait, steps
+from plugins.vm_lifecycle.settings import VmLifecycleSettings
+
+MINUTES = timedelta(minutes=5)
+
+
+@hookimpl
+def register_settings() -> Sequence[SettingsSection]:
+    """``[plugins.vm_lifecycle]``."""
+    return (SettingsSection("vm_lifecycle", VmLifecycleSettings),)
+
+
+@hookimpl
+def register_commands(settings: Settings) -> Sequence[Query | Action]:
+    """All commands that begin with ``vm``."""
+    mine = _section(settings)
+    create = Action(
+        "vm create",
+        cards.CREATE,
+        intents.create(),
+        intents.NewVms,
+        plan=partial(creation.plan, mine),
+        still_good=partial(creation.still_good, mine),
+        emits=(steps.CreateVm, steps.CreateVms),
+        focus=planner.focus,
+        form=partial(forms.create, mine),
+    )
+    return (create, *_verbs(mine), *_wishes(mine), *_queries())
+
+
+def _verbs(mine: VmLifecycleSettings) -> list[Action]:
+    power, verb, one = (steps.PowerVm,), intents.verb, partial(intents.verb, bulk=False)
+    low, medium, high, worst = Risk.LOW, Risk.MEDIUM, Risk.HIGH, Risk.DESTRUCTIVE
+    return [
+        _action(mine, verb("start", cards.START), intents.VmVerb, planner.start, low, power),
+        _action(mine, verb("shutdown", cards.SHUTDOWN), intents.VmVerb, planner.shutdown, medium, power),
+        _action(mine, verb("reboot", cards.REBOOT), intents.VmVerb, planner.reboot, medium, power),
+        _action(mine, verb("force-off", cards.FORCE_OFF), intents.VmVerb, planner.force_off, high, power),
+        _action(mine, verb("pause", cards.PAUSE), intents.VmVerb, planner.pause, medium, power),
+        _action(mine, verb("resume", cards.RESUME), intents.VmVerb, planner.resume, low, power),
+        _action(mine, one("undelete", cards.UNDELETE), intents.VmVerb, planner.undelete, low, (steps.UndeleteVm,)),
+        _action(mine, one("purge", cards.PURGE), intents.VmVerb, planner.purge, worst, (steps.PurgeVm,)),
+    ]
+
+
+def _wishes(mine: VmLifecycleSettings) -> list[Action]:
+    low, medium, high, worst = Risk.LOW, Risk.MEDIUM, Risk.HIGH, Risk.DESTRUCTIVE
+    snap, snapped = intents.snapshot, (steps.SnapshotVm,)
+    disks, cards_of = (steps.AddDisk, steps.GrowDisk), (steps.AddNic, steps.RemoveNic)
+    wish, disk, nic = planner.snapshot_wish, planner.disk_wish, planner.nic_wish
+    gone = (steps.DeleteVm, steps.PurgeVm)
+    return [
+        _action(mine, intents.resize(), intents.NewSize, planner.resize, medium, (steps.ResizeVm,)),
+        _action(mine, intents.rename(), intents.NewName, planner.rename, medium, (steps.RenameVm,)),
+        _action(mine, intents.autostart(), intents.NewAutostart, planner.autostart, low, (steps.AutostartVm,)),
+        _action(mine, intents.tag(), intents.NewTags, planner.tag, low, (steps.TagVm,)),
+        _action(mine, intents.delete(), intents.Deletion, planner.delete, worst, gone),
+        _action(mine, snap("create", cards.SNAPSHOT_CREATE), intents.SnapshotWish, wish, medium, snapped),
+        _action(mine, snap("revert", cards.SNAPSHOT_REVERT), intents.SnapshotWish, wish, high, snapped),
+        _action(mine, snap("delete", cards.SNAPSHOT_DELETE), intents.SnapshotWish, wish, medium, snapped),
+        _action(mine, intents.disk("add", cards.DISK_ADD), intents.DiskWish, disk, medium, disks),
+        _action(mine, intents.disk("grow", cards.DISK_GROW), intents.DiskWish, disk, medium, disks),
+        _action(mine, intents.nic("add", cards.NIC_ADD), intents.NicWish, nic, medium, cards_of),
+        _action(mine, intents.nic("remove", cards.NIC_REMOVE), intents.NicWish, nic, medium, cards_of),
+        _action(mine, intents.eject(), intents.Ejection, planner.eject, medium, (steps.EjectMedium,)),
+    ]
+
+
+def _action(  # noqa: PLR0917 - one line for each command, above
+    mine: VmLifecycleSettings,
+    grammar: Any,
+    intent: type,
+    work: planner.Work,
+    risk: Risk,
+    emits: tuple[type[Step], ...],
+) -> Action:
+    return Action(
+        grammar.name,
+        grammar.short_help,
+        grammar,
+        intent,
+        plan=partial(planner.plan, work, risk, mine),
+        still_good=partial(planner.still_good, work, risk, mine),
+        emits=emits,
+        risk=risk,
+        focus=planner.focus,
+    )
+
+
+def _queries() -> list[Query]:
+    def query(name: str, summary: str, answer: Any, gather: Any) -> Query:
+        return Query(f"vm {name}", summary, intents.look(name, summary), answer, focus=planner.focus, gather=gather)
+
+    return [
+        query("show", cards.SHOW, _show, handler.portrait),
+        query("screenshot", cards.SCREENSHOT, _screen, handler.screen),
+        query("console", cards.CONSOLE, _console, handler.console),
+        query("snapshot list", cards.SNAPSHOT_LIST, _snapshots, handler.snapshots),
+    ]
+
+
+@hookimpl
+def register_step_handlers(settings: Settings) -> Sequence[StepHandler]:
+    """One handler for each kind of step."""
+    run = partial(handler.run, _section(settings))
+    return [StepHandler(kind, handler.settle, run) for kind in steps.ALL]
+
+
+@hookimpl
+def register_jobs(settings: Settings) -> Sequence[Watch]:
+    """Guests whose time or whose grace is over."""
+    mine = _section(settings)
+    return (
+        Watch("vm-ttl", MINUTES, partial(_endings, mine)),
+        Watch("vm-purge", MINUTES, partial(_purges, mine)),
+    )
+
+
+def _endings(mine: VmLifecycleSettings, view: WatchView) -> Looked:
+    return Looked(tuple(keeping.endings(mine, view.snapshot)))
+
+
+def _purges(mine: VmLifecycleSettings, view: WatchView) -> Looked:
+    return Looked(tuple(keeping.purges(mine, view.snapshot)))
+
+
+def _section(settings: Settings) -> VmLifecycleSettings:
+    found = settings.sections.get("vm_lifecycle")
+    return found if isinstance(found, VmLifecycleSettings) else VmLifecycleSettings()
+
+
+def _show(about: intents.LookAt, view: View) -> Card:
+    return portrait.card(view.snapshot.vm(about.vm), view.snapshot, view.rules, view.found)
+
+
+def _screen(about: intents.LookAt, view: View) -> Card:
+    return portrait.screen_card(view.snapshot.vm(about.vm), view.found)
+
+
+def _console(about: intents.LookAt, view: View) -> Card:
+    return portrait.console_card(view.snapshot.vm(about.vm), view.found)
+
+
+def _snapshots(about: intents.LookAt, view: View) -> Card:
+    return portrait.snapshots_card(view.snapshot.vm(about.vm), view.found)

@@ -1,0 +1,483 @@
+"""Every sentence of the commands, plans and refusals that a person reads; the handler's are in ``told``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from bot.domain.card import Card, Section, words
+from bot.domain.cluster import Host, Pool, Vm
+from bot.domain.errors import DroverError
+from bot.domain.plan import Objection, Plan, Reason
+from bot.domain.words import bytes_text, nearest, plural
+
+# --- the commands' help -------------------------------------------------------------------------------------------
+
+CREATE = "Make a new VM, or several alike, from an image of the catalogue."
+CREATE_HELP = (
+    "Make a new VM, or several alike, from an image of the catalogue.\n\nWithout --host the best host is chosen and "
+    "the plan says why. Nothing is done before another person approves."
+)
+IMAGE_HELP = "An image of the catalogue."
+SIZE_HELP = "A named size of the catalogue; --cpus, --memory and --disk win over it."
+CPUS_HELP = "Virtual CPUs."
+MEMORY_HELP = "Memory, such as 512M or 4G; a bare number is MiB."
+DISK_HELP = "Size of its disk, such as 20G; a bare number is GiB."
+NETWORK_HELP = "A libvirt network or a bridge of the host."
+HOST_HELP = "Where; left out, the best host is chosen."
+COUNT_HELP = "So many alike, named NAME-1, NAME-2…, spread over hosts."
+TAG_HELP = "Such as env=dev or owner=ana; ttl=7d has it announced before its end, then shut down. May be repeated."
+USER_HELP = "Its first user; left out, the image's."
+SSH_HELP = "A public key that is let in. May be repeated."
+ADDRESS_HELP = "A fixed address such as 10.0.0.5/24, counted up with --count; left out, DHCP."
+GATEWAY_HELP = "The default gateway, with --address."
+USER_DATA_HELP = "Your own cloud-init user data, beginning with #cloud-config or #!."
+OFF_HELP = "Do not start it."
+REASON_HELP = 'Why, for the approvers and the audit trail; several words in quotes: --reason "load test".'
+BULK_HELP = "All VMs with this tag instead of one; the plan lists them."
+START = "Start a VM, after looking for it on every host."
+SHUTDOWN = "Ask a VM to shut down, and wait until it has."
+REBOOT = "Shut a VM down and start it again."
+FORCE_OFF = "Pull a VM's plug; what it has not written is lost."
+PAUSE = "Let a VM stand still."
+RESUME = "Let a paused VM go on."
+UNDELETE = "Take back a deletion within its grace."
+PURGE = "End a deleted VM for good, before its grace is over."
+RESIZE = "Change a VM's vCPUs or memory, at once where possible."
+RENAME = "Give a VM that is off another name."
+AUTOSTART = "Let a VM start with its host, or not."
+DELETE = "Delete a VM; it can be undeleted for a while."
+DELETE_HELP = "Delete a VM that is off. It can be undeleted until its grace ends; say what becomes of its disks."
+KEEP_HELP = "Keep its disks when it is purged."
+REMOVE_HELP = "Remove its disks when it is purged."
+NOW_HELP = "No grace: purge it at once. This cannot be taken back."
+TAG_SUMMARY = "Give a VM tags, or take them away."
+UNTAG_HELP = "Take this tag away. May be repeated."
+SNAPSHOT_CREATE = "Take a snapshot of a VM, memory included when it runs."
+SNAPSHOT_LIST = "A VM's snapshots."
+SNAPSHOT_REVERT = "Take a VM back to a snapshot; what happened since is lost."
+SNAPSHOT_DELETE = "Remove a snapshot; the VM stays as it is."
+DISK_ADD = "Add an empty disk to a VM."
+DISK_GROW = "Make a VM's disk larger."
+NIC_ADD = "Add a network card to a VM."
+NIC_REMOVE = "Take a network card out of a VM."
+EJECT = "Take the medium out of a VM's drive."
+SHOW = "All about one VM: state, host, addresses, load, disks, snapshots, tags, and whether it could move."
+SCREENSHOT = "A picture of a VM's screen."
+CONSOLE = "The last lines of a VM's serial line."
+
+# --- slips of the pen ---------------------------------------------------------------------------------------------
+
+WHICH_DISKS = "Say what becomes of its disks: --keep-disks or --remove-disks."
+NO_TAGS = "Which tags? For example env=dev, or --remove env."
+NO_NEW_SIZE = "Which size? For example --cpus 4 or --memory 8G."
+ONE_OR_TAG = "Name one VM, or all with a tag: --tag env=dev."
+
+
+def no_size(value: str) -> str:
+    """``--memory 0``."""
+    return f"“{value}” is nothing; write for example 512M or 4G."
+
+
+def no_tag(value: str) -> str:
+    """``--tag env``."""
+    return f"“{value}” is no tag; write for example env=dev."
+
+
+# --- creating -----------------------------------------------------------------------------------------------------
+
+
+def create_title(names: Sequence[str], host: str = "") -> str:
+    """What approvers read first."""
+    if len(names) == 1:
+        return f"Create {names[0]}{f' on {host}' if host else ''}"
+    return f"Create {len(names)} VMs: {names[0]} to {names[-1]}"
+
+
+def not_created(title: str) -> str:
+    """Heads a list of objections."""
+    return f"{title}: not possible now."
+
+
+def bad_name(name: str, better: str) -> Objection:
+    """RFC 1123."""
+    remedy = f"Use for example “{better}”." if better and better != name else "Use for example “web-1”."
+    return Objection(
+        "bad-name",
+        f"“{name}” cannot be a VM's name: a host name has small letters, digits and inner hyphens, 63 at most.",
+        remedy,
+    )
+
+
+def name_taken(vm: Vm, host: Host) -> Objection:
+    """Where it is."""
+    state = f"{vm.state}" if host.up else f"{vm.state} when {host.name} was last seen"
+    return Objection("name-taken", f"{vm.name} exists already: {vm.uuid} on {vm.host} ({state}).", "Use another name.")
+
+
+def uuid_taken(vm: Vm) -> Objection:
+    """As good as impossible, and yet."""
+    return Objection("uuid-taken", f"{vm.uuid} exists already: {vm.name} on {vm.host}.", "Ask again.")
+
+
+def too_many(count: int, most: int) -> Objection:
+    """A limit of the configuration."""
+    return Objection(
+        "too-many", f"{count} VMs at once are more than the {most} allowed.", f"Use --count {most} at most."
+    )
+
+
+def bad_user(user: str) -> Objection:
+    """What useradd takes."""
+    return Objection("bad-user", f"“{user}” cannot be a user's name.", "Use small letters, digits, “-” and “_”.")
+
+
+def bad_user_data() -> Objection:
+    """What cloud-init takes."""
+    return Objection(
+        "bad-user-data", "The user data begins with neither #cloud-config nor #!.", "Begin it with one of them."
+    )
+
+
+def bad_address(address: str, count: int) -> Objection:
+    """One address for each."""
+    more = f", {count} times counted up," if count > 1 else ""
+    return Objection(
+        "bad-address", f"“{address}”{more} is no address with its network.", "Write for example 10.0.0.5/24."
+    )
+
+
+def bad_gateway(gateway: str) -> Objection:
+    """A plain address."""
+    return Objection("bad-gateway", f"“{gateway}” is no address.", "Write for example 10.0.0.1.")
+
+
+def no_image(name: str, known: Iterable[str]) -> Objection:
+    """Not in the catalogue."""
+    listed = ", ".join(sorted(known)) or "none: add some to [plugins.vm_lifecycle.images]"
+    said = f"There is no image “{name}”." if name else "Which image?"
+    return Objection("no-image", f"{said} The catalogue has: {listed}.", nearest(name, known, "Use --image."))
+
+
+def no_named_size(name: str, known: Iterable[str]) -> Objection:
+    """Not in the catalogue."""
+    listed = ", ".join(sorted(known)) or "none"
+    return Objection(
+        "no-size", f"There is no size “{name}”; there are: {listed}.", nearest(name, known, "Use --memory.")
+    )
+
+
+def too_little(what: str, asked: int, least: int, image: str) -> Objection:
+    """The image needs more."""
+    return Objection(
+        f"too-little-{what}",
+        f"{bytes_text(asked)} of {what} is too little for {image}, which needs {bytes_text(least)}.",
+        f"Use --{what} {-(-least // (1 << 20))}M or more.",
+    )
+
+
+def too_many_cpus(vm: Vm, host: Host) -> Objection:
+    """More than the host has."""
+    return Objection(
+        "cpus",
+        f"{host.name} has {plural(host.cpus, 'CPU')}, {vm.name} would have {vm.vcpus}.",
+        "Use fewer with --cpus.",
+    )
+
+
+def no_network(network: str, host: Host) -> Objection:
+    """Unknown there."""
+    there = sorted(host.networks | host.bridges)
+    return Objection(
+        "network",
+        f"{host.name} has no network or bridge “{network}”; it has: {', '.join(there) or 'none'}.",
+        nearest(network, there, f"Use `--network {there[0]}`." if there else f"Define one on {host.name}."),
+    )
+
+
+def no_pool(pool: str, host: Host, *, inactive: bool) -> Objection:
+    """Unknown or stopped there."""
+    said = "is not active" if inactive else "does not exist"
+    return Objection(
+        "pool",
+        f"Pool {pool} {said} on {host.name}.",
+        f"On {host.name}: `virsh pool-{'start' if inactive else 'define'}`.",
+    )
+
+
+def no_space(disk: int, pool: Pool, host: Host) -> Objection:
+    """Too full."""
+    return Objection(
+        "disk-space",
+        f"Pool {pool.name} of {host.name} has {bytes_text(pool.free)} left, the disk needs {bytes_text(disk)}.",
+        "Use a smaller --disk, or make room there.",
+    )
+
+
+def would_fit(most: Mapping[str, tuple[int, int]]) -> Objection:
+    """What there is."""
+    left = "; ".join(f"{host}: {bytes_text(memory)} and {bytes_text(disk)}" for host, (memory, disk) in most.items())
+    return Objection("would-fit", f"Left for a VM, memory and disk: {left or 'no host that can be used'}.", "")
+
+
+def asked_host(vm: Vm) -> Reason:
+    """A person chose."""
+    return Reason("asked", f"{vm.name}: {vm.host} was asked for, and nothing stands against it.")
+
+
+def chosen(vm: Vm, full: float, legal: int, members: int) -> Reason:
+    """The rules chose."""
+    apart = "it has fewest of its group, and " if vm.tags.get("anti-affinity") else ""
+    also = f", as the {members + 1}. of its group there" if members else ""
+    of = f"of {plural(legal, 'host')} that could take it {apart}it is the least full afterwards ({full:.0%} of memory)"
+    return Reason("chosen", f"{vm.name}: {vm.host}, {of}{also}.")
+
+
+def ruled_out(objection: Objection) -> Reason:
+    """Why not another."""
+    return Reason(f"not-{objection.code}", objection.text)
+
+
+def never_seen(host: Host) -> Reason:
+    """Its names are not known."""
+    return Reason(
+        "never-seen", f"{host.name} has not answered since the bot started: whether it has such a name is not known."
+    )
+
+
+# --- every other wish ---------------------------------------------------------------------------------------------
+
+_VERBS = {
+    "VmVerb": "{verb}", "NewSize": "Resize", "NewName": "Rename", "NewAutostart": "Autostart of", "NewTags": "Tag",
+    "Deletion": "Delete", "SnapshotWish": "{verb} snapshot of", "DiskWish": "{verb} disk of",
+    "NicWish": "{verb} card of", "Ejection": "Eject from",
+}  # fmt: skip
+
+
+def wish_title(intent: Any) -> str:
+    """A wish as a heading, before it is known whether it can be had."""
+    verb = _VERBS[type(intent).__name__].format(verb=getattr(intent, "verb", "")).capitalize()
+    return f"{verb} {intent.vm or 'VMs with ' + intent.tag}"
+
+
+def refused_title(title: str) -> str:
+    """Heads a list of objections."""
+    return f"{title}: not possible now."
+
+
+def many_title(title: str, touched: Sequence[Vm]) -> str:
+    """Several guests, by name as far as they fit."""
+    names = [vm.name for vm in touched]
+    shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+    return f"{title}: {plural(len(names), 'VM')} ({shown})" if len(names) > 1 else title
+
+
+def listed(vm: Vm) -> Reason:
+    """One of many."""
+    tags = " ".join(f"{key}={value}" for key, value in sorted(vm.tags.items()))
+    return Reason("touches", f"{vm.name} on {vm.host}, {vm.state}{f', {tags}' if tags else ''}")
+
+
+def nothing_to_do(vm: Vm, title: str) -> Reason:
+    """It is as wished."""
+    return Reason("nothing-to-do", f"{vm.name} is {vm.state} on {vm.host}: “{title}” would change nothing.")
+
+
+def warnings_for(intent: Any, vm: Vm) -> Iterator[Reason]:
+    """What approvers should know."""
+    verb = getattr(intent, "verb", "")
+    if verb == "force-off" and vm.state.active:
+        yield Reason("data-loss", f"{vm.name} runs: what it has not written to disk is lost.")
+    if verb == "revert":
+        yield Reason("data-loss", f"All that {vm.name} did since that snapshot is lost.")
+    if getattr(intent, "now", False):
+        yield Reason("no-grace", f"{vm.name} cannot be undeleted.")
+    if getattr(intent, "remove_disks", False) and vm.detail:
+        disks = ", ".join(disk.source for disk in vm.detail.disks if disk.source)
+        yield Reason("disks", f"Disks of {vm.name} that will be removed: {disks or 'none'}.")
+
+
+def unknown(code: str, error: DroverError) -> Objection:
+    """A name that is not in the cluster, in the words of the snapshot."""
+    return Objection(code, error.text, error.advice)
+
+
+def no_such_tag(tag: str) -> Objection:
+    """Nobody has it."""
+    return Objection("no-such-tag", f"No VM has the tag {tag}.", "See tags with `vms`.")
+
+
+def changed_meanwhile(planned: Plan, now: Plan) -> Objection:
+    """Another plan would come out."""
+    before, after = "; ".join(each.title for each in planned.steps), "; ".join(each.title for each in now.steps)
+    return Objection("changed", f"The same wish now means: {after}. Approved was: {before}.", "Look at the new plan.")
+
+
+def unreachable(vm: Vm, host: Host) -> Objection:
+    """The host that has it does not answer."""
+    return Objection(
+        "host-unreachable",
+        f"{host.name}, where {vm.name} was last seen, does not answer: {host.problem or 'no connection'}.",
+        "Unreachable is not dead. Check the host and its libvirtd.",
+    )
+
+
+def busy(vm: Vm) -> Objection:
+    """A job holds it."""
+    job = vm.detail.job if vm.detail and vm.detail.job else "a move"
+    return Objection("busy", f"{vm.name} has a job under way ({job}).", "Wait for its end, then ask again.")
+
+
+def is_deleted(vm: Vm) -> Objection:
+    """Within its grace."""
+    return Objection(
+        "deleted",
+        f"{vm.name} is deleted; its grace ends {vm.tags.get('drover.deleted', '')}.",
+        f"Take that back first: `vm undelete {vm.name}`.",
+    )
+
+
+def not_deleted(vm: Vm) -> Objection:
+    """Nothing to purge."""
+    return Objection("not-deleted", f"{vm.name} is not deleted.", f"Use `vm delete {vm.name}` first.")
+
+
+def maybe_there(vm: Vm, host: Host) -> Objection:
+    """A silent host counts as having it."""
+    return Objection(
+        "maybe-elsewhere",
+        f"{host.name} had {vm.name} when it last answered and is silent now; it may run there.",
+        "Unreachable is not dead: bring it back, or prove that it is off.",
+    )
+
+
+def runs_there(vm: Vm, other: Vm) -> Objection:
+    """It is on."""
+    return Objection("runs-elsewhere", f"{vm.name} is {other.state} on {other.host}.", "Look at both hosts first.")
+
+
+def never_heard(vm: Vm, host: Host) -> Objection:
+    """Nobody knows."""
+    return Objection(
+        "maybe-elsewhere",
+        f"{host.name} has not answered since the bot started; whether it runs {vm.name} is not known.",
+        "Bring it back, or prove that it is off and take it out of the configuration.",
+    )
+
+
+def paused_not_off(vm: Vm) -> Objection:
+    """Start is not resume."""
+    return Objection("paused", f"{vm.name} is paused on {vm.host}.", f"Use `vm resume {vm.name}`.")
+
+
+def not_running(vm: Vm) -> Objection:
+    """It is off."""
+    return Objection("not-running", f"{vm.name} is {vm.state} on {vm.host}.", f"Use `vm start {vm.name}` first.")
+
+
+def half_moved(vm: Vm) -> Objection:
+    """Left by a migration."""
+    return Objection(
+        "half-moved",
+        f"{vm.name} is paused on {vm.host} by a migration that did not end well ({vm.paused_by}).",
+        "Look at both hosts first; it may run on the other.",
+    )
+
+
+def no_room(vm: Vm, memory: int, room: int) -> Objection:
+    """More memory than is left."""
+    return Objection(
+        "memory",
+        f"{vm.host} has {bytes_text(max(0, room))} left, {vm.name} would need {bytes_text(memory - vm.memory)} more.",
+        f"{bytes_text(vm.memory + max(0, room))} would fit; or move it to another host first.",
+    )
+
+
+def must_be_off(vm: Vm, done: str) -> Objection:
+    """It runs."""
+    return Objection(
+        "runs", f"{vm.name} is {vm.state}; it can be {done} only when it is off.", f"`vm shutdown {vm.name}`"
+    )
+
+
+def has_snapshots(vm: Vm, done: str) -> Objection:
+    """The hypervisor refuses."""
+    return Objection(
+        "snapshots", f"{vm.name} has snapshots and cannot be {done}.", f"See `vm snapshot list {vm.name}`, delete them."
+    )
+
+
+def transient(vm: Vm) -> Objection:
+    """Nothing is stored of it."""
+    return Objection("transient", f"{vm.name} is transient: it has no stored definition.", "Define it first.")
+
+
+def reserved_tag(key: str) -> Objection:
+    """Drover's own."""
+    return Objection("reserved", f"Tags that begin with “drover.” are kept by Drover ({key}).", "Use another name.")
+
+
+def bad_snapshot_name(name: str) -> Objection:
+    """What libvirt and people can type."""
+    return Objection("bad-name", f"“{name}” cannot name a snapshot.", "Use letters, digits, “.”, “-” and “_”.")
+
+
+def cannot_snapshot(vm: Vm, formats: Iterable[str]) -> Objection:
+    """Only qcow2 keeps them."""
+    return Objection(
+        "format",
+        f"{vm.name} has disks that keep no snapshots ({', '.join(sorted(formats))}).",
+        "Convert them to qcow2.",
+    )
+
+
+def no_disk(vm: Vm, target: str, known: Iterable[str]) -> Objection:
+    """Unknown target."""
+    return Objection("no-disk", f"{vm.name} has no disk “{target}”; it has: {', '.join(known) or 'none'}.", "Use one.")
+
+
+def cannot_shrink(vm: Vm, target: str, capacity: int) -> Objection:
+    """Only growth."""
+    return Objection("shrink", f"{target} of {vm.name} has {bytes_text(capacity)} already.", "Give a larger size.")
+
+
+def no_card(vm: Vm, mac: str, known: Iterable[str]) -> Objection:
+    """Unknown address."""
+    listed = ", ".join(sorted(known)) or "none"
+    return Objection("no-card", f"{vm.name} has no card “{mac}”; it has: {listed}.", "Use one of them.")
+
+
+def no_drive(vm: Vm, target: str, known: Iterable[str]) -> Objection:
+    """Unknown target."""
+    listed = ", ".join(known) or "none"
+    return Objection("no-drive", f"{vm.name} has no drive “{target}”; it has: {listed}.", "Use one of them.")
+
+
+def which_drive(vm: Vm, full: Sequence[str]) -> Objection:
+    """More than one."""
+    return Objection(
+        "which-drive", f"{vm.name} has media in {', '.join(full)}.", f"Say which: `vm eject {vm.name} {full[0]}`."
+    )
+
+
+# --- what the clock says ------------------------------------------------------------------------------------------
+
+TTL_OVER = "Its time (ttl) is over."
+GRACE_OVER = "It was deleted, and its grace is over."
+
+
+def ttl_ends(vm: Vm, ends: datetime) -> Card:
+    """The announcement."""
+    owner = vm.tags.get("owner", "not named")
+    line = words(
+        "*{vm}* on {host} is shut down at {ends}; owner: {owner}.\nTo keep it longer: `vm tag {vm} ttl=7d`.",
+        vm=vm.name, host=vm.host, ends=ends, owner=owner,
+    )  # fmt: skip
+    return Card(f"The time of {vm.name} ends soon.", elements=(Section(line),))
+
+
+def ttl_over(vm: Vm, ends: datetime) -> Card:
+    """The end of the announcement."""
+    line = words("The time of *{vm}* on {host} ended at {ends}.", vm=vm.name, host=vm.host, ends=ends)
+    return Card(f"The time of {vm.name} is over.", elements=(Section(line),))

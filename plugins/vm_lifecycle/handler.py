@@ -1,0 +1,400 @@
+"""The only impure file: looks whether a step is done, and does it; what is half made when it fails is unmade."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from bot.declare import Settled
+from bot.domain.cluster import Sighting, Snapshot, VmState
+from bot.domain.errors import DroverError, HostUnreachableError, StepCancelledError, StepLostError
+from bot.domain.operation import Ask
+from bot.domain.steps import Step
+from bot.ports import Hypervisor, Progress
+from bot.ports.guests import Found, GuestDisk, GuestNic
+from plugins.vm_lifecycle import making, told
+from plugins.vm_lifecycle.intents import LookAt
+from plugins.vm_lifecycle.planner import DELETED, DISKS
+from plugins.vm_lifecycle.portrait import Portrait
+from plugins.vm_lifecycle.settings import VmLifecycleSettings
+from plugins.vm_lifecycle.steps import (
+    AddDisk,
+    AddNic,
+    AutostartVm,
+    CreateVm,
+    CreateVms,
+    DeleteVm,
+    EjectMedium,
+    GrowDisk,
+    OnGuest,
+    Power,
+    PowerVm,
+    PurgeVm,
+    RemoveNic,
+    RenameVm,
+    ResizeVm,
+    SnapshotVerb,
+    SnapshotVm,
+    TagVm,
+    UndeleteVm,
+)
+
+Facts = Mapping[str, str | int | float | bool]
+
+
+# --- settle -------------------------------------------------------------------------------------------------------
+
+
+def settle(step: Step, hypervisor: Hypervisor) -> Settled:
+    """Only looks: DONE when the host shows the step's effect."""
+    look = _LOOKS[type(step)]
+    return Settled.DONE if look(step, hypervisor) else Settled.NOT_YET
+
+
+def _power_is(step: PowerVm, hypervisor: Hypervisor) -> bool:
+    state = _at(step, hypervisor).state
+    match step.verb:
+        case Power.START:
+            return state is not None and state.active
+        case Power.SHUTDOWN | Power.FORCE_OFF:
+            return state is None or not state.active
+        case Power.PAUSE:
+            return state is VmState.PAUSED
+        case Power.RESUME:
+            return state is VmState.RUNNING
+
+
+def _snapshot_is(step: SnapshotVm, hypervisor: Hypervisor) -> bool:
+    if step.verb is SnapshotVerb.REVERT:
+        return _found(step, hypervisor).mark == step.token
+    there = any(each.name == step.snapshot for each in hypervisor.snapshots(step.host, step.uuid))
+    return there is (step.verb is SnapshotVerb.CREATE)
+
+
+def _purged(step: PurgeVm, hypervisor: Hypervisor) -> bool:
+    if hypervisor.found(step.host, step.uuid) is not None:
+        return False
+    return all(hypervisor.volume(step.host, *making.place(each)) is None for each in step.volumes)
+
+
+def _has_disk(step: AddDisk, hypervisor: Hypervisor) -> bool:
+    found, name = _found(step, hypervisor), making.place(step.volume)[1]
+    both = (found.detail.disks, found.detail_next.disks)
+    return all(any(each.source.endswith(f"/{name}") for each in disks) for disks in both)
+
+
+def _has_nic(step: AddNic, hypervisor: Hypervisor) -> bool:
+    return _macs(step, hypervisor)[1] >= {step.mac}
+
+
+def _macs(step: OnGuest, hypervisor: Hypervisor) -> tuple[set[str], set[str]]:
+    """MAC addresses of its cards in either definition, and in both."""
+    found = _found(step, hypervisor)
+    now, later = ({each.mac.lower() for each in detail.nics} for detail in (found.detail, found.detail_next))
+    return now | later, now & later
+
+
+def _grown(step: GrowDisk, hypervisor: Hypervisor) -> bool:
+    sizes = {each.target: each.capacity for each in hypervisor.disks(step.host, step.uuid)}
+    return sizes.get(step.target, 0) >= step.capacity
+
+
+def _ejected(step: EjectMedium, hypervisor: Hypervisor) -> bool:
+    found = _found(step, hypervisor)
+    disks = (*found.detail.disks, *found.detail_next.disks)
+    return not any(each.target == step.target and each.source for each in disks)
+
+
+def _resized(step: ResizeVm, hypervisor: Hypervisor) -> bool:
+    found = _found(step, hypervisor)
+    return (found.vcpus_next, found.memory_next) == (step.vcpus, step.memory)
+
+
+_LOOKS: Mapping[type[Step], Callable[[Any, Hypervisor], bool]] = {
+    CreateVm: making.made,
+    CreateVms: lambda step, hypervisor: all(making.made(each, hypervisor) for each in step.guests),
+    PowerVm: _power_is,
+    ResizeVm: _resized,
+    RenameVm: lambda step, hypervisor: _found(step, hypervisor).name == step.to,
+    AutostartVm: lambda step, hypervisor: hypervisor.autostart(step.host, step.uuid) is step.on,
+    TagVm: lambda step, hypervisor: dict(_found(step, hypervisor).tags) == dict(step.tags),
+    DeleteVm: lambda step, hypervisor: DELETED in _found(step, hypervisor).tags,
+    UndeleteVm: lambda step, hypervisor: DELETED not in _found(step, hypervisor).tags,
+    PurgeVm: _purged,
+    SnapshotVm: _snapshot_is,
+    AddDisk: _has_disk,
+    GrowDisk: _grown,
+    AddNic: _has_nic,
+    RemoveNic: lambda step, hypervisor: step.mac not in _macs(step, hypervisor)[0],
+    EjectMedium: _ejected,
+}
+
+
+# --- run ----------------------------------------------------------------------------------------------------------
+
+
+def run(settings: VmLifecycleSettings, step: Step, hypervisor: Hypervisor, progress: Progress) -> Facts:
+    """Do a step; safe to repeat. Facts are for the audit."""
+    return _RUNS[type(step)](step, Site(settings, hypervisor, progress))
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What a step is done with."""
+
+    settings: VmLifecycleSettings
+    hypervisor: Hypervisor
+    progress: Progress
+
+
+def _create(step: CreateVm, at: Site) -> Facts:
+    return making.make(step, at.hypervisor, at.progress)
+
+
+def _create_many(step: CreateVms, at: Site) -> Facts:
+    return making.make_many(step, at.hypervisor, at.progress, at.settings.parallel)
+
+
+def _power(step: PowerVm, at: Site) -> Facts:
+    match step.verb:
+        case Power.START:
+            nowhere_else(step, at.hypervisor)
+            at.hypervisor.start(step.host, step.uuid)
+        case Power.SHUTDOWN:
+            return _shut_down(step, at)
+        case Power.FORCE_OFF:
+            at.hypervisor.force_off(step.host, step.uuid)
+        case Power.PAUSE:
+            at.hypervisor.pause(step.host, step.uuid)
+        case Power.RESUME:
+            nowhere_else(step, at.hypervisor)
+            at.hypervisor.resume(step.host, step.uuid)
+    return {}
+
+
+def nowhere_else(step: OnGuest, hypervisor: Hypervisor) -> None:
+    """Refuse to start what may run on another host.
+
+    Raises:
+        StepLostError: it runs there, or a host that had it last, or that nobody has heard of, does not answer.
+    """
+    seen = [each for each in hypervisor.sightings(step.uuid) if each.host != step.host]
+    running = [each for each in seen if each.state is not None and each.state.active]
+    if running:
+        raise StepLostError(told.runs_elsewhere(step, running[0]), told.RUNS_ELSEWHERE_ADVICE)
+    silent = [each.host for each in seen if not each.reachable]
+    doubtful = _had_it(step.uuid, silent, hypervisor.snapshot()) if silent else []
+    if doubtful:
+        raise StepLostError(told.maybe_elsewhere(step, doubtful), told.MAYBE_ELSEWHERE_ADVICE)
+
+
+def _had_it(uuid: str, silent: list[str], snapshot: Snapshot) -> list[str]:
+    """The silent hosts that had the guest when they were last heard, and those never heard."""
+    last = {vm.host for vm in snapshot.vms if vm.uuid == uuid}
+    return [name for name in silent if name in last or snapshot.host(name).seen_at is None]
+
+
+def _shut_down(step: PowerVm, at: Site) -> Facts:
+    """Ask, and look until it is off; asked a second time half way, for a guest that was not up yet."""
+    waited, asked = 0.0, 0
+    while True:
+        if _power_is(step, at.hypervisor):
+            return {told.SECONDS: round(waited, 1)}
+        if waited >= asked * at.settings.shutdown_seconds / 2 and asked < 2:
+            at.hypervisor.shutdown(step.host, step.uuid)
+            asked += 1
+        if Ask.CANCEL in at.progress.asked():
+            raise StepCancelledError(told.stopped_waiting(step, waited))
+        if waited >= at.settings.shutdown_seconds:
+            raise DroverError(told.does_not_listen(step, waited), told.does_not_listen_advice(step))
+        at.progress.say(told.waits_for_shutdown(step, waited))
+        at.progress.sleep(at.settings.poll_seconds)
+        waited += at.settings.poll_seconds
+
+
+def _resize(step: ResizeVm, at: Site) -> Facts:
+    live = at.hypervisor.resize(step.host, step.uuid, vcpus=step.vcpus, memory=step.memory)
+    if not live:
+        at.progress.note(told.at_next_start(step))
+    return {told.LIVE: live}
+
+
+def _rename(step: RenameVm, at: Site) -> Facts:
+    at.hypervisor.rename(step.host, step.uuid, step.to)
+    return {}
+
+
+def _autostart(step: AutostartVm, at: Site) -> Facts:
+    at.hypervisor.set_autostart(step.host, step.uuid, on=step.on)
+    return {}
+
+
+def _tag(step: TagVm, at: Site) -> Facts:
+    at.hypervisor.set_tags(step.host, step.uuid, dict(step.tags))
+    return {}
+
+
+def _delete(step: DeleteVm, at: Site) -> Facts:
+    """The mark is in the definition itself: it survives the bot, and every tool on the host shows it."""
+    if _active(step, at.hypervisor):
+        raise DroverError(told.still_runs(step), told.still_runs_advice(step))
+    until = (datetime.now(UTC) + timedelta(seconds=step.grace)).isoformat(timespec="seconds")
+    at.hypervisor.set_autostart(step.host, step.uuid, on=False)
+    tags = {**_found(step, at.hypervisor).tags, DELETED: until, DISKS: "remove" if step.remove_disks else "keep"}
+    at.hypervisor.set_tags(step.host, step.uuid, tags)
+    return {told.UNTIL: until}
+
+
+def _undelete(step: UndeleteVm, at: Site) -> Facts:
+    kept = {key: value for key, value in _found(step, at.hypervisor).tags.items() if key not in {DELETED, DISKS}}
+    at.hypervisor.set_tags(step.host, step.uuid, kept)
+    return {}
+
+
+def _purge(step: PurgeVm, at: Site) -> Facts:
+    found = at.hypervisor.found(step.host, step.uuid)
+    if found is not None and DELETED not in found.tags:
+        raise DroverError(told.undeleted(step), told.UNDELETED_ADVICE)
+    if _active(step, at.hypervisor):
+        raise DroverError(told.still_runs(step), told.still_runs_advice(step))
+    at.hypervisor.undefine(step.host, step.uuid)
+    for each in step.volumes:
+        at.hypervisor.delete_volume(step.host, *making.place(each))
+    return {told.REMOVED: ", ".join(step.volumes) or told.NOTHING}
+
+
+def _snapshot(step: SnapshotVm, at: Site) -> Facts:
+    match step.verb:
+        case SnapshotVerb.CREATE:
+            at.hypervisor.create_snapshot(step.host, step.uuid, step.snapshot, step.description)
+        case SnapshotVerb.REVERT:
+            nowhere_else(step, at.hypervisor)
+            at.hypervisor.revert_snapshot(step.host, step.uuid, step.snapshot)
+            # Nothing on the host tells one going back from another; the mark does.
+            at.hypervisor.leave_mark(step.host, step.uuid, step.token)
+        case SnapshotVerb.DELETE:
+            at.hypervisor.delete_snapshot(step.host, step.uuid, step.snapshot)
+    return {}
+
+
+def _add_disk(step: AddDisk, at: Site) -> Facts:
+    pool, name = making.place(step.volume)
+    if at.hypervisor.volume(step.host, pool, name) is None:
+        at.hypervisor.create_volume(step.host, pool, name, step.capacity)
+    try:
+        at.hypervisor.attach_disk(step.host, step.uuid, GuestDisk(pool, name, step.target))
+    except HostUnreachableError:
+        raise
+    except DroverError as error:
+        at.hypervisor.delete_volume(step.host, pool, name)
+        raise DroverError(told.undone(error.text, [step.volume]), error.advice) from error
+    return {}
+
+
+def _grow(step: GrowDisk, at: Site) -> Facts:
+    at.hypervisor.grow_disk(step.host, step.uuid, step.target, step.capacity)
+    return {}
+
+
+def _add_nic(step: AddNic, at: Site) -> Facts:
+    at.hypervisor.attach_nic(step.host, step.uuid, GuestNic(step.network_kind, step.network, step.mac))
+    return {}
+
+
+def _remove_nic(step: RemoveNic, at: Site) -> Facts:
+    """The guest must let go of it; it is asked again while it does not."""
+    waited = 0.0
+    while step.mac in _macs(step, at.hypervisor)[0]:
+        if waited >= at.settings.shutdown_seconds:
+            raise DroverError(told.card_stays(step, waited), told.CARD_STAYS_ADVICE)
+        at.hypervisor.detach_nic(step.host, step.uuid, step.mac)
+        at.progress.sleep(at.settings.poll_seconds)
+        waited += at.settings.poll_seconds
+    return {}
+
+
+def _eject(step: EjectMedium, at: Site) -> Facts:
+    at.hypervisor.eject(step.host, step.uuid, step.target)
+    return {}
+
+
+_RUNS: Mapping[type[Step], Callable[[Any, Site], Facts]] = {
+    CreateVm: _create,
+    CreateVms: _create_many,
+    PowerVm: _power,
+    ResizeVm: _resize,
+    RenameVm: _rename,
+    AutostartVm: _autostart,
+    TagVm: _tag,
+    DeleteVm: _delete,
+    UndeleteVm: _undelete,
+    PurgeVm: _purge,
+    SnapshotVm: _snapshot,
+    AddDisk: _add_disk,
+    GrowDisk: _grow,
+    AddNic: _add_nic,
+    RemoveNic: _remove_nic,
+    EjectMedium: _eject,
+}
+
+
+def _at(step: OnGuest, hypervisor: Hypervisor) -> Sighting:
+    """What the step's host says of the guest.
+
+    Raises:
+        HostUnreachableError: it says nothing.
+    """
+    seen = next(each for each in hypervisor.sightings(step.uuid) if each.host == step.host)
+    if not seen.reachable:
+        raise HostUnreachableError(told.silent(step), told.SILENT_ADVICE)
+    return seen
+
+
+def _active(step: OnGuest, hypervisor: Hypervisor) -> bool:
+    state = _at(step, hypervisor).state
+    return state is not None and state.active
+
+
+def _found(step: OnGuest, hypervisor: Hypervisor) -> Found:
+    found = hypervisor.found(step.host, step.uuid)
+    if found is None:
+        raise DroverError(told.gone(step), told.GONE_ADVICE)
+    return found
+
+
+# --- what queries look at -----------------------------------------------------------------------------------------
+
+
+def portrait(intent: LookAt, snapshot: Snapshot, hypervisor: Hypervisor) -> Portrait:
+    """Everything the card of a guest shows that no snapshot holds; what cannot be read is left out and told."""
+    vm = snapshot.vm(intent.vm)
+    troubles: list[str] = []
+
+    def tried(look: Callable[[str, str], tuple[Any, ...]]) -> tuple[Any, ...]:
+        try:
+            return look(vm.host, vm.uuid)
+        except DroverError as error:
+            troubles.append(error.text)
+            return ()
+
+    return Portrait(tried(hypervisor.addresses), tried(hypervisor.disks), tried(hypervisor.snapshots), tuple(troubles))
+
+
+def screen(intent: LookAt, snapshot: Snapshot, hypervisor: Hypervisor) -> bytes:
+    """The guest's screen as PNG."""
+    vm = snapshot.vm(intent.vm)
+    return hypervisor.screenshot(vm.host, vm.uuid)
+
+
+def console(intent: LookAt, snapshot: Snapshot, hypervisor: Hypervisor) -> str:
+    """The last lines of its serial line."""
+    vm = snapshot.vm(intent.vm)
+    return hypervisor.console(vm.host, vm.uuid, intent.lines)
+
+
+def snapshots(intent: LookAt, snapshot: Snapshot, hypervisor: Hypervisor) -> Portrait:
+    """The guest's snapshots."""
+    vm = snapshot.vm(intent.vm)
+    return Portrait(snapshots=hypervisor.snapshots(vm.host, vm.uuid))

@@ -1,0 +1,48 @@
+"""Pure: what the clock does: guests whose time is over are announced and shut down, deleted ones are purged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+
+from bot.declare import Alert, Proposal
+from bot.domain.cluster import Snapshot, Vm
+from plugins.vm_lifecycle import cards, planner
+from plugins.vm_lifecycle.intents import VmVerb
+from plugins.vm_lifecycle.settings import VmLifecycleSettings
+
+
+def endings(settings: VmLifecycleSettings, snapshot: Snapshot) -> Iterator[Alert | Proposal]:
+    """Notices of guests whose ``ttl`` ends soon, and shutdowns of those whose time is over."""
+    for vm in _once(snapshot):
+        ends = moment(vm.tags.get("expires", ""))
+        if ends is None or planner.DELETED in vm.tags or not vm.state.active or not snapshot.host(vm.host).up:
+            continue
+        key = f"ttl:{vm.uuid}:{ends.isoformat()}"
+        if ends <= snapshot.taken_at:
+            yield Alert(key, cards.ttl_over(vm, ends), over=True)
+            yield Proposal("vm shutdown", VmVerb("shutdown", vm.uuid), why=cards.TTL_OVER, key=key)
+        elif ends - timedelta(seconds=settings.ttl_notice) <= snapshot.taken_at:
+            yield Alert(key, cards.ttl_ends(vm, ends))
+
+
+def purges(settings: VmLifecycleSettings, snapshot: Snapshot) -> Iterator[Alert | Proposal]:  # noqa: ARG001
+    """Purges of guests whose grace is over; they too are laid before approvers, as the policy has it."""
+    for vm in _once(snapshot):
+        ends = moment(vm.tags.get(planner.DELETED, ""))
+        if ends is not None and ends <= snapshot.taken_at and snapshot.host(vm.host).up:
+            key = f"purge:{vm.uuid}:{ends.isoformat()}"
+            yield Proposal("vm purge", VmVerb("purge", vm.uuid), why=cards.GRACE_OVER, key=key)
+
+
+def moment(text: str) -> datetime | None:
+    """The moment a tag tells; None for no moment: people may have written anything there."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else None
+
+
+def _once(snapshot: Snapshot) -> Iterable[Vm]:
+    return {vm.uuid: snapshot.vm(vm.uuid) for vm in snapshot.vms}.values()

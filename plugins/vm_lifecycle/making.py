@@ -1,0 +1,166 @@
+"""Making guests on hosts: volume, seed, definition, start; part of the handler, and as impure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from bot.domain.errors import DroverError, HostUnreachableError, StepLostError
+from bot.ports import Hypervisor, Progress
+from bot.ports.guests import Blueprint, GuestDisk, GuestNic, Seed, Volume
+from plugins.vm_lifecycle import told
+from plugins.vm_lifecycle.steps import CreateVm, CreateVms
+
+Facts = Mapping[str, str | int | float | bool]
+
+MADE = "made"
+"""The mark of a guest that was made whole; until it is there, a repeated step goes on with it."""
+
+
+def place(volume: str) -> tuple[str, str]:
+    """Pool and name of ``pool/volume``."""
+    pool, _, name = volume.partition("/")
+    return pool, name
+
+
+def made(step: CreateVm, hypervisor: Hypervisor) -> bool:
+    """Whether the guest is there, whole."""
+    found = hypervisor.found(step.host, step.uuid)
+    return found is not None and found.mark == MADE
+
+
+def make(step: CreateVm, hypervisor: Hypervisor, progress: Progress) -> Facts:
+    """Make one guest; safe to repeat.
+
+    Raises:
+        DroverError: it could not be made, and what was made of it is gone again; the text says so.
+        HostUnreachableError: the host fell silent; the step is repeated when it answers.
+        StepLostError: it could not be made, and what was made could not be removed.
+    """
+    try:
+        _make(step, hypervisor, progress.say)
+    except (HostUnreachableError, StepLostError):
+        raise
+    except DroverError as error:
+        removed = _unmade(step, hypervisor, error)
+        raise DroverError(told.undone(error.text, removed), error.advice) from error
+    return {told.HOST: step.host}
+
+
+def make_many(step: CreateVms, hypervisor: Hypervisor, progress: Progress, parallel: int) -> Facts:
+    """Make guests side by side, some at a time on each host; those that fail are unmade, the others stay.
+
+    Raises:
+        DroverError: some could not be made; the text names them and what is there.
+    """
+    todo = [each for each in step.guests if not made(each, hypervisor)]
+    pools = {host: ThreadPoolExecutor(parallel, thread_name_prefix=f"make-{host}") for host in step.hosts}
+    try:
+        started = [(each, pools[each.host].submit(make, each, hypervisor, _Quiet(progress))) for each in todo]
+        failed: dict[str, DroverError] = {}
+        for number, (each, future) in enumerate(started, 1):
+            try:
+                future.result()
+            except HostUnreachableError:
+                raise
+            except DroverError as error:
+                failed[each.name] = error
+            progress.say(told.so_many(number, len(started)))
+    finally:
+        for pool in pools.values():
+            pool.shutdown(wait=True, cancel_futures=True)
+    if failed:
+        first = next(iter(failed.values()))
+        raise DroverError(told.some_failed(failed, len(step.guests)), first.advice) from first
+    return {told.MADE: len(step.guests)}
+
+
+class _Quiet:
+    """Progress of one guest among many: the whole is told elsewhere."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.report, self.note, self.asked, self.sleep = (
+            progress.report, progress.note, progress.asked, progress.sleep,
+        )  # fmt: skip
+
+    def say(self, text: str) -> None:
+        """Nothing: lines of several guests would overwrite each other."""
+
+
+def _make(step: CreateVm, hypervisor: Hypervisor, say: Callable[[str], None]) -> None:
+    _nobody_has_it(step, hypervisor)
+    if hypervisor.found(step.host, step.uuid) is None:
+        _define(step, hypervisor, say)
+    if step.start:
+        say(told.starts(step))
+        hypervisor.start(step.host, step.uuid)
+    hypervisor.leave_mark(step.host, step.uuid, MADE)
+
+
+def _nobody_has_it(step: CreateVm, hypervisor: Hypervisor) -> None:
+    """A new UUID is on no other host; if it is, somebody restored or moved something, and people must look."""
+    there = [each for each in hypervisor.sightings(step.uuid) if each.host != step.host and each.state is not None]
+    if there:
+        raise StepLostError(told.runs_elsewhere(step, there[0]), told.RUNS_ELSEWHERE_ADVICE)
+
+
+def _define(step: CreateVm, hypervisor: Hypervisor, say: Callable[[str], None]) -> None:
+    base = _base(step, hypervisor)
+    say(told.copies(step) if step.full_copy else told.makes_disk(step))
+    # A volume of this name carries this guest's UUID: an attempt that was cut short has left it, perhaps half copied.
+    hypervisor.delete_volume(step.host, *place(step.disk))
+    hypervisor.create_volume(step.host, *place(step.disk), step.capacity, base=base, copy=step.full_copy)
+    seed = Seed(step.meta_data, step.user_data, step.vendor_data, step.network_config)
+    hypervisor.upload_seed(step.host, *place(step.seed), seed, form=_seed_form(step))
+    say(told.defines(step))
+    hypervisor.define(step.host, _blueprint(step))
+
+
+def _base(step: CreateVm, hypervisor: Hypervisor) -> Volume:
+    base = hypervisor.volume(step.host, *place(step.base))
+    if base is None:
+        raise DroverError(told.no_base(step), told.no_base_advice(step, _hosts_with(step.base, hypervisor)))
+    if base.capacity > step.capacity:
+        raise DroverError(told.disk_too_small(step, base.capacity), told.disk_too_small_advice(base.capacity))
+    return base
+
+
+def _hosts_with(base: str, hypervisor: Hypervisor) -> list[str]:
+    up = [host.name for host in hypervisor.snapshot().hosts if host.up]
+    return [host for host in up if hypervisor.volume(host, *place(base)) is not None]
+
+
+def _blueprint(step: CreateVm) -> Blueprint:
+    cdrom = step.seed_as == "cdrom"
+    seed = GuestDisk(*place(step.seed), "sda" if cdrom else "vdb", _seed_form(step), "cdrom" if cdrom else "disk")
+    return Blueprint(
+        uuid=step.uuid, name=step.name, vcpus=step.vcpus, vcpus_max=step.vcpus_max, memory=step.memory,
+        disks=(GuestDisk(*place(step.disk), "vda"), seed), nics=(GuestNic(step.network_kind, step.network, step.mac),),
+        tags=dict(step.tags), machine=step.machine, arch=step.arch, accelerator=step.accelerator, kernel=step.kernel,
+        initrd=step.initrd, cmdline=step.cmdline, os_id=step.os_id, log_pool=place(step.disk)[0],
+    )  # fmt: skip
+
+
+def _seed_form(step: CreateVm) -> str:
+    return "raw" if step.seed_as == "cdrom" else "qcow2"
+
+
+def _unmade(step: CreateVm, hypervisor: Hypervisor, cause: DroverError) -> list[str]:
+    """Remove what there is of the guest; what was removed, in words.
+
+    Raises:
+        StepLostError: something is left.
+    """
+    removed: list[str] = []
+    try:
+        if hypervisor.found(step.host, step.uuid) is not None:
+            hypervisor.force_off(step.host, step.uuid)
+            hypervisor.undefine(step.host, step.uuid)
+            removed.append(told.DEFINITION)
+        for volume in (step.disk, step.seed, f"{place(step.disk)[0]}/{step.uuid}-serial.log"):
+            if hypervisor.volume(step.host, *place(volume)) is not None:
+                hypervisor.delete_volume(step.host, *place(volume))
+                removed.append(volume)
+    except DroverError as error:
+        raise StepLostError(told.not_undone(step, cause.text, error.text), told.not_undone_advice(step)) from error
+    return removed

@@ -1,0 +1,111 @@
+"""Pure: one guest as a card, its screen, its serial line and its snapshots."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bot.domain import placement
+from bot.domain.card import Card, Context, Element, Fields, Line, Picture, Section, Table, words
+from bot.domain.cluster import Host, Snapshot, Vm
+from bot.domain.placement import Rule
+from bot.domain.words import bytes_text, plural
+
+if TYPE_CHECKING:
+    from bot.ports.guests import Address, DiskUse, GuestSnapshot
+
+OWN_TAGS = "drover."
+
+
+@dataclass(frozen=True, slots=True)
+class Portrait:
+    """What was read of one guest; ``troubles`` are what could not be."""
+
+    addresses: tuple[Address, ...] = ()
+    disks: tuple[DiskUse, ...] = ()
+    snapshots: tuple[GuestSnapshot, ...] = ()
+    troubles: tuple[str, ...] = ()
+
+
+def card(vm: Vm, snapshot: Snapshot, rules: Iterable[Rule], seen: Portrait) -> Card:
+    """All about one guest."""
+    host = snapshot.host(vm.host)
+    told = f"{vm.name} is {vm.state} on {vm.host}"
+    elements: list[Element] = [Fields(tuple(_pairs(vm, host, seen)))]
+    if seen.disks:
+        elements.append(_disks(seen))
+    if seen.snapshots:
+        elements.append(_snapshots(seen))
+    elements.append(Section(_movable(vm, snapshot, rules)))
+    small: list[Line] = [words("UUID `{uuid}`", uuid=vm.uuid), *seen.troubles]
+    return Card(f"{told}.", vm.name, (*elements, Context(tuple(small))))
+
+
+def _pairs(vm: Vm, host: Host, seen: Portrait) -> Iterable[tuple[str, Line]]:
+    by = f" by {vm.paused_by}" if vm.paused_by else ""
+    yield "State", f"{vm.state}{by}"
+    yield "Host", vm.host if host.up else f"{vm.host} (does not answer; as last seen)"
+    yield "Size", f"{plural(vm.vcpus, 'vCPU')}, {bytes_text(vm.memory)}"
+    yield "Load", "not measured" if vm.cpu is None else f"{vm.cpu:.2f} of {plural(vm.vcpus, 'core')}"
+    yield "Addresses", ", ".join(f"{each.ip} ({each.source})" for each in seen.addresses) or "none known"
+    if vm.detail and vm.detail.nics:
+        yield "Cards", ", ".join(f"{nic.source} {nic.mac}" for nic in vm.detail.nics)
+    yield "Starts with its host", "yes" if vm.autostart else "no"
+    tags = {key: value for key, value in sorted(vm.tags.items()) if not key.startswith(OWN_TAGS)}
+    yield "Tags", ", ".join(f"{key}={value}" for key, value in tags.items()) or "none"
+    if until := vm.tags.get("drover.deleted"):
+        kept = "removed" if vm.tags.get("drover.disks") == "remove" else "kept"
+        yield "Deleted", f"purged after {until}, its disks are {kept}"
+
+
+def _disks(seen: Portrait) -> Table:
+    rows = tuple(
+        (each.target, each.source, bytes_text(each.capacity), bytes_text(each.allocation)) for each in seen.disks
+    )
+    return Table(("Disk", "Source", "Size", "Takes"), rows, numeric=frozenset({2, 3}))
+
+
+def _snapshots(seen: Portrait) -> Table:
+    rows: tuple[tuple[Line, ...], ...] = tuple(
+        (each.name, words("{at}", at=each.made_at), each.state, "yes" if each.current else "", each.description)
+        for each in seen.snapshots
+    )
+    return Table(("Snapshot", "Taken", "State", "Current", "Description"), rows)
+
+
+def _movable(vm: Vm, snapshot: Snapshot, rules: Iterable[Rule]) -> Line:
+    """Where it could move, or why nowhere, in the first words of each host's objections."""
+    if not vm.state.active:
+        return "It is off: there is nothing to migrate."
+    rules = tuple(dict.fromkeys((*placement.CORE_RULES, *rules)))
+    others = [host.name for host in snapshot.hosts if host.name != vm.host]
+    against = {name: placement.objections(snapshot, vm, name, rules) for name in others}
+    free = sorted(name for name, found in against.items() if not found)
+    if free:
+        return words("Could move to {hosts}.", hosts=", ".join(free))
+    why = dict.fromkeys(found[0].text for found in against.values())
+    return words("Cannot move now: {why}", why=" ".join(why) or "there is no other host.")
+
+
+def snapshots_card(vm: Vm, seen: Portrait) -> Card:
+    """A guest's snapshots."""
+    if not seen.snapshots:
+        said = f"{vm.name} has no snapshots."
+        return Card(said, elements=(Section(said),))
+    return Card(f"{vm.name} has {plural(len(seen.snapshots), 'snapshot')}.", elements=(_snapshots(seen),))
+
+
+def screen_card(vm: Vm, png: bytes) -> Card:
+    """A guest's screen."""
+    said = f"The screen of {vm.name} on {vm.host}"
+    return Card(f"{said}.", elements=(Picture(png, said, vm.name),))
+
+
+def console_card(vm: Vm, text: str) -> Card:
+    """The end of a guest's serial line."""
+    said = f"The serial line of {vm.name} on {vm.host}"
+    if not text.strip():
+        return Card(f"{said} is silent.", elements=(Section(f"{said}: nothing was written yet."),))
+    rows = tuple((line,) for line in text.splitlines() if line.strip())
+    return Card(f"{said}.", elements=(Table((said,), rows),))

@@ -1,0 +1,57 @@
+"""Pure: what cloud-init is told of a new guest, as NoCloud's files; JSON, which is YAML too."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+HEADER = "#cloud-config\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a new guest is to be. ``address`` is ``ADDRESS/BITS``, '' for DHCP; ``user`` '' adds nobody."""
+
+    uuid: str
+    name: str
+    mac: str
+    user: str = ""
+    ssh_keys: tuple[str, ...] = ()
+    address: str = ""
+    gateway: str = ""
+
+
+def meta_data(who: Identity) -> str:
+    """The instance's id and name."""
+    return _json({"instance-id": who.uuid, "local-hostname": who.name})
+
+
+def cloud_config(who: Identity) -> str:
+    """A user who may log in by key alone, and the name."""
+    config: dict[str, Any] = {"hostname": who.name, "preserve_hostname": False}
+    if who.user:
+        person: dict[str, Any] = {"name": who.user, "lock_passwd": True, "shell": "/bin/bash"}
+        person |= {"sudo": "ALL=(ALL) NOPASSWD:ALL"}
+        config["users"] = [person | ({"ssh_authorized_keys": list(who.ssh_keys)} if who.ssh_keys else {})]
+    elif who.ssh_keys:
+        config["ssh_authorized_keys"] = list(who.ssh_keys)
+    return HEADER + _json(config)
+
+
+def network_config(who: Identity) -> str:
+    """Version 2; the card is known by its MAC address, whatever the guest calls it."""
+    card: dict[str, Any] = {"match": {"macaddress": who.mac}}
+    card |= {"addresses": [who.address]} if who.address else {"dhcp4": True}
+    if who.gateway:
+        card["routes"] = [{"to": "0.0.0.0/0", "via": who.gateway}]
+    return _json({"version": 2, "ethernets": {"primary": card}})
+
+
+def files(who: Identity, given: str) -> tuple[str, str]:
+    """User data and vendor data: what a person gave is the user data, and ours steps back to vendor data."""
+    return (given, cloud_config(who)) if given else (cloud_config(who), "")
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"

@@ -1,0 +1,161 @@
+"""What the handler tells while it works and when it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from bot.domain.cluster import Sighting
+from bot.domain.errors import DroverError
+from bot.domain.words import bytes_text, duration_text, plural
+from plugins.vm_lifecycle.steps import CreateVm, OnGuest, PowerVm, PurgeVm, RemoveNic, ResizeVm
+
+SECONDS, LIVE, UNTIL, REMOVED, HOST, MADE = "seconds", "live", "until", "removed", "host", "made"
+NOTHING = "nothing"
+DEFINITION = "its definition"
+
+SILENT_ADVICE = "Check the host and its libvirtd; what runs there is not known to have stopped."
+GONE_ADVICE = "It moved or was removed meanwhile: ask again."
+RUNS_ELSEWHERE_ADVICE = "Look at both hosts at once and touch nothing before you know: two running copies destroy data."
+MAYBE_ELSEWHERE_ADVICE = (
+    "Unreachable is not dead. Bring the host back, or prove that it is off and take it out of the configuration."
+)
+CARD_STAYS_ADVICE = (
+    "The guest did not let go of it; take it down inside the guest, or shut the guest down, and ask again."
+)
+UNDELETED_ADVICE = "Somebody undeleted it; delete it again if that is still wanted."
+
+
+def silent(step: OnGuest) -> str:
+    """The host does not answer."""
+    return f"{step.host}, which has {step.name}, does not answer."
+
+
+def gone(step: OnGuest) -> str:
+    """The guest is not there."""
+    return f"{step.name} is not on {step.host} any more."
+
+
+def runs_elsewhere(step: OnGuest, there: Sighting) -> str:
+    """A second copy would begin."""
+    return f"{step.name} is {there.state} on {there.host}; it was not started on {step.host}."
+
+
+def maybe_elsewhere(step: OnGuest, silent: Sequence[str]) -> str:
+    """A second copy might begin."""
+    return f"{step.name} may run on {', '.join(silent)}, which does not answer; it was not started on {step.host}."
+
+
+def waits_for_shutdown(step: PowerVm, waited: float) -> str:
+    """While a guest shuts down."""
+    return f"{step.name} was asked to shut down {duration_text(waited)} ago and is still on."
+
+
+def stopped_waiting(step: PowerVm, waited: float) -> str:
+    """A person cancelled."""
+    return f"{step.name} was asked to shut down and is still on after {duration_text(waited)}; nobody waits any more."
+
+
+def does_not_listen(step: PowerVm, waited: float) -> str:
+    """ACPI in vain."""
+    return f"{step.name} did not shut down within {duration_text(waited)} though it was asked."
+
+
+def does_not_listen_advice(step: PowerVm) -> str:
+    """The question that follows."""
+    return (
+        f"Shut it down from inside, or pull its plug with `vm force-off {step.name}`: what it has not written is lost."
+    )
+
+
+def at_next_start(step: ResizeVm) -> str:
+    """Part of a new size waits."""
+    return f"{step.name} gets all of its new size when it starts next: use `vm reboot {step.name}`."
+
+
+def still_runs(step: OnGuest) -> str:
+    """It was started meanwhile."""
+    return f"{step.name} runs on {step.host}; nothing was removed."
+
+
+def still_runs_advice(step: OnGuest) -> str:
+    """Off first."""
+    return f"Shut it down with `vm shutdown {step.name}` first."
+
+
+def undeleted(step: PurgeVm) -> str:
+    """The mark is gone."""
+    return f"{step.name} is not marked as deleted any more; nothing was removed."
+
+
+def card_stays(step: RemoveNic, waited: float) -> str:
+    """The guest keeps a card."""
+    return f"{step.name} still holds the card {step.mac} after {duration_text(waited)}."
+
+
+def makes_disk(step: CreateVm) -> str:
+    """The first part."""
+    return f"{step.name}: making its disk of {bytes_text(step.capacity)} on top of {step.base} on {step.host}."
+
+
+def copies(step: CreateVm) -> str:
+    """The first part, when it takes long."""
+    return f"{step.name}: copying {step.base} on {step.host}."
+
+
+def defines(step: CreateVm) -> str:
+    """The second part."""
+    return f"{step.name}: defining it on {step.host}."
+
+
+def starts(step: CreateVm) -> str:
+    """The last part."""
+    return f"{step.name}: starting it on {step.host}."
+
+
+def so_many(done: int, total: int) -> str:
+    """Progress of many."""
+    return f"{done} of {plural(total, 'VM')} dealt with."
+
+
+def no_base(step: CreateVm) -> str:
+    """The image is not on the host."""
+    return f"{step.host} does not have the image {step.base}."
+
+
+def no_base_advice(step: CreateVm, hosts: Sequence[str]) -> str:
+    """Who has it."""
+    if hosts:
+        return f"Copy it there, or use a host that has it: {', '.join(hosts)} (`--host {hosts[0]}`)."
+    return f"No host that answers has it: put it into pool {step.base.partition('/')[0]} of {step.host}."
+
+
+def disk_too_small(step: CreateVm, least: int) -> str:
+    """The image needs more."""
+    return f"A disk of {bytes_text(step.capacity)} is smaller than the image {step.base} ({bytes_text(least)})."
+
+
+def disk_too_small_advice(least: int) -> str:
+    """What would fit."""
+    return f"Ask for `--disk {-(-least // (1 << 30))}G` or more."
+
+
+def undone(why: str, removed: Sequence[str]) -> str:
+    """A failure after which nothing is left."""
+    what = f" What had been made was removed again: {', '.join(removed)}." if removed else " Nothing had been made."
+    return f"{why}{what}"
+
+
+def not_undone(step: CreateVm, why: str, then: str) -> str:
+    """A failure that could not be cleaned up."""
+    return f"{why} And what had been made of {step.name} could not all be removed: {then}"
+
+
+def not_undone_advice(step: CreateVm) -> str:
+    """Where to look."""
+    return f"Look on {step.host} for the VM {step.name} ({step.uuid}) and the volumes {step.disk} and {step.seed}."
+
+
+def some_failed(failed: Mapping[str, DroverError], total: int) -> str:
+    """Several were to be made."""
+    told = " ".join(f"{name}: {error.text}" for name, error in failed.items())
+    return f"{len(failed)} of {plural(total, 'VM')} could not be made; the others are there. {told}"
