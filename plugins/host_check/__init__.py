@@ -1,0 +1,60 @@
+"""Readiness of hosts: ``host check``, ``host pair``, ``host baseline``, ``host maintenance``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from bot.declare import Action, Query, Settings, SettingsSection, View
+from bot.domain.card import Card
+from bot.domain.plan import Risk
+from bot.domain.steps import SetMaintenance
+from bot.hookspecs import hookimpl
+from plugins.host_check import cards, handler, matrix, planner
+from plugins.host_check.settings import HostCheckSettings
+
+
+@hookimpl
+def register_settings() -> Sequence[SettingsSection]:
+    """``[plugins.host_check]``."""
+    return (SettingsSection("host_check", HostCheckSettings),)
+
+
+@hookimpl
+def register_commands(settings: Settings) -> Sequence[Query | Action]:
+    """The four commands."""
+    mine = _section(settings)
+    return (
+        Query("host check", cards.CHECK, planner.check_grammar(), _check, gather=partial(handler.check, mine)),
+        Query("host pair", cards.PAIR, planner.pair_grammar(), _pair, gather=partial(handler.pair, mine)),
+        Query("host baseline", cards.BASELINE, planner.baseline_grammar(), _baseline, gather=handler.baseline),
+        Action(
+            "host maintenance",
+            cards.MAINTENANCE,
+            planner.maintenance_grammar(),
+            planner.HostMaintenance,
+            planner.plan,
+            planner.still_good,
+            emits=(SetMaintenance,),
+            risk=Risk.LOW,
+            form=planner.maintenance_form,
+        ),
+    )
+
+
+def _section(settings: Settings) -> HostCheckSettings:
+    found = settings.sections.get("host_check")
+    return found if isinstance(found, HostCheckSettings) else HostCheckSettings()
+
+
+def _check(intent: planner.HostCheck, view: View) -> Card:  # noqa: ARG001 - the shape of an answer
+    return cards.check_card(view.found)
+
+
+def _pair(intent: planner.HostPair, view: View) -> Card:  # noqa: ARG001
+    reports = view.found.reports
+    return cards.pair_card(view.found, matrix.drawn(reports) if len(reports) > 2 else None)
+
+
+def _baseline(intent: planner.HostBaseline, view: View) -> Card:  # noqa: ARG001
+    return cards.baseline_card(view.found)

@@ -1,0 +1,181 @@
+"""What was seen of hosts, for the rules to judge, and how findings are counted, compared and put in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+
+from bot.domain.cluster import Vm
+from bot.domain.readiness import CommandResult, CpuBaseline, Finding, HostFacts, HostReport, PairFacts, Severity
+from plugins.host_check.settings import HostCheckSettings
+
+_NO_ANSWERS: Mapping[str, CommandResult] = MappingProxyType({})
+
+NO_SSH = "cannot tell: no SSH"
+SEVERITIES = (Severity.FAIL, Severity.WARN, Severity.UNKNOWN, Severity.PASS)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Everything seen of one host.
+
+    ``facts`` None: libvirt did not answer, ``trouble`` says why. ``answers`` of the probes by name; empty without a
+    shell, and ``no_shell`` says why. ``clock`` is how many seconds the host's clock is ahead of the bot's.
+    """
+
+    host: str
+    facts: HostFacts | None = None
+    trouble: str = ""
+    answers: Mapping[str, CommandResult] = field(default_factory=lambda: _NO_ANSWERS)
+    no_shell: str = NO_SSH
+    clock: float | None = None
+    reserve: int = 0
+    guests: tuple[Vm, ...] = ()
+
+    @property
+    def shell(self) -> bool:
+        """Whether its shell answered."""
+        return bool(self.answers)
+
+    def answer(self, probe: str) -> CommandResult | None:
+        """A probe's answer; None when there is none."""
+        return self.answers.get(probe)
+
+    def text(self, probe: str) -> str:
+        """What a probe that ended well said; ''."""
+        found = self.answers.get(probe)
+        return found.out if found is not None and found.ok else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One host to be judged, by these settings, at this moment (UTC)."""
+
+    seen: Seen
+    settings: HostCheckSettings
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SeenPair:
+    """What was seen of a source and a target together; ``facts`` None: ``trouble`` says why."""
+
+    source: Seen
+    target: Seen
+    facts: PairFacts | None = None
+    trouble: str = ""
+    answers: Mapping[str, CommandResult] = field(default_factory=lambda: _NO_ANSWERS)
+    no_shell: str = NO_SSH
+    nics: tuple[tuple[str, str], ...] = ()  # kind and source of what the source's guests are plugged into
+
+
+@dataclass(frozen=True, slots=True)
+class PairReport:
+    """What was found for one direction."""
+
+    source: str
+    target: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def worst(self) -> Severity:
+        """The worst finding's severity."""
+        return HostReport(self.source, self.findings).worst
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What `host check` found: reports by host, in the order asked for."""
+
+    reports: tuple[HostReport, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """What `host pair` found: one report per direction."""
+
+    reports: tuple[PairReport, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Based:
+    """What `host baseline` found; hosts that do not answer are in ``left_out`` with why."""
+
+    baseline: CpuBaseline | None = None
+    trouble: str = ""
+    left_out: tuple[tuple[str, str], ...] = field(default_factory=tuple)
+
+
+def passed(name: str, evidence: str) -> Finding:
+    """Nothing to do."""
+    return Finding(name, Severity.PASS, evidence)
+
+
+def warned(name: str, evidence: str, fix: str = "") -> Finding:
+    """Works, and should be better."""
+    return Finding(name, Severity.WARN, evidence, fix)
+
+
+def failed(name: str, evidence: str, fix: str = "") -> Finding:
+    """Does not work, or is dangerous."""
+    return Finding(name, Severity.FAIL, evidence, fix)
+
+
+def unknown(name: str, evidence: str, fix: str = "") -> Finding:
+    """Nobody could look."""
+    return Finding(name, Severity.UNKNOWN, evidence, fix)
+
+
+def worst_first(findings: Iterable[Finding]) -> list[Finding]:
+    """FAIL, WARN, UNKNOWN, PASS; within one severity as they came."""
+    return sorted(findings, key=lambda each: SEVERITIES.index(each.severity))
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A finding that is not as it was; ``before`` None: the check is new, ``after`` None: it is gone."""
+
+    host: str
+    name: str
+    before: Severity | None
+    after: Severity | None
+    evidence: str = ""
+    fix: str = ""
+
+    @property
+    def worse(self) -> bool:
+        """Whether people should do something."""
+        rank = {None: 0, Severity.PASS: 0, Severity.UNKNOWN: 0, Severity.WARN: 1, Severity.FAIL: 2}
+        return rank[self.after] > rank[self.before]
+
+
+def remembered(reports: Iterable[HostReport]) -> dict[str, Any]:
+    """The reports as little JSON: host → check → severity. Evidence, which moves all the time, is left out."""
+    return {report.host: {each.name: each.severity.value for each in report.findings} for report in reports}
+
+
+def changes(before: Mapping[str, Any], reports: Iterable[HostReport]) -> tuple[Change, ...]:
+    """What is different from what ``remembered`` kept.
+
+    A host seen for the first time changes nothing, and neither does a check that could not be made this time or the
+    last: silence of a host is the monitor's to tell, not every check's.
+    """
+    return tuple(each for report in reports for each in _changes(before.get(report.host), report))
+
+
+def _changes(before: Mapping[str, str] | None, report: HostReport) -> Iterator[Change]:
+    if not before:
+        return
+    now = {each.name: each for each in report.findings}
+    for name, finding in now.items():
+        old = Severity(before[name]) if name in before else None
+        if Severity.UNKNOWN in {old, finding.severity} or old is finding.severity:
+            continue
+        if old is not None or finding.severity is not Severity.PASS:
+            yield Change(report.host, name, old, finding.severity, finding.evidence, finding.fix)
+    for name in before.keys() - now.keys():
+        if before[name] in {Severity.WARN, Severity.FAIL}:
+            yield Change(report.host, name, Severity(before[name]), None)

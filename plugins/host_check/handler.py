@@ -1,0 +1,143 @@
+"""Looks at hosts, side by side: the only file of the plugin that asks anything of the world."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import permutations
+from typing import TypeVar
+
+from bot.domain.cluster import Snapshot
+from bot.domain.errors import DroverError, HypervisorError
+from bot.domain.readiness import CommandResult, HostFacts
+from bot.ports import Hypervisor
+from plugins.host_check import pairs, planner, probes, rules
+from plugins.host_check.findings import Based, Checked, Paired, Seen, SeenPair
+from plugins.host_check.planner import HostBaseline, HostCheck, HostPair
+from plugins.host_check.settings import HostCheckSettings
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+_AT_ONCE = 16
+_CLOCK = (probes.Probe("now", "date +%s.%N"),)
+
+
+def check(settings: HostCheckSettings, intent: HostCheck, snapshot: Snapshot, hypervisor: Hypervisor) -> Checked:
+    """Every host asked for, looked at and judged."""
+    names = planner.chosen(intent.hosts, snapshot)
+    now = datetime.now(UTC)
+    seen = _side_by_side(names, lambda name: look(settings, name, snapshot, hypervisor))
+    return Checked(tuple(rules.report(seen[name], settings, now) for name in names))
+
+
+def pair(settings: HostCheckSettings, intent: HostPair, snapshot: Snapshot, hypervisor: Hypervisor) -> Paired:
+    """Every direction between the hosts asked for, looked at and judged."""
+    names = planner.chosen(intent.hosts, snapshot)
+    hosts = _side_by_side(names, lambda name: look(settings, name, snapshot, hypervisor, asked=_CLOCK))
+    ways = list(permutations(names, 2))
+    # One after another out of one host, which would else be asked many things at once; hosts side by side.
+    found = _side_by_side(
+        names,
+        lambda name: [_look_across(settings, hosts[a], hosts[b], snapshot, hypervisor) for a, b in ways if a == name],
+    )
+    reports = {(each.source.host, each.target.host): each for name in names for each in found[name]}
+    return Paired(tuple(pairs.report(reports[way], settings) for way in ways))
+
+
+def baseline(intent: HostBaseline, snapshot: Snapshot, hypervisor: Hypervisor) -> Based:
+    """The baseline of the hosts asked for that answer."""
+    names = planner.chosen(intent.hosts, snapshot)
+    silent = tuple((name, snapshot.host(name).problem) for name in names if not snapshot.host(name).up)
+    up = [name for name in names if snapshot.host(name).up]
+    try:
+        return Based(hypervisor.cpu_baseline(up), left_out=silent)
+    except HypervisorError as error:
+        return Based(trouble=str(error), left_out=silent)
+
+
+def look(
+    settings: HostCheckSettings,
+    host: str,
+    snapshot: Snapshot,
+    hypervisor: Hypervisor,
+    *,
+    asked: Sequence[probes.Probe] = probes.HOST_PROBES,
+) -> Seen:
+    """Everything that one host tells; what it does not tell is in the value, and nothing is raised for its sake."""
+    box = snapshot.host(host)
+    seen = Seen(host, reserve=box.reserve, guests=snapshot.on(host))
+    seen = _with_shell(seen, hypervisor, asked, settings.survey_seconds)
+    facts, trouble = _facts(host, hypervisor)
+    return replace(seen, facts=facts, trouble=trouble)
+
+
+def _facts(host: str, hypervisor: Hypervisor) -> tuple[HostFacts | None, str]:
+    try:
+        return hypervisor.host_facts(host), ""
+    except HypervisorError as error:
+        return None, error.text.rstrip(".")
+
+
+def _with_shell(seen: Seen, hypervisor: Hypervisor, asked: Sequence[probes.Probe], deadline: float) -> Seen:
+    answers, why, began = _answers(seen.host, hypervisor, asked, deadline)
+    if not answers:
+        return replace(seen, no_shell=why or seen.no_shell)
+    told = answers.get("now")
+    clock = None if told is None else _ahead(told.out, began)
+    return replace(seen, answers=answers, no_shell="", clock=clock)
+
+
+def _answers(
+    host: str, hypervisor: Hypervisor, asked: Sequence[probes.Probe], deadline: float
+) -> tuple[Mapping[str, CommandResult], str, float]:
+    """Answers by probe, or none and why ('' for no SSH at all); and when they were asked, in seconds of the epoch."""
+    try:
+        # The connection is opened first, so that it does not count as the clock's difference.
+        if hypervisor.run(host, ["true"], deadline=deadline) is None:
+            return {}, "", 0.0
+        began = time.time()
+        told = hypervisor.run(host, ["sh", "-c", probes.script(asked)], deadline=deadline)
+    except DroverError as error:
+        return {}, f"cannot tell: {error.text.rstrip('.')}", 0.0
+    found = probes.answers(told.out) if told is not None else {}
+    if not found:
+        return {}, "cannot tell: its shell answered nothing that makes sense", 0.0
+    return found, "", began
+
+
+def _ahead(told: str, began: float) -> float | None:
+    """Seconds the host's clock is ahead; it was read just after it was asked."""
+    try:
+        return float(told.strip()) - began
+    except ValueError:
+        return None
+
+
+def _look_across(
+    settings: HostCheckSettings, source: Seen, target: Seen, snapshot: Snapshot, hypervisor: Hypervisor
+) -> SeenPair:
+    nics = {(nic.kind, nic.source) for vm in snapshot.on(source.host) if vm.detail for nic in vm.detail.nics}
+    seen = SeenPair(source, target, nics=tuple(sorted(nics)), no_shell=source.no_shell)
+    if source.facts is None or target.facts is None:
+        return seen
+    try:
+        facts = hypervisor.pair_facts(source.host, target.host)
+    except HypervisorError as error:
+        return replace(seen, trouble=error.text.rstrip("."))
+    seen = replace(seen, facts=facts)
+    if not source.shell:
+        return seen
+    asked = probes.pair_probes(facts.migrate_uri, pairs.memory_address(facts, target.facts))
+    answers, why, _ = _answers(source.host, hypervisor, asked, settings.pair_seconds)
+    return replace(seen, answers=answers, no_shell=why)
+
+
+def _side_by_side(keys: Iterable[K], look_at: Callable[[K], V]) -> dict[K, V]:
+    """``look_at`` for each key, several at once."""
+    keys = list(keys)
+    with ThreadPoolExecutor(min(_AT_ONCE, len(keys)) or 1, thread_name_prefix="host-check") as pool:
+        return dict(zip(keys, pool.map(look_at, keys), strict=True))

@@ -1,0 +1,158 @@
+"""The commands' grammars, what they look at, and the plan of `host maintenance`; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import click
+
+from bot.domain.card import ChoiceField, Form
+from bot.domain.cluster import Snapshot
+from bot.domain.errors import UnknownNameError, UsageError
+from bot.domain.placement import Rule
+from bot.domain.plan import Blast, Objection, Plan, Refused, Risk
+from bot.domain.steps import SetMaintenance
+from plugins.host_check import cards
+
+
+@dataclass(frozen=True, slots=True)
+class HostCheck:
+    """``host check [HOST…]``; no host: all of them."""
+
+    hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HostPair:
+    """``host pair A B``: both directions; no host: every pair."""
+
+    hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HostBaseline:
+    """``host baseline [HOST…]``; no host: all that answer."""
+
+    hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HostMaintenance:
+    """``host maintenance HOST on|off``."""
+
+    host: str
+    on: bool
+    reason: str = ""
+
+
+def check_grammar() -> click.Command:
+    """``host check [HOST…] [--all]`` → ``HostCheck``."""
+    return _hosts_grammar("check", cards.CHECK, HostCheck)
+
+
+def baseline_grammar() -> click.Command:
+    """``host baseline [HOST…] [--all]`` → ``HostBaseline``."""
+    return _hosts_grammar("baseline", cards.BASELINE, HostBaseline)
+
+
+def pair_grammar() -> click.Command:
+    """``host pair A B`` or ``host pair --all`` → ``HostPair``."""
+
+    def pair(hosts: tuple[str, ...], everything: bool) -> HostPair:  # noqa: FBT001 - click calls by keyword
+        chosen = () if everything else hosts
+        if not everything and len(set(hosts)) < 2:
+            raise click.UsageError(cards.NAME_TWO)
+        return HostPair(tuple(dict.fromkeys(chosen)))
+
+    return click.Command("pair", params=_params(), callback=pair, help=cards.PAIR, add_help_option=False)
+
+
+def maintenance_grammar() -> click.Command:
+    """``host maintenance HOST on|off [--reason TEXT]`` → ``HostMaintenance``."""
+
+    def maintenance(host: str, switch: str, reason: str) -> HostMaintenance:
+        return HostMaintenance(host, switch.lower() == "on", reason.strip())
+
+    return click.Command(
+        "maintenance",
+        params=[
+            click.Argument(["host"], metavar="HOST"),
+            click.Argument(["switch"], metavar="on|off", type=click.Choice(["on", "off"], case_sensitive=False)),
+            click.Option(["--reason"], default="", metavar="TEXT", help=cards.REASON_HELP),
+        ],
+        callback=maintenance,
+        help=cards.MAINTENANCE,
+        add_help_option=False,
+    )
+
+
+def maintenance_form() -> Form:
+    """Asked when ``host maintenance`` is typed bare."""
+    switch = ChoiceField("switch", cards.SWITCH_LABEL, (("on", cards.SWITCH_ON), ("off", cards.SWITCH_OFF)))
+    host = ChoiceField("host", cards.HOST_LABEL, source="hosts")
+    return Form("host maintenance", cards.MAINTENANCE_TITLE, cards.MAINTENANCE_SUBMIT, (host, switch))
+
+
+def _params() -> list[click.Parameter]:
+    return [
+        click.Argument(["hosts"], nargs=-1, metavar="[HOST…]"),
+        click.Option(["--all", "everything"], is_flag=True, help=cards.ALL_HELP),
+    ]
+
+
+def _hosts_grammar(name: str, summary: str, intent: type[HostCheck | HostBaseline]) -> click.Command:
+    def asked(hosts: tuple[str, ...], everything: bool) -> HostCheck | HostBaseline:  # noqa: FBT001 - as above
+        return intent(() if everything else tuple(dict.fromkeys(hosts)))
+
+    return click.Command(name, params=_params(), callback=asked, help=summary, add_help_option=False)
+
+
+def chosen(hosts: Iterable[str], snapshot: Snapshot) -> tuple[str, ...]:
+    """The hosts asked for, or all.
+
+    Raises:
+        UnknownNameError: one of them is none.
+        UsageError: there are no hosts.
+    """
+    names = tuple(snapshot.host(name).name for name in hosts) or tuple(host.name for host in snapshot.hosts)
+    if not names:
+        raise UsageError(cards.NO_HOSTS, cards.ADD_HOSTS)
+    return names
+
+
+def plan(intent: HostMaintenance, snapshot: Snapshot, rules: Iterable[Rule]) -> Plan | Refused:  # noqa: ARG001 - an Action's shape
+    """The one step, with what still runs there as a warning."""
+    try:
+        host = snapshot.host(intent.host)
+    except UnknownNameError as error:
+        return Refused(
+            cards.maintenance_title(intent.host, on=intent.on), (Objection("unknown-host", error.text, error.advice),)
+        )
+    title = cards.maintenance_title(host.name, on=intent.on)
+    if host.maintenance == intent.on:
+        return Refused(title, (cards.already(host.name, on=intent.on),))
+    guests = [vm for vm in snapshot.on(host.name) if vm.state.active]
+    warnings = (cards.still_there(host.name, [vm.name for vm in guests]),) if intent.on and guests else ()
+    rest = [each for each in snapshot.hosts if each.up and not each.maintenance and each.name != host.name]
+    if intent.on and not rest:
+        warnings = (*warnings, cards.last_host(host.name))
+    return Plan(
+        title=title,
+        steps=(SetMaintenance(host.name, intent.on, intent.reason),),
+        risk=Risk.LOW,
+        blast=Blast(hosts=(host.name,)),
+        reasons=(cards.what_it_means(host.name, on=intent.on),),
+        warnings=warnings,
+    )
+
+
+def still_good(
+    intent: HostMaintenance,
+    planned: Plan,  # noqa: ARG001
+    snapshot: Snapshot,
+    rules: Iterable[Rule],  # noqa: ARG001 - an Action's shape
+) -> tuple[Objection, ...]:
+    """It is not so already; who runs there by now does not matter, for nobody is moved."""
+    now = plan(intent, snapshot, ())
+    return now.objections if isinstance(now, Refused) else ()

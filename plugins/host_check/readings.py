@@ -1,0 +1,150 @@
+"""Facts read out of what programs on hosts say: pure functions from text to values."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from bot.domain.readiness import Severity
+from plugins.host_check.findings import Seen
+
+_ROW = re.compile(r"^\s*QEMU: Checking (.+?)\s+: (PASS|WARN|FAIL|NOTE)(?: \((.*)\))?\s*$", re.MULTILINE)
+_SETTING = re.compile(r"^[ \t]*([A-Za-z_]\w*)[ \t]*=[ \t]*(.*?)[ \t]*$", re.MULTILINE)
+_ENTRY = re.compile(r"_entry\s+\"(\w+)\"|\bkey\s+\"(\w+)\"")
+_LISTENER = re.compile(r"^\S+\s+\d+\s+\d+\s+(\S+):(\d+)\s", re.MULTILINE)
+
+
+class Mode(StrEnum):
+    """How libvirt's daemons run."""
+
+    MONOLITHIC = "monolithic libvirtd"
+    MODULAR = "modular daemons"
+    BOTH = "libvirtd and modular daemons side by side"
+    UNKNOWN = "unknown"
+
+
+def validated(text: str) -> dict[str, tuple[Severity, str]]:
+    """The rows of ``virt-host-validate qemu``: what it looked at → verdict and its advice. A NOTE counts as PASS."""
+    return {
+        what: (Severity.PASS if verdict == "NOTE" else Severity(verdict), advice)
+        for what, verdict, advice in _ROW.findall(text)
+    }
+
+
+def settings_in(text: str) -> dict[str, str]:
+    """The keys that a libvirt configuration file sets, with their values, unquoted; comments are none."""
+    lines = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
+    return {key: value.strip().strip("\"'") for key, value in _SETTING.findall(lines)}
+
+
+def known_keys(lens: str) -> frozenset[str]:
+    """The keys that an Augeas lens of libvirt knows."""
+    return frozenset(one or other for one, other in _ENTRY.findall(lens))
+
+
+def listeners(text: str) -> Iterator[tuple[str, int]]:
+    """Address and port of each line of ``ss -Hltn``."""
+    for address, port in _LISTENER.findall(text + "\n"):
+        yield address.strip("[]").partition("%")[0], int(port)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an address is this machine's own; a wildcard is not."""
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def programs(text: str) -> dict[str, str]:
+    """The running programs by base name, with the whole command line, of ``ps -e -o args=``."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        words = line.split()
+        if words:
+            found.setdefault(words[0].rpartition("/")[2], line.strip())
+    return found
+
+
+def active_units(text: str) -> frozenset[str]:
+    """The active ones of ``UNIT STATE`` lines."""
+    pairs = (line.split() for line in text.splitlines())
+    return frozenset(pair[0] for pair in pairs if len(pair) == 2 and pair[1] == "active")
+
+
+def mode(seen: Seen) -> Mode:
+    """How libvirt's daemons run on a host."""
+    running, units = programs(seen.text("processes")), active_units(seen.text("units"))
+    old = "libvirtd" in running or bool(units & {"libvirtd.service", "libvirtd.socket"})
+    new = "virtqemud" in running or bool(units & {"virtqemud.service", "virtqemud.socket"})
+    if old and new:
+        return Mode.BOTH
+    return Mode.MONOLITHIC if old else Mode.MODULAR if new else Mode.UNKNOWN
+
+
+def socket_activated(seen: Seen) -> bool:
+    """Whether systemd listens for libvirt, so that the ``listen_*`` settings are not honoured."""
+    return bool(active_units(seen.text("units")) & {"libvirtd.socket", "virtqemud.socket"})
+
+
+def certificates(text: str) -> Iterator[tuple[str, datetime | None]]:
+    """Path and end of each certificate; None where it could not be read. Lines as of openssl's iso_8601."""
+    path, end = "", None
+    for line in text.splitlines():
+        if line.startswith("file "):
+            if path:
+                yield path, end
+            path, end = line.removeprefix("file "), None
+        elif line.startswith("notAfter="):
+            end = _moment(line.removeprefix("notAfter="))
+    if path:
+        yield path, end
+
+
+def _moment(text: str) -> datetime | None:
+    """``2027-01-31 12:00:00Z``, or openssl's older ``Jan 31 12:00:00 2027 GMT``."""
+    for form in ("%Y-%m-%d %H:%M:%SZ", "%b %d %H:%M:%S %Y GMT"):
+        try:
+            return datetime.strptime(text.strip(), form).replace(tzinfo=UTC)
+        except ValueError:
+            continue
+    return None
+
+
+def controllers(seen: Seen) -> frozenset[str]:
+    """The control-group controllers there are, by the names that ``virt-host-validate`` uses."""
+    found: set[str] = set()
+    for line in seen.text("cgroup-mounts").splitlines():
+        fields = line.split()
+        if len(fields) > 3 and fields[2] == "cgroup":
+            found |= set(fields[3].split(","))
+        elif len(fields) > 2 and fields[2] == "cgroup2":
+            found |= _unified(seen.text("cgroup-controllers"))
+    return frozenset(found & {"cpu", "cpuacct", "cpuset", "memory", "devices", "blkio"})
+
+
+def _unified(text: str) -> set[str]:
+    """Controllers of version 2 under the names of version 1; its ``devices`` is a program that is always possible."""
+    listed = set(text.split())
+    if not listed:
+        return set()
+    renamed = {"cpu": {"cpu", "cpuacct"}, "io": {"blkio"}}
+    return set().union(*(renamed.get(each, {each}) for each in listed)) | {"devices"}
+
+
+def members(group: str) -> tuple[str, ...]:
+    """The people of a line of ``getent group``."""
+    return tuple(filter(None, group.strip().rpartition(":")[2].split(",")))
+
+
+def meminfo(text: str) -> dict[str, int]:
+    """``/proc/meminfo`` as it counts: KiB, or pages for HugePages."""
+    return {name: int(count) for name, count in re.findall(r"^(\w+):\s+(\d+)", text, re.MULTILINE)}
+
+
+def version_text(number: int) -> str:
+    """``7.2.22`` of 7002022."""
+    return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"

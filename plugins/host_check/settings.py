@@ -1,0 +1,24 @@
+"""The plugin's part of the configuration: ``[plugins.host_check]``."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class HostCheckSettings(BaseModel):
+    """From where on something is worth a warning, and how long a host is looked at."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    pool_free_warn: float = Field(0.15, ge=0, le=1, description="Free share of a storage pool below which it warns.")
+    pool_free_fail: float = Field(0.05, ge=0, le=1, description="Free share below which it fails.")
+    certificate_days: int = Field(30, ge=0, description="Days before a certificate's end when it begins to warn.")
+    clock_warn_seconds: float = Field(0.5, gt=0, description="How far a clock may be off the bot's, or another host's.")
+    clock_fail_seconds: float = Field(5.0, gt=0, description="How far off it fails.")
+    overcommit_warn: float = Field(
+        1.0, gt=0, description="Memory promised to running guests, as a share of the host's own less its reserve."
+    )
+    oldest_libvirt: int = Field(6_000_000, ge=0, description="Older libvirt warns; 6.0.0 is 6000000.")
+    oldest_qemu: int = Field(4_002_000, ge=0, description="Older QEMU warns; 4.2.0 is 4002000.")
+    survey_seconds: float = Field(30.0, gt=0, description="How long all looks at one host over SSH may take.")
+    pair_seconds: float = Field(30.0, gt=0, description="The same for the looks from one host at another.")
