@@ -307,7 +307,8 @@ def _step(  # noqa: PLR0917 - everything a step holds comes from these
         network_config=seeds.network_config(who),
         network_kind=network_kind(host, recipe.network), network=recipe.network, mac=mac, machine=image.machine,
         arch=image.arch, accelerator=settings.accelerator, kernel=image.kernel, initrd=image.initrd,
-        cmdline=image.cmdline, os_id=image.os, tags=recipe.tags, start=intent.start,
+        cmdline=image.cmdline, os_id=image.os,
+        tags=tuple(sorted((*recipe.tags, *((("address", address),) if address else ())))), start=intent.start,
     )  # fmt: skip
 
 

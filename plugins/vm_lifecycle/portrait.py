@@ -48,7 +48,9 @@ def _pairs(vm: Vm, host: Host, seen: Portrait) -> Iterable[tuple[str, Line]]:
     yield "Host", vm.host if host.up else f"{vm.host} (does not answer; as last seen)"
     yield "Size", f"{plural(vm.vcpus, 'vCPU')}, {bytes_text(vm.memory)}"
     yield "Load", "not measured" if vm.cpu is None else f"{vm.cpu:.2f} of {plural(vm.vcpus, 'core')}"
-    yield "Addresses", ", ".join(f"{each.ip} ({each.source})" for each in seen.addresses) or "none known"
+    told = [f"{each.ip} ({each.source})" for each in seen.addresses]
+    given = [f"{vm.tags['address']} (given at its creation)"] if "address" in vm.tags else []
+    yield "Addresses", ", ".join(told or given) or "none known"
     if vm.detail and vm.detail.nics:
         yield "Cards", ", ".join(f"{nic.source} {nic.mac}" for nic in vm.detail.nics)
     yield "Starts with its host", "yes" if vm.autostart else "no"

@@ -1,0 +1,263 @@
+"""A guest's whole life on real hosts, each part asked for in chat, approved by another person, and seen with virsh."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bot import catalog
+from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
+from bot.adapters.sql.store import SqlStore
+from bot.domain.card import Card, Picture
+from bot.domain.operation import Operation, State
+from bot.domain.policy import Policy, Rule
+from bot.flow import cards, handle, perform
+from bot.flow.look import Core
+from bot.flow.screen import Screen
+from bot.flow.world import Places, Role, World
+from bot.ports import Request
+from bot.testing.chat import FakeChat
+
+if TYPE_CHECKING:
+    from lab import Lab
+
+pytestmark = pytest.mark.lab
+
+POOL = "local"
+PATIENCE = 60.0
+POLICY = Policy({"engineer": ("*",), "approver": ("*",)}, ("help",), (Rule("default", votes=1, expires=600),))
+
+
+class RealClock:
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+class Queue:
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+
+    def enqueue(self, operation: Operation) -> None:
+        if operation.id not in self.ids:
+            self.ids.append(operation.id)
+
+
+class Bot:
+    """The bot's whole line from a typed command to the hosts; only the chat is in memory."""
+
+    def __init__(self, lab: Lab, directory: Path) -> None:
+        from lab.image import COMMAND_LINE, cloud_image
+
+        image = cloud_image()
+        for host in lab.hosts.values():
+            shutil.copy(image.disk, host.directory / "lib" / "images" / "tiny.qcow2")
+        tiny = {"base": f"{POOL}/tiny.qcow2", "user": "ana", "least_memory": "100M", "least_disk": "32M"}
+        tiny |= {"kernel": str(image.kernel), "initrd": str(image.initrd), "cmdline": COMMAND_LINE}
+        table = {"images": {"tiny": tiny, "gone": {"base": f"{POOL}/gone.qcow2"}}, "default_image": "tiny"}
+        table |= {"pool": POOL, "network": "br0", "default_cpus": 1, "default_memory": "112M", "default_disk": "48M"}
+        loaded = catalog.load(
+            ("migrate", "vm_lifecycle"),
+            {"vm_lifecycle": {**table, "poll_seconds": 0.1, "shutdown_seconds": 60}},
+            extra=(Core(),),
+        )
+        addresses = [HostAddress(each.name, each.uri, each.peer_uri) for each in lab.hosts.values()]
+        self.lab, self.clock, self.chat, self.work = lab, RealClock(), FakeChat(), Queue()
+        self.hypervisor = LibvirtHypervisor(addresses, clock=self.clock, deadline=15)
+        self.store = SqlStore(f"sqlite:///{directory}/drover.sqlite", loaded.codec(), clock=self.clock)
+        roles = {"engineer": Role(frozenset({"UANA"})), "approver": Role(frozenset({"UBRUNO"}))}
+        screen = Screen(self.store, self.chat, cards.operation_card)
+        self.world = World(
+            loaded, self.store, self.chat, self.hypervisor, self.clock, self.work, screen, POLICY,
+            Places("CAPPROVALS", "COPS"), roles,
+        )  # fmt: skip
+        self._keys = itertools.count(1)
+        self._operations = 0
+
+    def says(self, text: str, by: str = "UANA") -> Card:
+        """A person types; the card they alone see."""
+        self._does(Request(f"key-{next(self._keys)}", "command", by, self.clock.now(), "COPS", text))
+        return self.chat.whispers[-1].card
+
+    def does(self, text: str) -> Operation:
+        """A person types, another approves, the bot performs; the operation as it ended."""
+        told = self.says(text)
+        newest = self.store.operations(limit=1)
+        assert newest, told
+        (operation,) = newest
+        assert operation.state is State.PROPOSED, told
+        self._does(Request(f"key-{next(self._keys)}", "click", "UBRUNO", self.clock.now(), "CAPPROVALS",
+                           action="op.approve", value=cards.value_of(operation)))  # fmt: skip
+        while self.work.ids:
+            perform.perform(self.world, self.work.ids.pop(0))
+        return self.store.operation(operation.id)
+
+    def done(self, text: str) -> Operation:
+        operation = self.does(text)
+        assert operation.state is State.DONE, self.store.events(operation.id)[-1]
+        return operation
+
+    def virsh(self, host: str, *words: str) -> str:
+        return self.lab.virsh(host, *words)
+
+    def serial(self, host: str, uuid: str) -> str:
+        path = self.lab.hosts[host].directory / "lib" / "images" / f"{uuid}-serial.log"
+        return path.read_text(errors="replace").replace("\r", "") if path.exists() else ""
+
+    def _does(self, request: Request) -> None:
+        assert self.store.accept(request)
+        handle.handled(self.world, request)
+
+
+@pytest.fixture(scope="module")
+def bot(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bot]:
+    made = Bot(lab, tmp_path_factory.mktemp("bot"))
+    yield made
+    for vm in made.hypervisor.snapshot().vms:
+        if vm.name.startswith("e2e"):
+            made.hypervisor.force_off(vm.host, vm.uuid)
+            made.hypervisor.undefine(vm.host, vm.uuid)
+    made.hypervisor.close()
+    made.store.close()
+
+
+def until(done: Callable[[], Any], what: str) -> Any:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if answer := done():
+            return answer
+        time.sleep(0.1)
+    pytest.fail(f"in {PATIENCE:g} s it never happened that {what}")
+
+
+def ticks(text: str) -> int:
+    found = re.findall(r"^tick (\d+)$", text, re.MULTILINE)
+    return int(found[-1]) if found else 0
+
+
+def test_a_life(bot: Bot) -> None:
+    uuid = boots_as_told(bot)
+    moves_with_its_disks(bot, uuid)
+    changes(bot)
+    ends(bot, uuid)
+
+
+def boots_as_told(bot: Bot) -> str:
+    """Its name, user and address are its own, and the card says what virsh says."""
+    bot.done("vm create e2e-web --host host-a --address 10.78.0.21/24 --tag env=dev --tag owner=ana")
+    uuid = bot.virsh("host-a", "domuuid", "e2e-web")
+    assert bot.virsh("host-a", "domstate", "e2e-web") == "running"
+    said = until(lambda: "drover-guest" in (log := bot.serial("host-a", uuid)) and log, "it boots")
+    expected = {"image: tiny", "seed: /dev/vdb", "name: e2e-web", "user: ana", "address: 10.78.0.21/24"}
+    assert expected <= set(said.splitlines())
+
+    bot.lab.run("host-a", "ip", "addr", "add", "10.78.0.1/24", "dev", "br0")
+    bot.lab.run("host-a", "busybox", "ping", "-c", "1", "-W", "5", "10.78.0.21")
+    bot.lab.run("host-a", "ip", "addr", "del", "10.78.0.1/24", "dev", "br0")
+    shown = repr(bot.says("vm show e2e-web"))
+    assert "10.78.0.21/24 (given at its creation)" in shown
+    assert "env=dev, image=tiny, owner=ana" in shown
+    assert "1 vCPU, 112 MiB" in shown
+    assert uuid in shown
+    assert "48 MiB" in shown
+    picture = next(each for each in bot.says("vm screenshot e2e-web").elements if isinstance(each, Picture))
+    assert picture.png.startswith(b"\x89PNG")
+    assert b"IDAT" in picture.png
+    assert "name: e2e-web" in repr(bot.says("vm console e2e-web --lines 100"))
+
+    return uuid
+
+
+def moves_with_its_disks(bot: Bot, uuid: str) -> None:
+    """A live migration takes disk and seed along, and the guest goes on where it was."""
+    before = ticks(bot.serial("host-a", uuid))
+    bot.done("migrate e2e-web host-b --copy-storage")
+    assert "e2e-web" not in bot.virsh("host-a", "list", "--all", "--name").split()
+    after = until(lambda: ticks(bot.serial("host-b", uuid)), "it goes on over there")
+    assert after > before
+    assert "drover-guest" not in bot.serial("host-b", uuid), "it did not boot again"
+
+
+def changes(bot: Bot) -> None:
+    """Each change is seen on the host."""
+    bot.done("vm pause e2e-web")
+    assert bot.virsh("host-b", "domstate", "e2e-web") == "paused"
+    bot.done("vm resume e2e-web")
+    bot.done("vm shutdown e2e-web")
+    assert bot.virsh("host-b", "domstate", "e2e-web") == "shut off"
+    assert "only when it is off" not in repr(bot.says("vm show e2e-web"))
+    bot.done("vm rename e2e-web e2e-shop")
+    bot.done("vm resize e2e-shop --memory 120M")
+    assert f"{120 * 1024}" in bot.virsh("host-b", "dumpxml", "e2e-shop")
+    bot.done("vm snapshot create e2e-shop clean")
+    assert bot.virsh("host-b", "snapshot-list", "e2e-shop", "--name").split() == ["clean"]
+    bot.done("vm snapshot revert e2e-shop clean")
+    bot.done("vm snapshot delete e2e-shop clean")
+    bot.done("vm disk add e2e-shop 1G")
+    bot.done("vm disk grow e2e-shop vdc 2G")
+    bot.done("vm autostart e2e-shop on")
+    bot.done("vm tag e2e-shop env=prod ttl=1h --remove owner")
+    metadata = bot.virsh("host-b", "metadata", "e2e-shop", "https://drover.dev/tags/1")
+    assert 'key="env" value="prod"' in metadata
+    assert 'key="owner"' not in metadata
+
+
+def ends(bot: Bot, uuid: str) -> None:
+    """Deleted, taken back, deleted for good."""
+    bot.done("vm delete e2e-shop --remove-disks")
+    assert "is deleted" in repr(bot.says("vm start e2e-shop"))
+    bot.done("vm undelete e2e-shop")
+    volumes = bot.virsh("host-b", "vol-list", POOL)
+    assert f"-{uuid[:8]}.qcow2" in volumes
+    bot.done("vm delete e2e-shop --remove-disks --now")
+    assert "e2e-shop" not in bot.virsh("host-b", "list", "--all", "--name").split()
+    assert uuid[:8] not in bot.virsh("host-b", "vol-list", POOL)
+
+
+def test_what_cannot_be_made_leaves_nothing(bot: Bot) -> None:
+    operation = bot.does("vm create e2e-none --image gone")
+    assert operation.state is State.FAILED
+    assert "gone.qcow2" in repr(bot.store.events(operation.id)[-1])
+    bot.lab.remove_bridge("host-c")
+    try:
+        told = repr(bot.says("vm create e2e-none --host host-c"))
+        assert "no network or bridge “br0”" in told
+    finally:
+        bot.lab.restore_bridge("host-c")
+    for host in bot.lab.hosts:
+        assert "e2e-none" not in bot.virsh(host, "vol-list", POOL)
+        assert "e2e-none" not in bot.virsh(host, "list", "--all", "--name")
+
+
+def test_several_are_spread_and_stopped_together(bot: Bot) -> None:
+    bot.done("vm create e2e-many --count 3 --off --tag env=e2e")
+    placed = {vm.name: vm.host for vm in bot.hypervisor.snapshot().vms if vm.name.startswith("e2e-many")}
+    assert placed.keys() == {"e2e-many-1", "e2e-many-2", "e2e-many-3"}
+    assert len(set(placed.values())) == 3
+    taken = repr(bot.says("vm create e2e-many-2"))
+    assert f"on {placed['e2e-many-2']} (shut off)" in taken
+    operation = bot.done("vm delete --tag env=e2e --remove-disks --now")
+    assert len(operation.plan.steps) == 6
+    assert not any(vm.name.startswith("e2e-many") for vm in bot.hypervisor.snapshot().vms)
+
+
+def test_nothing_starts_that_may_run_elsewhere(bot: Bot) -> None:
+    bot.done("vm create e2e-twin --host host-a --off")
+    bot.lab.kill_libvirtd("host-b")
+    try:
+        until(lambda: not bot.hypervisor.snapshot().host("host-b").up, "host-b is missed")
+        bot.done("vm start e2e-twin")  # host-b did not have it when it was last heard
+    finally:
+        bot.lab.start_libvirtd("host-b")
+    bot.done("vm force-off e2e-twin")
+    assert bot.virsh("host-a", "domstate", "e2e-twin") == "shut off"
