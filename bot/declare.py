@@ -207,7 +207,7 @@ Noticed = Alert | Proposal
 class WatchView:
     """What a watch looks at. ``memory``: what its own last look returned, JSON-able, {} at first; it outlives restarts.
 
-    ``snapshot`` is at most a minute old; ``measured.sweep`` is new.
+    ``snapshot`` is at most a minute old; ``measured.sweep`` is new; ``found`` is what the watch's ``gather`` brought.
     """
 
     snapshot: Snapshot
@@ -216,6 +216,7 @@ class WatchView:
     measured: Measured
     memory: Mapping[str, Any]
     now: datetime
+    found: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,11 +229,15 @@ class Looked:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Looks now and then, right after a sweep; may alert, or propose an operation as the bot. ``look`` is pure."""
+    """Looks now and then, right after a sweep; may alert, or propose an operation as the bot. ``look`` is pure.
+
+    ``gather(snapshot, hypervisor)``, from the plugin's handler, looks at what no sweep holds; sweeps wait for it.
+    """
 
     name: str
     every: timedelta
     look: Callable[[WatchView], Looked]
+    gather: Callable[[Snapshot, Hypervisor], Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,8 @@ def look(world: World, monitor: Monitor, seen: Snapshot) -> None:
 
 
 def _watched(world: World, monitor: Monitor, watch: Watch, view: WatchView, version: int) -> None:
+    if watch.gather is not None:
+        view = replace(view, found=watch.gather(view.snapshot, world.hypervisor))
     looked = watch.look(view)
     if dict(looked.memory) != dict(view.memory):
         monitor.notes.put_note(WATCH + watch.name, json.dumps(dict(looked.memory), sort_keys=True), version)

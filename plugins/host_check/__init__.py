@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from functools import partial
 
-from bot.declare import Action, Query, Settings, SettingsSection, View
+from bot.declare import Action, Query, Report, Settings, SettingsSection, View, Watch
 from bot.domain.card import Card
 from bot.domain.plan import Risk
 from bot.domain.steps import SetMaintenance
 from bot.hookspecs import hookimpl
-from plugins.host_check import cards, handler, matrix, planner
+from plugins.host_check import cards, handler, matrix, nightly, planner
 from plugins.host_check.settings import HostCheckSettings
 
 
@@ -40,6 +41,14 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             form=planner.maintenance_form,
         ),
     )
+
+
+@hookimpl
+def register_jobs(settings: Settings) -> Sequence[Watch | Report]:
+    """Once a day, changes in readiness."""
+    mine = _section(settings)
+    gather = partial(handler.check, mine, planner.HostCheck())
+    return (Watch("readiness", timedelta(hours=mine.watch_hours), nightly.look, gather=gather),)
 
 
 def _section(settings: Settings) -> HostCheckSettings:

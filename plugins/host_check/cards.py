@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -9,7 +10,7 @@ from bot.domain.card import Card, Context, Element, Line, Picture, Section, Tabl
 from bot.domain.plan import Objection, Reason
 from bot.domain.readiness import CpuBaseline, Finding, GuestCpu, HostReport, Severity
 from bot.domain.words import plural
-from plugins.host_check.findings import SEVERITIES, Based, Change, Checked, Paired, PairReport, worst_first
+from plugins.host_check.findings import SEVERITIES, Based, Checked, Paired, PairReport, worst_first
 
 CHECK = "Is this host ready: hardware, daemons, access, storage, networks, time, with what to type if not."
 PAIR = "Can guests move between these hosts, each way, with what to type if not; --all draws the whole matrix."
@@ -101,8 +102,20 @@ def _one_host(report: HostReport) -> Card:
 
 
 def _row(finding: Finding) -> tuple[Line, ...]:
-    fix = words("`{fix}`", fix=finding.fix) if finding.fix else ""
-    return (finding.severity.value, finding.name, finding.evidence, fix)
+    return (finding.severity.value, finding.name, finding.evidence, _do(finding.fix))
+
+
+# `On HOST: command  (note)`; commands begin with a small letter, sentences do not.
+_COMMAND = re.compile(r"(On [^:]+: )?([a-z].*?)(  \(.*\))?", re.DOTALL)
+
+
+def _do(fix: str) -> Line:
+    """A command ready to be copied, or a sentence."""
+    found = _COMMAND.fullmatch(fix)
+    if found is None:
+        return fix
+    where, command, note = found.groups()
+    return words("{where}`{command}`{note}", where=where or "", command=command, note=note or "")
 
 
 def _hosts(reports: Sequence[HostReport]) -> Card:
@@ -253,17 +266,19 @@ def _left_out(based: Based) -> list[Element]:
 # --- the nightly look ---------------------------------------------------------------------------------------------
 
 
-def changes_card(changes: Sequence[Change]) -> Card:
-    """What is not as it was the night before."""
-    worse = [each for each in changes if each.worse]
-    better = [each for each in changes if not each.worse]
-    text = f"Readiness changed: {len(worse)} worse, {len(better)} better"
+LOOK = "Check it again"
+
+
+def worse_card(host: str, found: Sequence[tuple[Severity | None, Finding]]) -> Card:
+    """What is worse than it was known to be."""
+    text = f"{host} is less ready than it was: {', '.join(finding.name for _, finding in found)}"
     rows = tuple(
-        (each.host, _became(each), each.name, each.evidence, words("`{fix}`", fix=each.fix) if each.fix else "")
-        for each in (*worse, *better)
+        (f"{before or 'new'} → {finding.severity}", finding.name, finding.evidence, _do(finding.fix))
+        for before, finding in found
     )
-    return Card(text=text, title=text, elements=(Table(("Host", "", "Check", "Found", "Do"), rows),))
+    return Card(text=text, title=text[:140], elements=(Table(("", "Check", "Found", "Do"), rows),))
 
 
-def _became(change: Change) -> str:
-    return f"{change.before or 'new'} → {change.after or 'gone'}"
+def recovered_card(host: str) -> Card:
+    """It is as good as it was."""
+    return Card(text=f"{host} is as ready as it was.", elements=(Section(f"{host} is as ready as it was."),))

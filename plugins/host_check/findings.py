@@ -1,12 +1,11 @@
-"""What was seen of hosts, for the rules to judge, and how findings are counted, compared and put in order."""
+"""What was seen of hosts, for the rules to judge, and how findings are put in order."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any
 
 from bot.domain.cluster import Vm
 from bot.domain.readiness import CommandResult, CpuBaseline, Finding, HostFacts, HostReport, PairFacts, Severity
@@ -132,50 +131,3 @@ def unknown(name: str, evidence: str, fix: str = "") -> Finding:
 def worst_first(findings: Iterable[Finding]) -> list[Finding]:
     """FAIL, WARN, UNKNOWN, PASS; within one severity as they came."""
     return sorted(findings, key=lambda each: SEVERITIES.index(each.severity))
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A finding that is not as it was; ``before`` None: the check is new, ``after`` None: it is gone."""
-
-    host: str
-    name: str
-    before: Severity | None
-    after: Severity | None
-    evidence: str = ""
-    fix: str = ""
-
-    @property
-    def worse(self) -> bool:
-        """Whether people should do something."""
-        rank = {None: 0, Severity.PASS: 0, Severity.UNKNOWN: 0, Severity.WARN: 1, Severity.FAIL: 2}
-        return rank[self.after] > rank[self.before]
-
-
-def remembered(reports: Iterable[HostReport]) -> dict[str, Any]:
-    """The reports as little JSON: host → check → severity. Evidence, which moves all the time, is left out."""
-    return {report.host: {each.name: each.severity.value for each in report.findings} for report in reports}
-
-
-def changes(before: Mapping[str, Any], reports: Iterable[HostReport]) -> tuple[Change, ...]:
-    """What is different from what ``remembered`` kept.
-
-    A host seen for the first time changes nothing, and neither does a check that could not be made this time or the
-    last: silence of a host is the monitor's to tell, not every check's.
-    """
-    return tuple(each for report in reports for each in _changes(before.get(report.host), report))
-
-
-def _changes(before: Mapping[str, str] | None, report: HostReport) -> Iterator[Change]:
-    if not before:
-        return
-    now = {each.name: each for each in report.findings}
-    for name, finding in now.items():
-        old = Severity(before[name]) if name in before else None
-        if Severity.UNKNOWN in {old, finding.severity} or old is finding.severity:
-            continue
-        if old is not None or finding.severity is not Severity.PASS:
-            yield Change(report.host, name, old, finding.severity, finding.evidence, finding.fix)
-    for name in before.keys() - now.keys():
-        if before[name] in {Severity.WARN, Severity.FAIL}:
-            yield Change(report.host, name, Severity(before[name]), None)

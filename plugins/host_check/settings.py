@@ -22,3 +22,4 @@ class HostCheckSettings(BaseModel):
     oldest_qemu: int = Field(4_002_000, ge=0, description="Older QEMU warns; 4.2.0 is 4002000.")
     survey_seconds: float = Field(30.0, gt=0, description="How long all looks at one host over SSH may take.")
     pair_seconds: float = Field(30.0, gt=0, description="The same for the looks from one host at another.")
+    watch_hours: float = Field(24.0, gt=0, description="How often changes in readiness are looked for.")

@@ -1,0 +1,75 @@
+"""What changed in the hosts' readiness since it was last good: changes are told, and what stays as it is never."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bot.declare import Alert, Looked, Remedy, WatchView
+from bot.domain.readiness import Finding, HostReport, Severity
+from plugins.host_check import cards
+
+_RANK = {Severity.PASS: 0, Severity.WARN: 1, Severity.FAIL: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Worse:
+    """A check that is worse than the best it was known to be; ``before`` None: it is new."""
+
+    finding: Finding
+    before: Severity | None
+
+
+def look(view: WatchView) -> Looked:
+    """One incident for each host that got worse, open until it is as good as it was.
+
+    ``view.found`` is ``Checked``; the memory is host → check → the best severity known. What is wrong when a host is
+    seen first, or when its shell answers for the first time, is how things are, and no change.
+    """
+    memory = {host: dict(checks) for host, checks in view.memory.items()}
+    alerts = []
+    for report in view.found.reports:
+        before = memory.get(report.host)
+        after = best_known(before or {}, report)
+        memory[report.host] = after
+        if before is not None:
+            alerts.append(_alert(report, tuple(worse(after, before, report))))
+    return Looked(tuple(alerts), memory)
+
+
+def best_known(before: Mapping[str, str], report: HostReport) -> dict[str, Any]:
+    """The best that each check was ever seen as. Checks that are not made any more are kept: they may come back."""
+    after = dict(before)
+    first = _newly_seen(before, report)
+    for finding in report.findings:
+        old = before.get(finding.name)
+        if finding.severity is Severity.UNKNOWN:
+            after.setdefault(finding.name, Severity.UNKNOWN.value)
+        elif old is None:
+            after[finding.name] = finding.severity.value if first else Severity.PASS.value
+        elif old == Severity.UNKNOWN or _RANK[finding.severity] < _RANK[Severity(old)]:
+            after[finding.name] = finding.severity.value
+    return after
+
+
+def worse(after: Mapping[str, str], before: Mapping[str, str], report: HostReport) -> Iterator[Worse]:
+    """The findings that are worse than the best known; those that could not be made are silent."""
+    for finding in report.findings:
+        best = Severity(after[finding.name])
+        if Severity.UNKNOWN not in {best, finding.severity} and _RANK[finding.severity] > _RANK[best]:
+            yield Worse(finding, Severity(before[finding.name]) if finding.name in before else None)
+
+
+def _newly_seen(before: Mapping[str, str], report: HostReport) -> bool:
+    """Whether this is the first look, or the first with a shell: then new checks tell nothing of a change."""
+    shell = next((each.severity for each in report.findings if each.name == "SSH"), Severity.UNKNOWN)
+    return not before or (shell is Severity.PASS and before.get("SSH") != Severity.PASS)
+
+
+def _alert(report: HostReport, found: tuple[Worse, ...]) -> Alert:
+    key = f"readiness:{report.host}"
+    if not found:
+        return Alert(key, cards.recovered_card(report.host), over=True)
+    told = tuple((each.before, each.finding) for each in found)
+    return Alert(key, cards.worse_card(report.host, told), remedies=(Remedy(cards.LOOK, f"host check {report.host}"),))
