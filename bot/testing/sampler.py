@@ -1,0 +1,59 @@
+"""A sampler over the cluster of a fake hypervisor, whose numbers and events a test sets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from bot.domain.samples import Happening, HostSample, SnapshotSeen, Sweep, VmSample
+from bot.ports import Clock, Hypervisor
+
+
+@dataclass(slots=True)
+class FakeSampler:
+    """The port ``Sampler``: what the hypervisor's snapshot shows, as a sweep.
+
+    Attributes:
+        vms: by a guest's name, fields of its ``VmSample`` that shall be different.
+        hosts: the same for hosts.
+        events: what the next sweep tells; it is told once.
+        snapshots: what every sweep tells.
+        sweeps: how many were made.
+    """
+
+    hypervisor: Hypervisor
+    clock: Clock
+    vms: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    hosts: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    events: list[Happening] = field(default_factory=list)
+    snapshots: tuple[SnapshotSeen, ...] = ()
+    sweeps: int = 0
+
+    def sweep(self) -> Sweep:
+        """The cluster as it is now."""
+        self.sweeps += 1
+        seen, now = self.hypervisor.snapshot(), self.clock.now()
+        up = {host.name for host in seen.hosts if host.up}
+        hosts = tuple(
+            HostSample(
+                host.name, now if host.up else host.seen_at, "" if host.up else host.problem or "no answer",
+                host.cpus, host.cpu, 0.0, host.memory, host.memory - host.memory_free,
+            )
+            for host in seen.hosts
+        )  # fmt: skip
+        vms = tuple(
+            VmSample(vm.uuid, vm.name, vm.host, vm.state.value, vm.vcpus, vm.cpu, 0.0, vm.memory, why=vm.paused_by)
+            for vm in seen.vms if vm.host in up
+        )  # fmt: skip
+        events, self.events = tuple(self.events), []
+        return Sweep(
+            now,
+            tuple(replace(each, **self.hosts.get(each.name, {})) for each in hosts),
+            tuple(replace(each, **self.vms.get(each.name, {})) for each in vms),
+            events,
+            self.snapshots,
+        )
+
+    def close(self) -> None:
+        """Nothing to let go of."""

@@ -1,0 +1,57 @@
+"""Monitoring: ``status``, ``top``, ``show host``, ``chart``, ``digest``, ``forecast``, ``fits``, ``alerts``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import partial
+
+from bot.declare import Query, Report, Settings, SettingsSection, Watch
+from bot.hookspecs import hookimpl
+from plugins.monitor import cards, concerns, planner
+from plugins.monitor.settings import MonitorSettings
+
+LIVE = 60.0  # seconds
+
+
+@hookimpl
+def register_settings() -> Sequence[SettingsSection]:
+    """``[plugins.monitor]``."""
+    return (SettingsSection("monitor", MonitorSettings),)
+
+
+@hookimpl
+def register_commands(settings: Settings) -> Sequence[Query]:
+    """The commands; all of them only look."""
+    mine = _section(settings)
+    return (
+        Query("status", cards.STATUS, planner.status_grammar(), partial(planner.status, mine)),
+        Query("top", cards.TOP, planner.top_grammar(), planner.top, live=LIVE, needs_snapshot=False),
+        Query("show host", cards.SHOW_HOST, planner.show_host_grammar(), planner.show_host),
+        Query("chart", cards.CHART, planner.chart_grammar(), planner.chart),
+        Query(
+            "digest",
+            cards.DIGEST,
+            planner.digest_grammar(),
+            partial(planner.answer_digest, mine),
+            public=planner.posted,
+        ),
+        Query("forecast", cards.FORECAST, planner.forecast_grammar(), planner.forecast),
+        Query("fits", cards.FITS, planner.fits_grammar(), partial(planner.fits, mine)),
+        Query("alerts", cards.ALERTS, planner.alerts_grammar(), planner.alerts, needs_snapshot=False),
+    )
+
+
+@hookimpl
+def register_jobs(settings: Settings) -> Sequence[Watch | Report]:
+    """The alerts' watch, and the digests that have a time."""
+    mine = _section(settings)
+    watch = Watch("monitor", timedelta(seconds=mine.watch_seconds), partial(concerns.look, mine))
+    times = ((planner.DAILY, mine.daily), (planner.WEEKLY, mine.weekly))
+    reports = [Report(name, cron, partial(planner.compose, mine, name)) for name, cron in times if cron]
+    return (watch, *reports)
+
+
+def _section(settings: Settings) -> MonitorSettings:
+    found = settings.sections.get("monitor")
+    return found if isinstance(found, MonitorSettings) else MonitorSettings()

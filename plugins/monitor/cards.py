@@ -1,0 +1,553 @@
+"""Every sentence of this plugin that a person reads; translating the plugin is translating this file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from bot.declare import Measured
+from bot.domain.card import Button, Buttons, Card, Chart, Context, Divider, Element, Fields, Line, Section, Table, words
+from bot.domain.cluster import Host, Pool, Snapshot
+from bot.domain.operation import Operation
+from bot.domain.samples import Happening, HostSample, Incident, Losses, Metric, SnapshotSeen, Sweep, VmSample
+from bot.domain.words import bytes_text, duration_text, plural
+from plugins.monitor.capacity import Fit, Loss
+from plugins.monitor.digest import Changed, Decisions, Digest, Filling, Gain, Move, Picture
+from plugins.monitor.rates import By, cpu_share, memory_share
+from plugins.monitor.rollups import Drawn
+from plugins.monitor.trends import Trend
+
+# --- the commands' help -------------------------------------------------------------------------------------------
+
+STATUS = "The cluster on one card: hosts, load, what if one is lost, operations, alerts."
+TOP = "The hungriest VMs, live for a minute."
+TOP_BY = "What to order by: cpu, mem, disk, net, or wait (ready to run, but no CPU was free)."
+TOP_HOST = "Only the VMs of one host."
+SHOW_HOST = "One host: load, memory, VMs, pools."
+CHART = "The past of a VM, a host or the whole cluster."
+CHART_METRIC = "What to draw; space is for pools."
+CHART_SINCE = "How far back: 6h, 24h, 30d."
+DIGEST = "The digest: `now` for the channel, `preview` for you alone."
+DIGEST_WEEKLY = "The weekly one."
+FORECAST = "When CPU, memory and pools will run out, and how sure that is."
+FITS = "How many more VMs of a size fit while any one host may fail."
+ALERTS = "What is wrong now, and what was lately."
+
+_MANY = 8  # names in one sentence
+
+
+def names(some: Sequence[str], most: int = _MANY) -> str:
+    """``a, b and 3 more``."""
+    shown = ", ".join(some[:most])
+    return f"{shown} and {len(some) - most} more" if len(some) > most else shown
+
+
+def share(value: float | None) -> str:
+    """``43 %``; ``?`` for what is not known."""
+    return "?" if value is None else f"{value:.0%}".replace("%", " %")
+
+
+def per_second(value: float | None) -> str:
+    """``1.2 MiB/s``; ``–`` for what is not known."""
+    return "–" if value is None else f"{bytes_text(value)}/s"
+
+
+# --- status -------------------------------------------------------------------------------------------------------
+
+
+def status(
+    seen: Snapshot, measured: Measured, losses: Sequence[Loss], running: Sequence[Operation], now: datetime
+) -> Card:
+    """The cluster on one card."""
+    sweep = measured.sweep
+    up = sum(host.up for host in seen.hosts)
+    active = len({vm.uuid for vm in seen.vms if vm.state.active})
+    title = f"{up} of {plural(len(seen.hosts), 'host')} up, {plural(active, 'VM')} running"
+    standing = [each for each in measured.incidents if each.open]
+    elements: list[Element] = [
+        Section(verdict(losses)),
+        Table(("Host", "State", "VMs", "CPU", "Memory", "Promised", "Waiting"), _host_rows(seen, sweep, now),
+              frozenset({2, 3, 4, 5, 6})),
+    ]  # fmt: skip
+    chart = load_chart(sweep)
+    elements += [chart] if chart else []
+    elements += [Section(words("*Alerts* {what}", what=_standing(standing, now)))]
+    under_way = names([f"{each.id} {each.plan.title} ({each.state})" for each in running]) or "none"
+    elements += [Section(words("*Operations under way* {what}", what=under_way)), Context(_as_of(measured, now))]
+    text = f"{title}; {verdict_text(losses)} {plural(len(standing), 'alert')}."
+    return Card(text=text, title=title, elements=tuple(elements))
+
+
+def _host_rows(seen: Snapshot, sweep: Sweep | None, now: datetime) -> tuple[tuple[Line, ...], ...]:
+    hosts = sorted(seen.hosts, key=lambda host: host.name)
+    return tuple(_host_row(seen, host, sweep.host(host.name) if sweep else None, sweep, now) for host in hosts)
+
+
+def _host_row(
+    seen: Snapshot, host: Host, sample: HostSample | None, sweep: Sweep | None, now: datetime
+) -> tuple[Line, ...]:
+    guests = seen.on(host.name)
+    count = f"{sum(vm.state.active for vm in guests)}/{len(guests)}"
+    if not host.up or sample is None or sample.silent:
+        seen_at = sample.seen_at if sample else host.seen_at
+        age = f"silent for {duration_text((now - seen_at).total_seconds())}" if seen_at else "never seen"
+        return (host.name, words("*{age}*", age=age), count, "?", "?", "?", "?")
+    state = "maintenance" if host.maintenance else "up"
+    usable = host.memory - host.reserve
+    promised = seen.promised(host.name) / usable if usable > 0 else None
+    waits = sum(vm.wait or 0.0 for vm in sweep.vms if vm.host == host.name) if sweep else 0.0
+    cpu = f"{share(cpu_share(sample))} of {host.cpus}"
+    memory = f"{share(memory_share(sample))} of {bytes_text(host.memory)}"
+    return (host.name, state, count, cpu, memory, share(promised), f"{waits:.2f}")
+
+
+def verdict(losses: Sequence[Loss]) -> Line:
+    """Whether any one host may be lost."""
+    bad = [loss for loss in losses if loss.stranded]
+    if len(losses) < 2:
+        return words("*N+1: no.* With {count} there is nowhere to restart anything.", count=plural(len(losses), "host"))
+    if not bad:
+        return words("*N+1: yes.* Any one host may be lost; its VMs fit on the others.")
+    parts = "; ".join(f"without {each.host}: {names([vm.name for vm in each.stranded])}" for each in bad[:5])
+    return words("*N+1: no.* These VMs would not restart {parts}.", parts=parts)
+
+
+def verdict_text(losses: Sequence[Loss]) -> str:
+    """The same for a notification."""
+    bad = [loss.host for loss in losses if loss.stranded]
+    if len(losses) < 2:
+        return "N+1: no, too few hosts."
+    return f"N+1: no, not without {names(bad)}." if bad else "N+1: yes."
+
+
+def load_chart(sweep: Sweep | None) -> Chart | None:
+    """CPU and memory of every host that answers, in percent."""
+    hosts = [host for host in sweep.hosts if not host.silent and cpu_share(host) is not None] if sweep else []
+    if not hosts:
+        return None
+    cpu = tuple(round(100 * (cpu_share(host) or 0.0), 1) for host in hosts)
+    memory = tuple(round(100 * (memory_share(host) or 0.0), 1) for host in hosts)
+    summary = "; ".join(f"{h.name} CPU {c:.0f} %, memory {m:.0f} %" for h, c, m in zip(hosts, cpu, memory, strict=True))
+    series = (("CPU", cpu), ("Memory", memory))
+    return Chart("Load by host", "bar", tuple(host.name for host in hosts), series, "%", summary)
+
+
+def _standing(incidents: Sequence[Incident], now: datetime) -> str:
+    lines = [f"{each.title} ({duration_text((now - each.opened_at).total_seconds())})" for each in incidents]
+    return names(lines, 4) or "none"
+
+
+def _as_of(measured: Measured, now: datetime) -> tuple[Line, ...]:
+    lines: list[Line] = []
+    if measured.sweep is not None:
+        age = duration_text(max(0.0, (now - measured.sweep.at).total_seconds()))
+        slowest = max((host.took for host in measured.sweep.hosts), default=0.0)
+        lines.append(f"measured {age} ago; the slowest host took {duration_text(slowest)}")
+    else:
+        lines.append("nothing has been measured yet")
+    lines += losses_lines(measured.losses)
+    return tuple(lines)
+
+
+def losses_lines(losses: Losses) -> list[Line]:
+    """What of the history waits or is lost."""
+    lines: list[Line] = []
+    if losses.why:
+        lines.append(f"the history waits for the database ({plural(losses.waiting, 'minute')}): {losses.why}")
+    if losses.dropped:
+        lines.append(f"{plural(losses.dropped, 'minute')} of history were lost: the database took none for too long")
+    return lines
+
+
+# --- top, show host -----------------------------------------------------------------------------------------------
+
+
+def top(sweep: Sweep, ranked: Sequence[VmSample], *, by: By, host: str, now: datetime, most: int = 15) -> Card:
+    """The hungriest guests."""
+    where = f" on {host}" if host else ""
+    title = f"Top VMs by {by}{where}"
+    rows = tuple(_vm_row(vm) for vm in ranked[:most])
+    columns = ("VM", "Host", "CPU cores", "Waiting", "Memory", "Disk", "Network")
+    elements: list[Element] = [Table(columns, rows, frozenset({2, 3, 4, 5, 6}))] if rows else [Section("No VM runs.")]
+    silent = [each.name for each in sweep.hosts if each.silent and host in ("", each.name)]
+    if silent:
+        elements.append(Section(words("*Not counted, they do not answer:* {hosts}", hosts=names(silent))))
+    more = [f"{len(ranked) - most} more run"] if len(ranked) > most else []
+    elements.append(Context((*more, _measured_at(sweep, now))))
+    first = f"{ranked[0].name} leads" if ranked else "no VM runs"
+    return Card(text=f"{title}: {first}", title=title, elements=tuple(elements))
+
+
+def _measured_at(sweep: Sweep, now: datetime) -> Line:
+    age = max(0.0, (now - sweep.at).total_seconds())
+    return words("measured at {at}, {age} ago", at=sweep.at, age=duration_text(age))
+
+
+def _vm_row(vm: VmSample) -> tuple[Line, ...]:
+    cpu = "–" if vm.cpu is None else f"{vm.cpu:.2f} of {vm.vcpus}"
+    waits = "–" if vm.wait is None else f"{vm.wait:.2f}"
+    return (vm.name, vm.host, cpu, waits, _memory(vm), per_second(vm.disk), per_second(vm.net))
+
+
+def _memory(vm: VmSample) -> str:
+    if vm.memory is None:
+        return "–"
+    return bytes_text(vm.memory) if vm.used is None else f"{bytes_text(vm.used)} of {bytes_text(vm.memory)}"
+
+
+def host(seen: Snapshot, box: Host, sample: HostSample | None, vms: Sequence[VmSample], now: datetime) -> Card:
+    """One host in full."""
+    state = "maintenance" if box.up and box.maintenance else str(box.health)
+    known = sample is not None and not sample.silent
+    usable = max(1, box.memory - box.reserve)
+    pairs: list[tuple[str, Line]] = [
+        ("State", state if not box.problem else f"{state}: {box.problem}"),
+        ("Last answer", words("{at}", at=box.seen_at) if box.seen_at else "never"),
+        ("CPU", f"{share(cpu_share(sample)) if sample and known else '?'} of {plural(box.cpus, 'core')}"),
+        ("Memory in use", f"{share(memory_share(sample)) if sample and known else '?'} of {bytes_text(box.memory)}"),
+        ("Memory promised", f"{bytes_text(seen.promised(box.name))} of {bytes_text(usable)}"),
+        ("Waiting for disks", f"{sample.wait:.2f} cores" if sample and sample.wait is not None else "?"),
+        ("CPU model", box.cpu_model or "?"),
+        ("Answer took", duration_text(sample.took) if sample and known else "?"),
+    ]
+    elements: list[Element] = [Fields(tuple(pairs))]
+    if vms:
+        elements.append(Table(("VM", "State", "CPU cores", "Waiting", "Memory", "Disk", "Network"), tuple(
+            (row[0], vm.state, *row[2:]) for vm, row in ((vm, _vm_row(vm)) for vm in vms)
+        ), frozenset({2, 3, 4, 5, 6})))  # fmt: skip
+    if box.pools:
+        parts = [f"{pool.name} {share(_use(pool))} of {bytes_text(pool.capacity)}" for pool in box.pools if pool.active]
+        elements.append(Section(words("*Pools* {pools}", pools="; ".join(parts))))
+    elements.append(Context((words("as of {at}", at=now),)))
+    title = f"{box.name}: {state}, {plural(len(vms), 'VM')}"
+    return Card(text=title, title=title, elements=tuple(elements))
+
+
+def _use(pool: Pool) -> float | None:
+    return (pool.capacity - pool.free) / pool.capacity if pool.capacity else None
+
+
+# --- chart --------------------------------------------------------------------------------------------------------
+
+UNITS = {
+    Metric.CPU: (1.0, "cores"), Metric.WAIT: (1.0, "cores"), Metric.MEMORY: (2.0**30, "GiB"),
+    Metric.SPACE: (2.0**30, "GiB"), Metric.DISK: (2.0**20, "MiB/s"), Metric.NET: (2.0**20, "MiB/s"),
+}  # fmt: skip
+
+
+def chart(name: str, metric: Metric, points: Sequence[Drawn], seconds: float) -> Card:
+    """A thing's past: the mean, and the highest of each stretch."""
+    scale, unit = UNITS[metric]
+    mean = tuple(round(point.mean / scale, 3) for point in points)
+    peak = tuple(round(point.peak / scale, 3) for point in points)
+    form = "%H:%M" if seconds <= 86400 * 1.5 else "%d %b %H:%M" if seconds <= 86400 * 4 else "%d %b"
+    labels = tuple(point.at.strftime(form) for point in points)
+    title = f"{name}: {metric} over {duration_text(seconds)}"
+    summary = (
+        f"{metric} of {name} in {unit}: mean {sum(mean) / len(mean):.3g}, now {mean[-1]:.3g}, "
+        f"highest {max(peak):.3g}. Times are UTC."
+    )
+    drawing = Chart(title, "line", labels, (("mean", mean), ("highest", peak)), unit, summary)
+    return Card(text=summary, title=title, elements=(drawing,))
+
+
+def no_history(name: str, metric: Metric) -> Card:
+    """Nothing to draw."""
+    text = f"There is no history of {metric} for {name} yet."
+    advice = "The first rollup comes five minutes after the bot's start, a minute for hosts."
+    return Card(text=text, elements=(Section(words("{text}\n{advice}", text=text, advice=advice)),))
+
+
+def nothing_measured() -> Card:
+    """Before the first sweep."""
+    text = "Nothing has been measured yet; ask again in a few seconds."
+    return Card(text=text, elements=(Section(text),))
+
+
+# --- forecast, fits, alerts ---------------------------------------------------------------------------------------
+
+
+def forecast(rows: Sequence[tuple[str, str, Trend | None]], limit_text: str) -> Card:
+    """When things run out."""
+    table = Table(("What", "Now", "Grows a week", "Runs out"), tuple(
+        (what, now, _growth(line, what), _when(line)) for what, now, line in rows
+    ))  # fmt: skip
+    soon = [what for what, _, line in rows if line is not None and line.days is not None and line.days < 90]
+    text = f"Within 90 days: {names(soon)}" if soon else "Nothing runs out within 90 days on its present course."
+    note = "A straight line through up to 30 days of history; the range holds in 4 of 5 cases if the course stays."
+    return Card(text=text, title="Forecast", elements=(Section(text), table, Context((note, limit_text))))
+
+
+def _growth(line: Trend | None, what: str) -> str:
+    if line is None:
+        return "too little history"
+    weekly = 7 * line.per_day
+    sign = "−" if weekly < 0 else "+"
+    return f"{sign}{abs(weekly):.2f} cores" if what.startswith("CPU") else f"{sign}{bytes_text(abs(weekly))}"
+
+
+def _when(line: Trend | None) -> str:
+    return "?" if line is None else days_left(line.days, line.earliest, line.latest)
+
+
+def days_left(days: float | None, earliest: float | None, latest: float | None) -> str:
+    """``in 12 days (9 to 20)``."""
+    if days is None:
+        return (
+            "not on this course" if earliest is None else f"not on this course, at the earliest in {earliest:.0f} days"
+        )
+    if days == 0:
+        return "now"
+    late = "never" if latest is None else f"{latest:.0f}"
+    return f"in {plural(round(days), 'day')} ({earliest or 0:.0f} to {late})"
+
+
+def fits(fit: Fit, size: str, ratio: float) -> Card:
+    """How many more of a size."""
+    title = f"{fit.count} more VMs of {size}" if fit.count != 1 else f"1 more VM of {size}"
+    where = ", ".join(f"{count} on {name}" for name, count in fit.by_host) or "none anywhere"
+    tight = f" One more, and the loss of {fit.tightest} could not be taken." if fit.tightest else ""
+    elements: list[Element] = [
+        Section(words("*{title}* fit while any one host may fail: {where}.{t}", title=title, where=where, t=tight)),
+        Context((
+            f"without that spare: {fit.without_spare}",
+            f"by memory after each host's reserve, and {ratio:g} vCPUs to a core; affinity is not looked at",
+        )),
+    ]  # fmt: skip
+    return Card(text=f"{title} fit while any one host may fail", title=title, elements=tuple(elements))
+
+
+def alerts(incidents: Sequence[Incident], now: datetime) -> Card:
+    """What stands, and what stood in the last day."""
+    if not incidents:
+        text = "Nothing is wrong, and nothing was in the last day."
+        return Card(text=text, elements=(Section(text),))
+    rows = tuple(_incident_row(each, now) for each in incidents)
+    standing = sum(each.open for each in incidents)
+    title = f"{plural(standing, 'alert')} now, {len(incidents) - standing} over"
+    return Card(text=title, title=title, elements=(Table(("What", "State", "Since", "Lasted", "Times"), rows),))
+
+
+def _incident_row(each: Incident, now: datetime) -> tuple[Line, ...]:
+    end = each.over_at or now
+    state = "stands" if each.open else "over"
+    state += ", taken up" if each.open and each.acknowledged_by else ""
+    lasted = duration_text((end - each.opened_at).total_seconds())
+    return (each.title, state, words("{at}", at=each.opened_at), lasted, str(each.times))
+
+
+# --- alerts' own cards --------------------------------------------------------------------------------------------
+
+
+def _card(title: str, text: str, *lines: Line) -> Card:
+    return Card(text=f"{title}: {text}", title=title, elements=(Section(text), *(Section(line) for line in lines)))
+
+
+def network_suspect(silent: Sequence[HostSample], of: int) -> Card:
+    """Half the hosts vanished: it is likely the bot."""
+    hosts = names([host.name for host in silent])
+    return _card(
+        "The bot's own network is suspect",
+        f"{len(silent)} of {of} hosts stopped answering at once: {hosts}.",
+        "That is more likely the bot's own network than all of them. Nothing is known to have stopped there; look at "
+        "the bot's machine and its way to the hosts first.",
+    )
+
+
+def network_well(hosts: Sequence[HostSample]) -> Card:
+    """They are back."""
+    return _card("The bot's own network is suspect", f"{plural(len(hosts), 'host')} are watched; most answer again.")
+
+
+def host_down(host: HostSample, guests: int) -> Card:
+    """A host does not answer."""
+    last = words("Last answer: {at}.", at=host.seen_at) if host.seen_at else "It was never seen since the bot's start."
+    return _card(
+        f"{host.name} does not answer",
+        f"{host.problem or 'no answer'}.",
+        last,
+        words(
+            "{guests} last seen there. Unreachable is not dead: they may be running. Do not start them elsewhere.",
+            guests=plural(guests, "VM"),
+        ),
+    )
+
+
+def host_back(host: HostSample) -> Card:
+    """It answers again."""
+    return _card(f"{host.name} does not answer", f"{host.name} answers again.")
+
+
+def crashed(vm: VmSample) -> Card:
+    """A guest's QEMU ended by itself."""
+    return _card(f"{vm.name} crashed", f"{vm.name} ended by itself on {vm.host} ({vm.why or vm.state}).",
+                 "Its log on the host says more; it stays off until somebody starts it.")  # fmt: skip
+
+
+def runs_again(vm: VmSample) -> Card:
+    """It is well."""
+    return _card(vm.name, f"{vm.name} is {vm.state} on {vm.host}.")
+
+
+def io_error(vm: VmSample) -> Card:
+    """Paused because its storage failed."""
+    return _card(f"{vm.name} is paused: its storage failed", f"QEMU paused {vm.name} on {vm.host} at an I/O error.",
+                 "Mend the storage first (a full pool, a lost share), then resume it.")  # fmt: skip
+
+
+def event(vm: VmSample, kind: str, told: Happening | None) -> Card:
+    """What only an event tells."""
+    what = "its watchdog fired" if kind == "watchdog" else "a disk passed its threshold"
+    return _card(f"{vm.name}: {what}", f"{vm.name} on {vm.host}: {told.detail if told else what}.")
+
+
+def quiet(vm: VmSample, kind: str) -> Card:
+    """Not again for an hour."""
+    return _card(f"{vm.name}: {kind}", f"{vm.name} was quiet for an hour.")
+
+
+def pool_full(where: str, pool: Pool) -> Card:
+    """A pool fills."""
+    place = "shared storage" if where == "shared" else where
+    free = bytes_text(pool.free)
+    return _card(f"Pool {pool.name} on {place} is filling", f"{share(_use(pool))} of {bytes_text(pool.capacity)} used.",
+                 words("{free} are left; guests pause when none is.", free=free))  # fmt: skip
+
+
+def pool_well(where: str, pool: Pool) -> Card:
+    """There is room again."""
+    place = "shared storage" if where == "shared" else where
+    return _card(f"Pool {pool.name} on {place} is filling", f"{share(_use(pool))} used, {bytes_text(pool.free)} free.")
+
+
+def memory_pressure(host: HostSample) -> Card:
+    """A host runs out of memory."""
+    return _card(f"{host.name} is short of memory", f"{share(memory_share(host))} of {bytes_text(host.memory)} in use.",
+                 "A host without memory kills guests: move one away, or start nothing more there.")  # fmt: skip
+
+
+def memory_well(host: HostSample) -> Card:
+    """It has some again."""
+    return _card(f"{host.name} is short of memory", f"{share(memory_share(host))} in use.")
+
+
+def contention(host: HostSample, cores: float, worst: Sequence[VmSample]) -> Card:
+    """Guests wait for CPU."""
+    waiting = names([f"{vm.name} ({vm.wait:.2f})" for vm in worst if vm.wait], 4)
+    text = f"{cores:.1f} cores' worth of work waits on {plural(host.cpus, 'core')}."
+    return _card(f"VMs on {host.name} wait for CPU", text,
+                 words("Most: {waiting}.", waiting=waiting or "nobody in particular"))  # fmt: skip
+
+
+def contention_over(host: HostSample) -> Card:
+    """They do not."""
+    return _card(f"VMs on {host.name} wait for CPU", f"CPU is {share(cpu_share(host))} busy, hardly anything waits.")
+
+
+def old_snapshots(old: Sequence[SnapshotSeen], now: datetime) -> Card:
+    """Snapshots that were forgotten."""
+    lines = [f"{each.vm}: {each.name}, {(now - each.made_at).days} days" for each in old]
+    return _card(plural(len(old), "snapshot is", "snapshots are") + " too old", names(lines) + ".",
+                 "They grow and slow their disks down; delete what nobody will go back to.")  # fmt: skip
+
+
+def no_old_snapshots() -> Card:
+    """None is left."""
+    return _card("Old snapshots", "No snapshot is too old any more.")
+
+
+def gone() -> Card:
+    """What was wrong does not exist any more."""
+    return _card("Gone", "What this was about does not exist any more.")
+
+
+def move_away(vm: str) -> str:
+    """A button."""
+    return f"Move {vm} away"
+
+
+# --- digest -------------------------------------------------------------------------------------------------------
+
+
+def digest(found: Digest, name: str, slash: str) -> Card:
+    """The digest."""
+    title = f"{name.capitalize()} digest: {found.hosts_up} of {plural(found.hosts, 'host')} up, {found.running} VMs run"
+    elements: list[Element] = [Section(verdict(found.losses))]
+    changes = _changes(found.changed)
+    if found.since is None:
+        changes = ["This is the first digest; the next one says what changed."]
+    elements.append(Section(words("*What changed*\n{what}", what="\n".join(changes) or "Nothing.")))
+    picture = _picture(found.picture)
+    elements += [picture] if picture else []
+    elements += [Section(words("*{head}*\n{what}", head=head, what=what)) for head, what in _parts(found) if what]
+    moves = _moves_table(found.moves)
+    elements += [Divider(), moves] if moves else []
+    elements.append(Buttons((Button("Status", "run", "status"), Button("Forecast", "run", "forecast"))))
+    since = words("since {at}", at=found.since) if found.since else "since the bot's start"
+    elements.append(Context((since, words("more: `{slash} forecast`, `{slash} alerts`, `{slash} ops`", slash=slash))))
+    return Card(text=f"{title}. {verdict_text(found.losses)}", title=title, elements=tuple(elements))
+
+
+def _changes(found: Changed) -> list[str]:
+    moved = [f"{vm} ({source} → {target})" for vm, source, target in found.moved]
+    lines = [f"{host}: {before} → {now}" for host, before, now in found.hosts]
+    for word, some in (
+        ("New", found.made), ("Gone", found.gone), ("Moved", moved), ("Started", found.started),
+        ("Stopped", found.stopped),
+    ):  # fmt: skip
+        lines += [f"{word}: {names(some)}"] if some else []
+    return lines
+
+
+def _parts(found: Digest) -> Iterable[tuple[str, str]]:
+    yield "Alerts", names([f"{one.title} ({'stands' if one.open else 'over'})" for one in found.incidents])
+    yield "Pools that fill", names([_filling(one) for one in found.filling], 5)
+    yield "Hot hosts", names([f"{name} {share(value)}" for name, value in found.hot])
+    yield "Idle hosts", names([f"{name} {share(value)}" for name, value in found.idle])
+    yield "VMs that do nothing", names(found.idle_vms)
+    yield "VMs larger than they need", names([f"{n} ({v} vCPUs, needs {c:.1f})" for n, v, c in found.oversized])
+    yield "Old snapshots", names([f"{one.vm}: {one.name}" for one in found.snapshots])
+    yield "Evenness, foretold and measured", "\n".join(_gain(one) for one in found.gains[:5])
+    yield "Not done", names([f"{one.id} {one.plan.title} ({one.state})" for one in found.failed], 5)
+    yield "Decisions", _decisions(found.decisions) if found.decisions.asked else ""
+
+
+def _filling(one: Filling) -> str:
+    place = "" if one.where == "shared" else f" on {one.where}"
+    left = days_left(one.days, one.earliest, one.latest)
+    return f"{one.pool.name}{place} {share(_use(one.pool))} of {bytes_text(one.pool.capacity)}, full {left}"
+
+
+def _gain(one: Gain) -> str:
+    after = "not measured yet" if one.measured is None else f"{one.measured:.3f}"
+    return f"{one.operation}: spread of CPU {one.before:.3f} → {one.foretold:.3f} foretold, {after} measured"
+
+
+def _decisions(found: Decisions) -> str:
+    time = "" if found.median is None else f"; half of them within {duration_text(found.median)}"
+    return f"{found.asked} asked for, {found.approved} approved, {found.denied} denied, {found.expired} expired{time}"
+
+
+def _moves_table(moves: Sequence[Move]) -> Table | None:
+    if not moves:
+        return None
+    rows = tuple(
+        (one.operation, one.vm, f"{one.source} → {one.target}", _seconds(one.foretold), _seconds(one.took))
+        for one in moves[:20]
+    )
+    return Table(("Operation", "VM", "Move", "Foretold", "Took"), rows, frozenset({3, 4}))
+
+
+def _seconds(value: float | None) -> str:
+    return "–" if value is None else duration_text(value)
+
+
+def _picture(found: Sequence[Picture]) -> Chart | None:
+    if not found:
+        return None
+    now = tuple(round(100 * each.now, 1) for each in found)
+    series: tuple[tuple[str, tuple[float, ...]], ...] = (("now", now),)
+    if all(each.before is not None for each in found):
+        series = (("before", tuple(round(100 * (each.before or 0.0), 1) for each in found)), *series)
+    summary = "Memory promised: " + ", ".join(f"{each.host} {share(each.now)}" for each in found)
+    return Chart("Memory promised by host", "bar", tuple(each.host for each in found), series, "%", summary)

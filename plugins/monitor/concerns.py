@@ -1,0 +1,183 @@
+"""Pure: what may be wrong in a cluster, each as one value with its limits, and the alerts that come of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from bot.declare import Alert, Looked, Measured, Remedy, WatchView
+from bot.domain.card import Card
+from bot.domain.cluster import Pool, Snapshot
+from bot.domain.samples import HostSample, SnapshotSeen, Sweep, VmSample
+from plugins.monitor import cards
+from plugins.monitor.incidents import AT_ONCE, Limits, remembered, stepped, to_remember
+from plugins.monitor.rates import memory_share, waiting
+from plugins.monitor.settings import MonitorSettings
+
+_ECHO = Limits(calm=3600.0)  # what only an event tells is over when an hour has passed without another
+_LEAST_SUSPECT = 2  # hosts that vanish together before the bot's own network is suspected
+
+
+@dataclass(frozen=True, slots=True)
+class Concern:
+    """Something that may be wrong: ``value`` against ``limits`` (None: nobody knows), what to say of it either way."""
+
+    key: str
+    value: float | None
+    wrong: Card
+    well: Card
+    limits: Limits = AT_ONCE
+    remedies: tuple[Remedy, ...] = ()
+
+
+def look(settings: MonitorSettings, view: WatchView) -> Looked:
+    """Every concern's standing after this look, and an alert for each that is wrong or has just become well."""
+    if view.measured.sweep is None:
+        return Looked(memory=view.memory)
+    found = list(concerns(settings, view.snapshot, view.measured.sweep, view.now))
+    alerts: list[Alert] = []
+    memory: dict[str, Any] = {}
+    for concern in found:
+        before = remembered(view.memory, concern.key)
+        after = stepped(concern.limits, before, concern.value, view.now)
+        kept = to_remember(after)
+        if kept is not None:
+            memory[concern.key] = list(kept)
+        if after.wrong:
+            alerts.append(Alert(concern.key, concern.wrong, remedies=concern.remedies))
+        elif before.wrong or _still_shown(view.measured, concern.key):
+            alerts.append(Alert(concern.key, concern.well, over=True))
+    alerts += _gone(view, {concern.key for concern in found}, memory)
+    return Looked(tuple(alerts), memory)
+
+
+def _still_shown(measured: Measured, key: str) -> bool:
+    """Whether people still see it as wrong: the word that it is over was lost."""
+    return any(incident.key == key and incident.open for incident in measured.incidents)
+
+
+def _gone(view: WatchView, seen: set[str], memory: dict[str, Any]) -> Iterator[Alert]:
+    """Concerns that nothing speaks of any more: a guest that was removed. One on a silent host is kept."""
+    silent = any(host.silent for host in view.measured.sweep.hosts) if view.measured.sweep else True
+    for key in view.memory.keys() - seen:
+        if silent:
+            memory[key] = view.memory[key]
+        elif remembered(view.memory, key).wrong:
+            yield Alert(key, cards.gone(), over=True)
+
+
+def concerns(settings: MonitorSettings, seen: Snapshot, sweep: Sweep, now: datetime) -> Iterator[Concern]:
+    """Everything that may be wrong, whether it is or not."""
+    yield from _hosts(seen, sweep)
+    yield from _guests(sweep)
+    yield from _events(sweep)
+    yield from _pools(settings, seen)
+    for host in sweep.hosts:
+        yield _memory(settings, host, sweep)
+        yield _contention(settings, host, sweep)
+    yield _snapshots(settings, sweep, now)
+
+
+def _hosts(seen: Snapshot, sweep: Sweep) -> Iterator[Concern]:
+    """Hosts that do not answer. Half of them at once: it is more likely us."""
+    resting = {host.name for host in seen.hosts if host.maintenance}
+    watched = [host for host in sweep.hosts if host.name not in resting]
+    silent = [host for host in watched if host.silent]
+    suspect = len(silent) >= _LEAST_SUSPECT and 2 * len(silent) >= len(watched)
+    yield Concern("network", float(suspect), cards.network_suspect(silent, len(watched)), cards.network_well(watched))
+    for host in watched:
+        value = None if suspect and host.silent else float(host.silent)
+        guests = len([vm for vm in seen.on(host.name) if vm.state.active])
+        remedies = (Remedy("Look at it", f"show host {host.name}"),)
+        yield Concern(
+            f"host:{host.name}", value, cards.host_down(host, guests), cards.host_back(host), remedies=remedies
+        )
+
+
+def _guests(sweep: Sweep) -> Iterator[Concern]:
+    for vm in sweep.vms:
+        crashed = vm.state == "crashed" or (vm.state == "shut off" and vm.why in {"crashed", "failed"})
+        if crashed or vm.state == "running":
+            remedy = (Remedy("Start it", f"vm start {vm.name}"),)
+            yield Concern(f"crash:{vm.uuid}", float(crashed), cards.crashed(vm), cards.runs_again(vm), remedies=remedy)
+        failed = vm.state == "paused" and vm.why == "ioerror"
+        yield Concern(f"io:{vm.uuid}", float(failed), cards.io_error(vm), cards.runs_again(vm), remedies=(
+            Remedy("What its host says", f"show host {vm.host}"),
+        ))  # fmt: skip
+
+
+def _events(sweep: Sweep) -> Iterator[Concern]:
+    """What leaves no trace in a state: watchdogs, and disks that pass a threshold."""
+    told = {(event.kind, event.uuid): event for event in sweep.events if event.kind in {"watchdog", "threshold"}}
+    for vm in sweep.vms:
+        for kind in ("watchdog", "threshold"):
+            event = told.get((kind, vm.uuid))
+            key = f"{kind}:{vm.uuid}"
+            yield Concern(key, float(event is not None), cards.event(vm, kind, event), cards.quiet(vm, kind), _ECHO)
+
+
+def _pools(settings: MonitorSettings, seen: Snapshot) -> Iterator[Concern]:
+    limits = Limits(settings.pool_full, settings.pool_clear)
+    for where, pool in pools(seen):
+        share = (pool.capacity - pool.free) / pool.capacity
+        remedy = (Remedy("How it grew", f"forecast pool {pool.name}"),)
+        wrong, well = cards.pool_full(where, pool), cards.pool_well(where, pool)
+        yield Concern(f"pool:{where}/{pool.name}", share, wrong, well, limits, remedy)
+
+
+def pools(seen: Snapshot) -> Iterator[tuple[str, Pool]]:
+    """Active pools with where they are: their host, or ``shared`` once for those that several hosts share."""
+    told: set[str] = set()
+    for host in seen.hosts:
+        for pool in host.pools if host.up else ():
+            if not pool.active or not pool.capacity or (pool.shared and pool.name in told):
+                continue
+            told |= {pool.name} if pool.shared else set()
+            yield ("shared" if pool.shared else host.name), pool
+
+
+def _memory(settings: MonitorSettings, host: HostSample, sweep: Sweep) -> Concern:
+    limits = Limits(settings.memory_high, settings.memory_clear, settings.memory_hold)
+    share = None if host.silent else memory_share(host)
+    return Concern(
+        f"memory:{host.name}", share, cards.memory_pressure(host), cards.memory_well(host), limits,
+        _move_away(_by_memory(sweep, host.name)),
+    )  # fmt: skip
+
+
+def _contention(settings: MonitorSettings, host: HostSample, sweep: Sweep) -> Concern:
+    limits = Limits(settings.contention_high, settings.contention_clear, settings.contention_hold)
+    cores = waiting(sweep, host.name)
+    share = cores / host.cpus if host.cpus and not host.silent else None
+    worst = _by_wait(sweep, host.name)
+    return Concern(
+        f"contention:{host.name}", share, cards.contention(host, cores, worst), cards.contention_over(host), limits,
+        _move_away(worst),
+    )  # fmt: skip
+
+
+def _by_memory(sweep: Sweep, host: str) -> list[VmSample]:
+    some = [vm for vm in sweep.vms if vm.host == host and vm.state == "running"]
+    return sorted(some, key=lambda vm: (-(vm.memory or 0), vm.name))
+
+
+def _by_wait(sweep: Sweep, host: str) -> list[VmSample]:
+    some = [vm for vm in sweep.vms if vm.host == host and vm.state == "running"]
+    return sorted(some, key=lambda vm: (-(vm.wait or 0.0), vm.name))
+
+
+def _move_away(guests: list[VmSample]) -> tuple[Remedy, ...]:
+    return tuple(Remedy(cards.move_away(vm.name), f"migrate {vm.name}") for vm in guests[:1])
+
+
+def _snapshots(settings: MonitorSettings, sweep: Sweep, now: datetime) -> Concern:
+    old = old_snapshots(settings, sweep, now)
+    return Concern("snapshots", float(len(old)), cards.old_snapshots(old, now), cards.no_old_snapshots())
+
+
+def old_snapshots(settings: MonitorSettings, sweep: Sweep, now: datetime) -> tuple[SnapshotSeen, ...]:
+    """Snapshots older than they should get, oldest first."""
+    limit = timedelta(days=settings.snapshot_days)
+    return tuple(sorted((one for one in sweep.snapshots if now - one.made_at > limit), key=lambda one: one.made_at))

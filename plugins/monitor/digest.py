@@ -1,0 +1,322 @@
+"""Pure: what a digest says, as values: what changed, what could go wrong, what was done and how it was foretold."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from bot.declare import ReportView
+from bot.domain.cluster import Pool, Snapshot, Vm
+from bot.domain.operation import Operation, State
+from bot.domain.placement import fullness
+from bot.domain.samples import Bucket, Incident, Metric, SnapshotSeen, host_entity, pool_entity
+from bot.domain.steps import MigrateVm
+from plugins.monitor import concerns
+from plugins.monitor.capacity import Loss, losses
+from plugins.monitor.settings import MonitorSettings
+from plugins.monitor.trends import trend
+
+_READ = 1000  # operations of one period
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What is different since the digest before, by name. ``moved``: name, from, to."""
+
+    made: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+    moved: tuple[tuple[str, str, str], ...] = ()
+    started: tuple[str, ...] = ()
+    stopped: tuple[str, ...] = ()
+    hosts: tuple[tuple[str, str, str], ...] = ()  # name, state before, state now
+
+
+@dataclass(frozen=True, slots=True)
+class Filling:
+    """A pool that is full or will be: ``days`` until it is, with the range; None: not on its present course."""
+
+    where: str
+    pool: Pool
+    days: float | None
+    earliest: float | None = None
+    latest: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A move that was made: seconds foretold (None: they were not) and needed."""
+
+    operation: str
+    vm: str
+    source: str
+    target: str
+    foretold: float | None
+    took: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """What a plan promised of the spread of CPU over hosts (standard deviation of shares), and what was measured."""
+
+    operation: str
+    before: float
+    foretold: float
+    measured: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """What was asked for in the period, and how long people took to decide (median seconds)."""
+
+    asked: int
+    approved: int
+    denied: int
+    expired: int
+    median: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One host's share of memory promised: at the digest before (None: unknown) and now."""
+
+    host: str
+    before: float | None
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """Everything a digest says."""
+
+    since: datetime | None
+    hosts_up: int
+    hosts: int
+    running: int
+    vms: int
+    changed: Changed
+    losses: tuple[Loss, ...]
+    hot: tuple[tuple[str, float], ...]
+    idle: tuple[tuple[str, float], ...]
+    idle_vms: tuple[str, ...]
+    oversized: tuple[tuple[str, int, float], ...]  # name, vCPUs, 95th percentile of cores
+    filling: tuple[Filling, ...]
+    snapshots: tuple[SnapshotSeen, ...]
+    moves: tuple[Move, ...]
+    gains: tuple[Gain, ...]
+    decisions: Decisions
+    failed: tuple[Operation, ...]
+    incidents: tuple[Incident, ...]
+    picture: tuple[Picture, ...]
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing happened and nothing needs anybody."""
+        return (
+            self.changed == Changed()
+            and self.hosts_up == self.hosts
+            and not self.decisions.asked
+            and not self.moves
+            and not self.incidents
+            and not any(loss.stranded for loss in self.losses)
+            and not self.filling
+        )
+
+
+def digest(settings: MonitorSettings, view: ReportView, period: timedelta) -> Digest:
+    """The digest of the time since the last one, at most of ``period``."""
+    seen, since = view.snapshot, view.since or view.now - period
+    operations = [each for each in view.history.operations(limit=_READ) if each.changed_at > since]
+    loads = _means(view, "host", since)
+    shares = {host.name: loads[host.name].mean / host.cpus for host in seen.hosts if host.name in loads and host.cpus}
+    return Digest(
+        since=view.since,
+        hosts_up=sum(host.up for host in seen.hosts),
+        hosts=len(seen.hosts),
+        running=len({vm.uuid for vm in seen.vms if vm.state.active}),
+        vms=len({vm.uuid for vm in seen.vms}),
+        changed=changed(view.memory, seen),
+        losses=losses(seen, settings.vcpus_per_core),
+        hot=_sorted((name, share) for name, share in shares.items() if share >= settings.hot),
+        idle=_sorted((name, share) for name, share in shares.items() if share <= settings.idle),
+        idle_vms=_idle(settings, view, since),
+        oversized=_oversized(settings, view, since),
+        filling=tuple(_filling(settings, view)),
+        snapshots=concerns.old_snapshots(settings, view.measured.sweep, view.now) if view.measured.sweep else (),
+        moves=tuple(move for each in operations for move in _moves(each)),
+        gains=tuple(_gains(view, operations)),
+        decisions=decisions(operations, since),
+        failed=tuple(each for each in operations if each.state in (State.FAILED, State.STALE)),
+        incidents=tuple(each for each in view.measured.incidents if each.open or _lately(each, since)),
+        picture=_picture(view.memory, seen),
+    )
+
+
+def _lately(incident: Incident, since: datetime) -> bool:
+    return incident.over_at is not None and incident.over_at > since
+
+
+def remembered(seen: Snapshot) -> Mapping[str, Any]:
+    """What the next digest compares with."""
+    return {
+        "hosts": {host.name: [_state(seen, host.name), round(fullness(seen, host), 4)] for host in seen.hosts},
+        "vms": {vm.uuid: [vm.name, vm.host, vm.state.active] for vm in _once(seen)},
+    }
+
+
+def _once(seen: Snapshot) -> Iterator[Vm]:
+    """Each guest once: of several places the one where it is active."""
+    chosen: dict[str, Vm] = {}
+    for vm in seen.vms:
+        if vm.uuid not in chosen or vm.state.active:
+            chosen[vm.uuid] = vm
+    return iter(chosen.values())
+
+
+def _state(seen: Snapshot, name: str) -> str:
+    host = seen.host(name)
+    return "maintenance" if host.up and host.maintenance else str(host.health)
+
+
+def changed(memory: Mapping[str, Any], seen: Snapshot) -> Changed:
+    """The differences; nothing before the first digest. Guests of hosts that do not answer are not missed."""
+    before = memory.get("vms")
+    if before is None:
+        return Changed()
+    now = {vm.uuid: vm for vm in _once(seen)}
+    both = [(before[uuid], vm) for uuid, vm in now.items() if uuid in before]
+    states = {host.name: _state(seen, host.name) for host in seen.hosts}
+    was = {name: stored[0] for name, stored in memory.get("hosts", {}).items()}
+    return Changed(
+        made=tuple(sorted(vm.name for uuid, vm in now.items() if uuid not in before)),
+        gone=tuple(sorted(old[0] for uuid, old in before.items() if uuid not in now)),
+        moved=tuple(sorted((vm.name, old[1], vm.host) for old, vm in both if old[1] != vm.host)),
+        started=tuple(sorted(vm.name for old, vm in both if vm.state.active and not old[2])),
+        stopped=tuple(sorted(vm.name for old, vm in both if old[2] and not vm.state.active)),
+        hosts=tuple((name, was[name], state) for name, state in states.items() if was.get(name, state) != state),
+    )
+
+
+def _picture(memory: Mapping[str, Any], seen: Snapshot) -> tuple[Picture, ...]:
+    was = memory.get("hosts", {})
+    return tuple(
+        Picture(host.name, was[host.name][1] if host.name in was else None, fullness(seen, host))
+        for host in sorted(seen.hosts, key=lambda host: host.name) if host.up
+    )  # fmt: skip
+
+
+def _sorted(pairs: Iterator[tuple[str, float]]) -> tuple[tuple[str, float], ...]:
+    return tuple(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
+
+
+def _means(view: ReportView, kind: str, since: datetime) -> Mapping[str, Bucket]:
+    """A bucket of CPU for each entity of a kind, by its name without the kind."""
+    if view.measured.past is None:
+        return {}
+    found = view.measured.past.summary(kind, Metric.CPU, since, view.now)
+    return {entity.partition(":")[2]: bucket for entity, bucket in found.items()}
+
+
+def _use(view: ReportView, since: datetime) -> Iterator[tuple[Vm, float]]:
+    """Running guests with the cores they stay below for 95 % of the time; those measured for half of it at least."""
+    loads = _means(view, "vm", since)
+    minutes = (view.now - since).total_seconds() / 60
+    for vm in _once(view.snapshot):
+        bucket = loads.get(vm.uuid)
+        if vm.state.active and bucket is not None and bucket.count >= minutes / 2:
+            yield vm, bucket.p95
+
+
+def _idle(settings: MonitorSettings, view: ReportView, since: datetime) -> tuple[str, ...]:
+    return tuple(sorted(vm.name for vm, cores in _use(view, since) if cores < settings.idle_vm * vm.vcpus))
+
+
+def _oversized(settings: MonitorSettings, view: ReportView, since: datetime) -> tuple[tuple[str, int, float], ...]:
+    found = [
+        (vm.name, vm.vcpus, cores)
+        for vm, cores in _use(view, since)
+        if vm.vcpus > 1 and settings.idle_vm * vm.vcpus <= cores < settings.oversized * vm.vcpus
+    ]
+    return tuple(sorted(found, key=lambda one: (one[2] / one[1], one[0])))
+
+
+def _filling(settings: MonitorSettings, view: ReportView) -> Iterator[Filling]:
+    """Pools that are full, or will be within a month on their present course."""
+    for where, pool in concerns.pools(view.snapshot):
+        found = pool_trend(view, where, pool)
+        full = pool.capacity - pool.free >= settings.pool_full * pool.capacity
+        if full or (found is not None and found.days is not None and found.days < 30):
+            yield found or Filling(where, pool, None)
+
+
+def pool_trend(view: ReportView, where: str, pool: Pool) -> Filling | None:
+    """When a pool will be full, from a month of history; None when there is too little of it."""
+    if view.measured.past is None:
+        return None
+    host = where if where != "shared" else first_with(view.snapshot, pool.name)
+    entity = pool_entity(host, pool.name)
+    past = view.measured.past.history([entity], Metric.SPACE, view.now - timedelta(days=30), view.now)
+    buckets = past.get(entity, ())
+    days = [(bucket.at - view.now).total_seconds() / 86400 for bucket in buckets]
+    line = trend(days, [bucket.mean for bucket in buckets], float(pool.capacity))
+    return None if line is None else Filling(where, pool, line.days, line.earliest, line.latest)
+
+
+def first_with(seen: Snapshot, pool: str) -> str:
+    """The first host that has a pool; its history is kept under that name."""
+    return next((host.name for host in seen.hosts if any(each.name == pool for each in host.pools)), "")
+
+
+def _moves(operation: Operation) -> Iterator[Move]:
+    if operation.state is not State.DONE:
+        return
+    for ended in operation.ended:
+        step = operation.plan.steps[ended.index]
+        if isinstance(step, MigrateVm):
+            only = len(operation.plan.steps) == 1
+            foretold = operation.plan.prediction.seconds if only else None
+            took = ended.facts.get("seconds")
+            seconds = float(took) if isinstance(took, int | float) else None
+            yield Move(operation.id, step.name, step.source, step.target, foretold, seconds)
+
+
+def _gains(view: ReportView, operations: list[Operation]) -> Iterator[Gain]:
+    """Plans that promised an evener load, against the hour after they were done."""
+    for operation in operations:
+        bars = [bar for bar in operation.plan.bars if bar.cpu_before is not None and bar.cpu_after is not None]
+        if operation.state is not State.DONE or len(operation.plan.steps) < 2 or len(bars) < 2:
+            continue
+        before = statistics.pstdev(bar.cpu_before or 0.0 for bar in bars)
+        after = statistics.pstdev(bar.cpu_after or 0.0 for bar in bars)
+        yield Gain(operation.id, before, after, _measured_spread(view, operation, [bar.host for bar in bars]))
+
+
+def _measured_spread(view: ReportView, operation: Operation, hosts: list[str]) -> float | None:
+    if view.measured.past is None:
+        return None
+    entities = [host_entity(name) for name in hosts]
+    end = operation.changed_at + timedelta(hours=1)
+    past = view.measured.past.history(entities, Metric.CPU, operation.changed_at, min(end, view.now))
+    shares = []
+    for name, entity in zip(hosts, entities, strict=True):
+        buckets, cpus = past.get(entity, ()), view.snapshot.host(name).cpus
+        if not buckets or not cpus:
+            return None
+        shares.append(statistics.fmean(bucket.mean for bucket in buckets) / cpus)
+    return statistics.pstdev(shares)
+
+
+def decisions(operations: list[Operation], since: datetime) -> Decisions:
+    """How operations of the period were decided; the time is from the proposal to the last vote or the denial."""
+    asked = [each for each in operations if each.proposed_at > since]
+    approved = [each for each in asked if each.votes and not each.votes_missing]
+    waits = [(each.votes[-1].at - each.proposed_at).total_seconds() for each in approved]
+    return Decisions(
+        len(asked),
+        len(approved),
+        sum(each.state is State.DENIED for each in asked),
+        sum(each.state is State.EXPIRED for each in asked),
+        statistics.median(waits) if waits else None,
+    )

@@ -1,0 +1,366 @@
+"""Pure: the words of the commands, and their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import click
+
+from bot.declare import Composed, ReportView, View
+from bot.domain.card import Card
+from bot.domain.cluster import Snapshot
+from bot.domain.errors import UnknownNameError
+from bot.domain.operation import State
+from bot.domain.samples import Bucket, Metric, host_entity, pool_entity, vm_entity
+from bot.domain.words import bytes_text, nearest, seconds_of, size
+from plugins.monitor import cards, concerns, digest
+from plugins.monitor.capacity import fits as fitting
+from plugins.monitor.capacity import losses
+from plugins.monitor.rates import By, ranked
+from plugins.monitor.rollups import drawn
+from plugins.monitor.settings import MonitorSettings
+from plugins.monitor.trends import Trend, trend
+
+DAY = timedelta(days=1)
+DAILY, WEEKLY = "digest daily", "digest weekly"
+_FULL = 0.9  # of the cluster's cores and memory: there it has run out for new guests
+_MOST_CHARTED = 300  # hosts summed up for a cluster's chart
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """``status``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Top:
+    """``top [--by …] [--host …]``."""
+
+    by: By = By.CPU
+    host: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ShowHost:
+    """``show host HOST``."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChartOf:
+    """``chart WHAT [--metric …] [--since …]``; ``since`` in seconds."""
+
+    what: str
+    metric: Metric = Metric.CPU
+    since: int = 86400
+
+
+@dataclass(frozen=True, slots=True)
+class DigestNow:
+    """``digest now|preview [--weekly]``."""
+
+    when: str
+    weekly: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """``forecast [pool NAME]``."""
+
+    pool: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fits:
+    """``fits --cpus N --memory SIZE``; memory in bytes."""
+
+    cpus: int
+    memory: int
+
+
+@dataclass(frozen=True, slots=True)
+class Alerts:
+    """``alerts``."""
+
+
+def status_grammar() -> click.Command:
+    """``status`` → ``Status``."""
+    return click.Command("status", callback=Status, help=cards.STATUS, add_help_option=False)
+
+
+def alerts_grammar() -> click.Command:
+    """``alerts`` → ``Alerts``."""
+    return click.Command("alerts", callback=Alerts, help=cards.ALERTS, add_help_option=False)
+
+
+def top_grammar() -> click.Command:
+    """``top [--by cpu|mem|disk|net|wait] [--host HOST]`` → ``Top``."""
+    choice = click.Choice([each.value for each in By], case_sensitive=False)
+    return click.Command(
+        "top",
+        params=[
+            click.Option(["--by"], type=choice, default=By.CPU.value, show_default=True, help=cards.TOP_BY),
+            click.Option(["--host"], default="", metavar="HOST", help=cards.TOP_HOST),
+        ],
+        callback=lambda by, host: Top(By(by.lower()), host),
+        help=cards.TOP,
+        add_help_option=False,
+    )
+
+
+def show_host_grammar() -> click.Command:
+    """``show host HOST`` → ``ShowHost``."""
+    argument = click.Argument(["host"], metavar="HOST")
+    return click.Command("show host", params=[argument], callback=ShowHost, help=cards.SHOW_HOST, add_help_option=False)
+
+
+def chart_grammar() -> click.Command:
+    """``chart WHAT [--metric …] [--since 24h]`` → ``ChartOf``."""
+    choice = click.Choice([each.value for each in Metric], case_sensitive=False)
+    return click.Command(
+        "chart",
+        params=[
+            click.Argument(["what"], metavar="VM|HOST|POOL|cluster"),
+            click.Option(["--metric"], type=choice, default="cpu", show_default=True, help=cards.CHART_METRIC),
+            click.Option(["--since"], default="24h", show_default=True, metavar="TIME", help=cards.CHART_SINCE),
+        ],
+        callback=lambda what, metric, since: ChartOf(what, Metric(metric.lower()), _duration(since)),
+        help=cards.CHART,
+        add_help_option=False,
+    )
+
+
+def digest_grammar() -> click.Command:
+    """``digest now|preview [--weekly]`` → ``DigestNow``."""
+    return click.Command(
+        "digest",
+        params=[
+            click.Argument(["when"], type=click.Choice(["now", "preview"]), default="preview"),
+            click.Option(["--weekly"], is_flag=True, help=cards.DIGEST_WEEKLY),
+        ],
+        callback=DigestNow,
+        help=cards.DIGEST,
+        add_help_option=False,
+    )
+
+
+def forecast_grammar() -> click.Command:
+    """``forecast [pool NAME]`` → ``Forecast``."""
+    argument = click.Argument(["words"], nargs=-1, metavar="[pool NAME]")
+    return click.Command(
+        "forecast",
+        params=[argument],
+        callback=lambda words: Forecast(words[-1] if words else ""),
+        help=cards.FORECAST,
+        add_help_option=False,
+    )
+
+
+def fits_grammar() -> click.Command:
+    """``fits --cpus 4 --memory 16G`` → ``Fits``."""
+    return click.Command(
+        "fits",
+        params=[
+            click.Option(["--cpus"], type=click.IntRange(1, 1024), default=2, show_default=True),
+            click.Option(["--memory"], default="4G", show_default=True, metavar="SIZE"),
+        ],
+        callback=lambda cpus, memory: Fits(cpus, _bytes(memory)),
+        help=cards.FITS,
+        add_help_option=False,
+    )
+
+
+def _duration(text: str) -> int:
+    try:
+        found = seconds_of(text)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    if found < 300:
+        raise click.UsageError("Charts begin at five minutes: --since 5m or more.")
+    return found
+
+
+def _bytes(text: str) -> int:
+    try:
+        found = size(text)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    if found <= 0:
+        raise click.UsageError("A VM needs memory: --memory 4G for example.")
+    return found
+
+
+# answers
+
+
+def status(settings: MonitorSettings, intent: Status, view: View) -> Card:
+    """The cluster on one card."""
+    del intent
+    running = view.history.operations(states=(State.APPROVED, State.RUNNING), limit=50)
+    lost = losses(view.snapshot, settings.vcpus_per_core)
+    return cards.status(view.snapshot, view.measured, lost, running, view.asker.now)
+
+
+def top(intent: Top, view: View) -> Card:
+    """The hungriest guests.
+
+    Raises:
+        UnknownNameError: no such host.
+    """
+    sweep = view.measured.sweep
+    if sweep is None:
+        return cards.nothing_measured()
+    if intent.host and sweep.host(intent.host) is None:
+        known = [host.name for host in sweep.hosts]
+        raise UnknownNameError(
+            f"There is no host “{intent.host}”.", nearest(intent.host, known, "See all with `hosts`.")
+        )
+    return cards.top(sweep, ranked(sweep, intent.by, intent.host), by=intent.by, host=intent.host, now=view.asker.now)
+
+
+def show_host(intent: ShowHost, view: View) -> Card:
+    """One host in full."""
+    box = view.snapshot.host(intent.host)
+    sweep = view.measured.sweep
+    sample = sweep.host(box.name) if sweep else None
+    vms = [vm for vm in sweep.vms if vm.host == box.name] if sweep else []
+    vms.sort(key=lambda vm: (vm.state != "running", -(vm.cpu or 0.0), vm.name))
+    return cards.host(view.snapshot, box, sample, vms, view.asker.now)
+
+
+def chart(intent: ChartOf, view: View) -> Card:
+    """The past of a guest, a host, a pool, or all hosts together."""
+    now = view.asker.now
+    since = now - timedelta(seconds=intent.since)
+    past = view.measured.past
+    entities = _entities(intent.what, view.snapshot)
+    metric = Metric.SPACE if entities[0].startswith("pool:") else intent.metric
+    found = past.history(entities, metric, since, now) if past else {}
+    buckets = _summed(list(found.values()))
+    if not buckets:
+        return cards.no_history(intent.what, metric)
+    return cards.chart(intent.what, metric, drawn(buckets), float(intent.since))
+
+
+def _entities(what: str, seen: Snapshot) -> list[str]:
+    """What is to be drawn, by its names in the history.
+
+    Raises:
+        UnknownNameError: nothing is called so.
+    """
+    if what == "cluster":
+        return [host_entity(host.name) for host in seen.hosts[:_MOST_CHARTED]]
+    if any(host.name == what for host in seen.hosts):
+        return [host_entity(what)]
+    for host in seen.hosts:
+        if any(pool.name == what for pool in host.pools):
+            return [pool_entity(host.name, what)]
+    return [vm_entity(seen.vm(what).uuid)]
+
+
+def _summed(rows: Sequence[Sequence[Bucket]]) -> tuple[Bucket, ...]:
+    """Several things as one: buckets of the same time added up; their highest is then an upper bound."""
+    if len(rows) == 1:
+        return tuple(rows[0])
+    by_time: dict[datetime, list[Bucket]] = {}
+    for row in rows:
+        for bucket in row:
+            by_time.setdefault(bucket.at, []).append(bucket)
+    return tuple(
+        Bucket(
+            at, some[0].seconds, sum(b.mean for b in some), sum(b.p95 for b in some), sum(b.peak for b in some),
+            max(b.count for b in some),
+        )
+        for at, some in sorted(by_time.items())
+    )  # fmt: skip
+
+
+def answer_digest(settings: MonitorSettings, intent: DigestNow, view: View) -> Card:
+    """The digest as it would be now; what it compares with stays as it is."""
+    name = WEEKLY if intent.weekly else DAILY
+    kept = view.measured.kept.get(name, {})
+    since = datetime.fromisoformat(kept["slot"]) if kept.get("slot") else None
+    report = ReportView(
+        view.snapshot, view.rules, view.history, view.measured, kept.get("memory", {}), view.asker.now, since,
+        slash=view.slash,
+    )  # fmt: skip
+    found = digest.digest(settings, report, 7 * DAY if intent.weekly else DAY)
+    return cards.digest(found, "weekly" if intent.weekly else "daily", view.slash)
+
+
+def compose(settings: MonitorSettings, name: str, view: ReportView) -> Composed:
+    """A digest at its time; none when nothing happened."""
+    found = digest.digest(settings, view, 7 * DAY if name == WEEKLY else DAY)
+    card = None if found.quiet else cards.digest(found, name.removeprefix("digest "), view.slash)
+    return Composed(card, digest.remembered(view.snapshot))
+
+
+def fits(settings: MonitorSettings, intent: Fits, view: View) -> Card:
+    """How many more of a size."""
+    found = fitting(view.snapshot, intent.cpus, intent.memory, settings.vcpus_per_core)
+    wanted = f"{intent.cpus} vCPU{'s' * (intent.cpus != 1)} and {bytes_text(intent.memory)}"
+    return cards.fits(found, wanted, settings.vcpus_per_core)
+
+
+def alerts(intent: Alerts, view: View) -> Card:
+    """What stands, and what stood in the last day."""
+    del intent
+    now = view.asker.now
+    found = [one for one in view.measured.incidents if one.open or (one.over_at and now - one.over_at < DAY)]
+    return cards.alerts(sorted(found, key=lambda one: (not one.open, one.opened_at)), now)
+
+
+def forecast(intent: Forecast, view: View) -> Card:
+    """When CPU, memory and pools run out.
+
+    Raises:
+        UnknownNameError: no such pool.
+    """
+    rows = list(_pool_rows(intent.pool, view))
+    if intent.pool and not rows:
+        known = [pool.name for _, pool in concerns.pools(view.snapshot)]
+        raise UnknownNameError(f"There is no pool “{intent.pool}”.", nearest(intent.pool, known))
+    if not intent.pool:
+        rows = [_host_row(Metric.CPU, view), _host_row(Metric.MEMORY, view), *rows]
+    return cards.forecast(rows, f"CPU and memory count as run out at {_FULL:.0%} of all hosts that are up")
+
+
+def _host_row(metric: Metric, view: View) -> tuple[str, str, Trend | None]:
+    """All hosts together: what they use, against nine tenths of what those have that are up."""
+    up = [host for host in view.snapshot.hosts if host.up and not host.maintenance]
+    whole = float(sum(host.cpus if metric is Metric.CPU else host.memory for host in up))
+    buckets = _summed(list(_history([host_entity(host.name) for host in up], metric, view).values()))
+    line = _line(buckets, _FULL * whole, view.asker.now)
+    used = buckets[-1].mean if buckets else None
+    if metric is Metric.CPU:
+        return "CPU", "?" if used is None else f"{used:.1f} of {whole:.0f} cores", line
+    return "Memory", "?" if used is None else f"{bytes_text(used)} of {bytes_text(whole)}", line
+
+
+def _pool_rows(wanted: str, view: View) -> Iterator[tuple[str, str, Trend | None]]:
+    for where, pool in concerns.pools(view.snapshot):
+        if wanted and pool.name != wanted:
+            continue
+        host = where if where != "shared" else digest.first_with(view.snapshot, pool.name)
+        entity = pool_entity(host, pool.name)
+        line = _line(_history([entity], Metric.SPACE, view).get(entity, ()), float(pool.capacity), view.asker.now)
+        used = f"{bytes_text(pool.capacity - pool.free)} of {bytes_text(pool.capacity)}"
+        yield f"Pool {pool.name} ({where})", used, line
+
+
+def _history(entities: list[str], metric: Metric, view: View) -> dict[str, tuple[Bucket, ...]]:
+    past, now = view.measured.past, view.asker.now
+    return dict(past.history(entities, metric, now - 30 * DAY, now)) if past and entities else {}
+
+
+def _line(buckets: Sequence[Bucket], limit: float, now: datetime) -> Trend | None:
+    days = [(bucket.at - now).total_seconds() / 86400 for bucket in buckets]
+    return trend(days, [bucket.mean for bucket in buckets], limit)
+
+
+def posted(intent: DigestNow) -> bool:
+    """``now`` is for all in the channel, ``preview`` for who asks."""
+    return intent.when == "now"
