@@ -76,7 +76,7 @@ def check(config: Path | None, *, as_json: bool, save: Path | None, offline: boo
         click.echo(json.dumps([dataclasses.asdict(each) for each in findings], indent=1, ensure_ascii=False))
     else:
         for each in findings:
-            click.echo(f"{'ok  ' if each.ok else 'FAIL'}  {each.what}: {each.text}")
+            click.echo(f"{each.severity or ('ok' if each.ok else 'FAIL'):7}  {each.what}: {each.text}")
     if not all(each.ok for each in findings):
         sys.exit(1)
 

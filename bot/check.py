@@ -6,19 +6,31 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bot.app import connected_hypervisor, loaded, opened_store, signed_in
+from bot.declare import Query
 from bot.domain import codec
 from bot.domain import policy as policies
+from bot.domain.cluster import Snapshot
 from bot.domain.errors import DroverError
+from bot.domain.readiness import Finding as Readiness
+from bot.domain.readiness import Severity
+from bot.ports import Hypervisor
 from bot.settings import DroverSettings
+
+READINESS = "host check"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at; ``text`` says what was found and, when not ``ok``, what to do."""
+    """One thing looked at; ``text`` says what was found and, when not ``ok``, what to do.
+
+    ``severity`` and ``fix`` come with the readiness of hosts; a WARN is still ``ok``.
+    """
 
     what: str
     ok: bool
     text: str
+    severity: str = ""
+    fix: str = ""
 
 
 def offline(settings: DroverSettings) -> list[Finding]:
@@ -79,10 +91,33 @@ def _hosts(settings: DroverSettings, save: Path | None) -> list[Finding]:
     hypervisor = connected_hypervisor(settings)
     try:
         seen = hypervisor.snapshot()
+        ready = _readiness(settings, seen, hypervisor)
     finally:
         hypervisor.close()
     if save:
         save.write_text(codec.text(seen), encoding="utf-8")
+    return [*_answering(seen), *ready]
+
+
+def _readiness(settings: DroverSettings, seen: Snapshot, hypervisor: Hypervisor) -> list[Finding]:
+    """What `host check` finds on every host, where a plugin has that command."""
+    try:
+        query = loaded(settings).commands.get(READINESS)
+    except DroverError:
+        return []  # ``offline`` tells it
+    if not isinstance(query, Query) or query.gather is None or not seen.hosts:
+        return []
+    intent = query.grammar.main(["--all"], prog_name=READINESS, standalone_mode=False)
+    reports = query.gather(intent, seen, hypervisor).reports
+    return [_ready(report.host, each) for report in reports for each in report.findings]
+
+
+def _ready(host: str, found: Readiness) -> Finding:
+    text = f"{found.evidence}. {found.fix}".strip() if found.fix else found.evidence
+    return Finding(f"{host} {found.name}", found.severity is not Severity.FAIL, text, found.severity.value, found.fix)
+
+
+def _answering(seen: Snapshot) -> list[Finding]:
     return [
         Finding(
             f"host {host.name}",
