@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,18 @@ The workspace is open at {page}
   · /kvm audit op-1    everything that happened     /kvm why web-1
 The bot's log: {log}
 Ctrl-C ends everything and leaves nothing behind."""
+
+
+PEOPLE = {"U0ANA": "Ana", "U0BRUNO": "Bruno", "U0CARLA": "Carla", "U0GIL": "Gil", "U0DROVER": "Drover"}
+_MENTION = re.compile(r"<@(\w+)>")
+_DATE = re.compile(r"<!date\^(\d+)\^[^>]*>")
+
+
+def readable(text: str) -> str:
+    """A message's text as the page shows it: names for mentions, local times for dates, no markup."""
+    text = _MENTION.sub(lambda found: f"@{PEOPLE.get(found[1], found[1])}", text)
+    text = _DATE.sub(lambda found: f"{datetime.fromtimestamp(int(found[1])).astimezone():%H:%M:%S}", text)
+    return text.replace("*", "").replace("`", "")
 
 
 @dataclass
@@ -144,7 +158,7 @@ def _seen(
     seen_by: str | None = None,
 ) -> Message:
     found = stage.workspace.wait_message(channel, lambda each: wanted(each.plain().lower()), timeout, seen_by=seen_by)
-    told.say(f"Drover in {channel}", found.plain())
+    told.say(f"Drover in {channel}", readable(found.plain()))
     return found
 
 

@@ -119,7 +119,7 @@ def _container(block: Json) -> list[str]:
 
 _RENDER: dict[str, Callable[[Json], list[str]]] = {
     "section": _section,
-    "header": lambda block: [_words(block["text"]).upper()],
+    "header": lambda block: [f"== {_words(block['text'])} =="],
     "divider": lambda _: ["────"],
     "context": _elements,
     "actions": _elements,

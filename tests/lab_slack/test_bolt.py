@@ -22,7 +22,7 @@ def proposal(workspace: Workspace, bring: Bring) -> Message:
 def test_a_command_is_answered_to_its_person_alone_and_proposed_to_all(workspace: Workspace, proposal: Message) -> None:
     assert [each.text for each in workspace.person("ana").ephemerals("#ops")] == ["planning migrate web-1"]
     assert workspace.person("bruno").ephemerals("#ops") == []
-    assert proposal.plain() == "MIGRATE WEB-1\n*web-1* goes to host-b\n[Approve] [Deny] [Host ▾]"
+    assert proposal.plain() == "== Migrate web-1 ==\n*web-1* goes to host-b\n[Approve] [Deny] [Host ▾]"
     assert proposal.buttons() == [("Approve", "approve", "op-1"), ("Deny", "deny", "op-1")]
 
 

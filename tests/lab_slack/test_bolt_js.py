@@ -115,4 +115,4 @@ def test_mentions_home_and_slacks_refusals_reach_javascript(js: Workspace) -> No
     ana.open_home()
     assert js.wait_for(lambda: ana.home) is not None
     assert ana.home is not None
-    assert ana.home.plain() == "FROM JAVASCRIPT"
+    assert ana.home.plain() == "== From JavaScript =="
