@@ -1,0 +1,226 @@
+"""What new guests are planned, where they go and why, and all that is refused, with what would fit."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bot import catalog
+from bot.domain import codec
+from bot.domain.cluster import GIB, MIB, Health, Pool, Snapshot
+from bot.domain.plan import Plan, Refused, Risk
+from bot.flow.parse import parsed
+from bot.testing import drawn, uuid_of
+from plugins.vm_lifecycle import creation, forms
+from plugins.vm_lifecycle.intents import NewVms
+from plugins.vm_lifecycle.settings import VmLifecycleSettings
+from plugins.vm_lifecycle.steps import CreateVm, CreateVms
+
+TABLE = {
+    "images": {
+        "debian": {"base": "pool/debian.qcow2", "user": "debian", "least_memory": "512M", "least_disk": "2G"},
+        "old": {"base": "pool/old.qcow2", "clone": "copy"},
+    },
+    "sizes": {"small": {"cpus": 1, "memory": "1G", "disk": "5G"}},
+    "default_image": "debian",
+    "pool": "pool",
+    "network": "br0",
+    "ssh_keys": ["ssh-ed25519 AAAA site"],
+}
+SETTINGS = VmLifecycleSettings.model_validate(TABLE)
+POOL = Pool("pool", "dir", "/pool", active=True, autostart=True, capacity=200 * GIB, free=100 * GIB)
+
+
+def cluster(text: str = "") -> Snapshot:
+    seen = drawn(
+        text
+        or """
+        host-a 16cpu 64G reserve 2G | web-1 40G [env=prod]
+        host-b 16cpu 64G reserve 2G | off-1 2G off
+        host-c 8cpu 32G reserve 2G
+        """
+    )
+    return replace(seen, hosts=tuple(replace(host, pools=(POOL,)) for host in seen.hosts))
+
+
+def planned(snapshot: Snapshot | None = None, settings: VmLifecycleSettings = SETTINGS, **wish: Any) -> Plan:
+    answer = creation.plan(settings, NewVms(**{"name": "new", **wish}), snapshot or cluster(), ())
+    assert isinstance(answer, Plan), answer
+    return answer
+
+
+def refused(snapshot: Snapshot | None = None, **wish: Any) -> dict[str, str]:
+    answer = creation.plan(SETTINGS, NewVms(**{"name": "new", **wish}), snapshot or cluster(), ())
+    assert isinstance(answer, Refused), answer
+    assert all(each.remedy for each in answer.objections if each.code != "would-fit")
+    told: dict[str, str] = {}
+    for each in answer.objections:
+        told[each.code] = f"{told.get(each.code, '')} {each.text} {each.remedy}".strip()
+    return told
+
+
+def step(plan: Plan) -> CreateVm:
+    (only,) = plan.steps
+    assert isinstance(only, CreateVm)
+    return only
+
+
+def test_a_guest_is_complete_in_its_step() -> None:
+    plan = planned(size="small", tags=(("env", "dev"),))
+    made = step(plan)
+    assert plan.risk is Risk.MEDIUM
+    assert (made.vcpus, made.memory, made.capacity) == (1, GIB, 5 * GIB)
+    assert (made.base, made.full_copy, made.network_kind, made.network) == ("pool/debian.qcow2", False, "bridge", "br0")
+    assert made.disk == f"pool/new-{made.uuid[:8]}.qcow2"
+    assert made.seed == f"pool/new-{made.uuid[:8]}-seed.qcow2"
+    assert made.mac.startswith("52:54:00:")
+    assert dict(made.tags) == {"env": "dev", "image": "debian"}
+    assert plan.tags == ("env=dev", "image=debian")
+    assert plan.blast.vms == ("new",)
+
+
+def test_what_cloud_init_is_told() -> None:
+    made = step(planned(ssh_keys=("ssh-rsa BBBB mine",), address="10.0.0.5/24", gateway="10.0.0.1"))
+    assert json.loads(made.meta_data) == {"instance-id": made.uuid, "local-hostname": "new"}
+    (person,) = json.loads(made.user_data.removeprefix("#cloud-config\n"))["users"]
+    assert person["name"] == "debian"
+    assert person["ssh_authorized_keys"] == ["ssh-ed25519 AAAA site", "ssh-rsa BBBB mine"]
+    (card,) = json.loads(made.network_config)["ethernets"].values()
+    assert card["match"] == {"macaddress": made.mac}
+    assert card["addresses"] == ["10.0.0.5/24"]
+    assert card["routes"] == [{"to": "0.0.0.0/0", "via": "10.0.0.1"}]
+    assert not made.vendor_data
+
+
+def test_ones_own_user_data_goes_first() -> None:
+    made = step(planned(user_data="#!/bin/sh\ntrue"))
+    assert made.user_data == "#!/bin/sh\ntrue"
+    assert made.vendor_data.startswith("#cloud-config\n")
+    assert json.loads(made.network_config)["ethernets"]["primary"]["dhcp4"] is True
+
+
+def test_the_best_host_is_chosen_and_explained() -> None:
+    plan = planned()
+    assert step(plan).host == "host-b"
+    assert any("host-b" in each.text and "least full" in each.text for each in plan.reasons)
+    bars = {bar.host: bar for bar in plan.bars}
+    assert bars["host-b"].memory_after > bars["host-b"].memory_before
+    assert bars["host-a"].memory_after == bars["host-a"].memory_before
+
+
+def test_a_host_that_is_asked_for_is_taken() -> None:
+    assert step(planned(host="host-c")).host == "host-c"
+
+
+def test_several_are_spread_and_fill_hosts_one_after_the_other() -> None:
+    plan = planned(count=6, address="10.0.0.10/24", memory=8 * GIB)
+    (many,) = plan.steps
+    assert isinstance(many, CreateVms)
+    hosts = [each.host for each in many.guests]
+    assert {host: hosts.count(host) for host in hosts} == {"host-a": 2, "host-b": 2, "host-c": 2}
+    assert [each.name for each in many.guests] == [f"new-{number}" for number in range(1, 7)]
+    assert len({each.uuid for each in many.guests} | {each.mac for each in many.guests}) == 12
+    assert all(dict(each.tags)["anti-affinity"] == "new" for each in many.guests)
+    told = [json.loads(each.network_config)["ethernets"]["primary"]["addresses"][0] for each in many.guests]
+    assert told == [f"10.0.0.{number}/24" for number in range(10, 16)]
+
+
+def test_several_that_do_not_fit_together_are_refused() -> None:
+    told = refused(count=4, memory=30 * GIB)
+    assert "memory" in told
+    assert "Left for a VM" in told["would-fit"]
+
+
+def test_a_name_that_is_taken_is_refused_with_where() -> None:
+    told = refused(name="off-1")["name-taken"]
+    assert uuid_of("off-1") in told
+    assert "host-b (shut off)" in told
+
+
+def test_a_name_on_a_silent_host_is_taken_too() -> None:
+    seen = cluster("host-a 16cpu 64G\nhost-b 16cpu 64G down | ghost 2G")
+    assert "running when host-b was last seen" in refused(seen, name="ghost")["name-taken"]
+
+
+def test_a_host_nobody_has_heard_is_warned_of() -> None:
+    seen = cluster("host-a 16cpu 64G\nhost-b 16cpu 64G down")
+    seen = replace(seen, hosts=(seen.hosts[0], replace(seen.hosts[1], seen_at=None, health=Health.UNREACHABLE)))
+    assert [each.code for each in planned(seen).warnings] == ["never-seen"]
+
+
+@pytest.mark.parametrize("name", ["Web", "web_1", "-web", "web-", "w" * 64, "web.1", "", "wéb"])
+def test_names_are_labels_of_rfc_1123(name: str) -> None:
+    assert "bad-name" in refused(name=name)
+
+
+def test_a_long_name_counts_with_its_number() -> None:
+    assert "bad-name" in refused(name="w" * 62, count=2)
+    assert step(planned(name="w" * 63)).name == "w" * 63
+
+
+@pytest.mark.parametrize(
+    ("wish", "code", "says"),
+    [
+        ({"image": "debain"}, "no-image", "Did you mean “debian”?"),
+        ({"size": "smal"}, "no-size", "Did you mean “small”?"),
+        ({"memory": 100 * MIB}, "too-little-memory", "--memory 512M"),
+        ({"disk": GIB}, "too-little-disk", "--disk 2048M"),
+        ({"network": "br1"}, "network", "Did you mean “br0”?"),
+        ({"memory": 70 * GIB}, "memory", "host-b has room for 62 GiB"),
+        ({"disk": 101 * GIB}, "disk-space", "100 GiB left"),
+        ({"cpus": 17}, "cpus", "host-a has 16 CPUs"),
+        ({"host": "host-x"}, "unknown-host", "host-x"),
+        ({"user": "Ana B"}, "bad-user", "small letters"),
+        ({"user_data": "packages: []"}, "bad-user-data", "#cloud-config"),
+        ({"address": "10.0.0.5.6"}, "bad-address", "10.0.0.5/24"),
+        ({"address": "10.0.0.254/24", "count": 3}, "bad-address", "counted up"),
+        ({"gateway": "gw"}, "bad-gateway", "10.0.0.1"),
+        ({"count": 51}, "too-many", "50"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_what_would(wish: dict[str, Any], code: str, says: str) -> None:
+    assert says in refused(**wish)[code]
+
+
+def test_a_refusal_for_room_tells_what_is_left() -> None:
+    assert "host-b: 62 GiB and 100 GiB" in refused(memory=70 * GIB)["would-fit"]
+
+
+def test_hosts_in_maintenance_and_without_the_pool_get_nothing() -> None:
+    seen = cluster("host-a 16cpu 64G maintenance\nhost-b 16cpu 64G | x 1G\nhost-c 16cpu 64G")
+    seen = replace(seen, hosts=(seen.hosts[0], seen.hosts[1], replace(seen.hosts[2], pools=())))
+    plan = planned(seen)
+    assert step(plan).host == "host-b"
+    assert {"not-maintenance", "not-pool"} <= {each.code for each in plan.reasons}
+
+
+def test_a_ttl_becomes_a_moment() -> None:
+    tags = dict(step(planned(tags=(("ttl", "2d"),))).tags)
+    assert tags == {"image": "debian", "ttl": "2d", "expires": "2026-01-07T09:00:00+00:00"}
+
+
+def test_it_stays_good_until_room_or_name_is_gone() -> None:
+    wish, plan = NewVms("new"), planned()
+    assert creation.still_good(SETTINGS, wish, plan, cluster(), ()) == ()
+    seen = cluster("host-a 16cpu 64G\nhost-b 16cpu 64G reserve 2G | big 61G | new 1M off\nhost-c 8cpu 32G")
+    codes = {each.code for each in creation.still_good(SETTINGS, wish, plan, seen, ())}
+    assert {"memory", "name-taken"} <= codes
+
+
+def test_plans_and_intents_are_stored_and_read_back() -> None:
+    loaded = catalog.load(("vm_lifecycle",), {"vm_lifecycle": TABLE})
+    wish = parsed(
+        loaded, "/kvm", "vm create new --count 2 --tag env=dev --address 10.0.0.5/24 --user-data '#!/x'"
+    ).intent
+    plan = creation.plan(SETTINGS, wish, cluster(), ())
+    assert loaded.codec().loads(codec.text(plan)) == plan
+    assert loaded.codec().loads(codec.text(wish)) == wish
+
+
+def test_the_dialogs_fields_are_the_commands_own() -> None:
+    loaded = catalog.load(("vm_lifecycle",), {"vm_lifecycle": TABLE})
+    known = {parameter.name for parameter in loaded.commands["vm create"].grammar.params}
+    assert {field.name for field in forms.create(SETTINGS).fields} <= known

@@ -1,0 +1,409 @@
+"""Steps on a cluster in memory: done once, safe to repeat, unmade when they fail, and cut off at every point."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bot.declare import Settled
+from bot.domain.cluster import GIB, MIB, Job, Pool, VmState
+from bot.domain.errors import DroverError, HostUnreachableError, StepCancelledError, StepLostError
+from bot.domain.operation import Ask
+from bot.domain.steps import Step
+from bot.ports.guests import Volume
+from bot.testing import FakeHypervisor, TickingClock, drawn, uuid_of
+from plugins.vm_lifecycle import creation, handler
+from plugins.vm_lifecycle.intents import NewVms
+from plugins.vm_lifecycle.settings import VmLifecycleSettings
+from plugins.vm_lifecycle.steps import (
+    AddDisk,
+    AddNic,
+    AutostartVm,
+    CreateVm,
+    CreateVms,
+    DeleteVm,
+    GrowDisk,
+    Power,
+    PowerVm,
+    PurgeVm,
+    RemoveNic,
+    RenameVm,
+    ResizeVm,
+    SnapshotVerb,
+    SnapshotVm,
+    TagVm,
+    UndeleteVm,
+)
+
+SETTINGS = VmLifecycleSettings.model_validate({
+    "images": {"tiny": {"base": "pool/tiny.qcow2", "user": "ana"}},
+    "pool": "pool",
+    "network": "br0",
+    "default_memory": "1G",
+    "default_disk": "1G",
+    "shutdown_seconds": 10,
+})  # fmt: skip
+BASE = Volume("pool", "tiny.qcow2", "/pool/tiny.qcow2", 64 * MIB, MIB, "qcow2")
+
+
+class Telling:
+    """Progress that remembers."""
+
+    def __init__(self, *asks: Ask) -> None:
+        self.said: list[str] = []
+        self.notes: list[str] = []
+        self.slept = 0.0
+        self._asks = frozenset(asks)
+
+    def report(self, job: Job, asks: Collection[Ask] = ()) -> None: ...
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def asked(self) -> frozenset[Ask]:
+        return self._asks
+
+    def sleep(self, seconds: float) -> None:
+        self.slept += seconds
+
+
+class Killed(BaseException):
+    """The bot's process ends."""
+
+
+class Cuttable(FakeHypervisor):
+    """Kills its caller before the change of this number."""
+
+    at: int | None = None
+
+    def _noted(self, method: str, *arguments: str) -> None:
+        if self.at is not None and len(self.calls) >= self.at:
+            raise Killed(method)
+        super()._noted(method, *arguments)
+
+
+def cluster(kind: type[FakeHypervisor] = FakeHypervisor) -> Any:
+    seen = drawn("""
+        host-a 8cpu 16G | web-1 2G 2cpu [env=dev] | off-1 1G off
+        host-b 8cpu 16G
+    """)
+    hosts = tuple(
+        replace(host, pools=(Pool("pool", "dir", "/pool", active=True, autostart=True, free=50 * GIB),))
+        for host in seen.hosts
+    )
+    made = kind(replace(seen, hosts=hosts), TickingClock())
+    for host in ("host-a", "host-b"):
+        made.volumes[host, "pool", "tiny.qcow2"] = BASE
+    return made
+
+
+def new(hypervisor: FakeHypervisor, **wish: Any) -> Any:
+    plan = creation.plan(SETTINGS, NewVms(**{"name": "new", **wish}), hypervisor.snapshot(), ())
+    (step,) = plan.steps  # type: ignore[union-attr]
+    return step
+
+
+def run(step: Step, hypervisor: FakeHypervisor, progress: Telling | None = None) -> dict[str, Any]:
+    return dict(handler.run(SETTINGS, step, hypervisor, progress or Telling()))
+
+
+def settled(step: Step, hypervisor: FakeHypervisor) -> Settled:
+    return handler.settle(step, hypervisor)
+
+
+def leftovers(hypervisor: FakeHypervisor) -> tuple[set[str], set[str]]:
+    names = {vm.name for vm in hypervisor.snapshot().vms if vm.name.startswith("new")}
+    return names, {name for _, _, name in hypervisor.volumes if name != "tiny.qcow2"}
+
+
+# Creating
+
+
+def test_a_guest_is_made_and_started() -> None:
+    hypervisor = cluster()
+    step: CreateVm = new(hypervisor)
+    assert settled(step, hypervisor) is Settled.NOT_YET
+    run(step, hypervisor)
+    assert settled(step, hypervisor) is Settled.DONE
+    made = hypervisor.snapshot().vm("new")
+    assert (made.state, made.host, made.memory) == (VmState.RUNNING, step.host, GIB)
+    assert hypervisor.seeds[step.host, "pool", step.seed.removeprefix("pool/")].meta_data == step.meta_data
+    before = len(hypervisor.calls)
+    run(step, hypervisor)
+    again = [call[0] for call in hypervisor.calls[before:]]
+    assert again == ["start", "leave_mark"], "what is there is not made twice"
+
+
+@pytest.mark.parametrize("fails", ["create_volume", "upload_seed", "define", "start", "leave_mark"])
+def test_what_was_half_made_is_unmade_and_told(fails: str) -> None:
+    hypervisor = cluster()
+    step = new(hypervisor)
+    hypervisor.refuse(fails, f"{fails} broke.", "Mend it.")
+    with pytest.raises(DroverError, match=f"{fails} broke") as caught:
+        run(step, hypervisor)
+    assert leftovers(hypervisor) == (set(), set())
+    assert caught.value.advice == "Mend it."
+    assert ("removed again" in caught.value.text) is (fails != "create_volume")
+    assert settled(step, hypervisor) is Settled.NOT_YET
+    run(step, hypervisor)
+    assert settled(step, hypervisor) is Settled.DONE
+
+
+def test_what_cannot_be_unmade_is_told_with_where() -> None:
+    hypervisor = cluster()
+    step = new(hypervisor)
+    hypervisor.refuse("start", "No memory.")
+    hypervisor.refuse("undefine", "Locked.")
+    with pytest.raises(StepLostError) as caught:
+        run(step, hypervisor)
+    assert "Locked" in caught.value.text
+    assert step.uuid in caught.value.advice
+
+
+def test_a_silent_host_is_waited_for_and_nothing_is_unmade() -> None:
+    hypervisor = cluster()
+    step = new(hypervisor)
+    with hypervisor._lock:
+        hypervisor._refusals["define"] = [HostUnreachableError("host-a cannot be reached.", "Wait.")]
+    with pytest.raises(HostUnreachableError):
+        run(step, hypervisor)
+    assert leftovers(hypervisor)[1]
+    run(step, hypervisor)
+    assert settled(step, hypervisor) is Settled.DONE
+
+
+def test_a_bot_killed_at_any_point_goes_on_to_the_same_end() -> None:
+    whole = cluster(Cuttable)
+    step = new(whole)
+    run(step, whole)
+    for at in range(len(whole.calls)):
+        hypervisor = cluster(Cuttable)
+        hypervisor.at = at
+        with pytest.raises(Killed):
+            run(step, hypervisor)
+        assert settled(step, hypervisor) is Settled.NOT_YET
+        hypervisor.at = None
+        run(step, hypervisor)
+        assert settled(step, hypervisor) is Settled.DONE
+        assert leftovers(hypervisor) == leftovers(whole)
+
+
+def test_a_missing_image_names_the_hosts_that_have_it() -> None:
+    hypervisor = cluster()
+    step = new(hypervisor, host="host-a")
+    del hypervisor.volumes["host-a", "pool", "tiny.qcow2"]
+    with pytest.raises(DroverError, match=r"host-a does not have the image pool/tiny\.qcow2") as caught:
+        run(step, hypervisor)
+    assert "--host host-b" in caught.value.advice
+    del hypervisor.volumes["host-b", "pool", "tiny.qcow2"]
+    with pytest.raises(DroverError) as caught:
+        run(step, hypervisor)
+    assert "No host" in caught.value.advice
+
+
+def test_a_disk_smaller_than_its_image_is_refused() -> None:
+    hypervisor = cluster()
+    with pytest.raises(DroverError, match="smaller than the image") as caught:
+        run(new(hypervisor, disk=32 * MIB), hypervisor)
+    assert "--disk 1G" in caught.value.advice
+
+
+def test_of_several_those_that_fail_are_unmade_and_named() -> None:
+    hypervisor = cluster()
+    step: CreateVms = new(hypervisor, count=4)
+    hypervisor.refuse("define", "No more.", "Ask less.")
+    with pytest.raises(DroverError, match="1 of 4 VMs could not be made; the others are there") as caught:
+        run(step, hypervisor)
+    names, volumes = leftovers(hypervisor)
+    assert len(names) == 3
+    assert len(volumes) == 6
+    assert "No more." in caught.value.text
+    assert settled(step, hypervisor) is Settled.NOT_YET
+    assert run(step, hypervisor) == {"made": 4}
+    assert settled(step, hypervisor) is Settled.DONE
+
+
+# Starting what may run elsewhere
+
+
+def start() -> PowerVm:
+    return PowerVm(uuid_of("off-1"), "off-1", "host-a", Power.START)
+
+
+def test_what_runs_elsewhere_is_not_started() -> None:
+    hypervisor = cluster()
+    off = hypervisor.snapshot().vm("off-1")
+    hypervisor.put(replace(off, host="host-b", state=VmState.RUNNING))
+    with pytest.raises(StepLostError, match="running on host-b"):
+        run(start(), hypervisor)
+    assert settled(start(), hypervisor) is Settled.NOT_YET
+
+
+def test_a_silent_host_that_had_it_last_counts_as_having_it() -> None:
+    hypervisor = cluster()
+    off = hypervisor.snapshot().vm("off-1")
+    hypervisor.put(replace(off, host="host-b", state=VmState.SHUT_OFF))
+    hypervisor.down("host-b")
+    with pytest.raises(StepLostError, match="may run on host-b"):
+        run(start(), hypervisor)
+
+
+def test_a_silent_host_never_heard_counts_too_and_one_that_had_not_does_not() -> None:
+    hypervisor = cluster()
+    hypervisor.down("host-b")
+    run(start(), hypervisor)
+    assert settled(start(), hypervisor) is Settled.DONE
+    hypervisor.force_off("host-a", uuid_of("off-1"))
+    hypervisor.change("host-b", seen_at=None)
+    with pytest.raises(StepLostError, match="may run on host-b"):
+        run(start(), hypervisor)
+
+
+# Every other step
+
+
+def web(kind: Callable[..., Step], *rest: Any) -> Step:
+    return kind(uuid_of("web-1"), "web-1", "host-a", *rest)
+
+
+def off(kind: Callable[..., Step], *rest: Any) -> Step:
+    return kind(uuid_of("off-1"), "off-1", "host-a", *rest)
+
+
+STEPS = [
+    web(PowerVm, Power.SHUTDOWN),
+    web(PowerVm, Power.FORCE_OFF),
+    web(PowerVm, Power.PAUSE),
+    off(PowerVm, Power.START),
+    web(ResizeVm, 4, 4 * GIB),
+    off(ResizeVm, 1, 2 * GIB),
+    off(RenameVm, "other"),
+    web(AutostartVm, True),  # noqa: FBT003 - the step's own field
+    web(TagVm, (("owner", "ann"),)),
+    off(DeleteVm, True, 3600),  # noqa: FBT003
+    web(SnapshotVm, SnapshotVerb.CREATE, "clean"),
+    web(AddDisk, "pool/more.qcow2", "vdb", GIB),
+    web(AddNic, "bridge", "br0", "52:54:00:00:00:09"),
+]
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.title)
+def test_a_step_settles_runs_and_settles(step: Step) -> None:
+    hypervisor = cluster()
+    assert settled(step, hypervisor) is Settled.NOT_YET
+    run(step, hypervisor)
+    assert settled(step, hypervisor) is Settled.DONE
+
+
+def test_a_paused_guest_goes_on() -> None:
+    hypervisor = cluster()
+    run(web(PowerVm, Power.PAUSE), hypervisor)
+    step = web(PowerVm, Power.RESUME)
+    assert settled(step, hypervisor) is Settled.NOT_YET
+    run(step, hypervisor)
+    assert settled(step, hypervisor) is Settled.DONE
+
+
+def test_a_guest_that_does_not_listen_is_asked_twice_and_then_people_are() -> None:
+    hypervisor, telling = cluster(), Telling()
+    hypervisor.deaf.add(uuid_of("web-1"))
+    with pytest.raises(DroverError, match="did not shut down within 10 s") as caught:
+        run(web(PowerVm, Power.SHUTDOWN), hypervisor, telling)
+    assert "vm force-off web-1" in caught.value.advice
+    assert [call[0] for call in hypervisor.calls] == ["shutdown", "shutdown"]
+    assert telling.said
+
+
+def test_waiting_for_a_shutdown_can_be_cancelled() -> None:
+    hypervisor = cluster()
+    hypervisor.deaf.add(uuid_of("web-1"))
+    with pytest.raises(StepCancelledError, match="still on"):
+        run(web(PowerVm, Power.SHUTDOWN), hypervisor, Telling(Ask.CANCEL))
+
+
+def test_a_size_that_waits_for_a_restart_is_noted() -> None:
+    hypervisor, telling = cluster(), Telling()
+    assert run(web(ResizeVm, 2, 4 * GIB), hypervisor, telling) == {"live": False}
+    assert "vm reboot web-1" in telling.notes[0]
+
+
+def test_a_snapshot_is_gone_back_to_once_for_each_wish() -> None:
+    hypervisor = cluster()
+    run(web(SnapshotVm, SnapshotVerb.CREATE, "clean"), hypervisor)
+    for token in ("one", "two"):
+        back = web(SnapshotVm, SnapshotVerb.REVERT, "clean", "", token)
+        assert settled(back, hypervisor) is Settled.NOT_YET
+        run(back, hypervisor)
+        assert settled(back, hypervisor) is Settled.DONE
+    run(web(SnapshotVm, SnapshotVerb.DELETE, "clean"), hypervisor)
+    assert hypervisor.snapshots("host-a", uuid_of("web-1")) == ()
+
+
+def test_deleted_undeleted_and_purged() -> None:
+    hypervisor = cluster()
+    step: CreateVm = new(hypervisor, start=False)
+    run(step, hypervisor)
+    who = (step.uuid, "new", step.host)
+    run(DeleteVm(*who, remove_disks=True, grace=3600), hypervisor)
+    assert hypervisor.snapshot().vm("new").tags["drover.disks"] == "remove"
+    run(UndeleteVm(*who), hypervisor)
+    assert "drover.deleted" not in hypervisor.snapshot().vm("new").tags
+    purge = PurgeVm(*who, volumes=(step.disk, step.seed))
+    with pytest.raises(DroverError, match="not marked as deleted"):
+        run(purge, hypervisor)
+    run(DeleteVm(*who, remove_disks=True, grace=0), hypervisor)
+    run(purge, hypervisor)
+    assert settled(purge, hypervisor) is Settled.DONE
+    run(purge, hypervisor)
+    assert leftovers(hypervisor) == (set(), set())
+
+
+def test_what_was_started_meanwhile_is_neither_deleted_nor_purged() -> None:
+    hypervisor = cluster()
+    with pytest.raises(DroverError, match="runs on host-a; nothing was removed"):
+        run(web(DeleteVm, True, 0), hypervisor)  # noqa: FBT003
+    hypervisor.set_tags("host-a", uuid_of("web-1"), {"drover.deleted": "2026-01-01T00:00:00+00:00"})
+    with pytest.raises(DroverError, match="nothing was removed"):
+        run(web(PurgeVm, ()), hypervisor)
+
+
+def test_a_disk_that_cannot_be_plugged_in_is_removed_again() -> None:
+    hypervisor = cluster()
+    hypervisor.refuse("attach_disk", "No port.", "Shut it down.")
+    with pytest.raises(DroverError, match=r"removed again: pool/more\.qcow2"):
+        run(web(AddDisk, "pool/more.qcow2", "vdb", GIB), hypervisor)
+    assert leftovers(hypervisor)[1] == set()
+
+
+def test_a_disk_grows_and_a_card_goes() -> None:
+    hypervisor = cluster()
+    run(web(AddDisk, "pool/more.qcow2", "vdb", GIB), hypervisor)
+    grow = web(GrowDisk, "vdb", 2 * GIB)
+    assert settled(grow, hypervisor) is Settled.NOT_YET
+    run(grow, hypervisor)
+    assert settled(grow, hypervisor) is Settled.DONE
+    run(web(AddNic, "bridge", "br0", "52:54:00:00:00:09"), hypervisor)
+    gone = web(RemoveNic, "52:54:00:00:00:09")
+    assert settled(gone, hypervisor) is Settled.NOT_YET
+    run(gone, hypervisor)
+    assert settled(gone, hypervisor) is Settled.DONE
+
+
+def test_a_guest_that_left_is_a_clear_error() -> None:
+    hypervisor = cluster()
+    nobody = replace(STEPS[4], uuid="00000000-0000-4000-8000-000000000000")  # type: ignore[call-arg]
+    with pytest.raises(DroverError, match="not on host-a any more"):
+        settled(nobody, hypervisor)
+
+
+def test_a_silent_host_is_no_answer() -> None:
+    hypervisor = cluster()
+    hypervisor.down("host-a")
+    with pytest.raises(HostUnreachableError):
+        settled(web(PowerVm, Power.SHUTDOWN), hypervisor)

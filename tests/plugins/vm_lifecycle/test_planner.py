@@ -1,0 +1,292 @@
+"""Plans for guests that exist: what each wish becomes, what is refused and why, and what makes a plan stale."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+
+from bot import catalog
+from bot.declare import Action, Alert, Proposal
+from bot.domain import codec
+from bot.domain.cluster import GIB, Disk, Health, Inbound, Nic, Pool, Snapshot, Vm, VmDetail, VmState
+from bot.domain.plan import Plan, Refused, Risk
+from bot.flow.parse import parsed
+from bot.ports.guests import Address, DiskUse
+from bot.testing import drawn, uuid_of
+from plugins.vm_lifecycle import keeping, portrait, steps
+from plugins.vm_lifecycle.settings import VmLifecycleSettings
+
+TABLE = {"images": {"tiny": {"base": "pool/tiny.qcow2"}}, "pool": "pool", "network": "br0"}
+SETTINGS = VmLifecycleSettings.model_validate(TABLE)
+CATALOG = catalog.load(("vm_lifecycle",), {"vm_lifecycle": TABLE})
+POOL = Pool("pool", "dir", "/pool", active=True, autostart=True, free=50 * GIB)
+DISKS = (
+    Disk("vda", "file", "/pool/web-1.qcow2", format="qcow2", capacity=10 * GIB),
+    Disk("vdb", "file", "/pool/web-1-seed.qcow2", format="qcow2"),
+    Disk("sda", "file", "/iso/tools.iso", device="cdrom"),
+)
+NICS = (Nic("bridge", "br0", "52:54:00:00:00:01"),)
+
+
+def cluster(**change: Any) -> Snapshot:
+    """``change``: of web-1."""
+    seen = drawn("""
+        host-a 8cpu 16G | web-1 2G 2cpu [env=dev owner=ann] | off-1 1G off [env=dev] | sleepy 1G paused
+        host-b 8cpu 16G | db-1 12G [env=prod]
+    """)
+    hosts = tuple(replace(host, pools=(POOL,)) for host in seen.hosts)
+    seen = replace(seen, hosts=hosts)
+    return with_vm(seen, "web-1", **{"detail": VmDetail(disks=DISKS, nics=NICS), **change})
+
+
+def with_vm(seen: Snapshot, name: str, **change: Any) -> Snapshot:
+    return replace(seen, vms=tuple(replace(vm, **change) if vm.name == name else vm for vm in seen.vms))
+
+
+def answer(line: str, seen: Snapshot | None = None) -> Plan | Refused:
+    found = parsed(CATALOG, "/kvm", line)
+    assert isinstance(found.command, Action)
+    return found.command.plan(found.intent, seen or cluster(), CATALOG.rules)
+
+
+def planned(line: str, seen: Snapshot | None = None) -> Plan:
+    plan = answer(line, seen)
+    assert isinstance(plan, Plan), plan
+    return plan
+
+
+def refused(line: str, seen: Snapshot | None = None) -> dict[str, str]:
+    plan = answer(line, seen)
+    assert isinstance(plan, Refused), plan
+    return {each.code: f"{each.text} {each.remedy}" for each in plan.objections}
+
+
+def stale(line: str, plan: Plan, seen: Snapshot) -> list[str]:
+    found = parsed(CATALOG, "/kvm", line)
+    assert isinstance(found.command, Action)
+    return [each.code for each in found.command.still_good(found.intent, plan, seen, CATALOG.rules)]
+
+
+WEB = (uuid_of("web-1"), "web-1", "host-a")
+OFF = (uuid_of("off-1"), "off-1", "host-a")
+
+
+@pytest.mark.parametrize(
+    ("line", "risk", "expected"),
+    [
+        ("vm start off-1", Risk.LOW, [steps.PowerVm(*OFF, steps.Power.START)]),
+        ("vm shutdown web-1", Risk.MEDIUM, [steps.PowerVm(*WEB, steps.Power.SHUTDOWN)]),
+        ("vm force-off web-1", Risk.HIGH, [steps.PowerVm(*WEB, steps.Power.FORCE_OFF)]),
+        ("vm pause web-1", Risk.MEDIUM, [steps.PowerVm(*WEB, steps.Power.PAUSE)]),
+        ("vm resume sleepy", Risk.LOW, [steps.PowerVm(uuid_of("sleepy"), "sleepy", "host-a", steps.Power.RESUME)]),
+        ("vm reboot web-1", Risk.MEDIUM, [
+            steps.PowerVm(*WEB, steps.Power.SHUTDOWN), steps.PowerVm(*WEB, steps.Power.START)]),
+        ("vm resize web-1 --cpus 4", Risk.MEDIUM, [steps.ResizeVm(*WEB, 4, 2 * GIB)]),
+        ("vm resize web-1 --memory 3G", Risk.MEDIUM, [steps.ResizeVm(*WEB, 2, 3 * GIB)]),
+        ("vm rename off-1 other", Risk.MEDIUM, [steps.RenameVm(*OFF, "other")]),
+        ("vm autostart web-1 on", Risk.LOW, [steps.AutostartVm(*WEB, on=True)]),
+        ("vm tag web-1 env=qa --remove owner", Risk.LOW, [steps.TagVm(*WEB, (("env", "qa"),))]),
+        ("vm delete off-1 --keep-disks", Risk.DESTRUCTIVE, [steps.DeleteVm(*OFF, remove_disks=False, grace=259_200)]),
+        ("vm snapshot create web-1 clean", Risk.MEDIUM, [
+            steps.SnapshotVm(*WEB, steps.SnapshotVerb.CREATE, "clean")]),
+        ("vm snapshot delete web-1 clean", Risk.MEDIUM, [
+            steps.SnapshotVm(*WEB, steps.SnapshotVerb.DELETE, "clean")]),
+        ("vm disk add web-1 5", Risk.MEDIUM, [
+            steps.AddDisk(*WEB, f"pool/web-1-{WEB[0][:8]}-vdc.qcow2", "vdc", 5 * GIB)]),
+        ("vm disk grow web-1 vda 20G", Risk.MEDIUM, [steps.GrowDisk(*WEB, "vda", 20 * GIB)]),
+        ("vm nic remove web-1 52:54:00:00:00:01", Risk.MEDIUM, [steps.RemoveNic(*WEB, "52:54:00:00:00:01")]),
+        ("vm eject web-1", Risk.MEDIUM, [steps.EjectMedium(*WEB, "sda")]),
+    ],
+)  # fmt: skip
+def test_each_wish_becomes_its_steps(line: str, risk: Risk, expected: list[Any]) -> None:
+    plan = planned(line)
+    assert list(plan.steps) == expected
+    assert plan.risk is risk
+    assert plan.blast.vms == (expected[0].name,)
+    assert stale(line, plan, cluster()) == []
+    assert CATALOG.codec().loads(codec.text(plan)) == plan
+    intent = parsed(CATALOG, "/kvm", line).intent
+    assert CATALOG.codec().loads(codec.text(intent)) == intent
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "says"),
+    [
+        ("vm start web-2", "unknown-vm", "web-1"),
+        ("vm start web-1", "nothing-to-do", "running on host-a"),
+        ("vm start sleepy", "paused", "vm resume sleepy"),
+        ("vm shutdown off-1", "nothing-to-do", "shut off"),
+        ("vm reboot off-1", "not-running", "vm start off-1"),
+        ("vm pause off-1", "not-running", "vm start off-1"),
+        ("vm rename web-1 other", "runs", "vm shutdown web-1"),
+        ("vm rename off-1 db-1", "name-taken", "on host-b"),
+        ("vm rename off-1 Other_1", "bad-name", "other-1"),
+        ("vm delete web-1 --keep-disks", "runs", "vm shutdown web-1"),
+        ("vm undelete off-1", "nothing-to-do", "off-1"),
+        ("vm purge off-1", "not-deleted", "vm delete off-1"),
+        ("vm resize web-1 --cpus 9", "cpus", "host-a has 8 CPUs"),
+        ("vm resize web-1 --memory 20G", "memory", "would fit"),
+        ("vm tag web-1 drover.deleted=now", "reserved", "drover."),
+        ("vm snapshot create web-1 ../x", "bad-name", "snapshot"),
+        ("vm disk grow web-1 vdz 20G", "no-disk", "vda"),
+        ("vm disk grow web-1 vda 5G", "shrink", "10 GiB already"),
+        ("vm disk add web-1 60G", "disk-space", "50 GiB left"),
+        ("vm nic add web-1 br9", "network", "br0"),
+        ("vm nic remove web-1 52:54:00:00:00:99", "no-card", "52:54:00:00:00:01"),
+        ("vm eject web-1 sdz", "no-drive", "sda"),
+        ("vm shutdown --tag env=qa", "no-such-tag", "env=qa"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_a_remedy(line: str, code: str, says: str) -> None:
+    assert says in refused(line)[code]
+
+
+def test_a_bulk_verb_lists_everyone_and_skips_who_is_there_already() -> None:
+    plan = planned("vm shutdown --tag env=dev")
+    assert [each.title for each in plan.steps] == ["Shut down web-1 on host-a"]
+    assert any("off-1" in each.text for each in plan.reasons)
+    both = planned("vm delete --tag env=dev --keep-disks", cluster(state=VmState.SHUT_OFF))
+    assert [each.name for each in both.steps if isinstance(each, steps.DeleteVm)] == ["off-1", "web-1"]
+    assert "2 VMs (off-1, web-1)" in both.title
+    assert {"off-1 on host-a", "web-1 on host-a"} <= {each.text.partition(",")[0] for each in both.reasons}
+
+
+def test_a_start_is_refused_while_the_guest_may_run_elsewhere() -> None:
+    seen = cluster()
+    off = seen.vm("off-1")
+    copy = replace(seen, vms=(*seen.vms, replace(off, host="host-b")))
+    assert planned("vm start off-1", copy).steps, "a leftover that is off is no danger"
+    silent = replace(copy.hosts[1], health=Health.UNREACHABLE, problem="no route")
+    had = replace(copy, hosts=(copy.hosts[0], silent))
+    assert "host-b had off-1" in refused("vm start off-1", had)["maybe-elsewhere"]
+    assert planned("vm start off-1", replace(seen, hosts=had.hosts)).steps, "it did not have it"
+    never = replace(seen, hosts=(seen.hosts[0], replace(silent, seen_at=None)))
+    assert "not known" in refused("vm start off-1", never)["maybe-elsewhere"]
+
+
+def test_a_start_obeys_the_placement_rules() -> None:
+    seen = cluster()
+    resting = replace(seen, hosts=(replace(seen.hosts[0], maintenance=True), seen.hosts[1]))
+    assert "maintenance" in refused("vm start off-1", resting)
+
+
+@pytest.mark.parametrize("line", ["vm shutdown web-1", "vm resize web-1 --cpus 3", "vm snapshot create web-1 a"])
+def test_nobody_touches_a_guest_on_its_way_or_on_a_silent_host(line: str) -> None:
+    seen = cluster()
+    moving = replace(seen, inbound=(Inbound(WEB[0], "host-a", "host-b", GIB, "op-1"),))
+    assert "busy" in refused(line, moving)
+    silent = replace(seen, hosts=(replace(seen.hosts[0], health=Health.UNREACHABLE), seen.hosts[1]))
+    assert "Unreachable is not dead" in refused(line, silent)["host-unreachable"]
+
+
+def test_a_guest_that_a_migration_left_paused_is_not_resumed() -> None:
+    seen = cluster(state=VmState.PAUSED, paused_by="postcopy failed")
+    assert "half-moved" in refused("vm resume web-1", seen)
+
+
+def test_a_deleted_guest_rests() -> None:
+    tags = MappingProxyType({"drover.deleted": "2026-01-08T09:00:00+00:00", "drover.disks": "remove"})
+    seen = cluster(state=VmState.SHUT_OFF, tags=tags)
+    assert "vm undelete web-1" in refused("vm start web-1", seen)["deleted"]
+    assert planned("vm undelete web-1", seen).steps == (steps.UndeleteVm(*WEB),)
+    (purge,) = planned("vm purge web-1", seen).steps
+    log = f"pool/{WEB[0]}-serial.log"
+    assert isinstance(purge, steps.PurgeVm)
+    assert purge.volumes == ("pool/web-1.qcow2", "pool/web-1-seed.qcow2", log)
+
+
+def test_kept_disks_are_kept_and_shared_ones_always() -> None:
+    seen = cluster(state=VmState.SHUT_OFF)
+    keep = planned("vm delete web-1 --keep-disks --now", seen).steps[1]
+    assert isinstance(keep, steps.PurgeVm)
+    assert "pool/web-1.qcow2" not in keep.volumes
+    shared = with_vm(seen, "db-1", detail=VmDetail(disks=DISKS[:1]))
+    remove = planned("vm delete web-1 --remove-disks --now", shared).steps[1]
+    assert isinstance(remove, steps.PurgeVm)
+    assert remove.volumes == ("pool/web-1-seed.qcow2", f"pool/{WEB[0]}-serial.log")
+
+
+def test_snapshots_need_disks_that_keep_them() -> None:
+    raw = (replace(DISKS[0], format="raw"),)
+    assert "raw" in refused("vm snapshot create web-1 a", cluster(detail=VmDetail(disks=raw)))["format"]
+
+
+def test_a_plan_goes_stale_when_it_would_be_another() -> None:
+    plan = planned("vm shutdown --tag env=dev")
+    started = with_vm(cluster(), "off-1", state=VmState.RUNNING)
+    assert stale("vm shutdown --tag env=dev", plan, started) == ["changed"]
+    moved = cluster(host="host-b")
+    assert stale("vm shutdown web-1", planned("vm shutdown web-1"), moved) == ["changed"]
+    assert stale("vm shutdown web-1", planned("vm shutdown web-1"), cluster(state=VmState.SHUT_OFF)) == [
+        "nothing-to-do"
+    ]
+
+
+def test_time_alone_makes_no_plan_stale() -> None:
+    later = replace(cluster(), taken_at=cluster().taken_at + timedelta(minutes=5))
+    for line in ("vm tag web-1 ttl=1d", "vm snapshot revert web-1 clean", "vm delete off-1 --keep-disks"):
+        assert stale(line, planned(line), later) == []
+
+
+# What the clock does
+
+
+def timed(**tags: str) -> Snapshot:
+    return cluster(tags=MappingProxyType(tags))
+
+
+def test_a_guest_with_a_ttl_is_announced_then_shut_down() -> None:
+    now = cluster().taken_at
+    assert list(keeping.endings(SETTINGS, timed(expires=(now + timedelta(days=2)).isoformat()))) == []
+    (soon,) = keeping.endings(SETTINGS, timed(expires=(now + timedelta(hours=2)).isoformat(), owner="ann"))
+    assert isinstance(soon, Alert)
+    assert "ann" in repr(soon.card)
+    over, wish = keeping.endings(SETTINGS, timed(expires=(now - timedelta(hours=2)).isoformat()))
+    assert isinstance(over, Alert)
+    assert over.over
+    assert isinstance(wish, Proposal)
+    assert (wish.action, wish.intent.vm) == ("vm shutdown", WEB[0])
+    assert list(keeping.endings(SETTINGS, timed(expires="tomorrow"))) == []
+
+
+def test_a_deleted_guest_is_purged_after_its_grace() -> None:
+    now = cluster().taken_at
+    assert list(keeping.purges(SETTINGS, timed(**{"drover.deleted": (now + timedelta(hours=1)).isoformat()}))) == []
+    (wish,) = keeping.purges(SETTINGS, timed(**{"drover.deleted": now.isoformat()}))
+    assert isinstance(wish, Proposal)
+    assert wish.action == "vm purge"
+    command = CATALOG.commands["vm purge"]
+    assert isinstance(command, Action)
+    deleted = timed(**{"drover.deleted": now.isoformat(), "drover.disks": "keep"})
+    plan = command.plan(wish.intent, with_vm(deleted, "web-1", state=VmState.SHUT_OFF), CATALOG.rules)
+    assert isinstance(plan, Plan)
+
+
+# The card
+
+
+def test_the_card_shows_what_was_read_and_tells_what_was_not() -> None:
+    seen = cluster(cpu=0.5)
+    vm: Vm = seen.vm("web-1")
+    read = portrait.Portrait(
+        (Address("10.0.0.5", "agent"),),
+        (DiskUse("vda", "/pool/web-1.qcow2", 10 * GIB, GIB),),
+        (),
+        ("No snapshots told.",),
+    )
+    shown = repr(portrait.card(vm, seen, CATALOG.rules, read))
+    for part in (
+        "10.0.0.5 (agent)",
+        "0.50 of 2 cores",
+        "10 GiB",
+        "env=dev, owner=ann",
+        "Could move",
+        "No snapshots told.",
+    ):
+        assert part in shown
+    full = with_vm(seen, "db-1", memory=15 * GIB)
+    assert "host-b has room for" in repr(portrait.card(vm, full, CATALOG.rules, portrait.Portrait()))
