@@ -37,7 +37,7 @@ class Door:
 
 
 def serve(lab: Lab, host: str) -> Door:
-    """Start sshd in a host of the lab and wait until it answers; it ends with the host.
+    """Start sshd in a host of the lab, unless it runs already, and wait until it answers; it ends with the host.
 
     The program is the installed one, or else Debian's, downloaded and unpacked but not installed, so that the
     machine itself gets no server.
@@ -45,14 +45,17 @@ def serve(lab: Lab, host: str) -> Door:
     Raises:
         LabError: the program cannot be had, or it does not answer.
     """
-    program, libraries = _program()
     directory = lab.directory / host / "ssh"
+    address = lab.hosts[host].address
+    door = Door(host, "root", address, directory / "login_key", directory / "known_hosts", proxy_command(lab, host))
+    if directory.exists():
+        return door
+    program, libraries = _program()
     directory.mkdir()
     for name in ("host_key", "login_key"):
         _generate(directory / name)
     (directory / "passwd").write_text(_passwd())
-    (directory / "sshd_config").write_text(_config(directory, lab.hosts[host].address))
-    address = lab.hosts[host].address
+    (directory / "sshd_config").write_text(_config(directory, address))
     key = (directory / "host_key.pub").read_text().split()[:2]
     (directory / "known_hosts").write_text(f"{address} {' '.join(key)}\n")
     lab.run(host, "mount", "--bind", str(directory / "passwd"), "/etc/passwd")
@@ -62,7 +65,7 @@ def serve(lab: Lab, host: str) -> Door:
     start = f"LD_LIBRARY_PATH={libraries} {program} -D -f {directory}/sshd_config -E {directory}/log &"
     lab.run(host, "sh", "-c", start)
     _await_banner(lab, host)
-    return Door(host, "root", address, directory / "login_key", directory / "known_hosts", proxy_command(lab, host))
+    return door
 
 
 def proxy_command(lab: Lab, host: str) -> str:

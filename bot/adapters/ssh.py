@@ -183,15 +183,18 @@ def _drained(channel: paramiko.Channel, until: float) -> tuple[str, str]:
 
     Raises:
         TimeoutError: it has not ended by ``until``, in seconds of ``time.monotonic()``.
+        paramiko.SSHException: the connection broke before.
     """
     out, err = bytearray(), bytearray()
-    while not (channel.exit_status_ready() and channel.eof_received):
+    while not (channel.exit_status_ready() and (channel.eof_received or channel.closed)):
         if time.monotonic() > until:
             raise TimeoutError
         if not _take(channel, out, err):
             channel.status_event.wait(0.005)
     while _take(channel, out, err):
         pass
+    if not channel.eof_received:
+        raise paramiko.SSHException("the connection broke")
     return out.decode(errors="replace"), err.decode(errors="replace")
 
 
