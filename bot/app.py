@@ -27,6 +27,7 @@ from bot.adapters.sql.store import SqlStore
 from bot.adapters.ssh import SshAddress, SshHosts
 from bot.declare import Report
 from bot.domain.errors import SettingsError
+from bot.domain.window import Limits
 from bot.flow import decide, perform, watch
 from bot.flow.cards import operation_card
 from bot.flow.handle import Desk, picked_up
@@ -88,6 +89,7 @@ class Drover:
             executor_id=settings.replica,
             replicas=self._store if _shared(settings) else None,
             on_silent=self._take_over,
+            per_host=settings.limits.moves_per_host,
         )
         self._monitor, self._series = measuring(settings)
         self.world = World(
@@ -105,6 +107,7 @@ class Drover:
             roles={name: Role(frozenset(role.users), frozenset(role.groups)) for name, role in settings.roles.items()},
             slash=settings.slack.command,
             patience=settings.limits.unreachable_patience,
+            limits=Limits(settings.limits.moves_per_host, settings.limits.moves_per_host),
             monitor=self._monitor,
         )
         self._inventory = Inventory(self._hypervisor)
@@ -196,6 +199,7 @@ class Drover:
 
     def _tick(self) -> None:
         decide.expire(self.world)
+        decide.remind(self.world)
         self.world.screen.catch_up()
         health_file(self._settings).write_text(str(time.time()), encoding="utf-8")
 

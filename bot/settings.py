@@ -164,6 +164,7 @@ class LimitsSection(Section):
 
     host_deadline: float = 5.0
     handlers: Annotated[int, Field(ge=1, le=64)] = 4
+    moves_per_host: Annotated[int, Field(ge=1, le=16)] = 1
     unreachable_patience: Seconds = 600
     progress_every: float = 2.0
 

@@ -29,8 +29,8 @@ _BROKEN = frozenset({"ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"})
 class DurableWork:
     """The port ``Work``. One at a time in a process, because DBOS is.
 
-    Operations whose first step works on the same host run one after another, others side by side. What a killed
-    process was performing is resumed at its next start, or by another replica when ``replicas`` is given.
+    Of operations whose first step works on the same host, ``per_host`` run at a time; others side by side. What a
+    killed process was performing is resumed at its next start, or by another replica when ``replicas`` is given.
 
     Args:
         perform: safe to repeat; what it raises is logged, and the operation is performed anew when it is enqueued
@@ -41,6 +41,7 @@ class DurableWork:
         poll: seconds between two looks at the queue.
         beat_every: seconds between two heartbeats.
         dead_after: seconds of silence after which a replica's operations are taken over.
+        per_host: how many operations whose first step works on the same host run at a time.
         on_silent: told the name of a silent replica after that, for what else was its to do; safe to repeat.
     """
 
@@ -55,11 +56,13 @@ class DurableWork:
         beat_every: float = 3.0,
         dead_after: float = 15.0,
         on_silent: Callable[[str], None] = lambda _: None,
+        per_host: int = 1,
     ) -> None:
         self._perform = perform
         self._url = database_url
         self._executor = executor_id
         self._poll = poll
+        self._per_host = per_host
         self._pulse: Pulse | None = None
         if replicas is not None:
 
@@ -88,7 +91,10 @@ class DurableWork:
             self._workflow = DBOS.workflow(name="perform", max_recovery_attempts=None)(self._workflow_body())
             DBOS.launch()
             DBOS.register_queue(
-                _QUEUE, partition_concurrency=1, polling_interval_sec=self._poll, on_conflict="always_update"
+                _QUEUE,
+                partition_concurrency=self._per_host,
+                polling_interval_sec=self._poll,
+                on_conflict="always_update",
             )
         except Exception as error:
             self._let_go()

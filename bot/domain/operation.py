@@ -198,7 +198,7 @@ class Operation:
     changed_at: datetime
     votes: tuple[Vote, ...] = ()
     asked: frozenset[Ask] = frozenset()
-    current: int | None = None  # the step under way
+    under_way: frozenset[int] = frozenset()  # steps begun and not ended; where it failed, those that did
     ended: tuple[StepEnded, ...] = ()
     decided_by: str = ""
     outcome: str = ""
@@ -277,13 +277,13 @@ def _began(operation: Operation, event: Began) -> Mapping[str, Any]:  # noqa: AR
 def _step_began(operation: Operation, event: StepBegan) -> Mapping[str, Any]:
     if event.index not in operation.todo:
         raise IllegalEventError(f"Step {event.index + 1} is already done.")
-    return {"current": event.index}
+    return {"under_way": operation.under_way | {event.index}}
 
 
 def _step_ended(operation: Operation, event: StepEnded) -> Mapping[str, Any]:
     if event.index not in operation.todo:
         raise IllegalEventError(f"Step {event.index + 1} is already done.")
-    return {"ended": (*operation.ended, event), "current": None}
+    return {"ended": (*operation.ended, event), "under_way": operation.under_way - {event.index}}
 
 
 def _noted(operation: Operation, event: Noted) -> Mapping[str, Any]:
@@ -297,7 +297,7 @@ def _asked(operation: Operation, event: Asked) -> Mapping[str, Any]:
 def _finished(operation: Operation, event: Finished) -> Mapping[str, Any]:  # noqa: ARG001
     if operation.todo:
         raise IllegalEventError(f"{len(operation.todo)} steps are not done yet.")
-    return {"current": None}
+    return {}
 
 
 def _failed(operation: Operation, event: Failed) -> Mapping[str, Any]:  # noqa: ARG001
@@ -305,7 +305,7 @@ def _failed(operation: Operation, event: Failed) -> Mapping[str, Any]:  # noqa: 
 
 
 def _cancelled(operation: Operation, event: Cancelled) -> Mapping[str, Any]:  # noqa: ARG001
-    return {"decided_by": event.by, "outcome": event.why, "current": None}
+    return {"decided_by": event.by, "outcome": event.why, "under_way": frozenset()}
 
 
 # state → event → (next state, what else changes). What is not here is illegal, raises and changes nothing.
@@ -381,8 +381,13 @@ def diagram() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What a running operation's message shows beside its events; lost in a crash without harm."""
+    """What a running operation's message shows beside its events; lost in a crash without harm.
+
+    ``beside``: of steps that run side by side, the others', each with its step's ``title``.
+    """
 
     job: Job | None = None
     text: str = ""
     asks: frozenset[Ask] = frozenset()  # what may be asked right now
+    title: str = ""
+    beside: tuple[Progress, ...] = ()

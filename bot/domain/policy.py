@@ -72,6 +72,11 @@ class Rule:
             and (self.window is None or self.window.holds(now))
         )
 
+    @property
+    def reason(self) -> str:
+        """Why nothing may be done while it freezes."""
+        return self.why or f"“{self.name}” is a freeze."
+
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
@@ -129,9 +134,15 @@ def ruling(policy: Policy, command: str, plan: Plan, roles: frozenset[str], now:
     for rule in policy.rules:
         if rule.holds(command, plan, now):
             if rule.freeze:
-                return MayNot(rule.why or f"“{rule.name}” is a freeze.", "Ask again after it ends.")
+                return MayNot(rule.reason, "Ask again after it ends.")
             return Ruling(rule.votes, rule.approvers, rule.expires, rule.name, rule.fallback, rule.fallback_after)
     return MayNot("No rule of the policy covers this.", "Add one to [policy] in the configuration.")
+
+
+def frozen(policy: Policy, command: str, plan: Plan, now: datetime) -> Rule | None:
+    """The freeze that rules on a plan now; None when none does."""
+    first = next((rule for rule in policy.rules if rule.holds(command, plan, now)), None)
+    return first if first is not None and first.freeze else None
 
 
 def who_may(policy: Policy, command: str) -> tuple[str, ...]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 
 from bot.domain.card import (
     Bar,
@@ -32,6 +32,9 @@ from bot.domain.operation import BOT, Ask, Operation, Progress, State, Vote
 from bot.domain.plan import HostBar, Objection, Plan, Prediction, Refused
 from bot.domain.policy import MayNot
 from bot.domain.words import bytes_text, duration_text, plural
+
+MENTIONED = 20  # people called by name in one message
+BARS = 6  # steps whose progress is shown side by side; the checklist has them all
 
 HEADLINES = {
     State.PROPOSED: "Approve? {title}",
@@ -193,12 +196,21 @@ def _steps(operation: Operation) -> list[Element]:
 def _mark(operation: Operation, index: int, done: set[int]) -> Mark:
     if index in done:
         return Mark.DONE
-    if operation.current == index:
+    if index in operation.under_way:
         return Mark.FAILED if operation.state is State.FAILED else Mark.DOING
     return Mark.TODO
 
 
 def _progress(progress: Progress) -> list[Element]:
+    """One bar or line; of steps side by side, one each under the step's name."""
+    if not progress.beside:
+        return _part(progress)
+    parts = (progress, *progress.beside)
+    named = [[Context((part.title,)), *_part(part)] if part.title else _part(part) for part in parts[:BARS]]
+    return [element for shown in named for element in shown]
+
+
+def _part(progress: Progress) -> list[Element]:
     if progress.job is not None:
         return [Bar(progress.job.fraction, job_text(progress.job))]
     return [Section(progress.text)] if progress.text else []
@@ -382,6 +394,38 @@ def vote_note(operation: Operation, vote: Vote) -> Card:
     return Card(
         text=f"{operation.id}: {len(operation.votes)} of {operation.ruling.votes} votes", elements=(Section(line),)
     )
+
+
+def escalation_card(operation: Operation, people: Sequence[str]) -> Card:
+    """Told in the thread, once, when the first approvers have let it lie: the fallback approvers by name."""
+    names = {f"p{index}": who(user) for index, user in enumerate(people[:MENTIONED])}
+    roles = " or ".join(operation.ruling.fallback)
+    line = Words(
+        f"{' '.join(f'{{{name}}}' for name in names)} *{{id}}* still waits for {{missing}}: {{title}}. "
+        "From now on {roles} may decide too.",
+        {
+            **names,
+            "id": operation.id,
+            "missing": plural(operation.votes_missing, "vote"),
+            "title": operation.plan.title,
+            "roles": roles,
+        },
+    )
+    return Card(text=f"{operation.id} still waits; {roles} may decide now", elements=(Section(line),))
+
+
+def overdue_card(operation: Operation, since: timedelta) -> Card:
+    """Told in the thread, once, when it waits for its turn or runs much longer than foretold."""
+    line = words(
+        "*{id}* is {state} for {time} already. {advice}",
+        id=operation.id,
+        state=str(operation.state),
+        time=duration_text(since.total_seconds()),
+        advice="The button Cancel stops it; nothing is lost by waiting."
+        if operation.state is State.RUNNING
+        else "Something before it on the same host takes long, or the workers are stuck: see `ops --running`.",
+    )
+    return Card(text=f"{operation.id} is {operation.state} for long", elements=(Section(line),))
 
 
 def deny_form(operation: Operation) -> Form:

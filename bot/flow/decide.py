@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from bot.domain import policy as policies
 from bot.domain.card import Card, error_card
@@ -16,18 +17,21 @@ from bot.domain.operation import (
     Denied,
     Event,
     Expired,
+    Noted,
     Operation,
     State,
     VotedFor,
     Withdrawn,
 )
 from bot.flow import cards, propose
-from bot.flow.world import World, commit, roles_of
+from bot.flow.world import BUSY, OPEN, World, commit, roles_of
 from bot.ports import MessageRef, Request
 
 Decision = Callable[[Operation], Sequence[Event] | Card]
 """What an operation as it is now takes: events to commit, or what to tell the person instead."""
 
+NUDGE = 30.0  # seconds after which an operation that has not moved is handed to the workers again
+OVERDUE = 5.0  # times the predicted duration
 TRIES = 12  # lost races before giving up; each means that somebody else's decision went through
 
 
@@ -52,9 +56,9 @@ def approve(world: World, request: Request, operation_id: str, digest: str) -> C
     if operation.state is State.EXPIRED:
         tell_end(world, operation)
         return cards.settled_card(operation)
-    _in_thread(world, operation, cards.vote_note(operation, operation.votes[-1]), f"vote-{len(operation.votes)}")
     if operation.state is State.APPROVED:
         world.work.enqueue(operation)
+    _in_thread(world, operation, cards.vote_note(operation, operation.votes[-1]), f"vote-{len(operation.votes)}")
     return None
 
 
@@ -67,17 +71,25 @@ def _vote(world: World, operation: Operation, by: str, digest: str) -> Sequence[
         return refusal
     if now >= operation.expires_at:
         return (Expired(now, BOT),)
+    if refusal := _may_not_vote(world, operation, by):
+        return refusal
+    voted = VotedFor(now, by, digest)
+    return (voted,) if operation.votes_missing > 1 else (voted, Approved(now, by))
+
+
+def _may_not_vote(world: World, operation: Operation, by: str) -> Card | None:
+    """Why this person's vote does not count now; None when it does."""
+    now = world.clock.now()
+    if rule := policies.frozen(world.policy, operation.action, operation.plan, now):
+        return cards.note_card(f"Not now: {rule.reason}", f"{operation.id} can be approved after the freeze.")
     if by == operation.origin.by:
         return cards.note_card(
             f"You asked for {operation.id} yourself, so your vote does not count.", "Another approver must look at it."
         )
     roles = operation.ruling.roles_at((now - operation.proposed_at).total_seconds())
-    if not roles_of(world, by) & set(roles):
-        return cards.note_card(
-            f"You may not approve {operation.id}.", f"It takes one of the roles: {', '.join(roles)}."
-        )
-    voted = VotedFor(now, by, digest)
-    return (voted,) if operation.votes_missing > 1 else (voted, Approved(now, by))
+    if roles_of(world, by) & set(roles):
+        return None
+    return cards.note_card(f"You may not approve {operation.id}.", f"It takes one of the roles: {', '.join(roles)}.")
 
 
 def _not_open(operation: Operation, digest: str) -> Card | None:
@@ -211,6 +223,49 @@ def _expiry(world: World, operation: Operation) -> Sequence[Event] | Card:
     return (Expired(now, BOT),)
 
 
+def remind(world: World) -> None:
+    """See to what has waited too long. Run by the clock; safe to run anywhere, any time.
+
+    A proposal that its first approvers left lying is shown to the fallback approvers, once. An approved operation is
+    handed to the workers again, in case the first time failed. What waits or runs much longer than foretold is told.
+    """
+    now = world.clock.now()
+    for operation in world.store.operations(states=OPEN, limit=1000):
+        if operation.state in BUSY and (now - operation.changed_at).total_seconds() > NUDGE:
+            world.work.enqueue(operation)
+        for mark, card in _due(world, operation):
+            if mark not in operation.notes:
+                _in_thread(world, operation, card, mark)
+                decided(world, operation.id, partial(_marked, world, mark))
+
+
+def _due(world: World, operation: Operation) -> tuple[tuple[str, Card], ...]:
+    """What should have been said of an operation by now: what to note of it in the trail, and the card."""
+    now = world.clock.now()
+    waited = (now - operation.proposed_at).total_seconds()
+    ruling = operation.ruling
+    if operation.state is State.PROPOSED and ruling.fallback and waited >= ruling.fallback_after > 0:
+        return (
+            (f"Shown to {' and '.join(ruling.fallback)}.", cards.escalation_card(operation, _people(world, ruling))),
+        )
+    since = operation.changed_at if operation.state is State.APPROVED else operation.began_at
+    patience = max(world.patience, OVERDUE * (operation.plan.prediction.seconds or 0.0))
+    if operation.state in BUSY and since and (now - since).total_seconds() > patience:
+        return ((f"Told that it is {operation.state} for long.", cards.overdue_card(operation, now - since)),)
+    return ()
+
+
+def _people(world: World, ruling: policies.Ruling) -> tuple[str, ...]:
+    """User ids with a fallback role; members of user groups are not known, the roles' names stand for them."""
+    return tuple(sorted({user for role in ruling.fallback if role in world.roles for user in world.roles[role].users}))
+
+
+def _marked(world: World, mark: str, operation: Operation) -> Sequence[Event] | Card:
+    if operation.state.over or mark in operation.notes:
+        return cards.settled_card(operation)
+    return (Noted(world.clock.now(), BOT, mark),)
+
+
 def decided(world: World, operation_id: str, decision: Decision) -> Operation | Card:
     """Decide on the newest state until the decision is stored or refused: compare-and-swap.
 
@@ -242,12 +297,16 @@ def tell_end(world: World, operation: Operation) -> None:
     note = cards.ended_note(operation)
     _in_thread(world, operation, note, "end")
     if operation.origin.by != BOT and world.store.claim(f"told:{operation.id}"):
-        world.chat.tell(operation.origin.by, note)
+        world.screen.surely(lambda: world.chat.tell(operation.origin.by, note))
 
 
 def _in_thread(world: World, operation: Operation, card: Card, key: str) -> None:
     for ref in world.store.copies(operation.id)[:1]:
-        world.chat.post(ref.channel, card, thread=MessageRef(ref.channel, ref.ts), key=f"{operation.id}/{key}")
+        _post(world, ref, card, f"{operation.id}/{key}")
+
+
+def _post(world: World, ref: MessageRef, card: Card, key: str) -> None:
+    world.screen.surely(lambda: world.chat.post(ref.channel, card, thread=ref, key=key))
 
 
 _BUTTONS: dict[str, Callable[[World, Request, str, str], Card | None]] = {

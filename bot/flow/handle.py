@@ -7,6 +7,7 @@ import queue
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 
 import structlog
 
@@ -20,6 +21,7 @@ from bot.ports import Request
 log = structlog.get_logger()
 
 RUN, ALERT = "run", "alert."  # buttons that type a command for whoever presses them, and those under alerts
+LATELY = timedelta(minutes=10)  # an end since then may not have been told before the crash
 RECENT = 20  # operations that ended lately, whose messages are brought up to date after a restart
 
 
@@ -68,6 +70,8 @@ def picked_up(world: World) -> None:
             world.work.enqueue(operation)
     for operation in world.store.operations(limit=RECENT):
         _quietly(operation.id, world.screen.show)
+        if operation.state.over and world.clock.now() - operation.changed_at < LATELY:
+            decide.tell_end(world, operation)
 
 
 def _quietly(operation_id: str, act: Callable[[str], object]) -> None:

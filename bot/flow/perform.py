@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from threading import Lock
 
 import structlog
 
 from bot.declare import Settled, StepHandler
+from bot.domain import window
 from bot.domain.cluster import Job
 from bot.domain.errors import (
+    ChatError,
     ConflictError,
     DroverError,
     HostUnreachableError,
@@ -35,10 +39,11 @@ from bot.domain.operation import (
     WentStale,
 )
 from bot.domain.plan import Objection
-from bot.domain.policy import may_ask
+from bot.domain.policy import frozen, may_ask
 from bot.domain.steps import SetMaintenance, Step
+from bot.domain.words import plural
 from bot.flow import decide, propose
-from bot.flow.world import World, commit, roles_of, snapshot
+from bot.flow.world import World, roles_of, shown, snapshot
 from bot.ports import Hypervisor, Store
 from bot.ports import Progress as ProgressPort
 
@@ -46,19 +51,22 @@ log = structlog.get_logger()
 
 Facts = Mapping[str, str | int | float | bool]
 
+WIDEST = 8  # steps of one operation side by side, whatever the limits per host allow
+LOOK = 1.0  # seconds between two looks whether a waiting step may begin
+
 
 def perform(world: World, operation_id: str) -> None:
     """See an operation through to a true end, whatever was done before.
 
-    Errors of the database are waited out: giving up would leave the truth untold. Every other error becomes the
-    operation's own end, which the requester reads.
+    Errors of the database are waited out: giving up would leave the truth untold; so are those of the chat while
+    it is asked who has which role. Every other error becomes the operation's own end, which the requester reads.
     """
     pause = 0.5
     while True:
         try:
             _perform(world, operation_id)
-        except StoreError as error:
-            log.warning("database failed, trying again", operation=operation_id, error=str(error))
+        except (StoreError, ChatError) as error:
+            log.warning("not now, trying again", operation=operation_id, error=str(error))
             world.clock.sleep(pause)
             pause = min(30.0, pause * 2)
         else:
@@ -101,6 +109,8 @@ def _begun(world: World, operation: Operation) -> Operation:
         objections = _standing_against(world, operation)
     except HostUnreachableError as error:
         objections = (Objection("unreachable", error.text, error.advice),)
+    except (StoreError, ChatError):
+        raise
     except DroverError as error:
         return record(world, operation.id, Failed(world.clock.now(), BOT, error.text, error.advice))
     except Exception as error:  # the plan's own code failed: that is an end, told to people, and logged whole
@@ -116,9 +126,30 @@ def _standing_against(world: World, operation: Operation) -> tuple[Objection, ..
     asked_by = operation.origin.by
     if asked_by != BOT and not roles_of(world, asked_by) & _granted(world, operation.action):
         return (Objection("permission", "The requester may not use this command any more.", ""),)
+    if against := (*_lost_votes(world, operation), *_freeze(world, operation)):
+        return against
     seen = snapshot(world, action.focus(operation.intent), but=operation.id)
     busy = propose.busy_with(world, operation.plan, but=operation.id)
     return (*busy, *action.still_good(operation.intent, operation.plan, seen, world.catalog.rules))
+
+
+def _lost_votes(world: World, operation: Operation) -> tuple[Objection, ...]:
+    """A vote counts if its giver still has a role that could vote when it was given."""
+    counted = [
+        vote
+        for vote in operation.votes
+        if roles_of(world, vote.by) & set(operation.ruling.roles_at((vote.at - operation.proposed_at).total_seconds()))
+    ]
+    lost = len(operation.votes) - len(counted)
+    if len(counted) >= operation.ruling.votes:
+        return ()
+    said = f"{plural(lost, 'vote')} of {operation.ruling.votes} counts no more: who gave it has lost the role since."
+    return (Objection("votes", said, "Somebody who has it now must approve the new plan."),)
+
+
+def _freeze(world: World, operation: Operation) -> tuple[Objection, ...]:
+    rule = frozen(world.policy, operation.action, operation.plan, world.clock.now())
+    return () if rule is None else (Objection("freeze", rule.reason, "Propose it again after the freeze."),)
 
 
 def _granted(world: World, command: str) -> frozenset[str]:
@@ -126,41 +157,110 @@ def _granted(world: World, command: str) -> frozenset[str]:
 
 
 def _seen_through(world: World, operation: Operation) -> Operation:
-    """Every step that is left, in order, until the end or the first that fails."""
-    for index in operation.todo:
-        operation = world.store.operation(operation.id)
-        if operation.state is not State.RUNNING:
-            return operation
-        if Ask.CANCEL in operation.asked and operation.current is None:
-            return record(world, operation.id, _stopped(world, operation, "The remaining steps were not begun."))
-        operation = _step(world, operation, index)
-        if operation.state is not State.RUNNING:
-            return operation
+    """Every step that is left, side by side where the plan and the limits allow, until the end or a failure."""
+    with ThreadPoolExecutor(WIDEST, thread_name_prefix=operation.id) as pool:
+        ends = _Run(world, operation.id, pool).ends()
+    operation = world.store.operation(operation.id)
+    if operation.state is not State.RUNNING:
+        return operation
+    if ends:
+        return record(world, operation.id, ends[0])
+    if operation.todo:
+        return record(world, operation.id, _stopped(world, operation, "The remaining steps were not begun."))
     return record(world, operation.id, Finished(world.clock.now(), BOT))
 
 
-def _step(world: World, operation: Operation, index: int) -> Operation:
-    """Settle, run, settle: a step counts as done when the hosts show it, never because a call returned."""
-    step = operation.plan.steps[index]
-    if operation.current != index:
-        operation = record(world, operation.id, StepBegan(world.clock.now(), BOT, index))
+@dataclass(slots=True)
+class _Run:
+    """The steps of one operation being run, each on a thread of its own."""
+
+    world: World
+    operation_id: str
+    pool: ThreadPoolExecutor
+    under_way: dict[Future[Event | None], int] = field(default_factory=dict)
+    bad: list[Event] = field(default_factory=list)
+
+    def ends(self) -> list[Event]:
+        """Run until nothing is left to do, or to begin; what ended badly, a failure before a cancellation.
+
+        Raises:
+            StoreError: as soon as no step is under way any more.
+        """
+        operation = self.world.store.operation(self.operation_id)
+        board = Board(self.world, self.operation_id)
+        self._submit(operation, board, sorted(operation.under_way))  # a crash left them begun: settled again
+        while True:
+            operation = self.world.store.operation(self.operation_id)
+            going_on = operation.state is State.RUNNING and Ask.CANCEL not in operation.asked and not self.bad
+            if going_on and set(operation.todo) - operation.under_way:
+                self._submit(operation, board, _begun_steps(self.world, operation, board))
+            if not self.under_way and not (going_on and operation.todo):
+                return sorted(self.bad, key=lambda event: not isinstance(event, Failed))
+            self._wait(board)
+
+    def _submit(self, operation: Operation, board: Board, indexes: Collection[int]) -> None:
+        for index in indexes:
+            future = self.pool.submit(_step, self.world, operation, index, Telling(self.world, operation, board, index))
+            self.under_way[future] = index
+
+    def _wait(self, board: Board) -> None:
+        if not self.under_way:
+            self.world.clock.sleep(LOOK)
+            return
+        done, _ = wait(self.under_way, timeout=LOOK, return_when=FIRST_COMPLETED)
+        for future in done:
+            board.done(self.under_way.pop(future))
+            if (event := future.result()) is not None:
+                self.bad.append(event)
+                board.say(_waiting_text(event, len(self.under_way)))
+
+
+def _waiting_text(event: Event, others: int) -> str:
+    if not others or not isinstance(event, Failed):
+        return ""
+    return f"{event.why} Nothing more is begun; {plural(others, 'step')} under way will end first."
+
+
+def _begun_steps(world: World, operation: Operation, board: Board) -> tuple[int, ...]:
+    """Record the beginning of every step that may begin now; one operation at a time, so that limits hold."""
+    with world.turn:
+        others = [each for each in world.store.operations(states=(State.RUNNING,), limit=1000)
+                  if each.id != operation.id]  # fmt: skip
+        begun = window.may_begin(operation, window.under_way(others), world.limits)
+        events = [StepBegan(world.clock.now(), BOT, index) for index in begun]
+        after = [appended(world, operation.id, event) for event in events]
+    for stored, event in zip(after, events, strict=True):
+        shown(world, stored, event)
+    if not begun and not operation.under_way:
+        held = window.holding(operation.plan.steps[operation.todo[0]], others, world.limits)
+        board.say(f"Waiting for a move of {held.id} to end: a host takes few at a time." if held else "")
+    elif begun:
+        board.say("")
+    return begun
+
+
+def _step(world: World, operation: Operation, index: int, told: Telling) -> Event | None:
+    """Settle, run, settle: a step counts as done when the hosts show it, never because a call returned.
+
+    Its end is recorded; a bad end is answered, because it is the whole operation's.
+    """
     try:
-        ended = _done(world, operation, step, index)
+        ended = _done(world, operation.plan.steps[index], index, told)
     except StepCancelledError as error:
-        return record(world, operation.id, _stopped(world, operation, error.text))
+        return _stopped(world, operation, error.text)
     except StoreError:
         raise
     except DroverError as error:
-        return record(world, operation.id, Failed(world.clock.now(), BOT, error.text, error.advice, index))
+        return Failed(world.clock.now(), BOT, error.text, error.advice, index)
     except Exception as error:  # a handler's own fault: an end that people read, and logged whole
         log.exception("step handler failed", operation=operation.id, step=index)
-        return record(world, operation.id, _unexpected(world, error, index))
-    return record(world, operation.id, ended)
+        return _unexpected(world, error, index)
+    record(world, operation.id, ended)
+    return None
 
 
-def _done(world: World, operation: Operation, step: Step, index: int) -> StepEnded:
+def _done(world: World, step: Step, index: int, told: Telling) -> StepEnded:
     handler = _handler(world, step)
-    told = Telling(world, operation)
     give_up = world.clock.now() + timedelta(seconds=world.patience)
     while True:
         try:
@@ -217,20 +317,65 @@ def _unexpected(world: World, error: Exception, index: int | None) -> Failed:
 
 
 def record(world: World, operation_id: str, event: Event) -> Operation:
-    """Store a fact of the work. People's asks may arrive at the same moment; a fact is then stored after them."""
+    """Store a fact of the work and show it. People's asks may arrive at the same moment; it is then stored after."""
+    after = appended(world, operation_id, event)
+    shown(world, after, event)
+    return after
+
+
+def appended(world: World, operation_id: str, event: Event) -> Operation:
+    """Store a fact of the work, however often somebody else is first."""
     while True:
         try:
-            return commit(world, world.store.operation(operation_id), event)
+            return world.store.append(world.store.operation(operation_id), event)
         except ConflictError:
             continue
 
 
+class Board:
+    """What the steps of one operation have to tell, shown as one. Safe to share by threads."""
+
+    def __init__(self, world: World, operation_id: str) -> None:
+        self._world, self._id = world, operation_id
+        self._parts: dict[int, Progress] = {}
+        self._line = ""
+        self._lock = Lock()
+
+    def put(self, index: int, progress: Progress) -> None:
+        """Show how far a step is."""
+        with self._lock:
+            self._parts[index] = progress
+            self._show()
+
+    def done(self, index: int) -> None:
+        """A step has nothing more to tell."""
+        with self._lock:
+            self._parts.pop(index, None)
+
+    def say(self, line: str) -> None:
+        """Show a line of the operation itself, until the next one; '' takes it away."""
+        with self._lock:
+            if line != self._line:
+                self._line = line
+                self._show()
+
+    def _show(self) -> None:
+        parts = [self._parts[index] for index in sorted(self._parts)]
+        if self._line or not parts:
+            parts.insert(0, Progress(text=self._line, asks=frozenset({Ask.CANCEL})))
+        asks = frozenset[Ask]().union(*(part.asks for part in parts))
+        whole = replace(parts[0], asks=asks, beside=tuple(parts[1:]))
+        self._world.screen.progress(self._world.store.operation(self._id), whole)
+
+
 @dataclass(frozen=True, slots=True)
 class Telling:
-    """The ``Progress`` port of one running operation."""
+    """The ``Progress`` port of one step of a running operation."""
 
     world: World
     operation: Operation
+    board: Board
+    index: int
 
     def report(self, job: Job, asks: Collection[Ask] = ()) -> None:
         """Show a job's progress."""
@@ -253,4 +398,4 @@ class Telling:
         self.world.clock.sleep(seconds)
 
     def _show(self, progress: Progress) -> None:
-        self.world.screen.progress(self.world.store.operation(self.operation.id), progress)
+        self.board.put(self.index, replace(progress, title=self.operation.plan.steps[self.index].title))

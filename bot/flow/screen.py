@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable
 from typing import Any
 
 import structlog
 
 from bot.domain.card import Card
-from bot.domain.errors import DroverError
+from bot.domain.errors import ChatError, DroverError
 from bot.domain.operation import Event, Operation, Progress
 from bot.ports import Chat, MessageRef, Store
 
 log = structlog.get_logger()
+
+UNSAID = 1000  # while the chat fails, only the newest so many are kept
 
 Draw = Callable[[Operation, Progress | None], Card]
 
@@ -33,6 +35,7 @@ class Screen:
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._progress: dict[str, Progress] = {}
         self._behind: set[str] = set()
+        self._unsaid: deque[Callable[[], object]] = deque(maxlen=UNSAID)
 
     def post(self, operation_id: str, channel: str) -> MessageRef:
         """Show an operation in a channel for the first time, or find it there after a crash.
@@ -66,11 +69,21 @@ class Screen:
         for ref in self._store.copies(operation.id):
             self._chat.later(ref, card)
 
+    def surely(self, say: Callable[[], object]) -> None:
+        """Say something in the chat, now or, when the chat fails, as soon as it can; ``say`` is safe to repeat."""
+        try:
+            say()
+        except ChatError as error:
+            log.warning("not said, will try again", error=str(error))
+            self._unsaid.append(say)
+
     def catch_up(self) -> None:
-        """Try again what could not be shown."""
+        """Try again what could not be shown or said."""
         for operation_id in tuple(self._behind):
             self._behind.discard(operation_id)
             self.show(operation_id)
+        for _ in range(len(self._unsaid)):
+            self.surely(self._unsaid.popleft())
 
     def tell_plugins(self, hooks: Any, operation: Operation, event: Event) -> None:
         """Call ``operation_changed`` of every plugin, each on its own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -11,6 +12,7 @@ from bot.domain.cluster import Inbound, Snapshot
 from bot.domain.operation import Event, Operation, State
 from bot.domain.policy import Policy
 from bot.domain.steps import MigrateVm
+from bot.domain.window import Limits
 from bot.flow.monitor import Monitor
 from bot.flow.screen import Screen
 from bot.ports import Chat, Clock, Hypervisor, Request, Store, Work
@@ -43,7 +45,10 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Everything, composed once at start. ``patience``: seconds to wait for a host that does not answer."""
+    """Everything, composed once at start. ``patience``: seconds to wait for a host that does not answer.
+
+    Whoever holds ``turn`` is the only one in this process who lets steps begin.
+    """
 
     catalog: Catalog
     store: Store
@@ -58,6 +63,8 @@ class World:
     slash: str = "/kvm"
     patience: float = 600.0
     monitor: Monitor | None = None  # None: nothing is measured
+    limits: Limits = field(default_factory=Limits)
+    turn: threading.Lock = field(default_factory=threading.Lock)
 
 
 def roles_of(world: World, user: str) -> frozenset[str]:
@@ -102,10 +109,15 @@ def commit(world: World, operation: Operation, *events: Event) -> Operation:
         ConflictError: somebody else changed it first; nothing was stored.
     """
     after = world.store.append(operation, *events)
-    for event in events:
-        announce(world, after, event)
-    world.screen.show(after.id)
+    shown(world, after, *events)
     return after
+
+
+def shown(world: World, operation: Operation, *events: Event) -> None:
+    """Tell the plugins of stored events and show the operation as it now is."""
+    for event in events:
+        announce(world, operation, event)
+    world.screen.show(operation.id)
 
 
 def announce(world: World, operation: Operation, event: Event) -> None:

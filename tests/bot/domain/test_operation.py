@@ -152,7 +152,7 @@ def test_steps_are_ticked_off_in_any_order_once_each() -> None:
     running = IN_STATE[State.RUNNING]
     assert running.todo == (0, 1)
     second = advance(advance(running, StepBegan(NOW, "drover", 1)), StepEnded(NOW, "drover", 1, {"seconds": 3}))
-    assert (second.todo, second.current) == ((0,), None)
+    assert (second.todo, second.under_way) == ((0,), frozenset())
     for again in (StepBegan(NOW, "drover", 1), StepEnded(NOW, "drover", 1), StepBegan(NOW, "drover", 2)):
         with pytest.raises(IllegalEventError, match="already done"):
             advance(second, again)
@@ -160,7 +160,14 @@ def test_steps_are_ticked_off_in_any_order_once_each() -> None:
 
 def test_a_step_may_begin_again_after_a_crash() -> None:
     begun = advance(IN_STATE[State.RUNNING], StepBegan(NOW, "drover", 0))
-    assert advance(begun, StepBegan(NOW, "drover", 0)).current == 0
+    assert advance(begun, StepBegan(NOW, "drover", 0)).under_way == {0}
+
+
+def test_steps_under_way_side_by_side_are_known_one_by_one() -> None:
+    both = advance(advance(IN_STATE[State.RUNNING], StepBegan(NOW, "drover", 0)), StepBegan(NOW, "drover", 1))
+    assert both.under_way == {0, 1}
+    assert advance(both, StepEnded(NOW, "drover", 0)).under_way == {1}
+    assert advance(both, Failed(NOW, "drover", "broke", "look", 1)).under_way == {0, 1}
 
 
 def test_nothing_is_finished_before_its_last_step() -> None:
@@ -174,7 +181,7 @@ def test_what_ended_it_is_told() -> None:
     failed = advance(IN_STATE[State.RUNNING], Failed(NOW, "drover", "broke", "look", 0))
     assert (failed.outcome, failed.advice) == ("broke", "look")
     cancelled = advance(IN_STATE[State.RUNNING], Cancelled(NOW, "UENG", "half way"))
-    assert (cancelled.decided_by, cancelled.outcome, cancelled.current) == ("UENG", "half way", None)
+    assert (cancelled.decided_by, cancelled.outcome, cancelled.under_way) == ("UENG", "half way", frozenset())
     stale = advance(IN_STATE[State.APPROVED], WentStale(NOW, "drover", (Objection("memory", "full"),)))
     assert stale.objections == (Objection("memory", "full"),)
 

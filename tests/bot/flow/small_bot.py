@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-
-from bot.adapters.sql.store import SqlStore
+from typing import Any
 
 from bot import catalog
+from bot.adapters.sql.store import SqlStore
 from bot.domain.card import Button, Buttons, Card
 from bot.domain.operation import Operation
 from bot.domain.plan import Risk
@@ -121,13 +121,15 @@ def text(card: Card | None) -> str:
     return repr(card)
 
 
-def small_bot(tmp_path: Path) -> Bot:
+def small_bot(tmp_path: Path, cluster: str = CLUSTER, plugins: tuple[str, ...] = ("migrate",), **world_of: Any) -> Bot:
+    """``world_of``: fields of the world that are to be different."""
     clock = TickingClock()
-    hypervisor = FakeHypervisor(drawn(CLUSTER), clock)
+    hypervisor = FakeHypervisor(drawn(cluster), clock)
     chat = FakeChat()
-    loaded = catalog.load(("migrate",), extra=(Core(),))
+    loaded = catalog.load(plugins, extra=(Core(),))
     store = SqlStore(f"sqlite:///{tmp_path}/drover.sqlite", loaded.codec(), clock=clock)
     work = QueuedWork()
+    usual: dict[str, Any] = {"policy": POLICY, "roles": ROLES, "patience": 30.0}
     world = World(
         catalog=loaded,
         store=store,
@@ -136,9 +138,7 @@ def small_bot(tmp_path: Path) -> Bot:
         clock=clock,
         work=work,
         screen=Screen(store, chat, cards.operation_card),
-        policy=POLICY,
         places=Places("CAPPROVALS", "COPS"),
-        roles=ROLES,
-        patience=30.0,
+        **{**usual, **world_of},
     )
     return Bot(world, hypervisor, chat, clock, store, work)
