@@ -34,7 +34,7 @@ def told(world: World, monitor: Monitor, alert: Alert, watch: str) -> None:
         return
     monitor.drawn.alerts[alert.key] = alert
     if after != before:
-        after = _posted(world, alert, after)
+        after = _posted(world, monitor, alert, after)
         if not incident_notes.put(monitor.notes, after, version):
             return  # a click or another replica was first: the next look sees what it did
         if before is not None and before.open != after.open:
@@ -56,13 +56,14 @@ def following(before: Incident | None, alert: Alert, watch: str, now: datetime) 
     return replace(before, title=title, over_at=None, times=before.times + 1, said=alert.card.text)
 
 
-def _posted(world: World, alert: Alert, after: Incident) -> Incident:
+def _posted(world: World, monitor: Monitor, alert: Alert, after: Incident) -> Incident:
     """With the message it is shown in; posted under a key, so that a crash in between makes no second one."""
     if after.ts:
         return after
     card = notices.incident_card(alert.card, after, alert.remedies, world.clock.now())
     ref = world.chat.post(world.places.ops, card, key=f"incident:{after.key}:{after.opened_at.isoformat()}")
-    return replace(after, channel=ref.channel, ts=ref.ts)
+    posted = monitor.drawn.incidents[after.key] = replace(after, channel=ref.channel, ts=ref.ts)
+    return posted
 
 
 def _draw(world: World, monitor: Monitor, alert: Alert, incident: Incident) -> None:

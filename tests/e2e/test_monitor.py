@@ -1,0 +1,228 @@
+"""Monitoring on real hosts: numbers against /proc and virsh, alerts in time, a digest compared field by field."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+
+from bot.adapters.libvirt import HostAddress
+from bot.adapters.libvirt.sampling import LibvirtSampler
+from bot.domain.samples import Sweep, VmSample
+from lab import Guest, Lab
+from lab.slack import Command, Workspace
+from lab.slack.shown import Message
+from tests.e2e.play import Play, holds, play, waits
+
+pytestmark = pytest.mark.lab
+
+EVERY = 3.0  # seconds between sweeps
+LOADS = {"mon-low": 0.1, "mon-mid": 0.25, "mon-high": 0.4}
+
+
+class RealClock:
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+@pytest.fixture(scope="module")
+def guests(lab: Lab) -> Iterator[dict[str, Guest]]:
+    """Three guests with known loads, on two hosts."""
+    hosts = dict(zip(LOADS, ("host-a", "host-b", "host-b"), strict=True))
+    made = {name: lab.guest(name, host=hosts[name], load=load, disk="local") for name, load in LOADS.items()}
+    yield made
+    for name in made:
+        removed(lab, name)
+
+
+@pytest.fixture
+def sampler(lab: Lab) -> Iterator[LibvirtSampler]:
+    hosts = [HostAddress(each.name, each.uri, each.peer_uri) for each in lab.hosts.values()]
+    made = LibvirtSampler(hosts, clock=RealClock(), deadline=2.0, slow_every=1)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def watching(lab: Lab, guests: dict[str, Guest], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Play]:
+    """One bot that measures, for all tests here."""
+    with Workspace(commands=(Command("/kvm", "Run the cluster", "help"),)) as workspace:
+        made = play(
+            lab,
+            workspace,
+            tmp_path_factory.mktemp("monitor"),
+            plugins={"enabled": ["migrate", "monitor"], "monitor": {"snapshot_days": 0.00001}},
+            monitor={"every": int(EVERY), "slow_every": 1},
+            limits={"host_deadline": 2.0},
+        )
+        with made.bot:
+            workspace.wait_connected()
+            waits(lambda: holds(shown(made, "status"), "Load by host"), "nothing was measured")
+            yield made
+
+
+def removed(lab: Lab, name: str) -> None:
+    for host in lab.hosts:
+        for snapshot in lab.virsh(host, "snapshot-list", name, "--name", check=False).split():
+            lab.virsh(host, "snapshot-delete", name, snapshot, "--metadata", check=False)
+        lab.virsh(host, "destroy", name, check=False)
+        lab.virsh(host, "undefine", name, check=False)
+
+
+def shown(stage: Play, line: str, by: str = "ana") -> Message:
+    """The newest answer to a line that only its asker sees."""
+    before = {each.ts for each in stage.workspace.messages("#ops", seen_by=by)}
+    stage.asks(line, by)
+
+    def new() -> Message | None:
+        found = stage.workspace.messages("#ops", seen_by=by)
+        return next((each for each in found if each.ephemeral_to and each.ts not in before), None)
+
+    message = stage.workspace.wait_for(new, 30)
+    assert message is not None, line
+    return message
+
+
+def of(sweep: Sweep, name: str) -> VmSample:
+    return next(vm for vm in sweep.vms if vm.name == name)
+
+
+def test_known_loads_are_reported_within_five_percent_of_proc(
+    lab: Lab, guests: dict[str, Guest], sampler: LibvirtSampler
+) -> None:
+    sampler.sweep()
+    before = {name: (time.monotonic(), guest.cpu_seconds()) for name, guest in guests.items()}
+    time.sleep(10)  # the kernel counts a process's CPU in hundredths of a second
+    sweep = sampler.sweep()
+    for name, guest in guests.items():
+        began, used = before[name]
+        truth = (guest.cpu_seconds() - used) / (time.monotonic() - began)
+        told = of(sweep, name).cpu
+        assert told == pytest.approx(truth, rel=0.05), name
+
+
+def test_memory_disk_and_state_are_what_virsh_says(lab: Lab, guests: dict[str, Guest], sampler: LibvirtSampler) -> None:
+    sampler.sweep()
+    sweep = sampler.sweep()
+    balloon = lab.virsh("host-a", "dommemstat", "mon-low")
+    sample = of(sweep, "mon-low")
+    assert sample.memory == int(re.findall(r"^actual (\d+)", balloon, re.MULTILINE)[0]) * 1024
+    assert sample.used is not None
+    assert 0 < sample.used <= sample.memory
+    assert (sample.state, sample.host, sample.vcpus) == ("running", "host-a", 1)
+    assert (sample.disk is not None, sample.net is not None) == (True, True)
+    (host,) = [each for each in sweep.hosts if each.name == "host-a"]
+    total = int(re.findall(r"^total\s*:\s*(\d+)", lab.virsh("host-a", "nodememstats"), re.MULTILINE)[0]) * 1024
+    assert host.memory == total
+
+
+def test_a_frozen_host_delays_nobody_and_keeps_its_age(lab: Lab, sampler: LibvirtSampler) -> None:
+    sampler.sweep()
+    lab.freeze("host-c")
+    try:
+        began = time.monotonic()
+        sweeps = [sampler.sweep() for _ in range(3)]
+        assert time.monotonic() - began < 2.0 * 3 + 1
+    finally:
+        lab.thaw("host-c")
+    for sweep in sweeps:
+        frozen = sweep.host("host-c")
+        assert frozen is not None
+        assert frozen.silent
+        assert frozen.seen_at is not None
+        assert not any(host.silent for host in sweep.hosts if host.name != "host-c")
+    waits(lambda: not any(host.silent for host in sampler.sweep().hosts), "host-c is never seen again")
+
+
+def test_status_top_and_show_host_answer(watching: Play, lab: Lab) -> None:
+    status = shown(watching, "status")
+    assert holds(status, "3 of 3 hosts up", "N+1: yes", "Load by host")
+    watching.asks("top --by cpu")
+    live = watching.message("#ops", "Top VMs by cpu", "mon-high", "live for a minute")
+    first = live.plain()
+    moved = watching.workspace.wait_message(
+        "#ops", lambda each: each.ts == live.ts and each.plain() != first and holds(each, "mon-high"), 30
+    )
+    assert moved.ts == live.ts
+    host = shown(watching, "show host host-b")
+    assert holds(host, "host-b: up", "mon-mid", "mon-high", "Pools")
+    assert holds(shown(watching, "fits --cpus 1 --memory 64M"), "fit while any one host may fail")
+
+
+def test_an_alert_for_a_frozen_host_comes_within_two_periods_is_taken_up_and_clears(watching: Play, lab: Lab) -> None:
+    lab.freeze("host-c")
+    try:
+        began = time.monotonic()
+        alert = watching.message("#ops", "host-c does not answer", "Unreachable is not dead", timeout=30)
+        assert time.monotonic() - began < 2 * EVERY + 1, "later than two sweeps"
+        watching.workspace.person("bruno").click(alert, "alert.ack")
+        watching.workspace.wait_message("#ops", lambda each: each.ts == alert.ts and holds(each, "taken up by"), 20)
+        assert holds(shown(watching, "status"), "silent for", "host-c does not answer")
+    finally:
+        lab.thaw("host-c")
+    watching.workspace.wait_message("#ops", lambda each: each.ts == alert.ts and holds(each, "Over:"), 30)
+    told = [each for each in watching.workspace.messages("#ops") if holds(each, "host-c") and not each.thread_ts]
+    assert len([each for each in told if holds(each, "does not answer")]) == 1
+
+
+def test_a_crash_is_told_even_after_libvirtd_was_started_anew(watching: Play, lab: Lab) -> None:
+    lab.guest("mon-doomed", host="host-a", disk=None)
+    lab.kill_libvirtd("host-a")
+    lab.start_libvirtd("host-a")
+    waits(lambda: holds(shown(watching, "status"), "3 of 3 hosts up"), "host-a is not seen again")
+    lab.kill_guest("mon-doomed")
+    alert = watching.message("#ops", "mon-doomed crashed", timeout=20)
+    lab.virsh("host-a", "start", "mon-doomed")
+    watching.workspace.wait_message("#ops", lambda each: each.ts == alert.ts and holds(each, "Over:"), 20)
+    removed(lab, "mon-doomed")
+
+
+def test_a_digest_says_what_virsh_says_field_by_field(watching: Play, lab: Lab) -> None:
+    lab.guest("mon-new", host="host-c", memory_mib=96, disk=None)
+    lab.virsh("host-b", "destroy", "mon-mid")
+    lab.virsh("host-a", "snapshot-create-as", "mon-low", "before-upgrade")
+    restarted(watching)  # a sampler looks for snapshots at its start and every ten minutes
+    waits(lambda: holds(shown(watching, "digest preview"), "before-upgrade"), "the snapshot is not told", 30)
+    digest = shown(watching, "digest preview").plain()
+    running = {host: lab.virsh(host, "list", "--name").split() for host in lab.hosts}
+    count = sum(len(names) for names in running.values())
+    assert f"3 of 3 hosts up, {count} vms run" in digest.lower()
+    assert re.search(r"^New: .*mon-new", digest, re.MULTILINE)
+    assert re.search(r"^Stopped: .*mon-mid", digest, re.MULTILINE)
+    assert "mon-low: before-upgrade" in digest
+    assert promised_in(digest) == {
+        host: pytest.approx(promised(lab, host, running[host]), abs=0.06) for host in lab.hosts
+    }
+    assert ("N+1: yes" in digest) is any_host_may_go(lab, running)
+    removed(lab, "mon-new")
+
+
+def restarted(stage: Play) -> None:
+    stage.bot.stop()
+    stage.bot.start()
+    stage.workspace.wait_connected()
+
+
+def promised_in(digest: str) -> dict[str, float]:
+    """Percent by host, from the digest's chart."""
+    (line,) = re.findall(r"^now: (.*)$", digest, re.MULTILINE)
+    return {name: float(value) for name, value in (part.split() for part in line.split(", "))}
+
+
+def promised(lab: Lab, host: str, names: list[str]) -> float:
+    """Percent of a host's memory that virsh says is given to running guests."""
+    kib = sum(int(re.findall(r"Used memory:\s+(\d+)", lab.virsh(host, "dominfo", name))[0]) for name in names)
+    total = int(re.findall(r"Memory size:\s+(\d+)", lab.virsh(host, "nodeinfo"))[0])
+    return 100 * kib / total
+
+
+def any_host_may_go(lab: Lab, running: dict[str, list[str]]) -> bool:
+    """By virsh's numbers alone: what any host runs would fit on each single other one."""
+    shares = {host: promised(lab, host, names) for host, names in running.items()}
+    return all(shares[lost] + shares[other] <= 100 for lost in shares for other in shares if other != lost)
