@@ -9,17 +9,18 @@ import shlex
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import click
 
 from bot import settings as configuration
-from bot.catalog import Catalog
 from bot.domain import codec
 from bot.domain.cluster import Snapshot
 from bot.domain.errors import DroverError
-from bot.domain.plan import Refused
+from bot.domain.plan import Plan, Refused
+from bot.domain.steps import MigrateVm
 
 
 @click.group(context_settings={"max_content_width": 100})
@@ -81,28 +82,40 @@ def check(config: Path | None, *, as_json: bool, save: Path | None, offline: boo
         sys.exit(1)
 
 
-@drover.command()
-@click.argument("command", nargs=-1, required=True)
-@click.option("--cluster", type=click.Path(exists=True, path_type=Path), help="A cluster saved by `check --save`.")
+@drover.command(context_settings={"ignore_unknown_options": True})
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.option("--cluster", type=click.Path(exists=True, path_type=Path), help="A cluster in a file, see bot/saved.py.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write the moves to this file, as lines `vm target`.")
 @click.option("--json", "as_json", is_flag=True, help="The whole plan as JSON.")
 @click.pass_obj
-def plan(config: Path | None, command: tuple[str, ...], cluster: Path | None, *, as_json: bool) -> None:
-    """Plan a COMMAND as chat would, without doing anything: drover plan -- migrate web-1 to host-b."""
+def plan(
+    config: Path | None, command: tuple[str, ...], cluster: Path | None, out: Path | None, *, as_json: bool
+) -> None:
+    """Plan a COMMAND as chat would, without doing anything: drover plan migrate web-1 to host-b."""
     from bot.app import loaded
     from bot.declare import Action
     from bot.flow.parse import parsed
+    from bot.saved import snapshot_from
 
     settings = configuration.load(config)
     catalog = loaded(settings)
     found = parsed(catalog, "drover plan", shlex.join(command))
+    if found.help:
+        click.echo(found.help)
+        return
     if not isinstance(found.command, Action):
         raise DroverError(f"`{found.command.name}` only reads; there is nothing to plan.", "Ask for it in chat.")
-    seen = _saved(catalog, cluster) if cluster else _live(settings, found.command.focus(found.intent))
+    seen = snapshot_from(cluster, catalog.codec()) if cluster else _live(settings, found.command.focus(found.intent))
+    began = time.monotonic()
     planned = found.command.plan(found.intent, seen, catalog.rules)
+    took = time.monotonic() - began
+    if out:
+        out.write_text(_move_lines(planned), encoding="utf-8")
     if as_json:
         click.echo(json.dumps(codec.data(planned), indent=1, ensure_ascii=False))
     else:
         _print_plan(planned)
+        click.echo(f"  planned in {took:.3f} s")
     if isinstance(planned, Refused):
         sys.exit(1)
 
@@ -176,14 +189,10 @@ def verify(config: Path | None) -> None:
     click.echo("The audit trail holds.")
 
 
-def _saved(catalog: Catalog, path: Path) -> Snapshot:
-    try:
-        value = catalog.codec().loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise DroverError(f"{path} cannot be read: {error}.", "Save one with `drover check --save FILE`.") from error
-    if not isinstance(value, Snapshot):
-        raise DroverError(f"{path} holds no cluster.", "Save one with `drover check --save FILE`.")
-    return value
+def _move_lines(planned: Plan | Refused) -> str:
+    """One line `vm target` for each move, in order; nothing when nothing is planned."""
+    steps = () if isinstance(planned, Refused) else planned.steps
+    return "".join(f"{step.name} {step.target}\n" for step in steps if isinstance(step, MigrateVm))
 
 
 def _live(settings: configuration.DroverSettings, focus: tuple[str, ...]) -> Snapshot:

@@ -127,7 +127,8 @@ class Action:
     ``plan(intent, snapshot, rules) -> Plan | Refused``; ``still_good(intent, plan, snapshot, rules)`` answers the
     objections that stand against carrying the plan out now (empty: go). ``emits``: the step types its plans use;
     ``intent``: the frozen dataclass that ``grammar`` returns; ``form``: as for a Query. ``risk`` is the usual one,
-    for help and policy listings.
+    for help and policy listings. ``recall(intent, history) -> intent``: the intent filled with what of the past the
+    plan needs, asked just before planning and stored with the operation.
     """
 
     name: str
@@ -140,6 +141,7 @@ class Action:
     risk: Risk = Risk.MEDIUM
     focus: Callable[[Any], tuple[str, ...]] = nothing
     form: Callable[[], Form] | None = None
+    recall: Callable[[Any, History], Any] | None = None
 
 
 class Settled(StrEnum):

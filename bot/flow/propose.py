@@ -84,6 +84,8 @@ def proposed(
 
     ``plan``: made already, by a watch; it is still asked about at the last moment, as any other.
     """
+    if action.recall:
+        intent = action.recall(intent, world.store)
     planned = plan or action.plan(intent, snapshot(world, action.focus(intent)), world.catalog.rules)
     if isinstance(planned, Refused):
         return cards.refused_card(planned)

@@ -1,1 +1,83 @@
-"""Balancing: even load with few moves."""
+"""Balancing: even load with few moves, and hosts emptied and filled again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+
+from bot.declare import Action, Query, Settings, SettingsSection, View, Watch
+from bot.domain.card import Card
+from bot.domain.steps import MigrateVm, SetMaintenance
+from bot.hookspecs import hookimpl
+from plugins.balance import cards, drain, intents, planner, watch
+from plugins.balance.settings import BalanceSettings, Mode
+
+
+@hookimpl
+def register_settings() -> Sequence[SettingsSection]:
+    """``[plugins.balance]``."""
+    return (SettingsSection("balance", BalanceSettings),)
+
+
+@hookimpl
+def register_commands(settings: Settings) -> Sequence[Query | Action]:
+    """``balance``, ``balance sim``, ``balance why``, ``host drain``, ``host undrain``."""
+    mine = _section(settings)
+    return (
+        Action(
+            "balance",
+            cards.BALANCE,
+            intents.balance_grammar(),
+            intents.Balance,
+            plan=partial(planner.plan, mine),
+            still_good=partial(planner.still_good, mine),
+            emits=(MigrateVm,),
+            recall=planner.recalled,
+        ),
+        Query("balance sim", cards.SIM, intents.simulate_grammar(), partial(_simulated, mine)),
+        Query("balance why", cards.WHY, intents.why_grammar(), partial(_why, mine)),
+        Action(
+            drain.DRAIN,
+            cards.DRAIN,
+            intents.drain_grammar(),
+            intents.Drain,
+            plan=partial(drain.drain, mine),
+            still_good=partial(drain.still_drains, mine),
+            emits=(SetMaintenance, MigrateVm),
+        ),
+        Action(
+            drain.UNDRAIN,
+            cards.UNDRAIN,
+            intents.undrain_grammar(),
+            intents.Undrain,
+            plan=partial(drain.undrain, mine),
+            still_good=partial(drain.still_homecoming, mine),
+            emits=(SetMaintenance, MigrateVm),
+            recall=drain.recalled,
+        ),
+    )
+
+
+@hookimpl
+def register_jobs(settings: Settings) -> Sequence[Watch]:
+    """Looks for an uneven cluster, unless that is switched off."""
+    mine = _section(settings)
+    if mine.watch.mode is Mode.OFF:
+        return ()
+    return (Watch("balance", timedelta(seconds=watch.EVERY), partial(watch.look, mine)),)
+
+
+def _section(settings: Settings) -> BalanceSettings:
+    found = settings.sections.get("balance")
+    return found if isinstance(found, BalanceSettings) else BalanceSettings()
+
+
+def _simulated(settings: BalanceSettings, intent: intents.Simulate, view: View) -> Card:
+    wish = planner.recalled(intent.wish, view.history)
+    return planner.simulated(settings, replace(intent, wish=wish), view.snapshot, view.rules)
+
+
+def _why(settings: BalanceSettings, about: intents.About, view: View) -> Card:
+    return planner.why(settings, about, view.snapshot, view.rules, planner.moves_of(view.history))

@@ -1,0 +1,75 @@
+"""Clusters kept in files: what `check --save` wrote, or a plain list of hosts and VMs, as one snapshot."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bot.domain.cluster import MIB, Health, Host, Snapshot, Vm, VmState
+from bot.domain.codec import TAG, Codec
+from bot.domain.errors import DroverError
+
+_ADVICE = "Save one with `drover check --save FILE`, or list hosts and VMs as bench/clusters/generate.py does."
+
+
+def snapshot_from(path: Path, codec: Codec) -> Snapshot:
+    """The cluster in a file.
+
+    Args:
+        path: JSON, either a tagged snapshot or ``{vcpu_ratio, hosts: [{name, mem, reserve, cores, drain}], vms: [{name,
+            mem, vcpus, cpu, aa, host}]}`` with memory in MiB, ``cpu`` in cores in use and ``aa`` an anti-affinity group
+            or null.
+        codec: reads the first kind.
+
+    Raises:
+        DroverError: it cannot be read, or holds no cluster.
+    """
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise DroverError(f"{path} cannot be read: {error}.", _ADVICE) from error
+    value = codec.read(stored) if isinstance(stored, dict) and TAG in stored else _listed(path, stored)
+    if not isinstance(value, Snapshot):
+        raise DroverError(f"{path} holds no cluster.", _ADVICE)
+    return value
+
+
+def _listed(path: Path, stored: Any) -> Snapshot:
+    try:
+        ratio = float(stored["vcpu_ratio"])
+        hosts = tuple(_host(each, ratio) for each in stored["hosts"])
+        vms = tuple(_vm(each) for each in stored["vms"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DroverError(f"{path} holds no cluster: {type(error).__name__} at {error}.", _ADVICE) from error
+    names = {host.name for host in hosts}
+    if lost := [vm for vm in vms if vm.host not in names]:
+        raise DroverError(f"{path}: {lost[0].name} is on “{lost[0].host}”, and no such host is listed.", _ADVICE)
+    return Snapshot(datetime.now(UTC), hosts, vms)
+
+
+def _host(said: Mapping[str, Any], ratio: float) -> Host:
+    memory = round(said["mem"] * MIB)
+    name = str(said["name"])
+    return Host(
+        name, Health.UP, hostname=name, cpus=int(said["cores"]), memory=memory, memory_free=memory,
+        reserve=round(said["reserve"] * MIB), maintenance=bool(said["drain"]), tags={"vcpu-ratio": f"{ratio:g}"},
+    )  # fmt: skip
+
+
+def _vm(said: Mapping[str, Any]) -> Vm:
+    name = str(said["name"])
+    apart = said.get("aa")
+    return Vm(
+        uuid=str(uuid.uuid5(uuid.NAMESPACE_DNS, name)),
+        name=name,
+        host=str(said["host"]),
+        state=VmState.RUNNING,
+        vcpus=int(said["vcpus"]),
+        memory=round(said["mem"] * MIB),
+        cpu=float(said["cpu"]),
+        tags={"apart": str(apart)} if apart else {},
+    )

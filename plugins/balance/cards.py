@@ -1,0 +1,395 @@
+"""Every sentence of this plugin that a person reads; translating the plugin is translating this file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from bot.domain.card import Card, Context, Element, Line, Section, Table, words
+from bot.domain.cluster import Host, Vm
+from bot.domain.plan import HostBar, Objection, Plan, Reason, Refused
+from bot.domain.steps import MigrateVm
+from bot.domain.words import bytes_text, duration_text, plural
+from plugins.balance.model import Floats, Move, Score, Why
+from plugins.balance.model import Reason as Cause
+
+# --- the commands' help -------------------------------------------------------------------------------------------
+
+BALANCE = "Even out CPU and memory load with few moves."
+BALANCE_HELP = (
+    "Even out CPU and memory load with few moves.\n\n"
+    "Each move has a reason and must pay; inside the band nothing is moved. Look first with `balance sim`; ask about "
+    "one VM with `balance why`."
+)
+SIM = "What a balance would do, also without a host or with one more; nothing is touched."
+WHY = "Why a VM is not moved by a balance: one answer for each host."
+DRAIN = "Put a host into maintenance and move every VM away from it."
+UNDRAIN = "Take a host out of maintenance and bring home the VMs that its drain moved away."
+MAX_HELP = "At most so many moves; 0: as set."
+GAIN_HELP = "Each move must lower the score by at least this; 0: as set."
+ONLY_HELP = "Look at one resource alone, or only mend what is plainly wrong (maintenance, affinity, full hosts)."
+REASON_HELP = 'Why, for the approvers and the audit trail; several words in quotes: --reason "new rack".'
+WITHOUT_HELP = "As if this host were in maintenance; may be given more than once."
+ADD_HELP = "As if there were one more host, such as cpus=32,memory=256G."
+
+
+def see(command: str) -> str:
+    """The help of an option that is a command of its own."""
+    return f"Write `{command}`: it only looks and needs no approval."
+
+
+def elsewhere(flag: str, command: str) -> str:
+    """Such an option was typed."""
+    return f"{flag} is a command of its own: write `{command}`, with the same options."
+
+
+def bad_host(said: str) -> str:
+    """``--add 32``."""
+    return f"“{said}” is not the size of a host; write for example --add cpus=32,memory=256G."
+
+
+# --- the plan -----------------------------------------------------------------------------------------------------
+
+NOTHING = "Nothing is to be moved."
+MOST_AGAINST = 3  # hosts that a stuck guest's line tells of
+MAKE_ROOM = "Make room elsewhere, or shut it down."
+STUCK = "stuck:"  # begins the code of a warning about a guest that stays; its name follows
+CUT_SHORT = Reason("cut-short", "The search ran out of time; a second balance may find more.")
+CAUSES = {
+    Cause.MAINTENANCE: "its host is in maintenance",
+    Cause.AFFINITY: "a rule about VMs that belong apart or together",
+    Cause.HOST_AT_RISK: "its host holds more than it should",
+    Cause.CPU: "CPU",
+    Cause.MEMORY: "memory",
+}
+
+
+def plan_title(count: int) -> str:
+    """What approvers read first."""
+    return f"Balance the cluster with {plural(count, 'move')}"
+
+
+def asked_because(why: str) -> Reason:
+    """The person's own reason."""
+    return Reason("asked", f"Asked for: {why}")
+
+
+def summary(before: Score, after: Score, count: int, memory: int) -> Reason:
+    """The whole in one line."""
+    text = f"{plural(count, 'move')}, {bytes_text(memory)}: unevenness {_even(before)} → {_even(after)}"
+    return Reason("summary", f"{text} (CPU {before.cpu:.3f} → {after.cpu:.3f}, memory {before.memory:.3f} → "
+                  f"{after.memory:.3f}){_faults(before, after)}.")  # fmt: skip
+
+
+def _even(score: Score) -> str:
+    return f"{score.balance:.3f}"
+
+
+def _faults(before: Score, after: Score) -> str:
+    names = ("stranded", "collisions", "separated", "overfull")
+    found = [(name, getattr(before, name), getattr(after, name)) for name in names]
+    return "".join(f"; {name} {was} → {now}" for name, was, now in found if was or now)
+
+
+def because(vm: Vm, source: Host, target: Host, move: Move, share: Floats) -> Reason:
+    """One move's reason; ``share``: load of each host (CPU, memory) just before it, by index."""
+    said = f"{vm.name} ({bytes_text(vm.memory)}) from {source.name} to {target.name}: {CAUSES[move.reason]}"
+    if move.reason in (Cause.CPU, Cause.MEMORY):
+        column = 0 if move.reason is Cause.CPU else 1
+        said += f", {share[move.source, column]:.0%} against {share[move.target, column]:.0%}"
+    return Reason(move.reason.value, f"{said} (gain {move.gain:.3f})")
+
+
+def basis(sent: float, rate: float, count: int) -> str:
+    """From what the time was foretold; bytes and bytes/s."""
+    return f"{plural(count, 'move')} one after another, {bytes_text(sent)} at an assumed {bytes_text(rate)}/s"
+
+
+def unmeasured(names: Sequence[str]) -> Reason:
+    """Guests without a measured load."""
+    return Reason("unmeasured", f"Not measured yet, so counted as idle: {_some(names)}.")
+
+
+def left_out(hosts: Sequence[str]) -> Reason:
+    """Hosts that do not answer."""
+    return Reason("left-out", f"Left out with their VMs, because they do not answer: {_some(hosts)}.")
+
+
+def no_spare(hosts: Sequence[str]) -> Reason:
+    """No N+1."""
+    return Reason("no-spare", f"Should one of these fail, the others lack the memory for its VMs: {_some(hosts)}.")
+
+
+def _some(names: Sequence[str], most: int = 8) -> str:
+    shown = ", ".join(sorted(names)[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+# --- why nothing is planned ---------------------------------------------------------------------------------------
+
+
+def calm(score: Score, band: float) -> Objection:
+    """Inside the band."""
+    return Objection(
+        "calm",
+        f"The cluster is even enough: unevenness {_even(score)} (CPU {score.cpu:.3f}, memory {score.memory:.3f}), and "
+        f"up to {band:g} nothing is moved.",
+        "Set a lower `band` in [plugins.balance] if that is not even enough for you.",
+    )
+
+
+def nothing_pays(score: Score) -> Objection:
+    """Outside the band, and yet."""
+    return Objection(
+        "nothing-pays",
+        f"Unevenness is {_even(score)}, but no legal move lowers it by what a move costs.",
+        "Ask `balance why VM` about one that you would move, or try a smaller --min-gain.",
+    )
+
+
+def stuck_here(names: Sequence[str]) -> Objection:
+    """On hosts in maintenance."""
+    return Objection(
+        "stuck", f"On hosts in maintenance, with nowhere to go: {_some(names)}.", "Ask `balance why VM` about each."
+    )
+
+
+# --- what changed since it was planned ----------------------------------------------------------------------------
+
+
+def gone(step: MigrateVm) -> Objection:
+    """No such guest runs any more, or its host does not answer."""
+    return Objection("gone", f"{step.name} does not run on a host that answers any more.", "")
+
+
+def host_away(step: MigrateVm) -> Objection:
+    """The target does not answer."""
+    return Objection("host-unreachable", f"{step.target}, where {step.name} was to go, does not answer.", "")
+
+
+def moved_meanwhile(step: MigrateVm, host: str) -> Objection:
+    """It is elsewhere."""
+    return Objection("moved", f"{step.name} is on {host} now, not on {step.source}.", "")
+
+
+def changed(step: MigrateVm) -> Objection:
+    """Another name, size, or what must travel with it."""
+    return Objection("changed", f"{step.name} has been renamed, resized or set up differently since.", "")
+
+
+def no_gain(before: Score, after: Score) -> Objection:
+    """The load has changed."""
+    return Objection(
+        "no-gain",
+        f"The load has changed: the plan would now take unevenness from {_even(before)} to {_even(after)}.",
+        "",
+    )
+
+
+# --- why one guest does not go to one host ------------------------------------------------------------------------
+
+FIXED_TEXT = {
+    "moving": "it is being moved, or runs in two places",
+    "pinned": "its tag `pin` keeps it here",
+    "own": "the bot runs in it",
+    "left-out": "its tag `balance=off` leaves it out",
+    "cooldown": "it moved only lately",
+    "not-asked": "only other VMs are asked to move",
+}
+REMEDIES = {
+    "pinned": "Take the tag away.",
+    "own": "Move it by hand, with `migrate`.",
+    "moving": "Wait until it has arrived.",
+}
+WHY_TEXT = {
+    Why.HERE: "it is here",
+    Why.FIXED: "it does not move",
+    Why.DRAINED: "the host is in maintenance",
+    Why.NOT_ALLOWED: "a rule forbids it",
+    Why.MEMORY: "not enough memory there",
+    Why.VCPUS: "too many vCPUs for its cores there",
+    Why.ANTI_AFFINITY: "one of the VMs it must be apart from is there",
+    Why.HELD_TOGETHER: "it stays with the VMs it belongs to",
+    Why.CALM: "the cluster is even enough",
+    Why.TOO_LITTLE_GAIN: "it would gain too little",
+    Why.WORTHWHILE: "alone it would pay; better moves come first",
+}
+
+
+def pinned_to(said: str) -> str:
+    """A pin that names hosts."""
+    return f"its tag pin={said} names other hosts"
+
+
+def _reason(why: Why, behind: str) -> str:
+    return behind or WHY_TEXT[why]
+
+
+def forbidden(vm: Vm, host: Host, why: Why, behind: str) -> Objection:
+    """A move that is not legal."""
+    remedy = next((REMEDIES[code] for code, text in FIXED_TEXT.items() if text == behind and code in REMEDIES), "")
+    return Objection(why.value, f"{vm.name} cannot go to {host.name}: {_reason(why, behind)}.", remedy)
+
+
+def why(vm: Vm, rows: Iterable[tuple[Host, Why, str]], score: Score, band: float) -> Card:
+    """One answer for each host."""
+    table: list[tuple[Line, ...]] = [(host.name, _reason(answer, behind)) for host, answer, behind in rows]
+    head = words("*{vm}* on {host}, {memory}, {cpu}.", vm=vm.name, host=vm.host, memory=bytes_text(vm.memory),
+                 cpu="load not measured" if vm.cpu is None else f"{vm.cpu:.2f} cores in use")  # fmt: skip
+    now = words("Unevenness now {now}; up to {band} nothing is moved for balance.", now=_even(score), band=f"{band:g}")
+    elements: list[Element] = [
+        Section(head),
+        Table(("Host", "What speaks first against moving it there"), tuple(table)),
+    ]
+    return Card(f"Why {vm.name} is not moved", f"Why {vm.name} is not moved", (*elements, Context((now,))))
+
+
+def not_in_it(vm: Vm, host: Host) -> Card:
+    """A guest that is no part of a balance."""
+    text = f"{vm.name} is {vm.state} on {host.name}" + ("" if host.up else ", which does not answer")
+    line = words("{text}: a balance moves only VMs that run on hosts that answer.", text=text)
+    return Card(f"{text}.", "", (Section(line),))
+
+
+# --- drain and undrain --------------------------------------------------------------------------------------------
+
+
+def drain_title(host: str) -> str:
+    """What approvers read first."""
+    return f"Drain {host} for maintenance"
+
+
+def undrain_title(host: str) -> str:
+    """What approvers read first."""
+    return f"Take {host} back into service"
+
+
+def silent(host: Host) -> Objection:
+    """Unreachable is not dead."""
+    return Objection(
+        "host-unreachable",
+        f"{host.name} does not answer: {host.problem or 'no connection'}.",
+        "Check the host and its libvirtd; its VMs may well be running.",
+    )
+
+
+def empty_already(host: Host) -> Objection:
+    """Nothing to do."""
+    return Objection("empty", f"{host.name} is in maintenance and no VM runs there.", "Nothing is left to do.")
+
+
+def all_home(host: Host) -> Objection:
+    """Nothing to do."""
+    return Objection("all-home", f"{host.name} is in service, and no VM is known to be away from it.", "Nothing to do.")
+
+
+def stay_off(host: str, names: Sequence[str]) -> Reason:
+    """Guests that do not run stay where they are defined."""
+    return Reason("off", f"Switched off, so they stay defined on {host}: {_some(names)}.")
+
+
+def stuck(vm: Vm, host: str, against: Sequence[Objection]) -> Objection:
+    """A guest that would stay, and what it needs."""
+    said = " ".join(dict.fromkeys(each.text for each in against[:MOST_AGAINST])) or "there is no other host."
+    remedies = [each.remedy for each in against if each.remedy]
+    return Objection(f"{STUCK}{vm.name}", f"{vm.name} stays on {host}: {said}", next(iter(remedies), MAKE_ROOM))
+
+
+def arrived(host: str, names: Sequence[str]) -> Objection:
+    """Somebody came meanwhile."""
+    return Objection("arrived", f"Since it was planned there are more VMs on {host}: {_some(names)}.", "")
+
+
+def coming_home(count: int, host: str) -> Reason:
+    """The plan's reason."""
+    if not count:
+        return Reason("home", f"No VM that a drain of {host} moved away can come home; the host is back in service.")
+    return Reason(
+        "home", f"{plural(count, 'VM')} that the drain of {host} moved away {'comes' if count == 1 else 'come'} home."
+    )
+
+
+def home_again(host: str) -> str:
+    """One move's reason."""
+    return f"The drain of {host} had moved it away."
+
+
+def not_found(uuid: str, names: Sequence[str]) -> Objection:
+    """It does not run any more."""
+    return Objection(
+        "not-home", f"{names[0] if names else uuid} does not run on a host that answers; it is not brought home."
+    )
+
+
+def not_home(vm: Vm, found: Objection) -> Objection:
+    """It cannot come."""
+    return Objection("not-home", f"{vm.name} stays on {vm.host}: {found.text}", found.remedy)
+
+
+# --- a simulation -------------------------------------------------------------------------------------------------
+
+SHOWN = 40  # moves in a table
+
+
+def simulated(found: Plan | Refused, without: Sequence[str], cpus: int, memory: int) -> Card:
+    """What would be done; nothing is."""
+    supposed = [*(f"without {host}" for host in without)]
+    supposed += [f"with one more host of {cpus} CPUs and {bytes_text(memory)}"] if cpus else []
+    title = f"If balanced {' and '.join(supposed) or 'now'}"
+    small = Context(("Nothing was touched or proposed.",))
+    if isinstance(found, Refused):
+        lines = "\n".join(f"{each.text} {each.remedy}".strip() for each in found.objections)
+        return Card(
+            f"{title}: {found.title}", title, (Section(words("*{t}*\n{lines}", t=found.title, lines=lines)), small)
+        )
+    moves = [step for step in found.steps if isinstance(step, MigrateVm)]
+    rows: list[tuple[Line, ...]] = [(str(n), step.name, step.source, step.target, step.reason.rpartition(": ")[2])
+                                    for n, step in enumerate(moves[:SHOWN], 1)]  # fmt: skip
+    head = next(each.text for each in found.reasons if each.code == "summary")
+    elements: list[Element] = [Section(head), Table(("#", "VM", "from", "to", "why"), tuple(rows), frozenset({0}))]
+    if len(moves) > SHOWN:
+        elements.append(Section(f"… and {len(moves) - SHOWN} more."))
+    elements += [_bars(found.bars)] if found.bars else []
+    elements += [Section("\n".join(f"• {each.text}" for each in found.warnings[:8]))] if found.warnings else []
+    took = words(
+        "Foretold: {time}, {basis}.", time=duration_text(found.prediction.seconds or 0), basis=found.prediction.basis
+    )
+    return Card(f"{title}: {head}", title, (*elements, Context((took,)), small))
+
+
+def _bars(bars: Sequence[HostBar]) -> Table:
+    rows: list[tuple[Line, ...]] = [
+        (bar.host, f"{bar.memory_before:.0%} → {bar.memory_after:.0%}", _cpu(bar)) for bar in bars[:30]
+    ]
+    return Table(("Host", "Memory promised", "CPU busy"), tuple(rows))
+
+
+def _cpu(bar: HostBar) -> str:
+    if bar.cpu_before is None or bar.cpu_after is None:
+        return "not measured"
+    return f"{bar.cpu_before:.0%} → {bar.cpu_after:.0%}"
+
+
+# --- what the watch says ------------------------------------------------------------------------------------------
+
+BALANCE_BUTTON = "Plan a balance"
+LOOK_BUTTON = "Look at the moves"
+
+
+def uneven(found: Plan, minutes: float) -> Card:
+    """An alert with the plan in short."""
+    moves = [step for step in found.steps if isinstance(step, MigrateVm)]
+    head = next(each.text for each in found.reasons if each.code == "summary")
+    text = f"The cluster has been uneven for {duration_text(minutes * 60)}. {head}"
+    lines = "\n".join(f"• {step.reason}" for step in moves[:8])
+    return Card(text, "The cluster is uneven", (Section(text), Section(lines)))
+
+
+def even_again(score: Score) -> Card:
+    """The alert's end."""
+    text = f"The cluster is even enough again: {_even(score)}."
+    return Card(text, "The cluster is even again", (Section(text),))
+
+
+def why_proposed(minutes: float) -> str:
+    """The reason that stands beside what the bot proposes by itself."""
+    return f"uneven for {duration_text(minutes * 60)}"

@@ -1,0 +1,180 @@
+"""Pure: emptying a host for maintenance, and bringing its guests home again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from bot.declare import History
+from bot.domain import placement
+from bot.domain.cluster import Snapshot
+from bot.domain.operation import Operation, State
+from bot.domain.placement import Rule
+from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
+from bot.domain.steps import MigrateVm, SetMaintenance
+from plugins.balance import cards
+from plugins.balance.intents import Drain, Undrain
+from plugins.balance.legality import carried, hindrance, replayed
+from plugins.balance.model import Limits, Result
+from plugins.balance.placement import Placement
+from plugins.balance.planner import CALM, WORKED, moves_in, plan_of, prediction
+from plugins.balance.problem_of import Case, case_of, planned
+from plugins.balance.settings import BalanceSettings
+
+DRAIN, UNDRAIN = "host drain", "host undrain"
+LOOK_BACK = 500  # operations in which a host's drains are looked for
+
+
+def drain(settings: BalanceSettings, intent: Drain, snapshot: Snapshot, rules: Iterable[Rule]) -> Plan | Refused:
+    """Maintenance first, so that nothing arrives any more; then every guest that can leave, each legal in its turn.
+
+    Raises:
+        UnknownNameError: no such host.
+    """
+    host = snapshot.host(intent.host)
+    title = cards.drain_title(host.name)
+    if not host.up:
+        return Refused(title, (cards.silent(host),))
+    case, result = planned(_emptying(settings, intent, snapshot, rules), Limits(band=CALM))
+    stuck = tuple(_stuck(case, result, host.name))
+    first = () if host.maintenance else (SetMaintenance(host.name, on=True, reason=intent.reason),)
+    if not first and not result.moves:
+        return Refused(title, stuck or (cards.empty_already(host),))
+    off = [vm.name for vm in snapshot.on(host.name) if not vm.state.active]
+    warnings = [Reason(each.code, f"{each.text} {each.remedy}".strip()) for each in stuck]
+    warnings += [cards.stay_off(host.name, off)] if off else []
+    return plan_of(settings, case, result, title, before=first, warnings=warnings, why=intent.reason)
+
+
+def _emptying(settings: BalanceSettings, intent: Drain, snapshot: Snapshot, rules: Iterable[Rule]) -> Case:
+    """The host in maintenance, its own guests the only ones that may move; no cooldown holds them."""
+    hosts = tuple(replace(host, maintenance=host.maintenance or host.name == intent.host) for host in snapshot.hosts)
+    supposed = replace(snapshot, hosts=hosts)
+    return case_of(supposed, settings, rules, movable=lambda vm: vm.host == intent.host)
+
+
+def _stuck(case: Case, result: Result, host: str) -> Iterator[Objection]:
+    """Every guest that would stay on the host, with what keeps it from each other once all moves are made."""
+    where = Placement(case.problem)
+    for move in result.moves:
+        where.move(move.vm, move.target)
+    others = [number for number, each in enumerate(case.hosts) if each.name != host]
+    staying = [vm for vm in result.stuck if case.vms[vm].host == host]
+    for vm in sorted(staying, key=lambda each: case.vms[each].name):
+        against = [hindrance(case, where, vm, number) for number in others]
+        yield cards.stuck(case.vms[vm], host, [each for each in against if each])
+
+
+def still_drains(
+    settings: BalanceSettings, intent: Drain, planned: Plan, snapshot: Snapshot, rules: Iterable[Rule]
+) -> tuple[Objection, ...]:
+    """Every move still legal in its turn, and nobody new on the host."""
+    case = _emptying(settings, intent, snapshot, rules)
+    against, _ = replayed(case, moves_in(planned))
+    foreseen = {*(step.uuid for step in moves_in(planned)), *planned_to_stay(planned)}
+    new = [vm.name for vm in case.vms if vm.host == intent.host and vm.name not in foreseen and vm.uuid not in foreseen]
+    return (*against, *((cards.arrived(intent.host, new),) if new else ()))
+
+
+def planned_to_stay(planned: Plan) -> frozenset[str]:
+    """Names of the guests that the plan said would stay."""
+    return frozenset(
+        each.code.removeprefix(cards.STUCK) for each in planned.warnings if each.code.startswith(cards.STUCK)
+    )
+
+
+def recalled(intent: Undrain, history: History) -> Undrain:
+    """The wish with the guests that drains of this host moved away since it was last brought back whole."""
+    home: dict[str, None] = {}
+    for operation in history.operations(states=WORKED, limit=LOOK_BACK):
+        if _is(operation, UNDRAIN, intent.host) and operation.state is State.DONE:
+            break
+        if _is(operation, DRAIN, intent.host):
+            home |= dict.fromkeys(_gone(operation, intent.host))
+    return replace(intent, home=tuple(home))
+
+
+def _is(operation: Operation, action: str, host: str) -> bool:
+    return operation.action == action and operation.intent.host == host
+
+
+def _gone(operation: Operation, host: str) -> Iterator[str]:
+    """UUIDs of the guests that a drain has truly moved away."""
+    steps = (operation.plan.steps[ended.index] for ended in operation.ended)
+    return (step.uuid for step in steps if isinstance(step, MigrateVm) and step.source == host)
+
+
+def undrain(settings: BalanceSettings, intent: Undrain, snapshot: Snapshot, rules: Iterable[Rule]) -> Plan | Refused:
+    """Maintenance off, and home come all who fit, in the order in which they left. Who does not fit is told, no more.
+
+    Raises:
+        UnknownNameError: no such host.
+    """
+    host = snapshot.host(intent.host)
+    title = cards.undrain_title(host.name)
+    if not host.up:
+        return Refused(title, (cards.silent(host),))
+    case = _homecoming(settings, intent, snapshot, rules)
+    first = (SetMaintenance(host.name, on=False, reason=intent.reason),) if host.maintenance else ()
+    moves, left = _moves_home(case, intent)
+    if not first and not moves:
+        return Refused(title, left or (cards.all_home(host),))
+    memory = sum(step.memory for step in moves)
+    by_uuid = {vm.uuid: vm for vm in case.vms}
+    back = [by_uuid[step.uuid] for step in moves]
+    return Plan(
+        title=title,
+        steps=(*first, *moves),
+        risk=Risk.MEDIUM,
+        blast=Blast(
+            vms=tuple(step.name for step in moves),
+            hosts=tuple(dict.fromkeys((host.name, *(step.source for step in moves)))),
+            memory=memory,
+        ),
+        prediction=prediction(settings, memory / (1 << 30), len(moves)),
+        reasons=(cards.coming_home(len(moves), host.name),),
+        warnings=tuple(Reason(each.code, f"{each.text} {each.remedy}".strip()) for each in left),
+        bars=placement.bars(case.snapshot, [(vm, host.name) for vm in back]),
+        tags=tuple(sorted({f"{key}={value}" for vm in back for key, value in vm.tags.items()})),
+    )
+
+
+def _homecoming(settings: BalanceSettings, intent: Undrain, snapshot: Snapshot, rules: Iterable[Rule]) -> Case:
+    """The host back in service, and only its own guests may move."""
+    wanted = frozenset(intent.home)
+    hosts = tuple(replace(h, maintenance=h.maintenance and h.name != intent.host) for h in snapshot.hosts)
+    supposed = replace(snapshot, hosts=hosts)
+    return case_of(supposed, settings, rules, movable=lambda vm: vm.uuid in wanted)
+
+
+def _moves_home(case: Case, intent: Undrain) -> tuple[tuple[MigrateVm, ...], tuple[Objection, ...]]:
+    """The moves that fit one after another, and what keeps the others away."""
+    where, target = Placement(case.problem), case.host_index(intent.host)
+    moves: list[MigrateVm] = []
+    left: list[Objection] = []
+    for uuid in intent.home:
+        vm = case.index(uuid)
+        if vm is None or target is None:
+            left.append(cards.not_found(uuid, [each.name for each in case.snapshot.vms if each.uuid == uuid]))
+        elif where.host[vm] == target:
+            continue
+        elif found := hindrance(case, where, vm, target):
+            left.append(cards.not_home(case.vms[vm], found))
+        else:
+            moves.append(_home(case, vm, intent.host))
+            where.move(vm, target)
+    return tuple(moves), tuple(left)
+
+
+def _home(case: Case, vm: int, host: str) -> MigrateVm:
+    guest = case.vms[vm]
+    why = cards.home_again(host)
+    return MigrateVm(guest.uuid, guest.name, guest.host, host, guest.memory, carried=carried(guest), reason=why)
+
+
+def still_homecoming(
+    settings: BalanceSettings, intent: Undrain, planned: Plan, snapshot: Snapshot, rules: Iterable[Rule]
+) -> tuple[Objection, ...]:
+    """Every move still legal in its turn."""
+    against, _ = replayed(_homecoming(settings, intent, snapshot, rules), moves_in(planned))
+    return against

@@ -1,0 +1,143 @@
+"""What people can ask of this plugin, and the grammars that read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from bot.domain.words import size
+from plugins.balance import cards
+from plugins.balance.problem_of import Moves, Only
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """``balance …``. ``max_moves`` and ``min_gain`` (by each move) 0: as set. ``recent``: see ``planner.recalled``."""
+
+    max_moves: int = 0
+    min_gain: float = 0.0
+    only: Only = Only.ALL
+    reason: str = ""
+    recent: Moves = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Simulate:
+    """``balance sim …``. ``without``: hosts as if gone; ``cpus`` and ``memory`` (bytes): as if there were one more."""
+
+    wish: Balance
+    without: tuple[str, ...] = ()
+    cpus: int = 0
+    memory: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """``balance why VM``."""
+
+    vm: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """``host drain HOST``."""
+
+    host: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Undrain:
+    """``host undrain HOST``. ``home``: UUIDs of the guests that its last drain moved away, see ``drain.recalled``."""
+
+    host: str
+    home: tuple[str, ...] = ()
+    reason: str = ""
+
+
+def balance_grammar() -> click.Command:
+    """``balance [--max-moves N] [--min-gain G] [--only …] [--reason …]`` → ``Balance``."""
+    elsewhere = [_elsewhere("--dry-run", "balance sim"), _elsewhere("--explain", "balance why VM", value=True)]
+    return _command(
+        "balance", cards.BALANCE, _balance, [*_knobs(), _reason(), *elsewhere], help_text=cards.BALANCE_HELP
+    )
+
+
+def simulate_grammar() -> click.Command:
+    """``balance sim [--without HOST]… [--add cpus=32,memory=256G] …`` → ``Simulate``."""
+    return _command("sim", cards.SIM, _simulate, [
+        click.Option(["--without"], multiple=True, metavar="HOST", help=cards.WITHOUT_HELP),
+        click.Option(["--add"], metavar="cpus=N,memory=SIZE", callback=_size_of_host, help=cards.ADD_HELP),
+        *_knobs(),
+    ])  # fmt: skip
+
+
+def why_grammar() -> click.Command:
+    """``balance why VM`` → ``About``."""
+    return _command("why", cards.WHY, About, [click.Argument(["vm"], metavar="VM")])
+
+
+def drain_grammar() -> click.Command:
+    """``host drain HOST [--reason …]`` → ``Drain``."""
+    return _command("drain", cards.DRAIN, Drain, [click.Argument(["host"], metavar="HOST"), _reason()])
+
+
+def undrain_grammar() -> click.Command:
+    """``host undrain HOST [--reason …]`` → ``Undrain``."""
+    return _command("undrain", cards.UNDRAIN, Undrain, [click.Argument(["host"], metavar="HOST"), _reason()])
+
+
+def _command(
+    name: str, summary: str, intent: Callable[..., Any], params: Sequence[click.Parameter], *, help_text: str = ""
+) -> click.Command:
+    return click.Command(
+        name, params=list(params), callback=intent, help=help_text or summary, short_help=summary, add_help_option=False
+    )
+
+
+def _knobs() -> list[click.Parameter]:
+    kinds = click.Choice([each.value for each in Only], case_sensitive=False)
+    return [
+        click.Option(["--max-moves"], type=click.IntRange(0, 100_000), default=0, metavar="N", help=cards.MAX_HELP),
+        click.Option(["--min-gain"], type=click.FloatRange(0, 10), default=0.0, metavar="G", help=cards.GAIN_HELP),
+        click.Option(["--only"], type=kinds, default=Only.ALL.value, help=cards.ONLY_HELP),
+    ]
+
+
+def _reason() -> click.Option:
+    return click.Option(["--reason"], default="", metavar="TEXT", help=cards.REASON_HELP)
+
+
+def _elsewhere(flag: str, command: str, *, value: bool = False) -> click.Option:
+    """An option that people look for here and that is a command of its own, which needs no approval."""
+
+    def told(context: click.Context, option: click.Parameter, given: object) -> None:  # noqa: ARG001 - click's shape
+        if given:
+            raise click.UsageError(cards.elsewhere(flag, command))
+
+    return click.Option([flag], is_flag=not value, expose_value=False, callback=told, help=cards.see(command))
+
+
+def _balance(max_moves: int, min_gain: float, only: str, reason: str = "") -> Balance:
+    return Balance(max_moves, min_gain, Only(only.lower()), reason.strip())
+
+
+def _simulate(without: tuple[str, ...], add: tuple[int, int], max_moves: int, min_gain: float, only: str) -> Simulate:
+    return Simulate(_balance(max_moves, min_gain, only), without, *add)
+
+
+def _size_of_host(context: click.Context, option: click.Parameter, said: str | None) -> tuple[int, int]:  # noqa: ARG001
+    """CPUs and bytes of ``cpus=32,memory=256G``; (0, 0) when nothing was said."""
+    if not said:
+        return 0, 0
+    parts = dict(part.partition("=")[::2] for part in said.replace(" ", "").split(","))
+    try:
+        cpus, memory = int(parts.pop("cpus")), size(parts.pop("memory"), "G")
+    except (KeyError, ValueError) as error:
+        raise click.UsageError(cards.bad_host(said)) from error
+    if parts or cpus <= 0 or memory <= 0:
+        raise click.UsageError(cards.bad_host(said))
+    return cpus, memory

@@ -1,0 +1,72 @@
+"""Pure: whether planned moves are still legal, each in its turn, on a fresh snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from bot.domain.cluster import Vm, VmState
+from bot.domain.plan import Objection
+from bot.domain.steps import Carried, MigrateVm
+from plugins.balance import cards
+from plugins.balance.model import Ints, Limits, Why
+from plugins.balance.placement import Placement
+from plugins.balance.problem_of import PIN, Case
+from plugins.balance.why import why_not
+
+
+def carried(vm: Vm) -> Carried:
+    """What must be the same after a move."""
+    return Carried(vm.autostart, vm.state is VmState.PAUSED, vm.persistent, vm.scheduler)
+
+
+def replayed(case: Case, steps: Iterable[MigrateVm]) -> tuple[tuple[Objection, ...], Ints]:
+    """Everything against the moves in this order, and where every guest (by index) would be after those without any."""
+    where = Placement(case.problem)
+    against: list[Objection] = []
+    for step in steps:
+        found = tuple(_against(case, where, step))
+        against += found
+        vm, target = case.index(step.uuid), case.host_index(step.target)
+        if not found and vm is not None and target is not None:
+            where.move(vm, target)
+    return tuple(dict.fromkeys(against)), where.host
+
+
+def _against(case: Case, where: Placement, step: MigrateVm) -> Iterator[Objection]:
+    vm, target = case.index(step.uuid), case.host_index(step.target)
+    if vm is None:
+        yield cards.gone(step)
+    elif target is None:
+        yield cards.host_away(step)
+    elif case.hosts[where.host[vm]].name != step.source:
+        yield cards.moved_meanwhile(step, case.hosts[where.host[vm]].name)
+    else:
+        yield from _changed(step, case.vms[vm])
+        if found := hindrance(case, where, vm, target):
+            yield found
+
+
+def _changed(step: MigrateVm, vm: Vm) -> Iterator[Objection]:
+    """What is not as it was approved."""
+    if vm.name != step.name or vm.memory != step.memory or carried(vm) != step.carried:
+        yield cards.changed(step)
+
+
+def hindrance(case: Case, where: Placement, vm: int, target: int) -> Objection | None:
+    """What forbids this one move from where everybody is now; None when it is legal, be it worth it or not."""
+    if not case.problem.fixed[vm] and where.legal_targets(vm)[target] and (objection := case.objection(vm, target)):
+        return objection
+    if not case.problem.fixed[vm] and where.legal_targets(vm)[target]:
+        return None
+    reason = why_not(case.problem.placed(where.host), vm, Limits(band=0.0))[target]
+    return cards.forbidden(case.vms[vm], case.hosts[target], reason, spoken(case, vm, target, reason))
+
+
+def spoken(case: Case, vm: int, target: int, reason: Why) -> str:
+    """What stands behind a reason that is not the planner's own: why the guest is fixed, its pin, or a rule's words."""
+    if reason is Why.FIXED:
+        return cards.FIXED_TEXT[case.problem.fixed[vm]]
+    if reason is not Why.NOT_ALLOWED:
+        return ""
+    objection = case.objection(vm, target)
+    return objection.text if objection else cards.pinned_to(case.vms[vm].tags.get(PIN, ""))

@@ -1,0 +1,227 @@
+"""Pure: from a wish to a plan of moves with a reason for each, or why nothing is to be moved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from bot.declare import History
+from bot.domain import placement
+from bot.domain.card import Card
+from bot.domain.cluster import GIB, MIB, Host, Snapshot, Vm
+from bot.domain.operation import State
+from bot.domain.placement import Rule
+from bot.domain.plan import Blast, Objection, Plan, Prediction, Reason, Refused, Risk
+from bot.domain.steps import MigrateVm, Step
+from plugins.balance import cards
+from plugins.balance.intents import About, Balance, Simulate
+from plugins.balance.legality import carried, replayed, spoken
+from plugins.balance.model import Limits, Move, Result
+from plugins.balance.placement import Placement
+from plugins.balance.problem_of import Case, Moves, Only, case_of, planned
+from plugins.balance.score import score_of
+from plugins.balance.settings import BalanceSettings
+from plugins.balance.why import why_not
+
+CALM = 1e9  # a band that no score is outside of: only what is plainly wrong is then mended
+LOOK_BACK = 50  # operations in which the moves of the cooldown are looked for
+WORKED = (State.RUNNING, State.DONE, State.FAILED, State.CANCELLED)
+
+
+def recalled(intent: Balance, history: History) -> Balance:
+    """The wish with the guests that moved lately: whatever moved them, they are left alone for a while."""
+    return replace(intent, recent=moves_of(history))
+
+
+def moves_of(history: History) -> Moves:
+    """UUIDs of the guests moved by the newest operations, and when each last arrived."""
+    latest = {}
+    for operation in reversed(history.operations(states=WORKED, limit=LOOK_BACK)):
+        for ended in operation.ended:
+            step = operation.plan.steps[ended.index]
+            if isinstance(step, MigrateVm):
+                latest[step.uuid] = ended.at
+    return tuple(sorted(latest.items()))
+
+
+def plan(settings: BalanceSettings, intent: Balance, snapshot: Snapshot, rules: Iterable[Rule]) -> Plan | Refused:
+    """The moves that pay, in an order in which each is legal, or why there are none."""
+    case, result = searched(settings, intent, snapshot, rules)
+    if not result.moves:
+        return Refused(cards.NOTHING, tuple(_nothing(settings, intent, case, result)))
+    title = cards.plan_title(len(result.moves))
+    return plan_of(settings, case, result, title, why=intent.reason)
+
+
+def searched(
+    settings: BalanceSettings, intent: Balance, snapshot: Snapshot, rules: Iterable[Rule]
+) -> tuple[Case, Result]:
+    """The case and the best plan that its rules agree to."""
+    case = case_of(snapshot, settings, rules, recent=intent.recent, only=intent.only)
+    return planned(case, limits_of(settings, intent, case))
+
+
+def limits_of(settings: BalanceSettings, intent: Balance, case: Case) -> Limits:
+    """What a plan may cost and what each move must bring; the wish goes before the settings."""
+    in_service = max(1, int((~case.problem.drained).sum()))
+    return Limits(
+        max_moves=intent.max_moves or settings.max_moves or None,
+        per_move=intent.min_gain * in_service or settings.per_move,
+        per_gib=settings.per_gib,
+        band=CALM if intent.only is Only.RULES else settings.band,
+    )
+
+
+def _nothing(settings: BalanceSettings, intent: Balance, case: Case, result: Result) -> Iterator[Objection]:
+    """Why no move is planned: inside the band, or nothing legal pays."""
+    if not result.before.faults and (intent.only is Only.RULES or result.before.balance <= settings.band):
+        yield cards.calm(result.before, settings.band)
+    else:
+        yield cards.nothing_pays(result.before)
+    if result.stuck:
+        yield cards.stuck_here([case.vms[vm].name for vm in result.stuck])
+
+
+def plan_of(
+    settings: BalanceSettings,
+    case: Case,
+    result: Result,
+    title: str,
+    *,
+    before: Sequence[Step] = (),
+    warnings: Sequence[Reason] = (),
+    why: str = "",
+) -> Plan:
+    """A search's result as a plan. ``before``: steps that come first; ``why``: the person's own reason."""
+    told = tuple(_reasons(case, result.moves))
+    moves = tuple(
+        step_of(case, move, reason.text) for move, reason in zip(result.moves, told, strict=True)
+    )  # the person's own reason stands in the operation's origin already
+    touched = list(dict.fromkeys(move.vm for move in result.moves))
+    last = {move.vm: case.hosts[move.target].name for move in result.moves}
+    memory = sum(step.memory for step in moves)
+    summary = cards.summary(result.before, result.after, len(moves), memory)
+    return Plan(
+        title=title,
+        steps=(*before, *moves),
+        risk=Risk.MEDIUM,
+        blast=Blast(
+            vms=tuple(case.vms[vm].name for vm in touched),
+            hosts=tuple(dict.fromkeys(host for step in (*before, *moves) for host in step.hosts)),
+            memory=memory,
+        ),
+        prediction=prediction(settings, result.gib, len(moves)),
+        reasons=(*((cards.asked_because(why),) if why else ()), summary, *told),
+        warnings=(*warnings, *_warnings(case, result)),
+        bars=placement.bars(case.snapshot, [(case.vms[vm], host) for vm, host in last.items()]),
+        tags=tuple(sorted({f"{key}={value}" for vm in touched for key, value in case.vms[vm].tags.items()})),
+    )
+
+
+def step_of(case: Case, move: Move, reason: str) -> MigrateVm:
+    """One move as a step that can be carried out."""
+    vm, source, target = case.vms[move.vm], case.hosts[move.source], case.hosts[move.target]
+    return MigrateVm(vm.uuid, vm.name, source.name, target.name, vm.memory, carried=carried(vm), reason=reason)
+
+
+def prediction(settings: BalanceSettings, gib: float, count: int) -> Prediction:
+    """One after another, at the assumed rate; ``gib`` includes what is sent again where writing was measured."""
+    seconds = gib * GIB / (settings.assumed_mib_s * MIB)
+    return Prediction(round(seconds, 3), basis=cards.basis(gib * GIB, settings.assumed_mib_s * MIB, count))
+
+
+def _reasons(case: Case, moves: Iterable[Move]) -> Iterator[Reason]:
+    """Each move's reason, with its hosts' load as it is at that point of the plan."""
+    where = Placement(case.problem)
+    for move in moves:
+        share = where.load / where.units
+        yield cards.because(case.vms[move.vm], case.hosts[move.source], case.hosts[move.target], move, share)
+        where.move(move.vm, move.target)
+
+
+def _warnings(case: Case, result: Result) -> Iterator[Reason]:
+    unmeasured = [vm.name for vm in case.vms if vm.cpu is None]
+    if unmeasured:
+        yield cards.unmeasured(unmeasured)
+    if left := [host.name for host in case.snapshot.hosts if not host.up]:
+        yield cards.left_out(left)
+    if result.cut_short:
+        yield cards.CUT_SHORT
+    if alone := _not_covered(case, result):
+        yield cards.no_spare(alone)
+
+
+def _not_covered(case: Case, result: Result) -> list[str]:
+    """Hosts whose loss after the plan the others' free memory could not make good (N+1, by memory alone)."""
+    problem = case.problem
+    where = Placement(problem)
+    for move in result.moves:
+        where.move(move.vm, move.target)
+    free = (problem.room - where.load[:, 1]).clip(0) * ~problem.drained
+    short = where.load[:, 1] > free.sum() - free
+    return [host.name for host, lacks in zip(case.hosts, short, strict=True) if lacks and not host.maintenance]
+
+
+def still_good(
+    settings: BalanceSettings, intent: Balance, planned: Plan, snapshot: Snapshot, rules: Iterable[Rule]
+) -> tuple[Objection, ...]:
+    """Whether every move is still legal in its turn, and the whole still a gain; load never holds still."""
+    case = case_of(snapshot, settings, rules, recent=intent.recent, only=intent.only)
+    against, after = replayed(case, moves_in(planned))
+    if against:
+        return against
+    before, then = score_of(case.problem, case.problem.host), score_of(case.problem, after)
+    return () if then.total < before.total else (cards.no_gain(before, then),)
+
+
+def moves_in(planned: Plan) -> tuple[MigrateVm, ...]:
+    """The moves of a plan, in order."""
+    return tuple(step for step in planned.steps if isinstance(step, MigrateVm))
+
+
+def simulated(settings: BalanceSettings, intent: Simulate, snapshot: Snapshot, rules: Iterable[Rule]) -> Card:
+    """The plan for a cluster that is not so: hosts gone, one more host, or just as it is; nothing is proposed.
+
+    Raises:
+        UnknownNameError: a host of ``without`` that there is not.
+    """
+    supposed = suppose(intent, snapshot)
+    return cards.simulated(plan(settings, intent.wish, supposed, rules), intent.without, intent.cpus, intent.memory)
+
+
+def suppose(intent: Simulate, snapshot: Snapshot) -> Snapshot:
+    """The cluster as ``balance sim`` is asked to imagine it; a new host is like the first one that answers."""
+    gone = {snapshot.host(name).name for name in intent.without}
+    hosts = tuple(replace(host, maintenance=True) if host.name in gone else host for host in snapshot.hosts)
+    like = next((host for host in hosts if host.up), None)
+    if intent.cpus and like is not None:
+        hosts = (*hosts, _new(like, intent.cpus, intent.memory, {host.name for host in hosts}))
+    return replace(snapshot, hosts=hosts)
+
+
+def _new(like: Host, cpus: int, memory: int, taken: set[str]) -> Host:
+    name = next(name for name in (f"new-{number}" for number in range(1, len(taken) + 2)) if name not in taken)
+    return replace(
+        like, name=name, hostname=name, uuid="", cpus=cpus, memory=memory, memory_free=memory, cpu=0.0,
+        maintenance=False, migrate_address="", tags={},
+    )  # fmt: skip
+
+
+def why(settings: BalanceSettings, about: About, snapshot: Snapshot, rules: Iterable[Rule], recent: Moves = ()) -> Card:
+    """Why a guest is not moved: one answer for each host.
+
+    Raises:
+        UnknownNameError, AmbiguousNameError: no such guest, or several.
+    """
+    vm: Vm = snapshot.vm(about.vm)
+    case = case_of(snapshot, settings, rules, recent=recent)
+    number = case.index(vm.uuid, vm.host)
+    if number is None:
+        return cards.not_in_it(vm, snapshot.host(vm.host))
+    case = case.learned([number])
+    answers = why_not(case.problem, number, limits_of(settings, Balance(), case))
+    rows = [
+        (host, answer, spoken(case, number, index, answer))
+        for index, (host, answer) in enumerate(zip(case.hosts, answers, strict=True))
+    ]
+    return cards.why(vm, rows, score_of(case.problem, case.problem.host), settings.band)

@@ -1,0 +1,50 @@
+"""The plugin's part of the configuration: ``[plugins.balance]``."""
+
+from __future__ import annotations
+
+from datetime import time
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Mode(StrEnum):
+    """What the bot does by itself about an uneven cluster: nothing, tell people, or lay a plan before them."""
+
+    OFF = "off"
+    ALERT = "alert"
+    PROPOSE = "propose"
+
+
+class WatchSettings(BaseModel):
+    """When an uneven cluster is worth a word: out of the band, for long enough, and not right after the last time."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mode: Mode = Mode.OFF
+    hold_minutes: float = Field(15.0, ge=0, description="So long without a break the cluster must be uneven.")
+    min_gain: float = Field(0.02, ge=0, description="The whole plan must lower the score by at least this.")
+    cooldown_minutes: float = Field(60.0, ge=0, description="So long after a plan or an alert nothing new is said.")
+    max_moves: int = Field(10, ge=1, description="Most moves of one plan that the bot proposes by itself.")
+    smooth_minutes: float = Field(5.0, gt=0, description="Load is averaged over about this long (EWMA).")
+    quiet_from: time | None = Field(None, description="Nothing is said from this time of day, such as 22:00 …")
+    quiet_to: time = Field(time(6), description="… to this one.")
+    quiet_zone: str = Field("UTC", description="The time zone of these times.")
+
+
+class BalanceSettings(BaseModel):
+    """How even is even enough, what a move may cost, and who is never moved."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    band: float = Field(0.05, ge=0, description="At or below this score nothing is moved for balance.")
+    per_move: float = Field(
+        0.03, gt=0, description="A move must lower the score by this, divided by the number of hosts; 0.1 is thrifty."
+    )
+    per_gib: float = Field(0.02, ge=0, description="What a GiB to transfer costs, as a share of a move.")
+    max_moves: int = Field(0, ge=0, description="Most moves of one plan; 0: as many as pay.")
+    vcpu_ratio: float = Field(4.0, gt=0, description="vCPUs per core of a host; a host's tag vcpu-ratio overrides it.")
+    own_vm: tuple[str, ...] = Field((), description="Names or UUIDs of the VMs that the bot and its database run in.")
+    cooldown_minutes: float = Field(60.0, ge=0, description="So long a VM that moved is not moved again for balance.")
+    assumed_mib_s: float = Field(100.0, gt=0, description="What the network carries, for predictions.")
+    watch: WatchSettings = WatchSettings()

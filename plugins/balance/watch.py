@@ -1,0 +1,156 @@
+"""Pure: when the bot says by itself that the cluster is uneven, and when it keeps still."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from bot.declare import Alert, History, Looked, Noticed, Proposal, Remedy, WatchView
+from bot.domain.cluster import Snapshot, Vm
+from bot.domain.operation import Operation, State
+from bot.domain.plan import Plan
+from bot.domain.policy import Window
+from bot.domain.steps import MigrateVm
+from plugins.balance import cards
+from plugins.balance.intents import Balance
+from plugins.balance.model import Score
+from plugins.balance.planner import limits_of, moves_of, plan_of
+from plugins.balance.problem_of import Case, case_of, planned
+from plugins.balance.score import score_of
+from plugins.balance.settings import BalanceSettings, Mode, WatchSettings
+
+EVERY = 60.0  # seconds between looks
+GAP = 3 * EVERY  # a longer silence is a start-up: what was seen before it says nothing of now
+KEY = "balance"
+OPEN = (State.PROPOSED, State.APPROVED, State.RUNNING)
+WORKING = (State.APPROVED, State.RUNNING)
+RECENT = 50  # operations among which the newest moves are looked for
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What is kept between looks. Moments in seconds since 1970, 0: never.
+
+    ``looked``: the last look; ``uneven``: since when every look was out of the band; ``told``: the last alert or
+    proposal; ``alerted``: an alert stands; ``load``: cores in use by guest, averaged (EWMA).
+    """
+
+    looked: float = 0.0
+    uneven: float = 0.0
+    told: float = 0.0
+    alerted: bool = False
+    load: Mapping[str, float] | None = None
+
+    @classmethod
+    def read(cls, kept: Mapping[str, Any]) -> Memory:
+        """What the last look returned; {} at first."""
+        return cls(**kept)
+
+    def kept(self) -> Mapping[str, Any]:
+        """As JSON-able data."""
+        return {
+            "looked": self.looked, "uneven": self.uneven, "told": self.told, "alerted": self.alerted,
+            "load": dict(self.load or {}),
+        }  # fmt: skip
+
+
+def look(settings: BalanceSettings, view: WatchView) -> Looked:
+    """Alert or propose when the cluster was uneven for long enough and a plan would help enough; keep still otherwise.
+
+    Samples taken while guests migrate (by the bot) are not used, nor those of the first looks after a start: the hold
+    time begins anew.
+    """
+    now = view.now.timestamp()
+    memory = _waking(Memory.read(view.memory), now)
+    if _disturbed(view.history, view.now, settings.watch):
+        return Looked((), replace(memory, looked=now, uneven=0.0, load=None).kept())
+    load = _smoothed(memory, view.snapshot, settings.watch, now)
+    memory = replace(memory, looked=now, load=load)
+    case = case_of(_with_load(view.snapshot, load), settings, view.rules, recent=moves_of(view.history))
+    score = score_of(case.problem, case.problem.host)
+    if score.balance <= settings.band:
+        ended: tuple[Noticed, ...] = (Alert(KEY, cards.even_again(score), over=True),) if memory.alerted else ()
+        return Looked(ended, replace(memory, uneven=0.0, alerted=False).kept())
+    memory = replace(memory, uneven=memory.uneven or now)
+    if not _due(settings.watch, memory, view.now) or _open(view.history):
+        return Looked((), memory.kept())
+    return _told(settings, case, score, memory, now)
+
+
+def _waking(memory: Memory, now: float) -> Memory:
+    """After a start or a long silence: the hold time and the average begin anew."""
+    return memory if now - memory.looked <= GAP else replace(memory, uneven=0.0, load=None)
+
+
+def _disturbed(history: History, now: datetime, settings: WatchSettings) -> bool:
+    """Whether guests move, or moved so lately that the averages still show it."""
+    calm_since = now - timedelta(minutes=settings.smooth_minutes)
+    newest = history.operations(limit=RECENT)
+    return any(_moves(each) and (each.state in WORKING or _last_step(each) > calm_since) for each in newest)
+
+
+def _moves(operation: Operation) -> bool:
+    return any(isinstance(step, MigrateVm) for step in operation.plan.steps)
+
+
+def _last_step(operation: Operation) -> datetime:
+    return max((ended.at for ended in operation.ended), default=operation.proposed_at - timedelta(days=36500))
+
+
+def _open(history: History) -> bool:
+    """Whether a balance is before people or under way already."""
+    return any(each.action == "balance" for each in history.operations(states=OPEN, limit=1000))
+
+
+def _smoothed(memory: Memory, seen: Snapshot, settings: WatchSettings, now: float) -> Mapping[str, float]:
+    """Each guest's load, averaged with weight 1 − e^(−t/T) for the newest; a first value stands as it is."""
+    before = memory.load or {}
+    weight = 1.0 - math.exp(-max(0.0, now - memory.looked) / (60.0 * settings.smooth_minutes))
+    measured = {vm.uuid: vm.cpu for vm in seen.vms if vm.cpu is not None and math.isfinite(vm.cpu)}
+    return {uuid: round(before.get(uuid, cpu) * (1 - weight) + cpu * weight, 4) for uuid, cpu in measured.items()}
+
+
+def _with_load(seen: Snapshot, load: Mapping[str, float]) -> Snapshot:
+    def averaged(vm: Vm) -> Vm:
+        return replace(vm, cpu=load[vm.uuid]) if vm.uuid in load else vm
+
+    return replace(seen, vms=tuple(averaged(vm) for vm in seen.vms))
+
+
+def _due(settings: WatchSettings, memory: Memory, now: datetime) -> bool:
+    """Held for long enough, not told lately, and not in the quiet hours."""
+    held = now.timestamp() - memory.uneven >= 60 * settings.hold_minutes
+    rested = now.timestamp() - memory.told >= 60 * settings.cooldown_minutes
+    return held and rested and not quiet(settings, now)
+
+
+def quiet(settings: WatchSettings, now: datetime) -> bool:
+    """Whether the bot is to keep still at this hour."""
+    if settings.quiet_from is None:
+        return False
+    return Window((), settings.quiet_from, settings.quiet_to, settings.quiet_zone).holds(now)
+
+
+def _told(settings: BalanceSettings, case: Case, score: Score, memory: Memory, now: float) -> Looked:
+    """The plan that pays, as an alert or as a proposal; nothing when none gains enough."""
+    wish = Balance(max_moves=settings.watch.max_moves, reason=cards.why_proposed((now - memory.uneven) / 60))
+    found, result = planned(case, limits_of(settings, wish, case))
+    if not result.moves or score.total - result.after.total < settings.watch.min_gain:
+        return Looked((), memory.kept())
+    plan = plan_of(settings, found, result, cards.plan_title(len(result.moves)), why=wish.reason)
+    noticed = _noticed(settings.watch, wish, plan, memory, now)
+    return Looked((noticed,), replace(memory, told=now, alerted=isinstance(noticed, Alert) or memory.alerted).kept())
+
+
+def _noticed(settings: WatchSettings, wish: Balance, plan: Plan, memory: Memory, now: float) -> Noticed:
+    if settings.mode is Mode.PROPOSE:
+        return Proposal("balance", wish, plan, why=wish.reason, key=f"{KEY}:{memory.uneven:.0f}:{now:.0f}")
+    command = f"balance --max-moves {wish.max_moves}"
+    remedies = (
+        Remedy(cards.BALANCE_BUTTON, command),
+        Remedy(cards.LOOK_BUTTON, f"balance sim --max-moves {wish.max_moves}"),
+    )
+    return Alert(KEY, cards.uneven(plan, (now - memory.uneven) / 60), remedies=remedies)
