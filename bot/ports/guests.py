@@ -84,6 +84,22 @@ class Blueprint:
 
 
 @dataclass(frozen=True, slots=True)
+class Copy:
+    """A guest to be defined like another one of the same host, ``source`` (a UUID).
+
+    ``disks`` stand instead of the source's under the same targets; drives that are not named come empty, disks that
+    are not named stay shared. ``macs`` go to its cards in their order.
+    """
+
+    source: str
+    uuid: str
+    name: str
+    disks: tuple[GuestDisk, ...]
+    macs: tuple[str, ...]
+    tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """A guest as its host has it now. ``*_next`` is what its stored definition says, for its next start.
 
@@ -161,6 +177,10 @@ class Guests(Protocol):
 
     def define(self, host: str, blueprint: Blueprint) -> None:
         """Store a guest's definition, validated by the hypervisor's own schema; it does not start."""
+        ...
+
+    def define_copy(self, host: str, copy: Copy) -> None:
+        """Store the definition of a guest like another one; it does not start."""
         ...
 
     def undefine(self, host: str, uuid: str) -> None:

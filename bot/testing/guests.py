@@ -17,6 +17,7 @@ from bot.ports import Clock
 from bot.ports.guests import (
     Address,
     Blueprint,
+    Copy,
     DiskUse,
     Found,
     GuestDisk,
@@ -134,6 +135,18 @@ class FakeGuests:
                 raise HypervisorError(f"{host} has a VM called {blueprint.name}.", "Choose another name.")
             self.blueprints[blueprint.uuid] = blueprint
             self.put(_vm(host, blueprint, self.volumes))
+
+    def define_copy(self, host: str, copy: Copy) -> None:
+        """Store a definition like another one; see the port."""
+        with self._changing("define_copy", host, copy.uuid):
+            source, detail = self._guest(host, copy.source).vm, self._detail(host, copy.source)
+            mine = {each.target: _disk(each, self._path(host, each)) for each in copy.disks}
+            disks = tuple(mine.get(each.target, _emptied(each)) for each in detail.disks)
+            cards = zip(detail.nics, copy.macs, strict=False)
+            nics = tuple(replace(card, mac=mac) for card, mac in cards)
+            detail = replace(detail, disks=disks, nics=nics, snapshots=0)
+            identity = {"uuid": copy.uuid, "name": copy.name, "tags": MappingProxyType(dict(copy.tags))}
+            self.put(replace(source, **identity, state=VmState.SHUT_OFF, autostart=False, cpu=None, detail=detail))
 
     def undefine(self, host: str, uuid: str) -> None:
         """Forget a guest; see the port."""
@@ -384,6 +397,11 @@ def _state(vm: Vm) -> str:
 
 def _disk(wanted: GuestDisk, path: str) -> Disk:
     return Disk(wanted.target, "file", path, wanted.device, "none", format=wanted.format)
+
+
+def _emptied(disk: Disk) -> Disk:
+    """A drive without its medium; a disk as it is."""
+    return disk if disk.device == "disk" else replace(disk, source="")
 
 
 def _use(disk: Disk, volume: Volume | None) -> DiskUse:

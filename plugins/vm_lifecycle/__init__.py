@@ -12,7 +12,20 @@ from bot.domain.card import Card
 from bot.domain.plan import Risk
 from bot.domain.steps import Step
 from bot.hookspecs import hookimpl
-from plugins.vm_lifecycle import cards, creation, forms, handler, intents, keeping, planner, portrait, steps
+from plugins.vm_lifecycle import (
+    cards,
+    cloning,
+    creation,
+    devices,
+    ends,
+    forms,
+    handler,
+    intents,
+    keeping,
+    planner,
+    portrait,
+    steps,
+)
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
 
 MINUTES = timedelta(minutes=5)
@@ -52,8 +65,8 @@ def _verbs(mine: VmLifecycleSettings) -> list[Action]:
         _action(mine, verb("force-off", cards.FORCE_OFF), intents.VmVerb, planner.force_off, high, power),
         _action(mine, verb("pause", cards.PAUSE), intents.VmVerb, planner.pause, medium, power),
         _action(mine, verb("resume", cards.RESUME), intents.VmVerb, planner.resume, low, power),
-        _action(mine, one("undelete", cards.UNDELETE), intents.VmVerb, planner.undelete, low, (steps.UndeleteVm,)),
-        _action(mine, one("purge", cards.PURGE), intents.VmVerb, planner.purge, worst, (steps.PurgeVm,)),
+        _action(mine, one("undelete", cards.UNDELETE), intents.VmVerb, ends.undelete, low, (steps.UndeleteVm,)),
+        _action(mine, one("purge", cards.PURGE), intents.VmVerb, ends.purge, worst, (steps.PurgeVm,)),
     ]
 
 
@@ -61,14 +74,15 @@ def _wishes(mine: VmLifecycleSettings) -> list[Action]:
     low, medium, high, worst = Risk.LOW, Risk.MEDIUM, Risk.HIGH, Risk.DESTRUCTIVE
     snap, snapped = intents.snapshot, (steps.SnapshotVm,)
     disks, cards_of = (steps.AddDisk, steps.GrowDisk), (steps.AddNic, steps.RemoveNic)
-    wish, disk, nic = planner.snapshot_wish, planner.disk_wish, planner.nic_wish
+    wish, disk, nic = devices.snapshot_wish, devices.disk_wish, devices.nic_wish
     gone = (steps.DeleteVm, steps.PurgeVm)
     return [
         _action(mine, intents.resize(), intents.NewSize, planner.resize, medium, (steps.ResizeVm,)),
         _action(mine, intents.rename(), intents.NewName, planner.rename, medium, (steps.RenameVm,)),
+        _action(mine, intents.clone(), intents.NewClone, cloning.clone, medium, (steps.CloneVm,)),
         _action(mine, intents.autostart(), intents.NewAutostart, planner.autostart, low, (steps.AutostartVm,)),
         _action(mine, intents.tag(), intents.NewTags, planner.tag, low, (steps.TagVm,)),
-        _action(mine, intents.delete(), intents.Deletion, planner.delete, worst, gone),
+        _action(mine, intents.delete(), intents.Deletion, ends.delete, worst, gone),
         _action(mine, snap("create", cards.SNAPSHOT_CREATE), intents.SnapshotWish, wish, medium, snapped),
         _action(mine, snap("revert", cards.SNAPSHOT_REVERT), intents.SnapshotWish, wish, high, snapped),
         _action(mine, snap("delete", cards.SNAPSHOT_DELETE), intents.SnapshotWish, wish, medium, snapped),
@@ -76,7 +90,7 @@ def _wishes(mine: VmLifecycleSettings) -> list[Action]:
         _action(mine, intents.disk("grow", cards.DISK_GROW), intents.DiskWish, disk, medium, disks),
         _action(mine, intents.nic("add", cards.NIC_ADD), intents.NicWish, nic, medium, cards_of),
         _action(mine, intents.nic("remove", cards.NIC_REMOVE), intents.NicWish, nic, medium, cards_of),
-        _action(mine, intents.eject(), intents.Ejection, planner.eject, medium, (steps.EjectMedium,)),
+        _action(mine, intents.eject(), intents.Ejection, devices.eject, medium, (steps.EjectMedium,)),
     ]
 
 

@@ -46,6 +46,7 @@ UNDELETE = "Take back a deletion within its grace."
 PURGE = "End a deleted VM for good, before its grace is over."
 RESIZE = "Change a VM's vCPUs or memory, at once where possible."
 RENAME = "Give a VM that is off another name."
+CLONE = "Make a VM like one that is off, with copies of its disks."
 AUTOSTART = "Let a VM start with its host, or not."
 DELETE = "Delete a VM; it can be undeleted for a while."
 DELETE_HELP = "Delete a VM that is off. It can be undeleted until its grace ends; say what becomes of its disks."
@@ -249,7 +250,8 @@ def never_seen(host: Host) -> Reason:
 # --- every other wish ---------------------------------------------------------------------------------------------
 
 _VERBS = {
-    "VmVerb": "{verb}", "NewSize": "Resize", "NewName": "Rename", "NewAutostart": "Autostart of", "NewTags": "Tag",
+    "VmVerb": "{verb}", "NewSize": "Resize", "NewName": "Rename", "NewClone": "Clone",
+    "NewAutostart": "Autostart of", "NewTags": "Tag",
     "Deletion": "Delete", "SnapshotWish": "{verb} snapshot of", "DiskWish": "{verb} disk of",
     "NicWish": "{verb} card of", "Ejection": "Eject from",
 }  # fmt: skip
@@ -398,6 +400,13 @@ def must_be_off(vm: Vm, done: str) -> Objection:
     """It runs."""
     return Objection(
         "runs", f"{vm.name} is {vm.state}; it can be {done} only when it is off.", f"`vm shutdown {vm.name}`"
+    )
+
+
+def not_in_a_pool(vm: Vm, sources: Iterable[str]) -> Objection:
+    """Cannot be copied through the storage API."""
+    return Objection(
+        "no-pool", f"Disks of {vm.name} lie in no pool: {', '.join(sources)}.", "Define a pool for their directory."
     )
 
 

@@ -23,6 +23,7 @@ from plugins.vm_lifecycle.steps import (
     AddDisk,
     AddNic,
     AutostartVm,
+    CloneVm,
     CreateVm,
     CreateVms,
     DeleteVm,
@@ -115,6 +116,7 @@ def _resized(step: ResizeVm, hypervisor: Hypervisor) -> bool:
 _LOOKS: Mapping[type[Step], Callable[[Any, Hypervisor], bool]] = {
     CreateVm: making.made,
     CreateVms: lambda step, hypervisor: all(making.made(each, hypervisor) for each in step.guests),
+    CloneVm: making.made,
     PowerVm: _power_is,
     ResizeVm: _resized,
     RenameVm: lambda step, hypervisor: _found(step, hypervisor).name == step.to,
@@ -155,6 +157,10 @@ def _create(step: CreateVm, at: Site) -> Facts:
 
 def _create_many(step: CreateVms, at: Site) -> Facts:
     return making.make_many(step, at.hypervisor, at.progress, at.settings.parallel)
+
+
+def _clone(step: CloneVm, at: Site) -> Facts:
+    return making.clone(step, at.hypervisor, at.progress)
 
 
 def _power(step: PowerVm, at: Site) -> Facts:
@@ -323,6 +329,7 @@ def _eject(step: EjectMedium, at: Site) -> Facts:
 _RUNS: Mapping[type[Step], Callable[[Any, Site], Facts]] = {
     CreateVm: _create,
     CreateVms: _create_many,
+    CloneVm: _clone,
     PowerVm: _power,
     ResizeVm: _resize,
     RenameVm: _rename,

@@ -65,6 +65,15 @@ class NewName:
 
 
 @dataclass(frozen=True, slots=True)
+class NewClone:
+    """``vm clone``."""
+
+    vm: str
+    to: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class NewAutostart:
     """``vm autostart``."""
 
@@ -319,6 +328,11 @@ def resize() -> click.Command:
 def rename() -> click.Command:
     """``vm rename VM NEW`` → ``NewName``."""
     return command("vm rename", cards.RENAME, NewName, VM, click.Argument(["to"], metavar="NEW-NAME"), REASON)
+
+
+def clone() -> click.Command:
+    """``vm clone VM NEW`` → ``NewClone``."""
+    return command("vm clone", cards.CLONE, NewClone, VM, click.Argument(["to"], metavar="NEW-NAME"), REASON)
 
 
 def snapshot(which: str, summary: str) -> click.Command:

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from bot.domain.errors import DroverError, HostUnreachableError, StepLostError
 from bot.ports import Hypervisor, Progress
-from bot.ports.guests import Blueprint, GuestDisk, GuestNic, Seed, Volume
+from bot.ports.guests import Blueprint, Copy, GuestDisk, GuestNic, Seed, Volume
 from plugins.vm_lifecycle import told
-from plugins.vm_lifecycle.steps import CreateVm, CreateVms
+from plugins.vm_lifecycle.steps import CloneVm, CreateVm, CreateVms, OnGuest
 
 Facts = Mapping[str, str | int | float | bool]
 
@@ -23,7 +23,7 @@ def place(volume: str) -> tuple[str, str]:
     return pool, name
 
 
-def made(step: CreateVm, hypervisor: Hypervisor) -> bool:
+def made(step: OnGuest, hypervisor: Hypervisor) -> bool:
     """Whether the guest is there, whole."""
     found = hypervisor.found(step.host, step.uuid)
     return found is not None and found.mark == MADE
@@ -42,7 +42,7 @@ def make(step: CreateVm, hypervisor: Hypervisor, progress: Progress) -> Facts:
     except (HostUnreachableError, StepLostError):
         raise
     except DroverError as error:
-        removed = _unmade(step, hypervisor, error)
+        removed = _unmade(step, _volumes(step), hypervisor, error)
         raise DroverError(told.undone(error.text, removed), error.advice) from error
     return {told.HOST: step.host}
 
@@ -75,6 +75,49 @@ def make_many(step: CreateVms, hypervisor: Hypervisor, progress: Progress, paral
     return {told.MADE: len(step.guests)}
 
 
+def clone(step: CloneVm, hypervisor: Hypervisor, progress: Progress) -> Facts:
+    """Make one guest like another; safe to repeat. Raises as ``make`` does."""
+    try:
+        _clone(step, hypervisor, progress.say)
+    except (HostUnreachableError, StepLostError):
+        raise
+    except DroverError as error:
+        removed = _unmade(step, _volumes(step), hypervisor, error)
+        raise DroverError(told.undone(error.text, removed), error.advice) from error
+    return {told.HOST: step.host}
+
+
+def _clone(step: CloneVm, hypervisor: Hypervisor, say: Callable[[str], None]) -> None:
+    _nobody_has_it(step, hypervisor)
+    if hypervisor.found(step.host, step.uuid) is None:
+        _source_is_off(step, hypervisor)
+        disks = [_copied(step, each, hypervisor, say) for each in step.disks]
+        if step.seed[0]:
+            seed = Seed(step.meta_data, "", "", step.network_config)
+            hypervisor.upload_seed(step.host, *place(step.seed[1]), seed, form="qcow2")
+            disks.append(GuestDisk(*place(step.seed[1]), step.seed[0]))
+        copy = Copy(step.source, step.uuid, step.name, tuple(disks), step.macs, dict(step.tags))
+        hypervisor.define_copy(step.host, copy)
+    hypervisor.leave_mark(step.host, step.uuid, MADE)
+
+
+def _source_is_off(step: CloneVm, hypervisor: Hypervisor) -> None:
+    running = [each for each in hypervisor.sightings(step.source) if each.state is not None and each.state.active]
+    if running:
+        raise DroverError(told.source_runs(step, running[0]), told.source_runs_advice(step))
+
+
+def _copied(step: CloneVm, disk: tuple[str, str, str], hypervisor: Hypervisor, say: Callable[[str], None]) -> GuestDisk:
+    target, source, wanted = disk
+    say(told.copies_disk(step, target))
+    base = hypervisor.volume(step.host, *place(source))
+    if base is None:
+        raise DroverError(told.no_volume(step, source), told.GONE_ADVICE)
+    hypervisor.delete_volume(step.host, *place(wanted))
+    hypervisor.create_volume(step.host, *place(wanted), base.capacity, base=base, copy=True)
+    return GuestDisk(*place(wanted), target)
+
+
 class _Quiet:
     """Progress of one guest among many: the whole is told elsewhere."""
 
@@ -97,7 +140,7 @@ def _make(step: CreateVm, hypervisor: Hypervisor, say: Callable[[str], None]) ->
     hypervisor.leave_mark(step.host, step.uuid, MADE)
 
 
-def _nobody_has_it(step: CreateVm, hypervisor: Hypervisor) -> None:
+def _nobody_has_it(step: OnGuest, hypervisor: Hypervisor) -> None:
     """A new UUID is on no other host; if it is, somebody restored or moved something, and people must look."""
     there = [each for each in hypervisor.sightings(step.uuid) if each.host != step.host and each.state is not None]
     if there:
@@ -145,7 +188,14 @@ def _seed_form(step: CreateVm) -> str:
     return "raw" if step.seed_as == "cdrom" else "qcow2"
 
 
-def _unmade(step: CreateVm, hypervisor: Hypervisor, cause: DroverError) -> list[str]:
+def _volumes(step: CreateVm | CloneVm) -> list[str]:
+    """Every volume that only this new guest has."""
+    if isinstance(step, CreateVm):
+        return [step.disk, step.seed, f"{place(step.disk)[0]}/{step.uuid}-serial.log"]
+    return [*(wanted for _, _, wanted in step.disks), *((step.seed[1],) if step.seed[0] else ())]
+
+
+def _unmade(step: OnGuest, volumes: list[str], hypervisor: Hypervisor, cause: DroverError) -> list[str]:
     """Remove what there is of the guest; what was removed, in words.
 
     Raises:
@@ -157,10 +207,12 @@ def _unmade(step: CreateVm, hypervisor: Hypervisor, cause: DroverError) -> list[
             hypervisor.force_off(step.host, step.uuid)
             hypervisor.undefine(step.host, step.uuid)
             removed.append(told.DEFINITION)
-        for volume in (step.disk, step.seed, f"{place(step.disk)[0]}/{step.uuid}-serial.log"):
+        for volume in volumes:
             if hypervisor.volume(step.host, *place(volume)) is not None:
                 hypervisor.delete_volume(step.host, *place(volume))
                 removed.append(volume)
     except DroverError as error:
-        raise StepLostError(told.not_undone(step, cause.text, error.text), told.not_undone_advice(step)) from error
+        raise StepLostError(
+            told.not_undone(step, cause.text, error.text), told.not_undone_advice(step, volumes)
+        ) from error
     return removed

@@ -2,48 +2,34 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from bot.domain import placement
-from bot.domain.cluster import Health, Pool, Snapshot, Vm, VmState
+from bot.domain.cluster import Health, Snapshot, Vm, VmState
 from bot.domain.errors import AmbiguousNameError, UnknownNameError
 from bot.domain.placement import Rule
 from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
 from bot.domain.steps import Step
 from plugins.vm_lifecycle import cards, creation
 from plugins.vm_lifecycle.intents import (
-    Deletion,
-    DiskWish,
-    Ejection,
     NewAutostart,
     NewName,
     NewSize,
     NewTags,
-    NicWish,
-    SnapshotWish,
     VmVerb,
 )
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
 from plugins.vm_lifecycle.steps import (
-    AddDisk,
-    AddNic,
     AutostartVm,
-    DeleteVm,
-    EjectMedium,
-    GrowDisk,
+    CloneVm,
     Power,
     PowerVm,
-    PurgeVm,
-    RemoveNic,
     RenameVm,
     ResizeVm,
-    SnapshotVerb,
     SnapshotVm,
     TagVm,
-    UndeleteVm,
 )
 
 DELETED = "drover.deleted"
@@ -67,8 +53,6 @@ class Case:
 
 Work = Callable[[Any, Case], Planned]
 """Steps for one guest, or what stands against them; neither when there is nothing to do."""
-
-_SNAPSHOT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 def focus(intent: Any) -> tuple[str, ...]:
@@ -144,6 +128,8 @@ def _timeless(steps: Sequence[Step]) -> list[Step]:
     for step in steps:
         if isinstance(step, SnapshotVm):
             bare.append(replace(step, token=""))
+        elif isinstance(step, CloneVm):
+            bare.append(replace(step, uuid="", disks=(), seed=("", ""), meta_data="", network_config="", macs=()))
         elif isinstance(step, TagVm):
             bare.append(replace(step, tags=tuple(each for each in step.tags if each[0] != "expires")))
         else:
@@ -159,15 +145,16 @@ def _blast(touched: Sequence[Vm]) -> Blast:
 # --- what stands against touching a guest at all ------------------------------------------------------------------
 
 
-def _reached(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
+def reached(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
+    """Its host answers."""
     host = snapshot.host(vm.host)
     if not host.up:
         yield cards.unreachable(vm, host)
 
 
-def _settled(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
+def settled(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
     """Nobody touches a guest that is on its way, deleted, or on a host that is silent."""
-    yield from _reached(vm, snapshot)
+    yield from reached(vm, snapshot)
     if any(move.vm_uuid == vm.uuid for move in snapshot.inbound) or (vm.detail and vm.detail.job):
         yield cards.busy(vm)
     if DELETED in vm.tags:
@@ -196,7 +183,7 @@ def start(intent: VmVerb, case: Case) -> Planned:  # noqa: ARG001 - the shape of
     vm, snapshot = case.vm, case.snapshot
     if vm.state.active:
         return (), ((cards.paused_not_off(vm),) if vm.state is VmState.PAUSED else ())
-    against = [*_settled(vm, snapshot), *elsewhere(vm, snapshot)]
+    against = [*settled(vm, snapshot), *elsewhere(vm, snapshot)]
     if not against:
         against += placement.objections(snapshot, vm, vm.host, dict.fromkeys((*placement.CORE_RULES, *case.rules)))
     return (PowerVm(vm.uuid, vm.name, vm.host, Power.START),), tuple(against)
@@ -238,15 +225,15 @@ def reboot(intent: VmVerb, case: Case) -> Planned:  # noqa: ARG001 - the shape o
     vm, snapshot = case.vm, case.snapshot
     if not vm.state.active:
         return (), (cards.not_running(vm),)
-    against = (*_settled(vm, snapshot), *elsewhere(vm, snapshot))
+    against = (*settled(vm, snapshot), *elsewhere(vm, snapshot))
     off, on = (PowerVm(vm.uuid, vm.name, vm.host, verb) for verb in (Power.SHUTDOWN, Power.START))
     return (off, on), against
 
 
 def _power(vm: Vm, snapshot: Snapshot, verb: Power, *, wanted: bool) -> Planned:
     if not wanted:
-        return (), tuple(_reached(vm, snapshot))
-    return (PowerVm(vm.uuid, vm.name, vm.host, verb),), tuple(_settled(vm, snapshot))
+        return (), tuple(reached(vm, snapshot))
+    return (PowerVm(vm.uuid, vm.name, vm.host, verb),), tuple(settled(vm, snapshot))
 
 
 def resize(intent: NewSize, case: Case) -> Planned:
@@ -254,7 +241,7 @@ def resize(intent: NewSize, case: Case) -> Planned:
     vm, snapshot = case.vm, case.snapshot
     vcpus, memory = intent.cpus or vm.vcpus, intent.memory or vm.memory
     host = snapshot.host(vm.host)
-    against = [*_settled(vm, snapshot)]
+    against = [*settled(vm, snapshot)]
     if not against and vcpus > host.cpus:
         against.append(cards.too_many_cpus(replace(vm, vcpus=vcpus), host))
     more = memory - vm.memory
@@ -268,7 +255,7 @@ def rename(intent: NewName, case: Case) -> Planned:
     vm, snapshot = case.vm, case.snapshot
     if vm.name == intent.to:
         return (), ()
-    against = [*_settled(vm, snapshot), *creation.name_slips(intent.to), *creation.name_taken((intent.to,), snapshot)]
+    against = [*settled(vm, snapshot), *creation.name_slips(intent.to), *creation.name_taken((intent.to,), snapshot)]
     against += [cards.must_be_off(vm, "renamed")] if vm.state.active else []
     against += [cards.has_snapshots(vm, "renamed")] if vm.detail and vm.detail.snapshots else []
     return (RenameVm(vm.uuid, vm.name, vm.host, intent.to),), tuple(against)
@@ -279,7 +266,7 @@ def autostart(intent: NewAutostart, case: Case) -> Planned:
     vm, snapshot = case.vm, case.snapshot
     if vm.autostart is intent.on:
         return (), ()
-    against = (*_settled(vm, snapshot), *(() if vm.persistent else (cards.transient(vm),)))
+    against = (*settled(vm, snapshot), *(() if vm.persistent else (cards.transient(vm),)))
     return (AutostartVm(vm.uuid, vm.name, vm.host, intent.on),), against
 
 
@@ -294,139 +281,4 @@ def tag(intent: NewTags, case: Case) -> Planned:
     wanted = tuple(sorted({**kept, **dict(creation.with_end(intent.give, snapshot))}.items()))
     if wanted == tuple(sorted(vm.tags.items())):
         return (), ()
-    return (TagVm(vm.uuid, vm.name, vm.host, wanted),), tuple(_settled(vm, snapshot))
-
-
-def delete(intent: Deletion, case: Case) -> Planned:
-    """A mark that is taken away again or ends in a purge; with ``--now`` the purge at once."""
-    vm, snapshot = case.vm, case.snapshot
-    against = [*_settled(vm, snapshot)]
-    against += [cards.must_be_off(vm, "deleted")] if vm.state.active else []
-    against += [] if vm.persistent else [cards.transient(vm)]
-    if against:
-        return (), tuple(against)
-    mark = DeleteVm(vm.uuid, vm.name, vm.host, intent.remove_disks, 0 if intent.now else case.settings.grace)
-    if not intent.now:
-        return (mark,), ()
-    return (mark, _purge(case.settings, vm, snapshot, remove=intent.remove_disks)), ()
-
-
-def undelete(intent: VmVerb, case: Case) -> Planned:  # noqa: ARG001 - the shape of Work
-    """The mark taken away."""
-    vm, snapshot = case.vm, case.snapshot
-    if DELETED not in vm.tags:
-        return (), ()
-    return (UndeleteVm(vm.uuid, vm.name, vm.host),), tuple(_reached(vm, snapshot))
-
-
-def purge(intent: VmVerb, case: Case) -> Planned:  # noqa: ARG001 - the shape of Work
-    """The end of a deleted guest."""
-    vm, snapshot = case.vm, case.snapshot
-    if DELETED not in vm.tags:
-        return (), (cards.not_deleted(vm),)
-    against = [*_reached(vm, snapshot), *([cards.must_be_off(vm, "purged")] if vm.state.active else [])]
-    return (_purge(case.settings, vm, snapshot, remove=vm.tags.get(DISKS) == "remove"),), tuple(against)
-
-
-def _purge(settings: VmLifecycleSettings, vm: Vm, snapshot: Snapshot, *, remove: bool) -> PurgeVm:
-    log = f"{settings.pool}/{vm.uuid}-serial.log"
-    return PurgeVm(vm.uuid, vm.name, vm.host, (*own_volumes(vm, snapshot, everything=remove), log))
-
-
-def own_volumes(vm: Vm, snapshot: Snapshot, *, everything: bool) -> tuple[str, ...]:
-    """``pool/volume`` of what only this guest uses: its seed and, with ``everything``, its disks."""
-    host = snapshot.host(vm.host)
-    others = {
-        disk.source for each in snapshot.vms if each.uuid != vm.uuid and each.detail for disk in each.detail.disks
-    }
-    found = []
-    for disk in vm.detail.disks if vm.detail else ():
-        seed = "-seed." in disk.source
-        mine = disk.device == "disk" and not disk.shareable and not disk.readonly
-        if disk.source and disk.source not in others and (seed or (mine and everything)):
-            found += [place for pool in host.pools if (place := volume_of(disk.source, pool))]
-    return tuple(found)
-
-
-def volume_of(source: str, pool: Pool) -> str:
-    """``pool/volume`` of a disk's source if it lies directly in the pool, else ''."""
-    if source.startswith(f"{pool.name}/"):
-        return source
-    directory, _, name = source.rpartition("/")
-    return f"{pool.name}/{name}" if pool.path and directory == pool.path.rstrip("/") else ""
-
-
-def snapshot_wish(intent: SnapshotWish, case: Case) -> Planned:
-    """Take, go back, remove. Whether the snapshot exists is known to its host alone, which says so."""
-    vm, snapshot = case.vm, case.snapshot
-    verb = SnapshotVerb(intent.verb)
-    against = [*_settled(vm, snapshot)]
-    if not _SNAPSHOT.fullmatch(intent.snapshot):
-        against.append(cards.bad_snapshot_name(intent.snapshot))
-    formats = {disk.format for disk in (vm.detail.disks if vm.detail else ()) if _counts(disk.device, disk.source)}
-    if verb is SnapshotVerb.CREATE and formats - {"qcow2"}:
-        against.append(cards.cannot_snapshot(vm, formats - {"qcow2"}))
-    if verb is SnapshotVerb.REVERT and not vm.state.active:
-        against += elsewhere(vm, snapshot)
-    token = creation.identity(f"{vm.uuid} {intent.snapshot}", snapshot)[:8] if verb is SnapshotVerb.REVERT else ""
-    step = SnapshotVm(vm.uuid, vm.name, vm.host, verb, intent.snapshot, intent.description, token)
-    return (step,), tuple(against)
-
-
-def _counts(device: str, source: str) -> bool:
-    return device == "disk" and bool(source)
-
-
-def disk_wish(intent: DiskWish, case: Case) -> Planned:
-    """A new disk, or a larger one."""
-    vm, snapshot = case.vm, case.snapshot
-    host, disks = snapshot.host(vm.host), vm.detail.disks if vm.detail else ()
-    against = [*_settled(vm, snapshot)]
-    if intent.verb == "grow":
-        return _grow(intent, vm, against)
-    against += creation.pool_objections(case.settings.pool, intent.capacity, host) if host.up else ()
-    taken = {disk.target for disk in disks}
-    target = next(name for letter in "abcdefghijklmnopqrstuvwxyz" if (name := f"vd{letter}") not in taken)
-    volume = f"{case.settings.pool}/{vm.name}-{vm.uuid[:8]}-{target}.qcow2"
-    return (AddDisk(vm.uuid, vm.name, vm.host, volume, target, intent.capacity),), tuple(against)
-
-
-def _grow(intent: DiskWish, vm: Vm, against: list[Objection]) -> Planned:
-    disks = {disk.target: disk for disk in (vm.detail.disks if vm.detail else ()) if disk.device == "disk"}
-    disk = disks.get(intent.target)
-    if disk is None:
-        against.append(cards.no_disk(vm, intent.target, disks))
-    elif disk.capacity is not None and intent.capacity <= disk.capacity:
-        against.append(cards.cannot_shrink(vm, intent.target, disk.capacity))
-    return (GrowDisk(vm.uuid, vm.name, vm.host, intent.target, intent.capacity),), tuple(against)
-
-
-def nic_wish(intent: NicWish, case: Case) -> Planned:
-    """A card more or less."""
-    vm, snapshot = case.vm, case.snapshot
-    against, host = [*_settled(vm, snapshot)], snapshot.host(vm.host)
-    macs = {nic.mac.lower() for nic in (vm.detail.nics if vm.detail else ())}
-    if intent.verb == "remove":
-        against += [] if intent.what.lower() in macs else [cards.no_card(vm, intent.what, macs)]
-        return (RemoveNic(vm.uuid, vm.name, vm.host, intent.what.lower()),), tuple(against)
-    kind = creation.network_kind(host, intent.what)
-    against += [] if kind or not host.up else [cards.no_network(intent.what, host)]
-    free = (creation.mac_of(creation.identity(f"{vm.uuid} card {number}", snapshot)) for number in range(len(macs) + 1))
-    mac = next(each for each in free if each not in macs)
-    return (AddNic(vm.uuid, vm.name, vm.host, kind, intent.what, mac),), tuple(against)
-
-
-def eject(intent: Ejection, case: Case) -> Planned:
-    """An empty drive."""
-    vm, snapshot = case.vm, case.snapshot
-    drives = {
-        disk.target: disk for disk in (vm.detail.disks if vm.detail else ()) if disk.device in {"cdrom", "floppy"}
-    }
-    full = [target for target, disk in drives.items() if disk.source]
-    if intent.target and intent.target not in drives:
-        return (), (cards.no_drive(vm, intent.target, drives),)
-    if not intent.target and len(full) > 1:
-        return (), (cards.which_drive(vm, full),)
-    targets = [intent.target] if intent.target in full else full if not intent.target else []
-    steps = tuple(EjectMedium(vm.uuid, vm.name, vm.host, target) for target in targets)
-    return steps, tuple(_settled(vm, snapshot)) if steps else ()
+    return (TagVm(vm.uuid, vm.name, vm.host, wanted),), tuple(settled(vm, snapshot))

@@ -99,6 +99,34 @@ class CreateVms(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class CloneVm(OnGuest):
+    """Make a guest like ``source`` with full copies of its disks. It is not started.
+
+    ``disks`` are (target, ``pool/volume`` of the source, ``pool/volume`` to make); ``seed`` (target, ``pool/volume``)
+    gets a new name and identity for cloud-init instead of a copy, '' when the source has none.
+    """
+
+    source: str
+    source_name: str
+    disks: tuple[tuple[str, str, str], ...]
+    seed: tuple[str, str]
+    meta_data: str
+    network_config: str
+    macs: tuple[str, ...]
+    tags: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The step as one sentence."""
+        return f"Clone {self.source_name} as {self.name} on {self.host}"
+
+    @property
+    def vms(self) -> tuple[str, ...]:
+        """Both: the source must stay as it is meanwhile."""
+        return (self.uuid, self.source)
+
+
+@dataclass(frozen=True, slots=True)
 class PowerVm(OnGuest):
     """Start, shut down, force off, pause or resume a guest."""
 
@@ -288,7 +316,7 @@ class EjectMedium(OnGuest):
 
 
 ALL: tuple[type[Step], ...] = (
-    CreateVm, CreateVms, PowerVm, ResizeVm, RenameVm, AutostartVm, TagVm, DeleteVm, UndeleteVm, PurgeVm, SnapshotVm,
-    AddDisk, GrowDisk, AddNic, RemoveNic, EjectMedium,
+    CreateVm, CreateVms, CloneVm, PowerVm, ResizeVm, RenameVm, AutostartVm, TagVm, DeleteVm, UndeleteVm, PurgeVm,
+    SnapshotVm, AddDisk, GrowDisk, AddNic, RemoveNic, EjectMedium,
 )  # fmt: skip
 """Every kind of step that the handler carries out."""

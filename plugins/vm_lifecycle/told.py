@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from bot.domain.cluster import Sighting
 from bot.domain.errors import DroverError
 from bot.domain.words import bytes_text, duration_text, plural
-from plugins.vm_lifecycle.steps import CreateVm, OnGuest, PowerVm, PurgeVm, RemoveNic, ResizeVm
+from plugins.vm_lifecycle.steps import CloneVm, CreateVm, OnGuest, PowerVm, PurgeVm, RemoveNic, ResizeVm
 
 SECONDS, LIVE, UNTIL, REMOVED, HOST, MADE = "seconds", "live", "until", "removed", "host", "made"
 NOTHING = "nothing"
@@ -145,14 +145,34 @@ def undone(why: str, removed: Sequence[str]) -> str:
     return f"{why}{what}"
 
 
-def not_undone(step: CreateVm, why: str, then: str) -> str:
+def copies_disk(step: CloneVm, target: str) -> str:
+    """While a clone is made."""
+    return f"{step.name}: copying {target} of {step.source_name} on {step.host}."
+
+
+def source_runs(step: CloneVm, there: Sighting) -> str:
+    """It was started meanwhile."""
+    return f"{step.source_name} is {there.state} on {there.host}; copies of its disks would be torn."
+
+
+def source_runs_advice(step: CloneVm) -> str:
+    """Off first."""
+    return f"Shut it down with `vm shutdown {step.source_name}`, then ask again."
+
+
+def no_volume(step: OnGuest, volume: str) -> str:
+    """It was there when it was planned."""
+    return f"{step.host} has no volume {volume} any more."
+
+
+def not_undone(step: OnGuest, why: str, then: str) -> str:
     """A failure that could not be cleaned up."""
     return f"{why} And what had been made of {step.name} could not all be removed: {then}"
 
 
-def not_undone_advice(step: CreateVm) -> str:
+def not_undone_advice(step: OnGuest, volumes: Sequence[str]) -> str:
     """Where to look."""
-    return f"Look on {step.host} for the VM {step.name} ({step.uuid}) and the volumes {step.disk} and {step.seed}."
+    return f"Look on {step.host} for the VM {step.name} ({step.uuid}) and the volumes {', '.join(volumes)}."
 
 
 def some_failed(failed: Mapping[str, DroverError], total: int) -> str:

@@ -18,7 +18,7 @@ from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
 from bot.domain.cluster import MIB, Pool, VmState
 from bot.domain.errors import HypervisorError
 from bot.ports import Hypervisor
-from bot.ports.guests import Blueprint, Found, GuestDisk, GuestNic, Seed, Volume
+from bot.ports.guests import Blueprint, Copy, Found, GuestDisk, GuestNic, Seed, Volume
 from bot.testing import FakeHypervisor, TickingClock, drawn
 
 if TYPE_CHECKING:
@@ -315,6 +315,24 @@ def test_a_medium_is_ejected(stage: Stage) -> None:
     (drive,) = (each for each in now(stage, blueprint).detail.disks if each.device == "cdrom")
     assert not drive.source
     assert [each.target for each in stage.hypervisor.disks(A, blueprint.uuid)] == ["vda"]
+
+
+def test_a_guest_is_defined_like_another(stage: Stage) -> None:
+    source = made(stage, seed="cdrom")
+    identity, mac = str(uuid.uuid4()), "52:54:00:0c:0c:0c"
+    base = stage.hypervisor.volume(A, POOL, source.disks[0].volume)
+    stage.hypervisor.create_volume(A, POOL, f"{source.name}-copy.qcow2", 48 * MIB, base=base, copy=True)
+    disks = (GuestDisk(POOL, f"{source.name}-copy.qcow2", "vda"),)
+    stage.hypervisor.define_copy(A, Copy(source.uuid, identity, f"{source.name}-copy", disks, (mac,), {"env": "qa"}))
+    found = stage.hypervisor.found(A, identity)
+    assert found is not None
+    assert (found.name, found.vcpus, found.memory) == (f"{source.name}-copy", 1, 112 * MIB)
+    assert dict(found.tags) == {"env": "qa"}
+    assert [each.mac for each in found.detail.nics] == [mac]
+    sources = {each.target: each.source for each in found.detail.disks}
+    assert sources["vda"].endswith(f"/{source.name}-copy.qcow2")
+    assert not sources["sda"], "a drive of the copy is empty"
+    assert now(stage, source).detail.disks[0].source != sources["vda"]
 
 
 def test_snapshots_are_taken_gone_back_to_and_removed(stage: Stage) -> None:

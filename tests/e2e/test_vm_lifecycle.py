@@ -205,6 +205,9 @@ def changes(bot: Bot) -> None:
     bot.done("vm snapshot delete e2e-shop clean")
     bot.done("vm disk add e2e-shop 1G")
     bot.done("vm disk grow e2e-shop vdc 2G")
+    bot.done("vm clone e2e-shop e2e-copy")
+    assert bot.virsh("host-b", "domstate", "e2e-copy") == "shut off"
+    bot.done("vm delete e2e-copy --remove-disks --now")
     bot.done("vm autostart e2e-shop on")
     bot.done("vm tag e2e-shop env=prod ttl=1h --remove owner")
     metadata = bot.virsh("host-b", "metadata", "e2e-shop", "https://drover.dev/tags/1")

@@ -12,7 +12,7 @@ from bot.adapters.libvirt import domain_build, volumes
 from bot.adapters.libvirt.connections import Connection
 from bot.adapters.libvirt.domain_xml import TAGS, document, parse
 from bot.domain.errors import HypervisorError
-from bot.ports.guests import Blueprint, GuestDisk
+from bot.ports.guests import Blueprint, Copy, GuestDisk
 
 Domain = Any
 """A ``libvirt.virDomain``; the vendor publishes no types."""
@@ -40,6 +40,14 @@ def define(connection: Connection, blueprint: Blueprint) -> None:
         log = f"{directory}/{blueprint.uuid}-serial.log"  # its name may change
     virt_type = _virt_type(connection, blueprint)
     xml = domain_build.domain(blueprint, disks, virt_type=virt_type, log=log)
+    connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+
+
+def define_copy(connection: Connection, copy: Copy) -> None:
+    """Store another guest's definition under a new identity."""
+    stored = connection.lookupByUUIDString(copy.source).XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+    disks = {disk.target: volumes.place(connection, disk) for disk in copy.disks}
+    xml = domain_build.copied(document(stored), copy, disks)
     connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
 
 

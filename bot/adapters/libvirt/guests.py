@@ -16,6 +16,7 @@ from bot.domain.errors import HypervisorError
 from bot.ports.guests import (
     Address,
     Blueprint,
+    Copy,
     DiskUse,
     Found,
     GuestDisk,
@@ -77,6 +78,10 @@ class LibvirtGuests:
     def define(self, host: str, blueprint: Blueprint) -> None:
         """Store a definition; see the port."""
         self._ask(host, lambda it: changes.define(it, blueprint), f"{blueprint.name} was not defined on {host}")
+
+    def define_copy(self, host: str, copy: Copy) -> None:
+        """Store a definition like another one; see the port."""
+        self._ask(host, lambda it: changes.define_copy(it, copy), f"{copy.name} was not defined on {host}")
 
     def undefine(self, host: str, uuid: str) -> None:
         """Forget a guest; see the port."""

@@ -15,13 +15,14 @@ from bot.domain.operation import Ask
 from bot.domain.steps import Step
 from bot.ports.guests import Volume
 from bot.testing import FakeHypervisor, TickingClock, drawn, uuid_of
-from plugins.vm_lifecycle import creation, handler
-from plugins.vm_lifecycle.intents import NewVms
+from plugins.vm_lifecycle import cloning, creation, handler, planner
+from plugins.vm_lifecycle.intents import NewClone, NewVms
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
 from plugins.vm_lifecycle.steps import (
     AddDisk,
     AddNic,
     AutostartVm,
+    CloneVm,
     CreateVm,
     CreateVms,
     DeleteVm,
@@ -227,6 +228,55 @@ def test_of_several_those_that_fail_are_unmade_and_named() -> None:
     assert settled(step, hypervisor) is Settled.NOT_YET
     assert run(step, hypervisor) == {"made": 4}
     assert settled(step, hypervisor) is Settled.DONE
+
+
+# Cloning
+
+
+def cloned(hypervisor: FakeHypervisor) -> CloneVm:
+    """A step that clones ``new``, which is made first and stays off."""
+    run(new(hypervisor, start=False), hypervisor)
+    case = planner.Case(SETTINGS, hypervisor.snapshot().vm("new"), hypervisor.snapshot(), ())
+    (step,), against = cloning.clone(NewClone("new", "new-copy"), case)
+    assert against == ()
+    assert isinstance(step, CloneVm)
+    return step
+
+
+def test_a_clone_has_its_own_name_disks_seed_and_card() -> None:
+    hypervisor = cluster()
+    step = cloned(hypervisor)
+    assert settled(step, hypervisor) is Settled.NOT_YET
+    run(step, hypervisor)
+    assert settled(step, hypervisor) is Settled.DONE
+    source, copy = hypervisor.snapshot().vm("new"), hypervisor.snapshot().vm("new-copy")
+    assert (copy.state, copy.host, copy.memory) == (VmState.SHUT_OFF, source.host, source.memory)
+    assert source.detail is not None
+    assert copy.detail is not None
+    assert not {each.source for each in source.detail.disks} & {each.source for each in copy.detail.disks}
+    assert not {each.mac for each in source.detail.nics} & {each.mac for each in copy.detail.nics}
+    seed = hypervisor.seeds[step.host, "pool", step.seed[1].removeprefix("pool/")]
+    assert '"local-hostname": "new-copy"' in seed.meta_data
+
+
+@pytest.mark.parametrize("fails", ["create_volume", "upload_seed", "define_copy", "leave_mark"])
+def test_a_clone_half_made_is_unmade(fails: str) -> None:
+    hypervisor = cluster()
+    step = cloned(hypervisor)
+    before = leftovers(hypervisor)
+    hypervisor.refuse(fails, f"{fails} broke.", "Mend it.")
+    with pytest.raises(DroverError, match=f"{fails} broke"):
+        run(step, hypervisor)
+    assert leftovers(hypervisor) == before
+
+
+def test_a_guest_that_was_started_meanwhile_is_not_cloned() -> None:
+    hypervisor = cluster()
+    step = cloned(hypervisor)
+    hypervisor.start(step.host, step.source)
+    with pytest.raises(DroverError, match="would be torn"):
+        run(step, hypervisor)
+    assert "new-copy" not in leftovers(hypervisor)[0]
 
 
 # Starting what may run elsewhere

@@ -126,6 +126,8 @@ def test_each_wish_becomes_its_steps(line: str, risk: Risk, expected: list[Any])
         ("vm rename off-1 db-1", "name-taken", "on host-b"),
         ("vm rename off-1 Other_1", "bad-name", "other-1"),
         ("vm delete web-1 --keep-disks", "runs", "vm shutdown web-1"),
+        ("vm clone web-1 copy", "runs", "vm shutdown web-1"),
+        ("vm clone off-1 db-1", "name-taken", "on host-b"),
         ("vm undelete off-1", "nothing-to-do", "off-1"),
         ("vm purge off-1", "not-deleted", "vm delete off-1"),
         ("vm resize web-1 --cpus 9", "cpus", "host-a has 8 CPUs"),
@@ -224,6 +226,22 @@ def test_a_plan_goes_stale_when_it_would_be_another() -> None:
     assert stale("vm shutdown web-1", planned("vm shutdown web-1"), cluster(state=VmState.SHUT_OFF)) == [
         "nothing-to-do"
     ]
+
+
+def test_a_clone_is_planned_volume_by_volume() -> None:
+    line = "vm clone web-1 copy"
+    plan = planned(line, cluster(state=VmState.SHUT_OFF))
+    (step,) = plan.steps
+    assert isinstance(step, steps.CloneVm)
+    assert step.disks == (("vda", "pool/web-1.qcow2", f"pool/copy-{step.uuid[:8]}-vda.qcow2"),)
+    assert step.seed == ("vdb", f"pool/copy-{step.uuid[:8]}-seed.qcow2")
+    assert len(step.macs) == 1
+    assert dict(step.tags) == {"env": "dev", "owner": "ann"}
+    assert CATALOG.codec().loads(codec.text(plan)) == plan
+    later = replace(cluster(state=VmState.SHUT_OFF), taken_at=cluster().taken_at + timedelta(minutes=5))
+    assert stale(line, plan, later) == []
+    lost = VmDetail(disks=(replace(DISKS[0], source="/elsewhere/web.qcow2"),))
+    assert "no-pool" in refused(line, cluster(state=VmState.SHUT_OFF, detail=lost))
 
 
 def test_time_alone_makes_no_plan_stale() -> None:

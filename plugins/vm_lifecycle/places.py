@@ -1,0 +1,23 @@
+"""Pure: where a guest's disks lie, in the words of storage pools."""
+
+from __future__ import annotations
+
+from bot.domain.cluster import Disk, Host, Pool
+
+
+def volume_of(source: str, pool: Pool) -> str:
+    """``pool/volume`` of a disk's source if it lies directly in the pool, else ''."""
+    if source.startswith(f"{pool.name}/"):
+        return source
+    directory, _, name = source.rpartition("/")
+    return f"{pool.name}/{name}" if pool.path and directory == pool.path.rstrip("/") else ""
+
+
+def volume_on(source: str, host: Host) -> str:
+    """``pool/volume`` of a disk's source in any pool of the host, else ''."""
+    return next((place for pool in host.pools if (place := volume_of(source, pool))), "")
+
+
+def own_disk(disk: Disk) -> bool:
+    """Whether it is a disk with something in it, not a drive."""
+    return disk.device == "disk" and bool(disk.source)
