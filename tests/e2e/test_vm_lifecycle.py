@@ -64,7 +64,14 @@ class Bot:
             shutil.copy(image.disk, host.directory / "lib" / "images" / "tiny.qcow2")
         tiny = {"base": f"{POOL}/tiny.qcow2", "user": "ana", "least_memory": "100M", "least_disk": "32M"}
         tiny |= {"kernel": str(image.kernel), "initrd": str(image.initrd), "cmdline": COMMAND_LINE}
-        table = {"images": {"tiny": tiny, "gone": {"base": f"{POOL}/gone.qcow2"}}, "default_image": "tiny"}
+        table = {
+            "images": {
+                "tiny": tiny,
+                "gone": {"base": f"{POOL}/gone.qcow2"},
+                "broken": {**tiny, "kernel": "/nowhere/vmlinuz"},
+            },
+            "default_image": "tiny",
+        }
         table |= {"pool": POOL, "network": "br0", "default_cpus": 1, "default_memory": "112M", "default_disk": "48M"}
         loaded = catalog.load(
             ("migrate", "vm_lifecycle"),
@@ -237,6 +244,9 @@ def test_what_cannot_be_made_leaves_nothing(bot: Bot) -> None:
         assert "no network or bridge “br0”" in told
     finally:
         bot.lab.restore_bridge("host-c")
+    operation = bot.does("vm create e2e-none --image broken")
+    assert operation.state is State.FAILED
+    assert "removed again: its definition" in operation.outcome, "it was defined, and only then found not to start"
     for host in bot.lab.hosts:
         assert "e2e-none" not in bot.virsh(host, "vol-list", POOL)
         assert "e2e-none" not in bot.virsh(host, "list", "--all", "--name")
@@ -254,7 +264,7 @@ def test_several_are_spread_and_stopped_together(bot: Bot) -> None:
     assert not any(vm.name.startswith("e2e-many") for vm in bot.hypervisor.snapshot().vms)
 
 
-def test_nothing_starts_that_may_run_elsewhere(bot: Bot) -> None:
+def test_nothing_starts_that_may_run_elsewhere(bot: Bot, tmp_path: Path) -> None:
     bot.done("vm create e2e-twin --host host-a --off")
     bot.lab.kill_libvirtd("host-b")
     try:
@@ -263,4 +273,16 @@ def test_nothing_starts_that_may_run_elsewhere(bot: Bot) -> None:
     finally:
         bot.lab.start_libvirtd("host-b")
     bot.done("vm force-off e2e-twin")
+    assert bot.virsh("host-a", "domstate", "e2e-twin") == "shut off"
+    there = tmp_path / "twin.xml"
+    there.write_text(bot.virsh("host-a", "dumpxml", "e2e-twin"))
+    bot.virsh("host-b", "define", str(there))
+    bot.hypervisor.snapshot()
+    bot.lab.kill_libvirtd("host-b")
+    try:
+        until(lambda: not bot.hypervisor.snapshot().host("host-b").up, "host-b is missed")
+        assert "host-b had e2e-twin when it last answered" in repr(bot.says("vm start e2e-twin"))
+    finally:
+        bot.lab.start_libvirtd("host-b")
+    until(lambda: bot.hypervisor.snapshot().host("host-b").up, "host-b is back")
     assert bot.virsh("host-a", "domstate", "e2e-twin") == "shut off"
