@@ -1,0 +1,208 @@
+"""What is worth an alert, by looks at a cluster in memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from bot.declare import Alert, Measured, WatchView
+from bot.domain.cluster import GIB, Pool, Snapshot
+from bot.domain.samples import Happening, Incident, SnapshotSeen
+from bot.testing import FakeHypervisor, TickingClock, drawn, uuid_of
+from bot.testing.sampler import FakeSampler
+from plugins.monitor import concerns
+from plugins.monitor.settings import MonitorSettings
+
+CLUSTER = """
+host-a 4cpu 16G load 1 | web-1 4G 2cpu load 0.5 | db-1 8G 2cpu load 1
+host-b 4cpu 16G load 1 | app-1 2G load 0.2
+host-c 4cpu 16G load 1
+host-d 4cpu 16G load 1
+"""
+SETTINGS = MonitorSettings()
+POOL = Pool("images", "dir", "/images", active=True, autostart=True, capacity=100 * GIB, free=50 * GIB)
+
+
+class Cluster:
+    """A cluster that is looked at again and again, with the watch's memory in between."""
+
+    def __init__(self) -> None:
+        self.clock = TickingClock()
+        self.hypervisor = FakeHypervisor(drawn(CLUSTER), self.clock)
+        self.sampler = FakeSampler(self.hypervisor, self.clock)
+        self.memory: dict[str, Any] = {}
+        self.incidents: tuple[Incident, ...] = ()
+
+    def look(self, seconds: float = 15, **different: Any) -> dict[str, Alert]:
+        """The alerts of one look, by key; ``different``: fields of the snapshot."""
+        seen: Snapshot = replace(self.hypervisor.snapshot(), **different)
+        measured = Measured(self.sampler.sweep(), incidents=self.incidents)
+        history: Any = None
+        view = WatchView(seen, (), history, measured, self.memory, self.now)
+        looked = concerns.look(SETTINGS, view)
+        self.memory = dict(looked.memory)
+        self.clock.turn(seconds)
+        return {each.key: each for each in looked.noticed if isinstance(each, Alert)}
+
+    @property
+    def now(self) -> datetime:
+        return self.clock.now()
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    made = Cluster()
+    assert made.look() == {}
+    return made
+
+
+def test_a_silent_host_is_told_at_once_and_when_it_is_back(cluster: Cluster) -> None:
+    cluster.hypervisor.down("host-b")
+    (alert,) = cluster.look().values()
+    assert (alert.key, alert.over) == ("host:host-b", False)
+    assert "1 VM" in repr(alert.card)
+    cluster.hypervisor.up("host-b")
+    (alert,) = cluster.look().values()
+    assert (alert.key, alert.over) == ("host:host-b", True)
+    assert cluster.look() == {}
+
+
+def test_half_the_hosts_at_once_is_more_likely_us(cluster: Cluster) -> None:
+    cluster.hypervisor.down("host-b")
+    cluster.look()
+    cluster.hypervisor.down("host-c")
+    cluster.hypervisor.down("host-d")
+    found = cluster.look()
+    assert {key for key, alert in found.items() if not alert.over} == {"network", "host:host-b"}
+    assert "bot's own network" in found["network"].card.title
+    for name in ("host-b", "host-c", "host-d"):
+        cluster.hypervisor.up(name)
+    assert {key for key, alert in cluster.look().items() if alert.over} == {"network", "host:host-b"}
+
+
+def test_when_the_network_is_back_a_host_that_stays_silent_is_told(cluster: Cluster) -> None:
+    for name in ("host-b", "host-c", "host-d"):
+        cluster.hypervisor.down(name)
+    assert set(cluster.look()) == {"network"}
+    cluster.hypervisor.up("host-c")
+    cluster.hypervisor.up("host-d")
+    found = cluster.look()
+    assert found["network"].over
+    assert not found["host:host-b"].over
+
+
+def test_a_host_in_maintenance_may_be_silent(cluster: Cluster) -> None:
+    cluster.hypervisor.down("host-b")
+    seen = cluster.hypervisor.snapshot()
+    hosts = tuple(replace(host, maintenance=host.name == "host-b") for host in seen.hosts)
+    assert cluster.look(hosts=hosts) == {}
+
+
+def test_a_guest_that_ended_by_itself_is_told_until_it_runs(cluster: Cluster) -> None:
+    cluster.sampler.vms["web-1"] = {"state": "shut off", "why": "crashed"}
+    (alert,) = cluster.look().values()
+    assert "web-1 crashed" in alert.card.title
+    assert alert.remedies[0].command == "vm start web-1"
+    cluster.sampler.vms.clear()
+    assert [each.over for each in cluster.look().values()] == [True]
+
+
+def test_a_guest_that_a_person_stopped_is_not(cluster: Cluster) -> None:
+    cluster.sampler.vms["web-1"] = {"state": "shut off", "why": ""}
+    assert cluster.look() == {}
+
+
+def test_a_guest_paused_by_its_storage_is_told_one_paused_by_a_person_is_not(cluster: Cluster) -> None:
+    cluster.sampler.vms["web-1"] = {"state": "paused", "why": "ioerror"}
+    cluster.sampler.vms["db-1"] = {"state": "paused", "why": "user"}
+    assert set(cluster.look()) == {f"io:{uuid_of('web-1')}"}
+
+
+def test_a_watchdog_is_told_and_over_after_a_quiet_hour(cluster: Cluster) -> None:
+    web = uuid_of("web-1")
+    cluster.sampler.events.append(Happening(cluster.now, "host-a", web, "web-1", "watchdog", "action 1"))
+    assert set(cluster.look()) == {f"watchdog:{web}"}
+    assert not cluster.look(seconds=1800)[f"watchdog:{web}"].over
+    assert not cluster.look(seconds=1900)[f"watchdog:{web}"].over
+    assert cluster.look()[f"watchdog:{web}"].over
+
+
+def test_a_pool_is_told_above_its_limit_and_over_below_the_lower_one(cluster: Cluster) -> None:
+    def filled(gib: int) -> dict[str, Alert]:
+        cluster.hypervisor.change("host-a", pools=(replace(POOL, free=(100 - gib) * GIB),))
+        return cluster.look()
+
+    assert filled(84) == {}
+    assert not filled(86)["pool:host-a/images"].over
+    assert not filled(82)["pool:host-a/images"].over
+    assert filled(80)["pool:host-a/images"].over
+
+
+def test_a_shared_pool_is_told_once(cluster: Cluster) -> None:
+    full = replace(POOL, free=GIB, shared=True)
+    for host in ("host-a", "host-b"):
+        cluster.hypervisor.change(host, pools=(full,))
+    assert set(cluster.look()) == {"pool:shared/images"}
+
+
+def test_memory_pressure_must_last_a_minute_and_names_who_could_move(cluster: Cluster) -> None:
+    cluster.sampler.hosts["host-a"] = {"used": 15 * GIB}
+    assert cluster.look(seconds=30) == {}
+    assert cluster.look(seconds=30) == {}
+    (alert,) = cluster.look().values()
+    assert alert.key == "memory:host-a"
+    assert alert.remedies[0].command == "migrate db-1"
+
+
+def test_contention_is_what_guests_wait_for_together(cluster: Cluster) -> None:
+    cluster.sampler.vms["web-1"] = {"wait": 0.5}
+    cluster.sampler.vms["db-1"] = {"wait": 0.6}
+    assert cluster.look(seconds=120) == {}
+    (alert,) = cluster.look().values()
+    assert alert.key == "contention:host-a"
+    assert alert.remedies[0].command == "migrate db-1"
+    cluster.sampler.vms.clear()
+    assert cluster.look()["contention:host-a"].over
+
+
+def test_old_snapshots_are_one_alert(cluster: Cluster) -> None:
+    old = cluster.now - timedelta(days=20)
+    cluster.sampler.snapshots = tuple(
+        SnapshotSeen("host-a", uuid_of(name), name, "before", old) for name in ("web-1", "db-1")
+    )
+    (alert,) = cluster.look().values()
+    assert "2 snapshots are too old" in alert.card.title
+
+
+def test_what_was_removed_is_over(cluster: Cluster) -> None:
+    cluster.sampler.vms["web-1"] = {"state": "paused", "why": "ioerror"}
+    cluster.look()
+    seen = cluster.hypervisor.snapshot()
+    cluster.hypervisor = FakeHypervisor(
+        replace(seen, vms=tuple(v for v in seen.vms if v.name != "web-1")), cluster.clock
+    )
+    cluster.sampler.hypervisor = cluster.hypervisor
+    assert [each.over for each in cluster.look().values()] == [True]
+    assert cluster.memory == {}
+
+
+def test_what_a_silent_host_has_is_not_over(cluster: Cluster) -> None:
+    cluster.sampler.vms["web-1"] = {"state": "paused", "why": "ioerror"}
+    cluster.look()
+    cluster.hypervisor.down("host-a")
+    assert [alert.key for alert in cluster.look().values() if alert.over] == []
+    assert f"io:{uuid_of('web-1')}" in cluster.memory
+
+
+def test_an_end_that_was_not_told_is_told_again(cluster: Cluster) -> None:
+    cluster.incidents = (Incident("host:host-b", "host-b does not answer", cluster.now),)
+    assert [each.over for each in cluster.look().values()] == [True]
+
+
+def test_limits_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(ValidationError, match="would end before it begins"):
+        MonitorSettings(pool_full=0.7)

@@ -1,0 +1,281 @@
+"""Digests and answers, as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from bot import catalog
+from bot.declare import Asker, Measured, Query, Report, ReportView, View
+from bot.domain.card import Card, Chart, Table
+from bot.domain.cluster import GIB, Pool, Snapshot
+from bot.domain.errors import UnknownNameError
+from bot.domain.operation import (
+    Approved,
+    Began,
+    Denied,
+    Finished,
+    Operation,
+    Origin,
+    Proposed,
+    StepBegan,
+    StepEnded,
+    VotedFor,
+    advance,
+    opened,
+)
+from bot.domain.plan import HostBar, Plan, Prediction, Risk
+from bot.domain.policy import Ruling
+from bot.domain.samples import Bucket, HostSample, Incident, Metric, SnapshotSeen, Sweep, VmSample, vm_entity
+from bot.domain.steps import MigrateVm
+from bot.flow.parse import parsed
+from bot.testing import drawn, uuid_of
+from bot.testing.draw import TAKEN_AT as NOW
+from plugins.monitor.digest import Decisions, Digest, Filling, Gain, changed, digest, remembered
+from plugins.monitor.settings import MonitorSettings
+
+DAY = timedelta(days=1)
+BEFORE = drawn("host-a 8cpu 16G load 1 | web-1 4G 4cpu | db-1 4G\nhost-b 8cpu 16G load 1 | old-1 2G | off-1 1G off")
+AFTER = drawn("host-a 8cpu 16G load 7 | db-1 4G | new-1 1G\nhost-b 8cpu 16G load 1 | web-1 4G 4cpu | off-1 1G")
+MOVE = MigrateVm(uuid_of("web-1"), "web-1", "host-a", "host-b", 4 * GIB)
+
+
+@dataclass
+class Operations:
+    """The history of operations, as a list."""
+
+    found: tuple[Operation, ...] = ()
+
+    def operations(self, *, states: Collection[Any] = (), by: str = "", limit: int = 50) -> tuple[Operation, ...]:
+        return tuple(each for each in self.found if not states or each.state in states)[:limit]
+
+
+@dataclass
+class Written:
+    """A past that is what a test wrote."""
+
+    buckets: dict[tuple[str, Metric], tuple[Bucket, ...]] = field(default_factory=dict)
+
+    def history(
+        self, entities: Collection[str], metric: Metric, since: datetime, until: datetime
+    ) -> Mapping[str, tuple[Bucket, ...]]:
+        return {each: self.buckets[each, metric] for each in entities if (each, metric) in self.buckets}
+
+    def summary(self, kind: str, metric: Metric, since: datetime, until: datetime) -> Mapping[str, Bucket]:
+        return {
+            entity: buckets[-1]
+            for (entity, of), buckets in self.buckets.items()
+            if of is metric and entity.startswith(f"{kind}:")
+        }
+
+
+def bucket(mean: float, at: datetime = NOW - DAY, count: int = 1440, peak: float | None = None) -> Bucket:
+    return Bucket(at, 86400, mean, mean, mean if peak is None else peak, count)
+
+
+def operation(number: int, plan: Plan, *, denied: bool = False, minutes: float = 3) -> Operation:
+    asked = NOW - timedelta(hours=5)
+    origin = Origin("U1", "C1", "/kvm migrate web-1 host-b", f"k-{number}")
+    event = Proposed(asked, "U1", "migrate", None, plan, Ruling(1, ("approver",), 3600, "r"), origin, asked + DAY)
+    found, voted = opened(f"op-{number}", event), asked + timedelta(minutes=minutes)
+    if denied:
+        return advance(found, Denied(voted, "U2", "no"))
+    events: list[Any] = [VotedFor(voted, "U2", plan.digest), Approved(voted, "U2"), Began(voted, "drover")]
+    for index in range(len(plan.steps)):
+        events += [StepBegan(voted, "drover", index), StepEnded(voted, "drover", index, {"seconds": 9.5})]
+    for each in (*events, Finished(NOW - timedelta(hours=4), "drover")):
+        found = advance(found, each)
+    return found
+
+
+ONE = Plan("Move web-1", (MOVE,), Risk.MEDIUM, prediction=Prediction(seconds=12.0))
+BARS = (HostBar("host-a", 0.5, 0.5, 0.9, 0.5), HostBar("host-b", 0.5, 0.5, 0.1, 0.5))
+EVEN = replace(ONE, title="Balance", steps=(MOVE, replace(MOVE, name="db-1")), bars=BARS)
+
+
+def report(seen: Snapshot = AFTER, **different: Any) -> ReportView:
+    history: Any = different.pop("history", Operations())
+    measured = different.pop("measured", Measured(Sweep(NOW)))
+    view = ReportView(seen, (), history, measured, remembered(BEFORE), NOW, NOW - DAY)
+    return replace(view, **different)
+
+
+def made(**different: Any) -> Digest:
+    return digest(MonitorSettings(), report(**different), DAY)
+
+
+def test_what_changed_is_named() -> None:
+    found = changed(remembered(BEFORE), AFTER)
+    assert (found.made, found.gone, found.started, found.stopped) == (("new-1",), ("old-1",), ("off-1",), ())
+    assert found.moved == (("web-1", "host-a", "host-b"),)
+
+
+def test_a_host_that_went_down_or_to_rest_is_named() -> None:
+    seen = drawn("host-a 8cpu 16G maintenance\nhost-b 8cpu 16G down")
+    assert changed(remembered(BEFORE), seen).hosts == (
+        ("host-a", "up", "maintenance"), ("host-b", "up", "unreachable"),
+    )  # fmt: skip
+
+
+def test_nothing_happened_is_quiet_and_anything_is_not() -> None:
+    assert digest(MonitorSettings(), report(BEFORE), DAY).quiet
+    assert not made().quiet
+    assert not digest(MonitorSettings(), report(BEFORE, history=Operations((operation(1, ONE),))), DAY).quiet
+    standing = Measured(Sweep(NOW), incidents=(Incident("k", "a pool fills", NOW),))
+    assert not digest(MonitorSettings(), report(BEFORE, measured=standing), DAY).quiet
+
+
+def test_the_first_digest_has_nothing_to_compare_with() -> None:
+    found = made(memory={}, since=None)
+    assert found.changed == type(found.changed)()
+    assert all(each.before is None for each in found.picture)
+
+
+def test_a_move_is_told_as_foretold_and_as_it_was() -> None:
+    (move,) = made(history=Operations((operation(1, ONE),))).moves
+    assert (move.vm, move.foretold, move.took) == ("web-1", 12.0, 9.5)
+
+
+def test_the_gain_of_a_balance_is_what_was_measured_after_it() -> None:
+    past = Written({
+        ("host:host-a", Metric.CPU): (bucket(4.8),), ("host:host-b", Metric.CPU): (bucket(3.2),),
+    })  # fmt: skip
+    found = made(history=Operations((operation(1, EVEN),)), measured=Measured(Sweep(NOW), past))
+    assert found.gains == (Gain("op-1", pytest.approx(0.4), pytest.approx(0.0), pytest.approx(0.1)),)
+
+
+def test_decisions_are_counted_with_their_median() -> None:
+    operations = (operation(1, ONE, minutes=2), operation(2, ONE, minutes=8), operation(3, ONE, denied=True))
+    assert made(history=Operations(operations)).decisions == Decisions(3, 2, 1, 0, 300.0)
+
+
+def test_hot_idle_and_oversized_are_by_what_was_measured() -> None:
+    past = Written({
+        ("host:host-a", Metric.CPU): (bucket(6.8),),
+        ("host:host-b", Metric.CPU): (bucket(0.4),),
+        (vm_entity(uuid_of("web-1")), Metric.CPU): (bucket(0.4),),
+        (vm_entity(uuid_of("db-1")), Metric.CPU): (bucket(0.001),),
+        (vm_entity(uuid_of("new-1")), Metric.CPU): (bucket(0.001, count=10),),
+    })  # fmt: skip
+    found = made(measured=Measured(Sweep(NOW), past))
+    assert found.hot == (("host-a", 0.85),)
+    assert found.idle == (("host-b", 0.05),)
+    assert found.idle_vms == ("db-1",)
+    assert found.oversized == (("web-1", 4, 0.4),)
+
+
+def test_a_pool_that_will_be_full_is_named_with_its_days() -> None:
+    pool = Pool("images", "dir", "/i", active=True, autostart=True, capacity=100 * GIB, free=30 * GIB)
+    seen = replace(AFTER, hosts=(replace(AFTER.hosts[0], pools=(pool,)), AFTER.hosts[1]))
+    grows = tuple(bucket(float((45 + day) * GIB), NOW - (30 - day) * DAY) for day in range(31))
+    past = Written({("pool:host-a/images", Metric.SPACE): grows})
+    (found,) = digest(MonitorSettings(), report(seen, measured=Measured(Sweep(NOW), past)), DAY).filling
+    assert (found.where, found.days) == ("host-a", pytest.approx(25))
+    slower = tuple(replace(each, mean=each.mean / 10) for each in grows)
+    past = Written({("pool:host-a/images", Metric.SPACE): slower})
+    assert digest(MonitorSettings(), report(seen, measured=Measured(Sweep(NOW), past)), DAY).filling == ()
+
+
+def test_a_full_pool_is_named_even_without_history() -> None:
+    pool = Pool("images", "dir", "/i", active=True, autostart=True, capacity=100 * GIB, free=5 * GIB)
+    seen = replace(AFTER, hosts=(replace(AFTER.hosts[0], pools=(pool,)), AFTER.hosts[1]))
+    assert made(snapshot=seen).filling == (Filling("host-a", pool, None),)
+
+
+# as declared, through the catalog and the grammar
+
+
+def loaded() -> catalog.Catalog:
+    return catalog.load(["monitor"])
+
+
+def answered(line: str, **different: Any) -> Card:
+    found = parsed(loaded(), "/kvm", line)
+    assert isinstance(found.command, Query)
+    history: Any = different.pop("history", Operations())
+    view = View(AFTER, history, (), Asker("U1", frozenset(), "en", NOW), **different)
+    return found.command.answer(found.intent, view)
+
+
+SWEEP = Sweep(
+    NOW - timedelta(seconds=4),
+    (
+        HostSample("host-a", NOW, "", 8, 7.0, 0.1, 16 * GIB, 9 * GIB, 0.02),
+        HostSample("host-b", NOW - timedelta(minutes=3), "no answer", 8, None, None, 16 * GIB, 5 * GIB),
+    ),
+    (
+        VmSample(uuid_of("db-1"), "db-1", "host-a", "running", 1, 0.8, 0.3, 4 * GIB, GIB, 1e6, 2e6, 10.0, 20.0),
+        VmSample(uuid_of("new-1"), "new-1", "host-a", "running", 1, 0.1),
+    ),
+    snapshots=(SnapshotSeen("host-a", uuid_of("db-1"), "db-1", "before", NOW - 30 * DAY),),
+)
+MEASURED = Measured(SWEEP, Written(), (Incident("k", "host-b does not answer", NOW - timedelta(minutes=3)),))
+
+
+def test_status_says_who_is_silent_and_since_when() -> None:
+    said = repr(answered("status", measured=MEASURED))
+    for part in ("silent for 3 min", "88 % of 8", "56 % of 16 GiB", "host-b does not answer", "measured 4.0 s ago"):
+        assert part in said, part
+
+
+def test_top_orders_and_names_the_silent() -> None:
+    card = answered("top --by wait", measured=MEASURED)
+    (table,) = [each for each in card.elements if isinstance(each, Table)]
+    assert [row[0] for row in table.rows] == ["db-1", "new-1"]
+    assert table.rows[0][2:] == ("0.80 of 1", "0.30", "1 GiB of 4 GiB", "2.86 MiB/s", "30 B/s")
+    assert "host-b" in repr(card.elements[1])
+    with pytest.raises(UnknownNameError, match="host-a"):
+        answered("top --host host-aa", measured=MEASURED)
+
+
+def test_a_chart_has_means_and_peaks_in_its_unit() -> None:
+    rows = tuple(bucket(2.0 * GIB, NOW - timedelta(hours=24 - n), peak=3.0 * GIB) for n in range(24))
+    past = Written({(vm_entity(uuid_of("db-1")), Metric.MEMORY): rows})
+    card = answered("chart db-1 --metric memory", measured=Measured(SWEEP, past))
+    (drawing,) = [each for each in card.elements if isinstance(each, Chart)]
+    assert drawing.unit == "GiB"
+    assert {name: set(values) for name, values in drawing.series} == {"mean": {2.0}, "highest": {3.0}}
+    assert "no history" in answered("chart new-1", measured=MEASURED).text
+
+
+def test_a_clusters_chart_is_the_sum_of_its_hosts() -> None:
+    past = Written({(f"host:{name}", Metric.CPU): (bucket(2.0),) for name in ("host-a", "host-b")})
+    card = answered("chart cluster", measured=Measured(SWEEP, past))
+    (drawing,) = [each for each in card.elements if isinstance(each, Chart)]
+    assert drawing.series[0] == ("mean", (4.0,))
+
+
+def test_fits_and_forecast_and_alerts_answer() -> None:
+    assert "fit while any one host may fail" in answered("fits --cpus 4 --memory 16G").text
+    assert "too little history" in repr(answered("forecast", measured=MEASURED))
+    assert "1 alert now" in answered("alerts", measured=MEASURED).text
+    with pytest.raises(UnknownNameError):
+        answered("forecast pool nope", measured=MEASURED)
+
+
+def test_a_digest_preview_shows_everything_once() -> None:
+    operations = Operations((operation(1, ONE), operation(2, ONE, denied=True)))
+    kept = {"digest daily": {"slot": (NOW - DAY).isoformat(), "memory": dict(remembered(BEFORE))}}
+    said = repr(answered("digest preview", measured=replace(MEASURED, kept=kept), history=operations))
+    for part in ("New: new-1", "Gone: old-1", "web-1 (host-a → host-b)", "db-1: before", "2 asked for, 1 approved"):
+        assert part in said, part
+
+
+def test_a_digest_at_its_time_remembers_and_is_silent_when_quiet() -> None:
+    daily, weekly = [each for each in loaded().reports if isinstance(each, Report)]
+    assert (daily.cron, weekly.cron) == ("0 8 * * *", "0 8 * * mon")
+    composed = daily.compose(report())
+    assert composed.card is not None
+    assert composed.memory == remembered(AFTER)
+    assert daily.compose(report(BEFORE)).card is None
+
+
+def test_now_is_public_and_preview_is_not() -> None:
+    command = loaded().commands["digest"]
+    assert isinstance(command, Query)
+    assert command.public(parsed(loaded(), "/kvm", "digest now").intent)
+    assert not command.public(parsed(loaded(), "/kvm", "digest").intent)

@@ -1,0 +1,180 @@
+"""The pure parts: hysteresis, N+1, fits, trends, charts' points; as laws where there are laws."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.domain.cluster import GIB
+from bot.domain.samples import Bucket, HostSample, Sweep, VmSample
+from bot.testing import drawn
+from plugins.monitor.capacity import fits, losses
+from plugins.monitor.incidents import Limits, Standing, remembered, stepped, to_remember
+from plugins.monitor.rates import By, cpu_share, memory_share, ranked, waiting
+from plugins.monitor.rollups import POINTS
+from plugins.monitor.rollups import drawn as points
+from plugins.monitor.trends import trend
+
+NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
+LIMITS = Limits(limit=0.9, clear=0.8, hold=60, calm=30)
+
+
+def after(values: list[tuple[float, float | None]], limits: Limits = LIMITS) -> list[bool]:
+    """Whether it is wrong after each (seconds, value)."""
+    standing, seen = Standing(), []
+    for seconds, value in values:
+        standing = stepped(limits, standing, value, NOW + timedelta(seconds=seconds))
+        seen.append(standing.wrong)
+    return seen
+
+
+def test_wrong_only_after_it_held_and_well_only_after_it_was_calm() -> None:
+    assert after([(0, 0.95), (30, 0.95), (60, 0.95), (61, 0.7), (80, 0.7), (91, 0.7)]) == [
+        False, False, True, True, True, False,
+    ]  # fmt: skip
+
+
+def test_between_the_two_limits_nothing_turns() -> None:
+    assert after([(0, 0.95), (60, 0.95), (100, 0.85), (200, 0.85), (300, 0.81)]) == [False, True, True, True, True]
+    assert after([(0, 0.85), (100, 0.89), (200, 0.85)]) == [False, False, False]
+
+
+def test_a_dip_begins_the_patience_anew() -> None:
+    assert after([(0, 0.95), (50, 0.5), (60, 0.95), (110, 0.95), (120, 0.95)]) == [False] * 4 + [True]
+
+
+def test_nobody_knows_changes_nothing() -> None:
+    assert after([(0, 0.95), (60, 0.95), (61, None), (600, None)]) == [False, True, True, True]
+
+
+@given(st.lists(st.floats(0, 1), max_size=40))
+def test_it_never_turns_wrong_below_the_limit_nor_well_above_the_clear(values: list[float]) -> None:
+    standing = Standing()
+    for number, value in enumerate(values):
+        before = standing
+        standing = stepped(LIMITS, before, value, NOW + timedelta(seconds=20 * number))
+        if standing.wrong and not before.wrong:
+            assert value >= LIMITS.limit
+        if before.wrong and not standing.wrong:
+            assert value <= LIMITS.clear
+
+
+@given(st.booleans(), st.none() | st.datetimes(min_value=datetime(2026, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001
+def test_what_is_remembered_is_what_was(wrong: bool, turning: datetime | None) -> None:  # noqa: FBT001
+    standing = Standing(wrong, turning)
+    kept = to_remember(standing)
+    assert remembered({"key": list(kept)} if kept else {}, "key") == standing
+
+
+def test_any_one_host_may_go_when_the_others_have_room() -> None:
+    seen = drawn("a 8cpu 16G | v1 6G | v2 4G\nb 8cpu 16G | v3 6G\nc 8cpu 16G")
+    assert [(loss.host, [vm.name for vm in loss.stranded]) for loss in losses(seen, 4)] == [
+        ("a", []), ("b", []), ("c", []),
+    ]  # fmt: skip
+
+
+def test_the_guests_that_would_not_start_are_named() -> None:
+    seen = drawn("a 8cpu 16G reserve 2G | big 12G | small 2G\nb 8cpu 16G reserve 2G | other 8G | off 8G off")
+    by_host = {loss.host: [vm.name for vm in loss.stranded] for loss in losses(seen, 4)}
+    assert by_host == {"a": ["big"], "b": ["other"]}
+
+
+def test_hosts_that_are_down_or_rest_take_nobody_and_are_not_lost_twice() -> None:
+    seen = drawn("a 8cpu 16G | v1 6G\nb 8cpu 16G maintenance\nc 8cpu 16G down\nd 8cpu 16G | v2 6G")
+    assert [loss.host for loss in losses(seen, 4)] == ["a", "d"]
+    assert all(not loss.stranded for loss in losses(seen, 4))
+
+
+def test_vcpus_count_as_well_as_memory() -> None:
+    seen = drawn("a 4cpu 64G | v1 1G 8cpu\nb 4cpu 64G | v2 1G 8cpu")
+    assert all(loss.stranded for loss in losses(seen, 2))
+    assert not any(loss.stranded for loss in losses(seen, 4))
+
+
+def test_as_many_fit_as_leave_room_for_any_loss() -> None:
+    seen = drawn("a 64cpu 16G\nb 64cpu 16G\nc 64cpu 16G")
+    found = fits(seen, 1, 4 * GIB, 4)
+    assert (found.count, found.without_spare) == (8, 12)
+    assert sum(count for _, count in found.by_host) == 8
+
+
+SIZES = st.lists(st.integers(0, 30), min_size=2, max_size=5)
+
+
+@given(SIZES, st.integers(1, 8))
+def test_what_fits_still_fits_when_it_is_there(used: list[int], size: int) -> None:
+    """Put the guests in as told: the loss of any host is then taken, and one more is one too many."""
+    lines = [f"h{n} 99cpu 32G" + (f" | v{n} {gib}G" if gib else "") for n, gib in enumerate(used)]
+    seen = drawn("\n".join(lines))
+    before = losses(seen, 4)
+    found = fits(seen, 1, size * GIB, 4)
+    if any(loss.stranded for loss in before):
+        assert found.count == 0
+        return
+    put = {name: " | ".join(f"n{name}-{k} {size}G" for k in range(count)) for name, count in found.by_host}
+    more = [line + (f" | {put[line.split()[0]]}" if line.split()[0] in put else "") for line in lines]
+    assert not any(loss.stranded for loss in losses(drawn("\n".join(more)), 4))
+
+
+def test_a_straight_line_reaches_its_limit_when_it_should() -> None:
+    days = [float(day) for day in range(-20, 1)]
+    line = trend(days, [100.0 + 2 * day for day in days], 120.0)
+    assert line is not None
+    assert line.per_day == pytest.approx(2)
+    assert (line.days, line.earliest, line.latest) == (pytest.approx(10), pytest.approx(10), pytest.approx(10))
+
+
+def test_a_noisy_line_says_how_unsure_it_is() -> None:
+    days = [float(day) for day in range(-20, 1)]
+    line = trend(days, [100.0 + day + 8 * (-1) ** int(day) for day in days], 140.0)
+    assert line is not None
+    assert line.days is not None
+    assert line.earliest is not None
+    assert line.latest is not None
+    assert line.earliest < line.days < line.latest
+
+
+def test_what_shrinks_or_is_too_short_runs_out_never_or_nobody_knows() -> None:
+    days = [float(day) for day in range(-9, 1)]
+    line = trend(days, [100.0 - day for day in days], 200.0)
+    assert line is not None
+    assert line.days is None
+    assert trend(days[:3], [1.0, 2.0, 3.0], 10.0) is None
+    assert trend([0.0] * 10, [1.0] * 10, 10.0) is None
+    passed = trend(days, [300.0 + day for day in days], 200.0)
+    assert passed is not None
+    assert passed.days == 0
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=500))
+def test_a_chart_has_few_points_and_loses_no_peak(values: list[float]) -> None:
+    buckets = [Bucket(NOW + n * timedelta(minutes=5), 300, v, v, v, 5) for n, v in enumerate(values)]
+    found = points(buckets)
+    assert 1 <= len(found) <= POINTS
+    assert max(point.peak for point in found) == max(values)
+    assert found[0].at == NOW
+    assert min(values) - 1e-9 <= found[-1].mean <= max(values) + 1e-9
+
+
+def test_the_hungriest_come_first_and_the_unmeasured_last() -> None:
+    vms = (
+        VmSample("1", "calm", "a", "running", cpu=0.1, wait=0.5, memory=2),
+        VmSample("2", "new", "a", "running"),
+        VmSample("3", "busy", "b", "running", cpu=2.0, wait=0.0, memory=9, used=1, read=5.0, written=1.0),
+        VmSample("4", "off", "b", "shut off", cpu=9.0),
+    )
+    sweep = Sweep(NOW, vms=vms)
+    assert [vm.name for vm in ranked(sweep, By.CPU)] == ["busy", "calm", "new"]
+    assert [vm.name for vm in ranked(sweep, By.WAIT)] == ["calm", "busy", "new"]
+    assert [vm.name for vm in ranked(sweep, By.MEM)] == ["calm", "busy", "new"]
+    assert [vm.name for vm in ranked(sweep, By.DISK, "b")] == ["busy"]
+    assert waiting(sweep, "a") == 0.5
+
+
+def test_shares_are_unknown_where_nothing_was_measured() -> None:
+    assert cpu_share(HostSample("a", NOW)) is None
+    assert memory_share(HostSample("a", NOW)) is None
+    assert cpu_share(HostSample("a", NOW, cpus=4, cpu=1.0)) == 0.25
