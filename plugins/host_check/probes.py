@@ -82,6 +82,12 @@ def _each(files: Iterable[str], words: str) -> str:
     return f"for f in {' '.join(files)}; do {words}; done"
 
 
+def certificate_words(files: Iterable[str]) -> str:
+    """Subject and end of each certificate that there is, after a line with its path."""
+    read = 'as_root openssl x509 -in "$f" -noout -subject -enddate'
+    return _each(files, f'[ -e "$f" ] && echo "file $f" && {read}') + "; true"
+
+
 HOST_PROBES: tuple[Probe, ...] = (
     Probe("user", "id -un"),
     Probe("now", "date +%s.%N"),
@@ -118,14 +124,7 @@ HOST_PROBES: tuple[Probe, ...] = (
     Probe("ksm", "cat /sys/kernel/mm/ksm/run"),
     Probe("meminfo", "cat /proc/meminfo"),
     Probe("overcommit", "cat /proc/sys/vm/overcommit_memory"),
-    Probe(
-        "certificates",
-        _each(
-            CERTIFICATES,
-            '[ -e "$f" ] && echo "file $f" && as_root openssl x509 -in "$f" -noout -subject -enddate -dateopt iso_8601',
-        )
-        + "; true",
-    ),
+    Probe("certificates", certificate_words(CERTIFICATES)),
     Probe("openssl", "command -v openssl"),
     Probe("own-address", 'getent ahosts "$(hostname)"'),
 )
@@ -141,7 +140,7 @@ def pair_probes(migrate_uri: str, address: str, port: int = 49152) -> tuple[Prob
     """
     uri, host = shlex.quote(migrate_uri), shlex.quote(address)
     return (
-        Probe("credentials", f"as_root timeout -k 1 10 virsh -q -c {uri} version </dev/null"),
+        Probe("credentials", f"as_root timeout -k 1 6 virsh -q -c {uri} version </dev/null"),
         Probe("resolves", f"getent ahostsv4 {host} || getent ahosts {host}"),
         Probe("port", f"timeout -k 1 3 bash -c 'exec 3<>\"/dev/tcp/$1/{port}\"' sh {host}"),
     )

@@ -91,7 +91,7 @@ def socket_activated(seen: Seen) -> bool:
 
 
 def certificates(text: str) -> Iterator[tuple[str, datetime | None]]:
-    """Path and end of each certificate; None where it could not be read. Lines as of openssl's iso_8601."""
+    """Path and end of each certificate; None where it could not be read."""
     path, end = "", None
     for line in text.splitlines():
         if line.startswith("file "):
@@ -105,13 +105,11 @@ def certificates(text: str) -> Iterator[tuple[str, datetime | None]]:
 
 
 def _moment(text: str) -> datetime | None:
-    """``2027-01-31 12:00:00Z``, or openssl's older ``Jan 31 12:00:00 2027 GMT``."""
-    for form in ("%Y-%m-%d %H:%M:%SZ", "%b %d %H:%M:%S %Y GMT"):
-        try:
-            return datetime.strptime(text.strip(), form).replace(tzinfo=UTC)
-        except ValueError:
-            continue
-    return None
+    """``Jan 31 12:00:00 2027 GMT``, as openssl writes it in the C locale."""
+    try:
+        return datetime.strptime(text.strip(), "%b %d %H:%M:%S %Y GMT").replace(tzinfo=UTC)
+    except ValueError:
+        return None
 
 
 def controllers(seen: Seen) -> frozenset[str]:
