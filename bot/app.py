@@ -18,6 +18,7 @@ from bot.adapters.durable import DurableWork
 from bot.adapters.libvirt.connections import HostAddress
 from bot.adapters.libvirt.hypervisor import LibvirtHypervisor
 from bot.adapters.libvirt.sampling import LibvirtSampler
+from bot.adapters.prometheus import MetricsServer, PrometheusPast
 from bot.adapters.schedule import Schedule
 from bot.adapters.slack import web
 from bot.adapters.slack.chat import Identity, SlackChat
@@ -113,6 +114,7 @@ class Drover:
         self._inventory = Inventory(self._hypervisor)
         self._desk = Desk(self.world, settings.limits.handlers, settings.replica if _shared(settings) else "")
         self._schedule = Schedule()
+        self._metrics = served_metrics(settings, self._monitor)
 
     def start(self) -> None:
         """Sign in, take up what a crash left, then listen."""
@@ -144,6 +146,8 @@ class Drover:
         self._schedule.every("tick", TICK, self._tick)
         self._schedule.every("sweep", SWEEP, self._inventory.sweep)
         self._plan_watching()
+        if self._metrics is not None:
+            self._metrics.start()
         self._schedule.start()
         if slack.mode == "socket":
             self._listeners.connect()
@@ -157,6 +161,8 @@ class Drover:
         log.info("stopping")
         self._listeners.close()
         self._schedule.stop()
+        if self._metrics is not None:
+            self._metrics.stop()
         self._monitor.close()
         self._desk.stop()
         left = self._work.stop()
@@ -266,7 +272,16 @@ def measuring(settings: DroverSettings) -> tuple[Monitor, SqlSeries]:
     series = SqlSeries(
         settings.database.url, keep_raw=timedelta(seconds=wanted.keep_raw), keep=timedelta(seconds=wanted.keep)
     )
-    return Monitor(sampler, series, series, SystemClock(), settings.replica), series
+    past = PrometheusPast(wanted.prometheus_url) if wanted.source == "prometheus" else None
+    return Monitor(sampler, series, series, SystemClock(), replica=settings.replica, past=past), series
+
+
+def served_metrics(settings: DroverSettings, monitor: Monitor) -> MetricsServer | None:
+    """The server of ``/metrics`` and ``/healthz``; None when it is not wanted."""
+    where = settings.metrics
+    if not where.port:
+        return None
+    return MetricsServer(where.host, where.port, monitor.measured, lambda: health_problem(settings))
 
 
 def addresses(settings: DroverSettings) -> list[HostAddress]:

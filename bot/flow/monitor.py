@@ -18,7 +18,7 @@ from bot.domain.samples import Happening, Incident, Metric, Point, Sweep, points
 from bot.flow.incident_notes import known
 from bot.flow.record import Recorder
 from bot.ports import Clock
-from bot.ports.series import Notes, Sampler, Series
+from bot.ports.series import Notes, Past, Sampler, Series
 
 log = structlog.get_logger()
 
@@ -43,11 +43,18 @@ class Monitor:
         notes: where incidents and what reports remember are kept.
         clock: the bot's.
         replica: this process's name, for the lease.
-        records: whether the history is written here; not where a site's Prometheus keeps it.
+        past: a history that is kept elsewhere, such as a site's Prometheus; none is written here then.
     """
 
     def __init__(
-        self, sampler: Sampler, series: Series, notes: Notes, clock: Clock, replica: str, *, records: bool = True
+        self,
+        sampler: Sampler,
+        series: Series,
+        notes: Notes,
+        clock: Clock,
+        *,
+        replica: str = "drover-1",
+        past: Past | None = None,
     ) -> None:
         self.notes = notes
         self.replica = replica
@@ -57,7 +64,8 @@ class Monitor:
         self._sampler = sampler
         self._series = series
         self._clock = clock
-        self._records = records
+        self._records = past is None
+        self._past = past or series
         self._recorder = Recorder(series)
         self._sweeping = threading.Lock()
         self._swept_at = float("-inf")
@@ -107,8 +115,8 @@ class Monitor:
             incidents, kept = known(self.notes), self._kept()
         except StoreError as error:
             log.warning("incidents and reports cannot be read", error=str(error))
-            return Measured(self._sweep, self._series, losses=replace(losses, why=error.text))
-        return Measured(self._sweep, self._series, incidents, losses, kept)
+            return Measured(self._sweep, self._past, losses=replace(losses, why=error.text))
+        return Measured(self._sweep, self._past, incidents, losses, kept)
 
     def close(self) -> None:
         """Write what waits, and let go of the hosts."""

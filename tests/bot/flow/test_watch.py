@@ -79,7 +79,7 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
     bot = small_bot(tmp_path)
     series = SqlSeries(f"sqlite:///{tmp_path}/drover.sqlite")
     sampler = FakeSampler(bot.hypervisor, bot.clock)
-    monitor = Monitor(sampler, series, series, bot.clock, "one")
+    monitor = Monitor(sampler, series, series, bot.clock, replica="one")
     noticed: list[Any] = []
     views: list[WatchView] = []
     reports: list[ReportView] = []
@@ -188,7 +188,7 @@ def test_an_alert_that_could_not_be_posted_comes_at_the_next_look(watched: Watch
 
 def test_after_a_restart_the_same_incident_is_edited_not_posted_anew(watched: Watched) -> None:
     watched.tick(DOWN)
-    watched.monitor = Monitor(watched.sampler, watched.series, watched.series, watched.bot.clock, "one")
+    watched.monitor = Monitor(watched.sampler, watched.series, watched.series, watched.bot.clock, replica="one")
     watched.bot.world = replace(watched.world, monitor=watched.monitor)
     watched.tick(BACK)
     (card,) = watched.shown()
@@ -196,7 +196,7 @@ def test_after_a_restart_the_same_incident_is_edited_not_posted_anew(watched: Wa
 
 
 def test_of_two_replicas_one_watches_and_the_other_takes_over_when_it_is_silent(watched: Watched) -> None:
-    other = Monitor(watched.sampler, watched.series, watched.series, watched.bot.clock, "two")
+    other = Monitor(watched.sampler, watched.series, watched.series, watched.bot.clock, replica="two")
     watched.tick()
     assert not watch.leads(watched.world, other)
     watched.bot.clock.turn(watch.LEASED + 1)

@@ -1,0 +1,242 @@
+"""Prometheus: Drover's own ``/metrics`` and ``/healthz``, and a site's Prometheus as the source of the history."""
+
+from __future__ import annotations
+
+import json
+import threading
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+import prometheus_client
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import Metric as Family
+from prometheus_client.registry import Collector
+
+from bot.declare import Measured
+from bot.domain.errors import SettingsError, StoreError
+from bot.domain.samples import Bucket, Metric
+
+Healthy = Callable[[], str]
+"""Why the bot is not well; '' when it is."""
+
+
+class Exposed(Collector):
+    """What is measured, as Prometheus reads it: newest values only, and nothing of hosts that are silent.
+
+    Args:
+        measured: what is measured now.
+    """
+
+    def __init__(self, measured: Callable[[], Measured]) -> None:
+        self._measured = measured
+
+    def collect(self) -> Iterable[Family]:
+        """One family per metric."""
+        found = self._measured()
+        yield from _hosts(found)
+        yield from _guests(found)
+        yield GaugeMetricFamily("drover_alerts", "Alerts that stand.", sum(each.open for each in found.incidents))
+        yield GaugeMetricFamily("drover_history_waiting", "Minutes that wait for the database.", found.losses.waiting)
+        yield CounterMetricFamily("drover_history_dropped", "Minutes of history given up.", found.losses.dropped)
+
+
+def _hosts(found: Measured) -> Iterator[Family]:
+    hosts = found.sweep.hosts if found.sweep else ()
+    up = GaugeMetricFamily("drover_host_up", "Whether the host answered the last sweep.", labels=["host"])
+    took = GaugeMetricFamily("drover_sweep_seconds", "How long its answer took.", labels=["host"])
+    cpu = GaugeMetricFamily("drover_host_cpu_cores", "Busy cores.", labels=["host"])
+    used = GaugeMetricFamily("drover_host_memory_used_bytes", "Memory in use.", labels=["host"])
+    for host in hosts:
+        up.add_metric([host.name], float(not host.silent))
+        if not host.silent:
+            took.add_metric([host.name], host.took)
+            used.add_metric([host.name], host.used)
+        if host.cpu is not None:
+            cpu.add_metric([host.name], host.cpu)
+    yield from (up, took, cpu, used)
+
+
+def _guests(found: Measured) -> Iterator[Family]:
+    labels = ["vm", "uuid", "host"]
+    families = {
+        "cpu": GaugeMetricFamily("drover_vm_cpu_cores", "Host cores used.", labels=labels),
+        "wait": GaugeMetricFamily("drover_vm_wait_cores", "Cores it waited for.", labels=labels),
+        "memory": GaugeMetricFamily("drover_vm_memory_bytes", "What its balloon holds.", labels=labels),
+        "disk": GaugeMetricFamily("drover_vm_disk_bytes_per_second", "Read and written.", labels=labels),
+        "net": GaugeMetricFamily("drover_vm_network_bytes_per_second", "Received and sent.", labels=labels),
+    }
+    for vm in found.sweep.vms if found.sweep else ():
+        for name, family in families.items():
+            value = getattr(vm, name)
+            if value is not None:
+                family.add_metric([vm.name, vm.uuid, vm.host], float(value))
+    yield from families.values()
+
+
+class MetricsServer:
+    """Serves ``/metrics`` and ``/healthz`` on a thread of its own.
+
+    Args:
+        host: address to listen on.
+        port: 0 takes any free one; ``port`` tells which.
+        measured: what is measured now.
+        problem: why the bot is not well; '' when it is.
+
+    Raises:
+        SettingsError: the address is taken.
+    """
+
+    def __init__(self, host: str, port: int, measured: Callable[[], Measured], problem: Healthy) -> None:
+        registry = prometheus_client.CollectorRegistry()
+        registry.register(Exposed(measured))
+        prometheus_client.ProcessCollector(registry=registry)
+        self._metrics = prometheus_client.make_wsgi_app(registry)
+        self._problem = problem
+        try:
+            self._server: WSGIServer = make_server(host, port, self._answer, handler_class=_Quiet)
+        except OSError as error:
+            raise SettingsError(
+                f"{host}:{port} cannot be listened on: {error}.", "Choose another [metrics] port."
+            ) from error
+        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self._server.server_port)
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Answer no more."""
+        if self._thread.is_alive():
+            self._server.shutdown()
+            self._thread.join()
+        self._server.server_close()
+
+    def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        if path == "/metrics":
+            found: Iterable[bytes] = self._metrics(environ, start_response)
+            return found
+        if path == "/healthz":
+            problem = self._problem()
+            start_response("503 Service Unavailable" if problem else "200 OK", [("Content-Type", "text/plain")])
+            return [f"{problem or 'ok'}\n".encode()]
+        start_response("404 Not Found", [("Content-Type", "text/plain")])
+        return [b"There is /metrics and /healthz.\n"]
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the standard library's name
+        """A request every few seconds is no news."""
+
+
+# What Drover's own metrics are called; a site that scrapes another exporter names its queries in the configuration.
+QUERIES: Mapping[str, str] = {
+    "host:cpu": "drover_host_cpu_cores",
+    "host:memory": "drover_host_memory_used_bytes",
+    "vm:cpu": "drover_vm_cpu_cores",
+    "vm:wait": "drover_vm_wait_cores",
+    "vm:memory": "drover_vm_memory_bytes",
+    "vm:disk": "drover_vm_disk_bytes_per_second",
+    "vm:net": "drover_vm_network_bytes_per_second",
+}
+_LABEL = {"host": "host", "vm": "uuid"}
+_MOST_POINTS = 300
+_PATIENCE = 10.0  # seconds
+
+
+class PrometheusPast:
+    """The port ``Past`` from a Prometheus that the site already has.
+
+    Args:
+        url: such as ``http://prometheus:9090``.
+        queries: PromQL by ``kind:metric``; each answers one series a thing, labelled ``host`` or ``uuid``.
+
+    Raises (each method):
+        StoreError: it does not answer, or refuses the query.
+    """
+
+    def __init__(self, url: str, queries: Mapping[str, str] = QUERIES) -> None:
+        self._url = url.rstrip("/")
+        self._queries = queries
+
+    def history(
+        self, entities: Collection[str], metric: Metric, since: datetime, until: datetime
+    ) -> Mapping[str, tuple[Bucket, ...]]:
+        """Buckets of each entity; see the port. A bucket's percentile and peak are asked for as well."""
+        kinds = {entity.partition(":")[0] for entity in entities}
+        step = max(60, int((until - since).total_seconds()) // _MOST_POINTS // 60 * 60)
+        wanted = frozenset(entities)
+        found: dict[str, tuple[Bucket, ...]] = {}
+        for kind in kinds & _LABEL.keys():
+            read = self._buckets(kind, metric, since, until, step)
+            found |= {entity: buckets for entity, buckets in read.items() if entity in wanted}
+        return found
+
+    def summary(self, kind: str, metric: Metric, since: datetime, until: datetime) -> Mapping[str, Bucket]:
+        """One bucket over the whole time for each; see the port."""
+        if kind not in _LABEL:
+            return {}
+        whole = max(60, int((until - since).total_seconds()))
+        return {entity: buckets[-1] for entity, buckets in self._buckets(kind, metric, until, until, whole).items()}
+
+    def _buckets(
+        self, kind: str, metric: Metric, since: datetime, until: datetime, step: int
+    ) -> dict[str, tuple[Bucket, ...]]:
+        query = self._queries.get(f"{kind}:{metric.value}")
+        if query is None:
+            return {}
+        over = f"({query})[{step}s:60s]"
+        mean, p95, peak, count = (
+            self._series(kind, asked, since, until, step)
+            for asked in (
+                f"avg_over_time({over})", f"quantile_over_time(0.95, {over})", f"max_over_time({over})",
+                f"count_over_time({over})",
+            )
+        )  # fmt: skip
+        return {
+            entity: tuple(
+                Bucket(datetime.fromtimestamp(at - step, UTC), step, value, p95[entity][at], peak[entity][at],
+                       int(count[entity][at]))
+                for at, value in values.items()
+                if at in p95.get(entity, {}) and at in peak.get(entity, {}) and at in count.get(entity, {})
+            )
+            for entity, values in mean.items()
+        }  # fmt: skip
+
+    def _series(
+        self, kind: str, query: str, since: datetime, until: datetime, step: int
+    ) -> dict[str, dict[float, float]]:
+        asked = {"query": query, "start": since.timestamp(), "end": until.timestamp(), "step": step}
+        answer = self._get(f"{self._url}/api/v1/query_range?{urllib.parse.urlencode(asked)}")
+        label = _LABEL[kind]
+        return {
+            f"{kind}:{series['metric'][label]}": {float(at): float(value) for at, value in series["values"]}
+            for series in answer["data"]["result"]
+            if label in series["metric"]
+        }
+
+    def _get(self, url: str) -> Any:
+        advice = "Check monitor.prometheus_url and that Prometheus runs."
+        try:
+            with urllib.request.urlopen(url, timeout=_PATIENCE) as answer:  # noqa: S310 - the operator's own URL
+                found = json.load(answer)
+        except urllib.error.HTTPError as error:
+            said = error.read(500).decode(errors="replace")
+            raise StoreError(
+                f"Prometheus refused a query: {said}", "Check the queries in the configuration."
+            ) from error
+        except (OSError, ValueError) as error:
+            raise StoreError(f"Prometheus does not answer: {error}.", advice) from error
+        if found.get("status") != "success":
+            raise StoreError(f"Prometheus failed: {found.get('error', 'no reason given')}.", advice)
+        return found

@@ -1,0 +1,141 @@
+"""Drover's own metrics, and a real Prometheus from Debian's package that scrapes them and answers as the history."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from bot.adapters.prometheus import MetricsServer, PrometheusPast
+from bot.declare import Measured
+from bot.domain.errors import SettingsError, StoreError
+from bot.domain.samples import HostSample, Incident, Losses, Metric, Sweep, VmSample
+
+NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
+MEASURED = Measured(
+    Sweep(
+        NOW,
+        (HostSample("host-a", NOW, "", 8, 2.5, 0.1, 100, 40, 0.02), HostSample("host-b", NOW, "no answer")),
+        (VmSample("u-1", 'web "1"', "host-a", "running", 2, 0.75, 0.1, 1000, read=5.0, written=6.0),),
+    ),
+    None,
+    (Incident("k", "host-b is gone", NOW),),
+    Losses(waiting=3, dropped=2),
+)
+
+
+@pytest.fixture
+def server() -> Iterator[MetricsServer]:
+    made = MetricsServer("127.0.0.1", 0, lambda: MEASURED, lambda: "")
+    made.start()
+    yield made
+    made.stop()
+
+
+def read(server: MetricsServer, path: str) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}{path}", timeout=10) as answer:
+        text: str = answer.read().decode()
+        return text
+
+
+def test_what_is_measured_is_told_and_nothing_of_silent_hosts(server: MetricsServer) -> None:
+    lines = read(server, "/metrics").splitlines()
+    for line in (
+        'drover_host_up{host="host-a"} 1.0',
+        'drover_host_up{host="host-b"} 0.0',
+        'drover_host_cpu_cores{host="host-a"} 2.5',
+        'drover_vm_cpu_cores{host="host-a",uuid="u-1",vm="web \\"1\\""} 0.75',
+        'drover_vm_disk_bytes_per_second{host="host-a",uuid="u-1",vm="web \\"1\\""} 11.0',
+        "drover_alerts 1.0",
+        "drover_history_waiting 3.0",
+        "drover_history_dropped_total 2.0",
+    ):
+        assert line in lines
+    assert not [line for line in lines if "host-b" in line and "host_up" not in line]
+
+
+def test_healthz_says_why_it_is_not_well() -> None:
+    problems = ["the database is gone"]
+    server = MetricsServer("127.0.0.1", 0, lambda: MEASURED, lambda: "".join(problems))
+    server.start()
+    try:
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            read(server, "/healthz")
+        assert refused.value.code == 503
+        assert "the database is gone" in refused.value.read().decode()
+        refused.value.close()
+        problems.clear()
+        assert read(server, "/healthz") == "ok\n"
+        with pytest.raises(urllib.error.HTTPError, match="404") as missing:
+            read(server, "/else")
+        missing.value.close()
+    finally:
+        server.stop()
+
+
+def test_a_port_that_is_taken_is_told_at_start(server: MetricsServer) -> None:
+    with pytest.raises(SettingsError, match="cannot be listened on"):
+        MetricsServer("127.0.0.1", server.port, lambda: MEASURED, lambda: "")
+
+
+def test_a_prometheus_that_is_not_there_is_told() -> None:
+    with pytest.raises(StoreError, match="does not answer"):
+        PrometheusPast("http://127.0.0.1:9").history(["host:a"], Metric.CPU, NOW - timedelta(hours=1), NOW)
+
+
+@pytest.fixture
+def prometheus(server: MetricsServer, tmp_path: Path) -> Iterator[str]:
+    """A real one that scrapes the server once a second."""
+    program = shutil.which("prometheus")
+    if program is None:
+        pytest.skip("Prometheus is not installed: apt-get install prometheus")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    config = tmp_path / "prometheus.yml"
+    target = f"127.0.0.1:{server.port}"
+    config.write_text(
+        "global: {scrape_interval: 1s}\n"
+        f"scrape_configs: [{{job_name: drover, honor_labels: true, static_configs: [{{targets: ['{target}']}}]}}]\n"
+    )
+    storage = tmp_path / "tsdb"
+    words = [program, f"--config.file={config}", f"--storage.tsdb.path={storage}"]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen([*words, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def test_a_sites_prometheus_is_the_history(prometheus: str) -> None:
+    past = PrometheusPast(prometheus)
+    deadline = time.monotonic() + 60
+    found: object = None
+    while not found:
+        assert time.monotonic() < deadline, "Prometheus never had anything"
+        now = datetime.now(UTC)
+        try:
+            found = past.history(["host:host-a"], Metric.CPU, now - timedelta(hours=1), now)
+        except StoreError:
+            time.sleep(0.1)  # it is still starting
+    now = datetime.now(UTC) + timedelta(seconds=60)  # a subquery's values stand on whole minutes
+    found = past.history(["host:host-a", "vm:u-1", "vm:u-2"], Metric.CPU, now - timedelta(hours=1), now)
+    assert set(found) == {"host:host-a", "vm:u-1"}
+    assert {bucket.mean for bucket in found["host:host-a"]} == {2.5}
+    assert {(bucket.mean, bucket.p95, bucket.peak) for bucket in found["vm:u-1"]} == {(0.75, 0.75, 0.75)}
+    summary = past.summary("vm", Metric.DISK, now - timedelta(hours=1), now)
+    assert summary["vm:u-1"].mean == 11.0
+    assert past.summary("pool", Metric.SPACE, now - timedelta(hours=1), now) == {}
+    bad = PrometheusPast(prometheus, {"vm:cpu": "sum(("})
+    with pytest.raises(StoreError, match="refused a query"):
+        bad.history(["vm:u-1"], Metric.CPU, now - timedelta(hours=1), now)
