@@ -23,6 +23,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 _AT_ONCE = 16
+_GRACE = 5.0  # seconds that a host is given to tell that time was up
 _CLOCK = (probes.Probe("now", "date +%s.%N"),)
 
 
@@ -100,13 +101,17 @@ def _answers(
         if hypervisor.run(host, ["true"], deadline=deadline) is None:
             return {}, "", 0.0
         began = time.time()
-        told = hypervisor.run(host, ["sh", "-c", probes.script(asked)], deadline=deadline)
+        # ``timeout`` ends it there too, for a connection's end stops no program.
+        argv = ["timeout", "-k", "1", f"{deadline:g}", "sh", "-c", probes.script(asked)]
+        told = hypervisor.run(host, argv, deadline=deadline + _GRACE)
     except DroverError as error:
         return {}, f"cannot tell: {error.text.rstrip('.')}", 0.0
     found = probes.answers(told.out) if told is not None else {}
     if not found:
         return {}, "cannot tell: its shell answered nothing that makes sense", 0.0
-    return found, "", began
+    # A part would read as if what lacks were not there.
+    cut_off = next((probe.name for probe in asked if probe.name not in found), "")
+    return ({}, f"cannot tell: its shell did not come past “{cut_off}”", 0.0) if cut_off else (found, "", began)
 
 
 def _ahead(told: str, began: float) -> float | None:

@@ -147,6 +147,14 @@ def _storage(name: str, way: Way) -> Finding:
             f"virsh pool-dumpxml {pool} on {here.host}; there: virsh pool-define FILE && virsh pool-start {pool} && "
             f"virsh pool-autostart {pool}",
         )
+    keys = sorted(set(here.secrets) - set(there.secrets))
+    if keys and any(vm.detail and vm.detail.secrets for vm in way.seen.source.guests):
+        return failed(
+            name,
+            f"{there.host} lacks {_few(keys)}, and guests have encrypted disks",
+            f"virsh secret-dumpxml {keys[0]} on {here.host}; there: virsh secret-define FILE && "
+            f"virsh secret-set-value {keys[0]} --file VALUE",
+        )
     apart = [
         pool
         for pool in active

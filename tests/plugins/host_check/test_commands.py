@@ -16,7 +16,7 @@ from bot.domain.plan import Plan, Refused, Risk
 from bot.domain.readiness import CommandResult, CpuBaseline, Finding, GuestCpu, HostReport, Severity
 from bot.domain.steps import SetMaintenance
 from bot.testing import FakeHypervisor, TickingClock, drawn
-from plugins.host_check import cards, handler, planner
+from plugins.host_check import cards, handler, planner, probes
 from plugins.host_check.findings import Based, Checked
 from plugins.host_check.planner import HostBaseline, HostCheck, HostMaintenance, HostPair
 from plugins.host_check.settings import HostCheckSettings
@@ -149,6 +149,20 @@ def test_a_shell_that_says_nonsense_is_not_believed() -> None:
     port.give_shell("host-a", lambda _: CommandResult(0, "This account is not available."))
     (report,) = handler.check(SETTINGS, HostCheck(("host-a",)), port.snapshot(), port).reports
     assert {each.name: each for each in report.findings}["SSH"].severity is Severity.UNKNOWN
+
+
+def test_a_shell_that_hangs_half_way_is_given_up_and_says_where() -> None:
+    def slow(argv: Sequence[str]) -> CommandResult:
+        if argv == ["true"]:
+            return CommandResult(0, "")
+        words = probes.script((*probes.HOST_PROBES[:3], probes.Probe("os", "sleep 60")))
+        return machine([*argv[:-1], words])
+
+    port = hosts()
+    port.give_shell("host-a", slow)
+    quick = HostCheckSettings(survey_seconds=0.5)
+    (report,) = handler.check(quick, HostCheck(("host-a",)), port.snapshot(), port).reports
+    assert "did not come past" in {each.name: each for each in report.findings}["SSH"].evidence
 
 
 def test_a_name_that_is_none_and_no_hosts_at_all_are_errors_that_say_what_to_do() -> None:

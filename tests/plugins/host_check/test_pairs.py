@@ -117,6 +117,15 @@ def test_a_machine_type_that_a_guest_uses_is_red() -> None:
     assert (found.severity, "q35" in found.evidence) == (Severity.FAIL, True)
 
 
+def test_a_secret_that_is_missing_is_red_when_a_guest_has_encrypted_disks() -> None:
+    vm = drawn("host-a 8cpu 64G | web-1 1G").vm("web-1")
+    looked = seen(here={"secrets": ("5ec0e7",)})
+    assert pairs.report(looked, SETTINGS).worst is Severity.PASS
+    with_guest = replace(looked, source=replace(looked.source, guests=(replace(vm, detail=VmDetail(secrets=True)),)))
+    found = {each.name: each for each in pairs.report(with_guest, SETTINGS).findings}["storage"]
+    assert (found.severity, "5ec0e7" in found.evidence, "secret-define" in found.fix) == (Severity.FAIL, True, True)
+
+
 def test_a_silent_side_makes_every_cell_unknown_with_its_reason() -> None:
     looked = replace(seen(), target=Seen("host-b", trouble="host-b cannot be reached"))
     report = pairs.report(looked, SETTINGS)
