@@ -174,19 +174,52 @@ def upgrade(config: Path | None) -> None:
     click.echo("The database is up to date.")
 
 
-@db.command()
+@db.command("verify")
 @click.pass_obj
-def verify(config: Path | None) -> None:
-    """Check the audit trail's hash chain. Exit code 1 when it was tampered with, naming the event."""
+def db_verify(config: Path | None) -> None:
+    """The same as `audit verify`."""
+    _verify(config)
+
+
+@drover.group()
+def audit() -> None:
+    """The audit trail."""
+
+
+@audit.command("verify")
+@click.pass_obj
+def audit_verify(config: Path | None) -> None:
+    """Check the audit trail's hash chain. Exit code 2 when it was tampered with, naming the event."""
+    _verify(config)
+
+
+@audit.command()
+@click.option("--format", "form", type=click.Choice(("jsonl", "csv")), default="jsonl", show_default=True)
+@click.option("--after", default=0, help="Only events behind this position: what an earlier export did not have.")
+@click.pass_obj
+def export(config: Path | None, form: str, after: int) -> None:
+    """Print every event of the audit trail, oldest first, with its hash."""
+    from bot import audit as trails
     from bot.app import loaded, opened_store
 
     settings = configuration.load(config)
     store = opened_store(settings, loaded(settings))
-    broken = store.broken_link()
+    write = trails.csv_lines if form == "csv" else trails.json_lines
+    for line in write(store.trail(after)):
+        click.echo(line)
+    store.close()
+
+
+def _verify(config: Path | None) -> None:
+    from bot.app import loaded, opened_store
+
+    settings = configuration.load(config)
+    store = opened_store(settings, loaded(settings))
+    broken, (position, end) = store.broken_link(), store.head()
     store.close()
     if broken:
-        raise DroverError(f"The audit trail does not hold: {broken}.", "Compare with a backup.")
-    click.echo("The audit trail holds.")
+        raise DroverError(f"The audit trail does not hold: {broken}", "Compare with a backup.")
+    click.echo(f"The audit trail holds: {position} events, the last one's hash is {end or '(none)'}.")
 
 
 def _move_lines(planned: Plan | Refused) -> str:

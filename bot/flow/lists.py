@@ -28,6 +28,7 @@ from bot.domain.operation import (
 from bot.domain.words import bytes_text, duration_text, plural
 from bot.flow import cards
 
+ROWS = 95  # of a table; a message takes 100
 HELP_LINES = 20  # commands in one paragraph
 
 
@@ -143,17 +144,38 @@ def audit_card(operation: Operation, events: Sequence[Event], broken: str) -> Ca
     """An operation's whole history, and whether the chain of the trail holds."""
     rows: tuple[tuple[Line, ...], ...] = tuple(
         (words("{at}", at=event.at), words("{who}", who=cards.who(event.by)), event_text(event))
-        for event in events[:95]
-    )
-    chain: Line = (
-        words("*The audit trail was tampered with:* {broken}", broken=broken) if broken else "The hash chain holds."
+        for event in events[:ROWS]
     )
     title = f"{operation.id}: {operation.plan.title}"
     return Card(
         text=f"{operation.id} is {operation.state}; {plural(len(events), 'event')}",
         title=title,
-        elements=(Table(("When", "Who", "What"), rows), Context((chain, f"plan {operation.plan.digest}"))),
+        elements=(
+            Table(("When", "Who", "What"), rows),
+            Context((_chain_text(broken), f"plan {operation.plan.digest}")),
+        ),
     )
+
+
+def trail_card(about: Words, entries: Sequence[tuple[Operation, Event]], broken: str) -> Card:
+    """What happened, newest first: when, who, to which operation, what; and whether the chain holds."""
+    rows: tuple[tuple[Line, ...], ...] = tuple(
+        (words("{at}", at=event.at), words("{who}", who=cards.who(event.by)), operation.id, event_text(event))
+        for operation, event in entries[:ROWS]
+    )
+    title = f"{plural(len(entries), 'event')} in the audit trail"
+    elements: list[Element] = [Section(Words(f"Audit trail {about.template}", about.args))]
+    if rows:
+        elements.append(Table(("When", "Who", "Operation", "What"), rows))
+    if len(entries) > ROWS:
+        elements.append(Section(f"… and {len(entries) - ROWS} older; narrow it down with --since."))
+    return Card(text=title, title=title, elements=(*elements, Context((_chain_text(broken),))))
+
+
+def _chain_text(broken: str) -> Line:
+    if broken:
+        return words("*The audit trail was tampered with:* {broken}", broken=broken)
+    return "The hash chain holds."
 
 
 def event_text(event: Event) -> str:  # noqa: C901, PLR0911 - one line per kind of event
@@ -161,7 +183,9 @@ def event_text(event: Event) -> str:  # noqa: C901, PLR0911 - one line per kind 
     match event:
         case Proposed():
             votes = plural(event.ruling.votes, "vote")
-            return f"proposed {event.origin.command}; rule “{event.ruling.rule}” asks {votes}"
+            return (
+                f"proposed {event.origin.command} (plan {event.plan.digest}); rule “{event.ruling.rule}” asks {votes}"
+            )
         case VotedFor():
             return f"approved the plan {event.digest}"
         case Denied():

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 import click
 
 from bot.declare import Action, Asker, Listed, Measured, Query, Settings, View
 from bot.domain import policy as policies
-from bot.domain.card import Card
+from bot.domain.card import Card, Words, words
 from bot.domain.cluster import Snapshot
 from bot.domain.errors import UsageError
-from bot.domain.operation import State
-from bot.domain.words import nearest
-from bot.flow import lists
+from bot.domain.operation import Operation, State
+from bot.domain.words import nearest, seconds_of
+from bot.flow import cards, lists
 from bot.flow.parse import usage
 from bot.flow.world import OPEN, World, asker, snapshot
 from bot.hookspecs import hookimpl
 from bot.ports import Request
+
+AUDITED = 500  # operations looked through for one answer; the whole trail is `drover audit export`
+DAY = 86400
+_OPERATION = re.compile(r"op-\d+")
+_PERSON = re.compile(r"<?@?(?P<id>[UW][A-Z0-9]{3,}|drover)(\|[^>]*)?>?")
 
 
 def answer(world: World, query: Query, intent: Any, person: Asker) -> Card:
@@ -80,9 +87,10 @@ class Ops:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """`audit ID`."""
+    """`audit [WHAT]`: an operation's id, a VM's name, ``@`` and a person, or '' for all; ``since`` in seconds."""
 
-    operation: str
+    what: str = ""
+    since: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +135,15 @@ def _ops(*, mine: bool, running: bool, failed: bool) -> Ops:
 
 
 @click.command("audit")
-@click.argument("operation", metavar="ID")
-def _audit(operation: str) -> Audit:
-    """Everything that happened to an operation, for example `audit op-17`."""
-    return Audit(operation if operation.startswith("op-") else f"op-{operation}")
+@click.argument("what", metavar="[ID|VM|@PERSON]", default="")
+@click.option("--since", metavar="DURATION", default="", help="How far back, for example 24h or 7d.")
+def _audit(what: str, since: str) -> Audit:
+    """Everything that happened to an operation (op-17), to a VM, or by a person; of the last day for all."""
+    try:
+        seconds = seconds_of(since) if since else 0
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    return Audit(f"op-{what}" if what.isdecimal() else what, seconds)
 
 
 @click.command("approvals")
@@ -162,8 +175,38 @@ def _answer_ops(intent: Ops, seen: View) -> Card:
 
 
 def _answer_audit(intent: Audit, seen: View) -> Card:
-    operation = seen.history.operation(intent.operation)
-    return lists.audit_card(operation, seen.history.events(operation.id), seen.history.broken_link())
+    broken = seen.history.broken_link()
+    if _OPERATION.fullmatch(intent.what):
+        operation = seen.history.operation(intent.what)
+        return lists.audit_card(operation, seen.history.events(operation.id), broken)
+    by = _PERSON.fullmatch(intent.what)
+    reach = intent.since or (DAY if not intent.what else 0)
+    since = seen.asker.now - timedelta(seconds=reach) if reach else None
+    touched = [
+        each
+        for each in seen.history.operations(limit=AUDITED)
+        if (since is None or each.changed_at >= since) and (by or not intent.what or _touches(each, intent.what))
+    ]
+    if not touched:
+        raise UsageError(f"Nothing is known of “{intent.what or 'the last day'}”.", "Try `--since 30d`, or `ops`.")
+    entries = [(each, event) for each in touched for event in seen.history.events(each.id)]
+    chosen = [
+        (each, event)
+        for each, event in entries
+        if (since is None or event.at >= since) and (by is None or event.by == by["id"])
+    ]
+    chosen.sort(key=lambda entry: entry[1].at, reverse=True)
+    return lists.trail_card(_about(intent, by), chosen, broken)
+
+
+def _touches(operation: Operation, name: str) -> bool:
+    return name in operation.plan.blast.vms or any(name in step.vms for step in operation.plan.steps)
+
+
+def _about(intent: Audit, by: re.Match[str] | None) -> Words:
+    if by:
+        return words("by {who}", who=cards.who(by["id"]))
+    return words("{what}", what=f"of {intent.what}" if intent.what else "of everything")
 
 
 def _answer_policy(intent: PolicyOf, seen: View) -> Card:
@@ -195,7 +238,13 @@ class Core:
                 lambda it, seen: lists.vms_card(seen.snapshot, it.wanted),
             ),
             Query("ops", "The latest operations", _ops, _answer_ops, needs_snapshot=False),
-            Query("audit", "Everything that happened to an operation", _audit, _answer_audit, needs_snapshot=False),
+            Query(
+                "audit",
+                "What happened to an operation or VM, or by a person",
+                _audit,
+                _answer_audit,
+                needs_snapshot=False,
+            ),
             Query("approvals", "What waits for your vote", _approvals, _answer_approvals, needs_snapshot=False),
             Query(
                 "policy", "Who may ask for a command, and who approves", _policy, _answer_policy, needs_snapshot=False

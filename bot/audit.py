@@ -1,0 +1,66 @@
+"""The audit trail for people's own tools: every stored event as JSON lines or CSV, with what proves it."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from bot.adapters.sql.chain import Link
+
+COLUMNS = ("position", "operation", "seq", "at", "by", "kind", "plan", "data", "previous", "hash")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def json_lines(links: Iterable[Link]) -> Iterator[str]:
+    """One JSON object a line: ``COLUMNS``; ``data`` is the whole event, ``plan`` the digest of a proposal's plan.
+
+    ``hash`` is SHA-256 of the JSON array [previous, position, number of the operation, seq, event as canonical JSON].
+    """
+    for link in links:
+        yield json.dumps(_entry(link), ensure_ascii=False)
+
+
+def csv_lines(links: Iterable[Link]) -> Iterator[str]:
+    """The same as CSV with a header; ``data`` is JSON. A cell that a spreadsheet would calculate begins with ``'``."""
+    yield _line(COLUMNS)
+    for link in links:
+        entry = {**_entry(link), "data": link.data}
+        yield _line(tuple(_harmless(str(entry[name])) for name in COLUMNS))
+
+
+def _entry(link: Link) -> dict[str, Any]:
+    data = json.loads(link.data)
+    return {
+        "position": link.position,
+        "operation": f"op-{link.operation}",
+        "seq": link.seq,
+        "at": link.at,
+        "by": link.by,
+        "kind": link.kind,
+        "plan": _digest(data),
+        "data": data,
+        "previous": link.previous,
+        "hash": link.hash,
+    }
+
+
+def _digest(data: dict[str, Any]) -> str:
+    """What was signed: of a proposal its plan's, of a vote the one the voter saw; '' of all else."""
+    if "plan" in data:
+        canonical = json.dumps(data["plan"], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+    return str(data.get("digest", ""))
+
+
+def _harmless(cell: str) -> str:
+    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+
+
+def _line(cells: tuple[str, ...]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="").writerow(cells)
+    return out.getvalue()
