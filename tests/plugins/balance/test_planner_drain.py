@@ -1,0 +1,189 @@
+"""Draining and undraining: first as plans over drawn clusters, then as the whole line from chat to the hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bot.domain.errors import UnknownNameError
+from bot.domain.operation import State
+from bot.domain.plan import Objection, Plan, Refused
+from bot.domain.steps import MigrateVm, SetMaintenance
+from bot.testing import drawn, uuid_of
+from plugins.balance import drain
+from plugins.balance.intents import Drain, Undrain
+from plugins.balance.settings import BalanceSettings
+from tests.bot.flow.small_bot import Bot, small_bot, text
+
+SETTINGS = BalanceSettings()
+CLUSTER = """
+host-a 8cpu 32G reserve 2G | a1 8G load 1 | a2 4G load 1 | a3 2G load 1 [apart=x] | old 2G off
+host-b 8cpu 32G reserve 2G | b1 8G load 1
+host-c 8cpu 32G reserve 2G | c1 8G load 1 [apart=x]
+"""
+
+
+def drained(cluster: str = CLUSTER, host: str = "host-a", rules: tuple[object, ...] = ()) -> Plan | Refused:
+    return drain.drain(SETTINGS, Drain(host), drawn(cluster), rules)  # type: ignore[arg-type]
+
+
+def moves(found: Plan | Refused) -> dict[str, str]:
+    assert isinstance(found, Plan), found
+    return {step.name: step.target for step in found.steps if isinstance(step, MigrateVm)}
+
+
+def codes(found: Plan | Refused) -> list[str]:
+    return [each.code for each in (found.warnings if isinstance(found, Plan) else found.objections)]
+
+
+def test_maintenance_comes_first_then_every_guest_leaves_and_nobody_else_moves() -> None:
+    found = drained()
+    assert set(moves(found)) == {"a1", "a2", "a3"}
+    assert isinstance(found, Plan)
+    assert found.steps[0] == SetMaintenance("host-a", on=True)
+    assert moves(found)["a3"] == "host-b"
+    assert codes(found) == ["off"]
+
+
+def test_stuck_guests_are_told_before_with_what_each_needs_and_the_others_go() -> None:
+    tight = CLUSTER.replace("a1 8G load 1", "a1 26G load 1").replace("a2 4G load 1", "a2 4G load 1 [pin=here]")
+    found = drained(tight.replace("32G", "64G", 1))
+    assert set(moves(found)) == {"a3"}
+    assert codes(found)[:2] == ["stuck:a1", "stuck:a2"]
+    assert isinstance(found, Plan)
+    assert "not enough memory" in found.warnings[0].text
+    assert "Take the tag away" in found.warnings[1].text
+
+
+def test_a_guest_that_another_plugin_keeps_is_told_in_that_plugins_words() -> None:
+    def rule(seen: object, vm: object, host: str) -> Objection | None:
+        held = getattr(vm, "name", "") == "a1" and host != "host-a"
+        return Objection("usb", "a1 has a USB key.", "Detach it.") if held else None
+
+    found = drained(rules=(rule,))
+    assert set(moves(found)) == {"a2", "a3"}
+    assert isinstance(found, Plan)
+    assert "a1 has a USB key" in found.warnings[0].text
+
+
+def test_each_move_has_room_in_its_turn() -> None:
+    guests = " | ".join(f"a{number} 6G" for number in range(1, 6))
+    small = f"host-a 8cpu 64G | {guests}\nhost-b 8cpu 16G reserve 2G\nhost-c 8cpu 16G reserve 2G"
+    found = drained(small)
+    assert sorted(moves(found).values()) == ["host-b", "host-b", "host-c", "host-c"]
+    assert len([code for code in codes(found) if code.startswith("stuck:")]) == 1
+
+
+def test_an_empty_host_in_maintenance_needs_no_drain_and_an_empty_one_only_maintenance() -> None:
+    assert codes(drained("host-a 8cpu 32G maintenance\nhost-b 8cpu 32G")) == ["empty"]
+    found = drained("host-a 8cpu 32G\nhost-b 8cpu 32G")
+    assert isinstance(found, Plan)
+    assert found.steps == (SetMaintenance("host-a", on=True),)
+
+
+def test_a_silent_host_is_not_drained_and_an_unknown_one_has_a_nearest() -> None:
+    assert codes(drained(CLUSTER.replace("host-a 8cpu 32G", "host-a 8cpu 32G down"))) == ["host-unreachable"]
+    with pytest.raises(UnknownNameError):
+        drained(host="host-x")
+
+
+@pytest.mark.parametrize(
+    ("was", "is_now", "code"),
+    [
+        ("", "", None),
+        ("| old 2G off", "| old 2G", "arrived"),
+        ("a1 8G load 1", "a1 9G load 1", "changed"),
+        ("host-b 8cpu 32G reserve 2G |", "host-b 8cpu 32G reserve 2G | new 20G |", "memory"),
+    ],
+)
+def test_a_drain_is_asked_about_once_more_before_it_begins(was: str, is_now: str, code: str | None) -> None:
+    found = drained()
+    assert isinstance(found, Plan)
+    now = drawn(CLUSTER.replace(was, is_now) if was else CLUSTER)
+    against = drain.still_drains(SETTINGS, Drain("host-a"), found, now, ())
+    assert {each.code for each in against} == ({code} if code else set())
+
+
+AFTER = """
+host-a 8cpu 32G reserve 2G maintenance
+host-b 8cpu 32G reserve 2G | b1 8G load 1 | a1 8G load 1 | a3 2G load 1
+host-c 8cpu 32G reserve 2G | c1 8G load 1 | a2 4G load 1
+"""
+HOME = tuple(uuid_of(name) for name in ("a1", "a2", "a3"))
+
+
+def test_undrain_brings_home_whom_the_drain_moved() -> None:
+    found = drain.undrain(SETTINGS, Undrain("host-a", HOME), drawn(AFTER), ())
+    assert moves(found) == dict.fromkeys(("a1", "a2", "a3"), "host-a")
+    assert isinstance(found, Plan)
+    assert found.steps[0] == SetMaintenance("host-a", on=False)
+    assert drain.still_homecoming(SETTINGS, Undrain("host-a", HOME), found, drawn(AFTER), ()) == ()
+
+
+def test_who_does_not_fit_or_is_gone_is_told_and_is_no_failure() -> None:
+    full = AFTER.replace("maintenance", "maintenance | new 20G").replace(" | a3 2G load 1", "")
+    found = drain.undrain(SETTINGS, Undrain("host-a", HOME), drawn(full), ())
+    assert moves(found) == {"a1": "host-a"}
+    assert codes(found) == ["not-home", "not-home"]
+
+
+def test_undrain_without_a_drain_only_ends_maintenance_and_a_host_in_service_has_nothing_to_undo() -> None:
+    found = drain.undrain(SETTINGS, Undrain("host-a"), drawn(AFTER), ())
+    assert isinstance(found, Plan)
+    assert found.steps == (SetMaintenance("host-a", on=False),)
+    assert codes(drain.undrain(SETTINGS, Undrain("host-b"), drawn(AFTER), ())) == ["all-home"]
+
+
+@pytest.fixture
+def bot(tmp_path: Path) -> Iterator[Bot]:
+    made = small_bot(tmp_path, CLUSTER.replace("load 1", "load 1 dirty 1M"), ("migrate", "balance"))
+    yield made
+    made.store.close()
+
+
+def approved(bot: Bot, line: str, number: int) -> State:
+    said = bot.types(line)
+    bot.clicks("op.approve", bot.value(number), "UBRUNO")
+    bot.works()
+    assert bot.operation(number).state is State.DONE, (text(said), bot.operation(number).outcome)
+    return bot.operation(number).state
+
+
+def where(bot: Bot) -> dict[str, str]:
+    return {name: bot.where(name)[0] for name in ("a1", "a2", "a3", "b1", "c1")}
+
+
+def test_a_drain_empties_a_host_and_undrain_brings_everyone_home(bot: Bot) -> None:
+    before = where(bot)
+    approved(bot, "host drain host-a", 1)
+    assert "host-a" not in where(bot).values()
+    assert bot.store.maintenance() == {"host-a"}
+    approved(bot, "host undrain host-a", 2)
+    assert where(bot) == before
+    assert bot.store.maintenance() == frozenset()
+    assert "in service" in text(bot.types("host undrain host-a"))
+
+
+def test_a_drain_in_two_parts_is_undone_as_a_whole(bot: Bot) -> None:
+    before = where(bot)
+    guests = bot.hypervisor.snapshot()
+    bot.hypervisor.put(replace(guests.vm("old"), state=guests.vm("a1").state))
+    approved(bot, "host drain host-a", 1)
+    late = replace(guests.vm("b1"), name="late", uuid=uuid_of("late"), host="host-a", memory=1 << 30)
+    bot.hypervisor.put(late)
+    approved(bot, "host drain host-a", 2)
+    assert bot.where("late") != ["host-a"]
+    approved(bot, "host undrain host-a", 3)
+    assert where(bot) == before
+    assert bot.where("late") == bot.where("old") == ["host-a"]
+
+
+def test_what_moved_lately_is_left_alone_by_a_balance(bot: Bot) -> None:
+    approved(bot, "migrate a1 to host-b", 1)
+    bot.types("balance --min-gain 0.0001")
+    wish = bot.operation(2).intent
+    assert [uuid for uuid, _ in wish.recent] == [uuid_of("a1")]
+    assert "a1" not in bot.operation(2).plan.blast.vms

@@ -1,0 +1,180 @@
+"""When the bot speaks up by itself about an uneven cluster, and when it keeps still."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from bot import catalog
+from bot.declare import Alert, Looked, Measured, Proposal, WatchView
+from bot.domain.cluster import Snapshot
+from bot.domain.operation import (
+    Approved,
+    Began,
+    Finished,
+    Operation,
+    Origin,
+    Proposed,
+    StepBegan,
+    StepEnded,
+    advance,
+    opened,
+)
+from bot.domain.plan import Plan, Risk
+from bot.domain.policy import Ruling
+from bot.domain.steps import MigrateVm
+from bot.testing import drawn, uuid_of
+from plugins.balance import watch
+from plugins.balance.intents import Balance
+from plugins.balance.settings import BalanceSettings
+
+START = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+UNEVEN = """
+host-a 8cpu 32G | v1 4G load 1 | v2 4G load 1 | v3 4G load 1 | v4 4G load 1
+host-b 8cpu 32G
+"""
+EVEN = """
+host-a 8cpu 32G | v1 4G load 1 | v2 4G load 1
+host-b 8cpu 32G | v3 4G load 1 | v4 4G load 1
+"""
+
+
+class Past:
+    """The operations there were, newest first."""
+
+    def __init__(self, *operations: Operation) -> None:
+        self.all = operations
+
+    def operations(self, *, states: Collection[object] = (), by: str = "", limit: int = 50) -> tuple[Operation, ...]:
+        return tuple(each for each in self.all if not states or each.state in states)[:limit]
+
+
+class Days:
+    """Looks every minute at what is drawn, and remembers as the core does: through JSON."""
+
+    def __init__(self, **settings: object) -> None:
+        chosen = {"mode": "alert", "hold_minutes": 10, "cooldown_minutes": 30, **settings}
+        self.settings = BalanceSettings.model_validate({"watch": chosen, "cooldown_minutes": 1})
+        self.now = START
+        self.memory: dict[str, object] = {}
+        self.said: list[Alert | Proposal] = []
+        self.past = Past()
+
+    def looks(self, text: str | Snapshot, minutes: int = 1) -> list[Alert | Proposal]:
+        """What was said in so many minutes."""
+        before = len(self.said)
+        for _ in range(minutes):
+            seen = drawn(text) if isinstance(text, str) else text
+            seen = replace(seen, taken_at=self.now)
+            view = WatchView(seen, (), self.past, Measured(), self.memory, self.now)  # type: ignore[arg-type]
+            looked: Looked = watch.look(self.settings, view)
+            self.memory = json.loads(json.dumps(dict(looked.memory)))
+            self.said += looked.noticed
+            self.now += MINUTE
+        return self.said[before:]
+
+
+def operation(begun: datetime, *, done: bool, action: str = "migrate") -> Operation:
+    step = MigrateVm(uuid_of("v9"), "v9", "host-a", "host-b", 1)
+    origin = Origin("U1", "C1", "/kvm migrate v9", "k")
+    plan = Plan("t", (step,), Risk.MEDIUM)
+    event = Proposed(
+        begun, "U1", action, Balance(), plan, Ruling(0, (), 60, "none"), origin, begun + timedelta(hours=1)
+    )
+    found = opened("op-1", event)
+    if action == "balance":
+        return found
+    for each in (Approved(begun, "U2"), Began(begun, "drover"), StepBegan(begun, "drover", 0)):
+        found = advance(found, each)
+    if done:
+        for last in (StepEnded(begun, "drover", 0), Finished(begun, "drover")):
+            found = advance(found, last)
+    return found
+
+
+def test_it_is_off_unless_it_is_switched_on() -> None:
+    assert catalog.load(["migrate", "balance"]).watches == ()
+    on = catalog.load(["migrate", "balance"], {"balance": {"watch": {"mode": "alert"}}})
+    assert [each.name for each in on.watches] == ["balance"]
+
+
+def test_it_speaks_after_the_hold_time_and_not_before_and_then_rests() -> None:
+    days = Days()
+    assert days.looks(UNEVEN, 10) == []
+    (alert,) = days.looks(UNEVEN, 1)
+    assert isinstance(alert, Alert)
+    assert [each.command for each in alert.remedies] == ["balance --max-moves 10", "balance sim --max-moves 10"]
+    assert days.looks(UNEVEN, 29) == []
+    (again,) = days.looks(UNEVEN, 1)
+    assert isinstance(again, Alert)
+    assert again.key == alert.key
+
+
+def test_one_even_look_begins_the_hold_time_anew_and_ends_the_alert() -> None:
+    days = Days(smooth_minutes=0.01)
+    days.looks(UNEVEN, 9)
+    assert days.looks(EVEN, 1) == []
+    assert days.looks(UNEVEN, 10) == []
+    assert len(days.looks(UNEVEN, 1)) == 1
+    (over,) = days.looks(EVEN, 1)
+    assert isinstance(over, Alert)
+    assert over.over
+    assert days.looks(EVEN, 5) == []
+
+
+def test_a_start_or_a_long_silence_begins_the_hold_time_anew() -> None:
+    days = Days()
+    days.looks(UNEVEN, 9)
+    days.now += timedelta(hours=2)
+    assert days.looks(UNEVEN, 10) == []
+    assert len(days.looks(UNEVEN, 1)) == 1
+
+
+def test_a_short_peak_is_averaged_away() -> None:
+    days = Days(hold_minutes=0, smooth_minutes=10)
+    days.looks(EVEN, 5)
+    assert days.looks(EVEN.replace("v1 4G load 1", "v1 4G load 2"), 1) == []
+    assert days.looks(EVEN, 5) == []
+
+
+@pytest.mark.parametrize("done", [False, True])
+def test_samples_from_our_own_migrations_are_not_used(*, done: bool) -> None:
+    days = Days(hold_minutes=3, smooth_minutes=4)
+    days.looks(UNEVEN, 2)
+    days.past = Past(operation(days.now, done=done))
+    assert days.looks(UNEVEN, 4) == []
+    assert days.memory["uneven"] == 0
+    later = days.looks(UNEVEN, 10)
+    assert bool(later) is done
+
+
+def test_quiet_hours_are_kept() -> None:
+    days = Days(quiet_from="11:00", quiet_to="13:00", quiet_zone="UTC")
+    assert days.looks(UNEVEN, 60) == []
+    assert len(days.looks(UNEVEN, 1)) == 1
+
+
+def test_a_balance_before_people_is_not_proposed_again() -> None:
+    days = Days()
+    days.past = Past(operation(START, done=False, action="balance"))
+    assert days.looks(UNEVEN, 40) == []
+
+
+def test_a_plan_that_gains_too_little_is_not_worth_a_word() -> None:
+    assert Days(min_gain=0.9).looks(UNEVEN, 40) == []
+    assert len(Days(min_gain=0.1).looks(UNEVEN, 40)) == 1
+
+
+def test_it_proposes_the_plan_itself_with_its_reason_and_few_moves() -> None:
+    days = Days(mode="propose", max_moves=1)
+    (proposal,) = days.looks(UNEVEN, 11)
+    assert isinstance(proposal, Proposal)
+    assert proposal.plan is not None
+    assert (proposal.action, len(proposal.plan.steps)) == ("balance", 1)
+    assert "uneven for" in proposal.why
+    assert proposal.intent.max_moves == 1
