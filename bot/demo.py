@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from bot.domain.errors import DroverError
-from bot.stage import BotProcess, config_for
+from bot.stage import BotProcess, config_for, image_for
 from lab import Guest, Lab, LabError, missing
 from lab.slack import Command, Workspace
 from lab.slack.shown import Message
@@ -28,13 +28,15 @@ GUESTS: Mapping[str, Mapping[str, Any]] = {
 }
 TRY = """
 The workspace is open at {page}
-  · you are Ana, the engineer; switch to Bruno or Carla (approvers) or Gil (no rights) at the left
-  · /kvm help          what you may do
-  · /kvm hosts         the three hosts              /kvm vms   the VMs
-  · /kvm migrate web-2                              Drover picks the host and says why
-  · /kvm migrate db-1 host-a                        refused, with what to do; try it with --copy-storage
-  · /kvm migrate web-1 host-c --reason "to see it"  then approve it as Bruno in #approvals
-  · /kvm audit op-1    everything that happened     /kvm why web-1
+  You are Ana, the engineer; switch to Bruno or Carla (approvers) or Gil (no rights) at the left. Try in #ops:
+  · /kvm help                                        what you may do
+  · /kvm status   /kvm hosts   /kvm vms   /kvm top   the cluster
+  · /kvm migrate web-2                               Drover picks the host and says why; approve it as Bruno in #approvals
+  · /kvm migrate db-1 host-a                         refused, with what to do; try it with --copy-storage
+  · /kvm vm create shop-1 --reason "to see it"       a VM from one line; then /kvm vm show shop-1, vm screenshot shop-1
+  · /kvm balance   /kvm host drain host-a            even load, an empty host: one approval, a live checklist
+  · /kvm host check host-b   /kvm host pair --all    is it ready, and what to type if not
+  · /kvm audit op-1   /kvm why web-1                 everything that happened, and why it is where it is
 The bot's log: {log}
 Ctrl-C ends everything and leaves nothing behind."""
 
@@ -108,10 +110,21 @@ def _set_up(stack: ExitStack, told: Transcript, hosts: int, port: int) -> Stage:
     guests = {name: _booted(lab, told, name, wish) for name, wish in GUESTS.items()}
     workspace = stack.enter_context(Workspace(port, commands=(Command("/kvm", "Run the cluster", "help"),)))
     _build_page(told)
-    bot = stack.enter_context(BotProcess(workspace, directory, config_for(lab, workspace, directory)))
+    bot = stack.enter_context(BotProcess(workspace, directory, _config(lab, workspace, directory)))
     workspace.wait_connected()
     told.say("demo", "the bot is connected to the local workspace")
     return Stage(lab, workspace, bot, guests)
+
+
+def _config(lab: Lab, workspace: Workspace, directory: Path) -> dict[str, Any]:
+    """Every plugin, with an image to make VMs from; measured often, since people try things for minutes only."""
+    return config_for(
+        lab,
+        workspace,
+        directory,
+        plugins={"vm_lifecycle": image_for(lab)},
+        monitor={"every": "5s"},
+    )
 
 
 def _booted(lab: Lab, told: Transcript, name: str, wish: Mapping[str, Any]) -> Guest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,10 @@ from typing import Any, Self
 
 from bot.domain.errors import DroverError
 from lab import Lab
+from lab.image import COMMAND_LINE, cloud_image
+from lab.network import GUEST_BRIDGE
 from lab.slack import Workspace
+from lab.storage import POOL
 
 ROOT = Path(__file__).parents[1]
 POLICY: Mapping[str, Any] = {"rules": [{"name": "default", "votes": 1, "approvers": ["approver"], "expires": "1h"}]}
@@ -55,6 +59,31 @@ def config_for(lab: Lab, workspace: Workspace, directory: Path, **more: Any) -> 
         "roles": ROLES,
         "policy": POLICY,
         **more,
+    }
+
+
+def image_for(lab: Lab) -> dict[str, Any]:
+    """The table ``[plugins.vm_lifecycle]`` of a lab: its small cloud image, laid into every host's pool."""
+    image = cloud_image()
+    for host in lab.hosts.values():
+        shutil.copy(image.disk, host.directory / "lib" / "images" / "tiny.qcow2")
+    tiny = {
+        "base": f"{POOL}/tiny.qcow2",
+        "user": "drover",
+        "least_memory": "100M",
+        "least_disk": "32M",
+        "kernel": str(image.kernel),
+        "initrd": str(image.initrd),
+        "cmdline": COMMAND_LINE,
+    }
+    return {
+        "images": {"tiny": tiny},
+        "default_image": "tiny",
+        "default_cpus": 1,
+        "default_memory": "112M",
+        "default_disk": "48M",
+        "pool": POOL,
+        "network": GUEST_BRIDGE,
     }
 
 
