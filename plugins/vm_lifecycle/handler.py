@@ -80,10 +80,12 @@ def _purged(step: PurgeVm, hypervisor: Hypervisor) -> bool:
     return all(hypervisor.volume(step.host, *making.place(each)) is None for each in step.volumes)
 
 
-def _has_disk(step: AddDisk, hypervisor: Hypervisor) -> bool:
+def _has_disk(step: AddDisk, hypervisor: Hypervisor, *, either: bool = False) -> bool:
+    """Whether it has the disk, now and stored; or ``either``."""
     found, name = _found(step, hypervisor), making.place(step.volume)[1]
     both = (found.detail.disks, found.detail_next.disks)
-    return all(any(each.source.endswith(f"/{name}") for each in disks) for disks in both)
+    there = [any(each.source.endswith(f"/{name}") for each in disks) for disks in both]
+    return any(there) if either else all(there)
 
 
 def _has_nic(step: AddNic, hypervisor: Hypervisor) -> bool:
@@ -294,6 +296,8 @@ def _add_disk(step: AddDisk, at: Site) -> Facts:
     except HostUnreachableError:
         raise
     except DroverError as error:
+        if _has_disk(step, at.hypervisor, either=True):
+            raise  # never remove what the guest holds, whatever the answer was
         at.hypervisor.delete_volume(step.host, pool, name)
         raise DroverError(told.undone(error.text, [step.volume]), error.advice) from error
     return {}

@@ -252,6 +252,27 @@ def test_what_cannot_be_made_leaves_nothing(bot: Bot) -> None:
         assert "e2e-none" not in bot.virsh(host, "list", "--all", "--name")
 
 
+class Killed(BaseException):
+    """The bot's process ends."""
+
+
+def test_a_bot_killed_half_way_finishes_what_it_began(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(host: str, uuid: str) -> None:
+        raise Killed(uuid)
+
+    monkeypatch.setattr(bot.hypervisor, "start", killed)
+    with pytest.raises(Killed):
+        bot.does("vm create e2e-cut --host host-a")
+    assert bot.virsh("host-a", "domstate", "e2e-cut") == "shut off", "defined, not started"
+    monkeypatch.undo()
+    (operation,) = bot.store.operations(limit=1)
+    assert operation.state is State.RUNNING
+    perform.perform(bot.world, operation.id)
+    assert bot.store.operation(operation.id).state is State.DONE
+    assert bot.virsh("host-a", "domstate", "e2e-cut") == "running"
+    bot.done("vm force-off e2e-cut")
+
+
 def test_several_are_spread_and_stopped_together(bot: Bot) -> None:
     bot.done("vm create e2e-many --count 3 --off --tag env=e2e")
     placed = {vm.name: vm.host for vm in bot.hypervisor.snapshot().vms if vm.name.startswith("e2e-many")}

@@ -10,10 +10,10 @@ import pytest
 
 from bot.declare import Settled
 from bot.domain.cluster import GIB, MIB, Job, Pool, VmState
-from bot.domain.errors import DroverError, HostUnreachableError, StepCancelledError, StepLostError
+from bot.domain.errors import DroverError, HostUnreachableError, HypervisorError, StepCancelledError, StepLostError
 from bot.domain.operation import Ask
 from bot.domain.steps import Step
-from bot.ports.guests import Volume
+from bot.ports.guests import GuestDisk, Volume
 from bot.testing import FakeHypervisor, TickingClock, drawn, uuid_of
 from plugins.vm_lifecycle import cloning, creation, handler, planner
 from plugins.vm_lifecycle.intents import NewClone, NewVms
@@ -429,6 +429,19 @@ def test_a_disk_that_cannot_be_plugged_in_is_removed_again() -> None:
     with pytest.raises(DroverError, match=r"removed again: pool/more\.qcow2"):
         run(web(AddDisk, "pool/more.qcow2", "vdb", GIB), hypervisor)
     assert leftovers(hypervisor)[1] == set()
+
+
+def test_a_disk_that_was_plugged_in_after_all_is_never_removed() -> None:
+    class Lying(FakeHypervisor):
+        def attach_disk(self, host: str, uuid: str, disk: GuestDisk) -> None:
+            super().attach_disk(host, uuid, disk)
+            raise HypervisorError("The answer was lost.", "Look.")
+
+    hypervisor, step = cluster(Lying), web(AddDisk, "pool/more.qcow2", "vdb", GIB)
+    with pytest.raises(HypervisorError, match="answer was lost"):
+        run(step, hypervisor)
+    assert leftovers(hypervisor)[1] == {"more.qcow2"}
+    assert settled(step, hypervisor) is Settled.DONE
 
 
 def test_a_disk_grows_and_a_card_goes() -> None:
