@@ -1,0 +1,240 @@
+"""Random lives through the whole bot in memory: typed, clicked, delivered twice or late, crashed, expired, frozen.
+
+After every step: no event lost or stored twice, nobody's own vote, no guest twice, nothing done without approval or
+twice, and every message shows the state that is stored.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from bot.domain.operation import Approved, Event, Expired, Operation, State, StepEnded, VotedFor, replayed
+from bot.flow import cards, decide, handle, perform
+from bot.ports import Request
+from bot.testing import Ending
+from tests.bot.flow.small_bot import Bot, small_bot
+
+PEOPLE = ("UANA", "UEVA", "UBRUNO", "UCARLA", "UGIL")
+LINES = (
+    "migrate web-1 to host-b",
+    "migrate web-1",
+    "migrate db-1 to host-c",
+    "migrate app-1 --policy postcopy",
+)
+BUTTONS = ("op.approve", "op.approve", "op.approve", "op.withdraw", "op.cancel", "op.again", "op.details")
+CRASHES = ("append", "copies", "keep_copy", "handled", "claim")
+
+
+class Died(BaseException):
+    """The process is gone, in the middle of what it did."""
+
+
+class Lives(RuleBasedStateMachine):
+    """What people, Slack and crashes do to one bot."""
+
+    @initialize()
+    def start(self) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        self.bot: Bot = small_bot(Path(self.folder.name))
+        self.sent: list[Request] = []
+        self.seen: dict[str, tuple[Event, ...]] = {}
+        self.count = 0
+
+    def teardown(self) -> None:
+        if hasattr(self, "bot"):
+            self.bot.store.close()
+            self.folder.cleanup()
+
+    def _deliver(self, request: Request) -> None:
+        """As the listeners do: stored first, a duplicate dropped, then handled."""
+        self.sent.append(request)
+        if self.bot.store.accept(request):
+            handle.handled(self.bot.world, request)
+
+    def _key(self) -> str:
+        self.count += 1
+        return f"key-{self.count}"
+
+    # people
+
+    @rule(by=st.sampled_from(PEOPLE), line=st.sampled_from(LINES))
+    def types(self, by: str, line: str) -> None:
+        self._deliver(Request(self._key(), "command", by, self.bot.clock.now(), "COPS", line))
+
+    @precondition(lambda self: self.seen)
+    @rule(by=st.sampled_from(PEOPLE), button=st.sampled_from(BUTTONS), data=st.data(), right=st.integers(0, 9))
+    def clicks(self, by: str, button: str, data: st.DataObject, right: int) -> None:
+        """On any message ever seen; one time in ten with the digest of another plan."""
+        operation = self.bot.store.operation(data.draw(st.sampled_from(sorted(self.seen))))
+        value = cards.value_of(operation) if right else f"{operation.id}:{'0' * 16}"
+        key = self._key()
+        self._deliver(
+            Request(key, "click", by, self.bot.clock.now(), "CAPPROVALS", action=button, value=value, trigger=key)
+        )
+
+    @precondition(lambda self: self.seen)
+    @rule(by=st.sampled_from(PEOPLE), data=st.data())
+    def denies(self, by: str, data: st.DataObject) -> None:
+        value = cards.value_of(self.bot.store.operation(data.draw(st.sampled_from(sorted(self.seen)))))
+        answers = (("why", "no"),)
+        now = self.bot.clock.now()
+        self._deliver(Request(self._key(), "form", by, now, action="op.deny", value=value, answers=answers))
+
+    @precondition(lambda self: self.sent)
+    @rule(data=st.data())
+    def delivered_again(self, data: st.DataObject) -> None:
+        self._deliver(data.draw(st.sampled_from(self.sent)))
+
+    # time, the hosts, the chat
+
+    @rule(seconds=st.sampled_from((1, 60, 599, 601, -600)))
+    def time_passes(self, seconds: int) -> None:
+        self.bot.clock.turn(seconds)
+
+    @rule()
+    def ticks(self) -> None:
+        decide.expire(self.bot.world)
+        decide.remind(self.bot.world)
+        self.bot.world.screen.catch_up()
+
+    @rule(method=st.sampled_from(("post", "update", "tell", "whisper")), after=st.booleans())
+    def chat_fails(self, method: str, after: bool) -> None:  # noqa: FBT001
+        self.bot.chat.fail(method, after=after)
+
+    @rule(ending=st.sampled_from((Ending.MOVED, Ending.FAILED, Ending.ANSWER_LOST, Ending.UNSTORED)))
+    def works(self, ending: Ending) -> None:
+        self.bot.hypervisor.end_next(ending)
+        self.bot.works()
+        self.bot.hypervisor.end_next(Ending.MOVED)
+
+    # crashes
+
+    @rule(at=st.integers(1, 6), method=st.sampled_from(CRASHES), after=st.booleans())
+    def dies_while_working(self, at: int, method: str, after: bool) -> None:  # noqa: FBT001
+        """At the at-th call of one method of the store, before or after its effect; then it is started again."""
+        with dying(self.bot, method, at, after=after):
+            while self.bot.work.ids:
+                perform.perform(self.bot.world, self.bot.work.ids[0])
+                self.bot.work.ids.pop(0)
+        self._restarts()
+
+    @precondition(lambda self: self.seen)
+    @rule(at=st.integers(1, 3), method=st.sampled_from(CRASHES), by=st.sampled_from(PEOPLE), after=st.booleans())
+    def dies_at_a_click(self, at: int, method: str, by: str, after: bool) -> None:  # noqa: FBT001
+        newest = max(self.seen, key=lambda each: int(each.removeprefix("op-")))
+        value, key = cards.value_of(self.bot.store.operation(newest)), self._key()
+        request = Request(
+            key, "click", by, self.bot.clock.now(), "CAPPROVALS", action="op.approve", value=value, trigger=key
+        )
+        with dying(self.bot, method, at, after=after):
+            self._deliver(request)
+        self._restarts()
+
+    def _restarts(self) -> None:
+        for request in self.bot.store.take_over():
+            handle.handled(self.bot.world, request)
+        handle.picked_up(self.bot.world)
+
+    # what must hold
+
+    @invariant()
+    def events_are_only_added(self) -> None:
+        if not hasattr(self, "bot"):
+            return
+        for operation in self.bot.store.operations(limit=1000):
+            events = self.bot.store.events(operation.id)
+            before = self.seen.get(operation.id, ())
+            assert events[: len(before)] == before
+            assert replayed(operation.id, events) == operation
+            self.seen[operation.id] = events
+        assert self.bot.store.broken_link() == ""
+
+    @invariant()
+    def one_request_is_one_operation(self) -> None:
+        keys = [operation.origin.key for operation in self._operations()]
+        assert len(keys) == len(set(keys))
+
+    @invariant()
+    def only_others_votes_count_and_they_suffice(self) -> None:
+        for operation in self._operations():
+            voters = [vote.by for vote in operation.votes]
+            assert operation.origin.by not in voters
+            assert set(voters) <= {"UBRUNO", "UCARLA"}
+            assert len(voters) == len(set(voters))
+            kinds = [type(event) for event in self.seen[operation.id]]
+            if Approved in kinds:
+                assert len(voters) >= operation.ruling.votes
+            assert all(
+                event.at < operation.expires_at for event in self.seen[operation.id] if isinstance(event, VotedFor)
+            )
+            assert not (Expired in kinds and Approved in kinds)
+
+    @invariant()
+    def nothing_is_done_twice_or_unasked(self) -> None:
+        if not hasattr(self, "bot"):
+            return
+        moved = Counter(call[1] for call in self.bot.hypervisor.calls if call[0] == "migrate")
+        allowed: Counter[str] = Counter()
+        for operation in self._operations():
+            if any(isinstance(event, Approved) for event in self.seen[operation.id]):
+                allowed.update(uuid for step in operation.plan.steps for uuid in step.vms)
+            ends = [event.index for event in self.seen[operation.id] if isinstance(event, StepEnded)]
+            assert len(ends) == len(set(ends))
+        assert all(moved[uuid] <= allowed[uuid] for uuid in moved), (moved, allowed)
+
+    @invariant()
+    def every_guest_runs_once(self) -> None:
+        if hasattr(self, "bot"):
+            for name in ("web-1", "db-1", "app-1"):
+                assert len(self.bot.where(name)) == 1
+
+    @invariant()
+    def messages_come_to_show_what_is_stored(self) -> None:
+        """Each operation has at most one message, and it can be brought in line."""
+        if not hasattr(self, "bot"):
+            return
+        for operation in self._operations():
+            copies = self.bot.store.copies(operation.id)
+            assert len(copies) <= 1
+        for state, operation in ((each.state, each) for each in self._operations()):
+            shown = [self.bot.chat.messages[ref].title for ref in self.bot.store.copies(operation.id)]
+            behind = operation.id in self.bot.world.screen._behind
+            assert behind or shown in ([], [cards.HEADLINES[State(state)].format(title=operation.plan.title)])
+
+    def _operations(self) -> tuple[Operation, ...]:
+        return self.bot.store.operations(limit=1000) if hasattr(self, "bot") else ()
+
+
+class dying:  # noqa: N801 - reads as a statement
+    """The process dies at the ``at``-th call of a method of the store, before or after its effect."""
+
+    def __init__(self, bot: Bot, method: str, at: int, *, after: bool) -> None:
+        self._store, self._method, self._left, self._after = bot.store, method, at, after
+        self._real = getattr(bot.store, method)
+
+    def __enter__(self) -> None:
+        setattr(self._store, self._method, self._call)
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> bool:
+        delattr(self._store, self._method)
+        return kind is Died
+
+    def _call(self, *args: object, **named: object) -> object:
+        self._left -= 1
+        if self._left:
+            return self._real(*args, **named)
+        if self._after:
+            self._real(*args, **named)
+        raise Died
+
+
+TestLives = Lives.TestCase
+TestLives.settings = settings(
+    max_examples=20, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
