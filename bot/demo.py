@@ -31,7 +31,7 @@ The workspace is open at {page}
   You are Ana, the engineer; switch to Bruno or Carla (approvers) or Gil (no rights) at the left. Try in #ops:
   · /kvm help                                        what you may do
   · /kvm status   /kvm hosts   /kvm vms   /kvm top   the cluster
-  · /kvm migrate web-2                               Drover picks the host and says why; approve it as Bruno in #approvals
+  · /kvm migrate web-2                               Drover picks the host; approve it as Bruno in #approvals
   · /kvm migrate db-1 host-a                         refused, with what to do; try it with --copy-storage
   · /kvm vm create shop-1 --reason "to see it"       a VM from one line; then /kvm vm show shop-1, vm screenshot shop-1
   · /kvm balance   /kvm host drain host-a            even load, an empty host: one approval, a live checklist
