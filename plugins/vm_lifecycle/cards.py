@@ -27,7 +27,10 @@ DISK_HELP = "Size of its disk, such as 20G; a bare number is GiB."
 NETWORK_HELP = "A libvirt network or a bridge of the host."
 HOST_HELP = "Where; left out, the best host is chosen."
 COUNT_HELP = "So many alike, named NAME-1, NAME-2…, spread over hosts."
-TAG_HELP = "Such as env=dev or owner=ana; ttl=7d has it announced before its end, then shut down. May be repeated."
+TAG_HELP = (
+    "Such as env=dev or owner=ana. ttl=7d: announced before its end, then shut down; apart=X, together=X, pin=HOST say "
+    "where. May be repeated."
+)
 USER_HELP = "Its first user; left out, the image's."
 SSH_HELP = "A public key that is let in. May be repeated."
 ADDRESS_HELP = "A fixed address such as 10.0.0.5/24, counted up with --count; left out, DHCP."
@@ -187,6 +190,21 @@ def too_many_cpus(vm: Vm, host: Host) -> Objection:
     )
 
 
+def pinned_elsewhere(vm: Vm, hosts: Iterable[str]) -> Objection:
+    """Its tag names other hosts."""
+    return Objection(
+        "pinned", f"{vm.name} is pinned to {', '.join(sorted(hosts))}, not to {vm.host}.", "Leave out the tag pin."
+    )
+
+
+def together_elsewhere(vm: Vm, hosts: Iterable[str]) -> Objection:
+    """Its group is somewhere else."""
+    group = vm.tags.get("together", "")
+    return Objection(
+        "together", f"The group {group} of {vm.name} is on {', '.join(sorted(hosts))}.", "Leave out the tag together."
+    )
+
+
 def no_network(network: str, host: Host) -> Objection:
     """Unknown there."""
     there = sorted(host.networks | host.bridges)
@@ -229,7 +247,7 @@ def asked_host(vm: Vm) -> Reason:
 
 def chosen(vm: Vm, full: float, legal: int, members: int) -> Reason:
     """The rules chose."""
-    apart = "it has fewest of its group, and " if vm.tags.get("anti-affinity") else ""
+    apart = "it has fewest of its group, and " if vm.tags.get("apart") else ""
     also = f", as the {members + 1}. of its group there" if members else ""
     of = f"of {plural(legal, 'host')} that could take it {apart}it is the least full afterwards ({full:.0%} of memory)"
     return Reason("chosen", f"{vm.name}: {vm.host}, {of}{also}.")

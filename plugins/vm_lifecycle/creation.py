@@ -24,8 +24,8 @@ from plugins.vm_lifecycle.steps import CreateVm, CreateVms
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 """A label of a host name: RFC 1123, section 2.1."""
 USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
-APART = "anti-affinity"
-"""The tag whose bearers of one value are spread over hosts."""
+APART, TOGETHER, PIN = "apart", "together", "pin"
+"""Tags: bearers of one value are spread over hosts, or kept on one; a guest stays on these hosts (``host-a,host-b``)."""
 _NAMESPACE = uuid.UUID("6f2c4a52-7a04-4f0e-9f63-6d9a3a0d9f1c")
 _SEEDS = {"disk": "qcow2", "cdrom": "iso"}  # a writable disk must be qcow2, or the guest has no snapshots
 _NAMED_HOSTS = 4  # hosts ruled out that a plan names
@@ -246,7 +246,19 @@ def _against(  # noqa: PLR0917 - one guest on one host
         found.append(cards.too_many_cpus(vm, host))
     if not network_kind(host, network):
         found.append(cards.no_network(network, host))
-    return (*found, *pool_objections(settings.pool, disk, host))
+    return (*found, *_bound(vm, snapshot), *pool_objections(settings.pool, disk, host))
+
+
+def _bound(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
+    """What its own tags say against a host. Spreading (``apart``) is a wish; there may be fewer hosts than guests."""
+    pinned = {name.strip() for name in vm.tags.get(PIN, "").replace("+", ",").split(",")} - {""}
+    known = {host.name for host in snapshot.hosts}  # other words pin a guest to where it is, wherever that will be
+    if pinned and pinned <= known and vm.host not in pinned:
+        yield cards.pinned_elsewhere(vm, pinned)
+    group = vm.tags.get(TOGETHER)
+    homes = {each.host for each in snapshot.vms if group and each.tags.get(TOGETHER) == group}
+    if homes and vm.host not in homes:
+        yield cards.together_elsewhere(vm, homes)
 
 
 def pool_objections(wanted: str, disk: int, host: Host) -> Iterator[Objection]:

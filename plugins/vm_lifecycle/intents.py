@@ -375,7 +375,7 @@ def eject() -> click.Command:
 
 def look(name: str, summary: str) -> click.Command:
     """A query about one guest → ``LookAt``."""
-    lines = click.Option(["--lines"], type=click.IntRange(1, 200), default=20, show_default=True)
+    lines = click.Option(["--lines"], type=click.IntRange(1, 90), default=20, show_default=True)
     return command(f"vm {name}", summary, LookAt, VM, *([lines] if name == "console" else []))
 
 

@@ -180,7 +180,7 @@ def boots_as_told(bot: Bot) -> str:
     picture = next(each for each in bot.says("vm screenshot e2e-web").elements if isinstance(each, Picture))
     assert picture.png.startswith(b"\x89PNG")
     assert b"IDAT" in picture.png
-    assert "name: e2e-web" in repr(bot.says("vm console e2e-web --lines 100"))
+    assert "name: e2e-web" in repr(bot.says("vm console e2e-web --lines 90"))
 
     return uuid
 

@@ -123,9 +123,20 @@ def test_several_are_spread_and_fill_hosts_one_after_the_other() -> None:
     assert {host: hosts.count(host) for host in hosts} == {"host-a": 2, "host-b": 2, "host-c": 2}
     assert [each.name for each in many.guests] == [f"new-{number}" for number in range(1, 7)]
     assert len({each.uuid for each in many.guests} | {each.mac for each in many.guests}) == 12
-    assert all(dict(each.tags)["anti-affinity"] == "new" for each in many.guests)
+    assert all(dict(each.tags)["apart"] == "new" for each in many.guests)
     told = [json.loads(each.network_config)["ethernets"]["primary"]["addresses"][0] for each in many.guests]
     assert told == [f"10.0.0.{number}/24" for number in range(10, 16)]
+
+
+def test_tags_say_where() -> None:
+    assert step(planned(tags=(("pin", "host-a, host-c"),))).host == "host-c"
+    assert step(planned(tags=(("pin", "yes"),))).host == "host-b"
+    assert "host-c" in refused(host="host-b", tags=(("pin", "host-a,host-c"),))["pinned"]
+    seen = cluster("host-a 16cpu 64G | web-1 40G [together=shop]\nhost-b 16cpu 64G")
+    assert step(planned(seen, tags=(("together", "shop"),))).host == "host-a"
+    assert "host-a" in refused(seen, host="host-b", tags=(("together", "shop"),))["together"]
+    seen = cluster("host-a 16cpu 64G | web-1 40G\nhost-b 16cpu 64G | web-2 1G [apart=web]")
+    assert step(planned(seen, tags=(("apart", "web"),))).host == "host-a"
 
 
 def test_several_that_do_not_fit_together_are_refused() -> None:
