@@ -13,6 +13,7 @@ from bot.domain.cluster import Snapshot
 from bot.domain.errors import DroverError
 from bot.domain.readiness import Finding as Readiness
 from bot.domain.readiness import Severity
+from bot.flow import lists
 from bot.ports import Hypervisor
 from bot.settings import DroverSettings
 
@@ -48,11 +49,15 @@ def offline(settings: DroverSettings) -> list[Finding]:
     for name in catalog.commands:
         asks = ", ".join(policies.who_may(policy, name)) or ("everyone" if name in policy.everyone else "nobody")
         findings.append(Finding(f"policy {name}", asks != "nobody", f"may be asked by {asks}"))
-    shadowed = _shadowed(policy)
-    findings += [
-        Finding(f"policy rule “{name}”", ok=False, text=f"never rules: “{by}” comes first") for name, by in shadowed
-    ]
-    return findings
+    return [*findings, *_rules(settings, policy)]
+
+
+def _rules(settings: DroverSettings, policy: policies.Policy) -> list[Finding]:
+    """Each rule in words, in the order they are asked; and what contradicts itself or another."""
+    people = {name: None if role.groups else frozenset(role.users) for name, role in settings.roles.items()}
+    told = [Finding(f"policy rule “{rule.name}”", ok=True, text=lists.rule_text(rule)) for rule in policy.rules]
+    wrong = policies.contradictions(policy, people) if settings.roles else ()
+    return told + [Finding(f"policy rule “{name}”", ok=False, text=text) for name, text in wrong]
 
 
 def _needed_secrets(settings: DroverSettings) -> tuple[str, ...]:
@@ -67,19 +72,6 @@ def _secret(settings: DroverSettings, name: str) -> Finding:
 
 def _channel(key: str, value: str) -> Finding:
     return Finding(key, bool(value), value or "missing; put the channel's id (C…) there and invite the bot")
-
-
-def _shadowed(policy: policies.Policy) -> list[tuple[str, str]]:
-    """Rules that can never rule because an unconditional one stands before them."""
-    found: list[tuple[str, str]] = []
-    blanket = ""
-    for rule in policy.rules:
-        if blanket:
-            found.append((rule.name, blanket))
-        conditions = (rule.commands, rule.risks, rule.tags, rule.hosts, rule.min_vms, rule.min_memory, rule.window)
-        if not any(conditions):
-            blanket = blanket or rule.name
-    return found
 
 
 def online(settings: DroverSettings, save: Path | None = None) -> list[Finding]:

@@ -73,6 +73,13 @@ class Rule:
         )
 
     @property
+    def unconditional(self) -> bool:
+        """Whether it holds for every plan at any time."""
+        return not any(
+            (self.commands, self.risks, self.tags, self.hosts, self.min_vms, self.min_memory, self.window is not None)
+        )
+
+    @property
     def reason(self) -> str:
         """Why nothing may be done while it freezes."""
         return self.why or f"“{self.name}” is a freeze."
@@ -148,6 +155,67 @@ def frozen(policy: Policy, command: str, plan: Plan, now: datetime) -> Rule | No
 def who_may(policy: Policy, command: str) -> tuple[str, ...]:
     """The roles that may type a command, sorted."""
     return tuple(sorted(role for role, patterns in policy.grants.items() if _any(patterns, (command,))))
+
+
+def contradictions(policy: Policy, people: Mapping[str, frozenset[str] | None]) -> tuple[tuple[str, str], ...]:
+    """What cannot be meant, as (name of the rule, what is wrong and what to do).
+
+    Args:
+        policy: whole.
+        people: role → its people; None: a user group's, not known here.
+    """
+    found = [(rule.name, fault) for rule in policy.rules if (fault := _contradiction(rule, policy, people))]
+    found += [
+        (rule.name, f"it never rules: “{by.name}” comes first and covers all of it") for rule, by in _shadowed(policy)
+    ]
+    names = [rule.name for rule in policy.rules]
+    found += [(name, "two rules have this name; the audit trail could not tell them apart")
+              for name in sorted({name for name in names if names.count(name) > 1})]  # fmt: skip
+    if policy.rules and not policy.rules[-1].unconditional:
+        found.append((policy.rules[-1].name, "it is the last and has conditions: what no rule covers is refused; end "
+                      "with a rule without conditions"))  # fmt: skip
+    return tuple(found)
+
+
+def _contradiction(rule: Rule, policy: Policy, people: Mapping[str, frozenset[str] | None]) -> str:
+    if rule.freeze:
+        return "" if not rule.unconditional else "it freezes everything for ever; give it a window or other conditions"
+    if not rule.votes:
+        return "" if not rule.fallback else "it needs no vote and names fallback approvers; leave them out"
+    missing = [role for role in (*rule.approvers, *rule.fallback) if role not in people]
+    if missing:
+        return f"it asks for the role “{missing[0]}”, which does not exist; add it to [roles]"
+    if rule.fallback and not 0 < rule.fallback_after < rule.expires:
+        return "its fallback approvers never get a turn: fallback_after must be more than 0 and less than expires"
+    groups = [people[role] for role in {*rule.approvers, *rule.fallback}]
+    if any(group is None for group in groups):
+        return ""
+    able = frozenset[str]().union(*(group for group in groups if group is not None))
+    if len(able) < rule.votes:
+        return f"it asks for {rule.votes} votes, and only {len(able)} people have its roles"
+    asking = {role for role, patterns in policy.grants.items() if patterns and people.get(role)}
+    if len(able) == rule.votes and any(able & (people.get(role) or frozenset()) for role in asking):
+        return (
+            f"it asks for {rule.votes} votes of {len(able)} people who may also ask: their own wishes could never pass"
+        )
+    return ""
+
+
+def _shadowed(policy: Policy) -> tuple[tuple[Rule, Rule], ...]:
+    """Rules with the one before them that covers every plan they could."""
+    pairs = [(rule, by) for index, rule in enumerate(policy.rules) for by in policy.rules[:index] if _within(rule, by)]
+    return tuple({rule.name: (rule, by) for rule, by in reversed(pairs)}.values())
+
+
+def _within(rule: Rule, by: Rule) -> bool:
+    """Whether every plan and moment that ``rule`` holds for, ``by`` surely holds for too."""
+    lists = ((rule.commands, by.commands), (rule.risks, by.risks), (rule.tags, by.tags), (rule.hosts, by.hosts))
+    return (
+        all(not wide or (narrow and set(narrow) <= set(wide)) for narrow, wide in lists)
+        and rule.min_vms >= by.min_vms
+        and rule.min_memory >= by.min_memory
+        and by.window in (None, rule.window)
+    )
 
 
 def covers(rule: Rule, command: str) -> bool:

@@ -262,6 +262,13 @@ def policy_card(policy: policies.Policy, command: str) -> Card:
     )
 
 
+def rule_text(rule: policies.Rule) -> str:
+    """A rule in one line: when it rules, what it takes, until when."""
+    commands = f"{', '.join(rule.commands)}: " if rule.commands else ""
+    expires = "" if rule.freeze else f"; expires after {duration_text(rule.expires)}"
+    return f"{commands}{_conditions(rule)} → {_demand(rule)}{expires}"
+
+
 def _conditions(rule: policies.Rule) -> str:
     parts = [
         f"risk {' or '.join(rule.risks)}" if rule.risks else "",
