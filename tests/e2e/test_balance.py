@@ -1,0 +1,98 @@
+"""On real hosts, through chat: an uneven cluster becomes even, and a host is emptied and filled again."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab import Guest, Lab
+from lab.slack import Workspace
+from tests.e2e.play import HOSTS, Play, play, runs_once, waits
+
+pytestmark = pytest.mark.lab
+
+PLUGINS = {"enabled": ["migrate", "balance"], "balance": {"band": 0.02, "cooldown_minutes": 0}}
+MEASURED = 3.0  # seconds over which load is measured from outside
+
+
+@pytest.fixture(scope="module")
+def crowd(lab: Lab) -> Iterator[list[Guest]]:
+    """Five small busy guests, all on one host."""
+    made = [lab.guest(f"even-{number}", host="host-a", memory_mib=96, load=0.12) for number in range(5)]
+    yield made
+    for guest in made:
+        lab.kill_guest(guest.name)
+
+
+@pytest.fixture
+def stage(lab: Lab, crowd: list[Guest], workspace: Workspace, tmp_path: Path) -> Iterator[Play]:
+    made = play(lab, workspace, tmp_path, plugins=PLUGINS)
+    with made.bot:
+        workspace.wait_connected()
+        yield made
+
+
+def places(lab: Lab, crowd: list[Guest]) -> dict[str, str]:
+    """Where each guest runs; every one runs exactly once."""
+    found = {guest.name: lab.where(guest.name) for guest in crowd}
+    assert all(len(hosts) == 1 for hosts in found.values()), found
+    return {name: hosts[0] for name, hosts in found.items()}
+
+
+def measured(lab: Lab, crowd: list[Guest]) -> dict[str, float]:
+    """Cores that the guests of each host use, from /proc, over a few seconds."""
+    where = places(lab, crowd)
+    before = {guest.name: guest.cpu_seconds() for guest in crowd}
+    began = time.monotonic()
+    time.sleep(MEASURED)
+    load = dict.fromkeys(HOSTS, 0.0)
+    for guest in crowd:
+        load[where[guest.name]] += guest.cpu_seconds() - before[guest.name]
+    return {host: used / (time.monotonic() - began) for host, used in load.items()}
+
+
+def spread(load: dict[str, float]) -> float:
+    """How far the busiest host is from the idlest, in cores."""
+    return max(load.values()) - min(load.values())
+
+
+def approved(stage: Play, line: str, title: str) -> None:
+    stage.asks(line)
+    proposal = stage.proposal(title)
+    stage.approves("bruno", proposal)
+    stage.ended("Done:", proposal)
+
+
+def test_an_uneven_cluster_becomes_even_with_one_approval(stage: Play, crowd: list[Guest]) -> None:
+    before = measured(stage.lab, crowd)
+    assert before["host-a"] > 0.2, "the guests do not burn what they should"
+    stage.asks("balance sim")
+    stage.told("ana", "If balanced now", "Nothing was touched")
+    assert set(places(stage.lab, crowd).values()) == {"host-a"}
+    approved(stage, "balance", "Balance the cluster")
+    assert max(Counter(places(stage.lab, crowd).values()).values()) <= 3
+    assert len(set(places(stage.lab, crowd).values())) == 3
+    after = measured(stage.lab, crowd)
+    assert spread(after) < spread(before) / 2, (before, after)
+    stage.asks("balance why even-0")
+    stage.told("ana", "Why even-0 is not moved", "host-b")
+
+
+def test_a_drain_empties_a_host_and_an_undrain_brings_its_guests_home(stage: Play, crowd: list[Guest]) -> None:
+    lab = stage.lab
+    home = places(lab, crowd)
+    host = home["even-0"]
+    approved(stage, f"host drain {host}", f"Drain {host}")
+    assert lab.virsh(host, "list", "--name").split() == []
+    stage.asks("hosts")
+    stage.told("ana", "maintenance")
+    stage.asks(f"migrate even-0 to {host}")
+    stage.told("ana", f"{host} is in maintenance")
+    approved(stage, f"host undrain {host}", f"Take {host} back")
+    waits(lambda: places(lab, crowd) == home, f"not home: {places(lab, crowd)}")
+    for guest in crowd:
+        runs_once(lab, guest, home[guest.name])
