@@ -22,7 +22,8 @@ class Seen:
     """Everything seen of one host.
 
     ``facts`` None: libvirt did not answer, ``trouble`` says why. ``answers`` of the probes by name; empty without a
-    shell, and ``no_shell`` says why. ``clock`` is how many seconds the host's clock is ahead of the bot's.
+    shell, and ``no_shell`` says why. ``clock`` is how many seconds the host's clock is ahead of the bot's, give or take
+    ``clock_error``: half the time that asking took.
     """
 
     host: str
@@ -31,6 +32,7 @@ class Seen:
     answers: Mapping[str, CommandResult] = field(default_factory=lambda: _NO_ANSWERS)
     no_shell: str = NO_SSH
     clock: float | None = None
+    clock_error: float = 0.0
     reserve: int = 0
     guests: tuple[Vm, ...] = ()
 

@@ -24,7 +24,7 @@ V = TypeVar("V")
 
 _AT_ONCE = 16
 _GRACE = 5.0  # seconds that a host is given to tell that time was up
-_CLOCK = (probes.Probe("now", "date +%s.%N"),)
+_WHO = (probes.Probe("user", "id -un"),)
 
 
 def check(settings: HostCheckSettings, intent: HostCheck, snapshot: Snapshot, hypervisor: Hypervisor) -> Checked:
@@ -38,7 +38,7 @@ def check(settings: HostCheckSettings, intent: HostCheck, snapshot: Snapshot, hy
 def pair(settings: HostCheckSettings, intent: HostPair, snapshot: Snapshot, hypervisor: Hypervisor) -> Paired:
     """Every direction between the hosts asked for, looked at and judged."""
     names = planner.chosen(intent.hosts, snapshot)
-    hosts = _side_by_side(names, lambda name: look(settings, name, snapshot, hypervisor, asked=_CLOCK))
+    hosts = _side_by_side(names, lambda name: look(settings, name, snapshot, hypervisor, asked=_WHO))
     ways = list(permutations(names, 2))
     # One after another out of one host, which would else be asked many things at once; hosts side by side.
     found = _side_by_side(
@@ -84,42 +84,48 @@ def _facts(host: str, hypervisor: Hypervisor) -> tuple[HostFacts | None, str]:
 
 
 def _with_shell(seen: Seen, hypervisor: Hypervisor, asked: Sequence[probes.Probe], deadline: float) -> Seen:
-    answers, why, began = _answers(seen.host, hypervisor, asked, deadline)
-    if not answers:
-        return replace(seen, no_shell=why or seen.no_shell)
-    told = answers.get("now")
-    clock = None if told is None else _ahead(told.out, began)
-    return replace(seen, answers=answers, no_shell="", clock=clock)
+    try:
+        # The connection is opened first, so that it does not count as the clock's difference.
+        if hypervisor.run(seen.host, ["true"], deadline=deadline) is None:
+            return seen
+        ahead, error = _clock(seen.host, hypervisor, deadline)
+    except HypervisorError as problem:
+        return replace(seen, no_shell=_cannot(problem))
+    answers, why = _answers(seen.host, hypervisor, asked, deadline)
+    return replace(seen, answers=answers, no_shell=why, clock=ahead, clock_error=error)
+
+
+def _clock(host: str, hypervisor: Hypervisor, deadline: float) -> tuple[float | None, float]:
+    """Seconds the host's clock is ahead, and how far that may be wrong: it was read some time between our two."""
+    before = time.time()
+    told = hypervisor.run(host, ["date", "+%s.%N"], deadline=deadline)
+    error = (time.time() - before) / 2
+    try:
+        return (None if told is None else float(told.out.strip()) - before - error), error
+    except ValueError:
+        return None, error
+
+
+def _cannot(error: DroverError) -> str:
+    return f"cannot tell: {error.text.rstrip('.')}"
 
 
 def _answers(
     host: str, hypervisor: Hypervisor, asked: Sequence[probes.Probe], deadline: float
-) -> tuple[Mapping[str, CommandResult], str, float]:
-    """Answers by probe, or none and why ('' for no SSH at all); and when they were asked, in seconds of the epoch."""
+) -> tuple[Mapping[str, CommandResult], str]:
+    """All answers by probe and '', or none and why."""
+    # ``timeout`` ends it there too, for a connection's end stops no program.
+    argv = ["timeout", "-k", "1", f"{deadline:g}", "sh", "-c", probes.script(asked)]
     try:
-        # The connection is opened first, so that it does not count as the clock's difference.
-        if hypervisor.run(host, ["true"], deadline=deadline) is None:
-            return {}, "", 0.0
-        began = time.time()
-        # ``timeout`` ends it there too, for a connection's end stops no program.
-        argv = ["timeout", "-k", "1", f"{deadline:g}", "sh", "-c", probes.script(asked)]
         told = hypervisor.run(host, argv, deadline=deadline + _GRACE)
-    except DroverError as error:
-        return {}, f"cannot tell: {error.text.rstrip('.')}", 0.0
+    except HypervisorError as error:
+        return {}, _cannot(error)
     found = probes.answers(told.out) if told is not None else {}
     if not found:
-        return {}, "cannot tell: its shell answered nothing that makes sense", 0.0
+        return {}, "cannot tell: its shell answered nothing that makes sense"
     # A part would read as if what lacks were not there.
     cut_off = next((probe.name for probe in asked if probe.name not in found), "")
-    return ({}, f"cannot tell: its shell did not come past “{cut_off}”", 0.0) if cut_off else (found, "", began)
-
-
-def _ahead(told: str, began: float) -> float | None:
-    """Seconds the host's clock is ahead; it was read just after it was asked."""
-    try:
-        return float(told.strip()) - began
-    except ValueError:
-        return None
+    return ({}, f"cannot tell: its shell did not come past “{cut_off}”") if cut_off else (found, "")
 
 
 def _look_across(
@@ -137,7 +143,7 @@ def _look_across(
     if not source.shell:
         return seen
     asked = probes.pair_probes(facts.migrate_uri, pairs.memory_address(facts, target.facts))
-    answers, why, _ = _answers(source.host, hypervisor, asked, settings.pair_seconds)
+    answers, why = _answers(source.host, hypervisor, asked, settings.pair_seconds)
     return replace(seen, answers=answers, no_shell=why)
 
 

@@ -226,12 +226,13 @@ def _clocks(name: str, way: Way) -> Finding:
     one, other = way.seen.source.clock, way.seen.target.clock
     if one is None or other is None:
         return unknown(name, way.seen.source.no_shell if one is None else way.seen.target.no_shell)
-    apart = abs(one - other)
+    error = way.seen.source.clock_error + way.seen.target.clock_error
+    apart = max(0.0, abs(one - other) - error)
     if apart > way.settings.clock_fail_seconds:
         return failed(name, f"{duration_text(apart)} apart", "chronyc makestep  (on both)")
     if apart > way.settings.clock_warn_seconds:
         return warned(name, f"{duration_text(apart)} apart", "chronyc makestep  (on both)")
-    return passed(name, f"within {duration_text(way.settings.clock_warn_seconds)}")
+    return passed(name, f"within {duration_text(way.settings.clock_warn_seconds + error)}")
 
 
 def _credentials(name: str, way: Way) -> Finding:

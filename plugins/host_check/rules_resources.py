@@ -184,14 +184,15 @@ def clock(case: Case) -> Iterator[Finding]:
     else:
         yield unknown("time sync", "neither systemd nor chrony answers", _CHRONY)
     if seen.clock is not None:
-        yield _offset(seen.clock, case.settings)
+        yield _offset(seen.clock, seen.clock_error, case.settings)
 
 
-def _offset(ahead: float, settings: HostCheckSettings) -> Finding:
-    off = abs(ahead)
-    told = f"{duration_text(off)} {'ahead of' if ahead > 0 else 'behind'} the bot's"
+def _offset(ahead: float, error: float, settings: HostCheckSettings) -> Finding:
+    """What is within the error of the measurement is nobody's fault."""
+    off = max(0.0, abs(ahead) - error)
+    told = f"{duration_text(abs(ahead))} {'ahead of' if ahead > 0 else 'behind'} the bot's, ± {duration_text(error)}"
     if off > settings.clock_fail_seconds:
         return failed("clock", told, "chronyc makestep")
     if off > settings.clock_warn_seconds:
         return warned("clock", told, "chronyc makestep")
-    return passed("clock", f"within {duration_text(settings.clock_warn_seconds)} of the bot's")
+    return passed("clock", f"within {duration_text(settings.clock_warn_seconds + error)} of the bot's")

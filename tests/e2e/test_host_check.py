@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -14,7 +13,7 @@ from bot.app import SystemClock
 from bot.domain.errors import UnknownNameError
 from bot.domain.readiness import Finding, Severity
 from lab import Guest, Lab
-from lab.slack import Workspace
+from lab.slack import Command, Workspace
 from lab.sshd import Door, serve
 from plugins.host_check import handler, pairs, rules_virtualization
 from plugins.host_check.planner import HostBaseline, HostCheck, HostPair
@@ -44,8 +43,8 @@ def hosts(lab: Lab, doors: dict[str, Door]) -> Iterator[LibvirtHypervisor]:
     made.close()
 
 
-@pytest.fixture
-def stage(lab: Lab, doors: dict[str, Door], workspace: Workspace, tmp_path: Path) -> Iterator[Play]:
+@pytest.fixture(scope="module")
+def stage(lab: Lab, doors: dict[str, Door], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Play]:
     """A started bot that has the plugin, and SSH to two of the three hosts."""
     ssh = {name: {"to": door.target, "key_file": str(door.key_file), "known_hosts": str(door.known_hosts),
                   "proxy_command": door.proxy_command} for name, door in doors.items()}  # fmt: skip
@@ -53,10 +52,12 @@ def stage(lab: Lab, doors: dict[str, Door], workspace: Workspace, tmp_path: Path
         {"name": h.name, "uri": h.uri, "migrate_uri": h.peer_uri, **({"ssh": ssh[h.name]} if h.name in ssh else {})}
         for h in lab.hosts.values()
     ]
-    made = play(lab, workspace, tmp_path, hosts=wanted, plugins={"enabled": ["migrate", "host_check"]})
-    with made.bot:
-        workspace.wait_connected()
-        yield made
+    with Workspace(commands=(Command("/kvm", "Run the cluster", "help"),)) as workspace:
+        plugins = {"enabled": ["migrate", "host_check"]}
+        made = play(lab, workspace, tmp_path_factory.mktemp("bot"), hosts=wanted, plugins=plugins)
+        with made.bot:
+            workspace.wait_connected()
+            yield made
 
 
 def checked(hosts: LibvirtHypervisor, host: str) -> dict[str, Finding]:
@@ -185,7 +186,7 @@ def test_a_missing_bridge_and_a_wrong_name_are_red(lab: Lab, hosts: LibvirtHyper
     assert "127.0.1.1" in found["names"].evidence
 
 
-def test_the_baseline_is_made_of_all_hosts_and_a_guest_beyond_it_is_named(lab: Lab, hosts: LibvirtHypervisor) -> None:
+def test_the_baseline_is_made_of_all_hosts(hosts: LibvirtHypervisor) -> None:
     found = handler.baseline(HostBaseline(), hosts.snapshot(), hosts).baseline
     assert found is not None
     assert found.hosts == (A, B, C)

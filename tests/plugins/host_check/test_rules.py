@@ -23,7 +23,6 @@ LENS += 'str_entry "auth_unix_rw" | str_entry "lock_manager" | str_entry "securi
 POOL = Pool("local", "dir", "/srv", active=True, autostart=True, capacity=100 * GIB, free=50 * GIB)
 GOOD: dict[str, str | CommandResult] = {
     "user": "root",
-    "now": "1.0",
     "os": "Debian GNU/Linux 12 (bookworm)",
     "kernel": "6.1.0",
     "flags": "vmx",
@@ -186,6 +185,12 @@ def test_memory_promised_beyond_the_hosts_own_warns() -> None:
 @pytest.mark.parametrize(("ahead", "severity"), [(0.1, Severity.PASS), (-2, Severity.WARN), (60, Severity.FAIL)])
 def test_a_clock_that_is_off(ahead: float, severity: Severity) -> None:
     assert found(replace(host(), clock=ahead))["clock"].severity is severity
+
+
+def test_what_a_slow_answer_cannot_tell_is_no_fault_of_the_clock() -> None:
+    slow = replace(host(), clock=2.0, clock_error=1.9)
+    assert found(slow)["clock"].severity is Severity.PASS
+    assert found(replace(slow, clock_error=0.1))["clock"].severity is Severity.WARN
 
 
 def test_without_a_shell_nothing_is_guessed() -> None:
