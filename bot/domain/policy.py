@@ -172,32 +172,36 @@ def contradictions(policy: Policy, people: Mapping[str, frozenset[str] | None]) 
     found += [(name, "two rules have this name; the audit trail could not tell them apart")
               for name in sorted({name for name in names if names.count(name) > 1})]  # fmt: skip
     if policy.rules and not policy.rules[-1].unconditional:
-        found.append((policy.rules[-1].name, "it is the last and has conditions: what no rule covers is refused; end "
-                      "with a rule without conditions"))  # fmt: skip
+        found.append((policy.rules[-1].name, OPEN_END))
     return tuple(found)
+
+
+OPEN_END = "it is the last and has conditions: what no rule covers is refused; end with a rule without conditions"
 
 
 def _contradiction(rule: Rule, policy: Policy, people: Mapping[str, frozenset[str] | None]) -> str:
     if rule.freeze:
-        return "" if not rule.unconditional else "it freezes everything for ever; give it a window or other conditions"
+        return "it freezes everything for ever; give it a window or other conditions" if rule.unconditional else ""
     if not rule.votes:
-        return "" if not rule.fallback else "it needs no vote and names fallback approvers; leave them out"
+        return "it needs no vote and names fallback approvers; leave them out" if rule.fallback else ""
     missing = [role for role in (*rule.approvers, *rule.fallback) if role not in people]
     if missing:
         return f"it asks for the role “{missing[0]}”, which does not exist; add it to [roles]"
     if rule.fallback and not 0 < rule.fallback_after < rule.expires:
         return "its fallback approvers never get a turn: fallback_after must be more than 0 and less than expires"
+    return _too_few(rule, policy, people)
+
+
+def _too_few(rule: Rule, policy: Policy, people: Mapping[str, frozenset[str] | None]) -> str:
     groups = [people[role] for role in {*rule.approvers, *rule.fallback}]
-    if any(group is None for group in groups):
+    if None in groups:
         return ""
     able = frozenset[str]().union(*(group for group in groups if group is not None))
     if len(able) < rule.votes:
         return f"it asks for {rule.votes} votes, and only {len(able)} people have its roles"
-    asking = {role for role, patterns in policy.grants.items() if patterns and people.get(role)}
-    if len(able) == rule.votes and any(able & (people.get(role) or frozenset()) for role in asking):
-        return (
-            f"it asks for {rule.votes} votes of {len(able)} people who may also ask: their own wishes could never pass"
-        )
+    asking = frozenset[str]().union(*(people.get(role) or () for role, patterns in policy.grants.items() if patterns))
+    if len(able) == rule.votes and able & asking:
+        return f"it asks for {rule.votes} votes of {len(able)} people who may also ask: their own wishes can never pass"
     return ""
 
 

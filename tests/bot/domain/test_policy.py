@@ -11,7 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.domain.plan import Blast, Risk
-from bot.domain.policy import MayNot, Policy, Rule, Ruling, Window, covers, may_ask, ruling, who_may
+from bot.domain.policy import (
+    MayNot,
+    Policy,
+    Rule,
+    Ruling,
+    Window,
+    contradictions,
+    covers,
+    frozen,
+    may_ask,
+    ruling,
+    who_may,
+)
 from tests.operations import planned
 
 MONDAY = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
@@ -180,3 +192,68 @@ def test_a_window_holds_an_hour_that_the_clock_skips_or_repeats() -> None:
     assert not any(night.holds(start + timedelta(minutes=minute)) for minute in range(0, 240, 5))
     start = datetime(2026, 10, 25, 0, 0, tzinfo=UTC)
     assert sum(night.holds(start + timedelta(minutes=minute)) for minute in range(0, 240, 5)) == 24
+
+
+# contradictions
+
+PEOPLE = {"engineer": frozenset({"UENG"}), "approver": frozenset({"UA", "UB", "UC"}), "group": None}
+NIGHT = Window(start=time(22), end=time(6))
+LAST = Rule("last")
+
+
+@pytest.mark.parametrize(
+    ("rules", "name", "said"),
+    [
+        ((Rule("stop", freeze=True), LAST), "stop", "for ever"),
+        ((Rule("free", votes=0, fallback=("engineer",), risks=(Risk.LOW,)), LAST), "free", "leave them out"),
+        ((Rule("who", approvers=("boss",), risks=(Risk.LOW,)), LAST), "who", "role “boss”, which does not exist"),
+        ((Rule("late", fallback=("engineer",), fallback_after=3600),), "late", "never get a turn"),
+        ((Rule("early", fallback=("engineer",)),), "early", "never get a turn"),
+        ((Rule("many", votes=4),), "many", "only 3 people"),
+        ((Rule("own", votes=3),), "own", "their own wishes can never pass"),
+        ((Rule("all"), Rule("never", risks=(Risk.HIGH,)), LAST), "never", "“all” comes first"),
+        ((Rule("two", risks=(Risk.HIGH, Risk.LOW)), Rule("never", risks=(Risk.LOW,), min_vms=3), LAST), "never", "“two”"),
+        ((Rule("night", window=NIGHT), Rule("never", window=NIGHT, hosts=("a",)), LAST), "never", "“night”"),
+        ((Rule("twin", risks=(Risk.LOW,)), Rule("twin")), "twin", "two rules"),
+        ((Rule("some", risks=(Risk.LOW,)),), "some", "end with a rule without conditions"),
+    ],
+)  # fmt: skip
+def test_a_rule_that_cannot_be_meant_is_named_with_what_to_do(rules: tuple[Rule, ...], name: str, said: str) -> None:
+    found = dict(contradictions(policy(*rules), PEOPLE))
+    assert said in found[name]
+
+
+def test_a_policy_that_makes_sense_has_no_contradictions() -> None:
+    sensible = policy(
+        Rule("night", window=NIGHT, freeze=True),
+        Rule("careful", risks=(Risk.HIGH,), votes=2, fallback=("engineer",), fallback_after=60),
+        Rule("many", min_vms=5, votes=2),
+        Rule("reads", risks=(Risk.LOW,), votes=0),
+        Rule("groups", tags=("env=prod",), votes=9, approvers=("group",)),
+        Rule("default"),
+    )
+    assert contradictions(sensible, PEOPLE) == ()
+
+
+@given(st.integers(0, 3), st.integers(0, 4), st.sampled_from([None, NIGHT]), st.sampled_from([(), (Risk.HIGH,)]))
+def test_what_is_said_never_to_rule_never_does(
+    vms: int, more: int, window: Window | None, risks: tuple[Risk, ...]
+) -> None:
+    first, second = Rule("first", min_vms=vms, window=window), Rule("second", min_vms=more, risks=risks, window=NIGHT)
+    if not any(
+        name == "second" and "never rules" in text for name, text in contradictions(policy(first, second), PEOPLE)
+    ):
+        return
+    for hour in range(24):
+        for count in range(6):
+            plan = replace(planned(), blast=Blast(vms=tuple("abcdef"[:count])), risk=Risk.HIGH)
+            now = MONDAY + timedelta(hours=hour)
+            assert not second.holds("migrate", plan, now) or first.holds("migrate", plan, now)
+
+
+def test_a_freeze_rules_only_where_it_is_the_first_that_holds() -> None:
+    freeze = Rule("stop", window=NIGHT, freeze=True)
+    night, plan = MONDAY.replace(hour=23), planned()
+    assert frozen(policy(freeze, LAST), "migrate", plan, night) == freeze
+    assert frozen(policy(freeze, LAST), "migrate", plan, MONDAY) is None
+    assert frozen(policy(Rule("urgent", commands=("migrate",)), freeze), "migrate", plan, night) is None
