@@ -25,7 +25,7 @@ NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 """A label of a host name: RFC 1123, section 2.1."""
 USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 APART, TOGETHER, PIN = "apart", "together", "pin"
-"""Tags: bearers of one value are spread over hosts, or kept on one; a guest stays on these hosts (``host-a,host-b``)."""
+"""Tags: bearers of one value are spread over hosts, or kept on one; a guest stays on hosts (``host-a,host-b``)."""
 _NAMESPACE = uuid.UUID("6f2c4a52-7a04-4f0e-9f63-6d9a3a0d9f1c")
 _SEEDS = {"disk": "qcow2", "cdrom": "iso"}  # a writable disk must be qcow2, or the guest has no snapshots
 _NAMED_HOSTS = 4  # hosts ruled out that a plan names

@@ -230,6 +230,7 @@ def _resize(step: ResizeVm, at: Site) -> Facts:
 
 
 def _rename(step: RenameVm, at: Site) -> Facts:
+    making.name_is_free(step, step.to, at.hypervisor)
     at.hypervisor.rename(step.host, step.uuid, step.to)
     return {}
 

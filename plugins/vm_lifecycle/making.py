@@ -89,6 +89,7 @@ def clone(step: CloneVm, hypervisor: Hypervisor, progress: Progress) -> Facts:
 
 def _clone(step: CloneVm, hypervisor: Hypervisor, say: Callable[[str], None]) -> None:
     _nobody_has_it(step, hypervisor)
+    name_is_free(step, step.name, hypervisor)
     if hypervisor.found(step.host, step.uuid) is None:
         _source_is_off(step, hypervisor)
         disks = [_copied(step, each, hypervisor, say) for each in step.disks]
@@ -132,12 +133,27 @@ class _Quiet:
 
 def _make(step: CreateVm, hypervisor: Hypervisor, say: Callable[[str], None]) -> None:
     _nobody_has_it(step, hypervisor)
+    name_is_free(step, step.name, hypervisor)
     if hypervisor.found(step.host, step.uuid) is None:
         _define(step, hypervisor, say)
+        name_is_free(step, step.name, hypervisor)
     if step.start:
         say(told.starts(step))
         hypervisor.start(step.host, step.uuid)
     hypervisor.leave_mark(step.host, step.uuid, MADE)
+
+
+def name_is_free(step: OnGuest, name: str, hypervisor: Hypervisor) -> None:
+    """Each host refuses a name that it has; what two operations do at once on two hosts only a look at all can tell.
+
+    It is looked before and after the definition: two that are made at the same moment both step back, and none stays.
+
+    Raises:
+        DroverError: another guest has the name.
+    """
+    other = next((vm for vm in hypervisor.snapshot().vms if vm.name == name and vm.uuid != step.uuid), None)
+    if other is not None:
+        raise DroverError(told.name_taken(other), told.NAME_TAKEN_ADVICE)
 
 
 def _nobody_has_it(step: OnGuest, hypervisor: Hypervisor) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bot.domain.cluster import Sighting
+from bot.domain.cluster import Sighting, Vm
 from bot.domain.errors import DroverError
 from bot.domain.words import bytes_text, duration_text, plural
 from plugins.vm_lifecycle.steps import CloneVm, CreateVm, OnGuest, PowerVm, PurgeVm, RemoveNic, ResizeVm
@@ -22,7 +22,13 @@ MAYBE_ELSEWHERE_ADVICE = (
 CARD_STAYS_ADVICE = (
     "The guest did not let go of it; take it down inside the guest, or shut the guest down, and ask again."
 )
+NAME_TAKEN_ADVICE = "Use another name."
 UNDELETED_ADVICE = "Somebody undeleted it; delete it again if that is still wanted."
+
+
+def name_taken(other: Vm) -> str:
+    """Somebody was quicker."""
+    return f"{other.name} was made or renamed meanwhile: {other.uuid} on {other.host} ({other.state})."
 
 
 def silent(step: OnGuest) -> str:

@@ -12,7 +12,7 @@ from bot import catalog
 from bot.domain import codec
 from bot.domain.cluster import GIB, MIB, Health, Pool, Snapshot
 from bot.domain.plan import Plan, Refused, Risk
-from bot.flow.parse import parsed
+from bot.flow.parse import parsed, typed
 from bot.testing import drawn, uuid_of
 from plugins.vm_lifecycle import creation, forms
 from plugins.vm_lifecycle.intents import NewVms
@@ -235,3 +235,8 @@ def test_the_dialogs_fields_are_the_commands_own() -> None:
     loaded = catalog.load(("vm_lifecycle",), {"vm_lifecycle": TABLE})
     known = {parameter.name for parameter in loaded.commands["vm create"].grammar.params}
     assert {field.name for field in forms.create(SETTINGS).fields} <= known
+    answers = {"name": "web", "size": "small", "tags": "env=dev", "count": "2", "user_data": "#!/bin/sh\necho 'hi'"}
+    line = f"vm create {typed(loaded.commands['vm create'].grammar, answers)}"
+    wish = parsed(loaded, "/kvm", line).intent
+    assert (wish.name, wish.size, wish.tags, wish.count) == ("web", "small", (("env", "dev"),), 2)
+    assert wish.user_data == "#!/bin/sh\necho 'hi'"

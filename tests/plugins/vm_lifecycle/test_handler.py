@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from bot.declare import Settled
-from bot.domain.cluster import GIB, MIB, Job, Pool, VmState
+from bot.domain.cluster import GIB, MIB, Job, Pool, Vm, VmState
 from bot.domain.errors import DroverError, HostUnreachableError, HypervisorError, StepCancelledError, StepLostError
 from bot.domain.operation import Ask
 from bot.domain.steps import Step
-from bot.ports.guests import GuestDisk, Volume
+from bot.ports.guests import Blueprint, GuestDisk, Volume
 from bot.testing import FakeHypervisor, TickingClock, drawn, uuid_of
 from plugins.vm_lifecycle import cloning, creation, handler, planner
 from plugins.vm_lifecycle.intents import NewClone, NewVms
@@ -228,6 +228,37 @@ def test_of_several_those_that_fail_are_unmade_and_named() -> None:
     assert settled(step, hypervisor) is Settled.NOT_YET
     assert run(step, hypervisor) == {"made": 4}
     assert settled(step, hypervisor) is Settled.DONE
+
+
+def test_a_name_taken_meanwhile_is_given_up() -> None:
+    hypervisor = cluster()
+    step = new(hypervisor, host="host-a")
+    other = replace(hypervisor.snapshot().vm("off-1"), host="host-b", name="new", uuid=uuid_of("other"))
+    hypervisor.put(other)
+    with pytest.raises(DroverError, match=f"{uuid_of('other')} on host-b"):
+        run(step, hypervisor)
+    assert leftovers(hypervisor) == ({"new"}, set())
+    rename = off(RenameVm, "new")
+    with pytest.raises(DroverError, match="on host-b"):
+        run(rename, hypervisor)
+
+
+def test_two_of_one_name_made_at_once_both_step_back() -> None:
+    class Racing(FakeHypervisor):
+        other: Vm
+
+        def define(self, host: str, blueprint: Blueprint) -> None:
+            super().define(host, blueprint)
+            self.put(self.other)
+
+    hypervisor = cluster(Racing)
+    step = new(hypervisor, host="host-a")
+    off_1 = hypervisor.snapshot().vm("off-1")
+    hypervisor.other = replace(off_1, host="host-b", name="new", uuid=uuid_of("other"))
+    with pytest.raises(DroverError, match="removed again: its definition"):
+        run(step, hypervisor)
+    assert [vm.uuid for vm in hypervisor.snapshot().vms if vm.name == "new"] == [uuid_of("other")]
+    assert leftovers(hypervisor)[1] == set()
 
 
 # Cloning

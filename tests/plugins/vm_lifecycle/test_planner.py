@@ -15,7 +15,7 @@ from bot.domain import codec
 from bot.domain.cluster import GIB, Disk, Health, Inbound, Nic, Pool, Snapshot, Vm, VmDetail, VmState
 from bot.domain.plan import Plan, Refused, Risk
 from bot.flow.parse import parsed
-from bot.ports.guests import Address, DiskUse
+from bot.ports.guests import Address, DiskUse, GuestSnapshot
 from bot.testing import drawn, uuid_of
 from plugins.vm_lifecycle import keeping, portrait, steps
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
@@ -306,5 +306,11 @@ def test_the_card_shows_what_was_read_and_tells_what_was_not() -> None:
         "No snapshots told.",
     ):
         assert part in shown
+    assert "PNG" in repr(portrait.screen_card(vm, b"\x89PNG"))
+    assert "login:" in repr(portrait.console_card(vm, "tick 1\nlogin:"))
+    assert "silent" in repr(portrait.console_card(vm, "\n"))
+    assert "no snapshots" in repr(portrait.snapshots_card(vm, portrait.Portrait()))
+    taken = GuestSnapshot("clean", seen.taken_at, "running", current=True, description="before the test")
+    assert "before the test" in repr(portrait.snapshots_card(vm, portrait.Portrait(snapshots=(taken,))))
     full = with_vm(seen, "db-1", memory=15 * GIB)
     assert "host-b has room for" in repr(portrait.card(vm, full, CATALOG.rules, portrait.Portrait()))
