@@ -212,7 +212,7 @@ LAST = Rule("last")
         ((Rule("many", votes=4),), "many", "only 3 people"),
         ((Rule("own", votes=3),), "own", "their own wishes can never pass"),
         ((Rule("all"), Rule("never", risks=(Risk.HIGH,)), LAST), "never", "“all” comes first"),
-        ((Rule("two", risks=(Risk.HIGH, Risk.LOW)), Rule("never", risks=(Risk.LOW,), min_vms=3), LAST), "never", "“two”"),
+        ((Rule("2", risks=(Risk.HIGH, Risk.LOW)), Rule("never", risks=(Risk.LOW,), min_vms=3), LAST), "never", "“2”"),
         ((Rule("night", window=NIGHT), Rule("never", window=NIGHT, hosts=("a",)), LAST), "never", "“night”"),
         ((Rule("twin", risks=(Risk.LOW,)), Rule("twin")), "twin", "two rules"),
         ((Rule("some", risks=(Risk.LOW,)),), "some", "end with a rule without conditions"),
