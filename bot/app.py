@@ -185,8 +185,9 @@ class Drover:
         threading.Thread(target=self._first_look, name="first-look", daemon=True).start()
 
     def _report(self, wanted: Report, slot: datetime) -> None:
-        seen = self._inventory.latest()
-        if seen is not None:
+        if self._inventory.latest() is None:
+            self._inventory.sweep()
+        if (seen := self._inventory.latest()) is not None:
             watch.report(self.world, self._monitor, wanted, slot, seen)
 
     def _first_look(self) -> None:

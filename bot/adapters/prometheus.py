@@ -143,13 +143,15 @@ class _Quiet(WSGIRequestHandler):
 QUERIES: Mapping[str, str] = {
     "host:cpu": "drover_host_cpu_cores",
     "host:memory": "drover_host_memory_used_bytes",
+    "cluster:cpu": "sum(drover_host_cpu_cores)",
+    "cluster:memory": "sum(drover_host_memory_used_bytes)",
     "vm:cpu": "drover_vm_cpu_cores",
     "vm:wait": "drover_vm_wait_cores",
     "vm:memory": "drover_vm_memory_bytes",
     "vm:disk": "drover_vm_disk_bytes_per_second",
     "vm:net": "drover_vm_network_bytes_per_second",
 }
-_LABEL = {"host": "host", "vm": "uuid"}
+_LABEL = {"host": "host", "vm": "uuid", "cluster": ""}  # the cluster is one series without labels
 _MOST_POINTS = 300
 _PATIENCE = 10.0  # seconds
 
@@ -220,9 +222,11 @@ class PrometheusPast:
         answer = self._get(f"{self._url}/api/v1/query_range?{urllib.parse.urlencode(asked)}")
         label = _LABEL[kind]
         return {
-            f"{kind}:{series['metric'][label]}": {float(at): float(value) for at, value in series["values"]}
+            f"{kind}:{series['metric'][label] if label else 'all'}": {
+                float(at): float(value) for at, value in series["values"]
+            }
             for series in answer["data"]["result"]
-            if label in series["metric"]
+            if not label or label in series["metric"]
         }
 
     def _get(self, url: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -136,7 +136,10 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One thing's values at one moment, for the history. ``entity``: ``vm:UUID``, ``host:NAME``, ``pool:HOST/NAME``."""
+    """One thing's values at one moment, for the history.
+
+    ``entity``: ``vm:UUID``, ``host:NAME``, ``pool:HOST/NAME``, or ``CLUSTER``.
+    """
 
     entity: str
     values: Mapping[Metric, float]
@@ -181,6 +184,10 @@ class Incident:
         return self.over_at is None
 
 
+CLUSTER = "cluster:all"
+"""All hosts together, as the history names them: what those used that answered."""
+
+
 def vm_entity(uuid: str) -> str:
     """A guest's name in the history."""
     return f"vm:{uuid}"
@@ -205,11 +212,12 @@ def rate(before: int | None, after: int | None, seconds: float) -> float | None:
 
 def points(sweep: Sweep) -> tuple[Point, ...]:
     """What the history keeps of a sweep: hosts that answered, and their guests."""
+    up = [host for host in sweep.hosts if not host.silent]
     hosts = (
         Point(host_entity(host.name), _told({
             Metric.CPU: host.cpu, Metric.WAIT: host.wait, Metric.MEMORY: float(host.used),
         }))
-        for host in sweep.hosts if not host.silent
+        for host in up
     )  # fmt: skip
     vms = (
         Point(vm_entity(vm.uuid), _told({
@@ -218,7 +226,7 @@ def points(sweep: Sweep) -> tuple[Point, ...]:
         }))
         for vm in sweep.vms
     )  # fmt: skip
-    return tuple(point for point in (*hosts, *vms) if point.values)
+    return tuple(point for point in (Point(CLUSTER, _together(up)), *hosts, *vms) if point.values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +236,18 @@ class Losses:
     waiting: int = 0
     dropped: int = 0
     why: str = ""
+
+
+def _together(hosts: Sequence[HostSample]) -> Mapping[Metric, float]:
+    """The sums over hosts; of CPU only when every one of them could tell it."""
+    if not hosts:
+        return {}
+    cpu = [host.cpu for host in hosts if host.cpu is not None]
+    return _told({
+        Metric.CPU: sum(cpu) if len(cpu) == len(hosts) else None,
+        Metric.WAIT: sum(host.wait or 0.0 for host in hosts),
+        Metric.MEMORY: float(sum(host.used for host in hosts)),
+    })  # fmt: skip
 
 
 def _told(values: Mapping[Metric, float | None]) -> Mapping[Metric, float]:

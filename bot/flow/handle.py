@@ -46,7 +46,8 @@ def _answer(world: World, request: Request) -> None:
     elif request.action.startswith(propose.FORM):
         propose.from_form(world, request)
     elif request.action == RUN:
-        propose.command(world, replace(request, kind="command", text=request.value))
+        channel = request.channel or request.by  # a home tab has no channel
+        propose.command(world, replace(request, kind="command", text=request.value, channel=channel))
     elif request.action.startswith(ALERT):
         if (card := incidents.pressed(world, request)) is not None:
             world.chat.whisper(request.channel or request.by, request.by, card)

@@ -18,8 +18,8 @@ def incident_card(card: Card, incident: Incident, remedies: Sequence[Remedy], no
     elements: list[Element] = [*card.elements, Context(tuple(_state(incident, now)))]
     if incident.open:
         elements.append(Buttons(tuple(_buttons(incident, remedies))))
-    title = card.title or incident.title
-    return replace(card, title=title if incident.open else f"Over: {title}", elements=tuple(elements))
+    title = card.title or incident.title if incident.open else f"Over: {incident.title}"
+    return replace(card, title=title, elements=tuple(elements))
 
 
 def _state(incident: Incident, now: datetime) -> list[Line]:

@@ -39,7 +39,8 @@ class Past(Protocol):
     def summary(self, kind: str, metric: Metric, since: datetime, until: datetime) -> Mapping[str, Bucket]:
         """One bucket over the whole time for every entity of a kind (``vm``, ``host``, ``pool``) that has history.
 
-        The mean is weighted by time; the percentile is the highest mean that 95 % of the buckets stay below.
+        The mean is weighted by time; of longer times only whole hours, or whole days, count. The percentile is what
+        95 % of their own percentiles do not exceed.
         """
         ...
 

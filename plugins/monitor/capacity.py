@@ -6,7 +6,9 @@ Anti-affinity and devices are not looked at: the verdict is about room.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import bisect
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bot.domain.cluster import Host, Snapshot, Vm
@@ -66,11 +68,16 @@ def rooms(seen: Snapshot, ratio: float) -> dict[str, Room]:
 def losses(seen: Snapshot, ratio: float) -> tuple[Loss, ...]:
     """What the loss of each usable host would mean, by name."""
     free = rooms(seen, ratio)
+    active = _active(seen, free)
+    return tuple(_loss(name, active[name], free) for name in sorted(free))
+
+
+def _active(seen: Snapshot, free: Mapping[str, Room]) -> dict[str, list[Vm]]:
     active: dict[str, list[Vm]] = {name: [] for name in free}
     for vm in seen.vms:
         if vm.state.active and vm.host in active:
             active[vm.host].append(vm)
-    return tuple(_loss(name, active[name], free) for name in sorted(free))
+    return active
 
 
 def _usable(host: Host) -> bool:
@@ -78,8 +85,8 @@ def _usable(host: Host) -> bool:
 
 
 def _loss(lost: str, guests: Sequence[Vm], free: Mapping[str, Room]) -> Loss:
-    left = {name: room for name, room in free.items() if name != lost}
-    stranded = [vm for vm in _largest_first(guests) if not _placed(left, vm.memory, vm.vcpus)]
+    left = _Shelf(room for name, room in free.items() if name != lost)
+    stranded = [vm for vm in _largest_first(guests) if not left.placed(vm.memory, vm.vcpus)]
     return Loss(lost, tuple(guests), tuple(stranded))
 
 
@@ -87,14 +94,21 @@ def _largest_first(guests: Sequence[Vm]) -> list[Vm]:
     return sorted(guests, key=lambda vm: (-vm.memory, vm.name))
 
 
-def _placed(left: dict[str, Room], memory: int, vcpus: int) -> bool:
-    """Put a guest where it leaves the least memory (best fit); whether it fits at all."""
-    fitting = [name for name, room in left.items() if room.holds(memory, vcpus)]
-    if not fitting:
+class _Shelf:
+    """Rooms in order of their memory, so that the tightest that fits is found without looking at all."""
+
+    def __init__(self, rooms: Iterable[Room]) -> None:
+        self._rooms = sorted((room.memory, room.vcpus) for room in rooms)
+
+    def placed(self, memory: int, vcpus: int) -> bool:
+        """Put a guest where it leaves the least memory (best fit); whether it fits at all."""
+        for index in range(bisect.bisect_left(self._rooms, (memory, vcpus)), len(self._rooms)):
+            room = self._rooms[index]
+            if room[1] >= vcpus:
+                del self._rooms[index]
+                bisect.insort(self._rooms, (room[0] - memory, room[1] - vcpus))
+                return True
         return False
-    chosen = min(fitting, key=lambda name: (left[name].memory, name))
-    left[chosen] = left[chosen].less(memory, vcpus)
-    return True
 
 
 def fits(seen: Snapshot, vcpus: int, memory: int, ratio: float) -> Fit:
@@ -104,7 +118,7 @@ def fits(seen: Snapshot, vcpus: int, memory: int, ratio: float) -> Fit:
     """
     free = rooms(seen, ratio)
     plain = sum(_alone(room, vcpus, memory) for room in free.values())
-    active = {name: [vm for vm in seen.vms if vm.host == name and vm.state.active] for name in free}
+    active = _active(seen, free)
     low, high = 0, plain
     while low < high:
         middle = (low + high + 1) // 2
@@ -123,13 +137,15 @@ def _spread(count: int, free: Mapping[str, Room], size: tuple[int, int]) -> dict
     """How many of ``count`` go to each host, one by one to the one with the most memory left."""
     vcpus, memory = size
     left, placed = dict(free), dict.fromkeys(free, 0)
-    for _ in range(count):
-        fitting = [name for name, room in left.items() if room.holds(memory, vcpus)]
-        if not fitting:
-            break
-        chosen = max(fitting, key=lambda name: (left[name].memory, name))
-        left[chosen] = left[chosen].less(memory, vcpus)
-        placed[chosen] += 1
+    order = [(-room.memory, name) for name, room in left.items()]
+    heapq.heapify(order)
+    while count and order:
+        _, chosen = heapq.heappop(order)
+        if left[chosen].holds(memory, vcpus):  # otherwise it never will again
+            left[chosen] = left[chosen].less(memory, vcpus)
+            placed[chosen] += 1
+            count -= 1
+            heapq.heappush(order, (-left[chosen].memory, chosen))
     return placed
 
 
@@ -141,8 +157,8 @@ def _first_failing(
     spread = _spread(count, free, size)
     after = {name: room.less(memory * spread[name], vcpus * spread[name]) for name, room in free.items()}
     for lost in sorted(free):
-        left = {name: room for name, room in after.items() if name != lost}
+        left = _Shelf(room for name, room in after.items() if name != lost)
         sizes = [(vm.memory, vm.vcpus) for vm in active[lost]] + [(memory, vcpus)] * spread[lost]
-        if not all(_placed(left, *each) for each in sorted(sizes, reverse=True)):
+        if not all(left.placed(*each) for each in sorted(sizes, reverse=True)):
             return lost
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from shlex import quote
 from typing import Any
 
 from bot.declare import Alert, Looked, Measured, Remedy, WatchView
@@ -100,7 +101,7 @@ def _guests(sweep: Sweep) -> Iterator[Concern]:
     for vm in sweep.vms:
         crashed = vm.state == "crashed" or (vm.state == "shut off" and vm.why in {"crashed", "failed"})
         if crashed or vm.state == "running":
-            remedy = (Remedy("Start it", f"vm start {vm.name}"),)
+            remedy = (Remedy("Start it", f"vm start {quote(vm.name)}"),)
             yield Concern(f"crash:{vm.uuid}", float(crashed), cards.crashed(vm), cards.runs_again(vm), remedies=remedy)
         failed = vm.state == "paused" and vm.why == "ioerror"
         yield Concern(f"io:{vm.uuid}", float(failed), cards.io_error(vm), cards.runs_again(vm), remedies=(
@@ -122,7 +123,7 @@ def _pools(settings: MonitorSettings, seen: Snapshot) -> Iterator[Concern]:
     limits = Limits(settings.pool_full, settings.pool_clear)
     for where, pool in pools(seen):
         share = (pool.capacity - pool.free) / pool.capacity
-        remedy = (Remedy("How it grew", f"forecast pool {pool.name}"),)
+        remedy = (Remedy("How it grew", f"forecast pool {quote(pool.name)}"),)
         wrong, well = cards.pool_full(where, pool), cards.pool_well(where, pool)
         yield Concern(f"pool:{where}/{pool.name}", share, wrong, well, limits, remedy)
 
@@ -169,7 +170,7 @@ def _by_wait(sweep: Sweep, host: str) -> list[VmSample]:
 
 
 def _move_away(guests: list[VmSample]) -> tuple[Remedy, ...]:
-    return tuple(Remedy(cards.move_away(vm.name), f"migrate {vm.name}") for vm in guests[:1])
+    return tuple(Remedy(cards.move_away(vm.name), f"migrate {quote(vm.name)}") for vm in guests[:1])
 
 
 def _snapshots(settings: MonitorSettings, sweep: Sweep, now: datetime) -> Concern:

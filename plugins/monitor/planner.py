@@ -13,7 +13,7 @@ from bot.domain.card import Card
 from bot.domain.cluster import Snapshot
 from bot.domain.errors import UnknownNameError
 from bot.domain.operation import State
-from bot.domain.samples import Bucket, Metric, host_entity, pool_entity, vm_entity
+from bot.domain.samples import CLUSTER, Bucket, Metric, host_entity, pool_entity, vm_entity
 from bot.domain.words import bytes_text, nearest, seconds_of, size
 from plugins.monitor import cards, concerns, digest
 from plugins.monitor.capacity import fits as fitting
@@ -26,7 +26,6 @@ from plugins.monitor.trends import Trend, trend
 DAY = timedelta(days=1)
 DAILY, WEEKLY = "digest daily", "digest weekly"
 _FULL = 0.9  # of the cluster's cores and memory: there it has run out for new guests
-_MOST_CHARTED = 300  # hosts summed up for a cluster's chart
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,46 +235,28 @@ def chart(intent: ChartOf, view: View) -> Card:
     now = view.asker.now
     since = now - timedelta(seconds=intent.since)
     past = view.measured.past
-    entities = _entities(intent.what, view.snapshot)
-    metric = Metric.SPACE if entities[0].startswith("pool:") else intent.metric
-    found = past.history(entities, metric, since, now) if past else {}
-    buckets = _summed(list(found.values()))
+    entity = _entity(intent.what, view.snapshot)
+    metric = Metric.SPACE if entity.startswith("pool:") else intent.metric
+    buckets = past.history([entity], metric, since, now).get(entity, ()) if past else ()
     if not buckets:
         return cards.no_history(intent.what, metric)
     return cards.chart(intent.what, metric, drawn(buckets), float(intent.since))
 
 
-def _entities(what: str, seen: Snapshot) -> list[str]:
-    """What is to be drawn, by its names in the history.
+def _entity(what: str, seen: Snapshot) -> str:
+    """What is to be drawn, by its name in the history.
 
     Raises:
         UnknownNameError: nothing is called so.
     """
     if what == "cluster":
-        return [host_entity(host.name) for host in seen.hosts[:_MOST_CHARTED]]
+        return CLUSTER
     if any(host.name == what for host in seen.hosts):
-        return [host_entity(what)]
+        return host_entity(what)
     for host in seen.hosts:
         if any(pool.name == what for pool in host.pools):
-            return [pool_entity(host.name, what)]
-    return [vm_entity(seen.vm(what).uuid)]
-
-
-def _summed(rows: Sequence[Sequence[Bucket]]) -> tuple[Bucket, ...]:
-    """Several things as one: buckets of the same time added up; their highest is then an upper bound."""
-    if len(rows) == 1:
-        return tuple(rows[0])
-    by_time: dict[datetime, list[Bucket]] = {}
-    for row in rows:
-        for bucket in row:
-            by_time.setdefault(bucket.at, []).append(bucket)
-    return tuple(
-        Bucket(
-            at, some[0].seconds, sum(b.mean for b in some), sum(b.p95 for b in some), sum(b.peak for b in some),
-            max(b.count for b in some),
-        )
-        for at, some in sorted(by_time.items())
-    )  # fmt: skip
+            return pool_entity(host.name, what)
+    return vm_entity(seen.vm(what).uuid)
 
 
 def answer_digest(settings: MonitorSettings, intent: DigestNow, view: View) -> Card:
@@ -332,7 +313,7 @@ def _host_row(metric: Metric, view: View) -> tuple[str, str, Trend | None]:
     """All hosts together: what they use, against nine tenths of what those have that are up."""
     up = [host for host in view.snapshot.hosts if host.up and not host.maintenance]
     whole = float(sum(host.cpus if metric is Metric.CPU else host.memory for host in up))
-    buckets = _summed(list(_history([host_entity(host.name) for host in up], metric, view).values()))
+    buckets = _history([CLUSTER], metric, view).get(CLUSTER, ())
     line = _line(buckets, _FULL * whole, view.asker.now)
     used = buckets[-1].mean if buckets else None
     if metric is Metric.CPU:

@@ -17,7 +17,7 @@ import pytest
 from bot.adapters.prometheus import MetricsServer, PrometheusPast
 from bot.declare import Measured
 from bot.domain.errors import SettingsError, StoreError
-from bot.domain.samples import HostSample, Incident, Losses, Metric, Sweep, VmSample
+from bot.domain.samples import CLUSTER, HostSample, Incident, Losses, Metric, Sweep, VmSample
 
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 MEASURED = Measured(
@@ -129,8 +129,8 @@ def test_a_sites_prometheus_is_the_history(prometheus: str) -> None:
         except StoreError:
             time.sleep(0.1)  # it is still starting
     now = datetime.now(UTC) + timedelta(seconds=60)  # a subquery's values stand on whole minutes
-    found = past.history(["host:host-a", "vm:u-1", "vm:u-2"], Metric.CPU, now - timedelta(hours=1), now)
-    assert set(found) == {"host:host-a", "vm:u-1"}
+    found = past.history(["host:host-a", "vm:u-1", "vm:u-2", CLUSTER], Metric.CPU, now - timedelta(hours=1), now)
+    assert set(found) == {"host:host-a", "vm:u-1", CLUSTER}
     assert {bucket.mean for bucket in found["host:host-a"]} == {2.5}
     assert {(bucket.mean, bucket.p95, bucket.peak) for bucket in found["vm:u-1"]} == {(0.75, 0.75, 0.75)}
     summary = past.summary("vm", Metric.DISK, now - timedelta(hours=1), now)

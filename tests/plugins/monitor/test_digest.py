@@ -30,7 +30,7 @@ from bot.domain.operation import (
 )
 from bot.domain.plan import HostBar, Plan, Prediction, Risk
 from bot.domain.policy import Ruling
-from bot.domain.samples import Bucket, HostSample, Incident, Metric, SnapshotSeen, Sweep, VmSample, vm_entity
+from bot.domain.samples import CLUSTER, Bucket, HostSample, Incident, Metric, SnapshotSeen, Sweep, VmSample, vm_entity
 from bot.domain.steps import MigrateVm
 from bot.flow.parse import parsed
 from bot.testing import drawn, uuid_of
@@ -242,8 +242,8 @@ def test_a_chart_has_means_and_peaks_in_its_unit() -> None:
     assert "no history" in answered("chart new-1", measured=MEASURED).text
 
 
-def test_a_clusters_chart_is_the_sum_of_its_hosts() -> None:
-    past = Written({(f"host:{name}", Metric.CPU): (bucket(2.0),) for name in ("host-a", "host-b")})
+def test_a_cluster_has_a_chart_of_its_own() -> None:
+    past = Written({(CLUSTER, Metric.CPU): (bucket(4.0),)})
     card = answered("chart cluster", measured=Measured(SWEEP, past))
     (drawing,) = [each for each in card.elements if isinstance(each, Chart)]
     assert drawing.series[0] == ("mean", (4.0,))

@@ -1,0 +1,106 @@
+"""How large the history grows and how quickly a chart of it is read, at 6000 VMs on 300 hosts.
+
+Writes 30 days of hourly rollups for every VM and host into a SQLite file as Drover's own tables hold them (made up
+numbers, all metrics), then asks what commands ask.
+
+    python bench/history.py [--vms 6000] [--hosts 300] [--days 30]
+
+Claim: a 30-day chart in under 200 ms; size as printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bot.adapters.sql import models
+from bot.adapters.sql.series import DAY, FIVE, HOUR, SqlSeries
+from bot.domain.samples import Metric
+
+GOAL_MS = 200.0
+START = datetime(2026, 1, 1, tzinfo=UTC)
+YEAR_ROWS = 365 * (DAY // FIVE + DAY // HOUR + 1)
+
+
+def rows(first: int, count: int, hours: int, seed: random.Random) -> Iterator[tuple[int, ...]]:
+    """Rollups of ``count`` things, entity by entity as the key goes; mean ≤ p95 ≤ peak, space only of pools."""
+    begin = int(START.timestamp())
+    for entity in range(first, first + count):
+        load, memory = seed.randrange(20, 4000), seed.randrange(1 << 19, 1 << 24)
+        for hour in range(hours):
+            cpu, mem, io = load + seed.randrange(200), memory + seed.randrange(4096), seed.randrange(20000)
+            yield (entity, HOUR, begin + hour * HOUR, 60, cpu, cpu + 90, cpu + 300, cpu // 9, cpu // 8, cpu // 7, mem,
+                   mem + 99, mem + 999, io, io * 2, io * 3, io // 5, io // 4, io // 3)  # fmt: skip
+
+
+def filled(file: Path, vms: int, hosts: int, days: int) -> int:
+    """Write the rollups; how many."""
+    names = [(number + 1, f"vm:{number:036d}") for number in range(vms)]
+    names += [(vms + number + 1, f"host:host-{number}") for number in range(hosts)]
+    metrics = [f"{metric}_{kind}" for metric in models.METRICS if metric != "space" for kind in models.KINDS]
+    columns = ["entity", "span", "at", "count", *metrics]
+    connection = sqlite3.connect(file)
+    connection.execute("PRAGMA synchronous = OFF")
+    with connection:
+        connection.executemany("INSERT INTO measured (id, entity) VALUES (?, ?)", names)
+        made = rows(1, vms + hosts, days * 24, random.Random(7))  # noqa: S311 - made-up loads
+        statement = f"INSERT INTO rollups ({', '.join(f'{name!r}' for name in columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: E501, S608
+        connection.executemany(statement.replace("'", '"'), made)
+    connection.close()
+    return (vms + hosts) * days * 24
+
+
+def asked(call: Callable[[], Any], times: int = 7) -> tuple[float, Any]:
+    """The median of several in milliseconds, and the answer."""
+    walls = []
+    for _ in range(times):
+        began = time.perf_counter()
+        answer = call()
+        walls.append((time.perf_counter() - began) * 1e3)
+    return median(walls), answer
+
+
+def main() -> None:
+    """Fill, then ask."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--vms", type=int, default=6000)
+    parser.add_argument("--hosts", type=int, default=300)
+    parser.add_argument("--days", type=int, default=30)
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "history.sqlite"
+        series = SqlSeries(f"sqlite:///{file}")
+        empty = file.stat().st_size
+        began = time.perf_counter()
+        count = filled(file, chosen.vms, chosen.hosts, chosen.days)
+        each = (file.stat().st_size - empty) / count
+        print(
+            f"{count:,} rollups written in {time.perf_counter() - began:.0f} s, {file.stat().st_size / 2**20:.0f} MiB"
+        )
+        print(f"{each:.0f} bytes a rollup: {each * YEAR_ROWS / 2**20:.1f} MiB a VM and year "
+              f"({YEAR_ROWS:,} rollups; without those of 5 minutes {each * 365 * 25 / 2**20:.2f} MiB)")  # fmt: skip
+        end = START + timedelta(days=chosen.days)
+        one, hosts = [f"vm:{chosen.vms // 2:036d}"], [f"host:host-{number}" for number in range(chosen.hosts)]
+        day = end - timedelta(days=3)
+        questions: dict[str, Callable[[], Any]] = {
+            "30-day chart of one VM": lambda: series.history(one, Metric.CPU, START, end),
+            "30-day chart of one host": lambda: series.history(hosts[:1], Metric.MEMORY, START, end),
+            "30-day chart of six hosts side by side": lambda: series.history(hosts[:6], Metric.CPU, START, end),
+            "3 days of every VM, for a digest": lambda: series.summary("vm", Metric.CPU, day, end),
+        }
+        for name, question in questions.items():
+            wall, answer = asked(question, 7 if "every" not in name else 3)
+            print(f"  {name:36} {wall:8.1f} ms, {len(answer)} things (a chart's goal {GOAL_MS:.0f} ms)")
+        series.close()
+
+
+if __name__ == "__main__":
+    main()
