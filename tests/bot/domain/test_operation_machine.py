@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,28 @@ from tests.operations import CODEC, move, planned, proposal, request
 PEOPLE = ("UENG", "UAPP1", "UAPP2", "UAPP3")
 AGAIN = ("", "the same view", "a fresh view")
 PLANS = (planned(move("web-1"), move("web-2")), planned(move("db-1")))
+
+
+@dataclass(frozen=True)
+class Click:
+    """How somebody approves. Most look first and click the right button; what is rare alone must not stay untried.
+
+    ``again``: the click is delivered twice, and acted on with which view the second time.
+    """
+
+    by: str
+    fresh: bool
+    right: bool
+    again: str
+
+
+clicks = st.builds(
+    Click,
+    by=st.sampled_from(PEOPLE),
+    fresh=st.sampled_from((True, True, False)),
+    right=st.sampled_from((True, True, True, False)),
+    again=st.sampled_from(AGAIN),
+)
 
 
 class Lives(RuleBasedStateMachine):
@@ -96,19 +119,53 @@ class Lives(RuleBasedStateMachine):
             self.told[operation.id] = [event]
         return operation
 
-    @rule(target=views, seen=views, by=st.sampled_from(PEOPLE), right=st.booleans(), again=st.sampled_from(AGAIN))
-    def approve(self, seen: Operation, by: str, right: bool, again: str) -> Operation:  # noqa: FBT001
-        """A click on Approve, as the core acts on it; ``again``: delivered twice, and acted on with which view."""
-        after = self._click(seen, by, right=right)
-        if not again:
+    @precondition(lambda self: self._in(State.PROPOSED))
+    @rule(target=views, data=st.data(), acts=st.integers(1, 8))
+    def approved_and_begun(self, data: st.DataObject, acts: int) -> Operation:
+        """A straight life as far as the middle of its work, or else its second half would stay untried."""
+        operation = self.store.operation(data.draw(st.sampled_from(self._in(State.PROPOSED))))
+        voters = [by for by in PEOPLE if by not in {operation.origin.by, *(vote.by for vote in operation.votes)}]
+        for by in voters[: operation.votes_missing]:
+            operation = self._append(operation, VotedFor(self.clock.now(), by, operation.plan.digest))
+        operation = self._append(operation, Approved(self.clock.now(), "drover"))
+        return self._performed(operation, acts, stale=False)
+
+    @rule(target=views, seen=views, how=clicks)
+    def approve(self, seen: Operation, how: Click) -> Operation:
+        """A click on Approve, as the core acts on it."""
+        seen = self.store.operation(seen.id) if how.fresh else seen
+        after = self._click(seen, how.by, right=how.right)
+        if not how.again:
             return after
-        return self._click(seen if again == "the same view" else after, by, right=right)
+        return self._click(seen if how.again == "the same view" else after, how.by, right=how.right)
 
     def _click(self, seen: Operation, by: str, *, right: bool) -> Operation:
         """The vote, and the approval with it if it was the last."""
         vote = VotedFor(self.clock.now(), by, seen.plan.digest if right else "0" * 16)
         last = [Approved(self.clock.now(), by)] if seen.votes_missing <= 1 else []
         return self._append(seen, vote, *last)
+
+    @precondition(lambda self: self._in(State.PROPOSED))
+    @rule(data=st.data(), crowd=st.lists(clicks, min_size=2, max_size=4))
+    def approve_together(self, data: st.DataObject, crowd: list[Click]) -> None:
+        """Several people before one message that still waits; some clicks arrive twice."""
+        shown = self.store.operation(data.draw(st.sampled_from(self._in(State.PROPOSED))))
+        for how in crowd:
+            self.approve(shown, how)
+
+    @precondition(lambda self: self._in(State.RUNNING))
+    @rule(data=st.data(), again=st.booleans())
+    def act_out_of_turn(self, data: st.DataObject, again: bool) -> None:  # noqa: FBT001
+        """A performer that lost count: it says that all is done, or that a step has ended once more."""
+        running = self.store.operation(data.draw(st.sampled_from(self._in(State.RUNNING))))
+        ended = [each.index for each in running.ended]
+        if again and ended:
+            self._append(running, StepEnded(self.clock.now(), "drover", ended[0]))
+        else:
+            self._append(running, Finished(self.clock.now(), "drover"))
+
+    def _in(self, *states: State) -> list[str]:
+        return [each for each in sorted(self.told) if self.store.operation(each).state in states]
 
     @rule(target=views, seen=views, by=st.sampled_from(PEOPLE))
     def approve_without_votes(self, seen: Operation, by: str) -> Operation:
@@ -136,20 +193,31 @@ class Lives(RuleBasedStateMachine):
 
     # the performer: one at a time, as the work queue sees to, dying anywhere
 
-    @rule(target=views, seen=views, dies_after=st.integers(0, 9), unstored=st.booleans(), stale=st.booleans())
-    def perform(self, seen: Operation, dies_after: int, unstored: bool, stale: bool) -> Operation:  # noqa: FBT001
+    @precondition(lambda self: self._in(State.APPROVED, State.RUNNING))
+    @rule(
+        target=views,
+        data=st.data(),
+        dies_after=st.integers(0, 9),
+        unstored=st.booleans(),
+        stale=st.sampled_from((False, False, False, True)),
+    )
+    def perform(self, data: st.DataObject, dies_after: int, unstored: bool, stale: bool) -> Operation:  # noqa: FBT001
         """See an operation through; the process dies after so many acts, and another perform goes on later.
 
         ``unstored``: it dies when the next act has had its effect, but is not yet stored.
         """
-        operation = self.store.operation(seen.id)
-        for _ in range(dies_after):
+        operation = self.store.operation(data.draw(st.sampled_from(self._in(State.APPROVED, State.RUNNING))))
+        operation = self._performed(operation, dies_after, stale=stale)
+        if unstored:
+            self._next_act(operation, stale=stale)
+        return operation
+
+    def _performed(self, operation: Operation, acts: int, *, stale: bool) -> Operation:
+        for _ in range(acts):
             act = self._next_act(operation, stale=stale)
             if act is None:
                 break
             operation = self._append(operation, act)
-        if unstored:
-            self._next_act(operation, stale=stale)
         return operation
 
     def _next_act(self, operation: Operation, *, stale: bool) -> Event | None:
@@ -158,11 +226,18 @@ class Lives(RuleBasedStateMachine):
             return WentStale(now, "drover", ()) if stale else Began(now, "drover")
         if operation.state is not State.RUNNING:
             return None
-        if operation.current is not None:
-            return self._settled_or_run(operation.id, operation.current)
+        begun = self._begun(operation.id)
+        if begun:
+            return self._settled_or_run(operation.id, min(begun))
         if Ask.CANCEL in operation.asked:
             return Cancelled(now, "UENG", "between steps")
         return StepBegan(now, "drover", operation.todo[0]) if operation.todo else Finished(now, "drover")
+
+    def _begun(self, operation_id: str) -> set[int]:
+        """Steps begun and not ended, by what was told, not by what the operation makes of it."""
+        told = self.told[operation_id]
+        ended = {each.index for each in told if isinstance(each, StepEnded)}
+        return {each.index for each in told if isinstance(each, StepBegan)} - ended
 
     def _settled_or_run(self, operation_id: str, index: int) -> Event:
         step = (operation_id, index)
@@ -231,6 +306,16 @@ class Lives(RuleBasedStateMachine):
             assert any(isinstance(each, Approved) for each in self.told[operation_id])
 
     @invariant()
+    def what_is_done_was_done_whole(self) -> None:
+        for operation_id in getattr(self, "told", {}):
+            operation = self.store.operation(operation_id)
+            ended = [each.index for each in operation.ended]
+            assert len(ended) == len(set(ended))
+            if operation.state is State.DONE:
+                assert ended == list(range(len(operation.plan.steps)))
+                assert all(self.effects[operation_id, index] == 1 for index in ended)
+
+    @invariant()
     def the_chain_holds(self) -> None:
         if hasattr(self, "store"):
             assert self.store.broken_link() == ""
@@ -274,7 +359,7 @@ class failing_at:  # noqa: N801 - reads as a statement
 
 TestLives = Lives.TestCase
 TestLives.settings = settings(
-    max_examples=25, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=30, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 
 
