@@ -16,7 +16,7 @@ from bot.ports import Hypervisor, Progress
 from bot.ports.guests import Found, GuestDisk, GuestNic
 from plugins.vm_lifecycle import making, told
 from plugins.vm_lifecycle.intents import LookAt
-from plugins.vm_lifecycle.planner import DELETED, DISKS
+from plugins.vm_lifecycle.planner import AUTOSTART, DELETED, DISKS
 from plugins.vm_lifecycle.portrait import Portrait
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
 from plugins.vm_lifecycle.steps import (
@@ -74,6 +74,10 @@ def _snapshot_is(step: SnapshotVm, hypervisor: Hypervisor) -> bool:
     return there is (step.verb is SnapshotVerb.CREATE)
 
 
+def _deleted(step: DeleteVm, hypervisor: Hypervisor) -> bool:
+    return DELETED in _found(step, hypervisor).tags and not hypervisor.autostart(step.host, step.uuid)
+
+
 def _purged(step: PurgeVm, hypervisor: Hypervisor) -> bool:
     if hypervisor.found(step.host, step.uuid) is not None:
         return False
@@ -124,7 +128,7 @@ _LOOKS: Mapping[type[Step], Callable[[Any, Hypervisor], bool]] = {
     RenameVm: lambda step, hypervisor: _found(step, hypervisor).name == step.to,
     AutostartVm: lambda step, hypervisor: hypervisor.autostart(step.host, step.uuid) is step.on,
     TagVm: lambda step, hypervisor: dict(_found(step, hypervisor).tags) == dict(step.tags),
-    DeleteVm: lambda step, hypervisor: DELETED in _found(step, hypervisor).tags,
+    DeleteVm: _deleted,
     UndeleteVm: lambda step, hypervisor: DELETED not in _found(step, hypervisor).tags,
     PurgeVm: _purged,
     SnapshotVm: _snapshot_is,
@@ -250,14 +254,19 @@ def _delete(step: DeleteVm, at: Site) -> Facts:
     if _active(step, at.hypervisor):
         raise DroverError(told.still_runs(step), told.still_runs_advice(step))
     until = (datetime.now(UTC) + timedelta(seconds=step.grace)).isoformat(timespec="seconds")
-    at.hypervisor.set_autostart(step.host, step.uuid, on=False)
     tags = {**_found(step, at.hypervisor).tags, DELETED: until, DISKS: "remove" if step.remove_disks else "keep"}
+    if at.hypervisor.autostart(step.host, step.uuid):
+        tags[AUTOSTART] = "on"
     at.hypervisor.set_tags(step.host, step.uuid, tags)
+    at.hypervisor.set_autostart(step.host, step.uuid, on=False)
     return {told.UNTIL: until}
 
 
 def _undelete(step: UndeleteVm, at: Site) -> Facts:
-    kept = {key: value for key, value in _found(step, at.hypervisor).tags.items() if key not in {DELETED, DISKS}}
+    tags = _found(step, at.hypervisor).tags
+    if tags.get(AUTOSTART) == "on":
+        at.hypervisor.set_autostart(step.host, step.uuid, on=True)
+    kept = {key: value for key, value in tags.items() if key not in {DELETED, DISKS, AUTOSTART}}
     at.hypervisor.set_tags(step.host, step.uuid, kept)
     return {}
 

@@ -36,6 +36,8 @@ DELETED = "drover.deleted"
 """The tag of a deleted guest: when its grace ends, ISO 8601."""
 DISKS = "drover.disks"
 """Beside it: ``keep`` or ``remove``."""
+AUTOSTART = "drover.autostart"
+"""Beside it, where the guest started with its host before: ``on``."""
 
 Answer = Plan | Refused
 Planned = tuple[tuple[Step, ...], tuple[Objection, ...]]

@@ -445,6 +445,22 @@ def test_deleted_undeleted_and_purged() -> None:
     assert leftovers(hypervisor) == (set(), set())
 
 
+def test_start_at_boot_is_cleared_by_a_deletion_and_comes_back() -> None:
+    hypervisor = cluster()
+    run(off(AutostartVm, True), hypervisor)  # noqa: FBT003
+    delete = off(DeleteVm, True, 3600)  # noqa: FBT003
+    hypervisor.refuse("set_autostart", "Not now.")
+    with pytest.raises(DroverError, match="Not now"):
+        run(delete, hypervisor)
+    assert settled(delete, hypervisor) is Settled.NOT_YET, "it would start with its host"
+    run(delete, hypervisor)
+    assert settled(delete, hypervisor) is Settled.DONE
+    assert not hypervisor.autostart("host-a", uuid_of("off-1"))
+    run(off(UndeleteVm), hypervisor)
+    assert hypervisor.autostart("host-a", uuid_of("off-1"))
+    assert dict(hypervisor.snapshot().vm("off-1").tags) == {}
+
+
 def test_what_was_started_meanwhile_is_neither_deleted_nor_purged() -> None:
     hypervisor = cluster()
     with pytest.raises(DroverError, match="runs on host-a; nothing was removed"):
