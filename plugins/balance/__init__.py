@@ -7,12 +7,15 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
-from bot.declare import Action, Query, Settings, SettingsSection, View, Watch
+from bot.declare import Action, Query, Rules, Settings, SettingsSection, StepHandler, View, Watch
 from bot.domain.card import Card
+from bot.domain.cluster import Snapshot
+from bot.domain.plan import Objection, Plan, Refused
 from bot.domain.steps import MigrateVm, SetMaintenance
 from bot.hookspecs import hookimpl
-from plugins.balance import cards, drain, intents, planner, watch
+from plugins.balance import cards, drain, handler, intents, planner, shares, watch
 from plugins.balance.settings import BalanceSettings, Mode
+from plugins.balance.steps import SetScheduler
 
 
 @hookimpl
@@ -57,7 +60,33 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             emits=(SetMaintenance, MigrateVm),
             recall=drain.recalled,
         ),
+        Action(
+            shares.SHARES_NAME,
+            cards.SHARES,
+            intents.shares_grammar(),
+            intents.Shares,
+            plan=_shares,
+            still_good=_still_as_planned,
+            emits=(SetScheduler,),
+            recall=shares.recalled,
+        ),
+        Action(
+            shares.LIMIT_NAME,
+            cards.LIMIT,
+            intents.limit_grammar(),
+            intents.Cap,
+            plan=_limit,
+            still_good=_still_as_planned,
+            emits=(SetScheduler,),
+            focus=_one,
+        ),
     )
+
+
+@hookimpl
+def register_step_handlers(settings: Settings) -> Sequence[StepHandler]:
+    """``SetScheduler``."""
+    return (StepHandler(SetScheduler, handler.settle, partial(handler.run, _section(settings))),)
 
 
 @hookimpl
@@ -72,6 +101,27 @@ def register_jobs(settings: Settings) -> Sequence[Watch]:
 def _section(settings: Settings) -> BalanceSettings:
     found = settings.sections.get("balance")
     return found if isinstance(found, BalanceSettings) else BalanceSettings()
+
+
+def _shares(intent: intents.Shares, snapshot: Snapshot, rules: Rules) -> Plan | Refused:  # noqa: ARG001 - an Action's shape
+    return shares.plan(intent, snapshot)
+
+
+def _limit(intent: intents.Cap, snapshot: Snapshot, rules: Rules) -> Plan | Refused:  # noqa: ARG001
+    return shares.limit(intent, snapshot)
+
+
+def _still_as_planned(
+    intent: object,  # noqa: ARG001 - an Action's shape
+    planned: Plan,
+    snapshot: Snapshot,
+    rules: Rules,  # noqa: ARG001
+) -> tuple[Objection, ...]:
+    return shares.still_good(planned, snapshot)
+
+
+def _one(intent: intents.Cap) -> tuple[str, ...]:
+    return (intent.vm,)
 
 
 def _simulated(settings: BalanceSettings, intent: intents.Simulate, view: View) -> Card:

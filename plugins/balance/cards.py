@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from bot.domain.card import Card, Context, Element, Line, Section, Table, words
-from bot.domain.cluster import Host, Vm
+from bot.domain.cluster import Host, Scheduler, Vm
 from bot.domain.plan import HostBar, Objection, Plan, Reason, Refused
 from bot.domain.steps import MigrateVm
 from bot.domain.words import bytes_text, duration_text, plural
@@ -367,6 +367,118 @@ def _cpu(bar: HostBar) -> str:
     if bar.cpu_before is None or bar.cpu_after is None:
         return "not measured"
     return f"{bar.cpu_before:.0%} → {bar.cpu_after:.0%}"
+
+
+# --- CPU inside a host --------------------------------------------------------------------------------------------
+
+SHARES = "Give the VMs of a host CPU by their tags: priority=gold|silver|bronze, cpu-cap=150%."
+SHARES_HELP = (
+    "Give the VMs of a host CPU by their tags: priority=gold|silver|bronze and cpu-cap=150%.\n\n"
+    "Priority matters only when VMs want more CPU than there is: gold then gets four times what silver gets, bronze a "
+    "quarter of it; a VM without the tag is silver. A cap always holds. Both are set live and for the next start."
+)
+LIMIT = "Set or lift the ceiling of a VM's CPU use."
+UNDO_HELP = "Back to what the last `balance shares` of this host had changed."
+CPU_HELP = "Percent of one core over all its vCPUs, or none; a ceiling always holds, also when the host is idle."
+AS_BEFORE = "as it was before"
+AT_ONCE = "set at once, no VM stops"
+
+
+def bad_percent(said: str) -> str:
+    """``--cpu much``."""
+    return f"“{said}” is no ceiling; write for example --cpu 150% (one and a half cores) or --cpu none."
+
+
+def set_scheduler(name: str, wanted: Scheduler, vcpus: int) -> str:
+    """A step as one sentence."""
+    parts = [f"priority {wanted.cpu_shares}"] if wanted.cpu_shares is not None else []
+    if wanted.vcpu_quota is not None:
+        cores = vcpus * wanted.vcpu_quota / (wanted.vcpu_period or 100_000)
+        parts.append(f"a ceiling of {cores:.3g} cores" if wanted.capped else "no CPU ceiling")
+    return f"Give {name} {' and '.join(parts)}"
+
+
+def shares_title(host: str, *, undo: bool) -> str:
+    """What approvers read first."""
+    return f"Undo the CPU shares of {host}" if undo else f"Set the CPU shares of {host} by its VMs' tags"
+
+
+def limit_title(name: str, percent: float) -> str:
+    """What approvers read first."""
+    return f"Limit {name} to {percent:g} % of a core" if percent else f"Lift the CPU ceiling of {name}"
+
+
+def least_cpu(priority: str, cores: float) -> str:
+    """What a priority is worth."""
+    return f"{priority}; at least {cores:.2f} cores when every VM of the host wants all it can get"
+
+
+def ceiling_reason(vm: Vm, percent: float) -> str:
+    """What a ceiling means."""
+    now = "not measured" if vm.cpu is None else f"{vm.cpu:.2f} cores"
+    return f"at most {percent / 100:.2f} cores from now on; it uses {now}" if percent else f"no ceiling; it uses {now}"
+
+
+def nothing_to_undo(host: str) -> Objection:
+    """No such operation, or all is as before."""
+    return Objection("nothing-to-undo", f"Nothing that `balance shares` set on {host} is left to undo.", "")
+
+
+def bad_tag(name: str, key: str, value: str) -> Objection:
+    """A tag that says nothing."""
+    return Objection(
+        "bad-tag", f"{name} has the tag {key}={value}.", "Write priority=gold|silver|bronze, cpu-cap=150%."
+    )
+
+
+def no_tags(host: str) -> Objection:
+    """Nobody has a wish."""
+    return Objection(
+        "no-tags",
+        f"No running VM of {host} has a tag `priority` or `cpu-cap`.",
+        "Tag them, for example priority=gold, and ask again.",
+    )
+
+
+def as_tagged(host: str) -> Objection:
+    """Nothing to do."""
+    return Objection("as-tagged", f"Every running VM of {host} has the CPU share that its tags say.", "Nothing to do.")
+
+
+def not_running(vm: Vm) -> Objection:
+    """No process to limit."""
+    return Objection("not-running", f"{vm.name} is {vm.state} on {vm.host}.", "Start it first.")
+
+
+def more_than_all(vm: Vm) -> Objection:
+    """A ceiling that limits nothing."""
+    return Objection(
+        "no-limit", f"{vm.name} has {plural(vm.vcpus, 'vCPU')}, so it never uses more than {vm.vcpus * 100} %.",
+        "Write --cpu none, or less.",
+    )  # fmt: skip
+
+
+def as_wanted(vm: Vm) -> Objection:
+    """Nothing to do."""
+    return Objection("as-wanted", f"{vm.name} has that ceiling already.", "Nothing to do.")
+
+
+def not_as_planned(name: str, host: str) -> Objection:
+    """It moved, stopped or was resized."""
+    return Objection("changed", f"{name} does not run on {host} any more as it did when this was planned.", "")
+
+
+def measuring(name: str) -> str:
+    """While it waits."""
+    return f"Measuring the CPU that {name} uses"
+
+
+def does_not_hold(name: str, used: float, cap: float) -> tuple[str, str]:
+    """The kernel does not do what libvirt says."""
+    return (
+        f"{name} uses {used:.2f} cores although its ceiling of {cap:.2f} is reported as set.",
+        "Look at the cgroup of its machine slice on the host; a restart of the VM sets it anew.",
+    )
 
 
 # --- what the watch says ------------------------------------------------------------------------------------------

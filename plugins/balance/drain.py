@@ -14,10 +14,10 @@ from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
 from bot.domain.steps import MigrateVm, SetMaintenance
 from plugins.balance import cards
 from plugins.balance.intents import Drain, Undrain
-from plugins.balance.legality import carried, hindrance, replayed
+from plugins.balance.legality import hindrance, replayed
 from plugins.balance.model import Limits, Result
 from plugins.balance.placement import Placement
-from plugins.balance.planner import CALM, WORKED, moves_in, plan_of, prediction
+from plugins.balance.planner import CALM, WORKED, moves_in, plan_of, prediction, step_for
 from plugins.balance.problem_of import Case, case_of, planned
 from plugins.balance.settings import BalanceSettings
 
@@ -116,7 +116,7 @@ def undrain(settings: BalanceSettings, intent: Undrain, snapshot: Snapshot, rule
         return Refused(title, (cards.silent(host),))
     case = _homecoming(settings, intent, snapshot, rules)
     first = (SetMaintenance(host.name, on=False, reason=intent.reason),) if host.maintenance else ()
-    moves, left = _moves_home(case, intent)
+    moves, left = _moves_home(settings, case, intent)
     if not first and not moves:
         return Refused(title, left or (cards.all_home(host),))
     memory = sum(step.memory for step in moves)
@@ -147,7 +147,9 @@ def _homecoming(settings: BalanceSettings, intent: Undrain, snapshot: Snapshot, 
     return case_of(supposed, settings, rules, movable=lambda vm: vm.uuid in wanted)
 
 
-def _moves_home(case: Case, intent: Undrain) -> tuple[tuple[MigrateVm, ...], tuple[Objection, ...]]:
+def _moves_home(
+    settings: BalanceSettings, case: Case, intent: Undrain
+) -> tuple[tuple[MigrateVm, ...], tuple[Objection, ...]]:
     """The moves that fit one after another, and what keeps the others away."""
     where, target = Placement(case.problem), case.host_index(intent.host)
     moves: list[MigrateVm] = []
@@ -161,15 +163,10 @@ def _moves_home(case: Case, intent: Undrain) -> tuple[tuple[MigrateVm, ...], tup
         elif found := hindrance(case, where, vm, target):
             left.append(cards.not_home(case.vms[vm], found))
         else:
-            moves.append(_home(case, vm, intent.host))
+            guest = case.vms[vm]
+            moves.append(step_for(settings, guest, guest.host, intent.host, cards.home_again(intent.host)))
             where.move(vm, target)
     return tuple(moves), tuple(left)
-
-
-def _home(case: Case, vm: int, host: str) -> MigrateVm:
-    guest = case.vms[vm]
-    why = cards.home_again(host)
-    return MigrateVm(guest.uuid, guest.name, guest.host, host, guest.memory, carried=carried(guest), reason=why)
 
 
 def still_homecoming(

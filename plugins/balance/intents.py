@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
+from bot.domain.cluster import Scheduler
 from bot.domain.words import size
 from plugins.balance import cards
 from plugins.balance.problem_of import Moves, Only
+
+Restore = tuple[tuple[str, Scheduler], ...]
+"""UUIDs of guests and the CPU parameters to give them back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,25 @@ class Undrain:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """``balance shares HOST [--undo]``. ``restore``: UUIDs and what they were, see ``shares.recalled``."""
+
+    host: str
+    undo: bool = False
+    reason: str = ""
+    restore: Restore = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """``vm limit VM --cpu 150%|none``; ``percent`` of one core over all vCPUs, 0: none."""
+
+    vm: str
+    percent: float
+    reason: str = ""
+
+
 def balance_grammar() -> click.Command:
     """``balance [--max-moves N] [--min-gain G] [--only …] [--reason …]`` → ``Balance``."""
     elsewhere = [_elsewhere("--dry-run", "balance sim"), _elsewhere("--explain", "balance why VM", value=True)]
@@ -88,6 +112,41 @@ def drain_grammar() -> click.Command:
 def undrain_grammar() -> click.Command:
     """``host undrain HOST [--reason …]`` → ``Undrain``."""
     return _command("undrain", cards.UNDRAIN, Undrain, [click.Argument(["host"], metavar="HOST"), _reason()])
+
+
+def shares_grammar() -> click.Command:
+    """``balance shares HOST [--undo] [--reason …]`` → ``Shares``."""
+    undo = click.Option(["--undo"], is_flag=True, help=cards.UNDO_HELP)
+    params = [click.Argument(["host"], metavar="HOST"), undo, _reason()]
+    return _command("shares", cards.SHARES, Shares, params, help_text=cards.SHARES_HELP)
+
+
+def limit_grammar() -> click.Command:
+    """``vm limit VM --cpu 150%|none [--reason …]`` → ``Cap``."""
+    cpu = click.Option(["--cpu"], required=True, metavar="150%|none", callback=_percent, help=cards.CPU_HELP)
+    return _command("limit", cards.LIMIT, _cap, [click.Argument(["vm"], metavar="VM"), cpu, _reason()])
+
+
+def percent(said: str) -> float | None:
+    """150.0 of ``150%`` or ``150``, 0 of ``none``; None when it is neither."""
+    if said.strip().lower() == "none":
+        return 0.0
+    try:
+        value = float(said.strip().removesuffix("%"))
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and value > 0 else None
+
+
+def _percent(context: click.Context, option: click.Parameter, said: str) -> float:  # noqa: ARG001 - click's shape
+    found = percent(said)
+    if found is None:
+        raise click.UsageError(cards.bad_percent(said))
+    return found
+
+
+def _cap(vm: str, cpu: float, reason: str) -> Cap:
+    return Cap(vm, cpu, reason)
 
 
 def _command(

@@ -95,7 +95,7 @@ def plan_of(
     """A search's result as a plan. ``before``: steps that come first; ``why``: the person's own reason."""
     told = tuple(_reasons(case, result.moves))
     moves = tuple(
-        step_of(case, move, reason.text) for move, reason in zip(result.moves, told, strict=True)
+        step_of(settings, case, move, reason.text) for move, reason in zip(result.moves, told, strict=True)
     )  # the person's own reason stands in the operation's origin already
     touched = list(dict.fromkeys(move.vm for move in result.moves))
     last = {move.vm: case.hosts[move.target].name for move in result.moves}
@@ -118,16 +118,24 @@ def plan_of(
     )
 
 
-def step_of(case: Case, move: Move, reason: str) -> MigrateVm:
+def step_of(settings: BalanceSettings, case: Case, move: Move, reason: str) -> MigrateVm:
     """One move as a step that can be carried out."""
-    vm, source, target = case.vms[move.vm], case.hosts[move.source], case.hosts[move.target]
-    return MigrateVm(vm.uuid, vm.name, source.name, target.name, vm.memory, carried=carried(vm), reason=reason)
+    source, target = case.hosts[move.source].name, case.hosts[move.target].name
+    return step_for(settings, case.vms[move.vm], source, target, reason)
+
+
+def step_for(settings: BalanceSettings, vm: Vm, source: str, target: str, reason: str) -> MigrateVm:
+    """A guest's step from one host to another, under the policy that at worst leaves it where it is."""
+    return MigrateVm(
+        vm.uuid, vm.name, source, target, vm.memory, bandwidth=settings.bandwidth_mib_s, carried=carried(vm),
+        reason=reason,
+    )  # fmt: skip
 
 
 def prediction(settings: BalanceSettings, gib: float, count: int) -> Prediction:
     """One after another, at the assumed rate; ``gib`` includes what is sent again where writing was measured."""
-    seconds = gib * GIB / (settings.assumed_mib_s * MIB)
-    return Prediction(round(seconds, 3), basis=cards.basis(gib * GIB, settings.assumed_mib_s * MIB, count))
+    rate = (settings.bandwidth_mib_s or settings.assumed_mib_s) * MIB
+    return Prediction(round(gib * GIB / rate, 3), basis=cards.basis(gib * GIB, rate, count))
 
 
 def _reasons(case: Case, moves: Iterable[Move]) -> Iterator[Reason]:

@@ -47,4 +47,7 @@ class BalanceSettings(BaseModel):
     own_vm: tuple[str, ...] = Field((), description="Names or UUIDs of the VMs that the bot and its database run in.")
     cooldown_minutes: float = Field(60.0, ge=0, description="So long a VM that moved is not moved again for balance.")
     assumed_mib_s: float = Field(100.0, gt=0, description="What the network carries, for predictions.")
+    bandwidth_mib_s: int = Field(0, ge=0, description="Limit of each migration in MiB/s; 0: as fast as it goes.")
+    cpu_check_seconds: float = Field(2.0, gt=0, description="How long a guest with a new CPU ceiling is measured.")
+    cpu_broken: float = Field(0.5, ge=0, description="How far over its ceiling, as a share, is no ceiling at all.")
     watch: WatchSettings = WatchSettings()
