@@ -27,7 +27,7 @@ from bot.adapters.sql.series import SqlSeries
 from bot.adapters.sql.store import SqlStore
 from bot.adapters.ssh import SshAddress, SshHosts
 from bot.declare import Report
-from bot.domain.errors import SettingsError
+from bot.domain.errors import DroverError, SettingsError
 from bot.domain.window import Limits
 from bot.flow import decide, perform, watch
 from bot.flow.cards import operation_card
@@ -196,8 +196,11 @@ class Drover:
         self._monitor.sweep()
         for report in self.world.catalog.reports:
             slot = self._schedule.last_due(report.name, report.cron, self._settings.zone, watch.REACH)
-            watch.missed(self.world, self._monitor, report, slot, self._inventory.latest)
-            watch.begin(self.world, self._monitor, report, self._inventory.latest)
+            try:
+                watch.missed(self.world, self._monitor, report, slot, self._inventory.latest)
+                watch.begin(self.world, self._monitor, report, self._inventory.latest)
+            except DroverError as error:  # noted as due; a later tick posts it
+                log.warning("missed report not posted yet", report=report.name, error=str(error))
 
     def _take_over(self, silent: str) -> None:
         """See to what a replica that fell silent accepted, proposed or approved, and did not see through."""
