@@ -117,6 +117,7 @@ HOST_PROBES: tuple[Probe, ...] = (
         Probe(f"lens:{name}", f"cat /usr/share/augeas/lenses/{lens} || cat /usr/share/augeas/lenses/dist/{lens}")
         for name, lens in LENSES.items()
     ),
+    Probe("socket", "stat -c %a /run/libvirt/libvirt-sock"),
     Probe("libvirt-group", "getent group libvirt"),
     Probe("timedatectl", "timedatectl show -p NTP -p NTPSynchronized"),
     Probe("chrony", "chronyc -c tracking"),

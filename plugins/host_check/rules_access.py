@@ -100,18 +100,29 @@ def _to_tls(seen: Seen) -> str:
     """From TCP to TLS, as this host's mode wants it."""
     units = active_units(seen.text("units"))
     if mode(seen) is Mode.MODULAR:
-        return "systemctl disable --now virtproxyd-tcp.socket && systemctl enable --now virtproxyd-tls.socket"
+        return _by_socket("virtproxyd", without_tcp=True)
     if "libvirtd-tcp.socket" in units or socket_activated(seen):
-        return "systemctl disable --now libvirtd-tcp.socket && systemctl enable --now libvirtd-tls.socket"
+        return _by_socket("libvirtd", without_tcp=True)
     return (
         "sed -i 's/^ *listen_tcp *=.*/listen_tcp = 0/; s/^ *listen_tls *=.*/listen_tls = 1/' /etc/libvirt/libvirtd.conf"
         " && systemctl restart libvirtd  (certificates first: see TLS certificates)"
     )
 
 
+def _by_socket(daemon: str, *, without_tcp: bool = False) -> str:
+    """TLS by systemd's socket, which does not start beside a running daemon; guests run on meanwhile."""
+    tcp = f"systemctl disable --now {daemon}-tcp.socket && " if without_tcp else ""
+    return (
+        f"systemctl stop {daemon} && {tcp}systemctl enable --now {daemon}-tls.socket && systemctl start {daemon}"
+        "  (certificates first: see TLS certificates)"
+    )
+
+
 def _daemon_settings(seen: Seen) -> dict[str, str]:
-    file = "virtproxyd.conf" if mode(seen) is Mode.MODULAR else "libvirtd.conf"
-    return settings_in(seen.text(f"conf:{file}"))
+    """What is set in the files that are read: with modular daemons, the proxy's and QEMU's."""
+    if mode(seen) is not Mode.MODULAR:
+        return settings_in(seen.text("conf:libvirtd.conf"))
+    return settings_in(seen.text("conf:virtproxyd.conf")) | settings_in(seen.text("conf:virtqemud.conf"))
 
 
 def listen_honoured(case: Case) -> Iterator[Finding]:
@@ -128,9 +139,7 @@ def listen_honoured(case: Case) -> Iterator[Finding]:
         yield passed(name, "none that would not be honoured")
     elif socket_activated(seen) or not _listens(command):
         why = "systemd listens for libvirt" if socket_activated(seen) else "libvirtd was started without --listen"
-        yield warned(
-            name, f"{', '.join(wanted)} = 1 is not honoured: {why}", "systemctl enable --now libvirtd-tls.socket"
-        )
+        yield warned(name, f"{', '.join(wanted)} = 1 is not honoured: {why}", _by_socket("libvirtd"))
     else:
         yield passed(name, f"{', '.join(wanted)} = 1 is honoured: libvirtd was started with --listen")
 
@@ -181,13 +190,14 @@ def who_may(case: Case) -> Iterator[Finding]:
     if not seen.shell:
         yield unknown(name, seen.no_shell)
         return
-    conf = _daemon_settings(seen)
-    perms = conf.get("unix_sock_rw_perms", "")
-    if re.fullmatch(r"0?[0-7]{2}[2367]", perms) and conf.get("auth_unix_rw") == "none":
+    perms = seen.text("socket").strip()
+    if re.fullmatch(r"[0-7]*[2367]", perms) and _daemon_settings(seen).get("auth_unix_rw") == "none":
+        file, daemon = ("virtqemud.conf", "virtqemud") if mode(seen) is Mode.MODULAR else ("libvirtd.conf", "libvirtd")
         yield failed(
             name,
-            f"unix_sock_rw_perms is {perms} without authentication: every user of the host is root",
-            'Set unix_sock_rw_perms = "0770" in /etc/libvirt/libvirtd.conf and restart libvirtd',
+            f"everybody on the host may write to libvirt's socket ({perms}), and auth_unix_rw is none: all are root",
+            f"sed -i 's/^ *auth_unix_rw *=.*/auth_unix_rw = \"polkit\"/' /etc/libvirt/{file} && "
+            f"systemctl restart {daemon}",
         )
         return
     people = members(seen.text("libvirt-group"))

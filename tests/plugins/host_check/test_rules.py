@@ -44,6 +44,7 @@ GOOD: dict[str, str | CommandResult] = {
     "conf:qemu.conf": 'lock_manager = "lockd"',
     "lens:libvirtd.conf": LENS,
     "lens:qemu.conf": LENS,
+    "socket": "666",
     "libvirt-group": "libvirt:x:110:",
     "timedatectl": "NTP=yes\nNTPSynchronized=yes",
     "ksm": "0",
@@ -79,7 +80,9 @@ def test_every_check_has_a_name_of_its_own() -> None:
     assert len(names) == len(set(names))
 
 
-TLS_SOCKET = "systemctl disable --now libvirtd-tcp.socket && systemctl enable --now libvirtd-tls.socket"
+TLS_SOCKET = (
+    "systemctl disable --now libvirtd-tcp.socket && systemctl enable --now libvirtd-tls.socket && systemctl start"
+)
 TCP = "LISTEN 0 30 0.0.0.0:16509 0.0.0.0:*"
 NONE = 'auth_tcp = "none"'
 MODULAR = {"processes": "/usr/sbin/virtqemud", "units": "virtqemud.socket active"}
@@ -125,8 +128,8 @@ CASES: list[tuple[str, dict[str, Any], str, Severity, str, str]] = [
      "cannot read", "sudo"),
     ("members", {"libvirt_group": "libvirt:x:1:ann,bob"}, "who may connect", Severity.WARN, "ann, bob",
      "gpasswd -d ann"),
-    ("open socket", {"conf__libvirtd_conf": 'unix_sock_rw_perms = "0777"\nauth_unix_rw = "none"'}, "who may connect",
-     Severity.FAIL, "0777", "0770"),
+    ("open socket", {"conf__libvirtd_conf": 'auth_unix_rw = "none"', "socket": "666"}, "who may connect",
+     Severity.FAIL, "666", "polkit"),
     ("no locks", {"conf__qemu_conf": "# nothing"}, "lock manager", Severity.WARN, "two hosts", "virtlockd.socket"),
     ("confinement off", {"facts": {"security": ("dac",)}, "conf__qemu_conf": 'security_driver = "none"'},
      "guest confinement", Severity.WARN, "AppArmor", "Remove security_driver"),
