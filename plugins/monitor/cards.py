@@ -47,6 +47,11 @@ def share(value: float | None) -> str:
     return "?" if value is None else f"{value:.0%}".replace("%", " %")
 
 
+def ago(seconds: float) -> str:
+    """``12 s ago``."""
+    return "just now" if seconds < 1 else f"{duration_text(seconds)} ago"
+
+
 def per_second(value: float | None) -> str:
     """``1.2 MiB/s``; ``–`` for what is not known."""
     return "–" if value is None else f"{bytes_text(value)}/s"
@@ -140,9 +145,9 @@ def _standing(incidents: Sequence[Incident], now: datetime) -> str:
 def _as_of(measured: Measured, now: datetime) -> tuple[Line, ...]:
     lines: list[Line] = []
     if measured.sweep is not None:
-        age = duration_text(max(0.0, (now - measured.sweep.at).total_seconds()))
+        age = ago((now - measured.sweep.at).total_seconds())
         slowest = max((host.took for host in measured.sweep.hosts), default=0.0)
-        lines.append(f"measured {age} ago; the slowest host took {duration_text(slowest)}")
+        lines.append(f"measured {age}; the slowest host took {duration_text(slowest)}")
     else:
         lines.append("nothing has been measured yet")
     lines += losses_lines(measured.losses)
@@ -179,8 +184,7 @@ def top(sweep: Sweep, ranked: Sequence[VmSample], *, by: By, host: str, now: dat
 
 
 def _measured_at(sweep: Sweep, now: datetime) -> Line:
-    age = max(0.0, (now - sweep.at).total_seconds())
-    return words("measured at {at}, {age} ago", at=sweep.at, age=duration_text(age))
+    return words("measured {ago}, at {at}", ago=ago((now - sweep.at).total_seconds()), at=sweep.at)
 
 
 def _vm_row(vm: VmSample) -> tuple[Line, ...]:
