@@ -1,4 +1,4 @@
-"""On real hosts, through chat: an uneven cluster becomes even, and a host is emptied and filled again."""
+"""On real hosts, through chat: load evened out, a host emptied and filled again, CPU shared out inside one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def crowd(lab: Lab) -> Iterator[list[Guest]]:
 
 
 @pytest.fixture
-def stage(lab: Lab, crowd: list[Guest], workspace: Workspace, tmp_path: Path) -> Iterator[Play]:
+def stage(lab: Lab, workspace: Workspace, tmp_path: Path) -> Iterator[Play]:
     made = play(lab, workspace, tmp_path, plugins=PLUGINS)
     with made.bot:
         workspace.wait_connected()
@@ -67,7 +67,7 @@ def approved(stage: Play, line: str, title: str) -> None:
     stage.ended("Done:", proposal)
 
 
-def test_an_uneven_cluster_becomes_even_with_one_approval(stage: Play, crowd: list[Guest]) -> None:
+def test_an_uneven_cluster_becomes_even_with_one_approval(crowd: list[Guest], stage: Play) -> None:
     before = measured(stage.lab, crowd)
     assert before["host-a"] > 0.2, "the guests do not burn what they should"
     stage.asks("balance sim")
@@ -82,7 +82,7 @@ def test_an_uneven_cluster_becomes_even_with_one_approval(stage: Play, crowd: li
     stage.told("ana", "Why even-0 is not moved", "host-b")
 
 
-def test_a_drain_empties_a_host_and_an_undrain_brings_its_guests_home(stage: Play, crowd: list[Guest]) -> None:
+def test_a_drain_empties_a_host_and_an_undrain_brings_its_guests_home(crowd: list[Guest], stage: Play) -> None:
     lab = stage.lab
     home = places(lab, crowd)
     host = home["even-0"]
@@ -96,3 +96,39 @@ def test_a_drain_empties_a_host_and_an_undrain_brings_its_guests_home(stage: Pla
     waits(lambda: places(lab, crowd) == home, f"not home: {places(lab, crowd)}")
     for guest in crowd:
         runs_once(lab, guest, home[guest.name])
+
+
+@pytest.fixture
+def rivals(lab: Lab) -> Iterator[tuple[Guest, Guest]]:
+    """Two guests that each want a whole core, on one core."""
+    gold = lab.guest("gold", host="host-b", memory_mib=96, load=1.0, tags={"priority": "gold"})
+    silver = lab.guest("silver", host="host-b", memory_mib=96, load=1.0, tags={"priority": "silver"})
+    for guest in (gold, silver):
+        lab.virsh("host-b", "vcpupin", guest.name, "0", "0", "--live")
+    yield gold, silver
+    for guest in (gold, silver):
+        lab.kill_guest(guest.name)
+
+
+def split(first: Guest, second: Guest) -> float:
+    """The first one's share of the CPU that both get, over a few seconds."""
+    before = first.cpu_seconds(), second.cpu_seconds()
+    time.sleep(MEASURED)
+    used = first.cpu_seconds() - before[0], second.cpu_seconds() - before[1]
+    return used[0] / sum(used)
+
+
+def test_shares_change_the_measured_split_of_one_core_and_a_ceiling_holds(
+    rivals: tuple[Guest, Guest], stage: Play
+) -> None:
+    gold, silver = rivals
+    assert split(gold, silver) == pytest.approx(0.5, abs=0.1)
+    approved(stage, "balance shares host-b", "Set the CPU shares of host-b")
+    assert split(gold, silver) == pytest.approx(400 / 500, rel=0.15)
+    approved(stage, "balance shares host-b --undo", "Undo the CPU shares of host-b")
+    assert split(gold, silver) == pytest.approx(0.5, abs=0.1)
+    approved(stage, "vm limit gold --cpu 20%", "Limit gold to 20")
+    assert "20000" in stage.lab.virsh("host-b", "schedinfo", "gold")
+    before, began = gold.cpu_seconds(), time.monotonic()
+    time.sleep(MEASURED)
+    assert (gold.cpu_seconds() - before) / (time.monotonic() - began) < 0.2 * 1.5
