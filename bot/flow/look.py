@@ -180,6 +180,12 @@ def _answer_audit(intent: Audit, seen: View) -> Card:
         operation = seen.history.operation(intent.what)
         return lists.audit_card(operation, seen.history.events(operation.id), broken)
     by = _PERSON.fullmatch(intent.what)
+    if intent.what.startswith("@") and not by:
+        raise UsageError(
+            f"Slack does not tell a slash command who “{intent.what}” is.",
+            f"Write the same to @Drover as a message, where mentions work, or the member id, like `{seen.slash} audit "
+            "@U0123ABCD`.",
+        )
     reach = intent.since or (DAY if not intent.what else 0)
     since = seen.asker.now - timedelta(seconds=reach) if reach else None
     touched = [
