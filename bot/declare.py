@@ -144,6 +144,14 @@ class Action:
     recall: Callable[[Any, History], Any] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Instead:
+    """What a grammar returns when an option makes its command another one, such as ``--dry-run`` a query."""
+
+    command: str
+    intent: Any
+
+
 class Settled(StrEnum):
     """What looking at the hosts shows of a step."""
 

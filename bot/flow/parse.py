@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from bot.catalog import Catalog
-from bot.declare import Action, Query
+from bot.declare import Action, Instead, Query
 from bot.domain.errors import UsageError
 from bot.domain.words import straightened
 
@@ -36,7 +36,10 @@ def parsed(catalog: Catalog, slash: str, text: str) -> Parsed:
     command, rest = catalog.find(words)
     if "--help" in rest or "-h" in rest:
         return Parsed(command, None, help=usage(command, slash, full=True))
-    return Parsed(command, _intent(command, slash, rest))
+    intent = _intent(command, slash, rest)
+    if isinstance(intent, Instead):
+        return Parsed(catalog.commands[intent.command], intent.intent)
+    return Parsed(command, intent)
 
 
 def usage(command: Query | Action, slash: str, *, full: bool = False) -> str:

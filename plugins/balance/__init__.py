@@ -39,8 +39,8 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             emits=(MigrateVm,),
             recall=planner.recalled,
         ),
-        Query("balance sim", cards.SIM, intents.simulate_grammar(), partial(_simulated, mine)),
-        Query("balance why", cards.WHY, intents.why_grammar(), partial(_why, mine)),
+        Query(intents.SIM_NAME, cards.SIM, intents.simulate_grammar(), partial(_simulated, mine)),
+        Query(intents.WHY_NAME, cards.WHY, intents.why_grammar(), partial(_why, mine)),
         Action(
             drain.DRAIN,
             cards.DRAIN,

@@ -24,22 +24,14 @@ SIM = "What a balance would do, also without a host or with one more; nothing is
 WHY = "Why a VM is not moved by a balance: one answer for each host."
 DRAIN = "Put a host into maintenance and move every VM away from it."
 UNDRAIN = "Take a host out of maintenance and bring home the VMs that its drain moved away."
+DRY_HELP = "Only show what would be done, as `balance sim` does."
+EXPLAIN_HELP = "Only say why this VM is not moved, as `balance why` does."
 MAX_HELP = "At most so many moves; 0: as set."
 GAIN_HELP = "Each move must lower the score by at least this; 0: as set."
 ONLY_HELP = "Look at one resource alone, or only mend what is plainly wrong (maintenance, affinity, full hosts)."
 REASON_HELP = 'Why, for the approvers and the audit trail; several words in quotes: --reason "new rack".'
 WITHOUT_HELP = "As if this host were in maintenance; may be given more than once."
 ADD_HELP = "As if there were one more host, such as cpus=32,memory=256G."
-
-
-def see(command: str) -> str:
-    """The help of an option that is a command of its own."""
-    return f"Write `{command}`: it only looks and needs no approval."
-
-
-def elsewhere(flag: str, command: str) -> str:
-    """Such an option was typed."""
-    return f"{flag} is a command of its own: write `{command}`, with the same options."
 
 
 def bad_host(said: str) -> str:

@@ -9,10 +9,13 @@ from typing import Any
 
 import click
 
+from bot.declare import Instead
 from bot.domain.cluster import Scheduler
 from bot.domain.words import size
 from plugins.balance import cards
 from plugins.balance.problem_of import Moves, Only
+
+SIM_NAME, WHY_NAME = "balance sim", "balance why"
 
 Restore = tuple[tuple[str, Scheduler], ...]
 """UUIDs of guests and the CPU parameters to give them back."""
@@ -83,11 +86,15 @@ class Cap:
 
 
 def balance_grammar() -> click.Command:
-    """``balance [--max-moves N] [--min-gain G] [--only …] [--reason …]`` → ``Balance``."""
-    elsewhere = [_elsewhere("--dry-run", "balance sim"), _elsewhere("--explain", "balance why VM", value=True)]
-    return _command(
-        "balance", cards.BALANCE, _balance, [*_knobs(), _reason(), *elsewhere], help_text=cards.BALANCE_HELP
-    )
+    """``balance [--dry-run] [--max-moves N] [--min-gain G] [--only …] [--explain VM] [--reason …]`` → ``Balance``.
+
+    With ``--dry-run`` it is ``balance sim``, with ``--explain`` it is ``balance why``: neither needs approval.
+    """
+    looks = [
+        click.Option(["--dry-run"], is_flag=True, help=cards.DRY_HELP),
+        click.Option(["--explain"], default="", metavar="VM", help=cards.EXPLAIN_HELP),
+    ]
+    return _command("balance", cards.BALANCE, _balance, [*_knobs(), _reason(), *looks], help_text=cards.BALANCE_HELP)
 
 
 def simulate_grammar() -> click.Command:
@@ -170,22 +177,23 @@ def _reason() -> click.Option:
     return click.Option(["--reason"], default="", metavar="TEXT", help=cards.REASON_HELP)
 
 
-def _elsewhere(flag: str, command: str, *, value: bool = False) -> click.Option:
-    """An option that people look for here and that is a command of its own, which needs no approval."""
-
-    def told(context: click.Context, option: click.Parameter, given: object) -> None:  # noqa: ARG001 - click's shape
-        if given:
-            raise click.UsageError(cards.elsewhere(flag, command))
-
-    return click.Option([flag], is_flag=not value, expose_value=False, callback=told, help=cards.see(command))
-
-
-def _balance(max_moves: int, min_gain: float, only: str, reason: str = "") -> Balance:
-    return Balance(max_moves, min_gain, Only(only.lower()), reason.strip())
+def _balance(
+    max_moves: int,
+    min_gain: float,
+    only: str,
+    reason: str,
+    *,
+    dry_run: bool,
+    explain: str,
+) -> Balance | Instead:
+    if explain:
+        return Instead(WHY_NAME, About(explain))
+    wish = Balance(max_moves, min_gain, Only(only.lower()), reason.strip())
+    return Instead(SIM_NAME, Simulate(wish)) if dry_run else wish
 
 
 def _simulate(without: tuple[str, ...], add: tuple[int, int], max_moves: int, min_gain: float, only: str) -> Simulate:
-    return Simulate(_balance(max_moves, min_gain, only), without, *add)
+    return Simulate(Balance(max_moves, min_gain, Only(only.lower())), without, *add)
 
 
 def _size_of_host(context: click.Context, option: click.Parameter, said: str | None) -> tuple[int, int]:  # noqa: ARG001
