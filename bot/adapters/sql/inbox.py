@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import weakref
 from collections.abc import Mapping
 from contextlib import suppress
 
@@ -21,18 +22,31 @@ from bot.adapters.sql.engine import SOON, told, transaction
 COLUMNS = ("key", "kind", "data", "accepted_at", "replica")
 
 
+class _Own:
+    """A thread's own connection, outside the pool; closed with the thread, whose locals alone hold it."""
+
+    def __init__(self, path: str, patience: float) -> None:
+        # No transaction but ours, and closed by whichever thread collects it.
+        self.driver = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=False)
+        self.driver.execute("PRAGMA synchronous = NORMAL")  # as SOON: it outlives a kill -9, not always a power cut
+
+    def __del__(self) -> None:
+        if hasattr(self, "driver"):
+            self.driver.close()
+
+
 class Inbox:
     """Inserts requests, each once. Safe to share by threads; each keeps a connection of its own on SQLite.
 
     Args:
         engine: of the store.
+        patience: seconds to wait for somebody else's lock.
     """
 
-    def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: sa.Engine, patience: float) -> None:
+        self._engine, self._patience = engine, patience
         self._here = threading.local()
-        self._opened: list[sa.PoolProxiedConnection] = []
-        self._lock = threading.Lock()
+        self._opened: weakref.WeakSet[_Own] = weakref.WeakSet()
         self._quick = engine.dialect.name == "sqlite"
         insert = (sqlite.insert if self._quick else postgresql.insert)(models.requests)
         self._statement = insert.values({name: sa.bindparam(name) for name in COLUMNS}).on_conflict_do_nothing()
@@ -52,11 +66,9 @@ class Inbox:
             return connection.execute(inserted, dict(row)).first() is not None
 
     def close(self) -> None:
-        """Give every thread's connection back."""
-        with self._lock:
-            for connection in self._opened:
-                connection.invalidate()
-            self._opened.clear()
+        """Close every thread's connection."""
+        for own in tuple(self._opened):
+            own.driver.close()
 
     def _accept_quickly(self, values: list[str]) -> bool:
         driver = self._driver()
@@ -71,18 +83,11 @@ class Inbox:
         return fresh
 
     def _driver(self) -> sqlite3.Connection:
-        known: sqlite3.Connection | None = getattr(self._here, "driver", None)
-        if known is not None:
-            return known
-        try:
-            connection = self._engine.raw_connection()
-        except sa.exc.SQLAlchemyError as error:
-            raise told(error) from error
-        driver = connection.driver_connection
-        if not isinstance(driver, sqlite3.Connection):
-            raise TypeError(f"a SQLite engine gave a {type(driver).__name__}")
-        driver.execute("PRAGMA synchronous = NORMAL")  # as SOON: it outlives a kill -9, not always a power cut
-        with self._lock:
-            self._opened.append(connection)
-        self._here.driver = driver
-        return driver
+        own: _Own | None = getattr(self._here, "own", None)
+        if own is None:
+            try:
+                own = self._here.own = _Own(self._engine.url.database or "", self._patience)
+            except sqlite3.Error as error:
+                raise told(error) from error
+            self._opened.add(own)
+        return own.driver

@@ -56,7 +56,7 @@ class SqlStore:
         except BaseException:
             self._engine.dispose()
             raise
-        self._inbox = Inbox(self._engine)
+        self._inbox = Inbox(self._engine, patience)
 
     def close(self) -> None:
         """Let go of the database."""

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -51,7 +52,8 @@ def fill_disk(store: SqlStore) -> None:
         connection.execute(f"PRAGMA max_page_count = {pages}")
 
     store._engine.dispose()
-    store._inbox = Inbox(store._engine)
+    store._inbox = Inbox(store._engine, 2.0)
+    full(store._inbox._driver(), None)
 
 
 def noted_often(store: SqlStore) -> None:
@@ -211,3 +213,12 @@ def test_a_failed_migration_leaves_an_empty_database(file: Path, monkeypatch: py
     again = SqlStore(f"sqlite:///{file}", CODEC, clock=TickingClock())
     assert again.propose(proposal()).id == "op-1"
     again.close()
+
+
+def test_threads_that_come_and_go_leave_no_connection_behind(store: SqlStore) -> None:
+    for number in range(60):
+        thread = threading.Thread(target=store.accept, args=(request(f"t{number}"),))
+        thread.start()
+        thread.join()
+    assert len(store.unhandled()) == 60
+    assert len(store._inbox._opened) == 0
