@@ -20,8 +20,8 @@ UP = "drover-guest"
 
 _PACKAGE = "linux-image-cloud-amd64"
 _INIT = Path(__file__).parent / "guest" / "init"
-_APPLETS = ["acpid", "cat", "dd", "insmod", "ip", "mkdir", "mount", "nproc", "poweroff", "sh", "sleep"]
-_DIRECTORIES = ["bin", "dev", "etc", "etc/acpi", "etc/acpi/PWRF", "modules", "proc", "sys"]
+APPLETS = ["acpid", "cat", "dd", "insmod", "ip", "mkdir", "mount", "nproc", "poweroff", "sh", "sleep"]
+DIRECTORIES = ["bin", "dev", "etc", "etc/acpi", "etc/acpi/PWRF", "modules", "proc", "sys"]
 # What a kernel has built in is simply not there as a file.
 _MODULES = ["virtio", "virtio_ring", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_blk"]
 _MODULES += ["failover", "net_failover", "virtio_net", "virtio_balloon", "button", "evdev"]
@@ -70,7 +70,7 @@ def image() -> BootImage:
     content = _initramfs(Path(busybox), kernel.parent / "modules")
     initrd = kernel.parent / f"initrd-{hashlib.sha256(content).hexdigest()[:12]}.gz"
     if not initrd.exists():
-        _write(initrd, gzip.compress(content, compresslevel=1, mtime=0))
+        write(initrd, gzip.compress(content, compresslevel=1, mtime=0))
     return BootImage(kernel, initrd)
 
 
@@ -86,27 +86,29 @@ def _cached_kernel() -> Path | None:
 
 def _fetch_kernel() -> Path:
     """Download and unpack Debian's kernel package without installing it; keep the kernel and its modules."""
-    package = _kernel_package()
+    package = kernel_package()
     _cache().mkdir(parents=True, exist_ok=True)
     # apt's download user must be able to write there, so not in a private cache.
     with tempfile.TemporaryDirectory(prefix="drover-kernel-") as scratch:
         os.chmod(scratch, 0o777)  # noqa: PTH101, S103
-        _apt(["apt-get", "-q", "download", package], scratch)
+        apt(["apt-get", "-q", "download", package], scratch)
         archive = next(Path(scratch).glob("*.deb"))
         unpacked = Path(scratch, "unpacked")
-        _apt(["dpkg-deb", "--extract", str(archive), str(unpacked)], scratch)
+        apt(["dpkg-deb", "--extract", str(archive), str(unpacked)], scratch)
         return _keep(unpacked, package)
 
 
-def _kernel_package() -> str:
-    told = _apt(["apt-cache", "depends", _PACKAGE], "/")
+def kernel_package() -> str:
+    """The package that holds Debian's newest cloud kernel; LabError when apt knows none."""
+    told = apt(["apt-cache", "depends", _PACKAGE], "/")
     name = re.search(r"Depends: (linux-image-\d\S+)", told)
     if name is None:
         raise LabError(f"apt knows no {_PACKAGE}: run apt-get update, or check the machine's package sources.")
     return name[1]
 
 
-def _apt(argv: list[str], directory: str) -> str:
+def apt(argv: list[str], directory: str) -> str:
+    """What an apt command printed, run in a directory; LabError with its own words when it fails."""
     done = subprocess.run(argv, cwd=directory, capture_output=True, text=True, check=False)
     if done.returncode:
         raise LabError(
@@ -145,7 +147,8 @@ def _is_dynamic(program: Path) -> bool:
         return b"/ld-linux" in file.read(4096)
 
 
-def _write(path: Path, content: bytes) -> None:
+def write(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, also when two labs write it at once."""
     descriptor, staged = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
@@ -154,20 +157,20 @@ def _write(path: Path, content: bytes) -> None:
 
 def _initramfs(busybox: Path, modules: Path) -> bytes:
     """A cpio archive (newc) with busybox, the modules and the init script."""
-    have = [f"{name}.ko" for name in _loading_order(modules)]
+    have = [f"{name}.ko" for name in loading_order(modules)]
     entries = [
         (name, 0o040755, b"") for name in ("bin", "dev", "etc", "etc/acpi", "etc/acpi/PWRF", "modules", "proc", "sys")
     ]
     entries += [("bin/busybox", 0o100755, busybox.read_bytes()), ("init", 0o100755, _INIT.read_bytes())]
-    entries += [(f"bin/{applet}", 0o120777, b"busybox") for applet in _APPLETS]
+    entries += [(f"bin/{applet}", 0o120777, b"busybox") for applet in APPLETS]
     entries += [(f"modules/{name}", 0o100644, (modules / name).read_bytes()) for name in have]
     entries += [("modules/order", 0o100644, " ".join(have).encode())]
     entries += [("etc/acpi/PWRF/00000080", 0o100755, b"#!/bin/sh\npoweroff -f\n")]
     entries += [("TRAILER!!!", 0, b"")]
-    return b"".join(_cpio(number, *entry) for number, entry in enumerate(entries, 1))
+    return b"".join(cpio(number, *entry) for number, entry in enumerate(entries, 1))
 
 
-def _loading_order(modules: Path) -> list[str]:
+def loading_order(modules: Path) -> list[str]:
     """The modules there are, each after those it needs, as its own ``depends=`` says."""
     needs = {name: _needs(modules / f"{name}.ko") for name in _MODULES if (modules / f"{name}.ko").exists()}
     ours = {name: [need for need in needed if need in needs] for name, needed in needs.items()}
@@ -179,7 +182,7 @@ def _needs(module: Path) -> list[str]:
     return found[1].decode().split(",") if found and found[1] else []
 
 
-def _cpio(inode: int, name: str, mode: int, content: bytes) -> bytes:
+def cpio(inode: int, name: str, mode: int, content: bytes) -> bytes:
     """One record of the "newc" format: Linux, Documentation/driver-api/early-userspace/buffer-format.rst."""
     fields = [inode, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name) + 1, 0]
     head = b"070701" + b"".join(b"%08X" % field for field in fields) + name.encode() + b"\0"

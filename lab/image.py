@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab import boot
-from lab.boot import _APPLETS, _DIRECTORIES, _apt, _cpio, _kernel_package, _loading_order, _write
+from lab.boot import APPLETS, DIRECTORIES, apt, cpio, kernel_package, loading_order, write
 from lab.errors import LabError
 
 NAME = "tiny"
@@ -63,20 +63,20 @@ def _disk(home: Path, qemu_img: str) -> Path:
 
 def _initrd(home: Path, busybox: Path) -> Path:
     modules = _modules(home)
-    plain = _loading_order(home / "modules")
+    plain = loading_order(home / "modules")
     files = {f"{name}.ko": home / "modules" / f"{name}.ko" for name in plain}
     files |= {f"{name}.ko": modules / f"{name}.ko" for name in _MORE}
-    entries = [(name, 0o040755, b"") for name in _DIRECTORIES]
+    entries = [(name, 0o040755, b"") for name in DIRECTORIES]
     entries += [("bin/busybox", 0o100755, busybox.read_bytes()), ("init", 0o100755, _INIT.read_bytes())]
-    entries += [(f"bin/{applet}", 0o120777, b"busybox") for applet in (*_APPLETS, *_MORE_APPLETS)]
+    entries += [(f"bin/{applet}", 0o120777, b"busybox") for applet in (*APPLETS, *_MORE_APPLETS)]
     entries += [(f"modules/{name}", 0o100644, path.read_bytes()) for name, path in files.items()]
     entries += [("modules/order", 0o100644, " ".join(files).encode())]
     entries += [("etc/acpi/PWRF/00000080", 0o100755, b"#!/bin/sh\npoweroff -f\n")]
     entries += [("TRAILER!!!", 0, b"")]
-    content = b"".join(_cpio(number, *entry) for number, entry in enumerate(entries, 1))
+    content = b"".join(cpio(number, *entry) for number, entry in enumerate(entries, 1))
     initrd = home / f"cloud-{hashlib.sha256(content).hexdigest()[:12]}.gz"
     if not initrd.exists():
-        _write(initrd, gzip.compress(content, compresslevel=1, mtime=0))
+        write(initrd, gzip.compress(content, compresslevel=1, mtime=0))
     return initrd
 
 
@@ -87,8 +87,8 @@ def _modules(home: Path) -> Path:
         # apt's download user must be able to write there, so not in a private cache.
         with tempfile.TemporaryDirectory(prefix="drover-kernel-") as scratch:
             os.chmod(scratch, 0o777)  # noqa: PTH101, S103
-            _apt(["apt-get", "-q", "download", _kernel_package()], scratch)
-            _apt(["dpkg-deb", "--extract", str(next(Path(scratch).glob("*.deb"))), str(Path(scratch, "unpacked"))], "/")
+            apt(["apt-get", "-q", "download", kernel_package()], scratch)
+            apt(["dpkg-deb", "--extract", str(next(Path(scratch).glob("*.deb"))), str(Path(scratch, "unpacked"))], "/")
             staged = Path(tempfile.mkdtemp(prefix=".cloud-modules-", dir=home))
             for path in Path(scratch, "unpacked").glob("**/*.ko*"):
                 if path.name.split(".")[0] in _MORE:
