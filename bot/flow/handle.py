@@ -13,7 +13,6 @@ import structlog
 
 from bot.domain.card import error_card
 from bot.domain.errors import DroverError
-from bot.domain.operation import State
 from bot.flow import decide, incidents, look, propose
 from bot.flow.world import BUSY, OPEN, World
 from bot.ports import Request
@@ -65,8 +64,7 @@ def _apologise(world: World, request: Request, text: str, advice: str) -> None:
 def picked_up(world: World) -> None:
     """After a start: answer what was accepted but not handled, and see every open operation on its way."""
     for operation in world.store.operations(states=OPEN, limit=1000):
-        if operation.state is State.PROPOSED:
-            _quietly(operation.id, lambda found: propose.lay_out(world, world.store.operation(found)))
+        _quietly(operation.id, lambda found: propose.lay_out(world, world.store.operation(found)))
         if operation.state in BUSY:
             world.work.enqueue(operation)
     for operation in world.store.operations(limit=RECENT):

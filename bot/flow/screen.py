@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from bot.domain.card import Card
-from bot.domain.errors import ChatError, DroverError
+from bot.domain.errors import ChatError, DroverError, StoreError
 from bot.domain.operation import Event, Operation, Progress
 from bot.ports import Chat, MessageRef, Store
 
@@ -35,6 +35,7 @@ class Screen:
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._progress: dict[str, Progress] = {}
         self._behind: set[str] = set()
+        self._unkept: dict[str, tuple[MessageRef, ...]] = {}
         self._unsaid: deque[Callable[[], object]] = deque(maxlen=UNSAID)
 
     def post(self, operation_id: str, channel: str) -> MessageRef:
@@ -49,7 +50,7 @@ class Screen:
             if known:
                 return known[0]
             ref = self._chat.post(channel, self._draw(operation, None), key=operation_id)
-            self._store.keep_copy(operation_id, ref)
+            self._keep(operation_id, ref)
             return ref
 
     def show(self, operation_id: str) -> None:
@@ -59,7 +60,7 @@ class Screen:
             if operation.state.over:
                 self._progress.pop(operation_id, None)
             card = self._draw(operation, self._progress.get(operation_id))
-            for ref in self._store.copies(operation_id):
+            for ref in {*self._store.copies(operation_id), *self._unkept.get(operation_id, ())}:
                 self._update(operation_id, ref, card)
 
     def progress(self, operation: Operation, progress: Progress) -> None:
@@ -79,6 +80,10 @@ class Screen:
 
     def catch_up(self) -> None:
         """Try again what could not be shown or said."""
+        for operation_id, refs in tuple(self._unkept.items()):
+            del self._unkept[operation_id]
+            for ref in refs:
+                self._keep(operation_id, ref)
         for operation_id in tuple(self._behind):
             self._behind.discard(operation_id)
             self.show(operation_id)
@@ -94,6 +99,14 @@ class Screen:
                 implementation.function(*(given[name] for name in names))
             except Exception:  # a plugin's failure must not stop the operation; it is logged with its name
                 log.exception("plugin failed in operation_changed", plugin=implementation.plugin_name)
+
+    def _keep(self, operation_id: str, ref: MessageRef) -> None:
+        """The message is there; that the database fails just now must not lose it out of sight."""
+        try:
+            self._store.keep_copy(operation_id, ref)
+        except StoreError as error:
+            log.warning("a message's place not kept, will try again", operation=operation_id, error=str(error))
+            self._unkept[operation_id] = (*self._unkept.get(operation_id, ()), ref)
 
     def _update(self, operation_id: str, ref: MessageRef, card: Card) -> None:
         try:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from bot import catalog
+from bot.domain.errors import StoreError
 from bot.domain.operation import Asked, Proposed, State, StepEnded, VotedFor
 from bot.flow import decide, handle
 from bot.flow.look import Core
@@ -306,6 +307,24 @@ def test_a_message_that_could_not_be_updated_is_caught_up_with(bot: Bot) -> None
     bot.chat._failures.clear()
     bot.world.screen.catch_up()
     assert "Done" in bot.shown().title
+
+
+def test_a_message_whose_place_could_not_be_stored_is_not_lost_out_of_sight(
+    bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def locked(*_: object) -> None:
+        raise StoreError("The database is locked.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bot.store, "keep_copy", locked)
+        value = proposed(bot)
+        bot.clicks("op.approve", value, "UBRUNO")
+        bot.works()
+    (ref, *_) = bot.chat.messages
+    assert "Done" in bot.chat.messages[ref].title
+    assert bot.store.copies("op-1") == ()
+    bot.world.screen.catch_up()
+    assert bot.store.copies("op-1") == (ref,)
 
 
 def test_a_request_left_unhandled_by_a_crash_is_answered_once_after_the_start(bot: Bot) -> None:
