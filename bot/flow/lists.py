@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from bot.declare import Asker, Listed
 from bot.domain import placement
 from bot.domain import policy as policies
-from bot.domain.card import Buttons, Card, Context, Element, Line, Section, Table, Words, words
+from bot.domain.card import Button, Buttons, Card, Context, Element, Line, Section, Table, Words, words
 from bot.domain.cluster import Health, Host, Snapshot, Vm
 from bot.domain.operation import (
     Asked,
@@ -25,6 +25,7 @@ from bot.domain.operation import (
     VotedFor,
     WentStale,
 )
+from bot.domain.samples import Incident
 from bot.domain.words import bytes_text, duration_text, plural
 from bot.flow import cards
 
@@ -296,8 +297,26 @@ def _demand(rule: policies.Rule) -> str:
     return text + late
 
 
-def home_card(seen: Snapshot, operations: Sequence[Operation], asker: Asker, slash: str) -> Card:
-    """The dashboard: what waits for me, what runs, the hosts."""
+ONE_CLICK = (
+    ("Status", "status"),
+    ("Top VMs", "top"),
+    ("Alerts", "alerts"),
+    ("Digest", "digest"),
+    ("Votes", "approvals"),
+)
+"""Buttons of the dashboard and the commands they type, where these exist and the person may use them."""
+
+
+def home_card(
+    seen: Snapshot,
+    operations: Sequence[Operation],
+    asker: Asker,
+    slash: str,
+    *,
+    commands: Collection[str] = (),
+    incidents: Sequence[Incident] = (),
+) -> Card:
+    """The dashboard: what waits for me, what runs, what is wrong, my VMs (tagged ``owner`` with my id), the hosts."""
     waiting = [each for each in operations if may_vote(each, asker)]
     running = [each for each in operations if each.state in (State.APPROVED, State.RUNNING)]
     elements: list[Element] = [Section(words("*Waiting for your vote:* {count}", count=len(waiting)))]
@@ -308,6 +327,16 @@ def home_card(seen: Snapshot, operations: Sequence[Operation], asker: Asker, sla
         Section(words("*{id}* {title} ({state})", id=o.id, title=o.plan.title, state=str(o.state)))
         for o in running[:10]
     ]
+    standing = [each for each in incidents if each.open]
+    elements += [
+        Section(words("*Wrong now:* {what}", what="; ".join(each.title for each in standing[:10]) or "nothing"))
+    ]
+    mine = sorted((vm for vm in seen.vms if vm.tags.get("owner") == asker.id), key=lambda vm: vm.name)
+    if mine:
+        told = ", ".join(f"{vm.name} ({vm.state} on {vm.host})" for vm in mine[:20])
+        elements.append(Section(words("*My VMs:* {told}", told=told)))
+    row = tuple(Button(text, "run", line) for text, line in ONE_CLICK if line in commands)
+    elements += [Buttons(row)] if row else []
     elements += hosts_card(seen).elements
     elements.append(Context((words("Type `{slash} help` in any channel.", slash=slash),)))
     return Card(text="Drover", title="The cluster", elements=tuple(elements))

@@ -54,7 +54,10 @@ def home(world: World, request: Request) -> None:
     """Fill a person's App Home."""
     person = asker(world, request)
     operations = world.store.operations(states=OPEN, limit=100)
-    world.chat.publish_home(request.by, lists.home_card(snapshot(world), operations, person, world.slash))
+    allowed = [name for name in world.catalog.commands if policies.may_ask(world.policy, name, person.roles)]
+    incidents = world.monitor.measured().incidents if world.monitor is not None else ()
+    card = lists.home_card(snapshot(world), operations, person, world.slash, commands=allowed, incidents=incidents)
+    world.chat.publish_home(request.by, card)
 
 
 @dataclass(frozen=True, slots=True)

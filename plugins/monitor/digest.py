@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -129,7 +129,7 @@ def digest(settings: MonitorSettings, view: ReportView, period: timedelta) -> Di
     """The digest of the time since the last one, at most of ``period``."""
     seen, since = view.snapshot, view.since or view.now - period
     operations = [each for each in view.history.operations(limit=_READ) if each.changed_at > since]
-    loads = _means(view, "host", since)
+    loads, use = _means(view, "host", since), tuple(_use(view, since))
     shares = {host.name: loads[host.name].mean / host.cpus for host in seen.hosts if host.name in loads and host.cpus}
     return Digest(
         since=view.since,
@@ -141,8 +141,8 @@ def digest(settings: MonitorSettings, view: ReportView, period: timedelta) -> Di
         losses=losses(seen, settings.vcpus_per_core),
         hot=_sorted((name, share) for name, share in shares.items() if share >= settings.hot),
         idle=_sorted((name, share) for name, share in shares.items() if share <= settings.idle),
-        idle_vms=_idle(settings, view, since),
-        oversized=_oversized(settings, view, since),
+        idle_vms=_idle(settings, use),
+        oversized=_oversized(settings, use),
         filling=tuple(_filling(settings, view)),
         snapshots=concerns.old_snapshots(settings, view.measured.sweep, view.now) if view.measured.sweep else (),
         moves=tuple(move for each in operations for move in _moves(each)),
@@ -229,14 +229,14 @@ def _use(view: ReportView, since: datetime) -> Iterator[tuple[Vm, float]]:
             yield vm, bucket.p95
 
 
-def _idle(settings: MonitorSettings, view: ReportView, since: datetime) -> tuple[str, ...]:
-    return tuple(sorted(vm.name for vm, cores in _use(view, since) if cores < settings.idle_vm * vm.vcpus))
+def _idle(settings: MonitorSettings, use: Iterable[tuple[Vm, float]]) -> tuple[str, ...]:
+    return tuple(sorted(vm.name for vm, cores in use if cores < settings.idle_vm * vm.vcpus))
 
 
-def _oversized(settings: MonitorSettings, view: ReportView, since: datetime) -> tuple[tuple[str, int, float], ...]:
+def _oversized(settings: MonitorSettings, use: Iterable[tuple[Vm, float]]) -> tuple[tuple[str, int, float], ...]:
     found = [
         (vm.name, vm.vcpus, cores)
-        for vm, cores in _use(view, since)
+        for vm, cores in use
         if vm.vcpus > 1 and settings.idle_vm * vm.vcpus <= cores < settings.oversized * vm.vcpus
     ]
     return tuple(sorted(found, key=lambda one: (one[2] / one[1], one[0])))

@@ -348,3 +348,21 @@ def test_a_click_on_a_forgotten_alert_is_answered(watched: Watched) -> None:
     watched.bot.store.accept(request)
     handle.handled(watched.world, request)
     assert "no longer known" in text(watched.bot.chat.shown_to("UANA")[-1])
+
+
+def test_the_home_is_a_dashboard_with_alerts_my_vms_and_buttons_that_answer(watched: Watched) -> None:
+    vm = watched.bot.hypervisor.snapshot().vm("web-1")
+    watched.bot.hypervisor.put(replace(vm, tags={"owner": "UANA"}))
+    watched.tick(DOWN)
+    request = Request("home-1", "home", "UANA", watched.bot.clock.now())
+    watched.bot.store.accept(request)
+    handle.handled(watched.world, request)
+    card = watched.bot.chat.homes["UANA"]
+    assert "host-b is gone" in text(card)
+    assert "web-1 (running on host-a)" in text(card)
+    (vote,) = [each for each in buttons(card) if each.action == "run"]
+    assert vote.value == "approvals"
+    click = Request("home-2", "click", "UANA", watched.bot.clock.now(), action=vote.action, value=vote.value)
+    watched.bot.store.accept(click)
+    handle.handled(watched.world, click)
+    assert "Nothing waits for your vote" in text(watched.bot.chat.shown_to("UANA")[-1])
