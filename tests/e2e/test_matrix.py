@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -276,12 +277,15 @@ ROWS = (
 
 
 @pytest.fixture(scope="module")
-def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A disk that is quickly full."""
-    directory = tmp_path_factory.mktemp("disk")
+def small_disk() -> Iterator[Path]:
+    """A disk that is quickly full. Not under pytest's directories: a killed run would leave them undeletable."""
+    directory = Path(tempfile.mkdtemp(prefix="drover-disk-"))
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(directory)], check=True)
-    yield directory
-    subprocess.run(["umount", str(directory)], check=True)
+    try:
+        yield directory
+    finally:
+        subprocess.run(["umount", "--lazy", str(directory)], check=True)
+        directory.rmdir()
 
 
 @pytest.fixture(scope="module")
