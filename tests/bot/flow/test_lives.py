@@ -10,7 +10,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -66,6 +66,17 @@ class Lives(RuleBasedStateMachine):
     @rule(by=st.sampled_from(PEOPLE), line=st.sampled_from(LINES))
     def types(self, by: str, line: str) -> None:
         self._deliver(Request(self._key(), "command", by, self.bot.clock.now(), "COPS", line))
+
+    @rule(by=st.sampled_from(("UANA", "UEVA", "UBRUNO")), line=st.sampled_from(LINES))
+    def wishes_and_both_approve(self, by: str, line: str) -> None:
+        """The usual way, so that lives get far enough for something to be done twice."""
+        self.types(by, line)
+        newest = self.bot.store.operations(limit=1)
+        for approver in ("UBRUNO", "UCARLA") if newest else ():
+            now, key = self.bot.clock.now(), self._key()
+            value = cards.value_of(newest[0])
+            request = Request(key, "click", approver, now, "CAPPROVALS", action="op.approve", value=value, trigger=key)
+            self._deliver(request)
 
     @precondition(lambda self: self.seen)
     @rule(by=st.sampled_from(PEOPLE), button=st.sampled_from(BUTTONS), data=st.data(), right=st.integers(0, 9))
@@ -148,6 +159,7 @@ class Lives(RuleBasedStateMachine):
         if not hasattr(self, "bot"):
             return
         for operation in self.bot.store.operations(limit=1000):
+            event(str(operation.state))
             events = self.bot.store.events(operation.id)
             before = self.seen.get(operation.id, ())
             assert events[: len(before)] == before
@@ -167,24 +179,22 @@ class Lives(RuleBasedStateMachine):
             assert operation.origin.by not in voters
             assert set(voters) <= {"UBRUNO", "UCARLA"}
             assert len(voters) == len(set(voters))
-            kinds = [type(event) for event in self.seen[operation.id]]
+            kinds = [type(each) for each in self.seen[operation.id]]
             if Approved in kinds:
                 assert len(voters) >= operation.ruling.votes
-            assert all(
-                event.at < operation.expires_at for event in self.seen[operation.id] if isinstance(event, VotedFor)
-            )
+            assert all(each.at < operation.expires_at for each in self.seen[operation.id] if isinstance(each, VotedFor))
             assert not (Expired in kinds and Approved in kinds)
 
     @invariant()
     def nothing_is_done_twice_or_unasked(self) -> None:
         if not hasattr(self, "bot"):
             return
-        moved = Counter(call[1] for call in self.bot.hypervisor.calls if call[0] == "migrate")
+        moved = Counter(call[2] for call in self.bot.hypervisor.calls if call[0] == "migrate")
         allowed: Counter[str] = Counter()
         for operation in self._operations():
-            if any(isinstance(event, Approved) for event in self.seen[operation.id]):
+            if any(isinstance(each, Approved) for each in self.seen[operation.id]):
                 allowed.update(uuid for step in operation.plan.steps for uuid in step.vms)
-            ends = [event.index for event in self.seen[operation.id] if isinstance(event, StepEnded)]
+            ends = [each.index for each in self.seen[operation.id] if isinstance(each, StepEnded)]
             assert len(ends) == len(set(ends))
         assert all(moved[uuid] <= allowed[uuid] for uuid in moved), (moved, allowed)
 
