@@ -40,7 +40,10 @@ def run(config: Path | None) -> None:
     over = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: over.set())
-    bot = Drover(configuration.load(config))
+    settings = configuration.load(config)
+    for name in [each for each in os.environ if each.startswith("SLACK_") and each.endswith(("_TOKEN", "_SECRET"))]:
+        del os.environ[name]  # read by now; no child process, such as ssh, has a use for them
+    bot = Drover(settings)
     bot.start()
     click.echo("Drover is running. Stop it with Ctrl-C.")
     over.wait()
