@@ -14,6 +14,7 @@ pytestmark = pytest.mark.lab
 
 PLUGINS = {"enabled": ["migrate", "tests.e2e.dying"]}
 AFTER = ("Proposed", "VotedFor", "Approved", "Began", "StepBegan", "StepEnded", "Finished")
+QUIET = ("VotedFor", "Approved", "Finished")  # next to nothing follows these at once: played with --slow
 
 
 def one_true_end(stage: Play, mover: Guest, target: str) -> None:
@@ -26,7 +27,9 @@ def one_true_end(stage: Play, mover: Guest, target: str) -> None:
     assert "holds" in trail.stdout, trail.stderr
 
 
-@pytest.mark.parametrize("event", AFTER)
+@pytest.mark.parametrize(
+    "event", [pytest.param(each, marks=[pytest.mark.slow] if each in QUIET else []) for each in AFTER]
+)
 def test_killed_right_after(event: str, lab: Lab, workspace: Workspace, tmp_path: Path, mover: Guest) -> None:
     stage = play(lab, workspace, tmp_path, plugins=PLUGINS)
     target = other_host(lab, mover)

@@ -312,7 +312,7 @@ def node() -> Node:
 @pytest.fixture
 def stage(node: Node) -> Iterator[Stage]:
     command = Command("/kvm", "Run the cluster", "help | hosts | migrate VM [to HOST] | audit ID")
-    with Workspace(commands=(command,)) as workspace:
+    with Workspace(commands=(command,), trigger_seconds=30) as workspace:
         client = WebClient(token=workspace.bot_token, base_url=workspace.web_api)
         heard = Heard()
         handler = SocketModeHandler(
