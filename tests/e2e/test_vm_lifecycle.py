@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -24,6 +23,7 @@ from bot.flow.look import Core
 from bot.flow.screen import Screen
 from bot.flow.world import Places, Role, World
 from bot.ports import Request
+from bot.stage import image_for
 from bot.testing.chat import FakeChat
 
 if TYPE_CHECKING:
@@ -57,22 +57,13 @@ class Bot:
     """The bot's whole line from a typed command to the hosts; only the chat is in memory."""
 
     def __init__(self, lab: Lab, directory: Path) -> None:
-        from lab.image import COMMAND_LINE, cloud_image
-
-        image = cloud_image()
-        for host in lab.hosts.values():
-            shutil.copy(image.disk, host.directory / "lib" / "images" / "tiny.qcow2")
-        tiny = {"base": f"{POOL}/tiny.qcow2", "user": "ana", "least_memory": "100M", "least_disk": "32M"}
-        tiny |= {"kernel": str(image.kernel), "initrd": str(image.initrd), "cmdline": COMMAND_LINE}
-        table = {
-            "images": {
-                "tiny": tiny,
-                "gone": {"base": f"{POOL}/gone.qcow2"},
-                "broken": {**tiny, "kernel": "/nowhere/vmlinuz"},
-            },
-            "default_image": "tiny",
+        table = image_for(lab)
+        tiny = {**table["images"]["tiny"], "user": "ana"}
+        table["images"] = {
+            "tiny": tiny,
+            "gone": {"base": f"{POOL}/gone.qcow2"},
+            "broken": {**tiny, "kernel": "/nowhere/vmlinuz"},
         }
-        table |= {"pool": POOL, "network": "br0", "default_cpus": 1, "default_memory": "112M", "default_disk": "48M"}
         loaded = catalog.load(
             ("migrate", "vm_lifecycle"),
             {"vm_lifecycle": {**table, "poll_seconds": 0.1, "shutdown_seconds": 60}},
