@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from lxml import etree
 
@@ -126,7 +127,8 @@ def nic(wanted: GuestNic) -> etree._Element:
 
 def tags(wanted: Mapping[str, str]) -> etree._Element:
     """The element of all tags. Its namespace is the default one: libvirt adds its own prefix and refuses it twice."""
-    made = etree.Element(f"{{{TAGS}}}tags", nsmap={None: TAGS})
+    default: Any = {None: TAGS}  # the stubs know no default namespace
+    made = etree.Element(f"{{{TAGS}}}tags", nsmap=default)
     for key, value in sorted(wanted.items()):
         each: etree._Element = etree.SubElement(made, f"{{{TAGS}}}tag")
         each.set("key", key)
@@ -205,7 +207,8 @@ def _devices(root: etree._Element, blueprint: Blueprint, disks: tuple[PlacedDisk
 
 def _add(parent: etree._Element, tag: str, content: str = "", **attributes: str) -> etree._Element:
     made: etree._Element = etree.SubElement(parent, tag)
-    made.attrib.update(attributes)
+    for name, value in attributes.items():
+        made.set(name, value)
     if content:
         made.text = content
     return made
