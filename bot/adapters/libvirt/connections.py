@@ -129,10 +129,14 @@ class Pending(Generic[T]):
 
 
 class Line:
-    """One connection to one host, opened when needed and again when it broke, with its own few threads.
+    """A way to one host: a few threads, each with a connection of its own, opened when needed and again when it broke.
+
+    No two threads share a connection. In libvirt before 10.3 a thread that waits for an answer can be woken by
+    another one's question in a way that crashes the process (CVE-2024-4418); a host that falls silent is such a case.
 
     Args:
         host: the host's name, for errors.
+        threads: how many questions can be under way at once.
         opened: called with each new connection, in the thread that opened it, before anything is asked.
         closing: called with a connection before it is closed; it may be dead.
     """
@@ -144,29 +148,24 @@ class Line:
         *,
         clock: Clock,
         deadline: float,
-        threads: int = 2,
+        threads: int = 1,
         read_only: bool = False,
         opened: Callable[[Connection], None] | None = None,
         closing: Callable[[Connection], None] | None = None,
     ) -> None:
         self._host = host
-        self._uri = uri
-        self._read_only = read_only
         self._clock = clock
         self._deadline = deadline
-        self._opened = opened
-        self._closing = closing
         self._workers = Workers(f"libvirt-{host}", threads)
-        self._opening = threading.Lock()
-        self._connection: Connection = None
-        self._broken = ""
-        self._failures = 0
-        self._retry_at = 0.0
+        backoff = _Backoff()
+        self._wires = tuple(
+            _Wire(host, uri, backoff, read_only=read_only, opened=opened, closing=closing) for _ in range(threads)
+        )
 
     @property
     def connected(self) -> bool:
         """Whether there is a connection that is not known to be broken."""
-        return self._connection is not None and not self._broken
+        return any(wire.connected for wire in self._wires)
 
     def send(self, question: Callable[[Connection], T]) -> Pending[T]:
         """Put a question to the host without waiting.
@@ -178,7 +177,7 @@ class Line:
             future: Future[T] = Future()
             future.set_exception(self._still_waiting(stuck))
             return Pending(self, future)
-        return Pending(self, self._workers.submit(lambda: self._put(question)))
+        return Pending(self, self._workers.submit(lambda number: self._wires[number].put(question)))
 
     def ask(self, question: Callable[[Connection], T], *, deadline: float | None = None) -> T:
         """The host's answer to a question.
@@ -197,15 +196,75 @@ class Line:
         )
 
     def close(self) -> None:
-        """Let go of the connection; a stuck call is not waited for."""
-        if self._workers.stuck(self._deadline) is None:
-            try:
-                self._workers.submit(self._hang_up).result(self._deadline)
-            except TimeoutError:
-                _log.warning("%s was still busy when its connection was let go", self._host)
-        self._workers.end()
+        """Let go of the connections; a stuck call is not waited for."""
+        if not self._workers.end(lambda number: self._wires[number].hang_up(), self._deadline):
+            _log.warning("%s was still busy when its connections were let go", self._host)
 
-    def _put(self, question: Callable[[Connection], T], *, again: bool = True) -> T:
+    def _still_waiting(self, seconds: float) -> HostUnreachableError:
+        since = self._clock.now() - timedelta(seconds=seconds)
+        return HostUnreachableError(
+            f"{self._host} is still waiting for an earlier call since {since:%H:%M:%S} UTC.",
+            "It is asked again when that call ends or its connection breaks; check the host.",
+        )
+
+
+class _Backoff:
+    """When a host that could not be reached is tried again; shared by all threads that want to."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._failures = 0
+        self._retry_at = 0.0
+        self._why = ""
+
+    @property
+    def why(self) -> str:
+        """Why the last try failed, while it is too early for another; '' otherwise."""
+        with self._lock:
+            return self._why if time.monotonic() < self._retry_at else ""
+
+    def failed(self, why: str) -> None:
+        """Note a failed try."""
+        with self._lock:
+            wait: float = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2**self._failures)
+            self._failures += 1
+            self._why, self._retry_at = why, time.monotonic() + wait
+
+    def succeeded(self) -> None:
+        """Note that the host can be reached."""
+        with self._lock:
+            self._failures, self._retry_at = 0, 0.0
+
+
+class _Wire:
+    """One connection, used by one thread only; any thread may ask whether it is ``connected``."""
+
+    def __init__(
+        self,
+        host: str,
+        uri: str,
+        backoff: _Backoff,
+        *,
+        read_only: bool,
+        opened: Callable[[Connection], None] | None,
+        closing: Callable[[Connection], None] | None,
+    ) -> None:
+        self._host = host
+        self._uri = uri
+        self._backoff = backoff
+        self._read_only = read_only
+        self._opened = opened
+        self._closing = closing
+        self._connection: Connection = None
+        self._broken = ""
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection that is not known to be broken."""
+        return self._connection is not None and not self._broken
+
+    def put(self, question: Callable[[Connection], T], *, again: bool = True) -> T:
+        """Put a question, once more on a new connection if this one turns out to be dead."""
         connection, fresh = self._open()
         try:
             return question(connection)
@@ -215,39 +274,10 @@ class Line:
             self._broken = self._broken or said(error)
             if fresh or not again:
                 raise self._unreachable(said(error)) from error
-        return self._put(question, again=False)
+        return self.put(question, again=False)
 
-    def _open(self) -> tuple[Connection, bool]:
-        with self._opening:
-            if self.connected:
-                return self._connection, False
-            self._hang_up()
-            if time.monotonic() < self._retry_at:
-                raise self._unreachable(self._broken)
-            try:
-                connection = open_connection(self._uri, read_only=self._read_only)
-                connection.registerCloseCallback(self._closed, connection)
-                if self._opened:
-                    self._opened(connection)
-            except libvirt.libvirtError as error:
-                self._back_off(said(error))
-                raise self._unreachable(said(error)) from error
-            self._connection, self._broken, self._failures = connection, "", 0
-            return connection, True
-
-    def _back_off(self, why: str) -> None:
-        self._broken = why
-        wait: float = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2**self._failures)
-        self._failures += 1
-        self._retry_at = time.monotonic() + wait
-
-    def _closed(self, _: Connection, reason: int, opaque: object) -> None:
-        """The library says the connection broke. Called in the event loop: no libvirt call is allowed here."""
-        if opaque is self._connection:
-            self._broken = _CLOSED.get(reason, "the connection broke")
-            _log.info("lost the connection to %s: %s", self._host, self._broken)
-
-    def _hang_up(self) -> None:
+    def hang_up(self) -> None:
+        """Let go of the connection."""
         connection, self._connection = self._connection, None
         if connection is None:
             return
@@ -259,17 +289,34 @@ class Line:
         except libvirt.libvirtError as error:
             _log.debug("closing the connection to %s: %s", self._host, error)
 
+    def _open(self) -> tuple[Connection, bool]:
+        if self.connected:
+            return self._connection, False
+        self.hang_up()
+        if why := self._backoff.why:
+            raise self._unreachable(why)
+        try:
+            connection = open_connection(self._uri, read_only=self._read_only)
+            connection.registerCloseCallback(self._closed, connection)
+            if self._opened:
+                self._opened(connection)
+        except libvirt.libvirtError as error:
+            self._backoff.failed(said(error))
+            raise self._unreachable(said(error)) from error
+        self._backoff.succeeded()
+        self._connection, self._broken = connection, ""
+        return connection, True
+
+    def _closed(self, _: Connection, reason: int, opaque: object) -> None:
+        """The library says the connection broke. Called in the event loop: no libvirt call is allowed here."""
+        if opaque is self._connection:
+            self._broken = _CLOSED.get(reason, "the connection broke")
+            _log.info("lost the connection to %s: %s", self._host, self._broken)
+
     def _unreachable(self, why: str) -> HostUnreachableError:
         return HostUnreachableError(
             f"{self._host} cannot be reached: {why}.",
             "Check the host, its libvirtd and the way there; what runs there is not known to have stopped.",
-        )
-
-    def _still_waiting(self, seconds: float) -> HostUnreachableError:
-        since = self._clock.now() - timedelta(seconds=seconds)
-        return HostUnreachableError(
-            f"{self._host} is still waiting for an earlier call since {since:%H:%M:%S} UTC.",
-            "It is asked again when that call ends or its connection breaks; check the host.",
         )
 
 

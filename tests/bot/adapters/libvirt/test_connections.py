@@ -37,10 +37,26 @@ def test_an_answer_comes_back() -> None:
     assert not asked.connected
 
 
-def test_one_connection_serves_all_questions() -> None:
-    asked = line("test:///default")
+def test_one_connection_serves_all_questions_of_a_thread() -> None:
+    asked = line("test:///default", threads=1)
     assert len({asked.ask(id) for _ in range(5)}) == 1
     asked.close()
+
+
+def test_no_connection_is_ever_used_by_two_threads() -> None:
+    asked, meeting = line("test:///default", threads=3), threading.Barrier(3)
+    used: set[tuple[int, int]] = set()
+
+    def question(connection: object) -> None:
+        used.add((id(connection), threading.get_ident()))
+        meeting.wait(PATIENCE)
+
+    for _ in range(4):
+        for sent in [asked.send(question) for _ in range(3)]:
+            sent.wait(time.monotonic() + PATIENCE)
+    assert len(used) == len({connection for connection, _ in used}) == len({thread for _, thread in used}) == 3
+    asked.close()
+    assert not asked.connected
 
 
 def test_a_refusal_comes_back_as_it_is() -> None:
@@ -113,18 +129,31 @@ def test_questions_over_ssh_never_ask_back() -> None:
 
 def test_workers_answer_and_raise() -> None:
     workers = Workers("test", 2)
-    assert workers.submit(lambda: 42).result(PATIENCE) == 42
+    assert workers.submit(lambda _: 42).result(PATIENCE) == 42
     with pytest.raises(ZeroDivisionError):
-        workers.submit(lambda: 1 // 0).result(PATIENCE)
+        workers.submit(lambda _: 1 // 0).result(PATIENCE)
     assert workers.stuck(0) is None
-    workers.end()
+    assert workers.end(lambda _: None, PATIENCE)
+
+
+def test_workers_make_a_last_call_each_and_a_stuck_one_is_not_waited_for() -> None:
+    workers, release, ended = Workers("test", 2), threading.Event(), []
+    free = [workers.submit(lambda number: number) for _ in range(2)]
+    assert {each.result(PATIENCE) for each in free} <= {0, 1}
+    stuck = workers.submit(lambda _: release.wait(PATIENCE))
+    assert not workers.end(ended.append, 0.1)
+    release.set()
+    assert stuck.result(PATIENCE)
+    assert workers.end(ended.append, PATIENCE)
+    assert sorted(ended) == list(range(len(ended)))
+    assert ended
 
 
 def test_workers_are_stuck_only_when_all_are() -> None:
     workers, release = Workers("test", 2), threading.Event()
-    held = [workers.submit(lambda: release.wait(PATIENCE))]
+    held = [workers.submit(lambda _: release.wait(PATIENCE))]
     assert workers.stuck(0) is None
-    held.append(workers.submit(lambda: release.wait(PATIENCE)))
+    held.append(workers.submit(lambda _: release.wait(PATIENCE)))
     deadline = time.monotonic() + PATIENCE
     while workers.stuck(0) is None and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -134,5 +163,5 @@ def test_workers_are_stuck_only_when_all_are() -> None:
     assert workers.stuck(PATIENCE) is None
     release.set()
     assert all(each.result(PATIENCE) for each in held)
-    assert workers.submit(lambda: "again").result(PATIENCE) == "again"
-    workers.end()
+    assert workers.submit(lambda _: "again").result(PATIENCE) == "again"
+    assert workers.end(lambda _: None, PATIENCE)
