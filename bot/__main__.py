@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import os
 import shlex
@@ -35,6 +36,7 @@ def drover(context: click.Context, config: Path | None) -> None:
 @click.pass_obj
 def run(config: Path | None) -> None:
     """Run the bot until SIGTERM or Ctrl-C."""
+    gc.disable()  # a start makes much and drops little: looking for garbage meanwhile is a sixth of its time
     from bot.app import Drover
 
     over = threading.Event()
@@ -45,6 +47,8 @@ def run(config: Path | None) -> None:
         del os.environ[name]  # read by now; no child process, such as ssh, has a use for them
     bot = Drover(settings)
     bot.start()
+    gc.freeze()
+    gc.enable()
     click.echo("Drover is running. Stop it with Ctrl-C.")
     over.wait()
     if bot.stop():
@@ -95,9 +99,9 @@ def plan(
     config: Path | None, command: tuple[str, ...], cluster: Path | None, out: Path | None, *, as_json: bool
 ) -> None:
     """Plan a COMMAND as chat would, without doing anything: drover plan migrate web-1 to host-b."""
-    from bot.app import loaded
     from bot.declare import Action
     from bot.flow.parse import parsed
+    from bot.parts import loaded
     from bot.saved import snapshot_from
 
     settings = configuration.load(config)
@@ -128,7 +132,7 @@ def plan(
 def manifest(config: Path | None) -> None:
     """Print the Slack app's manifest, generated from what is loaded."""
     from bot.adapters.slack.manifest import manifest as slack_manifest
-    from bot.app import loaded
+    from bot.parts import loaded
 
     settings = configuration.load(config)
     names = " | ".join(dict.fromkeys(name.split()[0] for name in loaded(settings).commands))
@@ -140,7 +144,7 @@ def manifest(config: Path | None) -> None:
 @click.pass_obj
 def plugins(config: Path | None) -> None:
     """List the loaded plugins and their commands."""
-    from bot.app import loaded
+    from bot.parts import loaded
 
     catalog = loaded(configuration.load(config))
     for plugin in catalog.plugins:
@@ -154,7 +158,7 @@ def plugins(config: Path | None) -> None:
 @click.pass_obj
 def health(config: Path | None) -> None:
     """Exit code 0 while a bot runs here and answers (for a container's health check)."""
-    from bot.app import health_problem
+    from bot.parts import health_problem
 
     if problem := health_problem(configuration.load(config)):
         raise DroverError(problem, "See the bot's log.")
@@ -170,7 +174,7 @@ def db() -> None:
 @click.pass_obj
 def upgrade(config: Path | None) -> None:
     """Bring the database to this version (`run` does it too)."""
-    from bot.app import loaded, opened_store
+    from bot.parts import loaded, opened_store
 
     settings = configuration.load(config)
     opened_store(settings, loaded(settings)).close()
@@ -203,7 +207,7 @@ def audit_verify(config: Path | None) -> None:
 def export(config: Path | None, form: str, after: int) -> None:
     """Print every event of the audit trail, oldest first, with its hash."""
     from bot import audit as trails
-    from bot.app import loaded, opened_store
+    from bot.parts import loaded, opened_store
 
     settings = configuration.load(config)
     store = opened_store(settings, loaded(settings))
@@ -214,7 +218,7 @@ def export(config: Path | None, form: str, after: int) -> None:
 
 
 def _verify(config: Path | None) -> None:
-    from bot.app import loaded, opened_store
+    from bot.parts import loaded, opened_store
 
     settings = configuration.load(config)
     store = opened_store(settings, loaded(settings))
@@ -232,7 +236,7 @@ def _move_lines(planned: Plan | Refused) -> str:
 
 
 def _live(settings: configuration.DroverSettings, focus: tuple[str, ...]) -> Snapshot:
-    from bot.app import connected_hypervisor
+    from bot.parts import connected_hypervisor
 
     hypervisor = connected_hypervisor(settings)
     try:

@@ -1,31 +1,21 @@
-"""The composition root: the only file that names adapters. Builds the world, starts and stops it in order."""
+"""The composition root: builds the world of its parts, starts and stops it in order."""
 
 from __future__ import annotations
 
 import logging
 import sys
-import tempfile
 import threading
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
-from pathlib import Path
 
 import structlog
 
-from bot import catalog as catalogs
 from bot.adapters.durable import DurableWork
-from bot.adapters.libvirt.connections import HostAddress
-from bot.adapters.libvirt.hypervisor import LibvirtHypervisor
-from bot.adapters.libvirt.sampling import LibvirtSampler
-from bot.adapters.prometheus import MetricsServer, PrometheusPast
 from bot.adapters.schedule import Schedule
 from bot.adapters.slack import web
-from bot.adapters.slack.chat import Identity, SlackChat
+from bot.adapters.slack.chat import SlackChat
 from bot.adapters.slack.listeners import Credentials, Listeners
-from bot.adapters.sql.series import SqlSeries
-from bot.adapters.sql.store import SqlStore
-from bot.adapters.ssh import SshAddress, SshHosts
 from bot.declare import Report
 from bot.domain.errors import DroverError, SettingsError
 from bot.domain.window import Limits
@@ -33,11 +23,10 @@ from bot.flow import decide, perform, watch
 from bot.flow.cards import operation_card
 from bot.flow.handle import Desk, picked_up
 from bot.flow.inventory import Inventory
-from bot.flow.look import Core
-from bot.flow.monitor import Monitor
 from bot.flow.screen import Screen
 from bot.flow.world import Places, Role, World
-from bot.settings import DroverSettings, SshSection
+from bot.parts import SystemClock, connected_hypervisor, health_file, loaded, measuring, opened_store, served_metrics
+from bot.settings import DroverSettings
 
 log = structlog.get_logger()
 
@@ -45,19 +34,6 @@ TICK = timedelta(seconds=5)
 SWEEP = timedelta(seconds=15)
 HISTORY = timedelta(seconds=20)
 TIDY = timedelta(hours=6)
-HEALTHY = 60.0  # seconds
-
-
-class SystemClock:
-    """The machine's own time."""
-
-    def now(self) -> datetime:
-        """The moment, in UTC."""
-        return datetime.now(UTC)
-
-    def sleep(self, seconds: float) -> None:
-        """Wait."""
-        time.sleep(seconds)
 
 
 class Drover:
@@ -229,33 +205,6 @@ def _require(settings: DroverSettings) -> None:
             raise SettingsError(f"The secret {name} is missing.", f"Set {variable}, or {variable}_FILE naming a file.")
 
 
-def loaded(settings: DroverSettings) -> catalogs.Catalog:
-    """The catalog of a configuration, with the core's own commands."""
-    return catalogs.load(settings.plugins.enabled, settings.plugins.tables(), extra=(Core(),))
-
-
-def opened_store(settings: DroverSettings, catalog: catalogs.Catalog) -> SqlStore:
-    """The database, brought up to date; a SQLite file's folder is made."""
-    url = settings.database.url
-    if url.startswith("sqlite:///"):
-        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    return SqlStore(url, catalog.codec(), clock=SystemClock(), replica=settings.replica)
-
-
-def signed_in(settings: DroverSettings) -> Identity:
-    """Whom Slack takes the bot token for.
-
-    Raises:
-        ChatError: Slack refuses it or does not answer.
-    """
-    client = web.client(settings.slack.bot_token.get_secret_value(), settings.slack.api_url)
-    chat = SlackChat(client)
-    try:
-        return chat.identity()
-    finally:
-        chat.close()
-
-
 def _shared(settings: DroverSettings) -> bool:
     """Whether other replicas may use the same database."""
     return not settings.database.url.startswith("sqlite")
@@ -265,70 +214,6 @@ def _work_url(settings: DroverSettings) -> str:
     """DBOS keeps its own tables: beside the SQLite file, or in the same PostgreSQL database."""
     url = settings.database.url
     return f"{url}-work" if url.startswith("sqlite") else url
-
-
-def measuring(settings: DroverSettings) -> tuple[Monitor, SqlSeries]:
-    """What measures, and the history it fills; no host is asked yet."""
-    wanted = settings.monitor
-    # A host must have answered, or be found silent, well before the next sweep.
-    deadline = min(settings.limits.host_deadline, wanted.every * 0.8)
-    sampler = LibvirtSampler(addresses(settings), clock=SystemClock(), deadline=deadline, slow_every=wanted.slow_every)
-    series = SqlSeries(
-        settings.database.url, keep_raw=timedelta(seconds=wanted.keep_raw), keep=timedelta(seconds=wanted.keep)
-    )
-    past = PrometheusPast(wanted.prometheus_url) if wanted.source == "prometheus" else None
-    return Monitor(sampler, series, series, SystemClock(), replica=settings.replica, past=past), series
-
-
-def served_metrics(settings: DroverSettings, monitor: Monitor) -> MetricsServer | None:
-    """The server of ``/metrics`` and ``/healthz``; None when it is not wanted."""
-    where = settings.metrics
-    if not where.port:
-        return None
-    return MetricsServer(where.host, where.port, monitor.measured, lambda: health_problem(settings))
-
-
-def addresses(settings: DroverSettings) -> list[HostAddress]:
-    """How each configured host is reached."""
-    return [
-        HostAddress(
-            name=host.name,
-            uri=host.uri,
-            migrate_uri=host.migrate_uri or host.uri,
-            migrate_data_uri=host.migrate_data_uri,
-            reserve=host.reserve,
-            tags=host.tags,
-        )
-        for host in settings.hosts
-    ]
-
-
-def connected_hypervisor(settings: DroverSettings) -> LibvirtHypervisor:
-    """All configured hosts; nothing is opened before the first question."""
-    shells = SshHosts({host.name: _ssh_address(host.ssh) for host in settings.hosts if host.ssh})
-    return LibvirtHypervisor(
-        addresses(settings), clock=SystemClock(), deadline=settings.limits.host_deadline, shells=shells
-    )
-
-
-def _ssh_address(ssh: SshSection) -> SshAddress:
-    user, _, place = ssh.to.rpartition("@")
-    host, _, port = place.partition(":")
-    return SshAddress(host, user, int(port or 22), ssh.key_file, ssh.known_hosts, ssh.proxy_command)
-
-
-def health_file(settings: DroverSettings) -> Path:
-    """Where a running bot says that it is well, for ``drover health``."""
-    return Path(tempfile.gettempdir()) / f"drover-{settings.replica}.health"
-
-
-def health_problem(settings: DroverSettings) -> str:
-    """Why no healthy bot is running here; '' when one is."""
-    file = health_file(settings)
-    if not file.exists():
-        return "No bot has started here."
-    age = time.time() - float(file.read_text(encoding="utf-8") or 0)
-    return f"The bot last said that it is well {age:.0f} s ago." if age > HEALTHY else ""
 
 
 def configure_logging(level: str) -> None:

@@ -105,8 +105,9 @@ def load(
     """
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
+    points = {point.name: point for point in metadata.entry_points(group=GROUP)}
     for name in enabled:
-        manager.register(_module(name), name=name)
+        manager.register(_module(name, points), name=name)
     for plugin in extra:
         manager.register(plugin, name=getattr(plugin, "__name__", type(plugin).__name__.lower()))
     try:
@@ -116,8 +117,7 @@ def load(
     return _collected(manager, tables or {}, frozenset(core_steps))
 
 
-def _module(name: str) -> object:
-    points = {point.name: point for point in metadata.entry_points(group=GROUP)}
+def _module(name: str, points: Mapping[str, metadata.EntryPoint]) -> object:
     if name in points:
         return points[name].load()
     module = name if "." in name else f"plugins.{name}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from bot.app import connected_hypervisor, loaded, opened_store, signed_in
 from bot.declare import Query
 from bot.domain import codec
 from bot.domain import policy as policies
@@ -14,6 +13,7 @@ from bot.domain.errors import DroverError
 from bot.domain.readiness import Finding as Readiness
 from bot.domain.readiness import Severity
 from bot.flow import lists
+from bot.parts import connected_hypervisor, loaded, opened_store, signed_in
 from bot.ports import Hypervisor
 from bot.settings import DroverSettings
 

@@ -9,9 +9,9 @@ import pytest
 
 from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
 from bot.adapters.ssh import SshAddress, SshHosts
-from bot.app import SystemClock
 from bot.domain.errors import UnknownNameError
 from bot.domain.readiness import Finding, Severity
+from bot.parts import SystemClock
 from lab import Guest, Lab
 from lab.slack import Command, Workspace
 from lab.sshd import Door, serve

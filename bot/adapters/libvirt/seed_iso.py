@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 
-import pycdlib
-
 from bot.ports.guests import Seed
 
 LABEL = "cidata"
@@ -13,6 +11,8 @@ LABEL = "cidata"
 
 def image(seed: Seed) -> bytes:
     """The seed's files as an image with Joliet and Rock Ridge names, labelled ``cidata``, a few hundred KiB."""
+    import pycdlib  # as slow to import as libvirt, and few bots make such a disk
+
     iso = pycdlib.PyCdlib()
     iso.new(interchange_level=3, vol_ident=LABEL, joliet=3, rock_ridge="1.09")
     for name, content in _files(seed):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from slack_bolt import Ack, App
@@ -22,13 +22,15 @@ from slack_sdk.errors import SlackClientError
 
 from bot.adapters.slack import arrivals, web
 from bot.adapters.slack.forms import SOURCE, option
-from bot.adapters.slack.http import HttpServer
 from bot.adapters.slack.limits import OPTIONS
 from bot.adapters.slack.pace import Pace, Paces
 from bot.adapters.slack.text import escaped
 from bot.domain.card import Card, error_card
 from bot.domain.errors import ChatError, DroverError
 from bot.ports import Chat, Request
+
+if TYPE_CHECKING:
+    from bot.adapters.slack.http import HttpServer
 
 log = structlog.get_logger()
 
@@ -151,6 +153,8 @@ class Listeners:
         """
         if not self._credentials.signing_secret:
             raise ChatError("HTTP mode needs the app's signing secret.", "Set SLACK_SIGNING_SECRET.")
+        from bot.adapters.slack.http import HttpServer
+
         try:
             self._server = HttpServer(self.app, host, port)
         except OSError as error:

@@ -184,7 +184,39 @@ def test_the_migrations_make_exactly_the_tables_of_the_code(store: SqlStore) -> 
         assert compare_metadata(MigrationContext.configure(connection), models.metadata) == []
 
 
-def test_a_usual_start_does_without_alembic(store: SqlStore, file: Path) -> None:
+def test_a_database_made_at_once_is_the_one_that_the_migrations_make(store: SqlStore, tmp_path: Path) -> None:
+    migrated = sa.create_engine(f"sqlite:///{tmp_path}/migrated.sqlite")
+    with migrated.begin() as connection:
+        schema._upgrade(connection)
+        by_steps = layout(connection)
+    migrated.dispose()
+    with store._engine.connect() as connection:
+        assert layout(connection) == by_steps
+
+
+def layout(connection: sa.Connection) -> dict[str, object]:
+    """Columns, keys, indexes, and what else SQLite was told of each table; and the rows it begins with."""
+    seen = sa.inspect(connection)
+    found: dict[str, object] = {}
+    for table in seen.get_table_names():
+        found[table] = (
+            [(each["name"], str(each["type"]), each["nullable"]) for each in seen.get_columns(table)],
+            seen.get_pk_constraint(table),
+            seen.get_foreign_keys(table),
+            sorted(map(str, seen.get_unique_constraints(table))),
+            connection.exec_driver_sql(f"SELECT * FROM {table}").fetchall(),  # noqa: S608 - names of our own tables
+            ["WITHOUT ROWID" in each for each in statements(connection, table, "table")],
+            statements(connection, table, "index"),
+        )
+    return found
+
+
+def statements(connection: sa.Connection, table: str, kind: str) -> list[str]:
+    wanted = sa.text("SELECT sql FROM sqlite_master WHERE tbl_name = :table AND type = :kind ORDER BY name")
+    return [str(each) for each in connection.execute(wanted, {"table": table, "kind": kind}).scalars()]
+
+
+def test_a_start_does_without_alembic(file: Path) -> None:
     program = f"""
 import sys
 from bot.adapters.sql.store import SqlStore
@@ -200,11 +232,18 @@ print("alembic" in sys.modules)
     assert (told.stdout, told.stderr) == ("False\n", "")
 
 
-def test_a_failed_migration_leaves_an_empty_database(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("way", "last_word"),
+    [("_make", "sqlalchemy.schema.CreateTable"), ("_upgrade", "alembic.operations.Operations.bulk_insert")],
+)
+def test_a_failed_migration_leaves_an_empty_database(
+    file: Path, monkeypatch: pytest.MonkeyPatch, way: str, last_word: str
+) -> None:
     def broken(*args: object, **kwargs: object) -> None:
         raise sa.exc.OperationalError("CREATE TABLE", {}, Exception("database or disk is full"))
 
-    monkeypatch.setattr("alembic.operations.Operations.bulk_insert", broken)
+    monkeypatch.setattr(schema, "_make", getattr(schema, way))
+    monkeypatch.setattr(last_word, broken)
     with pytest.raises(StoreError, match="disk is full"):
         SqlStore(f"sqlite:///{file}", CODEC, clock=TickingClock())
     monkeypatch.undo()

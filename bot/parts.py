@@ -1,0 +1,166 @@
+"""The parts of the bot, each built from the configuration; a vendor is imported when its part is wanted."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bot import catalog as catalogs
+from bot.domain.errors import StoreError
+from bot.flow.look import Core
+from bot.settings import DroverSettings, SshSection
+
+if TYPE_CHECKING:  # each takes long to import, and no command line needs them all
+    from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
+    from bot.adapters.prometheus import MetricsServer, PrometheusPast
+    from bot.adapters.slack.chat import Identity
+    from bot.adapters.sql.series import SqlSeries
+    from bot.adapters.sql.store import SqlStore
+    from bot.adapters.ssh import SshAddress
+    from bot.flow.monitor import Monitor
+
+HEALTHY = 60.0  # seconds
+
+
+class SystemClock:
+    """The machine's own time."""
+
+    def now(self) -> datetime:
+        """The moment, in UTC."""
+        return datetime.now(UTC)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
+
+
+def loaded(settings: DroverSettings) -> catalogs.Catalog:
+    """The catalog of a configuration, with the core's own commands."""
+    return catalogs.load(settings.plugins.enabled, settings.plugins.tables(), extra=(Core(),))
+
+
+def opened_store(settings: DroverSettings, catalog: catalogs.Catalog) -> SqlStore:
+    """The database, brought up to date; a SQLite file's folder is made.
+
+    Raises:
+        StoreError: it cannot be opened, or the folder cannot be made.
+    """
+    from bot.adapters.sql.store import SqlStore
+
+    url = settings.database.url
+    if url.startswith("sqlite:///"):
+        _make_folder(Path(url.removeprefix("sqlite:///")).parent)
+    return SqlStore(url, catalog.codec(), clock=SystemClock(), replica=settings.replica)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"The database's folder {folder} cannot be made: {error.strerror}.",
+            "Correct database.url, or let the bot's user write there.",
+        ) from error
+
+
+def signed_in(settings: DroverSettings) -> Identity:
+    """Whom Slack takes the bot token for.
+
+    Raises:
+        ChatError: Slack refuses it or does not answer.
+    """
+    from bot.adapters.slack import web
+    from bot.adapters.slack.chat import SlackChat
+
+    client = web.client(settings.slack.bot_token.get_secret_value(), settings.slack.api_url)
+    chat = SlackChat(client)
+    try:
+        return chat.identity()
+    finally:
+        chat.close()
+
+
+def measuring(settings: DroverSettings) -> tuple[Monitor, SqlSeries]:
+    """What measures, and the history it fills; no host is asked yet."""
+    from bot.adapters.libvirt.sampling import LibvirtSampler
+    from bot.adapters.sql.series import SqlSeries
+    from bot.flow.monitor import Monitor
+
+    wanted = settings.monitor
+    # A host must have answered, or be found silent, well before the next sweep.
+    deadline = min(settings.limits.host_deadline, wanted.every * 0.8)
+    sampler = LibvirtSampler(addresses(settings), clock=SystemClock(), deadline=deadline, slow_every=wanted.slow_every)
+    series = SqlSeries(
+        settings.database.url, keep_raw=timedelta(seconds=wanted.keep_raw), keep=timedelta(seconds=wanted.keep)
+    )
+    past = _prometheus(wanted.prometheus_url) if wanted.source == "prometheus" else None
+    return Monitor(sampler, series, series, SystemClock(), replica=settings.replica, past=past), series
+
+
+def _prometheus(url: str) -> PrometheusPast:
+    from bot.adapters.prometheus import PrometheusPast
+
+    return PrometheusPast(url)
+
+
+def served_metrics(settings: DroverSettings, monitor: Monitor) -> MetricsServer | None:
+    """The server of ``/metrics`` and ``/healthz``; None when it is not wanted."""
+    where = settings.metrics
+    if not where.port:
+        return None
+    from bot.adapters.prometheus import MetricsServer
+
+    return MetricsServer(where.host, where.port, monitor.measured, lambda: health_problem(settings))
+
+
+def addresses(settings: DroverSettings) -> list[HostAddress]:
+    """How each configured host is reached."""
+    from bot.adapters.libvirt import HostAddress
+
+    return [
+        HostAddress(
+            name=host.name,
+            uri=host.uri,
+            migrate_uri=host.migrate_uri or host.uri,
+            migrate_data_uri=host.migrate_data_uri,
+            reserve=host.reserve,
+            tags=host.tags,
+        )
+        for host in settings.hosts
+    ]
+
+
+def connected_hypervisor(settings: DroverSettings) -> LibvirtHypervisor:
+    """All configured hosts; nothing is opened before the first question."""
+    from bot.adapters.libvirt import LibvirtHypervisor
+    from bot.adapters.ssh import SshHosts
+
+    shells = SshHosts({host.name: _ssh_address(host.ssh) for host in settings.hosts if host.ssh})
+    return LibvirtHypervisor(
+        addresses(settings), clock=SystemClock(), deadline=settings.limits.host_deadline, shells=shells
+    )
+
+
+def _ssh_address(ssh: SshSection) -> SshAddress:
+    from bot.adapters.ssh import SshAddress
+
+    user, _, place = ssh.to.rpartition("@")
+    host, _, port = place.partition(":")
+    return SshAddress(host, user, int(port or 22), ssh.key_file, ssh.known_hosts, ssh.proxy_command)
+
+
+def health_file(settings: DroverSettings) -> Path:
+    """Where a running bot says that it is well, for ``drover health``."""
+    return Path(tempfile.gettempdir()) / f"drover-{settings.replica}.health"
+
+
+def health_problem(settings: DroverSettings) -> str:
+    """Why no healthy bot is running here; '' when one is."""
+    file = health_file(settings)
+    if not file.exists():
+        return "No bot has started here."
+    age = time.time() - float(file.read_text(encoding="utf-8") or 0)
+    return f"The bot last said that it is well {age:.0f} s ago." if age > HEALTHY else ""
