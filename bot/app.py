@@ -85,6 +85,7 @@ class Drover:
             slash=settings.slack.command,
             patience=settings.limits.unreachable_patience,
             limits=Limits(settings.limits.moves_per_host, settings.limits.moves_per_host),
+            settle=settings.monitor.settle,
             monitor=self._monitor,
         )
         self._inventory = Inventory(self._hypervisor)

@@ -36,7 +36,7 @@ GROUP = "drover.plugins"
 
 _STORED: tuple[type, ...] = (
     *operation.EVENTS, operation.Origin, operation.Vote, plan.Plan, plan.Reason, plan.Objection, plan.Blast,
-    plan.Prediction, plan.HostBar, policy.Ruling, steps.MigrateVm, steps.SetMaintenance, steps.Carried,
+    plan.Prediction, plan.HostBar, plan.Spread, policy.Ruling, steps.MigrateVm, steps.SetMaintenance, steps.Carried,
     *(each for each in vars(cluster).values() if dataclasses.is_dataclass(each) and isinstance(each, type)),
 )  # fmt: skip
 """What core values can be found in a stored event or a saved snapshot."""

@@ -15,7 +15,7 @@ from bot.domain import placement
 from bot.domain.card import Card, Form
 from bot.domain.cluster import Snapshot
 from bot.domain.operation import Event, Operation
-from bot.domain.plan import Objection, Plan, Refused, Risk
+from bot.domain.plan import Objection, Plan, Refused, Risk, Spread
 from bot.domain.policy import Policy
 from bot.domain.samples import Incident, Losses, Sweep
 from bot.domain.steps import Step
@@ -121,6 +121,30 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
+class Underway:
+    """How far a plan is: indexes of its steps. ``left`` have not begun, in order; ``turn``: whose turn it is now."""
+
+    plan: Plan
+    done: frozenset[int]
+    left: tuple[int, ...]
+    turn: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rechecked:
+    """What a look just before a step's turn means.
+
+    ``skip``: steps whose turn it is and that are not to be done, with what was found against them. ``enough``: none
+    of those left is worth doing any more, and why. ``rest``: stands in for everything that is left, because of ``why``.
+    """
+
+    skip: Mapping[int, Objection] = field(default_factory=dict)
+    enough: Objection | None = None
+    rest: tuple[Step, ...] | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Action:
     """A command that changes something, after approval.
 
@@ -129,6 +153,11 @@ class Action:
     ``intent``: the frozen dataclass that ``grammar`` returns; ``form``: as for a Query. ``risk`` is the usual one,
     for help and policy listings. ``recall(intent, history) -> intent``: the intent filled with what of the past the
     plan needs, asked just before planning and stored with the operation.
+
+    ``next_good(intent, underway, snapshot, rules) -> Rechecked`` is asked before each step begins, on a snapshot in
+    which the moves under way have arrived; None: what ``still_good`` said at the start holds to the end.
+    ``evenness(snapshot) -> Spread``: of an action that promises an evener load; foretold at the start, measured after
+    the end.
     """
 
     name: str
@@ -142,6 +171,8 @@ class Action:
     focus: Callable[[Any], tuple[str, ...]] = nothing
     form: Callable[[], Form] | None = None
     recall: Callable[[Any, History], Any] | None = None
+    next_good: Callable[[Any, Underway, Snapshot, Rules], Rechecked] | None = None
+    evenness: Callable[[Snapshot], Spread] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,10 +170,14 @@ class LimitsSection(Section):
 
 
 class MonitorSection(Section):
-    """What is measured, how often, and how long it is kept. ``slow_every``: sweeps between looks at memory and I/O."""
+    """What is measured, how often, and how long it is kept. ``slow_every``: sweeps between looks at memory and I/O.
+
+    ``settle``: how long after a move until the load that it brought is measured.
+    """
 
     every: Annotated[Seconds, Field(ge=1)] = 15
     slow_every: Annotated[int, Field(ge=1)] = 4
+    settle: Annotated[Seconds, Field(ge=1)] = 60
     source: Literal["libvirt", "prometheus"] = "libvirt"
     prometheus_url: str = "http://127.0.0.1:9090"
     keep_raw: Annotated[Seconds, Field(ge=7200)] = 2 * 86400

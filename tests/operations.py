@@ -25,7 +25,7 @@ class Migrate:
 
 CODEC = Codec(
     (
-        *EVENTS, Migrate, Plan, Origin, Ruling, Blast, Prediction, Reason, Objection, plan.HostBar,
+        *EVENTS, Migrate, Plan, Origin, Ruling, Blast, Prediction, Reason, Objection, plan.HostBar, plan.Spread,
         steps.MigrateVm, steps.SetMaintenance, steps.Carried, steps.Scheduler,
     )
 )  # fmt: skip

@@ -67,6 +67,7 @@ class Mark(StrEnum):
     DOING = "doing"
     DONE = "done"
     FAILED = "failed"
+    SKIPPED = "skipped"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from typing import Any
 
 from bot.domain.cluster import Job
 from bot.domain.errors import IllegalEventError
-from bot.domain.plan import Objection, Plan
+from bot.domain.plan import Objection, Plan, Spread
 from bot.domain.policy import Ruling
+from bot.domain.steps import Step
 
 BOT = "drover"  # the requester of what the bot proposes by itself
 
@@ -32,7 +33,7 @@ class State(StrEnum):
 
     @property
     def over(self) -> bool:
-        """Whether nothing more can happen."""
+        """Whether nothing more will be done."""
         return self not in (State.PROPOSED, State.APPROVED, State.RUNNING)
 
 
@@ -113,8 +114,21 @@ class Expired(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Replaced(Event):
+    """A person laid out a part of it as a plan of its own, operation ``instead``."""
+
+    instead: str
+
+
+@dataclass(frozen=True, slots=True)
 class Began(Event):
-    """The plan still held on a fresh snapshot; work started."""
+    """The plan still held on a fresh snapshot; work started.
+
+    ``before`` and ``foretold``: how even the load was, and will be; None where the action promises nothing of it.
+    """
+
+    before: Spread | None = None
+    foretold: Spread | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +152,37 @@ class StepEnded(Event):
     index: int
     facts: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     found_done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StepSkipped(Event):
+    """Step ``index`` is not to be done any more: what was found against it just before its turn."""
+
+    index: int
+    why: Objection
+
+
+@dataclass(frozen=True, slots=True)
+class Replanned(Event):
+    """The rest was planned anew when its turn came: ``steps`` stand in for all that had not begun."""
+
+    steps: tuple[Step, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Continued(Event):
+    """A person let the operation go on at step ``index``, where it waited for one."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class GainMeasured(Event):
+    """How even the load is some time after the end, by a sweep taken at ``taken_at``."""
+
+    measured: Spread
+    taken_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +221,8 @@ class Cancelled(Event):
 
 
 EVENTS: tuple[type[Event], ...] = (
-    Proposed, VotedFor, Approved, Denied, Withdrawn, Expired, Began, WentStale, StepBegan, StepEnded,
-    Noted, Asked, Finished, Failed, Cancelled,
+    Proposed, VotedFor, Approved, Denied, Withdrawn, Expired, Replaced, Began, WentStale, StepBegan, StepEnded,
+    StepSkipped, Replanned, Continued, Noted, Asked, Finished, Failed, Cancelled, GainMeasured,
 )  # fmt: skip
 
 
@@ -200,6 +245,8 @@ class Operation:
     asked: frozenset[Ask] = frozenset()
     under_way: frozenset[int] = frozenset()  # steps begun and not ended; where it failed, those that did
     ended: tuple[StepEnded, ...] = ()
+    skipped: tuple[StepSkipped, ...] = ()
+    continued: frozenset[int] = frozenset()  # steps that waited for a person, whom one let go on
     decided_by: str = ""
     outcome: str = ""
     advice: str = ""
@@ -207,6 +254,10 @@ class Operation:
     replaces: str = ""
     began_at: datetime | None = None
     notes: tuple[str, ...] = ()
+    before: Spread | None = None
+    foretold: Spread | None = None
+    measured: Spread | None = None
+    measured_at: datetime | None = None
 
     @property
     def number(self) -> int:
@@ -220,8 +271,8 @@ class Operation:
 
     @property
     def todo(self) -> tuple[int, ...]:
-        """Indexes of the steps not yet ended, in order."""
-        done = {each.index for each in self.ended}
+        """Indexes of the steps neither ended nor skipped, in order."""
+        done = {each.index for each in self.ended} | {each.index for each in self.skipped}
         return tuple(index for index in range(len(self.plan.steps)) if index not in done)
 
 
@@ -266,12 +317,16 @@ def _decided(operation: Operation, event: Event) -> Mapping[str, Any]:  # noqa: 
     return {"decided_by": event.by, "outcome": getattr(event, "why", "")}
 
 
+def _replaced(operation: Operation, event: Replaced) -> Mapping[str, Any]:  # noqa: ARG001
+    return {"decided_by": event.by, "outcome": f"{event.instead} stands in its place."}
+
+
 def _stale(operation: Operation, event: WentStale) -> Mapping[str, Any]:  # noqa: ARG001
     return {"objections": event.objections}
 
 
 def _began(operation: Operation, event: Began) -> Mapping[str, Any]:  # noqa: ARG001
-    return {"began_at": event.at}
+    return {"began_at": event.at, "before": event.before, "foretold": event.foretold}
 
 
 def _step_began(operation: Operation, event: StepBegan) -> Mapping[str, Any]:
@@ -284,6 +339,33 @@ def _step_ended(operation: Operation, event: StepEnded) -> Mapping[str, Any]:
     if event.index not in operation.todo:
         raise IllegalEventError(f"Step {event.index + 1} is already done.")
     return {"ended": (*operation.ended, event), "under_way": operation.under_way - {event.index}}
+
+
+def _step_skipped(operation: Operation, event: StepSkipped) -> Mapping[str, Any]:
+    if event.index not in operation.todo:
+        raise IllegalEventError(f"Step {event.index + 1} is already done.")
+    return {"skipped": (*operation.skipped, event), "under_way": operation.under_way - {event.index}}
+
+
+def _replanned(operation: Operation, event: Replanned) -> Mapping[str, Any]:
+    """What is done, skipped or under way keeps its number, so only a whole tail can be planned anew."""
+    left = set(operation.todo) - operation.under_way
+    first = min(left, default=len(operation.plan.steps))
+    if left != set(range(first, len(operation.plan.steps))):
+        raise IllegalEventError("Later steps have begun already; the rest cannot be planned anew now.")
+    return {"plan": replace(operation.plan, steps=(*operation.plan.steps[:first], *event.steps))}
+
+
+def _continued(operation: Operation, event: Continued) -> Mapping[str, Any]:
+    if event.index not in operation.under_way:
+        raise IllegalEventError(f"Step {event.index + 1} is not waiting.")
+    return {"continued": operation.continued | {event.index}}
+
+
+def _gain_measured(operation: Operation, event: GainMeasured) -> Mapping[str, Any]:
+    if operation.measured is not None:
+        raise IllegalEventError("It was measured already.")
+    return {"measured": event.measured, "measured_at": event.taken_at, "changed_at": operation.changed_at}
 
 
 def _noted(operation: Operation, event: Noted) -> Mapping[str, Any]:
@@ -316,6 +398,7 @@ TRANSITIONS: Mapping[State, Mapping[type[Event], tuple[State, Change]]] = {
         Denied: (State.DENIED, _decided),
         Withdrawn: (State.WITHDRAWN, _decided),
         Expired: (State.EXPIRED, _decided),
+        Replaced: (State.WITHDRAWN, _replaced),
         Noted: (State.PROPOSED, _noted),
     },
     State.APPROVED: {
@@ -328,11 +411,17 @@ TRANSITIONS: Mapping[State, Mapping[type[Event], tuple[State, Change]]] = {
     State.RUNNING: {
         StepBegan: (State.RUNNING, _step_began),
         StepEnded: (State.RUNNING, _step_ended),
+        StepSkipped: (State.RUNNING, _step_skipped),
+        Replanned: (State.RUNNING, _replanned),
+        Continued: (State.RUNNING, _continued),
         Asked: (State.RUNNING, _asked),
         Noted: (State.RUNNING, _noted),
         Finished: (State.DONE, _finished),
         Failed: (State.FAILED, _failed),
         Cancelled: (State.CANCELLED, _cancelled),
+    },
+    State.DONE: {
+        GainMeasured: (State.DONE, _gain_measured),
     },
 }
 
@@ -347,8 +436,8 @@ def advance(operation: Operation, event: Event) -> Operation:
     if row is None:
         raise IllegalEventError(f"{operation.id} is {operation.state}: it takes no {type(event).__name__} now.")
     state, change = row
-    changes = change(operation, event)
-    return replace(operation, state=state, version=operation.version + 1, changed_at=event.at, **changes)
+    changes = {"changed_at": event.at, **change(operation, event)}
+    return replace(operation, state=state, version=operation.version + 1, **changes)
 
 
 def replayed(operation_id: str, events: tuple[Event, ...]) -> Operation:

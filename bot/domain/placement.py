@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
-from bot.domain.cluster import Host, Snapshot, Vm
+from bot.domain.cluster import Host, Snapshot, Vm, VmState
 from bot.domain.plan import HostBar, Objection
 from bot.domain.words import bytes_text
 
@@ -83,6 +84,21 @@ def preference(snapshot: Snapshot, vm: Vm, host: str) -> tuple[float, float, str
     """
     box = snapshot.host(host)
     return (round(fullness(snapshot, box, vm.memory) / 0.05), cpu_share(snapshot, box) or 0.0, host)
+
+
+def moved(snapshot: Snapshot, places: Mapping[str, str]) -> Snapshot:
+    """The cluster with these active guests (by UUID) on these hosts alone, whatever a move under way shows now."""
+    theirs = [vm for vm in snapshot.vms if vm.uuid in places and vm.state.active]
+    running_last = sorted(theirs, key=lambda vm: vm.state is VmState.RUNNING)
+    one = {vm.uuid: replace(vm, host=places[vm.uuid]) for vm in running_last}
+    others = (vm for vm in snapshot.vms if not (vm.uuid in one and vm.state.active))
+    return replace(snapshot, vms=(*others, *one.values()))
+
+
+def loaded(snapshot: Snapshot, loads: Mapping[str, float]) -> Snapshot:
+    """The cluster with these loads (cores, by UUID) instead of what it shows for these guests."""
+    vms = (replace(vm, cpu=loads[vm.uuid]) if vm.uuid in loads and vm.state.active else vm for vm in snapshot.vms)
+    return replace(snapshot, vms=tuple(vms))
 
 
 def bars(snapshot: Snapshot, moves: Iterable[tuple[Vm, str]]) -> tuple[HostBar, ...]:

@@ -68,6 +68,15 @@ class HostBar:
 
 
 @dataclass(frozen=True, slots=True)
+class Spread:
+    """How even hosts are loaded: the planner's score, and the CPU shares (0..1) of the busiest and the idlest host."""
+
+    unevenness: float
+    busiest: float
+    idlest: float
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What would be done, in order. The digest of it is what approvers sign.
 

@@ -29,11 +29,12 @@ from bot.domain.card import (
 )
 from bot.domain.cluster import Job
 from bot.domain.operation import BOT, Ask, Operation, Progress, State, StepEnded, Vote
-from bot.domain.plan import HostBar, Objection, Plan, Prediction, Refused
+from bot.domain.plan import HostBar, Objection, Plan, Prediction, Refused, Spread
 from bot.domain.policy import MayNot
 from bot.domain.words import bytes_text, duration_text, plural
 
 MENTIONED = 20  # people called by name in one message
+SAID = 5  # reasons told in one sentence
 BARS = 6  # steps whose progress is shown side by side; the checklist has them all
 
 HEADLINES = {
@@ -119,7 +120,9 @@ def _state_lines(operation: Operation) -> list[Element]:
     lines: dict[State, Callable[[], Line]] = {
         State.APPROVED: lambda: words("Approved by {who}. Waiting for its turn.", who=_voters(operation)),
         State.DENIED: lambda: words("{who} denied it: _{why}_", who=who(operation.decided_by), why=operation.outcome),
-        State.WITHDRAWN: lambda: words("{who} took it back. Nothing was done.", who=who(operation.decided_by)),
+        State.WITHDRAWN: lambda: words(
+            "{who} took it back. Nothing was done. {why}", who=who(operation.decided_by), why=operation.outcome
+        ),
         State.EXPIRED: lambda: "Nobody decided in time. Nothing was done. Ask again if it is still wanted.",
         State.STALE: lambda: words("Nothing was done.\n{why}", why=objections_text(operation.objections)),
         State.FAILED: lambda: words("*{why}*\n{advice}", why=operation.outcome, advice=operation.advice),
@@ -134,9 +137,39 @@ def _state_lines(operation: Operation) -> list[Element]:
 
 
 def done_line(operation: Operation) -> Words:
-    """How long it took; what was measured stands beside each step."""
+    """How long it took, what was skipped, and what it brought; what was measured of steps stands beside each."""
     began = operation.began_at or operation.proposed_at
-    return words("Done in {time}.", time=duration_text((operation.changed_at - began).total_seconds()))
+    parts = [f"Done in {duration_text((operation.changed_at - began).total_seconds())}."]
+    if operation.skipped:
+        parts.append(skipped_text(operation))
+    return words("{said}{gain}", said=" ".join(parts), gain=f"\n{told}" if (told := gain_text(operation)) else "")
+
+
+def skipped_text(operation: Operation) -> str:
+    """``2 of 6 steps were skipped: …``: each reason once."""
+    count, whole = len(operation.skipped), len(operation.plan.steps)
+    why = " ".join(dict.fromkeys(each.why.text for each in operation.skipped[:SAID]))
+    more = f" And {count - SAID} more." if count > SAID else ""
+    return f"{count} of {plural(whole, 'step')} {'was' if count == 1 else 'were'} skipped: {why}{more}"
+
+
+def gain_text(operation: Operation) -> str:
+    """CPU of the busiest and the idlest host and the score: before, as foretold, as measured and when; '' if none."""
+    before, foretold, measured = operation.before, operation.foretold, operation.measured
+    if before is None or foretold is None or operation.state is not State.DONE:
+        return ""
+    spans = [_span(before), f"foretold {_span(foretold)}"]
+    scores = [f"{before.unevenness:.3f}", f"foretold {foretold.unevenness:.3f}"]
+    if measured is None or operation.measured_at is None:
+        spans.append("not measured yet")
+    else:
+        spans.append(f"measured {_span(measured)}")
+        scores.append(f"measured {measured.unevenness:.3f} ({operation.measured_at:%H:%M:%S} UTC)")
+    return f"CPU of the busiest and idlest host: {' → '.join(spans)}. Unevenness: {' → '.join(scores)}."
+
+
+def _span(spread: Spread) -> str:
+    return f"{spread.busiest:.0%}/{spread.idlest:.0%}"
 
 
 def objections_text(objections: tuple[Objection, ...]) -> str:
@@ -184,8 +217,10 @@ def _steps(operation: Operation) -> list[Element]:
         return []
     done = {each.index for each in operation.ended}
     measured = {each.index: facts_text(each) for each in operation.ended if each.facts}
+    skipped = {each.index: f" · skipped: {each.why.text}" for each in operation.skipped}
     items = tuple(
-        (_mark(operation, index, done), step.title + measured.get(index, "")) for index, step in enumerate(steps)
+        (_mark(operation, index, done), step.title + measured.get(index, "") + skipped.get(index, ""))
+        for index, step in enumerate(steps)
     )
     return [Checklist(f"{len(done)} of {plural(len(steps), 'step')} done", items[:50])]
 
@@ -198,6 +233,8 @@ def facts_text(ended: StepEnded) -> str:
 def _mark(operation: Operation, index: int, done: set[int]) -> Mark:
     if index in done:
         return Mark.DONE
+    if any(each.index == index for each in operation.skipped):
+        return Mark.SKIPPED
     if index in operation.under_way:
         return Mark.FAILED if operation.state is State.FAILED else Mark.DOING
     return Mark.TODO
@@ -382,6 +419,12 @@ def ended_note(operation: Operation) -> Card:
     elements: list[Element] = [Section(words("*{id}* {headline}", id=operation.id, headline=headline))]
     elements += _state_lines(operation)
     return Card(text=f"{operation.id}: {headline}", elements=tuple(elements))
+
+
+def gain_note(operation: Operation) -> Card:
+    """Told in the thread when what an operation brought has been measured."""
+    text = gain_text(operation)
+    return Card(text=f"{operation.id}: {text}", elements=(Section(text),))
 
 
 def vote_note(operation: Operation, vote: Vote) -> Card:

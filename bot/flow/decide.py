@@ -58,7 +58,7 @@ def approve(world: World, request: Request, operation_id: str, digest: str) -> C
         return cards.settled_card(operation)
     if operation.state is State.APPROVED:
         world.work.enqueue(operation)
-    _in_thread(world, operation, cards.vote_note(operation, operation.votes[-1]), f"vote-{len(operation.votes)}")
+    in_thread(world, operation, cards.vote_note(operation, operation.votes[-1]), f"vote-{len(operation.votes)}")
     return None
 
 
@@ -235,7 +235,7 @@ def remind(world: World) -> None:
             world.work.enqueue(operation)
         for mark, card in _due(world, operation):
             if mark not in operation.notes:
-                _in_thread(world, operation, card, mark)
+                in_thread(world, operation, card, mark)
                 decided(world, operation.id, partial(_marked, world, mark))
 
 
@@ -295,12 +295,13 @@ def _ended(world: World, operation: Operation | Card) -> Card | None:
 def tell_end(world: World, operation: Operation) -> None:
     """Put the end into the thread and tell the requester, once each, across replicas and crashes."""
     note = cards.ended_note(operation)
-    _in_thread(world, operation, note, "end")
+    in_thread(world, operation, note, "end")
     if operation.origin.by != BOT and world.store.claim(f"told:{operation.id}"):
         world.screen.surely(lambda: world.chat.tell(operation.origin.by, note))
 
 
-def _in_thread(world: World, operation: Operation, card: Card, key: str) -> None:
+def in_thread(world: World, operation: Operation, card: Card, key: str) -> None:
+    """Say something under an operation's message, once for each ``key``."""
     for ref in world.store.copies(operation.id)[:1]:
         _post(world, ref, card, f"{operation.id}/{key}")
 

@@ -13,15 +13,20 @@ from bot.domain.cluster import Health, Host, Snapshot, Vm
 from bot.domain.operation import (
     Asked,
     Cancelled,
+    Continued,
     Denied,
     Event,
     Failed,
+    GainMeasured,
     Noted,
     Operation,
     Proposed,
+    Replaced,
+    Replanned,
     State,
     StepBegan,
     StepEnded,
+    StepSkipped,
     VotedFor,
     WentStale,
 )
@@ -179,7 +184,7 @@ def _chain_text(broken: str) -> Line:
     return "The hash chain holds."
 
 
-def event_text(event: Event) -> str:  # noqa: C901, PLR0911 - one line per kind of event
+def event_text(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line per kind of event
     """An event as a sentence of the audit trail."""
     match event:
         case Proposed():
@@ -199,6 +204,21 @@ def event_text(event: Event) -> str:  # noqa: C901, PLR0911 - one line per kind 
             facts = ", ".join(f"{key} {value}" for key, value in event.facts.items())
             how = "was found done" if event.found_done else "ended"
             return f"step {event.index + 1} {how}" + (f": {facts}" if facts else "")
+        case StepSkipped():
+            return f"step {event.index + 1} skipped: {event.why.text}"
+        case Replanned():
+            steps = "; ".join(step.title for step in event.steps)
+            return f"the rest planned anew, {event.why} {steps}"
+        case Continued():
+            return f"let step {event.index + 1} go on"
+        case Replaced():
+            return f"replaced by {event.instead}"
+        case GainMeasured():
+            found, at = event.measured, event.taken_at
+            return (
+                f"measured at {at:%H:%M:%S} UTC: CPU of the busiest host {found.busiest:.0%}, of the idlest "
+                f"{found.idlest:.0%}, unevenness {found.unevenness:.3f}"
+            )
         case Noted():
             return event.text
         case Asked():

@@ -43,6 +43,7 @@ from bot.domain.policy import frozen, may_ask
 from bot.domain.steps import SetMaintenance, Step
 from bot.domain.words import plural
 from bot.flow import decide, propose
+from bot.flow.recheck import Rechecks, spreads
 from bot.flow.world import World, roles_of, shown, snapshot
 from bot.ports import Hypervisor, Store
 from bot.ports import Progress as ProgressPort
@@ -106,9 +107,9 @@ def _offer_anew(world: World, operation: Operation) -> None:
 def _begun(world: World, operation: Operation) -> Operation:
     """Ask once more, on a fresh snapshot, whether the plan still holds; then begin."""
     try:
-        objections = _standing_against(world, operation)
+        found = _beginning(world, operation)
     except HostUnreachableError as error:
-        objections = (Objection("unreachable", error.text, error.advice),)
+        found = WentStale(world.clock.now(), BOT, (Objection("unreachable", error.text, error.advice),))
     except (StoreError, ChatError):
         raise
     except DroverError as error:
@@ -116,21 +117,27 @@ def _begun(world: World, operation: Operation) -> Operation:
     except Exception as error:  # the plan's own code failed: that is an end, told to people, and logged whole
         log.exception("planner failed", operation=operation.id)
         return record(world, operation.id, _unexpected(world, error, None))
-    if objections:
-        return record(world, operation.id, WentStale(world.clock.now(), BOT, objections))
-    return record(world, operation.id, Began(world.clock.now(), BOT))
+    return record(world, operation.id, found)
 
 
-def _standing_against(world: World, operation: Operation) -> tuple[Objection, ...]:
+def _beginning(world: World, operation: Operation) -> Began | WentStale:
+    """Everything that stands against it now, or that it begins."""
     action = world.catalog.action(operation.action)
+    if against := _not_allowed(world, operation):
+        return WentStale(world.clock.now(), BOT, against)
+    seen = snapshot(world, action.focus(operation.intent), but=operation.id)
+    busy = propose.busy_with(world, operation.plan, but=operation.id)
+    against = (*busy, *action.still_good(operation.intent, operation.plan, seen, world.catalog.rules))
+    if against:
+        return WentStale(world.clock.now(), BOT, against)
+    return Began(world.clock.now(), BOT, *spreads(action, operation, seen))
+
+
+def _not_allowed(world: World, operation: Operation) -> tuple[Objection, ...]:
     asked_by = operation.origin.by
     if asked_by != BOT and not roles_of(world, asked_by) & _granted(world, operation.action):
         return (Objection("permission", "The requester may not use this command any more.", ""),)
-    if against := (*_lost_votes(world, operation), *_freeze(world, operation)):
-        return against
-    seen = snapshot(world, action.focus(operation.intent), but=operation.id)
-    busy = propose.busy_with(world, operation.plan, but=operation.id)
-    return (*busy, *action.still_good(operation.intent, operation.plan, seen, world.catalog.rules))
+    return (*_lost_votes(world, operation), *_freeze(world, operation))
 
 
 def _lost_votes(world: World, operation: Operation) -> tuple[Objection, ...]:
@@ -159,7 +166,7 @@ def _granted(world: World, command: str) -> frozenset[str]:
 def _seen_through(world: World, operation: Operation) -> Operation:
     """Every step that is left, side by side where the plan and the limits allow, until the end or a failure."""
     with ThreadPoolExecutor(WIDEST, thread_name_prefix=operation.id) as pool:
-        ends = _Run(world, operation.id, pool).ends()
+        ends = _Run(world, operation.id, pool, Rechecks(world)).ends()
     operation = world.store.operation(operation.id)
     if operation.state is not State.RUNNING:
         return operation
@@ -177,6 +184,7 @@ class _Run:
     world: World
     operation_id: str
     pool: ThreadPoolExecutor
+    rechecks: Rechecks
     under_way: dict[Future[Event | None], int] = field(default_factory=dict)
     bad: list[Event] = field(default_factory=list)
 
@@ -193,14 +201,35 @@ class _Run:
             operation = self.world.store.operation(self.operation_id)
             going_on = operation.state is State.RUNNING and Ask.CANCEL not in operation.asked and not self.bad
             if going_on and set(operation.todo) - operation.under_way:
-                self._submit(operation, board, _begun_steps(self.world, operation, board))
+                turn = window.may_begin(operation, window.under_way(_others(self.world, operation)), self.world.limits)
+                if self._rechecked(operation, turn):
+                    continue
+                self._submit(operation, board, _begun_steps(self.world, operation, board, turn))
             if not self.under_way and not (going_on and operation.todo):
                 return sorted(self.bad, key=lambda event: not isinstance(event, Failed))
             self._wait(board)
 
+    def _rechecked(self, operation: Operation, turn: tuple[int, ...]) -> bool:
+        """Record what should not begin any more; whether there was anything, so that one must look again."""
+        try:
+            found = self.rechecks.found(operation, turn)
+        except (StoreError, ChatError):
+            raise
+        except DroverError as error:
+            self.bad.append(Failed(self.world.clock.now(), BOT, error.text, error.advice))
+            return True
+        except Exception as error:  # the planner's own fault: an end that people read, and logged whole
+            log.exception("the recheck failed", operation=operation.id)
+            self.bad.append(_unexpected(self.world, error, None))
+            return True
+        for event in found:
+            record(self.world, self.operation_id, event)
+        return bool(found)
+
     def _submit(self, operation: Operation, board: Board, indexes: Collection[int]) -> None:
         for index in indexes:
-            future = self.pool.submit(_step, self.world, operation, index, Telling(self.world, operation, board, index))
+            told = Telling(self.world, operation, board, index)
+            future = self.pool.submit(_step, self.world, operation, index, told, self.rechecks)
             self.under_way[future] = index
 
     def _wait(self, board: Board) -> None:
@@ -221,12 +250,16 @@ def _waiting_text(event: Event, others: int) -> str:
     return f"{event.why} Nothing more is begun; {plural(others, 'step')} under way will end first."
 
 
-def _begun_steps(world: World, operation: Operation, board: Board) -> tuple[int, ...]:
-    """Record the beginning of every step that may begin now; one operation at a time, so that limits hold."""
+def _others(world: World, operation: Operation) -> list[Operation]:
+    return [each for each in world.store.operations(states=(State.RUNNING,), limit=1000) if each.id != operation.id]
+
+
+def _begun_steps(world: World, operation: Operation, board: Board, turn: Collection[int]) -> tuple[int, ...]:
+    """Record the beginning of every step of ``turn`` that may begin; one operation at a time, so that limits hold."""
     with world.turn:
-        others = [each for each in world.store.operations(states=(State.RUNNING,), limit=1000)
-                  if each.id != operation.id]  # fmt: skip
-        begun = window.may_begin(operation, window.under_way(others), world.limits)
+        others = _others(world, operation)
+        may = window.may_begin(operation, window.under_way(others), world.limits)
+        begun = tuple(index for index in may if index in turn)
         events = [StepBegan(world.clock.now(), BOT, index) for index in begun]
         after = [appended(world, operation.id, event) for event in events]
     for stored, event in zip(after, events, strict=True):
@@ -239,10 +272,11 @@ def _begun_steps(world: World, operation: Operation, board: Board) -> tuple[int,
     return begun
 
 
-def _step(world: World, operation: Operation, index: int, told: Telling) -> Event | None:
+def _step(world: World, operation: Operation, index: int, told: Telling, rechecks: Rechecks) -> Event | None:
     """Settle, run, settle: a step counts as done when the hosts show it, never because a call returned.
 
-    Its end is recorded; a bad end is answered, because it is the whole operation's.
+    Its end is recorded; a bad end is answered, because it is the whole operation's. A step that failed because it was
+    not good any more is skipped.
     """
     try:
         ended = _done(world, operation.plan.steps[index], index, told)
@@ -251,11 +285,26 @@ def _step(world: World, operation: Operation, index: int, told: Telling) -> Even
     except StoreError:
         raise
     except DroverError as error:
-        return Failed(world.clock.now(), BOT, error.text, error.advice, index)
+        return _failed(world, operation, index, error, rechecks)
     except Exception as error:  # a handler's own fault: an end that people read, and logged whole
         log.exception("step handler failed", operation=operation.id, step=index)
         return _unexpected(world, error, index)
     record(world, operation.id, ended)
+    return None
+
+
+def _failed(world: World, operation: Operation, index: int, error: DroverError, rechecks: Rechecks) -> Failed | None:
+    failed = Failed(world.clock.now(), BOT, error.text, error.advice, index)
+    try:
+        excuse = rechecks.excuse(world.store.operation(operation.id), index, error)
+    except StoreError:
+        raise
+    except Exception:  # the failure itself is what people must read; this is logged beside it
+        log.exception("the recheck of a failed step failed", operation=operation.id, step=index)
+        return failed
+    if excuse is None:
+        return failed
+    record(world, operation.id, excuse)
     return None
 
 

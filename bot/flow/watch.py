@@ -17,7 +17,7 @@ from bot.domain import codec
 from bot.domain.cluster import Snapshot
 from bot.domain.errors import DroverError
 from bot.domain.operation import BOT, Origin
-from bot.flow import incident_notes, incidents, notices, propose
+from bot.flow import gain, incident_notes, incidents, notices, propose
 from bot.flow.monitor import REPORT, Monitor
 from bot.flow.world import OPEN, World, informed
 
@@ -34,10 +34,11 @@ Latest = Callable[[], Snapshot | None]
 
 def tick(world: World, monitor: Monitor, latest: Latest) -> None:
     """Measure, then let every watch look that is due. Called by the clock."""
-    monitor.sweep()
+    sweep = monitor.sweep()
     seen = latest()
     if seen is not None and leads(world, monitor):
         look(world, monitor, informed(world, seen))
+        gain.measure(world, informed(world, seen), sweep)
         _overdue_reports(world, monitor, seen)
 
 

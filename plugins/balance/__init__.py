@@ -13,7 +13,7 @@ from bot.domain.cluster import Snapshot
 from bot.domain.plan import Objection, Plan, Refused
 from bot.domain.steps import MigrateVm, SetMaintenance
 from bot.hookspecs import hookimpl
-from plugins.balance import cards, drain, handler, intents, planner, shares, watch
+from plugins.balance import cards, drain, handler, intents, planner, recheck, shares, watch
 from plugins.balance.settings import BalanceSettings, Mode
 from plugins.balance.steps import SetScheduler
 
@@ -36,6 +36,8 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             intents.Balance,
             plan=partial(planner.plan, mine),
             still_good=partial(planner.still_good, mine),
+            next_good=partial(recheck.still_pays, mine),
+            evenness=partial(recheck.evenness, mine),
             emits=(MigrateVm,),
             recall=planner.recalled,
         ),
@@ -48,6 +50,7 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             intents.Drain,
             plan=partial(drain.drain, mine),
             still_good=partial(drain.still_drains, mine),
+            next_good=partial(drain.next_leaves, mine),
             emits=(SetMaintenance, MigrateVm),
         ),
         Action(
@@ -57,6 +60,7 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             intents.Undrain,
             plan=partial(drain.undrain, mine),
             still_good=partial(drain.still_homecoming, mine),
+            next_good=partial(drain.next_comes_home, mine),
             emits=(SetMaintenance, MigrateVm),
             recall=drain.recalled,
         ),

@@ -177,6 +177,20 @@ def no_gain(before: Score, after: Score) -> Objection:
     )
 
 
+def no_longer_pays(before: Score, after: Score) -> Objection:
+    """The rest is not worth its price any more."""
+    return Objection(
+        "enough",
+        f"The rest no longer pays: it would take unevenness from {_even(before)} to {_even(after)}.",
+        "Nothing to do; a new balance plans from here.",
+    )
+
+
+def pointless(now: Score) -> Objection:
+    """One move brings nothing any more."""
+    return Objection("pointless", f"It brings nothing any more: unevenness is {_even(now)}, and no less with it.", "")
+
+
 # --- why one guest does not go to one host ------------------------------------------------------------------------
 
 FIXED_TEXT = {

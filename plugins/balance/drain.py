@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from bot.declare import History
+from bot.declare import History, Rechecked, Underway
 from bot.domain import placement
 from bot.domain.cluster import Snapshot
 from bot.domain.operation import Operation, State
@@ -19,9 +19,11 @@ from plugins.balance.model import Limits, Result
 from plugins.balance.placement import Placement
 from plugins.balance.planner import CALM, WORKED, moves_in, plan_of, prediction, step_for
 from plugins.balance.problem_of import Case, case_of, planned
+from plugins.balance.recheck import skipped
 from plugins.balance.settings import BalanceSettings
 
 DRAIN, UNDRAIN = "host drain", "host undrain"
+GONE = frozenset({"gone", "moved"})  # what the wish was anyway: the guest is not on the host any more
 LOOK_BACK = 500  # operations in which a host's drains are looked for
 
 
@@ -68,12 +70,20 @@ def _stuck(case: Case, result: Result, host: str) -> Iterator[Objection]:
 def still_drains(
     settings: BalanceSettings, intent: Drain, planned: Plan, snapshot: Snapshot, rules: Iterable[Rule]
 ) -> tuple[Objection, ...]:
-    """Every move still legal in its turn, and nobody new on the host."""
+    """Every move still legal in its turn, and nobody new on the host; who has gone already is no hindrance."""
     case = _emptying(settings, intent, snapshot, rules)
     against, _ = replayed(case, moves_in(planned))
     foreseen = {*(step.uuid for step in moves_in(planned)), *planned_to_stay(planned)}
     new = [vm.name for vm in case.vms if vm.host == intent.host and vm.name not in foreseen and vm.uuid not in foreseen]
-    return (*against, *((cards.arrived(intent.host, new),) if new else ()))
+    hinders = tuple(each for each in against if each.code not in GONE)
+    return (*hinders, *((cards.arrived(intent.host, new),) if new else ()))
+
+
+def next_leaves(
+    settings: BalanceSettings, intent: Drain, underway: Underway, snapshot: Snapshot, rules: Iterable[Rule]
+) -> Rechecked:
+    """A guest that has gone, or that cannot go there any more, is skipped; the others leave."""
+    return skipped(_emptying(settings, intent, snapshot, rules), underway)
 
 
 def planned_to_stay(planned: Plan) -> frozenset[str]:
@@ -167,6 +177,13 @@ def _moves_home(
             moves.append(step_for(settings, guest, guest.host, intent.host, cards.home_again(intent.host)))
             where.move(vm, target)
     return tuple(moves), tuple(left)
+
+
+def next_comes_home(
+    settings: BalanceSettings, intent: Undrain, underway: Underway, snapshot: Snapshot, rules: Iterable[Rule]
+) -> Rechecked:
+    """A guest that cannot come home any more stays where it is; the others come."""
+    return skipped(_homecoming(settings, intent, snapshot, rules), underway)
 
 
 def still_homecoming(

@@ -173,13 +173,17 @@ def _not_covered(case: Case, result: Result) -> list[str]:
 def still_good(
     settings: BalanceSettings, intent: Balance, planned: Plan, snapshot: Snapshot, rules: Iterable[Rule]
 ) -> tuple[Objection, ...]:
-    """Whether every move is still legal in its turn, and the whole still a gain; load never holds still."""
+    """Whether what is still legal in its turn is a gain: load never holds still, and what is not legal is skipped.
+
+    A host that does not answer speaks against the whole: its moves would wait for it, and all others behind them.
+    """
     case = case_of(snapshot, settings, rules, recent=intent.recent, only=intent.only)
     against, after = replayed(case, moves_in(planned))
-    if against:
-        return against
     before, then = score_of(case.problem, case.problem.host), score_of(case.problem, after)
-    return () if then.total < before.total else (cards.no_gain(before, then),)
+    if then.total >= before.total:
+        return against or (cards.no_gain(before, then),)
+    silent = {host.name for host in snapshot.hosts if not host.up}
+    return against if any(silent.intersection(step.hosts) for step in moves_in(planned)) else ()
 
 
 def moves_in(planned: Plan) -> tuple[MigrateVm, ...]:

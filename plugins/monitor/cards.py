@@ -9,6 +9,7 @@ from bot.declare import Measured
 from bot.domain.card import Button, Buttons, Card, Chart, Context, Divider, Element, Fields, Line, Section, Table, words
 from bot.domain.cluster import Host, Pool, Snapshot
 from bot.domain.operation import Operation
+from bot.domain.plan import Spread
 from bot.domain.samples import Happening, HostSample, Incident, Losses, Metric, SnapshotSeen, Sweep, VmSample
 from bot.domain.words import bytes_text, duration_text, plural
 from plugins.monitor.capacity import Fit, Loss
@@ -523,8 +524,13 @@ def _filling(one: Filling) -> str:
 
 
 def _gain(one: Gain) -> str:
-    after = "not measured yet" if one.measured is None else f"{one.measured:.3f}"
-    return f"{one.operation}: spread of CPU {one.before:.3f} → {one.foretold:.3f} foretold, {after} measured"
+    after = "not measured yet" if one.measured is None else f"measured {_evenness(one.measured)}"
+    return f"{one.operation}: {_evenness(one.before)} → foretold {_evenness(one.foretold)} → {after}"
+
+
+def _evenness(found: Spread) -> str:
+    """``0.350 (busiest 80 %, idlest 10 %)``."""
+    return f"{found.unevenness:.3f} (CPU {share(found.busiest)} and {share(found.idlest)})"
 
 
 def _decisions(found: Decisions) -> str:

@@ -12,7 +12,8 @@ from bot.declare import ReportView
 from bot.domain.cluster import Pool, Snapshot, Vm
 from bot.domain.operation import Operation, State
 from bot.domain.placement import fullness
-from bot.domain.samples import Bucket, Incident, Metric, SnapshotSeen, host_entity, pool_entity
+from bot.domain.plan import Spread
+from bot.domain.samples import Bucket, Incident, Metric, SnapshotSeen, pool_entity
 from bot.domain.steps import MigrateVm
 from plugins.monitor import concerns
 from plugins.monitor.capacity import Loss, losses
@@ -59,12 +60,12 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """What a plan promised of the spread of CPU over hosts (standard deviation of shares), and what was measured."""
+    """How even the load was before a plan, what it promised, and what was measured (None: not yet, or never)."""
 
     operation: str
-    before: float
-    foretold: float
-    measured: float | None
+    before: Spread
+    foretold: Spread
+    measured: Spread | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,7 @@ def digest(settings: MonitorSettings, view: ReportView, period: timedelta) -> Di
         filling=tuple(_filling(settings, view)),
         snapshots=concerns.old_snapshots(settings, view.measured.sweep, view.now) if view.measured.sweep else (),
         moves=tuple(move for each in operations for move in _moves(each)),
-        gains=tuple(_gains(view, operations)),
+        gains=tuple(_gains(operations)),
         decisions=decisions(operations, since),
         failed=tuple(each for each in operations if each.state in (State.FAILED, State.STALE)),
         incidents=tuple(each for each in view.measured.incidents if each.open or _lately(each, since)),
@@ -282,30 +283,12 @@ def _moves(operation: Operation) -> Iterator[Move]:
             yield Move(operation.id, step.name, step.source, step.target, foretold, seconds)
 
 
-def _gains(view: ReportView, operations: list[Operation]) -> Iterator[Gain]:
-    """Plans that promised an evener load, against the hour after they were done."""
+def _gains(operations: list[Operation]) -> Iterator[Gain]:
+    """What plans promised of evenness, as foretold when they began and as measured after they ended."""
     for operation in operations:
-        bars = [bar for bar in operation.plan.bars if bar.cpu_before is not None and bar.cpu_after is not None]
-        if operation.state is not State.DONE or len(operation.plan.steps) < 2 or len(bars) < 2:
-            continue
-        before = statistics.pstdev(bar.cpu_before or 0.0 for bar in bars)
-        after = statistics.pstdev(bar.cpu_after or 0.0 for bar in bars)
-        yield Gain(operation.id, before, after, _measured_spread(view, operation, [bar.host for bar in bars]))
-
-
-def _measured_spread(view: ReportView, operation: Operation, hosts: list[str]) -> float | None:
-    if view.measured.past is None:
-        return None
-    entities = [host_entity(name) for name in hosts]
-    end = operation.changed_at + timedelta(hours=1)
-    past = view.measured.past.history(entities, Metric.CPU, operation.changed_at, min(end, view.now))
-    shares = []
-    for name, entity in zip(hosts, entities, strict=True):
-        buckets, cpus = past.get(entity, ()), view.snapshot.host(name).cpus
-        if not buckets or not cpus:
-            return None
-        shares.append(statistics.fmean(bucket.mean for bucket in buckets) / cpus)
-    return statistics.pstdev(shares)
+        before, foretold = operation.before, operation.foretold
+        if operation.state is State.DONE and before is not None and foretold is not None:
+            yield Gain(operation.id, before, foretold, operation.measured)
 
 
 def decisions(operations: list[Operation], since: datetime) -> Decisions:

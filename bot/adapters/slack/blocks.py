@@ -74,6 +74,7 @@ STATUS: Mapping[Mark, Literal["pending", "in_progress", "complete", "error"]] = 
     Mark.DOING: "in_progress",
     Mark.DONE: "complete",
     Mark.FAILED: "error",
+    Mark.SKIPPED: "complete",  # nothing is left to do; its line says that it was skipped
 }
 
 
@@ -173,7 +174,7 @@ class Page:
 
 def _window(items: tuple[tuple[Mark, Line], ...]) -> tuple[int, tuple[tuple[Mark, Line], ...]]:
     """Of more than 50 steps those around the first that is not done."""
-    doing = next((index for index, (mark, _) in enumerate(items) if mark is not Mark.DONE), 0)
+    doing = next((index for index, (mark, _) in enumerate(items) if mark not in (Mark.DONE, Mark.SKIPPED)), 0)
     first = max(0, min(doing - 5, len(items) - limits.TASKS))
     return first, items[first : first + limits.TASKS]
 

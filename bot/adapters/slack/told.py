@@ -24,7 +24,7 @@ from bot.domain.card import (
     Table,
 )
 
-MARKS = {Mark.TODO: "○", Mark.DOING: "▶", Mark.DONE: "✓", Mark.FAILED: "✗"}
+MARKS = {Mark.TODO: "○", Mark.DOING: "▶", Mark.DONE: "✓", Mark.FAILED: "✗", Mark.SKIPPED: "–"}
 
 
 def notification(card: Card) -> str:

@@ -21,21 +21,26 @@ from bot.domain.operation import (
     Asked,
     Began,
     Cancelled,
+    Continued,
     Denied,
     Event,
     Expired,
     Failed,
     Finished,
+    GainMeasured,
     Noted,
     Origin,
     Proposed,
+    Replaced,
+    Replanned,
     StepBegan,
     StepEnded,
+    StepSkipped,
     VotedFor,
     WentStale,
     Withdrawn,
 )
-from bot.domain.plan import Blast, HostBar, Objection, Plan, Prediction, Reason, Risk
+from bot.domain.plan import Blast, HostBar, Objection, Plan, Prediction, Reason, Risk, Spread
 from bot.domain.policy import Ruling
 from bot.domain.steps import Carried, MigrateVm, Policy, Scheduler, SetMaintenance
 from bot.ports import Request
@@ -65,6 +70,7 @@ rulings = st.builds(Ruling, st.integers(0, 5), several, st.integers(0, 10**6), w
 origins = st.builds(Origin, words, words, words, words, words)
 facts = st.dictionaries(words, words | st.booleans() | st.integers(-(10**9), 10**9) | numbers, max_size=3)
 indexes = st.integers(0, 9)
+spreads = st.builds(Spread, numbers, numbers, numbers)
 events: st.SearchStrategy[Event] = st.one_of(
     st.builds(
         Proposed, at=moments, by=words, action=words, intent=st.builds(Migrate, words, words), plan=plans,
@@ -77,6 +83,12 @@ events: st.SearchStrategy[Event] = st.one_of(
     st.builds(StepEnded, moments, words, indexes, facts, st.booleans()),
     st.builds(Asked, moments, words, st.sampled_from(Ask)),
     st.builds(Failed, moments, words, words, words, st.none() | indexes),
+    st.builds(Began, moments, words, st.none() | spreads, st.none() | spreads),
+    st.builds(Replaced, moments, words, words),
+    st.builds(StepSkipped, moments, words, indexes, st.builds(Objection, words, words, words)),
+    st.builds(Replanned, moments, words, st.lists(steps, max_size=2).map(tuple), words),
+    st.builds(Continued, moments, words, indexes),
+    st.builds(GainMeasured, moments, words, spreads, moments),
 )  # fmt: skip
 
 

@@ -19,17 +19,22 @@ from bot.domain.operation import (
     Asked,
     Began,
     Cancelled,
+    Continued,
     Denied,
     Event,
     Expired,
     Failed,
     Finished,
+    GainMeasured,
     Noted,
     Operation,
     Proposed,
+    Replaced,
+    Replanned,
     State,
     StepBegan,
     StepEnded,
+    StepSkipped,
     VotedFor,
     WentStale,
     Withdrawn,
@@ -38,12 +43,14 @@ from bot.domain.operation import (
     opened,
     replayed,
 )
-from bot.domain.plan import Objection
+from bot.domain.plan import Objection, Spread
 from tests.operations import later, move, planned, proposal
 
 TWO_MOVES = planned(move("web-1"), move("web-2"))
 DIGEST = TWO_MOVES.digest
 NOW = later(5)
+WHY = Objection("gone", "it has gone")
+EVEN = Spread(0.1, 0.5, 0.4)
 
 
 def one_of_each(by: str = "UAPP", digest: str = DIGEST) -> tuple[Event, ...]:
@@ -51,7 +58,9 @@ def one_of_each(by: str = "UAPP", digest: str = DIGEST) -> tuple[Event, ...]:
         proposal(plan=TWO_MOVES), VotedFor(NOW, by, digest), Approved(NOW, by), Denied(NOW, by, "no"),
         Withdrawn(NOW, by), Expired(NOW, by), Began(NOW, by), WentStale(NOW, by, (Objection("memory", "full"),)),
         StepBegan(NOW, by, 0), StepEnded(NOW, by, 0), Noted(NOW, by, "hm"), Asked(NOW, by, Ask.CANCEL),
-        Finished(NOW, by), Failed(NOW, by, "broke", "look"), Cancelled(NOW, by, "half way"),
+        Finished(NOW, by), Failed(NOW, by, "broke", "look"), Cancelled(NOW, by, "half way"), Replaced(NOW, by, "op-2"),
+        StepSkipped(NOW, by, 0, WHY), Replanned(NOW, by, (move("web-3"),), "because"), Continued(NOW, by, 0),
+        GainMeasured(NOW, by, EVEN, NOW),
     )  # fmt: skip
 
 
@@ -95,8 +104,9 @@ def test_what_the_table_does_not_name_raises_and_changes_nothing(state: State, e
     assert operation == before
 
 
+READY = {Approved: led_to(VOTE), Continued: led_to(VOTE, OKAY, GO, StepBegan(NOW, "drover", 0))}
 NAMED = [
-    (led_to(VOTE) if isinstance(event, Approved) else before, event)
+    (READY.get(type(event), before), event)
     for state, event in EVERY_PAIR
     if type(event) in TRANSITIONS.get(state, {}) and not isinstance(event, Finished)
     for before in [IN_STATE[state]]
@@ -112,8 +122,10 @@ def test_what_the_table_names_leads_where_it_says_and_leaves_the_old_value(opera
     assert (after.version, after.changed_at) == (operation.version + 1, NOW)
 
 
-def test_what_is_over_takes_nothing_more() -> None:
-    assert {state for state in State if state.over} == {state for state in State if state not in TRANSITIONS}
+def test_what_is_over_takes_no_more_than_what_is_measured_of_it() -> None:
+    over = {event for state in State if state.over for event in TRANSITIONS.get(state, {})}
+    assert over == {GainMeasured}
+    assert all(not state.over for state in TRANSITIONS if state is not State.DONE)
 
 
 # votes
@@ -175,6 +187,49 @@ def test_nothing_is_finished_before_its_last_step() -> None:
         advance(IN_STATE[State.RUNNING], Finished(NOW, "drover"))
 
 
+def test_a_skipped_step_is_left_to_nobody_and_the_rest_can_end() -> None:
+    skipped = advance(IN_STATE[State.RUNNING], StepSkipped(NOW, "drover", 0, WHY))
+    assert (skipped.todo, [each.why for each in skipped.skipped]) == ((1,), [WHY])
+    for again in (StepBegan(NOW, "drover", 0), StepEnded(NOW, "drover", 0), StepSkipped(NOW, "drover", 0, WHY)):
+        with pytest.raises(IllegalEventError, match="already done"):
+            advance(skipped, again)
+    ended = advance(advance(skipped, StepBegan(NOW, "drover", 1)), StepEnded(NOW, "drover", 1))
+    assert advance(ended, Finished(NOW, "drover")).state is State.DONE
+
+
+def test_a_step_under_way_can_turn_out_to_be_skipped() -> None:
+    begun = advance(IN_STATE[State.RUNNING], StepBegan(NOW, "drover", 1))
+    after = advance(begun, StepSkipped(NOW, "drover", 1, WHY))
+    assert (after.under_way, after.todo) == (frozenset(), (0,))
+
+
+def test_only_a_whole_tail_is_planned_anew_and_what_is_done_keeps_its_number() -> None:
+    running = IN_STATE[State.RUNNING]
+    new = (move("web-3"), move("web-4"), move("web-5"))
+    first = advance(advance(running, StepBegan(NOW, "drover", 0)), StepEnded(NOW, "drover", 0))
+    after = advance(first, Replanned(NOW, "drover", new, "because"))
+    assert after.plan.steps == (TWO_MOVES.steps[0], *new)
+    assert after.todo == (1, 2, 3)
+    second = advance(advance(running, StepBegan(NOW, "drover", 1)), StepEnded(NOW, "drover", 1))
+    with pytest.raises(IllegalEventError, match="cannot be planned anew"):
+        advance(second, Replanned(NOW, "drover", new, "because"))
+
+
+def test_only_a_step_that_waits_is_continued() -> None:
+    begun = advance(IN_STATE[State.RUNNING], StepBegan(NOW, "drover", 0))
+    assert advance(begun, Continued(NOW, "UAPP", 0)).continued == {0}
+    with pytest.raises(IllegalEventError, match="is not waiting"):
+        advance(begun, Continued(NOW, "UAPP", 1))
+
+
+def test_a_gain_is_measured_once_and_the_end_stays_when_it_was() -> None:
+    done = IN_STATE[State.DONE]
+    measured = advance(done, GainMeasured(later(99), "drover", EVEN, later(98)))
+    assert (measured.measured, measured.measured_at, measured.changed_at) == (EVEN, later(98), done.changed_at)
+    with pytest.raises(IllegalEventError, match="measured already"):
+        advance(measured, GainMeasured(later(99), "drover", EVEN, later(98)))
+
+
 def test_what_ended_it_is_told() -> None:
     denied = IN_STATE[State.DENIED]
     assert (denied.decided_by, denied.outcome) == ("UAPP", "no")
@@ -184,6 +239,8 @@ def test_what_ended_it_is_told() -> None:
     assert (cancelled.decided_by, cancelled.outcome, cancelled.under_way) == ("UENG", "half way", frozenset())
     stale = advance(IN_STATE[State.APPROVED], WentStale(NOW, "drover", (Objection("memory", "full"),)))
     assert stale.objections == (Objection("memory", "full"),)
+    replaced = advance(IN_STATE[State.PROPOSED], Replaced(NOW, "UAPP", "op-2"))
+    assert (replaced.state, replaced.decided_by, "op-2" in replaced.outcome) == (State.WITHDRAWN, "UAPP", True)
 
 
 def test_asks_are_collected_and_notes_kept() -> None:
@@ -222,6 +279,11 @@ anything = st.one_of(
     st.builds(WentStale, moments, people, st.just(())),
     st.builds(Failed, moments, people, st.just("broke")),
     st.builds(Cancelled, moments, people, st.just("")),
+    st.builds(Replaced, moments, people, st.just("op-2")),
+    st.builds(StepSkipped, moments, people, st.integers(0, 2), st.just(WHY)),
+    st.builds(Continued, moments, people, st.integers(0, 2)),
+    st.builds(Replanned, moments, people, st.just((move("web-3"),)), st.just("because")),
+    st.builds(GainMeasured, moments, people, st.just(EVEN), moments),
 )
 
 
@@ -237,7 +299,7 @@ def test_no_sequence_of_events_breaks_the_rules(votes: int, events: list[Event])
             assert operation == before
             continue
         assert operation == before
-        assert not operation.state.over
+        assert not operation.state.over or isinstance(event, GainMeasured)
         operation = after
         taken.append(event)
     voters = [vote.by for vote in operation.votes]
@@ -249,7 +311,7 @@ def test_no_sequence_of_events_breaks_the_rules(votes: int, events: list[Event])
         assert any(isinstance(event, Approved) for event in taken)
     if operation.state is State.DONE:
         assert operation.todo == ()
-    ended = [each.index for each in operation.ended]
+    ended = [each.index for each in (*operation.ended, *operation.skipped)]
     assert len(set(ended)) == len(ended)
     assert operation.version == len(taken)
     assert replayed("op-1", tuple(taken)) == operation

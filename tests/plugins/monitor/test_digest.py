@@ -19,6 +19,7 @@ from bot.domain.operation import (
     Began,
     Denied,
     Finished,
+    GainMeasured,
     Operation,
     Origin,
     Proposed,
@@ -28,13 +29,14 @@ from bot.domain.operation import (
     advance,
     opened,
 )
-from bot.domain.plan import HostBar, Plan, Prediction, Risk
+from bot.domain.plan import HostBar, Plan, Prediction, Risk, Spread
 from bot.domain.policy import Ruling
 from bot.domain.samples import CLUSTER, Bucket, HostSample, Incident, Metric, SnapshotSeen, Sweep, VmSample, vm_entity
 from bot.domain.steps import MigrateVm
 from bot.flow.parse import parsed
 from bot.testing import drawn, uuid_of
 from bot.testing.draw import TAKEN_AT as NOW
+from plugins.monitor import cards
 from plugins.monitor.digest import Decisions, Digest, Filling, Gain, changed, digest, remembered
 from plugins.monitor.settings import MonitorSettings
 
@@ -140,12 +142,16 @@ def test_a_move_is_told_as_foretold_and_as_it_was() -> None:
     assert (move.vm, move.foretold, move.took) == ("web-1", 12.0, 9.5)
 
 
-def test_the_gain_of_a_balance_is_what_was_measured_after_it() -> None:
-    past = Written({
-        ("host:host-a", Metric.CPU): (bucket(4.8),), ("host:host-b", Metric.CPU): (bucket(3.2),),
-    })  # fmt: skip
-    found = made(history=Operations((operation(1, EVEN),)), measured=Measured(Sweep(NOW), past))
-    assert found.gains == (Gain("op-1", pytest.approx(0.4), pytest.approx(0.0), pytest.approx(0.1)),)
+def test_the_gain_of_a_balance_is_what_its_operation_says() -> None:
+    before, foretold, measured = Spread(0.4, 0.9, 0.1), Spread(0.0, 0.5, 0.5), Spread(0.05, 0.55, 0.45)
+    done = replace(operation(1, EVEN), before=before, foretold=foretold)
+    found = made(history=Operations((done, operation(2, ONE))))
+    assert found.gains == (Gain("op-1", before, foretold, None),)
+    assert "not measured yet" in repr(cards.digest(found, "Daily", "/kvm"))
+    later = advance(done, GainMeasured(NOW, "drover", measured, NOW))
+    found = made(history=Operations((later,)))
+    assert found.gains == (Gain("op-1", before, foretold, measured),)
+    assert "measured 0.050 (CPU 55 % and 45 %)" in repr(cards.digest(found, "Daily", "/kvm"))
 
 
 def test_decisions_are_counted_with_their_median() -> None:

@@ -1,0 +1,92 @@
+"""Pure: what of a plan under way is still worth doing, asked on a fresh snapshot just before each step's turn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from bot.declare import Rechecked, Underway
+from bot.domain.cluster import Snapshot
+from bot.domain.placement import Rule
+from bot.domain.plan import Objection, Spread
+from bot.domain.steps import MigrateVm
+from plugins.balance import cards
+from plugins.balance.intents import Balance
+from plugins.balance.legality import replayed
+from plugins.balance.model import Ints, Score
+from plugins.balance.planner import limits_of
+from plugins.balance.problem_of import Case, case_of
+from plugins.balance.score import score_of, shares
+from plugins.balance.settings import BalanceSettings
+
+WORTH = 0.5  # of its price the rest must still bring: load never holds still, and a plan is not dropped for a flicker
+NOISE = 1e-9
+
+Numbered = tuple[tuple[int, MigrateVm], ...]
+
+
+def moves_left(underway: Underway) -> Numbered:
+    """The moves that have not begun, with their numbers."""
+    steps = ((index, underway.plan.steps[index]) for index in underway.left)
+    return tuple((index, step) for index, step in steps if isinstance(step, MigrateVm))
+
+
+def against_each(case: Case, moves: Numbered) -> tuple[dict[int, Objection], Ints]:
+    """What stands against each move in its turn, and where every guest is after those without anything."""
+    against: dict[int, Objection] = {}
+    for index, step in moves:
+        found, host = replayed(case, (step,))
+        if found:
+            against[index] = found[0]
+        else:
+            case = replace(case, problem=case.problem.placed(host))
+    return against, case.problem.host
+
+
+def skipped(case: Case, underway: Underway) -> Rechecked:
+    """Moves whose turn it is and that are not legal any more; all else goes on."""
+    against, _ = against_each(case, moves_left(underway))
+    return Rechecked({index: why for index, why in against.items() if index in underway.turn})
+
+
+def still_pays(
+    settings: BalanceSettings, intent: Balance, underway: Underway, snapshot: Snapshot, rules: Iterable[Rule]
+) -> Rechecked:
+    """What became illegal or pointless is skipped; all of the rest when it no longer brings half of what it costs."""
+    case = case_of(snapshot, settings, rules, recent=intent.recent, only=intent.only)
+    moves = moves_left(underway)
+    against, host = against_each(case, moves)
+    now, then = score_of(case.problem, case.problem.host), score_of(case.problem, host)
+    legal = tuple(each for each in moves if each[0] not in against)
+    if legal and now.total - then.total < WORTH * _price(settings, intent, case, legal):
+        return Rechecked(enough=cards.no_longer_pays(now, then))
+    skip = {index: why for index, why in against.items() if index in underway.turn}
+    for index in underway.turn:
+        if index not in skip and _pointless(case, moves, index, then):
+            skip[index] = cards.pointless(now)
+    return Rechecked(skip)
+
+
+def _price(settings: BalanceSettings, intent: Balance, case: Case, moves: Numbered) -> float:
+    """What the moves cost together, in units of the score."""
+    limits = limits_of(settings, intent, case)
+    per_move = limits.per_move / max(1, int((~case.problem.drained).sum()))
+    costs = {vm.uuid: float(cost) for vm, cost in zip(case.vms, case.problem.cost, strict=True)}
+    return sum(per_move * (1 + limits.per_gib * costs[step.uuid]) for _, step in moves)
+
+
+def _pointless(case: Case, moves: Numbered, index: int, then: Score) -> bool:
+    """Whether the rest alone would end at least as even."""
+    _, host = against_each(case, tuple(each for each in moves if each[0] != index))
+    return score_of(case.problem, host).total <= then.total + NOISE
+
+
+def evenness(settings: BalanceSettings, snapshot: Snapshot) -> Spread:
+    """The planner's score, and the CPU that guests use on the busiest and the idlest host in service."""
+    case = case_of(snapshot, settings, ())
+    problem = case.problem
+    cpu = shares(problem, problem.host)[~problem.drained, 0]
+    score = round(score_of(problem, problem.host).balance, 4)
+    if not len(cpu):
+        return Spread(score, 0.0, 0.0)
+    return Spread(score, round(float(cpu.max()), 4), round(float(cpu.min()), 4))
