@@ -131,13 +131,9 @@ def plan(
 @click.pass_obj
 def manifest(config: Path | None) -> None:
     """Print the Slack app's manifest, generated from what is loaded."""
-    from bot.adapters.slack.manifest import manifest as slack_manifest
-    from bot.parts import loaded
+    from bot.parts import app_manifest
 
-    settings = configuration.load(config)
-    names = " | ".join(dict.fromkeys(name.split()[0] for name in loaded(settings).commands))
-    made = slack_manifest(settings.slack.command, names, socket_mode=settings.slack.mode == "socket")
-    click.echo(json.dumps(made, indent=2, ensure_ascii=False))
+    click.echo(json.dumps(app_manifest(configuration.load(config)), indent=2, ensure_ascii=False))
 
 
 @drover.command()

@@ -34,6 +34,7 @@ TICK = timedelta(seconds=5)
 SWEEP = timedelta(seconds=15)
 HISTORY = timedelta(seconds=20)
 TIDY = timedelta(hours=6)
+PROVE = timedelta(hours=6)
 
 
 class Drover:
@@ -157,6 +158,7 @@ class Drover:
         self._schedule.every("watch", every, lambda: watch.tick(self.world, monitor, latest))
         self._schedule.every("history", HISTORY, lambda: watch.keep(monitor, latest))
         self._schedule.every("tidy", TIDY, lambda: watch.tidy(monitor, self._clock.now()))
+        self._schedule.every("prove", PROVE, lambda: watch.prove(self.world, monitor))
         for report in self.world.catalog.reports:
             self._schedule.cron(report.name, report.cron, self._settings.zone, partial(self._report, report))
         threading.Thread(target=self._first_look, name="first-look", daemon=True).start()
@@ -178,6 +180,10 @@ class Drover:
                 watch.begin(self.world, self._monitor, report, self._inventory.latest)
             except DroverError as error:  # noted as due; a later tick posts it
                 log.warning("missed report not posted yet", report=report.name, error=str(error))
+        try:
+            watch.prove(self.world, self._monitor)
+        except DroverError as error:  # the next time comes
+            log.warning("audit trail not checked", error=str(error))
 
     def _take_over(self, silent: str) -> None:
         """See to what a replica that fell silent accepted, proposed or approved, and did not see through."""

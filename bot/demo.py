@@ -16,9 +16,11 @@ from typing import Any
 import click
 
 from bot.domain.errors import DroverError
+from bot.parts import app_manifest
+from bot.settings import DroverSettings
 from bot.stage import BotProcess, config_for, image_for
 from lab import Guest, Lab, LabError, missing
-from lab.slack import Command, Workspace
+from lab.slack import Workspace
 from lab.slack.shown import Message
 
 GUESTS: Mapping[str, Mapping[str, Any]] = {
@@ -108,7 +110,7 @@ def _set_up(stack: ExitStack, told: Transcript, hosts: int, port: int) -> Stage:
     told.say("demo", f"starting {hosts} hosts: libvirtd and QEMU, each in namespaces of its own")
     lab = stack.enter_context(Lab(hosts=hosts))
     guests = {name: _booted(lab, told, name, wish) for name, wish in GUESTS.items()}
-    workspace = stack.enter_context(Workspace(port, commands=(Command("/kvm", "Run the cluster", "help"),)))
+    workspace = stack.enter_context(Workspace(port, manifest=app_manifest(DroverSettings())))
     _build_page(told)
     bot = stack.enter_context(BotProcess(workspace, directory, _config(lab, workspace, directory)))
     workspace.wait_connected()

@@ -6,7 +6,7 @@ import tempfile
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bot import catalog as catalogs
 from bot.domain.errors import StoreError
@@ -54,6 +54,14 @@ def opened_store(settings: DroverSettings, catalog: catalogs.Catalog) -> SqlStor
     if url.startswith("sqlite:///"):
         _make_folder(Path(url.removeprefix("sqlite:///")).parent)
     return SqlStore(url, catalog.codec(), clock=SystemClock(), replica=settings.replica)
+
+
+def app_manifest(settings: DroverSettings) -> dict[str, Any]:
+    """The Slack app's manifest for what is loaded."""
+    from bot.adapters.slack.manifest import manifest
+
+    names = " | ".join(dict.fromkeys(name.split()[0] for name in loaded(settings).commands))
+    return manifest(settings.slack.command, names, socket_mode=settings.slack.mode == "socket")
 
 
 def _make_folder(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
@@ -36,6 +37,8 @@ from bot.domain.words import bytes_text, duration_text, plural
 MENTIONED = 20  # people called by name in one message
 SAID = 5  # reasons told in one sentence
 BARS = 6  # steps whose progress is shown side by side; the checklist has them all
+
+_MENTION = re.compile(r"<@([UW][A-Z0-9]+)>")
 
 HEADLINES = {
     State.PROPOSED: "Approve? {title}",
@@ -85,10 +88,17 @@ def _facts(operation: Operation) -> Fields:
         ("Prediction", prediction_text(plan.prediction)),
     ]
     if operation.origin.reason:
-        pairs.append(("Reason", operation.origin.reason))
+        pairs.append(("Reason", spoken(operation.origin.reason)))
     if operation.state is State.PROPOSED:
         pairs.append(("Expires", words("{at}", at=operation.expires_at)))
     return Fields(tuple(pairs))
+
+
+def spoken(text: str) -> Words:
+    """What a person typed; whom it mentions is shown by name, all else of it stays inert."""
+    parts = _MENTION.split(text)
+    names = {f"p{index}": Person(part) if index % 2 else part for index, part in enumerate(parts)}
+    return Words("".join(f"{{{name}}}" for name in names), names)
 
 
 def blast_text(plan: Plan) -> str:

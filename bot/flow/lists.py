@@ -181,7 +181,7 @@ def trail_card(about: Words, entries: Sequence[tuple[Operation, Event]], broken:
 def _chain_text(broken: str) -> Line:
     if broken:
         return words("*The audit trail was tampered with:* {broken}", broken=broken)
-    return "The hash chain holds."
+    return "The hash chain holds (new events were checked now; all of them at the start and every 6 hours)."
 
 
 def event_text(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line per kind of event

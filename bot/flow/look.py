@@ -178,16 +178,17 @@ def _answer_ops(intent: Ops, seen: View) -> Card:
 
 
 def _answer_audit(intent: Audit, seen: View) -> Card:
-    broken = seen.history.broken_link()
+    broken = seen.history.broken_link(whole=False)
     if _OPERATION.fullmatch(intent.what):
         operation = seen.history.operation(intent.what)
         return lists.audit_card(operation, seen.history.events(operation.id), broken)
     by = _PERSON.fullmatch(intent.what)
     if intent.what.startswith("@") and not by:
         raise UsageError(
-            f"Slack does not tell a slash command who “{intent.what}” is.",
-            f"Write the same to @Drover as a message, where mentions work, or the member id, like `{seen.slash} audit "
-            "@U0123ABCD`.",
+            f"Slack did not say who “{intent.what}” is.",
+            "Choose the name from the list that Slack shows after @, or write the member id (in the person's profile: "
+            f"⋮, then Copy member ID), like `{seen.slash} audit @U0123ABCD`. The app's administrator can make names "
+            "work: turn on “Escape channels, users, and links” for the command.",
         )
     reach = intent.since or (DAY if not intent.what else 0)
     since = seen.asker.now - timedelta(seconds=reach) if reach else None

@@ -68,6 +68,18 @@ def again_note(incident: Incident, card: Card) -> Card:
     return Card(text=text, elements=(Section(text),))
 
 
+def trail_notice(broken: str) -> Card:
+    """That the audit trail was tampered with, and what to do; or that it holds again."""
+    if not broken:
+        return Card("The audit trail holds.")
+    advice = "Compare the database with a backup, and find out who can write to it."
+    return Card(
+        text=f"The audit trail was tampered with: {broken}",
+        title="The audit trail was tampered with",
+        elements=(Section(words("{broken}", broken=broken)), Section(advice)),
+    )
+
+
 def late_card(card: Card, seconds: float) -> Card:
     """A report that should have come earlier."""
     note = Context((f"{duration_text(seconds)} late: nobody was there to post it when it was due.",))

@@ -28,6 +28,7 @@ LEASED = 60.0  # seconds; a replica that is silent for longer loses its turn
 WATCH, DUE = "watch:", "due:"
 REACH = timedelta(days=1)  # a report that was missed longer ago is not posted any more
 RETRY = timedelta(minutes=2)
+PROOF = "audit trail"
 
 Latest = Callable[[], Snapshot | None]
 
@@ -189,6 +190,15 @@ def _set_due(monitor: Monitor, name: str, text: str) -> None:
     _, version = monitor.notes.note(DUE + name)
     if text or version:
         monitor.notes.put_note(DUE + name, text, version)
+
+
+def prove(world: World, monitor: Monitor) -> None:
+    """Check the whole audit trail, and alert when it does not hold. Called by the clock, and once after a start."""
+    broken = world.store.broken_link()
+    if broken:
+        log.error("the audit trail does not hold", fault=broken)
+    if leads(world, monitor):
+        incidents.told(world, monitor, Alert("audit-trail", notices.trail_notice(broken), over=not broken), PROOF)
 
 
 def tidy(monitor: Monitor, now: datetime) -> None:

@@ -84,8 +84,13 @@ class Store(Protocol):
         """Take a key once and for all, across replicas; False when it was taken before."""
         ...
 
-    def broken_link(self) -> str:
-        """The first event whose hash chain does not hold, told in words; '' when the whole chain holds."""
+    def broken_link(self, *, whole: bool = True) -> str:
+        """The first event whose hash chain does not hold, told in words; '' when it holds.
+
+        Args:
+            whole: every event; otherwise only what came after the last look of this process that found no fault,
+                and that this look's last event is still the same.
+        """
         ...
 
     def close(self) -> None:

@@ -36,7 +36,12 @@ def read_manifest(manifest: Mapping[str, Any] | None, commands: Sequence[Command
     features = manifest.get("features", {})
     settings = manifest.get("settings", {})
     declared = tuple(
-        Command(each["command"], each.get("description", ""), each.get("usage_hint", ""))
+        Command(
+            each["command"],
+            each.get("description", ""),
+            each.get("usage_hint", ""),
+            escaped=bool(each.get("should_escape", False)),
+        )
         for each in features.get("slash_commands", [])
     )
     interactivity = settings.get("interactivity", {})

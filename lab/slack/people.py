@@ -142,11 +142,13 @@ class Command:
     Attributes:
         command: With its slash: "/kvm".
         usage_hint: Shown while typing; words separated by ``|`` are offered as completions.
+        escaped: Whether @names and #channels reach the app as mentions with ids (the manifest's ``should_escape``).
     """
 
     command: str
     description: str = ""
     usage_hint: str = ""
+    escaped: bool = False
 
 
 _PEOPLE = ("U0ANA", "U0BRUNO", "U0CARLA", "U0GIL")

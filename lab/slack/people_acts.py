@@ -76,12 +76,13 @@ async def say(site: Site, member: Member, channel: Channel, text: str, thread_ts
 async def command(site: Site, member: Member, channel: Channel, line: str) -> Outcome:
     """Run a slash command and wait for its ack; a failure is shown to the person as Slack words it."""
     name, _, text = line.strip().partition(" ")
-    if name not in {each.command for each in site.app.commands}:
+    known = next((each for each in site.app.commands if each.command == name), None)
+    if known is None:
         return _failed(site, channel, member, f"{name} is not a valid command.", None)
     address = ResponseAddress(channel.id, member.id, site.now())
     trigger = Trigger(member.id, site.now(), channel=channel.id)
     payload = payloads.slash_command(
-        member, channel, name, text.strip(),
+        member, channel, name, speech.as_commanded(site.directory, text.strip(), escaped=known.escaped),
         response_url=site.records.new_address(address), trigger_id=site.records.new_trigger(trigger),
     )  # fmt: skip
     replies = await site.delivery.send("slash_commands", payload)

@@ -26,6 +26,22 @@ def as_typed(directory: Directory, text: str) -> str:
     return re.sub("\0(\\d+)\0", lambda found: kept[int(found.group(1))], named)
 
 
+def as_commanded(directory: Directory, text: str, *, escaped: bool) -> str:
+    """Answer what a slash command's app is sent: @names as typed, or with ids and names when it asked for that."""
+    plain = re.sub(r"<@(U\w+)(\|[^>]*)?>", lambda found: f"@{_name_of(directory, found[1])}", text)
+    plain = re.sub(r"<#C\w+\|([^>]*)>", r"#\1", plain)
+    if not escaped:
+        return plain
+    return re.sub(
+        r"<@(U\w+)>", lambda found: f"<@{found[1]}|{_name_of(directory, found[1])}>", as_typed(directory, plain)
+    )
+
+
+def _name_of(directory: Directory, user: str) -> str:
+    member = directory.members.get(user)
+    return member.name if member else user
+
+
 def _mention(directory: Directory, found: re.Match[str]) -> str:
     sign, name = found.groups()
     if sign == "#":

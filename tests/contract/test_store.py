@@ -451,6 +451,57 @@ def test_tampering_is_found_and_named(store: SqlStore, how: str, url: str) -> No
     assert said in fault
 
 
+def test_a_look_at_what_is_new_reads_nothing_that_held_before(
+    store: SqlStore, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished(store, "a")
+    assert store.broken_link(whole=False) == ""
+    held, _ = store.head()
+    store.append(store.propose(proposal("b")), Noted(later(1), "UENG", "hm"))
+    read: list[int] = []
+    digest = chain.digest
+    monkeypatch.setattr(chain, "digest", lambda *link: read.append(link[1]) or digest(*link))
+    assert store.broken_link(whole=False) == ""
+    assert read == [held + 1, held + 2]
+    read.clear()
+    assert store.broken_link() == ""
+    assert read == list(range(1, held + 3))
+
+
+@pytest.mark.parametrize("how", TAMPERINGS)
+def test_what_was_tampered_with_before_the_last_look_is_found_by_the_whole_one(
+    store: SqlStore, how: str, url: str
+) -> None:
+    finished(store, "a")
+    store.append(store.propose(proposal("b")), Noted(later(1), "UENG", "hm"))
+    assert store.broken_link(whole=False) == ""
+    statements, named, _ = TAMPERINGS[how]
+    execute(url, *statements)
+    assert named in store.broken_link()
+
+
+def test_a_trail_cut_off_or_rewritten_since_the_last_look_is_found_at_once(store: SqlStore, url: str) -> None:
+    finished(store, "a")
+    store.append(store.propose(proposal("b")), Noted(later(1), "UENG", "hm"))
+    assert store.broken_link(whole=False) == ""
+    execute(
+        url,
+        "DELETE FROM events WHERE position = 9",
+        "UPDATE head SET position = 8, hash = (SELECT hash FROM events WHERE position = 8)",
+        "UPDATE operations SET version = 1 WHERE number = 2",
+    )
+    assert "Event 9 is no longer the one" in store.broken_link(whole=False)
+
+
+def test_tampering_with_what_is_new_is_found_by_a_look_at_what_is_new(store: SqlStore, url: str) -> None:
+    finished(store, "a")
+    assert store.broken_link(whole=False) == ""
+    store.append(store.propose(proposal("b")), Noted(later(1), "UENG", "hm"))
+    execute(url, "UPDATE events SET \"by\" = 'UEVIL' WHERE position = 9")
+    assert "Event 9" in store.broken_link(whole=False)
+    assert "Event 9" in store.broken_link(whole=False)  # what does not hold is not taken for proven
+
+
 def test_a_chain_rewritten_from_a_point_on_is_caught_by_its_content(store: SqlStore, url: str) -> None:
     """Whoever recomputes every hash can still not store a history that cannot have happened."""
     operation = store.propose(proposal())

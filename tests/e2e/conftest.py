@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from bot.adapters.slack.manifest import manifest
 from lab import Guest, Lab
-from lab.slack import Command, Workspace
+from lab.slack import Workspace
 from tests.e2e.play import Play, play
 
 
 @pytest.fixture
 def workspace() -> Iterator[Workspace]:
-    with Workspace(commands=(Command("/kvm", "Run the cluster", "help"),)) as space:
+    with Workspace(manifest=manifest()) as space:
         yield space
 
 

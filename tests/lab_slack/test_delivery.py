@@ -14,6 +14,8 @@ from slack_sdk.signature import SignatureVerifier
 
 from lab.slack import Workspace
 from lab.slack.delivery import signature
+from lab.slack.people import lab_directory
+from lab.slack.speech import as_commanded
 from tests.lab_slack.parts import actions, button, until
 
 Json = dict[str, Any]
@@ -40,6 +42,16 @@ def heard(bare_app: App) -> list[Json]:
         things.append(body)
 
     return things
+
+
+def test_a_command_names_people_as_typed_unless_the_manifest_wants_ids(
+    workspace: Workspace, bare_app: App, connect: Connect, heard: list[Json]
+) -> None:
+    connect(bare_app)
+    workspace.person("ana").command("/kvm tell @bruno and <@U0CARLA> in <#C0OPS|ops> <b>")
+    assert [each["text"] for each in heard] == ["tell @bruno and @carla in #ops <b>"]
+    line = as_commanded(lab_directory(), "tell @bruno and <@U0CARLA> in #ops <b>", escaped=True)
+    assert line == "tell <@U0BRUNO|bruno> and <@U0CARLA|carla> in <#C0OPS|ops> &lt;b&gt;"
 
 
 def test_two_connections_share_the_payloads(

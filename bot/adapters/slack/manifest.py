@@ -60,7 +60,7 @@ def manifest(
                     "command": command,
                     "description": "Run the KVM cluster",
                     "usage_hint": cut(usage_hint, LONGEST_HINT),
-                    "should_escape": False,
+                    "should_escape": True,  # “@ana” arrives with her id: no scope to read the member list is needed
                     **({} if socket_mode else {"url": request_url}),
                 }
             ],

@@ -167,16 +167,19 @@ def _break(window: str) -> int:
     return len(_UNFINISHED.sub("", whole[:best])) or len(window)
 
 
+_NAMED = re.compile(r"<@([UW][A-Z0-9]+)\|[^>]*>")
 _LINK = re.compile(r"<(?:https?://|mailto:)[^|>]*\|([^>]*)>|<((?:https?://|mailto:)[^|>]*)>|<#[A-Z0-9]+\|([^>]*)>")
 
 
 def heard(text: str, bot_user: str = "") -> str:
     """What a person meant: mention of the bot gone, links back to their words, entities and look-alikes undone.
 
+    Of other people's mentions only the id is left, for a name may hold anything.
     Slack's clients turn ``web-1.example.org`` into ``<http://web-1.example.org|web-1.example.org>`` by themselves.
     """
     if bot_user:
         text = re.sub(rf"<@{re.escape(bot_user)}(\|[^>]*)?>", "", text)
+    text = _NAMED.sub(r"<@\1>", text)
     text = _LINK.sub(lambda link: link[1] or (link[2] or "").removeprefix("mailto:") or link[3] or "", text)
     return straightened(seemly(_unescaped(text)).translate(_BACK))
 

@@ -36,15 +36,24 @@ def digest(previous: str, position: int, operation: int, seq: int, data: str) ->
     return hashlib.sha256(whole.encode()).hexdigest()
 
 
-def first_fault(links: Iterable[Link], position: int, end: str) -> str:
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """Up to which event the chain was found to hold, and that event's hash; at first the empty beginning."""
+
+    position: int = 0
+    hash: str = ""
+
+
+def first_fault(links: Iterable[Link], position: int, end: str, proven: Proven = Proven()) -> str:
     """The first fault of the chain, told in words; '' when it holds.
 
     Args:
-        links: every event, by position.
+        links: every event behind ``proven``, by position.
         position: where the chain is said to end.
         end: the hash it is said to end with.
+        proven: what is taken to hold.
     """
-    last, last_hash = 0, ""
+    last, last_hash = proven.position, proven.hash
     for link in links:
         fault = _fault(link, last, last_hash)
         if fault:

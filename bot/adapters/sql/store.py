@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bot.adapters.sql import chain, models
-from bot.adapters.sql.chain import Link
+from bot.adapters.sql.chain import Link, Proven
 from bot.adapters.sql.engine import READ, SOON, SURELY, opened, transaction
 from bot.adapters.sql.inbox import Inbox
 from bot.adapters.sql.schema import migrate
@@ -49,6 +49,7 @@ class SqlStore:
         self._replica = replica
         self._codec = codec
         self._clock = clock
+        self._proven = Proven()
         self._engine = opened(url, patience)
         try:
             migrate(self._engine)
@@ -263,16 +264,38 @@ class SqlStore:
         position, end, _ = self._end()
         return position, end
 
-    def broken_link(self) -> str:
-        """The first event whose hash chain does not hold, told in words; '' when the whole chain holds."""
+    def broken_link(self, *, whole: bool = True) -> str:
+        """The first event whose hash chain does not hold, told in words; '' when it holds.
+
+        Args:
+            whole: every event; otherwise only what came after the last look of this process that found no fault,
+                and that this look's last event is still the same.
+        """
+        proven = Proven() if whole else self._proven
         position, end, stored = self._end()
         if position < 0:
             return "The head of the chain is missing: its end cannot be known."
         if stored > position:
             return f"Event {position + 1} was slipped in behind the end of the chain."
         # What is appended meanwhile is left to the next look.
-        links = itertools.takewhile(lambda link: link.position <= position, self.trail())
-        return chain.first_fault(links, position, end) or self._strange_operation()
+        links = itertools.takewhile(lambda link: link.position <= position, self.trail(proven.position))
+        fault = (
+            self._replaced(proven)
+            or chain.first_fault(links, position, end, proven)
+            or self._strange_operation(proven.position)
+        )
+        if not fault:
+            self._proven = Proven(position, end)
+        return fault
+
+    def _replaced(self, proven: Proven) -> str:
+        """That the event up to which the chain held is gone or another one; '' when it is as it was."""
+        if not proven.position:
+            return ""
+        known = next(self.trail(proven.position - 1), None)
+        if known is not None and (known.position, known.hash) == (proven.position, proven.hash):
+            return ""
+        return f"Event {proven.position} is no longer the one that was found to hold: it was replaced or cut off."
 
     def _end(self) -> tuple[int, str, int]:
         """Where the head says the chain ends, with which hash, and the last position stored; all at one moment."""
@@ -281,13 +304,17 @@ class SqlStore:
             row = connection.execute(sa.select(models.head.c.position, models.head.c.hash, last)).first()
         return (row[0], row[1], row[2]) if row else (-1, "", 0)
 
-    def _strange_operation(self) -> str:
-        """The first operation whose row is not what its events lead to."""
+    def _strange_operation(self, after: int) -> str:
+        """The first operation whose row is not what its events lead to; of those with events behind ``after``."""
         table = models.operations
         owner = models.events.c.operation
+        recent = models.events.c.position > after
+        wanted = sa.select(table).order_by(table.c.number)
+        if after:
+            wanted = wanted.where(table.c.number.in_(sa.select(owner).where(recent)))
         with transaction(self._engine, READ) as connection:
-            rows = connection.execute(sa.select(table).order_by(table.c.number)).all()
-            orphans = sa.select(owner).where(owner.not_in(sa.select(table.c.number))).order_by(owner).limit(1)
+            rows = connection.execute(wanted).all()
+            orphans = sa.select(owner).where(recent, owner.not_in(sa.select(table.c.number))).order_by(owner).limit(1)
             orphan = connection.execute(orphans).scalar()
             if orphan is not None:
                 return f"op-{orphan} has events but is not among the operations."

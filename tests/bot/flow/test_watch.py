@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -161,6 +163,23 @@ def test_who_takes_an_alert_up_is_named_and_silence_is_kept(watched: Watched) ->
     assert "silent until" in state_of(card)
     watched.tick(BACK)
     assert watched.replies() == []
+
+
+def test_a_trail_that_was_tampered_with_is_an_incident_until_it_holds_again(watched: Watched, tmp_path: Path) -> None:
+    watched.bot.types("migrate web-1 host-b")
+    watch.prove(watched.world, watched.monitor)
+    assert watched.shown() == []
+    with closing(sqlite3.connect(tmp_path / "drover.sqlite")) as plain, plain:
+        plain.execute("UPDATE events SET \"by\" = 'UEVIL'")
+    watch.prove(watched.world, watched.monitor)
+    (card,) = watched.shown()
+    assert card.title == "The audit trail was tampered with"
+    assert "Event 1" in text(card)
+    with closing(sqlite3.connect(tmp_path / "drover.sqlite")) as plain, plain:
+        plain.execute("UPDATE events SET \"by\" = 'UANA'")
+    watch.prove(watched.world, watched.monitor)
+    (card,) = watched.shown()
+    assert card.title == "Over: The audit trail was tampered with"
 
 
 def test_a_person_without_a_role_may_not_answer_an_alert(watched: Watched) -> None:

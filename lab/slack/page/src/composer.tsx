@@ -61,13 +61,13 @@ function useSuggestions({ as, commands, thread_ts }: Props, text: string): Sugge
       window.clearTimeout(timer);
     };
   }, [as, isCommand, text]);
-  if (isCommand) {
+  const mention = /(^|\s)@([\p{L}\p{N}._-]*)$/u.exec(text);
+  if (isCommand && !mention) {
     const fromServer = (served.text === text ? served.found : [])
       .map((found) => wholeLine(text, found))
       .map((line) => ({ text: line.endsWith(" ") ? line : `${line} `, shown: line }));
     return withoutRepeats([...commandSuggestions(text, commands), ...fromServer]).slice(0, MOST_SUGGESTIONS);
   }
-  const mention = /(^|\s)@([\p{L}\p{N}._-]*)$/u.exec(text);
   if (!mention) return [];
   const wanted = mention[2].toLowerCase();
   const known = [

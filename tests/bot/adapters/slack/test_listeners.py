@@ -112,6 +112,12 @@ def test_a_command(start: Start, ana: Person, core: Core) -> None:
     assert core.woken == 1
 
 
+def test_a_person_named_in_a_command_is_known_by_id(start: Start, ana: Person, core: Core) -> None:
+    start()
+    ana.command("/kvm audit @bruno")
+    assert core.last.text == "audit <@U0BRUNO>"
+
+
 def test_a_mention_in_a_thread_is_a_command(
     workspace: Workspace, start: Start, chat: SlackChat, ana: Person, core: Core
 ) -> None:

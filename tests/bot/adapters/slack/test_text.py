@@ -122,6 +122,7 @@ def test_a_cut_is_short_enough_and_halves_no_entity(text: str, limit: int) -> No
         ("a &lt;b&gt; &amp;amp;", "a <b> &amp;"),
         ("in <#C0OPS|ops>", "in ops"),
         ("for <@U0ANA>", "for <@U0ANA>"),
+        ("audit <@U0ANA|ana o'neill> --since 7d", "audit <@U0ANA> --since 7d"),
         ("web\u00a01", "web 1"),
     ],
 )
