@@ -77,7 +77,7 @@ class Drover:
             hypervisor=self._hypervisor,
             clock=self._clock,
             work=self._work,
-            screen=Screen(self._store, self._chat, operation_card),
+            screen=Screen(self._store, self._chat, partial(operation_card, pickable=catalog.pickable)),
             policy=settings.domain_policy(),
             places=Places(
                 settings.slack.approvals_channel, settings.slack.ops_channel, settings.monitor.digest_channel

@@ -79,6 +79,11 @@ class Catalog:
             raise CatalogError(f"No loaded plugin has the action “{name}”.", "Load the plugin again.")
         return found
 
+    @property
+    def pickable(self) -> frozenset[str]:
+        """Names of the actions of whose plans people may pick a part."""
+        return frozenset(name for name, each in self.commands.items() if isinstance(each, Action) and each.pick)
+
     def codec(self) -> Codec:
         """Reads back every value an event of these plugins can hold."""
         intents = [each.intent for each in self.commands.values() if isinstance(each, Action)]

@@ -156,6 +156,7 @@ class Action:
 
     ``next_good(intent, underway, snapshot, rules) -> Rechecked`` is asked before each step begins, on a snapshot in
     which the moves under way have arrived; None: what ``still_good`` said at the start holds to the end.
+    ``pick(intent, plan, indexes) -> intent``: the wish for these steps of the plan alone; people may then pick a part.
     ``evenness(snapshot) -> Spread``: of an action that promises an evener load; foretold at the start, measured after
     the end.
     """
@@ -173,6 +174,7 @@ class Action:
     recall: Callable[[Any, History], Any] | None = None
     next_good: Callable[[Any, Underway, Snapshot, Rules], Rechecked] | None = None
     evenness: Callable[[Snapshot], Spread] | None = None
+    pick: Callable[[Any, Plan, tuple[int, ...]], Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +183,17 @@ class Instead:
 
     command: str
     intent: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """What a grammar returns when only some steps of an open proposal are wanted: numbers from 1.
+
+    ``operation`` '': the newest open proposal of this action.
+    """
+
+    numbers: tuple[int, ...]
+    operation: str = ""
 
 
 class Settled(StrEnum):

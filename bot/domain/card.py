@@ -191,7 +191,17 @@ class ChoiceField:
     required: bool = True
 
 
-FormField = TextField | ChoiceField
+@dataclass(frozen=True, slots=True)
+class ManyField:
+    """Any number of (value, text) pairs, at most 100; no value holds a comma: the answer joins them by commas."""
+
+    name: str
+    label: str
+    options: tuple[tuple[str, str], ...]
+    initial: tuple[str, ...] = ()
+
+
+FormField = TextField | ChoiceField | ManyField
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 
 from bot.domain.card import (
@@ -20,6 +20,7 @@ from bot.domain.card import (
     Fields,
     Form,
     Line,
+    ManyField,
     Mark,
     Person,
     Section,
@@ -34,6 +35,9 @@ from bot.domain.plan import HostBar, Objection, Plan, Prediction, Refused, Sprea
 from bot.domain.policy import MayNot
 from bot.domain.words import bytes_text, duration_text, plural
 
+PICK = "op.pick"
+BOXES = 10  # steps under one heading of the dialog that picks some…
+FEW = 50  # …while they are few; then lists of a hundred
 MENTIONED = 20  # people called by name in one message
 SAID = 5  # reasons told in one sentence
 BARS = 6  # steps whose progress is shown side by side; the checklist has them all
@@ -64,8 +68,8 @@ def value_of(operation: Operation) -> str:
     return f"{operation.id}:{operation.plan.digest}"
 
 
-def operation_card(operation: Operation, progress: Progress | None = None) -> Card:
-    """The one message of an operation, whatever its state."""
+def operation_card(operation: Operation, progress: Progress | None = None, *, pickable: Collection[str] = ()) -> Card:
+    """The one message of an operation, whatever its state; of a plan of a ``pickable`` action people may pick."""
     headline = HEADLINES[operation.state].format(title=operation.plan.title)
     elements: list[Element] = [_facts(operation)]
     elements += _state_lines(operation)
@@ -74,7 +78,7 @@ def operation_card(operation: Operation, progress: Progress | None = None) -> Ca
     elements += _steps(operation)
     if operation.state is State.RUNNING and progress is not None:
         elements += _progress(progress)
-    elements += _buttons(operation, progress)
+    elements += _buttons(operation, progress, pickable)
     elements.append(_small_print(operation))
     return Card(text=f"{operation.id}: {headline}", title=headline, elements=tuple(elements))
 
@@ -280,10 +284,12 @@ def job_text(job: Job) -> str:
     return " · ".join(parts)
 
 
-def _buttons(operation: Operation, progress: Progress | None) -> list[Element]:
+def _buttons(operation: Operation, progress: Progress | None, pickable: Collection[str]) -> list[Element]:
     value = value_of(operation)
     if operation.state is State.PROPOSED:
-        return [Buttons(voting_buttons(operation))]
+        some = operation.action in pickable and len(operation.plan.steps) > 1
+        picking = (Button("Pick moves…", PICK, value),) if some else ()
+        return [Buttons((*voting_buttons(operation), *picking))]
     if operation.state is State.APPROVED:
         return [Buttons((_cancel(value),))]
     if operation.state is State.RUNNING:
@@ -385,6 +391,19 @@ def details_card(operation: Operation, now: datetime) -> Card:
         Context((words("full digest of the plan `{digest}`", digest=plan.digest),)),
     ]
     return Card(text=f"{operation.id}: {plan.title}", title=f"{operation.id} in full", elements=tuple(elements))
+
+
+def pick_form(operation: Operation) -> Form:
+    """Which steps of a plan are wanted; all are ticked at first."""
+    steps = [(str(index), f"{index + 1}. {step.title}") for index, step in enumerate(operation.plan.steps)]
+    size = BOXES if len(steps) <= FEW else 10 * BOXES
+    fields = []
+    for start in range(0, len(steps), size):
+        some = tuple(steps[start : start + size])
+        label = f"Steps {start + 1} to {start + len(some)}"
+        fields.append(ManyField(f"steps-{start}", label, some, tuple(value for value, _ in some)))
+    intro = (Section("What is picked becomes a proposal of its own, and votes begin anew."),)
+    return Form(PICK, f"Pick of {operation.id}", "Propose these", tuple(fields), intro, value_of(operation))
 
 
 def refused_card(refused: Refused) -> Card:

@@ -67,7 +67,7 @@ def _vote(world: World, operation: Operation, by: str, digest: str) -> Sequence[
     mine = [vote for vote in operation.votes if vote.by == by]
     if operation.state is State.PROPOSED and mine:
         return cards.note_card(f"You approved {operation.id} already; it waits for others.")
-    if refusal := _not_open(operation, digest):
+    if refusal := not_open(operation, digest):
         return refusal
     if now >= operation.expires_at:
         return (Expired(now, BOT),)
@@ -92,7 +92,7 @@ def _may_not_vote(world: World, operation: Operation, by: str) -> Card | None:
     return cards.note_card(f"You may not approve {operation.id}.", f"It takes one of the roles: {', '.join(roles)}.")
 
 
-def _not_open(operation: Operation, digest: str) -> Card | None:
+def not_open(operation: Operation, digest: str) -> Card | None:
     """Why a decision comes too late or is about another plan; None when it may go on."""
     if operation.state is not State.PROPOSED:
         return cards.settled_card(operation)
@@ -107,7 +107,7 @@ def deny(world: World, request: Request, operation_id: str, digest: str) -> Card
     """With a reason: deny. Without one: ask for it in a dialog."""
     if request.kind != "form":
         operation = world.store.operation(operation_id)
-        refusal = _not_open(operation, digest) or _may_decide(world, operation, request.by)
+        refusal = not_open(operation, digest) or _may_decide(world, operation, request.by)
         if refusal is None:
             world.chat.open_form(request.trigger, cards.deny_form(operation))
         return refusal
@@ -116,7 +116,7 @@ def deny(world: World, request: Request, operation_id: str, digest: str) -> Card
 
 
 def _denial(world: World, operation: Operation, by: str, digest: str, why: str) -> Sequence[Event] | Card:
-    refusal = _not_open(operation, digest) or _may_decide(world, operation, by)
+    refusal = not_open(operation, digest) or _may_decide(world, operation, by)
     return refusal or (Denied(world.clock.now(), by, why),)
 
 

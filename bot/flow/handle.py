@@ -13,7 +13,7 @@ import structlog
 
 from bot.domain.card import error_card
 from bot.domain.errors import DroverError
-from bot.flow import decide, incidents, look, propose
+from bot.flow import cards, command, decide, incidents, look, pick, propose
 from bot.flow.world import BUSY, OPEN, World
 from bot.ports import Request
 
@@ -39,16 +39,19 @@ def handled(world: World, request: Request) -> None:
 
 def _answer(world: World, request: Request) -> None:
     if request.kind == "command":
-        propose.command(world, request)
+        command.answer(world, request)
     elif request.kind == "home":
         look.home(world, request)
-    elif request.action.startswith(propose.FORM):
-        propose.from_form(world, request)
+    elif request.action.startswith(command.FORM):
+        command.from_form(world, request)
     elif request.action == RUN:
         channel = request.channel or request.by  # a home tab has no channel
-        propose.command(world, replace(request, kind="command", text=request.value, channel=channel))
+        command.answer(world, replace(request, kind="command", text=request.value, channel=channel))
     elif request.action.startswith(ALERT):
         if (card := incidents.pressed(world, request)) is not None:
+            world.chat.whisper(request.channel or request.by, request.by, card)
+    elif request.action == cards.PICK:
+        if (card := pick.pressed(world, request)) is not None:
             world.chat.whisper(request.channel or request.by, request.by, card)
     else:
         decide.pressed(world, request)

@@ -13,7 +13,7 @@ from bot.domain.cluster import Snapshot
 from bot.domain.plan import Objection, Plan, Refused
 from bot.domain.steps import MigrateVm, SetMaintenance
 from bot.hookspecs import hookimpl
-from plugins.balance import cards, drain, handler, intents, planner, recheck, shares, watch
+from plugins.balance import cards, drain, handler, intents, pick, planner, recheck, shares, watch
 from plugins.balance.settings import BalanceSettings, Mode
 from plugins.balance.steps import SetScheduler
 
@@ -34,10 +34,11 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             cards.BALANCE,
             intents.balance_grammar(),
             intents.Balance,
-            plan=partial(planner.plan, mine),
+            plan=partial(_balanced, mine),
             still_good=partial(planner.still_good, mine),
             next_good=partial(recheck.still_pays, mine),
             evenness=partial(recheck.evenness, mine),
+            pick=pick.picked,
             emits=(MigrateVm,),
             recall=planner.recalled,
         ),
@@ -105,6 +106,11 @@ def register_jobs(settings: Settings) -> Sequence[Watch]:
 def _section(settings: Settings) -> BalanceSettings:
     found = settings.sections.get("balance")
     return found if isinstance(found, BalanceSettings) else BalanceSettings()
+
+
+def _balanced(settings: BalanceSettings, intent: intents.Balance, snapshot: Snapshot, rules: Rules) -> Plan | Refused:
+    plan = pick.plan_picked if intent.wanted else planner.plan
+    return plan(settings, intent, snapshot, rules)
 
 
 def _shares(intent: intents.Shares, snapshot: Snapshot, rules: Rules) -> Plan | Refused:  # noqa: ARG001 - an Action's shape

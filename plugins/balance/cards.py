@@ -29,6 +29,9 @@ EXPLAIN_HELP = "Only say why this VM is not moved, as `balance why` does."
 MAX_HELP = "At most so many moves; 0: as set."
 GAIN_HELP = "Each move must lower the score by at least this; 0: as set."
 ONLY_HELP = "Look at one resource alone, or only mend what is plainly wrong (maintenance, affinity, full hosts)."
+SKIP_HELP = "Leave this VM where it is; may be given more than once."
+PICK_HELP = "Propose only these moves of the open proposal instead of it, by number; op-17:1,3 names which one."
+PICK_ALONE = "Give --pick alone: all else is as in the proposal that you pick of."
 REASON_HELP = 'Why, for the approvers and the audit trail; several words in quotes: --reason "new rack".'
 WITHOUT_HELP = "As if this host were in maintenance; may be given more than once."
 ADD_HELP = "As if there were one more host, such as cpus=32,memory=256G."
@@ -58,6 +61,22 @@ CAUSES = {
 def plan_title(count: int) -> str:
     """What approvers read first."""
     return f"Balance the cluster with {plural(count, 'move')}"
+
+
+def bad_pick(said: str) -> str:
+    """``--pick some``."""
+    return f"“{said}” names no moves; write for example --pick 1,3-5, or --pick op-17:1,3-5."
+
+
+def pick_gone(uuid: str, target: str) -> Objection:
+    """A picked guest or its host is away."""
+    return Objection("gone", f"A picked move to {target} is left out: VM {uuid} or the host does not answer any more.")
+
+
+def not_picked(found: Objection, waits_for: Sequence[str]) -> Objection:
+    """A picked move that is not legal by itself."""
+    needs = f" It needs what was not picked: {_some(waits_for)} leaving there first." if waits_for else ""
+    return Objection("not-picked", f"Left out: {found.text}{needs}", found.remedy)
 
 
 def asked_because(why: str) -> Reason:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
-from bot.declare import Instead
+from bot.declare import Instead, Picked
 from bot.domain.cluster import Scheduler
 from bot.domain.words import size
 from plugins.balance import cards
 from plugins.balance.problem_of import Moves, Only
 
+MOST_STEPS = 100_000
 SIM_NAME, WHY_NAME = "balance sim", "balance why"
+
+Wish = tuple[str, str]
+"""A guest's UUID and the host it is to go to."""
 
 Restore = tuple[tuple[str, Scheduler], ...]
 """UUIDs of guests and the CPU parameters to give them back."""
@@ -23,13 +28,19 @@ Restore = tuple[tuple[str, Scheduler], ...]
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """``balance …``. ``max_moves`` and ``min_gain`` (by each move) 0: as set. ``recent``: see ``planner.recalled``."""
+    """``balance …``. ``max_moves`` and ``min_gain`` (by each move) 0: as set. ``recent``: see ``planner.recalled``.
+
+    ``skip``: guests that are to stay. ``wanted``: moves picked of another plan, and ``unwanted`` the rest of it.
+    """
 
     max_moves: int = 0
     min_gain: float = 0.0
     only: Only = Only.ALL
     reason: str = ""
     recent: Moves = ()
+    skip: tuple[str, ...] = ()
+    wanted: tuple[Wish, ...] = ()
+    unwanted: tuple[Wish, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +97,13 @@ class Cap:
 
 
 def balance_grammar() -> click.Command:
-    """``balance [--dry-run] [--max-moves N] [--min-gain G] [--only …] [--explain VM] [--reason …]`` → ``Balance``.
+    """``balance [--dry-run] [--max-moves N] [--min-gain G] [--only …] [--skip VM]… [--reason …]`` → ``Balance``.
 
-    With ``--dry-run`` it is ``balance sim``, with ``--explain`` it is ``balance why``: neither needs approval.
+    With ``--dry-run`` it is ``balance sim``, with ``--explain VM`` it is ``balance why``: neither needs approval.
+    ``--pick 1,3-5`` takes moves of an open proposal.
     """
     looks = [
+        click.Option(["--pick"], metavar="1,3-5", callback=_numbers, help=cards.PICK_HELP),
         click.Option(["--dry-run"], is_flag=True, help=cards.DRY_HELP),
         click.Option(["--explain"], default="", metavar="VM", help=cards.EXPLAIN_HELP),
     ]
@@ -170,6 +183,7 @@ def _knobs() -> list[click.Parameter]:
         click.Option(["--max-moves"], type=click.IntRange(0, 100_000), default=0, metavar="N", help=cards.MAX_HELP),
         click.Option(["--min-gain"], type=click.FloatRange(0, 10), default=0.0, metavar="G", help=cards.GAIN_HELP),
         click.Option(["--only"], type=kinds, default=Only.ALL.value, help=cards.ONLY_HELP),
+        click.Option(["--skip"], multiple=True, metavar="VM", help=cards.SKIP_HELP),
     ]
 
 
@@ -177,23 +191,35 @@ def _reason() -> click.Option:
     return click.Option(["--reason"], default="", metavar="TEXT", help=cards.REASON_HELP)
 
 
-def _balance(
-    max_moves: int,
-    min_gain: float,
-    only: str,
-    reason: str,
-    *,
-    dry_run: bool,
-    explain: str,
-) -> Balance | Instead:
+def _balance(*, dry_run: bool, explain: str, pick: Picked | None, **knobs: Any) -> Balance | Instead | Picked:
     if explain:
         return Instead(WHY_NAME, About(explain))
-    wish = Balance(max_moves, min_gain, Only(only.lower()), reason.strip())
-    return Instead(SIM_NAME, Simulate(wish)) if dry_run else wish
+    wish = _wish(**knobs)
+    if pick is None:
+        return Instead(SIM_NAME, Simulate(wish)) if dry_run else wish
+    if wish != Balance() or dry_run:
+        raise click.UsageError(cards.PICK_ALONE)
+    return pick
 
 
-def _simulate(without: tuple[str, ...], add: tuple[int, int], max_moves: int, min_gain: float, only: str) -> Simulate:
-    return Simulate(Balance(max_moves, min_gain, Only(only.lower())), without, *add)
+def _simulate(without: tuple[str, ...], add: tuple[int, int], **knobs: Any) -> Simulate:
+    return Simulate(_wish(**knobs), without, *add)
+
+
+def _wish(max_moves: int, min_gain: float, only: str, skip: tuple[str, ...], reason: str = "") -> Balance:
+    return Balance(max_moves, min_gain, Only(only.lower()), reason.strip(), skip=skip)
+
+
+def _numbers(context: click.Context, option: click.Parameter, said: str | None) -> Picked | None:  # noqa: ARG001
+    """Steps of ``1,3-5`` or, of a named proposal, of ``op-17:1,3-5``; None when nothing was said."""
+    if said is None:
+        return None
+    found = re.fullmatch(r"(?:(op-\d+):)?(\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*)", said.replace(" ", ""))
+    if found is None:
+        raise click.UsageError(cards.bad_pick(said))
+    ends = [part.partition("-") for part in found[2].split(",")]
+    spans = [(int(first), min(int(last or first), MOST_STEPS)) for first, _, last in ends]
+    return Picked(tuple(number for first, last in spans for number in range(first, last + 1)), found[1] or "")
 
 
 def _size_of_host(context: click.Context, option: click.Parameter, said: str | None) -> tuple[int, int]:  # noqa: ARG001

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from bot.declare import History
@@ -18,7 +18,7 @@ from plugins.balance.intents import About, Balance, Simulate
 from plugins.balance.legality import carried, replayed, spoken
 from plugins.balance.model import Limits, Move, Result
 from plugins.balance.placement import Placement
-from plugins.balance.problem_of import Case, Moves, Only, case_of, planned
+from plugins.balance.problem_of import KEEP, Case, Moves, Only, case_of, planned
 from plugins.balance.score import score_of
 from plugins.balance.settings import BalanceSettings
 from plugins.balance.why import why_not
@@ -56,9 +56,20 @@ def plan(settings: BalanceSettings, intent: Balance, snapshot: Snapshot, rules: 
 def searched(
     settings: BalanceSettings, intent: Balance, snapshot: Snapshot, rules: Iterable[Rule]
 ) -> tuple[Case, Result]:
-    """The case and the best plan that its rules agree to."""
-    case = case_of(snapshot, settings, rules, recent=intent.recent, only=intent.only)
+    """The case and the best plan that its rules agree to.
+
+    Raises:
+        UnknownNameError, AmbiguousNameError: a guest to be skipped that there is not, or that could be several.
+    """
+    stay = frozenset(snapshot.vm(name).uuid for name in intent.skip)
+    movable = _but(stay) if stay else None
+    case = case_of(snapshot, settings, rules, recent=intent.recent, only=intent.only, movable=movable)
     return planned(case, limits_of(settings, intent, case))
+
+
+def _but(stay: Collection[str]) -> Callable[[Vm], bool]:
+    """Everyone may move but these guests, and those whose tag leaves them out."""
+    return lambda vm: vm.uuid not in stay and vm.tags.get(KEEP, "").lower() != "off"
 
 
 def limits_of(settings: BalanceSettings, intent: Balance, case: Case) -> Limits:

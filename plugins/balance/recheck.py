@@ -58,7 +58,7 @@ def still_pays(
     against, host = against_each(case, moves)
     now, then = score_of(case.problem, case.problem.host), score_of(case.problem, host)
     legal = tuple(each for each in moves if each[0] not in against)
-    if legal and now.total - then.total < WORTH * _price(settings, intent, case, legal):
+    if legal and now.total - then.total < max(NOISE, WORTH * _price(settings, intent, case, legal)):
         return Rechecked(enough=cards.no_longer_pays(now, then))
     skip = {index: why for index, why in against.items() if index in underway.turn}
     for index in underway.turn:
@@ -68,7 +68,9 @@ def still_pays(
 
 
 def _price(settings: BalanceSettings, intent: Balance, case: Case, moves: Numbered) -> float:
-    """What the moves cost together, in units of the score."""
+    """What the moves cost together, in units of the score; nothing where people picked them themselves."""
+    if intent.wanted:
+        return 0.0
     limits = limits_of(settings, intent, case)
     per_move = limits.per_move / max(1, int((~case.problem.drained).sum()))
     costs = {vm.uuid: float(cost) for vm, cost in zip(case.vms, case.problem.cost, strict=True)}

@@ -86,7 +86,7 @@ def from_home(event: Json, now: datetime) -> Request:
 
 
 def answers(view: Json) -> tuple[tuple[str, str], ...]:
-    """A form's fields as (name, value), '' for what was left empty."""
+    """A form's fields as (name, value), '' for what was left empty; several values are joined by commas."""
     state: Json = (view.get("state") or {}).get("values", {})
     return tuple((name, _value(given)) for name, inputs in state.items() for given in inputs.values())
 
@@ -94,6 +94,8 @@ def answers(view: Json) -> tuple[tuple[str, str], ...]:
 def _value(given: Json) -> str:
     if "selected_option" in given:
         return str((given["selected_option"] or {}).get("value", ""))
+    if "selected_options" in given:
+        return ",".join(str(each.get("value", "")) for each in given["selected_options"] or ())
     return seemly(str(given.get("value") or ""))
 
 

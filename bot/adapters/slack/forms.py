@@ -6,6 +6,7 @@ from typing import Any
 
 from slackblocks import (
     Block,
+    CheckboxGroup,
     DividerBlock,
     ExternalSelectMenu,
     InputBlock,
@@ -13,13 +14,14 @@ from slackblocks import (
     Option,
     PlainText,
     PlainTextInput,
+    StaticMultiSelectMenu,
     StaticSelectMenu,
 )
 
 from bot.adapters.slack import limits
 from bot.adapters.slack.blocks import Json, Page, as_json, as_plain, sections
 from bot.adapters.slack.text import literal
-from bot.domain.card import ChoiceField, Form, FormField, TextField
+from bot.domain.card import ChoiceField, Form, FormField, ManyField, TextField
 from bot.domain.errors import ChatError
 
 FORM = "form:"
@@ -70,6 +72,8 @@ def _input(field: FormField) -> Block:
             if not field.source and not field.options:
                 return sections(literal(f"{field.label}: there is nothing to choose from."))[0]
             return InputBlock(label, _choice(field), block_id=field.name, optional=not field.required)
+        case ManyField():
+            return InputBlock(label, _many(field), block_id=field.name, optional=True)
 
 
 def _choice(field: ChoiceField) -> StaticSelectMenu | ExternalSelectMenu:
@@ -80,6 +84,14 @@ def _choice(field: ChoiceField) -> StaticSelectMenu | ExternalSelectMenu:
     return StaticSelectMenu(
         action_id=field.name, options=list(options.values()), initial_option=options.get(field.initial)
     )
+
+
+def _many(field: ManyField) -> CheckboxGroup | StaticMultiSelectMenu:
+    """Boxes to tick while they are few enough for Slack, else a list."""
+    options = {value: option(value, text) for value, text in field.options[: limits.OPTIONS]}
+    chosen = [options[value] for value in field.initial if value in options] or None
+    kind = CheckboxGroup if len(options) <= limits.BOXES else StaticMultiSelectMenu
+    return kind(action_id=field.name, options=list(options.values()), initial_options=chosen)
 
 
 def option(value: str, text: str) -> Option:

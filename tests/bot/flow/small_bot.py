@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -137,7 +138,7 @@ def small_bot(tmp_path: Path, cluster: str = CLUSTER, plugins: tuple[str, ...] =
         hypervisor=hypervisor,
         clock=clock,
         work=work,
-        screen=Screen(store, chat, cards.operation_card),
+        screen=Screen(store, chat, partial(cards.operation_card, pickable=loaded.pickable)),
         places=Places("CAPPROVALS", "COPS"),
         **{**usual, **world_of},
     )

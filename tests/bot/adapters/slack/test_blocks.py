@@ -28,6 +28,7 @@ from bot.domain.card import (
     Fields,
     Form,
     Line,
+    ManyField,
     Mark,
     Person,
     Picture,
@@ -129,6 +130,9 @@ def test_any_card_is_taken_in_its_plainest_form(card: Card) -> None:
     assert {block["type"] for block in shown.blocks} <= {"header", "section", "context", "actions", "divider"}
 
 
+STEPS = tuple((str(number), f"{number + 1}. Move vm-{number} from host-a to host-b") for number in range(120))
+
+
 @SLOW
 @given(
     st.builds(
@@ -146,6 +150,12 @@ def test_any_card_is_taken_in_its_plainest_form(card: Card) -> None:
             )
             | st.builds(
                 lambda name, label: ChoiceField(name, label, source="vms", initial="web-1"), st.uuids().map(str), TEXT
+            )
+            | st.builds(
+                lambda name, label, count: ManyField(name, label, STEPS[:count], tuple(v for v, _ in STEPS[:count:2])),
+                st.uuids().map(str),
+                TEXT,
+                st.integers(1, 120),
             ),
             max_size=4,
         ).map(tuple),
@@ -155,6 +165,14 @@ def test_any_card_is_taken_in_its_plainest_form(card: Card) -> None:
 )
 def test_any_form_is_taken(form: Form) -> None:
     assert judge_view(modal(form), place) == GOOD
+
+
+def test_few_things_to_pick_are_boxes_and_many_are_a_list() -> None:
+    def kind(count: int) -> str:
+        (block,) = modal(Form("a", "T", "Go", (ManyField("m", "M", STEPS[:count]),)))["blocks"]
+        return str(block["element"]["type"])
+
+    assert [kind(count) for count in (1, 10, 11, 100)] == ["checkboxes"] * 2 + ["multi_static_select"] * 2
 
 
 def test_a_form_that_would_lose_data_is_refused() -> None:

@@ -16,7 +16,7 @@ import pytest
 from bot.adapters.slack.chat import SlackChat
 from bot.adapters.slack.http import BIGGEST_BODY, HttpServer
 from bot.adapters.slack.listeners import Credentials, Listeners
-from bot.domain.card import Button, Buttons, Card, ChoiceField, Form, Section, TextField
+from bot.domain.card import Button, Buttons, Card, ChoiceField, Form, ManyField, Section, TextField
 from bot.domain.errors import ChatError, StoreError
 from bot.ports import Request
 from lab.slack import Person, Workspace
@@ -164,13 +164,16 @@ def test_a_form(start: Start, chat: SlackChat, ana: Person, core: Core) -> None:
         TextField("why", "Why?"),
         ChoiceField("vm", "VM", source="vms"),
         TextField("more", "More", required=False),
+        ManyField("some", "Some", (("0", "first"), ("1", "second"), ("2", "third")), ("0", "1")),
+        ManyField("none", "None", (("0", "first"),)),
     )
     chat.open_form(core.last.trigger, Form("deny", "Deny op-1", "Deny", fields, hidden="op-1:abc"))
     view = ana.wait_view()
     assert ana.options(view, "source:vms", "web") == [("vms web", "web")]
-    assert ana.submit(view, {"why": "too hot", "vm": "web-1"}).ok
+    assert ana.submit(view, {"why": "too hot", "vm": "web-1", "some": ["0", "2"]}).ok
     assert (core.last.kind, core.last.action, core.last.value) == ("form", "deny", "op-1:abc")
-    assert dict(core.last.answers) == {"why": "too hot", "vm": "web-1", "more": ""}
+    answers = {"why": "too hot", "vm": "web-1", "more": "", "some": "0,2", "none": ""}
+    assert dict(core.last.answers) == answers
 
 
 def test_opening_the_home(workspace: Workspace, start: Start, chat: SlackChat, ana: Person, core: Core) -> None:

@@ -1,0 +1,77 @@
+"""What people type: a query's answer, a form, a refusal or a proposal. Every outcome reaches the person."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from bot.declare import Action, Picked, Query
+from bot.domain import policy as policies
+from bot.domain.card import Card, error_card
+from bot.domain.errors import DroverError, UsageError
+from bot.domain.operation import Origin
+from bot.flow import cards, live, look, pick
+from bot.flow.parse import parsed, typed
+from bot.flow.propose import proposed
+from bot.flow.world import World, asker, roles_of
+from bot.ports import Request
+
+FORM = "cmd:"  # how the dialogs of commands are named
+
+
+def answer(world: World, request: Request) -> None:
+    """Answer a command line: a query's card, a refusal, or a proposal. Every outcome reaches the person."""
+    try:
+        card = _answered(world, request)
+    except DroverError as error:
+        card = error_card(error.text, error.advice)
+    if card is not None:
+        world.chat.whisper(request.channel, request.by, card)
+
+
+def from_form(world: World, request: Request) -> None:
+    """Answer a command's dialog as if its answers had been typed. The dialog remembers the channel."""
+    name = request.action.removeprefix(FORM)
+    command_of = world.catalog.commands.get(name)
+    if command_of is None:
+        raise UsageError(f"There is no command “{name}” any more.", "See all with `help`.")
+    line = f"{name} {typed(command_of.grammar, dict(request.answers))}"
+    answer(world, replace(request, kind="command", text=line, channel=request.value))
+
+
+def _answered(world: World, request: Request) -> Card | None:
+    if opened_form(world, request):
+        return None
+    found = parsed(world.catalog, world.slash, request.text)
+    person = asker(world, request)
+    if not policies.may_ask(world.policy, found.command.name, person.roles):
+        roles = ", ".join(policies.who_may(world.policy, found.command.name)) or "none is configured"
+        return cards.note_card(
+            f"You may not use `{found.command.name}`.", f"It takes one of the roles: {roles}. Ask an administrator."
+        )
+    if found.help:
+        return cards.note_card(found.help)
+    if isinstance(found.command, Query):
+        if found.command.live or found.command.public(found.intent):
+            return live.posted(world, found.command, found.intent, person, request)
+        return look.answer(world, found.command, found.intent, person)
+    return _wished(world, found.command, found.intent, request)
+
+
+def _wished(world: World, action: Action, intent: Any, request: Request) -> Card | None:
+    line = f"{world.slash} {request.text}".strip()
+    if isinstance(intent, Picked):
+        return pick.typed(world, action, intent, request, line)
+    reason = str(getattr(intent, "reason", "") or "")
+    return proposed(world, action, intent, Origin(request.by, request.channel, line, request.key, reason))
+
+
+def opened_form(world: World, request: Request) -> bool:
+    """Open a command's dialog when the command is typed without arguments and has one."""
+    bare = world.catalog.commands.get(" ".join(request.text.lower().split()))
+    if bare is None or bare.form is None or not request.trigger:
+        return False
+    if not policies.may_ask(world.policy, bare.name, roles_of(world, request.by)):
+        return False  # the refusal is told as for a typed command
+    world.chat.open_form(request.trigger, replace(bare.form(), action=f"{FORM}{bare.name}", hidden=request.channel))
+    return True

@@ -1,0 +1,93 @@
+"""Pure: some moves of a plan as a plan of their own, and what cannot be had without those that were not picked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from bot.domain.cluster import Snapshot
+from bot.domain.placement import Rule
+from bot.domain.plan import Objection, Plan, Reason, Refused
+from bot.domain.steps import MigrateVm
+from plugins.balance import cards
+from plugins.balance.intents import Balance, Wish
+from plugins.balance.legality import hindrance
+from plugins.balance.model import Ints, Move, Result
+from plugins.balance.order import host_after, ordered
+from plugins.balance.placement import Placement
+from plugins.balance.planner import moves_in, plan_of
+from plugins.balance.problem_of import Case, case_of
+from plugins.balance.score import score_of
+from plugins.balance.settings import BalanceSettings
+
+
+def picked(intent: Balance, planned: Plan, indexes: tuple[int, ...]) -> Balance:
+    """The wish for these moves of a plan; the others are remembered, to say what depends on them."""
+    wanted = moves_in(replace(planned, steps=tuple(planned.steps[index] for index in indexes)))
+    others = moves_in(replace(planned, steps=tuple(s for i, s in enumerate(planned.steps) if i not in indexes)))
+    return replace(intent, wanted=_wishes(wanted), unwanted=_wishes(others))
+
+
+def _wishes(moves: Iterable[MigrateVm]) -> tuple[Wish, ...]:
+    return tuple((move.uuid, move.target) for move in moves)
+
+
+def plan_picked(
+    settings: BalanceSettings, intent: Balance, snapshot: Snapshot, rules: Iterable[Rule]
+) -> Plan | Refused:
+    """The picked moves, in an order in which each is legal; what is not legal without the others is told."""
+    case = case_of(snapshot, settings, rules, recent=intent.recent, only=intent.only)
+    moves = _moves(case, dict(intent.wanted))
+    after = host_after(case.problem, moves)
+    made = {case.vms[move.vm].uuid for move in moves}
+    left = tuple(_left(case, intent, after, [wish for wish in intent.wanted if wish[0] not in made]))
+    before, then = score_of(case.problem, case.problem.host), score_of(case.problem, after)
+    if not moves or then.total >= before.total:
+        return Refused(cards.NOTHING, (*left, *((cards.no_gain(before, then),) if moves else ())))
+    gib = float(sum(case.problem.cost[move.vm] for move in moves))
+    warnings = [Reason(each.code, each.text) for each in left]
+    title = cards.plan_title(len(moves))
+    return plan_of(settings, case, Result(moves, before, then, gib), title, warnings=warnings, why=intent.reason)
+
+
+def _moves(case: Case, wanted: dict[str, str]) -> tuple[Move, ...]:
+    """Moves to the wished places and nowhere else: whoever would have to stop on a third host stays."""
+    places = {vm: host for vm, host in _places(case, wanted) if _allowed(case, vm, host)}
+    while True:
+        wished = case.problem.host.copy()
+        wished[list(places)] = list(places.values())
+        moves = ordered(case.problem, wished)
+        detours = {move.vm for move in moves if places[move.vm] != move.target}
+        if not detours:
+            return moves
+        places = {vm: host for vm, host in places.items() if vm not in detours}
+
+
+def _places(case: Case, wanted: dict[str, str]) -> Iterator[tuple[int, int]]:
+    for uuid, name in wanted.items():
+        vm, host = case.index(uuid), case.host_index(name)
+        if vm is not None and host is not None:
+            yield vm, host
+
+
+def _allowed(case: Case, vm: int, host: int) -> bool:
+    return not case.problem.fixed[vm] and case.objection(vm, host) is None
+
+
+def _left(case: Case, intent: Balance, after: Ints, wishes: Iterable[Wish]) -> Iterator[Objection]:
+    """What keeps each picked move from being made, once the others are, and whose moves it waits for."""
+    where = Placement(case.problem.placed(after))
+    for uuid, target in wishes:
+        vm, host = case.index(uuid), case.host_index(target)
+        if vm is None or host is None:
+            yield cards.pick_gone(uuid, target)
+        elif (found := hindrance(case, where, vm, host)) is not None:
+            yield cards.not_picked(found, tuple(_leaving(case, intent, host)))
+
+
+def _leaving(case: Case, intent: Balance, host: int) -> Iterator[str]:
+    """Names of guests whose move away from a host was not picked."""
+    for uuid, _ in intent.unwanted:
+        vm = case.index(uuid)
+        if vm is not None and case.problem.host[vm] == host:
+            yield case.vms[vm].name
