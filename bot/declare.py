@@ -285,7 +285,8 @@ class Looked:
 class Watch:
     """Looks now and then, right after a sweep; may alert, or propose an operation as the bot. ``look`` is pure.
 
-    ``gather(snapshot, hypervisor)``, from the plugin's handler, looks at what no sweep holds; sweeps wait for it.
+    ``gather(snapshot, hypervisor)``, from the plugin's handler, looks at what no sweep holds. It runs on a thread of
+    its own and delays nobody; ``look`` follows the first sweep after it.
     """
 
     name: str

@@ -15,6 +15,7 @@ from bot.declare import Alert, Measured
 from bot.domain.cluster import Snapshot
 from bot.domain.errors import StoreError
 from bot.domain.samples import Happening, Incident, Metric, Point, Sweep, points, pool_entity
+from bot.flow.gathering import Gathering
 from bot.flow.incident_notes import known
 from bot.flow.record import Recorder
 from bot.ports import Clock
@@ -60,6 +61,7 @@ class Monitor:
         self.replica = replica
         self.drawn = Drawn()
         self.due: dict[str, float] = {}
+        self.gathering = Gathering()
         self.live_places = threading.BoundedSemaphore(LIVE)
         self._sampler = sampler
         self._series = series

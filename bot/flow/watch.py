@@ -8,11 +8,12 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import structlog
 
-from bot.declare import Alert, Composed, Proposal, Report, ReportView, Watch, WatchView
+from bot.declare import Alert, Composed, Measured, Proposal, Report, ReportView, Watch, WatchView
 from bot.domain import codec
 from bot.domain.cluster import Snapshot
 from bot.domain.errors import DroverError
@@ -72,22 +73,31 @@ def look(world: World, monitor: Monitor, seen: Snapshot) -> None:
     if measured.sweep is not None:
         measured = replace(measured, sweep=replace(measured.sweep, events=happened))
     for watch in world.catalog.watches:
-        moment = time.monotonic()
-        if moment < monitor.due.get(watch.name, 0.0):
-            continue
-        monitor.due[watch.name] = moment + watch.every.total_seconds() * 0.9  # a sweep is never quite on time
-        text, version = monitor.notes.note(WATCH + watch.name)
-        memory = json.loads(text) if text else {}
-        view = WatchView(seen, world.catalog.rules, world.store, measured, memory, world.clock.now())
         try:
-            _watched(world, monitor, watch, view, version)
+            if _ready(world, monitor, watch, seen):
+                _watched(world, monitor, watch, seen, measured)
         except Exception:  # one watch's fault must not silence the others; it is logged with its name
             log.exception("watch failed", watch=watch.name)
 
 
-def _watched(world: World, monitor: Monitor, watch: Watch, view: WatchView, version: int) -> None:
+def _ready(world: World, monitor: Monitor, watch: Watch, seen: Snapshot) -> bool:
+    """Whether a watch may look now: it is due, or what it began to gather when it was due is there."""
+    if monitor.gathering.busy(watch.name):
+        return monitor.gathering.done(watch.name)
+    moment = time.monotonic()
+    if moment < monitor.due.get(watch.name, 0.0):
+        return False
+    monitor.due[watch.name] = moment + watch.every.total_seconds() * 0.9  # a sweep is never quite on time
     if watch.gather is not None:
-        view = replace(view, found=watch.gather(view.snapshot, world.hypervisor))
+        monitor.gathering.begin(watch.name, partial(watch.gather, seen, world.hypervisor))
+    return watch.gather is None
+
+
+def _watched(world: World, monitor: Monitor, watch: Watch, seen: Snapshot, measured: Measured) -> None:
+    found = monitor.gathering.taken(watch.name) if watch.gather is not None else None
+    text, version = monitor.notes.note(WATCH + watch.name)
+    memory = json.loads(text) if text else {}
+    view = WatchView(seen, world.catalog.rules, world.store, measured, memory, world.clock.now(), found)
     looked = watch.look(view)
     if dict(looked.memory) != dict(view.memory):
         monitor.notes.put_note(WATCH + watch.name, json.dumps(dict(looked.memory), sort_keys=True), version)

@@ -11,7 +11,7 @@ from bot.domain.card import Card
 from bot.domain.plan import Risk
 from bot.domain.steps import SetMaintenance
 from bot.hookspecs import hookimpl
-from plugins.host_check import cards, handler, matrix, nightly, planner
+from plugins.host_check import ageing, cards, handler, matrix, nightly, planner
 from plugins.host_check.settings import HostCheckSettings
 
 
@@ -45,10 +45,18 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
 
 @hookimpl
 def register_jobs(settings: Settings) -> Sequence[Watch | Report]:
-    """Once a day, changes in readiness."""
+    """Once a day, changes in readiness; every few minutes, clocks and certificates."""
     mine = _section(settings)
-    gather = partial(handler.check, mine, planner.HostCheck())
-    return (Watch("readiness", timedelta(hours=mine.watch_hours), nightly.look, gather=gather),)
+    check = partial(handler.check, mine, planner.HostCheck())
+    return (
+        Watch("readiness", timedelta(hours=mine.watch_hours), nightly.look, gather=check),
+        Watch(
+            "ageing",
+            timedelta(minutes=mine.ageing_minutes),
+            partial(ageing.look, mine),
+            gather=partial(handler.aged, mine),
+        ),
+    )
 
 
 def _section(settings: Settings) -> HostCheckSettings:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from bot.domain.card import Card, Context, Element, Line, Picture, Section, Table, words
 from bot.domain.plan import Objection, Reason
 from bot.domain.readiness import CpuBaseline, Finding, GuestCpu, HostReport, Severity
-from bot.domain.words import plural
+from bot.domain.words import duration_text, plural
 from plugins.host_check.findings import SEVERITIES, Based, Checked, Paired, PairReport, worst_first
 
 CHECK = "Is this host ready: hardware, daemons, access, storage, networks, time, with what to type if not."
@@ -282,3 +282,48 @@ def worse_card(host: str, found: Sequence[tuple[Severity | None, Finding]]) -> C
 def recovered_card(host: str) -> Card:
     """It is as good as it was."""
     return Card(text=f"{host} is as ready as it was.", elements=(Section(f"{host} is as ready as it was."),))
+
+
+# --- clocks and certificates --------------------------------------------------------------------------------------
+
+
+def clock_off(host: str, finding: Finding | None) -> Card:
+    """A clock drifted."""
+    title = f"{host}'s clock is off"
+    told = finding.evidence if finding is not None else "by how much is not known"
+    elements: list[Element] = [Section("Guests that move there jump in time; certificates meet a wrong date.")]
+    if finding is not None:
+        elements.insert(0, Table(("", "Check", "Found", "Do"), (_row(finding),)))
+    return Card(text=f"{title}: {told}", title=title, elements=tuple(elements))
+
+
+def clock_right(host: str) -> Card:
+    """It is right again."""
+    return Card(f"{host}'s clock is right again.", f"{host}'s clock is off")
+
+
+def own_clock(common: float, hosts: int) -> Card:
+    """Most hosts are off the same way: it is likely the bot."""
+    way = "behind" if common > 0 else "ahead of"
+    told = f"The bot's clock is {duration_text(abs(common))} {way} those of most of {plural(hosts, 'host')}"
+    lines = (Section(f"{told}."), Section("That is more likely the bot's machine than all of them: look at its clock."))
+    return Card(text=told, title="The bot's own clock is suspect", elements=lines)
+
+
+def own_clock_well() -> Card:
+    """They agree again."""
+    return Card("The bot's clock agrees with the hosts' again.", "The bot's own clock is suspect")
+
+
+def certificates_end(host: str, ending: Sequence[Finding]) -> Card:
+    """Certificates that end soon, or have ended."""
+    ended = any(each.severity is Severity.FAIL for each in ending)
+    title = f"Certificates on {host} have ended" if ended else f"Certificates on {host} end soon"
+    told = "; ".join(f"{each.name.removeprefix('certificate ')} {each.evidence}" for each in ending)
+    rows = tuple(_row(each) for each in ending)
+    return Card(text=f"{title}: {told}", title=title, elements=(Table(("", "Check", "Found", "Do"), rows),))
+
+
+def certificates_good(host: str) -> Card:
+    """They were renewed."""
+    return Card(f"Every certificate on {host} is good for long enough.", f"Certificates on {host} end soon")

@@ -41,6 +41,11 @@ class Seen:
         """Whether its shell answered."""
         return bool(self.answers)
 
+    @property
+    def clock_off(self) -> float | None:
+        """Seconds that its clock is surely off: what is within the error of the measurement is nobody's fault."""
+        return None if self.clock is None else max(0.0, abs(self.clock) - self.clock_error)
+
     def answer(self, probe: str) -> CommandResult | None:
         """A probe's answer; None when there is none."""
         return self.answers.get(probe)

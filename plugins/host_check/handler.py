@@ -14,7 +14,8 @@ from bot.domain.cluster import Snapshot
 from bot.domain.errors import DroverError, HypervisorError
 from bot.domain.readiness import CommandResult, HostFacts
 from bot.ports import Hypervisor
-from plugins.host_check import pairs, planner, probes, rules
+from plugins.host_check import ageing, pairs, planner, probes, rules
+from plugins.host_check.ageing import Aged
 from plugins.host_check.findings import Based, Checked, Paired, Seen, SeenPair
 from plugins.host_check.planner import HostBaseline, HostCheck, HostPair
 from plugins.host_check.settings import HostCheckSettings
@@ -33,6 +34,19 @@ def check(settings: HostCheckSettings, intent: HostCheck, snapshot: Snapshot, hy
     now = datetime.now(UTC)
     seen = _side_by_side(names, lambda name: look(settings, name, snapshot, hypervisor))
     return Checked(tuple(rules.report(seen[name], settings, now) for name in names))
+
+
+def aged(settings: HostCheckSettings, snapshot: Snapshot, hypervisor: Hypervisor) -> tuple[Aged, ...]:
+    """The clock and the certificates of every host, judged by the same rules as in a check."""
+    now = datetime.now(UTC)
+
+    def look_at(name: str) -> Aged:
+        seen = _with_shell(Seen(name), hypervisor, probes.AGEING_PROBES, settings.survey_seconds)
+        judged = rules.report(seen, settings, now, rules.AGEING).findings
+        told = tuple(each for each in judged if ageing.alerted(each))
+        return Aged(name, seen.clock, seen.clock_off, told) if seen.shell else Aged(name, None, None, ())
+
+    return tuple(_side_by_side([host.name for host in snapshot.hosts], look_at).values())
 
 
 def pair(settings: HostCheckSettings, intent: HostPair, snapshot: Snapshot, hypervisor: Hypervisor) -> Paired:

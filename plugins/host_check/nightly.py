@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bot.declare import Alert, Looked, Remedy, WatchView
 from bot.domain.readiness import Finding, HostReport, Severity
-from plugins.host_check import cards
+from plugins.host_check import ageing, cards
 
 _RANK = {Severity.PASS: 0, Severity.WARN: 1, Severity.FAIL: 2}
 
@@ -29,13 +29,18 @@ def look(view: WatchView) -> Looked:
     """
     memory = {host: dict(checks) for host, checks in view.memory.items()}
     alerts = []
-    for report in view.found.reports:
+    for report in map(_left_to_it, view.found.reports):
         before = memory.get(report.host)
         after = best_known(before or {}, report)
         memory[report.host] = after
         if before is not None:
             alerts.append(_alert(report, tuple(worse(after, before, report))))
     return Looked(tuple(alerts), memory)
+
+
+def _left_to_it(report: HostReport) -> HostReport:
+    """Without what has an alert of its own: one truth, one message."""
+    return replace(report, findings=tuple(each for each in report.findings if not ageing.alerted(each)))
 
 
 def best_known(before: Mapping[str, str], report: HostReport) -> dict[str, Any]:

@@ -130,6 +130,12 @@ HOST_PROBES: tuple[Probe, ...] = (
 )
 
 
+AGEING_PROBES = tuple(
+    each for each in HOST_PROBES if each.name in {"certificates", "openssl", "processes", "units", "listening"}
+)
+"""What the rules of ``ageing`` ask for."""
+
+
 def pair_probes(migrate_uri: str, address: str, port: int = 49152) -> tuple[Probe, ...]:
     """What a migration's source is asked about its way to the target.
 

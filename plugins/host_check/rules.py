@@ -36,9 +36,11 @@ RULES: tuple[Rule, ...] = (
     rules_resources.ksm,
     rules_resources.clock,
 )
+AGEING: tuple[Rule, ...] = (rules_access.tls_certificates, rules_resources.clock)
+"""What goes wrong by the mere passing of time."""
 
 
-def report(seen: Seen, settings: HostCheckSettings, now: datetime) -> HostReport:
-    """A host judged by every rule; with libvirt silent only what still makes sense."""
-    rules = RULES if seen.facts is not None or seen.shell else RULES[:1]
+def report(seen: Seen, settings: HostCheckSettings, now: datetime, asked: tuple[Rule, ...] = RULES) -> HostReport:
+    """A host judged by every rule asked for; with libvirt and its shell silent only by what still makes sense."""
+    rules = asked if seen.facts is not None or seen.shell else RULES[:1]
     return HostReport(seen.host, tuple(finding for rule in rules for finding in rule(Case(seen, settings, now))))

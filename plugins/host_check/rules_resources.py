@@ -183,13 +183,11 @@ def clock(case: Case) -> Iterator[Finding]:
         yield failed("time sync", "nobody keeps the clock right", _CHRONY)
     else:
         yield unknown("time sync", "neither systemd nor chrony answers", _CHRONY)
-    if seen.clock is not None:
-        yield _offset(seen.clock, seen.clock_error, case.settings)
+    if seen.clock is not None and seen.clock_off is not None:
+        yield _offset(seen.clock, seen.clock_off, seen.clock_error, case.settings)
 
 
-def _offset(ahead: float, error: float, settings: HostCheckSettings) -> Finding:
-    """What is within the error of the measurement is nobody's fault."""
-    off = max(0.0, abs(ahead) - error)
+def _offset(ahead: float, off: float, error: float, settings: HostCheckSettings) -> Finding:
     told = f"{duration_text(abs(ahead))} {'ahead of' if ahead > 0 else 'behind'} the bot's, ± {duration_text(error)}"
     if off > settings.clock_fail_seconds:
         return failed("clock", told, "chronyc makestep")

@@ -461,11 +461,6 @@ def no_old_snapshots() -> Card:
     return _card("Old snapshots", "No snapshot is too old any more.")
 
 
-def gone() -> Card:
-    """What was wrong does not exist any more."""
-    return _card("Gone", "What this was about does not exist any more.")
-
-
 def move_away(vm: str) -> str:
     """A button."""
     return f"Move {vm} away"

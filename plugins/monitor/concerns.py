@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from shlex import quote
-from typing import Any
 
-from bot.declare import Alert, Looked, Measured, Remedy, WatchView
-from bot.domain.card import Card
+from bot.concern import Concern, Limits, looked
+from bot.declare import Looked, Remedy, WatchView
 from bot.domain.cluster import Pool, Snapshot
 from bot.domain.samples import HostSample, SnapshotSeen, Sweep, VmSample
 from plugins.monitor import cards
-from plugins.monitor.incidents import AT_ONCE, Limits, remembered, stepped, to_remember
 from plugins.monitor.rates import memory_share, waiting
 from plugins.monitor.settings import MonitorSettings
 
@@ -21,52 +18,13 @@ _ECHO = Limits(calm=3600.0)  # what only an event tells is over when an hour has
 _LEAST_SUSPECT = 2  # hosts that vanish together before the bot's own network is suspected
 
 
-@dataclass(frozen=True, slots=True)
-class Concern:
-    """Something that may be wrong: ``value`` against ``limits`` (None: nobody knows), what to say of it either way."""
-
-    key: str
-    value: float | None
-    wrong: Card
-    well: Card
-    limits: Limits = AT_ONCE
-    remedies: tuple[Remedy, ...] = ()
-
-
 def look(settings: MonitorSettings, view: WatchView) -> Looked:
-    """Every concern's standing after this look, and an alert for each that is wrong or has just become well."""
-    if view.measured.sweep is None:
+    """The alerts of this look. Concerns of a silent host's guests are kept until it answers."""
+    sweep = view.measured.sweep
+    if sweep is None:
         return Looked(memory=view.memory)
-    found = list(concerns(settings, view.snapshot, view.measured.sweep, view.now))
-    alerts: list[Alert] = []
-    memory: dict[str, Any] = {}
-    for concern in found:
-        before = remembered(view.memory, concern.key)
-        after = stepped(concern.limits, before, concern.value, view.now)
-        kept = to_remember(after)
-        if kept is not None:
-            memory[concern.key] = list(kept)
-        if after.wrong:
-            alerts.append(Alert(concern.key, concern.wrong, remedies=concern.remedies))
-        elif before.wrong or _still_shown(view.measured, concern.key):
-            alerts.append(Alert(concern.key, concern.well, over=True))
-    alerts += _gone(view, {concern.key for concern in found}, memory)
-    return Looked(tuple(alerts), memory)
-
-
-def _still_shown(measured: Measured, key: str) -> bool:
-    """Whether people still see it as wrong: the word that it is over was lost."""
-    return any(incident.key == key and incident.open for incident in measured.incidents)
-
-
-def _gone(view: WatchView, seen: set[str], memory: dict[str, Any]) -> Iterator[Alert]:
-    """Concerns that nothing speaks of any more: a guest that was removed. One on a silent host is kept."""
-    silent = any(host.silent for host in view.measured.sweep.hosts) if view.measured.sweep else True
-    for key in view.memory.keys() - seen:
-        if silent:
-            memory[key] = view.memory[key]
-        elif remembered(view.memory, key).wrong:
-            yield Alert(key, cards.gone(), over=True)
+    found = concerns(settings, view.snapshot, sweep, view.now)
+    return looked(found, view, blind=any(host.silent for host in sweep.hosts))
 
 
 def concerns(settings: MonitorSettings, seen: Snapshot, sweep: Sweep, now: datetime) -> Iterator[Concern]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from bot import catalog
 from bot.adapters.sql.series import SqlSeries
-from bot.domain.cluster import GIB, Pool
+from bot.declare import Looked, Watch, WatchView
+from bot.domain.cluster import GIB, Pool, Snapshot
 from bot.flow import watch
 from bot.flow.monitor import Monitor
+from bot.ports import Hypervisor
 from bot.testing.sampler import FakeSampler
 from tests.bot.flow.small_bot import Bot, small_bot
 
@@ -33,10 +38,21 @@ def nightly(tmp_path: Path) -> Iterator[tuple[Bot, Monitor]]:
     bot.store.close()
 
 
+def ticks_until(so: Callable[[], bool], bot: Bot, monitor: Monitor) -> None:
+    """Tick, and on until it is so; what is gathered comes from a thread of its own."""
+    deadline = time.monotonic() + 30
+    while True:
+        watch.tick(bot.world, monitor, bot.hypervisor.snapshot)
+        if so():
+            return
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
 def night(bot: Bot, monitor: Monitor) -> list[str]:
     """What stands in the channel after one more look."""
     monitor.due.clear()
-    watch.tick(bot.world, monitor, bot.hypervisor.snapshot)
+    ticks_until(lambda: not monitor.gathering.busy("readiness"), bot, monitor)
     bot.clock.turn(86400)
     return [card.title for ref, card in bot.chat.messages.items() if ref not in bot.chat.threads]
 
@@ -50,3 +66,26 @@ def test_a_pool_that_stops_is_told_once_and_closed_when_it_runs_again(nightly: t
     assert night(bot, monitor) == ["host-b is less ready than it was: pool local"]
     bot.hypervisor.change("host-b", pools=(POOL,))
     assert night(bot, monitor) == ["Over: host-b is less ready than it was: pool local"]
+
+
+def test_a_host_that_hangs_delays_neither_the_sweeps_nor_the_other_watches(nightly: tuple[Bot, Monitor]) -> None:
+    bot, monitor = nightly
+    answers, gathered, looks = threading.Event(), [], []
+
+    def hang(seen: Snapshot, hypervisor: Hypervisor) -> str:
+        gathered.append(seen)
+        assert answers.wait(30)
+        return "answered at last"
+
+    def look(view: WatchView) -> Looked:
+        looks.append(view.found)
+        return Looked()
+
+    slow, quick = Watch("slow", timedelta(0), look, gather=hang), Watch("quick", timedelta(0), look)
+    bot.world = replace(bot.world, catalog=replace(bot.world.catalog, watches=(slow, quick)))
+    for _ in range(3):
+        watch.tick(bot.world, monitor, bot.hypervisor.snapshot)
+    assert looks == [None] * 3
+    answers.set()
+    ticks_until(lambda: "answered at last" in looks, bot, monitor)
+    assert len(gathered) == 1

@@ -69,7 +69,7 @@ def test_maintenance_takes_a_host_and_on_or_off(words: tuple[str, ...]) -> None:
 def test_the_catalog_takes_the_plugin_and_refuses_a_wrong_setting() -> None:
     found = catalog.load(["host_check"], {"host_check": {"certificate_days": 10}})
     assert {"host check", "host pair", "host baseline", "host maintenance"} <= set(found.commands)
-    assert [watch.name for watch in found.watches] == ["readiness"]
+    assert [watch.name for watch in found.watches] == ["readiness", "ageing"]
     with pytest.raises(catalog.CatalogError, match="certificate_day"):
         catalog.load(["host_check"], {"host_check": {"certificate_day": 10}})
 

@@ -12,61 +12,12 @@ from bot.domain.cluster import GIB
 from bot.domain.samples import Bucket, HostSample, Sweep, VmSample
 from bot.testing import drawn
 from plugins.monitor.capacity import fits, losses
-from plugins.monitor.incidents import Limits, Standing, remembered, stepped, to_remember
 from plugins.monitor.rates import By, cpu_share, memory_share, ranked, waiting
 from plugins.monitor.rollups import POINTS
 from plugins.monitor.rollups import drawn as points
 from plugins.monitor.trends import trend
 
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
-LIMITS = Limits(limit=0.9, clear=0.8, hold=60, calm=30)
-
-
-def after(values: list[tuple[float, float | None]], limits: Limits = LIMITS) -> list[bool]:
-    """Whether it is wrong after each (seconds, value)."""
-    standing, seen = Standing(), []
-    for seconds, value in values:
-        standing = stepped(limits, standing, value, NOW + timedelta(seconds=seconds))
-        seen.append(standing.wrong)
-    return seen
-
-
-def test_wrong_only_after_it_held_and_well_only_after_it_was_calm() -> None:
-    assert after([(0, 0.95), (30, 0.95), (60, 0.95), (61, 0.7), (80, 0.7), (91, 0.7)]) == [
-        False, False, True, True, True, False,
-    ]  # fmt: skip
-
-
-def test_between_the_two_limits_nothing_turns() -> None:
-    assert after([(0, 0.95), (60, 0.95), (100, 0.85), (200, 0.85), (300, 0.81)]) == [False, True, True, True, True]
-    assert after([(0, 0.85), (100, 0.89), (200, 0.85)]) == [False, False, False]
-
-
-def test_a_dip_begins_the_patience_anew() -> None:
-    assert after([(0, 0.95), (50, 0.5), (60, 0.95), (110, 0.95), (120, 0.95)]) == [False] * 4 + [True]
-
-
-def test_nobody_knows_changes_nothing() -> None:
-    assert after([(0, 0.95), (60, 0.95), (61, None), (600, None)]) == [False, True, True, True]
-
-
-@given(st.lists(st.floats(0, 1), max_size=40))
-def test_it_never_turns_wrong_below_the_limit_nor_well_above_the_clear(values: list[float]) -> None:
-    standing = Standing()
-    for number, value in enumerate(values):
-        before = standing
-        standing = stepped(LIMITS, before, value, NOW + timedelta(seconds=20 * number))
-        if standing.wrong and not before.wrong:
-            assert value >= LIMITS.limit
-        if before.wrong and not standing.wrong:
-            assert value <= LIMITS.clear
-
-
-@given(st.booleans(), st.none() | st.datetimes(min_value=datetime(2026, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001
-def test_what_is_remembered_is_what_was(wrong: bool, turning: datetime | None) -> None:  # noqa: FBT001
-    standing = Standing(wrong, turning)
-    kept = to_remember(standing)
-    assert remembered({"key": list(kept)} if kept else {}, "key") == standing
 
 
 def test_any_one_host_may_go_when_the_others_have_room() -> None:

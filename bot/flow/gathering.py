@@ -1,0 +1,40 @@
+"""What watches gather, each on a thread of its own: a host that hangs delays no sweep and no other watch."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+
+class Gathering:
+    """What is being gathered, and what waits to be looked at, by the watch's name. For one thread to ask."""
+
+    def __init__(self) -> None:
+        self._under_way: dict[str, Future[Any]] = {}
+
+    def busy(self, name: str) -> bool:
+        """Whether something is gathered for this watch, or waits to be taken."""
+        return name in self._under_way
+
+    def begin(self, name: str, gather: Callable[[], Any]) -> None:
+        """Gather on a thread of its own, which does not keep the process from ending."""
+        answer = self._under_way[name] = Future()
+
+        def run() -> None:
+            try:
+                answer.set_result(gather())
+            except BaseException as error:  # noqa: BLE001 - raised again where the answer is taken
+                answer.set_exception(error)
+
+        threading.Thread(target=run, name=f"gather-{name}", daemon=True).start()
+
+    def done(self, name: str) -> bool:
+        """Whether what was gathered is there."""
+        answer = self._under_way.get(name)
+        return answer is not None and answer.done()
+
+    def taken(self, name: str) -> Any:
+        """What was gathered, once; it raises what gathering raised."""
+        return self._under_way.pop(name).result()
