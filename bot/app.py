@@ -69,7 +69,7 @@ class Drover:
             on_silent=self._take_over,
             per_host=settings.limits.moves_per_host,
         )
-        self._monitor, self._series = measuring(settings)
+        self._monitor, self._series = measuring(settings, self._hypervisor)
         self.world = World(
             catalog=catalog,
             store=self._store,

@@ -34,6 +34,23 @@ AT_ONCE = Limits()
 """For what is either so or not."""
 
 
+WEIGHED = 1.0, 0.0
+"""The limit and the clear value of what ``weighed`` answers."""
+
+
+def weighed(*measures: tuple[float | None, float, float]) -> float | None:
+    """Several measures of one trouble, each (value, limit, clear), as one; None: none of them is known.
+
+    1 where any of them is at its limit, 0 where the worst of them is at its clear value.
+    """
+    known = [_level(value, limit, clear) for value, limit, clear in measures if value is not None]
+    return max(known, default=None)
+
+
+def _level(value: float, limit: float, clear: float) -> float:
+    return (value - clear) / (limit - clear) if limit > clear else float(value >= limit)
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """Where one concern stands. ``turning``: since when it is about to turn; None: it is not."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:  # each takes long to import, and no command line needs them a
     from bot.adapters.sql.store import SqlStore
     from bot.adapters.ssh import SshAddress
     from bot.flow.monitor import Monitor
+    from bot.ports import Hypervisor
 
 HEALTHY = 60.0  # seconds
 
@@ -91,11 +93,12 @@ def signed_in(settings: DroverSettings) -> Identity:
         chat.close()
 
 
-def measuring(settings: DroverSettings) -> tuple[Monitor, SqlSeries]:
+def measuring(settings: DroverSettings, hypervisor: Hypervisor) -> tuple[Monitor, SqlSeries]:
     """What measures, and the history it fills; no host is asked yet."""
     from bot.adapters.libvirt.sampling import LibvirtSampler
     from bot.adapters.sql.series import SqlSeries
     from bot.flow.monitor import Monitor
+    from bot.flow.pressure import Pressures, over_ssh
 
     wanted = settings.monitor
     # A host must have answered, or be found silent, well before the next sweep.
@@ -104,14 +107,18 @@ def measuring(settings: DroverSettings) -> tuple[Monitor, SqlSeries]:
     series = SqlSeries(
         settings.database.url, keep_raw=timedelta(seconds=wanted.keep_raw), keep=timedelta(seconds=wanted.keep)
     )
-    past = _prometheus(wanted.prometheus_url) if wanted.source == "prometheus" else None
-    return Monitor(sampler, series, series, SystemClock(), replica=settings.replica, past=past), series
+    past = _prometheus(settings) if wanted.source == "prometheus" else None
+    shells = [host.name for host in settings.hosts if host.ssh]
+    read = past.pressures if past is not None else partial(over_ssh, hypervisor, shells) if shells else None
+    pressures = Pressures(read, wanted.pressure_every) if read is not None else None
+    made = Monitor(sampler, series, series, SystemClock(), replica=settings.replica, past=past, pressures=pressures)
+    return made, series
 
 
-def _prometheus(url: str) -> PrometheusPast:
+def _prometheus(settings: DroverSettings) -> PrometheusPast:
     from bot.adapters.prometheus import PrometheusPast
 
-    return PrometheusPast(url)
+    return PrometheusPast(settings.monitor.prometheus_url, settings.monitor.queries)
 
 
 def served_metrics(settings: DroverSettings, monitor: Monitor) -> MetricsServer | None:

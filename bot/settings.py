@@ -173,6 +173,7 @@ class MonitorSection(Section):
     """What is measured, how often, and how long it is kept. ``slow_every``: sweeps between looks at memory and I/O.
 
     ``settle``: how long after a move until the load that it brought is measured.
+    ``queries``: PromQL instead of the usual, by what it is asked for, such as ``host:cpu``.
     """
 
     every: Annotated[Seconds, Field(ge=1)] = 15
@@ -182,6 +183,8 @@ class MonitorSection(Section):
     prometheus_url: str = "http://127.0.0.1:9090"
     keep_raw: Annotated[Seconds, Field(ge=7200)] = 2 * 86400
     keep: Annotated[Seconds, Field(ge=86400)] = 365 * 86400
+    pressure_every: Annotated[Seconds, Field(ge=10)] = 60
+    queries: dict[str, str] = Field(default_factory=dict)
     digest_channel: str = ""
 
 

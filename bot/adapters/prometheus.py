@@ -8,6 +8,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -19,7 +20,7 @@ from prometheus_client.registry import Collector
 
 from bot.declare import Measured
 from bot.domain.errors import SettingsError, StoreError
-from bot.domain.samples import Bucket, Metric
+from bot.domain.samples import Bucket, Metric, Pressure
 
 Healthy = Callable[[], str]
 """Why the bot is not well; '' when it is."""
@@ -51,6 +52,8 @@ def _hosts(found: Measured) -> Iterator[Family]:
     took = GaugeMetricFamily("drover_sweep_seconds", "How long its answer took.", labels=["host"])
     cpu = GaugeMetricFamily("drover_host_cpu_cores", "Busy cores.", labels=["host"])
     used = GaugeMetricFamily("drover_host_memory_used_bytes", "Memory in use.", labels=["host"])
+    waits = "Share of the last minute in which something waited for it; …_full: everything did."
+    pressure = GaugeMetricFamily("drover_host_pressure_ratio", waits, labels=["host", "resource"])
     for host in hosts:
         up.add_metric([host.name], float(not host.silent))
         if not host.silent:
@@ -58,7 +61,9 @@ def _hosts(found: Measured) -> Iterator[Family]:
             used.add_metric([host.name], host.used)
         if host.cpu is not None:
             cpu.add_metric([host.name], host.cpu)
-    yield from (up, took, cpu, used)
+        for resource, value in asdict(host.pressure).items() if host.pressure else ():
+            pressure.add_metric([host.name, resource], value)
+    yield from (up, took, cpu, used, pressure)
 
 
 def _guests(found: Measured) -> Iterator[Family]:
@@ -139,7 +144,14 @@ class _Quiet(WSGIRequestHandler):
         """A request every few seconds is no news."""
 
 
-# What Drover's own metrics are called; a site that scrapes another exporter names its queries in the configuration.
+def _stalled(metric: str) -> str:
+    """PromQL for the share of time that Prometheus' node exporter counts as waited; a host's label is its name."""
+    rate = f"rate(node_pressure_{metric}_seconds_total[2m])"
+    return f'label_replace({rate}, "host", "$1", "instance", "([^:]+).*")'
+
+
+# What Drover's own metrics are called, and the node exporter's for what Drover cannot see; a site that scrapes another
+# exporter names its queries in the configuration.
 QUERIES: Mapping[str, str] = {
     "host:cpu": "drover_host_cpu_cores",
     "host:memory": "drover_host_memory_used_bytes",
@@ -150,6 +162,11 @@ QUERIES: Mapping[str, str] = {
     "vm:memory": "drover_vm_memory_bytes",
     "vm:disk": "drover_vm_disk_bytes_per_second",
     "vm:net": "drover_vm_network_bytes_per_second",
+    "host:pressure_cpu": _stalled("cpu_waiting"),
+    "host:pressure_memory": _stalled("memory_waiting"),
+    "host:pressure_memory_full": _stalled("memory_stalled"),
+    "host:pressure_io": _stalled("io_waiting"),
+    "host:pressure_io_full": _stalled("io_stalled"),
 }
 _LABEL = {"host": "host", "vm": "uuid", "cluster": ""}  # the cluster is one series without labels
 _MOST_POINTS = 300
@@ -161,15 +178,22 @@ class PrometheusPast:
 
     Args:
         url: such as ``http://prometheus:9090``.
-        queries: PromQL by ``kind:metric``; each answers one series a thing, labelled ``host`` or ``uuid``.
+        queries: PromQL by ``kind:metric`` instead of what ``QUERIES`` has; each answers one series a thing, labelled
+            ``host`` or ``uuid``.
 
-    Raises (each method):
-        StoreError: it does not answer, or refuses the query.
+    Raises:
+        SettingsError: a query is for nothing that is ever asked.
+        StoreError (each method): it does not answer, or refuses the query.
     """
 
-    def __init__(self, url: str, queries: Mapping[str, str] = QUERIES) -> None:
+    def __init__(self, url: str, queries: Mapping[str, str] | None = None) -> None:
         self._url = url.rstrip("/")
-        self._queries = queries
+        strangers = sorted((queries or {}).keys() - QUERIES.keys())
+        if strangers:
+            raise SettingsError(
+                f"[monitor.queries] has “{strangers[0]}”, which is never asked.", f"There are {', '.join(QUERIES)}."
+            )
+        self._queries = {**QUERIES, **(queries or {})}
 
     def history(
         self, entities: Collection[str], metric: Metric, since: datetime, until: datetime
@@ -190,6 +214,22 @@ class PrometheusPast:
             return {}
         whole = max(60, int((until - since).total_seconds()))
         return {entity: buckets[-1] for entity, buckets in self._buckets(kind, metric, until, until, whole).items()}
+
+    def pressures(self) -> Mapping[str, Pressure]:
+        """The hosts' pressure now; hosts of which not all of it is known are left out."""
+        names = [each.name for each in fields(Pressure)]
+        found = [self._now("host", self._queries[f"host:pressure_{name}"]) for name in names]
+        known = set(found[0]).intersection(*found[1:])
+        return {host: Pressure(*(values[host] for values in found)) for host in known}
+
+    def _now(self, kind: str, query: str) -> dict[str, float]:
+        """A query's newest values, by the name of the thing."""
+        answer = self._get(f"{self._url}/api/v1/query?{urllib.parse.urlencode({'query': query})}")
+        label = _LABEL[kind]
+        return {
+            series["metric"][label]: float(series["value"][1])
+            for series in answer["data"]["result"] if label in series["metric"]
+        }  # fmt: skip
 
     def _buckets(
         self, kind: str, metric: Metric, since: datetime, until: datetime, step: int

@@ -73,11 +73,26 @@ class VmSample:
 
 
 @dataclass(frozen=True, slots=True)
+class Pressure:
+    """A kernel's pressure stall information: shares (0..1) of the last minute in which something had to wait.
+
+    The plain ones: some task waited for CPU, memory or disks; ``…_full``: all of them did. Source: the kernel's
+    Documentation/accounting/psi.rst. That of CPU is weighted over the host's CPUs.
+    """
+
+    cpu: float
+    memory: float
+    memory_full: float
+    io: float
+    io_full: float
+
+
+@dataclass(frozen=True, slots=True)
 class HostSample:
     """One host: busy cores, cores waiting for its disks, memory in bytes; ``seen_at``: when it last answered.
 
     ``problem``: why it did not answer this time; its numbers are then those of ``seen_at``. ``took``: seconds of its
-    answer.
+    answer. ``pressure`` is read at a slower pace, where somebody can tell it.
     """
 
     name: str
@@ -89,6 +104,7 @@ class HostSample:
     memory: int = 0
     used: int = 0
     took: float = 0.0
+    pressure: Pressure | None = None
 
     @property
     def silent(self) -> bool:

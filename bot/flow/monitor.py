@@ -17,6 +17,7 @@ from bot.domain.errors import StoreError
 from bot.domain.samples import Happening, Incident, Metric, Point, Sweep, points, pool_entity
 from bot.flow.gathering import Gathering
 from bot.flow.incident_notes import known
+from bot.flow.pressure import Pressures
 from bot.flow.record import Recorder
 from bot.ports import Clock
 from bot.ports.series import Notes, Past, Sampler, Series
@@ -45,6 +46,7 @@ class Monitor:
         clock: the bot's.
         replica: this process's name, for the lease.
         past: a history that is kept elsewhere, such as a site's Prometheus; none is written here then.
+        pressures: what the hosts' kernels tell of pressure; None: nobody is asked.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Monitor:
         *,
         replica: str = "drover-1",
         past: Past | None = None,
+        pressures: Pressures | None = None,
     ) -> None:
         self.notes = notes
         self.replica = replica
@@ -68,6 +71,7 @@ class Monitor:
         self._clock = clock
         self._records = past is None
         self._past = past or series
+        self._pressures = pressures
         self._recorder = Recorder(series)
         self._sweeping = threading.Lock()
         self._swept_at = float("-inf")
@@ -79,13 +83,18 @@ class Monitor:
         with self._sweeping:
             if self._sweep is not None and time.monotonic() - self._swept_at < older_than:
                 return self._sweep
-            sweep = self._sampler.sweep()
+            sweep = self._with_pressure(self._sampler.sweep())
             self._swept_at = time.monotonic()
             self._happened += sweep.events
             self._sweep = sweep
             if self._records:
                 self._recorder.take(sweep.at, points(sweep))
             return sweep
+
+    def _with_pressure(self, sweep: Sweep) -> Sweep:
+        found = self._pressures.latest() if self._pressures is not None else {}
+        hosts = (replace(host, pressure=found.get(host.name, host.pressure)) for host in sweep.hosts)
+        return replace(sweep, hosts=tuple(hosts))
 
     def keep_pools(self, seen: Snapshot) -> None:
         """Add the pools' use to the history; a snapshot knows them, a sweep does not."""

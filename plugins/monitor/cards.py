@@ -10,7 +10,7 @@ from bot.domain.card import Button, Buttons, Card, Chart, Context, Divider, Elem
 from bot.domain.cluster import Host, Pool, Snapshot
 from bot.domain.operation import Operation
 from bot.domain.plan import Spread
-from bot.domain.samples import Happening, HostSample, Incident, Losses, Metric, SnapshotSeen, Sweep, VmSample
+from bot.domain.samples import Happening, HostSample, Incident, Losses, Metric, Pressure, SnapshotSeen, Sweep, VmSample
 from bot.domain.words import bytes_text, duration_text, plural
 from plugins.monitor.capacity import Fit, Loss
 from plugins.monitor.digest import Changed, Decisions, Digest, Filling, Gain, Move, Picture
@@ -212,6 +212,7 @@ def host(seen: Snapshot, box: Host, sample: HostSample | None, vms: Sequence[VmS
         ("Memory in use", f"{share(memory_share(sample)) if sample and known else '?'} of {bytes_text(box.memory)}"),
         ("Memory promised", f"{bytes_text(seen.promised(box.name))} of {bytes_text(usable)}"),
         ("Waiting for disks", f"{sample.wait:.2f} cores" if sample and sample.wait is not None else "?"),
+        ("Stalled, last minute", _stalled(sample.pressure) if sample and known else "?"),
         ("CPU model", box.cpu_model or "?"),
         ("Answer took", duration_text(sample.took) if sample and known else "?"),
     ]
@@ -226,6 +227,13 @@ def host(seen: Snapshot, box: Host, sample: HostSample | None, vms: Sequence[VmS
     elements.append(Context((words("as of {at}", at=now),)))
     title = f"{box.name}: {state}, {plural(len(vms), 'VM')}"
     return Card(text=title, title=title, elements=tuple(elements))
+
+
+def _stalled(pressure: Pressure | None) -> str:
+    """What share of the last minute something had to wait for each; the kernel's pressure stall information."""
+    if pressure is None:
+        return "not told (needs SSH or Prometheus)"
+    return f"CPU {share(pressure.cpu)}, memory {share(pressure.memory)}, disks {share(pressure.io)}"
 
 
 def _use(pool: Pool) -> float | None:
@@ -427,8 +435,17 @@ def pool_well(where: str, pool: Pool) -> Card:
 
 def memory_pressure(host: HostSample) -> Card:
     """A host runs out of memory."""
-    return _card(f"{host.name} is short of memory", f"{share(memory_share(host))} of {bytes_text(host.memory)} in use.",
+    used = f"{share(memory_share(host))} of {bytes_text(host.memory)} in use{_waited(host, 'memory')}."
+    return _card(f"{host.name} is short of memory", used,
                  "A host without memory kills guests: move one away, or start nothing more there.")  # fmt: skip
+
+
+def _waited(host: HostSample, what: str) -> str:
+    """What the kernel tells of the last minute, where it does."""
+    if host.pressure is None:
+        return ""
+    value = host.pressure.memory if what == "memory" else host.pressure.cpu
+    return f"; something waited for {what} {share(value)} of the last minute"
 
 
 def memory_well(host: HostSample) -> Card:
@@ -439,7 +456,7 @@ def memory_well(host: HostSample) -> Card:
 def contention(host: HostSample, cores: float, worst: Sequence[VmSample]) -> Card:
     """Guests wait for CPU."""
     waiting = names([f"{vm.name} ({vm.wait:.2f})" for vm in worst if vm.wait], 4)
-    text = f"{cores:.1f} cores' worth of work waits on {plural(host.cpus, 'core')}."
+    text = f"{cores:.1f} cores' worth of work waits on {plural(host.cpus, 'core')}{_waited(host, 'a CPU')}."
     return _card(f"VMs on {host.name} wait for CPU", text,
                  words("Most: {waiting}.", waiting=waiting or "nobody in particular"))  # fmt: skip
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from shlex import quote
 
-from bot.concern import Concern, Limits, looked
+from bot.concern import WEIGHED, Concern, Limits, looked, weighed
 from bot.declare import Looked, Remedy, WatchView
 from bot.domain.cluster import Pool, Snapshot
 from bot.domain.samples import HostSample, SnapshotSeen, Sweep, VmSample
@@ -98,21 +98,27 @@ def pools(seen: Snapshot) -> Iterator[tuple[str, Pool]]:
 
 
 def _memory(settings: MonitorSettings, host: HostSample, sweep: Sweep) -> Concern:
-    limits = Limits(settings.memory_high, settings.memory_clear, settings.memory_hold)
-    share = None if host.silent else memory_share(host)
+    limits = Limits(*WEIGHED, settings.memory_hold)
+    value = None if host.silent else weighed(
+        (memory_share(host), settings.memory_high, settings.memory_clear),
+        (host.pressure.memory if host.pressure else None, settings.memory_stall, settings.memory_stall_clear),
+    )  # fmt: skip
     return Concern(
-        f"memory:{host.name}", share, cards.memory_pressure(host), cards.memory_well(host), limits,
+        f"memory:{host.name}", value, cards.memory_pressure(host), cards.memory_well(host), limits,
         _move_away(_by_memory(sweep, host.name)),
     )  # fmt: skip
 
 
 def _contention(settings: MonitorSettings, host: HostSample, sweep: Sweep) -> Concern:
-    limits = Limits(settings.contention_high, settings.contention_clear, settings.contention_hold)
+    limits = Limits(*WEIGHED, settings.contention_hold)
     cores = waiting(sweep, host.name)
-    share = cores / host.cpus if host.cpus and not host.silent else None
+    value = None if host.silent else weighed(
+        (cores / host.cpus if host.cpus else None, settings.contention_high, settings.contention_clear),
+        (host.pressure.cpu if host.pressure else None, settings.cpu_stall, settings.cpu_stall_clear),
+    )  # fmt: skip
     worst = _by_wait(sweep, host.name)
     return Concern(
-        f"contention:{host.name}", share, cards.contention(host, cores, worst), cards.contention_over(host), limits,
+        f"contention:{host.name}", value, cards.contention(host, cores, worst), cards.contention_over(host), limits,
         _move_away(worst),
     )  # fmt: skip
 

@@ -19,9 +19,15 @@ class MonitorSettings(BaseModel):
     memory_high: float = Field(0.92, gt=0, le=1, description="A host's memory in use that is pressure.")
     memory_clear: float = Field(0.88, gt=0, le=1, description="It ends at this.")
     memory_hold: float = Field(60.0, ge=0, description="After so many seconds above the limit.")
+    memory_stall: float = Field(
+        0.10, gt=0, le=1, description="Share of a minute waited for memory that is pressure too."
+    )
+    memory_stall_clear: float = Field(0.05, ge=0, le=1, description="It ends at this.")
     contention_high: float = Field(0.20, gt=0, description="Cores guests wait for, as a share of the host's cores.")
     contention_clear: float = Field(0.10, gt=0, description="It ends at this.")
     contention_hold: float = Field(120.0, ge=0, description="After so many seconds above the limit.")
+    cpu_stall: float = Field(0.50, gt=0, le=1, description="Share of a minute waited for a CPU that is contention too.")
+    cpu_stall_clear: float = Field(0.30, ge=0, le=1, description="It ends at this.")
     snapshot_days: float = Field(14.0, gt=0, description="Snapshots older than this are named; they slow disks down.")
     hot: float = Field(0.75, gt=0, le=1, description="Mean CPU of a hot host.")
     idle: float = Field(0.10, ge=0, le=1, description="Mean CPU of an idle host.")
@@ -30,7 +36,10 @@ class MonitorSettings(BaseModel):
 
     @model_validator(mode="after")
     def _clear_below_limit(self) -> MonitorSettings:
-        pairs = (("pool_full", "pool_clear"), ("memory_high", "memory_clear"), ("contention_high", "contention_clear"))
+        pairs = (
+            ("pool_full", "pool_clear"), ("memory_high", "memory_clear"), ("contention_high", "contention_clear"),
+            ("memory_stall", "memory_stall_clear"), ("cpu_stall", "cpu_stall_clear"),
+        )  # fmt: skip
         for limit, clear in pairs:
             if getattr(self, clear) > getattr(self, limit):
                 raise ValueError(f"{clear} is above {limit}: an alert would end before it begins")

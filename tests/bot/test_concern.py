@@ -8,7 +8,7 @@ from typing import cast
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.concern import Concern, Limits, Standing, looked, remembered, stepped, to_remember
+from bot.concern import Concern, Limits, Standing, looked, remembered, stepped, to_remember, weighed
 from bot.declare import Alert, History, Looked, Measured, WatchView
 from bot.domain.card import Card
 from bot.domain.cluster import Snapshot
@@ -63,6 +63,20 @@ def test_what_is_remembered_is_what_was(wrong: bool, turning: datetime | None) -
     standing = Standing(wrong, turning)
     kept = to_remember(standing)
     assert remembered({"key": list(kept)} if kept else {}, "key") == standing
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_of_several_measures_the_worst_counts(one: float, other: float) -> None:
+    found = weighed((one, 0.9, 0.8), (None, 0.5, 0.1), (other, 0.5, 0.1))
+    assert found is not None
+    assert (found >= 1) == (one >= 0.9 or other >= 0.5)
+    assert (found <= 0) == (one <= 0.8 and other <= 0.1)
+
+
+def test_of_measures_that_nobody_knows_nothing_is_known() -> None:
+    assert weighed((None, 0.9, 0.8)) is None
+    assert weighed((0.5, 0.5, 0.5)) == 1
+    assert weighed((0.4, 0.5, 0.5)) == 0
 
 
 def once(value: float | None, before: Looked | None = None, *incidents: Incident) -> Looked:

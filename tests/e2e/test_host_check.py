@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -19,7 +20,7 @@ from plugins.host_check import handler, pairs, rules_virtualization
 from plugins.host_check.planner import HostBaseline, HostCheck, HostPair
 from plugins.host_check.readings import validated
 from plugins.host_check.settings import HostCheckSettings
-from tests.e2e.play import Play, other_host, play
+from tests.e2e.play import Play, holds, other_host, play, waits
 
 pytestmark = pytest.mark.lab
 
@@ -53,8 +54,18 @@ def stage(lab: Lab, doors: dict[str, Door], tmp_path_factory: pytest.TempPathFac
         for h in lab.hosts.values()
     ]
     with Workspace(commands=(Command("/kvm", "Run the cluster", "help"),)) as workspace:
-        plugins = {"enabled": ["migrate", "host_check"]}
-        made = play(lab, workspace, tmp_path_factory.mktemp("bot"), hosts=wanted, plugins=plugins)
+        made = play(
+            lab,
+            workspace,
+            tmp_path_factory.mktemp("bot"),
+            hosts=wanted,
+            plugins={
+                "enabled": ["migrate", "host_check", "monitor"],
+                "host_check": {"ageing_minutes": 0.05, "clock_hold": 0},
+            },
+            monitor={"every": 2},
+            limits={"host_deadline": 5.0},
+        )
         with made.bot:
             workspace.wait_connected()
             yield made
@@ -219,6 +230,32 @@ def test_in_chat_and_in_the_terminal(stage: Play) -> None:
     assert (told["host-a plain TCP"]["severity"], told["host-a plain TCP"]["ok"]) == ("FAIL", False)
     assert told["host-a plain TCP"]["fix"]
     assert (told["host-c plain TCP"]["severity"], told["host-c plain TCP"]["ok"]) == ("UNKNOWN", True)
+
+
+def test_a_clock_that_drifts_is_told_and_over_when_it_is_right(stage: Play) -> None:
+    late = "#!/bin/sh\nexec /etc/libvirt/true-date -d '+90 seconds' \"$@\"\n"
+    (stage.lab.directory / A / "late-date").write_text(late)
+    stage.lab.run(A, "cp", "/usr/bin/date", "/etc/libvirt/true-date")
+    stage.lab.run(A, "install", "-m", "755", str(stage.lab.directory / A / "late-date"), "/etc/libvirt/late-date")
+    stage.lab.run(A, "mount", "--bind", "/etc/libvirt/late-date", "/usr/bin/date")
+    try:
+        alert = stage.message("#ops", "host-a's clock is off", "ahead of the bot's")
+    finally:
+        stage.lab.run(A, "umount", "/usr/bin/date")
+    stage.workspace.wait_message("#ops", lambda each: each.ts == alert.ts and holds(each, "Over:"), 60)
+
+
+def test_pressure_is_told_of_hosts_with_a_shell(stage: Play) -> None:
+    shares = re.compile(r"cpu \d+ %, memory \d+ %, disks \d+ %")
+
+    def told() -> bool:
+        stage.asks("show host host-a")
+        shown = stage.workspace.messages("#ops", seen_by="ana")
+        return any(holds(each, "host-a: up") and shares.search(each.plain().lower()) for each in shown)
+
+    waits(told, "its pressure is never told")
+    stage.asks("show host host-c")
+    stage.told("ana", "host-c: up", "needs SSH")
 
 
 def test_maintenance_is_asked_for_approved_and_respected(stage: Play, mover: Guest) -> None:

@@ -8,22 +8,30 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.core import Metric as Family
+from prometheus_client.registry import Collector
 
 from bot.adapters.prometheus import MetricsServer, PrometheusPast
 from bot.declare import Measured
 from bot.domain.errors import SettingsError, StoreError
-from bot.domain.samples import CLUSTER, HostSample, Incident, Losses, Metric, Sweep, VmSample
+from bot.domain.samples import CLUSTER, HostSample, Incident, Losses, Metric, Pressure, Sweep, VmSample
 
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 MEASURED = Measured(
     Sweep(
         NOW,
-        (HostSample("host-a", NOW, "", 8, 2.5, 0.1, 100, 40, 0.02), HostSample("host-b", NOW, "no answer")),
+        (
+            HostSample("host-a", NOW, "", 8, 2.5, 0.1, 100, 40, 0.02, Pressure(0.5, 0.1, 0.0, 0.2, 0.1)),
+            HostSample("host-b", NOW, "no answer"),
+        ),
         (VmSample("u-1", 'web "1"', "host-a", "running", 2, 0.75, 0.1, 1000, read=5.0, written=6.0),),
     ),
     None,
@@ -54,6 +62,7 @@ def test_what_is_measured_is_told_and_nothing_of_silent_hosts(server: MetricsSer
         'drover_host_cpu_cores{host="host-a"} 2.5',
         'drover_vm_cpu_cores{host="host-a",uuid="u-1",vm="web \\"1\\""} 0.75',
         'drover_vm_disk_bytes_per_second{host="host-a",uuid="u-1",vm="web \\"1\\""} 11.0',
+        'drover_host_pressure_ratio{host="host-a",resource="cpu"} 0.5',
         "drover_alerts 1.0",
         "drover_history_waiting 3.0",
         "drover_history_dropped_total 2.0",
@@ -91,9 +100,33 @@ def test_a_prometheus_that_is_not_there_is_told() -> None:
         PrometheusPast("http://127.0.0.1:9").history(["host:a"], Metric.CPU, NOW - timedelta(hours=1), NOW)
 
 
+def test_a_query_for_nothing_is_refused() -> None:
+    with pytest.raises(SettingsError, match="host:cups"):
+        PrometheusPast("http://127.0.0.1:9", {"host:cups": "1"})
+
+
+class Stalling(Collector):
+    """What the node exporter tells of a host that waits a quarter of its time for everything."""
+
+    def collect(self) -> Iterable[Family]:
+        for what in ("cpu_waiting", "memory_waiting", "memory_stalled", "io_waiting", "io_stalled"):
+            yield CounterMetricFamily(f"node_pressure_{what}_seconds", "Waited.", time.monotonic() / 4)
+
+
 @pytest.fixture
-def prometheus(server: MetricsServer, tmp_path: Path) -> Iterator[str]:
-    """A real one that scrapes the server once a second."""
+def node_exporter() -> Iterator[int]:
+    registry = CollectorRegistry()
+    registry.register(Stalling())
+    served, thread = start_http_server(0, "127.0.0.1", registry)
+    yield served.server_port
+    served.shutdown()
+    served.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def prometheus(server: MetricsServer, node_exporter: int, tmp_path: Path) -> Iterator[str]:
+    """A real one that scrapes both once a second."""
     program = shutil.which("prometheus")
     if program is None:
         pytest.skip("Prometheus is not installed: apt-get install prometheus")
@@ -101,10 +134,10 @@ def prometheus(server: MetricsServer, tmp_path: Path) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     config = tmp_path / "prometheus.yml"
-    target = f"127.0.0.1:{server.port}"
+    targets = f"'127.0.0.1:{server.port}', '127.0.0.1:{node_exporter}'"
     config.write_text(
         "global: {scrape_interval: 1s}\n"
-        f"scrape_configs: [{{job_name: drover, honor_labels: true, static_configs: [{{targets: ['{target}']}}]}}]\n"
+        f"scrape_configs: [{{job_name: drover, honor_labels: true, static_configs: [{{targets: [{targets}]}}]}}]\n"
     )
     storage = tmp_path / "tsdb"
     words = [program, f"--config.file={config}", f"--storage.tsdb.path={storage}"]
@@ -136,6 +169,18 @@ def test_a_sites_prometheus_is_the_history(prometheus: str) -> None:
     summary = past.summary("vm", Metric.DISK, now - timedelta(hours=1), now)
     assert summary["vm:u-1"].mean == 11.0
     assert past.summary("pool", Metric.SPACE, now - timedelta(hours=1), now) == {}
+    waiting = past.pressures
+    while not (told := waiting()):  # a rate takes two scrapes
+        assert time.monotonic() < deadline, "no pressure was ever told"
+        time.sleep(0.1)
+    (stalled,) = told.items()
+    assert stalled[0] == "127.0.0.1"
+    assert all(0 < share < 0.3 for share in asdict(stalled[1]).values())  # over two minutes, of which less passed
+    named = PrometheusPast(prometheus, dict.fromkeys(
+        (f"host:pressure_{what}" for what in ("cpu", "memory", "memory_full", "io", "io_full")),
+        'drover_host_pressure_ratio{resource="cpu"}',
+    ))  # fmt: skip
+    assert named.pressures() == {"host-a": Pressure(0.5, 0.5, 0.5, 0.5, 0.5)}
     bad = PrometheusPast(prometheus, {"vm:cpu": "sum(("})
     with pytest.raises(StoreError, match="refused a query"):
         bad.history(["vm:u-1"], Metric.CPU, now - timedelta(hours=1), now)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from bot.declare import Alert, Measured, WatchView
 from bot.domain.cluster import GIB, Pool, Snapshot
-from bot.domain.samples import Happening, Incident, SnapshotSeen
+from bot.domain.samples import Happening, Incident, Pressure, SnapshotSeen
 from bot.testing import FakeHypervisor, TickingClock, drawn, uuid_of
 from bot.testing.sampler import FakeSampler
 from plugins.monitor import concerns
@@ -167,6 +167,22 @@ def test_contention_is_what_guests_wait_for_together(cluster: Cluster) -> None:
     assert alert.remedies[0].command == "migrate db-1"
     cluster.sampler.vms.clear()
     assert cluster.look()["contention:host-a"].over
+
+
+def test_pressure_is_memory_pressure_and_contention_where_the_kernel_tells_it(cluster: Cluster) -> None:
+    calm, stalled = Pressure(0.1, 0.0, 0.0, 0.9, 0.9), Pressure(0.6, 0.2, 0.1, 0.0, 0.0)
+    cluster.sampler.hosts["host-a"] = {"pressure": calm}
+    assert cluster.look(seconds=300) == {}
+    cluster.sampler.hosts["host-a"] = {"pressure": stalled}
+    assert cluster.look(seconds=300) == {}
+    found = cluster.look()
+    assert set(found) == {"memory:host-a", "contention:host-a"}
+    assert "waited for memory 20 %" in found["memory:host-a"].card.text
+    assert "waited for a CPU 60 %" in found["contention:host-a"].card.text
+    cluster.sampler.hosts["host-a"] = {"pressure": replace(stalled, cpu=0.4, memory=0.07)}
+    assert not any(each.over for each in cluster.look().values())
+    cluster.sampler.hosts["host-a"] = {"pressure": calm}
+    assert all(each.over for each in cluster.look().values())
 
 
 def test_old_snapshots_are_one_alert(cluster: Cluster) -> None:
