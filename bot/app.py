@@ -17,6 +17,7 @@ from bot.adapters.slack import web
 from bot.adapters.slack.chat import SlackChat
 from bot.adapters.slack.listeners import Credentials, Listeners
 from bot.declare import Report
+from bot.domain import policy as policies
 from bot.domain.errors import DroverError, SettingsError
 from bot.domain.window import Limits
 from bot.flow import decide, perform, watch
@@ -53,6 +54,8 @@ class Drover:
         self._settings = settings
         self._clock = SystemClock()
         catalog = loaded(settings)
+        for command in policies.unruled(settings.domain_policy(), catalog.automatic):
+            raise SettingsError(f"`{command}`: {policies.NOT_AUTOMATIC}.", "`drover check` explains the policy.")
         self._store = opened_store(settings, catalog)
         self._client = web.client(settings.slack.bot_token.get_secret_value(), settings.slack.api_url)
         self._chat = SlackChat(

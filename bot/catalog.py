@@ -84,6 +84,11 @@ class Catalog:
         """Names of the actions of whose plans people may pick a part."""
         return frozenset(name for name, each in self.commands.items() if isinstance(each, Action) and each.pick)
 
+    @property
+    def automatic(self) -> frozenset[str]:
+        """Names of the actions that watches mean to do by themselves."""
+        return frozenset(name for watch in self.watches for name in watch.automatic)
+
     def codec(self) -> Codec:
         """Reads back every value an event of these plugins can hold."""
         intents = [each.intent for each in self.commands.values() if isinstance(each, Action)]

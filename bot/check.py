@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,14 +50,14 @@ def offline(settings: DroverSettings) -> list[Finding]:
     for name in catalog.commands:
         asks = ", ".join(policies.who_may(policy, name)) or ("everyone" if name in policy.everyone else "nobody")
         findings.append(Finding(f"policy {name}", asks != "nobody", f"may be asked by {asks}"))
-    return [*findings, *_rules(settings, policy)]
+    return [*findings, *_rules(settings, policy, catalog.automatic)]
 
 
-def _rules(settings: DroverSettings, policy: policies.Policy) -> list[Finding]:
+def _rules(settings: DroverSettings, policy: policies.Policy, automatic: Collection[str]) -> list[Finding]:
     """Each rule in words, in the order they are asked; and what contradicts itself or another."""
     people = {name: None if role.groups else frozenset(role.users) for name, role in settings.roles.items()}
     told = [Finding(f"policy rule “{rule.name}”", ok=True, text=lists.rule_text(rule)) for rule in policy.rules]
-    wrong = policies.contradictions(policy, people) if settings.roles else ()
+    wrong = policies.contradictions(policy, people, automatic) if settings.roles else ()
     return told + [Finding(f"policy rule “{name}”", ok=False, text=text) for name, text in wrong]
 
 

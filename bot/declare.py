@@ -245,6 +245,7 @@ class Proposal:
     """An operation that the bot proposes by itself: ``action`` by name. ``why`` stands as its reason.
 
     With ``plan`` that very plan is laid out, otherwise the action plans anew. ``key``: the same key is proposed once.
+    ``automatic``: it is within the limits up to which the watch may act by itself; a rule of the policy must let it.
     """
 
     action: str
@@ -252,6 +253,7 @@ class Proposal:
     plan: Plan | None = None
     why: str = ""
     key: str = ""
+    automatic: bool = False
 
 
 Noticed = Alert | Proposal
@@ -287,12 +289,14 @@ class Watch:
 
     ``gather(snapshot, hypervisor)``, from the plugin's handler, looks at what no sweep holds. It runs on a thread of
     its own and delays nobody; ``look`` follows the first sweep after it.
+    ``automatic``: names of the actions that it may propose as automatic.
     """
 
     name: str
     every: timedelta
     look: Callable[[WatchView], Looked]
     gather: Callable[[Snapshot, Hypervisor], Any] | None = None
+    automatic: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

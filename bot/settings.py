@@ -136,6 +136,9 @@ class RuleSection(Section):
     hosts: tuple[str, ...] = ()
     min_vms: int = 0
     min_memory: Bytes = 0
+    max_vms: Annotated[int, Field(ge=0)] = 0
+    max_memory: Bytes = 0
+    automatic: bool = False
     window: WindowSection | None = None
     votes: Annotated[int, Field(ge=0, le=10)] = 1
     approvers: tuple[str, ...] = ("approver",)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, time
 from zoneinfo import ZoneInfo
@@ -40,8 +40,9 @@ class Window:
 class Rule:
     """One row of the policy. Every condition left empty holds; the first rule whose conditions all hold rules.
 
-    ``commands`` and ``tags`` and ``hosts`` are shell patterns; ``min_vms`` and ``min_memory`` (bytes) look at the
-    blast radius. ``freeze``: nothing may be done at all, with ``why`` as the text.
+    ``commands`` and ``tags`` and ``hosts`` are shell patterns; ``min_vms``, ``max_vms`` (0: any), ``min_memory`` and
+    ``max_memory`` (bytes) look at the blast radius. ``automatic``: only for what a watch means to do by itself, within
+    its own limits. ``freeze``: nothing may be done at all, with ``why`` as the text.
     """
 
     name: str
@@ -51,6 +52,9 @@ class Rule:
     hosts: tuple[str, ...] = ()
     min_vms: int = 0
     min_memory: int = 0
+    max_vms: int = 0
+    max_memory: int = 0
+    automatic: bool = False
     window: Window | None = None
     votes: int = 1
     approvers: tuple[str, ...] = ("approver",)
@@ -60,24 +64,25 @@ class Rule:
     freeze: bool = False
     why: str = ""
 
-    def holds(self, command: str, plan: Plan, now: datetime) -> bool:
+    def holds(self, command: str, plan: Plan, now: datetime, *, automatic: bool = False) -> bool:
         """Whether every condition of the rule holds."""
         return (
-            (not self.commands or _any(self.commands, (command,)))
+            (automatic or not self.automatic)
+            and (not self.commands or _any(self.commands, (command,)))
             and (not self.risks or plan.risk in self.risks)
             and (not self.tags or _any(self.tags, plan.tags))
             and (not self.hosts or _any(self.hosts, plan.blast.hosts))
-            and len(plan.blast.vms) >= self.min_vms
-            and plan.blast.memory >= self.min_memory
+            and self.min_vms <= len(plan.blast.vms) <= (self.max_vms or len(plan.blast.vms))
+            and self.min_memory <= plan.blast.memory <= (self.max_memory or plan.blast.memory)
             and (self.window is None or self.window.holds(now))
         )
 
     @property
     def unconditional(self) -> bool:
         """Whether it holds for every plan at any time."""
-        return not any(
-            (self.commands, self.risks, self.tags, self.hosts, self.min_vms, self.min_memory, self.window is not None)
-        )
+        sizes = (self.min_vms, self.min_memory, self.max_vms, self.max_memory)
+        named = (self.commands, self.risks, self.tags, self.hosts)
+        return not any((*named, *sizes, self.automatic, self.window is not None))
 
     @property
     def reason(self) -> str:
@@ -89,7 +94,8 @@ class Rule:
 class Ruling:
     """What a plan takes: ``votes`` from people with one of the roles ``approvers``, within ``expires`` seconds.
 
-    After ``fallback_after`` seconds (0: never) the roles ``fallback`` may vote too.
+    After ``fallback_after`` seconds (0: never) the roles ``fallback`` may vote too. ``automatic``: a watch does it by
+    itself, by a rule that says so.
     """
 
     votes: int
@@ -98,6 +104,7 @@ class Ruling:
     rule: str
     fallback: tuple[str, ...] = ()
     fallback_after: int = 0
+    automatic: bool = False
 
     def roles_at(self, waited: float) -> tuple[str, ...]:
         """The roles that may vote after ``waited`` seconds."""
@@ -131,24 +138,32 @@ def may_ask(policy: Policy, command: str, roles: frozenset[str]) -> bool:
     return _any(tuple(patterns), (command,))
 
 
-def ruling(policy: Policy, command: str, plan: Plan, roles: frozenset[str], now: datetime) -> Ruling | MayNot:
-    """What the plan takes by the first rule that holds; MayNot when it is not allowed at all."""
+def ruling(
+    policy: Policy, command: str, plan: Plan, roles: frozenset[str], now: datetime, *, automatic: bool = False
+) -> Ruling | MayNot:
+    """What the plan takes by the first rule that holds; MayNot when it is not allowed at all.
+
+    ``automatic``: a watch means to do it by itself, within its limits.
+    """
     if not may_ask(policy, command, roles):
         return MayNot(
             f"You may not use `{command}`.",
             f"It takes one of the roles: {', '.join(who_may(policy, command)) or 'none is configured'}.",
         )
     for rule in policy.rules:
-        if rule.holds(command, plan, now):
+        if rule.holds(command, plan, now, automatic=automatic):
             if rule.freeze:
                 return MayNot(rule.reason, "Ask again after it ends.")
-            return Ruling(rule.votes, rule.approvers, rule.expires, rule.name, rule.fallback, rule.fallback_after)
+            by_itself = automatic and rule.automatic and not rule.votes
+            return Ruling(
+                rule.votes, rule.approvers, rule.expires, rule.name, rule.fallback, rule.fallback_after, by_itself
+            )
     return MayNot("No rule of the policy covers this.", "Add one to [policy] in the configuration.")
 
 
-def frozen(policy: Policy, command: str, plan: Plan, now: datetime) -> Rule | None:
+def frozen(policy: Policy, command: str, plan: Plan, now: datetime, *, automatic: bool = False) -> Rule | None:
     """The freeze that rules on a plan now; None when none does."""
-    first = next((rule for rule in policy.rules if rule.holds(command, plan, now)), None)
+    first = next((rule for rule in policy.rules if rule.holds(command, plan, now, automatic=automatic)), None)
     return first if first is not None and first.freeze else None
 
 
@@ -157,12 +172,15 @@ def who_may(policy: Policy, command: str) -> tuple[str, ...]:
     return tuple(sorted(role for role, patterns in policy.grants.items() if _any(patterns, (command,))))
 
 
-def contradictions(policy: Policy, people: Mapping[str, frozenset[str] | None]) -> tuple[tuple[str, str], ...]:
-    """What cannot be meant, as (name of the rule, what is wrong and what to do).
+def contradictions(
+    policy: Policy, people: Mapping[str, frozenset[str] | None], automatic: Collection[str] = ()
+) -> tuple[tuple[str, str], ...]:
+    """What cannot be meant, as (name of the rule or command, what is wrong and what to do).
 
     Args:
         policy: whole.
         people: role → its people; None: a user group's, not known here.
+        automatic: commands that watches mean to do by themselves.
     """
     found = [(rule.name, fault) for rule in policy.rules if (fault := _contradiction(rule, policy, people))]
     found += [
@@ -171,12 +189,28 @@ def contradictions(policy: Policy, people: Mapping[str, frozenset[str] | None]) 
     names = [rule.name for rule in policy.rules]
     found += [(name, "two rules have this name; the audit trail could not tell them apart")
               for name in sorted({name for name in names if names.count(name) > 1})]  # fmt: skip
+    found += [(command, NOT_AUTOMATIC) for command in unruled(policy, automatic)]
+    found += [(rule.name, NOTHING_AUTOMATIC) for rule in policy.rules
+              if rule.automatic and not any(covers(rule, command) for command in automatic)]  # fmt: skip
     if policy.rules and not policy.rules[-1].unconditional:
         found.append((policy.rules[-1].name, OPEN_END))
     return tuple(found)
 
 
 OPEN_END = "it is the last and has conditions: what no rule covers is refused; end with a rule without conditions"
+
+
+NOT_AUTOMATIC = (
+    "it is set to act by itself, and no rule lets it: people would be asked each time; add a rule with "
+    "automatic = true and votes = 0, or set it to propose"
+)
+NOTHING_AUTOMATIC = "it never rules: nothing that it covers is set to act by itself"
+
+
+def unruled(policy: Policy, automatic: Collection[str]) -> tuple[str, ...]:
+    """The commands that are to be done without people, and for which no rule says that they may."""
+    able = [rule for rule in policy.rules if rule.automatic and not rule.votes and not rule.freeze]
+    return tuple(command for command in sorted(automatic) if not any(covers(rule, command) for rule in able))
 
 
 def _contradiction(rule: Rule, policy: Policy, people: Mapping[str, frozenset[str] | None]) -> str:
@@ -218,6 +252,9 @@ def _within(rule: Rule, by: Rule) -> bool:
         all(not wide or (narrow and set(narrow) <= set(wide)) for narrow, wide in lists)
         and rule.min_vms >= by.min_vms
         and rule.min_memory >= by.min_memory
+        and (not by.max_vms or 0 < rule.max_vms <= by.max_vms)
+        and (not by.max_memory or 0 < rule.max_memory <= by.max_memory)
+        and (rule.automatic or not by.automatic)
         and by.window in (None, rule.window)
     )
 

@@ -292,11 +292,14 @@ def rule_text(rule: policies.Rule) -> str:
 
 def _conditions(rule: policies.Rule) -> str:
     parts = [
+        "what a watch does by itself" if rule.automatic else "",
         f"risk {' or '.join(rule.risks)}" if rule.risks else "",
         f"tag {' or '.join(rule.tags)}" if rule.tags else "",
         f"host {' or '.join(rule.hosts)}" if rule.hosts else "",
         f"at least {plural(rule.min_vms, 'VM')}" if rule.min_vms else "",
         f"at least {bytes_text(rule.min_memory)}" if rule.min_memory else "",
+        f"at most {plural(rule.max_vms, 'VM')}" if rule.max_vms else "",
+        f"at most {bytes_text(rule.max_memory)}" if rule.max_memory else "",
         _window_text(rule.window) if rule.window else "",
     ]
     return ", ".join(part for part in parts if part) or "always"

@@ -155,7 +155,9 @@ def _lost_votes(world: World, operation: Operation) -> tuple[Objection, ...]:
 
 
 def _freeze(world: World, operation: Operation) -> tuple[Objection, ...]:
-    rule = frozen(world.policy, operation.action, operation.plan, world.clock.now())
+    rule = frozen(
+        world.policy, operation.action, operation.plan, world.clock.now(), automatic=operation.ruling.automatic
+    )
     return () if rule is None else (Objection("freeze", rule.reason, "Propose it again after the freeze."),)
 
 

@@ -16,13 +16,21 @@ from bot.flow.world import BUSY, World, commit, roles_of, snapshot
 
 
 def proposed(
-    world: World, action: Action, intent: Any, origin: Origin, *, replaces: str = "", plan: Plan | None = None
+    world: World,
+    action: Action,
+    intent: Any,
+    origin: Origin,
+    *,
+    replaces: str = "",
+    plan: Plan | None = None,
+    automatic: bool = False,
 ) -> Card | None:
     """Plan, ask the policy, store and show. The card is for the requester; None when nothing is left to say.
 
-    ``plan``: made already, by a watch; it is still asked about at the last moment, as any other.
+    ``plan``: made already, by a watch; it is still asked about at the last moment, as any other. ``automatic``: the
+    watch means to do it by itself.
     """
-    found = drafted(world, action, intent, origin, replaces=replaces, plan=plan)
+    found = drafted(world, action, intent, origin, replaces=replaces, plan=plan, automatic=automatic)
     if isinstance(found, Card):
         return found
     lay_out(world, found)
@@ -30,7 +38,14 @@ def proposed(
 
 
 def drafted(
-    world: World, action: Action, intent: Any, origin: Origin, *, replaces: str = "", plan: Plan | None = None
+    world: World,
+    action: Action,
+    intent: Any,
+    origin: Origin,
+    *,
+    replaces: str = "",
+    plan: Plan | None = None,
+    automatic: bool = False,
 ) -> Operation | Card:
     """Plan, ask the policy and store; what stands against it as a card. Nobody is shown anything yet."""
     if action.recall:
@@ -41,7 +56,7 @@ def drafted(
     if busy := busy_with(world, planned):
         return cards.refused_card(Refused("Not now.", busy))
     roles = roles_of(world, origin.by) if origin.by != BOT else frozenset(world.roles)
-    ruling = policies.ruling(world.policy, action.name, planned, roles, world.clock.now())
+    ruling = policies.ruling(world.policy, action.name, planned, roles, world.clock.now(), automatic=automatic)
     if isinstance(ruling, policies.MayNot):
         return cards.may_not_card(ruling)
     return _stored(world, Proposed(
@@ -66,6 +81,8 @@ def _stored(world: World, event: Proposed) -> Operation:
 def lay_out(world: World, operation: Operation) -> Operation:
     """Show a proposed operation where approvers look, and approve at once what needs no vote. Safe to repeat."""
     world.screen.post(operation.id, world.places.approvals)
+    if operation.ruling.automatic and world.places.ops:
+        world.screen.post(operation.id, world.places.ops)  # nobody was asked, so everybody is told
     if operation.state is State.PROPOSED and not operation.ruling.votes:
         operation = commit(world, operation, Approved(world.clock.now(), BOT))
     if operation.state in BUSY:

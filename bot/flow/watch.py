@@ -118,7 +118,8 @@ def proposed(world: World, wanted: Proposal, watch: str) -> None:
             return
     key = f"watch:{watch}:{wanted.key or uuid.uuid4()}"
     origin = Origin(BOT, world.places.ops, f"{world.slash} {wanted.action}", key, wanted.why)
-    card = propose.proposed(world, world.catalog.action(wanted.action), wanted.intent, origin, plan=wanted.plan)
+    action = world.catalog.action(wanted.action)
+    card = propose.proposed(world, action, wanted.intent, origin, plan=wanted.plan, automatic=wanted.automatic)
     if card is not None:
         log.info("proposed by a watch", watch=watch, action=wanted.action, said=card.text)
 

@@ -100,7 +100,8 @@ def register_jobs(settings: Settings) -> Sequence[Watch]:
     mine = _section(settings)
     if mine.watch.mode is Mode.OFF:
         return ()
-    return (Watch("balance", timedelta(seconds=watch.EVERY), partial(watch.look, mine)),)
+    by_itself = ("balance",) if mine.watch.mode is Mode.AUTO else ()
+    return (Watch("balance", timedelta(seconds=watch.EVERY), partial(watch.look, mine), automatic=by_itself),)
 
 
 def _section(settings: Settings) -> BalanceSettings:

@@ -512,11 +512,20 @@ BALANCE_BUTTON = "Plan a balance"
 LOOK_BUTTON = "Look at the moves"
 
 
-def uneven(found: Plan, minutes: float) -> Card:
-    """An alert with the plan in short."""
+AUTO_HALTED = "Nothing is moved by itself: the last automatic balance failed or was cancelled. Plan one to see to it."
+AUTO_NOT_ENOUGH = "Nothing is moved by itself: what may be moved without asking would not help enough."
+
+
+def auto_used_up(moves: int, hours: float) -> str:
+    """The limit of the window."""
+    return f"Nothing is moved by itself: {plural(moves, 'move')} in {duration_text(hours * 3600)} are used up."
+
+
+def uneven(found: Plan, minutes: float, held: str = "") -> Card:
+    """An alert with the plan in short; ``held``: why it is not carried out by itself."""
     moves = [step for step in found.steps if isinstance(step, MigrateVm)]
     head = next(each.text for each in found.reasons if each.code == "summary")
-    text = f"The cluster has been uneven for {duration_text(minutes * 60)}. {head}"
+    text = f"The cluster has been uneven for {duration_text(minutes * 60)}. {head} {held}".strip()
     lines = "\n".join(f"• {step.reason}" for step in moves[:8])
     return Card(text, "The cluster is uneven", (Section(text), Section(lines)))
 

@@ -9,11 +9,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Mode(StrEnum):
-    """What the bot does by itself about an uneven cluster: nothing, tell people, or lay a plan before them."""
+    """What the bot does by itself about an uneven cluster: nothing, tell people, lay a plan before them, or move.
+
+    AUTO moves within the limits below and only where a rule of the policy with ``automatic = true`` lets it.
+    """
 
     OFF = "off"
     ALERT = "alert"
     PROPOSE = "propose"
+    AUTO = "auto"
 
 
 class WatchSettings(BaseModel):
@@ -26,6 +30,8 @@ class WatchSettings(BaseModel):
     min_gain: float = Field(0.02, ge=0, description="The whole plan must lower the score by at least this.")
     cooldown_minutes: float = Field(60.0, ge=0, description="So long after a plan or an alert nothing new is said.")
     max_moves: int = Field(10, ge=1, description="Most moves of one plan that the bot proposes by itself.")
+    window_hours: float = Field(24.0, gt=0, description="The window of auto's limit of moves.")
+    window_moves: int = Field(20, ge=1, description="Most moves that auto makes in any such window; then it alerts.")
     smooth_minutes: float = Field(5.0, gt=0, description="Load is averaged over about this long (EWMA).")
     quiet_from: time | None = Field(None, description="Nothing is said from this time of day, such as 22:00 …")
     quiet_to: time = Field(time(6), description="… to this one.")

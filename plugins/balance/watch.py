@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from bot.declare import Alert, History, Looked, Noticed, Proposal, Remedy, WatchView
+from bot.domain import placement
 from bot.domain.cluster import Snapshot, Vm
-from bot.domain.operation import Operation, State
+from bot.domain.operation import BOT, Operation, State
 from bot.domain.plan import Plan
 from bot.domain.policy import Window
 from bot.domain.steps import MigrateVm
 from plugins.balance import cards
 from plugins.balance.intents import Balance
-from plugins.balance.model import Score
 from plugins.balance.planner import limits_of, moves_of, plan_of
-from plugins.balance.problem_of import Case, case_of, planned
+from plugins.balance.problem_of import KEEP, Case, case_of, planned
 from plugins.balance.score import score_of
 from plugins.balance.settings import BalanceSettings, Mode, WatchSettings
 
 EVERY = 60.0  # seconds between looks
 GAP = 3 * EVERY  # a longer silence is a start-up: what was seen before it says nothing of now
 KEY = "balance"
+AUTO = "auto"  # the tag that, set to off, leaves a guest out of what the bot does by itself
+UNDONE = (State.FAILED, State.CANCELLED)  # after one of these people look first
 OPEN = (State.PROPOSED, State.APPROVED, State.RUNNING)
 WORKING = (State.APPROVED, State.RUNNING)
 RECENT = 50  # operations among which the newest moves are looked for
@@ -69,7 +71,7 @@ def look(settings: BalanceSettings, view: WatchView) -> Looked:
         return Looked((), replace(memory, looked=now, uneven=0.0, load=None).kept())
     load = _smoothed(memory, view.snapshot, settings.watch, now)
     memory = replace(memory, looked=now, load=load)
-    case = case_of(_with_load(view.snapshot, load), settings, view.rules, recent=moves_of(view.history))
+    case = _case(settings, view, memory)
     score = score_of(case.problem, case.problem.host)
     if score.balance <= settings.band:
         ended: tuple[Noticed, ...] = (Alert(KEY, cards.even_again(score), over=True),) if memory.alerted else ()
@@ -77,7 +79,18 @@ def look(settings: BalanceSettings, view: WatchView) -> Looked:
     memory = replace(memory, uneven=memory.uneven or now)
     if not _due(settings.watch, memory, view.now) or _open(view.history):
         return Looked((), memory.kept())
-    return _told(settings, case, score, memory, now)
+    noticed = _noticed(settings, view, case, memory)
+    if noticed is None:
+        return Looked((), memory.kept())
+    return Looked((noticed,), replace(memory, told=now, alerted=isinstance(noticed, Alert) or memory.alerted).kept())
+
+
+def _case(
+    settings: BalanceSettings, view: WatchView, memory: Memory, movable: Callable[[Vm], bool] | None = None
+) -> Case:
+    """The cluster as it has been on average."""
+    seen = placement.loaded(view.snapshot, memory.load or {})
+    return case_of(seen, settings, view.rules, recent=moves_of(view.history), movable=movable)
 
 
 def _waking(memory: Memory, now: float) -> Memory:
@@ -113,13 +126,6 @@ def _smoothed(memory: Memory, seen: Snapshot, settings: WatchSettings, now: floa
     return {uuid: round(before.get(uuid, cpu) * (1 - weight) + cpu * weight, 4) for uuid, cpu in measured.items()}
 
 
-def _with_load(seen: Snapshot, load: Mapping[str, float]) -> Snapshot:
-    def averaged(vm: Vm) -> Vm:
-        return replace(vm, cpu=load[vm.uuid]) if vm.uuid in load else vm
-
-    return replace(seen, vms=tuple(averaged(vm) for vm in seen.vms))
-
-
 def _due(settings: WatchSettings, memory: Memory, now: datetime) -> bool:
     """Held for long enough, not told lately, and not in the quiet hours."""
     held = now.timestamp() - memory.uneven >= 60 * settings.hold_minutes
@@ -134,23 +140,75 @@ def quiet(settings: WatchSettings, now: datetime) -> bool:
     return Window((), settings.quiet_from, settings.quiet_to, settings.quiet_zone).holds(now)
 
 
-def _told(settings: BalanceSettings, case: Case, score: Score, memory: Memory, now: float) -> Looked:
-    """The plan that pays, as an alert or as a proposal; nothing when none gains enough."""
-    wish = Balance(max_moves=settings.watch.max_moves, reason=cards.why_proposed((now - memory.uneven) / 60))
+def _noticed(settings: BalanceSettings, view: WatchView, case: Case, memory: Memory) -> Noticed | None:
+    """The plan that pays: done, laid before people, or told, as far as each may be; None when none gains enough."""
+    wish = Balance(max_moves=settings.watch.max_moves, reason=cards.why_proposed(_minutes(memory, view.now)))
+    held = ""
+    if settings.watch.mode is Mode.AUTO:
+        own, held = _automatic(settings, view, wish, memory)
+        if own is not None:
+            return own
+    plan = _plan(settings, case, wish)
+    if plan is None:
+        return None
+    if settings.watch.mode is Mode.PROPOSE:
+        return Proposal("balance", wish, plan, why=wish.reason, key=_key(memory, view.now))
+    return _alert(wish, plan, memory, view.now, held)
+
+
+def _plan(settings: BalanceSettings, case: Case, wish: Balance) -> Plan | None:
     found, result = planned(case, limits_of(settings, wish, case))
-    if not result.moves or score.total - result.after.total < settings.watch.min_gain:
-        return Looked((), memory.kept())
-    plan = plan_of(settings, found, result, cards.plan_title(len(result.moves)), why=wish.reason)
-    noticed = _noticed(settings.watch, wish, plan, memory, now)
-    return Looked((noticed,), replace(memory, told=now, alerted=isinstance(noticed, Alert) or memory.alerted).kept())
+    gain = result.before.total - result.after.total
+    if not result.moves or gain < settings.watch.min_gain:
+        return None
+    return plan_of(settings, found, result, cards.plan_title(len(result.moves)), why=wish.reason)
 
 
-def _noticed(settings: WatchSettings, wish: Balance, plan: Plan, memory: Memory, now: float) -> Noticed:
-    if settings.mode is Mode.PROPOSE:
-        return Proposal("balance", wish, plan, why=wish.reason, key=f"{KEY}:{memory.uneven:.0f}:{now:.0f}")
+def _automatic(
+    settings: BalanceSettings, view: WatchView, wish: Balance, memory: Memory
+) -> tuple[Proposal | None, str]:
+    """What may be moved without asking; or why nothing may."""
+    limits = settings.watch
+    since = view.now - timedelta(hours=limits.window_hours)
+    mine = [each for each in view.history.operations(by=BOT, limit=RECENT) if each.ruling.automatic]
+    if any(each.state in UNDONE and each.changed_at > since for each in mine):
+        return None, cards.AUTO_HALTED
+    left = limits.window_moves - _moved(mine, since)
+    if left <= 0:
+        return None, cards.auto_used_up(limits.window_moves, limits.window_hours)
+    wish = replace(wish, max_moves=min(wish.max_moves, left))
+    plan = _plan(settings, _case(settings, view, memory, movable=_may_be_moved), wish)
+    if plan is None:
+        return None, cards.AUTO_NOT_ENOUGH
+    return Proposal("balance", wish, plan, why=wish.reason, key=_key(memory, view.now), automatic=True), ""
+
+
+def _moved(operations: Iterable[Operation], since: datetime) -> int:
+    """Moves that were made since then."""
+    return sum(
+        each.at > since and isinstance(operation.plan.steps[each.index], MigrateVm)
+        for operation in operations
+        for each in operation.ended
+    )
+
+
+def _may_be_moved(vm: Vm) -> bool:
+    """Whether its tags leave it to the bot: neither ``auto=off`` nor ``balance=off``."""
+    return all(vm.tags.get(key, "").lower() != "off" for key in (AUTO, KEEP))
+
+
+def _key(memory: Memory, now: datetime) -> str:
+    return f"{KEY}:{memory.uneven:.0f}:{now.timestamp():.0f}"
+
+
+def _minutes(memory: Memory, now: datetime) -> float:
+    return (now.timestamp() - memory.uneven) / 60
+
+
+def _alert(wish: Balance, plan: Plan, memory: Memory, now: datetime, held: str) -> Alert:
     command = f"balance --max-moves {wish.max_moves}"
     remedies = (
         Remedy(cards.BALANCE_BUTTON, command),
         Remedy(cards.LOOK_BUTTON, f"balance sim --max-moves {wish.max_moves}"),
     )
-    return Alert(KEY, cards.uneven(plan, (now - memory.uneven) / 60), remedies=remedies)
+    return Alert(KEY, cards.uneven(plan, _minutes(memory, now), held), remedies=remedies)

@@ -63,6 +63,10 @@ def test_the_first_rule_whose_conditions_all_hold_rules() -> None:
         ({"min_vms": 2}, False),
         ({"min_memory": 1 << 30}, True),
         ({"min_memory": (1 << 30) + 1}, False),
+        ({"max_vms": 1}, True),
+        ({"max_memory": 1 << 30}, True),
+        ({"max_memory": (1 << 30) - 1}, False),
+        ({"automatic": True}, False),
         ({"window": Window(("mon",), time(9), time(17))}, True),
         ({"window": Window(("tue",), time(9), time(17))}, False),
         ({"commands": ("migrate",), "hosts": ("elsewhere",)}, False),
@@ -72,6 +76,36 @@ def test_each_condition_decides(condition: dict[str, object], holds: bool) -> No
     answer = ruled(Rule("this", votes=2, **condition), Rule("rest"))  # type: ignore[arg-type]
     assert isinstance(answer, Ruling)
     assert answer.rule == ("this" if holds else "rest")
+
+
+AUTOMATIC = Rule("small", commands=("balance",), automatic=True, max_vms=2, max_memory=8 << 30, votes=0)
+
+
+def automatically(*rules: Rule, vms: int = 1, memory: int = 1 << 30) -> Ruling | MayNot:
+    plan = replace(planned(), blast=Blast(vms=tuple("abcdef"[:vms]), memory=memory))
+    return ruling(policy(*rules), "balance", plan, frozenset({"approver"}), MONDAY, automatic=True)
+
+
+def test_what_a_watch_does_by_itself_takes_no_vote_within_the_rule_and_people_beyond_it() -> None:
+    within = automatically(AUTOMATIC, Rule("rest"))
+    assert isinstance(within, Ruling)
+    assert (within.rule, within.votes, within.automatic) == ("small", 0, True)
+    for beyond in ({"vms": 3}, {"memory": 9 << 30}):
+        asked = automatically(AUTOMATIC, Rule("rest"), **beyond)
+        assert isinstance(asked, Ruling)
+        assert (asked.rule, asked.votes, asked.automatic) == ("rest", 1, False)
+
+
+def test_no_other_rule_makes_anything_automatic_and_a_freeze_before_it_holds() -> None:
+    free = automatically(Rule("free", votes=0))
+    assert isinstance(free, Ruling)
+    assert not free.automatic
+    stop = Rule("stop", commands=("balance",), freeze=True, why="Not today.")
+    assert isinstance(automatically(stop, AUTOMATIC), MayNot)
+    plan = replace(planned(), blast=Blast(vms=("a",)))
+    after = policy(AUTOMATIC, stop, Rule("rest"))
+    assert frozen(after, "balance", plan, MONDAY) == stop
+    assert frozen(after, "balance", plan, MONDAY, automatic=True) is None
 
 
 def test_a_freeze_lets_nothing_through_and_says_why() -> None:
@@ -221,6 +255,26 @@ LAST = Rule("last")
 def test_a_rule_that_cannot_be_meant_is_named_with_what_to_do(rules: tuple[Rule, ...], name: str, said: str) -> None:
     found = dict(contradictions(policy(*rules), PEOPLE))
     assert said in found[name]
+
+
+@pytest.mark.parametrize(
+    ("rules", "automatic", "name", "said"),
+    [
+        ((LAST,), {"balance"}, "balance", "no rule lets it"),
+        ((replace(AUTOMATIC, votes=1), LAST), {"balance"}, "balance", "no rule lets it"),
+        ((replace(AUTOMATIC, freeze=True), LAST), {"balance"}, "balance", "no rule lets it"),
+        ((AUTOMATIC, LAST), set(), "small", "set to act by itself"),
+        ((Rule("all"), AUTOMATIC, LAST), {"balance"}, "small", "“all” comes first"),
+        ((AUTOMATIC, replace(AUTOMATIC, name="less", max_vms=1), LAST), {"balance"}, "less", "“small” comes first"),
+    ],
+)
+def test_what_cannot_be_meant_of_what_is_automatic(
+    rules: tuple[Rule, ...], automatic: set[str], name: str, said: str
+) -> None:
+    assert said in dict(contradictions(policy(*rules), PEOPLE, automatic))[name]
+    assert contradictions(policy(AUTOMATIC, LAST), PEOPLE, {"balance"}) == ()
+    more = replace(AUTOMATIC, name="more", max_vms=9)
+    assert contradictions(policy(AUTOMATIC, more, LAST), PEOPLE, {"balance"}) == ()
 
 
 def test_a_policy_that_makes_sense_has_no_contradictions() -> None:

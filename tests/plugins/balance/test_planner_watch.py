@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -13,24 +14,29 @@ from bot import catalog
 from bot.declare import Alert, Looked, Measured, Proposal, WatchView
 from bot.domain.cluster import Snapshot
 from bot.domain.operation import (
+    BOT,
     Approved,
     Began,
+    Failed,
     Finished,
     Operation,
     Origin,
     Proposed,
+    State,
     StepBegan,
     StepEnded,
     advance,
     opened,
 )
 from bot.domain.plan import Plan, Risk
-from bot.domain.policy import Ruling
+from bot.domain.policy import Rule, Ruling
 from bot.domain.steps import MigrateVm
+from bot.flow import watch as core_watch
 from bot.testing import drawn, uuid_of
 from plugins.balance import watch
 from plugins.balance.intents import Balance
 from plugins.balance.settings import BalanceSettings
+from tests.bot.flow.small_bot import POLICY, Bot, small_bot, text
 
 START = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -51,7 +57,8 @@ class Past:
         self.all = operations
 
     def operations(self, *, states: Collection[object] = (), by: str = "", limit: int = 50) -> tuple[Operation, ...]:
-        return tuple(each for each in self.all if not states or each.state in states)[:limit]
+        found = (each for each in self.all if by in ("", each.origin.by))
+        return tuple(each for each in found if not states or each.state in states)[:limit]
 
 
 class Days:
@@ -178,3 +185,143 @@ def test_it_proposes_the_plan_itself_with_its_reason_and_few_moves() -> None:
     assert (proposal.action, len(proposal.plan.steps)) == ("balance", 1)
     assert "uneven for" in proposal.why
     assert proposal.intent.max_moves == 1
+
+
+# auto
+
+
+def automatic(ended: datetime, moves: int, *, failed: bool = False) -> Operation:
+    """An automatic balance of the bot that has ended."""
+    step = MigrateVm(uuid_of("v9"), "v9", "host-a", "host-b", 1)
+    origin = Origin(BOT, "C1", "/kvm balance", f"k{ended}")
+    ruling = Ruling(0, (), 60, "small", automatic=True)
+    event = Proposed(
+        ended, BOT, "balance", Balance(), Plan("t", (step,) * moves, Risk.MEDIUM), ruling, origin, ended + MINUTE
+    )
+    found = advance(advance(opened("op-1", event), Approved(ended, BOT)), Began(ended, BOT))
+    for index in range(moves):
+        found = advance(advance(found, StepBegan(ended, BOT, index)), StepEnded(ended, BOT, index))
+    return advance(found, Failed(ended, BOT, "broke") if failed else Finished(ended, BOT))
+
+
+def auto(**settings: object) -> Days:
+    return Days(mode="auto", max_moves=3, window_hours=6, window_moves=4, **settings)
+
+
+def test_auto_means_to_move_by_itself_within_its_limit_of_moves() -> None:
+    days = auto()
+    (proposal,) = days.looks(UNEVEN, 11)
+    assert isinstance(proposal, Proposal)
+    assert (proposal.automatic, proposal.action, proposal.intent.max_moves) == (True, "balance", 3)
+    days = auto()
+    days.past = Past(automatic(START - timedelta(hours=3), 3))
+    (proposal,) = days.looks(UNEVEN, 11)
+    assert isinstance(proposal, Proposal)
+    assert proposal.intent.max_moves == 1
+    assert proposal.plan is not None
+    assert len(proposal.plan.steps) == 1
+
+
+def test_when_the_moves_of_the_window_are_used_up_people_are_told_and_later_it_moves_again() -> None:
+    days = auto()
+    days.past = Past(automatic(START - timedelta(hours=3), 3), automatic(START - timedelta(hours=5), 1))
+    (alert,) = days.looks(UNEVEN, 11)
+    assert isinstance(alert, Alert)
+    assert "4 moves in 6 h are used up" in alert.card.text
+    days.now += timedelta(hours=2)
+    (proposal,) = days.looks(UNEVEN, 11)
+    assert isinstance(proposal, Proposal)
+    assert proposal.intent.max_moves == 1
+
+
+def test_after_a_failure_or_a_cancel_it_moves_nothing_until_the_window_has_passed() -> None:
+    days = auto()
+    days.past = Past(automatic(START - timedelta(hours=1), 1, failed=True))
+    (alert,) = days.looks(UNEVEN, 11)
+    assert isinstance(alert, Alert)
+    assert "failed or was cancelled" in alert.card.text
+    days.now += timedelta(hours=7)
+    (proposal,) = days.looks(UNEVEN, 11)
+    assert isinstance(proposal, Proposal)
+
+
+def test_a_guest_with_the_tag_is_never_moved_by_itself() -> None:
+    days = auto()
+    (proposal,) = days.looks(UNEVEN.replace("v1 4G load 1", "v1 4G load 1 [auto=off]"), 11)
+    assert isinstance(proposal, Proposal)
+    assert proposal.plan is not None
+    assert "v1" not in proposal.plan.blast.vms
+    pinned = UNEVEN
+    for name in ("v1", "v2", "v3"):
+        pinned = pinned.replace(f"{name} 4G load 1", f"{name} 4G load 1 [auto=off]")
+    pinned = pinned.replace("v4 4G load 1", "v4 4G load 1 [balance=off]")
+    (alert,) = auto().looks(pinned, 11)
+    assert isinstance(alert, Alert)
+    assert "would not help enough" in alert.card.text
+    assert isinstance(Days(mode="propose").looks(pinned, 11)[0], Proposal)
+
+
+def test_auto_keeps_quiet_hours_hold_and_cooldown_as_a_proposal_does() -> None:
+    assert auto(quiet_from="11:00", quiet_to="13:00", quiet_zone="UTC").looks(UNEVEN, 60) == []
+    days = auto()
+    assert days.looks(UNEVEN, 10) == []
+    assert len(days.looks(UNEVEN, 1)) == 1
+    assert days.looks(UNEVEN, 29) == []
+
+
+def test_only_auto_says_that_it_acts_by_itself() -> None:
+    for mode, wanted in (("alert", frozenset()), ("propose", frozenset()), ("auto", frozenset({"balance"}))):
+        assert catalog.load(["migrate", "balance"], {"balance": {"watch": {"mode": mode}}}).automatic == wanted
+
+
+AUTO_POLICY = replace(
+    POLICY, rules=(Rule("small", commands=("balance",), automatic=True, max_vms=2, votes=0), *POLICY.rules)
+)
+SMALL = "host-a 8cpu 32G | v1 4G load 1 dirty 1M | v2 4G load 1 dirty 1M\nhost-b 8cpu 32G"
+
+
+def noticed(bot: Bot, cluster: str) -> Proposal:
+    (proposal,) = auto().looks(cluster, 11)
+    assert isinstance(proposal, Proposal)
+    core_watch.proposed(bot.world, proposal, "balance")
+    return proposal
+
+
+def test_what_is_done_by_itself_is_shown_with_cancel_where_approvals_and_alerts_are(tmp_path: Path) -> None:
+    bot = small_bot(tmp_path, SMALL, ("migrate", "balance"), policy=AUTO_POLICY)
+    noticed(bot, SMALL)
+    assert bot.operation().state is State.APPROVED
+    assert (bot.operation().ruling.rule, bot.operation().ruling.automatic) == ("small", True)
+    shown = {ref.channel: card for ref, card in bot.chat.messages.items()}
+    assert set(shown) == {"CAPPROVALS", "COPS"}
+    assert all("op.cancel" in text(card) for card in shown.values())
+    bot.works()
+    assert bot.operation().state is State.DONE
+    assert all("Done:" in text(card) for ref, card in bot.chat.messages.items() if ref not in bot.chat.threads)
+    bot.store.close()
+
+
+def test_anybody_with_the_right_cancels_what_is_done_by_itself(tmp_path: Path) -> None:
+    bot = small_bot(tmp_path, SMALL, ("migrate", "balance"), policy=AUTO_POLICY)
+    noticed(bot, SMALL)
+    bot.clicks("op.cancel", bot.value(), "UBRUNO")
+    bot.works()
+    assert bot.operation().state is State.CANCELLED
+    assert bot.where("v1") == bot.where("v2") == ["host-a"]
+    bot.store.close()
+
+
+def test_what_is_beyond_the_rule_is_laid_before_people(tmp_path: Path) -> None:
+    only_one = replace(AUTO_POLICY, rules=(replace(AUTO_POLICY.rules[0], max_memory=1 << 30), *POLICY.rules))
+    bot = small_bot(tmp_path, SMALL, ("migrate", "balance"), policy=only_one)
+    noticed(bot, SMALL)
+    assert (bot.operation().state, bot.operation().ruling.rule) == (State.PROPOSED, "default")
+    assert [ref.channel for ref in bot.chat.messages] == ["CAPPROVALS"]
+    bot.store.close()
+
+
+def test_the_policy_of_balance_tells_what_is_done_by_itself(tmp_path: Path) -> None:
+    bot = small_bot(tmp_path, SMALL, ("migrate", "balance"), policy=AUTO_POLICY)
+    said = text(bot.types("policy balance"))
+    assert "what a watch does by itself, at most 2 VMs" in said
+    bot.store.close()
