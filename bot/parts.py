@@ -141,6 +141,7 @@ def addresses(settings: DroverSettings) -> list[HostAddress]:
             uri=host.uri,
             migrate_uri=host.migrate_uri or host.uri,
             migrate_data_uri=host.migrate_data_uri,
+            migrate_tls=host.migrate_tls,
             reserve=host.reserve,
             tags=host.tags,
         )

@@ -104,6 +104,7 @@ class HostSection(Section):
     uri: str
     migrate_uri: str = ""
     migrate_data_uri: str = ""
+    migrate_tls: bool = False
     ssh: Annotated[SshSection | None, BeforeValidator(_ssh)] = None
     reserve: Bytes = 0
     tags: dict[str, str] = Field(default_factory=dict)

@@ -1,6 +1,7 @@
 """A real OpenSSH server inside a lab host, with keys of its own, reached from outside by a proxy command."""
 
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -35,6 +36,16 @@ class Door:
         """``user@address``."""
         return f"{self.user}@{self.address}"
 
+    @property
+    def client(self) -> Path:
+        """An ssh that goes through the proxy and knows this host's key alone, whatever the user's own settings are."""
+        return self.key_file.with_name("ssh")
+
+    @property
+    def uri(self) -> str:
+        """How a libvirt client on the machine connects through this door; it may ask for a password."""
+        return f"qemu+ssh://{self.target}/system?keyfile={self.key_file}&command={self.client}"
+
 
 def serve(lab: Lab, host: str) -> Door:
     """Start sshd in a host of the lab, unless it runs already, and wait until it answers; it ends with the host.
@@ -58,6 +69,8 @@ def serve(lab: Lab, host: str) -> Door:
     (directory / "sshd_config").write_text(_config(directory, address))
     key = (directory / "host_key.pub").read_text().split()[:2]
     (directory / "known_hosts").write_text(f"{address} {' '.join(key)}\n")
+    door.client.write_text(_client(door))
+    door.client.chmod(0o700)
     lab.run(host, "mount", "--bind", str(directory / "passwd"), "/etc/passwd")
     lab.run(host, "mkdir", "-p", "/run/sshd")
     # In the background of a shell: as a child of process 1 with a session of its own it takes itself for a daemon
@@ -122,6 +135,15 @@ UsePAM no
 UseDNS no
 PrintMotd no
 """
+
+
+def _client(door: Door) -> str:
+    options = [
+        f"UserKnownHostsFile={door.known_hosts}",
+        "StrictHostKeyChecking=yes",
+        f"ProxyCommand={door.proxy_command}",
+    ]
+    return f'#!/bin/sh\nexec ssh -F none {" ".join(f"-o {shlex.quote(each)}" for each in options)} "$@"\n'
 
 
 def _passwd() -> str:

@@ -119,6 +119,7 @@ class CpuOrder(StrEnum):
 class PairFacts:
     """What two hosts are to each other; ``migrate_uri`` is how the source's daemon reaches the target.
 
+    ``migrate_tls``: QEMU encrypts what a migration sends there.
     ``cpu``: whether a guest with all that the source's CPU offers runs on the target; ``cpu_why`` names what lacks.
     """
 
@@ -128,6 +129,7 @@ class PairFacts:
     cpu_why: str = ""
     migrate_uri: str = ""
     migrate_data_uri: str = ""
+    migrate_tls: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,7 @@ class FakeReadiness:
             CpuOrder.IDENTICAL if same else CpuOrder.INCOMPATIBLE,
             "" if same else f"{there.cpu_model} is not {here.cpu_model}",
             f"qemu+tls://{target}/system",
+            migrate_tls=True,
         )
 
     def cpu_baseline(self, hosts: Collection[str]) -> CpuBaseline:

@@ -79,6 +79,18 @@ class SeenPair:
 
 
 @dataclass(frozen=True, slots=True)
+class Way:
+    """One direction of which both sides answered."""
+
+    seen: SeenPair
+    pair: PairFacts
+    here: HostFacts
+    there: HostFacts
+    settings: HostCheckSettings
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class PairReport:
     """What was found for one direction."""
 

@@ -25,7 +25,7 @@ V = TypeVar("V")
 
 _AT_ONCE = 16
 _GRACE = 5.0  # seconds that a host is given to tell that time was up
-_WHO = (probes.Probe("user", "id -un"),)
+_OF_A_PAIR = (probes.Probe("user", "id -un"), probes.CERTIFICATES)
 
 
 def check(settings: HostCheckSettings, intent: HostCheck, snapshot: Snapshot, hypervisor: Hypervisor) -> Checked:
@@ -52,7 +52,8 @@ def aged(settings: HostCheckSettings, snapshot: Snapshot, hypervisor: Hypervisor
 def pair(settings: HostCheckSettings, intent: HostPair, snapshot: Snapshot, hypervisor: Hypervisor) -> Paired:
     """Every direction between the hosts asked for, looked at and judged."""
     names = planner.chosen(intent.hosts, snapshot)
-    hosts = _side_by_side(names, lambda name: look(settings, name, snapshot, hypervisor, asked=_WHO))
+    now = datetime.now(UTC)
+    hosts = _side_by_side(names, lambda name: look(settings, name, snapshot, hypervisor, asked=_OF_A_PAIR))
     ways = list(permutations(names, 2))
     # One after another out of one host, which would else be asked many things at once; hosts side by side.
     found = _side_by_side(
@@ -60,7 +61,7 @@ def pair(settings: HostCheckSettings, intent: HostPair, snapshot: Snapshot, hype
         lambda name: [_look_across(settings, hosts[a], hosts[b], snapshot, hypervisor) for a, b in ways if a == name],
     )
     reports = {(each.source.host, each.target.host): each for name in names for each in found[name]}
-    return Paired(tuple(pairs.report(reports[way], settings) for way in ways))
+    return Paired(tuple(pairs.report(reports[way], settings, now) for way in ways))
 
 
 def baseline(intent: HostBaseline, snapshot: Snapshot, hypervisor: Hypervisor) -> Based:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from datetime import datetime
 from urllib.parse import urlsplit
 
 from bot.domain.cluster import Pool
 from bot.domain.readiness import CpuOrder, Finding, HostFacts, PairFacts
 from bot.domain.words import duration_text
-from plugins.host_check.findings import PairReport, SeenPair, failed, passed, unknown, warned
+from plugins.host_check import trust
+from plugins.host_check.findings import PairReport, SeenPair, Way, failed, passed, unknown, warned
 from plugins.host_check.readings import is_loopback, version_text
 from plugins.host_check.settings import HostCheckSettings
 
@@ -18,28 +19,17 @@ _FIRST_PORT = MIGRATION_PORTS.partition("-")[0]
 _NAMED = 3  # of many missing things, so many are named
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
-    """One direction of which both sides answered."""
-
-    seen: SeenPair
-    pair: PairFacts
-    here: HostFacts
-    there: HostFacts
-    settings: HostCheckSettings
-
-
 PairRule = Callable[[str, Way], Finding]
 
 
-def report(seen: SeenPair, settings: HostCheckSettings) -> PairReport:
+def report(seen: SeenPair, settings: HostCheckSettings, now: datetime) -> PairReport:
     """One direction judged by every rule; UNKNOWN throughout when a side does not answer."""
     here, there, pair = seen.source.facts, seen.target.facts, seen.facts
     if here is None or there is None or pair is None:
         why = seen.trouble or seen.source.trouble or seen.target.trouble
         findings = tuple(unknown(name, why) for name, _ in RULES)
     else:
-        findings = tuple(rule(name, Way(seen, pair, here, there, settings)) for name, rule in RULES)
+        findings = tuple(rule(name, Way(seen, pair, here, there, settings, now)) for name, rule in RULES)
     return PairReport(seen.source.host, seen.target.host, findings)
 
 
@@ -87,7 +77,9 @@ def _ports(name: str, way: Way) -> Finding:
             f"--permanent --add-port={MIGRATION_PORTS}/tcp && firewall-cmd --reload)",
         )
     return failed(
-        name, _last(found.out) or f"exit code {found.code}", f"Look at the route from {here.host} to {address}"
+        name,
+        trust.last_line(found.out) or f"exit code {found.code}",
+        f"Look at the route from {here.host} to {address}",
     )
 
 
@@ -235,35 +227,6 @@ def _clocks(name: str, way: Way) -> Finding:
     return passed(name, f"within {duration_text(way.settings.clock_warn_seconds + error)}")
 
 
-def _credentials(name: str, way: Way) -> Finding:
-    here, there = way.here, way.there
-    found = way.seen.answers.get("credentials")
-    if found is None:
-        return unknown(name, way.seen.no_shell)
-    if found.ok:
-        return passed(name, f"{here.host} connects to {way.pair.migrate_uri}")
-    if found.code == 124:
-        return failed(
-            name,
-            f"{way.pair.migrate_uri} does not answer {here.host}",
-            f"Look at the firewall and the daemon of {there.host}",
-        )
-    if found.code == 127:
-        return unknown(name, "virsh is not there", "apt-get install --no-install-recommends libvirt-clients")
-    return failed(name, _last(found.out) or f"exit code {found.code}", _credentials_fix(way.pair, here, there))
-
-
-def _credentials_fix(pair: PairFacts, here: HostFacts, there: HostFacts) -> str:
-    scheme = urlsplit(pair.migrate_uri).scheme
-    if "ssh" in scheme:
-        place = urlsplit(pair.migrate_uri).netloc or there.host
-        return f"On {here.host}, as root: ssh-keygen -t ed25519 && ssh-copy-id {place}"
-    if "tls" in scheme:
-        where = "/etc/pki/libvirt/clientcert.pem"
-        return f"On {here.host}: put a client certificate of the CA that {there.host} trusts into {where}"
-    return f"Use qemu+tls:// or qemu+ssh:// in migrate_uri of {there.host}, and see that its daemon listens"
-
-
 RULES: tuple[tuple[str, PairRule], ...] = (
     ("CPU", _cpu),
     ("machine types", _machines),
@@ -274,15 +237,11 @@ RULES: tuple[tuple[str, PairRule], ...] = (
     ("bridges", _bridges),
     ("versions", _versions),
     ("clocks", _clocks),
-    ("credentials", _credentials),
+    ("credentials", trust.credentials),
+    ("encryption", trust.encryption),
 )
 
 
 def _few(names: list[str]) -> str:
     more = len(names) - _NAMED
     return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
-def _last(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1].removeprefix("error: ") if lines else ""

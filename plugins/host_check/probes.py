@@ -32,14 +32,19 @@ LENSES: Mapping[str, str] = {
     "virtproxyd.conf": "virtproxyd.aug",
     "qemu.conf": "libvirtd_qemu.aug",
 }
-CERTIFICATES = (
-    "/etc/pki/CA/cacert.pem",
-    "/etc/pki/libvirt/servercert.pem",
-    "/etc/pki/libvirt/clientcert.pem",
-    "/etc/pki/qemu/ca-cert.pem",
-    "/etc/pki/qemu/server-cert.pem",
-    "/etc/pki/qemu/client-cert.pem",
-)
+# Where libvirt and QEMU look unless their configuration says otherwise: an authority, then what it signs.
+_CERTIFICATE_PLACES = r"""
+told() {
+    key=$1; shift
+    as_root cat "$@" 2>/dev/null | sed -n "s/^[[:space:]]*$key[[:space:]]*=[[:space:]]*\"\(.*\)\".*/\1/p" | tail -n 1
+}
+daemons="/etc/libvirt/libvirtd.conf /etc/libvirt/virtproxyd.conf"
+ca=$(told ca_file $daemons) server=$(told cert_file $daemons)
+qemu=$(told migrate_tls_x509_cert_dir /etc/libvirt/qemu.conf)
+: "${qemu:=$(told default_tls_x509_cert_dir /etc/libvirt/qemu.conf)}" "${qemu:=/etc/pki/qemu}"
+signed "${ca:-/etc/pki/CA/cacert.pem}" "${server:-/etc/pki/libvirt/servercert.pem}" /etc/pki/libvirt/clientcert.pem
+signed "$qemu/ca-cert.pem" "$qemu/server-cert.pem" "$qemu/client-cert.pem"
+"""
 DEB_PACKAGES = ("qemu-system-x86", "libvirt-daemon-system", "libvirt-clients")
 RPM_PACKAGES = ("qemu-kvm", "libvirt-daemon-kvm", "libvirt-client")
 
@@ -82,10 +87,30 @@ def _each(files: Iterable[str], words: str) -> str:
     return f"for f in {' '.join(files)}; do {words}; done"
 
 
-def certificate_words(files: Iterable[str]) -> str:
-    """Subject and end of each certificate that there is, after a line with its path."""
-    read = 'as_root openssl x509 -in "$f" -noout -subject -enddate'
-    return _each(files, f'[ -e "$f" ] && echo "file $f" && {read}') + "; true"
+# One that is signed by an intermediate carries it in its own file.
+_SIGNED = r"""
+signed() {
+    ca=$1
+    for f in "$@"; do
+        [ -e "$f" ] || continue
+        echo "file $f"
+        as_root openssl x509 -in "$f" -noout -subject -enddate
+        [ "$f" = "$ca" ] || as_root openssl verify -partial_chain -no_check_time -CAfile "$ca" -untrusted "$f" "$f"
+    done
+    true
+}
+"""
+
+
+def certificate_words(places: str = _CERTIFICATE_PLACES) -> str:
+    """Subject, end and issuer's verdict of each certificate that there is, after a line with its path.
+
+    ``places`` calls ``signed AUTHORITY CERTIFICATE…``.
+    """
+    return _SIGNED + places
+
+
+CERTIFICATES = Probe("certificates", certificate_words())
 
 
 HOST_PROBES: tuple[Probe, ...] = (
@@ -124,7 +149,7 @@ HOST_PROBES: tuple[Probe, ...] = (
     Probe("ksm", "cat /sys/kernel/mm/ksm/run"),
     Probe("meminfo", "cat /proc/meminfo"),
     Probe("overcommit", "cat /proc/sys/vm/overcommit_memory"),
-    Probe("certificates", certificate_words(CERTIFICATES)),
+    CERTIFICATES,
     Probe("openssl", "command -v openssl"),
     Probe("own-address", 'getent ahosts "$(hostname)"'),
 )

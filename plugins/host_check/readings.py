@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -90,18 +91,34 @@ def socket_activated(seen: Seen) -> bool:
     return bool(active_units(seen.text("units")) & {"libvirtd.socket", "virtqemud.socket"})
 
 
-def certificates(text: str) -> Iterator[tuple[str, datetime | None]]:
-    """Path and end of each certificate; None where it could not be read."""
-    path, end = "", None
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """One certificate on a host; ``ends`` None: it could not be read. ``strange``: not of the authority beside it."""
+
+    path: str
+    ends: datetime | None = None
+    strange: bool = False
+
+    @property
+    def file(self) -> str:
+        """Its name without the directory: libvirt and QEMU name theirs differently."""
+        return self.path.rpartition("/")[2]
+
+
+def certificates(text: str) -> Iterator[Certificate]:
+    """Each certificate that the probe has found."""
+    found: Certificate | None = None
     for line in text.splitlines():
         if line.startswith("file "):
-            if path:
-                yield path, end
-            path, end = line.removeprefix("file "), None
-        elif line.startswith("notAfter="):
-            end = _moment(line.removeprefix("notAfter="))
-    if path:
-        yield path, end
+            if found:
+                yield found
+            found = Certificate(line.removeprefix("file "))
+        elif found and line.startswith("notAfter="):
+            found = replace(found, ends=_moment(line.removeprefix("notAfter=")))
+        elif found and line.endswith(": verification failed"):
+            found = replace(found, strange=True)
+    if found:
+        yield found
 
 
 def _moment(text: str) -> datetime | None:

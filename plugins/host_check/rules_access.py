@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 
 from bot.domain.readiness import Finding
 from plugins.host_check import probes
 from plugins.host_check.findings import Case, Seen, failed, passed, unknown, warned
 from plugins.host_check.readings import (
+    Certificate,
     Mode,
     active_units,
     certificates,
@@ -248,11 +248,12 @@ def tls_certificates(case: Case) -> Iterator[Finding]:
             if serves
             else passed(name, "none, and none needed: libvirt serves no TLS")
         )
-    for path, end in there:
-        yield _certificate(path, end, case)
+    for each in there:
+        yield _certificate(each, case)
 
 
-def _certificate(path: str, end: datetime | None, case: Case) -> Finding:
+def _certificate(found: Certificate, case: Case) -> Finding:
+    path, end = found.path, found.ends
     name, seen = f"certificate {path}", case.seen
     if end is None:
         missing = "" if seen.text("openssl") else "apt-get install openssl"
@@ -264,6 +265,8 @@ def _certificate(path: str, end: datetime | None, case: Case) -> Finding:
         return failed(name, f"ended on {end:%Y-%m-%d}", fix)
     if days < case.settings.certificate_days:
         return warned(name, f"ends on {end:%Y-%m-%d}, in {days:.0f} days", fix)
+    if found.strange:
+        return failed(name, "not signed by the authority that this host trusts: nobody who trusts it connects", fix)
     return passed(name, f"good until {end:%Y-%m-%d}")
 
 

@@ -306,7 +306,7 @@ def localhost(target: Host, said: str) -> Objection:
     return Objection(
         "localhost",
         f"{target.name} tells other hosts to reach it at “{said}”, which is themselves.",
-        f"Correct /etc/hosts on {target.name} so that its name is not localhost, or set `migrate_address` for it.",
+        f"Correct /etc/hosts on {target.name} so that its name is not localhost, or set `migrate_data_uri` for it.",
     )
 
 

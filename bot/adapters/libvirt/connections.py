@@ -40,14 +40,15 @@ class HostAddress:
 
     ``uri`` is the bot's own way in (read-write); ``read_only_uri`` is used for sweeps when given. ``migrate_uri``
     is how the *source's daemon* reaches this one (``qemu+tls://host-b/system``), ``migrate_data_uri`` where the
-    guest's memory flows (``tcp://10.0.0.2``; empty: as the host's own name resolves). ``reserve`` in bytes is kept
-    for the host itself.
+    guest's memory flows (``tcp://10.0.0.2``; empty: as the host's own name resolves), encrypted by QEMU with
+    ``migrate_tls``. ``reserve`` in bytes is kept for the host itself.
     """
 
     name: str
     uri: str
     migrate_uri: str
     migrate_data_uri: str = ""
+    migrate_tls: bool = False
     read_only_uri: str = ""
     reserve: int = 0
     tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))

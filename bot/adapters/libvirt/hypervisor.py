@@ -100,7 +100,7 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
             domain.migrateToURI3(
                 target.address.migrate_uri,
                 jobs.parameters(move, target.address, disks),
-                jobs.flags(move, persistent=bool(domain.isPersistent())),
+                jobs.flags(move, persistent=bool(domain.isPersistent()), tls=target.address.migrate_tls),
             )
         except libvirt.libvirtError as error:
             raise _migration_error(error, move, what, alive=bool(connection.isAlive())) from error

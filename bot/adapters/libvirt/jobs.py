@@ -30,7 +30,7 @@ _ENDED = frozenset(
 )
 
 
-def flags(move: MigrateVm, *, persistent: bool) -> int:
+def flags(move: MigrateVm, *, persistent: bool, tls: bool = False) -> int:
     """The flags of ``virDomainMigrateToURI3``. UNSAFE is never among them."""
     chosen = libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_PEER2PEER | libvirt.VIR_MIGRATE_AUTO_CONVERGE
     if persistent:
@@ -39,6 +39,8 @@ def flags(move: MigrateVm, *, persistent: bool) -> int:
         chosen |= libvirt.VIR_MIGRATE_NON_SHARED_DISK
     if move.policy is Policy.POSTCOPY:
         chosen |= libvirt.VIR_MIGRATE_POSTCOPY
+    if tls:
+        chosen |= libvirt.VIR_MIGRATE_TLS
     return int(chosen)
 
 

@@ -58,7 +58,8 @@ class LibvirtReadiness:
         order, why = self._ask(
             target, lambda it: _compared(it, virt_type, cpu), f"{target} does not compare CPUs"
         )  # fmt: skip
-        return PairFacts(source, target, order, why, address.migrate_uri, address.migrate_data_uri)
+        way = (address.migrate_uri, address.migrate_data_uri, address.migrate_tls)
+        return PairFacts(source, target, order, why, *way)
 
     def cpu_baseline(self, hosts: Collection[str]) -> CpuBaseline:
         """The baseline by the first host's libvirt, and every running guest against it; see the port.

@@ -43,6 +43,8 @@ _ADVICE: tuple[_Advice, ...] = (
         r"No route to host|unable to resolve|Name or service not known|Temporary failure in name resolution",
         advice="The source host's daemon could not reach the target: check its address, name resolution, libvirtd's "
         "port (16514 TLS, 22 SSH, 16509 TCP) and 49152-49215 for the memory."),
+    _on(message=r"object-add.*(credentials|certificate)|migration out.*certificate", advice="QEMU's own "
+        "certificates, in /etc/pki/qemu of both hosts, do not fit: see `host check` and `host pair`."),
     _on(libvirt.VIR_ERR_AUTH_FAILED, libvirt.VIR_ERR_AUTH_CANCELLED, libvirt.VIR_ERR_AUTH_UNAVAILABLE,
         libvirt.VIR_ERR_ACCESS_DENIED, advice="Credentials were refused: check the keys or certificates, those of "
         "the source host's daemon too."),

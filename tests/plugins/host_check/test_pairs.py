@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -19,6 +20,17 @@ from plugins.host_check.settings import HostCheckSettings
 LOCAL = Pool("local", "dir", "/srv", active=True, autostart=True, capacity=100 * GIB, free=50 * GIB)
 NFS = Pool("nfs", "netfs", "/shared", active=True, autostart=True, capacity=100 * GIB, free=50 * GIB, shared=True)
 SETTINGS = HostCheckSettings()
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+SOON, LATER = "Jun  6 00:00:00 2026", "Jan  5 00:00:00 2027"
+CERTIFICATES = """\
+file /etc/pki/qemu/ca-cert.pem
+notAfter=Jan  5 00:00:00 2027 GMT
+file /etc/pki/qemu/server-cert.pem
+notAfter=Jan  5 00:00:00 2027 GMT
+/etc/pki/qemu/server-cert.pem: OK
+file /etc/pki/qemu/client-cert.pem
+notAfter=Jan  5 00:00:00 2027 GMT
+/etc/pki/qemu/client-cert.pem: OK"""
 
 
 def facts(name: str, **different: Any) -> HostFacts:
@@ -26,12 +38,13 @@ def facts(name: str, **different: Any) -> HostFacts:
     return replace(known, **{"pools": (LOCAL, NFS), "uuid": name, "hostname": name, **different})
 
 
-def seen(
+def seen(  # noqa: PLR0917 - all that can be different
     here: dict[str, Any] | None = None,
     there: dict[str, Any] | None = None,
     pair: dict[str, Any] | None = None,
     clocks: tuple[float | None, float | None] = (0.0, 0.1),
     nics: tuple[tuple[str, str], ...] = (("bridge", "br0"),),
+    certificates: tuple[str, str] = (CERTIFICATES, CERTIFICATES),
     **answers: CommandResult,
 ) -> SeenPair:
     told = {
@@ -40,11 +53,19 @@ def seen(
         "port": CommandResult(1, "sh: connect: Connection refused"),
         **answers,
     }
-    ways = PairFacts("host-a", "host-b", CpuOrder.IDENTICAL, "", "qemu+tls://host-b/system")
-    one = Seen("host-a", facts("host-a", **(here or {})), clock=clocks[0])
-    other = Seen("host-b", facts("host-b", **(there or {})), clock=clocks[1])
+    ways = PairFacts("host-a", "host-b", CpuOrder.IDENTICAL, "", "qemu+tls://host-b/system", migrate_tls=True)
+    ours, theirs = ({"certificates": CommandResult(0, text)} for text in certificates)
+    one = Seen("host-a", facts("host-a", **(here or {})), clock=clocks[0], answers=ours)
+    other = Seen("host-b", facts("host-b", **(there or {})), clock=clocks[1], answers=theirs)
     return SeenPair(one, other, replace(ways, **(pair or {})), answers=told, nics=nics)
 
+
+SESSION = "warning : virNetTLSContextCheckCertificate:1086 : Certificate check failed"
+REFUSED = (
+    "error: failed to connect to the hypervisor\nerror: authentication failed: Failed to verify peer's certificate"
+)
+UNKNOWN_ISSUER = f"{SESSION} Certificate failed validation: The certificate hasn't got a known issuer.\n{REFUSED}"
+OTHER_NAME = f"{SESSION} Certificate [session] owner does not match the hostname host-b\n{REFUSED}"
 
 CASES: list[tuple[str, dict[str, Any], str, Severity, str, str]] = [
     # what, how the pair is different, the cell, its severity, words of the evidence, words of the fix
@@ -85,6 +106,24 @@ CASES: list[tuple[str, dict[str, Any], str, Severity, str, str]] = [
     ("clock unseen", {"clocks": (0.0, None)}, "clocks", Severity.UNKNOWN, "no SSH", ""),
     ("refused", {"credentials": CommandResult(1, "error: failed to connect\nerror: authentication failed")},
      "credentials", Severity.FAIL, "authentication failed", "clientcert.pem"),
+    ("another authority", {"credentials": CommandResult(1, UNKNOWN_ISSUER)}, "credentials", Severity.FAIL,
+     "known issuer: authentication failed", "On host-a: /etc/pki/CA/cacert.pem must hold"),
+    ("another name", {"credentials": CommandResult(1, OTHER_NAME)}, "credentials", Severity.FAIL,
+     "does not match the hostname host-b", "subjectAltName=DNS:host-b"),
+    ("own ended", {"credentials": CommandResult(1, "error: The client certificate /etc/pki/libvirt/clientcert.pem has "
+     "expired")}, "credentials", Severity.FAIL, "has expired", "On host-a: renew /etc/pki/libvirt/clientcert.pem"),
+    ("no listener", {"credentials": CommandResult(1, "error: unable to connect to server at 'host-b:16514': Connection "
+     "refused")}, "credentials", Severity.FAIL, "16514", "host check host-b"),
+    ("in the clear", {"pair": {"migrate_tls": False}}, "encryption", Severity.WARN, "in the clear",
+     "migrate_tls = true for host-b"),
+    ("no certificates", {"certificates": (CERTIFICATES, "")}, "encryption", Severity.FAIL,
+     "QEMU of host-b has no ca-cert.pem and no server-cert.pem", "On host-b: put ca-cert.pem, server-cert.pem"),
+    ("source's ended", {"certificates": (CERTIFICATES.replace("2027", "2026"), CERTIFICATES)}, "encryption",
+     Severity.FAIL, "ca-cert.pem of host-a ended on 2026-01-05", "On host-a: renew /etc/pki/qemu/ca-cert.pem"),
+    ("target's ends", {"certificates": (CERTIFICATES, CERTIFICATES.replace(LATER, SOON))}, "encryption", Severity.WARN,
+     "host-b ends in 5 days", "On host-b: renew"),
+    ("a stranger's", {"certificates": (CERTIFICATES, CERTIFICATES.replace("server-cert.pem: OK",
+     "server-cert.pem: verification failed"))}, "encryption", Severity.FAIL, "not of the authority", "On host-b"),
     ("refused by ssh", {"credentials": CommandResult(1, "Permission denied"), "pair": {"migrate_uri":
      "qemu+ssh://root@host-b/system"}}, "credentials", Severity.FAIL, "denied", "ssh-copy-id root@host-b"),
     ("silent", {"credentials": CommandResult(124, "")}, "credentials", Severity.FAIL, "does not answer", "firewall"),
@@ -95,7 +134,7 @@ CASES: list[tuple[str, dict[str, Any], str, Severity, str, str]] = [
 @pytest.mark.parametrize("case", CASES, ids=[case[0] for case in CASES])
 def test_a_cell_names_what_is_wrong_and_what_to_type(case: tuple[str, dict[str, Any], str, Severity, str, str]) -> None:
     _, different, cell, severity, evidence, fix = case
-    found = {each.name: each for each in pairs.report(seen(**different), SETTINGS).findings}
+    found = {each.name: each for each in pairs.report(seen(**different), SETTINGS, NOW).findings}
     assert found[cell].severity is severity
     assert evidence in found[cell].evidence
     assert fix in found[cell].fix
@@ -104,7 +143,7 @@ def test_a_cell_names_what_is_wrong_and_what_to_type(case: tuple[str, dict[str, 
 
 
 def test_a_good_pair_is_green_in_every_cell() -> None:
-    report = pairs.report(seen(), SETTINGS)
+    report = pairs.report(seen(), SETTINGS, NOW)
     assert {each.severity for each in report.findings} == {Severity.PASS}
     assert [each.name for each in report.findings] == [name for name, _ in pairs.RULES]
 
@@ -113,29 +152,29 @@ def test_a_machine_type_that_a_guest_uses_is_red() -> None:
     vm = drawn("host-a 8cpu 64G | web-1 1G").vm("web-1")
     looked = seen(there={"machines": frozenset({"pc"})})
     with_guest = replace(looked, source=replace(looked.source, guests=(replace(vm, detail=VmDetail(machine="q35")),)))
-    found = {each.name: each for each in pairs.report(with_guest, SETTINGS).findings}["machine types"]
+    found = {each.name: each for each in pairs.report(with_guest, SETTINGS, NOW).findings}["machine types"]
     assert (found.severity, "q35" in found.evidence) == (Severity.FAIL, True)
 
 
 def test_a_secret_that_is_missing_is_red_when_a_guest_has_encrypted_disks() -> None:
     vm = drawn("host-a 8cpu 64G | web-1 1G").vm("web-1")
     looked = seen(here={"secrets": ("5ec0e7",)})
-    assert pairs.report(looked, SETTINGS).worst is Severity.PASS
+    assert pairs.report(looked, SETTINGS, NOW).worst is Severity.PASS
     with_guest = replace(looked, source=replace(looked.source, guests=(replace(vm, detail=VmDetail(secrets=True)),)))
-    found = {each.name: each for each in pairs.report(with_guest, SETTINGS).findings}["storage"]
+    found = {each.name: each for each in pairs.report(with_guest, SETTINGS, NOW).findings}["storage"]
     assert (found.severity, "5ec0e7" in found.evidence, "secret-define" in found.fix) == (Severity.FAIL, True, True)
 
 
 def test_a_silent_side_makes_every_cell_unknown_with_its_reason() -> None:
     looked = replace(seen(), target=Seen("host-b", trouble="host-b cannot be reached"))
-    report = pairs.report(looked, SETTINGS)
+    report = pairs.report(looked, SETTINGS, NOW)
     assert {(each.severity, each.evidence) for each in report.findings} == {
         (Severity.UNKNOWN, "host-b cannot be reached")
     }
 
 
 def reports(count: int) -> tuple[PairReport, ...]:
-    bad = pairs.report(seen(port=CommandResult(124, "")), SETTINGS)
+    bad = pairs.report(seen(port=CommandResult(124, "")), SETTINGS, NOW)
     names = [f"host-{index}" for index in range(count)]
     return tuple(replace(bad, source=a, target=b) for a, b in itertools.permutations(names, 2))
 

@@ -98,37 +98,39 @@ def test_the_people_of_a_group() -> None:
     assert readings.members("libvirt:x:110:\n") == ()
 
 
-def certificate(path: Path, days: int) -> None:
-    argv = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-keyout",
-        str(path) + ".key",
-        "-out",
-        str(path),
-    ]
-    done = subprocess.run(
-        [*argv, "-subj", "/CN=host-a", "-days", str(days)], capture_output=True, text=True, check=False
-    )
+def openssl(*words: str) -> None:
+    done = subprocess.run(["openssl", *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
-def test_a_real_certificates_end_is_read_from_what_openssl_says(tmp_path: Path) -> None:
-    certificate(tmp_path / "cert.pem", 20)
-    (tmp_path / "broken.pem").write_text("nothing")
-    words = probes.certificate_words([str(tmp_path / "cert.pem"), str(tmp_path / "broken.pem"), str(tmp_path / "none")])
+def certificate(path: Path, days: int, signed_by: Path | None = None) -> None:
+    """A certificate, of its own or of another's, with its key beside it."""
+    signer = [] if signed_by is None else ["-CA", str(signed_by), "-CAkey", f"{signed_by}.key"]
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{path}.key", "-out", str(path),
+            "-subj", f"/CN={path.stem}", "-days", str(days), *signer)  # fmt: skip
+
+
+def looked_at(places: str) -> dict[str, readings.Certificate]:
+    words = probes.certificate_words(places)
     told = subprocess.run(["sh", "-c", probes.script([probes.Probe("certificates", words)])],
                           capture_output=True, text=True, check=True)  # fmt: skip
-    found = dict(readings.certificates(probes.answers(told.stdout)["certificates"].out))
-    ends = found[str(tmp_path / "cert.pem")]
+    return {each.file: each for each in readings.certificates(probes.answers(told.stdout)["certificates"].out)}
+
+
+def test_a_real_certificates_end_and_issuer_are_read_from_what_openssl_says(tmp_path: Path) -> None:
+    certificate(tmp_path / "ca.pem", 400)
+    certificate(tmp_path / "other.pem", 400)
+    certificate(tmp_path / "good.pem", 20, tmp_path / "ca.pem")
+    certificate(tmp_path / "strange.pem", 20, tmp_path / "other.pem")
+    (tmp_path / "broken.pem").write_text("nothing")
+    files = " ".join(f"{tmp_path}/{name}.pem" for name in ("ca", "good", "strange", "broken", "none"))
+    found = looked_at(f"signed {files}")
+    ends = found["good.pem"].ends
     assert ends is not None
     assert abs(ends - datetime.now(UTC) - timedelta(days=20)) < timedelta(hours=1)
-    assert found[str(tmp_path / "broken.pem")] is None
-    assert len(found) == 2
+    assert found["broken.pem"].ends is None
+    assert {name for name, each in found.items() if each.strange} == {"strange.pem"}
+    assert found.keys() == {"ca.pem", "good.pem", "strange.pem", "broken.pem"}
 
 
 def test_every_probe_of_the_script_is_answered_apart_with_its_exit_code() -> None:

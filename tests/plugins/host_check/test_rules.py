@@ -141,6 +141,8 @@ CASES: list[tuple[str, dict[str, Any], str, Severity, str, str]] = [
      Severity.FAIL, "ended on 2026-01-01", "server-update-tls libvirtd"),
     ("certificate ends", {"certificates": "file /c.pem\nnotAfter=Jan 15 00:00:00 2026 GMT"}, "certificate /c.pem",
      Severity.WARN, "in 10 days", "Renew /c.pem"),
+    ("a stranger's certificate", {"certificates": "file /c.pem\nnotAfter=Jan  1 00:00:00 2027 GMT\nerror /c.pem: "
+     "verification failed"}, "certificate /c.pem", Severity.FAIL, "not signed by the authority", "Renew /c.pem"),
     ("no openssl", {"certificates": "file /c.pem", "openssl": ""}, "certificate /c.pem", Severity.UNKNOWN, "no openssl",
      "apt-get install openssl"),
     ("pool off", {"facts": {"pools": (replace(POOL, active=False),)}}, "pool local", Severity.WARN, "not running",

@@ -35,6 +35,10 @@ def has(flags: int, name: str) -> bool:
 @pytest.mark.parametrize("persistent", [True, False])
 def test_flags(policy: Policy, *, copy: bool, persistent: bool) -> None:
     flags = jobs.flags(replace(MOVE, policy=policy, copy_storage=copy), persistent=persistent)
+    assert not has(flags, "TLS")
+    assert jobs.flags(replace(MOVE, policy=policy, copy_storage=copy), persistent=persistent, tls=True) == (
+        flags | libvirt.VIR_MIGRATE_TLS
+    )
     assert all(has(flags, each) for each in ("LIVE", "PEER2PEER", "AUTO_CONVERGE"))
     assert has(flags, "PERSIST_DEST") is has(flags, "UNDEFINE_SOURCE") is persistent
     assert has(flags, "NON_SHARED_DISK") is copy
