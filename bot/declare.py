@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import click
 from pydantic import BaseModel
 
-from bot.domain import placement
+from bot.domain import errors, placement
 from bot.domain.card import Card, Form
 from bot.domain.cluster import Snapshot
 from bot.domain.operation import Event, Operation
@@ -22,6 +22,7 @@ from bot.domain.steps import Step
 from bot.ports import Hypervisor, Progress
 from bot.ports.series import Past
 
+Remedy = errors.Remedy
 PlacementRule = placement.Rule
 Rules = tuple[PlacementRule, ...]
 
@@ -211,20 +212,12 @@ class StepHandler:
     ``settle(step, hypervisor) -> Settled`` only looks. ``run(step, hypervisor, progress) -> facts`` does it, is safe
     to repeat after a crash (it is called on LOST too, and must then only tell), returns plain facts for the audit,
     and raises ``DroverError``: ``StepCancelledError`` when it ended because a person asked, ``StepLostError`` when
-    people must look.
+    people must look, ``StepAsksError`` when they have a choice, which is then offered with buttons.
     """
 
     step: type[Step]
     settle: Callable[[Any, Hypervisor], Settled]
     run: Callable[[Any, Hypervisor, Progress], Mapping[str, str | int | float | bool]]
-
-
-@dataclass(frozen=True, slots=True)
-class Remedy:
-    """A button under an alert that types a command for whoever presses it, with that person's rights."""
-
-    text: str
-    command: str
 
 
 @dataclass(frozen=True, slots=True)

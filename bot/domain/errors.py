@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """A button that types a command for whoever presses it, with that person's rights."""
+
+    text: str
+    command: str
+
 
 class DroverError(Exception):
     """Anything that went wrong and can be told to the person who asked.
@@ -70,6 +80,14 @@ class StoreError(DroverError):
 
 class StepCancelledError(DroverError):
     """A step ended because a person asked; the text says how far it had come."""
+
+
+class StepAsksError(DroverError):
+    """A step could not be done, and what to do instead is for people to choose: each choice becomes a button."""
+
+    def __init__(self, text: str, advice: str, remedies: tuple[Remedy, ...]) -> None:
+        super().__init__(text, advice)
+        self.remedies = remedies
 
 
 class StepLostError(DroverError):

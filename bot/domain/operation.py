@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from bot.domain.cluster import Job
-from bot.domain.errors import IllegalEventError
+from bot.domain.errors import IllegalEventError, Remedy
 from bot.domain.plan import Objection, Plan, Spread
 from bot.domain.policy import Ruling
 from bot.domain.steps import Step
@@ -206,11 +206,12 @@ class Finished(Event):
 
 @dataclass(frozen=True, slots=True)
 class Failed(Event):
-    """A step could not be done; ``advice`` says what to do next."""
+    """A step could not be done; ``advice`` says what to do next, ``remedies`` are offered as buttons."""
 
     why: str
     advice: str = ""
     index: int | None = None
+    remedies: tuple[Remedy, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +251,7 @@ class Operation:
     decided_by: str = ""
     outcome: str = ""
     advice: str = ""
+    remedies: tuple[Remedy, ...] = ()
     objections: tuple[Objection, ...] = ()
     replaces: str = ""
     began_at: datetime | None = None
@@ -383,7 +385,7 @@ def _finished(operation: Operation, event: Finished) -> Mapping[str, Any]:  # no
 
 
 def _failed(operation: Operation, event: Failed) -> Mapping[str, Any]:  # noqa: ARG001
-    return {"outcome": event.why, "advice": event.advice}
+    return {"outcome": event.why, "advice": event.advice, "remedies": event.remedies}
 
 
 def _cancelled(operation: Operation, event: Cancelled) -> Mapping[str, Any]:  # noqa: ARG001

@@ -299,8 +299,13 @@ def _buttons(operation: Operation, progress: Progress | None, pickable: Collecti
             shown.append(_postcopy(value))
         return [Buttons((*shown, _details(value)))]
     if operation.state in (State.FAILED, State.CANCELLED, State.EXPIRED, State.STALE):
-        return [Buttons((Button("Propose again", "op.again", value), _details(value)))]
+        return [Buttons((*_remedies(operation), Button("Propose again", "op.again", value), _details(value)))]
     return [Buttons((_details(value),))]
+
+
+def _remedies(operation: Operation) -> tuple[Button, ...]:
+    """What people are asked to choose from; each types a command, which is planned and voted on like any other."""
+    return tuple(Button(each.text, "run", each.command, Style.DANGER) for each in operation.remedies[:3])
 
 
 def voting_buttons(operation: Operation) -> tuple[Button, ...]:
@@ -447,6 +452,8 @@ def ended_note(operation: Operation) -> Card:
     headline = HEADLINES[operation.state].format(title=operation.plan.title)
     elements: list[Element] = [Section(words("*{id}* {headline}", id=operation.id, headline=headline))]
     elements += _state_lines(operation)
+    if operation.remedies:
+        elements.append(Buttons(_remedies(operation)))
     return Card(text=f"{operation.id}: {headline}", elements=tuple(elements))
 
 

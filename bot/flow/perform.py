@@ -18,6 +18,7 @@ from bot.domain.errors import (
     ConflictError,
     DroverError,
     HostUnreachableError,
+    StepAsksError,
     StepCancelledError,
     StoreError,
 )
@@ -296,7 +297,8 @@ def _step(world: World, operation: Operation, index: int, told: Telling, recheck
 
 
 def _failed(world: World, operation: Operation, index: int, error: DroverError, rechecks: Rechecks) -> Failed | None:
-    failed = Failed(world.clock.now(), BOT, error.text, error.advice, index)
+    remedies = error.remedies if isinstance(error, StepAsksError) else ()
+    failed = Failed(world.clock.now(), BOT, error.text, error.advice, index, remedies)
     try:
         excuse = rechecks.excuse(world.store.operation(operation.id), index, error)
     except StoreError:

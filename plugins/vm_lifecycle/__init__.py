@@ -145,7 +145,7 @@ def register_jobs(settings: Settings) -> Sequence[Watch]:
 
 
 def _endings(mine: VmLifecycleSettings, view: WatchView) -> Looked:
-    return Looked(tuple(keeping.endings(mine, view.snapshot)))
+    return keeping.endings(mine, view.snapshot, view.memory)
 
 
 def _purges(mine: VmLifecycleSettings, view: WatchView) -> Looked:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from shlex import quote
 from typing import Any
 
 from bot.domain.card import Card, Section, words
 from bot.domain.cluster import Host, Pool, Vm
-from bot.domain.errors import DroverError
+from bot.domain.errors import DroverError, Remedy
 from bot.domain.plan import Objection, Plan, Reason
 from bot.domain.words import bytes_text, nearest, plural
 
@@ -498,10 +499,21 @@ def ttl_ends(vm: Vm, ends: datetime) -> Card:
     """The announcement."""
     owner = vm.tags.get("owner", "not named")
     line = words(
-        "*{vm}* on {host} is shut down at {ends}; owner: {owner}.\nTo keep it longer: `vm tag {vm} ttl=7d`.",
+        "*{vm}* on {host} is shut down at {ends}; owner: {owner}.",
         vm=vm.name, host=vm.host, ends=ends, owner=owner,
     )  # fmt: skip
     return Card(f"The time of {vm.name} ends soon.", elements=(Section(line),))
+
+
+def ttl_changed(name: str) -> Card:
+    """It was given more time, went off or was deleted."""
+    line = words("*{vm}* does not end then any more: its `ttl` was changed, or it is off.", vm=name)
+    return Card(f"{name} does not end then any more.", elements=(Section(line),))
+
+
+def longer(vm: Vm) -> Remedy:
+    """A week from now on."""
+    return Remedy("Keep it for 7 days more", f"vm tag {quote(vm.name)} ttl=7d")
 
 
 def ttl_over(vm: Vm, ends: datetime) -> Card:

@@ -9,7 +9,7 @@ from typing import Any
 
 from bot.declare import Settled
 from bot.domain.cluster import Sighting, Snapshot, VmState
-from bot.domain.errors import DroverError, HostUnreachableError, StepCancelledError, StepLostError
+from bot.domain.errors import DroverError, HostUnreachableError, StepAsksError, StepCancelledError, StepLostError
 from bot.domain.operation import Ask
 from bot.domain.steps import Step
 from bot.ports import Hypervisor, Progress
@@ -220,7 +220,7 @@ def _shut_down(step: PowerVm, at: Site) -> Facts:
         if Ask.CANCEL in at.progress.asked():
             raise StepCancelledError(told.stopped_waiting(step, waited))
         if waited >= at.settings.shutdown_seconds:
-            raise DroverError(told.does_not_listen(step, waited), told.does_not_listen_advice(step))
+            raise StepAsksError(told.does_not_listen(step, waited), told.DOES_NOT_LISTEN, told.force_off(step))
         at.progress.say(told.waits_for_shutdown(step, waited))
         at.progress.sleep(at.settings.poll_seconds)
         waited += at.settings.poll_seconds

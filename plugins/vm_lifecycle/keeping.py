@@ -2,28 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
-from bot.declare import Alert, Proposal
+from bot.declare import Alert, Looked, Proposal
 from bot.domain.cluster import Snapshot, Vm
 from plugins.vm_lifecycle import cards, planner
 from plugins.vm_lifecycle.intents import VmVerb
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
 
 
-def endings(settings: VmLifecycleSettings, snapshot: Snapshot) -> Iterator[Alert | Proposal]:
-    """Notices of guests whose ``ttl`` ends soon, and shutdowns of those whose time is over."""
+def endings(settings: VmLifecycleSettings, snapshot: Snapshot, memory: Mapping[str, str]) -> Looked:
+    """Notices of guests whose ``ttl`` ends soon, and shutdowns of those whose time is over.
+
+    ``memory``: the names of the guests announced before, by the alert's key. One that is not true any more, because its
+    guest was given more time, went off or was deleted, is ended.
+    """
+    noticed: list[Alert | Proposal] = []
+    announced: dict[str, str] = {}
+    for vm, ends in _ending(settings, snapshot):
+        key = f"ttl:{vm.uuid}:{ends.isoformat()}"
+        if ends > snapshot.taken_at:
+            announced[key] = vm.name
+            noticed.append(Alert(key, cards.ttl_ends(vm, ends), remedies=(cards.longer(vm),)))
+        else:
+            noticed.append(Alert(key, cards.ttl_over(vm, ends), over=True))
+            noticed.append(Proposal("vm shutdown", VmVerb("shutdown", vm.uuid), why=cards.TTL_OVER, key=key))
+    told = {each.key for each in noticed}
+    silent = {vm.uuid for vm in snapshot.vms if not snapshot.host(vm.host).up}
+    for key, name in memory.items():
+        if key.split(":")[1] in silent:
+            announced[key] = name
+        elif key not in told:
+            noticed.append(Alert(key, cards.ttl_changed(name), over=True))
+    return Looked(tuple(noticed), announced)
+
+
+def _ending(settings: VmLifecycleSettings, snapshot: Snapshot) -> Iterator[tuple[Vm, datetime]]:
+    """Active guests whose time ends within the notice, or has ended, with the moment."""
     for vm in _once(snapshot):
         ends = moment(vm.tags.get("expires", ""))
         if ends is None or planner.DELETED in vm.tags or not vm.state.active or not snapshot.host(vm.host).up:
             continue
-        key = f"ttl:{vm.uuid}:{ends.isoformat()}"
-        if ends <= snapshot.taken_at:
-            yield Alert(key, cards.ttl_over(vm, ends), over=True)
-            yield Proposal("vm shutdown", VmVerb("shutdown", vm.uuid), why=cards.TTL_OVER, key=key)
-        elif ends - timedelta(seconds=settings.ttl_notice) <= snapshot.taken_at:
-            yield Alert(key, cards.ttl_ends(vm, ends))
+        if ends - timedelta(seconds=settings.ttl_notice) <= snapshot.taken_at:
+            yield vm, ends
 
 
 def purges(settings: VmLifecycleSettings, snapshot: Snapshot) -> Iterator[Alert | Proposal]:  # noqa: ARG001

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from shlex import quote
 
 from bot.domain.cluster import Sighting, Vm
-from bot.domain.errors import DroverError
+from bot.domain.errors import DroverError, Remedy
 from bot.domain.words import bytes_text, duration_text, plural
 from plugins.vm_lifecycle.steps import CloneVm, CreateVm, OnGuest, PowerVm, PurgeVm, RemoveNic, ResizeVm
 
@@ -18,6 +19,10 @@ GONE_ADVICE = "It moved or was removed meanwhile: ask again."
 RUNS_ELSEWHERE_ADVICE = "Look at both hosts at once and touch nothing before you know: two running copies destroy data."
 MAYBE_ELSEWHERE_ADVICE = (
     "Unreachable is not dead. Bring the host back, or prove that it is off and take it out of the configuration."
+)
+UNHEARD = "it does not shut down when asked"
+DOES_NOT_LISTEN = (
+    "Shut it down from inside, or pull its plug? What it has not written would be lost; an approver decides as always."
 )
 CARD_STAYS_ADVICE = (
     "The guest did not let go of it; take it down inside the guest, or shut the guest down, and ask again."
@@ -66,11 +71,9 @@ def does_not_listen(step: PowerVm, waited: float) -> str:
     return f"{step.name} did not shut down within {duration_text(waited)} though it was asked."
 
 
-def does_not_listen_advice(step: PowerVm) -> str:
-    """The question that follows."""
-    return (
-        f"Shut it down from inside, or pull its plug with `vm force-off {step.name}`: what it has not written is lost."
-    )
+def force_off(step: PowerVm) -> tuple[Remedy, ...]:
+    """The question that follows, as a button."""
+    return (Remedy(f"Force off {step.name}…", f"vm force-off {quote(step.name)} --reason {quote(UNHEARD)}"),)
 
 
 def at_next_start(step: ResizeVm) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,14 @@ import pytest
 
 from bot.declare import Settled
 from bot.domain.cluster import GIB, MIB, Job, Pool, Vm, VmState
-from bot.domain.errors import DroverError, HostUnreachableError, HypervisorError, StepCancelledError, StepLostError
+from bot.domain.errors import (
+    DroverError,
+    HostUnreachableError,
+    HypervisorError,
+    StepAsksError,
+    StepCancelledError,
+    StepLostError,
+)
 from bot.domain.operation import Ask
 from bot.domain.steps import Step
 from bot.ports.guests import Blueprint, GuestDisk, Volume
@@ -394,9 +402,11 @@ def test_a_paused_guest_goes_on() -> None:
 def test_a_guest_that_does_not_listen_is_asked_twice_and_then_people_are() -> None:
     hypervisor, telling = cluster(), Telling()
     hypervisor.deaf.add(uuid_of("web-1"))
-    with pytest.raises(DroverError, match="did not shut down within 10 s") as caught:
+    with pytest.raises(StepAsksError, match="did not shut down within 10 s") as caught:
         run(web(PowerVm, Power.SHUTDOWN), hypervisor, telling)
-    assert "vm force-off web-1" in caught.value.advice
+    (choice,) = caught.value.remedies
+    assert choice.text == "Force off web-1…"
+    assert shlex.split(choice.command)[:3] == ["vm", "force-off", "web-1"]
     assert [call[0] for call in hypervisor.calls] == ["shutdown", "shutdown"]
     assert telling.said
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bot import catalog
-from bot.declare import Action, Alert, Proposal
+from bot.declare import Action, Alert, Looked, Proposal
 from bot.domain import codec
 from bot.domain.cluster import GIB, Disk, Health, Inbound, Nic, Pool, Snapshot, Vm, VmDetail, VmState
 from bot.domain.plan import Plan, Refused, Risk
@@ -259,16 +259,35 @@ def timed(**tags: str) -> Snapshot:
 
 def test_a_guest_with_a_ttl_is_announced_then_shut_down() -> None:
     now = cluster().taken_at
-    assert list(keeping.endings(SETTINGS, timed(expires=(now + timedelta(days=2)).isoformat()))) == []
-    (soon,) = keeping.endings(SETTINGS, timed(expires=(now + timedelta(hours=2)).isoformat(), owner="ann"))
+
+    def looked(memory: dict[str, str], **tags: str) -> Any:
+        return keeping.endings(SETTINGS, timed(**tags), memory)
+
+    assert looked({}, expires=(now + timedelta(days=2)).isoformat()) == Looked()
+    first = looked({}, expires=(now + timedelta(hours=2)).isoformat(), owner="ann")
+    (soon,) = first.noticed
     assert isinstance(soon, Alert)
     assert "ann" in repr(soon.card)
-    over, wish = keeping.endings(SETTINGS, timed(expires=(now - timedelta(hours=2)).isoformat()))
+    assert [each.command for each in soon.remedies] == [f"vm tag {WEB[1]} ttl=7d"]
+    assert dict(first.memory) == {soon.key: WEB[1]}
+    over, wish = looked(dict(first.memory), expires=(now - timedelta(hours=2)).isoformat()).noticed[:2]
     assert isinstance(over, Alert)
     assert over.over
     assert isinstance(wish, Proposal)
     assert (wish.action, wish.intent.vm) == ("vm shutdown", WEB[0])
-    assert list(keeping.endings(SETTINGS, timed(expires="tomorrow"))) == []
+    assert looked({}, expires="tomorrow") == Looked()
+
+
+def test_an_announcement_that_is_not_true_any_more_is_ended_unless_nobody_knows() -> None:
+    now = cluster().taken_at
+    ends = (now + timedelta(hours=2)).isoformat()
+    before = dict(keeping.endings(SETTINGS, timed(expires=ends), {}).memory)
+    changed = keeping.endings(SETTINGS, timed(expires=(now + timedelta(days=7)).isoformat()), before)
+    assert [(each.key, each.over) for each in changed.noticed if isinstance(each, Alert)] == [(*before, True)]
+    assert not changed.memory
+    seen = timed(expires=ends)
+    hosts = tuple(replace(host, health=Health.UNREACHABLE) for host in seen.hosts)
+    assert keeping.endings(SETTINGS, replace(seen, hosts=hosts), before) == Looked((), before)
 
 
 def test_a_deleted_guest_is_purged_after_its_grace() -> None:
