@@ -153,7 +153,9 @@ class Action:
     objections that stand against carrying the plan out now (empty: go). ``emits``: the step types its plans use;
     ``intent``: the frozen dataclass that ``grammar`` returns; ``form``: as for a Query. ``risk`` is the usual one,
     for help and policy listings. ``recall(intent, history) -> intent``: the intent filled with what of the past the
-    plan needs, asked just before planning and stored with the operation.
+    plan needs, asked just before planning and stored with the operation. ``survey(intent, snapshot, hypervisor) ->
+    intent``, from the plugin's handler: the same with what no snapshot holds of the hosts; looked for again on the
+    fresh snapshot of the last moment. It only looks, and what it cannot see it leaves open.
 
     ``next_good(intent, underway, snapshot, rules) -> Rechecked`` is asked before each step begins, on a snapshot in
     which the moves under way have arrived; None: what ``still_good`` said at the start holds to the end.
@@ -173,6 +175,7 @@ class Action:
     focus: Callable[[Any], tuple[str, ...]] = nothing
     form: Callable[[], Form] | None = None
     recall: Callable[[Any, History], Any] | None = None
+    survey: Callable[[Any, Snapshot, Hypervisor], Any] | None = None
     next_good: Callable[[Any, Underway, Snapshot, Rules], Rechecked] | None = None
     evenness: Callable[[Snapshot], Spread] | None = None
     pick: Callable[[Any, Plan, tuple[int, ...]], Any] | None = None

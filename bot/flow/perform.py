@@ -128,7 +128,8 @@ def _beginning(world: World, operation: Operation) -> Began | WentStale:
         return WentStale(world.clock.now(), BOT, against)
     seen = snapshot(world, action.focus(operation.intent), but=operation.id)
     busy = propose.busy_with(world, operation.plan, but=operation.id)
-    against = (*busy, *action.still_good(operation.intent, operation.plan, seen, world.catalog.rules))
+    intent = propose.surveyed(world, action, operation.intent, seen)
+    against = (*busy, *action.still_good(intent, operation.plan, seen, world.catalog.rules))
     if against:
         return WentStale(world.clock.now(), BOT, against)
     return Began(world.clock.now(), BOT, *spreads(action, operation, seen))

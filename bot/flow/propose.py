@@ -9,6 +9,7 @@ from typing import Any
 from bot.declare import Action
 from bot.domain import policy as policies
 from bot.domain.card import Card
+from bot.domain.cluster import Snapshot
 from bot.domain.operation import BOT, Approved, Operation, Origin, Proposed, State
 from bot.domain.plan import Objection, Plan, Refused
 from bot.flow import cards
@@ -50,7 +51,11 @@ def drafted(
     """Plan, ask the policy and store; what stands against it as a card. Nobody is shown anything yet."""
     if action.recall:
         intent = action.recall(intent, world.store)
-    planned = plan or action.plan(intent, snapshot(world, action.focus(intent)), world.catalog.rules)
+    planned: Plan | Refused | None = plan
+    if planned is None:
+        seen = snapshot(world, action.focus(intent))
+        intent = surveyed(world, action, intent, seen)
+        planned = action.plan(intent, seen, world.catalog.rules)
     if isinstance(planned, Refused):
         return cards.refused_card(planned)
     if busy := busy_with(world, planned):
@@ -70,6 +75,11 @@ def drafted(
         expires_at=world.clock.now() + timedelta(seconds=ruling.expires),
         replaces=replaces,
     ))  # fmt: skip
+
+
+def surveyed(world: World, action: Action, intent: Any, seen: Snapshot) -> Any:
+    """The intent with what the action looks for on the hosts themselves."""
+    return intent if action.survey is None else action.survey(intent, seen, world.hypervisor)
 
 
 def _stored(world: World, event: Proposed) -> Operation:

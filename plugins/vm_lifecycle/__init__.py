@@ -51,6 +51,7 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
         emits=(steps.CreateVm, steps.CreateVms),
         focus=planner.focus,
         form=partial(forms.create, mine),
+        survey=partial(handler.bases, mine),
     )
     return (create, *_verbs(mine), *_wishes(mine), *_queries())
 

@@ -226,6 +226,18 @@ def no_pool(pool: str, host: Host, *, inactive: bool) -> Objection:
     )
 
 
+def no_base(base: str, host: Host, others: Sequence[str]) -> Objection:
+    """The image is not there; who has it."""
+    pool, _, name = base.partition("/")
+    if others:
+        remedy = f"Use a host that has it (`--host {others[0]}`; there are: {', '.join(others)}), or copy it there."
+    else:
+        remedy = (
+            f"No host that answers has it: put {name} into the pool {pool} there, then `virsh pool-refresh {pool}`."
+        )
+    return Objection("no-base", f"{host.name} does not have the image {base}.", remedy)
+
+
 def no_space(disk: int, pool: Pool, host: Host) -> Objection:
     """Too full."""
     return Objection(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import ipaddress
 import re
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from types import MappingProxyType
 
 from bot.domain import placement
-from bot.domain.cluster import Host, Snapshot, Vm, VmState
+from bot.domain.cluster import Host, Pool, Snapshot, Vm, VmState
 from bot.domain.errors import UnknownNameError
 from bot.domain.placement import Rule
 from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
@@ -33,9 +33,10 @@ _NAMED_HOSTS = 4  # hosts ruled out that a plan names
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What every guest of one command has alike. Sizes in bytes."""
+    """What every guest of one command has alike. Sizes in bytes; ``bases`` as in the intent, by host."""
 
     image: Image
+    bases: Mapping[str, int]
     cpus: int
     memory: int
     disk: int
@@ -66,7 +67,7 @@ def plan(settings: VmLifecycleSettings, intent: NewVms, snapshot: Snapshot, rule
         if isinstance(found, tuple):
             return Refused(cards.not_created(title), found)
         placed.append(found)
-        so_far = replace(so_far, vms=(*so_far.vms, replace(found.vm, state=VmState.RUNNING)))
+        so_far = _with(so_far, found.vm, settings.pool, recipe.disk)
     return _plan(settings, intent, recipe, placed, snapshot)
 
 
@@ -87,8 +88,20 @@ def still_good(
         against += [cards.uuid_taken(vm) for vm in snapshot.vms if vm.uuid == guest.uuid]
         vm = _vm(guest.uuid, guest.name, guest.host, guest.vcpus, guest.memory, guest.tags)
         against += _against(settings, guest.network, guest.capacity, vm, so_far, rules)
-        so_far = replace(so_far, vms=(*so_far.vms, replace(vm, state=VmState.RUNNING)))
+        against += _base_objections(guest.base, dict(intent.bases), guest.capacity, snapshot.host(guest.host))
+        so_far = _with(so_far, vm, settings.pool, guest.capacity)
     return tuple(dict.fromkeys(against))
+
+
+def _with(seen: Snapshot, vm: Vm, pool: str, disk: int) -> Snapshot:
+    """The cluster once this guest is there too: less memory, and less room in the pool."""
+
+    def less(host: Host, each: Pool) -> Pool:
+        takes = each.name == pool and (host.name == vm.host or each.shared)
+        return replace(each, free=each.free - disk) if takes else each
+
+    hosts = tuple(replace(host, pools=tuple(less(host, each) for each in host.pools)) for host in seen.hosts)
+    return replace(seen, hosts=hosts, vms=(*seen.vms, replace(vm, state=VmState.RUNNING)))
 
 
 def guests(planned: Plan) -> tuple[CreateVm, ...]:
@@ -158,29 +171,38 @@ def _slips(settings: VmLifecycleSettings, intent: NewVms, snapshot: Snapshot) ->
             yield cards.unknown("unknown-host", error)
 
 
-def _recipe(settings: VmLifecycleSettings, intent: NewVms, snapshot: Snapshot) -> Recipe | tuple[Objection, ...]:
+def _image_name(settings: VmLifecycleSettings, intent: NewVms) -> str:
     only = next(iter(settings.images)) if len(settings.images) == 1 else ""
-    chosen = intent.image or settings.default_image or only
-    image, size = settings.images.get(chosen), settings.sizes.get(intent.size)
+    return intent.image or settings.default_image or only
+
+
+def image(settings: VmLifecycleSettings, intent: NewVms) -> Image | None:
+    """The image of the catalogue that is asked for; None when there is none of that name."""
+    return settings.images.get(_image_name(settings, intent))
+
+
+def _recipe(settings: VmLifecycleSettings, intent: NewVms, snapshot: Snapshot) -> Recipe | tuple[Objection, ...]:
+    chosen, found, size = _image_name(settings, intent), image(settings, intent), settings.sizes.get(intent.size)
     against = []
-    if image is None:
+    if found is None:
         against.append(cards.no_image(chosen, settings.images))
     if intent.size and size is None:
         against.append(cards.no_named_size(intent.size, settings.sizes))
-    if image is None or against:
+    if found is None or against:
         return tuple(against)
     recipe = Recipe(
-        image,
+        found,
+        dict(intent.bases),
         intent.cpus or (size.cpus if size else settings.default_cpus),
         intent.memory or (size.memory if size else settings.default_memory),
         intent.disk or (size.disk if size else settings.default_disk),
         intent.network or settings.network,
         _tags(intent, chosen, snapshot),
     )
-    if recipe.memory < image.least_memory:
-        against.append(cards.too_little("memory", recipe.memory, image.least_memory, chosen))
-    if recipe.disk < image.least_disk:
-        against.append(cards.too_little("disk", recipe.disk, image.least_disk, chosen))
+    if recipe.memory < found.least_memory:
+        against.append(cards.too_little("memory", recipe.memory, found.least_memory, chosen))
+    if recipe.disk < found.least_disk:
+        against.append(cards.too_little("disk", recipe.disk, found.least_disk, chosen))
     return tuple(against) or recipe
 
 
@@ -208,7 +230,11 @@ def _place(  # noqa: PLR0917 - one guest among hosts and rules
     """The best host that may take it, or why none may and what would fit."""
     hosts = [intent.host] if intent.host else sorted(host.name for host in snapshot.hosts)
     objections = {
-        name: _against(settings, recipe.network, recipe.disk, replace(vm, host=name), snapshot, rules) for name in hosts
+        name: (
+            *_against(settings, recipe.network, recipe.disk, replace(vm, host=name), snapshot, rules),
+            *_base_objections(recipe.image.base, recipe.bases, recipe.disk, snapshot.host(name)),
+        )
+        for name in hosts
     }
     legal = sorted(
         (name for name in hosts if not objections[name]),
@@ -268,6 +294,15 @@ def pool_objections(wanted: str, disk: int, host: Host) -> Iterator[Objection]:
         yield cards.no_pool(wanted, host, inactive=pool is not None)
     elif disk > pool.free:
         yield cards.no_space(disk, pool, host)
+
+
+def _base_objections(base: str, sizes: Mapping[str, int], disk: int, host: Host) -> Iterator[Objection]:
+    """What keeps a disk from being made of the image there; hosts that were not asked are given the benefit."""
+    there = sizes.get(host.name)
+    if there == 0:
+        yield cards.no_base(base, host, [name for name, found in sizes.items() if found])
+    elif there is not None and there > disk:
+        yield cards.too_little("disk", disk, there, base)
 
 
 def _most(settings: VmLifecycleSettings, snapshot: Snapshot) -> dict[str, tuple[int, int]]:

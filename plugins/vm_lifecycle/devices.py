@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
-from bot.domain.cluster import Vm
+from bot.domain.cluster import Host, Vm
 from bot.domain.plan import Objection
 from plugins.vm_lifecycle import cards, creation
 from plugins.vm_lifecycle.intents import DiskWish, Ejection, NicWish, SnapshotWish
-from plugins.vm_lifecycle.places import own_disk
+from plugins.vm_lifecycle.places import own_disk, volume_on
 from plugins.vm_lifecycle.planner import Case, Planned, elsewhere, settled
 from plugins.vm_lifecycle.steps import (
     AddDisk,
@@ -46,7 +46,7 @@ def disk_wish(intent: DiskWish, case: Case) -> Planned:
     host, disks = snapshot.host(vm.host), vm.detail.disks if vm.detail else ()
     against = [*settled(vm, snapshot)]
     if intent.verb == "grow":
-        return _grow(intent, vm, against)
+        return _grow(intent, vm, host, against)
     against += creation.pool_objections(case.settings.pool, intent.capacity, host) if host.up else ()
     taken = {disk.target for disk in disks}
     target = next(name for letter in "abcdefghijklmnopqrstuvwxyz" if (name := f"vd{letter}") not in taken)
@@ -54,13 +54,16 @@ def disk_wish(intent: DiskWish, case: Case) -> Planned:
     return (AddDisk(vm.uuid, vm.name, vm.host, volume, target, intent.capacity),), tuple(against)
 
 
-def _grow(intent: DiskWish, vm: Vm, against: list[Objection]) -> Planned:
+def _grow(intent: DiskWish, vm: Vm, host: Host, against: list[Objection]) -> Planned:
     disks = {disk.target: disk for disk in (vm.detail.disks if vm.detail else ()) if disk.device == "disk"}
     disk = disks.get(intent.target)
     if disk is None:
         against.append(cards.no_disk(vm, intent.target, disks))
     elif disk.capacity is not None and intent.capacity <= disk.capacity:
         against.append(cards.cannot_shrink(vm, intent.target, disk.capacity))
+    elif host.up and (place := volume_on(disk.source, host)):
+        more = intent.capacity - (disk.capacity or 0)
+        against += creation.pool_objections(place.partition("/")[0], more, host)
     return (GrowDisk(vm.uuid, vm.name, vm.host, intent.target, intent.capacity),), tuple(against)
 
 

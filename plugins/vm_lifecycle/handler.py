@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,8 +15,8 @@ from bot.domain.operation import Ask
 from bot.domain.steps import Step
 from bot.ports import Hypervisor, Progress
 from bot.ports.guests import Found, GuestDisk, GuestNic
-from plugins.vm_lifecycle import making, told
-from plugins.vm_lifecycle.intents import LookAt
+from plugins.vm_lifecycle import creation, making, told
+from plugins.vm_lifecycle.intents import LookAt, NewVms
 from plugins.vm_lifecycle.planner import AUTOSTART, DELETED, DISKS
 from plugins.vm_lifecycle.portrait import Portrait
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
@@ -43,6 +44,8 @@ from plugins.vm_lifecycle.steps import (
 )
 
 Facts = Mapping[str, str | int | float | bool]
+
+_AT_ONCE = 16  # hosts that are asked side by side
 
 
 # --- settle -------------------------------------------------------------------------------------------------------
@@ -385,7 +388,25 @@ def _found(step: OnGuest, hypervisor: Hypervisor) -> Found:
     return found
 
 
-# --- what queries look at -----------------------------------------------------------------------------------------
+# --- what plans and queries look at -------------------------------------------------------------------------------
+
+
+def bases(settings: VmLifecycleSettings, intent: NewVms, snapshot: Snapshot, hypervisor: Hypervisor) -> NewVms:
+    """The wish with the image's size on every host that answers; a host that falls silent meanwhile is left open."""
+    image = creation.image(settings, intent)
+    if image is None:
+        return intent
+
+    def size(host: str) -> tuple[tuple[str, int], ...]:
+        try:
+            found = hypervisor.volume(host, *making.place(image.base))
+        except DroverError:
+            return ()  # its pool or the host itself is away, which the snapshot tells, or the step does
+        return ((host, 0 if found is None else found.capacity),)
+
+    up = [host.name for host in snapshot.hosts if host.up]
+    with ThreadPoolExecutor(min(_AT_ONCE, len(up)) or 1, thread_name_prefix="bases") as pool:
+        return replace(intent, bases=tuple(each for found in pool.map(size, up) for each in found))
 
 
 def portrait(intent: LookAt, snapshot: Snapshot, hypervisor: Hypervisor) -> Portrait:

@@ -24,7 +24,10 @@ class VmVerb:
 
 @dataclass(frozen=True, slots=True)
 class NewVms:
-    """``vm create``. Sizes in bytes, 0 where the size or the catalogue decides."""
+    """``vm create``. Sizes in bytes, 0 where the size or the catalogue decides.
+
+    ``bases``: hosts that were asked for the image, each with its size there, 0 where it is missing.
+    """
 
     name: str
     image: str = ""
@@ -43,6 +46,7 @@ class NewVms:
     user_data: str = ""
     start: bool = True
     reason: str = ""
+    bases: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,11 @@ import pytest
 
 from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
 from bot.adapters.ssh import SshAddress, SshHosts
-from bot.app import SystemClock
 from bot.domain.cluster import Health
 from bot.domain.errors import HypervisorError
 from bot.domain.readiness import Finding, Severity
 from bot.domain.steps import MigrateVm
+from bot.parts import SystemClock
 from lab import Guest, Lab, tls
 from lab.sshd import Door, serve
 from lab.tls import Authority
@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[2]
 READ = """
 import sys
 from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
-from bot.app import SystemClock
+from bot.parts import SystemClock
 hosts = LibvirtHypervisor([HostAddress("there", sys.argv[1], "")], clock=SystemClock(), deadline=20)
 seen = hosts.snapshot()
 print(seen.hosts[0].health, seen.hosts[0].hostname, *sorted(vm.uuid for vm in seen.vms))

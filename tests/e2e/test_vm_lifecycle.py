@@ -62,6 +62,7 @@ class Bot:
         table["images"] = {
             "tiny": tiny,
             "gone": {"base": f"{POOL}/gone.qcow2"},
+            "lone": {**tiny, "base": f"{POOL}/lone.qcow2"},
             "broken": {**tiny, "kernel": "/nowhere/vmlinuz"},
         }
         loaded = catalog.load(
@@ -226,9 +227,16 @@ def ends(bot: Bot, uuid: str) -> None:
 
 
 def test_what_cannot_be_made_leaves_nothing(bot: Bot) -> None:
-    operation = bot.does("vm create e2e-none --image gone")
-    assert operation.state is State.FAILED
-    assert "gone.qcow2" in repr(bot.store.events(operation.id)[-1])
+    told = repr(bot.says("vm create e2e-none --image gone"))
+    assert all(f"{host} does not have the image {POOL}/gone.qcow2" in told for host in bot.lab.hosts)
+    lone = bot.lab.hosts["host-c"].directory / "lib" / "images" / "lone.qcow2"
+    lone.write_bytes((lone.parent / "tiny.qcow2").read_bytes())
+    told = repr(bot.says("vm create e2e-none --image lone --host host-a"))
+    assert "host-a does not have the image" in told
+    assert "--host host-c" in told
+    told = repr(bot.says("vm create e2e-none --host host-a --disk 999999G"))
+    assert "the disk needs" in told
+    assert "Left for a VM" in told
     bot.lab.remove_bridge("host-c")
     try:
         told = repr(bot.says("vm create e2e-none --host host-c"))

@@ -13,8 +13,9 @@ from bot.domain import codec
 from bot.domain.cluster import GIB, MIB, Health, Pool, Snapshot
 from bot.domain.plan import Plan, Refused, Risk
 from bot.flow.parse import parsed, typed
-from bot.testing import drawn, uuid_of
-from plugins.vm_lifecycle import creation, forms
+from bot.ports.guests import Volume
+from bot.testing import FakeHypervisor, TickingClock, drawn, uuid_of
+from plugins.vm_lifecycle import creation, forms, handler
 from plugins.vm_lifecycle.intents import NewVms
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
 from plugins.vm_lifecycle.steps import CreateVm, CreateVms
@@ -240,3 +241,68 @@ def test_the_dialogs_fields_are_the_commands_own() -> None:
     wish = parsed(loaded, "/kvm", line).intent
     assert (wish.name, wish.size, wish.tags, wish.count) == ("web", "small", (("env", "dev"),), 2)
     assert wish.user_data == "#!/bin/sh\necho 'hi'"
+
+
+# What is found on the hosts before anybody is asked
+
+
+def surveyed(hypervisor: FakeHypervisor, **wish: Any) -> Plan | Refused:
+    intent = handler.bases(SETTINGS, NewVms(**{"name": "new", **wish}), hypervisor.snapshot(), hypervisor)
+    return creation.plan(SETTINGS, intent, hypervisor.snapshot(), ())
+
+
+def with_images(*hosts: str, size: int = 2 * GIB) -> FakeHypervisor:
+    made = FakeHypervisor(cluster(), TickingClock())
+    for host in hosts:
+        made.volumes[host, "pool", "debian.qcow2"] = Volume("pool", "debian.qcow2", "/debian.qcow2", size, MIB)
+    return made
+
+
+def test_a_missing_image_is_found_before_anybody_is_asked() -> None:
+    plan = surveyed(with_images("host-b"))
+    assert isinstance(plan, Plan)
+    assert plan.blast.hosts == ("host-b",)
+    assert any("host-a does not have the image pool/debian.qcow2" in reason.text for reason in plan.reasons)
+    there = surveyed(with_images("host-b"), host="host-a")
+    assert isinstance(there, Refused)
+    (missing,) = [each for each in there.objections if each.code == "no-base"]
+    assert "--host host-b" in missing.remedy
+    nowhere = surveyed(with_images())
+    assert isinstance(nowhere, Refused)
+    assert all("virsh pool-refresh pool" in each.remedy for each in nowhere.objections if each.code == "no-base")
+
+
+def test_an_image_larger_than_the_disk_is_found_too() -> None:
+    small = surveyed(with_images("host-a", "host-b", "host-c", size=9 * GIB), disk=3 * GIB)
+    assert isinstance(small, Refused)
+    assert {each.code for each in small.objections} == {"too-little-disk", "would-fit"}
+    assert "--disk 9216M" in small.objections[0].remedy
+
+
+def test_a_host_that_cannot_be_asked_is_given_the_benefit_of_the_doubt() -> None:
+    hypervisor = with_images("host-a", "host-b")
+    hypervisor.refuse("volume", "Not now.", times=3)
+    intent = handler.bases(SETTINGS, NewVms("new"), hypervisor.snapshot(), hypervisor)
+    assert intent.bases == ()
+    assert isinstance(creation.plan(SETTINGS, intent, hypervisor.snapshot(), ()), Plan)
+
+
+def test_an_image_removed_after_the_vote_makes_the_plan_stale() -> None:
+    hypervisor = with_images("host-a")
+    plan = surveyed(hypervisor, host="host-a")
+    assert isinstance(plan, Plan)
+    hypervisor.volumes.clear()
+    intent = handler.bases(SETTINGS, NewVms("new", host="host-a"), hypervisor.snapshot(), hypervisor)
+    against = creation.still_good(SETTINGS, intent, plan, hypervisor.snapshot(), ())
+    assert [each.code for each in against] == ["no-base"]
+
+
+def test_disks_of_several_guests_count_together() -> None:
+    placed = [each.host for each in creation.guests(planned(count=9, disk=30 * GIB, memory=GIB))]
+    assert {host: placed.count(host) for host in placed} == {"host-a": 3, "host-b": 3, "host-c": 3}
+    told = refused(count=10, disk=30 * GIB, memory=GIB)
+    assert "has 10 GiB left, the disk needs 30 GiB" in told["disk-space"]
+    shared = replace(POOL, shared=True)
+    seen = cluster()
+    seen = replace(seen, hosts=tuple(replace(host, pools=(shared,)) for host in seen.hosts))
+    assert "disk-space" in refused(seen, count=4, disk=30 * GIB, memory=GIB)

@@ -136,6 +136,7 @@ def test_each_wish_becomes_its_steps(line: str, risk: Risk, expected: list[Any])
         ("vm snapshot create web-1 ../x", "bad-name", "snapshot"),
         ("vm disk grow web-1 vdz 20G", "no-disk", "vda"),
         ("vm disk grow web-1 vda 5G", "shrink", "10 GiB already"),
+        ("vm disk grow web-1 vda 61G", "disk-space", "the disk needs 51 GiB"),
         ("vm disk add web-1 60G", "disk-space", "50 GiB left"),
         ("vm nic add web-1 br9", "network", "br0"),
         ("vm nic remove web-1 52:54:00:00:00:99", "no-card", "52:54:00:00:00:01"),
