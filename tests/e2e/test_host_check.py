@@ -220,7 +220,7 @@ def test_in_chat_and_in_the_terminal(stage: Play) -> None:
     stage.asks("host pair host-a host-b")
     stage.told("ana", "2 directions: 2 WARN", "in the clear", "migrate_tls")
     stage.asks("host pair --all")
-    stage.told("ana", "6 directions", "host-c to host-a: UNKNOWN")
+    stage.told("ana", "6 directions", "host-c to host-a: WARN (encryption)")
     stage.asks("host baseline")
     stage.told("ana", "Baseline of 3 hosts")
     stage.asks("host pair host-a")
