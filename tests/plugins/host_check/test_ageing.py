@@ -102,7 +102,7 @@ def test_the_facts_come_from_the_hosts_shells(tmp_path: Path, monkeypatch: pytes
     words = f"openssl req -x509 -newkey rsa:2048 -nodes -days 10 -subj /CN=x -keyout {tmp_path}/key -out {path}"
     subprocess.run(words.split(), check=True, capture_output=True)
     asked = tuple(
-        probes.Probe(each.name, probes.certificate_words([str(path)])) if each.name == "certificates" else each
+        probes.Probe(each.name, probes.certificate_words(f"signed {path}")) if each.name == "certificates" else each
         for each in probes.AGEING_PROBES
     )
     monkeypatch.setattr(probes, "AGEING_PROBES", asked)
