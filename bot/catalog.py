@@ -67,7 +67,7 @@ class Catalog:
                 return command, list(words[count:])
         typed = " ".join(words[:2]) or ""
         near = nearest(typed, self.commands) or nearest(words[0] if words else "", self.commands)
-        raise UsageError(f"There is no command “{words[0] if words else ''}”.", near or "See all with `help`.")
+        raise UsageError(f"There is no command “{words[0] if words else ''}”.", f"{near} See all with `help`.".strip())
 
     def action(self, name: str) -> Action:
         """The action of this name.

@@ -36,6 +36,20 @@ def words(template: str, /, **args: str | float | datetime | Person) -> Words:
     return Words(template, args)
 
 
+def prose(text: str) -> Words:
+    """Sentences in which `a command` stands between backticks: it is shown as code, and all else stays inert."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:  # a backtick that opens nothing
+        return Words("{text}", {"text": text})
+    holes = [f"`{{c{index}}}`" if index % 2 else f"{{c{index}}}" for index in range(len(parts))]
+    return Words("".join(holes), {f"c{index}": part for index, part in enumerate(parts)})
+
+
+def bare(text: str) -> str:
+    """The same sentences for where no code is shown: a notification."""
+    return text.replace("`", "")
+
+
 @dataclass(frozen=True, slots=True)
 class Section:
     """A paragraph, with an optional button at its side."""
@@ -218,5 +232,4 @@ class Form:
 
 def error_card(text: str, advice: str = "") -> Card:
     """What went wrong and what to do next, as every error is shown."""
-    line = words("{text}\n{advice}", text=text, advice=advice) if advice else words("{text}", text=text)
-    return Card(text=f"{text} {advice}".strip(), elements=(Section(line),))
+    return Card(text=bare(f"{text} {advice}".strip()), elements=(Section(prose(f"{text}\n{advice}".strip())),))

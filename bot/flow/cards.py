@@ -27,6 +27,9 @@ from bot.domain.card import (
     Style,
     TextField,
     Words,
+    bare,
+    error_card,
+    prose,
     words,
 )
 from bot.domain.cluster import Job
@@ -137,9 +140,9 @@ def _state_lines(operation: Operation) -> list[Element]:
         State.WITHDRAWN: lambda: words(
             "{who} took it back. Nothing was done. {why}", who=who(operation.decided_by), why=operation.outcome
         ),
-        State.EXPIRED: lambda: "Nobody decided in time. Nothing was done. Ask again if it is still wanted.",
-        State.STALE: lambda: words("Nothing was done.\n{why}", why=objections_text(operation.objections)),
-        State.FAILED: lambda: words("*{why}*\n{advice}", why=operation.outcome, advice=operation.advice),
+        State.EXPIRED: lambda: "Nobody decided in time. Nothing was done. Press Propose again if it is still wanted.",
+        State.STALE: lambda: prose(f"Nothing was done.\n{objections_text(operation.objections)}"),
+        State.FAILED: lambda: _failure(operation),
         State.CANCELLED: lambda: words("{who} stopped it. {why}", who=who(operation.decided_by), why=operation.outcome),
         State.DONE: lambda: done_line(operation),
     }
@@ -148,6 +151,11 @@ def _state_lines(operation: Operation) -> list[Element]:
     if Ask.CANCEL in operation.asked and operation.state is State.RUNNING:
         found.append(Section("Stopping as soon as it is safe…"))
     return found
+
+
+def _failure(operation: Operation) -> Words:
+    advice = prose(operation.advice)
+    return Words(f"*{{why}}*\n{advice.template}", {**advice.args, "why": operation.outcome})
 
 
 def done_line(operation: Operation) -> Words:
@@ -194,10 +202,10 @@ def objections_text(objections: tuple[Objection, ...]) -> str:
 def _reasons(plan: Plan) -> list[Element]:
     found: list[Element] = []
     if plan.reasons:
-        found.append(Section("\n".join(f"• {reason.text}" for reason in plan.reasons[:8])))
+        found.append(Section(prose("\n".join(f"• {reason.text}" for reason in plan.reasons[:8]))))
     if plan.warnings:
-        lines = "\n".join(f"• {warning.text}" for warning in plan.warnings[:8])
-        found.append(Section(words("*Mind:*\n{lines}", lines=lines)))
+        lines = prose("\n".join(f"• {warning.text}" for warning in plan.warnings[:8]))
+        found.append(Section(Words(f"*Mind:*\n{lines.template}", lines.args)))
     return found
 
 
@@ -221,13 +229,15 @@ def _picture(plan: Plan) -> list[Element]:
 
 
 def _bar_text(bar: HostBar) -> str:
-    return f"{bar.host} {bar.memory_before:.0%} → {bar.memory_after:.0%}"
+    digits = 0 if max(bar.memory_before, bar.memory_after) >= 0.1 else 1  # 1% → 1% tells nothing
+    return f"{bar.host} {bar.memory_before:.{digits}%} → {bar.memory_after:.{digits}%}"
 
 
 def _steps(operation: Operation) -> list[Element]:
-    """The checklist; one step alone needs none while nothing has begun."""
+    """The checklist: of several steps while it can still come to them, of one alone once work has begun."""
     steps = operation.plan.steps
-    if operation.state is State.PROPOSED and len(steps) == 1:
+    awaited = operation.state in (State.PROPOSED, State.APPROVED) and len(steps) > 1
+    if not awaited and operation.began_at is None:
         return []
     done = {each.index for each in operation.ended}
     measured = {each.index: facts_text(each) for each in operation.ended if each.facts}
@@ -291,10 +301,10 @@ def _buttons(operation: Operation, progress: Progress | None, pickable: Collecti
         picking = (Button("Pick moves…", PICK, value),) if some else ()
         return [Buttons((*voting_buttons(operation), *picking))]
     if operation.state is State.APPROVED:
-        return [Buttons((_cancel(value),))]
+        return [Buttons((_cancel(operation),))]
     if operation.state is State.RUNNING:
         asks = progress.asks if progress else frozenset({Ask.CANCEL})
-        shown = [_cancel(value)] if Ask.CANCEL in asks and Ask.CANCEL not in operation.asked else []
+        shown = [_cancel(operation)] if Ask.CANCEL in asks and Ask.CANCEL not in operation.asked else []
         if Ask.POSTCOPY in asks and Ask.POSTCOPY not in operation.asked:
             shown.append(_postcopy(value))
         return [Buttons((*shown, _details(value)))]
@@ -308,8 +318,8 @@ def _remedies(operation: Operation) -> tuple[Button, ...]:
     return tuple(Button(each.text, "run", each.command, Style.DANGER) for each in operation.remedies[:3])
 
 
-def voting_buttons(operation: Operation) -> tuple[Button, ...]:
-    """Approve, Deny…, Details, Withdraw."""
+def voting_buttons(operation: Operation, *, mine: bool = True) -> tuple[Button, ...]:
+    """Approve, Deny…, Details, Withdraw; the last only where the requester may be among the readers."""
     value = value_of(operation)
     approve = Button(
         "Approve",
@@ -323,23 +333,21 @@ def voting_buttons(operation: Operation) -> tuple[Button, ...]:
             no="Not yet",
         ),
     )
-    return (
-        approve,
-        Button("Deny…", "op.deny", value, Style.DANGER),
-        _details(value),
-        Button("Withdraw", "op.withdraw", value),
-    )
+    withdraw = (Button("Withdraw", "op.withdraw", value),) if mine else ()
+    return (approve, Button("Deny…", "op.deny", value, Style.DANGER), _details(value), *withdraw)
 
 
 def _details(value: str) -> Button:
     return Button("Details", "op.details", value)
 
 
-def _cancel(value: str) -> Button:
-    confirm = Confirm(
-        "Stop this?", "What is done stays done; the step under way is undone where it can be.", "Stop it", "Let it run"
-    )
-    return Button("Cancel", "op.cancel", value, Style.DANGER, confirm)
+def _cancel(operation: Operation) -> Button:
+    if operation.state is State.APPROVED:
+        text = "It has not begun yet, so nothing will be done."
+    else:
+        text = "Steps that are done stay done. The step under way is undone, if that is still possible."
+    confirm = Confirm(f"Cancel {operation.id}?", text, "Cancel it", "Let it run")
+    return Button("Cancel", "op.cancel", value_of(operation), Style.DANGER, confirm)
 
 
 def _postcopy(value: str) -> Button:
@@ -370,11 +378,11 @@ def _small_print(operation: Operation) -> Context:
 def details_card(operation: Operation, now: datetime) -> Card:
     """Everything of the plan: all steps, reasons, warnings, and what the policy asks."""
     plan, ruling = operation.plan, operation.ruling
-    steps = "\n".join(f"{index}. {step.title}" for index, step in enumerate(plan.steps, 1))
+    steps = [f"{index}. {step.title}" for index, step in enumerate(plan.steps, 1)] if len(plan.steps) > 1 else []
     waited = (now - operation.proposed_at).total_seconds()
     roles = " or ".join(ruling.roles_at(waited)) or "nobody"
     elements: list[Element] = [
-        Section(words("*{title}*\n{steps}", title=plan.title, steps=steps)),
+        Section(words("*{title}*{steps}", title=plan.title, steps="".join(f"\n{step}" for step in steps))),
         Section(
             words(
                 "Blast radius: {blast}\nPrediction: {told}",
@@ -386,14 +394,14 @@ def details_card(operation: Operation, now: datetime) -> Card:
         Divider(),
         Section(
             words(
-                "{votes} from {roles}, the requester never counts. Proposed {at}, rule “{rule}”.",
+                "Needs {votes} (role: {roles}); the requester's own vote does not count. Proposed {at}, rule “{rule}”.",
                 votes=plural(ruling.votes, "vote"),
                 roles=roles,
                 at=operation.proposed_at,
                 rule=ruling.rule,
             )
         ),
-        Context((words("full digest of the plan `{digest}`", digest=plan.digest),)),
+        Context((words("digest of the plan `{digest}`: what a vote is for", digest=plan.digest),)),
     ]
     return Card(text=f"{operation.id}: {plan.title}", title=f"{operation.id} in full", elements=tuple(elements))
 
@@ -414,9 +422,9 @@ def pick_form(operation: Operation) -> Form:
 def refused_card(refused: Refused) -> Card:
     """Why there is no plan: every objection with its remedy."""
     text = objections_text(refused.objections)
-    return Card(
-        text=f"{refused.title} {text}", elements=(Section(words("*{title}*\n{text}", title=refused.title, text=text)),)
-    )
+    why = prose(text)
+    line = Words(f"*{{title}}*\n{why.template}", {**why.args, "title": refused.title})
+    return Card(text=bare(f"{refused.title} {text}"), elements=(Section(line),))
 
 
 def may_not_card(may_not: MayNot) -> Card:
@@ -426,15 +434,14 @@ def may_not_card(may_not: MayNot) -> Card:
 
 def note_card(text: str, advice: str = "") -> Card:
     """A short answer to one person."""
-    line = words("{text}\n_{advice}_", text=text, advice=advice) if advice else words("{text}", text=text)
-    return Card(text=f"{text} {advice}".strip(), elements=(Section(line),))
+    return error_card(text, advice)
 
 
 def proposed_note(operation: Operation, channel: str, slash: str) -> Card:
     """Told to the requester, where they asked."""
     if operation.ruling.votes:
         line = words(
-            "*{id}* is proposed: {title}. It takes {votes} from {roles}; see {where}. Follow it with `{slash} ops`.",
+            "*{id}* is proposed: {title}. It waits for {votes} (role: {roles}) in {where}. See `{slash} ops`.",
             id=operation.id,
             title=operation.plan.title,
             votes=plural(operation.ruling.votes, "vote"),

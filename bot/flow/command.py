@@ -10,8 +10,8 @@ from bot.domain import policy as policies
 from bot.domain.card import Card, error_card
 from bot.domain.errors import DroverError, UsageError
 from bot.domain.operation import Origin
-from bot.flow import cards, live, look, pick
-from bot.flow.parse import parsed, typed
+from bot.flow import cards, lists, live, look, pick
+from bot.flow.parse import options, parsed, typed, usage
 from bot.flow.propose import proposed
 from bot.flow.world import World, asker, roles_of
 from bot.ports import Request
@@ -50,7 +50,7 @@ def _answered(world: World, request: Request) -> Card | None:
             f"You may not use `{found.command.name}`.", f"It takes one of the roles: {roles}. Ask an administrator."
         )
     if found.help:
-        return cards.note_card(found.help)
+        return lists.usage_card(usage(found.command, world.slash), found.command.grammar, options(found.command))
     if isinstance(found.command, Query):
         if found.command.live or found.command.public(found.intent):
             return live.posted(world, found.command, found.intent, person, request)

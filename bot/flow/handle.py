@@ -55,6 +55,8 @@ def _answer(world: World, request: Request) -> None:
             world.chat.whisper(request.channel or request.by, request.by, card)
     else:
         decide.pressed(world, request)
+        if request.kind == "click" and not request.channel:  # in the home tab, which nobody else brings up to date
+            look.home(world, request)
 
 
 def _apologise(world: World, request: Request, text: str, advice: str) -> None:

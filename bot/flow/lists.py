@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from inspect import cleandoc
+
+import click
 
 from bot.declare import Asker, Listed
 from bot.domain import placement
 from bot.domain import policy as policies
-from bot.domain.card import Button, Buttons, Card, Context, Element, Line, Section, Table, Words, words
+from bot.domain.card import Button, Buttons, Card, Context, Element, Line, Section, Table, Words, prose, words
 from bot.domain.cluster import Health, Host, Snapshot, Vm
 from bot.domain.operation import (
+    BOT,
+    Approved,
     Asked,
+    Began,
     Cancelled,
     Continued,
     Denied,
     Event,
+    Expired,
     Failed,
+    Finished,
     GainMeasured,
     Noted,
     Operation,
@@ -58,6 +66,16 @@ def _help_lines(title: str, lines: Sequence[Listed]) -> Words:
     usages = {f"u{index}": each.usage for index, each in enumerate(lines)}
     summaries = {f"s{index}": each.summary for index, each in enumerate(lines)}
     return Words("\n".join([f"*{title}*", *parts]), {**usages, **summaries})
+
+
+def usage_card(usage: str, grammar: click.Command, options: Sequence[tuple[str, str]]) -> Card:
+    """How one command is typed: its usage, what it does, each option."""
+    told = cleandoc(grammar.help or "")
+    elements: list[Element] = [Section(words("`{usage}`", usage=usage)), *([Section(prose(told))] if told else [])]
+    if options:
+        rows = tuple((words("`{option}`", option=option), prose(meaning)) for option, meaning in options)
+        elements.append(Table(("Option", "Meaning"), rows))
+    return Card(text=usage, elements=tuple(elements))
 
 
 def hosts_card(seen: Snapshot) -> Card:
@@ -149,15 +167,14 @@ def ops_card(operations: Sequence[Operation], now: datetime) -> Card:
 def audit_card(operation: Operation, events: Sequence[Event], broken: str) -> Card:
     """An operation's whole history, and whether the chain of the trail holds."""
     rows: tuple[tuple[Line, ...], ...] = tuple(
-        (words("{at}", at=event.at), words("{who}", who=cards.who(event.by)), event_text(event))
-        for event in events[:ROWS]
+        (_moment(event), words("{who}", who=cards.who(event.by)), event_text(event)) for event in events[:ROWS]
     )
     title = f"{operation.id}: {operation.plan.title}"
     return Card(
         text=f"{operation.id} is {operation.state}; {plural(len(events), 'event')}",
         title=title,
         elements=(
-            Table(("When", "Who", "What"), rows),
+            Table(("When (UTC)", "Who", "What"), rows),
             Context((_chain_text(broken), f"plan {operation.plan.digest}")),
         ),
     )
@@ -166,16 +183,21 @@ def audit_card(operation: Operation, events: Sequence[Event], broken: str) -> Ca
 def trail_card(about: Words, entries: Sequence[tuple[Operation, Event]], broken: str) -> Card:
     """What happened, newest first: when, who, to which operation, what; and whether the chain holds."""
     rows: tuple[tuple[Line, ...], ...] = tuple(
-        (words("{at}", at=event.at), words("{who}", who=cards.who(event.by)), operation.id, event_text(event))
+        (_moment(event), words("{who}", who=cards.who(event.by)), operation.id, event_text(event))
         for operation, event in entries[:ROWS]
     )
     title = f"{plural(len(entries), 'event')} in the audit trail"
     elements: list[Element] = [Section(Words(f"Audit trail {about.template}", about.args))]
     if rows:
-        elements.append(Table(("When", "Who", "Operation", "What"), rows))
+        elements.append(Table(("When (UTC)", "Who", "Operation", "What"), rows))
     if len(entries) > ROWS:
         elements.append(Section(f"… and {len(entries) - ROWS} older; narrow it down with --since."))
     return Card(text=title, title=title, elements=(*elements, Context((_chain_text(broken),))))
+
+
+def _moment(event: Event) -> str:
+    """To the second, as a trail needs it: what happened within a minute has an order."""
+    return f"{event.at:%Y-%m-%d %H:%M:%S}"
 
 
 def _chain_text(broken: str) -> Line:
@@ -227,6 +249,14 @@ def event_text(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line 
             return f"failed: {event.why} {event.advice}".strip()
         case Cancelled():
             return f"cancelled: {event.why}".removesuffix(": ")
+        case Approved():
+            return "approved: the votes suffice" if event.by != BOT else "approved: no vote is needed"
+        case Began():
+            return "began: the plan still held on a fresh look at the hosts"
+        case Finished():
+            return "finished: every step is done"
+        case Expired():
+            return "expired: nobody decided in time"
         case _:
             return type(event).__name__.lower()
 
@@ -239,7 +269,7 @@ def approvals_card(operations: Sequence[Operation], asker: Asker) -> Card:
     elements: list[Element] = []
     for each in waiting[:10]:
         elements.append(Section(_waiting_line(each)))
-        elements.append(Buttons(cards.voting_buttons(each)))
+        elements.append(Buttons(cards.voting_buttons(each, mine=False)))
     title = f"{plural(len(waiting), 'operation')} for you to decide"
     return Card(text=title, title=title, elements=tuple(elements))
 
@@ -344,7 +374,7 @@ def home_card(
     running = [each for each in operations if each.state in (State.APPROVED, State.RUNNING)]
     elements: list[Element] = [Section(words("*Waiting for your vote:* {count}", count=len(waiting)))]
     for each in waiting[:5]:
-        elements += [Section(_waiting_line(each)), Buttons(cards.voting_buttons(each))]
+        elements += [Section(_waiting_line(each)), Buttons(cards.voting_buttons(each, mine=False))]
     elements.append(Section(words("*Under way:* {count}", count=len(running))))
     elements += [
         Section(words("*{id}* {title} ({state})", id=o.id, title=o.plan.title, state=str(o.state)))

@@ -53,6 +53,13 @@ def usage(command: Query | Action, slash: str, *, full: bool = False) -> str:
     return text if optional or full else text.replace(" [OPTIONS]", "")
 
 
+def options(command: Query | Action) -> tuple[tuple[str, str], ...]:
+    """Each option as it is typed, and what it does."""
+    context = click.Context(command.grammar, terminal_width=WIDTH)
+    records = (each.get_help_record(context) for each in command.grammar.params)
+    return tuple(record for record in records if record is not None)
+
+
 def typed(grammar: click.Command, answers: Mapping[str, str]) -> str:
     """The answers of a dialog as a person would have typed them; fields are named as the grammar's parameters."""
     words: list[str] = []
@@ -77,4 +84,6 @@ def _intent(command: Query | Action, slash: str, rest: Sequence[str]) -> Any:
             return command.grammar.invoke(context)
     except click.ClickException as error:
         text = error.format_message().strip()
-        raise UsageError(text if text.endswith((".", "?")) else f"{text}.", usage(command, slash)) from error
+        raise UsageError(
+            text if text.endswith((".", "?")) else f"{text}.", f"Write `{usage(command, slash)}`"
+        ) from error

@@ -64,6 +64,9 @@ Surface = Literal["message", "modal", "home"]
 Files = Mapping[Picture | Chart, str]
 """Uploaded pictures: the Slack file id of a picture, or of a chart that is to be shown as a picture."""
 
+SENTENCE = 40
+"""Columns with a longer cell are wrapped; Slack cuts off the others."""
+
 _STYLES: Mapping[Style, Literal["primary", "danger"] | None] = {
     Style.PLAIN: None,
     Style.PRIMARY: "primary",
@@ -275,9 +278,14 @@ def _table(table: Table, room: int) -> list[Block]:
         if left < 0:
             break
         rows.append([_cell(cell) for cell in cells])
-    settings = [ColumnSettings(align="right" if index in table.numeric else "left") for index in range(width)]
+    settings = [_column(table, index) for index in range(width)]
     missing = len(table.rows) - (len(rows) - 1)
     return [TableBlock(rows, settings), *(_context((more_rows(missing),)) if missing else ())]
+
+
+def _column(table: Table, index: int) -> ColumnSettings:
+    longest = max((len(plain(row[index])) for row in table.rows if index < len(row)), default=0)
+    return ColumnSettings(align="right" if index in table.numeric else "left", is_wrapped=longest > SENTENCE)
 
 
 def _cell_text(line: Line) -> str:

@@ -138,7 +138,7 @@ export function Composer(props: Props) {
     const isCommand = words.startsWith("/");
     write("");
     try {
-      await api.say(as, channel, isCommand ? words : encode(words, names), thread_ts);
+      await api.say(as, channel, encode(words, names), thread_ts);
     } catch (error) {
       // A failed command is told by Slackbot in the channel, as at Slack.
       if (isCommand && !thread_ts && error instanceof Refusal) return;

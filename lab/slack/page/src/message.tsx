@@ -120,7 +120,7 @@ function Body({ as, message }: { as: string; message: Message }) {
       {blocks.length > 0 ? (
         <>
           <Blocks blocks={blocks} />
-          {edited}
+          {edited && <div>{edited}</div>}
         </>
       ) : (
         <div className="message-text">

@@ -73,11 +73,12 @@ function ModalForm({ as, view, onView, trouble }: ModalProps & { trouble: string
     first?.focus();
   }, [view.id]);
 
-  useEffect(() => {
+  const complain = (found: Errors) => {
+    setErrors(found);
     // Slack brings the first field that is wrong into sight.
-    const [first] = Object.keys(errors);
+    const [first] = Object.keys(found);
     if (first) form.current?.querySelector<HTMLElement>(`[data-block-id="${CSS.escape(first)}"] :is(input, textarea)`)?.focus();
-  }, [errors]);
+  };
 
   const close = async () => {
     forgetDraft(`${as}/${view.id}`);
@@ -90,7 +91,7 @@ function ModalForm({ as, view, onView, trouble }: ModalProps & { trouble: string
   };
 
   const follow = (answer: SubmitAnswer) => {
-    if (answer.response_action === "errors") return setErrors(answer.errors ?? {});
+    if (answer.response_action === "errors") return complain(answer.errors ?? {});
     forgetDraft(`${as}/${view.id}`);
     onView(answer.view ?? null);
   };
@@ -99,7 +100,7 @@ function ModalForm({ as, view, onView, trouble }: ModalProps & { trouble: string
     event.preventDefault();
     const values = stateValues(view.blocks, surface.values);
     const found = fieldErrors(view.blocks, values);
-    setErrors(found);
+    complain(found);
     if (Object.keys(found).length > 0 || sending) return;
     setSending(true);
     try {
@@ -111,9 +112,15 @@ function ModalForm({ as, view, onView, trouble }: ModalProps & { trouble: string
     }
   };
 
+  /** A complaint goes away as soon as its field is worked on. */
+  const mend = (event: FormEvent) => {
+    const block = (event.target as HTMLElement).closest<HTMLElement>("[data-block-id]")?.dataset.blockId;
+    if (block !== undefined && block in errors) setErrors(Object.fromEntries(Object.entries(errors).filter(([id]) => id !== block)));
+  };
+
   return (
     <Dialog title={words(view.title)} className="modal" onClose={() => void close()} onBack={view.previous_view_id ? () => void close() : undefined}>
-      <form ref={form} onSubmit={(event) => void submit(event)} noValidate>
+      <form ref={form} onSubmit={(event) => void submit(event)} onInput={mend} noValidate>
         <SurfaceContext.Provider value={surface}>
           <div className="dialog-body">
             <Blocks key={view.id} blocks={view.blocks} />

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.adapters.slack.text import cut, heard, literal, mrkdwn, pieces, plain, unpictured
-from bot.domain.card import Person, words
+from bot.domain.card import Person, prose, words
 from bot.domain.words import straightened
 
 NASTY = st.text(alphabet=st.sampled_from("<>&*_~`:!@#|{}^\n\t ab1é＞\u202e\x00\ud800"), max_size=60) | st.text(
@@ -69,6 +69,18 @@ def test_ordinary_names_stay_as_they_are(name: str) -> None:
 @given(st.text(alphabet=st.sampled_from("<>&*_~`:|ab1- "), max_size=40))
 def test_a_name_copied_from_a_message_works_in_a_command(name: str) -> None:
     assert heard(literal(name)) == straightened(name)
+
+
+@given(NASTY | st.text(alphabet=st.sampled_from("` a*_<"), max_size=30))
+def test_prose_shows_commands_as_code_and_nothing_else_of_it_acts(text: str) -> None:
+    shown = mrkdwn(prose(text))
+    assert_inert(re.sub(r"`([^`]*)`", "", shown))
+    assert "*" not in re.sub(r"`([^`]*)`", "", shown)
+
+
+def test_a_command_in_prose_is_code() -> None:
+    assert mrkdwn(prose("Use `vm start *x*` on *y*.")) == "Use `vm start *x*` on ∗y∗."
+    assert mrkdwn(prose("one ` alone")) == "one ˋ alone"
 
 
 def test_moments_people_and_numbers() -> None:
