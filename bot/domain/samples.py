@@ -126,7 +126,7 @@ class Happening:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotSeen:
-    """One snapshot of a guest; looked for now and then, not at every sweep."""
+    """One snapshot or checkpoint of a guest; looked for now and then, not at every sweep."""
 
     host: str
     uuid: str
@@ -137,13 +137,17 @@ class SnapshotSeen:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """All hosts at one moment. ``events``: what they told since the sweep before."""
+    """All hosts at one moment. ``events``: what they told since the sweep before.
+
+    ``checkpoints`` are libvirt's: points in time that a backup was made at, and the next one can begin from.
+    """
 
     at: datetime
     hosts: tuple[HostSample, ...] = ()
     vms: tuple[VmSample, ...] = ()
     events: tuple[Happening, ...] = ()
     snapshots: tuple[SnapshotSeen, ...] = ()
+    checkpoints: tuple[SnapshotSeen, ...] = ()
 
     def host(self, name: str) -> HostSample | None:
         """The sample of a host."""

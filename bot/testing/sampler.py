@@ -18,7 +18,7 @@ class FakeSampler:
         vms: by a guest's name, fields of its ``VmSample`` that shall be different.
         hosts: the same for hosts.
         events: what the next sweep tells; it is told once.
-        snapshots: what every sweep tells.
+        snapshots: what every sweep tells; so are ``checkpoints``.
         sweeps: how many were made.
     """
 
@@ -28,6 +28,7 @@ class FakeSampler:
     hosts: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     events: list[Happening] = field(default_factory=list)
     snapshots: tuple[SnapshotSeen, ...] = ()
+    checkpoints: tuple[SnapshotSeen, ...] = ()
     sweeps: int = 0
 
     def sweep(self) -> Sweep:
@@ -53,6 +54,7 @@ class FakeSampler:
             tuple(replace(each, **self.vms.get(each.name, {})) for each in vms),
             events,
             self.snapshots,
+            self.checkpoints,
         )
 
     def close(self) -> None:

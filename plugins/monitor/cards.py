@@ -12,6 +12,7 @@ from bot.domain.operation import Operation
 from bot.domain.plan import Spread
 from bot.domain.samples import Happening, HostSample, Incident, Losses, Metric, Pressure, SnapshotSeen, Sweep, VmSample
 from bot.domain.words import bytes_text, duration_text, plural
+from plugins.monitor.backups import Overdue
 from plugins.monitor.capacity import Fit, Loss
 from plugins.monitor.digest import Changed, Decisions, Digest, Filling, Gain, Move, Picture
 from plugins.monitor.rates import By, cpu_share, memory_share
@@ -478,6 +479,30 @@ def no_old_snapshots() -> Card:
     return _card("Old snapshots", "No snapshot is too old any more.")
 
 
+def delete_snapshot(oldest: SnapshotSeen) -> str:
+    """A button."""
+    return f"Delete {oldest.name} of {oldest.vm}"
+
+
+def old_backups(late: Sequence[Overdue], now: datetime) -> Card:
+    """Backups that were forgotten, or failed."""
+    return _card(plural(len(late), "VM's backup is", "VMs' backups are") + " too old",
+                 names([backup_age(each, now) for each in late]) + ".",
+                 "See to the backup job; what is lost meanwhile cannot be brought back.")  # fmt: skip
+
+
+def backup_age(late: Overdue, now: datetime) -> str:
+    """``web-1: 3 d ago``."""
+    if late.problem:
+        return f"{late.vm}: a tag is not understood ({late.problem})"
+    return f"{late.vm}: {ago((now - late.last).total_seconds()) if late.last else 'none is known'}"
+
+
+def no_old_backups() -> Card:
+    """They are made again."""
+    return _card("Old backups", "Every VM that should have a backup has one that is new enough.")
+
+
 def move_away(vm: str) -> str:
     """A button."""
     return f"Move {vm} away"
@@ -524,6 +549,7 @@ def _parts(found: Digest) -> Iterable[tuple[str, str]]:
     yield "VMs that do nothing", names(found.idle_vms)
     yield "VMs larger than they need", names([f"{n} ({v} vCPUs, needs {c:.1f})" for n, v, c in found.oversized])
     yield "Old snapshots", names([f"{one.vm}: {one.name}" for one in found.snapshots])
+    yield "Backups that are too old", names([backup_age(one, found.now) for one in found.backups])
     yield "Evenness, foretold and measured", "\n".join(_gain(one) for one in found.gains[:5])
     yield "Not done", names([f"{one.id} {one.plan.title} ({one.state})" for one in found.failed], 5)
     yield "Decisions", _decisions(found.decisions) if found.decisions.asked else ""

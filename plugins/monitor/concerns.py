@@ -11,6 +11,7 @@ from bot.declare import Looked, Remedy, WatchView
 from bot.domain.cluster import Pool, Snapshot
 from bot.domain.samples import HostSample, SnapshotSeen, Sweep, VmSample
 from plugins.monitor import cards
+from plugins.monitor.backups import overdue
 from plugins.monitor.rates import memory_share, waiting
 from plugins.monitor.settings import MonitorSettings
 
@@ -37,6 +38,7 @@ def concerns(settings: MonitorSettings, seen: Snapshot, sweep: Sweep, now: datet
         yield _memory(settings, host, sweep)
         yield _contention(settings, host, sweep)
     yield _snapshots(settings, sweep, now)
+    yield _backups(settings, seen, sweep, now)
 
 
 def _hosts(seen: Snapshot, sweep: Sweep) -> Iterator[Concern]:
@@ -139,7 +141,20 @@ def _move_away(guests: list[VmSample]) -> tuple[Remedy, ...]:
 
 def _snapshots(settings: MonitorSettings, sweep: Sweep, now: datetime) -> Concern:
     old = old_snapshots(settings, sweep, now)
-    return Concern("snapshots", float(len(old)), cards.old_snapshots(old, now), cards.no_old_snapshots())
+    oldest = old[0] if old else None
+    remedies = (
+        Remedy(cards.delete_snapshot(oldest), f"vm snapshot delete {quote(oldest.vm)} {quote(oldest.name)}"),
+    ) if oldest else ()  # fmt: skip
+    limits = Limits(hold=settings.snapshot_hold)
+    return Concern(
+        "snapshots", float(len(old)), cards.old_snapshots(old, now), cards.no_old_snapshots(), limits, remedies
+    )  # fmt: skip
+
+
+def _backups(settings: MonitorSettings, seen: Snapshot, sweep: Sweep, now: datetime) -> Concern:
+    late = overdue(settings.backup_days, seen, sweep, now)
+    value, limits = None if late is None else float(len(late)), Limits(hold=settings.backup_hold)
+    return Concern("backups", value, cards.old_backups(late or (), now), cards.no_old_backups(), limits)
 
 
 def old_snapshots(settings: MonitorSettings, sweep: Sweep, now: datetime) -> tuple[SnapshotSeen, ...]:

@@ -16,6 +16,7 @@ from bot.domain.plan import Spread
 from bot.domain.samples import Bucket, Incident, Metric, SnapshotSeen, pool_entity
 from bot.domain.steps import MigrateVm
 from plugins.monitor import concerns
+from plugins.monitor.backups import Overdue, overdue
 from plugins.monitor.capacity import Loss, losses
 from plugins.monitor.settings import MonitorSettings
 from plugins.monitor.trends import trend
@@ -92,6 +93,7 @@ class Picture:
 class Digest:
     """Everything a digest says."""
 
+    now: datetime
     since: datetime | None
     hosts_up: int
     hosts: int
@@ -105,6 +107,7 @@ class Digest:
     oversized: tuple[tuple[str, int, float], ...]  # name, vCPUs, 95th percentile of cores
     filling: tuple[Filling, ...]
     snapshots: tuple[SnapshotSeen, ...]
+    backups: tuple[Overdue, ...]
     moves: tuple[Move, ...]
     gains: tuple[Gain, ...]
     decisions: Decisions
@@ -133,6 +136,7 @@ def digest(settings: MonitorSettings, view: ReportView, period: timedelta) -> Di
     loads, use = _means(view, "host", since), tuple(_use(view, since))
     shares = {host.name: loads[host.name].mean / host.cpus for host in seen.hosts if host.name in loads and host.cpus}
     return Digest(
+        now=view.now,
         since=view.since,
         hosts_up=sum(host.up for host in seen.hosts),
         hosts=len(seen.hosts),
@@ -146,6 +150,7 @@ def digest(settings: MonitorSettings, view: ReportView, period: timedelta) -> Di
         oversized=_oversized(settings, use),
         filling=tuple(_filling(settings, view)),
         snapshots=concerns.old_snapshots(settings, view.measured.sweep, view.now) if view.measured.sweep else (),
+        backups=_backups(settings, view),
         moves=tuple(move for each in operations for move in _moves(each)),
         gains=tuple(_gains(operations)),
         decisions=decisions(operations, since),
@@ -153,6 +158,11 @@ def digest(settings: MonitorSettings, view: ReportView, period: timedelta) -> Di
         incidents=tuple(each for each in view.measured.incidents if each.open or _lately(each, since)),
         picture=_picture(view.memory, seen),
     )
+
+
+def _backups(settings: MonitorSettings, view: ReportView) -> tuple[Overdue, ...]:
+    sweep = view.measured.sweep
+    return (overdue(settings.backup_days, view.snapshot, sweep, view.now) if sweep else None) or ()
 
 
 def _lately(incident: Incident, since: datetime) -> bool:

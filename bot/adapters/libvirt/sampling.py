@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -24,12 +24,23 @@ from bot.ports import Clock
 # for less often; what it told last stands meanwhile.
 _ALWAYS = libvirt.VIR_DOMAIN_STATS_STATE | libvirt.VIR_DOMAIN_STATS_CPU_TOTAL | libvirt.VIR_DOMAIN_STATS_VCPU
 _SLOW = libvirt.VIR_DOMAIN_STATS_BALLOON | libvirt.VIR_DOMAIN_STATS_INTERFACE | libvirt.VIR_DOMAIN_STATS_BLOCK
-_SNAPSHOTS_EVERY = 600.0
+_KEPT_EVERY = 600.0
 _NOT_HERE = frozenset({libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_OPERATION_UNSUPPORTED})
+_GONE = frozenset({
+    libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_NO_DOMAIN_SNAPSHOT, libvirt.VIR_ERR_NO_DOMAIN_CHECKPOINT,
+})  # fmt: skip
 _OFF_BY_ITSELF = {libvirt.VIR_DOMAIN_SHUTOFF_CRASHED: "crashed", libvirt.VIR_DOMAIN_SHUTOFF_FAILED: "failed"}
 
 Record = Mapping[str, Any]
 """What ``virConnectGetAllDomainStats`` tells of one guest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The snapshots and checkpoints of a host's guests."""
+
+    snapshots: tuple[SnapshotSeen, ...] = ()
+    checkpoints: tuple[SnapshotSeen, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +49,7 @@ class _Answer:
 
     host: HostSample
     vms: tuple[VmSample, ...]
-    snapshots: tuple[SnapshotSeen, ...]
+    kept: Kept
 
 
 class LibvirtSampler:
@@ -69,7 +80,8 @@ class LibvirtSampler:
             tuple(each.host for each in answers),
             tuple(vm for each in answers for vm in each.vms),
             tuple(event for host in self._hosts for event in host.alarms.taken()),
-            tuple(seen for each in answers for seen in each.snapshots),
+            tuple(seen for each in answers for seen in each.kept.snapshots),
+            tuple(seen for each in answers for seen in each.kept.checkpoints),
         )
 
     def close(self) -> None:
@@ -90,8 +102,8 @@ class HostSampler:
         self._fast: dict[str, Counts] = {}
         self._slow: dict[str, Counts] = {}
         self._latest: dict[str, VmSample] = {}
-        self._snapshots: tuple[float, tuple[SnapshotSeen, ...]] | None = None
-        self._last = _Answer(HostSample(address.name, None, "never seen"), (), ())
+        self._kept: tuple[float, Kept] | None = None
+        self._last = _Answer(HostSample(address.name, None, "never seen"), (), Kept())
         self.alarms = Alarms(address.name, clock)
         uri = address.read_only_uri or address.uri
         self.line = Line(
@@ -127,7 +139,7 @@ class HostSampler:
         vms = tuple(self._vm(domain, record, at, slow=slow) for domain, record in records)
         self._forget_others({vm.uuid for vm in vms})
         host = self._host(connection, time.monotonic())
-        return _Answer(replace(host, took=time.monotonic() - began), vms, self._snapshots_of(connection))
+        return _Answer(replace(host, took=time.monotonic() - began), vms, self._kept_by(connection))
 
     def _vm(self, domain: Any, record: Record, at: float, *, slow: bool) -> VmSample:
         uuid = domain.UUIDString()  # the handle keeps name and UUID; asking them costs no call
@@ -187,11 +199,11 @@ class HostSampler:
             memory=memory, used=used,
         )  # fmt: skip
 
-    def _snapshots_of(self, connection: Connection) -> tuple[SnapshotSeen, ...]:
+    def _kept_by(self, connection: Connection) -> Kept:
         now = time.monotonic()
-        if self._snapshots is None or now - self._snapshots[0] > _SNAPSHOTS_EVERY:
-            self._snapshots = (now, tuple(_snapshots(connection, self._name)))
-        return self._snapshots[1]
+        if self._kept is None or now - self._kept[0] > _KEPT_EVERY:
+            self._kept = (now, Kept(_snapshots(connection, self._name), _checkpoints(connection, self._name)))
+        return self._kept[1]
 
 
 def _fast_counts(record: Record, at: float) -> Counts:
@@ -246,24 +258,36 @@ def _busy(counts: Mapping[str, int]) -> int:
     return sum(counts.get(kind, 0) for kind in ("kernel", "user", "intr"))
 
 
-def _snapshots(connection: Connection, host: str) -> list[SnapshotSeen]:
-    """Every guest's snapshots; a driver without them has none, a guest that vanishes meanwhile is left out."""
+def _snapshots(connection: Connection, host: str) -> tuple[SnapshotSeen, ...]:
+    """Every guest's snapshots."""
+    return _listed(connection, host, libvirt.VIR_CONNECT_LIST_DOMAINS_HAS_SNAPSHOT, lambda it: it.listAllSnapshots())
+
+
+def _checkpoints(connection: Connection, host: str) -> tuple[SnapshotSeen, ...]:
+    """Every guest's checkpoints."""
+    return _listed(
+        connection, host, libvirt.VIR_CONNECT_LIST_DOMAINS_HAS_CHECKPOINT, lambda it: it.listAllCheckpoints()
+    )
+
+
+def _listed(connection: Connection, host: str, having: int, of: Callable[[Any], list[Any]]) -> tuple[SnapshotSeen, ...]:
+    """What guests have of a kind; a driver without it has none, a guest that vanishes meanwhile is left out."""
     found: list[SnapshotSeen] = []
     try:
-        domains = connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_HAS_SNAPSHOT)
+        for domain in connection.listAllDomains(having):
+            found += _seen(host, domain, of)
     except libvirt.libvirtError as error:
-        if error.get_error_code() in _NOT_HERE:
-            return found
-        raise
-    for domain in domains:
-        try:
-            found += [_snapshot(host, domain, each) for each in domain.listAllSnapshots()]
-        except libvirt.libvirtError as error:
-            if error.get_error_code() not in {libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_NO_DOMAIN_SNAPSHOT}:
-                raise
-    return found
+        if error.get_error_code() not in _NOT_HERE:
+            raise
+    return tuple(found)
 
 
-def _snapshot(host: str, domain: Any, snapshot: Any) -> SnapshotSeen:
-    made = int(document(snapshot.getXMLDesc()).findtext("creationTime") or 0)
-    return SnapshotSeen(host, domain.UUIDString(), domain.name(), snapshot.getName(), datetime.fromtimestamp(made, UTC))
+def _seen(host: str, domain: Any, of: Callable[[Any], list[Any]]) -> list[SnapshotSeen]:
+    try:
+        made = {each.getName(): int(document(each.getXMLDesc()).findtext("creationTime") or 0) for each in of(domain)}
+    except libvirt.libvirtError as error:
+        if error.get_error_code() not in _GONE:
+            raise
+        return []
+    uuid, vm = domain.UUIDString(), domain.name()
+    return [SnapshotSeen(host, uuid, vm, name, datetime.fromtimestamp(at, UTC)) for name, at in made.items()]

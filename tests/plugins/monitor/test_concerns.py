@@ -48,6 +48,9 @@ class Cluster:
         self.clock.turn(seconds)
         return {each.key: each for each in looked.noticed if isinstance(each, Alert)}
 
+    def tag(self, name: str, **tags: str) -> None:
+        self.hypervisor.put(replace(self.hypervisor.snapshot().vm(name), tags=tags))
+
     @property
     def now(self) -> datetime:
         return self.clock.now()
@@ -190,8 +193,33 @@ def test_old_snapshots_are_one_alert(cluster: Cluster) -> None:
     cluster.sampler.snapshots = tuple(
         SnapshotSeen("host-a", uuid_of(name), name, "before", old) for name in ("web-1", "db-1")
     )
+    assert cluster.look(seconds=3600) == {}
     (alert,) = cluster.look().values()
     assert "2 snapshots are too old" in alert.card.title
+    assert alert.remedies[0].command == "vm snapshot delete web-1 before"
+
+
+def test_backups_that_are_too_old_are_one_alert_until_they_are_made(cluster: Cluster) -> None:
+    cluster.tag("web-1", backup="1d")
+    cluster.tag("db-1", **{"backup": "2d", "backed-up": (cluster.now - timedelta(days=1)).isoformat()})
+    assert cluster.look(seconds=3600) == {}
+    (alert,) = cluster.look(seconds=86400).values()
+    assert alert.card.title == "1 VM's backup is too old"
+    assert "web-1: none is known" in alert.card.text
+    (alert,) = cluster.look().values()
+    assert "db-1: 2 d" in alert.card.text
+    cluster.sampler.checkpoints = tuple(
+        SnapshotSeen("host-a", uuid_of(name), name, "nightly", cluster.now) for name in ("web-1", "db-1")
+    )
+    assert [each.over for each in cluster.look().values()] == [True]
+
+
+def test_a_backup_of_a_guest_on_a_silent_host_is_not_known(cluster: Cluster) -> None:
+    cluster.tag("web-1", backup="1d")
+    cluster.look(seconds=3600)
+    assert set(cluster.look()) == {"backups"}
+    cluster.hypervisor.down("host-a")
+    assert not cluster.look()["backups"].over
 
 
 def test_what_was_removed_is_over(cluster: Cluster) -> None:
