@@ -17,7 +17,7 @@ from bot.domain.cluster import Snapshot
 from bot.domain.operation import Event, Operation
 from bot.domain.plan import Objection, Plan, Refused, Risk, Spread
 from bot.domain.policy import Policy
-from bot.domain.samples import Incident, Losses, Sweep
+from bot.domain.samples import Change, Incident, Losses, Sweep
 from bot.domain.steps import Step
 from bot.ports import Hypervisor, Progress
 from bot.ports.series import Past
@@ -62,13 +62,15 @@ class Listed:
 class Measured:
     """What the bot measures: the newest sweep, the history, the incidents that stand or stood lately.
 
-    ``losses``: what of the history waits or was given up. ``kept``: what each report's last one remembered, by name.
+    ``losses``: what of the history waits or was given up. ``changes``: what watches told the digests of, oldest first.
+    ``kept``: what each report's last one remembered, by name.
     """
 
     sweep: Sweep | None = None
     past: Past | None = None
     incidents: tuple[Incident, ...] = ()
     losses: Losses = field(default_factory=Losses)
+    changes: tuple[Change, ...] = ()
     kept: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -273,10 +275,11 @@ class WatchView:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What a watch noticed, and what it wants to remember until the next look."""
+    """What a watch noticed, what it wants to remember until the next look, and changes for the next digest."""
 
     noticed: tuple[Noticed, ...] = ()
     memory: Mapping[str, Any] = field(default_factory=dict)
+    changes: tuple[Change, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

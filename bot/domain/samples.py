@@ -204,6 +204,15 @@ class Incident:
         return self.over_at is None
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something that is different since a watch looked before: a line for the next digest under ``about``, no alert."""
+
+    at: datetime
+    about: str
+    text: str
+
+
 CLUSTER = "cluster:all"
 """All hosts together, as the history names them: what those used that answered."""
 

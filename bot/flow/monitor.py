@@ -15,6 +15,7 @@ from bot.declare import Alert, Measured
 from bot.domain.cluster import Snapshot
 from bot.domain.errors import StoreError
 from bot.domain.samples import Happening, Incident, Metric, Point, Sweep, points, pool_entity
+from bot.flow import change_notes
 from bot.flow.gathering import Gathering
 from bot.flow.incident_notes import known
 from bot.flow.pressure import Pressures
@@ -123,11 +124,11 @@ class Monitor:
         """What queries, watches and reports may look at. Without the database: the sweep alone."""
         losses = self._recorder.losses
         try:
-            incidents, kept = known(self.notes), self._kept()
+            incidents, kept, changes = known(self.notes), self._kept(), change_notes.known(self.notes)
         except StoreError as error:
             log.warning("incidents and reports cannot be read", error=str(error))
             return Measured(self._sweep, self._past, losses=replace(losses, why=error.text))
-        return Measured(self._sweep, self._past, incidents, losses, kept)
+        return Measured(self._sweep, self._past, incidents, losses, changes, kept)
 
     def close(self) -> None:
         """Write what waits, and let go of the hosts."""

@@ -18,7 +18,7 @@ from bot.domain import codec
 from bot.domain.cluster import Snapshot
 from bot.domain.errors import DroverError
 from bot.domain.operation import BOT, Origin
-from bot.flow import gain, incident_notes, incidents, notices, propose
+from bot.flow import change_notes, gain, incident_notes, incidents, notices, propose
 from bot.flow.monitor import REPORT, Monitor
 from bot.flow.world import OPEN, World, informed
 
@@ -101,6 +101,7 @@ def _watched(world: World, monitor: Monitor, watch: Watch, seen: Snapshot, measu
     looked = watch.look(view)
     if dict(looked.memory) != dict(view.memory):
         monitor.notes.put_note(WATCH + watch.name, json.dumps(dict(looked.memory), sort_keys=True), version)
+    change_notes.put(monitor.notes, watch.name, looked.changes)
     for noticed in looked.noticed:
         try:
             if isinstance(noticed, Alert):
@@ -216,3 +217,4 @@ def tidy(monitor: Monitor, now: datetime) -> None:
     """Drop what is too old; called once a day."""
     monitor.forget()
     incident_notes.forget(monitor.notes, now)
+    change_notes.forget(monitor.notes, now)

@@ -279,6 +279,14 @@ def worse_card(host: str, found: Sequence[tuple[Severity | None, Finding]]) -> C
     return Card(text=text, title=text[:140], elements=(Table(("", "Check", "Found", "Do"), rows),))
 
 
+READINESS = "Readiness"
+
+
+def changed(host: str, before: str, finding: Finding) -> str:
+    """A line of a digest."""
+    return f"{host}: {finding.name} {before} → {finding.severity} ({finding.evidence})"
+
+
 def recovered_card(host: str) -> Card:
     """It is as good as it was."""
     return Card(text=f"{host} is as ready as it was.", elements=(Section(f"{host} is as ready as it was."),))

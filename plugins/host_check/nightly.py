@@ -8,6 +8,7 @@ from typing import Any
 
 from bot.declare import Alert, Looked, Remedy, WatchView
 from bot.domain.readiness import Finding, HostReport, Severity
+from bot.domain.samples import Change
 from plugins.host_check import ageing, cards
 
 _RANK = {Severity.PASS: 0, Severity.WARN: 1, Severity.FAIL: 2}
@@ -22,20 +23,37 @@ class Worse:
 
 
 def look(view: WatchView) -> Looked:
-    """One incident for each host that got worse, open until it is as good as it was.
+    """One incident for each host that got worse, open until it is as good as it was; all changes for the digest.
 
-    ``view.found`` is ``Checked``; the memory is host → check → the best severity known. What is wrong when a host is
-    seen first, or when its shell answers for the first time, is how things are, and no change.
+    ``view.found`` is ``Checked``; the memory is host → check → severity, once the ``best`` known and once the ``last``.
+    What is wrong when a host is seen first, or when its shell answers for the first time, is how things are, and no
+    change.
     """
-    memory = {host: dict(checks) for host, checks in view.memory.items()}
-    alerts = []
+    best = {host: dict(checks) for host, checks in view.memory.get("best", {}).items()}
+    last = {host: dict(checks) for host, checks in view.memory.get("last", {}).items()}
+    alerts: list[Alert] = []
+    changes: list[Change] = []
     for report in map(_left_to_it, view.found.reports):
-        before = memory.get(report.host)
-        after = best_known(before or {}, report)
-        memory[report.host] = after
+        before, seen = best.get(report.host), last.get(report.host, {})
+        after = best[report.host] = best_known(before or {}, report)
+        last[report.host] = seen | {each.name: each.severity.value for each in report.findings if _could(each)}
         if before is not None:
             alerts.append(_alert(report, tuple(worse(after, before, report))))
-    return Looked(tuple(alerts), memory)
+            told = different(seen, report)
+            changes += [Change(view.now, cards.READINESS, cards.changed(report.host, *each)) for each in told]
+    return Looked(tuple(alerts), {"best": best, "last": last}, tuple(changes))
+
+
+def different(seen: Mapping[str, str], report: HostReport) -> Iterator[tuple[str, Finding]]:
+    """What each check was when it could last be made, and is not now, either way."""
+    for finding in report.findings:
+        before = seen.get(finding.name)
+        if before is not None and _could(finding) and finding.severity != before:
+            yield before, finding
+
+
+def _could(finding: Finding) -> bool:
+    return finding.severity is not Severity.UNKNOWN
 
 
 def _left_to_it(report: HostReport) -> HostReport:

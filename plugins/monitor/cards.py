@@ -543,6 +543,8 @@ def _changes(found: Changed) -> list[str]:
 
 def _parts(found: Digest) -> Iterable[tuple[str, str]]:
     yield "Alerts", names([f"{one.title} ({'stands' if one.open else 'over'})" for one in found.incidents])
+    for about in dict.fromkeys(each.about for each in found.notes):
+        yield about, names([each.text for each in found.notes if each.about == about])
     yield "Pools that fill", names([_filling(one) for one in found.filling], 5)
     yield "Hot hosts", names([f"{name} {share(value)}" for name, value in found.hot])
     yield "Idle hosts", names([f"{name} {share(value)}" for name, value in found.idle])

@@ -13,7 +13,7 @@ from bot.domain.cluster import Pool, Snapshot, Vm
 from bot.domain.operation import Operation, State
 from bot.domain.placement import fullness
 from bot.domain.plan import Spread
-from bot.domain.samples import Bucket, Incident, Metric, SnapshotSeen, pool_entity
+from bot.domain.samples import Bucket, Change, Incident, Metric, SnapshotSeen, pool_entity
 from bot.domain.steps import MigrateVm
 from plugins.monitor import concerns
 from plugins.monitor.backups import Overdue, overdue
@@ -113,6 +113,7 @@ class Digest:
     decisions: Decisions
     failed: tuple[Operation, ...]
     incidents: tuple[Incident, ...]
+    notes: tuple[Change, ...]  # what watches told of, such as changes in readiness
     picture: tuple[Picture, ...]
 
     @property
@@ -124,6 +125,7 @@ class Digest:
             and not self.decisions.asked
             and not self.moves
             and not self.incidents
+            and not self.notes
             and not any(loss.stranded for loss in self.losses)
             and not self.filling
         )
@@ -156,6 +158,7 @@ def digest(settings: MonitorSettings, view: ReportView, period: timedelta) -> Di
         decisions=decisions(operations, since),
         failed=tuple(each for each in operations if each.state in (State.FAILED, State.STALE)),
         incidents=tuple(each for each in view.measured.incidents if each.open or _lately(each, since)),
+        notes=tuple(each for each in view.measured.changes if each.at > since),
         picture=_picture(view.memory, seen),
     )
 

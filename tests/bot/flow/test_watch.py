@@ -18,7 +18,7 @@ from bot.adapters.sql.series import SqlSeries
 from bot.declare import Alert, Composed, Looked, Proposal, Remedy, Report, ReportView, Watch, WatchView
 from bot.domain.card import Button, Buttons, Card, Context
 from bot.domain.errors import StoreError
-from bot.domain.samples import Metric, Point, host_entity, vm_entity
+from bot.domain.samples import Change, Metric, Point, host_entity, vm_entity
 from bot.flow import handle, watch
 from bot.flow.monitor import Monitor
 from bot.flow.record import Recorder
@@ -248,6 +248,25 @@ def test_the_plan_that_a_watch_made_is_the_one_laid_out(watched: Watched) -> Non
     made = replace(plan, title="as the watch made it")
     watched.tick(Proposal("migrate", Migrate("web-1", "host-b"), plan=made))
     assert watched.bot.operation(1).plan.title == "as the watch made it"
+
+
+def test_changes_wait_for_the_digests_and_are_dropped_in_the_end(watched: Watched) -> None:
+    now = watched.bot.clock.now()
+    told = (Change(now, "Readiness", "host-a: pool PASS → WARN"), Change(now, "Readiness", "host-b: pool WARN → PASS"))
+
+    def look(view: WatchView) -> Looked:
+        return Looked(changes=told if not view.memory else (), memory={"told": True})
+
+    watches = (Watch("nightly", PERIOD, look),)
+    watched.bot.world = replace(watched.world, catalog=replace(watched.world.catalog, watches=watches))
+    watched.tick()
+    watched.tick()
+    watched.posts()
+    assert watched.reports[-1].measured.changes == told
+    watch.tidy(watched.monitor, now + timedelta(days=29))
+    assert watched.monitor.measured().changes == told
+    watch.tidy(watched.monitor, now + timedelta(days=31))
+    assert watched.monitor.measured().changes == ()
 
 
 def test_a_report_is_posted_once_a_slot_and_remembers(watched: Watched) -> None:

@@ -27,6 +27,22 @@ def look(memory: Any, **checks: Severity) -> Looked:
     )
 
 
+def changes(looked: Looked) -> list[str]:
+    assert {each.about for each in looked.changes} <= {"Readiness"}
+    return [each.text for each in looked.changes]
+
+
+def test_changes_either_way_are_for_the_digest_and_each_but_once() -> None:
+    first = look({}, SSH=P, tcp=F, pool=P)
+    assert changes(first) == []
+    worse = look(first.memory, SSH=P, tcp=W, pool=W)
+    assert changes(worse) == ["host-a: tcp FAIL → WARN (seen at WARN)", "host-a: pool PASS → WARN (seen at WARN)"]
+    assert changes(look(worse.memory, SSH=P, tcp=W, pool=W)) == []
+    dark = look(worse.memory, SSH=U, tcp=U, pool=U)
+    assert changes(dark) == []
+    assert changes(look(dark.memory, SSH=P, tcp=W, pool=P)) == ["host-a: pool WARN → PASS (seen at PASS)"]
+
+
 def open_ones(looked: Looked) -> list[str]:
     return [each.card.text for each in looked.noticed if isinstance(each, Alert) and not each.over]
 

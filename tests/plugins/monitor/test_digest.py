@@ -31,7 +31,18 @@ from bot.domain.operation import (
 )
 from bot.domain.plan import HostBar, Plan, Prediction, Risk, Spread
 from bot.domain.policy import Ruling
-from bot.domain.samples import CLUSTER, Bucket, HostSample, Incident, Metric, SnapshotSeen, Sweep, VmSample, vm_entity
+from bot.domain.samples import (
+    CLUSTER,
+    Bucket,
+    Change,
+    HostSample,
+    Incident,
+    Metric,
+    SnapshotSeen,
+    Sweep,
+    VmSample,
+    vm_entity,
+)
 from bot.domain.steps import MigrateVm
 from bot.flow.parse import parsed
 from bot.testing import drawn, uuid_of
@@ -129,6 +140,14 @@ def test_nothing_happened_is_quiet_and_anything_is_not() -> None:
     assert not digest(MonitorSettings(), report(BEFORE, history=Operations((operation(1, ONE),))), DAY).quiet
     standing = Measured(Sweep(NOW), incidents=(Incident("k", "a pool fills", NOW),))
     assert not digest(MonitorSettings(), report(BEFORE, measured=standing), DAY).quiet
+
+
+def test_changes_since_the_last_digest_are_told_under_their_heading() -> None:
+    told = tuple(Change(NOW - ago, "Readiness", f"host-a: {ago}") for ago in (2 * DAY, timedelta(hours=2)))
+    found = digest(MonitorSettings(), report(BEFORE, measured=Measured(Sweep(NOW), changes=told)), DAY)
+    assert found.notes == told[1:]
+    assert not found.quiet
+    assert "Readiness" in repr(cards.digest(found, "daily", "/kvm"))
 
 
 def test_the_first_digest_has_nothing_to_compare_with() -> None:
