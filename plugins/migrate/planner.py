@@ -105,6 +105,9 @@ def focus(intent: Migrate | About) -> tuple[str, ...]:
     return (intent.vm,)
 
 
+DIRTY_STEP = 2 * MIB
+"""Bytes/s that one changed page stands for: QEMU samples 512 pages a GiB, over a second. One alone may be chance."""
+
 NAMED_HOSTS = 4  # hosts ruled out that a plan names; `where` shows all
 
 
@@ -237,15 +240,21 @@ def _unseen(source: Host, target: Host, nic: Nic) -> bool:
     return there is None or (not there and not has(source, nic))
 
 
-def _forecast(settings: MigrateSettings, case: Case, intent: Migrate) -> tuple[Forecast, Prediction, float]:
-    """The forecast of a case, how it is told, and when a hopeless one is given up."""
+def _forecast(
+    settings: MigrateSettings, case: Case, intent: Migrate, *, leeway: float = DIRTY_STEP
+) -> tuple[Forecast, Prediction, float]:
+    """The forecast of a case, how it is told, and when a hopeless one is given up.
+
+    ``leeway``: bytes/s by which the dirty rate is taken to be lower than it was measured.
+    """
     vm, limit = case.vm, intent.bandwidth or settings.bandwidth_mib_s
     rate = (limit or settings.assumed_mib_s) * MIB
     storage = _to_copy(case)
     waits = patience(settings, vm.memory + storage, limit)
     dirty = 0.0 if vm.state is VmState.PAUSED else vm.dirty_rate
     floor = settings.downtime_floor_ms / 1000
-    told = forecast(vm.memory, dirty, rate, policy=intent.policy, waits=waits, floor=floor, storage=storage)
+    sure = None if dirty is None else max(0.0, dirty - leeway)
+    told = forecast(vm.memory, sure, rate, policy=intent.policy, waits=waits, floor=floor, storage=storage)
     basis = cards.basis(replace(vm, dirty_rate=dirty), rate, storage, assumed=not limit)
     down = None if told.downtime is None else round(told.downtime, 3)
     prediction = Prediction(round(told.seconds, 3), down, told.converges, basis)
@@ -289,7 +298,7 @@ def _changes(
         yield cards.memory_changed(step, vm)
     if carried(vm) != step.carried:
         yield cards.carried_changed(step, carried(vm))
-    told, _, _ = _forecast(settings, case, intent)
+    told, _, _ = _forecast(settings, case, intent, leeway=2 * DIRTY_STEP)  # a measurement's noise is no change
     if told.converges is False and planned.risk is Risk.MEDIUM:
         yield cards.riskier(step, vm)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -65,7 +67,7 @@ def _sqlite(address: sa.URL, patience: float) -> sa.Engine:
     def settled(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # BEGIN is ours to say: the driver's own comes too late
         connection.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
-        connection.execute("PRAGMA journal_mode = WAL")
+        _write_ahead(connection, patience)
         connection.execute("PRAGMA foreign_keys = ON")
 
     @event.listens_for(engine, "begin")
@@ -79,6 +81,20 @@ def _sqlite(address: sa.URL, patience: float) -> sa.Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
+
+
+def _write_ahead(connection: sqlite3.Connection, patience: float) -> None:
+    """Turn the database to WAL. Two that turn a new one at once lock each other out, and SQLite waits for neither."""
+    until = time.monotonic() + patience
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(0.02)
+        else:
+            return
 
 
 def _postgresql(address: sa.URL, patience: float) -> sa.Engine:

@@ -432,6 +432,14 @@ def test_a_chosen_host_need_not_be_the_best_any_more() -> None:
     assert still(intent, fuller) == []
 
 
+def test_one_changed_page_of_a_sample_makes_no_approved_plan_stale() -> None:
+    slow = replace(TO_B, bandwidth=1)
+    plan = planned(slow, vm_is(dirty_rate=0.0)(cluster()))
+    codes = {rate: [each.code for each in planner.still_good(SETTINGS, slow, plan, seen, ())]
+             for rate in (0, 2, 4, 8) for seen in [vm_is(dirty_rate=float(rate * MIB))(cluster())]}  # fmt: skip
+    assert codes == {0: [], 2: [], 4: [], 8: ["riskier"]}
+
+
 def test_a_dirty_rate_that_grew_within_reason_is_no_reason_to_stop() -> None:
     assert still(TO_B, vm_is(dirty_rate=20.0 * MIB)) == []
 
