@@ -84,8 +84,8 @@ def other_host(lab: Lab, guest: Guest) -> str:
 
 def runs_once(lab: Lab, guest: Guest, host: str) -> None:
     """Assert, from /proc and the guest's own serial line, that it runs exactly once, there, and goes on."""
-    assert lab.where(guest.name) == [host]
-    assert guest.boots() == 1
+    assert lab.where(guest.name) == [host], lab.where(guest.name)
+    assert guest.boots() == 1, f"{guest.name} came up {guest.boots()} times; it said:\n{guest.serial_log()[-4000:]}"
     before = guest.ticks()
     waits(lambda: guest.ticks() > before, f"{guest.name} stands still", 30)
 

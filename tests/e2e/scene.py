@@ -84,12 +84,18 @@ class Scene:
         name = self.operation
         ends = f"*{name}* {end}"
         self.play.workspace.wait_message("@ana", lambda each: holds(each, ends), 60)
-        thread = self.play.workspace.messages("#approvals", thread=self.message.ts)
-        assert sum(holds(each, ends) for each in thread if each.thread_ts and each.ts != self.message.ts) == 1
+        # A failed post is tried again later.
+        waits(lambda: bool(self.in_thread(ends)), "its thread does not tell the end")
+        assert len(self.in_thread(ends)) == 1, self.in_thread(ends)
         assert sum(holds(each, ends) for each in self.play.workspace.messages("@ana")) == 1
         assert [each.ts for each in self.play.operations_shown() if each.ts not in self.before] == [self.message.ts]
         once = [kind for kind in self.kinds() if kind != "Noted"]
         assert len(once) == len(set(once)), once
+
+    def in_thread(self, text: str) -> list[Message]:
+        """What of the message's thread holds ``text``."""
+        thread = self.play.workspace.messages("#approvals", thread=self.message.ts)
+        return [each for each in thread if holds(each, text) and each.thread_ts and each.ts != self.message.ts]
 
     def kinds(self) -> list[str]:
         """The kinds of the operation's events, as stored."""
