@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
 
-from bot.declare import Alert
+from bot.declare import Alert, Remedy
 from bot.domain.card import Card
-from bot.domain.errors import ChatError
+from bot.domain.errors import ChatError, UsageError
 from bot.domain.samples import Incident
 from bot.flow import incident_notes, notices
 from bot.flow.cards import note_card
@@ -28,6 +29,7 @@ def told(world: World, monitor: Monitor, alert: Alert, watch: str) -> None:
     Raises:
         ChatError: it could not be shown; the next look tries again.
     """
+    alert = replace(alert, remedies=tuple(each for each in alert.remedies if _there(world, each)))
     before, version = incident_notes.one(monitor.notes, alert.key)
     after = following(before, alert, watch, world.clock.now())
     if after is None:
@@ -40,6 +42,15 @@ def told(world: World, monitor: Monitor, alert: Alert, watch: str) -> None:
         if before is not None and before.open != after.open:
             _in_thread(world, after, alert.card)
     _draw(world, monitor, alert, after)
+
+
+def _there(world: World, remedy: Remedy) -> bool:
+    """Whether its command exists here: the plugin that has it may not be enabled."""
+    try:
+        world.catalog.find(shlex.split(remedy.command))
+    except UsageError:
+        return False
+    return True
 
 
 def following(before: Incident | None, alert: Alert, watch: str, now: datetime) -> Incident | None:

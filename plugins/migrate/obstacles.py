@@ -10,47 +10,16 @@ from bot.domain import placement
 from bot.domain.cluster import Disk, Host, Nic, Pool, Snapshot, Vm, VmDetail, VmState
 from bot.domain.placement import Rule
 from bot.domain.plan import Objection
+from bot.domain.storage import is_medium, is_shared, local_disks, pool_of
 from plugins.migrate import cards
 from plugins.migrate.cards import Verdict
 from plugins.migrate.outcome import paused_by_migration, word
 
 SAFE_CACHES = frozenset({"none", "directsync"})
-REMOVABLE = frozenset({"cdrom", "floppy"})
-
-
-def pool_of(host: Host, disk: Disk) -> Pool | None:
-    """The pool of ``host`` that a disk is in: by name for volumes, by the longest path otherwise."""
-    if disk.kind == "volume":
-        name = disk.source.split("/", 1)[0]
-        return next((pool for pool in host.pools if pool.name == name), None)
-    inside = [pool for pool in host.pools if pool.path and _within(disk.source, pool.path)]
-    return max(inside, key=lambda pool: len(pool.path), default=None)
-
-
-def _within(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip("/") + "/")
-
-
-def is_shared(host: Host, disk: Disk) -> bool:
-    """Whether other hosts can see the disk too: network disks, and what lies in a shared pool."""
-    if disk.kind == "network":
-        return True
-    pool = pool_of(host, disk)
-    return pool is not None and pool.shared
 
 
 def _with_media(detail: VmDetail) -> tuple[Disk, ...]:
     return tuple(disk for disk in detail.disks if disk.source)
-
-
-def _is_medium(disk: Disk) -> bool:
-    """An ISO, a floppy or a read-only seed: libvirt never copies those."""
-    return disk.device in REMOVABLE or disk.readonly
-
-
-def local_disks(source: Host, detail: VmDetail) -> tuple[Disk, ...]:
-    """Writable disks that only the source has."""
-    return tuple(disk for disk in _with_media(detail) if not _is_medium(disk) and not is_shared(source, disk))
 
 
 def _shared_disks(source: Host, detail: VmDetail) -> tuple[Disk, ...]:
@@ -136,7 +105,7 @@ def _definition(case: Case) -> Iterator[Objection]:
 def _storage(case: Case) -> Iterator[Objection]:
     """Libvirt's own rules (``qemuMigrationSrcIsSafe``), foreseen; asked to copy no disk it would copy all."""
     vm, source = case.vm, case.source
-    media = [disk for disk in _with_media(case.detail) if _is_medium(disk) and not is_shared(source, disk)]
+    media = [disk for disk in _with_media(case.detail) if is_medium(disk) and not is_shared(source, disk)]
     if media:
         yield cards.local_media(vm, media)
     local = local_disks(source, case.detail)
@@ -144,7 +113,7 @@ def _storage(case: Case) -> Iterator[Objection]:
         yield cards.local_disks(vm, local)
     if case.copy_storage and not local:
         yield cards.nothing_to_copy(vm)
-    writable = [each for each in _shared_disks(source, case.detail) if not _is_medium(each) and not each.shareable]
+    writable = [each for each in _shared_disks(source, case.detail) if not is_medium(each) and not each.shareable]
     if unsafe := [each for each in writable if each.kind != "network" and each.cache not in SAFE_CACHES]:
         yield cards.disk_cache(vm, unsafe)
 

@@ -15,10 +15,11 @@ from bot.domain.operation import Operation
 from bot.domain.placement import Rule
 from bot.domain.plan import Blast, Objection, Plan, Prediction, Reason, Refused, Risk
 from bot.domain.steps import Carried, MigrateVm, Policy
+from bot.domain.storage import local_disks
 from plugins.migrate import cards
 from plugins.migrate.cards import Verdict
 from plugins.migrate.forecast import Forecast, forecast, patience
-from plugins.migrate.obstacles import Case, barriers, has, immovable, local_disks, survey, verdict
+from plugins.migrate.obstacles import Case, barriers, has, immovable, survey, verdict
 from plugins.migrate.settings import MigrateSettings
 
 

@@ -503,6 +503,10 @@ def no_old_backups() -> Card:
     return _card("Old backups", "Every VM that should have a backup has one that is new enough.")
 
 
+START, RESUME, REBOOT = "Start it", "Resume it", "Reboot it"
+ITS_HOST, LOOK_AT_HOST, GREW = "What its host says", "Look at it", "How it grew"
+
+
 def move_away(vm: str) -> str:
     """A button."""
     return f"Move {vm} away"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from shlex import quote
 
@@ -10,6 +10,7 @@ from bot.concern import WEIGHED, Concern, Limits, looked, weighed
 from bot.declare import Looked, Remedy, WatchView
 from bot.domain.cluster import Pool, Snapshot
 from bot.domain.samples import HostSample, SnapshotSeen, Sweep, VmSample
+from bot.domain.storage import local_disks, pool_of
 from plugins.monitor import cards
 from plugins.monitor.backups import overdue
 from plugins.monitor.rates import memory_share, waiting
@@ -35,8 +36,8 @@ def concerns(settings: MonitorSettings, seen: Snapshot, sweep: Sweep, now: datet
     yield from _events(sweep)
     yield from _pools(settings, seen)
     for host in sweep.hosts:
-        yield _memory(settings, host, sweep)
-        yield _contention(settings, host, sweep)
+        yield _memory(settings, seen, host, sweep)
+        yield _contention(settings, seen, host, sweep)
     yield _snapshots(settings, sweep, now)
     yield _backups(settings, seen, sweep, now)
 
@@ -51,7 +52,7 @@ def _hosts(seen: Snapshot, sweep: Sweep) -> Iterator[Concern]:
     for host in watched:
         value = None if suspect and host.silent else float(host.silent)
         guests = len([vm for vm in seen.on(host.name) if vm.state.active])
-        remedies = (Remedy("Look at it", f"show host {host.name}"),)
+        remedies = (Remedy(cards.LOOK_AT_HOST, f"show host {host.name}"),)
         yield Concern(
             f"host:{host.name}", value, cards.host_down(host, guests), cards.host_back(host), remedies=remedies
         )
@@ -61,11 +62,11 @@ def _guests(sweep: Sweep) -> Iterator[Concern]:
     for vm in sweep.vms:
         crashed = vm.state == "crashed" or (vm.state == "shut off" and vm.why in {"crashed", "failed"})
         if crashed or vm.state == "running":
-            remedy = (Remedy("Start it", f"vm start {quote(vm.name)}"),)
+            remedy = (Remedy(cards.START, f"vm start {quote(vm.name)}"),)
             yield Concern(f"crash:{vm.uuid}", float(crashed), cards.crashed(vm), cards.runs_again(vm), remedies=remedy)
         failed = vm.state == "paused" and vm.why == "ioerror"
         yield Concern(f"io:{vm.uuid}", float(failed), cards.io_error(vm), cards.runs_again(vm), remedies=(
-            Remedy("What its host says", f"show host {vm.host}"),
+            Remedy(cards.RESUME, f"vm resume {quote(vm.name)}"), Remedy(cards.ITS_HOST, f"show host {vm.host}"),
         ))  # fmt: skip
 
 
@@ -75,17 +76,31 @@ def _events(sweep: Sweep) -> Iterator[Concern]:
     for vm in sweep.vms:
         for kind in ("watchdog", "threshold"):
             event = told.get((kind, vm.uuid))
-            key = f"{kind}:{vm.uuid}"
-            yield Concern(key, float(event is not None), cards.event(vm, kind, event), cards.quiet(vm, kind), _ECHO)
+            key, wrong, well = f"{kind}:{vm.uuid}", cards.event(vm, kind, event), cards.quiet(vm, kind)
+            remedies = (Remedy(cards.REBOOT, f"vm reboot {quote(vm.name)}"),) if kind == "watchdog" else ()
+            yield Concern(key, float(event is not None), wrong, well, _ECHO, remedies)
 
 
 def _pools(settings: MonitorSettings, seen: Snapshot) -> Iterator[Concern]:
     limits = Limits(settings.pool_full, settings.pool_clear)
     for where, pool in pools(seen):
         share = (pool.capacity - pool.free) / pool.capacity
-        remedy = (Remedy("How it grew", f"forecast pool {quote(pool.name)}"),)
+        remedy = (
+            *_move_away(seen, where, _in_pool(seen, where, pool)),
+            Remedy(cards.GREW, f"forecast pool {quote(pool.name)}"),
+        )
         wrong, well = cards.pool_full(where, pool), cards.pool_well(where, pool)
         yield Concern(f"pool:{where}/{pool.name}", share, wrong, well, limits, remedy)
+
+
+def _in_pool(seen: Snapshot, host: str, pool: Pool) -> list[str]:
+    """Running guests with a disk in a host's own pool, whose disks would move with them; the largest disk first."""
+    found = {
+        vm.name: disk.capacity or 0
+        for vm in seen.on(host) if vm.state.active and vm.detail
+        for disk in vm.detail.disks if pool_of(seen.host(host), disk) == pool
+    }  # fmt: skip
+    return sorted(found, key=lambda name: (-found[name], name))
 
 
 def pools(seen: Snapshot) -> Iterator[tuple[str, Pool]]:
@@ -99,7 +114,7 @@ def pools(seen: Snapshot) -> Iterator[tuple[str, Pool]]:
             yield ("shared" if pool.shared else host.name), pool
 
 
-def _memory(settings: MonitorSettings, host: HostSample, sweep: Sweep) -> Concern:
+def _memory(settings: MonitorSettings, seen: Snapshot, host: HostSample, sweep: Sweep) -> Concern:
     limits = Limits(*WEIGHED, settings.memory_hold)
     value = None if host.silent else weighed(
         (memory_share(host), settings.memory_high, settings.memory_clear),
@@ -107,11 +122,11 @@ def _memory(settings: MonitorSettings, host: HostSample, sweep: Sweep) -> Concer
     )  # fmt: skip
     return Concern(
         f"memory:{host.name}", value, cards.memory_pressure(host), cards.memory_well(host), limits,
-        _move_away(_by_memory(sweep, host.name)),
+        _move_away(seen, host.name, [vm.name for vm in _by_memory(sweep, host.name)]),
     )  # fmt: skip
 
 
-def _contention(settings: MonitorSettings, host: HostSample, sweep: Sweep) -> Concern:
+def _contention(settings: MonitorSettings, seen: Snapshot, host: HostSample, sweep: Sweep) -> Concern:
     limits = Limits(*WEIGHED, settings.contention_hold)
     cores = waiting(sweep, host.name)
     value = None if host.silent else weighed(
@@ -121,7 +136,7 @@ def _contention(settings: MonitorSettings, host: HostSample, sweep: Sweep) -> Co
     worst = _by_wait(sweep, host.name)
     return Concern(
         f"contention:{host.name}", value, cards.contention(host, cores, worst), cards.contention_over(host), limits,
-        _move_away(worst),
+        _move_away(seen, host.name, [vm.name for vm in worst]),
     )  # fmt: skip
 
 
@@ -135,8 +150,13 @@ def _by_wait(sweep: Sweep, host: str) -> list[VmSample]:
     return sorted(some, key=lambda vm: (-(vm.wait or 0.0), vm.name))
 
 
-def _move_away(guests: list[VmSample]) -> tuple[Remedy, ...]:
-    return tuple(Remedy(cards.move_away(vm.name), f"migrate {quote(vm.name)}") for vm in guests[:1])
+def _move_away(seen: Snapshot, host: str, names: Sequence[str]) -> tuple[Remedy, ...]:
+    """The first one's move, with the disks that only its host has."""
+    if not names:
+        return ()
+    vm = next((vm for vm in seen.on(host) if vm.name == names[0]), None)
+    copy = " --copy-storage" if vm and vm.detail and local_disks(seen.host(host), vm.detail) else ""
+    return (Remedy(cards.move_away(names[0]), f"migrate {quote(names[0])}{copy}"),)
 
 
 def _snapshots(settings: MonitorSettings, sweep: Sweep, now: datetime) -> Concern:
