@@ -7,12 +7,12 @@ import lzma
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab import packages
 from lab.errors import LabError
 
 UP = "drover-guest"
@@ -75,8 +75,7 @@ def image() -> BootImage:
 
 
 def _cache() -> Path:
-    root = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
-    return Path(root, "drover", "guest")
+    return packages.cache() / "guest"
 
 
 def _cached_kernel() -> Path | None:
@@ -88,34 +87,17 @@ def _fetch_kernel() -> Path:
     """Download and unpack Debian's kernel package without installing it; keep the kernel and its modules."""
     package = kernel_package()
     _cache().mkdir(parents=True, exist_ok=True)
-    # apt's download user must be able to write there, so not in a private cache.
-    with tempfile.TemporaryDirectory(prefix="drover-kernel-") as scratch:
-        os.chmod(scratch, 0o777)  # noqa: PTH101, S103
-        apt(["apt-get", "-q", "download", package], scratch)
-        archive = next(Path(scratch).glob("*.deb"))
-        unpacked = Path(scratch, "unpacked")
-        apt(["dpkg-deb", "--extract", str(archive), str(unpacked)], scratch)
+    with packages.fetched((package,)) as unpacked:
         return _keep(unpacked, package)
 
 
 def kernel_package() -> str:
     """The package that holds Debian's newest cloud kernel; LabError when apt knows none."""
-    told = apt(["apt-cache", "depends", _PACKAGE], "/")
+    told = packages.run(["apt-cache", "depends", _PACKAGE], "/")
     name = re.search(r"Depends: (linux-image-\d\S+)", told)
     if name is None:
         raise LabError(f"apt knows no {_PACKAGE}: run apt-get update, or check the machine's package sources.")
     return name[1]
-
-
-def apt(argv: list[str], directory: str) -> str:
-    """What an apt command printed, run in a directory; LabError with its own words when it fails."""
-    done = subprocess.run(argv, cwd=directory, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise LabError(
-            f"The kernel for guests could not be fetched: {' '.join(argv)} said: {done.stderr.strip()}"
-            "\nRun apt-get update and try again."
-        )
-    return done.stdout
 
 
 def _keep(unpacked: Path, package: str) -> Path:
@@ -126,9 +108,7 @@ def _keep(unpacked: Path, package: str) -> Path:
     shutil.copy(kernel, kept / kernel.name)
     for path in unpacked.glob("**/*.ko*"):
         if path.name.split(".")[0] in _MODULES:
-            content = path.read_bytes()
-            plain = lzma.decompress(content) if path.suffix == ".xz" else content
-            (kept / "modules" / f"{path.name.split('.')[0]}.ko").write_bytes(plain)
+            keep_module(path, kept / "modules")
     home = _cache() / package
     if not home.exists():
         staged = Path(tempfile.mkdtemp(prefix=f".{package}-", dir=_cache()))
@@ -139,6 +119,13 @@ def _keep(unpacked: Path, package: str) -> Path:
             # Another lab was quicker; its copy is as good.
             shutil.rmtree(staged)
     return home / kernel.name
+
+
+def keep_module(path: Path, directory: Path) -> None:
+    """Put a kernel module of a package into a directory, plain."""
+    content = path.read_bytes()
+    plain = lzma.decompress(content) if path.suffix == ".xz" else content
+    write(directory / f"{path.name.split('.')[0]}.ko", plain)
 
 
 def _is_dynamic(program: Path) -> bool:

@@ -2,16 +2,15 @@
 
 import gzip
 import hashlib
-import lzma
-import os
+import re
 import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import boot
-from lab.boot import APPLETS, DIRECTORIES, apt, cpio, kernel_package, loading_order, write
+from lab import boot, packages
+from lab.boot import APPLETS, DIRECTORIES, cpio, keep_module, kernel_package, loading_order, write
 from lab.errors import LabError
 
 NAME = "tiny"
@@ -22,7 +21,19 @@ DISK_MIB = 32
 _INIT = Path(__file__).parent / "guest" / "cloud"
 # Beside the modules every lab guest has: the file system of a seed. cdrom holds functions it calls.
 _MORE = ("cdrom", "isofs")
-_MORE_APPLETS = ("head", "hostname", "printf", "sed")
+_MORE_APPLETS = ("grep", "head", "hostname", "printf", "sed", "udhcpc")
+_AGENT = "qemu-ga"
+_AGENT_MODULES = ("virtio_console",)
+_AGENT_PACKAGES = ("qemu-guest-agent", "liburing2", "libnuma1", "libglib2.0-0", "libpcre2-8-0", "libudev1")
+# What a DHCP client does with a lease; busybox, networking/udhcp: the facts are in the environment.
+_LEASED = b"""#!/bin/sh
+[ "$1" = bound ] || exit 0
+ip addr add "$ip/$mask" dev "$interface"
+echo "address: $ip/$mask by DHCP" >/dev/ttyS0
+"""
+
+Record = tuple[str, int, bytes]
+"""Name, mode and content of a file in an initramfs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +45,8 @@ class CloudImage:
     initrd: Path
 
 
-def cloud_image() -> CloudImage:
-    """The image, made now if the cache has none; takes seconds the first time.
+def cloud_image(*, agent: bool = False) -> CloudImage:
+    """The image, made now if the cache has none; takes seconds the first time. ``agent``: QEMU's guest agent is in it.
 
     Raises LabError when the kernel's modules cannot be fetched or a program is missing.
     """
@@ -44,7 +55,7 @@ def cloud_image() -> CloudImage:
     if busybox is None or qemu_img is None:
         raise LabError("busybox or qemu-img is missing: apt-get install busybox-static qemu-utils")
     home = plain.kernel.parent
-    return CloudImage(_disk(home, qemu_img), plain.kernel, _initrd(home, Path(busybox)))
+    return CloudImage(_disk(home, qemu_img), plain.kernel, _initrd(home, Path(busybox), agent=agent))
 
 
 def _disk(home: Path, qemu_img: str) -> Path:
@@ -61,17 +72,19 @@ def _disk(home: Path, qemu_img: str) -> Path:
     return disk
 
 
-def _initrd(home: Path, busybox: Path) -> Path:
-    modules = _modules(home)
-    plain = loading_order(home / "modules")
-    files = {f"{name}.ko": home / "modules" / f"{name}.ko" for name in plain}
-    files |= {f"{name}.ko": modules / f"{name}.ko" for name in _MORE}
-    entries = [(name, 0o040755, b"") for name in DIRECTORIES]
+def _initrd(home: Path, busybox: Path, *, agent: bool) -> Path:
+    more = (*_MORE, *(_AGENT_MODULES if agent else ()))
+    modules = _modules(home, more)
+    files = {f"{name}.ko": home / "modules" / f"{name}.ko" for name in loading_order(home / "modules")}
+    files |= {f"{name}.ko": modules / f"{name}.ko" for name in more}
+    entries: list[Record] = [(name, 0o040755, b"") for name in (*DIRECTORIES, "lib", "run", "sbin", "var")]
     entries += [("bin/busybox", 0o100755, busybox.read_bytes()), ("init", 0o100755, _INIT.read_bytes())]
     entries += [(f"bin/{applet}", 0o120777, b"busybox") for applet in (*APPLETS, *_MORE_APPLETS)]
     entries += [(f"modules/{name}", 0o100644, path.read_bytes()) for name, path in files.items()]
     entries += [("modules/order", 0o100644, " ".join(files).encode())]
     entries += [("etc/acpi/PWRF/00000080", 0o100755, b"#!/bin/sh\npoweroff -f\n")]
+    entries += [("etc/udhcpc", 0o100755, _LEASED)]
+    entries += _agent() if agent else []
     entries += [("TRAILER!!!", 0, b"")]
     content = b"".join(cpio(number, *entry) for number, entry in enumerate(entries, 1))
     initrd = home / f"cloud-{hashlib.sha256(content).hexdigest()[:12]}.gz"
@@ -80,23 +93,26 @@ def _initrd(home: Path, busybox: Path) -> Path:
     return initrd
 
 
-def _modules(home: Path) -> Path:
-    """Where the further modules are, fetched now if the cache has none."""
+def _modules(home: Path, names: tuple[str, ...]) -> Path:
+    """Where further modules are, fetched now if the cache has not all of them."""
     kept = home / "cloud-modules"
-    if not kept.exists():
-        # apt's download user must be able to write there, so not in a private cache.
-        with tempfile.TemporaryDirectory(prefix="drover-kernel-") as scratch:
-            os.chmod(scratch, 0o777)  # noqa: PTH101, S103
-            apt(["apt-get", "-q", "download", kernel_package()], scratch)
-            apt(["dpkg-deb", "--extract", str(next(Path(scratch).glob("*.deb"))), str(Path(scratch, "unpacked"))], "/")
-            staged = Path(tempfile.mkdtemp(prefix=".cloud-modules-", dir=home))
-            for path in Path(scratch, "unpacked").glob("**/*.ko*"):
-                if path.name.split(".")[0] in _MORE:
-                    content = path.read_bytes()
-                    plain = lzma.decompress(content) if path.suffix == ".xz" else content
-                    (staged / f"{path.name.split('.')[0]}.ko").write_bytes(plain)
-        try:
-            staged.rename(kept)
-        except OSError:
-            shutil.rmtree(staged)  # another lab was quicker; its copy is as good
+    if not all((kept / f"{name}.ko").exists() for name in names):
+        kept.mkdir(exist_ok=True)
+        with packages.fetched((kernel_package(),)) as unpacked:
+            for path in unpacked.glob("**/*.ko*"):
+                if path.name.split(".")[0] in names:
+                    keep_module(path, kept)
     return kept
+
+
+def _agent() -> list[Record]:
+    """QEMU's guest agent with the libraries it is linked to, the machine's own or those of the loader beside them."""
+    home = packages.unpacked("agent", _AGENT_PACKAGES, f"usr/sbin/{_AGENT}")
+    program = home / "usr/sbin" / _AGENT
+    linked = packages.run(["env", f"LD_LIBRARY_PATH={packages.libraries(home)}", "ldd", str(program)], "/")
+    needed = [Path(path) for path in re.findall(r"(/\S+) \(0x", linked)]
+    files = [("bin/qemu-ga", program), *((f"lib/{path.name}", path) for path in needed)]
+    return [(name, 0o100755, path.read_bytes()) for name, path in files] + [
+        ("lib64", 0o120777, b"lib"),
+        ("sbin/shutdown", 0o100755, b"#!/bin/sh\necho asked by the agent: shutdown $* >/dev/ttyS0\npoweroff -f\n"),
+    ]

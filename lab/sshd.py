@@ -5,11 +5,11 @@ import shlex
 import shutil
 import socket
 import subprocess
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab import packages
 from lab.errors import LabError
 from lab.hosts import Lab
 
@@ -114,6 +114,8 @@ def _greets(argv: list[str]) -> bool:
 
 
 def _generate(path: Path) -> None:
+    if shutil.which("ssh-keygen") is None:
+        raise LabError("ssh-keygen is missing: apt-get install openssh-client")
     argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", str(path)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -151,37 +153,10 @@ def _passwd() -> str:
     return "\n".join([*(line for line in lines if not line.startswith("sshd:")), _USER, ""])
 
 
-def _program() -> tuple[Path, Path]:
-    """Sshd and the directory with libraries that only it needs."""
+def _program() -> tuple[Path, str]:
+    """Sshd and the directories with libraries that only it needs."""
     installed = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if installed:
-        return Path(installed), Path("/nonexistent")
-    home = _cache()
-    if not (home / "usr/sbin/sshd").exists():
-        _fetch(home)
-    return home / "usr/sbin/sshd", next((home / "usr/lib").glob("*-linux-gnu"))
-
-
-def _cache() -> Path:
-    root = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
-    return Path(root, "drover", "sshd")
-
-
-def _fetch(home: Path) -> None:
-    home.parent.mkdir(parents=True, exist_ok=True)
-    # apt's download user must be able to write there, so not in a private cache.
-    with tempfile.TemporaryDirectory(prefix="drover-sshd-") as scratch:
-        os.chmod(scratch, 0o777)  # noqa: PTH101, S103
-        _tried(["apt-get", "-q", "download", *_PACKAGES], scratch)
-        for package in Path(scratch).glob("*.deb"):
-            _tried(["dpkg-deb", "--extract", str(package), f"{scratch}/unpacked"], scratch)
-        shutil.copytree(Path(scratch, "unpacked"), home, dirs_exist_ok=True, symlinks=True)
-
-
-def _tried(argv: list[str], directory: str) -> None:
-    done = subprocess.run(argv, cwd=directory, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise LabError(
-            f"sshd could not be fetched: {' '.join(argv)} said: {done.stderr.strip()}\n"
-            "Run apt-get update, or install openssh-server."
-        )
+        return Path(installed), ""
+    home = packages.unpacked("sshd", _PACKAGES, "usr/sbin/sshd")
+    return home / "usr/sbin/sshd", packages.libraries(home)

@@ -137,6 +137,17 @@ class DiskUse:
 
 
 @dataclass(frozen=True, slots=True)
+class FileSystem:
+    """A file system as the guest itself has it mounted, in bytes; ``disks`` are their targets, such as ``vda``."""
+
+    mount: str
+    kind: str
+    total: int
+    used: int
+    disks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class GuestSnapshot:
     """One snapshot of a guest."""
 
@@ -261,6 +272,10 @@ class Guests(Protocol):
 
     def addresses(self, host: str, uuid: str) -> tuple[Address, ...]:
         """Its IP addresses by the first of agent, lease and ARP that knows any; none when it is off."""
+        ...
+
+    def file_systems(self, host: str, uuid: str) -> tuple[FileSystem, ...]:
+        """What its agent tells of its file systems, by mount point; none when it is off or no agent answers."""
         ...
 
     def screenshot(self, host: str, uuid: str) -> bytes:

@@ -19,6 +19,7 @@ from bot.ports.guests import (
     Blueprint,
     Copy,
     DiskUse,
+    FileSystem,
     Found,
     GuestDisk,
     GuestNic,
@@ -44,6 +45,7 @@ class Extra:
     snapshots: list[GuestSnapshot] = field(default_factory=list)
     said: str = ""
     addresses: tuple[Address, ...] = ()
+    file_systems: tuple[FileSystem, ...] = ()
 
 
 class FakeGuests:
@@ -68,7 +70,7 @@ class FakeGuests:
         self.deaf: set[str] = set()
         """UUIDs of guests that do not listen when asked to shut down."""
         self.extras: dict[str, Extra] = {}
-        """By UUID: what a test sets or looks at of snapshots, serial lines and addresses."""
+        """By UUID: what a test sets or looks at of snapshots, serial lines, addresses and file systems."""
 
     def _noted(self, method: str, *arguments: str) -> None:
         raise NotImplementedError
@@ -318,6 +320,13 @@ class FakeGuests:
             self._may("addresses")
             active = self._guest(host, uuid).vm.state.active
             return self._extra(uuid).addresses if active else ()
+
+    def file_systems(self, host: str, uuid: str) -> tuple[FileSystem, ...]:
+        """Its file systems; see the port."""
+        with self._lock:
+            self._may("file_systems")
+            active = self._guest(host, uuid).vm.state.active
+            return self._extra(uuid).file_systems if active else ()
 
     def screenshot(self, host: str, uuid: str) -> bytes:
         """Its screen as PNG; see the port."""

@@ -421,7 +421,9 @@ def portrait(intent: LookAt, snapshot: Snapshot, hypervisor: Hypervisor) -> Port
             troubles.append(error.text)
             return ()
 
-    return Portrait(tried(hypervisor.addresses), tried(hypervisor.disks), tried(hypervisor.snapshots), tuple(troubles))
+    looks = (hypervisor.addresses, hypervisor.disks, hypervisor.snapshots, hypervisor.file_systems)
+    addresses, disks, snapshots, mounted = [tried(each) for each in looks]
+    return Portrait(addresses, disks, snapshots, tuple(dict.fromkeys(troubles)), mounted)
 
 
 def screen(intent: LookAt, snapshot: Snapshot, hypervisor: Hypervisor) -> bytes:

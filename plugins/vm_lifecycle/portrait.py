@@ -13,9 +13,10 @@ from bot.domain.placement import Rule
 from bot.domain.words import bytes_text, plural
 
 if TYPE_CHECKING:
-    from bot.ports.guests import Address, DiskUse, GuestSnapshot
+    from bot.ports.guests import Address, DiskUse, FileSystem, GuestSnapshot
 
 OWN_TAGS = "drover."
+_MOST_MOUNTS = 20  # file systems in one card
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Portrait:
     disks: tuple[DiskUse, ...] = ()
     snapshots: tuple[GuestSnapshot, ...] = ()
     troubles: tuple[str, ...] = ()
+    file_systems: tuple[FileSystem, ...] = ()
 
 
 def card(vm: Vm, snapshot: Snapshot, rules: Iterable[Rule], seen: Portrait) -> Card:
@@ -35,6 +37,8 @@ def card(vm: Vm, snapshot: Snapshot, rules: Iterable[Rule], seen: Portrait) -> C
     elements: list[Element] = [Fields(tuple(_pairs(vm, host, seen)))]
     if seen.disks:
         elements.append(_disks(seen))
+    if seen.file_systems:
+        elements.append(_file_systems(seen))
     if seen.snapshots:
         elements.append(_snapshots(seen))
     elements.append(Section(_movable(vm, snapshot, rules)))
@@ -66,6 +70,20 @@ def _disks(seen: Portrait) -> Table:
         (each.target, each.source, bytes_text(each.capacity), bytes_text(each.allocation)) for each in seen.disks
     )
     return Table(("Disk", "Source", "Size", "Takes"), rows, numeric=frozenset({2, 3}))
+
+
+def _file_systems(seen: Portrait) -> Table:
+    rows = tuple(
+        (each.mount, each.kind, ", ".join(each.disks), bytes_text(each.total), bytes_text(each.used), _full(each))
+        for each in seen.file_systems[:_MOST_MOUNTS]
+    )
+    return Table(
+        ("Mounted at (by its agent)", "Type", "Disk", "Size", "Used", "Full"), rows, numeric=frozenset({3, 4, 5})
+    )
+
+
+def _full(each: FileSystem) -> str:
+    return f"{each.used / each.total:.0%}" if each.total else ""
 
 
 def _snapshots(seen: Portrait) -> Table:

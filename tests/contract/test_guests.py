@@ -216,6 +216,7 @@ def test_a_guest_boots_from_image_and_seed_and_is_shown(stage: Stage) -> None:
     assert sizes["vda"] == 48 * MIB
     assert stage.hypervisor.console(A, blueprint.uuid, 1).count("\n") == 0
     assert stage.hypervisor.addresses(A, blueprint.uuid) == ()
+    assert stage.hypervisor.file_systems(A, blueprint.uuid) == ()
     with pytest.raises(HypervisorError):
         stage.hypervisor.undefine(A, blueprint.uuid)
     with pytest.raises(HypervisorError):
@@ -367,6 +368,7 @@ def test_nobody_is_a_clear_error(stage: Stage) -> None:
         lambda: stage.hypervisor.create_snapshot(A, NOBODY, "x"),
         lambda: stage.hypervisor.disks(A, NOBODY),
         lambda: stage.hypervisor.addresses(A, NOBODY),
+        lambda: stage.hypervisor.file_systems(A, NOBODY),
         lambda: stage.hypervisor.console(A, NOBODY, 5),
         lambda: stage.hypervisor.eject(A, NOBODY, "sda"),
         lambda: stage.hypervisor.attach_nic(A, NOBODY, GuestNic("bridge", "br0", "52:54:00:00:00:01")),

@@ -25,6 +25,8 @@ from bot.flow.world import Places, Role, World
 from bot.ports import Request
 from bot.stage import image_for
 from bot.testing.chat import FakeChat
+from lab import lan
+from lab.image import cloud_image
 
 if TYPE_CHECKING:
     from lab import Lab
@@ -63,6 +65,7 @@ class Bot:
             "tiny": tiny,
             "gone": {"base": f"{POOL}/gone.qcow2"},
             "lone": {**tiny, "base": f"{POOL}/lone.qcow2"},
+            "agent": {**tiny, "initrd": str(cloud_image(agent=True).initrd)},
             "broken": {**tiny, "kernel": "/nowhere/vmlinuz"},
         }
         loaded = catalog.load(
@@ -224,6 +227,33 @@ def ends(bot: Bot, uuid: str) -> None:
     bot.done("vm delete e2e-shop --remove-disks --now")
     assert "e2e-shop" not in bot.virsh("host-b", "list", "--all", "--name").split()
     assert uuid[:8] not in bot.virsh("host-b", "vol-list", POOL)
+
+
+def test_addresses_and_file_systems_are_told_by_who_knows_and_the_agent_is_asked_to_shut_down(bot: Bot) -> None:
+    lan.serve(bot.lab, "host-a")
+    try:
+        for name, image in (("e2e-agent", "agent"), ("e2e-lease", "tiny")):
+            bot.done(f"vm create {name} --host host-a --network {lan.NETWORK} --image {image}")
+        by_lease = leased(bot, "e2e-lease")
+        until(lambda: f"{by_lease} (lease)" in repr(bot.says("vm show e2e-lease")), "the lease is shown")
+        by_agent = leased(bot, "e2e-agent")
+        shown = until(lambda: "(agent)" in (card := repr(bot.says("vm show e2e-agent"))) and card, "the agent answers")
+        assert f"{by_agent} (agent)" in shown
+        assert "'/seed', 'iso9660', 'vdb'" in shown
+        bot.done("vm shutdown e2e-agent")
+        bot.done("vm force-off e2e-lease")
+    finally:
+        lan.close(bot.lab, "host-a")
+    uuid = bot.virsh("host-a", "domuuid", "e2e-agent")
+    assert "asked by the agent: shutdown" in bot.serial("host-a", uuid)
+
+
+def leased(bot: Bot, name: str) -> str:
+    """The address that dnsmasq gave to a guest's card, as virsh tells it."""
+    (mac,) = re.findall(r"52:54:00:\S+", bot.virsh("host-a", "domiflist", name))
+    found = until(lambda: bot.virsh("host-a", "net-dhcp-leases", lan.NETWORK, "--mac", mac), f"{name} gets a lease")
+    (address,) = re.findall(r"10\.79\.0\.\d+", found)
+    return address
 
 
 def test_what_cannot_be_made_leaves_nothing(bot: Bot) -> None:

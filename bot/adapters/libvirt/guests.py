@@ -18,6 +18,7 @@ from bot.ports.guests import (
     Blueprint,
     Copy,
     DiskUse,
+    FileSystem,
     Found,
     GuestDisk,
     GuestNic,
@@ -175,6 +176,10 @@ class LibvirtGuests:
     def addresses(self, host: str, uuid: str) -> tuple[Address, ...]:
         """Its addresses; see the port."""
         return self._on(host, uuid, looks.addresses, "The addresses are not told")
+
+    def file_systems(self, host: str, uuid: str) -> tuple[FileSystem, ...]:
+        """Its file systems by its agent; see the port."""
+        return self._on(host, uuid, looks.file_systems, "The file systems are not told")
 
     def screenshot(self, host: str, uuid: str) -> bytes:
         """Its screen as PNG; see the port."""

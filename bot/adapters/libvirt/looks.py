@@ -14,7 +14,7 @@ from bot.adapters.libvirt.domain_xml import document, parse
 from bot.adapters.libvirt.refusals import refusal
 from bot.adapters.libvirt.volumes import received
 from bot.domain.errors import HypervisorError
-from bot.ports.guests import Address, DiskUse, Found, GuestSnapshot
+from bot.ports.guests import Address, DiskUse, FileSystem, Found, GuestSnapshot
 
 Domain = Any
 """A ``libvirt.virDomain``; the vendor publishes no types."""
@@ -103,6 +103,26 @@ def _addresses(told: dict[str, Any], source: str) -> tuple[Address, ...]:
         for each in card.get("addrs") or ()
         if not each["addr"].startswith(("127.", "fe80:", "::1"))
     )
+
+
+def file_systems(domain: Domain) -> tuple[FileSystem, ...]:
+    """What the agent in it tells, by mount point; nothing where there is none, or an old one."""
+    if not domain.isActive():
+        return ()
+    try:
+        told = domain.guestInfo(libvirt.VIR_DOMAIN_GUEST_INFO_FILESYSTEM)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            raise
+        return ()
+    found = (_file_system(told, f"fs.{number}.") for number in range(told.get("fs.count", 0)))
+    return tuple(sorted(found, key=lambda each: each.mount))
+
+
+def _file_system(told: dict[str, Any], key: str) -> FileSystem:
+    disks = (told.get(f"{key}disk.{number}.alias", "") for number in range(told.get(f"{key}disk.count", 0)))
+    total, used = told.get(f"{key}total-bytes", 0), told.get(f"{key}used-bytes", 0)
+    return FileSystem(told[f"{key}mountpoint"], told.get(f"{key}fstype", ""), total, used, tuple(filter(None, disks)))
 
 
 def screenshot(connection: Connection, domain: Domain) -> bytes:

@@ -15,7 +15,7 @@ from bot.domain import codec
 from bot.domain.cluster import GIB, Disk, Health, Inbound, Nic, Pool, Snapshot, Vm, VmDetail, VmState
 from bot.domain.plan import Plan, Refused, Risk
 from bot.flow.parse import parsed
-from bot.ports.guests import Address, DiskUse, GuestSnapshot
+from bot.ports.guests import Address, DiskUse, FileSystem, GuestSnapshot
 from bot.testing import drawn, uuid_of
 from plugins.vm_lifecycle import keeping, portrait, steps
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
@@ -315,6 +315,7 @@ def test_the_card_shows_what_was_read_and_tells_what_was_not() -> None:
         (DiskUse("vda", "/pool/web-1.qcow2", 10 * GIB, GIB),),
         (),
         ("No snapshots told.",),
+        (FileSystem("/srv", "ext4", 8 * GIB, 6 * GIB, ("vda",)), FileSystem("/proc/x", "proc", 0, 0)),
     )
     shown = repr(portrait.card(vm, seen, CATALOG.rules, read))
     for part in (
@@ -324,6 +325,7 @@ def test_the_card_shows_what_was_read_and_tells_what_was_not() -> None:
         "env=dev, owner=ann",
         "Could move",
         "No snapshots told.",
+        "'/srv', 'ext4', 'vda', '8 GiB', '6 GiB', '75%'",
     ):
         assert part in shown
     assert "PNG" in repr(portrait.screen_card(vm, b"\x89PNG"))
