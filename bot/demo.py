@@ -18,10 +18,11 @@ import click
 from bot.domain.errors import DroverError
 from bot.parts import app_manifest
 from bot.settings import DroverSettings
-from bot.stage import BotProcess, config_for, image_for
+from bot.stage import BotProcess, config_for, hosts_for, image_for
 from lab import Guest, Lab, LabError, missing
 from lab.slack import Workspace
 from lab.slack.shown import Message
+from lab.sshd import Door, serve
 
 GUESTS: Mapping[str, Mapping[str, Any]] = {
     "web-1": {"host": "host-a", "load": 0.2, "dirty_mib_s": 2.0, "tags": {"env": "dev"}},
@@ -112,18 +113,28 @@ def _set_up(stack: ExitStack, told: Transcript, hosts: int, port: int) -> Stage:
     guests = {name: _booted(lab, told, name, wish) for name, wish in GUESTS.items()}
     workspace = stack.enter_context(Workspace(port, manifest=app_manifest(DroverSettings())))
     _build_page(told)
-    bot = stack.enter_context(BotProcess(workspace, directory, _config(lab, workspace, directory)))
+    bot = stack.enter_context(BotProcess(workspace, directory, _config(lab, workspace, directory, _doors(lab, told))))
     workspace.wait_connected()
     told.say("demo", "the bot is connected to the local workspace")
     return Stage(lab, workspace, bot, guests)
 
 
-def _config(lab: Lab, workspace: Workspace, directory: Path) -> dict[str, Any]:
+def _doors(lab: Lab, told: Transcript) -> Mapping[str, Door]:
+    """A shell on every host, for the checks; a machine that cannot have an sshd goes on without."""
+    try:
+        return {name: serve(lab, name) for name in lab.hosts}
+    except LabError as error:
+        told.say("demo", f"the hosts get no SSH, so `host check` can tell less: {error}")
+        return {}
+
+
+def _config(lab: Lab, workspace: Workspace, directory: Path, doors: Mapping[str, Door]) -> dict[str, Any]:
     """Every plugin, with an image to make VMs from; measured often, since people try things for minutes only."""
     return config_for(
         lab,
         workspace,
         directory,
+        hosts=hosts_for(lab, doors),
         plugins={"vm_lifecycle": image_for(lab)},
         monitor={"every": "5s"},
     )

@@ -19,6 +19,7 @@ from lab import Lab
 from lab.image import COMMAND_LINE, cloud_image
 from lab.network import GUEST_BRIDGE
 from lab.slack import Workspace
+from lab.sshd import Door
 from lab.storage import POOL
 
 ROOT = Path(__file__).parents[1]
@@ -44,7 +45,6 @@ def toml(table: Mapping[str, Any], path: tuple[str, ...] = ()) -> str:
 
 def config_for(lab: Lab, workspace: Workspace, directory: Path, **more: Any) -> dict[str, Any]:
     """A configuration for the lab's hosts and the local workspace; ``more`` replaces whole tables."""
-    hosts = [{"name": h.name, "uri": h.uri, "migrate_uri": h.peer_uri} for h in lab.hosts.values()]
     return {
         "replica": "drover-1",
         "slack": {
@@ -55,11 +55,33 @@ def config_for(lab: Lab, workspace: Workspace, directory: Path, **more: Any) -> 
             "requests_per_minute": 600,
         },
         "database": {"url": f"sqlite:///{directory}/drover.sqlite"},
-        "hosts": hosts,
+        "hosts": hosts_for(lab, {}),
         "roles": ROLES,
         "policy": POLICY,
         **more,
     }
+
+
+def hosts_for(lab: Lab, doors: Mapping[str, Door]) -> list[dict[str, Any]]:
+    """The tables ``[[hosts]]`` of a lab, with a shell where there is a door."""
+    shells = {
+        name: {
+            "to": door.target,
+            "key_file": str(door.key_file),
+            "known_hosts": str(door.known_hosts),
+            "proxy_command": door.proxy_command,
+        }
+        for name, door in doors.items()
+    }
+    return [
+        {
+            "name": h.name,
+            "uri": h.uri,
+            "migrate_uri": h.peer_uri,
+            **({"ssh": shells[h.name]} if h.name in shells else {}),
+        }
+        for h in lab.hosts.values()
+    ]
 
 
 def image_for(lab: Lab) -> dict[str, Any]:

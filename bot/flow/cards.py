@@ -109,12 +109,12 @@ def spoken(text: str) -> Words:
 
 
 def blast_text(plan: Plan) -> str:
-    """``1 VM, 128 MiB of memory to move, on host-a and host-b · risk medium``."""
+    """``1 VM, 128 MiB of memory, on host-a and host-b · risk medium``."""
     parts = [plural(len(plan.blast.vms), "VM")]
     if plan.blast.memory:
-        parts.append(f"{bytes_text(plan.blast.memory)} of memory to move")
+        parts.append(f"{bytes_text(plan.blast.memory)} of memory")
     if plan.blast.storage:
-        parts.append(f"{bytes_text(plan.blast.storage)} of storage to copy")
+        parts.append(f"{bytes_text(plan.blast.storage)} of storage")
     where = f" on {', '.join(plan.blast.hosts)}" if plan.blast.hosts else ""
     return f"{', '.join(parts)}{where} · risk {plan.risk}"
 

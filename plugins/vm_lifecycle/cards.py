@@ -39,6 +39,7 @@ GATEWAY_HELP = "The default gateway, with --address."
 USER_DATA_HELP = "Your own cloud-init user data, beginning with #cloud-config or #!."
 OFF_HELP = "Do not start it."
 REASON_HELP = 'Why, for the approvers and the audit trail; several words in quotes: --reason "load test".'
+WHY_HINT = "The approvers and the audit trail read this."
 BULK_HELP = "All VMs with this tag instead of one; the plan lists them."
 START = "Start a VM, after looking for it on every host."
 SHUTDOWN = "Ask a VM to shut down, and wait until it has."

@@ -24,6 +24,7 @@ def create(settings: VmLifecycleSettings) -> Form:
         TextField("count", "How many", required=False, initial="1"),
         TextField("tags", "Tag", required=False, hint="For example env=dev."),
         TextField("user_data", "User data", required=False, long=True, hint=cards.USER_DATA_HELP),
+        TextField("reason", "Why?", required=False, hint=cards.WHY_HINT),
     ]
     return Form("", "New VM", "Plan it", tuple(fields))
 

@@ -13,6 +13,7 @@ from bot.adapters.ssh import SshAddress, SshHosts
 from bot.domain.errors import UnknownNameError
 from bot.domain.readiness import Finding, Severity
 from bot.parts import SystemClock
+from bot.stage import hosts_for
 from lab import Guest, Lab
 from lab.slack import Command, Workspace
 from lab.sshd import Door, serve
@@ -47,18 +48,12 @@ def hosts(lab: Lab, doors: dict[str, Door]) -> Iterator[LibvirtHypervisor]:
 @pytest.fixture(scope="module")
 def stage(lab: Lab, doors: dict[str, Door], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Play]:
     """A started bot that has the plugin, and SSH to two of the three hosts."""
-    ssh = {name: {"to": door.target, "key_file": str(door.key_file), "known_hosts": str(door.known_hosts),
-                  "proxy_command": door.proxy_command} for name, door in doors.items()}  # fmt: skip
-    wanted = [
-        {"name": h.name, "uri": h.uri, "migrate_uri": h.peer_uri, **({"ssh": ssh[h.name]} if h.name in ssh else {})}
-        for h in lab.hosts.values()
-    ]
     with Workspace(commands=(Command("/kvm", "Run the cluster", "help"),)) as workspace:
         made = play(
             lab,
             workspace,
             tmp_path_factory.mktemp("bot"),
-            hosts=wanted,
+            hosts=hosts_for(lab, doors),
             plugins={
                 "enabled": ["migrate", "host_check", "monitor"],
                 "host_check": {"ageing_minutes": 0.05, "clock_hold": 0},
