@@ -24,7 +24,10 @@ from bot.domain.plan import Plan, Refused
 from bot.domain.steps import MigrateVm
 
 
-@click.group(context_settings={"max_content_width": 100})
+@click.group(
+    context_settings={"max_content_width": 100},
+    epilog="From a checkout, `./drover test` runs every test; what follows it goes to pytest.",
+)
 @click.option("--config", type=click.Path(path_type=Path), help="The TOML file (default: config/drover.toml).")
 @click.pass_context
 def drover(context: click.Context, config: Path | None) -> None:
@@ -91,14 +94,18 @@ def check(config: Path | None, *, as_json: bool, save: Path | None, offline: boo
 
 @drover.command(context_settings={"ignore_unknown_options": True})
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-@click.option("--cluster", type=click.Path(exists=True, path_type=Path), help="A cluster in a file, see bot/saved.py.")
+@click.option("--cluster", type=click.Path(exists=True, path_type=Path), help="A cluster in a file: saved by check --save, or drawn.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the moves to this file, as lines `vm target`.")
 @click.option("--json", "as_json", is_flag=True, help="The whole plan as JSON.")
 @click.pass_obj
 def plan(
     config: Path | None, command: tuple[str, ...], cluster: Path | None, out: Path | None, *, as_json: bool
 ) -> None:
-    """Plan a COMMAND as chat would, without doing anything: drover plan migrate web-1 to host-b."""
+    """Plan a COMMAND as chat would, without doing anything.
+
+    For example: drover plan migrate web-1 to host-b, or, without any host:
+    drover plan balance --cluster config/clusters/uneven.txt
+    """
     from bot.declare import Action
     from bot.flow.parse import parsed
     from bot.parts import loaded

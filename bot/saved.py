@@ -1,4 +1,4 @@
-"""Clusters kept in files: what `check --save` wrote, or a plain list of hosts and VMs, as one snapshot."""
+"""Clusters kept in files: what `check --save` wrote, a plain list of hosts and VMs, or a drawing, as one snapshot."""
 
 from __future__ import annotations
 
@@ -12,24 +12,30 @@ from typing import Any
 from bot.domain.cluster import MIB, Health, Host, Snapshot, Vm, VmState
 from bot.domain.codec import TAG, Codec
 from bot.domain.errors import DroverError
+from bot.testing import drawn
 
-_ADVICE = "Save one with `drover check --save FILE`, or list hosts and VMs as bench/clusters/generate.py does."
+_ADVICE = "Save one with `drover check --save FILE`, or draw one as config/clusters/uneven.txt does."
 
 
 def snapshot_from(path: Path, codec: Codec) -> Snapshot:
     """The cluster in a file.
 
     Args:
-        path: JSON, either a tagged snapshot or ``{vcpu_ratio, hosts: [{name, mem, reserve, cores, drain}], vms: [{name,
-            mem, vcpus, cpu, aa, host}]}`` with memory in MiB, ``cpu`` in cores in use and ``aa`` an anti-affinity group
-            or null.
-        codec: reads the first kind.
+        path: a drawing (see ``bot.testing.draw``), or JSON: a tagged snapshot, or ``{vcpu_ratio, hosts: [{name, mem,
+            reserve, cores, drain}], vms: [{name, mem, vcpus, cpu, aa, host}]}`` with memory in MiB, ``cpu`` in cores
+            in use and ``aa`` an anti-affinity group or null.
+        codec: reads tagged snapshots.
 
     Raises:
         DroverError: it cannot be read, or holds no cluster.
     """
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if not text.lstrip().startswith(("{", "[")):
+            return drawn(text, datetime.now(UTC))
+        stored = json.loads(text)
+    except DroverError as error:
+        raise DroverError(f"{path}: {error.text}", f"{error.advice} {_ADVICE}") from error
     except (ValueError, OSError) as error:
         raise DroverError(f"{path} cannot be read: {error}.", _ADVICE) from error
     value = codec.read(stored) if isinstance(stored, dict) and TAG in stored else _listed(path, stored)

@@ -54,6 +54,21 @@ def test_a_plain_list_becomes_a_snapshot(tmp_path: Path) -> None:
     assert (vm.name, vm.host, vm.vcpus, vm.memory, vm.cpu, vm.tags) == ("v0", "h0", 2, GIB, 0.5, {"apart": "db"})
 
 
+def test_the_drawing_that_comes_along_can_be_planned_on(config: Path) -> None:
+    drawing = Path(__file__).parents[2] / "config/clusters/uneven.txt"
+    result = planned(config, "--cluster", str(drawing))
+    assert result.exit_code == 0, result.output
+    assert "from host-a" in result.output
+    assert snapshot_from(drawing, reader()).host("host-d").maintenance
+
+
+def test_a_slip_in_a_drawing_is_named_with_its_file_and_line(tmp_path: Path) -> None:
+    (tmp_path / "c.txt").write_text("host-a 8cpu 8G\nhost-b 8cpu\n", encoding="utf-8")
+    with pytest.raises(DroverError, match=r"c\.txt: Line 2: host-b needs CPUs and memory") as caught:
+        snapshot_from(tmp_path / "c.txt", reader())
+    assert "host-b 16cpu 64G" in caught.value.advice
+
+
 def test_what_check_saved_comes_back_as_it_was(tmp_path: Path) -> None:
     seen = drawn("host-a 8cpu 16G | web-1 1G dirty 1M [env=prod]\nhost-b 8cpu 16G down")
     (tmp_path / "c.json").write_text(codec.text(seen), encoding="utf-8")
