@@ -37,7 +37,7 @@ GROUP = "drover.plugins"
 _STORED: tuple[type, ...] = (
     *operation.EVENTS, operation.Origin, operation.Vote, errors.Remedy, plan.Plan, plan.Reason, plan.Objection,
     plan.Blast, plan.Prediction, plan.HostBar, plan.Spread, policy.Ruling, steps.MigrateVm, steps.SetMaintenance,
-    steps.Carried,
+    steps.WaitForPerson, steps.Carried,
     *(each for each in vars(cluster).values() if dataclasses.is_dataclass(each) and isinstance(each, type)),
 )  # fmt: skip
 """What core values can be found in a stored event or a saved snapshot."""
@@ -101,7 +101,7 @@ def load(
     tables: Mapping[str, Any] | None = None,
     *,
     extra: Iterable[object] = (),
-    core_steps: Iterable[type[Step]] = (steps.SetMaintenance,),
+    core_steps: Iterable[type[Step]] = (steps.SetMaintenance, steps.WaitForPerson),
 ) -> Catalog:
     """The catalog of the enabled plugins: built-in ones by name, others by their entry point.
 

@@ -26,7 +26,7 @@ class Migrate:
 CODEC = Codec(
     (
         *EVENTS, Migrate, Plan, Origin, Ruling, Blast, Prediction, Reason, Objection, plan.HostBar, plan.Spread,
-        steps.MigrateVm, steps.SetMaintenance, steps.Carried, steps.Scheduler,
+        steps.MigrateVm, steps.SetMaintenance, steps.WaitForPerson, steps.Carried, steps.Scheduler,
     )
 )  # fmt: skip
 

@@ -16,6 +16,7 @@ from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetEnqueueOptions
 from bot.adapters.replicas import Beats, Pulse
 from bot.domain.errors import StoreError
 from bot.domain.operation import Operation
+from bot.domain.steps import WaitForPerson
 from bot.ports import Perform
 
 log = structlog.get_logger()
@@ -130,7 +131,7 @@ class DurableWork:
         Raises:
             StoreError: the queue's database failed.
         """
-        partition = next((host for step in operation.plan.steps for host in step.hosts[:1]), _NOWHERE)
+        partition = _partition(operation)
         try:
             attempt = _next_attempt(operation.id)
             if attempt is None:
@@ -178,6 +179,13 @@ class DurableWork:
         if self._pulse is not None:
             self._pulse.stop()
         DBOS.destroy(destroy_registry=True)
+
+
+def _partition(operation: Operation) -> str:
+    """The host that bears the limit; what may wait for people for a day is alone, and keeps nobody waiting."""
+    if any(isinstance(step, WaitForPerson) for step in operation.plan.steps):
+        return operation.id
+    return next((host for step in operation.plan.steps for host in step.hosts[:1]), _NOWHERE)
 
 
 def _next_attempt(operation_id: str) -> str | None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from itertools import takewhile
 from typing import Any
 
 from bot.domain.cluster import Job
 from bot.domain.errors import IllegalEventError, Remedy
 from bot.domain.plan import Objection, Plan, Spread
 from bot.domain.policy import Ruling
-from bot.domain.steps import Step
+from bot.domain.steps import Step, WaitForPerson
 
 BOT = "drover"  # the requester of what the bot proposes by itself
 
@@ -247,6 +248,7 @@ class Operation:
     under_way: frozenset[int] = frozenset()  # steps begun and not ended; where it failed, those that did
     ended: tuple[StepEnded, ...] = ()
     skipped: tuple[StepSkipped, ...] = ()
+    anew: tuple[str, ...] = ()  # why the rest was planned anew, each time
     continued: frozenset[int] = frozenset()  # steps that waited for a person, whom one let go on
     decided_by: str = ""
     outcome: str = ""
@@ -276,6 +278,24 @@ class Operation:
         """Indexes of the steps neither ended nor skipped, in order."""
         done = {each.index for each in self.ended} | {each.index for each in self.skipped}
         return tuple(index for index in range(len(self.plan.steps)) if index not in done)
+
+    @property
+    def near(self) -> tuple[int, ...]:
+        """Of the steps to do those before the next one that waits for a person."""
+        return near(self.plan.steps, self.todo, self.continued)
+
+    @property
+    def waiting(self) -> int | None:
+        """Index of the step that waits for a person now."""
+        steps = self.plan.steps
+        found = (index for index in self.under_way - self.continued if isinstance(steps[index], WaitForPerson))
+        return next(found, None)
+
+
+def near(steps: Sequence[Step], indexes: Iterable[int], continued: Collection[int] = ()) -> tuple[int, ...]:
+    """Of these steps those before the next one that waits for a person: what others must leave room for now."""
+    before = takewhile(lambda index: index in continued or not isinstance(steps[index], WaitForPerson), indexes)
+    return tuple(before)
 
 
 def opened(operation_id: str, event: Proposed) -> Operation:
@@ -355,12 +375,13 @@ def _replanned(operation: Operation, event: Replanned) -> Mapping[str, Any]:
     first = min(left, default=len(operation.plan.steps))
     if left != set(range(first, len(operation.plan.steps))):
         raise IllegalEventError("Later steps have begun already; the rest cannot be planned anew now.")
-    return {"plan": replace(operation.plan, steps=(*operation.plan.steps[:first], *event.steps))}
+    plan = replace(operation.plan, steps=(*operation.plan.steps[:first], *event.steps))
+    return {"plan": plan, "anew": (*operation.anew, event.why)}
 
 
 def _continued(operation: Operation, event: Continued) -> Mapping[str, Any]:
-    if event.index not in operation.under_way:
-        raise IllegalEventError(f"Step {event.index + 1} is not waiting.")
+    if event.index != operation.waiting:
+        raise IllegalEventError(f"Step {event.index + 1} is not waiting for a person.")
     return {"continued": operation.continued | {event.index}}
 
 

@@ -101,3 +101,26 @@ class SetMaintenance(Step):
     def hosts(self) -> tuple[str, ...]:
         """The host."""
         return (self.host,)
+
+
+@dataclass(frozen=True, slots=True)
+class WaitForPerson(Step):
+    """Wait until somebody with the right lets the operation go on; after ``patience`` seconds it ends as failed.
+
+    ``what``: what people are asked to see to, an imperative sentence. ``advice``: what to do when nobody came.
+    """
+
+    host: str
+    what: str
+    patience: float
+    advice: str = ""
+
+    @property
+    def title(self) -> str:
+        """The step as one sentence."""
+        return self.what
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The host that it is about."""
+        return (self.host,) if self.host else ()

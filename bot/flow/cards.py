@@ -36,9 +36,11 @@ from bot.domain.cluster import Job
 from bot.domain.operation import BOT, Ask, Operation, Progress, State, StepEnded, Vote
 from bot.domain.plan import HostBar, Objection, Plan, Prediction, Refused, Spread
 from bot.domain.policy import MayNot
+from bot.domain.steps import WaitForPerson
 from bot.domain.words import bytes_text, duration_text, plural
 
 PICK = "op.pick"
+GO_ON = "op.continue"
 BOXES = 10  # steps under one heading of the dialog that picks some…
 FEW = 50  # …while they are few; then lists of a hundred
 MENTIONED = 20  # people called by name in one message
@@ -79,6 +81,8 @@ def operation_card(operation: Operation, progress: Progress | None = None, *, pi
     if operation.state is State.PROPOSED:
         elements += [*_reasons(operation.plan), *_picture(operation.plan)]
     elements += _steps(operation)
+    if operation.anew:
+        elements.append(Context(tuple(f"Planned anew {why.rstrip(':')}." for why in operation.anew[-SAID:])))
     if operation.state is State.RUNNING and progress is not None:
         elements += _progress(progress)
     elements += _buttons(operation, progress, pickable)
@@ -307,6 +311,8 @@ def _buttons(operation: Operation, progress: Progress | None, pickable: Collecti
         shown = [_cancel(operation)] if Ask.CANCEL in asks and Ask.CANCEL not in operation.asked else []
         if Ask.POSTCOPY in asks and Ask.POSTCOPY not in operation.asked:
             shown.append(_postcopy(value))
+        if operation.waiting is not None:
+            shown.insert(0, _go_on(operation, operation.waiting))
         return [Buttons((*shown, _details(value)))]
     if operation.state in (State.FAILED, State.CANCELLED, State.EXPIRED, State.STALE):
         return [Buttons((*_remedies(operation), Button("Propose again", "op.again", value), _details(value)))]
@@ -348,6 +354,25 @@ def _cancel(operation: Operation) -> Button:
         text = "Steps that are done stay done. The step under way is undone, if that is still possible."
     confirm = Confirm(f"Cancel {operation.id}?", text, "Cancel it", "Let it run")
     return Button("Cancel", "op.cancel", value_of(operation), Style.DANGER, confirm)
+
+
+def _go_on(operation: Operation, index: int) -> Button:
+    following = operation.plan.steps[index + 1 : index + 2]
+    then = f"Next: {following[0].title}." if following else "Nothing else is left to do."
+    confirm = Confirm("Go on?", then[:300], "Go on", "Not yet")
+    return Button("Continue", GO_ON, f"{operation.id}:{index}", Style.PRIMARY, confirm)
+
+
+def waiting_text(step: WaitForPerson, until: datetime) -> str:
+    """While it waits for a person."""
+    return f"{step.title}. Waiting for somebody to press Continue, until {until:%Y-%m-%d %H:%M} UTC."
+
+
+def pause_note(operation: Operation, step: WaitForPerson) -> Card:
+    """Told in the thread and to the requester: somebody is needed."""
+    text = f"{operation.id} waits for a person: {step.title}."
+    advice = "Then press Continue in its message; Cancel ends it here."
+    return note_card(text, advice)
 
 
 def _postcopy(value: str) -> Button:

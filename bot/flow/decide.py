@@ -23,6 +23,7 @@ from bot.domain.operation import (
     VotedFor,
     Withdrawn,
 )
+from bot.domain.steps import WaitForPerson
 from bot.flow import cards, propose
 from bot.flow.world import BUSY, OPEN, World, commit, roles_of
 from bot.ports import MessageRef, Request
@@ -150,7 +151,7 @@ def cancel(world: World, request: Request, operation_id: str, digest: str) -> Ca
     """Stop: at once while it waits; as soon as it is safe while it runs."""
 
     def decision(operation: Operation) -> Sequence[Event] | Card:
-        if refusal := _may_steer(world, operation, request.by):
+        if refusal := may_not_steer(world, operation, request.by):
             return refusal
         now = world.clock.now()
         if operation.state is State.APPROVED:
@@ -172,7 +173,7 @@ def postcopy(world: World, request: Request, operation_id: str, digest: str) -> 
     """Ask a running migration to switch to post-copy."""
 
     def decision(operation: Operation) -> Sequence[Event] | Card:
-        if refusal := _may_steer(world, operation, request.by):
+        if refusal := may_not_steer(world, operation, request.by):
             return refusal
         if operation.state is not State.RUNNING:
             return cards.settled_card(operation)
@@ -185,8 +186,8 @@ def postcopy(world: World, request: Request, operation_id: str, digest: str) -> 
     return after if isinstance(after, Card) else None
 
 
-def _may_steer(world: World, operation: Operation, by: str) -> Card | None:
-    """The requester and whoever may approve can steer a running operation."""
+def may_not_steer(world: World, operation: Operation, by: str) -> Card | None:
+    """Why this person may not steer a running operation; its requester and whoever may approve can."""
     roles = operation.ruling.roles_at(float("inf")) or tuple(policies.who_may(world.policy, operation.action))
     if by == operation.origin.by or roles_of(world, by) & set(roles):
         return None
@@ -248,6 +249,8 @@ def _due(world: World, operation: Operation) -> tuple[tuple[str, Card], ...]:
         return (
             (f"Shown to {' and '.join(ruling.fallback)}.", cards.escalation_card(operation, _people(world, ruling))),
         )
+    if any(isinstance(step, WaitForPerson) for step in operation.plan.steps):
+        return ()  # people take the time that they take
     since = operation.changed_at if operation.state is State.APPROVED else operation.began_at
     patience = max(world.patience, OVERDUE * (operation.plan.prediction.seconds or 0.0))
     if operation.state in BUSY and since and (now - since).total_seconds() > patience:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import collections
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 
 import structlog
 
-from bot.domain.card import error_card
+from bot.domain.card import Card, error_card
 from bot.domain.errors import DroverError
-from bot.flow import cards, command, decide, incidents, look, pick, propose
+from bot.flow import cards, command, decide, incidents, look, pause, pick, propose
 from bot.flow.world import BUSY, OPEN, World
 from bot.ports import Request
 
@@ -48,15 +48,21 @@ def _answer(world: World, request: Request) -> None:
         channel = request.channel or request.by  # a home tab has no channel
         command.answer(world, replace(request, kind="command", text=request.value, channel=channel))
     elif request.action.startswith(ALERT):
-        if (card := incidents.pressed(world, request)) is not None:
-            world.chat.whisper(request.channel or request.by, request.by, card)
-    elif request.action == cards.PICK:
-        if (card := pick.pressed(world, request)) is not None:
-            world.chat.whisper(request.channel or request.by, request.by, card)
+        _whispered(world, request, incidents.pressed(world, request))
+    elif request.action in _PRESSED:
+        _whispered(world, request, _PRESSED[request.action](world, request))
     else:
         decide.pressed(world, request)
         if request.kind == "click" and not request.channel:  # in the home tab, which nobody else brings up to date
             look.home(world, request)
+
+
+_PRESSED: Mapping[str, Callable[[World, Request], Card | None]] = {cards.PICK: pick.pressed, cards.GO_ON: pause.pressed}
+
+
+def _whispered(world: World, request: Request, card: Card | None) -> None:
+    if card is not None:
+        world.chat.whisper(request.channel or request.by, request.by, card)
 
 
 def _apologise(world: World, request: Request, text: str, advice: str) -> None:

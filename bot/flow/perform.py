@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -41,9 +41,9 @@ from bot.domain.operation import (
 )
 from bot.domain.plan import Objection
 from bot.domain.policy import frozen, may_ask
-from bot.domain.steps import SetMaintenance, Step
+from bot.domain.steps import SetMaintenance, Step, WaitForPerson
 from bot.domain.words import plural
-from bot.flow import decide, propose
+from bot.flow import decide, pause, propose
 from bot.flow.recheck import Rechecks, spreads
 from bot.flow.world import World, roles_of, shown, snapshot
 from bot.ports import Hypervisor, Store
@@ -263,17 +263,28 @@ def _begun_steps(world: World, operation: Operation, board: Board, turn: Collect
     with world.turn:
         others = _others(world, operation)
         may = window.may_begin(operation, window.under_way(others), world.limits)
-        begun = tuple(index for index in may if index in turn)
+        taken = {uuid for each in others for index in each.under_way for uuid in each.plan.steps[index].vms}
+        begun = tuple(
+            index for index in may if index in turn and not taken.intersection(operation.plan.steps[index].vms)
+        )
         events = [StepBegan(world.clock.now(), BOT, index) for index in begun]
         after = [appended(world, operation.id, event) for event in events]
     for stored, event in zip(after, events, strict=True):
         shown(world, stored, event)
     if not begun and not operation.under_way:
-        held = window.holding(operation.plan.steps[operation.todo[0]], others, world.limits)
-        board.say(f"Waiting for a move of {held.id} to end: a host takes few at a time." if held else "")
+        board.say(_held(operation.plan.steps[operation.todo[0]], others, world.limits))
     elif begun:
         board.say("")
     return begun
+
+
+def _held(step: Step, others: Sequence[Operation], limits: window.Limits) -> str:
+    """Why a step waits for another operation; '' when it does not."""
+    same = (each for each in others for index in each.under_way if set(step.vms) & set(each.plan.steps[index].vms))
+    if (busy := next(same, None)) is not None:
+        return f"Waiting for {busy.id} to end: it works on the same VM."
+    held = window.holding(step, others, limits)
+    return f"Waiting for a move of {held.id} to end: a host takes few at a time." if held else ""
 
 
 def _step(world: World, operation: Operation, index: int, told: Telling, rechecks: Rechecks) -> Event | None:
@@ -283,7 +294,7 @@ def _step(world: World, operation: Operation, index: int, told: Telling, recheck
     not good any more is skipped.
     """
     try:
-        ended = _done(world, operation.plan.steps[index], index, told)
+        ended = _done(world, operation.plan.steps[index], told)
     except StepCancelledError as error:
         return _stopped(world, operation, error.text)
     except StoreError:
@@ -313,8 +324,10 @@ def _failed(world: World, operation: Operation, index: int, error: DroverError, 
     return None
 
 
-def _done(world: World, step: Step, index: int, told: Telling) -> StepEnded:
-    handler = _handler(world, step)
+def _done(world: World, step: Step, told: Telling) -> StepEnded:
+    if isinstance(step, WaitForPerson):
+        return pause.waited(world, step, told)
+    handler, index = _handler(world, step), told.index
     give_up = world.clock.now() + timedelta(seconds=world.patience)
     while True:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -10,7 +11,7 @@ from bot.declare import Action
 from bot.domain import policy as policies
 from bot.domain.card import Card
 from bot.domain.cluster import Snapshot
-from bot.domain.operation import BOT, Approved, Operation, Origin, Proposed, State
+from bot.domain.operation import BOT, Approved, Operation, Origin, Proposed, State, near
 from bot.domain.plan import Objection, Plan, Refused
 from bot.flow import cards
 from bot.flow.world import BUSY, World, commit, roles_of, snapshot
@@ -101,8 +102,8 @@ def lay_out(world: World, operation: Operation) -> Operation:
 
 
 def busy_with(world: World, plan: Plan, *, but: str = "") -> tuple[Objection, ...]:
-    """Objections for guests that another approved or running operation is working on."""
-    mine = {uuid for step in plan.steps for uuid in step.vms}
+    """Objections for guests that another approved or running operation works on, before it waits for people."""
+    mine = _touched(plan, near(plan.steps, range(len(plan.steps))))
     return tuple(
         Objection(
             "busy",
@@ -110,8 +111,12 @@ def busy_with(world: World, plan: Plan, *, but: str = "") -> tuple[Objection, ..
             "Wait until it ends, or cancel it.",
         )
         for other in world.store.operations(states=BUSY, limit=1000)
-        if other.id != but and mine & {uuid for step in other.plan.steps for uuid in step.vms}
+        if other.id != but and mine & _touched(other.plan, (*other.under_way, *other.near))
     )
+
+
+def _touched(plan: Plan, indexes: Iterable[int]) -> set[str]:
+    return {uuid for index in indexes for uuid in plan.steps[index].vms}
 
 
 def again(world: World, operation: Operation, by: str, key: str) -> Card | None:

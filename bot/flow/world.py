@@ -92,13 +92,16 @@ def informed(world: World, seen: Snapshot, *, but: str = "") -> Snapshot:
 
 
 def _inbound(world: World, seen: Snapshot, but: str) -> tuple[Inbound, ...]:
-    """Memory promised to moves that have not arrived; a guest already seen on its target is counted there."""
+    """Memory promised to moves that have not arrived; a guest already seen on its target is counted there.
+
+    Nothing is promised for what comes after the next wait for a person: that may be a day away.
+    """
     arrived = {(vm.uuid, vm.host) for vm in seen.vms if vm.state.active}
     return tuple(
         Inbound(step.uuid, step.source, step.target, step.memory, operation.id)
         for operation in world.store.operations(states=BUSY, limit=1000)
         if operation.id != but
-        for step in (operation.plan.steps[index] for index in operation.todo)
+        for step in (operation.plan.steps[index] for index in operation.near)
         if isinstance(step, MigrateVm) and (step.uuid, step.target) not in arrived
     )
 

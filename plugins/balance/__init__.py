@@ -10,12 +10,12 @@ from functools import partial
 from bot.declare import Action, Query, Rules, Settings, SettingsSection, StepHandler, View, Watch
 from bot.domain.card import Card
 from bot.domain.cluster import Snapshot
-from bot.domain.plan import Objection, Plan, Refused
-from bot.domain.steps import MigrateVm, SetMaintenance
+from bot.domain.plan import Objection, Plan, Refused, Risk
+from bot.domain.steps import MigrateVm, SetMaintenance, WaitForPerson
 from bot.hookspecs import hookimpl
-from plugins.balance import cards, drain, handler, intents, pick, planner, recheck, shares, watch
+from plugins.balance import cards, drain, handler, intents, pick, planner, recheck, rolling, shares, watch
 from plugins.balance.settings import BalanceSettings, Mode
-from plugins.balance.steps import SetScheduler
+from plugins.balance.steps import ReachShells, RunOnHost, SetScheduler
 
 
 @hookimpl
@@ -26,7 +26,7 @@ def register_settings() -> Sequence[SettingsSection]:
 
 @hookimpl
 def register_commands(settings: Settings) -> Sequence[Query | Action]:
-    """``balance``, ``balance sim``, ``balance why``, ``host drain``, ``host undrain``."""
+    """``balance`` and its kin, ``host drain``, ``host undrain``, ``host rolling``, ``vm limit``."""
     mine = _section(settings)
     return (
         Action(
@@ -66,6 +66,17 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             recall=drain.recalled,
         ),
         Action(
+            drain.ROLLING,
+            cards.ROLLING,
+            intents.rolling_grammar(),
+            intents.Rolling,
+            plan=partial(rolling.rolling, mine),
+            still_good=partial(rolling.still_rolls, mine),
+            next_good=partial(rolling.next_rolls, mine),
+            emits=(SetMaintenance, MigrateVm, ReachShells, RunOnHost, WaitForPerson),
+            risk=Risk.HIGH,
+        ),
+        Action(
             shares.SHARES_NAME,
             cards.SHARES,
             intents.shares_grammar(),
@@ -90,8 +101,14 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
 
 @hookimpl
 def register_step_handlers(settings: Settings) -> Sequence[StepHandler]:
-    """``SetScheduler``."""
-    return (StepHandler(SetScheduler, handler.settle, partial(handler.run, _section(settings))),)
+    """``SetScheduler``, ``ReachShells``, ``RunOnHost``."""
+    mine = _section(settings)
+    rolls = mine.rolling
+    return (
+        StepHandler(SetScheduler, handler.settle, partial(handler.run, mine)),
+        StepHandler(ReachShells, handler.shells_reached, handler.reach_shells),
+        StepHandler(RunOnHost, partial(handler.command_settled, rolls), partial(handler.run_command, rolls)),
+    )
 
 
 @hookimpl

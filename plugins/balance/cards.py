@@ -319,6 +319,13 @@ def stuck(vm: Vm, host: str, against: Sequence[Objection]) -> Objection:
     return Objection(f"{STUCK}{vm.name}", f"{vm.name} stays on {host}: {said}", next(iter(remedies), MAKE_ROOM))
 
 
+def sizeless(host: str) -> Objection:
+    """A host that answers and yet tells too little to plan with."""
+    return Objection(
+        "sizeless", f"{host} does not tell how many CPUs and how much memory it has.", "Look at its libvirtd."
+    )
+
+
 def arrived(host: str, names: Sequence[str]) -> Objection:
     """Somebody came meanwhile."""
     return Objection("arrived", f"Since it was planned there are more VMs on {host}: {_some(names)}.", "")
@@ -348,6 +355,186 @@ def not_found(uuid: str, names: Sequence[str]) -> Objection:
 def not_home(vm: Vm, found: Objection) -> Objection:
     """It cannot come."""
     return Objection("not-home", f"{vm.name} stays on {vm.host}: {found.text}", found.remedy)
+
+
+# --- rolling maintenance ------------------------------------------------------------------------------------------
+
+ROLLING = "Maintain hosts one at a time: empty each, run a command or let people work, and bring its VMs home."
+ROLLING_HELP = (
+    "Maintain hosts one at a time: empty each, run a command or let people work, and bring its VMs home.\n\n"
+    "With --run the command runs on each host once it is empty, and a person presses Continue before the next host's "
+    "turn. Without it, a person works on each host by hand and presses Continue when it may be filled again."
+)
+ALL_HELP = "Every host that is not in maintenance."
+RUN_HELP = (
+    'What to run on each empty host, in its shell, as the user of its `ssh`; in quotes: --run "apt-get -y upgrade".'
+)
+REBOOTS_HELP = "The command takes the host down; it is done when the host is back."
+ALL_OR_SOME = "Name hosts, or write --all."
+REBOOTS_WHAT = "--reboots says what the command of --run does; give one."
+PLANNED_ANEW = Reason(
+    "anew",
+    "When a host's turn comes and its moves no longer hold, they are planned anew: its own VMs leave, and come home.",
+)
+NO_SSH = "no SSH is configured for it"
+
+
+def rolling_title(hosts: Sequence[str]) -> str:
+    """What approvers read first."""
+    return f"Rolling maintenance of {_some(hosts) or 'no host'}"
+
+
+def turn_reason(host: str, moves: Sequence[MigrateVm], command: str) -> Reason:
+    """One host's turn."""
+    guests = len({move.uuid for move in moves})
+    to = f" to {_some(sorted({move.target for move in moves} - {host}))}" if moves else ""
+    work = f"`{command}` runs there" if command else "people work on it"
+    return Reason(
+        "turn", f"{host}: {plural(guests, 'VM')} {'leaves' if guests == 1 else 'leave'}{to}; {work}; then home."
+    )
+
+
+def for_turn(host: str) -> str:
+    """A move's reason."""
+    return f"{host} is being maintained."
+
+
+def home_from_turn(host: str) -> str:
+    """A move's reason."""
+    return f"The maintenance of {host} is over."
+
+
+def resting_already(host: Host) -> Objection:
+    """Somebody put it there for a reason."""
+    return Objection(
+        "maintenance",
+        f"{host.name} is in maintenance already.",
+        f"End it with `host undrain {host.name}`, or leave it out.",
+    )
+
+
+def left_resting(hosts: Sequence[str]) -> Reason:
+    """Not part of --all."""
+    return Reason("left-out", f"Left out, because they are in maintenance already: {_some(hosts)}.")
+
+
+def no_host_left() -> Objection:
+    """All in maintenance, or none."""
+    return Objection("no-host", "No host is left to maintain.", "See them with `hosts`.")
+
+
+def other_hosts() -> Objection:
+    """The choice of --all is another one by now."""
+    return Objection("hosts", "Other hosts are in service than when it was planned.", "")
+
+
+def by_hand(host: str) -> str:
+    """What people are asked to do."""
+    return f"Work on {host}: it is empty and in maintenance"
+
+
+def go_on_with(host: str, following: str) -> str:
+    """What people are asked to do."""
+    return f"Look at {host}, which is back; then go on with {following}"
+
+
+def after_pause(host: str) -> str:
+    """What to do when nobody came."""
+    return f"If {host} is still in maintenance, bring it and its VMs back with `host undrain {host}`."
+
+
+def not_empty(host: str, names: Sequence[str]) -> Objection:
+    """A command on a host on which guests run could end them."""
+    return Objection("not-empty", f"Not run on {host}, because VMs still run there: {_some(names)}.", "Drain it first.")
+
+
+def turn_anew(host: str) -> str:
+    """Why the rest was planned anew."""
+    return f"because the VMs of {host} or the room for them have changed:"
+
+
+def turn_left_out(host: str, stuck: Sequence[Objection]) -> str:
+    """Why a host's turn does not come."""
+    return f"without {host}, which cannot be emptied now ({' '.join(each.text for each in stuck[:MOST_AGAINST])}):"
+
+
+def reach_shells(hosts: Sequence[str]) -> str:
+    """A step as one sentence."""
+    return f"Reach the shells of {_some(hosts)}"
+
+
+def run_on_host(host: str, command: str, *, reboots: bool) -> str:
+    """A step as one sentence."""
+    shown = command if len(command) <= MOST_COMMAND else f"{command[:MOST_COMMAND]}…"
+    return f"Run `{shown}` on {host}" + (" and wait until it is back" if reboots else "")
+
+
+MOST_COMMAND = 80  # characters of a command in a line
+
+
+def no_shells(found: Sequence[tuple[str, str]]) -> tuple[str, str]:
+    """Before anything was moved."""
+    said = "; ".join(f"{host}: {why}" for host, why in found)
+    return f"No command can be run on {said}", "Give these hosts `ssh` in the configuration, or leave out --run."
+
+
+def mark_refused(host: str, said: str) -> tuple[str, str]:
+    """The mark cannot be left."""
+    return (
+        f"{host} would not take the command: {said or 'no reason given'}.",
+        "Look at `marks` in [plugins.balance.rolling].",
+    )
+
+
+def strange_answer(host: str, said: str) -> str:
+    """The shell speaks otherwise."""
+    return f"{host} answered strangely when asked for the command: {said!r}."
+
+
+def command_runs(host: str, seconds: float, last: str) -> str:
+    """While it runs."""
+    return f"The command runs on {host} for {duration_text(seconds)}" + (f": {last[:200]}" if last else "")
+
+
+def host_away_for(host: str, seconds: float) -> str:
+    """While the host is down, or on its way."""
+    return f"Waiting for {host} to come back, for {duration_text(seconds)}"
+
+
+def command_goes_on(host: str, mark: str) -> str:
+    """A command cannot be taken back."""
+    return f"The command goes on on {host}; its output is in {mark}/out there."
+
+
+def command_failed(host: str, code: int, output: str, mark: str) -> tuple[str, str]:
+    """It says so itself."""
+    tail = " ".join(output.split())[-300:]
+    return (
+        f"The command ended with {code} on {host}" + (f": {tail}" if tail else "."),
+        f"Its output is in {mark}/out there. {after_pause(host)}",
+    )
+
+
+def command_cut_off(host: str, mark: str, *, rebooted: bool) -> tuple[str, str]:
+    """No end, and no process."""
+    how = "the host rebooted meanwhile" if rebooted else "its process is gone"
+    return (
+        f"The command on {host} was cut off: {how}. Nobody knows how far it came.",
+        f"Look at {mark}/out there. A command that is meant to reboot its host needs --reboots. {after_pause(host)}",
+    )
+
+
+def command_too_long(host: str, minutes: float, mark: str) -> tuple[str, str]:
+    """It may still run."""
+    return (
+        f"The command on {host} has not done what it should within {duration_text(60 * minutes)}.",
+        f"It may still run; its output is in {mark}/out there. {after_pause(host)}",
+    )
+
+
+def not_back(host: str, minutes: float, said: str) -> tuple[str, str]:
+    """It stays away."""
+    return f"{host} did not come back within {duration_text(60 * minutes)}: {said}", f"Look at it. {after_pause(host)}"
 
 
 # --- a simulation -------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from bot.declare import History, Rechecked, Underway
@@ -11,7 +11,7 @@ from bot.domain.cluster import Snapshot
 from bot.domain.operation import Operation, State
 from bot.domain.placement import Rule
 from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
-from bot.domain.steps import MigrateVm, SetMaintenance
+from bot.domain.steps import MigrateVm, SetMaintenance, Step
 from plugins.balance import cards
 from plugins.balance.intents import Drain, Undrain
 from plugins.balance.legality import hindrance, replayed
@@ -19,10 +19,10 @@ from plugins.balance.model import Limits, Result
 from plugins.balance.placement import Placement
 from plugins.balance.planner import CALM, WORKED, moves_in, plan_of, prediction, step_for
 from plugins.balance.problem_of import Case, case_of, planned
-from plugins.balance.recheck import skipped
+from plugins.balance.recheck import moves_left, skipped
 from plugins.balance.settings import BalanceSettings
 
-DRAIN, UNDRAIN = "host drain", "host undrain"
+DRAIN, UNDRAIN, ROLLING = "host drain", "host undrain", "host rolling"
 GONE = frozenset({"gone", "moved"})  # what the wish was anyway: the guest is not on the host any more
 LOOK_BACK = 500  # operations in which a host's drains are looked for
 
@@ -37,8 +37,7 @@ def drain(settings: BalanceSettings, intent: Drain, snapshot: Snapshot, rules: I
     title = cards.drain_title(host.name)
     if not host.up:
         return Refused(title, (cards.silent(host),))
-    case, result = planned(_emptying(settings, intent, snapshot, rules), Limits(band=CALM))
-    stuck = tuple(_stuck(case, result, host.name))
+    case, result, stuck = emptied(settings, host.name, snapshot, rules)
     first = () if host.maintenance else (SetMaintenance(host.name, on=True, reason=intent.reason),)
     if not first and not result.moves:
         return Refused(title, stuck or (cards.empty_already(host),))
@@ -48,11 +47,24 @@ def drain(settings: BalanceSettings, intent: Drain, snapshot: Snapshot, rules: I
     return plan_of(settings, case, result, title, before=first, warnings=warnings, why=intent.reason)
 
 
-def _emptying(settings: BalanceSettings, intent: Drain, snapshot: Snapshot, rules: Iterable[Rule]) -> Case:
-    """The host in maintenance, its own guests the only ones that may move; no cooldown holds them."""
-    hosts = tuple(replace(host, maintenance=host.maintenance or host.name == intent.host) for host in snapshot.hosts)
+def emptied(
+    settings: BalanceSettings, host: str, snapshot: Snapshot, rules: Iterable[Rule]
+) -> tuple[Case, Result, tuple[Objection, ...]]:
+    """The moves that empty a host, and every guest that would stay, with what keeps it."""
+    case, result = planned(emptying(settings, host, snapshot, rules), Limits(band=CALM))
+    stuck = tuple(_stuck(case, result, host))
+    known = {vm.uuid for vm in case.vms}
+    unseen = (vm for vm in snapshot.on(host) if vm.state.active and vm.uuid not in known)
+    return case, result, (*stuck, *(cards.stuck(vm, host, (cards.sizeless(host),)) for vm in unseen))
+
+
+def emptying(
+    settings: BalanceSettings, host: str, snapshot: Snapshot, rules: Iterable[Rule], also: Collection[str] = ()
+) -> Case:
+    """The host in maintenance, its own guests (and ``also``, by UUID) the only ones that may move; no cooldown."""
+    hosts = tuple(replace(each, maintenance=each.maintenance or each.name == host) for each in snapshot.hosts)
     supposed = replace(snapshot, hosts=hosts)
-    return case_of(supposed, settings, rules, movable=lambda vm: vm.host == intent.host)
+    return case_of(supposed, settings, rules, movable=lambda vm: vm.host == host or vm.uuid in also)
 
 
 def _stuck(case: Case, result: Result, host: str) -> Iterator[Objection]:
@@ -71,7 +83,7 @@ def still_drains(
     settings: BalanceSettings, intent: Drain, planned: Plan, snapshot: Snapshot, rules: Iterable[Rule]
 ) -> tuple[Objection, ...]:
     """Every move still legal in its turn, and nobody new on the host; who has gone already is no hindrance."""
-    case = _emptying(settings, intent, snapshot, rules)
+    case = emptying(settings, intent.host, snapshot, rules)
     against, _ = replayed(case, moves_in(planned))
     foreseen = {*(step.uuid for step in moves_in(planned)), *planned_to_stay(planned)}
     new = [vm.name for vm in case.vms if vm.host == intent.host and vm.name not in foreseen and vm.uuid not in foreseen]
@@ -83,7 +95,8 @@ def next_leaves(
     settings: BalanceSettings, intent: Drain, underway: Underway, snapshot: Snapshot, rules: Iterable[Rule]
 ) -> Rechecked:
     """A guest that has gone, or that cannot go there any more, is skipped; the others leave."""
-    return skipped(_emptying(settings, intent, snapshot, rules), underway)
+    moving = {step.uuid for _, step in moves_left(underway)}
+    return skipped(emptying(settings, intent.host, snapshot, rules, moving), underway)
 
 
 def planned_to_stay(planned: Plan) -> frozenset[str]:
@@ -94,24 +107,34 @@ def planned_to_stay(planned: Plan) -> frozenset[str]:
 
 
 def recalled(intent: Undrain, history: History) -> Undrain:
-    """The wish with the guests that drains of this host moved away since it was last brought back whole."""
+    """The wish with the guests that maintenance of this host moved away since it was last brought back whole."""
     home: dict[str, None] = {}
     for operation in history.operations(states=WORKED, limit=LOOK_BACK):
-        if _is(operation, UNDRAIN, intent.host) and operation.state is State.DONE:
+        about_it = operation.action in (UNDRAIN, DRAIN) and operation.intent.host == intent.host
+        if about_it and operation.action == UNDRAIN and operation.state is State.DONE:
             break
-        if _is(operation, DRAIN, intent.host):
+        if (about_it and operation.action == DRAIN) or operation.action == ROLLING:
             home |= dict.fromkeys(_gone(operation, intent.host))
     return replace(intent, home=tuple(home))
 
 
-def _is(operation: Operation, action: str, host: str) -> bool:
-    return operation.action == action and operation.intent.host == host
-
-
 def _gone(operation: Operation, host: str) -> Iterator[str]:
-    """UUIDs of the guests that a drain has truly moved away."""
-    steps = (operation.plan.steps[ended.index] for ended in operation.ended)
-    return (step.uuid for step in steps if isinstance(step, MigrateVm) and step.source == host)
+    """UUIDs of the guests that an operation has truly moved away from a host in its turn, and not brought back."""
+    gone: dict[str, None] = {}
+    steps = operation.plan.steps
+    for index in sorted(each.index for each in operation.ended):
+        step = steps[index]
+        if isinstance(step, MigrateVm) and step.target == host:
+            gone.pop(step.uuid, None)
+        elif isinstance(step, MigrateVm) and step.source == host and turn_of(steps, index) in ("", host):
+            gone[step.uuid] = None
+    return iter(gone)
+
+
+def turn_of(steps: Sequence[Step], index: int) -> str:
+    """Whose turn a step is in: the host that was last put into maintenance before it; '' for none."""
+    before = (step for step in reversed(steps[: index + 1]) if isinstance(step, SetMaintenance) and step.on)
+    return next((step.host for step in before), "")
 
 
 def undrain(settings: BalanceSettings, intent: Undrain, snapshot: Snapshot, rules: Iterable[Rule]) -> Plan | Refused:
@@ -124,7 +147,7 @@ def undrain(settings: BalanceSettings, intent: Undrain, snapshot: Snapshot, rule
     title = cards.undrain_title(host.name)
     if not host.up:
         return Refused(title, (cards.silent(host),))
-    case = _homecoming(settings, intent, snapshot, rules)
+    case = homecoming(settings, host.name, intent.home, snapshot, rules)
     first = (SetMaintenance(host.name, on=False, reason=intent.reason),) if host.maintenance else ()
     moves, left = _moves_home(settings, case, intent)
     if not first and not moves:
@@ -149,12 +172,13 @@ def undrain(settings: BalanceSettings, intent: Undrain, snapshot: Snapshot, rule
     )
 
 
-def _homecoming(settings: BalanceSettings, intent: Undrain, snapshot: Snapshot, rules: Iterable[Rule]) -> Case:
-    """The host back in service, and only its own guests may move."""
-    wanted = frozenset(intent.home)
-    hosts = tuple(replace(h, maintenance=h.maintenance and h.name != intent.host) for h in snapshot.hosts)
+def homecoming(
+    settings: BalanceSettings, host: str, home: Collection[str], snapshot: Snapshot, rules: Iterable[Rule]
+) -> Case:
+    """The host back in service, and only its own guests (by UUID) may move."""
+    hosts = tuple(replace(each, maintenance=each.maintenance and each.name != host) for each in snapshot.hosts)
     supposed = replace(snapshot, hosts=hosts)
-    return case_of(supposed, settings, rules, movable=lambda vm: vm.uuid in wanted)
+    return case_of(supposed, settings, rules, movable=lambda vm: vm.uuid in home)
 
 
 def _moves_home(
@@ -183,12 +207,12 @@ def next_comes_home(
     settings: BalanceSettings, intent: Undrain, underway: Underway, snapshot: Snapshot, rules: Iterable[Rule]
 ) -> Rechecked:
     """A guest that cannot come home any more stays where it is; the others come."""
-    return skipped(_homecoming(settings, intent, snapshot, rules), underway)
+    return skipped(homecoming(settings, intent.host, intent.home, snapshot, rules), underway)
 
 
 def still_homecoming(
     settings: BalanceSettings, intent: Undrain, planned: Plan, snapshot: Snapshot, rules: Iterable[Rule]
 ) -> tuple[Objection, ...]:
     """Every move still legal in its turn."""
-    against, _ = replayed(_homecoming(settings, intent, snapshot, rules), moves_in(planned))
+    against, _ = replayed(homecoming(settings, intent.host, intent.home, snapshot, rules), moves_in(planned))
     return against

@@ -78,6 +78,16 @@ class Undrain:
 
 
 @dataclass(frozen=True, slots=True)
+class Rolling:
+    """``host rolling --all|HOST… [--run COMMAND [--reboots]]``. ``hosts`` empty: all."""
+
+    hosts: tuple[str, ...]
+    command: str = ""
+    reboots: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Shares:
     """``balance shares HOST [--undo]``. ``restore``: UUIDs and what they were, see ``shares.recalled``."""
 
@@ -132,6 +142,26 @@ def drain_grammar() -> click.Command:
 def undrain_grammar() -> click.Command:
     """``host undrain HOST [--reason …]`` → ``Undrain``."""
     return _command("undrain", cards.UNDRAIN, Undrain, [click.Argument(["host"], metavar="HOST"), _reason()])
+
+
+def rolling_grammar() -> click.Command:
+    """``host rolling --all|HOST… [--run COMMAND [--reboots]] [--reason …]`` → ``Rolling``."""
+    params = [
+        click.Argument(["hosts"], metavar="HOST", nargs=-1),
+        click.Option(["--all", "every"], is_flag=True, help=cards.ALL_HELP),
+        click.Option(["--run"], default="", metavar="COMMAND", help=cards.RUN_HELP),
+        click.Option(["--reboots"], is_flag=True, help=cards.REBOOTS_HELP),
+        _reason(),
+    ]
+    return _command("rolling", cards.ROLLING, _rolling, params, help_text=cards.ROLLING_HELP)
+
+
+def _rolling(hosts: tuple[str, ...], run: str, reason: str, *, every: bool, reboots: bool) -> Rolling:
+    if every == bool(hosts):
+        raise click.UsageError(cards.ALL_OR_SOME)
+    if reboots and not run.strip():
+        raise click.UsageError(cards.REBOOTS_WHAT)
+    return Rolling(tuple(dict.fromkeys(hosts)), run.strip(), reboots, reason.strip())
 
 
 def shares_grammar() -> click.Command:

@@ -38,6 +38,17 @@ class WatchSettings(BaseModel):
     quiet_zone: str = Field("UTC", description="The time zone of these times.")
 
 
+class RollingSettings(BaseModel):
+    """How long a rolling maintenance waits: for people, for a command, for a host to come back."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    pause_hours: float = Field(24.0, gt=0, description="So long it waits for a person; then it ends as failed.")
+    command_minutes: float = Field(60.0, gt=0, description="So long a command may run.")
+    return_minutes: float = Field(30.0, gt=0, description="So long a host may be away, and its libvirtd, afterwards.")
+    marks: str = Field("/var/tmp", description="Where a command's mark is left on a host; it must outlive a reboot.")  # noqa: S108
+
+
 class BalanceSettings(BaseModel):
     """How even is even enough, what a move may cost, and who is never moved."""
 
@@ -57,3 +68,4 @@ class BalanceSettings(BaseModel):
     cpu_check_seconds: float = Field(2.0, gt=0, description="How long a guest with a new CPU ceiling is measured.")
     cpu_broken: float = Field(0.5, ge=0, description="How far over its ceiling, as a share, is no ceiling at all.")
     watch: WatchSettings = WatchSettings()
+    rolling: RollingSettings = RollingSettings()

@@ -1,4 +1,4 @@
-"""What this plugin adds to the steps of an operation: a guest's CPU priority and ceiling."""
+"""What this plugin adds to the steps of an operation: a guest's CPU priority and ceiling, and commands on hosts."""
 
 from __future__ import annotations
 
@@ -35,3 +35,38 @@ class SetScheduler(Step):
     def vms(self) -> tuple[str, ...]:
         """The guest."""
         return (self.uuid,)
+
+
+@dataclass(frozen=True, slots=True)
+class ReachShells(Step):
+    """See that the shell of every one of these hosts can be reached, before anything is moved for a command there."""
+
+    on: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """The step as one sentence."""
+        return cards.reach_shells(self.on)
+
+
+@dataclass(frozen=True, slots=True)
+class RunOnHost(Step):
+    """Run a command in the shell of a host, once. ``key``: unlike any other step's, it names the command's mark there.
+
+    ``reboots``: it takes the host down; it is done when the host is back.
+    """
+
+    host: str
+    command: str
+    key: str
+    reboots: bool = False
+
+    @property
+    def title(self) -> str:
+        """The step as one sentence."""
+        return cards.run_on_host(self.host, self.command, reboots=self.reboots)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The host."""
+        return (self.host,)

@@ -42,7 +42,7 @@ from bot.domain.operation import (
 )
 from bot.domain.plan import Blast, HostBar, Objection, Plan, Prediction, Reason, Risk, Spread
 from bot.domain.policy import Ruling
-from bot.domain.steps import Carried, MigrateVm, Policy, Scheduler, SetMaintenance
+from bot.domain.steps import Carried, MigrateVm, Policy, Scheduler, SetMaintenance, WaitForPerson
 from bot.ports import Request
 from tests.operations import CODEC, Migrate, move, planned, proposal
 
@@ -56,7 +56,9 @@ steps = st.builds(
     MigrateVm, uuid=words, name=words, source=words, target=words, memory=st.integers(0, 1 << 50),
     policy=st.sampled_from(Policy), copy_storage=st.booleans(), bandwidth=st.integers(0, 10**5),
     carried=st.builds(Carried, scheduler=schedulers), reason=words,
-) | st.builds(SetMaintenance, host=words, on=st.booleans(), reason=words)  # fmt: skip
+) | st.builds(SetMaintenance, host=words, on=st.booleans(), reason=words) | st.builds(
+    WaitForPerson, words, words, numbers, words
+)  # fmt: skip
 objections = st.lists(st.builds(Objection, words, words, words), max_size=2).map(tuple)
 bars = st.builds(HostBar, words, numbers, numbers, st.none() | numbers, st.none() | numbers)
 plans = st.builds(

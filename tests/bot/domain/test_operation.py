@@ -44,6 +44,7 @@ from bot.domain.operation import (
     replayed,
 )
 from bot.domain.plan import Objection, Spread
+from bot.domain.steps import WaitForPerson
 from tests.operations import later, move, planned, proposal
 
 TWO_MOVES = planned(move("web-1"), move("web-2"))
@@ -104,7 +105,10 @@ def test_what_the_table_does_not_name_raises_and_changes_nothing(state: State, e
     assert operation == before
 
 
-READY = {Approved: led_to(VOTE), Continued: led_to(VOTE, OKAY, GO, StepBegan(NOW, "drover", 0))}
+PAUSE = WaitForPerson("host-a", "Look after host-a", 60)
+PAUSING = planned(PAUSE, move("web-1"), PAUSE, move("web-2"))
+PAUSED = replace(led_to(VOTE, OKAY, GO), plan=PAUSING, under_way=frozenset({0}))
+READY = {Approved: led_to(VOTE), Continued: PAUSED}
 NAMED = [
     (READY.get(type(event), before), event)
     for state, event in EVERY_PAIR
@@ -216,10 +220,14 @@ def test_only_a_whole_tail_is_planned_anew_and_what_is_done_keeps_its_number() -
 
 
 def test_only_a_step_that_waits_is_continued() -> None:
-    begun = advance(IN_STATE[State.RUNNING], StepBegan(NOW, "drover", 0))
-    assert advance(begun, Continued(NOW, "UAPP", 0)).continued == {0}
+    assert (PAUSED.waiting, PAUSED.near) == (0, ())
+    after = advance(PAUSED, Continued(NOW, "UAPP", 0))
+    assert (after.continued, after.waiting, after.near) == ({0}, None, (0, 1))
+    for index in (1, 2):
+        with pytest.raises(IllegalEventError, match="is not waiting"):
+            advance(PAUSED, Continued(NOW, "UAPP", index))
     with pytest.raises(IllegalEventError, match="is not waiting"):
-        advance(begun, Continued(NOW, "UAPP", 1))
+        advance(after, Continued(NOW, "UAPP", 0))
 
 
 def test_a_gain_is_measured_once_and_the_end_stays_when_it_was() -> None:

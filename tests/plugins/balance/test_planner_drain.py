@@ -69,6 +69,13 @@ def test_a_guest_that_another_plugin_keeps_is_told_in_that_plugins_words() -> No
     assert "a1 has a USB key" in found.warnings[0].text
 
 
+def test_a_guest_of_a_host_that_does_not_tell_its_size_is_stuck_and_not_forgotten() -> None:
+    seen = drawn(CLUSTER)
+    sizeless = replace(seen, hosts=tuple(replace(h, cpus=0) if h.name == "host-a" else h for h in seen.hosts))
+    found = drain.drain(SETTINGS, Drain("host-a"), sizeless, ())
+    assert [code for code in codes(found) if code.startswith("stuck")] == ["stuck:a1", "stuck:a2", "stuck:a3"]
+
+
 def test_each_move_has_room_in_its_turn() -> None:
     guests = " | ".join(f"a{number} 6G" for number in range(1, 6))
     small = f"host-a 8cpu 64G | {guests}\nhost-b 8cpu 16G reserve 2G\nhost-c 8cpu 16G reserve 2G"

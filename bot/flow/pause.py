@@ -1,0 +1,80 @@
+"""A step that waits for a person: told to people, let go on with a button, ended when nobody comes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from bot.domain.card import Card
+from bot.domain.errors import DroverError, StepCancelledError
+from bot.domain.operation import BOT, Ask, Continued, Event, Operation, State, StepBegan, StepEnded
+from bot.domain.steps import WaitForPerson
+from bot.domain.words import duration_text
+from bot.flow import cards, decide
+from bot.flow.world import World
+from bot.ports import Request
+
+LOOK = 2.0  # seconds between two looks whether somebody came
+
+
+class Told(Protocol):
+    """What of a step's progress is needed here."""
+
+    @property
+    def operation(self) -> Operation: ...  # noqa: D102
+    @property
+    def index(self) -> int: ...  # noqa: D102
+    def say(self, text: str) -> None: ...  # noqa: D102
+
+
+def waited(world: World, step: WaitForPerson, told: Told) -> StepEnded:
+    """Tell people, and wait, from when the step began: a restart of the bot begins nothing anew.
+
+    Raises:
+        DroverError: nobody came in time.
+        StepCancelledError: a person stopped the operation instead.
+    """
+    operation_id, index = told.operation.id, told.index
+    until = _began(world, operation_id, index) + timedelta(seconds=step.patience)
+    told.say(cards.waiting_text(step, until))
+    _call(world, told.operation, step, index)
+    while True:
+        operation = world.store.operation(operation_id)
+        if index in operation.continued:
+            return StepEnded(world.clock.now(), BOT, index)
+        if Ask.CANCEL in operation.asked:
+            raise StepCancelledError("It was waiting for a person.")
+        if world.clock.now() >= until:
+            raise DroverError(f"Nobody let it go on within {duration_text(step.patience)}.", step.advice)
+        world.clock.sleep(LOOK)
+
+
+def _began(world: World, operation_id: str, index: int) -> datetime:
+    events = world.store.events(operation_id)
+    return max(each.at for each in events if isinstance(each, StepBegan) and each.index == index)
+
+
+def _call(world: World, operation: Operation, step: WaitForPerson, index: int) -> None:
+    """An edited message wakes nobody: say it in the thread, and to who asked for the operation, once each."""
+    note = cards.pause_note(operation, step)
+    decide.in_thread(world, operation, note, f"pause-{index}")
+    if operation.origin.by != BOT and world.store.claim(f"pause:{operation.id}:{index}"):
+        world.screen.surely(lambda: world.chat.tell(operation.origin.by, note))
+
+
+def pressed(world: World, request: Request) -> Card | None:
+    """Let an operation go on; the button names the very step, so that an old one lets nothing else go on."""
+    operation_id, _, number = request.value.partition(":")
+
+    def decision(operation: Operation) -> Sequence[Event] | Card:
+        if refusal := decide.may_not_steer(world, operation, request.by):
+            return refusal
+        if operation.state is not State.RUNNING:
+            return cards.settled_card(operation)
+        if number != str(operation.waiting):
+            return cards.note_card(f"{operation.id} does not wait there any more.", "Look at its message.")
+        return (Continued(world.clock.now(), request.by, int(number)),)
+
+    after = decide.decided(world, operation_id, decision)
+    return after if isinstance(after, Card) else None

@@ -1,0 +1,107 @@
+"""Pure: a command on a host that is begun at most once, whatever breaks, and what its mark there says of it.
+
+The mark is a directory on the host that only its owner can use. Who makes it begins the command, apart from the
+connection; beside it lie the boot it began in, its process, its output and, at its end, its exit code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+BEGIN = """
+umask 077
+if mkdir "$1" 2>/dev/null; then
+  cat /proc/sys/kernel/random/boot_id >"$1/boot"
+  setsid sh -c 'sh -c "$2" >"$1/out" 2>&1 </dev/null; echo $? >"$1/rc.new"; mv "$1/rc.new" "$1/rc"' sh "$1" "$2" \\
+    >/dev/null 2>&1 </dev/null &
+  echo $! >"$1/pid"
+elif [ ! -d "$1" ] || [ ! -O "$1" ]; then
+  echo "$1 cannot be made, or belongs to somebody else" >&2
+  exit 73
+fi
+"""
+LOOK = """
+if [ ! -d "$1" ] || [ ! -O "$1" ]; then echo up same absent; exit; fi
+up=up
+if [ -e /run/systemd/shutdown/scheduled ]; then up=stopping; fi
+if [ "$(systemctl is-system-running 2>/dev/null)" = stopping ]; then up=stopping; fi
+boot=other
+if [ "$(cat "$1/boot" 2>/dev/null)" = "$(cat /proc/sys/kernel/random/boot_id)" ]; then boot=same; fi
+if [ -f "$1/rc" ]; then state="ended $(cat "$1/rc")"
+elif [ $boot = same ] && kill -0 "$(cat "$1/pid" 2>/dev/null)" 2>/dev/null; then state=running
+else state=cut; fi
+echo $up $boot $state
+tail -c 2000 "$1/out" 2>/dev/null
+"""
+KILLED = frozenset({129, 137, 143})
+"""What a command that reboots its host may end with: killed on the way down (128 + HUP, KILL, TERM)."""
+
+
+class Stage(StrEnum):
+    """How far a command is: its mark is not there, it runs, it ended, or it was cut off without an end."""
+
+    ABSENT = "absent"
+    RUNNING = "running"
+    ENDED = "ended"
+    CUT = "cut"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a mark says. ``stopping``: the host is going down; ``rebooted``: it has been, since the command began."""
+
+    stage: Stage
+    stopping: bool = False
+    rebooted: bool = False
+    code: int = 0
+    output: str = ""
+
+    @property
+    def last_line(self) -> str:
+        """The last thing that the command said."""
+        return next((line for line in reversed(self.output.splitlines()) if line.strip()), "")
+
+
+class Verdict(StrEnum):
+    """What is to be made of it."""
+
+    GOOD = "good"
+    NOT_YET = "not yet"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+def begin(mark: str, command: str) -> tuple[str, ...]:
+    """The program that begins a command under a mark, unless that was done before."""
+    return ("sh", "-c", BEGIN, "sh", mark, command)
+
+
+def look(mark: str) -> tuple[str, ...]:
+    """The program that tells what a mark says."""
+    return ("sh", "-c", LOOK, "sh", mark)
+
+
+def read(said: str) -> Seen:
+    """What ``look`` answered.
+
+    Raises:
+        ValueError: it is no such answer.
+    """
+    first, _, output = said.partition("\n")
+    up, boot, stage, *code = first.split()
+    return Seen(Stage(stage), up == "stopping", boot == "other", int(code[0]) if code else 0, output)
+
+
+def verdict(seen: Seen, *, reboots: bool) -> Verdict:
+    """Whether a command did what it should; of one that reboots its host that is that the host has been down."""
+    if seen.stage in (Stage.ABSENT, Stage.RUNNING) or seen.stopping:
+        return Verdict.NOT_YET
+    if reboots and seen.rebooted:
+        good = seen.stage is Stage.CUT or seen.code in {0, *KILLED}
+        return Verdict.GOOD if good else Verdict.FAILED
+    if seen.stage is Stage.CUT:
+        return Verdict.UNKNOWN
+    if seen.code:
+        return Verdict.FAILED
+    return Verdict.NOT_YET if reboots else Verdict.GOOD

@@ -1,0 +1,209 @@
+"""Pure: the maintenance of many hosts, one at a time: emptied, seen to, filled again, and a person in between.
+
+Every host's guests come home before the next host's turn, in the reverse order in which they left, so each turn begins
+with the cluster as it is now: the whole can be planned, and laid before people, at once. When a turn comes and the
+cluster is another, the moves are planned anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from bot.declare import Rechecked, Underway
+from bot.domain.cluster import Host, Snapshot
+from bot.domain.placement import Rule
+from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
+from bot.domain.steps import MigrateVm, SetMaintenance, Step, WaitForPerson
+from plugins.balance import cards
+from plugins.balance.drain import emptied, emptying, homecoming, turn_of
+from plugins.balance.intents import Rolling
+from plugins.balance.planner import prediction, step_for, step_of
+from plugins.balance.problem_of import Case
+from plugins.balance.recheck import against_each, moves_left
+from plugins.balance.settings import BalanceSettings
+from plugins.balance.steps import ReachShells, RunOnHost
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One host's turn: who leaves, in order, and who cannot."""
+
+    host: str
+    away: tuple[MigrateVm, ...]
+    stuck: tuple[Objection, ...]
+
+
+def rolling(settings: BalanceSettings, intent: Rolling, snapshot: Snapshot, rules: Sequence[Rule]) -> Plan | Refused:
+    """Everything for all hosts, or who stands in the way on each.
+
+    Raises:
+        UnknownNameError: no such host.
+    """
+    hosts, resting = _chosen(intent, snapshot)
+    title = cards.rolling_title([host.name for host in hosts])
+    against = [cards.resting_already(host) for host in resting if intent.hosts]
+    against += [cards.silent(host) for host in hosts if not host.up]
+    turns = [_turn(settings, host.name, snapshot, rules) for host in hosts if host.up]
+    against += [each for turn in turns for each in turn.stuck]
+    if against or not turns:
+        return Refused(title, tuple(against) or (cards.no_host_left(),))
+    moves = tuple(move for turn in turns for move in turn.away)
+    steps = (*_shells(intent, turns), *_steps(settings, intent, snapshot, turns))
+    both_ways = 2 * sum(move.memory for move in moves)
+    tags = {vm.uuid: vm.tags for vm in snapshot.vms}
+    return Plan(
+        title=title,
+        steps=steps,
+        risk=Risk.HIGH if intent.command else Risk.MEDIUM,
+        blast=Blast(
+            vms=tuple(dict.fromkeys(move.name for move in moves)),
+            hosts=tuple(dict.fromkeys(name for step in steps for name in step.hosts)),
+            memory=both_ways,
+        ),
+        prediction=prediction(settings, both_ways / (1 << 30), 2 * len(moves)),
+        reasons=(*(cards.turn_reason(turn.host, turn.away, intent.command) for turn in turns), cards.PLANNED_ANEW),
+        warnings=tuple(_warnings(snapshot, turns, resting)),
+        tags=tuple(sorted({f"{key}={value}" for move in moves for key, value in tags[move.uuid].items()})),
+    )
+
+
+def _chosen(intent: Rolling, snapshot: Snapshot) -> tuple[list[Host], list[Host]]:
+    """The hosts whose turn is to come, and those in maintenance already, whose owner must say what is to be."""
+    wanted = [snapshot.host(name) for name in intent.hosts] or sorted(snapshot.hosts, key=lambda host: host.name)
+    return [host for host in wanted if not host.maintenance], [host for host in wanted if host.maintenance]
+
+
+def _turn(settings: BalanceSettings, host: str, snapshot: Snapshot, rules: Iterable[Rule]) -> Turn:
+    case, result, stuck = emptied(settings, host, snapshot, rules)
+    return Turn(host, tuple(step_of(settings, case, move, cards.for_turn(host)) for move in result.moves), stuck)
+
+
+def _shells(intent: Rolling, turns: Sequence[Turn]) -> tuple[ReachShells, ...]:
+    return (ReachShells(tuple(turn.host for turn in turns)),) if intent.command else ()
+
+
+def _steps(settings: BalanceSettings, intent: Rolling, snapshot: Snapshot, turns: Sequence[Turn]) -> Iterator[Step]:
+    for number, turn in enumerate(turns):
+        yield SetMaintenance(turn.host, on=True, reason=intent.reason)
+        yield from turn.away
+        if intent.command:
+            yield RunOnHost(turn.host, intent.command, _key(snapshot, turn.host), intent.reboots)
+        else:
+            yield _pause(settings, turn.host, cards.by_hand(turn.host))
+        yield SetMaintenance(turn.host, on=False, reason=intent.reason)
+        yield from _home(settings, snapshot, turn)
+        if intent.command and number + 1 < len(turns):
+            yield _pause(settings, turn.host, cards.go_on_with(turn.host, turns[number + 1].host))
+
+
+def _key(snapshot: Snapshot, host: str) -> str:
+    """Unlike that of any other plan: a snapshot is taken at one moment."""
+    said = f"{snapshot.taken_at.isoformat()} {host}"
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
+
+
+def _pause(settings: BalanceSettings, host: str, what: str) -> WaitForPerson:
+    return WaitForPerson(host, what, 3600 * settings.rolling.pause_hours, cards.after_pause(host))
+
+
+def _home(settings: BalanceSettings, snapshot: Snapshot, turn: Turn) -> Iterator[MigrateVm]:
+    """Everyone back, last out first in: each then finds the room that it left."""
+    ends = {move.uuid: move.target for move in turn.away}
+    vms = {(vm.uuid, vm.host): vm for vm in snapshot.vms}
+    for uuid in reversed([move.uuid for move in turn.away if move.source == turn.host]):
+        yield step_for(settings, vms[uuid, turn.host], ends[uuid], turn.host, cards.home_from_turn(turn.host))
+
+
+def _warnings(snapshot: Snapshot, turns: Sequence[Turn], resting: Sequence[Host]) -> Iterator[Reason]:
+    if resting:
+        yield cards.left_resting([host.name for host in resting])
+    for turn in turns:
+        if off := [vm.name for vm in snapshot.on(turn.host) if not vm.state.active]:
+            yield cards.stay_off(turn.host, off)
+
+
+def still_rolls(
+    settings: BalanceSettings, intent: Rolling, planned: Plan, snapshot: Snapshot, rules: Sequence[Rule]
+) -> tuple[Objection, ...]:
+    """Whether every host can still be emptied; the moves themselves are asked about in their turn."""
+    found = rolling(settings, intent, snapshot, rules)
+    if isinstance(found, Refused):
+        return found.objections
+    return () if _order(found.steps) == _order(planned.steps) else (cards.other_hosts(),)
+
+
+def _order(steps: Iterable[Step]) -> list[str]:
+    return [step.host for step in steps if isinstance(step, SetMaintenance) and step.on]
+
+
+def next_rolls(
+    settings: BalanceSettings, intent: Rolling, underway: Underway, snapshot: Snapshot, rules: Sequence[Rule]
+) -> Rechecked:
+    """When a host's turn begins its moves are planned anew if they do not hold; later, what is wrong is skipped.
+
+    No command is run on a host on which a guest runs.
+    """
+    index = underway.turn[0]
+    step = underway.plan.steps[index]
+    if isinstance(step, SetMaintenance) and step.on:
+        return _begun(settings, intent, underway, snapshot, rules)
+    if isinstance(step, RunOnHost):
+        there = [vm.name for vm in snapshot.on(step.host) if vm.state.active]
+        return Rechecked({index: cards.not_empty(step.host, there)}) if there else Rechecked()
+    if not isinstance(step, MigrateVm):
+        return Rechecked()
+    against, _ = against_each(_case(settings, underway, index, snapshot, rules), _of_turn(underway, index))
+    return Rechecked({each: why for each, why in against.items() if each in underway.turn})
+
+
+def _of_turn(underway: Underway, index: int) -> tuple[tuple[int, MigrateVm], ...]:
+    """The moves left of the same turn and the same way, away or home."""
+    steps, host = underway.plan.steps, turn_of(underway.plan.steps, index)
+    home = _is_home(underway, index)
+    return tuple(
+        (each, move)
+        for each, move in moves_left(underway)
+        if turn_of(steps, each) == host and _is_home(underway, each) == home
+    )
+
+
+def _is_home(underway: Underway, index: int) -> bool:
+    step = underway.plan.steps[index]
+    return isinstance(step, MigrateVm) and step.target == turn_of(underway.plan.steps, index)
+
+
+def _case(settings: BalanceSettings, underway: Underway, index: int, snapshot: Snapshot, rules: Sequence[Rule]) -> Case:
+    host = turn_of(underway.plan.steps, index)
+    moving = frozenset(move.uuid for _, move in _of_turn(underway, index))
+    if _is_home(underway, index):
+        return homecoming(settings, host, moving, snapshot, rules)
+    return emptying(settings, host, snapshot, rules, moving)
+
+
+def _begun(
+    settings: BalanceSettings, intent: Rolling, underway: Underway, snapshot: Snapshot, rules: Sequence[Rule]
+) -> Rechecked:
+    """The turn as planned when it still holds; else this one and all later ones planned anew, without who is stuck."""
+    steps = underway.plan.steps
+    host, *later = _order(steps[index] for index in underway.left)
+    if _holds(settings, underway, host, snapshot, rules):
+        return Rechecked()
+    turn = _turn(settings, host, snapshot, rules)
+    turns = [] if turn.stuck else [turn]
+    turns += [_turn(settings, name, snapshot, rules) for name in later if snapshot.host(name).up]
+    why = cards.turn_left_out(host, turn.stuck) if turn.stuck else cards.turn_anew(host)
+    return Rechecked(rest=tuple(_steps(settings, intent, snapshot, turns)), why=why)
+
+
+def _holds(settings: BalanceSettings, underway: Underway, host: str, snapshot: Snapshot, rules: Sequence[Rule]) -> bool:
+    """Whether the planned moves are all legal and leave nobody on the host."""
+    own = tuple(
+        (index, move) for index, move in moves_left(underway)
+        if turn_of(underway.plan.steps, index) == host and move.target != host
+    )  # fmt: skip
+    case = emptying(settings, host, snapshot, rules)
+    against, _ = against_each(case, own)
+    leaving = {move.uuid for _, move in own}
+    return not against and all(vm.uuid in leaving for vm in snapshot.on(host) if vm.state.active)
