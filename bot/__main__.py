@@ -94,7 +94,11 @@ def check(config: Path | None, *, as_json: bool, save: Path | None, offline: boo
 
 @drover.command(context_settings={"ignore_unknown_options": True})
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-@click.option("--cluster", type=click.Path(exists=True, path_type=Path), help="A cluster in a file: saved by check --save, or drawn.")
+@click.option(
+    "--cluster",
+    type=click.Path(exists=True, path_type=Path),
+    help="A cluster in a file: saved by check --save, or drawn.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Write the moves to this file, as lines `vm target`.")
 @click.option("--json", "as_json", is_flag=True, help="The whole plan as JSON.")
 @click.pass_obj
