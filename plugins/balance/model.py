@@ -76,6 +76,7 @@ class Problem:
     fixed: tuple[str, ...]
     cost: Floats
     allowed: Bools | None = None
+    zone: Ints | None = None
 
     def __post_init__(self) -> None:
         """Refuse arrays of the wrong length, impossible sizes and unknown hosts (BadProblem)."""
@@ -148,8 +149,8 @@ class Limits:
     `per_move` is the one knob between few moves and evenness: a move must lower J by at least per_move / hosts (so the
     same value means the same on 5 and on 300 hosts); 0.1 is thrifty, 0.01 thorough. `per_gib` is what a transferred GiB
     costs, as a share of a move. `band`: at or below this J nothing is moved for balance. `goal`: J that is even enough;
-    fewer moves are preferred to going below it. `max_moves` and `max_gib` (GiB) are hard. `starts` and `rounds` are the
-    effort spent on fitting a plan into its limits. `seconds` only stops a search that has run away: results do not
+    fewer moves are preferred to going below it. `max_moves` and `max_gib` (GiB) are hard. `effort` is how often, at 300
+    VMs, the placement is shaken to find a better one. `seconds` only stops a search that has run away: results do not
     depend on it unless `Result.cut_short`.
     """
 
@@ -159,15 +160,14 @@ class Limits:
     per_move: float = 0.03
     per_gib: float = 0.02
     band: float = 0.05
-    starts: int = 2
-    rounds: int = 6
+    effort: int = 100
     seconds: float = 60.0
 
     def __post_init__(self) -> None:
         """Refuse prices at which a search would never end, and negative limits (ValueError)."""
         if self.per_move <= 0:
             raise ValueError("per_move must be above 0: a move that gains nothing is never worth making")
-        for name in ("max_moves", "max_gib", "goal", "per_gib", "band", "starts", "rounds"):
+        for name in ("max_moves", "max_gib", "goal", "per_gib", "band", "effort"):
             if (value := getattr(self, name)) is not None and value < 0:
                 raise ValueError(f"{name} is {value}; give 0 or more")
 

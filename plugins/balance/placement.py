@@ -5,7 +5,7 @@ from typing import Self
 
 import numpy as np
 
-from plugins.balance.model import NO_GROUP, Bools, Floats, Problem
+from plugins.balance.model import NO_GROUP, Bools, Floats, Ints, Problem
 
 Step = tuple[int, int]
 """A VM and the host it goes to."""
@@ -18,10 +18,24 @@ class Placement:
     """A placement that can be changed and asked what is legal; totals are per host.
 
     `load` is H × 2 (cores, GiB), `vcpus` H, `members` H × groups counts VMs of each anti-affinity group (the last,
-    spare column stands for "no group" and stays 0).
+    spare column stands for "no group" and stays 0). `zone` (H) is each host's failure domain, `zoned` counts members
+    per domain and group (the last, spare row: hosts of no domain), `quota` is how many of a group one domain may hold.
     """
 
-    __slots__ = ("home", "host", "load", "members", "problem", "size", "units", "vcpus")
+    __slots__ = (
+        "home",
+        "host",
+        "load",
+        "members",
+        "problem",
+        "quota",
+        "size",
+        "units",
+        "vcpus",
+        "zone",
+        "zoned",
+        "zones",
+    )
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
@@ -37,6 +51,16 @@ class Placement:
         self.members = np.zeros((hosts, groups + 1), dtype=np.int32)
         np.add.at(self.members, (self.host, problem.apart), 1)
         self.members[:, groups] = 0
+        self._count_domains(groups)
+
+    def _count_domains(self, groups: int) -> None:
+        problem = self.problem
+        everywhere = np.full(len(self.load), NO_GROUP, dtype=np.intp)
+        self.zone = everywhere if problem.zone is None else problem.zone
+        self.zones = len(np.unique(self.zone[(self.zone != NO_GROUP) & ~problem.drained]))
+        self.zoned = np.zeros((int(self.zone.max(initial=NO_GROUP)) + 2, groups + 1), dtype=np.int32)
+        np.add.at(self.zoned, self.zone, self.members)
+        self.quota: Ints = -(-self.zoned.sum(axis=0) // max(1, self.zones))
 
     def copy(self) -> Self:
         """Answer an independent copy; it shares only what never changes."""
@@ -44,6 +68,7 @@ class Placement:
         twin.problem, twin.home, twin.size, twin.units = self.problem, self.home, self.size, self.units
         twin.host, twin.load = self.host.copy(), self.load.copy()
         twin.vcpus, twin.members = self.vcpus.copy(), self.members.copy()
+        twin.zone, twin.zones, twin.quota, twin.zoned = self.zone, self.zones, self.quota, self.zoned.copy()
         return twin
 
     def move(self, vm: int, target: int) -> None:
@@ -56,6 +81,8 @@ class Placement:
         if group != NO_GROUP:
             self.members[source, group] -= 1
             self.members[target, group] += 1
+            self.zoned[self.zone[source], group] -= 1
+            self.zoned[self.zone[target], group] += 1
         self.host[vm] = target
 
     def try_all(self, steps: Iterable[Step]) -> bool:

@@ -14,6 +14,7 @@ from plugins.balance.descent import Descent
 from plugins.balance.model import Limits, Move, Problem, Result
 from plugins.balance.order import host_after, lowers, ordered, worthwhile
 from plugins.balance.placement import Placement
+from plugins.balance.polish import Polish
 from plugins.balance.repair import movable, repair
 from plugins.balance.score import score_of
 
@@ -105,15 +106,24 @@ def _improve(run: _Run) -> tuple[Move, ...]:
         return ()
     placement = Placement(problem)
     repair(placement)
-    descent = Descent(problem, limits, run.seed, run.late)
     if placement.imbalance() > max(limits.band, limits.goal or 0.0):
-        placement = descent.result(placement)
+        placement = _evened(run, placement)
         repair(placement)
     wished = ordered(problem, placement.host)
     affordable = _affordable(problem, wished, limits)
-    run.capped = run.capped or descent.capped or len(affordable) < len(wished)
-    moves = worthwhile(affordable, descent.least_price)
+    run.capped = run.capped or len(affordable) < len(wished)
+    moves = worthwhile(affordable, limits.per_move / max(1, int((~problem.drained).sum())))
     return moves if lowers(problem, moves) else ()
+
+
+def _evened(run: _Run, start: Placement) -> Placement:
+    """Answer the most even placement within the limits, and note whether these stood in the way."""
+    descent = Descent(run.problem, run.limits, start, run.late)
+    polish = Polish(descent.run(), descent.movable, run.limits, descent.price, run.seed)
+    run.capped = run.capped or descent.at_limit()
+    found = polish.run(run.late)
+    run.capped = run.capped or descent.refused or polish.refused
+    return found
 
 
 def _affordable(problem: Problem, moves: tuple[Move, ...], limits: Limits) -> tuple[Move, ...]:

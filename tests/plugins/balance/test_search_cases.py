@@ -10,7 +10,7 @@ from bench.clusters.generate import generate
 from bench.clusters.judge import judge
 from plugins.balance.cluster_file import problem_from
 from plugins.balance.descent import Descent
-from plugins.balance.exchange import Prices, Purse, Scratch, improve_block
+from plugins.balance.exchange import Block, Purse, Scratch
 from plugins.balance.model import NO_GROUP, BadProblem, Limits, Problem, Reason, Why
 from plugins.balance.order import host_after, ordered, worthwhile
 from plugins.balance.placement import Placement
@@ -172,12 +172,15 @@ def test_swaps_find_what_single_moves_cannot() -> None:
 def test_an_exchange_lowers_what_it_minimises_by_at_least_what_it_claims(medium: dict[str, object]) -> None:
     problem = problem_from(medium)
     placement = Placement(problem)
-    hosts, free = np.flatnonzero(~problem.drained), np.ones(300, dtype=np.bool_)
-    prices = Prices(np.full(300, 0.004), free, Purse(None, None))
+    hosts = np.flatnonzero(~problem.drained)
+    vms = np.flatnonzero(~problem.drained[problem.host])
     claims = 0
     for _ in range(10):
+        block = Block(placement, hosts, vms, Scratch())
         before = placement.imbalance() + 0.004 * placement.bill()[0]
-        claimed = improve_block(placement, hosts, prices, Scratch())
+        claimed = block.improve(np.full(len(vms), 0.004), Purse(np.inf, np.inf))
+        block.write(placement)
+        assert block.imbalance() == pytest.approx(placement.imbalance())
         assert before - placement.imbalance() - 0.004 * placement.bill()[0] >= claimed - 1e-4
         claims += claimed > 0
     assert claims > 3
@@ -215,7 +218,7 @@ def test_a_cluster_with_nothing_to_do_or_nowhere_to_go_needs_no_plan() -> None:
 
 def test_hundreds_of_vms_are_dealt_to_blocks_that_cover_every_host_once() -> None:
     problem = problem_from(generate(60, 1000, seed=1))
-    blocks = Descent(problem, Limits(), 0, lambda: False).blocks()
+    blocks = Descent(problem, Limits(), Placement(problem), lambda: False).blocks()
     assert len(blocks) == 3
     assert sorted(np.concatenate(blocks).tolist()) == np.flatnonzero(~problem.drained).tolist()
 
