@@ -68,7 +68,7 @@ def test_of_a_person_what_they_did_themselves(bot: Bot, person: str) -> None:
 
 
 def test_a_name_that_slack_does_not_resolve_is_answered_with_what_works(bot: Bot) -> None:
-    assert "where mentions work" in text(bot.types("audit @carla"))
+    assert "Choose the name from the list" in text(bot.types("audit @carla"))
 
 
 def test_of_all_the_last_day_unless_more_is_asked(bot: Bot) -> None:

@@ -123,11 +123,14 @@ def rivals(lab: Lab) -> Iterator[tuple[Guest, Guest]]:
 
 
 def split(first: Guest, second: Guest) -> float:
-    """The first one's share of the CPU that both get, over a few seconds."""
+    """The first one's share of the CPU that both get, over a few seconds of it: others may use the core meanwhile."""
     before = first.cpu_seconds(), second.cpu_seconds()
-    time.sleep(MEASURED)
-    used = first.cpu_seconds() - before[0], second.cpu_seconds() - before[1]
-    return used[0] / sum(used)
+
+    def used() -> tuple[float, float]:
+        return first.cpu_seconds() - before[0], second.cpu_seconds() - before[1]
+
+    waits(lambda: sum(used()) >= MEASURED, "the two get next to no CPU", 120)
+    return used()[0] / sum(used())
 
 
 def test_shares_change_the_measured_split_of_one_core_and_a_ceiling_holds(
