@@ -116,7 +116,10 @@ class VmDetail:
 
 @dataclass(frozen=True, slots=True)
 class Vm:
-    """One guest as seen on one host. Memory in bytes, CPU load in host cores (1.0 = one core busy)."""
+    """One guest as seen on one host. Memory in bytes, CPU load in host cores (1.0 = one core busy).
+
+    ``wait``: cores that it was ready to use and did not get, by the newest sweep; None: not measured.
+    """
 
     uuid: str
     name: str
@@ -133,6 +136,7 @@ class Vm:
     tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     detail: VmDetail | None = None
     dirty_rate: float | None = None  # bytes/s of memory the guest writes; None: not measured
+    wait: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,11 @@ class Monitor:
         hosts = (replace(host, pressure=found.get(host.name, host.pressure)) for host in sweep.hosts)
         return replace(sweep, hosts=tuple(hosts))
 
+    @property
+    def newest(self) -> Sweep | None:
+        """The newest sweep, whatever its age."""
+        return self._sweep
+
     def keep_pools(self, seen: Snapshot) -> None:
         """Add the pools' use to the history; a snapshot knows them, a sweep does not."""
         if self._records:

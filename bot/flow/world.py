@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
 from bot.catalog import Catalog
 from bot.declare import Asker
@@ -19,6 +20,7 @@ from bot.ports import Chat, Clock, Hypervisor, Request, Store, Work
 
 BUSY = (State.APPROVED, State.RUNNING)
 OPEN = (State.PROPOSED, *BUSY)
+FRESH = timedelta(minutes=2)  # what is measured longer ago says nothing of now
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +87,20 @@ def snapshot(world: World, focus: Collection[str] = (), *, but: str = "") -> Sna
 
 
 def informed(world: World, seen: Snapshot, *, but: str = "") -> Snapshot:
-    """A snapshot with what only Drover knows."""
+    """A snapshot with what only Drover knows: maintenance, moves under way, and how long guests wait for a CPU."""
     resting = world.store.maintenance()
     hosts = tuple(replace(host, maintenance=host.name in resting) for host in seen.hosts)
-    return replace(seen, hosts=hosts, inbound=_inbound(world, seen, but))
+    waits = _waits(world)
+    vms = tuple(replace(vm, wait=waits.get((vm.uuid, vm.host))) for vm in seen.vms) if waits else seen.vms
+    return replace(seen, hosts=hosts, vms=vms, inbound=_inbound(world, seen, but))
+
+
+def _waits(world: World) -> Mapping[tuple[str, str], float]:
+    """Cores that guests were ready to use and did not get, by (UUID, host), as far as that was measured lately."""
+    sweep = world.monitor.newest if world.monitor is not None else None
+    if sweep is None or world.clock.now() - sweep.at > FRESH:
+        return {}
+    return {(vm.uuid, vm.host): vm.wait for vm in sweep.vms if vm.wait is not None}
 
 
 def _inbound(world: World, seen: Snapshot, but: str) -> tuple[Inbound, ...]:

@@ -11,9 +11,9 @@ One line is one host and, after each ``|``, one guest on it. Empty lines and wha
 Host: a name, CPUs as ``16cpu`` and memory as a size, then in any order ``reserve SIZE`` (kept for the host itself),
 ``load CORES`` (busy cores; by default not measured), ``maintenance``, ``down`` (unreachable) or ``stale``, and tags in
 brackets. Guest: a name and its memory, then ``2cpu`` (default 1), ``load CORES`` (busy cores; by default not measured,
-0 needs to be said), ``dirty SIZE`` (memory written a second), ``off`` or ``paused`` (by a person), ``autostart``,
-``transient``, and tags. Sizes are powers of 1024: ``512M``, ``4G``, ``1.5T``. UUIDs are made from names and stay the
-same, see ``uuid_of``.
+0 needs to be said), ``wait CORES`` (wanted and not got; by default not measured), ``dirty SIZE`` (memory written a
+second), ``off`` or ``paused`` (by a person), ``autostart``, ``transient``, and tags. Sizes are powers of 1024:
+``512M``, ``4G``, ``1.5T``. UUIDs are made from names and stay the same, see ``uuid_of``.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _CPUS = re.compile(r"(\d+)cpus?", re.IGNORECASE)
 _SIZE = re.compile(r"\d+(\.\d+)?[KMGT](i?B)?", re.IGNORECASE)
 _TAGS = re.compile(r"\[([^\[\]]*)\]")
 _HOST_WORDS = ("reserve", "load", "maintenance", "down", "stale")
-_GUEST_WORDS = ("load", "dirty", "off", "paused", "autostart", "transient")
-_WITH_VALUE = frozenset({"reserve", "load", "dirty"})
+_GUEST_WORDS = ("load", "wait", "dirty", "off", "paused", "autostart", "transient")
+_WITH_VALUE = frozenset({"reserve", "load", "wait", "dirty"})
 
 # What an undescribed host and guest are like: all alike, so that nothing but the drawing decides.
 _HARDWARE = Host(
@@ -239,6 +239,7 @@ def _guest(words: _Words, host: str) -> Vm:
         tags=words.tags,
         detail=_DEFINITION,
         dirty_rate=words.bytes("dirty"),
+        wait=words.number("wait"),
     )
 
 

@@ -9,6 +9,7 @@ from bot.domain.cluster import Host, Scheduler, Vm
 from bot.domain.plan import HostBar, Objection, Plan, Reason, Refused
 from bot.domain.steps import MigrateVm
 from bot.domain.words import bytes_text, duration_text, plural
+from plugins.balance.contention import WAITING, Want
 from plugins.balance.model import Floats, Move, Score, Why
 from plugins.balance.model import Reason as Cause
 
@@ -623,6 +624,45 @@ def limit_title(name: str, percent: float) -> str:
 def least_cpu(priority: str, cores: float) -> str:
     """What a priority is worth."""
     return f"{priority}; at least {cores:.2f} cores when every VM of the host wants all it can get"
+
+
+def likely_cpu(want: Want, likely: float) -> str:
+    """What was measured of a guest, and what it is likely to get."""
+    waits = f" and waits for {want.waits:.2f} more" if want.waits > WAITING else ""
+    held = want.used + want.waits - want.most
+    ceiling = f" (its ceiling keeps {held:.2f} from it)" if held > WAITING else ""
+    return f"; it uses {want.used:.2f}{waits}, and will get about {likely:.2f}{ceiling}"
+
+
+def contended(host: str, waiting: Sequence[Vm]) -> Reason:
+    """Priorities matter now."""
+    said = ", ".join(f"{vm.name} for {vm.wait or 0.0:.2f} cores" for vm in waiting[:8])
+    return Reason("contended", f"On {host} VMs wait for CPU now: {said}.")
+
+
+def nobody_waits(host: str) -> Reason:
+    """Priorities do not matter now."""
+    return Reason(
+        "calm", f"Nobody waits for CPU on {host} now: priorities change nothing until its VMs want more than there is."
+    )
+
+
+def steal_unknown(host: str) -> Reason:
+    """No sweep has told it."""
+    return Reason(
+        "unmeasured", f"How long VMs of {host} wait for CPU is not measured; what they get is foretold by use."
+    )
+
+
+def suggested(waiting: Vm, hog: Vm) -> Objection:
+    """Who waits, and for whom."""
+    text = f"{waiting.name} waits for {waiting.wait or 0.0:.2f} cores that it does not get"
+    if hog.uuid == waiting.uuid:
+        return Objection("waits", f"{text}.", "Give it `priority=gold`, or let `balance` move it.")
+    return Objection(
+        "waits", f"{text}; {hog.name} uses the most, {hog.cpu or 0.0:.2f}.",
+        f"Give {waiting.name} the tag priority=gold, or {hog.name} priority=bronze or a cpu-cap.",
+    )  # fmt: skip
 
 
 def ceiling_reason(vm: Vm, percent: float) -> str:

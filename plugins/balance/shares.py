@@ -14,6 +14,7 @@ from bot.domain.cluster import Scheduler, Snapshot, Vm
 from bot.domain.errors import UnknownNameError
 from bot.domain.plan import Blast, Objection, Plan, Prediction, Reason, Refused, Risk
 from plugins.balance import cards
+from plugins.balance.contention import WAITING, foretold, wants
 from plugins.balance.intents import Cap, Restore, Shares, percent
 from plugins.balance.planner import WORKED
 from plugins.balance.steps import SetScheduler
@@ -58,9 +59,30 @@ def plan(intent: Shares, snapshot: Snapshot) -> Plan | Refused:
     if bad := tuple(cards.bad_tag(vm.name, key, vm.tags[key]) for vm in guests for key in _unreadable(vm)):
         return Refused(title, bad)
     if not any(PRIORITY in vm.tags or CAP in vm.tags for vm in guests):
-        return Refused(title, (cards.no_tags(host.name),))
+        return Refused(title, (cards.no_tags(host.name), *_suggested(guests)))
     steps = tuple(_tagged(guests, host.cpus))
-    return _plan(title, steps, guests) if steps else Refused(title, (cards.as_tagged(host.name),))
+    if not steps:
+        return Refused(title, (cards.as_tagged(host.name),))
+    return _plan(title, steps, guests, *_measured(host.name, guests))
+
+
+def _measured(host: str, guests: Sequence[Vm]) -> Iterator[Reason]:
+    """What the newest sweep says of whether priorities matter now."""
+    waiting = [vm for vm in guests if (vm.wait or 0.0) > WAITING]
+    if all(vm.wait is None for vm in guests):
+        yield cards.steal_unknown(host)
+    elif waiting:
+        yield cards.contended(host, waiting)
+    else:
+        yield cards.nobody_waits(host)
+
+
+def _suggested(guests: Sequence[Vm]) -> Iterator[Objection]:
+    """Without any tag: who waits for CPU, and who uses the most of it."""
+    waiting = max(guests, key=lambda vm: vm.wait or 0.0, default=None)
+    if waiting is not None and (waiting.wait or 0.0) > WAITING:
+        hog = max(guests, key=lambda vm: (vm.cpu or 0.0, vm.uuid != waiting.uuid))
+        yield cards.suggested(waiting, hog)
 
 
 def _unreadable(vm: Vm) -> Iterator[str]:
@@ -74,12 +96,25 @@ def _tagged(guests: Sequence[Vm], cpus: int) -> Iterator[SetScheduler]:
     """What is not as the tags say. A guest without a ceiling by tag keeps whatever ceiling it has."""
     wishes = {vm.uuid: SHARES[vm.tags.get(PRIORITY, USUAL).lower()] for vm in guests}
     total = sum(wishes.values())
+    found = wants(guests, {vm.uuid: _ceiling(vm) for vm in guests})
+    likely = foretold(found, wishes)
     for vm in guests:
         quota = quota_of(percent(vm.tags[CAP]) or 0.0, vm) if CAP in vm.tags else None
         wanted = _differing(vm.scheduler, Scheduler(cpu_shares=wishes[vm.uuid], vcpu_quota=quota))
         if wanted != Scheduler():
             least = min(float(vm.vcpus), cpus * wishes[vm.uuid] / total)
-            yield _step(vm, wanted, cards.least_cpu(vm.tags.get(PRIORITY, USUAL), least))
+            said = cards.least_cpu(vm.tags.get(PRIORITY, USUAL), least)
+            if vm.uuid in found:
+                said += cards.likely_cpu(found[vm.uuid], likely[vm.uuid])
+            yield _step(vm, wanted, said)
+
+
+def _ceiling(vm: Vm) -> float:
+    """The most it may use once its tags are obeyed, in cores."""
+    if CAP in vm.tags:
+        return (percent(vm.tags[CAP]) or 100.0 * vm.vcpus) / 100
+    present = vm.scheduler
+    return vm.vcpus * (present.vcpu_quota or 0) / (present.vcpu_period or PERIOD) if present.capped else float(vm.vcpus)
 
 
 def quota_of(wanted: float, vm: Vm) -> int:

@@ -22,7 +22,7 @@ from bot.domain.samples import Change, Metric, Point, host_entity, vm_entity
 from bot.flow import handle, watch
 from bot.flow.monitor import Monitor
 from bot.flow.record import Recorder
-from bot.flow.world import World
+from bot.flow.world import World, snapshot
 from bot.ports import Request
 from bot.testing import TickingClock, uuid_of
 from bot.testing.sampler import FakeSampler
@@ -379,6 +379,15 @@ def test_maintenance_is_in_what_a_watch_sees(watched: Watched) -> None:
     watched.bot.store.set_maintenance("host-b", on=True)
     watched.tick()
     assert watched.views[-1].snapshot.host("host-b").maintenance
+
+
+def test_how_long_guests_wait_for_cpu_is_in_every_snapshot_while_it_is_fresh(watched: Watched) -> None:
+    assert snapshot(watched.world).vm("web-1").wait is None
+    watched.sampler.vms["web-1"] = {"wait": 0.4}
+    watched.tick()
+    assert (snapshot(watched.world).vm("web-1").wait, snapshot(watched.world).vm("db-1").wait) == (0.4, 0.0)
+    watched.bot.clock.turn(300)
+    assert snapshot(watched.world).vm("web-1").wait is None
 
 
 def test_a_click_on_a_forgotten_alert_is_answered(watched: Watched) -> None:

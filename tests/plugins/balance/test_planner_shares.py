@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bot import catalog
 from bot.declare import Settled
@@ -17,7 +20,7 @@ from bot.domain.operation import State
 from bot.domain.plan import Plan, Refused
 from bot.flow.parse import parsed
 from bot.testing import FakeHypervisor, TickingClock, drawn, uuid_of
-from plugins.balance import handler, shares
+from plugins.balance import contention, handler, shares
 from plugins.balance.intents import Cap, Shares
 from plugins.balance.settings import BalanceSettings
 from plugins.balance.steps import SetScheduler
@@ -55,6 +58,74 @@ def test_every_guest_of_the_host_gets_what_its_tags_say() -> None:
     assert isinstance(found, Plan)
     assert "2.00 cores" in found.reasons[1].text  # 8 × 400 / 525 is more than its two vCPUs can use
     assert found.blast.hosts == ("host-a",)
+
+
+CONTENDED = """
+host-a 2cpu 32G | gold 2G load 0.5 wait 0.5 [priority=gold] | silver 2G load 0.5 wait 0.5 | idle 2G load 0.02 wait 0
+"""
+
+
+def reasons(found: Plan | Refused) -> dict[str, str]:
+    assert isinstance(found, Plan)
+    return {reason.text.partition(":")[0]: reason.text for reason in found.reasons}
+
+
+def test_what_was_measured_tells_who_waits_and_what_each_will_get() -> None:
+    found = shares.plan(Shares("host-a"), drawn(CONTENDED))
+    said = reasons(found)
+    assert "it uses 0.50 and waits for 0.50 more, and will get about 0.80" in said["gold"]
+    assert "it uses 0.50 and waits for 0.50 more, and will get about 0.20" in said["silver"]
+    assert "it uses 0.02, and will get about 0.02" in said["idle"]
+    assert isinstance(found, Plan)
+    assert [each.code for each in found.warnings] == ["contended"]
+    assert "gold for 0.50 cores, silver for 0.50 cores" in found.warnings[0].text
+
+
+def test_where_nobody_waits_that_is_said_and_where_nobody_measured_too() -> None:
+    calm = shares.plan(Shares("host-a"), drawn(CONTENDED.replace("wait 0.5", "wait 0.01")))
+    assert isinstance(calm, Plan)
+    assert [each.code for each in calm.warnings] == ["calm"]
+    assert "will get about 0.51" in reasons(calm)["gold"]
+    unknown = shares.plan(Shares("host-a"), drawn(CLUSTER))
+    assert isinstance(unknown, Plan)
+    assert [each.code for each in unknown.warnings] == ["unmeasured"]
+
+
+def test_a_ceiling_that_keeps_cpu_from_a_guest_says_so() -> None:
+    capped = CONTENDED.replace("[priority=gold]", "[priority=gold cpu-cap=60%]")
+    said = reasons(shares.plan(Shares("host-a"), drawn(capped)))
+    assert "will get about 0.60 (its ceiling keeps 0.40 from it)" in said["gold"]
+    assert "will get about 0.40" in said["silver"]
+
+
+def test_without_tags_it_says_who_waits_and_for_whom() -> None:
+    untagged = CONTENDED.replace("[priority=gold]", "").replace("silver 2G load 0.5", "silver 2G load 0.9")
+    found = shares.plan(Shares("host-a"), drawn(untagged))
+    assert codes(found) == ["no-tags", "waits"]
+    assert isinstance(found, Refused)
+    assert "silver uses the most, 0.90" in found.objections[1].text
+    assert codes(shares.plan(Shares("host-a"), drawn(untagged.replace("wait 0.5", "wait 0")))) == ["no-tags"]
+
+
+wanted = st.builds(contention.Want, st.floats(0, 4), st.floats(0, 4), st.floats(0.1, 8))
+
+
+@given(st.dictionaries(st.sampled_from("abcdef"), wanted, min_size=1), st.randoms(use_true_random=False))
+def test_what_is_foretold_is_never_more_than_there_is_or_than_a_guest_wants(
+    found: dict[str, contention.Want], random: Random
+) -> None:
+    weights = {uuid: random.choice((25, 100, 400)) for uuid in found}
+    likely = contention.foretold(found, weights)
+    assert set(likely) == set(found)
+    assert all(likely[uuid] <= want.wanted + 1e-9 for uuid, want in found.items())
+    if any(want.waits > contention.WAITING for want in found.values()):
+        there = sum(want.used for want in found.values())
+        assert sum(likely.values()) <= there + 1e-9
+        wanting = sum(want.wanted for want in found.values())
+        assert sum(likely.values()) == pytest.approx(min(there, wanting))
+    for one, want in found.items():
+        less = [other for other in found if weights[one] >= weights[other] and likely[one] < likely[other] - 1e-9]
+        assert not less or likely[one] == pytest.approx(want.wanted)
 
 
 def test_what_is_so_already_is_not_set_again() -> None:
