@@ -23,6 +23,9 @@ from bot.domain.errors import DroverError
 from bot.domain.plan import Plan, Refused
 from bot.domain.steps import MigrateVm
 
+FENCED = 3
+"""Exit code of a replica that another one took for dead; whoever runs the bot should start it again."""
+
 
 @click.group(
     context_settings={"max_content_width": 100},
@@ -42,18 +45,26 @@ def run(config: Path | None) -> None:
     gc.disable()  # a start makes much and drops little: looking for garbage meanwhile is a sixth of its time
     from bot.app import Drover
 
-    over = threading.Event()
+    over, fenced = threading.Event(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: over.set())
     settings = configuration.load(config)
     for name in [each for each in os.environ if each.startswith("SLACK_") and each.endswith(("_TOKEN", "_SECRET"))]:
         del os.environ[name]  # read by now; no child process, such as ssh, has a use for them
-    bot = Drover(settings)
+
+    def give_way() -> None:
+        fenced.set()
+        over.set()
+
+    bot = Drover(settings, on_fenced=give_way)
     bot.start()
     gc.freeze()
     gc.enable()
     click.echo("Drover is running. Stop it with Ctrl-C.")
     over.wait()
+    if fenced.is_set():
+        click.echo("drover: another replica took this one for dead and does its work. Start it again.", err=True)
+        os._exit(FENCED)  # what it was at must not go on beside its successor
     if bot.stop():
         # A thread that follows a migration cannot be ended; the migration goes on, and so will the next start.
         os._exit(0)

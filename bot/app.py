@@ -6,6 +6,7 @@ import logging
 import sys
 import threading
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -43,12 +44,13 @@ class Drover:
 
     Args:
         settings: checked.
+        on_fenced: told when another replica took this one for dead and does its work: the process has to end.
 
     Raises:
         DroverError: something can be told to be wrong before anything is started.
     """
 
-    def __init__(self, settings: DroverSettings) -> None:
+    def __init__(self, settings: DroverSettings, on_fenced: Callable[[], None] = lambda: None) -> None:
         configure_logging(settings.log_level)
         _require(settings)
         self._settings = settings
@@ -70,6 +72,7 @@ class Drover:
             executor_id=settings.replica,
             replicas=self._store if _shared(settings) else None,
             on_silent=self._take_over,
+            on_fenced=on_fenced,
             per_host=settings.limits.moves_per_host,
         )
         self._monitor, self._series = measuring(settings, self._hypervisor)

@@ -42,6 +42,7 @@ class DurableWork:
         poll: seconds between two looks at the queue.
         beat_every: seconds between two heartbeats.
         dead_after: seconds of silence after which a replica's operations are taken over.
+        on_fenced: told when another replica took this one for dead: the process has to end.
         per_host: how many operations whose first step works on the same host run at a time.
         on_silent: told the name of a silent replica after that, for what else was its to do; safe to repeat.
     """
@@ -58,6 +59,7 @@ class DurableWork:
         dead_after: float = 15.0,
         on_silent: Callable[[str], None] = lambda _: None,
         per_host: int = 1,
+        on_fenced: Callable[[], None] = lambda: None,
     ) -> None:
         self._perform = perform
         self._url = database_url
@@ -71,7 +73,9 @@ class DurableWork:
                 _taken_over(silent)
                 on_silent(silent)
 
-            self._pulse = Pulse(executor_id, replicas, take_over, every=beat_every, dead_after=dead_after)
+            self._pulse = Pulse(
+                executor_id, replicas, take_over, every=beat_every, dead_after=dead_after, on_fenced=on_fenced
+            )
         self._running: set[str] = set()
         self._changed = threading.Condition()
         self._workflow: Callable[[str], None] = self._performed

@@ -78,6 +78,10 @@ class StoreError(DroverError):
     """The database refused or failed."""
 
 
+class FencedError(StoreError):
+    """Another replica took this one for dead and does its work: nothing that it still wants to store is stored."""
+
+
 class StepCancelledError(DroverError):
     """A step ended because a person asked; the text says how far it had come."""
 

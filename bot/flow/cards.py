@@ -43,6 +43,7 @@ PICK = "op.pick"
 GO_ON = "op.continue"
 BOXES = 10  # steps under one heading of the dialog that picks some…
 FEW = 50  # …while they are few; then lists of a hundred
+UNITS = ("ms", "s", "%")  # what a measured fact's name may end with
 MENTIONED = 20  # people called by name in one message
 SAID = 5  # reasons told in one sentence
 BARS = 6  # steps whose progress is shown side by side; the checklist has them all
@@ -209,7 +210,7 @@ def _reasons(plan: Plan) -> list[Element]:
         found.append(Section(prose("\n".join(f"• {reason.text}" for reason in plan.reasons[:8]))))
     if plan.warnings:
         lines = prose("\n".join(f"• {warning.text}" for warning in plan.warnings[:8]))
-        found.append(Section(Words(f"*Mind:*\n{lines.template}", lines.args)))
+        found.append(Section(Words(f"*Please note:*\n{lines.template}", lines.args)))
     return found
 
 
@@ -244,7 +245,7 @@ def _steps(operation: Operation) -> list[Element]:
     if not awaited and operation.began_at is None:
         return []
     done = {each.index for each in operation.ended}
-    measured = {each.index: facts_text(each) for each in operation.ended if each.facts}
+    measured = {each.index: f" · {facts_text(each)}" for each in operation.ended if each.facts}
     skipped = {each.index: f" · skipped: {each.why.text}" for each in operation.skipped}
     items = tuple(
         (_mark(operation, index, done), step.title + measured.get(index, "") + skipped.get(index, ""))
@@ -254,8 +255,16 @@ def _steps(operation: Operation) -> list[Element]:
 
 
 def facts_text(ended: StepEnded) -> str:
-    """What was measured of a step: `` · MiB sent 118.0; passes 3; pause ms 101; seconds 3.6``."""
-    return " · " + "; ".join(f"{key} {value}" for key, value in ended.facts.items())
+    """What was measured of a step: ``118.0 MiB sent, 3 passes, pause 101 ms, 3.6 seconds``."""
+    return ", ".join(_fact(key, value) for key, value in ended.facts.items())
+
+
+def _fact(key: str, value: str | float) -> str:
+    """A number stands before what it counts, and between a name and its unit; words stand behind their name."""
+    name, _, unit = key.rpartition(" ")
+    if isinstance(value, str):
+        return f"{key} {value}"
+    return f"{name} {value} {unit}" if name and unit in UNITS else f"{value} {key}"
 
 
 def _mark(operation: Operation, index: int, done: set[int]) -> Mark:

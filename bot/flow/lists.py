@@ -72,7 +72,7 @@ def usage_card(usage: str, grammar: click.Command, options: Sequence[tuple[str, 
     """How one command is typed: its usage, what it does, each option."""
     told = cleandoc(grammar.help or "")
     elements: list[Element] = [Section(words("`{usage}`", usage=usage)), *([Section(prose(told))] if told else [])]
-    if options:
+    if options := [each for each in options if each[1]]:  # an argument's name says what it is
         rows = tuple((words("`{option}`", option=option), prose(meaning)) for option, meaning in options)
         elements.append(Table(("Option", "Meaning"), rows))
     return Card(text=usage, elements=tuple(elements))
@@ -223,9 +223,8 @@ def event_text(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line 
         case StepBegan():
             return f"step {event.index + 1} began"
         case StepEnded():
-            facts = ", ".join(f"{key} {value}" for key, value in event.facts.items())
             how = "was found done" if event.found_done else "ended"
-            return f"step {event.index + 1} {how}" + (f": {facts}" if facts else "")
+            return f"step {event.index + 1} {how}: {cards.facts_text(event)}".removesuffix(": ")
         case StepSkipped():
             return f"step {event.index + 1} skipped: {event.why.text}"
         case Replanned():

@@ -259,8 +259,12 @@ def _others(world: World, operation: Operation) -> list[Operation]:
 
 
 def _begun_steps(world: World, operation: Operation, board: Board, turn: Collection[int]) -> tuple[int, ...]:
-    """Record the beginning of every step of ``turn`` that may begin; one operation at a time, so that limits hold."""
+    """Record the beginning of every step of ``turn`` that may begin; limits hold across operations and replicas.
+
+    Nothing is begun when anything happened while it was decided: one looks again.
+    """
     with world.turn:
+        position, _ = world.store.head()
         others = _others(world, operation)
         may = window.may_begin(operation, window.under_way(others), world.limits)
         taken = {uuid for each in others for index in each.under_way for uuid in each.plan.steps[index].vms}
@@ -268,9 +272,12 @@ def _begun_steps(world: World, operation: Operation, board: Board, turn: Collect
             index for index in may if index in turn and not taken.intersection(operation.plan.steps[index].vms)
         )
         events = [StepBegan(world.clock.now(), BOT, index) for index in begun]
-        after = [appended(world, operation.id, event) for event in events]
-    for stored, event in zip(after, events, strict=True):
-        shown(world, stored, event)
+        try:
+            after = world.store.append(operation, *events, since=position) if events else operation
+        except ConflictError:
+            return ()
+    if events:
+        shown(world, after, *events)
     if not begun and not operation.under_way:
         board.say(_held(operation.plan.steps[operation.todo[0]], others, world.limits))
     elif begun:

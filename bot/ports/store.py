@@ -35,8 +35,18 @@ class Store(Protocol):
         """Store a new operation under the next number; the same origin key answers the same operation again."""
         ...
 
-    def append(self, operation: Operation, *events: Event) -> Operation:
+    def head(self) -> tuple[int, str]:
+        """Position and hash of the newest event."""
+        ...
+
+    def append(self, operation: Operation, *events: Event, since: int | None = None) -> Operation:
         """Advance by events and store them, all or nothing, if ``operation.version`` is still the newest.
+
+        Args:
+            operation: as it was read.
+            events: at least one changes something.
+            since: a position of ``head``; nothing at all may have been stored after it, of any operation. What was
+                concluded from several operations is thereby still true.
 
         Raises:
             ConflictError: somebody else was first.

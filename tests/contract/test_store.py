@@ -17,7 +17,7 @@ import pytest
 from bot.adapters.sql import chain
 from bot.adapters.sql.store import SqlStore
 from bot.domain.codec import Codec, CodecError
-from bot.domain.errors import ConflictError, IllegalEventError, StoreError, UnknownNameError
+from bot.domain.errors import ConflictError, FencedError, IllegalEventError, StoreError, UnknownNameError
 from bot.domain.operation import (
     Approved,
     Ask,
@@ -84,8 +84,12 @@ def approved(store: Store, key: str = "request-1") -> Operation:
     return store.append(operation, VotedFor(later(1), "UAPP", operation.plan.digest), Approved(later(1), "UAPP"))
 
 
+def begun(store: Store, key: str) -> Operation:
+    return store.append(approved(store, key), Began(later(2), "drover"))
+
+
 def finished(store: Store, key: str = "request-1") -> Operation:
-    operation = store.append(approved(store, key), Began(later(2), "drover"), StepBegan(later(2), "drover", 0))
+    operation = store.append(begun(store, key), StepBegan(later(2), "drover", 0))
     ended = StepEnded(later(9), "drover", 0, {"seconds": 7.5, "rounds": 3, "converged": True, "phase": "done"})
     return store.append(operation, ended, Finished(later(9), "drover"))
 
@@ -333,11 +337,77 @@ def test_a_key_is_claimed_once_by_whoever_is_first(reopen: Reopen) -> None:
 
 
 def test_heartbeats_are_counted_per_replica(store: SqlStore, reopen: Reopen) -> None:
-    for name in ("a", "b", "a"):
-        store.beat(name)
+    other = reopen()
+    store.enter("a")
+    other.enter("b")
+    store.beat()
     assert reopen().beats() == {"a": 2, "b": 1}
     store.forget("a")
-    assert store.beats() == {"b": 1}
+    assert other.beats() == {"b": 1}
+
+
+def test_nothing_of_a_replica_taken_for_dead_is_stored_any_more(reopen: Reopen) -> None:
+    frozen, living = reopen(), reopen()
+    frozen.enter("a")
+    living.enter("b")
+    operation = frozen.propose(proposal("one"))
+    living.fence("a")
+    for late in (
+        lambda: frozen.append(operation, Noted(later(1), "drover", "late")),
+        lambda: frozen.propose(proposal("two")),
+        frozen.beat,
+    ):
+        with pytest.raises(FencedError, match="silent for so long"):
+            late()
+    living.forget("a")
+    with pytest.raises(FencedError):
+        frozen.beat()
+    assert living.append(living.operation("op-1"), Noted(later(1), "drover", "in time")).version == 2
+    assert [each.id for each in living.operations()] == ["op-1"]
+    frozen.enter("a")
+    assert frozen.append(frozen.operation("op-1"), Noted(later(2), "drover", "anew")).version == 3
+    assert living.beats() == {"a": 1, "b": 1}
+
+
+def test_who_enters_under_a_name_fences_off_who_was_it_before(reopen: Reopen) -> None:
+    before, now = reopen(), reopen()
+    before.enter("a")
+    now.enter("a")
+    with pytest.raises(FencedError):
+        before.propose(proposal())
+    assert now.propose(proposal()).id == "op-1"
+
+
+def test_a_decision_about_several_operations_holds_only_while_nothing_happens(reopen: Reopen) -> None:
+    """Two replicas see a host free at the same moment; one of them begins."""
+    stores = [reopen(), reopen()]
+    running = [begun(stores[0], key) for key in ("one", "two")]
+    seen = [store.head()[0] for store in stores]
+    stores[0].append(running[0], StepBegan(later(9), "drover", 0), since=seen[0])
+    with pytest.raises(ConflictError):
+        stores[1].append(running[1], StepBegan(later(9), "drover", 0), since=seen[1])
+    assert stores[1].operation(running[1].id).under_way == frozenset()
+    again = stores[1].append(running[1], StepBegan(later(9), "drover", 0), since=stores[1].head()[0])
+    assert again.under_way == {0}
+
+
+def test_of_many_replicas_that_decide_at_once_one_begins(reopen: Reopen) -> None:
+    stores = [reopen() for _ in range(4)]
+    running = [begun(stores[0], str(number)) for number in range(4)]
+    ready = threading.Barrier(4)
+
+    def begin(number: int) -> bool:
+        position, _ = stores[number].head()
+        ready.wait(timeout=10)
+        try:
+            stores[number].append(running[number], StepBegan(later(9), "drover", 0), since=position)
+        except ConflictError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(begin, range(4))) == [False, False, False, True]
+    assert stores[0].broken_link() == ""
 
 
 # the trail

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 
-REVISION = "0003"
+REVISION = "0004"
 """The newest migration; a test holds it equal to what alembic finds."""
 
 metadata = MetaData()
@@ -81,7 +81,11 @@ maintenance = Table("maintenance", metadata, Column("host", String, primary_key=
 claims = Table("claims", metadata, Column("key", String, primary_key=True), Column("at", String, nullable=False))
 
 replicas = Table(
-    "replicas", metadata, Column("name", String, primary_key=True), Column("beats", BigInteger, nullable=False)
+    "replicas",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("beats", BigInteger, nullable=False),
+    Column("epoch", String),  # which process is this replica; '': none, it was taken for dead
 )
 
 # The history. Whole numbers in small units (millicores, KiB, KiB/s), which SQLite keeps in one to four bytes each;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import secrets
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,7 +18,7 @@ from bot.adapters.sql.inbox import Inbox
 from bot.adapters.sql.schema import migrate
 from bot.domain import codec
 from bot.domain.codec import Codec
-from bot.domain.errors import ConflictError, DroverError, UnknownNameError
+from bot.domain.errors import ConflictError, DroverError, FencedError, UnknownNameError
 from bot.domain.operation import Event, Operation, Proposed, State, advance, replayed
 from bot.domain.operation import opened as opened_operation
 from bot.ports import Clock, MessageRef, Request
@@ -50,6 +51,7 @@ class SqlStore:
         self._codec = codec
         self._clock = clock
         self._proven = Proven()
+        self._entered = ("", "")  # no replica yet, and nobody to be fenced off by
         self._engine = opened(url, patience)
         try:
             migrate(self._engine)
@@ -103,6 +105,7 @@ class SqlStore:
         """Store a new operation under the next number; the same origin key answers the same operation again."""
         with transaction(self._engine, SURELY) as connection:
             end = _locked_head(connection)
+            self._not_fenced(connection)
             known = _by_origin(connection, event.origin.key)
             if known is not None:
                 return self._read(connection, [known])[0]
@@ -118,8 +121,13 @@ class SqlStore:
             connection.execute(sa.update(models.head).values(number=number))
             return operation
 
-    def append(self, operation: Operation, *events: Event) -> Operation:
+    def append(self, operation: Operation, *events: Event, since: int | None = None) -> Operation:
         """Advance by events and store them, all or nothing, if ``operation.version`` is still the newest.
+
+        Args:
+            operation: as it was read.
+            events: at least one changes something.
+            since: a position of ``head``; nothing at all may have been stored after it, of any operation.
 
         Raises:
             ConflictError: somebody else was first.
@@ -138,6 +146,9 @@ class SqlStore:
         )
         with transaction(self._engine, SURELY) as connection:
             end = _locked_head(connection)
+            self._not_fenced(connection)
+            if since not in (None, end.position):
+                raise ConflictError("Something else happened meanwhile.", "Look at it again and decide anew.")
             if not connection.execute(swap).rowcount:
                 self._read(connection, [operation.number])  # an unknown operation is no conflict
                 raise ConflictError(f"{operation.id} has changed meanwhile.", "Look at it again and decide anew.")
@@ -227,12 +238,31 @@ class SqlStore:
 
     # replicas
 
-    def beat(self, name: str) -> None:
-        """Count one more heartbeat of a replica."""
+    def enter(self, name: str) -> None:
+        """Be this replica from now on; who was it before, and may only be frozen, is fenced off."""
         table = models.replicas
-        counted = self._insert(table).values(name=name, beats=1)
-        counted = counted.on_conflict_do_update(index_elements=[table.c.name], set_={"beats": table.c.beats + 1})
-        self._write(counted)
+        epoch = secrets.token_hex(8)
+        entered = self._insert(table).values(name=name, beats=1, epoch=epoch)
+        entered = entered.on_conflict_do_update(
+            index_elements=[table.c.name], set_={"beats": table.c.beats + 1, "epoch": epoch}
+        )
+        with transaction(self._engine, SURELY) as connection:
+            _locked_head(connection)
+            connection.execute(entered)
+        self._entered = name, epoch
+
+    def beat(self) -> None:
+        """Count one more heartbeat of the replica that this one entered as.
+
+        Raises:
+            FencedError: it is no longer that replica.
+        """
+        table = models.replicas
+        name, epoch = self._entered
+        mine = sa.update(table).where(table.c.name == name, table.c.epoch == epoch)
+        with transaction(self._engine, SOON) as connection:
+            if not connection.execute(mine.values(beats=table.c.beats + 1)).rowcount:
+                raise _fenced(name)
 
     def beats(self) -> Mapping[str, int]:
         """How many heartbeats each replica has had. Whose count stands still is silent, whatever the clocks say."""
@@ -241,8 +271,26 @@ class SqlStore:
             rows = connection.execute(sa.select(table.c.name, table.c.beats)).all()
         return {row.name: row.beats for row in rows}
 
+    def fence(self, name: str) -> None:
+        """From now on nothing that this replica may still want to store is stored."""
+        table = models.replicas
+        with transaction(self._engine, SURELY) as connection:
+            _locked_head(connection)  # what it is storing at this moment is stored before, and seen by who takes over
+            connection.execute(sa.update(table).where(table.c.name == name).values(epoch=""))
+
+    def _not_fenced(self, connection: sa.Connection) -> None:
+        """Asked while the head is held.
+
+        Raises:
+            FencedError: another replica took this one for dead.
+        """
+        name, epoch = self._entered
+        table = models.replicas
+        if epoch and connection.execute(sa.select(table.c.epoch).where(table.c.name == name)).scalar() != epoch:
+            raise _fenced(name)
+
     def forget(self, name: str) -> None:
-        """A replica is gone; it is counted anew if it comes back."""
+        """A replica is gone; it enters anew if it comes back."""
         self._write(sa.delete(models.replicas).where(models.replicas.c.name == name))
 
     # the audit trail
@@ -361,6 +409,13 @@ def _number(operation_id: str) -> int:
     if digits.isascii() and digits.isdigit() and len(digits) < 10:
         return int(digits)
     raise UnknownNameError(f"“{operation_id}” is not an operation.", "Ids look like op-17; see the latest with `ops`.")
+
+
+def _fenced(name: str) -> FencedError:
+    return FencedError(
+        f"“{name}” was silent for so long that another replica does its work; nothing was stored.",
+        "It starts anew by itself; ask again in a moment.",
+    )
 
 
 def _locked_head(connection: sa.Connection) -> sa.Row[Any]:

@@ -15,7 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from bot.adapters.replicas import Pulse, Silence
-from bot.domain.errors import StoreError
+from bot.domain.errors import FencedError, StoreError
 from tests import postgres
 
 ROOT = Path(__file__).parents[3]
@@ -23,17 +23,31 @@ ROOT = Path(__file__).parents[3]
 
 def test_a_replica_whose_count_stands_still_is_silent_after_a_while() -> None:
     silence = Silence(after=15)
-    assert silence.of({"a": 1, "b": 1}, now=0) == ()
-    assert silence.of({"a": 2, "b": 1}, now=14) == ()
-    assert silence.of({"a": 2, "b": 1}, now=15) == ("b",)
-    assert silence.of({"a": 2, "b": 1}, now=29) == ("a", "b")
+    for now in (0, 3, 6, 9, 12):
+        assert silence.of({"a": now, "b": 1}, now) == ()
+    assert silence.of({"a": 14, "b": 1}, now=14) == ()
+    assert silence.of({"a": 14, "b": 1}, now=15) == ("b",)
+    for now in (18, 21, 24, 27):
+        assert silence.of({"a": 14, "b": 1}, now) == ("b",)
+    assert silence.of({"a": 14, "b": 1}, now=29) == ("a", "b")
+
+
+def test_who_could_not_look_for_long_calls_nobody_silent() -> None:
+    """The database was gone for everybody, or this process was frozen: both sides would else fence each other off."""
+    silence = Silence(after=15)
+    for now in (0, 3, 6):
+        assert silence.of({"b": now}, now) == ()
+    assert silence.of({"b": 6}, now=40) == ()
+    assert silence.of({"b": 6}, now=43) == ()
+    assert [silence.of({"b": 6}, now) for now in (46, 49, 52, 55)] == [(), (), (), ("b",)]
 
 
 def test_one_more_beat_ends_the_silence_even_when_the_count_began_anew() -> None:
     silence = Silence(after=15)
-    silence.of({"b": 900}, now=0)
-    assert silence.of({"b": 900}, now=20) == ("b",)
-    assert silence.of({"b": 1}, now=21) == ()
+    for now in (0, 5, 10):
+        silence.of({"b": 900}, now)
+    assert silence.of({"b": 900}, now=15) == ("b",)
+    assert silence.of({"b": 1}, now=16) == ()
 
 
 def test_nobody_is_silent_at_first_sight_however_old_the_count() -> None:
@@ -52,22 +66,37 @@ class Counted:
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
+        self.fenced: list[str] = []
+        self.me = ""
         self.failing = False
-        self.beaten = threading.Event()
 
-    def beat(self, name: str) -> None:
+    def enter(self, name: str) -> None:
+        self.me = name
+        self.counts[name] = self.counts.get(name, 0) + 1
+
+    def beat(self) -> None:
         if self.failing:
             self.failing = False
             raise StoreError("The database failed.")
-        self.counts[name] = self.counts.get(name, 0) + 1
-        if self.counts[name] > 5:
-            self.beaten.set()
+        if self.me in self.fenced:
+            raise FencedError("Taken for dead.")
+        self.counts[self.me] += 1
+
+    def fence(self, name: str) -> None:
+        self.fenced.append(name)
 
     def beats(self) -> Mapping[str, int]:
         return dict(self.counts)
 
     def forget(self, name: str) -> None:
         del self.counts[name]
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -96,10 +125,19 @@ def test_a_silent_replica_is_taken_over_and_forgotten_and_the_living_are_not(
 
     store.counts["dead"] = 40
     pulsing(Pulse("me", store, take_over, every=0.01, dead_after=0.5))
-    pulsing(Pulse("other", store, lambda name: None, every=0.01, dead_after=60))
     assert taken.wait(30)
     assert names == ["dead"]
-    assert set(store.counts) == {"me", "other"}
+    assert store.fenced == ["dead"]
+    until(lambda: set(store.counts) == {"me"})
+
+
+def test_a_replica_that_is_fenced_off_says_so_and_beats_no_more(pulsing: Callable[[Pulse], Pulse]) -> None:
+    store, told = Counted(), threading.Event()
+    with capture_logs() as logs:
+        pulsing(Pulse("me", store, lambda name: None, every=0.01, dead_after=60, on_fenced=told.set))
+        store.fence("me")
+        assert told.wait(30)
+    assert "fenced off" in {entry["event"] for entry in logs}
 
 
 def test_a_failing_database_or_take_over_does_not_stop_the_heart(pulsing: Callable[[Pulse], Pulse]) -> None:
@@ -110,14 +148,15 @@ def test_a_failing_database_or_take_over_does_not_stop_the_heart(pulsing: Callab
         raise ValueError(name)
 
     with capture_logs() as logs:
-        pulsing(Pulse("me", store, take_over, every=0.01, dead_after=0.02))
+        pulsing(Pulse("me", store, take_over, every=0.01, dead_after=0.5))
         store.failing = True
-        assert store.beaten.wait(30)
-    assert {"no heartbeat", "heartbeat failed"} <= {entry["event"] for entry in logs}
+        until(lambda: {"no heartbeat", "heartbeat failed"} <= {entry["event"] for entry in logs})
+        beats = store.counts["me"]
+        until(lambda: store.counts["me"] > beats)
 
 
 REPLICA = """
-import sys, threading, time
+import os, sys, threading, time
 from pathlib import Path
 from bot.adapters.durable import DurableWork
 from bot.adapters.sql.store import SqlStore
@@ -138,7 +177,14 @@ def perform(operation_id):
     tell(f"{name} ended {operation_id}")
 
 store = SqlStore(url, CODEC, clock=TickingClock())
-work = DurableWork(perform, database_url=url, executor_id=name, replicas=store, poll=0.1, beat_every=0.3, dead_after=2)
+def fenced():
+    tell(f"{name} was fenced off")
+    os._exit(3)
+
+work = DurableWork(
+    perform, database_url=url, executor_id=name, replicas=store, poll=0.1, beat_every=0.3, dead_after=2,
+    on_fenced=fenced,
+)
 work.start()
 tell(f"{name} started")
 for number in sys.argv[4:]:
@@ -177,6 +223,17 @@ class Replicas:
         process = self.running.pop(name)
         process.send_signal(signal.SIGKILL)
         process.communicate()
+
+    def freeze(self, name: str) -> None:
+        self.running[name].send_signal(signal.SIGSTOP)
+
+    def thaw(self, name: str) -> int:
+        """Let it wake up, and wait until it ends by itself; its exit code."""
+        process = self.running.pop(name)
+        process.send_signal(signal.SIGCONT)
+        code = process.wait(timeout=60)
+        process.communicate()
+        return code
 
     def go_on(self) -> None:
         (self._folder / "go-on").touch()
@@ -242,3 +299,16 @@ def test_replicas_share_the_queue_and_perform_each_operation_once(replicas: Repl
     assert replicas.end() == {"first": 0, "second": 0}
     ended = sorted(line.split()[-1] for line in replicas.told("second started") if "ended" in line)
     assert ended == [f"op-{n}" for n in range(1, 7)]
+
+
+def test_a_frozen_replica_that_wakes_up_ends_and_leaves_its_work_to_its_successor(replicas: Replicas) -> None:
+    replicas.start("first", 1)
+    replicas.told("first began op-1")
+    replicas.start("second")
+    replicas.freeze("first")
+    replicas.told("second began op-1")
+    assert replicas.thaw("first") == 3
+    replicas.go_on()
+    replicas.told("second ended op-1")
+    assert replicas.end() == {"second": 0}
+    assert "first ended op-1" not in replicas.told("first was fenced off")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bot.adapters.sql.store import SqlStore
 from bot.domain.card import Bar, Card, Checklist, Mark
 from bot.domain.cluster import Job
-from bot.domain.operation import Event, Operation, State, StepBegan, StepEnded
+from bot.domain.operation import BOT, Began, Event, Operation, State, StepBegan, StepEnded
 from bot.domain.steps import MigrateVm
 from bot.domain.window import Limits
 from bot.flow import perform
@@ -135,10 +138,10 @@ def test_steps_under_way_at_a_crash_are_settled_again_and_none_is_done_twice(
     bot.hypervisor.during = Meeting(2)
     append = bot.store.append
 
-    def dies(operation: Operation, *events: Event) -> Operation:
+    def dies(operation: Operation, *events: Event, since: int | None = None) -> Operation:
         if isinstance(events[0], StepEnded):
             raise Died
-        return append(operation, *events)
+        return append(operation, *events, since=since)
 
     monkeypatch.setattr(bot.store, "append", dies)
     with pytest.raises(Died):
@@ -236,3 +239,28 @@ def began_at(bot: Bot, number: int) -> int:
 
 def ended_at(bot: Bot, number: int) -> int:
     return position(bot, number, StepEnded)
+
+
+def test_two_replicas_that_decide_in_the_same_moment_begin_one_move_out_of_a_host(
+    bot: Bot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    approved(bot, "several web-1=host-c")
+    approved(bot, "several web-2=host-d", 2)
+    first, second = (perform.record(bot.world, f"op-{n}", Began(bot.clock.now(), BOT)) for n in (1, 2))
+    store = SqlStore(f"sqlite:///{tmp_path}/drover.sqlite", bot.world.catalog.codec(), clock=bot.clock)
+    other = replace(bot.world, store=store, turn=threading.Lock())
+    operations, begun = bot.store.operations, []
+
+    def seen_and_then(**wanted: Any) -> tuple[Operation, ...]:
+        found = operations(**wanted)
+        if not begun:
+            begun.append(perform._begun_steps(other, second, perform.Board(other, second.id), (0,)))
+        return found
+
+    monkeypatch.setattr(bot.store, "operations", seen_and_then)
+    board = perform.Board(bot.world, first.id)
+    assert perform._begun_steps(bot.world, first, board, (0,)) == ()
+    assert begun == [(0,)]
+    assert perform._begun_steps(bot.world, first, board, (0,)) == ()  # it sees the other's move now
+    assert (bot.operation(1).under_way, bot.operation(2).under_way) == (frozenset(), {0})
+    store.close()
