@@ -19,7 +19,7 @@ from bot.adapters.slack.chat import SlackChat
 from bot.adapters.slack.listeners import Credentials, Listeners
 from bot.declare import Report
 from bot.domain import policy as policies
-from bot.domain.errors import DroverError, SettingsError
+from bot.domain.errors import ChatError, DroverError, SettingsError
 from bot.domain.window import Limits
 from bot.flow import decide, perform, watch
 from bot.flow.cards import operation_card
@@ -124,6 +124,8 @@ class Drover:
             chat=self._chat,
             per_minute=slack.requests_per_minute,
         )
+        for place in dict.fromkeys(filter(None, (slack.approvals_channel, slack.ops_channel))):
+            _reached(self._chat, place)
         self._work.start()
         self._desk.start()
         picked_up(self.world)
@@ -218,6 +220,14 @@ def _require(settings: DroverSettings) -> None:
             raise SettingsError(f"The secret {name} is missing.", f"Set {variable}, or {variable}_FILE naming a file.")
 
 
+def _reached(chat: SlackChat, channel: str) -> None:
+    """A channel that nobody could see a proposal in is told now, rather than at the first proposal."""
+    try:
+        chat.readable(channel)
+    except ChatError as error:
+        raise SettingsError(f"The channel {channel} of the configuration: {error.text}", error.advice) from error
+
+
 def _shared(settings: DroverSettings) -> bool:
     """Whether other replicas may use the same database."""
     return not settings.database.url.startswith("sqlite")
@@ -244,4 +254,6 @@ def configure_logging(level: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+    for told_by_us in ("slack_sdk.web.base_client", "slack_bolt.App"):
+        logging.getLogger(told_by_us).setLevel(logging.CRITICAL)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")

@@ -77,10 +77,10 @@ def _make_folder(folder: Path) -> None:
 
 
 def signed_in(settings: DroverSettings) -> Identity:
-    """Whom Slack takes the bot token for.
+    """Whom Slack takes the bot token for; the channels can be read too.
 
     Raises:
-        ChatError: Slack refuses it or does not answer.
+        ChatError: Slack refuses it, does not answer, or the bot is not in a channel.
     """
     from bot.adapters.slack import web
     from bot.adapters.slack.chat import SlackChat
@@ -88,9 +88,12 @@ def signed_in(settings: DroverSettings) -> Identity:
     client = web.client(settings.slack.bot_token.get_secret_value(), settings.slack.api_url)
     chat = SlackChat(client)
     try:
-        return chat.identity()
+        who = chat.identity()
+        for channel in filter(None, (settings.slack.approvals_channel, settings.slack.ops_channel)):
+            chat.readable(channel)
     finally:
         chat.close()
+    return who
 
 
 def measuring(settings: DroverSettings, hypervisor: Hypervisor) -> tuple[Monitor, SqlSeries]:

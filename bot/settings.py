@@ -25,7 +25,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from bot.domain import policy as policies
 from bot.domain.errors import SettingsError
 from bot.domain.plan import Risk
-from bot.domain.words import seconds_of, size
+from bot.domain.words import nearest, seconds_of, size
 
 DEFAULT_FILE = "config/drover.toml"
 
@@ -275,19 +275,23 @@ def _check_rule(rule: RuleSection, known: set[str], roles: Mapping[str, RoleSect
         raise ValueError(f"rule “{rule.name}” names fallback approvers but no fallback_after")
 
 
-def load(path: Path | None = None) -> DroverSettings:
+def load(path: Path | None = None, *, needed: bool = False) -> DroverSettings:
     """The checked configuration.
 
     Args:
         path: the TOML file; None: ``$DROVER_CONFIG`` or ``config/drover.toml`` where it exists.
+        needed: that it does not exist is an error, even when nobody named it.
 
     Raises:
         SettingsError: with the first things that are wrong, each by its key.
     """
     chosen = path or Path(os.environ.get("DROVER_CONFIG", DEFAULT_FILE))
     if not chosen.exists():
-        if path or "DROVER_CONFIG" in os.environ:
-            raise SettingsError(f"There is no file {chosen}.", "Copy config/drover.example.toml and fill it in.")
+        if needed or path or "DROVER_CONFIG" in os.environ:
+            raise SettingsError(
+                f"There is no configuration {chosen}.",
+                "Copy config/drover.example.toml there and fill it in. `./drover demo` needs none.",
+            )
         table: dict[str, Any] = {}
     else:
         table = _table(chosen)
@@ -301,7 +305,7 @@ def _table(path: Path) -> dict[str, Any]:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise SettingsError(f"{path} cannot be read: {error}.") from error
+        raise SettingsError(f"{path} cannot be read: {error}.", "See config/drover.example.toml.") from error
     written = [key for key in ("bot_token", "app_token", "signing_secret") if key in table.get("slack", {})]
     if written:
         raise SettingsError(
@@ -328,13 +332,21 @@ def _secret(name: str) -> str:
         try:
             return Path(file).read_text(encoding="utf-8").strip()
         except OSError as error:
-            raise SettingsError(f"{name}_FILE cannot be read: {error}.") from error
+            raise SettingsError(f"{name}_FILE cannot be read: {error}.", "Name another file.") from error
     return os.environ.get(name, "")
+
+
+def _complaint(kind: str, said: str, where: str) -> str:
+    if kind != "extra_forbidden":
+        return said.removeprefix("Value error, ")
+    tables: list[type[BaseModel]] = [DroverSettings, *Section.__subclasses__()]
+    known = {name for table in tables for name in table.model_fields}
+    return f"there is no such key. {nearest(where.rpartition('.')[2], known)}".strip()
 
 
 def _told(error: ValidationError, path: Path) -> str:
     lines = []
     for each in error.errors()[:5]:
         where = ".".join(str(part) for part in each["loc"]) or "the file"
-        lines.append(f"{where}: {each['msg'].removeprefix('Value error, ')}")
+        lines.append(f"{where}: {_complaint(each['type'], str(each['msg']), where)}")
     return f"{path} is wrong: " + "; ".join(lines) + "."

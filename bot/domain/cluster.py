@@ -242,11 +242,17 @@ class Snapshot:
         found = [vm for vm in self.vms if name in (vm.name, vm.uuid)]
         if not found:
             names = sorted({vm.name for vm in self.vms})
-            raise UnknownNameError(f"There is no VM “{name}”.", nearest(name, names, "See all with `vms`."))
+            raise UnknownNameError(f"There is no VM “{name}”.", nearest(name, names, self._perhaps_elsewhere()))
         if len({vm.uuid for vm in found}) > 1:
             where = "; ".join(f"{vm.uuid} on {vm.host}" for vm in found)
             raise AmbiguousNameError(f"{len(found)} VMs are called “{name}”.", f"Give the UUID instead: {where}.")
         return min(found, key=lambda vm: (vm.state is not VmState.RUNNING, not vm.state.active, vm.host))
+
+    def _perhaps_elsewhere(self) -> str:
+        unheard = [host.name for host in self.hosts if not host.up]
+        if not unheard:
+            return "See all with `vms`."
+        return f"It may be on a host that does not answer: {', '.join(unheard)}. See them with `hosts`."
 
     def on(self, host: str) -> tuple[Vm, ...]:
         """The guests on a host, by name."""

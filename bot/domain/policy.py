@@ -9,6 +9,7 @@ from datetime import datetime, time
 from zoneinfo import ZoneInfo
 
 from bot.domain.plan import Plan, Risk
+from bot.domain.words import plural
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +236,8 @@ def _too_few(rule: Rule, policy: Policy, people: Mapping[str, frozenset[str] | N
         return f"it asks for {rule.votes} votes, and only {len(able)} people have its roles"
     asking = frozenset[str]().union(*(people.get(role) or () for role, patterns in policy.grants.items() if patterns))
     if len(able) == rule.votes and able & asking:
-        return f"it asks for {rule.votes} votes of {len(able)} people who may also ask: their own wishes can never pass"
+        votes, those = plural(rule.votes, "vote"), "that person" if len(able) == 1 else f"those {len(able)} people"
+        return f"it asks for {votes}, and who can give them may also ask: what {those} asked for could never pass"
     return ""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -80,6 +82,31 @@ def test_a_migration_of_a_killed_replica_is_seen_through_by_the_other(pair: Pair
     assert "holds" in trail.stdout, trail.stderr
     play.asks("audit op-1")
     play.told("ana", "op-1", "hash chain holds")
+
+
+@pytest.mark.slow
+def test_a_frozen_replica_that_wakes_up_gives_way_to_its_successor(pair: Pair, mover: Guest) -> None:
+    play = pair.play
+    target = other_host(play.lab, mover)
+    play.bot.start()
+    play.workspace.wait_connected()
+    play.asks(f"migrate mover to {target} --bandwidth 4")
+    proposal = play.proposal("mover")
+    play.approves("bruno", proposal)
+    play.ended("left", proposal)
+    pair.other.start()
+    play.workspace.wait_connected(sockets=2)
+    frozen = play.bot.pid
+    assert frozen is not None
+    os.kill(frozen, signal.SIGSTOP)
+    play.workspace.wait_for(lambda: b"taken over" in pair.other.log.read_bytes() or None, TAKEN_OVER)
+    os.kill(frozen, signal.SIGCONT)
+    assert play.bot.wait(TAKEN_OVER) == 3
+    assert b"took this one for dead" in play.bot.log.read_bytes()
+    play.ended("Done:", proposal)
+    runs_once(play.lab, mover, target)
+    trail = pair.other.command("audit", "export").stdout
+    assert [trail.count(f'"kind": "{kind}"') for kind in ("StepEnded", "Finished")] == [1, 1]
 
 
 def test_a_request_that_a_replica_died_of_is_answered_by_the_other_once(pair: Pair) -> None:

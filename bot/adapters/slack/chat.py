@@ -83,6 +83,14 @@ class SlackChat:
         answer = self._call(self._client.auth_test)
         return Identity(answer["team_id"], answer["user_id"])
 
+    def readable(self, channel: str) -> None:
+        """Whether the bot may read a channel, and so is in it.
+
+        Raises:
+            ChatError: there is no such channel, or the bot was not invited.
+        """
+        self._call(self._client.conversations_history, channel=channel, limit=1)
+
     def post(self, channel: str, card: Card, *, thread: MessageRef | None = None, key: str = "") -> MessageRef:
         """Post a message. With ``key``, a message already posted under it is found and updated instead."""
         known = self._already(channel, thread, key) if key else None

@@ -18,7 +18,7 @@ from slack_bolt import Ack, App
 from slack_bolt.adapter.socket_mode import SocketModeHandler
 from slack_bolt.error import BoltError
 from slack_sdk import WebClient
-from slack_sdk.errors import SlackClientError
+from slack_sdk.errors import SlackApiError, SlackClientError
 
 from bot.adapters.slack import arrivals, web
 from bot.adapters.slack.forms import SOURCE, option
@@ -48,6 +48,14 @@ TRY_AGAIN = "Try again in a moment."
 TOO_FAST = "You ask faster than Drover allows ({rate:g} requests a minute). Nothing was done; wait a little."
 STILL_TOO_FAST = "Still too fast. Nothing was done; wait a little."
 FOREIGN = "Drover takes requests only from members of its own workspace."
+
+
+def _no_socket(error: Exception) -> ChatError:
+    code = error.response.get("error") if isinstance(error, SlackApiError) else error
+    return ChatError(
+        f"The socket to Slack does not open: {code}.",
+        "Check SLACK_APP_TOKEN: an app-level token (xapp-…) with the scope connections:write.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +147,7 @@ class Listeners:
         except (SlackClientError, OSError) as error:
             self._socket.close()  # type: ignore[no-untyped-call]
             self._socket = None
-            raise ChatError(f"The socket to Slack does not open: {error}", "Check SLACK_APP_TOKEN.") from error
+            raise _no_socket(error) from error
 
     def connected(self) -> bool:
         """Whether the socket is open."""

@@ -35,6 +35,7 @@ _ADVICE = {
     "invalid_auth": "Check the bot token.",
     "not_authed": "Set the bot token.",
     "account_inactive": "The app was taken out of the workspace; install it again.",
+    "not_allowed_token_type": "The bot token begins with xoxb-, the app-level token with xapp-: are they swapped?",
     "token_revoked": "The token was revoked; install the app again.",
     "expired_trigger_id": "It took too long to open; press the button again.",
     "trigger_expired": "It took too long to open; press the button again.",
@@ -163,7 +164,8 @@ def _retry_after(headers: Any) -> float:
 
 
 def _lost(name: str, error: Exception) -> _Fault:
-    unsure = SlackUnsureError(f"Slack does not answer {name}: {error}.", "Try again in a moment.")
+    said = error.reason if isinstance(error, URLError) else error
+    unsure = SlackUnsureError(f"Slack does not answer {name}: {said}.", "Try again in a moment.")
     unsure.__cause__ = error
     never_sent = isinstance(error, URLError) and isinstance(error.reason, ConnectionRefusedError)
     return _Fault(unsure, harmless=never_sent)

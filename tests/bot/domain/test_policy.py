@@ -244,7 +244,7 @@ LAST = Rule("last")
         ((Rule("late", fallback=("engineer",), fallback_after=3600),), "late", "never get a turn"),
         ((Rule("early", fallback=("engineer",)),), "early", "never get a turn"),
         ((Rule("many", votes=4),), "many", "only 3 people"),
-        ((Rule("own", votes=3),), "own", "their own wishes can never pass"),
+        ((Rule("own", votes=3),), "own", "what those 3 people asked for could never pass"),
         ((Rule("all"), Rule("never", risks=(Risk.HIGH,)), LAST), "never", "“all” comes first"),
         ((Rule("2", risks=(Risk.HIGH, Risk.LOW)), Rule("never", risks=(Risk.LOW,), min_vms=3), LAST), "never", "“2”"),
         ((Rule("night", window=NIGHT), Rule("never", window=NIGHT, hosts=("a",)), LAST), "never", "“night”"),
