@@ -74,6 +74,13 @@ class Table:
     numeric: frozenset[int] = frozenset()
 
 
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Text as a terminal shows it, line by line; nothing in it formats anything."""
+
+    text: str
+
+
 class Mark(StrEnum):
     """The state of a checklist item."""
 
@@ -169,7 +176,7 @@ class Buttons:
     buttons: tuple[Button, ...]
 
 
-Element = Section | Fields | Table | Checklist | Bar | Chart | Picture | Context | Divider | Buttons
+Element = Section | Fields | Table | Listing | Checklist | Bar | Chart | Picture | Context | Divider | Buttons
 
 
 @dataclass(frozen=True, slots=True)

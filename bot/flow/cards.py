@@ -97,8 +97,9 @@ def _facts(operation: Operation) -> Fields:
         ("Requested by", words("{who}", who=who(operation.origin.by))),
         ("Command", words("`{command}`", command=operation.origin.command)),
         ("Blast radius", blast_text(plan)),
-        ("Prediction", prediction_text(plan.prediction)),
     ]
+    if plan.prediction != Prediction():
+        pairs.append(("Prediction", prediction_text(plan.prediction)))
     if operation.origin.reason:
         pairs.append(("Reason", spoken(operation.origin.reason)))
     if operation.state is State.PROPOSED:

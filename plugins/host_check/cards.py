@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from bot.domain.card import Card, Context, Element, Line, Picture, Section, Table, words
+from bot.domain.card import Card, Context, Element, Line, Listing, Picture, Section, Table, words
 from bot.domain.plan import Objection, Reason
 from bot.domain.readiness import CpuBaseline, Finding, GuestCpu, HostReport, Severity
 from bot.domain.words import duration_text, plural
@@ -29,6 +29,8 @@ MAINTENANCE_TITLE = "Host maintenance"
 MAINTENANCE_SUBMIT = "Ask for it"
 MARKS = {Severity.PASS: "✓", Severity.WARN: "!", Severity.FAIL: "✗", Severity.UNKNOWN: "?"}
 NOTHING_MORE = "Everything that could be looked at is as it should be."
+VERDICT = "Verdict"
+VALIDATE = "validate: "  # before the names of findings that are virt-host-validate's own
 NOT_ALL_LOOKED = "Nothing is wrong with what could be looked at."
 
 
@@ -91,14 +93,20 @@ def _one_host(report: HostReport) -> Card:
     good = [each for each in report.findings if each.severity is Severity.PASS]
     elements: list[Element] = []
     if bad:
-        elements.append(Table(("", "Check", "Found", "Do"), tuple(_row(each) for each in bad)))
+        elements.append(Table((VERDICT, "Check", "Found", "Do"), tuple(_row(each) for each in bad)))
     else:
         elements.append(Section(NOTHING_MORE))
     if good:
-        told = words("*PASS* {list}", list="; ".join(f"{each.name}: {each.evidence}" for each in good))
-        elements.append(Context((told,)))
+        elements.append(Context((words("*PASS*\n{list}", list="\n".join(_good(good))),)))
     text = f"{report.host}: {counts(report)}"
     return Card(text=text, title=text, elements=tuple(elements))
+
+
+def _good(findings: Sequence[Finding]) -> list[str]:
+    """A line each; those of virt-host-validate, which says nothing more, in one."""
+    theirs = [each.name.removeprefix(VALIDATE) for each in findings if each.name.startswith(VALIDATE)]
+    told = [f"{MARKS[Severity.PASS]} {each.name}: {each.evidence}" for each in findings if VALIDATE not in each.name]
+    return [*told, *([f"{MARKS[Severity.PASS]} virt-host-validate: {', '.join(theirs)}"] if theirs else [])]
 
 
 def _row(finding: Finding) -> tuple[Line, ...]:
@@ -130,7 +138,7 @@ def _hosts(reports: Sequence[HostReport]) -> Card:
     elements: list[Element] = [Section(line) for line in summary[:30]]
     if bad:
         rows = tuple((host, *_row(finding)) for host, finding in _together(bad))
-        elements.append(Table(("Host", "", "Check", "Found", "Do"), rows))
+        elements.append(Table(("Host", VERDICT, "Check", "Found", "Do"), rows))
     else:
         elements.append(Section(NOT_ALL_LOOKED))
     worst = Counter(each.worst for each in reports)
@@ -164,8 +172,8 @@ def pair_card(paired: Paired, png: bytes | None) -> Card:
     if len(reports) <= 2:
         elements += [Section(_direction(report)) for report in reports]
     if bad:
-        rows = tuple((where, *_row(finding)) for where, finding in _same(bad))
-        elements.append(Table(("From → to", "", "Check", "Found", "Do"), rows))
+        rows = tuple((where, *_row(finding)) for where, finding in _same(bad, len(reports)))
+        elements.append(Table(("From → to", VERDICT, "Check", "Found", "Do"), rows))
     else:
         elements.append(Section(PAIRS_GOOD))
     text = _pairs_text(reports)
@@ -173,6 +181,8 @@ def pair_card(paired: Paired, png: bytes | None) -> Card:
 
 
 MATRIX_TITLE = "From each host (row) to each host (column)"
+EVERY_DIRECTION = "every direction"
+_NAMED = 12  # directions with the same finding that are named in its row
 PAIRS_GOOD = "Guests can move each way."
 
 
@@ -189,12 +199,18 @@ def _direction(report: PairReport) -> Line:
     )
 
 
-def _same(bad: Sequence[tuple[PairReport, Finding]]) -> list[tuple[str, Finding]]:
-    """The same finding of several directions as one row."""
+def _same(bad: Sequence[tuple[PairReport, Finding]], directions: int) -> list[tuple[str, Finding]]:
+    """The same finding of several directions as one row; of many, some are named."""
     places: dict[Finding, list[str]] = {}
     for report, finding in bad:
         places.setdefault(finding, []).append(f"{report.source} → {report.target}")
-    return [(", ".join(where), finding) for finding, where in places.items()]
+    return [(_places(where, directions), finding) for finding, where in places.items()]
+
+
+def _places(where: Sequence[str], directions: int) -> str:
+    if len(where) == directions > 1:
+        return EVERY_DIRECTION
+    return ", ".join(where[:_NAMED]) + (f" and {len(where) - _NAMED} more" if len(where) > _NAMED else "")
 
 
 def matrix_words(reports: Sequence[PairReport]) -> str:
@@ -218,7 +234,7 @@ def baseline_card(based: Based) -> Card:
     found = based.baseline
     beside = plural(len(found.features), "feature")
     text = f"Baseline of {plural(len(found.hosts), 'host')}: {found.model} and {beside} beside it"
-    return Card(text=text, title=text, elements=(*_guests(found), Section(_definition(found)), *_left_out(based)))
+    return Card(text=text, title=text, elements=(*_guests(found), *_definition(found), *_left_out(based)))
 
 
 def _guests(found: CpuBaseline) -> list[Element]:
@@ -253,9 +269,8 @@ def _cpu(guest: GuestCpu) -> str:
     return f"{guest.model} ({guest.mode})" if guest.model else guest.mode
 
 
-def _definition(found: CpuBaseline) -> Line:
-    text = "For `virsh edit VM`, from the next start on:\n`{xml}`"
-    return words(text, xml=" ".join(line.strip() for line in found.xml.splitlines()))
+def _definition(found: CpuBaseline) -> list[Element]:
+    return [Section(words("For `virsh edit VM`, from the next start on:")), Listing(found.xml)]
 
 
 def _left_out(based: Based) -> list[Element]:
@@ -276,7 +291,7 @@ def worse_card(host: str, found: Sequence[tuple[Severity | None, Finding]]) -> C
         (f"{before or 'new'} → {finding.severity}", finding.name, finding.evidence, _do(finding.fix))
         for before, finding in found
     )
-    return Card(text=text, title=text[:140], elements=(Table(("", "Check", "Found", "Do"), rows),))
+    return Card(text=text, title=text[:140], elements=(Table((VERDICT, "Check", "Found", "Do"), rows),))
 
 
 READINESS = "Readiness"
@@ -301,7 +316,7 @@ def clock_off(host: str, finding: Finding | None) -> Card:
     told = finding.evidence if finding is not None else "by how much is not known"
     elements: list[Element] = [Section("Guests that move there jump in time; certificates meet a wrong date.")]
     if finding is not None:
-        elements.insert(0, Table(("", "Check", "Found", "Do"), (_row(finding),)))
+        elements.insert(0, Table((VERDICT, "Check", "Found", "Do"), (_row(finding),)))
     return Card(text=f"{title}: {told}", title=title, elements=tuple(elements))
 
 
@@ -329,7 +344,7 @@ def certificates_end(host: str, ending: Sequence[Finding]) -> Card:
     title = f"Certificates on {host} have ended" if ended else f"Certificates on {host} end soon"
     told = "; ".join(f"{each.name.removeprefix('certificate ')} {each.evidence}" for each in ending)
     rows = tuple(_row(each) for each in ending)
-    return Card(text=f"{title}: {told}", title=title, elements=(Table(("", "Check", "Found", "Do"), rows),))
+    return Card(text=f"{title}: {told}", title=title, elements=(Table((VERDICT, "Check", "Found", "Do"), rows),))
 
 
 def certificates_good(host: str) -> Card:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from bot.domain.readiness import Finding, Severity
-from plugins.host_check import probes
+from plugins.host_check import cards, probes
 from plugins.host_check.findings import Case, Seen, failed, passed, unknown, warned
 from plugins.host_check.readings import controllers, validated
 
@@ -73,7 +73,7 @@ def own_rows(seen: Seen) -> dict[str, Severity]:
 
 
 def _name(row: str) -> str:
-    return "validate: " + row.removeprefix("for ").removeprefix("if ")
+    return cards.VALIDATE + row.removeprefix("for ").removeprefix("if ")
 
 
 def _fix(row: str) -> str:

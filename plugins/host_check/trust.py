@@ -79,12 +79,11 @@ def _fix(way: Way, said: str) -> str:
 
 def encryption(name: str, way: Way) -> Finding:
     """Whether a guest's memory and disks cross the network readable, and whether QEMU has the certificates it takes."""
-    here, there = way.here.host, way.there.host
     if not way.pair.migrate_tls:
         return warned(
             name,
             "guests' memory and copied disks cross the network in the clear",
-            f"Set migrate_tls = true for {there}, with certificates in /etc/pki/qemu of {here} and {there}",
+            "Set migrate_tls = true for the target in the configuration; both hosts need certificates in /etc/pki/qemu",
         )
     for seen, needed in zip((way.seen.source, way.seen.target), _NEEDED, strict=True):
         if not seen.shell:

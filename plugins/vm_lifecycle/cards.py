@@ -248,9 +248,36 @@ def no_space(disk: int, pool: Pool, host: Host) -> Objection:
     )
 
 
+def no_network_anywhere(network: str, hosts: Iterable[Host]) -> Objection:
+    """Unknown on every host."""
+    there = sorted({name for host in hosts for name in host.networks | host.bridges})
+    return Objection(
+        "network",
+        f"No host has a network or bridge “{network}”; there are: {', '.join(there) or 'none'}.",
+        nearest(network, there, f"Use `--network {there[0]}`." if there else "Define one on a host."),
+    )
+
+
+def no_base_anywhere(base: str) -> Objection:
+    """The image is nowhere."""
+    pool, _, name = base.partition("/")
+    return Objection(
+        "no-base",
+        f"No host that answers has the image {base}.",
+        f"Put {name} into the pool {pool} of a host, then `virsh pool-refresh {pool}`.",
+    )
+
+
+def more_hosts(count: int) -> Objection:
+    """Of many hosts some are named."""
+    return Objection("more-hosts", f"{plural(count, 'more host')} cannot take it either.", "")
+
+
 def would_fit(most: Mapping[str, tuple[int, int]]) -> Objection:
-    """What there is."""
-    left = "; ".join(f"{host}: {bytes_text(memory)} and {bytes_text(disk)}" for host, (memory, disk) in most.items())
+    """What there is, where most is."""
+    best = sorted(most.items(), key=lambda each: each[1], reverse=True)
+    left = "; ".join(f"{host}: {bytes_text(memory)} and {bytes_text(disk)}" for host, (memory, disk) in best[:8])
+    left += f"; less on {len(best) - 8} more" if len(best) > 8 else ""
     return Objection("would-fit", f"Left for a VM, memory and disk: {left or 'no host that can be used'}.", "")
 
 
@@ -289,9 +316,13 @@ _VERBS = {
 }  # fmt: skip
 
 
+_SPOKEN = {"shutdown": "shut down", "force-off": "force off"}
+
+
 def wish_title(intent: Any) -> str:
     """A wish as a heading, before it is known whether it can be had."""
-    verb = _VERBS[type(intent).__name__].format(verb=getattr(intent, "verb", "")).capitalize()
+    typed = getattr(intent, "verb", "")
+    verb = _VERBS[type(intent).__name__].format(verb=_SPOKEN.get(typed, typed)).capitalize()
     return f"{verb} {intent.vm or 'VMs with ' + intent.tag}"
 
 
@@ -309,8 +340,14 @@ def many_title(title: str, touched: Sequence[Vm]) -> str:
 
 def listed(vm: Vm) -> Reason:
     """One of many."""
-    tags = " ".join(f"{key}={value}" for key, value in sorted(vm.tags.items()))
+    tags = " ".join(own_tags(vm))
     return Reason("touches", f"{vm.name} on {vm.host}, {vm.state}{f', {tags}' if tags else ''}")
+
+
+def own_tags(vm: Vm) -> list[str]:
+    """The tags that people gave it, ``key=value``."""
+    shown = {key: value for key, value in sorted(vm.tags.items()) if not key.startswith("drover.") and key != "expires"}
+    return [f"{key}={value}" for key, value in shown.items()]
 
 
 def nothing_to_do(vm: Vm, title: str) -> Reason:

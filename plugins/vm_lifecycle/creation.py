@@ -241,13 +241,32 @@ def _place(  # noqa: PLR0917 - one guest among hosts and rules
         key=lambda name: (_members(vm, name, snapshot), placement.preference(snapshot, vm, name)),
     )
     if not legal:
-        everything = dict.fromkeys(each for name in hosts for each in objections[name])
-        return (*everything, cards.would_fit(_most(settings, snapshot)))
+        return (*_nowhere(recipe, objections, snapshot), cards.would_fit(_most(settings, snapshot)))
     best = replace(vm, host=legal[0])
     out = [objections[name][0] for name in hosts if objections[name]]
     reasons = [cards.asked_host(best) if intent.host else _why(best, legal, snapshot)]
     reasons += [cards.ruled_out(each) for each in out[:_NAMED_HOSTS]]
     return Placed(best, tuple(reasons))
+
+
+def _nowhere(
+    recipe: Recipe, objections: Mapping[str, tuple[Objection, ...]], snapshot: Snapshot
+) -> Iterator[Objection]:
+    """What stands against every host: what is the same everywhere once, then the first hosts' own."""
+    up = [snapshot.host(name) for name in objections if snapshot.host(name).up]
+    everywhere: set[str] = set()
+    if len(up) > 1:
+        everywhere = set.intersection(*({each.code for each in objections[host.name]} for host in up))
+    if "network" in everywhere:
+        yield cards.no_network_anywhere(recipe.network, up)
+    if "no-base" in everywhere:
+        yield cards.no_base_anywhere(recipe.image.base)
+    said = everywhere & {"network", "no-base"}
+    own = {name: [each for each in found if each.code not in said] for name, found in objections.items()}
+    named = [name for name in own if own[name]]
+    yield from dict.fromkeys(each for name in named[:_NAMED_HOSTS] for each in own[name])
+    if len(named) > _NAMED_HOSTS:
+        yield cards.more_hosts(len(named) - _NAMED_HOSTS)
 
 
 def _why(vm: Vm, legal: Sequence[str], snapshot: Snapshot) -> Reason:

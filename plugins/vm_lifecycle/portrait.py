@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bot.domain import placement
-from bot.domain.card import Card, Context, Element, Fields, Line, Picture, Section, Table, words
+from bot.domain.card import Card, Context, Element, Fields, Line, Listing, Picture, Section, Table, words
 from bot.domain.cluster import Host, Snapshot, Vm
 from bot.domain.placement import Rule
 from bot.domain.words import bytes_text, plural
+from plugins.vm_lifecycle import cards, keeping
 
 if TYPE_CHECKING:
     from bot.ports.guests import Address, DiskUse, FileSystem, GuestSnapshot
 
-OWN_TAGS = "drover."
 _MOST_MOUNTS = 20  # file systems in one card
 
 
@@ -58,8 +58,9 @@ def _pairs(vm: Vm, host: Host, seen: Portrait) -> Iterable[tuple[str, Line]]:
     if vm.detail and vm.detail.nics:
         yield "Cards", ", ".join(f"{nic.source} {nic.mac}" for nic in vm.detail.nics)
     yield "Starts with its host", "yes" if vm.autostart else "no"
-    tags = {key: value for key, value in sorted(vm.tags.items()) if not key.startswith(OWN_TAGS)}
-    yield "Tags", ", ".join(f"{key}={value}" for key, value in tags.items()) or "none"
+    yield "Tags", " ".join(cards.own_tags(vm)) or "none"
+    if ends := keeping.moment(vm.tags.get("expires", "")):
+        yield "Ends (ttl)", words("{at}", at=ends)
     if until := vm.tags.get("drover.deleted"):
         kept = "removed" if vm.tags.get("drover.disks") == "remove" else "kept"
         yield "Deleted", f"purged after {until}, its disks are {kept}"
@@ -104,7 +105,7 @@ def _movable(vm: Vm, snapshot: Snapshot, rules: Iterable[Rule]) -> Line:
     free = sorted(name for name, found in against.items() if not found)
     if free:
         return words("Could move to {hosts}.", hosts=", ".join(free))
-    why = dict.fromkeys(found[0].text for found in against.values())
+    why = dict.fromkeys(f"{found[0].text} {found[0].remedy}".strip() for found in against.values())
     return words("Cannot move now: {why}", why=" ".join(why) or "there is no other host.")
 
 
@@ -127,5 +128,4 @@ def console_card(vm: Vm, text: str) -> Card:
     said = f"The serial line of {vm.name} on {vm.host}"
     if not text.strip():
         return Card(f"{said} is silent.", elements=(Section(f"{said}: nothing was written yet."),))
-    rows = tuple((line,) for line in text.splitlines() if line.strip())
-    return Card(f"{said}.", elements=(Table((said,), rows),))
+    return Card(f"{said}.", said, (Listing("\n".join(line for line in text.splitlines() if line.strip())),))

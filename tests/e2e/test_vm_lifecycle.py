@@ -168,7 +168,7 @@ def boots_as_told(bot: Bot) -> str:
     bot.lab.run("host-a", "ip", "addr", "del", "10.78.0.1/24", "dev", "br0")
     shown = repr(bot.says("vm show e2e-web"))
     assert "10.78.0.21/24 (given at its creation)" in shown
-    assert "env=dev, image=tiny, owner=ana" in shown
+    assert "env=dev image=tiny owner=ana" in shown
     assert "1 vCPU, 112 MiB" in shown
     assert uuid in shown
     assert "48 MiB" in shown

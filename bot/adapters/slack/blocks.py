@@ -49,6 +49,7 @@ from bot.domain.card import (
     Element,
     Fields,
     Line,
+    Listing,
     Mark,
     Person,
     Picture,
@@ -137,6 +138,7 @@ class Page:
         kinds: Mapping[type, Callable[[Any], list[Block]]] = {
             Section: _section,
             Fields: _fields,
+            Listing: lambda listing: [block for text in lines_of(listing) for block in sections(text)],
             Checklist: self._checklist,
             Chart: self._chart,
             Picture: lambda picture: self._picture(picture, picture.alt, picture.title),

@@ -18,6 +18,7 @@ from bot.domain.card import (
     Element,
     Fields,
     Line,
+    Listing,
     Mark,
     Picture,
     Section,
@@ -81,10 +82,24 @@ def grid(table: Table) -> str:
     return "```\n" + "\n".join(kept) + "\n```" + (f"\n{more_rows(missing)}" if missing else "")
 
 
+_LINE = 200  # characters of a line in a listing or a table drawn with letters
+
+
+def _listing(listing: Listing) -> list[str]:
+    """The lines in as many pieces as it takes, each whole in itself."""
+    lines = listing.text.splitlines()
+    found: list[str] = []
+    while lines:
+        kept = _fitting(lines, limits.SECTION - 100)
+        found.append("```\n" + "\n".join(kept) + "\n```")
+        lines = lines[len(kept) :]
+    return found
+
+
 def _fitting(lines: list[str], room: int) -> list[str]:
     kept = []
     for line in lines:
-        shown = cut(in_code(line), 200)
+        shown = cut(in_code(line), _LINE)
         room -= len(shown) + 1
         if room < 0:
             break
@@ -106,6 +121,7 @@ _LINES: Mapping[type, Callable[[Any], list[str]]] = {
     Section: lambda section: [mrkdwn(section.line)],
     Fields: _fields,
     Table: lambda table: [grid(table)],
+    Listing: _listing,
     Checklist: _checklist,
     Bar: _bar,
     Chart: lambda chart: [f"*{literal(chart.title)}*", literal(chart.summary)],

@@ -115,7 +115,7 @@ CASES: list[tuple[str, dict[str, Any], str, Severity, str, str]] = [
     ("no listener", {"credentials": CommandResult(1, "error: unable to connect to server at 'host-b:16514': Connection "
      "refused")}, "credentials", Severity.FAIL, "16514", "host check host-b"),
     ("in the clear", {"pair": {"migrate_tls": False}}, "encryption", Severity.WARN, "in the clear",
-     "migrate_tls = true for host-b"),
+     "migrate_tls = true"),
     ("no certificates", {"certificates": (CERTIFICATES, "")}, "encryption", Severity.FAIL,
      "QEMU of host-b has no ca-cert.pem and no server-cert.pem", "On host-b: put ca-cert.pem, server-cert.pem"),
     ("source's ended", {"certificates": (CERTIFICATES.replace("2027", "2026"), CERTIFICATES)}, "encryption",

@@ -269,7 +269,9 @@ def test_a_missing_image_is_found_before_anybody_is_asked() -> None:
     assert "--host host-b" in missing.remedy
     nowhere = surveyed(with_images())
     assert isinstance(nowhere, Refused)
-    assert all("virsh pool-refresh pool" in each.remedy for each in nowhere.objections if each.code == "no-base")
+    (missing, _) = nowhere.objections
+    assert missing.text == "No host that answers has the image pool/debian.qcow2."
+    assert "virsh pool-refresh pool" in missing.remedy
 
 
 def test_an_image_larger_than_the_disk_is_found_too() -> None:
@@ -306,3 +308,15 @@ def test_disks_of_several_guests_count_together() -> None:
     seen = cluster()
     seen = replace(seen, hosts=tuple(replace(host, pools=(shared,)) for host in seen.hosts))
     assert "disk-space" in refused(seen, count=4, disk=30 * GIB, memory=GIB)
+
+
+def test_a_refusal_of_many_hosts_says_once_what_is_the_same_everywhere_and_names_some() -> None:
+    many = cluster("\n".join(f"host-{number:02} 16cpu 8G" for number in range(30)))
+    answer = creation.plan(SETTINGS, NewVms("new", network="br1", memory=9 * GIB), many, ())
+    assert isinstance(answer, Refused)
+    told = [each.text for each in answer.objections]
+    assert told[0] == "No host has a network or bridge “br1”; there are: br0, default."
+    assert told[1].startswith("host-00 has room for 8 GiB")
+    assert told[-2] == "26 more hosts cannot take it either."
+    assert told[-1].endswith("; less on 22 more.")
+    assert len(told) == 7

@@ -322,7 +322,7 @@ def test_the_card_shows_what_was_read_and_tells_what_was_not() -> None:
         "10.0.0.5 (agent)",
         "0.50 of 2 cores",
         "10 GiB",
-        "env=dev, owner=ann",
+        "env=dev owner=ann",
         "Could move",
         "No snapshots told.",
         "'/srv', 'ext4', 'vda', '8 GiB', '6 GiB', '75%'",

@@ -28,6 +28,7 @@ from bot.domain.card import (
     Fields,
     Form,
     Line,
+    Listing,
     ManyField,
     Mark,
     Person,
@@ -71,6 +72,7 @@ ELEMENT = st.one_of(
     st.builds(
         Checklist, TEXT, st.lists(st.tuples(st.sampled_from(Mark), LINE), max_size=5).map(lambda i: tuple(i * 20))
     ),
+    st.builds(Listing, TEXT),
     st.builds(Bar, NUMBER, LINE),
     st.builds(
         Chart,
@@ -378,3 +380,13 @@ def test_the_text_alone_tells_everything() -> None:
     assert told(card).split("\n") == [
         "op-1", "*Migrate*", "why", "```", "VM", "web-1", "```", "s", "✓ one", "*Memory*", "spoken",
     ]  # fmt: skip
+
+
+def test_a_listing_is_shown_line_by_line_and_formats_nothing_however_long() -> None:
+    lines = [f"{number} *not bold* `not code` <!channel> {'x' * 100}" for number in range(60)]
+    _, blocks = sent(Card("log", elements=(Listing("\n".join(lines)),)))
+    texts = [block["text"]["text"] for block in blocks]
+    assert all(text.startswith("```\n") and text.endswith("\n```") and text.count("`") == 6 for text in texts)
+    shown = [line for text in texts for line in text.splitlines() if not line.startswith("```")]
+    assert len(shown) == 60
+    assert shown[-1].startswith("59 *not bold* ˋnot codeˋ &lt;!channel&gt;")
