@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,6 +22,9 @@ from bot.domain.cluster import Snapshot
 from bot.domain.errors import DroverError
 from bot.domain.plan import Plan, Refused
 from bot.domain.steps import MigrateVm
+
+if TYPE_CHECKING:
+    from bot.declare import Action
 
 FENCED = 3
 """Exit code of a replica that another one took for dead; whoever runs the bot should start it again."""
@@ -134,9 +137,13 @@ def plan(
         return
     if not isinstance(found.command, Action):
         raise DroverError(f"`{found.command.name}` only reads; there is nothing to plan.", "Ask for it in chat.")
-    seen = snapshot_from(cluster, catalog.codec()) if cluster else _live(settings, found.command.focus(found.intent))
+    intent = found.intent
+    if cluster:
+        seen = snapshot_from(cluster, catalog.codec())
+    else:
+        seen, intent = _live(settings, found.command, intent)
     began = time.monotonic()
-    planned = found.command.plan(found.intent, seen, catalog.rules)
+    planned = found.command.plan(intent, seen, catalog.rules)
     took = time.monotonic() - began
     if out:
         out.write_text(_move_lines(planned), encoding="utf-8")
@@ -253,12 +260,15 @@ def _move_lines(planned: Plan | Refused) -> str:
     return "".join(f"{step.name} {step.target}\n" for step in steps if isinstance(step, MigrateVm))
 
 
-def _live(settings: configuration.DroverSettings, focus: tuple[str, ...]) -> Snapshot:
+def _live(settings: configuration.DroverSettings, action: Action, intent: Any) -> tuple[Snapshot, Any]:
+    """The hosts as they are, and the intent with what the action looks for on them."""
+    from bot.flow.propose import surveyed
     from bot.parts import connected_hypervisor
 
     hypervisor = connected_hypervisor(settings)
     try:
-        return hypervisor.snapshot(focus)
+        seen = hypervisor.snapshot(action.focus(intent))
+        return seen, surveyed(hypervisor, action, intent, seen)
     finally:
         hypervisor.close()
 

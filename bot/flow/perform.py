@@ -128,7 +128,7 @@ def _beginning(world: World, operation: Operation) -> Began | WentStale:
         return WentStale(world.clock.now(), BOT, against)
     seen = snapshot(world, action.focus(operation.intent), but=operation.id)
     busy = propose.busy_with(world, operation.plan, but=operation.id)
-    intent = propose.surveyed(world, action, operation.intent, seen)
+    intent = propose.surveyed(world.hypervisor, action, operation.intent, seen)
     against = (*busy, *action.still_good(intent, operation.plan, seen, world.catalog.rules))
     if against:
         return WentStale(world.clock.now(), BOT, against)

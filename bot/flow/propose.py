@@ -15,6 +15,7 @@ from bot.domain.operation import BOT, Approved, Operation, Origin, Proposed, Sta
 from bot.domain.plan import Objection, Plan, Refused
 from bot.flow import cards
 from bot.flow.world import BUSY, World, commit, roles_of, snapshot
+from bot.ports import Hypervisor
 
 
 def proposed(
@@ -55,7 +56,7 @@ def drafted(
     planned: Plan | Refused | None = plan
     if planned is None:
         seen = snapshot(world, action.focus(intent))
-        intent = surveyed(world, action, intent, seen)
+        intent = surveyed(world.hypervisor, action, intent, seen)
         planned = action.plan(intent, seen, world.catalog.rules)
     if isinstance(planned, Refused):
         return cards.refused_card(planned)
@@ -78,9 +79,9 @@ def drafted(
     ))  # fmt: skip
 
 
-def surveyed(world: World, action: Action, intent: Any, seen: Snapshot) -> Any:
+def surveyed(hypervisor: Hypervisor, action: Action, intent: Any, seen: Snapshot) -> Any:
     """The intent with what the action looks for on the hosts themselves."""
-    return intent if action.survey is None else action.survey(intent, seen, world.hypervisor)
+    return intent if action.survey is None else action.survey(intent, seen, hypervisor)
 
 
 def _stored(world: World, event: Proposed) -> Operation:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from bench.clusters.judge import judge
 from bot import catalog
 from bot.__main__ import drover
 from bot.domain import codec
-from bot.domain.cluster import GIB
+from bot.domain.cluster import GIB, Pool
 from bot.domain.errors import DroverError
+from bot.ports.guests import Volume
 from bot.saved import snapshot_from
-from bot.testing import drawn
+from bot.testing import FakeHypervisor, TickingClock, drawn
 
 SMALL = {
     "vcpu_ratio": 3.0,
@@ -125,3 +127,26 @@ def test_the_terminal_takes_the_commands_own_options_and_says_when_there_is_noth
     assert done.exit_code == 1
     assert "even enough" in done.output
     assert out.read_text(encoding="utf-8") == ""
+
+
+def test_a_plan_on_live_hosts_looks_for_what_no_snapshot_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "drover.toml"
+    config.write_text(
+        '[plugins]\nenabled = ["vm_lifecycle"]\n'
+        '[plugins.vm_lifecycle]\npool = "pool"\nnetwork = "br0"\nimages = { tiny = { base = "pool/tiny.qcow2" } }\n',
+        encoding="utf-8",
+    )
+    seen = drawn("host-a 8cpu 64G\nhost-b 8cpu 64G")
+    pool = Pool("pool", "dir", "/pool", active=True, autostart=True, free=90 * GIB)
+    hosts = FakeHypervisor(
+        replace(seen, hosts=tuple(replace(host, pools=(pool,)) for host in seen.hosts)), TickingClock()
+    )
+    hosts.volumes["host-b", "pool", "tiny.qcow2"] = Volume("pool", "tiny.qcow2", "/pool/tiny.qcow2", GIB, GIB)
+    monkeypatch.setattr("bot.parts.connected_hypervisor", lambda _: hosts)
+
+    def answer(*words: str) -> str:
+        line = ["--config", str(config), "plan", "vm", "create", "new", *words]
+        return str(CliRunner().invoke(drover, line).output)
+
+    assert "Create new on host-b" in answer()
+    assert "host-a does not have the image pool/tiny.qcow2" in answer("--host", "host-a")

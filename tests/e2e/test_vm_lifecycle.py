@@ -258,7 +258,7 @@ def leased(bot: Bot, name: str) -> str:
 
 def test_what_cannot_be_made_leaves_nothing(bot: Bot) -> None:
     told = repr(bot.says("vm create e2e-none --image gone"))
-    assert all(f"{host} does not have the image {POOL}/gone.qcow2" in told for host in bot.lab.hosts)
+    assert f"No host that answers has the image {POOL}/gone.qcow2" in told
     lone = bot.lab.hosts["host-c"].directory / "lib" / "images" / "lone.qcow2"
     lone.write_bytes((lone.parent / "tiny.qcow2").read_bytes())
     told = repr(bot.says("vm create e2e-none --image lone --host host-a"))
