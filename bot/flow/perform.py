@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
-from threading import Lock
 
 import structlog
 
 from bot.declare import Settled, StepHandler
 from bot.domain import window
-from bot.domain.cluster import Job
 from bot.domain.errors import (
     ChatError,
-    ConflictError,
     DroverError,
     HostUnreachableError,
     StepAsksError,
@@ -31,9 +28,7 @@ from bot.domain.operation import (
     Event,
     Failed,
     Finished,
-    Noted,
     Operation,
-    Progress,
     State,
     StepBegan,
     StepEnded,
@@ -44,8 +39,9 @@ from bot.domain.policy import frozen, may_ask
 from bot.domain.steps import SetMaintenance, Step, WaitForPerson
 from bot.domain.words import plural
 from bot.flow import decide, pause, propose
+from bot.flow.board import Board, Telling
 from bot.flow.recheck import Rechecks, spreads
-from bot.flow.world import World, roles_of, shown, snapshot
+from bot.flow.world import World, appended, record, roles_of, shown, snapshot
 from bot.ports import Hypervisor, Store
 from bot.ports import Progress as ProgressPort
 
@@ -63,14 +59,14 @@ def perform(world: World, operation_id: str) -> None:
     Errors of the database are waited out: giving up would leave the truth untold; so are those of the chat while
     it is asked who has which role. Every other error becomes the operation's own end, which the requester reads.
     """
-    pause = 0.5
+    rest = 0.5
     while True:
         try:
             _perform(world, operation_id)
         except (StoreError, ChatError) as error:
             log.warning("not now, trying again", operation=operation_id, error=str(error))
-            world.clock.sleep(pause)
-            pause = min(30.0, pause * 2)
+            world.clock.sleep(rest)
+            rest = min(30.0, rest * 2)
         else:
             return
 
@@ -388,88 +384,3 @@ def _unexpected(world: World, error: Exception, index: int | None) -> Failed:
         "The bot's log has the details; look at the hosts before trying again.",
         index,
     )
-
-
-def record(world: World, operation_id: str, event: Event) -> Operation:
-    """Store a fact of the work and show it. People's asks may arrive at the same moment; it is then stored after."""
-    after = appended(world, operation_id, event)
-    shown(world, after, event)
-    return after
-
-
-def appended(world: World, operation_id: str, event: Event) -> Operation:
-    """Store a fact of the work, however often somebody else is first."""
-    while True:
-        try:
-            return world.store.append(world.store.operation(operation_id), event)
-        except ConflictError:
-            continue
-
-
-class Board:
-    """What the steps of one operation have to tell, shown as one. Safe to share by threads."""
-
-    def __init__(self, world: World, operation_id: str) -> None:
-        self._world, self._id = world, operation_id
-        self._parts: dict[int, Progress] = {}
-        self._line = ""
-        self._lock = Lock()
-
-    def put(self, index: int, progress: Progress) -> None:
-        """Show how far a step is."""
-        with self._lock:
-            self._parts[index] = progress
-            self._show()
-
-    def done(self, index: int) -> None:
-        """A step has nothing more to tell."""
-        with self._lock:
-            self._parts.pop(index, None)
-
-    def say(self, line: str) -> None:
-        """Show a line of the operation itself, until the next one; '' takes it away."""
-        with self._lock:
-            if line != self._line:
-                self._line = line
-                self._show()
-
-    def _show(self) -> None:
-        parts = [self._parts[index] for index in sorted(self._parts)]
-        if self._line or not parts:
-            parts.insert(0, Progress(text=self._line, asks=frozenset({Ask.CANCEL})))
-        asks = frozenset[Ask]().union(*(part.asks for part in parts))
-        whole = replace(parts[0], asks=asks, beside=tuple(parts[1:]))
-        self._world.screen.progress(self._world.store.operation(self._id), whole)
-
-
-@dataclass(frozen=True, slots=True)
-class Telling:
-    """The ``Progress`` port of one step of a running operation."""
-
-    world: World
-    operation: Operation
-    board: Board
-    index: int
-
-    def report(self, job: Job, asks: Collection[Ask] = ()) -> None:
-        """Show a job's progress."""
-        self._show(Progress(job=job, asks=frozenset(asks)))
-
-    def say(self, text: str) -> None:
-        """Show a line."""
-        self._show(Progress(text=text, asks=frozenset({Ask.CANCEL})))
-
-    def note(self, text: str) -> None:
-        """Put a line into the audit trail."""
-        record(self.world, self.operation.id, Noted(self.world.clock.now(), BOT, text))
-
-    def asked(self) -> frozenset[Ask]:
-        """What people have asked so far."""
-        return self.world.store.operation(self.operation.id).asked
-
-    def sleep(self, seconds: float) -> None:
-        """Wait, by the core's clock."""
-        self.world.clock.sleep(seconds)
-
-    def _show(self, progress: Progress) -> None:
-        self.board.put(self.index, replace(progress, title=self.operation.plan.steps[self.index].title))

@@ -10,6 +10,7 @@ from datetime import timedelta
 from bot.catalog import Catalog
 from bot.declare import Asker
 from bot.domain.cluster import Inbound, Snapshot
+from bot.domain.errors import ConflictError
 from bot.domain.operation import Event, Operation, State
 from bot.domain.policy import Policy
 from bot.domain.steps import MigrateVm
@@ -134,6 +135,22 @@ def shown(world: World, operation: Operation, *events: Event) -> None:
     for event in events:
         announce(world, operation, event)
     world.screen.show(operation.id)
+
+
+def record(world: World, operation_id: str, event: Event) -> Operation:
+    """Store a fact of the work and show it. People's asks may arrive at the same moment; it is then stored after."""
+    after = appended(world, operation_id, event)
+    shown(world, after, event)
+    return after
+
+
+def appended(world: World, operation_id: str, event: Event) -> Operation:
+    """Store a fact of the work, however often somebody else is first."""
+    while True:
+        try:
+            return world.store.append(world.store.operation(operation_id), event)
+        except ConflictError:
+            continue
 
 
 def announce(world: World, operation: Operation, event: Event) -> None:

@@ -28,6 +28,7 @@ from bot.domain.operation import (
     Noted,
     Operation,
     Proposed,
+    Replanned,
     State,
     StepBegan,
     StepEnded,
@@ -295,6 +296,13 @@ def test_operations_touching_a_guest_are_found(store: SqlStore) -> None:
     assert [each.id for each in store.touching("uuid-of-db-1")] == ["op-2", "op-1"]
     assert [each.id for each in store.touching("uuid-of-db-1", limit=1)] == ["op-2"]
     assert store.touching("uuid-of-nobody") == ()
+
+
+def test_guests_of_a_rest_that_was_planned_anew_are_found_too(store: SqlStore) -> None:
+    running = store.append(approved(store), Began(later(2), "drover"))
+    store.append(running, Replanned(later(3), "drover", (move("new-1"), move("web-1")), "because"))
+    assert [each.id for each in store.touching("uuid-of-new-1")] == ["op-1"]
+    assert [each.id for each in store.touching("uuid-of-web-1")] == ["op-1"]
 
 
 def test_asks_are_kept(store: SqlStore) -> None:

@@ -113,10 +113,7 @@ class SqlStore:
             # What was stored is what is answered: the digest people sign is then the stored plan's.
             operation = opened_operation(f"op-{number}", self._codec.loads(codec.text(event)))
             connection.execute(sa.insert(models.operations).values(_row(operation)))
-            vms = sorted({uuid for step in operation.plan.steps for uuid in step.vms})
-            if vms:
-                touched = [{"operation": number, "uuid": uuid} for uuid in vms]
-                connection.execute(sa.insert(models.operation_vms), touched)
+            _touching(connection, operation)
             _chained(connection, end, number, 0, [event])
             connection.execute(sa.update(models.head).values(number=number))
             return operation
@@ -153,6 +150,8 @@ class SqlStore:
                 self._read(connection, [operation.number])  # an unknown operation is no conflict
                 raise ConflictError(f"{operation.id} has changed meanwhile.", "Look at it again and decide anew.")
             _chained(connection, end, operation.number, operation.version, events)
+            if after.plan.steps != operation.plan.steps:
+                _touching(connection, after)
         return after
 
     def operation(self, operation_id: str) -> Operation:
@@ -426,6 +425,15 @@ def _locked_head(connection: sa.Connection) -> sa.Row[Any]:
 def _by_origin(connection: sa.Connection, key: str) -> int | None:
     table = models.operations
     return connection.execute(sa.select(table.c.number).where(table.c.origin_key == key)).scalar() if key else None
+
+
+def _touching(connection: sa.Connection, operation: Operation) -> None:
+    """Remember which guests the plan touches; those of an earlier plan of it stay."""
+    table = models.operation_vms
+    known = set(connection.execute(sa.select(table.c.uuid).where(table.c.operation == operation.number)).scalars())
+    new = sorted({uuid for step in operation.plan.steps for uuid in step.vms} - known)
+    if new:
+        connection.execute(sa.insert(table), [{"operation": operation.number, "uuid": uuid} for uuid in new])
 
 
 def _row(operation: Operation) -> dict[str, str | int | None]:
