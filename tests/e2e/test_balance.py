@@ -1,4 +1,4 @@
-"""On real hosts, through chat: load evened out, a host emptied and filled again, CPU shared out inside one."""
+"""On real hosts, through chat: load evened out, hosts emptied and filled again, commands in between, CPU shared out."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from bot.stage import hosts_for
 from lab import Guest, Lab
 from lab.slack import Workspace
-from tests.e2e.play import HOSTS, Play, play, runs_once, waits
+from lab.slack.shown import Message
+from lab.sshd import Door, serve
+from tests.e2e.play import HOSTS, Play, holds, play, runs_once, waits
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]  # six guests move twice; a busy machine takes its time
 
-PLUGINS = {"enabled": ["migrate", "balance"], "balance": {"band": 0.02, "cooldown_minutes": 0}}
+BALANCE = {"band": 0.02, "cooldown_minutes": 0}
+MONITOR = {"every": 2, "settle": 3}
 MEASURED = 3.0  # seconds over which load is measured from outside
 
 
@@ -28,9 +32,15 @@ def crowd(lab: Lab) -> Iterator[list[Guest]]:
         lab.kill_guest(guest.name)
 
 
+@pytest.fixture(scope="module")
+def doors(lab: Lab) -> dict[str, Door]:
+    return {host: serve(lab, host) for host in HOSTS}
+
+
 @pytest.fixture
-def stage(lab: Lab, workspace: Workspace, tmp_path: Path) -> Iterator[Play]:
-    made = play(lab, workspace, tmp_path, plugins=PLUGINS)
+def stage(lab: Lab, doors: dict[str, Door], workspace: Workspace, tmp_path: Path) -> Iterator[Play]:
+    plugins = {"enabled": ["migrate", "balance"], "balance": {**BALANCE, "rolling": {"marks": str(tmp_path)}}}
+    made = play(lab, workspace, tmp_path, plugins=plugins, hosts=hosts_for(lab, doors), monitor=MONITOR)
     with made.bot:
         workspace.wait_connected()
         yield made
@@ -95,19 +105,62 @@ def test_a_drain_survives_a_kill_half_way_empties_its_host_and_undrain_brings_ev
         runs_once(lab, guest, home[guest.name])
 
 
-def test_an_uneven_cluster_becomes_even_with_one_approval(crowd: list[Guest], stage: Play) -> None:
+def picks_two(stage: Play, proposal: Message) -> Message:
+    """Bruno picks the first two moves; what he proposes instead."""
+    bruno = stage.workspace.person("bruno")
+    bruno.click(proposal, "op.pick")
+    assert bruno.submit(bruno.wait_view(title="Pick of op-1"), {"steps-0": ["0", "1"]}).ok
+    stage.ended("stands in its place", proposal)
+    return stage.proposal("with 2 moves")
+
+
+def test_an_uneven_cluster_becomes_even_in_two_parts_and_the_gain_is_measured(crowd: list[Guest], stage: Play) -> None:
     before = measured(stage.lab, crowd)
     assert before["host-a"] > 0.2, "the guests do not burn what they should"
     stage.asks("balance --dry-run")
     stage.told("ana", "If balanced now", "Nothing was touched")
     assert set(places(stage.lab, crowd).values()) == {"host-a"}
-    approved(stage, "balance", "Balance the cluster")
+    stage.asks("balance")
+    part = picks_two(stage, stage.proposal("Balance the cluster"))
+    stage.approves("carla", part)
+    stage.ended("Done:", part, timeout=240)
+    assert Counter(places(stage.lab, crowd).values())["host-a"] == 4
+    approved(stage, "balance --min-gain 0.001", "Balance the cluster")
     assert max(Counter(places(stage.lab, crowd).values()).values()) <= 3
     assert len(set(places(stage.lab, crowd).values())) == 3
     after = measured(stage.lab, crowd)
     assert spread(after) < spread(before) / 2, (before, after)
     stage.asks("balance why even-0")
     stage.told("ana", "Why even-0 is not moved", "host-b")
+    stage.message("#approvals", "Done:", "Balance the cluster", "CPU of the busiest and idlest host", "→ measured")
+
+
+def test_hosts_have_their_turn_one_by_one_and_a_guest_shut_off_meanwhile_is_skipped(
+    crowd: list[Guest], stage: Play, tmp_path: Path
+) -> None:
+    lab = stage.lab
+    home = places(lab, crowd)
+    first = home["even-0"]
+    second = next(host for host in HOSTS if host != first)
+    shy = lab.guest("shy", host=first, memory_mib=96, load=0.0)
+    stage.asks(f'host rolling {first} {second} --run "hostname >>{tmp_path}/ran"')
+    proposal = stage.proposal("Rolling maintenance of")
+    stage.approves("bruno", proposal)
+    leaving = [name for name, host in home.items() if host == first]
+    waits(lambda: any(len(lab.where(name)) == 2 or first not in lab.where(name) for name in leaving), "nobody left")
+    assert lab.where("shy") == [first], "the idle guest left first"
+    lab.virsh(first, "destroy", "shy")
+    waiting = stage.ended("to press Continue", proposal, timeout=240)
+    assert (tmp_path / "ran").read_text() == f"{first}\n"
+    assert places(lab, crowd) == home
+    stage.workspace.person("bruno").click(waiting, "op.continue")
+    done = stage.ended("Done:", proposal, timeout=240)
+    assert holds(done, "skipped: shy does not run")
+    assert (tmp_path / "ran").read_text() == f"{first}\n{second}\n"
+    assert places(lab, crowd) == home
+    for guest in crowd:
+        runs_once(lab, guest, home[guest.name])
+    assert shy.where() == []
 
 
 @pytest.fixture
