@@ -368,7 +368,8 @@ ROLLING_HELP = (
 )
 ALL_HELP = "Every host that is not in maintenance."
 RUN_HELP = (
-    'What to run on each empty host, in its shell, as the user of its `ssh`; in quotes: --run "apt-get -y upgrade".'
+    "What to run on each empty host, in its shell, as the user of its `ssh`; in quotes, such as "
+    '--run "apt-get -y upgrade". Whoever sees the proposal reads it.'
 )
 REBOOTS_HELP = "The command takes the host down; it is done when the host is back."
 ALL_OR_SOME = "Name hosts, or write --all."
@@ -452,6 +453,11 @@ def not_empty(host: str, names: Sequence[str]) -> Objection:
 def turn_anew(host: str) -> str:
     """Why the rest was planned anew."""
     return f"because the VMs of {host} or the room for them have changed:"
+
+
+def home_anew(host: str) -> str:
+    """Why the way home was planned anew."""
+    return f"because VMs that left {host} have changed or moved meanwhile:"
 
 
 def turn_left_out(host: str, stuck: Sequence[Objection]) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import dropwhile
 
 from bot.declare import Rechecked, Underway
 from bot.domain.cluster import Host, Snapshot
@@ -141,14 +142,17 @@ def _order(steps: Iterable[Step]) -> list[str]:
 def next_rolls(
     settings: BalanceSettings, intent: Rolling, underway: Underway, snapshot: Snapshot, rules: Sequence[Rule]
 ) -> Rechecked:
-    """When a host's turn begins its moves are planned anew if they do not hold; later, what is wrong is skipped.
+    """When a host's turn begins its moves are planned anew if they do not hold, and so are those home when it ends.
 
+    In between, what is wrong is skipped.
     No command is run on a host on which a guest runs.
     """
     index = underway.turn[0]
     step = underway.plan.steps[index]
-    if isinstance(step, SetMaintenance) and step.on:
-        return _begun(settings, intent, underway, snapshot, rules)
+    if isinstance(step, SetMaintenance):
+        if step.on:
+            return _begun(settings, intent, underway, snapshot, rules)
+        return _returning(settings, underway, step, snapshot)
     if isinstance(step, RunOnHost):
         there = [vm.name for vm in snapshot.on(step.host) if vm.state.active]
         return Rechecked({index: cards.not_empty(step.host, there)}) if there else Rechecked()
@@ -195,6 +199,24 @@ def _begun(
     turns += [_turn(settings, name, snapshot, rules) for name in later if snapshot.host(name).up]
     why = cards.turn_left_out(host, turn.stuck) if turn.stuck else cards.turn_anew(host)
     return Rechecked(rest=tuple(_steps(settings, intent, snapshot, turns)), why=why)
+
+
+def _returning(settings: BalanceSettings, underway: Underway, end: SetMaintenance, snapshot: Snapshot) -> Rechecked:
+    """The moves home of those who truly left, from where they are and as they are: people had a day to change them."""
+    steps, first = underway.plan.steps, underway.left[0]
+    left = [
+        move.uuid for index, move in enumerate(steps[:first])
+        if index in underway.done and isinstance(move, MigrateVm) and move.source == end.host
+        and turn_of(steps, index) == end.host
+    ]  # fmt: skip
+    up = {host.name for host in snapshot.hosts if host.up} - {end.host}
+    there = {vm.uuid: vm for vm in snapshot.vms if vm.state.active and vm.host in up}
+    home = (
+        step_for(settings, there[uuid], there[uuid].host, end.host, cards.home_from_turn(end.host))
+        for uuid in reversed(left) if uuid in there
+    )  # fmt: skip
+    after = dropwhile(lambda step: isinstance(step, MigrateVm), steps[first + 1 :])
+    return Rechecked(rest=(end, *home, *after), why=cards.home_anew(end.host))
 
 
 def _holds(settings: BalanceSettings, underway: Underway, host: str, snapshot: Snapshot, rules: Sequence[Rule]) -> bool:
