@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from bot.domain.card import Card
 from bot.domain.errors import DroverError, StepCancelledError
@@ -12,23 +11,14 @@ from bot.domain.operation import BOT, Ask, Continued, Event, Operation, State, S
 from bot.domain.steps import WaitForPerson
 from bot.domain.words import duration_text
 from bot.flow import cards, decide
+from bot.flow.board import Telling
 from bot.flow.world import World
 from bot.ports import Request
 
 LOOK = 2.0  # seconds between two looks whether somebody came
 
 
-class Told(Protocol):
-    """What of a step's progress is needed here."""
-
-    @property
-    def operation(self) -> Operation: ...  # noqa: D102
-    @property
-    def index(self) -> int: ...  # noqa: D102
-    def say(self, text: str) -> None: ...  # noqa: D102
-
-
-def waited(world: World, step: WaitForPerson, told: Told) -> StepEnded:
+def waited(world: World, step: WaitForPerson, told: Telling) -> StepEnded:
     """Tell people, and wait, from when the step began: a restart of the bot begins nothing anew.
 
     Raises:
