@@ -13,6 +13,7 @@ from bot.declare import Settled, StepHandler
 from bot.domain import window
 from bot.domain.errors import (
     ChatError,
+    ConflictError,
     DroverError,
     HostUnreachableError,
     StepAsksError,
@@ -41,7 +42,7 @@ from bot.domain.words import plural
 from bot.flow import decide, pause, propose
 from bot.flow.board import Board, Telling
 from bot.flow.recheck import Rechecks, spreads
-from bot.flow.world import World, appended, record, roles_of, shown, snapshot
+from bot.flow.world import World, record, roles_of, shown, snapshot
 from bot.ports import Hypervisor, Store
 from bot.ports import Progress as ProgressPort
 

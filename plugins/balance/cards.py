@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from bot.domain.card import Card, Context, Element, Line, Section, Table, words
 from bot.domain.cluster import Host, Scheduler, Vm
@@ -506,6 +506,12 @@ def command_runs(host: str, seconds: float, last: str) -> str:
 def host_away_for(host: str, seconds: float) -> str:
     """While the host is down, or on its way."""
     return f"Waiting for {host} to come back, for {duration_text(seconds)}"
+
+
+def command_facts(code: int, last: str, *, rebooted: bool) -> Mapping[str, str]:
+    """What stands beside the step, and in the trail: words, for none of it is a measure."""
+    facts = {"exit": str(code), "host": "rebooted" if rebooted else "", "said": last[:200]}
+    return {key: value for key, value in facts.items() if value}
 
 
 def command_goes_on(host: str, mark: str) -> str:

@@ -114,7 +114,7 @@ def run_command(settings: RollingSettings, step: RunOnHost, hypervisor: Hypervis
                 seen = _look(settings, step, hypervisor)
             if _over(settings, step, seen):
                 hypervisor.host_facts(step.host)
-                return {"exit": seen.code, "rebooted": seen.rebooted, "said": seen.last_line[:200]}
+                return cards.command_facts(seen.code, seen.last_line, rebooted=seen.rebooted)
             away = 0.0
             progress.say(cards.command_runs(step.host, waited, seen.last_line))
         except HypervisorError as error:
