@@ -18,12 +18,13 @@ from bot.domain.readiness import Finding, Severity
 from bot.domain.steps import MigrateVm
 from bot.parts import SystemClock
 from lab import Guest, Lab, tls
+from lab.slack import Command, Workspace
 from lab.sshd import Door, serve
 from lab.tls import Authority
 from plugins.host_check import handler, pairs
 from plugins.host_check.planner import HostCheck, HostPair
 from plugins.host_check.settings import HostCheckSettings
-from tests.e2e.play import runs_once
+from tests.e2e.play import play, runs_once
 
 pytestmark = pytest.mark.lab
 
@@ -98,6 +99,29 @@ def test_a_host_is_read_and_a_guest_moves_encrypted(lab: Lab, hosts: LibvirtHype
     runs_once(lab, traveller, A)
     hosts.migrate(move)
     runs_once(lab, traveller, B)
+
+
+@pytest.mark.slow
+def test_a_bot_that_reaches_its_hosts_over_ssh_moves_a_guest_encrypted_from_chat(
+    lab: Lab, authority: Authority, doors: dict[str, Door], traveller: Guest, tmp_path: Path
+) -> None:
+    (home,) = lab.where(traveller.name)
+    other = B if home == A else A
+    tables = [
+        {"name": name, "uri": door.uri, "migrate_uri": tls.uri(lab.hosts[name]), "migrate_tls": True}
+        for name, door in doors.items()
+    ]
+    with Workspace(commands=(Command("/kvm", "Run the cluster", "help"),)) as workspace:
+        made = play(lab, workspace, tmp_path, hosts=tables)
+        with made.bot:
+            workspace.wait_connected()
+            made.asks(f"migrate {traveller.name} to {other}")
+            proposal = made.proposal(traveller.name)
+            made.approves("bruno", proposal)
+            made.ended("Done:", proposal)
+            runs_once(lab, traveller, other)
+            made.asks(f"vm show {traveller.name}")
+            made.told("ana", traveller.name, other, f"Could move to {home}")
 
 
 def test_a_host_is_read_over_tls_by_who_has_a_certificate_and_by_nobody_else(lab: Lab, authority: Authority) -> None:
