@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from bot.domain.card import Card, Context, Element, Line, Listing, Picture, Section, Table, words
+from bot.domain.card import Card, Context, Element, Line, Listing, Picture, Section, Table, prose, words
 from bot.domain.plan import Objection, Reason
 from bot.domain.readiness import CpuBaseline, Finding, GuestCpu, HostReport, Severity
 from bot.domain.words import duration_text, plural
@@ -121,7 +121,7 @@ def _do(fix: str) -> Line:
     """A command ready to be copied, or a sentence."""
     found = _COMMAND.fullmatch(fix)
     if found is None:
-        return fix
+        return prose(fix)
     where, command, note = found.groups()
     return words("{where}`{command}`{note}", where=where or "", command=command, note=note or "")
 

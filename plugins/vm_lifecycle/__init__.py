@@ -159,7 +159,8 @@ def _section(settings: Settings) -> VmLifecycleSettings:
 
 
 def _show(about: intents.LookAt, view: View) -> Card:
-    return portrait.card(view.snapshot.vm(about.vm), view.snapshot, view.rules, view.found)
+    vm = view.snapshot.vm(about.vm)
+    return portrait.card(portrait.measured(vm, view.measured.sweep), view.snapshot, view.rules, view.found)
 
 
 def _screen(about: intents.LookAt, view: View) -> Card:

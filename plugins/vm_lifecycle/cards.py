@@ -290,7 +290,7 @@ def chosen(vm: Vm, full: float, legal: int, members: int) -> Reason:
     """The rules chose."""
     apart = "it has fewest of its group, and " if vm.tags.get("apart") else ""
     also = f", as the {members + 1}. of its group there" if members else ""
-    of = f"of {plural(legal, 'host')} that could take it {apart}it is the least full afterwards ({full:.0%} of memory)"
+    of = f"of {plural(legal, 'host')} that could take it, {apart}it is the least full afterwards ({full:.0%} of memory)"
     return Reason("chosen", f"{vm.name}: {vm.host}, {of}{also}.")
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bot.domain import placement
-from bot.domain.card import Card, Context, Element, Fields, Line, Listing, Picture, Section, Table, words
+from bot.domain.card import Card, Context, Element, Fields, Line, Listing, Picture, Section, Table, prose, words
 from bot.domain.cluster import Host, Snapshot, Vm
 from bot.domain.placement import Rule
+from bot.domain.samples import Sweep
 from bot.domain.words import bytes_text, plural
 from plugins.vm_lifecycle import cards, keeping
 
@@ -44,6 +45,12 @@ def card(vm: Vm, snapshot: Snapshot, rules: Iterable[Rule], seen: Portrait) -> C
     elements.append(Section(_movable(vm, snapshot, rules)))
     small: list[Line] = [words("UUID `{uuid}`", uuid=vm.uuid), *seen.troubles]
     return Card(f"{told}.", vm.name, (*elements, Context(tuple(small))))
+
+
+def measured(vm: Vm, sweep: Sweep | None) -> Vm:
+    """The guest with its load as the newest sweep measured it, where this very look could not."""
+    known = [each for each in sweep.vms if (each.uuid, each.host) == (vm.uuid, vm.host)] if sweep else []
+    return replace(vm, cpu=known[0].cpu) if vm.cpu is None and known else vm
 
 
 def _pairs(vm: Vm, host: Host, seen: Portrait) -> Iterable[tuple[str, Line]]:
@@ -106,7 +113,7 @@ def _movable(vm: Vm, snapshot: Snapshot, rules: Iterable[Rule]) -> Line:
     if free:
         return words("Could move to {hosts}.", hosts=", ".join(free))
     why = dict.fromkeys(f"{found[0].text} {found[0].remedy}".strip() for found in against.values())
-    return words("Cannot move now: {why}", why=" ".join(why) or "there is no other host.")
+    return prose(f"Cannot move now: {' '.join(why) or 'there is no other host.'}")
 
 
 def snapshots_card(vm: Vm, seen: Portrait) -> Card:

@@ -14,6 +14,7 @@ from bot.declare import Action, Alert, Looked, Proposal
 from bot.domain import codec
 from bot.domain.cluster import GIB, Disk, Health, Inbound, Nic, Pool, Snapshot, Vm, VmDetail, VmState
 from bot.domain.plan import Plan, Refused, Risk
+from bot.domain.samples import Sweep, VmSample
 from bot.flow.parse import parsed
 from bot.ports.guests import Address, DiskUse, FileSystem, GuestSnapshot
 from bot.testing import drawn, uuid_of
@@ -336,3 +337,13 @@ def test_the_card_shows_what_was_read_and_tells_what_was_not() -> None:
     assert "before the test" in repr(portrait.snapshots_card(vm, portrait.Portrait(snapshots=(taken,))))
     full = with_vm(seen, "db-1", memory=15 * GIB)
     assert "host-b has room for" in repr(portrait.card(vm, full, CATALOG.rules, portrait.Portrait()))
+
+
+def test_a_load_that_a_look_cannot_measure_is_the_newest_sweeps() -> None:
+    vm = cluster(cpu=None).vm("web-1")
+    sample = VmSample(vm.uuid, vm.name, vm.host, "running", cpu=0.25)
+    sweep = Sweep(cluster().taken_at, vms=(sample,))
+    assert portrait.measured(vm, sweep).cpu == 0.25
+    assert portrait.measured(vm, None).cpu is None
+    assert portrait.measured(replace(vm, cpu=0.5), sweep).cpu == 0.5
+    assert portrait.measured(replace(vm, host="host-b"), sweep).cpu is None
