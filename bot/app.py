@@ -224,8 +224,10 @@ def _reached(chat: SlackChat, channel: str) -> None:
     """A channel that nobody could see a proposal in is told now, rather than at the first proposal."""
     try:
         chat.readable(channel)
-    except ChatError as error:
-        raise SettingsError(f"The channel {channel} of the configuration: {error.text}", error.advice) from error
+    except web.SlackRefusedError as error:
+        raise SettingsError(f"The configured channel {channel} cannot be used. {error.text}", error.advice) from error
+    except ChatError as error:  # Slack has other troubles; they pass
+        log.warning("channel not looked at", channel=channel, error=str(error))
 
 
 def _shared(settings: DroverSettings) -> bool:

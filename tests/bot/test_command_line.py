@@ -1,0 +1,65 @@
+"""What the terminal says when something is wrong: two sentences with the next step, exit code 2, never a traceback."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SLACK = '[slack]\napprovals_channel = "C1"\napi_url = "http://127.0.0.1:9/api/"\n'
+WHOLE = f"""
+{SLACK}
+[[hosts]]
+name = "host-a"
+uri = "qemu+ssh://drover@host-a/system"
+[roles.engineer]
+users = ["U1", "U2"]
+may = ["*"]
+[roles.approver]
+users = ["U2", "U3"]
+may = ["*"]
+"""
+TOKENS = {"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_APP_TOKEN": "xapp-1"}
+CASES = {
+    "nothing": (None, {}, "There is no configuration", "Copy config/drover.example.toml"),
+    "broken": ("zone = \nreplica = 1\n", {}, "line 1", "See config/drover.example.toml"),
+    "slip": ("[slack]\naprovals_channel = 1\n", {}, "aprovals_channel: there is no such key", "“approvals_channel”"),
+    "no hosts": (SLACK, {}, "No [[hosts]]", "name your hosts"),
+    "no token": (WHOLE, {}, "secret bot_token is missing", "Set SLACK_BOT_TOKEN"),
+    "database": (
+        WHOLE,
+        {**TOKENS, "DATABASE_URL": "postgresql://u:secret@127.0.0.1:1/d"},
+        "The database failed",
+        "Check that PostgreSQL runs",
+    ),
+    "folder": (
+        WHOLE,
+        {**TOKENS, "DATABASE_URL": "sqlite:////proc/none/d.sqlite"},
+        "cannot be made",
+        "Correct database.url",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_start_that_cannot_be_is_told_with_the_next_step(case: str, tmp_path: Path) -> None:
+    written, environment, wrong, next_step = CASES[case]
+    if written is not None:
+        (tmp_path / "config").mkdir()
+        (tmp_path / "config" / "drover.toml").write_text(written, encoding="utf-8")
+    clean = {
+        name: value for name, value in os.environ.items() if not name.startswith(("SLACK_", "DROVER_", "DATABASE_"))
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "bot", "run"], cwd=tmp_path, env={**clean, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert wrong in done.stderr
+    assert next_step in done.stderr
+    assert "secret@" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
