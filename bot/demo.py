@@ -45,15 +45,21 @@ Ctrl-C ends everything and leaves nothing behind."""
 
 
 PEOPLE = {"U0ANA": "Ana", "U0BRUNO": "Bruno", "U0CARLA": "Carla", "U0GIL": "Gil", "U0DROVER": "Drover"}
-_MENTION = re.compile(r"<@(\w+)>")
+_MENTION = re.compile(r"<@(\w+)>(?P<column>(?=  ))?")
 _DATE = re.compile(r"<!date\^(\d+)\^[^>]*>")
 
 
 def readable(text: str) -> str:
     """A message's text as the page shows it: names for mentions, local times for dates, no markup."""
-    text = _MENTION.sub(lambda found: f"@{PEOPLE.get(found[1], found[1])}", text)
+    text = _MENTION.sub(_named, text)
     text = _DATE.sub(lambda found: f"{datetime.fromtimestamp(int(found[1])).astimezone():%H:%M:%S}", text)
     return text.replace("*", "").replace("`", "")
+
+
+def _named(found: re.Match[str]) -> str:
+    """A mention's name; as wide as the mention was where a column of a table goes on behind it."""
+    name = f"@{PEOPLE.get(found[1], found[1])}"
+    return name if found["column"] is None else name.ljust(len(found[0]))
 
 
 @dataclass
@@ -91,6 +97,7 @@ def perform(*, leave: bool, hosts: int, port: int) -> None:
         except (TimeoutError, LabError) as error:
             raise DroverError(f"The demo stopped: {error}", "The machine may be very busy; try again.") from error
         if leave:
+            told.say("demo", "asked, approved, moved, verified. To try it yourself: ./drover demo, without --exit")
             return
         click.echo(TRY.format(page=stage.workspace.page, log=stage.bot.log))
         _until_interrupted()
@@ -170,6 +177,7 @@ def _main_job(stage: Stage, told: Transcript) -> None:
     if "done:" not in done.plain().lower():
         raise DroverError("The migration failed.", done.plain())
     _prove(stage, told, ticks)
+    told.say("Ana in #ops", "/kvm audit op-1")
     ana.command("/kvm audit op-1", "#ops")
     _seen(stage, told, "#ops", lambda text: "op-1" in text and "hash chain holds" in text, seen_by="ana")
 
