@@ -53,7 +53,7 @@ def help_card(slash: str, commands: Sequence[Listed]) -> Card:
     for title, changes in (("To look", False), ("To change something, as the policy allows", True)):
         lines = [each for each in mine if each.changes is changes]
         pages = range(0, len(lines), HELP_LINES)
-        elements += [Section(_help_lines(title, lines[start : start + HELP_LINES])) for start in pages]
+        elements += [Section(_help_lines("" if start else title, lines[start : start + HELP_LINES])) for start in pages]
     others = [each.name for each in commands if not each.allowed]
     if others:
         elements.append(Context((words("Not yours to use: {names}", names=", ".join(others)),)))
@@ -63,9 +63,9 @@ def help_card(slash: str, commands: Sequence[Listed]) -> Card:
 
 def _help_lines(title: str, lines: Sequence[Listed]) -> Words:
     parts = [f"`{{u{index}}}` {{s{index}}}" for index in range(len(lines))]
-    usages = {f"u{index}": each.usage for index, each in enumerate(lines)}
+    usages = {f"u{index}": each.usage.replace(" [OPTIONS]", "") for index, each in enumerate(lines)}
     summaries = {f"s{index}": each.summary for index, each in enumerate(lines)}
-    return Words("\n".join([f"*{title}*", *parts]), {**usages, **summaries})
+    return Words("\n".join([*([f"*{title}*"] if title else []), *parts]), {**usages, **summaries})
 
 
 def usage_card(usage: str, grammar: click.Command, options: Sequence[tuple[str, str]]) -> Card:
