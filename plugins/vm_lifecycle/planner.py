@@ -88,7 +88,7 @@ def plan(  # noqa: PLR0917 - what a command is bound to, and what an Action is c
     return Plan(
         title=steps[0].title if len(steps) == 1 else cards.many_title(title, touched),
         steps=tuple(steps),
-        risk=risk,
+        risk=_risk(risk, touched),
         blast=_blast(touched),
         reasons=(*(cards.listed(vm) for vm in touched if len(found) > 1), *idle),
         warnings=tuple(each for vm in touched for each in cards.warnings_for(intent, vm)),
@@ -137,6 +137,11 @@ def _timeless(steps: Sequence[Step]) -> list[Step]:
         else:
             bare.append(step)
     return bare
+
+
+def _risk(usual: Risk, touched: Sequence[Vm]) -> Risk:
+    """Of several at once never low: a policy that lets low ones pass would show their list to nobody first."""
+    return Risk.MEDIUM if usual is Risk.LOW and len(touched) > 1 else usual
 
 
 def _blast(touched: Sequence[Vm]) -> Blast:

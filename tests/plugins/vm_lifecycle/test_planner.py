@@ -159,6 +159,14 @@ def test_a_bulk_verb_lists_everyone_and_skips_who_is_there_already() -> None:
     assert {"off-1 on host-a", "web-1 on host-a"} <= {each.text.partition(",")[0] for each in both.reasons}
 
 
+def test_several_at_once_are_never_a_low_risk_that_a_policy_waves_through() -> None:
+    off = cluster(state=VmState.SHUT_OFF)
+    assert planned("vm start web-1", off).risk is Risk.LOW
+    assert planned("vm start --tag owner=ann", off).risk is Risk.LOW, "a tag that one guest has"
+    assert planned("vm start --tag env=dev", off).risk is Risk.MEDIUM
+    assert planned("vm force-off --tag env=dev").risk is Risk.HIGH
+
+
 def test_a_start_is_refused_while_the_guest_may_run_elsewhere() -> None:
     seen = cluster()
     off = seen.vm("off-1")
