@@ -442,6 +442,15 @@ def paused_not_off(vm: Vm) -> Objection:
     return Objection("paused", f"{vm.name} is paused on {vm.host}.", f"Use `vm resume {vm.name}`.")
 
 
+def cannot_hear(vm: Vm) -> Objection:
+    """Asked to shut down, it would not know before it goes on."""
+    return Objection(
+        "paused",
+        f"{vm.name} is paused on {vm.host} and cannot hear that it is to shut down.",
+        f"Use `vm resume {vm.name}` first, or `vm force-off {vm.name}`.",
+    )
+
+
 def not_running(vm: Vm) -> Objection:
     """It is off."""
     return Objection("not-running", f"{vm.name} is {vm.state} on {vm.host}.", f"Use `vm start {vm.name}` first.")
@@ -553,6 +562,21 @@ def ttl_ends(vm: Vm, ends: datetime) -> Card:
         vm=vm.name, host=vm.host, ends=ends, owner=owner,
     )  # fmt: skip
     return Card(f"The time of {vm.name} ends soon.", elements=(Section(line),))
+
+
+def ttl_paused(vm: Vm, ends: datetime) -> Card:
+    """It cannot be shut down as it is."""
+    line = words(
+        "The time of *{vm}* on {host} ended at {ends}, but it is paused and cannot hear that it is to shut down.",
+        vm=vm.name, host=vm.host, ends=ends,
+    )  # fmt: skip
+    return Card(f"The time of {vm.name} is over, and it is paused.", elements=(Section(line),))
+
+
+def out_of_pause(vm: Vm) -> tuple[Remedy, ...]:
+    """What there is to choose from."""
+    name = quote(vm.name)
+    return (Remedy("Let it go on", f"vm resume {name}"), Remedy("Force it off…", f"vm force-off {name}"))
 
 
 def ttl_changed(name: str) -> Card:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
 from bot.declare import Alert, Looked, Proposal
-from bot.domain.cluster import Snapshot, Vm
+from bot.domain.cluster import Snapshot, Vm, VmState
 from plugins.vm_lifecycle import cards, planner
 from plugins.vm_lifecycle.intents import VmVerb
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
@@ -25,6 +25,9 @@ def endings(settings: VmLifecycleSettings, snapshot: Snapshot, memory: Mapping[s
         if ends > snapshot.taken_at:
             announced[key] = vm.name
             noticed.append(Alert(key, cards.ttl_ends(vm, ends), remedies=(cards.longer(vm),)))
+        elif vm.state is VmState.PAUSED:
+            announced[key] = vm.name
+            noticed.append(Alert(key, cards.ttl_paused(vm, ends), remedies=cards.out_of_pause(vm)))
         else:
             noticed.append(Alert(key, cards.ttl_over(vm, ends), over=True))
             noticed.append(Proposal("vm shutdown", VmVerb("shutdown", vm.uuid), why=cards.TTL_OVER, key=key))

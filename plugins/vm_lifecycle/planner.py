@@ -197,9 +197,10 @@ def start(intent: VmVerb, case: Case) -> Planned:  # noqa: ARG001 - the shape of
 
 
 def shutdown(intent: VmVerb, case: Case) -> Planned:  # noqa: ARG001 - the shape of Work
-    """An orderly end."""
+    """An orderly end; a paused guest cannot hear that it is wanted."""
     vm, snapshot = case.vm, case.snapshot
-    return _power(vm, snapshot, Power.SHUTDOWN, wanted=vm.state.active)
+    steps, against = _power(vm, snapshot, Power.SHUTDOWN, wanted=vm.state.active)
+    return steps, (*against, *_deaf(vm))
 
 
 def force_off(intent: VmVerb, case: Case) -> Planned:  # noqa: ARG001 - the shape of Work
@@ -232,9 +233,14 @@ def reboot(intent: VmVerb, case: Case) -> Planned:  # noqa: ARG001 - the shape o
     vm, snapshot = case.vm, case.snapshot
     if not vm.state.active:
         return (), (cards.not_running(vm),)
-    against = (*settled(vm, snapshot), *elsewhere(vm, snapshot))
+    against = (*settled(vm, snapshot), *elsewhere(vm, snapshot), *_deaf(vm))
     off, on = (PowerVm(vm.uuid, vm.name, vm.host, verb) for verb in (Power.SHUTDOWN, Power.START))
     return (off, on), against
+
+
+def _deaf(vm: Vm) -> Iterator[Objection]:
+    if vm.state is VmState.PAUSED:
+        yield cards.cannot_hear(vm)
 
 
 def _power(vm: Vm, snapshot: Snapshot, verb: Power, *, wanted: bool) -> Planned:

@@ -120,6 +120,8 @@ def test_each_wish_becomes_its_steps(line: str, risk: Risk, expected: list[Any])
         ("vm start web-2", "unknown-vm", "web-1"),
         ("vm start web-1", "nothing-to-do", "running on host-a"),
         ("vm start sleepy", "paused", "vm resume sleepy"),
+        ("vm shutdown sleepy", "paused", "vm force-off sleepy"),
+        ("vm reboot sleepy", "paused", "vm resume sleepy"),
         ("vm shutdown off-1", "nothing-to-do", "shut off"),
         ("vm reboot off-1", "not-running", "vm start off-1"),
         ("vm pause off-1", "not-running", "vm start off-1"),
@@ -286,6 +288,18 @@ def test_a_guest_with_a_ttl_is_announced_then_shut_down() -> None:
     assert isinstance(wish, Proposal)
     assert (wish.action, wish.intent.vm) == ("vm shutdown", WEB[0])
     assert looked({}, expires="tomorrow") == Looked()
+
+
+def test_a_paused_guest_whose_time_is_over_is_told_of_with_a_choice_until_it_is_over() -> None:
+    ended = (cluster().taken_at - timedelta(hours=2)).isoformat()
+    seen = with_vm(timed(expires=ended), "web-1", state=VmState.PAUSED)
+    first = keeping.endings(SETTINGS, seen, {})
+    (told,) = first.noticed
+    assert isinstance(told, Alert)
+    assert not told.over
+    assert [each.command for each in told.remedies] == ["vm resume web-1", "vm force-off web-1"]
+    off = keeping.endings(SETTINGS, with_vm(seen, "web-1", state=VmState.SHUT_OFF), dict(first.memory))
+    assert [each.over for each in off.noticed if isinstance(each, Alert)] == [True]
 
 
 def test_an_announcement_that_is_not_true_any_more_is_ended_unless_nobody_knows() -> None:
