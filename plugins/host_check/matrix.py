@@ -12,6 +12,7 @@ from plugins.host_check.findings import PairReport
 _COLOURS = {Severity.PASS: "#2e7d32", Severity.WARN: "#f9a825", Severity.FAIL: "#b71c1c", Severity.UNKNOWN: "#9e9e9e"}
 _NONE = "#eceff1"
 _MOST_NAMED = 3
+_FEW = 4  # hosts, in whose cells there is room for larger letters
 
 
 def drawn(reports: Sequence[PairReport]) -> bytes:
@@ -39,7 +40,7 @@ def drawn(reports: Sequence[PairReport]) -> bytes:
                     words_in(report),
                     ha="center",
                     va="center",
-                    fontsize=8,
+                    fontsize=10 if count <= _FEW else 8,
                     color="black" if dark else "white",
                 )
     axes.set_xlim(-0.5, count - 0.5)
