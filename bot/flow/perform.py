@@ -202,7 +202,7 @@ class _Run:
             operation = self.world.store.operation(self.operation_id)
             going_on = operation.state is State.RUNNING and Ask.CANCEL not in operation.asked and not self.bad
             if going_on and set(operation.todo) - operation.under_way:
-                turn = window.may_begin(operation, window.under_way(_others(self.world, operation)), self.world.limits)
+                turn = _may_begin(self.world, operation, _others(self.world, operation))
                 if self._rechecked(operation, turn):
                     continue
                 self._submit(operation, board, _begun_steps(self.world, operation, board, turn))
@@ -255,6 +255,13 @@ def _others(world: World, operation: Operation) -> list[Operation]:
     return [each for each in world.store.operations(states=(State.RUNNING,), limit=1000) if each.id != operation.id]
 
 
+def _may_begin(world: World, operation: Operation, others: Sequence[Operation]) -> tuple[int, ...]:
+    """Steps whose turn it is, within the limits; a guest that another operation works on is waited for."""
+    taken = {uuid for each in others for index in each.under_way for uuid in each.plan.steps[index].vms}
+    may = window.may_begin(operation, window.under_way(others), world.limits)
+    return tuple(index for index in may if not taken.intersection(operation.plan.steps[index].vms))
+
+
 def _begun_steps(world: World, operation: Operation, board: Board, turn: Collection[int]) -> tuple[int, ...]:
     """Record the beginning of every step of ``turn`` that may begin; limits hold across operations and replicas.
 
@@ -263,11 +270,7 @@ def _begun_steps(world: World, operation: Operation, board: Board, turn: Collect
     with world.turn:
         position, _ = world.store.head()
         others = _others(world, operation)
-        may = window.may_begin(operation, window.under_way(others), world.limits)
-        taken = {uuid for each in others for index in each.under_way for uuid in each.plan.steps[index].vms}
-        begun = tuple(
-            index for index in may if index in turn and not taken.intersection(operation.plan.steps[index].vms)
-        )
+        begun = tuple(index for index in _may_begin(world, operation, others) if index in turn)
         events = [StepBegan(world.clock.now(), BOT, index) for index in begun]
         try:
             after = world.store.append(operation, *events, since=position) if events else operation

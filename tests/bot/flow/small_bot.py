@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -122,12 +122,18 @@ def text(card: Card | None) -> str:
     return repr(card)
 
 
-def small_bot(tmp_path: Path, cluster: str = CLUSTER, plugins: tuple[str, ...] = ("migrate",), **world_of: Any) -> Bot:
-    """``world_of``: fields of the world that are to be different."""
+def small_bot(
+    tmp_path: Path,
+    cluster: str = CLUSTER,
+    plugins: tuple[str, ...] = ("migrate",),
+    tables: Mapping[str, Any] | None = None,
+    **world_of: Any,
+) -> Bot:
+    """``tables``: the plugins' settings. ``world_of``: fields of the world that are to be different."""
     clock = TickingClock()
     hypervisor = FakeHypervisor(drawn(cluster), clock)
     chat = FakeChat()
-    loaded = catalog.load(plugins, extra=(Core(),))
+    loaded = catalog.load(plugins, tables, extra=(Core(),))
     store = SqlStore(f"sqlite:///{tmp_path}/drover.sqlite", loaded.codec(), clock=clock)
     work = QueuedWork()
     usual: dict[str, Any] = {"policy": POLICY, "roles": ROLES, "patience": 30.0}

@@ -26,7 +26,13 @@ LINES = (
     "migrate web-1",
     "migrate db-1 to host-c",
     "migrate app-1 --policy postcopy",
+    "balance --min-gain 0.0001",
+    "host drain host-a",
+    "host undrain host-a",
+    "host rolling host-b",
 )
+PLUGINS = ("migrate", "balance")
+TABLES = {"balance": {"rolling": {"pause_hours": 0.005}, "cooldown_minutes": 0}}
 BUTTONS = ("op.approve", "op.approve", "op.approve", "op.withdraw", "op.cancel", "op.again", "op.details")
 CRASHES = ("append", "copies", "keep_copy", "handled", "claim")
 
@@ -41,7 +47,7 @@ class Lives(RuleBasedStateMachine):
     @initialize()
     def start(self) -> None:
         self.folder = tempfile.TemporaryDirectory()
-        self.bot: Bot = small_bot(Path(self.folder.name))
+        self.bot: Bot = small_bot(Path(self.folder.name), plugins=PLUGINS, tables=TABLES)
         self.sent: list[Request] = []
         self.seen: dict[str, tuple[Event, ...]] = {}
         self.count = 0
