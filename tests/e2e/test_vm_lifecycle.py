@@ -65,6 +65,7 @@ class Bot:
             "tiny": tiny,
             "gone": {"base": f"{POOL}/gone.qcow2"},
             "lone": {**tiny, "base": f"{POOL}/lone.qcow2"},
+            "blank": {"base": tiny["base"]},  # no kernel, and nothing to boot on its disk: it stays in its firmware
             "agent": {**tiny, "initrd": str(cloud_image(agent=True).initrd)},
             "broken": {**tiny, "kernel": "/nowhere/vmlinuz"},
         }
@@ -246,6 +247,19 @@ def test_addresses_and_file_systems_are_told_by_who_knows_and_the_agent_is_asked
         lan.close(bot.lab, "host-a")
     uuid = bot.virsh("host-a", "domuuid", "e2e-agent")
     assert "asked by the agent: shutdown" in bot.serial("host-a", uuid)
+
+
+@pytest.mark.slow
+def test_a_guest_that_does_not_listen_is_asked_about_and_its_plug_is_pulled_by_the_button(bot: Bot) -> None:
+    bot.done("vm create e2e-deaf --host host-a --image blank")
+    asked = bot.does("vm shutdown e2e-deaf")
+    assert asked.state is State.FAILED
+    assert "did not shut down within" in asked.outcome
+    assert bot.virsh("host-a", "domstate", "e2e-deaf") == "running"
+    (choice,) = asked.remedies
+    operation = bot.done(choice.command)
+    assert operation.action == "vm force-off"
+    assert bot.virsh("host-a", "domstate", "e2e-deaf") == "shut off"
 
 
 def leased(bot: Bot, name: str) -> str:
