@@ -7,6 +7,7 @@ raises: Bolt 1.30 answers 404 for one that raises, and over a socket it never ac
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ Choices = Callable[[str, str], Sequence[tuple[str, str]]]
 Reader = Callable[[], Request]
 
 LOOK_AFTER_SOCKET = 3.0
+HANG_UP = 5.0  # seconds that closing the socket may take
 """Seconds between two looks whether the socket still lives; the SDK reconnects when it does not."""
 EVERYTHING = re.compile("")
 NOT_STORED = "Drover could not store your request, so nothing will be done: {why}"
@@ -48,6 +50,15 @@ TRY_AGAIN = "Try again in a moment."
 TOO_FAST = "You ask faster than Drover allows ({rate:g} requests a minute). Nothing was done; wait a little."
 STILL_TOO_FAST = "Still too fast. Nothing was done; wait a little."
 FOREIGN = "Drover takes requests only from members of its own workspace."
+
+
+def _hang_up(socket: SocketModeHandler) -> None:
+    """Close the socket. The SDK's close waits for a lock that its receiver may hold for ever; a stop must not."""
+    closing = threading.Thread(target=socket.close, name="slack-hangs-up", daemon=True)
+    closing.start()
+    closing.join(HANG_UP)
+    if closing.is_alive():
+        log.warning("the socket to Slack did not close in time; it ends with the process")
 
 
 def _no_socket(error: Exception) -> ChatError:
@@ -145,7 +156,7 @@ class Listeners:
         try:
             self._socket.connect()  # type: ignore[no-untyped-call] # bolt left it untyped
         except (SlackClientError, OSError) as error:
-            self._socket.close()  # type: ignore[no-untyped-call]
+            _hang_up(self._socket)
             self._socket = None
             raise _no_socket(error) from error
 
@@ -174,7 +185,7 @@ class Listeners:
     def close(self) -> None:
         """Take nothing more; what is being said aside is finished."""
         if self._socket is not None:
-            self._socket.close()  # type: ignore[no-untyped-call]
+            _hang_up(self._socket)
         if self._server is not None:
             self._server.close()
         self._aside.shutdown()

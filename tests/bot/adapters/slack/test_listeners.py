@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import http.client
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -420,3 +421,16 @@ def test_a_body_too_big_for_slack_is_not_read(server: HttpServer) -> None:
     connection.endheaders()
     assert connection.getresponse().status == 413
     connection.close()
+
+
+def test_a_socket_that_will_not_close_keeps_nobody_from_stopping(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bot.adapters.slack.listeners.HANG_UP", 0.2)
+    stuck, ended = threading.Event(), threading.Event()
+    listeners = start()
+    socket = listeners._socket
+    assert socket is not None
+    monkeypatch.setattr(socket, "close", lambda close=socket.close: (stuck.wait(30), close(), ended.set()))
+    listeners.close()
+    assert not ended.is_set()
+    stuck.set()
+    assert ended.wait(30)
