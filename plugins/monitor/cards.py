@@ -558,7 +558,7 @@ def _parts(found: Digest) -> Iterable[tuple[str, str]]:
     yield "Backups that are too old", names([backup_age(one, found.now) for one in found.backups])
     yield "Evenness, foretold and measured", "\n".join(_gain(one) for one in found.gains[:5])
     yield "Not done", names([f"{one.id} {one.plan.title} ({one.state})" for one in found.failed], 5)
-    yield "Decisions", _decisions(found.decisions) if found.decisions.asked else ""
+    yield "Decisions", _decisions(found.decisions) if found.decisions != Decisions() else ""
 
 
 def _filling(one: Filling) -> str:

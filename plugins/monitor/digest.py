@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -71,13 +71,13 @@ class Gain:
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """What was asked for in the period, and how long people took to decide (median seconds)."""
+    """What was asked for and decided in the period, and how long people took to decide (median seconds)."""
 
-    asked: int
-    approved: int
-    denied: int
-    expired: int
-    median: float | None
+    asked: int = 0
+    approved: int = 0
+    denied: int = 0
+    expired: int = 0
+    median: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class Digest:
         return (
             self.changed == Changed()
             and self.hosts_up == self.hosts
-            and not self.decisions.asked
+            and self.decisions == Decisions()
             and not self.moves
             and not self.incidents
             and not self.notes
@@ -134,7 +134,8 @@ class Digest:
 def digest(settings: MonitorSettings, view: ReportView, period: timedelta) -> Digest:
     """The digest of the time since the last one, at most of ``period``."""
     seen, since = view.snapshot, view.since or view.now - period
-    operations = [each for each in view.history.operations(limit=_READ) if each.changed_at > since]
+    known = view.history.operations(limit=_READ)
+    operations = [each for each in known if each.changed_at > since]
     loads, use = _means(view, "host", since), tuple(_use(view, since))
     shares = {host.name: loads[host.name].mean / host.cpus for host in seen.hosts if host.name in loads and host.cpus}
     return Digest(
@@ -154,7 +155,7 @@ def digest(settings: MonitorSettings, view: ReportView, period: timedelta) -> Di
         snapshots=concerns.old_snapshots(settings, view.measured.sweep, view.now) if view.measured.sweep else (),
         backups=_backups(settings, view),
         moves=tuple(move for each in operations for move in _moves(each)),
-        gains=tuple(_gains(operations)),
+        gains=tuple(_gains(known, since)),
         decisions=decisions(operations, since),
         failed=tuple(each for each in operations if each.state in (State.FAILED, State.STALE)),
         incidents=tuple(each for each in view.measured.incidents if each.open or _lately(each, since)),
@@ -296,23 +297,31 @@ def _moves(operation: Operation) -> Iterator[Move]:
             yield Move(operation.id, step.name, step.source, step.target, foretold, seconds)
 
 
-def _gains(operations: list[Operation]) -> Iterator[Gain]:
-    """What plans promised of evenness, as foretold when they began and as measured after they ended."""
+def _gains(operations: Sequence[Operation], since: datetime) -> Iterator[Gain]:
+    """What plans promised of evenness, as foretold when they began and as measured a while after they ended.
+
+    One that ended just before a digest is told in it, and again in the next, with what was measured by then.
+    """
     for operation in operations:
         before, foretold = operation.before, operation.foretold
-        if operation.state is State.DONE and before is not None and foretold is not None:
+        new = max(operation.changed_at, operation.measured_at or operation.changed_at) > since
+        if new and operation.state is State.DONE and before is not None and foretold is not None:
             yield Gain(operation.id, before, foretold, operation.measured)
 
 
 def decisions(operations: list[Operation], since: datetime) -> Decisions:
-    """How operations of the period were decided; the time is from the proposal to the last vote or the denial."""
-    asked = [each for each in operations if each.proposed_at > since]
-    approved = [each for each in asked if each.votes and not each.votes_missing]
-    waits = [(each.votes[-1].at - each.proposed_at).total_seconds() for each in approved]
+    """What was asked for and decided since then, each by its own moment; of ``operations`` that changed since then.
+
+    The time is from the proposal to the last vote or the denial.
+    """
+    approved = [each for each in operations if each.votes and not each.votes_missing and each.votes[-1].at > since]
+    denied = [each for each in operations if each.state is State.DENIED]
+    decided = [(each, each.votes[-1].at) for each in approved] + [(each, each.changed_at) for each in denied]
+    waits = [(at - each.proposed_at).total_seconds() for each, at in decided]
     return Decisions(
-        len(asked),
+        sum(each.proposed_at > since for each in operations),
         len(approved),
-        sum(each.state is State.DENIED for each in asked),
-        sum(each.state is State.EXPIRED for each in asked),
+        len(denied),
+        sum(each.state is State.EXPIRED for each in operations),
         statistics.median(waits) if waits else None,
     )

@@ -175,7 +175,23 @@ def test_the_gain_of_a_balance_is_what_its_operation_says() -> None:
 
 def test_decisions_are_counted_with_their_median() -> None:
     operations = (operation(1, ONE, minutes=2), operation(2, ONE, minutes=8), operation(3, ONE, denied=True))
-    assert made(history=Operations(operations)).decisions == Decisions(3, 2, 1, 0, 300.0)
+    assert made(history=Operations(operations)).decisions == Decisions(3, 2, 1, 0, 180.0)
+
+
+def test_what_was_asked_before_the_last_digest_and_decided_since_is_told() -> None:
+    asked, voted = NOW - timedelta(hours=5), NOW - timedelta(hours=5) + timedelta(minutes=3)
+    found = made(history=Operations((operation(1, ONE),)), since=asked + timedelta(minutes=1)).decisions
+    assert found == Decisions(0, 1, 0, 0, 180.0)
+    assert made(history=Operations((operation(1, ONE),)), since=voted).decisions == Decisions()
+
+
+def test_a_gain_that_was_measured_after_the_last_digest_is_told_in_the_next() -> None:
+    even = Spread(0.0, 0.5, 0.5)
+    done = replace(operation(1, EVEN), before=Spread(0.4, 0.9, 0.1), foretold=even)
+    later = advance(done, GainMeasured(NOW, "drover", even, NOW))
+    since = done.changed_at + timedelta(minutes=1)
+    assert made(history=Operations((done,)), since=since).gains == ()
+    assert [each.measured for each in made(history=Operations((later,)), since=since).gains] == [even]
 
 
 def test_hot_idle_and_oversized_are_by_what_was_measured() -> None:
