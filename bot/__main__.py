@@ -66,7 +66,10 @@ def run(config: Path | None) -> None:
     click.echo("Drover is running. Stop it with Ctrl-C.")
     over.wait()
     if fenced.is_set():
-        click.echo("drover: another replica took this one for dead and does its work. Start it again.", err=True)
+        click.echo(f"drover: another process took over from this one, the replica “{settings.replica}”.", err=True)
+        click.echo(
+            "It was silent for too long, or the name is used twice. Start it again under its own name.", err=True
+        )
         os._exit(FENCED)  # what it was at must not go on beside its successor
     if bot.stop():
         # A thread that follows a migration cannot be ended; the migration goes on, and so will the next start.

@@ -365,7 +365,7 @@ def test_nothing_of_a_replica_taken_for_dead_is_stored_any_more(reopen: Reopen) 
         lambda: frozen.propose(proposal("two")),
         frozen.beat,
     ):
-        with pytest.raises(FencedError, match="silent for so long"):
+        with pytest.raises(FencedError, match="silent for too long"):
             late()
     living.forget("a")
     with pytest.raises(FencedError):

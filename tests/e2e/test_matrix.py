@@ -249,7 +249,7 @@ ROWS = (
     Row("Bot", "kill -9 at any statement of a transaction", "all of it or nothing", test=STORE),
     Row("Bot", "a replica killed in the middle", "seen through by another within 30 s", test=REPLICAS),
     Row("Bot", "a replica killed with a request accepted", "answered by another, once", test=REPLICAS),
-    Row("Bot", "a replica frozen, replaced, and woken", "it ends; the other's end stands", slow=True, test=REPLICAS),
+    Row("Bot", "a replica frozen, replaced, and woken", "it gives way; one outcome", slow=True, test=REPLICAS),
     Row("Bot", "two replicas decide in the same moment", "one move out of a host begins", test=BESIDE),
     Row("Bot", "killed with several steps under way", "each settled again, none repeated", test=BESIDE),
     Row("Bot", "the clock jumps, forwards or back", "no vote after the expiry; nothing is done twice", test=LIVES),

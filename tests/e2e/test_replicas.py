@@ -102,7 +102,7 @@ def test_a_frozen_replica_that_wakes_up_gives_way_to_its_successor(pair: Pair, m
     play.workspace.wait_for(lambda: b"taken over" in pair.other.log.read_bytes() or None, TAKEN_OVER)
     os.kill(frozen, signal.SIGCONT)
     assert play.bot.wait(TAKEN_OVER) == 3
-    assert b"took this one for dead" in play.bot.log.read_bytes()
+    assert b"another process took over from this one" in play.bot.log.read_bytes()
     play.ended("Done:", proposal)
     runs_once(play.lab, mover, target)
     trail = pair.other.command("audit", "export").stdout

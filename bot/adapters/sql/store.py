@@ -412,8 +412,8 @@ def _number(operation_id: str) -> int:
 
 def _fenced(name: str) -> FencedError:
     return FencedError(
-        f"“{name}” was silent for so long that another replica does its work; nothing was stored.",
-        "It starts anew by itself; ask again in a moment.",
+        f"This process is no longer the replica “{name}”: it was silent for too long, or the name was used twice.",
+        "Nothing was stored; ask again in a moment. Every replica needs a name of its own.",
     )
 
 
