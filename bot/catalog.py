@@ -65,9 +65,15 @@ class Catalog:
         for count in range(min(len(words), 4), 0, -1):
             if command := self.commands.get(" ".join(words[:count]).lower()):
                 return command, list(words[count:])
-        typed = " ".join(words[:2]) or ""
-        near = nearest(typed, self.commands) or nearest(words[0] if words else "", self.commands)
-        raise UsageError(f"There is no command “{words[0] if words else ''}”.", f"{near} See all with `help`.".strip())
+        first = words[0].lower() if words else ""
+        near = nearest(" ".join(words[:2]), self.commands) if len(words) > 1 else ""
+        ends = [name.removeprefix(f"{first} ") for name in self.commands if name.startswith(f"{first} ")]
+        if ends and not near:
+            advice = f"One of: {', '.join(ends)}. What each does tells `help {first}`."
+            raise UsageError(f"“{first}” needs one of its words behind it.", advice)
+        near = near or nearest(first, self.commands)
+        said = " ".join(words[:2]) if ends else first
+        raise UsageError(f"There is no command “{said}”.", f"{near} See all with `help`.".strip())
 
     def action(self, name: str) -> Action:
         """The action of this name.

@@ -44,12 +44,13 @@ from bot.flow import cards
 
 ROWS = 95  # of a table; a message takes 100
 HELP_LINES = 20  # commands in one paragraph
+HELP = "`{slash} COMMAND --help` tells all options of one, `{slash} help vm` lists the commands that begin with vm."
 
 
 def help_card(slash: str, commands: Sequence[Listed]) -> Card:
     """What this person may do, and what others may."""
     mine = [each for each in commands if each.allowed]
-    elements: list[Element] = [Section(words("Type `{slash} COMMAND --help` for all options of one.", slash=slash))]
+    elements: list[Element] = [Section(words(HELP, slash=slash))]
     for title, changes in (("To look", False), ("To change something, as the policy allows", True)):
         lines = [each for each in mine if each.changes is changes]
         pages = range(0, len(lines), HELP_LINES)

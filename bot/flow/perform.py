@@ -11,6 +11,7 @@ import structlog
 
 from bot.declare import Settled, StepHandler
 from bot.domain import window
+from bot.domain.card import bare
 from bot.domain.errors import (
     ChatError,
     ConflictError,
@@ -39,7 +40,7 @@ from bot.domain.plan import Objection
 from bot.domain.policy import frozen, may_ask
 from bot.domain.steps import SetMaintenance, Step, WaitForPerson
 from bot.domain.words import plural
-from bot.flow import decide, pause, propose
+from bot.flow import cards, decide, pause, propose
 from bot.flow.board import Board, Telling
 from bot.flow.recheck import Rechecks, spreads
 from bot.flow.world import World, record, roles_of, shown, snapshot
@@ -98,6 +99,8 @@ def _tell(world: World, operation: Operation) -> None:
 def _offer_anew(world: World, operation: Operation) -> None:
     """A new plan for the same wish, on the cluster as it is now; or why there is none any more."""
     card = propose.again(world, operation, operation.origin.by, f"{operation.id}/again")
+    if card is not None and bare(cards.objections_text(operation.objections)) in card.text:
+        return  # there is no new plan, for the very reasons that were told with the end of the old one
     if card is not None and operation.origin.by != BOT and world.store.claim(f"again:{operation.id}"):
         world.chat.tell(operation.origin.by, card)
 

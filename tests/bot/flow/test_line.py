@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from bot import catalog
+from bot.domain.card import bare
 from bot.domain.errors import StoreError
 from bot.domain.operation import Asked, Proposed, State, StepEnded, VotedFor
 from bot.flow import decide, handle
@@ -16,7 +18,7 @@ from bot.flow.look import Core
 from bot.hookspecs import hookimpl
 from bot.ports import Request
 from bot.testing import Ending
-from tests.bot.flow.small_bot import Bot, text
+from tests.bot.flow.small_bot import Bot, small_bot, text
 
 
 def proposed(bot: Bot, line: str = "migrate web-1 to host-b") -> str:
@@ -276,6 +278,26 @@ def test_every_reading_command_answers(bot: Bot, line: str) -> None:
 def test_help_lists_what_this_person_may_do(bot: Bot) -> None:
     assert "Not yours to use" in text(bot.types("help", by="UGIL"))
     assert "Not yours to use" not in text(bot.types("help", by="UANA"))
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("vm", "What each does tells `help vm`"),
+        ("vm dance", "There is no command “vm dance”. Did you mean"),
+        ("vm strat web-1", "Did you mean “vm start”"),
+        ("migrat web-1", "Did you mean “migrate”"),
+        ("xyzzy", "There is no command “xyzzy”. See all with `help`."),
+    ],
+)
+def test_a_word_that_is_no_command_is_answered_with_the_nearest_or_with_how_it_goes_on(
+    tmp_path: Path, typed: str, told: str
+) -> None:
+    bot = small_bot(tmp_path, plugins=("migrate", "vm_lifecycle"))
+    said = bot.types(typed)
+    bot.store.close()
+    assert said is not None
+    assert bare(told) in said.text
 
 
 def test_the_audit_trail_tells_who_did_what_and_that_it_holds(bot: Bot) -> None:
