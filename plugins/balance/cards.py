@@ -170,7 +170,7 @@ def stuck_here(names: Sequence[str]) -> Objection:
 
 def gone(step: MigrateVm) -> Objection:
     """No such guest runs any more, or its host does not answer."""
-    return Objection("gone", f"{step.name} does not run on a host that answers any more.", "")
+    return Objection("gone", f"{step.name} does not run any more, or its host does not answer.", "")
 
 
 def host_away(step: MigrateVm) -> Objection:
@@ -473,7 +473,7 @@ def reach_shells(hosts: Sequence[str]) -> str:
 def run_on_host(host: str, command: str, *, reboots: bool) -> str:
     """A step as one sentence."""
     shown = command if len(command) <= MOST_COMMAND else f"{command[:MOST_COMMAND]}…"
-    return f"Run `{shown}` on {host}" + (" and wait until it is back" if reboots else "")
+    return f"Run “{shown}” on {host}" + (" and wait until it is back" if reboots else "")
 
 
 MOST_COMMAND = 80  # characters of a command in a line

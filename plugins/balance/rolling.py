@@ -64,7 +64,7 @@ def rolling(settings: BalanceSettings, intent: Rolling, snapshot: Snapshot, rule
             memory=both_ways,
         ),
         prediction=prediction(settings, both_ways / (1 << 30), 2 * len(moves)),
-        reasons=(*(cards.turn_reason(turn.host, turn.away, intent.command) for turn in turns), cards.PLANNED_ANEW),
+        reasons=(cards.PLANNED_ANEW, *(cards.turn_reason(turn.host, turn.away, intent.command) for turn in turns)),
         warnings=tuple(_warnings(snapshot, turns, resting)),
         tags=tuple(sorted({f"{key}={value}" for move in moves for key, value in tags[move.uuid].items()})),
     )

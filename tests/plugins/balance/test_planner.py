@@ -16,8 +16,8 @@ from bot.domain.plan import Objection, Plan, Refused, Risk
 from bot.domain.steps import MigrateVm
 from bot.flow.parse import parsed
 from bot.testing import drawn, uuid_of
-from plugins.balance import planner
-from plugins.balance.intents import About, Balance, Simulate
+from plugins.balance import pick, planner, rolling
+from plugins.balance.intents import About, Balance, Rolling, Simulate
 from plugins.balance.problem_of import Only
 from plugins.balance.settings import BalanceSettings
 
@@ -278,7 +278,7 @@ def test_what_it_declares_and_that_it_all_can_be_stored() -> None:
     names = {name for name, owner in loaded().owners.items() if owner == "balance"}
     looks, changes = (
         {"balance sim", "balance why"},
-        {"balance", "balance shares", "host drain", "host undrain", "vm limit"},
+        {"balance", "balance shares", "host drain", "host rolling", "host undrain", "vm limit"},
     )
     assert names == looks | changes
     assert {name for name in names if isinstance(loaded().commands[name], Action)} == changes
@@ -287,8 +287,13 @@ def test_what_it_declares_and_that_it_all_can_be_stored() -> None:
     wish = Balance(3, 0.01, Only.CPU, "so", ((uuid_of("v1"), seen.taken_at),))
     found = loaded().action("balance").plan(wish, seen, loaded().rules)
     assert isinstance(found, Plan)
+    picked = pick.picked(wish, found, (0,))
+    rolls = rolling.rolling(SETTINGS, Rolling((), "uname", reboots=True), drawn("host-a 8cpu 32G\nhost-b 8cpu 32G"), ())
+    assert isinstance(rolls, Plan)
     again = loaded().codec()
     assert again.loads(codec.text(wish)) == wish
+    assert again.loads(codec.text(picked)) == picked
+    assert again.loads(codec.text(rolls)) == rolls
     assert again.loads(codec.text(found)).digest == found.digest
 
 
