@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
 from bot.domain.cluster import Host, Snapshot, Vm, VmState
 from bot.domain.plan import HostBar, Objection
 from bot.domain.words import bytes_text
+
+PIN, APART, TOGETHER = "pin", "apart", "together"
+"""Tags of guests: where one may be (hosts, or anything else for "here"), and groups that are kept apart or together."""
 
 Rule = Callable[[Snapshot, Vm, str], Objection | None]
 """Any plugin may object to a guest on a host: ``(snapshot, vm, host name) -> Objection | None``."""
@@ -59,6 +62,17 @@ def objections(snapshot: Snapshot, vm: Vm, host: str, rules: Iterable[Rule]) -> 
     """Everything that stands against ``vm`` on ``host``, in the order of the rules."""
     found = (rule(snapshot, vm, host) for rule in rules)
     return tuple(each for each in found if each is not None)
+
+
+def pinned_to(vm: Vm, hosts: Collection[str]) -> frozenset[str]:
+    """The hosts that a pin names; empty when it names none, which pins the guest to where it is."""
+    named = frozenset(part.strip() for part in vm.tags.get(PIN, "").replace("+", ",").split(","))
+    return named if named <= frozenset(hosts) else frozenset()
+
+
+def bound(vm: Vm, hosts: Collection[str]) -> bool:
+    """Whether a pin keeps the guest on the host it is on, so that it falls with it."""
+    return PIN in vm.tags and pinned_to(vm, hosts) <= {vm.host}
 
 
 def fullness(snapshot: Snapshot, host: Host, extra: int = 0) -> float:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from bot.domain.cluster import Vm, VmState
+from bot.domain.placement import PIN
 from bot.domain.plan import Objection
 from bot.domain.steps import Carried, MigrateVm
 from plugins.balance import cards
 from plugins.balance.model import Ints, Limits, Why
 from plugins.balance.placement import Placement
-from plugins.balance.problem_of import PIN, Case
+from plugins.balance.problem_of import Case
 from plugins.balance.why import why_not
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -12,14 +12,14 @@ import numpy as np
 
 from bot.domain import placement
 from bot.domain.cluster import GIB, MIB, Host, Snapshot, Vm
-from bot.domain.placement import Rule
+from bot.domain.placement import APART, PIN, TOGETHER, Rule, pinned_to
 from bot.domain.plan import Objection
 from plugins.balance.model import NO_GROUP, Bools, Ints, Limits, Problem, Result
 from plugins.balance.search import search
 from plugins.balance.settings import BalanceSettings
 
-PIN, KEEP, APART, TOGETHER, RATIO = "pin", "balance", "apart", "together", "vcpu-ratio"
-"""Tags: where a guest may be (hosts, or anything else for "here"), ``balance=off``, groups, and a host's vCPU ratio."""
+KEEP, RATIO = "balance", "vcpu-ratio"
+"""Tags: ``balance=off``, and a host's vCPU ratio."""
 
 IMMENSE = 1e9
 """Capacity (cores or GiB) beside which every load is nothing: how a resource is left out of the score."""
@@ -183,7 +183,7 @@ class _Why:
     def _reasons(self, vm: Vm) -> Iterable[tuple[Fixed, bool]]:
         yield Fixed.MOVING, vm.uuid in self.moving
         yield Fixed.OWN, vm.name in self.own or vm.uuid in self.own
-        yield Fixed.PINNED, PIN in vm.tags and not _pinned_to(vm, self.everywhere)
+        yield Fixed.PINNED, PIN in vm.tags and not pinned_to(vm, self.everywhere)
         yield Fixed.NOT_ASKED, self.movable is not None and not self.movable(vm)
         yield Fixed.LEFT_OUT, self.movable is None and vm.tags.get(KEEP, "").lower() == "off"
         yield Fixed.COOLDOWN, vm.uuid in self.resting
@@ -199,17 +199,11 @@ def _moving(snapshot: Snapshot) -> frozenset[str]:
     return frozenset(twice | {move.vm_uuid for move in snapshot.inbound})
 
 
-def _pinned_to(vm: Vm, hosts: Collection[str]) -> frozenset[str]:
-    """The hosts that a pin names; empty when it names none, which pins the guest to where it is."""
-    named = frozenset(part.strip() for part in vm.tags.get(PIN, "").replace("+", ",").split(","))
-    return named if named <= frozenset(hosts) else frozenset()
-
-
 def _pins(hosts: Sequence[Host], vms: Sequence[Vm], everywhere: frozenset[str]) -> Bools | None:
     """Where each guest may be by its pin (V × H); None when nobody is pinned to named hosts."""
     allowed = np.ones((len(vms), len(hosts)), dtype=np.bool_)
     for number, vm in enumerate(vms):
-        if wanted := PIN in vm.tags and _pinned_to(vm, everywhere):
+        if wanted := PIN in vm.tags and pinned_to(vm, everywhere):
             allowed[number] = [host.name in wanted for host in hosts]
     return None if allowed.all() else allowed
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from bot.declare import Measured
+from bot.domain.capacity import Fit, Loss
 from bot.domain.card import Button, Buttons, Card, Chart, Context, Divider, Element, Fields, Line, Section, Table, words
 from bot.domain.cluster import Host, Pool, Snapshot
 from bot.domain.operation import Operation
@@ -13,7 +14,6 @@ from bot.domain.plan import Spread
 from bot.domain.samples import Happening, HostSample, Incident, Losses, Metric, Pressure, SnapshotSeen, Sweep, VmSample
 from bot.domain.words import bytes_text, duration_text, plural
 from plugins.monitor.backups import Overdue
-from plugins.monitor.capacity import Fit, Loss
 from plugins.monitor.digest import Changed, Decisions, Digest, Filling, Gain, Move, Picture
 from plugins.monitor.rates import By, cpu_share, memory_share
 from plugins.monitor.rollups import Drawn
@@ -325,7 +325,7 @@ def fits(fit: Fit, size: str, ratio: float) -> Card:
         Section(words("*{title}* fit while any one host may fail: {where}.{t}", title=title, where=where, t=tight)),
         Context((
             f"without that spare: {fit.without_spare}",
-            f"by memory after each host's reserve, and {ratio:g} vCPUs to a core; affinity is not looked at",
+            f"by memory after each host's reserve, and {ratio:g} vCPUs to a core; everyone's tags hold",
         )),
     ]  # fmt: skip
     return Card(text=f"{title} fit while any one host may fail", title=title, elements=tuple(elements))

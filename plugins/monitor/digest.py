@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bot.declare import ReportView
+from bot.domain.capacity import Loss, losses
 from bot.domain.cluster import Pool, Snapshot, Vm
 from bot.domain.operation import Operation, State
 from bot.domain.placement import fullness
@@ -17,7 +18,6 @@ from bot.domain.samples import Bucket, Change, Incident, Metric, SnapshotSeen, p
 from bot.domain.steps import MigrateVm
 from plugins.monitor import concerns
 from plugins.monitor.backups import Overdue, overdue
-from plugins.monitor.capacity import Loss, losses
 from plugins.monitor.settings import MonitorSettings
 from plugins.monitor.trends import trend
 

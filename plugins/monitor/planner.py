@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 import click
 
 from bot.declare import Composed, ReportView, View
+from bot.domain.capacity import fits as fitting
+from bot.domain.capacity import losses
 from bot.domain.card import Card
 from bot.domain.cluster import Snapshot
 from bot.domain.errors import UnknownNameError
@@ -16,8 +18,6 @@ from bot.domain.operation import State
 from bot.domain.samples import CLUSTER, Bucket, Metric, host_entity, pool_entity, vm_entity
 from bot.domain.words import bytes_text, nearest, seconds_of, size
 from plugins.monitor import cards, concerns, digest
-from plugins.monitor.capacity import fits as fitting
-from plugins.monitor.capacity import losses
 from plugins.monitor.rates import By, ranked
 from plugins.monitor.rollups import drawn
 from plugins.monitor.settings import MonitorSettings

@@ -1,4 +1,4 @@
-"""The pure parts: hysteresis, N+1, fits, trends, charts' points; as laws where there are laws."""
+"""The pure parts: hysteresis, trends, charts' points; as laws where there are laws."""
 
 from __future__ import annotations
 
@@ -8,66 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.domain.cluster import GIB
 from bot.domain.samples import Bucket, HostSample, Sweep, VmSample
-from bot.testing import drawn
-from plugins.monitor.capacity import fits, losses
 from plugins.monitor.rates import By, cpu_share, memory_share, ranked, waiting
 from plugins.monitor.rollups import POINTS
 from plugins.monitor.rollups import drawn as points
 from plugins.monitor.trends import trend
 
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
-
-
-def test_any_one_host_may_go_when_the_others_have_room() -> None:
-    seen = drawn("a 8cpu 16G | v1 6G | v2 4G\nb 8cpu 16G | v3 6G\nc 8cpu 16G")
-    assert [(loss.host, [vm.name for vm in loss.stranded]) for loss in losses(seen, 4)] == [
-        ("a", []), ("b", []), ("c", []),
-    ]  # fmt: skip
-
-
-def test_the_guests_that_would_not_start_are_named() -> None:
-    seen = drawn("a 8cpu 16G reserve 2G | big 12G | small 2G\nb 8cpu 16G reserve 2G | other 8G | off 8G off")
-    by_host = {loss.host: [vm.name for vm in loss.stranded] for loss in losses(seen, 4)}
-    assert by_host == {"a": ["big"], "b": ["other"]}
-
-
-def test_hosts_that_are_down_or_rest_take_nobody_and_are_not_lost_twice() -> None:
-    seen = drawn("a 8cpu 16G | v1 6G\nb 8cpu 16G maintenance\nc 8cpu 16G down\nd 8cpu 16G | v2 6G")
-    assert [loss.host for loss in losses(seen, 4)] == ["a", "d"]
-    assert all(not loss.stranded for loss in losses(seen, 4))
-
-
-def test_vcpus_count_as_well_as_memory() -> None:
-    seen = drawn("a 4cpu 64G | v1 1G 8cpu\nb 4cpu 64G | v2 1G 8cpu")
-    assert all(loss.stranded for loss in losses(seen, 2))
-    assert not any(loss.stranded for loss in losses(seen, 4))
-
-
-def test_as_many_fit_as_leave_room_for_any_loss() -> None:
-    seen = drawn("a 64cpu 16G\nb 64cpu 16G\nc 64cpu 16G")
-    found = fits(seen, 1, 4 * GIB, 4)
-    assert (found.count, found.without_spare) == (8, 12)
-    assert sum(count for _, count in found.by_host) == 8
-
-
-SIZES = st.lists(st.integers(0, 30), min_size=2, max_size=5)
-
-
-@given(SIZES, st.integers(1, 8))
-def test_what_fits_still_fits_when_it_is_there(used: list[int], size: int) -> None:
-    """Put the guests in as told: the loss of any host is then taken, and one more is one too many."""
-    lines = [f"h{n} 99cpu 32G" + (f" | v{n} {gib}G" if gib else "") for n, gib in enumerate(used)]
-    seen = drawn("\n".join(lines))
-    before = losses(seen, 4)
-    found = fits(seen, 1, size * GIB, 4)
-    if any(loss.stranded for loss in before):
-        assert found.count == 0
-        return
-    put = {name: " | ".join(f"n{name}-{k} {size}G" for k in range(count)) for name, count in found.by_host}
-    more = [line + (f" | {put[line.split()[0]]}" if line.split()[0] in put else "") for line in lines]
-    assert not any(loss.stranded for loss in losses(drawn("\n".join(more)), 4))
 
 
 def test_a_straight_line_reaches_its_limit_when_it_should() -> None:

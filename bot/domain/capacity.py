@@ -1,0 +1,253 @@
+"""What would happen if one host were lost, and how many more guests fit while that may happen.
+
+Memory counts after each host's reserve and with what is promised, as everywhere in Drover; vCPUs by a ratio to cores.
+Who must be apart, together, on hosts of its pin, or spread over failure domains must be so after a loss too. A guest
+whose pin binds it to its own host falls with it: that is what a pin means, and no spare room would help.
+"""
+
+from __future__ import annotations
+
+import bisect
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from bot.domain.cluster import Host, Snapshot, Vm
+from bot.domain.placement import APART, TOGETHER, bound, pinned_to
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Bytes of memory and vCPUs still to be promised on a host."""
+
+    memory: float
+    vcpus: float
+
+    def holds(self, memory: float, vcpus: float) -> bool:
+        """Whether a guest of this size fits."""
+        return self.memory >= memory and self.vcpus >= vcpus
+
+    def less(self, memory: float, vcpus: float) -> Room:
+        """With a guest of this size more."""
+        return Room(self.memory - memory, self.vcpus - vcpus)
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """The loss of a host: the guests to start elsewhere, and those of them that found no room."""
+
+    host: str
+    guests: tuple[Vm, ...]
+    stranded: tuple[Vm, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """``count`` more guests of a size fit, by host; ``any_loss``: even so that any one host may then fail."""
+
+    count: int
+    by_host: tuple[tuple[str, int], ...]
+    without_spare: int
+    tightest: str
+
+
+def rooms(seen: Snapshot, ratio: float) -> dict[str, Room]:
+    """Room on each host that can take guests: up, and not in maintenance."""
+    memory = {host.name: 0 for host in seen.hosts}
+    vcpus = dict.fromkeys(memory, 0)
+    for vm in seen.vms:
+        if vm.state.active and vm.host in memory:
+            memory[vm.host] += vm.memory
+            vcpus[vm.host] += vm.vcpus
+    for move in seen.inbound:
+        memory[move.target] = memory.get(move.target, 0) + move.memory
+    return {
+        host.name: Room(host.memory - host.reserve - memory[host.name], host.cpus * ratio - vcpus[host.name])
+        for host in seen.hosts if _usable(host)
+    }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Guests (by name or number) that must start on one host: one, or an affinity group. ``hosts`` None: anywhere."""
+
+    members: tuple[str, ...]
+    memory: float
+    vcpus: float
+    apart: tuple[str, ...] = ()
+    hosts: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Where anti-affinity groups have members (group and host of each), and the failure domain of each host, if any."""
+
+    held: Iterable[tuple[str, str]] = ()
+    domains: Mapping[str, str] = field(default_factory=dict)
+
+
+class Shelter:
+    """Rooms that are filled one unit after another: the tightest that holds it and that its rules allow."""
+
+    def __init__(self, rooms: Mapping[str, Room], spread: Spread, sizes: Mapping[str, int]) -> None:
+        """``sizes``: how many members each group has; a failure domain may hold its even share of them, rounded up."""
+        self._rooms = sorted((room.memory, room.vcpus, name) for name, room in rooms.items())
+        self._domains = spread.domains
+        self._held = set(spread.held)
+        self._shares = Counter((group, self._domains.get(host)) for group, host in self._held)
+        self._sizes, self._count = sizes, len({self._domains[name] for name in rooms if name in self._domains})
+
+    def put(self, unit: Unit) -> str:
+        """Put a unit on a host; '' when none takes it."""
+        for index in range(bisect.bisect_left(self._rooms, (unit.memory,)), len(self._rooms)):
+            memory, vcpus, host = self._rooms[index]
+            if vcpus >= unit.vcpus and self._may(unit, host):
+                del self._rooms[index]
+                bisect.insort(self._rooms, (memory - unit.memory, vcpus - unit.vcpus, host))
+                self._held.update((group, host) for group in unit.apart)
+                self._shares.update((group, self._domains.get(host)) for group in unit.apart)
+                return host
+        return ""
+
+    def _may(self, unit: Unit, host: str) -> bool:
+        if unit.hosts is not None and host not in unit.hosts:
+            return False
+        domain = self._domains.get(host)
+        return not any(
+            (group, host) in self._held or (domain is not None and self._shares[group, domain] >= self._most(group))
+            for group in unit.apart
+        )
+
+    def _most(self, group: str) -> int:
+        return -(-self._sizes.get(group, 0) // max(1, self._count))
+
+    @property
+    def rooms(self) -> dict[str, Room]:
+        """What is left on each host."""
+        return {name: Room(memory, vcpus) for memory, vcpus, name in self._rooms}
+
+
+def largest_first(units: Iterable[Unit]) -> list[Unit]:
+    """The order in which units are put: the largest is the hardest to place."""
+    return sorted(units, key=lambda unit: (-unit.memory, unit.members))
+
+
+def losses(seen: Snapshot, ratio: float, domain: str = "") -> tuple[Loss, ...]:
+    """What the loss of each usable host would mean, by name. ``domain``: the host tag that names failure domains."""
+    free = rooms(seen, ratio)
+    active = _active(seen, free)
+    rules = _Rules(seen, free, domain)
+    return tuple(_loss(name, active[name], free, rules) for name in sorted(free))
+
+
+class _Rules:
+    """What guests of a snapshot demand of the hosts they start on."""
+
+    def __init__(self, seen: Snapshot, free: Mapping[str, Room], domain: str) -> None:
+        self.names = frozenset(host.name for host in seen.hosts)
+        self.domains = {host.name: host.tags[domain] for host in seen.hosts if domain and domain in host.tags}
+        on = [vm for vm in seen.vms if vm.state.active and vm.host in free]
+        self.held = [(vm.tags[APART], vm.host) for vm in on if vm.tags.get(APART)]
+        self.sizes = Counter(group for group, _ in self.held)
+        self.joined = {(vm.tags[TOGETHER], vm.host) for vm in on if vm.tags.get(TOGETHER)}
+
+    def shelter(self, lost: str, free: Mapping[str, Room]) -> Shelter:
+        """The rooms of all hosts but the lost one."""
+        left = {name: room for name, room in free.items() if name != lost}
+        held = [(group, host) for group, host in self.held if host != lost]
+        return Shelter(left, Spread(held, self.domains), self.sizes)
+
+    def units(self, guests: Iterable[Vm]) -> list[Unit]:
+        """The guests of a lost host as units, those left out that are bound to it."""
+        joined: dict[str, list[Vm]] = {}
+        for vm in guests:
+            if not bound(vm, self.names):
+                joined.setdefault(vm.tags.get(TOGETHER) or f"\0{vm.uuid}", []).append(vm)
+        return [self._unit(group, members) for group, members in joined.items()]
+
+    def _unit(self, group: str, members: Sequence[Vm]) -> Unit:
+        allowed = [pinned_to(vm, self.names) for vm in members]
+        lost = members[0].host
+        allowed.append(frozenset(host for name, host in self.joined if name == group and host != lost))
+        named = [hosts for hosts in allowed if hosts]
+        return Unit(
+            tuple(vm.uuid for vm in members),
+            sum(vm.memory for vm in members),
+            sum(vm.vcpus for vm in members),
+            tuple(vm.tags[APART] for vm in members if vm.tags.get(APART)),
+            frozenset.intersection(*named) if named else None,
+        )
+
+
+def _active(seen: Snapshot, free: Mapping[str, Room]) -> dict[str, list[Vm]]:
+    active: dict[str, list[Vm]] = {name: [] for name in free}
+    for vm in seen.vms:
+        if vm.state.active and vm.host in active:
+            active[vm.host].append(vm)
+    return active
+
+
+def _usable(host: Host) -> bool:
+    return host.up and not host.maintenance
+
+
+def _loss(lost: str, guests: Sequence[Vm], free: Mapping[str, Room], rules: _Rules) -> Loss:
+    left = rules.shelter(lost, free)
+    failed = {uuid for unit in largest_first(rules.units(guests)) if not left.put(unit) for uuid in unit.members}
+    stranded = [vm for vm in sorted(guests, key=lambda vm: (-vm.memory, vm.name)) if vm.uuid in failed]
+    return Loss(lost, tuple(guests), tuple(stranded))
+
+
+def fits(seen: Snapshot, vcpus: int, memory: int, ratio: float, domain: str = "") -> Fit:
+    """How many more guests of this size fit, spread to the emptiest hosts, such that any one host may be lost.
+
+    Found by halving, on guests placed one by one; placing differently may fit one more here and there.
+    """
+    free = rooms(seen, ratio)
+    plain = sum(_alone(room, vcpus, memory) for room in free.values())
+    active = _active(seen, free)
+    rules = _Rules(seen, free, domain)
+    low, high = 0, plain
+    while low < high:
+        middle = (low + high + 1) // 2
+        good = _first_failing(middle, free, active, (vcpus, memory), rules) is None
+        low, high = (middle, high) if good else (low, middle - 1)
+    failing = _first_failing(low + 1, free, active, (vcpus, memory), rules) if low < plain else None
+    spread = _spread(low, free, (vcpus, memory))
+    return Fit(low, tuple(sorted((name, count) for name, count in spread.items() if count)), plain, failing or "")
+
+
+def _alone(room: Room, vcpus: int, memory: int) -> int:
+    return max(0, min(int(room.memory // memory), int(room.vcpus // vcpus)))
+
+
+def _spread(count: int, free: Mapping[str, Room], size: tuple[int, int]) -> dict[str, int]:
+    """How many of ``count`` go to each host, one by one to the one with the most memory left."""
+    vcpus, memory = size
+    left, placed = dict(free), dict.fromkeys(free, 0)
+    order = [(-room.memory, name) for name, room in left.items()]
+    heapq.heapify(order)
+    while count and order:
+        _, chosen = heapq.heappop(order)
+        if left[chosen].holds(memory, vcpus):  # otherwise it never will again
+            left[chosen] = left[chosen].less(memory, vcpus)
+            placed[chosen] += 1
+            count -= 1
+            heapq.heappush(order, (-left[chosen].memory, chosen))
+    return placed
+
+
+def _first_failing(
+    count: int, free: Mapping[str, Room], active: Mapping[str, Sequence[Vm]], size: tuple[int, int], rules: _Rules
+) -> str | None:
+    """With ``count`` more guests: the first host whose loss the others could not take; None when all could."""
+    vcpus, memory = size
+    spread = _spread(count, free, size)
+    after = {name: room.less(memory * spread[name], vcpus * spread[name]) for name, room in free.items()}
+    for lost in sorted(free):
+        left = rules.shelter(lost, after)
+        new = [Unit((f"\0{number}",), memory, vcpus) for number in range(spread[lost])]
+        if not all(left.put(unit) for unit in largest_first([*rules.units(active[lost]), *new])):
+            return lost
+    return None

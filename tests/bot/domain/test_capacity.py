@@ -1,0 +1,114 @@
+"""What the loss of a host would mean, and how many more guests fit: by example, and as laws."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bot.domain.capacity import fits, losses
+from bot.domain.cluster import GIB, Snapshot
+from bot.domain.placement import bound
+from bot.testing import drawn
+
+
+def stranded(seen: Snapshot, domain: str = "") -> dict[str, list[str]]:
+    return {loss.host: [vm.name for vm in loss.stranded] for loss in losses(seen, 4, domain)}
+
+
+def test_any_one_host_may_go_when_the_others_have_room() -> None:
+    seen = drawn("a 8cpu 16G | v1 6G | v2 4G\nb 8cpu 16G | v3 6G\nc 8cpu 16G")
+    assert [(loss.host, [vm.name for vm in loss.stranded]) for loss in losses(seen, 4)] == [
+        ("a", []), ("b", []), ("c", []),
+    ]  # fmt: skip
+
+
+def test_the_guests_that_would_not_start_are_named() -> None:
+    seen = drawn("a 8cpu 16G reserve 2G | big 12G | small 2G\nb 8cpu 16G reserve 2G | other 8G | off 8G off")
+    by_host = {loss.host: [vm.name for vm in loss.stranded] for loss in losses(seen, 4)}
+    assert by_host == {"a": ["big"], "b": ["other"]}
+
+
+def test_hosts_that_are_down_or_rest_take_nobody_and_are_not_lost_twice() -> None:
+    seen = drawn("a 8cpu 16G | v1 6G\nb 8cpu 16G maintenance\nc 8cpu 16G down\nd 8cpu 16G | v2 6G")
+    assert [loss.host for loss in losses(seen, 4)] == ["a", "d"]
+    assert all(not loss.stranded for loss in losses(seen, 4))
+
+
+def test_vcpus_count_as_well_as_memory() -> None:
+    seen = drawn("a 4cpu 64G | v1 1G 8cpu\nb 4cpu 64G | v2 1G 8cpu")
+    assert all(loss.stranded for loss in losses(seen, 2))
+    assert not any(loss.stranded for loss in losses(seen, 4))
+
+
+def test_as_many_fit_as_leave_room_for_any_loss() -> None:
+    seen = drawn("a 64cpu 16G\nb 64cpu 16G\nc 64cpu 16G")
+    found = fits(seen, 1, 4 * GIB, 4)
+    assert (found.count, found.without_spare) == (8, 12)
+    assert sum(count for _, count in found.by_host) == 8
+
+
+SIZES = st.lists(st.integers(0, 30), min_size=2, max_size=5)
+
+
+@given(SIZES, st.integers(1, 8))
+def test_what_fits_still_fits_when_it_is_there(used: list[int], size: int) -> None:
+    """Put the guests in as told: the loss of any host is then taken, and one more is one too many."""
+    lines = [f"h{n} 99cpu 32G" + (f" | v{n} {gib}G" if gib else "") for n, gib in enumerate(used)]
+    seen = drawn("\n".join(lines))
+    before = losses(seen, 4)
+    found = fits(seen, 1, size * GIB, 4)
+    if any(loss.stranded for loss in before):
+        assert found.count == 0
+        return
+    put = {name: " | ".join(f"n{name}-{k} {size}G" for k in range(count)) for name, count in found.by_host}
+    more = [line + (f" | {put[line.split()[0]]}" if line.split()[0] in put else "") for line in lines]
+    assert not any(loss.stranded for loss in losses(drawn("\n".join(more)), 4))
+
+
+def test_guests_that_must_be_apart_need_a_host_each_after_a_loss_too() -> None:
+    lines = "a 8cpu 64G | v1 1G [apart=db]\nb 8cpu 64G | v2 1G [apart=db]"
+    assert stranded(drawn(lines)) == {"a": ["v1"], "b": ["v2"]}
+    assert stranded(drawn(f"{lines}\nc 8cpu 64G")) == {"a": [], "b": [], "c": []}
+
+
+def test_a_group_that_is_together_starts_on_one_host_or_where_its_others_are() -> None:
+    halves = "b 8cpu 6G\nc 8cpu 6G"
+    assert stranded(drawn(f"a 8cpu 64G | v1 4G [together=x] | v2 4G [together=x]\n{halves}"))["a"] == ["v1", "v2"]
+    assert stranded(drawn(f"a 8cpu 64G | v1 4G | v2 4G\n{halves}"))["a"] == []
+    torn = drawn("a 8cpu 64G | v1 4G [together=x]\nb 8cpu 6G | v2 4G [together=x]\nc 8cpu 64G")
+    assert stranded(torn)["a"] == ["v1"]
+
+
+def test_a_pin_names_who_may_take_the_guest_and_one_bound_to_its_host_falls_with_it() -> None:
+    seen = drawn("a 8cpu 64G | v1 4G [pin=a+b] | v2 1G [pin=here] | v3 1G [pin=a]\nb 8cpu 2G\nc 8cpu 64G")
+    assert stranded(seen)["a"] == ["v1"]
+
+
+def test_failure_domains_hold_an_even_share_of_each_group() -> None:
+    lines = "a 8cpu 64G [zone=x] | v1 1G [apart=db]\nb 8cpu 64G [zone=x]\n"
+    lines += "c 8cpu 64G [zone=y] | v2 1G [apart=db]\nd 8cpu 1G [zone=y]"
+    seen = drawn(lines)
+    assert stranded(seen, "zone") == {"a": [], "b": [], "c": [], "d": []}
+    tight = drawn(lines.replace("v2 1G", "v2 2G"))
+    assert stranded(tight)["c"] == []
+    assert stranded(tight, "zone")["c"] == ["v2"]
+
+
+TAGS = st.sampled_from(["", "", "[apart=x]", "[apart=y]", "[together=z]", "[pin=h0]", "[pin=h1+h2]"])
+
+
+@settings(max_examples=60)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 12), TAGS), max_size=12), st.permutations(range(4)))
+def test_the_verdict_ignores_the_order_of_hosts_and_saves_no_more_than_there_is_room_for(
+    guests: list[tuple[int, int, str]], order: list[int]
+) -> None:
+    lines = [f"h{host} 99cpu 32G" for host in range(4)]
+    for number, (host, gib, tag) in enumerate(guests):
+        lines[host] += f" | v{number} {gib}G {tag}"
+    seen = drawn("\n".join(lines))
+    assert stranded(seen) == stranded(drawn("\n".join(lines[host] for host in order)))
+    names = {host.name for host in seen.hosts}
+    for loss in losses(seen, 4):
+        left = 3 * 32 * GIB - sum(vm.memory for vm in seen.vms if vm.host != loss.host)
+        saved = [vm for vm in loss.guests if vm not in loss.stranded and not bound(vm, names)]
+        assert sum(vm.memory for vm in saved) <= max(0, left)
