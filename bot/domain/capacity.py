@@ -91,11 +91,14 @@ class Shelter:
     """Rooms that are filled one unit after another: the tightest that holds it and that its rules allow."""
 
     def __init__(self, rooms: Mapping[str, Room], spread: Spread, sizes: Mapping[str, int]) -> None:
-        """``sizes``: how many members each group has; a failure domain may hold its even share of them, rounded up."""
+        """``sizes``: how many members each group has. A host, and a domain, may hold an even share of them, rounded up.
+
+        So a group of as many as there are hosts is no reason why none may fail.
+        """
         self._rooms = sorted((room.memory, room.vcpus, name) for name, room in rooms.items())
         self._domains = spread.domains
-        self._held = set(spread.held)
-        self._shares = Counter((group, self._domains.get(host)) for group, host in self._held)
+        self._held = Counter(spread.held)
+        self._shares = Counter((group, self._domains.get(host)) for group, host in self._held.elements())
         self._sizes, self._count = sizes, len({self._domains[name] for name in rooms if name in self._domains})
 
     def put(self, unit: Unit) -> str:
@@ -115,12 +118,13 @@ class Shelter:
             return False
         domain = self._domains.get(host)
         return not any(
-            (group, host) in self._held or (domain is not None and self._shares[group, domain] >= self._most(group))
+            self._held[group, host] >= self._share(group, len(self._rooms))
+            or (domain is not None and self._shares[group, domain] >= self._share(group, self._count))
             for group in unit.apart
         )
 
-    def _most(self, group: str) -> int:
-        return -(-self._sizes.get(group, 0) // max(1, self._count))
+    def _share(self, group: str, places: int) -> int:
+        return -(-self._sizes.get(group, 0) // max(1, places))
 
     @property
     def rooms(self) -> dict[str, Room]:

@@ -53,6 +53,7 @@ CUT_SHORT = Reason("cut-short", "The search ran out of time; a second balance ma
 CAUSES = {
     Cause.MAINTENANCE: "its host is in maintenance",
     Cause.AFFINITY: "a rule about VMs that belong apart or together",
+    Cause.DOMAIN: "its failure domain holds more than its share of VMs that belong apart",
     Cause.HOST_AT_RISK: "its host holds more than it should",
     Cause.CPU: "CPU",
     Cause.MEMORY: "memory",
@@ -97,7 +98,7 @@ def _even(score: Score) -> str:
 
 
 def _faults(before: Score, after: Score) -> str:
-    names = ("stranded", "collisions", "separated", "overfull")
+    names = ("stranded", "collisions", "separated", "overfull", "crowded")
     found = [(name, getattr(before, name), getattr(after, name)) for name in names]
     return "".join(f"; {name} {was} → {now}" for name, was, now in found if was or now)
 
@@ -128,7 +129,7 @@ def left_out(hosts: Sequence[str]) -> Reason:
 
 def no_spare(hosts: Sequence[str]) -> Reason:
     """No N+1."""
-    return Reason("no-spare", f"Should one of these fail, the others lack the memory for its VMs: {_some(hosts)}.")
+    return Reason("no-spare", f"Should one of these fail, the others lack the room for its VMs: {_some(hosts)}.")
 
 
 def _some(names: Sequence[str], most: int = 8) -> str:
@@ -146,6 +147,15 @@ def calm(score: Score, band: float) -> Objection:
         f"The cluster is even enough: unevenness {_even(score)} (CPU {score.cpu:.3f}, memory {score.memory:.3f}), and "
         f"up to {band:g} nothing is moved.",
         "Set a lower `band` in [plugins.balance] if that is not even enough for you.",
+    )
+
+
+def spare_first(score: Score) -> Objection:
+    """What would even it out would spend the room that N+1 needs."""
+    return Objection(
+        "spare",
+        f"Unevenness is {_even(score)}, but moves that would lower it spend the room that the loss of a host needs.",
+        "Add memory or stop what nobody needs; or set keep_spare = false to balance all the same.",
     )
 
 
@@ -234,6 +244,8 @@ WHY_TEXT = {
     Why.MEMORY: "not enough memory there",
     Why.VCPUS: "too many vCPUs for its cores there",
     Why.ANTI_AFFINITY: "one of the VMs it must be apart from is there",
+    Why.DOMAIN: "its failure domain holds its share of that group already",
+    Why.SPARE: "the loss of a host could then no longer be taken (N+1)",
     Why.HELD_TOGETHER: "it stays with the VMs it belongs to",
     Why.CALM: "the cluster is even enough",
     Why.TOO_LITTLE_GAIN: "it would gain too little",

@@ -23,7 +23,7 @@ LEAST_GAIN = 1e-5
 MOST_LISTED = 40
 """How many of a round's best offers are looked at: most share a host with a better one or are beyond the limits."""
 ROUNDING = 1e-9
-"""GiB that a sum may be beyond a limit because it was added up in another order."""
+"""By how much a sum, of GiB or of J, may differ only because it was added up in another order."""
 
 
 @dataclass(slots=True)

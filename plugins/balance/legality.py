@@ -10,8 +10,10 @@ from bot.domain.plan import Objection
 from bot.domain.steps import Carried, MigrateVm
 from plugins.balance import cards
 from plugins.balance.model import Ints, Limits, Why
+from plugins.balance.order import mends
 from plugins.balance.placement import Placement
 from plugins.balance.problem_of import Case
+from plugins.balance.spare import Spare
 from plugins.balance.why import why_not
 
 
@@ -22,15 +24,25 @@ def carried(vm: Vm) -> Carried:
 
 def replayed(case: Case, steps: Iterable[MigrateVm]) -> tuple[tuple[Objection, ...], Ints]:
     """Everything against the moves in this order, and where every guest (by index) would be after those without any."""
+    against, host = one_by_one(case, steps)
+    return tuple(dict.fromkeys(objection for found in against for objection in found)), host
+
+
+def one_by_one(case: Case, steps: Iterable[MigrateVm]) -> tuple[tuple[tuple[Objection, ...], ...], Ints]:
+    """What stands against each move in its turn, and where every guest is after those without anything."""
     where = Placement(case.problem)
-    against: list[Objection] = []
+    spare = Spare(where) if case.problem.spare else None
+    against: list[tuple[Objection, ...]] = []
     for step in steps:
         found = tuple(_against(case, where, step))
-        against += found
         vm, target = case.index(step.uuid), case.host_index(step.target)
         if not found and vm is not None and target is not None:
-            where.move(vm, target)
-    return tuple(dict.fromkeys(against)), where.host
+            if spare is None or spare.allows(vm, target, needed=mends(where, vm, target)):
+                where.move(vm, target)
+            else:
+                found = (cards.forbidden(case.vms[vm], case.hosts[target], Why.SPARE, ""),)
+        against.append(found)
+    return tuple(against), where.host
 
 
 def _against(case: Case, where: Placement, step: MigrateVm) -> Iterator[Objection]:

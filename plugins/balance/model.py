@@ -20,6 +20,7 @@ class Reason(StrEnum):
 
     MAINTENANCE = "maintenance"
     AFFINITY = "affinity"
+    DOMAIN = "domain"
     HOST_AT_RISK = "host_at_risk"
     CPU = "cpu"
     MEMORY = "memory"
@@ -35,8 +36,10 @@ class Why(StrEnum):
     MEMORY = "memory"
     VCPUS = "vcpus"
     ANTI_AFFINITY = "anti_affinity"
+    DOMAIN = "domain"
     HELD_TOGETHER = "held_together"
     CALM = "calm"
+    SPARE = "spare"
     TOO_LITTLE_GAIN = "too_little_gain"
     WORTHWHILE = "worthwhile"
 
@@ -58,6 +61,9 @@ class Problem:
     VMs: `mem` (GiB), `vcpus`, `cpu` (measured load in cores), `host` (index), `apart` and `together` (anti-affinity and
     affinity group, NO_GROUP for none), `fixed` (why the VM may not move, "" if it may), `cost` (GiB to transfer,
     dirtying included), `allowed` (V × H, or None when every VM may live anywhere).
+    `zone` (length H, or None) is each host's failure domain, NO_GROUP for none: a domain holds no more of an
+    anti-affinity group than its even share, rounded up; unless `zone_hard`, more where a VM must leave its host.
+    `spare`: no move may put one more host, or one more GiB, at the risk of a loss (N+1), unless it mends a fault.
     """
 
     host_names: tuple[str, ...]
@@ -77,6 +83,8 @@ class Problem:
     cost: Floats
     allowed: Bools | None = None
     zone: Ints | None = None
+    zone_hard: bool = True
+    spare: bool = False
 
     def __post_init__(self) -> None:
         """Refuse arrays of the wrong length, impossible sizes and unknown hosts (BadProblem)."""
@@ -87,6 +95,8 @@ class Problem:
             _check_length(name, len(getattr(self, name)), vms, "VM")
         if self.allowed is not None and self.allowed.shape != (vms, hosts):
             raise BadProblem(f"allowed has the shape {self.allowed.shape}; give VMs × hosts, {(vms, hosts)}")
+        if self.zone is not None:
+            _check_length("zone", len(self.zone), hosts, "host")
         for name in ("cores", "memory", "mem", "vcpus", "cpu", "cost"):
             _check_size(name, getattr(self, name), above_zero=name in HOST_ARRAYS)
         if vms and not (self.host.min() >= 0 and self.host.max() < hosts):
@@ -120,6 +130,7 @@ class Problem:
             fixed=tuple(self.fixed[i] for i in vms),
             cost=self.cost[vms],
             allowed=None if self.allowed is None else self.allowed[np.ix_(vms, hosts)],
+            zone=None if self.zone is None else _renumbered(self.zone[hosts]),
         )
 
 
@@ -193,6 +204,7 @@ class Score:
     collisions: int = 0
     separated: int = 0
     overfull: int = 0
+    crowded: int = 0
 
     @property
     def balance(self) -> float:
@@ -202,7 +214,7 @@ class Score:
     @property
     def faults(self) -> float:
         """The penalty for stranded VMs (20 each) and for broken rules and reserves (2 each)."""
-        return 20.0 * self.stranded + 2.0 * (self.collisions + self.separated + self.overfull)
+        return 20.0 * self.stranded + 2.0 * (self.collisions + self.separated + self.overfull + self.crowded)
 
     @property
     def total(self) -> float:

@@ -5,18 +5,20 @@ import numpy as np
 from plugins.balance.model import NO_GROUP, Bools, Floats, Ints, Move, Problem, Reason
 from plugins.balance.placement import Placement
 from plugins.balance.score import score_of
+from plugins.balance.spare import Spare
 
 
 def ordered(problem: Problem, wished: Ints) -> tuple[Move, ...]:
     """Answer the moves from `problem.host` to `wished`, as far as they can be made one at a time.
 
-    A move whose target is full waits for those that make room; if all wait, one of them goes by way of a third host; if
-    that frees nothing either, the waiting ones are left out.
+    A move whose target is full, or that would spend what N+1 needs, waits for those that make room; if all wait, one of
+    them goes by way of a third host; if that frees nothing either, the waiting ones are left out.
     """
     placement, moves, hopped = Placement(problem), list[Move](), set[int]()
+    spare = Spare(placement) if problem.spare else None
     pending = np.flatnonzero(wished != problem.host)
     while len(pending):
-        move = _next(placement, pending, wished) or _hop(placement, pending, wished, hopped)
+        move = _next(placement, pending, wished, spare) or _hop(placement, pending, wished, hopped, spare)
         if move is None:
             break
         placement.move(move.vm, move.target)
@@ -31,15 +33,19 @@ def worthwhile(moves: tuple[Move, ...], per_move: float) -> tuple[Move, ...]:
     return moves[: int(gained.argmax())]
 
 
-def _next(placement: Placement, pending: Ints, wished: Ints) -> Move | None:
+def _next(placement: Placement, pending: Ints, wished: Ints, spare: Spare | None) -> Move | None:
     """Answer the waiting move that is legal now and gains most."""
     targets = wished[pending]
     legal = _legal(placement, pending, targets)
     if not legal.any():
         return None
     falls = _falls(placement, pending, targets)
-    best = int(np.where(legal, falls.sum(axis=1), -np.inf).argmax())
-    return _move(placement, int(pending[best]), int(targets[best]), falls[best])
+    gains = np.where(legal, falls.sum(axis=1), -np.inf)
+    for best in np.argsort(-gains, kind="stable")[: int(legal.sum())].tolist():
+        vm, target = int(pending[best]), int(targets[best])
+        if spare is None or spare.allows(vm, target, needed=bool(falls[best, 2] > 0)):
+            return _move(placement, vm, target, falls[best])
+    return None
 
 
 def _move(placement: Placement, vm: int, target: int, falls: Floats) -> Move:
@@ -57,6 +63,8 @@ def _legal(placement: Placement, vms: Ints, targets: Ints) -> Bools:
     )
     if problem.allowed is not None:
         legal &= problem.allowed[vms, targets]
+    if problem.zone_hard:
+        legal &= placement.spread_over(vms, targets)
     return legal
 
 
@@ -85,6 +93,8 @@ def _mended(placement: Placement, vms: Ints, targets: Ints) -> Floats:
     held, room = placement.load[sources, 1], problem.room[sources]
     relieved = (held > room) & (held - problem.mem[vms] <= room)
     mended: Floats = 20.0 * ~in_service + 2.0 * (in_service & collides) + 2.0 * (in_service & relieved)
+    if placement.zones:
+        mended += 2.0 * _dispersed(placement, vms, targets)
     for row in np.flatnonzero(problem.together[vms] != NO_GROUP).tolist():
         mates = np.flatnonzero(problem.together == problem.together[vms[row]])
         where = placement.host[mates[mates != vms[row]]]
@@ -92,7 +102,22 @@ def _mended(placement: Placement, vms: Ints, targets: Ints) -> Floats:
     return mended
 
 
-def _hop(placement: Placement, pending: Ints, wished: Ints, hopped: set[int]) -> Move | None:
+def mends(placement: Placement, vm: int, target: int) -> bool:
+    """Answer whether this move takes a fault out of the score."""
+    return bool(_mended(placement, np.array([vm]), np.array([target]))[0] > 0)
+
+
+def _dispersed(placement: Placement, vms: Ints, targets: Ints) -> Ints:
+    """Answer for each move by how many fewer VMs failure domains hold beyond their share."""
+    group, old, new = placement.problem.apart[vms], placement.zone[placement.host[vms]], placement.zone[targets]
+    moves = (group != NO_GROUP) & (old != new)
+    fewer = moves & (old != NO_GROUP) & (placement.zoned[old, group] > placement.quota[group])
+    more = moves & (new != NO_GROUP) & (placement.zoned[new, group] >= placement.quota[group])
+    change: Ints = fewer.astype(np.intp) - more
+    return change
+
+
+def _hop(placement: Placement, pending: Ints, wished: Ints, hopped: set[int], spare: Spare | None) -> Move | None:
     """Find a waiting VM whose stay on a third host lets another waiting one go; smallest transfer first."""
     cost = placement.problem.cost[pending]
     for vm in pending[np.lexsort((pending, cost))].tolist():
@@ -104,7 +129,9 @@ def _hop(placement: Placement, pending: Ints, wished: Ints, hopped: set[int]) ->
         stop = targets[[room.argmax()]]
         trial = placement.copy()
         trial.move(vm, int(stop[0]))
-        if _legal(trial, others, wished[others]).any():
+        if _legal(trial, others, wished[others]).any() and (
+            spare is None or spare.allows(vm, int(stop[0]), needed=mends(placement, vm, int(stop[0])))
+        ):
             hopped.add(vm)
             return _move(placement, vm, int(stop[0]), _falls(placement, np.array([vm]), stop)[0])
     return None
@@ -116,6 +143,8 @@ def _reason(placement: Placement, vm: int, falls: Floats) -> Reason:
         return Reason.MAINTENANCE
     if _breaks_affinity(placement, vm):
         return Reason.AFFINITY
+    if placement.crowded(int(source), int(problem.apart[vm])):
+        return Reason.DOMAIN
     if placement.load[source, 1] > problem.room[source] or placement.load[source, 0] > problem.cores[source]:
         return Reason.HOST_AT_RISK
     return Reason.CPU if falls[0] > falls[1] else Reason.MEMORY

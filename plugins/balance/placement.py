@@ -105,10 +105,25 @@ class Placement:
             self.load[target, 1] <= problem.room[target]
             and self.vcpus[target] <= problem.vcpu_room[target]
             and (group == NO_GROUP or self.members[target, group] <= 1)
+            and not (problem.zone_hard and self.crowded(target, group))
         )
 
-    def legal_targets(self, vm: int) -> Bools:
-        """Answer which hosts (length H) could take this VM now, alone."""
+    def crowded(self, host: int, group: int) -> bool:
+        """Does the host's failure domain hold more of the group than its share?"""
+        zone = self.zone[host]
+        return bool(zone != NO_GROUP and self.zoned[zone, group] > self.quota[group])
+
+    def spread_over(self, vms: Ints, targets: Ints) -> Bools:
+        """Answer for each VM (parallel to `targets`) whether the target's failure domain could take it."""
+        if not self.zones:
+            return np.ones(len(vms), dtype=np.bool_)
+        group, zone = self.problem.apart[vms], self.zone[targets]
+        same = (zone == self.zone[self.host[vms]]) | (zone == NO_GROUP) | (group == NO_GROUP)
+        spread: Bools = same | (self.zoned[zone, group] < self.quota[group])
+        return spread
+
+    def legal_targets(self, vm: int, *, strict: bool = False) -> Bools:
+        """Answer which hosts (length H) could take this VM now, alone; `strict`: soft rules hold as well."""
         problem = self.problem
         legal: Bools = (
             ~problem.drained
@@ -118,6 +133,9 @@ class Placement:
         )
         if problem.allowed is not None:
             legal &= problem.allowed[vm]
+        if strict or problem.zone_hard:
+            hosts = np.arange(len(legal))
+            legal &= self.spread_over(np.full(len(legal), vm), hosts)
         legal[self.host[vm]] = False
         return legal
 

@@ -17,10 +17,12 @@ from plugins.balance import cards
 from plugins.balance.intents import About, Balance, Simulate
 from plugins.balance.legality import carried, replayed, spoken
 from plugins.balance.model import Limits, Move, Result
+from plugins.balance.order import host_after
 from plugins.balance.placement import Placement
 from plugins.balance.problem_of import KEEP, Case, Moves, Only, case_of, planned
 from plugins.balance.score import score_of
 from plugins.balance.settings import BalanceSettings
+from plugins.balance.spare import Spare
 from plugins.balance.why import why_not
 
 CALM = 1e9  # a band that no score is outside of: only what is plainly wrong is then mended
@@ -79,6 +81,7 @@ def limits_of(settings: BalanceSettings, intent: Balance, case: Case) -> Limits:
         max_moves=intent.max_moves or settings.max_moves or None,
         per_move=intent.min_gain * in_service or settings.per_move,
         per_gib=settings.per_gib,
+        effort=settings.effort,
         band=CALM if intent.only is Only.RULES else settings.band,
     )
 
@@ -87,10 +90,17 @@ def _nothing(settings: BalanceSettings, intent: Balance, case: Case, result: Res
     """Why no move is planned: inside the band, or nothing legal pays."""
     if not result.before.faults and (intent.only is Only.RULES or result.before.balance <= settings.band):
         yield cards.calm(result.before, settings.band)
+    elif case.problem.spare and planned(_careless(case), limits_of(settings, intent, case))[1].moves:
+        yield cards.spare_first(result.before)
     else:
         yield cards.nothing_pays(result.before)
     if result.stuck:
         yield cards.stuck_here([case.vms[vm].name for vm in result.stuck])
+
+
+def _careless(case: Case) -> Case:
+    """The same without N+1."""
+    return replace(case, problem=replace(case.problem, spare=False))
 
 
 def plan_of(
@@ -171,14 +181,9 @@ def _warnings(case: Case, result: Result) -> Iterator[Reason]:
 
 
 def _not_covered(case: Case, result: Result) -> list[str]:
-    """Hosts whose loss after the plan the others' free memory could not make good (N+1, by memory alone)."""
-    problem = case.problem
-    where = Placement(problem)
-    for move in result.moves:
-        where.move(move.vm, move.target)
-    free = (problem.room - where.load[:, 1]).clip(0) * ~problem.drained
-    short = where.load[:, 1] > free.sum() - free
-    return [host.name for host, lacks in zip(case.hosts, short, strict=True) if lacks and not host.maintenance]
+    """Hosts whose loss after the plan the others could not make good (N+1)."""
+    after = Placement(case.problem.placed(host_after(case.problem, result.moves)))
+    return [case.hosts[host].name for host in Spare(after).at_risk().tolist()]
 
 
 def still_good(

@@ -16,7 +16,7 @@ from bot.domain.placement import APART, PIN, TOGETHER, Rule, pinned_to
 from bot.domain.plan import Objection
 from plugins.balance.model import NO_GROUP, Bools, Ints, Limits, Problem, Result
 from plugins.balance.search import search
-from plugins.balance.settings import BalanceSettings
+from plugins.balance.settings import BalanceSettings, Domains
 
 KEEP, RATIO = "balance", "vcpu-ratio"
 """Tags: ``balance=off``, and a host's vCPU ratio."""
@@ -100,6 +100,7 @@ def case_of(
     recent: Moves = (),
     only: Only = Only.ALL,
     movable: Callable[[Vm], bool] | None = None,
+    spare: bool = True,
 ) -> Case:
     """The problem of a snapshot, the rules not asked yet.
 
@@ -110,6 +111,7 @@ def case_of(
         recent: guests that moved lately; they stay for the cooldown, counted back from ``snapshot.taken_at``.
         only: what the score is to be about.
         movable: guests it is asked to move; all others stay. None: everyone.
+        spare: whether N+1 binds the moves. Not when a person asked for these: then it is for them to know the risk.
     """
     hosts = tuple(host for host in snapshot.hosts if host.up and host.cpus > 0 and host.memory > 0)
     names = {host.name: number for number, host in enumerate(hosts)}
@@ -138,6 +140,9 @@ def case_of(
         fixed=tuple(why.fixed(vm) for vm in vms),
         cost=np.array([_cost(vm, settings) for vm in vms]),
         allowed=_pins(hosts, vms, why.everywhere),
+        zone=_zones(hosts, settings),
+        zone_hard=settings.domains is Domains.HARD,
+        spare=settings.keep_spare and spare,
     )
     own = tuple(rule for rule in dict.fromkeys(rules) if rule not in placement.CORE_RULES)
     return Case(snapshot, hosts, vms, problem, own)
@@ -206,6 +211,12 @@ def _pins(hosts: Sequence[Host], vms: Sequence[Vm], everywhere: frozenset[str]) 
         if wanted := PIN in vm.tags and pinned_to(vm, everywhere):
             allowed[number] = [host.name in wanted for host in hosts]
     return None if allowed.all() else allowed
+
+
+def _zones(hosts: Sequence[Host], settings: BalanceSettings) -> Ints | None:
+    """Each host's failure domain by its tag; None when there are none, or they do not count."""
+    named = [host.tags.get(settings.domain_tag, "") for host in hosts]
+    return _groups(named) if any(named) and settings.domains is not Domains.OFF else None
 
 
 def _coming(snapshot: Snapshot, host: Host) -> int:

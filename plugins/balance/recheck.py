@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from bot.declare import Rechecked, Underway
 from bot.domain.cluster import Snapshot
@@ -12,7 +11,7 @@ from bot.domain.plan import Objection, Spread
 from bot.domain.steps import MigrateVm
 from plugins.balance import cards
 from plugins.balance.intents import Balance
-from plugins.balance.legality import replayed
+from plugins.balance.legality import one_by_one
 from plugins.balance.model import Ints, Score
 from plugins.balance.planner import limits_of
 from plugins.balance.problem_of import Case, case_of
@@ -33,14 +32,8 @@ def moves_left(underway: Underway) -> Numbered:
 
 def against_each(case: Case, moves: Numbered) -> tuple[dict[int, Objection], Ints]:
     """What stands against each move in its turn, and where every guest is after those without anything."""
-    against: dict[int, Objection] = {}
-    for index, step in moves:
-        found, host = replayed(case, (step,))
-        if found:
-            against[index] = found[0]
-        else:
-            case = replace(case, problem=case.problem.placed(host))
-    return against, case.problem.host
+    found, host = one_by_one(case, (step for _, step in moves))
+    return {index: each[0] for (index, _), each in zip(moves, found, strict=True) if each}, host
 
 
 def skipped(case: Case, underway: Underway) -> Rechecked:

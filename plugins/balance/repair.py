@@ -17,6 +17,7 @@ def repair(placement: Placement) -> None:
     _evacuate(placement, free)
     _gather(placement, free)
     _part(placement, free)
+    _disperse(placement, free)
     _relieve(placement, free)
 
 
@@ -49,6 +50,17 @@ def _part(placement: Placement, free: Bools) -> None:
             _settle(placement, _bundle(placement, vm), free)
 
 
+def _disperse(placement: Placement, free: Bools) -> None:
+    """Take VMs, smallest first, out of failure domains that hold more than their share of an anti-affinity group."""
+    if not placement.zones:
+        return
+    problem = placement.problem
+    for vm in _largest_first(placement, np.flatnonzero((problem.apart != NO_GROUP) & free))[::-1]:
+        host = int(placement.host[vm])
+        if placement.crowded(host, int(problem.apart[vm])):
+            _settle(placement, _bundle(placement, vm), free, placement.zone != placement.zone[host])
+
+
 def _relieve(placement: Placement, free: Bools) -> None:
     """Take the smallest sufficient VM, or else the largest, from each host that holds more than it has room for."""
     problem = placement.problem
@@ -75,14 +87,18 @@ def _bundle(placement: Placement, vm: int) -> list[int]:
     return [int(mate) for mate in np.flatnonzero(mates)]
 
 
-def _settle(placement: Placement, vms: list[int], free: Bools) -> None:
-    """Move all of `vms` to the best host that takes them all; leave them if there is none."""
+def _settle(placement: Placement, vms: list[int], free: Bools, among: Bools | None = None) -> None:
+    """Move all of `vms` to the best host (`among` some) that takes them all; leave them if there is none.
+
+    A host where failure domains stay spread is better than any other.
+    """
     if not free[vms].all():
         return
     legal = np.logical_and.reduce([placement.legal_targets(vm) for vm in vms])
-    size = placement.size[vms].sum(axis=0)
-    targets = np.flatnonzero(legal)
-    for target in targets[np.argsort(_strain(placement, size)[targets], kind="stable")].tolist():
+    spread = np.logical_and.reduce([placement.legal_targets(vm, strict=True) for vm in vms])
+    targets = np.flatnonzero(legal if among is None else legal & among)
+    strain = _strain(placement, placement.size[vms].sum(axis=0))[targets]
+    for target in targets[np.lexsort((strain, ~spread[targets]))].tolist():
         if placement.try_all((vm, target) for vm in vms):
             return
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from plugins.balance.model import NO_GROUP, Floats, Ints, Problem, Score
+from plugins.balance.placement import Placement
 
 
 def shares(problem: Problem, host: Ints) -> Floats:
@@ -25,7 +26,15 @@ def score_of(problem: Problem, host: Ints) -> Score:
         collisions=_collisions(problem, host),
         separated=_separated(problem, host),
         overfull=int((used > problem.room)[in_service].sum()),
+        crowded=0 if problem.zone is None else _crowded(problem, host),
     )
+
+
+def _crowded(problem: Problem, host: Ints) -> int:
+    """Count VMs beyond the share of their anti-affinity group that each failure domain may hold."""
+    placement = Placement(problem.placed(host))
+    over = placement.zoned[:-1] - placement.quota
+    return int(over.clip(0)[:, :-1].sum())
 
 
 def _collisions(problem: Problem, host: Ints) -> int:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from plugins.balance.descent import Descent
+from plugins.balance.exchange import ROUNDING
 from plugins.balance.model import Limits, Move, Problem, Result
 from plugins.balance.order import host_after, lowers, ordered, worthwhile
 from plugins.balance.placement import Placement
@@ -106,7 +107,7 @@ def _improve(run: _Run) -> tuple[Move, ...]:
         return ()
     placement = Placement(problem)
     repair(placement)
-    if placement.imbalance() > max(limits.band, limits.goal or 0.0):
+    if placement.imbalance() > max(limits.band, limits.goal or 0.0) + ROUNDING:
         placement = _evened(run, placement)
         repair(placement)
     wished = ordered(problem, placement.host)

@@ -20,6 +20,14 @@ class Mode(StrEnum):
     AUTO = "auto"
 
 
+class Domains(StrEnum):
+    """Whether VMs that belong apart must, should, or need not be spread over failure domains."""
+
+    HARD = "hard"
+    SOFT = "soft"
+    OFF = "off"
+
+
 class WatchSettings(BaseModel):
     """When an uneven cluster is worth a word: out of the band, for long enough, and not right after the last time."""
 
@@ -60,6 +68,14 @@ class BalanceSettings(BaseModel):
     )
     per_gib: float = Field(0.02, ge=0, description="What a GiB to transfer costs, as a share of a move.")
     max_moves: int = Field(0, ge=0, description="Most moves of one plan; 0: as many as pay.")
+    effort: int = Field(100, ge=0, description="How often a plan is shaken to find a better one; its time follows.")
+    domain_tag: str = Field("zone", description="The hosts' tag that names their failure domain, such as zone or rack.")
+    domains: Domains = Field(
+        Domains.SOFT, description="VMs apart over domains: soft, hard (a drain obeys it too), or off."
+    )
+    keep_spare: bool = Field(
+        default=True, description="No move for balance may spend what the loss of one host needs (N+1)."
+    )
     vcpu_ratio: float = Field(4.0, gt=0, description="vCPUs per core of a host; a host's tag vcpu-ratio overrides it.")
     own_vm: tuple[str, ...] = Field((), description="Names or UUIDs of the VMs that the bot and its database run in.")
     cooldown_minutes: float = Field(60.0, ge=0, description="So long a VM that moved is not moved again for balance.")

@@ -3,7 +3,9 @@
 import numpy as np
 
 from plugins.balance.model import NO_GROUP, Bools, Floats, Limits, Problem, Why
+from plugins.balance.order import mends
 from plugins.balance.placement import Placement
+from plugins.balance.spare import Spare
 
 
 def why_not(problem: Problem, vm: int, limits: Limits | None = None) -> tuple[Why, ...]:
@@ -16,9 +18,15 @@ def why_not(problem: Problem, vm: int, limits: Limits | None = None) -> tuple[Wh
     forced = bool(problem.drained[problem.host[vm]])
     answers = np.full(len(problem.host_names), Why.WORTHWHILE, dtype=object)
     soft = _too_little(placement, vm, limits) & (not forced)
+    spent = _spends_spare(placement, vm) if problem.spare else np.zeros(len(answers), dtype=np.bool_)
     calm = np.full(len(answers), placement.imbalance() <= limits.band and not forced)
     # The last one written is the one that stands, so the strongest objection comes last.
-    for reason, applies in ((Why.TOO_LITTLE_GAIN, soft), (Why.CALM, calm), *_hard(placement, vm)):
+    for reason, applies in (
+        (Why.TOO_LITTLE_GAIN, soft),
+        (Why.CALM, calm),
+        (Why.SPARE, spent),
+        *_hard(placement, vm),
+    ):
         answers[applies] = reason
     return tuple(Why(answer) for answer in answers)
 
@@ -33,12 +41,22 @@ def _hard(placement: Placement, vm: int) -> tuple[tuple[Why, Bools], ...]:
         (Why.VCPUS, placement.vcpus + problem.vcpus[vm] > problem.vcpu_room),
         (Why.MEMORY, placement.load[:, 1] + problem.mem[vm] > problem.room),
         (Why.ANTI_AFFINITY, placement.members[:, problem.apart[vm]] > 0),
+        (Why.DOMAIN, ~placement.spread_over(np.full(len(everywhere), vm), np.arange(len(everywhere)))),
         (Why.NOT_ALLOWED, not_allowed),
         (Why.DRAINED, problem.drained),
         (Why.HELD_TOGETHER, everywhere & held),
         (Why.FIXED, everywhere & bool(problem.fixed[vm])),
         (Why.HERE, np.arange(len(everywhere)) == problem.host[vm]),
     )
+
+
+def _spends_spare(placement: Placement, vm: int) -> Bools:
+    """Answer where (length H) the VM would take what the loss of a host needs."""
+    legal, spent = placement.legal_targets(vm), np.zeros(len(placement.load), dtype=np.bool_)
+    spare = Spare(placement)
+    for target in np.flatnonzero(legal).tolist():
+        spent[target] = not spare.allows(vm, target, needed=mends(placement, vm, target), make=False)
+    return spent
 
 
 def _too_little(placement: Placement, vm: int, limits: Limits) -> Bools:

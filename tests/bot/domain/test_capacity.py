@@ -65,10 +65,11 @@ def test_what_fits_still_fits_when_it_is_there(used: list[int], size: int) -> No
     assert not any(loss.stranded for loss in losses(drawn("\n".join(more)), 4))
 
 
-def test_guests_that_must_be_apart_need_a_host_each_after_a_loss_too() -> None:
-    lines = "a 8cpu 64G | v1 1G [apart=db]\nb 8cpu 64G | v2 1G [apart=db]"
-    assert stranded(drawn(lines)) == {"a": ["v1"], "b": ["v2"]}
+def test_guests_that_belong_apart_are_apart_after_a_loss_too_as_far_as_there_are_hosts() -> None:
+    lines = "a 8cpu 64G | v1 4G [apart=db]\nb 8cpu 64G | v2 4G [apart=db]"
+    assert stranded(drawn(lines)) == {"a": [], "b": []}
     assert stranded(drawn(f"{lines}\nc 8cpu 64G")) == {"a": [], "b": [], "c": []}
+    assert stranded(drawn(f"{lines}\nc 8cpu 2G")) == {"a": ["v1"], "b": ["v2"], "c": []}
 
 
 def test_a_group_that_is_together_starts_on_one_host_or_where_its_others_are() -> None:

@@ -154,9 +154,45 @@ def test_a_guest_whose_load_nobody_measured_is_named_and_spoils_nothing() -> Non
     assert "dark" in next(each.text for each in found.warnings if each.code == "unmeasured")
 
 
-def test_lost_spare_memory_is_told() -> None:
-    tight = "host-a 8cpu 16G | a 8G load 3 | b 6G load 3\nhost-b 8cpu 16G | c 6G"
-    found = planned(tight)
+CROWDED = (
+    "host-a 8cpu 32G [zone=x] | p 2G [apart=db]\nhost-b 8cpu 32G [zone=x] | q 2G [apart=db]\nhost-c 8cpu 32G [zone=y]"
+)
+
+
+def test_guests_apart_are_spread_over_failure_domains_and_the_move_says_so() -> None:
+    found = planned(CROWDED, band=2.0)
+    assert isinstance(found, Plan)
+    assert [target for _, _, target in moves(found)] == ["host-c"]
+    assert [each.code for each in found.reasons[1:]] == ["domain"]
+    assert isinstance(planned(CROWDED, band=2.0, domains="off"), Refused)
+    assert isinstance(planned(CROWDED, band=2.0, domain_tag="rack"), Refused)
+
+
+def test_no_move_for_evenness_crowds_a_failure_domain() -> None:
+    hot = "host-a 8cpu 32G [zone=x] | p 4G load 4 [apart=db] | s 4G load 4 [balance=off]"
+    text = f"{hot}\nhost-b 8cpu 32G [zone=y] | q 1G [apart=db]\nhost-c 8cpu 32G [zone=y]"
+    assert isinstance(planned(text), Refused)
+    assert moves(planned(text, domains="off")) == [("p", "host-a", "host-c")]
+    assert "failure domain" in str(rows(planner.why(SETTINGS, About("p"), drawn(text), ())))
+
+
+ONE_GAP = "host-a 8cpu 16G | big 11G\nhost-b 8cpu 16G\nhost-c 8cpu 16G | z 6G load 3 | w 6G load 3"
+
+
+def test_room_that_the_loss_of_a_host_needs_is_not_spent_on_balance() -> None:
+    found = planned(ONE_GAP)
+    assert isinstance(found, Refused)
+    assert [each.code for each in found.objections] == ["spare"]
+    assert "keep_spare" in found.objections[0].remedy
+    spent = planned(ONE_GAP, keep_spare=False)
+    assert isinstance(spent, Plan)
+    assert [each.code for each in spent.warnings] == ["unmeasured", "no-spare"]
+    assert still(ONE_GAP, spent) == ["spare"]
+    assert "N+1" in str(rows(planner.why(SETTINGS, About("w"), drawn(ONE_GAP), ())))
+
+
+def test_a_cluster_that_could_lose_no_host_anyway_is_evened_out_and_told() -> None:
+    found = planned("host-a 8cpu 16G | a 8G load 3 | b 6G load 3\nhost-b 8cpu 16G | c 6G")
     assert isinstance(found, Plan)
     assert "no-spare" in [each.code for each in found.warnings]
 

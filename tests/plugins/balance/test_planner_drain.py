@@ -76,6 +76,19 @@ def test_a_guest_of_a_host_that_does_not_tell_its_size_is_stuck_and_not_forgotte
     assert [code for code in codes(found) if code.startswith("stuck")] == ["stuck:a1", "stuck:a2", "stuck:a3"]
 
 
+def test_failure_domains_hold_back_a_drain_only_when_they_are_a_hard_rule() -> None:
+    text = "host-a 8cpu 32G [zone=x] | p 4G [apart=db]\nhost-b 8cpu 32G [zone=y] | q 4G [apart=db]\n"
+    seen = drawn(f"{text}host-c 8cpu 32G [zone=y]\nhost-d 8cpu 2G [zone=z]")
+    soft, hard = (
+        drain.drain(BalanceSettings.model_validate({"domains": each}), Drain("host-a"), seen, ())
+        for each in ("soft", "hard")
+    )
+    assert moves(soft) == {"p": "host-c"}
+    assert codes(hard) == ["stuck:p", "unmeasured"]
+    assert isinstance(hard, Plan)
+    assert "failure domain" in hard.warnings[0].text
+
+
 def test_each_move_has_room_in_its_turn() -> None:
     guests = " | ".join(f"a{number} 6G" for number in range(1, 6))
     small = f"host-a 8cpu 64G | {guests}\nhost-b 8cpu 16G reserve 2G\nhost-c 8cpu 16G reserve 2G"

@@ -1,5 +1,6 @@
 """What holds for every plan on every cluster: judged by replaying it with rules written a second time, here."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -10,10 +11,12 @@ from hypothesis import strategies as st
 from bench.clusters.generate import generate
 from bench.clusters.judge import judge
 from plugins.balance.cluster_file import problem_from
-from plugins.balance.model import NO_GROUP, Limits, Problem, Result, Score, Why
+from plugins.balance.model import NO_GROUP, Limits, Problem, Reason, Result, Score, Why
 from plugins.balance.order import host_after
+from plugins.balance.placement import Placement
 from plugins.balance.score import score_of
 from plugins.balance.search import search
+from plugins.balance.spare import NOWHERE, Spare
 from plugins.balance.why import why_not
 
 LEGAL = {Why.WORTHWHILE, Why.TOO_LITTLE_GAIN, Why.CALM}
@@ -44,7 +47,42 @@ def problems(draw: st.DrawFn, *, odd: bool = True) -> Problem:
         fixed=tuple("pinned" if odd and rnd.random() < 0.1 else "" for _ in range(vms)),
         cost=mem * rnd.choice([1.0, 1.5], vms),
         allowed=None if anywhere else rnd.random((vms, hosts)) < 0.7,
+        zone=rnd.integers(-1, 3, hosts).astype(np.intp) if odd and draw(st.booleans()) else None,
+        zone_hard=draw(st.booleans()),
+        spare=odd and draw(st.booleans()),
     )
+
+
+def spread(problem: Problem, host: list[int], vm: int, to: int) -> bool:
+    """Does the domain of this host hold no more of the VM's group than its even share, or no more than before?"""
+    zone, group = problem.zone, problem.apart[vm]
+    if zone is None or group == NO_GROUP or zone[to] in (NO_GROUP, zone[host[vm]]):
+        return True
+    mates = [at for other, at in enumerate(host) if problem.apart[other] == group]
+    domains = {int(zone[at]) for at in np.flatnonzero(~problem.drained)} - {NO_GROUP}
+    return sum(zone[at] == zone[to] for at in mates) < math.ceil(len(mates) / len(domains))
+
+
+def outlived(problem: Problem, host: list[int], lost: int, among: list[int] | None = None) -> bool:
+    """Is there any way to start the VMs of a lost host on the others, by memory and vCPUs alone? Tries all of them."""
+    left = (
+        [vm for vm, at in enumerate(host) if at == lost and problem.fixed[vm] != "pinned"] if among is None else among
+    )
+    if not left:
+        return True
+    vm = max(left, key=lambda each: (problem.mem[each], each))
+    rest, targets = [each for each in left if each != vm], []
+    for to in np.flatnonzero(~problem.drained).tolist():
+        on = [each for each, at in enumerate(host) if at == to]
+        room = problem.room[to] - problem.mem[on].sum()
+        if (
+            to != lost
+            and room >= problem.mem[vm]
+            and problem.vcpu_room[to] - problem.vcpus[on].sum() >= problem.vcpus[vm]
+        ):
+            targets.append((room, to))
+    moved = [[*host[:vm], to, *host[vm + 1 :]] for _, to in sorted(targets)]
+    return any(outlived(problem, each, lost, rest) for each in moved)
 
 
 def broken_rules(problem: Problem, result: Result) -> list[str]:
@@ -60,6 +98,7 @@ def broken_rules(problem: Problem, result: Result) -> list[str]:
             "allowed": problem.allowed is None or problem.allowed[vm, to],
             "memory": sum(problem.mem[other] for other in there) + problem.mem[vm] <= problem.room[to],
             "vcpus": sum(problem.vcpus[other] for other in there) + problem.vcpus[vm] <= problem.vcpu_room[to],
+            "domain": not problem.zone_hard or spread(problem, host, vm, to),
             "apart": problem.apart[vm] == NO_GROUP or all(problem.apart[o] != problem.apart[vm] for o in there),
         }
         broken += [f"{problem.vm_names[vm]}: {rule}" for rule, holds in checks.items() if not holds]
@@ -76,6 +115,47 @@ def moves_by_name(problem: Problem, result: Result) -> list[tuple[str, str, str,
 @given(problems())
 def test_no_plan_breaks_a_rule_at_any_step(problem: Problem) -> None:
     assert broken_rules(problem, search(problem)) == []
+
+
+@settings(deadline=None, max_examples=100)
+@given(problems())
+def test_no_plan_for_evenness_puts_a_host_at_risk_that_was_not(problem: Problem) -> None:
+    problem = replace(problem, spare=True)
+    at_first = Spare(Placement(problem)).at_risk().tolist()
+    host = problem.host.tolist()
+    for move in search(problem, Limits(band=0.0)).moves:
+        if move.reason not in (Reason.CPU, Reason.MEMORY):
+            return  # what mends a fault goes before
+        host[move.vm] = move.target
+        if not at_first:
+            assert all(outlived(problem, host, lost) for lost in np.flatnonzero(~problem.drained).tolist())
+
+
+@settings(deadline=None, max_examples=100)
+@given(problems(), st.randoms(use_true_random=False))
+def test_the_shelters_that_are_kept_move_by_move_hold_everyone(problem: Problem, rnd: st.DataObject) -> None:
+    spare = Spare(Placement(problem))
+    hosts = np.flatnonzero(~problem.drained).tolist()
+    for _ in range(12 if hosts and problem.vm_names else 0):
+        vm, to = rnd.randrange(len(problem.vm_names)), rnd.choice(hosts)
+        if not spare.where.legal_targets(vm)[to]:
+            continue
+        before = spare.where.host.copy(), spare.left.copy(), len(spare.at_risk()), spare.stranded.sum()
+        if spare.allows(vm, to, needed=rnd.random() < 0.3, make=rnd.random() < 0.8):
+            continue
+        assert (spare.where.host == before[0]).all()
+        np.testing.assert_allclose(spare.left, before[1])
+    where = spare.where
+    for lost in hosts:
+        guests = [vm for vm in np.flatnonzero(where.host == lost) if not spare.bound[vm]]
+        kept = [vm for vm in guests if spare.shelter[vm] != NOWHERE]
+        gone = sum(problem.mem[vm] for vm in guests if spare.shelter[vm] == NOWHERE)
+        assert gone == pytest.approx(spare.stranded[lost])
+        assert all(problem.allowed is None or problem.allowed[vm, spare.shelter[vm]] for vm in kept)
+        for host in set(hosts) - {lost}:
+            new = [vm for vm in kept if spare.shelter[vm] == host]
+            assert not new or where.load[host, 1] + problem.mem[new].sum() <= problem.room[host] + 1e-9
+            assert not new or where.vcpus[host] + problem.vcpus[new].sum() <= problem.vcpu_room[host] + 1e-9
 
 
 @settings(deadline=None, max_examples=200)
@@ -146,14 +226,15 @@ def test_why_not_agrees_with_the_rules(problem: Problem, data: st.DataObject) ->
     if not problem.vm_names:
         return
     vm = data.draw(st.integers(0, len(problem.vm_names) - 1))
-    loose = replace(problem, together=np.full(len(problem.vm_names), NO_GROUP, dtype=np.intp))
+    nobody = np.full(len(problem.vm_names), NO_GROUP, dtype=np.intp)
+    loose = replace(problem, together=nobody, spare=False, zone_hard=True)
     for target, why in enumerate(why_not(loose, vm)):
         move = replace_target(loose, vm, target)
         assert (why in LEGAL) == (broken_rules(loose, move) == [])
 
 
 def replace_target(problem: Problem, vm: int, target: int) -> Result:
-    from plugins.balance.model import Move, Reason
+    from plugins.balance.model import Move
 
     move = Move(vm, int(problem.host[vm]), target, Reason.CPU, 0.0)
     return Result((move,), Score(0.0, 0.0), Score(0.0, 0.0))
