@@ -44,8 +44,8 @@ def _buttons(incident: Incident, remedies: Sequence[Remedy]) -> list[Button]:
     if not incident.muted:
         row += [
             Button("Silence 1 h", "alert.silence", f"{incident.key}|1h"),
-            Button("8 h", "alert.silence", f"{incident.key}|8h"),
-            Button("Until mended", "alert.silence", f"{incident.key}|fixed"),
+            Button("Silence 8 h", "alert.silence", f"{incident.key}|8h"),
+            Button("Silence until mended", "alert.silence", f"{incident.key}|fixed"),
         ]
     return row
 

@@ -19,14 +19,13 @@ _SOME = 3  # hosts, of which most must be off before the bot's own clock is susp
 
 @dataclass(frozen=True, slots=True)
 class Aged:
-    """One host's clock in seconds ahead of the bot's, and how far it is surely ``off``; the findings on what ages.
+    """How many seconds a host's clock is surely ahead of the bot's, whatever asking took; the findings on what ages.
 
     None: its shell did not tell.
     """
 
     host: str
     clock: float | None
-    off: float | None
     findings: tuple[Finding, ...]
 
 
@@ -53,8 +52,9 @@ def _clocks(settings: HostCheckSettings, seen: Sequence[Aged]) -> Iterator[Conce
     )  # fmt: skip
     for each in seen:
         finding = next((one for one in each.findings if one.name == CLOCK), None)
+        value = None if suspect or each.clock is None else abs(each.clock)
         yield Concern(
-            f"clock:{each.host}", None if suspect else each.off, cards.clock_off(each.host, finding),
+            f"clock:{each.host}", value, cards.clock_off(each.host, finding),
             cards.clock_right(each.host), limits, _check_again(each.host),
         )  # fmt: skip
 

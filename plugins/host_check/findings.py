@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -43,8 +44,10 @@ class Seen:
 
     @property
     def clock_off(self) -> float | None:
-        """Seconds that its clock is surely off: what is within the error of the measurement is nobody's fault."""
-        return None if self.clock is None else max(0.0, abs(self.clock) - self.clock_error)
+        """Seconds that its clock is surely ahead: what is within the error of the measurement is nobody's fault."""
+        if self.clock is None:
+            return None
+        return math.copysign(max(0.0, abs(self.clock) - self.clock_error), self.clock)
 
     def answer(self, probe: str) -> CommandResult | None:
         """A probe's answer; None when there is none."""

@@ -44,7 +44,7 @@ def aged(settings: HostCheckSettings, snapshot: Snapshot, hypervisor: Hypervisor
         seen = _with_shell(Seen(name), hypervisor, probes.AGEING_PROBES, settings.survey_seconds)
         judged = rules.report(seen, settings, now, rules.AGEING).findings
         told = tuple(each for each in judged if ageing.alerted(each))
-        return Aged(name, seen.clock, seen.clock_off, told) if seen.shell else Aged(name, None, None, ())
+        return Aged(name, seen.clock_off, told) if seen.shell else Aged(name, None, ())
 
     return tuple(_side_by_side([host.name for host in snapshot.hosts], look_at).values())
 

@@ -184,7 +184,7 @@ def clock(case: Case) -> Iterator[Finding]:
     else:
         yield unknown("time sync", "neither systemd nor chrony answers", _CHRONY)
     if seen.clock is not None and seen.clock_off is not None:
-        yield _offset(seen.clock, seen.clock_off, seen.clock_error, case.settings)
+        yield _offset(seen.clock, abs(seen.clock_off), seen.clock_error, case.settings)
 
 
 def _offset(ahead: float, off: float, error: float, settings: HostCheckSettings) -> Finding:

@@ -140,7 +140,7 @@ def load_chart(sweep: Sweep | None) -> Chart | None:
 
 
 def _standing(incidents: Sequence[Incident], now: datetime) -> str:
-    lines = [f"{each.title} ({duration_text((now - each.opened_at).total_seconds())})" for each in incidents]
+    lines = [f"{each.title} ({ago((now - each.opened_at).total_seconds())})" for each in incidents]
     return names(lines, 4) or "none"
 
 
@@ -152,7 +152,7 @@ def _as_of(measured: Measured, now: datetime) -> tuple[Line, ...]:
         lines.append(f"measured {age}; the slowest host took {duration_text(slowest)}")
     else:
         lines.append("nothing has been measured yet")
-    lines += losses_lines(measured.losses)
+    lines += [*losses_lines(measured.losses), PROMISED, WAITING]
     return tuple(lines)
 
 
@@ -169,10 +169,15 @@ def losses_lines(losses: Losses) -> list[Line]:
 # --- top, show host -----------------------------------------------------------------------------------------------
 
 
+_BY = {By.CPU: "CPU", By.MEM: "memory", By.DISK: "disk", By.NET: "network", By.WAIT: "waiting for CPU"}
+WAITING = "waiting: cores' worth of work that was ready to run and found no CPU"
+PROMISED = "promised: memory of running VMs and of moves under way, of what the host may give"
+
+
 def top(sweep: Sweep, ranked: Sequence[VmSample], *, by: By, host: str, now: datetime, most: int = 15) -> Card:
     """The hungriest guests."""
     where = f" on {host}" if host else ""
-    title = f"Top VMs by {by}{where}"
+    title = f"Top VMs by {_BY[by]}{where}"
     rows = tuple(_vm_row(vm) for vm in ranked[:most])
     columns = ("VM", "Host", "CPU cores", "Waiting", "Memory", "Disk", "Network")
     elements: list[Element] = [Table(columns, rows, frozenset({2, 3, 4, 5, 6}))] if rows else [Section("No VM runs.")]
@@ -180,13 +185,13 @@ def top(sweep: Sweep, ranked: Sequence[VmSample], *, by: By, host: str, now: dat
     if silent:
         elements.append(Section(words("*Not counted, they do not answer:* {hosts}", hosts=names(silent))))
     more = [f"{len(ranked) - most} more run"] if len(ranked) > most else []
-    elements.append(Context((*more, _measured_at(sweep, now))))
+    elements.append(Context((*more, _measured_at(sweep, now), WAITING)))
     first = f"{ranked[0].name} leads" if ranked else "no VM runs"
     return Card(text=f"{title}: {first}", title=title, elements=tuple(elements))
 
 
 def _measured_at(sweep: Sweep, now: datetime) -> Line:
-    return words("measured {ago}, at {at}", ago=ago((now - sweep.at).total_seconds()), at=sweep.at)
+    return words("measured {ago} ({at})", ago=ago((now - sweep.at).total_seconds()), at=sweep.at)
 
 
 def _vm_row(vm: VmSample) -> tuple[Line, ...]:
@@ -249,25 +254,30 @@ UNITS = {
 }  # fmt: skip
 
 
-def chart(name: str, metric: Metric, points: Sequence[Drawn], seconds: float) -> Card:
-    """A thing's past: the mean, and the highest of each stretch."""
+_METRICS = {
+    Metric.CPU: "CPU", Metric.WAIT: "waiting for CPU", Metric.MEMORY: "memory", Metric.SPACE: "space",
+    Metric.DISK: "disk", Metric.NET: "network",
+}  # fmt: skip
+
+
+def chart(name: str, metric: Metric, points: Sequence[Drawn], seconds: float, form: str) -> Card:
+    """A thing's past: the mean, and the highest of each stretch where that is another."""
     scale, unit = UNITS[metric]
     mean = tuple(round(point.mean / scale, 3) for point in points)
     peak = tuple(round(point.peak / scale, 3) for point in points)
-    form = "%H:%M" if seconds <= 86400 * 1.5 else "%d %b %H:%M" if seconds <= 86400 * 4 else "%d %b"
     labels = tuple(point.at.strftime(form) for point in points)
-    title = f"{name}: {metric} over {duration_text(seconds)}"
+    title = f"{name}: {_METRICS[metric]} over {duration_text(seconds)}"
     summary = (
-        f"{metric} of {name} in {unit}: mean {sum(mean) / len(mean):.3g}, now {mean[-1]:.3g}, "
+        f"{_METRICS[metric]} of {name} in {unit}: mean {sum(mean) / len(mean):.3g}, now {mean[-1]:.3g}, "
         f"highest {max(peak):.3g}. Times are UTC."
     )
-    drawing = Chart(title, "line", labels, (("mean", mean), ("highest", peak)), unit, summary)
-    return Card(text=summary, title=title, elements=(drawing,))
+    series = (("mean", mean),) if mean == peak else (("mean", mean), ("highest", peak))
+    return Card(text=summary, elements=(Chart(title, "line", labels, series, unit, summary),))
 
 
 def no_history(name: str, metric: Metric) -> Card:
     """Nothing to draw."""
-    text = f"There is no history of {metric} for {name} yet."
+    text = f"There is no history of {_METRICS[metric]} for {name} yet."
     advice = "The first rollup comes five minutes after the bot's start, a minute for hosts."
     return Card(text=text, elements=(Section(words("{text}\n{advice}", text=text, advice=advice)),))
 
@@ -304,6 +314,9 @@ def _when(line: Trend | None) -> str:
     return "?" if line is None else days_left(line.days, line.earliest, line.latest)
 
 
+_FAR = 730.0  # days, beyond which a straight line says nothing
+
+
 def days_left(days: float | None, earliest: float | None, latest: float | None) -> str:
     """``in 12 days (9 to 20)``."""
     if days is None:
@@ -312,6 +325,8 @@ def days_left(days: float | None, earliest: float | None, latest: float | None) 
         )
     if days == 0:
         return "now"
+    if days > _FAR:
+        return "not within 2 years"
     late = "never" if latest is None else f"{latest:.0f}"
     return f"in {plural(round(days), 'day')} ({earliest or 0:.0f} to {late})"
 

@@ -19,7 +19,7 @@ from bot.domain.samples import CLUSTER, Bucket, Metric, host_entity, pool_entity
 from bot.domain.words import bytes_text, nearest, seconds_of, size
 from plugins.monitor import cards, concerns, digest
 from plugins.monitor.rates import By, ranked
-from plugins.monitor.rollups import drawn
+from plugins.monitor.rollups import drawn, grain
 from plugins.monitor.settings import MonitorSettings
 from plugins.monitor.trends import Trend, trend
 
@@ -240,7 +240,8 @@ def chart(intent: ChartOf, view: View) -> Card:
     buckets = past.history([entity], metric, since, now).get(entity, ()) if past else ()
     if not buckets:
         return cards.no_history(intent.what, metric)
-    return cards.chart(intent.what, metric, drawn(buckets), float(intent.since))
+    most, form = grain(buckets)
+    return cards.chart(intent.what, metric, drawn(buckets, most), float(intent.since), form)
 
 
 def _entity(what: str, seen: Snapshot) -> str:

@@ -8,7 +8,8 @@ from datetime import datetime
 
 from bot.domain.samples import Bucket
 
-POINTS = 20  # of a chart
+POINTS = 12  # of a chart, so that their labels stand side by side
+_DAY = 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,14 @@ class Drawn:
     mean: float
     p95: float
     peak: float
+
+
+def grain(buckets: Sequence[Bucket]) -> tuple[int, str]:
+    """How many points to draw, and the ``strftime`` form that names each of them, by the time there is history of."""
+    span = (buckets[-1].at - buckets[0].at).total_seconds() + buckets[-1].seconds
+    if span <= _DAY:
+        return POINTS, "%H:%M"
+    return (7, "%a %H:%M") if span <= 7 * _DAY else (7, "%d %b") if span <= POINTS * _DAY else (10, "%d %b")
 
 
 def drawn(buckets: Sequence[Bucket], most: int = POINTS) -> tuple[Drawn, ...]:

@@ -17,7 +17,7 @@ from bot.domain.readiness import CommandResult, Finding, HostReport, Severity
 from bot.testing import FakeHypervisor, TickingClock, drawn
 from plugins.host_check import ageing, handler, nightly, probes
 from plugins.host_check.ageing import Aged
-from plugins.host_check.findings import Checked
+from plugins.host_check.findings import Checked, Seen
 from plugins.host_check.settings import HostCheckSettings
 from tests.plugins.host_check.test_commands import machine
 
@@ -29,7 +29,7 @@ ENDS = Finding("certificate /etc/pki/libvirt/servercert.pem", Severity.WARN, "en
 
 def clock(host: str, ahead: float | None, *findings: Finding) -> Aged:
     told = () if ahead is None else (Finding("clock", Severity.WARN, f"{ahead} s ahead of the bot's"),)
-    return Aged(host, ahead, None if ahead is None else abs(ahead), (*told, *findings))
+    return Aged(host, ahead, (*told, *findings))
 
 
 class Looks:
@@ -115,12 +115,16 @@ def test_the_facts_come_from_the_hosts_shells(tmp_path: Path, monkeypatch: pytes
     port.give_shell("host-b", machine)
     found = {each.host: each for each in handler.aged(SETTINGS, port.snapshot(), port)}
     assert found["host-a"].clock == pytest.approx(-90, abs=20)
-    assert found["host-a"].off == pytest.approx(90, abs=20)
     assert {each.name: each.severity for each in found["host-a"].findings} == {
         f"certificate {path}": Severity.WARN, "clock": Severity.FAIL,
     }  # fmt: skip
-    assert found["host-b"].off == pytest.approx(0, abs=20)
-    assert found["host-c"] == Aged("host-c", None, None, ())
+    assert found["host-b"].clock == 0
+    assert found["host-c"] == Aged("host-c", None, ())
+
+
+def test_a_slow_answer_makes_no_clock_wrong() -> None:
+    assert Seen("host-a", clock=1.4, clock_error=1.5).clock_off == 0
+    assert Seen("host-a", clock=-1.4, clock_error=0.4).clock_off == pytest.approx(-1)
 
 
 def test_limits_that_make_no_sense_are_refused() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bot.domain.samples import Bucket, HostSample, Sweep, VmSample
 from plugins.monitor.rates import By, cpu_share, memory_share, ranked, waiting
-from plugins.monitor.rollups import POINTS
+from plugins.monitor.rollups import POINTS, grain
 from plugins.monitor.rollups import drawn as points
 from plugins.monitor.trends import trend
 
@@ -55,6 +55,15 @@ def test_a_chart_has_few_points_and_loses_no_peak(values: list[float]) -> None:
     assert max(point.peak for point in found) == max(values)
     assert found[0].at == NOW
     assert min(values) - 1e-9 <= found[-1].mean <= max(values) + 1e-9
+
+
+@given(st.integers(1, 60), st.sampled_from([60, 300, 3600, 86400]))
+def test_every_point_of_a_chart_has_a_name_of_its_own(hours: int, seconds: int) -> None:
+    count = max(1, hours * 21600 // seconds)  # up to fifteen days
+    buckets = [Bucket(NOW + timedelta(seconds=seconds * n), seconds, 1.0, 1.0, 1.0, 1) for n in range(count)]
+    most, form = grain(buckets)
+    labels = [point.at.strftime(form) for point in points(buckets, most)]
+    assert len(set(labels)) == len(labels) <= POINTS
 
 
 def test_the_hungriest_come_first_and_the_unmeasured_last() -> None:
