@@ -9,7 +9,7 @@ from typing import Any
 from bot.declare import Alert, Looked, Remedy, WatchView
 from bot.domain.readiness import Finding, HostReport, Severity
 from bot.domain.samples import Change
-from plugins.host_check import ageing, cards
+from plugins.host_check import ageing, cards, rules_resources
 
 _RANK = {Severity.PASS: 0, Severity.WARN: 1, Severity.FAIL: 2}
 
@@ -27,13 +27,15 @@ def look(view: WatchView) -> Looked:
 
     ``view.found`` is ``Checked``; the memory is host → check → severity, once the ``best`` known and once the ``last``.
     What is wrong when a host is seen first, or when its shell answers for the first time, is how things are, and no
-    change.
+    change. A host that does not answer is told by those who watch for that, and looked at another night.
     """
     best = {host: dict(checks) for host, checks in view.memory.get("best", {}).items()}
     last = {host: dict(checks) for host, checks in view.memory.get("last", {}).items()}
     alerts: list[Alert] = []
     changes: list[Change] = []
     for report in map(_left_to_it, view.found.reports):
+        if any(each.name == rules_resources.ANSWERS and each.severity is Severity.FAIL for each in report.findings):
+            continue
         before, seen = best.get(report.host), last.get(report.host, {})
         after = best[report.host] = best_known(before or {}, report)
         last[report.host] = seen | {each.name: each.severity.value for each in report.findings if _could(each)}

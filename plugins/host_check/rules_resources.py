@@ -13,15 +13,17 @@ from plugins.host_check.settings import HostCheckSettings
 
 _CHRONY = "apt-get install chrony && systemctl enable --now chrony"
 
+ANSWERS = "libvirt"  # the check that a host answers at all
+
 
 def answers(case: Case) -> Iterator[Finding]:
     """Whether libvirt, and the shell where one is configured, answer at all."""
     seen = case.seen
     if seen.facts is None:
-        yield failed("libvirt", seen.trouble or "does not answer", "systemctl status libvirtd virtqemud")
+        yield failed(ANSWERS, seen.trouble or "does not answer", "systemctl status libvirtd virtqemud")
     else:
         hardware = f" on {seen.facts.hardware}" if seen.facts.hardware else ""
-        yield passed("libvirt", f"answers{hardware}")
+        yield passed(ANSWERS, f"answers{hardware}")
     if seen.shell:
         yield passed("SSH", f"as {seen.text('user') or 'an unnamed user'}")
     else:

@@ -44,6 +44,12 @@ def names(some: Sequence[str], most: int = _MANY) -> str:
     return f"{shown} and {len(some) - most} more" if len(some) > most else shown
 
 
+def listed(some: Sequence[str], most: int = _MANY) -> str:
+    """One below the other."""
+    more = [f"and {len(some) - most} more"] if len(some) > most else []
+    return "\n".join([f"• {each}" for each in some[:most]] + more)
+
+
 def share(value: float | None) -> str:
     """``43 %``; ``?`` for what is not known."""
     return "?" if value is None else f"{value:.0%}".replace("%", " %")
@@ -561,9 +567,9 @@ def _changes(found: Changed) -> list[str]:
 
 
 def _parts(found: Digest) -> Iterable[tuple[str, str]]:
-    yield "Alerts", names([f"{one.title} ({'stands' if one.open else 'over'})" for one in found.incidents])
+    yield "Alerts", listed([f"{one.title} ({'stands' if one.open else 'over'})" for one in found.incidents])
     for about in dict.fromkeys(each.about for each in found.notes):
-        yield about, names([each.text for each in found.notes if each.about == about])
+        yield about, listed([each.text for each in found.notes if each.about == about])
     yield "Pools that fill", names([_filling(one) for one in found.filling], 5)
     yield "Hot hosts", names([f"{name} {share(value)}" for name, value in found.hot])
     yield "Idle hosts", names([f"{name} {share(value)}" for name, value in found.idle])

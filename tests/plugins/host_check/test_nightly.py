@@ -43,6 +43,11 @@ def test_changes_either_way_are_for_the_digest_and_each_but_once() -> None:
     assert changes(look(dark.memory, SSH=P, tcp=W, pool=P)) == ["host-a: pool WARN → PASS (seen at PASS)"]
 
 
+def test_a_host_that_does_not_answer_is_looked_at_another_night() -> None:
+    first = look({}, SSH=P, libvirt=P)
+    assert look(first.memory, SSH=U, libvirt=F) == Looked((), first.memory)
+
+
 def open_ones(looked: Looked) -> list[str]:
     return [each.card.text for each in looked.noticed if isinstance(each, Alert) and not each.over]
 
