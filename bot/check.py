@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,10 +47,17 @@ def offline(settings: DroverSettings) -> list[Finding]:
     except DroverError as error:
         return [*findings, Finding("plugins", ok=False, text=str(error))]
     findings.append(Finding("plugins", ok=True, text=", ".join(settings.plugins.enabled)))
-    for name in catalog.commands:
-        asks = ", ".join(policies.who_may(policy, name)) or ("everyone" if name in policy.everyone else "nobody")
-        findings.append(Finding(f"policy {name}", asks != "nobody", f"may be asked by {asks}"))
+    findings += _askers(policy, catalog.commands)
     return [*findings, *_rules(settings, policy, catalog.automatic)]
+
+
+def _askers(policy: policies.Policy, commands: Iterable[str]) -> list[Finding]:
+    """Who may ask for which commands, those of the same people together; what nobody may ask for is a fault."""
+    asked: dict[str, list[str]] = {}
+    for name in commands:
+        roles = ", ".join(policies.who_may(policy, name)) or "nobody"
+        asked.setdefault("everyone" if name in policy.everyone else roles, []).append(name)
+    return [Finding(f"may be asked by {who}", who != "nobody", ", ".join(names)) for who, names in asked.items()]
 
 
 def _rules(settings: DroverSettings, policy: policies.Policy, automatic: Collection[str]) -> list[Finding]:

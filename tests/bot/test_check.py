@@ -70,3 +70,14 @@ def test_auto_with_its_rule_is_explained(tmp_path: Path) -> None:
 
 def test_a_rule_for_what_nothing_is_set_to_do_is_told(tmp_path: Path) -> None:
     assert any("small" in each and "never rules" in each for each in faults(configured(tmp_path, "propose", RULE)))
+
+
+def test_commands_of_the_same_people_are_told_together_and_those_of_nobody_are_a_fault(tmp_path: Path) -> None:
+    settings = configured(tmp_path, "off")
+    told = {each.what: each for each in check.offline(settings) if each.what.startswith("may be asked by ")}
+    assert list(told) == ["may be asked by approver", "may be asked by everyone"]
+    assert told["may be asked by everyone"].text == "help"
+    assert {"audit", "migrate", "balance"} <= set(told["may be asked by approver"].text.split(", "))
+    few = settings.model_copy(update={"roles": {"approver": settings.roles["approver"].model_copy(update={"may": ()})}})
+    nobodys = [each for each in check.offline(few) if each.what == "may be asked by nobody"]
+    assert [each.ok for each in nobodys] == [False]

@@ -332,6 +332,7 @@ def test_a_wrong_app_token_says_what_to_check(workspace: Workspace, chat: SlackC
     with pytest.raises(ChatError) as caught:
         listeners.connect()
     assert "SLACK_APP_TOKEN" in caught.value.advice
+    assert "\n" not in str(caught.value)
     with pytest.raises(ChatError, match="signing secret"):
         listeners.http_server("127.0.0.1", 0)
     listeners.close()

@@ -31,6 +31,22 @@ def test_a_rate_limit_is_waited_out_as_long_as_slack_says(
     assert len(workspace.messages("#ops")) == 1
 
 
+def test_a_channel_that_does_not_exist_is_told_with_what_to_do(chat: SlackChat) -> None:
+    chat.readable(OPS)
+    with pytest.raises(ChatError) as refused:
+        chat.readable("C0NOWHERE")
+    assert "channel_not_found" in refused.value.text
+    assert "invite the bot" in refused.value.advice
+
+
+def test_swapped_tokens_are_told(workspace: Workspace) -> None:
+    chat = SlackChat(web.client(workspace.app_token, workspace.web_api))
+    with pytest.raises(ChatError) as refused:
+        chat.identity()
+    chat.close()
+    assert "swapped" in refused.value.advice
+
+
 def test_an_endless_rate_limit_ends(workspace: Workspace, chat: SlackChat, naps: list[float]) -> None:
     workspace.fault.rate_limit("chat.postMessage", times=50, retry_after=60)
     with pytest.raises(ChatError, match="limiting"):
