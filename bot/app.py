@@ -180,6 +180,7 @@ class Drover:
     def _first_look(self) -> None:
         """What a start owes: a first sweep, and the reports that nobody was there to post."""
         self._inventory.sweep()
+        self._say_who_is_silent()
         self._monitor.sweep()
         for report in self.world.catalog.reports:
             slot = self._schedule.last_due(report.name, report.cron, self._settings.zone, watch.REACH)
@@ -192,6 +193,13 @@ class Drover:
             watch.prove(self.world, self._monitor)
         except DroverError as error:  # the next time comes
             log.warning("audit trail not checked", error=str(error))
+
+    def _say_who_is_silent(self) -> None:
+        """Whoever starts the bot at a terminal sees no alert; the bot goes on without these hosts until they answer."""
+        seen = self._inventory.latest()
+        for host in () if seen is None else seen.hosts:
+            if not host.up:
+                log.warning("host does not answer", host=host.name, problem=host.problem, next_step="drover check")
 
     def _take_over(self, silent: str) -> None:
         """See to what a replica that fell silent accepted, proposed or approved, and did not see through."""
@@ -256,6 +264,5 @@ def configure_logging(level: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
-    for told_by_us in ("slack_sdk.web.base_client", "slack_bolt.App"):
-        logging.getLogger(told_by_us).setLevel(logging.CRITICAL)
+    logging.getLogger("slack_sdk.web.base_client").setLevel(logging.CRITICAL)  # each of its errors is told by us
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
