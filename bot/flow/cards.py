@@ -486,7 +486,8 @@ def proposed_note(operation: Operation, channel: str, slash: str) -> Card:
         )
     else:
         line = words("*{id}* needs no vote and starts now: {title}.", id=operation.id, title=operation.plan.title)
-    return Card(text=f"{operation.id}: {operation.plan.title}", elements=(Section(line),))
+    said = "is proposed" if operation.ruling.votes else "starts now"
+    return Card(text=f"{operation.id} {said}: {operation.plan.title}", elements=(Section(line),))
 
 
 def ended_note(operation: Operation) -> Card:

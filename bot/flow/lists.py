@@ -11,7 +11,7 @@ import click
 from bot.declare import Asker, Listed
 from bot.domain import placement
 from bot.domain import policy as policies
-from bot.domain.card import Button, Buttons, Card, Context, Element, Line, Section, Table, Words, prose, words
+from bot.domain.card import Button, Buttons, Card, Context, Element, Line, Section, Table, Words, bare, prose, words
 from bot.domain.cluster import Health, Host, Snapshot, Vm
 from bot.domain.operation import (
     BOT,
@@ -44,15 +44,17 @@ from bot.flow import cards
 
 ROWS = 95  # of a table; a message takes 100
 HELP_LINES = 20  # commands in one paragraph
-HELP = "`{slash} COMMAND --help` tells all options of one, `{slash} help vm` lists the commands that begin with vm."
+FAMILY = 4  # commands with the same first word that are told in one line where all are listed
+HELP = "`{slash} COMMAND --help` tells all options of one."
 
 
-def help_card(slash: str, commands: Sequence[Listed]) -> Card:
-    """What this person may do, and what others may."""
+def help_card(slash: str, commands: Sequence[Listed], *, whole: bool = False) -> Card:
+    """What this person may do, and what others may; ``whole``: of everything, so that large families take one line."""
     mine = [each for each in commands if each.allowed]
     elements: list[Element] = [Section(words(HELP, slash=slash))]
     for title, changes in (("To look", False), ("To change something, as the policy allows", True)):
-        lines = [each for each in mine if each.changes is changes]
+        some = [each for each in mine if each.changes is changes]
+        lines = _told_short(slash, some) if whole else [(each.usage, each.summary) for each in some]
         pages = range(0, len(lines), HELP_LINES)
         elements += [Section(_help_lines("" if start else title, lines[start : start + HELP_LINES])) for start in pages]
     others = [each.name for each in commands if not each.allowed]
@@ -62,10 +64,23 @@ def help_card(slash: str, commands: Sequence[Listed]) -> Card:
     return Card(text=text, title="What you can ask Drover", elements=tuple(elements))
 
 
-def _help_lines(title: str, lines: Sequence[Listed]) -> Words:
+def _told_short(slash: str, commands: Sequence[Listed]) -> list[tuple[str, str]]:
+    """Usage and summary of each; behind them one line for every family, with how to see its members."""
+    families: dict[str, list[str]] = {}
+    for each in commands:
+        first, _, rest = each.name.partition(" ")
+        families.setdefault(first, []).append(rest)
+    large = {first: rests for first, rests in families.items() if len(rests) >= FAMILY}
+    found = [(each.usage, each.summary) for each in commands if each.name.partition(" ")[0] not in large]
+    return found + [
+        (f"{slash} {first} …", f"{', '.join(rests)}. See {slash} help {first}") for first, rests in large.items()
+    ]
+
+
+def _help_lines(title: str, lines: Sequence[tuple[str, str]]) -> Words:
     parts = [f"`{{u{index}}}` {{s{index}}}" for index in range(len(lines))]
-    usages = {f"u{index}": each.usage.replace(" [OPTIONS]", "") for index, each in enumerate(lines)}
-    summaries = {f"s{index}": each.summary for index, each in enumerate(lines)}
+    usages = {f"u{index}": usage.replace(" [OPTIONS]", "") for index, (usage, _) in enumerate(lines)}
+    summaries = {f"s{index}": bare(summary).removesuffix(".") for index, (_, summary) in enumerate(lines)}
     return Words("\n".join([*([f"*{title}*"] if title else []), *parts]), {**usages, **summaries})
 
 

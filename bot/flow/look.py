@@ -167,7 +167,7 @@ def _answer_help(intent: Help, seen: View) -> Card:
     if not chosen:
         near = nearest(intent.word, [each.name for each in seen.commands], "See all with `help`.")
         raise UsageError(f"There is no command “{intent.word}”.", near)
-    return lists.help_card(seen.slash, chosen)
+    return lists.help_card(seen.slash, chosen, whole=not intent.word)
 
 
 def _answer_ops(intent: Ops, seen: View) -> Card:

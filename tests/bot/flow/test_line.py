@@ -280,6 +280,18 @@ def test_help_lists_what_this_person_may_do(bot: Bot) -> None:
     assert "Not yours to use" not in text(bot.types("help", by="UANA"))
 
 
+def test_the_help_tells_a_large_family_in_one_line_and_its_own_help_each_member(tmp_path: Path) -> None:
+    bot = small_bot(tmp_path, plugins=("migrate", "vm_lifecycle"))
+    whole, family = text(bot.types("help")), text(bot.types("help vm"))
+    bot.store.close()
+    assert "/kvm vm …" in whole
+    assert "See /kvm help vm" in whole
+    assert "/kvm vm pause" not in whole
+    assert "/kvm migrate" in whole
+    assert "/kvm vm pause" in family
+    assert "/kvm migrate" not in family
+
+
 @pytest.mark.parametrize(
     ("typed", "told"),
     [
