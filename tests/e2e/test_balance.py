@@ -150,7 +150,7 @@ def extra(lab: Lab, crowd: list[Guest]) -> Iterator[tuple[Guest, Guest]]:
             lab.kill_guest(guest.name)
 
 
-def test_hosts_have_their_turn_one_by_one_and_a_guest_shut_off_meanwhile_is_skipped(
+def test_hosts_have_their_turn_one_by_one_across_a_kill_and_a_guest_shut_off_meanwhile_is_skipped(
     crowd: list[Guest], extra: tuple[Guest, Guest], stage: Play, tmp_path: Path
 ) -> None:
     lab, everyone = stage.lab, [*crowd, *extra]
@@ -168,7 +168,10 @@ def test_hosts_have_their_turn_one_by_one_and_a_guest_shut_off_meanwhile_is_skip
     assert (tmp_path / "ran").read_text() == f"{first}\n"
     others = [guest for guest in everyone if guest is not shy]
     assert places(lab, others) == {guest.name: home[guest.name] for guest in others}
-    stage.workspace.person("bruno").click(waiting, "op.continue")
+    stage.bot.kill()
+    stage.bot.start()
+    stage.workspace.wait_connected()
+    assert stage.workspace.person("bruno").click(waiting, "op.continue").ok
     done = stage.ended("Done:", proposal, timeout=240)
     assert holds(done, f"skipped: {shy.name} does not run")
     assert (tmp_path / "ran").read_text() == f"{first}\n{second}\n"
