@@ -307,7 +307,7 @@ def forecast(intent: Forecast, view: View) -> Card:
         raise UnknownNameError(f"There is no pool “{intent.pool}”.", nearest(intent.pool, known))
     if not intent.pool:
         rows = [_host_row(Metric.CPU, view), _host_row(Metric.MEMORY, view), *rows]
-    return cards.forecast(rows, f"CPU and memory count as run out at {_FULL:.0%} of all hosts that are up")
+    return cards.forecast(rows, f"CPU and memory count as run out at {cards.share(_FULL)} of all hosts that are up")
 
 
 def _host_row(metric: Metric, view: View) -> tuple[str, str, Trend | None]:

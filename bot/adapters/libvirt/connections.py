@@ -204,7 +204,7 @@ class Line:
     def _still_waiting(self, seconds: float) -> HostUnreachableError:
         since = self._clock.now() - timedelta(seconds=seconds)
         return HostUnreachableError(
-            f"{self._host} is still waiting for an earlier call since {since:%H:%M:%S} UTC.",
+            f"{self._host} has not answered a call since {since:%H:%M:%S} UTC.",
             "It is asked again when that call ends or its connection breaks; check the host.",
         )
 

@@ -110,7 +110,7 @@ def test_a_frozen_host_is_stale_and_the_others_go_on(lab: Lab, guest: Callable[.
             lambda: "still waiting" in (problem := hypervisor.snapshot().host(A).problem) and problem,
             "the host is not asked any more while every thread waits for it",
         )
-        assert "earlier call since" in waiting
+        assert "not answered a call since" in waiting
         gone = until(
             lambda: (host := hypervisor.snapshot().host(A)).health is Health.UNREACHABLE and host,
             "keepalive gives the connection up",
