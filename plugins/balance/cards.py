@@ -381,7 +381,7 @@ ROLLING_HELP = (
 ALL_HELP = "Every host that is not in maintenance."
 RUN_HELP = (
     "What to run on each empty host, in its shell, as the user of its `ssh`; in quotes, such as "
-    '--run "apt-get -y upgrade". Whoever sees the proposal reads it.'
+    '--run "apt-get -y upgrade". Whoever sees the proposal reads it. The configuration names what may be run.'
 )
 REBOOTS_HELP = "The command takes the host down; it is done when the host is back."
 ALL_OR_SOME = "Name hosts, or write --all."
@@ -416,6 +416,16 @@ def for_turn(host: str) -> str:
 def home_from_turn(host: str) -> str:
     """A move's reason."""
     return f"The maintenance of {host} is over."
+
+
+def may_not_run(command: str, allowed: Sequence[str]) -> Objection:
+    """Chat reaches a host's shell only where the configuration opens it."""
+    patterns = ", ".join(f"`{each}`" for each in allowed)
+    return Objection(
+        "command",
+        f"`{command}` may not be run on hosts: the configuration names {patterns or 'no command that may'}.",
+        "Leave --run out and work by hand while it waits, or have `commands` in [plugins.balance.rolling] extended.",
+    )
 
 
 def resting_already(host: Host) -> Objection:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from itertools import dropwhile
 
 from bot.declare import Rechecked, Underway
@@ -23,8 +24,10 @@ from plugins.balance.intents import Rolling
 from plugins.balance.planner import prediction, step_for, step_of
 from plugins.balance.problem_of import Case
 from plugins.balance.recheck import against_each, moves_left
-from plugins.balance.settings import BalanceSettings
+from plugins.balance.settings import BalanceSettings, RollingSettings
 from plugins.balance.steps import ReachShells, RunOnHost
+
+SHELL_ACTS = frozenset(";|&`$()<>{}\\\n")  # with one of these a command is more than the one it begins with
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,8 @@ def rolling(settings: BalanceSettings, intent: Rolling, snapshot: Snapshot, rule
     """
     hosts, resting = _chosen(intent, snapshot)
     title = cards.rolling_title([host.name for host in hosts])
-    against = [cards.resting_already(host) for host in resting if intent.hosts]
+    against = [*_not_allowed(settings.rolling, intent)]
+    against += [cards.resting_already(host) for host in resting if intent.hosts]
     against += [cards.silent(host) for host in hosts if not host.up]
     turns = [_turn(settings, host.name, snapshot, rules) for host in hosts if host.up]
     against += [each for turn in turns for each in turn.stuck]
@@ -68,6 +72,17 @@ def rolling(settings: BalanceSettings, intent: Rolling, snapshot: Snapshot, rule
         warnings=tuple(_warnings(snapshot, turns, resting)),
         tags=tuple(sorted({f"{key}={value}" for move in moves for key, value in tags[move.uuid].items()})),
     )
+
+
+def _not_allowed(settings: RollingSettings, intent: Rolling) -> Iterator[Objection]:
+    if intent.command and not any(_covers(each, intent.command) for each in settings.commands):
+        yield cards.may_not_run(intent.command, settings.commands)
+
+
+def _covers(pattern: str, command: str) -> bool:
+    """Whether a pattern names the command: word for word, or as one plain command; ``*`` alone opens everything."""
+    plain = not SHELL_ACTS.intersection(command)
+    return pattern in ("*", command) or (plain and fnmatchcase(command, pattern))
 
 
 def _chosen(intent: Rolling, snapshot: Snapshot) -> tuple[list[Host], list[Host]]:

@@ -47,10 +47,14 @@ class WatchSettings(BaseModel):
 
 
 class RollingSettings(BaseModel):
-    """How long a rolling maintenance waits: for people, for a command, for a host to come back."""
+    """What a rolling maintenance may run, and how long it waits: for people, for a command, for a host to come back."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    commands: tuple[str, ...] = Field(
+        (),
+        description="Patterns of the plain commands that --run may run on hosts; none: --run is refused, *: anything.",
+    )
     pause_hours: float = Field(24.0, gt=0, description="So long it waits for a person; then it ends as failed.")
     command_minutes: float = Field(60.0, gt=0, description="So long a command may run.")
     return_minutes: float = Field(30.0, gt=0, description="So long a host may be away, and its libvirtd, afterwards.")

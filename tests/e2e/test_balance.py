@@ -40,7 +40,8 @@ def doors(lab: Lab) -> dict[str, Door]:
 
 @pytest.fixture
 def stage(lab: Lab, doors: dict[str, Door], workspace: Workspace, tmp_path: Path) -> Iterator[Play]:
-    plugins = {"enabled": ["migrate", "balance"], "balance": {**BALANCE, "rolling": {"marks": str(tmp_path)}}}
+    run = {"marks": str(tmp_path), "commands": [f"hostname >>{tmp_path}/ran"]}
+    plugins = {"enabled": ["migrate", "balance"], "balance": {**BALANCE, "rolling": run}}
     made = play(lab, workspace, tmp_path, plugins=plugins, hosts=hosts_for(lab, doors), monitor=MONITOR)
     with made.bot:
         workspace.wait_connected()

@@ -19,7 +19,7 @@ from bot.testing import drawn, uuid_of
 from plugins.balance import pick, planner, rolling
 from plugins.balance.intents import About, Balance, Rolling, Simulate
 from plugins.balance.problem_of import Only
-from plugins.balance.settings import BalanceSettings
+from plugins.balance.settings import BalanceSettings, RollingSettings
 
 SETTINGS = BalanceSettings()
 UNEVEN = """
@@ -324,7 +324,8 @@ def test_what_it_declares_and_that_it_all_can_be_stored() -> None:
     found = loaded().action("balance").plan(wish, seen, loaded().rules)
     assert isinstance(found, Plan)
     picked = pick.picked(wish, found, (0,))
-    rolls = rolling.rolling(SETTINGS, Rolling((), "uname", reboots=True), drawn("host-a 8cpu 32G\nhost-b 8cpu 32G"), ())
+    runs = BalanceSettings(rolling=RollingSettings(commands=("uname",)))
+    rolls = rolling.rolling(runs, Rolling((), "uname", reboots=True), drawn("host-a 8cpu 32G\nhost-b 8cpu 32G"), ())
     assert isinstance(rolls, Plan)
     again = loaded().codec()
     assert again.loads(codec.text(wish)) == wish

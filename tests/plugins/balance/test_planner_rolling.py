@@ -26,13 +26,13 @@ from plugins.balance import commands, rolling
 from plugins.balance.commands import Seen, Stage, Verdict
 from plugins.balance.drain import turn_of
 from plugins.balance.intents import Rolling, rolling_grammar
-from plugins.balance.settings import BalanceSettings
+from plugins.balance.settings import BalanceSettings, RollingSettings
 from plugins.balance.steps import ReachShells, RunOnHost
 from tests.bot.flow.small_bot import Bot, small_bot, text
 from tests.bot.flow.test_side_by_side import until
 from tests.plugins.balance.test_planner_laws import picky, snapshots, wrong
 
-SETTINGS = BalanceSettings()
+SETTINGS = BalanceSettings(rolling=RollingSettings(commands=("uname", "apt-get *", "a && b")))
 CLUSTER = """
 host-a 8cpu 32G reserve 2G | a1 8G load 1 dirty 1M | a2 4G load 1 dirty 1M | old 2G off
 host-b 8cpu 32G reserve 2G | b1 8G load 1 dirty 1M
@@ -111,6 +111,24 @@ def test_it_is_refused_when_a_host_cannot_be_emptied_with_who_is_stuck_and_why(
     assert isinstance(found, Refused)
     assert code in [each.code for each in found.objections]
     assert any(said in f"{each.text} {each.remedy}" for each in found.objections)
+
+
+@pytest.mark.parametrize(("command", "allowed"), [
+    ("uname", True), ("apt-get -y upgrade", True), ("uname -a", False), ("apt-get", False), ("rm -rf /; uname", False),
+    ("apt-get -y upgrade; reboot", False), ("apt-get $(reboot)", False), ("apt-get\nreboot", False), ("a && b", True),
+])  # fmt: skip
+def test_only_what_the_configuration_names_is_run_on_hosts(command: str, *, allowed: bool) -> None:
+    found = rolling.rolling(SETTINGS, Rolling((), command), drawn(CLUSTER), ())
+    assert isinstance(found, Plan) is allowed
+    if isinstance(found, Refused):
+        assert [each.code for each in found.objections] == ["command"]
+        assert "`uname`, `apt-get *`, `a && b`" in found.objections[0].text
+
+
+def test_by_default_nothing_is_run_on_hosts() -> None:
+    found = rolling.rolling(BalanceSettings(), RUN, drawn(CLUSTER), ())
+    assert isinstance(found, Refused)
+    assert "[plugins.balance.rolling]" in found.objections[0].remedy
 
 
 def test_a_host_in_maintenance_is_left_out_of_all_and_refused_by_name() -> None:
@@ -240,7 +258,7 @@ class Box:
 
 @pytest.fixture
 def bot(tmp_path: Path) -> Iterator[Bot]:
-    table = {"balance": {"rolling": {"marks": str(tmp_path), "return_minutes": 1}}}
+    table = {"balance": {"rolling": {"marks": str(tmp_path), "return_minutes": 1, "commands": ["*"]}}}
     made = small_bot(tmp_path, CLUSTER, ("migrate", "balance"), table)
     yield made
     made.store.close()
