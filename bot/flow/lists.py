@@ -104,7 +104,9 @@ def hosts_card(seen: Snapshot) -> Card:
         Table(("Host", "State", "VMs", "Memory promised", "CPU busy", "QEMU"), rows, numeric=frozenset({2}))
     ]
     elements += [
-        Section(words("*{host}*: {problem}", host=host.name, problem=host.problem)) for host in down if host.problem
+        Section(words("*{host}* {problem}", host=host.name, problem=host.problem.removeprefix(f"{host.name} ")))
+        for host in down
+        if host.problem
     ]
     text = f"{up} of {plural(len(hosts), 'host')} up" + (f"; not: {', '.join(h.name for h in down)}" if down else "")
     return Card(text=text, title=f"{up} of {plural(len(hosts), 'host')} up", elements=(*elements, _as_of(seen)))
@@ -400,7 +402,9 @@ def home_card(
         Section(words("*Wrong now:* {what}", what="; ".join(each.title for each in standing[:10]) or "nothing"))
     ]
     mine = sorted((vm for vm in seen.vms if vm.tags.get("owner") == asker.id), key=lambda vm: vm.name)
-    if mine:
+    if not mine:
+        elements.append(Section(words("*My VMs:* none; those with the tag `owner={id}` stand here.", id=asker.id)))
+    else:
         told = ", ".join(f"{vm.name} ({vm.state} on {vm.host})" for vm in mine[:20])
         elements.append(Section(words("*My VMs:* {told}", told=told)))
     row = tuple(Button(text, "run", line) for text, line in ONE_CLICK if line in commands)

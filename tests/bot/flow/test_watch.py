@@ -397,6 +397,15 @@ def test_a_click_on_a_forgotten_alert_is_answered(watched: Watched) -> None:
     assert "no longer known" in text(watched.bot.chat.shown_to("UANA")[-1])
 
 
+def test_a_home_without_vms_of_ones_own_says_how_they_get_there(watched: Watched) -> None:
+    request = Request("home-0", "home", "UANA", watched.bot.clock.now())
+    watched.bot.store.accept(request)
+    handle.handled(watched.world, request)
+    (mine,) = [each for each in watched.bot.chat.homes["UANA"].elements if "My VMs" in repr(each)]
+    assert "owner=" in repr(mine)
+    assert "UANA" in repr(mine)
+
+
 def test_the_home_is_a_dashboard_with_alerts_my_vms_and_buttons_that_answer(watched: Watched) -> None:
     vm = watched.bot.hypervisor.snapshot().vm("web-1")
     watched.bot.hypervisor.put(replace(vm, tags={"owner": "UANA"}))
