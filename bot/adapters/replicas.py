@@ -34,12 +34,17 @@ class Beats(Protocol):
         """How many heartbeats each replica has had."""
         ...
 
-    def fence(self, name: str) -> None:
-        """From now on nothing that this replica may still want to store is stored."""
+    def fence(self, name: str, beats: int) -> bool:
+        """From now on nothing that this replica may still want to store is stored.
+
+        Args:
+            name: of a silent one.
+            beats: how many heartbeats it was last seen to have; False when it has had more, for then it lives.
+        """
         ...
 
     def forget(self, name: str) -> None:
-        """A replica is gone; it enters anew if it comes back."""
+        """A fenced replica is gone; one that has entered anew meanwhile is not."""
         ...
 
 
@@ -131,9 +136,9 @@ class Pulse:
 
     def _look(self) -> None:
         self._store.beat()
-        for name in self._silence.of(self._store.beats(), time.monotonic()):
-            if name != self._name:
+        beats = self._store.beats()
+        for name in self._silence.of(beats, time.monotonic()):
+            if name != self._name and self._store.fence(name, beats[name]):
                 log.warning("replica is silent, its work is taken over", silent=name, by=self._name)
-                self._store.fence(name)
                 self._take_over(name)
                 self._store.forget(name)

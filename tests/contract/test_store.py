@@ -350,8 +350,26 @@ def test_heartbeats_are_counted_per_replica(store: SqlStore, reopen: Reopen) -> 
     other.enter("b")
     store.beat()
     assert reopen().beats() == {"a": 2, "b": 1}
-    store.forget("a")
+    other.forget("a")
+    assert other.beats() == {"a": 2, "b": 1}
+    assert other.fence("a", 2)
+    other.forget("a")
     assert other.beats() == {"b": 1}
+
+
+def test_who_has_beaten_or_entered_meanwhile_is_not_taken_for_dead(reopen: Reopen) -> None:
+    slow, living = reopen(), reopen()
+    slow.enter("a")
+    seen = living.beats()["a"]
+    slow.beat()
+    assert not living.fence("a", seen)
+    assert slow.propose(proposal("one")).id == "op-1"
+    assert living.fence("a", seen + 1)
+    anew = reopen()
+    anew.enter("a")
+    living.forget("a")
+    anew.beat()
+    assert anew.propose(proposal("two")).id == "op-2"
 
 
 def test_nothing_of_a_replica_taken_for_dead_is_stored_any_more(reopen: Reopen) -> None:
@@ -359,7 +377,7 @@ def test_nothing_of_a_replica_taken_for_dead_is_stored_any_more(reopen: Reopen) 
     frozen.enter("a")
     living.enter("b")
     operation = frozen.propose(proposal("one"))
-    living.fence("a")
+    assert living.fence("a", 1)
     for late in (
         lambda: frozen.append(operation, Noted(later(1), "drover", "late")),
         lambda: frozen.propose(proposal("two")),

@@ -270,12 +270,18 @@ class SqlStore:
             rows = connection.execute(sa.select(table.c.name, table.c.beats)).all()
         return {row.name: row.beats for row in rows}
 
-    def fence(self, name: str) -> None:
-        """From now on nothing that this replica may still want to store is stored."""
+    def fence(self, name: str, beats: int) -> bool:
+        """From now on nothing that this replica may still want to store is stored.
+
+        Args:
+            name: of a silent one.
+            beats: how many heartbeats it was last seen to have; False when it has had more, for then it lives.
+        """
         table = models.replicas
+        silent = sa.update(table).where(table.c.name == name, table.c.beats == beats).values(epoch="")
         with transaction(self._engine, SURELY) as connection:
             _locked_head(connection)  # what it is storing at this moment is stored before, and seen by who takes over
-            connection.execute(sa.update(table).where(table.c.name == name).values(epoch=""))
+            return bool(connection.execute(silent).rowcount)
 
     def _not_fenced(self, connection: sa.Connection) -> None:
         """Asked while the head is held.
@@ -289,8 +295,9 @@ class SqlStore:
             raise _fenced(name)
 
     def forget(self, name: str) -> None:
-        """A replica is gone; it enters anew if it comes back."""
-        self._write(sa.delete(models.replicas).where(models.replicas.c.name == name))
+        """A fenced replica is gone; one that has entered anew meanwhile is not."""
+        table = models.replicas
+        self._write(sa.delete(table).where(table.c.name == name, table.c.epoch == ""))
 
     # the audit trail
 

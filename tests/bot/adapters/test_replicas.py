@@ -82,8 +82,11 @@ class Counted:
             raise FencedError("Taken for dead.")
         self.counts[self.me] += 1
 
-    def fence(self, name: str) -> None:
+    def fence(self, name: str, beats: int) -> bool:
+        if self.counts[name] != beats:
+            return False
         self.fenced.append(name)
+        return True
 
     def beats(self) -> Mapping[str, int]:
         return dict(self.counts)
@@ -135,7 +138,7 @@ def test_a_replica_that_is_fenced_off_says_so_and_beats_no_more(pulsing: Callabl
     store, told = Counted(), threading.Event()
     with capture_logs() as logs:
         pulsing(Pulse("me", store, lambda name: None, every=0.01, dead_after=60, on_fenced=told.set))
-        store.fence("me")
+        store.fenced.append("me")
         assert told.wait(30)
     assert "fenced off" in {entry["event"] for entry in logs}
 
