@@ -21,18 +21,22 @@ elif [ ! -d "$1" ] || [ ! -O "$1" ]; then
   exit 73
 fi
 """
+# The end is looked for last, for it may come between two of these lines. A fresh mark may still be being made.
 LOOK = """
 if [ ! -d "$1" ] || [ ! -O "$1" ]; then echo up same absent; exit; fi
 up=up
 if [ -e /run/systemd/shutdown/scheduled ]; then up=stopping; fi
 if [ "$(systemctl is-system-running 2>/dev/null)" = stopping ]; then up=stopping; fi
+fresh=$(find "$1" -maxdepth 0 -mmin -1 2>/dev/null)
 boot=other
 if [ "$(cat "$1/boot" 2>/dev/null)" = "$(cat /proc/sys/kernel/random/boot_id)" ]; then boot=same; fi
-if [ -f "$1/rc" ]; then state="ended $(cat "$1/rc")"
-elif [ $boot = same ] && kill -0 "$(cat "$1/pid" 2>/dev/null)" 2>/dev/null; then state=running
-else state=cut; fi
+if [ -n "$fresh" ] && [ ! -e "$1/boot" ]; then boot=same; fi
+state=cut
+if [ $boot = same ] && [ -n "$fresh" ] && [ ! -e "$1/pid" ]; then state=running; fi
+if [ $boot = same ] && kill -0 "$(cat "$1/pid" 2>/dev/null)" 2>/dev/null; then state=running; fi
+if [ -f "$1/rc" ]; then state="ended $(cat "$1/rc")"; fi
 echo $up $boot $state
-tail -c 2000 "$1/out" 2>/dev/null
+tail -c 2000 "$1/out" 2>/dev/null || true
 """
 KILLED = frozenset({129, 137, 143})
 """What a command that reboots its host may end with: killed on the way down (128 + HUP, KILL, TERM)."""

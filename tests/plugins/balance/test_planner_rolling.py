@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import threading
 import time
@@ -414,6 +415,24 @@ def test_a_host_that_reboots_is_waited_for(bot: Bot, boxes: dict[str, Box], tmp_
     assert bot.operation().state is State.DONE, bot.operation().outcome
     (ended,) = [e for e in bot.operation().ended if isinstance(bot.operation().plan.steps[e.index], RunOnHost)]
     assert ended.facts["host"] == "rebooted"
+
+
+def test_a_mark_that_is_still_being_made_is_of_a_running_command_and_an_old_one_of_one_cut_off(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+
+    def look() -> Seen:
+        done = subprocess.run(commands.look(str(mark)), capture_output=True, text=True, check=True)
+        return commands.read(done.stdout)
+
+    assert look().stage is Stage.ABSENT
+    mark.mkdir()
+    assert (look().stage, look().rebooted) == (Stage.RUNNING, False)
+    (mark / "boot").write_text(Path("/proc/sys/kernel/random/boot_id").read_text())
+    assert look().stage is Stage.RUNNING
+    os.utime(mark, (time.time() - 300,) * 2)
+    assert (look().stage, look().rebooted) == (Stage.CUT, False)
+    (mark / "rc").write_text("0\n")
+    assert (look().stage, look().code) == (Stage.ENDED, 0)
 
 
 def test_a_command_cut_off_without_a_reboot_that_was_meant_is_for_people(
