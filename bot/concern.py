@@ -114,6 +114,8 @@ def looked(found: Iterable[Concern], view: WatchView, *, blind: bool) -> Looked:
         kept = to_remember(after)
         if kept is not None:
             memory[concern.key] = list(kept)
+        if concern.value is None:
+            continue  # what people were shown stays as it is: a card made of nothing known would say less
         if after.wrong:
             alerts.append(Alert(concern.key, concern.wrong, remedies=concern.remedies))
         elif before.wrong or _still_shown(view.measured, concern.key):

@@ -45,11 +45,10 @@ def _clocks(settings: HostCheckSettings, seen: Sequence[Aged]) -> Iterator[Conce
     """A concern for each host; when most are off the same way, one for the bot's own clock instead."""
     limits = Limits(settings.clock_warn_seconds, settings.clock_clear_seconds, settings.clock_hold)
     clocks = [each.clock for each in seen if each.clock is not None]
-    common = median_low(clocks) if len(clocks) >= _SOME else 0.0
-    suspect = abs(common) >= settings.clock_warn_seconds
-    yield Concern(
-        "clock:bot", abs(common), cards.own_clock(common, len(clocks)), cards.own_clock_well(), limits,
-    )  # fmt: skip
+    enough, common = len(clocks) >= _SOME, median_low(clocks) if clocks else 0.0
+    suspect = enough and abs(common) >= settings.clock_warn_seconds
+    own, wrong = abs(common) if enough else None, cards.own_clock(common, len(clocks))
+    yield Concern("clock:bot", own, wrong, cards.own_clock_well(), limits)
     for each in seen:
         finding = next((one for one in each.findings if one.name == CLOCK), None)
         value = None if suspect or each.clock is None else abs(each.clock)

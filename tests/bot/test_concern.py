@@ -94,7 +94,9 @@ def told(found: Looked) -> list[tuple[str, bool]]:
 def test_it_is_told_while_it_is_wrong_and_once_when_it_is_over() -> None:
     wrong = once(1.0)
     assert told(wrong) == [("full", False)]
-    assert told(once(None, wrong)) == [("full", False)]
+    unknown = once(None, wrong, Incident("disk", "full", NOW))
+    assert told(unknown) == []
+    assert unknown.memory == wrong.memory
     well = once(0.0, wrong)
     assert told(well) == [("room", True)]
     assert told(once(0.0, well)) == []
