@@ -14,7 +14,7 @@ from bot.domain.plan import Spread
 from bot.domain.samples import Happening, HostSample, Incident, Losses, Metric, Pressure, SnapshotSeen, Sweep, VmSample
 from bot.domain.words import bytes_text, duration_text, plural
 from plugins.monitor.backups import Overdue
-from plugins.monitor.digest import Changed, Decisions, Digest, Filling, Gain, Move, Picture
+from plugins.monitor.digest_values import Changed, Decisions, Digest, Filling, Gain, Move, Picture
 from plugins.monitor.rates import By, cpu_share, memory_share
 from plugins.monitor.rollups import Drawn
 from plugins.monitor.trends import Trend

@@ -1,134 +1,26 @@
-"""Pure: what a digest says, as values: what changed, what could go wrong, what was done and how it was foretold."""
+"""Pure: makes a digest's values of the cluster, the history and the operations since the last one."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from bot.declare import ReportView
-from bot.domain.capacity import Loss, losses
+from bot.domain.capacity import losses
 from bot.domain.cluster import Pool, Snapshot, Vm
 from bot.domain.operation import Operation, State
 from bot.domain.placement import fullness
-from bot.domain.plan import Spread
-from bot.domain.samples import Bucket, Change, Incident, Metric, SnapshotSeen, pool_entity
+from bot.domain.samples import Bucket, Incident, Metric, pool_entity
 from bot.domain.steps import MigrateVm
 from plugins.monitor import concerns
 from plugins.monitor.backups import Overdue, overdue
+from plugins.monitor.digest_values import Changed, Decisions, Digest, Filling, Gain, Move, Picture
 from plugins.monitor.settings import MonitorSettings
 from plugins.monitor.trends import trend
 
 _READ = 1000  # operations of one period
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """What is different since the digest before, by name. ``moved``: name, from, to."""
-
-    made: tuple[str, ...] = ()
-    gone: tuple[str, ...] = ()
-    moved: tuple[tuple[str, str, str], ...] = ()
-    started: tuple[str, ...] = ()
-    stopped: tuple[str, ...] = ()
-    hosts: tuple[tuple[str, str, str], ...] = ()  # name, state before, state now
-
-
-@dataclass(frozen=True, slots=True)
-class Filling:
-    """A pool that is full or will be: ``days`` until it is, with the range; None: not on its present course."""
-
-    where: str
-    pool: Pool
-    days: float | None
-    earliest: float | None = None
-    latest: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """A move that was made: seconds foretold (None: they were not) and needed."""
-
-    operation: str
-    vm: str
-    source: str
-    target: str
-    foretold: float | None
-    took: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Gain:
-    """How even the load was before a plan, what it promised, and what was measured (None: not yet, or never)."""
-
-    operation: str
-    before: Spread
-    foretold: Spread
-    measured: Spread | None
-
-
-@dataclass(frozen=True, slots=True)
-class Decisions:
-    """What was asked for and decided in the period, and how long people took to decide (median seconds)."""
-
-    asked: int = 0
-    approved: int = 0
-    denied: int = 0
-    expired: int = 0
-    median: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """One host's share of memory promised: at the digest before (None: unknown) and now."""
-
-    host: str
-    before: float | None
-    now: float
-
-
-@dataclass(frozen=True, slots=True)
-class Digest:
-    """Everything a digest says."""
-
-    now: datetime
-    since: datetime | None
-    hosts_up: int
-    hosts: int
-    running: int
-    vms: int
-    changed: Changed
-    losses: tuple[Loss, ...]
-    hot: tuple[tuple[str, float], ...]
-    idle: tuple[tuple[str, float], ...]
-    idle_vms: tuple[str, ...]
-    oversized: tuple[tuple[str, int, float], ...]  # name, vCPUs, 95th percentile of cores
-    filling: tuple[Filling, ...]
-    snapshots: tuple[SnapshotSeen, ...]
-    backups: tuple[Overdue, ...]
-    moves: tuple[Move, ...]
-    gains: tuple[Gain, ...]
-    decisions: Decisions
-    failed: tuple[Operation, ...]
-    incidents: tuple[Incident, ...]
-    notes: tuple[Change, ...]  # what watches told of, such as changes in readiness
-    picture: tuple[Picture, ...]
-
-    @property
-    def quiet(self) -> bool:
-        """Whether nothing happened and nothing needs anybody."""
-        return (
-            self.changed == Changed()
-            and self.hosts_up == self.hosts
-            and self.decisions == Decisions()
-            and not self.moves
-            and not self.incidents
-            and not self.notes
-            and not any(loss.stranded for loss in self.losses)
-            and not self.filling
-        )
 
 
 def digest(settings: MonitorSettings, view: ReportView, period: timedelta) -> Digest:

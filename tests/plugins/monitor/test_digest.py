@@ -48,7 +48,8 @@ from bot.flow.parse import parsed
 from bot.testing import drawn, uuid_of
 from bot.testing.draw import TAKEN_AT as NOW
 from plugins.monitor import cards
-from plugins.monitor.digest import Decisions, Digest, Filling, Gain, changed, digest, remembered
+from plugins.monitor.digest import changed, digest, remembered
+from plugins.monitor.digest_values import Decisions, Digest, Filling, Gain
 from plugins.monitor.settings import MonitorSettings
 
 DAY = timedelta(days=1)
