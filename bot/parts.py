@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # each takes long to import, and no command line needs them a
     from bot.adapters.slack.chat import Identity
     from bot.adapters.sql.series import SqlSeries
     from bot.adapters.sql.store import SqlStore
-    from bot.adapters.ssh import SshAddress
+    from bot.adapters.ssh_address import SshAddress
     from bot.flow.monitor import Monitor
     from bot.ports import Hypervisor
 
@@ -164,7 +164,7 @@ def connected_hypervisor(settings: DroverSettings) -> LibvirtHypervisor:
 
 
 def _ssh_address(ssh: SshSection) -> SshAddress:
-    from bot.adapters.ssh import SshAddress
+    from bot.adapters.ssh_address import SshAddress
 
     user, _, place = ssh.to.rpartition("@")
     host, _, port = place.partition(":")

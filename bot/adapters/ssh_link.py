@@ -13,7 +13,7 @@ from pathlib import Path
 
 import paramiko
 
-from bot.adapters.ssh import SshAddress
+from bot.adapters.ssh_address import SshAddress
 from bot.domain.errors import HypervisorError
 from bot.domain.readiness import CommandResult
 

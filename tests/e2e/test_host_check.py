@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
-from bot.adapters.ssh import SshAddress, SshHosts
+from bot.adapters.ssh import SshHosts
+from bot.adapters.ssh_address import SshAddress
 from bot.domain.errors import UnknownNameError
 from bot.domain.readiness import Finding, Severity
 from bot.parts import SystemClock

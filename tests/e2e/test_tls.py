@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
-from bot.adapters.ssh import SshAddress, SshHosts
+from bot.adapters.ssh import SshHosts
+from bot.adapters.ssh_address import SshAddress
 from bot.domain.cluster import Health
 from bot.domain.errors import HypervisorError
 from bot.domain.readiness import Finding, Severity
