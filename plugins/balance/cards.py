@@ -230,11 +230,13 @@ FIXED_TEXT = {
     "left-out": "its tag `balance=off` leaves it out",
     "cooldown": "it moved only lately",
     "not-asked": "only other VMs are asked to move",
+    "huge-pages": "it uses huge pages, and how many of them are free elsewhere is not known",
 }
 REMEDIES = {
     "pinned": "Take the tag away.",
     "own": "Move it by hand, with `migrate`.",
     "moving": "Wait until it has arrived.",
+    "huge-pages": "Move it with `migrate`, to a host that has them.",
 }
 WHY_TEXT = {
     Why.HERE: "it is here",

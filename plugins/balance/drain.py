@@ -64,7 +64,7 @@ def emptying(
     """The host in maintenance, its own guests (and ``also``, by UUID) the only ones that may move; no cooldown."""
     hosts = tuple(replace(each, maintenance=each.maintenance or each.name == host) for each in snapshot.hosts)
     supposed = replace(snapshot, hosts=hosts)
-    return case_of(supposed, settings, rules, spare=False, movable=lambda vm: vm.host == host or vm.uuid in also)
+    return case_of(supposed, settings, rules, asked=True, movable=lambda vm: vm.host == host or vm.uuid in also)
 
 
 def _stuck(case: Case, result: Result, host: str) -> Iterator[Objection]:
@@ -178,7 +178,7 @@ def homecoming(
     """The host back in service, and only its own guests (by UUID) may move."""
     hosts = tuple(replace(each, maintenance=each.maintenance and each.name != host) for each in snapshot.hosts)
     supposed = replace(snapshot, hosts=hosts)
-    return case_of(supposed, settings, rules, spare=False, movable=lambda vm: vm.uuid in home)
+    return case_of(supposed, settings, rules, asked=True, movable=lambda vm: vm.uuid in home)
 
 
 def _moves_home(

@@ -15,8 +15,8 @@ def ordered(problem: Problem, wished: Ints) -> tuple[Move, ...]:
     them goes by way of a third host; if that frees nothing either, the waiting ones are left out.
     """
     placement, moves, hopped = Placement(problem), list[Move](), set[int]()
-    spare = Spare(placement) if problem.spare else None
     pending = np.flatnonzero(wished != problem.host)
+    spare = Spare(placement) if problem.spare and len(pending) else None
     while len(pending):
         move = _next(placement, pending, wished, spare) or _hop(placement, pending, wished, hopped, spare)
         if move is None:

@@ -40,6 +40,7 @@ class Fixed(StrEnum):
     LEFT_OUT = "left-out"
     COOLDOWN = "cooldown"
     NOT_ASKED = "not-asked"
+    HUGE_PAGES = "huge-pages"
 
 
 class Only(StrEnum):
@@ -100,7 +101,7 @@ def case_of(
     recent: Moves = (),
     only: Only = Only.ALL,
     movable: Callable[[Vm], bool] | None = None,
-    spare: bool = True,
+    asked: bool = False,
 ) -> Case:
     """The problem of a snapshot, the rules not asked yet.
 
@@ -111,15 +112,14 @@ def case_of(
         recent: guests that moved lately; they stay for the cooldown, counted back from ``snapshot.taken_at``.
         only: what the score is to be about.
         movable: guests it is asked to move; all others stay. None: everyone.
-        spare: whether N+1 binds the moves. Not when a person asked for these: then it is for them to know the risk.
+        asked: a person asked for these very moves, and is to weigh what they put at risk: N+1, huge pages.
     """
     hosts = tuple(host for host in snapshot.hosts if host.up and host.cpus > 0 and host.memory > 0)
     names = {host.name: number for number, host in enumerate(hosts)}
     vms = tuple(vm for vm in snapshot.vms if vm.state.active and vm.host in names)
     resting = _resting(snapshot.taken_at, settings, recent)
-    why = _Why(
-        frozenset(host.name for host in snapshot.hosts), frozenset(settings.own_vm), _moving(snapshot), resting, movable
-    )
+    everywhere, own = frozenset(host.name for host in snapshot.hosts), frozenset(settings.own_vm)
+    why = _Why(everywhere, own, _moving(snapshot), resting, movable, asked)
     memory = np.array([host.memory / GIB for host in hosts])
     cores = np.array([float(host.cpus) for host in hosts])
     size = np.array([vm.memory / GIB for vm in vms])
@@ -142,10 +142,10 @@ def case_of(
         allowed=_pins(hosts, vms, why.everywhere),
         zone=_zones(hosts, settings),
         zone_hard=settings.domains is Domains.HARD,
-        spare=settings.keep_spare and spare,
+        spare=settings.keep_spare and not asked,
     )
-    own = tuple(rule for rule in dict.fromkeys(rules) if rule not in placement.CORE_RULES)
-    return Case(snapshot, hosts, vms, problem, own)
+    others = tuple(rule for rule in dict.fromkeys(rules) if rule not in placement.CORE_RULES)
+    return Case(snapshot, hosts, vms, problem, others)
 
 
 def planned(case: Case, limits: Limits) -> tuple[Case, Result]:
@@ -179,6 +179,7 @@ class _Why:
     moving: frozenset[str]
     resting: frozenset[str]
     movable: Callable[[Vm], bool] | None
+    asked: bool
 
     def fixed(self, vm: Vm) -> str:
         """'' when it may move; the first reason otherwise."""
@@ -192,6 +193,7 @@ class _Why:
         yield Fixed.NOT_ASKED, self.movable is not None and not self.movable(vm)
         yield Fixed.LEFT_OUT, self.movable is None and vm.tags.get(KEEP, "").lower() == "off"
         yield Fixed.COOLDOWN, vm.uuid in self.resting
+        yield Fixed.HUGE_PAGES, not self.asked and vm.detail is not None and vm.detail.hugepages
 
 
 def _moving(snapshot: Snapshot) -> frozenset[str]:

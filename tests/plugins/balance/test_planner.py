@@ -10,14 +10,14 @@ from bot import catalog
 from bot.declare import Action, Query
 from bot.domain import codec
 from bot.domain.card import Card, Section, Table, Words
-from bot.domain.cluster import GIB, Inbound, Snapshot
+from bot.domain.cluster import GIB, Inbound, Snapshot, VmDetail
 from bot.domain.errors import UnknownNameError, UsageError
 from bot.domain.plan import Objection, Plan, Refused, Risk
 from bot.domain.steps import MigrateVm
 from bot.flow.parse import parsed
 from bot.testing import drawn, uuid_of
-from plugins.balance import pick, planner, rolling
-from plugins.balance.intents import About, Balance, Rolling, Simulate
+from plugins.balance import drain, pick, planner, rolling
+from plugins.balance.intents import About, Balance, Drain, Rolling, Simulate
 from plugins.balance.problem_of import Only
 from plugins.balance.settings import BalanceSettings, RollingSettings
 
@@ -195,6 +195,15 @@ def test_a_cluster_that_could_lose_no_host_anyway_is_evened_out_and_told() -> No
     found = planned("host-a 8cpu 16G | a 8G load 3 | b 6G load 3\nhost-b 8cpu 16G | c 6G")
     assert isinstance(found, Plan)
     assert "no-spare" in [each.code for each in found.warnings]
+
+
+def test_a_guest_on_huge_pages_moves_only_when_asked_for() -> None:
+    seen = drawn("host-a 8cpu 32G | v1 4G load 3 | v2 4G load 3 [balance=off]\nhost-b 8cpu 32G")
+    huge = replace(seen, vms=tuple(replace(vm, detail=VmDetail(hugepages=True)) for vm in seen.vms))
+    assert isinstance(planned(seen), Plan)
+    assert isinstance(planned(huge), Refused)
+    assert "huge pages" in str(rows(planner.why(SETTINGS, About("v1"), huge, ())))
+    assert len(moves(drain.drain(SETTINGS, Drain("host-a"), huge, ()))) == 2
 
 
 def objecting(vm_name: str, text: str = "no such network there"):  # noqa: ANN201 - a placement rule
