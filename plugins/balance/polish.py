@@ -17,7 +17,7 @@ AGAIN = 5.0
 """By what factor it is dearer, in that attempt, to move these once more."""
 NOISE = 0.6
 """Deviation of the logarithm of the factor that disturbs each VM's price."""
-ROUNDS = 6
+ROUNDS = 3
 """Most rounds of exchanges at the disturbed prices, and at the true ones."""
 HEAT = 0.03
 """By how much of J, times hosts, an attempt may be worse and still be the next one's start; falls to 0 in the end."""
@@ -27,7 +27,7 @@ DEAREST = 0.1
 """Highest price of a move, times hosts."""
 BLOCK_HOSTS = 20
 """About how many hosts an attempt looks at."""
-PER_HOST = 4
+PER_HOST = 6
 """How many VMs that are at home, for each host in service, an attempt may move: those that promise most."""
 VMS = 300
 """In how large a cluster `Limits.effort` is the number of attempts."""
@@ -72,7 +72,7 @@ class Polish:
         most = max(DEAREST / len(self.hosts), self.least)
         self.first = first = min(price, most)
         self.prices = Prices(first, first * limits.per_gib, self.least, self.least * limits.per_gib, most)
-        self.candidates = _candidates(start, touchable, self.prices, PER_HOST * len(self.hosts))
+        self.candidates = _candidates(start, touchable, limits.per_gib, PER_HOST * len(self.hosts))
         self.rng, self.scratch = np.random.default_rng(seed), Scratch()
         moves, gib = start.bill()
         self.best = self.now = _Standing(start, moves, gib, self.value(start.imbalance(), moves, gib))
@@ -165,7 +165,7 @@ def _away(block: Block) -> tuple[int, float]:
     return int(away.sum()), float(block.cost[away].sum())
 
 
-def _candidates(start: Placement, touchable: Bools, prices: Prices, most: int) -> Ints:
+def _candidates(start: Placement, touchable: Bools, per_gib: float, most: int) -> Ints:
     """Answer the VMs that are away from home and `most` others: those that at home are most in the way.
 
     What counts is the slope of J before anything moved; afterwards it is nearly level and would tell nothing.
@@ -175,7 +175,7 @@ def _candidates(start: Placement, touchable: Bools, prices: Prices, most: int) -
     away, weight = origin.slope()
     pull = 2.0 * weight * away / origin.units
     best = (origin.size @ pull[~problem.drained].T).min(axis=1)
-    gain = (origin.size * pull[origin.home]).sum(axis=1) - best - prices.move - prices.gib * problem.cost
+    gain = ((origin.size * pull[origin.home]).sum(axis=1) - best) / (1.0 + per_gib * problem.cost)
     gain[start.moved()] = np.inf
     gain[~touchable] = -np.inf
     first = np.argsort(-gain, kind="stable")[: int(start.moved().sum()) + most]
