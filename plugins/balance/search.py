@@ -109,7 +109,8 @@ def _improve(run: _Run) -> tuple[Move, ...]:
     repair(placement)
     if placement.imbalance() > max(limits.band, limits.goal or 0.0) + ROUNDING:
         placement = _evened(run, placement)
-        repair(placement)
+        if score_of(problem, placement.host).faults:
+            repair(placement)
     wished = ordered(problem, placement.host)
     affordable = _affordable(problem, wished, limits)
     run.capped = run.capped or len(affordable) < len(wished)

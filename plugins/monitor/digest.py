@@ -38,7 +38,7 @@ def digest(settings: MonitorSettings, view: ReportView, period: timedelta) -> Di
         running=len({vm.uuid for vm in seen.vms if vm.state.active}),
         vms=len({vm.uuid for vm in seen.vms}),
         changed=changed(view.memory, seen),
-        losses=losses(seen, settings.vcpus_per_core),
+        losses=losses(seen, settings.vcpus_per_core, settings.domain_tag),
         hot=_sorted((name, share) for name, share in shares.items() if share >= settings.hot),
         idle=_sorted((name, share) for name, share in shares.items() if share <= settings.idle),
         idle_vms=_idle(settings, use),

@@ -199,7 +199,7 @@ def status(settings: MonitorSettings, intent: Status, view: View) -> Card:
     """The cluster on one card."""
     del intent
     running = view.history.operations(states=(State.APPROVED, State.RUNNING), limit=50)
-    lost = losses(view.snapshot, settings.vcpus_per_core)
+    lost = losses(view.snapshot, settings.vcpus_per_core, settings.domain_tag)
     return cards.status(view.snapshot, view.measured, lost, running, view.asker.now)
 
 
@@ -282,7 +282,7 @@ def compose(settings: MonitorSettings, name: str, view: ReportView) -> Composed:
 
 def fits(settings: MonitorSettings, intent: Fits, view: View) -> Card:
     """How many more of a size."""
-    found = fitting(view.snapshot, intent.cpus, intent.memory, settings.vcpus_per_core)
+    found = fitting(view.snapshot, intent.cpus, intent.memory, settings.vcpus_per_core, settings.domain_tag)
     wanted = f"{intent.cpus} vCPU{'s' * (intent.cpus != 1)} and {bytes_text(intent.memory)}"
     return cards.fits(found, wanted, settings.vcpus_per_core)
 

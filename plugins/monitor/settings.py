@@ -13,6 +13,9 @@ class MonitorSettings(BaseModel):
     daily: str = Field("0 8 * * *", description="Cron line of the daily digest, in the configured zone; '' for none.")
     weekly: str = Field("0 8 * * mon", description="Cron line of the weekly digest; '' for none.")
     vcpus_per_core: float = Field(4.0, gt=0, description="vCPUs that a host's core may carry, for N+1 and `fits`.")
+    domain_tag: str = Field(
+        "", description="The hosts' tag whose failure domains N+1 and `fits` spread over; '': none."
+    )
     watch_seconds: float = Field(5.0, gt=0, description="At most this often; never more often than hosts are measured.")
     pool_full: float = Field(0.85, gt=0, le=1, description="A storage pool this full is worth an alert.")
     pool_clear: float = Field(0.80, gt=0, le=1, description="It ends when the pool is no fuller than this.")
