@@ -224,7 +224,7 @@ def _picture(plan: Plan) -> list[Element]:
     after = tuple(round(bar.memory_after * 100, 1) for bar in changed)
     return [
         Chart(
-            title="Memory promised, before and after",
+            title="Memory allocated, before and after",
             kind="bar",
             labels=tuple(bar.host for bar in changed),
             series=(("before", before), ("after", after)),
@@ -302,7 +302,7 @@ def job_text(job: Job) -> str:
     if job.iteration > 1:
         parts.append(f"pass {job.iteration}")
     if job.throttle:
-        parts.append(f"throttled {job.throttle} %")
+        parts.append(f"throttled {job.throttle}%")
     if job.eta is not None:
         parts.append(f"about {duration_text(job.eta)} to go")
     return " · ".join(parts)

@@ -101,7 +101,7 @@ def hosts_card(seen: Snapshot) -> Card:
     down = [host for host in hosts if not host.up]
     up = len(hosts) - len(down)
     elements: list[Element] = [
-        Table(("Host", "State", "VMs", "Memory promised", "CPU busy", "QEMU"), rows, numeric=frozenset({2}))
+        Table(("Host", "State", "VMs", "Memory allocated", "CPU busy", "QEMU"), rows, numeric=frozenset({2}))
     ]
     elements += [
         Section(words("*{host}* {problem}", host=host.name, problem=host.problem.removeprefix(f"{host.name} ")))

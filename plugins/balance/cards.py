@@ -609,7 +609,7 @@ def _bars(bars: Sequence[HostBar]) -> Table:
     rows: list[tuple[Line, ...]] = [
         (bar.host, f"{bar.memory_before:.0%} → {bar.memory_after:.0%}", _cpu(bar)) for bar in bars[:30]
     ]
-    return Table(("Host", "Memory promised", "CPU busy"), tuple(rows))
+    return Table(("Host", "Memory allocated", "CPU busy"), tuple(rows))
 
 
 def _cpu(bar: HostBar) -> str:
@@ -654,7 +654,7 @@ def shares_title(host: str, *, undo: bool) -> str:
 
 def limit_title(name: str, percent: float) -> str:
     """What approvers read first."""
-    return f"Limit {name} to {percent:g} % of a core" if percent else f"Lift the CPU ceiling of {name}"
+    return f"Limit {name} to {percent:g}% of a core" if percent else f"Lift the CPU ceiling of {name}"
 
 
 def least_cpu(priority: str, cores: float) -> str:
@@ -741,7 +741,7 @@ def not_running(vm: Vm) -> Objection:
 def more_than_all(vm: Vm) -> Objection:
     """A ceiling that limits nothing."""
     return Objection(
-        "no-limit", f"{vm.name} has {plural(vm.vcpus, 'vCPU')}, so it never uses more than {vm.vcpus * 100} %.",
+        "no-limit", f"{vm.name} has {plural(vm.vcpus, 'vCPU')}, so it never uses more than {vm.vcpus * 100}%.",
         "Write --cpu none, or less.",
     )  # fmt: skip
 

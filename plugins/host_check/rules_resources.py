@@ -131,7 +131,7 @@ def networks(case: Case) -> Iterator[Finding]:
 def overcommit(case: Case) -> Iterator[Finding]:
     """Memory promised to running guests against what the host has, and the kernel's own limit."""
     seen = case.seen
-    name, facts = "memory promised", seen.facts
+    name, facts = "memory allocated", seen.facts
     if facts is None:
         yield unknown(name, seen.trouble)
         return

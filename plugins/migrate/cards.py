@@ -467,7 +467,7 @@ def others_out(count: int) -> Reason:
 
 def _change(verdict: Verdict) -> str:
     busy = "" if verdict.cpu is None else f", CPU {verdict.cpu:.0%} busy"
-    return f"memory promised {verdict.before:.0%} → {verdict.after:.0%}{busy}"
+    return f"memory allocated {verdict.before:.0%} → {verdict.after:.0%}{busy}"
 
 
 def not_read(vm: Vm) -> Reason:
@@ -943,7 +943,7 @@ def where_card(vm: Vm, immovable: Sequence[Objection], verdicts: Sequence[Verdic
         lines = "\n".join(f"• {each.text} {each.remedy}" for each in immovable)
         elements.append(Section(words("*In the way, whatever the host:*\n{lines}", lines=lines)))
     elements.append(_verdicts(vm, verdicts))
-    elements.append(Context(("Best first. Memory: promised share of what VMs may use.",)))
+    elements.append(Context(("Best first. Memory: allocated share of what VMs may use.",)))
     return Card(text=summary, title=f"Where {vm.name} could go", elements=tuple(elements))
 
 

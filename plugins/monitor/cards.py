@@ -79,7 +79,7 @@ def status(
     standing = [each for each in measured.incidents if each.open]
     elements: list[Element] = [
         Section(verdict(losses)),
-        Table(("Host", "State", "VMs", "CPU", "Memory", "Promised", "Waiting"), _host_rows(seen, sweep, now),
+        Table(("Host", "State", "VMs", "CPU", "Memory", "Allocated", "Waiting"), _host_rows(seen, sweep, now),
               frozenset({2, 3, 4, 5, 6})),
     ]  # fmt: skip
     chart = load_chart(sweep)
@@ -140,7 +140,7 @@ def load_chart(sweep: Sweep | None) -> Chart | None:
         return None
     cpu = tuple(round(100 * (cpu_share(host) or 0.0), 1) for host in hosts)
     memory = tuple(round(100 * (memory_share(host) or 0.0), 1) for host in hosts)
-    summary = "; ".join(f"{h.name} CPU {c:.0f} %, memory {m:.0f} %" for h, c, m in zip(hosts, cpu, memory, strict=True))
+    summary = "; ".join(f"{h.name} CPU {c:.0f}%, memory {m:.0f}%" for h, c, m in zip(hosts, cpu, memory, strict=True))
     series = (("CPU", cpu), ("Memory", memory))
     return Chart("Load by host", "bar", tuple(host.name for host in hosts), series, "%", summary)
 
@@ -158,7 +158,7 @@ def _as_of(measured: Measured, now: datetime) -> tuple[Line, ...]:
         lines.append(f"measured {age}; the slowest host took {duration_text(slowest)}")
     else:
         lines.append("nothing has been measured yet")
-    lines += [*losses_lines(measured.losses), PROMISED, WAITING]
+    lines += [*losses_lines(measured.losses), ALLOCATED, WAITING]
     return tuple(lines)
 
 
@@ -177,7 +177,7 @@ def losses_lines(losses: Losses) -> list[Line]:
 
 _BY = {By.CPU: "CPU", By.MEM: "memory", By.DISK: "disk", By.NET: "network", By.WAIT: "waiting for CPU"}
 WAITING = "waiting: cores' worth of work that was ready to run and found no CPU"
-PROMISED = "promised: memory of running VMs and of moves under way, of what the host may give"
+ALLOCATED = "allocated: memory of running VMs and of moves under way, of what the host may give"
 
 
 def top(sweep: Sweep, ranked: Sequence[VmSample], *, by: By, host: str, now: datetime, most: int = 15) -> Card:
@@ -222,7 +222,7 @@ def host(seen: Snapshot, box: Host, sample: HostSample | None, vms: Sequence[VmS
         ("Last answer", words("{at}", at=box.seen_at) if box.seen_at else "never"),
         ("CPU", f"{share(cpu_share(sample)) if sample and known else '?'} of {plural(box.cpus, 'core')}"),
         ("Memory in use", f"{share(memory_share(sample)) if sample and known else '?'} of {bytes_text(box.memory)}"),
-        ("Memory promised", f"{bytes_text(seen.promised(box.name))} of {bytes_text(usable)}"),
+        ("Memory allocated", f"{bytes_text(seen.promised(box.name))} of {bytes_text(usable)}"),
         ("Waiting for disks", f"{sample.wait:.2f} cores" if sample and sample.wait is not None else "?"),
         ("Stalled, last minute", _stalled(sample.pressure) if sample and known else "?"),
         ("CPU model", box.cpu_model or "?"),
@@ -624,5 +624,5 @@ def _picture(found: Sequence[Picture]) -> Chart | None:
     series: tuple[tuple[str, tuple[float, ...]], ...] = (("now", now),)
     if all(each.before is not None for each in found):
         series = (("before", tuple(round(100 * (each.before or 0.0), 1) for each in found)), *series)
-    summary = "Memory promised: " + ", ".join(f"{each.host} {share(each.now)}" for each in found)
-    return Chart("Memory promised by host", "bar", tuple(each.host for each in found), series, "%", summary)
+    summary = "Memory allocated: " + ", ".join(f"{each.host} {share(each.now)}" for each in found)
+    return Chart("Memory allocated by host", "bar", tuple(each.host for each in found), series, "%", summary)

@@ -63,7 +63,7 @@ def _bar(bar: Bar) -> list[str]:
     fraction = min(max(bar.fraction, 0.0), 1.0) if bar.fraction == bar.fraction else 0.0
     percent = int(fraction * 100)  # never rounded up: 100 % is the end
     full = percent // 10
-    return [f"{'▰' * full}{'▱' * (10 - full)} {percent} %  {mrkdwn(bar.line)}"]
+    return [f"{'▰' * full}{'▱' * (10 - full)} {percent}%  {mrkdwn(bar.line)}"]
 
 
 def grid(table: Table) -> str:

@@ -181,10 +181,10 @@ def test_what_is_wrong_is_found_with_its_evidence_and_fix(
     assert said.fix or severity in {Severity.PASS, Severity.UNKNOWN}
 
 
-def test_memory_promised_beyond_the_hosts_own_warns() -> None:
+def test_memory_allocated_beyond_the_hosts_own_warns() -> None:
     big = Vm("u", "big-1", "host-a", VmState.RUNNING, 2, 70 * GIB)
-    assert found(host(guests=(big,)))["memory promised"].severity is Severity.WARN
-    assert found(host(guests=(replace(big, state=VmState.SHUT_OFF),)))["memory promised"].severity is Severity.PASS
+    assert found(host(guests=(big,)))["memory allocated"].severity is Severity.WARN
+    assert found(host(guests=(replace(big, state=VmState.SHUT_OFF),)))["memory allocated"].severity is Severity.PASS
 
 
 @pytest.mark.parametrize(("ahead", "severity"), [(0.1, Severity.PASS), (-2, Severity.WARN), (60, Severity.FAIL)])

@@ -312,7 +312,7 @@ def test_of_many_steps_those_under_way_are_shown() -> None:
 
 @pytest.mark.parametrize(
     ("fraction", "bar"),
-    [(0.34, "▰▰▰▱▱▱▱▱▱▱ 34 %"), (0, "▱▱▱▱▱▱▱▱▱▱ 0 %"), (1.7, "▰▰▰▰▰▰▰▰▰▰ 100 %"), (float("nan"), "▱▱▱▱▱▱▱▱▱▱ 0 %")],
+    [(0.34, "▰▰▰▱▱▱▱▱▱▱ 34%"), (0, "▱▱▱▱▱▱▱▱▱▱ 0%"), (1.7, "▰▰▰▰▰▰▰▰▰▰ 100%"), (float("nan"), "▱▱▱▱▱▱▱▱▱▱ 0%")],
 )
 def test_a_bar(fraction: float, bar: str) -> None:
     _, blocks = sent(Card("x", elements=(Bar(fraction, "copying"),)))
