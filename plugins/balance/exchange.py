@@ -131,7 +131,8 @@ class Block:
         at_home = self.at == self.origin
         change = self._price(toll, at_home)
         self._refuse(change)
-        return self._make(_Offers(change, self.edges, self.sums), at_home, purse)
+        offers = _Offers(change, self.edges, self.sums)
+        return self._make(offers, at_home, purse) if offers.gaining.any() else 0.0
 
     def _price(self, toll: Floats, at_home: Bools) -> Edges:
         """Fill `edges` (R × R: u takes v's place, v's own next place not yet counted); answer R × n, u alone to a host.
@@ -256,7 +257,7 @@ class Block:
 class _Offers:
     """The best move, swap, and chain of two and three of every VM, cheapest first on request."""
 
-    __slots__ = ("count", "other", "second", "target", "third", "totals")
+    __slots__ = ("count", "gaining", "other", "second", "target", "third", "totals")
 
     def __init__(self, change: Edges, edges: Edges, sums: Edges) -> None:
         rows = np.arange(len(change))
@@ -268,14 +269,14 @@ class _Offers:
         chain2 = sums[rows, second]
         third = np.add(edges, chain2, out=sums).argmin(axis=1)
         self.totals = np.concatenate((alone, swap, chain2, sums[rows, third]))
+        self.gaining = self.totals < -LEAST_GAIN
         self.target, self.other, self.second, self.third = target, other, second, third
 
     def cheapest(self, bills: tuple[Floats, Floats], purse: Purse) -> Iterable[tuple[int, int, float, float, float]]:
         """Answer what gains and can be paid, best first, at most MOST_LISTED: VM, kind, change, moves, GiB."""
         moves, gib = bills
-        gaining = self.totals < -LEAST_GAIN
-        payable = gaining & purse.bears(moves, gib)
-        purse.refused |= bool((gaining & ~payable).any())
+        payable = self.gaining & purse.bears(moves, gib)
+        purse.refused |= bool((self.gaining & ~payable).any())
         offers = np.flatnonzero(payable)
         offers = offers[np.argsort(self.totals[offers], kind="stable")[:MOST_LISTED]]
         kinds, vms = np.divmod(offers, self.count)

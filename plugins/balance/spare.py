@@ -9,7 +9,7 @@ from collections import Counter
 import numpy as np
 
 from bot.domain.capacity import Room, Shelter, Spread, Unit, largest_first
-from plugins.balance.model import NO_GROUP, Floats, Ints
+from plugins.balance.model import NO_GROUP, Bools, Floats, Ints, Problem
 from plugins.balance.placement import Placement
 
 ROUNDING = 1e-9
@@ -32,7 +32,7 @@ class Spare:
         self.shelter: Ints = np.full(len(problem.vm_names), NOWHERE, dtype=np.intp)
         self.stranded: Floats = np.zeros(hosts)
         self.alone = [self._unit([vm], NO_GROUP, NOWHERE) for vm in range(len(self.need))]
-        self.bound = np.array([why == "pinned" for why in problem.fixed], dtype=np.bool_)
+        self.bound = _bound(problem)
         for host in self.in_service.tolist():
             self._seek(host)
 
@@ -159,3 +159,11 @@ class Spare:
             tuple(str(each) for each in problem.apart[members].tolist() if each != NO_GROUP),
             None if allowed is None or allowed.all() else frozenset(str(each) for each in np.flatnonzero(allowed)),
         )
+
+
+def _bound(problem: Problem) -> Bools:
+    """Answer which VMs (length V) can be nowhere but where they are, so that they fall with their host."""
+    bound = np.array([why == "pinned" for why in problem.fixed], dtype=np.bool_)
+    if problem.allowed is not None:
+        bound |= (problem.allowed.sum(axis=1) == 1) & problem.allowed[np.arange(len(bound)), problem.host]
+    return bound
