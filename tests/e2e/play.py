@@ -87,7 +87,11 @@ def runs_once(lab: Lab, guest: Guest, host: str) -> None:
     assert lab.where(guest.name) == [host], lab.where(guest.name)
     assert guest.boots() == 1, f"{guest.name} came up {guest.boots()} times; it said:\n{guest.serial_log()[-4000:]}"
     before = guest.ticks()
-    waits(lambda: guest.ticks() > before, f"{guest.name} stands still", 30)
+    try:
+        waits(lambda: guest.ticks() > before, f"{guest.name} stands still", 30)
+    except AssertionError as error:
+        state = lab.virsh(host, "domstate", guest.name, "--reason", check=False).strip()
+        raise AssertionError(f"{error}: libvirt says {state}, its CPU time is {guest.cpu_seconds():g} s") from error
 
 
 def play(lab: Lab, workspace: Workspace, directory: Path, **config: object) -> Play:
