@@ -106,10 +106,11 @@ def _faults(before: Score, after: Score) -> str:
 def because(vm: Vm, source: Host, target: Host, move: Move, share: Floats) -> Reason:
     """One move's reason; ``share``: load of each host (CPU, memory) just before it, by index."""
     said = f"{vm.name} ({bytes_text(vm.memory)}) from {source.name} to {target.name}: {CAUSES[move.reason]}"
-    if move.reason in (Cause.CPU, Cause.MEMORY):
+    if move.reason in (Cause.CPU, Cause.MEMORY):  # the others mend what is wrong, and their gain is a weight
         column = 0 if move.reason is Cause.CPU else 1
         said += f", {share[move.source, column]:.0%} against {share[move.target, column]:.0%}"
-    return Reason(move.reason.value, f"{said} (gain {move.gain:.3f})")
+        said += f" (gain {move.gain:.3f})" if move.gain > 0 else " (it makes room for a move that gains)"
+    return Reason(move.reason.value, said)
 
 
 def basis(sent: float, rate: float, count: int) -> str:
@@ -261,7 +262,7 @@ def pinned_to(said: str) -> str:
 
 
 def _reason(why: Why, behind: str) -> str:
-    return behind or WHY_TEXT[why]
+    return (behind or WHY_TEXT[why]).removesuffix(".")
 
 
 def forbidden(vm: Vm, host: Host, why: Why, behind: str) -> Objection:

@@ -52,7 +52,7 @@ def listed(some: Sequence[str], most: int = _MANY) -> str:
 
 def share(value: float | None) -> str:
     """``43 %``; ``?`` for what is not known."""
-    return "?" if value is None else f"{value:.0%}".replace("%", " %")
+    return "?" if value is None else f"{value:.0%}"
 
 
 def ago(seconds: float) -> str:

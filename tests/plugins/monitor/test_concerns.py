@@ -180,8 +180,8 @@ def test_pressure_is_memory_pressure_and_contention_where_the_kernel_tells_it(cl
     assert cluster.look(seconds=300) == {}
     found = cluster.look()
     assert set(found) == {"memory:host-a", "contention:host-a"}
-    assert "waited for memory 20 %" in found["memory:host-a"].card.text
-    assert "waited for a CPU 60 %" in found["contention:host-a"].card.text
+    assert "waited for memory 20%" in found["memory:host-a"].card.text
+    assert "waited for a CPU 60%" in found["contention:host-a"].card.text
     cluster.sampler.hosts["host-a"] = {"pressure": replace(stalled, cpu=0.4, memory=0.07)}
     assert not any(each.over for each in cluster.look().values())
     cluster.sampler.hosts["host-a"] = {"pressure": calm}

@@ -171,7 +171,7 @@ def test_the_gain_of_a_balance_is_what_its_operation_says() -> None:
     later = advance(done, GainMeasured(NOW, "drover", measured, NOW))
     found = made(history=Operations((later,)))
     assert found.gains == (Gain("op-1", before, foretold, measured),)
-    assert "measured 0.050 (CPU 55 % and 45 %)" in repr(cards.digest(found, "Daily", "/kvm"))
+    assert "measured 0.050 (CPU 55% and 45%)" in repr(cards.digest(found, "Daily", "/kvm"))
 
 
 def test_decisions_are_counted_with_their_median() -> None:
@@ -260,7 +260,7 @@ MEASURED = Measured(SWEEP, Written(), (Incident("k", "host-b does not answer", N
 
 def test_status_says_who_is_silent_and_since_when() -> None:
     said = repr(answered("status", measured=MEASURED))
-    for part in ("silent for 3 min", "88 % of 8", "56 % of 16 GiB", "host-b does not answer", "measured 4.0 s ago"):
+    for part in ("silent for 3 min", "88% of 8", "56% of 16 GiB", "host-b does not answer", "measured 4.0 s ago"):
         assert part in said, part
 
 
