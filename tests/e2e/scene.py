@@ -105,6 +105,16 @@ class Scene:
             return [row[0] for row in rows]
 
     @contextmanager
+    def clock_jumped(self, hours: float) -> Iterator[None]:
+        """The bot's clock is wrong by so much; see ``tests.e2e.jumping``."""
+        jump = self.play.bot.log.with_name("jump")
+        jump.write_text(f"{hours * 3600}", encoding="utf-8")
+        try:
+            yield
+        finally:
+            jump.unlink()
+
+    @contextmanager
     def database_locked(self) -> Iterator[None]:
         """Another program holds the database."""
         with closing(sqlite3.connect(self.database, isolation_level=None, timeout=20)) as connection:

@@ -85,6 +85,27 @@ def connection_lost(scene: Scene) -> None:
     scene.answered()
 
 
+# the clock
+
+
+def clock_jumps_in_the_middle(scene: Scene) -> None:
+    scene.in_the_middle(bandwidth=16)
+    with scene.clock_jumped(hours=5):
+        scene.moved()
+
+
+def clock_jumps_past_the_expiry(scene: Scene) -> None:
+    scene.proposed()
+    with scene.clock_jumped(hours=5):
+        scene.approved()
+        scene.play.told("bruno", scene.operation, "expired")
+        scene.stayed("Expired")
+    assert "VotedFor" not in scene.kinds()
+
+
+# deliveries
+
+
 def command_delivered_twice(scene: Scene) -> None:
     scene.play.workspace.fault.duplicate_next(1)
     scene.proposed()
@@ -252,7 +273,9 @@ ROWS = (
     Row("Bot", "a replica frozen, replaced, and woken", "it gives way; one outcome", slow=True, test=REPLICAS),
     Row("Bot", "two replicas decide in the same moment", "one move out of a host begins", test=BESIDE),
     Row("Bot", "killed with several steps under way", "each settled again, none repeated", test=BESIDE),
-    Row("Bot", "the clock jumps, forwards or back", "no vote after the expiry; nothing is done twice", test=LIVES),
+    Row("Bot", "the clock jumps in the middle, and back", MOVED, clock_jumps_in_the_middle),
+    Row("Bot", "the clock jumps past the expiry, and back", "no vote; told so", clock_jumps_past_the_expiry),
+    Row("Bot", "the clock jumps at any moment, forwards or back", "nothing is done twice", test=LIVES),
     Row("Slack", "429 when the proposal is posted", MOVED, too_many_requests_at_the_proposal),
     Row("Slack", "429 on edits in the middle", MOVED, too_many_requests_in_the_middle),
     Row("Slack", "500 when the proposal is posted", MOVED, errors_at_the_proposal, slow=True),
@@ -297,7 +320,8 @@ def bot(lab: Lab, small_disk: Path, tmp_path_factory: pytest.TempPathFactory) ->
     """One bot for all rows, its database on a small disk, its log elsewhere."""
     with Workspace(commands=(Command("/kvm", "Run the cluster", "help"),)) as space:
         database = {"url": f"sqlite:///{small_disk}/drover.sqlite"}
-        made = play(lab, space, tmp_path_factory.mktemp("bot"), database=database)
+        plugins = {"enabled": ["migrate", "tests.e2e.jumping"]}
+        made = play(lab, space, tmp_path_factory.mktemp("bot"), database=database, plugins=plugins)
         with made.bot:
             space.wait_connected()
             yield made
