@@ -105,7 +105,7 @@ def test_a_removed_guest_is_gone(hypervisor: LibvirtHypervisor) -> None:
 def test_a_host_never_seen_is_in_the_snapshot(hypervisor: LibvirtHypervisor) -> None:
     host = hypervisor.snapshot().host("host-x")
     assert host.health is Health.UNREACHABLE
-    assert "Failed to connect socket" in host.problem
+    assert "host-x cannot be reached" in host.problem  # the rest is libvirt's word, which it may lose
     assert host.seen_at is None
     assert host.migrate_address == "host-x.example"
 
