@@ -305,7 +305,7 @@ def tell_end(world: World, operation: Operation) -> None:
 
 def in_thread(world: World, operation: Operation, card: Card, key: str) -> None:
     """Say something under an operation's message, once for each ``key``."""
-    for ref in world.store.copies(operation.id)[:1]:
+    for ref in world.screen.copies(operation.id)[:1]:
         _post(world, ref, card, f"{operation.id}/{key}")
 
 

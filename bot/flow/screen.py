@@ -60,14 +60,18 @@ class Screen:
             if operation.state.over:
                 self._progress.pop(operation_id, None)
             card = self._draw(operation, self._progress.get(operation_id))
-            for ref in {*self._store.copies(operation_id), *self._unkept.get(operation_id, ())}:
+            for ref in self.copies(operation_id):
                 self._update(operation_id, ref, card)
+
+    def copies(self, operation_id: str) -> tuple[MessageRef, ...]:
+        """Where an operation is shown, the oldest first, also where the database could not keep it yet."""
+        return tuple(dict.fromkeys((*self._store.copies(operation_id), *self._unkept.get(operation_id, ()))))
 
     def progress(self, operation: Operation, progress: Progress) -> None:
         """Show how far a running operation is; coalesced, and never in the way of the work."""
         self._progress[operation.id] = progress
         card = self._draw(operation, progress)
-        for ref in self._store.copies(operation.id):
+        for ref in self.copies(operation.id):
             self._chat.later(ref, card)
 
     def surely(self, say: Callable[[], object]) -> None:

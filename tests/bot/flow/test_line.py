@@ -356,6 +356,8 @@ def test_a_message_whose_place_could_not_be_stored_is_not_lost_out_of_sight(
         bot.works()
     (ref, *_) = bot.chat.messages
     assert "Done" in bot.chat.messages[ref].title
+    replies = [bot.chat.messages[each].text for each, parent in bot.chat.threads.items() if parent == ref]
+    assert [each for each in replies if "Done: Move web-1" in each], "its thread is told as well"
     assert bot.store.copies("op-1") == ()
     bot.world.screen.catch_up()
     assert bot.store.copies("op-1") == (ref,)
