@@ -147,6 +147,10 @@ class Rechecked:
     why: str = ""
 
 
+NextGood = Callable[[Any, Underway, Snapshot, Rules], Rechecked]
+"""What ``Action.next_good`` is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Action:
     """A command that changes something, after approval.
@@ -178,7 +182,7 @@ class Action:
     form: Callable[[], Form] | None = None
     recall: Callable[[Any, History], Any] | None = None
     survey: Callable[[Any, Snapshot, Hypervisor], Any] | None = None
-    next_good: Callable[[Any, Underway, Snapshot, Rules], Rechecked] | None = None
+    next_good: NextGood | None = None
     evenness: Callable[[Snapshot], Spread] | None = None
     pick: Callable[[Any, Plan, tuple[int, ...]], Any] | None = None
 

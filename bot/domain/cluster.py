@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -195,6 +195,11 @@ class Inbound:
     target: str
     memory: int
     operation: str
+
+
+def tags_of(vms: Iterable[Vm]) -> tuple[str, ...]:
+    """All tags of guests as ``key=value``, each once, sorted: what a policy's rules look at."""
+    return tuple(sorted({f"{key}={value}" for vm in vms for key, value in vm.tags.items()}))
 
 
 @dataclass(frozen=True, slots=True)

@@ -351,21 +351,23 @@ def _began(operation: Operation, event: Began) -> Mapping[str, Any]:  # noqa: AR
     return {"began_at": event.at, "before": event.before, "foretold": event.foretold}
 
 
+def _still_to_do(operation: Operation, index: int) -> None:
+    if index not in operation.todo:
+        raise IllegalEventError(f"Step {index + 1} is already done.")
+
+
 def _step_began(operation: Operation, event: StepBegan) -> Mapping[str, Any]:
-    if event.index not in operation.todo:
-        raise IllegalEventError(f"Step {event.index + 1} is already done.")
+    _still_to_do(operation, event.index)
     return {"under_way": operation.under_way | {event.index}}
 
 
 def _step_ended(operation: Operation, event: StepEnded) -> Mapping[str, Any]:
-    if event.index not in operation.todo:
-        raise IllegalEventError(f"Step {event.index + 1} is already done.")
+    _still_to_do(operation, event.index)
     return {"ended": (*operation.ended, event), "under_way": operation.under_way - {event.index}}
 
 
 def _step_skipped(operation: Operation, event: StepSkipped) -> Mapping[str, Any]:
-    if event.index not in operation.todo:
-        raise IllegalEventError(f"Step {event.index + 1} is already done.")
+    _still_to_do(operation, event.index)
     return {"skipped": (*operation.skipped, event), "under_way": operation.under_way - {event.index}}
 
 

@@ -296,10 +296,14 @@ def _ended(world: World, operation: Operation | Card) -> Card | None:
 
 
 def tell_end(world: World, operation: Operation) -> None:
-    """Put the end into the thread and tell the requester, once each, across replicas and crashes."""
-    note = cards.ended_note(operation)
-    in_thread(world, operation, note, "end")
-    if operation.origin.by != BOT and world.store.claim(f"told:{operation.id}"):
+    """Tell how it ended, once, across replicas and crashes."""
+    told(world, operation, cards.ended_note(operation), "end", f"told:{operation.id}")
+
+
+def told(world: World, operation: Operation, note: Card, key: str, claim: str) -> None:
+    """Put a note into the thread, once for each ``key``, and tell the requester, once for each ``claim``."""
+    in_thread(world, operation, note, key)
+    if operation.origin.by != BOT and world.store.claim(claim):
         world.screen.surely(lambda: world.chat.tell(operation.origin.by, note))
 
 

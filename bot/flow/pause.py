@@ -28,7 +28,9 @@ def waited(world: World, step: WaitForPerson, told: Telling) -> StepEnded:
     operation_id, index = told.operation.id, told.index
     until = _began(world, operation_id, index) + timedelta(seconds=step.patience)
     told.say(cards.waiting_text(step, until))
-    _call(world, told.operation, step, index)
+    # An edited message wakes nobody.
+    note, claim = cards.pause_note(told.operation, step), f"pause:{operation_id}:{index}"
+    decide.told(world, told.operation, note, f"pause-{index}", claim)
     while True:
         operation = world.store.operation(operation_id)
         if index in operation.continued:
@@ -43,14 +45,6 @@ def waited(world: World, step: WaitForPerson, told: Telling) -> StepEnded:
 def _began(world: World, operation_id: str, index: int) -> datetime:
     events = world.store.events(operation_id)
     return max(each.at for each in events if isinstance(each, StepBegan) and each.index == index)
-
-
-def _call(world: World, operation: Operation, step: WaitForPerson, index: int) -> None:
-    """An edited message wakes nobody: say it in the thread, and to who asked for the operation, once each."""
-    note = cards.pause_note(operation, step)
-    decide.in_thread(world, operation, note, f"pause-{index}")
-    if operation.origin.by != BOT and world.store.claim(f"pause:{operation.id}:{index}"):
-        world.screen.surely(lambda: world.chat.tell(operation.origin.by, note))
 
 
 def pressed(world: World, request: Request) -> Card | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from bot.declare import Action, Rechecked, Underway
+from bot.declare import Action, NextGood, Rechecked, Underway
 from bot.domain import placement
 from bot.domain.cluster import Snapshot, VmState
 from bot.domain.errors import DroverError, StepLostError
@@ -39,7 +39,7 @@ class Rechecks:
         turn = tuple(index for index in turn if _answers(seen, operation.plan.steps[index]))
         if not turn:
             return ()
-        verdict = self._judged(action, operation, left, turn, seen)
+        verdict = self._judged(action.next_good, operation, left, turn, seen)
         return tuple(self._events(action, operation, left, turn, verdict))
 
     def excuse(self, operation: Operation, index: int, error: DroverError) -> StepSkipped | None:
@@ -56,17 +56,15 @@ class Rechecks:
         if crashed or not _answers(seen, step):
             return None
         left = tuple(each for each in operation.todo if each == index or each not in operation.under_way)
-        why = self._judged(action, operation, left, (index,), seen).skip.get(index)
+        why = self._judged(action.next_good, operation, left, (index,), seen).skip.get(index)
         return None if why is None else StepSkipped(self.world.clock.now(), BOT, index, _with(why, error))
 
     def _judged(
-        self, action: Action, operation: Operation, left: tuple[int, ...], turn: tuple[int, ...], seen: Snapshot
+        self, next_good: NextGood, operation: Operation, left: tuple[int, ...], turn: tuple[int, ...], seen: Snapshot
     ) -> Rechecked:
         done = frozenset(each.index for each in operation.ended)
         underway = Underway(operation.plan, done, left, turn)
-        if action.next_good is None:
-            return Rechecked()
-        return action.next_good(operation.intent, underway, seen, self.world.catalog.rules)
+        return next_good(operation.intent, underway, seen, self.world.catalog.rules)
 
     def _events(
         self, action: Action, operation: Operation, left: tuple[int, ...], turn: tuple[int, ...], verdict: Rechecked

@@ -39,8 +39,9 @@ def tick(world: World, monitor: Monitor, latest: Latest) -> None:
     sweep = monitor.sweep()
     seen = latest()
     if seen is not None and leads(world, monitor):
-        look(world, monitor, informed(world, seen))
-        gain.measure(world, informed(world, seen), sweep)
+        whole = informed(world, seen)
+        look(world, monitor, whole)
+        gain.measure(world, whole, sweep)
         _overdue_reports(world, monitor, seen)
 
 

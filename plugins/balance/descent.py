@@ -24,10 +24,9 @@ class Descent:
     """One placement, improved at a price for each VM away from home; the price falls."""
 
     def __init__(self, problem: Problem, limits: Limits, start: Placement, late: Callable[[], bool]) -> None:
-        hosts = max(1, int((~problem.drained).sum()))
         self.problem, self.limits, self.late, self.placement = problem, limits, late, start
-        self.least_price = limits.per_move / hosts
-        self.price = max(FIRST_PRICE / hosts, self.least_price)
+        self.least_price = limits.least_gain(problem)
+        self.price = max(FIRST_PRICE / problem.serving, self.least_price)
         self.movable = movable(problem) & (problem.together == NO_GROUP)
         self.scratch, self.rng = Scratch(), np.random.default_rng(0)
         self.refused = False

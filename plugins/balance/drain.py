@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from bot.declare import History, Rechecked, Underway
 from bot.domain import placement
-from bot.domain.cluster import Snapshot
+from bot.domain.cluster import GIB, Snapshot, tags_of
 from bot.domain.operation import Operation, State
 from bot.domain.placement import Rule
 from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
@@ -164,11 +164,11 @@ def undrain(settings: BalanceSettings, intent: Undrain, snapshot: Snapshot, rule
             hosts=tuple(dict.fromkeys((host.name, *(step.source for step in moves)))),
             memory=memory,
         ),
-        prediction=prediction(settings, memory / (1 << 30), len(moves)),
+        prediction=prediction(settings, memory / GIB, len(moves)),
         reasons=(cards.coming_home(len(moves), host.name),),
         warnings=tuple(Reason(each.code, f"{each.text} {each.remedy}".strip()) for each in left),
         bars=placement.bars(case.snapshot, [(vm, host.name) for vm in back]),
-        tags=tuple(sorted({f"{key}={value}" for vm in back for key, value in vm.tags.items()})),
+        tags=tags_of(back),
     )
 
 

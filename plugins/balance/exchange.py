@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from plugins.balance.model import NO_GROUP, Bools, Floats, Ints
+from plugins.balance.model import NO_GROUP, ROUNDING, Bools, Floats, Ints
 from plugins.balance.placement import LEAST_DEVIATION, Placement, Step
 
 Edges = NDArray[np.float32]
@@ -22,8 +22,6 @@ LEAST_GAIN = 1e-5
 """Gains of J below this are rounding of float32."""
 MOST_LISTED = 40
 """How many of a round's best offers are looked at: most share a host with a better one or are beyond the limits."""
-ROUNDING = 1e-9
-"""By how much a sum, of GiB or of J, may differ only because it was added up in another order."""
 
 
 @dataclass(slots=True)

@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping
 
 from bot.declare import Settled
-from bot.domain.cluster import Scheduler
 from bot.domain.errors import DroverError, HypervisorError, StepCancelledError, StepLostError
 from bot.domain.operation import Ask
 from bot.domain.readiness import CommandResult
@@ -14,7 +13,7 @@ from bot.ports import Hypervisor, Progress
 from plugins.balance import cards, commands
 from plugins.balance.commands import Seen, Stage, Verdict, verdict
 from plugins.balance.settings import BalanceSettings, RollingSettings
-from plugins.balance.shares import PERIOD, same_ceiling
+from plugins.balance.shares import cap_cores, same_ceiling
 from plugins.balance.steps import ReachShells, RunOnHost, SetScheduler
 
 POLL = 5.0  # seconds between two looks at a command
@@ -50,11 +49,6 @@ def measured(settings: BalanceSettings, step: SetScheduler, hypervisor: Hypervis
     progress.sleep(settings.cpu_check_seconds)
     used = hypervisor.cpu_seconds(step.host, step.uuid) - before
     return used / max(settings.cpu_check_seconds, time.monotonic() - began)
-
-
-def cap_cores(scheduler: Scheduler, vcpus: int) -> float:
-    """A ceiling in cores."""
-    return vcpus * (scheduler.vcpu_quota or 0) / (scheduler.vcpu_period or PERIOD)
 
 
 # --- commands on hosts ------------------------------------------------------------------------------------------------

@@ -67,10 +67,8 @@ def _changed(step: MigrateVm, vm: Vm) -> Iterator[Objection]:
 
 def hindrance(case: Case, where: Placement, vm: int, target: int) -> Objection | None:
     """What forbids this one move from where everybody is now; None when it is legal, be it worth it or not."""
-    if not case.problem.fixed[vm] and where.legal_targets(vm)[target] and (objection := case.objection(vm, target)):
-        return objection
     if not case.problem.fixed[vm] and where.legal_targets(vm)[target]:
-        return None
+        return case.objection(vm, target)
     reason = why_not(case.problem.placed(where.host), vm, Limits(band=0.0))[target]
     return cards.forbidden(case.vms[vm], case.hosts[target], reason, spoken(case, vm, target, reason))
 

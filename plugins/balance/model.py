@@ -13,6 +13,8 @@ Bools = NDArray[np.bool_]
 
 NO_GROUP = -1
 """The group number of a VM that belongs to no affinity or anti-affinity group."""
+ROUNDING = 1e-9
+"""By how much a sum, of GiB or of J, may differ only because it was added up in another order."""
 
 
 class Reason(StrEnum):
@@ -104,6 +106,11 @@ class Problem:
         if len(set(self.host_names)) < hosts or len(set(self.vm_names)) < vms:
             raise BadProblem("two hosts or two VMs share a name; names must be unique, so give each its own")
 
+    @property
+    def serving(self) -> int:
+        """How many hosts are in service; 1 at least, to divide by."""
+        return max(1, int((~self.drained).sum()))
+
     def placed(self, host: Ints) -> Self:
         """Answer the same problem with every VM on the host that `host` (length V) names."""
         return replace(self, host=host.copy())
@@ -181,6 +188,10 @@ class Limits:
         for name in ("max_moves", "max_gib", "goal", "per_gib", "band", "effort"):
             if (value := getattr(self, name)) is not None and value < 0:
                 raise ValueError(f"{name} is {value}; give 0 or more")
+
+    def least_gain(self, problem: Problem) -> float:
+        """By how much J a move must fall to be worth making."""
+        return self.per_move / problem.serving
 
 
 @dataclass(frozen=True, slots=True)

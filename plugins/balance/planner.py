@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from bot.declare import History
 from bot.domain import placement
 from bot.domain.card import Card
-from bot.domain.cluster import GIB, MIB, Host, Snapshot, Vm
+from bot.domain.cluster import GIB, MIB, Host, Snapshot, Vm, tags_of
 from bot.domain.operation import State
 from bot.domain.placement import Rule
 from bot.domain.plan import Blast, Objection, Plan, Prediction, Reason, Refused, Risk
@@ -19,7 +19,7 @@ from plugins.balance.legality import carried, replayed, spoken
 from plugins.balance.model import Limits, Move, Result
 from plugins.balance.order import host_after
 from plugins.balance.placement import Placement
-from plugins.balance.problem_of import KEEP, Case, Moves, Only, case_of, planned
+from plugins.balance.problem_of import Case, Moves, Only, case_of, planned
 from plugins.balance.score import score_of
 from plugins.balance.settings import BalanceSettings
 from plugins.balance.spare import Spare
@@ -64,22 +64,17 @@ def searched(
         UnknownNameError, AmbiguousNameError: a guest to be skipped that there is not, or that could be several.
     """
     stay = frozenset(snapshot.vm(name).uuid for name in intent.skip)
-    movable = _but(stay) if stay else None
-    case = case_of(snapshot, settings, rules, recent=intent.recent, only=intent.only, movable=movable)
+    case = case_of(
+        snapshot, settings, rules, recent=intent.recent, only=intent.only, movable=lambda vm: vm.uuid not in stay
+    )
     return planned(case, limits_of(settings, intent, case))
-
-
-def _but(stay: Collection[str]) -> Callable[[Vm], bool]:
-    """Everyone may move but these guests, and those whose tag leaves them out."""
-    return lambda vm: vm.uuid not in stay and vm.tags.get(KEEP, "").lower() != "off"
 
 
 def limits_of(settings: BalanceSettings, intent: Balance, case: Case) -> Limits:
     """What a plan may cost and what each move must bring; the wish goes before the settings."""
-    in_service = max(1, int((~case.problem.drained).sum()))
     return Limits(
         max_moves=intent.max_moves or settings.max_moves or None,
-        per_move=intent.min_gain * in_service or settings.per_move,
+        per_move=intent.min_gain * case.problem.serving or settings.per_move,
         per_gib=settings.per_gib,
         effort=settings.effort,
         band=CALM if intent.only is Only.RULES else settings.band,
@@ -135,7 +130,7 @@ def plan_of(
         reasons=(*((cards.asked_because(why),) if why else ()), summary, *told),
         warnings=(*warnings, *_warnings(case, result)),
         bars=placement.bars(case.snapshot, [(case.vms[vm], host) for vm, host in last.items()]),
-        tags=tuple(sorted({f"{key}={value}" for vm in touched for key, value in case.vms[vm].tags.items()})),
+        tags=tags_of(case.vms[vm] for vm in touched),
     )
 
 

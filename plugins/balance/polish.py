@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from plugins.balance.descent import purse_of
-from plugins.balance.exchange import ROUNDING, Block, Purse, Scratch
-from plugins.balance.model import Bools, Floats, Ints, Limits
+from plugins.balance.exchange import Block, Purse, Scratch
+from plugins.balance.model import ROUNDING, Bools, Floats, Ints, Limits
 from plugins.balance.placement import Placement
 
 TAKEN_BACK = 3
@@ -68,7 +68,7 @@ class Polish:
     def __init__(self, start: Placement, touchable: Bools, limits: Limits, price: float, seed: int) -> None:
         self.problem, self.limits = start.problem, limits
         self.hosts = np.flatnonzero(~self.problem.drained)
-        self.least = limits.per_move / len(self.hosts)
+        self.least = limits.least_gain(self.problem)
         most = max(DEAREST / len(self.hosts), self.least)
         self.first = first = min(price, most)
         self.prices = Prices(first, first * limits.per_gib, self.least, self.least * limits.per_gib, most)

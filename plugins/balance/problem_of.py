@@ -112,7 +112,8 @@ def case_of(
         recent: guests that moved lately; they stay for the cooldown, counted back from ``snapshot.taken_at``.
         only: what the score is to be about.
         movable: guests it is asked to move; all others stay. None: everyone.
-        asked: a person asked for these very moves, and is to weigh what they put at risk: N+1, huge pages.
+        asked: a person asked for these very moves, whatever the tag ``balance`` says, and is to weigh what they put at
+            risk: N+1, huge pages.
     """
     hosts = tuple(host for host in snapshot.hosts if host.up and host.cpus > 0 and host.memory > 0)
     names = {host.name: number for number, host in enumerate(hosts)}
@@ -191,7 +192,7 @@ class _Why:
         yield Fixed.OWN, vm.name in self.own or vm.uuid in self.own
         yield Fixed.PINNED, PIN in vm.tags and not pinned_to(vm, self.everywhere)
         yield Fixed.NOT_ASKED, self.movable is not None and not self.movable(vm)
-        yield Fixed.LEFT_OUT, self.movable is None and vm.tags.get(KEEP, "").lower() == "off"
+        yield Fixed.LEFT_OUT, not self.asked and vm.tags.get(KEEP, "").lower() == "off"
         yield Fixed.COOLDOWN, vm.uuid in self.resting
         yield Fixed.HUGE_PAGES, not self.asked and vm.detail is not None and vm.detail.hugepages
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from bot.declare import Rechecked, Underway
 from bot.domain.cluster import Snapshot
@@ -12,14 +12,13 @@ from bot.domain.steps import MigrateVm
 from plugins.balance import cards
 from plugins.balance.intents import Balance
 from plugins.balance.legality import one_by_one
-from plugins.balance.model import Ints, Score
+from plugins.balance.model import ROUNDING, Ints, Score
 from plugins.balance.planner import limits_of
 from plugins.balance.problem_of import Case, case_of
 from plugins.balance.score import score_of, shares
 from plugins.balance.settings import BalanceSettings
 
 WORTH = 0.5  # of its price the rest must still bring: load never holds still, and a plan is not dropped for a flicker
-NOISE = 1e-9
 
 Numbered = tuple[tuple[int, MigrateVm], ...]
 
@@ -38,8 +37,17 @@ def against_each(case: Case, moves: Numbered) -> tuple[dict[int, Objection], Int
 
 def skipped(case: Case, underway: Underway) -> Rechecked:
     """Moves whose turn it is and that are not legal any more; all else goes on."""
-    against, _ = against_each(case, moves_left(underway))
-    return Rechecked({index: why for index, why in against.items() if index in underway.turn})
+    return skipped_of(case, underway, moves_left(underway))
+
+
+def skipped_of(case: Case, underway: Underway, moves: Numbered) -> Rechecked:
+    """Of these moves, made in their turn, those whose turn it is and that are not legal any more."""
+    against, _ = against_each(case, moves)
+    return Rechecked(_in_turn(against, underway))
+
+
+def _in_turn(against: Mapping[int, Objection], underway: Underway) -> dict[int, Objection]:
+    return {index: why for index, why in against.items() if index in underway.turn}
 
 
 def still_pays(
@@ -51,9 +59,9 @@ def still_pays(
     against, host = against_each(case, moves)
     now, then = score_of(case.problem, case.problem.host), score_of(case.problem, host)
     legal = tuple(each for each in moves if each[0] not in against)
-    if legal and now.total - then.total < max(NOISE, WORTH * _price(settings, intent, case, legal)):
+    if legal and now.total - then.total < max(ROUNDING, WORTH * _price(settings, intent, case, legal)):
         return Rechecked(enough=cards.no_longer_pays(now, then))
-    skip = {index: why for index, why in against.items() if index in underway.turn}
+    skip = _in_turn(against, underway)
     for index in underway.turn:
         if index not in skip and _pointless(case, moves, index, then):
             skip[index] = cards.pointless(now)
@@ -65,15 +73,15 @@ def _price(settings: BalanceSettings, intent: Balance, case: Case, moves: Number
     if intent.wanted:
         return 0.0
     limits = limits_of(settings, intent, case)
-    per_move = limits.per_move / max(1, int((~case.problem.drained).sum()))
+    least = limits.least_gain(case.problem)
     costs = {vm.uuid: float(cost) for vm, cost in zip(case.vms, case.problem.cost, strict=True)}
-    return sum(per_move * (1 + limits.per_gib * costs[step.uuid]) for _, step in moves)
+    return sum(least * (1 + limits.per_gib * costs[step.uuid]) for _, step in moves)
 
 
 def _pointless(case: Case, moves: Numbered, index: int, then: Score) -> bool:
     """Whether the rest alone would end at least as even."""
     _, host = against_each(case, tuple(each for each in moves if each[0] != index))
-    return score_of(case.problem, host).total <= then.total + NOISE
+    return score_of(case.problem, host).total <= then.total + ROUNDING
 
 
 def evenness(settings: BalanceSettings, snapshot: Snapshot) -> Spread:

@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from itertools import dropwhile
 
 from bot.declare import Rechecked, Underway
-from bot.domain.cluster import Host, Snapshot
+from bot.domain.cluster import GIB, Host, Snapshot, tags_of
 from bot.domain.placement import Rule
 from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
 from bot.domain.steps import MigrateVm, SetMaintenance, Step, WaitForPerson
@@ -23,7 +23,7 @@ from plugins.balance.drain import emptied, emptying, homecoming, turn_of
 from plugins.balance.intents import Rolling
 from plugins.balance.planner import prediction, step_for, step_of
 from plugins.balance.problem_of import Case
-from plugins.balance.recheck import against_each, moves_left
+from plugins.balance.recheck import against_each, moves_left, skipped_of
 from plugins.balance.settings import BalanceSettings, RollingSettings
 from plugins.balance.steps import ReachShells, RunOnHost
 
@@ -57,7 +57,7 @@ def rolling(settings: BalanceSettings, intent: Rolling, snapshot: Snapshot, rule
     moves = tuple(move for turn in turns for move in turn.away)
     steps = (*_shells(intent, turns), *_steps(settings, intent, snapshot, turns))
     both_ways = 2 * sum(move.memory for move in moves)
-    tags = {vm.uuid: vm.tags for vm in snapshot.vms}
+    vms = {vm.uuid: vm for vm in snapshot.vms}
     return Plan(
         title=title,
         steps=steps,
@@ -67,10 +67,10 @@ def rolling(settings: BalanceSettings, intent: Rolling, snapshot: Snapshot, rule
             hosts=tuple(dict.fromkeys(name for step in steps for name in step.hosts)),
             memory=both_ways,
         ),
-        prediction=prediction(settings, both_ways / (1 << 30), 2 * len(moves)),
+        prediction=prediction(settings, both_ways / GIB, 2 * len(moves)),
         reasons=(cards.PLANNED_ANEW, *(cards.turn_reason(turn.host, turn.away, intent.command) for turn in turns)),
         warnings=tuple(_warnings(snapshot, turns, resting)),
-        tags=tuple(sorted({f"{key}={value}" for move in moves for key, value in tags[move.uuid].items()})),
+        tags=tags_of(vms[move.uuid] for move in moves),
     )
 
 
@@ -173,8 +173,7 @@ def next_rolls(
         return Rechecked({index: cards.not_empty(step.host, there)}) if there else Rechecked()
     if not isinstance(step, MigrateVm):
         return Rechecked()
-    against, _ = against_each(_case(settings, underway, index, snapshot, rules), _of_turn(underway, index))
-    return Rechecked({each: why for each, why in against.items() if each in underway.turn})
+    return skipped_of(_case(settings, underway, index, snapshot, rules), underway, _of_turn(underway, index))
 
 
 def _of_turn(underway: Underway, index: int) -> tuple[tuple[int, MigrateVm], ...]:

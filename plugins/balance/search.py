@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from plugins.balance.descent import Descent
-from plugins.balance.exchange import ROUNDING
-from plugins.balance.model import Limits, Move, Problem, Result
+from plugins.balance.model import ROUNDING, Limits, Move, Problem, Result
 from plugins.balance.order import host_after, lowers, ordered, worthwhile
 from plugins.balance.placement import Placement
 from plugins.balance.polish import Polish
@@ -114,7 +113,7 @@ def _improve(run: _Run) -> tuple[Move, ...]:
     wished = ordered(problem, placement.host)
     affordable = _affordable(problem, wished, limits)
     run.capped = run.capped or len(affordable) < len(wished)
-    moves = worthwhile(affordable, limits.per_move / max(1, int((~problem.drained).sum())))
+    moves = worthwhile(affordable, limits.least_gain(problem))
     return moves if lowers(problem, moves) else ()
 
 

@@ -113,8 +113,12 @@ def _ceiling(vm: Vm) -> float:
     """The most it may use once its tags are obeyed, in cores."""
     if CAP in vm.tags:
         return (percent(vm.tags[CAP]) or 100.0 * vm.vcpus) / 100
-    present = vm.scheduler
-    return vm.vcpus * (present.vcpu_quota or 0) / (present.vcpu_period or PERIOD) if present.capped else float(vm.vcpus)
+    return cap_cores(vm.scheduler, vm.vcpus) if vm.scheduler.capped else float(vm.vcpus)
+
+
+def cap_cores(scheduler: Scheduler, vcpus: int) -> float:
+    """A ceiling in cores."""
+    return vcpus * (scheduler.vcpu_quota or 0) / (scheduler.vcpu_period or PERIOD)
 
 
 def quota_of(wanted: float, vm: Vm) -> int:

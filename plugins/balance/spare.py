@@ -9,10 +9,9 @@ from collections import Counter
 import numpy as np
 
 from bot.domain.capacity import Room, Shelter, Spread, Unit, largest_first
-from plugins.balance.model import NO_GROUP, Bools, Floats, Ints, Problem
+from plugins.balance.model import NO_GROUP, ROUNDING, Bools, Floats, Ints, Problem
 from plugins.balance.placement import Placement
 
-ROUNDING = 1e-9
 NOWHERE = -1
 
 

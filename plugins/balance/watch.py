@@ -18,7 +18,7 @@ from bot.domain.steps import MigrateVm
 from plugins.balance import cards
 from plugins.balance.intents import Balance
 from plugins.balance.planner import limits_of, moves_of, plan_of
-from plugins.balance.problem_of import KEEP, Case, case_of, planned
+from plugins.balance.problem_of import Case, case_of, planned
 from plugins.balance.score import score_of
 from plugins.balance.settings import BalanceSettings, Mode, WatchSettings
 
@@ -193,8 +193,8 @@ def _moved(operations: Iterable[Operation], since: datetime) -> int:
 
 
 def _may_be_moved(vm: Vm) -> bool:
-    """Whether its tags leave it to the bot: neither ``auto=off`` nor ``balance=off``."""
-    return all(vm.tags.get(key, "").lower() != "off" for key in (AUTO, KEEP))
+    """Whether its tag leaves it to the bot."""
+    return vm.tags.get(AUTO, "").lower() != "off"
 
 
 def _key(memory: Memory, now: datetime) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -103,6 +104,10 @@ class Certificate:
     def file(self) -> str:
         """Its name without the directory: libvirt and QEMU name theirs differently."""
         return self.path.rpartition("/")[2]
+
+    def days(self, now: datetime) -> float:
+        """For how many it is still good, below 0 when it has ended; for ever where its end could not be read."""
+        return math.inf if self.ends is None else (self.ends - now).total_seconds() / 86400
 
 
 def certificates(text: str) -> Iterator[Certificate]:

@@ -260,7 +260,7 @@ def _certificate(found: Certificate, case: Case) -> Finding:
         return unknown(name, "cannot be read" + (": no openssl" if missing else ""), missing)
     daemon = "virtproxyd" if mode(seen) is Mode.MODULAR else "libvirtd"
     fix = f"Renew {path}, then: virt-admin -c {daemon}:///system server-update-tls {daemon}"
-    days = (end - case.now).total_seconds() / 86400
+    days = found.days(case.now)
     if days < 0:
         return failed(name, f"ended on {end:%Y-%m-%d}", fix)
     if days < case.settings.certificate_days:

@@ -104,13 +104,13 @@ def _wrong(name: str, seen: Seen, needed: tuple[str, ...], way: Way) -> Iterator
     found = [there[each] for each in needed if each in there]
     yield from (failed(name, *said) for each in found for said in _broken(seen, each, way.now))
     for each in found:
-        left = _days(each, way.now)
+        left = each.days(way.now)
         if left < way.settings.certificate_days:
             yield warned(name, f"{each.path} of {seen.host} ends in {left:.0f} days", _renew(seen, each))
 
 
 def _broken(seen: Seen, found: Certificate, now: datetime) -> Iterator[tuple[str, str]]:
-    if _days(found, now) < 0:
+    if found.days(now) < 0:
         yield f"{found.path} of {seen.host} ended on {found.ends:%Y-%m-%d}", _renew(seen, found)
     if found.strange:
         yield f"{found.path} of {seen.host} is not of the authority beside it", _renew(seen, found)
@@ -118,8 +118,3 @@ def _broken(seen: Seen, found: Certificate, now: datetime) -> Iterator[tuple[str
 
 def _renew(seen: Seen, found: Certificate) -> str:
     return f"On {seen.host}: renew {found.path}; the next migration uses it"
-
-
-def _days(found: Certificate, now: datetime) -> float:
-    """How long it is still good; for ever where its end could not be read, which `host check` tells."""
-    return float("inf") if found.ends is None else (found.ends - now).total_seconds() / 86400

@@ -9,7 +9,7 @@ import click
 
 from bot.domain import placement
 from bot.domain.card import Card
-from bot.domain.cluster import MIB, Host, Nic, Snapshot, Vm, VmState
+from bot.domain.cluster import MIB, Host, Nic, Snapshot, Vm, VmState, tags_of
 from bot.domain.errors import AmbiguousNameError, UnknownNameError
 from bot.domain.operation import Operation
 from bot.domain.placement import Rule
@@ -191,7 +191,7 @@ def _plan(settings: MigrateSettings, intent: Migrate, case: Case, target: str, r
         reasons=reasons,
         warnings=tuple(_warnings(case, case.snapshot.host(target), intent, told, patience_ends)),
         bars=placement.bars(case.snapshot, [(vm, target)]),
-        tags=tuple(sorted(f"{key}={value}" for key, value in vm.tags.items())),
+        tags=tags_of((vm,)),
     )
 
 

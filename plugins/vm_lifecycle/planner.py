@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bot.domain import placement
-from bot.domain.cluster import Health, Snapshot, Vm, VmState
+from bot.domain.cluster import Health, Snapshot, Vm, VmState, tags_of
 from bot.domain.errors import AmbiguousNameError, UnknownNameError
 from bot.domain.placement import Rule
 from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
@@ -92,7 +92,7 @@ def plan(  # noqa: PLR0917 - what a command is bound to, and what an Action is c
         blast=_blast(touched),
         reasons=(*(cards.listed(vm) for vm in touched if len(found) > 1), *idle),
         warnings=tuple(each for vm in touched for each in cards.warnings_for(intent, vm)),
-        tags=tuple(sorted({f"{key}={value}" for vm in touched for key, value in vm.tags.items()})),
+        tags=tags_of(touched),
     )
 
 

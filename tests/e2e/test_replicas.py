@@ -15,6 +15,7 @@ import pytest
 from bot.stage import BotProcess, config_for
 from lab import Guest, Lab
 from lab.slack import Workspace
+from lab.slack.shown import Message
 from tests import postgres
 from tests.e2e.play import Play, other_host, runs_once
 
@@ -60,7 +61,8 @@ def both_run(pair: Pair) -> None:
     pair.play.workspace.wait_connected(sockets=2)
 
 
-def test_a_migration_of_a_killed_replica_is_seen_through_by_the_other(pair: Pair, mover: Guest) -> None:
+def under_way_at_the_first(pair: Pair, mover: Guest) -> tuple[str, Message]:
+    """A slow migration that one replica has begun before the other started; where to, and its message."""
     play = pair.play
     target = other_host(play.lab, mover)
     play.bot.start()
@@ -71,6 +73,12 @@ def test_a_migration_of_a_killed_replica_is_seen_through_by_the_other(pair: Pair
     play.ended("left", proposal)
     pair.other.start()
     play.workspace.wait_connected(sockets=2)
+    return target, proposal
+
+
+def test_a_migration_of_a_killed_replica_is_seen_through_by_the_other(pair: Pair, mover: Guest) -> None:
+    play = pair.play
+    target, proposal = under_way_at_the_first(pair, mover)
     play.bot.kill()
     killed = time.monotonic()
     play.workspace.wait_for(lambda: b"taken over" in pair.other.log.read_bytes() or None, TAKEN_OVER)
@@ -87,15 +95,7 @@ def test_a_migration_of_a_killed_replica_is_seen_through_by_the_other(pair: Pair
 @pytest.mark.slow
 def test_a_frozen_replica_that_wakes_up_gives_way_to_its_successor(pair: Pair, mover: Guest) -> None:
     play = pair.play
-    target = other_host(play.lab, mover)
-    play.bot.start()
-    play.workspace.wait_connected()
-    play.asks(f"migrate mover to {target} --bandwidth 4")
-    proposal = play.proposal("mover")
-    play.approves("bruno", proposal)
-    play.ended("left", proposal)
-    pair.other.start()
-    play.workspace.wait_connected(sockets=2)
+    target, proposal = under_way_at_the_first(pair, mover)
     frozen = play.bot.pid
     assert frozen is not None
     os.kill(frozen, signal.SIGSTOP)
