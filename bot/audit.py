@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from bot.adapters.sql.chain import Link
+from bot.domain.plan import digest_of
 
 COLUMNS = ("position", "operation", "seq", "at", "by", "kind", "plan", "data", "previous", "hash")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -51,8 +51,7 @@ def _entry(link: Link) -> dict[str, Any]:
 def _digest(data: dict[str, Any]) -> str:
     """What was signed: of a proposal its plan's, of a vote the one the voter saw; '' of all else."""
     if "plan" in data:
-        canonical = json.dumps(data["plan"], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+        return digest_of(data["plan"])
     return str(data.get("digest", ""))
 
 

@@ -6,34 +6,16 @@ A plain ``str`` is literal text and is escaped whole. ``Words`` has a trusted te
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 from enum import StrEnum
 
+from bot.domain.message import Message, Person, Words, joined, nwords, words
 
-@dataclass(frozen=True, slots=True)
-class Person:
-    """A mention of a person by user id; ``name`` is for places that cannot mention."""
-
-    id: str
-    name: str = ""
+__all__ = ["Message", "Person", "Words", "joined", "nwords", "words"]  # beside what stands here
 
 
-@dataclass(frozen=True, slots=True)
-class Words:
-    """Marked-up text: ``Words("Moved *{vm}* to `{host}`", {"vm": …, "host": …})``; datetimes show in local time."""
-
-    template: str
-    args: Mapping[str, str | int | float | datetime | Person] = field(default_factory=dict)
-
-
-Line = str | Words
-
-
-def words(template: str, /, **args: str | float | datetime | Person) -> Words:
-    """``Words`` with keyword arguments."""
-    return Words(template, args)
+Line = Message
+"""A message in an element of a card."""
 
 
 def prose(text: str) -> Words:

@@ -1,7 +1,8 @@
 """Domain values to canonical JSON and back: dataclasses tagged with their name, so stored rows explain themselves.
 
 A dataclass becomes ``{"is": "MigrateVm", field: value, …}``; enums their value, datetimes ISO 8601 with zone,
-tuples and frozensets arrays. Fields equal to their default are kept, so a digest covers what was meant at the time.
+tuples and frozensets arrays. Fields equal to their default are kept, so a digest covers what was meant at the time;
+but for those that a type got ``later``, so that what was stored before has the JSON, and the digest, that it had.
 """
 
 from __future__ import annotations
@@ -17,12 +18,19 @@ from functools import cache
 from typing import Any
 
 from bot.domain.errors import DroverError
+from bot.domain.message import VALUES
 
 TAG = "is"
+LATER = "later"
 
 
 class CodecError(DroverError):
     """A stored value does not fit the code that reads it."""
+
+
+def later(default: Any) -> Any:
+    """A field added to a type that is stored already: left out of the JSON while it has this ``default``."""
+    return dataclasses.field(default=default, metadata={LATER: True})
 
 
 def data(value: object) -> Any:  # noqa: PLR0911 - one line per kind of value
@@ -32,8 +40,7 @@ def data(value: object) -> Any:  # noqa: PLR0911 - one line per kind of value
         CodecError: a type that the domain does not use.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: data(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        return {TAG: type(value).__name__, **fields}
+        return {TAG: type(value).__name__, **_fields(value)}
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, datetime):
@@ -49,20 +56,32 @@ def data(value: object) -> Any:  # noqa: PLR0911 - one line per kind of value
     raise CodecError(f"{type(value).__name__} cannot be stored", "Use the domain's frozen values.")
 
 
+def _fields(value: Any) -> dict[str, Any]:
+    given = ((field, getattr(value, field.name)) for field in dataclasses.fields(value))
+    return {
+        field.name: data(each) for field, each in given if not (field.metadata.get(LATER) and each == field.default)
+    }
+
+
 def text(value: object) -> str:
-    """``value`` as canonical JSON: sorted keys, no spaces, UTF-8 as it is."""
-    return json.dumps(data(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    """``value`` as canonical JSON."""
+    return canonical(data(value))
+
+
+def canonical(stored: Any) -> str:
+    """JSON-able data as canonical JSON: sorted keys, no spaces, UTF-8 as it is."""
+    return json.dumps(stored, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 class Codec:
     """Reads back what ``data`` wrote, for a closed set of dataclasses.
 
     Args:
-        known: every dataclass that can appear in a stored value.
+        known: every dataclass that can appear in a stored value, beside those of messages.
     """
 
     def __init__(self, known: Iterable[type]) -> None:
-        self._known = {each.__name__: each for each in known}
+        self._known = {each.__name__: each for each in (*VALUES, *known)}
 
     def read(self, stored: Any) -> Any:
         """The value of tagged data.

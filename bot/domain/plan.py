@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from bot.domain import codec
+from bot.domain.message import Words
 from bot.domain.steps import Step
 
 
@@ -95,8 +97,26 @@ class Plan:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the canonical JSON, first 16 hex digits: it guards against mix-ups, not forgery."""
-        return hashlib.sha256(codec.text(self).encode()).hexdigest()[:16]
+        """What approvers sign; see ``digest_of``."""
+        return digest_of(codec.data(self))
+
+
+def digest_of(stored: Any) -> str:
+    """SHA-256 of a plan's canonical JSON without its wording, first 16 hex digits: against mix-ups, not forgery.
+
+    Of a message its arguments are covered and its template is not, so that a plan stays approved when its sentences
+    are worded anew. A plan stored before there were messages has none: its digest is the one that it always had.
+    """
+    return hashlib.sha256(codec.canonical(_without_wording(stored)).encode()).hexdigest()[:16]
+
+
+def _without_wording(stored: Any) -> Any:
+    if isinstance(stored, list):
+        return [_without_wording(each) for each in stored]
+    if not isinstance(stored, dict):
+        return stored
+    left = {"template", "many"} if stored.get(codec.TAG) == Words.__name__ else ()
+    return {name: _without_wording(each) for name, each in stored.items() if name not in left}
 
 
 @dataclass(frozen=True, slots=True)

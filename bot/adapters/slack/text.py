@@ -5,12 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
-from bot.domain.card import Line, Person
+from bot.domain.message import Code, Message, Person, Value, When, Words, said_of, tokens
 from bot.domain.words import straightened
-
-Value = str | int | float | datetime | Person
 
 # Slack's markup has no escape character. Each mark that could format something becomes the character that looks
 # like it; ``heard`` turns them back, so a name copied out of a message works in a command.
@@ -27,7 +24,7 @@ _EMOJI = re.compile(r":(?=(?P<emoji>[^\s:]{1,100}):)")
 _NUMBERS = ("100", "1234")  # the only emoji without a letter
 # Control characters, lone surrogates (no UTF-8) and the marks that turn the reading direction (a name could lie).
 _UNSEEMLY = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\u202a-\u202e\u2066-\u2069\u2028\u2029]")
-_TOKENS = re.compile(r"\{(?P<name>\w+)\}|(?P<mark>[*`]|(?<!\w)_|_(?!\w))")
+_CODE = "`"
 _USER = re.compile(r"[UW][A-Z0-9]{2,}")
 _UNFINISHED = re.compile(r"(&[a-z]{0,4}|<[^<>]*)$")
 
@@ -44,37 +41,49 @@ class Part:
     code: bool = False
 
 
-def parts(line: Line) -> Iterator[Part]:
-    """A line in stretches of one style; marks are parts of their own."""
+def parts(line: Message) -> Iterator[Part]:
+    """A message in stretches of one style; marks are parts of their own. What is not translated yet is English."""
+    yield from _parts(line, frozenset())
+
+
+def _parts(line: Message, around: frozenset[str]) -> Iterator[Part]:
+    """``around``: the marks that are on where a message stands inside another; it does not turn them off."""
     if isinstance(line, str):
-        yield Part(line, dynamic=True)
+        yield Part(line, dynamic=True, **_style(around))
         return
-    on = {"*": False, "_": False, "`": False}
-    end = 0
-    for token in _TOKENS.finditer(line.template):
-        mark = token["mark"]
-        name = token["name"]
-        if (mark and mark != "`" and on["`"]) or (name and name not in line.args):
-            continue  # inside code only a backtick is a mark; an unknown name shows as it is written
-        style = {"bold": on["*"], "italic": on["_"], "code": on["`"]}
-        if token.start() > end:
-            yield Part(line.template[end : token.start()], **style)
-        end = token.end()
-        if mark:
-            on[mark] = not on[mark]
-            yield Part(mark, mark=True)
+    on = around
+    for token in tokens(line.english, line.args):
+        if token.mark:
+            if token.text not in around and (_CODE not in around):
+                on = on ^ {token.text}
+                yield Part(token.text, mark=True)
+        elif token.hole:
+            yield from _value_parts(line.args[token.text], on)
         else:
-            yield Part(line.args[name], dynamic=True, **style)
-    if end < len(line.template):
-        yield Part(line.template[end:], bold=on["*"], italic=on["_"], code=on["`"])
+            yield Part(token.text, **_style(on))
 
 
-def mrkdwn(line: Line) -> str:
+def _value_parts(value: Value, on: frozenset[str]) -> Iterator[Part]:
+    if isinstance(value, Words):
+        yield from _parts(value, on)
+    elif isinstance(value, Code) and _CODE not in on:
+        yield Part(_CODE, mark=True)
+        yield Part(value.command, dynamic=True, **_style(on | {_CODE}))
+        yield Part(_CODE, mark=True)
+    else:
+        yield Part(value.command if isinstance(value, Code) else value, dynamic=True, **_style(on))
+
+
+def _style(on: frozenset[str]) -> dict[str, bool]:
+    return {"bold": "*" in on, "italic": "_" in on, "code": _CODE in on}
+
+
+def mrkdwn(line: Message) -> str:
     """A line in Slack's markup; every value in it is inert."""
     return "".join(_marked_up(part) for part in parts(line))
 
 
-def plain(line: Line) -> str:
+def plain(line: Message) -> str:
     """A line without markup, for places that show characters as they are (tables, headers, options)."""
     return "".join(said(part.value) for part in parts(line) if not part.mark)
 
@@ -87,8 +96,8 @@ def _marked_up(part: Part) -> str:
         return escaped(seemly(str(value)))
     if part.code:
         return in_code(said(value))
-    if isinstance(value, datetime):
-        moment = _aware(value)
+    if isinstance(value, When):
+        moment = value.utc
         return f"<!date^{int(moment.timestamp())}^{{date_short_pretty}} {{time}}|{moment.isoformat()}>"
     if isinstance(value, Person) and _USER.fullmatch(value.id):
         return f"<@{value.id}>"
@@ -97,17 +106,7 @@ def _marked_up(part: Part) -> str:
 
 def said(value: Value) -> str:
     """A value in plain characters."""
-    if isinstance(value, datetime):
-        return _aware(value).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    if isinstance(value, Person):
-        return seemly(value.name or value.id)
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return seemly(str(value))
-
-
-def _aware(moment: datetime) -> datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return seemly(said_of(value))
 
 
 def seemly(text: str) -> str:
