@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import itertools
 import shutil
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,6 +18,7 @@ from bot.domain.errors import HypervisorError
 from bot.ports import Hypervisor
 from bot.ports.guests import Blueprint, Copy, Found, GuestDisk, GuestNic, Seed, Volume
 from bot.testing import FakeHypervisor, TickingClock, drawn
+from tests.waiting import RealClock, until
 
 if TYPE_CHECKING:
     from lab import Lab
@@ -28,7 +27,6 @@ A = "host-a"
 POOL = "local"
 IMAGE = "tiny.qcow2"
 NOBODY = "00000000-0000-4000-8000-000000000000"
-PATIENCE = 60.0
 SEED = Seed(
     '{\n "instance-id": "i-1",\n "local-hostname": "made"\n}', '#cloud-config\n{"users": [{\n"name": "ana"}]}\n'
 )
@@ -57,14 +55,6 @@ class LabStage:
     lab: Lab
     hypervisor: LibvirtHypervisor
     boot: dict[str, str]
-
-
-class RealClock:
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
 
 
 def fake_stage() -> FakeStage:
@@ -136,17 +126,8 @@ def now(stage: Stage, blueprint: Blueprint) -> Found:
     return found
 
 
-def until(done: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        if answer := done():
-            return answer
-        time.sleep(0.05)
-    pytest.fail(f"in {PATIENCE:g} s it never happened that {what}")
-
-
 def boots(stage: Stage, blueprint: Blueprint) -> str:
-    return until(  # type: ignore[no-any-return]
+    return until(
         lambda: "drover-guest" in (said := stage.hypervisor.console(A, blueprint.uuid, 50)) and said, "it boots"
     )
 

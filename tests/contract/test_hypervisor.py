@@ -19,13 +19,13 @@ from bot.domain.errors import DroverError, HostUnreachableError, HypervisorError
 from bot.domain.steps import MigrateVm, Policy
 from bot.ports import Hypervisor
 from bot.testing import FakeHypervisor, drawn, uuid_of
+from tests.waiting import PATIENCE, RealClock, until
 
 if TYPE_CHECKING:
     from lab import Lab
 
 A, B, C = "host-a", "host-b", "host-c"
 NOBODY = "00000000-0000-4000-8000-000000000000"
-PATIENCE = 60.0
 
 
 class Stage(Protocol):
@@ -60,14 +60,6 @@ class QuickClock:
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds / self.SPEED)
-
-
-class RealClock:
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
 
 
 class FakeStage:
@@ -169,15 +161,6 @@ def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
     real.tidy()
 
 
-def until(done: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        if answer := done():
-            return answer
-        time.sleep(0.02)
-    pytest.fail(f"in {PATIENCE:g} s it never happened that {what}")
-
-
 def move_of(vm: Vm, target: str = B, **how: Any) -> MigrateVm:
     return MigrateVm(vm.uuid, vm.name, vm.host, target, vm.memory, **how)
 
@@ -200,7 +183,7 @@ class Moving:
 
     def job(self) -> Job:
         """Its progress, once memory is on its way."""
-        return until(self._copying, "memory is copied")  # type: ignore[no-any-return]
+        return until(self._copying, "memory is copied")
 
     def _copying(self) -> Job | None:
         if not self._thread.is_alive():
@@ -340,7 +323,7 @@ def test_a_lost_host_is_told_and_delays_nobody(stage: Stage) -> None:
     finally:
         stage.recover(A)
     until(lambda: stage.hypervisor.snapshot().host(A).up, "the host is seen again")
-    assert until(lambda: seen(stage, vm.uuid)[A].reachable, "the guest is looked for again")
+    until(lambda: seen(stage, vm.uuid)[A].reachable, "the guest is looked for again")
     assert states(stage, vm.uuid) == (VmState.RUNNING, None, None)
 
 

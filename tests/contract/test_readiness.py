@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +16,7 @@ from bot.domain.errors import HypervisorError, UnknownNameError
 from bot.domain.readiness import CommandResult, CpuOrder
 from bot.ports import Hypervisor
 from bot.testing import FakeHypervisor, TickingClock, drawn
+from tests.waiting import RealClock
 
 if TYPE_CHECKING:
     from lab import Lab
@@ -24,14 +24,6 @@ if TYPE_CHECKING:
 
 A, B, C = "host-a", "host-b", "host-c"
 GUEST = "ready-1"
-
-
-class RealClock:
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def sleep(self, seconds: float) -> None:
-        raise AssertionError("nothing here waits")
 
 
 def shell(argv: Sequence[str]) -> CommandResult:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +9,7 @@ from bot.stage import BotProcess, config_for
 from lab import Guest, Lab
 from lab.slack import Workspace
 from lab.slack.shown import Message
+from tests.waiting import until
 
 HOSTS = ("host-a", "host-b", "host-c")
 
@@ -68,14 +67,6 @@ class Play:
         return [each for each in self.workspace.messages("#approvals") if not each.thread_ts]
 
 
-def waits(look: Callable[[], bool], what: str, timeout: float = 60) -> None:
-    """Look until it is so."""
-    deadline = time.monotonic() + timeout
-    while not look():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
-
-
 def other_host(lab: Lab, guest: Guest) -> str:
     """A host where the guest is not."""
     (here,) = lab.where(guest.name)
@@ -88,7 +79,7 @@ def runs_once(lab: Lab, guest: Guest, host: str) -> None:
     assert guest.boots() == 1, f"{guest.name} came up {guest.boots()} times; it said:\n{guest.serial_log()[-4000:]}"
     before = guest.ticks()
     try:
-        waits(lambda: guest.ticks() > before, f"{guest.name} stands still", 30)
+        until(lambda: guest.ticks() > before, f"{guest.name} stands still", 30)
     except AssertionError as error:
         state = lab.virsh(host, "domstate", guest.name, "--reason", check=False).strip()
         raise AssertionError(f"{error}: libvirt says {state}, its CPU time is {guest.cpu_seconds():g} s") from error

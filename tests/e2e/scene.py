@@ -11,7 +11,8 @@ from pathlib import Path
 
 from lab import Guest
 from lab.slack.shown import Message
-from tests.e2e.play import Play, holds, other_host, runs_once, waits
+from tests.e2e.play import Play, holds, other_host, runs_once
+from tests.waiting import until
 
 
 @dataclass
@@ -75,7 +76,7 @@ class Scene:
     def stayed(self, how: str) -> None:
         """Not moved; how it ended is told, and the guest runs on."""
         self.ends(how)
-        waits(lambda: self.play.lab.where(self.guest.name) == [self.home], "it is not at home")
+        until(lambda: self.play.lab.where(self.guest.name) == [self.home], "it is not at home")
         runs_once(self.play.lab, self.guest, self.home)
         self.told_once(f"{how}:")
 
@@ -85,7 +86,7 @@ class Scene:
         ends = f"*{name}* {end}"
         self.play.workspace.wait_message("@ana", lambda each: holds(each, ends), 60)
         # A failed post is tried again later.
-        waits(lambda: bool(self.in_thread(ends)), "its thread does not tell the end")
+        until(lambda: bool(self.in_thread(ends)), "its thread does not tell the end")
         assert len(self.in_thread(ends)) == 1, self.in_thread(ends)
         assert sum(holds(each, ends) for each in self.play.workspace.messages("@ana")) == 1
         assert [each.ts for each in self.play.operations_shown() if each.ts not in self.before] == [self.message.ts]
@@ -138,7 +139,7 @@ class Scene:
 
     def logged(self, words: str, since: int = 0, timeout: float = 60) -> None:
         """Wait until the bot's log holds the words: proof that the fault was felt."""
-        waits(lambda: words in self.play.bot.log.read_text(errors="replace")[since:], f"never logged {words}", timeout)
+        until(lambda: words in self.play.bot.log.read_text(errors="replace")[since:], f"never logged {words}", timeout)
 
     def log_end(self) -> int:
         return len(self.play.bot.log.read_text(errors="replace"))

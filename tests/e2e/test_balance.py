@@ -15,7 +15,8 @@ from lab import Guest, Lab
 from lab.slack import Workspace
 from lab.slack.shown import Message
 from lab.sshd import Door, serve
-from tests.e2e.play import HOSTS, Play, holds, play, runs_once, waits
+from tests.e2e.play import HOSTS, Play, holds, play, runs_once
+from tests.waiting import until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]  # six guests move twice; a busy machine takes its time
 
@@ -92,7 +93,7 @@ def test_a_drain_survives_a_kill_half_way_empties_its_host_and_undrain_brings_ev
     stage.asks("host drain host-a")
     proposal = stage.proposal("Drain host-a")
     stage.approves("bruno", proposal)
-    waits(lambda: left(lab, crowd, "host-a") >= 2, "no guest ever left", timeout=120)
+    until(lambda: left(lab, crowd, "host-a") >= 2, "no guest ever left", timeout=120)
     stage.bot.kill()
     assert 2 <= left(lab, crowd, "host-a") < len(crowd) - 1
     stage.bot.start()
@@ -163,7 +164,7 @@ def test_hosts_have_their_turn_one_by_one_across_a_kill_and_a_guest_shut_off_mea
     order = re.findall(rf"Move (\S+) from {first} to", proposal.plain())
     shy = max(extra, key=lambda guest: order.index(guest.name))
     stage.approves("bruno", proposal)
-    waits(lambda: len(lab.where(order[0])) == 2 or first not in lab.where(order[0]), "nobody left", timeout=120)
+    until(lambda: len(lab.where(order[0])) == 2 or first not in lab.where(order[0]), "nobody left", timeout=120)
     lab.virsh(first, "destroy", shy.name)
     waiting = stage.ended("to press Continue", proposal, timeout=240)
     assert (tmp_path / "ran").read_text() == f"{first}\n"
@@ -200,7 +201,7 @@ def split(first: Guest, second: Guest) -> float:
     def used() -> tuple[float, float]:
         return first.cpu_seconds() - before[0], second.cpu_seconds() - before[1]
 
-    waits(lambda: sum(used()) >= MEASURED, "the two get next to no CPU", 120)
+    until(lambda: sum(used()) >= MEASURED, "the two get next to no CPU", 120)
     return used()[0] / sum(used())
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from lab import Guest, Lab
 from lab.slack import Workspace
-from tests.e2e.play import Play, holds, other_host, play, runs_once, waits
+from tests.e2e.play import Play, holds, other_host, play, runs_once
+from tests.waiting import until
 
 pytestmark = pytest.mark.lab
 
@@ -73,7 +74,7 @@ def test_killed_between_the_arrival_and_its_record(
         workspace.wait_connected()
         stage.asks(f"migrate mover to {target}")
         stage.approves("bruno", stage.proposal("mover"))
-        waits(lambda: lab.where("mover") == [target], "it never arrived")
+        until(lambda: lab.where("mover") == [target], "it never arrived")
         stage.bot.kill()
         stage.bot.start()
         one_true_end(stage, mover, target)
@@ -89,7 +90,7 @@ def test_libvirtd_killed_on_the_source_in_the_middle(stage: Play, mover: Guest) 
     stage.lab.kill_libvirtd(home)
     stage.lab.start_libvirtd(home)
     ended = stage.ended("Details", stage.ended(": Move mover", proposal))
-    waits(lambda: len(stage.lab.where("mover")) == 1, "two copies are left")
+    until(lambda: len(stage.lab.where("mover")) == 1, "two copies are left")
     (now,) = stage.lab.where("mover")
     assert holds(ended, "Done:") is (now == target)
     runs_once(stage.lab, mover, now)

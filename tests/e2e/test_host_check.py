@@ -22,7 +22,8 @@ from plugins.host_check import handler, pairs, rules_virtualization
 from plugins.host_check.planner import HostBaseline, HostCheck, HostPair
 from plugins.host_check.readings import validated
 from plugins.host_check.settings import HostCheckSettings
-from tests.e2e.play import Play, holds, other_host, play, waits
+from tests.e2e.play import Play, holds, other_host, play
+from tests.waiting import until
 
 pytestmark = pytest.mark.lab
 
@@ -250,7 +251,7 @@ def test_pressure_is_told_of_hosts_with_a_shell(stage: Play) -> None:
         shown = stage.workspace.messages("#ops", seen_by="ana")
         return any(holds(each, "host-a: up") and shares.search(each.plain().lower()) for each in shown)
 
-    waits(told, "its pressure is never told")
+    until(told, "its pressure is never told")
     stage.asks("show host host-c")
     stage.told("ana", "host-c: up", "needs SSH")
 

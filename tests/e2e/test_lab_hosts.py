@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from lab import Guest, Lab, LabError, machine, remains
+from tests.waiting import until
 
 pytestmark = pytest.mark.lab
 
@@ -30,15 +31,6 @@ def lab() -> Iterator[Lab]:
 @pytest.fixture(scope="module")
 def web(lab: Lab) -> Guest:
     return lab.guest("web-1", load=0.3, tags={"env": "dev", "owner": "a <b> & 'c'"})
-
-
-def until(done: Callable[[], object], seconds: float = 30) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if done():
-            return True
-        time.sleep(0.05)
-    return bool(done())
 
 
 def goes_on(guest: Guest) -> bool:
@@ -87,7 +79,7 @@ def test_a_host_reports_its_own_memory_and_cpu(lab: Lab, web: Guest) -> None:
 
     assert lab.where(web.name) == ["host-a"]
     assert memory("host-a")["total"] == memory("host-b")["total"] == 4096 * 1024
-    assert until(lambda: memory("host-a")["free"] < memory("host-b")["free"] - 64 * 1024)
+    until(lambda: memory("host-a")["free"] < memory("host-b")["free"] - 64 * 1024)
     before = busy("host-a"), busy("host-b")
     time.sleep(4)
     assert busy("host-a") - before[0] > busy("host-b") - before[1]
@@ -127,11 +119,11 @@ def test_a_guest_dirties_memory_at_about_its_rate(lab: Lab) -> None:
 
     def rate() -> int:
         lab.virsh("host-c", "domdirtyrate-calc", "db-1", "--seconds", "1")
-        assert until(lambda: "calc_status=2" in lab.virsh("host-c", "domstats", "db-1", "--dirtyrate"))
+        until(lambda: "calc_status=2" in lab.virsh("host-c", "domstats", "db-1", "--dirtyrate"))
         return int(lab.virsh("host-c", "domstats", "db-1", "--dirtyrate").split("megabytes_per_second=")[1])
 
     # QEMU samples pages and a busy machine starves the guest, so it is asked until it had its turn; idle guests show 0.
-    assert until(lambda: 4 <= rate() <= 32)
+    until(lambda: 4 <= rate() <= 32)
     lab.kill_guest("db-1")
 
 
@@ -162,7 +154,7 @@ def test_a_guest_that_is_off_is_only_defined(lab: Lab) -> None:
 def test_a_guest_is_shut_down_by_its_power_button(lab: Lab) -> None:
     lab.guest("polite", host="host-b", persistent=False, disk=None)
     lab.virsh("host-b", "shutdown", "polite")
-    assert until(lambda: not lab.where("polite"))
+    until(lambda: not lab.where("polite"))
     assert "polite" not in lab.virsh("host-b", "list", "--all")
 
 
@@ -189,7 +181,7 @@ def test_live_migration_on_shared_storage(lab: Lab, web: Guest) -> None:
     before = web.ticks()
     lab.virsh("host-a", "migrate", "web-1", lab.hosts["host-b"].peer_uri, *MIGRATE)
     assert lab.where("web-1") == ["host-b"]
-    assert until(lambda: web.ticks() > before)
+    until(lambda: web.ticks() > before)
     assert web.boots() == 1
     assert "web-1" in lab.virsh("host-b", "list", "--name", "--persistent")
     assert "web-1" not in lab.virsh("host-a", "list", "--all")
@@ -199,7 +191,7 @@ def test_live_migration_on_shared_storage(lab: Lab, web: Guest) -> None:
         return int(image.read_bytes()[:512].split()[1])
 
     arrived = written()
-    assert until(lambda: written() > arrived)
+    until(lambda: written() > arrived)
     bring_home(lab, web)
 
 
@@ -232,7 +224,7 @@ def test_a_killed_libvirtd_leaves_its_guests_and_finds_them_again(lab: Lab, web:
     assert goes_on(web)
     lab.start_libvirtd("host-a")
     assert lab.hosts["host-a"].libvirtd_pid not in {None, before}
-    assert until(lambda: "web-1" in lab.virsh("host-a", "list", "--name"))
+    until(lambda: "web-1" in lab.virsh("host-a", "list", "--name"))
 
 
 def test_a_cut_network_and_a_cut_pair(lab: Lab) -> None:
@@ -241,14 +233,14 @@ def test_a_cut_network_and_a_cut_pair(lab: Lab) -> None:
     assert not hears(lab, "host-a", "host-b")
     assert hears(lab, "host-a", "host-c")
     lab.heal_network("host-b")
-    assert until(lambda: hears(lab, "host-a", "host-b"))
+    until(lambda: hears(lab, "host-a", "host-b"))
     lab.cut_between("host-a", "host-b")
     assert not hears(lab, "host-a", "host-b")
     assert hears(lab, "host-a", "host-c")
     assert hears(lab, "host-b", "host-c")
     lab.heal_between("host-a", "host-b")
     lab.heal_between("host-a", "host-b")
-    assert until(lambda: hears(lab, "host-a", "host-b"))
+    until(lambda: hears(lab, "host-a", "host-b"))
 
 
 def test_a_migration_over_a_narrow_wire_lasts_and_fails_when_it_is_cut(lab: Lab, web: Guest) -> None:
@@ -257,14 +249,14 @@ def test_a_migration_over_a_narrow_wire_lasts_and_fails_when_it_is_cut(lab: Lab,
         moving = pool.submit(
             lab.virsh, "host-a", "migrate", "web-1", lab.hosts["host-c"].peer_uri, *MIGRATE, check=False
         )
-        assert until(lambda: lab.where("web-1") == ["host-a", "host-c"])
-        assert until(lambda: "Outgoing migration" in lab.virsh("host-a", "domjobinfo", "web-1", check=False))
+        until(lambda: lab.where("web-1") == ["host-a", "host-c"])
+        until(lambda: "Outgoing migration" in lab.virsh("host-a", "domjobinfo", "web-1", check=False))
         assert not moving.done()
         lab.cut_between("host-a", "host-c")
         assert "error" in moving.result()
     lab.heal_between("host-a", "host-c")
     lab.limit_bandwidth("host-a", None)
-    assert until(lambda: lab.where("web-1") == ["host-a"])
+    until(lambda: lab.where("web-1") == ["host-a"])
     assert goes_on(web)
     assert web.boots() == 1
 
@@ -299,7 +291,7 @@ def test_a_host_loses_power_and_comes_back_with_its_autostart_guests(lab: Lab) -
     with pytest.raises(LabError):
         lab.virsh("host-b", "list")
     lab.power_on("host-b")
-    assert until(lambda: guest.boots() == 2)
+    until(lambda: guest.boots() == 2)
     assert lab.where("early") == ["host-b"]
     assert hears(lab, "host-a", "host-b")
     lab.kill_guest("early")
@@ -309,7 +301,7 @@ def test_a_killed_guest_is_off(lab: Lab) -> None:
     lab.guest("victim", host="host-c", disk=None)
     lab.kill_guest("victim")
     assert lab.where("victim") == []
-    assert until(lambda: "shut off" in lab.virsh("host-c", "domstate", "victim"))
+    until(lambda: "shut off" in lab.virsh("host-c", "domstate", "victim"))
     with pytest.raises(LabError, match="runs on no host"):
         lab.kill_guest("victim")
 
@@ -390,7 +382,7 @@ def test_nothing_is_left_after_a_signal(children: list[Child], number: int) -> N
     children.append(child)
     assert child.remains() != []
     child.end(number)
-    assert until(lambda: child.remains() == []), child.remains()
+    until(lambda: child.remains() == []), child.remains()
 
 
 def test_the_next_lab_cleans_up_after_owner_and_janitor_were_killed(lab: Lab, children: list[Child]) -> None:

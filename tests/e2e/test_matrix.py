@@ -17,8 +17,9 @@ import pytest
 
 from lab import Guest, Lab
 from lab.slack import Command, Workspace
-from tests.e2e.play import Play, holds, play, waits
+from tests.e2e.play import Play, holds, play
 from tests.e2e.scene import Scene
+from tests.waiting import until
 
 pytestmark = pytest.mark.lab
 
@@ -81,7 +82,7 @@ def connection_lost(scene: Scene) -> None:
     scene.in_the_middle()
     scene.play.workspace.fault.disconnect(abrupt=True)
     scene.moved()
-    waits(lambda: scene.play.workspace.person("ana").command("/kvm help", "#ops").ok, "it never reconnected")
+    until(lambda: scene.play.workspace.person("ana").command("/kvm help", "#ops").ok, "it never reconnected")
     scene.answered()
 
 
@@ -126,7 +127,7 @@ def click_delivered_late(scene: Scene) -> None:
     fault.delay_next(2.5)
     late = threading.Thread(target=scene.approved)
     late.start()
-    waits(lambda: not fault._delays, "the click was not sent")
+    until(lambda: not fault._delays, "the click was not sent")
     scene.play.workspace.person("ana").click(scene.message, "op.withdraw")
     late.join(30)
     scene.play.told("bruno", scene.operation, "is withdrawn", "changed nothing")
@@ -205,7 +206,7 @@ def cables_of_the_source_pulled(scene: Scene) -> None:
     scene.in_the_middle()
     scene.play.lab.cut_network(scene.home)
     try:
-        waits(lambda: scene.play.lab.where(scene.guest.name) == [scene.home], "the target never gave up", 90)
+        until(lambda: scene.play.lab.where(scene.guest.name) == [scene.home], "the target never gave up", 90)
     finally:
         scene.play.lab.heal_network(scene.home)
     the_truth(scene)
@@ -223,7 +224,7 @@ def target_loses_power(scene: Scene) -> None:
     scene.in_the_middle()
     scene.play.lab.power_off(scene.target)
     try:
-        waits(lambda: scene.play.lab.where(scene.guest.name) == [scene.home], "it is not at home", 120)
+        until(lambda: scene.play.lab.where(scene.guest.name) == [scene.home], "it is not at home", 120)
     finally:
         scene.play.lab.power_on(scene.target)
     scene.stayed("Failed")
@@ -232,7 +233,7 @@ def target_loses_power(scene: Scene) -> None:
 def the_truth(scene: Scene) -> None:
     """It may have moved or stayed; what is told is what is so, and it runs once."""
     ended = scene.play.ended("Details", scene.play.ended(f": Move {scene.guest.name}", scene.message, 150))
-    waits(lambda: len(scene.play.lab.where(scene.guest.name)) == 1, "two copies are left")
+    until(lambda: len(scene.play.lab.where(scene.guest.name)) == 1, "two copies are left")
     if scene.play.lab.where(scene.guest.name) == [scene.target]:
         scene.moved()
     else:

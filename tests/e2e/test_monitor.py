@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 import pytest
 
@@ -15,20 +14,13 @@ from bot.domain.samples import Sweep, VmSample
 from lab import Guest, Lab
 from lab.slack import Command, Workspace
 from lab.slack.shown import Message
-from tests.e2e.play import Play, holds, play, waits
+from tests.e2e.play import Play, holds, play
+from tests.waiting import RealClock, until
 
 pytestmark = pytest.mark.lab
 
 EVERY = 3.0  # seconds between sweeps
 LOADS = {"mon-low": 0.1, "mon-mid": 0.25, "mon-high": 0.4}
-
-
-class RealClock:
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +55,7 @@ def watching(lab: Lab, guests: dict[str, Guest], tmp_path_factory: pytest.TempPa
         )
         with made.bot:
             workspace.wait_connected()
-            waits(lambda: holds(shown(made, "status"), "Load by host"), "nothing was measured")
+            until(lambda: holds(shown(made, "status"), "Load by host"), "nothing was measured")
             yield made
 
 
@@ -135,7 +127,7 @@ def test_a_frozen_host_delays_nobody_and_keeps_its_age(lab: Lab, sampler: Libvir
         assert frozen.silent
         assert frozen.seen_at is not None
         assert not any(host.silent for host in sweep.hosts if host.name != "host-c")
-    waits(lambda: not any(host.silent for host in sampler.sweep().hosts), "host-c is never seen again")
+    until(lambda: not any(host.silent for host in sampler.sweep().hosts), "host-c is never seen again")
 
 
 def test_status_top_and_show_host_answer(watching: Play, lab: Lab) -> None:
@@ -173,7 +165,7 @@ def test_a_crash_is_told_even_after_libvirtd_was_started_anew(watching: Play, la
     lab.guest("mon-doomed", host="host-a", disk=None)
     lab.kill_libvirtd("host-a")
     lab.start_libvirtd("host-a")
-    waits(lambda: holds(shown(watching, "status"), "3 of 3 hosts up"), "host-a is not seen again")
+    until(lambda: holds(shown(watching, "status"), "3 of 3 hosts up"), "host-a is not seen again")
     lab.kill_guest("mon-doomed")
     alert = watching.message("#ops", "mon-doomed crashed", timeout=20)
     lab.virsh("host-a", "start", "mon-doomed")
@@ -187,7 +179,7 @@ def test_a_digest_says_what_virsh_says_field_by_field(watching: Play, lab: Lab) 
     lab.virsh("host-a", "snapshot-create-as", "mon-low", "before-upgrade")
     backed_up(lab, "host-b", "mon-high")
     restarted(watching)  # a sampler looks for snapshots at its start and every ten minutes
-    waits(lambda: holds(shown(watching, "digest preview"), "before-upgrade"), "the snapshot is not told", 30)
+    until(lambda: holds(shown(watching, "digest preview"), "before-upgrade"), "the snapshot is not told", 30)
     digest = shown(watching, "digest preview").plain()
     running = {host: lab.virsh(host, "list", "--name").split() for host in lab.hosts}
     count = sum(len(names) for names in running.values())

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import itertools
 import re
-import time
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -27,6 +25,7 @@ from bot.stage import image_for
 from bot.testing.chat import FakeChat
 from lab import lan
 from lab.image import cloud_image
+from tests.waiting import RealClock, until
 
 if TYPE_CHECKING:
     from lab import Lab
@@ -34,16 +33,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.lab
 
 POOL = "local"
-PATIENCE = 60.0
 POLICY = Policy({"engineer": ("*",), "approver": ("*",)}, ("help",), (Rule("default", votes=1, expires=600),))
-
-
-class RealClock:
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
 
 
 class Queue:
@@ -132,15 +122,6 @@ def bot(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bot]:
             made.hypervisor.undefine(vm.host, vm.uuid)
     made.hypervisor.close()
     made.store.close()
-
-
-def until(done: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        if answer := done():
-            return answer
-        time.sleep(0.1)
-    pytest.fail(f"in {PATIENCE:g} s it never happened that {what}")
 
 
 def ticks(text: str) -> int:

@@ -1,7 +1,5 @@
 """Blocks and views the tests are made of, and the small Slack app they are shown by."""
 
-import time
-from collections.abc import Callable
 from typing import Any
 
 from slack_bolt import Ack, App, Respond, Say
@@ -10,15 +8,6 @@ from slack_sdk import WebClient
 from lab.slack import Workspace
 
 Json = dict[str, Any]
-
-
-def until(look: Callable[[], bool], seconds: float = 10) -> None:
-    """Wait until something holds; TimeoutError when it does not in time."""
-    deadline = time.monotonic() + seconds
-    while not look():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"not true within {seconds} s")
-        time.sleep(0.005)
 
 
 def words(text: str) -> Json:

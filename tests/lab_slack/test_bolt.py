@@ -6,7 +6,8 @@ import pytest
 from slack_bolt import App
 
 from lab.slack import Message, Workspace
-from tests.lab_slack.parts import approval_app, until
+from tests.lab_slack.parts import approval_app
+from tests.waiting import until
 
 Bring = Callable[[App], object]
 

@@ -16,7 +16,8 @@ from lab.slack import Workspace
 from lab.slack.delivery import signature
 from lab.slack.people import lab_directory
 from lab.slack.speech import as_commanded
-from tests.lab_slack.parts import actions, button, until
+from tests.lab_slack.parts import actions, button
+from tests.waiting import until
 
 Json = dict[str, Any]
 Connect = Callable[[App], SocketModeHandler]

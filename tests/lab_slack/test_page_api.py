@@ -11,7 +11,8 @@ from slack_sdk import WebClient
 from websocket import WebSocket, create_connection
 
 from lab.slack import Workspace
-from tests.lab_slack.parts import PROPOSAL, approval_app, until
+from tests.lab_slack.parts import PROPOSAL, approval_app
+from tests.waiting import until
 
 Json = dict[str, Any]
 

@@ -10,7 +10,8 @@ from slack_bolt import Ack, App
 from slack_sdk.webhook import WebhookClient
 
 from lab.slack import Message, Workspace
-from tests.lab_slack.parts import actions, button, section, until
+from tests.lab_slack.parts import actions, button, section
+from tests.waiting import until
 
 Json = dict[str, Any]
 

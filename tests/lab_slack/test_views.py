@@ -9,7 +9,8 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 
 from lab.slack import CannotActError, Person, View, Workspace
-from tests.lab_slack.parts import actions, button, modal, option, section, text_input, until, words
+from tests.lab_slack.parts import actions, button, modal, option, section, text_input, words
+from tests.waiting import until
 
 Json = dict[str, Any]
 

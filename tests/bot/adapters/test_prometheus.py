@@ -8,7 +8,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,7 +22,8 @@ from prometheus_client.registry import Collector
 from bot.adapters.prometheus import MetricsServer, PrometheusPast
 from bot.declare import Measured
 from bot.domain.errors import SettingsError, StoreError
-from bot.domain.samples import CLUSTER, HostSample, Incident, Losses, Metric, Pressure, Sweep, VmSample
+from bot.domain.samples import CLUSTER, Bucket, HostSample, Incident, Losses, Metric, Pressure, Sweep, VmSample
+from tests.waiting import until
 
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 MEASURED = Measured(
@@ -152,28 +153,26 @@ def prometheus(server: MetricsServer, node_exporter: int, tmp_path: Path) -> Ite
 
 def test_a_sites_prometheus_is_the_history(prometheus: str) -> None:
     past = PrometheusPast(prometheus)
-    deadline = time.monotonic() + 60
-    found: object = None
-    while not found:
-        assert time.monotonic() < deadline, "Prometheus never had anything"
-        now = datetime.now(UTC)
+
+    def now() -> datetime:
+        return datetime.now(UTC) + timedelta(seconds=60)  # a subquery's values stand on whole minutes: take the next
+
+    def history() -> Mapping[str, Sequence[Bucket]]:
+        series = ["host:host-a", "vm:u-1", "vm:u-2", CLUSTER]
         try:
-            found = past.history(["host:host-a"], Metric.CPU, now - timedelta(hours=1), now)
+            return past.history(series, Metric.CPU, now() - timedelta(hours=1), now())
         except StoreError:
-            time.sleep(0.1)  # it is still starting
-    now = datetime.now(UTC) + timedelta(seconds=60)  # a subquery's values stand on whole minutes
-    found = past.history(["host:host-a", "vm:u-1", "vm:u-2", CLUSTER], Metric.CPU, now - timedelta(hours=1), now)
+            return {}  # it is still starting
+
+    until(lambda: len(history()) == 3, lambda: f"Prometheus has three series: {history()}")
+    found = history()
     assert set(found) == {"host:host-a", "vm:u-1", CLUSTER}
     assert {bucket.mean for bucket in found["host:host-a"]} == {2.5}
     assert {(bucket.mean, bucket.p95, bucket.peak) for bucket in found["vm:u-1"]} == {(0.75, 0.75, 0.75)}
-    summary = past.summary("vm", Metric.DISK, now - timedelta(hours=1), now)
+    summary = past.summary("vm", Metric.DISK, now() - timedelta(hours=1), now())
     assert summary["vm:u-1"].mean == 11.0
-    assert past.summary("pool", Metric.SPACE, now - timedelta(hours=1), now) == {}
-    waiting = past.pressures
-    while not (told := waiting()):  # a rate takes two scrapes
-        assert time.monotonic() < deadline, "no pressure was ever told"
-        time.sleep(0.1)
-    (stalled,) = told.items()
+    assert past.summary("pool", Metric.SPACE, now() - timedelta(hours=1), now()) == {}
+    (stalled,) = until(past.pressures, "a pressure is told").items()  # a rate takes two scrapes
     assert stalled[0] == "127.0.0.1"
     assert all(0 < share < 0.3 for share in asdict(stalled[1]).values())  # over two minutes, of which less passed
     named = PrometheusPast(prometheus, dict.fromkeys(
@@ -183,4 +182,4 @@ def test_a_sites_prometheus_is_the_history(prometheus: str) -> None:
     assert named.pressures() == {"host-a": Pressure(0.5, 0.5, 0.5, 0.5, 0.5)}
     bad = PrometheusPast(prometheus, {"vm:cpu": "sum(("})
     with pytest.raises(StoreError, match="refused a query"):
-        bad.history(["vm:u-1"], Metric.CPU, now - timedelta(hours=1), now)
+        bad.history(["vm:u-1"], Metric.CPU, now() - timedelta(hours=1), now())

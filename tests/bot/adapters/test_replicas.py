@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from structlog.testing import capture_logs
 from bot.adapters.replicas import Pulse, Silence
 from bot.domain.errors import FencedError, StoreError
 from tests import postgres
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[3]
 
@@ -93,13 +93,6 @@ class Counted:
 
     def forget(self, name: str) -> None:
         del self.counts[name]
-
-
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -214,13 +207,17 @@ class Replicas:
 
     def told(self, line: str) -> list[str]:
         """What they have written, once ``line`` is among it."""
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            lines = (self._folder / "told").read_text().splitlines() if (self._folder / "told").exists() else []
-            if line in lines:
-                return lines
-            time.sleep(0.05)
-        raise AssertionError(f"“{line}” was not told, only {lines}")
+        until(lambda: line in self.lines(), lambda: f"“{line}” is told, only {self.lines()}")
+        return self.lines()
+
+    def count(self, word: str) -> int:
+        """How many of the lines that they have written contain ``word``."""
+        return sum(word in line for line in self.lines())
+
+    def lines(self) -> list[str]:
+        """What they have written."""
+        told = self._folder / "told"
+        return told.read_text().splitlines() if told.exists() else []
 
     def kill(self, name: str) -> None:
         process = self.running.pop(name)
@@ -272,20 +269,12 @@ def test_a_killed_replicas_operations_are_taken_over_once_each(replicas: Replica
     replicas.start("second")
     replicas.start("third")
     replicas.kill("first")
-    killed = time.monotonic()
     # Whichever of the two living picks one up: twice begun in all, once by the dead.
-    while True:
-        lines = replicas.told("first began op-2")
-        if sum("began" in line for line in lines) == 4:
-            break
-        assert time.monotonic() - killed < 60, lines
-        time.sleep(0.05)
+    until(lambda: replicas.count("began") == 4, lambda: f"the living have begun both: {replicas.lines()}")
     replicas.go_on()
-    while sum("ended" in line for line in replicas.told("first started")) < 2:
-        assert time.monotonic() - killed < 60
-        time.sleep(0.05)
+    until(lambda: replicas.count("ended") >= 2, lambda: f"both have ended: {replicas.lines()}")
     assert replicas.end() == {"second": 0, "third": 0}
-    lines = replicas.told("first started")
+    lines = replicas.lines()
     for operation in ("op-1", "op-2"):
         assert sum(line.endswith(f"began {operation}") for line in lines) == 2
         assert sum(line.endswith(f"ended {operation}") for line in lines) == 1
@@ -295,12 +284,9 @@ def test_replicas_share_the_queue_and_perform_each_operation_once(replicas: Repl
     replicas.go_on()
     replicas.start("first", 1, 2, 3, 4)
     replicas.start("second", 1, 2, 3, 4, 5, 6)
-    deadline = time.monotonic() + 60
-    while sum("ended" in line for line in replicas.told("second started")) < 6:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: replicas.count("ended") >= 6, lambda: f"all have ended: {replicas.lines()}")
     assert replicas.end() == {"first": 0, "second": 0}
-    ended = sorted(line.split()[-1] for line in replicas.told("second started") if "ended" in line)
+    ended = sorted(line.split()[-1] for line in replicas.lines() if "ended" in line)
     assert ended == [f"op-{n}" for n in range(1, 7)]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -20,6 +19,7 @@ from bot.flow.monitor import Monitor
 from bot.ports import Hypervisor
 from bot.testing.sampler import FakeSampler
 from tests.bot.flow.small_bot import Bot, small_bot
+from tests.waiting import until
 
 POOL = Pool("local", "dir", "/srv", active=True, autostart=True, capacity=100 * GIB, free=50 * GIB)
 
@@ -40,13 +40,12 @@ def nightly(tmp_path: Path) -> Iterator[tuple[Bot, Monitor]]:
 
 def ticks_until(so: Callable[[], bool], bot: Bot, monitor: Monitor) -> None:
     """Tick, and on until it is so; what is gathered comes from a thread of its own."""
-    deadline = time.monotonic() + 30
-    while True:
+
+    def look() -> bool:
         watch.tick(bot.world, monitor, bot.hypervisor.snapshot)
-        if so():
-            return
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+        return so()
+
+    until(look, "what is gathered is in")
 
 
 def night(bot: Bot, monitor: Monitor) -> list[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,19 +17,12 @@ from bot.hookspecs import hookimpl
 from bot.ports import Request
 from bot.testing import Ending
 from tests.bot.flow.small_bot import Bot, small_bot, text
+from tests.waiting import until
 
 
 def proposed(bot: Bot, line: str = "migrate web-1 to host-b") -> str:
     bot.types(line)
     return bot.value()
-
-
-def asked_in_time(look: Callable[[], bool]) -> None:
-    """Holds the fake migration until another thread has done its part."""
-    deadline = time.monotonic() + 20
-    while not look():
-        assert time.monotonic() < deadline, "nobody did it"
-        time.sleep(0.005)
 
 
 def test_a_typed_migration_is_proposed_approved_by_another_and_truly_done(bot: Bot) -> None:
@@ -200,7 +191,7 @@ def test_a_cancel_while_running_leaves_the_guest_where_it_was(bot: Bot) -> None:
     def cancel(*_: object) -> None:
         if not pressed:
             pressed.append(bot.clicks("op.cancel", value, "UANA"))
-        asked_in_time(lambda: any(call[0] == "cancel_job" for call in bot.hypervisor.calls))
+        until(lambda: any(call[0] == "cancel_job" for call in bot.hypervisor.calls), "it is cancelled")
 
     bot.hypervisor.during = cancel
     bot.works()

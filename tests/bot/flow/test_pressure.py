@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import threading
-import time
 from collections.abc import Mapping, Sequence
 
 import pytest
@@ -14,6 +13,7 @@ from bot.domain.readiness import CommandResult
 from bot.domain.samples import Pressure
 from bot.flow.pressure import READ, Pressures, over_ssh, pressure_in
 from bot.testing import FakeHypervisor, TickingClock, drawn
+from tests.waiting import until
 
 TEXT = """\
 /proc/pressure/cpu:some avg10=1.00 avg60=12.50 avg300=3.00 total=7
@@ -54,10 +54,7 @@ def test_hosts_that_do_not_tell_are_left_out_and_hold_up_nobody() -> None:
 
 
 def settled(pressures: Pressures, wanted: Mapping[str, Pressure]) -> None:
-    deadline = time.monotonic() + 30
-    while pressures.latest() != wanted:
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+    until(lambda: pressures.latest() == wanted, lambda: f"{wanted}; it is {pressures.latest()}")
 
 
 def test_a_read_that_hangs_is_not_waited_for() -> None:

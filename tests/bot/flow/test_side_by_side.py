@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from bot.domain.window import Limits
 from bot.flow import perform
 from bot.testing import Ending
 from tests.bot.flow.small_bot import Bot, small_bot, text
+from tests.waiting import PATIENCE, until
 
 FOUR = """
 host-a  16cpu 64G reserve 2G load 4 | web-1 4G 2cpu load 0.5 dirty 8M | web-2 4G 2cpu load 0.5 dirty 8M
@@ -100,15 +100,13 @@ def test_a_failed_step_lets_those_beside_it_end_and_begins_no_more(bot: Bot) -> 
 
     def during(step: MigrateVm, job: Job) -> None:
         if step.name == "app-1":
-            hold.wait(10)
+            hold.wait(PATIENCE)
         elif not failed:
             failed.append(step.name)
             bot.hypervisor.end_next(Ending.FAILED, at=0.0)
 
     def released() -> None:
-        deadline = time.monotonic() + 10
-        while "Nothing more is begun" not in text(bot.shown()) and time.monotonic() < deadline:
-            time.sleep(0.01)
+        until(lambda: "Nothing more is begun" in text(bot.shown()), "it is said that nothing more begins")
         bot.hypervisor.end_next(Ending.MOVED)
         hold.set()
 
@@ -162,11 +160,10 @@ def test_two_operations_into_one_host_take_turns_and_say_so(bot: Bot) -> None:
 
     def during(step: MigrateVm, job: Job) -> None:
         if step.name == "web-1":
-            said.wait(10)
+            said.wait(PATIENCE)
 
     def looked() -> None:
-        while "Waiting for a move of op-1" not in text(bot.shown(2)):
-            time.sleep(0.005)
+        until(lambda: "Waiting for a move of op-1" in text(bot.shown(2)), "the second says what it waits for")
         said.set()
 
     bot.hypervisor.during = during
@@ -220,13 +217,6 @@ def bars(card: Card) -> int:
 def doing(card: Card) -> int:
     lists = [each for each in card.elements if isinstance(each, Checklist)]
     return sum(mark is Mark.DOING for each in lists for mark, _ in each.items)
-
-
-def until(look: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not look():
-        assert time.monotonic() < deadline, "it never came so"
-        time.sleep(0.005)
 
 
 def position(bot: Bot, number: int, kind: type[object]) -> int:

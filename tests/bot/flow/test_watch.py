@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import sqlite3
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -28,6 +26,7 @@ from bot.testing import TickingClock, uuid_of
 from bot.testing.sampler import FakeSampler
 from plugins.migrate.planner import Migrate
 from tests.bot.flow.small_bot import Bot, small_bot, text
+from tests.waiting import until
 
 PERIOD = timedelta(seconds=15)
 DOWN = Alert("host:host-b", Card("host-b does not answer", "host-b is gone"), remedies=(Remedy("Look", "hosts"),))
@@ -323,11 +322,7 @@ def test_a_live_answer_edits_its_message_until_its_time_is_over(watched: Watched
     commands = {**watched.world.catalog.commands, "hosts": replace(command, live=30.0)}
     watched.bot.world = replace(watched.world, catalog=replace(watched.world.catalog, commands=commands))
     assert watched.bot.types("hosts") is None
-    for _ in itertools.repeat(None, 500):
-        if "no longer live" in text(watched.shown()[0]):
-            break
-        time.sleep(0.01)
-    assert "no longer live" in text(watched.shown()[0])
+    until(lambda: "no longer live" in text(watched.shown()[0]), "it stops being live")
     assert 6 <= len(watched.bot.chat.edits) <= 8
 
 

@@ -30,8 +30,8 @@ from plugins.balance.intents import Rolling, rolling_grammar
 from plugins.balance.settings import BalanceSettings, RollingSettings
 from plugins.balance.steps import ReachShells, RunOnHost
 from tests.bot.flow.small_bot import Bot, small_bot, text
-from tests.bot.flow.test_side_by_side import until
 from tests.plugins.balance.test_planner_laws import picky, snapshots, wrong
+from tests.waiting import until
 
 SETTINGS = BalanceSettings(rolling=RollingSettings(commands=("uname", "apt-get *", "a && b")))
 CLUSTER = """

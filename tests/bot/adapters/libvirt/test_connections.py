@@ -14,8 +14,7 @@ from bot.adapters.libvirt.connections import Line, quiet_ssh
 from bot.adapters.libvirt.workers import Workers
 from bot.domain.errors import HostUnreachableError
 from bot.testing import TickingClock
-
-PATIENCE = 30.0
+from tests.waiting import PATIENCE, until
 
 
 @pytest.fixture
@@ -154,12 +153,7 @@ def test_workers_are_stuck_only_when_all_are() -> None:
     held = [workers.submit(lambda _: release.wait(PATIENCE))]
     assert workers.stuck(0) is None
     held.append(workers.submit(lambda _: release.wait(PATIENCE)))
-    deadline = time.monotonic() + PATIENCE
-    while workers.stuck(0) is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    waited = workers.stuck(0)
-    assert waited is not None
-    assert waited > 0
+    assert until(lambda: workers.stuck(0), "both are stuck") > 0
     assert workers.stuck(PATIENCE) is None
     release.set()
     assert all(each.result(PATIENCE) for each in held)

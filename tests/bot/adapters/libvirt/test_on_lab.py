@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -15,22 +14,14 @@ from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
 from bot.domain.cluster import MIB, Health, Scheduler, VmState
 from bot.domain.errors import HostUnreachableError, HypervisorError
 from bot.domain.steps import MigrateVm
+from tests.waiting import PATIENCE, RealClock, until
 
 if TYPE_CHECKING:
     from lab import Guest, Lab
 
 pytestmark = pytest.mark.lab
 A, B, C = "host-a", "host-b", "host-c"
-PATIENCE = 60.0
 NUMBERS = count(1)
-
-
-class RealClock:
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
 
 
 def connected(lab: Lab, deadline: float = 10.0) -> LibvirtHypervisor:
@@ -72,16 +63,6 @@ def move(guest: Guest, target: str = B, **how: Any) -> MigrateVm:
     return MigrateVm(guest.uuid, guest.name, A, target, 128 * MIB, **how)
 
 
-def until(done: Callable[[], Any], what: str, told: Sequence[str] = ()) -> Any:
-    """Wait for it; ``told`` is shown when it does not happen."""
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        if answer := done():
-            return answer
-        time.sleep(0.05)
-    pytest.fail(f"in {PATIENCE:g} s it never happened that {what}; told: {list(dict.fromkeys(told))}")
-
-
 def states(hypervisor: LibvirtHypervisor, uuid: str) -> list[VmState | None]:
     return [each.state for each in hypervisor.sightings(uuid)]
 
@@ -120,8 +101,9 @@ def test_a_frozen_host_is_stale_and_the_others_go_on(
         told: list[str] = []
         until(
             lambda: told.append(hypervisor.snapshot().host(A).problem) or "not answered a call since" in told[-1],
-            "the host is not asked any more while every thread waits for it",
-            told,
+            lambda: (
+                f"the host is not asked any more while every thread waits for it; told: {list(dict.fromkeys(told))}"
+            ),
         )
         gone = until(
             lambda: (host := hypervisor.snapshot().host(A)).health is Health.UNREACHABLE and host,

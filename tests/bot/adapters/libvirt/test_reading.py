@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
 
@@ -16,8 +15,8 @@ from bot.adapters.libvirt.stats import Meter
 from bot.domain.cluster import MIB, Health, Vm, VmState
 from bot.domain.errors import HypervisorError
 from bot.testing import TickingClock, drawn
+from tests.waiting import PATIENCE, until
 
-PATIENCE = 30.0
 NUMBERS = count(1)
 
 
@@ -58,15 +57,6 @@ def vm_of(hypervisor: LibvirtHypervisor, domain: libvirt.virDomain) -> Vm:
     return hypervisor.snapshot().vm(domain.UUIDString())
 
 
-def until(done: Callable[[], object]) -> bool:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        if done():
-            return True
-        time.sleep(0.01)
-    return False
-
-
 def test_a_guest_of_the_test_driver_is_read(hypervisor: LibvirtHypervisor, domain: libvirt.virDomain) -> None:
     vm = vm_of(hypervisor, domain)
     assert (vm.name, vm.host, vm.state, vm.vcpus, vm.memory) == (domain.name(), "host-t", VmState.RUNNING, 2, 64 * MIB)
@@ -84,7 +74,7 @@ def test_a_changed_definition_is_seen_by_its_event(hypervisor: LibvirtHypervisor
     told = "<tags><tag key='env' value='prod'/></tags>"  # libvirt gives it the prefix and the namespace
     kind = libvirt.VIR_DOMAIN_METADATA_ELEMENT
     domain.setMetadata(kind, told, "drover", "https://drover.dev/tags/1", libvirt.VIR_DOMAIN_AFFECT_LIVE)
-    assert until(lambda: dict(vm_of(hypervisor, domain).tags) == {"env": "prod"})
+    until(lambda: dict(vm_of(hypervisor, domain).tags) == {"env": "prod"})
 
 
 def test_a_pause_is_seen_with_who_did_it(hypervisor: LibvirtHypervisor, domain: libvirt.virDomain) -> None:

@@ -21,6 +21,7 @@ from bot.domain.card import Button, Buttons, Card, ChoiceField, Form, ManyField,
 from bot.domain.errors import ChatError, StoreError
 from bot.ports import Request
 from lab.slack import Person, Workspace
+from tests.waiting import until
 
 OPS = "C0OPS"
 
@@ -93,14 +94,6 @@ def ana(workspace: Workspace) -> Person:
     return workspace.person("ana")
 
 
-def soon(look: Callable[[], object]) -> object:
-    """What ``look`` finds, within a deadline."""
-    deadline = time.monotonic() + 10
-    while not (found := look()) and time.monotonic() < deadline:
-        time.sleep(0.005)
-    return found
-
-
 def test_a_command(start: Start, ana: Person, core: Core) -> None:
     listeners = start()
     assert listeners.connected()
@@ -125,14 +118,14 @@ def test_a_mention_in_a_thread_is_a_command(
     start()
     parent = chat.post(OPS, Card("asked"))
     ana.say("@drover show web-1.example.org", thread_ts=parent.ts)
-    assert soon(lambda: core.requests)
+    until(lambda: core.requests)
     assert (core.last.kind, core.last.text, core.last.thread) == ("command", "show web-1.example.org", parent.ts)
 
 
 def test_a_direct_message_is_a_command(workspace: Workspace, start: Start, ana: Person, core: Core) -> None:
     start()
     ana.say("hosts", "@drover")
-    assert soon(lambda: core.requests)
+    until(lambda: core.requests)
     assert (core.last.kind, core.last.text, core.last.channel) == ("command", "hosts", "D0ANA")
 
 
@@ -180,7 +173,7 @@ def test_a_form(start: Start, chat: SlackChat, ana: Person, core: Core) -> None:
 def test_opening_the_home(workspace: Workspace, start: Start, chat: SlackChat, ana: Person, core: Core) -> None:
     start()
     ana.open_home()
-    assert soon(lambda: core.requests)
+    until(lambda: core.requests)
     assert (core.last.kind, core.last.by) == ("home", "U0ANA")
     chat.publish_home("U0ANA", Card("x", elements=(Section("web-1", Button("Show", "show", "web-1")),)))
     home = ana.home
@@ -200,7 +193,7 @@ def test_duplicates_are_one_request(
     ana.say("hosts", "@drover")
     chat.post(OPS, Card("x", elements=(Buttons((Button("Show", "show", "1"),)),)))
     ana.click(workspace.messages("#ops")[-1], "show")
-    assert soon(lambda: core.offered == 8)
+    until(lambda: core.offered == 8)
     assert sorted(each.kind for each in core.requests) == ["click", "command", "command", "command"]
     assert core.woken == 4
 
@@ -225,7 +218,7 @@ def test_people_of_other_workspaces_are_refused(
     ack = foreign.command("/kvm hosts")
     assert "own workspace" in ack.payload["text"]
     assert foreign.click(workspace.messages("#ops")[-1], "approve").ok
-    assert soon(foreign.ephemerals)
+    until(foreign.ephemerals)
     foreign.say("@drover hosts")
     workspace.person("ana").command("/kvm help")
     assert [each.by for each in core.requests] == ["U0ANA"]
@@ -243,10 +236,10 @@ def test_what_cannot_be_stored_is_told(
     assert "The database is locked. Try again in a minute." in ack.payload["text"]
     chat.post(OPS, Card("x", elements=(Buttons((Button("Approve", "approve", "1"),)),)))
     assert ana.click(workspace.messages("#ops")[-1], "approve").ok
-    assert soon(ana.ephemerals)
+    until(ana.ephemerals)
     assert "could not store" in ana.ephemerals()[0].text
     ana.say("hosts", "@drover")
-    assert soon(lambda: len(workspace.messages("@ana", seen_by="ana")) == 2)
+    until(lambda: len(workspace.messages("@ana", seen_by="ana")) == 2)
     assert core.woken == 0
 
 
@@ -299,8 +292,8 @@ def test_a_flood_of_messages_is_answered_once(workspace: Workspace, start: Start
     listeners = start(per_minute=3)
     for _ in range(4):
         ana.say("@drover hosts")
-    assert soon(lambda: sum(workspace.deliveries) == 4)
-    assert soon(ana.ephemerals)
+    until(lambda: sum(workspace.deliveries) == 4)
+    until(ana.ephemerals)
     listeners._aside.submit(int).result()  # whatever was to be said is said
     assert len(ana.ephemerals()) == 1
 
@@ -319,7 +312,7 @@ def test_what_slack_has_never_sent_before_is_no_crash(start: Start, core: Core) 
 def test_the_socket_comes_back_by_itself(workspace: Workspace, start: Start, ana: Person, core: Core) -> None:
     start()
     workspace.fault.disconnect()
-    assert soon(lambda: ana.command("/kvm hosts").ok)
+    until(lambda: ana.command("/kvm hosts").ok)
     assert core.last.text == "hosts"
 
 
@@ -361,7 +354,7 @@ def test_http_mode_serves_the_same(
     chat.post(OPS, Card("x", elements=(Buttons((Button("Show", "show", "1"),)),)))
     assert ana.click(workspace.messages("#ops")[-1], "show").ok
     ana.say("@drover hosts")
-    assert soon(lambda: len(core.requests) == 3)
+    until(lambda: len(core.requests) == 3)
 
 
 def posted(server: HttpServer, secret: str, at: float, body: str, path: str = "") -> int:
