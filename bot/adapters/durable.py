@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 import threading
 from collections.abc import Callable
-from contextlib import closing
-from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
 import structlog
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetEnqueueOptions, SetWorkflowID
+from dbos._serialization import DefaultSerializer
 
+from bot.adapters import engine_tables
 from bot.adapters.replicas import Beats, Pulse
 from bot.domain.errors import StoreError
 from bot.domain.operation import Operation
@@ -24,6 +23,8 @@ log = structlog.get_logger()
 _VERSION = "1"  # of the workflow's shape, not of Drover: DBOS resumes only what its own version left
 _QUEUE = "moves"
 _NOWHERE = "-"  # the partition of operations that work on no host
+UNPREPARED = {"prepare_threshold": None}
+"""For psycopg: no prepared statements, which a pooler such as PgBouncer would lose between two transactions."""
 _BROKEN = frozenset({"ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"})
 
 
@@ -90,7 +91,7 @@ class DurableWork:
         if self._pulse is not None:
             self._pulse.start()
         try:
-            _in_write_ahead_mode(self._url)
+            engine_tables.prepare(self._url)
             DBOS(config=self._config())
             # No limit of attempts: a bot that is killed often is no reason to leave an operation undone.
             self._workflow = DBOS.workflow(name="perform", max_recovery_attempts=None)(self._workflow_body())
@@ -146,13 +147,17 @@ class DurableWork:
             raise _failed(error) from error
 
     def _config(self) -> DBOSConfig:
+        pooled: DBOSConfig = (
+            {} if self._url.startswith("sqlite") else {"db_engine_kwargs": {"connect_args": UNPREPARED}}
+        )
         return {
+            **pooled,
             "name": "drover",
             "system_database_url": self._url,
             "executor_id": self._executor,
             "application_version": _VERSION,
             "log_level": "WARNING",
-            "serializer": DBOSPortableJSONSerializer(),  # the default is pickle: whoever writes rows would run code
+            "serializer": DBOSPortableJSONSerializer(),  # for what is written; see _refuse_pickle for what is read
             "sys_db_pool_size": 8,
             "scheduler_polling_interval_sec": 3600.0,  # its scheduler is not used; APScheduler is
         }
@@ -185,6 +190,15 @@ class DurableWork:
         DBOS.destroy(destroy_registry=True)
 
 
+def _refuse_pickle(_serializer: DefaultSerializer, _stored: str) -> Never:
+    """DBOS reads each row as the row itself says, and pickle is a choice: whoever writes rows could run code."""
+    raise StoreError("A row of the work queue wants to be unpickled; that is refused.", "Look who writes the database.")
+
+
+# Every way to pickle leads through this method.
+DefaultSerializer.deserialize = _refuse_pickle  # type: ignore[method-assign,assignment]
+
+
 def _partition(operation: Operation) -> str:
     """The host that bears the limit; what may wait for people for a day is alone, and keeps nobody waiting."""
     if any(isinstance(step, WaitForPerson) for step in operation.plan.steps):
@@ -211,15 +225,6 @@ def _taken_over(executor: str) -> None:
     """
     for handle in DBOS._recover_pending_workflows([executor]):  # noqa: SLF001
         log.warning("taken over", operation=handle.get_workflow_id(), silent=executor)
-
-
-def _in_write_ahead_mode(url: str) -> None:
-    """SQLite keeps this mode in the file. It spares DBOS a journal file and two disk waits per transaction."""
-    if not url.startswith("sqlite:///"):
-        return
-    path = Path(url.removeprefix("sqlite:///"))
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")
 
 
 def _failed(error: Exception) -> StoreError:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from itertools import dropwhile
 
 from bot.declare import Rechecked, Underway
@@ -18,7 +17,7 @@ from bot.domain.cluster import GIB, Host, Snapshot, tags_of
 from bot.domain.placement import Rule
 from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
 from bot.domain.steps import MigrateVm, SetMaintenance, Step, WaitForPerson
-from plugins.balance import cards
+from plugins.balance import allowed, cards
 from plugins.balance.drain import emptied, emptying, homecoming, turn_of
 from plugins.balance.intents import Rolling
 from plugins.balance.planner import prediction, step_for, step_of
@@ -26,8 +25,6 @@ from plugins.balance.problem_of import Case
 from plugins.balance.recheck import against_each, moves_left, skipped_of
 from plugins.balance.settings import BalanceSettings, RollingSettings
 from plugins.balance.steps import ReachShells, RunOnHost
-
-SHELL_ACTS = frozenset(";|&`$()<>{}\\\n")  # with one of these a command is more than the one it begins with
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +72,8 @@ def rolling(settings: BalanceSettings, intent: Rolling, snapshot: Snapshot, rule
 
 
 def _not_allowed(settings: RollingSettings, intent: Rolling) -> Iterator[Objection]:
-    if intent.command and not any(_covers(each, intent.command) for each in settings.commands):
+    if intent.command and not any(allowed.covers(each, intent.command) for each in settings.commands):
         yield cards.may_not_run(intent.command, settings.commands)
-
-
-def _covers(pattern: str, command: str) -> bool:
-    """Whether a pattern names the command: word for word, or as one plain command; ``*`` alone opens everything."""
-    plain = not SHELL_ACTS.intersection(command)
-    return pattern in ("*", command) or (plain and fnmatchcase(command, pattern))
 
 
 def _chosen(intent: Rolling, snapshot: Snapshot) -> tuple[list[Host], list[Host]]:

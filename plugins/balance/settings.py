@@ -53,7 +53,8 @@ class RollingSettings(BaseModel):
 
     commands: tuple[str, ...] = Field(
         (),
-        description="Patterns of the plain commands that --run may run on hosts; none: --run is refused, *: anything.",
+        description="Commands that --run may run on hosts, word by word; * in one stands for one plain word, never for "
+        "an option. None: --run is refused. The pattern * alone: anything.",
     )
     pause_hours: float = Field(24.0, gt=0, description="So long it waits for a person; then it ends as failed.")
     command_minutes: float = Field(60.0, gt=0, description="So long a command may run.")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import pickle
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -173,7 +177,7 @@ def test_stop_tells_what_is_left_and_the_next_start_takes_it_up(working: Working
 
 def test_a_database_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
     work = DurableWork(lambda _: None, database_url=f"sqlite:///{tmp_path}/none/work.sqlite", executor_id="r")
-    with pytest.raises(StoreError, match=r"unable to open.*Check that"):
+    with pytest.raises(StoreError, match=r"No such file or directory.*Check that"):
         work.start()
 
 
@@ -230,3 +234,77 @@ def test_what_kill_9_interrupted_is_resumed_exactly_once_and_quietly(tmp_path: P
     third = child(tmp_path, "third")  # nothing is left, and op-2 is not performed again
     assert "nothing resumed" in third.stderr
     assert len((tmp_path / "performed").read_text().splitlines()) == 3
+
+
+class Harm:
+    """Unpickled it makes a file: what any code could do."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
+        return Path.touch, (self.path,)
+
+
+def in_database(tmp_path: Path, statement: str, *values: str) -> None:
+    with closing(sqlite3.connect(tmp_path / "work.sqlite")) as connection, connection:
+        connection.execute(statement, values)
+
+
+@pytest.mark.parametrize("serialization", ["py_pickle", None])
+@pytest.mark.parametrize("column", ["inputs", "output", "error"])
+def test_a_row_that_asks_to_be_unpickled_runs_no_code(
+    working: Working, tmp_path: Path, serialization: str, column: str
+) -> None:
+    first = working(Done())
+    first.enqueue(operation(1))
+    first.stop(wait=5)
+    harm = base64.b64encode(pickle.dumps(Harm(tmp_path / "ran"))).decode()
+    harmful = f"UPDATE workflow_status SET serialization = ?, {column} = ?, status = 'PENDING'"  # noqa: S608
+    in_database(tmp_path, harmful, serialization, harm)
+    in_database(tmp_path, "UPDATE workflow_input SET inputs = ?", harm)
+    in_database(tmp_path, "UPDATE operation_outputs SET serialization = ?, output = ?", serialization, harm)
+    done = Done()
+    work = working(done)
+    work.enqueue(operation(2, "host-2"))  # and others go on
+    assert "op-2" in done.wait_for(1)
+    work.stop(wait=5)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_the_serializer_itself_refuses_to_unpickle() -> None:
+    from dbos import _serialization as dbos_serialization
+
+    stored = base64.b64encode(pickle.dumps("harmless")).decode()
+    for read in (dbos_serialization.deserialize_value, dbos_serialization.deserialize_args,
+                 dbos_serialization.deserialize_exception):  # fmt: skip
+        with pytest.raises(StoreError, match="refused"):
+            read(stored, "py_pickle", dbos_serialization.DBOSPortableJSON)  # type: ignore[operator]
+
+
+TABLES = ("workflow_status", "operation_outputs", "queues", "dbos_migrations", "workflow_input")
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_dropped_table_of_the_queue_is_made_anew(working: Working, tmp_path: Path, table: str) -> None:
+    working(Done()).stop(wait=0)
+    in_database(tmp_path, f"DROP TABLE {table}")
+    done = Done()
+    working(done).enqueue(operation(1))
+    assert done.wait_for(1) == ["op-1"]
+    assert list(tmp_path.glob("work.sqlite.damaged-*"))
+
+
+@pytest.mark.parametrize("content", [None, b"", b"garbage " * 5000, b"SQLite format 3\0" + b"\xff" * 8192])
+def test_a_file_of_the_queue_that_is_gone_or_garbage_is_made_anew(
+    working: Working, tmp_path: Path, content: bytes | None
+) -> None:
+    working(Done()).stop(wait=0)
+    for each in tmp_path.glob("work.sqlite*"):
+        each.unlink()
+    if content is not None:
+        (tmp_path / "work.sqlite").write_bytes(content)
+    done = Done()
+    working(done).enqueue(operation(1))
+    assert done.wait_for(1) == ["op-1"]
+    assert (tmp_path / "work.sqlite").stat().st_mode & 0o777 == 0o600

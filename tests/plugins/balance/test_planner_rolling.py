@@ -115,7 +115,8 @@ def test_it_is_refused_when_a_host_cannot_be_emptied_with_who_is_stuck_and_why(
 
 
 @pytest.mark.parametrize(("command", "allowed"), [
-    ("uname", True), ("apt-get -y upgrade", True), ("uname -a", False), ("apt-get", False), ("rm -rf /; uname", False),
+    ("uname", True), ("apt-get upgrade", True), ("uname -a", False), ("apt-get", False), ("rm -rf /; uname", False),
+    ("apt-get -y upgrade", False), ("apt-get -o Invoke=x update", False), ("apt-get --x=y", False),
     ("apt-get -y upgrade; reboot", False), ("apt-get $(reboot)", False), ("apt-get\nreboot", False), ("a && b", True),
 ])  # fmt: skip
 def test_only_what_the_configuration_names_is_run_on_hosts(command: str, *, allowed: bool) -> None:
