@@ -115,6 +115,7 @@ class Found:
     detail: VmDetail
     detail_next: VmDetail
     mark: str = ""
+    persistent: bool = True  # False: it exists only while it runs
 
 
 @dataclass(frozen=True, slots=True)

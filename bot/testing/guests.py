@@ -171,7 +171,9 @@ class FakeGuests:
             vm, extra = guest.vm, self._extra(uuid)
             vcpus, memory = extra.stored or (vm.vcpus, vm.memory)
             detail = vm.detail or VmDetail()
-            return Found(vm.name, vm.vcpus, vm.memory, vcpus, memory, vm.tags, detail, detail, extra.mark)
+            return Found(
+                vm.name, vm.vcpus, vm.memory, vcpus, memory, vm.tags, detail, detail, extra.mark, vm.persistent
+            )
 
     def start(self, host: str, uuid: str) -> None:
         """Start a guest; see the port."""

@@ -42,6 +42,7 @@ REASON_HELP = 'Why, for the approvers and the audit trail; several words in quot
 WHY_HINT = "The approvers and the audit trail read this."
 BULK_HELP = "All VMs with this tag instead of one; the plan lists them."
 START = "Start a VM, after looking for it on every host."
+LOSE_HELP = "Of a transient VM nothing is left when it ends; say that this is meant."
 SHUTDOWN = "Ask a VM to shut down, and wait until it has."
 REBOOT = "Shut a VM down and start it again."
 FORCE_OFF = "Pull a VM's plug; what it has not written is lost."
@@ -360,6 +361,11 @@ def warnings_for(intent: Any, vm: Vm) -> Iterator[Reason]:
     verb = getattr(intent, "verb", "")
     if verb == "force-off" and vm.state.active:
         yield Reason("data-loss", f"{vm.name} runs: what it has not written to disk is lost.")
+    if verb in {"shutdown", "force-off"} and vm.state.active and not vm.persistent:
+        yield Reason(
+            "definition-lost",
+            f"{vm.name} is transient: no definition is stored. When it ends, {vm.host} no longer knows it.",
+        )
     if verb == "revert":
         yield Reason("data-loss", f"All that {vm.name} did since that snapshot is lost.")
     if getattr(intent, "now", False):
@@ -500,6 +506,27 @@ def transient(vm: Vm) -> Objection:
     return Objection("transient", f"{vm.name} is transient: it has no stored definition.", "Define it first.")
 
 
+def only_while_it_runs(vm: Vm, verb: str) -> Objection:
+    """Its end is also the end of its definition."""
+    name = quote(vm.name)
+    return Objection(
+        "definition-lost",
+        f"{vm.name} is transient: it exists only while it runs. When it ends, its definition is lost.",
+        f"If that is meant: `vm {verb} {name} --lose-definition`. To keep it, on {vm.host}: "
+        f"`virsh dumpxml --inactive --security-info {name} > {quote(vm.name + '.xml')}`, "
+        "then `virsh define` that file.",
+    )
+
+
+def cannot_reboot(vm: Vm) -> Objection:
+    """Drover reboots by a shutdown and a start; of a transient VM nothing would be left to start."""
+    return Objection(
+        "transient",
+        f"{vm.name} is transient: after a shutdown nothing is left that could be started.",
+        f"On {vm.host}, this reboots it without an end: `virsh reboot {quote(vm.name)}`.",
+    )
+
+
 def reserved_tag(key: str) -> Objection:
     """Drover's own."""
     return Objection("reserved", f"Tags that begin with “drover.” are kept by Drover ({key}).", "Use another name.")
@@ -575,8 +602,32 @@ def ttl_paused(vm: Vm, ends: datetime) -> Card:
 
 def out_of_pause(vm: Vm) -> tuple[Remedy, ...]:
     """What there is to choose from."""
-    name = quote(vm.name)
-    return (Remedy("Let it go on", f"vm resume {name}"), Remedy("Force it off…", f"vm force-off {name}"))
+    name, lost = quote(vm.name), "" if vm.persistent else " --lose-definition"
+    return (Remedy("Resume it", f"vm resume {name}"), Remedy("Force it off…", f"vm force-off {name}{lost}"))
+
+
+def ttl_transient(vm: Vm, ends: datetime) -> Card:
+    """Its end is the end of its definition: a person must agree."""
+    line = words(
+        "The time of *{vm}* on {host} ended at {ends}. It is transient: a shutdown would lose its definition, "
+        "so it is not shut down unless somebody says so.",
+        vm=vm.name, host=vm.host, ends=ends,
+    )  # fmt: skip
+    return Card(f"The time of {vm.name} is over, and it is transient.", elements=(Section(line),))
+
+
+def end_transient(vm: Vm) -> tuple[Remedy, ...]:
+    """What there is to choose from."""
+    return (Remedy("Shut it down for good…", f"vm shutdown {quote(vm.name)} --lose-definition"), longer(vm))
+
+
+def ttl_doubtful(vm: Vm, ends: datetime, why: Objection) -> Card:
+    """It may run on two hosts, or on one that does not answer."""
+    line = words(
+        "The time of *{vm}* on {host} ended at {ends}, but it is not shut down now: {why}",
+        vm=vm.name, host=vm.host, ends=ends, why=f"{why.text} {why.remedy}".strip(),
+    )  # fmt: skip
+    return Card(f"The time of {vm.name} is over, and it may run elsewhere.", elements=(Section(line),))
 
 
 def ttl_changed(name: str) -> Card:

@@ -8,7 +8,7 @@ from bot.domain.cluster import Snapshot, Vm
 from plugins.vm_lifecycle import cards, creation, seeds
 from plugins.vm_lifecycle.intents import NewClone
 from plugins.vm_lifecycle.places import own_disk, volume_on
-from plugins.vm_lifecycle.planner import Case, Planned, settled
+from plugins.vm_lifecycle.planner import Case, Planned, elsewhere, settled
 from plugins.vm_lifecycle.steps import CloneVm
 
 _OWN = frozenset({"address", "expires", "ttl"})
@@ -20,7 +20,7 @@ def clone(intent: NewClone, case: Case) -> Planned:
     vm, snapshot = case.vm, case.snapshot
     host = snapshot.host(vm.host)
     against = [*settled(vm, snapshot), *creation.name_slips(intent.to), *creation.name_taken((intent.to,), snapshot)]
-    against += [cards.must_be_off(vm, "cloned")] if vm.state.active else []
+    against += [cards.must_be_off(vm, "cloned")] if vm.state.active else elsewhere(vm, snapshot)
     own = [disk for disk in (vm.detail.disks if vm.detail else ()) if own_disk(disk) and not disk.shareable]
     places = {disk.target: volume_on(disk.source, host) for disk in own}
     if lost := [disk.source for disk in own if not places[disk.target]]:

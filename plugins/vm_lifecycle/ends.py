@@ -6,7 +6,7 @@ from bot.domain.cluster import Snapshot, Vm
 from plugins.vm_lifecycle import cards
 from plugins.vm_lifecycle.intents import Deletion, VmVerb
 from plugins.vm_lifecycle.places import volume_on
-from plugins.vm_lifecycle.planner import DELETED, DISKS, Case, Planned, reached, settled
+from plugins.vm_lifecycle.planner import DELETED, DISKS, Case, Planned, elsewhere, reached, settled
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
 from plugins.vm_lifecycle.steps import DeleteVm, PurgeVm, UndeleteVm
 
@@ -14,7 +14,7 @@ from plugins.vm_lifecycle.steps import DeleteVm, PurgeVm, UndeleteVm
 def delete(intent: Deletion, case: Case) -> Planned:
     """A mark that is taken away again or ends in a purge; with ``--now`` the purge at once."""
     vm, snapshot = case.vm, case.snapshot
-    against = [*settled(vm, snapshot)]
+    against = [*settled(vm, snapshot), *elsewhere(vm, snapshot)]
     against += [cards.must_be_off(vm, "deleted")] if vm.state.active else []
     against += [] if vm.persistent else [cards.transient(vm)]
     if against:
@@ -30,7 +30,7 @@ def undelete(intent: VmVerb, case: Case) -> Planned:  # noqa: ARG001 - the shape
     vm, snapshot = case.vm, case.snapshot
     if DELETED not in vm.tags:
         return (), ()
-    return (UndeleteVm(vm.uuid, vm.name, vm.host),), tuple(reached(vm, snapshot))
+    return (UndeleteVm(vm.uuid, vm.name, vm.host),), (*reached(vm, snapshot), *elsewhere(vm, snapshot))
 
 
 def purge(intent: VmVerb, case: Case) -> Planned:  # noqa: ARG001 - the shape of Work
@@ -38,7 +38,11 @@ def purge(intent: VmVerb, case: Case) -> Planned:  # noqa: ARG001 - the shape of
     vm, snapshot = case.vm, case.snapshot
     if DELETED not in vm.tags:
         return (), (cards.not_deleted(vm),)
-    against = [*reached(vm, snapshot), *([cards.must_be_off(vm, "purged")] if vm.state.active else [])]
+    against = [
+        *reached(vm, snapshot),
+        *elsewhere(vm, snapshot),
+        *([cards.must_be_off(vm, "purged")] if vm.state.active else []),
+    ]
     return (_purge(case.settings, vm, snapshot, remove=vm.tags.get(DISKS) == "remove"),), tuple(against)
 
 

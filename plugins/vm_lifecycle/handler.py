@@ -10,13 +10,14 @@ from typing import Any
 
 from bot.declare import Settled
 from bot.domain.cluster import Sighting, Snapshot, VmState
-from bot.domain.errors import DroverError, HostUnreachableError, StepAsksError, StepCancelledError, StepLostError
+from bot.domain.errors import DroverError, HostUnreachableError, StepAsksError, StepCancelledError
 from bot.domain.operation import Ask
 from bot.domain.steps import Step
 from bot.ports import Hypervisor, Progress
 from bot.ports.guests import Found, GuestDisk, GuestNic
 from plugins.vm_lifecycle import creation, making, told
 from plugins.vm_lifecycle.intents import LookAt, NewVms
+from plugins.vm_lifecycle.making import nowhere_else
 from plugins.vm_lifecycle.planner import AUTOSTART, DELETED, DISKS
 from plugins.vm_lifecycle.portrait import Portrait
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
@@ -178,8 +179,10 @@ def _power(step: PowerVm, at: Site) -> Facts:
             nowhere_else(step, at.hypervisor)
             at.hypervisor.start(step.host, step.uuid)
         case Power.SHUTDOWN:
+            _may_end(step, at.hypervisor)
             return _shut_down(step, at)
         case Power.FORCE_OFF:
+            _may_end(step, at.hypervisor)
             at.hypervisor.force_off(step.host, step.uuid)
         case Power.PAUSE:
             at.hypervisor.pause(step.host, step.uuid)
@@ -189,26 +192,15 @@ def _power(step: PowerVm, at: Site) -> Facts:
     return {}
 
 
-def nowhere_else(step: OnGuest, hypervisor: Hypervisor) -> None:
-    """Refuse to start what may run on another host.
+def _may_end(step: PowerVm, hypervisor: Hypervisor) -> None:
+    """Refuse to end a VM whose definition would be lost, unless people agreed to that.
 
     Raises:
-        StepLostError: it runs there, or a host that had it last, or that nobody has heard of, does not answer.
+        DroverError: it is transient, and nobody was told.
     """
-    seen = [each for each in hypervisor.sightings(step.uuid) if each.host != step.host]
-    running = [each for each in seen if each.state is not None and each.state.active]
-    if running:
-        raise StepLostError(told.runs_elsewhere(step, running[0]), told.RUNS_ELSEWHERE_ADVICE)
-    silent = [each.host for each in seen if not each.reachable]
-    doubtful = _had_it(step.uuid, silent, hypervisor.snapshot()) if silent else []
-    if doubtful:
-        raise StepLostError(told.maybe_elsewhere(step, doubtful), told.MAYBE_ELSEWHERE_ADVICE)
-
-
-def _had_it(uuid: str, silent: list[str], snapshot: Snapshot) -> list[str]:
-    """The silent hosts that had the guest when they were last heard, and those never heard."""
-    last = {vm.host for vm in snapshot.vms if vm.uuid == uuid}
-    return [name for name in silent if name in last or snapshot.host(name).seen_at is None]
+    found = hypervisor.found(step.host, step.uuid)
+    if found is not None and not found.persistent and not step.lose_definition:
+        raise DroverError(told.only_while_it_runs(step), told.only_while_it_runs_advice(step))
 
 
 def _shut_down(step: PowerVm, at: Site) -> Facts:
@@ -256,6 +248,7 @@ def _delete(step: DeleteVm, at: Site) -> Facts:
     """The mark is in the definition itself: it survives the bot, and every tool on the host shows it."""
     if _active(step, at.hypervisor):
         raise DroverError(told.still_runs(step), told.still_runs_advice(step))
+    nowhere_else(step, at.hypervisor)
     until = (datetime.now(UTC) + timedelta(seconds=step.grace)).isoformat(timespec="seconds")
     tags = {**_found(step, at.hypervisor).tags, DELETED: until, DISKS: "remove" if step.remove_disks else "keep"}
     if at.hypervisor.autostart(step.host, step.uuid):
@@ -266,6 +259,7 @@ def _delete(step: DeleteVm, at: Site) -> Facts:
 
 
 def _undelete(step: UndeleteVm, at: Site) -> Facts:
+    nowhere_else(step, at.hypervisor)
     tags = _found(step, at.hypervisor).tags
     if tags.get(AUTOSTART) == "on":
         at.hypervisor.set_autostart(step.host, step.uuid, on=True)
@@ -280,6 +274,7 @@ def _purge(step: PurgeVm, at: Site) -> Facts:
         raise DroverError(told.undeleted(step), told.UNDELETED_ADVICE)
     if _active(step, at.hypervisor):
         raise DroverError(told.still_runs(step), told.still_runs_advice(step))
+    nowhere_else(step, at.hypervisor)
     at.hypervisor.undefine(step.host, step.uuid)
     for each in step.volumes:
         at.hypervisor.delete_volume(step.host, *making.place(each))

@@ -20,6 +20,7 @@ class VmVerb:
     vm: str = ""
     tag: str = ""
     reason: str = ""
+    lose_definition: bool = False  # shutdown and force-off of a transient VM
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,13 +245,20 @@ def create() -> click.Command:
 def verb(name: str, summary: str, *, bulk: bool = True) -> click.Command:
     """``vm VERB VM`` or ``vm VERB --tag key=value`` → ``VmVerb``."""
 
-    def made(vm: str, reason: str, tag: tuple[str, str] | None = None) -> VmVerb:
+    def made(
+        vm: str,
+        reason: str,
+        tag: tuple[str, str] | None = None,
+        lose_definition: bool = False,  # noqa: FBT001, FBT002 - as click passes it
+    ) -> VmVerb:
         _one_of(vm, tag)
-        return VmVerb(name, vm, "=".join(tag) if tag else "", reason)
+        return VmVerb(name, vm, "=".join(tag) if tag else "", reason, lose_definition)
 
     if not bulk:
         return command(f"vm {name}", summary, made, VM, REASON)
-    return command(f"vm {name}", summary, made, _optional_vm(), _tag_option(), REASON)
+    ends = name in {"shutdown", "force-off"}
+    lose = click.Option(["--lose-definition"], is_flag=True, help=cards.LOSE_HELP)
+    return command(f"vm {name}", summary, made, _optional_vm(), _tag_option(), *([lose] if ends else []), REASON)
 
 
 def delete() -> click.Command:

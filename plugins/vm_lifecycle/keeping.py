@@ -28,6 +28,12 @@ def endings(settings: VmLifecycleSettings, snapshot: Snapshot, memory: Mapping[s
         elif vm.state is VmState.PAUSED:
             announced[key] = vm.name
             noticed.append(Alert(key, cards.ttl_paused(vm, ends), remedies=cards.out_of_pause(vm)))
+        elif not vm.persistent:
+            announced[key] = vm.name
+            noticed.append(Alert(key, cards.ttl_transient(vm, ends), remedies=cards.end_transient(vm)))
+        elif doubt := next(planner.elsewhere(vm, snapshot), None):
+            announced[key] = vm.name
+            noticed.append(Alert(key, cards.ttl_doubtful(vm, ends, doubt)))
         else:
             noticed.append(Alert(key, cards.ttl_over(vm, ends), over=True))
             noticed.append(Proposal("vm shutdown", VmVerb("shutdown", vm.uuid), why=cards.TTL_OVER, key=key))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
+from bot.domain.cluster import Snapshot
 from bot.domain.errors import DroverError, HostUnreachableError, StepLostError
 from bot.ports import Hypervisor, Progress
 from bot.ports.guests import Blueprint, Copy, GuestDisk, GuestNic, Seed, Volume
@@ -106,6 +107,7 @@ def _source_is_off(step: CloneVm, hypervisor: Hypervisor) -> None:
     running = [each for each in hypervisor.sightings(step.source) if each.state is not None and each.state.active]
     if running:
         raise DroverError(told.source_runs(step, running[0]), told.source_runs_advice(step))
+    nowhere_else(step, hypervisor, step.source)
 
 
 def _copied(step: CloneVm, disk: tuple[str, str, str], hypervisor: Hypervisor, say: Callable[[str], None]) -> GuestDisk:
@@ -154,6 +156,29 @@ def name_is_free(step: OnGuest, name: str, hypervisor: Hypervisor) -> None:
     other = next((vm for vm in hypervisor.snapshot().vms if vm.name == name and vm.uuid != step.uuid), None)
     if other is not None:
         raise DroverError(told.name_taken(other), told.NAME_TAKEN_ADVICE)
+
+
+def nowhere_else(step: OnGuest, hypervisor: Hypervisor, uuid: str = "") -> None:
+    """Refuse to touch what may run on another host: the step's VM, or the one of ``uuid``.
+
+    Raises:
+        StepLostError: it runs there, or a host that had it last, or that nobody has heard of, does not answer.
+    """
+    uuid = uuid or step.uuid
+    seen = [each for each in hypervisor.sightings(uuid) if each.host != step.host]
+    running = [each for each in seen if each.state is not None and each.state.active]
+    if running:
+        raise StepLostError(told.runs_elsewhere(step, running[0]), told.RUNS_ELSEWHERE_ADVICE)
+    silent = [each.host for each in seen if not each.reachable]
+    doubtful = _had_it(uuid, silent, hypervisor.snapshot()) if silent else []
+    if doubtful:
+        raise StepLostError(told.maybe_elsewhere(step, doubtful), told.MAYBE_ELSEWHERE_ADVICE)
+
+
+def _had_it(uuid: str, silent: list[str], snapshot: Snapshot) -> list[str]:
+    """The silent hosts that had the VM when they were last heard, and those never heard."""
+    last = {vm.host for vm in snapshot.vms if vm.uuid == uuid}
+    return [name for name in silent if name in last or snapshot.host(name).seen_at is None]
 
 
 def _nobody_has_it(step: OnGuest, hypervisor: Hypervisor) -> None:

@@ -196,17 +196,25 @@ def start(intent: VmVerb, case: Case) -> Planned:  # noqa: ARG001 - the shape of
     return (PowerVm(vm.uuid, vm.name, vm.host, Power.START),), tuple(against)
 
 
-def shutdown(intent: VmVerb, case: Case) -> Planned:  # noqa: ARG001 - the shape of Work
+def shutdown(intent: VmVerb, case: Case) -> Planned:
     """An orderly end; a paused guest cannot hear that it is wanted."""
-    vm, snapshot = case.vm, case.snapshot
-    steps, against = _power(vm, snapshot, Power.SHUTDOWN, wanted=vm.state.active)
-    return steps, (*against, *_deaf(vm))
+    steps, against = _ending(intent, case, Power.SHUTDOWN)
+    return steps, (*against, *_deaf(case.vm))
 
 
-def force_off(intent: VmVerb, case: Case) -> Planned:  # noqa: ARG001 - the shape of Work
+def force_off(intent: VmVerb, case: Case) -> Planned:
     """The plug."""
+    return _ending(intent, case, Power.FORCE_OFF)
+
+
+def _ending(intent: VmVerb, case: Case, verb: Power) -> Planned:
+    """The end of an active VM; of a transient one nothing is left, so people must have agreed to that."""
     vm, snapshot = case.vm, case.snapshot
-    return _power(vm, snapshot, Power.FORCE_OFF, wanted=vm.state.active)
+    lost = vm.state.active and not vm.persistent
+    steps, against = _power(vm, snapshot, verb, wanted=vm.state.active, lose_definition=lost)
+    if lost and not intent.lose_definition:
+        against = (*against, cards.only_while_it_runs(vm, intent.verb))
+    return steps, against
 
 
 def pause(intent: VmVerb, case: Case) -> Planned:  # noqa: ARG001 - the shape of Work
@@ -234,6 +242,7 @@ def reboot(intent: VmVerb, case: Case) -> Planned:  # noqa: ARG001 - the shape o
     if not vm.state.active:
         return (), (cards.not_running(vm),)
     against = (*settled(vm, snapshot), *elsewhere(vm, snapshot), *_deaf(vm))
+    against += () if vm.persistent else (cards.cannot_reboot(vm),)
     off, on = (PowerVm(vm.uuid, vm.name, vm.host, verb) for verb in (Power.SHUTDOWN, Power.START))
     return (off, on), against
 
@@ -243,10 +252,11 @@ def _deaf(vm: Vm) -> Iterator[Objection]:
         yield cards.cannot_hear(vm)
 
 
-def _power(vm: Vm, snapshot: Snapshot, verb: Power, *, wanted: bool) -> Planned:
+def _power(vm: Vm, snapshot: Snapshot, verb: Power, *, wanted: bool, lose_definition: bool = False) -> Planned:
     if not wanted:
         return (), tuple(reached(vm, snapshot))
-    return (PowerVm(vm.uuid, vm.name, vm.host, verb),), tuple(settled(vm, snapshot))
+    step = PowerVm(vm.uuid, vm.name, vm.host, verb, lose_definition)
+    return (step,), tuple(settled(vm, snapshot))
 
 
 def resize(intent: NewSize, case: Case) -> Planned:

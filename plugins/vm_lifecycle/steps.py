@@ -131,11 +131,14 @@ class PowerVm(OnGuest):
     """Start, shut down, force off, pause or resume a guest."""
 
     verb: Power
+    lose_definition: bool = False
+    """People agreed that nothing is left of a transient VM when it ends."""
 
     @property
     def title(self) -> str:
         """The step as one sentence."""
-        return f"{self.verb.capitalize()} {self.name} on {self.host}"
+        lost = " for good (transient)" if self.lose_definition else ""
+        return f"{self.verb.capitalize()} {self.name} on {self.host}{lost}"
 
 
 @dataclass(frozen=True, slots=True)

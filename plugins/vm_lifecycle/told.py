@@ -47,13 +47,13 @@ def gone(step: OnGuest) -> str:
 
 
 def runs_elsewhere(step: OnGuest, there: Sighting) -> str:
-    """A second copy would begin."""
-    return f"{step.name} is {there.state} on {there.host}; it was not started on {step.host}."
+    """Two hosts have it."""
+    return f"{step.name} is {there.state} on {there.host}; nothing was done on {step.host}."
 
 
 def maybe_elsewhere(step: OnGuest, silent: Sequence[str]) -> str:
-    """A second copy might begin."""
-    return f"{step.name} may run on {', '.join(silent)}, which does not answer; it was not started on {step.host}."
+    """A silent host may have it."""
+    return f"{step.name} may run on {', '.join(silent)}, which does not answer; nothing was done on {step.host}."
 
 
 def waits_for_shutdown(step: PowerVm, waited: float) -> str:
@@ -73,7 +73,19 @@ def does_not_listen(step: PowerVm, waited: float) -> str:
 
 def force_off(step: PowerVm) -> tuple[Remedy, ...]:
     """The question that follows, as a button."""
-    return (Remedy(f"Force off {step.name}…", f"vm force-off {quote(step.name)} --reason {quote(UNHEARD)}"),)
+    lost = " --lose-definition" if step.lose_definition else ""
+    return (Remedy(f"Force off {step.name}…", f"vm force-off {quote(step.name)}{lost} --reason {quote(UNHEARD)}"),)
+
+
+def only_while_it_runs(step: PowerVm) -> str:
+    """It was undefined, or taken over by a transient one, since the plan was made."""
+    return f"{step.name} on {step.host} is transient now: when it ends, its definition is lost. It was not ended."
+
+
+def only_while_it_runs_advice(step: PowerVm) -> str:
+    """The command that says so."""
+    verb = step.verb.replace(" ", "-").replace("shut-down", "shutdown")
+    return f"If that is meant: `vm {verb} {quote(step.name)} --lose-definition`."
 
 
 def at_next_start(step: ResizeVm) -> str:

@@ -148,6 +148,8 @@ def volume(name: str, capacity: int, *, format: str = "qcow2", base: tuple[str, 
     _add(root, "capacity", str(capacity), unit="bytes")
     target = _add(root, "target")
     _add(target, "format", type=format)
+    if format == "qcow2":
+        _add(target, "compat", "1.1")  # version 2, libvirt's default, keeps no bitmaps for backups
     if base is not None:
         backing = _add(root, "backingStore")
         _add(backing, "path", base[0])

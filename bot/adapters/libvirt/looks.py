@@ -31,7 +31,8 @@ def found(connection: Connection, uuid: str) -> Found | None:
     try:
         domain = connection.lookupByUUIDString(uuid)
         live = domain.XMLDesc(0)
-        stored = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE) if domain.isPersistent() else live
+        persistent = bool(domain.isPersistent())
+        stored = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE) if persistent else live
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
             return None
@@ -48,6 +49,7 @@ def found(connection: Connection, uuid: str) -> Found | None:
         detail=now.detail,
         detail_next=later.detail,
         mark="" if mark is None else mark.get("text", ""),
+        persistent=persistent,
     )
 
 
