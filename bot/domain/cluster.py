@@ -131,7 +131,8 @@ class Vm:
     cpu: float | None = None
     persistent: bool = True
     autostart: bool = False
-    paused_by: str = ""  # the reason libvirt gives for a pause: user, migration, ioerror…
+    # Why libvirt says it is paused: user, migration, ioerror…; "postcopy failed" of a running VM too, which is dead.
+    paused_by: str = ""
     scheduler: Scheduler = Scheduler()
     tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     detail: VmDetail | None = None
@@ -283,7 +284,7 @@ class Snapshot:
 class Sighting:
     """Where a UUID was looked for and what was found; ``state`` None: no such guest there.
 
-    ``reachable`` False: nobody knows, and a start would risk two copies.
+    ``reachable`` False: nobody knows, and a start would risk two copies. ``paused_by`` as in ``Vm``.
     """
 
     host: str

@@ -95,4 +95,11 @@ class StepAsksError(DroverError):
 
 
 class StepLostError(DroverError):
-    """A step's effect cannot be known or mended by the bot; people must look. The advice says where."""
+    """A step's effect cannot be known or mended by the bot; people must look. The advice says where.
+
+    ``remedies``: what is known to be safe to do about it, each offered as a button.
+    """
+
+    def __init__(self, text: str, advice: str = "", remedies: tuple[Remedy, ...] = ()) -> None:
+        super().__init__(text, advice)
+        self.remedies = remedies

@@ -19,6 +19,7 @@ from bot.domain.errors import (
     HostUnreachableError,
     StepAsksError,
     StepCancelledError,
+    StepLostError,
     StoreError,
 )
 from bot.domain.operation import (
@@ -319,7 +320,7 @@ def _step(world: World, operation: Operation, index: int, told: Telling, recheck
 
 
 def _failed(world: World, operation: Operation, index: int, error: DroverError, rechecks: Rechecks) -> Failed | None:
-    remedies = error.remedies if isinstance(error, StepAsksError) else ()
+    remedies = error.remedies if isinstance(error, StepAsksError | StepLostError) else ()
     failed = Failed(world.clock.now(), BOT, error.text, error.advice, index, remedies)
     try:
         excuse = rechecks.excuse(world.store.operation(operation.id), index, error)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from shlex import quote
 
 from bot.domain.card import Card, Context, Element, Line, Person, Section, Table, words
 from bot.domain.cluster import CpuFit, Disk, Host, Inbound, Job, Nic, Pool, Scheduler, Sighting, Vm
-from bot.domain.errors import DroverError, HostUnreachableError
+from bot.domain.errors import DroverError, HostUnreachableError, Remedy
 from bot.domain.operation import BOT, Operation
 from bot.domain.plan import Objection, Reason
 from bot.domain.steps import Carried, MigrateVm, Policy
@@ -118,6 +119,17 @@ def half_moved(vm: Vm) -> Objection:
         "half-moved",
         f"{vm.name} is paused on {vm.host} by a migration that did not end well ({vm.paused_by}).",
         "Look at both hosts first; do not resume it while another host may have it.",
+    )
+
+
+def broke_off(vm: Vm) -> Objection:
+    """Left behind by a post-copy that failed, whatever libvirt calls its state."""
+    return Objection(
+        "post-copy-failed",
+        f"{vm.name} is “{vm.state}” on {vm.host}, but its post-copy migration broke off: it has only a part of its "
+        "memory.",
+        f"If the other host still has its half, resume that migration there. If not, `vm reboot {quote(vm.name)}` "
+        "forces it off and starts it anew.",
     )
 
 
@@ -786,8 +798,21 @@ POSTCOPY_FAILED_ADVICE = (
     "Neither resume nor destroy it on either host. Mend the network, then on {source}: `virsh migrate --live --p2p "
     "--postcopy --postcopy-resume {vm} URI-of-{target}` with the flags it had."
 )
+DEAD = "{vm} is dead: its post-copy from {source} to {target} broke off, and a part of its memory is gone."
+DEAD_ADVICE = (
+    "It can never run on, whatever libvirt calls its state. Force it off and start it anew; its disks are as after a "
+    "power failure."
+)
 SILENT = "Whether {vm} was moved from {source} to {target} cannot be known, a host does not answer."
 SILENT_ADVICE = "Unreachable is not dead. Bring the host back and ask `where {vm}`; start it nowhere before you know."
+
+
+LOST_MEMORY = "a failed post-copy migration left it without a part of its memory"
+
+
+def start_anew(step: MigrateVm) -> Remedy:
+    """Propose the only thing that helps a VM whose memory is gone; `vm reboot` forces such a VM off."""
+    return Remedy(f"Force off and start {step.name}…", f"vm reboot {quote(step.name)} --reason {quote(LOST_MEMORY)}")
 
 
 def answer_despite(step: MigrateVm, error: BaseException) -> str:

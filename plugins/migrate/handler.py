@@ -39,9 +39,10 @@ LOST = {
     Place.NOWHERE: (cards.NOWHERE, cards.NOWHERE_ADVICE),
     Place.CROSSING: (cards.STUCK, cards.STUCK_ADVICE),
     Place.POSTCOPY_FAILED: (cards.POSTCOPY_FAILED, cards.POSTCOPY_FAILED_ADVICE),
+    Place.DEAD: (cards.DEAD, cards.DEAD_ADVICE),
     Place.UNKNOWN: (cards.SILENT, cards.SILENT_ADVICE),
 }
-DOUBTFUL = frozenset({Place.TWICE, Place.ELSEWHERE, Place.NOWHERE})
+DOUBTFUL = frozenset({Place.TWICE, Place.ELSEWHERE, Place.NOWHERE, Place.DEAD})
 SECOND_LOOK = 1.0  # seconds: hosts are not asked at one instant, and a guest may change sides in between
 
 
@@ -394,7 +395,9 @@ class _Run:
         if place in LOST:
             what, advice = LOST[place]
             raise StepLostError(
-                cards.lost(step, what, seen), advice.format(vm=step.name, source=step.source, target=step.target)
+                cards.lost(step, what, seen),
+                advice.format(vm=step.name, source=step.source, target=step.target),
+                (cards.start_anew(step),) if place is Place.DEAD else (),
             )
         if place in (Place.SOURCE_OFF, Place.TARGET_OFF):
             host = step.source if place is Place.SOURCE_OFF else step.target

@@ -54,9 +54,16 @@ def _state(case: Case) -> Iterator[Objection]:
         yield cards.vm_off(vm)
     elif vm.state not in (VmState.RUNNING, VmState.PAUSED):
         yield cards.state_unfit(vm)
-    elif vm.state is VmState.PAUSED and word(vm.paused_by) == "ioerror":
+    elif word(vm.paused_by) == "postcopyfailed":
+        yield cards.broke_off(vm)
+    elif vm.state is VmState.PAUSED:
+        yield from _pause(vm)
+
+
+def _pause(vm: Vm) -> Iterator[Objection]:
+    if word(vm.paused_by) == "ioerror":
         yield cards.io_error(vm)
-    elif vm.state is VmState.PAUSED and paused_by_migration(vm.paused_by):
+    elif paused_by_migration(vm.paused_by):
         yield cards.half_moved(vm)
 
 

@@ -20,6 +20,7 @@ class Place(StrEnum):
     SOURCE_OFF = "source, off"
     TARGET_OFF = "target, off"
     POSTCOPY_FAILED = "post-copy failed"
+    DEAD = "post-copy failed, and one half of its memory is gone"
     TWICE = "twice"
     ELSEWHERE = "elsewhere"
     NOWHERE = "nowhere"
@@ -52,7 +53,7 @@ def place(step: MigrateVm, sightings: Iterable[Sighting]) -> Place:  # noqa: PLR
         return Place.UNKNOWN
     elsewhere = any(_active(each) for each in seen.values() if each.reachable and each not in (source, target))
     if _broke_off(source) or _broke_off(target):
-        return Place.POSTCOPY_FAILED
+        return _broken(source, target, elsewhere=elsewhere)
     if _active(source) and _active(target):
         return _both(source, target, elsewhere=elsewhere)
     if _active(source) or _active(target):
@@ -62,6 +63,13 @@ def place(step: MigrateVm, sightings: Iterable[Sighting]) -> Place:  # noqa: PLR
     if elsewhere:
         return Place.ELSEWHERE
     return _inactive(source, target)
+
+
+def _broken(source: Sighting, target: Sighting, *, elsewhere: bool) -> Place:
+    """A post-copy can be recovered only while both halves exist; what remains of one alone never runs again."""
+    if elsewhere:
+        return Place.TWICE
+    return Place.POSTCOPY_FAILED if _active(source) and _active(target) else Place.DEAD
 
 
 def _both(source: Sighting, target: Sighting, *, elsewhere: bool) -> Place:

@@ -366,6 +366,12 @@ def warnings_for(intent: Any, vm: Vm) -> Iterator[Reason]:
             "definition-lost",
             f"{vm.name} is transient: no definition is stored. When it ends, {vm.host} no longer knows it.",
         )
+    if verb == "reboot" and vm.paused_by == "postcopy failed":
+        yield Reason(
+            "data-loss",
+            f"{vm.name} lost a part of its memory when its post-copy migration broke off: it is "
+            "forced off, and what it has not written to disk is lost.",
+        )
     if verb == "revert":
         yield Reason("data-loss", f"All that {vm.name} did since that snapshot is lost.")
     if getattr(intent, "now", False):

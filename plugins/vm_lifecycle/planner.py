@@ -162,10 +162,17 @@ def reached(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
 def settled(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
     """Nobody touches a guest that is on its way, deleted, or on a host that is silent."""
     yield from reached(vm, snapshot)
-    if any(move.vm_uuid == vm.uuid for move in snapshot.inbound) or (vm.detail and vm.detail.job):
+    # libvirt keeps the job of a post-copy that broke for ever; it must not keep people from ending what is left.
+    job = vm.detail and vm.detail.job and not lost_memory(vm, snapshot)
+    if any(move.vm_uuid == vm.uuid for move in snapshot.inbound) or job:
         yield cards.busy(vm)
     if DELETED in vm.tags:
         yield cards.is_deleted(vm)
+
+
+def lost_memory(vm: Vm, snapshot: Snapshot) -> bool:
+    """Tell whether a post-copy of it broke off and the other half is gone: it never runs again as it is."""
+    return vm.state.active and vm.paused_by == "postcopy failed" and not any(elsewhere(vm, snapshot))
 
 
 def elsewhere(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
@@ -241,9 +248,11 @@ def reboot(intent: VmVerb, case: Case) -> Planned:  # noqa: ARG001 - the shape o
     vm, snapshot = case.vm, case.snapshot
     if not vm.state.active:
         return (), (cards.not_running(vm),)
-    against = (*settled(vm, snapshot), *elsewhere(vm, snapshot), *_deaf(vm))
+    dead = lost_memory(vm, snapshot)  # it would hear nothing
+    against = (*settled(vm, snapshot), *elsewhere(vm, snapshot), *(() if dead else _deaf(vm)))
     against += () if vm.persistent else (cards.cannot_reboot(vm),)
-    off, on = (PowerVm(vm.uuid, vm.name, vm.host, verb) for verb in (Power.SHUTDOWN, Power.START))
+    verbs = (Power.FORCE_OFF if dead else Power.SHUTDOWN, Power.START)
+    off, on = (PowerVm(vm.uuid, vm.name, vm.host, verb) for verb in verbs)
     return (off, on), against
 
 

@@ -112,10 +112,16 @@ def free_memory(connection: Connection) -> int:
     return sum(int(counts.get(kind, 0)) for kind in ("free", "buffers", "cached")) * 1024
 
 
+# A VM whose post-copy broke reads "running" on its target, though its memory never arrived (libvirt 8.5 and newer).
+_RUNNING_POSTCOPY_FAILED = 11
+
+
 def state_of(state: int, reason: int) -> tuple[VmState, str]:
-    """Our state and, for a pause, who paused it."""
+    """Return our state and libvirt's reason where it matters: of every pause, and of a running post-copy that broke."""
     ours = STATES.get(state, VmState.UNKNOWN)
-    return ours, _PAUSED_BY.get(reason, f"reason {reason}") if ours is VmState.PAUSED else ""
+    if ours is VmState.PAUSED:
+        return ours, _PAUSED_BY.get(reason, f"reason {reason}")
+    return ours, "postcopy failed" if ours is VmState.RUNNING and reason == _RUNNING_POSTCOPY_FAILED else ""
 
 
 def _sample(domain: object, record: dict[str, int]) -> Sample:

@@ -476,6 +476,22 @@ def test_after_a_failed_postcopy_nobody_is_touched() -> None:
     assert settle(cluster, step) is Settled.LOST
 
 
+@pytest.mark.parametrize("state", [VmState.RUNNING, VmState.PAUSED])
+def test_what_is_left_of_a_failed_postcopy_is_no_arrival_and_a_new_start_is_offered(state: VmState) -> None:
+    cluster = lab()
+    step = step_for(cluster, policy=Policy.POSTCOPY)
+    source = cluster.start.vm("web-1")
+    cluster.put(replace(source, state=VmState.SHUT_OFF))  # the source lost its power and came back
+    cluster.put(replace(source, host="host-b", state=state, paused_by="postcopy failed"))
+    assert settle(cluster, step) is Settled.LOST
+    with pytest.raises(StepLostError, match="web-1 is dead") as error:
+        run(cluster, step)
+    assert f"host-b: {state} (postcopy failed)" in error.value.text
+    (remedy,) = error.value.remedies
+    assert remedy.command.startswith("vm reboot web-1 ")
+    assert cluster.count("resume") == cluster.count("migrate") == 0
+
+
 def test_a_guest_that_is_gone_from_both_is_not_hunted() -> None:
     cluster = lab("transient")
     step = step_for(cluster)

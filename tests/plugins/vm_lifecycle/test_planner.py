@@ -369,3 +369,23 @@ def test_a_load_that_a_look_cannot_measure_is_the_newest_sweeps() -> None:
     assert portrait.measured(vm, None).cpu is None
     assert portrait.measured(replace(vm, cpu=0.5), sweep).cpu == 0.5
     assert portrait.measured(replace(vm, host="host-b"), sweep).cpu is None
+
+
+def broken_postcopy(other: VmState | None = None) -> Snapshot:
+    seen = cluster()
+    dead = replace(seen.vm("web-1"), paused_by="postcopy failed", detail=VmDetail(job="migration in"))
+    left = replace(dead, host="host-b", state=other or VmState.SHUT_OFF, detail=None)
+    return replace(seen, vms=(*(vm for vm in seen.vms if vm.name != "web-1"), dead, *([left] if other else [])))
+
+
+@pytest.mark.parametrize("other", [None, VmState.SHUT_OFF])
+def test_what_is_left_of_a_failed_postcopy_is_forced_off_and_started(other: VmState | None) -> None:
+    plan = planned("vm reboot web-1", broken_postcopy(other))
+    assert plan.steps == (steps.PowerVm(*WEB, steps.Power.FORCE_OFF), steps.PowerVm(*WEB, steps.Power.START))
+    assert "data-loss" in [each.code for each in plan.warnings]
+    assert planned("vm force-off web-1", broken_postcopy(other)).steps[0].title
+
+
+def test_a_failed_postcopy_whose_other_half_exists_is_not_ended() -> None:
+    assert {"busy", "runs-elsewhere"} <= refused("vm reboot web-1", broken_postcopy(VmState.PAUSED)).keys()
+    assert "busy" in refused("vm force-off web-1", broken_postcopy(VmState.PAUSED))
