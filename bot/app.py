@@ -13,10 +13,12 @@ from functools import partial
 import structlog
 
 from bot.adapters.durable import DurableWork
+from bot.adapters.language import Languages
 from bot.adapters.schedule import Schedule
 from bot.adapters.slack import web
 from bot.adapters.slack.chat import SlackChat
 from bot.adapters.slack.listeners import Credentials, Listeners
+from bot.adapters.translated_chat import TranslatedChat
 from bot.declare import Report
 from bot.domain import policy as policies
 from bot.domain.errors import ChatError, DroverError, SettingsError
@@ -65,6 +67,7 @@ class Drover:
             group_cache=settings.slack.group_cache,
             progress_every=settings.limits.progress_every,
         )
+        translated = TranslatedChat(self._chat, Languages(settings.locale, catalog.translations))
         self._hypervisor = connected_hypervisor(settings)
         self._work = DurableWork(
             lambda operation_id: perform.perform(self.world, operation_id),
@@ -79,11 +82,11 @@ class Drover:
         self.world = World(
             catalog=catalog,
             store=self._store,
-            chat=self._chat,
+            chat=translated,
             hypervisor=self._hypervisor,
             clock=self._clock,
             work=self._work,
-            screen=Screen(self._store, self._chat, partial(operation_card, pickable=catalog.pickable)),
+            screen=Screen(self._store, translated, partial(operation_card, pickable=catalog.pickable)),
             policy=settings.domain_policy(),
             places=Places(
                 settings.slack.approvals_channel, settings.slack.ops_channel, settings.monitor.digest_channel
@@ -121,7 +124,7 @@ class Drover:
             accept=self._desk.accept,
             wake=self._desk.wake,
             choices=self._inventory.choices,
-            chat=self._chat,
+            chat=self.world.chat,
             per_minute=slack.requests_per_minute,
         )
         for place in dict.fromkeys(filter(None, (slack.approvals_channel, slack.ops_channel))):

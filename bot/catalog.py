@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import pluggy
@@ -55,6 +56,7 @@ class Catalog:
     plugins: tuple[str, ...]
     hooks: pluggy.HookRelay
     owners: Mapping[str, str] = field(default_factory=dict)  # command name → plugin
+    translations: tuple[Path, ...] = ()  # the ``locale`` folders of the plugins
 
     def find(self, words: Sequence[str]) -> tuple[Query | Action, list[str]]:
         """The command that ``words`` begin with (longest name wins) and the words that are left.
@@ -167,7 +169,15 @@ def _collected(manager: pluggy.PluginManager, tables: Mapping[str, Any], core: f
         plugins=tuple(name for name, _ in manager.list_name_plugin()),
         hooks=manager.hook,
         owners=owners,
+        translations=tuple(_translations(manager)),
     )
+
+
+def _translations(manager: pluggy.PluginManager) -> Iterable[Path]:
+    """Where plugins that are packages keep their translations."""
+    for _, plugin in manager.list_name_plugin():
+        for folder in getattr(plugin, "__path__", ()):
+            yield Path(folder) / "locale"
 
 
 def _each(manager: pluggy.PluginManager, hook: str, settings: Settings | None) -> Iterable[tuple[str, Any]]:

@@ -227,6 +227,7 @@ class DroverSettings(BaseSettings):
     monitor: MonitorSection = MonitorSection()
     metrics: MetricsSection = MetricsSection()
     zone: Zone = "UTC"
+    locale: Annotated[str, Field(pattern=r"^[a-z]{2,3}([_-][A-Za-z0-9]{2,8})*$")] = "en"
     replica: str = "drover-1"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

@@ -68,6 +68,7 @@ class When:
     """A moment; one without a zone is UTC. Chats that can show it in the reader's own time do."""
 
     at: datetime
+    written: str = field(default="", compare=False, metadata={"later": True})  # by a language, just before it is shown
 
     @property
     def utc(self) -> datetime:
@@ -75,7 +76,7 @@ class When:
         return self.at.astimezone(UTC) if self.at.tzinfo else self.at.replace(tzinfo=UTC)
 
     def __str__(self) -> str:
-        return self.utc.strftime("%Y-%m-%d %H:%M UTC")
+        return self.written or self.utc.strftime("%Y-%m-%d %H:%M UTC")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +142,19 @@ class Names:
         """The count of the rest."""
         return nwords("{n} more", "{n} more", n=self.rest)
 
+    @property
+    def line(self) -> Words:
+        """The list as a message, in English."""
+        given = [*self.shown, *([self.more] if self.rest else [])]
+        args: dict[str, Value] = {f"i{index}": each for index, each in enumerate(given)}
+        holes = [f"{{{name}}}" for name in args]
+        between = "and" if self.rest else self.join
+        if between == Join.PLAIN or len(holes) < 2:
+            return Words(", ".join(holes), args)
+        return Words(f"{', '.join(holes[:-1])} {between} {holes[-1]}", args)
+
     def __str__(self) -> str:
-        texts = [str(each) for each in self.shown]
-        if self.rest:
-            return f"{', '.join(texts)} and {self.more}"
-        if self.join is Join.PLAIN or len(texts) < 2:
-            return ", ".join(texts)
-        return f"{', '.join(texts[:-1])} {self.join} {texts[-1]}"
+        return str(self.line)
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,5 +73,6 @@ def opened_form(world: World, request: Request) -> bool:
         return False
     if not policies.may_ask(world.policy, bare.name, roles_of(world, request.by)):
         return False  # the refusal is told as for a typed command
-    world.chat.open_form(request.trigger, replace(bare.form(), action=f"{FORM}{bare.name}", hidden=request.channel))
+    form = replace(bare.form(), action=f"{FORM}{bare.name}", hidden=request.channel)
+    world.chat.open_form(request.trigger, form, locale=request.locale)
     return True

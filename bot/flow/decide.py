@@ -110,7 +110,7 @@ def deny(world: World, request: Request, operation_id: str, digest: str) -> Card
         operation = world.store.operation(operation_id)
         refusal = not_open(operation, digest) or _may_decide(world, operation, request.by)
         if refusal is None:
-            world.chat.open_form(request.trigger, cards.deny_form(operation))
+            world.chat.open_form(request.trigger, cards.deny_form(operation), locale=request.locale)
         return refusal
     why = dict(request.answers).get("why", "").strip() or "no reason given"
     return _ended(world, decided(world, operation_id, lambda now: _denial(world, now, request.by, digest, why)))

@@ -26,6 +26,7 @@ RECENT = 20  # operations that ended lately, whose messages are brought up to da
 
 def handled(world: World, request: Request) -> None:
     """Answer one request and mark it handled; whatever goes wrong is told to the person and logged."""
+    request = replace(request, locale=request.locale or world.chat.locale_of(request.by))
     try:
         _answer(world, request)
     except DroverError as error:

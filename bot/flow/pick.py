@@ -21,7 +21,7 @@ def pressed(world: World, request: Request) -> Card | None:
     if refusal := _may_not(world, operation, request.by, digest):
         return refusal
     if request.kind != "form":
-        world.chat.open_form(request.trigger, cards.pick_form(operation))
+        world.chat.open_form(request.trigger, cards.pick_form(operation), locale=request.locale)
         return None
     chosen = [value for _, values in request.answers for value in values.split(",") if value]
     return _instead(world, operation, tuple(sorted({int(value) for value in chosen})), request, "")

@@ -66,8 +66,8 @@ class Chat(Protocol):
         """A direct message."""
         ...
 
-    def open_form(self, trigger: str, form: Form) -> None:
-        """Open a dialog; a trigger lives three seconds."""
+    def open_form(self, trigger: str, form: Form, *, locale: str = "") -> None:
+        """Open a dialog, for somebody who reads ``locale``; a trigger lives three seconds."""
         ...
 
     def publish_home(self, user: str, card: Card) -> None:
@@ -76,4 +76,8 @@ class Chat(Protocol):
 
     def groups_of(self, user: str) -> frozenset[str]:
         """Ids and handles of the user groups a person is in; cached; empty when the plan has none."""
+        ...
+
+    def locale_of(self, user: str) -> str:
+        """The locale that a person has chosen, such as ``pt-BR``; cached; '' when it cannot be known."""
         ...

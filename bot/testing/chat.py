@@ -41,6 +41,7 @@ class FakeChat:
         forms: opened dialogs by trigger.
         homes: each person's home.
         groups: the answer of ``groups_of``; set it.
+        locales: the answer of ``locale_of``; set it.
         expired: triggers that have died; ``open_form`` refuses them. A trigger that was used is dead too.
         lost: errors that ``later`` had to swallow.
     """
@@ -52,6 +53,7 @@ class FakeChat:
     forms: dict[str, Form] = field(default_factory=dict)
     homes: dict[str, Card] = field(default_factory=dict)
     groups: dict[str, frozenset[str]] = field(default_factory=dict)
+    locales: dict[str, str] = field(default_factory=dict)
     expired: set[str] = field(default_factory=set)
     lost: list[ChatError] = field(default_factory=list)
     _keys: dict[tuple[str, str], MessageRef] = field(default_factory=dict)
@@ -113,7 +115,7 @@ class FakeChat:
         with self._acting("tell"):
             self.whispers.append(Whisper("", user, card))
 
-    def open_form(self, trigger: str, form: Form) -> None:
+    def open_form(self, trigger: str, form: Form, *, locale: str = "") -> None:  # noqa: ARG002 - shown as it is
         """Open a dialog, once a trigger."""
         with self._acting("open_form"):
             if not trigger or trigger in self.expired or trigger in self.forms:
@@ -128,6 +130,10 @@ class FakeChat:
     def groups_of(self, user: str) -> frozenset[str]:
         """What ``groups`` says; nothing for others."""
         return self.groups.get(user, frozenset())
+
+    def locale_of(self, user: str) -> str:
+        """As set in ``locales``."""
+        return self.locales.get(user, "")
 
     def shown_to(self, user: str) -> tuple[Card, ...]:
         """What only this person saw, oldest first."""

@@ -1,7 +1,7 @@
 """Who and what is in the workspace: its people, channels, user group and the app, with ids one can read."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 Json = dict[str, Any]
@@ -183,10 +183,15 @@ class Directory:
         return self.channels.get("D" + person.id[1:]) if person else found
 
 
-def lab_directory(app_name: str = "drover") -> Directory:
-    """Answer the fixed workspace: four people, one stranger, the app, three channels, one user group."""
+def lab_directory(app_name: str = "drover", locales: Mapping[str, str] | None = None) -> Directory:
+    """Answer the fixed workspace: four people, one stranger, the app, three channels, one user group.
+
+    Args:
+        app_name: The app's and its bot user's name.
+        locales: Of members, by id, such as {"U0ANA": "pt-BR"}; the others read en-US.
+    """
     members = [
-        Member("U0ANA", "ana", "Ana Souza", "Engineer", locale="pt-BR"),
+        Member("U0ANA", "ana", "Ana Souza", "Engineer"),
         Member("U0BRUNO", "bruno", "Bruno Lima", "Approver"),
         Member("U0CARLA", "carla", "Carla Dias", "Approver"),
         Member("U0GIL", "gil", "Gil Ramos", "Guest", guest=True),
@@ -207,7 +212,7 @@ def lab_directory(app_name: str = "drover") -> Directory:
     group = Group("S0APPROVERS", "kvm-approvers", "KVM approvers", ("U0BRUNO", "U0CARLA"))
     return Directory(
         app_name,
-        {each.id: each for each in members},
+        {each.id: replace(each, locale=(locales or {}).get(each.id, each.locale)) for each in members},
         {each.id: each for each in channels},
         {group.id: group},
     )

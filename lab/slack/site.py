@@ -38,11 +38,18 @@ class Listener:
 class Site:
     """Everything the handlers share."""
 
-    def __init__(self, app: AppFacts, *, ack_seconds: float, trigger_seconds: float) -> None:
+    def __init__(
+        self,
+        app: AppFacts,
+        *,
+        ack_seconds: float,
+        trigger_seconds: float,
+        locales: Mapping[str, str] | None = None,
+    ) -> None:
         self.app = app
         self.ahead = 0.0
         self.trigger_seconds = trigger_seconds
-        self.directory = lab_directory(app.name)
+        self.directory = lab_directory(app.name, locales)
         self.records = Records(self.directory, self.now)
         self.calls: list[ApiCall] = []
         self.listeners: list[Listener] = []

@@ -37,6 +37,7 @@ class Workspace:
         manifest: Mapping[str, Any] | None = None,
         ack_seconds: float = 3.0,
         trigger_seconds: float = 3.0,
+        locales: Mapping[str, str] | None = None,
     ) -> None:
         """Prepare it; nothing listens before `with`. Port 0 takes any free one.
 
@@ -46,9 +47,10 @@ class Workspace:
             manifest: The app's manifest in Slack's JSON form: its commands, scopes, events and mode then hold.
             ack_seconds: How long the app has for an ack; Slack gives 3 s.
             trigger_seconds: How long a trigger id lives; Slack gives 3 s.
+            locales: Of members, by id, such as {"U0ANA": "pt-BR"}; the others read en-US.
         """
         app = read_manifest(manifest, commands)
-        self._site = Site(app, ack_seconds=ack_seconds, trigger_seconds=trigger_seconds)
+        self._site = Site(app, ack_seconds=ack_seconds, trigger_seconds=trigger_seconds, locales=locales)
         self._server = Server(self._site, port)
         self._site.delivery.signing_secret = self._site.signing_secret
         if not app.socket_mode:

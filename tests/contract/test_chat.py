@@ -47,7 +47,9 @@ class Bench(Protocol):
 @dataclass
 class FakeBench:
     chat: FakeChat = field(
-        default_factory=lambda: FakeChat(groups={BRUNO: frozenset({"S0APPROVERS", "kvm-approvers"})})
+        default_factory=lambda: FakeChat(
+            groups={BRUNO: frozenset({"S0APPROVERS", "kvm-approvers"})}, locales={ANA: "pt-BR"}
+        )
     )
 
     def another_process(self) -> FakeChat:
@@ -156,7 +158,7 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     if request.param == "fake":
         yield FakeBench()
         return
-    with Workspace(manifest=manifest()) as workspace:
+    with Workspace(manifest=manifest(), locales={ANA: "pt-BR"}) as workspace:
         slack = SlackBench(workspace)
         yield slack
         for chat in slack.chats:
@@ -277,6 +279,11 @@ def test_a_home_is_filled_and_filled_anew(bench: Bench) -> None:
 def test_groups_by_id_and_handle(bench: Bench) -> None:
     assert bench.chat.groups_of(BRUNO) == {"S0APPROVERS", "kvm-approvers"}
     assert bench.chat.groups_of(ANA) == frozenset()
+
+
+def test_the_locale_that_a_person_has_chosen(bench: Bench) -> None:
+    assert bench.chat.locale_of(ANA) == "pt-BR"
+    assert bench.chat.locale_of("U0NOBODY") == ""
 
 
 @pytest.mark.parametrize("method", ["post", "update", "whisper", "tell", "open_form", "publish_home"])

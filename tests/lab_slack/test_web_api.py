@@ -130,8 +130,16 @@ def test_threads_and_history(workspace: Workspace, client: WebClient) -> None:
     assert [[each["text"] for each in page] for page in pages] == [["later"], ["parent"]]
 
 
+def test_a_person_has_the_locale_that_the_workspace_was_given() -> None:
+    with Workspace(locales={"U0ANA": "pt-BR"}) as workspace:
+        client = WebClient(token=workspace.bot_token, base_url=workspace.web_api)
+        assert client.users_info(user="U0ANA", include_locale=True)["user"]["locale"] == "pt-BR"
+        assert client.users_info(user="U0GIL", include_locale=True)["user"]["locale"] == "en-US"
+        assert "locale" not in client.users_info(user="U0ANA")["user"]
+
+
 def test_people_channels_and_groups(client: WebClient) -> None:
-    assert client.users_info(user="U0ANA", include_locale=True)["user"]["locale"] == "pt-BR"
+    assert client.users_info(user="U0ANA", include_locale=True)["user"]["locale"] == "en-US"
     assert client.users_info(user="U0FOREIGN")["user"]["team_id"] == "T0OTHER"
     assert client.users_info(user="U0GIL")["user"]["is_restricted"] is True
     assert {each["name"] for each in client.users_list()["members"]} >= {"ana", "bruno", "carla", "gil", "drover"}

@@ -18,6 +18,7 @@ from bot.adapters.slack.blocks import Files, Surface, as_json, charts_of, home, 
 from bot.adapters.slack.coalescer import Coalescer, Edit
 from bot.adapters.slack.forms import modal
 from bot.adapters.slack.groups import Groups
+from bot.adapters.slack.locales import Locales
 from bot.adapters.slack.text import is_user
 from bot.adapters.slack.told import told
 from bot.adapters.slack.web import Known, OvertakenError, SlackRefusedError, SlackUnsureError, call
@@ -69,6 +70,7 @@ class SlackChat:
         self._client = client
         self._sleep = sleep
         self._groups = Groups(client, group_cache)
+        self._locales = Locales(client)
         self._edits = Coalescer(self._edit, progress_every)
         self._posted = Known(1000)
         self._files = Known(200)
@@ -141,7 +143,7 @@ class SlackChat:
 
         self._deliver(card, send)
 
-    def open_form(self, trigger: str, form: Form) -> None:
+    def open_form(self, trigger: str, form: Form, *, locale: str = "") -> None:  # noqa: ARG002 - it is translated by now
         """Open a dialog; a trigger lives three seconds, and works once."""
         try:
             view = modal(form)
@@ -167,6 +169,10 @@ class SlackChat:
     def groups_of(self, user: str) -> frozenset[str]:
         """Ids and handles of the user groups a person is in; cached; empty when they cannot be known."""
         return self._groups.of(user)
+
+    def locale_of(self, user: str) -> str:
+        """The locale that a person has chosen; cached; '' when it cannot be known."""
+        return self._locales.of(user)
 
     # -- how messages get out
 

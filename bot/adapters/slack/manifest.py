@@ -15,6 +15,7 @@ SCOPES: dict[str, str] = {
     "groups:history": "the same in private channels",
     "im:history": "commands in a direct message",
     "usergroups:read": "user groups as roles",
+    "users:read": "the language of each person",
 }
 EVENTS = ("app_home_opened", "app_mention", "message.im")
 HINT = "help | vms | hosts | migrate <vm> <host> | …"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bot.domain.message import Code, Message, Person, Value, When, Words, said_of, tokens
+from bot.domain.message import Code, Message, Names, Person, Value, When, Words, said_of, tokens
 from bot.domain.words import straightened
 
 # Slack's markup has no escape character. Each mark that could format something becomes the character that looks
@@ -64,6 +64,8 @@ def _parts(line: Message, around: frozenset[str]) -> Iterator[Part]:
 
 
 def _value_parts(value: Value, on: frozenset[str]) -> Iterator[Part]:
+    if isinstance(value, Names):
+        value = value.line
     if isinstance(value, Words):
         yield from _parts(value, on)
     elif isinstance(value, Code) and _CODE not in on:

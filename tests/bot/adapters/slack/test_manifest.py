@@ -61,6 +61,7 @@ NEEDED_BY_METHOD = {
     "files_upload_v2": ("files:write",),
     "usergroups_list": ("usergroups:read",),
     "usergroups_users_list": ("usergroups:read",),
+    "users_info": ("users:read",),
     "views_open": (),
     "views_publish": (),
 }

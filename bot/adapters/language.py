@@ -1,0 +1,224 @@
+"""Messages in people's languages: the one place that translates a template and writes numbers, moments and lists.
+
+The translations are ``.po`` files beside the code that says the sentences: ``<package>/locale/<locale>/LC_MESSAGES/
+messages.po``. They are read when the first message in a language is shown. English needs none: it is what the
+templates say. Units are the symbols of SI and IEC, the same in every language; Babel writes the numbers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import os
+import re
+import threading
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import structlog
+from babel import Locale, UnknownLocaleError, default_locale, negotiate_locale
+from babel.dates import format_datetime
+from babel.lists import format_list
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import PoFileError, read_po
+from babel.numbers import format_decimal
+from babel.support import Translations
+
+from bot.domain.card import Card, Form
+from bot.domain.errors import SettingsError
+from bot.domain.message import (
+    Duration,
+    Join,
+    Message,
+    Names,
+    Number,
+    Percent,
+    Rate,
+    Size,
+    Value,
+    When,
+    Words,
+)
+
+log = structlog.get_logger()
+
+SOURCE = "en"
+"""The language of the templates."""
+FILE = Path("LC_MESSAGES") / "messages.po"
+OWN = Path(__file__).parent.parent / "locale"
+"""The translations of the bot's own sentences."""
+
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_JOINS: Mapping[Join, Any] = {Join.AND: "standard", Join.OR: "or"}
+
+T = TypeVar("T", Card, Form, Message)
+
+
+class Language(Protocol):
+    """Shows what the bot says in one language."""
+
+    @property
+    def locale(self) -> str:
+        """Its name, such as ``pt_BR``."""
+        ...
+
+    def shown(self, said: T) -> T:
+        """A card, a form or a message as its readers are to see it. A plain ``str`` stays as it is."""
+        ...
+
+
+class English:
+    """The source language: nothing is to be done."""
+
+    locale = SOURCE
+
+    def shown(self, said: T) -> T:
+        """The same: what fills a template writes itself in English."""
+        return said
+
+
+class Translated:
+    """A language with translations.
+
+    Args:
+        locale: Babel's.
+        catalog: the translations of all packages.
+    """
+
+    def __init__(self, locale: Locale, catalog: Translations) -> None:
+        self._locale = locale
+        self._catalog = catalog
+
+    @property
+    def locale(self) -> str:
+        """Its name, such as ``pt_BR``."""
+        return str(self._locale)
+
+    def shown(self, said: T) -> T:
+        """A card, a form or a message as its readers are to see it."""
+        shown: T = self._shown(said)
+        return shown
+
+    def _shown(self, said: Any) -> Any:
+        if isinstance(said, Words):
+            return self._words(said)
+        if isinstance(said, tuple):
+            return tuple(self._shown(each) for each in said)
+        if not dataclasses.is_dataclass(said) or isinstance(said, type):
+            return said
+        fields = {each.name: getattr(said, each.name) for each in dataclasses.fields(said)}
+        changed = {name: new for name, old in fields.items() if (new := self._shown(old)) is not old}
+        return dataclasses.replace(said, **changed) if changed else said
+
+    def _words(self, said: Words) -> Words:
+        return Words(self._template(said), {name: self._value(each) for name, each in said.args.items()})
+
+    def _template(self, said: Words) -> str:
+        if not said.template:
+            return ""
+        if not said.many:
+            return self._catalog.gettext(said.template)
+        count = said.args.get("n", 0)
+        whole = int(count) if isinstance(count, int | float) and count == int(count) else 2
+        return self._catalog.ngettext(said.template, said.many, whole)
+
+    def _value(self, value: Value) -> Value:
+        if isinstance(value, Words):
+            return self._words(value)
+        if isinstance(value, Names):
+            return self._list(value)
+        if isinstance(value, When):
+            text = format_datetime(value.utc, "short", locale=self._locale)
+            return dataclasses.replace(value, written=f"{text} UTC")
+        if isinstance(value, Size | Rate | Duration | Percent | Number):
+            return _NUMBER.sub(self._number, str(value))
+        if isinstance(value, float):
+            return _NUMBER.sub(self._number, f"{value:.6g}")
+        return value
+
+    def _number(self, found: re.Match[str]) -> str:
+        digits = len(found[0].partition(".")[2])
+        pattern = f"0.{'0' * digits}" if digits else "0"
+        return format_decimal(Decimal(found[0]), format=pattern, locale=self._locale)
+
+    def _list(self, names: Names) -> Words:
+        members = [*names.shown, *([names.more] if names.rest else [])]
+        args = {f"i{index}": self._value(each) for index, each in enumerate(members)}
+        holes = [f"{{{name}}}" for name in args]
+        style = _JOINS.get(Join.AND if names.rest else names.join)
+        return Words(format_list(holes, style=style, locale=self._locale) if style else ", ".join(holes), args)
+
+
+class Languages:
+    """The languages that messages can be shown in.
+
+    Args:
+        default: the locale of channels, and of people whose own is not known or has no translation.
+        folders: where translations are looked for, ``locale`` folders; those of the bot itself are always among them.
+
+    Raises:
+        SettingsError: ``default`` has no translation.
+    """
+
+    def __init__(self, default: str = SOURCE, folders: Iterable[Path] = ()) -> None:
+        self._folders = (OWN, *folders)
+        found = {each.parent.parent.name for folder in self._folders for each in folder.glob(f"*/{FILE}")}
+        self.available = (SOURCE, *sorted(found - {SOURCE}))
+        self._made: dict[str, Language] = {SOURCE: English()}
+        self._lock = threading.Lock()  # two threads may want the first message of a language at the same moment
+        nearest = self._nearest(default)
+        if nearest is None:
+            raise SettingsError(
+                f"There is no translation for the locale “{default}”.",
+                f"Set locale to one of: {', '.join(self.available)}.",
+            )
+        self._default = nearest
+
+    @property
+    def default(self) -> Language:
+        """The language of channels."""
+        return self.of("")
+
+    def of(self, locale: str) -> Language:
+        """The language nearest to a locale such as ``pt-BR``; the default where there is none, or it is ''."""
+        name = self._nearest(locale) or self._default if locale else self._default
+        with self._lock:
+            if name not in self._made:
+                self._made[name] = Translated(Locale.parse(name), self._read(name))
+            return self._made[name]
+
+    def of_terminal(self) -> Language:
+        """The language of the environment: ``LC_ALL``, ``LC_MESSAGES`` or ``LANG``."""
+        if any(os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG")):
+            return self.of(default_locale("LC_MESSAGES") or SOURCE)
+        return self._made[SOURCE]
+
+    def _nearest(self, locale: str) -> str | None:
+        """The same language and country, else the same language."""
+        wanted = locale.replace("-", "_")
+        exact = negotiate_locale([wanted], self.available)
+        language = wanted.partition("_")[0]
+        return exact or next((each for each in self.available if each.partition("_")[0] == language), None)
+
+    def _read(self, name: str) -> Translations:
+        files = (folder / name / FILE for folder in self._folders)
+        read = [found for file in files if file.is_file() and (found := read_catalog(file, name)) is not None]
+        made = read[0] if read else Translations()  # the first one's plural rule is that of the language
+        for each in read[1:]:
+            made.merge(each)
+        return made
+
+
+def read_catalog(file: Path, locale: str) -> Translations | None:
+    """One ``.po`` file, ready for use. One that cannot be read is logged and leaves its sentences in English: None."""
+    compiled = io.BytesIO()
+    try:
+        with file.open("rb") as opened:
+            write_mo(compiled, read_po(opened, locale=locale, abort_invalid=True))
+    except (OSError, PoFileError, UnknownLocaleError, ValueError) as error:
+        log.error("translation not read", file=str(file), error=str(error))  # noqa: TRY400 - expected kind
+        return None
+    compiled.seek(0)
+    return Translations(compiled)

@@ -1,0 +1,59 @@
+"""The chat port in people's languages: channels in the configured one, what one person sees in that person's own."""
+
+from __future__ import annotations
+
+from bot.adapters.language import Language, Languages
+from bot.domain.card import Card, Form
+from bot.ports import Chat, MessageRef
+
+
+class TranslatedChat:
+    """``bot.ports.Chat`` around another one, which is handed every card and form as its readers are to see it.
+
+    Args:
+        chat: what delivers.
+        languages: what can be shown.
+    """
+
+    def __init__(self, chat: Chat, languages: Languages) -> None:
+        self._chat = chat
+        self._languages = languages
+
+    def post(self, channel: str, card: Card, *, thread: MessageRef | None = None, key: str = "") -> MessageRef:
+        """Post a message in the channels' language."""
+        return self._chat.post(channel, self._languages.default.shown(card), thread=thread, key=key)
+
+    def update(self, ref: MessageRef, card: Card) -> None:
+        """Replace a message."""
+        self._chat.update(ref, self._languages.default.shown(card))
+
+    def later(self, ref: MessageRef, card: Card) -> None:
+        """Replace a message soon."""
+        self._chat.later(ref, self._languages.default.shown(card))
+
+    def whisper(self, channel: str, user: str, card: Card) -> None:
+        """A message that only one person sees, in that person's language."""
+        self._chat.whisper(channel, user, self._language(user).shown(card))
+
+    def tell(self, user: str, card: Card) -> None:
+        """A direct message in the person's language."""
+        self._chat.tell(user, self._language(user).shown(card))
+
+    def open_form(self, trigger: str, form: Form, *, locale: str = "") -> None:
+        """Open a dialog in the language of who asked."""
+        self._chat.open_form(trigger, self._languages.of(locale).shown(form), locale=locale)
+
+    def publish_home(self, user: str, card: Card) -> None:
+        """Fill a person's App Home in that person's language."""
+        self._chat.publish_home(user, self._language(user).shown(card))
+
+    def groups_of(self, user: str) -> frozenset[str]:
+        """Ids and handles of the user groups a person is in."""
+        return self._chat.groups_of(user)
+
+    def locale_of(self, user: str) -> str:
+        """The locale of a person; '' when there is nothing to choose from."""
+        return self._chat.locale_of(user) if len(self._languages.available) > 1 else ""
+
+    def _language(self, user: str) -> Language:
+        return self._languages.of(self.locale_of(user))

@@ -1,0 +1,242 @@
+"""Keeps the translations in step with the code: ``python -m bot.translations extract|check|literals [FOLDER…]``.
+
+``extract`` writes every template of a package into its ``.po`` files, with what is translated already; new ones come
+empty, those that the code no longer says are dropped. ``check`` tells what is missing or does not fit, and exits with
+1. ``literals`` lists sentences in the code that are no messages yet. FOLDER is a package, such as
+``plugins/host_check``; without one, the bot and all plugins beside it. A package gets a language by a file
+``locale/<locale>/LC_MESSAGES/messages.po`` with the language's plural rule (copy another package's first lines).
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from babel.messages.catalog import Catalog, Message
+from babel.messages.extract import extract_from_file
+from babel.messages.pofile import read_po, write_po
+
+KEYWORDS = {"words": None, "nwords": (1, 2)}
+FILE = Path("LC_MESSAGES") / "messages.po"
+HERE = Path(__file__).parent.parent
+
+_HEADER = """\
+msgid ""
+msgstr ""
+"Language: {locale}\\n"
+"MIME-Version: 1.0\\n"
+"Content-Type: text/plain; charset=utf-8\\n"
+"Content-Transfer-Encoding: 8bit\\n"
+"Plural-Forms: {plurals};\\n"
+
+"""
+_HOLE = re.compile(r"\{(\w+)\}")
+_CODE = re.compile(r"`([^`]*)`")
+_MARK = re.compile(r"[*`]|(?<!\w)_|_(?!\w)")
+_SENTENCE = re.compile(r"[A-Za-z{][\w’'-]*[,;:]? +[a-z{]")
+_LETTER = re.compile(r"[^\W\d_]")
+OPT_OUT = "# no message"
+"""On a line (or the one before): its text is not for people, and why."""
+
+
+def packages() -> tuple[Path, ...]:
+    """The bot and the plugins that come with it."""
+    plugins = (each.parent for each in sorted((HERE / "plugins").glob("*/__init__.py")))
+    return (HERE / "bot", *plugins)
+
+
+def templates(package: Path) -> Catalog:
+    """Every template that a package's code says, without those that hold no word."""
+    found = Catalog()
+    for file in sorted(package.rglob("*.py")):
+        place = file.relative_to(package.parent).as_posix()
+        for line, text, _, _ in extract_from_file("python", file, keywords=KEYWORDS):
+            if _to_translate(text):
+                found.add(text, locations=[(place, line)])
+    return found
+
+
+def _to_translate(text: str | tuple[str, ...]) -> bool:
+    """Whether anything but holes and marks stands in it."""
+    return any(_LETTER.search(_HOLE.sub("", each)) for each in ([text] if isinstance(text, str) else text))
+
+
+def translations(package: Path) -> Iterator[tuple[str, Path]]:
+    """Locale and file of each language that a package has."""
+    for file in sorted((package / "locale").glob(f"*/{FILE}")):
+        yield file.parent.parent.name, file
+
+
+def load(file: Path, locale: str) -> Catalog:
+    """A ``.po`` file."""
+    with file.open("rb") as opened:
+        return read_po(opened, locale=locale, abort_invalid=True)
+
+
+def extract(package: Path) -> int:
+    """Write a package's templates into its ``.po`` files; 0."""
+    said = templates(package)
+    for locale, file in translations(package):
+        known = load(file, locale)
+        for message in said:
+            before = known.get(message.id) if message.id else None
+            if before is not None and bool(before.pluralizable) == bool(message.pluralizable):
+                message.string = before.string
+            message.flags.clear()
+        written = io.BytesIO()
+        write_po(written, said, omit_header=True, sort_output=True, include_lineno=False, width=100)
+        header = _HEADER.format(locale=locale, plurals=known.plural_forms.rstrip(";"))
+        file.write_text(header + written.getvalue().decode(), encoding="utf-8")
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with the translation of one template; ``missing``: there is none yet."""
+
+    file: Path
+    template: str
+    what: str
+    missing: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.file}: “{self.template}”: {self.what}"
+
+
+def problems(package: Path) -> Iterator[Problem]:
+    """What is missing in a package's translations, does not fit, or is said no more."""
+    said = templates(package)
+    for locale, file in translations(package):
+        known = load(file, locale)
+        for message in said:
+            if message.id:
+                yield from _of_message(file, known.num_plurals, message, known.get(message.id))
+        for message in known:
+            if message.id and said.get(message.id) is None:
+                yield Problem(file, _first(message), "the code no longer says it; run extract")
+
+
+def _of_message(file: Path, plurals: int, message: Message, known: Message | None) -> Iterator[Problem]:
+    template = _first(message)
+    given = known.string if known is not None else ""
+    strings = [given] if isinstance(given, str) else list(given or ())
+    if not all(strings) or not strings or (known is not None and known.fuzzy):
+        yield Problem(file, template, "not translated", missing=True)
+        return
+    forms = plurals if message.pluralizable else 1
+    if len(strings) != forms:
+        yield Problem(file, template, f"{len(strings)} plural forms instead of {forms}")
+    sources = [message.id] if isinstance(message.id, str) else list(message.id)
+    for string in strings:
+        if string.endswith("\n") != sources[0].endswith("\n"):
+            yield Problem(file, template, "the newline at the end differs")
+        for of, name in ((_holes, "holes"), (_commands, "code"), (_marks, "marks")):
+            if all(of(string) != of(source) for source in sources):
+                yield Problem(file, template, f"its {name} differ: {string}")
+
+
+def _first(message: Message) -> str:
+    return message.id if isinstance(message.id, str) else message.id[0]
+
+
+def _holes(text: str) -> Counter[str]:
+    return Counter(_HOLE.findall(text))
+
+
+def _commands(text: str) -> Counter[str]:
+    return Counter(_CODE.findall(text))
+
+
+def _marks(text: str) -> Counter[str]:
+    return Counter(_MARK.findall(text))
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """A sentence in the code that is no message."""
+
+    file: Path
+    line: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.text[:100]!r}"
+
+
+def literals(package: Path) -> Iterator[Literal]:
+    """Sentences in a package's code that nobody would translate: neither docstrings, logged, nor opted out."""
+    for file in sorted(package.rglob("*.py")):
+        text = file.read_text(encoding="utf-8")
+        lines = ["", *text.splitlines()]
+        for node in _texts(ast.parse(text)):
+            opted_out = any(OPT_OUT in lines[each] for each in (node.lineno - 1, node.lineno, node.end_lineno or 0))
+            if _SENTENCE.search(_written(node)) and not opted_out:
+                yield Literal(file, node.lineno, _written(node))
+
+
+def _written(node: ast.Constant | ast.JoinedStr) -> str:
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    return "".join(str(each.value) if isinstance(each, ast.Constant) else "{}" for each in node.values)
+
+
+_QUIET = {"words", "nwords", "Words", "log", "compile", "Field", "TypeVar"}
+"""Calls whose texts are messages already, or no messages."""
+
+
+def _texts(node: ast.AST) -> Iterator[ast.Constant | ast.JoinedStr]:
+    """Strings and f-strings under a node that are neither docstrings nor arguments of a quiet call."""
+    if isinstance(node, ast.JoinedStr):
+        yield node
+        return
+    if isinstance(node, ast.Constant):
+        if isinstance(node.value, str):
+            yield node
+        return
+    if isinstance(node, ast.Call) and not _QUIET.isdisjoint(_names(node.func)):
+        return
+    for child in ast.iter_child_nodes(node):
+        if not (isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant)):  # a docstring
+            yield from _texts(child)
+
+
+def _names(called: ast.expr) -> Iterator[str]:
+    while isinstance(called, ast.Attribute):
+        yield called.attr
+        called = called.value
+    if isinstance(called, ast.Name):
+        yield called.id
+
+
+def _told(found: Iterable[object]) -> int:
+    count = 0
+    for count, each in enumerate(found, 1):  # noqa: B007 - the last one is the number of them
+        click.echo(each)
+    return count
+
+
+_ACTS: dict[str, Callable[[Path], int]] = {
+    "extract": extract,
+    "check": lambda package: _told(problems(package)),
+    "literals": lambda package: _told(literals(package)),
+}
+
+
+@click.command(help=__doc__)
+@click.argument("act", type=click.Choice(list(_ACTS)))
+@click.argument("folders", nargs=-1, type=click.Path(exists=True, file_okay=False, path_type=Path))
+def main(act: str, folders: tuple[Path, ...]) -> None:
+    """Extract, check or list."""
+    found = sum(_ACTS[act](folder.resolve()) for folder in folders or packages())
+    sys.exit(1 if found else 0)
+
+
+if __name__ == "__main__":
+    main()
