@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -12,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from bot import catalog as catalogs
 from bot.domain.errors import StoreError
 from bot.flow.look import Core
-from bot.settings import DroverSettings, SshSection
+from bot.settings import DroverSettings, HostSection, SshSection
 
 if TYPE_CHECKING:  # each takes long to import, and no command line needs them all
+    from bot.adapters.fence import FenceAddress
     from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
     from bot.adapters.prometheus import MetricsServer, PrometheusPast
     from bot.adapters.slack.chat import Identity
@@ -23,6 +25,7 @@ if TYPE_CHECKING:  # each takes long to import, and no command line needs them a
     from bot.adapters.ssh_address import SshAddress
     from bot.flow.monitor import Monitor
     from bot.ports import Hypervisor
+    from bot.ports.power import PowerControl
 
 HEALTHY = 60.0  # seconds
 
@@ -161,6 +164,28 @@ def connected_hypervisor(settings: DroverSettings) -> LibvirtHypervisor:
     return LibvirtHypervisor(
         addresses(settings), clock=SystemClock(), deadline=settings.limits.host_deadline, shells=shells
     )
+
+
+def power_control(settings: DroverSettings) -> PowerControl:
+    """The power controllers of all hosts; none is asked yet.
+
+    Raises:
+        PowerError: a controller's configuration cannot work.
+        SettingsError: a password cannot be read.
+    """
+    from bot.adapters.fence import FenceControl
+
+    return FenceControl([each for host in settings.hosts for each in _fence_addresses(host)], SystemClock())
+
+
+def _fence_addresses(host: HostSection) -> Iterator[FenceAddress]:
+    from bot.adapters.fence import FenceAddress
+    from bot.domain.power import Device
+
+    for number, each in enumerate(host.fence, 1):
+        name = each.name or f"{host.name}-{each.agent}-{number}"
+        device = Device(host.name, name, each.level, each.shares_power)
+        yield FenceAddress(device, each.agent, each.options, each.password(), float(each.deadline))
 
 
 def _ssh_address(ssh: SshSection) -> SshAddress:

@@ -97,6 +97,41 @@ def _ssh(value: object) -> object:
     return {"to": value} if isinstance(value, str) else value
 
 
+class FenceSection(Section):
+    """A power controller of a host: a fence agent's name, or ``redfish``; ``options`` are its own.
+
+    Controllers of one ``level`` must all read off before the host is off; levels are tried in order.
+    ``shares_power``: it has no power when its host has none, as a BMC; a PDU has its own.
+    The password is in ``password_file``, or in the environment variable that ``password_env`` names.
+    """
+
+    agent: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,40}$")]
+    name: Annotated[str, Field(pattern=r"^([a-zA-Z0-9][a-zA-Z0-9._-]{0,62})?$")] = ""
+    level: Annotated[int, Field(ge=1, le=9)] = 1
+    options: dict[str, str] = Field(default_factory=dict)
+    password_file: str = ""
+    password_env: str = ""
+    shares_power: bool = True
+    deadline: Annotated[Seconds, Field(ge=1, le=120)] = 20
+
+    def password(self) -> str:
+        """The password; '' when none is configured.
+
+        Raises:
+            SettingsError: the file cannot be read, or the variable is not set.
+        """
+        if self.password_file:
+            return _read_secret(self.password_file, "password_file of a power controller")
+        if not self.password_env:
+            return ""
+        if self.password_env not in os.environ:
+            raise SettingsError(
+                f"The environment variable {self.password_env} of a power controller is not set.",
+                "Set it, or name a password_file.",
+            )
+        return os.environ[self.password_env]
+
+
 class HostSection(Section):
     """One hypervisor: how the bot reaches it, and how other hosts reach it for a migration."""
 
@@ -108,6 +143,7 @@ class HostSection(Section):
     ssh: Annotated[SshSection | None, BeforeValidator(_ssh)] = None
     reserve: Bytes = 0
     tags: dict[str, str] = Field(default_factory=dict)
+    fence: tuple[FenceSection, ...] = ()
 
 
 class RoleSection(Section):
@@ -330,11 +366,15 @@ def _with_secrets(table: dict[str, Any]) -> dict[str, Any]:
 
 def _secret(name: str) -> str:
     if file := os.environ.get(f"{name}_FILE"):
-        try:
-            return Path(file).read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise SettingsError(f"{name}_FILE cannot be read: {error}.", "Name another file.") from error
+        return _read_secret(file, f"{name}_FILE")
     return os.environ.get(name, "")
+
+
+def _read_secret(file: str, name: str) -> str:
+    try:
+        return Path(file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{name} cannot be read: {error}.", "Name another file.") from error
 
 
 def _complaint(kind: str, said: str, where: str) -> str:

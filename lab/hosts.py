@@ -123,6 +123,10 @@ class Lab(Faults):
         """Run a program inside a host, to its end; it holds up other orders to this host meanwhile."""
         return self._room(host).run(*argv, check=check)
 
+    def is_on(self, host: str) -> bool:
+        """Whether a host has power."""
+        return self._room(host).alive
+
     def pid(self, host: str) -> int:
         """The first process of a host, seen from outside: the way into its namespaces, as by nsenter."""
         return self._room(host).pid

@@ -62,6 +62,10 @@ class HostUnreachableError(HypervisorError):
     """The host did not answer within the deadline. Unreachable is not dead."""
 
 
+class PowerError(DroverError):
+    """A power controller did not take an order; the text carries what it said."""
+
+
 class ChatError(DroverError):
     """The chat service refused or failed."""
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
 from bot.adapters.libvirt import HostAddress
-from bot.parts import addresses
-from bot.settings import DroverSettings, HostSection
+from bot.domain.errors import SettingsError
+from bot.parts import addresses, power_control
+from bot.settings import DroverSettings, FenceSection, HostSection
 
 
 def test_a_hosts_table_says_how_it_is_reached_and_whether_memory_is_encrypted_on_its_way_there() -> None:
@@ -20,3 +25,41 @@ def test_a_hosts_table_says_how_it_is_reached_and_whether_memory_is_encrypted_on
         ),
         HostAddress("host-b", "qemu+tls://host-b/system", "qemu+tls://host-b/system"),
     ]  # fmt: skip
+
+
+def test_power_controllers_come_from_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = tmp_path / "bmc-a"
+    secret.write_text("s3cret\n")
+    monkeypatch.setenv("PDU_PASSWORD", "other")
+    fence = (
+        FenceSection(
+            agent="redfish",
+            name="bmc-a",
+            options={"url": "https://bmc-a", "system": "/redfish/v1/Systems/1"},
+            password_file=str(secret),
+        ),
+        FenceSection(
+            agent="fence_apc_snmp",
+            level=2,
+            shares_power=False,
+            options={"ip": "pdu"},
+            password_env="PDU_PASSWORD",
+        ),
+    )
+    host = HostSection(name="host-a", uri="test:///default", fence=fence)
+    settings = DroverSettings(hosts=(host,))
+    assert [each.password() for each in settings.hosts[0].fence] == ["s3cret", "other"]
+    devices = power_control(settings).devices("host-a")
+    assert [(each.name, each.level, each.shares_power) for each in devices] == [
+        ("bmc-a", 1, True),
+        ("host-a-fence_apc_snmp-2", 2, False),
+    ]
+
+
+def test_a_power_controller_without_its_password_is_told_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOT_SET", raising=False)
+    fence = FenceSection(agent="fence_ipmilan", options={"ip": "bmc"}, password_env="NOT_SET")
+    host = HostSection(name="host-a", uri="test:///default", fence=(fence,))
+    settings = DroverSettings(hosts=(host,))
+    with pytest.raises(SettingsError, match="NOT_SET"):
+        power_control(settings)

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import libvirt
 
 from bot.adapters.libvirt.refusals import said
-from bot.adapters.libvirt.workers import Workers
+from bot.adapters.workers import Workers
 from bot.domain.errors import HostUnreachableError
 from bot.ports import Clock
 

@@ -11,7 +11,7 @@ import libvirt
 import pytest
 
 from bot.adapters.libvirt.connections import Line, quiet_ssh
-from bot.adapters.libvirt.workers import Workers
+from bot.adapters.workers import Workers
 from bot.domain.errors import HostUnreachableError
 from bot.testing import TickingClock
 from tests.waiting import PATIENCE, until
