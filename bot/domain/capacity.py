@@ -54,17 +54,20 @@ class Fit:
 
 def rooms(seen: Snapshot, ratio: float) -> dict[str, Room]:
     """Room on each host that can take guests: up, and not in maintenance."""
-    memory = {host.name: 0 for host in seen.hosts}
-    vcpus = dict.fromkeys(memory, 0)
+    hosts = {host.name: host for host in seen.hosts}
+    apart = {name for name, host in hosts.items() if host.set_aside}
+    huge = {vm.uuid for vm in seen.vms if vm.huge} if apart else set()
+    memory, vcpus = dict.fromkeys(hosts, 0), dict.fromkeys(hosts, 0)
     for vm in seen.vms:
         if vm.state.active and vm.host in memory:
-            memory[vm.host] += vm.memory
+            memory[vm.host] += 0 if vm.host in apart and vm.uuid in huge else vm.memory
             vcpus[vm.host] += vm.vcpus
     for move in seen.inbound:
-        memory[move.target] = memory.get(move.target, 0) + move.memory
+        more = 0 if move.target in apart and move.vm_uuid in huge else move.memory
+        memory[move.target] = memory.get(move.target, 0) + more
     return {
-        host.name: Room(host.memory - host.reserve - memory[host.name], host.cpus * ratio - vcpus[host.name])
-        for host in seen.hosts if _usable(host)
+        name: Room(host.usable - memory[name], host.cpus * ratio - vcpus[name])
+        for name, host in hosts.items() if _usable(host)
     }  # fmt: skip
 
 

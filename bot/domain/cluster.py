@@ -90,11 +90,32 @@ class Nic:
 
 
 @dataclass(frozen=True, slots=True)
+class VmSnapshot:
+    """One snapshot of a VM. ``external``: its disks or memory lie in files of their own, not in the qcow2 image."""
+
+    name: str
+    external: bool = False
+    state: str = ""  # as libvirt spells it: running, shutoff, disk-snapshot…
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSize:
+    """What a VM gets at its next start, by its stored definition; bytes. ``*_max`` bound what can be hot-plugged."""
+
+    vcpus: int
+    memory: int
+    vcpus_max: int = 0
+    memory_max: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class VmDetail:
-    """What decides whether and how a guest can move; read from its live definition.
+    """What decides whether and how a guest can move or change; read from its live definition.
 
     ``cpu_mode`` is '', 'custom', 'host-model', 'host-passthrough' or 'maximum'; ``hostdevs`` are readable
-    names of host devices; ``job`` is the kind of an active job, '' when none.
+    names of host devices; ``job`` is the kind of an active job, '' when none. ``topology`` is how many vCPUs a fixed
+    CPU topology has (0: none is fixed), ``memory_limit`` the bytes that memory hot-plug may reach (0: none).
+    ``snapshot_list`` is read for VMs in focus only; None: not read.
     """
 
     machine: str = ""
@@ -112,13 +133,24 @@ class VmDetail:
     hugepages: bool = False
     memory_locked: bool = False
     job: str = ""
+    vcpus_max: int = 0
+    topology: int = 0
+    numa_cells: int = 0
+    memory_limit: int = 0
+    balloon: bool = True
+    hugepage_size: int = 0  # bytes; 0: the host's default
+    pflash: bool = False
+    nvram_format: str = ""
+    snapshot_list: tuple[VmSnapshot, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Vm:
     """One guest as seen on one host. Memory in bytes, CPU load in host cores (1.0 = one core busy).
 
-    ``wait``: cores that it was ready to use and did not get, by the newest sweep; None: not measured.
+    ``wait``: cores that it was ready to use and did not get, by the newest sweep; None: not measured. ``saved``: it is
+    off, and its memory is kept on the host (managed save), from which its next start goes on. ``stored``: its size at
+    the next start, read for VMs in focus only.
     """
 
     uuid: str
@@ -138,6 +170,22 @@ class Vm:
     detail: VmDetail | None = None
     dirty_rate: float | None = None  # bytes/s of memory the guest writes; None: not measured
     wait: float | None = None
+    saved: bool = False
+    stored: StoredSize | None = None
+
+    @property
+    def huge(self) -> bool:
+        """Whether its memory is made of huge pages, which a host sets aside."""
+        return self.detail is not None and self.detail.hugepages
+
+
+@dataclass(frozen=True, slots=True)
+class HugePages:
+    """Huge pages of one size that a host sets aside: ``size`` in bytes, ``total`` and ``free`` are counts."""
+
+    size: int
+    total: int
+    free: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +228,23 @@ class Host:
     maintenance: bool = False
     tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     migrate_address: str = ""  # from the config: where other hosts reach it for a migration
+    huge_pages: tuple[HugePages, ...] | None = None  # None: not known
+
+    @property
+    def set_aside(self) -> int:
+        """Bytes that are huge pages: no use to VMs that do not ask for them."""
+        return sum(each.size * each.total for each in self.huge_pages or ())
+
+    @property
+    def usable(self) -> int:
+        """Bytes of ordinary memory for VMs: without the reserve and without huge pages."""
+        return self.memory - self.reserve - self.set_aside
+
+    def pages_of(self, vm: Vm) -> HugePages | None:
+        """The huge pages that this VM's memory is made of here; None when the host sets none of that size aside."""
+        size = vm.detail.hugepage_size if vm.detail else 0
+        there = sorted((each for each in self.huge_pages or () if each.total), key=lambda each: each.size)
+        return next((each for each in there if size in {0, each.size}), None)
 
     @property
     def up(self) -> bool:
@@ -269,15 +334,19 @@ class Snapshot:
         return next((fit for fit in self.cpu_fits if (fit.vm_uuid, fit.host) == (vm_uuid, host)), None)
 
     def promised(self, host: str) -> int:
-        """Bytes of memory promised on a host: its active guests and the moves under way to it."""
-        here = sum(vm.memory for vm in self.vms if vm.host == host and vm.state.active)
-        coming = sum(move.memory for move in self.inbound if move.target == host)
+        """Bytes of ordinary memory promised on a host: its active VMs and the moves under way to it.
+
+        VMs on huge pages live in what the host sets aside, where it is known to.
+        """
+        apart = self.host(host).set_aside > 0
+        huge = {vm.uuid for vm in self.vms if vm.huge} if apart else set()
+        here = sum(vm.memory for vm in self.vms if vm.host == host and vm.state.active and vm.uuid not in huge)
+        coming = sum(move.memory for move in self.inbound if move.target == host and move.vm_uuid not in huge)
         return here + coming
 
     def room(self, host: str) -> int:
-        """Bytes still to be promised on a host after its reserve; negative when overcommitted."""
-        box = self.host(host)
-        return box.memory - box.reserve - self.promised(host)
+        """Bytes of ordinary memory still to be promised on a host; negative when overcommitted."""
+        return self.host(host).usable - self.promised(host)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from bot.domain.cluster import Host, Snapshot, Vm, VmState
 from bot.domain.plan import HostBar, Objection
-from bot.domain.words import bytes_text
+from bot.domain.words import bytes_text, plural
 
 PIN, APART, TOGETHER = "pin", "apart", "together"
 """Tags of guests: where one may be (hosts, or anything else for "here"), and groups that are kept apart or together."""
@@ -43,6 +43,9 @@ def memory_fits(snapshot: Snapshot, vm: Vm, host: str) -> Objection | None:
     """The guest's memory fits beside what is promised there, moves under way included."""
     if not snapshot.host(host).up:
         return None  # host_is_up says it
+    box = snapshot.host(host)
+    if vm.huge and box.huge_pages is not None:
+        return _huge_pages_suffice(box, vm)
     room = snapshot.room(host)
     if vm.memory <= room:
         return None
@@ -52,6 +55,28 @@ def memory_fits(snapshot: Snapshot, vm: Vm, host: str) -> Objection | None:
         "memory",
         f"{host} has room for {bytes_text(max(0, room))}, {vm.name} needs {bytes_text(vm.memory)}{underway}.",
         "Choose another host or free memory there.",
+    )
+
+
+def _huge_pages_suffice(box: Host, vm: Vm) -> Objection | None:
+    """The host has as many free huge pages as the VM is made of; QEMU takes them all when it starts."""
+    pages = box.pages_of(vm)
+    asked = vm.detail.hugepage_size if vm.detail else 0
+    if pages is None:
+        what = f"huge pages of {bytes_text(asked)}" if asked else "huge pages"
+        said, size = f"{box.name} sets no {what} aside, {vm.name} needs them", asked or (2 << 20)
+    else:
+        needed, size = -(-vm.memory // pages.size), pages.size
+        if needed <= pages.free:
+            return None
+        said = (
+            f"{box.name} has {plural(pages.free, 'free huge page')} of {bytes_text(size)}, {vm.name} needs {needed} "
+            f"({bytes_text(vm.memory)})"
+        )
+    return Objection(
+        "huge-pages",
+        f"{said}.",
+        f"Choose another host, or set more aside on {box.name}: `virsh allocpages {size >> 10}KiB COUNT --add`.",
     )
 
 
@@ -77,7 +102,7 @@ def bound(vm: Vm, hosts: Collection[str]) -> bool:
 
 def fullness(snapshot: Snapshot, host: Host, extra: int = 0) -> float:
     """Share of the host's usable memory that is promised, with ``extra`` bytes more; 1.0 is full."""
-    usable = host.memory - host.reserve
+    usable = host.usable
     return (snapshot.promised(host.name) + extra) / usable if usable > 0 else 1.0
 
 

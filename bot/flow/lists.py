@@ -119,7 +119,7 @@ def _host_row(seen: Snapshot, host: Host) -> tuple[Line, ...]:
     if not host.up:
         return (host.name, state, str(len(guests)), "?", "?", "?")
     share = placement.cpu_share(seen, host)
-    memory = f"{bytes_text(seen.promised(host.name))} of {bytes_text(host.memory - host.reserve)}"
+    memory = f"{bytes_text(seen.promised(host.name))} of {bytes_text(host.usable)}"
     cpu = "not measured yet" if share is None else f"{share:.0%} of {host.cpus}"
     return (host.name, state, f"{running}/{len(guests)}", memory, cpu, version_text(host.hypervisor_version))
 

@@ -103,7 +103,8 @@ class Copy:
 class Found:
     """A guest as its host has it now. ``*_next`` is what its stored definition says, for its next start.
 
-    ``mark`` is the last word left by ``leave_mark``. Memory in bytes.
+    ``mark`` is the last word left by ``leave_mark``. Memory in bytes. ``saved``: it is off, and its next start goes on
+    from memory kept on the host (managed save).
     """
 
     name: str
@@ -116,6 +117,7 @@ class Found:
     detail_next: VmDetail
     mark: str = ""
     persistent: bool = True  # False: it exists only while it runs
+    saved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,13 +152,14 @@ class FileSystem:
 
 @dataclass(frozen=True, slots=True)
 class GuestSnapshot:
-    """One snapshot of a guest."""
+    """One snapshot of a guest; ``external`` as in ``VmSnapshot``."""
 
     name: str
     made_at: datetime
     state: str
     current: bool
     description: str = ""
+    external: bool = False
 
 
 class Guests(Protocol):
@@ -215,8 +218,19 @@ class Guests(Protocol):
         """Pull the plug; what the guest had not written is lost. One that is off stays off."""
         ...
 
+    def wake(self, host: str, uuid: str) -> None:
+        """Wake a guest that sleeps (ACPI S3, ``pmsuspended``); one that is awake stays so."""
+        ...
+
+    def discard_saved(self, host: str, uuid: str) -> None:
+        """Remove the saved memory (managed save) of a guest that is off; it then starts from its disks."""
+        ...
+
     def resize(self, host: str, uuid: str, *, vcpus: int, memory: int) -> bool:
-        """Give it as much from its next start on, and now where it can; whether all of it holds now."""
+        """Give it as much from its next start on, and now where it can; whether all of it holds now.
+
+        The stored size changes as a whole or not at all: an error says which if it could not be put back.
+        """
         ...
 
     def rename(self, host: str, uuid: str, name: str) -> None:

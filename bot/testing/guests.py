@@ -11,7 +11,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from bot.domain.cluster import Disk, Host, Nic, Vm, VmDetail, VmState
+from bot.domain.cluster import Disk, Host, Nic, StoredSize, Vm, VmDetail, VmSnapshot, VmState
 from bot.domain.errors import HypervisorError
 from bot.ports import Clock
 from bot.ports.guests import (
@@ -172,7 +172,7 @@ class FakeGuests:
             vcpus, memory = extra.stored or (vm.vcpus, vm.memory)
             detail = vm.detail or VmDetail()
             return Found(
-                vm.name, vm.vcpus, vm.memory, vcpus, memory, vm.tags, detail, detail, extra.mark, vm.persistent
+                vm.name, vm.vcpus, vm.memory, vcpus, memory, vm.tags, detail, detail, extra.mark, vm.persistent, vm.saved
             )
 
     def start(self, host: str, uuid: str) -> None:
@@ -181,8 +181,9 @@ class FakeGuests:
             guest, extra = self._guest(host, uuid), self._extra(uuid)
             if guest.vm.state.active:
                 return
-            if extra.stored:
+            if extra.stored and not guest.vm.saved:  # saved memory goes on in the size it was saved in
                 guest.vm = replace(guest.vm, vcpus=extra.stored[0], memory=extra.stored[1])
+            guest.vm = replace(guest.vm, saved=False)
             extra.said += f"drover-guest {guest.vm.name} up\n"
             self._turn(host, uuid, VmState.RUNNING, "")
 
@@ -197,6 +198,18 @@ class FakeGuests:
         with self._changing("force_off", host, uuid):
             if self._guest(host, uuid).vm.state.active:
                 self._stop(host, uuid)
+
+    def wake(self, host: str, uuid: str) -> None:
+        """Wake a guest that sleeps; see the port."""
+        with self._changing("wake", host, uuid):
+            if self._guest(host, uuid).vm.state is VmState.SUSPENDED:
+                self._turn(host, uuid, VmState.RUNNING, "")
+
+    def discard_saved(self, host: str, uuid: str) -> None:
+        """Remove a guest's saved memory; see the port."""
+        with self._changing("discard_saved", host, uuid):
+            guest = self._guest(host, uuid)
+            guest.vm = replace(guest.vm, saved=False)
 
     def resize(self, host: str, uuid: str, *, vcpus: int, memory: int) -> bool:
         """Give it vCPUs and memory; see the port."""
@@ -377,6 +390,17 @@ class FakeGuests:
     def _detail(self, host: str, uuid: str) -> VmDetail:
         return self._guest(host, uuid).vm.detail or VmDetail()
 
+    def _in_depth(self, vm: Vm) -> Vm:
+        """What only a look in depth shows: its snapshots, and its size at the next start."""
+        taken = tuple(VmSnapshot(each.name, each.external, each.state) for each in self._extra(vm.uuid).snapshots)
+        detail = vm.detail or VmDetail()
+        if detail.snapshot_list is None:
+            detail = replace(detail, snapshot_list=taken)
+        vcpus, memory = self._extra(vm.uuid).stored or (vm.vcpus, vm.memory)
+        most = max(memory, vm.memory_max)
+        stored = StoredSize(vcpus, memory, max(vcpus, detail.vcpus_max), most) if vm.persistent else None
+        return replace(vm, detail=detail, stored=vm.stored or stored)
+
     def _describe(self, host: str, uuid: str, detail: VmDetail) -> None:
         guest = self._guest(host, uuid)
         guest.vm = replace(guest.vm, detail=detail)
@@ -397,8 +421,9 @@ def _vm(host: str, wanted: Blueprint, volumes: Mapping[tuple[str, str, str], Vol
         memory=wanted.memory,
         memory_max=wanted.memory,
         tags=MappingProxyType(dict(wanted.tags)),
-        detail=VmDetail(machine="pc-q35-7.2", emulator="/usr/bin/qemu-system-x86_64", disks=disks, nics=nics),
-    )
+        detail=VmDetail(machine="pc-q35-7.2", emulator="/usr/bin/qemu-system-x86_64", disks=disks, nics=nics,
+                        vcpus_max=wanted.vcpus_max),
+    )  # fmt: skip
 
 
 def _state(vm: Vm) -> str:

@@ -137,7 +137,7 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
             settled = {vm.uuid for vm in vms if vm.state.active and vm.paused_by not in _WAITING}
             vms = [vm for vm in vms if vm.paused_by not in _WAITING or vm.uuid not in settled]
             chosen = [vm for vm in vms if (vm.uuid in focus or vm.name in focus) and self._hosts[vm.host].up]
-            deep = {(vm.host, vm.uuid): vm for vm in chosen}
+            deep = {(vm.host, vm.uuid): self._in_depth(vm) for vm in chosen}
             shown = tuple(deep.get((vm.host, vm.uuid), replace(vm, dirty_rate=None)) for vm in vms)
             return Snapshot(self._clock.now(), hosts, shown, cpu_fits=tuple(self._fits_of(chosen)))
 

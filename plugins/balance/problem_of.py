@@ -128,7 +128,7 @@ def case_of(
         host_names=tuple(names),
         cores=np.full(len(hosts), IMMENSE) if only is Only.MEMORY else cores,
         memory=np.full(len(hosts), IMMENSE) if only is Only.CPU else memory,
-        room=np.array([(host.memory - host.reserve - _coming(snapshot, host)) / GIB for host in hosts]),
+        room=np.array([(host.usable - _coming(snapshot, host)) / GIB for host in hosts]),
         vcpu_room=np.array([_ratio(host, settings) * host.cpus for host in hosts]),
         drained=np.array([host.maintenance for host in hosts], dtype=np.bool_),
         vm_names=tuple(f"{vm.name} {vm.uuid} {vm.host}" for vm in vms),

@@ -106,7 +106,7 @@ def _host_row(
         age = f"silent for {duration_text((now - seen_at).total_seconds())}" if seen_at else "never seen"
         return (host.name, words("*{age}*", age=age), count, "?", "?", "?", "?")
     state = "maintenance" if host.maintenance else "up"
-    usable = host.memory - host.reserve
+    usable = host.usable
     promised = seen.promised(host.name) / usable if usable > 0 else None
     waits = sum(vm.wait or 0.0 for vm in sweep.vms if vm.host == host.name) if sweep else 0.0
     cpu = f"{share(cpu_share(sample))} of {host.cpus}"
@@ -216,7 +216,7 @@ def host(seen: Snapshot, box: Host, sample: HostSample | None, vms: Sequence[VmS
     """One host in full."""
     state = "maintenance" if box.up and box.maintenance else str(box.health)
     known = sample is not None and not sample.silent
-    usable = max(1, box.memory - box.reserve)
+    usable = max(1, box.usable)
     pairs: list[tuple[str, Line]] = [
         ("State", state if not box.problem else f"{state}: {box.problem}"),
         ("Last answer", words("{at}", at=box.seen_at) if box.seen_at else "never"),

@@ -10,8 +10,10 @@ from lxml import etree
 
 from bot.adapters.libvirt import domain_build, volumes
 from bot.adapters.libvirt.connections import Connection
-from bot.adapters.libvirt.domain_xml import TAGS, document, parse
+from bot.adapters.libvirt.domain_xml import TAGS, Definition, document, parse
+from bot.adapters.libvirt.refusals import said
 from bot.domain.errors import HypervisorError
+from bot.domain.words import bytes_text, plural
 from bot.ports.guests import Blueprint, Copy, GuestDisk
 
 Domain = Any
@@ -86,11 +88,27 @@ def force_off(domain: Domain) -> None:
             raise
 
 
+def wake(domain: Domain) -> None:
+    """Wake it unless it is awake."""
+    if domain.state()[0] == libvirt.VIR_DOMAIN_PMSUSPENDED:
+        domain.pMWakeup(0)
+
+
+def discard_saved(domain: Domain) -> None:
+    """Remove its saved memory unless there is none."""
+    if domain.hasManagedSaveImage(0):
+        domain.managedSaveRemove(0)
+
+
 def resize(domain: Domain, vcpus: int, memory: int) -> bool:
-    """Set both for the next start, then try both now."""
+    """Set both for the next start, or neither; then try both now."""
     stored = parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
-    _set_memory(domain, memory // _KIB, stored.memory_max // _KIB)
-    _set_vcpus(domain, vcpus)
+    _set_memory(domain, memory // _KIB, stored)
+    try:
+        _set_vcpus(domain, vcpus)
+    except libvirt.libvirtError as error:
+        _put_memory_back(domain, stored, error)
+        raise
     if not domain.isActive():
         return True
     # Both are tried, whatever becomes of the first.
@@ -184,10 +202,31 @@ def _set_metadata(domain: Domain, element: str | None, prefix: str, uri: str) ->
             raise
 
 
-def _set_memory(domain: Domain, wanted: int, most: int) -> None:
-    if wanted > most:
+def _set_memory(domain: Domain, wanted: int, stored: Definition) -> None:
+    """Set KiB of memory for the next start. Without a balloon only the maximum counts, in both directions."""
+    most = stored.memory_max // _KIB
+    if wanted > most or (wanted < most and not stored.detail.balloon):
         domain.setMemoryFlags(wanted, _CONFIG | libvirt.VIR_DOMAIN_MEM_MAXIMUM)
     domain.setMemoryFlags(wanted, _CONFIG)
+
+
+def _put_memory_back(domain: Domain, stored: Definition, error: Any) -> None:
+    """Undo ``_set_memory`` after ``error``.
+
+    Raises:
+        HypervisorError: that failed too; it says what holds now.
+    """
+    try:
+        if parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)).memory_max != stored.memory_max:
+            domain.setMemoryFlags(stored.memory_max // _KIB, _CONFIG | libvirt.VIR_DOMAIN_MEM_MAXIMUM)
+        domain.setMemoryFlags(stored.memory // _KIB, _CONFIG)
+    except libvirt.libvirtError as second:
+        now = parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+        raise HypervisorError(
+            f"Only the memory was changed: the next start gives {bytes_text(now.memory)}, and still "
+            f"{plural(now.vcpus, 'vCPU')}. The vCPUs: {said(error)}. The memory could not be set back: {said(second)}.",
+            "Resize the memory back, or change the vCPUs with `virsh edit` on the host.",
+        ) from second
 
 
 def _set_vcpus(domain: Domain, wanted: int) -> None:

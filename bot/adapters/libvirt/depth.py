@@ -9,10 +9,10 @@ from typing import Any
 import libvirt
 
 from bot.adapters.libvirt.connections import Connection
-from bot.adapters.libvirt.domain_xml import Definition, parse
+from bot.adapters.libvirt.domain_xml import Definition, document, parse
 from bot.adapters.libvirt.inventory import Facts
 from bot.adapters.libvirt.refusals import said
-from bot.domain.cluster import CpuFit, Disk, Host, Vm, VmDetail
+from bot.domain.cluster import CpuFit, Disk, Host, StoredSize, Vm, VmDetail, VmSnapshot
 
 Domain = Any
 """A ``libvirt.virDomain``; the vendor publishes no types."""
@@ -64,6 +64,7 @@ class Depth:
 
     detail: VmDetail
     live: Definition | None
+    stored: StoredSize | None = None
 
 
 def depth(connection: Connection, vm: Vm) -> Depth:
@@ -71,16 +72,43 @@ def depth(connection: Connection, vm: Vm) -> Depth:
     domain = connection.lookupByUUIDString(vm.uuid)
     detail = vm.detail or VmDetail()
     disks = tuple(_look_at(domain, disk) for disk in detail.disks)
-    detail = replace(detail, disks=disks, job=active_job(domain))
+    detail = replace(detail, disks=disks, job=active_job(domain), snapshot_list=_snapshot_list(domain))
+    stored = _stored_size(domain, vm)
     if not vm.state.active:
-        return Depth(detail, None)
+        return Depth(detail, None, stored)
     flags = libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_UPDATE_CPU
     try:
-        return Depth(detail, parse(domain.XMLDesc(flags)))
+        return Depth(detail, parse(domain.XMLDesc(flags)), stored)
     except libvirt.libvirtError as error:
         if error.get_error_code() in _CANNOT_SAY:
-            return Depth(detail, None)
+            return Depth(detail, None, stored)
         raise
+
+
+def _stored_size(domain: Domain, vm: Vm) -> StoredSize | None:
+    """Its size at the next start; None for a transient VM, which has none."""
+    if not vm.persistent:
+        return None
+    stored = parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+    return StoredSize(stored.vcpus, stored.memory, stored.detail.vcpus_max, stored.memory_max)
+
+
+def _snapshot_list(domain: Domain) -> tuple[VmSnapshot, ...] | None:
+    """Its snapshots; None when the host cannot say."""
+    try:
+        return tuple(snapshot_of(each) for each in domain.listAllSnapshots(0))
+    except libvirt.libvirtError as error:
+        if error.get_error_code() in _CANNOT_SAY:
+            return None
+        raise
+
+
+def snapshot_of(snapshot: Any) -> VmSnapshot:
+    """A ``virDomainSnapshot``: external when any disk of it, or its memory, lies in a file of its own."""
+    root = document(snapshot.getXMLDesc(0))
+    parts = [*root.iterfind("memory"), *root.iterfind("disks/disk")]
+    external = any(each.get("snapshot") == "external" for each in parts)
+    return VmSnapshot(root.findtext("name", ""), external, root.findtext("state", ""))
 
 
 def active_job(domain: Domain) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -49,18 +50,20 @@ def parse(xml: str) -> Definition:
     if root.tag != "domain":
         raise ValueError(f"this is no guest's definition but <{root.tag!r}>")
     vcpu, cpu = root.find("vcpu"), root.find("cpu")
-    memory_max = _bytes(root.find("memory"))
+    memory_max, detail = _bytes(root.find("memory")), _detail(root)
+    # Without a balloon QEMU starts with all of it, whatever <currentMemory> says.
+    memory = (_bytes(root.find("currentMemory")) if detail.balloon else 0) or memory_max
     return Definition(
         uuid=root.findtext("uuid", ""),
         name=root.findtext("name", ""),
         virt_type=root.get("type", ""),
         arch=_of(root, "os/type", "arch"),
         vcpus=1 if vcpu is None else int(vcpu.get("current") or vcpu.text or 1),
-        memory=_bytes(root.find("currentMemory")) or memory_max,
+        memory=memory,
         memory_max=memory_max,
         scheduler=_scheduler(root),
         tags=_tags(root),
-        detail=_detail(root),
+        detail=detail,
         cpu_xml="" if cpu is None else etree.tostring(cpu, encoding="unicode", with_tail=False),
     )
 
@@ -92,7 +95,30 @@ def _detail(root: etree._Element) -> VmDetail:
         secrets=any(True for _ in root.iterfind("devices/disk//auth")) or _encrypted(root),
         hugepages=root.find("memoryBacking/hugepages") is not None,
         memory_locked=root.find("memoryBacking/locked") is not None,
+        vcpus_max=int(root.findtext("vcpu") or 1),
+        topology=_topology(root),
+        numa_cells=len(root.findall("cpu/numa/cell")),
+        memory_limit=_bytes(root.find("maxMemory")),
+        balloon=_of(root, "devices/memballoon", "model") != "none",
+        hugepage_size=_hugepage_size(root),
+        pflash=_of(root, "os", "firmware") == "efi" or _of(root, "os/loader", "type") == "pflash",
+        nvram_format=_of(root, "os/nvram", "format"),
     )
+
+
+def _topology(root: etree._Element) -> int:
+    """How many vCPUs the fixed topology has; 0 when none is fixed."""
+    found = root.find("cpu/topology")
+    if found is None:
+        return 0
+    return math.prod(int(found.get(each, "1")) for each in ("sockets", "dies", "clusters", "cores", "threads"))
+
+
+def _hugepage_size(root: etree._Element) -> int:
+    """Bytes of the huge pages its memory is made of; 0 where the host decides. Of several sizes the smallest."""
+    found = root.iterfind("memoryBacking/hugepages/page")
+    sizes = [int(each.get("size", "0")) * _UNITS[each.get("unit", "KiB").lower()] for each in found]
+    return min(sizes, default=0)
 
 
 def _cpu_features(root: etree._Element) -> tuple[str, ...]:

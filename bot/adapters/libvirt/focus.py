@@ -54,7 +54,7 @@ class CloseUp:
         """The snapshot with its guests in ``focus`` (names or UUIDs) read in depth, where their host is up."""
         chosen = [vm for vm in snapshot.vms if (vm.uuid in focus or vm.name in focus) and self._up(vm.host)]
         depths = self._depths(chosen)
-        seen = [replace(vm, detail=depths[_key(vm)].detail) for vm in chosen]
+        seen = [replace(vm, detail=depths[_key(vm)].detail, stored=depths[_key(vm)].stored) for vm in chosen]
         measuring = self._start_measuring([vm for vm in seen if _may_measure(vm)])
         fits = self._fits(seen, depths)
         rates = self._rates(measuring)

@@ -104,6 +104,14 @@ class LibvirtGuests:
         """Pull the plug; see the port."""
         self._slowly(host, uuid, changes.force_off, "The VM was not switched off")
 
+    def wake(self, host: str, uuid: str) -> None:
+        """Wake a guest that sleeps; see the port."""
+        self._on(host, uuid, changes.wake, "The VM was not woken")
+
+    def discard_saved(self, host: str, uuid: str) -> None:
+        """Remove a guest's saved memory; see the port."""
+        self._on(host, uuid, changes.discard_saved, "The saved memory was not removed")
+
     def resize(self, host: str, uuid: str, *, vcpus: int, memory: int) -> bool:
         """Give it vCPUs and memory; see the port."""
         return self._on(host, uuid, lambda it: changes.resize(it, vcpus, memory), "The VM was not resized")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import zlib
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +14,10 @@ from lxml import etree
 
 from bot.adapters.libvirt.connections import Connection
 from bot.adapters.libvirt.domain_xml import Definition, document, parse
-from bot.domain.cluster import Pool
+from bot.domain.cluster import HugePages, Pool
 
 _SHARED_POOLS = frozenset({"netfs", "gluster", "rbd", "iscsi", "iscsi-direct", "sheepdog"})
+_ORDINARY_PAGE = 64 << 10  # the largest that a kernel uses for all memory (arm64, ppc64); huge ones are larger
 _POOL_STATE_RUNNING = libvirt.VIR_STORAGE_POOL_RUNNING
 _GONE = frozenset({libvirt.VIR_ERR_NO_NETWORK, libvirt.VIR_ERR_NO_STORAGE_POOL, libvirt.VIR_ERR_NO_INTERFACE})
 _OFF = frozenset({libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_OPERATION_UNSUPPORTED, libvirt.VIR_ERR_NO_CONNECT})
@@ -41,6 +43,7 @@ class Facts:
     bridges: frozenset[str]
     networks: frozenset[str]
     pools: tuple[Pool, ...]
+    huge_pages: tuple[tuple[int, int], ...] = ()  # size in bytes and how many, of those set aside
 
 
 def facts(connection: Connection) -> Facts:
@@ -62,6 +65,7 @@ def facts(connection: Connection) -> Facts:
         bridges=frozenset({*_bridges(connection), *(bridge for _, bridge in networks if bridge)}),
         networks=frozenset(name for name, _ in networks),
         pools=_pools(connection),
+        huge_pages=_huge_pages(capabilities),
     )
 
 
@@ -118,6 +122,38 @@ def autostarting(connection: Connection) -> frozenset[str]:
     """UUIDs of the guests that start with the host."""
     found = connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_AUTOSTART)
     return frozenset(domain.UUIDString() for domain in found)
+
+
+def saved(connection: Connection) -> frozenset[str]:
+    """UUIDs of the VMs whose memory is saved on the host (managed save); their next start goes on from it."""
+    found = connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)
+    return frozenset(domain.UUIDString() for domain in found)
+
+
+def huge_pages(connection: Connection, known: Facts) -> tuple[HugePages, ...] | None:
+    """The huge pages that a host sets aside, with how many are free now; None where it does not tell."""
+    sizes = [size for size, _ in known.huge_pages]
+    if not sizes:
+        return ()
+    try:
+        # Cell -1 is the whole host, whatever its NUMA cells.
+        told = connection.getFreePages([size >> 10 for size in sizes], -1, 1)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() in {*_OFF, libvirt.VIR_ERR_OPERATION_FAILED, libvirt.VIR_ERR_INVALID_ARG}:
+            return None
+        raise
+    free: Counter[int] = Counter()
+    for counts in told.values():
+        free.update(counts)
+    return tuple(HugePages(size, total, free[size >> 10]) for size, total in known.huge_pages)
+
+
+def _huge_pages(capabilities: etree._Element) -> tuple[tuple[int, int], ...]:
+    """Size in bytes and count, over all NUMA cells, of each page size that the host sets aside, smallest first."""
+    counts: Counter[int] = Counter()
+    for each in capabilities.iterfind("host/topology/cells/cell/pages"):
+        counts[int(each.get("size", "0")) << 10] += int(each.text or 0)  # libvirt counts sizes in KiB here
+    return tuple(sorted((size, count) for size, count in counts.items() if count and size > _ORDINARY_PAGE))
 
 
 def _snapshots(domain: object) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import libvirt
 
 from bot.adapters.libvirt.connections import Connection
+from bot.adapters.libvirt.depth import snapshot_of
 from bot.adapters.libvirt.domain_build import MARK
 from bot.adapters.libvirt.domain_xml import document, parse
 from bot.adapters.libvirt.refusals import refusal
@@ -50,6 +51,7 @@ def found(connection: Connection, uuid: str) -> Found | None:
         detail_next=later.detail,
         mark="" if mark is None else mark.get("text", ""),
         persistent=persistent,
+        saved=not domain.isActive() and bool(domain.hasManagedSaveImage(0)),
     )
 
 
@@ -60,13 +62,14 @@ def snapshots(domain: Domain) -> tuple[GuestSnapshot, ...]:
 
 
 def _snapshot(snapshot: Any) -> GuestSnapshot:
-    root = document(snapshot.getXMLDesc(0))
+    root, kind = document(snapshot.getXMLDesc(0)), snapshot_of(snapshot)
     return GuestSnapshot(
         name=root.findtext("name", ""),
         made_at=datetime.fromtimestamp(int(root.findtext("creationTime", "0")), UTC),
         state=root.findtext("state", ""),
         current=bool(snapshot.isCurrent(0)),
         description=root.findtext("description", ""),
+        external=kind.external,
     )
 
 

@@ -12,7 +12,7 @@ import libvirt
 from bot.adapters.libvirt.connections import Connection, HostAddress, Line, Pending
 from bot.adapters.libvirt.domain_xml import Definition
 from bot.adapters.libvirt.events import Listening
-from bot.adapters.libvirt.inventory import Definitions, Facts, autostarting, facts
+from bot.adapters.libvirt.inventory import Definitions, Facts, autostarting, facts, huge_pages, saved
 from bot.adapters.libvirt.refusals import said
 from bot.adapters.libvirt.stats import Meter, Sample, free_memory, host_busy_ns, sweep
 from bot.domain.cluster import Health, Host, Vm
@@ -31,6 +31,14 @@ class Reading:
     vms: tuple[Vm, ...] = ()
     definitions: dict[str, Definition] = field(default_factory=dict)
     facts: Facts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """UUIDs of the VMs that start with the host, and of those whose memory is saved."""
+
+    starting: frozenset[str]
+    saved: frozenset[str]
 
 
 class HostReader:
@@ -94,25 +102,26 @@ class HostReader:
         busy = host_busy_ns(connection)
         samples = sweep(connection)
         at = time.monotonic()
-        starting = autostarting(connection)
+        marks = Marks(autostarting(connection), saved(connection))
         free = free_memory(connection)
         definitions: dict[str, Definition] = {}
         vms = []
         for sample in samples:
             fresh = sample.uuid in focus or sample.name in focus
-            vm = self._vm(connection, sample, at, starting, definitions, fresh=fresh)
+            vm = self._vm(connection, sample, at, marks, definitions, fresh=fresh)
             if vm is not None:
                 vms.append(vm)
         self._tidy(definitions)
         cpu = None if busy is None else self._host_meter.load(*busy)
-        return Reading(self._host(known, free, cpu), tuple(vms), definitions, known)
+        host = replace(self._host(known, free, cpu), huge_pages=huge_pages(connection, known))
+        return Reading(host, tuple(vms), definitions, known)
 
     def _vm(
         self,
         connection: Connection,
         sample: Sample,
         at: float,
-        starting: frozenset[str],
+        marks: Marks,
         definitions: dict[str, Definition],
         *,
         fresh: bool,
@@ -135,11 +144,12 @@ class HostReader:
             memory_max=definition.memory_max,
             cpu=self._load(sample, at),
             persistent=persistent,
-            autostart=sample.uuid in starting,
+            autostart=sample.uuid in marks.starting,
             paused_by=sample.paused_by,
             scheduler=definition.scheduler,
             tags=definition.tags,
             detail=replace(definition.detail, snapshots=snapshots) if snapshots else definition.detail,
+            saved=not sample.state.active and sample.uuid in marks.saved,
         )
 
     def _load(self, sample: Sample, at: float) -> float | None:
