@@ -9,7 +9,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from bot.domain.errors import AmbiguousNameError, UnknownNameError
-from bot.domain.words import nearest
+from bot.domain.words import meant, nearest
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -301,16 +301,23 @@ class Snapshot:
             if host.name == name:
                 return host
         names = [host.name for host in self.hosts]
+        if len(alike := meant(name, names)) == 1:
+            return self.host(alike[0])
         raise UnknownNameError(f"There is no host “{name}”.", nearest(name, names, "See all with `hosts`."))
 
     def vm(self, name: str) -> Vm:
         """The one guest of this name or UUID; its running copy wins over an incoming or a shut-off one.
+
+        Where nothing has exactly this name, one that differs only by what autocorrection or chat marks add is meant.
 
         Raises:
             UnknownNameError: no such guest; the advice names the nearest.
             AmbiguousNameError: several guests have this name; the advice tells how to name one.
         """
         found = [vm for vm in self.vms if name in (vm.name, vm.uuid)]
+        if not found:
+            alike = set(meant(name, [each for vm in self.vms for each in (vm.name, vm.uuid)]))
+            found = [vm for vm in self.vms if vm.name in alike or vm.uuid in alike]
         if not found:
             names = sorted({vm.name for vm in self.vms})
             raise UnknownNameError(f"There is no VM “{name}”.", nearest(name, names, self._perhaps_elsewhere()))

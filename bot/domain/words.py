@@ -5,14 +5,22 @@ from __future__ import annotations
 import difflib
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-# What Slack's and phones' autocorrection makes of plain ASCII (docs: «smart quotes, NBSP and —force»).
-_AUTOCORRECTED = str.maketrans({"“": '"', "”": '"', "„": '"', "‘": "'", "’": "'", "\u00a0": " ", "\u202f": " "})
+# What Slack's and phones' autocorrection makes of plain ASCII, and other scripts' quotes and blanks.
+_AUTOCORRECTED = str.maketrans({
+    **dict.fromkeys("“”„‟«»", '"'), **dict.fromkeys("‘’‚‛‹›", "'"), **dict.fromkeys("\u00a0\u202f\u2007\u3000", " "),
+})  # fmt: skip
 _DASHES = re.compile(r"(?:(?<=\s)|^)(?:—|––|–)(?=\w)")
+_CLOSING = {"“": "”", "”": "”", "„": "“”", "«": "»", "»": "«", '"': '"'}
+"""Double quotes by what opens them; a straight one may have been made curly, and the other way round."""
+_SINGLE = {"‘": "’'", "’": "’'", "‚": "‘’'", "‹": "›", "›": "‹"}
+"""Single ones; most of them are apostrophes as well, so they close at the end of a word alone."""
+_MARKS = ("`", "*", "_", "~")
 _SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*$", re.IGNORECASE)
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 _DURATION = re.compile(r"(\d+)\s*([smhdw])", re.IGNORECASE)
+_CLOSE, _MOST_ALIKE = 0.6, 3
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -21,10 +29,150 @@ def straightened(text: str) -> str:
     return _DASHES.sub("--", text.translate(_AUTOCORRECTED)).strip()
 
 
+def split_words(text: str) -> list[str]:
+    """The words of a command line, as a POSIX shell splits them, typed with straight or with curly quotes.
+
+    What stands in quotes is kept to the letter, so a line made by ``shlex.join`` gives back exactly what it was made
+    of. Outside of quotes an autocorrected dash before an option is turned back, any Unicode blank parts words,
+    an apostrophe within a word is a letter, and code marks around a word are left out.
+
+    Raises:
+        ValueError: a quote is not closed.
+    """
+    return list(_Splitter(_without_code(text)))
+
+
+def _without_code(text: str) -> str:
+    """A line that stands in code marks as a whole, without them."""
+    whole = text.strip()
+    inner = whole.strip("`")
+    marked = whole != inner and whole.startswith("`") and whole.endswith("`") and "`" not in inner
+    return inner.strip() if marked else text
+
+
+class _Splitter:
+    """Takes a line apart, word by word."""
+
+    def __init__(self, text: str) -> None:
+        self._text, self._at = text, 0
+
+    def __iter__(self) -> Iterator[str]:
+        while True:
+            while self._char().isspace():
+                self._at += 1
+            if not self._char():
+                return
+            yield self._word()
+
+    def _char(self) -> str:
+        return self._text[self._at : self._at + 1]
+
+    def _word(self) -> str:
+        dash = _DASHES.match(self._text[self._at :])
+        made = "--" if dash else ""
+        self._at += dash.end() if dash else 0
+        start, first = self._at, not dash
+        while (char := self._char()) and not char.isspace():
+            opens = first or self._text[self._at - 1] == "="
+            part = self._quoted(char, opens=opens)
+            made += char if part is None else part
+            self._at += part is None
+            first = False
+        return made if self._at > start or dash else ""
+
+    def _quoted(self, char: str, *, opens: bool) -> str | None:
+        """What a quote, a code mark or a backslash here stands for; None for a plain letter. Moves behind it."""
+        if char == "\\":
+            return self._escaped()
+        if char in {'"', "'"}:
+            return self._straight(char)
+        if opens and char == "`":
+            return self._code()
+        if opens and char in _CLOSING:
+            return self._until(_CLOSING[char], otherwise='"“”')
+        return self._single(char) if opens and char in _SINGLE else None
+
+    def _escaped(self) -> str:
+        if self._at + 1 >= len(self._text):
+            raise ValueError("no character follows the backslash")
+        self._at += 2
+        return self._text[self._at - 1]
+
+    def _straight(self, char: str) -> str:
+        if char == "'":
+            return self._until("'", otherwise="’‘")
+        end, made = self._at + 1, ""
+        while end < len(self._text) and self._text[end] != '"':
+            if self._text[end] == "\\" and self._text[end + 1 : end + 2] in {'"', "\\"}:
+                end += 1
+            made += self._text[end]
+            end += 1
+        if end >= len(self._text):
+            return self._until("”“", otherwise="")
+        self._at = end + 1
+        return made
+
+    def _until(self, closers: str, otherwise: str) -> str:
+        """What stands before the next closing quote; of ``otherwise`` only when none of ``closers`` follows."""
+        for wanted in (closers, otherwise):
+            for end in range(self._at + 1, len(self._text)):
+                if self._text[end] in wanted:
+                    part, self._at = self._text[self._at + 1 : end], end + 1
+                    return part
+        raise ValueError("a quote is not closed")
+
+    def _single(self, char: str) -> str | None:
+        """A quotation in single curly quotes; None for an apostrophe that nothing closes."""
+        for end in range(self._at + 1, len(self._text)):
+            if self._text[end] in _SINGLE[char] and (self._text[end + 1 : end + 2] or " ").isspace():
+                part, self._at = self._text[self._at + 1 : end], end + 1
+                return part
+        return None
+
+    def _code(self) -> str | None:
+        rest = self._text[self._at :]
+        marks = len(rest) - len(rest.lstrip("`"))
+        found = re.compile(rf"`{{{marks}}}([^`]+)`{{{marks}}}(?=\s|$)").match(rest)
+        if found is None:
+            return None
+        self._at += found.end()
+        return found[1].strip()
+
+
+def meant(typed: str, known: Iterable[str]) -> list[str]:
+    """The names that ``typed`` means, each once: itself; else those alike but for autocorrection; else without marks.
+
+    Marks are what makes a word bold, slanted or code in chat: ``*web-1*``.
+    """
+    names = dict.fromkeys(known)
+    if typed in names:
+        return [typed]
+    for wanted in (typed, _unmarked(typed)):
+        plain = straightened(wanted)
+        if alike := [name for name in names if name == wanted or straightened(name) == plain]:
+            return alike
+    return []
+
+
+def _unmarked(word: str) -> str:
+    while len(word) > 2 and word[0] in _MARKS and word[-1] == word[0]:
+        word = word[1:-1]
+    return word
+
+
 def nearest(word: str, known: Iterable[str], otherwise: str = "") -> str:
-    """A did-you-mean sentence for the known word nearest to ``word``, or ``otherwise``."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"Did you mean “{close[0]}”?" if close else otherwise
+    """A did-you-mean sentence for the known word nearest to ``word``, or ``otherwise``; equally near ones are listed.
+
+    Upper and lower case count as alike.
+    """
+    names, wanted = list(dict.fromkeys(known)), word.casefold()
+    close = {name: difflib.SequenceMatcher(None, name.casefold(), wanted).ratio() for name in names}
+    best = max(close.values(), default=0.0)
+    found = [name for name, ratio in close.items() if ratio == best]
+    if best < _CLOSE or len(found) > _MOST_ALIKE:
+        return otherwise
+    quoted = [f"“{name}”" for name in found]
+    return f"Did you mean {' or '.join(filter(None, (', '.join(quoted[:-1]), quoted[-1])))}?"
 
 
 def size(text: str, unit: str = "") -> int:

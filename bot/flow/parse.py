@@ -12,7 +12,7 @@ import click
 from bot.catalog import Catalog
 from bot.declare import Action, Instead, Query
 from bot.domain.errors import UsageError
-from bot.domain.words import straightened
+from bot.domain.words import split_words
 
 WIDTH = 100
 
@@ -34,7 +34,7 @@ def parsed(catalog: Catalog, slash: str, text: str) -> Parsed:
     """
     words = _words(text) or ["help"]
     command, rest = catalog.find(words)
-    if "--help" in rest or "-h" in rest:
+    if {"--help", "-h"} & set(rest[: rest.index("--")] if "--" in rest else rest):
         return Parsed(command, None, help=usage(command, slash, full=True))
     intent = _intent(command, slash, rest)
     if isinstance(intent, Instead):
@@ -61,19 +61,28 @@ def options(command: Query | Action) -> tuple[tuple[str, str], ...]:
 
 
 def typed(grammar: click.Command, answers: Mapping[str, str]) -> str:
-    """The answers of a dialog as a person would have typed them; fields are named as the grammar's parameters."""
-    words: list[str] = []
+    """The answers of a dialog as a person would have typed them; fields are named as the grammar's parameters.
+
+    ``parsed`` gives back each answer as it is here, whatever it holds, but for blanks around it.
+    """
+    arguments: list[str] = []
+    options: list[str] = []
     for parameter in grammar.params:
         value = answers.get(parameter.name or "", "").strip()
-        if not value:
-            continue
-        words += [value] if isinstance(parameter, click.Argument) else [parameter.opts[0], value]
-    return shlex.join(words)
+        if value and isinstance(parameter, click.Argument):
+            arguments.append(value)
+        elif value:
+            # One word: an answer such as --help is then no option.
+            options += (
+                [f"{parameter.opts[0]}={value}"] if parameter.opts[0].startswith("--") else [parameter.opts[0], value]
+            )
+    apart = ["--"] if any(each.startswith("-") for each in arguments) else []
+    return shlex.join([*options, *apart, *arguments] if apart else [*arguments, *options])
 
 
 def _words(text: str) -> list[str]:
     try:
-        return shlex.split(straightened(text))
+        return split_words(text)
     except ValueError as error:
         raise UsageError(f"The quotes do not match: {error}.", 'Write for example --reason "disk swap".') from error
 

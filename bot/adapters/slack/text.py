@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bot.domain.message import Code, Message, Names, Person, Value, When, Words, said_of, tokens
-from bot.domain.words import straightened
 
 # Slack's markup has no escape character. Each mark that could format something becomes the character that looks
 # like it; ``heard`` turns them back, so a name copied out of a message works in a command.
@@ -182,7 +181,7 @@ def heard(text: str, bot_user: str = "") -> str:
         text = re.sub(rf"<@{re.escape(bot_user)}(\|[^>]*)?>", "", text)
     text = _NAMED.sub(r"<@\1>", text)
     text = _LINK.sub(lambda link: link[1] or (link[2] or "").removeprefix("mailto:") or link[3] or "", text)
-    return straightened(seemly(_unescaped(text)).translate(_BACK))
+    return seemly(_unescaped(text)).translate(_BACK).strip()
 
 
 def _unescaped(text: str) -> str:

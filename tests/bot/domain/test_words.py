@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import re
+import shlex
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.domain.words import bytes_text, duration_text, nearest, plural, seconds_of, size, straightened
+from bot.domain.words import (
+    bytes_text,
+    duration_text,
+    meant,
+    nearest,
+    plural,
+    seconds_of,
+    size,
+    split_words,
+    straightened,
+)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +47,73 @@ def test_plain_words_stay_as_they_are(text: str) -> None:
 @given(st.text())
 def test_straightening_twice_changes_nothing_more(text: str) -> None:
     assert straightened(straightened(text)) == straightened(text)
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("vm show web-1", ["vm", "show", "web-1"]),
+        ("migrate web-1 —force", ["migrate", "web-1", "--force"]),
+        ("–now\u00a0a\u3000b\u202f c", ["--now", "a", "b", "c"]),
+        ('show "web 1" web\\ 2', ["show", "web 1", "web 2"]),
+        ("show “web 1” „web 2“ «web 3» ‹web 4› ‘web 5’ ‚web 6‘", ["show", *(f"web {n}" for n in range(1, 7))]),
+        ("--reason “it’s hot”", ["--reason", "it’s hot"]),
+        ("--reason=“too hot”x", ["--reason=too hotx"]),
+        ("--reason ‘Bob’s team’ now", ["--reason", "Bob’s team", "now"]),
+        ("show Bob’s rock’n’roll ’90s", ["show", "Bob’s", "rock’n’roll", "’90s"]),
+        ('"mixed” «too»', ["mixed", "too"]),
+        ('“mixed" too', ["mixed", "too"]),
+        ("'Bob’s \"VM\"' '“world” — say —hi'", ['Bob’s "VM"', "“world” — say —hi"]),
+        ("`web-1` ```web 2``` a`b", ["web-1", "web 2", "a`b"]),
+        ("`vm show web-1`", ["vm", "show", "web-1"]),
+        ("a — b web—1", ["a", "—", "b", "web—1"]),
+        ("", []),
+        ("''", [""]),
+    ],
+)
+def test_a_line_is_split_whatever_quotes_it_is_typed_with(typed: str, words: list[str]) -> None:
+    assert split_words(typed) == words
+
+
+@pytest.mark.parametrize("typed", ["“open", 'a "b', "it's", "a\\"])
+def test_a_quote_that_is_not_closed_is_an_error(typed: str) -> None:
+    with pytest.raises(ValueError, match=r"quote|backslash"):
+        split_words(typed)
+
+
+@given(st.lists(st.text()))
+def test_what_the_bot_quoted_comes_back_to_the_letter(words: list[str]) -> None:
+    assert split_words(f"x {shlex.join(words)} x") == ["x", *words, "x"]
+
+
+@given(st.lists(st.text(st.sampled_from("ab1-.\"'\\ \t"), max_size=12), max_size=4))
+def test_plain_lines_are_split_as_a_shell_splits_them(words: list[str]) -> None:
+    line = " ".join(words)
+    try:
+        expected = shlex.split(line)
+    except ValueError:
+        with pytest.raises(ValueError, match=r"quote|backslash"):
+            split_words(line)
+    else:
+        assert split_words(line) == expected
+
+
+def test_a_name_is_meant_exactly_then_straightened_then_without_marks() -> None:
+    known = ["Bob’s VM", "Bob's VM", "web-1", "say “hi”", "*loud*", "loud", "a\u3000b"]
+    assert meant("Bob’s VM", known) == ["Bob’s VM"]
+    assert meant("Bob's VM", known) == ["Bob's VM"]
+    assert meant("Bob‘s VM", known) == ["Bob’s VM", "Bob's VM"]
+    assert meant("*web-1*", known) == meant("`web-1`", known) == meant("_*web-1*_", known) == ["web-1"]
+    assert meant('say "hi"', known) == ["say “hi”"]
+    assert meant("*loud*", known) == ["*loud*"]
+    assert meant("a b", known) == ["a\u3000b"]
+    assert meant("web", known) == []
+
+
+def test_case_is_no_difference_and_equally_near_names_are_all_offered() -> None:
+    assert nearest("WEB-1", ["db-1", "web-1"]) == "Did you mean “web-1”?"
+    assert nearest("host-z", ["host-a", "host-b", "host-c"]) == "Did you mean “host-a”, “host-b” or “host-c”?"
+    assert nearest("host-z", [f"host-{n}" for n in range(9)], "See all.") == "See all."
 
 
 def test_the_nearest_word_is_offered_and_nothing_far_off() -> None:

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from bot.adapters.slack.text import cut, heard, literal, mrkdwn, pieces, plain, unpictured
 from bot.domain.card import Person, prose, words
-from bot.domain.words import straightened
 
 NASTY = st.text(alphabet=st.sampled_from("<>&*_~`:!@#|{}^\n\t ab1é＞\u202e\x00\ud800"), max_size=60) | st.text(
     max_size=60
@@ -68,7 +67,7 @@ def test_ordinary_names_stay_as_they_are(name: str) -> None:
 
 @given(st.text(alphabet=st.sampled_from("<>&*_~`:|ab1- "), max_size=40))
 def test_a_name_copied_from_a_message_works_in_a_command(name: str) -> None:
-    assert heard(literal(name)) == straightened(name)
+    assert heard(literal(name)) == name.strip()
 
 
 @given(NASTY | st.text(alphabet=st.sampled_from("` a*_<"), max_size=30))
@@ -124,8 +123,8 @@ def test_a_cut_is_short_enough_and_halves_no_entity(text: str, limit: int) -> No
 @pytest.mark.parametrize(
     ("sent", "meant"),
     [
-        ("migrate web-1 —force", "migrate web-1 --force"),
-        ("reason “too hot”", 'reason "too hot"'),
+        ("migrate web-1 —force", "migrate web-1 —force"),
+        ("reason “too hot”", "reason “too hot”"),
         ("<@U0DROVER> hosts", "hosts"),
         ("<@U0DROVER|drover> hosts", "hosts"),
         ("move <http://web-1.example.org|web-1.example.org> host-b", "move web-1.example.org host-b"),
@@ -135,7 +134,7 @@ def test_a_cut_is_short_enough_and_halves_no_entity(text: str, limit: int) -> No
         ("in <#C0OPS|ops>", "in ops"),
         ("for <@U0ANA>", "for <@U0ANA>"),
         ("audit <@U0ANA|ana o'neill> --since 7d", "audit <@U0ANA> --since 7d"),
-        ("web\u00a01", "web 1"),
+        ("web\u00a01 ", "web\u00a01"),
     ],
 )
 def test_what_people_meant(sent: str, meant: str) -> None:
