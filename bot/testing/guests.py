@@ -172,8 +172,9 @@ class FakeGuests:
             vcpus, memory = extra.stored or (vm.vcpus, vm.memory)
             detail = vm.detail or VmDetail()
             return Found(
-                vm.name, vm.vcpus, vm.memory, vcpus, memory, vm.tags, detail, detail, extra.mark, vm.persistent, vm.saved
-            )
+                vm.name, vm.vcpus, vm.memory, vcpus, memory, vm.tags, detail, detail, extra.mark,
+                vm.persistent, vm.saved,
+            )  # fmt: skip
 
     def start(self, host: str, uuid: str) -> None:
         """Start a guest; see the port."""
