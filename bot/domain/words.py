@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import re
+import shlex
 from collections.abc import Iterable, Iterator
 
 # What Slack's and phones' autocorrection makes of plain ASCII, and other scripts' quotes and blanks.
@@ -158,6 +159,22 @@ def _unmarked(word: str) -> str:
     while len(word) > 2 and word[0] in _MARKS and word[-1] == word[0]:
         word = word[1:-1]
     return word
+
+
+def command(template: str, *names: str) -> str:
+    """Write a command for people to type, in a shell or in chat, so that no name in it means anything but itself.
+
+    Each ``{}`` of ``template`` is one of ``names``, quoted: ``command("virsh dumpxml {}", vm.name)``. An option with a
+    value is written ``--reason={}``. Where a name begins with a dash, options come first and ``--`` before the names.
+    """
+    rest = iter(names)
+    written = [(word, word.format(next(rest)) if "{}" in word else word) for word in template.split()]
+    if any(word.startswith("{}") and text.startswith("-") for word, text in written):
+        verb = list(itertools.takewhile(lambda each: "{}" not in each[0] and not each[0].startswith("-"), written))
+        options = [each for each in written if each[0].startswith("-")]
+        values = [each for each in written[len(verb) :] if each not in options]
+        written = [*verb, *options, ("--", "--"), *values]
+    return " ".join(shlex.quote(text) for _, text in written)
 
 
 def nearest(word: str, known: Iterable[str], otherwise: str = "") -> str:

@@ -223,8 +223,8 @@ def _migration_error(error: Any, move: MigrateVm, what: str, *, alive: bool) -> 
             "The migration may go on without us; look for the guest on both hosts.",
         )
     if error.get_error_code() == libvirt.VIR_ERR_MIGRATE_PERSIST_FAILED:
-        return HypervisorError(f"{move.name} moved to {move.target}, but: {said(error)}.", advice(error))
-    return refusal(error, what)
+        return HypervisorError(f"{move.name} moved to {move.target}, but: {said(error)}.", advice(error, move))
+    return refusal(error, what, move)
 
 
 def _hang_up(connection: Connection) -> None:
