@@ -8,6 +8,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Protocol
 
+from bot.domain.backing import Storage
 from bot.domain.cluster import VmDetail
 
 
@@ -21,6 +22,7 @@ class Volume:
     capacity: int
     allocation: int
     format: str = ""
+    base: str = ""  # path of the image that it stands on
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +179,14 @@ class Guests(Protocol):
         self, host: str, pool: str, name: str, capacity: int, *, base: Volume | None = None, copy: bool = False
     ) -> Volume:
         """Make a qcow2 volume of ``capacity`` bytes, empty or grown from ``base``: on top of it, or a full copy."""
+        ...
+
+    def storage(self, host: str, *, whole: bool = True) -> Storage:
+        """The images of a host, what each stands on, and every definition and snapshot that names one.
+
+        ``whole``: with all volumes of its pools, read afresh, which may take long; else only what definitions name.
+        Nothing is changed, but for pools that exist while a directory is looked at that belongs to none.
+        """
         ...
 
     def upload_seed(self, host: str, pool: str, name: str, seed: Seed, *, form: str = "raw") -> Volume:

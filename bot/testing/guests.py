@@ -11,6 +11,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
+from bot.domain.backing import Image, ImageUse, Storage, plain
 from bot.domain.cluster import Disk, Host, Nic, StoredSize, Vm, VmDetail, VmSnapshot, VmState
 from bot.domain.errors import HypervisorError
 from bot.ports import Clock
@@ -46,6 +47,8 @@ class Extra:
     said: str = ""
     addresses: tuple[Address, ...] = ()
     file_systems: tuple[FileSystem, ...] = ()
+    external: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Paths that were its disks when a snapshot was taken, by the snapshot's name."""
 
 
 class FakeGuests:
@@ -67,6 +70,11 @@ class FakeGuests:
         """What was uploaded."""
         self.blueprints: dict[str, Blueprint] = {}
         """What was defined, by UUID."""
+        self.stamps: dict[tuple[str, str], str] = {}
+        """By host and path: what tells a file from others; by default each path of a host is a file of its own, and
+        those of a shared pool are the same on all hosts."""
+        self.unknown: dict[str, tuple[str, ...]] = {}
+        """By host: what of its storage cannot be looked at."""
         self.deaf: set[str] = set()
         """UUIDs of guests that do not listen when asked to shut down."""
         self.extras: dict[str, Extra] = {}
@@ -110,7 +118,23 @@ class FakeGuests:
         with self._changing("create_volume", host, pool, name):
             if base is not None and (host, base.pool, base.name) not in self.volumes:
                 raise HypervisorError(f"There is no volume {base.pool}/{base.name}.", "Copy it there.")
-            return self._store(host, pool, name, capacity, base.allocation if copy and base else 0)
+            made = self._store(host, pool, name, capacity, base.allocation if copy and base else 0)
+            if base is not None and not copy:
+                made = self.volumes[host, pool, name] = replace(made, base=base.path)
+            return made
+
+    def storage(self, host: str, *, whole: bool = True) -> Storage:
+        """Its images and who names them; see the port."""
+        with self._lock:
+            self._reach(host)
+            self._may("storage")
+            uses = tuple(self._uses(host))
+            named = {plain(each.path) for each in uses}
+            mine = {plain(each.path): each for (where, _, _), each in self.volumes.items() if where == host}
+            while bases := {plain(mine[path].base) for path in named if path in mine and mine[path].base} - named:
+                named |= bases
+            shown = [each for path, each in mine.items() if whole or path in named]
+            return Storage(tuple(self._image(host, each) for each in shown), uses, self.unknown.get(host, ()))
 
     def upload_seed(self, host: str, pool: str, name: str, seed: Seed, *, form: str = "raw") -> Volume:
         """Put a seed into a pool; see the port."""
@@ -360,6 +384,29 @@ class FakeGuests:
             return "\n".join(self._extra(uuid).said.splitlines()[-lines:])
 
     # How it works.
+
+    def _image(self, host: str, volume: Volume) -> Image:
+        pool = next((each for each in self._hosts[host].pools if each.name == volume.pool), None)
+        usual = f"{volume.pool} {volume.name}" if pool and pool.shared else f"{host} {volume.path}"
+        stamp = self.stamps.get((host, volume.path), usual)
+        return Image(volume.path, volume.pool, volume.name, volume.base, stamp)
+
+    def _uses(self, host: str) -> Iterator[ImageUse]:
+        for (where, uuid), vm in self._there():
+            if where != host:
+                continue
+            for disk in vm.detail.disks if vm.detail else ():
+                if disk.source:
+                    path, kept = self._place(host, disk.source), disk.shareable or disk.readonly
+                    yield ImageUse(uuid, vm.name, path, disk.device, disk.target, kept=kept)
+            for snapshot, paths in self._extra(uuid).external.items():
+                yield from (ImageUse(uuid, vm.name, path, "disk", snapshot=snapshot) for path in paths)
+
+    def _place(self, host: str, source: str) -> str:
+        """The path of a disk that is named by its pool and volume."""
+        pool, _, name = source.partition("/")
+        volume = self.volumes.get((host, pool, name))
+        return volume.path if volume else source
 
     @contextlib.contextmanager
     def _changing(self, method: str, host: str, *arguments: str) -> Iterator[None]:

@@ -59,6 +59,7 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
 def _verbs(mine: VmLifecycleSettings) -> list[Action]:
     power, verb, one = (steps.PowerVm,), intents.verb, partial(intents.verb, bulk=False)
     low, medium, high, worst = Risk.LOW, Risk.MEDIUM, Risk.HIGH, Risk.DESTRUCTIVE
+    doomed = partial(handler.doomed, mine)
     return [
         _action(mine, verb("start", cards.START), intents.VmVerb, planner.start, low, power),
         _action(mine, verb("shutdown", cards.SHUTDOWN), intents.VmVerb, planner.shutdown, medium, power),
@@ -67,7 +68,7 @@ def _verbs(mine: VmLifecycleSettings) -> list[Action]:
         _action(mine, verb("pause", cards.PAUSE), intents.VmVerb, planner.pause, medium, power),
         _action(mine, verb("resume", cards.RESUME), intents.VmVerb, planner.resume, low, power),
         _action(mine, one("undelete", cards.UNDELETE), intents.VmVerb, ends.undelete, low, (steps.UndeleteVm,)),
-        _action(mine, one("purge", cards.PURGE), intents.VmVerb, ends.purge, worst, (steps.PurgeVm,)),
+        _action(mine, one("purge", cards.PURGE), intents.VmVerb, ends.purge, worst, (steps.PurgeVm,), doomed),
     ]
 
 
@@ -83,7 +84,7 @@ def _wishes(mine: VmLifecycleSettings) -> list[Action]:
         _action(mine, intents.clone(), intents.NewClone, cloning.clone, medium, (steps.CloneVm,)),
         _action(mine, intents.autostart(), intents.NewAutostart, planner.autostart, low, (steps.AutostartVm,)),
         _action(mine, intents.tag(), intents.NewTags, planner.tag, low, (steps.TagVm,)),
-        _action(mine, intents.delete(), intents.Deletion, ends.delete, worst, gone),
+        _action(mine, intents.delete(), intents.Deletion, ends.delete, worst, gone, partial(handler.doomed, mine)),
         _action(mine, snap("create", cards.SNAPSHOT_CREATE), intents.SnapshotWish, wish, medium, snapped),
         _action(mine, snap("revert", cards.SNAPSHOT_REVERT), intents.SnapshotWish, wish, high, snapped),
         _action(mine, snap("delete", cards.SNAPSHOT_DELETE), intents.SnapshotWish, wish, medium, snapped),
@@ -102,6 +103,7 @@ def _action(  # noqa: PLR0917 - one line for each command, above
     work: planner.Work,
     risk: Risk,
     emits: tuple[type[Step], ...],
+    survey: Any = None,
 ) -> Action:
     return Action(
         grammar.name,
@@ -113,6 +115,7 @@ def _action(  # noqa: PLR0917 - one line for each command, above
         emits=emits,
         risk=risk,
         focus=planner.focus,
+        survey=survey,
     )
 
 

@@ -7,11 +7,12 @@ from datetime import datetime
 from shlex import quote
 from typing import Any
 
+from bot.domain.backing import Fate
 from bot.domain.card import Card, Section, words
 from bot.domain.cluster import Host, Pool, Vm
 from bot.domain.errors import DroverError, Remedy
 from bot.domain.plan import Objection, Plan, Reason
-from bot.domain.words import bytes_text, nearest, plural
+from bot.domain.words import bytes_text, duration_text, nearest, plural
 
 # --- the commands' help -------------------------------------------------------------------------------------------
 
@@ -356,7 +357,7 @@ def nothing_to_do(vm: Vm, title: str) -> Reason:
     return Reason("nothing-to-do", f"{vm.name} is {vm.state} on {vm.host}: “{title}” would change nothing.")
 
 
-def warnings_for(intent: Any, vm: Vm) -> Iterator[Reason]:
+def warnings_for(intent: Any, vm: Vm, grace: int = 0) -> Iterator[Reason]:
     """What approvers should know."""
     verb = getattr(intent, "verb", "")
     if verb == "force-off" and vm.state.active:
@@ -374,11 +375,92 @@ def warnings_for(intent: Any, vm: Vm) -> Iterator[Reason]:
         )
     if verb == "revert":
         yield Reason("data-loss", f"All that {vm.name} did since that snapshot is lost.")
-    if getattr(intent, "now", False):
-        yield Reason("no-grace", f"{vm.name} cannot be undeleted.")
-    if getattr(intent, "remove_disks", False) and vm.detail:
-        disks = ", ".join(disk.source for disk in vm.detail.disks if disk.source)
-        yield Reason("disks", f"Disks of {vm.name} that will be removed: {disks or 'none'}.")
+    if verb == "purge":
+        yield from _deletion(intent, vm, remove=vm.tags.get("drover.disks") == "remove", grace=0)
+    if hasattr(intent, "remove_disks"):
+        yield from _deletion(intent, vm, remove=intent.remove_disks, grace=0 if intent.now else grace)
+
+
+_KEPT = {
+    "no-pool": "it lies in no storage pool",
+    "shared": "it is shared or read-only",
+    "beneath": "a base image that was not the VM's own disk",
+    "needed": "others need it",
+}
+
+
+def _deletion(intent: Any, vm: Vm, *, remove: bool, grace: int) -> Iterator[Reason]:
+    """What is deleted, when, how to undelete it, and what is kept."""
+    fates = [each for each in intent.fates if each.vm == vm.uuid]
+    gone = [each.place for each in fates if not each.stays and (each.seed or remove)]
+    kept = [each for each in fates if each.place not in gone]
+    what = ", ".join(["its definition, snapshot records and saved state", *gone])
+    if grace:
+        when = f"Deleted after the grace period ({duration_text(grace)} after the approval)"
+        yield Reason("deleted", f"{vm.name}: {when}: {what}. Until then: `vm undelete {quote(vm.name)}`.")
+    else:
+        yield Reason("no-grace", f"{vm.name}: deleted at once, and cannot be undeleted: {what}.")
+    if kept:
+        shown = ", ".join(f"{each.place} ({why})" if (why := _why_kept(each)) else each.place for each in kept)
+        yield Reason("kept", f"{vm.name}: kept: {shown}.")
+
+
+def _why_kept(fate: Fate) -> str:
+    named = f": {_named(fate.holders)}" if fate.holders else ""
+    return f"{_KEPT[fate.stays]}{named}" if fate.stays else ""
+
+
+def _named(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_MOST_NAMED])
+    return shown + (f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else "")
+
+
+_MOST_NAMED = 8
+
+
+def disk_needed(vm: Vm, fate: Fate) -> Objection:
+    """Removing it would take it from others."""
+    name = quote(vm.name)
+    redo = f"`vm undelete {name}`, then " if "drover.deleted" in vm.tags else ""
+    return Objection(
+        "disk-needed",
+        f"{fate.place} of {vm.name} is needed by others: {_named(fate.holders)}.",
+        f"Delete those first, or keep its disks: {redo}`vm delete {name} --keep-disks`.",
+    )
+
+
+def storage_not_read(vm: Vm) -> Objection:
+    """Nobody knows who else uses its disks."""
+    return Objection(
+        "storage-unknown",
+        f"The storage of {vm.host} could not be read, so it is not known who else uses the disks of {vm.name}.",
+        f"Try again, or keep its disks: `vm delete {quote(vm.name)} --keep-disks`.",
+    )
+
+
+def not_known(what: str) -> str:
+    """A user that cannot be ruled out."""
+    return f"perhaps others (not known: {what.rstrip('.')})"
+
+
+def writes(path: str) -> str:
+    """The image changes while its VM is off."""
+    return f"something that writes to {path} now"
+
+
+def catalogue_image(name: str) -> str:
+    """An image that VMs are made from."""
+    return f"the image {name} of the catalogue"
+
+
+def last_seen_with(vm: Vm) -> str:
+    """A VM of a host that does not answer."""
+    return f"{vm.name} on {vm.host} (as last seen)"
+
+
+def perhaps_on(host: Host, why: str) -> str:
+    """A host that sees the same pool and was not heard."""
+    return f"perhaps VMs of {host.name}, which {why or 'does not answer'}"
 
 
 def unknown(code: str, error: DroverError) -> Objection:

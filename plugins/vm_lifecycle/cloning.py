@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bot.domain.cluster import Snapshot, Vm
-from plugins.vm_lifecycle import cards, creation, seeds
+from plugins.vm_lifecycle import cards, creation, fates, seeds
 from plugins.vm_lifecycle.intents import NewClone
 from plugins.vm_lifecycle.places import own_disk, volume_on
 from plugins.vm_lifecycle.planner import Case, Planned, elsewhere, settled
@@ -34,7 +34,7 @@ def clone(intent: NewClone, case: Case) -> Planned:
 def _clone(intent: NewClone, vm: Vm, snapshot: Snapshot, places: Mapping[str, str]) -> CloneVm:
     uuid = creation.identity(f"{vm.uuid} {intent.to}", snapshot)
     stem = f"{intent.to}-{uuid[:8]}"
-    seeds_of = [(target, place) for target, place in places.items() if "-seed." in place]
+    seeds_of = [(target, place) for target, place in places.items() if fates.is_own_seed(vm.uuid, place)]
     seed = next(((target, f"{place.partition('/')[0]}/{stem}-seed.qcow2") for target, place in seeds_of), ("", ""))
     copies = [(target, place, f"{place.partition('/')[0]}/{stem}-{target}.qcow2") for target, place in places.items()]
     cards_of = vm.detail.nics if vm.detail else ()

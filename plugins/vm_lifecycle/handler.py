@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bot.declare import Settled
+from bot.domain.backing import Looked, Storage
 from bot.domain.cluster import Sighting, Snapshot, VmState
 from bot.domain.errors import DroverError, HostUnreachableError, StepAsksError, StepCancelledError
 from bot.domain.operation import Ask
+from bot.domain.plan import Objection
 from bot.domain.steps import Step
 from bot.ports import Hypervisor, Progress
 from bot.ports.guests import Found, GuestDisk, GuestNic
-from plugins.vm_lifecycle import creation, making, told
-from plugins.vm_lifecycle.intents import LookAt, NewVms
+from plugins.vm_lifecycle import creation, fates, making, planner, told
+from plugins.vm_lifecycle.intents import Deletion, LookAt, NewVms, VmVerb
 from plugins.vm_lifecycle.making import nowhere_else
 from plugins.vm_lifecycle.planner import AUTOSTART, DELETED, DISKS
 from plugins.vm_lifecycle.portrait import Portrait
@@ -249,13 +251,14 @@ def _delete(step: DeleteVm, at: Site) -> Facts:
     if _active(step, at.hypervisor):
         raise DroverError(told.still_runs(step), told.still_runs_advice(step))
     nowhere_else(step, at.hypervisor)
-    until = (datetime.now(UTC) + timedelta(seconds=step.grace)).isoformat(timespec="seconds")
+    ends = datetime.now(UTC) + timedelta(seconds=step.grace)
+    until = ends.isoformat(timespec="seconds")
     tags = {**_found(step, at.hypervisor).tags, DELETED: until, DISKS: "remove" if step.remove_disks else "keep"}
     if at.hypervisor.autostart(step.host, step.uuid):
         tags[AUTOSTART] = "on"
     at.hypervisor.set_tags(step.host, step.uuid, tags)
     at.hypervisor.set_autostart(step.host, step.uuid, on=False)
-    return {told.UNTIL: until}
+    return {told.UNTIL: told.restorable(step, ends)} if step.grace else {}
 
 
 def _undelete(step: UndeleteVm, at: Site) -> Facts:
@@ -275,10 +278,26 @@ def _purge(step: PurgeVm, at: Site) -> Facts:
     if _active(step, at.hypervisor):
         raise DroverError(told.still_runs(step), told.still_runs_advice(step))
     nowhere_else(step, at.hypervisor)
+    _nobody_needs(step, at)
     at.hypervisor.undefine(step.host, step.uuid)
     for each in step.volumes:
         at.hypervisor.delete_volume(step.host, *making.place(each))
     return {told.REMOVED: ", ".join(step.volumes) or told.NOTHING}
+
+
+def _nobody_needs(step: PurgeVm, at: Site) -> None:
+    """Look at the storage once more: what others need now is not removed.
+
+    Raises:
+        DroverError: they do, or it cannot be known; what was done before stays as it is.
+    """
+    snapshot = at.hypervisor.snapshot()
+    looked = look_at_storage(at.hypervisor, snapshot, {step.host})
+    if why := looked.failed.get(step.host):
+        raise HostUnreachableError(why, told.SILENT_ADVICE)
+    needed = fates.held((step.host, step.uuid), step.volumes, fates.Scene.of(at.settings, snapshot, looked))
+    if needed:
+        raise DroverError(told.needed(step, needed), told.needed_advice(step))
 
 
 def _snapshot(step: SnapshotVm, at: Site) -> Facts:
@@ -402,6 +421,37 @@ def bases(settings: VmLifecycleSettings, intent: NewVms, snapshot: Snapshot, hyp
     up = [host.name for host in snapshot.hosts if host.up]
     with ThreadPoolExecutor(min(_AT_ONCE, len(up)) or 1, thread_name_prefix="bases") as pool:
         return replace(intent, bases=tuple(each for found in pool.map(size, up) for each in found))
+
+
+def doomed(
+    settings: VmLifecycleSettings, intent: Deletion | VmVerb, snapshot: Snapshot, hypervisor: Hypervisor
+) -> Deletion | VmVerb:
+    """The wish with what becomes of each image; a host whose storage cannot be read leaves its VMs out."""
+    vms = planner.chosen(intent, snapshot)
+    if isinstance(vms, Objection):
+        return intent
+    looked = look_at_storage(hypervisor, snapshot, {vm.host for vm in vms})
+    scene = fates.Scene.of(settings, snapshot, looked)
+    seen = [vm for vm in vms if vm.host in looked.storages]
+    found = tuple(fate for vm in seen for fate in fates.fates(vm, scene))
+    return replace(intent, fates=found, looked=tuple(vm.uuid for vm in seen))
+
+
+def look_at_storage(hypervisor: Hypervisor, snapshot: Snapshot, whole: Collection[str]) -> Looked:
+    """The images of all hosts that answer; of those in ``whole`` every volume of their pools."""
+    failed: dict[str, str] = {}
+
+    def look(host: str) -> tuple[str, Storage | None]:
+        try:
+            return host, hypervisor.storage(host, whole=host in whole)
+        except DroverError as error:
+            failed[host] = error.text
+            return host, None
+
+    up = [host.name for host in snapshot.hosts if host.up]
+    with ThreadPoolExecutor(min(_AT_ONCE, len(up)) or 1, thread_name_prefix="storage") as pool:
+        found = dict(pool.map(look, up))
+    return Looked({host: each for host, each in found.items() if each is not None}, failed)
 
 
 def portrait(intent: LookAt, snapshot: Snapshot, hypervisor: Hypervisor) -> Portrait:

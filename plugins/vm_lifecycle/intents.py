@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from bot.domain.backing import Fate
 from bot.domain.words import seconds_of, size
 from plugins.vm_lifecycle import cards
 
@@ -21,6 +22,8 @@ class VmVerb:
     tag: str = ""
     reason: str = ""
     lose_definition: bool = False  # shutdown and force-off of a transient VM
+    fates: tuple[Fate, ...] = ()  # of a purge: what becomes of its images
+    looked: tuple[str, ...] = ()  # UUIDs of the VMs whose hosts' storage was looked at for that
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +102,15 @@ class NewTags:
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """``vm delete``; ``now`` leaves no grace."""
+    """``vm delete``; ``now`` leaves no grace. ``fates`` and ``looked`` as in ``VmVerb``."""
 
     vm: str = ""
     tag: str = ""
     remove_disks: bool = False
     now: bool = False
     reason: str = ""
+    fates: tuple[Fate, ...] = ()
+    looked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

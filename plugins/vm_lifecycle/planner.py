@@ -91,7 +91,7 @@ def plan(  # noqa: PLR0917 - what a command is bound to, and what an Action is c
         risk=_risk(risk, touched),
         blast=_blast(touched),
         reasons=(*(cards.listed(vm) for vm in touched if len(found) > 1), *idle),
-        warnings=tuple(each for vm in touched for each in cards.warnings_for(intent, vm)),
+        warnings=tuple(each for vm in touched for each in cards.warnings_for(intent, vm, settings.grace)),
         tags=tags_of(touched),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from shlex import quote
 
 from bot.domain.cluster import Sighting, Vm
@@ -10,7 +11,7 @@ from bot.domain.errors import DroverError, Remedy
 from bot.domain.words import bytes_text, duration_text, plural
 from plugins.vm_lifecycle.steps import CloneVm, CreateVm, OnGuest, PowerVm, PurgeVm, RemoveNic, ResizeVm
 
-SECONDS, LIVE, UNTIL, REMOVED, HOST, MADE = "seconds", "live", "until", "removed", "host", "made"
+SECONDS, LIVE, UNTIL, REMOVED, HOST, MADE = "seconds", "live", "kept until", "removed", "host", "made"
 NOTHING = "nothing"
 DEFINITION = "its definition"
 
@@ -101,6 +102,23 @@ def still_runs(step: OnGuest) -> str:
 def still_runs_advice(step: OnGuest) -> str:
     """Off first."""
     return f"Shut it down with `vm shutdown {step.name}` first."
+
+
+def restorable(step: OnGuest, until: datetime) -> str:
+    """How long, and how."""
+    return f"{until:%-d %b %H:%M} UTC; `vm undelete {quote(step.name)}` restores it"
+
+
+def needed(step: PurgeVm, found: Mapping[str, Sequence[str]]) -> str:
+    """Others came to need its disks since the plan was made."""
+    each = "; ".join(f"{place}: {', '.join(names)}" for place, names in found.items())
+    return f"Disks of {step.name} are needed by others now, so none was removed. {each}."
+
+
+def needed_advice(step: PurgeVm) -> str:
+    """What there is to do."""
+    name = quote(step.name)
+    return f"Delete those first, or keep its disks: `vm undelete {name}`, then `vm delete {name} --keep-disks`."
 
 
 def undeleted(step: PurgeVm) -> str:

@@ -8,10 +8,11 @@ from typing import Any, TypeVar
 
 import libvirt
 
-from bot.adapters.libvirt import changes, domain_build, looks, seed_iso, volumes
+from bot.adapters.libvirt import backing, changes, domain_build, looks, seed_iso, volumes
 from bot.adapters.libvirt.connections import Connection, open_connection
 from bot.adapters.libvirt.reading import HostReader
 from bot.adapters.libvirt.refusals import refusal
+from bot.domain.backing import Storage
 from bot.domain.errors import HypervisorError
 from bot.ports.guests import (
     Address,
@@ -63,6 +64,11 @@ class LibvirtGuests:
         """Make a volume; see the port."""
         with self._at_length(host, f"{pool}/{name} was not made on {host}") as connection:
             return volumes.make(connection, pool, name, capacity, base, copy)
+
+    def storage(self, host: str, *, whole: bool = True) -> Storage:
+        """Its images and who names them; see the port."""
+        with self._at_length(host, f"The storage of {host} could not be looked at") as connection:
+            return backing.storage(connection, whole=whole)
 
     def upload_seed(self, host: str, pool: str, name: str, seed: Seed, *, form: str = "raw") -> Volume:
         """Put a seed into a pool; see the port."""

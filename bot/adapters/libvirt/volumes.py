@@ -191,4 +191,5 @@ def _volume(pool: str, volume: Vol) -> Volume:
     described = document(volume.XMLDesc(0))
     found = described.find("target/format")
     written = "" if found is None else found.get("type", "")
-    return Volume(pool, volume.name(), volume.path(), capacity, allocation, written)
+    base = described.findtext("backingStore/path", "")
+    return Volume(pool, volume.name(), volume.path(), capacity, allocation, written, base)

@@ -9,15 +9,20 @@ from typing import Any
 
 import pytest
 
-from bot.declare import Alert, Proposal
-from bot.domain.cluster import Health, Snapshot, VmState
+from bot.declare import Action, Alert, Proposal
+from bot.domain import codec
+from bot.domain.cluster import GIB, MIB, Disk, Health, Pool, Snapshot, VmDetail, VmState
 from bot.domain.errors import DroverError, StepLostError
-from bot.testing import drawn, uuid_of
+from bot.domain.plan import Plan, Refused
+from bot.flow.parse import parsed
+from bot.ports.guests import Volume
+from bot.testing import FakeHypervisor, drawn, uuid_of
+from bot.testing.guests import Extra
 from plugins.vm_lifecycle import keeping
 from plugins.vm_lifecycle.steps import CloneVm, DeleteVm, Power, PowerVm, PurgeVm, UndeleteVm
 from tests.plugins.vm_lifecycle.test_handler import cluster as hosts
 from tests.plugins.vm_lifecycle.test_handler import run
-from tests.plugins.vm_lifecycle.test_planner import SETTINGS, planned, refused, with_vm
+from tests.plugins.vm_lifecycle.test_planner import CATALOG, SETTINGS, planned, refused, with_vm
 
 CLUSTER = """
     host-a 8cpu 16G | trans-1 1G transient [env=ci] | web-1 1G [env=ci] | off-1 1G off
@@ -159,3 +164,236 @@ def test_a_running_copy_elsewhere_stops_a_purge() -> None:
     with pytest.raises(StepLostError, match="running on host-b"):
         run(PurgeVm(*OFF, ("pool/off-1.qcow2",)), hypervisor)
     assert not hypervisor.calls
+
+
+# What is removed with a VM
+
+
+def disk(source: str, **how: Any) -> Disk:
+    return Disk(how.pop("target", "vda"), "file", source, format="qcow2", **how)
+
+
+def with_disks(hypervisor: FakeHypervisor, name: str, *disks: Disk, host: str = "host-a", **how: Any) -> str:
+    """Let there be a VM that is off and has these disks."""
+    vm = drawn(f"{host} 1cpu 1G | {name} 512M off").vm(name)
+    hypervisor.put(replace(vm, detail=VmDetail(disks=disks), **how))
+    return vm.uuid
+
+
+def volume(hypervisor: FakeHypervisor, name: str, base: str = "", *, pool: str = "pool", host: str = "host-a") -> None:
+    on = f"/pool/{base}" if base else ""
+    hypervisor.volumes[host, pool, name] = Volume(pool, name, f"/{pool}/{name}", GIB, MIB, "qcow2", on)
+
+
+def asked(hypervisor: FakeHypervisor, line: str) -> Plan | Refused:
+    """The answer to a command, with its look at the hosts, as the core asks for it."""
+    found, snapshot = parsed(CATALOG, "/kvm", line), hypervisor.snapshot()
+    assert isinstance(found.command, Action)
+    intent = found.command.survey(found.intent, snapshot, hypervisor) if found.command.survey else found.intent
+    assert CATALOG.codec().loads(codec.text(intent)) == intent
+    return found.command.plan(intent, snapshot, CATALOG.rules)
+
+
+def objections(hypervisor: FakeHypervisor, line: str) -> dict[str, str]:
+    answer = asked(hypervisor, line)
+    assert isinstance(answer, Refused), answer
+    return {each.code: f"{each.text} {each.remedy}" for each in answer.objections}
+
+
+def removed(hypervisor: FakeHypervisor, line: str) -> tuple[tuple[str, ...], str]:
+    """The volumes that a deletion removes, without the serial log, and what approvers read of it."""
+    answer = asked(hypervisor, line)
+    assert isinstance(answer, Plan), answer
+    purge = answer.steps[-1]
+    assert isinstance(purge, PurgeVm)
+    assert purge.volumes[-1].endswith("-serial.log")
+    return purge.volumes[:-1], " ".join(each.text for each in answer.warnings)
+
+
+def test_a_template_of_linked_clones_is_not_removed() -> None:
+    hypervisor = hosts()
+    for name, base in (("golden", ""), ("clone-1", "golden"), ("clone-2", "clone-1"), ("loose", "golden")):
+        volume(hypervisor, f"{name}.qcow2", f"{base}.qcow2" if base else "")
+    with_disks(hypervisor, "golden", disk("/pool/golden.qcow2"))
+    with_disks(hypervisor, "clone-2", disk("/pool/clone-2.qcow2"))
+    said = objections(hypervisor, "vm delete golden --remove-disks --now")["disk-needed"]
+    assert "clone-2 on host-a, the volume pool/loose.qcow2 on host-a" in said
+    assert "vm delete golden --keep-disks" in said
+    assert objections(hypervisor, "vm delete golden --remove-disks")["disk-needed"] == said
+    assert removed(hypervisor, "vm delete clone-2 --remove-disks --now")[0] == ("pool/clone-2.qcow2",)
+    gone, told = removed(hypervisor, "vm delete golden --keep-disks --now")
+    assert gone == ()
+    assert "kept: pool/golden.qcow2" in told
+
+
+@pytest.mark.parametrize("other", ["pool/db.qcow2", "/pool/../pool/db.qcow2", "/pool/link.qcow2"])
+def test_a_disk_that_another_vm_names_otherwise_is_not_removed(other: str) -> None:
+    hypervisor = hosts()
+    volume(hypervisor, "db.qcow2")
+    volume(hypervisor, "link.qcow2")
+    hypervisor.stamps["host-a", "/pool/link.qcow2"] = "host-a /pool/db.qcow2"
+    with_disks(hypervisor, "old-db", disk("/pool/db.qcow2"))
+    with_disks(hypervisor, "new-db", disk(other))
+    said = objections(hypervisor, "vm delete old-db --remove-disks --now")["disk-needed"]
+    assert "new-db on host-a" in said
+
+
+def test_a_disk_that_another_host_names_in_a_shared_pool_is_not_removed() -> None:
+    hypervisor = hosts()
+    for host, path in (("host-a", "/pool"), ("host-b", "/mnt/pool")):
+        hypervisor.change(host, pools=(Pool("pool", "netfs", path, active=True, autostart=True, shared=True),))
+        hypervisor.volumes[host, "pool", "db.qcow2"] = Volume("pool", "db.qcow2", f"{path}/db.qcow2", GIB, MIB)
+    with_disks(hypervisor, "old-db", disk("/pool/db.qcow2"))
+    with_disks(hypervisor, "far", disk("/mnt/pool/db.qcow2"), host="host-b")
+    assert "far on host-b" in objections(hypervisor, "vm delete old-db --remove-disks --now")["disk-needed"]
+
+
+def test_the_second_definition_of_a_vm_holds_a_shared_disk() -> None:
+    hypervisor = hosts()
+    for host in ("host-a", "host-b"):
+        hypervisor.change(host, pools=(Pool("pool", "netfs", "/pool", active=True, autostart=True, shared=True),))
+        volume(hypervisor, "ha.qcow2", host=host)
+        with_disks(hypervisor, "ha", disk("/pool/ha.qcow2"), host=host)
+    said = objections(hypervisor, "vm delete ha --remove-disks --now")["disk-needed"]
+    assert "ha on host-b (a second definition)" in said
+
+
+def test_a_host_that_is_not_heard_counts_as_using_a_shared_pool() -> None:
+    hypervisor = hosts()
+    for host in ("host-a", "host-b"):
+        hypervisor.change(host, pools=(Pool("pool", "netfs", "/pool", active=True, autostart=True, shared=True),))
+        volume(hypervisor, "web.qcow2", host=host)
+    with_disks(hypervisor, "web", disk("/pool/web.qcow2"))
+    hypervisor.down("host-b")
+    said = objections(hypervisor, "vm delete web --remove-disks --now")["disk-needed"]
+    assert "perhaps VMs of host-b" in said
+    hypervisor.change("host-a", pools=(Pool("pool", "dir", "/pool", active=True, autostart=True),))
+    assert removed(hypervisor, "vm delete web --remove-disks --now")[0] == ("pool/web.qcow2",), "nobody else sees it"
+    hypervisor.up("host-b")
+    with_disks(hypervisor, "far", disk("/pool/web.qcow2"), host="host-b")
+    hypervisor.down("host-b")
+    assert "far on host-b (as last seen)" in objections(hypervisor, "vm delete web --remove-disks --now")["disk-needed"]
+
+
+def test_an_image_of_the_catalogue_is_not_removed() -> None:
+    hypervisor = hosts()
+    volume(hypervisor, "tiny.qcow2")
+    with_disks(hypervisor, "base", disk("/pool/tiny.qcow2"))
+    said = objections(hypervisor, "vm delete base --remove-disks --now")["disk-needed"]
+    assert "the image tiny of the catalogue" in said
+
+
+def test_what_cannot_be_read_counts_as_used_and_disks_can_still_be_kept() -> None:
+    hypervisor = hosts()
+    volume(hypervisor, "web.qcow2")
+    with_disks(hypervisor, "web", disk("/pool/web.qcow2"))
+    hypervisor.unknown["host-a"] = ("/srv/x.qcow2 of x: permission denied.",)
+    said = objections(hypervisor, "vm delete web --remove-disks --now")["disk-needed"]
+    assert "/srv/x.qcow2 of x: permission denied" in said
+    hypervisor.unknown.clear()
+    hypervisor.refuse("storage", "It does not tell.", times=2)
+    said = objections(hypervisor, "vm delete web --remove-disks --now")["storage-unknown"]
+    assert "vm delete web --keep-disks" in said
+    hypervisor.refuse("storage", "It does not tell.", times=2)
+    assert removed(hypervisor, "vm delete web --keep-disks --now")[0] == ()
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        disk("/pool/cassandra-seed.qcow2"),
+        disk("/pool/orders-seed.qcow2", target="vdb"),
+        disk("/pool/x-seed.iso", device="cdrom"),
+        disk("/pool/web-00000000-seed.qcow2", target="vdb"),
+    ],
+)
+def test_a_name_with_seed_in_it_makes_no_seed(own: Disk) -> None:
+    hypervisor = hosts()
+    volume(hypervisor, own.source.rpartition("/")[2])
+    with_disks(hypervisor, "cassandra-seed", own)
+    assert removed(hypervisor, "vm delete cassandra-seed --keep-disks --now")[0] == ()
+
+
+@pytest.mark.parametrize(("form", "device"), [("qcow2", "disk"), ("iso", "cdrom")])
+def test_a_seed_that_drover_made_goes_with_its_vm_even_after_a_rename(form: str, device: str) -> None:
+    hypervisor = hosts()
+    seed = f"former-name-{uuid_of('web')[:8]}-seed.{form}"
+    volume(hypervisor, seed)
+    volume(hypervisor, "web.qcow2")
+    drive = disk(f"/pool/{seed}", target="vdb", device=device, readonly=device == "cdrom")
+    with_disks(hypervisor, "web", disk("/pool/web.qcow2"), drive)
+    assert removed(hypervisor, "vm delete web --keep-disks --now")[0] == (f"pool/{seed}",)
+    with_disks(hypervisor, "other", drive)
+    gone, told = removed(hypervisor, "vm delete web --keep-disks --now")
+    assert gone == (), "another VM reads it"
+    assert "others need it: other on host-a" in told
+
+
+def test_of_a_chain_what_is_the_vms_own_goes_and_what_was_not_stays_by_name() -> None:
+    hypervisor = hosts()
+    volume(hypervisor, "template.qcow2")
+    volume(hypervisor, "web.qcow2", "template.qcow2")
+    volume(hypervisor, "web.s1", "web.qcow2")
+    web = with_disks(hypervisor, "web", disk("/pool/web.s1"))
+    hypervisor.extras[web] = Extra(external={"s1": ("/pool/web.qcow2",)})
+    gone, told = removed(hypervisor, "vm delete web --remove-disks --now")
+    assert gone == ("pool/web.s1", "pool/web.qcow2")
+    assert "kept: pool/template.qcow2 (a base image that was not the VM's own disk)" in told
+    volume(hypervisor, "other.qcow2", "web.qcow2")
+    gone, told = removed(hypervisor, "vm delete web --remove-disks --now")
+    assert gone == ("pool/web.s1",)
+    assert "pool/web.qcow2 (others need it: the volume pool/other.qcow2 on host-a)" in told
+
+
+def test_the_card_of_a_deletion_says_what_goes_when_and_how_to_restore_it() -> None:
+    hypervisor = hosts()
+    volume(hypervisor, "web.qcow2")
+    with_disks(hypervisor, "web", disk("/pool/web.qcow2"), disk("/srv/raw.img", target="vdb"))
+    answer = asked(hypervisor, "vm delete web --remove-disks")
+    assert isinstance(answer, Plan)
+    told = {each.code: each.text for each in answer.warnings}
+    assert "after the grace period (3 d after the approval)" in told["deleted"]
+    assert "pool/web.qcow2" in told["deleted"]
+    assert "`vm undelete web`" in told["deleted"]
+    assert "/srv/raw.img (it lies in no storage pool)" in told["kept"]
+    facts = run(answer.steps[0], hypervisor)
+    assert "UTC; `vm undelete web` restores it" in facts["kept until"]
+
+
+def test_a_purge_looks_again_and_removes_nothing_that_others_came_to_need() -> None:
+    hypervisor = hosts()
+    volume(hypervisor, "golden.qcow2")
+    golden = with_disks(hypervisor, "golden", disk("/pool/golden.qcow2"))
+    answer = asked(hypervisor, "vm delete golden --remove-disks --now")
+    assert isinstance(answer, Plan)
+    volume(hypervisor, "late.qcow2", "golden.qcow2")
+    run(answer.steps[0], hypervisor)
+    with pytest.raises(DroverError, match=r"late\.qcow2") as caught:
+        run(answer.steps[1], hypervisor)
+    assert "vm undelete golden" in caught.value.advice
+    assert hypervisor.found("host-a", golden) is not None
+    assert ("host-a", "pool", "golden.qcow2") in hypervisor.volumes
+    del hypervisor.volumes["host-a", "pool", "late.qcow2"]
+    run(answer.steps[1], hypervisor)
+    assert ("host-a", "pool", "golden.qcow2") not in hypervisor.volumes
+
+
+def test_a_purge_that_was_cut_off_goes_on_with_a_chain() -> None:
+    hypervisor = hosts()
+    volume(hypervisor, "web.qcow2")
+    volume(hypervisor, "web.s1", "web.qcow2")
+    purge = PurgeVm(uuid_of("web"), "web", "host-a", ("pool/web.s1", "pool/web.qcow2"))
+    run(purge, hypervisor)
+    assert not [name for _, _, name in hypervisor.volumes if name.startswith("web")]
+
+
+def test_a_clone_copies_a_disk_that_has_seed_in_its_name() -> None:
+    hypervisor = hosts()
+    volume(hypervisor, "cassandra-seed.qcow2")
+    with_disks(hypervisor, "cassandra-seed", disk("/pool/cassandra-seed.qcow2"))
+    answer = asked(hypervisor, "vm clone cassandra-seed copy-1")
+    assert isinstance(answer, Plan)
+    (step,) = answer.steps
+    assert isinstance(step, CloneVm)
+    assert [each[:2] for each in step.disks] == [("vda", "pool/cassandra-seed.qcow2")]
+    assert step.seed == ("", "")

@@ -16,9 +16,10 @@ from bot.domain.cluster import GIB, Disk, Health, Inbound, Nic, Pool, Snapshot, 
 from bot.domain.plan import Plan, Refused, Risk
 from bot.domain.samples import Sweep, VmSample
 from bot.flow.parse import parsed
-from bot.ports.guests import Address, DiskUse, FileSystem, GuestSnapshot
-from bot.testing import drawn, uuid_of
+from bot.ports.guests import Address, DiskUse, FileSystem, GuestSnapshot, Volume
+from bot.testing import FakeHypervisor, TickingClock, drawn, uuid_of
 from plugins.vm_lifecycle import keeping, portrait, steps
+from plugins.vm_lifecycle.places import volume_on
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
 
 TABLE = {"images": {"tiny": {"base": "pool/tiny.qcow2"}}, "pool": "pool", "network": "br0"}
@@ -27,9 +28,10 @@ CATALOG = catalog.load(("vm_lifecycle",), {"vm_lifecycle": TABLE})
 POOL = Pool("pool", "dir", "/pool", active=True, autostart=True, free=50 * GIB)
 DISKS = (
     Disk("vda", "file", "/pool/web-1.qcow2", format="qcow2", capacity=10 * GIB),
-    Disk("vdb", "file", "/pool/web-1-seed.qcow2", format="qcow2"),
+    Disk("vdb", "file", f"/pool/web-1-{uuid_of('web-1')[:8]}-seed.qcow2", format="qcow2"),
     Disk("sda", "file", "/iso/tools.iso", device="cdrom"),
 )
+SEED = f"pool/web-1-{uuid_of('web-1')[:8]}-seed.qcow2"
 NICS = (Nic("bridge", "br0", "52:54:00:00:00:01"),)
 
 
@@ -48,10 +50,23 @@ def with_vm(seen: Snapshot, name: str, **change: Any) -> Snapshot:
     return replace(seen, vms=tuple(replace(vm, **change) if vm.name == name else vm for vm in seen.vms))
 
 
+def surveyed(action: Action, intent: Any, seen: Snapshot) -> Any:
+    """The intent with what hosts tell that have a volume for every disk in a pool."""
+    if action.survey is None:
+        return intent
+    hypervisor = FakeHypervisor(seen, TickingClock())
+    for vm in seen.vms:
+        for disk in vm.detail.disks if vm.detail else ():
+            if place := volume_on(disk.source, seen.host(vm.host)):
+                pool, _, name = place.partition("/")
+                hypervisor.volumes[vm.host, pool, name] = Volume(pool, name, f"/{place}", 10 * GIB, GIB, disk.format)
+    return action.survey(intent, seen, hypervisor)
+
+
 def answer(line: str, seen: Snapshot | None = None) -> Plan | Refused:
-    found = parsed(CATALOG, "/kvm", line)
+    found, seen = parsed(CATALOG, "/kvm", line), seen or cluster()
     assert isinstance(found.command, Action)
-    return found.command.plan(found.intent, seen or cluster(), CATALOG.rules)
+    return found.command.plan(surveyed(found.command, found.intent, seen), seen, CATALOG.rules)
 
 
 def planned(line: str, seen: Snapshot | None = None) -> Plan:
@@ -69,7 +84,8 @@ def refused(line: str, seen: Snapshot | None = None) -> dict[str, str]:
 def stale(line: str, plan: Plan, seen: Snapshot) -> list[str]:
     found = parsed(CATALOG, "/kvm", line)
     assert isinstance(found.command, Action)
-    return [each.code for each in found.command.still_good(found.intent, plan, seen, CATALOG.rules)]
+    intent = surveyed(found.command, found.intent, seen)
+    return [each.code for each in found.command.still_good(intent, plan, seen, CATALOG.rules)]
 
 
 WEB = (uuid_of("web-1"), "web-1", "host-a")
@@ -210,18 +226,20 @@ def test_a_deleted_guest_rests() -> None:
     (purge,) = planned("vm purge web-1", seen).steps
     log = f"pool/{WEB[0]}-serial.log"
     assert isinstance(purge, steps.PurgeVm)
-    assert purge.volumes == ("pool/web-1.qcow2", "pool/web-1-seed.qcow2", log)
+    assert purge.volumes == ("pool/web-1.qcow2", SEED, log)
 
 
 def test_kept_disks_are_kept_and_shared_ones_always() -> None:
     seen = cluster(state=VmState.SHUT_OFF)
     keep = planned("vm delete web-1 --keep-disks --now", seen).steps[1]
     assert isinstance(keep, steps.PurgeVm)
-    assert "pool/web-1.qcow2" not in keep.volumes
-    shared = with_vm(seen, "db-1", detail=VmDetail(disks=DISKS[:1]))
-    remove = planned("vm delete web-1 --remove-disks --now", shared).steps[1]
-    assert isinstance(remove, steps.PurgeVm)
-    assert remove.volumes == ("pool/web-1-seed.qcow2", f"pool/{WEB[0]}-serial.log")
+    assert keep.volumes == (SEED, f"pool/{WEB[0]}-serial.log")
+    shared = replace(DISKS[0], shareable=True)
+    both = with_vm(with_vm(seen, "off-1", detail=VmDetail(disks=(shared,))), "web-1", detail=VmDetail(disks=(shared,)))
+    plan = planned("vm delete web-1 --remove-disks --now", both)
+    assert isinstance(plan.steps[1], steps.PurgeVm)
+    assert plan.steps[1].volumes == (f"pool/{WEB[0]}-serial.log",)
+    assert any("pool/web-1.qcow2 (it is shared or read-only)" in each.text for each in plan.warnings)
 
 
 def test_snapshots_need_disks_that_keep_them() -> None:

@@ -1,0 +1,206 @@
+"""Pure: which images stand on which, and who still needs one, judged by the storage and not by a spelling."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+Key = tuple[str, str]
+"""A host and a path there."""
+
+_MAPPED = re.compile(r"/dev/mapper/(?P<group>(?:[^-]|--)+)-(?P<volume>(?:[^-]|--)+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A file, device or network image that holds a disk or a part of one, as one host sees it.
+
+    ``stamp`` is the same for one file under all its names and on all its hosts, and differs between files; '' where it
+    is not known. ``base``: path of the image that it stands on. ``busy``: it was written to during the look, although
+    no running VM of the host names it.
+    """
+
+    path: str
+    pool: str = ""
+    volume: str = ""
+    base: str = ""
+    stamp: str = ""
+    busy: bool = False
+
+    @property
+    def place(self) -> str:
+        """``pool/volume``; '' when it lies in no pool."""
+        return f"{self.pool}/{self.volume}" if self.pool else ""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageUse:
+    """A definition that names an image. ``snapshot``: the record that does, '' for the VM's own definition.
+
+    ``device``: disk, cdrom, floppy or lun; '' for everything else that it names (the images beneath, a kernel).
+    ``kept``: it is shared with others or read-only there.
+    """
+
+    uuid: str
+    vm: str
+    path: str
+    device: str = ""
+    target: str = ""
+    snapshot: str = ""
+    kept: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """What one host knows of images and their users; ``unknown``: what could not be looked at, one sentence each."""
+
+    images: tuple[Image, ...] = ()
+    uses: tuple[ImageUse, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What becomes of one image when its VM (a UUID) is deleted with its disks.
+
+    ``place`` is ``pool/volume``, or the path of what lies in no pool. ``stays`` '' when it goes, else why it is kept.
+    ``holders`` need it besides the VM: it must not go. ``seed``: Drover made it for cloud-init; it goes in any case.
+    """
+
+    vm: str
+    place: str
+    path: str
+    stays: str = ""
+    holders: tuple[str, ...] = ()
+    seed: bool = False
+
+
+class Backing:
+    """The images of a cluster, each once under all its names, with what stands on it.
+
+    Args:
+        storages: what each host that answered knows, by host.
+        shared: pools that several hosts see, as (host, pool).
+    """
+
+    def __init__(self, storages: Mapping[str, Storage], shared: Collection[Key] = ()) -> None:
+        self._storages = storages
+        self._images = {(host, plain(each.path)): each for host, it in storages.items() for each in it.images}
+        self._one: dict[Key, Key] = {}
+        self._unite(shared)
+        self._above: dict[Key, set[Key]] = defaultdict(set)
+        for (host, path), image in self._images.items():
+            if image.base:
+                self._above[self._same(host, image.base)].add(self._root((host, path)))
+
+    def image(self, host: str, path: str) -> Image | None:
+        """What the host knows of the image at a path."""
+        return self._images.get((host, plain(path)))
+
+    def beneath(self, host: str, path: str) -> Iterator[Image]:
+        """The images that one stands on, the nearest first."""
+        seen = {plain(path)}
+        image = self.image(host, path)
+        while image is not None and image.base and plain(image.base) not in seen:
+            seen.add(plain(image.base))
+            image = self.image(host, image.base) or Image(image.base)
+            yield image
+
+    def uses(self, host: str, uuid: str) -> Iterator[ImageUse]:
+        """What the definition of a VM and its snapshots name on a host."""
+        return (each for each in self._storages.get(host, Storage()).uses if each.uuid == uuid)
+
+    def holders(self, host: str, path: str, *, but: str, going: Iterable[str]) -> tuple[str, ...]:
+        """Who needs the image at ``path`` besides the VM ``but`` (a UUID) on ``host``, in words.
+
+        A VM needs every image that its disks and snapshots name, and all that those stand on. A volume that stands on
+        the image needs it too, whether or not a VM uses it. ``going``: paths that are removed together with it.
+        """
+        standing = self._standing_on(self._same(host, path))
+        leaves = {self._same(host, each) for each in going}
+        used: set[Key] = set()
+        found: dict[str, None] = {}
+        for where, storage in self._storages.items():
+            for use in storage.uses:
+                root = self._same(where, use.path)
+                if root in standing and (where, use.uuid) != (host, but):
+                    used |= self._down(root, standing)
+                    found[use_text(use, where, again=use.uuid == but)] = None
+        for key, image in self._images.items():
+            root = self._root(key)
+            if root in standing and root != self._same(host, path) and root not in leaves | used:
+                found[f"the volume {image.place or image.path} on {key[0]}"] = None
+        return tuple(found)
+
+    def stands_on(self, top: Key, base: Key) -> bool:
+        """Whether the image at ``top`` is the one at ``base`` or stands on it."""
+        return self._same(*top) in self._standing_on(self._same(*base))
+
+    def _standing_on(self, root: Key) -> set[Key]:
+        """The image itself and all that stand on it, at whatever height."""
+        seen, todo = {root}, [root]
+        while todo:
+            fresh = self._above.get(todo.pop(), set()) - seen
+            seen |= fresh
+            todo += fresh
+        return seen
+
+    def _down(self, root: Key, among: set[Key]) -> set[Key]:
+        """The image and those beneath it, as far as they are ``among`` the given ones."""
+        return {each for each in among if root in self._standing_on(each)}
+
+    def _unite(self, shared: Collection[Key]) -> None:
+        """Know one image under all its names: by its stamp, by its place in a shared pool, by a device's path."""
+        first: dict[tuple[str, ...], Key] = {}
+        for key, image in self._images.items():
+            names: list[tuple[str, ...]] = [("stamp", image.stamp)] if image.stamp else []
+            if (key[0], image.pool) in shared:
+                names += [("path", key[1]), ("place", image.pool, image.volume)]
+            for name in names:
+                self._join(key, first.setdefault(name, key))
+        for host, storage in self._storages.items():
+            named = {plain(each.path) for each in storage.images} | {plain(each.path) for each in storage.uses}
+            for path in named:
+                if path.startswith("/dev/") or ":" in path.partition("/")[0]:
+                    self._join((host, path), first.setdefault(("device", path), (host, path)))
+
+    def _same(self, host: str, path: str) -> Key:
+        return self._root((host, plain(path)))
+
+    def _root(self, key: Key) -> Key:
+        while (above := self._one.get(key, key)) != key:
+            key = above
+        return key
+
+    def _join(self, one: Key, other: Key) -> None:
+        first, second = self._root(one), self._root(other)
+        if first != second:
+            self._one[second] = first
+
+
+def use_text(use: ImageUse, host: str, *, again: bool = False) -> str:
+    """A user in words; ``again``: the same VM, defined on another host too."""
+    named = f"snapshot {use.snapshot} of {use.vm}" if use.snapshot else use.vm
+    return f"{named} on {host} (a second definition)" if again else f"{named} on {host}"
+
+
+def plain(path: str) -> str:
+    """A path in one spelling: no ``..``, no doubled slashes, a logical volume by its group and name."""
+    if not path.startswith("/"):
+        return path
+    path = posixpath.normpath(f"/{path.lstrip('/')}")
+    mapped = _MAPPED.fullmatch(path)
+    if mapped is None:
+        return path
+    return "/dev/" + "/".join(each.replace("--", "-") for each in (mapped["group"], mapped["volume"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """The storage of every host that answered, and why the others did not, by host."""
+
+    storages: Mapping[str, Storage] = field(default_factory=dict)
+    failed: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,144 @@
+"""Pure: what becomes of a VM's images when it is deleted, and who else needs them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from bot.domain.backing import Backing, Fate, Image, ImageUse, Looked, plain
+from bot.domain.cluster import Host, Snapshot, Vm
+from plugins.vm_lifecycle import cards
+from plugins.vm_lifecycle.settings import VmLifecycleSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """The cluster, and the storage of the hosts that answered."""
+
+    settings: VmLifecycleSettings
+    snapshot: Snapshot
+    looked: Looked
+    backing: Backing
+
+    @classmethod
+    def of(cls, settings: VmLifecycleSettings, snapshot: Snapshot, looked: Looked) -> Scene:
+        """A scene with its images put together."""
+        shared = {(host.name, pool.name) for host in snapshot.hosts for pool in host.pools if pool.shared}
+        return cls(settings, snapshot, looked, Backing(looked.storages, shared))
+
+
+def is_own_seed(uuid: str, place: str) -> bool:
+    """Whether Drover made this volume as the cloud-init seed of this VM: its name ends with the VM's own UUID.
+
+    ``NAME-UUID8-seed.qcow2`` or ``.iso``, as every version of Drover has named them; the VM may have another name now.
+    """
+    volume = place.partition("/")[2]
+    return re.fullmatch(rf"[a-z0-9][a-z0-9-]*-{re.escape(uuid[:8])}-seed\.(qcow2|iso)", volume) is not None
+
+
+def fates(vm: Vm, scene: Scene) -> tuple[Fate, ...]:
+    """What becomes of each image that a VM has, if it is deleted with its disks.
+
+    Its disks go, and of the images beneath them those that its own snapshots name as its disks of then. What others
+    need, what lies in no pool, what is shared or read-only, and what else is beneath stays. A disk that others need
+    bears their names in ``holders`` without a reason to stay: it stands against the deletion.
+    """
+    host, backing = vm.host, scene.backing
+    named = [each for each in backing.uses(host, vm.uuid) if each.device]
+    now = [each for each in named if not each.snapshot]
+    seeds = _paths(each for each in now if is_own_seed(vm.uuid, _place(scene, host, each.path)))
+    tops = [path for path in _paths(filter(_is_own, now)) if path not in seeds]
+    before = set(_paths(filter(_is_own, (each for each in named if each.snapshot))))
+    beneath = [each for top in tops for each in backing.beneath(host, top)]
+    bases = [path for path in dict.fromkeys(plain(each.path) for each in beneath) if path not in tops]
+    own = [*tops, *(path for path in bases if path in before)]
+    going = [path for path in (*own, *seeds) if backing.image(host, path) and _place(scene, host, path)]
+    found = [_fate(vm, scene, path, going, top=path in tops) for path in own]
+    found += [_seed(vm, scene, path, going) for path in seeds]
+    found += [Fate(vm.uuid, _shown(scene, host, path), path, "beneath") for path in bases if path not in own]
+    rest = [each for each in now if each.device in {"disk", "lun"} and not _is_own(each)]
+    known = {each.path for each in found}
+    found += [Fate(vm.uuid, _shown(scene, host, path), path, "shared") for path in _paths(rest) if path not in known]
+    return tuple(found)
+
+
+def held(vm: tuple[str, str], places: Iterable[str], scene: Scene) -> dict[str, tuple[str, ...]]:
+    """Of volumes that are to be removed with a VM (host, UUID): those that others need, with who does."""
+    host, uuid = vm
+    storage = scene.looked.storages.get(host)
+    images = {each.place: each for each in storage.images if each.pool} if storage else {}
+    there = [images[place] for place in places if place in images]
+    going = [each.path for each in there]
+    found = {each.place: holders(scene, host, uuid, each, going) for each in there}
+    return {place: names for place, names in found.items() if names}
+
+
+def holders(scene: Scene, host: str, uuid: str, image: Image, going: Iterable[str]) -> tuple[str, ...]:
+    """Who needs an image besides the VM, in words; what is not known counts as a need."""
+    found = [*scene.backing.holders(host, image.path, but=uuid, going=going)]
+    found += _catalogue(scene, host, image)
+    found += [text for each in scene.snapshot.hosts for text in _unheard(scene, each, host, image)]
+    storage = scene.looked.storages.get(host)
+    found += [cards.not_known(text) for text in (storage.unknown if storage else ())]
+    found += [cards.writes(image.path)] if image.busy else []
+    return tuple(dict.fromkeys(found))
+
+
+def _fate(vm: Vm, scene: Scene, path: str, going: list[str], *, top: bool) -> Fate:
+    image = scene.backing.image(vm.host, path)
+    if image is None or not image.pool:
+        return Fate(vm.uuid, path, path, "no-pool")
+    needed = holders(scene, vm.host, vm.uuid, image, going)
+    return Fate(vm.uuid, image.place, path, "needed" if needed and not top else "", needed)
+
+
+def _seed(vm: Vm, scene: Scene, path: str, going: list[str]) -> Fate:
+    image = scene.backing.image(vm.host, path) or Image(path)
+    needed = holders(scene, vm.host, vm.uuid, image, going)
+    return Fate(vm.uuid, image.place, path, "needed" if needed else "", needed, seed=True)
+
+
+def _catalogue(scene: Scene, host: str, image: Image) -> Iterator[str]:
+    """The configured images that this one is, or that stand on it."""
+    for name, wanted in scene.settings.images.items():
+        files = {plain(each) for each in (wanted.kernel, wanted.initrd) if each}
+        bases = [
+            (where, each.path)
+            for where, storage in scene.looked.storages.items()
+            for each in storage.images
+            if each.place == wanted.base
+        ]
+        stands = any(scene.backing.stands_on(base, (host, image.path)) for base in bases)
+        if stands or image.place == wanted.base or plain(image.path) in files:
+            yield cards.catalogue_image(name)
+
+
+def _unheard(scene: Scene, other: Host, host: str, image: Image) -> Iterator[str]:
+    """What a host whose storage could not be looked at may need: its VMs as last seen, and all of a shared pool."""
+    if other.name in scene.looked.storages or other.name == host:
+        return
+    for vm in scene.snapshot.on(other.name):
+        sources = {plain(disk.source) for disk in (vm.detail.disks if vm.detail else ()) if disk.source}
+        if sources & {plain(image.path), image.place}:
+            yield cards.last_seen_with(vm)
+    pools = {pool.name: pool for pool in scene.snapshot.host(host).pools}
+    if image.pool in pools and pools[image.pool].shared:
+        yield cards.perhaps_on(other, scene.looked.failed.get(other.name, ""))
+
+
+def _is_own(use: ImageUse) -> bool:
+    return use.device == "disk" and not use.kept
+
+
+def _paths(uses: Iterable[ImageUse]) -> list[str]:
+    return list(dict.fromkeys(plain(each.path) for each in uses))
+
+
+def _place(scene: Scene, host: str, path: str) -> str:
+    image = scene.backing.image(host, path)
+    return image.place if image else ""
+
+
+def _shown(scene: Scene, host: str, path: str) -> str:
+    return _place(scene, host, path) or path

@@ -1,0 +1,71 @@
+"""Who stands on what: laws that hold for any chains, under any names."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.domain.backing import Backing, Image, ImageUse, Storage, plain
+
+NAMES = [f"/p/{letter}" for letter in "abcdefg"]
+
+
+@st.composite
+def forests(draw: st.DrawFn) -> dict[str, str]:
+    """For each image the one it stands on, '' for none; chains of any length and breadth."""
+    return {name: draw(st.sampled_from(["", *NAMES[:index]])) for index, name in enumerate(NAMES)}
+
+
+def images(chains: dict[str, str]) -> tuple[Image, ...]:
+    return tuple(Image(path, "p", path[3:], base, f"stamp {path}") for path, base in chains.items())
+
+
+def below(chains: dict[str, str], path: str) -> set[str]:
+    found = {path}
+    while path := chains.get(path, ""):
+        found.add(path)
+    return found
+
+
+@given(forests(), st.sampled_from(NAMES), st.sampled_from(NAMES))
+def test_an_image_is_held_by_exactly_those_whose_chain_has_it(chains: dict[str, str], used: str, asked: str) -> None:
+    use = ImageUse("u-1", "vm", used, "disk")
+    backing = Backing({"h": Storage(images(chains), (use,))})
+    held = backing.holders("h", asked, but="u-2", going=(asked,))
+    assert ("vm on h" in held) == (asked in below(chains, used))
+    loose = [name for name in NAMES if name != asked and asked in below(chains, name)]
+    assert bool(held) == (bool(loose) or used == asked)
+
+
+@given(forests(), st.sampled_from(NAMES), st.sampled_from(NAMES))
+def test_a_link_is_as_good_as_the_name_itself(chains: dict[str, str], used: str, asked: str) -> None:
+    link = Image("/q/link", "q", "link", "", f"stamp {used}")
+    here, there = Storage(images(chains)), Storage((link,), (ImageUse("u-1", "vm", "/q/link", "disk"),))
+    held = Backing({"h": here, "g": there}).holders("h", asked, but="u-2", going=NAMES)
+    assert ("vm on g" in held) == (asked in below(chains, used))
+
+
+@given(forests(), st.sampled_from(NAMES))
+def test_what_goes_together_holds_nothing(chains: dict[str, str], asked: str) -> None:
+    mine = tuple(ImageUse("u-1", "vm", path, "disk") for path in NAMES)
+    backing = Backing({"h": Storage(images(chains), mine)})
+    assert backing.holders("h", asked, but="u-1", going=NAMES) == ()
+
+
+def test_a_circle_of_images_ends() -> None:
+    backing = Backing({"h": Storage((Image("/a", base="/b"), Image("/b", base="/a")))})
+    assert [each.path for each in backing.beneath("h", "/a")] == ["/b"]
+    assert backing.holders("h", "/a", but="u", going=("/a",)) == ("the volume /b on h",)
+
+
+def test_paths_have_one_spelling() -> None:
+    assert plain("/a//b/../c") == "/a/c"
+    assert plain("//a/b") == "/a/b"
+    assert plain("/dev/mapper/vg--0-lv--1") == "/dev/vg-0/lv-1"
+    assert plain("rbd:pool/../image") == "rbd:pool/../image"
+
+
+def test_one_device_is_the_same_on_all_hosts_that_name_it() -> None:
+    here = Storage((Image("/dev/vg/web", "vg", "web"),), ())
+    there = Storage((), (ImageUse("u-1", "far", "/dev/mapper/vg-web", "disk"),))
+    assert Backing({"h": here, "g": there}).holders("h", "/dev/vg/web", but="u-2", going=()) == ("far on g",)

@@ -1,0 +1,171 @@
+"""What stands on what and who names it, as real hosts tell it: chains, spellings, links, snapshots, directories."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
+from bot.domain.backing import Backing, Storage
+from tests.contract.test_guests import RealClock
+
+if TYPE_CHECKING:
+    from lab import Lab
+
+pytestmark = pytest.mark.lab
+
+A, B = "host-a", "host-b"
+POOL = "/var/lib/libvirt/images"
+ELSEWHERE = "/var/lib/libvirt/elsewhere"
+
+
+@dataclass
+class Stage:
+    """Hosts, and hands to make images and definitions on them behind the bot's back."""
+
+    lab: Lab
+    hypervisor: LibvirtHypervisor
+    directory: Path
+
+    def image(self, path: str, *, base: str = "", host: str = A, form: str = "qcow2") -> str:
+        self.lab.run(host, "mkdir", "-p", path.rpartition("/")[0])
+        on = ["-b", base, "-F", "qcow2"] if base else []
+        size = [] if base else ["8M"]
+        self.lab.run(host, "qemu-img", "create", "-q", "-f", form, *on, path, *size)
+        return path
+
+    def vm(self, name: str, disk: str, *, host: str = A, form: str = "qcow2") -> str:
+        """Define a VM that is off with this ``<source …/>`` and what follows it."""
+        identity = str(uuid.uuid4())
+        kind = "volume" if "pool=" in disk else "file"
+        xml = (
+            f"<domain type='qemu'><name>{name}</name><uuid>{identity}</uuid><memory unit='MiB'>32</memory>"
+            f"<os><type arch='x86_64'>hvm</type></os><devices><disk type='{kind}' device='disk'>"
+            f"<driver name='qemu' type='{form}'/>{disk}<target dev='vda' bus='virtio'/></disk></devices></domain>"
+        )
+        path = self.directory / f"{name}.xml"
+        path.write_text(xml)
+        self.lab.virsh(host, "define", str(path))
+        return identity
+
+    def looked(self, *hosts: str) -> Backing:
+        return Backing({each: self.storage(each) for each in hosts or (A,)})
+
+    def storage(self, host: str = A) -> Storage:
+        return self.hypervisor.storage(host)
+
+
+@pytest.fixture(scope="module")
+def hypervisor(lab: Lab) -> Iterator[LibvirtHypervisor]:
+    addresses = [HostAddress(each.name, each.uri, each.peer_uri) for each in lab.hosts.values()]
+    made = LibvirtHypervisor(addresses, clock=RealClock(), deadline=10)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def stage(lab: Lab, hypervisor: LibvirtHypervisor, tmp_path: Path) -> Iterator[Stage]:
+    yield Stage(lab, hypervisor, tmp_path)
+    for host in (A, B):
+        for name in lab.virsh(host, "list", "--all", "--name").split():
+            if name.startswith("back-"):
+                lab.virsh(host, "destroy", name, check=False)
+                lab.virsh(host, "undefine", name, "--snapshots-metadata")
+        lab.run(host, "sh", "-c", f"rm -rf {POOL}/back-* {ELSEWHERE}")
+
+
+def holders(stage: Stage, backing: Backing, path: str, but: str = "") -> tuple[str, ...]:
+    return backing.holders(A, path, but=but, going=(path,))
+
+
+def test_a_template_is_held_by_what_stands_on_it_whether_a_vm_uses_it_or_not(stage: Stage) -> None:
+    golden = stage.image(f"{POOL}/back-golden.qcow2")
+    stage.image(f"{POOL}/back-one.qcow2", base=golden)
+    stage.image(f"{POOL}/back-two.qcow2", base=f"{POOL}/back-one.qcow2")
+    stage.image(f"{POOL}/back-loose.qcow2", base=golden)
+    mine = stage.vm("back-golden", f"<source file='{golden}'/>")
+    stage.vm("back-two", f"<source file='{POOL}/back-two.qcow2'/>")
+    assert holders(stage, stage.looked(), golden, mine) == (
+        "back-two on host-a",
+        "the volume local/back-loose.qcow2 on host-a",
+    )
+    assert holders(stage, stage.looked(), f"{POOL}/back-loose.qcow2") == ()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        f"<source file='{POOL}/back-db.qcow2'/>",
+        "<source pool='local' volume='back-db.qcow2'/>",
+        f"<source file='{POOL}/../images//back-db.qcow2'/>",
+        f"<source file='{POOL}/back-symbolic.qcow2'/>",
+        f"<source file='{POOL}/back-hard.qcow2'/>",
+        f"<source file='{ELSEWHERE}/linked/back-db.qcow2'/>",
+        f"<source file='{ELSEWHERE}/other.qcow2'/>",
+    ],
+)
+def test_one_image_is_known_under_all_its_names(stage: Stage, other: str) -> None:
+    disk = stage.image(f"{POOL}/back-db.qcow2")
+    stage.lab.run(A, "ln", "-s", "back-db.qcow2", f"{POOL}/back-symbolic.qcow2")
+    stage.lab.run(A, "ln", disk, f"{POOL}/back-hard.qcow2")
+    stage.lab.run(A, "mkdir", "-p", ELSEWHERE)
+    stage.lab.run(A, "ln", "-s", POOL, f"{ELSEWHERE}/linked")
+    stage.lab.run(A, "ln", disk, f"{ELSEWHERE}/other.qcow2")
+    old = stage.vm("back-old", f"<source file='{disk}'/>")
+    stage.vm("back-new", other)
+    assert "back-new on host-a" in holders(stage, stage.looked(), disk, old)
+
+
+def test_a_clone_outside_of_every_pool_holds_its_template(stage: Stage) -> None:
+    golden = stage.image(f"{POOL}/back-golden.qcow2")
+    stage.image(f"{ELSEWHERE}/clone.qcow2", base=golden)
+    stage.vm("back-clone", f"<source file='{ELSEWHERE}/clone.qcow2'/>")
+    mine = stage.vm("back-golden", f"<source file='{golden}'/>")
+    assert holders(stage, stage.looked(), golden, mine) == ("back-clone on host-a",)
+    assert "drover-look" not in stage.lab.virsh(A, "pool-list", "--all")
+    assert not stage.storage().unknown
+
+
+def test_a_chain_that_the_definition_tells_holds_too(stage: Stage) -> None:
+    golden = stage.image(f"{POOL}/back-golden.qcow2")
+    told = f"<backingStore type='file'><format type='qcow2'/><source file='{golden}'/><backingStore/></backingStore>"
+    stage.image(f"{POOL}/back-top.qcow2")
+    stage.vm("back-told", f"<source file='{POOL}/back-top.qcow2'/>{told}")
+    mine = stage.vm("back-golden", f"<source file='{golden}'/>")
+    assert holders(stage, stage.looked(), golden, mine) == ("back-told on host-a",)
+
+
+def test_the_base_of_an_external_snapshot_is_known_as_the_snapshots(stage: Stage) -> None:
+    disk = stage.image(f"{POOL}/back-ext.qcow2")
+    mine = stage.vm("back-ext", f"<source file='{disk}'/>")
+    stage.lab.virsh(A, "snapshot-create-as", "back-ext", "s1", "--disk-only",
+                    "--diskspec", f"vda,file={POOL}/back-ext.s1")  # fmt: skip
+    backing = stage.looked()
+    named = {(each.path, each.snapshot) for each in backing.uses(A, mine) if each.device == "disk"}
+    assert named == {(f"{POOL}/back-ext.s1", ""), (disk, "s1")}
+    assert [each.path for each in backing.beneath(A, f"{POOL}/back-ext.s1")] == [disk]
+    assert holders(stage, backing, disk, mine) == ("the volume local/back-ext.s1 on host-a",)
+    both = (disk, f"{POOL}/back-ext.s1")
+    assert backing.holders(A, disk, but=mine, going=both) == ()
+
+
+def test_what_cannot_be_read_is_told_as_unknown(stage: Stage) -> None:
+    stage.lab.run(A, "mkdir", "-p", ELSEWHERE)
+    stage.vm("back-gone", f"<source file='{ELSEWHERE}/gone.qcow2'/>")
+    stage.vm("back-lost", f"<source file='{ELSEWHERE}/nowhere/gone.qcow2'/>")
+    assert not stage.storage().unknown, "what is not there stands on nothing"
+    stage.vm("back-device", "<source dev='/dev/nothing'/>".replace("dev=", "file="))
+    assert any("/dev/nothing of back-device" in each for each in stage.storage().unknown)
+
+
+def test_files_of_one_name_on_two_hosts_are_two(stage: Stage) -> None:
+    disk = stage.image(f"{POOL}/back-same.qcow2")
+    stage.image(f"{POOL}/back-same.qcow2", host=B)
+    mine = stage.vm("back-same", f"<source file='{disk}'/>")
+    stage.vm("back-far", f"<source file='{disk}'/>", host=B)
+    assert holders(stage, stage.looked(A, B), disk, mine) == ()
