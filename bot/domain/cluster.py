@@ -78,6 +78,7 @@ class Disk:
     capacity: int | None = None  # bytes
     encrypted: bool = False
     busy: str = ""  # the kind of an active block job, '' when none
+    transient: bool = False  # what is written to it is dropped when the VM ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,34 @@ class StoredSize:
     memory: int
     vcpus_max: int = 0
     memory_max: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A graphics server of a VM; ``address`` '' is the host's default. ``fixed``: its ports stay as they are."""
+
+    kind: str
+    address: str
+    ports: frozenset[int] = frozenset()
+    fixed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ties:
+    """What of a VM's definition may tie it to its host.
+
+    ``shmem``: shared memory that it only takes part in. ``tsc_frequency`` in Hz, 0 when not fixed. ``secrets``: UUIDs.
+    ``folders``: where its serial lines and channels have files and sockets. ``bases``: files beneath its disks by its
+    own definition.
+    """
+
+    shmem: tuple[str, ...] = ()
+    launch_security: str = ""  # sev, tdx…
+    listeners: tuple[Listener, ...] = ()
+    tsc_frequency: int = 0
+    secrets: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
+    bases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +171,8 @@ class VmDetail:
     pflash: bool = False
     nvram_format: str = ""
     snapshot_list: tuple[VmSnapshot, ...] | None = None
+    ties: Ties = Ties()
+    checkpoints: int = 0  # read for VMs in focus only
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +258,7 @@ class Host:
     pools: tuple[Pool, ...] = ()
     maintenance: bool = False
     tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    migrate_address: str = ""  # from the config: where other hosts reach it for a migration
+    migrate_address: str = ""  # of `migrate_data_uri`: where a migration's data goes; '' is where its hostname leads
     huge_pages: tuple[HugePages, ...] | None = None  # None: not known
 
     @property
@@ -279,6 +310,23 @@ class CpuFit:
 
 
 @dataclass(frozen=True, slots=True)
+class Lack:
+    """One thing that a VM needs and a host does not have: ``kind`` emulator, tpm-emulator, secret, network-device."""
+
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class TargetLook:
+    """What another host showed when it was asked for the things that a VM would need there."""
+
+    vm_uuid: str
+    host: str
+    lacks: tuple[Lack, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """The cluster at ``taken_at``: every configured host, every guest of the hosts that answered.
 
@@ -290,6 +338,7 @@ class Snapshot:
     vms: tuple[Vm, ...]
     inbound: tuple[Inbound, ...] = ()
     cpu_fits: tuple[CpuFit, ...] = ()
+    target_looks: tuple[TargetLook, ...] = ()
 
     def host(self, name: str) -> Host:
         """The host of this name.
@@ -339,6 +388,10 @@ class Snapshot:
     def cpu_fit(self, vm_uuid: str, host: str) -> CpuFit | None:
         """What the host answered for this guest's CPU; None when it was not asked."""
         return next((fit for fit in self.cpu_fits if (fit.vm_uuid, fit.host) == (vm_uuid, host)), None)
+
+    def target_look(self, vm_uuid: str, host: str) -> TargetLook | None:
+        """What the host showed of the things that this VM would need there; None when it was not asked."""
+        return next((each for each in self.target_looks if (each.vm_uuid, each.host) == (vm_uuid, host)), None)
 
     def promised(self, host: str) -> int:
         """Bytes of ordinary memory promised on a host: its active VMs and the moves under way to it.

@@ -6,7 +6,7 @@ import difflib
 import itertools
 import re
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 # What Slack's and phones' autocorrection makes of plain ASCII, and other scripts' quotes and blanks.
 _AUTOCORRECTED = str.maketrans({
@@ -175,6 +175,19 @@ def command(template: str, *names: str) -> str:
         values = [each for each in written[len(verb) :] if each not in options]
         written = [*verb, *options, ("--", "--"), *values]
     return " ".join(shlex.quote(text) for _, text in written)
+
+
+def fill_advice(template: str, **names: str) -> str:
+    """Put names into a sentence with holes such as ``{vm}``; inside a command in backquotes each is quoted."""
+    return re.sub(
+        r"`([^`]*)`|\{(\w+)\}", lambda found: _code(found[1], names) if found[2] is None else names[found[2]], template
+    )
+
+
+def _code(text: str, names: Mapping[str, str]) -> str:
+    wanted = re.findall(r"\{(\w+)\}", text)
+    template = re.sub(r"\{\w+\}", "{}", text)
+    return f"`{command(template, *(names[each] for each in wanted))}`" if wanted else f"`{text}`"
 
 
 def nearest(word: str, known: Iterable[str], otherwise: str = "") -> str:

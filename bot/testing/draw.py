@@ -204,7 +204,6 @@ def _host(words: _Words, taken_at: datetime) -> Host:
         cpu=words.number("load"),
         maintenance="maintenance" in words.words,
         tags=words.tags,
-        migrate_address=words.name,
     )
     return _troubled(host, words)
 

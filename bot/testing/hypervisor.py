@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 
-from bot.domain.cluster import GIB, CpuFit, Health, Host, Job, Scheduler, Sighting, Snapshot, Vm, VmState
+from bot.domain.cluster import GIB, CpuFit, Health, Host, Job, Scheduler, Sighting, Snapshot, TargetLook, Vm, VmState
 from bot.domain.errors import HostUnreachableError, HypervisorError, UnknownNameError
 from bot.domain.steps import MigrateVm
 from bot.domain.words import nearest
@@ -62,6 +62,7 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
         self._network = network
         self._lock = threading.RLock()
         self._hosts = {host.name: host for host in cluster.hosts}
+        self._looks = cluster.target_looks
         self._fits = {(fit.vm_uuid, fit.host): fit for fit in cluster.cpu_fits}
         self._guests: dict[tuple[str, str], _Guest] = {
             (vm.host, vm.uuid): _Guest(vm, since=self._moment()) for vm in cluster.vms
@@ -139,7 +140,13 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
             chosen = [vm for vm in vms if (vm.uuid in focus or vm.name in focus) and self._hosts[vm.host].up]
             deep = {(vm.host, vm.uuid): self._in_depth(vm) for vm in chosen}
             shown = tuple(deep.get((vm.host, vm.uuid), replace(vm, dirty_rate=None)) for vm in vms)
-            return Snapshot(self._clock.now(), hosts, shown, cpu_fits=tuple(self._fits_of(chosen)))
+            return Snapshot(
+                self._clock.now(),
+                hosts,
+                shown,
+                cpu_fits=tuple(self._fits_of(chosen)),
+                target_looks=tuple(self._looks_of(chosen)),
+            )
 
     def sightings(self, uuid: str) -> tuple[Sighting, ...]:
         """The guest's state on every host; see the port."""
@@ -407,6 +414,13 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
             for host in self._hosts.values():
                 if host.up and host.name != vm.host and vm.state.active:
                     yield self._fits.get((vm.uuid, host.name), CpuFit(vm.uuid, host.name, fits=True))
+
+    def _looks_of(self, vms: Collection[Vm]) -> Iterator[TargetLook]:
+        known = {(each.vm_uuid, each.host): each for each in self._looks}
+        for vm in vms:
+            for host in self._hosts.values():
+                if host.up and host.name != vm.host and vm.state.active:
+                    yield known.get((vm.uuid, host.name), TargetLook(vm.uuid, host.name))
 
     def _sighting(self, host: Host, uuid: str) -> Sighting:
         if not host.up:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from shlex import quote
 
 from bot.domain.card import Card, Context, Element, Line, Person, Section, Table, words
-from bot.domain.cluster import CpuFit, Disk, Host, Inbound, Job, Nic, Pool, Scheduler, Sighting, Vm
+from bot.domain.cluster import CpuFit, Disk, Host, Inbound, Job, Lack, Listener, Nic, Pool, Scheduler, Sighting, Vm
 from bot.domain.errors import DroverError, HostUnreachableError, Remedy
 from bot.domain.operation import BOT, Operation
 from bot.domain.plan import Objection, Reason
 from bot.domain.steps import Carried, MigrateVm, Policy
-from bot.domain.words import bytes_text, duration_text, plural
+from bot.domain.words import bytes_text, command, duration_text, fill_advice, plural
 
 # --- the command's help -------------------------------------------------------------------------------------------
 
@@ -128,8 +127,8 @@ def broke_off(vm: Vm) -> Objection:
         "post-copy-failed",
         f"{vm.name} is “{vm.state}” on {vm.host}, but its post-copy migration broke off: it has only a part of its "
         "memory.",
-        f"If the other host still has its half, resume that migration there. If not, `vm reboot {quote(vm.name)}` "
-        "forces it off and starts it anew.",
+        "If the other host still has its half, resume that migration there. If not, "
+        f"`{command('vm reboot {}', vm.name)}` forces it off and starts it anew.",
     )
 
 
@@ -166,7 +165,9 @@ def source_unreachable(vm: Vm, host: Host) -> Objection:
 def job_active(vm: Vm, job: str) -> Objection:
     """Another job holds the guest."""
     return Objection(
-        "job-active", f"{vm.name} has a job under way ({job}).", f"Wait for it, or see `virsh domjobinfo {vm.name}`."
+        "job-active",
+        f"{vm.name} has a job under way ({job}).",
+        f"Wait for it, or see `{command('virsh domjobinfo {}', vm.name)}`.",
     )
 
 
@@ -176,7 +177,7 @@ def block_job(vm: Vm, disks: Sequence[Disk]) -> Objection:
     return Objection(
         "block-job",
         f"{vm.name} has disks at work: {what}.",
-        f"Wait for it, or end it with `virsh blockjob {vm.name} {disks[0].target} --abort`.",
+        f"Wait for it, or end it: `{command('virsh blockjob {} {} --abort', vm.name, disks[0].target)}`.",
     )
 
 
@@ -193,8 +194,8 @@ def snapshots(vm: Vm, count: int) -> Objection:
     """Snapshots live in the source's libvirt and would be lost."""
     return Objection(
         "snapshots",
-        f"{vm.name} has {plural(count, 'snapshot')}, which cannot travel.",
-        f"Delete or merge them: `virsh snapshot-list {vm.name}`.",
+        f"{vm.name} has {plural(count, 'snapshot')}, and libvirt does not move a VM that has any.",
+        f"See which are still needed: `{command('vm snapshot list {}', vm.name)}`.",
     )
 
 
@@ -203,7 +204,8 @@ def invtsc(vm: Vm) -> Objection:
     return Objection(
         "invtsc",
         f"{vm.name} requires the CPU feature invtsc, which ties it to {vm.host}'s clock.",
-        "Remove the feature from its definition and restart it.",
+        "Give its clock a fixed frequency (`<timer name='tsc' frequency='…'/>`) or leave the feature out "
+        f"(`{command('virsh edit {}', vm.name)}`), then `{command('vm reboot {}', vm.name)}`.",
     )
 
 
@@ -213,7 +215,8 @@ def disk_cache(vm: Vm, disks: Sequence[Disk]) -> Objection:
     return Objection(
         "disk-cache",
         f"{vm.name} has shared disks that are cached on the host: {what}.",
-        "Set cache='none' or 'directsync' and restart it; moving it otherwise can corrupt its data.",
+        f"Upgrade libvirt to 5.6 and QEMU to 4.0 on {vm.host}, or set cache='none' and restart it; moving it otherwise "
+        "can corrupt its data.",
     )
 
 
@@ -223,7 +226,7 @@ def local_media(vm: Vm, disks: Sequence[Disk]) -> Objection:
     return Objection(
         "local-media",
         f"{vm.name} has media that only {vm.host} has: {what}.",
-        f"Eject first: `virsh change-media {vm.name} {disks[0].target} --eject --live --config`.",
+        f"Eject first: `{command('vm eject {} {}', vm.name, disks[0].target)}`.",
     )
 
 
@@ -250,22 +253,52 @@ def nothing_to_copy(vm: Vm) -> Objection:
     )
 
 
-def nvram_local(vm: Vm, path: str) -> Objection:
-    """UEFI variables in a local file."""
-    return Objection(
-        "nvram",
-        f"{vm.name} keeps its UEFI variables in {path}, which only {vm.host} has.",
-        "Put the file on a shared pool, or shut it down and move both together.",
-    )
-
-
-def tpm_local(vm: Vm, kind: str) -> Objection:
-    """A TPM whose state stays behind."""
-    what = "the host's own TPM" if kind == "passthrough" else "a TPM whose state is on the host"
+def tpm_fixed(vm: Vm, kind: str) -> Objection:
+    """A TPM that libvirt does not move: the host's own, or one that somebody else runs."""
+    what = "the host's own TPM" if kind == "passthrough" else "a TPM that is run outside libvirt"
     return Objection(
         "tpm",
         f"{vm.name} uses {what} ({vm.host}).",
-        "Shut it down and move its TPM state with it; never start it without: disks sealed to it will not open.",
+        "It can move with an emulated TPM (`<backend type='emulator'/>`); but a new TPM opens no disk that is sealed "
+        "to the old one.",
+    )
+
+
+def tpm_too_old(vm: Vm, host: Host) -> Objection:
+    """An emulated TPM's state travels from libvirt 7.1 on."""
+    return Objection(
+        "tpm",
+        f"libvirt on {host.name} ({_number(host.libvirt_version)}) cannot move the emulated TPM of {vm.name}; 7.1 can.",
+        f"Upgrade libvirt on {host.name}.",
+    )
+
+
+def shared_memory(vm: Vm, names: Sequence[str]) -> Objection:
+    """QEMU refuses a peer of shared memory."""
+    return Objection(
+        "shmem",
+        f"{vm.name} shares memory with other programs on {vm.host}: {', '.join(names)}.",
+        f"Take the device out before the move: `{command('virsh detach-device-alias {} ALIAS', vm.name)}` "
+        f"(`{command('virsh dumpxml {}', vm.name)}` shows its alias).",
+    )
+
+
+def encrypted_memory(vm: Vm, kind: str) -> Objection:
+    """Confidential VMs stay."""
+    return Objection(
+        "launch-security",
+        f"{vm.name} has memory that only {vm.host}'s CPU can read ({kind}); QEMU does not move it.",
+        f"Shut it down and start it on the other host: `{command('vm shutdown {}', vm.name)}`.",
+    )
+
+
+def transient_disks(vm: Vm, disks: Sequence[Disk]) -> Objection:
+    """What is written to them is dropped at the VM's end."""
+    what = ", ".join(disk.target for disk in disks)
+    return Objection(
+        "transient-disk",
+        f"{vm.name} has disks whose changes are dropped when it ends ({what}); libvirt does not move them.",
+        f"Shut it down (`{command('vm shutdown {}', vm.name)}`) and start it on the other host.",
     )
 
 
@@ -322,6 +355,46 @@ def localhost(target: Host, said: str) -> Objection:
     )
 
 
+def lacking(vm: Vm, target: Host, lack: Lack) -> Objection:
+    """Something that the target was asked for and does not have."""
+    what, remedy = _LACKS.get(lack.kind, ("{name}", "Choose another host."))
+    names = {"name": lack.name, "target": target.name}
+    return Objection(
+        lack.kind, f"{target.name} has no {what.format(**names)}, which {vm.name} needs.", remedy.format(**names)
+    )
+
+
+_LACKS = {
+    "emulator": ("emulator {name}", "Install it at that path on {target}, or choose another host."),
+    "tpm-emulator": ("TPM emulator", "Install swtpm and swtpm-tools on {target}."),
+    "secret": (
+        "secret {name}",
+        "Define the same secret on {target}, with the same UUID: `virsh secret-define`, `virsh secret-set-value`.",
+    ),
+    "network-device": ("network device {name}", "Choose a host that has it, or connect the VM to a bridge."),
+}
+
+
+def graphics_address(vm: Vm, target: Host, listener: Listener) -> Objection:
+    """QEMU would have to listen at another host's address."""
+    return Objection(
+        "graphics-address",
+        f"{vm.name} has its {listener.kind.upper()} screen at {listener.address}, an address that {target.name} lacks.",
+        f"Let it listen on 0.0.0.0 or on 127.0.0.1 (`{command('virsh edit {}', vm.name)}`), then "
+        f"`{command('vm reboot {}', vm.name)}`.",
+    )
+
+
+def graphics_port(vm: Vm, other: Vm, port: int) -> Objection:
+    """A fixed port that is in use there."""
+    return Objection(
+        "graphics-port",
+        f"{vm.name} has its screen at the fixed port {port}, which {other.name} uses on {other.host}.",
+        f"Give it `autoport='yes'` (`{command('virsh edit {}', vm.name)}`), then "
+        f"`{command('vm reboot {}', vm.name)}`; or choose another host.",
+    )
+
+
 def other_arch(source: Host, target: Host) -> Objection:
     """x86_64 to aarch64."""
     return Objection(
@@ -335,8 +408,13 @@ def missing_network(vm: Vm, target: Host, nics: Sequence[Nic]) -> Objection:
     return Objection(
         "network",
         f"{target.name} lacks what {vm.name} is plugged into: {what}.",
-        f"Create or start it on {target.name} (`virsh net-start {nics[0].source}` for a network).",
+        f"Create or start it on {target.name}{_start_network(nics)}.",
     )
+
+
+def _start_network(nics: Sequence[Nic]) -> str:
+    name = next((nic.source for nic in nics if nic.kind == "network"), "")
+    return f": `{command('virsh net-start {}', name)}`" if name else ""
 
 
 def missing_pool(vm: Vm, target: Host, wanted: Sequence[str], *, copying: bool) -> Objection:
@@ -407,8 +485,11 @@ def older_qemu(source: Host, target: Host) -> Objection:
 
 
 def _version(host: Host) -> str:
-    number = host.hypervisor_version
-    return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
+    return _number(host.hypervisor_version)
+
+
+def _number(version: int) -> str:
+    return f"{version // 1_000_000}.{version // 1000 % 1000}.{version % 1000}"
 
 
 def name_taken(vm: Vm, other: Vm) -> Objection:
@@ -425,7 +506,7 @@ def leftover(vm: Vm, other: Vm) -> Objection:
     return Objection(
         "leftover",
         f"{other.host} still has an old, {other.state} definition of {vm.name} (same UUID).",
-        f"Look at it, then remove it there: `virsh undefine {vm.uuid}` (its disks stay).",
+        f"Compare both; if that one is old, remove the definition there: `virsh undefine {vm.uuid}` (its disks stay).",
     )
 
 
@@ -554,6 +635,30 @@ def postcopy_risk(vm: Vm) -> Reason:
     return Reason(
         "postcopy", f"After the switch to post-copy {vm.name} depends on both hosts; if the network fails, it is lost."
     )
+
+
+def checkpoints(vm: Vm) -> Reason:
+    """Backup checkpoints stay in the source's libvirt."""
+    return Reason(
+        "checkpoints",
+        f"{vm.name} has {plural(vm.detail.checkpoints if vm.detail else 0, 'backup checkpoint')}, which a move leaves "
+        "behind: its next backup must be a full one.",
+    )
+
+
+def folders_unknown(vm: Vm, target: Host, folders: Sequence[str]) -> Reason:
+    """Folders of sockets and logs cannot be looked at through libvirt."""
+    return Reason(
+        "folders-unknown",
+        f"Whether {target.name} has the folders of {vm.name}'s serial lines and channels could not be checked: "
+        f"{', '.join(folders)}.",
+    )
+
+
+def graphics_unknown(vm: Vm, target: Host, ports: Sequence[int]) -> Reason:
+    """A program that is no VM may use the port."""
+    listed = ", ".join(str(port) for port in ports)
+    return Reason("ports-unknown", f"{vm.name} needs the port {listed} on {target.name}; no other VM uses it there.")
 
 
 def transient(vm: Vm) -> Reason:
@@ -749,7 +854,8 @@ def not_resumed(step: MigrateVm, error: DroverError) -> str:
 
 def not_resumed_advice(step: MigrateVm) -> str:
     """Only there, and only after a look."""
-    return f"See that {step.target} does not have it (`where {step.name}`), then resume it on {step.source}."
+    where = command("where {}", step.name)
+    return f"See that {step.target} does not have it (`{where}`), then resume it on {step.source}."
 
 
 def off_on(step: MigrateVm, host: str) -> str:
@@ -772,6 +878,11 @@ def _sighting(each: Sighting) -> str:
     if each.state is None:
         return "not there"
     return f"{each.state}{f' ({each.paused_by})' if each.paused_by else ''}"
+
+
+def advice(step: MigrateVm, template: str) -> str:
+    """Fill one of the advices below."""
+    return fill_advice(template, vm=step.name, source=step.source, target=step.target)
 
 
 def lost(step: MigrateVm, what: str, sightings: Iterable[Sighting]) -> str:
@@ -812,7 +923,7 @@ LOST_MEMORY = "a failed post-copy migration left it without a part of its memory
 
 def start_anew(step: MigrateVm) -> Remedy:
     """Propose the only thing that helps a VM whose memory is gone; `vm reboot` forces such a VM off."""
-    return Remedy(f"Force off and start {step.name}…", f"vm reboot {quote(step.name)} --reason {quote(LOST_MEMORY)}")
+    return Remedy(f"Force off and start {step.name}…", command("vm reboot {} --reason={}", step.name, LOST_MEMORY))
 
 
 def answer_despite(step: MigrateVm, error: BaseException) -> str:

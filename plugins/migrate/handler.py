@@ -64,7 +64,7 @@ def settle(settings: MigrateSettings, sleep: Sleep, step: MigrateVm, hypervisor:
         sleep(SECOND_LOOK)
         place, seen = _look(step, hypervisor)
     if place is Place.UNKNOWN:
-        raise HostUnreachableError(cards.lost(step, cards.SILENT, seen), cards.SILENT_ADVICE.format(vm=step.name))
+        raise HostUnreachableError(cards.lost(step, cards.SILENT, seen), cards.advice(step, cards.SILENT_ADVICE))
     if place in DOUBTFUL or place is Place.POSTCOPY_FAILED:
         return Settled.LOST
     if place is not Place.TARGET:
@@ -396,7 +396,7 @@ class _Run:
             what, advice = LOST[place]
             raise StepLostError(
                 cards.lost(step, what, seen),
-                advice.format(vm=step.name, source=step.source, target=step.target),
+                cards.advice(step, advice),
                 (cards.start_anew(step),) if place is Place.DEAD else (),
             )
         if place in (Place.SOURCE_OFF, Place.TARGET_OFF):
@@ -423,7 +423,7 @@ class _Run:
         if _at(seen, step.target).state is not None:
             raise StepLostError(
                 cards.still_paused(step, step.source),
-                cards.STUCK_ADVICE.format(vm=step.name, source=step.source, target=step.target),
+                cards.advice(step, cards.STUCK_ADVICE),
             )
         try:
             self.hypervisor.resume(step.source, step.uuid)

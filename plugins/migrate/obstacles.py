@@ -96,17 +96,36 @@ def _devices(case: Case) -> Iterator[Objection]:
         yield cards.host_devices(vm, detail.hostdevs)
     if detail.shared_dirs:
         yield cards.shared_directories(vm, detail.shared_dirs)
-    if detail.tpm:
-        yield cards.tpm_local(vm, detail.tpm)
-    if detail.nvram and not is_shared(case.source, Disk("nvram", "file", detail.nvram)):
-        yield cards.nvram_local(vm, detail.nvram)
+    if detail.tpm in {"passthrough", "external"}:
+        yield cards.tpm_fixed(vm, detail.tpm)
+    if detail.tpm == "emulator" and _below(case.source.libvirt_version, TPM_MOVES):
+        yield cards.tpm_too_old(vm, case.source)
+    if detail.ties.shmem:
+        yield cards.shared_memory(vm, detail.ties.shmem)
+    if vdpa := [nic for nic in detail.nics if nic.kind == "vdpa"]:
+        yield cards.host_devices(vm, [f"vDPA {nic.source}" for nic in vdpa])
+    if detail.ties.launch_security:
+        yield cards.encrypted_memory(vm, detail.ties.launch_security)
+
+
+# From these versions on libvirt and QEMU move what older ones cannot; numbers as libvirt counts versions.
+TPM_MOVES = 7_001_000  # libvirt: the state of an emulated TPM
+CACHES_DROPPED = (5_006_000, 4_000_000)  # libvirt and QEMU: the source's page cache, for every cache mode
+
+
+def _below(version: int, least: int) -> bool:
+    """Tell whether a version that was read is too low; one that was not read is no reason to refuse."""
+    return 0 < version < least
 
 
 def _definition(case: Case) -> Iterator[Objection]:
-    if case.detail.snapshots:
-        yield cards.snapshots(case.vm, case.detail.snapshots)
-    if "invtsc" in case.detail.cpu_features:
+    detail = case.detail
+    if detail.snapshots:
+        yield cards.snapshots(case.vm, detail.snapshots)
+    if "invtsc" in detail.cpu_features and not detail.ties.tsc_frequency:
         yield cards.invtsc(case.vm)
+    if dropped := [disk for disk in detail.disks if disk.transient]:
+        yield cards.transient_disks(case.vm, dropped)
 
 
 def _storage(case: Case) -> Iterator[Objection]:
@@ -121,8 +140,15 @@ def _storage(case: Case) -> Iterator[Objection]:
     if case.copy_storage and not local:
         yield cards.nothing_to_copy(vm)
     writable = [each for each in _shared_disks(source, case.detail) if not is_medium(each) and not each.shareable]
-    if unsafe := [each for each in writable if each.kind != "network" and each.cache not in SAFE_CACHES]:
+    unsafe = [each for each in writable if each.kind != "network" and each.cache not in SAFE_CACHES]
+    if unsafe and not _drops_caches(source):
         yield cards.disk_cache(vm, unsafe)
+
+
+def _drops_caches(source: Host) -> bool:
+    """Tell whether the source makes every cache mode safe: QEMU then drops its page cache before the switch."""
+    libvirt, qemu = CACHES_DROPPED
+    return source.libvirt_version >= libvirt and source.hypervisor_version >= qemu
 
 
 SOURCE_CHECKS: tuple[Callable[[Case], Iterable[Objection]], ...] = (
@@ -139,6 +165,8 @@ def _distinct(case: Case, target: Host) -> Iterator[Objection]:
         yield cards.same_hostname(source, target)
     if target.arch and source.arch and target.arch != source.arch:
         yield cards.other_arch(source, target)
+    # Without `migrate_data_uri` libvirt sends the memory to the name that the target gives itself, whatever
+    # `migrate_uri` says: that one is for the daemons only.
     said = target.migrate_address or target.hostname
     if _loopback(said):
         yield cards.localhost(target, said)
@@ -235,8 +263,35 @@ def _qemu(case: Case, target: Host) -> Iterator[Objection]:
         yield cards.older_qemu(case.source, target)
 
 
+def _equipment(case: Case, target: Host) -> Iterator[Objection]:
+    """What the VM needs there besides room, CPU, network and storage."""
+    look = case.snapshot.target_look(case.vm.uuid, target.name)
+    for lack in look.lacks if look else ():
+        yield cards.lacking(case.vm, target, lack)
+    if case.detail.tpm == "emulator" and _below(target.libvirt_version, TPM_MOVES):
+        yield cards.tpm_too_old(case.vm, target)
+
+
+ANYWHERE = frozenset({"", "0.0.0.0", "::", "localhost"})  # noqa: S104 - compared, not bound
+
+
+def _graphics(case: Case, target: Host) -> Iterator[Objection]:
+    """Graphics servers listen on the target as they do here: at the same address, and at the same port if it is fixed.
+
+    An address that every host has is none that another one could be asked for.
+    """
+    for each in case.detail.ties.listeners:
+        if each.address not in ANYWHERE and not _loopback(each.address):
+            yield cards.graphics_address(case.vm, target, each)
+    wanted = frozenset(port for each in case.detail.ties.listeners if each.fixed for port in each.ports)
+    for other in case.snapshot.on(target.name) if wanted else ():
+        there = (each.ports for each in other.detail.ties.listeners) if other.detail and other.state.active else ()
+        if taken := wanted.intersection(*[frozenset[int]().union(*there)]):
+            yield cards.graphics_port(case.vm, other, min(taken))
+
+
 TARGET_CHECKS: tuple[Callable[[Case, Host], Iterable[Objection]], ...] = (
-    _distinct, _not_taken, _cpu, _qemu, _network, _pools,
+    _distinct, _not_taken, _cpu, _qemu, _equipment, _graphics, _network, _pools,
 )  # fmt: skip
 """Each yields what keeps a guest from one host that answers."""
 

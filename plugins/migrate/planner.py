@@ -210,6 +210,8 @@ def _warnings(case: Case, target: Host, intent: Migrate, told: Forecast, ends: f
         yield cards.postcopy_risk(vm)
     if not vm.persistent:
         yield cards.transient(vm)
+    if case.detail.checkpoints:
+        yield cards.checkpoints(vm)
     yield from _unchecked(case, target)
 
 
@@ -220,10 +222,12 @@ def _unchecked(case: Case, target: Host) -> Iterator[Reason]:
         yield cards.not_read(vm)
     elif case.snapshot.cpu_fit(vm.uuid, target.name) is None:
         yield cards.cpu_unknown(vm, target)
-    if unseen := [nic for nic in detail.nics if _unseen(case.source, target, nic)]:
+    looked = case.snapshot.target_look(vm.uuid, target.name) is not None
+    if unseen := [nic for nic in detail.nics if _unseen(case.source, target, nic, looked=looked)]:
         yield cards.network_unknown(vm, target, unseen)
-    if detail.secrets:
+    if detail.secrets and not looked:
         yield cards.secrets(vm, target)
+    yield from _unseen_places(case, target)
     if detail.hugepages:
         yield cards.hugepages(vm, target)
     if detail.memory_locked:
@@ -233,9 +237,18 @@ def _unchecked(case: Case, target: Host) -> Iterator[Reason]:
         yield cards.size_unknown(unsized)
 
 
-def _unseen(source: Host, target: Host, nic: Nic) -> bool:
+def _unseen_places(case: Case, target: Host) -> Iterator[Reason]:
+    """Folders and ports, which libvirt does not show of another host."""
+    ties = case.detail.ties
+    if ties.folders:
+        yield cards.folders_unknown(case.vm, target, ties.folders)
+    if ports := sorted({port for each in ties.listeners if each.fixed for port in each.ports}):
+        yield cards.graphics_unknown(case.vm, target, ports)
+
+
+def _unseen(source: Host, target: Host, nic: Nic, *, looked: bool) -> bool:
     """Neither host lists it (a bridge that libvirt cannot see), or it is of a kind that nobody lists."""
-    if nic.kind in ("user", "ethernet", "null", "internal"):
+    if nic.kind in ("user", "ethernet", "null", "internal") or (looked and nic.kind == "direct"):
         return False
     there = has(target, nic)
     return there is None or (not there and not has(source, nic))

@@ -72,7 +72,13 @@ def depth(connection: Connection, vm: Vm) -> Depth:
     domain = connection.lookupByUUIDString(vm.uuid)
     detail = vm.detail or VmDetail()
     disks = tuple(_look_at(domain, disk) for disk in detail.disks)
-    detail = replace(detail, disks=disks, job=active_job(domain), snapshot_list=_snapshot_list(domain))
+    detail = replace(
+        detail,
+        disks=disks,
+        job=active_job(domain),
+        snapshot_list=_snapshot_list(domain),
+        checkpoints=_checkpoints(domain),
+    )
     stored = _stored_size(domain, vm)
     if not vm.state.active:
         return Depth(detail, None, stored)
@@ -100,6 +106,16 @@ def _snapshot_list(domain: Domain) -> tuple[VmSnapshot, ...] | None:
     except libvirt.libvirtError as error:
         if error.get_error_code() in _CANNOT_SAY:
             return None
+        raise
+
+
+def _checkpoints(domain: Domain) -> int:
+    """How many checkpoints of backups it has; a migration leaves them behind."""
+    try:
+        return len(domain.listAllCheckpoints(0))
+    except libvirt.libvirtError as error:
+        if error.get_error_code() in _CANNOT_SAY:
+            return 0
         raise
 
 

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from lxml import etree
 
+from bot.adapters.libvirt.ties import ties
 from bot.domain.cluster import Disk, Nic, Scheduler, VmDetail
 
 TAGS = "https://drover.dev/tags/1"
@@ -103,6 +104,7 @@ def _detail(root: etree._Element) -> VmDetail:
         hugepage_size=_hugepage_size(root),
         pflash=_of(root, "os", "firmware") == "efi" or _of(root, "os/loader", "type") == "pflash",
         nvram_format=_of(root, "os/nvram", "format"),
+        ties=ties(root),
     )
 
 
@@ -140,6 +142,7 @@ def _disk(disk: etree._Element) -> Disk:
         format="" if driver is None else driver.get("type", ""),
         encrypted=_encrypted(disk),
         busy="" if mirror is None else mirror.get("job", "copy"),
+        transient=disk.find("transient") is not None,
     )
 
 
@@ -180,8 +183,12 @@ def _nic(nic: etree._Element) -> Nic:
 
 def _hostdevs(root: etree._Element) -> Iterator[str]:
     for device in root.iterfind("devices/hostdev"):
+        if _of(device, "teaming", "type") == "transient":
+            continue  # QEMU unplugs it for a migration and plugs its like in on the other host
         yield _device(device.get("type", "device"), device)
     for nic in root.iterfind("devices/interface[@type='hostdev']"):
+        if _of(nic, "teaming", "type") == "transient":
+            continue
         yield _device("network", nic)
 
 

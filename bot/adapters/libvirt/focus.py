@@ -9,12 +9,13 @@ from typing import TypeVar
 
 import libvirt
 
-from bot.adapters.libvirt import depth
+from bot.adapters.libvirt import depth, target_looks
 from bot.adapters.libvirt.connections import Connection, Pending
 from bot.adapters.libvirt.depth import Depth
+from bot.adapters.libvirt.domain_xml import Definition
 from bot.adapters.libvirt.reading import HostReader, Reading
 from bot.adapters.libvirt.refusals import said
-from bot.domain.cluster import CpuFit, Snapshot, Vm, VmDetail, VmState
+from bot.domain.cluster import CpuFit, Snapshot, TargetLook, Vm, VmDetail, VmState
 from bot.domain.errors import HostUnreachableError
 from bot.ports import Clock
 
@@ -56,10 +57,12 @@ class CloseUp:
         depths = self._depths(chosen)
         seen = [replace(vm, detail=depths[_key(vm)].detail, stored=depths[_key(vm)].stored) for vm in chosen]
         measuring = self._start_measuring([vm for vm in seen if _may_measure(vm)])
-        fits = self._fits(seen, depths)
+        fits, looks = self._fits(seen, depths), self._target_looks(seen, depths)
         rates = self._rates(measuring)
         done = {_key(vm): replace(vm, dirty_rate=rates.get(_key(vm))) for vm in seen}
-        return replace(snapshot, vms=tuple(done.get(_key(vm), vm) for vm in snapshot.vms), cpu_fits=fits)
+        return replace(
+            snapshot, vms=tuple(done.get(_key(vm), vm) for vm in snapshot.vms), cpu_fits=fits, target_looks=looks
+        )
 
     def _up(self, host: str) -> bool:
         return self._readings[host].host.up
@@ -89,6 +92,20 @@ class CloseUp:
             return depth.fit(connection, vm, live, here, there.host, there_facts)
 
         return self._readers[host].act.send(question)
+
+    def _target_looks(self, vms: Collection[Vm], depths: Mapping[tuple[str, str], Depth]) -> tuple[TargetLook, ...]:
+        """What each other host has of what a VM would need there; one that does not answer in time is left out."""
+        asked = [
+            self._ask_look(vm, host, live)
+            for vm in vms if (live := depths[_key(vm)].live) is not None
+            for host in self._readings if host != vm.host and self._up(host)
+        ]  # fmt: skip
+        until = time.monotonic() + self._deadline
+        answers = (_answered(pending, until) for pending in asked)
+        return tuple(answer for answer in answers if answer is not None)
+
+    def _ask_look(self, vm: Vm, host: str, live: Definition) -> Pending[TargetLook]:
+        return self._readers[host].act.send(lambda connection: target_looks.look(connection, vm, live, host))
 
     def _start_measuring(self, vms: Collection[Vm]) -> list[Vm]:
         if not self._measure:

@@ -211,5 +211,5 @@ class HostReader:
             problem="never seen",
             reserve=address.reserve,
             tags=address.tags,
-            migrate_address=urlsplit(address.migrate_data_uri or address.migrate_uri).hostname or "",
+            migrate_address=urlsplit(address.migrate_data_uri).hostname or "",
         )

@@ -17,7 +17,7 @@ import libvirt
 
 from bot.domain.errors import HypervisorError
 from bot.domain.steps import MigrateVm
-from bot.domain.words import command
+from bot.domain.words import fill_advice
 
 VendorError = Any
 """A ``libvirt.libvirtError``; the vendor publishes no types."""
@@ -196,20 +196,7 @@ def advice(error: VendorError, move: MigrateVm | None = None) -> str:
     found = next((each.advice for each in ENTRIES if each.fits(error, move=moving)), "")
     if move is None:
         return found or OTHERWISE
-    return _filled(found or OTHERWISE_MOVING, move)
-
-
-def _filled(text: str, move: MigrateVm) -> str:
-    """Put a migration's names in, quoted where they stand inside a command."""
-    names = {"vm": move.name, "source": move.source, "target": move.target}
-    return re.sub(r"`([^`]*)`|\{(\w+)\}", lambda found: _code(found[1], names) if found[1] else names[found[2]], text)
-
-
-def _code(text: str, names: dict[str, str]) -> str:
-    """A command in backquotes, with the names in it quoted."""
-    wanted = re.findall(r"\{(\w+)\}", text)
-    template = re.sub(r"\{\w+\}", "{}", text)
-    return f"`{command(template, *(names[each] for each in wanted))}`" if wanted else f"`{text}`"
+    return fill_advice(found or OTHERWISE_MOVING, vm=move.name, source=move.source, target=move.target)
 
 
 def refusal(error: VendorError, what: str, move: MigrateVm | None = None) -> HypervisorError:

@@ -17,10 +17,14 @@ from bot.domain.cluster import (
     Disk,
     Health,
     Inbound,
+    Lack,
+    Listener,
     Nic,
     Pool,
     Scheduler,
     Snapshot,
+    TargetLook,
+    Ties,
     Vm,
     VmDetail,
     VmState,
@@ -73,6 +77,15 @@ def vm_is(**fields: Any) -> Change:
         return replace(seen, vms=tuple(replace(vm, **fields) if vm.name == "web-1" else vm for vm in seen.vms))
 
     return change
+
+
+def looked_at(*found: Lack) -> Change:
+    """``host-b`` was asked for what web-1 needs, and lacks this."""
+    return lambda seen: replace(seen, target_looks=(TargetLook(uuid_of("web-1"), "host-b", found),))
+
+
+def lacks(kind: str, name: str) -> Change:
+    return looked_at(Lack(kind, name))
 
 
 def host_is(name: str, **fields: Any) -> Change:
@@ -137,18 +150,30 @@ REFUSALS: dict[str, tuple[Change, Migrate, str]] = {
     "host-devices": (vm_with(hostdevs=("PCI 0000:3b:00.0",)), TO_B, "SR-IOV"),
     "snapshots": (vm_with(snapshots=2), TO_B, "2 snapshots"),
     "invtsc": (vm_with(cpu_features=("invtsc",)), TO_B, "clock"),
-    "disk-cache": (vm_with(disks=(replace(ROOT, cache="writeback"),)), TO_B, "directsync"),
-    "local-media": (vm_with(disks=(ROOT, ISO)), TO_B, "--eject"),
+    "disk-cache": (
+        both(vm_with(disks=(replace(ROOT, cache="writeback"),)), host_is("host-a", hypervisor_version=3_001_000)),
+        TO_B, "QEMU to 4.0"),
+    "local-media": (vm_with(disks=(ROOT, ISO)), TO_B, "vm eject web-1 sda"),
     "local-disk": (vm_with(disks=(ROOT, OWN)), TO_B, "--copy-storage"),
     "nothing-to-copy": (lambda seen: seen, COPY, "Leave out"),
-    "nvram": (vm_with(nvram="/var/lib/libvirt/qemu/nvram/web-1.fd"), TO_B, "UEFI"),
-    "tpm": (vm_with(tpm="emulator"), TO_B, "TPM"),
+    "tpm": (vm_with(tpm="passthrough"), TO_B, "host's own TPM"),
+    "shmem": (vm_with(ties=Ties(shmem=("kvmfr",))), TO_B, "kvmfr"),
+    "launch-security": (vm_with(ties=Ties(launch_security="sev")), TO_B, "sev"),
+    "transient-disk": (vm_with(disks=(replace(ROOT, transient=True),)), TO_B, "vda"),
+    "graphics-address": (vm_with(ties=Ties(listeners=(Listener("vnc", "10.0.0.1"),))), TO_B, "10.0.0.1"),
+    "graphics-port": (both(vm_with(ties=Ties(listeners=(Listener("vnc", "", frozenset({5955}), fixed=True),))),
+                           also(lambda vm: replace(vm, name="db-2", uuid=uuid_of("db-2"), host="host-b"))),
+                      replace(TO_B, vm="web-1"), "db-2 uses"),
+    "emulator": (lacks("emulator", "/opt/qemu"), TO_B, "Install it at that path on host-b"),
+    "tpm-emulator": (lacks("tpm-emulator", "swtpm"), TO_B, "swtpm-tools"),
+    "secret": (lacks("secret", "0a81"), TO_B, "secret-define"),
+    "network-device": (lacks("network-device", "eno7"), TO_B, "eno7"),
     "shared-dirs": (vm_with(shared_dirs=("/srv/src",)), TO_B, "/srv/src"),
     "no-other-host": (only_host, Migrate("web-1"), "host-a"),
     "same-host": (lambda seen: seen, replace(TO_B, to="host-a"), "already"),
     "same-host-uuid": (host_is("host-b", uuid=uuid_of("host-a")), TO_B, "host_uuid"),
     "same-hostname": (host_is("host-b", hostname="host-a"), TO_B, "hostnamectl"),
-    "localhost": (host_is("host-b", hostname="localhost.localdomain", migrate_address=""), TO_B, "/etc/hosts"),
+    "localhost": (host_is("host-b", hostname="localhost.localdomain"), TO_B, "/etc/hosts"),
     "arch": (host_is("host-b", arch="aarch64"), TO_B, "aarch64"),
     "network": (host_is("host-b", bridges=frozenset()), TO_B, "bridge br0"),
     "pool": (host_is("host-b", pools=(LOCAL,)), TO_B, "shared (/srv/shared)"),
@@ -210,6 +235,42 @@ def test_every_objection_that_the_plugin_can_make_is_in_the_tables() -> None:
     codes = set(re.findall(r'Objection\(\s*"([a-z-]+)"', source))
     assert codes - STALE <= REFUSALS.keys()
     assert codes > STALE
+
+
+OLD = 7_000_000
+
+
+@pytest.mark.parametrize("change", [
+    vm_with(tpm="emulator"),
+    vm_with(nvram="/var/lib/libvirt/qemu/nvram/web-1_VARS.fd", pflash=True),
+    vm_with(cpu_features=("invtsc",), ties=Ties(tsc_frequency=2_400_000_000)),
+    vm_with(ties=Ties(listeners=(Listener("vnc", "::"), Listener("spice", "127.0.0.1"), Listener("vnc", "")))),
+    *(vm_with(disks=(replace(ROOT, cache=cache),)) for cache in ("", "writeback", "writethrough", "unsafe")),
+    host_is("host-b", hostname="localhost", migrate_address="10.0.0.2"),
+])  # fmt: skip
+def test_what_todays_libvirt_and_qemu_move_is_planned(change: Change) -> None:
+    assert not planned(TO_B, change(cluster())).warnings
+
+
+@pytest.mark.parametrize(("old", "code"), [
+    (both(vm_with(tpm="emulator"), host_is("host-a", libvirt_version=OLD)), "tpm"),
+    (both(vm_with(tpm="emulator"), host_is("host-b", libvirt_version=OLD)), "tpm"),
+    (both(vm_with(tpm="external")), "tpm"),
+    (both(vm_with(disks=(replace(ROOT, cache=""),)), host_is("host-a", libvirt_version=5_005_000)), "disk-cache"),
+])  # fmt: skip
+def test_what_the_versions_that_were_read_cannot_move_is_refused(old: Change, code: str) -> None:
+    assert [each.code for each in refused(TO_B, old(cluster()))] == [code]
+
+
+def test_a_port_that_libvirt_chooses_anew_is_in_nobodys_way() -> None:
+    auto = Ties(listeners=(Listener("vnc", "", frozenset({5900})),))
+    seen = both(vm_with(ties=auto), also(lambda vm: replace(vm, name="db-2", uuid=uuid_of("db-2"), host="host-b")))
+    assert planned(TO_B, seen(cluster()))
+
+
+def test_secrets_that_the_target_was_asked_for_are_not_warned_of() -> None:
+    seen = both(vm_with(secrets=True, ties=Ties(secrets=("0a81",))), looked_at())(cluster())
+    assert not planned(TO_B, seen).warnings
 
 
 def test_a_plain_case_is_planned() -> None:
@@ -327,6 +388,9 @@ def test_disks_that_are_safe_to_move(disk: Disk) -> None:
     (vm_with(secrets=True), "secrets"),
     (vm_with(hugepages=True), "hugepages"),
     (vm_with(memory_locked=True), "memory-locked"),
+    (vm_with(checkpoints=2), "checkpoints"),
+    (vm_with(ties=Ties(folders=("/run/app",))), "folders-unknown"),
+    (vm_with(ties=Ties(listeners=(Listener("vnc", "", frozenset({5955}), fixed=True),))), "ports-unknown"),
     (vm_is(persistent=False, autostart=False), "transient"),
     (vm_is(dirty_rate=float(GIB)), "no-convergence"),
 ])  # fmt: skip

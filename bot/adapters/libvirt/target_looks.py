@@ -1,0 +1,83 @@
+"""What another host has of the things that a VM would need there, asked of that host before a migration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import libvirt
+
+from bot.adapters.libvirt.connections import Connection
+from bot.adapters.libvirt.domain_xml import Definition, document
+from bot.domain.cluster import Lack, TargetLook, Vm
+
+# Answers of a host that cannot say: nothing is concluded from them.
+_CANNOT_SAY = frozenset(
+    {
+        libvirt.VIR_ERR_NO_SUPPORT,
+        libvirt.VIR_ERR_OPERATION_UNSUPPORTED,
+        libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED,
+        libvirt.VIR_ERR_INVALID_ARG,
+        libvirt.VIR_ERR_INTERNAL_ERROR,
+        libvirt.VIR_ERR_NO_CONNECT,
+        libvirt.VIR_ERR_ACCESS_DENIED,
+    }
+)
+
+
+def look(connection: Connection, vm: Vm, live: Definition, host: str) -> TargetLook:
+    """Ask ``host`` for the emulator, the TPM emulator, the secrets and the network devices that a VM needs."""
+    return TargetLook(vm.uuid, host, tuple(_lacks(connection, live)))
+
+
+def _lacks(connection: Connection, live: Definition) -> Iterator[Lack]:
+    detail = live.detail
+    yield from _of_qemu(connection, live)
+    for uuid in detail.ties.secrets:
+        if _lacks_secret(connection, uuid):
+            yield Lack("secret", uuid)
+    parents = {nic.source for nic in detail.nics if nic.kind == "direct"}
+    devices = _network_devices(connection) if parents else None
+    if devices is not None:
+        yield from (Lack("network-device", each) for each in sorted(parents - devices))
+
+
+def _of_qemu(connection: Connection, live: Definition) -> Iterator[Lack]:
+    """The emulator, and whether libvirt has a TPM emulator for it."""
+    detail = live.detail
+    try:
+        told = connection.getDomainCapabilities(
+            detail.emulator or None, live.arch or None, None, live.virt_type or None, 0
+        )
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_SYSTEM_ERROR and detail.emulator:
+            yield Lack("emulator", detail.emulator)
+        elif error.get_error_code() not in _CANNOT_SAY:
+            raise
+        return
+    backends = document(told).find("devices/tpm/enum[@name='backendModel']")
+    known = set() if backends is None else {each.text for each in backends.iterfind("value")}
+    if detail.tpm == "emulator" and backends is not None and "emulator" not in known:
+        yield Lack("tpm-emulator", "swtpm")
+
+
+def _lacks_secret(connection: Connection, uuid: str) -> bool:
+    try:
+        connection.secretLookupByUUIDString(uuid)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_SECRET:
+            return True
+        if error.get_error_code() not in _CANNOT_SAY:
+            raise
+    return False
+
+
+def _network_devices(connection: Connection) -> frozenset[str] | None:
+    """Names of the host's network devices; None when it cannot say."""
+    try:
+        devices = connection.listAllDevices(libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_NET)
+        told = [document(each.XMLDesc(0)) for each in devices]
+    except libvirt.libvirtError as error:
+        if error.get_error_code() in _CANNOT_SAY or error.get_error_code() == libvirt.VIR_ERR_NO_NODE_DEVICE:
+            return None
+        raise
+    return frozenset(each.findtext("capability/interface", "") for each in told)

@@ -1,0 +1,70 @@
+"""What of a VM's definition ties it to its host (https://libvirt.org/formatdomain.html), for a migration."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+
+from lxml import etree
+
+from bot.domain.cluster import Listener, Ties
+
+# Below these libvirt makes each VM's files and sockets itself, on every host.
+_OWN = ("/var/lib/libvirt/", "/run/libvirt/", "/var/run/libvirt/", "/var/log/libvirt/", "/dev/")
+
+
+def ties(root: etree._Element) -> Ties:
+    """Read them from a ``<domain>``."""
+    return Ties(
+        shmem=tuple(each.get("name", "") for each in root.iterfind("devices/shmem") if each.get("role") != "master"),
+        launch_security=_attribute(root.find("launchSecurity"), "type"),
+        listeners=tuple(_listeners(root)),
+        tsc_frequency=_tsc(root),
+        secrets=tuple(dict.fromkeys(each.get("uuid", "") for each in root.iter("secret") if each.get("uuid"))),
+        folders=tuple(sorted(set(_folders(root)))),
+        bases=tuple(dict.fromkeys(_bases(root))),
+    )
+
+
+def _attribute(element: etree._Element | None, name: str) -> str:
+    return "" if element is None else element.get(name, "")
+
+
+def _listeners(root: etree._Element) -> Iterator[Listener]:
+    """Graphics servers; one on a socket, or whose address libvirt finds by a network, ties a VM to no host."""
+    for each in root.iterfind("devices/graphics"):
+        found = each.find("listen")
+        kind = "address" if found is None else found.get("type", "")
+        if each.get("type") not in {"vnc", "spice", "rdp"} or kind != "address":
+            continue
+        address = _attribute(found, "address") or each.get("listen", "")
+        ports = (each.get("port"), each.get("tlsPort"))
+        yield Listener(
+            each.get("type", ""),
+            address,
+            frozenset(int(port) for port in ports if port and port.isdecimal() and int(port)),
+            fixed=each.get("autoport") == "no",
+        )
+
+
+def _tsc(root: etree._Element) -> int:
+    """Hertz that the VM's time-stamp counter is fixed at; 0 when it is not."""
+    found = (each.get("frequency", "0") for each in root.iterfind("clock/timer[@name='tsc']"))
+    return next((int(each) for each in found if each.isdecimal()), 0)
+
+
+def _folders(root: etree._Element) -> Iterator[str]:
+    """Folders of the sockets and files that QEMU opens for serial lines, channels and the like."""
+    for kind in ("serial", "parallel", "console", "channel", "rng/backend"):
+        for each in root.iterfind(f"devices/{kind}/source[@path]"):
+            path = each.get("path", "")
+            if path.startswith("/") and not path.startswith(_OWN):
+                yield posixpath.dirname(path)
+
+
+def _bases(root: etree._Element) -> Iterator[str]:
+    """Files beneath its disks, as the definition names them."""
+    for source in root.iterfind("devices/disk//backingStore/source"):
+        path = source.get("file") or source.get("dev") or ""
+        if path:
+            yield path
