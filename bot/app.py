@@ -23,7 +23,7 @@ from bot.declare import Report
 from bot.domain import policy as policies
 from bot.domain.errors import ChatError, DroverError, SettingsError
 from bot.domain.window import Limits
-from bot.flow import decide, perform, watch
+from bot.flow import decide, late, perform, watch
 from bot.flow.cards import operation_card
 from bot.flow.handle import Desk, picked_up
 from bot.flow.inventory import Inventory
@@ -95,6 +95,7 @@ class Drover:
             slash=settings.slack.command,
             patience=settings.limits.unreachable_patience,
             limits=Limits(settings.limits.moves_per_host, settings.limits.moves_per_host),
+            silence=settings.policy.hold_after,
             settle=settings.monitor.settle,
             monitor=self._monitor,
         )
@@ -129,6 +130,7 @@ class Drover:
         )
         for place in dict.fromkeys(filter(None, (slack.approvals_channel, slack.ops_channel))):
             _reached(self._chat, place)
+        late.hold(self.world)  # before the work queue resumes what a crash left
         self._work.start()
         self._desk.start()
         picked_up(self.world)
@@ -213,6 +215,7 @@ class Drover:
         decide.expire(self.world)
         decide.remind(self.world)
         self.world.screen.catch_up()
+        self._store.mark_alive()
         health_file(self._settings).write_text(str(time.time()), encoding="utf-8")
 
 

@@ -248,6 +248,7 @@ class Proposal:
 
     With ``plan`` that very plan is laid out, otherwise the action plans anew. ``key``: the same key is proposed once.
     ``automatic``: it is within the limits up to which the watch may act by itself; a rule of the policy must let it.
+    ``causes``: user ids of people because of whose act, such as a tag, it is proposed: they never vote on it.
     """
 
     action: str
@@ -256,6 +257,7 @@ class Proposal:
     why: str = ""
     key: str = ""
     automatic: bool = False
+    causes: tuple[str, ...] = ()
 
 
 Noticed = Alert | Proposal

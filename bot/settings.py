@@ -193,9 +193,14 @@ class RuleSection(Section):
 
 
 class PolicySection(Section):
-    """Who may ask, and what it takes."""
+    """Who may ask, and what it takes. ``approval_lasts``: so long after the approval an operation may begin.
+
+    ``hold_after``: when no bot ran for so long, operations that were running wait for a person.
+    """
 
     everyone: tuple[str, ...] = ("help",)
+    approval_lasts: Annotated[Seconds, Field(ge=60)] = 3600
+    hold_after: Annotated[Seconds, Field(ge=60)] = 600
     rules: tuple[RuleSection, ...] = (RuleSection(name="default"),)
 
 
@@ -292,7 +297,8 @@ class DroverSettings(BaseSettings):
     def domain_policy(self) -> policies.Policy:
         """Roles and rules as the domain's value."""
         grants = {name: role.may for name, role in self.roles.items()}
-        return policies.Policy(grants, self.policy.everyone, tuple(rule.rule() for rule in self.policy.rules))
+        rules = tuple(rule.rule() for rule in self.policy.rules)
+        return policies.Policy(grants, self.policy.everyone, rules, self.policy.approval_lasts)
 
 
 def _check_rule(rule: RuleSection, known: set[str], roles: Mapping[str, RoleSection]) -> None:

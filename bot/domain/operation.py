@@ -62,6 +62,8 @@ class Origin:
     command: str
     key: str
     reason: str = ""
+    causes: tuple[str, ...] = ()  # of a proposal of the bot: people because of whose act it proposes; they never vote
+    automatic: bool = False  # a watch means to do it by itself, within its limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,18 @@ class Proposed(Event):
     origin: Origin
     expires_at: datetime
     replaces: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RulingChanged(Event):
+    """Today's rule asks for other votes than the one before; ``ruling`` stands from now on.
+
+    ``counted``: who voted already and whose vote still counts. A running operation waits for the votes that are missing
+    before its next step begins.
+    """
+
+    ruling: Ruling
+    counted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +193,18 @@ class Continued(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Held(Event):
+    """A running operation waits for a person before anything more is done; ``why``: one sentence."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Released(Event):
+    """A person let an operation that was held go on."""
+
+
+@dataclass(frozen=True, slots=True)
 class GainMeasured(Event):
     """How even the load is some time after the end, by a sweep taken at ``taken_at``."""
 
@@ -224,7 +250,8 @@ class Cancelled(Event):
 
 EVENTS: tuple[type[Event], ...] = (
     Proposed, VotedFor, Approved, Denied, Withdrawn, Expired, Replaced, Began, WentStale, StepBegan, StepEnded,
-    StepSkipped, Replanned, Continued, Noted, Asked, Finished, Failed, Cancelled, GainMeasured,
+    StepSkipped, Replanned, Continued, Noted, Asked, Finished, Failed, Cancelled, GainMeasured, RulingChanged, Held,
+    Released,
 )  # fmt: skip
 
 
@@ -262,11 +289,20 @@ class Operation:
     foretold: Spread | None = None
     measured: Spread | None = None
     measured_at: datetime | None = None
+    approved_at: datetime | None = None
+    ruled_at: datetime | None = None  # when another ruling came to stand; None: it is the one of the proposal
+    held: str = ""  # why it waits for a person before anything more is done
+    held_at: datetime | None = None
 
     @property
     def number(self) -> int:
         """17 of ``op-17``."""
         return int(self.id.removeprefix("op-"))
+
+    @property
+    def open_to_votes(self) -> bool:
+        """Whether votes are asked for: of a proposal, or of one that runs and has grown."""
+        return self.state is State.PROPOSED or (self.state is State.RUNNING and self.votes_missing > 0)
 
     @property
     def votes_missing(self) -> int:
@@ -322,6 +358,10 @@ Change = Callable[[Operation, Any], Mapping[str, Any]]
 def _voted(operation: Operation, event: VotedFor) -> Mapping[str, Any]:
     if event.by == operation.origin.by:
         raise IllegalEventError("The requester never counts as an approver.")
+    if event.by in operation.origin.causes:
+        raise IllegalEventError("Who caused a proposal never counts as its approver.")
+    if not operation.open_to_votes:
+        raise IllegalEventError(f"{operation.id} waits for no vote.")
     if any(vote.by == event.by for vote in operation.votes):
         raise IllegalEventError(f"{event.by} has voted already.")
     if event.digest != operation.plan.digest:
@@ -332,7 +372,22 @@ def _voted(operation: Operation, event: VotedFor) -> Mapping[str, Any]:
 def _approved(operation: Operation, event: Approved) -> Mapping[str, Any]:
     if operation.votes_missing:
         raise IllegalEventError(f"{operation.votes_missing} more votes are needed.")
-    return {"decided_by": event.by}
+    return {"decided_by": event.by, "approved_at": event.at}
+
+
+def _ruling_changed(operation: Operation, event: RulingChanged) -> Mapping[str, Any]:
+    votes = tuple(vote for vote in operation.votes if vote.by in event.counted)
+    return {"ruling": event.ruling, "votes": votes, "ruled_at": event.at}
+
+
+def _held(operation: Operation, event: Held) -> Mapping[str, Any]:  # noqa: ARG001
+    return {"held": event.why, "held_at": event.at}
+
+
+def _released(operation: Operation, event: Released) -> Mapping[str, Any]:  # noqa: ARG001
+    if not operation.held:
+        raise IllegalEventError(f"{operation.id} is not held.")
+    return {"held": "", "held_at": None}
 
 
 def _decided(operation: Operation, event: Event) -> Mapping[str, Any]:  # noqa: ARG001 - the table's one shape
@@ -419,6 +474,7 @@ def _cancelled(operation: Operation, event: Cancelled) -> Mapping[str, Any]:  # 
 TRANSITIONS: Mapping[State, Mapping[type[Event], tuple[State, Change]]] = {
     State.PROPOSED: {
         VotedFor: (State.PROPOSED, _voted),
+        RulingChanged: (State.PROPOSED, _ruling_changed),
         Approved: (State.APPROVED, _approved),
         Denied: (State.DENIED, _decided),
         Withdrawn: (State.WITHDRAWN, _decided),
@@ -440,6 +496,10 @@ TRANSITIONS: Mapping[State, Mapping[type[Event], tuple[State, Change]]] = {
         Replanned: (State.RUNNING, _replanned),
         Continued: (State.RUNNING, _continued),
         Asked: (State.RUNNING, _asked),
+        RulingChanged: (State.RUNNING, _ruling_changed),
+        VotedFor: (State.RUNNING, _voted),
+        Held: (State.RUNNING, _held),
+        Released: (State.RUNNING, _released),
         Noted: (State.RUNNING, _noted),
         Finished: (State.DONE, _finished),
         Failed: (State.FAILED, _failed),
@@ -476,6 +536,9 @@ def replayed(operation_id: str, events: tuple[Event, ...]) -> Operation:
         raise IllegalEventError("A history starts with a proposal.")
     operation = opened(operation_id, first)
     for event in rest:
+        if isinstance(event, VotedFor) and event.digest != operation.plan.digest:
+            # A field that a newer Drover gave to a step changes the digest of an old plan, never what was voted for.
+            event = replace(event, digest=operation.plan.digest)  # noqa: PLW2901
         operation = advance(operation, event)
     return operation
 

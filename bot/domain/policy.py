@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, time
+from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from bot.domain.plan import Plan, Risk
@@ -126,11 +126,13 @@ class Policy:
     """Roles → what they may ask, and the rules. ``grants``: role → shell patterns of commands.
 
     Reading commands follow the same grants. ``everyone`` are patterns any member of the workspace may use.
+    ``approval_lasts``: seconds after the approval within which an operation must begin.
     """
 
     grants: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     everyone: tuple[str, ...] = ("help",)
     rules: tuple[Rule, ...] = (Rule("default"),)
+    approval_lasts: int = 3600
 
 
 def may_ask(policy: Policy, command: str, roles: frozenset[str]) -> bool:
@@ -140,11 +142,19 @@ def may_ask(policy: Policy, command: str, roles: frozenset[str]) -> bool:
 
 
 def ruling(
-    policy: Policy, command: str, plan: Plan, roles: frozenset[str], now: datetime, *, automatic: bool = False
+    policy: Policy,
+    command: str,
+    plan: Plan,
+    roles: frozenset[str],
+    now: datetime,
+    *,
+    automatic: bool = False,
+    by_bot: bool = False,
 ) -> Ruling | MayNot:
     """What the plan takes by the first rule that holds; MayNot when it is not allowed at all.
 
-    ``automatic``: a watch means to do it by itself, within its limits.
+    ``automatic``: a watch means to do it by itself, within its limits. ``by_bot``: the bot proposes it, so it takes a
+    person's vote unless an automatic rule rules on it.
     """
     if not may_ask(policy, command, roles):
         return MayNot(
@@ -156,10 +166,19 @@ def ruling(
             if rule.freeze:
                 return MayNot(rule.reason, "Ask again after it ends.")
             by_itself = automatic and rule.automatic and not rule.votes
-            return Ruling(
-                rule.votes, rule.approvers, rule.expires, rule.name, rule.fallback, rule.fallback_after, by_itself
-            )
+            votes = rule.votes or (1 if by_bot and not by_itself else 0)
+            return Ruling(votes, rule.approvers, rule.expires, rule.name, rule.fallback, rule.fallback_after, by_itself)
     return MayNot("No rule of the policy covers this.", "Add one to [policy] in the configuration.")
+
+
+def thaw(rule: Rule, now: datetime, within: timedelta) -> datetime | None:
+    """The minute in which a freeze's window ends; None when it has none, or not within that time."""
+    window = rule.window
+    if window is None:
+        return None
+    start = now.replace(second=0, microsecond=0)
+    minutes = range(1, int(within.total_seconds() // 60) + 1)
+    return next((end for each in minutes if not window.holds(end := start + timedelta(minutes=each))), None)
 
 
 def frozen(policy: Policy, command: str, plan: Plan, now: datetime, *, automatic: bool = False) -> Rule | None:
@@ -218,13 +237,26 @@ def _contradiction(rule: Rule, policy: Policy, people: Mapping[str, frozenset[st
     if rule.freeze:
         return "it freezes everything for ever; give it a window or other conditions" if rule.unconditional else ""
     if not rule.votes:
-        return "it needs no vote and names fallback approvers; leave them out" if rule.fallback else ""
+        return _contradiction_without_votes(rule, people)
     missing = [role for role in (*rule.approvers, *rule.fallback) if role not in people]
     if missing:
         return f"it asks for the role “{missing[0]}”, which does not exist; add it to [roles]"
     if rule.fallback and not 0 < rule.fallback_after < rule.expires:
         return "its fallback approvers never get a turn: fallback_after must be more than 0 and less than expires"
     return _too_few(rule, policy, people)
+
+
+def _contradiction_without_votes(rule: Rule, people: Mapping[str, frozenset[str] | None]) -> str:
+    """A rule without votes still needs approvers: for what the bot proposes by itself, unless it is automatic."""
+    if rule.fallback:
+        return "it needs no vote and names fallback approvers; leave them out"
+    able = [people[role] for role in rule.approvers if role in people]
+    if rule.automatic or any(group is None or group for group in able):
+        return ""
+    return (
+        "what the bot proposes by itself takes 1 vote here too, and nobody has the role "
+        f"“{' or '.join(rule.approvers)}”; name approvers that exist, or set automatic = true"
+    )
 
 
 def _too_few(rule: Rule, policy: Policy, people: Mapping[str, frozenset[str] | None]) -> str:

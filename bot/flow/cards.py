@@ -34,13 +34,15 @@ from bot.domain.card import (
 )
 from bot.domain.cluster import Job
 from bot.domain.operation import BOT, Ask, Operation, Progress, State, StepEnded, Vote
-from bot.domain.plan import HostBar, Objection, Plan, Prediction, Refused, Spread
+from bot.domain.plan import HostBar, Objection, Plan, Prediction, Refused, Risk, Spread
 from bot.domain.policy import MayNot
 from bot.domain.steps import WaitForPerson
 from bot.domain.words import bytes_text, duration_text, plural
 
 PICK = "op.pick"
 GO_ON = "op.continue"
+HELD = "held"  # in the value of Continue: what waits is the whole operation
+CONFIRM = 300  # characters of a question before a click
 BOXES = 10  # steps under one heading of the dialog that picks some…
 FEW = 50  # …while they are few; then lists of a hundred
 UNITS = ("ms", "s", "%")  # what a measured fact's name may end with
@@ -79,8 +81,10 @@ def operation_card(operation: Operation, progress: Progress | None = None, *, pi
     headline = HEADLINES[operation.state].format(title=operation.plan.title)
     elements: list[Element] = [_facts(operation)]
     elements += _state_lines(operation)
+    if operation.open_to_votes:
+        elements += _reasons(operation.plan)
     if operation.state is State.PROPOSED:
-        elements += [*_reasons(operation.plan), *_picture(operation.plan)]
+        elements += _picture(operation.plan)
     elements += _steps(operation)
     if operation.anew:
         elements.append(Context(tuple(f"Planned anew {why.rstrip(':')}." for why in operation.anew[-SAID:])))
@@ -239,6 +243,15 @@ def _bar_text(bar: HostBar) -> str:
     return f"{bar.host} {bar.memory_before:.{digits}%} → {bar.memory_after:.{digits}%}"
 
 
+def confirm_text(operation: Operation) -> str:
+    """What is asked before a vote: the risk and the most dangerous of it first, then how much it touches."""
+    plan = operation.plan
+    worst = f"Risk {plan.risk}. " if plan.risk in (Risk.HIGH, Risk.DESTRUCTIVE) else ""
+    first = plan.warnings[0].text if plan.warnings else ""
+    text = f"{worst}{plan.title}. {first} {blast_text(plan)}.".replace("  ", " ")
+    return text if len(text) <= CONFIRM else f"{text[: CONFIRM - 1]}…"
+
+
 def _steps(operation: Operation) -> list[Element]:
     """The checklist: of several steps while it can still come to them, of one alone once work has begun."""
     steps = operation.plan.steps
@@ -323,6 +336,10 @@ def _buttons(operation: Operation, progress: Progress | None, pickable: Collecti
             shown.append(_postcopy(value))
         if operation.waiting is not None:
             shown.insert(0, _go_on(operation, operation.waiting))
+        if operation.held:
+            shown.insert(0, _release(operation))
+        if operation.votes_missing:
+            shown.insert(0, _approve(operation))
         return [Buttons((*shown, _details(value)))]
     if operation.state in (State.FAILED, State.CANCELLED, State.EXPIRED, State.STALE):
         return [Buttons((*_remedies(operation), Button("Propose again", "op.again", value), _details(value)))]
@@ -334,21 +351,15 @@ def _remedies(operation: Operation) -> tuple[Button, ...]:
     return tuple(Button(each.text, "run", each.command, Style.DANGER) for each in operation.remedies[:3])
 
 
+def _approve(operation: Operation) -> Button:
+    confirm = Confirm(f"Approve {operation.id}?", confirm_text(operation), "Approve", "Not yet")
+    return Button("Approve", "op.approve", value_of(operation), Style.PRIMARY, confirm)
+
+
 def voting_buttons(operation: Operation, *, mine: bool = True) -> tuple[Button, ...]:
     """Approve, Deny…, Details, Withdraw; the last only where the requester may be among the readers."""
     value = value_of(operation)
-    approve = Button(
-        "Approve",
-        "op.approve",
-        value,
-        Style.PRIMARY,
-        Confirm(
-            title=f"Approve {operation.id}?",
-            text=f"{operation.plan.title}. {blast_text(operation.plan)}."[:300],
-            yes="Approve",
-            no="Not yet",
-        ),
-    )
+    approve = _approve(operation)
     withdraw = (Button("Withdraw", "op.withdraw", value),) if mine else ()
     return (approve, Button("Deny…", "op.deny", value, Style.DANGER), _details(value), *withdraw)
 
@@ -373,6 +384,11 @@ def _go_on(operation: Operation, index: int) -> Button:
     return Button("Continue", GO_ON, f"{operation.id}:{index}", Style.PRIMARY, confirm)
 
 
+def _release(operation: Operation) -> Button:
+    confirm = Confirm("Go on?", f"{operation.held} {left_text(operation)}"[:300], "Go on", "Not yet")
+    return Button("Continue", GO_ON, f"{operation.id}:{HELD}", Style.PRIMARY, confirm)
+
+
 def waiting_text(step: WaitForPerson, until: datetime) -> str:
     """While it waits for a person."""
     return f"{step.title}. Waiting for somebody to press Continue, until {until:%Y-%m-%d %H:%M} UTC."
@@ -383,6 +399,86 @@ def pause_note(operation: Operation, step: WaitForPerson) -> Card:
     text = f"{operation.id} waits for a person: {step.title}."
     advice = "Then press Continue in its message; Cancel ends it here."
     return note_card(text, advice)
+
+
+def held_text(operation: Operation) -> str:
+    """While an operation that was held waits for a person."""
+    return f"{operation.held} Nothing more is done until somebody presses Continue."
+
+
+def silent_text(silence: str) -> str:
+    """Why an operation is held."""
+    return f"Drover did not run for {silence}, and the hosts may have changed meanwhile."
+
+
+def too_late_card(text: str, age: timedelta) -> Card:
+    """Told to a person whose request lay unhandled for long."""
+    what = f"`{text}`" if text else "Your click"
+    ago = duration_text(age.total_seconds())
+    return note_card(
+        f"{what} of {ago} ago was not carried out: Drover did not run.", "Ask again if it is still wanted."
+    )
+
+
+def held_note(operation: Operation) -> Card:
+    """Told in the thread and to the requester."""
+    return note_card(
+        f"{operation.id}: {operation.held}", "Look at the hosts, then press Continue in its message; Cancel ends it."
+    )
+
+
+def nobody_came(operation: Operation) -> tuple[str, str]:
+    """Text and advice: an operation that was held was not let go on."""
+    return f"Nobody let it go on. {left_text(operation)}", "Look at the hosts, then propose again what is missing."
+
+
+def votes_text(operation: Operation) -> str:
+    """While a running operation waits for votes."""
+    missing = plural(operation.votes_missing, "more vote")
+    return f"Waiting for {missing}: rule “{operation.ruling.rule}” asks for them before anything more is begun."
+
+
+def more_votes_note(operation: Operation) -> Card:
+    """Told in the thread: what is left of the plan takes votes that were not given."""
+    roles = " or ".join(operation.ruling.approvers)
+    return note_card(
+        f"{operation.id}: {votes_text(operation)}",
+        f"Who has the role {roles} can press Approve in its message; Cancel ends it.",
+    )
+
+
+def nobody_voted(operation: Operation) -> tuple[str, str]:
+    """Text and advice: the votes for the rest did not come in time."""
+    text = f"{plural(operation.votes_missing, 'vote')} for the rest did not come in time. {left_text(operation)}"
+    return text, "Propose again what is missing."
+
+
+def may_not_go_on(operation: Operation, why: str) -> tuple[str, str]:
+    """Text and advice: today's rules refuse the rest."""
+    return f"{why} {left_text(operation)}", "Somebody who may must propose again what is missing."
+
+
+def frozen_end(operation: Operation, why: str) -> tuple[str, str]:
+    """Text and advice: a freeze that does not say when it ends."""
+    return f"A freeze began: {why} {left_text(operation)}", "Propose again what is missing after the freeze."
+
+
+def frozen_text(why: str, until: datetime) -> str:
+    """While a freeze lasts."""
+    return f"Waiting until {until:%Y-%m-%d %H:%M %Z} for the end of a freeze: {why} Cancel ends it here."
+
+
+def left_text(operation: Operation) -> str:
+    """What is true of the steps now: how many are done, and that the rest was not begun."""
+    return f"{len(operation.ended)} of {plural(len(operation.plan.steps), 'step')} are done, the rest was not begun."
+
+
+def not_begun_text(operation: Operation) -> str:
+    """What is true of an operation that is stopped; a step of one that was held had begun before."""
+    if not operation.under_way:
+        return "The remaining steps were not begun."
+    steps = " and ".join(operation.plan.steps[index].title for index in sorted(operation.under_way))
+    return f"“{steps}” had begun before; look at the hosts. The other steps were not begun."
 
 
 def _postcopy(value: str) -> Button:
@@ -465,6 +561,11 @@ def refused_card(refused: Refused) -> Card:
 def may_not_card(may_not: MayNot) -> Card:
     """Why the person may not."""
     return note_card(may_not.text, may_not.advice)
+
+
+def not_now_card(operation: Operation, refused: MayNot) -> Card:
+    """Why nobody can approve an operation now."""
+    return note_card(f"Not now: {refused.text}", f"{operation.id} can be approved when the rules allow it again.")
 
 
 def note_card(text: str, advice: str = "") -> Card:

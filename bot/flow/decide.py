@@ -22,9 +22,10 @@ from bot.domain.operation import (
     State,
     VotedFor,
     Withdrawn,
+    advance,
 )
 from bot.domain.steps import WaitForPerson
-from bot.flow import cards, propose
+from bot.flow import cards, propose, standing
 from bot.flow.world import BUSY, OPEN, World, commit, roles_of
 from bot.ports import MessageRef, Request
 
@@ -66,28 +67,41 @@ def approve(world: World, request: Request, operation_id: str, digest: str) -> C
 def _vote(world: World, operation: Operation, by: str, digest: str) -> Sequence[Event] | Card:
     now = world.clock.now()
     mine = [vote for vote in operation.votes if vote.by == by]
-    if operation.state is State.PROPOSED and mine:
+    if operation.open_to_votes and mine:
         return cards.note_card(f"You approved {operation.id} already; it waits for others.")
-    if refusal := not_open(operation, digest):
+    if refusal := _settled(operation, digest, is_open=operation.open_to_votes):
         return refusal
-    if now >= operation.expires_at:
+    if operation.state is State.PROPOSED and now >= operation.expires_at:
         return (Expired(now, BOT),)
-    if refusal := _may_not_vote(world, operation, by):
+    today = standing.asked(world, operation.action, standing.tail(operation), operation.origin)
+    if isinstance(today, policies.MayNot):
+        return cards.not_now_card(operation, today)
+    changed = standing.changed(world, operation, today) if operation.state is State.PROPOSED else None
+    ruled = advance(operation, changed) if changed else operation
+    if refusal := _may_not_vote(world, ruled, by):
         return refusal
-    voted = VotedFor(now, by, digest)
-    return (voted,) if operation.votes_missing > 1 else (voted, Approved(now, by))
+    return (*((changed,) if changed else ()), *_votes(ruled, VotedFor(now, by, digest)))
+
+
+def _votes(operation: Operation, voted: VotedFor) -> tuple[Event, ...]:
+    """The vote, and with the last one the approval; what runs already goes on by itself."""
+    last = operation.votes_missing <= 1 and operation.state is State.PROPOSED
+    return (voted, Approved(voted.at, voted.by)) if last else (voted,)
 
 
 def _may_not_vote(world: World, operation: Operation, by: str) -> Card | None:
     """Why this person's vote does not count now; None when it does."""
-    now = world.clock.now()
-    if rule := policies.frozen(world.policy, operation.action, operation.plan, now):
-        return cards.note_card(f"Not now: {rule.reason}", f"{operation.id} can be approved after the freeze.")
     if by == operation.origin.by:
         return cards.note_card(
             f"You asked for {operation.id} yourself, so your vote does not count.", "Another approver must look at it."
         )
-    roles = operation.ruling.roles_at((now - operation.proposed_at).total_seconds())
+    if by in operation.origin.causes:
+        return cards.note_card(
+            f"Drover proposes {operation.id} because of what you did, so your vote does not count.",
+            "Another approver must look at it.",
+        )
+    since = operation.ruled_at if operation.state is State.RUNNING else None
+    roles = operation.ruling.roles_at((world.clock.now() - (since or operation.proposed_at)).total_seconds())
     if roles_of(world, by) & set(roles):
         return None
     return cards.note_card(f"You may not approve {operation.id}.", f"It takes one of the roles: {', '.join(roles)}.")
@@ -95,7 +109,11 @@ def _may_not_vote(world: World, operation: Operation, by: str) -> Card | None:
 
 def not_open(operation: Operation, digest: str) -> Card | None:
     """Why a decision comes too late or is about another plan; None when it may go on."""
-    if operation.state is not State.PROPOSED:
+    return _settled(operation, digest, is_open=operation.state is State.PROPOSED)
+
+
+def _settled(operation: Operation, digest: str, *, is_open: bool) -> Card | None:
+    if not is_open:
         return cards.settled_card(operation)
     if digest != operation.plan.digest:
         return cards.note_card(
@@ -123,7 +141,8 @@ def _denial(world: World, operation: Operation, by: str, digest: str, why: str) 
 
 def _may_decide(world: World, operation: Operation, by: str) -> Card | None:
     waited = (world.clock.now() - operation.proposed_at).total_seconds()
-    roles = operation.ruling.roles_at(waited) or tuple(policies.who_may(world.policy, operation.action))
+    ruling = standing.of_now(world, operation)
+    roles = ruling.roles_at(waited) or tuple(policies.who_may(world.policy, operation.action))
     if by != operation.origin.by and roles_of(world, by) & set(roles):
         return None
     if by == operation.origin.by:
@@ -141,6 +160,8 @@ def withdraw(world: World, request: Request, operation_id: str, digest: str) -> 
             return cards.note_card(
                 f"Only the person who asked for {operation.id} can withdraw it.", "Use Deny instead."
             )
+        if not policies.may_ask(world.policy, operation.action, roles_of(world, request.by)):
+            return cards.note_card(f"You may not use `{operation.action}` any more.", "An approver can deny it.")
         return (Withdrawn(world.clock.now(), request.by),)
 
     del digest  # one's own request can be taken back whatever plan one saw
@@ -187,15 +208,25 @@ def postcopy(world: World, request: Request, operation_id: str, digest: str) -> 
 
 
 def may_not_steer(world: World, operation: Operation, by: str) -> Card | None:
-    """Why this person may not steer a running operation; its requester and whoever may approve can."""
-    roles = operation.ruling.roles_at(float("inf")) or tuple(policies.who_may(world.policy, operation.action))
-    if by == operation.origin.by or roles_of(world, by) & set(roles):
+    """Why this person may not steer an operation now; a requester who may still ask for it can, and its approvers."""
+    mine, has = by == operation.origin.by, roles_of(world, by)
+    if mine and policies.may_ask(world.policy, operation.action, has):
         return None
+    ruling = standing.of_now(world, operation)
+    roles = ruling.roles_at(float("inf")) or tuple(policies.who_may(world.policy, operation.action))
+    if has & set(roles):
+        return None
+    if mine:
+        return cards.note_card(
+            f"You may not use `{operation.action}` any more, so you may not steer {operation.id}.", "Its approvers can."
+        )
     return cards.note_card(f"You may not steer {operation.id}.", "Its requester and its approvers can.")
 
 
 def details(world: World, request: Request, operation_id: str, digest: str) -> Card:  # noqa: ARG001 - the buttons' one shape
-    """The whole plan, for one person."""
+    """The whole plan, for one person with any role."""
+    if not roles_of(world, request.by):
+        return cards.note_card("You may not read plans.", "It takes any role of the configuration.")
     return cards.details_card(world.store.operation(operation_id), world.clock.now())
 
 

@@ -13,7 +13,7 @@ import structlog
 
 from bot.domain.card import Card, error_card
 from bot.domain.errors import DroverError
-from bot.flow import cards, command, decide, incidents, look, pause, pick, propose
+from bot.flow import cards, command, decide, incidents, late, look, pause, pick, propose
 from bot.flow.world import BUSY, OPEN, World
 from bot.ports import Request
 
@@ -75,6 +75,7 @@ def _apologise(world: World, request: Request, text: str, advice: str) -> None:
 
 def picked_up(world: World) -> None:
     """After a start: answer what was accepted but not handled, and see every open operation on its way."""
+    _quietly("", lambda _: late.hold(world))
     for operation in world.store.operations(states=OPEN, limit=1000):
         _quietly(operation.id, lambda found: propose.lay_out(world, world.store.operation(found)))
         if operation.state in BUSY:
@@ -125,7 +126,8 @@ class Desk:
         """
         for request in self._world.store.take_over(replica):
             log.info("request taken over", key=request.key, of=replica)
-            self._queue.put(request)
+            if not late.refused(self._world, request):
+                self._queue.put(request)
 
     def accept(self, request: Request) -> bool:
         """Store a request, before its ack; False for a duplicate.

@@ -26,11 +26,14 @@ from bot.domain.operation import (
     Failed,
     Finished,
     GainMeasured,
+    Held,
     Noted,
     Operation,
     Proposed,
+    Released,
     Replaced,
     Replanned,
+    RulingChanged,
     State,
     StepBegan,
     StepEnded,
@@ -250,6 +253,13 @@ def event_text(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line 
             return f"the rest planned anew, {event.why} {steps}"
         case Continued():
             return f"let step {event.index + 1} go on"
+        case RulingChanged():
+            votes = plural(event.ruling.votes, "vote")
+            return f"from now on rule “{event.ruling.rule}” asks {votes}; {len(event.counted)} of those given count"
+        case Held():
+            return f"held: {event.why}"
+        case Released():
+            return "let it go on"
         case Replaced():
             return f"replaced by {event.instead}"
         case GainMeasured():
@@ -306,8 +316,8 @@ def may_vote(operation: Operation, asker: Asker) -> bool:
     """Whether this person's vote would count now."""
     waited = (asker.now - operation.proposed_at).total_seconds()
     return (
-        operation.state is State.PROPOSED
-        and asker.id != operation.origin.by
+        operation.open_to_votes
+        and asker.id not in (operation.origin.by, *operation.origin.causes)
         and all(vote.by != asker.id for vote in operation.votes)
         and bool(asker.roles & set(operation.ruling.roles_at(waited)))
     )
@@ -361,7 +371,9 @@ def _demand(rule: policies.Rule) -> str:
     if rule.freeze:
         return f"frozen: {rule.why}" if rule.why else "frozen"
     if not rule.votes:
-        return "no vote"
+        return (
+            "no vote" if rule.automatic else f"no vote; 1 from {' or '.join(rule.approvers)} for what the bot proposes"
+        )
     text = f"{plural(rule.votes, 'vote')} from {' or '.join(rule.approvers)}"
     late = f"; after {duration_text(rule.fallback_after)} also {' or '.join(rule.fallback)}" if rule.fallback else ""
     return text + late

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from bot.domain.card import Card
 from bot.domain.errors import DroverError, StepCancelledError
-from bot.domain.operation import BOT, Ask, Continued, Event, Operation, State, StepBegan, StepEnded
+from bot.domain.operation import BOT, Ask, Continued, Event, Operation, Released, State, StepBegan, StepEnded
 from bot.domain.steps import WaitForPerson
 from bot.domain.words import duration_text
 from bot.flow import cards, decide
@@ -50,6 +50,8 @@ def _began(world: World, operation_id: str, index: int) -> datetime:
 def pressed(world: World, request: Request) -> Card | None:
     """Let an operation go on; the button names the very step, so that an old one lets nothing else go on."""
     operation_id, _, number = request.value.partition(":")
+    if number == cards.HELD:
+        return _released(world, request, operation_id)
 
     def decision(operation: Operation) -> Sequence[Event] | Card:
         if refusal := decide.may_not_steer(world, operation, request.by):
@@ -59,6 +61,22 @@ def pressed(world: World, request: Request) -> Card | None:
         if number != str(operation.waiting):
             return cards.note_card(f"{operation.id} does not wait there any more.", "Look at its message.")
         return (Continued(world.clock.now(), request.by, int(number)),)
+
+    after = decide.decided(world, operation_id, decision)
+    return after if isinstance(after, Card) else None
+
+
+def _released(world: World, request: Request, operation_id: str) -> Card | None:
+    """Let an operation that was held go on."""
+
+    def decision(operation: Operation) -> Sequence[Event] | Card:
+        if refusal := decide.may_not_steer(world, operation, request.by):
+            return refusal
+        if operation.state is not State.RUNNING:
+            return cards.settled_card(operation)
+        if not operation.held:
+            return cards.note_card(f"{operation.id} goes on already.", "Look at its message.")
+        return (Released(world.clock.now(), request.by),)
 
     after = decide.decided(world, operation_id, decision)
     return after if isinstance(after, Card) else None

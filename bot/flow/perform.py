@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -32,19 +32,20 @@ from bot.domain.operation import (
     Failed,
     Finished,
     Operation,
+    RulingChanged,
     State,
     StepBegan,
     StepEnded,
     WentStale,
 )
 from bot.domain.plan import Objection
-from bot.domain.policy import frozen, may_ask
+from bot.domain.policy import MayNot
 from bot.domain.steps import SetMaintenance, Step, WaitForPerson
 from bot.domain.words import plural
-from bot.flow import cards, decide, pause, propose
+from bot.flow import cards, decide, pause, propose, standing
 from bot.flow.board import Board, Telling
 from bot.flow.recheck import Rechecks, spreads
-from bot.flow.world import World, record, roles_of, shown, snapshot
+from bot.flow.world import World, record, shown, snapshot
 from bot.ports import Hypervisor, Store
 from bot.ports import Progress as ProgressPort
 
@@ -54,6 +55,8 @@ Facts = Mapping[str, str | int | float | bool]
 
 WIDEST = 8  # steps of one operation side by side, whatever the limits per host allow
 LOOK = 1.0  # seconds between two looks whether a waiting step may begin
+LONG_LOOK = 5.0  # the same while it waits for people, or for the end of a freeze
+DAY = 86400.0  # so long a freeze, or a person, is waited for
 
 
 def perform(world: World, operation_id: str) -> None:
@@ -99,6 +102,8 @@ def _tell(world: World, operation: Operation) -> None:
 
 def _offer_anew(world: World, operation: Operation) -> None:
     """A new plan for the same wish, on the cluster as it is now; or why there is none any more."""
+    if any(each.code == standing.OLD for each in operation.objections):
+        return  # what was wished long ago is proposed again by people, or not at all
     card = propose.again(world, operation, operation.origin.by, f"{operation.id}/again")
     if card is not None and bare(cards.objections_text(operation.objections)) in card.text:
         return  # there is no new plan, for the very reasons that were told with the end of the old one
@@ -107,65 +112,48 @@ def _offer_anew(world: World, operation: Operation) -> None:
 
 
 def _begun(world: World, operation: Operation) -> Operation:
-    """Ask once more, on a fresh snapshot, whether the plan still holds; then begin."""
+    """Ask once more, on a fresh snapshot, whether the plan still holds; then begin, unless somebody was first."""
+    while operation.state is State.APPROVED:
+        found = _verdict(world, operation)
+        try:
+            after = world.store.append(operation, found)
+        except ConflictError:  # a person cancelled it, or something was noted: what was asked is asked again
+            operation = world.store.operation(operation.id)
+        else:
+            shown(world, after, found)
+            return after
+    return operation
+
+
+def _verdict(world: World, operation: Operation) -> Event:
+    """That it begins, or why it does not."""
     try:
-        found = _beginning(world, operation)
+        return _beginning(world, operation)
     except HostUnreachableError as error:
-        found = WentStale(world.clock.now(), BOT, (Objection("unreachable", error.text, error.advice),))
+        return WentStale(world.clock.now(), BOT, (Objection("unreachable", error.text, error.advice),))
     except (StoreError, ChatError):
         raise
     except DroverError as error:
-        return record(world, operation.id, Failed(world.clock.now(), BOT, error.text, error.advice))
+        return Failed(world.clock.now(), BOT, error.text, error.advice)
     except Exception as error:  # the plan's own code failed: that is an end, told to people, and logged whole
         log.exception("planner failed", operation=operation.id)
-        return record(world, operation.id, _unexpected(world, error, None))
-    return record(world, operation.id, found)
+        return _unexpected(world, error, None)
 
 
 def _beginning(world: World, operation: Operation) -> Began | WentStale:
     """Everything that stands against it now, or that it begins."""
     action = world.catalog.action(operation.action)
-    if against := _not_allowed(world, operation):
+    if against := standing.against_beginning(world, operation):
         return WentStale(world.clock.now(), BOT, against)
     seen = snapshot(world, action.focus(operation.intent), but=operation.id)
+    if against := standing.against_beginning(world, operation, seen):
+        return WentStale(world.clock.now(), BOT, against)
     busy = propose.busy_with(world, operation.plan, but=operation.id)
     intent = propose.surveyed(world.hypervisor, action, operation.intent, seen)
     against = (*busy, *action.still_good(intent, operation.plan, seen, world.catalog.rules))
     if against:
         return WentStale(world.clock.now(), BOT, against)
     return Began(world.clock.now(), BOT, *spreads(action, operation, seen))
-
-
-def _not_allowed(world: World, operation: Operation) -> tuple[Objection, ...]:
-    asked_by = operation.origin.by
-    if asked_by != BOT and not roles_of(world, asked_by) & _granted(world, operation.action):
-        return (Objection("permission", "The requester may not use this command any more.", ""),)
-    return (*_lost_votes(world, operation), *_freeze(world, operation))
-
-
-def _lost_votes(world: World, operation: Operation) -> tuple[Objection, ...]:
-    """A vote counts if its giver still has a role that could vote when it was given."""
-    counted = [
-        vote
-        for vote in operation.votes
-        if roles_of(world, vote.by) & set(operation.ruling.roles_at((vote.at - operation.proposed_at).total_seconds()))
-    ]
-    lost = len(operation.votes) - len(counted)
-    if len(counted) >= operation.ruling.votes:
-        return ()
-    said = f"{plural(lost, 'vote')} of {operation.ruling.votes} counts no more: who gave it has lost the role since."
-    return (Objection("votes", said, "Somebody who has it now must approve the new plan."),)
-
-
-def _freeze(world: World, operation: Operation) -> tuple[Objection, ...]:
-    rule = frozen(
-        world.policy, operation.action, operation.plan, world.clock.now(), automatic=operation.ruling.automatic
-    )
-    return () if rule is None else (Objection("freeze", rule.reason, "Propose it again after the freeze."),)
-
-
-def _granted(world: World, command: str) -> frozenset[str]:
-    return frozenset(role for role in world.roles if may_ask(world.policy, command, frozenset({role})))
 
 
 def _seen_through(world: World, operation: Operation) -> Operation:
@@ -178,7 +166,7 @@ def _seen_through(world: World, operation: Operation) -> Operation:
     if ends:
         return record(world, operation.id, ends[0])
     if operation.todo:
-        return record(world, operation.id, _stopped(world, operation, "The remaining steps were not begun."))
+        return record(world, operation.id, _stopped(world, operation, cards.not_begun_text(operation)))
     return record(world, operation.id, Finished(world.clock.now(), BOT))
 
 
@@ -192,6 +180,8 @@ class _Run:
     rechecks: Rechecks
     under_way: dict[Future[Event | None], int] = field(default_factory=dict)
     bad: list[Event] = field(default_factory=list)
+    resumed: bool = False
+    frozen_until: datetime | None = None
 
     def ends(self) -> list[Event]:
         """Run until nothing is left to do, or to begin; what ended badly, a failure before a cancellation.
@@ -201,18 +191,77 @@ class _Run:
         """
         operation = self.world.store.operation(self.operation_id)
         board = Board(self.world, self.operation_id)
-        self._submit(operation, board, sorted(operation.under_way))  # a crash left them begun: settled again
         while True:
             operation = self.world.store.operation(self.operation_id)
             going_on = operation.state is State.RUNNING and Ask.CANCEL not in operation.asked and not self.bad
-            if going_on and set(operation.todo) - operation.under_way:
+            waits = going_on and self._waits(operation, board)
+            if not self.resumed and not operation.held and going_on:
+                self.resumed = True  # a crash left them begun: settled again
+                self._submit(operation, board, sorted(operation.under_way))
+            if going_on and not waits and set(operation.todo) - operation.under_way:
                 turn = _may_begin(self.world, operation, _others(self.world, operation))
                 if self._rechecked(operation, turn):
                     continue
-                self._submit(operation, board, _begun_steps(self.world, operation, board, turn))
+                leave = self._leave(operation, board) if turn else None
+                if turn and leave is None:
+                    continue
+                self._submit(operation, board, _begun_steps(self.world, operation, board, turn, leave))
             if not self.under_way and not (going_on and operation.todo):
                 return sorted(self.bad, key=lambda event: not isinstance(event, Failed))
-            self._wait(board)
+            self._wait(board, LONG_LOOK if waits else LOOK)
+
+    def _waits(self, operation: Operation, board: Board) -> bool:
+        """Whether it waits for people or for the end of a freeze; when that takes too long, it ends as failed."""
+        now = self.world.clock.now()
+        if operation.held:
+            board.say(cards.held_text(operation))
+            self._end_after(operation.held_at, DAY, cards.nobody_came(operation))
+            return True
+        if operation.votes_missing:
+            board.say(cards.votes_text(operation))
+            self._end_after(operation.ruled_at, operation.ruling.expires, cards.nobody_voted(operation))
+            return True
+        if self.frozen_until is not None and now < self.frozen_until:
+            return True
+        if self.frozen_until is not None:
+            self.frozen_until = None
+            board.say("")
+        return False
+
+    def _end_after(self, since: datetime | None, seconds: float, failed: tuple[str, str]) -> None:
+        now = self.world.clock.now()
+        if since is not None and (now - since).total_seconds() > seconds:
+            self.bad.append(Failed(now, BOT, *failed))
+
+    def _leave(self, operation: Operation, board: Board) -> standing.Leave | None:
+        """That the steps whose turn it is may begin, by the rules of this moment; None after noting what they wait for.
+
+        What takes more votes than were given waits for those votes; in a freeze nothing begins.
+        """
+        found = standing.leave(self.world, operation, next(iter(self.rechecks.newest), None), DAY)
+        now = self.world.clock.now()
+        if isinstance(found, standing.Leave):
+            return found
+        if isinstance(found, RulingChanged):
+            self._ask_for_votes(operation, found)
+        elif isinstance(found, MayNot):
+            self.bad.append(Failed(now, BOT, *cards.may_not_go_on(operation, found.text)))
+        elif found.until is None:
+            self.bad.append(Failed(now, BOT, *cards.frozen_end(operation, found.why)))
+        else:
+            self.frozen_until = found.until
+            board.say(cards.frozen_text(found.why, found.until))
+        return None
+
+    def _ask_for_votes(self, operation: Operation, ruling: RulingChanged) -> None:
+        """Ask once, in the message and in its thread; an act of people at the same moment is looked at first."""
+        try:
+            after = self.world.store.append(operation, ruling)
+        except ConflictError:
+            return
+        shown(self.world, after, ruling)
+        note = cards.more_votes_note(after)
+        decide.told(self.world, after, note, f"votes-{after.version}", f"votes:{after.id}:{after.version}")
 
     def _rechecked(self, operation: Operation, turn: tuple[int, ...]) -> bool:
         """Record what should not begin any more; whether there was anything, so that one must look again."""
@@ -237,9 +286,9 @@ class _Run:
             future = self.pool.submit(_step, self.world, operation, index, told, self.rechecks)
             self.under_way[future] = index
 
-    def _wait(self, board: Board) -> None:
+    def _wait(self, board: Board, seconds: float) -> None:
         if not self.under_way:
-            self.world.clock.sleep(LOOK)
+            self.world.clock.sleep(seconds)
             return
         done, _ = wait(self.under_way, timeout=LOOK, return_when=FIRST_COMPLETED)
         for future in done:
@@ -266,16 +315,21 @@ def _may_begin(world: World, operation: Operation, others: Sequence[Operation]) 
     return tuple(index for index in may if not taken.intersection(operation.plan.steps[index].vms))
 
 
-def _begun_steps(world: World, operation: Operation, board: Board, turn: Collection[int]) -> tuple[int, ...]:
+def _begun_steps(
+    world: World, operation: Operation, board: Board, turn: Collection[int], leave: standing.Leave | None
+) -> tuple[int, ...]:
     """Record the beginning of every step of ``turn`` that may begin; limits hold across operations and replicas.
 
-    Nothing is begun when anything happened while it was decided: one looks again.
+    Nothing is begun when anything happened while it was decided, or the rules gave no leave any more: one looks again.
     """
     with world.turn:
         position, _ = world.store.head()
         others = _others(world, operation)
         begun = tuple(index for index in _may_begin(world, operation, others) if index in turn)
-        events = [StepBegan(world.clock.now(), BOT, index) for index in begun]
+        now = world.clock.now()
+        if begun and (leave is None or not leave.holds(now)):
+            return ()
+        events = [StepBegan(now, BOT, index) for index in begun]
         try:
             after = world.store.append(operation, *events, since=position) if events else operation
         except ConflictError:

@@ -11,11 +11,13 @@ from bot.declare import Action
 from bot.domain import policy as policies
 from bot.domain.card import Card
 from bot.domain.cluster import Snapshot
-from bot.domain.operation import BOT, Approved, Operation, Origin, Proposed, State, near
+from bot.domain.operation import BOT, Approved, Expired, Operation, Origin, Proposed, RulingChanged, State, near
 from bot.domain.plan import Objection, Plan, Refused
-from bot.flow import cards
-from bot.flow.world import BUSY, World, commit, roles_of, snapshot
+from bot.flow import cards, standing
+from bot.flow.world import BUSY, World, commit, snapshot
 from bot.ports import Hypervisor
+
+LATE = timedelta(minutes=10)  # so long ago it was asked for, and nobody expects it any more
 
 
 def proposed(
@@ -26,14 +28,12 @@ def proposed(
     *,
     replaces: str = "",
     plan: Plan | None = None,
-    automatic: bool = False,
 ) -> Card | None:
     """Plan, ask the policy, store and show. The card is for the requester; None when nothing is left to say.
 
-    ``plan``: made already, by a watch; it is still asked about at the last moment, as any other. ``automatic``: the
-    watch means to do it by itself.
+    ``plan``: made already, by a watch; it is still asked about at the last moment, as any other.
     """
-    found = drafted(world, action, intent, origin, replaces=replaces, plan=plan, automatic=automatic)
+    found = drafted(world, action, intent, origin, replaces=replaces, plan=plan)
     if isinstance(found, Card):
         return found
     lay_out(world, found)
@@ -48,7 +48,6 @@ def drafted(
     *,
     replaces: str = "",
     plan: Plan | None = None,
-    automatic: bool = False,
 ) -> Operation | Card:
     """Plan, ask the policy and store; what stands against it as a card. Nobody is shown anything yet."""
     if action.recall:
@@ -62,8 +61,7 @@ def drafted(
         return cards.refused_card(planned)
     if busy := busy_with(world, planned):
         return cards.refused_card(Refused("Not now.", busy))
-    roles = roles_of(world, origin.by) if origin.by != BOT else frozenset(world.roles)
-    ruling = policies.ruling(world.policy, action.name, planned, roles, world.clock.now(), automatic=automatic)
+    ruling = standing.asked(world, action.name, planned, origin)
     if isinstance(ruling, policies.MayNot):
         return cards.may_not_card(ruling)
     return _stored(world, Proposed(
@@ -96,10 +94,26 @@ def lay_out(world: World, operation: Operation) -> Operation:
     if operation.ruling.automatic and world.places.ops:
         world.screen.post(operation.id, world.places.ops)  # nobody was asked, so everybody is told
     if operation.state is State.PROPOSED and not operation.ruling.votes:
-        operation = commit(world, operation, Approved(world.clock.now(), BOT))
+        operation = _approved_by_rule(world, operation)
     if operation.state in BUSY:
         world.work.enqueue(operation)
     return operation
+
+
+def _approved_by_rule(world: World, operation: Operation) -> Operation:
+    """Approve what needs no vote, by the rule of this moment; a crash may have come between the two.
+
+    What was proposed too long ago is nobody's wish any more and expires.
+    """
+    now = world.clock.now()
+    if now - operation.proposed_at > LATE or now >= operation.expires_at:
+        return commit(world, operation, Expired(now, BOT))
+    today = standing.asked(world, operation.action, operation.plan, operation.origin)
+    if isinstance(today, policies.MayNot):
+        return operation
+    if today.votes:
+        return commit(world, operation, RulingChanged(now, BOT, today))
+    return commit(world, operation, Approved(now, BOT))
 
 
 def busy_with(world: World, plan: Plan, *, but: str = "") -> tuple[Objection, ...]:
@@ -122,5 +136,5 @@ def _touched(plan: Plan, indexes: Iterable[int]) -> set[str]:
 
 def again(world: World, operation: Operation, by: str, key: str) -> Card | None:
     """Propose the same intent anew, on the cluster as it is now."""
-    origin = replace(operation.origin, by=by, key=key)
+    origin = replace(operation.origin, by=by, key=key, automatic=False)
     return proposed(world, world.catalog.action(operation.action), operation.intent, origin, replaces=operation.id)

@@ -25,6 +25,7 @@ class Rechecks:
 
     world: World
     loads: dict[str, float] = field(default_factory=dict)
+    newest: list[Snapshot] = field(default_factory=list)  # the last snapshot that was looked at, if any
 
     def found(self, operation: Operation, turn: tuple[int, ...]) -> tuple[Event, ...]:
         """What is to be recorded before the steps whose turn it is begin: skipped steps, or a new plan of the rest.
@@ -80,6 +81,7 @@ class Rechecks:
     def _seen(self, action: Action, operation: Operation, but: int = -1) -> Snapshot:
         """The cluster now; moves under way have arrived, and guests moved by this operation have their old load."""
         fresh = snapshot(self.world, action.focus(operation.intent), but=operation.id)
+        self.newest[:] = [fresh]
         steps = operation.plan.steps
         under_way = _moves(steps[index] for index in operation.under_way if index != but)
         ours = {move.uuid for move in (*under_way, *_moves(steps[each.index] for each in operation.ended))}

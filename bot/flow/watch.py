@@ -119,9 +119,10 @@ def proposed(world: World, wanted: Proposal, watch: str) -> None:
         if (operation.action, codec.text(operation.intent)) == (wanted.action, codec.text(wanted.intent)):
             return
     key = f"watch:{watch}:{wanted.key or uuid.uuid4()}"
-    origin = Origin(BOT, world.places.ops, f"{world.slash} {wanted.action}", key, wanted.why)
+    line = f"{world.slash} {wanted.action}"
+    origin = Origin(BOT, world.places.ops, line, key, wanted.why, wanted.causes, wanted.automatic)
     action = world.catalog.action(wanted.action)
-    card = propose.proposed(world, action, wanted.intent, origin, plan=wanted.plan, automatic=wanted.automatic)
+    card = propose.proposed(world, action, wanted.intent, origin, plan=wanted.plan)
     if card is not None:
         log.info("proposed by a watch", watch=watch, action=wanted.action, said=card.text)
 

@@ -67,6 +67,7 @@ class World:
     patience: float = 600.0
     monitor: Monitor | None = None  # None: nothing is measured
     limits: Limits = field(default_factory=Limits)
+    silence: float = 600.0  # seconds without a bot after which what runs waits for a person
     settle: float = 60.0  # seconds after a move before the load that it brought is measured
     turn: threading.Lock = field(default_factory=threading.Lock)
 

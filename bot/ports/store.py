@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import datetime
 from typing import Protocol
 
 from bot.domain.operation import Event, Operation, Proposed, State
@@ -92,6 +93,14 @@ class Store(Protocol):
 
     def claim(self, key: str) -> bool:
         """Take a key once and for all, across replicas; False when it was taken before."""
+        ...
+
+    def mark_alive(self) -> None:
+        """Note that a bot is at work on this database now."""
+        ...
+
+    def last_alive(self) -> datetime | None:
+        """When a bot was last at work on this database; None when that was never noted."""
         ...
 
     def broken_link(self, *, whole: bool = True) -> str:

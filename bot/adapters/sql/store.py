@@ -26,6 +26,7 @@ from bot.ports import Clock, MessageRef, Request
 _KEPT = timedelta(days=30)  # how long a handled request is known, to recognise a late duplicate
 _REQUESTS = Codec((Request,))
 _READ_AT_ONCE = 500
+_ALIVE = "alive"  # the note of when a bot was last at work here
 
 
 class SqlStore:
@@ -234,6 +235,20 @@ class SqlStore:
     def claim(self, key: str) -> bool:
         """Take a key once and for all, across replicas; False when it was taken before."""
         return self._inserted(models.claims, lasting=SURELY, key=key, at=self._now())
+
+    # silence
+
+    def mark_alive(self) -> None:
+        """Note that a bot is at work on this database now."""
+        row = self._insert(models.notes).values(key=_ALIVE, version=1, text=self._now())
+        self._write(row.on_conflict_do_update(index_elements=[models.notes.c.key], set_={"text": self._now()}))
+
+    def last_alive(self) -> datetime | None:
+        """When a bot was last at work on this database; None when that was never noted."""
+        wanted = sa.select(models.notes.c.text).where(models.notes.c.key == _ALIVE)
+        with transaction(self._engine, READ) as connection:
+            text = connection.execute(wanted).scalar()
+        return datetime.fromisoformat(text) if text else None
 
     # replicas
 

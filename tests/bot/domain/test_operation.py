@@ -26,11 +26,14 @@ from bot.domain.operation import (
     Failed,
     Finished,
     GainMeasured,
+    Held,
     Noted,
     Operation,
     Proposed,
+    Released,
     Replaced,
     Replanned,
+    RulingChanged,
     State,
     StepBegan,
     StepEnded,
@@ -44,6 +47,7 @@ from bot.domain.operation import (
     replayed,
 )
 from bot.domain.plan import Objection, Spread
+from bot.domain.policy import Ruling
 from bot.domain.steps import WaitForPerson
 from tests.operations import later, move, planned, proposal
 
@@ -61,7 +65,8 @@ def one_of_each(by: str = "UAPP", digest: str = DIGEST) -> tuple[Event, ...]:
         StepBegan(NOW, by, 0), StepEnded(NOW, by, 0), Noted(NOW, by, "hm"), Asked(NOW, by, Ask.CANCEL),
         Finished(NOW, by), Failed(NOW, by, "broke", "look"), Cancelled(NOW, by, "half way"), Replaced(NOW, by, "op-2"),
         StepSkipped(NOW, by, 0, WHY), Replanned(NOW, by, (move("web-3"),), "because"), Continued(NOW, by, 0),
-        GainMeasured(NOW, by, EVEN, NOW),
+        GainMeasured(NOW, by, EVEN, NOW), RulingChanged(NOW, by, Ruling(2, ("approver",), 3600, "strict")),
+        Held(NOW, by, "silent"), Released(NOW, by),
     )  # fmt: skip
 
 
@@ -108,9 +113,10 @@ def test_what_the_table_does_not_name_raises_and_changes_nothing(state: State, e
 PAUSE = WaitForPerson("host-a", "Look after host-a", 60)
 PAUSING = planned(PAUSE, move("web-1"), PAUSE, move("web-2"))
 PAUSED = replace(led_to(VOTE, OKAY, GO), plan=PAUSING, under_way=frozenset({0}))
-READY = {Approved: led_to(VOTE), Continued: PAUSED}
+GROWN = led_to(VOTE, OKAY, GO, RulingChanged(NOW, "drover", Ruling(2, ("approver",), 3600, "strict")))
+READY = {Approved: led_to(VOTE), Continued: PAUSED, Released: led_to(VOTE, OKAY, GO, Held(NOW, "drover", "silent"))}
 NAMED = [
-    (READY.get(type(event), before), event)
+    (GROWN if before.state is State.RUNNING and isinstance(event, VotedFor) else READY.get(type(event), before), event)
     for state, event in EVERY_PAIR
     if type(event) in TRANSITIONS.get(state, {}) and not isinstance(event, Finished)
     for before in [IN_STATE[state]]
@@ -341,3 +347,38 @@ def test_the_diagram_shows_every_transition_once() -> None:
 def test_every_event_has_its_place_in_the_table() -> None:
     used = {event for row in TRANSITIONS.values() for event in row}
     assert used | {Proposed} == set(EVENTS)
+
+
+# votes for what has grown
+
+
+def grown(votes: int = 2, counted: tuple[str, ...] = ("UAPP",)) -> Operation:
+    ruling = Ruling(votes, ("approver",), 3600, "strict")
+    return advance(led_to(VOTE, OKAY, GO), RulingChanged(NOW, "drover", ruling, counted))
+
+
+def test_a_running_operation_takes_votes_only_while_some_are_missing() -> None:
+    with pytest.raises(IllegalEventError, match="waits for no vote"):
+        advance(led_to(VOTE, OKAY, GO), VotedFor(NOW, "UAPP2", DIGEST))
+    after = advance(grown(), VotedFor(NOW, "UAPP2", DIGEST))
+    assert (after.votes_missing, after.open_to_votes) == (0, False)
+
+
+def test_a_vote_that_counts_no_more_may_be_given_again() -> None:
+    after = advance(grown(counted=()), VotedFor(NOW, "UAPP", DIGEST))
+    assert [vote.by for vote in after.votes] == ["UAPP"]
+    assert after.votes_missing == 1
+
+
+@pytest.mark.parametrize("by", ["UENG", "UCAUSE"])
+def test_neither_the_requester_nor_who_caused_a_proposal_votes(by: str) -> None:
+    event = proposal(plan=TWO_MOVES)
+    caused = replace(event, origin=replace(event.origin, causes=("UCAUSE",)))
+    with pytest.raises(IllegalEventError, match="never counts"):
+        advance(opened("op-1", caused), VotedFor(NOW, by, DIGEST))
+
+
+def test_a_history_whose_plan_has_another_digest_by_now_is_still_read() -> None:
+    """A newer Drover may add a field to a step: the digest of the plan that is read is then another one."""
+    events = (proposal(plan=TWO_MOVES), replace(VOTE, digest="0" * 16), OKAY)
+    assert replayed("op-1", events).state is State.APPROVED

@@ -16,7 +16,8 @@ from bot.domain.cluster import Job
 from bot.domain.operation import BOT, Began, Event, Operation, State, StepBegan, StepEnded
 from bot.domain.steps import MigrateVm
 from bot.domain.window import Limits
-from bot.flow import perform
+from bot.flow import perform, standing
+from bot.flow.world import World
 from bot.testing import Ending
 from tests.bot.flow.small_bot import Bot, small_bot, text
 from tests.waiting import PATIENCE, until
@@ -231,6 +232,12 @@ def ended_at(bot: Bot, number: int) -> int:
     return position(bot, number, StepEnded)
 
 
+def given(world: World, operation: Operation) -> standing.Leave:
+    found = standing.leave(world, operation, None, 0.0)
+    assert isinstance(found, standing.Leave)
+    return found
+
+
 def test_two_replicas_that_decide_in_the_same_moment_begin_one_move_out_of_a_host(
     bot: Bot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -244,13 +251,17 @@ def test_two_replicas_that_decide_in_the_same_moment_begin_one_move_out_of_a_hos
     def seen_and_then(**wanted: Any) -> tuple[Operation, ...]:
         found = operations(**wanted)
         if not begun:
-            begun.append(perform._begun_steps(other, second, perform.Board(other, second.id), (0,)))
+            begun.append(
+                perform._begun_steps(other, second, perform.Board(other, second.id), (0,), given(other, second))
+            )
         return found
 
     monkeypatch.setattr(bot.store, "operations", seen_and_then)
     board = perform.Board(bot.world, first.id)
-    assert perform._begun_steps(bot.world, first, board, (0,)) == ()
+    assert perform._begun_steps(bot.world, first, board, (0,), given(bot.world, first)) == ()
     assert begun == [(0,)]
-    assert perform._begun_steps(bot.world, first, board, (0,)) == ()  # it sees the other's move now
+    assert (
+        perform._begun_steps(bot.world, first, board, (0,), given(bot.world, first)) == ()
+    )  # it sees the other's move now
     assert (bot.operation(1).under_way, bot.operation(2).under_way) == (frozenset(), {0})
     store.close()

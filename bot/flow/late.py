@@ -1,0 +1,62 @@
+"""What comes too late: requests from before a crash, and operations that ran when the bot fell silent for long."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import partial
+
+import structlog
+
+from bot.domain.card import Card
+from bot.domain.errors import ChatError
+from bot.domain.operation import BOT, Event, Held, Operation, State
+from bot.domain.words import duration_text
+from bot.flow import cards, decide
+from bot.flow.world import World
+from bot.ports import Request
+
+log = structlog.get_logger()
+
+LATE = timedelta(minutes=5)  # so old a request is nobody's wish any more
+STOPPING = frozenset({"op.cancel", "op.withdraw", "op.deny"})  # what only stops something is never too late
+
+
+def refused(world: World, request: Request) -> bool:
+    """Tell a person that what they asked before a crash was not done, when that is long ago; whether it was so.
+
+    Raises:
+        StoreError: it is not marked as handled; it is told at the next start.
+    """
+    age = world.clock.now() - request.at
+    if age <= LATE or request.action in STOPPING:
+        return False
+    if request.kind != "home":
+        try:
+            world.chat.whisper(request.channel or request.by, request.by, cards.too_late_card(request.text, age))
+        except ChatError as error:
+            log.warning("the person could not be told", key=request.key, by=request.by, error=str(error))
+    world.store.handled(request.key)
+    log.warning("request too old, not carried out", key=request.key, by=request.by, age=age.total_seconds())
+    return True
+
+
+def hold(world: World) -> None:
+    """Hold what was running when the bot fell silent for long, or when the backup was made that was restored."""
+    now, alive = world.clock.now(), world.store.last_alive()
+    for operation in world.store.operations(states=(State.RUNNING,), limit=1000):
+        silent = now - (alive or operation.changed_at)
+        if silent.total_seconds() > world.silence:
+            after = decide.decided(world, operation.id, partial(_hold, world, silent))
+            if isinstance(after, Operation) and after.held:
+                decide.told(
+                    world, after, cards.held_note(after), f"held-{after.version}", f"held:{after.id}:{after.version}"
+                )
+
+
+def _hold(world: World, silent: timedelta, operation: Operation) -> Sequence[Event] | Card:
+    """What waits for a person already, and for nothing else, needs no second one."""
+    alone = operation.waiting is not None and len(operation.under_way) == 1
+    if operation.state is not State.RUNNING or operation.held or alone:
+        return cards.settled_card(operation)
+    return (Held(world.clock.now(), BOT, cards.silent_text(duration_text(silent.total_seconds()))),)
