@@ -148,7 +148,7 @@ def test_a_freeze_that_begins_while_it_waits_is_waited_out(bot: Bot) -> None:
     roll(bot)
 
     def at_night() -> None:
-        bot.clock.turn(13.5 * HOUR)  # 22:30
+        bot.clock.turn(20.8 * HOUR)  # 05:48
         goes_on(bot)()
 
     meanwhile(bot, at_night, goes_on(bot))
