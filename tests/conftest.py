@@ -1,9 +1,14 @@
-"""What all tests share: the lab, started once, and the choice to run slow ones."""
+"""What all tests share: the lab, started once, and which tests run: the fast ones, the usual ones, the slow ones too.
+
+``--fast`` is for the desk, after each change: pure functions and fakes, with few examples for each property.
+Without an option everything runs except what is marked slow; ``--slow`` adds that.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,23 +17,46 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from lab import Lab
 
+LEFT_OUT = {"fast": ("lab", "browser", "process", "slow"), "usual": ("slow",), "slow": ()}
+"""The marks that each kind of run leaves out."""
+NOT_FAST = tuple(Path(__file__).parent / name for name in ("e2e", "lab_slack"))
+"""Folders in which every test starts servers: the fast run does not even import them."""
+
+# As the bot itself does: a second BLAS thread brings the planner nothing, and on busy cores spins for seconds.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # In CI the same examples each time: what random ones find is found, and mended, at a desk. Machines are noisy.
 settings.register_profile("ci", derandomize=True, deadline=None)
 settings.register_profile("desk", deadline=None)
-settings.load_profile("ci" if os.environ.get("CI") else "desk")
+settings.register_profile("fast", deadline=None, max_examples=10, stateful_step_count=15)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the tests marked slow as well")
+    parser.addoption("--fast", action="store_true", help="run only the fast tests: pure functions and fakes")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    kind = _kind(config)
+    settings.load_profile("fast" if kind == "fast" else "ci" if os.environ.get("CI") else "desk")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    return True if _kind(config) == "fast" and collection_path in NOT_FAST else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--slow"):
-        return
-    chosen = [item for item in items if item.get_closest_marker("slow") is None]
-    config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("slow")])
-    items[:] = chosen
+    without = LEFT_OUT[_kind(config)]
+    left_out = [item for item in items if any(item.get_closest_marker(mark) for mark in without)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in set(left_out)]
+
+
+def _kind(config: pytest.Config) -> str:
+    fast, slow = config.getoption("--fast"), config.getoption("--slow")
+    if fast and slow:
+        raise pytest.UsageError("--fast and --slow exclude each other.")
+    return "fast" if fast else "slow" if slow else "usual"
 
 
 @pytest.fixture(scope="session")

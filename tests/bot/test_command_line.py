@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[2]
 SLACK = '[slack]\napprovals_channel = "C1"\napi_url = "http://127.0.0.1:9/api/"\n'
 WHOLE = f"""

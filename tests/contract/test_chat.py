@@ -153,7 +153,7 @@ class SlackBench:
         return {ANA: "ana", BRUNO: "bruno"}[user]
 
 
-@pytest.fixture(params=["fake", "slack"])
+@pytest.fixture(params=["fake", pytest.param("slack", marks=pytest.mark.process)])
 def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     if request.param == "fake":
         yield FakeBench()

@@ -26,7 +26,7 @@ def server() -> Iterator[postgres.Postgres]:
         yield running
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.process)])
 def series(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlSeries]:
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path}/drover.sqlite"

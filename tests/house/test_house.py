@@ -19,22 +19,26 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.process
 @pytest.mark.timeout(600)
 def test_types_hold_under_mypy_strict() -> None:
     done = run(sys.executable, "-m", "mypy")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.process
 def test_style_holds_under_ruff() -> None:
     done = run(sys.executable, "-m", "ruff", "check", "bot", "plugins", "lab", "tests", "bench")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.process
 def test_the_formatter_would_change_nothing() -> None:
     done = run(sys.executable, "-m", "ruff", "format", "--check", "bot", "plugins", "lab", "tests", "bench")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.process
 def test_imports_go_one_way_only() -> None:
     done = run(str(Path(sys.executable).parent / "lint-imports"), "--no-cache")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -25,6 +25,8 @@ from bot.domain.steps import SetMaintenance
 from bot.ports import Perform, Work
 from tests.operations import move, planned, proposal
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[3]
 Working = Callable[[Perform], DurableWork]
 

@@ -25,6 +25,8 @@ from bot.domain.errors import SettingsError, StoreError
 from bot.domain.samples import CLUSTER, Bucket, HostSample, Incident, Losses, Metric, Pressure, Sweep, VmSample
 from tests.waiting import until
 
+pytestmark = pytest.mark.process
+
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 MEASURED = Measured(
     Sweep(

@@ -18,6 +18,8 @@ from bot.domain.errors import FencedError, StoreError
 from tests import postgres
 from tests.waiting import until
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[3]
 
 

@@ -9,6 +9,7 @@ from bot.domain.capacity import fits, losses
 from bot.domain.cluster import GIB, Snapshot
 from bot.domain.placement import bound
 from bot.testing import drawn
+from tests.examples import examples
 
 
 def stranded(seen: Snapshot, domain: str = "") -> dict[str, list[str]]:
@@ -98,7 +99,7 @@ def test_failure_domains_hold_an_even_share_of_each_group() -> None:
 TAGS = st.sampled_from(["", "", "[apart=x]", "[apart=y]", "[together=z]", "[pin=h0]", "[pin=h1+h2]"])
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 12), TAGS), max_size=12), st.permutations(range(4)))
 def test_the_verdict_ignores_the_order_of_hosts_and_saves_no_more_than_there_is_room_for(
     guests: list[tuple[int, int, str]], order: list[int]

@@ -42,6 +42,7 @@ from bot.domain.operation import (
 )
 from bot.ports import Request
 from bot.testing.clock import TickingClock
+from tests.examples import examples
 from tests.operations import CODEC, move, planned, proposal, request
 
 PEOPLE = ("UENG", "UAPP1", "UAPP2", "UAPP3")
@@ -359,7 +360,7 @@ class failing_at:  # noqa: N801 - reads as a statement
 
 TestLives = Lives.TestCase
 TestLives.settings = settings(
-    max_examples=30, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=examples(30), stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 
 

@@ -19,6 +19,7 @@ from bot.flow import cards, decide, handle, perform
 from bot.ports import Request
 from bot.testing import Ending
 from tests.bot.flow.small_bot import Bot, small_bot
+from tests.examples import examples
 
 PEOPLE = ("UANA", "UEVA", "UBRUNO", "UCARLA", "UGIL")
 LINES = (
@@ -252,5 +253,5 @@ class dying:  # noqa: N801 - reads as a statement
 
 TestLives = Lives.TestCase
 TestLives.settings = settings(
-    max_examples=20, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=examples(20), stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

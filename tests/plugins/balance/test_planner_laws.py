@@ -15,6 +15,7 @@ from bot.domain.steps import MigrateVm
 from plugins.balance import drain, planner
 from plugins.balance.intents import Balance, Drain, Undrain
 from plugins.balance.settings import BalanceSettings
+from tests.examples import examples
 
 SETTINGS = BalanceSettings()
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
@@ -102,7 +103,7 @@ def wrong(seen: Snapshot, found: Plan | Refused, rule: placement.Rule, resting: 
     return broken
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(snapshots(), st.integers(0, 9), st.sets(st.integers(0, 13), max_size=3))
 def test_no_plan_breaks_a_rule_at_any_step(seen: Snapshot, seed: int, rested: set[int]) -> None:
     recent = tuple((f"u{number}", NOW) for number in sorted(rested))
@@ -110,7 +111,7 @@ def test_no_plan_breaks_a_rule_at_any_step(seen: Snapshot, seed: int, rested: se
     assert wrong(seen, found, picky(seed), tuple(uuid for uuid, _ in recent)) == []
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(snapshots(), st.integers(0, 9))
 def test_a_plan_holds_on_the_very_snapshot_it_was_made_for(seen: Snapshot, seed: int) -> None:
     rules = (picky(seed),)
@@ -118,7 +119,7 @@ def test_a_plan_holds_on_the_very_snapshot_it_was_made_for(seen: Snapshot, seed:
     assert isinstance(found, Refused) or planner.still_good(SETTINGS, Balance(), found, seen, rules) == ()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(snapshots(), st.randoms(use_true_random=False))
 def test_the_order_of_hosts_and_vms_does_not_matter(seen: Snapshot, rnd: st.DataObject) -> None:
     boxes, vms = list(seen.hosts), list(seen.vms)
@@ -131,7 +132,7 @@ def test_the_order_of_hosts_and_vms_does_not_matter(seen: Snapshot, rnd: st.Data
     )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(snapshots(), st.sampled_from(["pin", "off", "moving", "rule", "dark", "lost"]))
 def test_one_odd_vm_never_spoils_the_plan_for_the_others(seen: Snapshot, how: str) -> None:
     heavy = [replace(vm, tags={}, cpu=1.0, state=VmState.RUNNING, memory=GIB, vcpus=1) for vm in seen.vms]
@@ -158,7 +159,7 @@ def test_one_odd_vm_never_spoils_the_plan_for_the_others(seen: Snapshot, how: st
     assert wrong(cluster, found, rule) == []
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(snapshots(), st.integers(0, 9))
 def test_inside_the_band_only_what_is_wrong_is_mended(seen: Snapshot, seed: int) -> None:
     wide = BalanceSettings(band=10.0)
@@ -167,7 +168,7 @@ def test_inside_the_band_only_what_is_wrong_is_mended(seen: Snapshot, seed: int)
     assert causes <= {"maintenance", "affinity", "host_at_risk"}
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(snapshots(), st.integers(0, 9))
 def test_a_drain_moves_only_guests_of_its_host_and_names_every_other_one(seen: Snapshot, seed: int) -> None:
     found = drain.drain(SETTINGS, Drain("h0"), seen, (picky(seed),))
@@ -182,7 +183,7 @@ def test_a_drain_moves_only_guests_of_its_host_and_names_every_other_one(seen: S
         assert drain.still_drains(SETTINGS, Drain("h0"), found, seen, (picky(seed),)) == ()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(snapshots(), st.integers(0, 9))
 def test_undrain_brings_home_only_whom_it_may(seen: Snapshot, seed: int) -> None:
     wish = Undrain("h0", tuple(vm.uuid for vm in seen.vms[::2]))

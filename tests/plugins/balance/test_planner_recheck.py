@@ -24,6 +24,7 @@ from plugins.balance import drain, planner, recheck
 from plugins.balance.intents import Balance, Drain
 from plugins.balance.settings import BalanceSettings
 from tests.bot.flow.small_bot import Bot, small_bot, text
+from tests.examples import examples
 
 SETTINGS = BalanceSettings()
 UNEVEN = """
@@ -267,7 +268,7 @@ def test_nothing_is_measured_while_guests_move_or_after_too_long(bot: Bot) -> No
 CHANGES = ("off", "moved", "busy", "full")
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25), suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(
     loads=st.lists(st.sampled_from([0.2, 0.5, 1.0, 2.0]), min_size=3, max_size=7),
     changes=st.lists(st.tuples(st.integers(0, 6), st.sampled_from(CHANGES)), max_size=4),

@@ -312,6 +312,7 @@ def where(bot: Bot) -> dict[str, list[str]]:
     return {name: bot.where(name) for name in ("a1", "a2", "b1", "c1")}
 
 
+@pytest.mark.process
 def test_all_hosts_have_their_turn_and_everyone_is_home_in_the_end(
     bot: Bot, boxes: dict[str, Box], tmp_path: Path
 ) -> None:
@@ -361,6 +362,7 @@ def test_shells_are_tried_before_anything_is_moved(bot: Bot) -> None:
     assert bot.store.maintenance() == frozenset()
 
 
+@pytest.mark.process
 def test_a_command_that_fails_ends_it_with_its_words_and_undrain_brings_the_guests_home(
     bot: Bot, boxes: dict[str, Box]
 ) -> None:
@@ -382,6 +384,7 @@ class Died(BaseException):
     """The process is gone."""
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("call", range(3, 9))
 def test_a_crash_anywhere_in_a_command_does_not_run_it_twice(
     bot: Bot, boxes: dict[str, Box], tmp_path: Path, call: int
@@ -401,6 +404,7 @@ def test_a_crash_anywhere_in_a_command_does_not_run_it_twice(
     assert (tmp_path / "ran").read_text() == "x\n"
 
 
+@pytest.mark.process
 def test_a_host_that_reboots_is_waited_for(bot: Bot, boxes: dict[str, Box], tmp_path: Path) -> None:
     box = boxes["host-a"]
 
@@ -436,6 +440,7 @@ def test_a_mark_that_is_still_being_made_is_of_a_running_command_and_an_old_one_
     assert (look().stage, look().code) == (Stage.ENDED, 0)
 
 
+@pytest.mark.process
 def test_a_command_cut_off_without_a_reboot_that_was_meant_is_for_people(
     bot: Bot, boxes: dict[str, Box], tmp_path: Path
 ) -> None:
@@ -445,6 +450,7 @@ def test_a_command_cut_off_without_a_reboot_that_was_meant_is_for_people(
     assert "Nobody knows how far it came" in bot.operation().outcome
 
 
+@pytest.mark.process
 def test_a_host_that_never_comes_back_is_a_failure(bot: Bot, boxes: dict[str, Box]) -> None:
     def away(box: Box) -> None:
         if box.calls > 4:
@@ -457,6 +463,7 @@ def test_a_host_that_never_comes_back_is_a_failure(bot: Bot, boxes: dict[str, Bo
     assert "did not come back within 1 min" in bot.operation().outcome
 
 
+@pytest.mark.process
 def test_a_guest_that_appears_at_the_last_moment_keeps_the_command_from_running(
     bot: Bot, boxes: dict[str, Box], tmp_path: Path
 ) -> None:

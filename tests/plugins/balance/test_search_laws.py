@@ -18,6 +18,7 @@ from plugins.balance.score import score_of
 from plugins.balance.search import search
 from plugins.balance.spare import NOWHERE, Spare
 from plugins.balance.why import why_not
+from tests.examples import examples
 
 LEGAL = {Why.WORTHWHILE, Why.TOO_LITTLE_GAIN, Why.CALM}
 
@@ -111,13 +112,13 @@ def moves_by_name(problem: Problem, result: Result) -> list[tuple[str, str, str,
     return [(problem.vm_names[m.vm], hosts[m.source], hosts[m.target], m.reason.value) for m in result.moves]
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(problems())
 def test_no_plan_breaks_a_rule_at_any_step(problem: Problem) -> None:
     assert broken_rules(problem, search(problem)) == []
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(problems())
 def test_no_plan_for_evenness_puts_a_host_at_risk_that_was_not(problem: Problem) -> None:
     problem = replace(problem, spare=True)
@@ -131,7 +132,7 @@ def test_no_plan_for_evenness_puts_a_host_at_risk_that_was_not(problem: Problem)
             assert all(outlived(problem, host, lost) for lost in np.flatnonzero(~problem.drained).tolist())
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(problems(), st.randoms(use_true_random=False))
 def test_the_shelters_that_are_kept_move_by_move_hold_everyone(problem: Problem, rnd: st.DataObject) -> None:
     spare = Spare(Placement(problem))
@@ -158,7 +159,7 @@ def test_the_shelters_that_are_kept_move_by_move_hold_everyone(problem: Problem,
             assert not new or where.vcpus[host] + problem.vcpus[new].sum() <= problem.vcpu_room[host] + 1e-9
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(problems())
 def test_a_plan_lowers_the_score_by_the_sum_of_its_gains(problem: Problem) -> None:
     result = search(problem, Limits(band=0.0))
@@ -169,7 +170,7 @@ def test_a_plan_lowers_the_score_by_the_sum_of_its_gains(problem: Problem) -> No
     assert sum(move.gain for move in result.moves) == pytest.approx(result.before.total - after.total, abs=1e-6)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(problems(), st.sampled_from([0.0, 0.05, 0.2]), st.sampled_from([0.01, 0.03, 0.2]))
 def test_planning_again_after_applying_finds_nothing(problem: Problem, band: float, per_move: float) -> None:
     limits = Limits(band=band, per_move=per_move)
@@ -179,7 +180,7 @@ def test_planning_again_after_applying_finds_nothing(problem: Problem, band: flo
     assert search(problem.placed(host_after(problem, result.moves)), limits).moves == ()
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(problems(), st.floats(0.0, 0.5))
 def test_a_faultless_cluster_inside_the_band_is_left_alone(problem: Problem, slack: float) -> None:
     mended = problem.placed(host_after(problem, search(problem).moves))
@@ -188,7 +189,7 @@ def test_a_faultless_cluster_inside_the_band_is_left_alone(problem: Problem, sla
     assert before.faults or result.moves == ()
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(problems(), st.randoms(use_true_random=False))
 def test_the_order_of_hosts_and_vms_does_not_matter(problem: Problem, rnd: st.DataObject) -> None:
     hosts, vms = list(range(len(problem.host_names))), list(range(len(problem.vm_names)))
@@ -198,7 +199,7 @@ def test_the_order_of_hosts_and_vms_does_not_matter(problem: Problem, rnd: st.Da
     assert moves_by_name(other, search(other)) == moves_by_name(problem, search(problem))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(problems(), st.integers(0, 6), st.floats(0.0, 40.0))
 def test_limits_on_moves_and_gib_are_hard(problem: Problem, moves: int, gib: float) -> None:
     result = search(problem, Limits(max_moves=moves, max_gib=gib))
@@ -207,7 +208,7 @@ def test_limits_on_moves_and_gib_are_hard(problem: Problem, moves: int, gib: flo
     assert broken_rules(problem, result) == []
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(problems(), st.data())
 def test_one_odd_vm_never_spoils_the_plan(problem: Problem, data: st.DataObject) -> None:
     if not problem.vm_names:
@@ -220,7 +221,7 @@ def test_one_odd_vm_never_spoils_the_plan(problem: Problem, data: st.DataObject)
     assert not set(why_not(replace(problem, fixed=fixed), odd)) & LEGAL
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(problems(), st.data())
 def test_why_not_agrees_with_the_rules(problem: Problem, data: st.DataObject) -> None:
     if not problem.vm_names:
@@ -240,7 +241,7 @@ def replace_target(problem: Problem, vm: int, target: int) -> Result:
     return Result((move,), Score(0.0, 0.0), Score(0.0, 0.0))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(30))
 @given(hosts=st.integers(3, 9), vms=st.integers(20, 90), seed=st.integers(1, 10**6), het=st.booleans())
 def test_the_neutral_judge_finds_every_generated_plan_legal_and_better(
     hosts: int, vms: int, seed: int, *, het: bool

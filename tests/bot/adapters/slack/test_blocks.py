@@ -42,6 +42,7 @@ from bot.domain.card import (
 from bot.domain.errors import ChatError
 from lab.slack.schema import Context as Place
 from lab.slack.validate import GOOD, judge_blocks, judge_text, judge_view
+from tests.examples import examples
 
 Json = dict[str, Any]
 ALPHABET = st.sampled_from("<>&*_~`:!@#|{}^\n ab1é\x00")
@@ -90,7 +91,7 @@ ELEMENT = st.one_of(
 )
 CARD = st.builds(Card, text=TEXT, title=TEXT, elements=st.lists(ELEMENT, max_size=6).map(tuple))
 SLOW = settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    deadline=None, max_examples=examples(60), suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 

@@ -23,6 +23,8 @@ from bot.ports import Request
 from lab.slack import Person, Workspace
 from tests.waiting import until
 
+pytestmark = pytest.mark.process
+
 OPS = "C0OPS"
 
 

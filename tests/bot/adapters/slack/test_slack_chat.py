@@ -13,6 +13,8 @@ from bot.domain.errors import ChatError
 from bot.ports import MessageRef
 from lab.slack import Workspace
 
+pytestmark = pytest.mark.process
+
 OPS = "C0OPS"
 CARD = Card("moved", "Moved", (Section("web-1"), Buttons((Button("Details", "details", "op-1"),))))
 CHART = Chart("Memory", "bar", ("host-a", "host-b"), (("before", (80.0, 20.0)),), "%", "host-a 80 %")

@@ -1,0 +1,10 @@
+"""How many examples a property test tries."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+
+
+def examples(full: int) -> int:
+    """Return ``full`` in a full run, and the same share of it as of hypothesis's 100 in a fast one; at least 2."""
+    return max(2, full * min(100, settings.default.max_examples) // 100)
