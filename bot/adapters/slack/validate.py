@@ -32,7 +32,8 @@ def fitted(text: str, blocks: list[Json], told: str, surface: str = "message") -
         told: the whole message as text, used when the blocks cannot be mended.
         surface: message or home.
     """
-    short = _fewer(_shorter(blocks) if surface == "message" else blocks, _most(surface))
+    few = _fewer(blocks, _most(surface))
+    short = _shorter(few) if surface == "message" else few
     faults = tuple(complaints(short, surface))
     if faults:
         return Fitted(cut(told, limits.TEXT), [], faults)
@@ -51,13 +52,15 @@ def _shorter(blocks: list[Json]) -> list[Json]:
     """Without the last long parts when there are too many characters; header and buttons stay."""
     kept = list(blocks)
     dropped = False
-    while limits.characters(kept) > limits.CHARACTERS:
+    most = limits.CHARACTERS
+    while limits.characters(kept) > most:
         droppable = [index for index, block in enumerate(kept) if _may_go(block)]
         if not droppable:
             break
         long = [index for index in droppable if limits.characters(kept[index]) > 500]
         del kept[(long or droppable)[-1]]
         dropped = True
+        most = limits.CHARACTERS - limits.characters(_note())  # the note that follows has to fit as well
     return _noted(kept) if dropped else kept
 
 

@@ -133,6 +133,17 @@ def test_any_card_is_taken_in_its_plainest_form(card: Card) -> None:
     assert {block["type"] for block in shown.blocks} <= {"header", "section", "context", "actions", "divider"}
 
 
+@pytest.mark.parametrize("length", range(51, 300, 7))
+def test_what_is_left_out_makes_place_for_the_note_that_says_so(length: int) -> None:
+    def section(text: str) -> Json:
+        return {"type": "section", "text": {"type": "mrkdwn", "text": text}}
+
+    shown = fitted("text", [*[section("x" * 1700)] * 7, section("y" * length), section("z" * length)], "told")
+    assert shown.faults == ()
+    assert judge_blocks(shown.blocks, Place()) == GOOD
+    assert LEFT_OUT in str(shown.blocks[-1])
+
+
 STEPS = tuple((str(number), f"{number + 1}. Move vm-{number} from host-a to host-b") for number in range(120))
 
 
