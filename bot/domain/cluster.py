@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
@@ -181,7 +181,8 @@ class Vm:
 
     ``wait``: cores that it was ready to use and did not get, by the newest sweep; None: not measured. ``saved``: it is
     off, and its memory is kept on the host (managed save), from which its next start goes on. ``stored``: its size at
-    the next start, read for VMs in focus only.
+    the next start, read for VMs in focus only. ``problem``: why it could not be read whole, '' when it was. Nothing
+    moves such a VM, and what is not known of it (its disks when ``detail`` is None) must not be taken for absent.
     """
 
     uuid: str
@@ -203,6 +204,7 @@ class Vm:
     wait: float | None = None
     saved: bool = False
     stored: StoredSize | None = None
+    problem: str = ""
 
     @property
     def huge(self) -> bool:
@@ -234,6 +236,23 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True)
+class Unread:
+    """A part of a host that could not be read, and why.
+
+    ``kind`` is what it is (interface, network, pool, …); ``name`` '' stands for all of that kind.
+    """
+
+    kind: str
+    name: str
+    why: str
+
+    @property
+    def text(self) -> str:
+        """Return it as ``pool fast: why``, or ``all pools: why``."""
+        return f"{f'{self.kind} {self.name}' if self.name else f'all {self.kind}s'}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
 class Host:
     """One hypervisor. ``name`` is the config's; memory in bytes; ``cpu`` its busy cores (None: not measured)."""
 
@@ -260,6 +279,7 @@ class Host:
     tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     migrate_address: str = ""  # of `migrate_data_uri`: where a migration's data goes; '' is where its hostname leads
     huge_pages: tuple[HugePages, ...] | None = None  # None: not known
+    unread: tuple[Unread, ...] = ()  # parts of it that could not be read; the rest of it is known
 
     @property
     def set_aside(self) -> int:
@@ -292,6 +312,37 @@ class Inbound:
     target: str
     memory: int
     operation: str
+
+
+_MOST = 1 << 62
+
+
+def sound(vm: Vm) -> Vm:
+    """Return the VM; one whose numbers make no sense with 0 for each of them, and with its problem.
+
+    One host that tells nonsense of one VM must not make the whole cluster unplannable.
+    """
+    odd = [f"{what} {value!r:.40}" for what, value in _counts(vm) if not _is_number(value, int)]
+    measures = (vm.cpu, vm.dirty_rate, vm.wait)
+    if not odd and all(value is None or _is_number(value, float) for value in measures):
+        return vm
+    memory, memory_max, vcpus = (value if _is_number(value, int) else 0 for _, value in _counts(vm))
+    cpu, dirty_rate, wait = (value if _is_number(value, float) else None for value in measures)
+    problem = vm.problem or (f"its host tells nonsense of it: {', '.join(odd)}" if odd else "")
+    return replace(
+        vm, memory=memory, memory_max=memory_max, vcpus=vcpus, cpu=cpu, dirty_rate=dirty_rate, wait=wait,
+        problem=problem,
+    )  # fmt: skip
+
+
+def _counts(vm: Vm) -> tuple[tuple[str, int], ...]:
+    return ("memory", vm.memory), ("maximum memory", vm.memory_max), ("vCPUs", vm.vcpus)
+
+
+def _is_number(value: object, kind: type[int | float]) -> bool:
+    """Whether a value is a number that can be a size, a count or a load."""
+    known = isinstance(value, int) or (kind is float and isinstance(value, float))
+    return known and 0 <= value < _MOST  # type: ignore[operator]
 
 
 def tags_of(vms: Iterable[Vm]) -> tuple[str, ...]:
@@ -381,6 +432,10 @@ class Snapshot:
             return "See all with `vms`."
         return f"It may be on a host that does not answer: {', '.join(unheard)}. See them with `hosts`."
 
+    def sound(self) -> Snapshot:
+        """Return it with every VM as ``sound`` has it, for planners: what follows of nonsense is none of it."""
+        return replace(self, vms=tuple(map(sound, self.vms)))
+
     def on(self, host: str) -> tuple[Vm, ...]:
         """The guests on a host, by name."""
         return tuple(sorted((vm for vm in self.vms if vm.host == host), key=lambda vm: vm.name))
@@ -400,7 +455,7 @@ class Snapshot:
         """
         apart = self.host(host).set_aside > 0
         huge = {vm.uuid for vm in self.vms if vm.huge} if apart else set()
-        here = sum(vm.memory for vm in self.vms if vm.host == host and vm.state.active and vm.uuid not in huge)
+        here = sum(sound(vm).memory for vm in self.vms if vm.host == host and vm.state.active and vm.uuid not in huge)
         coming = sum(move.memory for move in self.inbound if move.target == host and move.vm_uuid not in huge)
         return here + coming
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
+from shlex import quote
 
 from bot.domain.cluster import Host, Snapshot, Vm, VmState
 from bot.domain.plan import HostBar, Objection
@@ -80,7 +81,18 @@ def _huge_pages_suffice(box: Host, vm: Vm) -> Objection | None:
     )
 
 
-CORE_RULES: tuple[Rule, ...] = (host_is_up, not_in_maintenance, memory_fits)
+def known_whole(snapshot: Snapshot, vm: Vm, host: str) -> Objection | None:  # noqa: ARG001
+    """A VM of which a part could not be read is not moved: what must move with it is not known."""
+    if not vm.problem or host == vm.host:
+        return None
+    return Objection(
+        "not-readable",
+        f"{vm.name} cannot be read whole on {vm.host}: {vm.problem}.",
+        f"Look at it there: `virsh dumpxml {quote(vm.name)}`.",
+    )
+
+
+CORE_RULES: tuple[Rule, ...] = (known_whole, host_is_up, not_in_maintenance, memory_fits)
 
 
 def objections(snapshot: Snapshot, vm: Vm, host: str, rules: Iterable[Rule]) -> tuple[Objection, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
-from bot.domain.cluster import Pool
+from bot.domain.cluster import Pool, Unread
 
 
 class Severity(StrEnum):
@@ -78,7 +78,7 @@ class HostFacts:
 
     ``virt_types`` are the accelerators libvirt offers (``kvm``, ``qemu``), which says nothing of whether they work.
     ``huge_pages`` maps a page size in KiB to their number; ``iommu`` None: this libvirt does not tell.
-    ``shared_pages`` are memory pages merged by KSM.
+    ``shared_pages`` are memory pages merged by KSM. ``unread``: parts of it that could not be read.
     """
 
     host: str
@@ -104,6 +104,7 @@ class HostFacts:
     bridges: frozenset[str] = frozenset()
     secrets: tuple[str, ...] = ()
     hardware: str = ""  # the machine's maker and model, '' when not told
+    unread: tuple[Unread, ...] = ()
 
 
 class CpuOrder(StrEnum):

@@ -8,6 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
 
+from bot.domain.cluster import Unread
+
 
 class Metric(StrEnum):
     """What history is kept of. CPU and wait in cores, memory and space in bytes, disk and net in bytes/s."""
@@ -92,7 +94,7 @@ class HostSample:
     """One host: busy cores, cores waiting for its disks, memory in bytes; ``seen_at``: when it last answered.
 
     ``problem``: why it did not answer this time; its numbers are then those of ``seen_at``. ``took``: seconds of its
-    answer. ``pressure`` is read at a slower pace, where somebody can tell it.
+    answer. ``pressure`` is read at a slower pace, where somebody can tell it. ``unread``: what could not be measured.
     """
 
     name: str
@@ -105,6 +107,7 @@ class HostSample:
     used: int = 0
     took: float = 0.0
     pressure: Pressure | None = None
+    unread: tuple[Unread, ...] = ()
 
     @property
     def silent(self) -> bool:

@@ -111,8 +111,23 @@ def hosts_card(seen: Snapshot) -> Card:
         for host in down
         if host.problem
     ]
+    elements += [Section(words("*{host}* could not be read whole: {parts}", host=host.name, parts=parts))
+                 for host in hosts if (parts := unread_text(seen, host))]  # fmt: skip
     text = f"{up} of {plural(len(hosts), 'host')} up" + (f"; not: {', '.join(h.name for h in down)}" if down else "")
     return Card(text=text, title=f"{up} of {plural(len(hosts), 'host')} up", elements=(*elements, _as_of(seen)))
+
+
+_UNREAD = 5  # parts of a host that are told; the rest is counted
+
+
+def unread_text(seen: Snapshot, host: Host) -> str:
+    """What of a host that answers could not be read, each with its reason; '' when all was."""
+    if not host.up:
+        return ""
+    told = [each.text for each in host.unread]
+    told += [f"VM {vm.name}: {vm.problem}" for vm in seen.on(host.name) if vm.problem]
+    more = f"; and {len(told) - _UNREAD} more" if len(told) > _UNREAD else ""
+    return "; ".join(told[:_UNREAD]) + more
 
 
 def _host_row(seen: Snapshot, host: Host) -> tuple[Line, ...]:

@@ -93,7 +93,8 @@ def informed(world: World, seen: Snapshot, *, but: str = "") -> Snapshot:
     resting = world.store.maintenance()
     hosts = tuple(replace(host, maintenance=host.name in resting) for host in seen.hosts)
     waits = _waits(world)
-    vms = tuple(replace(vm, wait=waits.get((vm.uuid, vm.host))) for vm in seen.vms) if waits else seen.vms
+    vms = seen.sound().vms  # every plan is made of this snapshot
+    vms = tuple(replace(vm, wait=waits.get((vm.uuid, vm.host))) for vm in vms) if waits else vms
     return replace(seen, hosts=hosts, vms=vms, inbound=_inbound(world, seen, but))
 
 

@@ -133,12 +133,16 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class DiskUse:
-    """A disk's size and what it takes on the host, in bytes; ``source`` as in the domain's ``Disk``."""
+    """A disk's size and what it takes on the host, in bytes; ``source`` as in the domain's ``Disk``.
+
+    ``problem``: why its size cannot be read, '' when it can; the sizes are then 0.
+    """
 
     target: str
     source: str
     capacity: int
     allocation: int
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +158,10 @@ class FileSystem:
 
 @dataclass(frozen=True, slots=True)
 class GuestSnapshot:
-    """One snapshot of a guest; ``external`` as in ``VmSnapshot``."""
+    """One snapshot of a guest; ``external`` as in ``VmSnapshot``.
+
+    ``problem``: why it cannot be read, '' when it can.
+    """
 
     name: str
     made_at: datetime
@@ -162,6 +169,7 @@ class GuestSnapshot:
     current: bool
     description: str = ""
     external: bool = False
+    problem: str = ""
 
 
 class Guests(Protocol):

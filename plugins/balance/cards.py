@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from shlex import quote
 
 from bot.domain.card import Card, Context, Element, Line, Section, Table, words
 from bot.domain.cluster import Host, Scheduler, Vm
@@ -225,6 +226,7 @@ def pointless(now: Score) -> Objection:
 # --- why one guest does not go to one host ------------------------------------------------------------------------
 
 FIXED_TEXT = {
+    "not-readable": "it cannot be read whole",
     "moving": "it is being moved, or runs in two places",
     "pinned": "its tag `pin` keeps it here",
     "own": "the bot runs in it",
@@ -256,6 +258,18 @@ WHY_TEXT = {
 }
 
 
+def not_readable(problem: str) -> str:
+    """A VM of which a part is not known."""
+    return f"it cannot be read whole ({problem})"
+
+
+def unreadable_vms(vms: Sequence[Vm]) -> Objection:
+    """VMs that are no part of a plan, each with its reason."""
+    told = "; ".join(f"{vm.name} on {vm.host} ({vm.problem})" for vm in vms[:MOST_AGAINST])
+    more = f"; and {len(vms) - MOST_AGAINST} more" if len(vms) > MOST_AGAINST else ""
+    return Objection("not-readable", f"Left where they are, because they cannot be read whole: {told}{more}.", "")
+
+
 def pinned_to(said: str) -> str:
     """A pin that names hosts."""
     return f"its tag pin={said} names other hosts"
@@ -268,6 +282,8 @@ def _reason(why: Why, behind: str) -> str:
 def forbidden(vm: Vm, host: Host, why: Why, behind: str) -> Objection:
     """A move that is not legal."""
     remedy = next((REMEDIES[code] for code, text in FIXED_TEXT.items() if text == behind and code in REMEDIES), "")
+    if why is Why.FIXED and vm.problem:
+        remedy = f"Look at it on {vm.host}: `virsh dumpxml {quote(vm.name)}`."
     return Objection(why.value, f"{vm.name} cannot go to {host.name}: {_reason(why, behind)}.", remedy)
 
 

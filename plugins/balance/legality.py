@@ -75,6 +75,8 @@ def hindrance(case: Case, where: Placement, vm: int, target: int) -> Objection |
 
 def spoken(case: Case, vm: int, target: int, reason: Why) -> str:
     """What stands behind a reason that is not the planner's own: why the guest is fixed, its pin, or a rule's words."""
+    if reason is Why.FIXED and (problem := case.vms[vm].problem):
+        return cards.not_readable(problem)
     if reason is Why.FIXED:
         return cards.FIXED_TEXT[case.problem.fixed[vm]]
     if reason is not Why.NOT_ALLOWED:

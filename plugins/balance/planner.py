@@ -91,6 +91,8 @@ def _nothing(settings: BalanceSettings, intent: Balance, case: Case, result: Res
         yield cards.nothing_pays(result.before)
     if result.stuck:
         yield cards.stuck_here([case.vms[vm].name for vm in result.stuck])
+    if odd := [vm for vm in case.vms if vm.problem]:
+        yield cards.unreadable_vms(odd)
 
 
 def _careless(case: Case) -> Case:
@@ -169,6 +171,9 @@ def _warnings(case: Case, result: Result) -> Iterator[Reason]:
         yield cards.unmeasured(unmeasured)
     if left := [host.name for host in case.snapshot.hosts if not host.up]:
         yield cards.left_out(left)
+    if odd := [vm for vm in case.vms if vm.problem]:
+        told = cards.unreadable_vms(odd)
+        yield Reason(told.code, told.text)
     if result.cut_short:
         yield cards.CUT_SHORT
     if alone := _not_covered(case, result):

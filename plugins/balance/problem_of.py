@@ -34,6 +34,7 @@ Moves = tuple[tuple[str, datetime], ...]
 class Fixed(StrEnum):
     """Why a guest may not move at all, whatever the target."""
 
+    UNREADABLE = "not-readable"
     MOVING = "moving"
     PINNED = "pinned"
     OWN = "own"
@@ -115,6 +116,7 @@ def case_of(
         asked: a person asked for these very moves, whatever the tag ``balance`` says, and is to weigh what they put at
             risk: N+1, huge pages.
     """
+    snapshot = snapshot.sound()
     hosts = tuple(host for host in snapshot.hosts if host.up and host.cpus > 0 and host.memory > 0)
     names = {host.name: number for number, host in enumerate(hosts)}
     vms = tuple(vm for vm in snapshot.vms if vm.state.active and vm.host in names)
@@ -188,6 +190,7 @@ class _Why:
         return next(found, "")
 
     def _reasons(self, vm: Vm) -> Iterable[tuple[Fixed, bool]]:
+        yield Fixed.UNREADABLE, bool(vm.problem)
         yield Fixed.MOVING, vm.uuid in self.moving
         yield Fixed.OWN, vm.name in self.own or vm.uuid in self.own
         yield Fixed.PINNED, PIN in vm.tags and not pinned_to(vm, self.everywhere)

@@ -14,6 +14,7 @@ Rule = Callable[[Case], Iterator[Finding]]
 
 RULES: tuple[Rule, ...] = (
     rules_resources.answers,
+    rules_resources.unread_parts,
     rules_virtualization.accelerator,
     rules_virtualization.rows,
     rules_virtualization.nested,

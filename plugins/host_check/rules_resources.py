@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from shlex import quote
 
-from bot.domain.cluster import Pool
+from bot.domain.cluster import Pool, Unread
 from bot.domain.readiness import Finding
 from bot.domain.words import bytes_text, duration_text
-from plugins.host_check.findings import Case, failed, passed, unknown, warned
-from plugins.host_check.readings import is_loopback, version_text
+from plugins.host_check.findings import Case, Seen, failed, passed, unknown, warned
+from plugins.host_check.readings import Mode, is_loopback, mode, version_text
 from plugins.host_check.settings import HostCheckSettings
 
 _CHRONY = "apt-get install chrony && systemctl enable --now chrony"
@@ -29,6 +30,29 @@ def answers(case: Case) -> Iterator[Finding]:
     else:
         fix = 'Set ssh = "user@host" for it under [[hosts]]; without it half of this cannot be told'
         yield unknown("SSH", seen.no_shell, fix)
+
+
+_DAEMONS = {"interface": "virtinterfaced", "network": "virtnetworkd", "pool": "virtstoraged", "secret": "virtsecretd"}
+_LOOKS = {"interface": "iface-dumpxml", "network": "net-dumpxml", "pool": "pool-dumpxml"}
+
+
+def unread_parts(case: Case) -> Iterator[Finding]:
+    """Parts of the host that libvirt cannot tell; everything else of the host is known all the same."""
+    seen = case.seen
+    for each in seen.facts.unread if seen.facts else ():
+        name = f"reading {each.kind} {each.name}".rstrip() if each.name else f"reading all {each.kind}s"
+        yield warned(name, each.why, _look_for(seen, each))
+    for vm in seen.guests:
+        if vm.problem:
+            yield warned(f"reading VM {vm.name}", vm.problem, f"virsh dumpxml {quote(vm.name)}")
+
+
+def _look_for(seen: Seen, part: Unread) -> str:
+    """The command that mends it or shows more, '' where there is none."""
+    if part.name:
+        return f"virsh {_LOOKS[part.kind]} {quote(part.name)}" if part.kind in _LOOKS else ""
+    daemon = _DAEMONS.get(part.kind, "")
+    return f"systemctl enable --now {daemon}.socket" if daemon and mode(seen) is Mode.MODULAR else ""
 
 
 def versions(case: Case) -> Iterator[Finding]:

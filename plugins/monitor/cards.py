@@ -8,7 +8,7 @@ from datetime import datetime
 from bot.declare import Measured
 from bot.domain.capacity import Fit, Loss
 from bot.domain.card import Button, Buttons, Card, Chart, Context, Divider, Element, Fields, Line, Section, Table, words
-from bot.domain.cluster import Host, Pool, Snapshot
+from bot.domain.cluster import Host, Pool, Snapshot, Vm
 from bot.domain.operation import Operation
 from bot.domain.plan import Spread
 from bot.domain.samples import Happening, HostSample, Incident, Losses, Metric, Pressure, SnapshotSeen, Sweep, VmSample
@@ -236,9 +236,17 @@ def host(seen: Snapshot, box: Host, sample: HostSample | None, vms: Sequence[VmS
     if box.pools:
         parts = [f"{pool.name} {share(_use(pool))} of {bytes_text(pool.capacity)}" for pool in box.pools if pool.active]
         elements.append(Section(words("*Pools* {pools}", pools="; ".join(parts))))
+    elements += _unread(seen, box, sample)
     elements.append(Context((words("as of {at}", at=now),)))
     title = f"{box.name}: {state}, {plural(len(vms), 'VM')}"
     return Card(text=title, title=title, elements=tuple(elements))
+
+
+def _unread(seen: Snapshot, box: Host, sample: HostSample | None) -> list[Element]:
+    """What of the host could not be read, each with its reason."""
+    told = [each.text for each in dict.fromkeys((*box.unread, *(sample.unread if sample else ())))]
+    told += [f"VM {vm.name}: {vm.problem}" for vm in seen.on(box.name) if vm.problem]
+    return [Section(words("*Could not be read*\n{parts}", parts=listed(told, 20)))] if told else []
 
 
 def _stalled(pressure: Pressure | None) -> str:
@@ -337,7 +345,7 @@ def days_left(days: float | None, earliest: float | None, latest: float | None) 
     return f"in {plural(round(days), 'day')} ({earliest or 0:.0f} to {late})"
 
 
-def fits(fit: Fit, size: str, ratio: float) -> Card:
+def fits(fit: Fit, size: str, ratio: float, odd: Sequence[Vm] = ()) -> Card:
     """How many more of a size."""
     title = f"{fit.count} more VMs of {size}" if fit.count != 1 else f"1 more VM of {size}"
     where = ", ".join(f"{count} on {name}" for name, count in fit.by_host) or "none anywhere"
@@ -349,6 +357,9 @@ def fits(fit: Fit, size: str, ratio: float) -> Card:
             f"by memory after each host's reserve, and {ratio:g} vCPUs to a core; everyone's tags hold",
         )),
     ]  # fmt: skip
+    if odd:
+        told = listed([f"{vm.name} on {vm.host}: {vm.problem}" for vm in odd])
+        elements.insert(1, Section(words("*Size not known for sure*\n{told}", told=told)))
     return Card(text=f"{title} fit while any one host may fail", title=title, elements=tuple(elements))
 
 

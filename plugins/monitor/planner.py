@@ -12,7 +12,7 @@ from bot.declare import Composed, ReportView, View
 from bot.domain.capacity import fits as fitting
 from bot.domain.capacity import losses
 from bot.domain.card import Card
-from bot.domain.cluster import Snapshot
+from bot.domain.cluster import Snapshot, sound
 from bot.domain.errors import UnknownNameError
 from bot.domain.operation import State
 from bot.domain.samples import CLUSTER, Bucket, Metric, host_entity, pool_entity, vm_entity
@@ -282,9 +282,15 @@ def compose(settings: MonitorSettings, name: str, view: ReportView) -> Composed:
 
 def fits(settings: MonitorSettings, intent: Fits, view: View) -> Card:
     """How many more of a size."""
-    found = fitting(view.snapshot, intent.cpus, intent.memory, settings.vcpus_per_core, settings.domain_tag)
-    wanted = f"{intent.cpus} vCPU{'s' * (intent.cpus != 1)} and {bytes_text(intent.memory)}"
-    return cards.fits(found, wanted, settings.vcpus_per_core)
+    return fits_card(settings, intent.cpus, intent.memory, view.snapshot)
+
+
+def fits_card(settings: MonitorSettings, cpus: int, memory: int, seen: Snapshot) -> Card:
+    """How many more VMs of this many vCPUs and bytes of memory, with what is not counted."""
+    found = fitting(seen, cpus, memory, settings.vcpus_per_core, settings.domain_tag)
+    wanted = f"{cpus} vCPU{'s' * (cpus != 1)} and {bytes_text(memory)}"
+    odd = [vm for vm in map(sound, seen.vms) if vm.problem and vm.state.active]
+    return cards.fits(found, wanted, settings.vcpus_per_core, odd)
 
 
 def alerts(intent: Alerts, view: View) -> Card:

@@ -56,6 +56,8 @@ def measured(vm: Vm, sweep: Sweep | None) -> Vm:
 def _pairs(vm: Vm, host: Host, seen: Portrait) -> Iterable[tuple[str, Line]]:
     by = f" by {vm.paused_by}" if vm.paused_by else ""
     yield "State", f"{vm.state}{by}"
+    if vm.problem:
+        yield "Cannot be read whole", vm.problem
     yield "Host", vm.host if host.up else f"{vm.host} (does not answer; as last seen)"
     yield "Size", f"{plural(vm.vcpus, 'vCPU')}, {bytes_text(vm.memory)}"
     yield "Load", "not measured" if vm.cpu is None else f"{vm.cpu:.2f} of {plural(vm.vcpus, 'core')}"
@@ -75,9 +77,13 @@ def _pairs(vm: Vm, host: Host, seen: Portrait) -> Iterable[tuple[str, Line]]:
 
 def _disks(seen: Portrait) -> Table:
     rows = tuple(
-        (each.target, each.source, bytes_text(each.capacity), bytes_text(each.allocation)) for each in seen.disks
+        (each.target, each.source, each.problem or bytes_text(each.capacity), _taken(each)) for each in seen.disks
     )
     return Table(("Disk", "Source", "Size", "Takes"), rows, numeric=frozenset({2, 3}))
+
+
+def _taken(disk: DiskUse) -> str:
+    return "?" if disk.problem else bytes_text(disk.allocation)
 
 
 def _file_systems(seen: Portrait) -> Table:
@@ -96,7 +102,9 @@ def _full(each: FileSystem) -> str:
 
 def _snapshots(seen: Portrait) -> Table:
     rows: tuple[tuple[Line, ...], ...] = tuple(
-        (each.name, words("{at}", at=each.made_at), each.state, "yes" if each.current else "", each.description)
+        (each.name, "?", f"cannot be read: {each.problem}", "", "")
+        if each.problem
+        else (each.name, words("{at}", at=each.made_at), each.state, "yes" if each.current else "", each.description)
         for each in seen.snapshots
     )
     return Table(("Snapshot", "Taken", "State", "Current", "Description"), rows)

@@ -9,14 +9,13 @@ from typing import Any
 
 import libvirt
 
-from bot.adapters.libvirt.connections import Connection
+from bot.adapters.libvirt.connections import Connection, is_alive
 from bot.domain.samples import Happening
 from bot.ports import Clock
 
 _log = logging.getLogger(__name__)
 
 _MOST = 1000  # kept until the next sweep takes them; a storm of more loses its oldest
-_NO_EVENTS = frozenset({libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_OPERATION_UNSUPPORTED})
 _CRASHED = {
     (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_CRASHED): "the guest crashed",
     (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_FAILED): "its QEMU process ended",
@@ -45,13 +44,13 @@ class Alarms:
             (libvirt.VIR_DOMAIN_EVENT_ID_BLOCK_THRESHOLD, self._threshold),
         )
         numbers = self._registered[id(connection)] = []
-        try:
-            for event, told in wanted:
+        for event, told in wanted:
+            try:
                 numbers.append(connection.domainEventRegisterAny(None, event, told, None))
-        except libvirt.libvirtError as error:
-            if error.get_error_code() not in _NO_EVENTS:
-                raise
-            _log.info("events are not to be had of %s: %s", self._host, error)
+            except libvirt.libvirtError as error:
+                if not is_alive(connection):
+                    raise
+                _log.info("an event is not to be had of %s: %s", self._host, error)
 
     def end(self, connection: Connection) -> None:
         """Take the registrations back; on a dead connection that frees this end's memory of them."""

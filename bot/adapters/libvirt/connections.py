@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent import futures
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -127,6 +128,11 @@ class Pending(Generic[T]):
                 raise
             self._future.cancel()  # not started yet: nobody wants it any more
             raise self._line.silent() from error
+
+    def done(self, until: float) -> bool:
+        """Wait for the answer until then; return whether it came, be it an error. It stays asked for."""
+        done, _ = futures.wait([self._future], max(0.0, until - time.monotonic()))
+        return bool(done)
 
 
 class Line:
@@ -270,7 +276,7 @@ class _Wire:
         try:
             return question(connection)
         except libvirt.libvirtError as error:
-            if _alive(connection):
+            if is_alive(connection):
                 raise
             self._broken = self._broken or said(error)
             if fresh or not again:
@@ -329,7 +335,7 @@ _CLOSED = {
 }
 
 
-def _alive(connection: Connection) -> bool:
+def is_alive(connection: Connection) -> bool:
     """Whether the connection can still carry calls; a look at this end only, so it cannot block."""
     try:
         return bool(connection.isAlive())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import libvirt
@@ -11,6 +12,7 @@ import libvirt
 from bot.adapters.libvirt.connections import Connection
 from bot.adapters.libvirt.domain_xml import Definition, document, parse
 from bot.adapters.libvirt.inventory import Facts
+from bot.adapters.libvirt.parts import NONSENSE, Parts, count
 from bot.adapters.libvirt.refusals import said
 from bot.domain.cluster import CpuFit, Disk, Host, StoredSize, Vm, VmDetail, VmSnapshot
 
@@ -60,34 +62,41 @@ _DIRTY_SECONDS = 1
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """What only a deeper look shows; ``live`` is the definition that would travel (None for a guest that is off)."""
+    """What only a deeper look shows; ``live`` is the definition that would travel (None for a guest that is off).
+
+    ``problem``: what could not be read, '' for nothing.
+    """
 
     detail: VmDetail
     live: Definition | None
     stored: StoredSize | None = None
+    problem: str = ""
 
 
 def depth(connection: Connection, vm: Vm) -> Depth:
     """A deeper look at a guest, from its own host, with the rights to change it. Several calls a disk."""
     domain = connection.lookupByUUIDString(vm.uuid)
-    detail = vm.detail or VmDetail()
-    disks = tuple(_look_at(domain, disk) for disk in detail.disks)
-    detail = replace(
-        detail,
-        disks=disks,
-        job=active_job(domain),
-        snapshot_list=_snapshot_list(domain),
-        checkpoints=_checkpoints(domain),
-    )
-    stored = _stored_size(domain, vm)
-    if not vm.state.active:
-        return Depth(detail, None, stored)
-    flags = libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_UPDATE_CPU
+    parts = Parts(connection)
+    if vm.detail is None:
+        return Depth(VmDetail(), None)  # its problem is told already
+    disks = tuple(_look_at(parts, domain, disk) for disk in vm.detail.disks)
+    ask = partial(parts.read, absent=())
+    job = ask("job", "of it", lambda: active_job(domain))
+    snapshots = ask("snapshots", "of it", lambda: _snapshot_list(domain))
+    checkpoints = ask("checkpoints", "of it", lambda: _checkpoints(domain))
+    stored = ask("stored definition", "of it", lambda: _stored_size(domain, vm))
+    detail = replace(vm.detail, disks=disks, job=job or "", snapshot_list=snapshots, checkpoints=checkpoints or 0)
+    live = ask("live definition", "of it", lambda: _live(domain)) if vm.state.active else None
+    return Depth(detail, live, stored, "; ".join(each.text for each in parts.unread))
+
+
+def _live(domain: Domain) -> Definition | None:
+    """The definition that would travel; None where the host cannot say."""
     try:
-        return Depth(detail, parse(domain.XMLDesc(flags)), stored)
+        return parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_UPDATE_CPU))
     except libvirt.libvirtError as error:
         if error.get_error_code() in _CANNOT_SAY:
-            return Depth(detail, None, stored)
+            return None
         raise
 
 
@@ -185,17 +194,20 @@ def dirty_rate(connection: Connection, vm: Vm) -> float | None:
     return None
 
 
-def _look_at(domain: Domain, disk: Disk) -> Disk:
-    """The disk with its size in bytes and what block job holds it."""
+def _look_at(parts: Parts, domain: Domain, disk: Disk) -> Disk:
+    """The disk with its size in bytes and what block job holds it; each stays unknown where it cannot be read."""
     if not disk.source:
         return disk
+    busy = parts.read("block job of disk", disk.target, lambda: _block_job(domain, disk.target), absent=())
+    return replace(disk, capacity=_capacity(domain, disk.target), busy=busy or disk.busy)
+
+
+def _capacity(domain: Domain, target: str) -> int | None:
+    """Bytes of a disk; None where they cannot be read: nothing is decided by a size that is not known."""
     try:
-        capacity = domain.blockInfo(disk.target)[0]
-    except libvirt.libvirtError as error:
-        if error.get_error_code() not in _CANNOT_SAY:
-            raise
-        capacity = None
-    return replace(disk, capacity=capacity, busy=_block_job(domain, disk.target) or disk.busy)
+        return count(domain.blockInfo(target)[0])
+    except (libvirt.libvirtError, *NONSENSE):
+        return None
 
 
 def _block_job(domain: Domain, target: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -26,7 +26,10 @@ _UNITS = {
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """What a definition says. Memory in bytes; ``virt_type`` is qemu (emulated), kvm, test…; ``cpu_xml`` as written."""
+    """What a definition says. Memory in bytes; ``virt_type`` is qemu (emulated), kvm, test…; ``cpu_xml`` as written.
+
+    ``problem``: numbers that make no sense, '' for none; they are 0, those of the scheduler None.
+    """
 
     uuid: str
     name: str
@@ -39,6 +42,7 @@ class Definition:
     tags: Mapping[str, str]
     detail: VmDetail
     cpu_xml: str
+    problem: str = ""
 
 
 def parse(xml: str) -> Definition:
@@ -50,22 +54,24 @@ def parse(xml: str) -> Definition:
     root = document(xml)
     if root.tag != "domain":
         raise ValueError(f"this is no guest's definition but <{root.tag!r}>")
-    vcpu, cpu = root.find("vcpu"), root.find("cpu")
-    memory_max, detail = _bytes(root.find("memory")), _detail(root)
+    cpu, numbers = root.find("cpu"), _Numbers()
+    detail = _detail(root, numbers)
+    memory_max = numbers.size("memory", root.find("memory"))
     # Without a balloon QEMU starts with all of it, whatever <currentMemory> says.
-    memory = (_bytes(root.find("currentMemory")) if detail.balloon else 0) or memory_max
+    memory = (numbers.size("current memory", root.find("currentMemory")) if detail.balloon else 0) or memory_max
     return Definition(
         uuid=root.findtext("uuid", ""),
         name=root.findtext("name", ""),
         virt_type=root.get("type", ""),
         arch=_of(root, "os/type", "arch"),
-        vcpus=1 if vcpu is None else int(vcpu.get("current") or vcpu.text or 1),
+        vcpus=numbers.vcpus(root.find("vcpu")),
         memory=memory,
         memory_max=memory_max,
-        scheduler=_scheduler(root),
+        scheduler=numbers.scheduler(root.find("cputune")),
         tags=_tags(root),
         detail=detail,
         cpu_xml="" if cpu is None else etree.tostring(cpu, encoding="unicode", with_tail=False),
+        problem=numbers.problem,
     )
 
 
@@ -75,13 +81,15 @@ def document(xml: str) -> etree._Element:
     Raises:
         ValueError: the text is not XML.
     """
+    if not isinstance(xml, str):
+        raise ValueError(f"libvirt's answer is not text but {xml!r:.40}")  # noqa: TRY004 - no argument of ours
     try:
         return etree.fromstring(xml.encode(), _PARSER)
     except etree.XMLSyntaxError as error:
         raise ValueError(f"libvirt's answer is not XML: {error}") from error
 
 
-def _detail(root: etree._Element) -> VmDetail:
+def _detail(root: etree._Element, numbers: _Numbers) -> VmDetail:
     return VmDetail(
         machine=_of(root, "os/type", "machine"),
         emulator=root.findtext("devices/emulator", ""),
@@ -96,30 +104,31 @@ def _detail(root: etree._Element) -> VmDetail:
         secrets=any(True for _ in root.iterfind("devices/disk//auth")) or _encrypted(root),
         hugepages=root.find("memoryBacking/hugepages") is not None,
         memory_locked=root.find("memoryBacking/locked") is not None,
-        vcpus_max=int(root.findtext("vcpu") or 1),
-        topology=_topology(root),
+        vcpus_max=numbers.count("maximum vCPUs", root.findtext("vcpu") or "1", 1),
+        topology=_topology(root, numbers),
         numa_cells=len(root.findall("cpu/numa/cell")),
-        memory_limit=_bytes(root.find("maxMemory")),
+        memory_limit=numbers.size("maximum memory", root.find("maxMemory")),
         balloon=_of(root, "devices/memballoon", "model") != "none",
-        hugepage_size=_hugepage_size(root),
+        hugepage_size=_hugepage_size(root, numbers),
         pflash=_of(root, "os", "firmware") == "efi" or _of(root, "os/loader", "type") == "pflash",
         nvram_format=_of(root, "os/nvram", "format"),
         ties=ties(root),
     )
 
 
-def _topology(root: etree._Element) -> int:
+def _topology(root: etree._Element, numbers: _Numbers) -> int:
     """How many vCPUs the fixed topology has; 0 when none is fixed."""
     found = root.find("cpu/topology")
     if found is None:
         return 0
-    return math.prod(int(found.get(each, "1")) for each in ("sockets", "dies", "clusters", "cores", "threads"))
+    levels = ("sockets", "dies", "clusters", "cores", "threads")
+    return math.prod(numbers.count(f"topology's {each}", found.get(each, "1"), 1) for each in levels)
 
 
-def _hugepage_size(root: etree._Element) -> int:
+def _hugepage_size(root: etree._Element, numbers: _Numbers) -> int:
     """Bytes of the huge pages its memory is made of; 0 where the host decides. Of several sizes the smallest."""
     found = root.iterfind("memoryBacking/hugepages/page")
-    sizes = [int(each.get("size", "0")) * _UNITS[each.get("unit", "KiB").lower()] for each in found]
+    sizes = [numbers.bytes_of("page size", each.get("size", "0"), each.get("unit", "KiB")) for each in found]
     return min(sizes, default=0)
 
 
@@ -220,35 +229,76 @@ def _shared_dirs(root: etree._Element) -> Iterator[str]:
         yield (source.get("dir") or _source(source) if source is not None else "") or _of(each, "target", "dir")
 
 
-def _scheduler(root: etree._Element) -> Scheduler:
-    tune = root.find("cputune")
-    if tune is None:
-        return Scheduler()
-    numbers = {each.tag: int(each.text or 0) for each in _plain(tune)}
-    return Scheduler(
-        cpu_shares=numbers.get("shares"),
-        vcpu_period=numbers.get("period"),
-        vcpu_quota=numbers.get("quota"),
-        emulator_period=numbers.get("emulator_period"),
-        emulator_quota=numbers.get("emulator_quota"),
-    )
+class _Numbers:
+    """Reads numbers of a definition, and collects those that make no sense."""
+
+    def __init__(self) -> None:
+        self._odd: list[str] = []
+
+    @property
+    def problem(self) -> str:
+        """Return what makes no sense, '' for nothing."""
+        return f"its definition makes no sense: {', '.join(self._odd)}" if self._odd else ""
+
+    def size(self, what: str, element: etree._Element | None) -> int:
+        """Read bytes of ``<memory unit='KiB'>…``; libvirt's own unit when none is given is KiB."""
+        if element is None or not element.text:
+            return 0
+        return self.bytes_of(what, element.text, element.get("unit", "KiB"))
+
+    def bytes_of(self, what: str, text: str, unit: str) -> int:
+        """Read bytes written as a number and a unit."""
+        scale = _UNITS.get(unit.lower())
+        if scale is None:
+            self._odd.append(f"{what} in “{unit}”")
+            return 0
+        return self.count(what, text, 0, _MOST_BYTES // scale) * scale
+
+    def count(self, what: str, text: str, least: int, most: int = 1 << 16) -> int:
+        """Read a whole number from ``least`` to ``most``; 0 when it makes no sense."""
+        return self._number(what, text, least, most) or 0
+
+    def vcpus(self, element: etree._Element | None) -> int:
+        """Read how many vCPUs are in use; 1 when the definition does not say."""
+        if element is None:
+            return 1
+        return self.count("vCPUs", element.get("current") or element.text or "1", 1)
+
+    def scheduler(self, tune: etree._Element | None) -> Scheduler:
+        """Read ``<cputune>``."""
+        if tune is None:
+            return Scheduler()
+        told = {name: self._number(name, tune.findtext(name), -1, _MOST_TUNE) for name in _TUNE}
+        return Scheduler(
+            cpu_shares=told["shares"],
+            vcpu_period=told["period"],
+            vcpu_quota=told["quota"],
+            emulator_period=told["emulator_period"],
+            emulator_quota=told["emulator_quota"],
+        )
+
+    def _number(self, what: str, text: str | None, least: int, most: int) -> int | None:
+        """Read a whole number from ``least`` to ``most``; None when there is none or it makes no sense."""
+        if text is None:
+            return None
+        try:
+            number = int(text)
+        except ValueError:
+            number = least - 1
+        if not least <= number <= most:
+            self._odd.append(f"{what} “{text.strip():.40}”")
+            return None
+        return number
 
 
-def _plain(tune: etree._Element) -> Iterable[etree._Element]:
-    names = {"shares", "period", "quota", "emulator_period", "emulator_quota"}
-    return (each for each in tune if each.tag in names)
+_TUNE = ("shares", "period", "quota", "emulator_period", "emulator_quota")
+_MOST_BYTES = 1 << 62
+_MOST_TUNE = (1 << 63) - 1  # cgroups write "no ceiling" so large
 
 
 def _tags(root: etree._Element) -> Mapping[str, str]:
     found = root.iterfind(f"metadata/{{{TAGS}}}tags/{{{TAGS}}}tag")
     return MappingProxyType({each.get("key", ""): each.get("value", "") for each in found if each.get("key")})
-
-
-def _bytes(element: etree._Element | None) -> int:
-    """Bytes of ``<memory unit='KiB'>…``; libvirt's own unit when none is given is KiB."""
-    if element is None or not element.text:
-        return 0
-    return int(element.text) * _UNITS[element.get("unit", "KiB").lower()]
 
 
 def _of(element: etree._Element, path: str, attribute: str) -> str:

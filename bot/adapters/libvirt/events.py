@@ -8,7 +8,8 @@ from typing import Any
 
 import libvirt
 
-from bot.adapters.libvirt.connections import Connection
+from bot.adapters.libvirt.connections import Connection, is_alive
+from bot.adapters.libvirt.parts import NONSENSE, reason
 
 _log = logging.getLogger(__name__)
 
@@ -41,22 +42,27 @@ class Listening:
         self._ends: dict[int, list[Callable[[], object]]] = {}
 
     def begin(self, connection: Connection) -> None:
-        """Register for a new connection's events; a driver without events leaves all to the cache's age."""
-        ends = self._ends[id(connection)] = []
+        """Register for a new connection's events; each kind that is not to be had is left to the cache's age."""
+        self._ends[id(connection)] = []
+        for event in _CHANGES:
+            self._register(connection, "domain", event, self._domain_event)
+        self._register(connection, "network", libvirt.VIR_NETWORK_EVENT_ID_LIFECYCLE, self._inventory_event)
+        self._register(connection, "storagePool", libvirt.VIR_STORAGE_POOL_EVENT_ID_LIFECYCLE, self._inventory_event)
+
+    def _register(self, connection: Connection, kind: str, event: int, told: Callable[..., None]) -> None:
+        """Register for one kind of event; a driver without it, or whose daemon is missing, spoils no other.
+
+        Raises:
+            libvirt.libvirtError: the connection broke.
+        """
         try:
-            for event in _CHANGES:
-                number = connection.domainEventRegisterAny(None, event, self._domain_event, None)
-                ends.append(_later(connection.domainEventDeregisterAny, number))
-            lifecycle = libvirt.VIR_NETWORK_EVENT_ID_LIFECYCLE
-            number = connection.networkEventRegisterAny(None, lifecycle, self._inventory_event, None)
-            ends.append(_later(connection.networkEventDeregisterAny, number))
-            lifecycle = libvirt.VIR_STORAGE_POOL_EVENT_ID_LIFECYCLE
-            number = connection.storagePoolEventRegisterAny(None, lifecycle, self._inventory_event, None)
-            ends.append(_later(connection.storagePoolEventDeregisterAny, number))
-        except libvirt.libvirtError as error:
-            if error.get_error_code() not in {libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_OPERATION_UNSUPPORTED}:
+            number = getattr(connection, f"{kind}EventRegisterAny")(None, event, told, None)
+        except (libvirt.libvirtError, *NONSENSE) as error:
+            if isinstance(error, libvirt.libvirtError) and not is_alive(connection):
                 raise
-            _log.info("events are not to be had: %s", error)
+            _log.info("events of kind %s are not to be had: %s", kind, reason(error))
+            return
+        self._ends[id(connection)].append(_later(getattr(connection, f"{kind}EventDeregisterAny"), number))
 
     def end(self, connection: Connection) -> None:
         """Take the registrations back; on a dead connection that frees this end's memory of them."""

@@ -13,8 +13,8 @@ from bot.adapters.libvirt import depth, target_looks
 from bot.adapters.libvirt.connections import Connection, Pending
 from bot.adapters.libvirt.depth import Depth
 from bot.adapters.libvirt.domain_xml import Definition
+from bot.adapters.libvirt.parts import NONSENSE, reason
 from bot.adapters.libvirt.reading import HostReader, Reading
-from bot.adapters.libvirt.refusals import said
 from bot.domain.cluster import CpuFit, Snapshot, TargetLook, Vm, VmDetail, VmState
 from bot.domain.errors import HostUnreachableError
 from bot.ports import Clock
@@ -55,7 +55,7 @@ class CloseUp:
         """The snapshot with its guests in ``focus`` (names or UUIDs) read in depth, where their host is up."""
         chosen = [vm for vm in snapshot.vms if (vm.uuid in focus or vm.name in focus) and self._up(vm.host)]
         depths = self._depths(chosen)
-        seen = [replace(vm, detail=depths[_key(vm)].detail, stored=depths[_key(vm)].stored) for vm in chosen]
+        seen = [_deepened(vm, depths[_key(vm)]) for vm in chosen]
         measuring = self._start_measuring([vm for vm in seen if _may_measure(vm)])
         fits, looks = self._fits(seen, depths), self._target_looks(seen, depths)
         rates = self._rates(measuring)
@@ -148,13 +148,20 @@ def _answered_depth(vm: Vm, pending: Pending[Depth], until: float) -> Depth:
         return pending.wait(until)
     except HostUnreachableError:
         return Depth(replace(vm.detail or VmDetail(), job=_SILENT), None)
-    except libvirt.libvirtError as error:
-        return Depth(replace(vm.detail or VmDetail(), job=f"unknown: {said(error)}"), None)
+    except (libvirt.libvirtError, *NONSENSE) as error:
+        return Depth(replace(vm.detail or VmDetail(), job=f"unknown: {reason(error)}"), None, problem=reason(error))
+
+
+def _deepened(vm: Vm, depth: Depth) -> Vm:
+    """The VM as the deeper look shows it; a definition that nobody could read stays unknown."""
+    problem = "; ".join(filter(None, (vm.problem, depth.problem)))
+    detail = None if vm.detail is None else depth.detail
+    return replace(vm, detail=detail, stored=depth.stored, problem=problem)
 
 
 def _answered(pending: Pending[T], until: float) -> T | None:
     """The answer; None where there is none, which then counts as not asked."""
     try:
         return pending.wait(until)
-    except (HostUnreachableError, libvirt.libvirtError):
+    except (HostUnreachableError, libvirt.libvirtError, *NONSENSE):
         return None

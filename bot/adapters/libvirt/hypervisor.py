@@ -14,6 +14,7 @@ from bot.adapters.libvirt.depth import active_job
 from bot.adapters.libvirt.domain_xml import parse
 from bot.adapters.libvirt.focus import CloseUp
 from bot.adapters.libvirt.guests import LibvirtGuests
+from bot.adapters.libvirt.parts import NONSENSE, count, reason
 from bot.adapters.libvirt.readiness import LibvirtReadiness, Shells
 from bot.adapters.libvirt.reading import HostReader, Reading
 from bot.adapters.libvirt.refusals import advice, refusal, said
@@ -187,6 +188,8 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
             return self._reader(host).act.ask(question)
         except libvirt.libvirtError as error:
             raise refusal(error, what) from error
+        except NONSENSE as error:
+            raise HypervisorError(f"{what}: {reason(error)}.", "Look at the host's libvirtd log.") from error
 
 
 def _shown_once(vms: Sequence[Vm]) -> Iterable[Vm]:
@@ -197,22 +200,20 @@ def _shown_once(vms: Sequence[Vm]) -> Iterable[Vm]:
 
 def _seen(connection: Connection, uuid: str) -> tuple[int, int] | None:
     try:
-        state, reason = connection.lookupByUUIDString(uuid).state()
+        state, why = connection.lookupByUUIDString(uuid).state()
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
             return None
         raise
-    return state, reason
+    return count(state), count(why)
 
 
 def _sighting(host: str, pending: Pending[tuple[int, int] | None], until: float) -> Sighting:
     try:
         seen = pending.wait(until)
-    except (HostUnreachableError, libvirt.libvirtError):
+        state, paused_by = state_of(*seen) if seen is not None else (None, "")
+    except (HostUnreachableError, libvirt.libvirtError, *NONSENSE):
         return Sighting(host, reachable=False)
-    if seen is None:
-        return Sighting(host, reachable=True)
-    state, paused_by = state_of(*seen)
     return Sighting(host, reachable=True, state=state, paused_by=paused_by)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import libvirt
@@ -14,13 +15,13 @@ from lxml import etree
 
 from bot.adapters.libvirt.connections import Connection
 from bot.adapters.libvirt.domain_xml import Definition, document, parse
-from bot.domain.cluster import HugePages, Pool
+from bot.adapters.libvirt.parts import NO_DRIVER, NONSENSE, Parts, count, name_of, text
+from bot.domain.cluster import HugePages, Pool, Unread
 
 _SHARED_POOLS = frozenset({"netfs", "gluster", "rbd", "iscsi", "iscsi-direct", "sheepdog"})
 _ORDINARY_PAGE = 64 << 10  # the largest that a kernel uses for all memory (arm64, ppc64); huge ones are larger
 _POOL_STATE_RUNNING = libvirt.VIR_STORAGE_POOL_RUNNING
-_GONE = frozenset({libvirt.VIR_ERR_NO_NETWORK, libvirt.VIR_ERR_NO_STORAGE_POOL, libvirt.VIR_ERR_NO_INTERFACE})
-_OFF = frozenset({libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_OPERATION_UNSUPPORTED, libvirt.VIR_ERR_NO_CONNECT})
+_DOMAIN_GONE = frozenset({libvirt.VIR_ERR_NO_DOMAIN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Facts:
     """What changes seldom about a host. Memory in bytes; versions as libvirt counts them.
 
     ``cpu`` identifies the host's CPU (model, vendor, signature and features) for host-passthrough.
+    ``unread``: parts that could not be read; what was known of them before stands in their place.
     """
 
     uuid: str
@@ -42,31 +44,70 @@ class Facts:
     machines: frozenset[str]
     bridges: frozenset[str]
     networks: frozenset[str]
-    pools: tuple[Pool, ...]
     huge_pages: tuple[tuple[int, int], ...] = ()  # size in bytes and how many, of those set aside
+    unread: tuple[Unread, ...] = ()
 
 
-def facts(connection: Connection) -> Facts:
-    """What the host is and offers; about ten calls."""
-    capabilities = document(connection.getCapabilities())
-    arch, _, cpus, *_ = connection.getInfo()
-    networks = _networks(connection)
+@dataclass(frozen=True, slots=True)
+class Pools:
+    """The pools of a host, by name, and what of them could not be read."""
+
+    pools: tuple[Pool, ...] = ()
+    unread: tuple[Unread, ...] = ()
+
+
+def facts(connection: Connection, before: Facts | None = None) -> Facts:
+    """What the host is and offers, without its storage; about ten calls.
+
+    What was known ``before`` stands where something cannot be read now.
+
+    Raises:
+        ValueError: the host tells neither now nor before how many CPUs and how much memory it has.
+    """
+    parts = Parts(connection)
+    known = before or _NOTHING
+    told = parts.read("capabilities", "of the host", lambda: document(connection.getCapabilities()))
+    arch, cpus = parts.read("number of CPUs", "", lambda: _info(connection)) or (known.arch, known.cpus)
+    memory = parts.read("memory size", "", lambda: _memory(connection)) or known.memory
+    if cpus <= 0 or memory <= 0:
+        raise ValueError(f"it has {cpus} CPUs and {memory} bytes of memory")
+    networks = _networks(parts, connection)
     return Facts(
-        uuid=capabilities.findtext("host/uuid", ""),
-        hostname=connection.getHostname(),
+        uuid=known.uuid if told is None else told.findtext("host/uuid", ""),
+        hostname=parts.read("host name", "", lambda: text(connection.getHostname())) or known.hostname,
         cpus=cpus,
-        memory=_memory(connection),
-        cpu_model=capabilities.findtext("host/cpu/model", ""),
-        cpu=frozenset(_cpu(capabilities)),
-        arch=capabilities.findtext("host/cpu/arch", "") or arch,
-        hypervisor_version=connection.getVersion(),
-        libvirt_version=connection.getLibVersion(),
-        machines=frozenset(_machines(capabilities)),
-        bridges=frozenset({*_bridges(connection), *(bridge for _, bridge in networks if bridge)}),
+        memory=memory,
+        cpu_model=known.cpu_model if told is None else told.findtext("host/cpu/model", ""),
+        cpu=known.cpu if told is None else frozenset(_cpu(told)),
+        arch=known.arch if told is None else told.findtext("host/cpu/arch", "") or arch,
+        hypervisor_version=parts.read("QEMU version", "", lambda: int(connection.getVersion()))
+        or known.hypervisor_version,
+        libvirt_version=parts.read("libvirt version", "", lambda: int(connection.getLibVersion()))
+        or known.libvirt_version,
+        machines=known.machines if told is None else frozenset(_machines(told)),
+        bridges=frozenset({*_bridges(parts, connection), *(bridge for _, bridge in networks if bridge)}),
         networks=frozenset(name for name, _ in networks),
-        pools=_pools(connection),
-        huge_pages=_huge_pages(capabilities),
+        huge_pages=huge if (huge := _huge_or_none(parts, told)) is not None else known.huge_pages,
+        unread=parts.unread,
     )
+
+
+_NOTHING = Facts("", "", 0, 0, "", frozenset(), "", 0, 0, frozenset(), frozenset(), frozenset())
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of one guest beyond its state; ``problem``: what of it could not be read, and why.
+
+    ``definition`` is the last one that could be read, None when none ever could. Memory in bytes.
+    """
+
+    definition: Definition | None
+    persistent: bool = True
+    snapshots: int = 0
+    vcpus: int = 0
+    memory: int = 0
+    problem: str = ""
 
 
 class Definitions:
@@ -82,7 +123,7 @@ class Definitions:
 
     def __init__(self, oldest: float) -> None:
         self._oldest = oldest
-        self._known: dict[str, tuple[float, Definition, bool, int]] = {}
+        self._known: dict[str, tuple[float, Known]] = {}
         self._changed: set[str] = set()
 
     def changed(self, uuid: str) -> None:
@@ -98,24 +139,70 @@ class Definitions:
         for uuid in self._known.keys() - set(uuids):
             self._known.pop(uuid, None)
 
-    def read(self, connection: Connection, uuid: str, *, fresh: bool = False) -> tuple[Definition, bool, int]:
-        """Definition, whether it is stored, and how many snapshots there are.
+    def read(self, connection: Connection, uuid: str, *, fresh: bool = False) -> Known | None:
+        """Return what is known of a guest; None when it just left.
 
-        Raises:
-            libvirt.libvirtError: above all ``VIR_ERR_NO_DOMAIN`` when the guest just left.
+        What cannot be read is taken from the reading before, and told in ``problem``.
         """
         now = time.monotonic()
-        known = self._known.get(uuid)
-        if known and not fresh and uuid not in self._changed and now - known[0] < self._limit(uuid):
-            return known[1:]
+        at, before = self._known.get(uuid, (0.0, Known(None)))
+        old = uuid in self._changed or now - at >= self._limit(uuid)
+        if before.definition and not before.problem and not fresh and not old:
+            return before
         self._changed.discard(uuid)
-        domain = connection.lookupByUUIDString(uuid)
-        read = (parse(domain.XMLDesc()), bool(domain.isPersistent()), _snapshots(domain))
-        self._known[uuid] = (now, *read)
+        read = _read(connection, uuid, before)
+        if read is not None:
+            self._known[uuid] = (now, read)
         return read
 
     def _limit(self, uuid: str) -> float:
         return self._oldest * (1 - (zlib.crc32(uuid.encode()) % 100) / 300)
+
+
+def _read(connection: Connection, uuid: str, before: Known) -> Known | None:
+    parts = Parts(connection)
+    domain = parts.read("definition", "", lambda: connection.lookupByUUIDString(uuid), absent=_DOMAIN_GONE)
+    if domain is None and not parts.unread:
+        return None
+    ask = partial(parts.read, absent=_DOMAIN_GONE)
+    definition = None if domain is None else ask("definition", "", lambda: parse(domain.XMLDesc()))
+    if definition is None and not parts.unread:
+        return None
+    persistent = snapshots = size = None
+    if domain is not None:
+        persistent = ask("whether it is stored", "", lambda: bool(count(domain.isPersistent())))
+        snapshots = parts.read(
+            "number of snapshots", "", lambda: count(domain.snapshotNum()), absent=_DOMAIN_GONE | NO_DRIVER
+        )
+    if definition is None or definition.problem:
+        size = _size(domain)
+    vcpus, memory = _sizes(definition or before.definition, size)
+    told = [f"{each.kind}: {each.why}" for each in parts.unread]
+    told += [definition.problem] if definition and definition.problem else []
+    return Known(
+        definition or before.definition,
+        before.persistent if persistent is None else persistent,
+        before.snapshots if snapshots is None else snapshots,
+        vcpus,
+        memory,
+        "; ".join(told),
+    )
+
+
+def _size(domain: Any) -> tuple[int, int] | None:
+    """Return vCPUs and bytes of memory as the running domain has them, for one whose definition is odd."""
+    try:
+        _, _, kib, vcpus, *_ = domain.info()
+        return count(vcpus), count(kib) * 1024
+    except (libvirt.libvirtError, *NONSENSE):
+        return None  # the problem with its definition is told already
+
+
+def _sizes(definition: Definition | None, size: tuple[int, int] | None) -> tuple[int, int]:
+    """Return vCPUs and bytes of memory: by the definition, else as the domain itself says; 0 when nobody knows."""
+    vcpus, memory = (definition.vcpus, definition.memory) if definition else (0, 0)
+    other = size or (0, 0)
+    return vcpus or other[0], memory or other[1]
 
 
 def autostarting(connection: Connection) -> frozenset[str]:
@@ -139,13 +226,20 @@ def huge_pages(connection: Connection, known: Facts) -> tuple[HugePages, ...] | 
         # Cell -1 is the whole host, whatever its NUMA cells.
         told = connection.getFreePages([size >> 10 for size in sizes], -1, 1)
     except libvirt.libvirtError as error:
-        if error.get_error_code() in {*_OFF, libvirt.VIR_ERR_OPERATION_FAILED, libvirt.VIR_ERR_INVALID_ARG}:
+        if error.get_error_code() in {*NO_DRIVER, libvirt.VIR_ERR_OPERATION_FAILED, libvirt.VIR_ERR_INVALID_ARG}:
             return None
         raise
     free: Counter[int] = Counter()
     for counts in told.values():
         free.update(counts)
-    return tuple(HugePages(size, total, free[size >> 10]) for size, total in known.huge_pages)
+    return tuple(HugePages(size, total, count(free[size >> 10])) for size, total in known.huge_pages)
+
+
+def _huge_or_none(parts: Parts, capabilities: etree._Element | None) -> tuple[tuple[int, int], ...] | None:
+    """The huge pages set aside; None where they cannot be read."""
+    if capabilities is None:
+        return None
+    return parts.read("huge pages", "of the host", lambda: _huge_pages(capabilities))
 
 
 def _huge_pages(capabilities: etree._Element) -> tuple[tuple[int, int], ...]:
@@ -153,26 +247,21 @@ def _huge_pages(capabilities: etree._Element) -> tuple[tuple[int, int], ...]:
     counts: Counter[int] = Counter()
     for each in capabilities.iterfind("host/topology/cells/cell/pages"):
         counts[int(each.get("size", "0")) << 10] += int(each.text or 0)  # libvirt counts sizes in KiB here
-    return tuple(sorted((size, count) for size, count in counts.items() if count and size > _ORDINARY_PAGE))
+    return tuple(sorted((size, number) for size, number in counts.items() if number > 0 and size > _ORDINARY_PAGE))
 
 
-def _snapshots(domain: object) -> int:
-    try:
-        return int(domain.snapshotNum())  # type: ignore[attr-defined]
-    except libvirt.libvirtError as error:
-        if error.get_error_code() in _OFF:
-            return 0
-        raise
+def _info(connection: Connection) -> tuple[str, int]:
+    """Architecture and number of CPUs."""
+    arch, _, cpus, *_ = connection.getInfo()
+    return text(arch), count(cpus)
 
 
 def _memory(connection: Connection) -> int:
     """Exact bytes where the host tells them; ``getInfo`` rounds to MiB."""
     try:
-        return int(connection.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)["total"]) * 1024
-    except libvirt.libvirtError as error:
-        if error.get_error_code() not in _OFF:
-            raise
-        return int(connection.getInfo()[1]) << 20
+        return count(connection.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)["total"]) * 1024
+    except (libvirt.libvirtError, *NONSENSE):
+        return count(connection.getInfo()[1]) << 20  # an error of this one is told
 
 
 def _cpu(capabilities: etree._Element) -> Iterator[str]:
@@ -195,60 +284,78 @@ def _machines(capabilities: etree._Element) -> Iterator[str]:
             yield machine.get("canonical", "")
 
 
-def _bridges(connection: Connection) -> Iterator[str]:
+def _bridges(parts: Parts, connection: Connection) -> Iterator[str]:
     """Names of the host's bridges, by the interface driver; a host without one tells its networks' bridges only.
 
-    Inactive ones too: a bridge to which nothing is plugged counts as inactive.
+    Inactive ones too: a bridge to which nothing is plugged counts as inactive. An interface that
+    cannot be described is taken for a bridge: libvirt describes a bridge with each of its ports and
+    fails at one odd port; to take it for absent would refuse every move to that host.
     """
-    for described, _ in _described(connection.listAllInterfaces):
-        if described.get("type") == "bridge":
-            yield described.get("name", "")
+    for each in parts.list_all("interface", connection.listAllInterfaces):
+        name = name_of(each)
+        root = parts.read("interface", name, partial(described, each, "interface"))
+        if root is not None and root.get("type") == "bridge":
+            yield root.get("name", "")
+        elif parts.why("interface", name) and name != "?":
+            yield name
 
 
-def _networks(connection: Connection) -> list[tuple[str, str]]:
-    """Name and bridge ('' for those without) of each active network."""
-    found = _described(lambda: connection.listAllNetworks(libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE))
-    bridges = ((root.findtext("name", ""), root.find("bridge")) for root, _ in found)
-    return [(name, "" if bridge is None else bridge.get("name", "")) for name, bridge in bridges]
+def _networks(parts: Parts, connection: Connection) -> list[tuple[str, str]]:
+    """Name and bridge ('' for those without, or that cannot be described) of each active network."""
+    active = libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE
+    found: list[tuple[str, str]] = []
+    for each in parts.list_all("network", lambda: connection.listAllNetworks(active)):
+        name = name_of(each)
+        root = parts.read("network", name, partial(described, each, "network"))
+        bridge = None if root is None else root.find("bridge")
+        if root is not None or parts.why("network", name):
+            found.append((name, "" if bridge is None else bridge.get("name", "")))
+    return found
 
 
-def _pools(connection: Connection) -> tuple[Pool, ...]:
-    found = _described(connection.listAllStoragePools, lambda pool: (pool.info(), bool(pool.autostart())))
-    pools = (_pool(described, *told) for described, told in found)
-    return tuple(sorted(pools, key=lambda pool: pool.name))
+def pools_of(connection: Connection, before: Pools | None = None) -> Pools:
+    """The storage pools; where one cannot be read, it stands as it was ``before``, if it was known then."""
+    parts = Parts(connection)
+    known = {pool.name: pool for pool in (before or Pools()).pools}
+    found: list[Pool] = []
+    listed = parts.list_all("pool", connection.listAllStoragePools)
+    for each in listed:
+        name = name_of(each)
+        pool = parts.read("pool", name, partial(_pool_of, each))
+        if pool is None and parts.why("pool", name):
+            pool = known.get(name)
+        found += [pool] if pool is not None else []
+    if parts.why("pool", ""):
+        found = list(known.values())
+    return Pools(tuple(sorted(found, key=lambda pool: pool.name)), parts.unread)
 
 
-def _pool(described: etree._Element, info: Sequence[int], autostart: bool) -> Pool:  # noqa: FBT001 - as libvirt tells
+def described(thing: Any, tag: str) -> etree._Element:
+    """Return the description of a network, pool or interface.
+
+    Raises:
+        ValueError: it is not XML, or describes something else.
+    """
+    root = document(thing.XMLDesc())
+    if root.tag != tag:
+        raise ValueError(f"it is described as <{root.tag}>, not as <{tag}>")
+    return root
+
+
+def _pool_of(pool: Any) -> Pool:
+    return _pool(described(pool, "pool"), [count(each) for each in pool.info()], bool(count(pool.autostart())))
+
+
+def _pool(root: etree._Element, info: Sequence[int], autostart: bool) -> Pool:  # noqa: FBT001 - as libvirt tells
     state, capacity, _, available = info
-    kind = described.get("type", "")
+    kind = root.get("type", "")
     return Pool(
-        name=described.findtext("name", ""),
+        name=root.findtext("name", ""),
         kind=kind,
-        path=described.findtext("target/path", ""),
+        path=root.findtext("target/path", ""),
         active=state == _POOL_STATE_RUNNING,
         autostart=autostart,
         capacity=capacity,
         free=available,
         shared=kind in _SHARED_POOLS,
     )
-
-
-def _described(
-    listed: Callable[[], Iterable[Any]], more: Callable[[Any], Any] = lambda _: None
-) -> Iterator[tuple[etree._Element, Any]]:
-    """The description of each thing a driver lists, and what ``more`` tells of it.
-
-    Nothing where the host has no such driver; without those that vanish in between.
-    """
-    try:
-        things = listed()
-    except libvirt.libvirtError as error:
-        if error.get_error_code() in _OFF:
-            return
-        raise
-    for thing in things:
-        try:
-            yield document(thing.XMLDesc()), more(thing)
-        except libvirt.libvirtError as error:
-            if error.get_error_code() not in _GONE:
-                raise

@@ -12,6 +12,7 @@ from bot.adapters.libvirt.connections import Connection
 from bot.adapters.libvirt.depth import snapshot_of
 from bot.adapters.libvirt.domain_build import MARK
 from bot.adapters.libvirt.domain_xml import document, parse
+from bot.adapters.libvirt.parts import NONSENSE, count, reason, text
 from bot.adapters.libvirt.refusals import refusal
 from bot.adapters.libvirt.volumes import received
 from bot.domain.errors import HypervisorError
@@ -56,9 +57,26 @@ def found(connection: Connection, uuid: str) -> Found | None:
 
 
 def snapshots(domain: Domain) -> tuple[GuestSnapshot, ...]:
-    """All snapshots, oldest first."""
-    found = [_snapshot(each) for each in domain.listAllSnapshots(0)]
-    return tuple(sorted(found, key=lambda each: each.made_at))
+    """All snapshots, oldest first; one that cannot be read with its ``problem``."""
+    found = [_try_snapshot(each) for each in domain.listAllSnapshots(0)]
+    return tuple(sorted((each for each in found if each), key=lambda each: each.made_at))
+
+
+def _try_snapshot(snapshot: Any) -> GuestSnapshot | None:
+    """The snapshot; None when it was removed meanwhile."""
+    try:
+        return _snapshot(snapshot)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN_SNAPSHOT:
+            return None
+        problem = reason(error)
+    except NONSENSE as error:
+        problem = reason(error)
+    try:
+        name = text(snapshot.getName())
+    except (libvirt.libvirtError, *NONSENSE):
+        name = "?"
+    return GuestSnapshot(name, datetime.fromtimestamp(0, UTC), "unknown", current=False, problem=problem)
 
 
 def _snapshot(snapshot: Any) -> GuestSnapshot:
@@ -74,14 +92,21 @@ def _snapshot(snapshot: Any) -> GuestSnapshot:
 
 
 def disks(domain: Domain) -> tuple[DiskUse, ...]:
-    """Each disk with a source."""
+    """Each disk with a source; one whose size cannot be read with its ``problem``."""
     made = parse(domain.XMLDesc(0)).detail.disks
     return tuple(_use(domain, disk.target, disk.source) for disk in made if disk.source)
 
 
 def _use(domain: Domain, target: str, source: str) -> DiskUse:
-    capacity, allocation, _ = domain.blockInfo(target, 0)
-    return DiskUse(target, source, capacity, allocation)
+    try:
+        capacity, allocation, _ = domain.blockInfo(target, 0)
+        return DiskUse(target, source, count(capacity), count(allocation))
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            raise
+        return DiskUse(target, source, 0, 0, problem=reason(error))
+    except NONSENSE as error:
+        return DiskUse(target, source, 0, 0, problem=reason(error))
 
 
 def addresses(domain: Domain) -> tuple[Address, ...]:
@@ -95,7 +120,11 @@ def addresses(domain: Domain) -> tuple[Address, ...]:
             if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
                 raise
             continue  # no agent in it, no network of libvirt's: the next source may know
-        if known := _addresses(told, name):
+        try:
+            known = _addresses(told, name)
+        except NONSENSE:
+            continue  # what a guest's agent says is as good as its guest
+        if known:
             return known
     return ()
 
@@ -120,14 +149,24 @@ def file_systems(domain: Domain) -> tuple[FileSystem, ...]:
         if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
             raise
         return ()
-    found = (_file_system(told, f"fs.{number}.") for number in range(told.get("fs.count", 0)))
-    return tuple(sorted(found, key=lambda each: each.mount))
+    found = [_try_file_system(told, number) for number in range(told.get("fs.count", 0))]
+    return tuple(sorted((each for each in found if each), key=lambda each: each.mount))
+
+
+def _try_file_system(told: dict[str, Any], number: int) -> FileSystem | None:
+    """One file system; None when what the guest's agent says of it makes no sense."""
+    try:
+        return _file_system(told, f"fs.{number}.")
+    except NONSENSE:
+        return None
 
 
 def _file_system(told: dict[str, Any], key: str) -> FileSystem:
     disks = (told.get(f"{key}disk.{number}.alias", "") for number in range(told.get(f"{key}disk.count", 0)))
-    total, used = told.get(f"{key}total-bytes", 0), told.get(f"{key}used-bytes", 0)
-    return FileSystem(told[f"{key}mountpoint"], told.get(f"{key}fstype", ""), total, used, tuple(filter(None, disks)))
+    total, used = count(told.get(f"{key}total-bytes", 0)), count(told.get(f"{key}used-bytes", 0))
+    return FileSystem(
+        text(told[f"{key}mountpoint"]), told.get(f"{key}fstype", ""), total, used, tuple(filter(None, disks))
+    )
 
 
 def screenshot(connection: Connection, domain: Domain) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -10,15 +11,18 @@ from typing import Any, Protocol, TypeVar
 import libvirt
 from lxml import etree
 
-from bot.adapters.libvirt.connections import Connection
+from bot.adapters.libvirt.connections import Connection, is_alive
 from bot.adapters.libvirt.domain_xml import document, parse
-from bot.adapters.libvirt.inventory import facts
+from bot.adapters.libvirt.inventory import described, facts
+from bot.adapters.libvirt.parts import NONSENSE, Parts, count, name_of, reason, text
 from bot.adapters.libvirt.reading import HostReader
 from bot.adapters.libvirt.refusals import said
 from bot.domain.errors import HypervisorError
 from bot.domain.readiness import CommandResult, CpuBaseline, CpuOrder, GuestCpu, HostFacts, Net, PairFacts
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 _ORDERS = {
     libvirt.VIR_CPU_COMPARE_IDENTICAL: CpuOrder.IDENTICAL,
@@ -49,7 +53,11 @@ class LibvirtReadiness:
 
     def host_facts(self, host: str) -> HostFacts:
         """What libvirt tells of a host; about fifteen calls. See the port."""
-        return self._ask(host, lambda it: _host_facts(host, it), f"{host} does not tell what it is")
+        reader = self._reader(host)
+        reader.storage.begin(fresh=True)
+        told = self._ask(host, lambda it: _host_facts(host, it), f"{host} does not tell what it is")
+        stored = reader.storage.finish()
+        return replace(told, pools=stored.pools, unread=(*told.unread, *stored.unread))
 
     def pair_facts(self, source: str, target: str) -> PairFacts:
         """The target's verdict on the source's CPU, and the way there; see the port."""
@@ -99,7 +107,13 @@ class LibvirtReadiness:
 
 def _host_facts(host: str, connection: Connection) -> HostFacts:
     capabilities = document(connection.getCapabilities())
+    parts = Parts(connection)
     known = facts(connection)
+    nets = tuple(_nets(parts, connection))
+    secrets = parts.list_all("secret", connection.listAllSecrets)
+    uuids = [parts.read("secret", "", lambda each=each: text(each.UUIDString())) for each in secrets]  # type: ignore[misc]
+    # Networks were looked at twice; what could not be read of them is told once.
+    unread = tuple(dict.fromkeys((*known.unread, *parts.unread)))
     iommu = capabilities.find("host/iommu")
     return HostFacts(
         host=host,
@@ -124,28 +138,21 @@ def _host_facts(host: str, connection: Connection) -> HostFacts:
         ),
         huge_pages=dict(_huge_pages(capabilities)),
         shared_pages=_shared_pages(connection),
-        pools=known.pools,
-        networks=tuple(_nets(connection)),
+        networks=nets,
         bridges=known.bridges,
-        secrets=_optional(lambda: tuple(each.UUIDString() for each in connection.listAllSecrets()), ()),
+        secrets=tuple(uuid for uuid in uuids if uuid),
         hardware=_optional(lambda: _hardware(connection), ""),
+        unread=unread,
     )
 
 
 def _optional(question: Callable[[], T], otherwise: T) -> T:
-    """The answer, or ``otherwise`` where this host's drivers have none."""
+    """The answer to a question that decides nothing, or ``otherwise`` where this host has none."""
     try:
         return question()
-    except libvirt.libvirtError as error:
-        if error.get_error_code() in {
-            libvirt.VIR_ERR_NO_SUPPORT,
-            libvirt.VIR_ERR_OPERATION_UNSUPPORTED,
-            libvirt.VIR_ERR_CONFIG_UNSUPPORTED,
-            libvirt.VIR_ERR_INTERNAL_ERROR,
-            libvirt.VIR_ERR_NO_CONNECT,
-        }:
-            return otherwise
-        raise
+    except (libvirt.libvirtError, *NONSENSE) as error:
+        _log.info("a host does not tell something of itself: %s", reason(error))
+        return otherwise
 
 
 def _huge_pages(capabilities: etree._Element) -> Iterator[tuple[int, int]]:
@@ -159,18 +166,25 @@ def _huge_pages(capabilities: etree._Element) -> Iterator[tuple[int, int]]:
 
 
 def _shared_pages(connection: Connection) -> int | None:
-    nothing: dict[str, int] = {}
-    told = _optional(connection.getMemoryParameters, nothing)
-    count = told.get("shm_pages_sharing")
-    return None if count is None else int(count)
+    def ask() -> int | None:
+        told = connection.getMemoryParameters().get("shm_pages_sharing")
+        return None if told is None else count(told)
+
+    return _optional(ask, None)
 
 
-def _nets(connection: Connection) -> Iterator[Net]:
-    nothing: list[Any] = []
-    for each in _optional(connection.listAllNetworks, nothing):
-        bridge = document(each.XMLDesc()).find("bridge")
-        name = "" if bridge is None else bridge.get("name", "")
-        yield Net(each.name(), bool(each.isActive()), bool(each.autostart()), name)
+def _nets(parts: Parts, connection: Connection) -> Iterator[Net]:
+    for each in parts.list_all("network", connection.listAllNetworks):
+        name = name_of(each)
+        net = parts.read("network", name, partial(_net, each))
+        if net is not None:
+            yield net
+
+
+def _net(network: Any) -> Net:
+    bridge = described(network, "network").find("bridge")
+    name = "" if bridge is None else bridge.get("name", "")
+    return Net(text(network.name()), bool(count(network.isActive())), bool(count(network.autostart())), name)
 
 
 def _hardware(connection: Connection) -> str:
@@ -247,17 +261,25 @@ def _running(host: str, connection: Connection) -> list[tuple[GuestCpu, str]]:
     found: list[tuple[GuestCpu, str]] = []
     for domain in connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
         try:
-            defined = parse(domain.XMLDesc())
-            live = parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_UPDATE_CPU))
+            found.append(_cpu_of(host, domain))
         except libvirt.libvirtError as error:
             if error.get_error_code() in {libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID}:
                 continue  # it left or ended while it was looked at
-            raise
-        model = document(live.cpu_xml).findtext("model", "") if live.cpu_xml else ""
-        mode = defined.detail.cpu_mode or "default"
-        guest = GuestCpu(domain.name(), host, mode, model, virt_type=live.virt_type)
-        found.append((guest, live.cpu_xml if model else ""))
+            if not is_alive(connection):
+                raise
+            found.append((GuestCpu(name_of(domain), host, "?", problem=reason(error)), ""))
+        except NONSENSE as error:
+            found.append((GuestCpu(name_of(domain), host, "?", problem=reason(error)), ""))
     return found
+
+
+def _cpu_of(host: str, domain: Any) -> tuple[GuestCpu, str]:
+    defined = parse(domain.XMLDesc())
+    live = parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_UPDATE_CPU))
+    model = document(live.cpu_xml).findtext("model", "") if live.cpu_xml else ""
+    mode = defined.detail.cpu_mode or "default"
+    guest = GuestCpu(text(domain.name()), host, mode, model, virt_type=live.virt_type)
+    return guest, live.cpu_xml if model else ""
 
 
 def _against(connection: Connection, guest: GuestCpu, cpu: str, baseline: frozenset[str]) -> GuestCpu:
@@ -266,6 +288,6 @@ def _against(connection: Connection, guest: GuestCpu, cpu: str, baseline: frozen
         return guest
     try:
         whole = _required(_baseline(connection, guest.virt_type, [cpu], _EXPAND))
-    except libvirt.libvirtError as error:
-        return replace(guest, problem=said(error))
+    except (libvirt.libvirtError, *NONSENSE) as error:
+        return replace(guest, problem=reason(error))
     return replace(guest, beyond=tuple(sorted(whole - baseline)))

@@ -4,32 +4,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 import libvirt
 
 from bot.adapters.libvirt.connections import Connection, HostAddress, Line, Pending
-from bot.adapters.libvirt.domain_xml import Definition
 from bot.adapters.libvirt.events import Listening
 from bot.adapters.libvirt.inventory import Definitions, Facts, autostarting, facts, huge_pages, saved
+from bot.adapters.libvirt.parts import NONSENSE, Parts, reason
 from bot.adapters.libvirt.refusals import said
 from bot.adapters.libvirt.stats import Meter, Sample, free_memory, host_busy_ns, sweep
+from bot.adapters.libvirt.storage import Storage
 from bot.domain.cluster import Health, Host, Vm
 from bot.domain.errors import HostUnreachableError
 from bot.ports import Clock
 
 _FACTS_OLDEST = 30.0
+_UNREAD_OLDEST = 5.0  # what could not be read is tried again sooner, but not at every reading
 _DEFINITIONS_OLDEST = 120.0
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One host and its guests. ``definitions`` by UUID and ``facts`` are for looking deeper."""
+    """One host and its guests. ``facts`` are for looking deeper."""
 
     host: Host
     vms: tuple[Vm, ...] = ()
-    definitions: dict[str, Definition] = field(default_factory=dict)
     facts: Facts | None = None
 
 
@@ -44,8 +45,9 @@ class Marks:
 class HostReader:
     """Reads one host, over and over, and remembers what it must between two readings.
 
-    Two lines lead to the host: ``look`` for sweeps (read-only where configured) and ``act`` for everything that
-    waits for a guest or changes it, so that neither queues behind the other.
+    Lines lead to the host: ``look`` for sweeps (read-only where configured), ``act`` for everything that
+    waits for a guest or changes it, and ``storage`` for pools, so that none queues behind another: a
+    pool that is slow costs what is known of pools, not the host.
     """
 
     def __init__(self, address: HostAddress, *, clock: Clock, deadline: float) -> None:
@@ -53,6 +55,7 @@ class HostReader:
         self._clock = clock
         self._definitions = Definitions(_DEFINITIONS_OLDEST)
         self._facts: tuple[float, Facts] | None = None
+        self._facts_before: Facts | None = None
         self._host_meter = Meter()
         self._meters: dict[str, Meter] = {}
         listening = Listening(self._definitions.changed, self._forget_facts)
@@ -67,10 +70,13 @@ class HostReader:
             closing=listening.end,
         )
         self.act = Line(address.name, address.uri, clock=clock, deadline=deadline, threads=4)
+        self.storage = Storage(address, clock=clock, deadline=deadline)
+        self._marks = Marks(frozenset(), frozenset())
         self.last = Reading(self._unknown())
 
     def begin(self, focus: Collection[str]) -> Pending[Reading]:
         """Start a reading; guests in ``focus`` (names or UUIDs), and then the host's facts, are read anew."""
+        self.storage.begin(fresh=bool(focus))
         return self.look.send(lambda connection: self._read(connection, focus))
 
     def finish(self, pending: Pending[Reading], until: float) -> Reading:
@@ -84,72 +90,73 @@ class HostReader:
             return self._as_last_seen(error.text)
         except libvirt.libvirtError as error:
             return self._as_last_seen(said(error))
-        except ValueError as error:
-            return self._as_last_seen(f"its answer makes no sense: {error}")
+        except NONSENSE as error:
+            return self._as_last_seen(reason(error))
         return self.last
 
     def close(self) -> None:
-        """Let go of both lines."""
+        """Let go of all lines."""
         self.look.close()
         self.act.close()
+        self.storage.close()
 
     def _as_last_seen(self, problem: str) -> Reading:
         health = Health.STALE if self.look.connected else Health.UNREACHABLE
         return replace(self.last, host=replace(self.last.host, health=health, problem=problem.rstrip("."), cpu=None))
 
     def _read(self, connection: Connection, focus: Collection[str]) -> Reading:
+        parts = Parts(connection)
         known = self._known_facts(connection, fresh=bool(focus))
-        busy = host_busy_ns(connection)
-        samples = sweep(connection)
+        busy = parts.read("CPU load", "", lambda: host_busy_ns(connection))
+        samples = sweep(connection, parts)
         at = time.monotonic()
-        marks = Marks(autostarting(connection), saved(connection))
-        free = free_memory(connection)
-        definitions: dict[str, Definition] = {}
+        starting = parts.read("autostart of VMs", "", lambda: autostarting(connection))
+        kept = parts.read("saved memory of VMs", "", lambda: saved(connection))
+        self._marks = Marks(
+            self._marks.starting if starting is None else starting, self._marks.saved if kept is None else kept
+        )
+        free = parts.read("free memory", "", lambda: free_memory(connection))
         vms = []
         for sample in samples:
             fresh = sample.uuid in focus or sample.name in focus
-            vm = self._vm(connection, sample, at, marks, definitions, fresh=fresh)
+            vm = self._vm(connection, sample, at, fresh=fresh)
             if vm is not None:
                 vms.append(vm)
-        self._tidy(definitions)
+        self._tidy({sample.uuid for sample in samples})
         cpu = None if busy is None else self._host_meter.load(*busy)
-        host = replace(self._host(known, free, cpu), huge_pages=huge_pages(connection, known))
-        return Reading(host, tuple(vms), definitions, known)
+        host = self._host(known, free or 0, cpu)
+        huge = parts.read("free huge pages", "", lambda: huge_pages(connection, known))
+        stored = self.storage.finish()
+        unnamed = {vm.name for vm in vms}  # those have their own problem
+        unread = [each for each in parts.unread if each.kind != "VM" or each.name not in unnamed]
+        host = replace(host, huge_pages=huge, pools=stored.pools, unread=(*known.unread, *stored.unread, *unread))
+        return Reading(host, tuple(vms), known)
 
-    def _vm(
-        self,
-        connection: Connection,
-        sample: Sample,
-        at: float,
-        marks: Marks,
-        definitions: dict[str, Definition],
-        *,
-        fresh: bool,
-    ) -> Vm | None:
+    def _vm(self, connection: Connection, sample: Sample, at: float, *, fresh: bool) -> Vm | None:
         """The guest; None when it left the host during the reading."""
-        try:
-            definition, persistent, snapshots = self._definitions.read(connection, sample.uuid, fresh=fresh)
-        except libvirt.libvirtError as error:
-            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
-                return None
-            raise
-        definitions[sample.uuid] = definition
-        return Vm(
+        known = self._definitions.read(connection, sample.uuid, fresh=fresh)
+        if known is None:
+            return None
+        definition = known.definition
+        vm = Vm(
             uuid=sample.uuid,
             name=sample.name,
             host=self.address.name,
             state=sample.state,
-            vcpus=definition.vcpus,
-            memory=definition.memory,
-            memory_max=definition.memory_max,
+            vcpus=known.vcpus,
+            memory=known.memory,
             cpu=self._load(sample, at),
-            persistent=persistent,
-            autostart=sample.uuid in marks.starting,
+            persistent=known.persistent,
+            autostart=sample.uuid in self._marks.starting,
             paused_by=sample.paused_by,
-            scheduler=definition.scheduler,
-            tags=definition.tags,
-            detail=replace(definition.detail, snapshots=snapshots) if snapshots else definition.detail,
-            saved=not sample.state.active and sample.uuid in marks.saved,
+            saved=not sample.state.active and sample.uuid in self._marks.saved,
+            problem="; ".join(filter(None, (sample.problem, known.problem))),
+        )
+        if definition is None:
+            return vm
+        detail = replace(definition.detail, snapshots=known.snapshots) if known.snapshots else definition.detail
+        return replace(
+            vm, memory_max=definition.memory_max, scheduler=definition.scheduler, tags=definition.tags, detail=detail
         )
 
     def _load(self, sample: Sample, at: float) -> float | None:
@@ -161,19 +168,23 @@ class HostReader:
             meter = self._meters[sample.uuid] = Meter()
         return meter.load(at, sample.cpu_ns)
 
-    def _tidy(self, definitions: dict[str, Definition]) -> None:
-        self._definitions.keep(definitions)
-        for uuid in self._meters.keys() - definitions.keys():
+    def _tidy(self, here: set[str]) -> None:
+        self._definitions.keep(here)
+        for uuid in self._meters.keys() - here:
             self._meters.pop(uuid, None)
 
     def _known_facts(self, connection: Connection, *, fresh: bool) -> Facts:
+        """What is known of the host; what could not be read is read again at the next reading."""
         known, now = self._facts, time.monotonic()
-        if known is None or fresh or now - known[0] > _FACTS_OLDEST:
-            known = self._facts = (now, facts(connection))
+        oldest = _UNREAD_OLDEST if known and known[1].unread else _FACTS_OLDEST
+        if known is None or fresh or now - known[0] > oldest:
+            known = self._facts = (now, facts(connection, self._facts_before))
+            self._facts_before = known[1]
         return known[1]
 
     def _forget_facts(self) -> None:
         self._facts = None
+        self.storage.forget()
 
     def _opened(self, connection: Connection) -> None:
         """A new connection: what happened while there was none is unknown."""
@@ -200,7 +211,6 @@ class HostReader:
             machines=known.machines,
             bridges=known.bridges,
             networks=known.networks,
-            pools=known.pools,
         )
 
     def _unknown(self) -> Host:

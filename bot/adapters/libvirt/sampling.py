@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import libvirt
@@ -13,9 +14,9 @@ import libvirt
 from bot.adapters.libvirt.alarms import Alarms
 from bot.adapters.libvirt.connections import Connection, HostAddress, Line, Pending
 from bot.adapters.libvirt.domain_xml import document
-from bot.adapters.libvirt.refusals import said
-from bot.adapters.libvirt.stats import state_of
-from bot.domain.cluster import VmState
+from bot.adapters.libvirt.parts import NO_DRIVER, NONSENSE, Parts, count, name_of, reason, text
+from bot.adapters.libvirt.stats import read_all, state_of
+from bot.domain.cluster import Unread, VmState
 from bot.domain.errors import HostUnreachableError
 from bot.domain.samples import Counts, HostSample, SnapshotSeen, Sweep, VmSample, rate
 from bot.ports import Clock
@@ -25,10 +26,7 @@ from bot.ports import Clock
 _ALWAYS = libvirt.VIR_DOMAIN_STATS_STATE | libvirt.VIR_DOMAIN_STATS_CPU_TOTAL | libvirt.VIR_DOMAIN_STATS_VCPU
 _SLOW = libvirt.VIR_DOMAIN_STATS_BALLOON | libvirt.VIR_DOMAIN_STATS_INTERFACE | libvirt.VIR_DOMAIN_STATS_BLOCK
 _KEPT_EVERY = 600.0
-_NOT_HERE = frozenset({libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_OPERATION_UNSUPPORTED})
-_GONE = frozenset({
-    libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_NO_DOMAIN_SNAPSHOT, libvirt.VIR_ERR_NO_DOMAIN_CHECKPOINT,
-})  # fmt: skip
+_UNREAD_EVERY = 60.0  # what could not be read is tried again sooner
 _OFF_BY_ITSELF = {libvirt.VIR_DOMAIN_SHUTOFF_CRASHED: "crashed", libvirt.VIR_DOMAIN_SHUTOFF_FAILED: "failed"}
 
 Record = Mapping[str, Any]
@@ -37,10 +35,11 @@ Record = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The snapshots and checkpoints of a host's guests."""
+    """The snapshots and checkpoints of a host's guests, and what of them could not be read."""
 
     snapshots: tuple[SnapshotSeen, ...] = ()
     checkpoints: tuple[SnapshotSeen, ...] = ()
+    unread: tuple[Unread, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +120,8 @@ class HostSampler:
             self._last = pending.wait(until)
         except HostUnreachableError as error:
             return self._silent(error.text)
-        except libvirt.libvirtError as error:
-            return self._silent(said(error))
+        except (libvirt.libvirtError, *NONSENSE) as error:
+            return self._silent(reason(error))
         return self._last
 
     def _silent(self, problem: str) -> _Answer:
@@ -133,17 +132,28 @@ class HostSampler:
         began = time.monotonic()
         slow = self._sweeps % self._slow_every == 0
         self._sweeps += 1
-        groups = _ALWAYS | (_SLOW if slow else 0)
-        records = connection.getAllDomainStats(groups, libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT)
+        parts = Parts(connection)
+        records = read_all(connection, parts, _ALWAYS | (_SLOW if slow else 0))
         at = time.monotonic()
-        vms = tuple(self._vm(domain, record, at, slow=slow) for domain, record in records)
+        found = (self._try_vm(parts, domain, record, at, slow=slow) for domain, record in records)
+        vms = tuple(vm for vm in found if vm is not None)
         self._forget_others({vm.uuid for vm in vms})
-        host = self._host(connection, time.monotonic())
-        return _Answer(replace(host, took=time.monotonic() - began), vms, self._kept_by(connection))
+        host = self._host(parts, connection, time.monotonic())
+        kept = self._kept_by(connection)
+        unread = (*parts.unread, *kept.unread)
+        return _Answer(replace(host, took=time.monotonic() - began, unread=unread), vms, kept)
+
+    def _try_vm(self, parts: Parts, domain: Any, record: Record, at: float, *, slow: bool) -> VmSample | None:
+        """One guest's sample; None, and told why, when what its host tells of it makes no sense."""
+        try:
+            return self._vm(domain, record, at, slow=slow)
+        except (libvirt.libvirtError, *NONSENSE) as error:
+            parts.note("VM", name_of(domain), reason(error))
+            return None
 
     def _vm(self, domain: Any, record: Record, at: float, *, slow: bool) -> VmSample:
-        uuid = domain.UUIDString()  # the handle keeps name and UUID; asking them costs no call
-        state, why = state_of(record.get("state.state", 0), record.get("state.reason", 0))
+        uuid = text(domain.UUIDString())  # the handle keeps name and UUID; asking them costs no call
+        state, why = state_of(count(record["state.state"]), count(record.get("state.reason", 0)))
         if state is VmState.SHUT_OFF:
             why = _OFF_BY_ITSELF.get(record.get("state.reason", 0), "")
         before = self._latest.get(uuid) if state.active else None
@@ -152,7 +162,7 @@ class HostSampler:
         cores = rate(then.busy, now.busy, now.at - then.at)
         waited = rate(then.waited, now.waited, now.at - then.at)
         sample = VmSample(
-            uuid, domain.name(), self._name, state.value, record.get("vcpu.current", 0),
+            uuid, text(domain.name()), self._name, state.value, count(record.get("vcpu.current", 0)),
             cpu=None if cores is None else cores / 1e9,
             wait=None if waited is None else waited / 1e9,
             why=why,
@@ -183,9 +193,10 @@ class HostSampler:
             for uuid in known.keys() - here:
                 known.pop(uuid, None)
 
-    def _host(self, connection: Connection, at: float) -> HostSample:
-        cpus, memory, used = connection.getInfo()[2], *_host_memory(connection)
-        before, now = self._host_counts, _host_counts(connection)
+    def _host(self, parts: Parts, connection: Connection, at: float) -> HostSample:
+        cpus = count(connection.getInfo()[2])
+        memory, used = _host_memory(connection)
+        before, now = self._host_counts, parts.read("CPU load", "", lambda: _host_counts(connection))
         self._host_counts = None if now is None else (at, now)
         busy = waited = None
         if before is not None and now is not None:
@@ -201,8 +212,12 @@ class HostSampler:
 
     def _kept_by(self, connection: Connection) -> Kept:
         now = time.monotonic()
-        if self._kept is None or now - self._kept[0] > _KEPT_EVERY:
-            self._kept = (now, Kept(_snapshots(connection, self._name), _checkpoints(connection, self._name)))
+        oldest = _UNREAD_EVERY if self._kept and self._kept[1].unread else _KEPT_EVERY
+        if self._kept is None or now - self._kept[0] > oldest:
+            parts = Parts(connection)
+            snapshots = _list(parts, connection, self._name, "snapshot")
+            checkpoints = _list(parts, connection, self._name, "checkpoint")
+            self._kept = (now, Kept(snapshots, checkpoints, parts.unread))
         return self._kept[1]
 
 
@@ -236,7 +251,7 @@ def _host_memory(connection: Connection) -> tuple[int, int]:
     try:
         counts = connection.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)
     except libvirt.libvirtError as error:
-        if error.get_error_code() not in _NOT_HERE:
+        if error.get_error_code() not in NO_DRIVER:
             raise
         total = connection.getInfo()[1] << 20
         return total, total - int(connection.getFreeMemory())
@@ -246,48 +261,47 @@ def _host_memory(connection: Connection) -> tuple[int, int]:
 
 def _host_counts(connection: Connection) -> Mapping[str, int] | None:
     try:
-        counts: Mapping[str, int] = connection.getCPUStats(libvirt.VIR_NODE_CPU_STATS_ALL_CPUS)
+        counts = connection.getCPUStats(libvirt.VIR_NODE_CPU_STATS_ALL_CPUS)
     except libvirt.libvirtError as error:
-        if error.get_error_code() in _NOT_HERE:
+        if error.get_error_code() in NO_DRIVER:
             return None
         raise
-    return counts
+    return {kind: count(value) for kind, value in counts.items()}
 
 
 def _busy(counts: Mapping[str, int]) -> int:
     return sum(counts.get(kind, 0) for kind in ("kernel", "user", "intr"))
 
 
-def _snapshots(connection: Connection, host: str) -> tuple[SnapshotSeen, ...]:
-    """Every guest's snapshots."""
-    return _listed(connection, host, libvirt.VIR_CONNECT_LIST_DOMAINS_HAS_SNAPSHOT, lambda it: it.listAllSnapshots())
+_KINDS: Mapping[str, tuple[int, Callable[[Any], list[Any]]]] = {
+    "snapshot": (libvirt.VIR_CONNECT_LIST_DOMAINS_HAS_SNAPSHOT, lambda it: it.listAllSnapshots()),
+    "checkpoint": (libvirt.VIR_CONNECT_LIST_DOMAINS_HAS_CHECKPOINT, lambda it: it.listAllCheckpoints()),
+}
 
 
-def _checkpoints(connection: Connection, host: str) -> tuple[SnapshotSeen, ...]:
-    """Every guest's checkpoints."""
-    return _listed(
-        connection, host, libvirt.VIR_CONNECT_LIST_DOMAINS_HAS_CHECKPOINT, lambda it: it.listAllCheckpoints()
-    )
-
-
-def _listed(connection: Connection, host: str, having: int, of: Callable[[Any], list[Any]]) -> tuple[SnapshotSeen, ...]:
-    """What guests have of a kind; a driver without it has none, a guest that vanishes meanwhile is left out."""
+def _list(parts: Parts, connection: Connection, host: str, kind: str) -> tuple[SnapshotSeen, ...]:
+    """What guests have of a kind, without what cannot be read."""
+    having, of = _KINDS[kind]
     found: list[SnapshotSeen] = []
-    try:
-        for domain in connection.listAllDomains(having):
-            found += _seen(host, domain, of)
-    except libvirt.libvirtError as error:
-        if error.get_error_code() not in _NOT_HERE:
-            raise
+    for domain in parts.list_all(kind, lambda: connection.listAllDomains(having)):
+        vm = name_of(domain)
+        uuid = parts.read("VM", vm, lambda domain=domain: text(domain.UUIDString()))  # type: ignore[misc]
+        made = parts.read(f"{kind}s of VM", vm, lambda domain=domain: list(of(domain)))  # type: ignore[misc]
+        for each in made or [] if uuid else []:
+            what = f"{vm}/{name_of_snapshot(each)}"
+            seen = parts.read(kind, what, partial(_seen, host, str(uuid), vm, each))
+            found += [seen] if seen else []
     return tuple(found)
 
 
-def _seen(host: str, domain: Any, of: Callable[[Any], list[Any]]) -> list[SnapshotSeen]:
+def name_of_snapshot(thing: Any) -> str:
+    """Return the name that a snapshot's or checkpoint's handle keeps; ``?`` when it has none."""
     try:
-        made = {each.getName(): int(document(each.getXMLDesc()).findtext("creationTime") or 0) for each in of(domain)}
-    except libvirt.libvirtError as error:
-        if error.get_error_code() not in _GONE:
-            raise
-        return []
-    uuid, vm = domain.UUIDString(), domain.name()
-    return [SnapshotSeen(host, uuid, vm, name, datetime.fromtimestamp(at, UTC)) for name, at in made.items()]
+        return text(thing.getName())
+    except (libvirt.libvirtError, *NONSENSE):
+        return "?"
+
+
+def _seen(host: str, uuid: str, vm: str, thing: Any) -> SnapshotSeen:
+    made = int(document(thing.getXMLDesc()).findtext("creationTime") or 0)
+    return SnapshotSeen(host, uuid, vm, text(thing.getName()), datetime.fromtimestamp(made, UTC))

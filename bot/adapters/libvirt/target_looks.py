@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
 import libvirt
 
 from bot.adapters.libvirt.connections import Connection
 from bot.adapters.libvirt.domain_xml import Definition, document
+from bot.adapters.libvirt.parts import Parts, name_of
 from bot.domain.cluster import Lack, TargetLook, Vm
 
 # Answers of a host that cannot say: nothing is concluded from them.
@@ -22,6 +25,7 @@ _CANNOT_SAY = frozenset(
         libvirt.VIR_ERR_ACCESS_DENIED,
     }
 )
+_NO_SECRET = frozenset({libvirt.VIR_ERR_NO_SECRET})
 
 
 def look(connection: Connection, vm: Vm, live: Definition, host: str) -> TargetLook:
@@ -61,23 +65,20 @@ def _of_qemu(connection: Connection, live: Definition) -> Iterator[Lack]:
 
 
 def _lacks_secret(connection: Connection, uuid: str) -> bool:
-    try:
-        connection.secretLookupByUUIDString(uuid)
-    except libvirt.libvirtError as error:
-        if error.get_error_code() == libvirt.VIR_ERR_NO_SECRET:
-            return True
-        if error.get_error_code() not in _CANNOT_SAY:
-            raise
-    return False
+    """Whether a host has no such secret; one that cannot say is not held to lack it."""
+    parts = Parts(connection)
+    found = parts.read("secret", uuid, lambda: connection.secretLookupByUUIDString(uuid), absent=_NO_SECRET)
+    return found is None and not parts.unread
 
 
 def _network_devices(connection: Connection) -> frozenset[str] | None:
-    """Names of the host's network devices; None when it cannot say."""
-    try:
-        devices = connection.listAllDevices(libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_NET)
-        told = [document(each.XMLDesc(0)) for each in devices]
-    except libvirt.libvirtError as error:
-        if error.get_error_code() in _CANNOT_SAY or error.get_error_code() == libvirt.VIR_ERR_NO_NODE_DEVICE:
-            return None
-        raise
-    return frozenset(each.findtext("capability/interface", "") for each in told)
+    """Names of the host's network devices; None when it cannot say all of them."""
+    parts = Parts(connection)
+    kind = libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_NET
+    devices = parts.read("device", "", lambda: list(connection.listAllDevices(kind)), absent=())
+    told = [parts.read("device", name_of(each), partial(_interface, each)) for each in devices or ()]
+    return None if parts.unread else frozenset(each for each in told if each)
+
+
+def _interface(device: Any) -> str:
+    return document(device.XMLDesc(0)).findtext("capability/interface", "")

@@ -20,7 +20,7 @@ THERE: Host = CLUSTER.host("host-b")
 FACTS = Facts(
     uuid="", hostname="host-a", cpus=4, memory=0, cpu_model="EPYC",
     cpu=frozenset({"model EPYC", "vendor AMD", "feature avx2"}), arch="x86_64", hypervisor_version=7002000,
-    libvirt_version=9000000, machines=frozenset(), bridges=frozenset(), networks=frozenset(), pools=(),
+    libvirt_version=9000000, machines=frozenset(), bridges=frozenset(), networks=frozenset(),
 )  # fmt: skip
 
 

@@ -189,12 +189,50 @@ def test_memory_without_a_current_size_is_all_of_it() -> None:
     assert found.scheduler == Scheduler()
 
 
-@pytest.mark.parametrize("text", ["", "nonsense", "<network/>", "<domain", "<domain><vcpu>two</vcpu></domain>"])
+@pytest.mark.parametrize("text", ["", "nonsense", "<network/>", "<domain"])
 def test_what_is_no_definition_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"XML|definition|invalid literal"):
+    with pytest.raises(ValueError, match=r"XML|definition"):
         parse(text)
 
 
 def test_nothing_outside_is_read(tmp_path: object) -> None:
     bomb = '<!DOCTYPE d [<!ENTITY e SYSTEM "file:///etc/hostname">]><domain type="kvm"><name>&e;</name></domain>'
     assert parse(bomb).name in {"", "&e;"}
+
+
+@pytest.mark.parametrize("answer", [None, b"<domain/>", 7, ["<domain/>"]])
+def test_what_is_no_text_is_refused(answer: object) -> None:
+    with pytest.raises(ValueError, match="not text"):
+        parse(answer)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("odd", "told"),
+    [
+        ("<vcpu>two</vcpu>", "vCPUs “two”"),
+        ("<vcpu>-3</vcpu>", "vCPUs “-3”"),
+        ("<vcpu>0</vcpu>", "vCPUs “0”"),
+        ("<vcpu current='x'>4</vcpu>", "vCPUs “x”"),
+        ("<memory>-5</memory>", "memory “-5”"),
+        ("<memory unit='zib'>5</memory>", "memory in “zib”"),
+        ("<memory>99999999999999999999999</memory>", "memory “99999999999999999999999”"),
+        ("<memory>1.5</memory>", "memory “1.5”"),
+        ("<memory>8</memory><currentMemory>much</currentMemory>", "current memory “much”"),
+        ("<cputune><shares>lots</shares></cputune>", "shares “lots”"),
+        ("<cputune><quota>1e9</quota></cputune>", "quota “1e9”"),
+        ("<cputune><period>-7</period></cputune>", "period “-7”"),
+    ],
+)
+def test_a_number_that_makes_no_sense_costs_itself_and_is_told(odd: str, told: str) -> None:
+    made = parse(f"<domain><name>odd</name><devices><emulator>/qemu</emulator></devices>{odd}</domain>")
+    assert told in made.problem
+    assert (made.name, made.detail.emulator) == ("odd", "/qemu")
+    assert min(made.vcpus, made.memory) >= 0
+
+
+def test_a_definition_that_makes_sense_has_no_problem() -> None:
+    made = parse(
+        "<domain><vcpu current='1'>2</vcpu><memory>1024</memory>"
+        "<cputune><shares>2</shares><quota>-1</quota></cputune></domain>"
+    )
+    assert (made.problem, made.vcpus, made.memory, made.scheduler.vcpu_quota) == ("", 1, 1 << 20, -1)

@@ -1,0 +1,296 @@
+"""One object that cannot be read, or holds nonsense, costs itself alone, and its reason is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import libvirt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bot.adapters.libvirt import HostAddress, LibvirtHypervisor, connections
+from bot.adapters.libvirt.sampling import LibvirtSampler
+from bot.domain.cluster import Snapshot, Vm, VmState
+from bot.domain.errors import HypervisorError
+from bot.testing import TickingClock
+from tests.bot.adapters.libvirt.odd import CODES, GARBAGE, OddHost, failure
+
+ADDRESS = HostAddress("host-a", "odd:///system", "odd:///system")
+VANISHED = {libvirt.VIR_ERR_NO_NETWORK, libvirt.VIR_ERR_NO_INTERFACE, libvirt.VIR_ERR_NO_STORAGE_POOL,
+            *(getattr(libvirt, f"VIR_ERR_NO_{kind}") for kind in (
+                "DOMAIN", "DOMAIN_SNAPSHOT", "DOMAIN_CHECKPOINT", "STORAGE_VOL", "SECRET", "NODE_DEVICE"
+            ))}  # fmt: skip
+GONE = {libvirt.VIR_ERR_NO_DOMAIN}
+
+# What is one of many, and what each of them is asked.
+OBJECTS: dict[str, tuple[str, ...]] = {
+    "vm-2": ("XMLDesc", "isPersistent", "snapshotNum", "stats"),
+    "br1": ("XMLDesc",),
+    "net1": ("XMLDesc",),
+    "pool1": ("XMLDesc", "info", "autostart"),
+    "host": (
+        "listAllInterfaces", "listAllNetworks", "listAllStoragePools", "getCPUStats", "getCapabilities", "getHostname",
+        "getVersion", "getLibVersion", "domainEventRegisterAny", "networkEventRegisterAny",
+        "storagePoolEventRegisterAny",
+    ),
+}  # fmt: skip
+BREAKS = [(who, method) for who, methods in OBJECTS.items() for method in methods]
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> OddHost:
+    made = OddHost()
+    monkeypatch.setattr(connections, "open_connection", lambda *_, **__: made)
+    return made
+
+
+@pytest.fixture
+def hypervisor(host: OddHost) -> Iterator[LibvirtHypervisor]:
+    made = LibvirtHypervisor([ADDRESS], clock=TickingClock(), deadline=20.0, measure_dirty_rate=False)
+    yield made
+    made.close()
+
+
+def look(host: OddHost) -> Snapshot:
+    """A first look at the host, as it is broken now."""
+    hypervisor = LibvirtHypervisor([ADDRESS], clock=TickingClock(), deadline=20.0, measure_dirty_rate=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connections, "open_connection", lambda *_, **__: host)
+        try:
+            return hypervisor.snapshot()
+        finally:
+            hypervisor.close()
+
+
+def told(seen: Snapshot) -> str:
+    """Everything that is shown of what could not be read."""
+    (host,) = seen.hosts
+    return " | ".join([*(each.text for each in host.unread), *(vm.problem for vm in seen.vms)]).strip(" |")
+
+
+def bare(vm: Vm) -> Vm:
+    return replace(vm, cpu=None)
+
+
+WHOLE = look(OddHost())
+
+
+def wrongs() -> st.SearchStrategy[Any]:
+    return st.one_of(st.sampled_from(CODES).map(failure), st.sampled_from(GARBAGE))
+
+
+@settings(max_examples=300)
+@given(where=st.sampled_from(BREAKS), wrong=wrongs())
+def test_whatever_one_object_answers_everything_else_is_read(where: tuple[str, str], wrong: Any) -> None:
+    host = OddHost()
+    host.answers.broken[where] = wrong
+    seen = look(host)
+    (box,), (whole,) = seen.hosts, WHOLE.hosts
+    assert (box.up, box.problem) == (True, "")
+    assert bare(seen.vm("vm-1")) == bare(WHOLE.vm("vm-1")), "the other VM is as it was"
+    assert (box.cpus, box.memory) == (whole.cpus, whole.memory)
+    who, method = where
+    if "Interface" not in method:
+        assert "br0" in box.bridges
+    if "Network" not in method:
+        assert "net0" in box.networks
+    if "StoragePools" not in method:
+        assert [pool for pool in box.pools if pool.name == "pool0"] == [whole.pools[0]]
+    if who == "vm-2":
+        _is_whole_or_told(seen, wrong)
+    elif who != "host":
+        gone = isinstance(wrong, libvirt.libvirtError) and wrong.get_error_code() in VANISHED
+        same = (box.bridges, box.networks, box.pools) == (whole.bridges, whole.networks, whole.pools)
+        assert gone or same or who in told(seen)
+
+
+def _is_whole_or_told(seen: Snapshot, wrong: Any) -> None:
+    found = [vm for vm in seen.vms if vm.name == "vm-2"]
+    if not found:
+        assert isinstance(wrong, libvirt.libvirtError)
+        assert wrong.get_error_code() in GONE, "only what left is left out"
+        return
+    (vm,) = found
+    assert vm.state.active, "what runs is never taken for what is off"
+    assert (vm.vcpus, vm.memory) == (2, 512 << 20), "its size is known another way"
+    whole = replace(WHOLE.vm("vm-2"), cpu=None, persistent=vm.persistent)
+    assert vm.problem or bare(vm) == whole
+
+
+@pytest.mark.parametrize(
+    "code",
+    [libvirt.VIR_ERR_INTERNAL_ERROR, libvirt.VIR_ERR_SYSTEM_ERROR, libvirt.VIR_ERR_RPC, libvirt.VIR_ERR_NO_CONNECT],
+)
+@pytest.mark.parametrize(
+    ("who", "method", "shown"),
+    [
+        ("vm-2", "XMLDesc", "definition"),
+        ("br1", "XMLDesc", "interface br1"),
+        ("net1", "XMLDesc", "network net1"),
+        ("pool1", "info", "pool pool1"),
+    ],
+)
+def test_what_cannot_be_read_is_told_with_its_reason(who: str, method: str, shown: str, code: int) -> None:
+    host = OddHost()
+    host.answers.broken[who, method] = failure(code)
+    said = told(look(host))
+    assert shown in said
+    assert f"error {code}" in said
+
+
+@pytest.mark.parametrize(
+    ("method", "shown"),
+    [
+        ("listAllInterfaces", "all interfaces: error"),
+        ("listAllNetworks", "all networks: error"),
+        ("listAllStoragePools", "all pools: error"),
+    ],
+)
+def test_a_missing_daemon_is_a_missing_part(method: str, shown: str) -> None:
+    host = OddHost()
+    host.answers.broken["host", method] = failure(libvirt.VIR_ERR_SYSTEM_ERROR)
+    seen = look(host)
+    assert shown in told(seen)
+    assert len(seen.vms) == 2
+
+
+def test_a_host_without_a_driver_of_a_kind_lacks_nothing() -> None:
+    host = OddHost()
+    for method in ("listAllInterfaces", "listAllNetworks", "listAllStoragePools"):
+        host.answers.broken["host", method] = failure(libvirt.VIR_ERR_NO_SUPPORT)
+    assert told(look(host)) == ""
+
+
+def test_an_interface_that_cannot_be_described_counts_as_the_bridge_that_vms_need() -> None:
+    host = OddHost()
+    host.answers.broken["br1", "XMLDesc"] = failure(libvirt.VIR_ERR_INTERNAL_ERROR)
+    assert {"br0", "br1"} <= look(host).hosts[0].bridges
+
+
+def test_what_was_known_of_a_part_stands_while_it_cannot_be_read(host: OddHost, hypervisor: LibvirtHypervisor) -> None:
+    before = hypervisor.snapshot(["vm-1"])
+    host.answers.broken["vm-2", "XMLDesc"] = failure(libvirt.VIR_ERR_INTERNAL_ERROR)
+    host.answers.broken["pool1", "info"] = failure(libvirt.VIR_ERR_INTERNAL_ERROR)
+    host.answers.broken["host", "getCapabilities"] = "<"
+    seen = hypervisor.snapshot(["vm-2"])
+    assert (dict(seen.vm("vm-2").tags), seen.vm("vm-2").memory) == ({"env": "dev"}, 512 << 20)
+    assert "error 1" in seen.vm("vm-2").problem
+    assert seen.hosts[0].pools == before.hosts[0].pools
+    assert seen.hosts[0].cpu_model == "EPYC"
+
+
+def test_a_host_that_does_not_tell_its_size_is_told_and_not_planned_with() -> None:
+    host = OddHost()
+    host.answers.broken["host", "getInfo"] = ["x86_64", 0, 0, 0, 1, 1, 1, 1]
+    (box,) = look(host).hosts
+    assert not box.up
+    assert "0 CPUs" in box.problem
+
+
+@settings(max_examples=150)
+@given(wrong=wrongs(), method=st.sampled_from(["blockInfo", "blockJobInfo", "jobStats", "XMLDesc", "snapshotNum"]))
+def test_a_deeper_look_at_one_vm_spoils_no_other(method: str, wrong: Any) -> None:
+    host = OddHost()
+    host.answers.broken["vm-2", method] = wrong
+    hypervisor = LibvirtHypervisor([ADDRESS], clock=TickingClock(), deadline=20.0, measure_dirty_rate=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connections, "open_connection", lambda *_, **__: host)
+        try:
+            seen = hypervisor.snapshot(["vm-1", "vm-2"])
+        finally:
+            hypervisor.close()
+    one = seen.vm("vm-1")
+    assert (one.problem, one.detail and one.detail.job) == ("", "")
+    assert one.detail is not None
+    assert one.detail.disks[0].capacity == 1 << 30
+
+
+@settings(max_examples=200)
+@given(
+    where=st.sampled_from([
+        ("vm-2", "stats"), ("vm-2", "listAllSnapshots"), ("vm-2", "listAllCheckpoints"), ("vm-2/snap", "getXMLDesc"),
+        ("vm-2/snap", "getName"), ("host", "getCPUStats"), ("host", "domainEventRegisterAny"),
+        ("host", "listAllDomains"),
+    ]),
+    wrong=wrongs(),
+)  # fmt: skip
+def test_a_sweep_measures_everything_but_what_is_broken(where: tuple[str, str], wrong: Any) -> None:
+    host = OddHost()
+    host.answers.broken[where] = wrong
+    sampler = LibvirtSampler([ADDRESS], clock=TickingClock(), deadline=20.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connections, "open_connection", lambda *_, **__: host)
+        try:
+            sweep = sampler.sweep()
+        finally:
+            sampler.close()
+    (box,) = sweep.hosts
+    assert (box.silent, box.cpus) == (False, 8)
+    assert "vm-1" in [vm.name for vm in sweep.vms]
+    if where[0].startswith("vm-2"):
+        assert "vm-1" in [seen.vm for seen in sweep.snapshots]
+
+
+@settings(max_examples=150)
+@given(
+    where=st.sampled_from([
+        ("br1", "XMLDesc"), ("net1", "XMLDesc"), ("net1", "isActive"), ("pool1", "XMLDesc"), ("pool1", "info"),
+        ("secret1", "UUIDString"), ("host", "listAllSecrets"), ("host", "listAllNetworks"),
+        ("host", "listAllInterfaces"), ("host", "getSysinfo"), ("host", "getMemoryParameters"),
+    ]),
+    wrong=wrongs(),
+)  # fmt: skip
+def test_a_host_is_checked_whatever_one_of_its_parts_says(where: tuple[str, str], wrong: Any) -> None:
+    host = OddHost()
+    host.answers.broken[where] = wrong
+    hypervisor = LibvirtHypervisor([ADDRESS], clock=TickingClock(), deadline=20.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connections, "open_connection", lambda *_, **__: host)
+        try:
+            facts = hypervisor.host_facts("host-a")
+        finally:
+            hypervisor.close()
+    assert (facts.cpus, facts.hostname) == (8, "host-a.example")
+    assert "pool0" in [pool.name for pool in facts.pools]
+    if where[1] != "listAllNetworks":
+        assert "net0" in [net.name for net in facts.networks]
+
+
+@pytest.mark.parametrize("wrong", [None, b"x", "<", failure(libvirt.VIR_ERR_INTERNAL_ERROR)])
+def test_looking_at_one_vm_tells_what_is_wrong_with_it(
+    host: OddHost, hypervisor: LibvirtHypervisor, wrong: Any
+) -> None:
+    host.answers.broken["vm-2", "XMLDesc"] = wrong
+    with pytest.raises(HypervisorError, match="does not tell of the VM"):
+        hypervisor.found("host-a", host.domains[1].UUIDString())
+
+
+def test_one_snapshot_or_disk_that_cannot_be_read_is_shown_with_its_reason(
+    host: OddHost, hypervisor: LibvirtHypervisor
+) -> None:
+    host.answers.broken["vm-2/snap", "getXMLDesc"] = "<"
+    host.answers.broken["vm-2", "blockInfo"] = failure(libvirt.VIR_ERR_INTERNAL_ERROR)
+    uuid = host.domains[1].UUIDString()
+    (snapshot,) = hypervisor.snapshots("host-a", uuid)
+    assert (snapshot.name, bool(snapshot.problem)) == ("snap", True)
+    (disk,) = hypervisor.disks("host-a", uuid)
+    assert (disk.target, disk.problem) == ("vda", f"error {libvirt.VIR_ERR_INTERNAL_ERROR}")
+
+
+def test_a_connection_that_broke_is_no_odd_object(host: OddHost, hypervisor: LibvirtHypervisor) -> None:
+    assert hypervisor.snapshot().hosts[0].up
+    host.truth["isAlive"] = lambda: False
+    host.answers.broken["host", "getAllDomainStats"] = failure(libvirt.VIR_ERR_RPC)
+    assert not hypervisor.snapshot().hosts[0].up
+
+
+def test_a_state_that_nobody_knows_is_running_where_the_handle_has_a_number() -> None:
+    host = OddHost()
+    host.answers.broken["vm-2", "stats"] = {"state.state": 99}
+    host.answers.broken["vm-2", "state"] = [99, 0]
+    vm = look(host).vm("vm-2")
+    assert vm.state is VmState.RUNNING
+    assert "no state 99" in vm.problem
