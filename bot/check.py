@@ -113,8 +113,10 @@ def _readiness(settings: DroverSettings, seen: Snapshot, hypervisor: Hypervisor)
 
 
 def _ready(host: str, found: Readiness) -> Finding:
-    text = f"{found.evidence}. {found.fix}".strip() if found.fix else found.evidence
-    return Finding(f"{host} {found.name}", found.severity is not Severity.FAIL, text, found.severity.value, found.fix)
+    text = f"{found.evidence}. {found.fix}".strip() if found.fix else str(found.evidence)
+    return Finding(
+        f"{host} {found.name}", found.severity is not Severity.FAIL, text, found.severity.value, str(found.fix)
+    )
 
 
 def _answering(seen: Snapshot) -> list[Finding]:

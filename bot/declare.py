@@ -14,7 +14,8 @@ from pydantic import BaseModel
 from bot.domain import errors, placement
 from bot.domain.card import Card, Form
 from bot.domain.cluster import Snapshot
-from bot.domain.operation import Event, Operation
+from bot.domain.message import Message
+from bot.domain.operation import Event, Facts, Operation
 from bot.domain.plan import Objection, Plan, Refused, Risk, Spread
 from bot.domain.policy import Policy
 from bot.domain.samples import Change, Incident, Losses, Sweep
@@ -52,7 +53,7 @@ class Listed:
     """One command as `help` lists it; ``allowed``: this asker may use it."""
 
     name: str
-    summary: str
+    summary: Message
     usage: str
     allowed: bool
     changes: bool
@@ -112,7 +113,7 @@ class Query:
     """
 
     name: str
-    summary: str
+    summary: Message
     grammar: click.Command
     answer: Callable[[Any, View], Card]
     focus: Callable[[Any], tuple[str, ...]] = nothing
@@ -144,7 +145,7 @@ class Rechecked:
     skip: Mapping[int, Objection] = field(default_factory=dict)
     enough: Objection | None = None
     rest: tuple[Step, ...] | None = None
-    why: str = ""
+    why: Message = ""
 
 
 NextGood = Callable[[Any, Underway, Snapshot, Rules], Rechecked]
@@ -171,7 +172,7 @@ class Action:
     """
 
     name: str
-    summary: str
+    summary: Message
     grammar: click.Command
     intent: type
     plan: Callable[[Any, Snapshot, Rules], Plan | Refused]
@@ -226,7 +227,7 @@ class StepHandler:
 
     step: type[Step]
     settle: Callable[[Any, Hypervisor], Settled]
-    run: Callable[[Any, Hypervisor, Progress], Mapping[str, str | int | float | bool]]
+    run: Callable[[Any, Hypervisor, Progress], Facts]
 
 
 @dataclass(frozen=True, slots=True)

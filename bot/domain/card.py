@@ -18,8 +18,13 @@ Line = Message
 """A message in an element of a card."""
 
 
-def prose(text: str) -> Words:
-    """Sentences in which `a command` stands between backticks: it is shown as code, and all else stays inert."""
+def prose(text: Message) -> Words:
+    """Sentences in which `a command` stands between backticks: it is shown as code, and all else stays inert.
+
+    For plain text; a message of its own says what is code, and is answered as it is.
+    """
+    if isinstance(text, Words):
+        return text
     parts = text.split("`")
     if len(parts) % 2 == 0:  # a backtick that opens nothing
         return Words("{text}", {"text": text})
@@ -27,9 +32,9 @@ def prose(text: str) -> Words:
     return Words("".join(holes), {f"c{index}": part for index, part in enumerate(parts)})
 
 
-def bare(text: str) -> str:
+def bare(text: Message) -> Message:
     """The same sentences for where no code is shown: a notification."""
-    return text.replace("`", "")
+    return text if isinstance(text, Words) else text.replace("`", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +49,14 @@ class Section:
 class Fields:
     """Label and value pairs, shown in two columns."""
 
-    pairs: tuple[tuple[str, Line], ...]
+    pairs: tuple[tuple[Line, Line], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
     """Rows under column names; ``numeric`` columns (by index) align right."""
 
-    columns: tuple[str, ...]
+    columns: tuple[Line, ...]
     rows: tuple[tuple[Line, ...], ...]
     numeric: frozenset[int] = frozenset()
 
@@ -77,7 +82,7 @@ class Mark(StrEnum):
 class Checklist:
     """Steps with their state."""
 
-    title: str
+    title: Line
     items: tuple[tuple[Mark, Line], ...]
 
 
@@ -93,12 +98,12 @@ class Bar:
 class Chart:
     """Named series over shared labels; ``kind`` is bar or line. Values in ``unit``. ``summary`` is read aloud."""
 
-    title: str
+    title: Line
     kind: str
     labels: tuple[str, ...]
-    series: tuple[tuple[str, tuple[float, ...]], ...]
+    series: tuple[tuple[Line, tuple[float, ...]], ...]
     unit: str
-    summary: str
+    summary: Line
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +111,8 @@ class Picture:
     """A PNG with the words a blind reader hears."""
 
     png: bytes
-    alt: str
-    title: str = ""
+    alt: Line
+    title: Line = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,17 +139,17 @@ class Style(StrEnum):
 class Confirm:
     """Asked before a button works."""
 
-    title: str
-    text: str
-    yes: str
-    no: str
+    title: Line
+    text: Line
+    yes: Line
+    no: Line
 
 
 @dataclass(frozen=True, slots=True)
 class Button:
     """``action`` names what it does; ``value`` is data (never proof): ids and digests only."""
 
-    text: str
+    text: Line
     action: str
     value: str
     style: Style = Style.PLAIN
@@ -165,8 +170,8 @@ Element = Section | Fields | Table | Listing | Checklist | Bar | Chart | Picture
 class Card:
     """One message. ``text`` is all that a phone's notification shows; ``title`` is its header ('' for none)."""
 
-    text: str
-    title: str = ""
+    text: Line
+    title: Line = ""
     elements: tuple[Element, ...] = ()
 
 
@@ -175,8 +180,8 @@ class TextField:
     """A text input of a form."""
 
     name: str
-    label: str
-    hint: str = ""
+    label: Line
+    hint: Line = ""
     initial: str = ""
     required: bool = True
     long: bool = False
@@ -187,8 +192,8 @@ class ChoiceField:
     """A choice of (value, text) pairs; ``source`` instead names a live list (``vms``, ``hosts``)."""
 
     name: str
-    label: str
-    options: tuple[tuple[str, str], ...] = ()
+    label: Line
+    options: tuple[tuple[str, Line], ...] = ()
     source: str = ""
     initial: str = ""
     required: bool = True
@@ -199,8 +204,8 @@ class ManyField:
     """Any number of (value, text) pairs, at most 100; no value holds a comma: the answer joins them by commas."""
 
     name: str
-    label: str
-    options: tuple[tuple[str, str], ...]
+    label: Line
+    options: tuple[tuple[str, Line], ...]
     initial: tuple[str, ...] = ()
 
 
@@ -212,13 +217,14 @@ class Form:
     """A dialog. ``action`` names who takes the answer; ``hidden`` comes back with it."""
 
     action: str
-    title: str
-    submit: str
+    title: Line
+    submit: Line
     fields: tuple[FormField, ...]
     intro: tuple[Element, ...] = ()
     hidden: str = ""
 
 
-def error_card(text: str, advice: str = "") -> Card:
+def error_card(text: Message, advice: Message = "") -> Card:
     """What went wrong and what to do next, as every error is shown."""
-    return Card(text=bare(f"{text} {advice}".strip()), elements=(Section(prose(f"{text}\n{advice}".strip())),))
+    said = joined(part for part in (bare(text), bare(advice)) if part)
+    return Card(text=said, elements=(Section(joined((prose(text), *([prose(advice)] if advice else [])), "\n")),))

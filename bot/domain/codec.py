@@ -18,7 +18,7 @@ from functools import cache
 from typing import Any
 
 from bot.domain.errors import DroverError
-from bot.domain.message import VALUES
+from bot.domain.message import VALUES, Message
 
 TAG = "is"
 LATER = "later"
@@ -122,6 +122,19 @@ class Codec:
         hints = arguments if fixed else (arguments[:1] or [Any]) * len(stored)
         values = [self._as(each_hint, each) for each_hint, each in zip(hints, stored, strict=True)]
         return frozenset(values) if typing.get_origin(_bare(hint)) is frozenset else tuple(values)
+
+
+_MESSAGES = Codec(())
+
+
+def message_of(stored: Any) -> Message:
+    """A message out of JSON-able data: what ``data`` made of it, or plain text as version 0.1 stored it.
+
+    Raises:
+        CodecError: it is neither.
+    """
+    message: Message = stored if isinstance(stored, str) else _MESSAGES.read(stored)
+    return message
 
 
 @cache

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bot.domain.message import Message
+
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
     """A button that types a command for whoever presses it, with that person's rights."""
 
-    text: str
+    text: Message
     command: str
 
 
@@ -19,47 +21,69 @@ class DroverError(Exception):
     Args:
         text: what is wrong, one sentence.
         advice: what to do next, one sentence.
+        code: what it is, for code that decides by it; that of the class when '' is given.
     """
 
-    def __init__(self, text: str, advice: str = "") -> None:
+    code = "error"
+
+    def __init__(self, text: Message, advice: Message = "", *, code: str = "") -> None:
         super().__init__(text)
         self.text = text
         self.advice = advice
+        if code:
+            self.code = code
 
     def __str__(self) -> str:
+        """In English, for logs."""
         return f"{self.text} {self.advice}".strip()
 
 
 class UsageError(DroverError):
     """The words of a command make no sense; ``advice`` shows the usage or the nearest right word."""
 
+    code = "usage"
+
 
 class UnknownNameError(DroverError):
     """No VM, host or operation has this name."""
+
+    code = "unknown-name"
 
 
 class AmbiguousNameError(DroverError):
     """More than one VM has this name."""
 
+    code = "ambiguous-name"
+
 
 class NotAllowedError(DroverError):
     """The person may not do this, or not now."""
+
+    code = "not-allowed"
 
 
 class IllegalEventError(DroverError):
     """An event arrived that the operation's state does not take; nothing was changed."""
 
+    code = "illegal-event"
+
 
 class ConflictError(DroverError):
     """Somebody else changed the operation first; read it again and decide anew."""
+
+    code = "conflict"
 
 
 class HypervisorError(DroverError):
     """A hypervisor refused or failed; the text carries what it said."""
 
+    code = "hypervisor"
+
 
 class HostUnreachableError(HypervisorError):
     """The host did not answer within the deadline. Unreachable is not dead."""
+
+    code = "host-unreachable"
 
 
 class PowerError(DroverError):
@@ -69,31 +93,45 @@ class PowerError(DroverError):
 class ChatError(DroverError):
     """The chat service refused or failed."""
 
+    code = "chat"
+
 
 class SettingsError(DroverError):
     """The configuration is wrong; found at start."""
+
+    code = "settings"
 
 
 class CatalogError(DroverError):
     """A plugin declares something that cannot work; found at start."""
 
+    code = "catalog"
+
 
 class StoreError(DroverError):
     """The database refused or failed."""
+
+    code = "store"
 
 
 class FencedError(StoreError):
     """Another replica took this one for dead and does its work: nothing that it still wants to store is stored."""
 
+    code = "fenced"
+
 
 class StepCancelledError(DroverError):
     """A step ended because a person asked; the text says how far it had come."""
+
+    code = "step-cancelled"
 
 
 class StepAsksError(DroverError):
     """A step could not be done, and what to do instead is for people to choose: each choice becomes a button."""
 
-    def __init__(self, text: str, advice: str, remedies: tuple[Remedy, ...]) -> None:
+    code = "step-asks"
+
+    def __init__(self, text: Message, advice: Message, remedies: tuple[Remedy, ...]) -> None:
         super().__init__(text, advice)
         self.remedies = remedies
 
@@ -104,6 +142,8 @@ class StepLostError(DroverError):
     ``remedies``: what is known to be safe to do about it, each offered as a button.
     """
 
-    def __init__(self, text: str, advice: str = "", remedies: tuple[Remedy, ...] = ()) -> None:
+    code = "step-lost"
+
+    def __init__(self, text: Message, advice: Message = "", remedies: tuple[Remedy, ...] = ()) -> None:
         super().__init__(text, advice)
         self.remedies = remedies

@@ -186,8 +186,8 @@ class Words:
 Message = str | Words
 """What people read: a sentence as data, or literal text."""
 
-Quantity = int | float | Size | Rate | Duration | Percent | Number
-"""A number with its unit."""
+Quantity = int | float | Size | Rate | Duration | When | Percent | Number
+"""A number with its unit, or a moment."""
 
 Value = str | int | float | Person | Size | Rate | Duration | When | Percent | Number | Code | Names | Words
 """What fills a hole."""

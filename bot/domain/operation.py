@@ -10,10 +10,16 @@ from itertools import takewhile
 from typing import Any
 
 from bot.domain.cluster import Job
+from bot.domain.codec import later
 from bot.domain.errors import IllegalEventError, Remedy
+from bot.domain.message import Message, Quantity, words
 from bot.domain.plan import Objection, Plan, Spread
 from bot.domain.policy import Ruling
 from bot.domain.steps import Step, WaitForPerson
+
+Fact = Message | Quantity | bool
+Facts = Mapping[str, Fact]
+"""What a step's handler measured, by name: ``{"pause": Duration(0.03), "passes": 3}``."""
 
 BOT = "drover"  # the requester of what the bot proposes by itself
 
@@ -162,10 +168,13 @@ class StepBegan(Event):
 
 @dataclass(frozen=True, slots=True)
 class StepEnded(Event):
-    """Step ``index`` is truly done, as seen on the hosts. ``facts``: statistics, plain words and numbers."""
+    """Step ``index`` is truly done, as seen on the hosts. ``facts``: what was measured, named values with their units.
+
+    Facts that version 0.1 stored are plain numbers and texts whose names are labels.
+    """
 
     index: int
-    facts: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    facts: Facts = field(default_factory=dict)
     found_done: bool = False
 
 
@@ -182,7 +191,7 @@ class Replanned(Event):
     """The rest was planned anew when its turn came: ``steps`` stand in for all that had not begun."""
 
     steps: tuple[Step, ...]
-    why: str
+    why: Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +225,8 @@ class GainMeasured(Event):
 class Noted(Event):
     """Something worth keeping that changes no state."""
 
-    text: str
+    text: Message
+    mark: str = later("")  # names what was done, so that it is done once
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,8 +245,8 @@ class Finished(Event):
 class Failed(Event):
     """A step could not be done; ``advice`` says what to do next, ``remedies`` are offered as buttons."""
 
-    why: str
-    advice: str = ""
+    why: Message
+    advice: Message = ""
     index: int | None = None
     remedies: tuple[Remedy, ...] = ()
 
@@ -245,7 +255,7 @@ class Failed(Event):
 class Cancelled(Event):
     """Stopped on a person's request; ``why`` says how far it had come."""
 
-    why: str = ""
+    why: Message = ""
 
 
 EVENTS: tuple[type[Event], ...] = (
@@ -275,16 +285,18 @@ class Operation:
     under_way: frozenset[int] = frozenset()  # steps begun and not ended; where it failed, those that did
     ended: tuple[StepEnded, ...] = ()
     skipped: tuple[StepSkipped, ...] = ()
-    anew: tuple[str, ...] = ()  # why the rest was planned anew, each time
+    anew: tuple[Message, ...] = ()  # why the rest was planned anew, each time
     continued: frozenset[int] = frozenset()  # steps that waited for a person, whom one let go on
     decided_by: str = ""
-    outcome: str = ""
-    advice: str = ""
+    outcome: Message = ""
+    advice: Message = ""
     remedies: tuple[Remedy, ...] = ()
     objections: tuple[Objection, ...] = ()
     replaces: str = ""
+    instead: str = ""  # the operation that a part of it was laid out as
     began_at: datetime | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[Message, ...] = ()
+    marks: frozenset[str] = frozenset()  # of what was noted as done
     before: Spread | None = None
     foretold: Spread | None = None
     measured: Spread | None = None
@@ -395,7 +407,11 @@ def _decided(operation: Operation, event: Event) -> Mapping[str, Any]:  # noqa: 
 
 
 def _replaced(operation: Operation, event: Replaced) -> Mapping[str, Any]:  # noqa: ARG001
-    return {"decided_by": event.by, "outcome": f"{event.instead} stands in its place."}
+    return {
+        "decided_by": event.by,
+        "instead": event.instead,
+        "outcome": words("{id} stands in its place.", id=event.instead),
+    }
 
 
 def _stale(operation: Operation, event: WentStale) -> Mapping[str, Any]:  # noqa: ARG001
@@ -449,7 +465,8 @@ def _gain_measured(operation: Operation, event: GainMeasured) -> Mapping[str, An
 
 
 def _noted(operation: Operation, event: Noted) -> Mapping[str, Any]:
-    return {"notes": (*operation.notes, event.text)}
+    marks = operation.marks | {event.mark} if event.mark else operation.marks
+    return {"notes": (*operation.notes, event.text), "marks": marks}
 
 
 def _asked(operation: Operation, event: Asked) -> Mapping[str, Any]:
@@ -564,7 +581,7 @@ class Progress:
     """
 
     job: Job | None = None
-    text: str = ""
+    text: Message = ""
     asks: frozenset[Ask] = frozenset()  # what may be asked right now
-    title: str = ""
+    title: Message = ""
     beside: tuple[Progress, ...] = ()

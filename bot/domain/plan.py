@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from bot.domain import codec
-from bot.domain.message import Words
+from bot.domain.message import Message, Words
 from bot.domain.steps import Step
 
 
@@ -26,7 +26,7 @@ class Reason:
     """One finding for or against something: a fixed ``code`` for machines, ``text`` for people."""
 
     code: str
-    text: str
+    text: Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,8 @@ class Objection:
     """Why something must not be done, and what to do about it."""
 
     code: str
-    text: str
-    remedy: str = ""
+    text: Message
+    remedy: Message = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Prediction:
     seconds: float | None = None
     downtime: float | None = None
     converges: bool | None = None
-    basis: str = ""
+    basis: Message = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class Plan:
     ``tags`` are those of the guests touched, ``key=value``, for the policy.
     """
 
-    title: str
+    title: Message
     steps: tuple[Step, ...]
     risk: Risk
     blast: Blast = Blast()
@@ -123,5 +123,5 @@ def _without_wording(stored: Any) -> Any:
 class Refused:
     """No plan: everything that stands against it at once, so that one reading is enough."""
 
-    title: str
+    title: Message
     objections: tuple[Objection, ...]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+from bot.domain.message import Message
 from bot.domain.plan import Plan, Risk
 from bot.domain.words import plural
 
@@ -117,8 +118,8 @@ class Ruling:
 class MayNot:
     """The person may not ask for this, or nobody may now."""
 
-    text: str
-    advice: str
+    text: Message
+    advice: Message
 
 
 @dataclass(frozen=True, slots=True)

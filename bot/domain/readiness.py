@@ -8,6 +8,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from bot.domain.cluster import Pool, Unread
+from bot.domain.message import Message
 
 
 class Severity(StrEnum):
@@ -25,8 +26,8 @@ class Finding:
 
     name: str
     severity: Severity
-    evidence: str
-    fix: str = ""
+    evidence: Message
+    fix: Message = ""
 
 
 @dataclass(frozen=True, slots=True)

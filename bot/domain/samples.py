@@ -9,6 +9,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from bot.domain.cluster import Unread
+from bot.domain.message import Message
 
 
 class Metric(StrEnum):
@@ -189,7 +190,7 @@ class Incident:
     """
 
     key: str
-    title: str
+    title: Message
     opened_at: datetime
     over_at: datetime | None = None
     times: int = 1
@@ -198,7 +199,7 @@ class Incident:
     acknowledged_by: str = ""
     silent_until: datetime | None = None
     muted: bool = False
-    said: str = ""
+    said: Message = ""
     watch: str = ""
 
     @property
@@ -213,7 +214,7 @@ class Change:
 
     at: datetime
     about: str
-    text: str
+    text: Message
 
 
 CLUSTER = "cluster:all"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from bot.domain.cluster import Scheduler
+from bot.domain.message import Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,7 @@ class Step:
     """
 
     @property
-    def title(self) -> str:
+    def title(self) -> Message:
         """The step as one imperative sentence."""
         raise NotImplementedError
 
@@ -66,7 +67,7 @@ class MigrateVm(Step):
     copy_storage: bool = False
     bandwidth: int = 0
     carried: Carried = Carried()
-    reason: str = ""
+    reason: Message = ""
 
     @property
     def title(self) -> str:
@@ -111,12 +112,12 @@ class WaitForPerson(Step):
     """
 
     host: str
-    what: str
+    what: Message
     patience: float
-    advice: str = ""
+    advice: Message = ""
 
     @property
-    def title(self) -> str:
+    def title(self) -> Message:
         """The step as one sentence."""
         return self.what
 

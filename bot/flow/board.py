@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from threading import Lock
 
 from bot.domain.cluster import Job
+from bot.domain.message import Message
 from bot.domain.operation import BOT, Ask, Noted, Operation, Progress
 from bot.flow.world import World, record
 
@@ -17,7 +18,7 @@ class Board:
     def __init__(self, world: World, operation_id: str) -> None:
         self._world, self._id = world, operation_id
         self._parts: dict[int, Progress] = {}
-        self._line = ""
+        self._line: Message = ""
         self._lock = Lock()
 
     def put(self, index: int, progress: Progress) -> None:
@@ -31,7 +32,7 @@ class Board:
         with self._lock:
             self._parts.pop(index, None)
 
-    def say(self, line: str) -> None:
+    def say(self, line: Message) -> None:
         """Show a line of the operation itself, until the next one; '' takes it away."""
         with self._lock:
             if line != self._line:
@@ -60,11 +61,11 @@ class Telling:
         """Show a job's progress."""
         self._show(Progress(job=job, asks=frozenset(asks)))
 
-    def say(self, text: str) -> None:
+    def say(self, text: Message) -> None:
         """Show a line."""
         self._show(Progress(text=text, asks=frozenset({Ask.CANCEL})))
 
-    def note(self, text: str) -> None:
+    def note(self, text: Message) -> None:
         """Put a line into the audit trail."""
         record(self.world, self.operation.id, Noted(self.world.clock.now(), BOT, text))
 

@@ -29,11 +29,12 @@ from bot.domain.card import (
     Words,
     bare,
     error_card,
+    joined,
     prose,
     words,
 )
 from bot.domain.cluster import Job
-from bot.domain.operation import BOT, Ask, Operation, Progress, State, StepEnded, Vote
+from bot.domain.operation import BOT, Ask, Fact, Operation, Progress, State, StepEnded, Vote
 from bot.domain.plan import HostBar, Objection, Plan, Prediction, Refused, Risk, Spread
 from bot.domain.policy import MayNot
 from bot.domain.steps import WaitForPerson
@@ -45,7 +46,7 @@ HELD = "held"  # in the value of Continue: what waits is the whole operation
 CONFIRM = 300  # characters of a question before a click
 BOXES = 10  # steps under one heading of the dialog that picks some…
 FEW = 50  # …while they are few; then lists of a hundred
-UNITS = ("ms", "s", "%")  # what a measured fact's name may end with
+UNITS = ("ms", "s", "%")  # what the name of a fact that version 0.1 stored may end with
 MENTIONED = 20  # people called by name in one message
 SAID = 5  # reasons told in one sentence
 BARS = 6  # steps whose progress is shown side by side; the checklist has them all
@@ -87,7 +88,7 @@ def operation_card(operation: Operation, progress: Progress | None = None, *, pi
         elements += _picture(operation.plan)
     elements += _steps(operation)
     if operation.anew:
-        elements.append(Context(tuple(f"Planned anew {why.rstrip(':')}." for why in operation.anew[-SAID:])))
+        elements.append(Context(tuple(f"Planned anew {str(why).rstrip(':')}." for why in operation.anew[-SAID:])))
     if operation.state is State.RUNNING and progress is not None:
         elements += _progress(progress)
     elements += _buttons(operation, progress, pickable)
@@ -180,7 +181,7 @@ def done_line(operation: Operation) -> Words:
 def skipped_text(operation: Operation) -> str:
     """``2 of 6 steps were skipped: …``: each reason once."""
     count, whole = len(operation.skipped), len(operation.plan.steps)
-    why = " ".join(dict.fromkeys(each.why.text for each in operation.skipped[:SAID]))
+    why = " ".join(dict.fromkeys(str(each.why.text) for each in operation.skipped[:SAID]))
     more = f" And {count - SAID} more." if count > SAID else ""
     return f"{count} of {plural(whole, 'step')} {'was' if count == 1 else 'were'} skipped: {why}{more}"
 
@@ -259,26 +260,36 @@ def _steps(operation: Operation) -> list[Element]:
     if not awaited and operation.began_at is None:
         return []
     done = {each.index for each in operation.ended}
-    measured = {each.index: f" · {facts_text(each)}" for each in operation.ended if each.facts}
-    skipped = {each.index: f" · skipped: {each.why.text}" for each in operation.skipped}
+    measured = {each.index: facts_text(each) for each in operation.ended}
+    skipped = {each.index: f"skipped: {each.why.text}" for each in operation.skipped}
     items = tuple(
-        (_mark(operation, index, done), step.title + measured.get(index, "") + skipped.get(index, ""))
+        (_mark(operation, index, done), joined((step.title, measured.get(index, ""), skipped.get(index, "")), " · "))
         for index, step in enumerate(steps)
     )
     return [Checklist(f"{len(done)} of {plural(len(steps), 'step')} done", items[:50])]
 
 
-def facts_text(ended: StepEnded) -> str:
-    """What was measured of a step: ``118.0 MiB sent, 3 passes, pause 101 ms, 3.6 seconds``."""
-    return ", ".join(_fact(key, value) for key, value in ended.facts.items())
+def facts_text(ended: StepEnded) -> Line:
+    """What was measured of a step: ``118 MiB sent, 3 passes, pause 101 ms``; '' for nothing."""
+    return joined((_fact(name, value) for name, value in ended.facts.items()), ", ")
 
 
-def _fact(key: str, value: str | float) -> str:
-    """A number stands before what it counts, and between a name and its unit; words stand behind their name."""
-    name, _, unit = key.rpartition(" ")
-    if isinstance(value, str):
-        return f"{key} {value}"
-    return f"{name} {value} {unit}" if name and unit in UNITS else f"{value} {key}"
+def _fact(name: str, value: Fact) -> Line:
+    """A number stands before what it counts; what has a unit, or is text, behind its name. What is not so is left out.
+
+    A name is the template of its label; ``_`` stands for a space. Of version 0.1 names end in their unit.
+    """
+    label = Words(name.replace("_", " "))
+    if isinstance(value, bool):
+        return label if value else ""
+    if isinstance(value, Words):
+        return value
+    if isinstance(value, int | float):
+        before, _, unit = name.rpartition(" ")
+        if before and unit in UNITS:
+            return Words("{name} {value} {unit}", {"name": Words(before), "value": str(value), "unit": unit})
+        return Words("{value} {name}", {"value": str(value) if isinstance(value, int) else value, "name": label})
+    return Words("{name} {value}", {"name": label, "value": value})
 
 
 def _mark(operation: Operation, index: int, done: set[int]) -> Mark:
@@ -453,7 +464,7 @@ def nobody_voted(operation: Operation) -> tuple[str, str]:
     return text, "Propose again what is missing."
 
 
-def may_not_go_on(operation: Operation, why: str) -> tuple[str, str]:
+def may_not_go_on(operation: Operation, why: Line) -> tuple[str, str]:
     """Text and advice: today's rules refuse the rest."""
     return f"{why} {left_text(operation)}", "Somebody who may must propose again what is missing."
 
@@ -477,7 +488,7 @@ def not_begun_text(operation: Operation) -> str:
     """What is true of an operation that is stopped; a step of one that was held had begun before."""
     if not operation.under_way:
         return "The remaining steps were not begun."
-    steps = " and ".join(operation.plan.steps[index].title for index in sorted(operation.under_way))
+    steps = " and ".join(str(operation.plan.steps[index].title) for index in sorted(operation.under_way))
     return f"“{steps}” had begun before; look at the hosts. The other steps were not begun."
 
 
@@ -568,7 +579,7 @@ def not_now_card(operation: Operation, refused: MayNot) -> Card:
     return note_card(f"Not now: {refused.text}", f"{operation.id} can be approved when the rules allow it again.")
 
 
-def note_card(text: str, advice: str = "") -> Card:
+def note_card(text: Line, advice: Line = "") -> Card:
     """A short answer to one person."""
     return error_card(text, advice)
 

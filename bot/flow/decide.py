@@ -8,6 +8,7 @@ from functools import partial
 from bot.domain import policy as policies
 from bot.domain.card import Card, error_card
 from bot.domain.errors import ConflictError, DroverError
+from bot.domain.message import Join, Message, Names, words
 from bot.domain.operation import (
     BOT,
     Approved,
@@ -265,27 +266,32 @@ def remind(world: World) -> None:
     for operation in world.store.operations(states=OPEN, limit=1000):
         if operation.state in BUSY and (now - operation.changed_at).total_seconds() > NUDGE:
             world.work.enqueue(operation)
-        for mark, card in _due(world, operation):
-            if mark not in operation.notes:
+        for mark, note, card in _due(world, operation):
+            if not _is_marked(operation, mark, note):
                 in_thread(world, operation, card, mark)
-                decided(world, operation.id, partial(_marked, world, mark))
+                decided(world, operation.id, partial(_marked, world, mark, note))
 
 
-def _due(world: World, operation: Operation) -> tuple[tuple[str, Card], ...]:
-    """What should have been said of an operation by now: what to note of it in the trail, and the card."""
+def _is_marked(operation: Operation, mark: str, note: Message) -> bool:
+    """Whether it was said; version 0.1 knew it by the note alone."""
+    return mark in operation.marks or str(note) in operation.notes
+
+
+def _due(world: World, operation: Operation) -> tuple[tuple[str, Message, Card], ...]:
+    """What should have been said of an operation by now: its mark, what to note of it in the trail, and the card."""
     now = world.clock.now()
     waited = (now - operation.proposed_at).total_seconds()
     ruling = operation.ruling
     if operation.state is State.PROPOSED and ruling.fallback and waited >= ruling.fallback_after > 0:
-        return (
-            (f"Shown to {' and '.join(ruling.fallback)}.", cards.escalation_card(operation, _people(world, ruling))),
-        )
+        note = words("Shown to {roles}.", roles=Names(ruling.fallback, Join.AND))
+        return (("escalated", note, cards.escalation_card(operation, _people(world, ruling))),)
     if any(isinstance(step, WaitForPerson) for step in operation.plan.steps):
         return ()  # people take the time that they take
     since = operation.changed_at if operation.state is State.APPROVED else operation.began_at
     patience = max(world.patience, OVERDUE * (operation.plan.prediction.seconds or 0.0))
     if operation.state in BUSY and since and (now - since).total_seconds() > patience:
-        return ((f"Told that it is {operation.state} for long.", cards.overdue_card(operation, now - since)),)
+        note = words("Told that it is {state} for long.", state=operation.state)
+        return ((f"overdue-{operation.state}", note, cards.overdue_card(operation, now - since)),)
     return ()
 
 
@@ -294,10 +300,10 @@ def _people(world: World, ruling: policies.Ruling) -> tuple[str, ...]:
     return tuple(sorted({user for role in ruling.fallback if role in world.roles for user in world.roles[role].users}))
 
 
-def _marked(world: World, mark: str, operation: Operation) -> Sequence[Event] | Card:
-    if operation.state.over or mark in operation.notes:
+def _marked(world: World, mark: str, note: Message, operation: Operation) -> Sequence[Event] | Card:
+    if operation.state.over or _is_marked(operation, mark, note):
         return cards.settled_card(operation)
-    return (Noted(world.clock.now(), BOT, mark),)
+    return (Noted(world.clock.now(), BOT, note, mark),)
 
 
 def decided(world: World, operation_id: str, decision: Decision) -> Operation | Card:

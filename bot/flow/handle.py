@@ -13,6 +13,7 @@ import structlog
 
 from bot.domain.card import Card, error_card
 from bot.domain.errors import DroverError
+from bot.domain.message import Message
 from bot.flow import cards, command, decide, incidents, late, look, pause, pick, propose
 from bot.flow.world import BUSY, OPEN, World
 from bot.ports import Request
@@ -66,7 +67,7 @@ def _whispered(world: World, request: Request, card: Card | None) -> None:
         world.chat.whisper(request.channel or request.by, request.by, card)
 
 
-def _apologise(world: World, request: Request, text: str, advice: str) -> None:
+def _apologise(world: World, request: Request, text: Message, advice: Message) -> None:
     try:
         world.chat.whisper(request.channel or request.by, request.by, error_card(text, advice))
     except DroverError as error:

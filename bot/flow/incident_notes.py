@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, fields
+from dataclasses import fields
 from datetime import datetime, timedelta
 
+from bot.domain import codec
 from bot.domain.errors import ConflictError
 from bot.domain.samples import Incident
 from bot.ports.series import Notes
@@ -14,6 +15,7 @@ from bot.ports.series import Notes
 PREFIX = "incident:"
 KEPT = timedelta(days=30)
 _MOMENTS = frozenset({"opened_at", "over_at", "silent_until"})
+_MESSAGES = ("title", "said")
 _TRIES = 12
 
 
@@ -62,11 +64,13 @@ def read(text: str) -> Incident:
     stored = json.loads(text)
     known_fields = {field.name: stored[field.name] for field in fields(Incident) if field.name in stored}
     moments = {name: datetime.fromisoformat(known_fields[name]) for name in _MOMENTS if known_fields.get(name)}
-    return Incident(**{**known_fields, **moments})
+    said = {name: codec.message_of(known_fields[name]) for name in _MESSAGES if name in known_fields}
+    return Incident(**{**known_fields, **moments, **said})
 
 
 def written(incident: Incident) -> str:
     """An incident as JSON."""
-    values = asdict(incident)
+    values = {field.name: getattr(incident, field.name) for field in fields(incident)}
     texts = {name: values[name].isoformat() for name in _MOMENTS if values[name]}
-    return json.dumps({**values, **texts}, ensure_ascii=False, sort_keys=True)
+    said = {name: codec.data(values[name]) for name in _MESSAGES}
+    return json.dumps({**values, **texts, **said}, ensure_ascii=False, sort_keys=True)

@@ -67,24 +67,30 @@ def help_card(slash: str, commands: Sequence[Listed], *, whole: bool = False) ->
     return Card(text=text, title="What you can ask Drover", elements=tuple(elements))
 
 
-def _told_short(slash: str, commands: Sequence[Listed]) -> list[tuple[str, str]]:
+def _told_short(slash: str, commands: Sequence[Listed]) -> list[tuple[str, Line]]:
     """Usage and summary of each; behind them one line for every family, with how to see its members."""
     families: dict[str, list[str]] = {}
     for each in commands:
         first, _, rest = each.name.partition(" ")
         families.setdefault(first, []).append(rest)
     large = {first: rests for first, rests in families.items() if len(rests) >= FAMILY}
-    found = [(each.usage, each.summary) for each in commands if each.name.partition(" ")[0] not in large]
+    found: list[tuple[str, Line]] = [
+        (each.usage, each.summary) for each in commands if each.name.partition(" ")[0] not in large
+    ]
     return found + [
         (f"{slash} {first} …", f"{', '.join(rests)}. See {slash} help {first}") for first, rests in large.items()
     ]
 
 
-def _help_lines(title: str, lines: Sequence[tuple[str, str]]) -> Words:
+def _help_lines(title: str, lines: Sequence[tuple[str, Line]]) -> Words:
     parts = [f"`{{u{index}}}` {{s{index}}}" for index in range(len(lines))]
     usages = {f"u{index}": usage.replace(" [OPTIONS]", "") for index, (usage, _) in enumerate(lines)}
-    summaries = {f"s{index}": bare(summary).removesuffix(".") for index, (_, summary) in enumerate(lines)}
+    summaries = {f"s{index}": _without_stop(summary) for index, (_, summary) in enumerate(lines)}
     return Words("\n".join([*([f"*{title}*"] if title else []), *parts]), {**usages, **summaries})
+
+
+def _without_stop(summary: Line) -> Line:
+    return summary if isinstance(summary, Words) else str(bare(summary)).removesuffix(".")
 
 
 def usage_card(usage: str, grammar: click.Command, options: Sequence[tuple[str, str]]) -> Card:
@@ -264,7 +270,7 @@ def event_text(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line 
         case StepSkipped():
             return f"step {event.index + 1} skipped: {event.why.text}"
         case Replanned():
-            steps = "; ".join(step.title for step in event.steps)
+            steps = "; ".join(str(step.title) for step in event.steps)
             return f"the rest planned anew, {event.why} {steps}"
         case Continued():
             return f"let step {event.index + 1} go on"
@@ -284,7 +290,7 @@ def event_text(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line 
                 f"{found.idlest:.0%}, unevenness {found.unevenness:.3f}"
             )
         case Noted():
-            return event.text
+            return str(event.text)
         case Asked():
             return f"asked: {event.ask}"
         case Failed():
@@ -426,7 +432,7 @@ def home_card(
     ]
     standing = [each for each in incidents if each.open]
     elements += [
-        Section(words("*Wrong now:* {what}", what="; ".join(each.title for each in standing[:10]) or "nothing"))
+        Section(words("*Wrong now:* {what}", what="; ".join(str(each.title) for each in standing[:10]) or "nothing"))
     ]
     mine = sorted((vm for vm in seen.vms if vm.tags.get("owner") == asker.id), key=lambda vm: vm.name)
     if not mine:

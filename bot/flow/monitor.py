@@ -132,7 +132,7 @@ class Monitor:
             incidents, kept, changes = known(self.notes), self._kept(), change_notes.known(self.notes)
         except StoreError as error:
             log.warning("incidents and reports cannot be read", error=str(error))
-            return Measured(self._sweep, self._past, losses=replace(losses, why=error.text))
+            return Measured(self._sweep, self._past, losses=replace(losses, why=str(error.text)))
         return Measured(self._sweep, self._past, incidents, losses, changes, kept)
 
     def close(self) -> None:

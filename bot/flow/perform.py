@@ -11,7 +11,6 @@ import structlog
 
 from bot.declare import Settled, StepHandler
 from bot.domain import window
-from bot.domain.card import bare
 from bot.domain.errors import (
     ChatError,
     ConflictError,
@@ -22,6 +21,7 @@ from bot.domain.errors import (
     StepLostError,
     StoreError,
 )
+from bot.domain.message import Message
 from bot.domain.operation import (
     BOT,
     Ask,
@@ -104,9 +104,7 @@ def _offer_anew(world: World, operation: Operation) -> None:
     """A new plan for the same wish, on the cluster as it is now; or why there is none any more."""
     if any(each.code == standing.OLD for each in operation.objections):
         return  # what was wished long ago is proposed again by people, or not at all
-    card = propose.again(world, operation, operation.origin.by, f"{operation.id}/again")
-    if card is not None and bare(cards.objections_text(operation.objections)) in card.text:
-        return  # there is no new plan, for the very reasons that were told with the end of the old one
+    card = propose.again_unless_refused_alike(world, operation)
     if card is not None and operation.origin.by != BOT and world.store.claim(f"again:{operation.id}"):
         world.chat.tell(operation.origin.by, card)
 
@@ -433,7 +431,7 @@ def maintenance_handler(store: Store) -> StepHandler:
     return StepHandler(SetMaintenance, settle, run)
 
 
-def _stopped(world: World, operation: Operation, why: str) -> Cancelled:
+def _stopped(world: World, operation: Operation, why: Message) -> Cancelled:
     asked = [event.by for event in world.store.events(operation.id) if isinstance(event, Asked)]
     return Cancelled(world.clock.now(), asked[-1] if asked else BOT, why)
 

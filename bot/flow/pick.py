@@ -71,7 +71,7 @@ def _instead(world: World, operation: Operation, indexes: tuple[int, ...], reque
 
 def _replaced(world: World, old: Operation, new: Operation, by: str) -> Card | None:
     def decision(now: Operation) -> Sequence[Event] | Card:
-        if now.outcome.startswith(f"{new.id} "):
+        if now.instead == new.id:
             return ()
         return decide.not_open(now, old.plan.digest) or (Replaced(world.clock.now(), by, new.id),)
 

@@ -50,6 +50,22 @@ def drafted(
     plan: Plan | None = None,
 ) -> Operation | Card:
     """Plan, ask the policy and store; what stands against it as a card. Nobody is shown anything yet."""
+    found = tried(world, action, intent, origin, replaces=replaces, plan=plan)
+    if isinstance(found, Refused):
+        return cards.refused_card(found)
+    return cards.may_not_card(found) if isinstance(found, policies.MayNot) else found
+
+
+def tried(
+    world: World,
+    action: Action,
+    intent: Any,
+    origin: Origin,
+    *,
+    replaces: str = "",
+    plan: Plan | None = None,
+) -> Operation | Refused | policies.MayNot:
+    """Plan, ask the policy and store, or what stands against it. Nobody is shown anything yet."""
     if action.recall:
         intent = action.recall(intent, world.store)
     planned: Plan | Refused | None = plan
@@ -58,12 +74,12 @@ def drafted(
         intent = surveyed(world.hypervisor, action, intent, seen)
         planned = action.plan(intent, seen, world.catalog.rules)
     if isinstance(planned, Refused):
-        return cards.refused_card(planned)
+        return planned
     if busy := busy_with(world, planned):
-        return cards.refused_card(Refused("Not now.", busy))
+        return Refused("Not now.", busy)
     ruling = standing.asked(world, action.name, planned, origin)
     if isinstance(ruling, policies.MayNot):
-        return cards.may_not_card(ruling)
+        return ruling
     return _stored(world, Proposed(
         at=world.clock.now(),
         by=origin.by,
@@ -138,3 +154,19 @@ def again(world: World, operation: Operation, by: str, key: str) -> Card | None:
     """Propose the same intent anew, on the cluster as it is now."""
     origin = replace(operation.origin, by=by, key=key, automatic=False)
     return proposed(world, world.catalog.action(operation.action), operation.intent, origin, replaces=operation.id)
+
+
+def again_unless_refused_alike(world: World, operation: Operation) -> Card | None:
+    """The same for who asked, after the plan was found stale; None when the very same stands against it still."""
+    action, origin = (
+        world.catalog.action(operation.action),
+        replace(operation.origin, key=f"{operation.id}/again", automatic=False),
+    )
+    found = tried(world, action, operation.intent, origin, replaces=operation.id)
+    if isinstance(found, Operation):
+        lay_out(world, found)
+        return cards.proposed_note(found, "", world.slash)
+    if isinstance(found, policies.MayNot):
+        return cards.may_not_card(found)
+    told = set(operation.objections) <= set(found.objections)
+    return None if told else cards.refused_card(found)

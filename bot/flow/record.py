@@ -66,7 +66,7 @@ class Recorder:
             self._series.roll_up(now - _GRACE)
             self._why = ""
         except StoreError as error:
-            self._why = error.text
+            self._why = str(error.text)
             log.warning("history not written, will try again", waiting=len(self._waiting), error=str(error))
 
     def _turn(self, minute: int) -> None:

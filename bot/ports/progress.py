@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import Protocol
 
 from bot.domain.cluster import Job
+from bot.domain.message import Message
 from bot.domain.operation import Ask
 
 
@@ -16,11 +17,11 @@ class Progress(Protocol):
         """Show a job's progress; ``asks`` is what may be asked right now. Cheap: call it as often as you like."""
         ...
 
-    def say(self, text: str) -> None:
+    def say(self, text: Message) -> None:
         """Show a line of progress that is not a job's."""
         ...
 
-    def note(self, text: str) -> None:
+    def note(self, text: Message) -> None:
         """Put a line into the audit trail."""
         ...
 

@@ -7,6 +7,7 @@ from shlex import quote
 
 from bot.domain.card import Card, Context, Element, Line, Section, Table, words
 from bot.domain.cluster import Host, Scheduler, Vm
+from bot.domain.message import Number, Percent, Size, Words
 from bot.domain.plan import HostBar, Objection, Plan, Reason, Refused
 from bot.domain.steps import MigrateVm
 from bot.domain.words import bytes_text, duration_text, plural
@@ -106,12 +107,34 @@ def _faults(before: Score, after: Score) -> str:
 
 def because(vm: Vm, source: Host, target: Host, move: Move, share: Floats) -> Reason:
     """One move's reason; ``share``: load of each host (CPU, memory) just before it, by index."""
-    said = f"{vm.name} ({bytes_text(vm.memory)}) from {source.name} to {target.name}: {CAUSES[move.reason]}"
+    why: Line = CAUSES[move.reason]
     if move.reason in (Cause.CPU, Cause.MEMORY):  # the others mend what is wrong, and their gain is a weight
         column = 0 if move.reason is Cause.CPU else 1
-        said += f", {share[move.source, column]:.0%} against {share[move.target, column]:.0%}"
-        said += f" (gain {move.gain:.3f})" if move.gain > 0 else " (it makes room for a move that gains)"
-    return Reason(move.reason.value, said)
+        gain = words("gain {gain}", gain=Number(move.gain, 3))
+        why = words(
+            "{cause}, {here} against {there} ({gain})",
+            cause=why,
+            here=Percent(float(share[move.source, column])),
+            there=Percent(float(share[move.target, column])),
+            gain=gain if move.gain > 0 else words("it makes room for a move that gains"),
+        )
+    return Reason(
+        move.reason.value,
+        words(
+            "{vm} ({memory}) from {source} to {target}: {why}",
+            vm=vm.name,
+            memory=Size(vm.memory),
+            source=source.name,
+            target=target.name,
+            why=why,
+        ),
+    )
+
+
+def _why(reason: Line) -> Line:
+    """What a move's reason says of why, for where the VM and the hosts stand beside it."""
+    why = reason.args.get("why", "") if isinstance(reason, Words) else reason
+    return why if isinstance(why, Words) else str(why)
 
 
 def basis(sent: float, rate: float, count: int) -> str:
@@ -279,9 +302,9 @@ def _reason(why: Why, behind: str) -> str:
     return (behind or WHY_TEXT[why]).removesuffix(".")
 
 
-def forbidden(vm: Vm, host: Host, why: Why, behind: str) -> Objection:
-    """A move that is not legal."""
-    remedy = next((REMEDIES[code] for code, text in FIXED_TEXT.items() if text == behind and code in REMEDIES), "")
+def forbidden(vm: Vm, host: Host, why: Why, behind: str, fixed: str = "") -> Objection:
+    """A move that is not legal; ``fixed``: the code of what keeps the VM where it is, '' when nothing does."""
+    remedy = REMEDIES.get(fixed, "")
     if why is Why.FIXED and vm.problem:
         remedy = f"Look at it on {vm.host}: `virsh dumpxml {quote(vm.name)}`."
     return Objection(why.value, f"{vm.name} cannot go to {host.name}: {_reason(why, behind)}.", remedy)
@@ -346,7 +369,7 @@ def stay_off(host: str, names: Sequence[str]) -> Reason:
 
 def stuck(vm: Vm, host: str, against: Sequence[Objection]) -> Objection:
     """A guest that would stay, and what it needs."""
-    said = " ".join(dict.fromkeys(each.text for each in against[:MOST_AGAINST])) or "there is no other host."
+    said = " ".join(dict.fromkeys(str(each.text) for each in against[:MOST_AGAINST])) or "there is no other host."
     remedies = [each.remedy for each in against if each.remedy]
     return Objection(f"{STUCK}{vm.name}", f"{vm.name} stays on {host}: {said}", next(iter(remedies), MAKE_ROOM))
 
@@ -503,7 +526,7 @@ def home_anew(host: str) -> str:
 
 def turn_left_out(host: str, stuck: Sequence[Objection]) -> str:
     """Why a host's turn does not come."""
-    return f"without {host}, which cannot be emptied now ({' '.join(each.text for each in stuck[:MOST_AGAINST])}):"
+    return f"without {host}, which cannot be emptied now ({' '.join(str(each.text) for each in stuck[:MOST_AGAINST])}):"
 
 
 def reach_shells(hosts: Sequence[str]) -> str:
@@ -586,7 +609,7 @@ def command_too_long(host: str, minutes: float, mark: str) -> tuple[str, str]:
     )
 
 
-def not_back(host: str, minutes: float, said: str) -> tuple[str, str]:
+def not_back(host: str, minutes: float, said: Line) -> tuple[str, str]:
     """It stays away."""
     return f"{host} did not come back within {duration_text(60 * minutes)}: {said}", f"Look at it. {after_pause(host)}"
 
@@ -608,7 +631,7 @@ def simulated(found: Plan | Refused, without: Sequence[str], cpus: int, memory: 
             f"{title}: {found.title}", title, (Section(words("*{t}*\n{lines}", t=found.title, lines=lines)), small)
         )
     moves = [step for step in found.steps if isinstance(step, MigrateVm)]
-    rows: list[tuple[Line, ...]] = [(str(n), step.name, step.source, step.target, step.reason.rpartition(": ")[2])
+    rows: list[tuple[Line, ...]] = [(str(n), step.name, step.source, step.target, _why(step.reason))
                                     for n, step in enumerate(moves[:SHOWN], 1)]  # fmt: skip
     head = next(each.text for each in found.reasons if each.code == "summary")
     elements: list[Element] = [Section(head), Table(("#", "VM", "from", "to", "why"), tuple(rows), frozenset({0}))]

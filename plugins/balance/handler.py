@@ -76,7 +76,7 @@ def _no_shell(host: str, hypervisor: Hypervisor) -> str:
     try:
         return "" if hypervisor.run(host, ("true",)) is not None else cards.NO_SSH
     except HypervisorError as error:
-        return error.text
+        return str(error.text)
 
 
 def command_settled(settings: RollingSettings, step: RunOnHost, hypervisor: Hypervisor) -> Settled:

@@ -70,7 +70,8 @@ def hindrance(case: Case, where: Placement, vm: int, target: int) -> Objection |
     if not case.problem.fixed[vm] and where.legal_targets(vm)[target]:
         return case.objection(vm, target)
     reason = why_not(case.problem.placed(where.host), vm, Limits(band=0.0))[target]
-    return cards.forbidden(case.vms[vm], case.hosts[target], reason, spoken(case, vm, target, reason))
+    fixed = case.problem.fixed[vm] if reason is Why.FIXED else ""
+    return cards.forbidden(case.vms[vm], case.hosts[target], reason, spoken(case, vm, target, reason), fixed)
 
 
 def spoken(case: Case, vm: int, target: int, reason: Why) -> str:
@@ -82,4 +83,4 @@ def spoken(case: Case, vm: int, target: int, reason: Why) -> str:
     if reason is not Why.NOT_ALLOWED:
         return ""
     objection = case.objection(vm, target)
-    return objection.text if objection else cards.pinned_to(case.vms[vm].tags.get(PIN, ""))
+    return str(objection.text) if objection else cards.pinned_to(case.vms[vm].tags.get(PIN, ""))

@@ -9,6 +9,7 @@ from bot.declare import History
 from bot.domain import placement
 from bot.domain.card import Card
 from bot.domain.cluster import GIB, MIB, Host, Snapshot, Vm, tags_of
+from bot.domain.message import Message
 from bot.domain.operation import State
 from bot.domain.placement import Rule
 from bot.domain.plan import Blast, Objection, Plan, Prediction, Reason, Refused, Risk
@@ -136,13 +137,13 @@ def plan_of(
     )
 
 
-def step_of(settings: BalanceSettings, case: Case, move: Move, reason: str) -> MigrateVm:
+def step_of(settings: BalanceSettings, case: Case, move: Move, reason: Message) -> MigrateVm:
     """One move as a step that can be carried out."""
     source, target = case.hosts[move.source].name, case.hosts[move.target].name
     return step_for(settings, case.vms[move.vm], source, target, reason)
 
 
-def step_for(settings: BalanceSettings, vm: Vm, source: str, target: str, reason: str) -> MigrateVm:
+def step_for(settings: BalanceSettings, vm: Vm, source: str, target: str, reason: Message) -> MigrateVm:
     """A guest's step from one host to another, under the policy that at worst leaves it where it is."""
     return MigrateVm(
         vm.uuid, vm.name, source, target, vm.memory, bandwidth=settings.bandwidth_mib_s, carried=carried(vm),

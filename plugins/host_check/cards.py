@@ -117,9 +117,9 @@ def _row(finding: Finding) -> tuple[Line, ...]:
 _COMMAND = re.compile(r"(On [^:]+: )?([a-z].*?)(  \(.*\))?", re.DOTALL)
 
 
-def _do(fix: str) -> Line:
+def _do(fix: Line) -> Line:
     """A command ready to be copied, or a sentence."""
-    found = _COMMAND.fullmatch(fix)
+    found = _COMMAND.fullmatch(fix) if isinstance(fix, str) else None
     if found is None:
         return prose(fix)
     where, command, note = found.groups()

@@ -95,7 +95,7 @@ def _facts(host: str, hypervisor: Hypervisor) -> tuple[HostFacts | None, str]:
     try:
         return hypervisor.host_facts(host), ""
     except HypervisorError as error:
-        return None, error.text.rstrip(".")
+        return None, str(error.text).rstrip(".")
 
 
 def _with_shell(seen: Seen, hypervisor: Hypervisor, asked: Sequence[probes.Probe], deadline: float) -> Seen:
@@ -122,7 +122,7 @@ def _clock(host: str, hypervisor: Hypervisor, deadline: float) -> tuple[float | 
 
 
 def _cannot(error: DroverError) -> str:
-    return f"cannot tell: {error.text.rstrip('.')}"
+    return f"cannot tell: {str(error.text).rstrip('.')}"
 
 
 def _answers(
@@ -153,7 +153,7 @@ def _look_across(
     try:
         facts = hypervisor.pair_facts(source.host, target.host)
     except HypervisorError as error:
-        return replace(seen, trouble=error.text.rstrip("."))
+        return replace(seen, trouble=str(error.text).rstrip("."))
     seen = replace(seen, facts=facts)
     if not source.shell:
         return seen

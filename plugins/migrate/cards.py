@@ -830,7 +830,7 @@ def failed(step: MigrateVm, error: DroverError | None) -> str:
     return f"{step.name} was not moved, it is on {step.source} as before{said}"
 
 
-def failed_advice(step: MigrateVm, error: DroverError | None) -> str:
+def failed_advice(step: MigrateVm, error: DroverError | None) -> Line:
     """Where to look."""
     if error and error.advice and not isinstance(error, HostUnreachableError):
         return error.advice  # one that lost the connection does not know what both hosts have said since
@@ -947,7 +947,7 @@ def leftover_note(step: MigrateVm) -> str:
     )
 
 
-def problem(what: str, said: str) -> str:
+def problem(what: str, said: Line) -> str:
     """One thing that could not be carried over."""
     return f"{what}: {said}"
 
@@ -1019,7 +1019,7 @@ def _ended(operation: Operation, step: MigrateVm) -> bool:
 
 def _moved_by(vm: Vm, operation: Operation, step: MigrateVm) -> Line:
     since = "" if step.target == vm.host else f" to {step.target}; since then it was moved outside Drover"
-    reason = step.reason or operation.origin.reason or "; ".join(each.text for each in operation.plan.reasons[:1])
+    reason = step.reason or operation.origin.reason or "; ".join(str(each.text) for each in operation.plan.reasons[:1])
     return words(
         "*{vm}* is {state} on *{host}*. {op} moved it from {source}{since}, asked by {who}, {at}. {reason}",
         vm=vm.name,
@@ -1066,8 +1066,8 @@ def _verdict(vm: Vm, verdict: Verdict) -> tuple[str, str]:
         return "it is here", ""
     if verdict.legal:
         return "could take it", f"migrate {vm.name} to {verdict.host}"
-    texts = " ".join(each.text for each in verdict.objections)
-    return texts, " ".join(dict.fromkeys(each.remedy for each in verdict.objections))
+    texts = " ".join(str(each.text) for each in verdict.objections)
+    return texts, " ".join(dict.fromkeys(str(each.remedy) for each in verdict.objections))
 
 
 def where_card(vm: Vm, immovable: Sequence[Objection], verdicts: Sequence[Verdict]) -> Card:

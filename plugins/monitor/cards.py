@@ -305,23 +305,23 @@ def nothing_measured() -> Card:
 # --- forecast, fits, alerts ---------------------------------------------------------------------------------------
 
 
-def forecast(rows: Sequence[tuple[str, str, Trend | None]], limit_text: str) -> Card:
+def forecast(rows: Sequence[tuple[str, str, Trend | None, Metric]], limit_text: str) -> Card:
     """When things run out."""
     table = Table(("What", "Now", "Grows a week", "Runs out"), tuple(
-        (what, now, _growth(line, what), _when(line)) for what, now, line in rows
+        (what, now, _growth(line, of), _when(line)) for what, now, line, of in rows
     ))  # fmt: skip
-    soon = [what for what, _, line in rows if line is not None and line.days is not None and line.days < 90]
+    soon = [what for what, _, line, _ in rows if line is not None and line.days is not None and line.days < 90]
     text = f"Within 90 days: {names(soon)}" if soon else "Nothing runs out within 90 days on its present course."
     note = "A straight line through up to 30 days of history; the range holds in 4 of 5 cases if the course stays."
     return Card(text=text, title="Forecast", elements=(Section(text), table, Context((note, limit_text))))
 
 
-def _growth(line: Trend | None, what: str) -> str:
+def _growth(line: Trend | None, of: Metric) -> str:
     if line is None:
         return "too little history"
     weekly = 7 * line.per_day
     sign = "−" if weekly < 0 else "+"
-    return f"{sign}{abs(weekly):.2f} cores" if what.startswith("CPU") else f"{sign}{bytes_text(abs(weekly))}"
+    return f"{sign}{abs(weekly):.2f} cores" if of is Metric.CPU else f"{sign}{bytes_text(abs(weekly))}"
 
 
 def _when(line: Trend | None) -> str:
@@ -580,7 +580,7 @@ def _changes(found: Changed) -> list[str]:
 def _parts(found: Digest) -> Iterable[tuple[str, str]]:
     yield "Alerts", listed([f"{one.title} ({'stands' if one.open else 'over'})" for one in found.incidents])
     for about in dict.fromkeys(each.about for each in found.notes):
-        yield about, listed([each.text for each in found.notes if each.about == about])
+        yield about, listed([str(each.text) for each in found.notes if each.about == about])
     yield "Pools that fill", names([_filling(one) for one in found.filling], 5)
     yield "Hot hosts", names([f"{name} {share(value)}" for name, value in found.hot])
     yield "Idle hosts", names([f"{name} {share(value)}" for name, value in found.idle])

@@ -10,7 +10,8 @@ from typing import Any
 from bot.declare import ReportView
 from bot.domain.capacity import losses
 from bot.domain.cluster import Pool, Snapshot, Vm
-from bot.domain.operation import Operation, State
+from bot.domain.message import Duration
+from bot.domain.operation import Operation, State, StepEnded
 from bot.domain.placement import fullness
 from bot.domain.samples import Bucket, Incident, Metric, pool_entity
 from bot.domain.steps import MigrateVm
@@ -184,9 +185,15 @@ def _moves(operation: Operation) -> Iterator[Move]:
         if isinstance(step, MigrateVm):
             only = len(operation.plan.steps) == 1
             foretold = operation.plan.prediction.seconds if only else None
-            took = ended.facts.get("seconds")
-            seconds = float(took) if isinstance(took, int | float) else None
-            yield Move(operation.id, step.name, step.source, step.target, foretold, seconds)
+            yield Move(operation.id, step.name, step.source, step.target, foretold, _took(ended))
+
+
+def _took(ended: StepEnded) -> float | None:
+    """Seconds that a migration took; version 0.1 kept them as a number under another name."""
+    took = ended.facts.get("took", ended.facts.get("seconds"))
+    if isinstance(took, Duration):
+        return took.seconds
+    return float(took) if isinstance(took, int | float) else None
 
 
 def _gains(operations: Sequence[Operation], since: datetime) -> Iterator[Gain]:

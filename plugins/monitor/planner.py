@@ -316,7 +316,7 @@ def forecast(intent: Forecast, view: View) -> Card:
     return cards.forecast(rows, f"CPU and memory count as run out at {cards.share(_FULL)} of all hosts that are up")
 
 
-def _host_row(metric: Metric, view: View) -> tuple[str, str, Trend | None]:
+def _host_row(metric: Metric, view: View) -> tuple[str, str, Trend | None, Metric]:
     """All hosts together: what they use, against nine tenths of what those have that are up."""
     up = [host for host in view.snapshot.hosts if host.up and not host.maintenance]
     whole = float(sum(host.cpus if metric is Metric.CPU else host.memory for host in up))
@@ -324,11 +324,11 @@ def _host_row(metric: Metric, view: View) -> tuple[str, str, Trend | None]:
     line = _line(buckets, _FULL * whole, view.asker.now)
     used = buckets[-1].mean if buckets else None
     if metric is Metric.CPU:
-        return "CPU", "?" if used is None else f"{used:.1f} of {whole:.0f} cores", line
-    return "Memory", "?" if used is None else f"{bytes_text(used)} of {bytes_text(whole)}", line
+        return "CPU", "?" if used is None else f"{used:.1f} of {whole:.0f} cores", line, metric
+    return "Memory", "?" if used is None else f"{bytes_text(used)} of {bytes_text(whole)}", line, metric
 
 
-def _pool_rows(wanted: str, view: View) -> Iterator[tuple[str, str, Trend | None]]:
+def _pool_rows(wanted: str, view: View) -> Iterator[tuple[str, str, Trend | None, Metric]]:
     for where, pool in concerns.pools(view.snapshot):
         if wanted and pool.name != wanted:
             continue
@@ -336,7 +336,7 @@ def _pool_rows(wanted: str, view: View) -> Iterator[tuple[str, str, Trend | None
         entity = pool_entity(host, pool.name)
         line = _line(_history([entity], Metric.SPACE, view).get(entity, ()), float(pool.capacity), view.asker.now)
         used = f"{bytes_text(pool.capacity - pool.free)} of {bytes_text(pool.capacity)}"
-        yield f"Pool {pool.name} ({where})", used, line
+        yield f"Pool {pool.name} ({where})", used, line, Metric.SPACE
 
 
 def _history(entities: list[str], metric: Metric, view: View) -> dict[str, tuple[Bucket, ...]]:

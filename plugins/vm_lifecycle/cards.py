@@ -475,7 +475,10 @@ def no_such_tag(tag: str) -> Objection:
 
 def changed_meanwhile(planned: Plan, now: Plan) -> Objection:
     """Another plan would come out."""
-    before, after = "; ".join(each.title for each in planned.steps), "; ".join(each.title for each in now.steps)
+    before, after = (
+        "; ".join(str(each.title) for each in planned.steps),
+        "; ".join(str(each.title) for each in now.steps),
+    )
     return Objection("changed", f"The same wish now means: {after}. Approved was: {before}.", "Look at the new plan.")
 
 

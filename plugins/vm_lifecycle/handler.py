@@ -463,7 +463,7 @@ def portrait(intent: LookAt, snapshot: Snapshot, hypervisor: Hypervisor) -> Port
         try:
             return look(vm.host, vm.uuid)
         except DroverError as error:
-            troubles.append(error.text)
+            troubles.append(str(error.text))
             return ()
 
     looks = (hypervisor.addresses, hypervisor.disks, hypervisor.snapshots, hypervisor.file_systems)

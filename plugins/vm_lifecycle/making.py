@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from bot.domain.cluster import Snapshot
 from bot.domain.errors import DroverError, HostUnreachableError, StepLostError
+from bot.domain.message import Message
 from bot.ports import Hypervisor, Progress
 from bot.ports.guests import Blueprint, Copy, GuestDisk, GuestNic, Seed, Volume
 from plugins.vm_lifecycle import told
@@ -16,6 +17,8 @@ Facts = Mapping[str, str | int | float | bool]
 
 MADE = "made"
 """The mark of a guest that was made whole; until it is there, a repeated step goes on with it."""
+
+Say = Callable[[Message], None]
 
 
 def place(volume: str) -> tuple[str, str]:
@@ -88,7 +91,7 @@ def clone(step: CloneVm, hypervisor: Hypervisor, progress: Progress) -> Facts:
     return {told.HOST: step.host}
 
 
-def _clone(step: CloneVm, hypervisor: Hypervisor, say: Callable[[str], None]) -> None:
+def _clone(step: CloneVm, hypervisor: Hypervisor, say: Say) -> None:
     _nobody_has_it(step, hypervisor)
     name_is_free(step, step.name, hypervisor)
     if hypervisor.found(step.host, step.uuid) is None:
@@ -110,7 +113,7 @@ def _source_is_off(step: CloneVm, hypervisor: Hypervisor) -> None:
     nowhere_else(step, hypervisor, step.source)
 
 
-def _copied(step: CloneVm, disk: tuple[str, str, str], hypervisor: Hypervisor, say: Callable[[str], None]) -> GuestDisk:
+def _copied(step: CloneVm, disk: tuple[str, str, str], hypervisor: Hypervisor, say: Say) -> GuestDisk:
     target, source, wanted = disk
     say(told.copies_disk(step, target))
     base = hypervisor.volume(step.host, *place(source))
@@ -129,11 +132,11 @@ class _Quiet:
             progress.report, progress.note, progress.asked, progress.sleep,
         )  # fmt: skip
 
-    def say(self, text: str) -> None:
+    def say(self, text: Message) -> None:
         """Nothing: lines of several guests would overwrite each other."""
 
 
-def _make(step: CreateVm, hypervisor: Hypervisor, say: Callable[[str], None]) -> None:
+def _make(step: CreateVm, hypervisor: Hypervisor, say: Say) -> None:
     _nobody_has_it(step, hypervisor)
     name_is_free(step, step.name, hypervisor)
     if hypervisor.found(step.host, step.uuid) is None:
@@ -188,7 +191,7 @@ def _nobody_has_it(step: OnGuest, hypervisor: Hypervisor) -> None:
         raise StepLostError(told.runs_elsewhere(step, there[0]), told.RUNS_ELSEWHERE_ADVICE)
 
 
-def _define(step: CreateVm, hypervisor: Hypervisor, say: Callable[[str], None]) -> None:
+def _define(step: CreateVm, hypervisor: Hypervisor, say: Say) -> None:
     base = _base(step, hypervisor)
     say(told.copies(step) if step.full_copy else told.makes_disk(step))
     # A volume of this name carries this guest's UUID: an attempt that was cut short has left it, perhaps half copied.

@@ -8,6 +8,7 @@ from shlex import quote
 
 from bot.domain.cluster import Sighting, Vm
 from bot.domain.errors import DroverError, Remedy
+from bot.domain.message import Message
 from bot.domain.words import bytes_text, duration_text, plural
 from plugins.vm_lifecycle.steps import CloneVm, CreateVm, OnGuest, PowerVm, PurgeVm, RemoveNic, ResizeVm
 
@@ -178,7 +179,7 @@ def disk_too_small_advice(least: int) -> str:
     return f"Ask for `--disk {-(-least // (1 << 30))}G` or more."
 
 
-def undone(why: str, removed: Sequence[str]) -> str:
+def undone(why: Message, removed: Sequence[str]) -> str:
     """A failure after which nothing is left."""
     what = f" What had been made was removed again: {', '.join(removed)}." if removed else " Nothing had been made."
     return f"{why}{what}"
@@ -204,7 +205,7 @@ def no_volume(step: OnGuest, volume: str) -> str:
     return f"{step.host} has no volume {volume} any more."
 
 
-def not_undone(step: OnGuest, why: str, then: str) -> str:
+def not_undone(step: OnGuest, why: Message, then: Message) -> str:
     """A failure that could not be cleaned up."""
     return f"{why} And what had been made of {step.name} could not all be removed: {then}"
 

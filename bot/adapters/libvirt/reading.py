@@ -87,7 +87,7 @@ class HostReader:
         try:
             self.last = pending.wait(until)
         except HostUnreachableError as error:
-            return self._as_last_seen(error.text)
+            return self._as_last_seen(str(error.text))
         except libvirt.libvirtError as error:
             return self._as_last_seen(said(error))
         except NONSENSE as error:

@@ -119,7 +119,7 @@ class HostSampler:
         try:
             self._last = pending.wait(until)
         except HostUnreachableError as error:
-            return self._silent(error.text)
+            return self._silent(str(error.text))
         except (libvirt.libvirtError, *NONSENSE) as error:
             return self._silent(reason(error))
         return self._last

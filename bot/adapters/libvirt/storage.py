@@ -76,7 +76,7 @@ class Storage:
         try:
             known, trouble = pending.wait(time.monotonic()), ""
         except HostUnreachableError as error:
-            known, trouble = self._known, error.text.rstrip(".")
+            known, trouble = self._known, str(error.text).rstrip(".")
         except libvirt.libvirtError as error:
             known, trouble = self._known, said(error)
         except NONSENSE as error:

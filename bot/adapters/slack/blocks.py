@@ -121,7 +121,7 @@ class Page:
 
     def card(self, card: Card) -> list[Block]:
         """Header and elements."""
-        header: list[Block] = [HeaderBlock(as_plain(card.title, limits.HEADER))] if card.title.strip() else []
+        header: list[Block] = [HeaderBlock(as_plain(card.title, limits.HEADER))] if plain(card.title).strip() else []
         return [*header, *self.elements(card.elements)]
 
     def elements(self, elements: Sequence[Element]) -> list[Block]:
@@ -141,7 +141,7 @@ class Page:
             Listing: lambda listing: [block for text in lines_of(listing) for block in sections(text)],
             Checklist: self._checklist,
             Chart: self._chart,
-            Picture: lambda picture: self._picture(picture, picture.alt, picture.title),
+            Picture: lambda picture: self._picture(picture, plain(picture.alt), plain(picture.title)),
             Context: lambda context: _context(context.lines),
             Divider: lambda _: [DividerBlock()],
             Buttons: lambda buttons: _buttons(buttons.buttons),
@@ -153,7 +153,8 @@ class Page:
         if self._surface != "message" or not list_.items:
             return _in_text(list_)
         first, items = _window(list_.items)
-        title = list_.title if len(items) == len(list_.items) else f"{list_.title} · from step {first + 1}"
+        whole = plain(list_.title)
+        title = whole if len(items) == len(list_.items) else f"{whole} · from step {first + 1}"
         tasks = [
             TaskCardBlock(f"step-{first + index}", cut(plain(line), limits.TASK) or "–", status=STATUS[mark])
             for index, (mark, line) in enumerate(items)
@@ -162,7 +163,7 @@ class Page:
 
     def _chart(self, chart: Chart) -> list[Block]:
         if chart in self._files:
-            return self._picture(chart, chart.summary or chart.title, chart.title)
+            return self._picture(chart, plain(chart.summary or chart.title), plain(chart.title))
         block = charts.native(chart) if self._surface != "modal" and self._charts < limits.CHARTS else None
         if block is None:
             return _in_text(chart)
@@ -184,9 +185,9 @@ def _window(items: tuple[tuple[Mark, Line], ...]) -> tuple[int, tuple[tuple[Mark
     return first, items[first : first + limits.TASKS]
 
 
-def as_plain(text: str, limit: int) -> PlainText:
+def as_plain(text: Line, limit: int) -> PlainText:
     """A ``plain_text`` object, never empty."""
-    return PlainText(cut(unpictured(text), limit) or "–")
+    return PlainText(cut(unpictured(plain(text)), limit) or "–")
 
 
 def _markdown(text: str) -> Markdown:
@@ -250,7 +251,7 @@ def _button(button: Button, taken: set[str], beside: str = "") -> ButtonElement 
         value=button.value or None,
         style=_STYLES[button.style],
         confirm=_confirm(button),
-        accessibility_label=cut(f"{button.text}: {beside}", limits.BUTTON) if beside else None,
+        accessibility_label=cut(f"{plain(button.text)}: {beside}", limits.BUTTON) if beside else None,
     )
 
 

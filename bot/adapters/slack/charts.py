@@ -11,7 +11,7 @@ from slackblocks import AxisConfig, BarChart, DataPoint, DataSeries, DataVisuali
 from bot.adapters.slack.limits import CHART_LABEL as LABEL
 from bot.adapters.slack.limits import CHART_TITLE as TITLE
 from bot.adapters.slack.limits import POINTS, SERIES
-from bot.adapters.slack.text import cut, seemly
+from bot.adapters.slack.text import cut, plain, seemly
 from bot.domain.card import Chart, Picture
 
 DOTS_PER_INCH = 120
@@ -42,11 +42,11 @@ def native(chart: Chart) -> DataVisualizationBlock | None:
     labels = distinct(small.labels)
     series = [
         DataSeries(name, [DataPoint(label, value) for label, value in zip(labels, values, strict=True)])
-        for name, (_, values) in zip(distinct([name for name, _ in small.series]), small.series, strict=True)
+        for name, (_, values) in zip(distinct([plain(name) for name, _ in small.series]), small.series, strict=True)
     ]
     kind = LineChart if chart.kind == "line" else BarChart
     axes = AxisConfig(labels, y_label=cut(seemly(chart.unit), TITLE) or None)
-    return DataVisualizationBlock(cut(seemly(chart.title), TITLE) or "Chart", kind(series, axes))
+    return DataVisualizationBlock(cut(plain(chart.title), TITLE) or "Chart", kind(series, axes))
 
 
 def distinct(names: tuple[str, ...] | list[str]) -> list[str]:
@@ -74,7 +74,7 @@ def drawn(chart: Chart) -> Picture:
     places = range(len(chart.labels))
     width = 0.8 / max(len(chart.series), 1)
     for number, (name, values) in enumerate(chart.series):
-        label = _undollared(name)
+        label = _undollared(plain(name))
         if chart.kind == "line":
             axes.plot(places[: len(values)], values, label=label, marker="o", markersize=3)
         else:
@@ -85,7 +85,7 @@ def drawn(chart: Chart) -> Picture:
     axes.set_xticks(places[::step], ticks)
     if len(ticks) > 6:
         figure.autofmt_xdate(rotation=30)
-    axes.set_title(_undollared(chart.title))
+    axes.set_title(_undollared(plain(chart.title)))
     axes.set_ylabel(_undollared(chart.unit))
     axes.grid(axis="y", alpha=0.3)
     if len(chart.series) > 1:

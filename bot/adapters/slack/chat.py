@@ -19,7 +19,7 @@ from bot.adapters.slack.coalescer import Coalescer, Edit
 from bot.adapters.slack.forms import modal
 from bot.adapters.slack.groups import Groups
 from bot.adapters.slack.locales import Locales
-from bot.adapters.slack.text import is_user
+from bot.adapters.slack.text import is_user, plain
 from bot.adapters.slack.told import told
 from bot.adapters.slack.web import Known, OvertakenError, SlackRefusedError, SlackUnsureError, call
 from bot.domain.card import Card, Chart, Form, Picture
@@ -154,7 +154,7 @@ class SlackChat:
     def publish_home(self, user: str, card: Card) -> None:
         """Fill a person's App Home."""
         view = home(card, self._uploaded(pictures(card)))
-        shown = validate.fitted(card.text, view["blocks"], told(card), "home")
+        shown = validate.fitted(plain(card.text), view["blocks"], told(card), "home")
         if shown.faults:
             log.warning("home shown as text: blocks would be refused", faults=shown.faults)
         blocks = shown.blocks or _as_sections(shown.text)
@@ -246,7 +246,7 @@ class SlackChat:
         try:
             text, blocks = rendered(card, files, surface)
         except InvalidUsageError:
-            log.exception("a form of a message cannot be built", text=card.text[:80])
+            log.exception("a form of a message cannot be built", text=plain(card.text)[:80])
             return None
         shown = validate.fitted(text, blocks, told(card))
         if shown.faults:
@@ -279,8 +279,8 @@ class SlackChat:
                 self._client.files_upload_v2,
                 content=picture.png,
                 filename=f"{digest[:12]}.png",
-                title=picture.title or picture.alt[:100],
-                alt_txt=picture.alt[:1000],
+                title=plain(picture.title) or plain(picture.alt)[:100],
+                alt_txt=plain(picture.alt)[:1000],
             )
         except ChatError as error:
             log.warning("picture not uploaded", title=picture.title, error=str(error))

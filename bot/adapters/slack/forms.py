@@ -20,8 +20,8 @@ from slackblocks import (
 
 from bot.adapters.slack import limits
 from bot.adapters.slack.blocks import Json, Page, as_json, as_plain, sections
-from bot.adapters.slack.text import literal
-from bot.domain.card import ChoiceField, Form, FormField, ManyField, TextField
+from bot.adapters.slack.text import literal, plain
+from bot.domain.card import ChoiceField, Form, FormField, Line, ManyField, TextField
 from bot.domain.errors import ChatError
 
 FORM = "form:"
@@ -70,7 +70,7 @@ def _input(field: FormField) -> Block:
             )
         case ChoiceField():
             if not field.source and not field.options:
-                return sections(literal(f"{field.label}: there is nothing to choose from."))[0]
+                return sections(literal(f"{plain(field.label)}: there is nothing to choose from."))[0]
             return InputBlock(label, _choice(field), block_id=field.name, optional=not field.required)
         case ManyField():
             return InputBlock(label, _many(field), block_id=field.name, optional=True)
@@ -94,7 +94,7 @@ def _many(field: ManyField) -> CheckboxGroup | StaticMultiSelectMenu:
     return kind(action_id=field.name, options=list(options.values()), initial_options=chosen)
 
 
-def option(value: str, text: str) -> Option:
+def option(value: str, text: Line) -> Option:
     """One choice.
 
     Raises:

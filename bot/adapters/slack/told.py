@@ -30,14 +30,14 @@ MARKS = {Mark.TODO: "○", Mark.DOING: "▶", Mark.DONE: "✓", Mark.FAILED: "�
 
 def notification(card: Card) -> str:
     """The card's one line, escaped, at most 3,900 characters (``chat.update`` takes 4,000)."""
-    return cut(literal(card.text or card.title), limits.TEXT) or "Drover"
+    return cut(literal(plain(card.text or card.title)), limits.TEXT) or "Drover"
 
 
 def told(card: Card) -> str:
     """The whole card as text, for where blocks are refused; the notification's line comes first."""
     lines = [notification(card)]
     if card.title and card.title != card.text:
-        lines.append(f"*{literal(card.title)}*")
+        lines.append(f"*{literal(plain(card.title))}*")
     lines += [line for element in card.elements for line in lines_of(element) if line]
     return cut("\n".join(lines), limits.TEXT)
 
@@ -48,15 +48,15 @@ def lines_of(element: Element) -> list[str]:
 
 
 def _fields(fields: Fields) -> list[str]:
-    return [f"*{literal(label)}*\n{mrkdwn(line)}" for label, line in fields.pairs]
+    return [f"*{literal(plain(label))}*\n{mrkdwn(line)}" for label, line in fields.pairs]
 
 
 def _checklist(list_: Checklist) -> list[str]:
-    return [literal(list_.title), *(f"{MARKS[mark]} {mrkdwn(line)}" for mark, line in list_.items)]
+    return [literal(plain(list_.title)), *(f"{MARKS[mark]} {mrkdwn(line)}" for mark, line in list_.items)]
 
 
 def _picture(picture: Picture) -> list[str]:
-    return [literal(f"[{picture.title or 'Picture'}] {picture.alt}")]
+    return [literal(f"[{plain(picture.title) or 'Picture'}] {plain(picture.alt)}")]
 
 
 def _bar(bar: Bar) -> list[str]:
@@ -124,7 +124,7 @@ _LINES: Mapping[type, Callable[[Any], list[str]]] = {
     Listing: _listing,
     Checklist: _checklist,
     Bar: _bar,
-    Chart: lambda chart: [f"*{literal(chart.title)}*", literal(chart.summary)],
+    Chart: lambda chart: [f"*{literal(plain(chart.title))}*", literal(plain(chart.summary))],
     Picture: _picture,
     Context: lambda context: [mrkdwn(line) for line in context.lines],
     Divider: lambda _: ["———"],

@@ -117,19 +117,19 @@ def test_people_in_a_list_are_mentioned() -> None:
 def test_every_part_of_a_card_and_a_form_is_translated(languages: Languages) -> None:
     approve: Words = words("Approve")
     card = Card(
-        text=OFF,  # type: ignore[arg-type] # widened with its package
+        text=OFF,
         elements=(
-            Section(OFF, Button(approve, "op.approve", "op-1", confirm=Confirm(approve, approve, approve, "Not yet"))),  # type: ignore[arg-type]
-            Fields(((approve, OFF),)),  # type: ignore[arg-type]
-            Table((approve,), ((OFF, "as it is"),)),  # type: ignore[arg-type]
-            Buttons((Button(approve, "a", "b"),)),  # type: ignore[arg-type]
+            Section(OFF, Button(approve, "op.approve", "op-1", confirm=Confirm(approve, approve, approve, "Not yet"))),
+            Fields(((approve, OFF),)),
+            Table((approve,), ((OFF, "as it is"),)),
+            Buttons((Button(approve, "a", "b"),)),
         ),
     )
     shown = languages.of("pt_BR").shown(card)
     assert "Approve" not in repr(shown)
     assert "is {state}" not in repr(shown)
     assert "as it is" in repr(shown)
-    form = Form("x", approve, approve, (TextField("why", words("Why?")),))  # type: ignore[arg-type]
+    form = Form("x", approve, approve, (TextField("why", words("Why?")),))
     assert "Por quê?" in repr(languages.of("pt_BR").shown(form))
 
 

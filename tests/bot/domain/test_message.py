@@ -86,7 +86,7 @@ def test_a_value_that_looks_like_a_hole_or_a_mark_is_shown_as_it_is() -> None:
 
 @given(values)
 def test_a_message_comes_back_from_its_json_equal_and_hashes_alike(value: object) -> None:
-    message = words("{a}", a=value)  # type: ignore[arg-type]
+    message = words("{a}", a=value)
     read = Codec(()).loads(codec.text(message))
     assert read == message
     assert hash(read) == hash(message)
@@ -106,7 +106,7 @@ def test_messages_are_joined_without_the_empty_ones_and_text_stays_text() -> Non
 
 
 def plan(text: Message) -> Plan:
-    return Plan(words("Stop {vm}", vm="a"), (), Risk.LOW, reasons=(Reason("off", text),))  # type: ignore[arg-type]
+    return Plan(words("Stop {vm}", vm="a"), (), Risk.LOW, reasons=(Reason("off", text),))
 
 
 def test_the_digest_covers_codes_and_arguments_and_not_wording() -> None:

@@ -254,7 +254,7 @@ def test_what_ended_it_is_told() -> None:
     stale = advance(IN_STATE[State.APPROVED], WentStale(NOW, "drover", (Objection("memory", "full"),)))
     assert stale.objections == (Objection("memory", "full"),)
     replaced = advance(IN_STATE[State.PROPOSED], Replaced(NOW, "UAPP", "op-2"))
-    assert (replaced.state, replaced.decided_by, "op-2" in replaced.outcome) == (State.WITHDRAWN, "UAPP", True)
+    assert (replaced.state, replaced.decided_by, replaced.instead) == (State.WITHDRAWN, "UAPP", "op-2")
 
 
 def test_asks_are_collected_and_notes_kept() -> None:
