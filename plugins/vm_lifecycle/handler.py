@@ -445,7 +445,7 @@ def look_at_storage(hypervisor: Hypervisor, snapshot: Snapshot, whole: Collectio
         try:
             return host, hypervisor.storage(host, whole=host in whole)
         except DroverError as error:
-            failed[host] = error.text
+            failed[host] = str(error.text)
             return host, None
 
     up = [host.name for host in snapshot.hosts if host.up]

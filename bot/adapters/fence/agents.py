@@ -68,7 +68,7 @@ class FenceAgent:
         try:
             code, said = self._run("status")
         except PowerError as error:
-            return Answer(Power.UNKNOWN, problem=error.text)
+            return Answer(Power.UNKNOWN, problem=str(error.text))
         power = _STATUS.get(code, Power.UNKNOWN)
         return Answer(power, problem="" if power is not Power.UNKNOWN else said or f"it ended with {code}")
 

@@ -55,7 +55,7 @@ class FenceControl:
         try:
             answer = self._within(device, agent.read)
         except PowerError as error:
-            answer = Answer(Power.UNKNOWN, problem=error.text)
+            answer = Answer(Power.UNKNOWN, problem=str(error.text))
         return Reading(
             device.host, device.name, device.level, answer.power, self._clock.now(), answer.identity, answer.problem
         )
