@@ -79,6 +79,7 @@ class Disk:
     encrypted: bool = False
     busy: str = ""  # the kind of an active block job, '' when none
     transient: bool = False  # what is written to it is dropped when the VM ends
+    compat: str = ""  # of qcow2: 0.10 is version 2, 1.1 version 3; read for VMs in focus that have snapshots
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +170,7 @@ class VmDetail:
     balloon: bool = True
     hugepage_size: int = 0  # bytes; 0: the host's default
     pflash: bool = False
+    loader: str = ""  # path of the firmware, '' where the host chooses it at each start
     nvram_format: str = ""
     snapshot_list: tuple[VmSnapshot, ...] | None = None
     ties: Ties = Ties()

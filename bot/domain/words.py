@@ -253,6 +253,11 @@ def duration_text(seconds: float) -> str:
     return f"{whole} s"
 
 
+def version_text(number: int) -> str:
+    """A version as libvirt counts it, major · 10⁶ + minor · 10³ + micro: ``9.0.0``."""
+    return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
+
+
 def plural(count: int, one: str, many: str = "") -> str:
     """``1 VM``, ``3 VMs``."""
     return f"{count} {one if count == 1 else many or one + 's'}"

@@ -177,7 +177,8 @@ def _matches(vm: Vm, wanted: str) -> bool:
 
 def _vm_row(vm: Vm, seen: Snapshot) -> tuple[Line, ...]:
     fresh = seen.host(vm.host).health is Health.UP
-    state = str(vm.state) if fresh else f"{vm.state} (last seen)"
+    state = f"{vm.state}, memory saved" if vm.saved else str(vm.state)
+    state = state if fresh else f"{state} (last seen)"
     cpu = "" if vm.cpu is None else f"{vm.cpu:.2f}"
     tags = ", ".join(f"{key}={value}" for key, value in sorted(vm.tags.items()))
     return (vm.name, vm.host, state, str(vm.vcpus), bytes_text(vm.memory), cpu, tags)

@@ -68,6 +68,14 @@ def _verbs(mine: VmLifecycleSettings) -> list[Action]:
         _action(mine, verb("pause", cards.PAUSE), intents.VmVerb, planner.pause, medium, power),
         _action(mine, verb("resume", cards.RESUME), intents.VmVerb, planner.resume, low, power),
         _action(mine, one("undelete", cards.UNDELETE), intents.VmVerb, ends.undelete, low, (steps.UndeleteVm,)),
+        _action(
+            mine,
+            one("discard-memory", cards.DISCARD_MEMORY),
+            intents.VmVerb,
+            planner.discard_memory,
+            high,
+            (steps.DiscardMemory,),
+        ),
         _action(mine, one("purge", cards.PURGE), intents.VmVerb, ends.purge, worst, (steps.PurgeVm,), doomed),
     ]
 

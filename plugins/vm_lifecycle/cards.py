@@ -9,10 +9,10 @@ from typing import Any
 
 from bot.domain.backing import Fate
 from bot.domain.card import Card, Section, words
-from bot.domain.cluster import Host, Pool, Vm
+from bot.domain.cluster import Disk, Host, Pool, StoredSize, Vm, VmState
 from bot.domain.errors import DroverError, Remedy
 from bot.domain.plan import Objection, Plan, Reason
-from bot.domain.words import bytes_text, duration_text, nearest, plural
+from bot.domain.words import bytes_text, duration_text, nearest, plural, version_text
 
 # --- the commands' help -------------------------------------------------------------------------------------------
 
@@ -51,6 +51,7 @@ PAUSE = "Let a VM stand still."
 RESUME = "Let a paused VM go on."
 UNDELETE = "Take back a deletion within its grace."
 PURGE = "End a deleted VM for good, before its grace is over."
+DISCARD_MEMORY = "Discard the saved memory of a VM that is off (managed save); it then boots anew."
 RESIZE = "Change a VM's vCPUs or memory, at once where possible."
 RENAME = "Give a VM that is off another name."
 CLONE = "Make a VM like one that is off, with copies of its disks."
@@ -318,7 +319,8 @@ _VERBS = {
 }  # fmt: skip
 
 
-_SPOKEN = {"shutdown": "shut down", "force-off": "force off"}
+_SPOKEN_STATES = {VmState.SUSPENDED: "asleep"}
+_SPOKEN = {"shutdown": "shut down", "force-off": "force off", "discard-memory": "discard saved memory of"}
 
 
 def wish_title(intent: Any) -> str:
@@ -372,6 +374,20 @@ def warnings_for(intent: Any, vm: Vm, grace: int = 0) -> Iterator[Reason]:
             "data-loss",
             f"{vm.name} lost a part of its memory when its post-copy migration broke off: it is "
             "forced off, and what it has not written to disk is lost.",
+        )
+    if vm.saved and verb == "start":
+        yield Reason("memory-saved", f"{vm.name} goes on from the memory saved on {vm.host}; it does not boot anew.")
+    if verb == "discard-memory":
+        yield Reason("data-loss", f"All that {vm.name} had in memory when it was saved is lost; it then boots anew.")
+    if vm.saved and verb not in {"start", "discard-memory"}:
+        yield Reason(
+            "memory-saved",
+            f"{vm.name} is off with its memory saved on {vm.host}; "
+            + (
+                "that memory is lost when it is purged."
+                if hasattr(intent, "remove_disks")
+                else "a start goes on from it, with what was set before it was saved."
+            ),
         )
     if verb == "revert":
         yield Reason("data-loss", f"All that {vm.name} did since that snapshot is lost.")
@@ -585,11 +601,72 @@ def not_in_a_pool(vm: Vm, sources: Iterable[str]) -> Objection:
     )
 
 
-def has_snapshots(vm: Vm, done: str) -> Objection:
+def cannot_rename(vm: Vm, host: Host) -> Objection:
     """The hypervisor refuses."""
     return Objection(
-        "snapshots", f"{vm.name} has snapshots and cannot be {done}.", f"See `vm snapshot list {vm.name}`, delete them."
+        "snapshots",
+        f"{vm.name} has snapshots: libvirt {version_text(host.libvirt_version)} on {host.name} cannot rename it, 6.10 "
+        "and later can.",
+        f"Update libvirt on {host.name}, or move the VM to a host that has it.",
     )
+
+
+def memory_is_saved(vm: Vm) -> Objection:
+    """It would go on from there, as it was."""
+    name = quote(vm.name)
+    return Objection(
+        "memory-saved",
+        f"{vm.name} is off with its memory saved on {vm.host} (managed save): its next start goes on from there, as it "
+        "was saved.",
+        f"Let it go on and ask again: `vm start {name}`. Or lose what is in that memory: `vm discard-memory {name}`.",
+    )
+
+
+def no_saved_memory(vm: Vm) -> Objection:
+    """Nothing to discard."""
+    return Objection("no-saved-memory", f"{vm.name} is {vm.state} and has no saved memory on {vm.host}.", "")
+
+
+def asleep(vm: Vm) -> Objection:
+    """Its own system put it to sleep."""
+    name = quote(vm.name)
+    return Objection(
+        "asleep",
+        f"{vm.name} on {vm.host} is asleep (suspended to memory by its own system) and does not react.",
+        f"Wake it with `vm resume {name}`, or end it with `vm force-off {name}`.",
+    )
+
+
+def mac_taken(mac: str, vm: Vm) -> Objection:
+    """Somebody else got the address that was approved."""
+    return Objection("mac-taken", f"{mac} is an address of {vm.name} on {vm.host} now.", "Ask again for another one.")
+
+
+def fixed_size(vm: Vm, stored: StoredSize, vcpus: int, memory: int) -> Iterator[Objection]:
+    """What the hypervisor will refuse, by what the definition fixes."""
+    detail = vm.detail
+    if detail is None:
+        return
+    edit = f"Change it in the definition, on {vm.host} and while the VM is off: `virsh edit {quote(vm.name)}`."
+    if detail.topology and vcpus > max(stored.vcpus_max, stored.vcpus):
+        yield Objection(
+            "cpu-topology",
+            f"{vm.name} has a fixed CPU topology of {plural(detail.topology, 'vCPU')}: {vcpus} do not fit it.",
+            f"Use --cpus {detail.topology} at most. {edit}",
+        )
+    most = max(stored.memory_max, stored.memory)
+    if detail.numa_cells and (memory > most or (memory < most and not detail.balloon)):
+        yield Objection(
+            "numa",
+            f"{vm.name} has {plural(detail.numa_cells, 'NUMA cell')}, whose sizes fix its memory: {bytes_text(most)}.",
+            edit if not detail.balloon else f"Use --memory {most >> 20}M at most. {edit}",
+        )
+    elif detail.memory_limit and memory > detail.memory_limit:
+        yield Objection(
+            "memory-limit",
+            f"{vm.name} may have {bytes_text(detail.memory_limit)} at most (maxMemory), not {bytes_text(memory)}.",
+            f"Use --memory {detail.memory_limit >> 20}M at most. {edit}",
+        )
 
 
 def transient(vm: Vm) -> Objection:
@@ -625,7 +702,101 @@ def reserved_tag(key: str) -> Objection:
 
 def bad_snapshot_name(name: str) -> Objection:
     """What libvirt and people can type."""
-    return Objection("bad-name", f"“{name}” cannot name a snapshot.", "Use letters, digits, “.”, “-” and “_”.")
+    return Objection(
+        "bad-name",
+        f"“{name}” cannot name a new snapshot.",
+        "Use letters, digits, “.”, “-” and “_”, 63 at most, beginning with a letter or digit.",
+    )
+
+
+def number_for_a_name(name: str) -> Objection:
+    """QEMU would take it for the number of a snapshot."""
+    return Objection(
+        "number",
+        f"“{name}” cannot name a new snapshot: QEMU also numbers snapshots, and would mix up the two.",
+        f"Use a name with a letter, for example “v{name}”.",
+    )
+
+
+def snapshot_exists(vm: Vm, name: str) -> Objection:
+    """Taken."""
+    return Objection("snapshot-exists", f"{vm.name} has a snapshot “{name}” already.", "Use another name.")
+
+
+def no_snapshot(vm: Vm, name: str, known: Sequence[str]) -> Objection:
+    """A slip of the pen."""
+    seen = f"`vm snapshot list {quote(vm.name)}` lists its snapshots."
+    has = f"{vm.name} has no snapshot “{name}”." if known else f"{vm.name} has no snapshots."
+    return Objection("no-snapshot", has, nearest(name, known, seen if known else ""))
+
+
+def cannot_revert_external(vm: Vm, name: str, host: Host) -> Objection:
+    """The hypervisor refuses; nothing needs to be deleted for it."""
+    return Objection(
+        "external-snapshot",
+        f"“{name}” of {vm.name} is an external snapshot: libvirt {version_text(host.libvirt_version)} on {host.name} "
+        "cannot go back to it, 9.9 and later can.",
+        f"Update libvirt on {host.name}. By hand, its disks of then are the files below the present ones: "
+        f"`virsh domblklist {quote(vm.name)}`, then `qemu-img info --backing-chain` of each.",
+    )
+
+
+def cannot_delete_external(vm: Vm, name: str, host: Host) -> Objection:
+    """The hypervisor refuses."""
+    return Objection(
+        "external-snapshot",
+        f"“{name}” of {vm.name} is an external snapshot: libvirt {version_text(host.libvirt_version)} on {host.name} "
+        "cannot remove it, 9.0 and later can.",
+        f"Update libvirt on {host.name}.",
+    )
+
+
+def cannot_revert_number(vm: Vm, name: str) -> Objection:
+    """QEMU takes the name for a snapshot's number first."""
+    return Objection(
+        "number",
+        f"The snapshot “{name}” of {vm.name} is named like a number: QEMU could go back to another one that has this "
+        "number.",
+        f"While {vm.name} is off, on {vm.host}, for each of its disks: `qemu-img snapshot -l DISK` shows the ID beside "
+        f"the tag {name}; `qemu-img snapshot -a ID DISK` goes back to it, if no other snapshot has that ID as its tag.",
+    )
+
+
+def cannot_snapshot_uefi(vm: Vm, host: Host, *, off: bool) -> Objection:
+    """The NVRAM would not be part of it; ``off``: it can have one while it is off."""
+    name, version = quote(vm.name), version_text(host.libvirt_version)
+    what = "with its memory " if vm.state.active else ""
+    said = f"{vm.name} has UEFI firmware: libvirt {version} on {host.name} takes no snapshot of it {what}".rstrip()
+    copy = f"A copy that can be started instead: `vm clone {name} {quote(vm.name + '-copy')}`, while the VM is off."
+    first = (
+        f"Take it while the VM is off: `vm shutdown {name}`." if off else "libvirt 9.3 and later can, while it is off."
+    )
+    return Objection("uefi-snapshot", f"{said}.", first if off else f"{first} {copy}")
+
+
+def cannot_grow_off(vm: Vm, disk: Disk) -> Objection:
+    """Only a pool, or the running QEMU, can do it."""
+    return Objection(
+        "no-pool",
+        f"{disk.target} of {vm.name} ({disk.source}) lies in no storage pool of {vm.host}, and the VM is off.",
+        f"Ask again while it runs: `vm start {quote(vm.name)}`. Or define a pool for that directory.",
+    )
+
+
+def cannot_grow_with_snapshots(vm: Vm, disk: Disk, host: Host) -> Objection:
+    """QEMU refuses."""
+    if disk.compat == "0.10":
+        return Objection(
+            "snapshots",
+            f"{disk.target} of {vm.name} has snapshots and is a qcow2 file of the old version 2: QEMU cannot grow it.",
+            f"While {vm.name} is off, on {host.name}: `qemu-img amend -f qcow2 -o compat=1.1 {quote(disk.source)}`.",
+        )
+    return Objection(
+        "snapshots",
+        f"{disk.target} of {vm.name} has snapshots: QEMU {version_text(host.hypervisor_version)} on {host.name} cannot "
+        "grow it, 5.1 and later can.",
+        f"Update QEMU on {host.name}, and restart the VM with it.",
+    )
 
 
 def cannot_snapshot(vm: Vm, formats: Iterable[str]) -> Objection:
@@ -685,10 +856,13 @@ def ttl_ends(vm: Vm, ends: datetime) -> Card:
 def ttl_paused(vm: Vm, ends: datetime) -> Card:
     """It cannot be shut down as it is."""
     line = words(
-        "The time of *{vm}* on {host} ended at {ends}, but it is paused and cannot hear that it is to shut down.",
-        vm=vm.name, host=vm.host, ends=ends,
+        "The time of *{vm}* on {host} ended at {ends}, but it is {state} and cannot hear that it is to shut down.",
+        vm=vm.name, host=vm.host, ends=ends, state=_SPOKEN_STATES.get(vm.state, str(vm.state)),
     )  # fmt: skip
-    return Card(f"The time of {vm.name} is over, and it is paused.", elements=(Section(line),))
+    return Card(
+        f"The time of {vm.name} is over, and it is {_SPOKEN_STATES.get(vm.state, str(vm.state))}.",
+        elements=(Section(line),),
+    )
 
 
 def out_of_pause(vm: Vm) -> tuple[Remedy, ...]:

@@ -31,6 +31,7 @@ from plugins.vm_lifecycle.steps import (
     CreateVm,
     CreateVms,
     DeleteVm,
+    DiscardMemory,
     EjectMedium,
     GrowDisk,
     OnGuest,
@@ -69,7 +70,7 @@ def _power_is(step: PowerVm, hypervisor: Hypervisor) -> bool:
             return state is None or not state.active
         case Power.PAUSE:
             return state is VmState.PAUSED
-        case Power.RESUME:
+        case Power.RESUME | Power.WAKE:
             return state is VmState.RUNNING
 
 
@@ -143,6 +144,7 @@ _LOOKS: Mapping[type[Step], Callable[[Any, Hypervisor], bool]] = {
     AddNic: _has_nic,
     RemoveNic: lambda step, hypervisor: step.mac not in _macs(step, hypervisor)[0],
     EjectMedium: _ejected,
+    DiscardMemory: lambda step, hypervisor: not _found(step, hypervisor).saved,
 }
 
 
@@ -191,7 +193,35 @@ def _power(step: PowerVm, at: Site) -> Facts:
         case Power.RESUME:
             nowhere_else(step, at.hypervisor)
             at.hypervisor.resume(step.host, step.uuid)
+        case Power.WAKE:
+            return _wake(step, at)
     return {}
+
+
+def _wake(step: PowerVm, at: Site) -> Facts:
+    """It takes a moment until its own system goes on."""
+    nowhere_else(step, at.hypervisor)
+    at.hypervisor.wake(step.host, step.uuid)
+    waited = 0.0
+    while not _power_is(step, at.hypervisor):
+        if waited >= at.settings.shutdown_seconds:
+            raise DroverError(told.does_not_wake(step, waited), told.does_not_wake_advice(step))
+        at.progress.sleep(at.settings.poll_seconds)
+        waited += at.settings.poll_seconds
+    return {}
+
+
+def _changeable(step: OnGuest, hypervisor: Hypervisor) -> None:
+    """Refuse to change a VM that may run elsewhere, or that would go on from saved memory without the change.
+
+    Raises:
+        DroverError: its memory was saved since the plan was made.
+        StepLostError: as ``nowhere_else``.
+    """
+    if not _active(step, hypervisor):
+        nowhere_else(step, hypervisor)
+        if _found(step, hypervisor).saved:
+            raise DroverError(told.memory_is_saved(step), told.memory_is_saved_advice(step))
 
 
 def _may_end(step: PowerVm, hypervisor: Hypervisor) -> None:
@@ -224,13 +254,22 @@ def _shut_down(step: PowerVm, at: Site) -> Facts:
 
 
 def _resize(step: ResizeVm, at: Site) -> Facts:
-    live = at.hypervisor.resize(step.host, step.uuid, vcpus=step.vcpus, memory=step.memory)
-    if not live:
-        at.progress.note(told.at_next_start(step))
-    return {told.LIVE: live}
+    _changeable(step, at.hypervisor)
+    if at.hypervisor.resize(step.host, step.uuid, vcpus=step.vcpus, memory=step.memory):
+        return {}
+    at.progress.note(told.at_next_start(step))
+    now = _found(step, at.hypervisor)
+    return {told.NOW: told.size(now.vcpus, now.memory), told.NEXT: told.size(now.vcpus_next, now.memory_next)}
+
+
+def _discard_memory(step: DiscardMemory, at: Site) -> Facts:
+    nowhere_else(step, at.hypervisor)
+    at.hypervisor.discard_saved(step.host, step.uuid)
+    return {}
 
 
 def _rename(step: RenameVm, at: Site) -> Facts:
+    _changeable(step, at.hypervisor)
     making.name_is_free(step, step.to, at.hypervisor)
     at.hypervisor.rename(step.host, step.uuid, step.to)
     return {}
@@ -303,18 +342,22 @@ def _nobody_needs(step: PurgeVm, at: Site) -> None:
 def _snapshot(step: SnapshotVm, at: Site) -> Facts:
     match step.verb:
         case SnapshotVerb.CREATE:
+            _changeable(step, at.hypervisor)
             at.hypervisor.create_snapshot(step.host, step.uuid, step.snapshot, step.description)
         case SnapshotVerb.REVERT:
-            nowhere_else(step, at.hypervisor)
+            _changeable(step, at.hypervisor)
             at.hypervisor.revert_snapshot(step.host, step.uuid, step.snapshot)
             # Nothing on the host tells one going back from another; the mark does.
             at.hypervisor.leave_mark(step.host, step.uuid, step.token)
         case SnapshotVerb.DELETE:
+            if not _active(step, at.hypervisor):
+                nowhere_else(step, at.hypervisor)
             at.hypervisor.delete_snapshot(step.host, step.uuid, step.snapshot)
     return {}
 
 
 def _add_disk(step: AddDisk, at: Site) -> Facts:
+    _changeable(step, at.hypervisor)
     pool, name = making.place(step.volume)
     if at.hypervisor.volume(step.host, pool, name) is None:
         at.hypervisor.create_volume(step.host, pool, name, step.capacity)
@@ -331,17 +374,20 @@ def _add_disk(step: AddDisk, at: Site) -> Facts:
 
 
 def _grow(step: GrowDisk, at: Site) -> Facts:
+    _changeable(step, at.hypervisor)
     at.hypervisor.grow_disk(step.host, step.uuid, step.target, step.capacity)
     return {}
 
 
 def _add_nic(step: AddNic, at: Site) -> Facts:
+    _changeable(step, at.hypervisor)
     at.hypervisor.attach_nic(step.host, step.uuid, GuestNic(step.network_kind, step.network, step.mac))
     return {}
 
 
 def _remove_nic(step: RemoveNic, at: Site) -> Facts:
     """The guest must let go of it; it is asked again while it does not."""
+    _changeable(step, at.hypervisor)
     waited = 0.0
     while step.mac in _macs(step, at.hypervisor)[0]:
         if waited >= at.settings.shutdown_seconds:
@@ -353,6 +399,7 @@ def _remove_nic(step: RemoveNic, at: Site) -> Facts:
 
 
 def _eject(step: EjectMedium, at: Site) -> Facts:
+    _changeable(step, at.hypervisor)
     at.hypervisor.eject(step.host, step.uuid, step.target)
     return {}
 
@@ -375,6 +422,7 @@ _RUNS: Mapping[type[Step], Callable[[Any, Site], Facts]] = {
     AddNic: _add_nic,
     RemoveNic: _remove_nic,
     EjectMedium: _eject,
+    DiscardMemory: _discard_memory,
 }
 
 

@@ -25,7 +25,7 @@ def endings(settings: VmLifecycleSettings, snapshot: Snapshot, memory: Mapping[s
         if ends > snapshot.taken_at:
             announced[key] = vm.name
             noticed.append(Alert(key, cards.ttl_ends(vm, ends), remedies=(cards.longer(vm),)))
-        elif vm.state is VmState.PAUSED:
+        elif vm.state in {VmState.PAUSED, VmState.SUSPENDED}:
             announced[key] = vm.name
             noticed.append(Alert(key, cards.ttl_paused(vm, ends), remedies=cards.out_of_pause(vm)))
         elif not vm.persistent:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bot.domain import placement
-from bot.domain.cluster import Health, Snapshot, Vm, VmState, tags_of
+from bot.domain.cluster import Health, Host, Snapshot, StoredSize, Vm, VmState, tags_of
 from bot.domain.errors import AmbiguousNameError, UnknownNameError
 from bot.domain.placement import Rule
 from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
@@ -22,8 +22,10 @@ from plugins.vm_lifecycle.intents import (
 )
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
 from plugins.vm_lifecycle.steps import (
+    AddNic,
     AutostartVm,
     CloneVm,
+    DiscardMemory,
     Power,
     PowerVm,
     RenameVm,
@@ -121,7 +123,15 @@ def still_good(  # noqa: PLR0917 - as for plan
         return again.objections
     if _timeless(again.steps) != _timeless(planned.steps):
         return (cards.changed_meanwhile(planned, again),)
-    return ()
+    return tuple(_macs_taken(planned.steps, snapshot))
+
+
+def _macs_taken(steps: Sequence[Step], snapshot: Snapshot) -> Iterator[Objection]:
+    """An approved MAC address is kept, as long as nobody else has got it meanwhile."""
+    taken = {nic.mac.lower(): vm for vm in snapshot.vms if vm.detail for nic in vm.detail.nics}
+    for step in steps:
+        if isinstance(step, AddNic) and step.mac in taken:
+            yield cards.mac_taken(step.mac, taken[step.mac])
 
 
 def _timeless(steps: Sequence[Step]) -> list[Step]:
@@ -130,6 +140,8 @@ def _timeless(steps: Sequence[Step]) -> list[Step]:
     for step in steps:
         if isinstance(step, SnapshotVm):
             bare.append(replace(step, token=""))
+        elif isinstance(step, AddNic):
+            bare.append(replace(step, mac=""))
         elif isinstance(step, CloneVm):
             bare.append(replace(step, uuid="", disks=(), seed=("", ""), meta_data="", network_config="", macs=()))
         elif isinstance(step, TagVm):
@@ -170,6 +182,15 @@ def settled(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
         yield cards.is_deleted(vm)
 
 
+def changeable(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
+    """Nobody changes a VM that may run elsewhere, or that goes on from saved memory: it would not show the change."""
+    yield from settled(vm, snapshot)
+    if not vm.state.active:
+        yield from elsewhere(vm, snapshot)
+    if vm.saved:
+        yield cards.memory_is_saved(vm)
+
+
 def lost_memory(vm: Vm, snapshot: Snapshot) -> bool:
     """Tell whether a post-copy of it broke off and the other half is gone: it never runs again as it is."""
     return vm.state.active and vm.paused_by == "postcopy failed" and not any(elsewhere(vm, snapshot))
@@ -195,6 +216,8 @@ def elsewhere(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
 def start(intent: VmVerb, case: Case) -> Planned:  # noqa: ARG001 - the shape of Work
     """A start where the guest is defined, if it can be nowhere else."""
     vm, snapshot = case.vm, case.snapshot
+    if vm.state is VmState.SUSPENDED:
+        return _wake(vm, snapshot)
     if vm.state.active:
         return (), ((cards.paused_not_off(vm),) if vm.state is VmState.PAUSED else ())
     against = [*settled(vm, snapshot), *elsewhere(vm, snapshot)]
@@ -227,6 +250,8 @@ def _ending(intent: VmVerb, case: Case, verb: Power) -> Planned:
 def pause(intent: VmVerb, case: Case) -> Planned:  # noqa: ARG001 - the shape of Work
     """Stand still."""
     vm, snapshot = case.vm, case.snapshot
+    if vm.state is VmState.SUSPENDED:
+        return (), (cards.asleep(vm),)
     if vm.state is not VmState.RUNNING and vm.state is not VmState.PAUSED:
         return (), (cards.not_running(vm),)
     return _power(vm, snapshot, Power.PAUSE, wanted=vm.state is VmState.RUNNING)
@@ -237,6 +262,8 @@ def resume(intent: VmVerb, case: Case) -> Planned:  # noqa: ARG001 - the shape o
     vm, snapshot = case.vm, case.snapshot
     if not vm.state.active:
         return (), (cards.not_running(vm),)
+    if vm.state is VmState.SUSPENDED:
+        return _wake(vm, snapshot)
     if vm.state is VmState.PAUSED and vm.paused_by in {"migration", "postcopy", "postcopy failed"}:
         return (), (cards.half_moved(vm),)
     steps, against = _power(vm, snapshot, Power.RESUME, wanted=vm.state is VmState.PAUSED)
@@ -259,6 +286,13 @@ def reboot(intent: VmVerb, case: Case) -> Planned:  # noqa: ARG001 - the shape o
 def _deaf(vm: Vm) -> Iterator[Objection]:
     if vm.state is VmState.PAUSED:
         yield cards.cannot_hear(vm)
+    if vm.state is VmState.SUSPENDED:
+        yield cards.asleep(vm)
+
+
+def _wake(vm: Vm, snapshot: Snapshot) -> Planned:
+    """A VM that its own system put to sleep goes on where it was."""
+    return (PowerVm(vm.uuid, vm.name, vm.host, Power.WAKE),), (*settled(vm, snapshot), *elsewhere(vm, snapshot))
 
 
 def _power(vm: Vm, snapshot: Snapshot, verb: Power, *, wanted: bool, lose_definition: bool = False) -> Planned:
@@ -269,17 +303,34 @@ def _power(vm: Vm, snapshot: Snapshot, verb: Power, *, wanted: bool, lose_defini
 
 
 def resize(intent: NewSize, case: Case) -> Planned:
-    """More or less of vCPUs and memory."""
+    """More or less of vCPUs and memory; what is not named stays as it is stored for the next start."""
     vm, snapshot = case.vm, case.snapshot
-    vcpus, memory = intent.cpus or vm.vcpus, intent.memory or vm.memory
+    stored = vm.stored or StoredSize(vm.vcpus, vm.memory, vm.detail.vcpus_max if vm.detail else 0, vm.memory_max)
+    vcpus, memory = intent.cpus or stored.vcpus, intent.memory or stored.memory
+    if (vcpus, memory) == (stored.vcpus, stored.memory) == (vm.vcpus, vm.memory):
+        return (), ()
     host = snapshot.host(vm.host)
-    against = [*settled(vm, snapshot)]
+    against = [*changeable(vm, snapshot), *(() if vm.persistent else (cards.transient(vm),))]
+    against += cards.fixed_size(vm, stored, vcpus, memory)
     if not against and vcpus > host.cpus:
         against.append(cards.too_many_cpus(replace(vm, vcpus=vcpus), host))
-    more = memory - vm.memory
-    if not against and more > 0 and more > snapshot.room(vm.host):
-        against.append(cards.no_room(vm, memory, snapshot.room(vm.host)))
+    room = _room_beside(vm, host, snapshot)
+    if not against and memory > vm.memory and memory - vm.memory > room:
+        against.append(cards.no_room(vm, memory, room))
     return (ResizeVm(vm.uuid, vm.name, vm.host, vcpus, memory),), tuple(against)
+
+
+def _room_beside(vm: Vm, host: Host, snapshot: Snapshot) -> int:
+    """Bytes that this VM could get more on its host: of huge pages for one that is made of them."""
+    if not vm.huge or host.huge_pages is None:
+        return snapshot.room(vm.host)
+    pages = host.pages_of(vm)
+    free = pages.free * pages.size if pages else 0
+    return free if vm.state.active else free - vm.memory
+
+
+RENAMES_WITH_SNAPSHOTS = 6_010_000
+"""The libvirt that renames a VM that has snapshots (release notes of 6.10)."""
 
 
 def rename(intent: NewName, case: Case) -> Planned:
@@ -287,10 +338,21 @@ def rename(intent: NewName, case: Case) -> Planned:
     vm, snapshot = case.vm, case.snapshot
     if vm.name == intent.to:
         return (), ()
-    against = [*settled(vm, snapshot), *creation.name_slips(intent.to), *creation.name_taken((intent.to,), snapshot)]
+    host = snapshot.host(vm.host)
+    against = [*changeable(vm, snapshot), *creation.name_slips(intent.to), *creation.name_taken((intent.to,), snapshot)]
     against += [cards.must_be_off(vm, "renamed")] if vm.state.active else []
-    against += [cards.has_snapshots(vm, "renamed")] if vm.detail and vm.detail.snapshots else []
+    if vm.detail and vm.detail.snapshots and host.up and host.libvirt_version < RENAMES_WITH_SNAPSHOTS:
+        against.append(cards.cannot_rename(vm, host))
     return (RenameVm(vm.uuid, vm.name, vm.host, intent.to),), tuple(against)
+
+
+def discard_memory(intent: VmVerb, case: Case) -> Planned:  # noqa: ARG001 - the shape of Work
+    """The end of a saved memory: the next start boots from the disks."""
+    vm, snapshot = case.vm, case.snapshot
+    if not vm.saved:
+        return (), (cards.no_saved_memory(vm),)
+    against = (*settled(vm, snapshot), *elsewhere(vm, snapshot))
+    return (DiscardMemory(vm.uuid, vm.name, vm.host),), against
 
 
 def autostart(intent: NewAutostart, case: Case) -> Planned:

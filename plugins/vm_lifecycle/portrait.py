@@ -34,7 +34,7 @@ class Portrait:
 def card(vm: Vm, snapshot: Snapshot, rules: Iterable[Rule], seen: Portrait) -> Card:
     """All about one guest."""
     host = snapshot.host(vm.host)
-    told = f"{vm.name} is {vm.state} on {vm.host}"
+    told = f"{vm.name} is {vm.state}{', its memory is saved,' if vm.saved else ''} on {vm.host}"
     elements: list[Element] = [Fields(tuple(_pairs(vm, host, seen)))]
     if seen.disks:
         elements.append(_disks(seen))
@@ -55,11 +55,12 @@ def measured(vm: Vm, sweep: Sweep | None) -> Vm:
 
 def _pairs(vm: Vm, host: Host, seen: Portrait) -> Iterable[tuple[str, Line]]:
     by = f" by {vm.paused_by}" if vm.paused_by else ""
-    yield "State", f"{vm.state}{by}"
+    saved = ", its memory is saved: a start goes on from it" if vm.saved else ""
+    yield "State", f"{vm.state}{by}{saved}"
     if vm.problem:
         yield "Cannot be read whole", vm.problem
     yield "Host", vm.host if host.up else f"{vm.host} (does not answer; as last seen)"
-    yield "Size", f"{plural(vm.vcpus, 'vCPU')}, {bytes_text(vm.memory)}"
+    yield "Size", _size(vm)
     yield "Load", "not measured" if vm.cpu is None else f"{vm.cpu:.2f} of {plural(vm.vcpus, 'core')}"
     told = [f"{each.ip} ({each.source})" for each in seen.addresses]
     given = [f"{vm.tags['address']} (given at its creation)"] if "address" in vm.tags else []
@@ -73,6 +74,14 @@ def _pairs(vm: Vm, host: Host, seen: Portrait) -> Iterable[tuple[str, Line]]:
     if until := vm.tags.get("drover.deleted"):
         kept = "removed" if vm.tags.get("drover.disks") == "remove" else "kept"
         yield "Deleted", f"purged after {until}, its disks are {kept}"
+
+
+def _size(vm: Vm) -> str:
+    """Its size now, and the one it has after its next start where that is another."""
+    now = f"{plural(vm.vcpus, 'vCPU')}, {bytes_text(vm.memory)}"
+    if vm.stored is None or (vm.stored.vcpus, vm.stored.memory) == (vm.vcpus, vm.memory):
+        return now
+    return f"{now} now; {plural(vm.stored.vcpus, 'vCPU')}, {bytes_text(vm.stored.memory)} after a restart"
 
 
 def _disks(seen: Portrait) -> Table:
@@ -102,12 +111,19 @@ def _full(each: FileSystem) -> str:
 
 def _snapshots(seen: Portrait) -> Table:
     rows: tuple[tuple[Line, ...], ...] = tuple(
-        (each.name, "?", f"cannot be read: {each.problem}", "", "")
+        (each.name, "?", "?", f"cannot be read: {each.problem}", "", "")
         if each.problem
-        else (each.name, words("{at}", at=each.made_at), each.state, "yes" if each.current else "", each.description)
+        else (
+            each.name,
+            "external" if each.external else "internal",
+            words("{at}", at=each.made_at),
+            each.state,
+            "yes" if each.current else "",
+            each.description,
+        )
         for each in seen.snapshots
     )
-    return Table(("Snapshot", "Taken", "State", "Current", "Description"), rows)
+    return Table(("Snapshot", "Kind", "Taken", "State", "Current", "Description"), rows)
 
 
 def _movable(vm: Vm, snapshot: Snapshot, rules: Iterable[Rule]) -> Line:

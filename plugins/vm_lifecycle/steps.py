@@ -17,6 +17,7 @@ class Power(StrEnum):
     FORCE_OFF = "force off"
     PAUSE = "pause"
     RESUME = "resume"
+    WAKE = "wake"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ class CloneVm(OnGuest):
 
 @dataclass(frozen=True, slots=True)
 class PowerVm(OnGuest):
-    """Start, shut down, force off, pause or resume a guest."""
+    """Start, shut down, force off, pause, resume or wake a guest."""
 
     verb: Power
     lose_definition: bool = False
@@ -152,6 +153,16 @@ class ResizeVm(OnGuest):
     def title(self) -> str:
         """The step as one sentence."""
         return f"Resize {self.name} to {plural(self.vcpus, 'vCPU')} and {bytes_text(self.memory)}"
+
+
+@dataclass(frozen=True, slots=True)
+class DiscardMemory(OnGuest):
+    """Remove the saved memory (managed save) of a VM that is off."""
+
+    @property
+    def title(self) -> str:
+        """The step as one sentence."""
+        return f"Discard the saved memory of {self.name} on {self.host}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,6 +331,6 @@ class EjectMedium(OnGuest):
 
 ALL: tuple[type[Step], ...] = (
     CreateVm, CreateVms, CloneVm, PowerVm, ResizeVm, RenameVm, AutostartVm, TagVm, DeleteVm, UndeleteVm, PurgeVm,
-    SnapshotVm, AddDisk, GrowDisk, AddNic, RemoveNic, EjectMedium,
+    SnapshotVm, AddDisk, GrowDisk, AddNic, RemoveNic, EjectMedium, DiscardMemory,
 )  # fmt: skip
 """Every kind of step that the handler carries out."""

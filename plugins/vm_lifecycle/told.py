@@ -12,7 +12,8 @@ from bot.domain.message import Message
 from bot.domain.words import bytes_text, duration_text, plural
 from plugins.vm_lifecycle.steps import CloneVm, CreateVm, OnGuest, PowerVm, PurgeVm, RemoveNic, ResizeVm
 
-SECONDS, LIVE, UNTIL, REMOVED, HOST, MADE = "seconds", "live", "kept until", "removed", "host", "made"
+SECONDS, UNTIL, REMOVED, HOST, MADE = "seconds", "kept until", "removed", "host", "made"
+NOW, NEXT = "now", "at the next start"
 NOTHING = "nothing"
 DEFINITION = "its definition"
 
@@ -92,7 +93,33 @@ def only_while_it_runs_advice(step: PowerVm) -> str:
 
 def at_next_start(step: ResizeVm) -> str:
     """Part of a new size waits."""
-    return f"{step.name} gets all of its new size when it starts next: use `vm reboot {step.name}`."
+    return f"{step.name} gets all of its new size when it starts next: use `vm reboot {quote(step.name)}`."
+
+
+def size(vcpus: int, memory: int) -> str:
+    """How large a VM is."""
+    return f"{plural(vcpus, 'vCPU')}, {bytes_text(memory)}"
+
+
+def does_not_wake(step: PowerVm, waited: float) -> str:
+    """It sleeps on."""
+    return f"{step.name} was woken, and still sleeps after {duration_text(waited)}."
+
+
+def does_not_wake_advice(step: PowerVm) -> str:
+    """What is left."""
+    return f"Look at its screen with `vm screenshot {quote(step.name)}`; `vm force-off {quote(step.name)}` ends it."
+
+
+def memory_is_saved(step: OnGuest) -> str:
+    """Somebody saved it since the plan was made."""
+    return f"{step.name} is off with its memory saved on {step.host} now; nothing was changed."
+
+
+def memory_is_saved_advice(step: OnGuest) -> str:
+    """Go on, or lose it."""
+    name = quote(step.name)
+    return f"Let it go on and ask again: `vm start {name}`. Or lose that memory: `vm discard-memory {name}`."
 
 
 def still_runs(step: OnGuest) -> str:

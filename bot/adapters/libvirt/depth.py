@@ -81,6 +81,9 @@ def depth(connection: Connection, vm: Vm) -> Depth:
         return Depth(VmDetail(), None)  # its problem is told already
     disks = tuple(_look_at(parts, domain, disk) for disk in vm.detail.disks)
     ask = partial(parts.read, absent=())
+    if vm.detail.snapshots:
+        versions = [ask("format of disk", each.target, partial(_compat, connection, each)) for each in disks]
+        disks = tuple(replace(disk, compat=version or "") for disk, version in zip(disks, versions, strict=True))
     job = ask("job", "of it", lambda: active_job(domain))
     snapshots = ask("snapshots", "of it", lambda: _snapshot_list(domain))
     checkpoints = ask("checkpoints", "of it", lambda: _checkpoints(domain))
@@ -208,6 +211,23 @@ def _capacity(domain: Domain, target: str) -> int | None:
         return count(domain.blockInfo(target)[0])
     except (libvirt.libvirtError, *NONSENSE):
         return None
+
+
+def _compat(connection: Connection, disk: Disk) -> str:
+    """Version of the qcow2 format, as libvirt's volumes tell it; '' where the disk lies in no pool."""
+    if disk.format != "qcow2" or not disk.source:
+        return ""
+    try:
+        pool, _, name = disk.source.partition("/") if disk.kind == "volume" else ("", "", "")
+        if name:
+            volume = connection.storagePoolLookupByName(pool).storageVolLookupByName(name)
+        else:
+            volume = connection.storageVolLookupByPath(disk.source)
+        return document(volume.XMLDesc(0)).findtext("target/compat") or "0.10"
+    except libvirt.libvirtError as error:
+        if error.get_error_code() in _CANNOT_SAY:
+            return ""
+        raise
 
 
 def _block_job(domain: Domain, target: str) -> str:

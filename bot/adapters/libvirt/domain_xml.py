@@ -111,6 +111,7 @@ def _detail(root: etree._Element, numbers: _Numbers) -> VmDetail:
         balloon=_of(root, "devices/memballoon", "model") != "none",
         hugepage_size=_hugepage_size(root, numbers),
         pflash=_of(root, "os", "firmware") == "efi" or _of(root, "os/loader", "type") == "pflash",
+        loader=(root.findtext("os/loader") or "").strip(),
         nvram_format=_of(root, "os/nvram", "format"),
         ties=ties(root),
     )

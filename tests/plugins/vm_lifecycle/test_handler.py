@@ -420,7 +420,8 @@ def test_waiting_for_a_shutdown_can_be_cancelled() -> None:
 
 def test_a_size_that_waits_for_a_restart_is_noted() -> None:
     hypervisor, telling = cluster(), Telling()
-    assert run(web(ResizeVm, 2, 4 * GIB), hypervisor, telling) == {"live": False}
+    assert run(web(ResizeVm, 2, 4 * GIB), hypervisor, telling) == {
+        "now": "2 vCPUs, 2 GiB", "at the next start": "2 vCPUs, 4 GiB"}  # fmt: skip
     assert "vm reboot web-1" in telling.notes[0]
 
 

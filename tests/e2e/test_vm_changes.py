@@ -1,0 +1,411 @@
+"""Changes of VMs that were not made by Drover, on the lab's real hosts: each is done whole, or refused beforehand."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import libvirt
+import pytest
+from lxml import etree
+
+from bot import catalog
+from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
+from bot.declare import Action, Settled
+from bot.domain.cluster import MIB, Vm, VmState
+from bot.domain.errors import HypervisorError
+from bot.domain.plan import Plan, Refused
+from bot.flow.parse import parsed
+from plugins.vm_lifecycle import handler
+from plugins.vm_lifecycle.settings import VmLifecycleSettings
+
+if TYPE_CHECKING:
+    from lab import Lab
+
+pytestmark = pytest.mark.lab
+
+A = "host-a"
+TABLE = {"images": {"tiny": {"base": "local/tiny.qcow2"}}, "pool": "local", "network": "br0", "poll_seconds": 0.2}
+CATALOG = catalog.load(("vm_lifecycle",), {"vm_lifecycle": TABLE})
+SETTINGS = VmLifecycleSettings.model_validate(TABLE)
+PATIENCE = 60.0
+
+
+class RealClock:
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+@dataclass
+class Telling:
+    """A ``Progress`` that keeps what is told."""
+
+    notes: list[str] = field(default_factory=list)
+
+    def say(self, text: Any, fraction: float | None = None) -> None: ...
+
+    def note(self, text: Any) -> None:
+        self.notes.append(str(text))
+
+    def asked(self) -> frozenset[Any]:
+        return frozenset()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+@dataclass
+class Scene:
+    """Host-a, with what libvirt itself says beside what Drover says."""
+
+    lab: Lab
+    hypervisor: LibvirtHypervisor
+    connection: Any
+    images: Path
+    pool: str
+    boot: str
+
+    def define(self, name: str, *, disk: bool = True, more: str = "", devices: str = "", boot: bool = False,
+               memory: int = 128, vcpu: str = "<vcpu>1</vcpu>", os: str = "", machine: str = "pc", firmware: str = "",
+               line: str = "quiet panic=-1") -> Any:  # fmt: skip
+        """A VM with a disk of 16 MiB, defined by hand as people do."""
+        path = self.images / f"{name}.qcow2"
+        if disk and not path.exists():
+            self.run("qemu-img", "create", "-q", "-f", "qcow2", str(path), "16M")
+        drive = (
+            "<disk type='file' device='disk'><driver name='qemu' type='qcow2'/>"
+            f"<source file='{self.pool}/{path.name}'/><target dev='vda' bus='virtio'/></disk>"
+        )
+        loaded = self.boot.replace("LINE", line) if boot else ""
+        return self.connection.defineXML(
+            f"<domain type='qemu'><name>{name}</name><uuid>{uuid.uuid4()}</uuid><memory unit='MiB'>{memory}</memory>"
+            f"{vcpu}<os{firmware}><type arch='x86_64' machine='{machine}'>hvm</type>{os}{loaded}</os>"
+            f"<features><acpi/></features>{more}<devices>{drive if disk else ''}{devices}</devices></domain>"
+        )
+
+    def run(self, *command: str) -> str:
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+
+    def write(self, name: str, pattern: int) -> None:
+        """Fill the first MiB of a disk."""
+        self.run("qemu-io", "-c", f"write -P {pattern} 0 1M", str(self.images / f"{name}.qcow2"))
+
+    def holds(self, name: str, pattern: int) -> bool:
+        told = self.run("qemu-io", "-r", "-c", f"read -P {pattern} 0 1M", str(self.images / f"{name}.qcow2"))
+        return "Pattern verification failed" not in told
+
+    def vm(self, name: str) -> Vm:
+        return self.hypervisor.snapshot((name,)).vm(name)
+
+    def answer(self, line: str) -> Plan | Refused:
+        found = parsed(CATALOG, "/kvm", line)
+        assert isinstance(found.command, Action)
+        seen = self.hypervisor.snapshot(found.command.focus(found.intent))
+        return found.command.plan(found.intent, seen, CATALOG.rules)
+
+    def refused(self, line: str) -> dict[str, str]:
+        plan = self.answer(line)
+        assert isinstance(plan, Refused), plan
+        return {each.code: f"{each.text} {each.remedy}" for each in plan.objections}
+
+    def done(self, line: str) -> tuple[Plan, dict[str, Any]]:
+        """Ask for it and do it, as after a vote."""
+        plan = self.answer(line)
+        assert isinstance(plan, Plan), plan
+        found = parsed(CATALOG, "/kvm", line)
+        assert isinstance(found.command, Action)
+        again = self.hypervisor.snapshot(found.command.focus(found.intent))
+        assert found.command.still_good(found.intent, plan, again, CATALOG.rules) == ()
+        facts: dict[str, Any] = {}
+        for step in plan.steps:
+            facts |= handler.run(SETTINGS, step, self.hypervisor, Telling())
+            assert handler.settle(step, self.hypervisor) is Settled.DONE
+        return plan, facts
+
+
+def until(done: Callable[[], Any], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not done():
+        assert time.monotonic() < deadline, f"in {PATIENCE:g} s it never happened that {what}"
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def hosts(lab: Lab) -> Iterator[Scene]:
+    from lab.image import cloud_image
+
+    addresses = [HostAddress(each.name, each.uri, each.peer_uri) for each in lab.hosts.values()]
+    hypervisor = LibvirtHypervisor(addresses, clock=RealClock(), deadline=10, measure_dirty_rate=False)
+    host, image = lab.hosts[A], cloud_image()
+    boot = f"<kernel>{image.kernel}</kernel><initrd>{image.initrd}</initrd><cmdline>LINE</cmdline>"
+    connection = libvirt.open(host.uri)
+    described = etree.fromstring(connection.storagePoolLookupByName("local").XMLDesc())
+    pool = described.findtext("target/path", "")
+    yield Scene(lab, hypervisor, connection, host.directory / "lib" / "images", pool, boot)
+    connection.close()
+    hypervisor.close()
+
+
+@pytest.fixture
+def scene(hosts: Scene) -> Iterator[Scene]:
+    before = {domain.UUIDString() for domain in hosts.connection.listAllDomains()}
+    yield hosts
+    for domain in hosts.connection.listAllDomains():
+        if domain.UUIDString() not in before:
+            if domain.isActive():
+                domain.destroy()
+            domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
+                                 | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+                                 | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM)  # fmt: skip
+            (hosts.images / f"{domain.name()}.qcow2").unlink(missing_ok=True)
+
+
+# Size
+
+
+def test_a_fixed_topology_is_foreseen_and_nothing_is_half_done(scene: Scene) -> None:
+    domain = scene.define("topo", disk=False, more="<cpu><topology sockets='1' cores='1' threads='1'/></cpu>")
+    assert "1 vCPU" in scene.refused("vm resize topo --cpus 2 --memory 200M")["cpu-topology"]
+    with pytest.raises(HypervisorError, match="topology"):
+        scene.hypervisor.resize(A, domain.UUIDString(), vcpus=2, memory=200 * MIB)
+    found = scene.hypervisor.found(A, domain.UUIDString())
+    assert found is not None
+    assert (found.vcpus_next, found.memory_next) == (1, 128 * MIB), "the memory was put back"
+    scene.done("vm resize topo --memory 200M")
+    stored = scene.vm("topo").stored
+    assert stored is not None
+    assert (stored.vcpus, stored.memory) == (1, 200 * MIB)
+
+
+def test_without_a_balloon_a_vm_shrinks_and_grows_at_its_next_start(scene: Scene) -> None:
+    domain = scene.define("rigid", disk=False, memory=256, boot=True, devices="<memballoon model='none'/>")
+    for wanted in (160, 192):
+        scene.done(f"vm resize rigid --memory {wanted}M")
+        domain.create()
+        assert domain.info()[2] == wanted * 1024, "KiB of the running VM"
+        domain.destroy()
+
+
+def test_numa_cells_fix_the_memory(scene: Scene) -> None:
+    cells = "<cpu><numa><cell id='0' cpus='0' memory='131072' unit='KiB'/></numa></cpu>"
+    domain = scene.define("cells", disk=False, more=cells)
+    assert "NUMA cell" in scene.refused("vm resize cells --memory 200M")["numa"]
+    with pytest.raises(HypervisorError, match="NUMA"):
+        scene.hypervisor.resize(A, domain.UUIDString(), vcpus=1, memory=200 * MIB)
+    scene.done("vm resize cells --memory 96M")
+    stored = scene.vm("cells").stored
+    assert stored is not None
+    assert stored.memory == 96 * MIB
+
+
+def test_a_size_that_waits_is_kept_when_another_part_changes(scene: Scene) -> None:
+    domain = scene.define("later", disk=False, boot=True)
+    domain.create()
+    _, facts = scene.done("vm resize later --memory 200M")
+    assert facts == {"now": "1 vCPU, 128 MiB", "at the next start": "1 vCPU, 200 MiB"}
+    scene.done("vm resize later --cpus 2")
+    found = scene.hypervisor.found(A, domain.UUIDString())
+    assert found is not None
+    assert (found.vcpus_next, found.memory_next) == (2, 200 * MIB)
+
+
+# Names
+
+
+def test_a_vm_with_snapshots_is_renamed(scene: Scene) -> None:
+    scene.define("old-name")
+    scene.done("vm snapshot create old-name first")
+    scene.done("vm rename old-name new-name")
+    assert [each.name for each in scene.hypervisor.snapshots(A, scene.vm("new-name").uuid)] == ["first"]
+    (scene.images / "old-name.qcow2").unlink()
+
+
+# Sleep
+
+
+def test_a_vm_that_sleeps_is_woken_and_nothing_else_is_tried_with_it(scene: Scene) -> None:
+    asleep = "mount -t sysfs sys /sys; sleep 2; echo mem >/sys/power/state; while :; do sleep 1; done"
+    line = f"quiet rdinit=/bin/sh -- -c &quot;{asleep.replace('>', '&gt;')}&quot;"
+    sleeps = "<pm><suspend-to-mem enabled='yes'/></pm>"
+    domain = scene.define("dozy", boot=True, line=line, more=sleeps)
+    domain.create()
+    until(lambda: domain.state()[0] == libvirt.VIR_DOMAIN_PMSUSPENDED, "it falls asleep")
+    for verb in ("shutdown", "reboot", "pause"):
+        assert "vm resume dozy" in scene.refused(f"vm {verb} dozy")["asleep"]
+    assert "asleep" in scene.refused("vm snapshot create dozy s")
+    plan, _ = scene.done("vm start dozy")
+    assert plan.title == "Wake dozy on host-a"
+    assert scene.vm("dozy").state is VmState.RUNNING
+
+
+# Saved memory
+
+
+def test_saved_memory_is_seen_by_every_verb(scene: Scene) -> None:
+    domain = scene.define("saved", boot=True)
+    domain.create()
+    scene.done("vm snapshot create saved before")
+    domain.managedSave(0)
+    assert scene.vm("saved").saved
+    for line in ("resize saved --memory 96M", "disk grow saved vda 1G", "rename saved other", "disk add saved 1G",
+                 "snapshot revert saved before", "snapshot create saved more", "nic add saved br0"):  # fmt: skip
+        against = scene.refused(f"vm {line}")
+        assert "vm discard-memory saved" in against["memory-saved"], line
+    plan, _ = scene.done("vm start saved")
+    assert any("goes on from the memory" in each.text for each in plan.warnings)
+    assert not scene.vm("saved").saved
+    domain.managedSave(0)
+    plan, _ = scene.done("vm discard-memory saved")
+    assert any("is lost" in each.text for each in plan.warnings)
+    assert not domain.hasManagedSaveImage(0)
+    assert "no-saved-memory" in scene.refused("vm discard-memory saved")
+    scene.done("vm disk grow saved vda 1G")
+
+
+# Snapshots
+
+
+@pytest.mark.parametrize("name", ["before upgrade", "2026-01-05 10:00", "vor Änderung", "v1.2+fix", "-x", "Bob’s"])
+def test_snapshots_of_others_are_gone_back_to_and_removed_by_their_names(scene: Scene, name: str) -> None:
+    domain = scene.define("strange")
+    scene.write("strange", 11)
+    domain.snapshotCreateXML(f"<domainsnapshot><name>{name}</name></domainsnapshot>")
+    scene.write("strange", 22)
+    dashes = "-- " if name.startswith("-") else ""
+    scene.done(f'vm snapshot revert {dashes}strange "{name}"')
+    assert scene.holds("strange", 11)
+    scene.done(f'vm snapshot delete {dashes}strange "{name}"')
+    assert domain.snapshotNum() == 0
+
+
+def test_a_typo_is_told_before_the_vote(scene: Scene) -> None:
+    scene.define("typo")
+    scene.done("vm snapshot create typo before-upgrade")
+    for verb in ("revert", "delete"):
+        assert "before-upgrade" in scene.refused(f"vm snapshot {verb} typo befor-upgrade")["no-snapshot"]
+        assert "vm snapshot list typo" in scene.refused(f"vm snapshot {verb} typo nosuch")["no-snapshot"]
+    assert "snapshot-exists" in scene.refused("vm snapshot create typo before-upgrade")
+
+
+def test_an_external_snapshot_is_shown_as_such_and_no_revert_is_tried_where_libvirt_cannot(scene: Scene) -> None:
+    domain = scene.define("outer")
+    files = f"<disks><disk name='vda' snapshot='external'><source file='{scene.pool}/outer.snap'/></disk></disks>"
+    domain.snapshotCreateXML(f"<domainsnapshot><name>ext</name>{files}</domainsnapshot>",
+                             libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY)  # fmt: skip
+    (taken,) = scene.hypervisor.snapshots(A, domain.UUIDString())
+    assert taken.external
+    old = scene.connection.getLibVersion() < 9_009_000
+    assert isinstance(scene.answer("vm snapshot revert outer ext"), Refused if old else Plan)
+    if old:
+        told = scene.refused("vm snapshot revert outer ext")["external-snapshot"]
+        assert "elete" not in told
+        with pytest.raises(HypervisorError):
+            scene.hypervisor.revert_snapshot(A, domain.UUIDString(), "ext")
+    (scene.images / "outer.snap").unlink()
+
+
+def test_a_snapshot_named_by_a_number_is_neither_taken_nor_gone_back_to(scene: Scene) -> None:
+    domain = scene.define("numbers")
+    assert "number" in scene.refused("vm snapshot create numbers 2")
+    for name, pattern in (("2", 22), ("1", 11)):  # by others; QEMU numbers them 1 and 2
+        scene.write("numbers", pattern)
+        domain.snapshotCreateXML(f"<domainsnapshot><name>{name}</name></domainsnapshot>")
+    scene.write("numbers", 33)
+    domain.revertToSnapshot(domain.snapshotLookupByName("1"))
+    assert scene.holds("numbers", 22), "what QEMU does with such a name: the wrong one"
+    for name in ("1", "2"):
+        assert "qemu-img snapshot" in scene.refused(f"vm snapshot revert numbers {name}")["number"]
+    scene.done("vm snapshot delete numbers 2")
+    left = scene.run("qemu-img", "snapshot", "-l", str(scene.images / "numbers.qcow2"))
+    assert left.split()[-6:][:2] == ["2", "1"] or " 1 " in left.splitlines()[-1], "the one tagged 2 is gone"
+    assert [each.name for each in scene.hypervisor.snapshots(A, domain.UUIDString())] == ["1"]
+
+
+def test_an_old_image_with_snapshots_is_not_grown(scene: Scene) -> None:
+    for name, compat in (("old-image", "0.10"), ("new-image", "1.1")):
+        scene.run("qemu-img", "create", "-q", "-f", "qcow2", "-o", f"compat={compat}",
+                  str(scene.images / f"{name}.qcow2"), "16M")  # fmt: skip
+        scene.define(name)
+        scene.connection.storagePoolLookupByName("local").refresh()
+        scene.done(f"vm snapshot create {name} first")
+    assert "compat=1.1" in scene.refused("vm disk grow old-image vda 1G")["snapshots"]
+    with pytest.raises(HypervisorError):
+        scene.hypervisor.grow_disk(A, scene.vm("old-image").uuid, "vda", 1024 * MIB)
+    scene.run("qemu-img", "amend", "-f", "qcow2", "-o", "compat=1.1", str(scene.images / "old-image.qcow2"))
+    scene.connection.storagePoolLookupByName("local").refresh()
+    for name in ("old-image", "new-image"):
+        scene.done(f"vm disk grow {name} vda 1G")
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("firmware", ["named", "chosen"])
+def test_whether_a_vm_with_uefi_can_have_a_snapshot_is_foreseen(scene: Scene, firmware: str) -> None:
+    code, variables = scene.images / "code.fd", scene.images / "uefi_VARS.fd"
+    code.write_bytes(b"\0" * (1 << 20))
+    variables.write_bytes(b"\0" * (1 << 18))
+    nvram = f"<nvram>{scene.pool}/uefi_VARS.fd</nvram>"
+    if firmware == "named":
+        loader = f"<loader readonly='yes' type='pflash'>{scene.pool}/code.fd</loader>"
+        scene.define("uefi", os=f"{loader}{nvram}", machine="q35")
+    else:
+        scene.define("uefi", os=nvram, machine="q35", firmware=" firmware='efi'")
+    detail = scene.vm("uefi").detail
+    assert detail is not None
+    assert (detail.pflash, bool(detail.loader)) == (True, firmware == "named")
+    foreseen = scene.answer("vm snapshot create uefi off")
+    if isinstance(foreseen, Refused):
+        assert [each.code for each in foreseen.objections] == ["uefi-snapshot"]
+        with pytest.raises(HypervisorError, match="pflash"):
+            scene.hypervisor.create_snapshot(A, scene.vm("uefi").uuid, "off")
+    else:
+        scene.done("vm snapshot create uefi off")
+    for each in (code, variables):
+        each.unlink()
+
+
+def test_a_running_vm_with_uefi_has_no_snapshot_with_its_memory(scene: Scene) -> None:
+    code, variables = scene.images / "code.fd", scene.images / "uefi_VARS.fd"
+    code.write_bytes(b"\0" * (1 << 20))
+    variables.write_bytes(b"\0" * (1 << 18))
+    firmware = (
+        f"<loader readonly='yes' type='pflash'>{scene.pool}/code.fd</loader><nvram>{scene.pool}/uefi_VARS.fd</nvram>"
+    )
+    domain = scene.define("uefi-on", os=firmware, machine="q35")
+    domain.create()
+    assert "uefi-snapshot" in scene.refused("vm snapshot create uefi-on on")
+    with pytest.raises(HypervisorError, match="pflash"):
+        scene.hypervisor.create_snapshot(A, domain.UUIDString(), "on")
+    for each in (code, variables):
+        each.unlink()
+
+
+# Huge pages
+
+
+def test_huge_pages_are_read_and_a_start_looks_whether_they_suffice(scene: Scene) -> None:
+    setting = Path("/proc/sys/vm/nr_hugepages")
+    before = setting.read_text()
+    setting.write_text("32")
+    try:
+        if int(setting.read_text()) != 32:
+            pytest.skip("this machine has no 32 huge pages to set aside")
+        scene.define("huge", disk=False, more="<memoryBacking><hugepages/></memoryBacking>")
+        scene.define("plain", disk=False)
+        box = scene.hypervisor.snapshot(("huge",)).host(A)
+        assert box.huge_pages is not None
+        (pages,) = box.huge_pages
+        assert (pages.size, pages.total, pages.free) == (2 * MIB, 32, 32)
+        assert "32 free huge pages of 2 MiB, huge needs 64" in scene.refused("vm start huge")["huge-pages"]
+        assert box.usable == box.memory - box.reserve - 64 * MIB
+        assert isinstance(scene.answer("vm start plain"), Plan)
+    finally:
+        setting.write_text(before)
