@@ -6,6 +6,7 @@ A plain ``str`` is literal text and is escaped whole. ``Words`` has a trusted te
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -30,6 +31,17 @@ def prose(text: Message) -> Words:
         return Words("{text}", {"text": text})
     holes = [f"`{{c{index}}}`" if index % 2 else f"{{c{index}}}" for index in range(len(parts))]
     return Words("".join(holes), {f"c{index}": part for index, part in enumerate(parts)})
+
+
+def said_elsewhere(text: str) -> Words:
+    """Text that code had to keep as ``str`` (click's help), to be translated as the template that it was.
+
+    One with marks of its own was none: it is shown as ``prose``.
+    """
+    return Words(text) if _UNMARKED.fullmatch(text) else prose(text)
+
+
+_UNMARKED = re.compile(r"(?:(?!\b_|_\b)[^*{}])*")
 
 
 def bare(text: Message) -> Message:

@@ -11,7 +11,20 @@ import click
 from bot.declare import Asker, Listed
 from bot.domain import placement
 from bot.domain import policy as policies
-from bot.domain.card import Button, Buttons, Card, Context, Element, Line, Section, Table, Words, bare, prose, words
+from bot.domain.card import (
+    Button,
+    Buttons,
+    Card,
+    Context,
+    Element,
+    Line,
+    Section,
+    Table,
+    Words,
+    bare,
+    said_elsewhere,
+    words,
+)
 from bot.domain.cluster import Health, Host, Snapshot, Vm
 from bot.domain.operation import (
     BOT,
@@ -96,9 +109,12 @@ def _without_stop(summary: Line) -> Line:
 def usage_card(usage: str, grammar: click.Command, options: Sequence[tuple[str, str]]) -> Card:
     """How one command is typed: its usage, what it does, each option."""
     told = cleandoc(grammar.help or "")
-    elements: list[Element] = [Section(words("`{usage}`", usage=usage)), *([Section(prose(told))] if told else [])]
+    elements: list[Element] = [
+        Section(words("`{usage}`", usage=usage)),
+        *([Section(said_elsewhere(told))] if told else []),
+    ]
     if options := [each for each in options if each[1]]:  # an argument's name says what it is
-        rows = tuple((words("`{option}`", option=option), prose(meaning)) for option, meaning in options)
+        rows = tuple((words("`{option}`", option=option), said_elsewhere(meaning)) for option, meaning in options)
         elements.append(Table(("Option", "Meaning"), rows))
     return Card(text=usage, elements=tuple(elements))
 
