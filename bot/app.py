@@ -18,6 +18,7 @@ from bot.adapters.schedule import Schedule
 from bot.adapters.slack import web
 from bot.adapters.slack.chat import SlackChat
 from bot.adapters.slack.listeners import Credentials, Listeners
+from bot.adapters.slack.pacer import Pacer
 from bot.adapters.translated_chat import TranslatedChat
 from bot.declare import Report
 from bot.domain import policy as policies
@@ -66,6 +67,7 @@ class Drover:
             self._client,
             group_cache=settings.slack.group_cache,
             progress_every=settings.limits.progress_every,
+            pacer=Pacer(pace=settings.slack.pace),
         )
         translated = TranslatedChat(self._chat, Languages(settings.locale, catalog.translations))
         self._hypervisor = connected_hypervisor(settings)
@@ -86,7 +88,9 @@ class Drover:
             hypervisor=self._hypervisor,
             clock=self._clock,
             work=self._work,
-            screen=Screen(self._store, translated, partial(operation_card, pickable=catalog.pickable)),
+            screen=Screen(
+                self._store, translated, partial(operation_card, pickable=catalog.pickable), settings.slack.command
+            ),
             policy=settings.domain_policy(),
             places=Places(
                 settings.slack.approvals_channel, settings.slack.ops_channel, settings.monitor.digest_channel
@@ -130,10 +134,11 @@ class Drover:
         )
         for place in dict.fromkeys(filter(None, (slack.approvals_channel, slack.ops_channel))):
             _reached(self._chat, place)
+        self.world.screen.start()
         late.hold(self.world)  # before the work queue resumes what a crash left
         self._work.start()
         self._desk.start()
-        picked_up(self.world)
+        picked_up(self.world, self._settings.replica if _shared(self._settings) else "")
         self._schedule.every("tick", TICK, self._tick)
         self._schedule.every("sweep", SWEEP, self._inventory.sweep)
         self._plan_watching()
@@ -157,6 +162,7 @@ class Drover:
         self._monitor.close()
         self._desk.stop()
         left = self._work.stop()
+        self.world.screen.stop()
         self._chat.close()
         if not left:
             self._hypervisor.close()
@@ -209,12 +215,11 @@ class Drover:
     def _take_over(self, silent: str) -> None:
         """See to what a replica that fell silent accepted, proposed or approved, and did not see through."""
         self._desk.take_over(silent)
-        picked_up(self.world)
+        picked_up(self.world, silent)
 
     def _tick(self) -> None:
         decide.expire(self.world)
         decide.remind(self.world)
-        self.world.screen.catch_up()
         self._store.mark_alive()
         health_file(self._settings).write_text(str(time.time()), encoding="utf-8")
 

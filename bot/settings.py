@@ -58,7 +58,11 @@ class Section(BaseModel):
 
 
 class SlackSection(Section):
-    """The workspace. Tokens come from the environment or from files, never from the TOML file."""
+    """The workspace. Tokens come from the environment or from files, never from the TOML file.
+
+    ``pace``: how many times faster than slack.com's the server's rate limits are; more than 1 only for a local
+    workspace that was told so too.
+    """
 
     command: Annotated[str, Field(pattern=r"^/[a-z0-9_-]{1,31}$")] = "/kvm"
     mode: Literal["socket", "http"] = "socket"
@@ -70,6 +74,7 @@ class SlackSection(Section):
     http_port: int = 3000
     requests_per_minute: int = 30
     group_cache: Seconds = 300
+    pace: Annotated[float, Field(gt=0)] = 1.0
     bot_token: SecretStr = SecretStr("")
     app_token: SecretStr = SecretStr("")
     signing_secret: SecretStr = SecretStr("")

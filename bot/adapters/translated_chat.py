@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bot.adapters.language import Language, Languages
 from bot.domain.card import Card, Form
-from bot.ports import Chat, MessageRef
+from bot.ports import Chat, MessageRef, Urgency
+from bot.ports.chat import Lost, Shown
 
 
 class TranslatedChat:
@@ -19,21 +20,31 @@ class TranslatedChat:
         self._chat = chat
         self._languages = languages
 
-    def post(self, channel: str, card: Card, *, thread: MessageRef | None = None, key: str = "") -> MessageRef:
+    def post(
+        self, channel: str, card: Card, *, thread: MessageRef | None = None, key: str = "", look: bool = True
+    ) -> MessageRef:
         """Post a message in the channels' language."""
-        return self._chat.post(channel, self._languages.default.shown(card), thread=thread, key=key)
+        return self._chat.post(channel, self._languages.default.shown(card), thread=thread, key=key, look=look)
 
     def update(self, ref: MessageRef, card: Card) -> None:
         """Replace a message."""
         self._chat.update(ref, self._languages.default.shown(card))
 
-    def later(self, ref: MessageRef, card: Card) -> None:
+    def later(
+        self,
+        ref: MessageRef,
+        card: Card,
+        *,
+        urgency: Urgency = Urgency.PROGRESS,
+        shown: Shown | None = None,
+        lost: Lost | None = None,
+    ) -> None:
         """Replace a message soon."""
-        self._chat.later(ref, self._languages.default.shown(card))
+        self._chat.later(ref, self._languages.default.shown(card), urgency=urgency, shown=shown, lost=lost)
 
-    def whisper(self, channel: str, user: str, card: Card) -> None:
+    def whisper(self, channel: str, user: str, card: Card, *, thread: str = "", answer_to: str = "") -> None:
         """A message that only one person sees, in that person's language."""
-        self._chat.whisper(channel, user, self._language(user).shown(card))
+        self._chat.whisper(channel, user, self._language(user).shown(card), thread=thread, answer_to=answer_to)
 
     def tell(self, user: str, card: Card) -> None:
         """A direct message in the person's language."""

@@ -96,6 +96,10 @@ class ChatError(DroverError):
     code = "chat"
 
 
+class ChatRefusedError(ChatError):
+    """The chat service refused this for good: asking again is useless."""
+
+
 class SettingsError(DroverError):
     """The configuration is wrong; found at start."""
 

@@ -45,7 +45,7 @@ class Board:
             parts.insert(0, Progress(text=self._line, asks=frozenset({Ask.CANCEL})))
         asks = frozenset[Ask]().union(*(part.asks for part in parts))
         whole = replace(parts[0], asks=asks, beside=tuple(parts[1:]))
-        self._world.screen.progress(self._world.store.operation(self._id), whole)
+        self._world.screen.progress(self._id, whole)
 
 
 @dataclass(frozen=True, slots=True)

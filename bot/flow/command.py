@@ -13,7 +13,7 @@ from bot.domain.operation import Origin
 from bot.flow import cards, lists, live, look, pick
 from bot.flow.parse import options, parsed, typed, usage
 from bot.flow.propose import proposed
-from bot.flow.world import World, asker, roles_of
+from bot.flow.world import World, asker, roles_of, whisper
 from bot.ports import Request
 
 FORM = "cmd:"  # how the dialogs of commands are named
@@ -26,7 +26,7 @@ def answer(world: World, request: Request) -> None:
     except DroverError as error:
         card = error_card(error.text, error.advice)
     if card is not None:
-        world.chat.whisper(request.channel, request.by, card)
+        whisper(world, request, card)
 
 
 def from_form(world: World, request: Request) -> None:
@@ -53,7 +53,8 @@ def _answered(world: World, request: Request) -> Card | None:
         return lists.usage_card(usage(found.command, world.slash), found.command.grammar, options(found.command))
     if isinstance(found.command, Query):
         if found.command.live or found.command.public(found.intent):
-            return live.posted(world, found.command, found.intent, person, request)
+            live.posted(world, found.command, found.intent, person, request)
+            return None
         return look.answer(world, found.command, found.intent, person)
     return _wished(world, found.command, found.intent, request)
 
@@ -66,9 +67,15 @@ def _wished(world: World, action: Action, intent: Any, request: Request) -> Card
     return proposed(world, action, intent, Origin(request.by, request.channel, line, request.key, reason))
 
 
+def opens_form(world: World, request: Request) -> bool:
+    """Whether a command is typed without arguments and has a dialog."""
+    bare = world.catalog.commands.get(_bare(request))
+    return bare is not None and bare.form is not None and bool(request.trigger)
+
+
 def opened_form(world: World, request: Request) -> bool:
     """Open a command's dialog when the command is typed without arguments and has one."""
-    bare = world.catalog.commands.get(" ".join(request.text.lower().split()))
+    bare = world.catalog.commands.get(_bare(request))
     if bare is None or bare.form is None or not request.trigger:
         return False
     if not policies.may_ask(world.policy, bare.name, roles_of(world, request.by)):
@@ -76,3 +83,7 @@ def opened_form(world: World, request: Request) -> bool:
     form = replace(bare.form(), action=f"{FORM}{bare.name}", hidden=request.channel)
     world.chat.open_form(request.trigger, form, locale=request.locale)
     return True
+
+
+def _bare(request: Request) -> str:
+    return " ".join(request.text.lower().split())

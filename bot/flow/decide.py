@@ -27,8 +27,8 @@ from bot.domain.operation import (
 )
 from bot.domain.steps import WaitForPerson
 from bot.flow import cards, propose, standing
-from bot.flow.world import BUSY, OPEN, World, commit, roles_of
-from bot.ports import MessageRef, Request
+from bot.flow.world import BUSY, OPEN, World, commit, roles_of, whisper
+from bot.ports import Request
 
 Decision = Callable[[Operation], Sequence[Event] | Card]
 """What an operation as it is now takes: events to commit, or what to tell the person instead."""
@@ -48,7 +48,7 @@ def pressed(world: World, request: Request) -> None:
     except DroverError as error:
         card = error_card(error.text, error.advice)
     if card is not None:
-        world.chat.whisper(request.channel or request.by, request.by, card)
+        whisper(world, request, card)
 
 
 def approve(world: World, request: Request, operation_id: str, digest: str) -> Card | None:
@@ -340,18 +340,13 @@ def tell_end(world: World, operation: Operation) -> None:
 def told(world: World, operation: Operation, note: Card, key: str, claim: str) -> None:
     """Put a note into the thread, once for each ``key``, and tell the requester, once for each ``claim``."""
     in_thread(world, operation, note, key)
-    if operation.origin.by != BOT and world.store.claim(claim):
-        world.screen.surely(lambda: world.chat.tell(operation.origin.by, note))
+    if operation.origin.by != BOT:
+        world.screen.tell(operation.origin.by, note, claim)
 
 
 def in_thread(world: World, operation: Operation, card: Card, key: str) -> None:
     """Say something under an operation's message, once for each ``key``."""
-    for ref in world.screen.copies(operation.id)[:1]:
-        _post(world, ref, card, f"{operation.id}/{key}")
-
-
-def _post(world: World, ref: MessageRef, card: Card, key: str) -> None:
-    world.screen.surely(lambda: world.chat.post(ref.channel, card, thread=ref, key=key))
+    world.screen.note(operation, card, key)
 
 
 _BUTTONS: dict[str, Callable[[World, Request, str, str], Card | None]] = {

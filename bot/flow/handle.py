@@ -3,40 +3,41 @@
 from __future__ import annotations
 
 import collections
-import queue
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
+from enum import StrEnum
 
 import structlog
 
 from bot.domain.card import Card, error_card
 from bot.domain.errors import DroverError
-from bot.domain.message import Message
 from bot.flow import cards, command, decide, incidents, late, look, pause, pick, propose
-from bot.flow.world import BUSY, OPEN, World
+from bot.flow.world import BUSY, OPEN, World, whisper
 from bot.ports import Request
 
 log = structlog.get_logger()
 
 RUN, ALERT = "run", "alert."  # buttons that type a command for whoever presses them, and those under alerts
 LATELY = timedelta(minutes=10)  # an end since then may not have been told before the crash
-RECENT = 20  # operations that ended lately, whose messages are brought up to date after a restart
+RECENT = 100  # operations of which one may have ended in the moment of the crash
 
 
 def handled(world: World, request: Request) -> None:
-    """Answer one request and mark it handled; whatever goes wrong is told to the person and logged."""
+    """Answer one request; whatever goes wrong is told to the person and logged. It is marked when that was said."""
     request = replace(request, locale=request.locale or world.chat.locale_of(request.by))
     try:
         _answer(world, request)
     except DroverError as error:
         log.warning("request failed", key=request.key, error=str(error))
-        _apologise(world, request, error.text, error.advice)
+        whisper(world, request, error_card(error.text, error.advice))
     except Exception as error:
         log.exception("request failed", key=request.key)
-        _apologise(world, request, f"Something unforeseen went wrong: {error}.", "The bot's log has the details.")
-    world.store.handled(request.key)
+        said = f"Something unforeseen went wrong: {error}."
+        whisper(world, request, error_card(said, "The bot's log has the details."))
+    world.screen.afterwards(request.by, lambda: world.store.handled(request.key))
 
 
 def _answer(world: World, request: Request) -> None:
@@ -64,26 +65,21 @@ _PRESSED: Mapping[str, Callable[[World, Request], Card | None]] = {cards.PICK: p
 
 def _whispered(world: World, request: Request, card: Card | None) -> None:
     if card is not None:
-        world.chat.whisper(request.channel or request.by, request.by, card)
+        whisper(world, request, card)
 
 
-def _apologise(world: World, request: Request, text: Message, advice: Message) -> None:
-    try:
-        world.chat.whisper(request.channel or request.by, request.by, error_card(text, advice))
-    except DroverError as error:
-        log.error("the person could not be told", key=request.key, by=request.by, error=str(error))  # noqa: TRY400 - expected kind
-
-
-def picked_up(world: World) -> None:
-    """After a start: answer what was accepted but not handled, and see every open operation on its way."""
+def picked_up(world: World, replica: str = "") -> None:
+    """After a start, or when another replica is gone: say what was left to say, see every open operation on its way."""
     _quietly("", lambda _: late.hold(world))
+    world.screen.take_over(replica)
     for operation in world.store.operations(states=OPEN, limit=1000):
         _quietly(operation.id, lambda found: propose.lay_out(world, world.store.operation(found)))
+        _quietly(operation.id, world.screen.show)
         if operation.state in BUSY:
             world.work.enqueue(operation)
     for operation in world.store.operations(limit=RECENT):
-        _quietly(operation.id, world.screen.show)
         if operation.state.over and world.clock.now() - operation.changed_at < LATELY:
+            _quietly(operation.id, world.screen.show)
             decide.tell_end(world, operation)
 
 
@@ -95,22 +91,79 @@ def _quietly(operation_id: str, act: Callable[[str], object]) -> None:
         log.warning("not shown after the start", operation=operation_id, error=str(error))
 
 
+class Lane(StrEnum):
+    """Who handles a request: nothing quick waits behind anything slow."""
+
+    DIALOG = "dialog"  # opens a dialog; what allows it lives three seconds
+    DECISION = "decision"  # a vote, a cancellation: urgent, and quick, for it looks at no host
+    WORK = "work"  # all else
+
+
+DECISIONS = frozenset({"op.approve", "op.withdraw", "op.cancel", "op.postcopy", cards.GO_ON})
+QUICK = 2  # threads of each quick lane
+
+
+def lane_of(world: World, request: Request) -> Lane:
+    """The lane of a request."""
+    if request.kind == "command" and command.opens_form(world, request):
+        return Lane.DIALOG
+    if request.kind == "click" and request.action in ("op.deny", cards.PICK):
+        return Lane.DIALOG
+    pressed = request.kind == "click" and (request.action in DECISIONS or request.action.startswith(ALERT))
+    return Lane.DECISION if pressed or (request.kind == "form" and request.action == "op.deny") else Lane.WORK
+
+
+class Turns:
+    """Requests that wait, the people taking turns: who asks for much waits behind who asks for little."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._waiting: collections.OrderedDict[str, collections.deque[Request]] = collections.OrderedDict()
+        self._ending = False
+
+    def put(self, request: Request) -> None:
+        """Queue behind what the same person asked for."""
+        with self._changed:
+            self._waiting.setdefault(request.by, collections.deque()).append(request)
+            self._changed.notify()
+
+    def get(self) -> Request | None:
+        """The next; None when there is nothing left and nothing more will come."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._ending)
+            if not self._waiting:
+                return None
+            person, theirs = self._waiting.popitem(last=False)
+            request = theirs.popleft()
+            if theirs:
+                self._waiting[person] = theirs  # behind everybody else
+            return request
+
+    def end(self) -> None:
+        """Nothing more will come."""
+        with self._changed:
+            self._ending = True
+            self._changed.notify_all()
+
+
 class Desk:
-    """A few threads that handle requests in the order they came.
+    """Threads that handle requests: dialogs and decisions on lanes of their own, within each the people in turn.
 
     Args:
         world: what they work with.
-        count: how many requests are handled at once.
+        count: how many requests are handled at once, beside dialogs and decisions.
         replica: this one's name when there are several; '': it is the only one.
     """
 
     def __init__(self, world: World, count: int, replica: str = "") -> None:
         self._world = world
         self._replica = replica
-        self._queue: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
+        self._lanes = {lane: Turns() for lane in Lane}
         self._arrived: collections.deque[Request] = collections.deque()
         self._threads = [
-            threading.Thread(target=self._work, name=f"desk-{number}", daemon=True) for number in range(count)
+            threading.Thread(target=self._work, args=(turns,), name=f"desk-{lane}-{number}", daemon=True)
+            for lane, turns in self._lanes.items()
+            for number in range(count if lane is Lane.WORK else QUICK)
         ]
 
     def start(self) -> None:
@@ -128,7 +181,7 @@ class Desk:
         for request in self._world.store.take_over(replica):
             log.info("request taken over", key=request.key, of=replica)
             if not late.refused(self._world, request):
-                self._queue.put(request)
+                self._put(request)
 
     def accept(self, request: Request) -> bool:
         """Store a request, before its ack; False for a duplicate.
@@ -144,18 +197,22 @@ class Desk:
     def wake(self) -> None:
         """Handle what has arrived; called after the ack."""
         while self._arrived:
-            self._queue.put(self._arrived.popleft())
+            self._put(self._arrived.popleft())
 
     def stop(self, timeout: float = 30.0) -> None:
         """Finish what is queued, then end; what is not done in time stays stored and is handled at the next start."""
-        for _ in self._threads:
-            self._queue.put(None)
+        for turns in self._lanes.values():
+            turns.end()
+        deadline = time.monotonic() + timeout
         for thread in self._threads:
-            thread.join(timeout)
+            thread.join(max(0.0, deadline - time.monotonic()))
 
-    def _work(self) -> None:
-        while (request := self._queue.get()) is not None:
+    def _put(self, request: Request) -> None:
+        self._lanes[lane_of(self._world, request)].put(request)
+
+    def _work(self, turns: Turns) -> None:
+        while (request := turns.get()) is not None:
             try:
                 handled(self._world, request)
-            except Exception:  # the database failed while marking it; it stays stored and is handled at the next start
-                log.exception("request not marked handled", key=request.key)
+            except Exception:  # the database failed; it stays stored and is handled at the next start
+                log.exception("request not handled", key=request.key)

@@ -9,11 +9,10 @@ from functools import partial
 import structlog
 
 from bot.domain.card import Card
-from bot.domain.errors import ChatError
 from bot.domain.operation import BOT, Event, Held, Operation, State
 from bot.domain.words import duration_text
 from bot.flow import cards, decide
-from bot.flow.world import World
+from bot.flow.world import World, whisper
 from bot.ports import Request
 
 log = structlog.get_logger()
@@ -23,20 +22,13 @@ STOPPING = frozenset({"op.cancel", "op.withdraw", "op.deny"})  # what only stops
 
 
 def refused(world: World, request: Request) -> bool:
-    """Tell a person that what they asked before a crash was not done, when that is long ago; whether it was so.
-
-    Raises:
-        StoreError: it is not marked as handled; it is told at the next start.
-    """
+    """Tell a person that what they asked before a crash was not done, when that is long ago; whether it was so."""
     age = world.clock.now() - request.at
     if age <= LATE or request.action in STOPPING:
         return False
     if request.kind != "home":
-        try:
-            world.chat.whisper(request.channel or request.by, request.by, cards.too_late_card(request.text, age))
-        except ChatError as error:
-            log.warning("the person could not be told", key=request.key, by=request.by, error=str(error))
-    world.store.handled(request.key)
+        whisper(world, request, cards.too_late_card(request.text, age))
+    world.screen.afterwards(request.by, lambda: world.store.handled(request.key))
     log.warning("request too old, not carried out", key=request.key, by=request.by, age=age.total_seconds())
     return True
 

@@ -57,7 +57,7 @@ def home(world: World, request: Request) -> None:
     allowed = [name for name in world.catalog.commands if policies.may_ask(world.policy, name, person.roles)]
     incidents = world.monitor.measured().incidents if world.monitor is not None else ()
     card = lists.home_card(snapshot(world), operations, person, world.slash, commands=allowed, incidents=incidents)
-    world.chat.publish_home(request.by, card)
+    world.screen.answer(request.by, lambda: world.chat.publish_home(request.by, card))
 
 
 @dataclass(frozen=True, slots=True)

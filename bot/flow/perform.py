@@ -105,8 +105,8 @@ def _offer_anew(world: World, operation: Operation) -> None:
     if any(each.code == standing.OLD for each in operation.objections):
         return  # what was wished long ago is proposed again by people, or not at all
     card = propose.again_unless_refused_alike(world, operation)
-    if card is not None and operation.origin.by != BOT and world.store.claim(f"again:{operation.id}"):
-        world.chat.tell(operation.origin.by, card)
+    if card is not None and operation.origin.by != BOT:
+        world.screen.tell(operation.origin.by, card, f"again:{operation.id}")
 
 
 def _begun(world: World, operation: Operation) -> Operation:

@@ -6,9 +6,11 @@ import threading
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 
 from bot.catalog import Catalog
 from bot.declare import Asker
+from bot.domain.card import Card
 from bot.domain.cluster import Inbound, Snapshot
 from bot.domain.errors import ConflictError
 from bot.domain.operation import Event, Operation, State
@@ -76,6 +78,13 @@ def roles_of(world: World, user: str) -> frozenset[str]:
     """The roles a person has now, by id and by user group."""
     groups = world.chat.groups_of(user) if any(role.groups for role in world.roles.values()) else frozenset()
     return frozenset(name for name, role in world.roles.items() if user in role.users or role.groups & groups)
+
+
+def whisper(world: World, request: Request, card: Card) -> None:
+    """Answer whoever asked, where they did; returns at once."""
+    place, by = request.channel or request.by, request.by
+    answer = partial(world.chat.whisper, place, by, card, thread=request.thread, answer_to=request.answer_to)
+    world.screen.answer(by, answer)
 
 
 def asker(world: World, request: Request) -> Asker:

@@ -1,6 +1,6 @@
 """What the core needs of the world, as protocols; every implementation passes the same contract suite."""
 
-from bot.ports.chat import Chat, MessageRef, Request
+from bot.ports.chat import Chat, MessageRef, Request, Urgency
 from bot.ports.clock import Clock
 from bot.ports.hypervisor import Hypervisor
 from bot.ports.progress import Progress
@@ -16,5 +16,6 @@ __all__ = [
     "Progress",
     "Request",
     "Store",
+    "Urgency",
     "Work",
 ]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from enum import IntEnum
 from typing import Protocol
 
 from bot.domain.card import Card, Form
+from bot.domain.errors import ChatRefusedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +18,7 @@ class Request:
 
     ``kind``: ``command`` (``text`` is what follows the slash command), ``click`` (``action``, ``value``), ``form``
     (``action``, ``value`` = the form's hidden data, ``answers``), ``home``. ``message`` is the clicked message's ts.
+    ``answer_to``: an address that takes a few answers for half an hour, where the chat gives one.
     """
 
     key: str
@@ -30,6 +34,15 @@ class Request:
     thread: str = ""
     trigger: str = ""
     locale: str = ""
+    answer_to: str = ""
+
+
+class Urgency(IntEnum):
+    """Which message goes first while the chat limits the bot: the smaller number."""
+
+    FINAL = 0
+    VOTE = 1
+    PROGRESS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,26 +53,61 @@ class MessageRef:
     ts: str
 
 
+Shown = Callable[[], None]
+Lost = Callable[[ChatRefusedError], None]
+
+
 class Chat(Protocol):
-    """Messages to people. Every method may raise ``ChatError``; rate limits are waited out within."""
+    """Messages to people. Rate limits are waited out within, the most urgent message first.
 
-    def post(self, channel: str, card: Card, *, thread: MessageRef | None = None, key: str = "") -> MessageRef:
-        """Post a message. With ``key``, a message already posted under it is found and updated instead."""
-        ...
+    Every method but ``later`` may wait for the chat, and may raise ``ChatError``; ``ChatRefusedError`` when asking
+    again is useless.
+    """
 
-    def update(self, ref: MessageRef, card: Card) -> None:
-        """Replace a message."""
-        ...
+    def post(
+        self, channel: str, card: Card, *, thread: MessageRef | None = None, key: str = "", look: bool = True
+    ) -> MessageRef:
+        """Post a message. With ``key``, a message already posted under it is found and updated instead.
 
-    def later(self, ref: MessageRef, card: Card) -> None:
-        """Replace a message soon: of several only the last is shown, and a plain ``update`` overtakes them.
-
-        For progress. It never raises; a failure is logged and the next one tries again.
+        Args:
+            channel: where.
+            card: what.
+            thread: the message to reply to.
+            key: under which the message is found again.
+            look: False: this is the first try of this key, so nothing is looked for.
         """
         ...
 
-    def whisper(self, channel: str, user: str, card: Card) -> None:
-        """A message that only one person sees, where they are."""
+    def update(self, ref: MessageRef, card: Card) -> None:
+        """Replace a message, and wait until it is shown or a newer edit of it is."""
+        ...
+
+    def later(
+        self,
+        ref: MessageRef,
+        card: Card,
+        *,
+        urgency: Urgency = Urgency.PROGRESS,
+        shown: Shown | None = None,
+        lost: Lost | None = None,
+    ) -> None:
+        """Replace a message soon; returns at once and never raises. Of several edits only the last is shown.
+
+        Progress that cannot be shown is dropped, because the next follows. What is more urgent is tried again until
+        it is shown (``shown`` is called) or the chat refuses it for good (``lost`` is called).
+        """
+        ...
+
+    def whisper(self, channel: str, user: str, card: Card, *, thread: str = "", answer_to: str = "") -> None:
+        """A message that only one person sees, where they are.
+
+        Args:
+            channel: where; '': a direct message.
+            user: for whom.
+            card: what.
+            thread: the thread it belongs to.
+            answer_to: ``Request.answer_to``, used where the chat refuses the message itself.
+        """
         ...
 
     def tell(self, user: str, card: Card) -> None:
@@ -75,7 +123,11 @@ class Chat(Protocol):
         ...
 
     def groups_of(self, user: str) -> frozenset[str]:
-        """Ids and handles of the user groups a person is in; cached; empty when the plan has none."""
+        """Ids and handles of the user groups a person is in; cached; empty when the workspace has none.
+
+        Raises:
+            ChatError: the groups cannot be known now, and what was known of them is too old.
+        """
         ...
 
     def locale_of(self, user: str) -> str:

@@ -83,6 +83,25 @@ class Store(Protocol):
         """Where an operation is shown."""
         ...
 
+    def forget_copy(self, operation_id: str, ref: MessageRef) -> None:
+        """The message is gone, or can never be edited again."""
+        ...
+
+    def keep_word(self, key: str, data: str) -> int:
+        """Keep something that is to be said, once for each key, across replicas; its number, 0 when it was kept before.
+
+        The key is claimed, as by ``claim``, at the same stroke.
+        """
+        ...
+
+    def words_left(self, replica: str = "") -> tuple[tuple[int, str], ...]:
+        """Make what a replica ('': anybody) has still to say one's own, at one stroke: number and data, in order."""
+        ...
+
+    def said(self, number: int) -> None:
+        """It was said, or never can be."""
+        ...
+
     def maintenance(self) -> frozenset[str]:
         """Hosts in maintenance."""
         ...

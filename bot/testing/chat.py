@@ -8,25 +8,35 @@ from collections import defaultdict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from bot.domain.card import Card, Form
-from bot.domain.errors import ChatError
-from bot.ports import MessageRef
+from bot.domain.errors import ChatError, ChatRefusedError
+from bot.ports import MessageRef, Urgency
+from bot.ports.chat import Lost, Shown
 
 
 @dataclass(frozen=True, slots=True)
 class Whisper:
-    """A message only one person saw; ``channel`` is '' for a direct message."""
+    """A message only one person saw; ``channel`` is '' for a direct message, ``thread`` where it stood."""
 
     channel: str
     user: str
     card: Card
+    thread: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
     error: ChatError
     after: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Edit:
+    card: Card
+    shown: Shown | None
+    lost: Lost | None
 
 
 @dataclass(slots=True)
@@ -42,8 +52,10 @@ class FakeChat:
         homes: each person's home.
         groups: the answer of ``groups_of``; set it.
         locales: the answer of ``locale_of``; set it.
+        groups_error: what ``groups_of`` raises instead.
         expired: triggers that have died; ``open_form`` refuses them. A trigger that was used is dead too.
         lost: errors that ``later`` had to swallow.
+        owed: edits more urgent than progress that failed; ``flush`` tries them again.
     """
 
     messages: dict[MessageRef, Card] = field(default_factory=dict)
@@ -54,7 +66,9 @@ class FakeChat:
     homes: dict[str, Card] = field(default_factory=dict)
     groups: dict[str, frozenset[str]] = field(default_factory=dict)
     locales: dict[str, str] = field(default_factory=dict)
+    groups_error: ChatError | None = None
     expired: set[str] = field(default_factory=set)
+    owed: dict[MessageRef, _Edit] = field(default_factory=dict)
     lost: list[ChatError] = field(default_factory=list)
     _keys: dict[tuple[str, str], MessageRef] = field(default_factory=dict)
     _failures: defaultdict[str, deque[_Failure]] = field(default_factory=lambda: defaultdict(deque))
@@ -74,10 +88,12 @@ class FakeChat:
         with self._lock:
             self._failures[method].extend([failure] * times)
 
-    def post(self, channel: str, card: Card, *, thread: MessageRef | None = None, key: str = "") -> MessageRef:
+    def post(
+        self, channel: str, card: Card, *, thread: MessageRef | None = None, key: str = "", look: bool = True
+    ) -> MessageRef:
         """Post a message. With ``key``, a message already posted under it is found and updated instead."""
         with self._acting("post"):
-            known = self._keys.get((channel, key)) if key else None
+            known = self._keys.get((channel, key)) if key and look else None
             if known is not None and known in self.messages:
                 self._replace(known, card)
                 return known
@@ -94,21 +110,45 @@ class FakeChat:
         with self._acting("update"):
             self._replace(ref, card)
 
-    def later(self, ref: MessageRef, card: Card) -> None:
-        """Replace a message; here at once. Never raises: failures are in ``lost``."""
-        try:
-            with self._acting("later"):
-                self._replace(ref, card)
-        except ChatError as error:
-            self.lost.append(error)
+    def later(
+        self,
+        ref: MessageRef,
+        card: Card,
+        *,
+        urgency: Urgency = Urgency.PROGRESS,
+        shown: Shown | None = None,
+        lost: Lost | None = None,
+    ) -> None:
+        """Replace a message; here at once. Never raises: failures are in ``lost``, what is owed in ``owed``."""
+        kept = urgency is not Urgency.PROGRESS or ref in self.owed
+        self._edit(ref, _Edit(card, shown, lost), kept=kept)
 
     def flush(self) -> None:
-        """Nothing waits here."""
+        """Try again what is owed."""
+        for ref, edit in tuple(self.owed.items()):
+            self._edit(ref, edit, kept=True)
 
-    def whisper(self, channel: str, user: str, card: Card) -> None:
+    def _edit(self, ref: MessageRef, edit: _Edit, *, kept: bool) -> None:
+        self.owed.pop(ref, None)
+        call: Shown | None = edit.shown
+        try:
+            with self._acting("later"):
+                self._replace(ref, edit.card)
+        except ChatRefusedError as error:
+            self.lost.append(error)
+            call = partial(edit.lost, error) if edit.lost else None
+        except ChatError as error:
+            self.lost.append(error)
+            call = None
+            if kept:
+                self.owed[ref] = edit
+        if call is not None:
+            call()
+
+    def whisper(self, channel: str, user: str, card: Card, *, thread: str = "", answer_to: str = "") -> None:  # noqa: ARG002
         """A message that only one person sees."""
         with self._acting("whisper"):
-            self.whispers.append(Whisper(channel, user, card))
+            self.whispers.append(Whisper(channel, user, card, thread))
 
     def tell(self, user: str, card: Card) -> None:
         """A direct message."""
@@ -129,6 +169,8 @@ class FakeChat:
 
     def groups_of(self, user: str) -> frozenset[str]:
         """What ``groups`` says; nothing for others."""
+        if self.groups_error is not None:
+            raise self.groups_error
         return self.groups.get(user, frozenset())
 
     def locale_of(self, user: str) -> str:
@@ -151,6 +193,6 @@ class FakeChat:
 
     def _replace(self, ref: MessageRef, card: Card) -> None:
         if ref not in self.messages:
-            raise ChatError("There is no such message.", "The message was deleted; ask for the operation anew.")
+            raise ChatRefusedError("There is no such message.", "The message was deleted; ask for the operation anew.")
         self.messages[ref] = card
         self.edits.append((ref, card))

@@ -11,6 +11,7 @@ import pytest
 from bot.adapters.slack import web
 from bot.adapters.slack.chat import SlackChat
 from bot.adapters.slack.manifest import manifest
+from bot.adapters.slack.pacer import Pacer
 from bot.domain.card import Button, Buttons, Card, Form, Section, TextField, words
 from bot.domain.errors import ChatError
 from bot.ports import Chat, MessageRef
@@ -108,7 +109,7 @@ class SlackBench:
 
     def another_process(self) -> SlackChat:
         client = web.client(self.workspace.bot_token, self.workspace.web_api)
-        self.chats.append(SlackChat(client, progress_every=0.05, sleep=lambda _: None))
+        self.chats.append(SlackChat(client, progress_every=0.05, pacer=Pacer(pace=500)))
         return self.chats[-1]
 
     def texts(self, channel: str) -> list[str]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
+import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any
 
 import structlog
@@ -15,16 +18,18 @@ from slackblocks import InvalidUsageError
 
 from bot.adapters.slack import charts, validate
 from bot.adapters.slack.blocks import Files, Surface, as_json, charts_of, home, pictures, rendered, sections
-from bot.adapters.slack.coalescer import Coalescer, Edit
+from bot.adapters.slack.coalescer import Coalescer
 from bot.adapters.slack.forms import modal
 from bot.adapters.slack.groups import Groups
 from bot.adapters.slack.locales import Locales
+from bot.adapters.slack.pacer import Pacer
 from bot.adapters.slack.text import is_user, plain
 from bot.adapters.slack.told import told
-from bot.adapters.slack.web import Known, OvertakenError, SlackRefusedError, SlackUnsureError, call
+from bot.adapters.slack.web import Known, SlackRefusedError, SlackUnsureError, call
 from bot.domain.card import Card, Chart, Form, Picture
 from bot.domain.errors import ChatError
-from bot.ports import MessageRef
+from bot.ports import MessageRef, Urgency
+from bot.ports.chat import Lost, Shown
 
 log = structlog.get_logger()
 
@@ -33,11 +38,10 @@ EVENT = "drover"
 REFUSED_BLOCKS = frozenset(
     {"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "invalid_arguments", "msg_too_long"}
 )
-NOT_HERE = frozenset({"channel_not_found", "not_in_channel", "user_not_in_channel", "is_archived"})
 SEARCHED_SECONDS = 24 * 3600.0
 """How far back a key is looked for: a crash is over long before."""
-SEARCHED_PAGES = 3
-PAGE = 100
+SEARCHED_PAGES = 20
+PAGE = 200
 FILE_TRIES = 4
 
 
@@ -55,8 +59,8 @@ class SlackChat:
     Args:
         client: made by ``web.client``, so that it never tries again by itself.
         group_cache: seconds for which user groups are remembered.
-        progress_every: seconds between two edits of one message by ``later``.
-        sleep: how to wait, in seconds.
+        progress_every: seconds between two edits of one message that are progress.
+        pacer: how often which method may be called.
     """
 
     def __init__(
@@ -65,13 +69,13 @@ class SlackChat:
         *,
         group_cache: float = 300.0,
         progress_every: float = 2.0,
-        sleep: Callable[[float], None] = time.sleep,
+        pacer: Pacer | None = None,
     ) -> None:
         self._client = client
-        self._sleep = sleep
-        self._groups = Groups(client, group_cache)
-        self._locales = Locales(client)
-        self._edits = Coalescer(self._edit, progress_every)
+        self._pacer = pacer or Pacer()
+        self._groups = Groups(client, self._pacer, group_cache)
+        self._locales = Locales(client, self._pacer)
+        self._edits = Coalescer(self._edit, self._pacer, progress_every)
         self._posted = Known(1000)
         self._files = Known(200)
         self._native_charts = True
@@ -93,9 +97,11 @@ class SlackChat:
         """
         self._call(self._client.conversations_history, channel=channel, limit=1)
 
-    def post(self, channel: str, card: Card, *, thread: MessageRef | None = None, key: str = "") -> MessageRef:
+    def post(
+        self, channel: str, card: Card, *, thread: MessageRef | None = None, key: str = "", look: bool = True
+    ) -> MessageRef:
         """Post a message. With ``key``, a message already posted under it is found and updated instead."""
-        known = self._already(channel, thread, key) if key else None
+        known = self._already(channel, thread, key) if key and look else None
         if known is not None and self._still_there(known, card):
             return known
         ref: MessageRef = self._deliver(card, lambda text, blocks: self._post_once(channel, text, blocks, thread, key))
@@ -104,42 +110,59 @@ class SlackChat:
         return ref
 
     def update(self, ref: MessageRef, card: Card) -> None:
-        """Replace a message at once; what was to come ``later`` is dropped."""
+        """Replace a message, before what is less urgent; wait until it, or a newer edit, is shown."""
         self._edits.now(ref, card)
 
-    def later(self, ref: MessageRef, card: Card) -> None:
-        """Replace a message soon: of several only the last is shown. Failures are logged."""
-        self._edits.later(ref, card)
+    def later(
+        self,
+        ref: MessageRef,
+        card: Card,
+        *,
+        urgency: Urgency = Urgency.PROGRESS,
+        shown: Shown | None = None,
+        lost: Lost | None = None,
+    ) -> None:
+        """Replace a message soon: of several only the last is shown. Returns at once."""
+        self._edits.later(ref, card, urgency, shown, lost)
 
     def flush(self) -> None:
         """Show everything that waits to be shown ``later``."""
         self._edits.flush()
 
     def close(self) -> None:
-        """Show what waits, and end."""
+        """Show what waits, as long as there is time, and end."""
         self._edits.close()
 
-    def whisper(self, channel: str, user: str, card: Card) -> None:
-        """A message that only one person sees; a direct message where the bot is not in the channel."""
-        if not channel or is_user(channel):
+    def whisper(self, channel: str, user: str, card: Card, *, thread: str = "", answer_to: str = "") -> None:
+        """A message that only one person sees; a direct message where that is not possible."""
+        if not channel or is_user(channel) or channel.startswith("D") or pictures(card):
+            # In a direct conversation a real message stays; a file cannot be shared in an ephemeral one.
             self.tell(user, card)
             return
 
         def send(text: str, blocks: list[Json]) -> None:
-            self._call(self._client.chat_postEphemeral, channel=channel, user=user, **_contents(text, blocks))
+            self._call(
+                self._client.chat_postEphemeral,
+                channel=channel,
+                user=user,
+                thread_ts=thread or None,
+                **_contents(text, blocks),
+            )
 
         try:
             self._deliver(card, send)
         except SlackRefusedError as error:
-            if error.code not in NOT_HERE:
+            if not error.for_good:
                 raise
-            self.tell(user, card)
+            log.info("no ephemeral message there", channel=channel, error=str(error))
+            if not (answer_to and self._answered(answer_to, card)):
+                self.tell(user, card)
 
     def tell(self, user: str, card: Card) -> None:
         """A direct message. It is sent again when its fate is not known: rather twice than not at all."""
 
         def send(text: str, blocks: list[Json]) -> None:
-            self._call(self._client.chat_postMessage, channel=user, **_contents(text, blocks), **_QUIET)
+            self._call(self._client.chat_postMessage, place=user, channel=user, **_contents(text, blocks), **_QUIET)
 
         self._deliver(card, send)
 
@@ -149,7 +172,7 @@ class SlackChat:
             view = modal(form)
         except InvalidUsageError as error:
             raise ChatError(f"The form “{form.title}” cannot be shown: {error}", "Use the command instead.") from error
-        self._call(self._client.views_open, repeatable=False, trigger_id=trigger, view=view)
+        self._call(self._client.views_open, urgency=Urgency.FINAL, repeatable=False, trigger_id=trigger, view=view)
 
     def publish_home(self, user: str, card: Card) -> None:
         """Fill a person's App Home."""
@@ -167,7 +190,7 @@ class SlackChat:
             self._publish(user, _as_sections(told(card)))
 
     def groups_of(self, user: str) -> frozenset[str]:
-        """Ids and handles of the user groups a person is in; cached; empty when they cannot be known."""
+        """Ids and handles of the user groups a person is in; see ``Groups``."""
         return self._groups.of(user)
 
     def locale_of(self, user: str) -> str:
@@ -177,26 +200,42 @@ class SlackChat:
     # -- how messages get out
 
     def _call(self, method: Callable[..., Any], **arguments: Any) -> Json:
-        return call(method, sleep=self._sleep, **arguments)
+        return call(method, pacer=self._pacer, **arguments)
+
+    def _answered(self, address: str, card: Card) -> bool:
+        """Say it to a ``response_url``: it works also where the app may not write; whether Slack took it."""
+        form = self._form(card, {}, "modal")
+        text, blocks = form or (told(card), [])
+        said = {"response_type": "ephemeral", "replace_original": False, **_contents(text, blocks)}
+        request = urllib.request.Request(  # noqa: S310 - Slack's own address, out of a verified payload
+            address, json.dumps(said).encode(), {"Content-Type": "application/json; charset=utf-8"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=self._client.timeout):  # noqa: S310
+                return True
+        except (OSError, HTTPException, ValueError) as error:
+            log.info("the response address took no answer", error=str(error))
+            return False
 
     def _publish(self, user: str, blocks: list[Json]) -> None:
         self._call(self._client.views_publish, user_id=user, view={"type": "home", "blocks": blocks})
 
-    def _edit(self, ref: MessageRef, card: Card, edit: Edit) -> None:
+    def _edit(self, ref: MessageRef, card: Card, urgency: Urgency) -> None:
+        """Edit once; the first call's turn was taken by the queue of edits."""
+        taken = [True]
+
         def send(text: str, blocks: list[Json]) -> None:
             self._call(
                 self._client.chat_update,
+                urgency=urgency,
+                tries=1,
+                taken=bool(taken and taken.pop()),
                 channel=ref.channel,
                 ts=ref.ts,
-                wanted=edit.wanted,
-                turn=edit.turn,
                 **_contents(text, blocks),
             )
 
-        try:
-            self._deliver(card, send)
-        except OvertakenError:
-            log.debug("edit overtaken by a newer one", channel=ref.channel, ts=ref.ts)
+        self._deliver(card, send)
 
     def _deliver(self, card: Card, send: Callable[[str, list[Json]], Any]) -> Any:
         """Send a card in its best form that Slack takes: see ``_forms``."""
@@ -224,7 +263,7 @@ class SlackChat:
                 fresh = any("slack file" in each.lower() or "slack_file" in each for each in error.complaints)
                 if not fresh or attempt == FILE_TRIES - 1:
                     raise
-                self._sleep(0.5 * (attempt + 1))
+                time.sleep(self._pacer.rest(0.5 * (attempt + 1)))
         raise AssertionError("unreachable")
 
     def _forms(self, card: Card) -> Iterator[tuple[str, list[Json], bool]]:
@@ -301,6 +340,7 @@ class SlackChat:
             try:
                 answer = self._call(
                     self._client.chat_postMessage,
+                    place=channel,
                     repeatable=False,
                     channel=channel,
                     thread_ts=thread.ts if thread else None,
@@ -313,7 +353,7 @@ class SlackChat:
                 log.warning("a message's fate is not known, looking for it", channel=channel, error=str(error))
                 if attempt == 2:
                     raise
-                self._sleep(0.5 * 2**attempt)
+                time.sleep(self._pacer.rest(0.5 * 2**attempt))
                 found = self._look(channel, thread, marker, error)
                 if found is not None:
                     return found
@@ -348,15 +388,19 @@ class SlackChat:
             raise lost from error
 
     def _find(self, channel: str, thread: MessageRef | None, marker: str) -> MessageRef | None:
-        """The message with this key among the channel's (or the thread's) newest of the last day."""
+        """The message with this key among the channel's (or the thread's) of the last day, as far as pages reach.
+
+        A channel is read from now backwards: with ``oldest`` alone Slack would begin at the horizon and page forward,
+        and a busy channel's newest messages would never be reached. A thread comes oldest first, with no other order.
+        """
         method = self._client.conversations_replies if thread else self._client.conversations_history
+        horizon = time.time() - SEARCHED_SECONDS
         cursor: str | None = None
         for _ in range(SEARCHED_PAGES):
             page = self._call(
                 method,
                 channel=channel,
                 ts=thread.ts if thread else None,
-                oldest=f"{time.time() - SEARCHED_SECONDS:.6f}",
                 include_all_metadata=True,
                 limit=PAGE,
                 cursor=cursor,
@@ -366,7 +410,8 @@ class SlackChat:
                 if metadata.get("event_type") == EVENT and metadata.get("event_payload", {}).get("key") == marker:
                     return MessageRef(channel, message["ts"])
             cursor = (page.get("response_metadata") or {}).get("next_cursor")
-            if not cursor:
+            too_old = not thread and any(float(each["ts"]) < horizon for each in page["messages"])
+            if not cursor or too_old:
                 break
         return None
 

@@ -1,157 +1,242 @@
-"""Edits of messages in the right order: progress coalesced, the last one always shown, final ones at once."""
+"""Edits of messages: one queue for all, the urgent first, of several for one message only the last."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import structlog
 
+from bot.adapters.slack.pacer import Pacer
+from bot.adapters.slack.web import TRIES, SlackLimitedError
 from bot.domain.card import Card
-from bot.domain.errors import DroverError
-from bot.ports import MessageRef
+from bot.domain.errors import ChatRefusedError, DroverError
+from bot.ports import MessageRef, Urgency
+from bot.ports.chat import Lost, Shown
 
 log = structlog.get_logger()
 
+METHOD = "chat.update"
+THREADS = 3  # an edit that hangs must not hold up the others
+BETWEEN = 1.0  # seconds between two edits of one message that are not final: what follows at once joins
+FIRST_REST, MOST_REST = 0.5, 60.0
+MOVING = 600.0  # seconds after its last edit for which a message is expected to have a final one
+
+Send = Callable[[MessageRef, Card, Urgency], None]
+
 
 @dataclass(slots=True)
-class _Line:
-    """The edits of one message that are under way."""
+class _Wanted:
+    """What a message is to show. ``kept``: until it is shown; else one failure, or a few for who waits, are enough."""
 
-    turn: threading.Lock = field(default_factory=threading.Lock)
-    newest: int = 0
-    inside: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Edit:
-    """One edit under way: hold ``turn`` while sending; when no longer ``wanted``, a newer edit has begun."""
-
-    line: _Line
-    number: int
-
-    @property
-    def turn(self) -> threading.Lock:
-        """Held while sending, so that an older edit cannot land after a newer one."""
-        return self.line.turn
-
-    def wanted(self) -> bool:
-        """Whether this is still the newest."""
-        return self.line.newest == self.number
-
-
-Send = Callable[[MessageRef, Card, Edit], None]
+    card: Card
+    urgency: Urgency
+    kept: bool = False
+    not_before: float = float("-inf")
+    failures: int = 0
+    shown: list[Shown] = field(default_factory=list)
+    lost: list[Lost] = field(default_factory=list)
+    waiting: list[Future[None]] = field(default_factory=list)
 
 
 class Coalescer:
-    """Shows cards in messages: ``now`` at once, ``later`` at most once in ``every`` seconds a message.
+    """Shows cards in messages.
 
-    A ``now`` drops what was to come ``later``, and an older edit that is waiting (for a rate limit, say) gives up.
+    The final ones go first, then votes, then progress. Enough calls are kept free for the final edit of each message
+    that is changing, so progress becomes slower the more of them there are.
 
     Args:
-        send: edits a message; may raise ``DroverError``.
-        every: seconds between two edits of one message that came by ``later``.
+        send: edits a message, trying once, in a turn that was taken for it; may raise ``DroverError``.
+        pacer: knows when the next edit may be made.
+        every: seconds between two edits of one message that are progress.
         clock: seconds, monotonic.
     """
 
-    def __init__(self, send: Send, every: float = 2.0, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, send: Send, pacer: Pacer, every: float = 2.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._send = send
+        self._pacer = pacer
         self._every = every
         self._clock = clock
         self._changed = threading.Condition()
-        self._pending: dict[MessageRef, Card] = {}
-        self._lines: dict[MessageRef, _Line] = {}
+        self._wanted: dict[MessageRef, _Wanted] = {}
+        self._sending: set[MessageRef] = set()
         self._shown_at: dict[MessageRef, float] = {}
+        self._moving: dict[MessageRef, float] = {}
+        self._hurry = 0
         self._closed = False
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
 
     def now(self, ref: MessageRef, card: Card) -> None:
-        """Show a card at once; whatever ``send`` raises."""
-        with self._changed:
-            self._pending.pop(ref, None)
-            edit = self._begin(ref)
-        self._carry_out(ref, card, edit)
+        """Show a card and wait until it, or a newer one, is shown.
 
-    def later(self, ref: MessageRef, card: Card) -> None:
-        """Show a card soon, unless a newer one comes first. After ``close`` it is shown at once."""
+        Raises:
+            DroverError: as ``send`` does.
+        """
+        done: Future[None] = Future()
+        self._put(ref, _Wanted(card, Urgency.FINAL, waiting=[done]))
+        done.result()
+
+    def later(
+        self, ref: MessageRef, card: Card, urgency: Urgency, shown: Shown | None = None, lost: Lost | None = None
+    ) -> None:
+        """Show a card soon, unless a newer one comes first."""
+        kept = urgency is not Urgency.PROGRESS
+        wanted = _Wanted(card, urgency, kept, shown=[shown] if shown else [], lost=[lost] if lost else [])
+        self._put(ref, wanted)
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Show everything that waits, whatever was shown when; whether all of it was within ``timeout`` seconds."""
         with self._changed:
-            self._pending[ref] = card
-            if not self._closed and self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="slack-progress", daemon=True)
-                self._thread.start()
+            self._hurry += 1
             self._changed.notify_all()
-            closed = self._closed
-        if closed:
-            self.flush()
+            try:
+                return self._changed.wait_for(lambda: not self._wanted and not self._sending, timeout)
+            finally:
+                self._hurry -= 1
 
-    def flush(self) -> None:
-        """Show everything that waits, and wait for the edits under way."""
-        while (taken := self._take(due_only=False)) is not None:
-            self._show(*taken)
-        with self._changed:
-            self._changed.wait_for(lambda: not self._lines)
-
-    def close(self) -> None:
-        """Show what waits and end the thread."""
+    def close(self, timeout: float = 10.0) -> None:
+        """Show what waits as long as there is time, and end the threads. What is left is said in the log."""
+        if not self.flush(timeout):
+            log.warning("not everything was shown before the end", messages=len(self._wanted))
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        if self._thread is not None:
-            self._thread.join()
-        self.flush()
+        for thread in self._threads:
+            thread.join(timeout)
+
+    def _put(self, ref: MessageRef, new: _Wanted) -> None:
+        with self._changed:
+            if self._closed:
+                for each in new.waiting:
+                    each.set_exception(ChatRefusedError("The bot is stopping."))
+                return
+            self._note_moving(ref, new.urgency)
+            self._wanted[ref] = _joined(self._wanted.get(ref), new)
+            while len(self._threads) < THREADS:
+                self._threads.append(threading.Thread(target=self._run, name="slack-edits", daemon=True))
+                self._threads[-1].start()
+            self._changed.notify_all()
+
+    def _note_moving(self, ref: MessageRef, urgency: Urgency) -> None:
+        now = self._clock()
+        if urgency is Urgency.FINAL:
+            self._moving.pop(ref, None)
+        else:
+            self._moving[ref] = now
+        self._moving = {each: at for each, at in self._moving.items() if now - at < MOVING}
+        self._pacer.reserve(METHOD, len(self._moving))
 
     def _run(self) -> None:
-        while not self._closed:
-            taken = self._take(due_only=True)
-            if taken is not None:
-                self._show(*taken)
-                continue
+        while True:
             with self._changed:
-                if not self._closed:
-                    self._changed.wait(self._until_due())
+                while (ref := self._next()) is None:
+                    if self._closed:
+                        return
+                    self._changed.wait(self._rest())
+                wanted = self._wanted.pop(ref)
+                self._sending.add(ref)
+            self._show(ref, wanted)
 
-    def _take(self, *, due_only: bool) -> tuple[MessageRef, Card, Edit] | None:
-        """The pending card that is due soonest, its edit begun in the same breath."""
-        with self._changed:
-            if not self._pending:
-                return None
-            ref = min(self._pending, key=self._due)
-            if due_only and self._due(ref) > self._clock():
-                return None
-            return ref, self._pending.pop(ref), self._begin(ref)
-
-    def _due(self, ref: MessageRef) -> float:
-        return self._shown_at.get(ref, float("-inf")) + self._every
-
-    def _until_due(self) -> float | None:
-        """Seconds until something is due; None when nothing waits."""
+    def _next(self) -> MessageRef | None:
+        """The message whose turn it is, the turn taken: the most urgent that is due, then the longest not shown."""
         now = self._clock()
-        self._shown_at = {ref: at for ref, at in self._shown_at.items() if at + self._every > now}
-        return max(min(map(self._due, self._pending)) - now, 0.0) if self._pending else None
+        due = [ref for ref, each in self._wanted.items() if ref not in self._sending and self._due(ref, each) <= now]
+        for ref in sorted(due, key=lambda each: (self._wanted[each].urgency, self._shown_at.get(each, 0.0))):
+            if self._pacer.take(METHOD, urgency=self._wanted[ref].urgency):
+                return ref
+        return None
 
-    def _begin(self, ref: MessageRef) -> Edit:
-        line = self._lines.setdefault(ref, _Line())
-        line.inside += 1
-        line.newest += 1
-        return Edit(line, line.newest)
+    def _rest(self) -> float | None:
+        """Seconds until something may be due; None when nothing waits."""
+        now = self._clock()
+        waits = [
+            max(self._due(ref, each) - now, self._pacer.until(METHOD, urgency=each.urgency), 0.01)
+            for ref, each in self._wanted.items()
+            if ref not in self._sending
+        ]
+        return min(waits, default=None)
 
-    def _carry_out(self, ref: MessageRef, card: Card, edit: Edit) -> None:
+    def _due(self, ref: MessageRef, wanted: _Wanted) -> float:
+        if wanted.urgency is Urgency.FINAL or self._hurry:
+            return wanted.not_before
+        pause = self._every if wanted.urgency is Urgency.PROGRESS else min(BETWEEN, self._every)
+        return max(self._shown_at.get(ref, float("-inf")) + pause, wanted.not_before)
+
+    def _show(self, ref: MessageRef, wanted: _Wanted) -> None:
+        fault: Exception | None = None
         try:
-            self._send(ref, card, edit)
-        finally:
-            with self._changed:
-                self._shown_at[ref] = self._clock()
-                edit.line.inside -= 1
-                if not edit.line.inside:
-                    del self._lines[ref]
-                self._changed.notify_all()
-
-    def _show(self, ref: MessageRef, card: Card, edit: Edit) -> None:
-        try:
-            self._carry_out(ref, card, edit)
+            self._send(ref, wanted.card, wanted.urgency)
         except DroverError as error:
-            log.warning("progress not shown", channel=ref.channel, ts=ref.ts, error=str(error))
-        except Exception:  # the thread must outlive a faulty card; the next one is shown
-            log.exception("progress not shown", channel=ref.channel, ts=ref.ts)
+            fault = error
+        except Exception as error:  # the thread must outlive a faulty card; whoever waits is told
+            log.exception("a message cannot be edited", channel=ref.channel, ts=ref.ts)
+            fault = ChatRefusedError(f"The message cannot be shown: {error}")
+            fault.__cause__ = error
+        again = fault is not None and self._tried_again(ref, wanted, fault)
+        if not again:
+            _tell(wanted, fault)
+        with self._changed:
+            now = self._clock()
+            self._shown_at[ref] = now
+            if len(self._shown_at) > 1000:
+                self._shown_at = {each: at for each, at in self._shown_at.items() if now - at < MOVING}
+            self._sending.discard(ref)
+            self._changed.notify_all()
+
+    def _tried_again(self, ref: MessageRef, wanted: _Wanted, fault: Exception) -> bool:
+        """Put what failed back, behind what came meanwhile; whether it was."""
+        if isinstance(fault, ChatRefusedError) and getattr(fault, "for_good", True):
+            log.info("a message cannot be edited any more", channel=ref.channel, ts=ref.ts, error=str(fault))
+            return False
+        limited = isinstance(fault, SlackLimitedError)
+        wanted.failures += 0 if limited else 1
+        if not (wanted.kept or (wanted.waiting and wanted.failures < TRIES) or limited):
+            log.warning("progress not shown", channel=ref.channel, ts=ref.ts, error=str(fault))
+            return False
+        if wanted.waiting and wanted.failures >= TRIES:  # shown some time, but nobody waits for it any more
+            for each in wanted.waiting:
+                each.set_exception(fault)
+            wanted.waiting = []
+        rest = 0.0 if limited else min(MOST_REST, FIRST_REST * 2 ** min(wanted.failures - 1, 10))
+        log.info("message not shown yet, will try again", channel=ref.channel, ts=ref.ts, error=str(fault))
+        with self._changed:
+            wanted.not_before = self._clock() + self._pacer.rest(rest)
+            newer = self._wanted.get(ref)
+            self._wanted[ref] = wanted if newer is None else _joined(wanted, newer)
+        return True
+
+
+def _joined(old: _Wanted | None, new: _Wanted) -> _Wanted:
+    """The newer card with everything that was promised of the older; a pause after a failure holds."""
+    if old is None:
+        return new
+    return _Wanted(
+        new.card,
+        min(old.urgency, new.urgency),
+        old.kept or new.kept,
+        old.not_before,
+        old.failures,
+        [*old.shown, *new.shown],
+        new.lost or old.lost,
+        [*old.waiting, *new.waiting],
+    )
+
+
+def _tell(wanted: _Wanted, fault: Exception | None) -> None:
+    """Tell whoever wants to know how it ended; a fault of theirs must not end the thread."""
+    for each in wanted.waiting:
+        each.set_result(None) if fault is None else each.set_exception(fault)
+    called: list[Callable[[], None]] = list(wanted.shown) if fault is None else []
+    if isinstance(fault, ChatRefusedError):
+        refused = fault
+        called = [lambda tell=tell: tell(refused) for tell in wanted.lost]  # type: ignore[misc]
+    for call in called:
+        try:
+            call()
+        except Exception:  # what they do with it is their own; it is logged whole
+            log.exception("after an edit")

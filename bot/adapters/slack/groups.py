@@ -10,62 +10,117 @@ from collections.abc import Callable, Mapping
 import structlog
 from slack_sdk import WebClient
 
-from bot.adapters.slack.web import call
+from bot.adapters.slack.pacer import Pacer
+from bot.adapters.slack.web import SlackRefusedError, call
 from bot.domain.errors import ChatError
 
 log = structlog.get_logger()
 
-AFTER_FAILURE = 60.0
+ADVICE = "Roles by group cannot be checked until it does. Try again in a minute."
+NO_GROUPS = frozenset({"missing_scope", "paid_teams_only", "plan_upgrade_required", "team_not_eligible"})
+LONGEST = 30.0
+"""Seconds that somebody waits when nothing is known at all."""
+AFTER_FAILURE = 30.0
+GRACE = 900.0
+PATIENCE = 1.0
 
 
 class Groups:
     """The workspace's user groups, cached.
 
-    A workspace without them (they need a paid plan), a missing scope or an outage means nobody is in any group:
-    rights are never taken from a list that cannot be checked. It is logged once, until it works again.
+    They are asked for in the background, so that nobody's vote waits for Slack. While Slack does not tell them, what
+    was last known of them holds for a while, and then nothing is known: an operation waits, and people are told so.
+    A workspace without groups (they need a paid plan), or an app without the scope, has nobody in any group.
 
     Args:
         client: with the scope ``usergroups:read``.
-        keep: seconds for which an answer holds.
+        pacer: how often it may be asked.
+        keep: seconds for which an answer is fresh.
+        grace: seconds after that for which it still holds while Slack does not answer.
+        patience: seconds that somebody waits for a fresh answer while an older one would hold.
         clock: seconds, monotonic.
     """
 
-    def __init__(self, client: WebClient, keep: float = 300.0, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        client: WebClient,
+        pacer: Pacer,
+        keep: float = 300.0,
+        *,
+        grace: float = GRACE,
+        patience: float = PATIENCE,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._client = client
+        self._pacer = pacer
         self._keep = keep
+        self._grace = grace
+        self._patience = patience
         self._clock = clock
-        self._lock = threading.Lock()
-        self._members: Mapping[str, frozenset[str]] = {}
-        self._until = float("-inf")
-        self._failing = False
+        self._changed = threading.Condition()
+        self._members: Mapping[str, frozenset[str]] | None = None
+        self._fresh_until = self._good_until = self._ask_after = float("-inf")
+        self._asking = False
+        self._why = ""
 
     def of(self, user: str) -> frozenset[str]:
-        """Ids and handles of the groups a person is in."""
-        with self._lock:
-            if self._clock() >= self._until:
-                self._refresh()
+        """Ids and handles of the groups a person is in.
+
+        Raises:
+            ChatError: they cannot be known now.
+        """
+        with self._changed:
+            now = self._clock()
+            if now >= self._fresh_until:
+                self._ask(now)
+                held = self._members is not None and now < self._good_until
+                self._changed.wait_for(lambda: not self._asking, self._patience if held else LONGEST)
+            if self._members is None or self._clock() >= self._good_until:
+                raise ChatError(f"Slack does not tell the user groups now. {self._why}".strip(), ADVICE)
             return self._members.get(user, frozenset())
 
-    def _refresh(self) -> None:
-        try:
-            self._members = self._asked()
-        except ChatError as error:
-            self._members = {}
-            self._until = self._clock() + min(self._keep, AFTER_FAILURE)
-            if not self._failing:
-                log.warning("user groups unknown: roles by group are empty", error=str(error))
-            self._failing = True
+    def _ask(self, now: float) -> None:
+        if self._asking or now < self._ask_after:
             return
-        self._failing = False
-        self._until = self._clock() + self._keep
+        self._asking = True
+        threading.Thread(target=self._refresh, name="slack-groups", daemon=True).start()
+
+    def _refresh(self) -> None:
+        found: Mapping[str, frozenset[str]] | None = None
+        why = ""
+        try:
+            found = self._asked()
+        except SlackRefusedError as error:
+            why = str(error.text)
+            if error.code in NO_GROUPS and self._members is None:
+                log.warning("no user groups here: nobody has a role by group", error=str(error))
+                found = {}
+        except ChatError as error:
+            why = str(error.text)
+        except Exception as error:  # nobody waits for this thread's error; those who wait are told
+            log.exception("user groups not read")
+            why = f"{type(error).__name__}."
+        with self._changed:
+            now = self._clock()
+            if found is not None:
+                self._members, self._why = found, ""
+                self._fresh_until = now + self._keep
+                self._good_until = now + self._keep + self._grace
+            else:
+                self._why = why
+                self._ask_after = now + self._pacer.rest(AFTER_FAILURE)
+                log.warning("user groups not told: what was known of them holds for a while", error=why)
+            self._asking = False
+            self._changed.notify_all()
 
     def _asked(self) -> Mapping[str, frozenset[str]]:
-        groups = call(self._client.usergroups_list, include_users=True)["usergroups"]
+        groups = call(self._client.usergroups_list, pacer=self._pacer, include_users=True)["usergroups"]
         members: defaultdict[str, set[str]] = defaultdict(set)
         for group in groups:
             users = group.get("users")
             if users is None:
-                users = call(self._client.usergroups_users_list, usergroup=group["id"])["users"]
+                answer = call(self._client.usergroups_users_list, pacer=self._pacer, usergroup=group["id"])
+                users = answer["users"]
             for user in users:
                 members[user] |= {group["id"], group["handle"]}
         return {user: frozenset(names) for user, names in members.items()}

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from http.client import HTTPException
 from typing import Any
 from urllib.error import URLError
@@ -15,7 +13,9 @@ import structlog
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackRequestError
 
-from bot.domain.errors import ChatError
+from bot.adapters.slack.pacer import Pacer
+from bot.domain.errors import ChatError, ChatRefusedError
+from bot.ports.chat import Urgency
 
 log = structlog.get_logger()
 
@@ -45,8 +45,21 @@ _ADVICE = {
 }
 
 
-class SlackRefusedError(ChatError):
+_FOR_OPERATORS = frozenset({
+    "access_denied", "account_inactive", "ekm_access_denied", "invalid_auth", "missing_scope", "no_permission",
+    "not_allowed_token_type", "not_authed", "org_login_required", "team_access_not_granted", "token_expired",
+    "token_revoked",
+})  # fmt: skip
+"""What an operator can put right: the app, its token or its scopes, not the message. It is tried again, slowly."""
+
+
+class SlackRefusedError(ChatRefusedError):
     """Slack understood the call and said no. ``code`` is Slack's word for it, ``complaints`` its explanations."""
+
+    @property
+    def for_good(self) -> bool:
+        """Whether asking again is useless; not while the app's own rights are what is missing."""
+        return self.code not in _FOR_OPERATORS
 
     def __init__(self, method: str, code: str, complaints: tuple[str, ...] = ()) -> None:
         super().__init__(f"Slack refused {method}: {code}.", _ADVICE.get(code, ""))
@@ -58,8 +71,8 @@ class SlackUnsureError(ChatError):
     """Slack did not answer, or with a fault of its own: what was asked may have been done."""
 
 
-class OvertakenError(ChatError):
-    """Something newer was asked for meanwhile; the call was not made."""
+class SlackLimitedError(ChatError):
+    """Slack wants fewer calls; nothing was done."""
 
 
 def client(token: str, api_url: str = API, timeout: int = 10) -> WebClient:
@@ -67,60 +80,60 @@ def client(token: str, api_url: str = API, timeout: int = 10) -> WebClient:
     return WebClient(token=token, base_url=api_url, timeout=timeout, retry_handlers=[])
 
 
-def always() -> bool:
-    """The answer of a call that nothing overtakes."""
-    return True
-
-
 def call(
     method: Callable[..., Any],
     *,
+    pacer: Pacer,
+    place: str = "",
+    urgency: Urgency = Urgency.VOTE,
     repeatable: bool = True,
-    wanted: Callable[[], bool] = always,
-    turn: AbstractContextManager[Any] | None = None,
-    sleep: Callable[[float], None] = time.sleep,
+    tries: int = TRIES,
+    taken: bool = False,
     **arguments: Any,
 ) -> Json:
     """One call of a ``WebClient`` method, until it is answered.
 
     Args:
         method: bound method, such as ``client.chat_update``.
+        pacer: whose turn is waited for; it is told of limits and faults, so that no thread tries by itself.
+        place: the channel, where the method is limited by channel.
+        urgency: who goes first.
         repeatable: asking twice is the same as asking once; only then is it asked again after a fault whose
             outcome is not known. A 429 and a refused connection did nothing, so they are always tried again.
-        wanted: asked before each try.
-        turn: a lock held during each try, not while waiting.
-        sleep: how to wait, in seconds.
+        tries: how often it is asked when Slack fails; with 1 also no limit is waited out.
+        taken: the first turn was taken already (``Pacer.take``).
         **arguments: as the method takes them; None is left out.
 
     Raises:
         SlackRefusedError: Slack said no.
         SlackUnsureError: no answer, or a server's fault.
-        OvertakenError: ``wanted`` said no.
+        SlackLimitedError: Slack wants fewer calls, for longer than is worth waiting.
     """
     given = {name: value for name, value in arguments.items() if value is not None}
-    name = getattr(method, "__name__", "a call").replace("_", ".", 1)
+    name = getattr(method, "__name__", "a call").replace("_", ".")
     limited, failed = 0.0, 0
     while True:
-        with turn or nullcontext():
-            if not wanted():
-                raise OvertakenError(f"{name} was overtaken.")
-            try:
-                return dict(method(**given).data)
-            except SlackApiError as error:
-                fault = _judged(name, error)
-            except (OSError, HTTPException, SlackRequestError) as error:
-                fault = _lost(name, error)
+        if not taken:
+            pacer.turn(name, place, urgency)
+        taken = False
+        try:
+            return dict(method(**given).data)
+        except SlackApiError as error:
+            fault = _judged(name, error)
+        except (OSError, HTTPException, SlackRequestError) as error:
+            fault = _lost(name, error)
         if fault.pause:
+            pacer.limited(name, fault.pause)
+            log.info("Slack limits the bot", method=name, retry_after=fault.pause)
             limited += fault.pause
-            if limited > MOST_LIMITED:
+            if tries == 1 or limited > MOST_LIMITED:
                 raise fault.error
-            sleep(fault.pause)
             continue
         failed += 1
-        if failed >= TRIES or not (fault.harmless or (repeatable and fault.passing)):
+        if failed >= tries or not (fault.harmless or (repeatable and fault.passing)):
             raise fault.error
         log.info("trying Slack again", method=name, error=str(fault.error))
-        sleep(FIRST_PAUSE * 2 ** (failed - 1))
+        pacer.failed(name, FIRST_PAUSE * 2 ** (failed - 1))
 
 
 class _Fault:
@@ -138,7 +151,7 @@ def _judged(name: str, error: SlackApiError) -> _Fault:
     code = str(response.get("error", ""))
     status = int(getattr(response, "status_code", 0) or 0)
     if status == 429 or code in ("ratelimited", "rate_limited"):
-        limited = ChatError("Slack is limiting the bot's messages.", "Wait a few minutes.")
+        limited = SlackLimitedError("Slack is limiting the bot's messages.", "Wait a few minutes.")
         limited.__cause__ = error
         return _Fault(limited, pause=_retry_after(response.headers))
     if status >= 500 or code in _SERVER_FAULTS or not re.fullmatch(r"[a-z0-9_]+", code):

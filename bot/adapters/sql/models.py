@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 
-REVISION = "0004"
+REVISION = "0005"
 """The newest migration; a test holds it equal to what alembic finds."""
 
 metadata = MetaData()
@@ -79,6 +79,15 @@ copies = Table(
 maintenance = Table("maintenance", metadata, Column("host", String, primary_key=True), Column("since", String))
 
 claims = Table("claims", metadata, Column("key", String, primary_key=True), Column("at", String, nullable=False))
+
+outbox = Table(  # what is still to be said in the chat; a row goes when it was said
+    "outbox",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),  # the order in which it is said
+    Column("key", String, nullable=False, unique=True),
+    Column("data", Text, nullable=False),
+    Column("replica", String, nullable=False),  # whose it is to say
+)
 
 replicas = Table(
     "replicas",

@@ -219,6 +219,34 @@ class SqlStore:
             rows = connection.execute(wanted.order_by(table.c.channel, table.c.ts)).all()
         return tuple(MessageRef(channel, ts) for channel, ts in rows)
 
+    def forget_copy(self, operation_id: str, ref: MessageRef) -> None:
+        """The message is gone, or can never be edited again."""
+        table = models.copies
+        this = sa.and_(table.c.operation == _number(operation_id), table.c.channel == ref.channel, table.c.ts == ref.ts)
+        self._write(sa.delete(table).where(this))
+
+    def keep_word(self, key: str, data: str) -> int:
+        """Keep something that is to be said, once for each key; its number, 0 when it was kept before."""
+        claiming = self._insert(models.claims).values(key=key, at=self._now()).on_conflict_do_nothing()
+        keeping = self._insert(models.outbox).values(key=key, data=data, replica=self._replica)
+        with transaction(self._engine, SURELY) as connection:
+            if connection.execute(claiming.returning(sa.literal(1))).first() is None:
+                return 0
+            return int(connection.execute(keeping.returning(models.outbox.c.number)).scalar_one())
+
+    def words_left(self, replica: str = "") -> tuple[tuple[int, str], ...]:
+        """Make what a replica ('': anybody) has still to say one's own: number and data, in order."""
+        table = models.outbox
+        theirs = table.c.replica == replica if replica else sa.true()
+        taking = sa.update(table).where(theirs).values(replica=self._replica)
+        with transaction(self._engine, SOON) as connection:
+            taken = connection.execute(taking.returning(table.c.number, table.c.data)).all()
+        return tuple(sorted((row.number, row.data) for row in taken))
+
+    def said(self, number: int) -> None:
+        """It was said, or never can be."""
+        self._write(sa.delete(models.outbox).where(models.outbox.c.number == number))
+
     def maintenance(self) -> frozenset[str]:
         """Hosts in maintenance."""
         with transaction(self._engine, READ) as connection:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -102,6 +102,17 @@ class Bot:
     def buttons(self, number: int = 1) -> list[str]:
         rows = [each for each in self.shown(number).elements if isinstance(each, Buttons)]
         return [button.action for row in rows for button in row.buttons if isinstance(button, Button)]
+
+    def forgets(self) -> None:
+        """What the process knew is gone, as after a kill; what is stored, and what the chat shows, is there."""
+        loaded = self.world.catalog
+        screen = Screen(self.store, self.chat, partial(cards.operation_card, pickable=loaded.pickable))
+        self.world = replace(self.world, screen=screen)
+
+    def unsaid(self) -> set[str]:
+        """What the outbox still has to say something about."""
+        lanes = self.world.screen._outbox._lanes.values()
+        return {item.subject for lane in lanes for item in lane.items}
 
     def where(self, name: str) -> list[str]:
         """The hosts on which a guest is active."""

@@ -324,13 +324,13 @@ def test_a_host_that_does_not_answer_is_waited_for_and_never_taken_for_dead(bot:
 
 def test_a_message_that_could_not_be_updated_is_caught_up_with(bot: Bot) -> None:
     value = proposed(bot)
-    bot.chat.fail("update", times=50)
+    bot.chat.fail("later", times=50)
     bot.clicks("op.approve", value, "UBRUNO")
     bot.works()
     assert bot.operation().state is State.DONE
     assert "Done" not in bot.shown().title
     bot.chat._failures.clear()
-    bot.world.screen.catch_up()
+    bot.chat.flush()
     assert "Done" in bot.shown().title
 
 
@@ -345,12 +345,13 @@ def test_a_message_whose_place_could_not_be_stored_is_not_lost_out_of_sight(
         value = proposed(bot)
         bot.clicks("op.approve", value, "UBRUNO")
         bot.works()
+    assert bot.operation().state is State.DONE, "nobody waits for a message"
+    assert bot.store.copies("op-1") == ()
+    bot.world.screen.catch_up()
     (ref, *_) = bot.chat.messages
     assert "Done" in bot.chat.messages[ref].title
     replies = [bot.chat.messages[each].text for each, parent in bot.chat.threads.items() if parent == ref]
     assert [each for each in replies if "Done: Move web-1" in each], "its thread is told as well"
-    assert bot.store.copies("op-1") == ()
-    bot.world.screen.catch_up()
     assert bot.store.copies("op-1") == (ref,)
 
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from bot.domain.operation import Approved, Event, Expired, Operation, State, StepEnded, VotedFor, replayed
+from bot.domain.operation import Approved, Event, Expired, Operation, StepEnded, VotedFor, replayed
 from bot.flow import cards, decide, handle, perform
 from bot.ports import Request
 from bot.testing import Ending
@@ -35,7 +35,7 @@ LINES = (
 PLUGINS = ("migrate", "balance")
 TABLES = {"balance": {"rolling": {"pause_hours": 0.005}, "cooldown_minutes": 0}}
 BUTTONS = ("op.approve", "op.approve", "op.approve", "op.withdraw", "op.cancel", "op.again", "op.details")
-CRASHES = ("append", "copies", "keep_copy", "handled", "claim")
+CRASHES = ("append", "copies", "keep_copy", "handled", "keep_word", "said")
 
 
 class Died(BaseException):
@@ -55,6 +55,7 @@ class Lives(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "bot"):
+            self._all_is_said_in_the_end()
             self.bot.store.close()
             self.folder.cleanup()
 
@@ -119,9 +120,13 @@ class Lives(RuleBasedStateMachine):
     def ticks(self) -> None:
         decide.expire(self.bot.world)
         decide.remind(self.bot.world)
-        self.bot.world.screen.catch_up()
+        self._catches_up()
 
-    @rule(method=st.sampled_from(("post", "update", "tell", "whisper")), after=st.booleans())
+    def _catches_up(self) -> None:
+        self.bot.world.screen.catch_up()
+        self.bot.chat.flush()
+
+    @rule(method=st.sampled_from(("post", "later", "tell", "whisper")), after=st.booleans())
     def chat_fails(self, method: str, after: bool) -> None:  # noqa: FBT001
         self.bot.chat.fail(method, after=after)
 
@@ -155,6 +160,9 @@ class Lives(RuleBasedStateMachine):
         self._restarts()
 
     def _restarts(self) -> None:
+        """What the process remembered is gone: what it had not said, and what it had not shown."""
+        self.bot.chat.owed.clear()
+        self.bot.forgets()
         for request in self.bot.store.take_over():
             handle.handled(self.bot.world, request)
         handle.picked_up(self.bot.world)
@@ -216,13 +224,31 @@ class Lives(RuleBasedStateMachine):
         """Each operation has at most one message, and it can be brought in line."""
         if not hasattr(self, "bot"):
             return
+        waiting = self.bot.unsaid()
         for operation in self._operations():
             copies = self.bot.store.copies(operation.id)
             assert len(copies) <= 1
-        for state, operation in ((each.state, each) for each in self._operations()):
-            shown = [self.bot.chat.messages[ref].title for ref in self.bot.store.copies(operation.id)]
-            behind = operation.id in self.bot.world.screen._behind
-            assert behind or shown in ([], [cards.HEADLINES[State(state)].format(title=operation.plan.title)])
+            shown = [self.bot.chat.messages[ref].title for ref in copies]
+            behind = operation.id in waiting or any(ref in self.bot.chat.owed for ref in copies)
+            assert behind or shown in ([], [cards.HEADLINES[operation.state].format(title=operation.plan.title)])
+
+    def _all_is_said_in_the_end(self) -> None:
+        """When the chat is well again: one message each, with its last word, and its end said once in its thread."""
+        self.bot.chat._failures.clear()
+        self._restarts()
+        self._catches_up()
+        assert not self.bot.unsaid()
+        messages, threads = self.bot.chat.messages, self.bot.chat.threads
+        for operation in self._operations():
+            (ref,) = self.bot.store.copies(operation.id)
+            assert messages[ref].title == cards.HEADLINES[operation.state].format(title=operation.plan.title)
+            if operation.state.over:
+                end = cards.ended_note(operation).text
+                replies = [messages[each].text for each, parent in threads.items() if parent == ref]
+                assert replies.count(end) == 1, (replies, end)
+                told = [each.card.text for each in self.bot.chat.whispers if each.user == operation.origin.by]
+                assert end in told
+        assert sum(ref not in threads for ref in messages) == len(self._operations())
 
     def _operations(self) -> tuple[Operation, ...]:
         return self.bot.store.operations(limit=1000) if hasattr(self, "bot") else ()

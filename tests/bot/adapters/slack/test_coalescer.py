@@ -1,4 +1,4 @@
-"""Edits come in the right order, however slow the chat is."""
+"""Edits of messages: the newest is shown, the urgent first, and the last word always."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from bot.adapters.slack.coalescer import Coalescer, Edit
+from bot.adapters.slack.coalescer import METHOD, Coalescer
+from bot.adapters.slack.pacer import Pacer
+from bot.adapters.slack.web import SlackLimitedError
 from bot.domain.card import Card
-from bot.domain.errors import ChatError
-from bot.ports import MessageRef
+from bot.domain.errors import ChatError, ChatRefusedError
+from bot.ports import MessageRef, Urgency
 
-ONE, TWO = MessageRef("C1", "1.0"), MessageRef("C1", "2.0")
+ONE, TWO, THREE = (MessageRef("C1", f"{number}.0") for number in (1, 2, 3))
+FINAL, VOTE, PROGRESS = Urgency.FINAL, Urgency.VOTE, Urgency.PROGRESS
 
 
 class Screen:
@@ -23,18 +26,14 @@ class Screen:
         self.entered = threading.Semaphore(0)
         self.may_go = threading.Event()
         self.may_go.set()
-        self.failures = 0
+        self.failures: list[ChatError] = []
 
-    def send(self, ref: MessageRef, card: Card, edit: Edit) -> None:
+    def send(self, ref: MessageRef, card: Card, urgency: Urgency) -> None:
         self.entered.release()
-        self.may_go.wait(10)
-        with edit.turn:
-            if not edit.wanted():
-                return
-            if self.failures:
-                self.failures -= 1
-                raise ChatError("Slack does not answer.")
-            self.shown.append((ref, card.text))
+        assert self.may_go.wait(10)
+        if self.failures:
+            raise self.failures.pop()
+        self.shown.append((ref, card.text))
 
 
 @pytest.fixture
@@ -44,88 +43,135 @@ def screen() -> Screen:
 
 @pytest.fixture
 def edits(screen: Screen) -> Iterator[Coalescer]:
-    coalescer = Coalescer(screen.send, every=60)
+    coalescer = Coalescer(screen.send, Pacer(pace=1000), every=60)
     yield coalescer
     screen.may_go.set()
     coalescer.close()
 
 
 def test_the_first_edit_is_shown_at_once_and_the_rest_wait(screen: Screen, edits: Coalescer) -> None:
-    edits.later(ONE, Card("10 %"))
+    edits.later(ONE, Card("10 %"), PROGRESS)
     assert screen.entered.acquire(timeout=10)
-    edits.later(ONE, Card("20 %"))
-    edits.later(ONE, Card("30 %"))
+    edits.later(ONE, Card("20 %"), PROGRESS)
+    edits.later(ONE, Card("30 %"), PROGRESS)
     assert screen.entered.acquire(timeout=0.05) is False
     edits.flush()
     assert screen.shown == [(ONE, "10 %"), (ONE, "30 %")]
 
 
-def test_messages_do_not_wait_for_each_other(screen: Screen, edits: Coalescer) -> None:
-    edits.later(ONE, Card("10 %"))
-    assert screen.entered.acquire(timeout=10)
-    edits.later(ONE, Card("20 %"))
-    edits.later(TWO, Card("5 %"))
-    assert screen.entered.acquire(timeout=10)
-    edits.close()
-    assert screen.shown == [(ONE, "10 %"), (TWO, "5 %"), (ONE, "20 %")]
+def test_nobody_waits_for_a_message(screen: Screen, edits: Coalescer) -> None:
+    screen.may_go.clear()
+    for urgency in (PROGRESS, VOTE, FINAL):  # the chat hangs; each returns
+        edits.later(ONE, Card("a"), urgency)
+    assert screen.shown == []
+
+
+def test_the_urgent_goes_first(screen: Screen) -> None:
+    now = [1000.0]
+    pacer = Pacer(clock=lambda: now[0])
+    pacer.limited(METHOD, 3600)
+    edits = Coalescer(screen.send, pacer, every=0, clock=lambda: now[0])
+    edits.later(ONE, Card("10 %"), PROGRESS)
+    edits.later(TWO, Card("approved"), VOTE)
+    edits.later(THREE, Card("done"), FINAL)
+    order = []
+    with edits._changed:
+        now[0] += 3601
+        while (ref := edits._next()) is not None:
+            order.append(ref)
+            del edits._wanted[ref]
+    assert order == [THREE, TWO, ONE]
 
 
 def test_an_edit_now_drops_what_was_to_come_later(screen: Screen, edits: Coalescer) -> None:
     edits.now(ONE, Card("0 %"))
-    edits.later(ONE, Card("99 %"))
+    edits.later(ONE, Card("99 %"), PROGRESS)
     edits.now(ONE, Card("done"))
     edits.flush()
     assert screen.shown == [(ONE, "0 %"), (ONE, "done")]
 
 
-def test_an_edit_now_is_not_delayed_by_an_older_one_and_not_undone_by_it(screen: Screen, edits: Coalescer) -> None:
+def test_an_older_edit_under_way_does_not_undo_a_newer_one(screen: Screen, edits: Coalescer) -> None:
     screen.may_go.clear()
-    edits.later(ONE, Card("99 %"))
-    assert screen.entered.acquire(timeout=10)  # the older edit is under way, waiting for a rate limit
-    final = threading.Thread(target=edits.now, args=(ONE, Card("done")))
-    final.start()
-    assert screen.entered.acquire(timeout=10)  # and the final one did not wait for it
+    edits.later(ONE, Card("99 %"), PROGRESS)
+    assert screen.entered.acquire(timeout=10)
+    edits.later(ONE, Card("done"), FINAL)
     screen.may_go.set()
-    final.join(10)
+    edits.flush()
+    assert screen.shown == [(ONE, "99 %"), (ONE, "done")]
+
+
+@pytest.mark.parametrize("failures", [1, 7])
+def test_a_final_edit_is_tried_until_it_is_shown(screen: Screen, edits: Coalescer, failures: int) -> None:
+    screen.failures = [ChatError("Slack does not answer.")] * failures
+    told: list[str] = []
+    edits.later(ONE, Card("done"), FINAL, lambda: told.append("shown"))
     edits.flush()
     assert screen.shown == [(ONE, "done")]
+    assert told == ["shown"]
 
 
-def test_an_edit_that_fails_is_no_end_of_progress(screen: Screen, edits: Coalescer) -> None:
-    screen.failures = 1
-    edits.later(ONE, Card("10 %"))
-    edits.later(TWO, Card("10 %"))
+def test_what_was_promised_of_an_older_edit_holds_for_the_newer(screen: Screen, edits: Coalescer) -> None:
+    screen.failures = [ChatError("Slack does not answer.")]
+    told: list[str] = []
+    edits.later(ONE, Card("approved"), VOTE, lambda: told.append("shown"))
+    edits.later(ONE, Card("1 %"), PROGRESS)
     edits.flush()
-    edits.later(ONE, Card("20 %"))
+    assert screen.shown[-1] == (ONE, "1 %")
+    assert told == ["shown"]
+
+
+def test_an_edit_that_is_refused_for_good_is_an_end(screen: Screen, edits: Coalescer) -> None:
+    screen.failures = [ChatRefusedError("message_not_found")]
+    lost: list[str] = []
+    edits.later(ONE, Card("done"), FINAL, None, lambda error: lost.append(error.text))
     edits.flush()
-    assert (ONE, "20 %") in screen.shown
+    assert lost == ["message_not_found"]
+    assert screen.shown == []
 
 
-def test_an_edit_now_that_fails_is_told(screen: Screen, edits: Coalescer) -> None:
-    screen.failures = 1
+def test_progress_that_fails_is_dropped_and_no_end_of_progress(screen: Screen, edits: Coalescer) -> None:
+    screen.failures = [ChatError("Slack does not answer.")]
+    edits.later(ONE, Card("10 %"), PROGRESS)
+    edits.flush()
+    edits.later(ONE, Card("20 %"), PROGRESS)
+    edits.flush()
+    assert screen.shown == [(ONE, "20 %")]
+
+
+def test_a_limit_is_no_failure(screen: Screen, edits: Coalescer) -> None:
+    screen.failures = [SlackLimitedError("Slack is limiting the bot's messages.")] * 20
+    edits.later(ONE, Card("10 %"), PROGRESS)
+    edits.flush()
+    assert screen.shown == [(ONE, "10 %")]
+
+
+def test_an_edit_now_that_fails_is_told_in_the_end(screen: Screen, edits: Coalescer) -> None:
+    screen.failures = [ChatError("Slack does not answer.")] * 10
     with pytest.raises(ChatError):
         edits.now(ONE, Card("done"))
 
 
-def test_closing_shows_the_last_and_later_still_works_after_it(screen: Screen, edits: Coalescer) -> None:
+def test_closing_shows_what_waits(screen: Screen, edits: Coalescer) -> None:
     edits.now(ONE, Card("0 %"))
-    edits.later(ONE, Card("50 %"))
+    edits.later(ONE, Card("50 %"), PROGRESS)
     edits.close()
     assert screen.shown[-1] == (ONE, "50 %")
-    edits.later(ONE, Card("60 %"))
-    assert screen.shown[-1] == (ONE, "60 %")
 
 
-def test_time_between_two_edits(screen: Screen) -> None:
-    now = [100.0]
-    coalescer = Coalescer(screen.send, every=2, clock=lambda: now[0])
-    coalescer.now(ONE, Card("0 %"))
-    with coalescer._changed:
-        coalescer._pending[ONE] = Card("1 %")
-    assert coalescer._take(due_only=True) is None
-    assert coalescer._until_due() == 2
-    now[0] += 2
-    taken = coalescer._take(due_only=True)
-    assert taken is not None
-    coalescer._show(*taken)
-    assert screen.shown == [(ONE, "0 %"), (ONE, "1 %")]
+def test_calls_are_kept_free_for_the_last_word_of_every_message_that_moves(screen: Screen) -> None:
+    """30 operations at once: votes and progress leave room, so that 30 ends can be shown at once."""
+    now = [1000.0]
+    pacer = Pacer(clock=lambda: now[0])
+    edits = Coalescer(screen.send, pacer, every=0, clock=lambda: now[0])
+    refs = [MessageRef("C1", f"{number}.0") for number in range(30)]
+    for second in range(90):
+        now[0] += 1
+        for ref in refs:
+            edits.later(ref, Card(f"{second} %"), PROGRESS)
+    for ref in refs:
+        edits.later(ref, Card("done"), FINAL)
+    assert edits.flush(10)
+    ends = [ref for ref, text in screen.shown if text == "done"]
+    assert sorted(ends, key=str) == sorted(refs, key=str)
+    edits.close()

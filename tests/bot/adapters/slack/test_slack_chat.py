@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import structlog
 from structlog.testing import capture_logs
 
 from bot.adapters.slack import charts, web
@@ -12,6 +11,7 @@ from bot.domain.card import Button, Buttons, Card, Chart, Form, Picture, Section
 from bot.domain.errors import ChatError
 from bot.ports import MessageRef
 from lab.slack import Workspace
+from tests.bot.adapters.slack.conftest import NappingPacer
 
 pytestmark = pytest.mark.process
 
@@ -56,11 +56,10 @@ def test_an_endless_rate_limit_ends(workspace: Workspace, chat: SlackChat, naps:
     assert sum(naps) <= web.MOST_LIMITED
 
 
-def test_server_errors_of_an_update_are_tried_again(workspace: Workspace, chat: SlackChat, naps: list[float]) -> None:
+def test_server_errors_of_an_update_are_tried_again(workspace: Workspace, chat: SlackChat) -> None:
     ref = chat.post(OPS, CARD)
     workspace.fault.server_error("chat.update", times=3)
     chat.update(ref, Card("done"))
-    assert naps == [0.5, 1.0, 2.0]
     assert workspace.messages("#ops")[0].text == "done"
 
 
@@ -180,10 +179,10 @@ def test_a_wrong_token_says_what_to_check(workspace: Workspace) -> None:
     assert "token" in caught.value.advice
 
 
-def test_a_server_that_is_not_there(naps: list[float]) -> None:
+def test_a_server_that_is_not_there(pacer: NappingPacer) -> None:
     with pytest.raises(ChatError, match="does not answer"):
-        SlackChat(web.client("xoxb-x", "http://127.0.0.1:9/api/"), sleep=naps.append).identity()
-    assert len(naps) == web.TRIES - 1
+        SlackChat(web.client("xoxb-x", "http://127.0.0.1:9/api/"), pacer=pacer).identity()
+    assert pacer.naps == [0.5, 1.0, 2.0]
 
 
 def test_groups_are_asked_once_in_a_while(workspace: Workspace, chat: SlackChat) -> None:
@@ -192,15 +191,10 @@ def test_groups_are_asked_once_in_a_while(workspace: Workspace, chat: SlackChat)
     assert methods(workspace) == ["usergroups.list"]
 
 
-def test_unknown_groups_are_no_groups_and_logged_once(workspace: Workspace) -> None:
-    structlog.reset_defaults()
-    chat = SlackChat(web.client(workspace.bot_token, workspace.web_api), group_cache=0, sleep=lambda _: None)
-    assert chat.groups_of("U0CARLA")
+def test_a_workspace_without_user_groups_has_nobody_in_one(workspace: Workspace, chat: SlackChat) -> None:
     workspace.fault.error("usergroups.list", "missing_scope", times=2)
-    with capture_logs() as logs:
-        assert [chat.groups_of("U0CARLA") for _ in range(2)] == [frozenset(), frozenset()]
-    assert len(logs) == 1
-    assert chat.groups_of("U0CARLA")
+    assert [chat.groups_of("U0CARLA") for _ in range(2)] == [frozenset(), frozenset()]
+    assert methods(workspace) == ["usergroups.list"]
 
 
 def test_text_of_a_home_that_slack_refuses(workspace: Workspace, chat: SlackChat) -> None:

@@ -1,0 +1,60 @@
+"""User groups while Slack does not tell them: what was known holds for a while, and then nothing is claimed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from bot.adapters.slack import web
+from bot.adapters.slack.groups import Groups
+from bot.domain.errors import ChatError
+from lab.slack import Workspace
+from tests.bot.adapters.slack.conftest import NappingPacer
+
+CARLA = {"S0APPROVERS", "kvm-approvers"}
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.at = 100.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
+@pytest.fixture
+def clock() -> Iterator[Clock]:
+    return Clock()
+
+
+@pytest.fixture
+def groups(workspace: Workspace, pacer: NappingPacer, clock: Clock) -> Groups:
+    client = web.client(workspace.bot_token, workspace.web_api)
+    return Groups(client, pacer, keep=300, grace=900, patience=10, clock=clock)
+
+
+@pytest.mark.parametrize("trouble", ["server_error", "rate_limit", "missing_scope", "token_revoked"])
+def test_what_was_known_holds_while_slack_does_not_tell(
+    workspace: Workspace, groups: Groups, clock: Clock, trouble: str
+) -> None:
+    assert groups.of("U0CARLA") == CARLA
+    clock.at += 301
+    if trouble == "rate_limit":
+        workspace.fault.rate_limit("usergroups.list", times=50, retry_after=60)
+    elif trouble == "server_error":
+        workspace.fault.server_error("usergroups.list", times=50)
+    else:
+        workspace.fault.error("usergroups.list", trouble, times=50)
+    assert groups.of("U0CARLA") == CARLA
+    clock.at += 900
+    with pytest.raises(ChatError, match="does not tell the user groups now"):
+        groups.of("U0CARLA")
+
+
+def test_nothing_is_claimed_of_groups_that_were_never_told(workspace: Workspace, groups: Groups, clock: Clock) -> None:
+    workspace.fault.server_error("usergroups.list", times=4)
+    with pytest.raises(ChatError, match="does not tell the user groups now"):
+        groups.of("U0CARLA")
+    clock.at += 60
+    assert groups.of("U0CARLA") == CARLA
