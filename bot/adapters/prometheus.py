@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import urllib.error
 import urllib.parse
@@ -11,16 +12,21 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import prometheus_client
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
+from waitress import wasyncore
+from waitress.server import create_server
 
 from bot.declare import Measured
 from bot.domain.errors import SettingsError, StoreError
 from bot.domain.samples import Bucket, Metric, Pressure
+
+_THREADS = 2
+_CONNECTIONS = 100  # at once: monitors are few
+_BIGGEST_BODY = 1 << 16  # nothing is ever sent to it
 
 Healthy = Callable[[], str]
 """Why the bot is not well; '' when it is."""
@@ -84,47 +90,63 @@ def _guests(found: Measured) -> Iterator[Family]:
 
 
 class MetricsServer:
-    """Serves ``/metrics`` and ``/healthz`` on a thread of its own.
+    """Serves ``/metrics`` and ``/healthz`` with waitress, in threads of its own.
+
+    A client that says nothing, or reads nothing, holds up nobody: waitress reads requests without
+    blocking and hangs up on who is silent for too long.
 
     Args:
         host: address to listen on.
         port: 0 takes any free one; ``port`` tells which.
         measured: what is measured now.
         problem: why the bot is not well; '' when it is.
+        patience: seconds after which a silent connection is closed.
 
     Raises:
         SettingsError: the address is taken.
     """
 
-    def __init__(self, host: str, port: int, measured: Callable[[], Measured], problem: Healthy) -> None:
+    def __init__(
+        self, host: str, port: int, measured: Callable[[], Measured], problem: Healthy, *, patience: int = 30
+    ) -> None:
         registry = prometheus_client.CollectorRegistry()
         registry.register(Exposed(measured))
         prometheus_client.ProcessCollector(registry=registry)
         self._metrics = prometheus_client.make_wsgi_app(registry)
         self._problem = problem
         try:
-            self._server: WSGIServer = make_server(host, port, self._answer, handler_class=_Quiet)
+            listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
         except OSError as error:
             raise SettingsError(
                 f"{host}:{port} cannot be listened on: {error}.", "Choose another [metrics] port."
             ) from error
-        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
+        self._server: Any = create_server(  # its stubs miss what a server on one address has
+            self._answer, sockets=[listening], threads=_THREADS, ident="", max_request_body_size=_BIGGEST_BODY,
+            channel_timeout=patience, cleanup_interval=min(patience, 30), connection_limit=_CONNECTIONS,
+        )  # fmt: skip
+        self._thread = threading.Thread(target=self._server.run, name="metrics", daemon=True)
 
     @property
     def port(self) -> int:
         """Where it listens."""
-        return int(self._server.server_port)
+        return int(self._server.effective_port)
 
     def start(self) -> None:
         """Begin to answer."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Answer no more."""
-        if self._thread.is_alive():
-            self._server.shutdown()
-            self._thread.join()
-        self._server.server_close()
+        """Answer no more.
+
+        The loop itself is asked to close: closing under its hands would race with it.
+        """
+        if not self._thread.is_alive():
+            self._server.close()
+            return
+        self._server.trigger.pull_trigger(lambda: wasyncore.dispatcher.close(self._server))
+        self._server.task_dispatcher.shutdown()
+        self._server.trigger.pull_trigger(lambda: wasyncore.close_all(self._server._map))  # noqa: SLF001
+        self._thread.join(_PATIENCE)
 
     def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
@@ -137,11 +159,6 @@ class MetricsServer:
             return [f"{problem or 'ok'}\n".encode()]
         start_response("404 Not Found", [("Content-Type", "text/plain")])
         return [b"There is /metrics and /healthz.\n"]
-
-
-class _Quiet(WSGIRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the standard library's name
-        """A request every few seconds is no news."""
 
 
 def _stalled(metric: str) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import json
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,6 +28,7 @@ from bot.ports.series import Notes, Past, Sampler, Series
 log = structlog.get_logger()
 
 REPORT = "report:"
+_MOST_EVENTS = 10_000  # kept while nobody looks; a storm of more loses its oldest
 LIVE = 4  # live answers at once; more are posted once and stand still
 
 
@@ -65,6 +68,7 @@ class Monitor:
         self.replica = replica
         self.drawn = Drawn()
         self.due: dict[str, float] = {}
+        self.untold: dict[str, collections.deque[Happening]] = {}  # by watch: what it has not looked at yet
         self.gathering = Gathering()
         self.live_places = threading.BoundedSemaphore(LIVE)
         self._sampler = sampler
@@ -77,7 +81,8 @@ class Monitor:
         self._sweeping = threading.Lock()
         self._swept_at = float("-inf")
         self._sweep: Sweep | None = None
-        self._happened: list[Happening] = []
+        # Taken one by one from the left: a thread that adds meanwhile loses nothing.
+        self._happened: collections.deque[Happening] = collections.deque(maxlen=_MOST_EVENTS)
 
     def sweep(self, *, older_than: float = 0.0) -> Sweep:
         """Measure now, unless the newest sweep is younger than ``older_than`` seconds; it is then the answer."""
@@ -86,7 +91,7 @@ class Monitor:
                 return self._sweep
             sweep = self._with_pressure(self._sampler.sweep())
             self._swept_at = time.monotonic()
-            self._happened += sweep.events
+            self._happened.extend(sweep.events)
             self._sweep = sweep
             if self._records:
                 self._recorder.take(sweep.at, points(sweep))
@@ -121,9 +126,18 @@ class Monitor:
             self._series.forget(self._clock.now())
 
     def happened(self) -> tuple[Happening, ...]:
-        """What hosts told since this was last asked."""
-        found, self._happened = tuple(self._happened), []
-        return found
+        """Take what hosts told since this was last asked; each is told once."""
+        found: list[Happening] = []
+        with contextlib.suppress(IndexError):
+            while True:
+                found.append(self._happened.popleft())
+        return tuple(found)
+
+    def tell(self, watches: Iterable[str]) -> None:
+        """Keep what happened for each watch until it looks: they look at different times."""
+        found = self.happened()
+        for name in watches:
+            self.untold.setdefault(name, collections.deque(maxlen=_MOST_EVENTS)).extend(found)
 
     def measured(self) -> Measured:
         """What queries, watches and reports may look at. Without the database: the sweep alone."""

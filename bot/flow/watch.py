@@ -70,13 +70,15 @@ def leads(world: World, monitor: Monitor) -> bool:
 def look(world: World, monitor: Monitor, seen: Snapshot) -> None:
     """Let every due watch look; a watch that fails is logged and stops no other."""
     measured = monitor.measured()
-    happened = monitor.happened()
-    if measured.sweep is not None:
-        measured = replace(measured, sweep=replace(measured.sweep, events=happened))
+    monitor.tell(watch.name for watch in world.catalog.watches)
     for watch in world.catalog.watches:
         try:
             if _ready(world, monitor, watch, seen):
-                _watched(world, monitor, watch, seen, measured)
+                events = tuple(monitor.untold[watch.name])
+                sweep = None if measured.sweep is None else replace(measured.sweep, events=events)
+                _watched(world, monitor, watch, seen, replace(measured, sweep=sweep))
+                if sweep is not None:
+                    monitor.untold[watch.name].clear()  # a look that failed is told them again
         except Exception:  # one watch's fault must not silence the others; it is logged with its name
             log.exception("watch failed", watch=watch.name)
 

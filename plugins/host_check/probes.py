@@ -36,7 +36,8 @@ LENSES: Mapping[str, str] = {
 _CERTIFICATE_PLACES = r"""
 told() {
     key=$1; shift
-    as_root cat "$@" 2>/dev/null | sed -n "s/^[[:space:]]*$key[[:space:]]*=[[:space:]]*\"\(.*\)\".*/\1/p" | tail -n 1
+    as_root cat "$@" 2>/dev/null |
+        sed -n "s/^[[:space:]]*$key[[:space:]]*=[[:space:]]*[\"']\([^\"']*\)[\"'].*/\1/p" | head -n 1
 }
 daemons="/etc/libvirt/libvirtd.conf /etc/libvirt/virtproxyd.conf"
 ca=$(told ca_file $daemons) server=$(told cert_file $daemons)

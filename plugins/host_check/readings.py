@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from bot.domain.readiness import Severity
+from plugins.host_check import virconf
 from plugins.host_check.findings import Seen
 
 _ROW = re.compile(r"^\s*QEMU: Checking (.+?)\s+: (PASS|WARN|FAIL|NOTE)(?: \((.*)\))?\s*$", re.MULTILINE)
-_SETTING = re.compile(r"^[ \t]*([A-Za-z_]\w*)[ \t]*=[ \t]*(.*?)[ \t]*$", re.MULTILINE)
 _ENTRY = re.compile(r"_entry\s+\"(\w+)\"|\bkey\s+\"(\w+)\"")
 _LISTENER = re.compile(r"^\S+\s+\d+\s+\d+\s+(\S+):(\d+)\s", re.MULTILINE)
 
@@ -37,9 +37,8 @@ def validated(text: str) -> dict[str, tuple[Severity, str]]:
 
 
 def settings_in(text: str) -> dict[str, str]:
-    """The keys that a libvirt configuration file sets, with their values, unquoted; comments are none."""
-    lines = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
-    return {key: value.strip().strip("\"'") for key, value in _SETTING.findall(lines)}
+    """The keys that a libvirt configuration file sets, with their values, unquoted, as libvirt reads them."""
+    return {key: setting.value for key, setting in virconf.parse(text).settings.items()}
 
 
 def known_keys(lens: str) -> frozenset[str]:

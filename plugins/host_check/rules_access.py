@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from bot.domain.readiness import Finding
-from plugins.host_check import probes
+from plugins.host_check import probes, virconf
 from plugins.host_check.findings import Case, Seen, failed, passed, unknown, warned
 from plugins.host_check.readings import (
     Certificate,
@@ -27,6 +27,7 @@ from plugins.host_check.readings import (
 )
 
 TCP, TLS = 16509, 16514
+POLKIT, LOCKD = '"polkit"', '"lockd"'
 
 # Options that guides tell people to set, and what there is instead.
 _NO_SUCH: Mapping[str, str] = {
@@ -103,10 +104,15 @@ def _to_tls(seen: Seen) -> str:
         return _by_socket("virtproxyd", without_tcp=True)
     if "libvirtd-tcp.socket" in units or socket_activated(seen):
         return _by_socket("libvirtd", without_tcp=True)
-    return (
-        "sed -i 's/^ *listen_tcp *=.*/listen_tcp = 0/; s/^ *listen_tls *=.*/listen_tls = 1/' /etc/libvirt/libvirtd.conf"
-        " && systemctl restart libvirtd  (certificates first: see TLS certificates)"
-    )
+    lines = [_set_line(seen, "libvirtd.conf", key, value) for key, value in (("listen_tcp", "0"), ("listen_tls", "1"))]
+    return f"{' '.join(lines)} Then: systemctl restart libvirtd  (certificates first: see TLS certificates)"
+
+
+def _set_line(seen: Seen, file: str, key: str, value: str) -> str:
+    """A sentence that tells how to set a key: of two lines of a key libvirt would take the first, so never a second."""
+    found = virconf.parse(seen.text(f"conf:{file}")).settings.get(key)
+    where = f"Change line {found.line} of" if found else "Add to"
+    return f"{where} /etc/libvirt/{file}: {key} = {value}."
 
 
 def _by_socket(daemon: str, *, without_tcp: bool = False) -> str:
@@ -159,6 +165,12 @@ def unknown_keys(case: Case) -> Iterator[Finding]:
             yield unknown(
                 name, f"cannot read it as {seen.text('user') or 'this user'}", "Let that user run `sudo -n cat`."
             )
+        elif problem := virconf.parse(conf.out).problem:
+            yield failed(
+                name,
+                f"libvirt refuses the whole file: {problem}",
+                f"Mend that line of /etc/libvirt/{file}; its daemon does not start with it.",
+            )
         elif not lens:
             yield unknown(name, "no list of the known keys (libvirt's Augeas lens) on the host")
         else:
@@ -196,8 +208,7 @@ def who_may(case: Case) -> Iterator[Finding]:
         yield failed(
             name,
             f"everybody on the host may write to libvirt's socket ({perms}), and auth_unix_rw is none: all are root",
-            f"sed -i 's/^ *auth_unix_rw *=.*/auth_unix_rw = \"polkit\"/' /etc/libvirt/{file} && "
-            f"systemctl restart {daemon}",
+            f"{_set_line(seen, file, 'auth_unix_rw', POLKIT)} Then: systemctl restart {daemon}",
         )
         return
     people = members(seen.text("libvirt-group"))
@@ -228,7 +239,7 @@ def lock_manager(case: Case) -> Iterator[Finding]:
     yield warned(
         name,
         "none: nothing stops two hosts from writing to one disk",
-        "echo 'lock_manager = \"lockd\"' >> /etc/libvirt/qemu.conf && systemctl enable --now virtlockd.socket && "
+        f"{_set_line(seen, 'qemu.conf', 'lock_manager', LOCKD)} Then: systemctl enable --now virtlockd.socket && "
         f"systemctl restart {daemon}",
     )
 

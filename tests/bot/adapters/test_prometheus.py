@@ -93,6 +93,31 @@ def test_healthz_says_why_it_is_not_well() -> None:
         server.stop()
 
 
+def test_silent_clients_hold_up_nobody_and_are_hung_up_on() -> None:
+    server = MetricsServer("127.0.0.1", 0, lambda: MEASURED, lambda: "", patience=1)
+    server.start()
+    silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(12)]
+    try:
+        for number, each in enumerate(silent):
+            each.settimeout(30)
+            if number % 2:
+                each.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n")  # half a request, and then nothing
+        assert read(server, "/healthz") == "ok\n"
+        assert "drover_host_up" in read(server, "/metrics")
+        assert {each.recv(1) for each in silent} == {b""}, "each is hung up on"
+    finally:
+        for each in silent:
+            each.close()
+        server.stop()
+
+
+def test_one_client_that_reads_nothing_holds_up_nobody(server: MetricsServer) -> None:
+    with socket.create_connection(("127.0.0.1", server.port)) as greedy:
+        greedy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        greedy.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 500)
+        assert read(server, "/healthz") == "ok\n"
+
+
 def test_a_port_that_is_taken_is_told_at_start(server: MetricsServer) -> None:
     with pytest.raises(SettingsError, match="cannot be listened on"):
         MetricsServer("127.0.0.1", server.port, lambda: MEASURED, lambda: "")

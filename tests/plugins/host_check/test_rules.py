@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bot.domain.cluster import GIB, Pool, Vm, VmState
+from bot.domain.cluster import GIB, Pool, Unread, Vm, VmState
 from bot.domain.readiness import CommandResult, Finding, HostFacts, Net, Severity
 from bot.testing import drawn
 from bot.testing.readiness import facts_of
@@ -226,3 +226,47 @@ def test_no_fix_repeats_what_guides_get_wrong() -> None:
     for _, different, *_ in CASES:
         for each in found(host(**different)).values():
             assert not wrong.search(each.fix), each
+
+
+def test_remarks_after_values_hide_nothing() -> None:
+    """As libvirt reads it: connected over TCP without a password."""
+    tcp = "LISTEN 0 30 0.0.0.0:16509 0.0.0.0:*"
+    conf = '# here\nlisten_tcp = 1  # on\nauth_tcp = "none" # default: SASL\n'
+    said = found(host(listening=tcp, conf__libvirtd_conf=conf, units="", processes="/usr/sbin/libvirtd"))
+    assert said["plain TCP"].severity is Severity.FAIL
+    assert "root for all who reach it" in said["plain TCP"].evidence
+    assert "Change line 2 of /etc/libvirt/libvirtd.conf: listen_tcp = 0." in said["plain TCP"].fix
+    assert "Add to /etc/libvirt/libvirtd.conf: listen_tls = 1." in said["plain TCP"].fix
+    assert said["listen settings"].severity is Severity.WARN, "it was started without --listen"
+    locked = found(host(conf__qemu_conf='lock_manager = "lockd" # two hosts'))["lock manager"]
+    assert (locked.severity, locked.evidence) == (Severity.PASS, "lockd")
+
+
+def test_a_fix_never_adds_a_second_line_of_a_key() -> None:
+    """Of two lines libvirt takes the first: an added one would change nothing."""
+    stands = found(host(conf__qemu_conf='# one\n  lock_manager = "nop" # none\n'))["lock manager"]
+    assert stands.fix.startswith('Change line 2 of /etc/libvirt/qemu.conf: lock_manager = "lockd".')
+    lacks = found(host(conf__qemu_conf="# nothing"))["lock manager"]
+    assert lacks.fix.startswith('Add to /etc/libvirt/qemu.conf: lock_manager = "lockd".')
+
+
+def test_a_file_that_libvirt_refuses_is_told_with_its_line() -> None:
+    said = found(host(conf__libvirtd_conf="listen_tls = 1\nauth_tcp = none\n"))["keys of libvirtd.conf"]
+    assert said.severity is Severity.FAIL
+    assert "line 2" in said.evidence
+
+
+def test_what_libvirt_could_not_tell_is_warned_of_by_name() -> None:
+    unread = (Unread("interface", "br0", "no such device"), Unread("pool", "", "no virtstoraged"))
+    said = found(host({"unread": unread}))
+    assert (said["reading interface br0"].severity, said["reading interface br0"].evidence) == (
+        Severity.WARN, "no such device",
+    )  # fmt: skip
+    assert said["reading interface br0"].fix == "virsh iface-dumpxml br0"
+    modular = host({"unread": unread}, processes="/usr/sbin/virtqemud", units="virtqemud.socket active")
+    assert found(modular)["reading all pools"].fix == "systemctl enable --now virtstoraged.socket"
+
+
+def test_a_vm_that_cannot_be_read_is_warned_of() -> None:
+    odd = replace(drawn("host-a 8cpu 64G | web 1G").vm("web"), problem="its definition: error 1")
+    assert found(host(guests=(odd,)))["reading VM web"].evidence == "its definition: error 1"

@@ -1,0 +1,135 @@
+"""Odd objects of real hosts: a bridge port that libvirt cannot describe, taps that come and go, a pool that is slow."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
+from bot.adapters.libvirt.sampling import LibvirtSampler
+from bot.domain.errors import HostUnreachableError
+
+if TYPE_CHECKING:
+    from lab import Lab
+
+pytestmark = pytest.mark.lab
+A, B = "host-a", "host-b"
+PATIENCE = 120.0
+
+
+class RealClock:
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+def connected(lab: Lab, deadline: float) -> LibvirtHypervisor:
+    hosts = [HostAddress(each.name, each.uri, each.peer_uri) for each in lab.hosts.values()]
+    return LibvirtHypervisor(hosts, clock=RealClock(), deadline=deadline)
+
+
+@pytest.fixture
+def hypervisor(lab: Lab) -> Iterator[LibvirtHypervisor]:
+    made = connected(lab, 10.0)
+    yield made
+    made.close()
+
+
+def until(done: Callable[[], Any], what: str) -> Any:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if answer := done():
+            return answer
+        time.sleep(0.05)
+    pytest.fail(f"in {PATIENCE:g} s it never happened that {what}")
+
+
+def test_a_bridge_port_with_a_dot_costs_the_description_of_its_bridge_alone(
+    lab: Lab, hypervisor: LibvirtHypervisor
+) -> None:
+    lab.run(A, "ip", "tuntap", "add", "lab.m", "mode", "tap")
+    try:
+        lab.run(A, "ip", "link", "set", "lab.m", "master", "br0")
+        seen = hypervisor.snapshot(["nobody"])
+        host = seen.host(A)
+        assert (host.up, host.problem) == (True, "")
+        assert "br0" in host.bridges, "VMs that need it may still move there"
+        assert [(each.kind, each.name) for each in host.unread] == [("interface", "br0")]
+        assert "lab.m" in host.unread[0].why
+        assert seen.host(B).unread == ()
+        assert hypervisor.host_facts(A).unread == host.unread
+    finally:
+        lab.run(A, "ip", "link", "del", "lab.m")
+    assert hypervisor.snapshot(["nobody"]).host(A).unread == ()
+
+
+def test_taps_that_come_and_go_while_a_host_is_read_never_make_it_silent(
+    lab: Lab, hypervisor: LibvirtHypervisor
+) -> None:
+    over = threading.Event()
+    rounds = 0
+
+    def plug() -> None:
+        nonlocal rounds
+        while not over.is_set():
+            lab.run(A, "sh", "-c", "ip tuntap add t9 mode tap; ip link set t9 master br0; ip link del t9")
+            rounds += 1
+
+    thread = threading.Thread(target=plug)
+    thread.start()
+    try:
+        seen = [hypervisor.snapshot(["nobody"]).host(A) for _ in range(150)]
+    finally:
+        over.set()
+        thread.join()
+    assert rounds > 10
+    assert {(host.up, "br0" in host.bridges) for host in seen} == {(True, True)}
+
+
+def test_a_pool_that_is_slow_to_read_makes_no_host_silent_and_is_read_once(lab: Lab) -> None:
+    """The deadline is shorter than one refresh of the pool takes."""
+    path = "/var/lib/libvirt/many"
+    many = f"mkdir -p {path} && cd {path} && seq -f 'v%.0f' 60000 | xargs touch"
+    lab.run(A, "sh", "-c", many)
+    lab.virsh(A, "pool-create-as", "many", "dir", "--target", path)
+    hypervisor = connected(lab, 0.7)
+    try:
+        lab.run(A, "touch", f"{path}/behind-libvirt")
+        until(lambda: hypervisor.snapshot().host(A).up, "it is seen")
+        told: list[str] = []
+        looked: list[bool] = []
+
+        def found() -> Any:
+            looked.append(hypervisor.snapshot().host(A).up)
+            try:
+                return hypervisor.volume(A, "many", "behind-libvirt")
+            except HostUnreachableError as error:
+                told.append(error.text)
+                return None
+
+        assert until(found, "the new file is found").name == "behind-libvirt"
+        assert told, "it was slow"
+        assert all("many" in each and "read" in each for each in told), told
+        assert all(looked), "the host stays up meanwhile"
+        assert hypervisor.volume(A, "many", "not-there") is None, "what was just read is not read again"
+    finally:
+        hypervisor.close()
+        lab.virsh(A, "pool-destroy", "many", check=False)
+        lab.run(A, "rm", "-rf", path)
+
+
+def test_a_sweep_of_real_hosts_tells_nothing_unread(lab: Lab) -> None:
+    hosts = [HostAddress(each.name, each.uri, each.peer_uri) for each in lab.hosts.values()]
+    sampler = LibvirtSampler(hosts, clock=RealClock(), deadline=10.0)
+    try:
+        sweep = sampler.sweep()
+    finally:
+        sampler.close()
+    assert [(host.silent, host.unread) for host in sweep.hosts] == [(False, ())] * len(hosts)

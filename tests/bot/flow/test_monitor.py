@@ -1,0 +1,82 @@
+"""What hosts tell once reaches every watch once, whichever threads measure and look."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+
+from bot.domain.samples import Happening, Sweep
+from bot.flow.monitor import Monitor
+from bot.testing import TickingClock
+
+CLOCK = TickingClock()
+
+
+class Telling:
+    """A sampler whose every sweep tells one thing more."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def sweep(self) -> Sweep:
+        self.number += 1
+        told = Happening(CLOCK.now(), "host-a", f"u-{self.number}", "vm", "watchdog")
+        return Sweep(CLOCK.now(), events=(told,))
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def hasty() -> Iterator[None]:
+    """Threads take turns at nearly every step."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def made() -> Monitor:
+    nothing = cast("Any", None)
+    return Monitor(Telling(), nothing, nothing, CLOCK, past=cast("Any", object()))
+
+
+@pytest.mark.usefixtures("hasty")
+def test_nothing_that_hosts_tell_is_lost_or_told_twice_between_threads() -> None:
+    monitor, over, found = made(), threading.Event(), list[Happening]()
+
+    def take() -> None:
+        while not over.is_set():
+            found.extend(monitor.happened())
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    for _ in range(8000):
+        monitor.sweep()
+    over.set()
+    thread.join()
+    found.extend(monitor.happened())
+    assert [each.uuid for each in found] == [f"u-{number}" for number in range(1, 8001)]
+
+
+def test_each_watch_is_told_what_happened_since_it_last_looked() -> None:
+    monitor = made()
+    monitor.sweep()
+    monitor.tell(["quick", "slow"])
+    assert len(monitor.untold["quick"]) == 1
+    monitor.untold["quick"].clear()
+    monitor.sweep()
+    monitor.tell(["quick", "slow"])
+    assert [len(monitor.untold[name]) for name in ("quick", "slow")] == [1, 2]
+
+
+def test_what_nobody_takes_does_not_grow_for_ever() -> None:
+    monitor = made()
+    for _ in range(10_500):
+        monitor.sweep()
+    assert [each.uuid for each in monitor.happened()][-1] == "u-10500"
+    assert monitor.happened() == ()
