@@ -19,10 +19,11 @@ from bot.domain.placement import APART, TOGETHER, bound, pinned_to
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Bytes of memory and vCPUs still to be promised on a host."""
+    """Bytes of memory and vCPUs still to be promised on a host; ``huge``: bytes of its huge pages that are free."""
 
     memory: float
     vcpus: float
+    huge: float = 0.0
 
     def holds(self, memory: float, vcpus: float) -> bool:
         """Whether a guest of this size fits."""
@@ -30,7 +31,7 @@ class Room:
 
     def less(self, memory: float, vcpus: float) -> Room:
         """With a guest of this size more."""
-        return Room(self.memory - memory, self.vcpus - vcpus)
+        return Room(self.memory - memory, self.vcpus - vcpus, self.huge)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +67,28 @@ def rooms(seen: Snapshot, ratio: float) -> dict[str, Room]:
         more = 0 if move.target in apart and move.vm_uuid in huge else move.memory
         memory[move.target] = memory.get(move.target, 0) + more
     return {
-        name: Room(host.usable - memory[name], host.cpus * ratio - vcpus[name])
+        name: Room(host.usable - memory[name], host.cpus * ratio - vcpus[name], _free_huge(host))
         for name, host in hosts.items() if _usable(host)
     }  # fmt: skip
 
 
+def _free_huge(host: Host) -> int:
+    return sum(each.size * each.free for each in host.huge_pages or ())
+
+
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """Guests (by name or number) that must start on one host: one, or an affinity group. ``hosts`` None: anywhere."""
+    """Guests (by name or number) that must start on one host: one, or an affinity group. ``hosts`` None: anywhere.
+
+    ``huge`` are the bytes that must be huge pages; ``memory`` is without them.
+    """
 
     members: tuple[str, ...]
     memory: float
     vcpus: float
     apart: tuple[str, ...] = ()
     hosts: frozenset[str] | None = None
+    huge: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +108,7 @@ class Shelter:
         So a group of as many as there are hosts is no reason why none may fail.
         """
         self._rooms = sorted((room.memory, room.vcpus, name) for name, room in rooms.items())
+        self._huge = {name: room.huge for name, room in rooms.items()}
         self._domains = spread.domains
         self._held = Counter(spread.held)
         self._shares = Counter((group, self._domains.get(host)) for group, host in self._held.elements())
@@ -111,6 +121,7 @@ class Shelter:
             if vcpus >= unit.vcpus and self._may(unit, host):
                 del self._rooms[index]
                 bisect.insort(self._rooms, (memory - unit.memory, vcpus - unit.vcpus, host))
+                self._huge[host] -= unit.huge
                 self._held.update((group, host) for group in unit.apart)
                 self._shares.update((group, self._domains.get(host)) for group in unit.apart)
                 return host
@@ -118,6 +129,8 @@ class Shelter:
 
     def _may(self, unit: Unit, host: str) -> bool:
         if unit.hosts is not None and host not in unit.hosts:
+            return False
+        if unit.huge > self._huge[host]:
             return False
         domain = self._domains.get(host)
         return not any(
@@ -132,12 +145,12 @@ class Shelter:
     @property
     def rooms(self) -> dict[str, Room]:
         """What is left on each host."""
-        return {name: Room(memory, vcpus) for memory, vcpus, name in self._rooms}
+        return {name: Room(memory, vcpus, self._huge[name]) for memory, vcpus, name in self._rooms}
 
 
 def largest_first(units: Iterable[Unit]) -> list[Unit]:
     """The order in which units are put: the largest is the hardest to place."""
-    return sorted(units, key=lambda unit: (-unit.memory, unit.members))
+    return sorted(units, key=lambda unit: (-unit.memory - unit.huge, unit.members))
 
 
 def losses(seen: Snapshot, ratio: float, domain: str = "") -> tuple[Loss, ...]:
@@ -153,6 +166,7 @@ class _Rules:
 
     def __init__(self, seen: Snapshot, free: Mapping[str, Room], domain: str) -> None:
         self.names = frozenset(host.name for host in seen.hosts)
+        self.huge = any(host.set_aside for host in seen.hosts)  # else nobody knows, and memory is memory
         self.domains = {host.name: host.tags[domain] for host in seen.hosts if domain and domain in host.tags}
         on = [vm for vm in seen.vms if vm.state.active and vm.host in free]
         self.held = [(vm.tags[APART], vm.host) for vm in on if vm.tags.get(APART)]
@@ -180,10 +194,11 @@ class _Rules:
         named = [hosts for hosts in allowed if hosts]
         return Unit(
             tuple(vm.uuid for vm in members),
-            sum(vm.memory for vm in members),
+            sum(vm.memory for vm in members if not (vm.huge and self.huge)),
             sum(vm.vcpus for vm in members),
             tuple(vm.tags[APART] for vm in members if vm.tags.get(APART)),
             frozenset.intersection(*named) if named else None,
+            sum(vm.memory for vm in members if vm.huge and self.huge),
         )
 
 

@@ -518,13 +518,13 @@ def is_deleted(vm: Vm) -> Objection:
     return Objection(
         "deleted",
         f"{vm.name} is deleted; its grace ends {vm.tags.get('drover.deleted', '')}.",
-        f"Take that back first: `vm undelete {vm.name}`.",
+        f"Take that back first: `vm undelete {quote(vm.name)}`.",
     )
 
 
 def not_deleted(vm: Vm) -> Objection:
     """Nothing to purge."""
-    return Objection("not-deleted", f"{vm.name} is not deleted.", f"Use `vm delete {vm.name}` first.")
+    return Objection("not-deleted", f"{vm.name} is not deleted.", f"Use `vm delete {quote(vm.name)}` first.")
 
 
 def maybe_there(vm: Vm, host: Host) -> Objection:
@@ -552,7 +552,7 @@ def never_heard(vm: Vm, host: Host) -> Objection:
 
 def paused_not_off(vm: Vm) -> Objection:
     """Start is not resume."""
-    return Objection("paused", f"{vm.name} is paused on {vm.host}.", f"Use `vm resume {vm.name}`.")
+    return Objection("paused", f"{vm.name} is paused on {vm.host}.", f"Use `vm resume {quote(vm.name)}`.")
 
 
 def cannot_hear(vm: Vm) -> Objection:
@@ -560,13 +560,13 @@ def cannot_hear(vm: Vm) -> Objection:
     return Objection(
         "paused",
         f"{vm.name} is paused on {vm.host} and cannot hear that it is to shut down.",
-        f"Use `vm resume {vm.name}` first, or `vm force-off {vm.name}`.",
+        f"Use `vm resume {quote(vm.name)}` first, or `vm force-off {quote(vm.name)}`.",
     )
 
 
 def not_running(vm: Vm) -> Objection:
     """It is off."""
-    return Objection("not-running", f"{vm.name} is {vm.state} on {vm.host}.", f"Use `vm start {vm.name}` first.")
+    return Objection("not-running", f"{vm.name} is {vm.state} on {vm.host}.", f"Use `vm start {quote(vm.name)}` first.")
 
 
 def half_moved(vm: Vm) -> Objection:
@@ -590,7 +590,7 @@ def no_room(vm: Vm, memory: int, room: int) -> Objection:
 def must_be_off(vm: Vm, done: str) -> Objection:
     """It runs."""
     return Objection(
-        "runs", f"{vm.name} is {vm.state}; it can be {done} only when it is off.", f"`vm shutdown {vm.name}`"
+        "runs", f"{vm.name} is {vm.state}; it can be {done} only when it is off.", f"`vm shutdown {quote(vm.name)}`"
     )
 
 
@@ -833,7 +833,9 @@ def no_drive(vm: Vm, target: str, known: Iterable[str]) -> Objection:
 def which_drive(vm: Vm, full: Sequence[str]) -> Objection:
     """More than one."""
     return Objection(
-        "which-drive", f"{vm.name} has media in {', '.join(full)}.", f"Say which: `vm eject {vm.name} {full[0]}`."
+        "which-drive",
+        f"{vm.name} has media in {', '.join(full)}.",
+        f"Say which: `vm eject {quote(vm.name)} {full[0]}`.",
     )
 
 

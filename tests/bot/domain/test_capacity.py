@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.domain.capacity import fits, losses
-from bot.domain.cluster import GIB, Snapshot
+from bot.domain.cluster import GIB, MIB, HugePages, Snapshot, VmDetail
 from bot.domain.placement import bound
 from bot.testing import drawn
 from tests.examples import examples
@@ -46,6 +48,31 @@ def test_as_many_fit_as_leave_room_for_any_loss() -> None:
     found = fits(seen, 1, 4 * GIB, 4)
     assert (found.count, found.without_spare) == (8, 12)
     assert sum(count for _, count in found.by_host) == 8
+
+
+def with_huge_pages(seen: Snapshot, pages: dict[str, tuple[int, int]], *names: str) -> Snapshot:
+    """``pages``: how many of 2 MiB each host has, in all and free; ``names``: VMs that are made of them."""
+    hosts = tuple(
+        replace(host, huge_pages=(HugePages(2 * MIB, *pages[host.name]),) if host.name in pages else ())
+        for host in seen.hosts
+    )
+    vms = tuple(replace(vm, detail=VmDetail(hugepages=vm.name in names)) for vm in seen.vms)
+    return replace(seen, hosts=hosts, vms=vms)
+
+
+def test_memory_that_is_huge_pages_is_no_room_for_ordinary_vms() -> None:
+    seen = drawn("a 8cpu 16G | v1 6G\nb 8cpu 16G | v2 6G")
+    assert stranded(seen) == {"a": [], "b": []}
+    assert stranded(with_huge_pages(seen, {"b": (5 * 512, 5 * 512)})) == {"a": ["v1"], "b": []}
+    assert fits(seen, 1, 4 * GIB, 4).without_spare == 4
+    assert fits(with_huge_pages(seen, {"b": (7 * 512, 7 * 512)}), 1, 4 * GIB, 4).without_spare == 2
+
+
+def test_vms_on_huge_pages_start_anew_only_where_enough_are_free() -> None:
+    seen = drawn("a 8cpu 16G | v1 4G | v2 6G\nb 8cpu 16G | v3 6G")
+    full = {"a": (4 * 512, 0), "b": (4 * 512, 4 * 512)}
+    assert stranded(with_huge_pages(seen, full, "v1")) == {"a": [], "b": []}
+    assert stranded(with_huge_pages(seen, {**full, "b": (4 * 512, 4 * 512 - 1)}, "v1")) == {"a": ["v1"], "b": []}
 
 
 SIZES = st.lists(st.integers(0, 30), min_size=2, max_size=5)
