@@ -133,7 +133,7 @@ class Backing:
             root = self._root(key)
             if root in standing and root != self._same(host, path) and root not in leaves | used:
                 found[f"the volume {image.place or image.path} on {key[0]}"] = None
-        return tuple(found)
+        return tuple(sorted(found))
 
     def stands_on(self, top: Key, base: Key) -> bool:
         """Whether the image at ``top`` is the one at ``base`` or stands on it."""

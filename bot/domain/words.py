@@ -18,6 +18,8 @@ _CLOSING = {"“": "”", "”": "”", "„": "“”", "«": "»", "»": "«",
 _SINGLE = {"‘": "’'", "’": "’'", "‚": "‘’'", "‹": "›", "›": "‹"}
 """Single ones; most of them are apostrophes as well, so they close at the end of a word alone."""
 _MARKS = ("`", "*", "_", "~")
+_NEVER = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff"
+_UNFIT, _UNFIT_LINES = re.compile(f"[\t\n\r{_NEVER}]"), re.compile(f"[{_NEVER}]")
 _SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*$", re.IGNORECASE)
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 _DURATION = re.compile(r"(\d+)\s*([smhdw])", re.IGNORECASE)
@@ -256,6 +258,16 @@ def duration_text(seconds: float) -> str:
 def version_text(number: int) -> str:
     """A version as libvirt counts it, major · 10⁶ + minor · 10³ + micro: ``9.0.0``."""
     return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
+
+
+def unfit(text: str, *, lines: bool = False) -> str:
+    """The first character of ``text`` that no name, tag or note can hold, such as ``U+FFFE``; '' when all fit.
+
+    Those that XML cannot hold (control characters, lone surrogates, non-characters), and those that turn the reading
+    direction, which would show another text than is stored. ``lines``: line ends and tabs fit.
+    """
+    match = (_UNFIT_LINES if lines else _UNFIT).search(text)
+    return f"U+{ord(match[0]):04X}" if match else ""
 
 
 def plural(count: int, one: str, many: str = "") -> str:

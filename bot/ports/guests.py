@@ -216,6 +216,10 @@ class Guests(Protocol):
         """Store the definition of a guest like another one; it does not start."""
         ...
 
+    def not_copyable(self, host: str, uuid: str) -> tuple[str, ...]:
+        """What of its definition a copy cannot have as well and what cannot be made anew, one phrase each."""
+        ...
+
     def undefine(self, host: str, uuid: str) -> None:
         """Forget a guest that is off, with its snapshots' records and NVRAM; its disks stay."""
         ...

@@ -174,6 +174,14 @@ class FakeGuests:
             identity = {"uuid": copy.uuid, "name": copy.name, "tags": MappingProxyType(dict(copy.tags))}
             self.put(replace(source, **identity, state=VmState.SHUT_OFF, autostart=False, cpu=None, detail=detail))
 
+    def not_copyable(self, host: str, uuid: str) -> tuple[str, ...]:
+        """What a copy cannot have as well; see the port."""
+        with self._lock:
+            self._may("not_copyable")
+            detail = self._detail(host, uuid)
+            tpm = (f"the TPM of the host ({detail.tpm})",) if detail.tpm in {"passthrough", "external"} else ()
+            return (*(f"the host device {each}" for each in detail.hostdevs), *tpm)
+
     def undefine(self, host: str, uuid: str) -> None:
         """Forget a guest; see the port."""
         with self._changing("undefine", host, uuid):

@@ -89,9 +89,10 @@ def _wishes(mine: VmLifecycleSettings) -> list[Action]:
     return [
         _action(mine, intents.resize(), intents.NewSize, planner.resize, medium, (steps.ResizeVm,)),
         _action(mine, intents.rename(), intents.NewName, planner.rename, medium, (steps.RenameVm,)),
-        _action(mine, intents.clone(), intents.NewClone, cloning.clone, medium, (steps.CloneVm,)),
+        _action(mine, intents.clone(), intents.NewClone, cloning.clone, medium, (steps.CloneVm,), handler.unique),
         _action(mine, intents.autostart(), intents.NewAutostart, planner.autostart, low, (steps.AutostartVm,)),
         _action(mine, intents.tag(), intents.NewTags, planner.tag, low, (steps.TagVm,)),
+        _action(mine, intents.ttl(), intents.NewTtl, planner.ttl, medium, (steps.SetTtl,)),
         _action(mine, intents.delete(), intents.Deletion, ends.delete, worst, gone, partial(handler.doomed, mine)),
         _action(mine, snap("create", cards.SNAPSHOT_CREATE), intents.SnapshotWish, wish, medium, snapped),
         _action(mine, snap("revert", cards.SNAPSHOT_REVERT), intents.SnapshotWish, wish, high, snapped),

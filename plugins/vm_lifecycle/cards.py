@@ -61,6 +61,8 @@ DELETE_HELP = "Delete a VM that is off. It can be undeleted until its grace ends
 KEEP_HELP = "Keep its disks when it is purged."
 REMOVE_HELP = "Remove its disks when it is purged."
 NOW_HELP = "No grace: purge it at once. This cannot be taken back."
+TTL_SUMMARY = "Set when a VM is shut down, or that it never is."
+TTL_HELP = "How long from now, such as 12h or 7d; off: it has no end."
 TAG_SUMMARY = "Give a VM tags, or take them away."
 UNTAG_HELP = "Take this tag away. May be repeated."
 SNAPSHOT_CREATE = "Take a snapshot of a VM, memory included when it runs."
@@ -87,6 +89,11 @@ ONE_OR_TAG = "Name one VM, or all with a tag: --tag env=dev."
 def no_size(value: str) -> str:
     """``--memory 0``."""
     return f"“{value}” is nothing; write for example 512M or 4G."
+
+
+def no_ttl(value: str) -> str:
+    """``vm ttl web-1 0s``."""
+    return f"“{value}” is no time that a VM can have left; write for example 12h or 7d (1m to 3650d), or off."
 
 
 def no_tag(value: str) -> str:
@@ -313,7 +320,7 @@ def never_seen(host: Host) -> Reason:
 
 _VERBS = {
     "VmVerb": "{verb}", "NewSize": "Resize", "NewName": "Rename", "NewClone": "Clone",
-    "NewAutostart": "Autostart of", "NewTags": "Tag",
+    "NewAutostart": "Autostart of", "NewTags": "Tag", "NewTtl": "Set the end of",
     "Deletion": "Delete", "SnapshotWish": "{verb} snapshot of", "DiskWish": "{verb} disk of",
     "NicWish": "{verb} card of", "Ejection": "Eject from",
 }  # fmt: skip
@@ -391,10 +398,19 @@ def warnings_for(intent: Any, vm: Vm, grace: int = 0) -> Iterator[Reason]:
         )
     if verb == "revert":
         yield Reason("data-loss", f"All that {vm.name} did since that snapshot is lost.")
-    if verb == "purge":
+    yield from _ends_and_copies(intent, vm, grace)
+
+
+def _ends_and_copies(intent: Any, vm: Vm, grace: int) -> Iterator[Reason]:
+    """What a deletion removes, and what a clone does not get."""
+    if getattr(intent, "verb", "") == "purge":
         yield from _deletion(intent, vm, remove=vm.tags.get("drover.disks") == "remove", grace=0)
     if hasattr(intent, "remove_disks"):
         yield from _deletion(intent, vm, remove=intent.remove_disks, grace=0 if intent.now else grace)
+    if hasattr(intent, "unique") and vm.detail and vm.detail.tpm == "emulator":
+        yield Reason("new-tpm", f"{intent.to} gets an empty TPM: what is sealed with that of {vm.name} stays closed.")
+    if hasattr(intent, "unique") and vm.detail and vm.detail.nvram:
+        yield Reason("new-nvram", f"{intent.to} gets UEFI variables from the template, not those of {vm.name}.")
 
 
 _KEPT = {
@@ -601,6 +617,15 @@ def not_in_a_pool(vm: Vm, sources: Iterable[str]) -> Objection:
     )
 
 
+def not_copyable(vm: Vm, found: Sequence[str]) -> Objection:
+    """Both would use it, or one would not start."""
+    return Objection(
+        "not-copyable",
+        f"{vm.name} cannot be cloned: two VMs cannot share {', '.join(found)}.",
+        "Take that out of its definition first, or make a new VM with `vm create`.",
+    )
+
+
 def cannot_rename(vm: Vm, host: Host) -> Objection:
     """The hypervisor refuses."""
     return Objection(
@@ -698,6 +723,21 @@ def cannot_reboot(vm: Vm) -> Objection:
 def reserved_tag(key: str) -> Objection:
     """Drover's own."""
     return Objection("reserved", f"Tags that begin with “drover.” are kept by Drover ({key}).", "Use another name.")
+
+
+def end_tag(key: str, vm: str, *, made: bool) -> Objection:
+    """A VM's end is not an ordinary tag."""
+    if made:
+        return Objection("reserved", f"The tag “{key}” is set by Drover.", "Use `--tag ttl=7d`.")
+    name = quote(vm)
+    return Objection(
+        "reserved", f"“{key}” decides when {vm} is shut down.", f"Use `vm ttl {name} 7d`, or `vm ttl {name} off`."
+    )
+
+
+def unfit_text(what: str, mark: str) -> Objection:
+    """Libvirt stores XML."""
+    return Objection("bad-text", f"The {what} has a character that cannot be stored ({mark}).", "Leave it out.")
 
 
 def bad_snapshot_name(name: str) -> Objection:
@@ -905,7 +945,7 @@ def ttl_changed(name: str) -> Card:
 
 def longer(vm: Vm) -> Remedy:
     """A week from now on."""
-    return Remedy("Keep it for 7 days more", f"vm tag {quote(vm.name)} ttl=7d")
+    return Remedy("Keep it for 7 more days", f"vm ttl {quote(vm.name)} 7d")
 
 
 def ttl_over(vm: Vm, ends: datetime) -> Card:

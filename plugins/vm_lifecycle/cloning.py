@@ -22,6 +22,7 @@ def clone(intent: NewClone, case: Case) -> Planned:
     against = [*settled(vm, snapshot), *creation.name_slips(intent.to), *creation.name_taken((intent.to,), snapshot)]
     against += [cards.must_be_off(vm, "cloned")] if vm.state.active else elsewhere(vm, snapshot)
     against += [cards.memory_is_saved(vm)] if vm.saved else []  # its disks are those of a running VM
+    against += [cards.not_copyable(vm, intent.unique)] if intent.unique else []
     own = [disk for disk in (vm.detail.disks if vm.detail else ()) if own_disk(disk) and not disk.shareable]
     places = {disk.target: volume_on(disk.source, host) for disk in own}
     if lost := [disk.source for disk in own if not places[disk.target]]:

@@ -16,7 +16,7 @@ from bot.domain.errors import UnknownNameError
 from bot.domain.placement import Rule
 from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
 from bot.domain.words import seconds_of
-from plugins.vm_lifecycle import cards, seeds
+from plugins.vm_lifecycle import cards, seeds, texts
 from plugins.vm_lifecycle.intents import NewVms
 from plugins.vm_lifecycle.settings import Image, VmLifecycleSettings
 from plugins.vm_lifecycle.steps import CreateVm, CreateVms
@@ -152,6 +152,8 @@ def with_end(tags: Iterable[tuple[str, str]], snapshot: Snapshot) -> tuple[tuple
 
 
 def _slips(settings: VmLifecycleSettings, intent: NewVms, snapshot: Snapshot) -> Iterator[Objection]:
+    yield from texts.slips(intent)
+    yield from texts.reserved(dict(intent.tags), intent.name, made=True)
     yield from name_slips(names(intent)[-1])
     yield from _taken(names(intent), snapshot)
     if intent.count > settings.most:

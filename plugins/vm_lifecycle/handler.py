@@ -17,8 +17,8 @@ from bot.domain.plan import Objection
 from bot.domain.steps import Step
 from bot.ports import Hypervisor, Progress
 from bot.ports.guests import Found, GuestDisk, GuestNic
-from plugins.vm_lifecycle import creation, fates, making, planner, told
-from plugins.vm_lifecycle.intents import Deletion, LookAt, NewVms, VmVerb
+from plugins.vm_lifecycle import creation, fates, making, planner, texts, told
+from plugins.vm_lifecycle.intents import Deletion, LookAt, NewClone, NewVms, VmVerb
 from plugins.vm_lifecycle.making import nowhere_else
 from plugins.vm_lifecycle.planner import AUTOSTART, DELETED, DISKS
 from plugins.vm_lifecycle.portrait import Portrait
@@ -41,6 +41,7 @@ from plugins.vm_lifecycle.steps import (
     RemoveNic,
     RenameVm,
     ResizeVm,
+    SetTtl,
     SnapshotVerb,
     SnapshotVm,
     TagVm,
@@ -135,6 +136,7 @@ _LOOKS: Mapping[type[Step], Callable[[Any, Hypervisor], bool]] = {
     RenameVm: lambda step, hypervisor: _found(step, hypervisor).name == step.to,
     AutostartVm: lambda step, hypervisor: hypervisor.autostart(step.host, step.uuid) is step.on,
     TagVm: lambda step, hypervisor: dict(_found(step, hypervisor).tags) == dict(step.tags),
+    SetTtl: _has_ttl,
     DeleteVm: _deleted,
     UndeleteVm: lambda step, hypervisor: DELETED not in _found(step, hypervisor).tags,
     PurgeVm: _purged,
@@ -285,6 +287,26 @@ def _tag(step: TagVm, at: Site) -> Facts:
     return {}
 
 
+def _set_ttl(step: SetTtl, at: Site) -> Facts:
+    """Only the end is changed: other tags may have been given meanwhile."""
+    tags = dict(_found(step, at.hypervisor).tags)
+    at.hypervisor.set_tags(step.host, step.uuid, {**_endless(tags), **_end_of(step)})
+    return {}
+
+
+def _has_ttl(step: SetTtl, hypervisor: Hypervisor) -> bool:
+    tags = dict(_found(step, hypervisor).tags)
+    return tags == {**_endless(tags), **_end_of(step)}
+
+
+def _endless(tags: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in tags.items() if key not in {texts.TTL, texts.EXPIRES}}
+
+
+def _end_of(step: SetTtl) -> dict[str, str]:
+    return {texts.TTL: step.ttl, texts.EXPIRES: step.expires} if step.ttl else {}
+
+
 def _delete(step: DeleteVm, at: Site) -> Facts:
     """The mark is in the definition itself: it survives the bot, and every tool on the host shows it."""
     if _active(step, at.hypervisor):
@@ -413,6 +435,7 @@ _RUNS: Mapping[type[Step], Callable[[Any, Site], Facts]] = {
     RenameVm: _rename,
     AutostartVm: _autostart,
     TagVm: _tag,
+    SetTtl: _set_ttl,
     DeleteVm: _delete,
     UndeleteVm: _undelete,
     PurgeVm: _purge,
@@ -483,6 +506,14 @@ def doomed(
     seen = [vm for vm in vms if vm.host in looked.storages]
     found = tuple(fate for vm in seen for fate in fates.fates(vm, scene))
     return replace(intent, fates=found, looked=tuple(vm.uuid for vm in seen))
+
+
+def unique(intent: NewClone, snapshot: Snapshot, hypervisor: Hypervisor) -> NewClone:
+    """The wish with what of the definition a clone cannot have as well; the step looks again before it copies."""
+    vms = planner.chosen(intent, snapshot)
+    if isinstance(vms, Objection) or not snapshot.host(vms[0].host).up:
+        return intent
+    return replace(intent, unique=hypervisor.not_copyable(vms[0].host, vms[0].uuid))
 
 
 def look_at_storage(hypervisor: Hypervisor, snapshot: Snapshot, whole: Collection[str]) -> Looked:

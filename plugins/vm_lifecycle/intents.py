@@ -74,11 +74,12 @@ class NewName:
 
 @dataclass(frozen=True, slots=True)
 class NewClone:
-    """``vm clone``."""
+    """``vm clone``. ``unique``: what of the definition two VMs cannot both have, as its host tells."""
 
     vm: str
     to: str
     reason: str = ""
+    unique: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,15 @@ class NewTags:
     vm: str
     give: tuple[tuple[str, str], ...] = ()
     take: tuple[str, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NewTtl:
+    """``vm ttl``; ``ttl`` as written, '' for no end."""
+
+    vm: str
+    ttl: str = ""
     reason: str = ""
 
 
@@ -196,13 +206,33 @@ class _Tag(click.ParamType[tuple[str, str]]):
         if not (key.strip() and equals and content.strip()):
             self.fail(cards.no_tag(value), param, ctx)
         if key.strip() == "ttl":
-            try:
-                seconds_of(content)
-            except ValueError as error:
-                self.fail(str(error), param, ctx)
+            content = TTL.convert(content, param, ctx)
         return key.strip(), content.strip()
 
 
+class _Ttl(click.ParamType[str]):
+    """A duration as written; ``off`` is ''."""
+
+    name = "duration"
+
+    def __init__(self, *, may_be_off: bool) -> None:
+        self.may_be_off = may_be_off
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The duration, checked."""
+        if self.may_be_off and value.strip().lower() in {"", "off"}:
+            return ""
+        try:
+            seconds = seconds_of(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        if not _LEAST_TTL <= seconds <= _MOST_TTL:
+            self.fail(cards.no_ttl(value), param, ctx)
+        return str(value).strip()
+
+
+_LEAST_TTL, _MOST_TTL = 60, 3650 * 86_400  # seconds
+TTL = _Ttl(may_be_off=False)
 MEMORY, DISK, TAG = _Size("M"), _Size("G"), _Tag()
 REASON = click.Option(["--reason"], default="", metavar="TEXT", help=cards.REASON_HELP)
 VM = click.Argument(["vm"], metavar="VM")
@@ -311,6 +341,12 @@ def tag() -> click.Command:
         click.Option(["--remove", "take"], multiple=True, metavar="KEY", help=cards.UNTAG_HELP),
         REASON,
     )
+
+
+def ttl() -> click.Command:
+    """``vm ttl VM DURATION|off`` → ``NewTtl``."""
+    when = click.Argument(["ttl"], type=_Ttl(may_be_off=True), metavar="DURATION|off")
+    return command("vm ttl", f"{cards.TTL_SUMMARY}\n\n{cards.TTL_HELP}", NewTtl, VM, when, REASON)
 
 
 def autostart() -> click.Command:

@@ -96,6 +96,8 @@ def _clone(step: CloneVm, hypervisor: Hypervisor, say: Say) -> None:
     name_is_free(step, step.name, hypervisor)
     if hypervisor.found(step.host, step.uuid) is None:
         _source_is_off(step, hypervisor)
+        if found := hypervisor.not_copyable(step.host, step.source):
+            raise DroverError(told.not_copyable(step, found), told.NOT_COPYABLE_ADVICE)
         disks = [_copied(step, each, hypervisor, say) for each in step.disks]
         if step.seed[0]:
             seed = Seed(step.meta_data, "", "", step.network_config)

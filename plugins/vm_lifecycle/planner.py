@@ -12,12 +12,13 @@ from bot.domain.errors import AmbiguousNameError, UnknownNameError
 from bot.domain.placement import Rule
 from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
 from bot.domain.steps import Step
-from plugins.vm_lifecycle import cards, creation
+from plugins.vm_lifecycle import cards, creation, texts
 from plugins.vm_lifecycle.intents import (
     NewAutostart,
     NewName,
     NewSize,
     NewTags,
+    NewTtl,
     VmVerb,
 )
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
@@ -30,6 +31,7 @@ from plugins.vm_lifecycle.steps import (
     PowerVm,
     RenameVm,
     ResizeVm,
+    SetTtl,
     SnapshotVm,
     TagVm,
 )
@@ -70,6 +72,8 @@ def plan(  # noqa: PLR0917 - what a command is bound to, and what an Action is c
 ) -> Answer:
     """The plan of ``work`` for the guest that ``intent`` names, or for all that have its tag."""
     title = cards.wish_title(intent)
+    if bad := tuple(texts.slips(intent)):
+        return Refused(cards.refused_title(title), bad)
     found = chosen(intent, snapshot)
     if isinstance(found, Objection):
         return Refused(cards.refused_title(title), (found,))
@@ -144,6 +148,8 @@ def _timeless(steps: Sequence[Step]) -> list[Step]:
             bare.append(replace(step, mac=""))
         elif isinstance(step, CloneVm):
             bare.append(replace(step, uuid="", disks=(), seed=("", ""), meta_data="", network_config="", macs=()))
+        elif isinstance(step, SetTtl):
+            bare.append(replace(step, expires=""))
         elif isinstance(step, TagVm):
             bare.append(replace(step, tags=tuple(each for each in step.tags if each[0] != "expires")))
         else:
@@ -367,12 +373,19 @@ def autostart(intent: NewAutostart, case: Case) -> Planned:
 def tag(intent: NewTags, case: Case) -> Planned:
     """Other tags; Drover's own cannot be changed by hand."""
     vm, snapshot = case.vm, case.snapshot
-    reserved = [key for key in (*dict(intent.give), *intent.take) if key.startswith("drover.")]
-    if reserved:
-        return (), (cards.reserved_tag(reserved[0]),)
-    gone = {*intent.take, *(("expires",) if "ttl" in intent.take else ())}
-    kept = {key: value for key, value in vm.tags.items() if key not in gone}
-    wanted = tuple(sorted({**kept, **dict(creation.with_end(intent.give, snapshot))}.items()))
+    if against := tuple(texts.reserved((*dict(intent.give), *intent.take), vm.name)):
+        return (), against
+    kept = {key: value for key, value in vm.tags.items() if key not in intent.take}
+    wanted = tuple(sorted({**kept, **dict(intent.give)}.items()))
     if wanted == tuple(sorted(vm.tags.items())):
         return (), ()
     return (TagVm(vm.uuid, vm.name, vm.host, wanted),), tuple(settled(vm, snapshot))
+
+
+def ttl(intent: NewTtl, case: Case) -> Planned:
+    """When its time is over; the same wish later means a later moment."""
+    vm, snapshot = case.vm, case.snapshot
+    if not intent.ttl and not {texts.TTL, texts.EXPIRES} & set(vm.tags):
+        return (), ()
+    ends = dict(creation.with_end((("ttl", intent.ttl),), snapshot))["expires"] if intent.ttl else ""
+    return (SetTtl(vm.uuid, vm.name, vm.host, intent.ttl, ends),), tuple(settled(vm, snapshot))

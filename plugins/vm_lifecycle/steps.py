@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from bot.domain.steps import Step
@@ -202,6 +203,21 @@ class TagVm(OnGuest):
 
 
 @dataclass(frozen=True, slots=True)
+class SetTtl(OnGuest):
+    """Give a VM an end: ``ttl`` as people wrote it, ``expires`` the moment, ISO 8601; both '' take its end away."""
+
+    ttl: str
+    expires: str
+
+    @property
+    def title(self) -> str:
+        """The step as one sentence."""
+        if not self.ttl:
+            return f"Remove the end (ttl) of {self.name}"
+        return f"Let {self.name} end in {self.ttl} ({datetime.fromisoformat(self.expires):%-d %b %Y %H:%M} UTC)"
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteVm(OnGuest):
     """Mark a guest that is off as deleted; after ``grace`` seconds it may be purged."""
 
@@ -330,7 +346,8 @@ class EjectMedium(OnGuest):
 
 
 ALL: tuple[type[Step], ...] = (
-    CreateVm, CreateVms, CloneVm, PowerVm, ResizeVm, RenameVm, AutostartVm, TagVm, DeleteVm, UndeleteVm, PurgeVm,
-    SnapshotVm, AddDisk, GrowDisk, AddNic, RemoveNic, EjectMedium, DiscardMemory,
+    CreateVm, CreateVms, CloneVm, PowerVm, ResizeVm, RenameVm, AutostartVm, TagVm, SetTtl, DeleteVm, UndeleteVm,
+    PurgeVm, SnapshotVm, AddDisk, GrowDisk, AddNic, RemoveNic, EjectMedium,
+    DiscardMemory,
 )  # fmt: skip
 """Every kind of step that the handler carries out."""

@@ -30,6 +30,7 @@ DOES_NOT_LISTEN = (
 CARD_STAYS_ADVICE = (
     "The guest did not let go of it; take it down inside the guest, or shut the guest down, and ask again."
 )
+NOT_COPYABLE_ADVICE = "Take that out of the definition first, or make a new VM with `vm create`."
 NAME_TAKEN_ADVICE = "Use another name."
 UNDELETED_ADVICE = "Somebody undeleted it; delete it again if that is still wanted."
 
@@ -215,6 +216,11 @@ def undone(why: Message, removed: Sequence[str]) -> str:
 def copies_disk(step: CloneVm, target: str) -> str:
     """While a clone is made."""
     return f"{step.name}: copying {target} of {step.source_name} on {step.host}."
+
+
+def not_copyable(step: CloneVm, found: Sequence[str]) -> str:
+    """The definition was changed meanwhile."""
+    return f"{step.source_name} has what two VMs cannot share: {', '.join(found)}. Nothing was copied."
 
 
 def source_runs(step: CloneVm, there: Sighting) -> str:

@@ -48,7 +48,7 @@ class Queue:
 class Bot:
     """The bot's whole line from a typed command to the hosts; only the chat is in memory."""
 
-    def __init__(self, lab: Lab, directory: Path) -> None:
+    def __init__(self, lab: Lab, directory: Path, *, deadline: float = 15) -> None:
         table = image_for(lab)
         tiny = {**table["images"]["tiny"], "user": "ana"}
         table["images"] = {
@@ -66,7 +66,7 @@ class Bot:
         )
         addresses = [HostAddress(each.name, each.uri, each.peer_uri) for each in lab.hosts.values()]
         self.lab, self.clock, self.chat, self.work = lab, RealClock(), FakeChat(), Queue()
-        self.hypervisor = LibvirtHypervisor(addresses, clock=self.clock, deadline=15)
+        self.hypervisor = LibvirtHypervisor(addresses, clock=self.clock, deadline=deadline)
         self.store = SqlStore(f"sqlite:///{directory}/drover.sqlite", loaded.codec(), clock=self.clock)
         roles = {"engineer": Role(frozenset({"UANA"})), "approver": Role(frozenset({"UBRUNO"}))}
         screen = Screen(self.store, self.chat, cards.operation_card)
@@ -89,6 +89,10 @@ class Bot:
         assert newest, told
         (operation,) = newest
         assert operation.state is State.PROPOSED, told
+        return self.approves(operation)
+
+    def approves(self, operation: Operation) -> Operation:
+        """Another person approves, the bot performs; the operation as it ended."""
         self._does(Request(f"key-{next(self._keys)}", "click", "UBRUNO", self.clock.now(), "CAPPROVALS",
                            action="op.approve", value=cards.value_of(operation)))  # fmt: skip
         while self.work.ids:
@@ -193,7 +197,8 @@ def changes(bot: Bot) -> None:
     assert bot.virsh("host-b", "domstate", "e2e-copy") == "shut off"
     bot.done("vm delete e2e-copy --remove-disks --now")
     bot.done("vm autostart e2e-shop on")
-    bot.done("vm tag e2e-shop env=prod ttl=1h --remove owner")
+    bot.done("vm tag e2e-shop env=prod --remove owner")
+    bot.done("vm ttl e2e-shop 1h")
     metadata = bot.virsh("host-b", "metadata", "e2e-shop", "https://drover.dev/tags/1")
     assert 'key="env" value="prod"' in metadata
     assert 'key="owner"' not in metadata

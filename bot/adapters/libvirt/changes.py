@@ -8,7 +8,7 @@ from typing import Any
 import libvirt
 from lxml import etree
 
-from bot.adapters.libvirt import domain_build, volumes
+from bot.adapters.libvirt import copying, domain_build, volumes
 from bot.adapters.libvirt.connections import Connection
 from bot.adapters.libvirt.domain_xml import TAGS, Definition, document, parse
 from bot.adapters.libvirt.refusals import said
@@ -47,10 +47,21 @@ def define(connection: Connection, blueprint: Blueprint) -> None:
 
 def define_copy(connection: Connection, copy: Copy) -> None:
     """Store another guest's definition under a new identity."""
-    stored = connection.lookupByUUIDString(copy.source).XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+    stored = _whole(connection, copy.source)
     disks = {disk.target: volumes.place(connection, disk) for disk in copy.disks}
-    xml = domain_build.copied(document(stored), copy, disks)
+    xml = copying.copied(document(stored), copy, disks)
     connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+
+
+def not_copyable(connection: Connection, uuid: str) -> tuple[str, ...]:
+    """What of a VM's definition a copy cannot have as well."""
+    return copying.obstacles(document(_whole(connection, uuid)))
+
+
+def _whole(connection: Connection, uuid: str) -> str:
+    """The stored definition with its passwords: a screen without one would be open to all."""
+    flags = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
+    return str(connection.lookupByUUIDString(uuid).XMLDesc(flags))
 
 
 def undefine(connection: Connection, uuid: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from lxml import etree
 
 from bot.adapters.libvirt.domain_xml import TAGS
-from bot.ports.guests import Blueprint, Copy, GuestDisk, GuestNic
+from bot.ports.guests import Blueprint, GuestDisk, GuestNic
 
 LIBOSINFO = "http://libosinfo.org/xmlns/libvirt/domain/1.0"
 MARK = "https://drover.dev/mark/1"
@@ -52,49 +52,6 @@ def domain(blueprint: Blueprint, disks: tuple[PlacedDisk, ...], *, virt_type: st
     _add(root, "clock", offset="utc")
     _devices(root, blueprint, disks, log)
     return etree.tostring(root, encoding="unicode")
-
-
-def copied(root: etree._Element, copy: Copy, disks: Mapping[str, PlacedDisk]) -> str:
-    """A stored definition under a new identity, with these disks by target; what must be unique is made anew."""
-    _text(root, "name", copy.name)
-    _text(root, "uuid", copy.uuid)
-    for path in ("metadata", "genid", "os/nvram", "title"):
-        for each in root.findall(path):
-            parent = each.getparent()
-            if parent is not None:
-                parent.remove(each)  # libvirt makes NVRAM anew from its template
-    _add(root, "metadata").append(tags(copy.tags))
-    for each in root.findall("devices/disk"):
-        _copied_disk(each, disks)
-    for card, mac in zip(root.findall("devices/interface"), copy.macs, strict=False):
-        address = card.find("mac")
-        (_add(card, "mac") if address is None else address).set("address", mac)
-    for log in root.findall("devices/*/log"):
-        log.set("file", f"{log.get('file', '').rpartition('/')[0]}/{copy.uuid}-serial.log")
-    return text(root)
-
-
-def _copied_disk(element: etree._Element, disks: Mapping[str, PlacedDisk]) -> None:
-    target = element.find("target")
-    placed = disks.get("" if target is None else target.get("dev", ""))
-    source = element.find("source")
-    if placed is None:
-        if element.get("device") in {"cdrom", "floppy"} and source is not None:
-            element.remove(source)
-        return
-    made = disk(placed)
-    element.set("type", made.get("type", "file"))
-    for name in ("driver", "source"):
-        old, new = element.find(name), made.find(name)
-        if old is not None:
-            element.remove(old)
-        if new is not None:
-            element.append(new)
-
-
-def _text(root: etree._Element, name: str, content: str) -> None:
-    found = root.find(name)
-    (_add(root, name) if found is None else found).text = content
 
 
 def disk(placed: PlacedDisk) -> etree._Element:

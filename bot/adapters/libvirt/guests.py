@@ -90,6 +90,10 @@ class LibvirtGuests:
         """Store a definition like another one; see the port."""
         self._ask(host, lambda it: changes.define_copy(it, copy), f"{copy.name} was not defined on {host}")
 
+    def not_copyable(self, host: str, uuid: str) -> tuple[str, ...]:
+        """What a copy cannot have as well; see the port."""
+        return self._ask(host, lambda it: changes.not_copyable(it, uuid), "The definition could not be read")
+
     def undefine(self, host: str, uuid: str) -> None:
         """Forget a guest; see the port."""
         self._ask(host, lambda it: changes.undefine(it, uuid), "The VM was not removed")

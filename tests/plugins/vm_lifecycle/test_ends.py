@@ -8,18 +8,23 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from bot.adapters.libvirt import domain_build, domain_xml
 from bot.declare import Action, Alert, Proposal
 from bot.domain import codec
 from bot.domain.cluster import GIB, MIB, Disk, Health, Pool, Snapshot, VmDetail, VmState
-from bot.domain.errors import DroverError, StepLostError
-from bot.domain.plan import Plan, Refused
+from bot.domain.errors import DroverError, StepLostError, UsageError
+from bot.domain.plan import Plan, Refused, Risk
+from bot.domain.words import unfit
 from bot.flow.parse import parsed
 from bot.ports.guests import Volume
 from bot.testing import FakeHypervisor, drawn, uuid_of
 from bot.testing.guests import Extra
-from plugins.vm_lifecycle import keeping
-from plugins.vm_lifecycle.steps import CloneVm, DeleteVm, Power, PowerVm, PurgeVm, UndeleteVm
+from plugins.vm_lifecycle import creation, devices, keeping, planner
+from plugins.vm_lifecycle.intents import DiskWish, NewTags, NewVms, SnapshotWish
+from plugins.vm_lifecycle.steps import CloneVm, DeleteVm, Power, PowerVm, PurgeVm, SetTtl, UndeleteVm
 from tests.plugins.vm_lifecycle.test_handler import cluster as hosts
 from tests.plugins.vm_lifecycle.test_handler import run
 from tests.plugins.vm_lifecycle.test_planner import CATALOG, SETTINGS, planned, refused, with_vm
@@ -397,3 +402,103 @@ def test_a_clone_copies_a_disk_that_has_seed_in_its_name() -> None:
     assert isinstance(step, CloneVm)
     assert [each[:2] for each in step.disks] == [("vda", "pool/cassandra-seed.qcow2")]
     assert step.seed == ("", "")
+
+
+def test_what_two_vms_cannot_share_is_told_before_the_vote_and_before_a_copy() -> None:
+    hypervisor = hosts()
+    volume(hypervisor, "web.qcow2")
+    web = with_disks(hypervisor, "web", disk("/pool/web.qcow2"))
+    answer = asked(hypervisor, "vm clone web copy")
+    assert isinstance(answer, Plan)
+    vm = hypervisor.snapshot().vm("web")
+    assert vm.detail is not None
+    hypervisor.put(replace(vm, detail=replace(vm.detail, hostdevs=("PCI 0000:01:00.0",))))
+    assert "the host device PCI 0000:01:00.0" in objections(hypervisor, "vm clone web copy")["not-copyable"]
+    with pytest.raises(DroverError, match="Nothing was copied"):
+        run(answer.steps[0], hypervisor)
+    assert not [each for each in hypervisor.calls if each[0] == "create_volume"]
+    assert hypervisor.found("host-a", web) is not None
+
+
+def test_a_clone_with_a_tpm_says_that_it_gets_an_empty_one() -> None:
+    hypervisor = hosts()
+    volume(hypervisor, "web.qcow2")
+    with_disks(hypervisor, "web", disk("/pool/web.qcow2"))
+    vm = hypervisor.snapshot().vm("web")
+    assert vm.detail is not None
+    hypervisor.put(replace(vm, detail=replace(vm.detail, tpm="emulator", nvram="/nvram/web.fd")))
+    answer = asked(hypervisor, "vm clone web copy")
+    assert isinstance(answer, Plan)
+    assert {"new-tpm", "new-nvram"} <= {each.code for each in answer.warnings}
+
+
+# What people write
+
+
+@pytest.mark.parametrize(
+    "tag", ["drover.deleted=2020-01-01", "drover.disks=remove", "expires=2020-01-01T00:00:00+00:00"]
+)
+def test_reserved_tags_are_refused_wherever_tags_are_given(tag: str) -> None:
+    for line in (f"vm tag web-1 {tag}", f"vm tag web-1 --remove {tag.partition('=')[0]}", f"vm create new --tag {tag}"):
+        assert tag.partition("=")[0] in objections(hosts(), line)["reserved"], line
+
+
+def test_an_end_is_set_by_a_command_of_its_own_that_is_no_low_risk() -> None:
+    hypervisor = hosts()
+    for line in ("vm tag web-1 ttl=1m", "vm tag web-1 --remove ttl"):
+        assert "`vm ttl web-1 7d`" in objections(hypervisor, line)["reserved"]
+    answer = asked(hypervisor, "vm ttl web-1 7d")
+    assert isinstance(answer, Plan)
+    assert answer.risk is Risk.MEDIUM
+    (step,) = answer.steps
+    assert isinstance(step, SetTtl)
+    web = hypervisor.snapshot().vm("web-1")
+    hypervisor.set_tags("host-a", web.uuid, {"late": "yes"})
+    run(step, hypervisor)
+    tags = dict(hypervisor.snapshot().vm("web-1").tags)
+    assert tags == {"late": "yes", "ttl": "7d", "expires": step.expires}, "tags given meanwhile stay"
+    off = asked(hypervisor, "vm ttl web-1 off")
+    assert isinstance(off, Plan)
+    run(off.steps[0], hypervisor)
+    assert dict(hypervisor.snapshot().vm("web-1").tags) == {"late": "yes"}
+    assert "nothing-to-do" in objections(hypervisor, "vm ttl web-1 off")
+
+
+@pytest.mark.parametrize("ttl", ["0s", "59s", "3651d", "99999999999999d", "tomorrow"])
+@pytest.mark.parametrize("line", ["vm ttl web-1 {ttl}", "vm create new --tag ttl={ttl}"])
+def test_an_end_that_is_none_is_a_slip_of_the_pen(line: str, ttl: str) -> None:
+    with pytest.raises(UsageError):
+        parsed(CATALOG, "/kvm", line.format(ttl=ttl))
+
+
+@pytest.mark.parametrize("mark", ["\x00", "\x1b", "\x85", "\u202e", "\ud800", "\ufffe", "\uffff"])
+def test_what_no_definition_can_hold_is_refused_before_the_vote(mark: str) -> None:
+    snapshot, text = hosts().snapshot(), f"a{mark}b"
+    wishes = (
+        (planner.tag, NewTags("web-1", (("note", text),))),
+        (planner.tag, NewTags("web-1", ((text, "note"),))),
+        (planner.tag, NewTags("web-1", take=("x",), reason=text)),
+        (devices.snapshot_wish, SnapshotWish("create", "web-1", "clean", text)),
+        (devices.disk_wish, DiskWish("add", "web-1", GIB, reason=text)),
+    )
+    for work, wish in wishes:
+        answer = planner.plan(work, Risk.LOW, SETTINGS, wish, snapshot, ())
+        assert isinstance(answer, Refused), wish
+        assert [each.code for each in answer.objections] == ["bad-text"], wish
+    for wanted in ({"tags": (("note", text),)}, {"ssh_keys": (text,)}, {"user_data": f"#!/bin/sh\n{text}"}):
+        created = creation.plan(SETTINGS, NewVms("new", **wanted), snapshot, ())
+        assert isinstance(created, Refused)
+        assert f"U+{ord(mark):04X}" in created.objections[0].text
+
+
+def test_lines_are_fine_where_there_may_be_lines() -> None:
+    assert unfit("a\tb\nc", lines=True) == ""
+    assert unfit("a\nb") == "U+000A"
+    assert unfit("ü 🙂 日本 “x” – a\u00a0b") == ""
+
+
+@given(st.text())
+def test_whatever_fits_can_be_stored_as_a_tag(text: str) -> None:
+    if not unfit(text):
+        stored = domain_xml.document(domain_build.text(domain_build.tags({"note": text})))
+        assert [each.get("value") for each in stored] == [text]

@@ -155,7 +155,8 @@ def test_a_deletion_is_asked_twice_and_can_be_taken_back_in_between(watched: Wat
 
 def test_a_guest_with_a_ttl_is_announced_kept_longer_by_a_button_and_then_shut_down(watched: Watched) -> None:
     bot = watched.bot
-    done(bot, "vm tag web-1 ttl=3d owner=ana", 1)
+    done(bot, "vm tag web-1 owner=ana", 1)
+    done(bot, "vm ttl web-1 3d", 2)
     watched.tick()
     assert not watched.alerts()
     watched.tick(days=2, hours=12)
@@ -163,13 +164,13 @@ def test_a_guest_with_a_ttl_is_announced_kept_longer_by_a_button_and_then_shut_d
     assert "'owner': 'ana'" in text(notice)
     (longer,) = choices(notice)
     bot.clicks("run", longer.value, "UANA")
-    agreed(bot, 2)
+    agreed(bot, 3)
     watched.tick(days=1)
     (notice,) = watched.alerts()
     assert "does not end then any more" in text(notice)
-    assert bot.operation(2).id == bot.store.operations(limit=1)[0].id, "it was given more time"
+    assert bot.operation(3).id == bot.store.operations(limit=1)[0].id, "it was given more time"
     watched.tick(days=7)
-    ended = bot.operation(3)
+    ended = bot.operation(4)
     assert (ended.action, ended.origin.by, ended.origin.reason) == ("vm shutdown", BOT, "Its time (ttl) is over.")
-    agreed(bot, 3)
+    agreed(bot, 4)
     assert state(bot, "web-1") is VmState.SHUT_OFF

@@ -276,7 +276,7 @@ def test_a_clone_is_planned_volume_by_volume() -> None:
 
 def test_time_alone_makes_no_plan_stale() -> None:
     later = replace(cluster(), taken_at=cluster().taken_at + timedelta(minutes=5))
-    for line in ("vm tag web-1 ttl=1d", "vm snapshot revert web-1 clean", "vm delete off-1 --keep-disks"):
+    for line in ("vm ttl web-1 1d", "vm snapshot revert web-1 clean", "vm delete off-1 --keep-disks"):
         assert stale(line, planned(line), later) == []
 
 
@@ -298,7 +298,7 @@ def test_a_guest_with_a_ttl_is_announced_then_shut_down() -> None:
     (soon,) = first.noticed
     assert isinstance(soon, Alert)
     assert "ann" in repr(soon.card)
-    assert [each.command for each in soon.remedies] == [f"vm tag {WEB[1]} ttl=7d"]
+    assert [each.command for each in soon.remedies] == [f"vm ttl {WEB[1]} 7d"]
     assert dict(first.memory) == {soon.key: WEB[1]}
     over, wish = looked(dict(first.memory), expires=(now - timedelta(hours=2)).isoformat()).noticed[:2]
     assert isinstance(over, Alert)
