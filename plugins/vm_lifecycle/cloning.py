@@ -8,7 +8,7 @@ from bot.domain.cluster import Snapshot, Vm
 from plugins.vm_lifecycle import cards, creation, fates, seeds
 from plugins.vm_lifecycle.intents import NewClone
 from plugins.vm_lifecycle.places import own_disk, volume_on
-from plugins.vm_lifecycle.planner import Case, Planned, elsewhere, settled
+from plugins.vm_lifecycle.planner import Case, Planned, changeable
 from plugins.vm_lifecycle.steps import CloneVm
 
 _OWN = frozenset({"address", "expires", "ttl"})
@@ -19,9 +19,8 @@ def clone(intent: NewClone, case: Case) -> Planned:
     """Another guest like this one, where its disks are; of a running one the copies would be torn."""
     vm, snapshot = case.vm, case.snapshot
     host = snapshot.host(vm.host)
-    against = [*settled(vm, snapshot), *creation.name_slips(intent.to), *creation.name_taken((intent.to,), snapshot)]
-    against += [cards.must_be_off(vm, "cloned")] if vm.state.active else elsewhere(vm, snapshot)
-    against += [cards.memory_is_saved(vm)] if vm.saved else []  # its disks are those of a running VM
+    against = [*changeable(vm, snapshot), *creation.name_slips(intent.to), *creation.name_taken((intent.to,), snapshot)]
+    against += [cards.must_be_off(vm, "cloned")] if vm.state.active else []
     against += [cards.not_copyable(vm, intent.unique)] if intent.unique else []
     own = [disk for disk in (vm.detail.disks if vm.detail else ()) if own_disk(disk) and not disk.shareable]
     places = {disk.target: volume_on(disk.source, host) for disk in own}

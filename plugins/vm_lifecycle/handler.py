@@ -127,6 +127,19 @@ def _resized(step: ResizeVm, hypervisor: Hypervisor) -> bool:
     return (found.vcpus_next, found.memory_next) == (step.vcpus, step.memory)
 
 
+def _has_ttl(step: SetTtl, hypervisor: Hypervisor) -> bool:
+    tags = dict(_found(step, hypervisor).tags)
+    return tags == {**_endless(tags), **_end_of(step)}
+
+
+def _endless(tags: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in tags.items() if key not in {texts.TTL, texts.EXPIRES}}
+
+
+def _end_of(step: SetTtl) -> dict[str, str]:
+    return {texts.TTL: step.ttl, texts.EXPIRES: step.expires} if step.ttl else {}
+
+
 _LOOKS: Mapping[type[Step], Callable[[Any, Hypervisor], bool]] = {
     CreateVm: making.made,
     CreateVms: lambda step, hypervisor: all(making.made(each, hypervisor) for each in step.guests),
@@ -292,19 +305,6 @@ def _set_ttl(step: SetTtl, at: Site) -> Facts:
     tags = dict(_found(step, at.hypervisor).tags)
     at.hypervisor.set_tags(step.host, step.uuid, {**_endless(tags), **_end_of(step)})
     return {}
-
-
-def _has_ttl(step: SetTtl, hypervisor: Hypervisor) -> bool:
-    tags = dict(_found(step, hypervisor).tags)
-    return tags == {**_endless(tags), **_end_of(step)}
-
-
-def _endless(tags: Mapping[str, str]) -> dict[str, str]:
-    return {key: value for key, value in tags.items() if key not in {texts.TTL, texts.EXPIRES}}
-
-
-def _end_of(step: SetTtl) -> dict[str, str]:
-    return {texts.TTL: step.ttl, texts.EXPIRES: step.expires} if step.ttl else {}
 
 
 def _delete(step: DeleteVm, at: Site) -> Facts:

@@ -113,6 +113,9 @@ def _source_is_off(step: CloneVm, hypervisor: Hypervisor) -> None:
     if running:
         raise DroverError(told.source_runs(step, running[0]), told.source_runs_advice(step))
     nowhere_else(step, hypervisor, step.source)
+    source = hypervisor.found(step.host, step.source)
+    if source is not None and source.saved:
+        raise DroverError(told.source_is_saved(step), told.source_is_saved_advice(step))
 
 
 def _copied(step: CloneVm, disk: tuple[str, str, str], hypervisor: Hypervisor, say: Say) -> GuestDisk:

@@ -228,6 +228,17 @@ def source_runs(step: CloneVm, there: Sighting) -> str:
     return f"{step.source_name} is {there.state} on {there.host}; copies of its disks would be torn."
 
 
+def source_is_saved(step: CloneVm) -> str:
+    """Its disks hold only a part of what it knows; the rest is in the saved memory."""
+    return f"{step.source_name} is off with its memory saved on {step.host} now; nothing was copied."
+
+
+def source_is_saved_advice(step: CloneVm) -> str:
+    """Go on, or lose it."""
+    name = quote(step.source_name)
+    return f"Start it and shut it down first: `vm start {name}`. Or lose that memory: `vm discard-memory {name}`."
+
+
 def source_runs_advice(step: CloneVm) -> str:
     """Off first."""
     return f"Shut it down with `vm shutdown {quote(step.source_name)}`, then ask again."

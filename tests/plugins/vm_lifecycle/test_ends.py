@@ -420,6 +420,18 @@ def test_what_two_vms_cannot_share_is_told_before_the_vote_and_before_a_copy() -
     assert hypervisor.found("host-a", web) is not None
 
 
+def test_a_vm_whose_memory_is_saved_is_not_cloned() -> None:
+    hypervisor = hosts()
+    volume(hypervisor, "web.qcow2")
+    with_disks(hypervisor, "web", disk("/pool/web.qcow2"))
+    answer = asked(hypervisor, "vm clone web copy")
+    assert isinstance(answer, Plan)
+    hypervisor.put(replace(hypervisor.snapshot().vm("web"), saved=True))
+    assert "vm discard-memory web" in objections(hypervisor, "vm clone web copy")["memory-saved"]
+    with pytest.raises(DroverError, match="nothing was copied"):
+        run(answer.steps[0], hypervisor)
+
+
 def test_a_clone_with_a_tpm_says_that_it_gets_an_empty_one() -> None:
     hypervisor = hosts()
     volume(hypervisor, "web.qcow2")
