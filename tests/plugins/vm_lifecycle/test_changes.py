@@ -96,7 +96,8 @@ def stale(line: str, plan: Plan, seen: Snapshot) -> list[str]:
 ALL = (
     "start off", "shutdown web", "force-off web", "reboot web", "pause web", "resize web --cpus 4", "rename off new",
     "clone off new", "autostart web on", "tag web a=b", "ttl web 1d", "delete off --keep-disks",
-    "delete off --remove-disks --now", "snapshot create web a", "snapshot revert web clean", "snapshot delete web clean", "disk add web 1G",
+    "delete off --remove-disks --now", "snapshot create web a",
+    "snapshot revert web clean", "snapshot delete web clean", "disk add web 1G",
     "disk grow web vda 20G", "nic add web br0", "nic remove web 52:54:00:00:00:01", "eject web", "create new",
     "create new --count 2 --tag ttl=1d",
 )  # fmt: skip
