@@ -25,11 +25,10 @@ def _contents(args: Args, *, update: bool = False) -> tuple[str, list[Json], lis
 
 
 def _thread(args: Args, channel: str) -> str:
+    """Answer the parent's ts; a reply to a thread that is gone is posted top-level, as was measured of slack.com."""
     thread_ts = args.text("thread_ts")
     parent = args.site.records.find(channel, thread_ts) if thread_ts else None
-    if thread_ts and (parent is None or parent.ephemeral_to):
-        raise SlackError("thread_not_found")
-    return (parent.thread_ts or parent.ts) if parent else ""
+    return (parent.thread_ts or parent.ts) if parent and not parent.ephemeral_to else ""
 
 
 def post_message(args: Args) -> Json:
@@ -41,6 +40,7 @@ def post_message(args: Args) -> Json:
         thread_ts=_thread(args, channel.id), metadata=args.structure("metadata", "invalid_metadata_format"),
         username=args.text("username"),
     )  # fmt: skip
+    args.site.records.share_images(blocks, channel.id)
     speech.put(args.site, post)
     return {"channel": channel.id, "ts": post.ts, "message": args.site.records.as_message(post)}
 

@@ -107,13 +107,18 @@ def _between(args: Args, messages: list[Json]) -> list[Json]:
 
 
 def conversations_history(args: Args) -> Json:
-    """conversations.history: newest first, without replies and without anybody's ephemeral messages."""
+    """conversations.history: newest first, without replies and without anybody's ephemeral messages.
+
+    With `oldest` alone the pages go forward from it, each newest first, as was measured of slack.com on 2026-10-23.
+    """
     channel = args.channel(joined=True)
     posts = [
         post for post in args.site.records.seen_by(None, channel.id) if not post.thread_ts or post.thread_ts == post.ts
     ]
-    messages = _between(args, [args.site.records.as_message(post) for post in reversed(posts)])
+    forward = bool(args.text("oldest")) and not args.text("latest")
+    messages = _between(args, [args.site.records.as_message(post) for post in (posts if forward else reversed(posts))])
     page, metadata = args.page_of(messages)
+    page = page[::-1] if forward else page
     return {"messages": page, "has_more": bool(metadata["next_cursor"]), "response_metadata": metadata, "pin_count": 0}
 
 

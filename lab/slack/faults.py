@@ -14,7 +14,7 @@ class ApiFault:
     """What to do to one Web API call instead of (or, for "drop", after) answering it."""
 
     kind: Literal["rate_limit", "server_error", "drop", "error"]
-    retry_after: int = 1
+    retry_after: int | str = 1
     error: str = ""
 
 

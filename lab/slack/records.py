@@ -270,6 +270,17 @@ class Records:
                 return file
         return None
 
+    def share_images(self, blocks: list[Json], channel: str) -> None:
+        """Share the uploaded images that a new message shows with its channel."""
+        for block in blocks:
+            file = self.image_named(block["slack_file"]) if "slack_file" in block else None
+            if file is not None and channel not in file.channels:
+                file.channels.append(channel)
+
+    def shared_with(self, file: StoredFile, post: Post) -> bool:
+        """Whether a message's readers see a file: it was shared in that channel, and never by an ephemeral message."""
+        return post.channel in file.channels and not post.ephemeral_to
+
     # -- views
 
     def as_view(self, view: OpenView) -> Json:

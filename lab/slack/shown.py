@@ -49,6 +49,7 @@ class Message:
         edited: How many times it was changed.
         files: Slack's file objects.
         ephemeral_to: Whose eyes only; empty for everybody's.
+        broken: Uploaded images that it names and its readers may not see.
         raw: Slack's whole message object.
     """
 
@@ -62,6 +63,7 @@ class Message:
     files: tuple[Json, ...] = ()
     reactions: Mapping[str, list[str]] = field(default_factory=dict)
     ephemeral_to: str = ""
+    broken: tuple[str, ...] = ()
     raw: Json = field(default_factory=dict)
 
     @property

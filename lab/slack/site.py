@@ -8,6 +8,7 @@ from typing import Any
 
 from lab.slack.delivery import Delivery
 from lab.slack.faults import Faults
+from lab.slack.limits import RateLimits
 from lab.slack.manifest import AppFacts
 from lab.slack.people import lab_directory
 from lab.slack.records import OpenView, Post, Records
@@ -45,6 +46,7 @@ class Site:
         ack_seconds: float,
         trigger_seconds: float,
         locales: Mapping[str, str] | None = None,
+        pace: float = 1.0,
     ) -> None:
         self.app = app
         self.ahead = 0.0
@@ -57,6 +59,7 @@ class Site:
         self.faults = Faults(self._disconnect)
         self.delivery = Delivery(self.faults, ack_seconds, self._apps_changed)
         self.tasks: set[asyncio.Task[None]] = set()
+        self.limits = RateLimits(pace, self.now) if pace else None
         self.bot_token = "xoxb-lab-drover"
         self.app_token = "xapp-1-lab-drover"
         self.signing_secret = "lab-signing-secret"
@@ -101,7 +104,7 @@ class Site:
         message["channel"] = post.channel
         message["username"] = post.username or (member.name if member else post.user)
         message["is_bot"] = bool(member and member.is_bot)
-        message["blocks"] = self.with_image_urls(message.get("blocks", []))
+        message["blocks"] = self.with_image_urls(message.get("blocks", []), post)
         if post.ephemeral_to:
             message["ephemeral"] = True
         return message
@@ -111,14 +114,19 @@ class Site:
         shown = self.records.as_view(view)
         return shown | {"blocks": self.with_image_urls(shown["blocks"])}
 
-    def with_image_urls(self, value: Any) -> Any:
-        """Answer some blocks with an `image_url` beside each `slack_file`, so that any renderer can show them."""
+    def with_image_urls(self, value: Any, post: Post | None = None) -> Any:
+        """Answer some blocks with an `image_url` beside each `slack_file`, so that any renderer can show them.
+
+        A file that the readers of `post` may not see gets none: the page shows its words, as Slack a broken image.
+        """
         if isinstance(value, list):
-            return [self.with_image_urls(each) for each in value]
+            return [self.with_image_urls(each, post) for each in value]
         if not isinstance(value, dict):
             return value
-        shown = {name: self.with_image_urls(each) for name, each in value.items()}
+        shown = {name: self.with_image_urls(each, post) for name, each in value.items()}
         file = self.records.image_named(value["slack_file"]) if "slack_file" in value else None
+        if file is not None and post is not None and not self.records.shared_with(file, post):
+            return shown
         return shown | {"image_url": self.records.as_file(file)["url_private"]} if file else shown
 
     # -- threads

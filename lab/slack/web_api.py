@@ -89,6 +89,14 @@ def _refused(refusal: SlackError) -> Json:
     return answer
 
 
+def _over_the_limit(site: Site, name: str, args: Mapping[str, Any], token: str) -> ApiFault | None:
+    """Count the call; the refusal when Slack would want fewer of them."""
+    if site.limits is None or token not in (site.bot_token, site.app_token):
+        return None
+    wait = site.limits.refused(name, str(args.get("channel") or ""))
+    return ApiFault("rate_limit", retry_after=wait) if wait else None
+
+
 def _faulty(fault: ApiFault) -> tuple[Json, int, dict[str, str]]:
     if fault.kind == "rate_limit":
         return {"ok": False, "error": "ratelimited"}, 429, {"Retry-After": str(fault.retry_after)}
@@ -105,7 +113,7 @@ async def serve_call(site: Site, request: web.Request) -> web.StreamResponse:
     except SlackError as refusal:
         return web.json_response(_refused(refusal))
     token = _token(request, args)
-    fault = site.faults.take_api(name)
+    fault = site.faults.take_api(name) or _over_the_limit(site, name, args, token)
     headers: dict[str, str] = {}
     status = 200
     if fault is None or fault.kind == "drop":

@@ -24,6 +24,7 @@ class Workspace:
     """A Slack workspace on this machine, for any Slack app. Use it in a `with` statement.
 
     Attributes:
+        pace: As given; an app that paces itself must know it.
         url: http://127.0.0.1:PORT; `page` is the web page's address, `web_api` what a WebClient's base_url wants.
         fault: Faults on demand.
         calls: Every Web API call received, in order.
@@ -38,6 +39,7 @@ class Workspace:
         ack_seconds: float = 3.0,
         trigger_seconds: float = 3.0,
         locales: Mapping[str, str] | None = None,
+        pace: float = 1.0,
     ) -> None:
         """Prepare it; nothing listens before `with`. Port 0 takes any free one.
 
@@ -48,9 +50,11 @@ class Workspace:
             ack_seconds: How long the app has for an ack; Slack gives 3 s.
             trigger_seconds: How long a trigger id lives; Slack gives 3 s.
             locales: Of members, by id, such as {"U0ANA": "pt-BR"}; the others read en-US.
+            pace: How many times faster than at Slack a minute of the rate limits passes; 0: no limits at all.
         """
         app = read_manifest(manifest, commands)
-        self._site = Site(app, ack_seconds=ack_seconds, trigger_seconds=trigger_seconds, locales=locales)
+        self._site = Site(app, ack_seconds=ack_seconds, trigger_seconds=trigger_seconds, locales=locales, pace=pace)
+        self.pace = pace
         self._server = Server(self._site, port)
         self._site.delivery.signing_secret = self._site.signing_secret
         if not app.socket_mode:
@@ -226,8 +230,14 @@ class Workspace:
             files=tuple(raw.get("files", ())),
             reactions={name: list(users) for name, users in post.reactions.items()},
             ephemeral_to=post.ephemeral_to,
+            broken=self._broken(post),
             raw=raw,
         )
+
+    def _broken(self, post: Post) -> tuple[str, ...]:
+        named = (block["slack_file"] for block in post.blocks if "slack_file" in block)
+        files = [file for each in named if (file := self._site.records.image_named(each)) is not None]
+        return tuple(file.id for file in files if not self._site.records.shared_with(file, post))
 
     def new_secret(self) -> None:
         """Change the signing secret, so that an app with the old one sees bad signatures."""

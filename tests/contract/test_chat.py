@@ -159,7 +159,7 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     if request.param == "fake":
         yield FakeBench()
         return
-    with Workspace(manifest=manifest(), locales={ANA: "pt-BR"}) as workspace:
+    with Workspace(manifest=manifest(), locales={ANA: "pt-BR"}, pace=500) as workspace:
         slack = SlackBench(workspace)
         yield slack
         for chat in slack.chats:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bot.adapters.slack.manifest import manifest
+from bot.stage import PACE
 from lab import Guest, Lab
 from lab.boot import UP
 from lab.slack import Workspace
@@ -16,7 +17,7 @@ from tests.e2e.play import Play, play
 
 @pytest.fixture
 def workspace() -> Iterator[Workspace]:
-    with Workspace(manifest=manifest()) as space:
+    with Workspace(manifest=manifest(), pace=PACE) as space:
         yield space
 
 

@@ -14,7 +14,7 @@ from bot.adapters.ssh_address import SshAddress
 from bot.domain.errors import UnknownNameError
 from bot.domain.readiness import Finding, Severity
 from bot.parts import SystemClock
-from bot.stage import hosts_for
+from bot.stage import PACE, hosts_for
 from lab import Guest, Lab
 from lab.slack import Command, Workspace
 from lab.sshd import Door, serve
@@ -50,7 +50,7 @@ def hosts(lab: Lab, doors: dict[str, Door]) -> Iterator[LibvirtHypervisor]:
 @pytest.fixture(scope="module")
 def stage(lab: Lab, doors: dict[str, Door], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Play]:
     """A started bot that has the plugin, and SSH to two of the three hosts."""
-    with Workspace(commands=(Command("/kvm", "Run the cluster", "help"),)) as workspace:
+    with Workspace(commands=(Command("/kvm", "Run the cluster", "help"),), pace=PACE) as workspace:
         made = play(
             lab,
             workspace,

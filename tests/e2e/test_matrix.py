@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.stage import PACE
 from lab import Guest, Lab
 from lab.slack import Command, Workspace
 from tests.e2e.play import Play, holds, play
@@ -319,7 +320,7 @@ def small_disk() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def bot(lab: Lab, small_disk: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Play]:
     """One bot for all rows, its database on a small disk, its log elsewhere."""
-    with Workspace(commands=(Command("/kvm", "Run the cluster", "help"),)) as space:
+    with Workspace(commands=(Command("/kvm", "Run the cluster", "help"),), pace=PACE) as space:
         database = {"url": f"sqlite:///{small_disk}/drover.sqlite"}
         plugins = {"enabled": ["migrate", "tests.e2e.jumping"]}
         made = play(lab, space, tmp_path_factory.mktemp("bot"), database=database, plugins=plugins)

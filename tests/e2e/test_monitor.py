@@ -11,6 +11,7 @@ import pytest
 from bot.adapters.libvirt import HostAddress
 from bot.adapters.libvirt.sampling import LibvirtSampler
 from bot.domain.samples import Sweep, VmSample
+from bot.stage import PACE
 from lab import Guest, Lab
 from lab.slack import Command, Workspace
 from lab.slack.shown import Message
@@ -44,7 +45,7 @@ def sampler(lab: Lab) -> Iterator[LibvirtSampler]:
 @pytest.fixture(scope="module")
 def watching(lab: Lab, guests: dict[str, Guest], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Play]:
     """One bot that measures, for all tests here."""
-    with Workspace(commands=(Command("/kvm", "Run the cluster", "help"),)) as workspace:
+    with Workspace(commands=(Command("/kvm", "Run the cluster", "help"),), pace=PACE) as workspace:
         made = play(
             lab,
             workspace,

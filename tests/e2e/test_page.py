@@ -15,6 +15,7 @@ from slack_bolt import App
 from slack_bolt.adapter.socket_mode.builtin import SocketModeHandler
 from slack_sdk import WebClient
 
+from bot.stage import PACE
 from lab.slack import Command, Workspace, build
 from lab.slack.build import Node, PageBuildError, built_page, find_node, is_built, source_hash
 
@@ -312,7 +313,7 @@ def node() -> Node:
 @pytest.fixture
 def stage(node: Node) -> Iterator[Stage]:
     command = Command("/kvm", "Run the cluster", "help | hosts | migrate VM [to HOST] | audit ID")
-    with Workspace(commands=(command,), trigger_seconds=30) as workspace:
+    with Workspace(commands=(command,), trigger_seconds=30, pace=PACE) as workspace:
         client = WebClient(token=workspace.bot_token, base_url=workspace.web_api)
         heard = Heard()
         handler = SocketModeHandler(

@@ -18,6 +18,7 @@ from bot.domain.errors import HypervisorError
 from bot.domain.readiness import Finding, Severity
 from bot.domain.steps import MigrateVm
 from bot.parts import SystemClock
+from bot.stage import PACE
 from lab import Guest, Lab, tls
 from lab.slack import Command, Workspace
 from lab.sshd import Door, serve
@@ -112,7 +113,7 @@ def test_a_bot_that_reaches_its_hosts_over_ssh_moves_a_guest_encrypted_from_chat
         {"name": name, "uri": door.uri, "migrate_uri": tls.uri(lab.hosts[name]), "migrate_tls": True}
         for name, door in doors.items()
     ]
-    with Workspace(commands=(Command("/kvm", "Run the cluster", "help"),)) as workspace:
+    with Workspace(commands=(Command("/kvm", "Run the cluster", "help"),), pace=PACE) as workspace:
         made = play(lab, workspace, tmp_path, hosts=tables)
         with made.bot:
             workspace.wait_connected()

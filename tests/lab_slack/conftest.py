@@ -23,7 +23,7 @@ class Quiet(WSGIRequestHandler):
 
 @pytest.fixture
 def workspace() -> Iterator[Workspace]:
-    with Workspace() as running:
+    with Workspace(pace=0) as running:
         yield running
 
 

@@ -93,7 +93,6 @@ def test_posting_is_refused_as_slack_refuses_it(workspace: Workspace, client: We
         ("chat.postMessage", {"channel": "#nowhere", "text": "x"}, "channel_not_found"),
         ("chat.postMessage", {"channel": "#general", "text": "x"}, "not_in_channel"),
         ("chat.postMessage", {"channel": "C0OPS", "text": "x" * 40_001}, "msg_too_long"),
-        ("chat.postMessage", {"channel": "C0OPS", "text": "x", "thread_ts": "1.0"}, "thread_not_found"),
         ("chat.postMessage", {"channel": "C0OPS", "text": "x", "blocks": "{"}, "invalid_blocks_format"),
         ("chat.postEphemeral", {"channel": "C0OPS", "user": "U9", "text": "x"}, "user_not_found"),
         ("chat.update", {"channel": "C0OPS", "ts": "1.0", "text": "x"}, "message_not_found"),

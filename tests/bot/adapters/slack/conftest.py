@@ -28,7 +28,7 @@ class NappingPacer(Pacer):
 
 @pytest.fixture
 def workspace() -> Iterator[Workspace]:
-    with Workspace(manifest=manifest()) as found:
+    with Workspace(manifest=manifest(), pace=0) as found:
         yield found
 
 
