@@ -150,6 +150,7 @@ def addresses(settings: DroverSettings) -> list[HostAddress]:
             migrate_tls=host.migrate_tls,
             reserve=host.reserve,
             tags=host.tags,
+            storage=tuple(each.declared() for each in settings.pools),
         )
         for host in settings.hosts
     ]

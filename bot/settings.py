@@ -25,6 +25,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from bot.domain import policy as policies
 from bot.domain.errors import SettingsError
 from bot.domain.plan import Risk
+from bot.domain.storage import Declared
 from bot.domain.words import nearest, seconds_of, size
 
 DEFAULT_FILE = "config/drover.toml"
@@ -151,6 +152,28 @@ class HostSection(Section):
     fence: tuple[FenceSection, ...] = ()
 
 
+class PoolSection(Section):
+    """Whether hosts share a storage: a pool by its ``name``, or every path that is, or lies below, ``path``.
+
+    ``path`` may have wildcards, such as ``/dev/drbd*``. ``hosts``: on which hosts; empty means on all.
+    """
+
+    name: str = ""
+    path: Annotated[str, Field(pattern=r"^(/.*)?$")] = ""
+    shared: bool
+    hosts: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> PoolSection:
+        if bool(self.name) is bool(self.path):
+            raise ValueError("give the name of a pool or a path, one of the two")
+        return self
+
+    def declared(self) -> Declared:
+        """The domain's value."""
+        return Declared(self.name, self.path, self.shared, frozenset(self.hosts))
+
+
 class RoleSection(Section):
     """People with a role: user ids, user groups (ids or handles), and the commands they may use (patterns)."""
 
@@ -266,6 +289,7 @@ class DroverSettings(BaseSettings):
     slack: SlackSection = SlackSection()
     database: DatabaseSection = DatabaseSection()
     hosts: tuple[HostSection, ...] = ()
+    pools: tuple[PoolSection, ...] = ()
     roles: dict[str, RoleSection] = Field(default_factory=dict)
     policy: PolicySection = PolicySection()
     limits: LimitsSection = LimitsSection()

@@ -126,7 +126,7 @@ class Ties:
 
     ``shmem``: shared memory that it only takes part in. ``tsc_frequency`` in Hz, 0 when not fixed. ``secrets``: UUIDs.
     ``folders``: where its serial lines and channels have files and sockets. ``bases``: files beneath its disks by its
-    own definition.
+    stored definition, read for VMs in focus only.
     """
 
     shmem: tuple[str, ...] = ()
@@ -225,7 +225,10 @@ class HugePages:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """A storage pool: ``shared`` when its kind is reachable from every host that defines it. Bytes."""
+    """A storage pool: ``shared`` when its kind is reachable from every host that defines it. Bytes.
+
+    ``declared``: the configuration says whether it is shared. ``source``: the target (IQN) of an iSCSI pool.
+    """
 
     name: str
     kind: str
@@ -235,6 +238,8 @@ class Pool:
     capacity: int = 0
     free: int = 0
     shared: bool = False
+    declared: bool = False
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +284,7 @@ class Host:
     pools: tuple[Pool, ...] = ()
     maintenance: bool = False
     tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    shared_paths: tuple[str, ...] = ()  # patterns of paths that the configuration declares shared
     migrate_address: str = ""  # of `migrate_data_uri`: where a migration's data goes; '' is where its hostname leads
     huge_pages: tuple[HugePages, ...] | None = None  # None: not known
     unread: tuple[Unread, ...] = ()  # parts of it that could not be read; the rest of it is known
@@ -370,13 +376,34 @@ class Lack:
     name: str
 
 
+class Seen(StrEnum):
+    """What another host has at the place of a VM's disk."""
+
+    SAME = "the very same file"
+    OTHER = "another file"
+    ABSENT = "nothing"
+    UNKNOWN = "not known"
+
+
+@dataclass(frozen=True, slots=True)
+class DiskThere:
+    """What another host has at the place of one disk (its ``target`` in the VM, such as vda)."""
+
+    target: str
+    seen: Seen
+
+
 @dataclass(frozen=True, slots=True)
 class TargetLook:
-    """What another host showed when it was asked for the things that a VM would need there."""
+    """What another host showed when it was asked for the things that a VM would need there.
+
+    ``disks``: of the files and volumes that are not known to be shared.
+    """
 
     vm_uuid: str
     host: str
     lacks: tuple[Lack, ...] = ()
+    disks: tuple[DiskThere, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

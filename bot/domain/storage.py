@@ -1,31 +1,90 @@
-"""Pure: where a guest's disks lie, and who else can see them."""
+"""Pure: where a VM's disks lie, and who else can see them: by the kind of storage, or as the configuration says."""
 
 from __future__ import annotations
 
-from bot.domain.cluster import Disk, Host, Pool, VmDetail
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+
+from bot.domain.cluster import Disk, DiskThere, Host, Pool, Seen, VmDetail
 
 _REMOVABLE = frozenset({"cdrom", "floppy"})
+_DEVICE_FOLDERS = frozenset({"/dev", "/dev/disk/by-path", "/dev/disk/by-id", "/dev/mapper"})
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What the configuration says of storage: a pool by its name, or every path that is, or lies below, a pattern.
+
+    ``hosts``: on which hosts; empty means on all.
+    """
+
+    pool: str = ""
+    path: str = ""
+    shared: bool = True
+    hosts: frozenset[str] = frozenset()
+
+    def about(self, host: str) -> bool:
+        """Tell whether it is about this host."""
+        return not self.hosts or host in self.hosts
+
+
+def declare(host: Host, declared: Iterable[Declared]) -> Host:
+    """The host with its pools, and the paths that it shares, as the configuration says; the last word on one holds."""
+    mine = [each for each in declared if each.about(host.name)]
+    words = {each.pool: each.shared for each in mine if each.pool}
+    pools = tuple(
+        replace(pool, shared=words[pool.name], declared=True) if pool.name in words else pool for pool in host.pools
+    )
+    paths = {each.path: each.shared for each in mine if each.path}
+    return replace(host, pools=pools, shared_paths=tuple(path for path, shared in paths.items() if shared))
 
 
 def pool_of(host: Host, disk: Disk) -> Pool | None:
-    """The pool of ``host`` that a disk is in: by name for volumes, by the longest path otherwise."""
+    """The pool of ``host`` that a disk is in: by name for volumes, by the longest path otherwise.
+
+    Of devices whose folder belongs to everyone, such as ``/dev/disk/by-path``, only those of an iSCSI pool's own target
+    are in that pool.
+    """
     if disk.kind == "volume":
         name = disk.source.split("/", 1)[0]
         return next((pool for pool in host.pools if pool.name == name), None)
-    inside = [pool for pool in host.pools if pool.path and _within(disk.source, pool.path)]
+    inside = [pool for pool in host.pools if pool.path and _holds(pool, disk.source)]
     return max(inside, key=lambda pool: len(pool.path), default=None)
+
+
+def _holds(pool: Pool, path: str) -> bool:
+    if pool.path.rstrip("/") not in _DEVICE_FOLDERS:
+        return _within(path, pool.path)
+    if pool.kind in {"iscsi", "iscsi-direct"}:
+        return bool(pool.source) and f"-iscsi-{pool.source}-lun-" in path
+    # Multipath devices share their folder with LVM's, whose names are GROUP-VOLUME.
+    return pool.kind == "mpath" and _within(path, pool.path) and "-" not in path.rpartition("/")[2]
 
 
 def _within(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
+def declared_shared(host: Host, disk: Disk) -> bool:
+    """Whether the configuration says that other hosts can see the disk too."""
+    if disk.kind not in {"network", "volume"} and _path_declared(host, disk.source):
+        return True
+    pool = pool_of(host, disk)
+    return pool is not None and pool.declared and pool.shared
+
+
+def _path_declared(host: Host, path: str) -> bool:
+    patterns = (each.rstrip("/") for each in host.shared_paths)
+    return any(path == each or fnmatchcase(path, each) or fnmatchcase(path, f"{each}/*") for each in patterns)
+
+
 def is_shared(host: Host, disk: Disk) -> bool:
-    """Whether other hosts can see the disk too: network disks, and what lies in a shared pool."""
+    """Whether other hosts can see the disk too: network disks, what lies in a shared pool, and what is declared so."""
     if disk.kind == "network":
         return True
     pool = pool_of(host, disk)
-    return pool is not None and pool.shared
+    return (pool is not None and pool.shared) or declared_shared(host, disk)
 
 
 def is_medium(disk: Disk) -> bool:
@@ -36,3 +95,23 @@ def is_medium(disk: Disk) -> bool:
 def local_disks(source: Host, detail: VmDetail) -> tuple[Disk, ...]:
     """Writable disks that only the source has."""
     return tuple(disk for disk in detail.disks if disk.source and not is_medium(disk) and not is_shared(source, disk))
+
+
+def copied_disks(source: Host, detail: VmDetail) -> tuple[Disk, ...]:
+    """Disks that a migration with copies has to copy: files and volumes that only the source has.
+
+    Never a block device (it may be a SAN's, and would be copied onto itself) and nothing that several VMs share.
+    """
+    return tuple(disk for disk in local_disks(source, detail) if disk.kind in {"file", "volume"} and not disk.shareable)
+
+
+def asked_disks(source: Host, detail: VmDetail) -> tuple[Disk, ...]:
+    """Files and volumes, media too, of which another host is asked whether it has the very same."""
+    files = (disk for disk in detail.disks if disk.source and disk.kind in {"file", "volume"})
+    return tuple(disk for disk in files if not is_shared(source, disk))
+
+
+def seen_there(disks: Iterable[Disk], looked: Iterable[DiskThere]) -> frozenset[Seen]:
+    """What another host showed of these disks; ``UNKNOWN`` of those it was not asked for."""
+    found = {each.target: each.seen for each in looked}
+    return frozenset(found.get(disk.target, Seen.UNKNOWN) for disk in disks)

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from bot.domain.cluster import Job, Scheduler, Sighting, Snapshot
 from bot.domain.steps import MigrateVm
-from bot.ports.guests import Guests
+from bot.ports.guests import Guests, Volume
 from bot.ports.readiness import Readiness
 
 
@@ -33,6 +33,13 @@ class Hypervisor(Readiness, Guests, Protocol):
     def migrate(self, move: MigrateVm) -> None:
         """Peer-to-peer live migration; blocks until libvirt answers. Not the truth: look at both hosts."""
         ...
+
+    def copied_volumes(self, move: MigrateVm, host: str) -> tuple[Volume, ...]:
+        """The volumes that ``host`` has at the places of the disks that ``move`` copies, looked for afresh.
+
+        On the target before a move: what a copy would overwrite. After one that failed: what was made for the copy.
+        On the source after one that succeeded: what is left there.
+        """
 
     def job(self, host: str, uuid: str) -> Job | None:
         """Progress of the guest's migration out of ``host``; None when no job is active."""

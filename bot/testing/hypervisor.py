@@ -8,11 +8,26 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 
-from bot.domain.cluster import GIB, CpuFit, Health, Host, Job, Scheduler, Sighting, Snapshot, TargetLook, Vm, VmState
+from bot.domain.cluster import (
+    GIB,
+    CpuFit,
+    Disk,
+    Health,
+    Host,
+    Job,
+    Scheduler,
+    Sighting,
+    Snapshot,
+    TargetLook,
+    Vm,
+    VmState,
+)
 from bot.domain.errors import HostUnreachableError, HypervisorError, UnknownNameError
 from bot.domain.steps import MigrateVm
+from bot.domain.storage import copied_disks
 from bot.domain.words import nearest
 from bot.ports import Clock
+from bot.ports.guests import Volume
 from bot.testing.guests import FakeGuests
 from bot.testing.readiness import FakeReadiness
 from bot.testing.transfer import Transfer
@@ -171,6 +186,34 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
             with self._lock:
                 self._transfers.pop((move.source, move.uuid), None)
 
+    def copied_volumes(self, move: MigrateVm, host: str) -> tuple[Volume, ...]:
+        """The volumes of ``host`` at the places of the disks that ``move`` copies; see the port."""
+        with self._lock:
+            self._reach(host)
+            self._may("copied_volumes")
+            places = {disk.source for disk in self._copied(move)}
+            mine = [each for (where, _, _), each in self.volumes.items() if where == host]
+            return tuple(each for each in mine if each.path in places or f"{each.pool}/{each.name}" in places)
+
+    def _copied(self, move: MigrateVm) -> tuple[Disk, ...]:
+        there = (self._guests.get((host, move.uuid)) for host in (move.source, move.target))
+        guest = next((each for each in there if each is not None), None)
+        if not move.copy_storage or guest is None or guest.vm.detail is None:
+            return ()
+        return copied_disks(self._hosts[move.source], guest.vm.detail)
+
+    def _make_copies(self, move: MigrateVm) -> None:
+        """Make what libvirt makes on the target before it copies; it stays when the migration fails."""
+        for disk in self._copied(move):
+            folder, _, name = disk.source.rpartition("/")
+            pools = self._hosts[move.target].pools
+            pool = next((each for each in pools if folder in {each.name, each.path}), None)
+            if pool is not None:
+                size = disk.capacity or 0
+                self.volumes[move.target, pool.name, name] = Volume(
+                    pool.name, name, f"{pool.path}/{name}", size, 0, disk.format or "qcow2"
+                )
+
     def job(self, host: str, uuid: str) -> Job | None:
         """Progress of a migration; see the port."""
         with self._lock:
@@ -284,6 +327,12 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
                 f"{move.name} did not move: {move.target} has a guest of this name or UUID.", "Look at both."
             )
         transfer = Transfer(move, guest.vm, self._network)
+        if there := self.copied_volumes(move, move.target):
+            listed = ", ".join(f"{each.pool}/{each.name}" for each in there)
+            raise HypervisorError(
+                f"{move.name} did not move: {move.target} already has {listed}.", "Declare it shared."
+            )
+        self._make_copies(move)
         arriving = replace(guest.vm, host=move.target, state=VmState.PAUSED, paused_by="migration", autostart=False)
         self._guests[move.target, move.uuid] = _Guest(arriving, since=self._moment(), cap_works=False)
         self._transfers[move.source, move.uuid] = transfer

@@ -12,6 +12,7 @@ from bot.domain.operation import BOT, Operation
 from bot.domain.plan import Objection, Reason
 from bot.domain.steps import Carried, MigrateVm, Policy
 from bot.domain.words import bytes_text, command, duration_text, fill_advice, plural
+from bot.ports.guests import Volume
 
 # --- the command's help -------------------------------------------------------------------------------------------
 
@@ -230,13 +231,71 @@ def local_media(vm: Vm, disks: Sequence[Disk]) -> Objection:
     )
 
 
-def local_disks(vm: Vm, disks: Sequence[Disk]) -> Objection:
-    """Disks that the target cannot see, and nobody asked to copy them."""
+def local_disks(vm: Vm, disks: Sequence[Disk], there: Sequence[str] = ()) -> Objection:
+    """Disks that the target cannot see, and nobody asked to copy them; ``there``: hosts with a file in their place."""
     what = ", ".join(f"{disk.target} ({disk.source}{_of_size(disk)})" for disk in disks)
+    if there:
+        found = f" {', '.join(there)} {'has' if len(there) == 1 else 'have'} a file at the same place."
+        return Objection(
+            "local-disk", f"{vm.name} has disks that are not known to be shared: {what}.{found}", _declare(disks)
+        )
     return Objection(
         "local-disk",
         f"{vm.name} has disks that only {vm.host} has: {what}.",
-        "Add `--copy-storage` to copy them, or, if they are on a share, define that share as a pool on each host.",
+        f"Copy them: `{command('migrate {} --copy-storage', vm.name)}`. {_declare(disks)}",
+    )
+
+
+def _declare(disks: Sequence[Disk]) -> str:
+    """How people say that hosts share what Drover takes for local."""
+    where = disks[0].source.rpartition("/")[0] or disks[0].source
+    which = f'name = "{where}"' if disks[0].kind == "volume" else f'path = "{where}"'
+    return f"If hosts share that storage, declare it in the configuration: `[[pools]]`, `{which}`, `shared = true`."
+
+
+def already_there(vm: Vm, target: Host, disks: Sequence[Disk], *, same: bool) -> Objection:
+    """A copy would be written over a file; over the very disk itself when it is shared."""
+    what = ", ".join(f"{disk.target} ({disk.source})" for disk in disks)
+    if same:
+        return Objection(
+            "same-file",
+            f"{target.name} sees the very disks of {vm.name} ({what}): a copy would overwrite them with themselves.",
+            f"Leave out the copy: `{command('migrate {} to {}', vm.name, target.name)}`.",
+        )
+    return Objection(
+        "file-there",
+        f"{target.name} already has a file where the copy of a disk of {vm.name} would go: {what}.",
+        f"Nothing is copied over a file that is there. {_declare(disks)} Otherwise choose another host.",
+    )
+
+
+def explicit_bases(vm: Vm, target: Host, bases: Sequence[str]) -> Objection:
+    """A definition that names what is beneath its disks makes the target look for those files."""
+    disk = next((each.target for each in vm.detail.disks if each.device == "disk"), "vda") if vm.detail else "vda"
+    return Objection(
+        "backing-file",
+        f"The definition of {vm.name} names files beneath its disks: {', '.join(bases)}. QEMU on {target.name} would "
+        "look for them there, although the copy is complete.",
+        f"Make its disk independent first: `{command('virsh blockpull {} {} --wait', vm.name, disk)}`.",
+    )
+
+
+def taken_for_shared(target: Host, disks: Sequence[Disk]) -> Reason:
+    """By the moments of its last changes, which no copy has."""
+    what = ", ".join(disk.target for disk in disks)
+    return Reason(
+        "taken-for-shared",
+        f"{target.name} shows the very same files for {what}, so they are taken for shared. If libvirt does not know "
+        f"their file system as shared, it refuses; then declare it. {_declare(disks)}",
+    )
+
+
+def not_looked_at(target: Host, disks: Sequence[Disk]) -> Reason:
+    """The target did not say in time."""
+    what = ", ".join(disk.target for disk in disks)
+    return Reason(
+        "there-unknown",
+        f"Whether {target.name} has files where the copies of {what} would go is looked at again just before.",
     )
 
 
@@ -515,18 +574,24 @@ def leftover(vm: Vm, other: Vm) -> Objection:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One host as a place for a guest; fullness as a share of its memory (0..1); no objections: it may go there."""
+    """One host as a place for a guest; fullness as a share of its memory (0..1); no objections: it may go there.
+
+    ``stuck``: something keeps the VM where it is, whatever the host. ``copying``: it may go there if its disks are
+    copied, which is the only way.
+    """
 
     host: str
     objections: tuple[Objection, ...]
     before: float = 0.0
     after: float = 0.0
     cpu: float | None = None
+    stuck: bool = False
+    copying: bool = False
 
     @property
     def legal(self) -> bool:
         """Whether nothing stands against it."""
-        return not self.objections
+        return not (self.objections or self.stuck)
 
 
 def chosen(verdict: Verdict, among: int) -> Reason:
@@ -830,6 +895,34 @@ def failed(step: MigrateVm, error: DroverError | None) -> str:
     return f"{step.name} was not moved, it is on {step.source} as before{said}"
 
 
+def would_overwrite(step: MigrateVm, there: Sequence[Volume]) -> str:
+    """A volume came there since the plan was made."""
+    return f"{step.name} was not moved: {step.target} already has {volumes_text(there)}."
+
+
+WOULD_OVERWRITE_ADVICE = (
+    "Nothing is copied over a file that is there. It may be of an earlier try, or another VM's: look at it first."
+)
+
+
+def volumes_text(volumes: Sequence[Volume]) -> str:
+    """``pool/name (64 MiB)``."""
+    return ", ".join(f"{each.pool}/{each.name} ({bytes_text(each.capacity)})" for each in volumes)
+
+
+def made_for_copy(step: MigrateVm, volumes: Sequence[Volume]) -> str:
+    """What a failed copy left."""
+    return f"{step.target} keeps what was made for the copy, which is not whole: {volumes_text(volumes)}."
+
+
+def copies_unknown(step: MigrateVm, host: str, error: DroverError) -> str:
+    """Nobody could look."""
+    return f"What the copy of {step.name} left on {host} could not be looked at: {error.text}"
+
+
+LEFT_ON = "old disks left on {source}"
+
+
 def failed_advice(step: MigrateVm, error: DroverError | None) -> Line:
     """Where to look."""
     if error and error.advice and not isinstance(error, HostUnreachableError):
@@ -990,19 +1083,29 @@ def over_cap(step: MigrateVm, used: float, cap: float, *, again: bool) -> str:
 SHOWN_OPERATIONS = 8
 
 
-def why_card(vm: Vm, operations: Sequence[Operation], verdicts: Sequence[Verdict]) -> Card:
-    """Why a guest is where it is."""
+def why_card(
+    vm: Vm, operations: Sequence[Operation], immovable: Sequence[Objection], verdicts: Sequence[Verdict]
+) -> Card:
+    """Why a guest is where it is; ``immovable`` holds for every host."""
     elements: list[Element] = [Section(_because(vm, operations))]
     if operations:
         elements.append(_operations(operations[:SHOWN_OPERATIONS]))
     if tags := ", ".join(f"{key}={value}" for key, value in sorted(vm.tags.items())):
         elements.append(Section(words("Tags: `{tags}`", tags=tags)))
+    elements += _in_the_way(immovable)
     elements.append(_verdicts(vm, verdicts))
     return Card(
         text=f"{vm.name} is on {vm.host} ({vm.state}).",
         title=f"Why {vm.name} is on {vm.host}",
         elements=tuple(elements),
     )
+
+
+def _in_the_way(immovable: Sequence[Objection]) -> list[Element]:
+    if not immovable:
+        return []
+    lines = "\n".join(f"• {each.text} {each.remedy}" for each in immovable)
+    return [Section(words("*In the way, whatever the host:*\n{lines}", lines=lines))]
 
 
 def _because(vm: Vm, operations: Sequence[Operation]) -> Line:
@@ -1065,7 +1168,12 @@ def _verdict(vm: Vm, verdict: Verdict) -> tuple[str, str]:
     if verdict.host == vm.host:
         return "it is here", ""
     if verdict.legal:
-        return "could take it", f"migrate {vm.name} to {verdict.host}"
+        return "could take it", f"`{command('migrate {} to {}', vm.name, verdict.host)}`"
+    if verdict.copying:
+        how = command("migrate {} to {} --copy-storage", vm.name, verdict.host)
+        return "could take it if its disks are copied", f"`{how}`"
+    if verdict.stuck and not verdict.objections:
+        return "not now: see what is in the way of the VM itself", ""
     texts = " ".join(str(each.text) for each in verdict.objections)
     return texts, " ".join(dict.fromkeys(str(each.remedy) for each in verdict.objections))
 
@@ -1073,17 +1181,17 @@ def _verdict(vm: Vm, verdict: Verdict) -> tuple[str, str]:
 def where_card(vm: Vm, immovable: Sequence[Objection], verdicts: Sequence[Verdict]) -> Card:
     """Where a guest could go; ``immovable`` holds for every host."""
     legal = [each.host for each in verdicts if each.legal and each.host != vm.host]
-    summary = _where_summary(vm, immovable, legal)
-    elements: list[Element] = [Section(summary)]
-    if immovable:
-        lines = "\n".join(f"• {each.text} {each.remedy}" for each in immovable)
-        elements.append(Section(words("*In the way, whatever the host:*\n{lines}", lines=lines)))
+    copying = [each.host for each in verdicts if each.copying]
+    summary = _where_summary(vm, immovable, legal, copying)
+    elements: list[Element] = [Section(summary), *_in_the_way(immovable)]
     elements.append(_verdicts(vm, verdicts))
     elements.append(Context(("Best first. Memory: allocated share of what VMs may use.",)))
     return Card(text=summary, title=f"Where {vm.name} could go", elements=tuple(elements))
 
 
-def _where_summary(vm: Vm, immovable: Sequence[Objection], legal: Sequence[str]) -> str:
+def _where_summary(vm: Vm, immovable: Sequence[Objection], legal: Sequence[str], copying: Sequence[str]) -> str:
+    if copying and not legal:
+        return f"{vm.name} is on {vm.host}; it could go to {', '.join(copying)} if its disks are copied."
     if immovable:
         return f"{vm.name} is on {vm.host} and cannot be moved now."
     if not legal:

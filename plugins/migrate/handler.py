@@ -24,6 +24,7 @@ from bot.domain.errors import (
 from bot.domain.operation import Ask
 from bot.domain.steps import MigrateVm, Policy
 from bot.ports import Hypervisor, Progress
+from bot.ports.guests import Volume
 from plugins.migrate import cards, outcome
 from plugins.migrate.forecast import patience
 from plugins.migrate.ladder import Pace, Rung, next_rung
@@ -175,7 +176,9 @@ class _Run:
             self._note(cards.cancel_too_late(self.step))
         if self.call and self.call.error:
             self._note(cards.answer_despite(self.step, self.call.error))
-        return {**self._measures(), **_Arrival(self).facts(seen)}
+        left = self._left_by_copy(self.step.source)
+        behind = {cards.LEFT_ON.format(source=self.step.source): cards.volumes_text(left)} if left else {}
+        return {**self._measures(), **_Arrival(self).facts(seen), **behind}
 
     def _measures(self) -> dict[str, str | int | float | bool]:
         found: dict[str, str | int | float | bool] = {cards.SECONDS: round(self.now(), 1)}
@@ -262,9 +265,28 @@ class _Run:
         if Ask.CANCEL in self.progress.asked():
             self._go_on(seen)  # the bot may have died after a failure, before it could
             raise StepCancelledError(cards.cancelled_before(self.step))
+        self._nothing_overwritten()
         self.progress.say(cards.starting(self.step))
         self.call = _Call(self.hypervisor, self.step)
         self.call.thread.start()
+
+    def _nothing_overwritten(self) -> None:
+        """Copies are made where there is nothing: what was planned is looked at once more."""
+        if self.step.copy_storage and (there := self.hypervisor.copied_volumes(self.step, self.step.target)):
+            raise DroverError(cards.would_overwrite(self.step, there), cards.WOULD_OVERWRITE_ADVICE)
+
+    def _left_by_copy(self, host: str) -> tuple[Volume, ...]:
+        """What the copying of disks left on a host: old ones on the source, parts of new ones on the target.
+
+        It is told by name and never removed: a directory that both hosts see may show the disk itself.
+        """
+        if not self.step.copy_storage:
+            return ()
+        try:
+            return self.hypervisor.copied_volumes(self.step, host)
+        except HypervisorError as error:
+            self._note(cards.copies_unknown(self.step, host, error))
+            return ()
 
     def _job_or_none(self) -> Job | None:
         try:
@@ -407,13 +429,15 @@ class _Run:
     def _still_on_source(self, seen: tuple[Sighting, ...]) -> None:
         self._go_on(seen)
         step, error = self.step, self.call.error if self.call else None
+        left = self._left_by_copy(step.target)
+        also = f" {cards.made_for_copy(step, left)}" if left else ""
         if self.gave_up:
-            raise DroverError(self.gave_up, cards.given_up_advice(step.policy))
+            raise DroverError(f"{self.gave_up}{also}", cards.given_up_advice(step.policy))
         if Ask.CANCEL in self.progress.asked():
-            raise StepCancelledError(cards.cancelled(step, self.job))
+            raise StepCancelledError(f"{cards.cancelled(step, self.job)}{also}")
         if error is not None and not isinstance(error, DroverError):
             raise error
-        raise DroverError(cards.failed(step, error), cards.failed_advice(step, error)) from error
+        raise DroverError(f"{cards.failed(step, error)}{also}", cards.failed_advice(step, error)) from error
 
     def _go_on(self, seen: tuple[Sighting, ...]) -> None:
         """A guest that its failed migration left paused goes on, unless the target knows it: then people must look."""

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bot.domain import placement
-from bot.domain.cluster import Disk, Host, Nic, Pool, Snapshot, Vm, VmDetail, VmState
+from bot.domain.cluster import Disk, Host, Nic, Pool, Seen, Snapshot, Vm, VmDetail, VmState
 from bot.domain.placement import Rule
 from bot.domain.plan import Objection
-from bot.domain.storage import is_medium, is_shared, local_disks, pool_of
+from bot.domain.storage import is_medium, is_shared, local_disks, pool_of, seen_there
 from plugins.migrate import cards
 from plugins.migrate.cards import Verdict
 from plugins.migrate.outcome import paused_by_migration, word
@@ -44,6 +44,20 @@ class Case:
     def detail(self) -> VmDetail:
         """What was read of its definition."""
         return self.vm.detail or VmDetail()
+
+    def seen_on(self, host: str, disks: Iterable[Disk]) -> frozenset[Seen]:
+        """What a host showed at the places of these disks."""
+        look = self.snapshot.target_look(self.vm.uuid, host)
+        return seen_there(disks, look.disks if look else ())
+
+    def seen_somewhere(self, disks: Sequence[Disk]) -> bool:
+        """Whether some host has the very files of all these disks: then only the others are in the way."""
+        return any(self.seen_on(each.name, disks) == {Seen.SAME} for each in self.snapshot.hosts)
+
+    def hosts_with(self, disks: Sequence[Disk]) -> tuple[str, ...]:
+        """Hosts that have a file at the place of one of these disks."""
+        some = {Seen.SAME, Seen.OTHER}
+        return tuple(each.name for each in self.snapshot.hosts if self.seen_on(each.name, disks) & some)
 
 
 def _state(case: Case) -> Iterator[Objection]:
@@ -131,18 +145,22 @@ def _definition(case: Case) -> Iterator[Objection]:
 def _storage(case: Case) -> Iterator[Objection]:
     """Libvirt's own rules (``qemuMigrationSrcIsSafe``), foreseen; asked to copy no disk it would copy all."""
     vm, source = case.vm, case.source
-    media = [disk for disk in _with_media(case.detail) if is_medium(disk) and not is_shared(source, disk)]
-    if media:
+    media, local = _own_media(case), local_disks(source, case.detail)
+    if media and not case.seen_somewhere(media):
         yield cards.local_media(vm, media)
-    local = local_disks(source, case.detail)
-    if local and not case.copy_storage:
-        yield cards.local_disks(vm, local)
+    if local and not case.copy_storage and not case.seen_somewhere(local):
+        yield cards.local_disks(vm, local, case.hosts_with(local))
     if case.copy_storage and not local:
         yield cards.nothing_to_copy(vm)
     writable = [each for each in _shared_disks(source, case.detail) if not is_medium(each) and not each.shareable]
     unsafe = [each for each in writable if each.kind != "network" and each.cache not in SAFE_CACHES]
     if unsafe and not _drops_caches(source):
         yield cards.disk_cache(vm, unsafe)
+
+
+def _own_media(case: Case) -> tuple[Disk, ...]:
+    own = (disk for disk in _with_media(case.detail) if is_medium(disk) and not is_shared(case.source, disk))
+    return tuple(own)
 
 
 def _drops_caches(source: Host) -> bool:
@@ -212,13 +230,28 @@ def _pool_there(source: Host, disk: Disk, active: Sequence[Pool]) -> str:
         return ""
     if disk.kind == "volume":
         return "" if any(each.name == pool.name for each in active) else pool.name
-    there = any(each.shared and each.path == pool.path for each in active)
+    there = any(each.shared and (each.path, each.source) == (pool.path, pool.source) for each in active)
     return "" if there else f"{pool.name} ({pool.path})"
+
+
+def _files(case: Case, target: Host) -> Iterator[Objection]:
+    """What the target showed at the places of the VM's own disks. A file that is there is never copied over."""
+    media, local = _own_media(case), local_disks(case.source, case.detail)
+    if media and case.seen_somewhere(media) and case.seen_on(target.name, media) != {Seen.SAME}:
+        yield cards.local_media(case.vm, media)
+    seen = case.seen_on(target.name, local)
+    if case.copy_storage:
+        if seen & {Seen.SAME, Seen.OTHER}:
+            yield cards.already_there(case.vm, target, local, same=Seen.OTHER not in seen)
+    elif local and case.seen_somewhere(local) and seen != {Seen.SAME}:
+        yield cards.local_disks(case.vm, local, case.hosts_with(local))
 
 
 def _copies(case: Case, target: Host, active: Sequence[Pool]) -> Iterator[Objection]:
     """Libvirt creates a copy only as a file in a pool whose path is the file's folder, or as a volume of that pool."""
     local = local_disks(case.source, case.detail)
+    if case.detail.ties.bases:
+        yield cards.explicit_bases(case.vm, target, case.detail.ties.bases)
     if blocks := [disk for disk in local if not _can_be_created(disk)]:
         yield cards.not_copyable(case.vm, blocks)
     places = {disk: _copy_pool(disk, active) for disk in local if _can_be_created(disk)}
@@ -291,7 +324,7 @@ def _graphics(case: Case, target: Host) -> Iterator[Objection]:
 
 
 TARGET_CHECKS: tuple[Callable[[Case, Host], Iterable[Objection]], ...] = (
-    _distinct, _not_taken, _cpu, _qemu, _equipment, _graphics, _network, _pools,
+    _distinct, _not_taken, _cpu, _qemu, _equipment, _graphics, _network, _files, _pools,
 )  # fmt: skip
 """Each yields what keeps a guest from one host that answers."""
 

@@ -9,7 +9,7 @@ import click
 
 from bot.domain import placement
 from bot.domain.card import Card
-from bot.domain.cluster import MIB, Host, Nic, Snapshot, Vm, VmState, tags_of
+from bot.domain.cluster import MIB, Host, Nic, Seen, Snapshot, Vm, VmState, tags_of
 from bot.domain.errors import AmbiguousNameError, UnknownNameError
 from bot.domain.operation import Operation
 from bot.domain.placement import Rule
@@ -232,7 +232,12 @@ def _unchecked(case: Case, target: Host) -> Iterator[Reason]:
         yield cards.hugepages(vm, target)
     if detail.memory_locked:
         yield cards.memory_locked(vm)
-    unsized = [disk for disk in local_disks(case.source, detail) if disk.capacity is None]
+    local = local_disks(case.source, detail)
+    if local and not case.copy_storage and case.seen_on(target.name, local) == {Seen.SAME}:
+        yield cards.taken_for_shared(target, local)
+    if case.copy_storage and looked and Seen.UNKNOWN in case.seen_on(target.name, local):
+        yield cards.not_looked_at(target, local)
+    unsized = [disk for disk in local if disk.capacity is None]
     if case.copy_storage and unsized:
         yield cards.size_unknown(unsized)
 
@@ -327,8 +332,23 @@ def why(
     """
     vm = snapshot.vm(about.vm)
     case = Case(snapshot, vm)
-    here = verdict(case, vm.host, ())
-    return cards.why_card(vm, operations(vm.uuid), (*survey(case, rules), here))
+    stuck = immovable(case)
+    return cards.why_card(vm, operations(vm.uuid), stuck, _answers(case, stuck, tuple(rules)))
+
+
+def _answers(case: Case, stuck: tuple[Objection, ...], rules: tuple[Rule, ...]) -> tuple[Verdict, ...]:
+    """Every host with the whole truth: what keeps the VM where it is counts for each, and what copying allows too."""
+    copied = replace(case, copy_storage=True)
+    copies = not immovable(copied)
+    found = tuple(
+        replace(
+            each,
+            stuck=bool(stuck),
+            copying=copies and bool(stuck or each.objections) and not barriers(copied, each.host, rules),
+        )
+        for each in survey(case, rules)
+    )
+    return (*found, verdict(case, case.vm.host, ()))
 
 
 def where(about: About, snapshot: Snapshot, rules: Iterable[Rule]) -> Card:
@@ -339,4 +359,5 @@ def where(about: About, snapshot: Snapshot, rules: Iterable[Rule]) -> Card:
     """
     vm = snapshot.vm(about.vm)
     case = Case(snapshot, vm)
-    return cards.where_card(vm, immovable(case), (*survey(case, rules), verdict(case, vm.host, ())))
+    stuck = immovable(case)
+    return cards.where_card(vm, stuck, _answers(case, stuck, tuple(rules)))

@@ -371,3 +371,13 @@ def _without_notes(element: etree._Element) -> Iterable[etree._Element]:
     for child in element:
         if isinstance(child.tag, str):
             yield from _without_notes(child)
+
+
+def image_of(connection: Connection, source: str, *, volume: bool) -> Image | None:
+    """The image at a path, or of a ``pool/volume``, looked for afresh; None when the host has none there."""
+    look = _Look(connection)
+    look.pools(whole=False)
+    pool, _, name = source.partition("/")
+    path = look._in_pool(pool, name) if volume else source  # noqa: SLF001 - the same module
+    found = look._find(_Wanted(path, "", "raw", settled=True, off=False)) if path.startswith("/") else None  # noqa: SLF001
+    return found if found is not None and (found.pool or found.stamp) else None

@@ -19,6 +19,7 @@ import libvirt
 from bot.adapters.libvirt.refusals import said
 from bot.adapters.workers import Workers
 from bot.domain.errors import HostUnreachableError
+from bot.domain.storage import Declared
 from bot.ports import Clock
 
 T = TypeVar("T")
@@ -42,7 +43,8 @@ class HostAddress:
     ``uri`` is the bot's own way in (read-write); ``read_only_uri`` is used for sweeps when given. ``migrate_uri``
     is how the *source's daemon* reaches this one (``qemu+tls://host-b/system``), ``migrate_data_uri`` where the
     guest's memory flows (``tcp://10.0.0.2``; empty: as the host's own name resolves), encrypted by QEMU with
-    ``migrate_tls``. ``reserve`` in bytes is kept for the host itself.
+    ``migrate_tls``. ``reserve`` in bytes is kept for the host itself. ``storage``: what the configuration says of pools
+    and paths that hosts share.
     """
 
     name: str
@@ -53,6 +55,7 @@ class HostAddress:
     read_only_uri: str = ""
     reserve: int = 0
     tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    storage: tuple[Declared, ...] = ()
 
 
 _event_loop_lock = threading.Lock()

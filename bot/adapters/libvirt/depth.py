@@ -14,6 +14,7 @@ from bot.adapters.libvirt.domain_xml import Definition, document, parse
 from bot.adapters.libvirt.inventory import Facts
 from bot.adapters.libvirt.parts import NONSENSE, Parts, count
 from bot.adapters.libvirt.refusals import said
+from bot.adapters.libvirt.ties import bases
 from bot.domain.cluster import CpuFit, Disk, Host, StoredSize, Vm, VmDetail, VmSnapshot
 
 Domain = Any
@@ -88,7 +89,10 @@ def depth(connection: Connection, vm: Vm) -> Depth:
     snapshots = ask("snapshots", "of it", lambda: _snapshot_list(domain))
     checkpoints = ask("checkpoints", "of it", lambda: _checkpoints(domain))
     stored = ask("stored definition", "of it", lambda: _stored_size(domain, vm))
-    detail = replace(vm.detail, disks=disks, job=job or "", snapshot_list=snapshots, checkpoints=checkpoints or 0)
+    ties = replace(vm.detail.ties, bases=ask("stored definition", "of its disks", lambda: _bases(domain)) or ())
+    detail = replace(
+        vm.detail, disks=disks, job=job or "", snapshot_list=snapshots, checkpoints=checkpoints or 0, ties=ties
+    )
     live = ask("live definition", "of it", lambda: _live(domain)) if vm.state.active else None
     return Depth(detail, live, stored, "; ".join(each.text for each in parts.unread))
 
@@ -118,6 +122,16 @@ def _snapshot_list(domain: Domain) -> tuple[VmSnapshot, ...] | None:
     except libvirt.libvirtError as error:
         if error.get_error_code() in _CANNOT_SAY:
             return None
+        raise
+
+
+def _bases(domain: Domain) -> tuple[str, ...]:
+    """Files beneath its disks that its own definition names; QEMU would look for them on another host too."""
+    try:
+        return tuple(dict.fromkeys(bases(document(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)))))
+    except libvirt.libvirtError as error:
+        if error.get_error_code() in _CANNOT_SAY:
+            return ()
         raise
 
 

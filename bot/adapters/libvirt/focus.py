@@ -9,14 +9,15 @@ from typing import TypeVar
 
 import libvirt
 
-from bot.adapters.libvirt import depth, target_looks
+from bot.adapters.libvirt import depth, disk_looks, target_looks
 from bot.adapters.libvirt.connections import Connection, Pending
 from bot.adapters.libvirt.depth import Depth
 from bot.adapters.libvirt.domain_xml import Definition
 from bot.adapters.libvirt.parts import NONSENSE, reason
 from bot.adapters.libvirt.reading import HostReader, Reading
-from bot.domain.cluster import CpuFit, Snapshot, TargetLook, Vm, VmDetail, VmState
+from bot.domain.cluster import CpuFit, Disk, DiskThere, Snapshot, TargetLook, Vm, VmDetail, VmState
 from bot.domain.errors import HostUnreachableError
+from bot.domain.storage import asked_disks
 from bot.ports import Clock
 
 T = TypeVar("T")
@@ -101,8 +102,37 @@ class CloseUp:
             for host in self._readings if host != vm.host and self._up(host)
         ]  # fmt: skip
         until = time.monotonic() + self._deadline
-        answers = (_answered(pending, until) for pending in asked)
-        return tuple(answer for answer in answers if answer is not None)
+        answers = [_answered(pending, until) for pending in asked]
+        disks = self._disks_there(vms)
+        return tuple(
+            replace(answer, disks=disks.get((answer.vm_uuid, answer.host), ()))
+            for answer in answers
+            if answer is not None
+        )
+
+    def _disks_there(self, vms: Collection[Vm]) -> dict[tuple[str, str], tuple[DiskThere, ...]]:
+        """What each other host has at the places of a VM's own disks, by the VM's UUID and the host."""
+        wanted = {_key(vm): asked_disks(self._readings[vm.host].host, vm.detail or VmDetail()) for vm in vms}
+        local = [vm for vm in vms if wanted[_key(vm)] and vm.state.active]
+        before = self._images([(vm, vm.host) for vm in local], wanted)
+        others = [(vm, host) for vm in local for host in self._readings if host != vm.host and self._up(host)]
+        there = self._images(others, wanted)
+        after = self._images([(vm, vm.host) for vm in local], wanted)
+        return {
+            (vm.uuid, host): disk_looks.compared(first, there[vm.uuid, host], after[_key(vm)])
+            for vm, host in others if (first := before[_key(vm)]) is not None
+        }  # fmt: skip
+
+    def _images(
+        self, asked: Collection[tuple[Vm, str]], wanted: Mapping[tuple[str, str], tuple[Disk, ...]]
+    ) -> dict[tuple[str, str], disk_looks.Images | None]:
+        """What hosts have at the places of VMs' disks; None of those that do not answer in time."""
+        pending = [(vm, host, self._ask_images(host, wanted[_key(vm)])) for vm, host in asked]
+        until = time.monotonic() + self._deadline
+        return {(vm.uuid, host): _answered(each, until) for vm, host, each in pending}
+
+    def _ask_images(self, host: str, disks: tuple[Disk, ...]) -> Pending[disk_looks.Images]:
+        return self._readers[host].act.send(lambda connection: disk_looks.images(connection, disks))
 
     def _ask_look(self, vm: Vm, host: str, live: Definition) -> Pending[TargetLook]:
         return self._readers[host].act.send(lambda connection: target_looks.look(connection, vm, live, host))

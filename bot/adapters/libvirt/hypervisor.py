@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import libvirt
@@ -11,6 +12,7 @@ import libvirt
 from bot.adapters.libvirt import jobs
 from bot.adapters.libvirt.connections import Connection, HostAddress, Pending, open_connection
 from bot.adapters.libvirt.depth import active_job
+from bot.adapters.libvirt.disk_looks import volumes_at
 from bot.adapters.libvirt.domain_xml import parse
 from bot.adapters.libvirt.focus import CloseUp
 from bot.adapters.libvirt.guests import LibvirtGuests
@@ -19,11 +21,13 @@ from bot.adapters.libvirt.readiness import LibvirtReadiness, Shells
 from bot.adapters.libvirt.reading import HostReader, Reading
 from bot.adapters.libvirt.refusals import advice, refusal, said
 from bot.adapters.libvirt.stats import state_of
-from bot.domain.cluster import Job, Scheduler, Sighting, Snapshot, Vm
+from bot.domain.cluster import Disk, Job, Scheduler, Sighting, Snapshot, Vm, VmDetail
 from bot.domain.errors import HostUnreachableError, HypervisorError, UnknownNameError
 from bot.domain.steps import MigrateVm
+from bot.domain.storage import copied_disks, declared_shared, is_medium
 from bot.domain.words import nearest
 from bot.ports import Clock
+from bot.ports.guests import Volume
 
 T = TypeVar("T")
 
@@ -97,16 +101,38 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
         connection = source.act.ask(lambda _: open_connection(source.address.uri))
         try:
             domain = connection.lookupByUUIDString(move.uuid)
-            disks = jobs.local_disks(parse(domain.XMLDesc()).detail.disks, source.last.host.pools)
-            domain.migrateToURI3(
-                target.address.migrate_uri,
-                jobs.parameters(move, target.address, disks),
-                jobs.flags(move, persistent=bool(domain.isPersistent()), tls=target.address.migrate_tls),
-            )
+            detail = parse(domain.XMLDesc()).detail
+            disks = copied_disks(source.last.host, detail) if move.copy_storage else ()
+            if disks and (there := target.act.ask(lambda peer: volumes_at(peer, disks))):
+                raise HypervisorError(
+                    f"{what}: {move.target} already has {', '.join(f'{each.pool}/{each.name}' for each in there)}.",
+                    "Nothing is copied over a file that is there. If both hosts share it, declare it in the "
+                    "configuration: `[[pools]]` with `shared = true`.",
+                )
+            safe = partial(jobs.flags, move, persistent=bool(domain.isPersistent()), tls=target.address.migrate_tls)
+            parameters = jobs.parameters(move, target.address, [disk.target for disk in disks])
+            try:
+                domain.migrateToURI3(target.address.migrate_uri, parameters, safe())
+            except libvirt.libvirtError as error:
+                # libvirt knows few file systems as shared. Nothing has begun when it says so.
+                if error.get_error_code() != libvirt.VIR_ERR_MIGRATE_UNSAFE or not _all_declared(source, detail, disks):
+                    raise
+                domain.migrateToURI3(target.address.migrate_uri, parameters, safe(declared=True))
         except libvirt.libvirtError as error:
             raise _migration_error(error, move, what, alive=bool(connection.isAlive())) from error
         finally:
             _hang_up(connection)
+
+    def copied_volumes(self, move: MigrateVm, host: str) -> tuple[Volume, ...]:
+        """The volumes of ``host`` at the places of the disks that ``move`` copies; see the port."""
+        source = self._reader(move.source)
+        told = (
+            self._ask(name, lambda connection: _detail(connection, move.uuid), f"{name} tells no definition")
+            for name in (move.source, move.target)
+        )
+        detail = next((each for each in told if each is not None), VmDetail())
+        disks = copied_disks(source.last.host, detail)
+        return self._ask(host, lambda connection: volumes_at(connection, disks), f"{host} tells no volumes")
 
     def job(self, host: str, uuid: str) -> Job | None:
         """Progress of a migration out of ``host``; None when there is none. See the port."""
@@ -192,10 +218,25 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
             raise HypervisorError(f"{what}: {reason(error)}.", "Look at the host's libvirtd log.") from error
 
 
+def _all_declared(source: HostReader, detail: VmDetail, copied: Sequence[Disk]) -> bool:
+    """Whether every file that is written and not copied is declared shared, so that libvirt's doubt is answered."""
+    files = (disk for disk in detail.disks if disk.source and disk.kind in {"file", "volume"} and not is_medium(disk))
+    return all(disk in copied or declared_shared(source.last.host, disk) for disk in files)
+
+
 def _shown_once(vms: Sequence[Vm]) -> Iterable[Vm]:
     """The guests without the waiting copy of one that is on its way; two waiting copies are both shown."""
     settled = {vm.uuid for vm in vms if vm.state.active and vm.paused_by not in _WAITING}
     return (vm for vm in vms if vm.paused_by not in _WAITING or vm.uuid not in settled)
+
+
+def _detail(connection: Connection, uuid: str) -> VmDetail | None:
+    try:
+        return parse(connection.lookupByUUIDString(uuid).XMLDesc()).detail
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return None
+        raise
 
 
 def _seen(connection: Connection, uuid: str) -> tuple[int, int] | None:

@@ -18,7 +18,9 @@ from bot.adapters.libvirt.domain_xml import Definition, document, parse
 from bot.adapters.libvirt.parts import NO_DRIVER, NONSENSE, Parts, count, name_of, text
 from bot.domain.cluster import HugePages, Pool, Unread
 
+# Kinds of which every host that defines a pool reaches the same storage. For all others the configuration decides.
 _SHARED_POOLS = frozenset({"netfs", "gluster", "rbd", "iscsi", "iscsi-direct", "sheepdog"})
+_ISCSI = frozenset({"iscsi", "iscsi-direct"})
 _ORDINARY_PAGE = 64 << 10  # the largest that a kernel uses for all memory (arm64, ppc64); huge ones are larger
 _POOL_STATE_RUNNING = libvirt.VIR_STORAGE_POOL_RUNNING
 _DOMAIN_GONE = frozenset({libvirt.VIR_ERR_NO_DOMAIN})
@@ -346,6 +348,11 @@ def _pool_of(pool: Any) -> Pool:
     return _pool(described(pool, "pool"), [count(each) for each in pool.info()], bool(count(pool.autostart())))
 
 
+def _of_source(root: etree._Element) -> str:
+    device = root.find("source/device")
+    return "" if device is None else device.get("path", "")
+
+
 def _pool(root: etree._Element, info: Sequence[int], autostart: bool) -> Pool:  # noqa: FBT001 - as libvirt tells
     state, capacity, _, available = info
     kind = root.get("type", "")
@@ -358,4 +365,5 @@ def _pool(root: etree._Element, info: Sequence[int], autostart: bool) -> Pool:  
         capacity=capacity,
         free=available,
         shared=kind in _SHARED_POOLS,
+        source=_of_source(root) if kind in _ISCSI else "",
     )

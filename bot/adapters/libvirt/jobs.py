@@ -8,7 +8,7 @@ from typing import Any
 import libvirt
 
 from bot.adapters.libvirt.connections import HostAddress
-from bot.domain.cluster import Disk, Job, Pool
+from bot.domain.cluster import Job
 from bot.domain.steps import MigrateVm, Policy
 
 # What FAST asks of auto-converge, in percent of CPU taken from the guest; QEMU's own are 20 and 10.
@@ -30,8 +30,11 @@ _ENDED = frozenset(
 )
 
 
-def flags(move: MigrateVm, *, persistent: bool, tls: bool = False) -> int:
-    """The flags of ``virDomainMigrateToURI3``. UNSAFE is never among them."""
+def flags(move: MigrateVm, *, persistent: bool, tls: bool = False, declared: bool = False) -> int:
+    """The flags of ``virDomainMigrateToURI3``.
+
+    UNSAFE is among them only where libvirt took for local what the configuration ``declared`` to be shared.
+    """
     chosen = libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_PEER2PEER | libvirt.VIR_MIGRATE_AUTO_CONVERGE
     if persistent:
         chosen |= libvirt.VIR_MIGRATE_PERSIST_DEST | libvirt.VIR_MIGRATE_UNDEFINE_SOURCE
@@ -41,6 +44,8 @@ def flags(move: MigrateVm, *, persistent: bool, tls: bool = False) -> int:
         chosen |= libvirt.VIR_MIGRATE_POSTCOPY
     if tls:
         chosen |= libvirt.VIR_MIGRATE_TLS
+    if declared:
+        chosen |= libvirt.VIR_MIGRATE_UNSAFE
     return int(chosen)
 
 
@@ -57,29 +62,6 @@ def parameters(move: MigrateVm, target: HostAddress, disks: Iterable[str]) -> di
         chosen[libvirt.VIR_MIGRATE_PARAM_AUTO_CONVERGE_INITIAL] = _FAST_INITIAL
         chosen[libvirt.VIR_MIGRATE_PARAM_AUTO_CONVERGE_INCREMENT] = _FAST_INCREMENT
     return chosen
-
-
-def local_disks(disks: Iterable[Disk], pools: Iterable[Pool]) -> tuple[str, ...]:
-    """Targets of the disks that a migration has to copy: files and volumes that only their host can reach.
-
-    Never a block device (it may be a SAN's, and would be copied onto itself), nothing in a shared pool, nothing
-    that several guests share, and no CD or read-only disk.
-    """
-    pools = tuple(pools)
-    return tuple(disk.target for disk in disks if _to_copy(disk) and not _in_shared(disk, pools))
-
-
-def _to_copy(disk: Disk) -> bool:
-    plain = disk.kind in {"file", "volume"} and disk.device in {"disk", "lun"}
-    return plain and bool(disk.source) and not (disk.readonly or disk.shareable)
-
-
-def _in_shared(disk: Disk, pools: tuple[Pool, ...]) -> bool:
-    """By name for volumes; by the pool with the longest path otherwise, as pools may lie in one another."""
-    if disk.kind == "volume":
-        return any(pool.shared for pool in pools if pool.name == disk.source.partition("/")[0])
-    around = [pool for pool in pools if pool.path and disk.source.startswith(f"{pool.path.rstrip('/')}/")]
-    return bool(around) and max(around, key=lambda pool: len(pool.path)).shared
 
 
 def progress(domain: Any) -> Job | None:

@@ -18,6 +18,7 @@ from bot.adapters.libvirt.stats import Meter, Sample, free_memory, host_busy_ns,
 from bot.adapters.libvirt.storage import Storage
 from bot.domain.cluster import Health, Host, Vm
 from bot.domain.errors import HostUnreachableError
+from bot.domain.storage import declare
 from bot.ports import Clock
 
 _FACTS_OLDEST = 30.0
@@ -193,7 +194,7 @@ class HostReader:
         self._listening.begin(connection)
 
     def _host(self, known: Facts, free: int, cpu: float | None) -> Host:
-        return replace(
+        host = replace(
             self._unknown(),
             health=Health.UP,
             seen_at=self._clock.now(),
@@ -212,6 +213,7 @@ class HostReader:
             bridges=known.bridges,
             networks=known.networks,
         )
+        return declare(host, self.address.storage)
 
     def _unknown(self) -> Host:
         address = self.address

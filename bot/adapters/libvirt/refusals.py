@@ -102,7 +102,7 @@ ENTRIES: tuple[Entry, ...] = (
     *_all("It was cancelled.", libvirt.VIR_ERR_OPERATION_ABORTED,
           moving="It was cancelled; {vm} should still run on {source}."),
     *_on_move("libvirt on {source} does not know the file system of its disks as one that hosts share. If it is "
-              "shared, declare it in the configuration: `[[storage]]` with `shared = true`. If not, see `where {vm}`.",
+              "shared, declare it in the configuration: `[[pools]]` with `shared = true`. If not, see `where {vm}`.",
               libvirt.VIR_ERR_MIGRATE_UNSAFE),
     *_on_move("{vm} did move; only its definition could not be stored on {target}. Store it before that host restarts: "
               "`virsh dumpxml {vm}` there, and `virsh define` what it prints.", libvirt.VIR_ERR_MIGRATE_PERSIST_FAILED),

@@ -22,7 +22,6 @@ def ties(root: etree._Element) -> Ties:
         tsc_frequency=_tsc(root),
         secrets=tuple(dict.fromkeys(each.get("uuid", "") for each in root.iter("secret") if each.get("uuid"))),
         folders=tuple(sorted(set(_folders(root)))),
-        bases=tuple(dict.fromkeys(_bases(root))),
     )
 
 
@@ -62,8 +61,8 @@ def _folders(root: etree._Element) -> Iterator[str]:
                 yield posixpath.dirname(path)
 
 
-def _bases(root: etree._Element) -> Iterator[str]:
-    """Files beneath its disks, as the definition names them."""
+def bases(root: etree._Element) -> Iterator[str]:
+    """Files beneath its disks that a stored ``<domain>`` names; a live one also names those that QEMU found."""
     for source in root.iterfind("devices/disk//backingStore/source"):
         path = source.get("file") or source.get("dev") or ""
         if path:

@@ -136,6 +136,14 @@ def by_source(connection: Connection, source: str) -> tuple[str, str] | None:
     return None if volume is None else (volume.storagePoolLookupByVolume().name(), volume.name())
 
 
+def at(connection: Connection, source: str, *, volume: bool) -> Volume | None:
+    """The volume at a path, or of a ``pool/volume``; the pool is read again when it does not know it."""
+    if volume:
+        return found(connection, *source.split("/", 1))
+    handle = _by_path(connection, source)
+    return None if handle is None else _volume(handle.storagePoolLookupByVolume().name(), handle)
+
+
 def _send(stream: Any, part: bytes) -> None:
     while part:
         sent = stream.send(part)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bot.declare import Settled
-from bot.domain.cluster import MIB, Job, Scheduler, Vm, VmState
+from bot.domain.cluster import GIB, MIB, Disk, Job, Pool, Scheduler, Vm, VmDetail, VmState
 from bot.domain.errors import (
     DroverError,
     HostUnreachableError,
@@ -21,6 +21,7 @@ from bot.domain.errors import (
 from bot.domain.operation import Ask
 from bot.domain.plan import Plan
 from bot.domain.steps import MigrateVm, Policy
+from bot.ports.guests import Volume
 from bot.testing import Ending, FakeHypervisor, TickingClock, drawn, uuid_of
 from plugins.migrate import handler, planner
 from plugins.migrate.settings import MigrateSettings
@@ -777,3 +778,48 @@ def test_the_hypervisor_refusing_to_start_is_told() -> None:
         run(cluster, step_for(cluster))
     assert error.value.advice == "Free a port in 49152-49215."
     assert isinstance(error.value.__cause__, HypervisorError)
+
+
+# --- copies of disks ----------------------------------------------------------------------------------------------
+
+POOL = Pool("local", "dir", "/var/lib/images", active=True, autostart=True, capacity=100 * GIB, free=50 * GIB)
+DISK = Disk("vda", "file", "/var/lib/images/web-1.qcow2", capacity=GIB, format="qcow2")
+HERE = Volume("local", "web-1.qcow2", DISK.source, GIB, GIB, "qcow2")
+
+
+def with_own_disk() -> tuple[Lab, MigrateVm]:
+    cluster = lab(change=lambda vm: replace(vm, detail=VmDetail(disks=(DISK,))))
+    for host in ("host-a", "host-b", "host-c"):
+        cluster.change(host, pools=(POOL,))
+    cluster.volumes["host-a", "local", "web-1.qcow2"] = HERE
+    return cluster, MigrateVm(UUID, "web-1", "host-a", "host-b", GIB, copy_storage=True)
+
+
+def test_what_a_copy_leaves_on_the_source_is_told() -> None:
+    cluster, step = with_own_disk()
+    facts = run(cluster, step)
+    assert facts["old disks left on host-a"] == "local/web-1.qcow2 (1 GiB)"
+    assert ("host-b", "local", "web-1.qcow2") in cluster.volumes
+
+
+def test_what_a_failed_copy_leaves_on_the_target_is_told_by_name_and_not_removed() -> None:
+    cluster, step = with_own_disk()
+    cluster.end_next(Ending.FAILED, at=0.5)
+    with pytest.raises(DroverError, match=r"host-b keeps what was made for the copy.*local/web-1.qcow2 \(1 GiB\)"):
+        run(cluster, step)
+    assert ("host-b", "local", "web-1.qcow2") in cluster.volumes
+    assert cluster.active_on() == ["host-a"]
+
+
+def test_nothing_is_copied_over_a_volume_that_came_meanwhile() -> None:
+    cluster, step = with_own_disk()
+    cluster.volumes["host-b", "local", "web-1.qcow2"] = HERE
+    with pytest.raises(DroverError, match=r"host-b already has local/web-1\.qcow2"):
+        run(cluster, step)
+    assert cluster.count("migrate") == 0
+
+
+def test_a_plain_move_asks_for_no_volumes() -> None:
+    cluster, step = with_own_disk()
+    cluster.volumes["host-b", "local", "web-1.qcow2"] = HERE
+    assert "old disks left on host-a" not in run(cluster, replace(step, copy_storage=False))

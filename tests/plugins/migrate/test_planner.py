@@ -1,6 +1,7 @@
 """What is planned, what is refused and why, and what makes an approved plan stale."""
 
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +11,13 @@ import click
 import pytest
 
 from bot import catalog
+from bot.domain.card import Table
 from bot.domain.cluster import (
     GIB,
     MIB,
     CpuFit,
     Disk,
+    DiskThere,
     Health,
     Inbound,
     Lack,
@@ -22,6 +25,7 @@ from bot.domain.cluster import (
     Nic,
     Pool,
     Scheduler,
+    Seen,
     Snapshot,
     TargetLook,
     Ties,
@@ -86,6 +90,18 @@ def looked_at(*found: Lack) -> Change:
 
 def lacks(kind: str, name: str) -> Change:
     return looked_at(Lack(kind, name))
+
+
+def shows(host: str, *seen: Seen) -> Change:
+    """``host`` was asked for web-1's disks, in their order."""
+
+    def change(now: Snapshot) -> Snapshot:
+        vm = now.vm("web-1")
+        assert vm.detail
+        found = tuple(DiskThere(disk.target, each) for disk, each in zip(vm.detail.disks, seen, strict=True))
+        return replace(now, target_looks=(*now.target_looks, TargetLook(vm.uuid, host, (), found)))
+
+    return change
 
 
 def host_is(name: str, **fields: Any) -> Change:
@@ -180,6 +196,9 @@ REFUSALS: dict[str, tuple[Change, Migrate, str]] = {
     "not-copyable": (vm_with(disks=(ROOT, replace(OWN, kind="block", source="/dev/vg/data"))), COPY, "/dev/vg/data"),
     "pool-full": (both(vm_with(disks=(ROOT, OWN)), host_is("host-b", pools=(SHARED, replace(LOCAL, free=GIB)))),
                   COPY, "1 GiB"),
+    "same-file": (both(vm_with(disks=(OWN,)), shows("host-b", Seen.SAME)), COPY, "/images/data.raw"),
+    "file-there": (both(vm_with(disks=(OWN,)), shows("host-b", Seen.OTHER)), COPY, "shared = true"),
+    "backing-file": (vm_with(disks=(OWN,), ties=Ties(bases=("/srv/tmpl.qcow2",))), COPY, "blockpull"),
     "cpu": (unfit, TO_B, "avx512f is missing"),
     "cpu-passthrough": (
         both(vm_with(cpu_mode="host-passthrough"), host_is("host-b", cpu_model="Skylake")), TO_B, "Skylake"),
@@ -562,3 +581,88 @@ def test_where_lists_every_host_best_first() -> None:
 def test_where_says_what_holds_a_guest_anywhere() -> None:
     card = planner.where(About("web-1"), vm_with(hostdevs=("USB 1:2",))(cluster()), ())
     assert card.text == "web-1 is on host-a and cannot be moved now."
+
+
+def test_the_very_same_file_on_the_target_is_moved_plainly_and_never_copied() -> None:
+    seen = both(vm_with(disks=(OWN,)), shows("host-b", Seen.SAME))(cluster())
+    plan = planned(TO_B, seen)
+    assert not step_of(plan).copy_storage
+    assert [each.code for each in plan.warnings] == ["taken-for-shared"]
+    (only,) = refused(COPY, seen)
+    assert (only.code, "migrate web-1 to host-b" in only.remedy) == ("same-file", True)
+
+
+def test_another_file_on_the_target_is_never_copied_over() -> None:
+    seen = both(vm_with(disks=(OWN,)), shows("host-b", Seen.OTHER))(cluster())
+    (plain,) = refused(TO_B, seen)
+    assert "--copy-storage" not in plain.remedy
+    assert "host-b has a file at the same place" in plain.text
+    assert "shared = true" in plain.remedy
+    assert [each.code for each in refused(COPY, seen)] == ["file-there"]
+
+
+def test_what_only_the_source_has_may_be_copied() -> None:
+    seen = both(vm_with(disks=(OWN,)), shows("host-b", Seen.ABSENT))(cluster())
+    (plain,) = refused(TO_B, seen)
+    assert "`migrate web-1 --copy-storage`" in plain.remedy
+    assert not planned(COPY, seen).warnings
+
+
+def test_a_host_that_did_not_say_is_looked_at_again() -> None:
+    seen = both(vm_with(disks=(OWN,)), shows("host-b", Seen.UNKNOWN))(cluster())
+    assert [each.code for each in planned(COPY, seen).warnings] == ["there-unknown"]
+
+
+def test_a_medium_that_the_target_shows_too_need_not_be_ejected() -> None:
+    seen = both(vm_with(disks=(ROOT, ISO)), shows("host-b", Seen.UNKNOWN, Seen.SAME))(cluster())
+    assert step_of(planned(TO_B, seen)).target == "host-b"
+    assert [each.code for each in refused(replace(TO_B, to="host-c"), seen)] == ["local-media"]
+
+
+def test_without_a_host_only_those_that_have_the_disk_are_chosen() -> None:
+    seen = both(vm_with(disks=(OWN,)), shows("host-c", Seen.SAME), shows("host-b", Seen.ABSENT))(cluster())
+    plan = planned(Migrate("web-1"), seen)
+    assert step_of(plan).target == "host-c"
+    assert "Not host-b" in " ".join(each.text for each in plan.reasons)
+
+
+def test_a_definition_that_names_files_beneath_its_disks_is_made_independent_first() -> None:
+    (only,) = refused(COPY, vm_with(disks=(OWN,), ties=Ties(bases=("/var/lib/images/tmpl.qcow2",)))(cluster()))
+    assert only.code == "backing-file"
+    assert "virsh blockpull web-1 vdb --wait" in only.remedy
+
+
+TRUTHS: tuple[Change, ...] = (
+    lambda seen: seen,
+    vm_with(disks=(OWN,)),
+    vm_with(disks=(ROOT, OWN)),
+    vm_with(hostdevs=("USB 1:2",)),
+    both(vm_with(disks=(OWN,)), host_is("host-b", pools=(SHARED,))),
+    both(vm_with(disks=(OWN,)), shows("host-b", Seen.SAME)),
+    both(vm_with(disks=(OWN,)), shows("host-b", Seen.OTHER)),
+    both(vm_with(disks=(OWN,)), shows("host-b", Seen.OTHER), shows("host-c", Seen.ABSENT)),
+    host_is("host-b", maintenance=True),
+    vm_is(state=VmState.SHUT_OFF),
+)
+
+
+@pytest.mark.parametrize("change", TRUTHS)
+@pytest.mark.parametrize("card", ["where", "why"])
+def test_each_row_says_the_same_truth_as_the_plan_and_its_command_works(card: str, change: Change) -> None:
+    seen = change(cluster())
+    shown = (
+        planner.where(About("web-1"), seen, ())
+        if card == "where"
+        else planner.why(About("web-1"), seen, lambda _: (), ())
+    )
+    (table,) = [each for each in shown.elements if isinstance(each, Table)]
+    for host, _, _, verdict, todo in table.rows:
+        if host == "host-a":
+            assert verdict == "it is here"
+        elif str(verdict).startswith("could take it"):
+            words = shlex.split(str(todo).strip("`"))
+            assert words[:4] == ["migrate", "web-1", "to", host]
+            planned(Migrate("web-1", str(host), copy_storage="--copy-storage" in words), seen)
+        else:
+            for copy in (False, True):
+                refused(Migrate("web-1", str(host), copy_storage=copy), seen)

@@ -9,7 +9,7 @@ import pytest
 
 from bot.adapters.libvirt import jobs
 from bot.adapters.libvirt.connections import HostAddress
-from bot.domain.cluster import MIB, Disk, Pool
+from bot.domain.cluster import MIB
 from bot.domain.steps import MigrateVm, Policy
 
 MOVE = MigrateVm("u", "web-1", "host-a", "host-b", 128 * MIB)
@@ -43,6 +43,8 @@ def test_flags(policy: Policy, *, copy: bool, persistent: bool) -> None:
     assert has(flags, "PERSIST_DEST") is has(flags, "UNDEFINE_SOURCE") is persistent
     assert has(flags, "NON_SHARED_DISK") is copy
     assert has(flags, "POSTCOPY") is (policy is Policy.POSTCOPY)
+    declared = jobs.flags(replace(MOVE, policy=policy, copy_storage=copy), persistent=persistent, declared=True)
+    assert declared == flags | libvirt.VIR_MIGRATE_UNSAFE
     assert not any(has(flags, each) for each in ("UNSAFE", "PAUSED", "OFFLINE", "TUNNELLED", "CHANGE_PROTECTION"))
 
 
@@ -60,34 +62,6 @@ def test_parameters() -> None:
         "auto_converge.initial": 40,
         "auto_converge.increment": 20,
     }
-
-
-POOLS = (
-    Pool("vms", "dir", "/var/lib/libvirt/images", active=True, autostart=True),
-    Pool("nfs", "netfs", "/var/lib/libvirt/images/nfs", active=True, autostart=True, shared=True),
-    Pool("ceph", "rbd", "", active=True, autostart=True, shared=True),
-)
-
-
-@pytest.mark.parametrize(
-    ("disk", "copied"),
-    [
-        (Disk("vda", "file", "/var/lib/libvirt/images/web-1.qcow2"), True),
-        (Disk("vda", "file", "/srv/elsewhere.qcow2"), True),
-        (Disk("vda", "volume", "vms/web-1.qcow2"), True),
-        (Disk("vda", "file", "/var/lib/libvirt/images/nfs/web-1.qcow2"), False),
-        (Disk("vda", "volume", "nfs/web-1.qcow2"), False),
-        (Disk("vda", "volume", "ceph/web-1"), False),
-        (Disk("vda", "network", "nbd://host/web-1"), False),
-        (Disk("vda", "block", "/dev/mapper/san-lun"), False),
-        (Disk("vda", "file", "/srv/quorum.img", shareable=True), False),
-        (Disk("vda", "file", "/srv/seed.img", readonly=True), False),
-        (Disk("sda", "file", "/srv/debian.iso", device="cdrom"), False),
-        (Disk("vda", "file", ""), False),
-    ],
-)
-def test_only_what_one_host_has_is_copied(disk: Disk, *, copied: bool) -> None:
-    assert jobs.local_disks([disk], POOLS) == (("vda",) if copied else ())
 
 
 def test_progress_in_our_units() -> None:

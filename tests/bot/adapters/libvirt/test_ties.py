@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bot.adapters.libvirt.domain_xml import parse
+from bot.adapters.libvirt.domain_xml import document, parse
+from bot.adapters.libvirt.ties import bases
 from bot.domain.cluster import Listener, VmDetail
 
 ADDRESS = "<listen type='address' address='10.0.0.1'/>"
@@ -61,6 +62,6 @@ def test_the_rest() -> None:
     )
     assert found.ties.secrets == ("s-1",)
     assert found.ties.folders == ("/srv/logs",)
-    assert found.ties.bases == ("/t.qcow2",)
+    assert list(bases(document(f"<domain><devices>{disk}</devices></domain>"))) == ["/t.qcow2"]
     assert (found.ties.launch_security, found.ties.tsc_frequency) == ("sev", 2_400_000_000)
     assert found.disks[0].transient
