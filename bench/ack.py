@@ -4,7 +4,7 @@ Drover's listener verifies, reads, stores in SQLite and acks; the floor is a Bol
 real Socket Mode against local workspaces, every program in a process of its own, and are asked turn by turn, so that
 what the machine does meanwhile hits both.
 
-    python bench/ack.py [--commands 400]
+    ./drover bench ack [--commands 400]
 
 Claim: at most twice the floor.
 """
@@ -24,12 +24,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median, quantiles
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from slack_bolt import Ack, App
 from slack_bolt.adapter.socket_mode import SocketModeHandler
 from slack_sdk import WebClient
 
+from bench.goals import Goal, conclude
 from bot.adapters.slack import web
 from bot.adapters.slack.chat import SlackChat
 from bot.adapters.slack.listeners import LOOK_AFTER_SOCKET, Credentials, Listeners
@@ -42,7 +43,7 @@ from lab.slack import Person
 BOT_TOKEN, APP_TOKEN = "xoxb-lab-drover", "xapp-1-lab-drover"
 WARM_UP = 30
 ROUND = 10
-GOAL = 2.0
+GOAL = 2.0  # times Bolt's floor
 PATIENCE = 30.0
 
 
@@ -152,8 +153,8 @@ def told(name: str, taken: list[float]) -> str:
     return f"{name:<42} median {median(taken):6.2f} ms   p95 {quantiles(taken, n=20)[-1]:6.2f} ms   n={len(taken)}"
 
 
-def measured(commands: int) -> None:
-    """Measure and print both and the ratio."""
+def measured(commands: int) -> NoReturn:
+    """Measure, print both and the ratio, and end."""
     with ExitStack() as stack:
         people = {name: workspace_with(stack, name) for name in APPS}
         for person in people.values():
@@ -165,7 +166,7 @@ def measured(commands: int) -> None:
     ratio = median(taken["drover"]) / median(taken["floor"])
     print(told("Bolt's floor: a listener that only acks", taken["floor"]))
     print(told("Drover: verified, stored in SQLite, acked", taken["drover"]))
-    print(f"ratio {ratio:.2f} (goal: at most {GOAL:.0f})")
+    conclude([Goal("an ack, of Bolt's floor", ratio, most=GOAL)])
 
 
 def main() -> None:

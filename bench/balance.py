@@ -1,6 +1,6 @@
 """Balancing: Drover's planner against Ganeti's hbal on the same clusters, judged step by step by one neutral judge.
 
-Usage: balance.py [--quick] [--large] [--repeat N]
+    ./drover bench balance [--quick] [--large] [--repeat N]
 Both planners run here, in one run, at 5 × 40 and 20 × 300 (equal hosts and mixed, several seeds; the constants of the
 planner were chosen on seeds 1 to 12, so 13 and on are summed up apart). hbal takes half an hour at 100 × 2000 and was
 never seen to finish 300 × 6000: --large sets Drover beside figures of hbal recorded earlier. Time is CPU time of one
@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.clusters.generate import generate, write
 from bench.clusters.judge import judge
+from bench.goals import Goal, conclude
 from plugins.balance.cluster_file import problem_from
 from plugins.balance.model import Limits
 from plugins.balance.order import host_after
@@ -178,20 +179,6 @@ def at_risk(cluster: Cluster, limits: Limits, *, spare: bool) -> int:
     return len(Spare(Placement(problem.placed(host_after(problem, moves)))).at_risk())
 
 
-@dataclass(frozen=True)
-class Goal:
-    """A figure, and what it should be at most."""
-
-    what: str
-    found: float
-    most: float
-
-    def __str__(self) -> str:
-        """One line that says whether it was reached."""
-        verdict = "reached" if self.found <= self.most else f"MISSED, {self.found / self.most - 1:.0%} above"
-        return f"  {self.what:48s} {self.found:8.4f}  at most {self.most:6.3f}  {verdict}"
-
-
 def large(repeat: int) -> list[Goal]:
     """Print Drover at sizes where hbal's figures can only be quoted; answer what became of the goals."""
     print("\nLarge clusters. hbal's line was RECORDED earlier (same generator, seed 1), not run now:")
@@ -220,11 +207,11 @@ def large(repeat: int) -> list[Goal]:
         row(f"300×6000 #{seed}", "drover, no limits", free)
         row("", "  the same, effort 25", drover(cluster, Limits(effort=QUICK), repeat))
     return [
-        Goal("J at 100×2000 #1, hbal's moves and GiB", same.even, 0.07),
-        Goal("seconds for that", same.seconds, 1.0),
-        Goal("moves to hbal's J at 100×2000 #1, of hbal's", goal.moves / peer.moves, 0.95),
-        Goal("GiB for that, of hbal's", goal.gib / peer.gib, 0.95),
-        Goal("seconds at 300×6000", most, 5.0),
+        Goal("J at 100×2000 #1, hbal's moves and GiB", same.even, most=0.07),
+        Goal("CPU seconds for J at 100×2000 #1", same.seconds, most=1.0),
+        Goal("moves to hbal's J at 100×2000 #1, of hbal's", goal.moves / peer.moves, most=0.95),
+        Goal("GiB to hbal's J at 100×2000 #1, of hbal's", goal.gib / peer.gib, most=0.95),
+        Goal("seconds at 300×6000", most, most=5.0),
     ]
 
 
@@ -233,14 +220,18 @@ def goals(small: list[Pair], medium: list[Pair]) -> list[Goal]:
     first, middle = medium[0], statistics.median
     steps = [run for pair in (*small, *medium) for run in (pair.same, pair.quick, pair.thorough, pair.goal)]
     return [
-        Goal("illegal steps", sum(run.illegal for run in steps), 0.0),
-        Goal("J at 20×300 #1, hbal's moves and GiB", first.same.even, 0.03),
-        Goal("  with effort 400", first.thorough.even, 0.03),
-        Goal("time at 20×300, of hbal's", middle(p.same.seconds / p.peer.seconds for p in medium), 0.01),
-        Goal("  with effort 25", middle(p.quick.seconds / p.peer.seconds for p in medium), 0.01),
-        Goal("moves to hbal's J at 20×300, of hbal's", middle(p.goal.moves / p.peer.moves for p in medium), 0.95),
-        Goal("GiB for that, of hbal's", middle(p.goal.gib / p.peer.gib for p in medium), 0.95),
-        Goal("time at 5×40, of hbal's", middle(p.same.seconds / p.peer.seconds for p in small), 1.0),
+        Goal("illegal steps", sum(run.illegal for run in steps), most=0.0),
+        Goal("J at 20×300 #1, hbal's moves and GiB", first.same.even, most=0.03),
+        Goal("J at 20×300 #1 with effort 400", first.thorough.even, most=0.03),
+        Goal("time at 20×300, of hbal's", middle(p.same.seconds / p.peer.seconds for p in medium), most=0.01),
+        Goal(
+            "time at 20×300 with effort 25, of hbal's",
+            middle(p.quick.seconds / p.peer.seconds for p in medium),
+            most=0.01,
+        ),
+        Goal("moves to hbal's J at 20×300, of hbal's", middle(p.goal.moves / p.peer.moves for p in medium), most=0.95),
+        Goal("GiB to hbal's J at 20×300, of hbal's", middle(p.goal.gib / p.peer.gib for p in medium), most=0.95),
+        Goal("time at 5×40, of hbal's", middle(p.same.seconds / p.peer.seconds for p in small), most=1.0),
     ]
 
 
@@ -265,7 +256,7 @@ def main() -> None:
     summary(mixed, "20 × 300, mixed hosts")
     summary(new, "20 × 300, equal and mixed, seeds on which nothing was chosen")
     reached = goals(small, [*equal, *mixed, *new]) + (large(asked.repeat) if asked.large else [])
-    print("\nGoals:", *reached, sep="\n")
+    conclude(reached)
 
 
 if __name__ == "__main__":

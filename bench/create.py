@@ -4,6 +4,8 @@ Both make the same: a qcow2 volume on top of the base image, a seed, a definitio
 guests find nothing to boot and stand still, so that what is measured is the making and not twenty boots.
 
 Needs root and what the lab needs, and virt-install and genisoimage for the peer.
+
+    ./drover bench create [--guests 20]
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bench.goals import Goal, conclude
 from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
 from bot.domain.cluster import Job
 from bot.domain.operation import Ask
@@ -123,7 +126,7 @@ def end(lab: Lab) -> None:
 
 def main() -> None:
     """Run both and print the ratio."""
-    options = argparse.ArgumentParser(description=__doc__)
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--guests", type=int, default=20)
     options.add_argument("--parallel", type=int, default=4, help="guests made at once on one host")
     chosen = options.parse_args()
@@ -143,6 +146,7 @@ def main() -> None:
     print(f"Drover            {ours:6.1f} s   {ours / chosen.guests:5.2f} s each")
     print(f"virt-install {version} {theirs:6.1f} s   {theirs / chosen.guests:5.2f} s each, one after the other")
     print(f"ratio             {theirs / ours:6.1f}")
+    conclude([Goal("times quicker than virt-install", theirs / ours, least=1.0)])
 
 
 if __name__ == "__main__":

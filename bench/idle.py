@@ -4,7 +4,7 @@ Both programs are real processes in Socket Mode against the local workspace; the
 bot has SQLite, its plugins and a configured host that does not answer (nothing of the lab is needed). Start-up is from
 ``exec`` to the first answered socket; memory is the resident set after ten quiet seconds.
 
-    python bench/idle.py [--runs 3]
+    ./drover bench idle [--runs 3]
 """
 
 from __future__ import annotations
@@ -20,8 +20,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
+from bench.goals import Goal, conclude
 from bot.stage import POLICY, ROLES, toml
 from lab.slack import Command, Workspace
+
+GOALS = {"start until connected": 10.0, "idle memory": 5.0}  # times a Bolt app that only acks
 
 ROOT = Path(__file__).parents[1]
 QUIET = 10.0  # seconds
@@ -84,16 +87,19 @@ def one_run(directory: Path) -> tuple[tuple[float, float], tuple[float, float]]:
 
 def main() -> None:
     """Print both, and their ratio."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=3)
     runs = []
     for _ in range(parser.parse_args().runs):
         with tempfile.TemporaryDirectory() as directory:
             runs.append(one_run(Path(directory)))
     floors, bots = zip(*runs, strict=True)
+    goals = []
     for index, (what, unit) in enumerate((("start until connected", "s"), ("idle memory", "MiB"))):
         low, ours = median(each[index] for each in floors), median(each[index] for each in bots)
         print(f"{what:22}  Bolt alone {low:7.2f} {unit}   Drover {ours:7.2f} {unit}   ratio {ours / low:.2f}")
+        goals.append(Goal(f"{what}, of Bolt alone", ours / low, most=GOALS[what]))
+    conclude(goals)
 
 
 if __name__ == "__main__":

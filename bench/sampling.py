@@ -5,7 +5,7 @@ which is what a script would do, and one scrape of ``prometheus-libvirt-exporter
 out, and said so, where it is not installed). The growth part answers from recorded records, so that only Drover's own
 work is counted.
 
-    python bench/sampling.py [--guests 6] [--rounds 40] [--no-lab]
+    ./drover bench sampling [--guests 6] [--rounds 40] [--no-lab]
 
 Claim: at most 1.3 times the raw call for everything; at the usual pace (balloon, disks and network at every fourth
 sweep) no more than the exporter, which tells neither balloon nor waiting.
@@ -32,6 +32,7 @@ from typing import Any
 
 import libvirt
 
+from bench.goals import Goal, conclude
 from bot.adapters.libvirt.connections import HostAddress, open_connection
 from bot.adapters.libvirt.sampling import HostSampler
 from bot.adapters.sql.series import SqlSeries
@@ -130,8 +131,8 @@ def exporter(uri: str, guests: int) -> Iterator[Exporter | None]:
         made.close()
 
 
-def on_the_lab(guests: int, rounds: int) -> float:
-    """Print each way's medians; the ratio of Drover's to the raw call's."""
+def on_the_lab(guests: int, rounds: int) -> list[Goal]:
+    """Print each way's medians; what became of the goals."""
     with Lab(hosts=1) as lab, ExitStack() as ends:
         for number in range(guests):
             lab.guest(f"bench-{number}", load=0.0, disk="local")
@@ -168,16 +169,19 @@ def on_the_lab(guests: int, rounds: int) -> float:
     # The median of pairs: what the machine does meanwhile hits both of a pair.
     pairs = zip(found["Drover"], found["raw bulk call"], strict=True)
     ratio = median(mine / raw for (mine, _), (raw, _) in pairs)
-    print(f"  Drover ÷ raw: {ratio:.2f} (goal {GOAL}); virsh ÷ Drover: {walls['virsh domstats'] / walls['Drover']:.1f}")
+    print(f"  Drover ÷ raw: {ratio:.2f}; virsh ÷ Drover: {walls['virsh domstats'] / walls['Drover']:.1f}")
     paced = sum(wall for wall, _ in found["Drover, usual pace"]) / rounds
+    mean_scrape = sum(wall for wall, _ in found.get("exporter", [])) / rounds
     print(f"  Drover at its usual pace: {paced:.2f} ms a sweep on average")
+    goals = [Goal("a sweep, of the raw libvirt call", ratio, most=GOAL)]
     if "exporter" in walls:
+        goals.append(Goal("a sweep at the usual pace, of the exporter's scrape", paced / mean_scrape, most=1.0))
         print(
             f"  exporter ÷ Drover: {walls['exporter'] / walls['Drover']:.1f} with everything at every sweep, "
-            f"{sum(wall for wall, _ in found['exporter']) / rounds / paced:.1f} at the usual pace; "
+            f"{mean_scrape / paced:.1f} at the usual pace; "
             f"the exporter used {own:.1f} ms of its own CPU a scrape"
         )
-    return ratio
+    return goals
 
 
 @dataclass(frozen=True)
@@ -245,8 +249,8 @@ def record(turn: int) -> dict[str, int]:
     return found | {f"net.0.{key}": turn * 1500 for key in keys}
 
 
-def growth() -> None:
-    """Print Drover's own work for one sweep of 300 × 20, and for a minute's history of it."""
+def growth() -> list[Goal]:
+    """Print Drover's own work for one sweep of 300 × 20, and for a minute's history of it; what became of the goals."""
     clock = WallClock()
     hosts = [
         (HostSampler(HostAddress(f"h{n}", "test:///default", ""), clock=clock, deadline=5.0, slow_every=1), Recorded(n))
@@ -274,6 +278,7 @@ def growth() -> None:
             f"({max(w for w, _ in writes):.0f} ms of wall clock)"
         )
         series.close()
+    return [Goal(f"CPU ms of a sweep of {HOSTS * PER_HOST} VMs", cpu, most=5000)]
 
 
 def points_of(answer: Any, at: datetime) -> Any:
@@ -291,9 +296,10 @@ def main() -> None:
     parser.add_argument("--no-lab", action="store_true")
     chosen = parser.parse_args()
     print(f"{os.cpu_count()} cores")
-    growth()
+    goals = growth()
     if not chosen.no_lab:
-        on_the_lab(chosen.guests, chosen.rounds)
+        goals += on_the_lab(chosen.guests, chosen.rounds)
+    conclude(goals)
 
 
 if __name__ == "__main__":

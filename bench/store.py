@@ -1,6 +1,8 @@
 """What the store costs: a request accepted (it is on the way to the ack), a vote stored, an operation read.
 
 The peer is SQLite itself by the standard library: the same row, the same durability, one prepared statement.
+
+    ./drover bench store
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from bench.goals import Goal, conclude  # noqa: E402
 from bot.adapters.sql.store import SqlStore  # noqa: E402
 from bot.domain import codec  # noqa: E402
 from bot.domain.operation import Noted  # noqa: E402
@@ -70,8 +73,10 @@ def main() -> None:
         store.close()
         began = time.perf_counter()
         store = SqlStore(f"sqlite:///{folder}/drover.sqlite", CODEC, clock=TickingClock())
-        print(f"usual start                        {(time.perf_counter() - began) * 1000:7.1f} ms")
-        told("accept", timed(lambda n: store.accept(request(f"k{n}"))), plain(folder))
+        start = (time.perf_counter() - began) * 1000
+        print(f"usual start                        {start:7.1f} ms")
+        accepted, peer = timed(lambda n: store.accept(request(f"k{n}"))), plain(folder)
+        told("accept", accepted, peer)
         told("accept a duplicate", timed(lambda _: store.accept(request("k1"))))
         told("claim (waits for the disk)", timed(lambda n: store.claim(f"c{n}"), 300))
         told("propose (waits for the disk)", timed(lambda n: store.propose(proposal(f"p{n}")), 300))
@@ -88,6 +93,8 @@ def main() -> None:
         assert store.broken_link() == ""
         print(f"whole chain of {store.head()[0]} events verified {(time.perf_counter() - began) * 1000:7.1f} ms")
         store.close()
+    ratio = statistics.median(accepted) / statistics.median(peer)
+    conclude([Goal("ms for a usual start", start, most=250.0), Goal("to accept, of sqlite3", ratio, most=5.0)])
 
 
 if __name__ == "__main__":

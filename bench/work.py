@@ -1,6 +1,8 @@
 """What durable work costs on SQLite: start, from enqueue to perform, stop, and the time it takes while idle.
 
 The peer is the same function on a thread of the standard library, which forgets everything when the process dies.
+
+    ./drover bench work
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ _BEGAN = time.perf_counter()
 from bot.adapters.durable import DurableWork  # noqa: E402
 
 _IMPORTED = time.perf_counter() - _BEGAN
+from bench.goals import Goal, conclude  # noqa: E402
 from bot.domain.operation import opened  # noqa: E402
 from tests.operations import move, planned, proposal  # noqa: E402
 
@@ -83,6 +86,8 @@ def main() -> None:
             plain.append(time.perf_counter() - began)
     ratio = statistics.median(lags) / statistics.median(plain)
     print("a plain thread    ", ms(statistics.median(plain)), f"median: durable is {ratio:.0f} × slower to begin")
+    lag = statistics.median(lags) * 1000
+    conclude([Goal("ms from enqueue to perform", lag, most=1000.0), Goal("of a core while idle", idle, most=0.05)])
 
 
 if __name__ == "__main__":

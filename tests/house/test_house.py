@@ -62,6 +62,33 @@ def test_no_module_has_a_vague_name() -> None:
     assert not [path for path in tracked if Path(path).stem in VAGUE]
 
 
+def test_every_bench_of_the_readme_is_one_that_ends_with_its_goals() -> None:
+    listed = run("./drover", "bench").stdout.splitlines()
+    benches = {line.split()[0] for line in listed}
+    named = set(re.findall(r"`\./drover bench ([a-z_]+)", (ROOT / "README.md").read_text(encoding="utf-8")))
+    assert named
+    assert named <= benches
+    assert all(len(line.split()) > 3 for line in listed), "each says what it measures"
+    for bench in benches:
+        code = (ROOT / "bench" / f"{bench}.py").read_text(encoding="utf-8")
+        assert f"./drover bench {bench}" in code
+        assert re.search(r"^ +conclude\(", code, re.MULTILINE), bench
+
+
+@pytest.mark.parametrize(("found", "last", "code"), [(1.0, "goals: met", 0), (1.1, "goals: missed: b", 1)])
+def test_a_bench_ends_with_its_goals_and_its_exit_code(found: float, last: str, code: int) -> None:
+    goals = f'[Goal("a", 5, least=5), Goal("b", {found}, most=1)]'
+    done = run(sys.executable, "-c", f"from bench.goals import Goal, conclude; conclude({goals})")
+    assert (done.stdout.splitlines()[-1], done.returncode) == (last, code)
+
+
+def test_a_bench_that_does_not_exist_is_told_with_those_that_do() -> None:
+    done = run("./drover", "bench", "nothing")
+    assert done.returncode == 2
+    assert "There is no bench “nothing”" in done.stderr
+    assert "history" in done.stderr
+
+
 def test_every_module_opens_with_a_sentence() -> None:
     for path in [*ROOT.glob("bot/**/*.py"), *ROOT.glob("plugins/**/*.py"), *ROOT.glob("lab/**/*.py")]:
         if "node_modules" in path.parts:
