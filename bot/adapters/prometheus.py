@@ -9,7 +9,6 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,6 +23,7 @@ from bot.declare import Measured
 from bot.domain.errors import SettingsError, StoreError
 from bot.domain.samples import Bucket, Metric, Pressure
 
+_SHARES = ("cpu", "memory", "memory_full", "io", "io_full")  # in the order of Pressure's fields
 _THREADS = 2
 _CONNECTIONS = 100  # at once: monitors are few
 _BIGGEST_BODY = 1 << 16  # nothing is ever sent to it
@@ -57,7 +57,8 @@ def _hosts(found: Measured) -> Iterator[Family]:
     up = GaugeMetricFamily("drover_host_up", "Whether the host answered the last sweep.", labels=["host"])
     took = GaugeMetricFamily("drover_sweep_seconds", "How long its answer took.", labels=["host"])
     cpu = GaugeMetricFamily("drover_host_cpu_cores", "Busy cores.", labels=["host"])
-    used = GaugeMetricFamily("drover_host_memory_used_bytes", "Memory in use.", labels=["host"])
+    used = GaugeMetricFamily("drover_host_memory_used_bytes", "Memory in use, without huge pages.", labels=["host"])
+    huge = GaugeMetricFamily("drover_host_memory_huge_bytes", "Set aside as huge pages.", labels=["host"])
     waits = "Share of the last minute in which something waited for it; …_full: everything did."
     pressure = GaugeMetricFamily("drover_host_pressure_ratio", waits, labels=["host", "resource"])
     for host in hosts:
@@ -65,11 +66,13 @@ def _hosts(found: Measured) -> Iterator[Family]:
         if not host.silent:
             took.add_metric([host.name], host.took)
             used.add_metric([host.name], host.used)
+            huge.add_metric([host.name], host.huge)
         if host.cpu is not None:
             cpu.add_metric([host.name], host.cpu)
-        for resource, value in asdict(host.pressure).items() if host.pressure else ():
+        shares = {name: getattr(host.pressure, name) for name in _SHARES} if host.pressure else {}
+        for resource, value in shares.items():
             pressure.add_metric([host.name, resource], value)
-    yield from (up, took, cpu, used, pressure)
+    yield from (up, took, cpu, used, huge, pressure)
 
 
 def _guests(found: Measured) -> Iterator[Family]:
@@ -234,10 +237,10 @@ class PrometheusPast:
 
     def pressures(self) -> Mapping[str, Pressure]:
         """The hosts' pressure now; hosts of which not all of it is known are left out."""
-        names = [each.name for each in fields(Pressure)]
-        found = [self._now("host", self._queries[f"host:pressure_{name}"]) for name in names]
+        found = [self._now("host", self._queries[f"host:pressure_{name}"]) for name in _SHARES]
         known = set(found[0]).intersection(*found[1:])
-        return {host: Pressure(*(values[host] for values in found)) for host in known}
+        cpu, memory, memory_full, io, io_full = found
+        return {host: Pressure(cpu[host], memory[host], memory_full[host], io[host], io_full[host]) for host in known}
 
     def _now(self, kind: str, query: str) -> dict[str, float]:
         """A query's newest values, by the name of the thing."""

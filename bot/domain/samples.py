@@ -80,7 +80,8 @@ class Pressure:
     """A kernel's pressure stall information: shares (0..1) of the last minute in which something had to wait.
 
     The plain ones: some task waited for CPU, memory or disks; ``…_full``: all of them did. Source: the kernel's
-    Documentation/accounting/psi.rst. That of CPU is weighted over the host's CPUs.
+    Documentation/accounting/psi.rst. That of CPU is weighted over the host's CPUs. ``available``: bytes that the same
+    kernel could still give to new processes (MemAvailable); None: not told.
     """
 
     cpu: float
@@ -88,6 +89,7 @@ class Pressure:
     memory_full: float
     io: float
     io_full: float
+    available: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ class HostSample:
 
     ``problem``: why it did not answer this time; its numbers are then those of ``seen_at``. ``took``: seconds of its
     answer. ``pressure`` is read at a slower pace, where somebody can tell it. ``unread``: what could not be measured.
+    ``memory`` and ``used`` are without the ``huge`` bytes that are set aside as huge pages, be they in use or not.
     """
 
     name: str
@@ -109,6 +112,7 @@ class HostSample:
     took: float = 0.0
     pressure: Pressure | None = None
     unread: tuple[Unread, ...] = ()
+    huge: int = 0
 
     @property
     def silent(self) -> bool:

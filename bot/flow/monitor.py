@@ -16,7 +16,7 @@ import structlog
 from bot.declare import Alert, Measured
 from bot.domain.cluster import Snapshot
 from bot.domain.errors import StoreError
-from bot.domain.samples import Happening, Incident, Metric, Point, Sweep, points, pool_entity
+from bot.domain.samples import Happening, HostSample, Incident, Metric, Point, Pressure, Sweep, points, pool_entity
 from bot.flow import change_notes
 from bot.flow.gathering import Gathering
 from bot.flow.incident_notes import known
@@ -77,6 +77,7 @@ class Monitor:
         self._records = past is None
         self._past = past or series
         self._pressures = pressures
+        self._corrections: dict[str, tuple[Pressure, int]] = {}
         self._recorder = Recorder(series)
         self._sweeping = threading.Lock()
         self._swept_at = float("-inf")
@@ -99,8 +100,21 @@ class Monitor:
 
     def _with_pressure(self, sweep: Sweep) -> Sweep:
         found = self._pressures.latest() if self._pressures is not None else {}
-        hosts = (replace(host, pressure=found.get(host.name, host.pressure)) for host in sweep.hosts)
+        hosts = (self._told_by_kernel(host, found.get(host.name, host.pressure)) for host in sweep.hosts)
         return replace(sweep, hosts=tuple(hosts))
+
+    def _told_by_kernel(self, host: HostSample, pressure: Pressure | None) -> HostSample:
+        """The host with its pressure, and its memory in use as its kernel counts it where that is told.
+
+        That is read seldom: between two reads it is moved by as much as libvirt's count is.
+        """
+        if pressure is None or pressure.available is None or host.silent:
+            return replace(host, pressure=pressure)
+        known = self._corrections.get(host.name)
+        if known is None or known[0] is not pressure:
+            known = (pressure, host.memory - pressure.available - host.used)
+            self._corrections[host.name] = known
+        return replace(host, pressure=pressure, used=min(host.memory, max(0, host.used + known[1])))
 
     @property
     def newest(self) -> Sweep | None:

@@ -16,8 +16,12 @@ from bot.ports import Hypervisor
 
 log = structlog.get_logger()
 
-READ = ("grep", "-H", "avg60=", "/proc/pressure/cpu", "/proc/pressure/memory", "/proc/pressure/io")
+READ = (
+    "grep", "-HE", "avg60=|^MemAvailable:",
+    "/proc/pressure/cpu", "/proc/pressure/memory", "/proc/pressure/io", "/proc/meminfo",
+)  # fmt: skip
 _LINE = re.compile(r"/proc/pressure/(\w+):(some|full) .*\bavg60=([\d.]+)")
+_AVAILABLE = re.compile(r"^/proc/meminfo:MemAvailable:\s+(\d+) kB$", re.MULTILINE)
 _NAME = "pressure"
 _AT_ONCE = 16
 _DEADLINE = 10.0  # seconds
@@ -75,4 +79,9 @@ def pressure_in(text: str) -> Pressure | None:
     """The kernel's lines, each after the name of its file; None where one lacks, as with ``psi=0``."""
     shares = {(what, how): float(percent) / 100 for what, how, percent in _LINE.findall(text)}
     wanted = (("cpu", "some"), ("memory", "some"), ("memory", "full"), ("io", "some"), ("io", "full"))
-    return Pressure(*(shares[each] for each in wanted)) if all(each in shares for each in wanted) else None
+    if any(each not in shares for each in wanted):
+        return None
+    found = _AVAILABLE.search(text)
+    available = int(found.group(1)) << 10 if found else None
+    cpu, memory, memory_full, io, io_full = (shares[each] for each in wanted)
+    return Pressure(cpu, memory, memory_full, io, io_full, available)

@@ -29,6 +29,7 @@ class Definition:
     """What a definition says. Memory in bytes; ``virt_type`` is qemu (emulated), kvm, test…; ``cpu_xml`` as written.
 
     ``problem``: numbers that make no sense, '' for none; they are 0, those of the scheduler None.
+    ``in_cache``: its memory is shared (memfd, or for virtiofs and vhost-user), which the host counts as cache.
     """
 
     uuid: str
@@ -43,6 +44,7 @@ class Definition:
     detail: VmDetail
     cpu_xml: str
     problem: str = ""
+    in_cache: bool = False
 
 
 def parse(xml: str) -> Definition:
@@ -72,7 +74,17 @@ def parse(xml: str) -> Definition:
         detail=detail,
         cpu_xml="" if cpu is None else etree.tostring(cpu, encoding="unicode", with_tail=False),
         problem=numbers.problem,
+        in_cache=_in_cache(root),
     )
+
+
+def _in_cache(root: etree._Element) -> bool:
+    """Whether a running VM's memory is among what its host counts as cached; huge pages never are."""
+    if root.find("memoryBacking/hugepages") is not None:
+        return False
+    shared = any(each.get("memAccess") == "shared" for each in root.iterfind("cpu/numa/cell"))
+    memfd = _of(root, "memoryBacking/source", "type") == "memfd"
+    return shared or memfd or _of(root, "memoryBacking/access", "mode") == "shared"
 
 
 def document(xml: str) -> etree._Element:

@@ -13,7 +13,7 @@ from bot.adapters.libvirt.connections import Connection, open_connection
 from bot.adapters.libvirt.reading import HostReader
 from bot.adapters.libvirt.refusals import refusal
 from bot.domain.backing import Storage
-from bot.domain.errors import HypervisorError
+from bot.domain.errors import HostUnreachableError, HypervisorError
 from bot.ports.guests import (
     Address,
     Blueprint,
@@ -56,7 +56,8 @@ class LibvirtGuests:
 
     def volume(self, host: str, pool: str, name: str) -> Volume | None:
         """A volume; see the port."""
-        return self._ask(host, lambda it: volumes.found(it, pool, name), f"{host} does not tell of its volumes")
+        refreshes, what = self._reader(host).refreshes, f"{host} does not tell of its volumes"
+        return self._in_pool(host, pool, lambda it: volumes.found(it, pool, name, refreshes), what)
 
     def create_volume(
         self, host: str, pool: str, name: str, capacity: int, *, base: Volume | None = None, copy: bool = False
@@ -74,11 +75,13 @@ class LibvirtGuests:
         """Put a seed into a pool; see the port."""
         content = seed_iso.image(seed)
         with self._at_length(host, f"The seed {pool}/{name} was not put on {host}") as connection:
-            return volumes.upload(connection, pool, name, content, form=form)
+            refreshes = self._reader(host).refreshes
+            return volumes.upload(connection, pool, name, content, form=form, refreshes=refreshes)
 
     def delete_volume(self, host: str, pool: str, name: str) -> None:
         """Remove a volume; see the port."""
-        self._ask(host, lambda it: volumes.delete(it, pool, name), f"{pool}/{name} was not removed from {host}")
+        refreshes, what = self._reader(host).refreshes, f"{pool}/{name} was not removed from {host}"
+        self._in_pool(host, pool, lambda it: volumes.delete(it, pool, name, refreshes), what)
 
     # Definitions and power
 
@@ -216,6 +219,19 @@ class LibvirtGuests:
                 "VMs made with `vm create` are; for others add <log file=…/> in a pool's directory to <serial>.",
             )
         return "\n".join(written.decode(errors="replace").replace("\r", "").splitlines()[-lines:])
+
+    def _in_pool(self, host: str, pool: str, question: Callable[[Connection], T], what: str) -> T:
+        """The answer to a question about a pool; one that is being read is told as slow, not its host as silent.
+
+        A read that outlasts the deadline goes on: the question is put again when it is done.
+        """
+        try:
+            return self._ask(host, question, what)
+        except HostUnreachableError as error:
+            refreshes = self._reader(host).refreshes
+            if refreshes.reading(pool):
+                raise refreshes.slow(pool) from error
+            raise
 
     def _slowly(self, host: str, uuid: str, call: Callable[[Domain], object], what: str) -> None:
         with self._at_length(host, what) as connection:

@@ -141,6 +141,14 @@ class Definitions:
         for uuid in self._known.keys() - set(uuids):
             self._known.pop(uuid, None)
 
+    def shared(self, uuids: Collection[str]) -> int:
+        """Return the bytes of these guests' memory that their host counts as cached.
+
+        All that each may take: how much of it is taken already is not told by a definition.
+        """
+        known = (self._known[uuid][1] for uuid in uuids if uuid in self._known)
+        return sum(each.memory for each in known if each.definition and each.definition.in_cache)
+
     def read(self, connection: Connection, uuid: str, *, fresh: bool = False) -> Known | None:
         """Return what is known of a guest; None when it just left.
 
@@ -241,10 +249,10 @@ def _huge_or_none(parts: Parts, capabilities: etree._Element | None) -> tuple[tu
     """The huge pages set aside; None where they cannot be read."""
     if capabilities is None:
         return None
-    return parts.read("huge pages", "of the host", lambda: _huge_pages(capabilities))
+    return parts.read("huge pages", "of the host", lambda: pages_set_aside(capabilities))
 
 
-def _huge_pages(capabilities: etree._Element) -> tuple[tuple[int, int], ...]:
+def pages_set_aside(capabilities: etree._Element) -> tuple[tuple[int, int], ...]:
     """Size in bytes and count, over all NUMA cells, of each page size that the host sets aside, smallest first."""
     counts: Counter[int] = Counter()
     for each in capabilities.iterfind("host/topology/cells/cell/pages"):

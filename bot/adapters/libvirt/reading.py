@@ -13,6 +13,7 @@ from bot.adapters.libvirt.connections import Connection, HostAddress, Line, Pend
 from bot.adapters.libvirt.events import Listening
 from bot.adapters.libvirt.inventory import Definitions, Facts, autostarting, facts, huge_pages, saved
 from bot.adapters.libvirt.parts import NONSENSE, Parts, reason
+from bot.adapters.libvirt.refreshes import Refreshes
 from bot.adapters.libvirt.refusals import said
 from bot.adapters.libvirt.stats import Meter, Sample, free_memory, host_busy_ns, sweep
 from bot.adapters.libvirt.storage import Storage
@@ -71,6 +72,7 @@ class HostReader:
             closing=listening.end,
         )
         self.act = Line(address.name, address.uri, clock=clock, deadline=deadline, threads=4)
+        self.refreshes = Refreshes(address.name)
         self.storage = Storage(address, clock=clock, deadline=deadline)
         self._marks = Marks(frozenset(), frozenset())
         self.last = Reading(self._unknown())
@@ -116,7 +118,6 @@ class HostReader:
         self._marks = Marks(
             self._marks.starting if starting is None else starting, self._marks.saved if kept is None else kept
         )
-        free = parts.read("free memory", "", lambda: free_memory(connection))
         vms = []
         for sample in samples:
             fresh = sample.uuid in focus or sample.name in focus
@@ -124,6 +125,8 @@ class HostReader:
             if vm is not None:
                 vms.append(vm)
         self._tidy({sample.uuid for sample in samples})
+        shared = self._definitions.shared({vm.uuid for vm in vms if vm.state.active})
+        free = parts.read("free memory", "", lambda: free_memory(connection, shared))
         cpu = None if busy is None else self._host_meter.load(*busy)
         host = self._host(known, free or 0, cpu)
         huge = parts.read("free huge pages", "", lambda: huge_pages(connection, known))

@@ -13,7 +13,8 @@ import libvirt
 
 from bot.adapters.libvirt.alarms import Alarms
 from bot.adapters.libvirt.connections import Connection, HostAddress, Line, Pending
-from bot.adapters.libvirt.domain_xml import document
+from bot.adapters.libvirt.domain_xml import document, parse
+from bot.adapters.libvirt.inventory import pages_set_aside
 from bot.adapters.libvirt.parts import NO_DRIVER, NONSENSE, Parts, count, name_of, reason, text
 from bot.adapters.libvirt.stats import read_all, state_of
 from bot.domain.cluster import Unread, VmState
@@ -26,6 +27,11 @@ from bot.ports import Clock
 _ALWAYS = libvirt.VIR_DOMAIN_STATS_STATE | libvirt.VIR_DOMAIN_STATS_CPU_TOTAL | libvirt.VIR_DOMAIN_STATS_VCPU
 _SLOW = libvirt.VIR_DOMAIN_STATS_BALLOON | libvirt.VIR_DOMAIN_STATS_INTERFACE | libvirt.VIR_DOMAIN_STATS_BLOCK
 _KEPT_EVERY = 600.0
+_HUGE_EVERY = 60.0
+_WITH_MEMORY = frozenset({
+    libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_BLOCKED, libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_SHUTDOWN,
+    libvirt.VIR_DOMAIN_PMSUSPENDED,
+})  # fmt: skip
 _UNREAD_EVERY = 60.0  # what could not be read is tried again sooner
 _OFF_BY_ITSELF = {libvirt.VIR_DOMAIN_SHUTOFF_CRASHED: "crashed", libvirt.VIR_DOMAIN_SHUTOFF_FAILED: "failed"}
 
@@ -102,6 +108,10 @@ class HostSampler:
         self._slow: dict[str, Counts] = {}
         self._latest: dict[str, VmSample] = {}
         self._kept: tuple[float, Kept] | None = None
+        # By UUID and number of the run: how a guest's memory is backed does not change while it runs.
+        self._shared: dict[tuple[str, int], bool] = {}
+        self._resident: dict[tuple[str, int], int] = {}
+        self._huge = (float("-inf"), 0)
         self._last = _Answer(HostSample(address.name, None, "never seen"), (), Kept())
         self.alarms = Alarms(address.name, clock)
         uri = address.read_only_uri or address.uri
@@ -138,7 +148,8 @@ class HostSampler:
         found = (self._try_vm(parts, domain, record, at, slow=slow) for domain, record in records)
         vms = tuple(vm for vm in found if vm is not None)
         self._forget_others({vm.uuid for vm in vms})
-        host = self._host(parts, connection, time.monotonic())
+        shared = sum(self._in_cache(parts, domain, record) for domain, record in records)
+        host = self._host(parts, connection, time.monotonic(), shared)
         kept = self._kept_by(connection)
         unread = (*parts.unread, *kept.unread)
         return _Answer(replace(host, took=time.monotonic() - began, unread=unread), vms, kept)
@@ -192,10 +203,49 @@ class HostSampler:
         for known in (self._fast, self._slow, self._latest):
             for uuid in known.keys() - here:
                 known.pop(uuid, None)
+        for run in [run for run in self._shared if run[0] not in here]:
+            self._shared.pop(run)
+            self._resident.pop(run, None)
 
-    def _host(self, parts: Parts, connection: Connection, at: float) -> HostSample:
+    def _in_cache(self, parts: Parts, domain: Any, record: Record) -> int:
+        """Bytes of a guest that are taken and that its host counts as cached.
+
+        What is resident is told with the balloon; of it, QEMU's own is beyond the guest's memory.
+        """
+        if record.get("state.state") not in _WITH_MEMORY:
+            return 0
+        name = name_of(domain)
+        run = parts.read("VM", name, lambda: (text(domain.UUIDString()), domain.ID()))
+        if run is None:
+            return 0
+        if run not in self._shared:
+            made = parts.read("definition of VM", name, lambda: parse(domain.XMLDesc()))
+            if made is None:
+                return 0
+            self._shared[run] = made.in_cache
+        if not self._shared[run]:
+            return 0
+        if "balloon.rss" in record:
+            self._resident[run] = 1024 * min(
+                record["balloon.rss"], record.get("balloon.current", record["balloon.rss"])
+            )
+        return self._resident.get(run, 0)
+
+    def _set_aside(self, parts: Parts, connection: Connection) -> int:
+        """Bytes of huge pages: set aside rarely, so they are looked up now and then."""
+        now = time.monotonic()
+        if now - self._huge[0] > _HUGE_EVERY:
+            ask = lambda: pages_set_aside(document(connection.getCapabilities()))  # noqa: E731
+            found = parts.read("huge pages", "of the host", ask)
+            if found is not None:
+                self._huge = (now, sum(size * number for size, number in found))
+        return self._huge[1]
+
+    def _host(self, parts: Parts, connection: Connection, at: float, shared: int) -> HostSample:
         cpus = count(connection.getInfo()[2])
-        memory, used = _host_memory(connection)
+        total, used = _host_memory(connection, shared)
+        huge = self._set_aside(parts, connection)
+        memory, used = max(0, total - huge), max(0, used - huge)
         before, now = self._host_counts, parts.read("CPU load", "", lambda: _host_counts(connection))
         self._host_counts = None if now is None else (at, now)
         busy = waited = None
@@ -207,7 +257,7 @@ class HostSampler:
             self._name, self._clock.now(), "", cpus,
             cpu=None if busy is None else busy / 1e9,
             wait=None if waited is None else waited / 1e9,
-            memory=memory, used=used,
+            memory=memory, used=used, huge=huge,
         )  # fmt: skip
 
     def _kept_by(self, connection: Connection) -> Kept:
@@ -246,17 +296,21 @@ def _memory(record: Record) -> tuple[int | None, int | None]:
     return None if current is None else current * 1024, used
 
 
-def _host_memory(connection: Connection) -> tuple[int, int]:
-    """A host's memory and what of it is in use, in bytes; caches do not count as used."""
+def _host_memory(connection: Connection, shared: int) -> tuple[int, int]:
+    """A host's memory and what of it is in use, in bytes; caches do not count as used, except what is ``shared``.
+
+    The kernel counts guests' shared memory (memfd) as cached, though it cannot be given back.
+    """
     try:
         counts = connection.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)
     except libvirt.libvirtError as error:
         if error.get_error_code() not in NO_DRIVER:
             raise
-        total = connection.getInfo()[1] << 20
-        return total, total - int(connection.getFreeMemory())
-    total = int(counts.get("total", 0)) * 1024
-    return total, total - sum(int(counts.get(kind, 0)) for kind in ("free", "buffers", "cached")) * 1024
+        total = count(connection.getInfo()[1]) << 20
+        return total, max(0, total - count(connection.getFreeMemory()))
+    total = count(counts.get("total", 0)) * 1024
+    free, buffers, cached = (count(counts.get(kind, 0)) * 1024 for kind in ("free", "buffers", "cached"))
+    return total, max(0, total - free - buffers - max(0, cached - shared))
 
 
 def _host_counts(connection: Connection) -> Mapping[str, int] | None:

@@ -11,7 +11,7 @@ from typing import Any
 import libvirt
 
 from bot.adapters.libvirt.connections import Connection, is_alive
-from bot.adapters.libvirt.parts import NONSENSE, Parts, count, name_of, reason, text
+from bot.adapters.libvirt.parts import NO_DRIVER, NONSENSE, Parts, count, name_of, reason, text
 from bot.domain.cluster import VmState
 
 # Each group costs the host time per guest (measured: BALLOON 1.0 ms, VCPU 0.67 ms, CPU_TOTAL 0.56 ms), so memory
@@ -142,15 +142,19 @@ def host_busy_ns(connection: Connection) -> tuple[float, int] | None:
     return time.monotonic(), sum(count(counts.get(kind, 0)) for kind in ("kernel", "user", "intr"))
 
 
-def free_memory(connection: Connection) -> int:
-    """Bytes a host could still give: free, and what caches would give back."""
+def free_memory(connection: Connection, shared: int = 0) -> int:
+    """Bytes a host could still give: free, and what caches would give back.
+
+    ``shared``: bytes of running guests that the host counts as cached and that it cannot give back.
+    """
     try:
         counts = connection.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)
     except libvirt.libvirtError as error:
-        if error.get_error_code() == libvirt.VIR_ERR_NO_SUPPORT:
+        if error.get_error_code() in NO_DRIVER:
             return count(connection.getFreeMemory())
         raise
-    return sum(count(counts.get(kind, 0)) for kind in ("free", "buffers", "cached")) * 1024
+    free, buffers, cached = (count(counts.get(kind, 0)) * 1024 for kind in ("free", "buffers", "cached"))
+    return free + buffers + max(0, cached - shared)
 
 
 # A VM whose post-copy broke reads "running" on its target, though its memory never arrived (libvirt 8.5 and newer).

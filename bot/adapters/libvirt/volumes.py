@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import libvirt
+from lxml import etree
 
 from bot.adapters.libvirt import domain_build
 from bot.adapters.libvirt.connections import Connection
 from bot.adapters.libvirt.domain_xml import document
+from bot.adapters.libvirt.parts import Parts, name_of
+from bot.adapters.libvirt.refreshes import Refreshes
 from bot.domain.errors import HypervisorError
 from bot.ports.guests import GuestDisk, Volume
 
@@ -17,11 +22,16 @@ Vol = Any
 
 _ABSENT = frozenset({libvirt.VIR_ERR_NO_STORAGE_VOL, libvirt.VIR_ERR_NO_STORAGE_POOL})
 _LARGEST_CHUNK = 1 << 18
+_PATIENT = 600.0  # seconds that work at length waits for a pool that somebody else reads
 
 
-def found(connection: Connection, pool: str, name: str) -> Volume | None:
-    """A volume; the pool is read again when it does not know it."""
-    volume = _handle(connection, pool, name)
+def found(connection: Connection, pool: str, name: str, refreshes: Refreshes | None = None) -> Volume | None:
+    """A volume; the pool is read again when it does not know it, at most as ``refreshes`` lets it.
+
+    Raises:
+        HostUnreachableError: the pool is being read, for somebody else.
+    """
+    volume = _handle(connection, pool, name, refreshes)
     return None if volume is None else _volume(pool, volume)
 
 
@@ -61,12 +71,21 @@ def make(  # noqa: PLR0917 - the port's own arguments
     return _volume(pool, made)
 
 
-def upload(connection: Connection, pool: str, name: str, content: bytes, *, form: str = "raw") -> Volume:
+def upload(
+    connection: Connection,
+    pool: str,
+    name: str,
+    content: bytes,
+    *,
+    form: str = "raw",
+    refreshes: Refreshes | None = None,
+) -> Volume:
     """Put ``content`` into a volume, instead of one of that name. libvirt makes other forms of a raw one."""
-    delete(connection, pool, name)
+    refreshes = refreshes or Refreshes()
     if form == "raw":
-        return _volume(pool, _uploaded(connection, pool, name, content))
-    raw = _uploaded(connection, pool, f"{name}.raw", content)
+        return _volume(pool, _uploaded(connection, pool, name, content, refreshes))
+    delete(connection, pool, name, refreshes, patience=_PATIENT)
+    raw = _uploaded(connection, pool, f"{name}.raw", content, refreshes)
     try:
         where = connection.storagePoolLookupByName(pool)
         return _volume(pool, where.createXMLFrom(domain_build.volume(name, len(content), format=form), raw, 0))
@@ -74,8 +93,8 @@ def upload(connection: Connection, pool: str, name: str, content: bytes, *, form
         raw.delete(0)
 
 
-def _uploaded(connection: Connection, pool: str, name: str, content: bytes) -> Vol:
-    delete(connection, pool, name)
+def _uploaded(connection: Connection, pool: str, name: str, content: bytes, refreshes: Refreshes) -> Vol:
+    delete(connection, pool, name, refreshes, patience=_PATIENT)
     where = connection.storagePoolLookupByName(pool)
     made = where.createXML(domain_build.volume(name, len(content), format="raw"), 0)
     stream = connection.newStream(0)
@@ -90,9 +109,11 @@ def _uploaded(connection: Connection, pool: str, name: str, content: bytes) -> V
     return made
 
 
-def delete(connection: Connection, pool: str, name: str) -> None:
+def delete(
+    connection: Connection, pool: str, name: str, refreshes: Refreshes | None = None, *, patience: float = 0.0
+) -> None:
     """Remove a volume; one that is not there is no error."""
-    volume = _handle(connection, pool, name)
+    volume = _handle(connection, pool, name, refreshes, patience=patience)
     if volume is not None:
         volume.delete(0)
 
@@ -159,25 +180,36 @@ def _required(connection: Connection, pool: str, name: str) -> Vol:
     return volume
 
 
-def _handle(connection: Connection, pool: str, name: str) -> Vol | None:
+def _handle(
+    connection: Connection, pool: str, name: str, refreshes: Refreshes | None = None, *, patience: float = 0.0
+) -> Vol | None:
+    refreshes = refreshes or Refreshes()
+    refreshes.check(pool, patience=patience)  # whatever is asked about it would wait
     try:
         where = connection.storagePoolLookupByName(pool)
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_NO_STORAGE_POOL:
             return None
         raise
-    return _looked_up(lambda: where.storageVolLookupByName(name), where)
+    again = partial(refreshes.refresh, pool, lambda: where.refresh(0), patience=patience)
+    return _looked_up(lambda: where.storageVolLookupByName(name), again)
 
 
 def _by_path(connection: Connection, path: str) -> Vol | None:
+    parts = Parts(connection)
     for pool in connection.listAllStoragePools(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE):
-        directory = document(pool.XMLDesc(0)).findtext("target/path", "")
+        root = parts.read("pool", name_of(pool), partial(_described, pool))
+        directory = "" if root is None else root.findtext("target/path", "")
         if directory and path.startswith(f"{directory.rstrip('/')}/"):
-            return _looked_up(lambda: connection.storageVolLookupByPath(path), pool)
+            return _looked_up(lambda: connection.storageVolLookupByPath(path), partial(pool.refresh, 0))
     return None
 
 
-def _looked_up(look: Any, pool: Any) -> Vol | None:
+def _described(pool: Any) -> etree._Element:
+    return document(pool.XMLDesc(0))
+
+
+def _looked_up(look: Callable[[], Vol], again: Callable[[], object]) -> Vol | None:
     """What ``look`` finds, at the second try in a pool read again: files come there behind libvirt's back."""
     try:
         return look()
@@ -185,7 +217,7 @@ def _looked_up(look: Any, pool: Any) -> Vol | None:
         if error.get_error_code() not in _ABSENT:
             raise
     try:
-        pool.refresh(0)
+        again()
         return look()
     except libvirt.libvirtError as error:
         # A pool in which something is being made right now cannot be read again; what it knows must do.
