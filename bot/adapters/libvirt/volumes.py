@@ -160,7 +160,8 @@ def by_source(connection: Connection, source: str) -> tuple[str, str] | None:
 def at(connection: Connection, source: str, *, volume: bool) -> Volume | None:
     """The volume at a path, or of a ``pool/volume``; the pool is read again when it does not know it."""
     if volume:
-        return found(connection, *source.split("/", 1))
+        pool, _, name = source.partition("/")
+        return found(connection, pool, name)
     handle = _by_path(connection, source)
     return None if handle is None else _volume(handle.storagePoolLookupByVolume().name(), handle)
 
