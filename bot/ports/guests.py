@@ -220,8 +220,11 @@ class Guests(Protocol):
         """What of its definition a copy cannot have as well and what cannot be made anew, one phrase each."""
         ...
 
-    def undefine(self, host: str, uuid: str) -> None:
-        """Forget a guest that is off, with its snapshots' records and NVRAM; its disks stay."""
+    def undefine(self, host: str, uuid: str, *, keep_state: bool = False) -> None:
+        """Forget a guest that is off, with its snapshots' records and saved memory; its disks stay.
+
+        Its NVRAM and the state of its TPM go too, unless ``keep_state`` (of the TPM since libvirt 8.9).
+        """
         ...
 
     def found(self, host: str, uuid: str) -> Found | None:

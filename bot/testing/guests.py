@@ -182,7 +182,7 @@ class FakeGuests:
             tpm = (f"the TPM of the host ({detail.tpm})",) if detail.tpm in {"passthrough", "external"} else ()
             return (*(f"the host device {each}" for each in detail.hostdevs), *tpm)
 
-    def undefine(self, host: str, uuid: str) -> None:
+    def undefine(self, host: str, uuid: str, *, keep_state: bool = False) -> None:  # noqa: ARG002 - it has none
         """Forget a guest; see the port."""
         with self._changing("undefine", host, uuid):
             guest = self._guests.get((host, uuid))

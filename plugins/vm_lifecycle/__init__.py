@@ -85,7 +85,7 @@ def _wishes(mine: VmLifecycleSettings) -> list[Action]:
     snap, snapped = intents.snapshot, (steps.SnapshotVm,)
     disks, cards_of = (steps.AddDisk, steps.GrowDisk), (steps.AddNic, steps.RemoveNic)
     wish, disk, nic = devices.snapshot_wish, devices.disk_wish, devices.nic_wish
-    gone = (steps.DeleteVm, steps.PurgeVm)
+    gone, taken = (steps.DeleteVm, steps.PurgeVm), partial(handler.taken, mine)
     return [
         _action(mine, intents.resize(), intents.NewSize, planner.resize, medium, (steps.ResizeVm,)),
         _action(mine, intents.rename(), intents.NewName, planner.rename, medium, (steps.RenameVm,)),
@@ -97,7 +97,7 @@ def _wishes(mine: VmLifecycleSettings) -> list[Action]:
         _action(mine, snap("create", cards.SNAPSHOT_CREATE), intents.SnapshotWish, wish, medium, snapped),
         _action(mine, snap("revert", cards.SNAPSHOT_REVERT), intents.SnapshotWish, wish, high, snapped),
         _action(mine, snap("delete", cards.SNAPSHOT_DELETE), intents.SnapshotWish, wish, medium, snapped),
-        _action(mine, intents.disk("add", cards.DISK_ADD), intents.DiskWish, disk, medium, disks),
+        _action(mine, intents.disk("add", cards.DISK_ADD), intents.DiskWish, disk, medium, disks, taken),
         _action(mine, intents.disk("grow", cards.DISK_GROW), intents.DiskWish, disk, medium, disks),
         _action(mine, intents.nic("add", cards.NIC_ADD), intents.NicWish, nic, medium, cards_of),
         _action(mine, intents.nic("remove", cards.NIC_REMOVE), intents.NicWish, nic, medium, cards_of),

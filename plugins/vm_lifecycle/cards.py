@@ -426,15 +426,23 @@ def _deletion(intent: Any, vm: Vm, *, remove: bool, grace: int) -> Iterator[Reas
     fates = [each for each in intent.fates if each.vm == vm.uuid]
     gone = [each.place for each in fates if not each.stays and (each.seed or remove)]
     kept = [each for each in fates if each.place not in gone]
-    what = ", ".join(["its definition, snapshot records and saved state", *gone])
+    what = ", ".join(["its definition, snapshot records and saved memory", *(_state_of(vm) if remove else ()), *gone])
     if grace:
         when = f"Deleted after the grace period ({duration_text(grace)} after the approval)"
         yield Reason("deleted", f"{vm.name}: {when}: {what}. Until then: `vm undelete {quote(vm.name)}`.")
     else:
         yield Reason("no-grace", f"{vm.name}: deleted at once, and cannot be undeleted: {what}.")
-    if kept:
-        shown = ", ".join(f"{each.place} ({why})" if (why := _why_kept(each)) else each.place for each in kept)
-        yield Reason("kept", f"{vm.name}: kept: {shown}.")
+    stay = [f"{each.place} ({why})" if (why := _why_kept(each)) else each.place for each in kept]
+    stay += () if remove else _state_of(vm)
+    if stay:
+        yield Reason("kept", f"{vm.name}: kept: {', '.join(stay)}.")
+
+
+def _state_of(vm: Vm) -> list[str]:
+    """What its firmware remembers; disks may be sealed with it."""
+    detail = vm.detail
+    found = ["its UEFI variables"] if detail and detail.nvram else []
+    return found + (["the state of its TPM"] if detail and detail.tpm == "emulator" else [])
 
 
 def _why_kept(fate: Fate) -> str:
@@ -845,6 +853,13 @@ def cannot_snapshot(vm: Vm, formats: Iterable[str]) -> Objection:
         "format",
         f"{vm.name} has disks that keep no snapshots ({', '.join(sorted(formats))}).",
         "Convert them to qcow2.",
+    )
+
+
+def no_free_target(vm: Vm) -> Objection:
+    """Vda to vdz are disks, or volumes of former disks."""
+    return Objection(
+        "no-target", f"{vm.name} has no free target from vda to vdz.", "Remove a disk, or a volume of one."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Iterator
 
 from bot.domain.cluster import Host, Snapshot, Vm, VmDetail, VmSnapshot, VmState
@@ -12,6 +13,7 @@ from plugins.vm_lifecycle import cards, creation
 from plugins.vm_lifecycle.intents import DiskWish, Ejection, NicWish, SnapshotWish
 from plugins.vm_lifecycle.places import own_disk, volume_on
 from plugins.vm_lifecycle.planner import Case, Planned, changeable, elsewhere, settled
+from plugins.vm_lifecycle.settings import VmLifecycleSettings
 from plugins.vm_lifecycle.steps import (
     AddDisk,
     AddNic,
@@ -122,16 +124,25 @@ def _cannot_delete(taken: VmSnapshot, vm: Vm, host: Host) -> Iterator[Objection]
 def disk_wish(intent: DiskWish, case: Case) -> Planned:
     """A new disk, or a larger one."""
     vm, snapshot = case.vm, case.snapshot
-    host, disks = snapshot.host(vm.host), vm.detail.disks if vm.detail else ()
+    host = snapshot.host(vm.host)
     against = [*changeable(vm, snapshot)]
     if intent.verb == "grow":
         return _grow(intent, vm, host, against)
     against += creation.pool_objections(case.settings.pool, intent.capacity, host) if host.up else ()
-    taken = {disk.target for disk in disks}
-    target = next(name for letter in "abcdefghijklmnopqrstuvwxyz" if (name := f"vd{letter}") not in taken)
-    stem = _NOT_IN_A_FILE_NAME.sub("-", vm.name).strip("-.")[:63]
-    volume = f"{case.settings.pool}/{stem}-{vm.uuid[:8]}-{target}.qcow2"
+    free = ((name, volume) for name, volume in new_disks(case.settings, vm) if volume not in intent.taken)
+    target, volume = next(free, ("", ""))
+    if not target:
+        return (), (*against, cards.no_free_target(vm))
     return (AddDisk(vm.uuid, vm.name, vm.host, volume, target, intent.capacity),), tuple(against)
+
+
+def new_disks(settings: VmLifecycleSettings, vm: Vm) -> Iterator[tuple[str, str]]:
+    """Targets that a VM has free, each with the volume that a new disk there would be."""
+    taken = {disk.target for disk in (vm.detail.disks if vm.detail else ())}
+    stem = _NOT_IN_A_FILE_NAME.sub("-", vm.name).strip("-.")[:63]
+    for letter in string.ascii_lowercase:
+        if (target := f"vd{letter}") not in taken:
+            yield target, f"{settings.pool}/{stem}-{vm.uuid[:8]}-{target}.qcow2"
 
 
 def _grow(intent: DiskWish, vm: Vm, host: Host, against: list[Objection]) -> Planned:

@@ -67,4 +67,4 @@ def _needed(intent: Deletion | VmVerb, vm: Vm, *, remove: bool) -> Iterator[Obje
 
 def _purge(settings: VmLifecycleSettings, intent: Deletion | VmVerb, vm: Vm, *, remove: bool) -> PurgeVm:
     gone = (each.place for each in of(intent, vm) if not each.stays and (each.seed or remove))
-    return PurgeVm(vm.uuid, vm.name, vm.host, (*gone, f"{settings.pool}/{vm.uuid}-serial.log"))
+    return PurgeVm(vm.uuid, vm.name, vm.host, (*gone, f"{settings.pool}/{vm.uuid}-serial.log"), not remove)

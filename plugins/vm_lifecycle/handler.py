@@ -17,8 +17,8 @@ from bot.domain.plan import Objection
 from bot.domain.steps import Step
 from bot.ports import Hypervisor, Progress
 from bot.ports.guests import Found, GuestDisk, GuestNic
-from plugins.vm_lifecycle import creation, fates, making, planner, texts, told
-from plugins.vm_lifecycle.intents import Deletion, LookAt, NewClone, NewVms, VmVerb
+from plugins.vm_lifecycle import creation, devices, fates, making, planner, texts, told
+from plugins.vm_lifecycle.intents import Deletion, DiskWish, LookAt, NewClone, NewVms, VmVerb
 from plugins.vm_lifecycle.making import nowhere_else
 from plugins.vm_lifecycle.planner import AUTOSTART, DELETED, DISKS
 from plugins.vm_lifecycle.portrait import Portrait
@@ -340,7 +340,7 @@ def _purge(step: PurgeVm, at: Site) -> Facts:
         raise DroverError(told.still_runs(step), told.still_runs_advice(step))
     nowhere_else(step, at.hypervisor)
     _nobody_needs(step, at)
-    at.hypervisor.undefine(step.host, step.uuid)
+    at.hypervisor.undefine(step.host, step.uuid, keep_state=step.keep_state)
     for each in step.volumes:
         at.hypervisor.delete_volume(step.host, *making.place(each))
     return {told.REMOVED: ", ".join(step.volumes) or told.NOTHING}
@@ -514,6 +514,19 @@ def unique(intent: NewClone, snapshot: Snapshot, hypervisor: Hypervisor) -> NewC
     if isinstance(vms, Objection) or not snapshot.host(vms[0].host).up:
         return intent
     return replace(intent, unique=hypervisor.not_copyable(vms[0].host, vms[0].uuid))
+
+
+def taken(settings: VmLifecycleSettings, intent: DiskWish, snapshot: Snapshot, hypervisor: Hypervisor) -> DiskWish:
+    """The wish with the volumes that a new disk would be and that exist: of former disks, with their data."""
+    vms = planner.chosen(intent, snapshot)
+    if isinstance(vms, Objection) or not snapshot.host(vms[0].host).up:
+        return intent
+    there: list[str] = []
+    for _, volume in devices.new_disks(settings, vms[0]):
+        if hypervisor.volume(vms[0].host, *making.place(volume)) is None:
+            break
+        there.append(volume)
+    return replace(intent, taken=tuple(there))
 
 
 def look_at_storage(hypervisor: Hypervisor, snapshot: Snapshot, whole: Collection[str]) -> Looked:

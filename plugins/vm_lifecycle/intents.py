@@ -136,13 +136,14 @@ class SnapshotWish:
 
 @dataclass(frozen=True, slots=True)
 class DiskWish:
-    """``vm disk add|grow``; ``capacity`` in bytes."""
+    """``vm disk add|grow``; ``capacity`` in bytes. ``taken``: volumes that a new disk must not be, for they exist."""
 
     verb: str
     vm: str
     capacity: int
     target: str = ""
     reason: str = ""
+    taken: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -242,9 +242,13 @@ class UndeleteVm(OnGuest):
 
 @dataclass(frozen=True, slots=True)
 class PurgeVm(OnGuest):
-    """Forget a deleted guest for good and remove these volumes (``pool/volume``)."""
+    """Forget a deleted VM for good and remove these volumes (``pool/volume``).
+
+    ``keep_state``: its UEFI variables and the state of its TPM stay on the host, as its disks do.
+    """
 
     volumes: tuple[str, ...]
+    keep_state: bool = False
 
     @property
     def title(self) -> str:

@@ -14,7 +14,7 @@ EXPIRES, TTL = "expires", "ttl"
 """Tags of a VM's end: the moment, ISO 8601, and the time it was given. They are set by `vm ttl`."""
 
 _LINES = frozenset({"reason", "description", "user_data"})
-_NOT_GIVEN = frozenset({"verb", "vm", "tag", "fates", "looked", "unique", "bases"})
+_NOT_GIVEN = frozenset({"verb", "vm", "tag", "fates", "looked", "unique", "bases", "taken"})
 
 
 def slips(intent: Any) -> Iterator[Objection]:

@@ -171,6 +171,33 @@ def test_new_disks_keep_bitmaps(bot: Bot) -> None:
         assert [each for each in disks if there(bot, each)] == []
 
 
+def test_with_its_disks_the_variables_of_its_firmware_are_kept(bot: Bot, tmp_path: Path) -> None:
+    firmware = "<loader readonly='yes' type='pflash'>/usr/share/OVMF/OVMF_CODE.fd</loader><nvram>{path}</nvram></os>"
+    for option, stays in (("--keep-disks", True), ("--remove-disks", False)):
+        name, variables = f"end-uefi-{int(stays)}", f"{POOL}/end-{int(stays)}_VARS.fd"
+        bot.lab.run(A, "truncate", "-s", "64K", variables)
+        disk = image(bot, f"{POOL}/{name}.qcow2")
+        define(bot, tmp_path, name, f"<source file='{disk}'/>")
+        path = tmp_path / f"{name}.xml"
+        described = bot.virsh(A, "dumpxml", name).replace("</os>", firmware.format(path=variables))
+        path.write_text(described.replace("<boot dev='hd'/>", ""))
+        bot.virsh(A, "define", str(path))
+        bot.done(f"vm delete {name} {option} --now")
+        assert [there(bot, variables), there(bot, disk)] == [stays, stays]
+
+
+def test_a_new_disk_is_never_a_former_one(bot: Bot, tmp_path: Path) -> None:
+    disk = image(bot, f"{POOL}/end-plug.qcow2")
+    identity = define(bot, tmp_path, "end-plug", f"<source file='{disk}'/>")
+    former = image(bot, f"{POOL}/end-plug-{identity[:8]}-vdb.qcow2")
+    bot.lab.run(A, "qemu-io", "-c", "write -P 0x5a 0 64k", former)
+    bot.done("vm disk add end-plug 1G")
+    disks = bot.virsh(A, "domblklist", "end-plug")
+    assert former not in disks
+    assert f"end-plug-{identity[:8]}-vdc.qcow2" in disks
+    assert "failed" not in bot.lab.run(A, "qemu-io", "-c", "read -P 0x5a 0 64k", former)
+
+
 # What may run elsewhere
 
 

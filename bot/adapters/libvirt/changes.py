@@ -26,10 +26,10 @@ _CANNOT_NOW = frozenset({
     libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_OPERATION_FAILED, libvirt.VIR_ERR_INVALID_ARG,
     libvirt.VIR_ERR_INTERNAL_ERROR, libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED,
 })  # fmt: skip
+_KEEPS_TPM = 8_009_000  # the first libvirt that can keep it
 _UNDEFINE = (
     libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
     | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
-    | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
     | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
 )
 
@@ -64,8 +64,8 @@ def _whole(connection: Connection, uuid: str) -> str:
     return str(connection.lookupByUUIDString(uuid).XMLDesc(flags))
 
 
-def undefine(connection: Connection, uuid: str) -> None:
-    """Forget a guest that is off."""
+def undefine(connection: Connection, uuid: str, *, keep_state: bool = False) -> None:
+    """Forget a guest that is off; see the port."""
     try:
         domain = connection.lookupByUUIDString(uuid)
     except libvirt.libvirtError as error:
@@ -75,7 +75,15 @@ def undefine(connection: Connection, uuid: str) -> None:
     if domain.isActive():
         # libvirt would make it transient and let it run on, unknown to the next restart.
         raise HypervisorError(f"{domain.name()} still runs.", "Shut it down first.")
-    domain.undefineFlags(_UNDEFINE)
+    domain.undefineFlags(_UNDEFINE | _state_flags(connection, keep=keep_state))
+
+
+def _state_flags(connection: Connection, *, keep: bool) -> int:
+    """What becomes of the NVRAM and of the TPM's state, which older libvirt always removes."""
+    if not keep:
+        return int(libvirt.VIR_DOMAIN_UNDEFINE_NVRAM)
+    tpm = getattr(libvirt, "VIR_DOMAIN_UNDEFINE_KEEP_TPM", 0) if connection.getLibVersion() >= _KEEPS_TPM else 0
+    return int(libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM | tpm)
 
 
 def start(domain: Domain) -> None:

@@ -97,9 +97,9 @@ class LibvirtGuests:
         """What a copy cannot have as well; see the port."""
         return self._ask(host, lambda it: changes.not_copyable(it, uuid), "The definition could not be read")
 
-    def undefine(self, host: str, uuid: str) -> None:
+    def undefine(self, host: str, uuid: str, *, keep_state: bool = False) -> None:
         """Forget a guest; see the port."""
-        self._ask(host, lambda it: changes.undefine(it, uuid), "The VM was not removed")
+        self._ask(host, lambda it: changes.undefine(it, uuid, keep_state=keep_state), "The VM was not removed")
 
     def found(self, host: str, uuid: str) -> Found | None:
         """The guest now; see the port."""

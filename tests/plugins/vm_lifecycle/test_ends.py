@@ -24,7 +24,7 @@ from bot.testing import FakeHypervisor, drawn, uuid_of
 from bot.testing.guests import Extra
 from plugins.vm_lifecycle import creation, devices, keeping, planner
 from plugins.vm_lifecycle.intents import DiskWish, NewTags, NewVms, SnapshotWish
-from plugins.vm_lifecycle.steps import CloneVm, DeleteVm, Power, PowerVm, PurgeVm, SetTtl, UndeleteVm
+from plugins.vm_lifecycle.steps import AddDisk, CloneVm, DeleteVm, Power, PowerVm, PurgeVm, SetTtl, UndeleteVm
 from tests.plugins.vm_lifecycle.test_handler import cluster as hosts
 from tests.plugins.vm_lifecycle.test_handler import run
 from tests.plugins.vm_lifecycle.test_planner import CATALOG, SETTINGS, planned, refused, with_vm
@@ -442,6 +442,39 @@ def test_a_clone_with_a_tpm_says_that_it_gets_an_empty_one() -> None:
     answer = asked(hypervisor, "vm clone web copy")
     assert isinstance(answer, Plan)
     assert {"new-tpm", "new-nvram"} <= {each.code for each in answer.warnings}
+
+
+def test_a_new_disk_is_never_a_volume_that_is_there_already() -> None:
+    hypervisor = hosts()
+    volume(hypervisor, "web.qcow2")
+    web = with_disks(hypervisor, "web", disk("/pool/web.qcow2"))
+    former = f"web-{web[:8]}-vdb.qcow2"
+    volume(hypervisor, former)
+    answer = asked(hypervisor, "vm disk add web 2G")
+    assert isinstance(answer, Plan)
+    (step,) = answer.steps
+    assert isinstance(step, AddDisk)
+    assert (step.target, step.volume) == ("vdc", f"pool/web-{web[:8]}-vdc.qcow2")
+    hypervisor.refuse("attach_disk", "No free slot.")
+    with pytest.raises(DroverError, match="No free slot"):
+        run(step, hypervisor)
+    assert ("host-a", "pool", former) in hypervisor.volumes, "what a disk that was taken out holds stays"
+
+
+def test_with_its_disks_a_vms_firmware_keeps_what_it_knows() -> None:
+    hypervisor = hosts()
+    volume(hypervisor, "web.qcow2")
+    with_disks(hypervisor, "web", disk("/pool/web.qcow2"))
+    vm = hypervisor.snapshot().vm("web")
+    assert vm.detail is not None
+    hypervisor.put(replace(vm, detail=replace(vm.detail, tpm="emulator", nvram="/nvram/web.fd")))
+    for option, kept in (("--keep-disks", True), ("--remove-disks", False)):
+        answer = asked(hypervisor, f"vm delete web {option} --now")
+        assert isinstance(answer, Plan)
+        purge, told = answer.steps[1], {each.code: each.text for each in answer.warnings}
+        assert isinstance(purge, PurgeVm)
+        assert purge.keep_state is kept
+        assert "the state of its TPM" in told["kept" if kept else "no-grace"]
 
 
 # What people write
