@@ -32,11 +32,21 @@ def clone(intent: NewClone, case: Case) -> Planned:
     return (_clone(intent, vm, snapshot, {t: place for t, place in places.items() if place}),), tuple(against)
 
 
+def _seed(vm: Vm, snapshot: Snapshot, stem: str) -> tuple[str, str]:
+    """Target and new volume of the seed that Drover made for this VM, as a disk or as a CD; '' when it has none."""
+    host = snapshot.host(vm.host)
+    for disk in vm.detail.disks if vm.detail else ():
+        place = volume_on(disk.source, host)
+        if fates.is_own_seed(vm.uuid, place):
+            pool, form = place.partition("/")[0], place.rpartition(".")[2]
+            return disk.target, f"{pool}/{stem}-seed.{form}"
+    return "", ""
+
+
 def _clone(intent: NewClone, vm: Vm, snapshot: Snapshot, places: Mapping[str, str]) -> CloneVm:
     uuid = creation.identity(f"{vm.uuid} {intent.to}", snapshot)
     stem = f"{intent.to}-{uuid[:8]}"
-    seeds_of = [(target, place) for target, place in places.items() if fates.is_own_seed(vm.uuid, place)]
-    seed = next(((target, f"{place.partition('/')[0]}/{stem}-seed.qcow2") for target, place in seeds_of), ("", ""))
+    seed = _seed(vm, snapshot, stem)
     copies = [(target, place, f"{place.partition('/')[0]}/{stem}-{target}.qcow2") for target, place in places.items()]
     cards_of = vm.detail.nics if vm.detail else ()
     macs = tuple(

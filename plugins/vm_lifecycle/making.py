@@ -101,8 +101,10 @@ def _clone(step: CloneVm, hypervisor: Hypervisor, say: Say) -> None:
         disks = [_copied(step, each, hypervisor, say) for each in step.disks]
         if step.seed[0]:
             seed = Seed(step.meta_data, "", "", step.network_config)
-            hypervisor.upload_seed(step.host, *place(step.seed[1]), seed, form="qcow2")
-            disks.append(GuestDisk(*place(step.seed[1]), step.seed[0]))
+            cdrom = step.seed[1].endswith(".iso")
+            form = "raw" if cdrom else "qcow2"
+            hypervisor.upload_seed(step.host, *place(step.seed[1]), seed, form=form)
+            disks.append(GuestDisk(*place(step.seed[1]), step.seed[0], form, "cdrom" if cdrom else "disk"))
         copy = Copy(step.source, step.uuid, step.name, tuple(disks), step.macs, dict(step.tags))
         hypervisor.define_copy(step.host, copy)
     hypervisor.leave_mark(step.host, step.uuid, MADE)

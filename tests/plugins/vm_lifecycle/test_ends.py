@@ -404,6 +404,25 @@ def test_a_clone_copies_a_disk_that_has_seed_in_its_name() -> None:
     assert step.seed == ("", "")
 
 
+@pytest.mark.parametrize(("form", "device"), [("qcow2", "disk"), ("iso", "cdrom")])
+def test_a_clone_gets_a_seed_of_its_own_where_its_source_has_one(form: str, device: str) -> None:
+    hypervisor = hosts()
+    volume(hypervisor, "web.qcow2")
+    volume(hypervisor, f"web-{uuid_of('web')[:8]}-seed.{form}")
+    seed = disk(f"/pool/web-{uuid_of('web')[:8]}-seed.{form}", target="sdx", device=device, readonly=device == "cdrom")
+    with_disks(hypervisor, "web", disk("/pool/web.qcow2"), seed)
+    answer = asked(hypervisor, "vm clone web copy")
+    assert isinstance(answer, Plan)
+    (step,) = answer.steps
+    assert isinstance(step, CloneVm)
+    assert [each[0] for each in step.disks] == ["vda"]
+    assert step.seed == ("sdx", f"pool/copy-{step.uuid[:8]}-seed.{form}")
+    run(step, hypervisor)
+    made = hypervisor.snapshot().vm("copy").detail
+    assert made is not None
+    assert {each.target: (each.source, each.device) for each in made.disks}["sdx"] == (f"/{step.seed[1]}", device)
+
+
 def test_what_two_vms_cannot_share_is_told_before_the_vote_and_before_a_copy() -> None:
     hypervisor = hosts()
     volume(hypervisor, "web.qcow2")
