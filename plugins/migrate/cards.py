@@ -1019,6 +1019,31 @@ def start_anew(step: MigrateVm) -> Remedy:
     return Remedy(f"Force off and start {step.name}…", command("vm reboot {} --reason={}", step.name, LOST_MEMORY))
 
 
+STILL = "The migration of {vm} from {source} to {target} makes no progress, and Drover no longer follows it."
+STILL_ADVICE = (
+    "On {source}, `virsh domjobabort {vm}` ends the migration and {vm} goes on there: that is safe. Destroy or resume "
+    "neither copy by hand. If it should go on instead, check the network and the libvirt of both hosts."
+)
+STILL_POSTCOPY_ADVICE = (
+    "It runs on {target} already and needs memory from {source}: cancel, destroy and resume nothing. Mend the network "
+    "between the two hosts."
+)
+STOOD_STILL = "The migration showed no progress for long; people were told what both hosts show."
+
+
+def stands_still(step: MigrateVm, seconds: float, sightings: Iterable[Sighting]) -> str:
+    """Shown while it goes on standing still; Cancel is offered beside it."""
+    return (
+        f"No progress for {duration_text(seconds)}. {step.name}: {sightings_text(sightings)} Cancel ends the "
+        f"migration; {step.name} then goes on running on {step.source}."
+    )
+
+
+def look_at(step: MigrateVm) -> Remedy:
+    """A look at all hosts."""
+    return Remedy(f"Where is {step.name}?", command("where {}", step.name))
+
+
 def answer_despite(step: MigrateVm, error: BaseException) -> str:
     """Libvirt reported an error, and yet it moved."""
     return f"libvirt answered with an error, but {step.name} runs on {step.target}: {error}"

@@ -161,6 +161,8 @@ class _Run:
     job: Job | None = None  # the last one seen
     pace: Pace = field(default_factory=Pace)
     waited: float = 0.0
+    shown: object = ()  # what the job last showed of its progress, and since when it has shown just that
+    shown_at: float = 0.0
     gave_up: str = ""
     told: set[str] = field(default_factory=set)
 
@@ -307,7 +309,30 @@ class _Run:
             if self._over(job, silent):
                 return
             self._tend(job)
+            self._ask_when_still(job)
             self.sleep(self.settings.poll_seconds)
+
+    def _ask_when_still(self, job: Job | None) -> None:
+        """A migration without progress is told to people, and at last left to them; it never runs on in silence.
+
+        Raises:
+            StepLostError: nothing moved for too long; the text says what each host shows, the advice what is safe.
+        """
+        shown = job and (job.phase, job.processed, job.remaining, job.iteration)
+        if shown != self.shown:
+            self.shown, self.shown_at = shown, self.waited
+        still = self.waited - self.shown_at
+        if still <= self.settings.still_seconds:
+            return
+        place, seen = _look(self.step, self.hypervisor)
+        self.progress.say(cards.stands_still(self.step, still, seen))
+        self._note(cards.STOOD_STILL)
+        if still > self.settings.still_limit_seconds and place in (Place.SOURCE, Place.CROSSING):
+            switched = self.pace.switched or (job is not None and job.phase == "post-copy")
+            advice = cards.STILL_POSTCOPY_ADVICE if switched else cards.STILL_ADVICE
+            raise StepLostError(
+                cards.lost(self.step, cards.STILL, seen), cards.advice(self.step, advice), (cards.look_at(self.step),)
+            )
 
     def _over(self, job: Job | None, silent: float) -> bool:
         if self.call is not None:
@@ -404,6 +429,7 @@ class _Run:
             job = self._job_or_none() if place in (Place.SOURCE, Place.CROSSING) else None
             if job is not None:
                 self._tend(job)
+                self._ask_when_still(job)
                 since = self.waited
             elif place is not Place.CROSSING or self.waited - since > self.settings.settle_seconds:
                 return place, seen

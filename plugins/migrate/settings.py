@@ -34,6 +34,14 @@ class MigrateSettings(BaseModel):
     unreachable_seconds: float = Field(
         300.0, gt=0, description="How long a host may be silent before people are asked to look."
     )
+    still_seconds: float = Field(
+        120.0,
+        gt=0,
+        description="How long a migration may show no progress before people are told what both hosts show.",
+    )
+    still_limit_seconds: float = Field(
+        900.0, gt=0, description="How long it may show none before Drover stops following it and people must decide."
+    )
     cpu_check_seconds: float = Field(
         2.0, gt=0, description="How long a capped guest's CPU is measured after it arrived."
     )

@@ -29,7 +29,14 @@ from plugins.migrate.settings import MigrateSettings
 UUID = uuid_of("web-1")
 CAP = Scheduler(vcpu_period=100_000, vcpu_quota=30_000)
 SETTINGS = MigrateSettings(
-    seconds_per_gib=60, stall_seconds=5, rung_seconds=2, paused_seconds=20, settle_seconds=3, unreachable_seconds=20
+    seconds_per_gib=60,
+    stall_seconds=5,
+    rung_seconds=2,
+    paused_seconds=20,
+    settle_seconds=3,
+    unreachable_seconds=20,
+    still_seconds=10,
+    still_limit_seconds=40,
 )
 TICKS_A_POLL = 2  # of 0.25 s in the fake's migration, for each 0.5 s that the handler sleeps
 
@@ -778,6 +785,66 @@ def test_the_hypervisor_refusing_to_start_is_told() -> None:
         run(cluster, step_for(cluster))
     assert error.value.advice == "Free a port in 49152-49215."
     assert isinstance(error.value.__cause__, HypervisorError)
+
+
+# --- a migration that stands still -----------------------------------------------------------------------------------
+
+
+def standing(phase: str, source: VmState, target: VmState) -> tuple[Lab, MigrateVm, Told]:
+    """Somebody else's migration whose job never shows anything new."""
+    cluster = lab()
+    step, vm = step_for(cluster), cluster.start.vm("web-1")
+    reason = "postcopy" if phase == "post-copy" else "migration"
+    by = {VmState.PAUSED: reason, VmState.RUNNING: ""}
+    cluster.put(replace(vm, state=source, paused_by=by[source]))
+    cluster.put(replace(vm, host="host-b", state=target, paused_by=by[target]))
+    stuck = Job(phase, total=GIB, remaining=MIB, processed=GIB - MIB, iteration=3)
+    cluster.job = lambda *_: stuck  # type: ignore[method-assign,misc]
+    return cluster, step, Told(cluster)
+
+
+@pytest.mark.parametrize(
+    ("phase", "source", "target", "advice"),
+    [
+        ("copying", VmState.PAUSED, VmState.PAUSED, "virsh domjobabort web-1"),
+        ("copying", VmState.RUNNING, VmState.PAUSED, "virsh domjobabort web-1"),
+        ("finishing", VmState.PAUSED, VmState.PAUSED, "virsh domjobabort web-1"),
+        ("post-copy", VmState.PAUSED, VmState.RUNNING, "cancel, destroy and resume nothing"),
+    ],
+)
+def test_a_migration_that_stands_still_is_told_and_at_last_left_to_people(
+    phase: str, source: VmState, target: VmState, advice: str
+) -> None:
+    cluster, step, told = standing(phase, source, target)
+    with pytest.raises(StepLostError, match="makes no progress") as error:
+        run(cluster, step, told)
+    assert f"host-a: {source}" in error.value.text
+    assert f"host-b: {target}" in error.value.text
+    assert advice in error.value.advice
+    assert [each.command for each in error.value.remedies] == ["where web-1"]
+    said = [each for each in told.said if each.startswith("No progress for")]
+    assert said
+    assert "host-b: paused" in said[0] or "host-b: running" in said[0]
+    assert cluster.count("resume") == cluster.count("migrate") == 0
+    assert cluster.clock.now().timestamp() - cluster.start.taken_at.timestamp() < 120, "it ends by its limit"
+
+
+def test_a_slow_migration_that_gains_anything_is_followed_on() -> None:
+    cluster, step, told = standing("copying", VmState.RUNNING, VmState.PAUSED)
+    left = iter(range(400, 0, -1))
+
+    def slow(*_: object) -> Job | None:
+        remaining = next(left, 0)
+        if not remaining:
+            cluster.job = lambda *_: None  # type: ignore[method-assign,misc]
+            cluster.put(replace(cluster.start.vm("web-1"), host="host-b", state=VmState.RUNNING))
+            cluster._guests.pop(("host-a", UUID))
+            return None
+        return Job("copying", total=GIB, remaining=remaining, processed=GIB - remaining, iteration=1)
+
+    cluster.job = slow  # type: ignore[method-assign,assignment]
+    run(cluster, step, told)
+    assert not [each for each in told.said if each.startswith("No progress")]
 
 
 # --- copies of disks ----------------------------------------------------------------------------------------------
