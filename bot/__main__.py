@@ -202,10 +202,9 @@ def db() -> None:
 @click.pass_obj
 def upgrade(config: Path | None) -> None:
     """Bring the database to this version (`run` does it too)."""
-    from bot.parts import loaded, opened_store
+    from bot.parts import opened_store
 
-    settings = configuration.load(config)
-    opened_store(settings, loaded(settings)).close()
+    opened_store(configuration.load(config)).close()
     click.echo("The database is up to date.")
 
 
@@ -235,10 +234,9 @@ def audit_verify(config: Path | None) -> None:
 def export(config: Path | None, form: str, after: int) -> None:
     """Print every event of the audit trail, oldest first, with its hash."""
     from bot import audit as trails
-    from bot.parts import loaded, opened_store
+    from bot.parts import opened_store
 
-    settings = configuration.load(config)
-    store = opened_store(settings, loaded(settings))
+    store = opened_store(configuration.load(config))
     write = trails.csv_lines if form == "csv" else trails.json_lines
     for line in write(store.trail(after)):
         click.echo(line)
@@ -246,10 +244,9 @@ def export(config: Path | None, form: str, after: int) -> None:
 
 
 def _verify(config: Path | None) -> None:
-    from bot.parts import loaded, opened_store
+    from bot.parts import opened_store
 
-    settings = configuration.load(config)
-    store = opened_store(settings, loaded(settings))
+    store = opened_store(configuration.load(config))
     broken, (position, end) = store.broken_link(), store.head()
     store.close()
     if broken:

@@ -27,7 +27,7 @@ from bot.declare import (
     StepHandler,
     Watch,
 )
-from bot.domain import backing, cluster, errors, operation, placement, plan, policy, steps
+from bot.domain import backing, cluster, errors, legible, operation, placement, plan, policy, steps
 from bot.domain.codec import Codec
 from bot.domain.errors import CatalogError, UsageError
 from bot.domain.steps import Step
@@ -43,6 +43,11 @@ _STORED: tuple[type, ...] = (
     *(each for each in vars(cluster).values() if dataclasses.is_dataclass(each) and isinstance(each, type)),
 )  # fmt: skip
 """What core values can be found in a stored event or a saved snapshot."""
+
+
+def core_codec() -> Codec:
+    """Reads what the core itself stores, and keeps what plugins store as it is."""
+    return Codec(_STORED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,13 @@ class Catalog:
     def automatic(self) -> frozenset[str]:
         """Names of the actions that watches mean to do by themselves."""
         return frozenset(name for watch in self.watches for name in watch.automatic)
+
+    def unable(self, found: operation.Operation) -> str:
+        """Why nothing can be done with an operation here; '' when all that it takes is loaded."""
+        if why := legible.unknown_parts(found):
+            return why
+        loaded = isinstance(self.commands.get(found.action), Action)
+        return "" if loaded else f"no loaded plugin has the action “{found.action}”"
 
     def codec(self) -> Codec:
         """Reads back every value an event of these plugins can hold."""

@@ -47,8 +47,8 @@ def loaded(settings: DroverSettings) -> catalogs.Catalog:
     return catalogs.load(settings.plugins.enabled, settings.plugins.tables(), extra=(Core(),))
 
 
-def opened_store(settings: DroverSettings, catalog: catalogs.Catalog) -> SqlStore:
-    """The database, brought up to date; a SQLite file's folder is made.
+def opened_store(settings: DroverSettings, catalog: catalogs.Catalog | None = None) -> SqlStore:
+    """The database, brought up to date; a SQLite file's folder is made. Without a catalog plugins' values are kept.
 
     Raises:
         StoreError: it cannot be opened, or the folder cannot be made.
@@ -58,7 +58,8 @@ def opened_store(settings: DroverSettings, catalog: catalogs.Catalog) -> SqlStor
     url = settings.database.url
     if url.startswith("sqlite:///"):
         _make_folder(Path(url.removeprefix("sqlite:///")).parent)
-    return SqlStore(url, catalog.codec(), clock=SystemClock(), replica=settings.replica)
+    codec = catalogs.core_codec() if catalog is None else catalog.codec()
+    return SqlStore(url, codec, clock=SystemClock(), replica=settings.replica)
 
 
 def app_manifest(settings: DroverSettings) -> dict[str, Any]:

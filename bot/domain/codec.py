@@ -39,6 +39,8 @@ def data(value: object) -> Any:  # noqa: PLR0911 - one line per kind of value
     Raises:
         CodecError: a type that the domain does not use.
     """
+    if isinstance(value, Unknown):
+        return json.loads(value.stored)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {TAG: type(value).__name__, **_fields(value)}
     if isinstance(value, Enum):
@@ -73,6 +75,36 @@ def canonical(stored: Any) -> str:
     return json.dumps(stored, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Unknown:
+    """A stored value that no loaded code can read: of a plugin that is not loaded, or of a newer Drover.
+
+    It is kept as it was stored, so that digests and hashes of what holds it stay the same, and it can stand for a step.
+    """
+
+    kind: str
+    stored: str  # canonical JSON
+    why: str
+
+    @property
+    def title(self) -> str:
+        """What it is called: what it says of itself, else its kind."""
+        fields = json.loads(self.stored)
+        named = next((fields[key] for key in ("title", "name", "vm", "host") if isinstance(fields.get(key), str)), "")
+        return f"{self.kind} {named}".strip()
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """As of a step: none that is known."""
+        return ()
+
+    @property
+    def vms(self) -> tuple[str, ...]:
+        """As of a step: the VM that it names by UUID."""
+        found = json.loads(self.stored).get("uuid")
+        return (found,) if isinstance(found, str) else ()
+
+
 class Codec:
     """Reads back what ``data`` wrote, for a closed set of dataclasses.
 
@@ -94,10 +126,8 @@ class Codec:
         kind = self._known.get(stored[TAG])
         if kind is None:
             raise CodecError(f"Nobody knows “{stored[TAG]}” any more.", "Load the plugin that declares it, as before.")
-        hints = _hints(kind)
         try:
-            fields = {k: self._as(hints[k], v) for k, v in stored.items() if k != TAG}
-            return kind(**fields)
+            return self._made(kind, stored)
         except (KeyError, TypeError, ValueError) as error:
             raise CodecError(f"A stored {stored[TAG]} does not fit: {error!r}") from error
 
@@ -105,22 +135,39 @@ class Codec:
         """The value of canonical JSON."""
         return self.read(json.loads(stored))
 
-    def _as(self, hint: Any, stored: Any) -> Any:
+    def keeps(self, stored: str) -> Any:
+        """The value of canonical JSON, in which ``Unknown`` stands for whatever cannot be read."""
+        return self._kept(json.loads(stored))
+
+    def _kept(self, stored: Any) -> Any:
+        kind = self._known.get(stored[TAG])
+        if kind is None:
+            return Unknown(stored[TAG], _canonical(stored), f"“{stored[TAG]}” is of a plugin that is not loaded")
+        try:
+            return self._made(kind, stored, keep=True)
+        except (KeyError, TypeError, ValueError) as error:
+            return Unknown(stored[TAG], _canonical(stored), f"“{stored[TAG]}” is of another version: {error!r}")
+
+    def _made(self, kind: type, stored: dict[str, Any], *, keep: bool = False) -> Any:
+        hints = _hints(kind)
+        return kind(**{name: self._as(hints[name], each, keep=keep) for name, each in stored.items() if name != TAG})
+
+    def _as(self, hint: Any, stored: Any, *, keep: bool = False) -> Any:
         if stored is None:
             return None
         if isinstance(stored, dict) and TAG in stored:
-            return self.read(stored)
+            return self._kept(stored) if keep else self.read(stored)
         if isinstance(stored, list):
-            return self._sequence(hint, stored)
+            return self._sequence(hint, stored, keep=keep)
         if isinstance(stored, dict):
-            return types.MappingProxyType({key: self._as(Any, each) for key, each in stored.items()})
+            return types.MappingProxyType({key: self._as(Any, each, keep=keep) for key, each in stored.items()})
         return _scalar(hint, stored)
 
-    def _sequence(self, hint: Any, stored: list[Any]) -> tuple[Any, ...] | frozenset[Any]:
+    def _sequence(self, hint: Any, stored: list[Any], *, keep: bool) -> tuple[Any, ...] | frozenset[Any]:
         arguments = [each for each in typing.get_args(_bare(hint)) if each is not Ellipsis]
         fixed = len(arguments) == len(stored) and Ellipsis not in typing.get_args(_bare(hint))
         hints = arguments if fixed else (arguments[:1] or [Any]) * len(stored)
-        values = [self._as(each_hint, each) for each_hint, each in zip(hints, stored, strict=True)]
+        values = [self._as(each_hint, each, keep=keep) for each_hint, each in zip(hints, stored, strict=True)]
         return frozenset(values) if typing.get_origin(_bare(hint)) is frozenset else tuple(values)
 
 
@@ -135,6 +182,25 @@ def message_of(stored: Any) -> Message:
     """
     message: Message = stored if isinstance(stored, str) else _MESSAGES.read(stored)
     return message
+
+
+def _canonical(stored: Any) -> str:
+    return json.dumps(stored, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def unknowns(value: object) -> tuple[Unknown, ...]:
+    """Every ``Unknown`` in a value that ``keeps`` returned."""
+    if isinstance(value, Unknown):
+        return (value,)
+    if dataclasses.is_dataclass(value):
+        parts: Iterable[object] = (getattr(value, field.name) for field in dataclasses.fields(value))
+    elif isinstance(value, Mapping):
+        parts = value.values()
+    elif isinstance(value, tuple | frozenset):
+        parts = value
+    else:
+        return ()
+    return tuple(found for part in parts for found in unknowns(part))
 
 
 @cache

@@ -258,6 +258,15 @@ class Cancelled(Event):
     why: Message = ""
 
 
+@dataclass(frozen=True, slots=True)
+class UnknownEvent(Event):
+    """What stands in for a stored event that cannot be read here; never stored. ``stored``: its canonical JSON."""
+
+    kind: str
+    why: str
+    stored: str = "{}"
+
+
 EVENTS: tuple[type[Event], ...] = (
     Proposed, VotedFor, Approved, Denied, Withdrawn, Expired, Replaced, Began, WentStale, StepBegan, StepEnded,
     StepSkipped, Replanned, Continued, Noted, Asked, Finished, Failed, Cancelled, GainMeasured, RulingChanged, Held,
@@ -305,6 +314,7 @@ class Operation:
     ruled_at: datetime | None = None  # when another ruling came to stand; None: it is the one of the proposal
     held: str = ""  # why it waits for a person before anything more is done
     held_at: datetime | None = None
+    unreadable: str = ""  # why its history cannot be read here: nothing is done with it
 
     @property
     def number(self) -> int:
@@ -314,6 +324,8 @@ class Operation:
     @property
     def open_to_votes(self) -> bool:
         """Whether votes are asked for: of a proposal, or of one that runs and has grown."""
+        if self.unreadable:
+            return False
         return self.state is State.PROPOSED or (self.state is State.RUNNING and self.votes_missing > 0)
 
     @property
@@ -534,6 +546,8 @@ def advance(operation: Operation, event: Event) -> Operation:
     Raises:
         IllegalEventError: the state does not take this event; ``operation`` is unchanged.
     """
+    if operation.unreadable:
+        raise IllegalEventError(f"{operation.id} is left alone here: {operation.unreadable}.", "See `audit`.")
     row = TRANSITIONS.get(operation.state, {}).get(type(event))
     if row is None:
         raise IllegalEventError(f"{operation.id} is {operation.state}: it takes no {type(event).__name__} now.")

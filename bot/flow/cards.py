@@ -574,6 +574,12 @@ def may_not_card(may_not: MayNot) -> Card:
     return note_card(may_not.text, may_not.advice)
 
 
+def unable_card(operation: Operation, why: str) -> Card:
+    """Why nothing can be done with an operation here."""
+    advice = "Load the plugin again, or start the newer Drover that wrote it."
+    return note_card(f"{operation.id} ({operation.plan.title}) is left alone: {why}.", advice)
+
+
 def not_now_card(operation: Operation, refused: MayNot) -> Card:
     """Why nobody can approve an operation now."""
     return note_card(f"Not now: {refused.text}", f"{operation.id} can be approved when the rules allow it again.")

@@ -67,10 +67,7 @@ def approve(world: World, request: Request, operation_id: str, digest: str) -> C
 
 def _vote(world: World, operation: Operation, by: str, digest: str) -> Sequence[Event] | Card:
     now = world.clock.now()
-    mine = [vote for vote in operation.votes if vote.by == by]
-    if operation.open_to_votes and mine:
-        return cards.note_card(f"You approved {operation.id} already; it waits for others.")
-    if refusal := _settled(operation, digest, is_open=operation.open_to_votes):
+    if refusal := _no_vote(world, operation, by, digest):
         return refusal
     if operation.state is State.PROPOSED and now >= operation.expires_at:
         return (Expired(now, BOT),)
@@ -82,6 +79,16 @@ def _vote(world: World, operation: Operation, by: str, digest: str) -> Sequence[
     if refusal := _may_not_vote(world, ruled, by):
         return refusal
     return (*((changed,) if changed else ()), *_votes(ruled, VotedFor(now, by, digest)))
+
+
+def _no_vote(world: World, operation: Operation, by: str, digest: str) -> Card | None:
+    """Why no vote of this person is taken, whatever the rules ask; None when one may be."""
+    if operation.open_to_votes and any(vote.by == by for vote in operation.votes):
+        return cards.note_card(f"You approved {operation.id} already; it waits for others.")
+    if refusal := _settled(operation, digest, is_open=operation.open_to_votes):
+        return refusal
+    why = world.catalog.unable(operation)
+    return cards.unable_card(operation, why) if why else None
 
 
 def _votes(operation: Operation, voted: VotedFor) -> tuple[Event, ...]:
@@ -245,7 +252,7 @@ def expire(world: World) -> None:
     """End the proposals whose time is over. Run by the clock; safe to run anywhere, any time."""
     now = world.clock.now()
     for operation in world.store.operations(states=(State.PROPOSED,), limit=1000):
-        if now >= operation.expires_at:
+        if now >= operation.expires_at and not operation.unreadable:
             _ended(world, decided(world, operation.id, lambda found: _expiry(world, found)))
 
 
@@ -264,7 +271,10 @@ def remind(world: World) -> None:
     """
     now = world.clock.now()
     for operation in world.store.operations(states=OPEN, limit=1000):
-        if operation.state in BUSY and (now - operation.changed_at).total_seconds() > NUDGE:
+        if operation.unreadable:
+            continue
+        lies = operation.state in BUSY and (now - operation.changed_at).total_seconds() > NUDGE
+        if lies and not world.catalog.unable(operation):
             world.work.enqueue(operation)
         for mark, note, card in _due(world, operation):
             if not _is_marked(operation, mark, note):
@@ -314,6 +324,8 @@ def decided(world: World, operation_id: str, decision: Decision) -> Operation | 
     """
     for _ in range(TRIES):
         operation = world.store.operation(operation_id)
+        if operation.unreadable:
+            return cards.unable_card(operation, operation.unreadable)
         verdict = decision(operation)
         if isinstance(verdict, Card):
             return verdict

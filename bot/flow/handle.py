@@ -75,12 +75,28 @@ def picked_up(world: World, replica: str = "") -> None:
     for operation in world.store.operations(states=OPEN, limit=1000):
         _quietly(operation.id, lambda found: propose.lay_out(world, world.store.operation(found)))
         _quietly(operation.id, world.screen.show)
-        if operation.state in BUSY:
+        if why := world.catalog.unable(operation):
+            _quietly(operation.id, lambda found: _tell_unable(world, found))
+            log.warning("left alone", operation=operation.id, why=why)
+        elif operation.state in BUSY:
             world.work.enqueue(operation)
     for operation in world.store.operations(limit=RECENT):
-        if operation.state.over and world.clock.now() - operation.changed_at < LATELY:
+        lately = world.clock.now() - operation.changed_at < LATELY
+        if operation.state.over and lately and not operation.unreadable:
             _quietly(operation.id, world.screen.show)
             decide.tell_end(world, operation)
+
+
+def _tell_unable(world: World, operation_id: str) -> None:
+    """Tell once, where alerts go, that an open operation is left alone here."""
+    operation = world.store.operation(operation_id)
+    if world.places.ops and world.store.claim(f"unable:{operation_id}"):
+        card = cards.unable_card(operation, world.catalog.unable(operation))
+        world.screen.answer("", lambda: _post(world, card, f"unable:{operation_id}"))
+
+
+def _post(world: World, card: Card, key: str) -> None:
+    world.chat.post(world.places.ops, card, key=key)
 
 
 def _quietly(operation_id: str, act: Callable[[str], object]) -> None:

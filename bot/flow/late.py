@@ -37,6 +37,8 @@ def hold(world: World) -> None:
     """Hold what was running when the bot fell silent for long, or when the backup was made that was restored."""
     now, alive = world.clock.now(), world.store.last_alive()
     for operation in world.store.operations(states=(State.RUNNING,), limit=1000):
+        if operation.unreadable:
+            continue
         silent = now - (alive or operation.changed_at)
         if silent.total_seconds() > world.silence:
             after = decide.decided(world, operation.id, partial(_hold, world, silent))

@@ -51,6 +51,7 @@ from bot.domain.operation import (
     StepBegan,
     StepEnded,
     StepSkipped,
+    UnknownEvent,
     VotedFor,
     WentStale,
 )
@@ -298,6 +299,8 @@ def event_text(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line 
             return f"held: {event.why}"
         case Released():
             return "let it go on"
+        case UnknownEvent():
+            return f"{event.kind} (not read here: {event.why})"
         case Replaced():
             return f"replaced by {event.instead}"
         case GainMeasured():

@@ -12,6 +12,7 @@ import structlog
 from bot.declare import Settled, StepHandler
 from bot.domain import window
 from bot.domain.errors import (
+    CatalogError,
     ChatError,
     ConflictError,
     DroverError,
@@ -79,6 +80,9 @@ def perform(world: World, operation_id: str) -> None:
 
 def _perform(world: World, operation_id: str) -> None:
     operation = world.store.operation(operation_id)
+    if (why := world.catalog.unable(operation)) and not operation.state.over:
+        # Raised, so that the work queue does not take it for done: a replica that has the plugin performs it.
+        raise CatalogError(f"{operation_id} is left alone: {why}.", "Load the plugin again.")
     if operation.state is State.APPROVED:
         operation = _begun(world, operation)
     if operation.state is State.RUNNING:

@@ -106,12 +106,14 @@ def _stored(world: World, event: Proposed) -> Operation:
 
 def lay_out(world: World, operation: Operation) -> Operation:
     """Show a proposed operation where approvers look, and approve at once what needs no vote. Safe to repeat."""
+    if operation.unreadable:
+        return operation
     world.screen.post(operation.id, world.places.approvals)
     if operation.ruling.automatic and world.places.ops:
         world.screen.post(operation.id, world.places.ops)  # nobody was asked, so everybody is told
     if operation.state is State.PROPOSED and not operation.ruling.votes:
         operation = _approved_by_rule(world, operation)
-    if operation.state in BUSY:
+    if operation.state in BUSY and not world.catalog.unable(operation):
         world.work.enqueue(operation)
     return operation
 

@@ -95,6 +95,8 @@ class Screen:
         """Bring every copy up to date; returns at once. How an operation ended is shown also after a crash."""
         with self._locks[operation_id]:
             operation = self._store.operation(operation_id)
+            if operation.unreadable:
+                return  # its message stays as whoever could read it left it
             refs = self._store.copies(operation_id)
             if not operation.state.over:
                 self._edit(operation, refs, Urgency.VOTE)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
+import sqlalchemy as sa
 
-from bot.adapters.sql import chain
+from bot.adapters.sql import chain, models
 from bot.adapters.sql.store import SqlStore
-from bot.domain.codec import Codec, CodecError
+from bot.catalog import core_codec
+from bot.domain.codec import Unknown
 from bot.domain.errors import ConflictError, FencedError, IllegalEventError, StoreError, UnknownNameError
 from bot.domain.operation import (
     Approved,
@@ -27,12 +31,13 @@ from bot.domain.operation import (
     Finished,
     Noted,
     Operation,
-    Proposed,
     Replanned,
     State,
     StepBegan,
     StepEnded,
+    UnknownEvent,
     VotedFor,
+    Withdrawn,
     opened,
     replayed,
 )
@@ -40,7 +45,7 @@ from bot.domain.steps import SetMaintenance
 from bot.ports import MessageRef, Store
 from bot.testing.clock import TickingClock
 from tests import postgres
-from tests.operations import CODEC, later, move, planned, proposal, request
+from tests.operations import CODEC, START, later, move, planned, proposal, request
 
 Reopen = Callable[[], SqlStore]
 
@@ -643,12 +648,92 @@ def test_a_database_of_a_newer_drover_is_refused(store: SqlStore, url: str) -> N
         SqlStore(url, CODEC, clock=TickingClock())
 
 
-def test_an_operation_whose_plugin_is_gone_says_so(store: SqlStore, url: str) -> None:
-    store.propose(proposal())
-    without = SqlStore(url, Codec((Proposed,)), clock=TickingClock())
-    with pytest.raises(CodecError, match="Load the plugin"):
-        without.operation("op-1")
-    without.close()
+@pytest.fixture
+def core(store: SqlStore, url: str) -> Iterator[SqlStore]:
+    """The same database as a bot without any plugin opens it."""
+    opened = SqlStore(url, core_codec(), clock=TickingClock())
+    yield opened
+    opened.close()
+
+
+def test_an_operation_whose_plugin_is_not_loaded_is_kept_as_it_is(store: SqlStore, core: SqlStore) -> None:
+    whole = store.propose(proposal())
+    kept = core.operation("op-1")
+    assert isinstance(kept.intent, Unknown)
+    assert (kept.state, kept.version, kept.plan.digest) == (whole.state, whole.version, whole.plan.digest)
+    after = core.append(kept, VotedFor(later(1), "UAPP", kept.plan.digest), Denied(later(2), "UAPP", "no"))
+    assert after.state is State.DENIED
+    assert store.operation("op-1").state is State.DENIED
+    assert core.broken_link() == store.broken_link() == ""
+
+
+def change_event(url: str, position: int, **values: Any) -> None:
+    """Rewrite an event as another version of Drover would have written it, hashes and all."""
+    engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+    with engine.begin() as connection:
+        rows = [
+            dict(row)
+            for row in connection.execute(sa.select(models.events).order_by(models.events.c.position)).mappings()
+        ]
+        previous = ""
+        for row in rows:
+            if row["position"] == position:
+                row["data"] = json.dumps(json.loads(row["data"]) | values)
+                row["kind"] = values.get("is", row["kind"])
+            row["previous"] = previous
+            row["hash"] = previous = chain.digest(previous, row["position"], row["operation"], row["seq"], row["data"])
+            connection.execute(
+                sa.update(models.events).where(models.events.c.position == row["position"]).values(**row)
+            )
+        connection.execute(sa.update(models.head).values(hash=previous))
+    engine.dispose()
+
+
+NEWER: Mapping[str, tuple[int, dict[str, Any]]] = {
+    "an event of a newer version": (2, {"is": "PraisedFor"}),
+    "a field of a newer version": (2, {"weight": 2}),
+    "a field of a newer version in the proposal": (1, {"urgency": "high"}),
+    "a plan of a newer version": (1, {"plan": {"is": "Plan", "title": "Move web-1", "steps": [], "colour": "red"}}),
+    "a risk of a newer version": (1, {"plan": {"is": "Plan", "title": "Move web-1", "steps": [], "risk": "cosmic"}}),
+    "no event at all": (2, {"is": "Origin"}),
+}
+
+
+@pytest.mark.parametrize("what", NEWER)
+def test_what_a_newer_version_wrote_is_shown_and_left_alone(store: SqlStore, url: str, what: str) -> None:
+    operation = store.propose(proposal())
+    store.append(operation, VotedFor(later(1), "UAPP", operation.plan.digest))
+    store.propose(proposal("request-2"))
+    position, values = NEWER[what]
+    change_event(url, position, **values)
+    odd, other = store.operation("op-1"), store.operation("op-2")
+    assert odd.unreadable
+    assert not other.unreadable
+    assert (odd.state, odd.version, odd.origin.by, odd.plan.title[:10]) == (State.PROPOSED, 2, "UENG", "Move web-1")
+    assert [each.id for each in store.operations()] == ["op-2", "op-1"]
+    assert [type(each) is UnknownEvent for each in store.events("op-1")] == [place == position for place in (1, 2)]
+    with pytest.raises(IllegalEventError, match="left alone"):
+        store.append(odd, Withdrawn(later(2), "UENG"))
+    assert store.append(other, Withdrawn(later(2), "UENG")).state is State.WITHDRAWN
+    assert store.broken_link() == ""
+
+
+def test_a_request_that_cannot_be_read_stops_no_other(store: SqlStore, url: str) -> None:
+    store.accept(request("one"))
+    store.accept(request("two"))
+    engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+    with engine.begin() as connection:
+        strange = json.dumps({"is": "Request", "key": "one", "mood": "good"})
+        connection.execute(sa.update(models.requests).where(models.requests.c.key == "one").values(data=strange))
+    engine.dispose()
+    assert [each.key for each in store.take_over()] == ["two"]
+
+
+def test_when_a_bot_was_last_at_work_is_kept(store: SqlStore) -> None:
+    assert store.last_alive() is None
+    store.mark_alive()
+    store.mark_alive()
+    assert store.last_alive() == START
 
 
 def test_a_plan_with_whole_numbers_keeps_its_digest(store: SqlStore) -> None:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bot.adapters.sql import chain, models
@@ -16,12 +17,14 @@ from bot.adapters.sql.chain import Link, Proven
 from bot.adapters.sql.engine import READ, SOON, SURELY, opened, transaction
 from bot.adapters.sql.inbox import Inbox
 from bot.adapters.sql.schema import migrate
-from bot.domain import codec
-from bot.domain.codec import Codec
+from bot.domain import codec, legible
+from bot.domain.codec import Codec, CodecError, Unknown
 from bot.domain.errors import ConflictError, DroverError, FencedError, UnknownNameError
-from bot.domain.operation import Event, Operation, Proposed, State, advance, replayed
+from bot.domain.operation import Event, Operation, Proposed, State, UnknownEvent, advance, replayed
 from bot.domain.operation import opened as opened_operation
 from bot.ports import Clock, MessageRef, Request
+
+log = structlog.get_logger()
 
 _KEPT = timedelta(days=30)  # how long a handled request is known, to recognise a late duplicate
 _REQUESTS = Codec((Request,))
@@ -52,6 +55,7 @@ class SqlStore:
         self._codec = codec
         self._clock = clock
         self._proven = Proven()
+        self._told: set[str] = set()  # operations that were told to be unreadable
         self._entered = ("", "")  # no replica yet, and nobody to be fenced off by
         self._engine = opened(url, patience)
         try:
@@ -80,7 +84,7 @@ class SqlStore:
         wanted = sa.select(table.c.data).where(table.c.handled_at.is_(None)).order_by(table.c.arrived)
         with transaction(self._engine, READ) as connection:
             stored = connection.execute(wanted).scalars().all()
-        return tuple(_REQUESTS.loads(each) for each in stored)
+        return _requests(stored)
 
     def take_over(self, replica: str = "") -> tuple[Request, ...]:
         """Make a replica's unhandled requests ('': everybody's) one's own, at one stroke; oldest first."""
@@ -89,7 +93,7 @@ class SqlStore:
         taking = sa.update(table).where(table.c.handled_at.is_(None), theirs).values(replica=self._replica)
         with transaction(self._engine, SOON) as connection:
             taken = connection.execute(taking.returning(table.c.arrived, table.c.data)).all()
-        return tuple(_REQUESTS.loads(row.data) for row in sorted(taken, key=lambda row: row.arrived))
+        return _requests(row.data for row in sorted(taken, key=lambda row: row.arrived))
 
     def handled(self, key: str) -> None:
         """The request has been answered."""
@@ -192,18 +196,37 @@ class SqlStore:
 
     def _read(self, connection: sa.Connection, numbers: Sequence[int]) -> tuple[Operation, ...]:
         histories = self._histories(connection, numbers)
-        return tuple(replayed(f"op-{number}", histories[number]) for number in numbers)
+        table = models.operations
+        listed = connection.execute(sa.select(table).where(table.c.number.in_(numbers))).mappings()
+        rows: dict[int, Mapping[str, Any]] = {row["number"]: dict(row) for row in listed}
+        return tuple(self._legible(number, histories[number], rows) for number in numbers)
+
+    def _legible(self, number: int, history: tuple[Event, ...], rows: Mapping[int, Mapping[str, Any]]) -> Operation:
+        unlisted = {"version": len(history), "state": "running", "requester": history[0].by}
+        operation = legible.operation_of(f"op-{number}", history, rows.get(number, unlisted))
+        if operation.unreadable and operation.id not in self._told:
+            self._told.add(operation.id)
+            log.warning("operation cannot be read, it is left alone", operation=operation.id, why=operation.unreadable)
+        return operation
 
     def _histories(self, connection: sa.Connection, numbers: Sequence[int]) -> Mapping[int, tuple[Event, ...]]:
         table = models.events
-        wanted = sa.select(table.c.operation, table.c.data).where(table.c.operation.in_(numbers)).order_by(table.c.seq)
+        columns = (table.c.operation, table.c.data, table.c.at, table.c.by)
+        wanted = sa.select(*columns).where(table.c.operation.in_(numbers)).order_by(table.c.seq)
         found: dict[int, list[Event]] = {}
-        for number, data in connection.execute(wanted):
-            found.setdefault(number, []).append(self._codec.loads(data))
+        for number, data, at, by in connection.execute(wanted):
+            event = legible.event_of(self._kept(data), datetime.fromisoformat(at), by)
+            found.setdefault(number, []).append(event)
         for number in numbers:
             if number not in found:
                 raise UnknownNameError(f"There is no operation op-{number}.", "See the latest with `ops`.")
         return {number: tuple(history) for number, history in found.items()}
+
+    def _kept(self, data: str) -> Any:
+        try:
+            return self._codec.keeps(data)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:  # it is not even JSON of ours
+            return Unknown("event", "{}", f"it does not hold an event: {error!r}")
 
     # where operations are shown, maintenance, keys taken once
 
@@ -419,7 +442,10 @@ class SqlStore:
 
     def _fault(self, connection: sa.Connection, row: sa.Row[Any]) -> str:
         try:
-            operation = self._read(connection, [row.number])[0]
+            history = self._histories(connection, [row.number])[row.number]
+            if any(isinstance(event, UnknownEvent) for event in history):
+                return ""  # its hashes hold; what it means only the plugin or the newer Drover knows that wrote it
+            operation = replayed(f"op-{row.number}", history)
         except DroverError as error:
             return f"op-{row.number} has a history that cannot have happened: {error}"
         if (operation.version, operation.state.value, operation.origin.by) != (row.version, row.state, row.requester):
@@ -446,6 +472,17 @@ class SqlStore:
 
     def _insert(self, table: sa.Table) -> Any:
         return (postgresql if self._engine.dialect.name == "postgresql" else sqlite).insert(table)
+
+
+def _requests(stored: Iterable[str]) -> tuple[Request, ...]:
+    """Those that can be read; one of a newer Drover is left to it."""
+    found = []
+    for each in stored:
+        try:
+            found.append(_REQUESTS.loads(each))
+        except (CodecError, ValueError) as error:
+            log.warning("request cannot be read, it is left alone", why=str(error))
+    return tuple(found)
 
 
 def _number(operation_id: str) -> int:

@@ -1,24 +1,48 @@
 """Random lives through the whole bot in memory: typed, clicked, delivered twice or late, crashed, expired, frozen.
 
 After every step: no event lost or stored twice, nobody's own vote, no guest twice, nothing done without approval or
-twice, and every message shows the state that is stored.
+twice, and every message shows the state that is stored. Whenever a step begins: the votes that the rules of that moment
+ask for were given, nothing is frozen, the approval has not ended, and what the bot proposed by itself has a vote or an
+automatic rule.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from datetime import datetime, time
+from itertools import takewhile
 from pathlib import Path
 
 from hypothesis import HealthCheck, event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from bot.domain.operation import Approved, Event, Expired, Operation, StepEnded, VotedFor, replayed
-from bot.flow import cards, decide, handle, perform
+from bot.adapters.sql.store import SqlStore
+from bot.declare import Proposal
+from bot.domain import policy as policies
+from bot.domain.operation import (
+    BOT,
+    Approved,
+    Began,
+    Event,
+    Expired,
+    Operation,
+    State,
+    StepBegan,
+    StepEnded,
+    VotedFor,
+    replayed,
+)
+from bot.domain.policy import Policy, Rule, Ruling, Window
+from bot.flow import cards, decide, handle, perform, watch
+from bot.flow.world import roles_of
 from bot.ports import Request
 from bot.testing import Ending
-from tests.bot.flow.small_bot import Bot, small_bot
+from plugins.migrate.planner import Migrate
+from tests.bot.flow.small_bot import POLICY, Bot, small_bot
 from tests.examples import examples
 
 PEOPLE = ("UANA", "UEVA", "UBRUNO", "UCARLA", "UGIL")
@@ -35,11 +59,56 @@ LINES = (
 PLUGINS = ("migrate", "balance")
 TABLES = {"balance": {"rolling": {"pause_hours": 0.005}, "cooldown_minutes": 0}}
 BUTTONS = ("op.approve", "op.approve", "op.approve", "op.withdraw", "op.cancel", "op.again", "op.details")
+STRICT = replace(POLICY, rules=(Rule("strict", votes=2, expires=600),))
+FREE = replace(POLICY, rules=(Rule("auto", automatic=True, votes=0), Rule("free", votes=0, expires=600)))
+STOPPED = replace(POLICY, rules=(Rule("stop", freeze=True, why="Hands off."),))
+OTHERS = replace(POLICY, rules=(Rule("engineers", approvers=("engineer",), expires=600),))
+NIGHT = Rule("nine", window=Window(start=time(9, 20), end=time(9, 40)), freeze=True, why="Not now.")
+NIGHTLY = replace(POLICY, rules=(NIGHT, *POLICY.rules))
+POLICIES = (POLICY, POLICY, STRICT, FREE, STOPPED, OTHERS, NIGHTLY)
+LASTS = POLICY.approval_lasts
 CRASHES = ("append", "copies", "keep_copy", "handled", "keep_word", "said")
 
 
 class Died(BaseException):
     """The process is gone, in the middle of what it did."""
+
+
+class Watched(SqlStore):
+    """The store, which asks of each beginning that is stored whether the rules of that moment let it."""
+
+    bot: Bot
+    wrong: list[str]
+
+    def append(self, operation: Operation, *events: Event, since: int | None = None) -> Operation:
+        after = super().append(operation, *events, since=since)
+        for each in events:
+            if isinstance(each, Began | StepBegan):
+                self.wrong += [f"{fault}: {each} of {operation}" for fault in self._faults(operation, each)]
+        return after
+
+    def _faults(self, operation: Operation, begun: Event) -> Iterator[str]:
+        world, origin = self.bot.world, operation.origin
+        roles = frozenset(world.roles) if origin.by == BOT else roles_of(world, origin.by)
+        asked = policies.ruling(
+            world.policy, operation.action, operation.plan, roles, begun.at, automatic=origin.automatic
+        )
+        if not isinstance(asked, Ruling):
+            yield f"begun although {asked.text}"
+            return
+        good = [vote for vote in operation.votes if roles_of(world, vote.by) & set(asked.approvers)]
+        if len(good) < asked.votes:
+            yield f"begun with {len(good)} of {asked.votes} votes"
+        if origin.by == BOT and not good and not asked.automatic:
+            yield "begun without anybody's vote"
+        if {vote.by for vote in good} & {origin.by, *origin.causes}:
+            yield "begun with the vote of who asked for it or caused it"
+        if isinstance(begun, Began) and (begun.at - approved_at(self.events(operation.id))).total_seconds() > LASTS:
+            yield "begun long after its approval"
+
+
+def approved_at(events: Iterable[Event]) -> datetime:
+    return next(each.at for each in events if isinstance(each, Approved))
 
 
 class Lives(RuleBasedStateMachine):
@@ -49,12 +118,19 @@ class Lives(RuleBasedStateMachine):
     def start(self) -> None:
         self.folder = tempfile.TemporaryDirectory()
         self.bot: Bot = small_bot(Path(self.folder.name), plugins=PLUGINS, tables=TABLES)
+        store = self.bot.store
+        store.__class__ = Watched
+        assert isinstance(store, Watched)
+        store.bot, store.wrong = self.bot, []
+        self.store = store
+        self.patience, perform.DAY = perform.DAY, 300.0  # so long it waits for people who do not come
         self.sent: list[Request] = []
         self.seen: dict[str, tuple[Event, ...]] = {}
         self.count = 0
 
     def teardown(self) -> None:
         if hasattr(self, "bot"):
+            perform.DAY = self.patience
             self._all_is_said_in_the_end()
             self.bot.store.close()
             self.folder.cleanup()
@@ -110,9 +186,35 @@ class Lives(RuleBasedStateMachine):
     def delivered_again(self, data: st.DataObject) -> None:
         self._deliver(data.draw(st.sampled_from(self.sent)))
 
+    # the rules, and what the bot proposes by itself
+
+    @rule(policy=st.sampled_from(POLICIES))
+    def rules_change(self, policy: Policy) -> None:
+        self.bot.world = replace(self.bot.world, policy=policy)
+
+    @rule(vm=st.sampled_from(("web-1", "app-1")), to=st.sampled_from(("host-b", "host-c")), automatic=st.booleans(),
+          causes=st.sampled_from(((), ("UBRUNO",))))  # fmt: skip
+    def bot_proposes(self, vm: str, to: str, automatic: bool, causes: tuple[str, ...]) -> None:  # noqa: FBT001
+        wanted = Proposal("migrate", Migrate(vm, to), automatic=automatic, causes=causes)
+        watch.proposed(self.bot.world, wanted, "some")
+
+    @rule(silent=st.sampled_from((0, 601)))
+    def is_restarted(self, silent: int) -> None:
+        self.bot.store.mark_alive()
+        self.bot.clock.turn(silent)
+        self._restarts()
+
+    @precondition(lambda self: self.seen)
+    @rule(by=st.sampled_from(("UANA", "UBRUNO", "UGIL")), data=st.data())
+    def lets_go_on(self, by: str, data: st.DataObject) -> None:
+        operation = data.draw(st.sampled_from(sorted(self.seen)))
+        value, key = f"{operation}:{data.draw(st.sampled_from(('held', '1', '2', '3')))}", self._key()
+        now = self.bot.clock.now()
+        self._deliver(Request(key, "click", by, now, "CAPPROVALS", action=cards.GO_ON, value=value, trigger=key))
+
     # time, the hosts, the chat
 
-    @rule(seconds=st.sampled_from((1, 60, 599, 601, -600)))
+    @rule(seconds=st.sampled_from((1, 60, 599, 601, 3601, -600)))
     def time_passes(self, seconds: int) -> None:
         self.bot.clock.turn(seconds)
 
@@ -192,13 +294,19 @@ class Lives(RuleBasedStateMachine):
         for operation in self._operations():
             voters = [vote.by for vote in operation.votes]
             assert operation.origin.by not in voters
-            assert set(voters) <= {"UBRUNO", "UCARLA"}
+            assert set(voters) <= {"UBRUNO", "UCARLA", "UANA", "UEVA"} - set(operation.origin.causes)
             assert len(voters) == len(set(voters))
             kinds = [type(each) for each in self.seen[operation.id]]
+            before = tuple(takewhile(lambda each: not isinstance(each, Approved), self.seen[operation.id]))
             if Approved in kinds:
-                assert len(voters) >= operation.ruling.votes
-            assert all(each.at < operation.expires_at for each in self.seen[operation.id] if isinstance(each, VotedFor))
+                assert replayed(operation.id, before).votes_missing == 0
+            assert all(each.at < operation.expires_at for each in before if isinstance(each, VotedFor))
             assert not (Expired in kinds and Approved in kinds)
+
+    @invariant()
+    def nothing_begins_against_the_rules_of_that_moment(self) -> None:
+        if hasattr(self, "store"):
+            assert self.store.wrong == []
 
     @invariant()
     def nothing_is_done_twice_or_unasked(self) -> None:
