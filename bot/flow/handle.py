@@ -92,7 +92,7 @@ def _tell_unable(world: World, operation_id: str) -> None:
     operation = world.store.operation(operation_id)
     if world.places.ops and world.store.claim(f"unable:{operation_id}"):
         card = cards.unable_card(operation, world.catalog.unable(operation))
-        world.screen.answer("", lambda: _post(world, card, f"unable:{operation_id}"))
+        world.screen.afterwards(world.places.ops, lambda: _post(world, card, f"unable:{operation_id}"))
 
 
 def _post(world: World, card: Card, key: str) -> None:

@@ -30,7 +30,6 @@ from bot.domain.operation import (
     Event,
     Expired,
     Operation,
-    State,
     StepBegan,
     StepEnded,
     VotedFor,
