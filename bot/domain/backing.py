@@ -135,6 +135,20 @@ class Backing:
                 found[f"the volume {image.place or image.path} on {key[0]}"] = None
         return tuple(sorted(found))
 
+    def standing(self, host: str, path: str, *, but: str) -> tuple[str, ...]:
+        """The VMs besides ``but`` (a UUID) whose images stand on the one at ``path``: they break when it is written to.
+
+        Those that name this very image do not count.
+        """
+        root = self._same(host, path)
+        above = self._standing_on(root) - {root}
+        return tuple(sorted({
+            use_text(use, where)
+            for where, storage in self._storages.items()
+            for use in storage.uses
+            if use.uuid != but and use.device and self._same(where, use.path) in above
+        }))  # fmt: skip
+
     def stands_on(self, top: Key, base: Key) -> bool:
         """Whether the image at ``top`` is the one at ``base`` or stands on it."""
         return self._same(*top) in self._standing_on(self._same(*base))

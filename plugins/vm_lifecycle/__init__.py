@@ -59,9 +59,9 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
 def _verbs(mine: VmLifecycleSettings) -> list[Action]:
     power, verb, one = (steps.PowerVm,), intents.verb, partial(intents.verb, bulk=False)
     low, medium, high, worst = Risk.LOW, Risk.MEDIUM, Risk.HIGH, Risk.DESTRUCTIVE
-    doomed = partial(handler.doomed, mine)
+    doomed, under = partial(handler.doomed, mine), partial(handler.written_under, mine)
     return [
-        _action(mine, verb("start", cards.START), intents.VmVerb, planner.start, low, power),
+        _action(mine, verb("start", cards.START), intents.VmVerb, planner.start, low, power, under),
         _action(mine, verb("shutdown", cards.SHUTDOWN), intents.VmVerb, planner.shutdown, medium, power),
         _action(mine, verb("reboot", cards.REBOOT), intents.VmVerb, planner.reboot, medium, power),
         _action(mine, verb("force-off", cards.FORCE_OFF), intents.VmVerb, planner.force_off, high, power),
@@ -86,6 +86,7 @@ def _wishes(mine: VmLifecycleSettings) -> list[Action]:
     disks, cards_of = (steps.AddDisk, steps.GrowDisk), (steps.AddNic, steps.RemoveNic)
     wish, disk, nic = devices.snapshot_wish, devices.disk_wish, devices.nic_wish
     gone, taken = (steps.DeleteVm, steps.PurgeVm), partial(handler.taken, mine)
+    under = partial(handler.written_under, mine)
     return [
         _action(mine, intents.resize(), intents.NewSize, planner.resize, medium, (steps.ResizeVm,)),
         _action(mine, intents.rename(), intents.NewName, planner.rename, medium, (steps.RenameVm,)),
@@ -95,7 +96,7 @@ def _wishes(mine: VmLifecycleSettings) -> list[Action]:
         _action(mine, intents.ttl(), intents.NewTtl, planner.ttl, medium, (steps.SetTtl,)),
         _action(mine, intents.delete(), intents.Deletion, ends.delete, worst, gone, partial(handler.doomed, mine)),
         _action(mine, snap("create", cards.SNAPSHOT_CREATE), intents.SnapshotWish, wish, medium, snapped),
-        _action(mine, snap("revert", cards.SNAPSHOT_REVERT), intents.SnapshotWish, wish, high, snapped),
+        _action(mine, snap("revert", cards.SNAPSHOT_REVERT), intents.SnapshotWish, wish, high, snapped, under),
         _action(mine, snap("delete", cards.SNAPSHOT_DELETE), intents.SnapshotWish, wish, medium, snapped),
         _action(mine, intents.disk("add", cards.DISK_ADD), intents.DiskWish, disk, medium, disks, taken),
         _action(mine, intents.disk("grow", cards.DISK_GROW), intents.DiskWish, disk, medium, disks),

@@ -469,6 +469,15 @@ def disk_needed(vm: Vm, fate: Fate) -> Objection:
     )
 
 
+def others_stand_on(vm: Vm, fate: Fate) -> Objection:
+    """A template of linked clones that would write."""
+    return Objection(
+        "template",
+        f"{fate.place} of {vm.name} is the base image of {_named(fate.holders)}; they break when it is written to.",
+        f"Make a copy that can run: `vm clone {quote(vm.name)} NEW-NAME`.",
+    )
+
+
 def storage_not_read(vm: Vm) -> Objection:
     """Nobody knows who else uses its disks."""
     return Objection(

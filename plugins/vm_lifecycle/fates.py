@@ -63,6 +63,13 @@ def fates(vm: Vm, scene: Scene) -> tuple[Fate, ...]:
     return tuple(found)
 
 
+def written_under(vm: Vm, scene: Scene) -> Iterator[Fate]:
+    """The disks of a VM that other VMs' images stand on: whatever it writes there destroys those."""
+    for path in _paths(each for each in scene.backing.uses(vm.host, vm.uuid) if _is_own(each) and not each.snapshot):
+        if names := scene.backing.standing(vm.host, path, but=vm.uuid):
+            yield Fate(vm.uuid, _shown(scene, vm.host, path), path, "beneath", names)
+
+
 def held(vm: tuple[str, str], places: Iterable[str], scene: Scene) -> dict[str, tuple[str, ...]]:
     """Of volumes that are to be removed with a VM (host, UUID): those that others need, with who does."""
     host, uuid = vm

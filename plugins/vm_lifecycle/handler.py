@@ -18,7 +18,7 @@ from bot.domain.steps import Step
 from bot.ports import Hypervisor, Progress
 from bot.ports.guests import Found, GuestDisk, GuestNic
 from plugins.vm_lifecycle import creation, devices, fates, making, planner, texts, told
-from plugins.vm_lifecycle.intents import Deletion, DiskWish, LookAt, NewClone, NewVms, VmVerb
+from plugins.vm_lifecycle.intents import Deletion, DiskWish, LookAt, NewClone, NewVms, SnapshotWish, VmVerb
 from plugins.vm_lifecycle.making import nowhere_else
 from plugins.vm_lifecycle.planner import AUTOSTART, DELETED, DISKS
 from plugins.vm_lifecycle.portrait import Portrait
@@ -527,6 +527,17 @@ def taken(settings: VmLifecycleSettings, intent: DiskWish, snapshot: Snapshot, h
             break
         there.append(volume)
     return replace(intent, taken=tuple(there))
+
+
+def written_under(
+    settings: VmLifecycleSettings, intent: VmVerb | SnapshotWish, snapshot: Snapshot, hypervisor: Hypervisor
+) -> VmVerb | SnapshotWish:
+    """The wish with the disks that other VMs' images stand on; a host that cannot tell in time is left open."""
+    vms = planner.chosen(intent, snapshot)
+    if isinstance(vms, Objection):
+        return intent
+    scene = fates.Scene.of(settings, snapshot, look_at_storage(hypervisor, snapshot, ()))
+    return replace(intent, fates=tuple(each for vm in vms for each in fates.written_under(vm, scene)))
 
 
 def look_at_storage(hypervisor: Hypervisor, snapshot: Snapshot, whole: Collection[str]) -> Looked:

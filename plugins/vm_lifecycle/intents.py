@@ -22,7 +22,7 @@ class VmVerb:
     tag: str = ""
     reason: str = ""
     lose_definition: bool = False  # shutdown and force-off of a transient VM
-    fates: tuple[Fate, ...] = ()  # of a purge: what becomes of its images
+    fates: tuple[Fate, ...] = ()  # of a purge: what becomes of its images; of a start: those that others stand on
     looked: tuple[str, ...] = ()  # UUIDs of the VMs whose hosts' storage was looked at for that
 
 
@@ -132,6 +132,7 @@ class SnapshotWish:
     snapshot: str
     description: str = ""
     reason: str = ""
+    fates: tuple[Fate, ...] = ()  # of a revert: disks that others' images stand on
 
 
 @dataclass(frozen=True, slots=True)

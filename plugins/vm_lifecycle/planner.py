@@ -84,7 +84,7 @@ def plan(  # noqa: PLR0917 - what a command is bound to, and what an Action is c
     against: list[Objection] = []
     for vm in found:
         mine, objections = work(intent, Case(settings, vm, snapshot, rules))
-        against += objections
+        against += objections or (_written_under(intent, vm) if mine else ())
         steps += mine
         touched += [vm] if mine else []
         idle += [] if mine or objections else [cards.nothing_to_do(vm, title)]
@@ -100,6 +100,12 @@ def plan(  # noqa: PLR0917 - what a command is bound to, and what an Action is c
         warnings=tuple(each for vm in touched for each in cards.warnings_for(intent, vm, settings.grace)),
         tags=tags_of(touched),
     )
+
+
+def _written_under(intent: Any, vm: Vm) -> Iterator[Objection]:
+    """What would be destroyed if the VM wrote to its disks."""
+    if getattr(intent, "verb", "") in {"start", "revert"}:
+        yield from (cards.others_stand_on(vm, each) for each in intent.fates if each.vm == vm.uuid and each.holders)
 
 
 def chosen(intent: Any, snapshot: Snapshot) -> tuple[Vm, ...] | Objection:

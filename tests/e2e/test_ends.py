@@ -109,6 +109,7 @@ def test_a_template_stays_while_clones_stand_on_it(bot: Bot, tmp_path: Path) -> 
     bot.virsh(A, "start", "end-on")
     told = repr(bot.says("vm delete end-golden --remove-disks --now"))
     assert "end-off on host-a, end-on on host-a" in told
+    assert "is the base image of end-off on host-a, end-on on host-a" in repr(bot.says("vm start end-golden"))
     assert not bot.store.operations(limit=1)
     assert there(bot, golden)
     bot.virsh(A, "destroy", "end-on")

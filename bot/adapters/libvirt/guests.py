@@ -68,8 +68,11 @@ class LibvirtGuests:
 
     def storage(self, host: str, *, whole: bool = True) -> Storage:
         """Its images and who names them; see the port."""
-        with self._at_length(host, f"The storage of {host} could not be looked at") as connection:
-            return backing.storage(connection, whole=whole)
+        what = f"The storage of {host} could not be looked at"
+        if not whole:
+            return self._ask(host, lambda it: backing.storage(it, whole=False), what)
+        with self._at_length(host, what) as connection:
+            return backing.storage(connection, whole=True)
 
     def upload_seed(self, host: str, pool: str, name: str, seed: Seed, *, form: str = "raw") -> Volume:
         """Put a seed into a pool; see the port."""

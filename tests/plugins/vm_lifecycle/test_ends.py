@@ -496,6 +496,23 @@ def test_with_its_disks_a_vms_firmware_keeps_what_it_knows() -> None:
         assert "the state of its TPM" in told["kept" if kept else "no-grace"]
 
 
+@pytest.mark.parametrize("line", ["vm start golden", "vm snapshot revert golden clean"])
+def test_a_template_that_clones_stand_on_is_not_written_to(line: str) -> None:
+    hypervisor = hosts()
+    for name, base in (("golden", ""), ("clone", "golden"), ("loose", "golden")):
+        volume(hypervisor, f"{name}.qcow2", f"{base}.qcow2" if base else "")
+    golden = with_disks(hypervisor, "golden", disk("/pool/golden.qcow2"))
+    hypervisor.create_snapshot("host-a", golden, "clean")
+    with_disks(hypervisor, "twin", disk("/pool/golden.qcow2"))
+    assert isinstance(asked(hypervisor, line), Plan), "a second definition of the same disk stands on nothing"
+    with_disks(hypervisor, "top", disk("/pool/clone.qcow2"))
+    said = objections(hypervisor, line)["template"]
+    assert "is the base image of top on host-a;" in said
+    assert "vm clone golden NEW-NAME" in said
+    hypervisor.refuse("storage", "It does not tell.", times=2)
+    assert isinstance(asked(hypervisor, line), Plan), "what cannot be read keeps no VM from its start"
+
+
 # What people write
 
 
