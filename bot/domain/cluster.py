@@ -9,7 +9,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from bot.domain.errors import AmbiguousNameError, UnknownNameError
-from bot.domain.words import meant, nearest
+from bot.domain.words import names_for, nearest
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -93,11 +93,15 @@ class Nic:
 
 @dataclass(frozen=True, slots=True)
 class VmSnapshot:
-    """One snapshot of a VM. ``external``: its disks or memory lie in files of their own, not in the qcow2 image."""
+    """One snapshot of a VM. ``external``: its disks or memory lie in files of their own, not in the qcow2 image.
+
+    ``clashes``: QEMU would take its name for the number of another one, or nobody can say that it would not.
+    """
 
     name: str
     external: bool = False
     state: str = ""  # as libvirt spells it: running, shutoff, disk-snapshot…
+    clashes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -430,7 +434,7 @@ class Snapshot:
             if host.name == name:
                 return host
         names = [host.name for host in self.hosts]
-        if len(alike := meant(name, names)) == 1:
+        if len(alike := names_for(name, names)) == 1:
             return self.host(alike[0])
         raise UnknownNameError(f"There is no host “{name}”.", nearest(name, names, "See all with `hosts`."))
 
@@ -445,7 +449,7 @@ class Snapshot:
         """
         found = [vm for vm in self.vms if name in (vm.name, vm.uuid)]
         if not found:
-            alike = set(meant(name, [each for vm in self.vms for each in (vm.name, vm.uuid)]))
+            alike = set(names_for(name, [each for vm in self.vms for each in (vm.name, vm.uuid)]))
             found = [vm for vm in self.vms if vm.name in alike or vm.uuid in alike]
         if not found:
             names = sorted({vm.name for vm in self.vms})

@@ -142,7 +142,7 @@ class _Splitter:
         return found[1].strip()
 
 
-def meant(typed: str, known: Iterable[str]) -> list[str]:
+def names_for(typed: str, known: Iterable[str]) -> list[str]:
     """The names that ``typed`` means, each once: itself; else those alike but for autocorrection; else without marks.
 
     Marks are what makes a word bold, slanted or code in chat: ``*web-1*``.
@@ -150,14 +150,14 @@ def meant(typed: str, known: Iterable[str]) -> list[str]:
     names = dict.fromkeys(known)
     if typed in names:
         return [typed]
-    for wanted in (typed, _unmarked(typed)):
+    for wanted in (typed, _without_marks(typed)):
         plain = straightened(wanted)
         if alike := [name for name in names if name == wanted or straightened(name) == plain]:
             return alike
     return []
 
 
-def _unmarked(word: str) -> str:
+def _without_marks(word: str) -> str:
     while len(word) > 2 and word[0] in _MARKS and word[-1] == word[0]:
         word = word[1:-1]
     return word

@@ -303,6 +303,7 @@ class FakeGuests:
             extra = self._extra(uuid)
             if all(each.name != name for each in extra.snapshots):
                 raise HypervisorError(f"The VM did not go back to {name}: there is none.", "See `vm snapshot list`.")
+            name = self._name_by_number(uuid, name)
             extra.snapshots = [replace(each, current=each.name == name) for each in extra.snapshots]
 
     def delete_snapshot(self, host: str, uuid: str, name: str) -> None:
@@ -446,9 +447,19 @@ class FakeGuests:
     def _detail(self, host: str, uuid: str) -> VmDetail:
         return self._guest(host, uuid).vm.detail or VmDetail()
 
+    def _name_by_number(self, uuid: str, name: str) -> str:
+        """The snapshot that QEMU takes this name for: it numbers them from 1, and looks for a number first."""
+        numbers = {str(number): each.name for number, each in enumerate(self._extra(uuid).snapshots, 1)}
+        return numbers.get(name, name)
+
     def _in_depth(self, vm: Vm) -> Vm:
         """What only a look in depth shows: its snapshots, and its size at the next start."""
-        taken = tuple(VmSnapshot(each.name, each.external, each.state) for each in self._extra(vm.uuid).snapshots)
+        taken = tuple(
+            VmSnapshot(
+                each.name, each.external, each.state, clashes=self._name_by_number(vm.uuid, each.name) != each.name
+            )
+            for each in self._extra(vm.uuid).snapshots
+        )
         detail = vm.detail or VmDetail()
         if detail.snapshot_list is None:
             detail = replace(detail, snapshot_list=taken)

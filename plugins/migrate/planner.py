@@ -228,7 +228,7 @@ def _unchecked(case: Case, target: Host) -> Iterator[Reason]:
     if detail.secrets and not looked:
         yield cards.secrets(vm, target)
     yield from _unseen_places(case, target)
-    if detail.hugepages:
+    if detail.hugepages and target.huge_pages is None:  # else the placement rules count them
         yield cards.hugepages(vm, target)
     if detail.memory_locked:
         yield cards.memory_locked(vm)

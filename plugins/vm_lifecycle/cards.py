@@ -812,8 +812,8 @@ def cannot_revert_number(vm: Vm, name: str) -> Objection:
     """QEMU takes the name for a snapshot's number first."""
     return Objection(
         "number",
-        f"The snapshot “{name}” of {vm.name} is named like a number: QEMU could go back to another one that has this "
-        "number.",
+        f"The snapshot “{name}” of {vm.name} is named by a number: QEMU would go back to another one that has this "
+        "number, or it is not known whether it would.",
         f"While {vm.name} is off, on {vm.host}, for each of its disks: `qemu-img snapshot -l DISK` shows the ID beside "
         f"the tag {name}; `qemu-img snapshot -a ID DISK` goes back to it, if no other snapshot has that ID as its tag.",
     )

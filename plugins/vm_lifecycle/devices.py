@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from bot.domain.cluster import Host, Snapshot, Vm, VmDetail, VmSnapshot, VmState
 from bot.domain.plan import Objection
-from bot.domain.words import meant
+from bot.domain.words import names_for
 from plugins.vm_lifecycle import cards, creation
 from plugins.vm_lifecycle.intents import DiskWish, Ejection, NicWish, SnapshotWish
 from plugins.vm_lifecycle.places import own_disk, volume_on
@@ -61,7 +61,7 @@ def _cannot_take(name: str, vm: Vm, host: Host) -> Iterator[Objection]:
         yield cards.bad_snapshot_name(name)
     elif _NUMBER.fullmatch(name):
         yield cards.number_for_a_name(name)
-    elif name in {each.name for each in _known(vm)}:
+    elif name in {each.name for each in _snapshots_of(vm)}:
         yield cards.snapshot_exists(vm, name)
     formats = {disk.format for disk in (vm.detail.disks if vm.detail else ()) if own_disk(disk) and not disk.readonly}
     if formats - {"qcow2"}:
@@ -80,7 +80,7 @@ def _takes_uefi(vm: Vm, detail: VmDetail, host: Host) -> bool:
     return detail.nvram_format == "qcow2" and host.libvirt_version >= PFLASH_IN_QCOW2
 
 
-def _known(vm: Vm) -> tuple[VmSnapshot, ...]:
+def _snapshots_of(vm: Vm) -> tuple[VmSnapshot, ...]:
     return (vm.detail.snapshot_list if vm.detail else None) or ()
 
 
@@ -89,8 +89,8 @@ def _of_a_snapshot(intent: SnapshotWish, verb: SnapshotVerb, case: Case) -> Plan
     vm, snapshot = case.vm, case.snapshot
     reverts = verb is SnapshotVerb.REVERT
     against = [*changeable(vm, snapshot)] if reverts else [*settled(vm, snapshot), *_elsewhere_if_off(vm, snapshot)]
-    there = {each.name: each for each in _known(vm)}
-    alike = meant(intent.snapshot, there)
+    there = {each.name: each for each in _snapshots_of(vm)}
+    alike = names_for(intent.snapshot, there)
     name = alike[0] if len(alike) == 1 else intent.snapshot
     if name in there:
         against += (
@@ -112,7 +112,7 @@ def _elsewhere_if_off(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
 def _cannot_revert(taken: VmSnapshot, vm: Vm, host: Host) -> Iterator[Objection]:
     if taken.external and host.up and host.libvirt_version < REVERTS_EXTERNAL:
         yield cards.cannot_revert_external(vm, taken.name, host)
-    if not taken.external and _NUMBER.fullmatch(taken.name):
+    if taken.clashes:
         yield cards.cannot_revert_number(vm, taken.name)
 
 
@@ -157,7 +157,7 @@ def _grow(intent: DiskWish, vm: Vm, host: Host, against: list[Objection]) -> Pla
     elif host.up and (place := volume_on(disk.source, host)):
         more = intent.capacity - (disk.capacity or 0)
         against += creation.pool_objections(place.partition("/")[0], more, host)
-    if disk and host.up and disk.format == "qcow2" and any(not each.external for each in _known(vm)):
+    if disk and host.up and disk.format == "qcow2" and any(not each.external for each in _snapshots_of(vm)):
         old = disk.compat == "0.10" or host.hypervisor_version < GROWS_WITH_SNAPSHOTS
         against += [cards.cannot_grow_with_snapshots(vm, disk, host)] if old else []
     return (GrowDisk(vm.uuid, vm.name, vm.host, intent.target, intent.capacity),), tuple(against)

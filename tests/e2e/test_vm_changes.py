@@ -24,6 +24,7 @@ from bot.domain.plan import Plan, Refused
 from bot.flow.parse import parsed
 from plugins.vm_lifecycle import handler
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
+from plugins.vm_lifecycle.steps import AddDisk, AddNic
 
 if TYPE_CHECKING:
     from lab import Lab
@@ -202,7 +203,8 @@ def test_numa_cells_fix_the_memory(scene: Scene) -> None:
     assert "NUMA cell" in scene.refused("vm resize cells --memory 200M")["numa"]
     with pytest.raises(HypervisorError, match="NUMA"):
         scene.hypervisor.resize(A, domain.UUIDString(), vcpus=1, memory=200 * MIB)
-    scene.done("vm resize cells --memory 96M")
+    scene.done("vm resize cells --memory 96M --cpus 2")
+    domain.create()
     stored = scene.vm("cells").stored
     assert stored is not None
     assert stored.memory == 96 * MIB
@@ -281,6 +283,22 @@ def test_saved_memory_is_seen_by_every_verb(scene: Scene) -> None:
     scene.done("vm disk grow saved vda 1G")
 
 
+# Devices
+
+
+def test_a_nic_and_a_disk_are_added_to_a_running_vm_of_any_name(scene: Scene) -> None:
+    domain = scene.define("json:{a},b=c d", boot=True, disk=False)
+    domain.create()
+    (plan, _) = scene.done('vm nic add "json:{a},b=c d" br0')
+    (step,) = plan.steps
+    assert isinstance(step, AddNic)
+    assert scene.lab.virsh(A, "domiflist", domain.UUIDString()).count(step.mac) == 1
+    (plan, _) = scene.done('vm disk add "json:{a},b=c d" 1G')
+    (disk,) = plan.steps
+    assert isinstance(disk, AddDisk)
+    assert disk.volume.startswith("local/json-a-b-c-d-")
+
+
 # Snapshots
 
 
@@ -326,7 +344,8 @@ def test_an_external_snapshot_is_shown_as_such_and_no_revert_is_tried_where_libv
 def test_a_snapshot_named_by_a_number_is_neither_taken_nor_gone_back_to(scene: Scene) -> None:
     domain = scene.define("numbers")
     assert "number" in scene.refused("vm snapshot create numbers 2")
-    for name, pattern in (("2", 22), ("1", 11)):  # by others; QEMU numbers them 1 and 2
+    made = (("2", 22), ("1", 11), ("3", 44), ("20260105", 55))  # by others; QEMU numbers them from 1 on
+    for name, pattern in made:
         scene.write("numbers", pattern)
         domain.snapshotCreateXML(f"<domainsnapshot><name>{name}</name></domainsnapshot>")
     scene.write("numbers", 33)
@@ -334,10 +353,16 @@ def test_a_snapshot_named_by_a_number_is_neither_taken_nor_gone_back_to(scene: S
     assert scene.holds("numbers", 22), "what QEMU does with such a name: the wrong one"
     for name in ("1", "2"):
         assert "qemu-img snapshot" in scene.refused(f"vm snapshot revert numbers {name}")["number"]
+    for name, pattern in made[2:]:
+        scene.write("numbers", 33)
+        scene.done(f"vm snapshot revert numbers {name}")
+        assert scene.holds("numbers", pattern), "its own number, or one that no snapshot has"
     scene.done("vm snapshot delete numbers 2")
     left = scene.run("qemu-img", "snapshot", "-l", str(scene.images / "numbers.qcow2"))
-    assert left.split()[-6:][:2] == ["2", "1"] or " 1 " in left.splitlines()[-1], "the one tagged 2 is gone"
-    assert [each.name for each in scene.hypervisor.snapshots(A, domain.UUIDString())] == ["1"]
+    assert [line.split()[:2] for line in left.splitlines()[2:]] == [["2", "1"], ["3", "3"], ["4", "20260105"]]
+    scene.write("numbers", 33)
+    scene.done("vm snapshot revert numbers 1")
+    assert scene.holds("numbers", 11), "nothing else has the number 1 any more"
 
 
 def test_an_old_image_with_snapshots_is_not_grown(scene: Scene) -> None:

@@ -9,10 +9,12 @@ from typing import Any
 
 import libvirt
 
+from bot.adapters.libvirt import volumes
 from bot.adapters.libvirt.connections import Connection
 from bot.adapters.libvirt.domain_xml import Definition, document, parse
 from bot.adapters.libvirt.inventory import Facts
 from bot.adapters.libvirt.parts import NONSENSE, Parts, count
+from bot.adapters.libvirt.qcow2 import snapshot_ids
 from bot.adapters.libvirt.refusals import said
 from bot.adapters.libvirt.ties import bases
 from bot.domain.cluster import CpuFit, Disk, Host, StoredSize, Vm, VmDetail, VmSnapshot
@@ -87,6 +89,9 @@ def depth(connection: Connection, vm: Vm) -> Depth:
         disks = tuple(replace(disk, compat=version or "") for disk, version in zip(disks, versions, strict=True))
     job = ask("job", "of it", lambda: active_job(domain))
     snapshots = ask("snapshots", "of it", lambda: _snapshot_list(domain))
+    if any(not each.external and each.name.isdecimal() for each in snapshots or ()):
+        numbers = ask("numbers of snapshots", "of it", lambda: _numbers(connection, vm.detail))
+        snapshots = tuple(replace(each, clashes=_clashes(each, numbers)) for each in snapshots or ())
     checkpoints = ask("checkpoints", "of it", lambda: _checkpoints(domain))
     stored = ask("stored definition", "of it", lambda: _stored_size(domain, vm))
     ties = replace(vm.detail.ties, bases=ask("stored definition", "of its disks", lambda: _bases(domain)) or ())
@@ -143,6 +148,24 @@ def _checkpoints(domain: Domain) -> int:
         if error.get_error_code() in _CANNOT_SAY:
             return 0
         raise
+
+
+def _numbers(connection: Connection, detail: VmDetail | None) -> tuple[dict[str, str], ...] | None:
+    """Of each qcow2 disk the names of its snapshots by QEMU's numbers; None when not all can be read."""
+    found = []
+    for disk in detail.disks if detail else ():
+        if disk.device == "disk" and disk.format == "qcow2" and disk.source:
+            read = volumes.reader(connection, disk.source)
+            if read is None:
+                return None
+            found.append(snapshot_ids(read))
+    return tuple(found)
+
+
+def _clashes(taken: VmSnapshot, numbers: tuple[dict[str, str], ...] | None) -> bool:
+    if taken.external or not taken.name.isdecimal():
+        return False
+    return numbers is None or any(each.get(taken.name, taken.name) != taken.name for each in numbers)
 
 
 def snapshot_of(snapshot: Any) -> VmSnapshot:

@@ -221,7 +221,7 @@ def autostarting(connection: Connection) -> frozenset[str]:
     return frozenset(domain.UUIDString() for domain in found)
 
 
-def saved(connection: Connection) -> frozenset[str]:
+def saved_memories(connection: Connection) -> frozenset[str]:
     """UUIDs of the VMs whose memory is saved on the host (managed save); their next start goes on from it."""
     found = connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)
     return frozenset(domain.UUIDString() for domain in found)

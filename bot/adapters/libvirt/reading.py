@@ -11,7 +11,7 @@ import libvirt
 
 from bot.adapters.libvirt.connections import Connection, HostAddress, Line, Pending
 from bot.adapters.libvirt.events import Listening
-from bot.adapters.libvirt.inventory import Definitions, Facts, autostarting, facts, huge_pages, saved
+from bot.adapters.libvirt.inventory import Definitions, Facts, autostarting, facts, huge_pages, saved_memories
 from bot.adapters.libvirt.parts import NONSENSE, Parts, reason
 from bot.adapters.libvirt.refreshes import Refreshes
 from bot.adapters.libvirt.refusals import said
@@ -114,7 +114,7 @@ class HostReader:
         samples = sweep(connection, parts)
         at = time.monotonic()
         starting = parts.read("autostart of VMs", "", lambda: autostarting(connection))
-        kept = parts.read("saved memory of VMs", "", lambda: saved(connection))
+        kept = parts.read("saved memory of VMs", "", lambda: saved_memories(connection))
         self._marks = Marks(
             self._marks.starting if starting is None else starting, self._marks.saved if kept is None else kept
         )

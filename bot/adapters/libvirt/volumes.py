@@ -132,6 +132,24 @@ def tail(connection: Connection, path: str, most: int) -> bytes | None:
     return received(stream)
 
 
+def reader(connection: Connection, source: str) -> Callable[[int, int], bytes] | None:
+    """Reads bytes of a file that lies in a pool, from an offset on and at most so many; None when no pool has it."""
+    volume = _by_path(connection, source)
+    if volume is None:
+        return None
+    size = volume.infoFlags(libvirt.VIR_STORAGE_VOL_GET_PHYSICAL)[2]
+
+    def read(offset: int, most: int) -> bytes:
+        length = min(most, size - offset)
+        if length <= 0:
+            return b""
+        stream = connection.newStream(0)
+        volume.download(stream, offset, length, 0)
+        return received(stream)
+
+    return read
+
+
 def received(stream: Any) -> bytes:
     """All that a stream brings."""
     parts: list[bytes] = []

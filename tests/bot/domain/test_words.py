@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bot.domain.words import (
     bytes_text,
     duration_text,
-    meant,
+    names_for,
     nearest,
     plural,
     seconds_of,
@@ -100,14 +100,14 @@ def test_plain_lines_are_split_as_a_shell_splits_them(words: list[str]) -> None:
 
 def test_a_name_is_meant_exactly_then_straightened_then_without_marks() -> None:
     known = ["Bob’s VM", "Bob's VM", "web-1", "say “hi”", "*loud*", "loud", "a\u3000b"]
-    assert meant("Bob’s VM", known) == ["Bob’s VM"]
-    assert meant("Bob's VM", known) == ["Bob's VM"]
-    assert meant("Bob‘s VM", known) == ["Bob’s VM", "Bob's VM"]
-    assert meant("*web-1*", known) == meant("`web-1`", known) == meant("_*web-1*_", known) == ["web-1"]
-    assert meant('say "hi"', known) == ["say “hi”"]
-    assert meant("*loud*", known) == ["*loud*"]
-    assert meant("a b", known) == ["a\u3000b"]
-    assert meant("web", known) == []
+    assert names_for("Bob’s VM", known) == ["Bob’s VM"]
+    assert names_for("Bob's VM", known) == ["Bob's VM"]
+    assert names_for("Bob‘s VM", known) == ["Bob’s VM", "Bob's VM"]
+    assert names_for("*web-1*", known) == names_for("`web-1`", known) == names_for("_*web-1*_", known) == ["web-1"]
+    assert names_for('say "hi"', known) == ["say “hi”"]
+    assert names_for("*loud*", known) == ["*loud*"]
+    assert names_for("a b", known) == ["a\u3000b"]
+    assert names_for("web", known) == []
 
 
 def test_case_is_no_difference_and_equally_near_names_are_all_offered() -> None:

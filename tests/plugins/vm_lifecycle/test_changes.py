@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -42,7 +43,13 @@ DISK = Disk("vda", "file", "/pool/web.qcow2", format="qcow2", capacity=10 * GIB)
 DETAIL = VmDetail(disks=(DISK,), nics=(Nic("bridge", "br0", "52:54:00:00:00:01"),), snapshot_list=())
 WEB = (uuid_of("web"), "web", "host-a")
 SAVED: Mapping[str, Any] = {"state": VmState.SHUT_OFF, "saved": True}
-TAKEN = (VmSnapshot("before upgrade"), VmSnapshot("v1.2+fix"), VmSnapshot("7"), VmSnapshot("ext", external=True))
+TAKEN = (
+    VmSnapshot("before upgrade"),
+    VmSnapshot("v1.2+fix"),
+    VmSnapshot("7", clashes=True),
+    VmSnapshot("20260105"),
+    VmSnapshot("ext", external=True),
+)
 
 
 def cluster(host: Mapping[str, Any] | None = None, detail: Mapping[str, Any] | None = None, **vm: Any) -> Snapshot:
@@ -305,6 +312,7 @@ def test_a_name_that_qemu_takes_for_a_number_is_refused() -> None:
         assert "number" in refused(f"vm snapshot create web {name}", seen)
     assert "elete" not in refused("vm snapshot revert web 7", seen)["number"]
     assert planned("vm snapshot delete web 7", seen).steps, "QEMU removes by name"
+    assert planned("vm snapshot revert web 20260105", seen).steps, "a number that no snapshot has"
     assert planned("vm snapshot create web v7", seen).steps
 
 
@@ -346,6 +354,35 @@ def test_a_disk_with_snapshots_grows_where_qemu_can() -> None:
     old = cluster(host={"hypervisor_version": 5_000_000}, detail=detail(compat="1.1"))
     assert "5.1" in refused(line, old)["snapshots"]
     assert planned(line, cluster(detail={"disks": (replace(DISK, compat="0.10"),)})).steps, "without a snapshot"
+
+
+# Advice
+
+
+@pytest.mark.parametrize(
+    ("line", "vm"),
+    [
+        ("start", {"state": VmState.PAUSED}),
+        ("shutdown", {"state": VmState.PAUSED}),
+        ("shutdown", {"state": VmState.SUSPENDED}),
+        ("reboot", {"state": VmState.SHUT_OFF}),
+        ("pause", {"state": VmState.SHUT_OFF}),
+        ("purge", {}),
+        ("rename {} new", {}),
+        ("resize {} --cpus 1", dict(SAVED)),
+        ("snapshot create {} a", {"state": VmState.SUSPENDED}),
+        ("snapshot revert {} zzz", {"detail": {"snapshot_list": TAKEN}}),
+        ("start", {"state": VmState.SHUT_OFF, "tags": {"drover.deleted": "2026-01-08T09:00:00+00:00"}}),
+    ],
+)
+def test_commands_in_advice_quote_the_name(line: str, vm: dict[str, Any]) -> None:
+    name = "a;touch $(id) 'x'"
+    asked = line.format(shlex.quote(name)) if "{}" in line else f"{line} {shlex.quote(name)}"
+    told = "\n".join(refused(f"vm {asked}", cluster(name=name, **vm)).values())
+    commands = [part for part in told.split("`")[1::2] if "touch" in part]
+    assert commands
+    for command in commands:
+        assert name in shlex.split(command)
 
 
 # Huge pages
