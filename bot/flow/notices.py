@@ -29,11 +29,11 @@ def _state(incident: Incident, now: datetime) -> list[Line]:
     if incident.times > 1:
         said.append(f"came back {plural(incident.times - 1, 'time')}")
     if incident.acknowledged_by:
-        said.append(words("taken up by {who}", who=who(incident.acknowledged_by)))
+        said.append(words("acknowledged by {who}", who=who(incident.acknowledged_by)))
     if incident.muted and incident.open:
-        said.append("silent until it is mended")
+        said.append("silenced until resolved")
     elif incident.silent_until is not None and incident.silent_until > now and incident.open:
-        said.append(words("silent until {at}", at=incident.silent_until))
+        said.append(words("silenced until {at}", at=incident.silent_until))
     return said
 
 
@@ -45,7 +45,7 @@ def _buttons(incident: Incident, remedies: Sequence[Remedy]) -> list[Button]:
         row += [
             Button("Silence 1 h", "alert.silence", f"{incident.key}|1h"),
             Button("Silence 8 h", "alert.silence", f"{incident.key}|8h"),
-            Button("Silence until mended", "alert.silence", f"{incident.key}|fixed"),
+            Button("Silence until resolved", "alert.silence", f"{incident.key}|fixed"),
         ]
     return row
 

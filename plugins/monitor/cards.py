@@ -17,12 +17,12 @@ from plugins.monitor.backups import Overdue
 from plugins.monitor.digest_values import Changed, Decisions, Digest, Filling, Gain, Move, Picture
 from plugins.monitor.rates import By, cpu_share, memory_share
 from plugins.monitor.rollups import Drawn
-from plugins.monitor.trends import Trend
+from plugins.monitor.trends import NEEDED, Row, Trend
 
 # --- the commands' help -------------------------------------------------------------------------------------------
 
-STATUS = "The cluster on one card: hosts, load, what if one is lost, operations, alerts."
-TOP = "The hungriest VMs, live for a minute."
+STATUS = "The cluster on one card: hosts, load, N+1, operations, alerts."
+TOP = "VMs that use most, live for a minute."
 TOP_BY = "What to order by: cpu, mem, disk, net, or wait (ready to run, but no CPU was free)."
 TOP_HOST = "Only the VMs of one host."
 SHOW_HOST = "One host: load, memory, VMs, pools."
@@ -31,7 +31,7 @@ CHART_METRIC = "What to draw; space is for pools."
 CHART_SINCE = "How far back: 6h, 24h, 30d."
 DIGEST = "The digest: `now` for the channel, `preview` for you alone."
 DIGEST_WEEKLY = "The weekly one."
-FORECAST = "When CPU, memory and pools will run out, and how sure that is."
+FORECAST = "When CPU, memory and pools run out at the current trend, with a prediction interval."
 FITS = "How many more VMs of a size fit while any one host may fail."
 ALERTS = "What is wrong now, and what was lately."
 
@@ -76,17 +76,18 @@ def status(
     up = sum(host.up for host in seen.hosts)
     active = len({vm.uuid for vm in seen.vms if vm.state.active})
     title = f"{up} of {plural(len(seen.hosts), 'host')} up, {plural(active, 'VM')} running"
+    resting = [host.name for host in seen.hosts if host.up and host.maintenance]
     standing = [each for each in measured.incidents if each.open]
     elements: list[Element] = [
-        Section(verdict(losses)),
-        Table(("Host", "State", "VMs", "CPU", "Memory", "Allocated", "Waiting"), _host_rows(seen, sweep, now),
+        Section(verdict(losses, resting)),
+        Table(("Host", "State", "VMs", "CPU", "Memory", "Allocated", "Wait"), _host_rows(seen, sweep, now),
               frozenset({2, 3, 4, 5, 6})),
     ]  # fmt: skip
     chart = load_chart(sweep)
     elements += [chart] if chart else []
-    elements += [Section(words("*Alerts* {what}", what=_standing(standing, now)))]
+    elements += [Section(words("*Active alerts* {what}", what=_standing(standing, now)))]
     under_way = names([f"{each.id} {each.plan.title} ({each.state})" for each in running]) or "none"
-    elements += [Section(words("*Operations under way* {what}", what=under_way)), Context(_as_of(measured, now))]
+    elements += [Section(words("*Running operations* {what}", what=under_way)), Context(_as_of(measured, now))]
     text = f"{title}; {verdict_text(losses)} {plural(len(standing), 'alert')}."
     return Card(text=text, title=title, elements=tuple(elements))
 
@@ -103,34 +104,42 @@ def _host_row(
     count = f"{sum(vm.state.active for vm in guests)}/{len(guests)}"
     if not host.up or sample is None or sample.silent:
         seen_at = sample.seen_at if sample else host.seen_at
-        age = f"silent for {duration_text((now - seen_at).total_seconds())}" if seen_at else "never seen"
+        age = f"unreachable for {duration_text((now - seen_at).total_seconds())}" if seen_at else "never seen"
         return (host.name, words("*{age}*", age=age), count, "?", "?", "?", "?")
     state = "maintenance" if host.maintenance else "up"
     usable = host.usable
     promised = seen.promised(host.name) / usable if usable > 0 else None
     waits = sum(vm.wait or 0.0 for vm in sweep.vms if vm.host == host.name) if sweep else 0.0
     cpu = f"{share(cpu_share(sample))} of {host.cpus}"
-    memory = f"{share(memory_share(sample))} of {bytes_text(host.memory)}"
+    memory = f"{share(memory_share(sample))} of {bytes_text(sample.memory)}"
     return (host.name, state, count, cpu, memory, share(promised), f"{waits:.2f}")
 
 
-def verdict(losses: Sequence[Loss]) -> Line:
-    """Whether any one host may be lost."""
+def verdict(losses: Sequence[Loss], resting: Sequence[str] = ()) -> Line:
+    """Whether any one host may fail; ``resting``: hosts that are out of service on purpose."""
     bad = [loss for loss in losses if loss.stranded]
-    if len(losses) < 2:
-        return words("*N+1: no.* With {count} there is nowhere to restart anything.", count=plural(len(losses), "host"))
+    if not losses:
+        return words("*N+1 LOST:* no host is in service.")
+    if len(losses) == 1:
+        host = losses[0].host
+        if not resting:
+            return words("*N+1 LOST:* only {host} is in service; its VMs could not be restarted.", host=host)
+        return words(
+            "*N+1 LOST:* only {host} is in service; its VMs could not be restarted. In maintenance: {resting}.",
+            host=host, resting=names(resting),
+        )  # fmt: skip
     if not bad:
-        return words("*N+1: yes.* Any one host may be lost; its VMs fit on the others.")
-    parts = "; ".join(f"without {each.host}: {names([vm.name for vm in each.stranded])}" for each in bad[:5])
-    return words("*N+1: no.* These VMs would not restart {parts}.", parts=parts)
+        return words("*N+1 OK:* if any one host fails, its VMs fit on the others.")
+    parts = "\n".join(f"• {each.host}: {names([vm.name for vm in each.stranded])}" for each in bad[:5])
+    return words("*N+1 LOST:* if one of these hosts fails, these VMs cannot be restarted.\n{parts}", parts=parts)
 
 
 def verdict_text(losses: Sequence[Loss]) -> str:
     """The same for a notification."""
     bad = [loss.host for loss in losses if loss.stranded]
     if len(losses) < 2:
-        return "N+1: no, too few hosts."
-    return f"N+1: no, not without {names(bad)}." if bad else "N+1: yes."
+        return "N+1 LOST: too few hosts in service."
+    return f"N+1 LOST: {names(bad)} cannot fail." if bad else "N+1 OK."
 
 
 def load_chart(sweep: Sweep | None) -> Chart | None:
@@ -176,8 +185,8 @@ def losses_lines(losses: Losses) -> list[Line]:
 
 
 _BY = {By.CPU: "CPU", By.MEM: "memory", By.DISK: "disk", By.NET: "network", By.WAIT: "waiting for CPU"}
-WAITING = "waiting: cores' worth of work that was ready to run and found no CPU"
-ALLOCATED = "allocated: memory of running VMs and of moves under way, of what the host may give"
+WAITING = "Wait: CPU demand not served, in cores (steal/ready time)"
+ALLOCATED = "Allocated: memory of running and incoming VMs / usable memory"
 
 
 def top(sweep: Sweep, ranked: Sequence[VmSample], *, by: By, host: str, now: datetime, most: int = 15) -> Card:
@@ -185,11 +194,11 @@ def top(sweep: Sweep, ranked: Sequence[VmSample], *, by: By, host: str, now: dat
     where = f" on {host}" if host else ""
     title = f"Top VMs by {_BY[by]}{where}"
     rows = tuple(_vm_row(vm) for vm in ranked[:most])
-    columns = ("VM", "Host", "CPU cores", "Waiting", "Memory", "Disk", "Network")
+    columns = ("VM", "Host", "CPU cores", "Wait", "Memory", "Disk", "Network")
     elements: list[Element] = [Table(columns, rows, frozenset({2, 3, 4, 5, 6}))] if rows else [Section("No VM runs.")]
     silent = [each.name for each in sweep.hosts if each.silent and host in ("", each.name)]
     if silent:
-        elements.append(Section(words("*Not counted, they do not answer:* {hosts}", hosts=names(silent))))
+        elements.append(Section(words("*Not counted, because they do not answer:* {hosts}", hosts=names(silent))))
     more = [f"{len(ranked) - most} more run"] if len(ranked) > most else []
     elements.append(Context((*more, _measured_at(sweep, now), WAITING)))
     first = f"{ranked[0].name} leads" if ranked else "no VM runs"
@@ -221,16 +230,17 @@ def host(seen: Snapshot, box: Host, sample: HostSample | None, vms: Sequence[VmS
         ("State", state if not box.problem else f"{state}: {box.problem}"),
         ("Last answer", words("{at}", at=box.seen_at) if box.seen_at else "never"),
         ("CPU", f"{share(cpu_share(sample)) if sample and known else '?'} of {plural(box.cpus, 'core')}"),
-        ("Memory in use", f"{share(memory_share(sample)) if sample and known else '?'} of {bytes_text(box.memory)}"),
+        ("Memory in use", f"{share(memory_share(sample))} of {bytes_text(sample.memory)}" if sample and known else "?"),
         ("Memory allocated", f"{bytes_text(seen.promised(box.name))} of {bytes_text(usable)}"),
-        ("Waiting for disks", f"{sample.wait:.2f} cores" if sample and sample.wait is not None else "?"),
-        ("Stalled, last minute", _stalled(sample.pressure) if sample and known else "?"),
+        *([("Huge pages", huge)] if (huge := _huge(box)) else []),
+        ("I/O wait", f"{sample.wait:.2f} cores" if sample and sample.wait is not None else "?"),
+        ("Pressure (PSI, 60 s)", _stalled(sample.pressure) if sample and known else "?"),
         ("CPU model", box.cpu_model or "?"),
         ("Answer took", duration_text(sample.took) if sample and known else "?"),
     ]
     elements: list[Element] = [Fields(tuple(pairs))]
     if vms:
-        elements.append(Table(("VM", "State", "CPU cores", "Waiting", "Memory", "Disk", "Network"), tuple(
+        elements.append(Table(("VM", "State", "CPU cores", "Wait", "Memory", "Disk", "Network"), tuple(
             (row[0], vm.state, *row[2:]) for vm, row in ((vm, _vm_row(vm)) for vm in vms)
         ), frozenset({2, 3, 4, 5, 6})))  # fmt: skip
     if box.pools:
@@ -240,6 +250,13 @@ def host(seen: Snapshot, box: Host, sample: HostSample | None, vms: Sequence[VmS
     elements.append(Context((words("as of {at}", at=now),)))
     title = f"{box.name}: {state}, {plural(len(vms), 'VM')}"
     return Card(text=title, title=title, elements=tuple(elements))
+
+
+def _huge(box: Host) -> str:
+    """The huge pages that a host sets aside: no part of the memory that its other figures are about."""
+    if box.huge_pages is None:
+        return "unknown"
+    return ", ".join(f"{each.free} of {each.total} free ({bytes_text(each.size)} each)" for each in box.huge_pages)
 
 
 def _unread(seen: Snapshot, box: Host, sample: HostSample | None) -> list[Element]:
@@ -252,8 +269,8 @@ def _unread(seen: Snapshot, box: Host, sample: HostSample | None) -> list[Elemen
 def _stalled(pressure: Pressure | None) -> str:
     """What share of the last minute something had to wait for each; the kernel's pressure stall information."""
     if pressure is None:
-        return "not told (needs SSH or Prometheus)"
-    return f"CPU {share(pressure.cpu)}, memory {share(pressure.memory)}, disks {share(pressure.io)}"
+        return "unknown (needs SSH or Prometheus)"
+    return f"CPU {share(pressure.cpu)}, memory {share(pressure.memory)}, I/O {share(pressure.io)}"
 
 
 def _use(pool: Pool) -> float | None:
@@ -305,23 +322,43 @@ def nothing_measured() -> Card:
 # --- forecast, fits, alerts ---------------------------------------------------------------------------------------
 
 
-def forecast(rows: Sequence[tuple[str, str, Trend | None, Metric]], limit_text: str) -> Card:
+def forecast(rows: Sequence[Row], limit_text: str) -> Card:
     """When things run out."""
-    table = Table(("What", "Now", "Grows a week", "Runs out"), tuple(
-        (what, now, _growth(line, of), _when(line)) for what, now, line, of in rows
+    table = Table(("What", "Now", "Growth per week", "Runs out"), tuple(
+        (row.what, row.now, _growth(row), _when(row.line)) for row in rows
     ))  # fmt: skip
-    soon = [what for what, _, line, _ in rows if line is not None and line.days is not None and line.days < 90]
-    text = f"Within 90 days: {names(soon)}" if soon else "Nothing runs out within 90 days on its present course."
-    note = "A straight line through up to 30 days of history; the range holds in 4 of 5 cases if the course stays."
+    note = "Linear trend over up to 30 days; 80% prediction interval."
+    text = _forecast_text(rows)
     return Card(text=text, title="Forecast", elements=(Section(text), table, Context((note, limit_text))))
 
 
-def _growth(line: Trend | None, of: Metric) -> str:
-    if line is None:
-        return "too little history"
-    weekly = 7 * line.per_day
+def _forecast_text(rows: Sequence[Row]) -> str:
+    """What runs out soon; nothing is said of what has too little history."""
+    soon = [row.what for row in rows if row.line and row.line.days is not None and row.line.days < _SOON]
+    unknown = [row for row in rows if row.line is None]
+    if len(unknown) == len(rows):
+        has = max((row.history for row in rows), default=0.0)
+        return f"Not enough history to forecast (needs {_days(NEEDED)}, has {_days(has)})."
+    said = f"Within {_SOON} days: {names(soon)}." if soon else f"Nothing runs out within {_SOON} days at this trend."
+    if not unknown:
+        return said
+    left = names([f"{row.what} (has {_days(row.history)})" for row in unknown])
+    return f"{said} Not enough history (needs {_days(NEEDED)}): {left}."
+
+
+_SOON = 90  # days
+
+
+def _days(days: float) -> str:
+    return duration_text(86400 * days) if days else "none"
+
+
+def _growth(row: Row) -> str:
+    if row.line is None:
+        return f"not enough history ({_days(row.history)})"
+    weekly = 7 * row.line.per_day
     sign = "−" if weekly < 0 else "+"
-    return f"{sign}{abs(weekly):.2f} cores" if of is Metric.CPU else f"{sign}{bytes_text(abs(weekly))}"
+    return f"{sign}{abs(weekly):.2f} cores" if row.of is Metric.CPU else f"{sign}{bytes_text(abs(weekly))}"
 
 
 def _when(line: Trend | None) -> str:
@@ -334,9 +371,7 @@ _FAR = 730.0  # days, beyond which a straight line says nothing
 def days_left(days: float | None, earliest: float | None, latest: float | None) -> str:
     """``in 12 days (9 to 20)``."""
     if days is None:
-        return (
-            "not on this course" if earliest is None else f"not on this course, at the earliest in {earliest:.0f} days"
-        )
+        return "not at this trend" if earliest is None else f"not at this trend; at the earliest in {earliest:.0f} days"
     if days == 0:
         return "now"
     if days > _FAR:
@@ -347,37 +382,35 @@ def days_left(days: float | None, earliest: float | None, latest: float | None) 
 
 def fits(fit: Fit, size: str, ratio: float, odd: Sequence[Vm] = ()) -> Card:
     """How many more of a size."""
-    title = f"{fit.count} more VMs of {size}" if fit.count != 1 else f"1 more VM of {size}"
-    where = ", ".join(f"{count} on {name}" for name, count in fit.by_host) or "none anywhere"
-    tight = f" One more, and the loss of {fit.tightest} could not be taken." if fit.tightest else ""
+    title = f"{fit.count} more VMs of {size} fit" if fit.count != 1 else f"1 more VM of {size} fits"
+    where = ", ".join(f"{count} on {name}" for name, count in fit.by_host) or "none"
+    limiting = f" Limiting host: {fit.tightest}." if fit.tightest else ""
+    said = "*{title}* with N+1 kept: {where}. Without N+1: {without}.{limiting}"
     elements: list[Element] = [
-        Section(words("*{title}* fit while any one host may fail: {where}.{t}", title=title, where=where, t=tight)),
-        Context((
-            f"without that spare: {fit.without_spare}",
-            f"by memory after each host's reserve, and {ratio:g} vCPUs to a core; everyone's tags hold",
-        )),
-    ]  # fmt: skip
+        Section(words(said, title=title, where=where, without=fit.without_spare, limiting=limiting)),
+        Context((f"Counted: memory minus reserve, {ratio:g} vCPUs per core, placement tags.",)),
+    ]
     if odd:
         told = listed([f"{vm.name} on {vm.host}: {vm.problem}" for vm in odd])
         elements.insert(1, Section(words("*Size not known for sure*\n{told}", told=told)))
-    return Card(text=f"{title} fit while any one host may fail", title=title, elements=tuple(elements))
+    return Card(text=f"{title} with N+1 kept", title=title, elements=tuple(elements))
 
 
 def alerts(incidents: Sequence[Incident], now: datetime) -> Card:
     """What stands, and what stood in the last day."""
     if not incidents:
-        text = "Nothing is wrong, and nothing was in the last day."
+        text = "No alert is active, and none was in the last day."
         return Card(text=text, elements=(Section(text),))
     rows = tuple(_incident_row(each, now) for each in incidents)
     standing = sum(each.open for each in incidents)
-    title = f"{plural(standing, 'alert')} now, {len(incidents) - standing} over"
-    return Card(text=title, title=title, elements=(Table(("What", "State", "Since", "Lasted", "Times"), rows),))
+    title = f"{standing} active, {len(incidents) - standing} resolved"
+    return Card(text=title, title=title, elements=(Table(("What", "State", "Since", "Duration", "Count"), rows),))
 
 
 def _incident_row(each: Incident, now: datetime) -> tuple[Line, ...]:
     end = each.over_at or now
-    state = "stands" if each.open else "over"
-    state += ", taken up" if each.open and each.acknowledged_by else ""
+    state = "active" if each.open else "resolved"
+    state = "acknowledged" if each.open and each.acknowledged_by else state
     lasted = duration_text((end - each.opened_at).total_seconds())
     return (each.title, state, words("{at}", at=each.opened_at), lasted, str(each.times))
 
@@ -478,7 +511,7 @@ def _waited(host: HostSample, what: str) -> str:
     if host.pressure is None:
         return ""
     value = host.pressure.memory if what == "memory" else host.pressure.cpu
-    return f"; something waited for {what} {share(value)} of the last minute"
+    return f". {'CPU' if what == 'CPU' else 'Memory'} pressure (PSI) {share(value)}"
 
 
 def memory_well(host: HostSample) -> Card:
@@ -487,16 +520,28 @@ def memory_well(host: HostSample) -> Card:
 
 
 def contention(host: HostSample, cores: float, worst: Sequence[VmSample]) -> Card:
-    """Guests wait for CPU."""
+    """VMs wait for CPU."""
     waiting = names([f"{vm.name} ({vm.wait:.2f})" for vm in worst if vm.wait], 4)
-    text = f"{cores:.1f} cores' worth of work waits on {plural(host.cpus, 'core')}{_waited(host, 'a CPU')}."
-    return _card(f"VMs on {host.name} wait for CPU", text,
-                 words("Most: {waiting}.", waiting=waiting or "nobody in particular"))  # fmt: skip
+    demand = f"CPU contention: {cores:.1f} cores of demand unmet (of {host.cpus}){_waited(host, 'CPU')}."
+    lines = [words("Worst: {waiting}.", waiting=waiting)] if waiting else []
+    return _card(f"VMs on {host.name} wait for CPU", demand, *lines)
+
+
+def cpu_pressure(host: HostSample) -> Card:
+    """Something else than VMs waits for CPU there."""
+    value = share(host.pressure.cpu) if host.pressure else "?"
+    return _card(
+        f"CPU pressure on {host.name}",
+        f"CPU pressure (PSI) {value} in the last minute. No VM there waits for CPU.",
+        "Something other than its VMs uses the CPUs of this host: look at its processes.",
+    )
 
 
 def contention_over(host: HostSample) -> Card:
-    """They do not."""
-    return _card(f"VMs on {host.name} wait for CPU", f"CPU is {share(cpu_share(host))} busy, hardly anything waits.")
+    """Nothing waits any more."""
+    return _card(
+        f"CPU of {host.name}", f"CPU of {host.name} is {share(cpu_share(host))} busy, and hardly anything waits."
+    )
 
 
 def old_snapshots(old: Sequence[SnapshotSeen], now: datetime) -> Card:
@@ -549,7 +594,9 @@ def move_away(vm: str) -> str:
 
 def digest(found: Digest, name: str, slash: str) -> Card:
     """The digest."""
-    title = f"{name.capitalize()} digest: {found.hosts_up} of {plural(found.hosts, 'host')} up, {found.running} VMs run"
+    title = (
+        f"{name.capitalize()} digest: {found.hosts_up} of {plural(found.hosts, 'host')} up, {found.running} VMs running"
+    )
     elements: list[Element] = [Section(verdict(found.losses))]
     changes = _changes(found.changed)
     if found.since is None:
@@ -578,7 +625,7 @@ def _changes(found: Changed) -> list[str]:
 
 
 def _parts(found: Digest) -> Iterable[tuple[str, str]]:
-    yield "Alerts", listed([f"{one.title} ({'stands' if one.open else 'over'})" for one in found.incidents])
+    yield "Alerts", listed([f"{one.title} ({'active' if one.open else 'resolved'})" for one in found.incidents])
     for about in dict.fromkeys(each.about for each in found.notes):
         yield about, listed([str(each.text) for each in found.notes if each.about == about])
     yield "Pools that fill", names([_filling(one) for one in found.filling], 5)
@@ -588,8 +635,8 @@ def _parts(found: Digest) -> Iterable[tuple[str, str]]:
     yield "VMs larger than they need", names([f"{n} ({v} vCPUs, needs {c:.1f})" for n, v, c in found.oversized])
     yield "Old snapshots", names([f"{one.vm}: {one.name}" for one in found.snapshots])
     yield "Backups that are too old", names([backup_age(one, found.now) for one in found.backups])
-    yield "Evenness, foretold and measured", "\n".join(_gain(one) for one in found.gains[:5])
-    yield "Not done", names([f"{one.id} {one.plan.title} ({one.state})" for one in found.failed], 5)
+    yield "Imbalance, predicted and actual", "\n".join(_gain(one) for one in found.gains[:5])
+    yield "Not completed", names([f"{one.id} {one.plan.title} ({one.state})" for one in found.failed], 5)
     yield "Decisions", _decisions(found.decisions) if found.decisions != Decisions() else ""
 
 
@@ -600,8 +647,8 @@ def _filling(one: Filling) -> str:
 
 
 def _gain(one: Gain) -> str:
-    after = "not measured yet" if one.measured is None else f"measured {_evenness(one.measured)}"
-    return f"{one.operation}: {_evenness(one.before)} → foretold {_evenness(one.foretold)} → {after}"
+    after = "not measured yet" if one.measured is None else f"actual {_evenness(one.measured)}"
+    return f"{one.operation}: {_evenness(one.before)} → predicted {_evenness(one.foretold)} → {after}"
 
 
 def _evenness(found: Spread) -> str:
@@ -610,8 +657,8 @@ def _evenness(found: Spread) -> str:
 
 
 def _decisions(found: Decisions) -> str:
-    time = "" if found.median is None else f"; half of them within {duration_text(found.median)}"
-    return f"{found.asked} asked for, {found.approved} approved, {found.denied} denied, {found.expired} expired{time}"
+    time = "" if found.median is None else f". Median time to decision {duration_text(found.median)}"
+    return f"{found.asked} requests: {found.approved} approved, {found.denied} denied, {found.expired} expired{time}"
 
 
 def _moves_table(moves: Sequence[Move]) -> Table | None:
@@ -621,7 +668,7 @@ def _moves_table(moves: Sequence[Move]) -> Table | None:
         (one.operation, one.vm, f"{one.source} → {one.target}", _seconds(one.foretold), _seconds(one.took))
         for one in moves[:20]
     )
-    return Table(("Operation", "VM", "Move", "Foretold", "Took"), rows, frozenset({3, 4}))
+    return Table(("Operation", "VM", "Move", "Predicted", "Actual"), rows, frozenset({3, 4}))
 
 
 def _seconds(value: float | None) -> str:

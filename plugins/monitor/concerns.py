@@ -17,6 +17,7 @@ from plugins.monitor.rates import memory_share, waiting
 from plugins.monitor.settings import MonitorSettings
 
 _ECHO = Limits(calm=3600.0)  # what only an event tells is over when an hour has passed without another
+_FELT = 0.05  # cores that a VM waits for; less is no reason to move it
 _LEAST_SUSPECT = 2  # hosts that vanish together before the bot's own network is suspected
 
 
@@ -133,10 +134,11 @@ def _contention(settings: MonitorSettings, seen: Snapshot, host: HostSample, swe
         (cores / host.cpus if host.cpus else None, settings.contention_high, settings.contention_clear),
         (host.pressure.cpu if host.pressure else None, settings.cpu_stall, settings.cpu_stall_clear),
     )  # fmt: skip
-    worst = _by_wait(sweep, host.name)
+    worst = [vm for vm in _by_wait(sweep, host.name) if vm.wait and vm.wait >= _FELT]
     return Concern(
-        f"contention:{host.name}", value, cards.contention(host, cores, worst), cards.contention_over(host), limits,
-        _move_away(seen, host.name, [vm.name for vm in worst]),
+        f"contention:{host.name}", value,
+        cards.contention(host, cores, worst) if worst else cards.cpu_pressure(host), cards.contention_over(host),
+        limits, _move_away(seen, host.name, [vm.name for vm in worst]),
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -21,7 +21,7 @@ from plugins.monitor import cards, concerns, digest
 from plugins.monitor.rates import By, ranked
 from plugins.monitor.rollups import drawn, grain
 from plugins.monitor.settings import MonitorSettings
-from plugins.monitor.trends import Trend, trend
+from plugins.monitor.trends import Row, Trend, trend
 
 DAY = timedelta(days=1)
 DAILY, WEEKLY = "digest daily", "digest weekly"
@@ -316,27 +316,47 @@ def forecast(intent: Forecast, view: View) -> Card:
     return cards.forecast(rows, f"CPU and memory count as run out at {cards.share(_FULL)} of all hosts that are up")
 
 
-def _host_row(metric: Metric, view: View) -> tuple[str, str, Trend | None, Metric]:
-    """All hosts together: what they use, against nine tenths of what those have that are up."""
+def _host_row(metric: Metric, view: View) -> Row:
+    """All hosts together: what they use now, against nine tenths of what those have that are in service."""
     up = [host for host in view.snapshot.hosts if host.up and not host.maintenance]
-    whole = float(sum(host.cpus if metric is Metric.CPU else host.memory for host in up))
+    whole = float(sum(host.cpus if metric is Metric.CPU else host.memory - host.set_aside for host in up))
     buckets = _history([CLUSTER], metric, view).get(CLUSTER, ())
     line = _line(buckets, _FULL * whole, view.asker.now)
-    used = buckets[-1].mean if buckets else None
+    used = _used_now(metric, {host.name for host in up}, view)
     if metric is Metric.CPU:
-        return "CPU", "?" if used is None else f"{used:.1f} of {whole:.0f} cores", line, metric
-    return "Memory", "?" if used is None else f"{bytes_text(used)} of {bytes_text(whole)}", line, metric
+        now = "?" if used is None else f"{used:.1f} of {whole:.0f} cores"
+        return Row("CPU", now, line, metric, _days_of(buckets))
+    now = "?" if used is None else f"{bytes_text(used)} of {bytes_text(whole)}"
+    return Row("Memory", now, line, metric, _days_of(buckets))
 
 
-def _pool_rows(wanted: str, view: View) -> Iterator[tuple[str, str, Trend | None, Metric]]:
+def _used_now(metric: Metric, hosts: Collection[str], view: View) -> float | None:
+    """What these hosts use by the newest sweep; None when one of them could not tell."""
+    sweep = view.measured.sweep
+    told = [each for each in sweep.hosts if each.name in hosts and not each.silent] if sweep else []
+    values = [each.cpu if metric is Metric.CPU else float(each.used) for each in told]
+    known = [value for value in values if value is not None]
+    return sum(known) if known and len(known) == len(hosts) else None
+
+
+def _pool_rows(wanted: str, view: View) -> Iterator[Row]:
     for where, pool in concerns.pools(view.snapshot):
         if wanted and pool.name != wanted:
             continue
         host = where if where != "shared" else digest.first_with(view.snapshot, pool.name)
         entity = pool_entity(host, pool.name)
-        line = _line(_history([entity], Metric.SPACE, view).get(entity, ()), float(pool.capacity), view.asker.now)
+        buckets = _history([entity], Metric.SPACE, view).get(entity, ())
+        line = _line(buckets, float(pool.capacity), view.asker.now)
         used = f"{bytes_text(pool.capacity - pool.free)} of {bytes_text(pool.capacity)}"
-        yield f"Pool {pool.name} ({where})", used, line, Metric.SPACE
+        yield Row(f"Pool {pool.name} ({where})", used, line, Metric.SPACE, _days_of(buckets))
+
+
+def _days_of(buckets: Sequence[Bucket]) -> float:
+    """Days that a history spans."""
+    if not buckets:
+        return 0.0
+    last = buckets[-1]
+    return (last.at - buckets[0].at).total_seconds() / 86400 + last.seconds / 86400
 
 
 def _history(entities: list[str], metric: Metric, view: View) -> dict[str, tuple[Bucket, ...]]:

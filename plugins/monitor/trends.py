@@ -9,7 +9,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-LEAST = 6  # points, below which nothing is foretold
+from bot.domain.samples import Metric
+
+LEAST = 6  # points, below which nothing is predicted
+NEEDED = 2.0  # days of history, below which nothing is predicted
 _T_80 = ((6, 1.53), (8, 1.44), (12, 1.37), (20, 1.33), (60, 1.30))  # two-sided 80 %, by number of points
 
 
@@ -23,13 +26,27 @@ class Trend:
     latest: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What a forecast says of one thing: what it is, its use now as text, and how many days of history there are.
+
+    ``line`` None: that is too little to predict anything.
+    """
+
+    what: str
+    now: str
+    line: Trend | None
+    of: Metric
+    history: float
+
+
 def trend(days: Sequence[float], values: Sequence[float], limit: float) -> Trend | None:
     """The trend of values over days (the last is now); None when there are too few to say.
 
     A limit that is passed already is 0 days away.
     """
     count = len(days)
-    if count < LEAST or max(days) - min(days) <= 0:
+    if count < LEAST or max(days) - min(days) < NEEDED:
         return None
     middle, mean = sum(days) / count, sum(values) / count
     spread = sum((day - middle) ** 2 for day in days)

@@ -159,7 +159,7 @@ def test_who_takes_an_alert_up_is_named_and_silence_is_kept(watched: Watched) ->
     watched.bot.clicks(hour.action, hour.value, "UCARLA")
     (card,) = watched.shown()
     assert "UBRUNO" in state_of(card)
-    assert "silent until" in state_of(card)
+    assert "silenced until" in state_of(card)
     watched.tick(BACK)
     assert watched.replies() == []
 
@@ -185,7 +185,7 @@ def test_a_person_without_a_role_may_not_answer_an_alert(watched: Watched) -> No
     watched.tick(DOWN)
     said = watched.bot.clicks("alert.ack", "host:host-b|", "UNOBODY")
     assert "may not" in text(said)
-    assert "taken up" not in state_of(watched.shown()[0])
+    assert "acknowledged" not in state_of(watched.shown()[0])
 
 
 def test_the_remedy_is_typed_with_the_rights_of_who_presses_it(watched: Watched) -> None:

@@ -180,12 +180,32 @@ def test_pressure_is_memory_pressure_and_contention_where_the_kernel_tells_it(cl
     assert cluster.look(seconds=300) == {}
     found = cluster.look()
     assert set(found) == {"memory:host-a", "contention:host-a"}
-    assert "waited for memory 20%" in found["memory:host-a"].card.text
-    assert "waited for a CPU 60%" in found["contention:host-a"].card.text
+    assert "Memory pressure (PSI) 20%" in found["memory:host-a"].card.text
+    assert "CPU pressure (PSI) 60%" in found["contention:host-a"].card.text
+    assert found["contention:host-a"].card.title == "CPU pressure on host-a", "no VM waits"
+    assert found["contention:host-a"].remedies == ()
     cluster.sampler.hosts["host-a"] = {"pressure": replace(stalled, cpu=0.4, memory=0.07)}
     assert not any(each.over for each in cluster.look().values())
     cluster.sampler.hosts["host-a"] = {"pressure": calm}
     assert all(each.over for each in cluster.look().values())
+
+
+def test_an_alert_says_that_vms_wait_only_where_they_do(cluster: Cluster) -> None:
+    cluster.sampler.hosts["host-a"] = {"pressure": Pressure(0.9, 0.0, 0.0, 0.0, 0.0)}
+    cluster.look(seconds=300)
+    card = cluster.look()["contention:host-a"].card
+    assert (card.title, "No VM there waits" in card.text) == ("CPU pressure on host-a", True)
+    cluster.sampler.vms["db-1"] = {"wait": 0.4}
+    alert = cluster.look()["contention:host-a"]
+    assert (alert.card.title, alert.remedies[0].command) == ("VMs on host-a wait for CPU", "migrate db-1")
+    assert "nobody" not in repr(alert.card)
+
+
+def test_idle_huge_pages_are_no_memory_in_use(cluster: Cluster) -> None:
+    """Nine tenths of the host are set aside: of what is left, little is used."""
+    cluster.sampler.hosts["host-a"] = {"memory": 2 * GIB, "used": GIB, "huge": 14 * GIB}
+    cluster.look(seconds=300)
+    assert "memory:host-a" not in cluster.look()
 
 
 def test_old_snapshots_are_one_alert(cluster: Cluster) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from bot import catalog
 from bot.declare import Asker, Measured, Query, Report, ReportView, View
-from bot.domain.card import Card, Chart, Table
+from bot.domain.capacity import losses
+from bot.domain.card import Card, Chart, Table, Words
 from bot.domain.cluster import GIB, Pool, Snapshot
 from bot.domain.errors import UnknownNameError
 from bot.domain.operation import (
@@ -171,7 +172,7 @@ def test_the_gain_of_a_balance_is_what_its_operation_says() -> None:
     later = advance(done, GainMeasured(NOW, "drover", measured, NOW))
     found = made(history=Operations((later,)))
     assert found.gains == (Gain("op-1", before, foretold, measured),)
-    assert "measured 0.050 (CPU 55% and 45%)" in repr(cards.digest(found, "Daily", "/kvm"))
+    assert "actual 0.050 (CPU 55% and 45%)" in repr(cards.digest(found, "Daily", "/kvm"))
 
 
 def test_decisions_are_counted_with_their_median() -> None:
@@ -260,7 +261,7 @@ MEASURED = Measured(SWEEP, Written(), (Incident("k", "host-b does not answer", N
 
 def test_status_says_who_is_silent_and_since_when() -> None:
     said = repr(answered("status", measured=MEASURED))
-    for part in ("silent for 3 min", "88% of 8", "56% of 16 GiB", "host-b does not answer", "measured 4.0 s ago"):
+    for part in ("unreachable for 3 min", "88% of 8", "56% of 16 GiB", "host-b does not answer", "measured 4.0 s ago"):
         assert part in said, part
 
 
@@ -292,18 +293,68 @@ def test_a_cluster_has_a_chart_of_its_own() -> None:
 
 
 def test_fits_and_forecast_and_alerts_answer() -> None:
-    assert "fit while any one host may fail" in answered("fits --cpus 4 --memory 16G").text
-    assert "too little history" in repr(answered("forecast", measured=MEASURED))
-    assert "1 alert now" in answered("alerts", measured=MEASURED).text
+    assert "fit with N+1 kept" in answered("fits --cpus 4 --memory 16G").text
+    assert "1 active, 0 resolved" in answered("alerts", measured=MEASURED).text
     with pytest.raises(UnknownNameError):
         answered("forecast pool nope", measured=MEASURED)
+
+
+def history(days: float, count: int = 100) -> dict[tuple[str, Metric], tuple[Bucket, ...]]:
+    """The cluster's CPU, growing, over the last days."""
+    step = days / count
+    rows = tuple(
+        replace(bucket(1.0 + n / count, NOW - (count - n) * step * DAY), seconds=int(step * 86400))
+        for n in range(count)
+    )
+    return {(CLUSTER, Metric.CPU): rows}
+
+
+def test_without_history_nothing_is_said_to_be_well() -> None:
+    """What is in use now is known all the same, from the newest sweep."""
+    card = answered("forecast", measured=MEASURED)
+    assert card.text == "Not enough history to forecast (needs 2 d, has none)."
+    (table,) = [each for each in card.elements if isinstance(each, Table)]
+    assert [row[0] for row in table.rows][:2] == ["CPU", "Memory"]
+    whole = replace(
+        MEASURED, sweep=replace(SWEEP, hosts=tuple(replace(each, problem="", cpu=1.5) for each in SWEEP.hosts))
+    )
+    (table,) = [each for each in answered("forecast", measured=whole).elements if isinstance(each, Table)]
+    assert table.rows[0][:2] == ("CPU", "3.0 of 16 cores")
+
+
+def test_a_short_history_is_told_with_what_it_needs() -> None:
+    card = answered("forecast", measured=Measured(SWEEP, Written(history(40 / 1440))))
+    assert card.text == "Not enough history to forecast (needs 2 d, has 40 min)."
+
+
+def test_what_has_history_is_predicted_and_the_rest_named() -> None:
+    card = answered("forecast", measured=Measured(SWEEP, Written(history(10))))
+    assert "Not enough history (needs 2 d): Memory (has none)" in card.text
+    assert "CPU" not in card.text.rpartition("needs")[2]
+
+
+def test_n_plus_one_is_told_of_the_hosts_in_service() -> None:
+    def told(text: str, *resting: str) -> str:
+        seen = drawn(text)
+        hosts = tuple(replace(each, maintenance=each.name in resting) for each in seen.hosts)
+        lost = losses(replace(seen, hosts=hosts), 4.0)
+        line = cards.verdict(lost, resting)
+        return line.template.format(**line.args) if isinstance(line, Words) else line
+
+    three = "host-a 8cpu 16G | a 4G\nhost-b 8cpu 16G | b 4G\nhost-c 8cpu 16G | c 4G"
+    assert told(three) == "*N+1 OK:* if any one host fails, its VMs fit on the others."
+    assert told(three, "host-c").startswith("*N+1 OK:*")
+    only = "*N+1 LOST:* only host-a is in service; its VMs could not be restarted. In maintenance: host-b, host-c."
+    assert told(three, "host-b", "host-c") == only
+    assert told(three, "host-a", "host-b", "host-c") == "*N+1 LOST:* no host is in service."
+    assert "if one of these hosts fails" in told("host-a 8cpu 16G | a 12G\nhost-b 8cpu 16G | b 12G")
 
 
 def test_a_digest_preview_shows_everything_once() -> None:
     operations = Operations((operation(1, ONE), operation(2, ONE, denied=True)))
     kept = {"digest daily": {"slot": (NOW - DAY).isoformat(), "memory": dict(remembered(BEFORE))}}
     said = repr(answered("digest preview", measured=replace(MEASURED, kept=kept), history=operations))
-    for part in ("New: new-1", "Gone: old-1", "web-1 (host-a → host-b)", "db-1: before", "2 asked for, 1 approved"):
+    for part in ("New: new-1", "Gone: old-1", "web-1 (host-a → host-b)", "db-1: before", "2 requests: 1 approved"):
         assert part in said, part
 
 

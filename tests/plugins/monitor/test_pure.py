@@ -42,6 +42,8 @@ def test_what_shrinks_or_is_too_short_runs_out_never_or_nobody_knows() -> None:
     assert line.days is None
     assert trend(days[:3], [1.0, 2.0, 3.0], 10.0) is None
     assert trend([0.0] * 10, [1.0] * 10, 10.0) is None
+    hours = [each / 24 for each in range(-40, 1)]
+    assert trend(hours, [1.0] * len(hours), 10.0) is None, "less than two days tell nothing of weeks"
     passed = trend(days, [300.0 + day for day in days], 200.0)
     assert passed is not None
     assert passed.days == 0
