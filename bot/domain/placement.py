@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
-from shlex import quote
 
 from bot.domain.cluster import Host, Snapshot, Vm, VmState
 from bot.domain.plan import HostBar, Objection
-from bot.domain.words import bytes_text, plural
+from bot.domain.words import bytes_text, command, plural
 
 PIN, APART, TOGETHER = "pin", "apart", "together"
 """Tags of guests: where one may be (hosts, or anything else for "here"), and groups that are kept apart or together."""
@@ -88,7 +87,7 @@ def known_whole(snapshot: Snapshot, vm: Vm, host: str) -> Objection | None:  # n
     return Objection(
         "not-readable",
         f"{vm.name} cannot be read whole on {vm.host}: {vm.problem}.",
-        f"Look at it there: `virsh dumpxml {quote(vm.name)}`.",
+        f"Look at it there: `{command('virsh dumpxml {}', vm.name)}`.",
     )
 
 

@@ -32,12 +32,15 @@ class Declared:
 def declare(host: Host, declared: Iterable[Declared]) -> Host:
     """The host with its pools, and the paths that it shares, as the configuration says; the last word on one holds."""
     mine = [each for each in declared if each.about(host.name)]
-    words = {each.pool: each.shared for each in mine if each.pool}
-    pools = tuple(
-        replace(pool, shared=words[pool.name], declared=True) if pool.name in words else pool for pool in host.pools
-    )
     paths = {each.path: each.shared for each in mine if each.path}
-    return replace(host, pools=pools, shared_paths=tuple(path for path, shared in paths.items() if shared))
+    shared_paths = tuple(path for path, shared in paths.items() if shared)
+    return replace(host, pools=declared_pools(host.name, host.pools, mine), shared_paths=shared_paths)
+
+
+def declared_pools(host: str, pools: Iterable[Pool], declared: Iterable[Declared]) -> tuple[Pool, ...]:
+    """The pools of a host, each shared or not as the configuration says, where it says so."""
+    said = {each.pool: each.shared for each in declared if each.pool and each.about(host)}
+    return tuple(replace(pool, shared=said[pool.name], declared=True) if pool.name in said else pool for pool in pools)
 
 
 def pool_of(host: Host, disk: Disk) -> Pool | None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from shlex import quote
 
 from bot.domain.card import Card, Context, Element, Line, Section, Table, words
 from bot.domain.cluster import Host, Scheduler, Vm
 from bot.domain.message import Number, Percent, Size, Words
 from bot.domain.plan import HostBar, Objection, Plan, Reason, Refused
 from bot.domain.steps import MigrateVm
-from bot.domain.words import bytes_text, duration_text, plural
+from bot.domain.words import bytes_text, command, duration_text, plural
 from plugins.balance.contention import WAITING, Want
 from plugins.balance.model import Floats, Move, Score, Why
 from plugins.balance.model import Reason as Cause
@@ -306,7 +305,7 @@ def forbidden(vm: Vm, host: Host, why: Why, behind: str, fixed: str = "") -> Obj
     """A move that is not legal; ``fixed``: the code of what keeps the VM where it is, '' when nothing does."""
     remedy = REMEDIES.get(fixed, "")
     if why is Why.FIXED and vm.problem:
-        remedy = f"Look at it on {vm.host}: `virsh dumpxml {quote(vm.name)}`."
+        remedy = f"Look at it on {vm.host}: `{command('virsh dumpxml {}', vm.name)}`."
     return Objection(why.value, f"{vm.name} cannot go to {host.name}: {_reason(why, behind)}.", remedy)
 
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from bot.domain.cluster import Pool
 from bot.domain.readiness import CpuOrder, Finding, HostFacts, PairFacts
-from bot.domain.words import duration_text
+from bot.domain.words import command, duration_text
 from plugins.host_check import trust
 from plugins.host_check.findings import PairReport, SeenPair, Way, failed, passed, unknown, warned
 from plugins.host_check.readings import is_loopback, version_text
@@ -136,16 +136,16 @@ def _storage(name: str, way: Way) -> Finding:
         return failed(
             name,
             f"{there.host} lacks the shared {_few([each.name for each in lost])}",
-            f"virsh pool-dumpxml {pool} on {here.host}; there: virsh pool-define FILE && virsh pool-start {pool} && "
-            f"virsh pool-autostart {pool}",
+            f"{command('virsh pool-dumpxml {}', pool)} on {here.host}; there: virsh pool-define FILE && "
+            f"{command('virsh pool-start {}', pool)} && {command('virsh pool-autostart {}', pool)}",
         )
     keys = sorted(set(here.secrets) - set(there.secrets))
     if keys and any(vm.detail and vm.detail.secrets for vm in way.seen.source.guests):
         return failed(
             name,
             f"{there.host} lacks {_few(keys)}, and guests have encrypted disks",
-            f"virsh secret-dumpxml {keys[0]} on {here.host}; there: virsh secret-define FILE && "
-            f"virsh secret-set-value {keys[0]} --file VALUE",
+            f"{command('virsh secret-dumpxml {}', keys[0])} on {here.host}; there: virsh secret-define FILE && "
+            f"{command('virsh secret-set-value {} --file=VALUE', keys[0])}",
         )
     apart = [
         pool
@@ -157,8 +157,8 @@ def _storage(name: str, way: Way) -> Finding:
         return warned(
             name,
             f"{there.host} has no pool at {_few([each.path for each in apart])}: not even copies of local disks fit",
-            f"On {there.host}: virsh pool-define-as {pool} dir --target {path} && virsh pool-build {pool} && "
-            f"virsh pool-start {pool}",
+            f"On {there.host}: {command('virsh pool-define-as {} dir --target={}', pool, path)} && "
+            f"{command('virsh pool-build {}', pool)} && {command('virsh pool-start {}', pool)}",
         )
     shared = [pool.name for pool in active if pool.shared]
     return passed(name, f"shared: {_few(shared)}" if shared else "only local pools, at the same paths: --copy-storage")
@@ -183,9 +183,9 @@ def _bridges(name: str, way: Way) -> Finding:
     if lost:
         kind, _, source = lost[0].partition(" ")
         fix = (
-            f"virsh net-start {source}"
+            command("virsh net-start {}", source)
             if kind == "network"
-            else f"ip link add {source} type bridge && ip link set {source} up"
+            else f"{command('ip link add {} type bridge', source)} && {command('ip link set {} up', source)}"
         )
         return failed(
             name,

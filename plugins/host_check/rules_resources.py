@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from shlex import quote
 
 from bot.domain.cluster import Pool, Unread
 from bot.domain.readiness import Finding
-from bot.domain.words import bytes_text, duration_text
+from bot.domain.words import bytes_text, command, duration_text
 from plugins.host_check.findings import Case, Seen, failed, passed, unknown, warned
 from plugins.host_check.readings import Mode, is_loopback, mode, version_text
 from plugins.host_check.settings import HostCheckSettings
@@ -44,13 +43,13 @@ def unread_parts(case: Case) -> Iterator[Finding]:
         yield warned(name, each.why, _look_for(seen, each))
     for vm in seen.guests:
         if vm.problem:
-            yield warned(f"reading VM {vm.name}", vm.problem, f"virsh dumpxml {quote(vm.name)}")
+            yield warned(f"reading VM {vm.name}", vm.problem, command("virsh dumpxml {}", vm.name))
 
 
 def _look_for(seen: Seen, part: Unread) -> str:
     """The command that mends it or shows more, '' where there is none."""
     if part.name:
-        return f"virsh {_LOOKS[part.kind]} {quote(part.name)}" if part.kind in _LOOKS else ""
+        return command(f"virsh {_LOOKS[part.kind]} {{}}", part.name) if part.kind in _LOOKS else ""
     daemon = _DAEMONS.get(part.kind, "")
     return f"systemctl enable --now {daemon}.socket" if daemon and mode(seen) is Mode.MODULAR else ""
 
@@ -114,16 +113,16 @@ def pools(case: Case) -> Iterator[Finding]:
 def _pool(pool: Pool, settings: HostCheckSettings) -> Finding:
     name, kind = f"pool {pool.name}", f"{pool.kind}, {'shared' if pool.shared else 'local'}"
     if not pool.active:
-        return warned(name, f"{kind}, not running", f"virsh pool-start {pool.name}")
+        return warned(name, f"{kind}, not running", command("virsh pool-start {}", pool.name))
     share = pool.free / pool.capacity if pool.capacity else 1.0
     told = f"{kind}, {bytes_text(pool.free)} of {bytes_text(pool.capacity)} free ({share:.0%})"
-    room = f"virsh vol-list {pool.name} --details  (delete or move volumes, or make the pool larger)"
+    room = f"{command('virsh vol-list {} --details', pool.name)}  (move volumes, or make the pool larger)"
     if share < settings.pool_free_fail:
         return failed(name, told, room)
     if share < settings.pool_free_warn:
         return warned(name, told, room)
     if not pool.autostart:
-        return warned(name, f"{told}, not started at boot", f"virsh pool-autostart {pool.name}")
+        return warned(name, f"{told}, not started at boot", command("virsh pool-autostart {}", pool.name))
     return passed(name, told)
 
 
@@ -137,9 +136,9 @@ def networks(case: Case) -> Iterator[Finding]:
     for net in facts.networks:
         name = f"network {net.name}"
         if not net.active:
-            yield warned(name, "not running", f"virsh net-start {net.name}")
+            yield warned(name, "not running", command("virsh net-start {}", net.name))
         elif not net.autostart:
-            yield warned(name, "runs, but is not started at boot", f"virsh net-autostart {net.name}")
+            yield warned(name, "runs, but is not started at boot", command("virsh net-autostart {}", net.name))
         else:
             yield passed(name, f"runs{f' on {net.bridge}' if net.bridge else ''}")
     if facts.bridges:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -249,7 +250,7 @@ def local_disks(vm: Vm, disks: Sequence[Disk], there: Sequence[str] = ()) -> Obj
 def _declare(disks: Sequence[Disk]) -> str:
     """How people say that hosts share what Drover takes for local."""
     where = disks[0].source.rpartition("/")[0] or disks[0].source
-    which = f'name = "{where}"' if disks[0].kind == "volume" else f'path = "{where}"'
+    which = f"{'name' if disks[0].kind == 'volume' else 'path'} = {json.dumps(where)}"  # JSON's strings are TOML's
     return f"If hosts share that storage, declare it in the configuration: `[[pools]]`, `{which}`, `shared = true`."
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from shlex import quote
 
 from bot.concern import WEIGHED, Concern, Limits, looked, weighed
 from bot.declare import Looked, Remedy, WatchView
 from bot.domain.cluster import Pool, Snapshot
 from bot.domain.samples import HostSample, SnapshotSeen, Sweep, VmSample
 from bot.domain.storage import local_disks, pool_of
+from bot.domain.words import command
 from plugins.monitor import cards
 from plugins.monitor.backups import overdue
 from plugins.monitor.rates import memory_share, waiting
@@ -53,7 +53,7 @@ def _hosts(seen: Snapshot, sweep: Sweep) -> Iterator[Concern]:
     for host in watched:
         value = None if suspect and host.silent else float(host.silent)
         guests = len([vm for vm in seen.on(host.name) if vm.state.active])
-        remedies = (Remedy(cards.LOOK_AT_HOST, f"show host {host.name}"),)
+        remedies = (Remedy(cards.LOOK_AT_HOST, command("show host {}", host.name)),)
         yield Concern(
             f"host:{host.name}", value, cards.host_down(host, guests), cards.host_back(host), remedies=remedies
         )
@@ -63,11 +63,12 @@ def _guests(sweep: Sweep) -> Iterator[Concern]:
     for vm in sweep.vms:
         crashed = vm.state == "crashed" or (vm.state == "shut off" and vm.why in {"crashed", "failed"})
         if crashed or vm.state == "running":
-            remedy = (Remedy(cards.START, f"vm start {quote(vm.name)}"),)
+            remedy = (Remedy(cards.START, command("vm start {}", vm.name)),)
             yield Concern(f"crash:{vm.uuid}", float(crashed), cards.crashed(vm), cards.runs_again(vm), remedies=remedy)
         failed = vm.state == "paused" and vm.why == "ioerror"
         yield Concern(f"io:{vm.uuid}", float(failed), cards.io_error(vm), cards.runs_again(vm), remedies=(
-            Remedy(cards.RESUME, f"vm resume {quote(vm.name)}"), Remedy(cards.ITS_HOST, f"show host {vm.host}"),
+            Remedy(cards.RESUME, command("vm resume {}", vm.name)),
+            Remedy(cards.ITS_HOST, command("show host {}", vm.host)),
         ))  # fmt: skip
 
 
@@ -78,7 +79,7 @@ def _events(sweep: Sweep) -> Iterator[Concern]:
         for kind in ("watchdog", "threshold"):
             event = told.get((kind, vm.uuid))
             key, wrong, well = f"{kind}:{vm.uuid}", cards.event(vm, kind, event), cards.quiet(vm, kind)
-            remedies = (Remedy(cards.REBOOT, f"vm reboot {quote(vm.name)}"),) if kind == "watchdog" else ()
+            remedies = (Remedy(cards.REBOOT, command("vm reboot {}", vm.name)),) if kind == "watchdog" else ()
             yield Concern(key, float(event is not None), wrong, well, _ECHO, remedies)
 
 
@@ -88,7 +89,7 @@ def _pools(settings: MonitorSettings, seen: Snapshot) -> Iterator[Concern]:
         share = (pool.capacity - pool.free) / pool.capacity
         remedy = (
             *_move_away(seen, where, _in_pool(seen, where, pool)),
-            Remedy(cards.GREW, f"forecast pool {quote(pool.name)}"),
+            Remedy(cards.GREW, command("forecast pool {}", pool.name)),
         )
         wrong, well = cards.pool_full(where, pool), cards.pool_well(where, pool)
         yield Concern(f"pool:{where}/{pool.name}", share, wrong, well, limits, remedy)
@@ -158,14 +159,14 @@ def _move_away(seen: Snapshot, host: str, names: Sequence[str]) -> tuple[Remedy,
         return ()
     vm = next((vm for vm in seen.on(host) if vm.name == names[0]), None)
     copy = " --copy-storage" if vm and vm.detail and local_disks(seen.host(host), vm.detail) else ""
-    return (Remedy(cards.move_away(names[0]), f"migrate {quote(names[0])}{copy}"),)
+    return (Remedy(cards.move_away(names[0]), command(f"migrate {{}}{copy}", names[0])),)
 
 
 def _snapshots(settings: MonitorSettings, sweep: Sweep, now: datetime) -> Concern:
     old = old_snapshots(settings, sweep, now)
     oldest = old[0] if old else None
     remedies = (
-        Remedy(cards.delete_snapshot(oldest), f"vm snapshot delete {quote(oldest.vm)} {quote(oldest.name)}"),
+        Remedy(cards.delete_snapshot(oldest), command("vm snapshot delete {} {}", oldest.vm, oldest.name)),
     ) if oldest else ()  # fmt: skip
     limits = Limits(hold=settings.snapshot_hold)
     return Concern(

@@ -19,6 +19,7 @@ from bot.adapters.libvirt.reading import HostReader
 from bot.adapters.libvirt.refusals import said
 from bot.domain.errors import HypervisorError
 from bot.domain.readiness import CommandResult, CpuBaseline, CpuOrder, GuestCpu, HostFacts, Net, PairFacts
+from bot.domain.storage import declared_pools
 
 T = TypeVar("T")
 
@@ -57,7 +58,8 @@ class LibvirtReadiness:
         reader.storage.begin(fresh=True)
         told = self._ask(host, lambda it: _host_facts(host, it), f"{host} does not tell what it is")
         stored = reader.storage.finish()
-        return replace(told, pools=stored.pools, unread=(*told.unread, *stored.unread))
+        pools = declared_pools(host, stored.pools, reader.address.storage)
+        return replace(told, pools=pools, unread=(*told.unread, *stored.unread))
 
     def pair_facts(self, source: str, target: str) -> PairFacts:
         """The target's verdict on the source's CPU, and the way there; see the port."""

@@ -93,7 +93,7 @@ CASES: list[tuple[str, dict[str, Any], str, Severity, str, str]] = [
     ("a share is off", {"there": {"pools": (LOCAL, replace(NFS, active=False))}}, "storage", Severity.FAIL, "nfs",
      "virsh pool-start nfs"),
     ("another path", {"there": {"pools": (NFS, replace(LOCAL, path="/other"))}}, "storage", Severity.WARN, "/srv",
-     "virsh pool-define-as local dir --target /srv"),
+     "virsh pool-define-as local dir --target=/srv"),
     ("no bridge", {"there": {"bridges": frozenset()}}, "bridges", Severity.FAIL, "bridge br0",
      "ip link add br0 type bridge"),
     ("no network", {"nics": (("network", "lan"),)}, "bridges", Severity.FAIL, "network lan", "virsh net-start lan"),

@@ -1,0 +1,118 @@
+"""Every command that people are told to type quotes the names in it, whatever names they are."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+
+import bot
+from bot.domain.cluster import (
+    CpuFit,
+    Disk,
+    Inbound,
+    Lack,
+    Listener,
+    Nic,
+    Pool,
+    Snapshot,
+    VmDetail,
+    VmState,
+)  # fmt: skip
+from bot.domain.errors import DroverError
+from bot.domain.plan import Objection, Reason
+from bot.domain.steps import MigrateVm
+from bot.testing import drawn
+from plugins.migrate import cards as migrate
+
+HOSTILE = ("a b", "it's", 'say "x"', "$(touch x)", "a;touch x", "a|b", "a\nb", "-rf", "--all", "a&b", "~", "*")
+
+
+def cluster(name: str) -> Snapshot:
+    seen = drawn("host-a 8cpu 16G | web-1 1G 2cpu\nhost-b 8cpu 16G | web-2 1G")
+    detail = VmDetail(
+        disks=(Disk("vda", "file", f"/srv/{name}"),), nics=(Nic("network", name),), checkpoints=1, snapshots=1
+    )
+    return replace(seen, vms=tuple(replace(vm, name=name, detail=detail) for vm in seen.vms))
+
+
+def arguments(function: Callable[..., Any], name: str) -> dict[str, Any] | None:
+    """Values for a function's parameters by their types; None where one has a type that is not known here."""
+    seen = cluster(name)
+    vm, host = seen.vms[0], seen.hosts[1]
+    known: dict[str, Any] = {
+        "Vm": vm, "Host": host, "Nic": Nic("network", name), "Disk": Disk("vda", "file", name), "str": name,
+        "Pool": Pool(name, "dir", f"/{name}", active=True, autostart=True), "int": 1, "float": 1.0, "bool": True,
+        "Inbound": Inbound(vm.uuid, "host-a", "host-b", 1, "op-1"), "CpuFit": CpuFit(vm.uuid, "host-b", fits=False),
+        "Lack": Lack("emulator", name), "Listener": Listener("vnc", "10.0.0.1"), "VmState": VmState.RUNNING,
+        "MigrateVm": MigrateVm(vm.uuid, name, "host-a", "host-b", 1), "DroverError": DroverError("no"),
+    }  # fmt: skip
+    found: dict[str, Any] = {}
+    for parameter, kind in get_type_hints(function).items():
+        if parameter == "return":
+            continue
+        text = str(getattr(kind, "__name__", kind)) if inspect.isclass(kind) else str(kind)
+        inner = re.search(r"\[(?:[\w.]+\.)?(\w+)(?:, \.\.\.)?\]", text)
+        word = inner[1] if inner else text.rpartition(".")[2]
+        optional = re.fullmatch(r"(?:[\w.]+\.)?(\w+) \| None", text)
+        word = optional[1] if optional else word
+        if word not in known:
+            return None
+        found[parameter] = (known[word],) if inner and not optional else known[word]
+    return found
+
+
+def producers() -> Iterator[Callable[..., Any]]:
+    """Functions that make objections and reasons, which is where advice stands."""
+    for name, function in sorted(vars(migrate).items()):
+        mine = inspect.isfunction(function) and function.__module__ == migrate.__name__ and not name.startswith("_")
+        if mine and get_type_hints(function).get("return") in {Objection, Reason}:
+            yield function
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_name_stays_one_word_of_a_command(name: str) -> None:
+    asked = 0
+    for function in producers():
+        given = arguments(function, name)
+        if given is None:
+            continue
+        made = function(**given)
+        for line in re.findall(r"`([^`]+)`", str(getattr(made, "remedy", ""))):
+            if (name not in line and shlex.quote(name) not in line) or re.match(r"name =|path =", line):
+                continue
+            words = shlex.split(line)
+            asked += 1
+            assert any(name == word or word.endswith((f"/{name}", f"={name}", f'"{name}"')) for word in words), line
+            if name.startswith("-") and name in words:
+                assert "--" in words[: words.index(name)], f"{function.__name__}: {line}"
+    assert asked >= 10, "the functions are still found"
+
+
+CODE = re.compile(
+    r"""f"[^"]*`(?:vm|migrate|where|why|virsh|show|forecast)\b[^`"]*\{(?!command|quote|name\}|verb\})[^`"]*`"""
+)
+MAY = {
+    "`virsh undefine {": "a UUID",
+    "`virsh allocpages {": "a number",
+    "`virsh pool-{": "a word of ours",
+    "`virsh pool-refresh {pool}": "the pool of an image, by the configuration",
+    "{full[0]}": "a drive such as sda",
+}
+
+
+def test_no_text_of_the_tree_puts_a_bare_name_into_a_command() -> None:
+    root = Path(bot.__file__).parent.parent
+    bare = [
+        f"{path.relative_to(root)}: {found}"
+        for folder in ("bot", "plugins") for path in sorted((root / folder).rglob("*.py"))
+        for found in CODE.findall(path.read_text(encoding="utf-8"))
+        if not any(word in found for word in MAY)
+    ]  # fmt: skip
+    assert bare == []
