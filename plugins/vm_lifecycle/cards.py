@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from shlex import quote
 from typing import Any
 
@@ -49,18 +49,21 @@ REBOOT = "Shut a VM down and start it again."
 FORCE_OFF = "Pull a VM's plug; what it has not written is lost."
 PAUSE = "Let a VM stand still."
 RESUME = "Let a paused VM go on."
-UNDELETE = "Take back a deletion within its grace."
-PURGE = "End a deleted VM for good, before its grace is over."
+UNDELETE = "Restore a deleted VM during its grace period."
+PURGE = "Delete a deleted VM now and for good, before its grace period ends."
 DISCARD_MEMORY = "Discard the saved memory of a VM that is off (managed save); it then boots anew."
 RESIZE = "Change a VM's vCPUs or memory, at once where possible."
 RENAME = "Give a VM that is off another name."
-CLONE = "Make a VM like one that is off, with copies of its disks."
+CLONE = "Clone a powered-off VM, with copies of its disks."
 AUTOSTART = "Let a VM start with its host, or not."
-DELETE = "Delete a VM; it can be undeleted for a while."
-DELETE_HELP = "Delete a VM that is off. It can be undeleted until its grace ends; say what becomes of its disks."
-KEEP_HELP = "Keep its disks when it is purged."
-REMOVE_HELP = "Remove its disks when it is purged."
-NOW_HELP = "No grace: purge it at once. This cannot be taken back."
+DELETE = "Delete a powered-off VM; it can be restored during its grace period."
+DELETE_HELP = (
+    "Delete a powered-off VM. It can be restored until its grace period ends. Say what becomes of its disks: what "
+    "other VMs need is never removed."
+)
+KEEP_HELP = "Keep its disks."
+REMOVE_HELP = "Remove its disks when the grace period ends."
+NOW_HELP = "No grace period: delete it at once. It cannot be restored."
 TTL_SUMMARY = "Set when a VM is shut down, or that it never is."
 TTL_HELP = "How long from now, such as 12h or 7d; off: it has no end."
 TAG_SUMMARY = "Give a VM tags, or take them away."
@@ -550,9 +553,17 @@ def is_deleted(vm: Vm) -> Objection:
     """Within its grace."""
     return Objection(
         "deleted",
-        f"{vm.name} is deleted; its grace ends {vm.tags.get('drover.deleted', '')}.",
-        f"Take that back first: `vm undelete {quote(vm.name)}`.",
+        f"{vm.name} is deleted; its grace period ends {until_text(vm.tags.get('drover.deleted', ''))}.",
+        f"Restore it first: `vm undelete {quote(vm.name)}`.",
     )
+
+
+def until_text(written: str) -> str:
+    """A moment of a tag for people: ``29 Nov 15:00 UTC``; as it is written where it is none."""
+    try:
+        return f"{datetime.fromisoformat(written).astimezone(UTC):%-d %b %H:%M} UTC"
+    except ValueError:
+        return written
 
 
 def not_deleted(vm: Vm) -> Objection:

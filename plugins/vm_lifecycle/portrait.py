@@ -72,8 +72,8 @@ def _pairs(vm: Vm, host: Host, seen: Portrait) -> Iterable[tuple[str, Line]]:
     if ends := keeping.moment(vm.tags.get("expires", "")):
         yield "Ends (ttl)", words("{at}", at=ends)
     if until := vm.tags.get("drover.deleted"):
-        kept = "removed" if vm.tags.get("drover.disks") == "remove" else "kept"
-        yield "Deleted", f"purged after {until}, its disks are {kept}"
+        kept = "removed with it" if vm.tags.get("drover.disks") == "remove" else "kept"
+        yield "Deleted", f"can be restored until {cards.until_text(until)}; its disks are {kept}"
 
 
 def _size(vm: Vm) -> str:
