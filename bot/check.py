@@ -9,6 +9,7 @@ from pathlib import Path
 from bot.declare import Query
 from bot.domain import codec
 from bot.domain import policy as policies
+from bot.domain.card import bare
 from bot.domain.cluster import Snapshot
 from bot.domain.errors import DroverError
 from bot.domain.readiness import Finding as Readiness
@@ -113,10 +114,9 @@ def _readiness(settings: DroverSettings, seen: Snapshot, hypervisor: Hypervisor)
 
 
 def _ready(host: str, found: Readiness) -> Finding:
-    text = f"{found.evidence}. {found.fix}".strip() if found.fix else str(found.evidence)
-    return Finding(
-        f"{host} {found.name}", found.severity is not Severity.FAIL, text, found.severity.value, str(found.fix)
-    )
+    text = str(bare(f"{found.evidence}. {found.fix}" if found.fix else str(found.evidence)))
+    fix = str(bare(str(found.fix)))
+    return Finding(f"{host} {found.name}", found.severity is not Severity.FAIL, text, found.severity.value, fix)
 
 
 def _answering(seen: Snapshot) -> list[Finding]:

@@ -40,7 +40,70 @@ msgstr ""
 _HOLE = re.compile(r"\{(\w+)\}")
 _CODE = re.compile(r"`([^`]*)`")
 _MARK = re.compile(r"[*`]|(?<!\w)_|_(?!\w)")
-_SENTENCE = re.compile(r"[A-Za-z{][\w’'-]*[,;:]? +[a-z{]")
+_WORD = re.compile(r"(?:^|(?<=[\s“(]))[A-Za-z][A-Za-z’'-]*(?=$|[\s,.;:?!”)])")
+_SHELL = re.compile(r"[$&|=<>]|(?:^|\s)--?[a-z]")
+_SMALL_WORDS = frozenset(
+    [
+        "a",
+        "an",
+        "and",
+        "any",
+        "are",
+        "as",
+        "at",
+        "be",
+        "but",
+        "by",
+        "can",
+        "cannot",
+        "do",
+        "does",
+        "for",
+        "from",
+        "had",
+        "has",
+        "have",
+        "if",
+        "in",
+        "is",
+        "it",
+        "its",
+        "may",
+        "must",
+        "no",
+        "none",
+        "not",
+        "of",
+        "on",
+        "only",
+        "or",
+        "so",
+        "some",
+        "than",
+        "that",
+        "the",
+        "their",
+        "them",
+        "then",
+        "there",
+        "these",
+        "they",
+        "this",
+        "to",
+        "was",
+        "were",
+        "what",
+        "when",
+        "which",
+        "who",
+        "why",
+        "will",
+        "with",
+        "without",
+        "you",
+        "your",
+    ]
+)
 _LETTER = re.compile(r"[^\W\d_]")
 OPT_OUT = "# no message"
 """On a line (or the one before): its text is not for people, and why."""
@@ -177,8 +240,14 @@ def literals(package: Path) -> Iterator[Literal]:
         lines = ["", *text.splitlines()]
         for node in _texts(ast.parse(text)):
             opted_out = any(OPT_OUT in lines[each] for each in (node.lineno - 1, node.lineno, node.end_lineno or 0))
-            if _SENTENCE.search(_written(node)) and not opted_out:
+            if _is_sentence(_written(node)) and not opted_out:
                 yield Literal(file, node.lineno, _written(node))
+
+
+def _is_sentence(text: str) -> bool:
+    """Whether it reads as English: at least three words, a small one among them, and nothing that a shell reads."""
+    found = _WORD.findall(text)
+    return len(found) > 2 and not _SHELL.search(text) and any(each.lower() in _SMALL_WORDS for each in found)
 
 
 def _written(node: ast.Constant | ast.JoinedStr) -> str:
@@ -187,7 +256,7 @@ def _written(node: ast.Constant | ast.JoinedStr) -> str:
     return "".join(str(each.value) if isinstance(each, ast.Constant) else "{}" for each in node.values)
 
 
-_QUIET = {"words", "nwords", "Words", "log", "compile", "Field", "TypeVar"}
+_QUIET = {"words", "nwords", "Words", "log", "compile", "Field", "TypeVar", "command", "Code", "startswith", "endswith"}
 """Calls whose texts are messages already, or no messages."""
 
 
@@ -200,9 +269,11 @@ def _texts(node: ast.AST) -> Iterator[ast.Constant | ast.JoinedStr]:
         if isinstance(node.value, str):
             yield node
         return
-    if isinstance(node, ast.Call) and not _QUIET.isdisjoint(_names(node.func)):
-        return
-    for child in ast.iter_child_nodes(node):
+    if isinstance(node, ast.Compare | ast.Subscript) or (
+        isinstance(node, ast.Call) and not _QUIET.isdisjoint(_names(node.func))
+    ):
+        return  # what is compared with, or a key, is not shown
+    for child in node.values if isinstance(node, ast.Dict) else ast.iter_child_nodes(node):
         if not (isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant)):  # a docstring
             yield from _texts(child)
 

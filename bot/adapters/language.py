@@ -19,7 +19,7 @@ from typing import Any, Protocol, TypeVar
 
 import structlog
 from babel import Locale, UnknownLocaleError, default_locale, negotiate_locale
-from babel.dates import format_datetime
+from babel.dates import format_date, format_datetime
 from babel.lists import format_list
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import PoFileError, read_po
@@ -29,6 +29,7 @@ from babel.support import Translations
 from bot.domain.card import Card, Form
 from bot.domain.errors import SettingsError
 from bot.domain.message import (
+    Day,
     Duration,
     Join,
     Message,
@@ -40,6 +41,7 @@ from bot.domain.message import (
     Value,
     When,
     Words,
+    said_of,
 )
 
 log = structlog.get_logger()
@@ -132,11 +134,11 @@ class Translated:
         if isinstance(value, When):
             text = format_datetime(value.utc, "short", locale=self._locale)
             return dataclasses.replace(value, written=f"{text} UTC")
-        if isinstance(value, Size | Rate | Duration | Percent | Number):
-            return _NUMBER.sub(self._number, str(value))
-        if isinstance(value, float):
-            return _NUMBER.sub(self._number, f"{value:.6g}")
-        return value
+        return format_date(value.day, "short", locale=self._locale) if isinstance(value, Day) else self._numbered(value)
+
+    def _numbered(self, value: Value) -> Value:
+        with_a_unit = isinstance(value, Size | Rate | Duration | Percent | Number | float)
+        return _NUMBER.sub(self._number, said_of(value)) if with_a_unit else value
 
     def _number(self, found: re.Match[str]) -> str:
         digits = len(found[0].partition(".")[2])

@@ -12,7 +12,7 @@ import json
 import types
 import typing
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from enum import Enum
 from functools import cache
 from typing import Any
@@ -45,7 +45,7 @@ def data(value: object) -> Any:  # noqa: PLR0911 - one line per kind of value
         return {TAG: type(value).__name__, **_fields(value)}
     if isinstance(value, Enum):
         return value.value
-    if isinstance(value, datetime):
+    if isinstance(value, date):  # a datetime too
         return value.isoformat()
     if isinstance(value, Mapping):
         return {str(key): data(each) for key, each in value.items()}
@@ -222,4 +222,6 @@ def _scalar(hint: Any, stored: Any) -> Any:
         return bare(stored)
     if bare is datetime:
         return datetime.fromisoformat(stored)
+    if bare is date:
+        return date.fromisoformat(stored)
     return stored  # a whole number in a float's place stays one: what is read must have the digest of what was stored

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -77,6 +77,16 @@ class When:
 
     def __str__(self) -> str:
         return self.written or self.utc.strftime("%Y-%m-%d %H:%M UTC")
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """A date."""
+
+    day: date
+
+    def __str__(self) -> str:
+        return self.day.isoformat()
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,13 +199,13 @@ Message = str | Words
 Quantity = int | float | Size | Rate | Duration | When | Percent | Number
 """A number with its unit, or a moment."""
 
-Value = str | int | float | Person | Size | Rate | Duration | When | Percent | Number | Code | Names | Words
+Value = str | int | float | Person | Size | Rate | Duration | When | Day | Percent | Number | Code | Names | Words
 """What fills a hole."""
 
-Argument = Value | datetime | timedelta | Iterable[str | Person | Code | Words]
+Argument = Value | datetime | date | timedelta | Iterable[str | Person | Code | Words]
 """What may be given for a hole."""
 
-VALUES: tuple[type, ...] = (Words, Person, Size, Rate, Duration, When, Percent, Number, Code, Names)
+VALUES: tuple[type, ...] = (Words, Person, Size, Rate, Duration, When, Day, Percent, Number, Code, Names)
 """Every dataclass that a stored message can hold."""
 
 
@@ -212,6 +222,8 @@ def nwords(one: str, many: str, /, n: float, **args: Argument) -> Words:
 def _kept(value: Any) -> Value:
     if isinstance(value, datetime):
         return When(value)
+    if isinstance(value, date):
+        return Day(value)
     if isinstance(value, timedelta):
         return Duration(value.total_seconds())
     if isinstance(value, StrEnum):

@@ -22,12 +22,16 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at: its fixed name, what was seen, and the command (or sentence) that mends it, '' for none."""
+    """One thing looked at: its fixed name, what was seen, and the command (or sentence) that mends it, '' for none.
+
+    ``label``: what it is called for people, where its name says more than a template's words.
+    """
 
     name: str
     severity: Severity
     evidence: Message
     fix: Message = ""
+    label: Message = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import click
 from bot.catalog import Catalog
 from bot.declare import Action, Instead, Query
 from bot.domain.errors import UsageError
+from bot.domain.message import Code, Words
 from bot.domain.words import split_words
 
 WIDTH = 100
@@ -91,6 +92,10 @@ def _intent(command: Query | Action, slash: str, rest: Sequence[str]) -> Any:
     try:
         with command.grammar.make_context(f"{slash} {command.name}", list(rest), terminal_width=WIDTH) as context:
             return command.grammar.invoke(context)
+    except UsageError as error:
+        if not error.advice:
+            error.advice = Words("Write {usage}", {"usage": Code(usage(command, slash))})
+        raise
     except click.ClickException as error:
         text = error.format_message().strip()
         raise UsageError(

@@ -1,84 +1,105 @@
-"""Every sentence of this plugin that people read, but for the findings': each of those stands with its rule."""
+"""What this plugin lays out for people; each rule's own sentences stand with the rule."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from bot.domain.card import Card, Context, Element, Line, Listing, Picture, Section, Table, prose, words
+from bot.domain.card import Card, Context, Element, Line, Listing, Picture, Section, Table, said_elsewhere
+from bot.domain.message import Duration, Names, Words, joined, nwords, words
 from bot.domain.plan import Objection, Reason
 from bot.domain.readiness import CpuBaseline, Finding, GuestCpu, HostReport, Severity
-from bot.domain.words import duration_text, plural
 from plugins.host_check.findings import SEVERITIES, Based, Checked, Paired, PairReport, worst_first
 
-CHECK = "Is this host ready: hardware, daemons, access, storage, networks, time, with what to type if not."
-PAIR = "Can guests move between these hosts, each way, with what to type if not; --all draws the whole matrix."
-BASELINE = "The CPU model that every host can run, and which guests keep from it."
-MAINTENANCE = "Put a host into maintenance (nothing is placed there) or take it out."
-ALL_HELP = "Every host."
-REASON_HELP = 'Why, for the approvers and the audit trail; several words in quotes: --reason "disk swap".'
-NAME_TWO = "Name two hosts, or --all."
-NO_HOSTS = "No host is configured."
-ADD_HOSTS = "Add one under [[hosts]] in the configuration."
-HOST_LABEL = "Host"
-SWITCH_LABEL = "Maintenance"
-SWITCH_ON = "On: nothing is placed there"
-SWITCH_OFF = "Off: it takes guests again"
-MAINTENANCE_TITLE = "Host maintenance"
-MAINTENANCE_SUBMIT = "Ask for it"
+CHECK = words("Is this host ready: hardware, daemons, access, storage, networks, time; with the fix for each problem.")
+PAIR = words("Can VMs move between these hosts, each way, with the fix for each problem; --all draws the whole matrix.")
+BASELINE = words("The best CPU model that all hosts share, and the VMs that do not fit it.")
+MAINTENANCE = words("Put a host into maintenance (nothing is placed there) or take it out.")
+ALL_HELP = words("Every host.")
+REASON_HELP = words('Why, for the approvers and the audit trail; several words in quotes: --reason "disk swap".')
+NAME_TWO = words("Name two hosts, or --all.")
+NO_HOSTS = words("No host is configured.")
+ADD_HOSTS = words("Add one under `[[hosts]]` in the configuration.")
+HOST_LABEL = words("Host")
+SWITCH_LABEL = words("Maintenance")
+SWITCH_ON = words("On: nothing is placed there")
+SWITCH_OFF = words("Off: it takes VMs again")
+MAINTENANCE_TITLE = words("Host maintenance")
+MAINTENANCE_SUBMIT = words("Ask for it")
 MARKS = {Severity.PASS: "✓", Severity.WARN: "!", Severity.FAIL: "✗", Severity.UNKNOWN: "?"}
-NOTHING_MORE = "Everything that could be looked at is as it should be."
-VERDICT = "Verdict"
+NOTHING_MORE = words("Everything that could be looked at is as it should be.")
+COLUMNS = (words("Verdict"), words("Check"), words("Found"), words("Do"))
 VALIDATE = "validate: "  # before the names of findings that are virt-host-validate's own
-NOT_ALL_LOOKED = "Nothing is wrong with what could be looked at."
+NOT_ALL_LOOKED = words("Nothing is wrong with what could be looked at.")
+LABELS = (
+    words("versions"), words("host name"), words("storage pools"), words("networks"), words("bridges"),
+    words("memory allocated"), words("time sync"), words("clock"), words("daemon mode"), words("plain TCP"),
+    words("listen settings"), words("who may connect"), words("lock manager"), words("TLS certificates"),
+    words("guest confinement"), words("packages"), words("accelerator"), words("nested virtualization"),
+    words("huge pages"), words("machine types"), words("migration ports"), words("names"), words("storage"),
+    words("clocks"), words("credentials"), words("encryption"),
+)  # fmt: skip
+"""Names of checks, which are shown as they are stored and so are templates; other names have a label of their own."""
+
+
+def label(finding: Finding) -> Line:
+    """What a check is called."""
+    return finding.label or said_elsewhere(finding.name)
 
 
 # --- host maintenance ---------------------------------------------------------------------------------------------
 
 
-def maintenance_title(host: str, *, on: bool) -> str:
+def maintenance_title(host: str, *, on: bool) -> Words:
     """What approvers read first."""
-    return f"{'Put' if on else 'Take'} {host} {'into' if on else 'out of'} maintenance"
+    return words("Put {host} into maintenance", host=host) if on else words("Take {host} out of maintenance", host=host)
 
 
 def already(host: str, *, on: bool) -> Objection:
     """There is nothing to do."""
-    return Objection(
-        "already",
-        f"{host} is {'in' if on else 'not in'} maintenance{' already' if on else ''}.",
-        f"End it with `host maintenance {host} off`." if on else "Nothing to do.",
-    )
+    if on:
+        end = words("End it with `host maintenance {host} off`.", host=host)
+        return Objection("already", words("{host} is in maintenance already.", host=host), end)
+    return Objection("already", words("{host} is not in maintenance.", host=host), words("Nothing to do."))
 
 
 def still_there(host: str, names: Sequence[str]) -> Reason:
     """Maintenance moves nobody."""
-    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-    text = f"{plural(len(names), 'guest')} still there and not moved by this: {', '.join(names[:10])}{more}"
-    return Reason("guests", f"{text}. Move them with `migrate VM`; what arrives meanwhile is not stopped on {host}.")
+    return Reason(
+        "guests",
+        nwords(
+            "{n} VM is still there and not moved by this: {vms}. Move it with `migrate VM`; what arrives meanwhile is "
+            "not stopped on {host}.",
+            "{n} VMs are still there and not moved by this: {vms}. Move them with `migrate VM`; what arrives "
+            "meanwhile is not stopped on {host}.",
+            n=len(names),
+            vms=Names(tuple(names), most=10),
+            host=host,
+        ),
+    )
 
 
 def last_host(host: str) -> Reason:
     """Nobody is left to take guests."""
     return Reason(
-        "last-host", f"No other host is up and out of maintenance: while {host} is in it, nothing can be placed."
+        "last-host",
+        words("No other host is up and out of maintenance: while {host} is in it, nothing can be placed.", host=host),
     )
 
 
 def what_it_means(host: str, *, on: bool) -> Reason:
     """What the step does."""
-    return Reason(
-        "maintenance", f"Nothing is placed on {host} or moved to it." if on else f"{host} takes guests again."
-    )
+    placed = words("Nothing is placed on {host} or moved to it.", host=host)
+    return Reason("maintenance", placed if on else words("{host} takes VMs again.", host=host))
 
 
 # --- host check ---------------------------------------------------------------------------------------------------
 
 
-def counts(report: HostReport) -> str:
+def counts(report: HostReport) -> Line:
     """``1 FAIL, 3 WARN, 1 UNKNOWN, 20 PASS``."""
     told = [f"{report.count(each)} {each}" for each in SEVERITIES if report.count(each)]
-    return ", ".join(told) or "nothing found"
+    return ", ".join(told) or words("nothing found")
 
 
 def check_card(checked: Checked) -> Card:
@@ -93,37 +114,29 @@ def _one_host(report: HostReport) -> Card:
     good = [each for each in report.findings if each.severity is Severity.PASS]
     elements: list[Element] = []
     if bad:
-        elements.append(Table((VERDICT, "Check", "Found", "Do"), tuple(_row(each) for each in bad)))
+        elements.append(Table(COLUMNS, tuple(_row(each) for each in bad)))
     else:
         elements.append(Section(NOTHING_MORE))
     if good:
-        elements.append(Context((words("*PASS*\n{list}", list="\n".join(_good(good))),)))
-    text = f"{report.host}: {counts(report)}"
+        elements.append(Context((Words("*PASS*\n{list}", {"list": joined(_good(good), "\n")}),)))
+    text = Words("{host}: {counts}", {"host": report.host, "counts": counts(report)})
     return Card(text=text, title=text, elements=tuple(elements))
 
 
-def _good(findings: Sequence[Finding]) -> list[str]:
+def _good(findings: Sequence[Finding]) -> list[Line]:
     """A line each; those of virt-host-validate, which says nothing more, in one."""
+    mark = MARKS[Severity.PASS]
     theirs = [each.name.removeprefix(VALIDATE) for each in findings if each.name.startswith(VALIDATE)]
-    told = [f"{MARKS[Severity.PASS]} {each.name}: {each.evidence}" for each in findings if VALIDATE not in each.name]
-    return [*told, *([f"{MARKS[Severity.PASS]} virt-host-validate: {', '.join(theirs)}"] if theirs else [])]
+    told: list[Line] = [
+        Words("{mark} {check}: {evidence}", {"mark": mark, "check": label(each), "evidence": each.evidence})
+        for each in findings
+        if VALIDATE not in each.name
+    ]
+    return [*told, *([f"{mark} virt-host-validate: {', '.join(theirs)}"] if theirs else [])]
 
 
 def _row(finding: Finding) -> tuple[Line, ...]:
-    return (finding.severity.value, finding.name, finding.evidence, _do(finding.fix))
-
-
-# `On HOST: command  (note)`; commands begin with a small letter, sentences do not.
-_COMMAND = re.compile(r"(On [^:]+: )?([a-z].*?)(  \(.*\))?", re.DOTALL)
-
-
-def _do(fix: Line) -> Line:
-    """A command ready to be copied, or a sentence."""
-    found = _COMMAND.fullmatch(fix) if isinstance(fix, str) else None
-    if found is None:
-        return prose(fix)
-    where, command, note = found.groups()
-    return words("{where}`{command}`{note}", where=where or "", command=command, note=note or "")
+    return (finding.severity.value, label(finding), finding.evidence, finding.fix)
 
 
 def _hosts(reports: Sequence[HostReport]) -> Card:
@@ -138,14 +151,18 @@ def _hosts(reports: Sequence[HostReport]) -> Card:
     elements: list[Element] = [Section(line) for line in summary[:30]]
     if bad:
         rows = tuple((host, *_row(finding)) for host, finding in _together(bad))
-        elements.append(Table(("Host", VERDICT, "Check", "Found", "Do"), rows))
+        elements.append(Table((HOST_LABEL, *COLUMNS), rows))
     else:
         elements.append(Section(NOT_ALL_LOOKED))
-    worst = Counter(each.worst for each in reports)
-    text = f"{plural(len(reports), 'host')}: " + ", ".join(
-        f"{worst[each]} {each}" for each in SEVERITIES if worst[each]
-    )
+    verdicts = _verdicts(each.worst for each in reports)
+    text = nwords("{n} host: {verdicts}", "{n} hosts: {verdicts}", n=len(reports), verdicts=verdicts)
     return Card(text=text, title=text, elements=tuple(elements))
+
+
+def _verdicts(worst: Iterable[Severity]) -> str:
+    """``2 FAIL, 1 PASS``."""
+    count = Counter(worst)
+    return ", ".join(f"{count[each]} {each}" for each in SEVERITIES if count[each])
 
 
 def _together(found: Sequence[tuple[str, Finding]]) -> list[tuple[str, Finding]]:
@@ -168,38 +185,38 @@ def pair_card(paired: Paired, png: bytes | None) -> Card:
     bad.sort(key=lambda each: SEVERITIES.index(each[1].severity))
     elements: list[Element] = []
     if png is not None:
-        elements.append(Picture(png, matrix_words(reports), MATRIX_TITLE))
+        elements.append(Picture(png, matrix_text(reports), MATRIX_TITLE))
     if len(reports) <= 2:
         elements += [Section(_direction(report)) for report in reports]
     if bad:
         rows = tuple((where, *_row(finding)) for where, finding in _same(bad, len(reports)))
-        elements.append(Table(("From → to", VERDICT, "Check", "Found", "Do"), rows))
+        elements.append(Table((words("From → to"), *COLUMNS), rows))
     else:
         elements.append(Section(PAIRS_GOOD))
     text = _pairs_text(reports)
     return Card(text=text, title=text, elements=tuple(elements))
 
 
-MATRIX_TITLE = "From each host (row) to each host (column)"
-EVERY_DIRECTION = "every direction"
+MATRIX_TITLE = words("From each host (row) to each host (column)")
+EVERY_DIRECTION = words("every direction")
 _NAMED = 12  # directions with the same finding that are named in its row
-PAIRS_GOOD = "Guests can move each way."
+PAIRS_GOOD = words("VMs can move each way.")
 
 
-def _pairs_text(reports: Sequence[PairReport]) -> str:
-    worst = Counter(each.worst for each in reports)
-    told = ", ".join(f"{worst[each]} {each}" for each in SEVERITIES if worst[each])
-    return f"{plural(len(reports), 'direction')}: {told or 'none'}"
+def _pairs_text(reports: Sequence[PairReport]) -> Line:
+    verdicts = _verdicts(each.worst for each in reports) or "–"
+    return nwords("{n} direction: {verdicts}", "{n} directions: {verdicts}", n=len(reports), verdicts=verdicts)
 
 
 def _direction(report: PairReport) -> Line:
-    told = ", ".join(f"{each.name} {MARKS[each.severity]}" for each in report.findings)
-    return words(
-        "*{one} → {other}* {worst}: {told}", one=report.source, other=report.target, worst=report.worst.value, told=told
+    checks = [Words("{check} {mark}", {"check": label(each), "mark": MARKS[each.severity]}) for each in report.findings]
+    return Words(
+        "*{one} → {other}* {worst}: {checks}",
+        {"one": report.source, "other": report.target, "worst": report.worst.value, "checks": joined(checks, ", ")},
     )
 
 
-def _same(bad: Sequence[tuple[PairReport, Finding]], directions: int) -> list[tuple[str, Finding]]:
+def _same(bad: Sequence[tuple[PairReport, Finding]], directions: int) -> list[tuple[Line, Finding]]:
     """The same finding of several directions as one row; of many, some are named."""
     places: dict[Finding, list[str]] = {}
     for report, finding in bad:
@@ -207,21 +224,22 @@ def _same(bad: Sequence[tuple[PairReport, Finding]], directions: int) -> list[tu
     return [(_places(where, directions), finding) for finding, where in places.items()]
 
 
-def _places(where: Sequence[str], directions: int) -> str:
-    if len(where) == directions > 1:
-        return EVERY_DIRECTION
-    return ", ".join(where[:_NAMED]) + (f" and {len(where) - _NAMED} more" if len(where) > _NAMED else "")
+def _places(where: Sequence[str], directions: int) -> Line:
+    return EVERY_DIRECTION if len(where) == directions > 1 else Names(tuple(where), most=_NAMED).line
 
 
-def matrix_words(reports: Sequence[PairReport]) -> str:
+def matrix_text(reports: Sequence[PairReport]) -> Line:
     """The picture for those who do not see it."""
-    told = "; ".join(f"{each.source} to {each.target}: {each.worst}{_why(each)}" for each in reports)
-    return f"{MATRIX_TITLE}. {told}."
+    cells = joined((_cell_text(each) for each in reports), "; ")
+    return Words("{title}. {cells}.", {"title": MATRIX_TITLE, "cells": cells})
 
 
-def _why(report: PairReport) -> str:
-    bad = [each.name for each in report.findings if each.severity is report.worst]
-    return f" ({', '.join(bad)})" if report.worst is not Severity.PASS else ""
+def _cell_text(report: PairReport) -> Line:
+    cell = f"{report.source} → {report.target}: {report.worst}"
+    if report.worst is Severity.PASS:
+        return cell
+    bad = joined((label(each) for each in report.findings if each.severity is report.worst), ", ")
+    return Words("{cell} ({checks})", {"cell": cell, "checks": bad})
 
 
 # --- host baseline ------------------------------------------------------------------------------------------------
@@ -232,36 +250,51 @@ def baseline_card(based: Based) -> Card:
     if based.baseline is None:
         return Card(text=based.trouble, elements=(Section(based.trouble), *_left_out(based)))
     found = based.baseline
-    beside = plural(len(found.features), "feature")
-    text = f"Baseline of {plural(len(found.hosts), 'host')}: {found.model} and {beside} beside it"
+    text = nwords(
+        "Baseline of {hosts}: {model} and {n} more feature",
+        "Baseline of {hosts}: {model} and {n} more features",
+        n=len(found.features),
+        hosts=Names(found.hosts, most=_NAMED),
+        model=found.model,
+    )
     return Card(text=text, title=text, elements=(*_guests(found), *_definition(found), *_left_out(based)))
 
 
 def _guests(found: CpuBaseline) -> list[Element]:
     rows = tuple((each.name, each.host, _cpu(each), why) for each in found.guests if (why := keeps(each, found)))
     if not found.guests:
-        return [Section("No guest runs, so none keeps from it.")]
+        return [Section(words("No VM runs, so none keeps from it."))]
+    count = len(found.guests)
     if not rows:
-        return [Section(f"{plural(len(found.guests), 'running guest')}: all can run on every one of these hosts.")]
-    lead = words(
-        "*{count}* of {all} cannot run on every one of these hosts:",
+        fit = nwords(
+            "{n} VM runs, and can run on every one of these hosts.",
+            "{n} VMs run, and all can run on every one of these hosts.",
+            n=count,
+        )
+        return [Section(fit)]
+    lead = nwords(
+        "*{count}* of {n} running VM cannot run on every one of these hosts:",
+        "*{count}* of {n} running VMs cannot run on every one of these hosts:",
+        n=count,
         count=len(rows),
-        all=plural(len(found.guests), "running guest"),
     )
-    return [Section(lead), Table(("VM", "Host", "CPU", "Why"), rows)]
+    return [Section(lead), Table((words("VM"), HOST_LABEL, words("CPU"), words("Why")), rows)]
 
 
-def keeps(guest: GuestCpu, found: CpuBaseline) -> str:
+def keeps(guest: GuestCpu, found: CpuBaseline) -> Line:
     """Why a guest cannot run on every host of the baseline; '' when it can."""
     if guest.mode == "host-passthrough":
-        return "host-passthrough: only on identical hosts"
+        return words("host-passthrough: only on identical hosts")
     if guest.problem:
-        return f"cannot tell: {guest.problem}"
+        return words("cannot tell: {why}", why=guest.problem)
     if guest.virt_type and guest.virt_type != found.virt_type:
-        return f"cannot tell: it runs with {guest.virt_type}, the baseline is for {found.virt_type}"
+        return words(
+            "cannot tell: it runs with {accelerator}, the baseline is for {other}",
+            accelerator=guest.virt_type,
+            other=found.virt_type,
+        )
     if guest.beyond:
-        more = f" and {len(guest.beyond) - 5} more" if len(guest.beyond) > 5 else ""
-        return f"it has {', '.join(guest.beyond[:5])}{more}; the baseline has not"
+        return words("it has {features}; the baseline has not", features=Names(guest.beyond, most=5))
     return ""
 
 
@@ -274,37 +307,47 @@ def _definition(found: CpuBaseline) -> list[Element]:
 
 
 def _left_out(based: Based) -> list[Element]:
-    told = "; ".join(f"{host}: {why}" for host, why in based.left_out)
-    return [Context((words("Left out: {told}", told=told),))] if told else []
+    left = joined((Words("{host}: {why}", {"host": host, "why": why}) for host, why in based.left_out), "; ")
+    return [Context((words("Left out: {hosts}", hosts=left),))] if left else []
 
 
 # --- the nightly look ---------------------------------------------------------------------------------------------
 
 
-LOOK = "Check it again"
+LOOK = words("Check it again")
 
 
 def worse_card(host: str, found: Sequence[tuple[Severity | None, Finding]]) -> Card:
     """What is worse than it was known to be."""
-    text = f"{host} is less ready than it was: {', '.join(finding.name for _, finding in found)}"
-    rows = tuple(
-        (f"{before or 'new'} → {finding.severity}", finding.name, finding.evidence, _do(finding.fix))
-        for before, finding in found
-    )
-    return Card(text=text, title=text[:140], elements=(Table((VERDICT, "Check", "Found", "Do"), rows),))
+    checks = joined((label(finding) for _, finding in found), ", ")
+    text = words("{host} is less ready than it was: {checks}", host=host, checks=checks)
+    rows = tuple((_change(before, finding), *_row(finding)[1:]) for before, finding in found)
+    return Card(text=text, title=text, elements=(Table(COLUMNS, rows),))
+
+
+def _change(before: Severity | None, finding: Finding) -> Line:
+    now = finding.severity.value
+    return f"{before} → {now}" if before else words("new → {verdict}", verdict=now)
 
 
 READINESS = "Readiness"
 
 
-def changed(host: str, before: str, finding: Finding) -> str:
+def changed(host: str, before: str, finding: Finding) -> Line:
     """A line of a digest."""
-    return f"{host}: {finding.name} {before} → {finding.severity} ({finding.evidence})"
+    told = {
+        "host": host,
+        "check": label(finding),
+        "change": f"{before} → {finding.severity}",
+        "found": finding.evidence,
+    }
+    return Words("{host}: {check} {change} ({found})", told)
 
 
 def recovered_card(host: str) -> Card:
     """It is as good as it was."""
-    return Card(text=f"{host} is as ready as it was.", elements=(Section(f"{host} is as ready as it was."),))
+    text = words("{host} is as ready as it was.", host=host)
+    return Card(text=text, elements=(Section(text),))
 
 
 # --- clocks and certificates --------------------------------------------------------------------------------------
@@ -312,41 +355,71 @@ def recovered_card(host: str) -> Card:
 
 def clock_off(host: str, finding: Finding | None) -> Card:
     """A clock drifted."""
-    title = f"{host}'s clock is off"
-    told = finding.evidence if finding is not None else "by how much is not known"
-    elements: list[Element] = [Section("Guests that move there jump in time; certificates meet a wrong date.")]
+    title = _clock_title(host)
+    told = finding.evidence if finding is not None else words("by how much is not known")
+    jump = words("VMs that move there jump in time; certificates meet a wrong date.")
+    elements: list[Element] = [Section(jump)]
     if finding is not None:
-        elements.insert(0, Table((VERDICT, "Check", "Found", "Do"), (_row(finding),)))
-    return Card(text=f"{title}: {told}", title=title, elements=tuple(elements))
+        elements.insert(0, Table(COLUMNS, (_row(finding),)))
+    return Card(text=_both(title, told), title=title, elements=tuple(elements))
+
+
+def _clock_title(host: str) -> Words:
+    return words("The clock of {host} is off", host=host)
+
+
+def _both(title: Line, told: Line) -> Line:
+    return Words("{title}: {told}", {"title": title, "told": told})
 
 
 def clock_right(host: str) -> Card:
     """It is right again."""
-    return Card(f"{host}'s clock is right again.", f"{host}'s clock is off")
+    return Card(words("The clock of {host} is right again.", host=host), _clock_title(host))
 
 
 def own_clock(common: float, hosts: int) -> Card:
     """Most hosts are off the same way: it is likely the bot."""
-    way = "behind" if common > 0 else "ahead of"
-    told = f"The bot's clock is {duration_text(abs(common))} {way} those of most of {plural(hosts, 'host')}"
-    lines = (Section(f"{told}."), Section("That is more likely the bot's machine than all of them: look at its clock."))
-    return Card(text=told, title="The bot's own clock is suspect", elements=lines)
+    by = Duration(abs(common))
+    told = (
+        nwords(
+            "The bot's clock is {by} behind that of {n} host.",
+            "The bot's clock is {by} behind those of most of {n} hosts.",
+            n=hosts,
+            by=by,
+        )
+        if common > 0
+        else nwords(
+            "The bot's clock is {by} ahead of that of {n} host.",
+            "The bot's clock is {by} ahead of those of most of {n} hosts.",
+            n=hosts,
+            by=by,
+        )
+    )
+    advice = words("That is more likely the bot's machine than all of them: look at its clock.")
+    return Card(text=told, title=OWN_CLOCK, elements=(Section(told), Section(advice)))
+
+
+OWN_CLOCK = words("The bot's own clock is suspect")
 
 
 def own_clock_well() -> Card:
     """They agree again."""
-    return Card("The bot's clock agrees with the hosts' again.", "The bot's own clock is suspect")
+    return Card(words("The bot's clock agrees with the hosts' again."), OWN_CLOCK)
 
 
 def certificates_end(host: str, ending: Sequence[Finding]) -> Card:
     """Certificates that end soon, or have ended."""
     ended = any(each.severity is Severity.FAIL for each in ending)
-    title = f"Certificates on {host} have ended" if ended else f"Certificates on {host} end soon"
-    told = "; ".join(f"{each.name.removeprefix('certificate ')} {each.evidence}" for each in ending)
+    title = words("Certificates on {host} have ended", host=host) if ended else _ends_soon(host)
+    told = joined((Words("{check} {found}", {"check": label(each), "found": each.evidence}) for each in ending), "; ")
     rows = tuple(_row(each) for each in ending)
-    return Card(text=f"{title}: {told}", title=title, elements=(Table((VERDICT, "Check", "Found", "Do"), rows),))
+    return Card(text=_both(title, told), title=title, elements=(Table(COLUMNS, rows),))
+
+
+def _ends_soon(host: str) -> Words:
+    return words("Certificates on {host} end soon", host=host)
 
 
 def certificates_good(host: str) -> Card:
     """They were renewed."""
-    return Card(f"Every certificate on {host} is good for long enough.", f"Certificates on {host} end soon")
+    return Card(words("Every certificate on {host} is good for long enough.", host=host), _ends_soon(host))

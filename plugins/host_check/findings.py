@@ -9,12 +9,13 @@ from datetime import datetime
 from types import MappingProxyType
 
 from bot.domain.cluster import Vm
+from bot.domain.message import Code, Message, Words, words
 from bot.domain.readiness import CommandResult, CpuBaseline, Finding, HostFacts, HostReport, PairFacts, Severity
 from plugins.host_check.settings import HostCheckSettings
 
 _NO_ANSWERS: Mapping[str, CommandResult] = MappingProxyType({})
 
-NO_SSH = "cannot tell: no SSH"
+NO_SSH = words("cannot tell: no SSH")
 SEVERITIES = (Severity.FAIL, Severity.WARN, Severity.UNKNOWN, Severity.PASS)
 
 
@@ -29,9 +30,9 @@ class Seen:
 
     host: str
     facts: HostFacts | None = None
-    trouble: str = ""
+    trouble: Message = ""
     answers: Mapping[str, CommandResult] = field(default_factory=lambda: _NO_ANSWERS)
-    no_shell: str = NO_SSH
+    no_shell: Message = NO_SSH
     clock: float | None = None
     clock_error: float = 0.0
     reserve: int = 0
@@ -75,9 +76,9 @@ class SeenPair:
     source: Seen
     target: Seen
     facts: PairFacts | None = None
-    trouble: str = ""
+    trouble: Message = ""
     answers: Mapping[str, CommandResult] = field(default_factory=lambda: _NO_ANSWERS)
-    no_shell: str = NO_SSH
+    no_shell: Message = NO_SSH
     nics: tuple[tuple[str, str], ...] = ()  # kind and source of what the source's guests are plugged into
 
 
@@ -126,28 +127,46 @@ class Based:
     """What `host baseline` found; hosts that do not answer are in ``left_out`` with why."""
 
     baseline: CpuBaseline | None = None
-    trouble: str = ""
-    left_out: tuple[tuple[str, str], ...] = field(default_factory=tuple)
+    trouble: Message = ""
+    left_out: tuple[tuple[str, Message], ...] = field(default_factory=tuple)
 
 
-def passed(name: str, evidence: str) -> Finding:
+def passed(name: str, evidence: Message, label: Message = "") -> Finding:
     """Nothing to do."""
-    return Finding(name, Severity.PASS, evidence)
+    return Finding(name, Severity.PASS, evidence, "", label)
 
 
-def warned(name: str, evidence: str, fix: str = "") -> Finding:
+def warned(name: str, evidence: Message, fix: Message = "", label: Message = "") -> Finding:
     """Works, and should be better."""
-    return Finding(name, Severity.WARN, evidence, fix)
+    return Finding(name, Severity.WARN, evidence, fix, label)
 
 
-def failed(name: str, evidence: str, fix: str = "") -> Finding:
+def failed(name: str, evidence: Message, fix: Message = "", label: Message = "") -> Finding:
     """Does not work, or is dangerous."""
-    return Finding(name, Severity.FAIL, evidence, fix)
+    return Finding(name, Severity.FAIL, evidence, fix, label)
 
 
-def unknown(name: str, evidence: str, fix: str = "") -> Finding:
+def unknown(name: str, evidence: Message, fix: Message = "", label: Message = "") -> Finding:
     """Nobody could look."""
-    return Finding(name, Severity.UNKNOWN, evidence, fix)
+    return Finding(name, Severity.UNKNOWN, evidence, fix, label)
+
+
+def command(line: str, note: Message = "", *, host: str = "") -> Words:
+    """A fix that is a command, on the host that was checked or on ``host``, and what to know about it."""
+    fix = (
+        words("On {host}: {command}", host=host, command=Code(line)) if host else words("{command}", command=Code(line))
+    )
+    return words("{fix}  ({note})", fix=fix, note=note) if note else fix
+
+
+def without_stop(text: Message) -> Message:
+    """What a host answered, to stand inside a sentence."""
+    return text if isinstance(text, Words) else text.rstrip(".")
+
+
+def cannot_tell(why: Message) -> Words:
+    """Why nobody could look."""
+    return words("cannot tell: {why}", why=without_stop(why))
 
 
 def worst_first(findings: Iterable[Finding]) -> list[Finding]:

@@ -11,12 +11,13 @@ from itertools import permutations
 from typing import TypeVar
 
 from bot.domain.cluster import Snapshot
-from bot.domain.errors import DroverError, HypervisorError
+from bot.domain.errors import HypervisorError
+from bot.domain.message import Message, joined, words
 from bot.domain.readiness import CommandResult, HostFacts
 from bot.ports import Hypervisor
 from plugins.host_check import ageing, pairs, planner, probes, rules
 from plugins.host_check.ageing import Aged
-from plugins.host_check.findings import Based, Checked, Paired, Seen, SeenPair
+from plugins.host_check.findings import Based, Checked, Paired, Seen, SeenPair, cannot_tell, without_stop
 from plugins.host_check.planner import HostBaseline, HostCheck, HostPair
 from plugins.host_check.settings import HostCheckSettings
 
@@ -72,7 +73,7 @@ def baseline(intent: HostBaseline, snapshot: Snapshot, hypervisor: Hypervisor) -
     try:
         return Based(hypervisor.cpu_baseline(up), left_out=silent)
     except HypervisorError as error:
-        return Based(trouble=str(error), left_out=silent)
+        return Based(trouble=joined((error.text, error.advice)), left_out=silent)
 
 
 def look(
@@ -91,11 +92,11 @@ def look(
     return replace(seen, facts=facts, trouble=trouble)
 
 
-def _facts(host: str, hypervisor: Hypervisor) -> tuple[HostFacts | None, str]:
+def _facts(host: str, hypervisor: Hypervisor) -> tuple[HostFacts | None, Message]:
     try:
         return hypervisor.host_facts(host), ""
     except HypervisorError as error:
-        return None, str(error.text).rstrip(".")
+        return None, without_stop(error.text)
 
 
 def _with_shell(seen: Seen, hypervisor: Hypervisor, asked: Sequence[probes.Probe], deadline: float) -> Seen:
@@ -105,7 +106,7 @@ def _with_shell(seen: Seen, hypervisor: Hypervisor, asked: Sequence[probes.Probe
             return seen
         ahead, error = _clock(seen.host, hypervisor, deadline)
     except HypervisorError as problem:
-        return replace(seen, no_shell=_cannot(problem))
+        return replace(seen, no_shell=cannot_tell(problem.text))
     answers, why = _answers(seen.host, hypervisor, asked, deadline)
     return replace(seen, answers=answers, no_shell=why, clock=ahead, clock_error=error)
 
@@ -121,26 +122,22 @@ def _clock(host: str, hypervisor: Hypervisor, deadline: float) -> tuple[float | 
         return None, error
 
 
-def _cannot(error: DroverError) -> str:
-    return f"cannot tell: {str(error.text).rstrip('.')}"
-
-
 def _answers(
     host: str, hypervisor: Hypervisor, asked: Sequence[probes.Probe], deadline: float
-) -> tuple[Mapping[str, CommandResult], str]:
+) -> tuple[Mapping[str, CommandResult], Message]:
     """All answers by probe and '', or none and why."""
     # ``timeout`` ends it there too, for a connection's end stops no program.
     argv = ["timeout", "-k", "1", f"{deadline:g}", "sh", "-c", probes.script(asked)]
     try:
         told = hypervisor.run(host, argv, deadline=deadline + _GRACE)
     except HypervisorError as error:
-        return {}, _cannot(error)
+        return {}, cannot_tell(error.text)
     found = probes.answers(told.out) if told is not None else {}
     if not found:
-        return {}, "cannot tell: its shell answered nothing that makes sense"
+        return {}, words("cannot tell: its shell answered nothing that makes sense")
     # A part would read as if what lacks were not there.
     cut_off = next((probe.name for probe in asked if probe.name not in found), "")
-    return ({}, f"cannot tell: its shell did not come past “{cut_off}”") if cut_off else (found, "")
+    return ({}, words("cannot tell: its shell did not come past “{probe}”", probe=cut_off)) if cut_off else (found, "")
 
 
 def _look_across(
@@ -153,7 +150,7 @@ def _look_across(
     try:
         facts = hypervisor.pair_facts(source.host, target.host)
     except HypervisorError as error:
-        return replace(seen, trouble=str(error.text).rstrip("."))
+        return replace(seen, trouble=without_stop(error.text))
     seen = replace(seen, facts=facts)
     if not source.shell:
         return seen

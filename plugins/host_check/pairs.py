@@ -7,10 +7,11 @@ from datetime import datetime
 from urllib.parse import urlsplit
 
 from bot.domain.cluster import Pool
+from bot.domain.message import Code, Duration, Names, Words, words
 from bot.domain.readiness import CpuOrder, Finding, HostFacts, PairFacts
-from bot.domain.words import command, duration_text
+from bot.domain.words import command as quoted
 from plugins.host_check import trust
-from plugins.host_check.findings import PairReport, SeenPair, Way, failed, passed, unknown, warned
+from plugins.host_check.findings import PairReport, SeenPair, Way, command, failed, passed, unknown, warned
 from plugins.host_check.readings import is_loopback, version_text
 from plugins.host_check.settings import HostCheckSettings
 
@@ -36,29 +37,30 @@ def report(seen: SeenPair, settings: HostCheckSettings, now: datetime) -> PairRe
 def _cpu(name: str, way: Way) -> Finding:
     here, there = way.here, way.there
     if way.pair.cpu is CpuOrder.IDENTICAL:
-        return passed(name, "identical")
+        return passed(name, words("identical"))
     if way.pair.cpu is CpuOrder.SUPERSET:
-        return passed(name, f"{there.host} has all of {here.host}'s and more: guests started there may not come back")
+        told = words("{target} has all of {source}'s and more: VMs started there may not come back", target=there.host,
+                     source=here.host)  # fmt: skip
+        return passed(name, told)
     if way.pair.cpu is CpuOrder.UNKNOWN:
         return unknown(name, way.pair.cpu_why)
-    why = way.pair.cpu_why or f"{there.host} lacks features of {here.host}"
-    return failed(
-        name, why, "Give guests the model of `host baseline` at their next start; host-passthrough cannot move"
-    )
+    why = way.pair.cpu_why or words("{target} lacks features of {source}", target=there.host, source=here.host)
+    fix = words("Give VMs the model of `host baseline` at their next start; host-passthrough cannot move.")
+    return failed(name, why, fix)
 
 
 def _machines(name: str, way: Way) -> Finding:
     here, there = way.here, way.there
     missing = sorted(here.machines - there.machines)
     if not missing:
-        return passed(name, f"all {len(here.machines)} of {here.host}")
+        return passed(name, words("all {count} of {source}", count=len(here.machines), source=here.host))
     used = {vm.detail.machine for vm in way.seen.source.guests if vm.detail} & set(missing)
     told = _few(sorted(used) or missing)
-    newer = f"QEMU {version_text(here.hypervisor_version)} or newer"
-    fix = f"On {there.host}: apt-get install --only-upgrade qemu-system-x86  ({newer})"
+    newer = words("QEMU {version} or newer", version=version_text(here.hypervisor_version))
+    fix = command("apt-get install --only-upgrade qemu-system-x86", newer, host=there.host)
     if used:
-        return failed(name, f"{there.host} lacks what guests use: {told}", fix)
-    return warned(name, f"{there.host} lacks {told}; no guest uses them now", fix)
+        return failed(name, words("{target} lacks what VMs use: {machines}", target=there.host, machines=told), fix)
+    return warned(name, words("{target} lacks {machines}; no VM uses them now", target=there.host, machines=told), fix)
 
 
 def _ports(name: str, way: Way) -> Finding:
@@ -68,49 +70,48 @@ def _ports(name: str, way: Way) -> Finding:
     if found is None:
         return unknown(name, way.seen.no_shell)
     if found.ok or "refused" in found.out:
-        return passed(name, f"{address} answers on {_FIRST_PORT} (nobody listens there between migrations)")
+        told = words("{address} answers on {port} (nobody listens there between migrations)", address=address,
+                     port=_FIRST_PORT)  # fmt: skip
+        return passed(name, told)
     if found.code == 124:
+        reload = f"firewall-cmd --permanent --add-port={MIGRATION_PORTS}/tcp && firewall-cmd --reload"
         return failed(
             name,
-            f"{address}:{_FIRST_PORT} is silent: a firewall, or no way there",
-            f"On {there.host}: nft insert rule inet filter input tcp dport {MIGRATION_PORTS} accept  (or: firewall-cmd "
-            f"--permanent --add-port={MIGRATION_PORTS}/tcp && firewall-cmd --reload)",
+            words("{address} does not answer on {port}: a firewall, or no route", address=address, port=_FIRST_PORT),
+            command(
+                f"nft insert rule inet filter input tcp dport {MIGRATION_PORTS} accept",
+                words("or: {command}", command=Code(reload)),
+                host=there.host,
+            ),
         )
-    return failed(
-        name,
-        trust.last_line(found.out) or f"exit code {found.code}",
-        f"Look at the route from {here.host} to {address}",
-    )
+    fix = words("Look at the route from {source} to {address}.", source=here.host, address=address)
+    return failed(name, trust.last_line(found.out) or words("exit code {code}", code=found.code), fix)
 
 
 def _names(name: str, way: Way) -> Finding:
     here, there = way.here, way.there
+    rename = command(quoted("hostnamectl set-hostname {}", there.host), host=there.host)
     if here.hostname == there.hostname:
-        return failed(
-            name, f"both call themselves “{here.hostname}”", f"On {there.host}: hostnamectl set-hostname {there.host}"
-        )
+        return failed(name, words("both call themselves “{name}”", name=here.hostname), rename)
     address = memory_address(way.pair, there)
     if address.startswith("localhost") or is_loopback(address):
-        return failed(
-            name,
-            f"{there.host} tells others to reach it at “{address}”",
-            f"On {there.host}: hostnamectl set-hostname {there.host}",
-        )
+        told = words("{target} tells others to reach it at “{address}”", target=there.host, address=address)
+        return failed(name, told, rename)
     found = way.seen.answers.get("resolves")
     if found is None:
         return unknown(name, way.seen.no_shell)
     addresses = sorted({line.split()[0] for line in found.out.splitlines() if line.split()}) if found.ok else []
     if not addresses:
-        return failed(
-            name, f"{here.host} cannot resolve “{address}”", f"On {here.host}: echo 'ADDRESS {address}' >> /etc/hosts"
-        )
+        told = words("{source} cannot resolve “{name}”", source=here.host, name=address)
+        return failed(name, told, command(f"echo 'ADDRESS {address}' >> /etc/hosts", host=here.host))
     if any(is_loopback(each) for each in addresses):
+        told = words("on {source}, “{name}” is {addresses}: itself", source=here.host, name=address,
+                     addresses=addresses)  # fmt: skip
         return failed(
-            name,
-            f"on {here.host}, “{address}” is {', '.join(addresses)}: itself",
-            f"On {here.host}: correct “{address}” in /etc/hosts",
+            name, told, words("On {source}: correct “{name}” in `/etc/hosts`.", source=here.host, name=address)
         )
-    return passed(name, f"“{address}” is {', '.join(addresses)} on {here.host}")
+    told = words("“{name}” is {addresses} on {source}", name=address, addresses=addresses, source=here.host)
+    return passed(name, told)
 
 
 def memory_address(pair: PairFacts, there: HostFacts) -> str:
@@ -121,10 +122,10 @@ def memory_address(pair: PairFacts, there: HostFacts) -> str:
 def _uuids(name: str, way: Way) -> Finding:
     here, there = way.here, way.there
     if here.uuid != there.uuid:
-        return passed(name, "each its own")
+        return passed(name, words("each its own"))
     conf = "/etc/libvirt/libvirtd.conf && systemctl restart libvirtd"
-    fix = f'On {there.host}: echo "host_uuid = \\"$(uuidgen)\\"" >> {conf}'
-    return failed(name, f"both are {here.uuid}: libvirt takes them for one host", fix)
+    fix = command(f'echo "host_uuid = \\"$(uuidgen)\\"" >> {conf}', host=there.host)
+    return failed(name, words("both are {uuid}: libvirt takes them for one host", uuid=here.uuid), fix)
 
 
 def _storage(name: str, way: Way) -> Finding:
@@ -133,19 +134,19 @@ def _storage(name: str, way: Way) -> Finding:
     lost = [pool for pool in active if pool.shared and not _has_pool(there, pool)]
     if lost:
         pool = lost[0].name
+        start, boot = quoted("virsh pool-start {}", pool), quoted("virsh pool-autostart {}", pool)
         return failed(
             name,
-            f"{there.host} lacks the shared {_few([each.name for each in lost])}",
-            f"{command('virsh pool-dumpxml {}', pool)} on {here.host}; there: virsh pool-define FILE && "
-            f"{command('virsh pool-start {}', pool)} && {command('virsh pool-autostart {}', pool)}",
+            words("{target} lacks the shared {pools}", target=there.host, pools=_few([each.name for each in lost])),
+            _copied(here, quoted("virsh pool-dumpxml {}", pool), there, f"virsh pool-define FILE && {start} && {boot}"),
         )
     keys = sorted(set(here.secrets) - set(there.secrets))
     if keys and any(vm.detail and vm.detail.secrets for vm in way.seen.source.guests):
+        define = f"virsh secret-define FILE && {quoted('virsh secret-set-value {} --file=VALUE', keys[0])}"
         return failed(
             name,
-            f"{there.host} lacks {_few(keys)}, and guests have encrypted disks",
-            f"{command('virsh secret-dumpxml {}', keys[0])} on {here.host}; there: virsh secret-define FILE && "
-            f"{command('virsh secret-set-value {} --file=VALUE', keys[0])}",
+            words("{target} lacks {secrets}, and VMs have encrypted disks", target=there.host, secrets=_few(keys)),
+            _copied(here, quoted("virsh secret-dumpxml {}", keys[0]), there, define),
         )
     apart = [
         pool
@@ -154,14 +155,27 @@ def _storage(name: str, way: Way) -> Finding:
     ]
     if apart:
         pool, path = apart[0].name, apart[0].path
-        return warned(
-            name,
-            f"{there.host} has no pool at {_few([each.path for each in apart])}: not even copies of local disks fit",
-            f"On {there.host}: {command('virsh pool-define-as {} dir --target={}', pool, path)} && "
-            f"{command('virsh pool-build {}', pool)} && {command('virsh pool-start {}', pool)}",
+        told = words(
+            "{target} has no pool at {paths}: not even copies of local disks fit",
+            target=there.host,
+            paths=_few([each.path for each in apart]),
         )
+        lines = (
+            quoted("virsh pool-define-as {} dir --target={}", pool, path),
+            quoted("virsh pool-build {}", pool),
+            quoted("virsh pool-start {}", pool),
+        )
+        return warned(name, told, command(" && ".join(lines), host=there.host))
     shared = [pool.name for pool in active if pool.shared]
-    return passed(name, f"shared: {_few(shared)}" if shared else "only local pools, at the same paths: --copy-storage")
+    if shared:
+        return passed(name, words("shared: {pools}", pools=_few(shared)))
+    return passed(name, words("only local pools, at the same paths: `--copy-storage`"))
+
+
+def _copied(here: HostFacts, show: str, there: HostFacts, define: str) -> Words:
+    """What one host has is defined on the other."""
+    return words("On {source}: {show}; on {target}: {define}", source=here.host, show=Code(show), target=there.host,
+                 define=Code(define))  # fmt: skip
 
 
 def _has_pool(there: HostFacts, pool: Pool) -> bool:
@@ -174,32 +188,29 @@ def _bridges(name: str, way: Way) -> Finding:
     used = [(kind, source) for kind, source in way.seen.nics if source]
     lost = sorted(
         {
-            f"{kind} {source}"
+            (kind, source)
             for kind, source in used
             if (kind == "bridge" and source in here.bridges and source not in there.bridges)
             or (kind == "network" and source not in nets)
         }
     )
     if lost:
-        kind, _, source = lost[0].partition(" ")
-        fix = (
-            command("virsh net-start {}", source)
-            if kind == "network"
-            else f"{command('ip link add {} type bridge', source)} && {command('ip link set {} up', source)}"
+        kind, source = lost[0]
+        bridge = f"{quoted('ip link add {} type bridge', source)} && {quoted('ip link set {} up', source)}"
+        line = quoted("virsh net-start {}", source) if kind == "network" else bridge
+        fix = command(line, words("and make it last"), host=there.host)
+        told = words(
+            "{target} lacks what VMs are plugged into: {lacking}",
+            target=there.host,
+            lacking=_few([" ".join(each) for each in lost]),
         )
-        return failed(
-            name,
-            f"{there.host} lacks what guests are plugged into: {_few(lost)}",
-            f"On {there.host}: {fix}  (and make it last)",
-        )
+        return failed(name, told, fix)
     idle = sorted(here.bridges - there.bridges)
     if idle:
-        return warned(
-            name,
-            f"{there.host} lacks {_few(idle)}; no guest is plugged into it now",
-            f"On {there.host}: ip link add {idle[0]} type bridge",
-        )
-    return passed(name, _few(sorted(here.bridges & there.bridges)) or "nothing to share")
+        told = words("{target} lacks {bridges}; no VM is plugged into it now", target=there.host, bridges=_few(idle))
+        return warned(name, told, command(quoted("ip link add {} type bridge", idle[0]), host=there.host))
+    both = sorted(here.bridges & there.bridges)
+    return passed(name, _few(both).line if both else words("nothing to share"))
 
 
 def _versions(name: str, way: Way) -> Finding:
@@ -207,10 +218,11 @@ def _versions(name: str, way: Way) -> Finding:
     told = f"QEMU {version_text(here.hypervisor_version)} → {version_text(there.hypervisor_version)}, libvirt "
     told += f"{version_text(here.libvirt_version)} → {version_text(there.libvirt_version)}"
     if here.arch != there.arch:
-        return failed(name, f"{here.arch} → {there.arch}", "Guests cannot move between architectures")
+        return failed(name, f"{here.arch} → {there.arch}", words("VMs cannot move between architectures."))
     if there.hypervisor_version < here.hypervisor_version:
-        fix = f"On {there.host}: apt-get update && apt-get install --only-upgrade qemu-system-x86 libvirt-daemon-system"
-        return warned(name, f"{told}: to an older one is not promised to work", fix)
+        line = "apt-get update && apt-get install --only-upgrade qemu-system-x86 libvirt-daemon-system"
+        why = words("{versions}: to an older one is not promised to work", versions=told)
+        return warned(name, why, command(line, host=there.host))
     return passed(name, told)
 
 
@@ -220,11 +232,12 @@ def _clocks(name: str, way: Way) -> Finding:
         return unknown(name, way.seen.source.no_shell if one is None else way.seen.target.no_shell)
     error = way.seen.source.clock_error + way.seen.target.clock_error
     apart = max(0.0, abs(one - other) - error)
+    both = command("chronyc makestep", words("on both"))
     if apart > way.settings.clock_fail_seconds:
-        return failed(name, f"{duration_text(apart)} apart", "chronyc makestep  (on both)")
+        return failed(name, words("{time} apart", time=Duration(apart)), both)
     if apart > way.settings.clock_warn_seconds:
-        return warned(name, f"{duration_text(apart)} apart", "chronyc makestep  (on both)")
-    return passed(name, f"within {duration_text(way.settings.clock_warn_seconds + error)}")
+        return warned(name, words("{time} apart", time=Duration(apart)), both)
+    return passed(name, words("within {time}", time=Duration(way.settings.clock_warn_seconds + error)))
 
 
 RULES: tuple[tuple[str, PairRule], ...] = (
@@ -242,6 +255,5 @@ RULES: tuple[tuple[str, PairRule], ...] = (
 )
 
 
-def _few(names: list[str]) -> str:
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+def _few(names: list[str]) -> Names:
+    return Names(tuple(names), most=_NAMED)

@@ -10,6 +10,7 @@ import click
 from bot.domain.card import ChoiceField, Form
 from bot.domain.cluster import Snapshot
 from bot.domain.errors import UnknownNameError, UsageError
+from bot.domain.message import Message
 from bot.domain.placement import Rule
 from bot.domain.plan import Blast, Objection, Plan, Refused, Risk
 from bot.domain.steps import SetMaintenance
@@ -62,10 +63,10 @@ def pair_grammar() -> click.Command:
     def pair(hosts: tuple[str, ...], everything: bool) -> HostPair:  # noqa: FBT001 - click calls by keyword
         chosen = () if everything else hosts
         if not everything and len(set(hosts)) < 2:
-            raise click.UsageError(cards.NAME_TWO)
+            raise UsageError(cards.NAME_TWO)
         return HostPair(tuple(dict.fromkeys(chosen)))
 
-    return click.Command("pair", params=_params(), callback=pair, help=cards.PAIR, add_help_option=False)
+    return click.Command("pair", params=_params(), callback=pair, help=str(cards.PAIR), add_help_option=False)
 
 
 def maintenance_grammar() -> click.Command:
@@ -79,10 +80,10 @@ def maintenance_grammar() -> click.Command:
         params=[
             click.Argument(["host"], metavar="HOST"),
             click.Argument(["switch"], metavar="on|off", type=click.Choice(["on", "off"], case_sensitive=False)),
-            click.Option(["--reason"], default="", metavar="TEXT", help=cards.REASON_HELP),
+            click.Option(["--reason"], default="", metavar="TEXT", help=str(cards.REASON_HELP)),
         ],
         callback=maintenance,
-        help=cards.MAINTENANCE,
+        help=str(cards.MAINTENANCE),
         add_help_option=False,
     )
 
@@ -97,15 +98,15 @@ def maintenance_form() -> Form:
 def _params() -> list[click.Parameter]:
     return [
         click.Argument(["hosts"], nargs=-1, metavar="[HOST…]"),
-        click.Option(["--all", "everything"], is_flag=True, help=cards.ALL_HELP),
+        click.Option(["--all", "everything"], is_flag=True, help=str(cards.ALL_HELP)),
     ]
 
 
-def _hosts_grammar(name: str, summary: str, intent: type[HostCheck | HostBaseline]) -> click.Command:
+def _hosts_grammar(name: str, summary: Message, intent: type[HostCheck | HostBaseline]) -> click.Command:
     def asked(hosts: tuple[str, ...], everything: bool) -> HostCheck | HostBaseline:  # noqa: FBT001 - as above
         return intent(() if everything else tuple(dict.fromkeys(hosts)))
 
-    return click.Command(name, params=_params(), callback=asked, help=summary, add_help_option=False)
+    return click.Command(name, params=_params(), callback=asked, help=str(summary), add_help_option=False)
 
 
 def chosen(hosts: Iterable[str], snapshot: Snapshot) -> tuple[str, ...]:

@@ -85,6 +85,7 @@ def accelerator_words(accelerator: str) -> str:
 
 
 def _each(files: Iterable[str], words: str) -> str:
+    # no message: a line of shell
     return f"for f in {' '.join(files)}; do {words}; done"
 
 

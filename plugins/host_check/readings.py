@@ -24,6 +24,7 @@ class Mode(StrEnum):
 
     MONOLITHIC = "monolithic libvirtd"
     MODULAR = "modular daemons"
+    # no message: `rules_access.MODES` says it
     BOTH = "libvirtd and modular daemons side by side"
     UNKNOWN = "unknown"
 

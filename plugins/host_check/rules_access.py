@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from shlex import quote
 
+from bot.domain.message import Code, Day, Message, Names, Words, joined, nwords, words
 from bot.domain.readiness import Finding
 from plugins.host_check import probes, virconf
-from plugins.host_check.findings import Case, Seen, failed, passed, unknown, warned
+from plugins.host_check.findings import Case, Seen, command, failed, passed, unknown, warned
 from plugins.host_check.readings import (
     Certificate,
     Mode,
@@ -30,10 +33,10 @@ TCP, TLS = 16509, 16514
 POLKIT, LOCKD = '"polkit"', '"lockd"'
 
 # Options that guides tell people to set, and what there is instead.
-_NO_SUCH: Mapping[str, str] = {
-    "live_migration": "live migration needs no switch",
-    "max_client_connections": "the limit is max_clients, of the daemon's own file",
-    "migration_port": "the ports are migration_port_min and migration_port_max",
+_NO_SUCH: Mapping[str, Words] = {
+    "live_migration": words("live migration needs no switch"),
+    "max_client_connections": words("the limit is max_clients, of the daemon's own file"),
+    "migration_port": words("the ports are migration_port_min and migration_port_max"),
 }
 
 
@@ -47,23 +50,40 @@ def daemon_mode(case: Case) -> Iterator[Finding]:
     found = mode(seen)
     if found is Mode.UNKNOWN:
         yield failed(
-            name, "neither libvirtd nor virtqemud runs or is listened for", "systemctl enable --now libvirtd.socket"
+            name,
+            words("neither libvirtd nor virtqemud runs or is listened for"),
+            command("systemctl enable --now libvirtd.socket"),
         )
     elif found is Mode.BOTH:
         yield warned(
             name,
-            found,
-            "systemctl disable --now libvirtd.service libvirtd{,-ro,-admin,-tcp,-tls}.socket  (keeps the modular ones)",
+            MODES[found],
+            command(
+                "systemctl disable --now libvirtd.service libvirtd{,-ro,-admin,-tcp,-tls}.socket",
+                words("keeps the modular ones"),
+            ),
         )
     elif socket_activated(seen):
-        yield passed(name, f"{found}, socket-activated by systemd")
+        yield passed(name, words("{mode}, socket-activated by systemd", mode=MODES[found]))
     else:
-        command = programs(seen.text("processes")).get("libvirtd", "")
-        yield passed(name, f"{found}, started {'with' if _listens(command) else 'without'} --listen")
+        told = (
+            words("{mode}, started with --listen", mode=MODES[found])
+            if _listens(seen)
+            else words("{mode}, started without --listen", mode=MODES[found])
+        )
+        yield passed(name, told)
 
 
-def _listens(command: str) -> bool:
-    return bool({"--listen", "-l"} & set(command.split()))
+MODES: Mapping[Mode, Words] = {
+    Mode.MONOLITHIC: words("monolithic libvirtd"),
+    Mode.MODULAR: words("modular daemons"),
+    Mode.BOTH: words("libvirtd and modular daemons side by side"),
+}
+
+
+def _listens(seen: Seen) -> bool:
+    """Whether libvirtd was started with ``--listen``."""
+    return bool({"--listen", "-l"} & set(programs(seen.text("processes")).get("libvirtd", "").split()))
 
 
 def plain_tcp(case: Case) -> Iterator[Finding]:
@@ -71,33 +91,34 @@ def plain_tcp(case: Case) -> Iterator[Finding]:
     seen = case.seen
     name = "plain TCP"
     if not seen.shell or (found := seen.answer("listening")) is None or not found.ok:
-        yield unknown(name, seen.no_shell if not seen.shell else "ss is not there", _no_ss(seen))
+        yield unknown(name, seen.no_shell if not seen.shell else words("ss is not there"), _no_ss(seen))
         return
     open_to = [address for address, port in listeners(found.out) if port == TCP]
     wide = [address for address in open_to if not is_loopback(address)]
     if not open_to:
-        yield passed(name, f"nothing listens on {TCP}")
+        yield passed(name, words("nothing listens on {port}", port=TCP))
         return
     auth = _daemon_settings(seen).get("auth_tcp", "sasl")
     if wide and auth == "none":
-        where = ", ".join(f"{address}:{TCP}" for address in wide)
-        yield failed(
-            name, f"libvirt listens on {where} without password or encryption: root for all who reach it", _to_tls(seen)
+        where = Names(tuple(f"{address}:{TCP}" for address in wide))
+        told = words(
+            "libvirt listens on {addresses} without password or encryption: root for all who reach it", addresses=where
         )
+        yield failed(name, told, _to_tls(seen))
     else:
-        where = ", ".join(f"{address}:{TCP}" for address in open_to)
-        yield warned(
-            name,
-            f"libvirt listens on {where} (auth_tcp {auth}); guests' memory and consoles are readable on the way",
-            _to_tls(seen),
+        told = words(
+            "libvirt listens on {addresses} (`auth_tcp` {auth}); memory and consoles of VMs are readable on the way",
+            addresses=Names(tuple(f"{address}:{TCP}" for address in open_to)),
+            auth=auth,
         )
+        yield warned(name, told, _to_tls(seen))
 
 
-def _no_ss(seen: Seen) -> str:
-    return "" if not seen.shell else "apt-get install iproute2"
+def _no_ss(seen: Seen) -> Message:
+    return "" if not seen.shell else command("apt-get install iproute2")
 
 
-def _to_tls(seen: Seen) -> str:
+def _to_tls(seen: Seen) -> Words:
     """From TCP to TLS, as this host's mode wants it."""
     units = active_units(seen.text("units"))
     if mode(seen) is Mode.MODULAR:
@@ -105,23 +126,31 @@ def _to_tls(seen: Seen) -> str:
     if "libvirtd-tcp.socket" in units or socket_activated(seen):
         return _by_socket("libvirtd", without_tcp=True)
     lines = [_set_line(seen, "libvirtd.conf", key, value) for key, value in (("listen_tcp", "0"), ("listen_tls", "1"))]
-    return f"{' '.join(lines)} Then: systemctl restart libvirtd  (certificates first: see TLS certificates)"
+    return _and_then(joined(lines), command("systemctl restart libvirtd", _CERTIFICATES_FIRST))
 
 
-def _set_line(seen: Seen, file: str, key: str, value: str) -> str:
+def _and_then(edit: Message, restart: Words) -> Words:
+    return words("{edit} Then: {command}", edit=edit, command=restart)
+
+
+def _set_line(seen: Seen, file: str, key: str, value: str) -> Words:
     """A sentence that tells how to set a key: of two lines of a key libvirt would take the first, so never a second."""
     found = virconf.parse(seen.text(f"conf:{file}")).settings.get(key)
-    where = f"Change line {found.line} of" if found else "Add to"
-    return f"{where} /etc/libvirt/{file}: {key} = {value}."
+    line = Code(f"{key} = {value}")
+    path = f"/etc/libvirt/{file}"
+    if found:
+        return words("Change line {number} of {file}: {line}.", number=found.line, file=path, line=line)
+    return words("Add to {file}: {line}.", file=path, line=line)
 
 
-def _by_socket(daemon: str, *, without_tcp: bool = False) -> str:
+_CERTIFICATES_FIRST = words("certificates first: see TLS certificates")
+
+
+def _by_socket(daemon: str, *, without_tcp: bool = False) -> Words:
     """TLS by systemd's socket, which does not start beside a running daemon; guests run on meanwhile."""
     tcp = f"systemctl disable --now {daemon}-tcp.socket && " if without_tcp else ""
-    return (
-        f"systemctl stop {daemon} && {tcp}systemctl enable --now {daemon}-tls.socket && systemctl start {daemon}"
-        "  (certificates first: see TLS certificates)"
-    )
+    line = f"systemctl stop {daemon} && {tcp}systemctl enable --now {daemon}-tls.socket && systemctl start {daemon}"
+    return command(line, _CERTIFICATES_FIRST)
 
 
 def _daemon_settings(seen: Seen) -> dict[str, str]:
@@ -138,57 +167,63 @@ def listen_honoured(case: Case) -> Iterator[Finding]:
     if not seen.shell:
         yield unknown(name, seen.no_shell)
         return
-    told = {k: v for k, v in settings_in(seen.text("conf:libvirtd.conf")).items() if k in {"listen_tcp", "listen_tls"}}
-    wanted = sorted(key for key, value in told.items() if value == "1")
-    command = programs(seen.text("processes")).get("libvirtd", "")
+    listen = {"listen_tcp", "listen_tls"}
+    wanted = sorted(k for k, v in settings_in(seen.text("conf:libvirtd.conf")).items() if k in listen and v == "1")
+    settings = Names(tuple(wanted))
     if not wanted:
-        yield passed(name, "none that would not be honoured")
-    elif socket_activated(seen) or not _listens(command):
-        why = "systemd listens for libvirt" if socket_activated(seen) else "libvirtd was started without --listen"
-        yield warned(name, f"{', '.join(wanted)} = 1 is not honoured: {why}", _by_socket("libvirtd"))
+        yield passed(name, words("none that would not be honoured"))
+    elif socket_activated(seen) or not _listens(seen):
+        by_systemd = words("systemd listens for libvirt")
+        why = by_systemd if socket_activated(seen) else words("libvirtd was started without --listen")
+        told = words("{settings} = 1 is not honoured: {why}", settings=settings, why=why)
+        yield warned(name, told, _by_socket("libvirtd"))
     else:
-        yield passed(name, f"{', '.join(wanted)} = 1 is honoured: libvirtd was started with --listen")
+        told = words("{settings} = 1 is honoured: libvirtd was started with --listen", settings=settings)
+        yield passed(name, told)
 
 
 def unknown_keys(case: Case) -> Iterator[Finding]:
     """Keys that libvirt does not know and silently ignores, by its own Augeas lenses."""
     seen = case.seen
     for file in probes.CONF_FILES:
-        name = f"keys of {file}"
+        name, label = f"keys of {file}", words("keys of {file}", file=file)
         if not seen.shell:
-            yield unknown(name, seen.no_shell)
+            yield unknown(name, seen.no_shell, "", label)
             continue
         conf, lens = seen.answer(f"conf:{file}"), seen.text(f"lens:{file}")
         if conf is None or conf.code == 66:
             continue  # no such file: the defaults hold
         if not conf.ok:
-            yield unknown(
-                name, f"cannot read it as {seen.text('user') or 'this user'}", "Let that user run `sudo -n cat`."
-            )
+            user = seen.text("user")
+            told = words("cannot read it as {user}", user=user) if user else words("cannot read it as this user")
+            yield unknown(name, told, words("Let that user run `sudo -n cat`."), label)
         elif problem := virconf.parse(conf.out).problem:
-            yield failed(
-                name,
-                f"libvirt refuses the whole file: {problem}",
-                f"Mend that line of /etc/libvirt/{file}; its daemon does not start with it.",
-            )
+            told = words("libvirt refuses the whole file: {problem}", problem=problem)
+            path = f"/etc/libvirt/{file}"
+            fix = words("Correct that line of {file}; its daemon does not start with it.", file=path)
+            yield failed(name, told, fix, label)
         elif not lens:
-            yield unknown(name, "no list of the known keys (libvirt's Augeas lens) on the host")
+            yield unknown(name, words("no list of the known keys (libvirt's Augeas lens) on the host"), "", label)
         else:
-            yield _keys(name, file, sorted(settings_in(conf.out).keys() - known_keys(lens)), unread=_unread(seen, file))
+            strangers = sorted(settings_in(conf.out).keys() - known_keys(lens))
+            yield replace(_keys(name, file, strangers, unread=_unread(seen, file)), label=label)
 
 
 def _keys(name: str, file: str, strangers: list[str], *, unread: bool) -> Finding:
     if strangers:
-        hints = "; ".join(f"{key}: {_NO_SUCH[key]}" for key in strangers if key in _NO_SUCH)
-        evidence = f"no such option, and so ignored: {', '.join(strangers)}{f' ({hints})' if hints else ''}"
-        return warned(name, evidence, f"sed -i -E '/^[ \\t]*({'|'.join(strangers)})[ \\t]*=/d' /etc/libvirt/{file}")
+        hints = tuple(words("{key}: {hint}", key=key, hint=_NO_SUCH[key]) for key in strangers if key in _NO_SUCH)
+        evidence = words("no such option, and so ignored: {keys}", keys=strangers)
+        if hints:
+            evidence = words("{ignored} ({hints})", ignored=evidence, hints=Names(hints))
+        fix = command(f"sed -i -E '/^[ \\t]*({'|'.join(strangers)})[ \\t]*=/d' /etc/libvirt/{file}")
+        return warned(name, evidence, fix)
     if unread:
         return warned(
             name,
-            "the daemons that run do not read this file",
-            "Move what it sets to virtqemud.conf and virtproxyd.conf",
+            words("the daemons that run do not read this file"),
+            words("Move what it sets to `virtqemud.conf` and `virtproxyd.conf`."),
         )
-    return passed(name, "libvirt knows every key that is set")
+    return passed(name, words("libvirt knows every key that is set"))
 
 
 def _unread(seen: Seen, file: str) -> bool:
@@ -198,6 +233,7 @@ def _unread(seen: Seen, file: str) -> bool:
 def who_may(case: Case) -> Iterator[Finding]:
     """Who may use the read-write socket: that is as good as root."""
     seen = case.seen
+    # no message: the name of a check, among `cards.LABELS`
     name = "who may connect"
     if not seen.shell:
         yield unknown(name, seen.no_shell)
@@ -205,22 +241,23 @@ def who_may(case: Case) -> Iterator[Finding]:
     perms = seen.text("socket").strip()
     if re.fullmatch(r"[0-7]*[2367]", perms) and _daemon_settings(seen).get("auth_unix_rw") == "none":
         file, daemon = ("virtqemud.conf", "virtqemud") if mode(seen) is Mode.MODULAR else ("libvirtd.conf", "libvirtd")
-        yield failed(
-            name,
-            f"everybody on the host may write to libvirt's socket ({perms}), and auth_unix_rw is none: all are root",
-            f"{_set_line(seen, file, 'auth_unix_rw', POLKIT)} Then: systemctl restart {daemon}",
+        told = words(
+            "everybody on the host may write to libvirt's socket ({mode}), and `auth_unix_rw` is none: all are root",
+            mode=perms,
         )
+        fix = _and_then(_set_line(seen, file, "auth_unix_rw", POLKIT), command(f"systemctl restart {daemon}"))
+        yield failed(name, told, fix)
         return
     people = members(seen.text("libvirt-group"))
     if people:
-        who = ", ".join(people)
+        note = words("for those who need no root; to watch, the read-only socket is enough")
         yield warned(
             name,
-            f"the group libvirt has {who}: its read-write socket equals a root shell",
-            f"gpasswd -d {people[0]} libvirt  (for those who need no root; to watch, the read-only socket is enough)",
+            words("the group libvirt has {users}: its read-write socket equals a root shell", users=people),
+            command(f"gpasswd -d {quote(people[0])} libvirt", note),
         )
     else:
-        yield passed(name, "root only: nobody is in the group libvirt")
+        yield passed(name, words("root only: nobody is in the group libvirt"))
 
 
 def lock_manager(case: Case) -> Iterator[Finding]:
@@ -229,18 +266,18 @@ def lock_manager(case: Case) -> Iterator[Finding]:
     name = "lock manager"
     conf = seen.answer("conf:qemu.conf")
     if not seen.shell or conf is None or conf.code not in {0, 66}:
-        yield unknown(name, seen.no_shell if not seen.shell else "cannot read qemu.conf")
+        yield unknown(name, seen.no_shell if not seen.shell else words("cannot read `qemu.conf`"))
         return
     chosen = settings_in(seen.text("conf:qemu.conf")).get("lock_manager", "nop")
     if chosen in {"lockd", "sanlock"}:
         yield passed(name, chosen)
         return
     daemon = "virtqemud" if mode(seen) is Mode.MODULAR else "libvirtd"
+    line = f"systemctl enable --now virtlockd.socket && systemctl restart {daemon}"
     yield warned(
         name,
-        "none: nothing stops two hosts from writing to one disk",
-        f"{_set_line(seen, 'qemu.conf', 'lock_manager', LOCKD)} Then: systemctl enable --now virtlockd.socket && "
-        f"systemctl restart {daemon}",
+        words("none: nothing stops two hosts from writing to one disk"),
+        _and_then(_set_line(seen, "qemu.conf", "lock_manager", LOCKD), command(line)),
     )
 
 
@@ -255,9 +292,9 @@ def tls_certificates(case: Case) -> Iterator[Finding]:
     if not there:
         serves = any(port == TLS for _, port in listeners(seen.text("listening")))
         yield (
-            failed(name, f"libvirt serves TLS on {TLS} and has no certificate in /etc/pki/libvirt")
+            failed(name, words("libvirt serves TLS on {port} and has no certificate in `/etc/pki/libvirt`", port=TLS))
             if serves
-            else passed(name, "none, and none needed: libvirt serves no TLS")
+            else passed(name, words("none, and none needed: libvirt serves no TLS"))
         )
     for each in there:
         yield _certificate(each, case)
@@ -265,20 +302,27 @@ def tls_certificates(case: Case) -> Iterator[Finding]:
 
 def _certificate(found: Certificate, case: Case) -> Finding:
     path, end = found.path, found.ends
-    name, seen = f"certificate {path}", case.seen
+    name, label, seen = f"certificate {path}", words("certificate {file}", file=path), case.seen
     if end is None:
-        missing = "" if seen.text("openssl") else "apt-get install openssl"
-        return unknown(name, "cannot be read" + (": no openssl" if missing else ""), missing)
+        if seen.text("openssl"):
+            return unknown(name, words("cannot be read"), "", label)
+        return unknown(name, words("cannot be read: no openssl"), command("apt-get install openssl"), label)
     daemon = "virtproxyd" if mode(seen) is Mode.MODULAR else "libvirtd"
-    fix = f"Renew {path}, then: virt-admin -c {daemon}:///system server-update-tls {daemon}"
+    fix = words(
+        "Renew {file}, then: {command}",
+        file=path,
+        command=Code(f"virt-admin -c {daemon}:///system server-update-tls {daemon}"),
+    )
     days = found.days(case.now)
     if days < 0:
-        return failed(name, f"ended on {end:%Y-%m-%d}", fix)
+        return failed(name, words("ended on {date}", date=Day(end.date())), fix, label)
     if days < case.settings.certificate_days:
-        return warned(name, f"ends on {end:%Y-%m-%d}, in {days:.0f} days", fix)
+        told = nwords("ends on {date}, in {n} day", "ends on {date}, in {n} days", n=round(days), date=Day(end.date()))
+        return warned(name, told, fix, label)
     if found.strange:
-        return failed(name, "not signed by the authority that this host trusts: nobody who trusts it connects", fix)
-    return passed(name, f"good until {end:%Y-%m-%d}")
+        told = words("not signed by the authority that this host trusts: nobody who trusts it connects")
+        return failed(name, told, fix, label)
+    return passed(name, words("good until {date}", date=Day(end.date())), label)
 
 
 def security_driver(case: Case) -> Iterator[Finding]:
@@ -294,11 +338,12 @@ def security_driver(case: Case) -> Iterator[Finding]:
         return
     off = settings_in(seen.text("conf:qemu.conf")).get("security_driver") == "none"
     fix = (
-        'Remove security_driver = "none" from /etc/libvirt/qemu.conf and restart libvirt'
+        words('Remove `security_driver = "none"` from `/etc/libvirt/qemu.conf` and restart libvirt.')
         if off
-        else ("apt-get install apparmor && systemctl enable --now apparmor, then restart libvirt")
+        else command("apt-get install apparmor && systemctl enable --now apparmor", words("then restart libvirt"))
     )
-    yield warned(name, "neither AppArmor nor SELinux: a guest that breaks out of QEMU meets no second wall", fix)
+    told = words("neither AppArmor nor SELinux: a VM that breaks out of QEMU meets no second barrier")
+    yield warned(name, told, fix)
 
 
 def packages(case: Case) -> Iterator[Finding]:
@@ -313,13 +358,14 @@ def packages(case: Case) -> Iterator[Finding]:
     elif rpm is not None and rpm.code != 127:
         yield _installed(name, rpm.out, probes.RPM_PACKAGES, "dnf install")
     else:
-        yield unknown(name, "neither dpkg nor rpm is there")
+        yield unknown(name, words("neither dpkg nor rpm is there"))
 
 
 def _installed(name: str, told: str, wanted: tuple[str, ...], install: str) -> Finding:
-    words = (line.split() for line in told.splitlines())
-    there = {line[1]: line[2] for line in words if len(line) == 3 and line[0] == "installed"}
+    fields = (line.split() for line in told.splitlines())
+    there = {line[1]: line[2] for line in fields if len(line) == 3 and line[0] == "installed"}
     missing = [each for each in wanted if each not in there]
     if missing:
-        return failed(name, f"not installed: {', '.join(missing)}", f"{install} {' '.join(missing)}")
+        fix = command(f"{install} {' '.join(missing)}")
+        return failed(name, words("not installed: {packages}", packages=missing), fix)
     return passed(name, ", ".join(f"{each} {there[each]}" for each in wanted))

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bot.domain.cluster import Pool, Unread
-from bot.domain.readiness import Finding
-from bot.domain.words import bytes_text, command, duration_text
-from plugins.host_check.findings import Case, Seen, failed, passed, unknown, warned
+from bot.domain.message import Duration, Message, Names, Percent, Size, joined, words
+from bot.domain.readiness import Finding, Net
+from bot.domain.words import command as quoted
+from plugins.host_check.findings import Case, Seen, command, failed, passed, unknown, warned
 from plugins.host_check.readings import Mode, is_loopback, mode, version_text
 from plugins.host_check.settings import HostCheckSettings
 
-_CHRONY = "apt-get install chrony && systemctl enable --now chrony"
+_CHRONY = command("apt-get install chrony && systemctl enable --now chrony")
 
 ANSWERS = "libvirt"  # the check that a host answers at all
 
@@ -20,14 +21,15 @@ def answers(case: Case) -> Iterator[Finding]:
     """Whether libvirt, and the shell where one is configured, answer at all."""
     seen = case.seen
     if seen.facts is None:
-        yield failed(ANSWERS, seen.trouble or "does not answer", "systemctl status libvirtd virtqemud")
+        yield failed(ANSWERS, seen.trouble or words("does not answer"), command("systemctl status libvirtd virtqemud"))
     else:
-        hardware = f" on {seen.facts.hardware}" if seen.facts.hardware else ""
-        yield passed(ANSWERS, f"answers{hardware}")
+        hardware = seen.facts.hardware
+        yield passed(ANSWERS, words("answers on {hardware}", hardware=hardware) if hardware else words("answers"))
     if seen.shell:
-        yield passed("SSH", f"as {seen.text('user') or 'an unnamed user'}")
+        user = seen.text("user")
+        yield passed("SSH", words("as {user}", user=user) if user else words("as an unnamed user"))
     else:
-        fix = 'Set ssh = "user@host" for it under [[hosts]]; without it half of this cannot be told'
+        fix = words('Set `ssh = "user@host"` for it under `[[hosts]]`; without it half of this cannot be told.')
         yield unknown("SSH", seen.no_shell, fix)
 
 
@@ -39,19 +41,25 @@ def unread_parts(case: Case) -> Iterator[Finding]:
     """Parts of the host that libvirt cannot tell; everything else of the host is known all the same."""
     seen = case.seen
     for each in seen.facts.unread if seen.facts else ():
-        name = f"reading {each.kind} {each.name}".rstrip() if each.name else f"reading all {each.kind}s"
-        yield warned(name, each.why, _look_for(seen, each))
+        name = f"reading {each.kind} {each.name}" if each.name else f"reading all {each.kind}s"
+        label = (
+            words("reading {kind} {name}", kind=each.kind, name=each.name)
+            if each.name
+            else words("reading every {kind}", kind=each.kind)
+        )
+        yield warned(name, each.why, _look_for(seen, each), label)
     for vm in seen.guests:
         if vm.problem:
-            yield warned(f"reading VM {vm.name}", vm.problem, command("virsh dumpxml {}", vm.name))
+            label = words("reading VM {vm}", vm=vm.name)
+            yield warned(f"reading VM {vm.name}", vm.problem, command(quoted("virsh dumpxml {}", vm.name)), label)
 
 
-def _look_for(seen: Seen, part: Unread) -> str:
+def _look_for(seen: Seen, part: Unread) -> Message:
     """The command that mends it or shows more, '' where there is none."""
     if part.name:
-        return command(f"virsh {_LOOKS[part.kind]} {{}}", part.name) if part.kind in _LOOKS else ""
+        return command(quoted(f"virsh {_LOOKS[part.kind]} {{}}", part.name)) if part.kind in _LOOKS else ""
     daemon = _DAEMONS.get(part.kind, "")
-    return f"systemctl enable --now {daemon}.socket" if daemon and mode(seen) is Mode.MODULAR else ""
+    return command(f"systemctl enable --now {daemon}.socket") if daemon and mode(seen) is Mode.MODULAR else ""
 
 
 def versions(case: Case) -> Iterator[Finding]:
@@ -61,19 +69,21 @@ def versions(case: Case) -> Iterator[Finding]:
     if facts is None:
         yield unknown("versions", seen.trouble)
         return
-    libvirt, qemu = version_text(facts.libvirt_version), version_text(facts.hypervisor_version)
-    kernel = seen.text("kernel")
-    system = seen.text("os")
-    told = (
-        f"libvirt {libvirt}, QEMU {qemu}" + (f", Linux {kernel}" if kernel else "") + (f", {system}" if system else "")
+    named = (
+        ("libvirt", version_text(facts.libvirt_version)),
+        ("QEMU", version_text(facts.hypervisor_version)),
+        ("Linux", seen.text("kernel")),
     )
+    told = Names((*(f"{name} {version}" for name, version in named if version), *filter(None, (seen.text("os"),))))
     old = facts.libvirt_version < case.settings.oldest_libvirt or facts.hypervisor_version < case.settings.oldest_qemu
     if old:
         yield warned(
-            "versions", f"{told}: too old for some of what is done here", "apt-get update && apt-get full-upgrade"
+            "versions",
+            words("{versions}: too old for some of what is done here", versions=told),
+            command("apt-get update && apt-get full-upgrade"),
         )
     else:
-        yield passed("versions", told)
+        yield passed("versions", told.line)
 
 
 def identity(case: Case) -> Iterator[Finding]:
@@ -84,14 +94,18 @@ def identity(case: Case) -> Iterator[Finding]:
         yield unknown(name, seen.trouble)
         return
     if facts.hostname.startswith("localhost") or not facts.hostname:
-        yield failed(name, f"it calls itself “{facts.hostname}”", f"hostnamectl set-hostname {seen.host}")
+        yield failed(
+            name,
+            words("it calls itself “{name}”", name=facts.hostname),
+            command(f"hostnamectl set-hostname {seen.host}"),
+        )
         return
     own = {line.split()[0] for line in seen.text("own-address").splitlines() if line.split()}
     if own and all(is_loopback(address) for address in own):
         yield warned(
             name,
-            f"{facts.hostname} resolves to {', '.join(sorted(own))} on the host itself",
-            f"In /etc/hosts, give {facts.hostname} the host's own address instead of 127.0.1.1",
+            words("{name} resolves to {addresses} on the host itself", name=facts.hostname, addresses=sorted(own)),
+            words("In `/etc/hosts`, give {name} the host's own address instead of `127.0.1.1`.", name=facts.hostname),
         )
     else:
         yield passed(name, facts.hostname)
@@ -105,25 +119,36 @@ def pools(case: Case) -> Iterator[Finding]:
         return
     if not seen.facts.pools:
         make = "virsh pool-define-as default dir --target /var/lib/libvirt/images && virsh pool-build default"
-        yield warned("storage pools", "none", f"{make} && virsh pool-start default && virsh pool-autostart default")
+        fix = command(f"{make} && virsh pool-start default && virsh pool-autostart default")
+        yield warned("storage pools", words("none"), fix)
     for pool in seen.facts.pools:
         yield _pool(pool, case.settings)
 
 
 def _pool(pool: Pool, settings: HostCheckSettings) -> Finding:
-    name, kind = f"pool {pool.name}", f"{pool.kind}, {'shared' if pool.shared else 'local'}"
+    name, label = f"pool {pool.name}", words("pool {pool}", pool=pool.name)
+    kind = words("{kind}, shared", kind=pool.kind) if pool.shared else words("{kind}, local", kind=pool.kind)
     if not pool.active:
-        return warned(name, f"{kind}, not running", command("virsh pool-start {}", pool.name))
+        fix = command(quoted("virsh pool-start {}", pool.name))
+        return warned(name, words("{pool}, not running", pool=kind), fix, label)
     share = pool.free / pool.capacity if pool.capacity else 1.0
-    told = f"{kind}, {bytes_text(pool.free)} of {bytes_text(pool.capacity)} free ({share:.0%})"
-    room = f"{command('virsh vol-list {} --details', pool.name)}  (move volumes, or make the pool larger)"
+    told = words(
+        "{pool}, {free} of {size} free ({share})",
+        pool=kind,
+        free=Size(pool.free),
+        size=Size(pool.capacity),
+        share=Percent(share),
+    )
+    note = words("move volumes, or make the pool larger")
+    room = command(quoted("virsh vol-list {} --details", pool.name), note)
     if share < settings.pool_free_fail:
-        return failed(name, told, room)
+        return failed(name, told, room, label)
     if share < settings.pool_free_warn:
-        return warned(name, told, room)
+        return warned(name, told, room, label)
     if not pool.autostart:
-        return warned(name, f"{told}, not started at boot", command("virsh pool-autostart {}", pool.name))
-    return passed(name, told)
+        fix = command(quoted("virsh pool-autostart {}", pool.name))
+        return warned(name, words("{pool}, not started at boot", pool=told), fix, label)
+    return passed(name, told, label)
 
 
 def networks(case: Case) -> Iterator[Finding]:
@@ -134,21 +159,26 @@ def networks(case: Case) -> Iterator[Finding]:
         yield unknown("networks", seen.trouble)
         return
     for net in facts.networks:
-        name = f"network {net.name}"
-        if not net.active:
-            yield warned(name, "not running", command("virsh net-start {}", net.name))
-        elif not net.autostart:
-            yield warned(name, "runs, but is not started at boot", command("virsh net-autostart {}", net.name))
-        else:
-            yield passed(name, f"runs{f' on {net.bridge}' if net.bridge else ''}")
+        yield _network(net)
     if facts.bridges:
         yield passed("bridges", ", ".join(sorted(facts.bridges)))
     elif not facts.networks:
         define = "virsh net-define /usr/share/libvirt/networks/default.xml"
-        fix = f"{define} && virsh net-start default && virsh net-autostart default"
         yield warned(
-            "bridges", "neither a network nor a bridge that libvirt sees: guests have nothing to plug into", fix
+            "bridges",
+            words("neither a network nor a bridge that libvirt sees: VMs have nothing to plug into"),
+            command(f"{define} && virsh net-start default && virsh net-autostart default"),
         )
+
+
+def _network(net: Net) -> Finding:
+    name, label = f"network {net.name}", words("network {network}", network=net.name)
+    if not net.active:
+        return warned(name, words("not running"), command(quoted("virsh net-start {}", net.name)), label)
+    if not net.autostart:
+        fix = command(quoted("virsh net-autostart {}", net.name))
+        return warned(name, words("runs, but is not started at boot"), fix, label)
+    return passed(name, words("runs on {bridge}", bridge=net.bridge) if net.bridge else words("runs"), label)
 
 
 def overcommit(case: Case) -> Iterator[Finding]:
@@ -160,16 +190,21 @@ def overcommit(case: Case) -> Iterator[Finding]:
         return
     promised = sum(vm.memory for vm in seen.guests if vm.state.active)
     usable = max(1, facts.memory - seen.reserve)
-    told = f"{bytes_text(promised)} to running guests, {bytes_text(usable)} usable ({promised / usable:.0%})"
+    told = words(
+        "{allocated} to running VMs, {usable} usable ({share})",
+        allocated=Size(promised),
+        usable=Size(usable),
+        share=Percent(promised / usable),
+    )
     if promised / usable > case.settings.overcommit_warn:
-        yield warned(name, told, "Move guests away: `balance`, or `migrate VM`")
+        yield warned(name, told, words("Move VMs away: `balance`, or `migrate VM`."))
     else:
         yield passed(name, told)
     if seen.text("overcommit").strip() == "2":
         yield warned(
             "vm.overcommit_memory",
-            "2: the kernel may refuse memory that a starting or arriving guest needs",
-            "sysctl -w vm.overcommit_memory=0 && echo vm.overcommit_memory=0 > /etc/sysctl.d/90-kvm.conf",
+            words("2: the kernel may refuse memory that a starting or arriving VM needs"),
+            command("sysctl -w vm.overcommit_memory=0 && echo vm.overcommit_memory=0 > /etc/sysctl.d/90-kvm.conf"),
         )
 
 
@@ -178,13 +213,14 @@ def ksm(case: Case) -> Iterator[Finding]:
     seen = case.seen
     shared = seen.facts.shared_pages if seen.facts else None
     run = seen.text("ksm").strip()
-    merged = "" if shared is None else f", {bytes_text(shared * 4096)} merged"
+    merged = "" if shared is None else words("{size} merged", size=Size(shared * 4096))
     if not run:
-        yield unknown("KSM", (seen.no_shell if not seen.shell else "the kernel has none") + merged)
+        yield unknown("KSM", joined((seen.no_shell if not seen.shell else words("the kernel has none"), merged), ", "))
     elif run == "1":
-        yield passed("KSM", f"on{merged}; it lets guests guess at each other's memory, so not between strangers")
+        risk = words("VMs can guess at each other's memory, so not for those of strangers")
+        yield passed("KSM", joined((words("on"), merged, risk), ", "))
     else:
-        yield passed("KSM", f"off{merged}")
+        yield passed("KSM", joined((words("off"), merged), ", "))
 
 
 def clock(case: Case) -> Iterator[Finding]:
@@ -196,26 +232,32 @@ def clock(case: Case) -> Iterator[Finding]:
         yield unknown("time sync", seen.no_shell)
         return
     if told.get("NTPSynchronized") == "yes":
-        yield passed("time sync", "the kernel's clock is synchronised")
+        yield passed("time sync", words("the kernel's clock is synchronised"))
     elif len(tracking) > 4:
-        good = tracking[-1].strip() == "Normal"
+        state = tracking[-1].strip()
+        good = state == "Normal"
         yield (
-            passed("time sync", f"chrony follows {tracking[1]}")
+            passed("time sync", words("chrony follows {source}", source=tracking[1]))
             if good
-            else failed("time sync", f"chrony follows nobody ({tracking[-1].strip()})", "chronyc sources")
+            else failed("time sync", words("chrony follows nobody ({state})", state=state), command("chronyc sources"))
         )
     elif told:
-        yield failed("time sync", "nobody keeps the clock right", _CHRONY)
+        yield failed("time sync", words("nobody keeps the clock right"), _CHRONY)
     else:
-        yield unknown("time sync", "neither systemd nor chrony answers", _CHRONY)
+        yield unknown("time sync", words("neither systemd nor chrony answers"), _CHRONY)
     if seen.clock is not None and seen.clock_off is not None:
         yield _offset(seen.clock, abs(seen.clock_off), seen.clock_error, case.settings)
 
 
 def _offset(ahead: float, off: float, error: float, settings: HostCheckSettings) -> Finding:
-    told = f"{duration_text(abs(ahead))} {'ahead of' if ahead > 0 else 'behind'} the bot's, ± {duration_text(error)}"
+    by, give = Duration(abs(ahead)), Duration(error)
+    told = (
+        words("{by} ahead of the bot's, ± {error}", by=by, error=give)
+        if ahead > 0
+        else words("{by} behind the bot's, ± {error}", by=by, error=give)
+    )
     if off > settings.clock_fail_seconds:
-        return failed("clock", told, "chronyc makestep")
+        return failed("clock", told, command("chronyc makestep"))
     if off > settings.clock_warn_seconds:
-        return warned("clock", told, "chronyc makestep")
-    return passed("clock", f"within {duration_text(settings.clock_warn_seconds + error)} of the bot's")
+        return warned("clock", told, command("chronyc makestep"))
+    return passed("clock", words("within {time} of the bot's", time=Duration(settings.clock_warn_seconds + error)))

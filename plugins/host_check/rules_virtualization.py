@@ -7,32 +7,44 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from bot.domain.message import Code, Join, Message, Names, Size, Words, joined, nwords, words
 from bot.domain.readiness import Finding, Severity
 from plugins.host_check import cards, probes
-from plugins.host_check.findings import Case, Seen, failed, passed, unknown, warned
+from plugins.host_check.findings import Case, Seen, command, failed, passed, unknown, warned
 from plugins.host_check.readings import controllers, validated
 
+# no message: what virt-host-validate prints
 HARDWARE = "for hardware virtualization"
-_FIRMWARE = (
-    "Switch on VT-x or AMD-V (SVM) in the firmware setup; if the host is itself a guest, let its hypervisor pass it on."
+_FIRMWARE = words(
+    "Switch on VT-x or AMD-V (SVM) in the firmware setup; if the host is itself a VM, let its hypervisor pass it on."
 )
+_LOAD_KVM = command("modprobe kvm_intel || modprobe kvm_amd")
 _MODULE = "modprobe {0} && echo {0} > /etc/modules-load.d/{0}.conf"
 _CGROUPS = ("cpu", "cpuacct", "cpuset", "memory", "devices", "blkio")
 
 # What to do about a row that is not PASS, by what the row begins with.
-_FIXES: Mapping[str, str] = {
+_FIXES: Mapping[str, Words] = {
     HARDWARE: _FIRMWARE,
-    "if device /dev/kvm exists": "modprobe kvm_intel || modprobe kvm_amd",
-    "if device /dev/kvm is accessible": "Run the check as root, or add its user to the group that owns /dev/kvm.",
-    "if device /dev/vhost-net": _MODULE.format("vhost_net"),
-    "if device /dev/net/tun": _MODULE.format("tun"),
-    "for cgroup": "Boot with that controller: no cgroup_disable=… on the kernel's command line, and for memory on some "
-    "kernels cgroup_enable=memory (GRUB_CMDLINE_LINUX in /etc/default/grub, `update-grub`, reboot).",
-    "for device assignment IOMMU": "Only needed to pass devices through: switch on VT-d or AMD-Vi in the firmware.",
-    "if IOMMU is enabled": "Only needed to pass devices through: add intel_iommu=on to GRUB_CMDLINE_LINUX in "
-    "/etc/default/grub, `update-grub`, reboot.",
-    "for secure guest": "Only needed for guests that their host must not read (SEV, TDX): see the CPU's and the "
-    "firmware's manual.",
+    "if device /dev/kvm exists": _LOAD_KVM,
+    "if device /dev/kvm is accessible": words(
+        "Run the check as root, or add its user to the group that owns `/dev/kvm`."
+    ),
+    "if device /dev/vhost-net": command(_MODULE.format("vhost_net")),
+    "if device /dev/net/tun": command(_MODULE.format("tun")),
+    "for cgroup": words(
+        "Boot with that controller: no `cgroup_disable=…` on the kernel's command line, and for memory on some "
+        "kernels `cgroup_enable=memory` (`GRUB_CMDLINE_LINUX` in `/etc/default/grub`, `update-grub`, reboot)."
+    ),
+    "for device assignment IOMMU": words(
+        "Only needed to pass devices through: switch on VT-d or AMD-Vi in the firmware."
+    ),
+    "if IOMMU is enabled": words(
+        "Only needed to pass devices through: add `intel_iommu=on` to `GRUB_CMDLINE_LINUX` in "
+        "`/etc/default/grub`, `update-grub`, reboot."
+    ),
+    "for secure guest": words(
+        "Only needed for VMs that their host must not read (SEV, TDX): see the manuals of the CPU and the firmware."
+    ),
 }
 
 
@@ -41,19 +53,23 @@ def rows(case: Case) -> Iterator[Finding]:
     seen = case.seen
     told = validated(found.out) if (found := seen.answer("validate")) is not None else {}
     for what, (severity, advice) in told.items():
-        evidence = advice or "virt-host-validate is content"
+        evidence = advice or words("virt-host-validate has nothing to say against it")
         yield Finding(_name(what), severity, evidence, "" if severity is Severity.PASS else _fix(what))
     if not told and seen.shell:
-        yield unknown("virt-host-validate", "it is not there, or said nothing", _CLIENTS)
+        yield unknown("virt-host-validate", words("it is not there, or said nothing"), _CLIENTS)
         for what, severity in own_rows(seen).items():
             yield Finding(
-                _name(what), severity, "looked up without it", "" if severity is Severity.PASS else _fix(what)
+                _name(what), severity, words("looked up without it"), "" if severity is Severity.PASS else _fix(what)
             )
     if not seen.shell:
         yield unknown("virt-host-validate", seen.no_shell)
 
 
-_CLIENTS = "apt-get install --no-install-recommends libvirt-clients  (dnf install libvirt-client)"
+_CLIENTS = words(
+    "{fix}  (or {other})",
+    fix=command("apt-get install --no-install-recommends libvirt-clients"),
+    other=Code("dnf install libvirt-client"),
+)
 
 
 def own_rows(seen: Seen) -> dict[str, Severity]:
@@ -76,7 +92,7 @@ def _name(row: str) -> str:
     return cards.VALIDATE + row.removeprefix("for ").removeprefix("if ")
 
 
-def _fix(row: str) -> str:
+def _fix(row: str) -> Message:
     return next((fix for begin, fix in _FIXES.items() if row.startswith(begin)), "")
 
 
@@ -90,32 +106,40 @@ def accelerator(case: Case) -> Iterator[Finding]:
         if seen.facts is not None and not offered:
             yield failed(
                 name,
-                "libvirt offers no KVM there: /dev/kvm is missing or unusable",
-                "modprobe kvm_intel || modprobe kvm_amd",
+                words("libvirt offers no KVM there: `/dev/kvm` is missing or unusable"),
+                _LOAD_KVM,
             )
         else:
-            yield unknown(name, f"libvirt offers KVM, which only means that /dev/kvm exists; {seen.no_shell}")
+            told = words("libvirt offers KVM, which only means that `/dev/kvm` exists; {why}", why=seen.no_shell)
+            yield unknown(name, told)
         return
     flag = seen.text("flags").strip()
     if not flag:
-        has = "/dev/kvm exists, but " if "/dev/kvm" in seen.text("devices").split() else ""
-        yield failed(name, f"{has}the CPU shows neither vmx nor svm: guests hang under KVM or are emulated", _FIRMWARE)
+        told = (
+            words("`/dev/kvm` exists, but the CPU shows neither vmx nor svm: VMs hang under KVM or are emulated")
+            if "/dev/kvm" in seen.text("devices").split()
+            else words("the CPU shows neither vmx nor svm: VMs hang under KVM or are emulated")
+        )
+        yield failed(name, told, _FIRMWARE)
     elif run.code == probes.RAN:
-        yield passed(name, f"the CPU has {flag}, and KVM ran a guest's instruction")
+        yield passed(name, words("the CPU has {flag}, and KVM ran a VM's instruction", flag=flag))
     else:
         yield _did_not_run(name, flag, run.code, run.out)
 
 
 def _did_not_run(name: str, flag: str, code: int, said: str) -> Finding:
-    last = said.strip().splitlines()[-1] if said.strip() else f"exit code {code}"
+    last: Message = said.strip().splitlines()[-1] if said.strip() else words("exit code {code}", code=code)
     if code == 127:
-        return failed(name, "no QEMU to try it with", "apt-get install --no-install-recommends qemu-system-x86")
+        fix = command("apt-get install --no-install-recommends qemu-system-x86")
+        return failed(name, words("no QEMU to try it with"), fix)
     if code == probes.HUNG:
-        return failed(name, f"the CPU has {flag}, but a guest of one instruction hangs under KVM", _FIRMWARE)
+        told = words("the CPU has {flag}, but a VM of one instruction hangs under KVM", flag=flag)
+        return failed(name, told, _FIRMWARE)
     if "ermission denied" in said:
-        fix = "usermod -aG kvm USER  (the user of the host's `ssh`; members may run guests)"
-        return unknown(name, f"not allowed to open /dev/kvm: {last}", fix)
-    return failed(name, f"the CPU has {flag}, but KVM does not start: {last}", "modprobe kvm_intel || modprobe kvm_amd")
+        fix = command("usermod -aG kvm USER", words("the user of the host's `ssh`; members may run VMs"))
+        return unknown(name, words("not allowed to open `/dev/kvm`: {said}", said=last), fix)
+    told = words("the CPU has {flag}, but KVM does not start: {said}", flag=flag, said=last)
+    return failed(name, told, _LOAD_KVM)
 
 
 def nested(case: Case) -> Iterator[Finding]:
@@ -125,9 +149,9 @@ def nested(case: Case) -> Iterator[Finding]:
     if not seen.shell:
         yield unknown("nested virtualization", seen.no_shell)
     elif not told:
-        yield passed("nested virtualization", "off: no KVM module is loaded")
+        yield passed("nested virtualization", words("off: no KVM module is loaded"))
     else:
-        yield passed("nested virtualization", "on" if told[0] in {"Y", "1"} else "off")
+        yield passed("nested virtualization", words("on") if told[0] in {"Y", "1"} else words("off"))
 
 
 def iommu(case: Case) -> Iterator[Finding]:
@@ -135,11 +159,11 @@ def iommu(case: Case) -> Iterator[Finding]:
     seen = case.seen
     facts = seen.facts
     if facts is None or facts.iommu is None:
-        yield unknown("IOMMU", seen.trouble or "this libvirt does not tell")
+        yield unknown("IOMMU", seen.trouble or words("this libvirt does not tell"))
     elif facts.iommu:
-        yield passed("IOMMU", "on: devices can be passed through")
+        yield passed("IOMMU", words("on: devices can be passed through"))
     else:
-        yield passed("IOMMU", "off: no device can be passed through (guests that need none can then also move)")
+        yield passed("IOMMU", words("off: no device can be passed through"))
 
 
 def huge_pages(case: Case) -> Iterator[Finding]:
@@ -151,16 +175,24 @@ def huge_pages(case: Case) -> Iterator[Finding]:
         return
     there = {size: count for size, count in seen.facts.huge_pages.items() if count}
     wanting = sorted(vm.name for vm in seen.guests if vm.detail and vm.detail.hugepages)
-    told = ", ".join(f"{count} of {size // 1024} MiB" for size, count in there.items()) or "none set aside"
+    sizes = (words("{count} of {size}", count=count, size=Size(1024 * size)) for size, count in there.items())
+    told = joined(sizes, ", ") or words("none set aside")
     if wanting and not there:
         yield warned(
             name,
-            f"{told}, and {', '.join(wanting)} ask for them",
-            "sysctl -w vm.nr_hugepages=COUNT  (and /etc/sysctl.d)",
+            nwords(
+                "{pages}, and {vms} asks for them",
+                "{pages}, and {vms} ask for them",
+                n=len(wanting),
+                pages=told,
+                vms=Names(tuple(wanting), Join.AND),
+            ),
+            command("sysctl -w vm.nr_hugepages=COUNT", words("and in `/etc/sysctl.d`")),
         )
         return
     free = meminfo_free(seen)
-    yield passed(name, told + (f", {free} of the usual size free" if there and free is not None else ""))
+    left = words("{count} of the usual size free", count=free) if there and free is not None else ""
+    yield passed(name, joined((told, left), ", "))
 
 
 def meminfo_free(seen: Seen) -> int | None:

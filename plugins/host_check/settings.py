@@ -30,5 +30,6 @@ class HostCheckSettings(BaseModel):
     @model_validator(mode="after")
     def _clear_below_limit(self) -> HostCheckSettings:
         if self.clock_clear_seconds > self.clock_warn_seconds:
+            # no message: the configuration is told of in English
             raise ValueError("clock_clear_seconds is above clock_warn_seconds: an alert would end before it begins")
         return self

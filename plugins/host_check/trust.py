@@ -8,29 +8,41 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
+from shlex import quote
 from urllib.parse import urlsplit
 
+from bot.domain.message import Code, Names, Words, nwords, words
 from bot.domain.readiness import Finding
-from plugins.host_check.findings import Seen, Way, failed, passed, unknown, warned
+from plugins.host_check.findings import Seen, Way, command, failed, passed, unknown, warned
 from plugins.host_check.readings import Certificate, certificates
 
-_CLIENT, _AUTHORITY = "/etc/pki/libvirt/clientcert.pem", "/etc/pki/CA/cacert.pem"
 _CHECKED = re.compile(r"Certificate check failed (.+)")
 
 # What a refusal holds → what to do on the source ({here}) or the target ({there}), whose daemon goes by {name}.
 _TLS_FIXES = {
-    "Cannot read CA certificate": f"On {{here}}: copy the authority that signed {{there}}'s to {_AUTHORITY}",
-    "clientcert.pem has expired": f"On {{here}}: renew {_CLIENT}",
-    "Our own certificate": f"On {{here}}: {_CLIENT} must be signed by {_AUTHORITY}, which must be the one of {{there}}",
-    "owner does not match the hostname": (
-        "Renew {there}'s certificate with subjectAltName=DNS:{name}, or put a name that it has into migrate_uri"
+    "Cannot read CA certificate": words(
+        "On {here}: copy the authority that signed the certificate of {there} to `/etc/pki/CA/cacert.pem`."
     ),
-    "known issuer": f"On {{here}}: {_AUTHORITY} must hold the authority that signed {{there}}'s certificate",
-    "expired": "On {there}: renew /etc/pki/libvirt/servercert.pem",
-    "nable to connect": "See that the daemon of {there} listens for TLS (16514): `host check {there}`",
+    "clientcert.pem has expired": words("On {here}: renew `/etc/pki/libvirt/clientcert.pem`."),
+    "Our own certificate": words(
+        "On {here}: `/etc/pki/libvirt/clientcert.pem` must be signed by `/etc/pki/CA/cacert.pem`, "
+        "which must be the one of {there}."
+    ),
+    "owner does not match the hostname": words(
+        "Renew the certificate of {there} with `subjectAltName=DNS:`{name}, or put a name that it has "
+        "into `migrate_uri`."
+    ),
+    "known issuer": words(
+        "On {here}: `/etc/pki/CA/cacert.pem` must hold the authority that signed the certificate of {there}."
+    ),
+    "expired": words("On {there}: renew `/etc/pki/libvirt/servercert.pem`."),
+    "nable to connect": words("See that the daemon of {there} listens for TLS (16514): {check}"),
 }
-_OTHERWISE = f"On {{here}}: put a client certificate of the authority that {{there}} trusts into {_CLIENT}"
+_OTHERWISE = words(
+    "On {here}: put a client certificate of the authority that {there} trusts into `/etc/pki/libvirt/clientcert.pem`."
+)
 
 _NEEDED = (("ca-cert.pem", "client-cert.pem"), ("ca-cert.pem", "server-cert.pem"))
 """QEMU's certificates: what a migration's source needs, and its target."""
@@ -43,16 +55,17 @@ def credentials(name: str, way: Way) -> Finding:
     if found is None:
         return unknown(name, way.seen.no_shell)
     if found.ok:
-        return passed(name, f"{here.host} connects to {way.pair.migrate_uri}")
+        return passed(name, words("{source} connects to {uri}", source=here.host, uri=way.pair.migrate_uri))
     if found.code == 124:
         return failed(
             name,
-            f"{way.pair.migrate_uri} does not answer {here.host}",
-            f"Look at the firewall and the daemon of {there.host}",
+            words("{uri} does not answer {source}", uri=way.pair.migrate_uri, source=here.host),
+            words("Look at the firewall and the daemon of {target}.", target=there.host),
         )
     if found.code == 127:
-        return unknown(name, "virsh is not there", "apt-get install --no-install-recommends libvirt-clients")
-    return failed(name, _refusal(found.out) or f"exit code {found.code}", _fix(way, found.out))
+        fix = command("apt-get install --no-install-recommends libvirt-clients")
+        return unknown(name, words("virsh is not there"), fix)
+    return failed(name, _refusal(found.out) or words("exit code {code}", code=found.code), _fix(way, found.out))
 
 
 def _refusal(text: str) -> str:
@@ -67,14 +80,19 @@ def last_line(text: str) -> str:
     return lines[-1].removeprefix("error: ") if lines else ""
 
 
-def _fix(way: Way, said: str) -> str:
+def _fix(way: Way, said: str) -> Words:
     here, there, uri = way.here.host, way.there.host, urlsplit(way.pair.migrate_uri)
     if "ssh" in uri.scheme:
-        return f"On {here}, as root: ssh-keygen -t ed25519 && ssh-copy-id {uri.netloc or there}"
+        line = f"ssh-keygen -t ed25519 && ssh-copy-id {quote(uri.netloc or there)}"
+        return words("On {source}, as root: {command}", source=here, command=Code(line))
     if "tls" in uri.scheme:
-        fix = next((fix for words, fix in _TLS_FIXES.items() if words in said), _OTHERWISE)
-        return fix.format(here=here, there=there, name=uri.hostname or there)
-    return f"Use qemu+tls:// or qemu+ssh:// in migrate_uri of {there}, and see that its daemon listens"
+        fix = next((fix for refusal, fix in _TLS_FIXES.items() if refusal in said), _OTHERWISE)
+        names = {"here": here, "there": there, "name": uri.hostname or there}
+        return replace(fix, args={**names, "check": Code(f"host check {quote(there)}")})
+    return words(
+        "Use `qemu+tls://` or `qemu+ssh://` in `migrate_uri` of {target}, and see that its daemon listens.",
+        target=there,
+    )
 
 
 def encryption(name: str, way: Way) -> Finding:
@@ -82,8 +100,11 @@ def encryption(name: str, way: Way) -> Finding:
     if not way.pair.migrate_tls:
         return warned(
             name,
-            "guests' memory and copied disks cross the network in the clear",
-            "Set migrate_tls = true for the target in the configuration; both hosts need certificates in /etc/pki/qemu",
+            words("memory and copied disks of VMs cross the network in the clear"),
+            words(
+                "Set `migrate_tls = true` for the target in the configuration; both hosts need certificates "
+                "in `/etc/pki/qemu`."
+            ),
         )
     for seen, needed in zip((way.seen.source, way.seen.target), _NEEDED, strict=True):
         if not seen.shell:
@@ -91,7 +112,7 @@ def encryption(name: str, way: Way) -> Finding:
         wrong = next(_wrong(name, seen, needed, way), None)
         if wrong is not None:
             return wrong
-    return passed(name, "QEMU encrypts what it sends")
+    return passed(name, words("QEMU encrypts what it sends"))
 
 
 def _wrong(name: str, seen: Seen, needed: tuple[str, ...], way: Way) -> Iterator[Finding]:
@@ -99,22 +120,31 @@ def _wrong(name: str, seen: Seen, needed: tuple[str, ...], way: Way) -> Iterator
     there = {each.file: each for each in certificates(seen.text("certificates"))}
     lacking = [each for each in needed if each not in there]
     if lacking:
-        fix = f"On {seen.host}: put {', '.join(lacking)} and the key into /etc/pki/qemu, readable for QEMU's user"
-        yield failed(name, f"QEMU of {seen.host} has no {' and no '.join(lacking)}", fix)
+        files = Names(tuple(lacking))
+        fix = words(
+            "On {host}: put {files} and the key into `/etc/pki/qemu`, readable for QEMU's user.",
+            host=seen.host,
+            files=files,
+        )
+        yield failed(name, words("QEMU of {host} lacks {files}", host=seen.host, files=files), fix)
     found = [there[each] for each in needed if each in there]
     yield from (failed(name, *said) for each in found for said in _broken(seen, each, way.now))
     for each in found:
         left = each.days(way.now)
         if left < way.settings.certificate_days:
-            yield warned(name, f"{each.path} of {seen.host} ends in {left:.0f} days", _renew(seen, each))
+            told = nwords("{file} of {host} ends in {n} day", "{file} of {host} ends in {n} days", n=round(left),
+                          file=each.path, host=seen.host)  # fmt: skip
+            yield warned(name, told, _renew(seen, each))
 
 
-def _broken(seen: Seen, found: Certificate, now: datetime) -> Iterator[tuple[str, str]]:
-    if found.days(now) < 0:
-        yield f"{found.path} of {seen.host} ended on {found.ends:%Y-%m-%d}", _renew(seen, found)
+def _broken(seen: Seen, found: Certificate, now: datetime) -> Iterator[tuple[Words, Words]]:
+    if found.ends is not None and found.days(now) < 0:
+        ended = words("{file} of {host} ended on {date}", file=found.path, host=seen.host, date=found.ends.date())
+        yield ended, _renew(seen, found)
     if found.strange:
-        yield f"{found.path} of {seen.host} is not of the authority beside it", _renew(seen, found)
+        strange = words("{file} of {host} is not of the authority beside it", file=found.path, host=seen.host)
+        yield strange, _renew(seen, found)
 
 
-def _renew(seen: Seen, found: Certificate) -> str:
-    return f"On {seen.host}: renew {found.path}; the next migration uses it"
+def _renew(seen: Seen, found: Certificate) -> Words:
+    return words("On {host}: renew {file}; the next migration uses it.", host=seen.host, file=found.path)

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from bot.domain.message import Message, Words, words
+
 _GAP = re.compile(r"[ \t\r\n]*")
 _BLANKS = re.compile(r"[ \t]*")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -39,15 +41,15 @@ class Conf:
     """
 
     settings: Mapping[str, Setting] = field(default_factory=lambda: MappingProxyType({}))
-    problem: str = ""
+    problem: Message = ""
 
 
 class _WrongError(ValueError):
     """The text is none that libvirt takes; ``at``: where that shows."""
 
-    def __init__(self, what: str, at: int) -> None:
+    def __init__(self, what: Words, at: int) -> None:
         super().__init__(what)
-        self.at = at
+        self.what, self.at = what, at
 
 
 def parse(text: str) -> Conf:
@@ -57,7 +59,7 @@ def parse(text: str) -> Conf:
         for name, setting in _statements(text):
             found.setdefault(name, setting)
     except _WrongError as error:
-        return Conf(found, f"line {_line(text, error.at)}: {error}")
+        return Conf(found, words("line {number}: {problem}", number=_line(text, error.at), problem=error.what))
     return Conf(found)
 
 
@@ -68,17 +70,17 @@ def _statements(text: str) -> Iterator[tuple[str, Setting]]:
         if remark is None:
             name = _NAME.match(text, at)
             if name is None:
-                raise _WrongError("a name is missing", at)
+                raise _WrongError(words("a name is missing"), at)
             sign = _skip(_BLANKS, text, name.end())
             if text[sign : sign + 1] != "=":
-                raise _WrongError(f"no = follows {name.group()}", sign)
+                raise _WrongError(words("no = follows {name}", name=name.group()), sign)
             value, after = _value(text, _skip(_BLANKS, text, sign + 1))
             yield name.group(), Setting(value, _line(text, at))
             at = _skip(_BLANKS, text, after)
             remark = _REMARK.match(text, at)
         at = _skip(_BLANKS, text, remark.end() if remark else at)
         if _END.match(text, at) is None:
-            raise _WrongError("something follows the value that is no remark", at)
+            raise _WrongError(words("something follows the value that is no comment"), at)
         at = _skip(_GAP, text, at + 1)
 
 
@@ -90,7 +92,7 @@ def _value(text: str, at: int) -> tuple[str, int]:
         return str(int(found.group())), found.end()
     if found := _TEXT.match(text, at):
         return next(each for each in found.groups() if each is not None), found.end()
-    raise _WrongError("a value is missing, or its quotes are not closed", at)
+    raise _WrongError(words("a value is missing, or its quotes are not closed"), at)
 
 
 def _list(text: str, at: int) -> tuple[str, int]:
@@ -105,7 +107,7 @@ def _list(text: str, at: int) -> tuple[str, int]:
         if text[at : at + 1] == ",":
             at = _skip(_GAP, text, at + 1)
         elif text[at : at + 1] != "]":
-            raise _WrongError("a list is not closed, or lacks a comma", at)
+            raise _WrongError(words("a list is not closed, or lacks a comma"), at)
     return (f"[ {', '.join(items)} ]" if items else "[ ]"), at + 1
 
 

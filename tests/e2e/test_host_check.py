@@ -12,6 +12,7 @@ from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
 from bot.adapters.ssh import SshHosts
 from bot.adapters.ssh_address import SshAddress
 from bot.domain.errors import UnknownNameError
+from bot.domain.message import Code, Words
 from bot.domain.readiness import Finding, Severity
 from bot.parts import SystemClock
 from bot.stage import PACE, hosts_for
@@ -68,6 +69,14 @@ def stage(lab: Lab, doors: dict[str, Door], tmp_path_factory: pytest.TempPathFac
             yield made
 
 
+def command_in(finding: Finding) -> str:
+    """The command that mends it."""
+    assert isinstance(finding.fix, Words)
+    code = finding.fix.args["command"]
+    assert isinstance(code, Code)
+    return code.command
+
+
 def checked(hosts: LibvirtHypervisor, host: str) -> dict[str, Finding]:
     (report,) = handler.check(SETTINGS, HostCheck((host,)), hosts.snapshot(), hosts).reports
     return {each.name: each for each in report.findings}
@@ -108,8 +117,8 @@ def test_the_accelerator_is_judged_by_the_flag_and_by_running_it(lab: Lab, hosts
 def test_plain_tcp_is_red_and_the_mode_is_probed(lab: Lab, hosts: LibvirtHypervisor) -> None:
     found = checked(hosts, A)
     assert found["plain TCP"].severity is Severity.FAIL
-    assert f"{lab.hosts[A].address}:16509" in found["plain TCP"].evidence
-    assert found["daemon mode"].evidence == "monolithic libvirtd, started with --listen"
+    assert f"{lab.hosts[A].address}:16509" in str(found["plain TCP"].evidence)
+    assert str(found["daemon mode"].evidence) == "monolithic libvirtd, started with --listen"
     assert found["listen settings"].severity is Severity.PASS
 
 
@@ -118,21 +127,21 @@ def test_keys_that_do_not_exist_are_named_and_the_fix_removes_them(lab: Lab, hos
     lab.run(A, "sh", "-c", "printf 'live_migration = 1\\n max_client_connections=5\\n' >> /etc/libvirt/qemu.conf")
     found = checked(hosts, A)["keys of qemu.conf"]
     assert found.severity is Severity.WARN
-    assert "live_migration, max_client_connections" in found.evidence
-    lab.run(A, "sh", "-c", found.fix)
+    assert "live_migration, max_client_connections" in str(found.evidence)
+    lab.run(A, "sh", "-c", command_in(found))
     assert checked(hosts, A)["keys of qemu.conf"].severity is Severity.PASS
 
 
 def test_pools_and_networks_are_as_virsh_says_and_their_fixes_work(lab: Lab, hosts: LibvirtHypervisor) -> None:
     lab.virsh(A, "pool-autostart", "local", "--disable")
     found = checked(hosts, A)["pool local"]
-    assert (found.severity, found.fix) == (Severity.WARN, "virsh pool-autostart local")
-    lab.virsh(A, *found.fix.split()[1:])
+    assert (found.severity, str(found.fix)) == (Severity.WARN, "`virsh pool-autostart local`")
+    lab.virsh(A, *command_in(found).split()[1:])
     assert "yes" in lab.virsh(A, "pool-list")
     lab.virsh(A, "pool-destroy", "local")
     found = checked(hosts, A)["pool local"]
-    assert (found.severity, found.fix) == (Severity.WARN, "virsh pool-start local")
-    lab.virsh(A, *found.fix.split()[1:])
+    assert (found.severity, str(found.fix)) == (Severity.WARN, "`virsh pool-start local`")
+    lab.virsh(A, *command_in(found).split()[1:])
     assert checked(hosts, A)["pool local"].severity is Severity.PASS
 
 
@@ -141,7 +150,7 @@ def test_without_ssh_it_says_what_it_cannot_tell_and_tells_the_rest(hosts: Libvi
     assert found["pool local"].severity is Severity.PASS
     assert found["versions"].severity is Severity.PASS
     for name in ("virt-host-validate", "plain TCP", "daemon mode", "keys of qemu.conf", "lock manager", "time sync"):
-        assert (found[name].severity, found[name].evidence) == (Severity.UNKNOWN, "cannot tell: no SSH")
+        assert (found[name].severity, str(found[name].evidence)) == (Severity.UNKNOWN, "cannot tell: no SSH")
 
 
 def test_a_host_whose_libvirtd_is_dead_fails_and_holds_up_nobody(lab: Lab, hosts: LibvirtHypervisor) -> None:
@@ -174,8 +183,8 @@ def test_a_cut_way_makes_ports_and_credentials_red_in_the_right_cell(lab: Lab, h
         "migration ports",
         "credentials",
     }
-    assert "49152" in found["migration ports"].evidence
-    assert "49152-49215" in found["migration ports"].fix
+    assert "49152" in str(found["migration ports"].evidence)
+    assert "49152-49215" in str(found["migration ports"].fix)
 
 
 def test_a_missing_bridge_and_a_wrong_name_are_red(lab: Lab, hosts: LibvirtHypervisor) -> None:
@@ -190,9 +199,9 @@ def test_a_missing_bridge_and_a_wrong_name_are_red(lab: Lab, hosts: LibvirtHyper
         lab.restore_bridge(B)
         lab.virsh(A, "undefine", "plugged")
     assert found["bridges"].severity is Severity.FAIL
-    assert "br0" in found["bridges"].evidence
+    assert "br0" in str(found["bridges"].evidence)
     assert found["names"].severity is Severity.FAIL
-    assert "127.0.1.1" in found["names"].evidence
+    assert "127.0.1.1" in str(found["names"].evidence)
 
 
 def test_the_baseline_is_made_of_all_hosts(hosts: LibvirtHypervisor) -> None:

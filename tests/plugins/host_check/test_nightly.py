@@ -29,7 +29,7 @@ def look(memory: Any, **checks: Severity) -> Looked:
 
 def changes(looked: Looked) -> list[str]:
     assert {each.about for each in looked.changes} <= {"Readiness"}
-    return [each.text for each in looked.changes]
+    return [str(each.text) for each in looked.changes]
 
 
 def test_changes_either_way_are_for_the_digest_and_each_but_once() -> None:
@@ -49,7 +49,7 @@ def test_a_host_that_does_not_answer_is_looked_at_another_night() -> None:
 
 
 def open_ones(looked: Looked) -> list[str]:
-    return [each.card.text for each in looked.noticed if isinstance(each, Alert) and not each.over]
+    return [str(each.card.text) for each in looked.noticed if isinstance(each, Alert) and not each.over]
 
 
 def test_the_first_look_says_nothing_whatever_it_finds() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from bot.domain.cluster import GIB, Pool, VmDetail
+from bot.domain.message import Message
 from bot.domain.readiness import CommandResult, CpuOrder, HostFacts, PairFacts, Severity
 from bot.testing import drawn
 from bot.testing.readiness import facts_of
@@ -74,7 +75,7 @@ CASES: list[tuple[str, dict[str, Any], str, Severity, str, str]] = [
     ("more CPU there", {"pair": {"cpu": CpuOrder.SUPERSET}}, "CPU", Severity.PASS, "may not come back", ""),
     ("machines", {"there": {"machines": frozenset({"pc"})}}, "machine types", Severity.WARN, "q35",
      "On host-b: apt-get"),
-    ("firewall", {"port": CommandResult(124, "")}, "migration ports", Severity.FAIL, "host-b:49152 is silent",
+    ("firewall", {"port": CommandResult(124, "")}, "migration ports", Severity.FAIL, "host-b does not answer on 49152",
      "tcp dport 49152-49215 accept"),
     ("a listener is there", {"port": CommandResult(0, "")}, "migration ports", Severity.PASS, "answers", ""),
     ("no route", {"port": CommandResult(1, "sh: connect: No route to host")}, "migration ports", Severity.FAIL,
@@ -97,7 +98,7 @@ CASES: list[tuple[str, dict[str, Any], str, Severity, str, str]] = [
     ("no bridge", {"there": {"bridges": frozenset()}}, "bridges", Severity.FAIL, "bridge br0",
      "ip link add br0 type bridge"),
     ("no network", {"nics": (("network", "lan"),)}, "bridges", Severity.FAIL, "network lan", "virsh net-start lan"),
-    ("an idle bridge", {"there": {"bridges": frozenset()}, "nics": ()}, "bridges", Severity.WARN, "no guest", "br0"),
+    ("an idle bridge", {"there": {"bridges": frozenset()}, "nics": ()}, "bridges", Severity.WARN, "no VM", "br0"),
     ("older QEMU", {"there": {"hypervisor_version": 6_000_000}}, "versions", Severity.WARN, "7.2.0 → 6.0.0",
      "--only-upgrade"),
     ("other kind", {"there": {"arch": "aarch64"}}, "versions", Severity.FAIL, "aarch64", "architectures"),
@@ -117,7 +118,7 @@ CASES: list[tuple[str, dict[str, Any], str, Severity, str, str]] = [
     ("in the clear", {"pair": {"migrate_tls": False}}, "encryption", Severity.WARN, "in the clear",
      "migrate_tls = true"),
     ("no certificates", {"certificates": (CERTIFICATES, "")}, "encryption", Severity.FAIL,
-     "QEMU of host-b has no ca-cert.pem and no server-cert.pem", "On host-b: put ca-cert.pem, server-cert.pem"),
+     "QEMU of host-b lacks ca-cert.pem, server-cert.pem", "On host-b: put ca-cert.pem, server-cert.pem"),
     ("source's ended", {"certificates": (CERTIFICATES.replace("2027", "2026"), CERTIFICATES)}, "encryption",
      Severity.FAIL, "ca-cert.pem of host-a ended on 2026-01-05", "On host-a: renew /etc/pki/qemu/ca-cert.pem"),
     ("target's ends", {"certificates": (CERTIFICATES, CERTIFICATES.replace(LATER, SOON))}, "encryption", Severity.WARN,
@@ -131,13 +132,18 @@ CASES: list[tuple[str, dict[str, Any], str, Severity, str, str]] = [
 ]  # fmt: skip
 
 
+def shown(message: Message) -> str:
+    """In English, without the marks of code."""
+    return str(message).replace("`", "")
+
+
 @pytest.mark.parametrize("case", CASES, ids=[case[0] for case in CASES])
 def test_a_cell_names_what_is_wrong_and_what_to_type(case: tuple[str, dict[str, Any], str, Severity, str, str]) -> None:
     _, different, cell, severity, evidence, fix = case
     found = {each.name: each for each in pairs.report(seen(**different), SETTINGS, NOW).findings}
     assert found[cell].severity is severity
-    assert evidence in found[cell].evidence
-    assert fix in found[cell].fix
+    assert evidence in shown(found[cell].evidence)
+    assert fix in shown(found[cell].fix)
     if severity is Severity.FAIL:
         assert found[cell].fix
 
@@ -153,7 +159,7 @@ def test_a_machine_type_that_a_guest_uses_is_red() -> None:
     looked = seen(there={"machines": frozenset({"pc"})})
     with_guest = replace(looked, source=replace(looked.source, guests=(replace(vm, detail=VmDetail(machine="q35")),)))
     found = {each.name: each for each in pairs.report(with_guest, SETTINGS, NOW).findings}["machine types"]
-    assert (found.severity, "q35" in found.evidence) == (Severity.FAIL, True)
+    assert (found.severity, "q35" in shown(found.evidence)) == (Severity.FAIL, True)
 
 
 def test_a_secret_that_is_missing_is_red_when_a_guest_has_encrypted_disks() -> None:
@@ -162,7 +168,9 @@ def test_a_secret_that_is_missing_is_red_when_a_guest_has_encrypted_disks() -> N
     assert pairs.report(looked, SETTINGS, NOW).worst is Severity.PASS
     with_guest = replace(looked, source=replace(looked.source, guests=(replace(vm, detail=VmDetail(secrets=True)),)))
     found = {each.name: each for each in pairs.report(with_guest, SETTINGS, NOW).findings}["storage"]
-    assert (found.severity, "5ec0e7" in found.evidence, "secret-define" in found.fix) == (Severity.FAIL, True, True)
+    assert found.severity is Severity.FAIL
+    assert "5ec0e7" in shown(found.evidence)
+    assert "secret-define" in shown(found.fix)
 
 
 def test_a_silent_side_makes_every_cell_unknown_with_its_reason() -> None:
@@ -189,12 +197,12 @@ def test_the_picture_is_a_png_of_a_size_that_chat_takes(count: int) -> None:
 def test_every_cell_says_its_verdict_in_words_too() -> None:
     (report,) = reports(2)[:1]
     assert matrix.words_in(report) == "FAIL\nmigration ports"
-    told = cards.matrix_words((report,))
-    assert "host-0 to host-1: FAIL (migration ports)" in told
+    told = str(cards.matrix_text((report,)))
+    assert "host-0 → host-1: FAIL (migration ports)" in told
 
 
 def test_the_same_finding_of_many_directions_is_one_row() -> None:
     card = cards.pair_card(Paired(reports(3)), matrix.drawn(reports(3)))
     table = card.elements[-1]
-    assert card.text == "6 directions: 6 FAIL"
+    assert str(card.text) == "6 directions: 6 FAIL"
     assert len(table.rows) == 1  # type: ignore[union-attr]

@@ -60,7 +60,7 @@ def test_what_libvirt_takes_is_read_as_libvirt_reads_it(text: str, settings: dic
     ],
 )
 def test_what_libvirt_refuses_is_told_with_its_line(text: str, problem: str) -> None:
-    assert virconf.parse(text).problem.startswith(problem)
+    assert str(virconf.parse(text).problem).startswith(problem)
 
 
 def test_each_setting_knows_its_line() -> None:
