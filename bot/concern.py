@@ -14,9 +14,9 @@ from bot.declare import Alert, Looked, Measured, Remedy, WatchView
 from bot.domain.card import Card, Section
 
 _GONE = Card(
-    "Gone: what this was about does not exist any more.",
-    "Gone",
-    (Section("What this was about is not there any more."),),
+    "Resolved: the object no longer exists.",
+    "Resolved",
+    (Section("The object that this was about no longer exists."),),
 )
 
 

@@ -18,7 +18,7 @@ def incident_card(card: Card, incident: Incident, remedies: Sequence[Remedy], no
     elements: list[Element] = [*card.elements, Context(tuple(_state(incident, now)))]
     if incident.open:
         elements.append(Buttons(tuple(_buttons(incident, remedies))))
-    title = card.title or incident.title if incident.open else f"Over: {incident.title}"
+    title = card.title or incident.title if incident.open else f"Resolved: {incident.title}"
     return replace(card, title=title, elements=tuple(elements))
 
 
@@ -58,7 +58,7 @@ def lasted(incident: Incident) -> str:
 
 def over_note(incident: Incident) -> Card:
     """In the thread: it is over."""
-    text = f"Over after {lasted(incident)}: {incident.said}"
+    text = f"Resolved after {lasted(incident)}: {incident.said}"
     return Card(text=text, elements=(Section(text),))
 
 

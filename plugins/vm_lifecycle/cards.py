@@ -11,6 +11,7 @@ from bot.domain.backing import Fate
 from bot.domain.card import Card, Section, words
 from bot.domain.cluster import Disk, Host, Pool, StoredSize, Vm, VmState
 from bot.domain.errors import DroverError, Remedy
+from bot.domain.message import Code
 from bot.domain.plan import Objection, Plan, Reason
 from bot.domain.words import bytes_text, duration_text, nearest, plural, version_text
 
@@ -540,6 +541,21 @@ def unreachable(vm: Vm, host: Host) -> Objection:
         "host-unreachable",
         f"{host.name}, where {vm.name} was last seen, does not answer: {host.problem or 'no connection'}.",
         "Unreachable is not dead. Check the host and its libvirtd.",
+    )
+
+
+def not_readable(vm: Vm) -> Objection:
+    """Of which nothing but its name is known: its tags may ask for more votes."""
+    command = f"virsh dumpxml {quote(vm.name)}"
+    return Objection(
+        "not-readable",
+        words(
+            "The definition of {vm} on {host} cannot be read, nor its tags: {why}",
+            vm=vm.name,
+            host=vm.host,
+            why=vm.problem,
+        ),
+        words("Look at it on {host}: {command}.", host=vm.host, command=Code(command)),
     )
 
 

@@ -186,6 +186,8 @@ def reached(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
 def settled(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
     """Nobody touches a guest that is on its way, deleted, or on a host that is silent."""
     yield from reached(vm, snapshot)
+    if vm.problem and vm.detail is None:
+        yield cards.not_readable(vm)
     # libvirt keeps the job of a post-copy that broke for ever; it must not keep people from ending what is left.
     job = vm.detail and vm.detail.job and not lost_memory(vm, snapshot)
     if any(move.vm_uuid == vm.uuid for move in snapshot.inbound) or job:

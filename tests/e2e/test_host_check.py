@@ -249,7 +249,7 @@ def test_a_clock_that_drifts_is_told_and_over_when_it_is_right(stage: Play) -> N
         alert = stage.message("#ops", "host-a's clock is off", "ahead of the bot's")
     finally:
         stage.lab.run(A, "umount", "/usr/bin/date")
-    stage.workspace.wait_message("#ops", lambda each: each.ts == alert.ts and holds(each, "Over:"), 60)
+    stage.workspace.wait_message("#ops", lambda each: each.ts == alert.ts and holds(each, "Resolved:"), 60)
 
 
 def test_pressure_is_told_of_hosts_with_a_shell(stage: Play) -> None:

@@ -157,7 +157,7 @@ def test_an_alert_for_a_frozen_host_comes_within_two_periods_is_taken_up_and_cle
         assert holds(shown(watching, "status"), "unreachable for", "host-c does not answer")
     finally:
         lab.thaw("host-c")
-    watching.workspace.wait_message("#ops", lambda each: each.ts == alert.ts and holds(each, "Over:"), 30)
+    watching.workspace.wait_message("#ops", lambda each: each.ts == alert.ts and holds(each, "Resolved:"), 30)
     told = [each for each in watching.workspace.messages("#ops") if holds(each, "host-c") and not each.thread_ts]
     assert len([each for each in told if holds(each, "does not answer")]) == 1
 
@@ -170,7 +170,7 @@ def test_a_crash_is_told_even_after_libvirtd_was_started_anew(watching: Play, la
     lab.kill_guest("mon-doomed")
     alert = watching.message("#ops", "mon-doomed crashed", timeout=20)
     lab.virsh("host-a", "start", "mon-doomed")
-    watching.workspace.wait_message("#ops", lambda each: each.ts == alert.ts and holds(each, "Over:"), 20)
+    watching.workspace.wait_message("#ops", lambda each: each.ts == alert.ts and holds(each, "Resolved:"), 20)
     removed(lab, "mon-doomed")
 
 

@@ -231,9 +231,14 @@ class LibvirtGuests:
         try:
             return self._ask(host, question, what)
         except HostUnreachableError as error:
-            refreshes = self._reader(host).refreshes
-            if refreshes.reading(pool):
-                raise refreshes.slow(pool) from error
+            reader = self._reader(host)
+            if reader.refreshes.reading(pool):
+                raise reader.refreshes.slow(pool) from error
+            if reader.last.host.up and reader.look.connected:
+                raise HostUnreachableError(
+                    f"{host} answers, but pool {pool} on it does not: libvirt reads it, or its storage is slow.",
+                    "It is asked again. Very many files or slow storage make a pool slow.",
+                ) from error
             raise
 
     def _slowly(self, host: str, uuid: str, call: Callable[[Domain], object], what: str) -> None:

@@ -64,7 +64,7 @@ def test_a_pool_that_stops_is_told_once_and_closed_when_it_runs_again(nightly: t
     assert night(bot, monitor) == ["host-b is less ready than it was: pool local"]
     assert night(bot, monitor) == ["host-b is less ready than it was: pool local"]
     bot.hypervisor.change("host-b", pools=(POOL,))
-    assert night(bot, monitor) == ["Over: host-b is less ready than it was: pool local"]
+    assert night(bot, monitor) == ["Resolved: host-b is less ready than it was: pool local"]
 
 
 def test_a_host_that_hangs_delays_neither_the_sweeps_nor_the_other_watches(nightly: tuple[Bot, Monitor]) -> None:

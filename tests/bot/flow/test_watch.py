@@ -127,10 +127,10 @@ def test_one_incident_is_one_message_edited_when_it_ends(watched: Watched) -> No
     assert [each.action for each in buttons(card)] == ["run", "alert.ack", *["alert.silence"] * 3]
     watched.tick(BACK)
     (card,) = watched.shown()
-    assert card.title == "Over: host-b is gone"
+    assert card.title == "Resolved: host-b is gone"
     assert not buttons(card)
     (reply,) = watched.replies()
-    assert "Over after 30 s" in reply.text
+    assert "Resolved after 30 s" in reply.text
 
 
 def test_fifty_flaps_make_one_message_and_one_reply(watched: Watched) -> None:
@@ -178,7 +178,7 @@ def test_a_trail_that_was_tampered_with_is_an_incident_until_it_holds_again(watc
         plain.execute("UPDATE events SET \"by\" = 'UANA'")
     watch.prove(watched.world, watched.monitor)
     (card,) = watched.shown()
-    assert card.title == "Over: The audit trail was tampered with"
+    assert card.title == "Resolved: The audit trail was tampered with"
 
 
 def test_a_person_without_a_role_may_not_answer_an_alert(watched: Watched) -> None:
@@ -210,7 +210,7 @@ def test_after_a_restart_the_same_incident_is_edited_not_posted_anew(watched: Wa
     watched.bot.world = replace(watched.world, monitor=watched.monitor)
     watched.tick(BACK)
     (card,) = watched.shown()
-    assert card.title == "Over: host-b is gone"
+    assert card.title == "Resolved: host-b is gone"
 
 
 def test_of_two_replicas_one_watches_and_the_other_takes_over_when_it_is_silent(watched: Watched) -> None:

@@ -213,6 +213,21 @@ def test_nobody_touches_a_guest_on_its_way_or_on_a_silent_host(line: str) -> Non
     assert "Unreachable is not dead" in refused(line, silent)["host-unreachable"]
 
 
+@pytest.mark.parametrize("line", ["vm reboot web-1", "vm force-off web-1", "vm delete web-1 --remove-disks"])
+def test_nobody_touches_a_vm_whose_tags_cannot_be_read(line: str) -> None:
+    """They decide who must approve."""
+    seen = with_vm(cluster(), "web-1", detail=None, tags={}, problem="its definition: error 1")
+    assert "error 1" in refused(line, seen)["not-readable"]
+
+
+def test_a_vm_shows_what_of_it_cannot_be_read() -> None:
+    seen = with_vm(cluster(), "web-1", problem="its definition makes no sense: shares “x”")
+    vm = seen.vm("web-1")
+    card = portrait.card(vm, seen, (), portrait.Portrait(disks=(DiskUse("vda", "/a", 0, 0, problem="no such file"),)))
+    assert "shares “x”" in repr(card)
+    assert "no such file" in repr(card)
+
+
 def test_a_guest_that_a_migration_left_paused_is_not_resumed() -> None:
     seen = cluster(state=VmState.PAUSED, paused_by="postcopy failed")
     assert "half-moved" in refused("vm resume web-1", seen)

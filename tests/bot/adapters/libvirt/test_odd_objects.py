@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -294,3 +296,33 @@ def test_a_state_that_nobody_knows_is_running_where_the_handle_has_a_number() ->
     vm = look(host).vm("vm-2")
     assert vm.state is VmState.RUNNING
     assert "no state 99" in vm.problem
+
+
+def test_pools_that_do_not_answer_make_no_host_silent_and_are_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a pool that libvirt reads anew: nothing is answered about it until that is done."""
+    host, end, asked = OddHost(), threading.Event(), list[float]()
+
+    def slow() -> list[Any]:
+        asked.append(time.monotonic())
+        assert end.wait(60)
+        return list(host.pools)
+
+    monkeypatch.setattr(connections, "open_connection", lambda *_, **__: host)
+    host.truth["listAllStoragePools"] = slow
+    hypervisor = LibvirtHypervisor([ADDRESS], clock=TickingClock(), deadline=0.5, measure_dirty_rate=False)
+    try:
+        for _ in range(3):
+            (box,) = hypervisor.snapshot().hosts
+            assert box.up
+            assert ("pool", "") in [(each.kind, each.name) for each in box.unread]
+            assert "not answered" in told(hypervisor.snapshot())
+        assert len(asked) == 1, "a question that is on its way is not put again"
+        end.set()
+        deadline = time.monotonic() + 30
+        while not hypervisor.snapshot().hosts[0].pools and time.monotonic() < deadline:
+            time.sleep(0.01)
+        (box,) = hypervisor.snapshot().hosts
+        assert ([pool.name for pool in box.pools], box.unread) == (["pool0", "pool1"], ())
+    finally:
+        end.set()
+        hypervisor.close()

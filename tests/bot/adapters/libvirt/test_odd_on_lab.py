@@ -13,6 +13,7 @@ import pytest
 from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
 from bot.adapters.libvirt.sampling import LibvirtSampler
 from bot.domain.errors import HostUnreachableError
+from bot.ports.guests import Seed
 
 if TYPE_CHECKING:
     from lab import Lab
@@ -119,6 +120,20 @@ def test_a_pool_that_is_slow_to_read_makes_no_host_silent_and_is_read_once(lab: 
         assert all("many" in each and "read" in each for each in told), told
         assert all(looked), "the host stays up meanwhile"
         assert hypervisor.volume(A, "many", "not-there") is None, "what was just read is not read again"
+        seed = Seed("instance-id: many\n", "#cloud-config\n")
+        assert hypervisor.create_volume(A, "many", "new.qcow2", 1 << 20).name == "new.qcow2"
+        assert hypervisor.upload_seed(A, "many", "new-seed.iso", seed).name == "new-seed.iso"
+
+        def removed() -> bool:
+            try:
+                hypervisor.delete_volume(A, "many", "new.qcow2")
+            except HostUnreachableError as error:
+                told.append(error.text)
+                return False
+            return True
+
+        assert until(removed, "a volume is removed")
+        assert all("many" in each for each in told), told
     finally:
         hypervisor.close()
         lab.virsh(A, "pool-destroy", "many", check=False)
