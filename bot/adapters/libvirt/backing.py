@@ -12,8 +12,9 @@ from typing import Any
 import libvirt
 from lxml import etree
 
-from bot.adapters.libvirt.connections import Connection
+from bot.adapters.libvirt.connections import Connection, is_alive
 from bot.adapters.libvirt.domain_xml import document
+from bot.adapters.libvirt.parts import NO_DRIVER, NONSENSE, VANISHED, reason
 from bot.adapters.libvirt.refusals import said
 from bot.domain.backing import Image, ImageUse, Storage, plain
 
@@ -22,11 +23,7 @@ Handle = Any
 
 _DIRECTORIES = frozenset({"dir", "fs", "netfs"})
 _NETWORK = frozenset({"rbd", "gluster"})
-_GONE = frozenset(
-    {libvirt.VIR_ERR_NO_STORAGE_VOL, libvirt.VIR_ERR_NO_STORAGE_POOL, libvirt.VIR_ERR_NO_DOMAIN,
-     libvirt.VIR_ERR_NO_DOMAIN_SNAPSHOT}
-)  # fmt: skip
-_NO_POOLS = frozenset({libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_OPERATION_UNSUPPORTED, libvirt.VIR_ERR_NO_CONNECT})
+_FAULTS = (libvirt.libvirtError, *NONSENSE)
 _NEVER_LOOKED_AT = ("/dev/", "/proc/", "/sys/")
 _LOOK = "drover-look-"  # names of pools that exist only while a directory is looked at
 _IN_USE = frozenset({libvirt.VIR_ERR_OPERATION_FAILED, libvirt.VIR_ERR_OPERATION_INVALID})
@@ -86,7 +83,7 @@ class _Look:
         try:
             found = self.connection.listAllStoragePools(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE)
         except libvirt.libvirtError as error:
-            if error.get_error_code() in _NO_POOLS:
+            if error.get_error_code() in NO_DRIVER:
                 return
             raise
         for handle in found:
@@ -95,9 +92,8 @@ class _Look:
                 self.known.append(pool)
                 if whole:
                     self._volumes_of(pool)
-            except libvirt.libvirtError as error:
-                if error.get_error_code() not in _GONE:
-                    self.unknown.append(f"A storage pool could not be read: {said(error)}.")
+            except _FAULTS as error:
+                self._unread("A storage pool", error)
 
     def _volumes_of(self, pool: _Pool) -> None:
         self._refresh(pool)
@@ -112,19 +108,27 @@ class _Look:
         try:
             pool.handle.refresh(0)
         except libvirt.libvirtError as error:
-            if error.get_error_code() not in {*_GONE, libvirt.VIR_ERR_INTERNAL_ERROR}:
-                self.unknown.append(f"Pool {pool.name} could not be read: {said(error)}.")
+            if error.get_error_code() != libvirt.VIR_ERR_INTERNAL_ERROR:
+                self._unread(f"Pool {pool.name}", error)
 
     def _note(self, handle: Handle, pool: _Pool) -> Image | None:
         try:
             image = _image(handle, pool)
-        except libvirt.libvirtError as error:
-            if error.get_error_code() not in _GONE:
-                self.unknown.append(f"A volume of pool {pool.name} could not be read: {said(error)}.")
+        except _FAULTS as error:
+            self._unread(f"A volume of pool {pool.name}", error)
             return None
         self.images[plain(image.path)] = image
         self.handles[plain(image.path)] = handle
         return image
+
+    def _unread(self, what: str, error: Exception) -> None:
+        """One odd object is not known; what vanished meanwhile is not there; a broken connection ends the look."""
+        if isinstance(error, libvirt.libvirtError):
+            if error.get_error_code() in VANISHED:
+                return
+            if not is_alive(self.connection):
+                raise error
+        self.unknown.append(f"{what} could not be read: {reason(error)}.")
 
     # Definitions
 
@@ -134,16 +138,13 @@ class _Look:
             name, uuid, active = domain.name(), domain.UUIDString(), bool(domain.isActive())
             live = document(domain.XMLDesc(0))
             stored = document(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)) if active else None
-            snapshots = [document(each.getXMLDesc(0)) for each in domain.listAllSnapshots(0)]
-        except libvirt.libvirtError as error:
-            if error.get_error_code() not in _GONE:
-                self.unknown.append(f"A definition could not be read: {said(error)}.")
-            return
-        self._definition(live, uuid, name, off=not active)
-        if stored is not None:
-            self._definition(stored, uuid, name, off=False)
-        for each in snapshots:
-            self._snapshot(each, uuid, name)
+            self._definition(live, uuid, name, off=not active)
+            if stored is not None:
+                self._definition(stored, uuid, name, off=False)
+            for each in _snapshots(domain):
+                self._snapshot(document(each.getXMLDesc(0)), uuid, name)
+        except _FAULTS as error:
+            self._unread("A definition", error)
 
     def _definition(self, root: etree._Element, uuid: str, vm: str, *, off: bool, snapshot: str = "") -> None:
         for disk in root.iterfind("devices/disk"):
@@ -208,7 +209,7 @@ class _Look:
             try:
                 return self._note(look(), pool)
             except libvirt.libvirtError as error:
-                if error.get_error_code() not in _GONE:
+                if error.get_error_code() not in VANISHED:
                     raise
             if again or pool.fresh:
                 return None
@@ -226,7 +227,11 @@ class _Look:
             if plain(each.path) in done:
                 continue
             done.add(plain(each.path))
-            image = self._find(each)
+            try:
+                image = self._find(each)
+            except _FAULTS as error:
+                self._unread(each.path, error)
+                continue
             if image is not None and image.base:
                 todo.append(_Wanted(image.base, "", "raw", settled=True, off=False))
 
@@ -314,11 +319,20 @@ class _Look:
             try:
                 stamp = _stamp(document(handle.XMLDesc(0)))
             except libvirt.libvirtError as error:
-                if error.get_error_code() in _GONE:
+                if error.get_error_code() in VANISHED:
                     continue
                 raise
             if stamp != image.stamp:
                 self.images[path] = replace(image, busy=True)
+
+
+def _snapshots(domain: Handle) -> list[Handle]:
+    try:
+        return list(domain.listAllSnapshots(0))
+    except libvirt.libvirtError as error:
+        if error.get_error_code() in NO_DRIVER:
+            return []
+        raise
 
 
 def _pool(handle: Handle) -> _Pool:

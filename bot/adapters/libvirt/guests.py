@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import queue
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -14,6 +16,7 @@ from bot.adapters.libvirt.reading import HostReader
 from bot.adapters.libvirt.refusals import refusal
 from bot.domain.backing import Storage
 from bot.domain.errors import HostUnreachableError, HypervisorError
+from bot.domain.words import duration_text
 from bot.ports.guests import (
     Address,
     Blueprint,
@@ -34,6 +37,9 @@ Domain = Any
 """A ``libvirt.virDomain``; the vendor publishes no types."""
 
 _CONSOLE_WIDTH = 400  # bytes a line is reckoned with when a log's tail is fetched
+
+
+_STORAGE_PATIENCE = 180.0  # seconds for all volumes of a host; a share whose server is away answers never
 
 
 class LibvirtGuests:
@@ -71,8 +77,12 @@ class LibvirtGuests:
         what = f"The storage of {host} could not be looked at"
         if not whole:
             return self._ask(host, lambda it: backing.storage(it, whole=False), what)
-        with self._at_length(host, what) as connection:
-            return backing.storage(connection, whole=True)
+
+        def look() -> Storage:
+            with self._at_length(host, what) as connection:
+                return backing.storage(connection, whole=True)
+
+        return _in_time(look, _STORAGE_PATIENCE, f"{what} within {duration_text(_STORAGE_PATIENCE)}.")
 
     def upload_seed(self, host: str, pool: str, name: str, seed: Seed, *, form: str = "raw") -> Volume:
         """Put a seed into a pool; see the port."""
@@ -256,3 +266,27 @@ class LibvirtGuests:
             raise refusal(error, what) from error
         finally:
             looks.hang_up(connection)
+
+
+def _in_time(work: Callable[[], T], seconds: float, otherwise: str) -> T:
+    """What ``work`` answers, if it does within ``seconds``; it goes on behind our back until its host lets go of it.
+
+    Raises:
+        HypervisorError: it did not.
+    """
+    answers: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            answers.put((work(), None))
+        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+            answers.put((None, error))
+
+    threading.Thread(target=run, name="storage", daemon=True).start()
+    try:
+        answer, error = answers.get(timeout=seconds)
+    except queue.Empty:
+        raise HypervisorError(otherwise, "Check its storage pools with `virsh pool-list --details`.") from None
+    if error is not None:
+        raise error
+    return answer  # type: ignore[return-value]
