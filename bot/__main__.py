@@ -51,6 +51,7 @@ def run(config: Path | None) -> None:
     over, fenced = threading.Event(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: over.set())
+    os.umask(0o077)  # whatever file the bot makes is for its own user
     settings = configuration.load(config, needed=True)
     for name in [each for each in os.environ if each.startswith("SLACK_") and each.endswith(("_TOKEN", "_SECRET"))]:
         del os.environ[name]  # read by now; no child process, such as ssh, has a use for them

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
@@ -22,7 +21,8 @@ from bot.adapters.slack.pacer import Pacer
 from bot.adapters.translated_chat import TranslatedChat
 from bot.declare import Report
 from bot.domain import policy as policies
-from bot.domain.errors import ChatError, DroverError, SettingsError
+from bot.domain.card import error_card
+from bot.domain.errors import ChatError, DroverError, SettingsError, StoreGoneError
 from bot.domain.window import Limits
 from bot.flow import decide, late, perform, watch
 from bot.flow.cards import operation_card
@@ -30,7 +30,16 @@ from bot.flow.handle import Desk, picked_up
 from bot.flow.inventory import Inventory
 from bot.flow.screen import Screen
 from bot.flow.world import Places, Role, World
-from bot.parts import SystemClock, connected_hypervisor, health_file, loaded, measuring, opened_store, served_metrics
+from bot.parts import (
+    SystemClock,
+    connected_hypervisor,
+    loaded,
+    measuring,
+    only_bot,
+    opened_store,
+    say_well,
+    served_metrics,
+)
 from bot.settings import DroverSettings
 
 log = structlog.get_logger()
@@ -106,10 +115,12 @@ class Drover:
         self._inventory = Inventory(self._hypervisor)
         self._desk = Desk(self.world, settings.limits.handlers, settings.replica if _shared(settings) else "")
         self._schedule = Schedule()
+        self._told_gone = False
         self._metrics = served_metrics(settings, self._monitor)
 
     def start(self) -> None:
         """Sign in, take up what a crash left, then listen."""
+        self._alone = only_bot(self._settings)
         identity = self._chat.identity()
         slack = self._settings.slack
         if slack.team and slack.team != identity.team:
@@ -168,6 +179,8 @@ class Drover:
             self._hypervisor.close()
             self._series.close()
             self._store.close()
+            if self._alone is not None:
+                self._alone.release()
         return left
 
     def _plan_watching(self) -> None:
@@ -218,10 +231,27 @@ class Drover:
         picked_up(self.world, silent)
 
     def _tick(self) -> None:
+        try:
+            self._store.mark_alive()
+        except StoreGoneError as error:
+            self._tell_gone(error)
+            return
         decide.expire(self.world)
         decide.remind(self.world)
-        self._store.mark_alive()
-        health_file(self._settings).write_text(str(time.time()), encoding="utf-8")
+        say_well(self._settings)
+
+    def _tell_gone(self, error: StoreGoneError) -> None:
+        """Whatever is decided from now on is lost; people hear it once, for nothing can be kept to be said later."""
+        log.error("the database is gone", error=str(error))
+        place = self.world.places.ops or self.world.places.approvals
+        if self._told_gone:
+            return
+        try:
+            self._chat.post(place, error_card(error.text, error.advice))
+        except ChatError as failed:
+            log.warning("not told, the next tick tries again", error=str(failed))
+        else:
+            self._told_gone = True
 
 
 def _require(settings: DroverSettings) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bot import catalog as catalogs
+from bot.adapters.private import read_private, write_private
 from bot.domain.errors import StoreError
 from bot.flow.look import Core
 from bot.settings import DroverSettings, HostSection, SshSection
@@ -20,6 +24,7 @@ if TYPE_CHECKING:  # each takes long to import, and no command line needs them a
     from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
     from bot.adapters.prometheus import MetricsServer, PrometheusPast
     from bot.adapters.slack.chat import Identity
+    from bot.adapters.sql.same_file import OnlyOne
     from bot.adapters.sql.series import SqlSeries
     from bot.adapters.sql.store import SqlStore
     from bot.adapters.ssh_address import SshAddress
@@ -56,10 +61,28 @@ def opened_store(settings: DroverSettings, catalog: catalogs.Catalog | None = No
     from bot.adapters.sql.store import SqlStore
 
     url = settings.database.url
-    if url.startswith("sqlite:///"):
-        _make_folder(Path(url.removeprefix("sqlite:///")).parent)
+    if (file := database_file(settings)) is not None:
+        _make_folder(file.parent)
     codec = catalogs.core_codec() if catalog is None else catalog.codec()
     return SqlStore(url, codec, clock=SystemClock(), replica=settings.replica)
+
+
+def database_file(settings: DroverSettings) -> Path | None:
+    """The SQLite file; None with PostgreSQL."""
+    url = settings.database.url
+    return Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
+
+
+def only_bot(settings: DroverSettings) -> OnlyOne | None:
+    """The right to be the one bot on a SQLite file; None with PostgreSQL, which several share.
+
+    Raises:
+        StoreError: another bot has it.
+    """
+    from bot.adapters.sql.same_file import OnlyOne
+
+    file = database_file(settings)
+    return None if file is None else OnlyOne(file)
 
 
 def app_manifest(settings: DroverSettings) -> dict[str, Any]:
@@ -72,7 +95,7 @@ def app_manifest(settings: DroverSettings) -> dict[str, Any]:
 
 def _make_folder(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(
             f"The database's folder {folder} cannot be made: {error.strerror}.",
@@ -199,14 +222,53 @@ def _ssh_address(ssh: SshSection) -> SshAddress:
 
 
 def health_file(settings: DroverSettings) -> Path:
-    """Where a running bot says that it is well, for ``drover health``."""
-    return Path(tempfile.gettempdir()) / f"drover-{settings.replica}.health"
+    """Where a running bot says that it is well, for ``drover health``: beside its SQLite file.
+
+    With PostgreSQL it is in ``$RUNTIME_DIRECTORY`` or ``$XDG_RUNTIME_DIR``, else in a folder of the user's own.
+
+    Raises:
+        StoreError: that folder belongs to somebody else.
+    """
+    name = f"drover-{settings.replica}.health"
+    if (database := database_file(settings)) is not None:
+        return database.with_name(f"{database.name}-{settings.replica}.health")
+    given = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0] or os.environ.get("XDG_RUNTIME_DIR", "")
+    return Path(given) / name if given else _own_folder() / name
+
+
+def _own_folder() -> Path:
+    folder = Path(tempfile.gettempdir()) / f"drover-{os.getuid()}"
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise StoreError(f"{folder} is not a folder of the bot's user alone.", "Set RUNTIME_DIRECTORY to one that is.")
+    return folder
+
+
+def say_well(settings: DroverSettings) -> None:
+    """Write down that the bot is well now.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    file = health_file(settings)
+    try:
+        write_private(file, str(time.time()))
+    except OSError as error:
+        raise StoreError(
+            f"The health file {file} cannot be written: {error.strerror}.", "Let the bot's user write there."
+        ) from error
 
 
 def health_problem(settings: DroverSettings) -> str:
     """Why no healthy bot is running here; '' when one is."""
     file = health_file(settings)
-    if not file.exists():
-        return "No bot has started here."
-    age = time.time() - float(file.read_text(encoding="utf-8") or 0)
+    try:
+        said = float(read_private(file))
+    except FileNotFoundError:
+        return f"No bot has started here: there is no {file}."
+    except (OSError, ValueError) as error:
+        return f"The health file {file} cannot be read: {error}."
+    age = time.time() - said
     return f"The bot last said that it is well {age:.0f} s ago." if age > HEALTHY else ""

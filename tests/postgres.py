@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,6 +64,55 @@ def running() -> Iterator[Postgres]:
             server.run("-m", "immediate", "stop")
     finally:
         shutil.rmtree(directory)
+
+
+BOUNCER = Path("/usr/sbin/pgbouncer")
+
+
+@contextmanager
+def bouncing(server: Postgres, mode: str, *, size: int = 3) -> Iterator[int]:
+    """A PgBouncer before a server, with few connections to share; the port it listens on.
+
+    Args:
+        server: which one.
+        mode: ``session`` or ``transaction``.
+        size: sessions of the server for each database.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="drover-pgb-"))
+    port = _free_port()
+    user = _server_user()
+    (directory / "bouncer.ini").write_text(
+        f"[databases]\n* = host=127.0.0.1 port={server.port} user=drover\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
+        f"listen_port = {port}\nauth_type = any\npool_mode = {mode}\ndefault_pool_size = {size}\n"
+        f"max_client_conn = 200\nunix_socket_dir =\nlogfile = {directory}/log\n"
+    )
+    if user:
+        shutil.chown(directory, user)
+    process = subprocess.Popen(
+        [BOUNCER, "-q", directory / "bouncer.ini"],
+        user=user,
+        cwd="/",
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _listening(process, port)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(20)
+        shutil.rmtree(directory)
+
+
+def _listening(process: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"PgBouncer did not start: {process.poll()}")
+        time.sleep(0.05)
 
 
 def _server_user() -> str | None:

@@ -118,6 +118,10 @@ class StoreError(DroverError):
     code = "store"
 
 
+class StoreGoneError(StoreError):
+    """The database's file was deleted or replaced under a running bot."""
+
+
 class FencedError(StoreError):
     """Another replica took this one for dead and does its work: nothing that it still wants to store is stored."""
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from bot.adapters.libvirt import HostAddress
-from bot.domain.errors import SettingsError
-from bot.parts import addresses, power_control
-from bot.settings import DroverSettings, FenceSection, HostSection
+from bot.domain.errors import SettingsError, StoreError
+from bot.parts import addresses, health_file, health_problem, power_control, say_well
+from bot.settings import DatabaseSection, DroverSettings, FenceSection, HostSection
 
 
 def test_a_hosts_table_says_how_it_is_reached_and_whether_memory_is_encrypted_on_its_way_there() -> None:
@@ -63,3 +63,32 @@ def test_a_power_controller_without_its_password_is_told_at_the_start(monkeypatc
     settings = DroverSettings(hosts=(host,))
     with pytest.raises(SettingsError, match="NOT_SET"):
         power_control(settings)
+
+
+def test_the_health_file_lies_beside_the_database_and_is_each_replicas_own(tmp_path: Path) -> None:
+    beside = DatabaseSection(url=f"sqlite:///{tmp_path}/drover.sqlite")
+    one, two = (DroverSettings(database=beside, replica=name) for name in ("one", "two"))
+    assert "No bot has started here" in health_problem(one)
+    say_well(one)
+    assert (health_problem(one), "No bot has started here" in health_problem(two)) == ("", True)
+    assert health_file(one).parent == tmp_path
+    health_file(one).write_text("")
+    assert "cannot be read" in health_problem(one)
+    health_file(one).write_text("0")
+    assert "last said that it is well" in health_problem(one)
+
+
+def test_with_postgresql_the_health_file_lies_where_only_the_bot_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = DroverSettings(database=DatabaseSection(url="postgresql://drover@db/drover"))
+    monkeypatch.setenv("RUNTIME_DIRECTORY", f"{tmp_path}/run:{tmp_path}/other")
+    assert health_file(settings).parent == tmp_path / "run"
+    monkeypatch.delenv("RUNTIME_DIRECTORY")
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    folder = health_file(settings).parent
+    assert (folder.parent, folder.stat().st_mode & 0o777) == (tmp_path, 0o700)
+    folder.chmod(0o777)
+    with pytest.raises(StoreError, match="not a folder of the bot's user alone"):
+        health_file(settings)

@@ -6,32 +6,57 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
+from bot.adapters.sql.same_file import SameFile
 from bot.domain.errors import StoreError
 
 # How surely a transaction must last. SURELY waits for the disk (power may fail); SOON survives the end of the
 # process, a kill -9 included, but a power cut may lose the last of them; READ changes nothing.
 READ, SOON, SURELY = "read", "soon", "surely"
 
-_ADVICE = (
-    ("locked", "Another program holds the database; if this lasts, find it with `fuser` and end it."),
-    ("disk is full", "Free space where the database lies; nothing was changed."),
-    ("no space left", "Free space where the database lies; nothing was changed."),
-    ("readonly", "Let the bot's user write the database and its directory."),
-    ("read-only", "Let the bot's user write the database and its directory."),
-    ("unable to open", "Check that the directory exists and that the bot's user may write in it."),
-    ("malformed", "The file is damaged: stop the bot, keep a copy, and restore the last backup."),
-    ("not a database", "The file is not a SQLite database: check database.url."),
-    ("password", "Check the user and password in the database's URL."),
-    ("does not exist", "Create the database and its user first, as the README shows."),
-    ("lock timeout", "Another program holds the database; look at pg_locks if this lasts."),
-    ("connection", "Check that PostgreSQL runs and answers at the configured address."),
+_LOG = "See the log for the database's words."
+_HELD = "Another program holds the database; if this lasts, find it with `fuser` and end it."
+_FULL = "Free space where the database lies; nothing was changed."
+_WRITE = "Let the bot's user write the database and its directory."
+_SQLITE_ADVICE = {
+    sqlite3.SQLITE_BUSY: _HELD,
+    sqlite3.SQLITE_LOCKED: _HELD,
+    sqlite3.SQLITE_FULL: _FULL,
+    sqlite3.SQLITE_READONLY: _WRITE,
+    sqlite3.SQLITE_PERM: _WRITE,
+    sqlite3.SQLITE_CANTOPEN: "Check that the directory exists and that the bot's user may write in it.",
+    sqlite3.SQLITE_IOERR: "Look at the disk that holds the database, with `dmesg`.",
+    sqlite3.SQLITE_CORRUPT: "The file is damaged: stop the bot, keep a copy, and restore the last backup.",
+    sqlite3.SQLITE_NOTADB: "The file is not a SQLite database: check database.url.",
+}
+"""Advice by SQLite's primary result code."""
+
+_REACH = (
+    "Check that PostgreSQL runs and answers at the configured address, and the user, password and database in the URL."
 )
+_POSTGRESQL_ADVICE = {
+    "08P01": "Whatever stands before PostgreSQL refused how Drover connects; see its log.",
+    "08": _REACH,
+    "25006": "The server is read-only: give the address of the primary.",
+    "26000": "A pooler lost a prepared statement; Drover makes none: see who else uses its connections.",
+    "28": "Check the user and password in the database's URL.",
+    "3D000": "Create the database first, as the README shows.",
+    "3F000": "Give the bot's user its schema, or create it.",
+    "42501": "Give the bot's user the right to create and write tables in its database.",
+    "42P01": "A table is missing: restore the last backup, or check database.url.",
+    "53100": "Free space where PostgreSQL keeps its data; nothing was changed.",
+    "53300": "PostgreSQL has no connection left: raise max_connections, or end what holds them.",
+    "55P03": "Another program holds the database; look at pg_locks if this lasts.",
+    "57014": "The statement took too long: look at pg_stat_activity if this lasts.",
+    "57P": "PostgreSQL is starting or stopping; this passes.",
+}
+"""Advice by PostgreSQL's SQLSTATE: whole, or else its class."""
 
 
 def opened(url: str, patience: float) -> sa.Engine:
@@ -61,6 +86,7 @@ def _refused(text: str) -> StoreError:
 
 
 def _sqlite(address: sa.URL, patience: float) -> sa.Engine:
+    file = SameFile(Path(address.database or ""))
     engine = sa.create_engine(address, connect_args={"check_same_thread": False}, pool_size=4, max_overflow=28)
 
     @event.listens_for(engine, "connect")
@@ -72,6 +98,7 @@ def _sqlite(address: sa.URL, patience: float) -> sa.Engine:
 
     @event.listens_for(engine, "begin")
     def begun(connection: sa.Connection) -> None:
+        file.check()
         lasting = connection.get_execution_options().get("lasting", READ)
         if lasting == READ:
             connection.exec_driver_sql("BEGIN")
@@ -98,16 +125,24 @@ def _write_ahead(connection: sqlite3.Connection, patience: float) -> None:
 
 
 def _postgresql(address: sa.URL, patience: float) -> sa.Engine:
-    milliseconds = int(patience * 1000)
-    options = f"-c lock_timeout={milliseconds} -c statement_timeout={milliseconds * 5}"
-    return sa.create_engine(
+    engine = sa.create_engine(
         address,
-        connect_args={"connect_timeout": 5, "application_name": "drover", "options": options},
+        # A pooler such as PgBouncer gives each transaction another session: it takes no startup options, and would lose
+        # prepared statements and what was set for a session.
+        connect_args={"connect_timeout": 5, "application_name": "drover", "prepare_threshold": None},
         pool_pre_ping=True,  # a restarted server costs a round trip, not a lost request
         pool_size=4,
         max_overflow=12,
         pool_timeout=patience * 5,
     )
+    milliseconds = int(patience * 1000)
+    limits = f"SET LOCAL lock_timeout = {milliseconds}; SET LOCAL statement_timeout = {milliseconds * 5}"
+
+    @event.listens_for(engine, "begin")
+    def begun(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(limits)
+
+    return engine
 
 
 @contextmanager
@@ -131,5 +166,17 @@ def told(error: Exception) -> StoreError:
     """A database's complaint in one line, with what to do about it."""
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     said = " ".join(str(cause).split("\n", maxsplit=1)[0].split()) or type(cause).__name__
-    advice = next((advice for word, advice in _ADVICE if word in said.lower()), "See the log for the database's words.")
-    return StoreError(f"The database failed: {said}.", advice)
+    return StoreError(f"The database failed: {said}.", _advice(cause))
+
+
+def _advice(cause: BaseException) -> str:
+    """What to do, by the code of the error alone; its words are a translator's."""
+    if isinstance(cause, sqlite3.Error):
+        code = getattr(cause, "sqlite_errorcode", None)
+        return _SQLITE_ADVICE.get((code or 0) & 0xFF, _LOG)
+    state = str(getattr(cause, "sqlstate", None) or "")
+    if not state:
+        # The driver tells no code of a connection that failed or broke.
+        return _REACH if type(cause).__name__ in ("OperationalError", "ConnectionTimeout") else _LOG
+    keys = (state, state[:3], state[:2])
+    return next((_POSTGRESQL_ADVICE[key] for key in keys if key in _POSTGRESQL_ADVICE), _LOG)

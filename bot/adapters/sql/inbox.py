@@ -12,12 +12,14 @@ import threading
 import weakref
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bot.adapters.sql import models
 from bot.adapters.sql.engine import SOON, told, transaction
+from bot.adapters.sql.same_file import SameFile
 
 COLUMNS = ("key", "kind", "data", "accepted_at", "replica")
 
@@ -48,6 +50,7 @@ class Inbox:
         self._here = threading.local()
         self._opened: weakref.WeakSet[_Own] = weakref.WeakSet()
         self._quick = engine.dialect.name == "sqlite"
+        self._file = SameFile(Path(engine.url.database or "")) if self._quick else None
         insert = (sqlite.insert if self._quick else postgresql.insert)(models.requests)
         self._statement = insert.values({name: sa.bindparam(name) for name in COLUMNS}).on_conflict_do_nothing()
         compiled = self._statement.compile(dialect=engine.dialect)
@@ -59,7 +62,8 @@ class Inbox:
         Raises:
             StoreError: the database refused or failed.
         """
-        if self._quick:
+        if self._file is not None:
+            self._file.check()
             return self._accept_quickly([row[name] for name in self._order])
         with transaction(self._engine, SOON) as connection:
             inserted = self._statement.returning(sa.literal(1))
