@@ -13,7 +13,7 @@ from bot.domain.cluster import Disk, Host, Pool, StoredSize, Vm, VmState
 from bot.domain.errors import DroverError, Remedy
 from bot.domain.message import Code
 from bot.domain.plan import Objection, Plan, Reason
-from bot.domain.words import bytes_text, duration_text, nearest, plural, version_text
+from bot.domain.words import bytes_text, command, duration_text, nearest, plural, version_text
 
 # --- the commands' help -------------------------------------------------------------------------------------------
 
@@ -227,7 +227,9 @@ def no_network(network: str, host: Host) -> Objection:
     return Objection(
         "network",
         f"{host.name} has no network or bridge “{network}”; it has: {', '.join(there) or 'none'}.",
-        nearest(network, there, f"Use `--network {there[0]}`." if there else f"Define one on {host.name}."),
+        nearest(
+            network, there, f"Use `{command('--network={}', there[0])}`." if there else f"Define one on {host.name}."
+        ),
     )
 
 
@@ -245,10 +247,14 @@ def no_base(base: str, host: Host, others: Sequence[str]) -> Objection:
     """The image is not there; who has it."""
     pool, _, name = base.partition("/")
     if others:
-        remedy = f"Use a host that has it (`--host {others[0]}`; there are: {', '.join(others)}), or copy it there."
+        remedy = (
+            f"Use a host that has it (`{command('--host={}', others[0])}`; there are: {', '.join(others)}), "
+            "or copy it there."
+        )
     else:
         remedy = (
-            f"No host that answers has it: put {name} into the pool {pool} there, then `virsh pool-refresh {pool}`."
+            f"No host that answers has it: put {name} into the pool {pool} there, then "
+            f"`{command('virsh pool-refresh {}', pool)}`."
         )
     return Objection("no-base", f"{host.name} does not have the image {base}.", remedy)
 
@@ -268,7 +274,7 @@ def no_network_anywhere(network: str, hosts: Iterable[Host]) -> Objection:
     return Objection(
         "network",
         f"No host has a network or bridge “{network}”; there are: {', '.join(there) or 'none'}.",
-        nearest(network, there, f"Use `--network {there[0]}`." if there else "Define one on a host."),
+        nearest(network, there, f"Use `{command('--network={}', there[0])}`." if there else "Define one on a host."),
     )
 
 
@@ -278,7 +284,7 @@ def no_base_anywhere(base: str) -> Objection:
     return Objection(
         "no-base",
         f"No host that answers has the image {base}.",
-        f"Put {name} into the pool {pool} of a host, then `virsh pool-refresh {pool}`.",
+        f"Put {name} into the pool {pool} of a host, then `{command('virsh pool-refresh {}', pool)}`.",
     )
 
 
@@ -433,7 +439,7 @@ def _deletion(intent: Any, vm: Vm, *, remove: bool, grace: int) -> Iterator[Reas
     what = ", ".join(["its definition, snapshot records and saved memory", *(_state_of(vm) if remove else ()), *gone])
     if grace:
         when = f"Deleted after the grace period ({duration_text(grace)} after the approval)"
-        yield Reason("deleted", f"{vm.name}: {when}: {what}. Until then: `vm undelete {quote(vm.name)}`.")
+        yield Reason("deleted", f"{vm.name}: {when}: {what}. Until then: `{command('vm undelete {}', vm.name)}`.")
     else:
         yield Reason("no-grace", f"{vm.name}: deleted at once, and cannot be undeleted: {what}.")
     stay = [f"{each.place} ({why})" if (why := _why_kept(each)) else each.place for each in kept]
@@ -464,12 +470,12 @@ _MOST_NAMED = 8
 
 def disk_needed(vm: Vm, fate: Fate) -> Objection:
     """Removing it would take it from others."""
-    name = quote(vm.name)
-    redo = f"`vm undelete {name}`, then " if "drover.deleted" in vm.tags else ""
+    name = vm.name
+    redo = f"`{command('vm undelete {}', name)}`, then " if "drover.deleted" in vm.tags else ""
     return Objection(
         "disk-needed",
         f"{fate.place} of {vm.name} is needed by others: {_named(fate.holders)}.",
-        f"Delete those first, or keep its disks: {redo}`vm delete {name} --keep-disks`.",
+        f"Delete those first, or keep its disks: {redo}`{command('vm delete {} --keep-disks', name)}`.",
     )
 
 
@@ -478,7 +484,7 @@ def others_stand_on(vm: Vm, fate: Fate) -> Objection:
     return Objection(
         "template",
         f"{fate.place} of {vm.name} is the base image of {_named(fate.holders)}; they break when it is written to.",
-        f"Make a copy that can run: `vm clone {quote(vm.name)} NEW-NAME`.",
+        f"Make a copy that can run: `{command('vm clone {} NEW-NAME', vm.name)}`.",
     )
 
 
@@ -487,7 +493,7 @@ def storage_not_read(vm: Vm) -> Objection:
     return Objection(
         "storage-unknown",
         f"The storage of {vm.host} could not be read, so it is not known who else uses the disks of {vm.name}.",
-        f"Try again, or keep its disks: `vm delete {quote(vm.name)} --keep-disks`.",
+        f"Try again, or keep its disks: `{command('vm delete {} --keep-disks', vm.name)}`.",
     )
 
 
@@ -546,7 +552,7 @@ def unreachable(vm: Vm, host: Host) -> Objection:
 
 def not_readable(vm: Vm) -> Objection:
     """Of which nothing but its name is known: its tags may ask for more votes."""
-    command = f"virsh dumpxml {quote(vm.name)}"
+    typed = command("virsh dumpxml {}", vm.name)
     return Objection(
         "not-readable",
         words(
@@ -555,7 +561,7 @@ def not_readable(vm: Vm) -> Objection:
             host=vm.host,
             why=vm.problem,
         ),
-        words("Look at it on {host}: {command}.", host=vm.host, command=Code(command)),
+        words("Look at it on {host}: {command}.", host=vm.host, command=Code(typed)),
     )
 
 
@@ -570,7 +576,7 @@ def is_deleted(vm: Vm) -> Objection:
     return Objection(
         "deleted",
         f"{vm.name} is deleted; its grace period ends {until_text(vm.tags.get('drover.deleted', ''))}.",
-        f"Restore it first: `vm undelete {quote(vm.name)}`.",
+        f"Restore it first: `{command('vm undelete {}', vm.name)}`.",
     )
 
 
@@ -584,7 +590,7 @@ def until_text(written: str) -> str:
 
 def not_deleted(vm: Vm) -> Objection:
     """Nothing to purge."""
-    return Objection("not-deleted", f"{vm.name} is not deleted.", f"Use `vm delete {quote(vm.name)}` first.")
+    return Objection("not-deleted", f"{vm.name} is not deleted.", f"Use `{command('vm delete {}', vm.name)}` first.")
 
 
 def maybe_there(vm: Vm, host: Host) -> Objection:
@@ -612,7 +618,7 @@ def never_heard(vm: Vm, host: Host) -> Objection:
 
 def paused_not_off(vm: Vm) -> Objection:
     """Start is not resume."""
-    return Objection("paused", f"{vm.name} is paused on {vm.host}.", f"Use `vm resume {quote(vm.name)}`.")
+    return Objection("paused", f"{vm.name} is paused on {vm.host}.", f"Use `{command('vm resume {}', vm.name)}`.")
 
 
 def cannot_hear(vm: Vm) -> Objection:
@@ -620,13 +626,15 @@ def cannot_hear(vm: Vm) -> Objection:
     return Objection(
         "paused",
         f"{vm.name} is paused on {vm.host} and cannot hear that it is to shut down.",
-        f"Use `vm resume {quote(vm.name)}` first, or `vm force-off {quote(vm.name)}`.",
+        f"Use `{command('vm resume {}', vm.name)}` first, or `{command('vm force-off {}', vm.name)}`.",
     )
 
 
 def not_running(vm: Vm) -> Objection:
     """It is off."""
-    return Objection("not-running", f"{vm.name} is {vm.state} on {vm.host}.", f"Use `vm start {quote(vm.name)}` first.")
+    return Objection(
+        "not-running", f"{vm.name} is {vm.state} on {vm.host}.", f"Use `{command('vm start {}', vm.name)}` first."
+    )
 
 
 def half_moved(vm: Vm) -> Objection:
@@ -650,7 +658,9 @@ def no_room(vm: Vm, memory: int, room: int) -> Objection:
 def must_be_off(vm: Vm, done: str) -> Objection:
     """It runs."""
     return Objection(
-        "runs", f"{vm.name} is {vm.state}; it can be {done} only when it is off.", f"`vm shutdown {quote(vm.name)}`"
+        "runs",
+        f"{vm.name} is {vm.state}; it can be {done} only when it is off.",
+        f"`{command('vm shutdown {}', vm.name)}`",
     )
 
 
@@ -682,12 +692,13 @@ def cannot_rename(vm: Vm, host: Host) -> Objection:
 
 def memory_is_saved(vm: Vm) -> Objection:
     """It would go on from there, as it was."""
-    name = quote(vm.name)
+    name = vm.name
     return Objection(
         "memory-saved",
         f"{vm.name} is off with its memory saved on {vm.host} (managed save): its next start goes on from there, as it "
         "was saved.",
-        f"Let it go on and ask again: `vm start {name}`. Or lose what is in that memory: `vm discard-memory {name}`.",
+        f"Let it go on and ask again: `{command('vm start {}', name)}`. "
+        f"Or lose what is in that memory: `{command('vm discard-memory {}', name)}`.",
     )
 
 
@@ -698,11 +709,11 @@ def no_saved_memory(vm: Vm) -> Objection:
 
 def asleep(vm: Vm) -> Objection:
     """Its own system put it to sleep."""
-    name = quote(vm.name)
+    name = vm.name
     return Objection(
         "asleep",
         f"{vm.name} on {vm.host} is asleep (suspended to memory by its own system) and does not react.",
-        f"Wake it with `vm resume {name}`, or end it with `vm force-off {name}`.",
+        f"Wake it with `{command('vm resume {}', name)}`, or end it with `{command('vm force-off {}', name)}`.",
     )
 
 
@@ -716,7 +727,7 @@ def fixed_size(vm: Vm, stored: StoredSize, vcpus: int, memory: int) -> Iterator[
     detail = vm.detail
     if detail is None:
         return
-    edit = f"Change it in the definition, on {vm.host} and while the VM is off: `virsh edit {quote(vm.name)}`."
+    edit = f"Change it in the definition, on {vm.host} and while the VM is off: `{command('virsh edit {}', vm.name)}`."
     if detail.topology and vcpus > max(stored.vcpus_max, stored.vcpus):
         yield Objection(
             "cpu-topology",
@@ -745,12 +756,12 @@ def transient(vm: Vm) -> Objection:
 
 def only_while_it_runs(vm: Vm, verb: str) -> Objection:
     """Its end is also the end of its definition."""
-    name = quote(vm.name)
+    name = vm.name
     return Objection(
         "definition-lost",
         f"{vm.name} is transient: it exists only while it runs. When it ends, its definition is lost.",
-        f"If that is meant: `vm {verb} {name} --lose-definition`. To keep it, on {vm.host}: "
-        f"`virsh dumpxml --inactive --security-info {name} > {quote(vm.name + '.xml')}`, "
+        f"If that is meant: `{command(f'vm {verb} {{}} --lose-definition', name)}`. To keep it, on {vm.host}: "
+        f"`virsh dumpxml --inactive --security-info {quote(f'--domain={name}')} > {quote(vm.name + '.xml')}`, "
         "then `virsh define` that file.",
     )
 
@@ -760,7 +771,7 @@ def cannot_reboot(vm: Vm) -> Objection:
     return Objection(
         "transient",
         f"{vm.name} is transient: after a shutdown nothing is left that could be started.",
-        f"On {vm.host}, this reboots it without an end: `virsh reboot {quote(vm.name)}`.",
+        f"On {vm.host}, this reboots it without an end: `{command('virsh reboot {}', vm.name)}`.",
     )
 
 
@@ -773,9 +784,11 @@ def end_tag(key: str, vm: str, *, made: bool) -> Objection:
     """A VM's end is not an ordinary tag."""
     if made:
         return Objection("reserved", f"The tag “{key}” is set by Drover.", "Use `--tag ttl=7d`.")
-    name = quote(vm)
+    name = vm
     return Objection(
-        "reserved", f"“{key}” decides when {vm} is shut down.", f"Use `vm ttl {name} 7d`, or `vm ttl {name} off`."
+        "reserved",
+        f"“{key}” decides when {vm} is shut down.",
+        f"Use `{command('vm ttl {} 7d', name)}`, or `{command('vm ttl {} off', name)}`.",
     )
 
 
@@ -809,7 +822,7 @@ def snapshot_exists(vm: Vm, name: str) -> Objection:
 
 def no_snapshot(vm: Vm, name: str, known: Sequence[str]) -> Objection:
     """A slip of the pen."""
-    seen = f"`vm snapshot list {quote(vm.name)}` lists its snapshots."
+    seen = f"`{command('vm snapshot list {}', vm.name)}` lists its snapshots."
     has = f"{vm.name} has no snapshot “{name}”." if known else f"{vm.name} has no snapshots."
     return Objection("no-snapshot", has, nearest(name, known, seen if known else ""))
 
@@ -821,7 +834,7 @@ def cannot_revert_external(vm: Vm, name: str, host: Host) -> Objection:
         f"“{name}” of {vm.name} is an external snapshot: libvirt {version_text(host.libvirt_version)} on {host.name} "
         "cannot go back to it, 9.9 and later can.",
         f"Update libvirt on {host.name}. By hand, its disks of then are the files below the present ones: "
-        f"`virsh domblklist {quote(vm.name)}`, then `qemu-img info --backing-chain` of each.",
+        f"`{command('virsh domblklist {}', vm.name)}`, then `qemu-img info --backing-chain` of each.",
     )
 
 
@@ -848,12 +861,16 @@ def cannot_revert_number(vm: Vm, name: str) -> Objection:
 
 def cannot_snapshot_uefi(vm: Vm, host: Host, *, off: bool) -> Objection:
     """The NVRAM would not be part of it; ``off``: it can have one while it is off."""
-    name, version = quote(vm.name), version_text(host.libvirt_version)
+    name, version = vm.name, version_text(host.libvirt_version)
     what = "with its memory " if vm.state.active else ""
     said = f"{vm.name} has UEFI firmware: libvirt {version} on {host.name} takes no snapshot of it {what}".rstrip()
-    copy = f"A copy that can be started instead: `vm clone {name} {quote(vm.name + '-copy')}`, while the VM is off."
+    copy = (
+        f"A copy that can be started instead: `{command('vm clone {} {}', name, f'{name}-copy')}`, while the VM is off."
+    )
     first = (
-        f"Take it while the VM is off: `vm shutdown {name}`." if off else "libvirt 9.3 and later can, while it is off."
+        f"Take it while the VM is off: `{command('vm shutdown {}', name)}`."
+        if off
+        else "libvirt 9.3 and later can, while it is off."
     )
     return Objection("uefi-snapshot", f"{said}.", first if off else f"{first} {copy}")
 
@@ -863,7 +880,7 @@ def cannot_grow_off(vm: Vm, disk: Disk) -> Objection:
     return Objection(
         "no-pool",
         f"{disk.target} of {vm.name} ({disk.source}) lies in no storage pool of {vm.host}, and the VM is off.",
-        f"Ask again while it runs: `vm start {quote(vm.name)}`. Or define a pool for that directory.",
+        f"Ask again while it runs: `{command('vm start {}', vm.name)}`. Or define a pool for that directory.",
     )
 
 
@@ -873,7 +890,8 @@ def cannot_grow_with_snapshots(vm: Vm, disk: Disk, host: Host) -> Objection:
         return Objection(
             "snapshots",
             f"{disk.target} of {vm.name} has snapshots and is a qcow2 file of the old version 2: QEMU cannot grow it.",
-            f"While {vm.name} is off, on {host.name}: `qemu-img amend -f qcow2 -o compat=1.1 {quote(disk.source)}`.",
+            f"While {vm.name} is off, on {host.name}: "
+            f"`{command('qemu-img amend -f qcow2 -o compat=1.1 {}', disk.source)}`.",
         )
     return Objection(
         "snapshots",
@@ -926,7 +944,7 @@ def which_drive(vm: Vm, full: Sequence[str]) -> Objection:
     return Objection(
         "which-drive",
         f"{vm.name} has media in {', '.join(full)}.",
-        f"Say which: `vm eject {quote(vm.name)} {full[0]}`.",
+        f"Say which: `{command('vm eject {} {}', vm.name, full[0])}`.",
     )
 
 
@@ -960,8 +978,11 @@ def ttl_paused(vm: Vm, ends: datetime) -> Card:
 
 def out_of_pause(vm: Vm) -> tuple[Remedy, ...]:
     """What there is to choose from."""
-    name, lost = quote(vm.name), "" if vm.persistent else " --lose-definition"
-    return (Remedy("Resume it", f"vm resume {name}"), Remedy("Force it off…", f"vm force-off {name}{lost}"))
+    name, lost = vm.name, "" if vm.persistent else " --lose-definition"
+    return (
+        Remedy("Resume it", command("vm resume {}", name)),
+        Remedy("Force it off…", command(f"vm force-off {{}}{lost}", name)),
+    )
 
 
 def ttl_transient(vm: Vm, ends: datetime) -> Card:
@@ -976,7 +997,7 @@ def ttl_transient(vm: Vm, ends: datetime) -> Card:
 
 def end_transient(vm: Vm) -> tuple[Remedy, ...]:
     """What there is to choose from."""
-    return (Remedy("Shut it down for good…", f"vm shutdown {quote(vm.name)} --lose-definition"), longer(vm))
+    return (Remedy("Shut it down for good…", command("vm shutdown {} --lose-definition", vm.name)), longer(vm))
 
 
 def ttl_doubtful(vm: Vm, ends: datetime, why: Objection) -> Card:
@@ -996,7 +1017,7 @@ def ttl_changed(name: str) -> Card:
 
 def longer(vm: Vm) -> Remedy:
     """A week from now on."""
-    return Remedy("Keep it for 7 more days", f"vm ttl {quote(vm.name)} 7d")
+    return Remedy("Keep it for 7 more days", command("vm ttl {} 7d", vm.name))
 
 
 def ttl_over(vm: Vm, ends: datetime) -> Card:

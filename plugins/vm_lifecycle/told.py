@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from shlex import quote
 
 from bot.domain.cluster import Sighting, Vm
 from bot.domain.errors import DroverError, Remedy
 from bot.domain.message import Message
-from bot.domain.words import bytes_text, duration_text, plural
+from bot.domain.words import bytes_text, command, duration_text, plural
 from plugins.vm_lifecycle.steps import CloneVm, CreateVm, OnGuest, PowerVm, PurgeVm, RemoveNic, ResizeVm
 
 SECONDS, UNTIL, REMOVED, HOST, MADE = "seconds", "kept until", "removed", "host", "made"
@@ -78,7 +77,7 @@ def does_not_listen(step: PowerVm, waited: float) -> str:
 def force_off(step: PowerVm) -> tuple[Remedy, ...]:
     """The question that follows, as a button."""
     lost = " --lose-definition" if step.lose_definition else ""
-    return (Remedy(f"Force off {step.name}…", f"vm force-off {quote(step.name)}{lost} --reason {quote(UNHEARD)}"),)
+    return (Remedy(f"Force off {step.name}…", command(f"vm force-off {{}}{lost} --reason={{}}", step.name, UNHEARD)),)
 
 
 def only_while_it_runs(step: PowerVm) -> str:
@@ -89,12 +88,12 @@ def only_while_it_runs(step: PowerVm) -> str:
 def only_while_it_runs_advice(step: PowerVm) -> str:
     """The command that says so."""
     verb = step.verb.replace(" ", "-").replace("shut-down", "shutdown")
-    return f"If that is meant: `vm {verb} {quote(step.name)} --lose-definition`."
+    return f"If that is meant: `{command(f'vm {verb} {{}} --lose-definition', step.name)}`."
 
 
 def at_next_start(step: ResizeVm) -> str:
     """Part of a new size waits."""
-    return f"{step.name} gets all of its new size when it starts next: use `vm reboot {quote(step.name)}`."
+    return f"{step.name} gets all of its new size when it starts next: use `{command('vm reboot {}', step.name)}`."
 
 
 def size(vcpus: int, memory: int) -> str:
@@ -109,7 +108,8 @@ def does_not_wake(step: PowerVm, waited: float) -> str:
 
 def does_not_wake_advice(step: PowerVm) -> str:
     """What is left."""
-    return f"Look at its screen with `vm screenshot {quote(step.name)}`; `vm force-off {quote(step.name)}` ends it."
+    end = command("vm force-off {}", step.name)
+    return f"Look at its screen with `{command('vm screenshot {}', step.name)}`; `{end}` ends it."
 
 
 def memory_is_saved(step: OnGuest) -> str:
@@ -119,8 +119,9 @@ def memory_is_saved(step: OnGuest) -> str:
 
 def memory_is_saved_advice(step: OnGuest) -> str:
     """Go on, or lose it."""
-    name = quote(step.name)
-    return f"Let it go on and ask again: `vm start {name}`. Or lose that memory: `vm discard-memory {name}`."
+    name = step.name
+    lose = command("vm discard-memory {}", name)
+    return f"Let it go on and ask again: `{command('vm start {}', name)}`. Or lose that memory: `{lose}`."
 
 
 def still_runs(step: OnGuest) -> str:
@@ -130,12 +131,12 @@ def still_runs(step: OnGuest) -> str:
 
 def still_runs_advice(step: OnGuest) -> str:
     """Off first."""
-    return f"Shut it down with `vm shutdown {quote(step.name)}` first."
+    return f"Shut it down with `{command('vm shutdown {}', step.name)}` first."
 
 
 def restorable(step: OnGuest, until: datetime) -> str:
     """How long, and how."""
-    return f"{until:%-d %b %H:%M} UTC; `vm undelete {quote(step.name)}` restores it"
+    return f"{until:%-d %b %H:%M} UTC; `{command('vm undelete {}', step.name)}` restores it"
 
 
 def needed(step: PurgeVm, found: Mapping[str, Sequence[str]]) -> str:
@@ -146,8 +147,9 @@ def needed(step: PurgeVm, found: Mapping[str, Sequence[str]]) -> str:
 
 def needed_advice(step: PurgeVm) -> str:
     """What there is to do."""
-    name = quote(step.name)
-    return f"Delete those first, or keep its disks: `vm undelete {name}`, then `vm delete {name} --keep-disks`."
+    name = step.name
+    undelete, delete = command("vm undelete {}", name), command("vm delete {} --keep-disks", name)
+    return f"Delete those first, or keep its disks: `{undelete}`, then `{delete}`."
 
 
 def undeleted(step: PurgeVm) -> str:
@@ -193,7 +195,7 @@ def no_base(step: CreateVm) -> str:
 def no_base_advice(step: CreateVm, hosts: Sequence[str]) -> str:
     """Who has it."""
     if hosts:
-        return f"Copy it there, or use a host that has it: {', '.join(hosts)} (`--host {hosts[0]}`)."
+        return f"Copy it there, or use a host that has it: {', '.join(hosts)} (`{command('--host={}', hosts[0])}`)."
     return f"No host that answers has it: put it into pool {step.base.partition('/')[0]} of {step.host}."
 
 
@@ -235,13 +237,14 @@ def source_is_saved(step: CloneVm) -> str:
 
 def source_is_saved_advice(step: CloneVm) -> str:
     """Go on, or lose it."""
-    name = quote(step.source_name)
-    return f"Start it and shut it down first: `vm start {name}`. Or lose that memory: `vm discard-memory {name}`."
+    name = step.source_name
+    lose = command("vm discard-memory {}", name)
+    return f"Start it and shut it down first: `{command('vm start {}', name)}`. Or lose that memory: `{lose}`."
 
 
 def source_runs_advice(step: CloneVm) -> str:
     """Off first."""
-    return f"Shut it down with `vm shutdown {quote(step.source_name)}`, then ask again."
+    return f"Shut it down with `{command('vm shutdown {}', step.source_name)}`, then ask again."
 
 
 def no_volume(step: OnGuest, volume: str) -> str:

@@ -29,7 +29,9 @@ from bot.domain.errors import DroverError
 from bot.domain.plan import Objection, Reason
 from bot.domain.steps import MigrateVm
 from bot.testing import drawn
+from plugins.balance import cards as balance
 from plugins.migrate import cards as migrate
+from plugins.vm_lifecycle import cards as lifecycle
 
 HOSTILE = ("a b", "it's", 'say "x"', "$(touch x)", "a;touch x", "a|b", "a\nb", "-rf", "--all", "a&b", "~", "*")
 
@@ -64,16 +66,20 @@ def arguments(function: Callable[..., Any], name: str) -> dict[str, Any] | None:
         word = optional[1] if optional else word
         if word not in known:
             return None
+        if parameter == "verb":
+            found[parameter] = "shutdown"
+            continue
         found[parameter] = (known[word],) if inner and not optional else known[word]
     return found
 
 
 def producers() -> Iterator[Callable[..., Any]]:
     """Functions that make objections and reasons, which is where advice stands."""
-    for name, function in sorted(vars(migrate).items()):
-        mine = inspect.isfunction(function) and function.__module__ == migrate.__name__ and not name.startswith("_")
-        if mine and get_type_hints(function).get("return") in {Objection, Reason}:
-            yield function
+    for module in (migrate, lifecycle, balance):
+        for name, function in sorted(vars(module).items()):
+            mine = inspect.isfunction(function) and function.__module__ == module.__name__ and not name.startswith("_")
+            if mine and get_type_hints(function).get("return") in {Objection, Reason}:
+                yield function
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -102,8 +108,6 @@ MAY = {
     "`virsh undefine {": "a UUID",
     "`virsh allocpages {": "a number",
     "`virsh pool-{": "a word of ours",
-    "`virsh pool-refresh {pool}": "the pool of an image, by the configuration",
-    "{full[0]}": "a drive such as sda",
 }
 
 

@@ -266,7 +266,7 @@ def test_a_missing_image_is_found_before_anybody_is_asked() -> None:
     there = surveyed(with_images("host-b"), host="host-a")
     assert isinstance(there, Refused)
     (missing,) = [each for each in there.objections if each.code == "no-base"]
-    assert "--host host-b" in missing.remedy
+    assert "--host=host-b" in missing.remedy
     nowhere = surveyed(with_images())
     assert isinstance(nowhere, Refused)
     (missing, _) = nowhere.objections

@@ -209,7 +209,7 @@ def test_a_missing_image_names_the_hosts_that_have_it() -> None:
     del hypervisor.volumes["host-a", "pool", "tiny.qcow2"]
     with pytest.raises(DroverError, match=r"host-a does not have the image pool/tiny\.qcow2") as caught:
         run(step, hypervisor)
-    assert "--host host-b" in caught.value.advice
+    assert "--host=host-b" in caught.value.advice
     del hypervisor.volumes["host-b", "pool", "tiny.qcow2"]
     with pytest.raises(DroverError) as caught:
         run(step, hypervisor)
