@@ -159,11 +159,11 @@ def register_jobs(settings: Settings) -> Sequence[Watch]:
 
 
 def _endings(mine: VmLifecycleSettings, view: WatchView) -> Looked:
-    return keeping.endings(mine, view.snapshot, view.memory)
+    return keeping.endings(mine, view.snapshot, view.memory, partial(keeping.set_its_end, view.history))
 
 
 def _purges(mine: VmLifecycleSettings, view: WatchView) -> Looked:
-    return Looked(tuple(keeping.purges(mine, view.snapshot)))
+    return Looked(tuple(keeping.purges(mine, view.snapshot, partial(keeping.deleted_it, view.history))))
 
 
 def _section(settings: Settings) -> VmLifecycleSettings:

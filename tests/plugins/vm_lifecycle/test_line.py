@@ -147,6 +147,7 @@ def test_a_deletion_is_asked_twice_and_can_be_taken_back_in_between(watched: Wat
     watched.tick()
     again = bot.operation(5)
     assert (again.action, again.origin.by, again.state) == ("vm purge", BOT, State.PROPOSED)
+    assert again.origin.causes == ("UANA",), "who asked for the deletion does not vote on its end"
     assert len(bot.store.operations(limit=100)) == 5, "it is asked once"
     assert bot.hypervisor.snapshot().vm("db-1"), "and nothing is gone before somebody agreed"
     agreed(bot, 5)
@@ -172,5 +173,6 @@ def test_a_guest_with_a_ttl_is_announced_kept_longer_by_a_button_and_then_shut_d
     watched.tick(days=7)
     ended = bot.operation(4)
     assert (ended.action, ended.origin.by, ended.origin.reason) == ("vm shutdown", BOT, "Its time (ttl) is over.")
+    assert ended.origin.causes == ("UANA",), "who gave it this end does not vote on it"
     agreed(bot, 4)
     assert state(bot, "web-1") is VmState.SHUT_OFF
