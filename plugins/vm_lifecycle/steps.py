@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from bot.domain.codec import later
 from bot.domain.steps import Step
 from bot.domain.words import bytes_text, plural
 
@@ -133,7 +134,7 @@ class PowerVm(OnGuest):
     """Start, shut down, force off, pause, resume or wake a guest."""
 
     verb: Power
-    lose_definition: bool = False
+    lose_definition: bool = later(False)  # noqa: FBT003 - its default
     """People agreed that nothing is left of a transient VM when it ends."""
 
     @property
@@ -248,7 +249,7 @@ class PurgeVm(OnGuest):
     """
 
     volumes: tuple[str, ...]
-    keep_state: bool = False
+    keep_state: bool = later(False)  # noqa: FBT003 - its default
 
     @property
     def title(self) -> str:
