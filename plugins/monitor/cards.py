@@ -474,6 +474,19 @@ def io_error(vm: VmSample) -> Card:
                  "Mend the storage first (a full pool, a lost share), then resume it.")  # fmt: skip
 
 
+WHERE = "Where is it?"
+
+
+def lost_memory(vm: VmSample) -> Card:
+    """A post-copy migration broke off; libvirt may still call the VM running."""
+    return _card(
+        f"{vm.name} has only a part of its memory",
+        f"The post-copy migration of {vm.name} broke off; {vm.host} calls it {vm.state}, and it does not run.",
+        "If the other host still has its half, resume that migration there. If not, a reboot forces it off and starts "
+        "it anew; its disks are as after a power failure.",
+    )
+
+
 def event(vm: VmSample, kind: str, told: Happening | None) -> Card:
     """What only an event tells."""
     what = "its watchdog fired" if kind == "watchdog" else "a disk passed its threshold"

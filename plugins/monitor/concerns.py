@@ -65,6 +65,10 @@ def _guests(sweep: Sweep) -> Iterator[Concern]:
         if crashed or vm.state == "running":
             remedy = (Remedy(cards.START, command("vm start {}", vm.name)),)
             yield Concern(f"crash:{vm.uuid}", float(crashed), cards.crashed(vm), cards.runs_again(vm), remedies=remedy)
+        dead = vm.why == "postcopy failed"
+        yield Concern(f"postcopy:{vm.uuid}", float(dead), cards.lost_memory(vm), cards.runs_again(vm), remedies=(
+            Remedy(cards.WHERE, command("where {}", vm.name)), Remedy(cards.REBOOT, command("vm reboot {}", vm.name)),
+        ))  # fmt: skip
         failed = vm.state == "paused" and vm.why == "ioerror"
         yield Concern(f"io:{vm.uuid}", float(failed), cards.io_error(vm), cards.runs_again(vm), remedies=(
             Remedy(cards.RESUME, command("vm resume {}", vm.name)),

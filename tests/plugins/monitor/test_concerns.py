@@ -125,6 +125,13 @@ def test_a_guest_paused_by_its_storage_is_told_one_paused_by_a_person_is_not(clu
     assert set(cluster.look()) == {f"io:{uuid_of('web-1')}"}
 
 
+def test_a_vm_whose_postcopy_broke_is_told_though_it_is_called_running(cluster: Cluster) -> None:
+    cluster.sampler.vms["web-1"] = {"state": "running", "why": "postcopy failed"}
+    (alert,) = cluster.look().values()
+    assert alert.key == f"postcopy:{uuid_of('web-1')}"
+    assert [each.command for each in alert.remedies] == ["where web-1", "vm reboot web-1"]
+
+
 def test_a_watchdog_is_told_and_over_after_a_quiet_hour(cluster: Cluster) -> None:
     web = uuid_of("web-1")
     cluster.sampler.events.append(Happening(cluster.now, "host-a", web, "web-1", "watchdog", "action 1"))
