@@ -24,6 +24,7 @@ from bot.domain.plan import Plan, Refused
 from bot.domain.steps import MigrateVm
 
 if TYPE_CHECKING:
+    from bot.adapters.sql.store import SqlStore
     from bot.declare import Action
 
 FENCED = 3
@@ -52,7 +53,7 @@ def run(config: Path | None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: over.set())
     os.umask(0o077)  # whatever file the bot makes is for its own user
-    settings = configuration.load(config, needed=True)
+    settings = _configured(config)
     for name in [each for each in os.environ if each.startswith("SLACK_") and each.endswith(("_TOKEN", "_SECRET"))]:
         del os.environ[name]  # read by now; no child process, such as ssh, has a use for them
 
@@ -94,18 +95,18 @@ def demo(*, leave: bool, hosts: int, port: int) -> None:
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 @click.option("--save", type=click.Path(path_type=Path), help="Write the cluster as it is now to this file.")
 @click.option("--offline", is_flag=True, help="Only the configuration; connect to nothing.")
+@click.option("--verbose", is_flag=True, help="Also all that passed, and every command by name.")
 @click.pass_obj
-def check(config: Path | None, *, as_json: bool, save: Path | None, offline: bool) -> None:
+def check(config: Path | None, *, as_json: bool, save: Path | None, offline: bool, verbose: bool) -> None:
     """Check the configuration, explain the policy, try every connection. Exit code 1 when something is wrong."""
     from bot import check as checks
 
-    settings = configuration.load(config)
+    settings = _configured(config)
     findings = checks.offline(settings) + ([] if offline else checks.online(settings, save))
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(each) for each in findings], indent=1, ensure_ascii=False))
     else:
-        for each in findings:
-            click.echo(f"{each.severity or ('ok' if each.ok else 'FAIL'):7}  {each.what}: {each.text}")
+        click.echo(checks.report(findings, verbose=verbose))
     if not all(each.ok for each in findings):
         sys.exit(1)
 
@@ -133,7 +134,7 @@ def plan(
     from bot.parts import loaded
     from bot.saved import snapshot_from
 
-    settings = configuration.load(config)
+    settings = configuration.load(config) if cluster else _configured(config)
     catalog = loaded(settings)
     found = parsed(catalog, "drover plan", shlex.join(command))
     if found.help:
@@ -189,7 +190,7 @@ def health(config: Path | None) -> None:
     """Exit code 0 while a bot runs here and answers (for a container's health check)."""
     from bot.parts import health_problem
 
-    if problem := health_problem(configuration.load(config)):
+    if problem := health_problem(_configured(config)):
         raise DroverError(problem, "See the bot's log.")
     click.echo("healthy")
 
@@ -205,7 +206,7 @@ def upgrade(config: Path | None) -> None:
     """Bring the database to this version (`run` does it too)."""
     from bot.parts import opened_store
 
-    opened_store(configuration.load(config)).close()
+    opened_store(_configured(config)).close()
     click.echo("The database is up to date.")
 
 
@@ -235,19 +236,36 @@ def audit_verify(config: Path | None) -> None:
 def export(config: Path | None, form: str, after: int) -> None:
     """Print every event of the audit trail, oldest first, with its hash."""
     from bot import audit as trails
-    from bot.parts import opened_store
 
-    store = opened_store(configuration.load(config))
+    store = _stored(config)
     write = trails.csv_lines if form == "csv" else trails.json_lines
     for line in write(store.trail(after)):
         click.echo(line)
     store.close()
 
 
-def _verify(config: Path | None) -> None:
-    from bot.parts import opened_store
+def _configured(config: Path | None) -> configuration.DroverSettings:
+    """The configuration of a command that means nothing without one; that there is none is told, with what to do."""
+    return configuration.load(config, needed=True)
 
-    store = opened_store(configuration.load(config))
+
+def _stored(config: Path | None) -> SqlStore:
+    """The database that is there already; a look never makes one.
+
+    Raises:
+        StoreError: there is none.
+    """
+    from bot.parts import existing_store, no_store
+
+    settings = _configured(config)
+    store = existing_store(settings)
+    if store is None:
+        raise no_store(settings)
+    return store
+
+
+def _verify(config: Path | None) -> None:
+    store = _stored(config)
     broken, (position, end) = store.broken_link(), store.head()
     store.close()
     if broken:

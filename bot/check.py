@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bot.declare import Query
 from bot.domain import codec
 from bot.domain import policy as policies
 from bot.domain.card import bare
-from bot.domain.cluster import Snapshot
+from bot.domain.cluster import Host, Snapshot
 from bot.domain.errors import DroverError
 from bot.domain.readiness import Finding as Readiness
 from bot.domain.readiness import Severity
+from bot.domain.words import plural
 from bot.flow import lists
-from bot.parts import connected_hypervisor, loaded, opened_store, signed_in
+from bot.parts import connected_hypervisor, existing_store, loaded, signed_in
 from bot.ports import Hypervisor
 from bot.settings import DroverSettings
 
 READINESS = "host check"
+WIDTH = 100
+ORDER = (Severity.FAIL, Severity.WARN, Severity.UNKNOWN, Severity.PASS)
+"""What is printed first."""
+_PREFIXES = {"bot_token": ("xoxb-", "xoxe.xoxb-"), "app_token": ("xapp-",)}
+"""How Slack's tokens begin; a bot token that is rotated begins with xoxe. as well."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing looked at; ``text`` says what was found and, when not ``ok``, what to do.
 
-    ``severity`` and ``fix`` come with the readiness of hosts; a WARN is still ``ok``.
+    ``severity``: PASS, WARN, FAIL or UNKNOWN, as `host check` has it; '' becomes PASS or FAIL; only FAIL is not ``ok``.
+    ``fix`` and ``host`` come with the readiness of hosts. ``explains``: it says what is configured, be it good or bad.
     """
 
     what: str
@@ -34,6 +42,55 @@ class Finding:
     text: str
     severity: str = ""
     fix: str = ""
+    explains: bool = False
+    host: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.severity:
+            object.__setattr__(self, "severity", (Severity.PASS if self.ok else Severity.FAIL).value)
+
+
+def report(findings: Collection[Finding], *, verbose: bool = False) -> str:
+    """Return what the terminal prints: a summary, what is wrong, the policy in words, and all else if ``verbose``."""
+    shown = [each for each in ORDER if verbose or each is not Severity.PASS]
+    wanted = [each for level in shown for each in findings if each.severity == level and not each.explains]
+    wanted = wanted if verbose else _together(wanted)
+    lines = [_summary(findings), *([""] if wanted else []), *(_line(each, f"{each.severity:8}") for each in wanted)]
+    if explained := [each for each in findings if each.explains]:
+        lines += ["", "The policy:", *(_line(each, "  ", short=not verbose) for each in explained)]
+    if not verbose:
+        lines += ["", "All that passed, and every command by name: drover check --verbose"]
+    return "\n".join(lines)
+
+
+def _together(findings: Iterable[Finding]) -> list[Finding]:
+    """What nobody could look at on one host for one reason as one line; all else as it is."""
+    grouped: dict[tuple[str, ...], list[Finding]] = {}
+    for number, each in enumerate(findings):
+        alike = each.severity == Severity.UNKNOWN and each.host
+        grouped.setdefault((each.host, each.text) if alike else (str(number),), []).append(each)
+    return [
+        replace(same[0], what=f"{same[0].host} {', '.join(each.what.removeprefix(each.host).strip() for each in same)}")
+        if len(same) > 1
+        else same[0]
+        for same in grouped.values()
+    ]
+
+
+def _summary(findings: Collection[Finding]) -> str:
+    words = {"FAIL": "failed", "WARN": "warned", "UNKNOWN": "unknown", "PASS": "passed"}
+    counts = [(sum(each.severity == level and not each.explains for each in findings), level) for level in ORDER]
+    told = ", ".join(f"{count} {words[level]}" for count, level in counts if count or level is Severity.FAIL)
+    return f"{plural(sum(count for count, _ in counts), 'check')}: {told}"
+
+
+def _line(found: Finding, before: str, *, short: bool = False) -> str:
+    text = found.text.removesuffix(f". {found.fix}") if found.fix else found.text
+    if short and len(text) > WIDTH:
+        text = f"{text.count(', ') + 1} commands"
+    indent = " " * (len(before) + 2)
+    line = textwrap.fill(f"{before}{found.what}: {text}", WIDTH, subsequent_indent=indent, break_on_hyphens=False)
+    return f"{line}\n{indent}{found.fix}" if found.fix else line  # a command is copied whole, so it is not broken
 
 
 def offline(settings: DroverSettings) -> list[Finding]:
@@ -58,13 +115,19 @@ def _askers(policy: policies.Policy, commands: Iterable[str]) -> list[Finding]:
     for name in commands:
         roles = ", ".join(policies.who_may(policy, name)) or "nobody"
         asked.setdefault("everyone" if name in policy.everyone else roles, []).append(name)
-    return [Finding(f"may be asked by {who}", who != "nobody", ", ".join(names)) for who, names in asked.items()]
+    return [
+        Finding(f"may be asked by {who}", who != "nobody", ", ".join(names), explains=who != "nobody")
+        for who, names in asked.items()
+    ]
 
 
 def _rules(settings: DroverSettings, policy: policies.Policy, automatic: Collection[str]) -> list[Finding]:
     """Each rule in words, in the order they are asked; and what contradicts itself or another."""
     people = {name: None if role.groups else frozenset(role.users) for name, role in settings.roles.items()}
-    told = [Finding(f"policy rule “{rule.name}”", ok=True, text=lists.rule_text(rule)) for rule in policy.rules]
+    told = [
+        Finding(f"policy rule “{rule.name}”", ok=True, text=lists.rule_text(rule), explains=True)
+        for rule in policy.rules
+    ]
     wrong = policies.contradictions(policy, people, automatic) if settings.roles else ()
     return told + [Finding(f"policy rule “{name}”", ok=False, text=text) for name, text in wrong]
 
@@ -74,9 +137,24 @@ def _needed_secrets(settings: DroverSettings) -> tuple[str, ...]:
 
 
 def _secret(settings: DroverSettings, name: str) -> Finding:
-    given = bool(getattr(settings.slack, name).get_secret_value())
+    problem = _secret_problem(settings, name)
+    return Finding(f"secret {name}", not problem, problem or "given")
+
+
+def _secret_problem(settings: DroverSettings, name: str) -> str:
+    """Why this cannot be what Slack calls it, with what to do; '' when it can. Never with the secret itself."""
+    value = getattr(settings.slack, name).get_secret_value()
     variable = f"SLACK_{name.upper()}"
-    return Finding(f"secret {name}", given, "given" if given else f"missing; set {variable} or {variable}_FILE")
+    if not value:
+        return f"missing; set {variable} or {variable}_FILE"
+    wanted = _PREFIXES.get(name)
+    if wanted is None or value.startswith(wanted):
+        return ""
+    other = next((each for each, prefixes in _PREFIXES.items() if value.startswith(prefixes)), "")
+    if other:
+        mine, takes = _PREFIXES[other][0], wanted[0]
+        return f"it is an {mine}… token, and {variable} takes an {takes}… one; give it as SLACK_{other.upper()}"
+    return f"it does not begin with {wanted[0]}; copy it again, see README, “Connect a real workspace”"
 
 
 def _channel(key: str, value: str) -> Finding:
@@ -115,8 +193,12 @@ def _readiness(settings: DroverSettings, seen: Snapshot, hypervisor: Hypervisor)
 
 def _ready(host: str, found: Readiness) -> Finding:
     text = str(bare(f"{found.evidence}. {found.fix}" if found.fix else str(found.evidence)))
-    fix = str(bare(str(found.fix)))
-    return Finding(f"{host} {found.name}", found.severity is not Severity.FAIL, text, found.severity.value, fix)
+    fine, fix = found.severity is not Severity.FAIL, str(bare(str(found.fix)))
+    return Finding(f"{host} {found.name}", fine, text, found.severity.value, fix, host=host)
+
+
+def _size(host: Host, vms: int) -> str:
+    return f"{plural(vms, 'VM')}, {plural(host.cpus, 'CPU')}, {host.cpu_model or 'CPU model unknown'}"
 
 
 def _answering(seen: Snapshot) -> list[Finding]:
@@ -124,17 +206,18 @@ def _answering(seen: Snapshot) -> list[Finding]:
         Finding(
             f"host {host.name}",
             host.up,
-            f"{len(seen.on(host.name))} VMs, {host.cpus} CPUs, {host.cpu_model or 'CPU model unknown'}"
-            if host.up
-            else f"{host.problem or 'no answer'}",
+            _size(host, len(seen.on(host.name))) if host.up else host.problem or "no answer",
         )
         for host in seen.hosts
     ]
 
 
 def _database(settings: DroverSettings) -> list[Finding]:
+    """Whether what is stored holds. A look makes no database where none is."""
     try:
-        store = opened_store(settings, loaded(settings))
+        store = existing_store(settings, loaded(settings))
+        if store is None:
+            return [Finding("database", ok=True, text="none yet; the first `drover run` makes it")]
         broken = store.broken_link()
         store.close()
     except DroverError as error:
@@ -143,6 +226,8 @@ def _database(settings: DroverSettings) -> list[Finding]:
 
 
 def _slack(settings: DroverSettings) -> list[Finding]:
+    if _secret_problem(settings, "bot_token"):
+        return [Finding("slack", ok=True, text="not asked without a bot token", severity=Severity.UNKNOWN.value)]
     try:
         who = signed_in(settings)
     except DroverError as error:

@@ -85,6 +85,27 @@ def only_bot(settings: DroverSettings) -> OnlyOne | None:
     return None if file is None else OnlyOne(file)
 
 
+def existing_store(settings: DroverSettings, catalog: catalogs.Catalog | None = None) -> SqlStore | None:
+    """Return the database, brought up to date; None where none has been made yet: nothing is made then.
+
+    Raises:
+        StoreError: it cannot be opened.
+    """
+    from bot.adapters.sql.engine import exists
+
+    return opened_store(settings, catalog) if exists(settings.database.url) else None
+
+
+def no_store(settings: DroverSettings) -> StoreError:
+    """Return what to say where a database is needed and none has been made."""
+    from bot.adapters.sql.engine import shown
+
+    return StoreError(
+        f"There is no database at {shown(settings.database.url)}.",
+        "Correct database.url in the configuration; the first `drover run` makes the database.",
+    )
+
+
 def app_manifest(settings: DroverSettings) -> dict[str, Any]:
     """The Slack app's manifest for what is loaded."""
     from bot.adapters.slack.manifest import manifest

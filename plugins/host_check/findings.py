@@ -16,6 +16,7 @@ from plugins.host_check.settings import HostCheckSettings
 _NO_ANSWERS: Mapping[str, CommandResult] = MappingProxyType({})
 
 NO_SSH = words("cannot tell: no SSH")
+SET_SSH = words('Set `ssh = "user@host"` for it under `[[hosts]]`; without it half of this cannot be told.')
 SEVERITIES = (Severity.FAIL, Severity.WARN, Severity.UNKNOWN, Severity.PASS)
 
 
@@ -24,8 +25,8 @@ class Seen:
     """Everything seen of one host.
 
     ``facts`` None: libvirt did not answer, ``trouble`` says why. ``answers`` of the probes by name; empty without a
-    shell, and ``no_shell`` says why. ``clock`` is how many seconds the host's clock is ahead of the bot's, give or take
-    ``clock_error``: half the time that asking took.
+    shell, and ``no_shell`` says why, ``shell_fix`` what to do. ``clock`` is how many seconds the host's clock is ahead
+    of the bot's, give or take ``clock_error``: half the time that asking took.
     """
 
     host: str
@@ -33,6 +34,7 @@ class Seen:
     trouble: Message = ""
     answers: Mapping[str, CommandResult] = field(default_factory=lambda: _NO_ANSWERS)
     no_shell: Message = NO_SSH
+    shell_fix: Message = SET_SSH
     clock: float | None = None
     clock_error: float = 0.0
     reserve: int = 0

@@ -106,9 +106,9 @@ def _with_shell(seen: Seen, hypervisor: Hypervisor, asked: Sequence[probes.Probe
             return seen
         ahead, error = _clock(seen.host, hypervisor, deadline)
     except HypervisorError as problem:
-        return replace(seen, no_shell=cannot_tell(problem.text))
+        return replace(seen, no_shell=cannot_tell(problem.text), shell_fix=problem.advice)
     answers, why = _answers(seen.host, hypervisor, asked, deadline)
-    return replace(seen, answers=answers, no_shell=why, clock=ahead, clock_error=error)
+    return replace(seen, answers=answers, no_shell=why, shell_fix="", clock=ahead, clock_error=error)
 
 
 def _clock(host: str, hypervisor: Hypervisor, deadline: float) -> tuple[float | None, float]:

@@ -29,8 +29,7 @@ def answers(case: Case) -> Iterator[Finding]:
         user = seen.text("user")
         yield passed("SSH", words("as {user}", user=user) if user else words("as an unnamed user"))
     else:
-        fix = words('Set `ssh = "user@host"` for it under `[[hosts]]`; without it half of this cannot be told.')
-        yield unknown("SSH", seen.no_shell, fix)
+        yield unknown("SSH", seen.no_shell, seen.shell_fix)
 
 
 _DAEMONS = {"interface": "virtinterfaced", "network": "virtnetworkd", "pool": "virtstoraged", "secret": "virtsecretd"}

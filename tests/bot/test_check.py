@@ -1,4 +1,4 @@
-"""What `drover check` and a start say of a configuration that contradicts itself about acting by itself."""
+"""What `drover check` says and how, and a start with a configuration that contradicts itself about acting by itself."""
 
 from __future__ import annotations
 
@@ -81,3 +81,101 @@ def test_commands_of_the_same_people_are_told_together_and_those_of_nobody_are_a
     few = settings.model_copy(update={"roles": {"approver": settings.roles["approver"].model_copy(update={"may": ()})}})
     nobodys = [each for each in check.offline(few) if each.what == "may be asked by nobody"]
     assert [each.ok for each in nobodys] == [False]
+
+
+def secrets(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
+    for name in ("BOT_TOKEN", "APP_TOKEN", "SIGNING_SECRET"):
+        monkeypatch.setenv(f"SLACK_{name}", values.get(name.lower(), ""))
+
+
+def of_secrets(settings: DroverSettings) -> dict[str, str]:
+    return {each.what: f"{each.severity} {each.text}" for each in check.offline(settings) if "secret" in each.what}
+
+
+@pytest.mark.parametrize(
+    ("bot", "application", "said"),
+    [
+        ("xoxb-1", "xapp-1", ("PASS given", "PASS given")),
+        ("xoxe.xoxb-1", "xapp-1", ("PASS given", "PASS given")),
+        ("", "xapp-1", ("FAIL missing; set SLACK_BOT_TOKEN or SLACK_BOT_TOKEN_FILE", "PASS given")),
+        (
+            "xapp-1",
+            "xoxb-1",
+            (
+                "FAIL it is an xapp-… token, and SLACK_BOT_TOKEN takes an xoxb-… one; give it as SLACK_APP_TOKEN",
+                "FAIL it is an xoxb-… token, and SLACK_APP_TOKEN takes an xapp-… one; give it as SLACK_BOT_TOKEN",
+            ),
+        ),
+        ("xoxp-1", "xapp-1", ("FAIL it does not begin with xoxb-", "PASS given")),
+    ],
+)
+def test_a_token_is_known_by_how_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bot: str, application: str, said: tuple[str, str]
+) -> None:
+    secrets(monkeypatch, bot_token=bot, app_token=application)
+    found = of_secrets(configured(tmp_path, "off"))
+    assert found["secret bot_token"].startswith(said[0])
+    assert found["secret app_token"].startswith(said[1])
+
+
+@pytest.mark.parametrize("token", ["", "xapp-1"])
+def test_slack_is_not_asked_without_a_bot_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+    def asked(settings: DroverSettings) -> None:
+        raise AssertionError("Slack was asked")
+
+    secrets(monkeypatch, bot_token=token)
+    monkeypatch.setattr(check, "signed_in", asked)
+    told = {each.what: each for each in check.online(configured(tmp_path, "off"))}
+    assert (told["slack"].severity, told["slack"].text) == ("UNKNOWN", "not asked without a bot token")
+
+
+def test_a_look_makes_no_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets(monkeypatch)
+    file = tmp_path / "var" / "drover.sqlite"
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{file}")
+    told = {each.what: each for each in check.online(configured(tmp_path, "off"))}
+    assert told["database"].text == "none yet; the first `drover run` makes it"
+    assert not file.parent.exists()
+
+
+SEEN = (
+    check.Finding("hosts", ok=True, text="2 configured"),
+    check.Finding(
+        "host-a SSH", ok=True, text="cannot tell: no SSH. Set ssh", severity="UNKNOWN", fix="Set ssh", host="host-a"
+    ),
+    check.Finding("host-a KSM", ok=True, text="cannot tell: no SSH", severity="UNKNOWN", host="host-a"),
+    check.Finding("host-a time sync", ok=True, text="cannot tell: no SSH", severity="UNKNOWN", host="host-a"),
+    check.Finding("host-b KSM", ok=True, text="cannot tell: no SSH", severity="UNKNOWN", host="host-b"),
+    check.Finding(
+        "host-b versions", ok=True, text="old. apt-get update", severity="WARN", fix="apt-get update", host="host-b"
+    ),
+    check.Finding("secret app_token", ok=False, text="missing"),
+    check.Finding("may be asked by engineer", ok=True, text=", ".join(["migrate"] * 60), explains=True),
+)
+
+
+def test_the_terminal_has_the_count_first_then_what_failed_and_no_pass() -> None:
+    assert check.report(SEEN).splitlines() == [
+        "7 checks: 1 failed, 1 warned, 4 unknown, 1 passed",
+        "",
+        "FAIL    secret app_token: missing",
+        "WARN    host-b versions: old",
+        "          apt-get update",
+        "UNKNOWN host-a SSH: cannot tell: no SSH",
+        "          Set ssh",
+        "UNKNOWN host-a KSM, time sync: cannot tell: no SSH",
+        "UNKNOWN host-b KSM: cannot tell: no SSH",
+        "",
+        "The policy:",
+        "  may be asked by engineer: 60 commands",
+        "",
+        "All that passed, and every command by name: drover check --verbose",
+    ]
+
+
+def test_verbose_is_everything_in_lines_that_fit() -> None:
+    told = check.report(SEEN, verbose=True)
+    assert "PASS    hosts: 2 configured" in told
+    assert told.count("cannot tell: no SSH") == 4
+    assert told.count("migrate") == 60
+    assert max(map(len, told.splitlines())) <= 100

@@ -65,3 +65,43 @@ def test_a_start_that_cannot_be_is_told_with_the_next_step(case: str, tmp_path: 
     assert next_step in done.stderr
     assert "secret@" not in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+WITHOUT = [
+    "run", "check", "check --offline", "check --json", "plan migrate web-1", "health", "db upgrade", "db verify",
+    "audit verify", "audit export",
+]  # fmt: skip
+
+
+def called(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    hidden = ("SLACK_", "DROVER_", "DATABASE_")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+    return subprocess.run(
+        [sys.executable, "-m", "bot", *words], cwd=folder, env={**clean, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("line", WITHOUT)
+def test_what_means_nothing_without_a_configuration_says_so_and_makes_nothing(line: str, tmp_path: Path) -> None:
+    done = called(tmp_path, *line.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "There is no configuration config/drover.toml" in done.stderr
+    assert "Copy config/drover.example.toml there" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("line", ["manifest", "plugins", f"plan balance --cluster {ROOT}/config/clusters/uneven.txt"])
+def test_what_needs_no_configuration_works_without_one(line: str, tmp_path: Path) -> None:
+    done = called(tmp_path, *line.split())
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("line", ["audit verify", "db verify", "audit export"])
+def test_a_look_at_a_database_that_is_not_there_is_no_assurance(line: str, tmp_path: Path) -> None:
+    (tmp_path / "drover.toml").write_text(f'[database]\nurl = "sqlite:///{tmp_path}/var/d.sqlite"\n', encoding="utf-8")
+    done = called(tmp_path, "--config", "drover.toml", *line.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"There is no database at sqlite:///{tmp_path}/var/d.sqlite. Correct database.url" in done.stderr
+    assert [each.name for each in tmp_path.iterdir()] == ["drover.toml"]

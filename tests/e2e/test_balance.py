@@ -93,7 +93,7 @@ def test_a_drain_survives_a_kill_half_way_empties_its_host_and_undrain_brings_ev
     stage.asks("host drain host-a")
     proposal = stage.proposal("Drain host-a")
     stage.approves("bruno", proposal)
-    until(lambda: left(lab, crowd, "host-a") >= 2, "no guest ever left", timeout=120)
+    until(lambda: left(lab, crowd, "host-a") >= 2, "a VM leaves", seconds=240)
     stage.bot.kill()
     assert 2 <= left(lab, crowd, "host-a") < len(crowd) - 1
     stage.bot.start()
@@ -164,7 +164,7 @@ def test_hosts_have_their_turn_one_by_one_across_a_kill_and_a_guest_shut_off_mea
     order = re.findall(rf"Move (\S+) from {first} to", proposal.plain())
     shy = max(extra, key=lambda guest: order.index(guest.name))
     stage.approves("bruno", proposal)
-    until(lambda: len(lab.where(order[0])) == 2 or first not in lab.where(order[0]), "nobody left", timeout=120)
+    until(lambda: len(lab.where(order[0])) == 2 or first not in lab.where(order[0]), "a VM leaves", seconds=240)
     lab.virsh(first, "destroy", shy.name)
     waiting = stage.ended("to press Continue", proposal, timeout=240)
     assert (tmp_path / "ran").read_text() == f"{first}\n"

@@ -81,6 +81,29 @@ def opened(url: str, patience: float) -> sa.Engine:
     raise _refused(f"“{address.render_as_string(hide_password=True)}” cannot keep Drover's state.")
 
 
+def exists(url: str, patience: float = 5.0) -> bool:
+    """Whether Drover has stored anything there; nothing is made by looking.
+
+    Raises:
+        StoreError: the URL names no database, or PostgreSQL does not answer.
+    """
+    engine = opened(url, patience)
+    try:
+        if engine.dialect.name == "sqlite":
+            file = Path(str(engine.url.database))
+            return file.is_file() and file.stat().st_size > 0
+        return sa.inspect(engine).has_table("events")
+    except SQLAlchemyError as error:
+        raise told(error) from error
+    finally:
+        engine.dispose()
+
+
+def shown(url: str) -> str:
+    """The URL without its password."""
+    return sa.make_url(url).render_as_string(hide_password=True)
+
+
 def _refused(text: str) -> StoreError:
     return StoreError(text, "Write database.url as sqlite:///path/of/file or postgresql://user@host/database.")
 

@@ -142,6 +142,7 @@ def test_ssh_that_is_configured_and_broken_is_said_with_its_reason() -> None:
     told = {each.name: each for each in report.findings}
     assert "Authentication failed" in str(told["plain TCP"].evidence)
     assert told["plain TCP"].severity is Severity.UNKNOWN
+    assert told["SSH"].fix == "Put the key there.", "not to set what is set already"
 
 
 def test_a_shell_that_says_nonsense_is_not_believed() -> None:
