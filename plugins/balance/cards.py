@@ -289,7 +289,7 @@ def unreadable_vms(vms: Sequence[Vm]) -> Objection:
     """VMs that are no part of a plan, each with its reason."""
     told = "; ".join(f"{vm.name} on {vm.host} ({vm.problem})" for vm in vms[:MOST_AGAINST])
     more = f"; and {len(vms) - MOST_AGAINST} more" if len(vms) > MOST_AGAINST else ""
-    return Objection("not-readable", f"Left where they are, because they cannot be read whole: {told}{more}.", "")
+    return Objection("not-readable", f"Left as they are, because they cannot be read whole: {told}{more}.", "")
 
 
 def pinned_to(said: str) -> str:

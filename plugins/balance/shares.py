@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from bot.declare import History
-from bot.domain.cluster import Scheduler, Snapshot, Vm
+from bot.domain.cluster import Scheduler, Snapshot, Vm, sound
 from bot.domain.errors import UnknownNameError
 from bot.domain.plan import Blast, Objection, Plan, Prediction, Reason, Refused, Risk
 from plugins.balance import cards
@@ -52,10 +52,12 @@ def plan(intent: Shares, snapshot: Snapshot) -> Plan | Refused:
     title = cards.shares_title(host.name, undo=intent.undo)
     if not host.up:
         return Refused(title, (cards.silent(host),))
-    guests = tuple(vm for vm in snapshot.on(host.name) if vm.state.active)
+    running = [vm for vm in snapshot.sound().on(host.name) if vm.state.active]
+    guests, odd = tuple(vm for vm in running if not vm.problem), [vm for vm in running if vm.problem]
+    left = [Reason(told.code, told.text) for told in [cards.unreadable_vms(odd)]] if odd else []
     if intent.undo:
         steps = tuple(_restored(guests, intent.restore))
-        return _plan(title, steps, guests) if steps else Refused(title, (cards.nothing_to_undo(host.name),))
+        return _plan(title, steps, guests, *left) if steps else Refused(title, (cards.nothing_to_undo(host.name),))
     if bad := tuple(cards.bad_tag(vm.name, key, vm.tags[key]) for vm in guests for key in _unreadable(vm)):
         return Refused(title, bad)
     if not any(PRIORITY in vm.tags or CAP in vm.tags for vm in guests):
@@ -63,7 +65,7 @@ def plan(intent: Shares, snapshot: Snapshot) -> Plan | Refused:
     steps = tuple(_tagged(guests, host.cpus))
     if not steps:
         return Refused(title, (cards.as_tagged(host.name),))
-    return _plan(title, steps, guests, *_measured(host.name, guests))
+    return _plan(title, steps, guests, *_measured(host.name, guests), *left)
 
 
 def _measured(host: str, guests: Sequence[Vm]) -> Iterator[Reason]:
@@ -186,6 +188,9 @@ def limit(intent: Cap, snapshot: Snapshot) -> Plan | Refused:
         return Refused(title, (cards.silent(host),))
     if not vm.state.active:
         return Refused(title, (cards.not_running(vm),))
+    vm = sound(vm)
+    if vm.problem:
+        return Refused(title, (cards.unreadable_vms([vm]),))
     if intent.percent > 100 * vm.vcpus:
         return Refused(title, (cards.more_than_all(vm),))
     wanted = _differing(vm.scheduler, Scheduler(vcpu_quota=quota_of(intent.percent, vm)))

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from bot.domain.samples import Happening, Sweep
+from bot.domain.samples import Happening, HostSample, Pressure, Sweep
 from bot.flow.monitor import Monitor
 from bot.testing import TickingClock
 
@@ -80,3 +80,26 @@ def test_what_nobody_takes_does_not_grow_for_ever() -> None:
         monitor.sweep()
     assert [each.uuid for each in monitor.happened()][-1] == "u-10500"
     assert monitor.happened() == ()
+
+
+def test_what_the_kernel_says_is_available_corrects_what_is_in_use() -> None:
+    """It is read seldom: between two reads it is moved by as much as libvirt's own count is."""
+    used = [600, 700, 700]
+    available = [Pressure(0.0, 0.0, 0.0, 0.0, 0.0, 250), None, Pressure(0.0, 0.0, 0.0, 0.0, 0.0, 400)]
+    told: list[Pressure] = []
+
+    class Measuring:
+        def sweep(self) -> Sweep:
+            return Sweep(CLOCK.now(), (HostSample("host-a", CLOCK.now(), memory=1000, used=used.pop(0)),))
+
+        def close(self) -> None:
+            pass
+
+    class Kernel:
+        def latest(self) -> dict[str, Pressure]:
+            told.append(available.pop(0) or told[-1])
+            return {"host-a": told[-1]}
+
+    nothing = cast("Any", None)
+    monitor = Monitor(Measuring(), nothing, nothing, CLOCK, past=cast("Any", object()), pressures=cast("Any", Kernel()))
+    assert [monitor.sweep().hosts[0].used for _ in range(3)] == [750, 850, 600]

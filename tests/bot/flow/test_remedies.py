@@ -93,6 +93,7 @@ def contended(ward: Ward) -> None:
 
 def forgotten(ward: Ward) -> None:
     old = ward.bot.clock.now() - timedelta(days=30)
+    ward.bot.hypervisor.create_snapshot("host-a", uuid_of("web-1"), "before")
     ward.sampler.snapshots = (SnapshotSeen("host-a", uuid_of("web-1"), "web-1", "before", old),)
 
 

@@ -14,8 +14,8 @@ from bot.domain.cluster import GIB, Snapshot
 from bot.domain.plan import Plan
 from bot.domain.steps import MigrateVm
 from bot.testing import drawn
-from plugins.balance import drain, planner, rolling
-from plugins.balance.intents import About, Balance, Drain, Rolling
+from plugins.balance import drain, planner, rolling, shares
+from plugins.balance.intents import About, Balance, Cap, Drain, Rolling, Shares, Simulate
 from plugins.balance.settings import BalanceSettings
 from plugins.monitor import planner as monitor
 from plugins.monitor.settings import MonitorSettings
@@ -34,7 +34,8 @@ NONSENSE = st.one_of(
 
 def with_odd(**odd: Any) -> Snapshot:
     seen = drawn(HOSTS)
-    return replace(seen, vms=tuple(replace(vm, **odd) if vm.name == "odd" else vm for vm in seen.vms))
+    tagged = (replace(vm, tags={"priority": "gold"}) if vm.name == "v1" else vm for vm in seen.vms)
+    return replace(seen, vms=tuple(replace(vm, **odd) if vm.name == "odd" else vm for vm in tagged))
 
 
 def moved(plan: object) -> list[str]:
@@ -53,6 +54,9 @@ def test_whatever_a_host_tells_of_one_vm_the_cluster_is_planned(what: str, value
     assert fits(seen, 2, GIB, 4.0).count > 0
     assert len(losses(seen, 4.0)) == 3
     assert planner.why(SETTINGS, About("v1"), seen, ()).text
+    assert planner.simulated(SETTINGS, Simulate(Balance(), ("host-c",)), seen, ()).text
+    assert isinstance(shares.plan(Shares("host-a"), seen), Plan), "the others' priorities are set"
+    shares.limit(Cap("odd", 50), seen)
 
 
 def test_it_stays_with_its_reason() -> None:

@@ -6,12 +6,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
 from bot.adapters.libvirt.sampling import LibvirtSampler
+from bot.domain.cluster import MIB
 from bot.domain.errors import HostUnreachableError
 from bot.ports.guests import Seed
 
@@ -148,3 +150,31 @@ def test_a_sweep_of_real_hosts_tells_nothing_unread(lab: Lab) -> None:
     finally:
         sampler.close()
     assert [(host.silent, host.unread) for host in sweep.hosts] == [(False, ())] * len(hosts)
+
+
+@pytest.mark.parametrize(
+    "backing", ["", "<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>"]
+)
+def test_a_guests_memory_is_in_use_however_it_is_backed(lab: Lab, tmp_path: Path, backing: str) -> None:
+    name = f"odd-memory-{len(backing)}"
+    guest = lab.guest(name, host=A, memory_mib=256, dirty_mib_s=100.0, running=False, disk=None)
+    made = tmp_path / "made.xml"
+    made.write_text(lab.virsh(A, "dumpxml", name).replace("<os>", f"{backing}<os>", 1))
+    lab.virsh(A, "define", str(made))
+    host = lab.hosts[A]
+    sampler = LibvirtSampler([HostAddress(A, host.uri, host.peer_uri)], clock=RealClock(), deadline=10.0, slow_every=1)
+
+    def used() -> int:
+        return sampler.sweep().hosts[0].used
+
+    try:
+        before = used()
+        lab.virsh(A, "start", name)
+        until(guest.boots, "the guest is up")
+        until(lambda: used() - before > 150 * MIB, "the memory that it writes is in use")
+        time.sleep(2.5)  # the gauges follow within a second: what is used must not be counted twice later
+        assert used() - before < 500 * MIB
+    finally:
+        sampler.close()
+        lab.virsh(A, "destroy", name, check=False)
+        lab.virsh(A, "undefine", name, check=False)
