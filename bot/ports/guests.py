@@ -189,11 +189,11 @@ class Guests(Protocol):
         """Make a qcow2 volume of ``capacity`` bytes, empty or grown from ``base``: on top of it, or a full copy."""
         ...
 
-    def storage(self, host: str, *, whole: bool = True) -> Storage:
+    def storage(self, host: str, *, whole: bool = True, directories: bool = True) -> Storage:
         """The images of a host, what each stands on, and every definition and snapshot that names one.
 
         ``whole``: with all volumes of its pools, read afresh, which may take long; else only what definitions name.
-        Nothing is changed, but for pools that exist while a directory is looked at that belongs to none.
+        ``directories``: with what lies in directories that belong to no pool; a pool exists while one is looked at.
         """
         ...
 

@@ -123,7 +123,7 @@ class FakeGuests:
                 made = self.volumes[host, pool, name] = replace(made, base=base.path)
             return made
 
-    def storage(self, host: str, *, whole: bool = True) -> Storage:
+    def storage(self, host: str, *, whole: bool = True, directories: bool = True) -> Storage:  # noqa: ARG002 - none
         """Its images and who names them; see the port."""
         with self._lock:
             self._reach(host)

@@ -536,17 +536,19 @@ def written_under(
     vms = planner.chosen(intent, snapshot)
     if isinstance(vms, Objection):
         return intent
-    scene = fates.Scene.of(settings, snapshot, look_at_storage(hypervisor, snapshot, ()))
+    scene = fates.Scene.of(settings, snapshot, look_at_storage(hypervisor, snapshot, (), directories=False))
     return replace(intent, fates=tuple(each for vm in vms for each in fates.written_under(vm, scene)))
 
 
-def look_at_storage(hypervisor: Hypervisor, snapshot: Snapshot, whole: Collection[str]) -> Looked:
-    """The images of all hosts that answer; of those in ``whole`` every volume of their pools."""
+def look_at_storage(
+    hypervisor: Hypervisor, snapshot: Snapshot, whole: Collection[str], *, directories: bool = True
+) -> Looked:
+    """The images of all hosts that answer; of those in ``whole`` every volume of their pools; see the port."""
     failed: dict[str, str] = {}
 
     def look(host: str) -> tuple[str, Storage | None]:
         try:
-            return host, hypervisor.storage(host, whole=host in whole)
+            return host, hypervisor.storage(host, whole=host in whole, directories=directories)
         except DroverError as error:
             failed[host] = str(error.text)
             return host, None

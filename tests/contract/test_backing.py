@@ -131,6 +131,16 @@ def test_a_clone_outside_of_every_pool_holds_its_template(stage: Stage) -> None:
     assert not stage.storage().unknown
 
 
+def test_a_quick_look_makes_no_pool_and_still_finds_what_stands_in_pools(stage: Stage) -> None:
+    golden = stage.image(f"{POOL}/back-golden.qcow2")
+    stage.image(f"{POOL}/back-top.qcow2", base=golden)
+    stage.image(f"{ELSEWHERE}/clone.qcow2", base=golden)
+    stage.vm("back-top", f"<source file='{POOL}/back-top.qcow2'/>")
+    stage.vm("back-clone", f"<source file='{ELSEWHERE}/clone.qcow2'/>")
+    seen = stage.hypervisor.storage(A, whole=False, directories=False)
+    assert Backing({A: seen}).standing(A, golden, but="") == ("back-top on host-a",)
+
+
 def test_a_chain_that_the_definition_tells_holds_too(stage: Stage) -> None:
     golden = stage.image(f"{POOL}/back-golden.qcow2")
     told = f"<backingStore type='file'><format type='qcow2'/><source file='{golden}'/><backingStore/></backingStore>"

@@ -31,9 +31,9 @@ _TRIES, _REST = 4, 0.25
 _LONGEST_CHAIN = 200  # what libvirt itself follows
 
 
-def storage(connection: Connection, *, whole: bool) -> Storage:
-    """What the host knows of images; see the port. ``whole``: with every volume of its pools, read afresh."""
-    look = _Look(connection)
+def storage(connection: Connection, *, whole: bool, directories: bool = True) -> Storage:
+    """What the host knows of images; see the port."""
+    look = _Look(connection, directories)
     look.pools(whole=whole)
     for domain in connection.listAllDomains(0):
         look.domain(domain)
@@ -68,6 +68,7 @@ class _Look:
     """One look at a host."""
 
     connection: Connection
+    around: bool = True  # look into directories that belong to no pool
     images: dict[str, Image] = field(default_factory=dict)
     uses: list[ImageUse] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
@@ -269,6 +270,8 @@ class _Look:
 
     def _look_into(self, directory: str) -> str:
         """Read a directory that belongs to no pool, by a pool that exists only for this look; '' or what went wrong."""
+        if not self.around:
+            return "its directory belongs to no storage pool"
         if directory in self.directories:
             return self.directories[directory]
         name = f"{_LOOK}{hashlib.sha256(directory.encode()).hexdigest()[:12]}"

@@ -72,15 +72,15 @@ class LibvirtGuests:
         with self._at_length(host, f"{pool}/{name} was not made on {host}") as connection:
             return volumes.make(connection, pool, name, capacity, base, copy)
 
-    def storage(self, host: str, *, whole: bool = True) -> Storage:
+    def storage(self, host: str, *, whole: bool = True, directories: bool = True) -> Storage:
         """Its images and who names them; see the port."""
         what = f"The storage of {host} could not be looked at"
         if not whole:
-            return self._ask(host, lambda it: backing.storage(it, whole=False), what)
+            return self._ask(host, lambda it: backing.storage(it, whole=False, directories=directories), what)
 
         def look() -> Storage:
             with self._at_length(host, what) as connection:
-                return backing.storage(connection, whole=True)
+                return backing.storage(connection, whole=True, directories=directories)
 
         return _in_time(look, _STORAGE_PATIENCE, f"{what} within {duration_text(_STORAGE_PATIENCE)}.")
 
