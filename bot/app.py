@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
@@ -15,7 +16,7 @@ from bot.adapters.durable import DurableWork
 from bot.adapters.language import Languages
 from bot.adapters.schedule import Schedule
 from bot.adapters.slack import web
-from bot.adapters.slack.chat import SlackChat
+from bot.adapters.slack.chat import Identity, SlackChat
 from bot.adapters.slack.listeners import Credentials, Listeners
 from bot.adapters.slack.pacer import Pacer
 from bot.adapters.translated_chat import TranslatedChat
@@ -47,6 +48,7 @@ log = structlog.get_logger()
 TICK = timedelta(seconds=5)
 SWEEP = timedelta(seconds=15)
 HISTORY = timedelta(seconds=20)
+DEAF = 60.0  # seconds without a socket to Slack after which the bot does not call itself well
 TIDY = timedelta(hours=6)
 PROVE = timedelta(hours=6)
 
@@ -113,6 +115,7 @@ class Drover:
             monitor=self._monitor,
         )
         self._inventory = Inventory(self._hypervisor)
+        self._heard_at = time.monotonic()
         self._desk = Desk(self.world, settings.limits.handlers, settings.replica if _shared(settings) else "")
         self._schedule = Schedule()
         self._told_gone = False
@@ -142,9 +145,11 @@ class Drover:
             choices=self._inventory.choices,
             chat=self.world.chat,
             per_minute=slack.requests_per_minute,
+            enterprise=identity.enterprise,
+            belongs=lambda user: self._chat.belongs(user, identity),
         )
         for place in dict.fromkeys(filter(None, (slack.approvals_channel, slack.ops_channel))):
-            _reached(self._chat, place)
+            _reached(self._chat, place, identity)
         self.world.screen.start()
         late.hold(self.world)  # before the work queue resumes what a crash left
         self._work.start()
@@ -187,7 +192,10 @@ class Drover:
         """Sweeps with the watches behind them, the history, and the reports with what was missed of them."""
         latest, monitor = self._inventory.latest, self._monitor
         every = timedelta(seconds=self._settings.monitor.every)
-        self._schedule.every("watch", every, lambda: watch.tick(self.world, monitor, latest))
+        # A new alert is posted before the next look; measuring goes on meanwhile, however long Slack takes.
+        fresh = self._settings.monitor.every * 0.8
+        self._schedule.every("measure", every, partial(watch.measure, monitor, fresh))
+        self._schedule.every("watch", every, lambda: watch.tick(self.world, monitor, latest, fresh))
         self._schedule.every("history", HISTORY, lambda: watch.keep(monitor, latest))
         self._schedule.every("tidy", TIDY, lambda: watch.tidy(monitor, self._clock.now()))
         self._schedule.every("prove", PROVE, lambda: watch.prove(self.world, monitor))
@@ -238,7 +246,8 @@ class Drover:
             return
         decide.expire(self.world)
         decide.remind(self.world)
-        say_well(self._settings)
+        if self._listening():
+            say_well(self._settings)
 
     def _tell_gone(self, error: StoreGoneError) -> None:
         """Whatever is decided from now on is lost; people hear it once, for nothing can be kept to be said later."""
@@ -252,6 +261,16 @@ class Drover:
             log.warning("not told, the next tick tries again", error=str(failed))
         else:
             self._told_gone = True
+
+    def _listening(self) -> bool:
+        """Whether people's requests arrive: the socket to Slack is open, or was a moment ago."""
+        now = time.monotonic()
+        if self._settings.slack.mode == "http" or self._listeners.connected():
+            self._heard_at = now
+        if now - self._heard_at <= DEAF:
+            return True
+        log.error("no socket to Slack: nobody's requests arrive", seconds=round(now - self._heard_at))
+        return False
 
 
 def _require(settings: DroverSettings) -> None:
@@ -269,10 +288,11 @@ def _require(settings: DroverSettings) -> None:
             raise SettingsError(f"The secret {name} is missing.", f"Set {variable}, or {variable}_FILE naming a file.")
 
 
-def _reached(chat: SlackChat, channel: str) -> None:
+def _reached(chat: SlackChat, channel: str, me: Identity) -> None:
     """A channel that nobody could see a proposal in is told now, rather than at the first proposal."""
     try:
         chat.readable(channel)
+        chat.writable(channel, me)
     except web.SlackRefusedError as error:
         raise SettingsError(f"The configured channel {channel} cannot be used. {error.text}", error.advice) from error
     except ChatError as error:  # Slack has other troubles; they pass

@@ -106,12 +106,17 @@ def no_store(settings: DroverSettings) -> StoreError:
     )
 
 
+def _address(settings: DroverSettings) -> dict[str, str]:
+    """Where Slack is to deliver, when it is configured."""
+    return {"request_url": settings.slack.request_url} if settings.slack.request_url else {}
+
+
 def app_manifest(settings: DroverSettings) -> dict[str, Any]:
     """The Slack app's manifest for what is loaded."""
     from bot.adapters.slack.manifest import manifest
 
     names = " | ".join(dict.fromkeys(name.split()[0] for name in loaded(settings).commands))
-    return manifest(settings.slack.command, names, socket_mode=settings.slack.mode == "socket")
+    return manifest(settings.slack.command, names, socket_mode=settings.slack.mode == "socket", **_address(settings))
 
 
 def _make_folder(folder: Path) -> None:
@@ -139,6 +144,7 @@ def signed_in(settings: DroverSettings) -> Identity:
         who = chat.identity()
         for channel in filter(None, (settings.slack.approvals_channel, settings.slack.ops_channel)):
             chat.readable(channel)
+            chat.writable(channel, who)
     finally:
         chat.close()
     return who

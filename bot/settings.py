@@ -61,6 +61,7 @@ class Section(BaseModel):
 class SlackSection(Section):
     """The workspace. Tokens come from the environment or from files, never from the TOML file.
 
+    ``request_url``: where Slack reaches the proxy in front of HTTP mode, for the manifest.
     ``pace``: how many times faster than slack.com's the server's rate limits are; more than 1 only for a local
     workspace that was told so too.
     """
@@ -73,6 +74,7 @@ class SlackSection(Section):
     api_url: str = "https://slack.com/api/"
     http_host: str = "127.0.0.1"
     http_port: int = 3000
+    request_url: Annotated[str, Field(pattern=r"^(https?://\S+)?$")] = ""
     requests_per_minute: int = 30
     group_cache: Seconds = 300
     pace: Annotated[float, Field(gt=0)] = 1.0

@@ -59,9 +59,15 @@ def approve(world: World, request: Request, operation_id: str, digest: str) -> C
     if operation.state is State.EXPIRED:
         tell_end(world, operation)
         return cards.settled_card(operation)
-    if operation.state is State.APPROVED:
-        world.work.enqueue(operation)
-    in_thread(world, operation, cards.vote_note(operation, operation.votes[-1]), f"vote-{len(operation.votes)}")
+    voted = operation
+
+    def follow() -> None:
+        """What the next vote does not wait for; after a crash ``picked_up`` hands over what is approved."""
+        if voted.state is State.APPROVED:
+            world.work.enqueue(voted)
+        in_thread(world, voted, cards.vote_note(voted, voted.votes[-1]), f"vote-{len(voted.votes)}")
+
+    world.screen.afterwards(request.by, follow)
     return None
 
 
@@ -138,7 +144,11 @@ def deny(world: World, request: Request, operation_id: str, digest: str) -> Card
         if refusal is None:
             world.chat.open_form(request.trigger, cards.deny_form(operation), locale=request.locale)
         return refusal
-    why = dict(request.answers).get("why", "").strip() or "no reason given"
+    why = dict(request.answers).get("why", "").strip()
+    if not why:
+        return cards.note_card(
+            f"{operation_id} was not denied: a reason is needed.", "Press Deny… again and write one."
+        )
     return _ended(world, decided(world, operation_id, lambda now: _denial(world, now, request.by, digest, why)))
 
 

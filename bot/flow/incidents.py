@@ -10,13 +10,13 @@ import structlog
 
 from bot.declare import Alert, Remedy
 from bot.domain.card import Card
-from bot.domain.errors import ChatError, UsageError
+from bot.domain.errors import UsageError
 from bot.domain.samples import Incident
 from bot.flow import incident_notes, notices
 from bot.flow.cards import note_card
 from bot.flow.monitor import Monitor
 from bot.flow.world import World, roles_of
-from bot.ports import MessageRef, Request
+from bot.ports import MessageRef, Request, Urgency
 
 log = structlog.get_logger()
 
@@ -87,7 +87,7 @@ def _draw(world: World, monitor: Monitor, alert: Alert, incident: Incident) -> N
     if last is not None and replace(last, said="", title="") == replace(incident, said="", title=""):
         world.chat.later(ref, card)
     else:
-        world.chat.update(ref, card)
+        world.chat.later(ref, card, urgency=Urgency.VOTE)
     monitor.drawn.incidents[incident.key] = incident
 
 
@@ -97,10 +97,8 @@ def _in_thread(world: World, after: Incident, card: Card) -> None:
         return
     note = notices.again_note(after, card) if after.open else notices.over_note(after)
     key = f"incident:{after.key}:{after.opened_at.isoformat()}:{after.times}:{after.open}"
-    try:
-        world.chat.post(after.channel, note, thread=MessageRef(after.channel, after.ts), key=key)
-    except ChatError as error:  # the message itself says it too
-        log.warning("no reply in the thread", incident=after.key, error=str(error))
+    parent = MessageRef(after.channel, after.ts)
+    world.screen.say(after.channel, lambda: world.chat.post(after.channel, note, thread=parent, key=key))
 
 
 def silenced(incident: Incident, now: datetime) -> bool:

@@ -12,7 +12,7 @@ import click
 
 from bot.declare import Action, Asker, Listed, Measured, Query, Settings, View
 from bot.domain import policy as policies
-from bot.domain.card import Card, Words, words
+from bot.domain.card import Card, Person, Words, words
 from bot.domain.cluster import Snapshot
 from bot.domain.errors import UsageError
 from bot.domain.operation import Operation, State
@@ -198,7 +198,8 @@ def _answer_audit(intent: Audit, seen: View) -> Card:
         if (since is None or each.changed_at >= since) and (by or not intent.what or _touches(each, intent.what))
     ]
     if not touched:
-        raise UsageError(f"Nothing is known of “{intent.what or 'the last day'}”.", "Try `--since 30d`, or `ops`.")
+        about = words("{who}", who=Person(by["id"])) if by else words("“{what}”", what=intent.what or "the last day")
+        raise UsageError(words("Nothing is known of {about}.", about=about), "Try `--since 30d`, or `ops`.")
     entries = [(each, event) for each in touched for event in seen.history.events(each.id)]
     chosen = [
         (each, event)

@@ -157,6 +157,10 @@ class Screen:
         """Answer a person, behind what they are being answered already. It is given up when the chat fails."""
         self._outbox.put(f"answers:{user}", Item(say, tries=1))
 
+    def say(self, channel: str, say: Callable[[], object]) -> None:
+        """Say something in a channel, behind what is to be said there; it is safe to repeat, and lost in a crash."""
+        self._outbox.put(channel, Item(lambda: (say(), None)[1]))
+
     def afterwards(self, user: str, act: Callable[[], None]) -> None:
         """Do something when a person has been answered; it is tried until it works."""
         self._outbox.put(f"answers:{user}", Item(act))

@@ -34,15 +34,20 @@ PROOF = "audit trail"
 Latest = Callable[[], Snapshot | None]
 
 
-def tick(world: World, monitor: Monitor, latest: Latest) -> None:
-    """Measure, then let every watch look that is due. Called by the clock."""
-    sweep = monitor.sweep()
+def tick(world: World, monitor: Monitor, latest: Latest, older_than: float = 0.0) -> None:
+    """Measure, unless that was done within ``older_than`` seconds, then let every watch look that is due."""
+    sweep = monitor.sweep(older_than=older_than)
     seen = latest()
     if seen is not None and leads(world, monitor):
         whole = informed(world, seen)
         look(world, monitor, whole)
         gain.measure(world, whole, sweep)
         _overdue_reports(world, monitor, seen)
+
+
+def measure(monitor: Monitor, older_than: float) -> None:
+    """Measure, unless that was done within ``older_than`` seconds: also while the watches wait for the chat."""
+    monitor.sweep(older_than=older_than)
 
 
 def keep(monitor: Monitor, latest: Latest) -> None:

@@ -25,11 +25,18 @@ def from_command(body: Json, now: datetime) -> Request:
         channel=body.get("channel_id", ""),
         text=heard(body.get("text") or ""),
         trigger=body["trigger_id"],
+        answer_to=body.get("response_url") or "",
     )
 
 
-def from_mention(event: Json, bot_user: str, now: datetime) -> Request:
-    """A mention of the bot or a direct message: a command in words, answered in its thread."""
+def from_mention(event: Json, bot_user: str, command: str, now: datetime) -> Request:
+    """A mention of the bot or a direct message: a command in words, answered in the thread where it was written.
+
+    Who writes the slash command itself (``@Drover /kvm hosts``) means what stands behind it.
+    """
+    text = heard(event.get("text") or "", bot_user)
+    if text == command or text.startswith(f"{command} "):
+        text = text.removeprefix(command).strip()
     where = event.get("client_msg_id") or f"{event['channel']}:{event['ts']}"
     return Request(
         key=f"message:{where}",
@@ -37,7 +44,7 @@ def from_mention(event: Json, bot_user: str, now: datetime) -> Request:
         by=event["user"],
         at=_moment(event["ts"], now),
         channel=event["channel"],
-        text=heard(event.get("text") or "", bot_user),
+        text=text,
         message=event["ts"],
         thread=event.get("thread_ts", ""),
     )
@@ -59,9 +66,16 @@ def from_click(body: Json, now: datetime) -> Request:
         action=_TWIN.sub("", action["action_id"]),
         value=str(action.get("value") or (action.get("selected_option") or {}).get("value", "")),
         message=ts,
-        thread=message.get("thread_ts", ""),
+        thread=_thread(message),
         trigger=body.get("trigger_id", ""),
+        answer_to=body.get("response_url") or "",
     )
+
+
+def _thread(message: Json) -> str:
+    """The thread that a message is a reply in; a message that has replies stands in none."""
+    thread = str(message.get("thread_ts") or "")
+    return "" if thread == message.get("ts") else thread
 
 
 def from_form(body: Json, now: datetime) -> Request:
@@ -91,6 +105,14 @@ def answers(view: Json) -> tuple[tuple[str, str], ...]:
     return tuple((name, _value(given)) for name, inputs in state.items() for given in inputs.values())
 
 
+def blank(view: Json) -> tuple[str, ...]:
+    """Fields that must be filled in and hold nothing but white space, which Slack's clients let through."""
+    state: Json = (view.get("state") or {}).get("values", {})
+    needed = [each for each in view.get("blocks", ()) if each.get("type") == "input" and not each.get("optional")]
+    texts = [each["block_id"] for each in needed if each.get("element", {}).get("type") == "plain_text_input"]
+    return tuple(name for name in texts if not any(map(_value, state.get(name, {}).values())))
+
+
 def _value(given: Json) -> str:
     if "selected_option" in given:
         return str((given["selected_option"] or {}).get("value", ""))
@@ -105,22 +127,6 @@ def _moment(ts: str, now: datetime) -> datetime:
         return datetime.fromtimestamp(float(ts), UTC)
     except (ValueError, OverflowError, OSError):
         return now
-
-
-def is_foreign(body: Json, team: str) -> bool:
-    """Whether it comes from another workspace, or from a person of another one (Slack Connect)."""
-    event: Json = body.get("event") or {}
-    user = body.get("user") if isinstance(body.get("user"), dict) else {}
-    teams = (
-        body.get("team_id"),
-        (body.get("team") or {}).get("id"),
-        (user or {}).get("team_id"),
-        event.get("user_team"),
-        event.get("source_team"),
-        event.get("team"),
-    )
-    named = [each for each in teams if each]
-    return not named or any(each != team for each in named)
 
 
 def is_for_us(event: Json, bot_user: str) -> bool:

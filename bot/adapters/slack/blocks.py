@@ -6,7 +6,8 @@ of its own. What a place cannot show (a plan on the home tab, a second table) is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import structlog
@@ -227,10 +228,19 @@ def _buttons(buttons: Sequence[Button]) -> list[Block]:
     rows: list[Block] = []
     for at in range(0, len(buttons), limits.BUTTONS):
         taken: set[str] = set()
-        row = [shown for each in buttons[at : at + limits.BUTTONS] if (shown := _button(each, taken)) is not None]
+        wanted = _one_primary(buttons[at : at + limits.BUTTONS])
+        row = [shown for each in wanted if (shown := _button(each, taken)) is not None]
         if row:
             rows.append(ActionsBlock(list(row)))
     return rows
+
+
+def _one_primary(buttons: Sequence[Button]) -> Iterable[Button]:
+    """Slack's guide (docs.slack.dev/reference/block-kit/block-elements/button-element): primary for one of a set."""
+    seen = False
+    for button in buttons:
+        yield replace(button, style=Style.PLAIN) if seen and button.style is Style.PRIMARY else button
+        seen = seen or button.style is Style.PRIMARY
 
 
 def _button(button: Button, taken: set[str], beside: str = "") -> ButtonElement | None:

@@ -8,7 +8,7 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPException
 from typing import Any
 
@@ -22,11 +22,12 @@ from bot.adapters.slack.coalescer import Coalescer
 from bot.adapters.slack.forms import modal
 from bot.adapters.slack.groups import Groups
 from bot.adapters.slack.locales import Locales
+from bot.adapters.slack.membership import is_member
 from bot.adapters.slack.pacer import Pacer
 from bot.adapters.slack.text import is_user, plain
 from bot.adapters.slack.told import told
 from bot.adapters.slack.web import Known, SlackRefusedError, SlackUnsureError, call
-from bot.domain.card import Card, Chart, Form, Picture
+from bot.domain.card import Card, Chart, Context, Form, Picture
 from bot.domain.errors import ChatError
 from bot.ports import MessageRef, Urgency
 from bot.ports.chat import Lost, Shown
@@ -38,6 +39,8 @@ EVENT = "drover"
 REFUSED_BLOCKS = frozenset(
     {"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "invalid_arguments", "msg_too_long"}
 )
+PICTURE_ELSEWHERE = "The picture is in your direct messages with the app."
+NO_WRITING = frozenset({"is_archived", "channel_not_found", "not_in_channel", "ekm_access_denied"})
 SEARCHED_SECONDS = 24 * 3600.0
 """How far back a key is looked for: a crash is over long before."""
 SEARCHED_PAGES = 20
@@ -47,10 +50,11 @@ FILE_TRIES = 4
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who the bot is: workspace and user id."""
+    """Who the bot is: workspace, user id, and the organisation that the workspace is of ('': none)."""
 
     team: str
     user: str
+    enterprise: str = ""
 
 
 class SlackChat:
@@ -77,6 +81,7 @@ class SlackChat:
         self._locales = Locales(client, self._pacer)
         self._edits = Coalescer(self._edit, self._pacer, progress_every)
         self._posted = Known(1000)
+        self._members = Known(1000)
         self._files = Known(200)
         self._native_charts = True
 
@@ -87,7 +92,32 @@ class SlackChat:
             ChatError: the token is not accepted, or Slack does not answer.
         """
         answer = self._call(self._client.auth_test)
-        return Identity(answer["team_id"], answer["user_id"])
+        return Identity(answer["team_id"], answer["user_id"], answer.get("enterprise_id") or "")
+
+    def belongs(self, user: str, me: Identity) -> bool:
+        """Whether Slack says that a person is a member of the bot's workspace or organisation; remembered.
+
+        Raises:
+            ChatError: Slack does not tell.
+        """
+        if (known := self._members.get(user)) is None:
+            answer = self._call(self._client.users_info, urgency=Urgency.FINAL, tries=1, user=user)
+            known = is_member(answer["user"], me.team, me.enterprise)
+            self._members.put(user, known)
+        return bool(known)
+
+    def writable(self, channel: str, me: Identity) -> None:
+        """Whether the bot may write in a channel: it says something there that only itself could see.
+
+        Raises:
+            ChatError: it may not: the channel is archived, or is for announcements of others.
+        """
+        try:
+            self._call(self._client.chat_postEphemeral, channel=channel, user=me.user, text="Drover can write here.")
+        except SlackRefusedError as error:
+            if error.code in NO_WRITING or error.code.startswith("restricted_action"):
+                raise
+            log.info("not known whether the bot may write", channel=channel, error=str(error))
 
     def readable(self, channel: str) -> None:
         """Whether the bot may read a channel, and so is in it.
@@ -106,7 +136,7 @@ class SlackChat:
             return known
         ref: MessageRef = self._deliver(card, lambda text, blocks: self._post_once(channel, text, blocks, thread, key))
         if key:
-            self._posted.put((channel, key), ref)
+            self._posted.put((channel, thread, key), ref)
         return ref
 
     def update(self, ref: MessageRef, card: Card) -> None:
@@ -135,10 +165,12 @@ class SlackChat:
 
     def whisper(self, channel: str, user: str, card: Card, *, thread: str = "", answer_to: str = "") -> None:
         """A message that only one person sees; a direct message where that is not possible."""
-        if not channel or is_user(channel) or channel.startswith("D") or pictures(card):
-            # In a direct conversation a real message stays; a file cannot be shared in an ephemeral one.
+        if not channel or is_user(channel) or channel.startswith("D"):  # there a real message is as private, and stays
             self.tell(user, card)
             return
+        if pictures(card):  # Slack shares no file in an ephemeral message
+            self.tell(user, card)
+            card = _in_words(card)
 
         def send(text: str, blocks: list[Json]) -> None:
             self._call(
@@ -152,8 +184,6 @@ class SlackChat:
         try:
             self._deliver(card, send)
         except SlackRefusedError as error:
-            if not error.for_good:
-                raise
             log.info("no ephemeral message there", channel=channel, error=str(error))
             if not (answer_to and self._answered(answer_to, card)):
                 self.tell(user, card)
@@ -235,12 +265,12 @@ class SlackChat:
                 **_contents(text, blocks),
             )
 
-        self._deliver(card, send)
+        self._deliver(card, send, edit=True)
 
-    def _deliver(self, card: Card, send: Callable[[str, list[Json]], Any]) -> Any:
+    def _deliver(self, card: Card, send: Callable[[str, list[Json]], Any], *, edit: bool = False) -> Any:
         """Send a card in its best form that Slack takes: see ``_forms``."""
         refusal: SlackRefusedError | None = None
-        for text, blocks, drawn in self._forms(card):
+        for text, blocks, drawn in self._forms(card, edit=edit):
             try:
                 answer = self._send_with_files(text, blocks, send)
             except SlackRefusedError as error:
@@ -266,16 +296,18 @@ class SlackChat:
                 time.sleep(self._pacer.rest(0.5 * (attempt + 1)))
         raise AssertionError("unreachable")
 
-    def _forms(self, card: Card) -> Iterator[tuple[str, list[Json], bool]]:
+    def _forms(self, card: Card, *, edit: bool) -> Iterator[tuple[str, list[Json], bool]]:
         """The card as ``(text, blocks, charts drawn)``, each made only when Slack refused the one before.
 
-        Everything; charts as pictures; tables, plans, charts and pictures in words; text alone.
+        Everything; charts as pictures; tables, plans, charts and pictures in words; text alone. An edit shows no
+        picture that the message did not show before: Slack shares a file with a message's readers when it is posted,
+        and an edit with a new one shows "file not found" (bolt-python#1295). It is told in words there.
         """
-        files = self._uploaded(pictures(card))
+        files = self._uploaded(pictures(card), known_only=edit)
         drawable = charts_of(card)
         if (self._native_charts or not drawable) and (form := self._form(card, files)):
             yield *form, False
-        if drawable and (form := self._form(card, {**files, **self._drawn(drawable)})):
+        if drawable and not edit and (form := self._form(card, {**files, **self._drawn(drawable)})):
             yield *form, True
         if form := self._form(card, {}, "modal"):  # a modal's blocks are the plainest; buttons stay
             yield *form, False
@@ -294,10 +326,10 @@ class SlackChat:
 
     # -- pictures
 
-    def _uploaded(self, wanted: tuple[Picture, ...]) -> dict[Picture | Chart, str]:
+    def _uploaded(self, wanted: tuple[Picture, ...], *, known_only: bool = False) -> dict[Picture | Chart, str]:
         found: dict[Picture | Chart, str] = {}
         for picture in wanted:
-            if file := self._file(picture):
+            if file := self._file(picture, known_only=known_only):
                 found[picture] = file
         return found
 
@@ -308,11 +340,11 @@ class SlackChat:
                 found[chart] = file
         return found
 
-    def _file(self, picture: Picture) -> str:
+    def _file(self, picture: Picture, *, known_only: bool = False) -> str:
         """The file id of a picture, uploaded once; '' when that fails: the message then tells it in words."""
         digest = hashlib.sha256(picture.png).hexdigest()
-        if known := self._files.get(digest):
-            return str(known)
+        if (known := self._files.get(digest)) or known_only:
+            return str(known or "")
         try:
             answer = self._call(
                 self._client.files_upload_v2,
@@ -361,7 +393,7 @@ class SlackChat:
 
     def _already(self, channel: str, thread: MessageRef | None, key: str) -> MessageRef | None:
         """The message posted under a key, by this process or by one that died."""
-        known: MessageRef | None = self._posted.get((channel, key))
+        known: MessageRef | None = self._posted.get((channel, thread, key))
         if known is not None:
             return known
         try:
@@ -414,6 +446,12 @@ class SlackChat:
             if not cursor or too_old:
                 break
         return None
+
+
+def _in_words(card: Card) -> Card:
+    """A card whose pictures are told, and where they are to be seen."""
+    told_of = [Context((each.alt,)) if isinstance(each, Picture) else each for each in card.elements]
+    return replace(card, elements=(*told_of, Context((PICTURE_ELSEWHERE,))))
 
 
 _QUIET = {"unfurl_links": False, "unfurl_media": False}

@@ -24,6 +24,7 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from bot.adapters.slack import arrivals, web
 from bot.adapters.slack.forms import SOURCE, option
 from bot.adapters.slack.limits import OPTIONS
+from bot.adapters.slack.membership import Belongs, Member, membership
 from bot.adapters.slack.pace import Pace, Paces
 from bot.adapters.slack.text import escaped
 from bot.domain.card import Card, error_card
@@ -40,6 +41,7 @@ Accept = Callable[[Request], bool]
 Choices = Callable[[str, str], Sequence[tuple[str, str]]]
 Reader = Callable[[], Request]
 
+ASKING = 1.5  # seconds that an ack may wait for whose member somebody is; Slack waits 3
 LOOK_AFTER_SOCKET = 3.0
 HANG_UP = 5.0  # seconds that closing the socket may take
 """Seconds between two looks whether the socket still lives; the SDK reconnects when it does not."""
@@ -49,6 +51,8 @@ NOT_READ = "Drover could not read what Slack sent; nothing will be done. Try aga
 TRY_AGAIN = "Try again in a moment."
 TOO_FAST = "You ask faster than Drover allows ({rate:g} requests a minute). Nothing was done; wait a little."
 STILL_TOO_FAST = "Still too fast. Nothing was done; wait a little."
+NOTHING_WRITTEN = "Please write something here."
+NOT_KNOWN = "Slack does not tell now whether you are a member of Drover's organisation. Try again in a moment."
 FOREIGN = "Drover takes requests only from members of its own workspace."
 
 
@@ -94,6 +98,8 @@ class Listeners:
         choices: ``(source, typed) -> (value, text)`` pairs, from memory.
         chat: for what an ack cannot say.
         per_minute: requests a person may make for long.
+        enterprise: the organisation (E…) that the workspace is of, whose members may ask too.
+        belongs: asks Slack of a person whom a payload of the organisation does not tell to be its member.
     """
 
     def __init__(
@@ -108,6 +114,8 @@ class Listeners:
         choices: Choices,
         chat: Chat,
         per_minute: float = 30.0,
+        enterprise: str = "",
+        belongs: Belongs = lambda _: False,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._credentials = credentials
@@ -117,10 +125,14 @@ class Listeners:
         self._wake = wake
         self._choices = choices
         self._chat = chat
+        self._command = command
+        self._enterprise = enterprise
+        self._belongs = belongs
         self._paces = Paces(per_minute)
         self._per_minute = per_minute
         self._now = now
         self._aside = ThreadPoolExecutor(1, "slack-aside")
+        self._asking = ThreadPoolExecutor(2, "slack-members")
         self._socket: SocketModeHandler | None = None
         self._server: HttpServer | None = None
         self.app = self._bolt(command)
@@ -189,6 +201,7 @@ class Listeners:
         if self._server is not None:
             self._server.close()
         self._aside.shutdown()
+        self._asking.shutdown(wait=False, cancel_futures=True)
 
     # -- the five listeners
 
@@ -203,6 +216,9 @@ class Listeners:
         self._say(why, person, (body.get("channel") or {}).get("id", ""))
 
     def _on_view(self, ack: Ack, body: Json) -> None:
+        if empty := arrivals.blank(body["view"]):
+            ack(response_action="errors", errors=dict.fromkeys(empty, NOTHING_WRITTEN))
+            return
         why = self._taken(body, lambda: arrivals.from_form(body, self._now()), body.get("user", {}).get("id", ""))
         field = next((block["block_id"] for block in body["view"]["blocks"] if block.get("type") == "input"), None)
         if not why:
@@ -220,12 +236,15 @@ class Listeners:
         if event.get("type") == "app_home_opened" and event.get("tab") == "home":
             why = self._taken(body, lambda: arrivals.from_home(event, self._now()), person)
         elif event.get("type") in ("app_mention", "message") and arrivals.is_for_us(event, self._bot_user):
-            why = self._taken(body, lambda: arrivals.from_mention(event, self._bot_user, self._now()), person)
+            why = self._taken(
+                body, lambda: arrivals.from_mention(event, self._bot_user, self._command, self._now()), person
+            )
         ack()
-        self._say(why, person, event.get("channel", ""))
+        self._say(why, person, event.get("channel", ""), event.get("thread_ts", ""))
 
     def _on_options(self, ack: Ack, body: Json) -> None:
-        ack(options=[] if arrivals.is_foreign(body, self._team) else self._offered(body))
+        person = (body.get("user") or {}).get("id", "")
+        ack(options=[] if self._stranger(body, person) else self._offered(body))
 
     # -- what they share
 
@@ -237,15 +256,28 @@ class Listeners:
         if pace is Pace.TOO_FAST:
             log.warning("requests refused: too fast", person=person)
             return TOO_FAST.format(rate=self._per_minute)
-        if arrivals.is_foreign(body, self._team):
+        if why := self._stranger(body, person):
             log.warning("request from another workspace refused", person=person)
-            return FOREIGN
+            return why
         try:
             request = read()
         except Exception:  # a listener never raises; Slack's surprises are logged whole
             log.exception("request not understood", person=person, type=body.get("type"))
             return NOT_READ
         return self._stored(request)
+
+    def _stranger(self, body: Json, person: str) -> str:
+        """Why somebody may ask for nothing at all; '' for a member. In doubt Slack is asked, and in doubt it is no."""
+        member = membership(body, self._team, self._enterprise)
+        if member is Member.OURS:
+            return ""
+        if member is Member.FOREIGN:
+            return FOREIGN
+        try:
+            return "" if self._asking.submit(self._belongs, person).result(ASKING) else FOREIGN
+        except (ChatError, TimeoutError) as error:
+            log.warning("whose member somebody is could not be asked", person=person, error=str(error))
+            return NOT_KNOWN
 
     def _stored(self, request: Request) -> str:
         try:
@@ -268,13 +300,13 @@ class Listeners:
             log.exception("no choices", source=source)
             return []
 
-    def _say(self, text: str, person: str, channel: str) -> None:
+    def _say(self, text: str, person: str, channel: str, thread: str = "") -> None:
         """Tell a person aside, after the ack: it may take longer than Slack waits. A flood is answered once."""
         if text and person and text != STILL_TOO_FAST:
-            self._aside.submit(self._tell, person, channel, error_card(text))
+            self._aside.submit(self._tell, person, channel, thread, error_card(text))
 
-    def _tell(self, person: str, channel: str, card: Card) -> None:
+    def _tell(self, person: str, channel: str, thread: str, card: Card) -> None:
         try:
-            self._chat.whisper(channel, person, card)
+            self._chat.whisper(channel, person, card, thread=thread)
         except Exception:  # nobody waits for this thread's answer, so it is logged
             log.exception("could not tell a person", person=person)

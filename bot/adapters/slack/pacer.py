@@ -13,6 +13,9 @@ from bot.adapters.slack.tiers import KEPT_FREE, PER_PLACE, TIERS, Tier
 from bot.ports.chat import Urgency
 
 SOON = 0.02  # seconds after which one looks again whether somebody more urgent has gone
+NOT_FINAL = "not final"  # the place under which such calls are counted apart
+SPREAD = Tier(12, 10.0)
+"""Edits in one go that are not final: of many votes at once not all are shown before their number is known."""
 LEAST = 6  # calls within the tier's time that even a large reserve leaves to what is not final
 
 
@@ -72,7 +75,7 @@ class Pacer:
             try:
                 while (wait := self._until(method, place, urgency)) > 0 or not self._first(method, ticket):
                     self._wait(wait or SOON)
-                self._count(method, place)
+                self._count(method, place, urgency)
             finally:
                 self._waiting[method].remove(ticket)
                 self._changed.notify_all()
@@ -82,7 +85,7 @@ class Pacer:
         with self._changed:
             if self._until(method, place, urgency) > 0:
                 return False
-            self._count(method, place)
+            self._count(method, place, urgency)
             return True
 
     def until(self, method: str, place: str = "", urgency: Urgency = Urgency.FINAL) -> float:
@@ -118,14 +121,20 @@ class Pacer:
     def _until(self, method: str, place: str, urgency: Urgency) -> float:
         now = self._clock()
         kept = 0 if urgency is Urgency.FINAL else self._reserved.get(method, 0)
-        own = self._used(method, place).wait(now) if place and method in self._per_place else 0.0
-        return max(self._used(method, "").wait(now, kept), own)
+        apart = self._apart(method, place, urgency)
+        return max(self._used(method, "").wait(now, kept), *(each.wait(now) for each in apart), 0.0)
 
-    def _count(self, method: str, place: str) -> None:
+    def _apart(self, method: str, place: str, urgency: Urgency) -> list[_Uses]:
+        """What else limits such a call."""
+        found = [self._used(method, place)] if place and method in self._per_place else []
+        if method in self._reserved and urgency is not Urgency.FINAL:
+            found.append(self._used(method, NOT_FINAL))
+        return found
+
+    def _count(self, method: str, place: str, urgency: Urgency) -> None:
         now = self._clock()
-        self._used(method, "").times.append(now)
-        if place and method in self._per_place:
-            self._used(method, place).times.append(now)
+        for each in (self._used(method, ""), *self._apart(method, place, urgency)):
+            each.times.append(now)
 
     def _first(self, method: str, ticket: tuple[Urgency, int, str]) -> bool:
         """Whether nobody more urgent, or as urgent and earlier, may go now."""
@@ -139,6 +148,7 @@ class Pacer:
                 now = self._clock()
                 self._uses = {key: each for key, each in self._uses.items() if each.times or each.closed_until > now}
             tier = self._per_place.get(method) if place else self._tiers.get(method)
+            tier = Tier(SPREAD.calls, SPREAD.seconds / self._pace) if place == NOT_FINAL else tier
             uses = self._uses[method, place] = _Uses(tier)
         return uses
 

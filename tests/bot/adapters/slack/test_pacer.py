@@ -61,10 +61,17 @@ def test_a_channel_does_not_wait_for_another(pacer: NappingPacer) -> None:
 def test_what_is_reserved_is_for_what_is_final(pacer: NappingPacer) -> None:
     pacer.reserve("chat.update", 30)
     taken = dict.fromkeys(Urgency, 0)
-    for urgency in (Urgency.PROGRESS, Urgency.VOTE, Urgency.FINAL):
+    for urgency in (Urgency.PROGRESS, Urgency.PROGRESS, Urgency.VOTE, Urgency.FINAL):
         while pacer.take("chat.update", urgency=urgency):
             taken[urgency] += 1
+        pacer.at += 10
     assert taken == {Urgency.PROGRESS: 15, Urgency.VOTE: 0, Urgency.FINAL: 30}
+
+
+def test_many_votes_at_once_are_not_all_shown_before_their_number_is_known(pacer: NappingPacer) -> None:
+    pacer.reserve("chat.update", 1)
+    assert sum(pacer.take("chat.update", urgency=Urgency.VOTE) for _ in range(30)) == 12
+    assert all(pacer.take("chat.update") for _ in range(30))
 
 
 def test_however_much_is_reserved_something_is_left(pacer: NappingPacer) -> None:

@@ -7,10 +7,11 @@ from structlog.testing import capture_logs
 
 from bot.adapters.slack import charts, web
 from bot.adapters.slack.chat import SlackChat
-from bot.domain.card import Button, Buttons, Card, Chart, Form, Picture, Section, Table, TextField
+from bot.domain.card import Button, Buttons, Card, Chart, Form, Picture, Section, Style, Table, TextField
 from bot.domain.errors import ChatError
 from bot.ports import MessageRef
 from lab.slack import Workspace
+from lab.slack.records import ResponseAddress
 from tests.bot.adapters.slack.conftest import NappingPacer
 
 pytestmark = pytest.mark.process
@@ -211,3 +212,87 @@ def test_each_update_has_new_block_ids(workspace: Workspace, chat: SlackChat) ->
     chat.update(ref, CARD)
     after = {block["block_id"] for block in workspace.messages("#ops")[0].blocks}
     assert not before & after
+
+
+def test_a_key_is_found_in_a_channel_busier_than_some_pages(workspace: Workspace, chat: SlackChat) -> None:
+    for number in range(150):
+        workspace.person("ana").say(f"before {number}")
+    first = chat.post(OPS, CARD, key="op-1")
+    for number in range(450):
+        workspace.person("ana").say(f"after {number}")
+    again = SlackChat(web.client(workspace.bot_token, workspace.web_api)).post(OPS, CARD, key="op-1")
+    assert again == first
+    (call,) = [each for each in workspace.calls if each.method == "conversations.history"][-1:]
+    assert "oldest" not in call.args
+
+
+@pytest.mark.parametrize(
+    "code", ["restricted_action", "restricted_action_read_only_channel", "ekm_access_denied", "a_code_of_tomorrow"]
+)
+def test_a_whisper_that_is_refused_goes_to_the_response_address_or_a_direct_message(
+    workspace: Workspace, chat: SlackChat, code: str
+) -> None:
+    site = workspace._site
+    address = site.records.new_address(ResponseAddress(OPS, "U0ANA", site.now()))
+    workspace.fault.error("chat.postEphemeral", code, times=2)
+    chat.whisper(OPS, "U0ANA", Card("no such VM"), answer_to=address)
+    assert [each.text for each in workspace.messages("#ops", seen_by="ana") if each.ephemeral_to] == ["no such VM"]
+    assert workspace.messages("@ana") == []
+    chat.whisper(OPS, "U0ANA", Card("again"), answer_to=f"{workspace.url}/actions/T0LAB/gone")
+    assert [each.text for each in workspace.messages("@ana")] == ["again"]
+
+
+def test_a_whisper_stands_in_its_thread(workspace: Workspace, chat: SlackChat) -> None:
+    parent = chat.post(OPS, CARD)
+    chat.whisper(OPS, "U0ANA", Card("only you"), thread=parent.ts)
+    (hidden,) = [each for each in workspace.messages("#ops", seen_by="ana") if each.ephemeral_to]
+    assert hidden.thread_ts == parent.ts
+
+
+def test_an_answer_in_a_direct_conversation_stays(workspace: Workspace, chat: SlackChat) -> None:
+    chat.whisper("D0ANA", "U0ANA", Card("3 VMs"))
+    (message,) = workspace.messages("@ana")
+    assert (message.text, message.ephemeral_to) == ("3 VMs", "")
+
+
+def test_a_picture_for_one_person_is_one_that_they_can_see(workspace: Workspace, chat: SlackChat) -> None:
+    picture = Picture(charts.drawn(CHART).png, "the screen of web-1")
+    chat.whisper(OPS, "U0ANA", Card("web-1", elements=(picture,)))
+    (direct,) = workspace.messages("@ana")
+    assert [block["type"] for block in direct.blocks] == ["image"]
+    assert direct.broken == ()
+    (hidden,) = workspace.messages("#ops", seen_by="ana")
+    assert "the screen of web-1" in hidden.plain()
+    assert "direct messages" in hidden.plain()
+    assert hidden.broken == ()
+
+
+def test_an_edit_tells_a_new_picture_in_words(workspace: Workspace, chat: SlackChat) -> None:
+    ref = chat.post(OPS, CARD)
+    chat.update(ref, Card("load", elements=(Picture(charts.drawn(CHART).png, "two hosts"),)))
+    (message,) = workspace.messages("#ops")
+    assert "two hosts" in message.plain()
+    assert message.broken == ()
+
+
+def test_a_channel_where_the_bot_may_not_write_is_told(workspace: Workspace, chat: SlackChat) -> None:
+    me = chat.identity()
+    chat.writable(OPS, me)
+    assert workspace.messages("#ops") == []
+    workspace.fault.error("chat.postEphemeral", "is_archived")
+    with pytest.raises(ChatError, match="is_archived") as refused:
+        chat.writable(OPS, me)
+    assert "not archived" in str(refused.value.advice)
+
+
+def test_only_what_an_operator_can_put_right_is_not_for_good() -> None:
+    for_good = {"message_not_found", "is_archived", "cant_update_message", "edit_window_closed", "channel_not_found"}
+    passing = {"token_revoked", "missing_scope", "invalid_auth"}
+    assert {each for each in for_good | passing if web.SlackRefusedError("chat.update", each).for_good} == for_good
+
+
+def test_of_two_first_choices_one_is_shown_as_such(workspace: Workspace, chat: SlackChat) -> None:
+    row = Buttons(tuple(Button(text, "run", text, Style.PRIMARY) for text in ("Resume it", "What its host says")))
+    chat.post(OPS, Card("paused", elements=(row,)))
+    (block,) = workspace.messages("#ops")[0].blocks
+    assert [each.get("style") for each in block["elements"]] == ["primary", None]
