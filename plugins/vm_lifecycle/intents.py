@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from bot.domain.backing import Fate
+from bot.domain.codec import later
 from bot.domain.words import seconds_of, size
 from plugins.vm_lifecycle import cards
 
@@ -21,9 +22,11 @@ class VmVerb:
     vm: str = ""
     tag: str = ""
     reason: str = ""
-    lose_definition: bool = False  # shutdown and force-off of a transient VM
-    fates: tuple[Fate, ...] = ()  # of a purge: what becomes of its images; of a start: those that others stand on
-    looked: tuple[str, ...] = ()  # UUIDs of the VMs whose hosts' storage was looked at for that
+    lose_definition: bool = later(False)  # noqa: FBT003 - shutdown and force-off of a transient VM
+    fates: tuple[Fate, ...] = later(
+        ()
+    )  # of a purge: what becomes of its images; of a start: those that others stand on
+    looked: tuple[str, ...] = later(())  # UUIDs of the VMs whose hosts' storage was looked at for that
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,7 @@ class NewClone:
     vm: str
     to: str
     reason: str = ""
-    unique: tuple[str, ...] = ()
+    unique: tuple[str, ...] = later(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +122,8 @@ class Deletion:
     remove_disks: bool = False
     now: bool = False
     reason: str = ""
-    fates: tuple[Fate, ...] = ()
-    looked: tuple[str, ...] = ()
+    fates: tuple[Fate, ...] = later(())
+    looked: tuple[str, ...] = later(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +135,7 @@ class SnapshotWish:
     snapshot: str
     description: str = ""
     reason: str = ""
-    fates: tuple[Fate, ...] = ()  # of a revert: disks that others' images stand on
+    fates: tuple[Fate, ...] = later(())  # of a revert: disks that others' images stand on
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +147,7 @@ class DiskWish:
     capacity: int
     target: str = ""
     reason: str = ""
-    taken: tuple[str, ...] = ()
+    taken: tuple[str, ...] = later(())
 
 
 @dataclass(frozen=True, slots=True)

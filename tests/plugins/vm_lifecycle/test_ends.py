@@ -583,3 +583,22 @@ def test_whatever_fits_can_be_stored_as_a_tag(text: str) -> None:
     if not unfit(text):
         stored = domain_xml.document(domain_build.text(domain_build.tags({"note": text})))
         assert [each.get("value") for each in stored] == [text]
+
+
+# What version 0.1 stored
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        '{"host":"h","is":"PowerVm","name":"n","uuid":"u","verb":"shut down"}',
+        '{"host":"h","is":"PurgeVm","name":"n","uuid":"u","volumes":["pool/a"]}',
+        '{"is":"VmVerb","reason":"","tag":"","verb":"purge","vm":"n"}',
+        '{"is":"Deletion","now":false,"reason":"","remove_disks":true,"tag":"","vm":"n"}',
+        '{"is":"NewClone","reason":"","to":"m","vm":"n"}',
+        '{"capacity":1,"is":"DiskWish","reason":"","target":"","verb":"add","vm":"n"}',
+        '{"description":"","is":"SnapshotWish","reason":"","snapshot":"s","verb":"revert","vm":"n"}',
+    ],
+)
+def test_what_version_0_1_stored_is_read_and_has_the_digest_it_had(stored: str) -> None:
+    assert codec.text(CATALOG.codec().loads(stored)) == stored
