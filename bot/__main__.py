@@ -11,6 +11,8 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,7 @@ from bot import settings as configuration
 from bot.domain import codec
 from bot.domain.cluster import Snapshot
 from bot.domain.errors import DroverError
+from bot.domain.message import Message
 from bot.domain.plan import Plan, Refused
 from bot.domain.steps import MigrateVm
 
@@ -84,11 +87,12 @@ def run(config: Path | None) -> None:
 )
 @click.option("--hosts", default=3, show_default=True, type=click.IntRange(2, 6), help="How many real hosts to start.")
 @click.option("--port", default=0, help="Port of the workspace's page (default: any free one).")
-def demo(*, leave: bool, hosts: int, port: int) -> None:
+@click.option("--locale", default="en", show_default=True, help="The language of its people: en or pt_BR.")
+def demo(*, leave: bool, hosts: int, port: int, locale: str) -> None:
     """A real cluster, a local workspace and the bot on this machine; performs the main job once."""
     from bot.demo import perform
 
-    perform(leave=leave, hosts=hosts, port=port)
+    perform(leave=leave, hosts=hosts, port=port, locale=locale)
 
 
 @drover.command()
@@ -155,7 +159,7 @@ def plan(
     if as_json:
         click.echo(json.dumps(codec.data(planned), indent=1, ensure_ascii=False))
     else:
-        _print_plan(planned)
+        _print_plan(planned, partial(_said, folders=catalog.translations))
         click.echo(f"  planned in {took:.3f} s")
     if isinstance(planned, Refused):
         sys.exit(1)
@@ -181,7 +185,7 @@ def plugins(config: Path | None) -> None:
         click.echo(plugin)
         for name, command in catalog.commands.items():
             if catalog.owners[name] == plugin:
-                click.echo(f"  {name:20} {command.summary}")
+                click.echo(f"  {name:20} {_said(command.summary, catalog.translations)}")
 
 
 @drover.command()
@@ -292,18 +296,28 @@ def _live(settings: configuration.DroverSettings, action: Action, intent: Any) -
         hypervisor.close()
 
 
-def _print_plan(planned: Any) -> None:
+def _print_plan(planned: Any, say: Callable[[Message], str]) -> None:
     from bot.flow import cards
 
-    click.echo(planned.title)
+    click.echo(say(planned.title))
     if isinstance(planned, Refused):
-        click.echo(cards.objections_text(planned.objections))
+        click.echo(say(cards.objections_text(planned.objections)))
         return
     for index, step in enumerate(planned.steps, 1):
-        click.echo(f"  {index}. {step.title}")
+        click.echo(f"  {index}. {say(step.title)}")
     for reason in (*planned.reasons, *planned.warnings):
-        click.echo(f"  • {reason.text}")
-    click.echo(f"  {cards.blast_text(planned)}; {cards.prediction_text(planned.prediction)}; digest {planned.digest}")
+        click.echo(f"  • {say(reason.text)}")
+    blast, prediction = say(cards.blast_text(planned)), say(cards.prediction_text(planned.prediction))
+    click.echo(f"  {blast}; {prediction}; digest {planned.digest}")
+
+
+def _said(message: Message, folders: Sequence[Path] = ()) -> str:
+    """A message in the terminal's language; ``folders``: where the plugins keep their translations."""
+    if isinstance(message, str):
+        return message
+    from bot.adapters.language import Languages
+
+    return str(Languages(folders=folders).of_terminal().shown(message))
 
 
 def main() -> None:
@@ -313,7 +327,7 @@ def main() -> None:
     try:
         drover(prog_name="drover")
     except DroverError as error:
-        click.echo(f"drover: {error}", err=True)
+        click.echo(f"drover: {_said(error.text)} {_said(error.advice)}".strip(), err=True)
         sys.exit(2)
 
 

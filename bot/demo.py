@@ -76,13 +76,14 @@ class Transcript:
             click.echo(f"{'':11}{'':{len(who)}}  {line}")
 
 
-def perform(*, leave: bool, hosts: int, port: int) -> None:
+def perform(*, leave: bool, hosts: int, port: int, locale: str = "en") -> None:
     """Run the demo.
 
     Args:
         leave: end after the transcript rather than stay open.
         hosts: how many real hosts.
         port: of the page; 0 takes any free one.
+        locale: what the workspace's people, and so its channels, read.
 
     Raises:
         DroverError: the machine cannot, or a step did not happen; nothing is left behind.
@@ -92,7 +93,7 @@ def perform(*, leave: bool, hosts: int, port: int) -> None:
     told = Transcript()
     with ExitStack() as stack:
         try:
-            stage = _set_up(stack, told, hosts, port)
+            stage = _set_up(stack, told, hosts, port, locale)
             _main_job(stage, told)
         except (TimeoutError, LabError) as error:
             raise DroverError(f"The demo stopped: {error}", "The machine may be very busy; try again.") from error
@@ -113,14 +114,20 @@ class Stage:
     guests: Mapping[str, Guest]
 
 
-def _set_up(stack: ExitStack, told: Transcript, hosts: int, port: int) -> Stage:
+def _set_up(stack: ExitStack, told: Transcript, hosts: int, port: int, locale: str) -> Stage:
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="drover-demo-")))
     told.say("demo", f"starting {hosts} hosts: libvirtd and QEMU, each in namespaces of its own")
     lab = stack.enter_context(Lab(hosts=hosts))
     guests = {name: _booted(lab, told, name, wish) for name, wish in GUESTS.items()}
-    workspace = stack.enter_context(Workspace(port, manifest=app_manifest(DroverSettings())))
+    workspace = stack.enter_context(
+        Workspace(
+            port, manifest=app_manifest(DroverSettings()), locales=dict.fromkeys(PEOPLE, locale.replace("_", "-"))
+        )
+    )
     _build_page(told)
-    bot = stack.enter_context(BotProcess(workspace, directory, _config(lab, workspace, directory, _doors(lab, told))))
+    bot = stack.enter_context(
+        BotProcess(workspace, directory, _config(lab, workspace, directory, _doors(lab, told), locale))
+    )
     workspace.wait_connected()
     told.say("demo", "the bot is connected to the local workspace")
     return Stage(lab, workspace, bot, guests)
@@ -135,7 +142,7 @@ def _doors(lab: Lab, told: Transcript) -> Mapping[str, Door]:
         return {}
 
 
-def _config(lab: Lab, workspace: Workspace, directory: Path, doors: Mapping[str, Door]) -> dict[str, Any]:
+def _config(lab: Lab, workspace: Workspace, directory: Path, doors: Mapping[str, Door], locale: str) -> dict[str, Any]:
     """Every plugin, with an image to make VMs from; measured often, since people try things for minutes only."""
     return config_for(
         lab,
@@ -144,6 +151,7 @@ def _config(lab: Lab, workspace: Workspace, directory: Path, doors: Mapping[str,
         hosts=hosts_for(lab, doors),
         plugins={"vm_lifecycle": image_for(lab)},
         monitor={"every": "5s"},
+        locale=locale,
     )
 
 
@@ -170,28 +178,44 @@ def _main_job(stage: Stage, told: Transcript) -> None:
     line = '/kvm migrate web-1 to host-b --reason "disk swap on host-a"'
     told.say("Ana in #ops", line)
     ana.command(line, "#ops")
-    proposal = _seen(stage, told, "#approvals", lambda text: "approve?" in text)
+    proposal = _seen(stage, told, "#approvals", lambda each: "op.approve" in _buttons(each))
     told.say("Bruno in #approvals", "clicks Approve and confirms")
     bruno.click(proposal, "op.approve")
-    done = _seen(stage, told, "#approvals", lambda text: "done:" in text or "failed:" in text, timeout=120)
-    if "done:" not in done.plain().lower():
+    done = _seen(stage, told, "#approvals", _is_over, timeout=120)
+    if "op.again" in _buttons(done):
         raise DroverError("The migration failed.", done.plain())
     _prove(stage, told, ticks)
     told.say("Ana in #ops", "/kvm audit op-1")
     ana.command("/kvm audit op-1", "#ops")
-    _seen(stage, told, "#ops", lambda text: "op-1" in text and "hash chain holds" in text, seen_by="ana")
+    _seen(stage, told, "#ops", _is_trail, seen_by="ana")
+
+
+def _buttons(message: Message) -> set[str]:
+    """What can be pressed under a message, whatever language it is in."""
+    rows = [block for block in message.blocks if block["type"] == "actions"]
+    return {str(each.get("action_id")) for row in rows for each in row["elements"]}
+
+
+def _is_over(message: Message) -> bool:
+    """Whether an operation's message is at its end: nothing is left to stop or decide."""
+    return "op.details" in _buttons(message) and not {"op.cancel", "op.approve"} & _buttons(message)
+
+
+def _is_trail(message: Message) -> bool:
+    """Whether it tells everything that happened to the operation."""
+    return "op-1" in message.plain() and any(block["type"] == "table" for block in message.blocks)
 
 
 def _seen(
     stage: Stage,
     told: Transcript,
     channel: str,
-    wanted: Callable[[str], bool],
+    wanted: Callable[[Message], bool],
     *,
     timeout: float = 30,
     seen_by: str | None = None,
 ) -> Message:
-    found = stage.workspace.wait_message(channel, lambda each: wanted(each.plain().lower()), timeout, seen_by=seen_by)
+    found = stage.workspace.wait_message(channel, wanted, timeout, seen_by=seen_by)
     told.say(f"Drover in {channel}", readable(found.plain()))
     return found
 

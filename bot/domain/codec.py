@@ -27,6 +27,8 @@ LATER = "later"
 class CodecError(DroverError):
     """A stored value does not fit the code that reads it."""
 
+    code = "codec"
+
 
 def later(default: Any) -> Any:
     """A field added to a type that is stored already: left out of the JSON while it has this ``default``."""

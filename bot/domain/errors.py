@@ -89,6 +89,8 @@ class HostUnreachableError(HypervisorError):
 class PowerError(DroverError):
     """A power controller did not take an order; the text carries what it said."""
 
+    code = "power"
+
 
 class ChatError(DroverError):
     """The chat service refused or failed."""
@@ -98,6 +100,8 @@ class ChatError(DroverError):
 
 class ChatRefusedError(ChatError):
     """The chat service refused this for good: asking again is useless."""
+
+    code = "chat-refused"
 
 
 class SettingsError(DroverError):
@@ -120,6 +124,8 @@ class StoreError(DroverError):
 
 class StoreGoneError(StoreError):
     """The database's file was deleted or replaced under a running bot."""
+
+    code = "store-gone"
 
 
 class FencedError(StoreError):

@@ -63,6 +63,8 @@ _DEFINITION = VmDetail(
 class DrawingError(DroverError):
     """The text is no drawing of a cluster; the error names the line, the word and what was expected."""
 
+    code = "drawing"
+
 
 def drawn(text: str, taken_at: datetime = TAKEN_AT) -> Snapshot:
     """The cluster that ``text`` draws.

@@ -1077,8 +1077,13 @@ def cap_broken(used: float, cap: float) -> str:
 
 
 # Labels of the facts that a finished move leaves in the audit trail.
-SECONDS, SENT, PASSES, THROTTLE, PAUSED_FOR = "seconds", "MiB sent", "passes", "throttle %", "pause ms"
-CORES_USED, CORES_ALLOWED = "cores used", "cores allowed"
+TOOK, SENT, PASSES, THROTTLE, PAUSE = "took", "sent", "passes", "throttle", "pause"
+CORES_USED, CORES_ALLOWED = "cores_used", "cores_allowed"
+FACTS = (
+    words("took"), words("sent"), words("passes"), words("throttle"), words("pause"), words("cores used"),
+    words("cores allowed"),
+)  # fmt: skip
+"""The labels, which are the names, for translation."""
 
 AUTOSTART, SCHEDULER, STATE = "start at boot", "CPU scheduling", "paused or running"
 

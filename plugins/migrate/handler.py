@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 from bot.declare import Settled
-from bot.domain.cluster import MIB, Job, Scheduler, Sighting, VmState
+from bot.domain.cluster import Job, Scheduler, Sighting, VmState
 from bot.domain.errors import (
     DroverError,
     HostUnreachableError,
@@ -21,7 +21,8 @@ from bot.domain.errors import (
     StepCancelledError,
     StepLostError,
 )
-from bot.domain.operation import Ask
+from bot.domain.message import Duration, Number, Percent, Size
+from bot.domain.operation import Ask, Fact, Facts
 from bot.domain.steps import MigrateVm, Policy
 from bot.ports import Hypervisor, Progress
 from bot.ports.guests import Volume
@@ -31,7 +32,6 @@ from plugins.migrate.ladder import Pace, Rung, next_rung
 from plugins.migrate.outcome import Place
 from plugins.migrate.settings import MigrateSettings
 
-Facts = Mapping[str, str | int | float | bool]
 Sleep = Callable[[float], None]
 
 LOST = {
@@ -138,7 +138,7 @@ def run(settings: MigrateSettings, step: MigrateVm, hypervisor: Hypervisor, prog
     """Move the guest, or go on with a move that is under way; return only when it is on the target with all it carries.
 
     Returns:
-        ``seconds``, and where known ``MiB sent``, ``passes``, ``throttle %``, ``cores used`` and ``cores allowed`` as
+        ``took``, and where known ``sent``, ``passes``, ``throttle``, ``pause``, ``cores_used`` and ``cores_allowed`` as
         measured after the arrival.
 
     Raises:
@@ -182,17 +182,17 @@ class _Run:
         behind = {cards.LEFT_ON.format(source=self.step.source): cards.volumes_text(left)} if left else {}
         return {**self._measures(), **_Arrival(self).facts(seen), **behind}
 
-    def _measures(self) -> dict[str, str | int | float | bool]:
-        found: dict[str, str | int | float | bool] = {cards.SECONDS: round(self.now(), 1)}
+    def _measures(self) -> dict[str, Fact]:
+        found: dict[str, Fact] = {cards.TOOK: Duration(round(self.now(), 1))}
         job, complete = self._last_job()
         if job is None:
             return found
-        found[cards.SENT] = round(job.processed / MIB, 1)
+        found[cards.SENT] = Size(job.processed)
         found[cards.PASSES] = job.iteration
         if job.throttle:
-            found[cards.THROTTLE] = job.throttle
+            found[cards.THROTTLE] = Percent(job.throttle / 100)
         if complete and job.expected_downtime is not None:
-            found[cards.PAUSED_FOR] = round(job.expected_downtime * 1000)
+            found[cards.PAUSE] = Duration(job.expected_downtime)
         return found
 
     def _last_job(self) -> tuple[Job | None, bool]:
@@ -520,7 +520,7 @@ class _Arrival:
         self._part(cards.STATE, lambda: self._state(_at(seen, self._step.target)))
         self._part(cards.SCHEDULER, self._scheduler)
         self._part(cards.AUTOSTART, lambda: self._autostart(left=_at(seen, self._step.source).state is not None))
-        found: dict[str, str | int | float | bool] = {}
+        found: dict[str, Fact] = {}
         self._part(cards.SCHEDULER, lambda: found.update(self._cpu()))
         if self._problems:
             raise DroverError(cards.arrived_but(self._step, self._problems), cards.arrived_but_advice(self._step))
@@ -583,7 +583,7 @@ class _Arrival:
         if self._hypervisor.autostart(step.target, step.uuid) != step.carried.autostart:
             self._hypervisor.set_autostart(step.target, step.uuid, on=step.carried.autostart)
 
-    def _cpu(self) -> dict[str, float]:
+    def _cpu(self) -> dict[str, Fact]:
         """The cap by measured CPU: over it, it is applied once more and measured again."""
         settings, note = self._run.settings, self._run.progress.note
         check = self._measure()
@@ -597,7 +597,7 @@ class _Arrival:
                 self._problems.append(cards.problem(cards.SCHEDULER, cards.cap_broken(check.used, check.cap)))
         if check is None:
             return {}
-        return {cards.CORES_USED: round(check.used, 2), cards.CORES_ALLOWED: round(check.cap, 2)}
+        return {cards.CORES_USED: Number(round(check.used, 2), 2), cards.CORES_ALLOWED: Number(round(check.cap, 2), 2)}
 
     def _measure(self) -> _CpuCheck | None:
         return _measured(self._run.settings, self._run.sleep, self._step, self._hypervisor)

@@ -56,6 +56,8 @@ _FOR_OPERATORS = frozenset({
 class SlackRefusedError(ChatRefusedError):
     """Slack understood the call and said no. ``code`` is Slack's word for it, ``complaints`` its explanations."""
 
+    code = "slack-refused"
+
     @property
     def for_good(self) -> bool:
         """Whether asking again is useless; not while the app's own rights are what is missing."""
@@ -70,9 +72,13 @@ class SlackRefusedError(ChatRefusedError):
 class SlackUnsureError(ChatError):
     """Slack did not answer, or with a fault of its own: what was asked may have been done."""
 
+    code = "slack-unsure"
+
 
 class SlackLimitedError(ChatError):
     """Slack wants fewer calls; nothing was done."""
+
+    code = "slack-limited"
 
 
 def client(token: str, api_url: str = API, timeout: int = 10) -> WebClient:
