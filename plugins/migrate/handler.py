@@ -44,6 +44,7 @@ LOST = {
     Place.UNKNOWN: (cards.SILENT, cards.SILENT_ADVICE),
 }
 DOUBTFUL = frozenset({Place.TWICE, Place.ELSEWHERE, Place.NOWHERE, Place.DEAD})
+LOOK_AGAIN = 5.0  # seconds between looks at a migration that stands still
 SECOND_LOOK = 1.0  # seconds: hosts are not asked at one instant, and a guest may change sides in between
 
 
@@ -163,6 +164,7 @@ class _Run:
     waited: float = 0.0
     shown: object = ()  # what the job last showed of its progress, and since when it has shown just that
     shown_at: float = 0.0
+    look_at: float = 0.0  # when both hosts are looked at next, because nothing moves
     gave_up: str = ""
     told: set[str] = field(default_factory=set)
 
@@ -320,10 +322,11 @@ class _Run:
         """
         shown = job and (job.phase, job.processed, job.remaining, job.iteration)
         if shown != self.shown:
-            self.shown, self.shown_at = shown, self.waited
+            self.shown, self.shown_at, self.look_at = shown, self.waited, self.waited + self.settings.still_seconds
         still = self.waited - self.shown_at
-        if still <= self.settings.still_seconds:
+        if self.waited <= self.look_at:
             return
+        self.look_at = self.waited + LOOK_AGAIN
         place, seen = _look(self.step, self.hypervisor)
         self.progress.say(cards.stands_still(self.step, still, seen))
         self._note(cards.STOOD_STILL)

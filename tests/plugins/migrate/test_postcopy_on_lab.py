@@ -1,0 +1,63 @@
+"""A source that dies in post-copy, on real hosts: the rest on the target is told as dead, never as moved."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bot import catalog
+from bot.adapters.libvirt import LibvirtHypervisor
+from bot.declare import Action, Settled
+from bot.domain.cluster import MIB
+from bot.domain.errors import StepLostError
+from bot.domain.plan import Plan
+from bot.domain.steps import MigrateVm, Policy
+from bot.flow.parse import parsed
+from lab.guests import processes
+from plugins.migrate import handler
+from plugins.vm_lifecycle import handler as lifecycle
+from plugins.vm_lifecycle.settings import VmLifecycleSettings
+from tests.bot.adapters.libvirt.test_on_lab import begin
+from tests.plugins.migrate.test_freezes_on_lab import SETTINGS, A, B, Told, hypervisor  # noqa: F401 - a fixture
+from tests.waiting import until
+
+if TYPE_CHECKING:
+    from lab import Lab
+
+pytestmark = pytest.mark.lab
+
+
+def test_a_source_that_dies_in_postcopy_leaves_a_vm_that_is_told_as_dead_and_started_anew(
+    lab: Lab,
+    hypervisor: LibvirtHypervisor,  # noqa: F811
+) -> None:
+    guest = lab.guest("dead-postcopy", host=A, memory_mib=192, dirty_mib_s=20)
+    step = MigrateVm(guest.uuid, guest.name, A, B, 192 * MIB, policy=Policy.POSTCOPY, bandwidth=8)
+    thread, _ = begin(hypervisor, step)
+    try:
+        hypervisor.start_postcopy(A, guest.uuid)
+        until(lambda: lab.virsh(B, "domstate", guest.name).strip() == "running", "it runs on the target")
+        for pid in processes(lab._rooms[A], guest.name):
+            os.kill(pid, signal.SIGKILL)
+        thread.join(60)
+        until(lambda: "post-copy failed" in lab.virsh(B, "domstate", guest.name, "--reason"), "libvirt says so")
+        until(lambda: handler.settle(SETTINGS, lambda _: None, step, hypervisor) is Settled.LOST, "it is lost")
+        with pytest.raises(StepLostError, match="is dead") as error:
+            handler.run(SETTINGS, step, hypervisor, Told(0, "never"))
+        assert "host-b: running (postcopy failed)" in error.value.text
+        (remedy,) = error.value.remedies
+        found = parsed(catalog.load(("vm_lifecycle",)), "/kvm", remedy.command)
+        assert isinstance(found.command, Action)
+        plan = found.command.plan(found.intent, hypervisor.snapshot({guest.name}), ())
+        assert isinstance(plan, Plan), plan
+        for each in plan.steps:
+            lifecycle.run(VmLifecycleSettings(), each, hypervisor, Told(0, "never"))
+        until(lambda: guest.boots() == 2, "it is started anew")
+        assert guest.where() == [B]
+    finally:
+        for host in (A, B):
+            lab.virsh(host, "destroy", guest.name, check=False)
+            lab.virsh(host, "undefine", guest.name, check=False)
