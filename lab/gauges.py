@@ -57,12 +57,12 @@ class Gauges:
     def _write(self, name: str) -> None:
         home = self._directory / name / "gauges"
         room = self._rooms[name]
-        free = max(0, self._total_kib - _resident_kib(room))
-        _overwrite(home / "meminfo", _meminfo("", self._total_kib, free))
+        free, shared = max(0, self._total_kib - _resident_kib(room)), _shared_kib(room)
+        _overwrite(home / "meminfo", _meminfo("", self._total_kib, free, shared))
         nodes = _nodes()
         for node in nodes:
-            total, part = self._total_kib // len(nodes), free // len(nodes)
-            _overwrite(home / f"node{node}", _meminfo(f"Node {node} ", total, part))
+            total, part, cached = (each // len(nodes) for each in (self._total_kib, free, shared))
+            _overwrite(home / f"node{node}", _meminfo(f"Node {node} ", total, part, cached))
         _overwrite(home / "stat", _stat(cgroups.cpu_seconds(room.groups), time.monotonic() - self._began))
 
 
@@ -75,10 +75,14 @@ def _overwrite(path: Path, text: str) -> None:
         os.close(descriptor)
 
 
-def _meminfo(prefix: str, total: int, free: int) -> str:
-    """The lines of proc(5) meminfo that libvirt reads, in KiB."""
+def _meminfo(prefix: str, total: int, free: int, shared: int) -> str:
+    """The lines of proc(5) meminfo that libvirt reads, in KiB.
+
+    As the kernel does, what processes share (memfd) is among what is cached, and not available.
+    """
     values = {"MemTotal": total, "MemFree": free, "MemAvailable": free, "MemUsed": total - free}
-    values |= dict.fromkeys(("Buffers", "Cached", "SwapCached", "SwapTotal", "SwapFree"), 0)
+    values |= {"Cached": shared, "Shmem": shared}
+    values |= dict.fromkeys(("Buffers", "SwapCached", "SwapTotal", "SwapFree"), 0)
     return "".join(f"{prefix}{name}:{value:>16} kB\n" for name, value in values.items())
 
 
@@ -114,3 +118,17 @@ def _resident_pages(pid: int) -> int:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     except OSError:
         return 0
+
+
+def _shared_kib(room: Room) -> int:
+    """Resident memory inside that is shared (memfd, tmpfs), from proc(5) status."""
+    return sum(_shared_of(pid) for pid in room.pids())
+
+
+def _shared_of(pid: int) -> int:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    line = next((each for each in status.splitlines() if each.startswith("RssShmem:")), "")
+    return int(line.split()[1]) if line else 0

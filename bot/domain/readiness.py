@@ -156,7 +156,10 @@ class GuestCpu:
 
 @dataclass(frozen=True, slots=True)
 class CpuBaseline:
-    """The CPU that every one of ``hosts`` can run under ``virt_type``; ``xml`` is ready for a definition."""
+    """The CPU that every one of ``hosts`` can run under ``virt_type``; ``xml`` is ready for a definition.
+
+    ``left_out``: hosts that do not tell their CPU, with why.
+    """
 
     hosts: tuple[str, ...]
     virt_type: str
@@ -166,3 +169,4 @@ class CpuBaseline:
     disabled: tuple[str, ...]
     xml: str
     guests: tuple[GuestCpu, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()

@@ -69,8 +69,14 @@ class FakeReadiness:
         Raises:
             HypervisorError: they have different models, or there are none.
         """
-        names = sorted(hosts)
-        facts = [self.host_facts(name) for name in names]
+        told: dict[str, HostFacts] = {}
+        left_out: list[tuple[str, str]] = []
+        for name in sorted(hosts):
+            try:
+                told[name] = self.host_facts(name)
+            except HypervisorError as error:
+                left_out.append((name, str(error.text).rstrip(".")))
+        names, facts = list(told), list(told.values())
         self._may("cpu_baseline")
         if len({each.cpu_model for each in facts}) != 1:
             raise HypervisorError(f"No CPU model suits {', '.join(names) or 'no host'}.", "Leave hosts out.")
@@ -82,7 +88,7 @@ class FakeReadiness:
             if vm.state.active
         )
         xml = f'<cpu mode="custom" match="exact"><model fallback="forbid">{model}</model></cpu>'
-        return CpuBaseline(tuple(names), "kvm", model, "", (), (), xml, guests)
+        return CpuBaseline(tuple(names), "kvm", model, "", (), (), xml, guests, tuple(left_out))
 
     def run(self, host: str, argv: Sequence[str], *, deadline: float = 20.0) -> CommandResult | None:  # noqa: ARG002
         """What the given shell answers; None without one."""

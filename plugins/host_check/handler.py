@@ -71,7 +71,8 @@ def baseline(intent: HostBaseline, snapshot: Snapshot, hypervisor: Hypervisor) -
     silent = tuple((name, snapshot.host(name).problem) for name in names if not snapshot.host(name).up)
     up = [name for name in names if snapshot.host(name).up]
     try:
-        return Based(hypervisor.cpu_baseline(up), left_out=silent)
+        found = hypervisor.cpu_baseline(up)
+        return Based(found, left_out=(*silent, *found.left_out))
     except HypervisorError as error:
         return Based(trouble=joined((error.text, error.advice)), left_out=silent)
 

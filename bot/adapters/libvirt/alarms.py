@@ -10,6 +10,7 @@ from typing import Any
 import libvirt
 
 from bot.adapters.libvirt.connections import Connection, is_alive
+from bot.adapters.libvirt.parts import NONSENSE, reason
 from bot.domain.samples import Happening
 from bot.ports import Clock
 
@@ -47,10 +48,10 @@ class Alarms:
         for event, told in wanted:
             try:
                 numbers.append(connection.domainEventRegisterAny(None, event, told, None))
-            except libvirt.libvirtError as error:
-                if not is_alive(connection):
+            except (libvirt.libvirtError, *NONSENSE) as error:
+                if isinstance(error, libvirt.libvirtError) and not is_alive(connection):
                     raise
-                _log.info("an event is not to be had of %s: %s", self._host, error)
+                _log.info("an event is not to be had of %s: %s", self._host, reason(error))
 
     def end(self, connection: Connection) -> None:
         """Take the registrations back; on a dead connection that frees this end's memory of them."""

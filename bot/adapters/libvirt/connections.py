@@ -305,12 +305,15 @@ class _Wire:
         self.hang_up()
         if why := self._backoff.why:
             raise self._unreachable(why)
+        connection = None
         try:
             connection = open_connection(self._uri, read_only=self._read_only)
             connection.registerCloseCallback(self._closed, connection)
             if self._opened:
                 self._opened(connection)
         except libvirt.libvirtError as error:
+            self._connection = connection
+            self.hang_up()
             self._backoff.failed(said(error))
             raise self._unreachable(said(error)) from error
         self._backoff.succeeded()

@@ -12,6 +12,7 @@ import libvirt
 
 from bot.adapters.libvirt import backing, changes, domain_build, looks, seed_iso, volumes
 from bot.adapters.libvirt.connections import Connection, open_connection
+from bot.adapters.libvirt.parts import NONSENSE, nonsense
 from bot.adapters.libvirt.reading import HostReader
 from bot.adapters.libvirt.refusals import refusal
 from bot.domain.backing import Storage
@@ -264,6 +265,8 @@ class LibvirtGuests:
             yield connection
         except libvirt.libvirtError as error:
             raise refusal(error, what) from error
+        except NONSENSE as error:
+            raise nonsense(error, what) from error
         finally:
             looks.hang_up(connection)
 

@@ -16,7 +16,7 @@ from bot.adapters.libvirt.disk_looks import volumes_at
 from bot.adapters.libvirt.domain_xml import parse
 from bot.adapters.libvirt.focus import CloseUp
 from bot.adapters.libvirt.guests import LibvirtGuests
-from bot.adapters.libvirt.parts import NONSENSE, count, reason
+from bot.adapters.libvirt.parts import NONSENSE, count, nonsense
 from bot.adapters.libvirt.readiness import LibvirtReadiness, Shells
 from bot.adapters.libvirt.reading import HostReader, Reading
 from bot.adapters.libvirt.refusals import advice, refusal, said
@@ -120,6 +120,8 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
                 domain.migrateToURI3(target.address.migrate_uri, parameters, safe(declared=True))
         except libvirt.libvirtError as error:
             raise _migration_error(error, move, what, alive=bool(connection.isAlive())) from error
+        except NONSENSE as error:
+            raise nonsense(error, what) from error  # it is read before anything begins
         finally:
             _hang_up(connection)
 
@@ -215,7 +217,7 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
         except libvirt.libvirtError as error:
             raise refusal(error, what) from error
         except NONSENSE as error:
-            raise HypervisorError(f"{what}: {reason(error)}.", "Look at the host's libvirtd log.") from error
+            raise nonsense(error, what) from error
 
 
 def _all_declared(source: HostReader, detail: VmDetail, copied: Sequence[Disk]) -> bool:

@@ -16,6 +16,7 @@ import libvirt
 from bot.adapters.libvirt.connections import Connection, is_alive
 from bot.adapters.libvirt.refusals import said
 from bot.domain.cluster import Unread
+from bot.domain.errors import HypervisorError
 
 T = TypeVar("T")
 
@@ -45,6 +46,11 @@ def reason(error: BaseException) -> str:
     if isinstance(error, KeyError):
         return f"its answer lacks {error}"
     return f"its answer makes no sense ({type(error).__name__}: {error})".rstrip(".")
+
+
+def nonsense(error: BaseException, what: str) -> HypervisorError:
+    """Return our error for an answer that makes no sense; ``what`` could not be done because of it."""
+    return HypervisorError(f"{what}: {reason(error)}.", "Look at the host's libvirtd log.")
 
 
 class Parts:

@@ -77,11 +77,10 @@ class LibvirtReadiness:
         The hosts' CPUs are those they offer to guests (host-model of their domain capabilities), so that what QEMU
         or the kernel of one host lacks counts too.
         """
-        names = sorted(hosts)
-        if not names:
+        if not hosts:
             raise HypervisorError("There is no host to make a baseline of.", "Name hosts that answer.")
-        offers = {name: self._ask(name, _offers, f"{name} does not tell its CPU") for name in names}
-        running = {name: self._ask(name, partial(_running, name), f"{name} does not tell its guests") for name in names}
+        offers, running, left_out = self._cpus_of(sorted(hosts))
+        names = list(offers)
         virt_type = _usual([guest for found in running.values() for guest, _ in found], offers.values())
         cpus = [offer[virt_type] for offer in offers.values()]
         what = f"No CPU model suits {', '.join(names)}"
@@ -99,7 +98,30 @@ class LibvirtReadiness:
             disabled=tuple(sorted(_features(xml, "disable"))),
             xml=_for_definition(described),
             guests=tuple(guests),
+            left_out=left_out,
         )
+
+    def _cpus_of(
+        self, hosts: Sequence[str]
+    ) -> tuple[dict[str, dict[str, str]], dict[str, list[tuple[GuestCpu, str]]], tuple[tuple[str, str], ...]]:
+        """The CPUs that hosts offer and those of their running guests, by host, and the hosts that cannot tell.
+
+        Raises:
+            HypervisorError: no host can tell.
+        """
+        offers: dict[str, dict[str, str]] = {}
+        running: dict[str, list[tuple[GuestCpu, str]]] = {}
+        failed: dict[str, HypervisorError] = {}
+        for name in hosts:
+            try:
+                offer = self._ask(name, _offers, f"{name} does not tell its CPU")
+                running[name] = self._ask(name, partial(_running, name), f"{name} does not tell its VMs")
+                offers[name] = offer
+            except HypervisorError as error:
+                failed[name] = error
+        if not offers:
+            raise next(iter(failed.values()))
+        return offers, running, tuple((name, str(error.text).rstrip(".")) for name, error in failed.items())
 
     def run(self, host: str, argv: Sequence[str], *, deadline: float = 20.0) -> CommandResult | None:
         """Run a program on a host; see the port."""
