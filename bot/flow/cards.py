@@ -214,9 +214,10 @@ def _reasons(plan: Plan) -> list[Element]:
     found: list[Element] = []
     if plan.reasons:
         found.append(Section(prose("\n".join(f"• {reason.text}" for reason in plan.reasons[:8]))))
-    if plan.warnings:
-        lines = prose("\n".join(f"• {warning.text}" for warning in plan.warnings[:8]))
-        found.append(Section(Words(f"*Please note:*\n{lines.template}", lines.args)))
+    for first in range(0, len(plan.warnings), 8):  # all of them: they are what is agreed to
+        lines = prose("\n".join(f"• {warning.text}" for warning in plan.warnings[first : first + 8]))
+        head = "" if first else "*Please note:*\n"
+        found.append(Section(Words(f"{head}{lines.template}", lines.args)))
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -25,6 +26,8 @@ from bot.testing.guests import Extra
 from plugins.vm_lifecycle import creation, devices, keeping, planner
 from plugins.vm_lifecycle.intents import DiskWish, NewTags, NewVms, SnapshotWish
 from plugins.vm_lifecycle.steps import AddDisk, CloneVm, DeleteVm, Power, PowerVm, PurgeVm, SetTtl, UndeleteVm
+from tests.bot.flow.small_bot import small_bot
+from tests.bot.flow.small_bot import text as card_text
 from tests.plugins.vm_lifecycle.test_handler import cluster as hosts
 from tests.plugins.vm_lifecycle.test_handler import run
 from tests.plugins.vm_lifecycle.test_planner import CATALOG, SETTINGS, planned, refused, with_vm
@@ -363,6 +366,16 @@ def test_the_card_of_a_deletion_says_what_goes_when_and_how_to_restore_it() -> N
     assert "/srv/raw.img (it lies in no storage pool)" in told["kept"]
     facts = run(answer.steps[0], hypervisor)
     assert "UTC; `vm undelete web` restores it" in facts["kept until"]
+
+
+def test_of_many_deletions_every_one_is_shown_to_approvers(tmp_path: Path) -> None:
+    vms = " | ".join(f"job-{number} 512M off [env=ci]" for number in range(12))
+    bot = small_bot(tmp_path, f"host-a 16cpu 64G | {vms}", ("vm_lifecycle",))
+    bot.types("vm delete --tag env=ci --keep-disks --now")
+    shown = card_text(bot.shown())
+    for number in range(12):
+        assert f"job-{number}: deleted at once, and cannot be undeleted" in shown, number
+    bot.store.close()
 
 
 def test_a_purge_looks_again_and_removes_nothing_that_others_came_to_need() -> None:
