@@ -23,6 +23,7 @@ from pathlib import Path
 from bench.goals import Goal, conclude
 from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
 from bot.domain.cluster import Job
+from bot.domain.message import Message
 from bot.domain.operation import Ask
 from bot.domain.plan import Plan
 from lab import Lab
@@ -52,10 +53,10 @@ class Silent:
     def report(self, job: Job, asks: Collection[Ask] = ()) -> None:
         """Nobody watches."""
 
-    def say(self, text: str) -> None:
+    def say(self, text: Message) -> None:
         """Nobody listens."""
 
-    def note(self, text: str) -> None:
+    def note(self, text: Message) -> None:
         """Nobody reads."""
 
     def asked(self) -> frozenset[Ask]:

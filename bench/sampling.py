@@ -245,8 +245,8 @@ def record(turn: int) -> dict[str, int]:
         keys = ("rd.reqs", "rd.bytes", "rd.times", "wr.reqs", "wr.bytes", "wr.times", "fl.reqs", "fl.times",
                 "allocation", "capacity", "physical")  # fmt: skip
         found |= {f"block.{disk}.{key}": turn * 4096 for key in keys}
-    keys = ("rx.bytes", "rx.pkts", "rx.errs", "rx.drop", "tx.bytes", "tx.pkts", "tx.errs", "tx.drop")
-    return found | {f"net.0.{key}": turn * 1500 for key in keys}
+    traffic = ("rx.bytes", "rx.pkts", "rx.errs", "rx.drop", "tx.bytes", "tx.pkts", "tx.errs", "tx.drop")
+    return found | {f"net.0.{key}": turn * 1500 for key in traffic}
 
 
 def growth() -> list[Goal]:

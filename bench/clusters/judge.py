@@ -23,7 +23,7 @@ class Host:
 
     def total(self, what: str) -> float:
         """Sum one field over the guests."""
-        return sum(guest[what] for guest in self.guests.values())
+        return float(sum(guest[what] for guest in self.guests.values()))
 
     def groups(self) -> Counter[str]:
         """Count the guests of each anti-affinity group."""

@@ -12,7 +12,7 @@ import pytest
 
 from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
 from bot.domain.backing import Backing, Storage
-from tests.contract.test_guests import RealClock
+from tests.waiting import RealClock
 
 if TYPE_CHECKING:
     from lab import Lab
