@@ -138,13 +138,14 @@ def small_bot(
     cluster: str = CLUSTER,
     plugins: tuple[str, ...] = ("migrate",),
     tables: Mapping[str, Any] | None = None,
+    extra: tuple[object, ...] = (),
     **world_of: Any,
 ) -> Bot:
-    """``tables``: the plugins' settings. ``world_of``: fields of the world that are to be different."""
+    """``tables``: the plugins' settings; ``extra``: more plugins. ``world_of``: fields of the world that differ."""
     clock = TickingClock()
     hypervisor = FakeHypervisor(drawn(cluster), clock)
     chat = FakeChat()
-    loaded = catalog.load(plugins, tables, extra=(Core(),))
+    loaded = catalog.load(plugins, tables, extra=(Core(), *extra))
     store = SqlStore(f"sqlite:///{tmp_path}/drover.sqlite", loaded.codec(), clock=clock)
     work = QueuedWork()
     usual: dict[str, Any] = {"policy": POLICY, "roles": ROLES, "patience": 30.0}
