@@ -309,6 +309,10 @@ class Host:
         there = sorted((each for each in self.huge_pages or () if each.total), key=lambda each: each.size)
         return next((each for each in there if size in {0, each.size}), None)
 
+    def why_unread(self, kind: str) -> str:
+        """Return why all its parts of a kind cannot be read; '' when they can: what is not listed is not there."""
+        return next((each.why for each in self.unread if each.kind == kind and not each.name), "")
+
     @property
     def up(self) -> bool:
         """Whether it answered in this snapshot."""

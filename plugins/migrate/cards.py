@@ -477,6 +477,16 @@ def _start_network(nics: Sequence[Nic]) -> str:
     return f": `{command('virsh net-start {}', name)}`" if name else ""
 
 
+def pools_unread(vm: Vm, target: Host, wanted: Sequence[str], why: str) -> Objection:
+    """Whether the target has the pools is not known."""
+    return Objection(
+        "pools-unread",
+        f"The storage pools of {target.name} cannot be read, so whether it has {', '.join(wanted)} (for {vm.name}) is "
+        f"not known: {why}.",
+        "Ask again when they can be read.",
+    )
+
+
 def missing_pool(vm: Vm, target: Host, wanted: Sequence[str], *, copying: bool) -> Objection:
     """Storage pools that the target lacks."""
     why = "to copy the disks into" if copying else "that the disks are on"

@@ -209,15 +209,20 @@ def _network(case: Case, target: Host) -> Iterator[Objection]:
 
 
 def has(host: Host, nic: Nic) -> bool | None:
-    """Whether a host has what a card is plugged into; None: it is of a kind that cannot be looked at."""
-    known = {"bridge": host.bridges, "network": host.networks}.get(nic.kind)
-    return None if known is None else nic.source in known
+    """Whether a host has what a card is plugged into; None: it is of a kind that cannot be looked at, or read there."""
+    kinds = {"bridge": (host.bridges, "interface"), "network": (host.networks, "network")}
+    known, kind = kinds.get(nic.kind, (None, ""))
+    if known is None:
+        return None
+    return True if nic.source in known else None if host.why_unread(kind) else False
 
 
 def _pools(case: Case, target: Host) -> Iterator[Objection]:
     active = [pool for pool in target.pools if pool.active]
     wanted = [_pool_there(case.source, disk, active) for disk in _shared_disks(case.source, case.detail)]
-    if missing := [each for each in wanted if each]:
+    if (missing := [each for each in wanted if each]) and (why := target.why_unread("pool")):
+        yield cards.pools_unread(case.vm, target, tuple(dict.fromkeys(missing)), why)
+    elif missing:
         yield cards.missing_pool(case.vm, target, tuple(dict.fromkeys(missing)), copying=False)
     if case.copy_storage:
         yield from _copies(case, target, active)

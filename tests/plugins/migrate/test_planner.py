@@ -29,6 +29,7 @@ from bot.domain.cluster import (
     Snapshot,
     TargetLook,
     Ties,
+    Unread,
     Vm,
     VmDetail,
     VmState,
@@ -193,6 +194,8 @@ REFUSALS: dict[str, tuple[Change, Migrate, str]] = {
     "arch": (host_is("host-b", arch="aarch64"), TO_B, "aarch64"),
     "network": (host_is("host-b", bridges=frozenset()), TO_B, "bridge br0"),
     "pool": (host_is("host-b", pools=(LOCAL,)), TO_B, "shared (/srv/shared)"),
+    "pools-unread": (host_is("host-b", pools=(), unread=(Unread("pool", "", "no virtstoraged"),)), TO_B,
+                     "no virtstoraged"),
     "not-copyable": (vm_with(disks=(ROOT, replace(OWN, kind="block", source="/dev/vg/data"))), COPY, "/dev/vg/data"),
     "pool-full": (both(vm_with(disks=(ROOT, OWN)), host_is("host-b", pools=(SHARED, replace(LOCAL, free=GIB)))),
                   COPY, "1 GiB"),
@@ -247,6 +250,13 @@ def test_each_refusal_is_foreseen_and_says_what_to_do(code: str) -> None:
     assert len(found) == 1
     assert word in f"{found[0].text} {found[0].remedy}"
     assert found[0].remedy
+
+
+def test_a_host_whose_interfaces_cannot_be_read_is_not_held_to_lack_a_bridge() -> None:
+    """As without virtinterfaced: the move is planned, with what could not be checked."""
+    unread = (Unread("interface", "", "no virtinterfaced"),)
+    found = planned(TO_B, host_is("host-b", bridges=frozenset(), unread=unread)(cluster()))
+    assert "br0" in repr(found.warnings)
 
 
 def test_every_objection_that_the_plugin_can_make_is_in_the_tables() -> None:
