@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 
+from bot.domain import whole
 from bot.domain.card import (
     Bar,
     Button,
@@ -20,6 +21,7 @@ from bot.domain.card import (
     Fields,
     Form,
     Line,
+    Listing,
     ManyField,
     Mark,
     Person,
@@ -35,9 +37,9 @@ from bot.domain.card import (
 )
 from bot.domain.cluster import Job
 from bot.domain.operation import BOT, Ask, Fact, Operation, Progress, State, StepEnded, Vote
-from bot.domain.plan import HostBar, Objection, Plan, Prediction, Refused, Risk, Spread
+from bot.domain.plan import HostBar, Objection, Plan, Prediction, Refused, Spread
 from bot.domain.policy import MayNot
-from bot.domain.steps import WaitForPerson
+from bot.domain.steps import MigrateVm, SetMaintenance, WaitForPerson
 from bot.domain.words import bytes_text, duration_text, plural
 
 PICK = "op.pick"
@@ -83,7 +85,7 @@ def operation_card(operation: Operation, progress: Progress | None = None, *, pi
     elements: list[Element] = [_facts(operation)]
     elements += _state_lines(operation)
     if operation.open_to_votes:
-        elements += _reasons(operation.plan)
+        elements += [*_attachment(operation), *_reasons(operation.plan)]
     if operation.state is State.PROPOSED:
         elements += _picture(operation.plan)
     elements += _steps(operation)
@@ -94,6 +96,28 @@ def operation_card(operation: Operation, progress: Progress | None = None, *, pi
     elements += _buttons(operation, progress, pickable)
     elements.append(_small_print(operation))
     return Card(text=f"{operation.id}: {headline}", title=headline, elements=tuple(elements))
+
+
+NOT_PROPOSED = "This cannot be proposed."
+
+
+def attached(operation: Operation) -> tuple[str, ...]:
+    """The whole plan in parts, when its message does not show all of it."""
+    return whole.attached(operation.plan, operation.origin.command, operation.origin.reason)
+
+
+def _attachment(operation: Operation) -> list[Element]:
+    count = len(attached(operation))
+    if not count:
+        return []
+    text = "*Not all of it fits here.* Read the whole plan in the thread, {parts}, before you decide."
+    return [Section(words(text, parts=plural(count, "message")))]
+
+
+def whole_card(operation: Operation, number: int, count: int, text: str) -> Card:
+    """A part of the whole plan, beneath its message."""
+    title = f"{operation.id} in full, {number} of {count}"
+    return Card(text=title, title=title, elements=(Listing(text),))
 
 
 def _facts(operation: Operation) -> Fields:
@@ -248,9 +272,14 @@ def _bar_text(bar: HostBar) -> str:
 def confirm_text(operation: Operation) -> str:
     """What is asked before a vote: the risk and the most dangerous of it first, then how much it touches."""
     plan = operation.plan
-    worst = f"Risk {plan.risk}. " if plan.risk in (Risk.HIGH, Risk.DESTRUCTIVE) else ""
-    first = plan.warnings[0].text if plan.warnings else ""
-    text = f"{worst}{plan.title}. {first} {blast_text(plan)}.".replace("  ", " ")
+    worst = [str(step.title) for step in plan.steps if not isinstance(step, MigrateVm | SetMaintenance | WaitForPerson)]
+    parts = [f"Risk {plan.risk}."]
+    if worst:
+        others = f" and {plural(len(worst) - 1, 'other step')} like it" if len(worst) > 1 else ""
+        parts.append(f"{worst[0]}{others}.")
+    parts += [str(each.text) for each in plan.warnings[:1]]
+    parts += [f"{plan.title}.", f"{blast_text(plan)}."]
+    text = " ".join(parts)
     return text if len(text) <= CONFIRM else f"{text[: CONFIRM - 1]}…"
 
 

@@ -263,6 +263,7 @@ class _Run:
             return
         shown(self.world, after, ruling)
         note = cards.more_votes_note(after)
+        propose.attach(self.world, after)
         decide.told(self.world, after, note, f"votes-{after.version}", f"votes:{after.id}:{after.version}")
 
     def _rechecked(self, operation: Operation, turn: tuple[int, ...]) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 from bot.declare import Action
 from bot.domain import policy as policies
+from bot.domain import whole
 from bot.domain.card import Card
 from bot.domain.cluster import Snapshot
 from bot.domain.operation import BOT, Approved, Expired, Operation, Origin, Proposed, RulingChanged, State, near
@@ -75,6 +76,8 @@ def tried(
         planned = action.plan(intent, seen, world.catalog.rules)
     if isinstance(planned, Refused):
         return planned
+    if fault := whole.too_long(planned, origin.command, origin.reason):
+        return Refused(cards.NOT_PROPOSED, (fault,))
     if busy := busy_with(world, planned):
         return Refused("Not now.", busy)
     ruling = standing.asked(world, action.name, planned, origin)
@@ -109,6 +112,7 @@ def lay_out(world: World, operation: Operation) -> Operation:
     if operation.unreadable:
         return operation
     world.screen.post(operation.id, world.places.approvals)
+    attach(world, operation)
     if operation.ruling.automatic and world.places.ops:
         world.screen.post(operation.id, world.places.ops)  # nobody was asked, so everybody is told
     if operation.state is State.PROPOSED and not operation.ruling.votes:
@@ -116,6 +120,14 @@ def lay_out(world: World, operation: Operation) -> Operation:
     if operation.state in BUSY and not world.catalog.unable(operation):
         world.work.enqueue(operation)
     return operation
+
+
+def attach(world: World, operation: Operation) -> None:
+    """Put the whole plan beneath its message when the message does not show all of it, once for each plan."""
+    texts = cards.attached(operation)
+    for number, text in enumerate(texts, 1):
+        card = cards.whole_card(operation, number, len(texts), text)
+        world.screen.note(operation, card, f"whole-{operation.plan.digest}-{number}")
 
 
 def _approved_by_rule(world: World, operation: Operation) -> Operation:

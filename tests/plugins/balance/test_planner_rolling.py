@@ -602,3 +602,26 @@ def test_two_operations_never_work_on_one_guest_at_once(bot: Bot) -> None:
     assert {bot.operation(number).state for number in (1, 2)} == {State.DONE}
     assert bot.where("a1") == [other]
     assert [each.why.code for each in bot.operation().skipped] == ["moved"]
+
+
+# --- what people see before they vote
+
+
+def test_a_command_that_cannot_be_shown_whole_is_not_proposed(bot: Bot) -> None:
+    said = text(bot.types(f"host rolling --all --run 'true {'x' * 11_000}; harm'"))
+    assert "can be shown to approvers" in said
+    assert bot.store.operations() == ()
+
+
+def test_a_long_command_is_attached_whole_and_the_message_says_so(bot: Bot) -> None:
+    command = f"true {'x' * 3_000}; harm"
+    bot.types(f"host rolling --all --run '{command}'")
+    attached = [text(card) for ref, card in bot.chat.messages.items() if ref in bot.chat.threads]
+    assert any(command in each for each in attached)
+    assert "Read the whole plan in the thread" in text(bot.shown())
+
+
+def test_the_question_before_a_vote_names_the_command(bot: Bot) -> None:
+    bot.types('host rolling --all --run "rm -rf /var/cache"')
+    assert "Risk high. " in text(bot.shown())
+    assert "rm -rf /var/cache" in text(bot.shown())

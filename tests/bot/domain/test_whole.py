@@ -1,0 +1,102 @@
+"""All of a plan is shown, on its card or attached beneath it; what cannot be is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.adapters.slack.blocks import rendered
+from bot.adapters.slack.validate import LEFT_OUT, fitted
+from bot.domain import whole
+from bot.domain.operation import Operation, opened
+from bot.domain.plan import Blast, Plan, Reason, Risk
+from bot.domain.steps import MigrateVm, SetMaintenance, Step
+from bot.flow import cards
+from plugins.balance.steps import RunOnHost
+from tests.operations import move, planned, proposal
+
+SMALL = planned(move("web-1"), move("web-2"))
+words = st.text(st.sampled_from("ab<&>`*_~ \n“…\u202e@#!|"), max_size=30)
+lengths = st.sampled_from((0, 1, 1, 5, 40, 120, 400))
+
+
+@st.composite
+def texts(draw: st.DrawFn) -> str:
+    return (draw(words) or "x") * draw(lengths)
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Plan:
+    count = draw(st.sampled_from((1, 2, 49, 50, 51, 150)))
+    kinds: list[Step] = [move("web-1"), SetMaintenance("host-a", on=True), RunOnHost("host-a", draw(texts()), "key")]
+    some = tuple(draw(st.sampled_from(kinds)) for _ in range(min(count, 3)))
+    steps = (*some, *(move(f"vm-{n}") for n in range(count - 3)))
+    reasons = tuple(Reason("r", draw(texts())) for _ in range(draw(st.sampled_from((0, 1, 8, 9)))))
+    blast = Blast(hosts=tuple(f"host-{n}" for n in range(draw(st.sampled_from((1, 300))))))
+    return Plan(draw(texts()), steps, Risk.HIGH, blast, reasons=reasons, warnings=reasons[:1])
+
+
+def laid_out(plan: Plan, command: str = "/kvm x", reason: str = "") -> Operation:
+    event = proposal(plan=plan)
+    return opened("op-1", replace(event, origin=replace(event.origin, command=command, reason=reason)))
+
+
+def is_cut(operation: Operation) -> bool:
+    """Whether Slack's message of an operation leaves something out."""
+    text, blocks = rendered(cards.operation_card(operation))
+    sent = fitted(text, blocks, "told")
+    read = [block for block in sent.blocks if block["type"] != "actions"]  # a question may be short
+    return LEFT_OUT in repr(read) or "…" in repr(read) or not read
+
+
+def test_a_small_plan_is_shown_on_its_card() -> None:
+    assert whole.attached(SMALL, "migrate web-1", "") == ()
+    assert not is_cut(laid_out(SMALL))
+
+
+@given(plans(), texts(), texts())
+def test_a_plan_is_whole_on_its_card_or_attached_or_refused(plan: Plan, command: str, reason: str) -> None:
+    if whole.too_long(plan, command, reason):
+        return
+    parts = whole.attached(plan, command, reason)
+    if not parts:
+        assert not is_cut(laid_out(plan, command, reason))
+        return
+    together = "\n".join(parts)
+    for text in (str(plan.title), command, reason, *(str(each.text) for each in plan.reasons)):
+        assert text in together
+    for number, step in enumerate(plan.steps, 1):
+        assert f"{number}. {step.title}" in together
+        if isinstance(step, RunOnHost):
+            assert step.command in together
+    for number, part in enumerate(parts, 1):
+        text, blocks = rendered(cards.whole_card(laid_out(plan), number, len(parts), part))
+        sent = fitted(text, blocks, "told")
+        assert sent.blocks
+        assert LEFT_OUT not in repr(sent.blocks)
+
+
+@pytest.mark.parametrize("length", [6_001, 11_000, 12_500, 100_000])
+def test_a_command_that_cannot_be_shown_whole_is_refused(length: int) -> None:
+    plan = replace(SMALL, steps=(RunOnHost("host-a", "x" * length, "key"),))
+    found = whole.too_long(plan, "host rolling", "")
+    assert found is not None
+    assert "RunOnHost command" in found.text
+
+
+def test_any_long_text_in_a_step_is_attached_or_refused() -> None:
+    step = MigrateVm("uuid", "web-1", "host-a", "host-b", 1, reason="r" * 3000)
+    assert "r" * 3000 in "\n".join(whole.attached(replace(SMALL, steps=(step,)), "c", ""))
+    assert whole.too_long(replace(SMALL, steps=(replace(step, reason="r" * 7000),)), "c", "")
+
+
+def test_before_a_vote_the_most_dangerous_is_named_first() -> None:
+    steps = (SetMaintenance("host-a", on=True), move("web-1"), RunOnHost("host-a", "reboot now", "key"))
+    plan = replace(SMALL, title="Maintain " + "host-a, " * 60, steps=steps, risk=Risk.HIGH)
+    asked = cards.confirm_text(laid_out(plan))
+    assert asked.startswith("Risk high. ")
+    assert "reboot now" in asked
+    assert len(asked) <= 300
