@@ -198,7 +198,8 @@ def _ready(host: str, found: Readiness) -> Finding:
 
 
 def _size(host: Host, vms: int) -> str:
-    return f"{plural(vms, 'VM')}, {plural(host.cpus, 'CPU')}, {host.cpu_model or 'CPU model unknown'}"
+    unread = f"; could not read {'; '.join(each.text for each in host.unread)}" if host.unread else ""
+    return f"{plural(vms, 'VM')}, {plural(host.cpus, 'CPU')}, {host.cpu_model or 'CPU model unknown'}{unread}"
 
 
 def _answering(seen: Snapshot) -> list[Finding]:

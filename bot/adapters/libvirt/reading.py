@@ -23,6 +23,7 @@ from bot.domain.storage import declare
 from bot.ports import Clock
 
 _FACTS_OLDEST = 30.0
+_FOR_POOLS = 0.7  # of a host's deadline, after which its reading waits for no pools
 _UNREAD_OLDEST = 5.0  # what could not be read is tried again sooner, but not at every reading
 _DEFINITIONS_OLDEST = 120.0
 
@@ -55,6 +56,7 @@ class HostReader:
     def __init__(self, address: HostAddress, *, clock: Clock, deadline: float) -> None:
         self.address = address
         self._clock = clock
+        self._deadline = deadline
         self._definitions = Definitions(_DEFINITIONS_OLDEST)
         self._facts: tuple[float, Facts] | None = None
         self._facts_before: Facts | None = None
@@ -80,7 +82,8 @@ class HostReader:
     def begin(self, focus: Collection[str]) -> Pending[Reading]:
         """Start a reading; guests in ``focus`` (names or UUIDs), and then the host's facts, are read anew."""
         self.storage.begin(fresh=bool(focus))
-        return self.look.send(lambda connection: self._read(connection, focus))
+        until = time.monotonic() + _FOR_POOLS * self._deadline
+        return self.look.send(lambda connection: self._read(connection, focus, until))
 
     def finish(self, pending: Pending[Reading], until: float) -> Reading:
         """The reading, or the last one with what kept the host from answering; it never raises for a host's sake.
@@ -107,7 +110,7 @@ class HostReader:
         health = Health.STALE if self.look.connected else Health.UNREACHABLE
         return replace(self.last, host=replace(self.last.host, health=health, problem=problem.rstrip("."), cpu=None))
 
-    def _read(self, connection: Connection, focus: Collection[str]) -> Reading:
+    def _read(self, connection: Connection, focus: Collection[str], until: float) -> Reading:
         parts = Parts(connection)
         known = self._known_facts(connection, fresh=bool(focus))
         busy = parts.read("CPU load", "", lambda: host_busy_ns(connection))
@@ -130,7 +133,7 @@ class HostReader:
         cpu = None if busy is None else self._host_meter.load(*busy)
         host = self._host(known, free or 0, cpu)
         huge = parts.read("free huge pages", "", lambda: huge_pages(connection, known))
-        stored = self.storage.finish()
+        stored = self.storage.finish(until)
         unnamed = {vm.name for vm in vms}  # those have their own problem
         unread = [each for each in parts.unread if each.kind != "VM" or each.name not in unnamed]
         host = replace(host, huge_pages=huge, pools=stored.pools, unread=(*known.unread, *stored.unread, *unread))

@@ -17,7 +17,7 @@ from bot.ports import Clock
 
 _OLDEST = 30.0  # seconds after which pools are read again, for changes that no event tells
 _UNREAD_OLDEST = 5.0  # what could not be read is tried again sooner
-_SHARE = 0.4  # of the host's deadline that a reading waits for its pools
+_SHARE = 0.4  # of the host's deadline that a reading waits for its pools at most
 
 
 class Storage:
@@ -49,12 +49,16 @@ class Storage:
                 before = self._known
                 self._asked = (now, self._line.send(lambda connection: pools_of(connection, before)))
 
-    def finish(self) -> Pools:
-        """Return the pools: just read where that ends in time, else as last known with the reason."""
+    def finish(self, until: float = float("inf")) -> Pools:
+        """Return the pools: just read where that ends in time, else as last known with the reason.
+
+        Args:
+            until: moment of ``time.monotonic()`` after which nobody waits; it is never waited for long.
+        """
         with self._lock:
             asked = self._asked
         if asked is not None:
-            self._take(*asked)
+            self._take(*asked, min(until, time.monotonic() + self._patience))
         with self._lock:
             if not self._trouble:
                 return self._known
@@ -68,9 +72,9 @@ class Storage:
         """Let go of the connection."""
         self._line.close()
 
-    def _take(self, since: float, pending: Pending[Pools]) -> None:
+    def _take(self, since: float, pending: Pending[Pools], until: float) -> None:
         """Wait a little for an answer and keep it; one that does not come stays asked for."""
-        if not pending.done(time.monotonic() + self._patience):
+        if not pending.done(until):
             self._trouble = f"not answered for {time.monotonic() - since:.0f} s"
             return
         try:
