@@ -35,6 +35,7 @@ class CloseUp:
         readings: what the snapshot was made of, by host name.
         deadline: seconds for each round of questions; a host that misses it leaves its answers out.
         measure: whether to measure how fast running guests write memory, which takes a good second.
+        disks: what was seen of disks on other hosts, between two of these.
     """
 
     def __init__(
@@ -45,12 +46,14 @@ class CloseUp:
         clock: Clock,
         deadline: float,
         measure: bool,
+        disks: disk_looks.Memory,
     ) -> None:
         self._readers = readers
         self._readings = readings
         self._clock = clock
         self._deadline = deadline
         self._measure = measure
+        self._disks = disks
 
     def of(self, snapshot: Snapshot, focus: Collection[str]) -> Snapshot:
         """The snapshot with its guests in ``focus`` (names or UUIDs) read in depth, where their host is up."""
@@ -114,14 +117,21 @@ class CloseUp:
         """What each other host has at the places of a VM's own disks, by the VM's UUID and the host."""
         wanted = {_key(vm): asked_disks(self._readings[vm.host].host, vm.detail or VmDetail()) for vm in vms}
         local = [vm for vm in vms if wanted[_key(vm)] and vm.state.active]
-        before = self._images([(vm, vm.host) for vm in local], wanted)
         others = [(vm, host) for vm in local for host in self._readings if host != vm.host and self._up(host)]
-        there = self._images(others, wanted)
-        after = self._images([(vm, vm.host) for vm in local], wanted)
-        return {
-            (vm.uuid, host): disk_looks.compared(first, there[vm.uuid, host], after[_key(vm)])
-            for vm, host in others if (first := before[_key(vm)]) is not None
-        }  # fmt: skip
+        known = {(vm.uuid, host): self._disks.recall(vm.uuid, host, wanted[_key(vm)]) for vm, host in others}
+        found = {key: each for key, each in known.items() if each is not None}
+        asked = [(vm, host) for vm, host in others if (vm.uuid, host) not in found]
+        sources = [(vm, vm.host) for vm in {_key(vm): vm for vm, _ in asked}.values()]
+        before = self._images(sources, wanted)
+        there = self._images(asked, wanted)
+        after = self._images(sources, wanted)
+        for vm, host in asked:
+            first = before[_key(vm)]
+            if first is not None:
+                seen = disk_looks.compared(first, there[vm.uuid, host], after[_key(vm)])
+                found[vm.uuid, host] = seen
+                self._disks.keep(vm.uuid, host, wanted[_key(vm)], seen)
+        return found
 
     def _images(
         self, asked: Collection[tuple[Vm, str]], wanted: Mapping[tuple[str, str], tuple[Disk, ...]]

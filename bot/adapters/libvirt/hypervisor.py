@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import libvirt
 
-from bot.adapters.libvirt import jobs
+from bot.adapters.libvirt import disk_looks, jobs
 from bot.adapters.libvirt.connections import Connection, HostAddress, Pending, open_connection
 from bot.adapters.libvirt.depth import active_job
 from bot.adapters.libvirt.disk_looks import volumes_at
@@ -67,6 +67,7 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
         self._clock = clock
         self._deadline = deadline
         self._measure = measure_dirty_rate
+        self._disks = disk_looks.Memory()
         self._readers = {each.name: HostReader(each, clock=clock, deadline=deadline) for each in hosts}
 
     def snapshot(self, focus: Collection[str] = ()) -> Snapshot:
@@ -78,7 +79,14 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
         snapshot = Snapshot(taken_at, tuple(reading.host for reading in readings.values()), vms)
         if not wanted:
             return snapshot
-        close_up = CloseUp(self._readers, readings, clock=self._clock, deadline=self._deadline, measure=self._measure)
+        close_up = CloseUp(
+            self._readers,
+            readings,
+            clock=self._clock,
+            deadline=self._deadline,
+            measure=self._measure,
+            disks=self._disks,
+        )
         return close_up.of(snapshot, wanted)
 
     def sightings(self, uuid: str) -> tuple[Sighting, ...]:
