@@ -8,23 +8,11 @@ from typing import Any
 
 import libvirt
 
-from bot.adapters.libvirt.connections import Connection
+from bot.adapters.libvirt.connections import Connection, is_alive
 from bot.adapters.libvirt.domain_xml import Definition, document
-from bot.adapters.libvirt.parts import Parts, name_of
+from bot.adapters.libvirt.parts import NONSENSE, Parts, name_of
 from bot.domain.cluster import Lack, TargetLook, Vm
 
-# Answers of a host that cannot say: nothing is concluded from them.
-_CANNOT_SAY = frozenset(
-    {
-        libvirt.VIR_ERR_NO_SUPPORT,
-        libvirt.VIR_ERR_OPERATION_UNSUPPORTED,
-        libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED,
-        libvirt.VIR_ERR_INVALID_ARG,
-        libvirt.VIR_ERR_INTERNAL_ERROR,
-        libvirt.VIR_ERR_NO_CONNECT,
-        libvirt.VIR_ERR_ACCESS_DENIED,
-    }
-)
 _NO_SECRET = frozenset({libvirt.VIR_ERR_NO_SECRET})
 
 
@@ -55,10 +43,13 @@ def _of_qemu(connection: Connection, live: Definition) -> Iterator[Lack]:
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_SYSTEM_ERROR and detail.emulator:
             yield Lack("emulator", detail.emulator)
-        elif error.get_error_code() not in _CANNOT_SAY:
+        elif not is_alive(connection):
             raise
-        return
-    backends = document(told).find("devices/tpm/enum[@name='backendModel']")
+        return  # a host that cannot say: nothing is concluded
+    try:
+        backends = document(told).find("devices/tpm/enum[@name='backendModel']")
+    except NONSENSE:
+        return  # nothing is concluded from what makes no sense
     known = set() if backends is None else {each.text for each in backends.iterfind("value")}
     if detail.tpm == "emulator" and backends is not None and "emulator" not in known:
         yield Lack("tpm-emulator", "swtpm")

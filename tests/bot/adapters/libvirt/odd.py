@@ -91,6 +91,11 @@ class OddHost:
             )) for each in ("pool0", "pool1")
         ]  # fmt: skip
         self.secrets = [Thing(made, f"secret{n}", UUIDString=UUID.format(5 + n)) for n in (0, 1)]
+        self.devices = [
+            Thing(made, each, name=each, XMLDesc=(
+                f"<device><capability type='net'><interface>{each}</interface></capability></device>"
+            )) for each in ("eth0", "eth1")
+        ]  # fmt: skip
         stat = {"state.state": 1, "state.reason": 1, "cpu.time": 10**9, "vcpu.current": 2, "balloon.current": 1024}
         self.truth: dict[str, Callable[..., Any]] = {
             "getCapabilities": lambda: CAPABILITIES,
@@ -110,6 +115,9 @@ class OddHost:
             "listAllInterfaces": lambda *_: list(self.interfaces),
             "listAllNetworks": lambda *_: list(self.networks),
             "listAllStoragePools": lambda *_: list(self.pools),
+            "listAllDevices": lambda *_: list(self.devices),
+            "secretLookupByUUIDString": lambda _: self.secrets[0],
+            "getDomainCapabilities": lambda *_: "<domainCapabilities/>",
             "listAllSecrets": lambda *_: list(self.secrets),
             "isAlive": lambda: True,
         }

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.adapters.libvirt import HostAddress, LibvirtHypervisor, connections
+from bot.adapters.libvirt import HostAddress, LibvirtHypervisor, connections, target_looks
+from bot.adapters.libvirt.domain_xml import parse
 from bot.adapters.libvirt.sampling import LibvirtSampler
 from bot.domain.cluster import Snapshot, Vm, VmState
 from bot.domain.errors import HypervisorError
@@ -326,3 +327,26 @@ def test_pools_that_do_not_answer_make_no_host_silent_and_are_asked_once(monkeyp
     finally:
         end.set()
         hypervisor.close()
+
+
+DIRECT = parse(
+    "<domain><devices><interface type='direct'><source dev='eth0'/></interface>"
+    "<interface type='direct'><source dev='gone0'/></interface></devices></domain>"
+)
+
+
+@settings(max_examples=150)
+@given(
+    where=st.sampled_from([
+        ("eth1", "XMLDesc"), ("host", "listAllDevices"), ("host", "secretLookupByUUIDString"),
+        ("host", "getDomainCapabilities"),
+    ]),
+    wrong=wrongs(),
+)  # fmt: skip
+def test_what_a_target_cannot_tell_is_not_held_to_be_missing_there(where: tuple[str, str], wrong: Any) -> None:
+    host = OddHost()
+    host.answers.broken[where] = wrong
+    lacks = target_looks.look(host, WHOLE.vm("vm-1"), DIRECT, "host-b").lacks
+    devices = [each.name for each in lacks if each.kind == "network-device"]
+    told = where[1] in {"secretLookupByUUIDString", "getDomainCapabilities"}
+    assert devices == ["gone0"] if told else set(devices) <= {"eth0", "gone0"}
