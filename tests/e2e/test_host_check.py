@@ -253,7 +253,7 @@ def test_a_clock_that_drifts_is_told_and_over_when_it_is_right(stage: Play) -> N
 
 
 def test_pressure_is_told_of_hosts_with_a_shell(stage: Play) -> None:
-    shares = re.compile(r"cpu \d+%, memory \d+%, disks \d+%")
+    shares = re.compile(r"cpu \d+%, memory \d+%, i/o \d+%")
 
     def told() -> bool:
         stage.asks("show host host-a")
