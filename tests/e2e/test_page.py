@@ -21,7 +21,7 @@ from lab.slack.build import Node, PageBuildError, built_page, find_node, is_buil
 
 DRIVER = Path(__file__).parent / "page"
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
-SCENE_SECONDS = 120
+SCENE_SECONDS = 240
 Json = dict[str, Any]
 
 pytestmark = [
@@ -313,7 +313,7 @@ def node() -> Node:
 @pytest.fixture
 def stage(node: Node) -> Iterator[Stage]:
     command = Command("/kvm", "Run the cluster", "help | hosts | migrate VM [to HOST] | audit ID")
-    with Workspace(commands=(command,), trigger_seconds=30, pace=PACE) as workspace:
+    with Workspace(commands=(command,), trigger_seconds=60, ack_seconds=60, pace=PACE) as workspace:
         client = WebClient(token=workspace.bot_token, base_url=workspace.web_api)
         heard = Heard()
         handler = SocketModeHandler(

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { settled, withBrowser } from "./browser.mjs";
 
 const [url, scene, pictures] = process.argv.slice(2);
-const WAIT_MS = 15_000;
+const WAIT_MS = 60_000; // only a scene that fails waits so long
 
 const at = (as, channel, thread) => `${url}#${new URLSearchParams({ as, channel, ...(thread ? { thread } : {}) })}`;
 
