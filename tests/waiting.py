@@ -9,7 +9,7 @@ from typing import TypeVar
 
 Found = TypeVar("Found")
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds. Only a test that fails waits so long, so it is far more than a busy machine needs."""
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +14,7 @@ from bot.domain.power import Device, Power
 from bot.ports.power import PowerControl
 from bot.testing import TickingClock
 from bot.testing.power import FakePower, Fault
+from tests.waiting import RealClock
 
 if TYPE_CHECKING:
     from lab import Lab
@@ -23,14 +22,6 @@ if TYPE_CHECKING:
 
 A = Device("host-a", "bmc-a")
 DEADLINE = 6.0
-
-
-class RealClock:
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
 
 
 @dataclass

@@ -5,9 +5,8 @@ from __future__ import annotations
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,7 @@ from bot.flow.parse import parsed
 from plugins.vm_lifecycle import handler
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
 from plugins.vm_lifecycle.steps import AddDisk, AddNic
+from tests.waiting import RealClock, until
 
 if TYPE_CHECKING:
     from lab import Lab
@@ -35,15 +35,6 @@ A = "host-a"
 TABLE = {"images": {"tiny": {"base": "local/tiny.qcow2"}}, "pool": "local", "network": "br0", "poll_seconds": 0.2}
 CATALOG = catalog.load(("vm_lifecycle",), {"vm_lifecycle": TABLE})
 SETTINGS = VmLifecycleSettings.model_validate(TABLE)
-PATIENCE = 60.0
-
-
-class RealClock:
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
 
 
 @dataclass
@@ -131,13 +122,6 @@ class Scene:
             facts |= handler.run(SETTINGS, step, self.hypervisor, Telling())
             assert handler.settle(step, self.hypervisor) is Settled.DONE
         return plan, facts
-
-
-def until(done: Callable[[], Any], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not done():
-        assert time.monotonic() < deadline, f"in {PATIENCE:g} s it never happened that {what}"
-        time.sleep(0.1)
 
 
 @pytest.fixture(scope="module")

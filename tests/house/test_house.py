@@ -62,6 +62,19 @@ def test_no_module_has_a_vague_name() -> None:
     assert not [path for path in tracked if Path(path).stem in VAGUE]
 
 
+def test_tests_wait_in_one_way_and_for_conditions() -> None:
+    """A copy has a deadline of its own, and a fixed sleep is too short on a busy machine and too long on all others."""
+    tracked = run("git", "ls-files", "tests/*.py").stdout.split()
+    own = r"^def (until|soon|waits|wait_until|eventually)\(|^class RealClock\b|\bsleep\(([2-9]|[1-9][0-9])\b[^)]*\)"
+    found = [
+        f"{path}: {match[0]}"
+        for path in tracked
+        if path != "tests/waiting.py"
+        for match in re.finditer(own, (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+    assert [each for each in found if "clock" not in each and "600" not in each] == []
+
+
 def test_every_bench_of_the_readme_is_one_that_ends_with_its_goals() -> None:
     listed = run("./drover", "bench").stdout.splitlines()
     benches = {line.split()[0] for line in listed}

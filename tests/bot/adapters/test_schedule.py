@@ -25,7 +25,7 @@ def schedule() -> Iterator[Schedule]:
     made.stop()
 
 
-def until(happened: queue.Queue[str], count: int) -> list[str]:
+def happenings(happened: queue.Queue[str], count: int) -> list[str]:
     return [happened.get(timeout=20) for _ in range(count)]
 
 
@@ -33,14 +33,14 @@ def test_a_function_is_called_again_and_again(schedule: Schedule) -> None:
     calls: queue.Queue[str] = queue.Queue()
     schedule.every("tick", SOON, lambda: calls.put("tick"))
     schedule.start()
-    assert until(calls, 3) == ["tick"] * 3
+    assert happenings(calls, 3) == ["tick"] * 3
 
 
 def test_after_stop_nothing_is_called(schedule: Schedule) -> None:
     calls: queue.Queue[str] = queue.Queue()
     schedule.every("tick", SOON, lambda: calls.put("tick"))
     schedule.start()
-    until(calls, 1)
+    happenings(calls, 1)
     schedule.stop()
     before = calls.qsize()
     assert not [thread for thread in threading.enumerate() if thread.name == "APScheduler"]
@@ -60,7 +60,7 @@ def test_a_failing_function_is_logged_and_called_again_and_stops_no_other(schedu
         schedule.start()
         seen: list[str] = []
         while seen.count("failing") < 2 or seen.count("other") < 2:
-            seen += until(calls, 1)
+            seen += happenings(calls, 1)
         schedule.stop()
     told = [entry for entry in logs if entry["event"] == "scheduled run failed"]
     assert told[0]["name"] == "failing"

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,7 @@ from bot.domain.operation import Ask
 from bot.domain.steps import MigrateVm, Policy
 from plugins.migrate import handler
 from plugins.migrate.settings import MigrateSettings
-from tests.waiting import until
+from tests.waiting import RealClock, until
 
 if TYPE_CHECKING:
     from lab import Lab
@@ -33,14 +32,6 @@ SETTINGS = MigrateSettings(
     poll_seconds=0.2, settle_seconds=5, unreachable_seconds=8, still_seconds=4, still_limit_seconds=20,
     stall_seconds=600, seconds_per_gib=6000,
 )  # fmt: skip
-
-
-class RealClock:
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
 
 
 @pytest.fixture

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,21 +14,13 @@ from bot.adapters.libvirt.sampling import LibvirtSampler
 from bot.domain.cluster import MIB
 from bot.domain.errors import HostUnreachableError
 from bot.ports.guests import Seed
+from tests.waiting import RealClock, until
 
 if TYPE_CHECKING:
     from lab import Lab
 
 pytestmark = pytest.mark.lab
 A, B = "host-a", "host-b"
-PATIENCE = 120.0
-
-
-class RealClock:
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
 
 
 def connected(lab: Lab, deadline: float) -> LibvirtHypervisor:
@@ -43,15 +33,6 @@ def hypervisor(lab: Lab) -> Iterator[LibvirtHypervisor]:
     made = connected(lab, 10.0)
     yield made
     made.close()
-
-
-def until(done: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        if answer := done():
-            return answer
-        time.sleep(0.05)
-    pytest.fail(f"in {PATIENCE:g} s it never happened that {what}")
 
 
 def test_a_bridge_port_with_a_dot_costs_the_description_of_its_bridge_alone(
@@ -172,7 +153,8 @@ def test_a_guests_memory_is_in_use_however_it_is_backed(lab: Lab, tmp_path: Path
         lab.virsh(A, "start", name)
         until(guest.boots, "the guest is up")
         until(lambda: used() - before > 150 * MIB, "the memory that it writes is in use")
-        time.sleep(2.5)  # the gauges follow within a second: what is used must not be counted twice later
+        ticks = guest.ticks()
+        until(lambda: guest.ticks() > ticks + 2, "it goes on, and the gauges follow: nothing is counted twice later")
         assert used() - before < 500 * MIB
     finally:
         sampler.close()
