@@ -402,7 +402,7 @@ def warnings_for(intent: Any, vm: Vm, grace: int = 0) -> Iterator[Reason]:
             f"{vm.name} is off with its memory saved on {vm.host}; "
             + (
                 "that memory is lost when it is purged."
-                if hasattr(intent, "remove_disks")
+                if hasattr(intent, "remove_disks") or verb == "purge"
                 else "a start goes on from it, with what was set before it was saved."
             ),
         )
@@ -656,11 +656,13 @@ def no_room(vm: Vm, memory: int, room: int) -> Objection:
 
 
 def must_be_off(vm: Vm, done: str) -> Objection:
-    """It runs."""
+    """It runs. One that stands still must go on before it can shut down."""
+    deaf = vm.state in {VmState.PAUSED, VmState.SUSPENDED}
+    wake = f"`{command('vm resume {}', vm.name)}`, then " if deaf else ""
     return Objection(
         "runs",
         f"{vm.name} is {vm.state}; it can be {done} only when it is off.",
-        f"`{command('vm shutdown {}', vm.name)}`",
+        f"{wake}`{command('vm shutdown {}', vm.name)}`",
     )
 
 

@@ -210,6 +210,13 @@ def test_a_vm_that_sleeps_is_told_to_be_woken(line: str) -> None:
     assert "`vm resume web`" in refused(f"vm {line}", cluster(state=VmState.SUSPENDED))["asleep"]
 
 
+@pytest.mark.parametrize("state", [VmState.SUSPENDED, VmState.PAUSED])
+@pytest.mark.parametrize("line", ["delete web --keep-disks", "clone web new", "rename web new"])
+def test_what_needs_a_vm_off_says_how_one_that_stands_still_gets_there(line: str, state: VmState) -> None:
+    told = refused(f"vm {line}", cluster(state=state))["runs"]
+    assert "`vm resume web`, then `vm shutdown web`" in told
+
+
 @pytest.mark.parametrize("verb", ["start", "resume"])
 def test_start_and_resume_wake_a_vm_that_sleeps(verb: str) -> None:
     seen = cluster(state=VmState.SUSPENDED)
