@@ -110,13 +110,7 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
         try:
             domain = connection.lookupByUUIDString(move.uuid)
             detail = parse(domain.XMLDesc()).detail
-            disks = copied_disks(source.last.host, detail) if move.copy_storage else ()
-            if disks and (there := target.act.ask(lambda peer: volumes_at(peer, disks))):
-                raise HypervisorError(
-                    f"{what}: {move.target} already has {', '.join(f'{each.pool}/{each.name}' for each in there)}.",
-                    "Nothing is copied over a file that is there. If both hosts share it, declare it in the "
-                    "configuration: `[[pools]]` with `shared = true`.",
-                )
+            disks = self._to_copy(move, detail, what)
             safe = partial(jobs.flags, move, persistent=bool(domain.isPersistent()), tls=target.address.migrate_tls)
             parameters = jobs.parameters(move, target.address, [disk.target for disk in disks])
             try:
@@ -132,6 +126,25 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
             raise nonsense(error, what) from error  # it is read before anything begins
         finally:
             _hang_up(connection)
+
+    def _to_copy(self, move: MigrateVm, detail: VmDetail, what: str) -> tuple[Disk, ...]:
+        """The disks that a migration copies, checked right before it: asked to copy none, libvirt would copy all.
+
+        Raises:
+            HypervisorError: there is none, or a file would be overwritten.
+        """
+        if not move.copy_storage:
+            return ()
+        disks = copied_disks(self._reader(move.source).last.host, detail)
+        if not disks:
+            raise HypervisorError(f"{what}: it has no disk of its own to copy.", "Ask again without `--copy-storage`.")
+        if there := self._reader(move.target).act.ask(lambda connection: volumes_at(connection, disks)):
+            raise HypervisorError(
+                f"{what}: {move.target} already has {', '.join(f'{each.pool}/{each.name}' for each in there)}.",
+                "Nothing is copied over a file that is there. If both hosts share it, declare it in the "
+                "configuration: `[[pools]]` with `shared = true`.",
+            )
+        return disks
 
     def copied_volumes(self, move: MigrateVm, host: str) -> tuple[Volume, ...]:
         """The volumes of ``host`` at the places of the disks that ``move`` copies; see the port."""

@@ -56,8 +56,9 @@ def parameters(move: MigrateVm, target: HostAddress, disks: Iterable[str]) -> di
         chosen[libvirt.VIR_MIGRATE_PARAM_BANDWIDTH] = move.bandwidth
     if target.migrate_data_uri:
         chosen[libvirt.VIR_MIGRATE_PARAM_URI] = target.migrate_data_uri
-    if move.copy_storage:
-        chosen[libvirt.VIR_MIGRATE_PARAM_MIGRATE_DISKS] = list(disks)
+    copied = list(disks)
+    if move.copy_storage and copied:  # an empty list would mean all of them
+        chosen[libvirt.VIR_MIGRATE_PARAM_MIGRATE_DISKS] = copied
     if move.policy is Policy.FAST:
         chosen[libvirt.VIR_MIGRATE_PARAM_AUTO_CONVERGE_INITIAL] = _FAST_INITIAL
         chosen[libvirt.VIR_MIGRATE_PARAM_AUTO_CONVERGE_INCREMENT] = _FAST_INCREMENT
