@@ -138,7 +138,7 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
         disks = copied_disks(self._reader(move.source).last.host, detail)
         if not disks:
             raise HypervisorError(f"{what}: it has no disk of its own to copy.", "Ask again without `--copy-storage`.")
-        if there := self._reader(move.target).act.ask(lambda connection: volumes_at(connection, disks)):
+        if there := self._volumes_at(move.target, disks):
             raise HypervisorError(
                 f"{what}: {move.target} already has {', '.join(f'{each.pool}/{each.name}' for each in there)}.",
                 "Nothing is copied over a file that is there. If both hosts share it, declare it in the "
@@ -154,8 +154,14 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
             for name in (move.source, move.target)
         )
         detail = next((each for each in told if each is not None), VmDetail())
-        disks = copied_disks(source.last.host, detail)
-        return self._ask(host, lambda connection: volumes_at(connection, disks), f"{host} tells no volumes")
+        return self._volumes_at(host, copied_disks(source.last.host, detail))
+
+    def _volumes_at(self, host: str, disks: Collection[Disk]) -> tuple[Volume, ...]:
+        """The volumes of a host at the places of disks, however long its pools take to be read again."""
+        if not disks:
+            return ()
+        with self._at_length(host, f"{host} tells no volumes") as connection:
+            return volumes_at(connection, disks)
 
     def job(self, host: str, uuid: str) -> Job | None:
         """Progress of a migration out of ``host``; None when there is none. See the port."""
