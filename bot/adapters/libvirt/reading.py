@@ -60,6 +60,7 @@ class HostReader:
         self._definitions = Definitions(_DEFINITIONS_OLDEST)
         self._facts: tuple[float, Facts] | None = None
         self._facts_before: Facts | None = None
+        self._changes = 0
         self._host_meter = Meter()
         self._meters: dict[str, Meter] = {}
         listening = Listening(self._definitions.changed, self._forget_facts)
@@ -185,11 +186,14 @@ class HostReader:
         known, now = self._facts, time.monotonic()
         oldest = _UNREAD_OLDEST if known and known[1].unread else _FACTS_OLDEST
         if known is None or fresh or now - known[0] > oldest:
-            known = self._facts = (now, facts(connection, self._facts_before))
+            changes = self._changes
+            known = (now, facts(connection, self._facts_before))
             self._facts_before = known[1]
+            self._facts = known if changes == self._changes else None  # else it may be old already
         return known[1]
 
     def _forget_facts(self) -> None:
+        self._changes += 1
         self._facts = None
         self.storage.forget()
 

@@ -34,7 +34,8 @@ class Storage:
         self._line = Line(address.name, uri, clock=clock, deadline=deadline, read_only=bool(address.read_only_uri))
         self._patience = deadline * _SHARE
         self._lock = threading.Lock()
-        self._asked: tuple[float, Pending[Pools]] | None = None
+        self._asked: tuple[float, int, Pending[Pools]] | None = None
+        self._changes = 0  # what was asked before the newest of them may be old
         self._read_at = float("-inf")
         self._known = Pools()
         self._trouble = ""
@@ -47,7 +48,8 @@ class Storage:
             due = fresh or now - self._read_at > oldest
             if self._asked is None and due:
                 before = self._known
-                self._asked = (now, self._line.send(lambda connection: pools_of(connection, before)))
+                pending = self._line.send(lambda connection: pools_of(connection, before))
+                self._asked = (now, self._changes, pending)
 
     def finish(self, until: float = float("inf")) -> Pools:
         """Return the pools: just read where that ends in time, else as last known with the reason.
@@ -66,16 +68,19 @@ class Storage:
 
     def forget(self) -> None:
         """Ask again at the next reading: something changed."""
-        self._read_at = float("-inf")
+        with self._lock:
+            self._changes += 1
+            self._read_at = float("-inf")
 
     def close(self) -> None:
         """Let go of the connection."""
         self._line.close()
 
-    def _take(self, since: float, pending: Pending[Pools], until: float) -> None:
+    def _take(self, since: float, changes: int, pending: Pending[Pools], until: float) -> None:
         """Wait a little for an answer and keep it; one that does not come stays asked for."""
         if not pending.done(until):
-            self._trouble = f"not answered for {time.monotonic() - since:.0f} s"
+            with self._lock:
+                self._trouble = f"not answered for {time.monotonic() - since:.0f} s"
             return
         try:
             known, trouble = pending.wait(time.monotonic()), ""
@@ -86,7 +91,7 @@ class Storage:
         except NONSENSE as error:
             known, trouble = self._known, reason(error)
         with self._lock:
-            if self._asked is not None and self._asked[1] is pending:
+            if self._asked is not None and self._asked[2] is pending:
                 self._asked = None
-                self._read_at = time.monotonic()
+                self._read_at = time.monotonic() if changes == self._changes else float("-inf")
                 self._known, self._trouble = known, trouble
