@@ -129,6 +129,11 @@ def _rules(settings: DroverSettings, policy: policies.Policy, automatic: Collect
         for rule in policy.rules
     ]
     wrong = policies.contradictions(policy, people, automatic) if settings.roles else ()
+    told += [
+        Finding(f"policy rule “{rule.name}”", ok=True, text=policies.for_the_bot(rule), severity=Severity.WARN.value)
+        for rule in policy.rules
+        if policies.for_the_bot(rule)
+    ]
     return told + [Finding(f"policy rule “{name}”", ok=False, text=text) for name, text in wrong]
 
 

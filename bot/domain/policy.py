@@ -247,6 +247,16 @@ def _contradiction(rule: Rule, policy: Policy, people: Mapping[str, frozenset[st
     return _too_few(rule, policy, people)
 
 
+def for_the_bot(rule: Rule) -> str:
+    """What a rule without votes means for what the bot proposes by itself; '' when it is not in doubt."""
+    if rule.votes or rule.automatic or rule.freeze:
+        return ""
+    return (
+        f"people who ask need no vote; what the bot proposes by itself takes 1 vote of {' or '.join(rule.approvers)}. "
+        "To let it act without anybody, write a rule with automatic = true and votes = 0 before this one"
+    )
+
+
 def _contradiction_without_votes(rule: Rule, people: Mapping[str, frozenset[str] | None]) -> str:
     """A rule without votes still needs approvers: for what the bot proposes by itself, unless it is automatic."""
     if rule.fallback:

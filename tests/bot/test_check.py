@@ -179,3 +179,13 @@ def test_verbose_is_everything_in_lines_that_fit() -> None:
     assert told.count("cannot tell: no SSH") == 4
     assert told.count("migrate") == 60
     assert max(map(len, told.splitlines())) <= 100
+
+
+def test_a_rule_without_votes_says_what_it_means_for_the_bot(tmp_path: Path) -> None:
+    free = '[[policy.rules]]\nname = "free"\nrisks = ["low"]\nvotes = 0\n'
+    said = [each for each in check.offline(configured(tmp_path, "off", free)) if each.what == "policy rule “free”"]
+    assert said[-1].severity == "WARN"
+    assert "what the bot proposes by itself takes 1 vote of approver" in said[-1].text
+    assert faults(configured(tmp_path, "off", free)) == []
+    lost = free + 'approvers = ["boss"]\n'
+    assert any("nobody has the role “boss”" in each for each in faults(configured(tmp_path, "off", lost)))

@@ -22,6 +22,7 @@ from bot.domain.policy import (
     frozen,
     may_ask,
     ruling,
+    thaw,
     who_may,
 )
 from tests.operations import planned
@@ -311,3 +312,38 @@ def test_a_freeze_rules_only_where_it_is_the_first_that_holds() -> None:
     assert frozen(policy(freeze, LAST), "migrate", plan, night) == freeze
     assert frozen(policy(freeze, LAST), "migrate", plan, MONDAY) is None
     assert frozen(policy(Rule("urgent", commands=("migrate",)), freeze), "migrate", plan, night) is None
+
+
+# what the bot proposes by itself
+
+
+@pytest.mark.parametrize(("rule", "automatic", "votes"), [
+    (Rule("free", votes=0), False, 1),
+    (Rule("free", votes=0), True, 1),
+    (Rule("two", votes=2), False, 2),
+    (Rule("auto", automatic=True, votes=0), True, 0),
+    (Rule("auto", automatic=True, votes=1), True, 1),
+])  # fmt: skip
+def test_what_the_bot_proposes_takes_a_vote_unless_a_rule_says_automatic(
+    rule: Rule, votes: int, *, automatic: bool
+) -> None:
+    plan = planned()
+    asked = ruling(policy(rule), "migrate", plan, frozenset({"approver"}), MONDAY, automatic=automatic, by_bot=True)
+    assert isinstance(asked, Ruling)
+    assert asked.votes == votes
+
+
+def test_a_rule_without_votes_and_without_approvers_is_a_contradiction() -> None:
+    free = Rule("free", votes=0, approvers=("nobody",))
+    found = dict(contradictions(policy(free), {"approver": frozenset({"UAPP"})}))
+    assert "nobody has the role “nobody”" in found["free"]
+    automatic = contradictions(policy(replace(free, automatic=True), LAST), {"approver": None}, ("x",))
+    assert "free" not in dict(automatic)
+
+
+def test_a_freeze_says_when_it_ends() -> None:
+    night = Rule("night", window=Window(start=time(22), end=time(6)), freeze=True)
+    at = datetime(2026, 1, 5, 23, 30, tzinfo=UTC)
+    assert thaw(night, at, timedelta(days=1)) == datetime(2026, 1, 6, 6, 0, tzinfo=UTC)
+    assert thaw(night, at, timedelta(hours=1)) is None
+    assert thaw(Rule("for ever", hosts=("a",), freeze=True), at, timedelta(days=1)) is None
