@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from bot.domain import plan, steps
+from bot.domain.cluster import Scheduler
 from bot.domain.codec import Codec
 from bot.domain.operation import EVENTS, Origin, Proposed
 from bot.domain.plan import Blast, Objection, Plan, Prediction, Reason, Risk
@@ -26,7 +27,7 @@ class Migrate:
 CODEC = Codec(
     (
         *EVENTS, Migrate, Plan, Origin, Ruling, Blast, Prediction, Reason, Objection, plan.HostBar, plan.Spread,
-        steps.MigrateVm, steps.SetMaintenance, steps.WaitForPerson, steps.Carried, steps.Scheduler,
+        steps.MigrateVm, steps.SetMaintenance, steps.WaitForPerson, steps.Carried, Scheduler,
     )
 )  # fmt: skip
 
