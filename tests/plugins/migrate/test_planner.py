@@ -676,3 +676,20 @@ def test_each_row_says_the_same_truth_as_the_plan_and_its_command_works(card: st
         else:
             for copy in (False, True):
                 refused(Migrate("web-1", str(host), copy_storage=copy), seen)
+
+
+DESTROYS = re.compile(r"\b(delete|remove|undefine|destroy|purge|erase|wipe|discard)\w*\b", re.IGNORECASE)
+MAY_DESTROY = {
+    "leftover": "libvirt moves no VM to a host that has a definition of it; its disks stay",
+    "running-twice": "says that two copies destroy their disks",
+}
+
+
+def test_no_remedy_destroys_anything_but_where_there_is_no_other_way() -> None:
+    destroying = {
+        code
+        for code, (change, intent, _) in REFUSALS.items()
+        for each in refused(intent, change(cluster()))
+        if each.code == code and DESTROYS.search(str(each.remedy))
+    }
+    assert destroying == MAY_DESTROY.keys()
