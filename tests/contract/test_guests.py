@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
+from bot.domain.backing import Backing
 from bot.domain.cluster import MIB, Pool, VmState
-from bot.domain.errors import HypervisorError
+from bot.domain.errors import DroverError, HypervisorError
 from bot.ports import Hypervisor
 from bot.ports.guests import Blueprint, Copy, Found, GuestDisk, GuestNic, Seed, Volume
 from bot.testing import FakeHypervisor, TickingClock, drawn
@@ -231,6 +232,28 @@ def test_what_is_forgotten_leaves_its_disks(stage: Stage) -> None:
     stage.hypervisor.undefine(A, blueprint.uuid)
     assert stage.hypervisor.found(A, blueprint.uuid) is None
     assert stage.hypervisor.volume(A, POOL, f"{blueprint.name}.qcow2") is not None
+
+
+def test_the_storage_tells_what_stands_on_what_and_for_whom(stage: Stage) -> None:
+    blueprint = made(stage)
+    for how in ({"whole": True}, {"whole": False}, {"whole": False, "directories": False}):
+        backing = Backing({A: stage.hypervisor.storage(A, **how)})
+        named = {each.target: each for each in backing.uses(A, blueprint.uuid) if each.device}
+        assert set(named) == {"vda", "vdb"}
+        top = backing.image(A, named["vda"].path)
+        assert top is not None
+        assert top.place == f"{POOL}/{blueprint.name}.qcow2"
+        (base,) = backing.beneath(A, top.path)
+        assert base.place == f"{POOL}/{IMAGE}"
+        held = backing.holders(A, base.path, but="", going=(base.path,))
+        assert f"{blueprint.name} on {A}" in held
+        assert f"{blueprint.name} on {A}" in backing.standing(A, base.path, but="")
+        assert backing.holders(A, top.path, but=blueprint.uuid, going=(top.path,)) == ()
+    assert stage.hypervisor.not_copyable(A, blueprint.uuid) == ()
+    with pytest.raises(DroverError):
+        stage.hypervisor.storage("host-x")
+    with pytest.raises(DroverError):
+        stage.hypervisor.not_copyable(A, NOBODY)
 
 
 # Changes
