@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,8 +30,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bot import app
 from bot.adapters.slack.manifest import manifest
-from bot.domain.operation import Approved, Asked, Event, Finished, VotedFor
-from bot.parts import SystemClock
+from bot.adapters.sql.store import SqlStore
+from bot.domain.operation import Approved, Asked, Event, Finished, State, VotedFor
+from bot.parts import SystemClock, loaded
 from bot.settings import DroverSettings
 from bot.testing import FakeHypervisor, drawn
 from lab.slack import Workspace
@@ -53,7 +54,7 @@ def cluster(count: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def settings(workspace: Workspace, directory: Path, count: int) -> DroverSettings:
+def settings(api: str, pace: float, directory: Path, count: int) -> DroverSettings:
     """The bot's configuration."""
     names = [f"{side}-{number}" for number in range(count) for side in ("from", "to")]
     table: dict[str, Any] = {
@@ -61,12 +62,11 @@ def settings(workspace: Workspace, directory: Path, count: int) -> DroverSetting
             "team": "T0LAB",
             "ops_channel": "C0OPS",
             "approvals_channel": "C0APPROVALS",
-            "api_url": workspace.web_api,
+            "api_url": api,
             "requests_per_minute": 6000,
-            "pace": workspace.pace or 1000.0,
-            "bot_token": workspace.bot_token,
-            "app_token": workspace.app_token,
-            "signing_secret": workspace.signing_secret,
+            "pace": pace or 1000.0,
+            "bot_token": "xoxb-lab-drover",
+            "app_token": "xapp-1-lab-drover",
         },
         "database": {"url": f"sqlite:///{directory}/drover.sqlite"},
         "hosts": [{"name": name, "uri": "qemu+unix:///system?socket=/nowhere"} for name in names],
@@ -92,11 +92,11 @@ def waited(what: str, look: Callable[[], bool]) -> None:
 
 
 class Run:
-    """One bot in one workspace."""
+    """One bot in one workspace; ``store`` is the bot's own database, read from here."""
 
-    def __init__(self, workspace: Workspace, bot: app.Drover, count: int) -> None:
+    def __init__(self, workspace: Workspace, store: SqlStore, count: int) -> None:
         self._workspace = workspace
-        self._store = bot.world.store
+        self._store = store
         self._ids = [f"op-{number}" for number in range(1, count + 1)]
         self._clicks: dict[str, float] = {}
         self._cancels: dict[str, float] = {}
@@ -110,14 +110,17 @@ class Run:
         waited("every proposal is shown", lambda: len(self._shown("Approve?")) == len(self._ids))
         proposed = time.time() - asked
         self._together(self._ids, lambda each: self._clicked(bruno, each, "op.approve", self._clicks))
-        waited("work has begun", lambda: all(self._store.operation(each).under_way for each in self._ids))
+        waited("work has begun", lambda: not self._in(State.PROPOSED, State.APPROVED))
         waited("Cancel buttons are shown", lambda: len(self._cancellable()) >= CANCELLED)
         running = self._cancellable()[:CANCELLED]
         self._together(running, lambda each: self._clicked(bruno, each, "op.cancel", self._cancels))
-        waited("all is over", lambda: all(self._store.operation(each).state.over for each in self._ids))
+        waited("all is over", lambda: not self._in(State.PROPOSED, State.APPROVED, State.RUNNING))
         waited("every message says so", lambda: not self._shown("Running") and not self._shown("Approve"))
         waited("everybody is told", lambda: len(self._workspace.messages("@ana")) >= len(self._ids))
         return self._measured(proposed)
+
+    def _in(self, *states: State) -> bool:
+        return bool(self._store.operations(states=states, limit=1))
 
     def _shown(self, beginning: str) -> list[str]:
         found = self._workspace.messages("#approvals")
@@ -174,21 +177,29 @@ def _at(events: Sequence[Event], kind: type[Event]) -> float:
     return next(each.at for each in events if isinstance(each, kind)).timestamp()
 
 
+def bot_process(api: str, pace: float, directory: Path, count: int) -> None:
+    """The bot, until it is ended."""
+    hosts = FakeHypervisor(drawn(cluster(count)), SystemClock(), network=NETWORK)
+    with mock.patch.object(app, "connected_hypervisor", return_value=hosts):
+        bot = app.Drover(settings(api, pace, directory, count))
+    bot.start()
+    signal.pause()
+
+
 def phase(pace: float, count: int) -> None:
-    """One run in this process; its result as JSON."""
-    described = manifest()
-    with tempfile.TemporaryDirectory() as folder, Workspace(manifest=described, pace=pace) as workspace:
-        hosts = FakeHypervisor(drawn(cluster(count)), SystemClock(), network=NETWORK)
-        with mock.patch.object(app, "connected_hypervisor", return_value=hosts):
-            bot = app.Drover(settings(workspace, Path(folder), count))
-        bot.start()
+    """One run; its result as JSON. The bot is a process of its own, as the workspace is at Slack."""
+    with tempfile.TemporaryDirectory() as folder, Workspace(manifest=manifest(), pace=pace) as workspace:
+        command = [sys.executable, __file__, "--bot", workspace.web_api, "--phase", str(pace), "--folder", folder]
+        bot = subprocess.Popen([*command, "--operations", str(count)])
         try:
-            workspace.wait_connected()
-            print(json.dumps(Run(workspace, bot, count).result()), flush=True)
+            workspace.wait_connected(60)
+            wanted = settings(workspace.web_api, pace, Path(folder), count)
+            store = SqlStore(wanted.database.url, loaded(wanted).codec(), clock=SystemClock())
+            print(json.dumps(Run(workspace, store, count).result()), flush=True)
+            store.close()
         finally:
-            stopping = threading.Thread(target=bot.stop, daemon=True)
-            stopping.start()
-            stopping.join(30)
+            bot.kill()
+            bot.wait()
 
 
 def measured(pace: float, count: int) -> Mapping[str, Any]:
@@ -210,7 +221,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--operations", type=int, default=30)
     parser.add_argument("--phase", type=float, default=-1.0, help=argparse.SUPPRESS)
+    parser.add_argument("--bot", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    if asked.bot:
+        bot_process(asked.bot, asked.phase, asked.folder, asked.operations)
+        return 0
     if asked.phase >= 0:
         phase(asked.phase, asked.operations)
         return 0

@@ -110,7 +110,7 @@ def blank(view: Json) -> tuple[str, ...]:
     state: Json = (view.get("state") or {}).get("values", {})
     needed = [each for each in view.get("blocks", ()) if each.get("type") == "input" and not each.get("optional")]
     texts = [each["block_id"] for each in needed if each.get("element", {}).get("type") == "plain_text_input"]
-    return tuple(name for name in texts if not any(map(_value, state.get(name, {}).values())))
+    return tuple(name for name in texts if not any(_value(given).strip() for given in state.get(name, {}).values()))
 
 
 def _value(given: Json) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import http.client
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -101,7 +102,7 @@ def test_a_command(start: Start, ana: Person, core: Core) -> None:
     assert listeners.connected()
     ack = ana.command("/kvm migrate “web-1” host-b —force")
     assert (ack.ok, ack.payload) == (True, None)
-    assert core.last.text == 'migrate "web-1" host-b --force'
+    assert core.last.text == "migrate “web-1” host-b —force"  # who reads the line straightens it, once
     assert (core.last.kind, core.last.by, core.last.channel) == ("command", "U0ANA", OPS)
     assert core.last.trigger
     assert core.last.at.tzinfo is UTC
@@ -430,3 +431,73 @@ def test_a_socket_that_will_not_close_keeps_nobody_from_stopping(start: Start, m
     assert not ended.is_set()
     stuck.set()
     assert ended.wait(30)
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"), [("@drover /kvm hosts", "hosts"), ("@drover /kvm", ""), ("@drover hosts", "hosts")]
+)
+def test_the_slash_command_written_in_a_mention_means_what_stands_behind_it(
+    start: Start, ana: Person, core: Core, said: str, meant: str
+) -> None:
+    start()
+    ana.say(said)
+    until(lambda: core.requests)
+    assert core.last.text == meant
+
+
+def test_a_command_brings_an_address_for_its_answer(start: Start, ana: Person, core: Core) -> None:
+    start()
+    ana.command("/kvm hosts")
+    assert core.last.answer_to.startswith("http://127.0.0.1:")
+
+
+def test_a_field_with_nothing_but_white_space_is_not_taken(
+    start: Start, chat: SlackChat, ana: Person, core: Core
+) -> None:
+    start()
+    ana.command("/kvm vm create")
+    chat.open_form(core.last.trigger, Form("deny", "Deny op-1", "Deny", (TextField("why", "Why?"),), hidden="op-1:d"))
+    before = len(core.requests)
+    answer = ana.submit(ana.wait_view(), {"why": " \t "})
+    assert answer.payload["response_action"] == "errors"
+    assert list(answer.payload["errors"]) == ["why"]
+    assert len(core.requests) == before
+
+
+@pytest.mark.parametrize("stamp", ["soon", "", "1e9", "-5", "²", "9" * 40])
+def test_a_timestamp_that_is_none_is_refused(server: HttpServer, stamp: str) -> None:
+    address = urlsplit(server.url)
+    connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=10)
+    headers = {"X-Slack-Request-Timestamp": stamp.encode(), "X-Slack-Signature": b"v0=00"}
+    connection.request("POST", address.path, COMMAND, headers)  # type: ignore[arg-type]
+    assert connection.getresponse().status == 401
+    connection.close()
+
+
+def test_a_client_that_trickles_is_hung_up_on(
+    workspace: Workspace, server: HttpServer, core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.adapters.slack.http.WHOLE_WITHIN", 0.2)
+    address = urlsplit(server.url)
+    slow = [socket.create_connection((str(address.hostname), address.port or 0), timeout=10) for _ in range(100)]
+    ended = set()
+    for each in slow:
+        each.sendall(b"POST /slack/events HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
+        each.settimeout(0)
+
+    def all_are_gone() -> bool:
+        for each in set(slow) - ended:
+            try:
+                each.send(b"x")  # never silent, and never whole
+                if each.recv(1) == b"":
+                    ended.add(each)
+            except BlockingIOError:
+                continue
+            except OSError:
+                ended.add(each)
+        return len(ended) == len(slow)
+
+    until(all_are_gone)
+    assert posted(server, workspace.signing_secret, time.time(), COMMAND) == 200
+    for each in slow:
+        each.close()
