@@ -25,7 +25,7 @@ from bot.domain.samples import Bucket, Metric, Pressure
 
 _SHARES = ("cpu", "memory", "memory_full", "io", "io_full")  # in the order of Pressure's fields
 _THREADS = 2
-_CONNECTIONS = 100  # at once: monitors are few
+_CONNECTIONS = 500  # at once: monitors are few, but silent ones are kept until they are hung up on
 _BIGGEST_BODY = 1 << 16  # nothing is ever sent to it
 
 Healthy = Callable[[], str]
@@ -96,7 +96,8 @@ class MetricsServer:
     """Serves ``/metrics`` and ``/healthz`` with waitress, in threads of its own.
 
     A client that says nothing, or reads nothing, holds up nobody: waitress reads requests without
-    blocking and hangs up on who is silent for too long.
+    blocking and hangs up on who is silent for too long. It polls: a bot of many hosts has more open
+    files than select() can take.
 
     Args:
         host: address to listen on.
@@ -126,6 +127,7 @@ class MetricsServer:
         self._server: Any = create_server(  # its stubs miss what a server on one address has
             self._answer, sockets=[listening], threads=_THREADS, ident="", max_request_body_size=_BIGGEST_BODY,
             channel_timeout=patience, cleanup_interval=min(patience, 30), connection_limit=_CONNECTIONS,
+            asyncore_use_poll=True,
         )  # fmt: skip
         self._thread = threading.Thread(target=self._server.run, name="metrics", daemon=True)
 

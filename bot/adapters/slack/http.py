@@ -65,6 +65,7 @@ class HttpServer:
             max_request_body_size=BIGGEST_BODY,
             channel_timeout=30,
             ident="",
+            asyncore_use_poll=True,  # a bot of many hosts has more open files than select() can take
         )
         self._thread = threading.Thread(target=self._server.run, name="slack-http", daemon=True)
         self._closing = threading.Event()

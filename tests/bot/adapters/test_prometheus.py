@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import shutil
 import socket
 import subprocess
@@ -110,6 +112,25 @@ def test_silent_clients_hold_up_nobody_and_are_hung_up_on() -> None:
         for each in silent:
             each.close()
         server.stop()
+
+
+def test_a_bot_with_more_open_files_than_select_takes_is_measured_all_the_same() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 3000:
+        pytest.skip("this machine allows too few open files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 3000), hard))
+    taken = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        server = MetricsServer("127.0.0.1", 0, lambda: MEASURED, lambda: "")
+        server.start()
+        try:
+            assert read(server, "/healthz") == "ok\n"
+        finally:
+            server.stop()
+    finally:
+        for each in taken:
+            os.close(each)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_one_client_that_reads_nothing_holds_up_nobody(server: MetricsServer) -> None:
