@@ -286,8 +286,8 @@ def taken_for_shared(target: Host, disks: Sequence[Disk]) -> Reason:
     what = ", ".join(disk.target for disk in disks)
     return Reason(
         "taken-for-shared",
-        f"{target.name} shows the very same files for {what}, so they are taken for shared. If libvirt does not know "
-        f"their file system as shared, it refuses; then declare it. {_declare(disks)}",
+        f"{target.name} shows the very same files for {what}, so they are taken for shared. Where libvirt doubts it, "
+        "Drover first writes a small file beside them, and moves the VM only if the other host reads it.",
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import libvirt
 
 from bot.adapters.libvirt import disk_looks, jobs
+from bot.adapters.libvirt.coherence import sees_what_is_written
 from bot.adapters.libvirt.connections import Connection, HostAddress, Pending, open_connection
 from bot.adapters.libvirt.depth import active_job
 from bot.adapters.libvirt.disk_looks import volumes_at
@@ -21,10 +22,10 @@ from bot.adapters.libvirt.readiness import LibvirtReadiness, Shells
 from bot.adapters.libvirt.reading import HostReader, Reading
 from bot.adapters.libvirt.refusals import advice, refusal, said
 from bot.adapters.libvirt.stats import state_of
-from bot.domain.cluster import Disk, Job, Scheduler, Sighting, Snapshot, Vm, VmDetail
+from bot.domain.cluster import Disk, Host, Job, Scheduler, Seen, Sighting, Snapshot, Vm, VmDetail
 from bot.domain.errors import HostUnreachableError, HypervisorError, UnknownNameError
 from bot.domain.steps import MigrateVm
-from bot.domain.storage import copied_disks, declared_shared, is_medium
+from bot.domain.storage import asked_disks, copied_disks, is_medium, local_disks, pool_of
 from bot.domain.words import nearest
 from bot.ports import Clock
 from bot.ports.guests import Volume
@@ -117,9 +118,10 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
                 domain.migrateToURI3(target.address.migrate_uri, parameters, safe())
             except libvirt.libvirtError as error:
                 # libvirt knows few file systems as shared. Nothing has begun when it says so.
-                if error.get_error_code() != libvirt.VIR_ERR_MIGRATE_UNSAFE or not _all_declared(source, detail, disks):
+                unsafe = error.get_error_code() == libvirt.VIR_ERR_MIGRATE_UNSAFE
+                if not unsafe or not self._shared_for_sure(move, detail, disks):
                     raise
-                domain.migrateToURI3(target.address.migrate_uri, parameters, safe(declared=True))
+                domain.migrateToURI3(target.address.migrate_uri, parameters, safe(shared=True))
         except libvirt.libvirtError as error:
             raise _migration_error(error, move, what, alive=bool(connection.isAlive())) from error
         except NONSENSE as error:
@@ -145,6 +147,26 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
                 "configuration: `[[pools]]` with `shared = true`.",
             )
         return disks
+
+    def _shared_for_sure(self, move: MigrateVm, detail: VmDetail, copied: Collection[Disk]) -> bool:
+        """Whether libvirt's doubt can be answered for every file that is written and not copied.
+
+        By the configuration, or because the target has the very file, in a pool in which it reads what the source
+        writes.
+        """
+        source, target = self._reader(move.source).last.host, self._reader(move.target).last.host
+        odd = any(disk.kind not in {"file", "volume", "block"} for disk in local_disks(source, detail))
+        if odd or not _drops_caches(source):
+            return False  # it may be a passed-through device, or the cache mode, that libvirt refused
+        files = [disk for disk in asked_disks(source, detail) if not is_medium(disk) and disk not in copied]
+        pools = {_pools_of(source, target, disk) for disk in files}
+        if not files:
+            return True
+        what = "Storage cannot be compared"
+        with self._at_length(move.source, what) as here, self._at_length(move.target, what) as there:
+            before, then, after = (disk_looks.images(each, files) for each in (here, there, here))
+            same = all(each.seen is Seen.SAME for each in disk_looks.compared(before, then, after))
+            return same and all(pair and sees_what_is_written(here, pair[0], there, pair[1]) for pair in pools)
 
     def copied_volumes(self, move: MigrateVm, host: str) -> tuple[Volume, ...]:
         """The volumes of ``host`` at the places of the disks that ``move`` copies; see the port."""
@@ -247,10 +269,16 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
             raise nonsense(error, what) from error
 
 
-def _all_declared(source: HostReader, detail: VmDetail, copied: Sequence[Disk]) -> bool:
-    """Whether every file that is written and not copied is declared shared, so that libvirt's doubt is answered."""
-    files = (disk for disk in detail.disks if disk.source and disk.kind in {"file", "volume"} and not is_medium(disk))
-    return all(disk in copied or declared_shared(source.last.host, disk) for disk in files)
+def _drops_caches(host: Host) -> bool:
+    """Whether every cache mode is safe for a move out of this host; libvirt and QEMU of the last years."""
+    return host.libvirt_version >= 5_006_000 and host.hypervisor_version >= 4_000_000
+
+
+def _pools_of(source: Host, target: Host, disk: Disk) -> tuple[str, str] | None:
+    """The names of the directory pools in which two hosts have a disk; None when one of them has none."""
+    both = [pool_of(host, disk) for host in (source, target)]
+    here, there = (pool if pool and pool.active and pool.kind in {"dir", "fs", "netfs"} else None for pool in both)
+    return (here.name, there.name) if here and there else None
 
 
 def _shown_once(vms: Sequence[Vm]) -> Iterable[Vm]:

@@ -30,10 +30,10 @@ _ENDED = frozenset(
 )
 
 
-def flags(move: MigrateVm, *, persistent: bool, tls: bool = False, declared: bool = False) -> int:
+def flags(move: MigrateVm, *, persistent: bool, tls: bool = False, shared: bool = False) -> int:
     """The flags of ``virDomainMigrateToURI3``.
 
-    UNSAFE is among them only where libvirt took for local what the configuration ``declared`` to be shared.
+    UNSAFE is among them only where libvirt took for local what is known to be ``shared``.
     """
     chosen = libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_PEER2PEER | libvirt.VIR_MIGRATE_AUTO_CONVERGE
     if persistent:
@@ -44,7 +44,7 @@ def flags(move: MigrateVm, *, persistent: bool, tls: bool = False, declared: boo
         chosen |= libvirt.VIR_MIGRATE_POSTCOPY
     if tls:
         chosen |= libvirt.VIR_MIGRATE_TLS
-    if declared:
+    if shared:
         chosen |= libvirt.VIR_MIGRATE_UNSAFE
     return int(chosen)
 

@@ -109,6 +109,18 @@ def _uploaded(connection: Connection, pool: str, name: str, content: bytes, refr
     return made
 
 
+def content(connection: Connection, pool: str, name: str) -> bytes:
+    """All that a volume holds; for small ones.
+
+    Raises:
+        libvirt.libvirtError: there is no such volume as far as the host knows.
+    """
+    volume = connection.storagePoolLookupByName(pool).storageVolLookupByName(name)
+    stream = connection.newStream(0)
+    volume.download(stream, 0, 0, 0)
+    return received(stream)
+
+
 def delete(
     connection: Connection, pool: str, name: str, refreshes: Refreshes | None = None, *, patience: float = 0.0
 ) -> None:

@@ -43,8 +43,8 @@ def test_flags(policy: Policy, *, copy: bool, persistent: bool) -> None:
     assert has(flags, "PERSIST_DEST") is has(flags, "UNDEFINE_SOURCE") is persistent
     assert has(flags, "NON_SHARED_DISK") is copy
     assert has(flags, "POSTCOPY") is (policy is Policy.POSTCOPY)
-    declared = jobs.flags(replace(MOVE, policy=policy, copy_storage=copy), persistent=persistent, declared=True)
-    assert declared == flags | libvirt.VIR_MIGRATE_UNSAFE
+    known = jobs.flags(replace(MOVE, policy=policy, copy_storage=copy), persistent=persistent, shared=True)
+    assert known == flags | libvirt.VIR_MIGRATE_UNSAFE
     assert not any(has(flags, each) for each in ("UNSAFE", "PAUSED", "OFFLINE", "TUNNELLED", "CHANGE_PROTECTION"))
 
 

@@ -98,7 +98,9 @@ def step(guest: Guest, target: str = B, *, copy: bool = False) -> MigrateVm:
     return MigrateVm(guest.uuid, guest.name, A, target, 128 * MIB, copy_storage=copy)
 
 
-def test_the_same_file_is_known_and_never_copied_onto_itself(connect: Make, guest: Guest, tmp_path: Path) -> None:
+def test_the_same_file_is_known_moved_plainly_and_never_copied_onto_itself(
+    lab: Lab, connect: Make, guest: Guest, tmp_path: Path
+) -> None:
     hypervisor = connect()
     look = hypervisor.snapshot({guest.name}).target_look(guest.uuid, B)
     assert look
@@ -110,9 +112,10 @@ def test_the_same_file_is_known_and_never_copied_onto_itself(connect: Make, gues
     plan = planned(hypervisor, guest)
     assert isinstance(plan, Plan)
     assert "taken-for-shared" in [each.code for each in plan.warnings]
-    with pytest.raises(HypervisorError, match="without shared storage") as caught:  # ext4 and the like
-        hypervisor.migrate(step(guest))
-    assert "`[[pools]]` with `shared = true`" in caught.value.advice
+    hypervisor.migrate(step(guest))
+    assert [each.state for each in hypervisor.sightings(guest.uuid)] == [None, VmState.RUNNING, None]
+    assert [each.name for each in (tmp_path / "seen").iterdir()] == [f"{guest.name}.raw"], "no file of ours is left"
+    assert "drover-probe" not in lab.virsh(A, "vol-list", "common") + lab.virsh(B, "vol-list", "common")
     assert (tmp_path / "seen" / f"{guest.name}.raw").read_bytes() == b"whole" * (4 * MIB // 5)
 
 
@@ -134,6 +137,9 @@ def test_another_file_of_that_name_is_never_copied_over(connect: Make, guest: Gu
     assert codes(planned(hypervisor, guest, C, copy=True)) == ["file-there"]
     with pytest.raises(HypervisorError, match="host-c already has"):
         hypervisor.migrate(step(guest, C, copy=True))
+    with pytest.raises(HypervisorError, match="without shared storage") as caught:
+        hypervisor.migrate(step(guest, C))
+    assert "`[[pools]]` with `shared = true`" in caught.value.advice
     assert (tmp_path / "c" / f"{guest.name}.raw").read_bytes() == b"other"
 
 
