@@ -15,8 +15,10 @@ from lxml import etree
 from bot.adapters.libvirt.connections import Connection, is_alive
 from bot.adapters.libvirt.domain_xml import document
 from bot.adapters.libvirt.parts import NO_DRIVER, NONSENSE, VANISHED, reason
+from bot.adapters.libvirt.refreshes import Refreshes
 from bot.adapters.libvirt.refusals import said
 from bot.domain.backing import Image, ImageUse, Storage, plain
+from bot.domain.errors import HostUnreachableError
 
 Handle = Any
 """A pool, volume, domain or snapshot of libvirt's; the vendor publishes no types."""
@@ -31,9 +33,11 @@ _TRIES, _REST = 4, 0.25
 _LONGEST_CHAIN = 200  # what libvirt itself follows
 
 
-def storage(connection: Connection, *, whole: bool, directories: bool = True) -> Storage:
-    """What the host knows of images; see the port."""
-    look = _Look(connection, directories)
+def storage(
+    connection: Connection, *, whole: bool, directories: bool = True, refreshes: Refreshes | None = None
+) -> Storage:
+    """What the host knows of images; see the port. ``refreshes``: pools are read anew at most as it lets them."""
+    look = _Look(connection, directories, refreshes)
     look.pools(whole=whole)
     for domain in connection.listAllDomains(0):
         look.domain(domain)
@@ -69,6 +73,7 @@ class _Look:
 
     connection: Connection
     around: bool = True  # look into directories that belong to no pool
+    refreshes: Refreshes | None = None
     images: dict[str, Image] = field(default_factory=dict)
     uses: list[ImageUse] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
@@ -107,7 +112,12 @@ class _Look:
             return
         pool.fresh = True
         try:
-            pool.handle.refresh(0)
+            if self.refreshes is None:
+                pool.handle.refresh(0)
+            else:
+                self.refreshes.refresh(pool.name, lambda: pool.handle.refresh(0))
+        except HostUnreachableError:
+            return  # somebody else reads it right now, and that takes long: what libvirt knows must do
         except libvirt.libvirtError as error:
             if error.get_error_code() != libvirt.VIR_ERR_INTERNAL_ERROR:
                 self._unread(f"Pool {pool.name}", error)

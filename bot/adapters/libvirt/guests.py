@@ -6,6 +6,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import libvirt
@@ -77,7 +78,9 @@ class LibvirtGuests:
         """Its images and who names them; see the port."""
         what = f"The storage of {host} could not be looked at"
         if not whole:
-            return self._ask(host, lambda it: backing.storage(it, whole=False, directories=directories), what)
+            refreshes = self._reader(host).refreshes
+            quick = partial(backing.storage, whole=False, directories=directories, refreshes=refreshes)
+            return self._ask(host, quick, what)
 
         def look() -> Storage:
             with self._at_length(host, what) as connection:

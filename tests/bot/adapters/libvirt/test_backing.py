@@ -9,7 +9,9 @@ import libvirt
 import pytest
 
 from bot.adapters.libvirt import backing, guests
+from bot.adapters.libvirt.refreshes import Refreshes
 from bot.domain.errors import HypervisorError
+from tests.waiting import until
 
 VOLUME = """<volume type='file'><name>{name}</name><capacity>1</capacity><physical>1</physical><target>
 <path>/pool/{name}</path><timestamps><mtime>{at}</mtime><ctime>{at}</ctime></timestamps></target></volume>"""
@@ -37,7 +39,11 @@ class Handle:
             raise self.text
         return str(self.text)
 
-    def refresh(self, _: int) -> None: ...
+    reads = 0
+
+    def refresh(self, _: int) -> None:
+        self.reads += 1
+
     def listAllVolumes(self, _: int) -> tuple[Any, ...]:  # noqa: N802
         return self.volumes
 
@@ -63,6 +69,9 @@ class Connection:
 
     def listAllDomains(self, flags: int) -> tuple[Handle, ...]:  # noqa: N802
         return () if flags else self.domains
+
+    def storageVolLookupByPath(self, _: str) -> None:  # noqa: N802
+        raise error(libvirt.VIR_ERR_NO_STORAGE_VOL)
 
     def isAlive(self) -> int:  # noqa: N802
         return int(self.alive)
@@ -109,3 +118,18 @@ def test_a_storage_that_never_answers_is_given_up() -> None:
     assert guests._in_time(lambda: 7, 5, "too slow") == 7
     with pytest.raises(KeyError):
         guests._in_time(lambda: {}["x"], 5, "too slow")
+
+
+def test_a_quick_look_reads_a_slow_pool_no_more_often_than_others_do() -> None:
+    pool, refreshes = Handle(POOL), Refreshes()
+    connection = Connection((pool,), (Handle(VM),))
+    gate = threading.Event()
+    reader = threading.Thread(target=refreshes.refresh, args=("pool", gate.wait))
+    reader.start()
+    until(lambda: refreshes.reading("pool"), "the pool is being read")
+    seen = backing.storage(connection, whole=False, refreshes=refreshes)
+    assert (pool.reads, seen.unknown) == (0, ())
+    gate.set()
+    reader.join()
+    backing.storage(connection, whole=True)
+    assert pool.reads == 1, "a whole look is always fresh"
