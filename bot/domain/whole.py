@@ -17,7 +17,7 @@ BEGINNING = 40  # characters of a value that a title may show of a longer one
 STEPS = 50  # steps that it shows
 LIST = 8  # reasons, and warnings
 MOST_FIELD = 6_000  # characters of one value that can be attached whole
-MOST = 40_000  # …of a whole plan
+MOST = 100_000  # …of a whole plan
 PART = 6_500  # …of one attached message
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -27,13 +27,6 @@ def asked(world: World, action: str, plan: Plan, origin: Origin) -> Ruling | May
 
 def _requester_roles(world: World, origin: Origin) -> frozenset[str]:
     return frozenset(world.roles) if origin.by == BOT else roles_of(world, origin.by)
-
-
-def strictest(rulings: Iterable[Ruling | MayNot]) -> Ruling | MayNot:
-    """Of what several views of one plan take: a refusal, else the most votes."""
-    found = list(rulings)
-    refusal = next((each for each in found if isinstance(each, MayNot)), None)
-    return refusal or max((each for each in found if isinstance(each, Ruling)), key=lambda each: each.votes)
 
 
 def tail(operation: Operation, seen: Snapshot | None = None) -> Plan:
@@ -97,9 +90,13 @@ def against_beginning(world: World, operation: Operation, seen: Snapshot | None 
     if against := _too_old(world, operation):
         return against
     views = [operation.plan] if seen is None else [operation.plan, with_tags_of_now(operation.plan, seen)]
-    today = strictest(asked(world, operation.action, view, operation.origin) for view in views)
+    return next((against for view in views if (against := _against(world, operation, view))), ())
+
+
+def _against(world: World, operation: Operation, view: Plan) -> tuple[Objection, ...]:
+    today = asked(world, operation.action, view, operation.origin)
     if isinstance(today, MayNot):
-        return (_refusal(world, operation, today),)
+        return (_refusal(world, operation, view, today),)
     return _votes_missing(world, operation, today)
 
 
@@ -112,12 +109,12 @@ def _too_old(world: World, operation: Operation) -> tuple[Objection, ...]:
     return (Objection(OLD, said, "Press Propose again if it is still wanted."),)
 
 
-def _refusal(world: World, operation: Operation, refused: MayNot) -> Objection:
+def _refusal(world: World, operation: Operation, view: Plan, refused: MayNot) -> Objection:
     asker = operation.origin.by
     if asker != BOT and not policies.may_ask(world.policy, operation.action, roles_of(world, asker)):
         return Objection("permission", "The requester may not use this command any more.", "")
     now, automatic = world.clock.now(), operation.origin.automatic
-    if policies.frozen(world.policy, operation.action, operation.plan, now, automatic=automatic):
+    if policies.frozen(world.policy, operation.action, view, now, automatic=automatic):
         return Objection("freeze", refused.text, "Propose it again after the freeze.")
     return Objection("policy", refused.text, refused.advice)
 

@@ -281,6 +281,17 @@ def test_a_tag_that_changed_before_the_start_asks_for_its_votes(bot: Bot) -> Non
     assert "“prod” asks for 2 votes" in text(bot.shown())
 
 
+def test_a_tag_that_changed_before_the_start_asks_for_its_approvers(bot: Bot) -> None:
+    owners = Rule("prod", tags=("env=prod",), approvers=("owner",))
+    ruled(bot, owners, ONE)
+    has_roles(bot, engineer={"UANA"}, approver={"UBRUNO"}, owner={"UCARLA"})
+    approved(bot)
+    tagged(bot, "dev-1", env="prod")
+    bot.works()
+    assert bot.operation().state is State.STALE
+    assert bot.where("dev-1") == ["host-a"]
+
+
 def stored(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> Operation:
     """A proposal without votes, stored by a process that died before it approved it."""
     with monkeypatch.context() as patch:

@@ -108,3 +108,27 @@ def test_what_the_server_refuses_at_the_connection_is_told(
     with pytest.raises(StoreError, match=advice) as caught:
         SqlStore(server.database().replace(*change), CODEC, clock=TickingClock())
     assert "Another program" not in str(caught.value)
+
+
+def test_a_dropped_table_of_the_queue_is_made_anew(server: postgres.Postgres) -> None:
+    url, performed, changed = server.database(), [], threading.Condition()
+
+    def perform(operation_id: str) -> None:
+        with changed:
+            performed.append(operation_id)
+            changed.notify_all()
+
+    first = DurableWork(perform, database_url=url, executor_id="one")
+    first.start()
+    first.stop(wait=0)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("DROP TABLE dbos.workflow_status CASCADE")
+    work = DurableWork(perform, database_url=url, executor_id="one", poll=0.05)
+    work.start()
+    work.enqueue(opened("op-1", proposal()))
+    with changed:
+        assert changed.wait_for(lambda: performed == ["op-1"], 60)
+    work.stop(wait=5)
+    with psycopg.connect(url) as connection:
+        kept = connection.execute("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'dbos_damaged_%'").fetchall()
+    assert len(kept) == 1
