@@ -378,7 +378,7 @@ class CpuFit:
 
 @dataclass(frozen=True, slots=True)
 class Lack:
-    """One thing that a VM needs and a host does not have: ``kind`` emulator, tpm-emulator, secret, network-device."""
+    """A thing that a VM needs and a host lacks: ``kind`` emulator, tpm-emulator, secret, folder, network-device."""
 
     kind: str
     name: str

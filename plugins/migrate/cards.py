@@ -431,6 +431,10 @@ _LACKS = {
         "secret {name}",
         "Define the same secret on {target}, with the same UUID: `virsh secret-define`, `virsh secret-set-value`.",
     ),
+    "folder": (
+        "folder {name}",
+        "Make it there: QEMU opens a socket or a file in it for a serial line or a channel.",
+    ),
     "network-device": ("network device {name}", "Choose a host that has it, or connect the VM to a bridge."),
 }
 

@@ -227,7 +227,7 @@ def _unchecked(case: Case, target: Host) -> Iterator[Reason]:
         yield cards.network_unknown(vm, target, unseen)
     if detail.secrets and not looked:
         yield cards.secrets(vm, target)
-    yield from _unseen_places(case, target)
+    yield from _unseen_places(case, target, looked=looked)
     if detail.hugepages and target.huge_pages is None:  # else the placement rules count them
         yield cards.hugepages(vm, target)
     if detail.memory_locked:
@@ -242,10 +242,10 @@ def _unchecked(case: Case, target: Host) -> Iterator[Reason]:
         yield cards.size_unknown(unsized)
 
 
-def _unseen_places(case: Case, target: Host) -> Iterator[Reason]:
+def _unseen_places(case: Case, target: Host, *, looked: bool) -> Iterator[Reason]:
     """Folders and ports, which libvirt does not show of another host."""
     ties = case.detail.ties
-    if ties.folders:
+    if ties.folders and not looked:
         yield cards.folders_unknown(case.vm, target, ties.folders)
     if ports := sorted({port for each in ties.listeners if each.fixed for port in each.ports}):
         yield cards.graphics_unknown(case.vm, target, ports)

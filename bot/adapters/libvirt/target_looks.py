@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import secrets
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import libvirt
+from lxml import etree
 
 from bot.adapters.libvirt.connections import Connection, is_alive
 from bot.adapters.libvirt.domain_xml import Definition, document
@@ -17,7 +20,7 @@ _NO_SECRET = frozenset({libvirt.VIR_ERR_NO_SECRET})
 
 
 def look(connection: Connection, vm: Vm, live: Definition, host: str) -> TargetLook:
-    """Ask ``host`` for the emulator, the TPM emulator, the secrets and the network devices that a VM needs."""
+    """Ask ``host`` for the emulator, the TPM emulator, the secrets, folders and network devices that a VM needs."""
     return TargetLook(vm.uuid, host, tuple(_lacks(connection, live)))
 
 
@@ -27,6 +30,7 @@ def _lacks(connection: Connection, live: Definition) -> Iterator[Lack]:
     for uuid in detail.ties.secrets:
         if _lacks_secret(connection, uuid):
             yield Lack("secret", uuid)
+    yield from (Lack("folder", each) for each in detail.ties.folders if _lacks_folder(connection, each))
     parents = {nic.source for nic in detail.nics if nic.kind == "direct"}
     devices = _network_devices(connection) if parents else None
     if devices is not None:
@@ -60,6 +64,21 @@ def _lacks_secret(connection: Connection, uuid: str) -> bool:
     parts = Parts(connection)
     found = parts.read("secret", uuid, lambda: connection.secretLookupByUUIDString(uuid), absent=_NO_SECRET)
     return found is None and not parts.unread
+
+
+def _lacks_folder(connection: Connection, path: str) -> bool:
+    """Whether a host has no such folder, by a pool that exists only for this look; False where it cannot say."""
+    root = etree.Element("pool", type="dir")
+    etree.SubElement(root, "name").text = f"drover-look-{secrets.token_hex(6)}"
+    etree.SubElement(etree.SubElement(root, "target"), "path").text = path
+    try:
+        made = connection.storagePoolCreateXML(etree.tostring(root, encoding="unicode"), 0)
+    except libvirt.libvirtError as error:
+        if not is_alive(connection):
+            raise
+        return bool(error.get_error_code() == libvirt.VIR_ERR_SYSTEM_ERROR and error.get_int1() == errno.ENOENT)
+    made.destroy()  # a directory's pool that is not stored is gone by that; its files stay
+    return False
 
 
 def _network_devices(connection: Connection) -> frozenset[str] | None:

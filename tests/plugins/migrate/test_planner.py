@@ -184,6 +184,7 @@ REFUSALS: dict[str, tuple[Change, Migrate, str]] = {
     "emulator": (lacks("emulator", "/opt/qemu"), TO_B, "Install it at that path on host-b"),
     "tpm-emulator": (lacks("tpm-emulator", "swtpm"), TO_B, "swtpm-tools"),
     "secret": (lacks("secret", "0a81"), TO_B, "secret-define"),
+    "folder": (lacks("folder", "/run/app"), TO_B, "/run/app"),
     "network-device": (lacks("network-device", "eno7"), TO_B, "eno7"),
     "shared-dirs": (vm_with(shared_dirs=("/srv/src",)), TO_B, "/srv/src"),
     "no-other-host": (only_host, Migrate("web-1"), "host-a"),

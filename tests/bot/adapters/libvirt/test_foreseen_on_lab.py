@@ -172,6 +172,19 @@ def test_a_secret_that_the_target_lacks_is_refused(make: Make, lab: Lab, tmp_pat
         secret.undefine()
 
 
+def test_a_folder_of_a_socket_that_the_target_lacks_is_refused(make: Make, tmp_path: Path) -> None:
+    folder = tmp_path / "sockets"
+    folder.mkdir()
+    source = f"<source mode='bind' path='{folder}/a.sock'/>"
+    case = make(device(f"<channel type='unix'>{source}<target type='virtio' name='org.example.a'/></channel>"))
+    assert case.codes() == []
+    folder.rename(tmp_path / "gone")  # the lab's hosts have one file system
+    assert case.codes() == ["folder"]
+    with pytest.raises(HypervisorError, match="UNIX socket path") as caught:
+        case.move()
+    assert "host-b lacks the file or folder" in caught.value.advice
+
+
 def test_macvtap_over_a_device_that_the_target_lacks_is_refused(make: Make, lab: Lab) -> None:
     lab.run(A, "ip", "link", "add", "only-a", "type", "veth", "peer", "name", "only-peer")
     lab.run(A, "ip", "link", "set", "only-a", "up")
