@@ -133,12 +133,12 @@ class Join(StrEnum):
 class Names:
     """A list in a sentence; of more than ``most`` the rest is counted. ``most`` 0: all."""
 
-    items: tuple[str | Person | Code | Words, ...]
+    items: tuple[Member, ...]
     join: Join = Join.PLAIN
     most: int = 0
 
     @property
-    def shown(self) -> tuple[str | Person | Code | Words, ...]:
+    def shown(self) -> tuple[Member, ...]:
         """The members that are named."""
         return self.items[: self.most] if self.most else self.items
 
@@ -196,13 +196,16 @@ class Words:
 Message = str | Words
 """What people read: a sentence as data, or literal text."""
 
+Member = str | Person | Code | Words
+"""What a list is made of."""
+
 Quantity = int | float | Size | Rate | Duration | When | Percent | Number
 """A number with its unit, or a moment."""
 
 Value = str | int | float | Person | Size | Rate | Duration | When | Day | Percent | Number | Code | Names | Words
 """What fills a hole."""
 
-Argument = Value | datetime | date | timedelta | Iterable[str | Person | Code | Words]
+Argument = Value | datetime | date | timedelta | Iterable[Member]
 """What may be given for a hole."""
 
 VALUES: tuple[type, ...] = (Words, Person, Size, Rate, Duration, When, Day, Percent, Number, Code, Names)

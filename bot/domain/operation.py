@@ -205,7 +205,7 @@ class Continued(Event):
 class Held(Event):
     """A running operation waits for a person before anything more is done; ``why``: one sentence."""
 
-    why: str
+    why: Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +312,7 @@ class Operation:
     measured_at: datetime | None = None
     approved_at: datetime | None = None
     ruled_at: datetime | None = None  # when another ruling came to stand; None: it is the one of the proposal
-    held: str = ""  # why it waits for a person before anything more is done
+    held: Message = ""  # why it waits for a person before anything more is done
     held_at: datetime | None = None
     unreadable: str = ""  # why its history cannot be read here: nothing is done with it
 

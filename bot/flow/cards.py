@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from bot.domain import whole
@@ -32,15 +33,17 @@ from bot.domain.card import (
     bare,
     error_card,
     joined,
+    nwords,
     prose,
+    said_elsewhere,
     words,
 )
 from bot.domain.cluster import Job
+from bot.domain.message import Code, Duration, Join, Names, Number, Percent, Rate, Size
 from bot.domain.operation import BOT, Ask, Fact, Operation, Progress, State, StepEnded, Vote
-from bot.domain.plan import HostBar, Objection, Plan, Prediction, Refused, Spread
+from bot.domain.plan import HostBar, Objection, Plan, Prediction, Refused, Risk, Spread
 from bot.domain.policy import MayNot
 from bot.domain.steps import MigrateVm, SetMaintenance, WaitForPerson
-from bot.domain.words import bytes_text, duration_text, plural
 
 PICK = "op.pick"
 GO_ON = "op.continue"
@@ -56,17 +59,54 @@ BARS = 6  # steps whose progress is shown side by side; the checklist has them a
 _MENTION = re.compile(r"<@([UW][A-Z0-9]+)>")
 
 HEADLINES = {
-    State.PROPOSED: "Approve? {title}",
-    State.APPROVED: "Approved: {title}",
-    State.RUNNING: "Running: {title}",
-    State.DONE: "Done: {title}",
-    State.FAILED: "Failed: {title}",
-    State.CANCELLED: "Cancelled: {title}",
-    State.DENIED: "Denied: {title}",
-    State.WITHDRAWN: "Withdrawn: {title}",
-    State.EXPIRED: "Expired: {title}",
-    State.STALE: "Not done, the cluster changed: {title}",
+    State.PROPOSED: words("Approve? {title}"),
+    State.APPROVED: words("Approved: {title}"),
+    State.RUNNING: words("Running: {title}"),
+    State.DONE: words("Done: {title}"),
+    State.FAILED: words("Failed: {title}"),
+    State.CANCELLED: words("Cancelled: {title}"),
+    State.DENIED: words("Denied: {title}"),
+    State.WITHDRAWN: words("Withdrawn: {title}"),
+    State.EXPIRED: words("Expired: {title}"),
+    State.STALE: words("Not done, the cluster changed: {title}"),
 }
+STATES = {
+    State.PROPOSED: words("proposed"),
+    State.APPROVED: words("approved"),
+    State.RUNNING: words("running"),
+    State.DONE: words("done"),
+    State.FAILED: words("failed"),
+    State.CANCELLED: words("cancelled"),
+    State.DENIED: words("denied"),
+    State.WITHDRAWN: words("withdrawn"),
+    State.EXPIRED: words("expired"),
+    State.STALE: words("stale"),
+}
+RISKS = {
+    Risk.LOW: words("low"),
+    Risk.MEDIUM: words("medium"),
+    Risk.HIGH: words("high"),
+    Risk.DESTRUCTIVE: words("destructive"),
+}
+PHASES = (
+    words("preparing"), words("copying"), words("copying storage"), words("post-copy"), words("finishing"),
+)  # fmt: skip
+"""Phases of a job, which are shown as the hypervisor's adapter names them."""
+
+
+def headline_of(operation: Operation) -> Words:
+    """The state and the plan's title."""
+    return replace(HEADLINES[operation.state], args={"title": operation.plan.title})
+
+
+def id_line(operation: Operation, said: Line) -> Words:
+    """Something said of an operation, for a notification."""
+    return Words("{id}: {said}", {"id": operation.id, "said": said})
+
+
+def bulleted(lines: Iterable[Line]) -> Line:
+    """A line each, behind a bullet; commands in plain text are shown as code."""
+    return joined((Words("• {line}", {"line": prose(line)}) for line in lines), "\n")
 
 
 def who(user: str) -> Person | str:
@@ -81,7 +121,7 @@ def value_of(operation: Operation) -> str:
 
 def operation_card(operation: Operation, progress: Progress | None = None, *, pickable: Collection[str] = ()) -> Card:
     """The one message of an operation, whatever its state; of a plan of a ``pickable`` action people may pick."""
-    headline = HEADLINES[operation.state].format(title=operation.plan.title)
+    headline = headline_of(operation)
     elements: list[Element] = [_facts(operation)]
     elements += _state_lines(operation)
     if operation.open_to_votes:
@@ -90,15 +130,19 @@ def operation_card(operation: Operation, progress: Progress | None = None, *, pi
         elements += _picture(operation.plan)
     elements += _steps(operation)
     if operation.anew:
-        elements.append(Context(tuple(f"Planned anew {str(why).rstrip(':')}." for why in operation.anew[-SAID:])))
+        elements.append(Context(tuple(_planned_anew(why) for why in operation.anew[-SAID:])))
     if operation.state is State.RUNNING and progress is not None:
         elements += _progress(progress)
     elements += _buttons(operation, progress, pickable)
     elements.append(_small_print(operation))
-    return Card(text=f"{operation.id}: {headline}", title=headline, elements=tuple(elements))
+    return Card(text=id_line(operation, headline), title=headline, elements=tuple(elements))
 
 
-NOT_PROPOSED = "This cannot be proposed."
+def _planned_anew(why: Line) -> Line:
+    return words("Planned anew {why}.", why=why if isinstance(why, Words) else why.rstrip(":"))
+
+
+NOT_PROPOSED = words("This cannot be proposed.")
 
 
 def attached(operation: Operation) -> tuple[str, ...]:
@@ -110,29 +154,33 @@ def _attachment(operation: Operation) -> list[Element]:
     count = len(attached(operation))
     if not count:
         return []
-    text = "*Not all of it fits here.* Read the whole plan in the thread, {parts}, before you decide."
-    return [Section(words(text, parts=plural(count, "message")))]
+    text = nwords(
+        "*Not all of it fits here.* Read the whole plan in the thread, {n} message, before you decide.",
+        "*Not all of it fits here.* Read the whole plan in the thread, {n} messages, before you decide.",
+        n=count,
+    )
+    return [Section(text)]
 
 
 def whole_card(operation: Operation, number: int, count: int, text: str) -> Card:
     """A part of the whole plan, beneath its message."""
-    title = f"{operation.id} in full, {number} of {count}"
+    title = words("{id} in full, {number} of {count}", id=operation.id, number=number, count=count)
     return Card(text=title, title=title, elements=(Listing(text),))
 
 
 def _facts(operation: Operation) -> Fields:
     plan = operation.plan
-    pairs: list[tuple[str, Line]] = [
-        ("Requested by", words("{who}", who=who(operation.origin.by))),
-        ("Command", words("`{command}`", command=operation.origin.command)),
-        ("Blast radius", blast_text(plan)),
+    pairs: list[tuple[Line, Line]] = [
+        (words("Requested by"), words("{who}", who=who(operation.origin.by))),
+        (words("Command"), words("`{command}`", command=operation.origin.command)),
+        (words("Blast radius"), blast_text(plan)),
     ]
     if plan.prediction != Prediction():
-        pairs.append(("Prediction", prediction_text(plan.prediction)))
+        pairs.append((words("Prediction"), prediction_text(plan.prediction)))
     if operation.origin.reason:
-        pairs.append(("Reason", spoken(operation.origin.reason)))
+        pairs.append((words("Reason"), spoken(operation.origin.reason)))
     if operation.state is State.PROPOSED:
-        pairs.append(("Expires", words("{at}", at=operation.expires_at)))
+        pairs.append((words("Expires"), words("{at}", at=operation.expires_at)))
     return Fields(tuple(pairs))
 
 
@@ -143,28 +191,32 @@ def spoken(text: str) -> Words:
     return Words("".join(f"{{{name}}}" for name in names), names)
 
 
-def blast_text(plan: Plan) -> str:
-    """``1 VM, 128 MiB of memory, on host-a and host-b · risk medium``."""
-    parts = [plural(len(plan.blast.vms), "VM")]
-    if plan.blast.memory:
-        parts.append(f"{bytes_text(plan.blast.memory)} of memory")
-    if plan.blast.storage:
-        parts.append(f"{bytes_text(plan.blast.storage)} of storage")
-    where = f" on {', '.join(plan.blast.hosts)}" if plan.blast.hosts else ""
-    return f"{', '.join(parts)}{where} · risk {plan.risk}"
+def blast_text(plan: Plan) -> Line:
+    """``1 VM, 128 MiB of memory on host-a, host-b · risk medium``."""
+    blast = plan.blast
+    parts: list[Line] = [nwords("{n} VM", "{n} VMs", n=len(blast.vms))]
+    if blast.memory:
+        parts.append(words("{size} of memory", size=Size(blast.memory)))
+    if blast.storage:
+        parts.append(words("{size} of storage", size=Size(blast.storage)))
+    what = joined(parts, ", ")
+    risk = RISKS[plan.risk]
+    if not blast.hosts:
+        return words("{what} · risk {risk}", what=what, risk=risk)
+    return words("{what} on {hosts} · risk {risk}", what=what, hosts=blast.hosts, risk=risk)
 
 
-def prediction_text(prediction: Prediction) -> str:
+def prediction_text(prediction: Prediction) -> Line:
     """``about 4.2 s, paused for about 30 ms, converges (measured 3 MiB/s dirty)``."""
-    parts = []
+    parts: list[Line] = []
     if prediction.seconds is not None:
-        parts.append(f"about {duration_text(prediction.seconds)}")
+        parts.append(words("about {time}", time=Duration(prediction.seconds)))
     if prediction.downtime is not None:
-        parts.append(f"paused for about {duration_text(prediction.downtime)}")
+        parts.append(words("paused for about {time}", time=Duration(prediction.downtime)))
     if prediction.converges is not None:
-        parts.append("converges" if prediction.converges else "does NOT converge by itself")
-    text = ", ".join(parts) or "nothing to predict"
-    return f"{text} ({prediction.basis})" if prediction.basis else text
+        parts.append(words("converges") if prediction.converges else words("does NOT converge by itself"))
+    text = joined(parts, ", ") or words("nothing to predict")
+    return Words("{text} ({basis})", {"text": text, "basis": prediction.basis}) if prediction.basis else text
 
 
 def _state_lines(operation: Operation) -> list[Element]:
@@ -175,8 +227,10 @@ def _state_lines(operation: Operation) -> list[Element]:
         State.WITHDRAWN: lambda: words(
             "{who} took it back. Nothing was done. {why}", who=who(operation.decided_by), why=operation.outcome
         ),
-        State.EXPIRED: lambda: "Nobody decided in time. Nothing was done. Press Propose again if it is still wanted.",
-        State.STALE: lambda: prose(f"Nothing was done.\n{objections_text(operation.objections)}"),
+        State.EXPIRED: lambda: words(
+            "Nobody decided in time. Nothing was done. Press Propose again if it is still wanted."
+        ),
+        State.STALE: lambda: joined((words("Nothing was done."), objections_text(operation.objections)), "\n"),
         State.FAILED: lambda: _failure(operation),
         State.CANCELLED: lambda: words("{who} stopped it. {why}", who=who(operation.decided_by), why=operation.outcome),
         State.DONE: lambda: done_line(operation),
@@ -184,64 +238,78 @@ def _state_lines(operation: Operation) -> list[Element]:
     line = lines.get(operation.state)
     found: list[Element] = [Section(line())] if line else []
     if Ask.CANCEL in operation.asked and operation.state is State.RUNNING:
-        found.append(Section("Stopping as soon as it is safe…"))
+        found.append(Section(words("Stopping as soon as it is safe…")))
     return found
 
 
 def _failure(operation: Operation) -> Words:
-    advice = prose(operation.advice)
-    return Words(f"*{{why}}*\n{advice.template}", {**advice.args, "why": operation.outcome})
+    return Words("*{why}*\n{advice}", {"why": operation.outcome, "advice": prose(operation.advice)})
 
 
-def done_line(operation: Operation) -> Words:
+def done_line(operation: Operation) -> Line:
     """How long it took, what was skipped, and what it brought; what was measured of steps stands beside each."""
     began = operation.began_at or operation.proposed_at
-    parts = [f"Done in {duration_text((operation.changed_at - began).total_seconds())}."]
+    said: list[Line] = [words("Done in {time}.", time=operation.changed_at - began)]
     if operation.skipped:
-        parts.append(skipped_text(operation))
-    return words("{said}{gain}", said=" ".join(parts), gain=f"\n{told}" if (told := gain_text(operation)) else "")
+        said.append(skipped_text(operation))
+    return joined((joined(said), gain_text(operation)), "\n")
 
 
-def skipped_text(operation: Operation) -> str:
+def skipped_text(operation: Operation) -> Line:
     """``2 of 6 steps were skipped: …``: each reason once."""
-    count, whole = len(operation.skipped), len(operation.plan.steps)
-    why = " ".join(dict.fromkeys(str(each.why.text) for each in operation.skipped[:SAID]))
-    more = f" And {count - SAID} more." if count > SAID else ""
-    return f"{count} of {plural(whole, 'step')} {'was' if count == 1 else 'were'} skipped: {why}{more}"
+    count = len(operation.skipped)
+    why = joined(dict.fromkeys(each.why.text for each in operation.skipped[:SAID]))
+    said = nwords(
+        "{n} of {whole} steps was skipped: {why}",
+        "{n} of {whole} steps were skipped: {why}",
+        n=count,
+        whole=len(operation.plan.steps),
+        why=why,
+    )
+    rest = count - SAID
+    return joined((said, nwords("And {n} more.", "And {n} more.", n=rest) if rest > 0 else ""))
 
 
-def gain_text(operation: Operation) -> str:
+def gain_text(operation: Operation) -> Line:
     """CPU of the busiest and the idlest host and the score: before, as foretold, as measured and when; '' if none."""
     before, foretold, measured = operation.before, operation.foretold, operation.measured
     if before is None or foretold is None or operation.state is not State.DONE:
         return ""
-    spans = [_span(before), f"foretold {_span(foretold)}"]
-    scores = [f"{before.unevenness:.3f}", f"foretold {foretold.unevenness:.3f}"]
+    spans = [_span(before), words("foretold {value}", value=_span(foretold))]
+    scores = [_score(before), words("foretold {value}", value=_score(foretold))]
     if measured is None or operation.measured_at is None:
-        spans.append("not measured yet")
+        spans.append(words("not measured yet"))
     else:
-        spans.append(f"measured {_span(measured)}")
-        scores.append(f"measured {measured.unevenness:.3f} ({operation.measured_at:%H:%M:%S} UTC)")
-    return f"CPU of the busiest and idlest host: {' → '.join(spans)}. Unevenness: {' → '.join(scores)}."
+        spans.append(words("measured {value}", value=_span(measured)))
+        scores.append(words("measured {value} ({time} UTC)", value=_score(measured),
+                            time=f"{operation.measured_at:%H:%M:%S}"))  # fmt: skip
+    return words(
+        "CPU of the busiest and idlest host: {cpu}. Unevenness: {scores}.",
+        cpu=joined(spans, " → "),
+        scores=joined(scores, " → "),
+    )
 
 
-def _span(spread: Spread) -> str:
-    return f"{spread.busiest:.0%}/{spread.idlest:.0%}"
+def _span(spread: Spread) -> Words:
+    return Words("{busiest}/{idlest}", {"busiest": Percent(spread.busiest), "idlest": Percent(spread.idlest)})
 
 
-def objections_text(objections: tuple[Objection, ...]) -> str:
+def _score(spread: Spread) -> Words:
+    return Words("{score}", {"score": Number(spread.unevenness, 3)})
+
+
+def objections_text(objections: tuple[Objection, ...]) -> Line:
     """Each objection with its remedy, a line each."""
-    return "\n".join(f"• {each.text} {each.remedy}".strip() for each in objections)
+    return bulleted(joined((prose(each.text), prose(each.remedy) if each.remedy else "")) for each in objections)
 
 
 def _reasons(plan: Plan) -> list[Element]:
     found: list[Element] = []
     if plan.reasons:
-        found.append(Section(prose("\n".join(f"• {reason.text}" for reason in plan.reasons[:8]))))
+        found.append(Section(bulleted(reason.text for reason in plan.reasons[:8])))
     for first in range(0, len(plan.warnings), 8):  # all of them: they are what is agreed to
-        lines = prose("\n".join(f"• {warning.text}" for warning in plan.warnings[first : first + 8]))
-        head = "" if first else "*Please note:*\n"
-        found.append(Section(Words(f"{head}{lines.template}", lines.args)))
+        lines = bulleted(warning.text for warning in plan.warnings[first : first + 8])
+        found.append(Section(lines if first else joined((words("*Please note:*"), lines), "\n")))
     return found
 
 
@@ -254,33 +322,42 @@ def _picture(plan: Plan) -> list[Element]:
     after = tuple(round(bar.memory_after * 100, 1) for bar in changed)
     return [
         Chart(
-            title="Memory allocated, before and after",
+            title=words("Memory allocated, before and after"),
             kind="bar",
             labels=tuple(bar.host for bar in changed),
-            series=(("before", before), ("after", after)),
+            series=((words("before"), before), (words("after"), after)),
             unit="%",
-            summary="; ".join(_bar_text(bar) for bar in changed),
+            summary=joined((_bar_text(bar) for bar in changed), "; "),
         )
     ]
 
 
-def _bar_text(bar: HostBar) -> str:
+def _bar_text(bar: HostBar) -> Line:
     digits = 0 if max(bar.memory_before, bar.memory_after) >= 0.1 else 1  # 1% → 1% tells nothing
-    return f"{bar.host} {bar.memory_before:.{digits}%} → {bar.memory_after:.{digits}%}"
+    before, after = Percent(bar.memory_before, digits), Percent(bar.memory_after, digits)
+    return Words("{host} {before} → {after}", {"host": bar.host, "before": before, "after": after})
 
 
-def confirm_text(operation: Operation) -> str:
+def confirm_text(operation: Operation) -> Line:
     """What is asked before a vote: the risk and the most dangerous of it first, then how much it touches."""
     plan = operation.plan
-    worst = [str(step.title) for step in plan.steps if not isinstance(step, MigrateVm | SetMaintenance | WaitForPerson)]
-    parts = [f"Risk {plan.risk}."]
-    if worst:
-        others = f" and {plural(len(worst) - 1, 'other step')} like it" if len(worst) > 1 else ""
-        parts.append(f"{worst[0]}{others}.")
-    parts += [str(each.text) for each in plan.warnings[:1]]
-    parts += [f"{plan.title}.", f"{blast_text(plan)}."]
-    text = " ".join(parts)
-    return text if len(text) <= CONFIRM else f"{text[: CONFIRM - 1]}…"
+    kept = MigrateVm | SetMaintenance | WaitForPerson
+    worst = [step.title for step in plan.steps if not isinstance(step, kept)]
+    others = len(worst) - 1
+    return joined((
+        words("Risk {risk}.", risk=RISKS[plan.risk]),
+        _sentence(worst[0]) if others == 0 else "",
+        nwords("{step} and {n} other step like it.", "{step} and {n} other steps like it.", n=others, step=worst[0])
+        if others > 0
+        else "",
+        *(bare(each.text) for each in plan.warnings[:1]),
+        _sentence(plan.title),
+        _sentence(blast_text(plan)),
+    ))  # fmt: skip
+
+
+def _sentence(text: Line) -> Words:
+    return Words("{text}.", {"text": text})
 
 
 def _steps(operation: Operation) -> list[Element]:
@@ -291,12 +368,13 @@ def _steps(operation: Operation) -> list[Element]:
         return []
     done = {each.index for each in operation.ended}
     measured = {each.index: facts_text(each) for each in operation.ended}
-    skipped = {each.index: f"skipped: {each.why.text}" for each in operation.skipped}
+    skipped = {each.index: words("skipped: {why}", why=each.why.text) for each in operation.skipped}
     items = tuple(
         (_mark(operation, index, done), joined((step.title, measured.get(index, ""), skipped.get(index, "")), " · "))
         for index, step in enumerate(steps)
     )
-    return [Checklist(f"{len(done)} of {plural(len(steps), 'step')} done", items[:50])]
+    title = nwords("{done} of {n} step done", "{done} of {n} steps done", n=len(steps), done=len(done))
+    return [Checklist(title, items[:50])]
 
 
 def facts_text(ended: StepEnded) -> Line:
@@ -347,26 +425,26 @@ def _part(progress: Progress) -> list[Element]:
     return [Section(progress.text)] if progress.text else []
 
 
-def job_text(job: Job) -> str:
+def job_text(job: Job) -> Line:
     """``copying · 812 MiB/s · 1.2 GiB left · pass 3 · throttled 20 % · about 4 s to go``."""
-    parts = [job.phase]
+    parts: list[Line] = [said_elsewhere(job.phase)]
     if job.rate:
-        parts.append(f"{bytes_text(job.rate)}/s")
-    parts.append(f"{bytes_text(job.remaining)} left")
+        parts.append(Words("{rate}", {"rate": Rate(job.rate)}))
+    parts.append(words("{size} left", size=Size(job.remaining)))
     if job.iteration > 1:
-        parts.append(f"pass {job.iteration}")
+        parts.append(words("pass {number}", number=job.iteration))
     if job.throttle:
-        parts.append(f"throttled {job.throttle}%")
+        parts.append(words("throttled {share}", share=Percent(job.throttle / 100)))
     if job.eta is not None:
-        parts.append(f"about {duration_text(job.eta)} to go")
-    return " · ".join(parts)
+        parts.append(words("about {time} to go", time=Duration(job.eta)))
+    return joined(parts, " · ")
 
 
 def _buttons(operation: Operation, progress: Progress | None, pickable: Collection[str]) -> list[Element]:
     value = value_of(operation)
     if operation.state is State.PROPOSED:
         some = operation.action in pickable and len(operation.plan.steps) > 1
-        picking = (Button("Pick moves…", PICK, value),) if some else ()
+        picking = (Button(words("Pick moves…"), PICK, value),) if some else ()
         return [Buttons((*voting_buttons(operation), *picking))]
     if operation.state is State.APPROVED:
         return [Buttons((_cancel(operation),))]
@@ -383,7 +461,7 @@ def _buttons(operation: Operation, progress: Progress | None, pickable: Collecti
             shown.insert(0, _approve(operation))
         return [Buttons((*shown, _details(value)))]
     if operation.state in (State.FAILED, State.CANCELLED, State.EXPIRED, State.STALE):
-        return [Buttons((*_remedies(operation), Button("Propose again", "op.again", value), _details(value)))]
+        return [Buttons((*_remedies(operation), Button(words("Propose again"), "op.again", value), _details(value)))]
     return [Buttons((_details(value),))]
 
 
@@ -393,153 +471,170 @@ def _remedies(operation: Operation) -> tuple[Button, ...]:
 
 
 def _approve(operation: Operation) -> Button:
-    confirm = Confirm(f"Approve {operation.id}?", confirm_text(operation), "Approve", "Not yet")
-    return Button("Approve", "op.approve", value_of(operation), Style.PRIMARY, confirm)
+    confirm = Confirm(
+        words("Approve {id}?", id=operation.id), confirm_text(operation), words("Approve"), words("Not yet")
+    )
+    return Button(words("Approve"), "op.approve", value_of(operation), Style.PRIMARY, confirm)
 
 
 def voting_buttons(operation: Operation, *, mine: bool = True) -> tuple[Button, ...]:
     """Approve, Deny…, Details, Withdraw; the last only where the requester may be among the readers."""
     value = value_of(operation)
     approve = _approve(operation)
-    withdraw = (Button("Withdraw", "op.withdraw", value),) if mine else ()
-    return (approve, Button("Deny…", "op.deny", value, Style.DANGER), _details(value), *withdraw)
+    withdraw = (Button(words("Withdraw"), "op.withdraw", value),) if mine else ()
+    return (approve, Button(words("Deny…"), "op.deny", value, Style.DANGER), _details(value), *withdraw)
 
 
 def _details(value: str) -> Button:
-    return Button("Details", "op.details", value)
+    return Button(words("Details"), "op.details", value)
 
 
 def _cancel(operation: Operation) -> Button:
     if operation.state is State.APPROVED:
-        text = "It has not begun yet, so nothing will be done."
+        text = words("It has not begun yet, so nothing will be done.")
     else:
-        text = "Steps that are done stay done. The step under way is undone, if that is still possible."
-    confirm = Confirm(f"Cancel {operation.id}?", text, "Cancel it", "Let it run")
-    return Button("Cancel", "op.cancel", value_of(operation), Style.DANGER, confirm)
+        text = words("Steps that are done stay done. The step under way is undone, if that is still possible.")
+    confirm = Confirm(words("Cancel {id}?", id=operation.id), text, words("Cancel it"), words("Let it run"))
+    return Button(words("Cancel"), "op.cancel", value_of(operation), Style.DANGER, confirm)
 
 
 def _go_on(operation: Operation, index: int) -> Button:
     following = operation.plan.steps[index + 1 : index + 2]
-    then = f"Next: {following[0].title}." if following else "Nothing else is left to do."
-    confirm = Confirm("Go on?", then[:300], "Go on", "Not yet")
-    return Button("Continue", GO_ON, f"{operation.id}:{index}", Style.PRIMARY, confirm)
+    then = words("Next: {step}.", step=following[0].title) if following else words("Nothing else is left to do.")
+    confirm = Confirm(words("Go on?"), then, words("Go on"), words("Not yet"))
+    return Button(words("Continue"), GO_ON, f"{operation.id}:{index}", Style.PRIMARY, confirm)
 
 
 def _release(operation: Operation) -> Button:
-    confirm = Confirm("Go on?", f"{operation.held} {left_text(operation)}"[:300], "Go on", "Not yet")
-    return Button("Continue", GO_ON, f"{operation.id}:{HELD}", Style.PRIMARY, confirm)
+    told = joined((operation.held, left_text(operation)))
+    confirm = Confirm(words("Go on?"), told, words("Go on"), words("Not yet"))
+    return Button(words("Continue"), GO_ON, f"{operation.id}:{HELD}", Style.PRIMARY, confirm)
 
 
-def waiting_text(step: WaitForPerson, until: datetime) -> str:
+def waiting_text(step: WaitForPerson, until: datetime) -> Line:
     """While it waits for a person."""
-    return f"{step.title}. Waiting for somebody to press Continue, until {until:%Y-%m-%d %H:%M} UTC."
+    return words("{step}. Waiting for somebody to press Continue, until {until}.", step=step.title, until=until)
 
 
 def pause_note(operation: Operation, step: WaitForPerson) -> Card:
     """Told in the thread and to the requester: somebody is needed."""
-    text = f"{operation.id} waits for a person: {step.title}."
-    advice = "Then press Continue in its message; Cancel ends it here."
+    text = words("{id} waits for a person: {step}.", id=operation.id, step=step.title)
+    advice = words("Then press Continue in its message; Cancel ends it here.")
     return note_card(text, advice)
 
 
-def held_text(operation: Operation) -> str:
+def held_text(operation: Operation) -> Line:
     """While an operation that was held waits for a person."""
-    return f"{operation.held} Nothing more is done until somebody presses Continue."
+    return joined((operation.held, words("Nothing more is done until somebody presses Continue.")))
 
 
-def silent_text(silence: str) -> str:
+def silent_text(silence: timedelta) -> Line:
     """Why an operation is held."""
-    return f"Drover did not run for {silence}, and the hosts may have changed meanwhile."
+    return words("Drover did not run for {time}, and the hosts may have changed meanwhile.", time=silence)
 
 
 def too_late_card(text: str, age: timedelta) -> Card:
     """Told to a person whose request lay unhandled for long."""
-    what = f"`{text}`" if text else "Your click"
-    ago = duration_text(age.total_seconds())
-    return note_card(
-        f"{what} of {ago} ago was not carried out: Drover did not run.", "Ask again if it is still wanted."
-    )
+    advice = words("Ask again if it is still wanted.")
+    if not text:
+        return note_card(words("Your click of {time} ago was not carried out: Drover did not run.", time=age), advice)
+    told = words("{command} of {time} ago was not carried out: Drover did not run.", command=Code(text), time=age)
+    return note_card(told, advice)
 
 
 def held_note(operation: Operation) -> Card:
     """Told in the thread and to the requester."""
-    return note_card(
-        f"{operation.id}: {operation.held}", "Look at the hosts, then press Continue in its message; Cancel ends it."
-    )
+    advice = words("Look at the hosts, then press Continue in its message; Cancel ends it.")
+    return note_card(id_line(operation, operation.held), advice)
 
 
-def nobody_came(operation: Operation) -> tuple[str, str]:
+def nobody_came(operation: Operation) -> tuple[Line, Line]:
     """Text and advice: an operation that was held was not let go on."""
-    return f"Nobody let it go on. {left_text(operation)}", "Look at the hosts, then propose again what is missing."
+    text = joined((words("Nobody let it go on."), left_text(operation)))
+    return text, words("Look at the hosts, then propose again what is missing.")
 
 
-def votes_text(operation: Operation) -> str:
+def votes_text(operation: Operation) -> Line:
     """While a running operation waits for votes."""
-    missing = plural(operation.votes_missing, "more vote")
-    return f"Waiting for {missing}: rule “{operation.ruling.rule}” asks for them before anything more is begun."
+    return nwords(
+        "Waiting for {n} more vote: rule “{rule}” asks for it before anything more is begun.",
+        "Waiting for {n} more votes: rule “{rule}” asks for them before anything more is begun.",
+        n=operation.votes_missing,
+        rule=operation.ruling.rule,
+    )
 
 
 def more_votes_note(operation: Operation) -> Card:
     """Told in the thread: what is left of the plan takes votes that were not given."""
-    roles = " or ".join(operation.ruling.approvers)
-    return note_card(
-        f"{operation.id}: {votes_text(operation)}",
-        f"Who has the role {roles} can press Approve in its message; Cancel ends it.",
+    roles = Names(operation.ruling.approvers, Join.OR)
+    advice = words("Who has the role {roles} can press Approve in its message; Cancel ends it.", roles=roles)
+    return note_card(id_line(operation, votes_text(operation)), advice)
+
+
+def nobody_voted(operation: Operation) -> tuple[Line, Line]:
+    """Text and advice: the votes for the rest did not come in time."""
+    late = nwords(
+        "{n} vote for the rest did not come in time.",
+        "{n} votes for the rest did not come in time.",
+        n=operation.votes_missing,
+    )
+    return joined((late, left_text(operation))), words("Propose again what is missing.")
+
+
+def may_not_go_on(operation: Operation, why: Line) -> tuple[Line, Line]:
+    """Text and advice: today's rules refuse the rest."""
+    return joined((why, left_text(operation))), words("Somebody who may must propose again what is missing.")
+
+
+def frozen_end(operation: Operation, why: Line) -> tuple[Line, Line]:
+    """Text and advice: a freeze that does not say when it ends."""
+    text = joined((words("A freeze began: {why}", why=why), left_text(operation)))
+    return text, words("Propose again what is missing after the freeze.")
+
+
+def frozen_text(why: Line, until: datetime) -> Line:
+    """While a freeze lasts."""
+    return words("Waiting until {until} for the end of a freeze: {why} Cancel ends it here.", until=until, why=why)
+
+
+def left_text(operation: Operation) -> Line:
+    """What is true of the steps now: how many are done, and that the rest was not begun."""
+    return nwords(
+        "{done} of {n} step are done, the rest was not begun.",
+        "{done} of {n} steps are done, the rest was not begun.",
+        n=len(operation.plan.steps),
+        done=len(operation.ended),
     )
 
 
-def nobody_voted(operation: Operation) -> tuple[str, str]:
-    """Text and advice: the votes for the rest did not come in time."""
-    text = f"{plural(operation.votes_missing, 'vote')} for the rest did not come in time. {left_text(operation)}"
-    return text, "Propose again what is missing."
-
-
-def may_not_go_on(operation: Operation, why: Line) -> tuple[str, str]:
-    """Text and advice: today's rules refuse the rest."""
-    return f"{why} {left_text(operation)}", "Somebody who may must propose again what is missing."
-
-
-def frozen_end(operation: Operation, why: str) -> tuple[str, str]:
-    """Text and advice: a freeze that does not say when it ends."""
-    return f"A freeze began: {why} {left_text(operation)}", "Propose again what is missing after the freeze."
-
-
-def frozen_text(why: str, until: datetime) -> str:
-    """While a freeze lasts."""
-    return f"Waiting until {until:%Y-%m-%d %H:%M %Z} for the end of a freeze: {why} Cancel ends it here."
-
-
-def left_text(operation: Operation) -> str:
-    """What is true of the steps now: how many are done, and that the rest was not begun."""
-    return f"{len(operation.ended)} of {plural(len(operation.plan.steps), 'step')} are done, the rest was not begun."
-
-
-def not_begun_text(operation: Operation) -> str:
+def not_begun_text(operation: Operation) -> Line:
     """What is true of an operation that is stopped; a step of one that was held had begun before."""
     if not operation.under_way:
-        return "The remaining steps were not begun."
-    steps = " and ".join(str(operation.plan.steps[index].title) for index in sorted(operation.under_way))
-    return f"“{steps}” had begun before; look at the hosts. The other steps were not begun."
+        return words("The remaining steps were not begun.")
+    titles = tuple(operation.plan.steps[index].title for index in sorted(operation.under_way))
+    return words(
+        "“{steps}” had begun before; look at the hosts. The other steps were not begun.",
+        steps=Names(titles, Join.AND),
+    )
 
 
 def _postcopy(value: str) -> Button:
     confirm = Confirm(
-        "Switch to post-copy?",
-        "The guest runs on the target at once and fetches its memory; if the network fails now, the guest is lost.",
-        "Switch",
-        "Keep copying",
+        words("Switch to post-copy?"),
+        words("The VM runs on the target at once and fetches its memory; if the network fails now, the VM is lost."),
+        words("Switch"),
+        words("Keep copying"),
     )
-    return Button("Post-copy now", "op.postcopy", value, Style.PLAIN, confirm)
+    return Button(words("Post-copy now"), "op.postcopy", value, Style.PLAIN, confirm)
 
 
-def _voters(operation: Operation) -> Person | str:
-    return who(operation.decided_by) if operation.votes else "the policy (no vote needed)"
+def _voters(operation: Operation) -> Person | Line:
+    return who(operation.decided_by) if operation.votes else words("the policy (no vote needed)")
 
 
 def _small_print(operation: Operation) -> Context:
     ruling = operation.ruling
-    votes = f"{len(operation.votes)} of {plural(ruling.votes, 'vote')}"
-    lines: list[Line] = [words("*{id}* · {votes}", id=operation.id, votes=votes)]
+    lines: list[Line] = [Words("*{id}* · {votes}", {"id": operation.id, "votes": _votes_of(operation)})]
     lines += [words("✓ {who} {at}", who=who(vote.by), at=vote.at) for vote in operation.votes[:5]]
     lines.append(words("rule “{rule}” · plan `{digest}`", rule=ruling.rule, digest=operation.plan.digest))
     if operation.replaces:
@@ -547,14 +642,22 @@ def _small_print(operation: Operation) -> Context:
     return Context(tuple(lines))
 
 
+def _votes_of(operation: Operation) -> Words:
+    count = len(operation.votes)
+    return nwords("{count} of {n} vote", "{count} of {n} votes", n=operation.ruling.votes, count=count)
+
+
+def _roles(roles: Sequence[str]) -> Names | Words:
+    return Names(tuple(roles), Join.OR) if roles else words("nobody")
+
+
 def details_card(operation: Operation, now: datetime) -> Card:
     """Everything of the plan: all steps, reasons, warnings, and what the policy asks."""
     plan, ruling = operation.plan, operation.ruling
-    steps = [f"{index}. {step.title}" for index, step in enumerate(plan.steps, 1)] if len(plan.steps) > 1 else []
+    steps = [_numbered(index, step.title) for index, step in enumerate(plan.steps, 1)] if len(plan.steps) > 1 else []
     waited = (now - operation.proposed_at).total_seconds()
-    roles = " or ".join(ruling.roles_at(waited)) or "nobody"
     elements: list[Element] = [
-        Section(words("*{title}*{steps}", title=plan.title, steps="".join(f"\n{step}" for step in steps))),
+        Section(joined((Words("*{title}*", {"title": plan.title}), *steps), "\n")),
         Section(
             words(
                 "Blast radius: {blast}\nPrediction: {told}",
@@ -565,38 +668,46 @@ def details_card(operation: Operation, now: datetime) -> Card:
         *_reasons(plan),
         Divider(),
         Section(
-            words(
-                "Needs {votes} (role: {roles}); the requester's own vote does not count. Proposed {at}, rule “{rule}”.",
-                votes=plural(ruling.votes, "vote"),
-                roles=roles,
+            nwords(
+                "Needs {n} vote (role: {roles}); the requester's own vote does not count. "
+                "Proposed {at}, rule “{rule}”.",
+                "Needs {n} votes (role: {roles}); the requester's own vote does not count. "
+                "Proposed {at}, rule “{rule}”.",
+                n=ruling.votes,
+                roles=_roles(ruling.roles_at(waited)),
                 at=operation.proposed_at,
                 rule=ruling.rule,
             )
         ),
         Context((words("digest of the plan `{digest}`: what a vote is for", digest=plan.digest),)),
     ]
-    return Card(text=f"{operation.id}: {plan.title}", title=f"{operation.id} in full", elements=tuple(elements))
+    title = words("{id} in full", id=operation.id)
+    return Card(text=id_line(operation, plan.title), title=title, elements=tuple(elements))
+
+
+def _numbered(number: int, title: Line) -> Words:
+    return Words("{number}. {title}", {"number": number, "title": title})
 
 
 def pick_form(operation: Operation) -> Form:
     """Which steps of a plan are wanted; all are ticked at first."""
-    steps = [(str(index), f"{index + 1}. {step.title}") for index, step in enumerate(operation.plan.steps)]
+    steps = [(str(index), _numbered(index + 1, step.title)) for index, step in enumerate(operation.plan.steps)]
     size = BOXES if len(steps) <= FEW else 10 * BOXES
     fields = []
     for start in range(0, len(steps), size):
         some = tuple(steps[start : start + size])
-        label = f"Steps {start + 1} to {start + len(some)}"
+        label = words("Steps {first} to {last}", first=start + 1, last=start + len(some))
         fields.append(ManyField(f"steps-{start}", label, some, tuple(value for value, _ in some)))
-    intro = (Section("What is picked becomes a proposal of its own, and votes begin anew."),)
-    return Form(PICK, f"Pick of {operation.id}", "Propose these", tuple(fields), intro, value_of(operation))
+    intro = (Section(words("What is picked becomes a proposal of its own, and votes begin anew.")),)
+    title = words("Pick of {id}", id=operation.id)
+    return Form(PICK, title, words("Propose these"), tuple(fields), intro, value_of(operation))
 
 
 def refused_card(refused: Refused) -> Card:
     """Why there is no plan: every objection with its remedy."""
-    text = objections_text(refused.objections)
-    why = prose(text)
-    line = Words(f"*{{title}}*\n{why.template}", {**why.args, "title": refused.title})
-    return Card(text=bare(f"{refused.title} {text}"), elements=(Section(line),))
+    why = objections_text(refused.objections)
+    line = joined((Words("*{title}*", {"title": refused.title}), why), "\n")
+    return Card(text=joined((refused.title, why)), elements=(Section(line),))
 
 
 def may_not_card(may_not: MayNot) -> Card:
@@ -606,13 +717,15 @@ def may_not_card(may_not: MayNot) -> Card:
 
 def unable_card(operation: Operation, why: str) -> Card:
     """Why nothing can be done with an operation here."""
-    advice = "Load the plugin again, or start the newer Drover that wrote it."
-    return note_card(f"{operation.id} ({operation.plan.title}) is left alone: {why}.", advice)
+    advice = words("Load the plugin again, or start the newer Drover that wrote it.")
+    told = words("{id} ({title}) is left alone: {why}.", id=operation.id, title=operation.plan.title, why=why)
+    return note_card(told, advice)
 
 
 def not_now_card(operation: Operation, refused: MayNot) -> Card:
     """Why nobody can approve an operation now."""
-    return note_card(f"Not now: {refused.text}", f"{operation.id} can be approved when the rules allow it again.")
+    advice = words("{id} can be approved when the rules allow it again.", id=operation.id)
+    return note_card(words("Not now: {why}", why=refused.text), advice)
 
 
 def note_card(text: Line, advice: Line = "") -> Card:
@@ -622,68 +735,60 @@ def note_card(text: Line, advice: Line = "") -> Card:
 
 def proposed_note(operation: Operation, channel: str, slash: str) -> Card:
     """Told to the requester, where they asked."""
-    if operation.ruling.votes:
-        line = words(
-            "*{id}* is proposed: {title}. It waits for {votes} (role: {roles}) in {where}. See `{slash} ops`.",
-            id=operation.id,
-            title=operation.plan.title,
-            votes=plural(operation.ruling.votes, "vote"),
-            roles=" or ".join(operation.ruling.approvers),
-            where=channel or "the approvals channel",
-            slash=slash,
-        )
-    else:
-        line = words("*{id}* needs no vote and starts now: {title}.", id=operation.id, title=operation.plan.title)
-    said = "is proposed" if operation.ruling.votes else "starts now"
-    return Card(text=f"{operation.id} {said}: {operation.plan.title}", elements=(Section(line),))
+    title = operation.plan.title
+    if not operation.ruling.votes:
+        line = words("*{id}* needs no vote and starts now: {title}.", id=operation.id, title=title)
+        return Card(text=words("{id} starts now: {title}", id=operation.id, title=title), elements=(Section(line),))
+    line = nwords(
+        "*{id}* is proposed: {title}. It waits for {n} vote (role: {roles}) in {where}. See `{slash} ops`.",
+        "*{id}* is proposed: {title}. It waits for {n} votes (role: {roles}) in {where}. See `{slash} ops`.",
+        n=operation.ruling.votes,
+        id=operation.id,
+        title=title,
+        roles=_roles(operation.ruling.approvers),
+        where=channel or words("the approvals channel"),
+        slash=slash,
+    )
+    return Card(text=words("{id} is proposed: {title}", id=operation.id, title=title), elements=(Section(line),))
 
 
 def ended_note(operation: Operation) -> Card:
     """Told to the requester, and in the thread, when it is over."""
-    headline = HEADLINES[operation.state].format(title=operation.plan.title)
-    elements: list[Element] = [Section(words("*{id}* {headline}", id=operation.id, headline=headline))]
+    headline = headline_of(operation)
+    elements: list[Element] = [Section(Words("*{id}* {headline}", {"id": operation.id, "headline": headline}))]
     elements += _state_lines(operation)
     if operation.remedies:
         elements.append(Buttons(_remedies(operation)))
-    return Card(text=f"{operation.id}: {headline}", elements=tuple(elements))
+    return Card(text=id_line(operation, headline), elements=tuple(elements))
 
 
 def gain_note(operation: Operation) -> Card:
     """Told in the thread when what an operation brought has been measured."""
     text = gain_text(operation)
-    return Card(text=f"{operation.id}: {text}", elements=(Section(text),))
+    return Card(text=id_line(operation, text), elements=(Section(text),))
 
 
 def vote_note(operation: Operation, vote: Vote) -> Card:
     """Told in the thread after each vote."""
-    line = words(
-        "{who} approved {id} ({count} of {needed}).",
-        who=who(vote.by),
-        id=operation.id,
-        count=len(operation.votes),
-        needed=plural(operation.ruling.votes, "vote"),
-    )
-    return Card(
-        text=f"{operation.id}: {len(operation.votes)} of {operation.ruling.votes} votes", elements=(Section(line),)
-    )
+    votes = _votes_of(operation)
+    line = words("{who} approved {id} ({votes}).", who=who(vote.by), id=operation.id, votes=votes)
+    return Card(text=id_line(operation, votes), elements=(Section(line),))
 
 
 def escalation_card(operation: Operation, people: Sequence[str]) -> Card:
     """Told in the thread, once, when the first approvers have let it lie: the fallback approvers by name."""
-    names = {f"p{index}": who(user) for index, user in enumerate(people[:MENTIONED])}
-    roles = " or ".join(operation.ruling.fallback)
-    line = Words(
-        f"{' '.join(f'{{{name}}}' for name in names)} *{{id}}* still waits for {{missing}}: {{title}}. "
-        "From now on {roles} may decide too.",
-        {
-            **names,
-            "id": operation.id,
-            "missing": plural(operation.votes_missing, "vote"),
-            "title": operation.plan.title,
-            "roles": roles,
-        },
+    roles = Names(operation.ruling.fallback, Join.OR)
+    line = nwords(
+        "{people} *{id}* still waits for {n} vote: {title}. From now on {roles} may decide too.",
+        "{people} *{id}* still waits for {n} votes: {title}. From now on {roles} may decide too.",
+        n=operation.votes_missing,
+        people=joined((Words("{who}", {"who": who(user)}) for user in people[:MENTIONED]), " "),
+        id=operation.id,
+        title=operation.plan.title,
+        roles=roles,
     )
-    return Card(text=f"{operation.id} still waits; {roles} may decide now", elements=(Section(line),))
+    text = words("{id} still waits; {roles} may decide now", id=operation.id, roles=roles)
+    return Card(text=text, elements=(Section(line),))
 
 
 def overdue_card(operation: Operation, since: timedelta) -> Card:
@@ -691,22 +796,25 @@ def overdue_card(operation: Operation, since: timedelta) -> Card:
     line = words(
         "*{id}* is {state} for {time} already. {advice}",
         id=operation.id,
-        state=str(operation.state),
-        time=duration_text(since.total_seconds()),
-        advice="The button Cancel stops it; nothing is lost by waiting."
+        state=STATES[operation.state],
+        time=since,
+        advice=words("The button Cancel stops it; nothing is lost by waiting.")
         if operation.state is State.RUNNING
-        else "Something before it on the same host takes long, or the workers are stuck: see `ops --running`.",
+        else words("Something before it on the same host takes long, or the workers are stuck: see `ops --running`."),
     )
-    return Card(text=f"{operation.id} is {operation.state} for long", elements=(Section(line),))
+    text = words("{id} is {state} for long", id=operation.id, state=STATES[operation.state])
+    return Card(text=text, elements=(Section(line),))
 
 
 def deny_form(operation: Operation) -> Form:
     """Asks why."""
     return Form(
         action="op.deny",
-        title=f"Deny {operation.id}",
-        submit="Deny",
-        fields=(TextField("why", "Why?", hint="The requester and the audit trail read this.", long=True),),
+        title=words("Deny {id}", id=operation.id),
+        submit=words("Deny"),
+        fields=(
+            TextField("why", words("Why?"), hint=words("The requester and the audit trail read this."), long=True),
+        ),
         intro=(Section(words("{title}", title=operation.plan.title)),),
         hidden=value_of(operation),
     )
@@ -721,17 +829,17 @@ def settled_text(operation: Operation) -> Words:
             who=who(operation.votes[-1].by),
             at=operation.votes[-1].at,
         )
-    by = f" by {operation.decided_by}" if operation.decided_by else ""
     if operation.decided_by and operation.decided_by != BOT:
         return words(
             "{id} is {state} (decided by {who}). Your click changed nothing.",
             id=operation.id,
-            state=str(operation.state),
+            state=STATES[operation.state],
             who=who(operation.decided_by),
         )
-    return words("{id} is {state}{by}. Your click changed nothing.", id=operation.id, state=str(operation.state), by=by)
+    return words("{id} is {state}. Your click changed nothing.", id=operation.id, state=STATES[operation.state])
 
 
 def settled_card(operation: Operation) -> Card:
     """``settled_text`` as an answer."""
-    return Card(text=f"{operation.id} is {operation.state}", elements=(Section(settled_text(operation)),))
+    text = words("{id} is {state}", id=operation.id, state=STATES[operation.state])
+    return Card(text=text, elements=(Section(settled_text(operation)),))

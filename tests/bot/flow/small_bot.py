@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -13,6 +13,7 @@ from typing import Any
 from bot import catalog
 from bot.adapters.sql.store import SqlStore
 from bot.domain.card import Button, Buttons, Card
+from bot.domain.message import Names, Person, Words
 from bot.domain.operation import Operation
 from bot.domain.plan import Risk
 from bot.domain.policy import Policy, Rule
@@ -130,7 +131,22 @@ class Bot:
 def text(card: Card | None) -> str:
     """Everything a card says, roughly as read."""
     assert card is not None, "nothing was said"
-    return repr(card)
+    return repr(_as_read(card))
+
+
+def _as_read(shown: Any) -> Any:
+    """A card whose messages are their English sentences; a person is left to be seen by id."""
+    if isinstance(shown, Words):
+        return str(replace(shown, args={name: _as_read(each) for name, each in shown.args.items()}))
+    if isinstance(shown, Person):
+        return shown.id
+    if isinstance(shown, Names):
+        return replace(shown, items=_as_read(shown.items))
+    if isinstance(shown, tuple):
+        return tuple(_as_read(each) for each in shown)
+    if is_dataclass(shown) and not isinstance(shown, type):
+        return replace(shown, **{each.name: _as_read(getattr(shown, each.name)) for each in fields(shown)})
+    return shown
 
 
 def small_bot(

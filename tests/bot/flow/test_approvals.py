@@ -175,7 +175,7 @@ def test_a_decision_whose_telling_a_crash_cut_off_is_told_after_the_start(bot: B
     handle.picked_up(bot.world)
     handle.picked_up(bot.world)
     assert sum("Withdrawn" in text(card) for card in bot.chat.shown_to("UANA")) == 1
-    assert "Withdrawn" in bot.shown().title
+    assert "Withdrawn" in str(bot.shown().title)
 
 
 def test_a_chat_that_does_not_know_the_roles_delays_the_start_but_ends_nothing(

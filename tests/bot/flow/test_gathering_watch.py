@@ -53,7 +53,7 @@ def night(bot: Bot, monitor: Monitor) -> list[str]:
     monitor.due.clear()
     ticks_until(lambda: not monitor.gathering.busy("readiness"), bot, monitor)
     bot.clock.turn(86400)
-    return [card.title for ref, card in bot.chat.messages.items() if ref not in bot.chat.threads]
+    return [str(card.title) for ref, card in bot.chat.messages.items() if ref not in bot.chat.threads]
 
 
 def test_a_pool_that_stops_is_told_once_and_closed_when_it_runs_again(nightly: tuple[Bot, Monitor]) -> None:

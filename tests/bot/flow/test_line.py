@@ -34,7 +34,7 @@ def test_a_typed_migration_is_proposed_approved_by_another_and_truly_done(bot: B
     bot.works()
     assert bot.operation().state is State.DONE
     assert bot.where("web-1") == ["host-b"]
-    assert "Done" in bot.shown().title
+    assert "Done" in str(bot.shown().title)
 
 
 def test_the_proposal_shows_blast_radius_prediction_buttons_and_the_exact_command(bot: Bot) -> None:
@@ -328,10 +328,10 @@ def test_a_message_that_could_not_be_updated_is_caught_up_with(bot: Bot) -> None
     bot.clicks("op.approve", value, "UBRUNO")
     bot.works()
     assert bot.operation().state is State.DONE
-    assert "Done" not in bot.shown().title
+    assert "Done" not in str(bot.shown().title)
     bot.chat._failures.clear()
     bot.chat.flush()
-    assert "Done" in bot.shown().title
+    assert "Done" in str(bot.shown().title)
 
 
 def test_a_message_whose_place_could_not_be_stored_is_not_lost_out_of_sight(
@@ -349,8 +349,8 @@ def test_a_message_whose_place_could_not_be_stored_is_not_lost_out_of_sight(
     assert bot.store.copies("op-1") == ()
     bot.world.screen.catch_up()
     (ref, *_) = bot.chat.messages
-    assert "Done" in bot.chat.messages[ref].title
-    replies = [bot.chat.messages[each].text for each, parent in bot.chat.threads.items() if parent == ref]
+    assert "Done" in str(bot.chat.messages[ref].title)
+    replies = [str(bot.chat.messages[each].text) for each, parent in bot.chat.threads.items() if parent == ref]
     assert [each for each in replies if "Done: Move web-1" in each], "its thread is told as well"
     assert bot.store.copies("op-1") == (ref,)
 

@@ -138,8 +138,8 @@ def test_votes_for_the_rest_that_do_not_come_end_it_with_what_is_true(bot: Bot) 
     meanwhile(bot, arrives)
     bot.works()
     assert bot.operation().state is State.FAILED
-    assert "1 vote for the rest did not come in time" in bot.operation().outcome
-    assert "the rest was not begun" in bot.operation().outcome
+    assert "1 vote for the rest did not come in time" in str(bot.operation().outcome)
+    assert "the rest was not begun" in str(bot.operation().outcome)
     assert bot.where("dev-2") == ["host-b"]
 
 
@@ -168,7 +168,7 @@ def test_a_freeze_without_an_end_ends_it_with_what_is_true(bot: Bot) -> None:
     meanwhile(bot, freezes)
     run_with_newest_world(bot)
     assert bot.operation().state is State.FAILED
-    assert "A freeze began: Hands off." in bot.operation().outcome
+    assert "A freeze began: Hands off." in str(bot.operation().outcome)
     assert bot.where("dev-2") == ["host-b"]
 
 
@@ -203,7 +203,7 @@ def test_a_requester_who_lost_the_right_while_it_waits_moves_nothing_more(bot: B
     meanwhile(bot, leaves)
     run_with_newest_world(bot)
     assert bot.operation().state is State.FAILED
-    assert "You may not use" in bot.operation().outcome or "may not" in bot.operation().outcome
+    assert "You may not use" in str(bot.operation().outcome) or "may not" in str(bot.operation().outcome)
     assert bot.where("dev-2") == ["host-b"]
 
 
@@ -405,7 +405,7 @@ def test_a_held_operation_that_is_cancelled_says_what_had_begun(bot: Bot) -> Non
     bot.work.ids[:] = ["op-1"]
     bot.works()
     assert bot.operation().state is State.CANCELLED
-    assert "had begun before; look at the hosts" in bot.operation().outcome
+    assert "had begun before; look at the hosts" in str(bot.operation().outcome)
     assert bot.where("dev-1") == ["host-a"]
 
 
