@@ -19,6 +19,7 @@ from plugins.balance.intents import About, Balance, Cap, Drain, Rolling, Shares,
 from plugins.balance.settings import BalanceSettings
 from plugins.monitor import planner as monitor
 from plugins.monitor.settings import MonitorSettings
+from tests.examples import examples
 
 SETTINGS = BalanceSettings()
 HOSTS = """
@@ -43,7 +44,7 @@ def moved(plan: object) -> list[str]:
     return [step.name for step in plan.steps if isinstance(step, MigrateVm)]
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(what=st.sampled_from(["memory", "vcpus", "cpu", "memory_max", "dirty_rate"]), value=NONSENSE)
 def test_whatever_a_host_tells_of_one_vm_the_cluster_is_planned(what: str, value: Any) -> None:
     seen = with_odd(**{what: value})

@@ -20,6 +20,7 @@ from bot.domain.cluster import Snapshot, Vm, VmState
 from bot.domain.errors import HypervisorError
 from bot.testing import TickingClock
 from tests.bot.adapters.libvirt.odd import CODES, GARBAGE, OddHost, failure
+from tests.examples import examples
 
 ADDRESS = HostAddress("host-a", "odd:///system", "odd:///system")
 VANISHED = {libvirt.VIR_ERR_NO_NETWORK, libvirt.VIR_ERR_NO_INTERFACE, libvirt.VIR_ERR_NO_STORAGE_POOL,
@@ -85,7 +86,7 @@ def wrongs() -> st.SearchStrategy[Any]:
     return st.one_of(st.sampled_from(CODES).map(failure), st.sampled_from(GARBAGE))
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(where=st.sampled_from(BREAKS), wrong=wrongs())
 def test_whatever_one_object_answers_everything_else_is_read(where: tuple[str, str], wrong: Any) -> None:
     host = OddHost()
@@ -193,7 +194,7 @@ def test_a_host_that_does_not_tell_its_size_is_told_and_not_planned_with() -> No
     assert "0 CPUs" in box.problem
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(wrong=wrongs(), method=st.sampled_from(["blockInfo", "blockJobInfo", "jobStats", "XMLDesc", "snapshotNum"]))
 def test_a_deeper_look_at_one_vm_spoils_no_other(method: str, wrong: Any) -> None:
     host = OddHost()
@@ -211,7 +212,7 @@ def test_a_deeper_look_at_one_vm_spoils_no_other(method: str, wrong: Any) -> Non
     assert one.detail.disks[0].capacity == 1 << 30
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(
     where=st.sampled_from([
         ("vm-2", "stats"), ("vm-2", "listAllSnapshots"), ("vm-2", "listAllCheckpoints"), ("vm-2/snap", "getXMLDesc"),
@@ -237,7 +238,7 @@ def test_a_sweep_measures_everything_but_what_is_broken(where: tuple[str, str], 
         assert "vm-1" in [seen.vm for seen in sweep.snapshots]
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(
     where=st.sampled_from([
         ("br1", "XMLDesc"), ("net1", "XMLDesc"), ("net1", "isActive"), ("pool1", "XMLDesc"), ("pool1", "info"),
@@ -335,7 +336,7 @@ DIRECT = parse(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(
     where=st.sampled_from([
         ("eth1", "XMLDesc"), ("host", "listAllDevices"), ("host", "secretLookupByUUIDString"),
