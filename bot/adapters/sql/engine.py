@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
+import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,10 @@ from bot.domain.errors import StoreError
 # How surely a transaction must last. SURELY waits for the disk (power may fail); SOON survives the end of the
 # process, a kill -9 included, but a power cut may lose the last of them; READ changes nothing.
 READ, SOON, SURELY = "read", "soon", "surely"
+
+LONGEST = 10.0  # seconds to wait for this process's own other writers
+_turns: weakref.WeakKeyDictionary[sa.Pool, threading.Lock] = weakref.WeakKeyDictionary()
+_making = threading.Lock()
 
 _LOG = "See the log for the database's words."
 _HELD = "Another program holds the database; if this lasts, find it with `fuser` and end it."
@@ -175,6 +181,35 @@ def transaction(engine: sa.Engine, lasting: str) -> Iterator[sa.Connection]:
     Raises:
         StoreError: the database refused or failed.
     """
+    with turn(engine) if lasting != READ else nullcontext(), _begun(engine, lasting) as connection:
+        yield connection
+
+
+@contextmanager
+def turn(engine: sa.Engine) -> Iterator[None]:
+    """Wait for this process's turn to write a SQLite file.
+
+    SQLite lets one write at a time, and whoever waits for it looks again after up to 100 ms; a lock is handed on at
+    once, so that a vote does not wait long behind the work of many operations. Other processes are SQLite's to queue.
+
+    Raises:
+        StoreError: it is not one's turn within ``LONGEST`` seconds.
+    """
+    if engine.dialect.name != "sqlite":
+        yield
+        return
+    with _making:
+        lock = _turns.setdefault(engine.pool, threading.Lock())
+    if not lock.acquire(timeout=LONGEST):
+        raise StoreError("The database failed: it was locked for too long.", _HELD)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _begun(engine: sa.Engine, lasting: str) -> Iterator[sa.Connection]:
     options: dict[str, Any] = {"lasting": lasting}
     if lasting == READ and engine.dialect.name == "postgresql":
         options["isolation_level"] = "REPEATABLE READ"  # several reads of one moment, as SQLite has them anyhow

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bot.adapters.sql import models
-from bot.adapters.sql.engine import SOON, told, transaction
+from bot.adapters.sql.engine import SOON, told, transaction, turn
 from bot.adapters.sql.same_file import SameFile
 
 COLUMNS = ("key", "kind", "data", "accepted_at", "replica")
@@ -76,6 +76,10 @@ class Inbox:
 
     def _accept_quickly(self, values: list[str]) -> bool:
         driver = self._driver()
+        with turn(self._engine):
+            return self._inserted(driver, values)
+
+    def _inserted(self, driver: sqlite3.Connection, values: list[str]) -> bool:
         try:
             driver.execute("BEGIN IMMEDIATE")
             fresh = driver.execute(self._sql, values).rowcount == 1

@@ -131,3 +131,9 @@ def test_an_answer_stands_in_the_thread_where_it_was_asked(bot: Bot) -> None:
     assert bot.store.accept(request)
     handle.handled(bot.world, request)
     assert bot.chat.whispers[-1].thread == "1700000000.000009"
+
+
+def test_a_person_of_whom_nothing_is_known_is_mentioned(bot: Bot) -> None:
+    said = text(bot.types("audit <@U0BERT>"))
+    assert "Person(id='U0BERT'" in said
+    assert "<@U0BERT>" not in said
