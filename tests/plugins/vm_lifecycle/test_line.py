@@ -162,7 +162,7 @@ def test_a_guest_with_a_ttl_is_announced_kept_longer_by_a_button_and_then_shut_d
     assert not watched.alerts()
     watched.tick(days=2, hours=12)
     (notice,) = watched.alerts()
-    assert "ana" in text(notice)
+    assert "owner: ana" in text(notice)
     (longer,) = choices(notice)
     bot.clicks("run", longer.value, "UANA")
     agreed(bot, 3)
