@@ -39,7 +39,7 @@ from bot.domain.card import (
     words,
 )
 from bot.domain.cluster import Job
-from bot.domain.message import Code, Duration, Join, Names, Number, Percent, Rate, Size
+from bot.domain.message import Code, Duration, Join, Message, Names, Number, Percent, Rate, Size
 from bot.domain.operation import BOT, Ask, Fact, Operation, Progress, State, StepEnded, Vote
 from bot.domain.plan import HostBar, Objection, Plan, Prediction, Refused, Risk, Spread
 from bot.domain.policy import MayNot
@@ -722,10 +722,10 @@ def unable_card(operation: Operation, why: str) -> Card:
     return note_card(told, advice)
 
 
-def not_now_card(operation: Operation, refused: MayNot) -> Card:
+def not_now_card(operation: Operation, why: Message) -> Card:
     """Why nobody can approve an operation now."""
     advice = words("{id} can be approved when the rules allow it again.", id=operation.id)
-    return note_card(words("Not now: {why}", why=refused.text), advice)
+    return note_card(words("Not now: {why}", why=why), advice)
 
 
 def note_card(text: Line, advice: Line = "") -> Card:

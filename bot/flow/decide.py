@@ -77,9 +77,10 @@ def _vote(world: World, operation: Operation, by: str, digest: str) -> Sequence[
         return refusal
     if operation.state is State.PROPOSED and now >= operation.expires_at:
         return (Expired(now, BOT),)
-    today = standing.asked(world, operation.action, standing.tail(operation), operation.origin)
+    part = standing.tail(operation)
+    today = standing.asked(world, operation.action, part, operation.origin)
     if isinstance(today, policies.MayNot):
-        return cards.not_now_card(operation, today)
+        return cards.not_now_card(operation, standing.against(world, operation, part, today).text)
     changed = standing.changed(world, operation, today) if operation.state is State.PROPOSED else None
     ruled = advance(operation, changed) if changed else operation
     if refusal := _may_not_vote(world, ruled, by):

@@ -228,7 +228,7 @@ def _answer_policy(intent: PolicyOf, seen: View) -> Card:
 
 
 def _answer_approvals(intent: Approvals, seen: View) -> Card:  # noqa: ARG001 - the shape of an answer
-    return lists.approvals_card(seen.history.operations(states=(State.PROPOSED,), limit=100), seen.asker)
+    return lists.approvals_card(seen.history.operations(states=(State.PROPOSED, State.RUNNING), limit=100), seen.asker)
 
 
 class Core:

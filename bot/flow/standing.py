@@ -87,16 +87,16 @@ def _demand(ruling: Ruling) -> tuple[object, ...]:
 
 def against_beginning(world: World, operation: Operation, seen: Snapshot | None = None) -> tuple[Objection, ...]:
     """Everything in today's rules that stands against beginning an approved operation."""
-    if against := _too_old(world, operation):
-        return against
+    if old := _too_old(world, operation):
+        return old
     views = [operation.plan] if seen is None else [operation.plan, with_tags_of_now(operation.plan, seen)]
-    return next((against for view in views if (against := _against(world, operation, view))), ())
+    return next((found for view in views if (found := _against(world, operation, view))), ())
 
 
 def _against(world: World, operation: Operation, view: Plan) -> tuple[Objection, ...]:
     today = asked(world, operation.action, view, operation.origin)
     if isinstance(today, MayNot):
-        return (_refusal(world, operation, view, today),)
+        return (against(world, operation, view, today),)
     return _votes_missing(world, operation, today)
 
 
@@ -109,7 +109,8 @@ def _too_old(world: World, operation: Operation) -> tuple[Objection, ...]:
     return (Objection(OLD, said, "Press Propose again if it is still wanted."),)
 
 
-def _refusal(world: World, operation: Operation, view: Plan, refused: MayNot) -> Objection:
+def against(world: World, operation: Operation, view: Plan, refused: MayNot) -> Objection:
+    """A refusal by today's rules, as it is told to others than the requester."""
     asker = operation.origin.by
     if asker != BOT and not policies.may_ask(world.policy, operation.action, roles_of(world, asker)):
         return Objection("permission", "The requester may not use this command any more.", "")
@@ -172,7 +173,8 @@ def leave(
         return Frozen(rule.reason, policies.thaw(rule, now, timedelta(seconds=longest)))
     today = asked(world, operation.action, part, origin)
     if isinstance(today, MayNot):
-        return today
+        refusal = against(world, operation, part, today)
+        return MayNot(refusal.text, refusal.remedy)
     good = counted(world, operation, today)
     if len(good) < today.votes:
         return RulingChanged(now, BOT, today, good)
