@@ -157,7 +157,8 @@ def test_a_local_disk_is_refused_as_unsafe_and_travels_when_copied(
     assert [(disk.target, disk.kind, disk.capacity) for disk in close.detail.disks] == [("vda", "file", 64 * MIB)]
     with pytest.raises(HypervisorError) as caught:
         hypervisor.migrate(move(vm))
-    assert "--copy-storage" in caught.value.advice
+    assert "`[[pools]]` with `shared = true`" in caught.value.advice
+    assert f"`where {vm.name}`" in caught.value.advice
     assert states(hypervisor, vm.uuid) == [VmState.RUNNING, None, None]
     hypervisor.migrate(move(vm, copy_storage=True))
     assert states(hypervisor, vm.uuid) == [None, VmState.RUNNING, None]
@@ -174,7 +175,7 @@ def test_a_target_out_of_reach_is_told_with_the_way_there(
     try:
         with pytest.raises(HypervisorError, match="did not move from host-a to host-b") as caught:
             hypervisor.migrate(move(vm))
-        assert "The source host's daemon could not reach the target" in caught.value.advice
+        assert caught.value.advice.startswith("host-a could not reach the libvirt of host-b")
     finally:
         lab.start_libvirtd(B)
     until(lambda: states(hypervisor, vm.uuid) == [VmState.RUNNING, None, None], "all hosts answer")
