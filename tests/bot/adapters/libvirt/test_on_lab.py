@@ -193,7 +193,7 @@ def test_a_missing_bridge_is_told(lab: Lab, hypervisor: LibvirtHypervisor, guest
         assert bridge not in hypervisor.snapshot([vm.uuid]).host(B).bridges
         with pytest.raises(HypervisorError) as caught:
             hypervisor.migrate(move(vm))
-        assert "bridge" in caught.value.advice
+        assert caught.value.advice.startswith("host-b has no such network device: create it there")
     finally:
         lab.restore_bridge(B)
     assert states(hypervisor, vm.uuid) == [VmState.RUNNING, None, None]
