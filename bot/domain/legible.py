@@ -11,6 +11,7 @@ from typing import Any
 from bot.domain import codec
 from bot.domain.codec import Unknown
 from bot.domain.errors import DroverError
+from bot.domain.message import Message
 from bot.domain.operation import Event, Operation, Origin, Proposed, Replanned, State, UnknownEvent, replayed
 from bot.domain.plan import Plan, Risk
 from bot.domain.policy import Ruling
@@ -64,7 +65,7 @@ def _shell(operation_id: str, events: Sequence[Event], row: Mapping[str, Any], w
         state=State(row["state"]) if known else State.RUNNING,
         action=str(said.get("action", "")),
         intent=None,
-        plan=Plan(str(plan.get("title", "Something")), (), Risk.DESTRUCTIVE),
+        plan=Plan(_title(plan.get("title")), (), Risk.DESTRUCTIVE),
         ruling=Ruling(1, (), 0, "unknown"),
         origin=Origin(row["requester"], str(origin.get("channel", "")), str(origin.get("command", "")), ""),
         proposed_at=first.at,
@@ -72,6 +73,14 @@ def _shell(operation_id: str, events: Sequence[Event], row: Mapping[str, Any], w
         changed_at=events[-1].at,
         unreadable=why,
     )
+
+
+def _title(stored: Any) -> Message:
+    """A plan's title, as far as it can be read."""
+    try:
+        return codec.message_of(stored)
+    except DroverError:
+        return "An operation of another version"
 
 
 def _table(said: Mapping[str, Any], name: str) -> Mapping[str, Any]:
