@@ -9,6 +9,7 @@ import pytest
 from bot import app, check
 from bot.domain.errors import SettingsError
 from bot.settings import DroverSettings, load
+from bot.testing import drawn
 
 CONFIG = """
 [slack]
@@ -189,3 +190,13 @@ def test_a_rule_without_votes_says_what_it_means_for_the_bot(tmp_path: Path) -> 
     assert faults(configured(tmp_path, "off", free)) == []
     lost = free + 'approvers = ["boss"]\n'
     assert any("nobody has the role “boss”" in each for each in faults(configured(tmp_path, "off", lost)))
+
+
+def test_a_host_is_told_with_how_many_vms_it_has() -> None:
+    seen = drawn("host-a 1cpu 4G | web-1 1G\nhost-b 4cpu 4G | db-1 1G | db-2 1G\nhost-c 4cpu 4G down")
+    told = [(each.what, each.ok, each.text.rpartition(",")[0] or each.text) for each in check._answering(seen)]
+    assert told == [
+        ("host host-a", True, "1 VM, 1 CPU"),
+        ("host host-b", True, "2 VMs, 4 CPUs"),
+        ("host host-c", False, "no connection"),
+    ]

@@ -97,6 +97,7 @@ def test_the_nightly_look_leaves_both_alone() -> None:
     assert [each.over for each in again.noticed if isinstance(each, Alert)] == [True]
 
 
+@pytest.mark.process
 def test_the_facts_come_from_the_hosts_shells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "servercert.pem"
     words = f"openssl req -x509 -newkey rsa:2048 -nodes -days 10 -subj /CN=x -keyout {tmp_path}/key -out {path}"

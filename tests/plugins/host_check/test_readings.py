@@ -117,6 +117,7 @@ def looked_at(places: str) -> dict[str, readings.Certificate]:
     return {each.file: each for each in readings.certificates(probes.answers(told.stdout)["certificates"].out)}
 
 
+@pytest.mark.process
 def test_a_real_certificates_end_and_issuer_are_read_from_what_openssl_says(tmp_path: Path) -> None:
     certificate(tmp_path / "ca.pem", 400)
     certificate(tmp_path / "other.pem", 400)

@@ -10,7 +10,10 @@ import pytest
 
 from bot.adapters.libvirt.qcow2 import Read, snapshot_ids
 
-pytestmark = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="needs qemu-img")
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(shutil.which("qemu-img") is None, reason="needs qemu-img"),
+]
 
 
 def image(path: Path, *names: str, compat: str = "1.1") -> Path:
