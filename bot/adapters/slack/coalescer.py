@@ -23,6 +23,7 @@ METHOD = "chat.update"
 THREADS = 3  # an edit that hangs must not hold up the others
 BETWEEN = 1.0  # seconds between two edits of one message that are not final: what follows at once joins
 FIRST_REST, MOST_REST = 0.5, 60.0
+FORESIGHT, FORESEEN = 3, 30  # more messages may begin to change: room for their last words is kept early, up to so many
 MOVING = 600.0  # seconds after its last edit for which a message is expected to have a final one
 
 Send = Callable[[MessageRef, Card, Urgency], None]
@@ -51,7 +52,7 @@ class Coalescer:
     Args:
         send: edits a message, trying once, in a turn that was taken for it; may raise ``DroverError``.
         pacer: knows when the next edit may be made.
-        every: seconds between two edits of one message that are progress.
+        every: seconds between two edits of one message that are progress, while it is the only one that changes.
         clock: seconds, monotonic.
     """
 
@@ -129,7 +130,8 @@ class Coalescer:
         else:
             self._moving[ref] = now
         self._moving = {each: at for each, at in self._moving.items() if now - at < MOVING}
-        self._pacer.reserve(METHOD, len(self._moving))
+        moving = len(self._moving)
+        self._pacer.reserve(METHOD, max(moving, min(moving * FORESIGHT, FORESEEN)))
 
     def _run(self) -> None:
         while True:
@@ -164,7 +166,8 @@ class Coalescer:
     def _due(self, ref: MessageRef, wanted: _Wanted) -> float:
         if wanted.urgency is Urgency.FINAL or self._hurry:
             return wanted.not_before
-        pause = self._every if wanted.urgency is Urgency.PROGRESS else min(BETWEEN, self._every)
+        progress = wanted.urgency is Urgency.PROGRESS
+        pause = self._every * max(len(self._moving), 1) if progress else min(BETWEEN, self._every)
         return max(self._shown_at.get(ref, float("-inf")) + pause, wanted.not_before)
 
     def _show(self, ref: MessageRef, wanted: _Wanted) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bot.adapters.slack.coalescer import METHOD, Coalescer
+from bot.adapters.slack.coalescer import METHOD, THREADS, Coalescer
 from bot.adapters.slack.pacer import Pacer
 from bot.adapters.slack.web import SlackLimitedError
 from bot.domain.card import Card
@@ -175,3 +175,38 @@ def test_calls_are_kept_free_for_the_last_word_of_every_message_that_moves(scree
     ends = [ref for ref, text in screen.shown if text == "done"]
     assert sorted(ends, key=str) == sorted(refs, key=str)
     edits.close()
+
+
+@pytest.mark.parametrize(("voting", "working"), [(0.0, 20.0), (4.0, 20.0), (30.0, 25.0), (1.0, 120.0), (4.0, 3.0)])
+def test_thirty_operations_at_once_have_their_last_word_in_time(screen: Screen, voting: float, working: float) -> None:
+    """By a clock of its own: votes within ``voting`` seconds, ``working`` seconds of work with progress, the ends."""
+    now = [1000.0]
+    pacer = Pacer(clock=lambda: now[0])
+    edits = Coalescer(screen.send, pacer, every=2, clock=lambda: now[0])
+    edits._threads = [threading.Thread() for _ in range(THREADS)]  # nobody sends but this test
+    refs = [MessageRef("C1", f"{number}.0") for number in range(30)]
+    voted = {ref: 1000 + voting * number / 30 for number, ref in enumerate(refs)}
+    told: dict[MessageRef, float] = {}
+    sent: list[float] = []
+    late: dict[MessageRef, float] = {}
+    for step in range(int((voting + working + 60) * 20)):
+        now[0] = 1000 + step / 20
+        for ref in refs:
+            at, end = voted[ref], voted[ref] + working
+            if at <= now[0] < at + 0.05:
+                edits.later(ref, Card("approved"), VOTE)
+            elif at + 1 < now[0] < end and step % 20 == 0:
+                edits.later(ref, Card("moving"), PROGRESS)
+            elif now[0] >= end and ref not in told:
+                told[ref] = now[0]
+                edits.later(ref, Card("done"), FINAL)
+        with edits._changed:
+            while (ready := edits._next()) is not None:
+                sent.append(now[0])
+                edits._shown_at[ready] = now[0]
+                if edits._wanted.pop(ready).card.text == "done":
+                    late[ready] = now[0] - told[ready]
+    assert len(late) == len(refs)
+    assert max(late.values()) < 10, sorted(late.values())
+    assert all(last - first >= 60 for first, last in zip(sent, sent[50:], strict=False)), "Slack's 50 edits a minute"
+    edits._threads = []
