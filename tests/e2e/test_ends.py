@@ -173,7 +173,8 @@ def test_new_disks_keep_bitmaps(bot: Bot) -> None:
 
 
 def test_with_its_disks_the_variables_of_its_firmware_are_kept(bot: Bot, tmp_path: Path) -> None:
-    firmware = "<loader readonly='yes' type='pflash'>/usr/share/OVMF/OVMF_CODE.fd</loader><nvram>{path}</nvram></os>"
+    loader = "<loader readonly='yes' type='pflash'>/usr/share/OVMF/OVMF_CODE.fd</loader>"
+    firmware = loader + "<nvram>{path}</nvram></os><features><acpi/></features>"
     for option, stays in (("--keep-disks", True), ("--remove-disks", False)):
         name, variables = f"end-uefi-{int(stays)}", f"{POOL}/end-{int(stays)}_VARS.fd"
         bot.lab.run(A, "truncate", "-s", "64K", variables)
