@@ -169,8 +169,12 @@ class Backing:
     def _unite(self, shared: Collection[Key]) -> None:
         """Know one image under all its names: by its stamp, by its place in a shared pool, by a device's path."""
         first: dict[tuple[str, ...], Key] = {}
+        owners = self._owners()
+        nobodys = {image.stamp for key, image in self._images.items() if key not in owners}
         for key, image in self._images.items():
-            names: list[tuple[str, ...]] = [("stamp", image.stamp)] if image.stamp else []
+            # Volumes that Drover made for different VMs are different files, even when they were made at one moment.
+            owner = "" if image.stamp in nobodys else owners.get(key, "")
+            names: list[tuple[str, ...]] = [("stamp", image.stamp, owner)] if image.stamp else []
             if (key[0], image.pool) in shared:
                 names += [("path", key[1]), ("place", image.pool, image.volume)]
             for name in names:
@@ -180,6 +184,15 @@ class Backing:
             for path in named:
                 if path.startswith("/dev/") or ":" in path.partition("/")[0]:
                     self._join((host, path), first.setdefault(("device", path), (host, path)))
+
+    def _owners(self) -> dict[Key, str]:
+        """By host and path the VM whose UUID a volume bears that Drover made for it, and that uses it."""
+        return {
+            (host, plain(use.path)): use.uuid
+            for host, storage in self._storages.items()
+            for use in storage.uses
+            if use.device and f"-{use.uuid[:8]}" in use.path.rpartition("/")[2]
+        }
 
     def _same(self, host: str, path: str) -> Key:
         return self._root((host, plain(path)))

@@ -69,3 +69,16 @@ def test_one_device_is_the_same_on_all_hosts_that_name_it() -> None:
     here = Storage((Image("/dev/vg/web", "vg", "web"),), ())
     there = Storage((), (ImageUse("u-1", "far", "/dev/mapper/vg-web", "disk"),))
     assert Backing({"h": here, "g": there}).holders("h", "/dev/vg/web", but="u-2", going=()) == ("far on g",)
+
+
+def test_volumes_made_at_one_moment_for_different_vms_are_different_files() -> None:
+    first, second = "11111111-0000-4000-8000-000000000000", "22222222-0000-4000-8000-000000000000"
+    paths = {first: "/p/web-11111111.qcow2", second: "/p/web-22222222.qcow2"}
+    made = tuple(Image(path, "p", path[3:], "", "one moment") for path in paths.values())
+    uses = tuple(ImageUse(uuid, f"vm-{uuid[:1]}", path, "disk") for uuid, path in paths.items())
+    twins = Backing({"h": Storage(made, uses)})
+    assert twins.holders("h", paths[first], but=first, going=(paths[first],)) == ()
+    link = Image("/q/link", "q", "link", "", "one moment")
+    linked = ImageUse("u-3", "vm-3", "/q/link", "disk")
+    doubtful = Backing({"h": Storage((*made, link), (*uses, linked))})
+    assert "vm-3 on h" in doubtful.holders("h", paths[first], but=first, going=(paths[first],))
