@@ -9,6 +9,7 @@ from bot.declare import Action, Picked, Query
 from bot.domain import policy as policies
 from bot.domain.card import Card, error_card
 from bot.domain.errors import DroverError, UsageError
+from bot.domain.message import words
 from bot.domain.operation import Origin
 from bot.flow import cards, lists, live, look, pick
 from bot.flow.parse import options, parsed, typed, usage
@@ -34,7 +35,7 @@ def from_form(world: World, request: Request) -> None:
     name = request.action.removeprefix(FORM)
     command_of = world.catalog.commands.get(name)
     if command_of is None:
-        raise UsageError(f"There is no command “{name}” any more.", "See all with `help`.")
+        raise UsageError(words("There is no command “{name}” any more.", name=name), words("See all with `help`."))
     line = f"{name} {typed(command_of.grammar, dict(request.answers))}"
     answer(world, replace(request, kind="command", text=line, channel=request.value))
 
@@ -45,10 +46,13 @@ def _answered(world: World, request: Request) -> Card | None:
     found = parsed(world.catalog, world.slash, request.text)
     person = asker(world, request)
     if not policies.may_ask(world.policy, found.command.name, person.roles):
-        roles = ", ".join(policies.who_may(world.policy, found.command.name)) or "none is configured"
-        return cards.note_card(
-            f"You may not use `{found.command.name}`.", f"It takes one of the roles: {roles}. Ask an administrator."
+        roles = tuple(policies.who_may(world.policy, found.command.name))
+        advice = (
+            words("It takes one of the roles: {roles}. Ask an administrator.", roles=roles)
+            if roles
+            else words("No role may use it. Ask an administrator.")
         )
+        return cards.note_card(words("You may not use `{command}`.", command=found.command.name), advice)
     if found.help:
         return lists.usage_card(usage(found.command, world.slash), found.command.grammar, options(found.command))
     if isinstance(found.command, Query):

@@ -14,6 +14,7 @@ import structlog
 
 from bot.domain.card import Card, error_card
 from bot.domain.errors import DroverError
+from bot.domain.message import words
 from bot.flow import cards, command, decide, incidents, late, look, pause, pick, propose
 from bot.flow.world import BUSY, OPEN, World, whisper
 from bot.ports import Request
@@ -35,8 +36,8 @@ def handled(world: World, request: Request) -> None:
         whisper(world, request, error_card(error.text, error.advice))
     except Exception as error:
         log.exception("request failed", key=request.key)
-        said = f"Something unforeseen went wrong: {error}."
-        whisper(world, request, error_card(said, "The bot's log has the details."))
+        said = words("Something unforeseen went wrong: {error}.", error=str(error))
+        whisper(world, request, error_card(said, words("The bot's log has the details.")))
     world.screen.afterwards(request.by, lambda: world.store.handled(request.key))
 
 

@@ -11,6 +11,7 @@ import structlog
 from bot.declare import Alert, Remedy
 from bot.domain.card import Card
 from bot.domain.errors import UsageError
+from bot.domain.message import words
 from bot.domain.samples import Incident
 from bot.flow import incident_notes, notices
 from bot.flow.cards import note_card
@@ -110,9 +111,9 @@ def pressed(world: World, request: Request) -> Card | None:
     """Answer a click under an alert: ``alert.ack``, ``alert.silence`` with ``KEY|1h``, ``8h`` or ``fixed``."""
     monitor = world.monitor
     if monitor is None:
-        return note_card("Nothing is measured here.", "Enable the monitor plugin.")
+        return note_card(words("Nothing is measured here."), words("Enable the monitor plugin."))
     if not roles_of(world, request.by):
-        return note_card("You may not answer alerts.", "It takes any role of the configuration.")
+        return note_card(words("You may not answer alerts."), words("It takes any role of the configuration."))
     key, _, length = request.value.rpartition("|")
     now = world.clock.now()
 
@@ -126,7 +127,7 @@ def pressed(world: World, request: Request) -> Card | None:
 
     incident = incident_notes.changed(monitor.notes, key, decided)
     if incident is None:
-        return note_card("This alert is no longer known.", "Type `alerts` to see what stands.")
+        return note_card(words("This alert is no longer known."), words("Type `alerts` to see what stands."))
     alert = monitor.drawn.alerts.get(key)
     if alert is not None:  # otherwise this process has just started, and the next look draws it
         _draw(world, monitor, alert, incident)

@@ -7,9 +7,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from bot.declare import Remedy
-from bot.domain.card import Button, Buttons, Card, Context, Element, Line, Section, Style, words
+from bot.domain.card import Button, Buttons, Card, Context, Element, Line, Section, Style, nwords, words
+from bot.domain.message import Duration
 from bot.domain.samples import Incident
-from bot.domain.words import duration_text, plural
 from bot.flow.cards import who
 
 
@@ -18,7 +18,7 @@ def incident_card(card: Card, incident: Incident, remedies: Sequence[Remedy], no
     elements: list[Element] = [*card.elements, Context(tuple(_state(incident, now)))]
     if incident.open:
         elements.append(Buttons(tuple(_buttons(incident, remedies))))
-    title = card.title or incident.title if incident.open else f"Resolved: {incident.title}"
+    title = card.title or incident.title if incident.open else words("Resolved: {title}", title=incident.title)
     return replace(card, title=title, elements=tuple(elements))
 
 
@@ -27,11 +27,11 @@ def _state(incident: Incident, now: datetime) -> list[Line]:
     if incident.over_at is not None:
         said = [words("{at}, for {long}", at=incident.opened_at, long=lasted(incident))]
     if incident.times > 1:
-        said.append(f"came back {plural(incident.times - 1, 'time')}")
+        said.append(nwords("came back {n} time", "came back {n} times", n=incident.times - 1))
     if incident.acknowledged_by:
         said.append(words("acknowledged by {who}", who=who(incident.acknowledged_by)))
     if incident.muted and incident.open:
-        said.append("silenced until resolved")
+        said.append(words("silenced until resolved"))
     elif incident.silent_until is not None and incident.silent_until > now and incident.open:
         said.append(words("silenced until {at}", at=incident.silent_until))
     return said
@@ -40,50 +40,51 @@ def _state(incident: Incident, now: datetime) -> list[Line]:
 def _buttons(incident: Incident, remedies: Sequence[Remedy]) -> list[Button]:
     row = [Button(each.text, "run", each.command, Style.PRIMARY) for each in remedies[:3]]
     if not incident.acknowledged_by:
-        row.append(Button("Acknowledge", "alert.ack", f"{incident.key}|"))
+        row.append(Button(words("Acknowledge"), "alert.ack", f"{incident.key}|"))
     if not incident.muted:
         row += [
-            Button("Silence 1 h", "alert.silence", f"{incident.key}|1h"),
-            Button("Silence 8 h", "alert.silence", f"{incident.key}|8h"),
-            Button("Silence until resolved", "alert.silence", f"{incident.key}|fixed"),
+            Button(words("Silence 1 h"), "alert.silence", f"{incident.key}|1h"),
+            Button(words("Silence 8 h"), "alert.silence", f"{incident.key}|8h"),
+            Button(words("Silence until resolved"), "alert.silence", f"{incident.key}|fixed"),
         ]
     return row
 
 
-def lasted(incident: Incident) -> str:
+def lasted(incident: Incident) -> Duration:
     """How long an incident that is over lasted."""
     end = incident.over_at or incident.opened_at
-    return duration_text((end - incident.opened_at).total_seconds())
+    return Duration((end - incident.opened_at).total_seconds())
 
 
 def over_note(incident: Incident) -> Card:
     """In the thread: it is over."""
-    text = f"Resolved after {lasted(incident)}: {incident.said}"
+    text = words("Resolved after {time}: {said}", time=lasted(incident), said=incident.said)
     return Card(text=text, elements=(Section(text),))
 
 
 def again_note(incident: Incident, card: Card) -> Card:
     """In the thread: it is back."""
-    text = f"It is back, for the {plural(incident.times - 1, 'time')}: {card.text}"
+    back = incident.times - 1
+    text = nwords("It is back, {n} time by now: {said}", "It is back, {n} times by now: {said}", n=back, said=card.text)
     return Card(text=text, elements=(Section(text),))
 
 
 def trail_notice(broken: str) -> Card:
     """That the audit trail was tampered with, and what to do; or that it holds again."""
     if not broken:
-        return Card("The audit trail holds.")
-    advice = "Compare the database with a backup, and find out who can write to it."
+        return Card(words("The audit trail holds."))
+    advice = words("Compare the database with a backup, and find out who can write to it.")
     return Card(
-        text=f"The audit trail was tampered with: {broken}",
-        title="The audit trail was tampered with",
+        text=words("The audit trail was tampered with: {broken}", broken=broken),
+        title=words("The audit trail was tampered with"),
         elements=(Section(words("{broken}", broken=broken)), Section(advice)),
     )
 
 
 def late_card(card: Card, seconds: float) -> Card:
     """A report that should have come earlier."""
-    note = Context((f"{duration_text(seconds)} late: nobody was there to post it when it was due.",))
-    return replace(card, elements=(note, *card.elements))
+    note = words("{time} late: nobody was there to post it when it was due.", time=Duration(seconds))
+    return replace(card, elements=(Context((note,)), *card.elements))
 
 
 def ended_card(card: Card, line: str) -> Card:
@@ -93,4 +94,4 @@ def ended_card(card: Card, line: str) -> Card:
 
 def live_card(card: Card) -> Card:
     """A live answer."""
-    return replace(card, elements=(*card.elements, Context(("live for a minute",))))
+    return replace(card, elements=(*card.elements, Context((words("live for a minute"),))))

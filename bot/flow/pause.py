@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 
 from bot.domain.card import Card
 from bot.domain.errors import DroverError, StepCancelledError
+from bot.domain.message import Duration, words
 from bot.domain.operation import BOT, Ask, Continued, Event, Operation, Released, State, StepBegan, StepEnded
 from bot.domain.steps import WaitForPerson
-from bot.domain.words import duration_text
 from bot.flow import cards, decide
 from bot.flow.board import Telling
 from bot.flow.world import World
@@ -36,9 +36,9 @@ def waited(world: World, step: WaitForPerson, told: Telling) -> StepEnded:
         if index in operation.continued:
             return StepEnded(world.clock.now(), BOT, index)
         if Ask.CANCEL in operation.asked:
-            raise StepCancelledError("It was waiting for a person.")
+            raise StepCancelledError(words("It was waiting for a person."))
         if world.clock.now() >= until:
-            raise DroverError(f"Nobody let it go on within {duration_text(step.patience)}.", step.advice)
+            raise DroverError(words("Nobody let it go on within {time}.", time=Duration(step.patience)), step.advice)
         world.clock.sleep(LOOK)
 
 
@@ -59,7 +59,8 @@ def pressed(world: World, request: Request) -> Card | None:
         if operation.state is not State.RUNNING:
             return cards.settled_card(operation)
         if number != str(operation.waiting):
-            return cards.note_card(f"{operation.id} does not wait there any more.", "Look at its message.")
+            told = words("{id} does not wait there any more.", id=operation.id)
+            return cards.note_card(told, words("Look at its message."))
         return (Continued(world.clock.now(), request.by, int(number)),)
 
     after = decide.decided(world, operation_id, decision)
@@ -75,7 +76,7 @@ def _released(world: World, request: Request, operation_id: str) -> Card | None:
         if operation.state is not State.RUNNING:
             return cards.settled_card(operation)
         if not operation.held:
-            return cards.note_card(f"{operation.id} goes on already.", "Look at its message.")
+            return cards.note_card(words("{id} goes on already.", id=operation.id), words("Look at its message."))
         return (Released(world.clock.now(), request.by),)
 
     after = decide.decided(world, operation_id, decision)

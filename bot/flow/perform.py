@@ -22,7 +22,7 @@ from bot.domain.errors import (
     StepLostError,
     StoreError,
 )
-from bot.domain.message import Message
+from bot.domain.message import Message, joined, nwords, words
 from bot.domain.operation import (
     BOT,
     Ask,
@@ -42,7 +42,6 @@ from bot.domain.operation import (
 from bot.domain.plan import Objection
 from bot.domain.policy import MayNot
 from bot.domain.steps import SetMaintenance, Step, WaitForPerson
-from bot.domain.words import plural
 from bot.flow import cards, decide, pause, propose, standing
 from bot.flow.board import Board, Telling
 from bot.flow.recheck import Rechecks, spreads
@@ -301,10 +300,15 @@ class _Run:
                 board.say(_waiting_text(event, len(self.under_way)))
 
 
-def _waiting_text(event: Event, others: int) -> str:
+def _waiting_text(event: Event, others: int) -> Message:
     if not others or not isinstance(event, Failed):
         return ""
-    return f"{event.why} Nothing more is begun; {plural(others, 'step')} under way will end first."
+    rest = nwords(
+        "Nothing more is begun; {n} step under way will end first.",
+        "Nothing more is begun; {n} steps under way will end first.",
+        n=others,
+    )
+    return joined((event.why, rest))
 
 
 def _others(world: World, operation: Operation) -> list[Operation]:
@@ -346,13 +350,13 @@ def _begun_steps(
     return begun
 
 
-def _held(step: Step, others: Sequence[Operation], limits: window.Limits) -> str:
+def _held(step: Step, others: Sequence[Operation], limits: window.Limits) -> Message:
     """Why a step waits for another operation; '' when it does not."""
     same = (each for each in others for index in each.under_way if set(step.vms) & set(each.plan.steps[index].vms))
     if (busy := next(same, None)) is not None:
-        return f"Waiting for {busy.id} to end: it works on the same VM."
+        return words("Waiting for {id} to end: it works on the same VM.", id=busy.id)
     held = window.holding(step, others, limits)
-    return f"Waiting for a move of {held.id} to end: a host takes few at a time." if held else ""
+    return words("Waiting for a move of {id} to end: a host takes few at a time.", id=held.id) if held else ""
 
 
 def _step(world: World, operation: Operation, index: int, told: Telling, rechecks: Rechecks) -> Event | None:
@@ -404,13 +408,17 @@ def _done(world: World, step: Step, told: Telling) -> StepEnded:
             facts = dict(handler.run(step, world.hypervisor, told))
             if handler.settle(step, world.hypervisor) is not Settled.DONE:
                 raise DroverError(
-                    f"“{step.title}” was carried out, but the hosts do not show it.", "Look at them before going on."
+                    words("“{step}” was carried out, but the hosts do not show it.", step=step.title),
+                    words("Look at them before going on."),
+                    code="not-shown",
                 )
             return StepEnded(world.clock.now(), BOT, index, facts)
         except HostUnreachableError as error:
             if world.clock.now() >= give_up:
                 raise
-            told.say(f"Waiting: {error.text} Unreachable is not dead, so nothing else is done meanwhile.")
+            told.say(
+                words("Waiting: {why} Unreachable is not dead, so nothing else is done meanwhile.", why=error.text)
+            )
             world.clock.sleep(2.0)
 
 
@@ -419,7 +427,12 @@ def _handler(world: World, step: Step) -> StepHandler:
         return maintenance_handler(world.store)
     handler = world.catalog.handlers.get(type(step))
     if handler is None:
-        raise DroverError(f"No loaded plugin handles {type(step).__name__}.", "Load the plugin again and retry.")
+        kind = type(step).__name__
+        raise DroverError(
+            words("No loaded plugin handles {kind}.", kind=kind),
+            words("Load the plugin again and retry."),
+            code="no-handler",
+        )
     return handler
 
 
@@ -445,7 +458,7 @@ def _unexpected(world: World, error: Exception, index: int | None) -> Failed:
     return Failed(
         world.clock.now(),
         BOT,
-        f"Something unforeseen went wrong: {type(error).__name__}: {error}.",
-        "The bot's log has the details; look at the hosts before trying again.",
+        words("Something unforeseen went wrong: {error}.", error=f"{type(error).__name__}: {error}"),
+        words("The bot's log has the details; look at the hosts before trying again."),
         index,
     )

@@ -8,6 +8,7 @@ from bot.declare import Action, Picked
 from bot.domain import policy as policies
 from bot.domain.card import Card
 from bot.domain.errors import UnknownNameError, UsageError
+from bot.domain.message import words
 from bot.domain.operation import Event, Operation, Origin, Replaced, State, Withdrawn
 from bot.flow import cards, decide, propose
 from bot.flow.world import World, commit, roles_of
@@ -32,10 +33,12 @@ def typed(world: World, action: Action, wanted: Picked, request: Request, line: 
     mine = [each for each in world.store.operations(states=(State.PROPOSED,), limit=1000) if each.action == action.name]
     found = next((each for each in mine if wanted.operation in ("", each.id)), None)
     if found is None:
-        raise UnknownNameError(
-            f"{wanted.operation or 'No proposal'} of `{action.name}` is not open.",
-            "Propose one first, then pick of it.",
+        told = (
+            words("{id} is no open proposal of `{command}`.", id=wanted.operation, command=action.name)
+            if wanted.operation
+            else words("No proposal of `{command}` is open.", command=action.name)
         )
+        raise UnknownNameError(told, words("Propose one first, then pick of it."))
     if refusal := _may_not(world, found, request.by, found.plan.digest):
         return refusal
     indexes = tuple(sorted({number - 1 for number in wanted.numbers}))
@@ -45,9 +48,10 @@ def typed(world: World, action: Action, wanted: Picked, request: Request, line: 
 def _may_not(world: World, operation: Operation, by: str, digest: str) -> Card | None:
     """Why this person may not pick of it now; None when they may."""
     if operation.action not in world.catalog.pickable:
-        return cards.note_card(f"`{operation.action}` is approved as a whole.", "Ask for something smaller instead.")
+        told = words("`{command}` is approved as a whole.", command=operation.action)
+        return cards.note_card(told, words("Ask for something smaller instead."))
     if not policies.may_ask(world.policy, operation.action, roles_of(world, by)):
-        return cards.note_card(f"You may not use `{operation.action}`.")
+        return cards.note_card(words("You may not use `{command}`.", command=operation.action))
     return decide.not_open(operation, digest)
 
 
@@ -55,9 +59,10 @@ def _instead(world: World, operation: Operation, indexes: tuple[int, ...], reque
     """The new proposal first, then the old one's end: a crash in between repeats both, and neither twice."""
     count = len(operation.plan.steps)
     if not indexes or not 0 <= indexes[0] <= indexes[-1] < count:
-        raise UsageError("Nothing that there is was picked.", f"{operation.id} has the steps 1 to {count}.")
+        advice = words("{id} has the steps 1 to {count}.", id=operation.id, count=count)
+        raise UsageError(words("Nothing that there is was picked."), advice)
     if len(indexes) == count:
-        return cards.note_card("All of it was picked.", f"Approve {operation.id} as it is.")
+        return cards.note_card(words("All of it was picked."), words("Approve {id} as it is.", id=operation.id))
     action = world.catalog.action(operation.action)
     if action.pick is None:
         return None

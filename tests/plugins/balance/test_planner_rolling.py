@@ -371,8 +371,8 @@ def test_a_command_that_fails_ends_it_with_its_words_and_undrain_brings_the_gues
     bot.works()
     operation = bot.operation()
     assert operation.state is State.FAILED
-    assert "ended with 3 on host-a: no room left" in operation.outcome
-    assert "host undrain host-a" in operation.advice
+    assert "ended with 3 on host-a: no room left" in str(operation.outcome)
+    assert "host undrain host-a" in str(operation.advice)
     assert bot.store.maintenance() == {"host-a"}
     bot.types("host undrain host-a")
     bot.clicks("op.approve", bot.value(2), "UBRUNO")
@@ -563,8 +563,8 @@ def test_when_nobody_comes_it_ends_and_says_how_the_host_is_brought_back(bot: Bo
     bot.works()
     operation = bot.operation()
     assert operation.state is State.FAILED
-    assert "Nobody let it go on within" in operation.outcome
-    assert "host undrain host-a" in operation.advice
+    assert "Nobody let it go on within" in str(operation.outcome)
+    assert "host undrain host-a" in str(operation.advice)
 
 
 def test_a_pause_can_be_cancelled_and_is_no_reason_to_worry(bot: Bot) -> None:
