@@ -67,7 +67,7 @@ def approve(world: World, request: Request, operation_id: str, digest: str) -> C
             world.work.enqueue(voted)
         in_thread(world, voted, cards.vote_note(voted, voted.votes[-1]), f"vote-{len(voted.votes)}")
 
-    world.screen.afterwards(request.by, follow)
+    world.screen.follow(operation.id, follow)
     return None
 
 

@@ -27,6 +27,7 @@ log = structlog.get_logger()
 
 Draw = Callable[[Operation, Progress | None], Card]
 
+FOLLOWING = "following"  # the lane of what follows decisions
 NOWHERE = "nowhere"  # the lane of what has no channel yet
 UNSEEN = "{id} is proposed, but its message cannot be posted in the approvals channel: {why}"
 UNSEEN_ADVICE = "It is tried again every minute until it expires. `{slash} approvals` shows it meanwhile."
@@ -164,6 +165,13 @@ class Screen:
     def afterwards(self, user: str, act: Callable[[], None]) -> None:
         """Do something when a person has been answered; it is tried until it works."""
         self._outbox.put(f"answers:{user}", Item(act))
+
+    def follow(self, operation_id: str, act: Callable[[], None]) -> None:
+        """Do what follows a decision, in order and until it works, while the next decision is taken already.
+
+        It must not wait for the chat: the work of an approved operation begins with it.
+        """
+        self._outbox.put(FOLLOWING, Item(act, operation_id))
 
     def tell_plugins(self, hooks: Any, operation: Operation, event: Event) -> None:
         """Call ``operation_changed`` of every plugin, each on its own."""

@@ -125,6 +125,16 @@ def test_what_a_killed_process_had_not_said_is_said_by_the_next(line: Line) -> N
     all_is_told(line)
 
 
+def test_work_begins_though_the_approver_cannot_be_answered(line: Line) -> None:
+    line.asks()
+    until(line.shown)
+    line.fails(POST, "chat.postEphemeral")
+    line.bot.clicks("op.again", line.bot.value(), "U0BRUNO")  # he is told that this is not over, which does not go out
+    line.approves()
+    line.bot.works()
+    assert line.bot.operation().state is State.DONE
+
+
 def test_a_limit_on_edits_holds_up_neither_votes_nor_cancellations(line: Line) -> None:
     line.asks()
     until(line.shown)
