@@ -138,6 +138,7 @@ class HostReader:
         unnamed = {vm.name for vm in vms}  # those have their own problem
         unread = [each for each in parts.unread if each.kind != "VM" or each.name not in unnamed]
         host = replace(host, huge_pages=huge, pools=stored.pools, unread=(*known.unread, *stored.unread, *unread))
+        host = declare(host, self.address.storage)
         return Reading(host, tuple(vms), known)
 
     def _vm(self, connection: Connection, sample: Sample, at: float, *, fresh: bool) -> Vm | None:
@@ -204,7 +205,7 @@ class HostReader:
         self._listening.begin(connection)
 
     def _host(self, known: Facts, free: int, cpu: float | None) -> Host:
-        host = replace(
+        return replace(
             self._unknown(),
             health=Health.UP,
             seen_at=self._clock.now(),
@@ -223,7 +224,6 @@ class HostReader:
             bridges=known.bridges,
             networks=known.networks,
         )
-        return declare(host, self.address.storage)
 
     def _unknown(self) -> Host:
         address = self.address

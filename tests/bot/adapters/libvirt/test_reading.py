@@ -14,6 +14,7 @@ from bot.adapters.libvirt.hypervisor import _shown_once
 from bot.adapters.libvirt.stats import Meter
 from bot.domain.cluster import MIB, Health, Vm, VmState
 from bot.domain.errors import HypervisorError
+from bot.domain.storage import Declared
 from bot.testing import TickingClock, drawn
 from tests.waiting import PATIENCE, until
 
@@ -67,6 +68,20 @@ def test_a_guest_of_the_test_driver_is_read(hypervisor: LibvirtHypervisor, domai
     assert (host.reserve, dict(host.tags)) == (MIB, {"rack": "1"})
     assert host.networks == {"default"}
     assert [pool.name for pool in host.pools] == ["default-pool"]
+
+
+def test_what_the_configuration_says_of_storage_holds_in_every_reading() -> None:
+    declared = (Declared("default-pool"), Declared(path="/srv/vms"), Declared(path="/b", hosts=frozenset({"host-b"})))
+    made = LibvirtHypervisor(
+        [HostAddress("host-t", "test:///default", "", storage=declared)], clock=TickingClock(), deadline=PATIENCE
+    )
+    try:
+        host = made.snapshot().host("host-t")
+        assert [(pool.shared, pool.declared) for pool in host.pools] == [(True, True)]
+        assert host.shared_paths == ("/srv/vms",)
+        assert all(pool.declared for pool in made.host_facts("host-t").pools)
+    finally:
+        made.close()
 
 
 def test_a_changed_definition_is_seen_by_its_event(hypervisor: LibvirtHypervisor, domain: libvirt.virDomain) -> None:
