@@ -28,6 +28,7 @@ from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from bench.goals import Goal, conclude
 from bot import app
 from bot.adapters.slack.manifest import manifest
 from bot.adapters.sql.store import SqlStore
@@ -216,7 +217,7 @@ def line(name: str, free: Sequence[float], limited: Sequence[float], goal: str) 
     return f"{name:<38} {shown[0]}    {shown[1]}    {goal}"
 
 
-def main() -> int:
+def main() -> None:
     """Measure, print the table and what became of the goals."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--operations", type=int, default=30)
@@ -226,10 +227,10 @@ def main() -> int:
     asked = parser.parse_args()
     if asked.bot:
         bot_process(asked.bot, asked.phase, asked.folder, asked.operations)
-        return 0
+        return
     if asked.phase >= 0:
         phase(asked.phase, asked.operations)
-        return 0
+        return
     free, limited = measured(0, asked.operations), measured(1, asked.operations)
     slowest = max(free["works"]) * SLOWER + 2
     print(f"{asked.operations} operations at once; seconds     without limits       with Slack's limits")
@@ -246,16 +247,14 @@ def main() -> int:
     print(f"{'edits; calls':<38} {free['edits']:8} {free['calls']:8}    {limited['edits']:8} {limited['calls']:8}")
     refused = limited["refused"]
     print(f"{'calls answered with 429':<38} {'':8} {len(free['refused']):8}    {'':8} {len(refused):8}    0")
-    missed = [
-        *(["a vote was stored late"] if max(limited["votes"]) >= VOTE else []),
-        *(["a cancellation was stored late"] if max(limited["cancels"]) >= CANCEL else []),
-        *(["the work waited"] if max(limited["works"]) > slowest else []),
-        *(["a last word came late"] if max(limited["words"]) >= LAST_WORD else []),
-        *([f"429: {', '.join(sorted(set(refused)))}"] if refused else []),
-    ]
-    print(f"goals: missed: {'; '.join(missed)}" if missed else "goals: met")
-    return 1 if missed else 0
+    conclude([
+        Goal("seconds from a click to the stored vote", max(limited["votes"]), most=VOTE),
+        Goal("seconds from Cancel to the stored cancellation", max(limited["cancels"]), most=CANCEL),
+        Goal("seconds from the approval to the end of the work", max(limited["works"]), most=slowest),
+        Goal("seconds from that end to the message that says so", max(limited["words"]), most=LAST_WORD),
+        Goal("calls answered with 429", len(refused), most=0),
+    ])  # fmt: skip
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
