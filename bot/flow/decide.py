@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from bot.domain import policy as policies
 from bot.domain.card import Card, error_card
 from bot.domain.errors import ConflictError, DroverError
-from bot.domain.message import Join, Message, Names, words
+from bot.domain.message import Join, Message, Names, Words, words
 from bot.domain.operation import (
     BOT,
     Approved,
@@ -44,7 +44,8 @@ def pressed(world: World, request: Request) -> None:
     try:
         card = _BUTTONS[request.action](world, request, operation_id, digest)
     except KeyError:
-        card = error_card(f"The button “{request.action}” is not known.", "It may be of an older version; type `help`.")
+        unknown = words("The button “{button}” is not known.", button=request.action)
+        card = error_card(unknown, words("It may be of an older version; type `help`."))
     except DroverError as error:
         card = error_card(error.text, error.advice)
     if card is not None:
@@ -91,7 +92,7 @@ def _vote(world: World, operation: Operation, by: str, digest: str) -> Sequence[
 def _no_vote(world: World, operation: Operation, by: str, digest: str) -> Card | None:
     """Why no vote of this person is taken, whatever the rules ask; None when one may be."""
     if operation.open_to_votes and any(vote.by == by for vote in operation.votes):
-        return cards.note_card(f"You approved {operation.id} already; it waits for others.")
+        return cards.note_card(words("You approved {id} already; it waits for others.", id=operation.id))
     if refusal := _settled(operation, digest, is_open=operation.open_to_votes):
         return refusal
     why = world.catalog.unable(operation)
@@ -108,18 +109,27 @@ def _may_not_vote(world: World, operation: Operation, by: str) -> Card | None:
     """Why this person's vote does not count now; None when it does."""
     if by == operation.origin.by:
         return cards.note_card(
-            f"You asked for {operation.id} yourself, so your vote does not count.", "Another approver must look at it."
+            words("You asked for {id} yourself, so your vote does not count.", id=operation.id),
+            words("Another approver must look at it."),
         )
     if by in operation.origin.causes:
         return cards.note_card(
-            f"Drover proposes {operation.id} because of what you did, so your vote does not count.",
-            "Another approver must look at it.",
+            words("Drover proposes {id} because of what you did, so your vote does not count.", id=operation.id),
+            words("Another approver must look at it."),
         )
     since = operation.ruled_at if operation.state is State.RUNNING else None
     roles = operation.ruling.roles_at((world.clock.now() - (since or operation.proposed_at)).total_seconds())
     if roles_of(world, by) & set(roles):
         return None
-    return cards.note_card(f"You may not approve {operation.id}.", f"It takes one of the roles: {', '.join(roles)}.")
+    return cards.note_card(words("You may not approve {id}.", id=operation.id), _takes(roles))
+
+
+def _takes(roles: Iterable[str]) -> Words:
+    return words("It takes one of the roles: {roles}.", roles=tuple(roles))
+
+
+def _no_more(operation: Operation) -> Words:
+    return words("You may not use `{command}` any more.", command=operation.action)
 
 
 def not_open(operation: Operation, digest: str) -> Card | None:
@@ -132,7 +142,8 @@ def _settled(operation: Operation, digest: str, *, is_open: bool) -> Card | None
         return cards.settled_card(operation)
     if digest != operation.plan.digest:
         return cards.note_card(
-            f"The plan of {operation.id} is not the one you saw.", "Look at the newest message and decide again."
+            words("The plan of {id} is not the one you saw.", id=operation.id),
+            words("Look at the newest message and decide again."),
         )
     return None
 
@@ -148,7 +159,8 @@ def deny(world: World, request: Request, operation_id: str, digest: str) -> Card
     why = dict(request.answers).get("why", "").strip()
     if not why:
         return cards.note_card(
-            f"{operation_id} was not denied: a reason is needed.", "Press Deny… again and write one."
+            words("{id} was not denied: a reason is needed.", id=operation_id),
+            words("Press Deny… again and write one."),
         )
     return _ended(world, decided(world, operation_id, lambda now: _denial(world, now, request.by, digest, why)))
 
@@ -165,8 +177,8 @@ def _may_decide(world: World, operation: Operation, by: str) -> Card | None:
     if by != operation.origin.by and roles_of(world, by) & set(roles):
         return None
     if by == operation.origin.by:
-        return cards.note_card(f"{operation.id} is your own.", "Use Withdraw to take it back.")
-    return cards.note_card(f"You may not decide on {operation.id}.", f"It takes one of the roles: {', '.join(roles)}.")
+        return cards.note_card(words("{id} is your own.", id=operation.id), words("Use Withdraw to take it back."))
+    return cards.note_card(words("You may not decide on {id}.", id=operation.id), _takes(roles))
 
 
 def withdraw(world: World, request: Request, operation_id: str, digest: str) -> Card | None:
@@ -177,10 +189,11 @@ def withdraw(world: World, request: Request, operation_id: str, digest: str) -> 
             return cards.settled_card(operation)
         if request.by != operation.origin.by:
             return cards.note_card(
-                f"Only the person who asked for {operation.id} can withdraw it.", "Use Deny instead."
+                words("Only the person who asked for {id} can withdraw it.", id=operation.id),
+                words("Use Deny instead."),
             )
         if not policies.may_ask(world.policy, operation.action, roles_of(world, request.by)):
-            return cards.note_card(f"You may not use `{operation.action}` any more.", "An approver can deny it.")
+            return cards.note_card(_no_more(operation), words("An approver can deny it."))
         return (Withdrawn(world.clock.now(), request.by),)
 
     del digest  # one's own request can be taken back whatever plan one saw
@@ -199,7 +212,7 @@ def cancel(world: World, request: Request, operation_id: str, digest: str) -> Ca
         if operation.state is not State.RUNNING:
             return cards.settled_card(operation)
         if Ask.CANCEL in operation.asked:
-            return cards.note_card(f"{operation.id} is being stopped already.")
+            return cards.note_card(words("{id} is being stopped already.", id=operation.id))
         return (Asked(now, request.by, Ask.CANCEL),)
 
     del digest  # stopping is right whatever plan one saw
@@ -218,7 +231,7 @@ def postcopy(world: World, request: Request, operation_id: str, digest: str) -> 
         if operation.state is not State.RUNNING:
             return cards.settled_card(operation)
         if Ask.POSTCOPY in operation.asked:
-            return cards.note_card(f"{operation.id} was asked for post-copy already.")
+            return cards.note_card(words("{id} was asked for post-copy already.", id=operation.id))
         return (Asked(world.clock.now(), request.by, Ask.POSTCOPY),)
 
     del digest
@@ -237,15 +250,22 @@ def may_not_steer(world: World, operation: Operation, by: str) -> Card | None:
         return None
     if mine:
         return cards.note_card(
-            f"You may not use `{operation.action}` any more, so you may not steer {operation.id}.", "Its approvers can."
+            words(
+                "You may not use `{command}` any more, so you may not steer {id}.",
+                command=operation.action,
+                id=operation.id,
+            ),
+            words("Its approvers can."),
         )
-    return cards.note_card(f"You may not steer {operation.id}.", "Its requester and its approvers can.")
+    return cards.note_card(
+        words("You may not steer {id}.", id=operation.id), words("Its requester and its approvers can.")
+    )
 
 
 def details(world: World, request: Request, operation_id: str, digest: str) -> Card:  # noqa: ARG001 - the buttons' one shape
     """The whole plan, for one person with any role."""
     if not roles_of(world, request.by):
-        return cards.note_card("You may not read plans.", "It takes any role of the configuration.")
+        return cards.note_card(words("You may not read plans."), words("It takes any role of the configuration."))
     return cards.details_card(world.store.operation(operation_id), world.clock.now())
 
 
@@ -255,7 +275,7 @@ def again(world: World, request: Request, operation_id: str, digest: str) -> Car
     if not operation.state.over:
         return cards.settled_card(operation)
     if not policies.may_ask(world.policy, operation.action, roles_of(world, request.by)):
-        return cards.note_card(f"You may not use `{operation.action}`.")
+        return cards.note_card(words("You may not use `{command}`.", command=operation.action))
     return propose.again(world, operation, request.by, request.key)
 
 
@@ -344,7 +364,7 @@ def decided(world: World, operation_id: str, decision: Decision) -> Operation | 
             return commit(world, operation, *verdict)
         except ConflictError:
             continue
-    raise ConflictError(f"{operation_id} changes too quickly.", "Look at it and click again.")
+    raise ConflictError(words("{id} changes too quickly.", id=operation_id), words("Look at it and click again."))
 
 
 def _ended(world: World, operation: Operation | Card) -> Card | None:
