@@ -145,7 +145,7 @@ def test_moves_picked_by_number(bot: Bot) -> None:
         ("balance --pick 1-4", "All of it was picked"),
         ("balance --pick some", "names no moves"),
         ("balance --pick 1 --max-moves 2", "Give --pick alone"),
-        ("balance --pick op-7:1", "is not open"),
+        ("balance --pick op-7:1", "is no open proposal"),
     ],
 )
 def test_what_cannot_be_picked_is_told_and_the_proposal_stays(bot: Bot, line: str, said: str) -> None:
