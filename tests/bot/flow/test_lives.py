@@ -337,7 +337,7 @@ class Lives(RuleBasedStateMachine):
             assert len(copies) <= 1
             shown = [self.bot.chat.messages[ref].title for ref in copies]
             behind = operation.id in waiting or any(ref in self.bot.chat.owed for ref in copies)
-            assert behind or shown in ([], [cards.HEADLINES[operation.state].format(title=operation.plan.title)])
+            assert behind or shown in ([], [cards.headline_of(operation)])
 
     def _all_is_said_in_the_end(self) -> None:
         """When the chat is well again: one message each, with its last word, and its end said once in its thread."""
@@ -348,7 +348,7 @@ class Lives(RuleBasedStateMachine):
         messages, threads = self.bot.chat.messages, self.bot.chat.threads
         for operation in self._operations():
             (ref,) = self.bot.store.copies(operation.id)
-            assert messages[ref].title == cards.HEADLINES[operation.state].format(title=operation.plan.title)
+            assert messages[ref].title == cards.headline_of(operation)
             if operation.state.over:
                 end = cards.ended_note(operation).text
                 replies = [messages[each].text for each, parent in threads.items() if parent == ref]
