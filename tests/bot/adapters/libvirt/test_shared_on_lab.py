@@ -18,8 +18,7 @@ from bot.domain.steps import MigrateVm
 from bot.domain.storage import Declared
 from plugins.migrate import planner
 from plugins.migrate.settings import MigrateSettings
-from tests.bot.adapters.libvirt.test_on_lab import RealClock
-from tests.waiting import until
+from tests.waiting import RealClock, until
 
 if TYPE_CHECKING:
     from lab import Guest, Lab
