@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from bot.domain.cluster import Scheduler
-from bot.domain.message import Message
+from bot.domain.message import Message, words
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +70,9 @@ class MigrateVm(Step):
     reason: Message = ""
 
     @property
-    def title(self) -> str:
+    def title(self) -> Message:
         """The step as one sentence."""
-        return f"Move {self.name} from {self.source} to {self.target}"
+        return words("Move {vm} from {source} to {target}", vm=self.name, source=self.source, target=self.target)
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -94,9 +94,11 @@ class SetMaintenance(Step):
     reason: str = ""
 
     @property
-    def title(self) -> str:
+    def title(self) -> Message:
         """The step as one sentence."""
-        return f"{'Put' if self.on else 'Take'} {self.host} {'into' if self.on else 'out of'} maintenance"
+        if self.on:
+            return words("Put {host} into maintenance", host=self.host)
+        return words("Take {host} out of maintenance", host=self.host)
 
     @property
     def hosts(self) -> tuple[str, ...]:

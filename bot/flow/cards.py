@@ -88,6 +88,7 @@ RISKS = {
     Risk.HIGH: words("high"),
     Risk.DESTRUCTIVE: words("destructive"),
 }
+ASKS = {Ask.CANCEL: words("cancel"), Ask.POSTCOPY: words("post-copy")}
 PHASES = (
     words("preparing"), words("copying"), words("copying storage"), words("post-copy"), words("finishing"),
 )  # fmt: skip

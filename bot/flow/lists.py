@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from inspect import cleandoc
+from typing import Any
 
 import click
 
@@ -26,6 +27,7 @@ from bot.domain.card import (
     words,
 )
 from bot.domain.cluster import Health, Host, Snapshot, Vm
+from bot.domain.message import Duration, Number, Percent, joined, nwords
 from bot.domain.operation import (
     BOT,
     Approved,
@@ -208,20 +210,21 @@ def _as_of(seen: Snapshot) -> Context:
 def ops_card(operations: Sequence[Operation], now: datetime) -> Card:
     """Operations, newest first."""
     if not operations:
-        return cards.note_card("No operations.", "Nothing matches; `ops` alone lists the latest.")
+        return cards.note_card(words("No operations."), words("Nothing matches; `ops` alone lists the latest."))
     rows: tuple[tuple[Line, ...], ...] = tuple(
         (
             each.id,
-            str(each.state),
+            cards.STATES[each.state],
             each.plan.title,
             words("{who}", who=cards.who(each.origin.by)),
-            f"{duration_text(max(0.0, (now - each.changed_at).total_seconds()))} ago",
+            words("{time} ago", time=Duration(max(0.0, (now - each.changed_at).total_seconds()))),
         )
         for each in operations
     )
     running = sum(1 for each in operations if not each.state.over)
-    text = f"{plural(len(operations), 'operation')}, {running} open"
-    return Card(text=text, title=text, elements=(Table(("ID", "State", "What", "Who", "Changed"), rows),))
+    text = nwords("{n} operation, {open} open", "{n} operations, {open} open", n=len(operations), open=running)
+    columns = (words("ID"), words("State"), WHAT, WHO, words("Changed"))
+    return Card(text=text, title=text, elements=(Table(columns, rows),))
 
 
 def audit_card(operation: Operation, events: Sequence[Event], broken: str) -> Card:
@@ -229,15 +232,24 @@ def audit_card(operation: Operation, events: Sequence[Event], broken: str) -> Ca
     rows: tuple[tuple[Line, ...], ...] = tuple(
         (_moment(event), words("{who}", who=cards.who(event.by)), event_text(event)) for event in events[:ROWS]
     )
-    title = f"{operation.id}: {operation.plan.title}"
+    text = nwords(
+        "{id} is {state}; {n} event",
+        "{id} is {state}; {n} events",
+        n=len(events),
+        id=operation.id,
+        state=cards.STATES[operation.state],
+    )
     return Card(
-        text=f"{operation.id} is {operation.state}; {plural(len(events), 'event')}",
-        title=title,
+        text=text,
+        title=cards.id_line(operation, operation.plan.title),
         elements=(
-            Table(("When (UTC)", "Who", "What"), rows),
-            Context((_chain_text(broken), f"plan {operation.plan.digest}")),
+            Table((WHEN, WHO, WHAT), rows),
+            Context((_chain_text(broken), words("plan {digest}", digest=operation.plan.digest))),
         ),
     )
+
+
+WHEN, WHO, WHAT = words("When (UTC)"), words("Who"), words("What")
 
 
 def trail_card(about: Words, entries: Sequence[tuple[Operation, Event]], broken: str) -> Card:
@@ -246,12 +258,13 @@ def trail_card(about: Words, entries: Sequence[tuple[Operation, Event]], broken:
         (_moment(event), words("{who}", who=cards.who(event.by)), operation.id, event_text(event))
         for operation, event in entries[:ROWS]
     )
-    title = f"{plural(len(entries), 'event')} in the audit trail"
-    elements: list[Element] = [Section(Words(f"Audit trail {about.template}", about.args))]
+    title = nwords("{n} event in the audit trail", "{n} events in the audit trail", n=len(entries))
+    elements: list[Element] = [Section(words("Audit trail {about}", about=about))]
     if rows:
-        elements.append(Table(("When (UTC)", "Who", "Operation", "What"), rows))
+        elements.append(Table((WHEN, WHO, words("Operation"), WHAT), rows))
     if len(entries) > ROWS:
-        elements.append(Section(f"… and {len(entries) - ROWS} older; narrow it down with --since."))
+        more = len(entries) - ROWS
+        elements.append(Section(words("… and {count} older; narrow it down with --since.", count=more)))
     return Card(text=title, title=title, elements=(*elements, Context((_chain_text(broken),))))
 
 
@@ -263,70 +276,96 @@ def _moment(event: Event) -> str:
 def _chain_text(broken: str) -> Line:
     if broken:
         return words("*The audit trail was tampered with:* {broken}", broken=broken)
-    return "The hash chain holds (new events were checked now; all of them at the start and every 6 hours)."
+    return words("The hash chain holds (new events were checked now; all of them at the start and every 6 hours).")
 
 
-def event_text(event: Event) -> str:  # noqa: C901, PLR0911, PLR0912 - one line per kind of event
+def event_text(event: Event) -> Line:
     """An event as a sentence of the audit trail."""
-    match event:
-        case Proposed():
-            votes = plural(event.ruling.votes, "vote")
-            return (
-                f"proposed {event.origin.command} (plan {event.plan.digest}); rule “{event.ruling.rule}” asks {votes}"
-            )
-        case VotedFor():
-            return f"approved the plan {event.digest}"
-        case Denied():
-            return f"denied: {event.why}"
-        case WentStale():
-            return f"not done: {cards.objections_text(event.objections)}"
-        case StepBegan():
-            return f"step {event.index + 1} began"
-        case StepEnded():
-            how = "was found done" if event.found_done else "ended"
-            return f"step {event.index + 1} {how}: {cards.facts_text(event)}".removesuffix(": ")
-        case StepSkipped():
-            return f"step {event.index + 1} skipped: {event.why.text}"
-        case Replanned():
-            steps = "; ".join(str(step.title) for step in event.steps)
-            return f"the rest planned anew, {event.why} {steps}"
-        case Continued():
-            return f"let step {event.index + 1} go on"
-        case RulingChanged():
-            votes = plural(event.ruling.votes, "vote")
-            return f"from now on rule “{event.ruling.rule}” asks {votes}; {len(event.counted)} of those given count"
-        case Held():
-            return f"held: {event.why}"
-        case Released():
-            return "let it go on"
-        case UnknownEvent():
-            return f"{event.kind} (not read here: {event.why})"
-        case Replaced():
-            return f"replaced by {event.instead}"
-        case GainMeasured():
-            found, at = event.measured, event.taken_at
-            return (
-                f"measured at {at:%H:%M:%S} UTC: CPU of the busiest host {found.busiest:.0%}, of the idlest "
-                f"{found.idlest:.0%}, unevenness {found.unevenness:.3f}"
-            )
-        case Noted():
-            return str(event.text)
-        case Asked():
-            return f"asked: {event.ask}"
-        case Failed():
-            return f"failed: {event.why} {event.advice}".strip()
-        case Cancelled():
-            return f"cancelled: {event.why}".removesuffix(": ")
-        case Approved():
-            return "approved: the votes suffice" if event.by != BOT else "approved: no vote is needed"
-        case Began():
-            return "began: the plan still held on a fresh look at the hosts"
-        case Finished():
-            return "finished: every step is done"
-        case Expired():
-            return "expired: nobody decided in time"
-        case _:
-            return type(event).__name__.lower()
+    told = _TOLD.get(type(event))
+    return told(event) if told is not None else type(event).__name__.lower()
+
+
+def _behind(told: Words, said: Line) -> Line:
+    """A sentence and, where there is one, what was said with it."""
+    return Words("{told}: {said}", {"told": told, "said": said}) if said != "" else told
+
+
+def _proposed(event: Proposed) -> Line:
+    return nwords(
+        "proposed {command} (plan {digest}); rule “{rule}” asks {n} vote",
+        "proposed {command} (plan {digest}); rule “{rule}” asks {n} votes",
+        n=event.ruling.votes,
+        command=event.origin.command,
+        digest=event.plan.digest,
+        rule=event.ruling.rule,
+    )
+
+
+def _step_ended(event: StepEnded) -> Line:
+    number = event.index + 1
+    how = words("step {number} was found done", number=number) if event.found_done else _ended(number)
+    return _behind(how, cards.facts_text(event))
+
+
+def _ended(number: int) -> Words:
+    return words("step {number} ended", number=number)
+
+
+def _ruling_changed(event: RulingChanged) -> Line:
+    return nwords(
+        "from now on rule “{rule}” asks {n} vote; {count} of those given count",
+        "from now on rule “{rule}” asks {n} votes; {count} of those given count",
+        n=event.ruling.votes,
+        rule=event.ruling.rule,
+        count=len(event.counted),
+    )
+
+
+def _measured(event: GainMeasured) -> Line:
+    found = event.measured
+    return words(
+        "measured at {time} UTC: CPU of the busiest host {busiest}, of the idlest {idlest}, unevenness {score}",
+        time=f"{event.taken_at:%H:%M:%S}",
+        busiest=Percent(found.busiest),
+        idlest=Percent(found.idlest),
+        score=Number(found.unevenness, 3),
+    )
+
+
+def _replanned(event: Replanned) -> Line:
+    steps = joined((step.title for step in event.steps), "; ")
+    return words("the rest planned anew, {why} {steps}", why=event.why, steps=steps)
+
+
+def _approved(event: Approved) -> Line:
+    return words("approved: the votes suffice") if event.by != BOT else words("approved: no vote is needed")
+
+
+_TOLD: Mapping[type[Event], Callable[[Any], Line]] = {
+    Proposed: _proposed,
+    VotedFor: lambda event: words("approved the plan {digest}", digest=event.digest),
+    Denied: lambda event: words("denied: {why}", why=event.why),
+    WentStale: lambda event: words("not done: {why}", why=cards.objections_text(event.objections)),
+    StepBegan: lambda event: words("step {number} began", number=event.index + 1),
+    StepEnded: _step_ended,
+    StepSkipped: lambda event: words("step {number} skipped: {why}", number=event.index + 1, why=event.why.text),
+    Replanned: _replanned,
+    Continued: lambda event: words("let step {number} go on", number=event.index + 1),
+    RulingChanged: _ruling_changed,
+    Held: lambda event: words("held: {why}", why=event.why),
+    Released: lambda _: words("let it go on"),
+    UnknownEvent: lambda event: words("{kind} (not read here: {why})", kind=event.kind, why=event.why),
+    Replaced: lambda event: words("replaced by {id}", id=event.instead),
+    GainMeasured: _measured,
+    Noted: lambda event: event.text,
+    Asked: lambda event: words("asked: {what}", what=cards.ASKS[event.ask]),
+    Failed: lambda event: words("failed: {why}", why=joined((event.why, event.advice))),
+    Cancelled: lambda event: _behind(words("cancelled"), event.why),
+    Approved: _approved,
+    Began: lambda _: words("began: the plan still held on a fresh look at the hosts"),
+    Finished: lambda _: words("finished: every step is done"),
+    Expired: lambda _: words("expired: nobody decided in time"),
+}
 
 
 def approvals_card(operations: Sequence[Operation], asker: Asker) -> Card:
