@@ -28,6 +28,7 @@ log = structlog.get_logger()
 Draw = Callable[[Operation, Progress | None], Card]
 
 FOLLOWING = "following"  # the lane of what follows decisions
+SHOWING = "showing"  # the lane in which operations are drawn
 NOWHERE = "nowhere"  # the lane of what has no channel yet
 UNSEEN = "{id} is proposed, but its message cannot be posted in the approvals channel: {why}"
 UNSEEN_ADVICE = "It is tried again every minute until it expires. `{slash} approvals` shows it meanwhile."
@@ -51,6 +52,8 @@ class Screen:
         self._tried: set[int] = set()  # numbers of words that may have been said, though nobody knows
         self._last: dict[str, int] = {}  # the number of an operation's last word
         self._unshown: dict[str, set[MessageRef]] = {}  # where the last word is not shown yet
+        self._asked: set[str] = set()  # operations that are to be shown soon
+        self._asked_lock = threading.Lock()
         self._outbox = Outbox()
 
     def start(self) -> None:
@@ -107,6 +110,19 @@ class Screen:
                 self._keep(f"last:{operation_id}", LastWord(operation_id))
             self._unshown[operation_id] = set(refs)
             self._edit(operation, refs, Urgency.FINAL)
+
+    def show_soon(self, operation_id: str) -> None:
+        """``show``, while the next thing is decided or done already; it is tried until it works."""
+        with self._asked_lock:
+            if operation_id in self._asked:
+                return
+            self._asked.add(operation_id)
+        self._outbox.put(SHOWING, Item(partial(self._show_asked, operation_id), operation_id))
+
+    def _show_asked(self, operation_id: str) -> None:
+        with self._asked_lock:
+            self._asked.discard(operation_id)
+        self.show(operation_id)
 
     def progress(self, operation_id: str, progress: Progress) -> None:
         """Show how far a running operation is; coalesced, and never in the way of the work."""

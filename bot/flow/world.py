@@ -145,7 +145,7 @@ def shown(world: World, operation: Operation, *events: Event) -> None:
     """Tell the plugins of stored events and show the operation as it now is."""
     for event in events:
         announce(world, operation, event)
-    world.screen.show(operation.id)
+    world.screen.show_soon(operation.id)
 
 
 def record(world: World, operation_id: str, event: Event) -> Operation:

@@ -67,6 +67,7 @@ class Coalescer:
         self._wanted: dict[MessageRef, _Wanted] = {}
         self._sending: set[MessageRef] = set()
         self._shown_at: dict[MessageRef, float] = {}
+        self._cards: dict[MessageRef, Card] = {}  # as they were last shown
         self._moving: dict[MessageRef, float] = {}
         self._hurry = 0
         self._closed = False
@@ -118,10 +119,20 @@ class Coalescer:
                 return
             self._note_moving(ref, new.urgency)
             self._wanted[ref] = _joined(self._wanted.get(ref), new)
+            same = self._same(ref)
             while len(self._threads) < THREADS:
                 self._threads.append(threading.Thread(target=self._run, name="slack-edits", daemon=True))
                 self._threads[-1].start()
             self._changed.notify_all()
+        if same is not None:
+            _tell(same, None)
+
+    def _same(self, ref: MessageRef) -> _Wanted | None:
+        """What is wanted of a message that shows it already, taken back: Slack counts every edit."""
+        wanted = self._wanted.get(ref)
+        if wanted is None or wanted.waiting or ref in self._sending or self._cards.get(ref) != wanted.card:
+            return None
+        return self._wanted.pop(ref)
 
     def _note_moving(self, ref: MessageRef, urgency: Urgency) -> None:
         now = self._clock()
@@ -186,10 +197,18 @@ class Coalescer:
         with self._changed:
             now = self._clock()
             self._shown_at[ref] = now
+            self._cards.pop(ref, None)
+            if fault is None:
+                self._cards[ref] = wanted.card
+            if len(self._cards) > 1000:
+                del self._cards[next(iter(self._cards))]
             if len(self._shown_at) > 1000:
                 self._shown_at = {each: at for each, at in self._shown_at.items() if now - at < MOVING}
             self._sending.discard(ref)
+            same = self._same(ref)
             self._changed.notify_all()
+        if same is not None:
+            _tell(same, None)
 
     def _tried_again(self, ref: MessageRef, wanted: _Wanted, fault: Exception) -> bool:
         """Put what failed back, behind what came meanwhile; whether it was."""

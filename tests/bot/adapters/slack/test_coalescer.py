@@ -210,3 +210,15 @@ def test_thirty_operations_at_once_have_their_last_word_in_time(screen: Screen, 
     assert max(late.values()) < 10, sorted(late.values())
     assert all(last - first >= 60 for first, last in zip(sent, sent[50:], strict=False)), "Slack's 50 edits a minute"
     edits._threads = []
+
+
+def test_what_is_shown_already_costs_no_edit(screen: Screen, edits: Coalescer) -> None:
+    told: list[str] = []
+    edits.later(ONE, Card("done"), FINAL, lambda: told.append("first"))
+    edits.flush()
+    edits.later(ONE, Card("done"), FINAL, lambda: told.append("second"))
+    edits.flush()
+    assert screen.shown == [(ONE, "done")]
+    assert told == ["first", "second"]
+    edits.now(ONE, Card("done"))
+    assert len(screen.shown) == 2, "who waits wants to know whether the message is still there"
