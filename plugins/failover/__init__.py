@@ -1,0 +1,1 @@
+"""Failover: a dead host is proven off, and its VMs start elsewhere, each once."""
