@@ -1,0 +1,247 @@
+"""Pure: which VMs of a dead host are to be started elsewhere, in which wave, and which stay off and why."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from bot.domain.cluster import Host, Snapshot, Vm, VmState
+from bot.domain.definition import Definition
+from bot.domain.message import Duration, Names, words
+from bot.domain.plan import Objection
+from bot.domain.storage import is_medium, is_shared
+from plugins.failover.settings import FailoverSettings, Nvram, Priority
+
+PRIORITY, AFTER, READY = "failover", "failover.after", "failover.ready"
+"""Tags of VMs: the priority, the names of VMs that must be ready before, and how it shows that it is ready."""
+
+READINESS = ("agent", "ping", "boot", "none")
+_RANKS = {Priority.FIRST: 0, Priority.NORMAL: 1, Priority.LAST: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A VM to start elsewhere. ``wave``: from 1; ``after``: UUIDs of VMs that must be ready before it starts."""
+
+    vm: Vm
+    kept: Definition
+    priority: Priority
+    wave: int = 1
+    after: tuple[str, ...] = ()
+    ready: str = "boot"
+
+
+@dataclass(frozen=True, slots=True)
+class StaysOff:
+    """A VM that is not started elsewhere, and the first reason."""
+
+    uuid: str
+    name: str
+    why: Objection
+
+
+def priority_of(vm: Vm, settings: FailoverSettings) -> Priority:
+    """Its tag ``failover``, or the configured default; a tag that says something else counts as the default."""
+    tag = vm.tags.get(PRIORITY, "")
+    return Priority(tag) if tag in list(Priority) else settings.default
+
+
+def lost_vms(snapshot: Snapshot, host: str, kept: Iterable[Definition]) -> tuple[Vm, ...]:
+    """The VMs of a host as last seen; those that the bot has not seen since its start as their definitions tell."""
+    seen = {vm.uuid: vm for vm in snapshot.on(host)}
+    for each in kept:
+        if each.host == host and each.uuid not in seen:
+            seen[each.uuid] = Vm(
+                each.uuid,
+                each.name,
+                host,
+                each.state,
+                each.vcpus,
+                each.memory,
+                persistent=each.persistent,
+                tags=each.tags,
+                detail=each.detail,
+            )
+    return tuple(sorted(seen.values(), key=lambda vm: vm.name))
+
+
+def choose(
+    settings: FailoverSettings,
+    snapshot: Snapshot,
+    host: str,
+    kept: Sequence[Definition],
+    skip: Collection[str] = (),
+    only: Collection[str] = (),
+) -> tuple[tuple[Candidate, ...], tuple[StaysOff, ...]]:
+    """The VMs to start elsewhere by wave, and those that stay off with the first reason.
+
+    Args:
+        settings: the configuration.
+        snapshot: the cluster, with the dead host's VMs as last seen.
+        host: the dead host.
+        kept: the newest kept definition of each VM.
+        skip: names of VMs to leave off.
+        only: names of VMs to start, all others staying off; () for all.
+    """
+    newest = {each.uuid: each for each in kept}
+    found: list[Candidate] = []
+    off: list[StaysOff] = []
+    for vm in lost_vms(snapshot, host, kept):
+        if not vm.state.active:
+            continue
+        why = next(_reasons(settings, snapshot, vm, newest.get(vm.uuid), skip, only), None)
+        if why is not None:
+            off.append(StaysOff(vm.uuid, vm.name, why))
+            continue
+        ready = vm.tags.get(READY, "")
+        found.append(
+            Candidate(
+                vm,
+                newest[vm.uuid],
+                priority_of(vm, settings),
+                ready=ready if ready in READINESS else "boot",
+            )
+        )
+    return _in_waves(found), tuple(off)
+
+
+def _reasons(
+    settings: FailoverSettings,
+    snapshot: Snapshot,
+    vm: Vm,
+    kept: Definition | None,
+    skip: Collection[str],
+    only: Collection[str],
+) -> Iterator[Objection]:
+    """Why a VM is not started on any other host."""
+    if vm.name in skip or (only and vm.name not in only):
+        yield Objection("left-out", words("{vm} is left out, as asked.", vm=vm.name))
+    if priority_of(vm, settings) is Priority.OFF:
+        yield Objection("tagged-off", words("{vm} has the tag `failover=off`.", vm=vm.name))
+    if vm.state is not VmState.RUNNING:
+        yield Objection(
+            "not-running",
+            words("{vm} was {state} on {host}, not running.", vm=vm.name, state=vm.state.value, host=vm.host),
+            words("Start it yourself when it is wanted: {command}", command=_start(vm)),
+        )
+    if elsewhere := [
+        each for each in snapshot.vms if each.uuid == vm.uuid and each.host != vm.host and each.state.active
+    ]:
+        yield Objection(
+            "runs-elsewhere",
+            words("{vm} already runs on {host}.", vm=vm.name, host=elsewhere[0].host),
+        )
+    if kept is None:
+        yield Objection(
+            "no-definition",
+            words("Drover has no copy of the definition of {vm}.", vm=vm.name),
+            words("Define it by hand on another host."),
+        )
+        return
+    yield from _bound_to_its_host(settings, snapshot.host(vm.host), vm, kept)
+
+
+def _start(vm: Vm) -> str:
+    return f"vm start {vm.name}"
+
+
+def _bound_to_its_host(settings: FailoverSettings, host: Host, vm: Vm, kept: Definition) -> Iterator[Objection]:
+    """What of a VM is on the dead host alone."""
+    detail = kept.detail
+    local = [disk for disk in detail.disks if disk.source and not is_medium(disk) and not is_shared(host, disk)]
+    if local:
+        yield Objection(
+            "local-disk",
+            words(
+                "The disks of {vm} are on {host} only: {disks}.",
+                vm=vm.name,
+                host=host.name,
+                disks=Names(tuple(disk.target for disk in local)),
+            ),
+            words("It starts again when {host} is back.", host=host.name),
+        )
+    if detail.hostdevs:
+        yield Objection(
+            "host-device",
+            words("{vm} uses a device of {host}: {device}.", vm=vm.name, host=host.name, device=detail.hostdevs[0]),
+        )
+    if detail.tpm:
+        yield Objection(
+            "tpm",
+            words("The state of the TPM of {vm} is on {host} only.", vm=vm.name, host=host.name),
+            words("A start without it would lock disks that are encrypted with it."),
+        )
+    if detail.nvram and not kept.nvram and settings.nvram is Nvram.REFUSE:
+        yield Objection(
+            "nvram",
+            words("The UEFI variables of {vm} are on {host} only, and no copy is kept.", vm=vm.name, host=host.name),
+            words('Set `nvram = "reset"` in `[plugins.failover]` to make them anew from the template.'),
+        )
+
+
+def old_copies(candidates: Iterable[Candidate], now: datetime, settings: FailoverSettings) -> tuple[Objection, ...]:
+    """A warning for each VM whose kept definition is older than it should be."""
+    oldest = now - timedelta(seconds=settings.stale)
+    return tuple(
+        Objection(
+            "old-definition",
+            words(
+                "The copy of the definition of {vm} is {age} old.",
+                vm=each.vm.name,
+                age=Duration((now - each.kept.seen_at).total_seconds()),
+            ),
+        )
+        for each in candidates
+        if each.kept.seen_at < oldest
+    )
+
+
+def _in_waves(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    """The candidates with their waves: by priority, and behind those that they name in ``failover.after``.
+
+    A VM that is waited for is started no later than the one that waits. Of a circle the dependency that closes it does
+    not count.
+    """
+    by_name = {each.vm.name: each for each in candidates}
+    needs = {
+        each.vm.name: [name for name in _named(each.vm) if name in by_name and name != each.vm.name]
+        for each in candidates
+    }
+    depth: dict[str, tuple[int, int]] = {}
+    acyclic: dict[str, list[str]] = {}
+    for name in sorted(by_name):
+        _place(name, by_name, needs, depth, acyclic, ())
+    numbers = {key: index for index, key in enumerate(sorted(set(depth.values())), 1)}
+    placed = [
+        replace(
+            each,
+            wave=numbers[depth[each.vm.name]],
+            after=tuple(sorted(by_name[name].vm.uuid for name in acyclic[each.vm.name])),
+        )
+        for each in candidates
+    ]
+    return tuple(sorted(placed, key=lambda each: (each.wave, -each.vm.memory, each.vm.name)))
+
+
+def _place(
+    name: str,
+    by_name: Mapping[str, Candidate],
+    needs: Mapping[str, Sequence[str]],
+    depth: dict[str, tuple[int, int]],
+    acyclic: dict[str, list[str]],
+    path: tuple[str, ...],
+) -> tuple[int, int]:
+    if name in depth:
+        return depth[name]
+    rank = (_RANKS[by_name[name].priority], 0)
+    acyclic[name] = [each for each in needs[name] if each not in (*path, name)]
+    for each in acyclic[name]:
+        before = _place(each, by_name, needs, depth, acyclic, (*path, name))
+        rank = max(rank, (before[0], before[1] + 1))
+    depth[name] = rank
+    return rank
+
+
+def _named(vm: Vm) -> tuple[str, ...]:
+    return tuple(part for part in vm.tags.get(AFTER, "").replace("+", ",").split(",") if part)

@@ -1,0 +1,166 @@
+"""What this plugin adds to the steps of an operation: switch a host off, prove it, start its VMs elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bot.domain.message import Message, words
+from bot.domain.steps import Step
+
+
+@dataclass(frozen=True, slots=True)
+class FenceHost(Step):
+    """Switch a host off at once by the controllers of one level, and see that it reads off.
+
+    ``identity``: the UUID that its controllers were shown to control, '' when bound otherwise.
+    """
+
+    host: str
+    level: int
+    devices: tuple[str, ...]
+    identity: str = ""
+
+    @property
+    def title(self) -> Message:
+        """The step as one sentence."""
+        return words("Switch off {host} with {devices}", host=self.host, devices=self.devices)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The host."""
+        return (self.host,)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmOff(Step):
+    """Prove that a host is off: several readings of each controller, and silence of every witness.
+
+    ``people``: two who attested it, where no controller answers.
+    """
+
+    host: str
+    level: int
+    reads: int
+    every: float
+    people: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> Message:
+        """The step as one sentence."""
+        return words("Confirm that {host} is off", host=self.host)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The host."""
+        return (self.host,)
+
+
+@dataclass(frozen=True, slots=True)
+class ClearCorpse(Step):
+    """End what is left of a VM on another host after a post-copy migration that broke: it can never run on."""
+
+    uuid: str
+    name: str
+    host: str
+    reason: str
+
+    @property
+    def title(self) -> Message:
+        """The step as one sentence."""
+        return words("Remove the broken copy of {vm} from {host}", vm=self.name, host=self.host)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The host."""
+        return (self.host,)
+
+    @property
+    def vms(self) -> tuple[str, ...]:
+        """The VM."""
+        return (self.uuid,)
+
+
+@dataclass(frozen=True, slots=True)
+class RestartVm(Step):
+    """Define a VM from its kept definition on another host, and start it. ``memory`` in bytes.
+
+    ``sha``: the version of the definition that approvers saw. ``after``: UUIDs of VMs that are ready before it starts.
+    """
+
+    uuid: str
+    name: str
+    lost: str
+    target: str
+    xml: str
+    sha: str
+    memory: int
+    wave: int
+    after: tuple[str, ...] = ()
+    reset_nvram: bool = False
+
+    @property
+    def title(self) -> Message:
+        """The step as one sentence."""
+        return words("Start {vm} on {host}", vm=self.name, host=self.target)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The target: it bears the limit."""
+        return (self.target,)
+
+    @property
+    def vms(self) -> tuple[str, ...]:
+        """The VM."""
+        return (self.uuid,)
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitReady(Step):
+    """Wait until a VM is ready, by its agent, a ping or only by running; after ``patience`` seconds go on, and say so."""
+
+    uuid: str
+    name: str
+    target: str
+    by: str
+    patience: float
+    wave: int
+
+    @property
+    def title(self) -> Message:
+        """The step as one sentence."""
+        return words("Wait until {vm} is ready", vm=self.name)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The target."""
+        return (self.target,)
+
+    @property
+    def vms(self) -> tuple[str, ...]:
+        """The VM."""
+        return (self.uuid,)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadmitVm(Step):
+    """Remove what a returned host still has of a VM that runs elsewhere: its saved memory, then its definition."""
+
+    uuid: str
+    name: str
+    host: str
+    lives_on: str
+
+    @property
+    def title(self) -> Message:
+        """The step as one sentence."""
+        return words("Remove the old copy of {vm} from {host}", vm=self.name, host=self.host)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The host that returned."""
+        return (self.host,)
+
+    @property
+    def vms(self) -> tuple[str, ...]:
+        """The VM."""
+        return (self.uuid,)
