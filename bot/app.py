@@ -27,6 +27,7 @@ from bot.domain.errors import ChatError, DroverError, SettingsError, StoreGoneEr
 from bot.domain.window import Limits
 from bot.flow import decide, late, perform, watch
 from bot.flow.cards import operation_card
+from bot.flow.definitions import KeptDefinitions
 from bot.flow.handle import Desk, picked_up
 from bot.flow.inventory import Inventory
 from bot.flow.screen import Screen
@@ -115,6 +116,7 @@ class Drover:
             monitor=self._monitor,
         )
         self._inventory = Inventory(self._hypervisor)
+        self._definitions = KeptDefinitions(self._hypervisor, self._store, self._clock)
         self._heard_at = time.monotonic()
         self._desk = Desk(self.world, settings.limits.handlers, settings.replica if _shared(settings) else "")
         self._schedule = Schedule()
@@ -197,11 +199,15 @@ class Drover:
         self._schedule.every("measure", every, partial(watch.measure, monitor, fresh))
         self._schedule.every("watch", every, lambda: watch.tick(self.world, monitor, latest, fresh))
         self._schedule.every("history", HISTORY, lambda: watch.keep(monitor, latest))
+        self._schedule.every("definitions", SWEEP, self._keep_definitions)
         self._schedule.every("tidy", TIDY, lambda: watch.tidy(monitor, self._clock.now()))
         self._schedule.every("prove", PROVE, lambda: watch.prove(self.world, monitor))
         for report in self.world.catalog.reports:
             self._schedule.cron(report.name, report.cron, self._settings.zone, partial(self._report, report))
         threading.Thread(target=self._first_look, name="first-look", daemon=True).start()
+
+    def _keep_definitions(self) -> None:
+        self._definitions.keep(self._inventory.latest())
 
     def _report(self, wanted: Report, slot: datetime) -> None:
         if self._inventory.latest() is None:

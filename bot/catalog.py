@@ -27,7 +27,7 @@ from bot.declare import (
     StepHandler,
     Watch,
 )
-from bot.domain import backing, cluster, errors, legible, operation, placement, plan, policy, steps
+from bot.domain import backing, cluster, definition, errors, legible, operation, placement, plan, policy, steps
 from bot.domain.codec import Codec
 from bot.domain.errors import CatalogError, UsageError
 from bot.domain.steps import Step
@@ -39,7 +39,7 @@ _STORED: tuple[type, ...] = (
     *operation.EVENTS, operation.Origin, operation.Vote, errors.Remedy, plan.Plan, plan.Reason, plan.Objection,
     plan.Blast, plan.Prediction, plan.HostBar, plan.Spread, policy.Ruling, steps.MigrateVm, steps.SetMaintenance,
     steps.WaitForPerson, steps.Carried,
-    backing.Fate,
+    backing.Fate, definition.Definition,
     *(each for each in vars(cluster).values() if dataclasses.is_dataclass(each) and isinstance(each, type)),
 )  # fmt: skip
 """What core values can be found in a stored event or a saved snapshot."""

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from bot.domain import errors, placement
 from bot.domain.card import Card, Form
 from bot.domain.cluster import Snapshot
+from bot.domain.definition import Definition
 from bot.domain.message import Message
 from bot.domain.operation import Event, Facts, Operation
 from bot.domain.plan import Objection, Plan, Refused, Risk, Spread
@@ -46,6 +47,7 @@ class History(Protocol):
     def touching(self, vm_uuid: str, limit: int = 20) -> tuple[Operation, ...]: ...
     def events(self, operation_id: str) -> tuple[Event, ...]: ...
     def broken_link(self, *, whole: bool = True) -> str: ...
+    def definitions(self, *, host: str = "", uuid: str = "") -> tuple[Definition, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -274,7 +274,7 @@ class PluginsSection(BaseModel):
     """Which plugins to load, and a table for each, checked by the plugin's own model."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
-    enabled: tuple[str, ...] = ("host_check", "vm_lifecycle", "migrate", "balance", "monitor")
+    enabled: tuple[str, ...] = ("host_check", "vm_lifecycle", "migrate", "balance", "monitor", "failover")
 
     def tables(self) -> Mapping[str, Any]:
         """The plugins' raw tables by name."""

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
 
 from bot.domain.cluster import VmDetail, VmState
 
+MOST_VERSIONS = 5
+"""How many versions of one VM's definition are kept."""
+
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """One version of a VM's definition, as its host last told it.
+    """One version of a VM's definition, as its host last told it. Memory in bytes.
 
-    ``xml``: the stored definition, or the live one of a transient VM; without secrets. ``sha``: of the XML, names the
-    version. ``taken_at``: when this version was first read; ``seen_at``: when the host last told it so. ``state``: the
-    VM's at ``seen_at``. ``detail``: what was read of the XML. ``nvram``: whether a copy of its UEFI variables is kept.
+    ``host``: where the VM is; '' when its host answers and has it no more. ``xml``: the stored definition, or the live
+    one of a transient VM; without secrets. ``sha``: of the XML, names the version. ``taken_at``: when this version was
+    first read; ``seen_at``: when the host last told it so. ``state``: the VM's at ``seen_at``. ``detail``: what was
+    read of the XML. ``password``: its screen has a password, which is not in the XML. ``nvram``: whether a copy of its
+    UEFI variables is kept.
     """
 
     uuid: str
@@ -30,12 +35,45 @@ class Definition:
     state: VmState
     vcpus: int
     memory: int
-    detail: VmDetail = VmDetail()
+    detail: VmDetail = field(default_factory=VmDetail)
     tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     persistent: bool = True
+    password: bool = False
     nvram: bool = False
 
 
 def sha_of(xml: str) -> str:
     """SHA-256 of a definition, first 16 hex digits."""
     return hashlib.sha256(xml.encode()).hexdigest()[:16]
+
+
+def merged(kept: Iterable[Definition], seen: Iterable[Definition], answered: Collection[str]) -> Iterator[Definition]:
+    """Yield what is to be kept now in place of the newest versions, or as new ones where the XML is another.
+
+    A copy that is off does not stand in for one on a host that does not answer: that one may run. Of several copies
+    the one that runs counts, then the one that was kept, then the newest name of a host.
+
+    Args:
+        kept: the newest kept version of each VM.
+        seen: what the hosts told now.
+        answered: the hosts that told all they have.
+    """
+    newest = {each.uuid: each for each in kept}
+    found: dict[str, list[Definition]] = {}
+    for each in seen:
+        found.setdefault(each.uuid, []).append(each)
+    for uuid, copies in found.items():
+        before = newest.get(uuid)
+        best = _best(copies, before)
+        if before is not None and before.host and before.host not in answered and not best.state.active:
+            continue
+        same = before is not None and before.sha == best.sha
+        yield replace(best, taken_at=before.taken_at, nvram=before.nvram) if before and same else best
+    for uuid, before in newest.items():
+        if uuid not in found and before.host in answered:
+            yield replace(before, host="")
+
+
+def _best(copies: Sequence[Definition], before: Definition | None) -> Definition:
+    home = before.host if before else ""
+    return max(copies, key=lambda each: (each.state.active, each.host == home, each.host))

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from bot.domain.backing import Storage
 from bot.domain.cluster import VmDetail
+from bot.domain.definition import Definition
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +215,18 @@ class Guests(Protocol):
 
     def define_copy(self, host: str, copy: Copy) -> None:
         """Store the definition of a guest like another one; it does not start."""
+        ...
+
+    def definitions(self, host: str) -> tuple[Definition, ...]:
+        """The definitions of all VMs of a host, without secrets: stored ones, and live ones of transient VMs."""
+        ...
+
+    def define_kept(self, host: str, kept: Definition, *, reset_nvram: bool = False) -> None:
+        """Store a definition that was read before, on this host; it does not start, nor at boot.
+
+        A screen that had a password gets a new one that nobody knows: without one it would be open to all. With
+        ``reset_nvram`` its UEFI variables are made anew from the template at its start.
+        """
         ...
 
     def not_copyable(self, host: str, uuid: str) -> tuple[str, ...]:

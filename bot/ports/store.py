@@ -6,6 +6,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Protocol
 
+from bot.domain.definition import Definition
 from bot.domain.operation import Event, Operation, Proposed, State
 from bot.ports.chat import MessageRef, Request
 
@@ -108,6 +109,17 @@ class Store(Protocol):
 
     def set_maintenance(self, host: str, *, on: bool) -> None:
         """Put a host into maintenance or take it out."""
+        ...
+
+    def keep_definitions(self, seen: Collection[Definition], answered: Collection[str]) -> None:
+        """Keep what the hosts ``answered`` told, all of theirs; the newest versions of each VM are kept.
+
+        A VM that its host has no more keeps its versions, with host ''.
+        """
+        ...
+
+    def definitions(self, *, host: str = "", uuid: str = "") -> tuple[Definition, ...]:
+        """All versions of one VM (``uuid``), newest first; else the newest of each VM, of one host or of all."""
         ...
 
     def claim(self, key: str) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 
 from bot.domain.backing import Image, ImageUse, Storage, plain
 from bot.domain.cluster import Disk, Host, Nic, StoredSize, Vm, VmDetail, VmSnapshot, VmState
+from bot.domain.definition import Definition, sha_of
 from bot.domain.errors import HypervisorError
 from bot.ports import Clock
 from bot.ports.guests import (
@@ -75,6 +76,8 @@ class FakeGuests:
         those of a shared pool are the same on all hosts."""
         self.unknown: dict[str, tuple[str, ...]] = {}
         """By host: what of its storage cannot be looked at."""
+        self.kept: dict[str, Vm] = {}
+        """What was read as a definition, by its sha."""
         self.deaf: set[str] = set()
         """UUIDs of guests that do not listen when asked to shut down."""
         self.extras: dict[str, Extra] = {}
@@ -173,6 +176,38 @@ class FakeGuests:
             detail = replace(detail, disks=disks, nics=nics, snapshots=0)
             identity = {"uuid": copy.uuid, "name": copy.name, "tags": MappingProxyType(dict(copy.tags))}
             self.put(replace(source, **identity, state=VmState.SHUT_OFF, autostart=False, cpu=None, detail=detail))
+
+    def definitions(self, host: str) -> tuple[Definition, ...]:
+        """The definitions of all its VMs; see the port."""
+        with self._lock:
+            self._reach(host)
+            self._may("definitions")
+            return tuple(self._definition(vm) for (where, _), vm in self._there() if where == host)
+
+    def _definition(self, vm: Vm) -> Definition:
+        vcpus, memory = self._extra(vm.uuid).stored or (vm.vcpus, vm.memory)
+        xml = _xml(vm, vcpus, memory)
+        sha, now = sha_of(xml), self._clock.now()
+        self.kept[sha] = replace(vm, vcpus=vcpus, memory=memory)
+        return Definition(
+            vm.uuid, vm.name, vm.host, xml, sha, now, now, vm.state, vcpus, memory, vm.detail or VmDetail(), vm.tags,
+            vm.persistent,
+        )  # fmt: skip
+
+    def define_kept(self, host: str, kept: Definition, *, reset_nvram: bool = False) -> None:  # noqa: ARG002 - none
+        """Store a definition that was read before; see the port."""
+        with self._changing("define_kept", host, kept.uuid):
+            named = [vm for (where, _), vm in self._there() if where == host and vm.name == kept.name]
+            if any(vm.uuid != kept.uuid for vm in named):
+                raise HypervisorError(f"{host} has a VM called {kept.name}.", "Rename one of them.")
+            if any(vm.uuid == kept.uuid and vm.state.active for vm in named):
+                return
+            self.put(
+                replace(
+                    self.kept[kept.sha], host=host, state=VmState.SHUT_OFF, autostart=False, saved=False,
+                    persistent=True, paused_by="",
+                )
+            )  # fmt: skip
 
     def not_copyable(self, host: str, uuid: str) -> tuple[str, ...]:
         """What a copy cannot have as well; see the port."""
@@ -491,6 +526,23 @@ def _vm(host: str, wanted: Blueprint, volumes: Mapping[tuple[str, str, str], Vol
         detail=VmDetail(machine="pc-q35-7.2", emulator="/usr/bin/qemu-system-x86_64", disks=disks, nics=nics,
                         vcpus_max=wanted.vcpus_max),
     )  # fmt: skip
+
+
+def _xml(vm: Vm, vcpus: int, memory: int) -> str:
+    """What a definition says, in few words: the same for the same VM, wherever it is."""
+    tags = "".join(f"\n  <tag key='{key}' value='{value}'/>" for key, value in sorted(vm.tags.items()))
+    devices = "".join(f"\n  <disk target='{each.target}' source='{each.source}'/>" for each in _disks(vm))
+    cards = "".join(f"\n  <interface mac='{each.mac}' source='{each.source}'/>" for each in _nics(vm))
+    head = f"  <name>{vm.name}</name>\n  <uuid>{vm.uuid}</uuid>\n  <memory unit='b'>{memory}</memory>"
+    return f"<domain type='kvm'>\n{head}\n  <vcpu>{vcpus}</vcpu>{tags}{devices}{cards}\n</domain>\n"
+
+
+def _disks(vm: Vm) -> tuple[Disk, ...]:
+    return vm.detail.disks if vm.detail else ()
+
+
+def _nics(vm: Vm) -> tuple[Nic, ...]:
+    return vm.detail.nics if vm.detail else ()
 
 
 def _state(vm: Vm) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -30,6 +30,18 @@ class Candidate:
     wave: int = 1
     after: tuple[str, ...] = ()
     ready: str = "boot"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which VMs people ask for, by name: ``skip`` stay off; of ``only``, unless it is empty, all others do."""
+
+    skip: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+
+    def takes(self, vm: Vm) -> bool:
+        """Whether this one is asked for."""
+        return vm.name not in self.skip and (not self.only or vm.name in self.only)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +83,7 @@ def choose(
     snapshot: Snapshot,
     host: str,
     kept: Sequence[Definition],
-    skip: Collection[str] = (),
-    only: Collection[str] = (),
+    wanted: Wanted = Wanted(),
 ) -> tuple[tuple[Candidate, ...], tuple[StaysOff, ...]]:
     """The VMs to start elsewhere by wave, and those that stay off with the first reason.
 
@@ -81,8 +92,7 @@ def choose(
         snapshot: the cluster, with the dead host's VMs as last seen.
         host: the dead host.
         kept: the newest kept definition of each VM.
-        skip: names of VMs to leave off.
-        only: names of VMs to start, all others staying off; () for all.
+        wanted: which VMs are asked for.
     """
     newest = {each.uuid: each for each in kept}
     found: list[Candidate] = []
@@ -90,7 +100,7 @@ def choose(
     for vm in lost_vms(snapshot, host, kept):
         if not vm.state.active:
             continue
-        why = next(_reasons(settings, snapshot, vm, newest.get(vm.uuid), skip, only), None)
+        why = next(_reasons(settings, snapshot, vm, newest.get(vm.uuid), wanted), None)
         if why is not None:
             off.append(StaysOff(vm.uuid, vm.name, why))
             continue
@@ -111,11 +121,10 @@ def _reasons(
     snapshot: Snapshot,
     vm: Vm,
     kept: Definition | None,
-    skip: Collection[str],
-    only: Collection[str],
+    wanted: Wanted,
 ) -> Iterator[Objection]:
     """Why a VM is not started on any other host."""
-    if vm.name in skip or (only and vm.name not in only):
+    if not wanted.takes(vm):
         yield Objection("left-out", words("{vm} is left out, as asked.", vm=vm.name))
     if priority_of(vm, settings) is Priority.OFF:
         yield Objection("tagged-off", words("{vm} has the tag `failover=off`.", vm=vm.name))
@@ -203,44 +212,41 @@ def _in_waves(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
     A VM that is waited for is started no later than the one that waits. Of a circle the dependency that closes it does
     not count.
     """
-    by_name = {each.vm.name: each for each in candidates}
-    needs = {
-        each.vm.name: [name for name in _named(each.vm) if name in by_name and name != each.vm.name]
-        for each in candidates
-    }
-    depth: dict[str, tuple[int, int]] = {}
-    acyclic: dict[str, list[str]] = {}
-    for name in sorted(by_name):
-        _place(name, by_name, needs, depth, acyclic, ())
-    numbers = {key: index for index, key in enumerate(sorted(set(depth.values())), 1)}
+    order = _Order({each.vm.name: each for each in candidates})
+    places = {name: order.place(name) for name in sorted(order.by_name)}
+    numbers = {place: number for number, place in enumerate(sorted(set(places.values())), 1)}
     placed = [
         replace(
             each,
-            wave=numbers[depth[each.vm.name]],
-            after=tuple(sorted(by_name[name].vm.uuid for name in acyclic[each.vm.name])),
+            wave=numbers[places[each.vm.name]],
+            after=tuple(sorted(order.by_name[name].vm.uuid for name in order.needs[each.vm.name])),
         )
         for each in candidates
     ]
     return tuple(sorted(placed, key=lambda each: (each.wave, -each.vm.memory, each.vm.name)))
 
 
-def _place(
-    name: str,
-    by_name: Mapping[str, Candidate],
-    needs: Mapping[str, Sequence[str]],
-    depth: dict[str, tuple[int, int]],
-    acyclic: dict[str, list[str]],
-    path: tuple[str, ...],
-) -> tuple[int, int]:
-    if name in depth:
-        return depth[name]
-    rank = (_RANKS[by_name[name].priority], 0)
-    acyclic[name] = [each for each in needs[name] if each not in (*path, name)]
-    for each in acyclic[name]:
-        before = _place(each, by_name, needs, depth, acyclic, (*path, name))
-        rank = max(rank, (before[0], before[1] + 1))
-    depth[name] = rank
-    return rank
+class _Order:
+    """Places of candidates: the rank of their priority, and how many must be ready one after the other before."""
+
+    def __init__(self, by_name: Mapping[str, Candidate]) -> None:
+        self.by_name = by_name
+        self.needs: dict[str, list[str]] = {}
+        self._places: dict[str, tuple[int, int]] = {}
+
+    def place(self, name: str, path: tuple[str, ...] = ()) -> tuple[int, int]:
+        """Where a VM comes; ``path``: those that wait for it, which it cannot wait for."""
+        if name in self._places:
+            return self._places[name]
+        path = (*path, name)
+        vm = self.by_name[name].vm
+        self.needs[name] = [each for each in _named(vm) if each in self.by_name and each not in path]
+        place = (_RANKS[self.by_name[name].priority], 0)
+        for each in self.needs[name]:
+            before = self.place(each, path)
+            place = max(place, (before[0], before[1] + 1))
+        self._places[name] = place
+        return place
 
 
 def _named(vm: Vm) -> tuple[str, ...]:

@@ -116,7 +116,7 @@ class RestartVm(Step):
 
 @dataclass(frozen=True, slots=True)
 class AwaitReady(Step):
-    """Wait until a VM is ready, by its agent, a ping or only by running; after ``patience`` seconds go on, and say so."""
+    """Wait until a VM is ready (``by``: agent, boot, none); after ``patience`` seconds go on, and say so."""
 
     uuid: str
     name: str

@@ -432,3 +432,62 @@ def test_the_seed_is_an_iso_that_cloud_init_finds(tmp_path: Path) -> None:
     assert content[32808:32814].lower() == b"cidata"
     for part in (b'"local-hostname": "made"', b'"name": "ana"', "user-data".encode("utf-16-be")):
         assert part in content
+
+
+# Definitions that are kept
+
+
+def test_a_definition_is_read_without_secrets_and_defined_on_another_host(stage: Stage) -> None:
+    blueprint = made(stage)
+    kept = next(each for each in stage.hypervisor.definitions(A) if each.uuid == blueprint.uuid)
+    assert (kept.name, kept.host, kept.state, kept.vcpus, kept.memory) == (
+        blueprint.name,
+        A,
+        VmState.SHUT_OFF,
+        1,
+        112 * MIB,
+    )
+    assert dict(kept.tags) == {"env": "dev", "note": "<&'\">"}
+    assert kept.persistent
+    assert not kept.password
+    again = next(each for each in stage.hypervisor.definitions(A) if each.uuid == blueprint.uuid)
+    assert again.sha == kept.sha
+    stage.hypervisor.set_autostart(A, blueprint.uuid, on=True)
+    stage.hypervisor.undefine(A, blueprint.uuid)
+    stage.hypervisor.define_kept("host-b", kept)
+    stage.hypervisor.define_kept("host-b", kept)  # once more changes nothing
+    there = next(each for each in stage.hypervisor.definitions("host-b") if each.uuid == blueprint.uuid)
+    assert (there.name, there.memory, dict(there.tags), there.state) == (
+        kept.name,
+        kept.memory,
+        dict(kept.tags),
+        VmState.SHUT_OFF,
+    )
+    assert not stage.hypervisor.autostart("host-b", blueprint.uuid)
+    stage.hypervisor.undefine("host-b", blueprint.uuid)
+
+
+def test_a_running_vm_is_kept_as_its_next_start_is(stage: Stage) -> None:
+    blueprint = made(stage, running=True)
+    kept = next(each for each in stage.hypervisor.definitions(A) if each.uuid == blueprint.uuid)
+    assert kept.state is VmState.RUNNING
+    assert {each.target for each in kept.detail.disks} == {"vda", "vdb"}
+
+
+def test_a_screens_password_is_not_kept_and_its_next_screen_has_another(stage: Stage) -> None:
+    if not isinstance(stage, LabStage):
+        return  # the fake has no screens
+    blueprint = made(stage)
+    xml = stage.lab.virsh(A, "dumpxml", "--inactive", "--security-info", blueprint.name)
+    locked = xml.replace("<devices>", "<devices><graphics type='vnc' port='-1' passwd='hush-me'/>")
+    file = stage.lab.directory / "locked.xml"
+    file.write_text(locked)
+    stage.lab.virsh(A, "define", str(file))
+    kept = next(each for each in stage.hypervisor.definitions(A) if each.uuid == blueprint.uuid)
+    assert kept.password
+    assert "hush-me" not in kept.xml
+    stage.hypervisor.define_kept("host-b", kept)
+    there = stage.lab.virsh("host-b", "dumpxml", "--inactive", "--security-info", blueprint.name)
+    assert "passwd=" in there
+    assert "hush-me" not in there
+    stage.hypervisor.undefine("host-b", blueprint.uuid)

@@ -21,7 +21,9 @@ from bot.adapters.sql import chain, models
 from bot.adapters.sql.store import SqlStore
 from bot.catalog import core_codec
 from bot.domain import codec
+from bot.domain.cluster import GIB, Disk, VmDetail, VmState
 from bot.domain.codec import Unknown
+from bot.domain.definition import Definition, sha_of
 from bot.domain.errors import ConflictError, FencedError, IllegalEventError, StoreError, UnknownNameError
 from bot.domain.message import words
 from bot.domain.operation import (
@@ -341,6 +343,41 @@ def test_maintenance_is_set_and_ended(store: SqlStore, reopen: Reopen) -> None:
     store.set_maintenance("host-a", on=False)
     store.set_maintenance("host-z", on=False)
     assert store.maintenance() == {"host-b"}
+
+
+def kept(uuid: str = "u-1", host: str = "host-a", xml: str = "<one/>", **different: Any) -> Definition:
+    known = Definition(
+        uuid, f"vm-{uuid}", host, xml, sha_of(xml), later(0), later(0), VmState.RUNNING, 2, GIB,
+        VmDetail(disks=(Disk("vda", "file", "/srv/one.qcow2"),)), {"owner": "ana"},
+    )  # fmt: skip
+    return replace(known, **different)
+
+
+def test_a_definition_reads_back_equal_and_the_newest_five_versions_stay(store: SqlStore, reopen: Reopen) -> None:
+    versions = [kept(xml=f"<v{number}/>", taken_at=later(number)) for number in range(7)]
+    for each in versions:
+        store.keep_definitions([each], ["host-a"])
+        store.keep_definitions([each], ["host-a"])  # once more is no new version
+    assert reopen().definitions(uuid="u-1") == tuple(reversed(versions[2:]))
+    assert store.definitions(host="host-a") == (versions[-1],)
+    assert store.definitions(host="host-b") == ()
+
+
+def test_a_vm_that_moved_is_kept_at_its_host_and_one_that_is_gone_at_none(store: SqlStore) -> None:
+    store.keep_definitions([kept(), kept("u-2")], ["host-a", "host-b"])
+    store.keep_definitions([kept(host="host-b", seen_at=later(9), taken_at=later(9))], ["host-a", "host-b"])
+    (moved,) = store.definitions(host="host-b")
+    assert (moved.taken_at, moved.seen_at) == (later(0), later(9))
+    assert store.definitions(host="host-a") == ()
+    assert {each.uuid: each.host for each in store.definitions()} == {"u-1": "host-b", "u-2": ""}
+
+
+def test_what_a_silent_host_had_stays_its_own(store: SqlStore) -> None:
+    store.keep_definitions([kept(), kept("u-2")], ["host-a", "host-b"])
+    store.keep_definitions([kept(host="host-b", state=VmState.SHUT_OFF)], ["host-b"])
+    assert {each.uuid: each.host for each in store.definitions()} == {"u-1": "host-a", "u-2": "host-a"}
+    store.keep_definitions([kept(host="host-b")], ["host-b"])  # it runs there: it has moved
+    assert {each.uuid: each.host for each in store.definitions()} == {"u-1": "host-b", "u-2": "host-a"}
 
 
 def test_a_key_is_claimed_once_by_whoever_is_first(reopen: Reopen) -> None:

@@ -11,14 +11,16 @@ from typing import Any, TypeVar
 
 import libvirt
 
-from bot.adapters.libvirt import backing, changes, domain_build, looks, seed_iso, volumes
+from bot.adapters.libvirt import backing, changes, domain_build, kept_definitions, looks, seed_iso, volumes
 from bot.adapters.libvirt.connections import Connection, open_connection
 from bot.adapters.libvirt.parts import NONSENSE, nonsense
 from bot.adapters.libvirt.reading import HostReader
 from bot.adapters.libvirt.refusals import refusal
 from bot.domain.backing import Storage
+from bot.domain.definition import Definition
 from bot.domain.errors import HostUnreachableError, HypervisorError
 from bot.domain.words import duration_text
+from bot.ports import Clock
 from bot.ports.guests import (
     Address,
     Blueprint,
@@ -50,6 +52,8 @@ class LibvirtGuests:
     What may take long (copies, uploads, starts, snapshots) goes over a connection of its own, so that it holds up
     nobody; a host that falls silent breaks it by its keepalive.
     """
+
+    _clock: Clock
 
     def _reader(self, host: str) -> HostReader:
         raise NotImplementedError
@@ -109,6 +113,19 @@ class LibvirtGuests:
     def define_copy(self, host: str, copy: Copy) -> None:
         """Store a definition like another one; see the port."""
         self._ask(host, lambda it: changes.define_copy(it, copy), f"{copy.name} was not defined on {host}")
+
+    def definitions(self, host: str) -> tuple[Definition, ...]:
+        """The definitions of all its VMs; see the port."""
+        with self._at_length(host, f"{host} does not tell its definitions") as connection:
+            return kept_definitions.definitions(connection, host, self._clock.now())
+
+    def define_kept(self, host: str, kept: Definition, *, reset_nvram: bool = False) -> None:
+        """Store a definition that was read before; see the port."""
+        self._ask(
+            host,
+            lambda it: kept_definitions.define(it, kept, reset_nvram=reset_nvram),
+            f"{kept.name} was not defined on {host}",
+        )
 
     def not_copyable(self, host: str, uuid: str) -> tuple[str, ...]:
         """What a copy cannot have as well; see the port."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 
-REVISION = "0005"
+REVISION = "0006"
 """The newest migration; a test holds it equal to what alembic finds."""
 
 metadata = MetaData()
@@ -87,6 +87,30 @@ outbox = Table(  # what is still to be said in the chat; a row goes when it was 
     Column("key", String, nullable=False, unique=True),
     Column("data", Text, nullable=False),
     Column("replica", String, nullable=False),  # whose it is to say
+)
+
+definitions = Table(  # of VMs, the newest versions of each
+    "definitions",
+    metadata,
+    Column("uuid", String, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("host", String, nullable=False),
+    Column("data", Text, nullable=False),
+)
+
+holds = Table(  # hosts that failed: nothing is started there
+    "holds",
+    metadata,
+    Column("host", String, primary_key=True),
+    Column("data", Text, nullable=False),
+)
+
+bonds = Table(  # which power controller was shown to be whose
+    "bonds",
+    metadata,
+    Column("host", String, primary_key=True),
+    Column("device", String, primary_key=True),
+    Column("data", Text, nullable=False),
 )
 
 replicas = Table(

@@ -14,11 +14,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from bot.adapters.sql import chain, models
 from bot.adapters.sql.chain import Link, Proven
+from bot.adapters.sql.definitions import SqlDefinitions
 from bot.adapters.sql.engine import READ, SOON, SURELY, opened, transaction
 from bot.adapters.sql.inbox import Inbox
 from bot.adapters.sql.schema import migrate
 from bot.domain import codec, legible
 from bot.domain.codec import Codec, CodecError, Unknown
+from bot.domain.definition import Definition
 from bot.domain.errors import ConflictError, DroverError, FencedError, UnknownNameError
 from bot.domain.operation import Event, Operation, Proposed, State, UnknownEvent, advance, replayed
 from bot.domain.operation import opened as opened_operation
@@ -65,6 +67,7 @@ class SqlStore:
             self._engine.dispose()
             raise
         self._inbox = Inbox(self._engine, patience)
+        self._definitions = SqlDefinitions(self._engine)
 
     def close(self) -> None:
         """Let go of the database."""
@@ -282,6 +285,14 @@ class SqlStore:
             self._inserted(table, lasting=SURELY, host=host, since=self._now())
         else:
             self._write(sa.delete(table).where(table.c.host == host), SURELY)
+
+    def keep_definitions(self, seen: Collection[Definition], answered: Collection[str]) -> None:
+        """Keep what hosts told of their VMs' definitions; see the port."""
+        self._definitions.keep(seen, answered)
+
+    def definitions(self, *, host: str = "", uuid: str = "") -> tuple[Definition, ...]:
+        """Kept definitions; see the port."""
+        return self._definitions.read(host=host, uuid=uuid)
 
     def claim(self, key: str) -> bool:
         """Take a key once and for all, across replicas; False when it was taken before."""

@@ -1,0 +1,76 @@
+"""Keeps the definitions of all VMs, so that they do not die with their hosts."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import structlog
+
+from bot.domain.cluster import Snapshot, Vm
+from bot.domain.definition import Definition
+from bot.domain.errors import HypervisorError
+from bot.ports import Clock, Hypervisor, Store
+
+log = structlog.get_logger()
+
+EVERY = timedelta(minutes=5)
+_AT_ONCE = 8  # hosts that are asked side by side
+
+
+@dataclass(slots=True)
+class KeptDefinitions:
+    """Reads hosts' definitions into the store: all every five minutes, a host's at once when its VMs are others.
+
+    Several replicas may do so; they keep the same.
+    """
+
+    hypervisor: Hypervisor
+    store: Store
+    clock: Clock
+    _read_at: dict[str, datetime] = field(default_factory=dict)
+    _marks: dict[str, frozenset[tuple[object, ...]]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def keep(self, seen: Snapshot | None) -> tuple[str, ...]:
+        """Read the hosts whose turn it is; their names. One that fails is logged and asked again next time."""
+        if seen is None:
+            return ()
+        with self._lock:
+            now = self.clock.now()
+            marks = {host.name: _mark(seen, host.name) for host in seen.hosts if host.up}
+            due = [name for name, mark in marks.items() if self._is_due(name, mark, now)]
+            if not due:
+                return ()
+            with ThreadPoolExecutor(min(len(due), _AT_ONCE), thread_name_prefix="definitions") as pool:
+                answers = dict(zip(due, pool.map(self._told, due), strict=True))
+            told = {name: found for name, found in answers.items() if found is not None}
+            self.store.keep_definitions(tuple(each for found in told.values() for each in found), tuple(told))
+            for name in told:
+                self._read_at[name], self._marks[name] = now, marks[name]
+            return tuple(told)
+
+    def _is_due(self, host: str, mark: frozenset[tuple[object, ...]], now: datetime) -> bool:
+        read_at = self._read_at.get(host)
+        return read_at is None or now - read_at >= EVERY or mark != self._marks.get(host)
+
+    def _told(self, host: str) -> tuple[Definition, ...] | None:
+        try:
+            return self.hypervisor.definitions(host)
+        except HypervisorError as error:
+            log.warning("definitions not read, will try again", host=host, error=str(error))
+            return None
+
+
+def _mark(seen: Snapshot, host: str) -> frozenset[tuple[object, ...]]:
+    """What of a host's VMs, when it changes, may come of another definition or of other VMs."""
+    return frozenset(
+        (vm.uuid, vm.name, vm.state, vm.vcpus, vm.memory, vm.persistent, *sorted(vm.tags.items()), *_devices(vm))
+        for vm in seen.on(host)
+    )
+
+
+def _devices(vm: Vm) -> tuple[object, ...]:
+    return (vm.detail.disks, vm.detail.nics, vm.detail.hostdevs) if vm.detail else ()
