@@ -1,8 +1,8 @@
 """How long a slash command takes from Slack's websocket to the ack, against Bolt's own floor in the same run.
 
-Drover's listener verifies, reads, stores in SQLite and acks; the floor is a Bolt app that only acks. Both run over
-real Socket Mode against local workspaces, every program in a process of its own, and are asked turn by turn, so that
-what the machine does meanwhile hits both.
+Drover's listener verifies, reads, stores in SQLite and acks; the floor is a Bolt app that only
+acks. Both run over real Socket Mode against local workspaces, every program in a process of its
+own, and are asked turn by turn, so that what the machine does meanwhile hits both.
 
     ./drover bench ack [--commands 400]
 
@@ -99,7 +99,9 @@ APPS = {"floor": floor, "drover": drover}
 
 def started(stack: ExitStack, *arguments: str) -> None:
     """A Python program of its own, ended with the stack."""
-    process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     stack.callback(process.wait)
     stack.callback(process.kill)
 
@@ -115,7 +117,9 @@ def workspace_with(stack: ExitStack, app: str) -> Person:
     port = free_port()
     described = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "manifest.json"
     described.write_text(json.dumps(manifest()), encoding="utf-8")
-    started(stack, "-m", "lab.slack", "--no-page", "--port", str(port), "--manifest", str(described))
+    started(
+        stack, "-m", "lab.slack", "--no-page", "--port", str(port), "--manifest", str(described)
+    )
     listening(port)
     started(stack, __file__, "--app", app, "--port", str(port))
     ana = Person(cast("Any", SimpleNamespace(port=port)), "U0ANA", "ana")
@@ -144,7 +148,9 @@ def listening(port: int) -> None:
 def asked(person: Person, times: int) -> list[float]:
     """Milliseconds from the workspace's sending to the ack, for each of so many commands."""
     acks = [person.command("/kvm migrate web-1 host-b") for _ in range(times)]
-    assert all(ack.ok and ack.payload is None for ack in acks), "a command was not acked, or not stored"
+    assert all(ack.ok and ack.payload is None for ack in acks), (
+        "a command was not acked, or not stored"
+    )
     return [ack.milliseconds for ack in acks]
 
 
@@ -171,7 +177,9 @@ def measured(commands: int) -> NoReturn:
 
 def main() -> None:
     """The measurement, or one of the apps it measures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--commands", type=int, default=400)
     parser.add_argument("--app", choices=APPS, help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, default=0, help=argparse.SUPPRESS)

@@ -1,7 +1,7 @@
 """How long `/kvm audit` takes to say that the hash chain holds, against a walk over the whole chain.
 
-The trail is a real one in SQLite, of proposals with notes; the answer checks what came after its last look, which is
-here one event.
+The trail is a real one in SQLite, of proposals with notes; the answer checks what came after its
+last look, which is here one event.
 
     ./drover bench audit [--events 20000]
 """
@@ -28,7 +28,10 @@ def filled(store: SqlStore, events: int) -> None:
     """Store so many events."""
     for number in range(events // EACH):
         operation = store.propose(proposal(f"key-{number}"))
-        store.append(operation, *(Noted(later(second), "UENG", "something happened") for second in range(EACH - 1)))
+        store.append(
+            operation,
+            *(Noted(later(second), "UENG", "something happened") for second in range(EACH - 1)),
+        )
 
 
 def seconds(store: SqlStore, *, whole: bool) -> float:
@@ -41,7 +44,9 @@ def seconds(store: SqlStore, *, whole: bool) -> float:
 
 def main() -> None:
     """Measure and print both and their ratio."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--events", type=int, default=20_000)
     events = parser.parse_args().events
     with tempfile.TemporaryDirectory() as folder:
@@ -54,8 +59,18 @@ def main() -> None:
             looks.append(seconds(store, whole=False))
         store.close()
     walk, look = median(walks) * 1000, median(looks) * 1000
-    print(f"{events} events: the whole chain {walk:.0f} ms, what is new {look:.1f} ms, 1 / {walk / look:.0f}")
-    conclude([Goal("times quicker than the whole chain", walk / look, least=GOAL * min(1.0, events / 20_000))])
+    print(
+        f"{events} events: the whole chain {walk:.0f} ms, what is new {look:.1f} ms, 1 / {walk / look:.0f}"
+    )
+    conclude(
+        [
+            Goal(
+                "times quicker than the whole chain",
+                walk / look,
+                least=GOAL * min(1.0, events / 20_000),
+            )
+        ]
+    )
 
 
 if __name__ == "__main__":

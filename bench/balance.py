@@ -1,11 +1,11 @@
 """Balancing: Drover's planner against Ganeti's hbal on the same clusters, judged step by step by one neutral judge.
 
     ./drover bench balance [--quick] [--large] [--repeat N]
-Both planners run here, in one run, at 5 × 40 and 20 × 300 (equal hosts and mixed, several seeds; the constants of the
-planner were chosen on seeds 1 to 12, so 13 and on are summed up apart). hbal takes half an hour at 100 × 2000 and was
-never seen to finish 300 × 6000: --large sets Drover beside figures of hbal recorded earlier. Time is CPU time of one
-process, the median of N runs (hbal also reads a text file in it, which takes milliseconds). At the end stands which
-goals were reached.
+Both planners run here, in one run, at 5 × 40 and 20 × 300 (equal hosts and mixed, several seeds;
+the constants of the planner were chosen on seeds 1 to 12, so 13 and on are summed up apart). hbal
+takes half an hour at 100 × 2000 and was never seen to finish 300 × 6000: --large sets Drover beside
+figures of hbal recorded earlier. Time is CPU time of one process, the median of N runs (hbal also
+reads a text file in it, which takes milliseconds). At the end stands which goals were reached.
 """
 
 import argparse
@@ -21,7 +21,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # thin matrices: a second thread costs more than it brings
+# Thin matrices: a second thread costs more than it brings
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.clusters.generate import generate, write
@@ -56,13 +57,24 @@ def judged(cluster: Cluster, plan: list[tuple[str, str]], seconds: float) -> Run
     verdict = judge(cluster, plan)
     after = verdict["after"]
     left = after["stranded"] + after["collisions"]
-    return Run(verdict["moves"], verdict["gib"], after["J"], len(verdict["illegal"]), int(left), seconds)
+    return Run(
+        verdict["moves"], verdict["gib"], after["J"], len(verdict["illegal"]), int(left), seconds
+    )
 
 
 def hbal(cluster: Cluster, folder: Path, repeat: int) -> Run:
     """Run hbal with its vCPU term muted and its default minimum gain, and read the migrations it prints."""
     write(cluster, folder / "cluster")
-    command = ["hbal", "-t", f"{folder}/cluster.muted.txt", "-U", f"{folder}/cluster.util", "-C", "-l", "100000"]
+    command = [
+        "hbal",
+        "-t",
+        f"{folder}/cluster.muted.txt",
+        "-U",
+        f"{folder}/cluster.util",
+        "-C",
+        "-l",
+        "100000",
+    ]
     seconds, output = [], ""
     for _ in range(repeat):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -112,7 +124,14 @@ QUICK, DEFAULT, THOROUGH = 25, Limits().effort, 400
 
 def limits_like(peer: Run, effort: int = DEFAULT) -> Limits:
     """No more moves and no more GiB than hbal; evenness as far as that goes."""
-    return Limits(max_moves=peer.moves, max_gib=peer.gib, per_move=0.01, per_gib=0.015, band=0.0, effort=effort)
+    return Limits(
+        max_moves=peer.moves,
+        max_gib=peer.gib,
+        per_move=0.01,
+        per_gib=0.015,
+        band=0.0,
+        effort=effort,
+    )
 
 
 def goal_like(peer: Run) -> Limits:
@@ -161,13 +180,21 @@ def summary(pairs: list[Pair], label: str) -> None:
         ("hbal's J", [pair.goal for pair in pairs]),
     ):
         both = list(zip(runs, peers, strict=True))
-        moves, gib = middle(run.moves / peer.moves for run, peer in both), middle(r.gib / p.gib for r, p in both)
-        faster, even = middle(peer.seconds / run.seconds for run, peer in both), middle(run.even for run in runs)
+        moves, gib = (
+            middle(run.moves / peer.moves for run, peer in both),
+            middle(r.gib / p.gib for r, p in both),
+        )
+        faster, even = (
+            middle(peer.seconds / run.seconds for run, peer in both),
+            middle(run.even for run in runs),
+        )
         print(
             f"  {name:26s} J {even:.4f} (hbal {middle(peer.even for peer in peers):.4f}), moves × {moves:.2f},"
             f" GiB × {gib:.2f}, {middle(run.seconds for run in runs) * 1000:.0f} ms, {faster:.0f} × faster"
         )
-    everything = [run for pair in pairs for run in (pair.same, pair.quick, pair.thorough, pair.goal)]
+    everything = [
+        run for pair in pairs for run in (pair.same, pair.quick, pair.thorough, pair.goal)
+    ]
     illegal, left = sum(run.illegal for run in everything), sum(run.left for run in everything)
     print(f"  illegal steps of Drover: {illegal}; stranded VMs and collisions left: {left}")
 
@@ -181,7 +208,9 @@ def at_risk(cluster: Cluster, limits: Limits, *, spare: bool) -> int:
 
 def large(repeat: int) -> list[Goal]:
     """Print Drover at sizes where hbal's figures can only be quoted; answer what became of the goals."""
-    print("\nLarge clusters. hbal's line was RECORDED earlier (same generator, seed 1), not run now:")
+    print(
+        "\nLarge clusters. hbal's line was RECORDED earlier (same generator, seed 1), not run now:"
+    )
     header()
     moves, gib, even, seconds = RECORDED[100, 2000]
     peer = Run(moves, gib, even, 0, 0, seconds)
@@ -197,7 +226,9 @@ def large(repeat: int) -> list[Goal]:
         row(f"100×2000 #{seed}", "drover, no limits", drover(cluster, Limits(), repeat))
         row("", "  the same, N+1 kept", drover(cluster, Limits(), 1, spare=True))
     risk = [at_risk(first, Limits(), spare=spare) for spare in (False, True)]
-    print(f"100×2000 #1: hosts whose loss could not be taken afterwards: {risk[0]}; with N+1 kept: {risk[1]}.")
+    print(
+        f"100×2000 #1: hosts whose loss could not be taken afterwards: {risk[0]}; with N+1 kept: {risk[1]}."
+    )
     print("300×6000: hbal needs 422 s for its first move (RECORDED); it was never seen to finish.")
     most = 0.0
     for seed in (1, 2):
@@ -218,26 +249,48 @@ def large(repeat: int) -> list[Goal]:
 def goals(small: list[Pair], medium: list[Pair]) -> list[Goal]:
     """Answer what became of the goals for clusters that both planners were run on."""
     first, middle = medium[0], statistics.median
-    steps = [run for pair in (*small, *medium) for run in (pair.same, pair.quick, pair.thorough, pair.goal)]
+    steps = [
+        run
+        for pair in (*small, *medium)
+        for run in (pair.same, pair.quick, pair.thorough, pair.goal)
+    ]
     return [
         Goal("illegal steps", sum(run.illegal for run in steps), most=0.0),
         Goal("J at 20×300 #1, hbal's moves and GiB", first.same.even, most=0.03),
         Goal("J at 20×300 #1 with effort 400", first.thorough.even, most=0.03),
-        Goal("time at 20×300, of hbal's", middle(p.same.seconds / p.peer.seconds for p in medium), most=0.01),
+        Goal(
+            "time at 20×300, of hbal's",
+            middle(p.same.seconds / p.peer.seconds for p in medium),
+            most=0.01,
+        ),
         Goal(
             "time at 20×300 with effort 25, of hbal's",
             middle(p.quick.seconds / p.peer.seconds for p in medium),
             most=0.01,
         ),
-        Goal("moves to hbal's J at 20×300, of hbal's", middle(p.goal.moves / p.peer.moves for p in medium), most=0.95),
-        Goal("GiB to hbal's J at 20×300, of hbal's", middle(p.goal.gib / p.peer.gib for p in medium), most=0.95),
-        Goal("time at 5×40, of hbal's", middle(p.same.seconds / p.peer.seconds for p in small), most=1.0),
+        Goal(
+            "moves to hbal's J at 20×300, of hbal's",
+            middle(p.goal.moves / p.peer.moves for p in medium),
+            most=0.95,
+        ),
+        Goal(
+            "GiB to hbal's J at 20×300, of hbal's",
+            middle(p.goal.gib / p.peer.gib for p in medium),
+            most=0.95,
+        ),
+        Goal(
+            "time at 5×40, of hbal's",
+            middle(p.same.seconds / p.peer.seconds for p in small),
+            most=1.0,
+        ),
     ]
 
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="one seed of each size")
     parser.add_argument("--large", action="store_true", help="also 100×2000 and 300×6000")
     parser.add_argument("--repeat", type=int, default=5)
@@ -246,11 +299,20 @@ def main() -> None:
         sys.exit("hbal is not installed: apt-get install ganeti-htools")
     header()
     seeds, unseen = ((1,), (13,)) if asked.quick else (range(1, 7), range(13, 19))
-    small = [side_by_side(5, 40, seed, het=het, repeat=asked.repeat) for het in (False, True) for seed in seeds[:3]]
+    small = [
+        side_by_side(5, 40, seed, het=het, repeat=asked.repeat)
+        for het in (False, True)
+        for seed in seeds[:3]
+    ]
     equal, mixed = (
-        [side_by_side(20, 300, seed, het=het, repeat=asked.repeat) for seed in seeds] for het in (False, True)
+        [side_by_side(20, 300, seed, het=het, repeat=asked.repeat) for seed in seeds]
+        for het in (False, True)
     )
-    new = [side_by_side(20, 300, seed, het=het, repeat=asked.repeat) for het in (False, True) for seed in unseen]
+    new = [
+        side_by_side(20, 300, seed, het=het, repeat=asked.repeat)
+        for het in (False, True)
+        for seed in unseen
+    ]
     summary(small, "5 × 40")
     summary(equal, "20 × 300, equal hosts")
     summary(mixed, "20 × 300, mixed hosts")

@@ -1,7 +1,8 @@
 """Twenty guests from one image with cloud-init seeds, by Drover on two lab hosts, against a loop of virt-install.
 
-Both make the same: a qcow2 volume on top of the base image, a seed, a definition with one card, a started guest. The
-guests find nothing to boot and stand still, so that what is measured is the making and not twenty boots.
+Both make the same: a qcow2 volume on top of the base image, a seed, a definition with one card, a
+started guest. The guests find nothing to boot and stand still, so that what is measured is the
+making and not twenty boots.
 
 Needs root and what the lab needs, and virt-install and genisoimage for the peer.
 
@@ -80,7 +81,9 @@ def by_drover(lab: Lab, count: int, parallel: int) -> float:
     try:
         hypervisor.snapshot()
         began = time.monotonic()
-        plan = creation.plan(settings, NewVms("drover", count=count), hypervisor.snapshot(["drover"]), ())
+        plan = creation.plan(
+            settings, NewVms("drover", count=count), hypervisor.snapshot(["drover"]), ()
+        )
         assert isinstance(plan, Plan), plan
         for step in plan.steps:
             handler.run(settings, step, hypervisor, Silent())
@@ -127,13 +130,17 @@ def end(lab: Lab) -> None:
 
 def main() -> None:
     """Run both and print the ratio."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     options.add_argument("--guests", type=int, default=20)
     options.add_argument("--parallel", type=int, default=4, help="guests made at once on one host")
     chosen = options.parse_args()
     if shutil.which("virt-install") is None or shutil.which("genisoimage") is None:
         sys.exit("The peer is missing: apt-get install virtinst genisoimage")
-    version = subprocess.run(["virt-install", "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    version = subprocess.run(
+        ["virt-install", "--version"], capture_output=True, text=True, check=True
+    ).stdout.strip()
     with Lab(hosts=2) as lab, tempfile.TemporaryDirectory(prefix="drover-bench-") as directory:
         for host in lab.hosts.values():
             shutil.copy(cloud_image().disk, host.directory / "lib" / "images" / "tiny.qcow2")
@@ -145,7 +152,9 @@ def main() -> None:
         end(lab)
     print(f"{chosen.guests} guests on 2 hosts, {chosen.parallel} at once on each")
     print(f"Drover            {ours:6.1f} s   {ours / chosen.guests:5.2f} s each")
-    print(f"virt-install {version} {theirs:6.1f} s   {theirs / chosen.guests:5.2f} s each, one after the other")
+    print(
+        f"virt-install {version} {theirs:6.1f} s   {theirs / chosen.guests:5.2f} s each, one after the other"
+    )
     print(f"ratio             {theirs / ours:6.1f}")
     conclude([Goal("times quicker than virt-install", theirs / ours, least=1.0)])
 

@@ -20,7 +20,9 @@ class Goal:
     @property
     def met(self) -> bool:
         """Whether it is within the limits; what is not a number never is."""
-        return (self.most is None or self.found <= self.most) and (self.least is None or self.found >= self.least)
+        return (self.most is None or self.found <= self.most) and (
+            self.least is None or self.found >= self.least
+        )
 
     def __str__(self) -> str:
         limits = [f"at most {self.most:g}"] if self.most is not None else []

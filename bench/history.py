@@ -1,7 +1,7 @@
 """How large the history grows and how quickly a chart of it is read, at 6000 VMs on 300 hosts.
 
-Writes 30 days of hourly rollups for every VM and host into a SQLite file as Drover's own tables hold them (made up
-numbers, all metrics), then asks what commands ask.
+Writes 30 days of hourly rollups for every VM and host into a SQLite file as Drover's own tables
+hold them (made up numbers, all metrics), then asks what commands ask.
 
     ./drover bench history [--vms 6000] [--hosts 300] [--days 30]
 
@@ -37,7 +37,11 @@ def rows(first: int, count: int, hours: int, seed: random.Random) -> Iterator[tu
     for entity in range(first, first + count):
         load, memory = seed.randrange(20, 4000), seed.randrange(1 << 19, 1 << 24)
         for hour in range(hours):
-            cpu, mem, io = load + seed.randrange(200), memory + seed.randrange(4096), seed.randrange(20000)
+            cpu, mem, io = (
+                load + seed.randrange(200),
+                memory + seed.randrange(4096),
+                seed.randrange(20000),
+            )
             yield (entity, HOUR, begin + hour * HOUR, 60, cpu, cpu + 90, cpu + 300, cpu // 9, cpu // 8, cpu // 7, mem,
                    mem + 99, mem + 999, io, io * 2, io * 3, io // 5, io // 4, io // 3)  # fmt: skip
 
@@ -46,14 +50,19 @@ def filled(file: Path, vms: int, hosts: int, days: int) -> int:
     """Write the rollups; how many."""
     names = [(number + 1, f"vm:{number:036d}") for number in range(vms)]
     names += [(vms + number + 1, f"host:host-{number}") for number in range(hosts)]
-    metrics = [f"{metric}_{kind}" for metric in models.METRICS if metric != "space" for kind in models.KINDS]
+    metrics = [
+        f"{metric}_{kind}"
+        for metric in models.METRICS
+        if metric != "space"
+        for kind in models.KINDS
+    ]
     columns = ["entity", "span", "at", "count", *metrics]
     connection = sqlite3.connect(file)
     connection.execute("PRAGMA synchronous = OFF")
     with connection:
         connection.executemany("INSERT INTO measured (id, entity) VALUES (?, ?)", names)
         made = rows(1, vms + hosts, days * 24, random.Random(7))  # noqa: S311 - made-up loads
-        statement = f"INSERT INTO rollups ({', '.join(f'{name!r}' for name in columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: E501, S608
+        statement = f"INSERT INTO rollups ({', '.join(f'{name!r}' for name in columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608
         connection.executemany(statement.replace("'", '"'), made)
     connection.close()
     return (vms + hosts) * days * 24
@@ -71,7 +80,9 @@ def asked(call: Callable[[], Any], times: int = 7) -> tuple[float, Any]:
 
 def main() -> None:
     """Fill, then ask."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--vms", type=int, default=6000)
     parser.add_argument("--hosts", type=int, default=300)
     parser.add_argument("--days", type=int, default=30)
@@ -86,15 +97,24 @@ def main() -> None:
         print(
             f"{count:,} rollups written in {time.perf_counter() - began:.0f} s, {file.stat().st_size / 2**20:.0f} MiB"
         )
-        print(f"{each:.0f} bytes a rollup: {each * YEAR_ROWS / 2**20:.1f} MiB a VM and year "
-              f"({YEAR_ROWS:,} rollups; without those of 5 minutes {each * 365 * 25 / 2**20:.2f} MiB)")  # fmt: skip
+        print(
+            f"{each:.0f} bytes a rollup: {each * YEAR_ROWS / 2**20:.1f} MiB a VM and year "
+            f"({YEAR_ROWS:,} rollups; without those of 5 minutes {each * 365 * 25 / 2**20:.2f} MiB)"
+        )
         end = START + timedelta(days=chosen.days)
-        one, hosts = [f"vm:{chosen.vms // 2:036d}"], [f"host:host-{number}" for number in range(chosen.hosts)]
+        one, hosts = (
+            [f"vm:{chosen.vms // 2:036d}"],
+            [f"host:host-{number}" for number in range(chosen.hosts)],
+        )
         day = end - timedelta(days=3)
         questions: dict[str, Callable[[], Any]] = {
             "30-day chart of one VM": lambda: series.history(one, Metric.CPU, START, end),
-            "30-day chart of one host": lambda: series.history(hosts[:1], Metric.MEMORY, START, end),
-            "30-day chart of six hosts side by side": lambda: series.history(hosts[:6], Metric.CPU, START, end),
+            "30-day chart of one host": lambda: series.history(
+                hosts[:1], Metric.MEMORY, START, end
+            ),
+            "30-day chart of six hosts side by side": lambda: series.history(
+                hosts[:6], Metric.CPU, START, end
+            ),
             "3 days of every VM, for a digest": lambda: series.summary("vm", Metric.CPU, day, end),
         }
         goals = []

@@ -1,8 +1,9 @@
 """How long the bot takes to start and how much memory it holds when idle, against the least a Bolt app can need.
 
-Both programs are real processes in Socket Mode against the local workspace; the floor is a Bolt app that only acks. The
-bot has SQLite, its plugins and a configured host that does not answer (nothing of the lab is needed). Start-up is from
-``exec`` to the first answered socket; memory is the resident set after ten quiet seconds.
+Both programs are real processes in Socket Mode against the local workspace; the floor is a Bolt app
+that only acks. The bot has SQLite, its plugins and a configured host that does not answer (nothing
+of the lab is needed). Start-up is from ``exec`` to the first answered socket; memory is the
+resident set after ten quiet seconds.
 
     ./drover bench idle [--runs 3]
 """
@@ -42,7 +43,9 @@ signal.pause()
 """
 
 
-def measured(workspace: Workspace, command: Sequence[str], environment: dict[str, str]) -> tuple[float, float]:
+def measured(
+    workspace: Workspace, command: Sequence[str], environment: dict[str, str]
+) -> tuple[float, float]:
     """Seconds until connected, and MiB resident after a quiet while; the process is ended."""
     began = time.monotonic()
     process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
@@ -81,13 +84,17 @@ def one_run(directory: Path) -> tuple[tuple[float, float], tuple[float, float]]:
             "policy": POLICY,
         }))  # fmt: skip
         secrets = {"SLACK_BOT_TOKEN": space.bot_token, "SLACK_APP_TOKEN": space.app_token}
-        bot = measured(space, [sys.executable, "-m", "bot", "--config", str(config), "run"], secrets)
+        bot = measured(
+            space, [sys.executable, "-m", "bot", "--config", str(config), "run"], secrets
+        )
     return floor, bot
 
 
 def main() -> None:
     """Print both, and their ratio."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=int, default=3)
     runs = []
     for _ in range(parser.parse_args().runs):
@@ -97,7 +104,9 @@ def main() -> None:
     goals = []
     for index, (what, unit) in enumerate((("start until connected", "s"), ("idle memory", "MiB"))):
         low, ours = median(each[index] for each in floors), median(each[index] for each in bots)
-        print(f"{what:22}  Bolt alone {low:7.2f} {unit}   Drover {ours:7.2f} {unit}   ratio {ours / low:.2f}")
+        print(
+            f"{what:22}  Bolt alone {low:7.2f} {unit}   Drover {ours:7.2f} {unit}   ratio {ours / low:.2f}"
+        )
         goals.append(Goal(f"{what}, of Bolt alone", ours / low, most=GOALS[what]))
     conclude(goals)
 

@@ -1,14 +1,15 @@
 """What a sweep costs: against the raw libvirt call on real hosts, and how it grows to 300 hosts × 6000 VMs.
 
-The lab part asks the same host turn by turn: Drover's sampler, the one raw bulk call, a ``virsh domstats`` process,
-which is what a script would do, and one scrape of ``prometheus-libvirt-exporter`` (Debian's package of that name; left
-out, and said so, where it is not installed). The growth part answers from recorded records, so that only Drover's own
-work is counted.
+The lab part asks the same host turn by turn: Drover's sampler, the one raw bulk call, a ``virsh
+domstats`` process, which is what a script would do, and one scrape of
+``prometheus-libvirt-exporter`` (Debian's package of that name; left out, and said so, where it is
+not installed). The growth part answers from recorded records, so that only Drover's own work is
+counted.
 
     ./drover bench sampling [--guests 6] [--rounds 40] [--no-lab]
 
-Claim: at most 1.3 times the raw call for everything; at the usual pace (balloon, disks and network at every fourth
-sweep) no more than the exporter, which tells neither balloon nor waiting.
+Claim: at most 1.3 times the raw call for everything; at the usual pace (balloon, disks and network
+at every fourth sweep) no more than the exporter, which tells neither balloon nor waiting.
 """
 
 from __future__ import annotations
@@ -81,11 +82,14 @@ class Exporter:
             where = f"127.0.0.1:{probe.getsockname()[1]}"
         self._url = f"http://{where}/metrics"
         words = [program, f"--web.listen-address={where}", f"--libvirt.uri={uri}"]
-        self._process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._process = subprocess.Popen(
+            words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
 
     def scrape(self) -> str:
         """Its metrics."""
-        with urllib.request.urlopen(self._url, timeout=20) as answer:  # noqa: S310 - our own process
+        # Our own process
+        with urllib.request.urlopen(self._url, timeout=20) as answer:  # noqa: S310
             text: str = answer.read().decode()
             return text
 
@@ -100,7 +104,11 @@ class Exporter:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.05)
-        told = {line.split('domain="')[1].split('"')[0] for line in text.splitlines() if 'domain="bench-' in line}
+        told = {
+            line.split('domain="')[1].split('"')[0]
+            for line in text.splitlines()
+            if 'domain="bench-' in line
+        }
         if len(told) != guests:
             raise RuntimeError(f"{self.PROGRAM} tells of {len(told)} of {guests} guests")
 
@@ -120,7 +128,9 @@ def exporter(uri: str, guests: int) -> Iterator[Exporter | None]:
     """The peer at work; None, and what to install, where it is not there."""
     program = shutil.which(Exporter.PROGRAM)
     if program is None:
-        print(f"  {Exporter.PROGRAM} is not installed, and left out: apt-get install {Exporter.PROGRAM}")
+        print(
+            f"  {Exporter.PROGRAM} is not installed, and left out: apt-get install {Exporter.PROGRAM}"
+        )
         yield None
         return
     made = Exporter(program, uri)
@@ -139,8 +149,12 @@ def on_the_lab(guests: int, rounds: int) -> list[Goal]:
         uri = lab.hosts["host-a"].uri
         peer = ends.enter_context(exporter(uri, guests))
         connection = open_connection(uri)
-        sampler = HostSampler(HostAddress("host-a", uri, ""), clock=WallClock(), deadline=5.0, slow_every=1)
-        usual = HostSampler(HostAddress("host-a", uri, ""), clock=WallClock(), deadline=5.0, slow_every=SLOW_EVERY)
+        sampler = HostSampler(
+            HostAddress("host-a", uri, ""), clock=WallClock(), deadline=5.0, slow_every=1
+        )
+        usual = HostSampler(
+            HostAddress("host-a", uri, ""), clock=WallClock(), deadline=5.0, slow_every=SLOW_EVERY
+        )
         for each in (sampler, usual):
             each.begin().wait(time.monotonic() + 20)
         ways: dict[str, Callable[[], Any]] = {
@@ -165,17 +179,25 @@ def on_the_lab(guests: int, rounds: int) -> list[Goal]:
     walls = {name: median(wall for wall, _ in times) for name, times in found.items()}
     for name, times in found.items():
         cpu = median(each for _, each in times)
-        print(f"  {name:18} {walls[name]:8.2f} ms a sweep of {guests} guests, {cpu:6.2f} ms of our CPU")
+        print(
+            f"  {name:18} {walls[name]:8.2f} ms a sweep of {guests} guests, {cpu:6.2f} ms of our CPU"
+        )
     # The median of pairs: what the machine does meanwhile hits both of a pair.
     pairs = zip(found["Drover"], found["raw bulk call"], strict=True)
     ratio = median(mine / raw for (mine, _), (raw, _) in pairs)
-    print(f"  Drover ÷ raw: {ratio:.2f}; virsh ÷ Drover: {walls['virsh domstats'] / walls['Drover']:.1f}")
+    print(
+        f"  Drover ÷ raw: {ratio:.2f}; virsh ÷ Drover: {walls['virsh domstats'] / walls['Drover']:.1f}"
+    )
     paced = sum(wall for wall, _ in found["Drover, usual pace"]) / rounds
     mean_scrape = sum(wall for wall, _ in found.get("exporter", [])) / rounds
     print(f"  Drover at its usual pace: {paced:.2f} ms a sweep on average")
     goals = [Goal("a sweep, of the raw libvirt call", ratio, most=GOAL)]
     if "exporter" in walls:
-        goals.append(Goal("a sweep at the usual pace, of the exporter's scrape", paced / mean_scrape, most=1.0))
+        goals.append(
+            Goal(
+                "a sweep at the usual pace, of the exporter's scrape", paced / mean_scrape, most=1.0
+            )
+        )
         print(
             f"  exporter ÷ Drover: {walls['exporter'] / walls['Drover']:.1f} with everything at every sweep, "
             f"{mean_scrape / paced:.1f} at the usual pace; "
@@ -206,13 +228,19 @@ class Recorded:
     def __init__(self, host: int) -> None:
         self._turn = 0
         names = [f"vm-{host}-{number}" for number in range(PER_HOST)]
-        self._domains = [RecordedDomain(str(uuid.uuid5(uuid.NAMESPACE_DNS, name)), name) for name in names]
+        self._domains = [
+            RecordedDomain(str(uuid.uuid5(uuid.NAMESPACE_DNS, name)), name) for name in names
+        ]
 
-    def getAllDomainStats(self, groups: int, flags: int) -> list[tuple[RecordedDomain, dict[str, int]]]:  # noqa: N802
+    def getAllDomainStats(  # noqa: N802
+        self, groups: int, flags: int
+    ) -> list[tuple[RecordedDomain, dict[str, int]]]:
         """Twenty guests with two vCPUs, two disks and a network card."""
         del groups, flags
         self._turn += 1
-        return [(domain, record(self._turn + number)) for number, domain in enumerate(self._domains)]
+        return [
+            (domain, record(self._turn + number)) for number, domain in enumerate(self._domains)
+        ]
 
     def getInfo(self) -> list[Any]:  # noqa: N802 - libvirt's name
         """As ``virNodeGetInfo``."""
@@ -226,7 +254,12 @@ class Recorded:
     def getCPUStats(self, cpu: int) -> dict[str, int]:  # noqa: N802
         """As ``virNodeGetCPUStats``, in ns."""
         del cpu
-        return {"kernel": self._turn * 10**9, "user": self._turn * 10**10, "idle": 1, "iowait": self._turn}
+        return {
+            "kernel": self._turn * 10**9,
+            "user": self._turn * 10**10,
+            "idle": 1,
+            "iowait": self._turn,
+        }
 
     def listAllDomains(self, flags: int) -> list[Any]:  # noqa: N802
         """No snapshots."""
@@ -236,8 +269,17 @@ class Recorded:
 
 def record(turn: int) -> dict[str, int]:
     """The keys that QEMU 7.2 under libvirt 9 gives for such a guest."""
-    found = {"state.state": 1, "state.reason": 1, "cpu.time": turn * 10**8, "cpu.user": turn, "cpu.system": turn}
-    found |= {f"balloon.{key}": 1 << 20 for key in ("current", "maximum", "available", "unused", "usable", "rss")}
+    found = {
+        "state.state": 1,
+        "state.reason": 1,
+        "cpu.time": turn * 10**8,
+        "cpu.user": turn,
+        "cpu.system": turn,
+    }
+    found |= {
+        f"balloon.{key}": 1 << 20
+        for key in ("current", "maximum", "available", "unused", "usable", "rss")
+    }
     found |= {"vcpu.current": 2, "vcpu.maximum": 2, "net.count": 1, "block.count": 2}
     for vcpu in range(2):
         found |= {f"vcpu.{vcpu}.{key}": turn * 1000 for key in ("state", "time", "wait", "delay")}
@@ -245,7 +287,16 @@ def record(turn: int) -> dict[str, int]:
         keys = ("rd.reqs", "rd.bytes", "rd.times", "wr.reqs", "wr.bytes", "wr.times", "fl.reqs", "fl.times",
                 "allocation", "capacity", "physical")  # fmt: skip
         found |= {f"block.{disk}.{key}": turn * 4096 for key in keys}
-    traffic = ("rx.bytes", "rx.pkts", "rx.errs", "rx.drop", "tx.bytes", "tx.pkts", "tx.errs", "tx.drop")
+    traffic = (
+        "rx.bytes",
+        "rx.pkts",
+        "rx.errs",
+        "rx.drop",
+        "tx.bytes",
+        "tx.pkts",
+        "tx.errs",
+        "tx.drop",
+    )
     return found | {f"net.0.{key}": turn * 1500 for key in traffic}
 
 
@@ -253,14 +304,22 @@ def growth() -> list[Goal]:
     """Print Drover's own work for one sweep of 300 × 20, and for a minute's history of it; what became of the goals."""
     clock = WallClock()
     hosts = [
-        (HostSampler(HostAddress(f"h{n}", "test:///default", ""), clock=clock, deadline=5.0, slow_every=1), Recorded(n))
+        (
+            HostSampler(
+                HostAddress(f"h{n}", "test:///default", ""), clock=clock, deadline=5.0, slow_every=1
+            ),
+            Recorded(n),
+        )
         for n in range(HOSTS)
     ]
     asking = [timed(lambda: [c.getAllDomainStats(0, 0) for _, c in hosts]) for _ in range(3)]
-    sweeps = [timed(lambda: [h._measure(c) for h, c in hosts]) for _ in range(5)]  # noqa: SLF001 - without its line
+    # Without its line
+    sweeps = [timed(lambda: [h._measure(c) for h, c in hosts]) for _ in range(5)]  # noqa: SLF001
     recording = median(cpu for _, cpu in asking)
     cpu = median(each for _, each in sweeps[1:]) - recording
-    print(f"  one sweep of {HOSTS} hosts × {HOSTS * PER_HOST} VMs: {cpu:.0f} ms of CPU beside libvirt's")
+    print(
+        f"  one sweep of {HOSTS} hosts × {HOSTS * PER_HOST} VMs: {cpu:.0f} ms of CPU beside libvirt's"
+    )
     answers = [host._measure(connection) for host, connection in hosts]  # noqa: SLF001
     with tempfile.TemporaryDirectory() as directory:
         series = SqlSeries(f"sqlite:///{Path(directory)}/bench.sqlite")
@@ -290,7 +349,9 @@ def points_of(answer: Any, at: datetime) -> Any:
 
 def main() -> None:
     """Run both parts."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--guests", type=int, default=6)
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--no-lab", action="store_true")

@@ -1,13 +1,15 @@
 """30 operations at once under Slack's documented rate limits: who waits for Slack, and who does not.
 
-The real app runs over the local workspace and hosts in memory, once without limits and once with them. 30 people's
-migrations are proposed; when all are shown, all are approved in the same moment, and three are cancelled while they
-run. Measured are: from a click to the stored vote, from Cancel to the stored cancellation, from the approval to the
-end of the work, from that end to the message that says so, and the calls that Slack answered with 429.
+The real app runs over the local workspace and hosts in memory, once without limits and once with
+them. 30 people's migrations are proposed; when all are shown, all are approved in the same moment,
+and three are cancelled while they run. Measured are: from a click to the stored vote, from Cancel
+to the stored cancellation, from the approval to the end of the work, from that end to the message
+that says so, and the calls that Slack answered with 429.
 
     ./drover bench slack_limits [--operations 30]
 
-Posts are one a second a channel: proposals and the notes in threads take that long, and are told for comparison.
+Posts are one a second a channel: proposals and the notes in threads take that long, and are told
+for comparison.
 """
 
 from __future__ import annotations
@@ -50,7 +52,9 @@ def cluster(count: int) -> str:
     """So many pairs of hosts, a VM on each first one."""
     lines = []
     for number in range(count):
-        lines.append(f"from-{number}  16cpu 64G reserve 2G load 1 | vm-{number} {MEMORY_GIB}G 2cpu load 0.5 dirty 1M")
+        lines.append(
+            f"from-{number}  16cpu 64G reserve 2G load 1 | vm-{number} {MEMORY_GIB}G 2cpu load 0.5 dirty 1M"
+        )
         lines.append(f"to-{number}  16cpu 64G reserve 2G load 1")
     return "\n".join(lines) + "\n"
 
@@ -75,7 +79,9 @@ def settings(api: str, pace: float, directory: Path, count: int) -> DroverSettin
             "engineer": {"users": ["U0ANA"], "may": ["*"]},
             "approver": {"users": ["U0BRUNO"], "may": ["*"]},
         },
-        "policy": {"rules": [{"name": "default", "votes": 1, "approvers": ["approver"], "expires": "1h"}]},
+        "policy": {
+            "rules": [{"name": "default", "votes": 1, "approvers": ["approver"], "expires": "1h"}]
+        },
         "plugins": {"enabled": ["migrate"]},
         "monitor": {"every": 86_400},
         "log_level": "error",
@@ -110,13 +116,18 @@ class Run:
             ana.command(f"/kvm migrate vm-{number} to to-{number}")
         waited("every proposal is shown", lambda: len(self._shown("Approve?")) == len(self._ids))
         proposed = time.time() - asked
-        self._together(self._ids, lambda each: self._clicked(bruno, each, "op.approve", self._clicks))
+        self._together(
+            self._ids, lambda each: self._clicked(bruno, each, "op.approve", self._clicks)
+        )
         waited("work has begun", lambda: not self._in(State.PROPOSED, State.APPROVED))
         waited("Cancel buttons are shown", lambda: len(self._cancellable()) >= CANCELLED)
         running = self._cancellable()[:CANCELLED]
         self._together(running, lambda each: self._clicked(bruno, each, "op.cancel", self._cancels))
         waited("all is over", lambda: not self._in(State.PROPOSED, State.APPROVED, State.RUNNING))
-        waited("every message says so", lambda: not self._shown("Running") and not self._shown("Approve"))
+        waited(
+            "every message says so",
+            lambda: not self._shown("Running") and not self._shown("Approve"),
+        )
         waited("everybody is told", lambda: len(self._workspace.messages("@ana")) >= len(self._ids))
         return self._measured(proposed)
 
@@ -129,7 +140,11 @@ class Run:
 
     def _cancellable(self) -> list[str]:
         found = self._workspace.messages("#approvals")
-        return [each.text.partition(":")[0] for each in found if any(row[1] == "op.cancel" for row in each.buttons())]
+        return [
+            each.text.partition(":")[0]
+            for each in found
+            if any(row[1] == "op.cancel" for row in each.buttons())
+        ]
 
     def _together(self, ids: Sequence[str], act: Callable[[str], None]) -> None:
         with ThreadPoolExecutor(len(ids)) as pool:
@@ -160,14 +175,17 @@ class Run:
             ]  # fmt: skip
             words.append(final[-1] - end)
         refused = [call.method for call in calls if call.status == 429]
-        notes = [float(each.ts) for each in self._workspace.messages("#approvals") if each.thread_ts]
+        notes = [
+            float(each.ts) for each in self._workspace.messages("#approvals") if each.thread_ts
+        ]
         return {
             "votes": votes,
             "cancels": cancels,
             "works": works,
             "words": words,
             "proposed": proposed,
-            "notes": max(notes) - max(self._store.events(each)[-1].at.timestamp() for each in self._ids),
+            "notes": max(notes)
+            - max(self._store.events(each)[-1].at.timestamp() for each in self._ids),
             "refused": refused,
             "edits": sum(call.method == "chat.update" for call in calls),
             "calls": len(calls),
@@ -189,8 +207,20 @@ def bot_process(api: str, pace: float, directory: Path, count: int) -> None:
 
 def phase(pace: float, count: int) -> None:
     """One run; its result as JSON. The bot is a process of its own, as the workspace is at Slack."""
-    with tempfile.TemporaryDirectory() as folder, Workspace(manifest=manifest(), pace=pace) as workspace:
-        command = [sys.executable, __file__, "--bot", workspace.web_api, "--phase", str(pace), "--folder", folder]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Workspace(manifest=manifest(), pace=pace) as workspace,
+    ):
+        command = [
+            sys.executable,
+            __file__,
+            "--bot",
+            workspace.web_api,
+            "--phase",
+            str(pace),
+            "--folder",
+            folder,
+        ]
         bot = subprocess.Popen([*command, "--operations", str(count)])
         try:
             workspace.wait_connected(60)
@@ -219,7 +249,9 @@ def line(name: str, free: Sequence[float], limited: Sequence[float], goal: str) 
 
 def main() -> None:
     """Measure, print the table and what became of the goals."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--operations", type=int, default=30)
     parser.add_argument("--phase", type=float, default=-1.0, help=argparse.SUPPRESS)
     parser.add_argument("--bot", default="", help=argparse.SUPPRESS)
@@ -233,20 +265,28 @@ def main() -> None:
         return
     free, limited = measured(0, asked.operations), measured(1, asked.operations)
     slowest = max(free["works"]) * SLOWER + 2
-    print(f"{asked.operations} operations at once; seconds     without limits       with Slack's limits")
+    print(
+        f"{asked.operations} operations at once; seconds     without limits       with Slack's limits"
+    )
     print(f"{'':<38} {'median':>8} {'most':>8}    {'median':>8} {'most':>8}    goal")
     print(line("click -> vote stored", free["votes"], limited["votes"], f"< {VOTE:g}"))
     print(line("Cancel -> stored", free["cancels"], limited["cancels"], f"< {CANCEL:g}"))
-    print(line("approved -> work finished", free["works"], limited["works"], f"at most {slowest:.1f}"))
+    print(
+        line("approved -> work finished", free["works"], limited["works"], f"at most {slowest:.1f}")
+    )
     print(line("end -> its message says so", free["words"], limited["words"], f"< {LAST_WORD:g}"))
     for name, key in (
         ("all proposals posted (1/s a channel)", "proposed"),
         ("last end -> last note in a thread", "notes"),
     ):
         print(f"{name:<38} {'':8} {free[key]:8.2f}    {'':8} {limited[key]:8.2f}")
-    print(f"{'edits; calls':<38} {free['edits']:8} {free['calls']:8}    {limited['edits']:8} {limited['calls']:8}")
+    print(
+        f"{'edits; calls':<38} {free['edits']:8} {free['calls']:8}    {limited['edits']:8} {limited['calls']:8}"
+    )
     refused = limited["refused"]
-    print(f"{'calls answered with 429':<38} {'':8} {len(free['refused']):8}    {'':8} {len(refused):8}    0")
+    print(
+        f"{'calls answered with 429':<38} {'':8} {len(free['refused']):8}    {'':8} {len(refused):8}    0"
+    )
     conclude([
         Goal("seconds from a click to the stored vote", max(limited["votes"]), most=VOTE),
         Goal("seconds from Cancel to the stored cancellation", max(limited["cancels"]), most=CANCEL),

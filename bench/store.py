@@ -1,6 +1,7 @@
 """What the store costs: a request accepted (it is on the way to the ack), a vote stored, an operation read.
 
-The peer is SQLite itself by the standard library: the same row, the same durability, one prepared statement.
+The peer is SQLite itself by the standard library: the same row, the same durability, one prepared
+statement.
 
     ./drover bench store
 """
@@ -44,7 +45,14 @@ def timed(act: Callable[[int], object], rounds: int = ROUNDS) -> list[float]:
 def told(what: str, spent: list[float], peer: list[float] | None = None) -> None:
     """One line: median and 99th percentile in milliseconds, and the ratio of medians to the peer's."""
     line = f"{what:34} median {statistics.median(spent):7.3f} ms   p99 {spent[int(len(spent) * 0.99)]:7.3f} ms"
-    print(line + (f"   {statistics.median(spent) / statistics.median(peer):5.1f} × sqlite3" if peer else ""))
+    print(
+        line
+        + (
+            f"   {statistics.median(spent) / statistics.median(peer):5.1f} × sqlite3"
+            if peer
+            else ""
+        )
+    )
 
 
 def plain(folder: str) -> list[float]:
@@ -52,13 +60,18 @@ def plain(folder: str) -> list[float]:
     with closing(sqlite3.connect(f"{folder}/peer.sqlite", isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("CREATE TABLE r (n INTEGER PRIMARY KEY, key TEXT UNIQUE, kind TEXT, data TEXT, at TEXT)")
+        connection.execute(
+            "CREATE TABLE r (n INTEGER PRIMARY KEY, key TEXT UNIQUE, kind TEXT, data TEXT, at TEXT)"
+        )
 
         def accept(n: int) -> None:
             kept = request(f"k{n}")
             values = (kept.key, kept.kind, codec.text(kept), kept.at.isoformat())
             connection.execute("BEGIN IMMEDIATE")
-            connection.execute("INSERT INTO r (key, kind, data, at) VALUES (?,?,?,?) ON CONFLICT DO NOTHING", values)
+            connection.execute(
+                "INSERT INTO r (key, kind, data, at) VALUES (?,?,?,?) ON CONFLICT DO NOTHING",
+                values,
+            )
             connection.execute("COMMIT")
 
         return timed(accept)
@@ -91,10 +104,17 @@ def main() -> None:
         told("50 operations", timed(lambda _: store.operations(), 100))
         began = time.perf_counter()
         assert store.broken_link() == ""
-        print(f"whole chain of {store.head()[0]} events verified {(time.perf_counter() - began) * 1000:7.1f} ms")
+        print(
+            f"whole chain of {store.head()[0]} events verified {(time.perf_counter() - began) * 1000:7.1f} ms"
+        )
         store.close()
     ratio = statistics.median(accepted) / statistics.median(peer)
-    conclude([Goal("ms for a usual start", start, most=250.0), Goal("to accept, of sqlite3", ratio, most=5.0)])
+    conclude(
+        [
+            Goal("ms for a usual start", start, most=250.0),
+            Goal("to accept, of sqlite3", ratio, most=5.0),
+        ]
+    )
 
 
 if __name__ == "__main__":

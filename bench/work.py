@@ -1,6 +1,7 @@
 """What durable work costs on SQLite: start, from enqueue to perform, stop, and the time it takes while idle.
 
-The peer is the same function on a thread of the standard library, which forgets everything when the process dies.
+The peer is the same function on a thread of the standard library, which forgets everything when the
+process dies.
 
     ./drover bench work
 """
@@ -56,13 +57,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for turn in ("first start", "usual start"):
             bell = Bell()
-            work = DurableWork(bell, database_url=f"sqlite:///{folder}/work.sqlite", executor_id="bench")
+            work = DurableWork(
+                bell, database_url=f"sqlite:///{folder}/work.sqlite", executor_id="bench"
+            )
             began = time.perf_counter()
             work.start()
             print(f"{turn:17}", ms(time.perf_counter() - began))
             lags, costs = [], []
             for n in range(ROUNDS):
-                operation = opened(f"op-{n}-{turn[0]}", proposal(plan=planned(move(source=f"host-{n}"))))
+                operation = opened(
+                    f"op-{n}-{turn[0]}", proposal(plan=planned(move(source=f"host-{n}")))
+                )
                 began = time.perf_counter()
                 work.enqueue(operation)
                 costs.append(time.perf_counter() - began)
@@ -85,9 +90,18 @@ def main() -> None:
             bell.wait()
             plain.append(time.perf_counter() - began)
     ratio = statistics.median(lags) / statistics.median(plain)
-    print("a plain thread    ", ms(statistics.median(plain)), f"median: durable is {ratio:.0f} × slower to begin")
+    print(
+        "a plain thread    ",
+        ms(statistics.median(plain)),
+        f"median: durable is {ratio:.0f} × slower to begin",
+    )
     lag = statistics.median(lags) * 1000
-    conclude([Goal("ms from enqueue to perform", lag, most=1000.0), Goal("of a core while idle", idle, most=0.05)])
+    conclude(
+        [
+            Goal("ms from enqueue to perform", lag, most=1000.0),
+            Goal("of a core while idle", idle, most=0.05),
+        ]
+    )
 
 
 if __name__ == "__main__":

@@ -38,7 +38,9 @@ FENCED = 3
     context_settings={"max_content_width": 100},
     epilog="From a checkout, `./drover test` runs every test; what follows it goes to pytest.",
 )
-@click.option("--config", type=click.Path(path_type=Path), help="The TOML file (default: config/drover.toml).")
+@click.option(
+    "--config", type=click.Path(path_type=Path), help="The TOML file (default: config/drover.toml)."
+)
 @click.pass_context
 def drover(context: click.Context, config: Path | None) -> None:
     """Run a cluster of KVM hosts from chat, safely."""
@@ -49,7 +51,8 @@ def drover(context: click.Context, config: Path | None) -> None:
 @click.pass_obj
 def run(config: Path | None) -> None:
     """Run the bot until SIGTERM or Ctrl-C."""
-    gc.disable()  # a start makes much and drops little: looking for garbage meanwhile is a sixth of its time
+    # A start makes much and drops little: looking for garbage meanwhile is a sixth of its time
+    gc.disable()
     from bot.app import Drover
 
     over, fenced = threading.Event(), threading.Event()
@@ -57,7 +60,11 @@ def run(config: Path | None) -> None:
         signal.signal(number, lambda *_: over.set())
     os.umask(0o077)  # whatever file the bot makes is for its own user
     settings = _configured(config)
-    for name in [each for each in os.environ if each.startswith("SLACK_") and each.endswith(("_TOKEN", "_SECRET"))]:
+    for name in [
+        each
+        for each in os.environ
+        if each.startswith("SLACK_") and each.endswith(("_TOKEN", "_SECRET"))
+    ]:
         del os.environ[name]  # read by now; no child process, such as ssh, has a use for them
 
     def give_way() -> None:
@@ -71,23 +78,39 @@ def run(config: Path | None) -> None:
     click.echo("Drover is running. Stop it with Ctrl-C.")
     over.wait()
     if fenced.is_set():
-        click.echo(f"drover: another process took over from this one, the replica “{settings.replica}”.", err=True)
         click.echo(
-            "It was silent for too long, or the name is used twice. Start it again under its own name.", err=True
+            f"drover: another process took over from this one, the replica “{settings.replica}”.",
+            err=True,
+        )
+        click.echo(
+            "It was silent for too long, or the name is used twice. Start it again under its own name.",
+            err=True,
         )
         os._exit(FENCED)  # what it was at must not go on beside its successor
     if bot.stop():
-        # A thread that follows a migration cannot be ended; the migration goes on, and so will the next start.
+        # A thread that follows a migration cannot be ended; the migration goes on, and so will the
+        # next start.
         os._exit(0)
 
 
 @drover.command()
 @click.option(
-    "--exit", "leave", is_flag=True, help="End after the transcript; exit code 0 only if every step happened."
+    "--exit",
+    "leave",
+    is_flag=True,
+    help="End after the transcript; exit code 0 only if every step happened.",
 )
-@click.option("--hosts", default=3, show_default=True, type=click.IntRange(2, 6), help="How many real hosts to start.")
+@click.option(
+    "--hosts",
+    default=3,
+    show_default=True,
+    type=click.IntRange(2, 6),
+    help="How many real hosts to start.",
+)
 @click.option("--port", default=0, help="Port of the workspace's page (default: any free one).")
-@click.option("--locale", default="en", show_default=True, help="The language of its people: en or pt_BR.")
+@click.option(
+    "--locale", default="en", show_default=True, help="The language of its people: en or pt_BR."
+)
 def demo(*, leave: bool, hosts: int, port: int, locale: str) -> None:
     """A real cluster, a local workspace and the bot on this machine; performs the main job once."""
     from bot.demo import perform
@@ -97,18 +120,29 @@ def demo(*, leave: bool, hosts: int, port: int, locale: str) -> None:
 
 @drover.command()
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
-@click.option("--save", type=click.Path(path_type=Path), help="Write the cluster as it is now to this file.")
+@click.option(
+    "--save", type=click.Path(path_type=Path), help="Write the cluster as it is now to this file."
+)
 @click.option("--offline", is_flag=True, help="Only the configuration; connect to nothing.")
 @click.option("--verbose", is_flag=True, help="Also all that passed, and every command by name.")
 @click.pass_obj
-def check(config: Path | None, *, as_json: bool, save: Path | None, offline: bool, verbose: bool) -> None:
-    """Check the configuration, explain the policy, try every connection. Exit code 1 when something is wrong."""
+def check(
+    config: Path | None, *, as_json: bool, save: Path | None, offline: bool, verbose: bool
+) -> None:
+    """Check the configuration, explain the policy, try every connection.
+
+    Exit code 1 when something is wrong.
+    """
     from bot import check as checks
 
     settings = _configured(config)
     findings = checks.offline(settings) + ([] if offline else checks.online(settings, save))
     if as_json:
-        click.echo(json.dumps([dataclasses.asdict(each) for each in findings], indent=1, ensure_ascii=False))
+        click.echo(
+            json.dumps(
+                [dataclasses.asdict(each) for each in findings], indent=1, ensure_ascii=False
+            )
+        )
     else:
         click.echo(checks.report(findings, verbose=verbose))
     if not all(each.ok for each in findings):
@@ -122,11 +156,20 @@ def check(config: Path | None, *, as_json: bool, save: Path | None, offline: boo
     type=click.Path(exists=True, path_type=Path),
     help="A cluster in a file: saved by check --save, or drawn.",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Write the moves to this file, as lines `vm target`.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Write the moves to this file, as lines `vm target`.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The whole plan as JSON.")
 @click.pass_obj
 def plan(
-    config: Path | None, command: tuple[str, ...], cluster: Path | None, out: Path | None, *, as_json: bool
+    config: Path | None,
+    command: tuple[str, ...],
+    cluster: Path | None,
+    out: Path | None,
+    *,
+    as_json: bool,
 ) -> None:
     """Plan a COMMAND as chat would, without doing anything.
 
@@ -145,7 +188,9 @@ def plan(
         click.echo(found.help)
         return
     if not isinstance(found.command, Action):
-        raise DroverError(f"`{found.command.name}` only reads; there is nothing to plan.", "Ask for it in chat.")
+        raise DroverError(
+            f"`{found.command.name}` only reads; there is nothing to plan.", "Ask for it in chat."
+        )
     intent = found.intent
     if cluster:
         seen = snapshot_from(cluster, catalog.codec())
@@ -234,8 +279,14 @@ def audit_verify(config: Path | None) -> None:
 
 
 @audit.command()
-@click.option("--format", "form", type=click.Choice(("jsonl", "csv")), default="jsonl", show_default=True)
-@click.option("--after", default=0, help="Only events behind this position: what an earlier export did not have.")
+@click.option(
+    "--format", "form", type=click.Choice(("jsonl", "csv")), default="jsonl", show_default=True
+)
+@click.option(
+    "--after",
+    default=0,
+    help="Only events behind this position: what an earlier export did not have.",
+)
 @click.pass_obj
 def export(config: Path | None, form: str, after: int) -> None:
     """Print every event of the audit trail, oldest first, with its hash."""
@@ -274,7 +325,9 @@ def _verify(config: Path | None) -> None:
     store.close()
     if broken:
         raise DroverError(f"The audit trail does not hold: {broken}", "Compare with a backup.")
-    click.echo(f"The audit trail holds: {position} events, the last one's hash is {end or '(none)'}.")
+    click.echo(
+        f"The audit trail holds: {position} events, the last one's hash is {end or '(none)'}."
+    )
 
 
 def _move_lines(planned: Plan | Refused) -> str:
@@ -283,7 +336,9 @@ def _move_lines(planned: Plan | Refused) -> str:
     return "".join(f"{step.name} {step.target}\n" for step in steps if isinstance(step, MigrateVm))
 
 
-def _live(settings: configuration.DroverSettings, action: Action, intent: Any) -> tuple[Snapshot, Any]:
+def _live(
+    settings: configuration.DroverSettings, action: Action, intent: Any
+) -> tuple[Snapshot, Any]:
     """The hosts as they are, and the intent with what the action looks for on them."""
     from bot.flow.propose import surveyed
     from bot.parts import connected_hypervisor
@@ -307,7 +362,10 @@ def _print_plan(planned: Any, say: Callable[[Message], str]) -> None:
         click.echo(f"  {index}. {say(step.title)}")
     for reason in (*planned.reasons, *planned.warnings):
         click.echo(f"  • {say(reason.text)}")
-    blast, prediction = say(cards.blast_text(planned)), say(cards.prediction_text(planned.prediction))
+    blast, prediction = (
+        say(cards.blast_text(planned)),
+        say(cards.prediction_text(planned.prediction)),
+    )
     click.echo(f"  {blast}; {prediction}; digest {planned.digest}")
 
 
@@ -322,7 +380,8 @@ def _said(message: Message, folders: Sequence[Path] = ()) -> str:
 
 def main() -> None:
     """Run the command line; our own errors are two sentences on stderr and exit code 2."""
-    # The planner's matrices are thin: at 100 hosts a second BLAS thread quadruples the CPU time and brings nothing.
+    # The planner's matrices are thin: at 100 hosts a second BLAS thread quadruples the CPU time and
+    # brings nothing.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         drover(prog_name="drover")

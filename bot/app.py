@@ -59,22 +59,29 @@ class Drover:
 
     Args:
         settings: checked.
-        on_fenced: told when another replica took this one for dead and does its work: the process has to end.
+        on_fenced: told when another replica took this one for dead and does its work: the process
+            has to end.
 
     Raises:
         DroverError: something can be told to be wrong before anything is started.
     """
 
-    def __init__(self, settings: DroverSettings, on_fenced: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, settings: DroverSettings, on_fenced: Callable[[], None] = lambda: None
+    ) -> None:
         configure_logging(settings.log_level)
         _require(settings)
         self._settings = settings
         self._clock = SystemClock()
         catalog = loaded(settings)
         for command in policies.unruled(settings.domain_policy(), catalog.automatic):
-            raise SettingsError(f"`{command}`: {policies.NOT_AUTOMATIC}.", "`drover check` explains the policy.")
+            raise SettingsError(
+                f"`{command}`: {policies.NOT_AUTOMATIC}.", "`drover check` explains the policy."
+            )
         self._store = opened_store(settings, catalog)
-        self._client = web.client(settings.slack.bot_token.get_secret_value(), settings.slack.api_url)
+        self._client = web.client(
+            settings.slack.bot_token.get_secret_value(), settings.slack.api_url
+        )
         self._chat = SlackChat(
             self._client,
             group_cache=settings.slack.group_cache,
@@ -101,13 +108,21 @@ class Drover:
             clock=self._clock,
             work=self._work,
             screen=Screen(
-                self._store, translated, partial(operation_card, pickable=catalog.pickable), settings.slack.command
+                self._store,
+                translated,
+                partial(operation_card, pickable=catalog.pickable),
+                settings.slack.command,
             ),
             policy=settings.domain_policy(),
             places=Places(
-                settings.slack.approvals_channel, settings.slack.ops_channel, settings.monitor.digest_channel
+                settings.slack.approvals_channel,
+                settings.slack.ops_channel,
+                settings.monitor.digest_channel,
             ),
-            roles={name: Role(frozenset(role.users), frozenset(role.groups)) for name, role in settings.roles.items()},
+            roles={
+                name: Role(frozenset(role.users), frozenset(role.groups))
+                for name, role in settings.roles.items()
+            },
             slash=settings.slack.command,
             patience=settings.limits.unreachable_patience,
             limits=Limits(settings.limits.moves_per_host, settings.limits.moves_per_host),
@@ -118,7 +133,9 @@ class Drover:
         self._inventory = Inventory(self._hypervisor)
         self._definitions = KeptDefinitions(self._hypervisor, self._store, self._clock)
         self._heard_at = time.monotonic()
-        self._desk = Desk(self.world, settings.limits.handlers, settings.replica if _shared(settings) else "")
+        self._desk = Desk(
+            self.world, settings.limits.handlers, settings.replica if _shared(settings) else ""
+        )
         self._schedule = Schedule()
         self._told_gone = False
         self._metrics = served_metrics(settings, self._monitor)
@@ -130,7 +147,8 @@ class Drover:
         slack = self._settings.slack
         if slack.team and slack.team != identity.team:
             raise SettingsError(
-                f"The bot token belongs to workspace {identity.team}, slack.team says {slack.team}.", "Correct one."
+                f"The bot token belongs to workspace {identity.team}, slack.team says {slack.team}.",
+                "Correct one.",
             )
         self._listeners = Listeners(
             Credentials(
@@ -168,7 +186,12 @@ class Drover:
         else:
             self._listeners.http_server(slack.http_host, slack.http_port).start()
         self._tick()
-        log.info("running", replica=self._settings.replica, plugins=self.world.catalog.plugins, mode=slack.mode)
+        log.info(
+            "running",
+            replica=self._settings.replica,
+            plugins=self.world.catalog.plugins,
+            mode=slack.mode,
+        )
 
     def stop(self) -> tuple[str, ...]:
         """Take nothing new, finish what is quick, leave the rest to the next start; the ids of what is left."""
@@ -194,7 +217,8 @@ class Drover:
         """Sweeps with the watches behind them, the history, and the reports with what was missed of them."""
         latest, monitor = self._inventory.latest, self._monitor
         every = timedelta(seconds=self._settings.monitor.every)
-        # A new alert is posted before the next look; measuring goes on meanwhile, however long Slack takes.
+        # A new alert is posted before the next look; measuring goes on meanwhile, however long
+        # Slack takes.
         fresh = self._settings.monitor.every * 0.8
         self._schedule.every("measure", every, partial(watch.measure, monitor, fresh))
         self._schedule.every("watch", every, lambda: watch.tick(self.world, monitor, latest, fresh))
@@ -203,7 +227,9 @@ class Drover:
         self._schedule.every("tidy", TIDY, lambda: watch.tidy(monitor, self._clock.now()))
         self._schedule.every("prove", PROVE, lambda: watch.prove(self.world, monitor))
         for report in self.world.catalog.reports:
-            self._schedule.cron(report.name, report.cron, self._settings.zone, partial(self._report, report))
+            self._schedule.cron(
+                report.name, report.cron, self._settings.zone, partial(self._report, report)
+            )
         threading.Thread(target=self._first_look, name="first-look", daemon=True).start()
 
     def _keep_definitions(self) -> None:
@@ -221,7 +247,9 @@ class Drover:
         self._say_who_is_silent()
         self._monitor.sweep()
         for report in self.world.catalog.reports:
-            slot = self._schedule.last_due(report.name, report.cron, self._settings.zone, watch.REACH)
+            slot = self._schedule.last_due(
+                report.name, report.cron, self._settings.zone, watch.REACH
+            )
             try:
                 watch.missed(self.world, self._monitor, report, slot, self._inventory.latest)
                 watch.begin(self.world, self._monitor, report, self._inventory.latest)
@@ -237,7 +265,12 @@ class Drover:
         seen = self._inventory.latest()
         for host in () if seen is None else seen.hosts:
             if not host.up:
-                log.warning("host does not answer", host=host.name, problem=host.problem, next_step="drover check")
+                log.warning(
+                    "host does not answer",
+                    host=host.name,
+                    problem=host.problem,
+                    next_step="drover check",
+                )
 
     def _take_over(self, silent: str) -> None:
         """See to what a replica that fell silent accepted, proposed or approved, and did not see through."""
@@ -275,23 +308,39 @@ class Drover:
             self._heard_at = now
         if now - self._heard_at <= DEAF:
             return True
-        log.error("no socket to Slack: nobody's requests arrive", seconds=round(now - self._heard_at))
+        log.error(
+            "no socket to Slack: nobody's requests arrive", seconds=round(now - self._heard_at)
+        )
         return False
 
 
 def _require(settings: DroverSettings) -> None:
     """What ``check`` would call missing is refused at start, by its key."""
     if not settings.hosts:
-        raise SettingsError("No [[hosts]] are configured.", "Copy config/drover.example.toml and name your hosts.")
+        raise SettingsError(
+            "No [[hosts]] are configured.", "Copy config/drover.example.toml and name your hosts."
+        )
     if not settings.slack.approvals_channel:
-        raise SettingsError("slack.approvals_channel is missing.", "Put the channel's id (C…) there.")
+        raise SettingsError(
+            "slack.approvals_channel is missing.", "Put the channel's id (C…) there."
+        )
     if not settings.roles:
-        raise SettingsError("No [roles] are configured, so nobody may do anything.", "See config/drover.example.toml.")
-    needed = ("bot_token", "app_token") if settings.slack.mode == "socket" else ("bot_token", "signing_secret")
+        raise SettingsError(
+            "No [roles] are configured, so nobody may do anything.",
+            "See config/drover.example.toml.",
+        )
+    needed = (
+        ("bot_token", "app_token")
+        if settings.slack.mode == "socket"
+        else ("bot_token", "signing_secret")
+    )
     for name in needed:
         if not getattr(settings.slack, name).get_secret_value():
             variable = f"SLACK_{name.upper()}"
-            raise SettingsError(f"The secret {name} is missing.", f"Set {variable}, or {variable}_FILE naming a file.")
+            raise SettingsError(
+                f"The secret {name} is missing.",
+                f"Set {variable}, or {variable}_FILE naming a file.",
+            )
 
 
 def _reached(chat: SlackChat, channel: str, me: Identity) -> None:
@@ -300,7 +349,9 @@ def _reached(chat: SlackChat, channel: str, me: Identity) -> None:
         chat.readable(channel)
         chat.writable(channel, me)
     except web.SlackRefusedError as error:
-        raise SettingsError(f"The configured channel {channel} cannot be used. {error.text}", error.advice) from error
+        raise SettingsError(
+            f"The configured channel {channel} cannot be used. {error.text}", error.advice
+        ) from error
     except ChatError as error:  # Slack has other troubles; they pass
         log.warning("channel not looked at", channel=channel, error=str(error))
 
@@ -331,5 +382,8 @@ def configure_logging(level: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
-    logging.getLogger("slack_sdk.web.base_client").setLevel(logging.CRITICAL)  # each of its errors is told by us
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    # Each of its errors is told by us
+    logging.getLogger("slack_sdk.web.base_client").setLevel(logging.CRITICAL)
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
+    )

@@ -18,14 +18,18 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def json_lines(links: Iterable[Link]) -> Iterator[str]:
     """One JSON object a line: ``COLUMNS``; ``data`` is the whole event, ``plan`` the digest of a proposal's plan.
 
-    ``hash`` is SHA-256 of the JSON array [previous, position, number of the operation, seq, event as canonical JSON].
+    ``hash`` is SHA-256 of the JSON array [previous, position, number of the operation, seq, event
+    as canonical JSON].
     """
     for link in links:
         yield json.dumps(_entry(link), ensure_ascii=False)
 
 
 def csv_lines(links: Iterable[Link]) -> Iterator[str]:
-    """The same as CSV with a header; ``data`` is JSON. A cell that a spreadsheet would calculate begins with ``'``."""
+    """The same as CSV with a header; ``data`` is JSON.
+
+    A cell that a spreadsheet would calculate begins with ``'``.
+    """
     yield _line(COLUMNS)
     for link in links:
         entry = {**_entry(link), "data": link.data}

@@ -27,7 +27,18 @@ from bot.declare import (
     StepHandler,
     Watch,
 )
-from bot.domain import backing, cluster, definition, errors, legible, operation, placement, plan, policy, steps
+from bot.domain import (
+    backing,
+    cluster,
+    definition,
+    errors,
+    legible,
+    operation,
+    placement,
+    plan,
+    policy,
+    steps,
+)
 from bot.domain.codec import Codec
 from bot.domain.errors import CatalogError, UsageError
 from bot.domain.steps import Step
@@ -75,7 +86,9 @@ class Catalog:
                 return command, list(words[count:])
         first = words[0].lower() if words else ""
         near = nearest(" ".join(words[:2]), self.commands) if len(words) > 1 else ""
-        ends = [name.removeprefix(f"{first} ") for name in self.commands if name.startswith(f"{first} ")]
+        ends = [
+            name.removeprefix(f"{first} ") for name in self.commands if name.startswith(f"{first} ")
+        ]
         if ends and not near:
             advice = f"One of: {', '.join(ends)}. What each does tells `help {first}`."
             raise UsageError(f"“{first}” needs one of its words behind it.", advice)
@@ -91,13 +104,17 @@ class Catalog:
         """
         found = self.commands.get(name)
         if not isinstance(found, Action):
-            raise CatalogError(f"No loaded plugin has the action “{name}”.", "Load the plugin again.")
+            raise CatalogError(
+                f"No loaded plugin has the action “{name}”.", "Load the plugin again."
+            )
         return found
 
     @property
     def pickable(self) -> frozenset[str]:
         """Names of the actions of whose plans people may pick a part."""
-        return frozenset(name for name, each in self.commands.items() if isinstance(each, Action) and each.pick)
+        return frozenset(
+            name for name, each in self.commands.items() if isinstance(each, Action) and each.pick
+        )
 
     @property
     def automatic(self) -> frozenset[str]:
@@ -127,7 +144,8 @@ def load(
     """The catalog of the enabled plugins: built-in ones by name, others by their entry point.
 
     Args:
-        enabled: entry points' names, built-in names (``plugins.<name>`` is imported), or dotted modules.
+        enabled: entry points' names, built-in names (``plugins.<name>`` is imported), or dotted
+            modules.
         tables: the raw ``[plugins.<name>]`` tables of the configuration.
         extra: plugin objects to register as they are (tests, the core's own commands).
         core_steps: kinds of steps that the core does itself.
@@ -160,11 +178,17 @@ def _module(name: str, points: Mapping[str, metadata.EntryPoint]) -> object:
             raise  # the plugin is there, and something that it needs is not
         raise CatalogError(
             f"There is no plugin “{name}”.",
-            nearest(name, points, f"Install one with the entry point “{name}” in “{GROUP}”, or correct the name."),
+            nearest(
+                name,
+                points,
+                f"Install one with the entry point “{name}” in “{GROUP}”, or correct the name.",
+            ),
         ) from error
 
 
-def _collected(manager: pluggy.PluginManager, tables: Mapping[str, Any], core: frozenset[type[Step]]) -> Catalog:
+def _collected(
+    manager: pluggy.PluginManager, tables: Mapping[str, Any], core: frozenset[type[Step]]
+) -> Catalog:
     settings = Settings(_sections(manager, tables))
     commands, owners = _named(manager, settings)
     handlers = _handlers(manager, settings)
@@ -193,7 +217,9 @@ def _translations(manager: pluggy.PluginManager) -> Iterable[Path]:
             yield Path(folder) / "locale"
 
 
-def _each(manager: pluggy.PluginManager, hook: str, settings: Settings | None) -> Iterable[tuple[str, Any]]:
+def _each(
+    manager: pluggy.PluginManager, hook: str, settings: Settings | None
+) -> Iterable[tuple[str, Any]]:
     """Every declared value of a hook with its plugin's name, in the order of registration."""
     caller = getattr(manager.hook, hook)
     for implementation in caller.get_hookimpls():
@@ -206,7 +232,9 @@ def _sections(manager: pluggy.PluginManager, tables: Mapping[str, Any]) -> Mappi
     declared: dict[str, SettingsSection] = {}
     for plugin, section in _each(manager, "register_settings", None):
         if section.name in declared:
-            raise CatalogError(f"Two plugins want the settings [plugins.{section.name}], one is {plugin}.")
+            raise CatalogError(
+                f"Two plugins want the settings [plugins.{section.name}], one is {plugin}."
+            )
         declared[section.name] = section
     for name in tables:
         if name not in declared:
@@ -224,7 +252,9 @@ def _checked(section: SettingsSection, table: Any) -> BaseModel:
         raise CatalogError(f"[plugins.{section.name}] {where}: {first['msg']}.") from error
 
 
-def _named(manager: pluggy.PluginManager, settings: Settings) -> tuple[dict[str, Query | Action], dict[str, str]]:
+def _named(
+    manager: pluggy.PluginManager, settings: Settings
+) -> tuple[dict[str, Query | Action], dict[str, str]]:
     commands: dict[str, Query | Action] = {}
     owners: dict[str, str] = {}
     for plugin, command in _each(manager, "register_commands", settings):
@@ -241,7 +271,9 @@ def _handlers(manager: pluggy.PluginManager, settings: Settings) -> dict[type[St
     handlers: dict[type[Step], StepHandler] = {}
     for plugin, handler in _each(manager, "register_step_handlers", settings):
         if handler.step in handlers:
-            raise CatalogError(f"Two plugins handle {handler.step.__name__}; the second is {plugin}.")
+            raise CatalogError(
+                f"Two plugins handle {handler.step.__name__}; the second is {plugin}."
+            )
         handlers[handler.step] = handler
     return handlers
 

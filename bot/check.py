@@ -33,8 +33,9 @@ _PREFIXES = {"bot_token": ("xoxb-", "xoxe.xoxb-"), "app_token": ("xapp-",)}
 class Finding:
     """One thing looked at; ``text`` says what was found and, when not ``ok``, what to do.
 
-    ``severity``: PASS, WARN, FAIL or UNKNOWN, as `host check` has it; '' becomes PASS or FAIL; only FAIL is not ``ok``.
-    ``fix`` and ``host`` come with the readiness of hosts. ``explains``: it says what is configured, be it good or bad.
+    ``severity``: PASS, WARN, FAIL or UNKNOWN, as `host check` has it; '' becomes PASS or FAIL; only
+    FAIL is not ``ok``. ``fix`` and ``host`` come with the readiness of hosts. ``explains``: it says
+    what is configured, be it good or bad.
     """
 
     what: str
@@ -47,15 +48,23 @@ class Finding:
 
     def __post_init__(self) -> None:
         if not self.severity:
-            object.__setattr__(self, "severity", (Severity.PASS if self.ok else Severity.FAIL).value)
+            object.__setattr__(
+                self, "severity", (Severity.PASS if self.ok else Severity.FAIL).value
+            )
 
 
 def report(findings: Collection[Finding], *, verbose: bool = False) -> str:
     """Return what the terminal prints: a summary, what is wrong, the policy in words, and all else if ``verbose``."""
     shown = [each for each in ORDER if verbose or each is not Severity.PASS]
-    wanted = [each for level in shown for each in findings if each.severity == level and not each.explains]
+    wanted = [
+        each for level in shown for each in findings if each.severity == level and not each.explains
+    ]
     wanted = wanted if verbose else _together(wanted)
-    lines = [_summary(findings), *([""] if wanted else []), *(_line(each, f"{each.severity:8}") for each in wanted)]
+    lines = [
+        _summary(findings),
+        *([""] if wanted else []),
+        *(_line(each, f"{each.severity:8}") for each in wanted),
+    ]
     if explained := [each for each in findings if each.explains]:
         lines += ["", "The policy:", *(_line(each, "  ", short=not verbose) for each in explained)]
     if not verbose:
@@ -70,7 +79,10 @@ def _together(findings: Iterable[Finding]) -> list[Finding]:
         alike = each.severity == Severity.UNKNOWN and each.host
         grouped.setdefault((each.host, each.text) if alike else (str(number),), []).append(each)
     return [
-        replace(same[0], what=f"{same[0].host} {', '.join(each.what.removeprefix(each.host).strip() for each in same)}")
+        replace(
+            same[0],
+            what=f"{same[0].host} {', '.join(each.what.removeprefix(each.host).strip() for each in same)}",
+        )
         if len(same) > 1
         else same[0]
         for same in grouped.values()
@@ -79,8 +91,13 @@ def _together(findings: Iterable[Finding]) -> list[Finding]:
 
 def _summary(findings: Collection[Finding]) -> str:
     words = {"FAIL": "failed", "WARN": "warned", "UNKNOWN": "unknown", "PASS": "passed"}
-    counts = [(sum(each.severity == level and not each.explains for each in findings), level) for level in ORDER]
-    told = ", ".join(f"{count} {words[level]}" for count, level in counts if count or level is Severity.FAIL)
+    counts = [
+        (sum(each.severity == level and not each.explains for each in findings), level)
+        for level in ORDER
+    ]
+    told = ", ".join(
+        f"{count} {words[level]}" for count, level in counts if count or level is Severity.FAIL
+    )
     return f"{plural(sum(count for count, _ in counts), 'check')}: {told}"
 
 
@@ -89,15 +106,24 @@ def _line(found: Finding, before: str, *, short: bool = False) -> str:
     if short and len(text) > WIDTH:
         text = f"{text.count(', ') + 1} commands"
     indent = " " * (len(before) + 2)
-    line = textwrap.fill(f"{before}{found.what}: {text}", WIDTH, subsequent_indent=indent, break_on_hyphens=False)
-    return f"{line}\n{indent}{found.fix}" if found.fix else line  # a command is copied whole, so it is not broken
+    line = textwrap.fill(
+        f"{before}{found.what}: {text}", WIDTH, subsequent_indent=indent, break_on_hyphens=False
+    )
+    # A command is copied whole, so it is not broken
+    return f"{line}\n{indent}{found.fix}" if found.fix else line
 
 
 def offline(settings: DroverSettings) -> list[Finding]:
     """What can be told from the configuration alone."""
     policy = settings.domain_policy()
     findings = [Finding("hosts", bool(settings.hosts), f"{len(settings.hosts)} configured")]
-    findings.append(Finding("roles", bool(settings.roles), ", ".join(settings.roles) or "none; nobody may do anything"))
+    findings.append(
+        Finding(
+            "roles",
+            bool(settings.roles),
+            ", ".join(settings.roles) or "none; nobody may do anything",
+        )
+    )
     findings += [_secret(settings, name) for name in _needed_secrets(settings)]
     findings.append(_channel("slack.approvals_channel", settings.slack.approvals_channel))
     try:
@@ -116,21 +142,33 @@ def _askers(policy: policies.Policy, commands: Iterable[str]) -> list[Finding]:
         roles = ", ".join(policies.who_may(policy, name)) or "nobody"
         asked.setdefault("everyone" if name in policy.everyone else roles, []).append(name)
     return [
-        Finding(f"may be asked by {who}", who != "nobody", ", ".join(names), explains=who != "nobody")
+        Finding(
+            f"may be asked by {who}", who != "nobody", ", ".join(names), explains=who != "nobody"
+        )
         for who, names in asked.items()
     ]
 
 
-def _rules(settings: DroverSettings, policy: policies.Policy, automatic: Collection[str]) -> list[Finding]:
+def _rules(
+    settings: DroverSettings, policy: policies.Policy, automatic: Collection[str]
+) -> list[Finding]:
     """Each rule in words, in the order they are asked; and what contradicts itself or another."""
-    people = {name: None if role.groups else frozenset(role.users) for name, role in settings.roles.items()}
+    people = {
+        name: None if role.groups else frozenset(role.users)
+        for name, role in settings.roles.items()
+    }
     told = [
         Finding(f"policy rule “{rule.name}”", ok=True, text=lists.rule_text(rule), explains=True)
         for rule in policy.rules
     ]
     wrong = policies.contradictions(policy, people, automatic) if settings.roles else ()
     told += [
-        Finding(f"policy rule “{rule.name}”", ok=True, text=policies.for_the_bot(rule), severity=Severity.WARN.value)
+        Finding(
+            f"policy rule “{rule.name}”",
+            ok=True,
+            text=policies.for_the_bot(rule),
+            severity=Severity.WARN.value,
+        )
         for rule in policy.rules
         if policies.for_the_bot(rule)
     ]
@@ -138,7 +176,11 @@ def _rules(settings: DroverSettings, policy: policies.Policy, automatic: Collect
 
 
 def _needed_secrets(settings: DroverSettings) -> tuple[str, ...]:
-    return ("bot_token", "app_token") if settings.slack.mode == "socket" else ("bot_token", "signing_secret")
+    return (
+        ("bot_token", "app_token")
+        if settings.slack.mode == "socket"
+        else ("bot_token", "signing_secret")
+    )
 
 
 def _secret(settings: DroverSettings, name: str) -> Finding:
@@ -147,7 +189,10 @@ def _secret(settings: DroverSettings, name: str) -> Finding:
 
 
 def _secret_problem(settings: DroverSettings, name: str) -> str:
-    """Why this cannot be what Slack calls it, with what to do; '' when it can. Never with the secret itself."""
+    """Why this cannot be what Slack calls it, with what to do; '' when it can.
+
+    Never with the secret itself.
+    """
     value = getattr(settings.slack, name).get_secret_value()
     variable = f"SLACK_{name.upper()}"
     if not value:
@@ -159,11 +204,15 @@ def _secret_problem(settings: DroverSettings, name: str) -> str:
     if other:
         mine, takes = _PREFIXES[other][0], wanted[0]
         return f"it is an {mine}… token, and {variable} takes an {takes}… one; give it as SLACK_{other.upper()}"
-    return f"it does not begin with {wanted[0]}; copy it again, see README, “Connect a real workspace”"
+    return (
+        f"it does not begin with {wanted[0]}; copy it again, see README, “Connect a real workspace”"
+    )
 
 
 def _channel(key: str, value: str) -> Finding:
-    return Finding(key, bool(value), value or "missing; put the channel's id (C…) there and invite the bot")
+    return Finding(
+        key, bool(value), value or "missing; put the channel's id (C…) there and invite the bot"
+    )
 
 
 def online(settings: DroverSettings, save: Path | None = None) -> list[Finding]:
@@ -203,7 +252,9 @@ def _ready(host: str, found: Readiness) -> Finding:
 
 
 def _size(host: Host, vms: int) -> str:
-    unread = f"; could not read {'; '.join(each.text for each in host.unread)}" if host.unread else ""
+    unread = (
+        f"; could not read {'; '.join(each.text for each in host.unread)}" if host.unread else ""
+    )
     return f"{plural(vms, 'VM')}, {plural(host.cpus, 'CPU')}, {host.cpu_model or 'CPU model unknown'}{unread}"
 
 
@@ -233,7 +284,14 @@ def _database(settings: DroverSettings) -> list[Finding]:
 
 def _slack(settings: DroverSettings) -> list[Finding]:
     if _secret_problem(settings, "bot_token"):
-        return [Finding("slack", ok=True, text="not asked without a bot token", severity=Severity.UNKNOWN.value)]
+        return [
+            Finding(
+                "slack",
+                ok=True,
+                text="not asked without a bot token",
+                severity=Severity.UNKNOWN.value,
+            )
+        ]
     try:
         who = signed_in(settings)
     except DroverError as error:

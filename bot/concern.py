@@ -68,7 +68,9 @@ def stepped(limits: Limits, standing: Standing, value: float | None, now: dateti
         return Standing(standing.wrong)
     since = standing.turning or now
     patience = timedelta(seconds=limits.calm if standing.wrong else limits.hold)
-    return Standing(not standing.wrong) if now - since >= patience else Standing(standing.wrong, since)
+    return (
+        Standing(not standing.wrong) if now - since >= patience else Standing(standing.wrong, since)
+    )
 
 
 def remembered(memory: Mapping[str, Any], key: str) -> Standing:
@@ -102,7 +104,8 @@ class Concern:
 def looked(found: Iterable[Concern], view: WatchView, *, blind: bool) -> Looked:
     """Every concern's standing after this look, and an alert for each that is wrong or has just become well.
 
-    ``blind``: not everything could be looked at, so what nothing speaks of any more may still be wrong.
+    ``blind``: not everything could be looked at, so what nothing speaks of any more may still be
+    wrong.
     """
     alerts: list[Alert] = []
     memory: dict[str, Any] = {}
@@ -115,7 +118,8 @@ def looked(found: Iterable[Concern], view: WatchView, *, blind: bool) -> Looked:
         if kept is not None:
             memory[concern.key] = list(kept)
         if concern.value is None:
-            continue  # what people were shown stays as it is: a card made of nothing known would say less
+            # What people were shown stays as it is: a card made of nothing known would say less
+            continue
         if after.wrong:
             alerts.append(Alert(concern.key, concern.wrong, remedies=concern.remedies))
         elif before.wrong or _still_shown(view.measured, concern.key):

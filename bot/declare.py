@@ -43,7 +43,9 @@ class History(Protocol):
     """The part of the store that a query may read."""
 
     def operation(self, operation_id: str) -> Operation: ...
-    def operations(self, *, states: Collection[Any] = (), by: str = "", limit: int = 50) -> tuple[Operation, ...]: ...
+    def operations(
+        self, *, states: Collection[Any] = (), by: str = "", limit: int = 50
+    ) -> tuple[Operation, ...]: ...
     def touching(self, vm_uuid: str, limit: int = 20) -> tuple[Operation, ...]: ...
     def events(self, operation_id: str) -> tuple[Event, ...]: ...
     def broken_link(self, *, whole: bool = True) -> str: ...
@@ -65,7 +67,8 @@ class Listed:
 class Measured:
     """What the bot measures: the newest sweep, the history, the incidents that stand or stood lately.
 
-    ``losses``: what of the history waits or was given up. ``changes``: what watches told the digests of, oldest first.
+    ``losses``: what of the history waits or was given up. ``changes``: what watches told the
+    digests of, oldest first.
     ``kept``: what each report's last one remembered, by name.
     """
 
@@ -106,12 +109,13 @@ def private(intent: Any) -> bool:  # noqa: ARG001 - the default of ``public``
 class Query:
     """A command that only reads.
 
-    ``grammar`` is a click command whose callback returns the intent, a frozen dataclass of the plugin's.
-    ``answer(intent, View) -> Card``, pure. ``focus(intent)``: guests to read in depth. ``gather(intent, snapshot,
-    hypervisor)``, from the plugin's handler, looks at what no snapshot holds; ``answer`` finds it in ``View.found``.
-    ``form()``: asked in a dialog when the command is typed without arguments; its fields are named as the grammar's
-    parameters. ``public(intent)``: the answer is posted in the channel, for all. ``live``: so many seconds long the
-    answer, then always posted, is brought up to date.
+    ``grammar`` is a click command whose callback returns the intent, a frozen dataclass of the
+    plugin's. ``answer(intent, View) -> Card``, pure. ``focus(intent)``: guests to read in depth.
+    ``gather(intent, snapshot, hypervisor)``, from the plugin's handler, looks at what no snapshot
+    holds; ``answer`` finds it in ``View.found``. ``form()``: asked in a dialog when the command is
+    typed without arguments; its fields are named as the grammar's parameters. ``public(intent)``:
+    the answer is posted in the channel, for all. ``live``: so many seconds long the answer, then
+    always posted, is brought up to date.
     """
 
     name: str
@@ -128,7 +132,10 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Underway:
-    """How far a plan is: indexes of its steps. ``left`` have not begun, in order; ``turn``: whose turn it is now."""
+    """How far a plan is: indexes of its steps.
+
+    ``left`` have not begun, in order; ``turn``: whose turn it is now.
+    """
 
     plan: Plan
     done: frozenset[int]
@@ -140,8 +147,9 @@ class Underway:
 class Rechecked:
     """What a look just before a step's turn means.
 
-    ``skip``: steps whose turn it is and that are not to be done, with what was found against them. ``enough``: none
-    of those left is worth doing any more, and why. ``rest``: stands in for everything that is left, because of ``why``.
+    ``skip``: steps whose turn it is and that are not to be done, with what was found against them.
+    ``enough``: none of those left is worth doing any more, and why. ``rest``: stands in for
+    everything that is left, because of ``why``.
     """
 
     skip: Mapping[int, Objection] = field(default_factory=dict)
@@ -158,19 +166,21 @@ NextGood = Callable[[Any, Underway, Snapshot, Rules], Rechecked]
 class Action:
     """A command that changes something, after approval.
 
-    ``plan(intent, snapshot, rules) -> Plan | Refused``; ``still_good(intent, plan, snapshot, rules)`` answers the
-    objections that stand against carrying the plan out now (empty: go). ``emits``: the step types its plans use;
-    ``intent``: the frozen dataclass that ``grammar`` returns; ``form``: as for a Query. ``risk`` is the usual one,
-    for help and policy listings. ``recall(intent, history) -> intent``: the intent filled with what of the past the
-    plan needs, asked just before planning and stored with the operation. ``survey(intent, snapshot, hypervisor) ->
-    intent``, from the plugin's handler: the same with what no snapshot holds of the hosts; looked for again on the
-    fresh snapshot of the last moment. It only looks, and what it cannot see it leaves open.
+    ``plan(intent, snapshot, rules) -> Plan | Refused``; ``still_good(intent, plan, snapshot,
+    rules)`` answers the objections that stand against carrying the plan out now (empty: go).
+    ``emits``: the step types its plans use;
+    ``intent``: the frozen dataclass that ``grammar`` returns; ``form``: as for a Query. ``risk`` is
+    the usual one, for help and policy listings. ``recall(intent, history) -> intent``: the intent
+    filled with what of the past the plan needs, asked just before planning and stored with the
+    operation. ``survey(intent, snapshot, hypervisor) -> intent``, from the plugin's handler: the
+    same with what no snapshot holds of the hosts; looked for again on the fresh snapshot of the
+    last moment. It only looks, and what it cannot see it leaves open.
 
-    ``next_good(intent, underway, snapshot, rules) -> Rechecked`` is asked before each step begins, on a snapshot in
-    which the moves under way have arrived; None: what ``still_good`` said at the start holds to the end.
-    ``pick(intent, plan, indexes) -> intent``: the wish for these steps of the plan alone; people may then pick a part.
-    ``evenness(snapshot) -> Spread``: of an action that promises an evener load; foretold at the start, measured after
-    the end.
+    ``next_good(intent, underway, snapshot, rules) -> Rechecked`` is asked before each step begins,
+    on a snapshot in which the moves under way have arrived; None: what ``still_good`` said at the
+    start holds to the end. ``pick(intent, plan, indexes) -> intent``: the wish for these steps of
+    the plan alone; people may then pick a part. ``evenness(snapshot) -> Spread``: of an action that
+    promises an evener load; foretold at the start, measured after the end.
     """
 
     name: str
@@ -221,10 +231,12 @@ class Settled(StrEnum):
 class StepHandler:
     """Does one kind of step.
 
-    ``settle(step, hypervisor) -> Settled`` only looks. ``run(step, hypervisor, progress) -> facts`` does it, is safe
-    to repeat after a crash (it is called on LOST too, and must then only tell), returns plain facts for the audit,
-    and raises ``DroverError``: ``StepCancelledError`` when it ended because a person asked, ``StepLostError`` when
-    people must look, ``StepAsksError`` when they have a choice, which is then offered with buttons.
+    ``settle(step, hypervisor) -> Settled`` only looks. ``run(step, hypervisor, progress) -> facts``
+    does it, is safe to repeat after a crash (it is called on LOST too, and must then only tell),
+    returns plain facts for the audit,
+    and raises ``DroverError``: ``StepCancelledError`` when it ended because a person asked,
+    ``StepLostError`` when people must look, ``StepAsksError`` when they have a choice, which is
+    then offered with buttons.
     """
 
     step: type[Step]
@@ -236,7 +248,8 @@ class StepHandler:
 class Alert:
     """Something people should know: one message per ``key``, edited while it lasts; ``over`` says that it ended.
 
-    The core adds Acknowledge, Silence and the ``remedies`` as buttons, and keeps what flaps in the same message.
+    The core adds Acknowledge, Silence and the ``remedies`` as buttons, and keeps what flaps in the
+    same message.
     """
 
     key: str
@@ -249,9 +262,12 @@ class Alert:
 class Proposal:
     """An operation that the bot proposes by itself: ``action`` by name. ``why`` stands as its reason.
 
-    With ``plan`` that very plan is laid out, otherwise the action plans anew. ``key``: the same key is proposed once.
-    ``automatic``: it is within the limits up to which the watch may act by itself; a rule of the policy must let it.
-    ``causes``: user ids of people because of whose act, such as a tag, it is proposed: they never vote on it.
+    With ``plan`` that very plan is laid out, otherwise the action plans anew. ``key``: the same key
+    is proposed once.
+    ``automatic``: it is within the limits up to which the watch may act by itself; a rule of the
+    policy must let it.
+    ``causes``: user ids of people because of whose act, such as a tag, it is proposed: they never
+    vote on it.
     """
 
     action: str
@@ -270,7 +286,8 @@ Noticed = Alert | Proposal
 class WatchView:
     """What a watch looks at. ``memory``: what its own last look returned, JSON-able, {} at first; it outlives restarts.
 
-    ``snapshot`` is at most a minute old; ``measured.sweep`` is new; ``found`` is what the watch's ``gather`` brought.
+    ``snapshot`` is at most a minute old; ``measured.sweep`` is new; ``found`` is what the watch's
+    ``gather`` brought.
     """
 
     snapshot: Snapshot
@@ -295,8 +312,8 @@ class Looked:
 class Watch:
     """Looks now and then, right after a sweep; may alert, or propose an operation as the bot. ``look`` is pure.
 
-    ``gather(snapshot, hypervisor)``, from the plugin's handler, looks at what no sweep holds. It runs on a thread of
-    its own and delays nobody; ``look`` follows the first sweep after it.
+    ``gather(snapshot, hypervisor)``, from the plugin's handler, looks at what no sweep holds. It
+    runs on a thread of its own and delays nobody; ``look`` follows the first sweep after it.
     ``automatic``: names of the actions that it may propose as automatic.
     """
 
@@ -311,7 +328,8 @@ class Watch:
 class ReportView:
     """What a report is made of. ``memory``: as for a watch, kept from the last report of this name.
 
-    ``since``: the slot of the last one, None for the first. ``late``: seconds behind the slot, 0 when on time.
+    ``since``: the slot of the last one, None for the first. ``late``: seconds behind the slot, 0
+    when on time.
     """
 
     snapshot: Snapshot
@@ -335,7 +353,10 @@ class Composed:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A digest at the times of a cron line (five fields, in the configured time zone). ``compose`` is pure."""
+    """A digest at the times of a cron line (five fields, in the configured time zone).
+
+    ``compose`` is pure.
+    """
 
     name: str
     cron: str

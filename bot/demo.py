@@ -44,7 +44,13 @@ The bot's log: {log}
 Ctrl-C ends everything and leaves nothing behind."""
 
 
-PEOPLE = {"U0ANA": "Ana", "U0BRUNO": "Bruno", "U0CARLA": "Carla", "U0GIL": "Gil", "U0DROVER": "Drover"}
+PEOPLE = {
+    "U0ANA": "Ana",
+    "U0BRUNO": "Bruno",
+    "U0CARLA": "Carla",
+    "U0GIL": "Gil",
+    "U0DROVER": "Drover",
+}
 _MENTION = re.compile(r"<@(\w+)>(?P<column>(?=  ))?")
 _DATE = re.compile(r"<!date\^(\d+)\^[^>]*>")
 
@@ -52,7 +58,9 @@ _DATE = re.compile(r"<!date\^(\d+)\^[^>]*>")
 def readable(text: str) -> str:
     """A message's text as the page shows it: names for mentions, local times for dates, no markup."""
     text = _MENTION.sub(_named, text)
-    text = _DATE.sub(lambda found: f"{datetime.fromtimestamp(int(found[1])).astimezone():%H:%M:%S}", text)
+    text = _DATE.sub(
+        lambda found: f"{datetime.fromtimestamp(int(found[1])).astimezone():%H:%M:%S}", text
+    )
     return text.replace("*", "").replace("`", "")
 
 
@@ -71,7 +79,9 @@ class Transcript:
     def say(self, who: str, text: str) -> None:
         """One line with its time; further lines are indented."""
         first, *rest = text.splitlines() or [""]
-        click.echo(f"{time.monotonic() - self.began:7.1f} s  {click.style(who, bold=True)}  {first}")
+        click.echo(
+            f"{time.monotonic() - self.began:7.1f} s  {click.style(who, bold=True)}  {first}"
+        )
         for line in rest:
             click.echo(f"{'':11}{'':{len(who)}}  {line}")
 
@@ -96,9 +106,14 @@ def perform(*, leave: bool, hosts: int, port: int, locale: str = "en") -> None:
             stage = _set_up(stack, told, hosts, port, locale)
             _main_job(stage, told)
         except (TimeoutError, LabError) as error:
-            raise DroverError(f"The demo stopped: {error}", "The machine may be very busy; try again.") from error
+            raise DroverError(
+                f"The demo stopped: {error}", "The machine may be very busy; try again."
+            ) from error
         if leave:
-            told.say("demo", "asked, approved, moved, verified. To try it yourself: ./drover demo, without --exit")
+            told.say(
+                "demo",
+                "asked, approved, moved, verified. To try it yourself: ./drover demo, without --exit",
+            )
             return
         click.echo(TRY.format(page=stage.workspace.page, log=stage.bot.log))
         _until_interrupted()
@@ -121,12 +136,16 @@ def _set_up(stack: ExitStack, told: Transcript, hosts: int, port: int, locale: s
     guests = {name: _booted(lab, told, name, wish) for name, wish in GUESTS.items()}
     workspace = stack.enter_context(
         Workspace(
-            port, manifest=app_manifest(DroverSettings()), locales=dict.fromkeys(PEOPLE, locale.replace("_", "-"))
+            port,
+            manifest=app_manifest(DroverSettings()),
+            locales=dict.fromkeys(PEOPLE, locale.replace("_", "-")),
         )
     )
     _build_page(told)
     bot = stack.enter_context(
-        BotProcess(workspace, directory, _config(lab, workspace, directory, _doors(lab, told), locale))
+        BotProcess(
+            workspace, directory, _config(lab, workspace, directory, _doors(lab, told), locale)
+        )
     )
     workspace.wait_connected()
     told.say("demo", "the bot is connected to the local workspace")
@@ -142,7 +161,9 @@ def _doors(lab: Lab, told: Transcript) -> Mapping[str, Door]:
         return {}
 
 
-def _config(lab: Lab, workspace: Workspace, directory: Path, doors: Mapping[str, Door], locale: str) -> dict[str, Any]:
+def _config(
+    lab: Lab, workspace: Workspace, directory: Path, doors: Mapping[str, Door], locale: str
+) -> dict[str, Any]:
     """Every plugin, with an image to make VMs from; measured often, since people try things for minutes only."""
     return config_for(
         lab,
@@ -231,7 +252,10 @@ def _prove(stage: Stage, told: Transcript, ticks: int) -> None:
         if time.monotonic() > deadline:
             raise DroverError("web-1 stands still after the migration.")
         time.sleep(0.1)
-    told.say("demo", "checked on the machine itself: web-1's one QEMU process runs on host-b, and the guest goes on")
+    told.say(
+        "demo",
+        "checked on the machine itself: web-1's one QEMU process runs on host-b, and the guest goes on",
+    )
 
 
 def _until_interrupted() -> None:

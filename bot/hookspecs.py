@@ -1,4 +1,7 @@
-"""The whole contract with plugins: six hooks. The first five run once, at start; the last after each commit."""
+"""The whole contract with plugins: six hooks.
+
+The first five run once, at start; the last after each commit.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,16 @@ from collections.abc import Sequence
 
 import pluggy
 
-from bot.declare import Action, PlacementRule, Query, Report, Settings, SettingsSection, StepHandler, Watch
+from bot.declare import (
+    Action,
+    PlacementRule,
+    Query,
+    Report,
+    Settings,
+    SettingsSection,
+    StepHandler,
+    Watch,
+)
 from bot.domain.operation import Event, Operation
 
 PROJECT = "drover"

@@ -85,7 +85,9 @@ def only_bot(settings: DroverSettings) -> OnlyOne | None:
     return None if file is None else OnlyOne(file)
 
 
-def existing_store(settings: DroverSettings, catalog: catalogs.Catalog | None = None) -> SqlStore | None:
+def existing_store(
+    settings: DroverSettings, catalog: catalogs.Catalog | None = None
+) -> SqlStore | None:
     """Return the database, brought up to date; None where none has been made yet: nothing is made then.
 
     Raises:
@@ -116,7 +118,12 @@ def app_manifest(settings: DroverSettings) -> dict[str, Any]:
     from bot.adapters.slack.manifest import manifest
 
     names = " | ".join(dict.fromkeys(name.split()[0] for name in loaded(settings).commands))
-    return manifest(settings.slack.command, names, socket_mode=settings.slack.mode == "socket", **_address(settings))
+    return manifest(
+        settings.slack.command,
+        names,
+        socket_mode=settings.slack.mode == "socket",
+        **_address(settings),
+    )
 
 
 def _make_folder(folder: Path) -> None:
@@ -160,15 +167,33 @@ def measuring(settings: DroverSettings, hypervisor: Hypervisor) -> tuple[Monitor
     wanted = settings.monitor
     # A host must have answered, or be found silent, well before the next sweep.
     deadline = min(settings.limits.host_deadline, wanted.every * 0.8)
-    sampler = LibvirtSampler(addresses(settings), clock=SystemClock(), deadline=deadline, slow_every=wanted.slow_every)
+    sampler = LibvirtSampler(
+        addresses(settings), clock=SystemClock(), deadline=deadline, slow_every=wanted.slow_every
+    )
     series = SqlSeries(
-        settings.database.url, keep_raw=timedelta(seconds=wanted.keep_raw), keep=timedelta(seconds=wanted.keep)
+        settings.database.url,
+        keep_raw=timedelta(seconds=wanted.keep_raw),
+        keep=timedelta(seconds=wanted.keep),
     )
     past = _prometheus(settings) if wanted.source == "prometheus" else None
     shells = [host.name for host in settings.hosts if host.ssh]
-    read = past.pressures if past is not None else partial(over_ssh, hypervisor, shells) if shells else None
+    read = (
+        past.pressures
+        if past is not None
+        else partial(over_ssh, hypervisor, shells)
+        if shells
+        else None
+    )
     pressures = Pressures(read, wanted.pressure_every) if read is not None else None
-    made = Monitor(sampler, series, series, SystemClock(), replica=settings.replica, past=past, pressures=pressures)
+    made = Monitor(
+        sampler,
+        series,
+        series,
+        SystemClock(),
+        replica=settings.replica,
+        past=past,
+        pressures=pressures,
+    )
     return made, series
 
 
@@ -214,7 +239,10 @@ def connected_hypervisor(settings: DroverSettings) -> LibvirtHypervisor:
 
     shells = SshHosts({host.name: _ssh_address(host.ssh) for host in settings.hosts if host.ssh})
     return LibvirtHypervisor(
-        addresses(settings), clock=SystemClock(), deadline=settings.limits.host_deadline, shells=shells
+        addresses(settings),
+        clock=SystemClock(),
+        deadline=settings.limits.host_deadline,
+        shells=shells,
     )
 
 
@@ -227,7 +255,9 @@ def power_control(settings: DroverSettings) -> PowerControl:
     """
     from bot.adapters.fence import FenceControl
 
-    return FenceControl([each for host in settings.hosts for each in _fence_addresses(host)], SystemClock())
+    return FenceControl(
+        [each for host in settings.hosts for each in _fence_addresses(host)], SystemClock()
+    )
 
 
 def _fence_addresses(host: HostSection) -> Iterator[FenceAddress]:
@@ -251,7 +281,8 @@ def _ssh_address(ssh: SshSection) -> SshAddress:
 def health_file(settings: DroverSettings) -> Path:
     """Where a running bot says that it is well, for ``drover health``: beside its SQLite file.
 
-    With PostgreSQL it is in ``$RUNTIME_DIRECTORY`` or ``$XDG_RUNTIME_DIR``, else in a folder of the user's own.
+    With PostgreSQL it is in ``$RUNTIME_DIRECTORY`` or ``$XDG_RUNTIME_DIR``, else in a folder of the
+    user's own.
 
     Raises:
         StoreError: that folder belongs to somebody else.
@@ -259,7 +290,9 @@ def health_file(settings: DroverSettings) -> Path:
     name = f"drover-{settings.replica}.health"
     if (database := database_file(settings)) is not None:
         return database.with_name(f"{database.name}-{settings.replica}.health")
-    given = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0] or os.environ.get("XDG_RUNTIME_DIR", "")
+    given = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0] or os.environ.get(
+        "XDG_RUNTIME_DIR", ""
+    )
     return Path(given) / name if given else _own_folder() / name
 
 
@@ -269,7 +302,10 @@ def _own_folder() -> Path:
         folder.mkdir(mode=0o700)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise StoreError(f"{folder} is not a folder of the bot's user alone.", "Set RUNTIME_DIRECTORY to one that is.")
+        raise StoreError(
+            f"{folder} is not a folder of the bot's user alone.",
+            "Set RUNTIME_DIRECTORY to one that is.",
+        )
     return folder
 
 
@@ -284,7 +320,8 @@ def say_well(settings: DroverSettings) -> None:
         write_private(file, str(time.time()))
     except OSError as error:
         raise StoreError(
-            f"The health file {file} cannot be written: {error.strerror}.", "Let the bot's user write there."
+            f"The health file {file} cannot be written: {error.strerror}.",
+            "Let the bot's user write there.",
         ) from error
 
 

@@ -14,16 +14,18 @@ from bot.domain.codec import TAG, Codec
 from bot.domain.errors import DroverError
 from bot.testing import drawn
 
-_ADVICE = "Save one with `drover check --save FILE`, or draw one as config/clusters/uneven.txt does."
+_ADVICE = (
+    "Save one with `drover check --save FILE`, or draw one as config/clusters/uneven.txt does."
+)
 
 
 def snapshot_from(path: Path, codec: Codec) -> Snapshot:
     """The cluster in a file.
 
     Args:
-        path: a drawing (see ``bot.testing.draw``), or JSON: a tagged snapshot, or ``{vcpu_ratio, hosts: [{name, mem,
-            reserve, cores, drain}], vms: [{name, mem, vcpus, cpu, aa, host}]}`` with memory in MiB, ``cpu`` in cores
-            in use and ``aa`` an anti-affinity group or null.
+        path: a drawing (see ``bot.testing.draw``), or JSON: a tagged snapshot, or ``{vcpu_ratio,
+            hosts: [{name, mem, reserve, cores, drain}], vms: [{name, mem, vcpus, cpu, aa, host}]}``
+            with memory in MiB, ``cpu`` in cores in use and ``aa`` an anti-affinity group or null.
         codec: reads tagged snapshots.
 
     Raises:
@@ -38,7 +40,9 @@ def snapshot_from(path: Path, codec: Codec) -> Snapshot:
         raise DroverError(f"{path}: {error.text}", f"{error.advice} {_ADVICE}") from error
     except (ValueError, OSError) as error:
         raise DroverError(f"{path} cannot be read: {error}.", _ADVICE) from error
-    value = codec.read(stored) if isinstance(stored, dict) and TAG in stored else _listed(path, stored)
+    value = (
+        codec.read(stored) if isinstance(stored, dict) and TAG in stored else _listed(path, stored)
+    )
     if not isinstance(value, Snapshot):
         raise DroverError(f"{path} holds no cluster.", _ADVICE)
     return value
@@ -50,10 +54,14 @@ def _listed(path: Path, stored: Any) -> Snapshot:
         hosts = tuple(_host(each, ratio) for each in stored["hosts"])
         vms = tuple(_vm(each) for each in stored["vms"])
     except (KeyError, TypeError, ValueError) as error:
-        raise DroverError(f"{path} holds no cluster: {type(error).__name__} at {error}.", _ADVICE) from error
+        raise DroverError(
+            f"{path} holds no cluster: {type(error).__name__} at {error}.", _ADVICE
+        ) from error
     names = {host.name for host in hosts}
     if lost := [vm for vm in vms if vm.host not in names]:
-        raise DroverError(f"{path}: {lost[0].name} is on “{lost[0].host}”, and no such host is listed.", _ADVICE)
+        raise DroverError(
+            f"{path}: {lost[0].name} is on “{lost[0].host}”, and no such host is listed.", _ADVICE
+        )
     return Snapshot(datetime.now(UTC), hosts, vms)
 
 

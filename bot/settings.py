@@ -43,7 +43,9 @@ def _zone(value: str) -> str:
     try:
         ZoneInfo(value)
     except (ZoneInfoNotFoundError, ValueError) as error:
-        raise ValueError(f"“{value}” is not a time zone; write for example Europe/Lisbon") from error
+        raise ValueError(
+            f"“{value}” is not a time zone; write for example Europe/Lisbon"
+        ) from error
     return value
 
 
@@ -62,8 +64,8 @@ class SlackSection(Section):
     """The workspace. Tokens come from the environment or from files, never from the TOML file.
 
     ``request_url``: where Slack reaches the proxy in front of HTTP mode, for the manifest.
-    ``pace``: how many times faster than slack.com's the server's rate limits are; more than 1 only for a local
-    workspace that was told so too.
+    ``pace``: how many times faster than slack.com's the server's rate limits are; more than 1 only
+    for a local workspace that was told so too.
     """
 
     command: Annotated[str, Field(pattern=r"^/[a-z0-9_-]{1,31}$")] = "/kvm"
@@ -92,7 +94,8 @@ class DatabaseSection(Section):
 class SshSection(Section):
     """How a host's shell is reached, for what libvirt does not tell; ``to`` is ``user@host`` or ``user@host:port``.
 
-    ``key_file`` '' tries the agent and the user's keys; ``known_hosts`` '' is the user's own; unknown keys are refused.
+    ``key_file`` '' tries the agent and the user's keys; ``known_hosts`` '' is the user's own;
+    unknown keys are refused.
     """
 
     to: Annotated[str, Field(pattern=r"^([^@\s:]+@)?[^@\s:]+(:\d{1,5})?$")]
@@ -108,9 +111,11 @@ def _ssh(value: object) -> object:
 class FenceSection(Section):
     """A power controller of a host: a fence agent's name, or ``redfish``; ``options`` are its own.
 
-    Controllers of one ``level`` must all read off before the host is off; levels are tried in order.
+    Controllers of one ``level`` must all read off before the host is off; levels are tried in
+    order.
     ``shares_power``: it has no power when its host has none, as a BMC; a PDU has its own.
-    The password is in ``password_file``, or in the environment variable that ``password_env`` names.
+    The password is in ``password_file``, or in the environment variable that ``password_env``
+    names.
     """
 
     agent: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,40}$")]
@@ -157,7 +162,8 @@ class HostSection(Section):
 class PoolSection(Section):
     """Whether hosts share a storage: a pool by its ``name``, or every path that is, or lies below, ``path``.
 
-    ``path`` may have wildcards, such as ``/dev/drbd*``. ``hosts``: on which hosts; empty means on all.
+    ``path`` may have wildcards, such as ``/dev/drbd*``. ``hosts``: on which hosts; empty means on
+    all.
     """
 
     name: str = ""
@@ -274,7 +280,14 @@ class PluginsSection(BaseModel):
     """Which plugins to load, and a table for each, checked by the plugin's own model."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
-    enabled: tuple[str, ...] = ("host_check", "vm_lifecycle", "migrate", "balance", "monitor", "failover")
+    enabled: tuple[str, ...] = (
+        "host_check",
+        "vm_lifecycle",
+        "migrate",
+        "balance",
+        "monitor",
+        "failover",
+    )
 
     def tables(self) -> Mapping[str, Any]:
         """The plugins' raw tables by name."""
@@ -285,7 +298,11 @@ class DroverSettings(BaseSettings):
     """Everything the bot is told from outside."""
 
     model_config = SettingsConfigDict(
-        env_prefix="DROVER_", env_nested_delimiter="__", extra="forbid", frozen=True, env_ignore_empty=True
+        env_prefix="DROVER_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        env_ignore_empty=True,
     )
 
     slack: SlackSection = SlackSection()
@@ -320,7 +337,8 @@ class DroverSettings(BaseSettings):
         names = [host.name for host in self.hosts]
         for name in {each for each in names if names.count(each) > 1}:
             raise ValueError(f"two hosts are called “{name}”")
-        # Without any role there is nothing to check against: `plugins` and `manifest` need no configuration at all.
+        # Without any role there is nothing to check against: `plugins` and `manifest` need no
+        # configuration at all.
         for rule in self.policy.rules if self.roles else ():
             _check_rule(rule, set(self.roles), self.roles)
         return self
@@ -338,7 +356,9 @@ def _check_rule(rule: RuleSection, known: set[str], roles: Mapping[str, RoleSect
         return
     unknown = [role for role in (*rule.approvers, *rule.fallback) if role not in known]
     if unknown:
-        raise ValueError(f"rule “{rule.name}” asks for the role “{unknown[0]}”, and [roles] has no such role")
+        raise ValueError(
+            f"rule “{rule.name}” asks for the role “{unknown[0]}”, and [roles] has no such role"
+        )
     wanted = (*rule.approvers, *rule.fallback)
     people = {user for role in wanted for user in roles[role].users}
     if not any(roles[role].groups for role in wanted) and len(people) < rule.votes:
@@ -372,15 +392,21 @@ def load(path: Path | None = None, *, needed: bool = False) -> DroverSettings:
     try:
         return DroverSettings(**_with_secrets(table))
     except ValidationError as error:
-        raise SettingsError(_told(error, chosen), "See config/drover.example.toml for every key.") from error
+        raise SettingsError(
+            _told(error, chosen), "See config/drover.example.toml for every key."
+        ) from error
 
 
 def _table(path: Path) -> dict[str, Any]:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise SettingsError(f"{path} cannot be read: {error}.", "See config/drover.example.toml.") from error
-    written = [key for key in ("bot_token", "app_token", "signing_secret") if key in table.get("slack", {})]
+        raise SettingsError(
+            f"{path} cannot be read: {error}.", "See config/drover.example.toml."
+        ) from error
+    written = [
+        key for key in ("bot_token", "app_token", "signing_secret") if key in table.get("slack", {})
+    ]
     if written:
         raise SettingsError(
             f"{path} holds the secret slack.{written[0]}.",

@@ -22,9 +22,12 @@ from lab.slack import Workspace
 from lab.sshd import Door
 from lab.storage import POOL
 
-PACE = 20.0  # the e2e tests have Slack's rate limits with minutes of 3 s, so that they do not wait for real ones
+# The e2e tests have Slack's rate limits with minutes of 3 s, so that they do not wait for real ones
+PACE = 20.0
 ROOT = Path(__file__).parents[1]
-POLICY: Mapping[str, Any] = {"rules": [{"name": "default", "votes": 1, "approvers": ["approver"], "expires": "1h"}]}
+POLICY: Mapping[str, Any] = {
+    "rules": [{"name": "default", "votes": 1, "approvers": ["approver"], "expires": "1h"}]
+}
 ROLES: Mapping[str, Any] = {
     "engineer": {"users": ["U0ANA"], "may": ["*"]},
     "approver": {"users": ["U0BRUNO", "U0CARLA"], "may": ["*"]},
@@ -36,7 +39,9 @@ def toml(table: Mapping[str, Any], path: tuple[str, ...] = ()) -> str:
     lines, below = [], []
     for key, value in table.items():
         if isinstance(value, Mapping):
-            below.append(f"[{'.'.join((*path, json.dumps(key)))}]\n{toml(value, (*path, json.dumps(key)))}")
+            below.append(
+                f"[{'.'.join((*path, json.dumps(key)))}]\n{toml(value, (*path, json.dumps(key)))}"
+            )
         elif isinstance(value, list) and value and isinstance(value[0], Mapping):
             below += [f"[[{'.'.join((*path, key))}]]\n{toml(each, (*path, key))}" for each in value]
         else:
@@ -140,7 +145,10 @@ class BotProcess:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.stop()
 
@@ -177,7 +185,9 @@ class BotProcess:
         while b"Drover is running." not in self._logged(before):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
-                raise DroverError("The bot did not start.", self._logged(before).decode(errors="replace")[-3000:])
+                raise DroverError(
+                    "The bot did not start.", self._logged(before).decode(errors="replace")[-3000:]
+                )
             time.sleep(0.02)
 
     def kill(self, number: int = signal.SIGKILL) -> None:
@@ -203,7 +213,9 @@ class BotProcess:
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run another ``drover`` command with the same configuration."""
         argv = [sys.executable, "-m", "bot", "--config", str(self.config), *words]
-        return subprocess.run(argv, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            argv, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False
+        )
 
     def _logged(self, since: int) -> bytes:
         with self.log.open("rb") as log:

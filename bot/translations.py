@@ -1,10 +1,11 @@
 """Keeps the translations in step with the code: ``python -m bot.translations extract|check|literals [FOLDER…]``.
 
-``extract`` writes every template of a package into its ``.po`` files, with what is translated already; new ones come
-empty, those that the code no longer says are dropped. ``check`` tells what is missing or does not fit, and exits with
-1. ``literals`` lists sentences in the code that are no messages yet. FOLDER is a package, such as
-``plugins/host_check``; without one, the bot and all plugins beside it. A package gets a language by a file
-``locale/<locale>/LC_MESSAGES/messages.po`` with the language's plural rule (copy another package's first lines).
+``extract`` writes every template of a package into its ``.po`` files, with what is translated
+already; new ones come empty, those that the code no longer says are dropped. ``check`` tells what
+is missing or does not fit, and exits with 1. ``literals`` lists sentences in the code that are no
+messages yet. FOLDER is a package, such as ``plugins/host_check``; without one, the bot and all
+plugins beside it. A package gets a language by a file ``locale/<locale>/LC_MESSAGES/messages.po``
+with the language's plural rule (copy another package's first lines).
 """
 
 from __future__ import annotations
@@ -128,7 +129,9 @@ def templates(package: Path) -> Catalog:
 
 def _to_translate(text: str | tuple[str, ...]) -> bool:
     """Whether anything but holes and marks stands in it."""
-    return any(_LETTER.search(_HOLE.sub("", each)) for each in ([text] if isinstance(text, str) else text))
+    return any(
+        _LETTER.search(_HOLE.sub("", each)) for each in ([text] if isinstance(text, str) else text)
+    )
 
 
 def translations(package: Path) -> Iterator[tuple[str, Path]]:
@@ -186,7 +189,9 @@ def problems(package: Path) -> Iterator[Problem]:
                 yield Problem(file, _first(message), "the code no longer says it; run extract")
 
 
-def _of_message(file: Path, plurals: int, message: Message, known: Message | None) -> Iterator[Problem]:
+def _of_message(
+    file: Path, plurals: int, message: Message, known: Message | None
+) -> Iterator[Problem]:
     template = _first(message)
     given = known.string if known is not None else ""
     strings = [given] if isinstance(given, str) else list(given or ())
@@ -239,7 +244,10 @@ def literals(package: Path) -> Iterator[Literal]:
         text = file.read_text(encoding="utf-8")
         lines = ["", *text.splitlines()]
         for node in _texts(ast.parse(text)):
-            opted_out = any(OPT_OUT in lines[each] for each in (node.lineno - 1, node.lineno, node.end_lineno or 0))
+            opted_out = any(
+                OPT_OUT in lines[each]
+                for each in (node.lineno - 1, node.lineno, node.end_lineno or 0)
+            )
             if _is_sentence(_written(node)) and not opted_out:
                 yield Literal(file, node.lineno, _written(node))
 
@@ -247,16 +255,34 @@ def literals(package: Path) -> Iterator[Literal]:
 def _is_sentence(text: str) -> bool:
     """Whether it reads as English: at least three words, a small one among them, and nothing that a shell reads."""
     found = _WORD.findall(text)
-    return len(found) > 2 and not _SHELL.search(text) and any(each.lower() in _SMALL_WORDS for each in found)
+    return (
+        len(found) > 2
+        and not _SHELL.search(text)
+        and any(each.lower() in _SMALL_WORDS for each in found)
+    )
 
 
 def _written(node: ast.Constant | ast.JoinedStr) -> str:
     if isinstance(node, ast.Constant):
         return str(node.value)
-    return "".join(str(each.value) if isinstance(each, ast.Constant) else "{}" for each in node.values)
+    return "".join(
+        str(each.value) if isinstance(each, ast.Constant) else "{}" for each in node.values
+    )
 
 
-_QUIET = {"words", "nwords", "Words", "log", "compile", "Field", "TypeVar", "command", "Code", "startswith", "endswith"}
+_QUIET = {
+    "words",
+    "nwords",
+    "Words",
+    "log",
+    "compile",
+    "Field",
+    "TypeVar",
+    "command",
+    "Code",
+    "startswith",
+    "endswith",
+}
 """Calls whose texts are messages already, or no messages."""
 
 
@@ -274,7 +300,8 @@ def _texts(node: ast.AST) -> Iterator[ast.Constant | ast.JoinedStr]:
     ):
         return  # what is compared with, or a key, is not shown
     for child in node.values if isinstance(node, ast.Dict) else ast.iter_child_nodes(node):
-        if not (isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant)):  # a docstring
+        # A docstring
+        if not (isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant)):
             yield from _texts(child)
 
 

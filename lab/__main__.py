@@ -37,7 +37,9 @@ def _up(hosts: int) -> int:
                 print(f"{host.name}  virsh -c '{host.uri}'", flush=True)
             if hosts > 1:
                 print("web-1 runs on host-a; in host-a's virsh this moves it:")
-                print(f"  migrate web-1 {lab.hosts['host-b'].peer_uri} --live --p2p --persistent --undefinesource")
+                print(
+                    f"  migrate web-1 {lab.hosts['host-b'].peer_uri} --live --p2p --persistent --undefinesource"
+                )
             print("Ctrl-C ends the lab.", flush=True)
             signal.pause()
     except LabError as error:

@@ -1,7 +1,7 @@
 """Power controllers of lab hosts: a real Redfish server and real IPMI ones, which switch the hosts off and on.
 
-The Redfish server is OpenStack's sushy-tools, the IPMI ones are OpenIPMI's ``ipmi_sim``; the lab is only the machine
-behind them. Each can be made to fail in the ways that real ones do.
+The Redfish server is OpenStack's sushy-tools, the IPMI ones are OpenIPMI's ``ipmi_sim``; the lab is
+only the machine behind them. Each can be made to fail in the ways that real ones do.
 """
 
 import base64
@@ -27,8 +27,9 @@ USER, PASSWORD = "drover", "lab-power"
 ADDRESS = "127.0.0.1"
 FAULTS = frozenset({"liar", "slow", "stale", "idle", "dead", "wrong-machine", "conflict"})
 """``liar``: it reads Off as soon as it is told to, and the host lives on. ``slow``: it answers after ``SLOW_S``.
-``stale``: it reads what was read when the fault began. ``idle``: it takes orders and does nothing. ``dead``: it does
-not answer. ``wrong-machine``: it is another host's. ``conflict``: it refuses an order for the state that is (409)."""
+``stale``: it reads what was read when the fault began. ``idle``: it takes orders and does nothing.
+``dead``: it does not answer. ``wrong-machine``: it is another host's. ``conflict``: it refuses an
+order for the state that is (409)."""
 SLOW_S = 6.0
 _OPEN = frozenset({"redfish", "redfish/v1"})  # the standard lets everybody read the root (DSP0266)
 
@@ -47,8 +48,8 @@ class Machine:
 class Bmcs:
     """Controllers of every host of a lab, for the time of a ``with``.
 
-    One Redfish server serves all hosts, with TLS, at ``url``; ``system(host)`` is the path of one. Raises LabError
-    where something is missing.
+    One Redfish server serves all hosts, with TLS, at ``url``; ``system(host)`` is the path of one.
+    Raises LabError where something is missing.
     """
 
     def __init__(self, lab: Lab) -> None:
@@ -75,7 +76,10 @@ class Bmcs:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._server.shutdown()
         self._server.server_close()
@@ -96,7 +100,9 @@ class Bmcs:
     def fault(self, host: str, *faults: str) -> None:
         """Let a host's controllers fail so, and in no other way; without faults they are well again."""
         if unknown := set(faults) - FAULTS:
-            raise LabError(f"There is no fault {', '.join(sorted(unknown))}, only {', '.join(sorted(FAULTS))}.")
+            raise LabError(
+                f"There is no fault {', '.join(sorted(unknown))}, only {', '.join(sorted(FAULTS))}."
+            )
         machine = self.machines[host]
         machine.faults, machine.shown = set(faults), None
         if "stale" in faults:
@@ -131,8 +137,19 @@ class Bmcs:
             "mc_setbmc 0x20\nmc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02\nmc_enable 0x20\n"
         )
         with (home / "log").open("wb") as log:
-            argv = [program, "-c", str(home / "lan.conf"), "-f", str(home / "emu"), "-s", str(home / "state"), "-n"]
-            self._ipmi[host] = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            argv = [
+                program,
+                "-c",
+                str(home / "lan.conf"),
+                "-f",
+                str(home / "emu"),
+                "-s",
+                str(home / "state"),
+                "-n",
+            ]
+            self._ipmi[host] = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
         return port
 
     def machine_of(self, uuid: str) -> Machine:
@@ -197,8 +214,13 @@ class _Door:
         if path.startswith("/lab/"):
             return self._lab(path.removeprefix("/lab/"), environ, start)
         if path.strip("/") not in _OPEN and not _knows(environ.get("HTTP_AUTHORIZATION", "")):
-            start("401 Unauthorized", [("WWW-Authenticate", 'Basic realm="bmc"'), ("Content-Type", "application/json")])
-            return [b'{"error": {"code": "Base.1.0.GeneralError", "message": "wrong user or password"}}']
+            start(
+                "401 Unauthorized",
+                [("WWW-Authenticate", 'Basic realm="bmc"'), ("Content-Type", "application/json")],
+            )
+            return [
+                b'{"error": {"code": "Base.1.0.GeneralError", "message": "wrong user or password"}}'
+            ]
         machine = next((each for each in self._bmcs.machines.values() if each.uuid in path), None)
         if machine is not None:
             if "dead" in machine.faults:
@@ -210,7 +232,9 @@ class _Door:
         answer: Iterable[bytes] = self._redfish(environ, start)
         return answer
 
-    def _lab(self, rest: str, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+    def _lab(
+        self, rest: str, environ: dict[str, Any], start: Callable[..., Any]
+    ) -> Iterable[bytes]:
         host, _, order = rest.partition("/")
         machine = self._bmcs.machine_of(self._bmcs.machines[host].uuid)
         if order and environ["REQUEST_METHOD"] == "POST":

@@ -13,7 +13,8 @@ from sushy_tools.emulator.resources.systems import base, fakedriver
 if TYPE_CHECKING:
     from lab.bmc import Bmcs, Machine
 
-_serving = threading.local()  # the emulator's application is one for the process; labs may be several
+# The emulator's application is one for the process; labs may be several
+_serving = threading.local()
 
 
 def serve(bmcs: Bmcs) -> None:

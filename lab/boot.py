@@ -20,10 +20,29 @@ UP = "drover-guest"
 
 _PACKAGE = "linux-image-cloud-amd64"
 _INIT = Path(__file__).parent / "guest" / "init"
-APPLETS = ["acpid", "cat", "dd", "insmod", "ip", "mkdir", "mount", "nproc", "poweroff", "sh", "sleep"]
+APPLETS = [
+    "acpid",
+    "cat",
+    "dd",
+    "insmod",
+    "ip",
+    "mkdir",
+    "mount",
+    "nproc",
+    "poweroff",
+    "sh",
+    "sleep",
+]
 DIRECTORIES = ["bin", "dev", "etc", "etc/acpi", "etc/acpi/PWRF", "modules", "proc", "sys"]
 # What a kernel has built in is simply not there as a file.
-_MODULES = ["virtio", "virtio_ring", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_blk"]
+_MODULES = [
+    "virtio",
+    "virtio_ring",
+    "virtio_pci_legacy_dev",
+    "virtio_pci_modern_dev",
+    "virtio_pci",
+    "virtio_blk",
+]
 _MODULES += ["failover", "net_failover", "virtio_net", "virtio_balloon", "button", "evdev"]
 
 
@@ -35,12 +54,21 @@ class BootImage:
     initrd: Path
 
 
-def command_line(name: str, *, load: float = 0, dirty_mib_s: float = 0, room_mib: int = 16, end: bool = False) -> str:
+def command_line(
+    name: str, *, load: float = 0, dirty_mib_s: float = 0, room_mib: int = 16, end: bool = False
+) -> str:
     """The kernel command line that makes a guest burn ``load`` vCPUs and dirty ``dirty_mib_s`` MiB/s over ``room_mib``.
 
     With ``end`` it powers off once it is up.
     """
-    words = ["console=ttyS0", "quiet", "panic=-1", "mitigations=off", "no_timer_check", "random.trust_cpu=on"]
+    words = [
+        "console=ttyS0",
+        "quiet",
+        "panic=-1",
+        "mitigations=off",
+        "no_timer_check",
+        "random.trust_cpu=on",
+    ]
     words += [f"drover.name={name}", f"drover.load={round(load * 100)}"]
     words += [f"drover.dirty={round(dirty_mib_s * 1024)}", f"drover.room={room_mib}"]
     return " ".join([*words, *(["drover.end=1"] if end else [])])
@@ -96,7 +124,9 @@ def kernel_package() -> str:
     told = packages.run(["apt-cache", "depends", _PACKAGE], "/")
     name = re.search(r"Depends: (linux-image-\d\S+)", told)
     if name is None:
-        raise LabError(f"apt knows no {_PACKAGE}: run apt-get update, or check the machine's package sources.")
+        raise LabError(
+            f"apt knows no {_PACKAGE}: run apt-get update, or check the machine's package sources."
+        )
     return name[1]
 
 
@@ -146,9 +176,13 @@ def _initramfs(busybox: Path, modules: Path) -> bytes:
     """A cpio archive (newc) with busybox, the modules and the init script."""
     have = [f"{name}.ko" for name in loading_order(modules)]
     entries = [
-        (name, 0o040755, b"") for name in ("bin", "dev", "etc", "etc/acpi", "etc/acpi/PWRF", "modules", "proc", "sys")
+        (name, 0o040755, b"")
+        for name in ("bin", "dev", "etc", "etc/acpi", "etc/acpi/PWRF", "modules", "proc", "sys")
     ]
-    entries += [("bin/busybox", 0o100755, busybox.read_bytes()), ("init", 0o100755, _INIT.read_bytes())]
+    entries += [
+        ("bin/busybox", 0o100755, busybox.read_bytes()),
+        ("init", 0o100755, _INIT.read_bytes()),
+    ]
     entries += [(f"bin/{applet}", 0o120777, b"busybox") for applet in APPLETS]
     entries += [(f"modules/{name}", 0o100644, (modules / name).read_bytes()) for name in have]
     entries += [("modules/order", 0o100644, " ".join(have).encode())]
@@ -159,7 +193,11 @@ def _initramfs(busybox: Path, modules: Path) -> bytes:
 
 def loading_order(modules: Path) -> list[str]:
     """The modules there are, each after those it needs, as its own ``depends=`` says."""
-    needs = {name: _needs(modules / f"{name}.ko") for name in _MODULES if (modules / f"{name}.ko").exists()}
+    needs = {
+        name: _needs(modules / f"{name}.ko")
+        for name in _MODULES
+        if (modules / f"{name}.ko").exists()
+    }
     ours = {name: [need for need in needed if need in needs] for name, needed in needs.items()}
     return list(graphlib.TopologicalSorter(ours).static_order())
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from lab.errors import LabError
 
-# What libvirt tunes guests with. Controllers beyond these stay as the machine has them, so a lab never leaves
-# the memory or device limits it was started under (v2 has one tree, so there it moves as a whole).
+# What libvirt tunes guests with. Controllers beyond these stay as the machine has them, so a lab
+# never leaves the memory or device limits it was started under (v2 has one tree, so there it moves
+# as a whole).
 _WANTED = {"cpu", "cpuacct", "cpuset"}
 _LEAF = "daemon"
 RECORD = ".cgroups.json"
@@ -31,7 +32,9 @@ def hierarchies() -> list[Hierarchy]:
     """The trees a lab uses: the v1 trees of the wanted controllers, else the one v2 tree."""
     found = [_hierarchy(line) for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     trees = [tree for tree in found if tree]
-    v1 = {tree.controllers: tree for tree in trees if tree.version == 1 and tree.controllers & _WANTED}
+    v1 = {
+        tree.controllers: tree for tree in trees if tree.version == 1 and tree.controllers & _WANTED
+    }
     if any("cpu" in controllers for controllers in v1):
         return list(v1.values())
     return [tree for tree in trees if "cpu" in tree.controllers][:1]
@@ -86,7 +89,9 @@ def settle(directory: Path, host: str, pids: Sequence[int]) -> list[Path]:
     """
     trees = hierarchies()
     if any(tree.version == 1 for tree in trees):
-        return [tree.mount / _own_path(pids[0], min(tree.controllers)).lstrip("/") for tree in trees]
+        return [
+            tree.mount / _own_path(pids[0], min(tree.controllers)).lstrip("/") for tree in trees
+        ]
     group = trees[0].mount / _own_path(pids[0], "").lstrip("/")
     record(directory, host, [group])
     (group / _LEAF).mkdir(exist_ok=True)
@@ -109,7 +114,8 @@ def cpu_seconds(groups: Sequence[Path]) -> float:
 def mounts() -> str:
     """Shell lines that show a host its own groups only, where libvirt looks for them.
 
-    The machine's own trees are taken out of sight first: libvirt would read of them in /proc/mounts.
+    The machine's own trees are taken out of sight first: libvirt would read of them in
+    /proc/mounts.
     """
     fresh = "umount -R -l /sys\nmount -t sysfs sysfs /sys\n"
     trees = hierarchies()
@@ -129,8 +135,14 @@ def _hierarchy(line: str) -> Hierarchy | None:
     kind, _source, options = right.split(" ", 2)
     root, mount = left.split(" ")[3:5]
     if kind == "cgroup":
-        names = frozenset(word for word in options.split(",") if word not in {"rw", "ro"} and "=" not in word)
-        return Hierarchy(Path(mount), names, 1, _here(mount, root, min(names))) if names & _WANTED else None
+        names = frozenset(
+            word for word in options.split(",") if word not in {"rw", "ro"} and "=" not in word
+        )
+        return (
+            Hierarchy(Path(mount), names, 1, _here(mount, root, min(names)))
+            if names & _WANTED
+            else None
+        )
     if kind == "cgroup2":
         controllers = frozenset(Path(mount, "cgroup.controllers").read_text().split())
         return Hierarchy(Path(mount), controllers, 2, Path(mount))

@@ -73,7 +73,8 @@ def prepare(name: str, address: str, directory: Path, names: str) -> LabHost:
 def furnish(host: LabHost, room: Room) -> None:
     """Give a host's namespaces its name, its own directories and its own /sys with its control groups."""
     lines = ["set -e", f"hostname {host.name}", "mount -t tmpfs -o mode=755 tmpfs /run"]
-    # The machine's D-Bus and systemd sockets are hidden with /run: libvirtd would register guests with them.
+    # The machine's D-Bus and systemd sockets are hidden with /run: libvirtd would register guests
+    # with them.
     for part, target in _PRIVATE.items():
         lines += [f"mkdir -p {target}", f"mount --bind {host.directory}/{part} {target}"]
     lines += [f"mount --bind {host.directory}/hosts /etc/hosts"]
@@ -94,7 +95,9 @@ def start(host: LabHost, room: Room) -> None:
     deadline = time.monotonic() + _START_S
     while not _answers(host.socket):
         if time.monotonic() > deadline:
-            raise LabError(f"libvirtd of {host.name} did not start in {_START_S} s: {_last_words(host)}")
+            raise LabError(
+                f"libvirtd of {host.name} did not start in {_START_S} s: {_last_words(host)}"
+            )
         time.sleep(0.02)
         if host.libvirtd_pid is None and not _answers(host.socket):
             raise LabError(f"libvirtd of {host.name} ended at once: {_last_words(host)}")
@@ -110,7 +113,9 @@ def virsh(host: LabHost, *args: str, check: bool = True) -> str:
     try:
         done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=_ANSWER_S)
     except subprocess.TimeoutExpired as error:
-        raise LabError(f"virsh {' '.join(args)} on {host.name}: no answer in {_ANSWER_S} s; is it frozen?") from error
+        raise LabError(
+            f"virsh {' '.join(args)} on {host.name}: no answer in {_ANSWER_S} s; is it frozen?"
+        ) from error
     if check and done.returncode:
         raise LabError(f"virsh {' '.join(args)} on {host.name} failed: {done.stderr.strip()}")
     return (done.stdout if done.returncode == 0 else done.stdout + done.stderr).strip()

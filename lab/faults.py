@@ -36,7 +36,10 @@ class Faults:
         daemon.start(self._host(host), self._room(host))
 
     def cut_network(self, host: str) -> None:
-        """Pull a host's cables, management and guests. The unix socket of its ``uri`` still answers."""
+        """Pull a host's cables, management and guests.
+
+        The unix socket of its ``uri`` still answers.
+        """
         network.unplug(self._switch, self._room(host))
 
     def heal_network(self, host: str) -> None:

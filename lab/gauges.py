@@ -1,7 +1,8 @@
 """What each host believes of its own memory and CPU time: its own share, not the whole machine's.
 
-Without this every host would report the machine's load and memory, and three hosts would always look alike.
-The files are bound over ``/proc/stat``, ``/proc/meminfo`` and each NUMA node's ``meminfo`` in the host.
+Without this every host would report the machine's load and memory, and three hosts would always
+look alike. The files are bound over ``/proc/stat``, ``/proc/meminfo`` and each NUMA node's
+``meminfo`` in the host.
 """
 
 import os
@@ -33,7 +34,10 @@ class Gauges:
         home = self._directory / name / "gauges"
         home.mkdir(exist_ok=True)
         self._write(name)
-        binds = [f"mount --bind {home}/stat /proc/stat", f"mount --bind {home}/meminfo /proc/meminfo"]
+        binds = [
+            f"mount --bind {home}/stat /proc/stat",
+            f"mount --bind {home}/meminfo /proc/meminfo",
+        ]
         for node in _nodes():
             target = _NODES / f"node{node}" / "meminfo"
             binds.append(f"mount --bind {home}/node{node} {target}")
@@ -63,7 +67,9 @@ class Gauges:
         for node in nodes:
             total, part, cached = (each // len(nodes) for each in (self._total_kib, free, shared))
             _overwrite(home / f"node{node}", _meminfo(f"Node {node} ", total, part, cached))
-        _overwrite(home / "stat", _stat(cgroups.cpu_seconds(room.groups), time.monotonic() - self._began))
+        _overwrite(
+            home / "stat", _stat(cgroups.cpu_seconds(room.groups), time.monotonic() - self._began)
+        )
 
 
 def _overwrite(path: Path, text: str) -> None:
@@ -91,8 +97,13 @@ def _stat(busy_s: float, elapsed_s: float) -> str:
     cpus = os.cpu_count() or 1
     tick = os.sysconf("SC_CLK_TCK")
     busy, idle = round(busy_s * tick), max(0, round((elapsed_s * cpus - busy_s) * tick))
-    lines = [_cpu("cpu ", busy, idle), *(_cpu(f"cpu{n}", busy // cpus, idle // cpus) for n in range(cpus))]
-    return "".join(lines) + "intr 0\nctxt 0\nbtime 0\nprocesses 0\nprocs_running 1\nprocs_blocked 0\n"
+    lines = [
+        _cpu("cpu ", busy, idle),
+        *(_cpu(f"cpu{n}", busy // cpus, idle // cpus) for n in range(cpus)),
+    ]
+    return (
+        "".join(lines) + "intr 0\nctxt 0\nbtime 0\nprocesses 0\nprocs_running 1\nprocs_blocked 0\n"
+    )
 
 
 def _cpu(name: str, busy: int, idle: int) -> str:

@@ -54,7 +54,9 @@ class Guest:
         """
         pids = [pid for room in self.rooms.values() for pid in processes(room, self.name)]
         if not pids:
-            raise LabError(f"Guest {self.name} runs on no host, so it has no CPU time: start it first.")
+            raise LabError(
+                f"Guest {self.name} runs on no host, so it has no CPU time: start it first."
+            )
         return sum(_cpu_seconds(pid) for pid in pids)
 
     def serial_log(self) -> str:
@@ -62,7 +64,10 @@ class Guest:
         return self.serial.read_text(errors="replace") if self.serial.exists() else ""
 
     def ticks(self) -> int:
-        """The last number it said. It says one a second from 1 on, and begins anew only when it boots anew."""
+        """The last number it said.
+
+        It says one a second from 1 on, and begins anew only when it boots anew.
+        """
         found = re.findall(r"^tick (\d+)\s*$", self.serial_log(), re.MULTILINE)
         return int(found[-1]) if found else 0
 
@@ -74,17 +79,23 @@ class Guest:
 def processes(room: Room, guest: str) -> list[int]:
     """Process ids of a guest's QEMU on one host, from /proc alone."""
     wanted = f"guest={guest},".encode()
-    return [pid for pid in room.pids(_PROGRAM) if any(word.startswith(wanted) for word in _words(pid))]
+    return [
+        pid for pid in room.pids(_PROGRAM) if any(word.startswith(wanted) for word in _words(pid))
+    ]
 
 
-def domain_xml(wish: Wish, domain_type: str, image: boot.BootImage, disk: str, serial: Path) -> tuple[str, str]:
+def domain_xml(
+    wish: Wish, domain_type: str, image: boot.BootImage, disk: str, serial: Path
+) -> tuple[str, str]:
     """A guest's UUID and its libvirt definition; ``disk`` is a ``<disk>`` element or nothing.
 
     The wish must have been checked.
     """
     identity = str(uuid.uuid4())
     room_mib = max(16, wish.memory_mib - _SYSTEM_MIB)
-    line = boot.command_line(wish.name, load=wish.load, dirty_mib_s=wish.dirty_mib_s, room_mib=room_mib)
+    line = boot.command_line(
+        wish.name, load=wish.load, dirty_mib_s=wish.dirty_mib_s, room_mib=room_mib
+    )
     return identity, (
         f"<domain type='{domain_type}'><name>{wish.name}</name><uuid>{identity}</uuid>"
         f"{_metadata(wish.tags)}<memory unit='MiB'>{wish.memory_mib}</memory><vcpu>{wish.vcpus}</vcpu>"
@@ -102,22 +113,33 @@ def domain_xml(wish: Wish, domain_type: str, image: boot.BootImage, disk: str, s
 def check(wish: Wish) -> None:
     """Raise LabError on a wish that cannot be met, saying why."""
     if not _NAME.fullmatch(wish.name):
-        raise LabError(f"{wish.name!r} cannot name a guest: letters, digits, '-', '_' and '.', 40 at most.")
+        raise LabError(
+            f"{wish.name!r} cannot name a guest: letters, digits, '-', '_' and '.', 40 at most."
+        )
     if wish.memory_mib < _LEAST_MIB:
         raise LabError(f"Guest {wish.name}: its kernel needs {_LEAST_MIB} MiB of memory at least.")
     if wish.vcpus < 1:
         raise LabError(f"Guest {wish.name}: a guest has one vCPU at least.")
     if not 0 <= wish.load <= wish.vcpus:
-        raise LabError(f"Guest {wish.name}: load is in vCPUs, between 0 and {wish.vcpus}, not {wish.load}.")
+        raise LabError(
+            f"Guest {wish.name}: load is in vCPUs, between 0 and {wish.vcpus}, not {wish.load}."
+        )
     if wish.dirty_mib_s < 0:
-        raise LabError(f"Guest {wish.name}: dirty_mib_s is a rate in MiB/s and cannot be {wish.dirty_mib_s}.")
+        raise LabError(
+            f"Guest {wish.name}: dirty_mib_s is a rate in MiB/s and cannot be {wish.dirty_mib_s}."
+        )
 
 
 def _metadata(tags: Mapping[str, str]) -> str:
     if not tags:
         return ""
-    inner = "".join(f"<drover:tag key={quoteattr(key)} value={quoteattr(value)}/>" for key, value in tags.items())
-    return f"<metadata><drover:tags xmlns:drover='{TAGS_NAMESPACE}'>{inner}</drover:tags></metadata>"
+    inner = "".join(
+        f"<drover:tag key={quoteattr(key)} value={quoteattr(value)}/>"
+        for key, value in tags.items()
+    )
+    return (
+        f"<metadata><drover:tags xmlns:drover='{TAGS_NAMESPACE}'>{inner}</drover:tags></metadata>"
+    )
 
 
 def _words(pid: int) -> list[bytes]:

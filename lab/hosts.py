@@ -26,12 +26,13 @@ _NO_TAGS: Mapping[str, str] = {}
 class Lab(Faults):
     """Real libvirtd and QEMU hosts ``host-a``, ``host-b``… in namespaces of their own, for the time of a ``with``.
 
-    Needs root. Nothing of it is seen on the machine's own network, and nothing is left after the block, however
-    the block or the process ends: a janitor process cleans up even after kill -9. Raises LabError, whose text
-    says what to do, where the machine lacks something.
+    Needs root. Nothing of it is seen on the machine's own network, and nothing is left after the
+    block, however
+    the block or the process ends: a janitor process cleans up even after kill -9. Raises LabError,
+    whose text says what to do, where the machine lacks something.
 
-    Each host reports ``memory_mib`` of memory, by default as much as the machine has, less what its own processes
-    use, and its own CPU time over the machine's CPUs.
+    Each host reports ``memory_mib`` of memory, by default as much as the machine has, less what its
+    own processes use, and its own CPU time over the machine's CPUs.
     """
 
     def __init__(self, hosts: int = 3, *, memory_mib: int | None = None) -> None:
@@ -60,7 +61,10 @@ class Lab(Faults):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._end()
 
@@ -86,7 +90,8 @@ class Lab(Faults):
             host: Where it starts.
             memory_mib: Its memory, 96 MiB at least.
             vcpus: Its virtual CPUs.
-            load: What it burns, in vCPUs of all its vCPUs together: 0.3 is 30 % of one as the host sees it.
+            load: What it burns, in vCPUs of all its vCPUs together: 0.3 is 30 % of one as the host
+                sees it.
             dirty_mib_s: How much memory it rewrites, in MiB/s, spread over ``memory_mib`` - 72 MiB.
             disk: On storage every host reaches, in the host's own pool, or none.
             tags: Written to its definition's metadata.
@@ -97,16 +102,22 @@ class Lab(Faults):
         Raises LabError on a wish that cannot be met, and when the guest does not come up.
         """
         if name in self._guests:
-            raise LabError(f"The lab has a guest {name} already; it is on {self._guests[name].where()}.")
+            raise LabError(
+                f"The lab has a guest {name} already; it is on {self._guests[name].where()}."
+            )
         wish = guests.Wish(name, memory_mib, vcpus, load, dirty_mib_s, tags)
         guests.check(wish)
         self._host(host)
         serial = self.directory / "serial" / f"{name}.log"
         element = self._disk(name, host, disk)
-        identity, definition = guests.domain_xml(wish, self._domain_type, self._image, element, serial)
+        identity, definition = guests.domain_xml(
+            wish, self._domain_type, self._image, element, serial
+        )
         guest = Guest(name, identity, serial, self._rooms)
         self._guests[name] = guest
-        self._define(host, guest, definition, persistent=persistent, running=running, autostart=autostart)
+        self._define(
+            host, guest, definition, persistent=persistent, running=running, autostart=autostart
+        )
         if running or not persistent:
             self._await_boot(guest)
         return guest
@@ -134,7 +145,9 @@ class Lab(Faults):
     def _start(self) -> None:
         (self.directory / "serial").mkdir()
         addresses = {name: network.address(index) for index, name in enumerate(self._names)}
-        names = "127.0.0.1 localhost\n" + "".join(f"{at} {name}\n" for name, at in addresses.items())
+        names = "127.0.0.1 localhost\n" + "".join(
+            f"{at} {name}\n" for name, at in addresses.items()
+        )
         for name in self._names:
             self.hosts[name] = daemon.prepare(name, addresses[name], self.directory / name, names)
         with ThreadPoolExecutor(len(self._names) + 1) as pool:
@@ -179,7 +192,14 @@ class Lab(Faults):
         return ""
 
     def _define(
-        self, host: str, guest: Guest, definition: str, *, persistent: bool, running: bool, autostart: bool
+        self,
+        host: str,
+        guest: Guest,
+        definition: str,
+        *,
+        persistent: bool,
+        running: bool,
+        autostart: bool,
     ) -> None:
         path = self.directory / "serial" / f"{guest.name}.xml"
         path.write_text(definition)
@@ -196,7 +216,9 @@ class Lab(Faults):
         deadline = time.monotonic() + _BOOT_S
         while not guest.boots():
             if time.monotonic() > deadline or not guest.where():
-                raise LabError(f"Guest {guest.name} did not come up; its serial line: {guest.serial_log()!r}")
+                raise LabError(
+                    f"Guest {guest.name} did not come up; its serial line: {guest.serial_log()!r}"
+                )
             time.sleep(0.05)
 
 

@@ -15,7 +15,9 @@ from lab.errors import LabError
 
 NAME = "tiny"
 """What the image calls itself, in the first line of its disk."""
-COMMAND_LINE = "console=tty0 console=ttyS0 quiet panic=-1 mitigations=off no_timer_check random.trust_cpu=on"
+COMMAND_LINE = (
+    "console=tty0 console=ttyS0 quiet panic=-1 mitigations=off no_timer_check random.trust_cpu=on"
+)
 DISK_MIB = 32
 
 _INIT = Path(__file__).parent / "guest" / "cloud"
@@ -24,7 +26,14 @@ _MORE = ("cdrom", "isofs")
 _MORE_APPLETS = ("grep", "head", "hostname", "printf", "sed", "udhcpc")
 _AGENT = "qemu-ga"
 _AGENT_MODULES = ("virtio_console",)
-_AGENT_PACKAGES = ("qemu-guest-agent", "liburing2", "libnuma1", "libglib2.0-0", "libpcre2-8-0", "libudev1")
+_AGENT_PACKAGES = (
+    "qemu-guest-agent",
+    "liburing2",
+    "libnuma1",
+    "libglib2.0-0",
+    "libpcre2-8-0",
+    "libudev1",
+)
 # What a DHCP client does with a lease; busybox, networking/udhcp: the facts are in the environment.
 _LEASED = b"""#!/bin/sh
 [ "$1" = bound ] || exit 0
@@ -38,7 +47,10 @@ Record = tuple[str, int, bytes]
 
 @dataclass(frozen=True, slots=True)
 class CloudImage:
-    """Files to make guests from. ``disk`` is a qcow2 base image; guests boot from ``kernel`` and ``initrd``."""
+    """Files to make guests from.
+
+    ``disk`` is a qcow2 base image; guests boot from ``kernel`` and ``initrd``.
+    """
 
     disk: Path
     kernel: Path
@@ -55,7 +67,9 @@ def cloud_image(*, agent: bool = False) -> CloudImage:
     if busybox is None or qemu_img is None:
         raise LabError("busybox or qemu-img is missing: apt-get install busybox-static qemu-utils")
     home = plain.kernel.parent
-    return CloudImage(_disk(home, qemu_img), plain.kernel, _initrd(home, Path(busybox), agent=agent))
+    return CloudImage(
+        _disk(home, qemu_img), plain.kernel, _initrd(home, Path(busybox), agent=agent)
+    )
 
 
 def _disk(home: Path, qemu_img: str) -> Path:
@@ -67,7 +81,11 @@ def _disk(home: Path, qemu_img: str) -> Path:
         with raw.open("wb") as file:
             file.write(f"{NAME}\n".encode())
             file.truncate(DISK_MIB << 20)
-        subprocess.run([qemu_img, "convert", "-O", "qcow2", str(raw), str(made)], check=True, capture_output=True)
+        subprocess.run(
+            [qemu_img, "convert", "-O", "qcow2", str(raw), str(made)],
+            check=True,
+            capture_output=True,
+        )
         made.rename(disk)
     return disk
 
@@ -75,10 +93,17 @@ def _disk(home: Path, qemu_img: str) -> Path:
 def _initrd(home: Path, busybox: Path, *, agent: bool) -> Path:
     more = (*_MORE, *(_AGENT_MODULES if agent else ()))
     modules = _modules(home, more)
-    files = {f"{name}.ko": home / "modules" / f"{name}.ko" for name in loading_order(home / "modules")}
+    files = {
+        f"{name}.ko": home / "modules" / f"{name}.ko" for name in loading_order(home / "modules")
+    }
     files |= {f"{name}.ko": modules / f"{name}.ko" for name in more}
-    entries: list[Record] = [(name, 0o040755, b"") for name in (*DIRECTORIES, "lib", "run", "sbin", "var")]
-    entries += [("bin/busybox", 0o100755, busybox.read_bytes()), ("init", 0o100755, _INIT.read_bytes())]
+    entries: list[Record] = [
+        (name, 0o040755, b"") for name in (*DIRECTORIES, "lib", "run", "sbin", "var")
+    ]
+    entries += [
+        ("bin/busybox", 0o100755, busybox.read_bytes()),
+        ("init", 0o100755, _INIT.read_bytes()),
+    ]
     entries += [(f"bin/{applet}", 0o120777, b"busybox") for applet in (*APPLETS, *_MORE_APPLETS)]
     entries += [(f"modules/{name}", 0o100644, path.read_bytes()) for name, path in files.items()]
     entries += [("modules/order", 0o100644, " ".join(files).encode())]
@@ -109,10 +134,16 @@ def _agent() -> list[Record]:
     """QEMU's guest agent with the libraries it is linked to, the machine's own or those of the loader beside them."""
     home = packages.unpacked("agent", _AGENT_PACKAGES, f"usr/sbin/{_AGENT}")
     program = home / "usr/sbin" / _AGENT
-    linked = packages.run(["env", f"LD_LIBRARY_PATH={packages.libraries(home)}", "ldd", str(program)], "/")
+    linked = packages.run(
+        ["env", f"LD_LIBRARY_PATH={packages.libraries(home)}", "ldd", str(program)], "/"
+    )
     needed = [Path(path) for path in re.findall(r"(/\S+) \(0x", linked)]
     files = [("bin/qemu-ga", program), *((f"lib/{path.name}", path) for path in needed)]
     return [(name, 0o100755, path.read_bytes()) for name, path in files] + [
         ("lib64", 0o120777, b"lib"),
-        ("sbin/shutdown", 0o100755, b"#!/bin/sh\necho asked by the agent: shutdown $* >/dev/ttyS0\npoweroff -f\n"),
+        (
+            "sbin/shutdown",
+            0o100755,
+            b"#!/bin/sh\necho asked by the agent: shutdown $* >/dev/ttyS0\npoweroff -f\n",
+        ),
     ]

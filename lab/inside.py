@@ -1,8 +1,9 @@
 """The first process of a lab host: runs what it is told on standard input, reaps, and ends with its owner.
 
-It is process 1 of its own PID namespace. Its standard input is a pipe from the lab's owner, so when the owner
-dies in any way the pipe closes, this process ends, and the kernel ends everything else in the namespace.
-It is started by file name with the bare interpreter and imports the standard library only.
+It is process 1 of its own PID namespace. Its standard input is a pipe from the lab's owner, so when
+the owner dies in any way the pipe closes, this process ends, and the kernel ends everything else in
+the namespace. It is started by file name with the bare interpreter and imports the standard library
+only.
 """
 
 import json
@@ -44,7 +45,9 @@ def _run(argv: list[str]) -> dict[str, object]:
         pid = _start(argv, out, err)
         while pid not in _exits:
             time.sleep(0.002)
-        texts = [os.pread(fd, os.fstat(fd).st_size, 0).decode(errors="replace") for fd in (out, err)]
+        texts = [
+            os.pread(fd, os.fstat(fd).st_size, 0).decode(errors="replace") for fd in (out, err)
+        ]
     finally:
         os.close(out)
         os.close(err)

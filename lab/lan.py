@@ -41,7 +41,9 @@ def close(lab: Lab, host: str) -> None:
 def _lend(lab: Lab, host: str) -> None:
     """Put a dnsmasq where the host's libvirtd looks for programs."""
     home = packages.unpacked("dnsmasq", _PACKAGES, "usr/sbin/dnsmasq")
-    start = f'#!/bin/sh\nLD_LIBRARY_PATH={packages.libraries(home)} exec {home}/usr/sbin/dnsmasq "$@"\n'
+    start = (
+        f'#!/bin/sh\nLD_LIBRARY_PATH={packages.libraries(home)} exec {home}/usr/sbin/dnsmasq "$@"\n'
+    )
     script = lab.hosts[host].directory / "dnsmasq"
     script.write_text(start)
     script.chmod(0o755)

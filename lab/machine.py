@@ -29,10 +29,13 @@ _TRIAL_S = 20
 def missing() -> list[str]:
     """What keeps a lab from running here: a sentence each, saying what to do; empty when all is there.
 
-    Takes a few tens of milliseconds and changes nothing: the namespaces it tries end with the probe.
+    Takes a few tens of milliseconds and changes nothing: the namespaces it tries end with the
+    probe.
     """
     if os.geteuid() != 0:
-        return ["The lab needs root (namespaces, libvirtd in system mode): run it with sudo or as root."]
+        return [
+            "The lab needs root (namespaces, libvirtd in system mode): run it with sudo or as root."
+        ]
     return [*_missing_tools(), *_missing_kernel_parts(), *cgroups.missing(), *boot.missing()]
 
 
@@ -40,7 +43,9 @@ def demand() -> None:
     """Raise LabError naming everything that is missing."""
     lacks = missing()
     if lacks:
-        raise LabError("This machine cannot run the lab yet.\n" + "\n".join(f"- {line}" for line in lacks))
+        raise LabError(
+            "This machine cannot run the lab yet.\n" + "\n".join(f"- {line}" for line in lacks)
+        )
 
 
 def _missing_tools() -> Iterator[str]:
@@ -56,7 +61,18 @@ def _missing_kernel_parts() -> Iterator[str]:
         return
     links = "ip link add name probe type bridge && ip link add name one type veth peer name two"
     probe = f"{links} && mount -t sysfs none /sys"
-    argv = ["unshare", "--pid", "--fork", "--kill-child", "--net", "--mount", "--uts", "--cgroup", "sh", "-c"]
+    argv = [
+        "unshare",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--net",
+        "--mount",
+        "--uts",
+        "--cgroup",
+        "sh",
+        "-c",
+    ]
     tried = subprocess.run([*argv, probe], capture_output=True, text=True, check=False)
     if tried.returncode:
         yield (
@@ -69,7 +85,8 @@ def _missing_kernel_parts() -> Iterator[str]:
 def domain_type() -> str:
     """``kvm`` where hardware virtualization is there and a guest really boots with it, else ``qemu``.
 
-    ``/dev/kvm`` alone proves nothing: it can exist on a CPU without vmx or svm, and a guest then hangs.
+    ``/dev/kvm`` alone proves nothing: it can exist on a CPU without vmx or svm, and a guest then
+    hangs.
     """
     return "kvm" if _validated() and boots("kvm") else "qemu"
 
@@ -77,7 +94,9 @@ def domain_type() -> str:
 def _validated() -> bool:
     if shutil.which("virt-host-validate") is None or not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return False
-    told = subprocess.run(["virt-host-validate", "qemu"], capture_output=True, text=True, check=False).stdout
+    told = subprocess.run(
+        ["virt-host-validate", "qemu"], capture_output=True, text=True, check=False
+    ).stdout
     return any("hardware virtualization" in line and ": PASS" in line for line in told.splitlines())
 
 
@@ -86,7 +105,16 @@ def boots(accelerator: str) -> bool:
     image = boot.image()
     with tempfile.TemporaryDirectory(prefix="drover-trial-") as directory:
         serial = Path(directory, "serial")
-        argv = ["qemu-system-x86_64", "-accel", accelerator, "-m", "128", "-display", "none", "-nodefaults"]
+        argv = [
+            "qemu-system-x86_64",
+            "-accel",
+            accelerator,
+            "-m",
+            "128",
+            "-display",
+            "none",
+            "-nodefaults",
+        ]
         argv += ["-kernel", str(image.kernel), "-initrd", str(image.initrd), "-no-reboot"]
         argv += ["-append", boot.command_line("probe", end=True)]
         try:

@@ -10,7 +10,8 @@ SWITCH = "10.77.0.1"
 GUEST_BRIDGE = "br0"
 """The bridge in each host that guests are attached to; its uplink is apart from the management network."""
 
-# A locally administered address that nobody has: the bridge delivers to no one, as a dead path does.
+# A locally administered address that nobody has: the bridge delivers to no one, as a dead path
+# does.
 _NOBODY = "02:00:00:00:00:01"
 
 
@@ -86,7 +87,9 @@ def narrow(host: Room, mib_s: float | None) -> None:
         host.run("tc", "qdisc", "del", "dev", "eth0", "root", check=False)
         return
     if mib_s <= 0:
-        raise LabError("A bandwidth is more than nothing MiB/s; to stop all traffic cut the network instead.")
+        raise LabError(
+            "A bandwidth is more than nothing MiB/s; to stop all traffic cut the network instead."
+        )
     rate = f"{round(mib_s * 8 * 1024 * 1024)}bit"
     shape = ["tbf", "rate", rate, "burst", "256kb", "latency", "100ms"]
     host.run("tc", "qdisc", "replace", "dev", "eth0", "root", *shape)

@@ -26,7 +26,9 @@ def unpacked(name: str, packages: tuple[str, ...], program: str) -> Path:
 
 def libraries(home: Path) -> str:
     """The directories with the libraries of unpacked packages, as LD_LIBRARY_PATH takes them."""
-    return ":".join(str(path) for place in ("lib", "usr/lib") for path in (home / place).glob("*-linux-gnu"))
+    return ":".join(
+        str(path) for place in ("lib", "usr/lib") for path in (home / place).glob("*-linux-gnu")
+    )
 
 
 def cache() -> Path:

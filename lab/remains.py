@@ -1,7 +1,7 @@
 """What a lab leaves on the machine: who owns it, and how it is removed however its owner ended.
 
-Run as a program (``remains.py DIRECTORY``) it is a lab's janitor: it waits until the owner's end of its
-standard input closes, which happens at every kind of death, and then removes everything.
+Run as a program (``remains.py DIRECTORY``) it is a lab's janitor: it waits until the owner's end of
+its standard input closes, which happens at every kind of death, and then removes everything.
 """
 
 import contextlib
@@ -49,8 +49,8 @@ def sweep() -> list[Path]:
 def remove(directory: Path) -> None:
     """End a lab's processes and remove its groups and files; nothing happens where nothing is left.
 
-    With a host's first process dead the kernel ends every other process in its PID namespace; namespaces,
-    mounts, bridges and links have no name outside and vanish with them.
+    With a host's first process dead the kernel ends every other process in its PID namespace;
+    namespaces, mounts, bridges and links have no name outside and vanish with them.
     """
     deadline = time.monotonic() + _PATIENCE_S
     while _kill(directory) and time.monotonic() < deadline:
@@ -112,7 +112,9 @@ def _kill(directory: Path) -> bool:
             continue
         try:
             words = (entry / "cmdline").read_bytes().split(b"\0")
-            if str(directory).encode() in words and any(word.endswith(b"/inside.py") for word in words):
+            if str(directory).encode() in words and any(
+                word.endswith(b"/inside.py") for word in words
+            ):
                 os.kill(int(entry.name), signal.SIGKILL)
                 found = True
         except (FileNotFoundError, ProcessLookupError):

@@ -13,8 +13,19 @@ from lab import cgroups
 from lab.errors import LabError
 
 _INSIDE = Path(__file__).with_name("inside.py")
-_JOIN = 'while [ "$1" != -- ]; do echo 0 >"$1/cgroup.procs" || exit 1; shift; done; shift; exec "$@"'
-_UNSHARE = ["unshare", "--fork", "--kill-child", "--pid", "--mount-proc", "--net", "--uts", "--cgroup"]
+_JOIN = (
+    'while [ "$1" != -- ]; do echo 0 >"$1/cgroup.procs" || exit 1; shift; done; shift; exec "$@"'
+)
+_UNSHARE = [
+    "unshare",
+    "--fork",
+    "--kill-child",
+    "--pid",
+    "--mount-proc",
+    "--net",
+    "--uts",
+    "--cgroup",
+]
 
 
 class Room:
@@ -36,7 +47,9 @@ class Room:
         self._hear()
         self.pid = _child_of(self._process.pid)
         """Process id of the first process, as seen from outside."""
-        self.groups = cgroups.settle(directory, name, [self._process.pid, self.pid]) if groups else []
+        self.groups = (
+            cgroups.settle(directory, name, [self._process.pid, self.pid]) if groups else []
+        )
         """The room's own control groups."""
         self._namespace = _namespace(self.pid)
 
@@ -67,7 +80,8 @@ class Room:
         """Kill the first process, and with it everything inside; wait until all of it is gone."""
         self._namespace = None
         if self.alive:
-            # Not its parent, which then reaps it; the kernel ends the rest of the namespace before it is gone.
+            # Not its parent, which then reaps it; the kernel ends the rest of the namespace before
+            # it is gone.
             os.kill(self.pid, signal.SIGKILL)
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
@@ -113,7 +127,9 @@ def _child_of(parent: int) -> int:
     for path in Path("/proc").iterdir():
         if path.name.isdigit() and _parent(int(path.name)) == parent:
             return int(path.name)
-    raise LabError("A lab host's first process is gone already; see the log in the lab's directory.")
+    raise LabError(
+        "A lab host's first process is gone already; see the log in the lab's directory."
+    )
 
 
 def _parent(pid: int) -> int | None:

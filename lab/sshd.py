@@ -50,15 +50,22 @@ class Door:
 def serve(lab: Lab, host: str) -> Door:
     """Start sshd in a host of the lab, unless it runs already, and wait until it answers; it ends with the host.
 
-    The program is the installed one, or else Debian's, downloaded and unpacked but not installed, so that the
-    machine itself gets no server.
+    The program is the installed one, or else Debian's, downloaded and unpacked but not installed,
+    so that the machine itself gets no server.
 
     Raises:
         LabError: the program cannot be had, or it does not answer.
     """
     directory = lab.directory / host / "ssh"
     address = lab.hosts[host].address
-    door = Door(host, "root", address, directory / "login_key", directory / "known_hosts", proxy_command(lab, host))
+    door = Door(
+        host,
+        "root",
+        address,
+        directory / "login_key",
+        directory / "known_hosts",
+        proxy_command(lab, host),
+    )
     if directory.exists():
         return door
     program, libraries = _program()
@@ -73,9 +80,11 @@ def serve(lab: Lab, host: str) -> Door:
     door.client.chmod(0o700)
     lab.run(host, "mount", "--bind", str(directory / "passwd"), "/etc/passwd")
     lab.run(host, "mkdir", "-p", "/run/sshd")
-    # In the background of a shell: as a child of process 1 with a session of its own it takes itself for a daemon
-    # already and does not fork.
-    start = f"LD_LIBRARY_PATH={libraries} {program} -D -f {directory}/sshd_config -E {directory}/log &"
+    # In the background of a shell: as a child of process 1 with a session of its own it takes
+    # itself for a daemon already and does not fork.
+    start = (
+        f"LD_LIBRARY_PATH={libraries} {program} -D -f {directory}/sshd_config -E {directory}/log &"
+    )
     lab.run(host, "sh", "-c", start)
     _await_banner(lab, host)
     return door
@@ -87,12 +96,16 @@ def proxy_command(lab: Lab, host: str) -> str:
 
 
 def _await_banner(lab: Lab, host: str) -> None:
-    command = proxy_command(lab, host).replace("%h", lab.hosts[host].address).replace("%p", str(PORT))
+    command = (
+        proxy_command(lab, host).replace("%h", lab.hosts[host].address).replace("%p", str(PORT))
+    )
     deadline = time.monotonic() + _START_S
     while not _greets(command.split()):
         if time.monotonic() > deadline:
             log = lab.directory / host / "ssh" / "log"
-            raise LabError(f"sshd of {host} did not answer in {_START_S} s: {log.read_text() if log.exists() else ''}")
+            raise LabError(
+                f"sshd of {host} did not answer in {_START_S} s: {log.read_text() if log.exists() else ''}"
+            )
         time.sleep(0.05)
 
 
@@ -101,7 +114,9 @@ def _greets(argv: list[str]) -> bool:
     with (
         ours,
         theirs,
-        subprocess.Popen(argv, stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=subprocess.DEVNULL) as process,
+        subprocess.Popen(
+            argv, stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=subprocess.DEVNULL
+        ) as process,
     ):
         theirs.close()
         ours.settimeout(2)

@@ -12,7 +12,8 @@ PORT = 16514
 GOOD_DAYS = 365
 
 _CURVE = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-# Where libvirt and QEMU look for each: docs/kbase/tlscerts.rst of libvirt, docs/system/tls.rst of QEMU.
+# Where libvirt and QEMU look for each: docs/kbase/tlscerts.rst of libvirt, docs/system/tls.rst of
+# QEMU.
 _AUTHORITY = ("CA/cacert.pem", "qemu/ca-cert.pem")
 _CERTIFICATES = (
     "libvirt/servercert.pem", "libvirt/clientcert.pem", "qemu/server-cert.pem", "qemu/client-cert.pem",
@@ -20,7 +21,8 @@ _CERTIFICATES = (
 _KEYS = (
     "libvirt/private/serverkey.pem", "libvirt/private/clientkey.pem", "qemu/server-key.pem", "qemu/client-key.pem",
 )  # fmt: skip
-# /etc is the machine's, and a host needs an /etc/pki of its own: everything that is there is linked into an empty one.
+# /etc is the machine's, and a host needs an /etc/pki of its own: everything that is there is linked
+# into an empty one.
 _OWN_ETC = """
 set -e
 mkdir /run/etc
@@ -55,7 +57,17 @@ class Authority:
         for each in (*_AUTHORITY, *_CERTIFICATES, *_KEYS):
             (home / each).parent.mkdir(parents=True, exist_ok=True)
         request, signed, key = home / "request", home / "signed", home / "key"
-        _openssl("req", "-new", *_CURVE, "-keyout", str(key), "-subj", f"/CN={host.name}", "-out", str(request))
+        _openssl(
+            "req",
+            "-new",
+            *_CURVE,
+            "-keyout",
+            str(key),
+            "-subj",
+            f"/CN={host.name}",
+            "-out",
+            str(request),
+        )
         extensions = home / "extensions"
         extensions.write_text(
             f"subjectAltName=DNS:{host.name},IP:{host.address}\nkeyUsage=digitalSignature,keyEncipherment\n"

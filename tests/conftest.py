@@ -1,7 +1,7 @@
 """What all tests share: the lab, started once, and which tests run: the fast ones, the usual ones, the slow ones too.
 
-``--fast`` is for the desk, after each change: pure functions and fakes, with few examples for each property.
-Without an option everything runs except what is marked slow; ``--slow`` adds that.
+``--fast`` is for the desk, after each change: pure functions and fakes, with few examples for each
+property. Without an option everything runs except what is marked slow; ``--slow`` adds that.
 """
 
 from __future__ import annotations
@@ -23,27 +23,34 @@ LEFT_OUT = {"fast": ("lab", "browser", "process", "slow"), "usual": ("slow",), "
 NOT_FAST = tuple(Path(__file__).parent / name for name in ("e2e", "lab_slack"))
 """Folders in which every test starts servers: the fast run does not even import them."""
 
-# As the bot itself does: a second BLAS thread brings the planner nothing, and on busy cores spins for seconds.
+# As the bot itself does: a second BLAS thread brings the planner nothing, and on busy cores spins
+# for seconds.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-# In CI the same examples each time: what random ones find is found, and mended, at a desk. Machines are noisy.
+# In CI the same examples each time: what random ones find is found, and mended, at a desk. Machines
+# are noisy.
 settings.register_profile("ci", derandomize=True, deadline=None)
 settings.register_profile("desk", deadline=None)
 settings.register_profile("fast", deadline=None, max_examples=10, stateful_step_count=15)
 
 
-# A logged traceback in colours, with the values of all variables, takes half a second; nobody looks at it here.
+# A logged traceback in colours, with the values of all variables, takes half a second; nobody looks
+# at it here.
 structlog.configure(
     processors=[
         *structlog.get_config()["processors"][:-1],
-        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+        structlog.dev.ConsoleRenderer(
+            colors=False, exception_formatter=structlog.dev.plain_traceback
+        ),
     ]
 )
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the tests marked slow as well")
-    parser.addoption("--fast", action="store_true", help="run only the fast tests: pure functions and fakes")
+    parser.addoption(
+        "--fast", action="store_true", help="run only the fast tests: pure functions and fakes"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -76,6 +83,9 @@ def lab() -> Iterator[Lab]:
 
     lacks = missing()
     if lacks:
-        pytest.fail("This machine cannot run the lab (or leave its tests out with -m 'not lab'):\n" + "\n".join(lacks))
+        pytest.fail(
+            "This machine cannot run the lab (or leave its tests out with -m 'not lab'):\n"
+            + "\n".join(lacks)
+        )
     with Lab(hosts=3) as cluster:
         yield cluster

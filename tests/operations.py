@@ -53,7 +53,12 @@ def planned(*moves: steps.Step) -> Plan:
 
 
 def proposal(
-    key: str = "request-1", *, by: str = "UENG", votes: int = 1, plan: Plan | None = None, expires: float = 3600
+    key: str = "request-1",
+    *,
+    by: str = "UENG",
+    votes: int = 1,
+    plan: Plan | None = None,
+    expires: float = 3600,
 ) -> Proposed:
     return Proposed(
         at=START,
@@ -68,4 +73,13 @@ def proposal(
 
 
 def request(key: str = "command-1", text: str = "migrate web-1") -> Request:
-    return Request(key, "command", "UENG", START, "COPS", text, answers=(("why", "“ünïcode” \0 \n"),), trigger="t.1")
+    return Request(
+        key,
+        "command",
+        "UENG",
+        START,
+        "COPS",
+        text,
+        answers=(("why", "“ünïcode” \0 \n"),),
+        trigger="t.1",
+    )

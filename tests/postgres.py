@@ -16,12 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # Where Debian keeps the servers; newest last.
-_VERSIONS = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[4]))
+_VERSIONS = sorted(
+    Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[4])
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Postgres:
-    """A running server. Its directory is not under pytest's, whose parents only the tests' user may enter."""
+    """A running server.
+
+    Its directory is not under pytest's, whose parents only the tests' user may enter.
+    """
 
     bin: Path
     data: Path
@@ -31,13 +36,18 @@ class Postgres:
         """The URL of a new, empty database."""
         name = f"t{secrets.token_hex(6)}"
         url = f"postgresql://drover@127.0.0.1:{self.port}"
-        _as_server([str(self.bin / "psql"), "-qX", f"{url}/postgres", "-c", f"CREATE DATABASE {name}"])
+        _as_server(
+            [str(self.bin / "psql"), "-qX", f"{url}/postgres", "-c", f"CREATE DATABASE {name}"]
+        )
         return f"{url}/{name}"
 
     def run(self, *words: str) -> None:
         """pg_ctl with these words."""
-        # -w waits until it answers; its own log file keeps the pipe free, which would else never close.
-        _as_server([str(self.bin / "pg_ctl"), "-D", str(self.data), "-w", "-l", f"{self.data}/log", *words])
+        # -w waits until it answers; its own log file keeps the pipe free, which would else never
+        # close.
+        _as_server(
+            [str(self.bin / "pg_ctl"), "-D", str(self.data), "-w", "-l", f"{self.data}/log", *words]
+        )
 
 
 def missing() -> str:
@@ -54,7 +64,17 @@ def running() -> Iterator[Postgres]:
         shutil.chown(directory, user)
     server = Postgres(_VERSIONS[-1].parent, directory / "data", _free_port())
     try:
-        initdb = [str(_VERSIONS[-1]), "-D", str(server.data), "-U", "drover", "-A", "trust", "-N", "--no-instructions"]
+        initdb = [
+            str(_VERSIONS[-1]),
+            "-D",
+            str(server.data),
+            "-U",
+            "drover",
+            "-A",
+            "trust",
+            "-N",
+            "--no-instructions",
+        ]
         _as_server([*initdb, "-E", "UTF8", "--locale=C.UTF-8"])
         listening = f"-p {server.port} -k '' -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=60"
         server.run("-o", listening, "start")

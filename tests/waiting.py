@@ -14,11 +14,14 @@ PATIENCE = 120.0
 
 
 def until(
-    look: Callable[[], Found], what: str | Callable[[], str] = "it became so", seconds: float = PATIENCE
+    look: Callable[[], Found],
+    what: str | Callable[[], str] = "it became so",
+    seconds: float = PATIENCE,
 ) -> Found:
     """Return the first true value that ``look`` returns.
 
-    ``what`` says what is waited for; as a function it is called when the time is over, to show what was there instead.
+    ``what`` says what is waited for; as a function it is called when the time is over, to show what
+    was there instead.
 
     Raises:
         AssertionError: nothing true was returned within ``seconds``.
@@ -28,7 +31,9 @@ def until(
         if found := look():
             return found
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds:g} s: {what if isinstance(what, str) else what()}")
+            raise AssertionError(
+                f"not within {seconds:g} s: {what if isinstance(what, str) else what()}"
+            )
         time.sleep(0.01)
 
 

@@ -1,8 +1,8 @@
 """Deterministic, unevenly loaded clusters to measure planners on: as plain data, and as Ganeti htools read them.
 
 Usage: generate.py HOSTS VMS [--seed N] [--het] [--drain 2] -o PREFIX
-Writes PREFIX.json (neutral), PREFIX.txt (hbal -t), PREFIX.muted.txt (the same with cpu_speed=1e9, which silences hbal's
-vcpu_ratio term but keeps the vCPU limit) and PREFIX.util (hbal -U).
+Writes PREFIX.json (neutral), PREFIX.txt (hbal -t), PREFIX.muted.txt (the same with cpu_speed=1e9,
+which silences hbal's vcpu_ratio term but keeps the vCPU limit) and PREFIX.util (hbal -U).
 """
 
 import argparse
@@ -36,7 +36,14 @@ def _guest(rnd: random.Random, number: int) -> Entry:
     vcpus = max(1, min(16, usual * rnd.choice([1, 1, 1, 2]) // rnd.choice([1, 1, 1, 2])))
     busy = rnd.uniform(0.75, 1.0) if rnd.random() < 0.05 else rnd.betavariate(0.6, 3.0)
     cpu = round(vcpus * busy, 4)
-    return {"name": f"vm{number:05d}", "mem": gib * 1024, "vcpus": vcpus, "cpu": cpu, "aa": None, "host": None}
+    return {
+        "name": f"vm{number:05d}",
+        "mem": gib * 1024,
+        "vcpus": vcpus,
+        "cpu": cpu,
+        "aa": None,
+        "host": None,
+    }
 
 
 def _machines(guests: list[Entry], count: int, drain: int, *, het: bool) -> list[Entry]:
@@ -48,7 +55,13 @@ def _machines(guests: list[Entry], count: int, drain: int, *, het: bool) -> list
     cores = next(size for size in (8, 16, 24, 32, 48, 64, 96) if size * 0.50 >= cpu_each)
     factors = [2 if het and number % 3 == 2 else 1 for number in range(count)]
     return [
-        {"name": f"h{number:03d}", "mem": memory * factor, "reserve": 4096, "cores": cores * factor, "drain": False}
+        {
+            "name": f"h{number:03d}",
+            "mem": memory * factor,
+            "reserve": 4096,
+            "cores": cores * factor,
+            "drain": False,
+        }
         for number, factor in enumerate(factors)
     ]
 
@@ -83,7 +96,9 @@ class _Placing:
         self.groups: list[set[str]] = [set() for _ in machines]
 
     def place_all(self) -> None:
-        large_first = sorted(self.guests, key=lambda guest: -guest["mem"] * self.rnd.uniform(0.4, 1))
+        large_first = sorted(
+            self.guests, key=lambda guest: -guest["mem"] * self.rnd.uniform(0.4, 1)
+        )
         for guest in large_first:
             self._place(guest)
 
@@ -91,7 +106,9 @@ class _Placing:
         fitting = self._fitting(guest)
         if guest["aa"]:
             fitting = self._apart(guest, fitting)
-        number = self.rnd.choices(fitting, [self.weight[i] * self.machines[i]["cores"] for i in fitting])[0]
+        number = self.rnd.choices(
+            fitting, [self.weight[i] * self.machines[i]["cores"] for i in fitting]
+        )[0]
         guest["host"] = self.machines[number]["name"]
         self.mem[number] += guest["mem"]
         self.vcpus[number] += guest["vcpus"]
@@ -144,9 +161,7 @@ def htools_text(cluster: Entry, *, muted: bool) -> str:
             f"{guest['name']}|{guest['mem']}|10240|{guest['vcpus']}|running|Y|{guest['host']}||ext|{tag}|1|-|N"
         )
     ratio = f"{cluster['vcpu_ratio']:.1f}"
-    policy = (
-        f"128,1,1024,1,1,1|128,1,1024,1,1,1;1048576,64,104857600,16,8,12|drbd,plain,ext,rbd,sharedfile|{ratio}|32.0"
-    )
+    policy = f"128,1,1024,1,1,1|128,1,1024,1,1,1;1048576,64,104857600,16,8,12|drbd,plain,ext,rbd,sharedfile|{ratio}|32.0"
     lines += ["", "htools:iextags:aa", "", "|" + policy, "default|" + policy]
     return "\n".join(lines) + "\n"
 
@@ -154,7 +169,9 @@ def htools_text(cluster: Entry, *, muted: bool) -> str:
 def htools_load(cluster: Entry) -> str:
     """Answer CPU load as `hbal -U` reads it: in shares of the smallest host, for hbal never divides by capacity."""
     smallest = min(machine["cores"] for machine in cluster["hosts"])
-    return "".join(f"{guest['name']} {guest['cpu'] / smallest:.8f} 0 0 0\n" for guest in cluster["vms"])
+    return "".join(
+        f"{guest['name']} {guest['cpu'] / smallest:.8f} 0 0 0\n" for guest in cluster["vms"]
+    )
 
 
 def write(cluster: Entry, prefix: Path) -> None:
@@ -177,4 +194,6 @@ if __name__ == "__main__":
     parser.add_argument("--drain", type=int, default=2)
     parser.add_argument("-o", required=True, type=Path)
     asked = parser.parse_args()
-    write(generate(asked.hosts, asked.vms, seed=asked.seed, het=asked.het, drain=asked.drain), asked.o)
+    write(
+        generate(asked.hosts, asked.vms, seed=asked.seed, het=asked.het, drain=asked.drain), asked.o
+    )

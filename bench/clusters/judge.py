@@ -1,6 +1,7 @@
 """A neutral judge of plans, which knows nothing of any planner: legal step by step, and how even the outcome is.
 
-Usage: judge.py CLUSTER.json PLAN (lines "vm target" in the order of execution; "-" for the empty plan)
+Usage: judge.py CLUSTER.json PLAN (lines "vm target" in the order of execution; "-" for the empty
+plan)
 """
 
 import json
@@ -37,7 +38,9 @@ def objections(guest: Entry, source: Host, target: Host, ratio: float) -> list[s
         "target drained": target.drained,
         "memory": target.total("mem") + guest["mem"] > target.room,
         "vcpu": target.total("vcpus") + guest["vcpus"] > ratio * target.cores,
-        "anti-affinity": bool(guest["aa"]) and target is not source and target.groups()[guest["aa"]] > 0,
+        "anti-affinity": bool(guest["aa"])
+        and target is not source
+        and target.groups()[guest["aa"]] > 0,
     }
     return [rule for rule, is_broken in broken.items() if is_broken]
 
@@ -76,11 +79,22 @@ def judge(cluster: Entry, moves: list[tuple[str, str]]) -> dict[str, Any]:
         where[name] = to
         gib += guests[name]["mem"] / 1024
     after = metrics(list(hosts.values()))
-    return {"before": before, "after": after, "moves": len(moves), "gib": gib, "illegal": illegal, "where": where}
+    return {
+        "before": before,
+        "after": after,
+        "moves": len(moves),
+        "gib": gib,
+        "illegal": illegal,
+        "where": where,
+    }
 
 
 if __name__ == "__main__":
     given = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     text = "" if sys.argv[2] == "-" else Path(sys.argv[2]).read_text(encoding="utf-8")
     plan = [(line.split()[0], line.split()[1]) for line in text.splitlines() if line.strip()]
-    print(json.dumps({key: value for key, value in judge(given, plan).items() if key != "where"}, indent=1))
+    print(
+        json.dumps(
+            {key: value for key, value in judge(given, plan).items() if key != "where"}, indent=1
+        )
+    )

@@ -20,7 +20,8 @@ from bot.ports import Perform
 
 log = structlog.get_logger()
 
-_VERSION = "1"  # of the workflow's shape, not of Drover: DBOS resumes only what its own version left
+# Of the workflow's shape, not of Drover: DBOS resumes only what its own version left
+_VERSION = "1"
 _QUEUE = "moves"
 _NOWHERE = "-"  # the partition of operations that work on no host
 UNPREPARED = {"prepare_threshold": None}
@@ -31,13 +32,15 @@ _BROKEN = frozenset({"ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"})
 class DurableWork:
     """The port ``Work``. One at a time in a process, because DBOS is.
 
-    Of operations whose first step works on the same host, ``per_host`` run at a time; others side by side. What a
-    killed process was performing is resumed at its next start, or by another replica when ``replicas`` is given.
+    Of operations whose first step works on the same host, ``per_host`` run at a time; others side
+    by side. What a killed process was performing is resumed at its next start, or by another
+    replica when ``replicas`` is given.
 
     Args:
-        perform: safe to repeat; what it raises is logged, and the operation is performed anew when it is enqueued
-            again.
-        database_url: ``sqlite:///path`` of a file of its own, or ``postgresql://…`` (schema ``dbos``).
+        perform: safe to repeat; what it raises is logged, and the operation is performed anew when
+            it is enqueued again.
+        database_url: ``sqlite:///path`` of a file of its own, or ``postgresql://…`` (schema
+            ``dbos``).
         executor_id: this replica's name: the same after a restart, no two alike at one time.
         replicas: where replicas count their heartbeats; None: there is only one.
         poll: seconds between two looks at the queue.
@@ -45,7 +48,8 @@ class DurableWork:
         dead_after: seconds of silence after which a replica's operations are taken over.
         on_fenced: told when another replica took this one for dead: the process has to end.
         per_host: how many operations whose first step works on the same host run at a time.
-        on_silent: told the name of a silent replica after that, for what else was its to do; safe to repeat.
+        on_silent: told the name of a silent replica after that, for what else was its to do; safe
+            to repeat.
     """
 
     def __init__(
@@ -75,7 +79,12 @@ class DurableWork:
                 on_silent(silent)
 
             self._pulse = Pulse(
-                executor_id, replicas, take_over, every=beat_every, dead_after=dead_after, on_fenced=on_fenced
+                executor_id,
+                replicas,
+                take_over,
+                every=beat_every,
+                dead_after=dead_after,
+                on_fenced=on_fenced,
             )
         self._running: set[str] = set()
         self._changed = threading.Condition()
@@ -93,8 +102,11 @@ class DurableWork:
         try:
             engine_tables.prepare(self._url)
             DBOS(config=self._config())
-            # No limit of attempts: a bot that is killed often is no reason to leave an operation undone.
-            self._workflow = DBOS.workflow(name="perform", max_recovery_attempts=None)(self._workflow_body())
+            # No limit of attempts: a bot that is killed often is no reason to leave an operation
+            # undone.
+            self._workflow = DBOS.workflow(name="perform", max_recovery_attempts=None)(
+                self._workflow_body()
+            )
             DBOS.launch()
             DBOS.register_queue(
                 _QUEUE,
@@ -109,8 +121,8 @@ class DurableWork:
     def stop(self, wait: float = 1.0) -> tuple[str, ...]:
         """Take up nothing new, wait for what is nearly done, and let go.
 
-        What is still being performed goes on until the process ends, and is resumed at the next start. Python waits
-        for it at the end of the process; ``os._exit`` does not.
+        What is still being performed goes on until the process ends, and is resumed at the next
+        start. Python waits for it at the end of the process; ``os._exit`` does not.
 
         Args:
             wait: seconds.
@@ -129,8 +141,10 @@ class DurableWork:
     def enqueue(self, operation: Operation) -> None:
         """See that the operation is performed; repeating it is harmless.
 
-        An operation that was performed to its end, or is waiting or under way, is left alone. One whose ``perform``
-        raised is performed anew, under an id with the number of the attempt: two replicas that see the failure at
+        An operation that was performed to its end, or is waiting or under way, is left alone. One
+        whose ``perform``
+        raised is performed anew, under an id with the number of the attempt: two replicas that see
+            the failure at
         once choose the same id, and so cause one new attempt.
 
         Raises:
@@ -148,7 +162,9 @@ class DurableWork:
 
     def _config(self) -> DBOSConfig:
         pooled: DBOSConfig = (
-            {} if self._url.startswith("sqlite") else {"db_engine_kwargs": {"connect_args": UNPREPARED}}
+            {}
+            if self._url.startswith("sqlite")
+            else {"db_engine_kwargs": {"connect_args": UNPREPARED}}
         )
         return {
             **pooled,
@@ -157,14 +173,16 @@ class DurableWork:
             "executor_id": self._executor,
             "application_version": _VERSION,
             "log_level": "WARNING",
-            "serializer": DBOSPortableJSONSerializer(),  # for what is written; see _refuse_pickle for what is read
+            # For what is written; see _refuse_pickle for what is read
+            "serializer": DBOSPortableJSONSerializer(),
             "sys_db_pool_size": 8,
             "scheduler_polling_interval_sec": 3600.0,  # its scheduler is not used; APScheduler is
         }
 
     def _workflow_body(self) -> Callable[[str], None]:
         def perform(operation_id: str) -> None:
-            # A step: what ended is not begun again when the process dies before the workflow is marked as done.
+            # A step: what ended is not begun again when the process dies before the workflow is
+            # marked as done.
             DBOS.run_step(None, self._performed, operation_id)
 
         return perform
@@ -174,7 +192,10 @@ class DurableWork:
         try:
             self._perform(operation_id)
         except Exception:
-            log.exception("performing failed; it is tried anew when it is enqueued again", operation=operation_id)
+            log.exception(
+                "performing failed; it is tried anew when it is enqueued again",
+                operation=operation_id,
+            )
             raise
         finally:
             self._mark(operation_id, running=False)
@@ -192,7 +213,10 @@ class DurableWork:
 
 def _refuse_pickle(_serializer: DefaultSerializer, _stored: str) -> Never:
     """DBOS reads each row as the row itself says, and pickle is a choice: whoever writes rows could run code."""
-    raise StoreError("A row of the work queue wants to be unpickled; that is refused.", "Look who writes the database.")
+    raise StoreError(
+        "A row of the work queue wants to be unpickled; that is refused.",
+        "Look who writes the database.",
+    )
 
 
 # Every way to pickle leads through this method.
@@ -220,17 +244,21 @@ def _next_attempt(operation_id: str) -> str | None:
 def _taken_over(executor: str) -> None:
     """Put what a dead replica was performing back into the queue, once, however many replicas do so.
 
-    DBOS has no public name for this; its row-by-row guard on the dead executor's id makes it safe to repeat, which
-    resuming by id is not.
+    DBOS has no public name for this; its row-by-row guard on the dead executor's id makes it safe
+    to repeat, which resuming by id is not.
     """
     for handle in DBOS._recover_pending_workflows([executor]):  # noqa: SLF001
         log.warning("taken over", operation=handle.get_workflow_id(), silent=executor)
 
 
 def _failed(error: Exception) -> StoreError:
-    said = str(getattr(error, "orig", None) or error).split("\n", maxsplit=1)[0].strip() or type(error).__name__
+    said = (
+        str(getattr(error, "orig", None) or error).split("\n", maxsplit=1)[0].strip()
+        or type(error).__name__
+    )
     return StoreError(
-        f"The work queue's database failed: {said}.", "Check that it can be reached and written, and has space left."
+        f"The work queue's database failed: {said}.",
+        "Check that it can be reached and written, and has space left.",
     )
 
 

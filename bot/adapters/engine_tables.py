@@ -1,7 +1,7 @@
 """Checks the durable engine's own tables before it starts, and sets aside what it could not work with.
 
-The tables hold nothing but the queue: operations are found again in Drover's own events. So a damaged queue is made
-anew instead of keeping the bot from starting.
+The tables hold nothing but the queue: operations are found again in Drover's own events. So a
+damaged queue is made anew instead of keeping the bot from starting.
 """
 
 from __future__ import annotations
@@ -40,14 +40,20 @@ def prepare(url: str) -> None:
     if fault := _file_fault(path):
         set_aside(path, fault)
     with closing(sqlite3.connect(path)) as connection:
-        # SQLite keeps this mode in the file. It spares the engine a journal file and two disk waits per transaction.
+        # SQLite keeps this mode in the file. It spares the engine a journal file and two disk waits
+        # per transaction.
         connection.execute("PRAGMA journal_mode = WAL")
 
 
 def set_aside(path: Path, fault: str) -> None:
     """Rename a damaged file, with what lies beside it, and make an empty one."""
     kept = path.with_name(f"{path.name}.damaged-{int(time.time())}")
-    log.warning("the work queue is damaged: it is made anew from the events", file=str(path), kept=kept.name, why=fault)
+    log.warning(
+        "the work queue is damaged: it is made anew from the events",
+        file=str(path),
+        kept=kept.name,
+        why=fault,
+    )
     for end in ("", "-wal", "-shm"):
         part = path.with_name(f"{path.name}{end}")
         if part.exists():
@@ -77,14 +83,20 @@ def _file_fault(path: Path) -> str:
 def _prepare_schema(url: str) -> None:
     """As for a file: a schema in which tables are missing is renamed, and the engine makes a new one."""
     address = sa.make_url(url).set(drivername="postgresql+psycopg")
-    engine = sa.create_engine(address, poolclass=sa.NullPool, connect_args={"prepare_threshold": None})
+    engine = sa.create_engine(
+        address, poolclass=sa.NullPool, connect_args={"prepare_threshold": None}
+    )
     try:
         with engine.begin() as connection:
             if not sa.inspect(connection).has_schema(SCHEMA):
                 return
             if fault := table_fault(connection, SCHEMA):
                 kept = f"{SCHEMA}_damaged_{int(time.time())}"
-                log.warning("the work queue is damaged: it is made anew from the events", kept=kept, why=fault)
+                log.warning(
+                    "the work queue is damaged: it is made anew from the events",
+                    kept=kept,
+                    why=fault,
+                )
                 connection.execute(sa.text(f"ALTER SCHEMA {SCHEMA} RENAME TO {kept}"))
     finally:
         engine.dispose()
@@ -114,4 +126,8 @@ def table_fault(connection: sa.Connection, schema: str | None) -> str:
 
 def _newest(schema: str | None) -> int:
     """The engine's newest migration: a database that is at it has every table."""
-    return len(sqlite_migrations) if schema is None else len(get_dbos_migrations(schema, use_listen_notify=True))
+    return (
+        len(sqlite_migrations)
+        if schema is None
+        else len(get_dbos_migrations(schema, use_listen_notify=True))
+    )

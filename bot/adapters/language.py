@@ -1,8 +1,9 @@
 """Messages in people's languages: the one place that translates a template and writes numbers, moments and lists.
 
-The translations are ``.po`` files beside the code that says the sentences: ``<package>/locale/<locale>/LC_MESSAGES/
-messages.po``. They are read when the first message in a language is shown. English needs none: it is what the
-templates say. Units are the symbols of SI and IEC, the same in every language; Babel writes the numbers.
+The translations are ``.po`` files beside the code that says the sentences:
+``<package>/locale/<locale>/LC_MESSAGES/ messages.po``. They are read when the first message in a
+language is shown. English needs none: it is what the templates say. Units are the symbols of SI and
+IEC, the same in every language; Babel writes the numbers.
 """
 
 from __future__ import annotations
@@ -111,11 +112,15 @@ class Translated:
         if not dataclasses.is_dataclass(said) or isinstance(said, type):
             return said
         fields = {each.name: getattr(said, each.name) for each in dataclasses.fields(said)}
-        changed = {name: new for name, old in fields.items() if (new := self._shown(old)) is not old}
+        changed = {
+            name: new for name, old in fields.items() if (new := self._shown(old)) is not old
+        }
         return dataclasses.replace(said, **changed) if changed else said
 
     def _words(self, said: Words) -> Words:
-        return Words(self._template(said), {name: self._value(each) for name, each in said.args.items()})
+        return Words(
+            self._template(said), {name: self._value(each) for name, each in said.args.items()}
+        )
 
     def _template(self, said: Words) -> str:
         if not said.template:
@@ -134,7 +139,11 @@ class Translated:
         if isinstance(value, When):
             text = format_datetime(value.utc, "short", locale=self._locale)
             return dataclasses.replace(value, written=f"{text} UTC")
-        return format_date(value.day, "short", locale=self._locale) if isinstance(value, Day) else self._numbered(value)
+        return (
+            format_date(value.day, "short", locale=self._locale)
+            if isinstance(value, Day)
+            else self._numbered(value)
+        )
 
     def _numbered(self, value: Value) -> Value:
         with_a_unit = isinstance(value, Size | Rate | Duration | Percent | Number | float)
@@ -150,7 +159,10 @@ class Translated:
         args = {f"i{index}": self._value(each) for index, each in enumerate(members)}
         holes = [f"{{{name}}}" for name in args]
         style = _JOINS.get(Join.AND if names.rest else names.join)
-        return Words(format_list(holes, style=style, locale=self._locale) if style else ", ".join(holes), args)
+        return Words(
+            format_list(holes, style=style, locale=self._locale) if style else ", ".join(holes),
+            args,
+        )
 
 
 class Languages:
@@ -158,7 +170,8 @@ class Languages:
 
     Args:
         default: the locale of channels, and of people whose own is not known or has no translation.
-        folders: where translations are looked for, ``locale`` folders; those of the bot itself are always among them.
+        folders: where translations are looked for, ``locale`` folders; those of the bot itself are
+            always among them.
 
     Raises:
         SettingsError: ``default`` has no translation.
@@ -166,10 +179,13 @@ class Languages:
 
     def __init__(self, default: str = SOURCE, folders: Iterable[Path] = ()) -> None:
         self._folders = (OWN, *folders)
-        found = {each.parent.parent.name for folder in self._folders for each in folder.glob(f"*/{FILE}")}
+        found = {
+            each.parent.parent.name for folder in self._folders for each in folder.glob(f"*/{FILE}")
+        }
         self.available = (SOURCE, *sorted(found - {SOURCE}))
         self._made: dict[str, Language] = {SOURCE: English()}
-        self._lock = threading.Lock()  # two threads may want the first message of a language at the same moment
+        # Two threads may want the first message of a language at the same moment
+        self._lock = threading.Lock()
         nearest = self._nearest(default)
         if nearest is None:
             raise SettingsError(
@@ -202,25 +218,36 @@ class Languages:
         wanted = locale.replace("-", "_")
         exact = negotiate_locale([wanted], self.available)
         language = wanted.partition("_")[0]
-        return exact or next((each for each in self.available if each.partition("_")[0] == language), None)
+        return exact or next(
+            (each for each in self.available if each.partition("_")[0] == language), None
+        )
 
     def _read(self, name: str) -> Translations:
         files = (folder / name / FILE for folder in self._folders)
-        read = [found for file in files if file.is_file() and (found := read_catalog(file, name)) is not None]
-        made = read[0] if read else Translations()  # the first one's plural rule is that of the language
+        read = [
+            found
+            for file in files
+            if file.is_file() and (found := read_catalog(file, name)) is not None
+        ]
+        # The first one's plural rule is that of the language
+        made = read[0] if read else Translations()
         for each in read[1:]:
             made.merge(each)
         return made
 
 
 def read_catalog(file: Path, locale: str) -> Translations | None:
-    """One ``.po`` file, ready for use. One that cannot be read is logged and leaves its sentences in English: None."""
+    """One ``.po`` file, ready for use.
+
+    One that cannot be read is logged and leaves its sentences in English: None.
+    """
     compiled = io.BytesIO()
     try:
         with file.open("rb") as opened:
             write_mo(compiled, read_po(opened, locale=locale, abort_invalid=True))
     except (OSError, PoFileError, UnknownLocaleError, ValueError) as error:
-        log.error("translation not read", file=str(file), error=str(error))  # noqa: TRY400 - expected kind
+        # Expected kind
+        log.error("translation not read", file=str(file), error=str(error))  # noqa: TRY400
         return None
     compiled.seek(0)
     return Translations(compiled)

@@ -13,8 +13,8 @@ OWNER_ONLY = 0o600
 def make_private(path: Path) -> None:
     """Create a file with mode 0600 where there is none, and take the rights of others from one that is there.
 
-    A mode without rights for others, such as 0640, is an administrator's choice and is kept. SQLite gives the files
-    beside a database (``-wal``, ``-shm``) the mode of the database.
+    A mode without rights for others, such as 0640, is an administrator's choice and is kept. SQLite
+    gives the files beside a database (``-wal``, ``-shm``) the mode of the database.
 
     Raises:
         OSError: the file cannot be made.
@@ -26,7 +26,8 @@ def make_private(path: Path) -> None:
 
 
 def _close_to_others(path: Path) -> None:
-    with suppress(FileNotFoundError, PermissionError):  # a file of another user is that user's to close
+    # A file of another user is that user's to close
+    with suppress(FileNotFoundError, PermissionError):
         found = path.stat()
         if stat.S_ISREG(found.st_mode) and found.st_mode & stat.S_IRWXO:
             path.chmod(OWNER_ONLY)

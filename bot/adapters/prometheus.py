@@ -47,18 +47,30 @@ class Exposed(Collector):
         found = self._measured()
         yield from _hosts(found)
         yield from _guests(found)
-        yield GaugeMetricFamily("drover_alerts", "Alerts that stand.", sum(each.open for each in found.incidents))
-        yield GaugeMetricFamily("drover_history_waiting", "Minutes that wait for the database.", found.losses.waiting)
-        yield CounterMetricFamily("drover_history_dropped", "Minutes of history given up.", found.losses.dropped)
+        yield GaugeMetricFamily(
+            "drover_alerts", "Alerts that stand.", sum(each.open for each in found.incidents)
+        )
+        yield GaugeMetricFamily(
+            "drover_history_waiting", "Minutes that wait for the database.", found.losses.waiting
+        )
+        yield CounterMetricFamily(
+            "drover_history_dropped", "Minutes of history given up.", found.losses.dropped
+        )
 
 
 def _hosts(found: Measured) -> Iterator[Family]:
     hosts = found.sweep.hosts if found.sweep else ()
-    up = GaugeMetricFamily("drover_host_up", "Whether the host answered the last sweep.", labels=["host"])
+    up = GaugeMetricFamily(
+        "drover_host_up", "Whether the host answered the last sweep.", labels=["host"]
+    )
     took = GaugeMetricFamily("drover_sweep_seconds", "How long its answer took.", labels=["host"])
     cpu = GaugeMetricFamily("drover_host_cpu_cores", "Busy cores.", labels=["host"])
-    used = GaugeMetricFamily("drover_host_memory_used_bytes", "Memory in use, without huge pages.", labels=["host"])
-    huge = GaugeMetricFamily("drover_host_memory_huge_bytes", "Set aside as huge pages.", labels=["host"])
+    used = GaugeMetricFamily(
+        "drover_host_memory_used_bytes", "Memory in use, without huge pages.", labels=["host"]
+    )
+    huge = GaugeMetricFamily(
+        "drover_host_memory_huge_bytes", "Set aside as huge pages.", labels=["host"]
+    )
     waits = "Share of the last minute in which something waited for it; …_full: everything did."
     pressure = GaugeMetricFamily("drover_host_pressure_ratio", waits, labels=["host", "resource"])
     for host in hosts:
@@ -80,9 +92,15 @@ def _guests(found: Measured) -> Iterator[Family]:
     families = {
         "cpu": GaugeMetricFamily("drover_vm_cpu_cores", "Host cores used.", labels=labels),
         "wait": GaugeMetricFamily("drover_vm_wait_cores", "Cores it waited for.", labels=labels),
-        "memory": GaugeMetricFamily("drover_vm_memory_bytes", "What its balloon holds.", labels=labels),
-        "disk": GaugeMetricFamily("drover_vm_disk_bytes_per_second", "Read and written.", labels=labels),
-        "net": GaugeMetricFamily("drover_vm_network_bytes_per_second", "Received and sent.", labels=labels),
+        "memory": GaugeMetricFamily(
+            "drover_vm_memory_bytes", "What its balloon holds.", labels=labels
+        ),
+        "disk": GaugeMetricFamily(
+            "drover_vm_disk_bytes_per_second", "Read and written.", labels=labels
+        ),
+        "net": GaugeMetricFamily(
+            "drover_vm_network_bytes_per_second", "Received and sent.", labels=labels
+        ),
     }
     for vm in found.sweep.vms if found.sweep else ():
         for name, family in families.items():
@@ -111,7 +129,13 @@ class MetricsServer:
     """
 
     def __init__(
-        self, host: str, port: int, measured: Callable[[], Measured], problem: Healthy, *, patience: int = 30
+        self,
+        host: str,
+        port: int,
+        measured: Callable[[], Measured],
+        problem: Healthy,
+        *,
+        patience: int = 30,
     ) -> None:
         registry = prometheus_client.CollectorRegistry()
         registry.register(Exposed(measured))
@@ -119,7 +143,9 @@ class MetricsServer:
         self._metrics = prometheus_client.make_wsgi_app(registry)
         self._problem = problem
         try:
-            listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+            listening = socket.create_server(
+                (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
+            )
         except OSError as error:
             raise SettingsError(
                 f"{host}:{port} cannot be listened on: {error}.", "Choose another [metrics] port."
@@ -153,14 +179,18 @@ class MetricsServer:
         self._server.trigger.pull_trigger(lambda: wasyncore.close_all(self._server._map))  # noqa: SLF001
         self._thread.join(_PATIENCE)
 
-    def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def _answer(
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
         if path == "/metrics":
             found: Iterable[bytes] = self._metrics(environ, start_response)
             return found
         if path == "/healthz":
             problem = self._problem()
-            start_response("503 Service Unavailable" if problem else "200 OK", [("Content-Type", "text/plain")])
+            start_response(
+                "503 Service Unavailable" if problem else "200 OK", [("Content-Type", "text/plain")]
+            )
             return [f"{problem or 'ok'}\n".encode()]
         start_response("404 Not Found", [("Content-Type", "text/plain")])
         return [b"There is /metrics and /healthz.\n"]
@@ -172,8 +202,8 @@ def _stalled(metric: str) -> str:
     return f'label_replace({rate}, "host", "$1", "instance", "([^:]+).*")'
 
 
-# What Drover's own metrics are called, and the node exporter's for what Drover cannot see; a site that scrapes another
-# exporter names its queries in the configuration.
+# What Drover's own metrics are called, and the node exporter's for what Drover cannot see; a site
+# that scrapes another exporter names its queries in the configuration.
 QUERIES: Mapping[str, str] = {
     "host:cpu": "drover_host_cpu_cores",
     "host:memory": "drover_host_memory_used_bytes",
@@ -200,8 +230,8 @@ class PrometheusPast:
 
     Args:
         url: such as ``http://prometheus:9090``.
-        queries: PromQL by ``kind:metric`` instead of what ``QUERIES`` has; each answers one series a thing, labelled
-            ``host`` or ``uuid``.
+        queries: PromQL by ``kind:metric`` instead of what ``QUERIES`` has; each answers one series
+            a thing, labelled ``host`` or ``uuid``.
 
     Raises:
         SettingsError: a query is for nothing that is ever asked.
@@ -213,14 +243,18 @@ class PrometheusPast:
         strangers = sorted((queries or {}).keys() - QUERIES.keys())
         if strangers:
             raise SettingsError(
-                f"[monitor.queries] has “{strangers[0]}”, which is never asked.", f"There are {', '.join(QUERIES)}."
+                f"[monitor.queries] has “{strangers[0]}”, which is never asked.",
+                f"There are {', '.join(QUERIES)}.",
             )
         self._queries = {**QUERIES, **(queries or {})}
 
     def history(
         self, entities: Collection[str], metric: Metric, since: datetime, until: datetime
     ) -> Mapping[str, tuple[Bucket, ...]]:
-        """Buckets of each entity; see the port. A bucket's percentile and peak are asked for as well."""
+        """Buckets of each entity; see the port.
+
+        A bucket's percentile and peak are asked for as well.
+        """
         kinds = {entity.partition(":")[0] for entity in entities}
         step = max(60, int((until - since).total_seconds()) // _MOST_POINTS // 60 * 60)
         wanted = frozenset(entities)
@@ -230,19 +264,27 @@ class PrometheusPast:
             found |= {entity: buckets for entity, buckets in read.items() if entity in wanted}
         return found
 
-    def summary(self, kind: str, metric: Metric, since: datetime, until: datetime) -> Mapping[str, Bucket]:
+    def summary(
+        self, kind: str, metric: Metric, since: datetime, until: datetime
+    ) -> Mapping[str, Bucket]:
         """One bucket over the whole time for each; see the port."""
         if kind not in _LABEL:
             return {}
         whole = max(60, int((until - since).total_seconds()))
-        return {entity: buckets[-1] for entity, buckets in self._buckets(kind, metric, until, until, whole).items()}
+        return {
+            entity: buckets[-1]
+            for entity, buckets in self._buckets(kind, metric, until, until, whole).items()
+        }
 
     def pressures(self) -> Mapping[str, Pressure]:
         """The hosts' pressure now; hosts of which not all of it is known are left out."""
         found = [self._now("host", self._queries[f"host:pressure_{name}"]) for name in _SHARES]
         known = set(found[0]).intersection(*found[1:])
         cpu, memory, memory_full, io, io_full = found
-        return {host: Pressure(cpu[host], memory[host], memory_full[host], io[host], io_full[host]) for host in known}
+        return {
+            host: Pressure(cpu[host], memory[host], memory_full[host], io[host], io_full[host])
+            for host in known
+        }
 
     def _now(self, kind: str, query: str) -> dict[str, float]:
         """A query's newest values, by the name of the thing."""
@@ -294,7 +336,8 @@ class PrometheusPast:
     def _get(self, url: str) -> Any:
         advice = "Check monitor.prometheus_url and that Prometheus runs."
         try:
-            with urllib.request.urlopen(url, timeout=_PATIENCE) as answer:  # noqa: S310 - the operator's own URL
+            # The operator's own URL
+            with urllib.request.urlopen(url, timeout=_PATIENCE) as answer:  # noqa: S310
                 found = json.load(answer)
         except urllib.error.HTTPError as error:
             said = error.read(500).decode(errors="replace")

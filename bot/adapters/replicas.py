@@ -39,7 +39,8 @@ class Beats(Protocol):
 
         Args:
             name: of a silent one.
-            beats: how many heartbeats it was last seen to have; False when it has had more, for then it lives.
+            beats: how many heartbeats it was last seen to have; False when it has had more, for
+                then it lives.
         """
         ...
 
@@ -51,8 +52,9 @@ class Beats(Protocol):
 class Silence:
     """Who has not been heard of for too long, judged by one's own stopwatch.
 
-    No clock of the others, and no jump of one's own, can make a living replica look dead. Who did not look for long,
-    because the database was gone or the process was frozen, has no right to call others silent, and begins anew.
+    No clock of the others, and no jump of one's own, can make a living replica look dead. Who did
+    not look for long, because the database was gone or the process was frozen, has no right to call
+    others silent, and begins anew.
 
     Args:
         after: seconds without a new heartbeat.
@@ -72,7 +74,9 @@ class Silence:
             if self._heard.get(name, (None, 0.0))[0] != count:
                 self._heard[name] = (count, now)
         self._heard = {name: heard for name, heard in self._heard.items() if name in beats}
-        return tuple(sorted(name for name, (_, since) in self._heard.items() if now - since >= self._after))
+        return tuple(
+            sorted(name for name, (_, since) in self._heard.items() if now - since >= self._after)
+        )
 
 
 class Pulse:
@@ -81,10 +85,12 @@ class Pulse:
     Args:
         name: this replica's; no two may share one.
         store: where heartbeats are counted.
-        take_over: does the work of the replica of this name, which is fenced off before; harmless to repeat.
+        take_over: does the work of the replica of this name, which is fenced off before; harmless
+            to repeat.
         on_fenced: this replica itself was taken for dead: the process has to end.
         every: seconds between heartbeats.
-        dead_after: seconds of silence; several times ``every``, so that one slow moment kills nobody.
+        dead_after: seconds of silence; several times ``every``, so that one slow moment kills
+            nobody.
     """
 
     def __init__(
@@ -126,7 +132,8 @@ class Pulse:
             try:
                 self._look()
             except FencedError as error:
-                log.error("fenced off", replica=self._name, error=str(error))  # noqa: TRY400 - expected kind
+                # Expected kind
+                log.error("fenced off", replica=self._name, error=str(error))  # noqa: TRY400
                 self._on_fenced()
                 return
             except StoreError as error:

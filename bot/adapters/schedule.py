@@ -19,15 +19,16 @@ from bot.domain.errors import SettingsError
 
 log = structlog.get_logger()
 
-_GRACE = 3600  # seconds: a digest that is this late is still worth reading; later ones are reported as missed
+# Seconds: a digest that is this late is still worth reading; later ones are reported as missed
+_GRACE = 3600
 _THREADS = 4
 
 
 class Schedule:
     """Runs functions now and then, on threads of its own.
 
-    A run that is still under way is never joined by a second one; several that were missed become one. A function
-    that raises is logged, and called again at its next time.
+    A run that is still under way is never joined by a second one; several that were missed become
+    one. A function that raises is logged, and called again at its next time.
     """
 
     def __init__(self) -> None:
@@ -36,7 +37,9 @@ class Schedule:
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": _GRACE},
             timezone=ZoneInfo("UTC"),
         )
-        self._scheduler.add_listener(_reported, EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES)
+        self._scheduler.add_listener(
+            _reported, EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES
+        )
 
     def every(self, name: str, pause: timedelta, call: Callable[[], None]) -> None:
         """Call now and then; the first time one ``pause`` after the start.
@@ -46,18 +49,21 @@ class Schedule:
         """
         if pause <= timedelta(0):
             raise SettingsError(f"“{name}” cannot run every {pause}.", "Give it a time above zero.")
-        self._add(name, IntervalTrigger(seconds=pause.total_seconds(), timezone=ZoneInfo("UTC")), call)
+        self._add(
+            name, IntervalTrigger(seconds=pause.total_seconds(), timezone=ZoneInfo("UTC")), call
+        )
 
     def cron(self, name: str, line: str, zone: str, call: Callable[[datetime], None]) -> None:
         """Call with the slot at the times of a cron line.
 
-        The slot is the time it was due (UTC), the same on every replica however late it runs: ``name:slot`` claimed
-        from the store makes one digest of many. Of several missed slots the newest is called.
+        The slot is the time it was due (UTC), the same on every replica however late it runs:
+        ``name:slot`` claimed from the store makes one digest of many. Of several missed slots the
+        newest is called.
 
         Args:
             name: unique.
-            line: five fields: minute, hour, day, month, weekday (0 or sun is Sunday). Where both day and weekday
-                are restricted, both must hold.
+            line: five fields: minute, hour, day, month, weekday (0 or sun is Sunday). Where both
+                day and weekday are restricted, both must hold.
             zone: the IANA time zone in which the line is meant.
             call: takes the slot.
 
@@ -95,22 +101,32 @@ class Schedule:
         self._scheduler.add_job(call, trigger, id=name, name=name)
 
 
-# APScheduler counts weekdays from Monday = 0; a cron line, and everybody who writes one, from Sunday = 0 (and 7).
+# APScheduler counts weekdays from Monday = 0; a cron line, and everybody who writes one, from
+# Sunday = 0 (and 7).
 _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 def _cron(name: str, line: str, zone: str) -> CronTrigger:
     fields = line.split()
-    advice = "Write five fields, for example “0 9 * * mon-fri” for nine in the morning of working days."
+    advice = (
+        "Write five fields, for example “0 9 * * mon-fri” for nine in the morning of working days."
+    )
     if len(fields) != 5:
         raise SettingsError(f"“{line}” of “{name}” is not a cron line.", advice)
     minute, hour, day, month, weekday = fields
     try:
         return CronTrigger(
-            minute=minute, hour=hour, day=day, month=month, day_of_week=_weekdays(weekday), timezone=ZoneInfo(zone)
+            minute=minute,
+            hour=hour,
+            day=day,
+            month=month,
+            day_of_week=_weekdays(weekday),
+            timezone=ZoneInfo(zone),
         )
     except ZoneInfoNotFoundError as error:
-        raise SettingsError(f"There is no time zone “{zone}”.", "Write for example Europe/Lisbon or UTC.") from error
+        raise SettingsError(
+            f"There is no time zone “{zone}”.", "Write for example Europe/Lisbon or UTC."
+        ) from error
     except ValueError as error:
         raise SettingsError(f"“{line}” of “{name}” is not a cron line: {error}.", advice) from error
 
@@ -121,7 +137,9 @@ def _weekdays(field: str) -> str:
     Raises:
         ValueError: no such day.
     """
-    return "*" if field == "*" else ",".join(day for part in field.split(",") for day in _part(part))
+    return (
+        "*" if field == "*" else ",".join(day for part in field.split(",") for day in _part(part))
+    )
 
 
 def _part(part: str) -> tuple[str, ...]:
@@ -148,7 +166,8 @@ def _weekday(day: str) -> int:
 
 def _slot(trigger: CronTrigger, now: datetime) -> datetime:
     """The newest time the trigger was due, within the grace; ``now`` when there is none."""
-    # Slots are a minute apart; a clock set back by a moment since the wake-up must not name the one before.
+    # Slots are a minute apart; a clock set back by a moment since the wake-up must not name the one
+    # before.
     slot = _newest(trigger, now - timedelta(seconds=_GRACE + 60), now + timedelta(seconds=2))
     return (slot or now).astimezone(ZoneInfo("UTC"))
 
@@ -162,8 +181,15 @@ def _newest(trigger: CronTrigger, since: datetime, until: datetime) -> datetime 
 
 def _reported(event: Any) -> None:
     if event.code == EVENT_JOB_ERROR:
-        log.error("scheduled run failed", name=event.job_id, error=repr(event.exception), traceback=event.traceback)
+        log.error(
+            "scheduled run failed",
+            name=event.job_id,
+            error=repr(event.exception),
+            traceback=event.traceback,
+        )
     elif event.code == EVENT_JOB_MISSED:
-        log.warning("scheduled run missed", name=event.job_id, due=event.scheduled_run_time.isoformat())
+        log.warning(
+            "scheduled run missed", name=event.job_id, due=event.scheduled_run_time.isoformat()
+        )
     else:
         log.warning("scheduled run left out, the last one is still under way", name=event.job_id)

@@ -39,7 +39,8 @@ class SshHosts:
             link.close()
 
     def _link(self, host: str) -> Link:
-        from bot.adapters.ssh_link import Link  # paramiko takes 25 MiB, and most bots rarely want a shell
+        # Paramiko takes 25 MiB, and most bots rarely want a shell
+        from bot.adapters.ssh_link import Link
 
         with self._lock:
             return self._links.setdefault(host, Link(host, self._addresses[host]))

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 class SshAddress:
     """How a host's shell is reached.
 
-    ``key_file`` '' tries the agent and the user's default keys; ``known_hosts`` '' is the user's own file. A host
-    whose key is in neither is refused. ``proxy_command`` (with ``%h`` and ``%p``) carries the connection instead
-    of a socket, as OpenSSH's ProxyCommand does.
+    ``key_file`` '' tries the agent and the user's default keys; ``known_hosts`` '' is the user's
+    own file. A host whose key is in neither is refused. ``proxy_command`` (with ``%h`` and ``%p``)
+    carries the connection instead of a socket, as OpenSSH's ProxyCommand does.
     """
 
     host: str

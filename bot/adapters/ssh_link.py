@@ -49,7 +49,8 @@ class Link:
                 return CommandResult(channel.recv_exit_status(), out, err, time.monotonic() - began)
         except TimeoutError as error:
             raise HypervisorError(
-                f"{self._name}: `{argv[0]}` did not end within {deadline:g} s.", "Look at the host; it may hang."
+                f"{self._name}: `{argv[0]}` did not end within {deadline:g} s.",
+                "Look at the host; it may hang.",
             ) from error
         except (paramiko.SSHException, OSError, EOFError) as error:
             self.close()
@@ -123,7 +124,9 @@ class Link:
 
     def _no_way(self, error: Exception) -> HypervisorError:
         text = str(error) or type(error).__name__
-        return HypervisorError(f"No SSH to {self._name} as {self._address}: {text.rstrip('.')}.", _advice(error))
+        return HypervisorError(
+            f"No SSH to {self._name} as {self._address}: {text.rstrip('.')}.", _advice(error)
+        )
 
 
 def _advice(error: Exception) -> str:

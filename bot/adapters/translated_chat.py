@@ -21,10 +21,18 @@ class TranslatedChat:
         self._languages = languages
 
     def post(
-        self, channel: str, card: Card, *, thread: MessageRef | None = None, key: str = "", look: bool = True
+        self,
+        channel: str,
+        card: Card,
+        *,
+        thread: MessageRef | None = None,
+        key: str = "",
+        look: bool = True,
     ) -> MessageRef:
         """Post a message in the channels' language."""
-        return self._chat.post(channel, self._languages.default.shown(card), thread=thread, key=key, look=look)
+        return self._chat.post(
+            channel, self._languages.default.shown(card), thread=thread, key=key, look=look
+        )
 
     def update(self, ref: MessageRef, card: Card) -> None:
         """Replace a message."""
@@ -40,11 +48,17 @@ class TranslatedChat:
         lost: Lost | None = None,
     ) -> None:
         """Replace a message soon."""
-        self._chat.later(ref, self._languages.default.shown(card), urgency=urgency, shown=shown, lost=lost)
+        self._chat.later(
+            ref, self._languages.default.shown(card), urgency=urgency, shown=shown, lost=lost
+        )
 
-    def whisper(self, channel: str, user: str, card: Card, *, thread: str = "", answer_to: str = "") -> None:
+    def whisper(
+        self, channel: str, user: str, card: Card, *, thread: str = "", answer_to: str = ""
+    ) -> None:
         """A message that only one person sees, in that person's language."""
-        self._chat.whisper(channel, user, self._language(user).shown(card), thread=thread, answer_to=answer_to)
+        self._chat.whisper(
+            channel, user, self._language(user).shown(card), thread=thread, answer_to=answer_to
+        )
 
     def tell(self, user: str, card: Card) -> None:
         """A direct message in the person's language."""

@@ -15,7 +15,8 @@ T = TypeVar("T")
 class Workers:
     """At most ``size`` daemon threads, started when first needed.
 
-    Not a ``ThreadPoolExecutor``: that one joins its threads when Python exits, for ever when one is stuck.
+    Not a ``ThreadPoolExecutor``: that one joins its threads when Python exits, for ever when one is
+    stuck.
     """
 
     def __init__(self, name: str, size: int) -> None:
@@ -41,12 +42,17 @@ class Workers:
     def stuck(self, patience: float) -> float | None:
         """Seconds the longest call has lasted, when every thread is at one for longer than ``patience`` seconds."""
         waits = self._waits()
-        return max(waits.values()) if len(waits) == self._size and min(waits.values()) > patience else None
+        return (
+            max(waits.values())
+            if len(waits) == self._size and min(waits.values()) > patience
+            else None
+        )
 
     def end(self, last: Callable[[int], object], patience: float) -> bool:
         """Have every thread make one ``last`` call, with its number, and end; whether all did in ``patience`` seconds.
 
-        A thread whose present call has lasted longer than that is not waited for: it ends when that call returns.
+        A thread whose present call has lasted longer than that is not waited for: it ends when that
+            call returns.
         """
         until = time.monotonic() + patience
         self._last = last
@@ -60,7 +66,9 @@ class Workers:
 
     def _start(self) -> None:
         number = len(self._threads)
-        thread = threading.Thread(target=self._work, args=(number,), name=f"{self._name}-{number + 1}", daemon=True)
+        thread = threading.Thread(
+            target=self._work, args=(number,), name=f"{self._name}-{number + 1}", daemon=True
+        )
         self._threads.append(thread)
         thread.start()
 

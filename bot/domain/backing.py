@@ -18,9 +18,9 @@ _MAPPED = re.compile(r"/dev/mapper/(?P<group>(?:[^-]|--)+)-(?P<volume>(?:[^-]|--
 class Image:
     """A file, device or network image that holds a disk or a part of one, as one host sees it.
 
-    ``stamp`` is the same for one file under all its names and on all its hosts, and differs between files; '' where it
-    is not known. ``base``: path of the image that it stands on. ``busy``: it was written to during the look, although
-    no running VM of the host names it.
+    ``stamp`` is the same for one file under all its names and on all its hosts, and differs between
+    files; '' where it is not known. ``base``: path of the image that it stands on. ``busy``: it was
+    written to during the look, although no running VM of the host names it.
     """
 
     path: str
@@ -40,7 +40,8 @@ class Image:
 class ImageUse:
     """A definition that names an image. ``snapshot``: the record that does, '' for the VM's own definition.
 
-    ``device``: disk, cdrom, floppy or lun; '' for everything else that it names (the images beneath, a kernel).
+    ``device``: disk, cdrom, floppy or lun; '' for everything else that it names (the images
+    beneath, a kernel).
     ``kept``: it is shared with others or read-only there.
     """
 
@@ -66,8 +67,10 @@ class Storage:
 class Fate:
     """What becomes of one image when its VM (a UUID) is deleted with its disks.
 
-    ``place`` is ``pool/volume``, or the path of what lies in no pool. ``stays`` '' when it goes, else why it is kept.
-    ``holders`` need it besides the VM: it must not go. ``seed``: Drover made it for cloud-init; it goes in any case.
+    ``place`` is ``pool/volume``, or the path of what lies in no pool. ``stays`` '' when it goes,
+    else why it is kept.
+    ``holders`` need it besides the VM: it must not go. ``seed``: Drover made it for cloud-init; it
+    goes in any case.
     """
 
     vm: str
@@ -88,7 +91,9 @@ class Backing:
 
     def __init__(self, storages: Mapping[str, Storage], shared: Collection[Key] = ()) -> None:
         self._storages = storages
-        self._images = {(host, plain(each.path)): each for host, it in storages.items() for each in it.images}
+        self._images = {
+            (host, plain(each.path)): each for host, it in storages.items() for each in it.images
+        }
         self._one: dict[Key, Key] = {}
         self._unite(shared)
         self._above: dict[Key, set[Key]] = defaultdict(set)
@@ -116,8 +121,9 @@ class Backing:
     def holders(self, host: str, path: str, *, but: str, going: Iterable[str]) -> tuple[str, ...]:
         """Who needs the image at ``path`` besides the VM ``but`` (a UUID) on ``host``, in words.
 
-        A VM needs every image that its disks and snapshots name, and all that those stand on. A volume that stands on
-        the image needs it too, whether or not a VM uses it. ``going``: paths that are removed together with it.
+        A VM needs every image that its disks and snapshots name, and all that those stand on. A
+        volume that stands on the image needs it too, whether or not a VM uses it. ``going``: paths
+        that are removed together with it.
         """
         standing = self._standing_on(self._same(host, path))
         leaves = {self._same(host, each) for each in going}
@@ -172,7 +178,8 @@ class Backing:
         owners = self._owners()
         nobodys = {image.stamp for key, image in self._images.items() if key not in owners}
         for key, image in self._images.items():
-            # Volumes that Drover made for different VMs are different files, even when they were made at one moment.
+            # Volumes that Drover made for different VMs are different files, even when they were
+            # made at one moment.
             owner = "" if image.stamp in nobodys else owners.get(key, "")
             names: list[tuple[str, ...]] = [("stamp", image.stamp, owner)] if image.stamp else []
             if (key[0], image.pool) in shared:
@@ -180,7 +187,9 @@ class Backing:
             for name in names:
                 self._join(key, first.setdefault(name, key))
         for host, storage in self._storages.items():
-            named = {plain(each.path) for each in storage.images} | {plain(each.path) for each in storage.uses}
+            named = {plain(each.path) for each in storage.images} | {
+                plain(each.path) for each in storage.uses
+            }
             for path in named:
                 if path.startswith("/dev/") or ":" in path.partition("/")[0]:
                     self._join((host, path), first.setdefault(("device", path), (host, path)))
@@ -222,7 +231,9 @@ def plain(path: str) -> str:
     mapped = _MAPPED.fullmatch(path)
     if mapped is None:
         return path
-    return "/dev/" + "/".join(each.replace("--", "-") for each in (mapped["group"], mapped["volume"]))
+    return "/dev/" + "/".join(
+        each.replace("--", "-") for each in (mapped["group"], mapped["volume"])
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,10 @@
 """What would happen if one host were lost, and how many more guests fit while that may happen.
 
-Memory counts after each host's reserve and with what is promised, as everywhere in Drover; vCPUs by a ratio to cores.
-Who must be apart, together, on hosts of its pin, or spread over failure domains must be so after a loss too. A guest
-whose pin binds it to its own host falls with it: that is what a pin means, and no spare room would help.
+Memory counts after each host's reserve and with what is promised, as everywhere in Drover; vCPUs by
+a ratio to cores. Who must be apart, together, on hosts of its pin, or spread over failure domains
+must be so after a loss too. A guest
+whose pin binds it to its own host falls with it: that is what a pin means, and no spare room would
+help.
 """
 
 from __future__ import annotations
@@ -111,8 +113,13 @@ class Shelter:
         self._huge = {name: room.huge for name, room in rooms.items()}
         self._domains = spread.domains
         self._held = Counter(spread.held)
-        self._shares = Counter((group, self._domains.get(host)) for group, host in self._held.elements())
-        self._sizes, self._count = sizes, len({self._domains[name] for name in rooms if name in self._domains})
+        self._shares = Counter(
+            (group, self._domains.get(host)) for group, host in self._held.elements()
+        )
+        self._sizes, self._count = (
+            sizes,
+            len({self._domains[name] for name in rooms if name in self._domains}),
+        )
 
     def put(self, unit: Unit) -> str:
         """Put a unit on a host; '' when none takes it."""
@@ -135,7 +142,10 @@ class Shelter:
         domain = self._domains.get(host)
         return not any(
             self._held[group, host] >= self._share(group, len(self._rooms))
-            or (domain is not None and self._shares[group, domain] >= self._share(group, self._count))
+            or (
+                domain is not None
+                and self._shares[group, domain] >= self._share(group, self._count)
+            )
             for group in unit.apart
         )
 
@@ -154,7 +164,10 @@ def largest_first(units: Iterable[Unit]) -> list[Unit]:
 
 
 def losses(seen: Snapshot, ratio: float, domain: str = "") -> tuple[Loss, ...]:
-    """What the loss of each usable host would mean, by name. ``domain``: the host tag that names failure domains."""
+    """What the loss of each usable host would mean, by name.
+
+    ``domain``: the host tag that names failure domains.
+    """
     free = rooms(seen, ratio)
     active = _active(seen, free)
     rules = _Rules(seen, free, domain)
@@ -166,8 +179,11 @@ class _Rules:
 
     def __init__(self, seen: Snapshot, free: Mapping[str, Room], domain: str) -> None:
         self.names = frozenset(host.name for host in seen.hosts)
-        self.huge = any(host.set_aside for host in seen.hosts)  # else nobody knows, and memory is memory
-        self.domains = {host.name: host.tags[domain] for host in seen.hosts if domain and domain in host.tags}
+        # Else nobody knows, and memory is memory
+        self.huge = any(host.set_aside for host in seen.hosts)
+        self.domains = {
+            host.name: host.tags[domain] for host in seen.hosts if domain and domain in host.tags
+        }
         on = [vm for vm in seen.vms if vm.state.active and vm.host in free]
         self.held = [(vm.tags[APART], vm.host) for vm in on if vm.tags.get(APART)]
         self.sizes = Counter(group for group, _ in self.held)
@@ -190,7 +206,9 @@ class _Rules:
     def _unit(self, group: str, members: Sequence[Vm]) -> Unit:
         allowed = [pinned_to(vm, self.names) for vm in members]
         lost = members[0].host
-        allowed.append(frozenset(host for name, host in self.joined if name == group and host != lost))
+        allowed.append(
+            frozenset(host for name, host in self.joined if name == group and host != lost)
+        )
         named = [hosts for hosts in allowed if hosts]
         return Unit(
             tuple(vm.uuid for vm in members),
@@ -216,15 +234,23 @@ def _usable(host: Host) -> bool:
 
 def _loss(lost: str, guests: Sequence[Vm], free: Mapping[str, Room], rules: _Rules) -> Loss:
     left = rules.shelter(lost, free)
-    failed = {uuid for unit in largest_first(rules.units(guests)) if not left.put(unit) for uuid in unit.members}
-    stranded = [vm for vm in sorted(guests, key=lambda vm: (-vm.memory, vm.name)) if vm.uuid in failed]
+    failed = {
+        uuid
+        for unit in largest_first(rules.units(guests))
+        if not left.put(unit)
+        for uuid in unit.members
+    }
+    stranded = [
+        vm for vm in sorted(guests, key=lambda vm: (-vm.memory, vm.name)) if vm.uuid in failed
+    ]
     return Loss(lost, tuple(guests), tuple(stranded))
 
 
 def fits(seen: Snapshot, vcpus: int, memory: int, ratio: float, domain: str = "") -> Fit:
     """How many more guests of this size fit, spread to the emptiest hosts, such that any one host may be lost.
 
-    Found by halving, on guests placed one by one; placing differently may fit one more here and there.
+    Found by halving, on guests placed one by one; placing differently may fit one more here and
+    there.
     """
     free = rooms(seen, ratio)
     plain = sum(_alone(room, vcpus, memory) for room in free.values())
@@ -237,7 +263,12 @@ def fits(seen: Snapshot, vcpus: int, memory: int, ratio: float, domain: str = ""
         low, high = (middle, high) if good else (low, middle - 1)
     failing = _first_failing(low + 1, free, active, (vcpus, memory), rules) if low < plain else None
     spread = _spread(low, free, (vcpus, memory))
-    return Fit(low, tuple(sorted((name, count) for name, count in spread.items() if count)), plain, failing or "")
+    return Fit(
+        low,
+        tuple(sorted((name, count) for name, count in spread.items() if count)),
+        plain,
+        failing or "",
+    )
 
 
 def _alone(room: Room, vcpus: int, memory: int) -> int:
@@ -261,12 +292,18 @@ def _spread(count: int, free: Mapping[str, Room], size: tuple[int, int]) -> dict
 
 
 def _first_failing(
-    count: int, free: Mapping[str, Room], active: Mapping[str, Sequence[Vm]], size: tuple[int, int], rules: _Rules
+    count: int,
+    free: Mapping[str, Room],
+    active: Mapping[str, Sequence[Vm]],
+    size: tuple[int, int],
+    rules: _Rules,
 ) -> str | None:
     """With ``count`` more guests: the first host whose loss the others could not take; None when all could."""
     vcpus, memory = size
     spread = _spread(count, free, size)
-    after = {name: room.less(memory * spread[name], vcpus * spread[name]) for name, room in free.items()}
+    after = {
+        name: room.less(memory * spread[name], vcpus * spread[name]) for name, room in free.items()
+    }
     for lost in sorted(free):
         left = rules.shelter(lost, after)
         new = [Unit((f"\0{number}",), memory, vcpus) for number in range(spread[lost])]

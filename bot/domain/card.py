@@ -1,7 +1,8 @@
 """What people see, without a word of any chat's dialect: cards, forms and buttons.
 
-A plain ``str`` is literal text and is escaped whole. ``Words`` has a trusted template in a small markup
-(``*bold*``, ``_italic_``, `` `code` ``, newline) whose ``{names}`` are filled with escaped values.
+A plain ``str`` is literal text and is escaped whole. ``Words`` has a trusted template in a small
+markup (``*bold*``, ``_italic_``, `` `code` ``, newline) whose ``{names}`` are filled with escaped
+values.
 """
 
 from __future__ import annotations
@@ -108,7 +109,10 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Named series over shared labels; ``kind`` is bar or line. Values in ``unit``. ``summary`` is read aloud."""
+    """Named series over shared labels; ``kind`` is bar or line. Values in ``unit``.
+
+    ``summary`` is read aloud.
+    """
 
     title: Line
     kind: str
@@ -175,12 +179,27 @@ class Buttons:
     buttons: tuple[Button, ...]
 
 
-Element = Section | Fields | Table | Listing | Checklist | Bar | Chart | Picture | Context | Divider | Buttons
+Element = (
+    Section
+    | Fields
+    | Table
+    | Listing
+    | Checklist
+    | Bar
+    | Chart
+    | Picture
+    | Context
+    | Divider
+    | Buttons
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One message. ``text`` is all that a phone's notification shows; ``title`` is its header ('' for none)."""
+    """One message.
+
+    ``text`` is all that a phone's notification shows; ``title`` is its header ('' for none).
+    """
 
     text: Line
     title: Line = ""
@@ -239,4 +258,7 @@ class Form:
 def error_card(text: Message, advice: Message = "") -> Card:
     """What went wrong and what to do next, as every error is shown."""
     said = joined(part for part in (bare(text), bare(advice)) if part)
-    return Card(text=said, elements=(Section(joined((prose(text), *([prose(advice)] if advice else [])), "\n")),))
+    return Card(
+        text=said,
+        elements=(Section(joined((prose(text), *([prose(advice)] if advice else [])), "\n")),),
+    )

@@ -47,8 +47,8 @@ class Health(StrEnum):
 class Scheduler:
     """CPU scheduling of a guest, in libvirt's units.
 
-    ``vcpu_quota`` is a ceiling in µs per ``vcpu_period`` and vCPU, −1 or 0 meaning none; priority is
-    ``cpu_shares`` (cgroup v1: 2..262144, v2: 1..10000). None: the hypervisor did not say.
+    ``vcpu_quota`` is a ceiling in µs per ``vcpu_period`` and vCPU, −1 or 0 meaning none; priority
+    is ``cpu_shares`` (cgroup v1: 2..262144, v2: 1..10000). None: the hypervisor did not say.
     """
 
     cpu_shares: int | None = None
@@ -65,7 +65,10 @@ class Scheduler:
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """One disk or CD of a guest. ``source`` is a path, ``pool/volume`` or a network URL; '' when empty."""
+    """One disk or CD of a guest.
+
+    ``source`` is a path, ``pool/volume`` or a network URL; '' when empty.
+    """
 
     target: str
     kind: str  # file, block, network, volume, dir, nvme, vhostuser
@@ -79,7 +82,8 @@ class Disk:
     encrypted: bool = False
     busy: str = ""  # the kind of an active block job, '' when none
     transient: bool = False  # what is written to it is dropped when the VM ends
-    compat: str = ""  # of qcow2: 0.10 is version 2, 1.1 version 3; read for VMs in focus that have snapshots
+    # Of qcow2: 0.10 is version 2, 1.1 version 3; read for VMs in focus that have snapshots
+    compat: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,8 @@ class Nic:
 class VmSnapshot:
     """One snapshot of a VM. ``external``: its disks or memory lie in files of their own, not in the qcow2 image.
 
-    ``clashes``: QEMU would take its name for the number of another one, or nobody can say that it would not.
+    ``clashes``: QEMU would take its name for the number of another one, or nobody can say that it
+    would not.
     """
 
     name: str
@@ -106,7 +111,10 @@ class VmSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class StoredSize:
-    """What a VM gets at its next start, by its stored definition; bytes. ``*_max`` bound what can be hot-plugged."""
+    """What a VM gets at its next start, by its stored definition; bytes.
+
+    ``*_max`` bound what can be hot-plugged.
+    """
 
     vcpus: int
     memory: int
@@ -116,7 +124,10 @@ class StoredSize:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A graphics server of a VM; ``address`` '' is the host's default. ``fixed``: its ports stay as they are."""
+    """A graphics server of a VM; ``address`` '' is the host's default.
+
+    ``fixed``: its ports stay as they are.
+    """
 
     kind: str
     address: str
@@ -128,9 +139,10 @@ class Listener:
 class Ties:
     """What of a VM's definition may tie it to its host.
 
-    ``shmem``: shared memory that it only takes part in. ``tsc_frequency`` in Hz, 0 when not fixed. ``secrets``: UUIDs.
-    ``folders``: where its serial lines and channels have files and sockets. ``bases``: files beneath its disks by its
-    stored definition, read for VMs in focus only.
+    ``shmem``: shared memory that it only takes part in. ``tsc_frequency`` in Hz, 0 when not fixed.
+    ``secrets``: UUIDs.
+    ``folders``: where its serial lines and channels have files and sockets. ``bases``: files
+    beneath its disks by its stored definition, read for VMs in focus only.
     """
 
     shmem: tuple[str, ...] = ()
@@ -146,10 +158,11 @@ class Ties:
 class VmDetail:
     """What decides whether and how a guest can move or change; read from its live definition.
 
-    ``cpu_mode`` is '', 'custom', 'host-model', 'host-passthrough' or 'maximum'; ``hostdevs`` are readable
-    names of host devices; ``job`` is the kind of an active job, '' when none. ``topology`` is how many vCPUs a fixed
-    CPU topology has (0: none is fixed), ``memory_limit`` the bytes that memory hot-plug may reach (0: none).
-    ``snapshot_list`` is read for VMs in focus only; None: not read.
+    ``cpu_mode`` is '', 'custom', 'host-model', 'host-passthrough' or 'maximum'; ``hostdevs`` are
+    readable names of host devices; ``job`` is the kind of an active job, '' when none. ``topology``
+    is how many vCPUs a fixed CPU topology has (0: none is fixed), ``memory_limit`` the bytes that
+    memory hot-plug may reach (0: none). ``snapshot_list`` is read for VMs in focus only; None: not
+    read.
     """
 
     machine: str = ""
@@ -185,10 +198,11 @@ class VmDetail:
 class Vm:
     """One guest as seen on one host. Memory in bytes, CPU load in host cores (1.0 = one core busy).
 
-    ``wait``: cores that it was ready to use and did not get, by the newest sweep; None: not measured. ``saved``: it is
-    off, and its memory is kept on the host (managed save), from which its next start goes on. ``stored``: its size at
-    the next start, read for VMs in focus only. ``problem``: why it could not be read whole, '' when it was. Nothing
-    moves such a VM, and what is not known of it (its disks when ``detail`` is None) must not be taken for absent.
+    ``wait``: cores that it was ready to use and did not get, by the newest sweep; None: not
+    measured. ``saved``: it is off, and its memory is kept on the host (managed save), from which
+    its next start goes on. ``stored``: its size at the next start, read for VMs in focus only.
+    ``problem``: why it could not be read whole, '' when it was. Nothing moves such a VM, and what
+    is not known of it (its disks when ``detail`` is None) must not be taken for absent.
     """
 
     uuid: str
@@ -201,7 +215,8 @@ class Vm:
     cpu: float | None = None
     persistent: bool = True
     autostart: bool = False
-    # Why libvirt says it is paused: user, migration, ioerror…; "postcopy failed" of a running VM too, which is dead.
+    # Why libvirt says it is paused: user, migration, ioerror…; "postcopy failed" of a running VM
+    # too, which is dead.
     paused_by: str = ""
     scheduler: Scheduler = Scheduler()
     tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
@@ -231,7 +246,8 @@ class HugePages:
 class Pool:
     """A storage pool: ``shared`` when its kind is reachable from every host that defines it. Bytes.
 
-    ``declared``: the configuration says whether it is shared. ``source``: the target (IQN) of an iSCSI pool.
+    ``declared``: the configuration says whether it is shared. ``source``: the target (IQN) of an
+    iSCSI pool.
     """
 
     name: str
@@ -265,7 +281,10 @@ class Unread:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """One hypervisor. ``name`` is the config's; memory in bytes; ``cpu`` its busy cores (None: not measured)."""
+    """One hypervisor.
+
+    ``name`` is the config's; memory in bytes; ``cpu`` its busy cores (None: not measured).
+    """
 
     name: str
     health: Health
@@ -289,7 +308,8 @@ class Host:
     maintenance: bool = False
     tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     shared_paths: tuple[str, ...] = ()  # patterns of paths that the configuration declares shared
-    migrate_address: str = ""  # of `migrate_data_uri`: where a migration's data goes; '' is where its hostname leads
+    # Of `migrate_data_uri`: where a migration's data goes; '' is where its hostname leads
+    migrate_address: str = ""
     huge_pages: tuple[HugePages, ...] | None = None  # None: not known
     unread: tuple[Unread, ...] = ()  # parts of it that could not be read; the rest of it is known
 
@@ -306,7 +326,9 @@ class Host:
     def pages_of(self, vm: Vm) -> HugePages | None:
         """The huge pages that this VM's memory is made of here; None when the host sets none of that size aside."""
         size = vm.detail.hugepage_size if vm.detail else 0
-        there = sorted((each for each in self.huge_pages or () if each.total), key=lambda each: each.size)
+        there = sorted(
+            (each for each in self.huge_pages or () if each.total), key=lambda each: each.size
+        )
         return next((each for each in there if size in {0, each.size}), None)
 
     def why_unread(self, kind: str) -> str:
@@ -440,12 +462,15 @@ class Snapshot:
         names = [host.name for host in self.hosts]
         if len(alike := names_for(name, names)) == 1:
             return self.host(alike[0])
-        raise UnknownNameError(f"There is no host “{name}”.", nearest(name, names, "See all with `hosts`."))
+        raise UnknownNameError(
+            f"There is no host “{name}”.", nearest(name, names, "See all with `hosts`.")
+        )
 
     def vm(self, name: str) -> Vm:
         """The one guest of this name or UUID; its running copy wins over an incoming or a shut-off one.
 
-        Where nothing has exactly this name, one that differs only by what autocorrection or chat marks add is meant.
+        Where nothing has exactly this name, one that differs only by what autocorrection or chat
+        marks add is meant.
 
         Raises:
             UnknownNameError: no such guest; the advice names the nearest.
@@ -457,11 +482,17 @@ class Snapshot:
             found = [vm for vm in self.vms if vm.name in alike or vm.uuid in alike]
         if not found:
             names = sorted({vm.name for vm in self.vms})
-            raise UnknownNameError(f"There is no VM “{name}”.", nearest(name, names, self._perhaps_elsewhere()))
+            raise UnknownNameError(
+                f"There is no VM “{name}”.", nearest(name, names, self._perhaps_elsewhere())
+            )
         if len({vm.uuid for vm in found}) > 1:
             where = "; ".join(f"{vm.uuid} on {vm.host}" for vm in found)
-            raise AmbiguousNameError(f"{len(found)} VMs are called “{name}”.", f"Give the UUID instead: {where}.")
-        return min(found, key=lambda vm: (vm.state is not VmState.RUNNING, not vm.state.active, vm.host))
+            raise AmbiguousNameError(
+                f"{len(found)} VMs are called “{name}”.", f"Give the UUID instead: {where}."
+            )
+        return min(
+            found, key=lambda vm: (vm.state is not VmState.RUNNING, not vm.state.active, vm.host)
+        )
 
     def _perhaps_elsewhere(self) -> str:
         unheard = [host.name for host in self.hosts if not host.up]
@@ -479,11 +510,16 @@ class Snapshot:
 
     def cpu_fit(self, vm_uuid: str, host: str) -> CpuFit | None:
         """What the host answered for this guest's CPU; None when it was not asked."""
-        return next((fit for fit in self.cpu_fits if (fit.vm_uuid, fit.host) == (vm_uuid, host)), None)
+        return next(
+            (fit for fit in self.cpu_fits if (fit.vm_uuid, fit.host) == (vm_uuid, host)), None
+        )
 
     def target_look(self, vm_uuid: str, host: str) -> TargetLook | None:
         """What the host showed of the things that this VM would need there; None when it was not asked."""
-        return next((each for each in self.target_looks if (each.vm_uuid, each.host) == (vm_uuid, host)), None)
+        return next(
+            (each for each in self.target_looks if (each.vm_uuid, each.host) == (vm_uuid, host)),
+            None,
+        )
 
     def promised(self, host: str) -> int:
         """Bytes of ordinary memory promised on a host: its active VMs and the moves under way to it.
@@ -492,8 +528,14 @@ class Snapshot:
         """
         apart = self.host(host).set_aside > 0
         huge = {vm.uuid for vm in self.vms if vm.huge} if apart else set()
-        here = sum(sound(vm).memory for vm in self.vms if vm.host == host and vm.state.active and vm.uuid not in huge)
-        coming = sum(move.memory for move in self.inbound if move.target == host and move.vm_uuid not in huge)
+        here = sum(
+            sound(vm).memory
+            for vm in self.vms
+            if vm.host == host and vm.state.active and vm.uuid not in huge
+        )
+        coming = sum(
+            move.memory for move in self.inbound if move.target == host and move.vm_uuid not in huge
+        )
         return here + coming
 
     def room(self, host: str) -> int:
@@ -505,7 +547,8 @@ class Snapshot:
 class Sighting:
     """Where a UUID was looked for and what was found; ``state`` None: no such guest there.
 
-    ``reachable`` False: nobody knows, and a start would risk two copies. ``paused_by`` as in ``Vm``.
+    ``reachable`` False: nobody knows, and a start would risk two copies. ``paused_by`` as in
+    ``Vm``.
     """
 
     host: str
@@ -516,7 +559,10 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Progress of a migration. Bytes and bytes/s; times in seconds; ``throttle`` percent of auto-converge."""
+    """Progress of a migration.
+
+    Bytes and bytes/s; times in seconds; ``throttle`` percent of auto-converge.
+    """
 
     phase: str  # setup, copying, post-copy, finishing
     total: int = 0

@@ -1,8 +1,9 @@
 """Domain values to canonical JSON and back: dataclasses tagged with their name, so stored rows explain themselves.
 
-A dataclass becomes ``{"is": "MigrateVm", field: value, …}``; enums their value, datetimes ISO 8601 with zone,
-tuples and frozensets arrays. Fields equal to their default are kept, so a digest covers what was meant at the time;
-but for those that a type got ``later``, so that what was stored before has the JSON, and the digest, that it had.
+A dataclass becomes ``{"is": "MigrateVm", field: value, …}``; enums their value, datetimes ISO 8601
+with zone, tuples and frozensets arrays. Fields equal to their default are kept, so a digest covers
+what was meant at the time; but for those that a type got ``later``, so that what was stored before
+has the JSON, and the digest, that it had.
 """
 
 from __future__ import annotations
@@ -63,7 +64,9 @@ def data(value: object) -> Any:  # noqa: PLR0911 - one line per kind of value
 def _fields(value: Any) -> dict[str, Any]:
     given = ((field, getattr(value, field.name)) for field in dataclasses.fields(value))
     return {
-        field.name: data(each) for field, each in given if not (field.metadata.get(LATER) and each == field.default)
+        field.name: data(each)
+        for field, each in given
+        if not (field.metadata.get(LATER) and each == field.default)
     }
 
 
@@ -81,7 +84,8 @@ def canonical(stored: Any) -> str:
 class Unknown:
     """A stored value that no loaded code can read: of a plugin that is not loaded, or of a newer Drover.
 
-    It is kept as it was stored, so that digests and hashes of what holds it stay the same, and it can stand for a step.
+    It is kept as it was stored, so that digests and hashes of what holds it stay the same, and it
+    can stand for a step.
     """
 
     kind: str
@@ -92,7 +96,14 @@ class Unknown:
     def title(self) -> str:
         """What it is called: what it says of itself, else its kind."""
         fields = json.loads(self.stored)
-        named = next((fields[key] for key in ("title", "name", "vm", "host") if isinstance(fields.get(key), str)), "")
+        named = next(
+            (
+                fields[key]
+                for key in ("title", "name", "vm", "host")
+                if isinstance(fields.get(key), str)
+            ),
+            "",
+        )
         return f"{self.kind} {named}".strip()
 
     @property
@@ -124,10 +135,15 @@ class Codec:
             CodecError: unknown tag or a field that does not fit.
         """
         if not (isinstance(stored, dict) and TAG in stored):
-            raise CodecError("Stored value without a tag.", "The database was written by something else.")
+            raise CodecError(
+                "Stored value without a tag.", "The database was written by something else."
+            )
         kind = self._known.get(stored[TAG])
         if kind is None:
-            raise CodecError(f"Nobody knows “{stored[TAG]}” any more.", "Load the plugin that declares it, as before.")
+            raise CodecError(
+                f"Nobody knows “{stored[TAG]}” any more.",
+                "Load the plugin that declares it, as before.",
+            )
         try:
             return self._made(kind, stored)
         except (KeyError, TypeError, ValueError) as error:
@@ -144,15 +160,27 @@ class Codec:
     def _kept(self, stored: Any) -> Any:
         kind = self._known.get(stored[TAG])
         if kind is None:
-            return Unknown(stored[TAG], _canonical(stored), f"“{stored[TAG]}” is of a plugin that is not loaded")
+            return Unknown(
+                stored[TAG],
+                _canonical(stored),
+                f"“{stored[TAG]}” is of a plugin that is not loaded",
+            )
         try:
             return self._made(kind, stored, keep=True)
         except (KeyError, TypeError, ValueError) as error:
-            return Unknown(stored[TAG], _canonical(stored), f"“{stored[TAG]}” is of another version: {error!r}")
+            return Unknown(
+                stored[TAG], _canonical(stored), f"“{stored[TAG]}” is of another version: {error!r}"
+            )
 
     def _made(self, kind: type, stored: dict[str, Any], *, keep: bool = False) -> Any:
         hints = _hints(kind)
-        return kind(**{name: self._as(hints[name], each, keep=keep) for name, each in stored.items() if name != TAG})
+        return kind(
+            **{
+                name: self._as(hints[name], each, keep=keep)
+                for name, each in stored.items()
+                if name != TAG
+            }
+        )
 
     def _as(self, hint: Any, stored: Any, *, keep: bool = False) -> Any:
         if stored is None:
@@ -162,14 +190,21 @@ class Codec:
         if isinstance(stored, list):
             return self._sequence(hint, stored, keep=keep)
         if isinstance(stored, dict):
-            return types.MappingProxyType({key: self._as(Any, each, keep=keep) for key, each in stored.items()})
+            return types.MappingProxyType(
+                {key: self._as(Any, each, keep=keep) for key, each in stored.items()}
+            )
         return _scalar(hint, stored)
 
-    def _sequence(self, hint: Any, stored: list[Any], *, keep: bool) -> tuple[Any, ...] | frozenset[Any]:
+    def _sequence(
+        self, hint: Any, stored: list[Any], *, keep: bool
+    ) -> tuple[Any, ...] | frozenset[Any]:
         arguments = [each for each in typing.get_args(_bare(hint)) if each is not Ellipsis]
         fixed = len(arguments) == len(stored) and Ellipsis not in typing.get_args(_bare(hint))
         hints = arguments if fixed else (arguments[:1] or [Any]) * len(stored)
-        values = [self._as(each_hint, each, keep=keep) for each_hint, each in zip(hints, stored, strict=True)]
+        values = [
+            self._as(each_hint, each, keep=keep)
+            for each_hint, each in zip(hints, stored, strict=True)
+        ]
         return frozenset(values) if typing.get_origin(_bare(hint)) is frozenset else tuple(values)
 
 
@@ -195,7 +230,9 @@ def unknowns(value: object) -> tuple[Unknown, ...]:
     if isinstance(value, Unknown):
         return (value,)
     if dataclasses.is_dataclass(value):
-        parts: Iterable[object] = (getattr(value, field.name) for field in dataclasses.fields(value))
+        parts: Iterable[object] = (
+            getattr(value, field.name) for field in dataclasses.fields(value)
+        )
     elif isinstance(value, Mapping):
         parts = value.values()
     elif isinstance(value, tuple | frozenset):
@@ -226,4 +263,6 @@ def _scalar(hint: Any, stored: Any) -> Any:
         return datetime.fromisoformat(stored)
     if bare is date:
         return date.fromisoformat(stored)
-    return stored  # a whole number in a float's place stays one: what is read must have the digest of what was stored
+    # A whole number in a float's place stays one: what is read must have the digest of what was
+    # stored
+    return stored

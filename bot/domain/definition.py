@@ -18,11 +18,12 @@ MOST_VERSIONS = 5
 class Definition:
     """One version of a VM's definition, as its host last told it. Memory in bytes.
 
-    ``host``: where the VM is; '' when its host answers and has it no more. ``xml``: the stored definition, or the live
-    one of a transient VM; without secrets. ``sha``: of the XML, names the version. ``taken_at``: when this version was
-    first read; ``seen_at``: when the host last told it so. ``state``: the VM's at ``seen_at``. ``detail``: what was
-    read of the XML. ``password``: its screen has a password, which is not in the XML. ``nvram``: whether a copy of its
-    UEFI variables is kept.
+    ``host``: where the VM is; '' when its host answers and has it no more. ``xml``: the stored
+    definition, or the live one of a transient VM; without secrets. ``sha``: of the XML, names the
+    version. ``taken_at``: when this version was first read; ``seen_at``: when the host last told it
+    so. ``state``: the VM's at ``seen_at``. ``detail``: what was read of the XML. ``password``: its
+    screen has a password, which is not in the XML. ``nvram``: whether a copy of its UEFI variables
+    is kept.
     """
 
     uuid: str
@@ -47,11 +48,14 @@ def sha_of(xml: str) -> str:
     return hashlib.sha256(xml.encode()).hexdigest()[:16]
 
 
-def merged(kept: Iterable[Definition], seen: Iterable[Definition], answered: Collection[str]) -> Iterator[Definition]:
+def merged(
+    kept: Iterable[Definition], seen: Iterable[Definition], answered: Collection[str]
+) -> Iterator[Definition]:
     """Yield what is to be kept now in place of the newest versions, or as new ones where the XML is another.
 
-    A copy that is off does not stand in for one on a host that does not answer: that one may run. Of several copies
-    the one that runs counts, then the one that was kept, then the newest name of a host.
+    A copy that is off does not stand in for one on a host that does not answer: that one may run.
+    Of several copies the one that runs counts, then the one that was kept, then the newest name of
+    a host.
 
     Args:
         kept: the newest kept version of each VM.
@@ -65,10 +69,17 @@ def merged(kept: Iterable[Definition], seen: Iterable[Definition], answered: Col
     for uuid, copies in found.items():
         before = newest.get(uuid)
         best = _best(copies, before)
-        if before is not None and before.host and before.host not in answered and not best.state.active:
+        if (
+            before is not None
+            and before.host
+            and before.host not in answered
+            and not best.state.active
+        ):
             continue
         same = before is not None and before.sha == best.sha
-        yield replace(best, taken_at=before.taken_at, nvram=before.nvram) if before and same else best
+        yield (
+            replace(best, taken_at=before.taken_at, nvram=before.nvram) if before and same else best
+        )
     for uuid, before in newest.items():
         if uuid not in found and before.host in answered:
             yield replace(before, host="")

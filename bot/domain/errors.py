@@ -158,6 +158,8 @@ class StepLostError(DroverError):
 
     code = "step-lost"
 
-    def __init__(self, text: Message, advice: Message = "", remedies: tuple[Remedy, ...] = ()) -> None:
+    def __init__(
+        self, text: Message, advice: Message = "", remedies: tuple[Remedy, ...] = ()
+    ) -> None:
         super().__init__(text, advice)
         self.remedies = remedies

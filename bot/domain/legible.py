@@ -12,7 +12,16 @@ from bot.domain import codec
 from bot.domain.codec import Unknown
 from bot.domain.errors import DroverError
 from bot.domain.message import Message
-from bot.domain.operation import Event, Operation, Origin, Proposed, Replanned, State, UnknownEvent, replayed
+from bot.domain.operation import (
+    Event,
+    Operation,
+    Origin,
+    Proposed,
+    Replanned,
+    State,
+    UnknownEvent,
+    replayed,
+)
 from bot.domain.plan import Plan, Risk
 from bot.domain.policy import Ruling
 
@@ -20,7 +29,8 @@ from bot.domain.policy import Ruling
 def event_of(value: Any, at: datetime, by: str) -> Event:
     """A stored event as the state machine takes it; ``UnknownEvent`` when what it says is not known.
 
-    A plugin's intents and steps may be unknown: an operation has its states and votes whatever they are.
+    A plugin's intents and steps may be unknown: an operation has its states and votes whatever they
+    are.
     """
     why = _not_readable(value)
     if not why and isinstance(value, Event):
@@ -54,7 +64,9 @@ def operation_of(operation_id: str, events: Sequence[Event], row: Mapping[str, A
     return _shell(operation_id, events, row, why)
 
 
-def _shell(operation_id: str, events: Sequence[Event], row: Mapping[str, Any], why: str) -> Operation:
+def _shell(
+    operation_id: str, events: Sequence[Event], row: Mapping[str, Any], why: str
+) -> Operation:
     first = events[0]
     said = json.loads(first.stored) if isinstance(first, UnknownEvent) else codec.data(first)
     plan, origin = _table(said, "plan"), _table(said, "origin")
@@ -67,7 +79,9 @@ def _shell(operation_id: str, events: Sequence[Event], row: Mapping[str, Any], w
         intent=None,
         plan=Plan(_title(plan.get("title")), (), Risk.DESTRUCTIVE),
         ruling=Ruling(1, (), 0, "unknown"),
-        origin=Origin(row["requester"], str(origin.get("channel", "")), str(origin.get("command", "")), ""),
+        origin=Origin(
+            row["requester"], str(origin.get("channel", "")), str(origin.get("command", "")), ""
+        ),
         proposed_at=first.at,
         expires_at=first.at,
         changed_at=events[-1].at,
@@ -92,4 +106,11 @@ def unknown_parts(operation: Operation) -> str:
     """Why nothing can be done with an operation here: what of it is not known; '' when all of it is."""
     if operation.unreadable:
         return operation.unreadable
-    return next((each.why for part in (operation.intent, operation.plan.steps) for each in codec.unknowns(part)), "")
+    return next(
+        (
+            each.why
+            for part in (operation.intent, operation.plan.steps)
+            for each in codec.unknowns(part)
+        ),
+        "",
+    )

@@ -1,11 +1,13 @@
 """Messages as data: a template and its named values, translated and filled where they are shown and nowhere else.
 
-``words("{vm} is on {host}", vm="web-1", host="host-a")`` is a value: it compares, hashes and is stored with its
-template and arguments. ``str()`` of it is the English sentence, for logs and for code that knows only text.
+``words("{vm} is on {host}", vm="web-1", host="host-a")`` is a value: it compares, hashes and is
+stored with its template and arguments. ``str()`` of it is the English sentence, for logs and for
+code that knows only text.
 
-A template has a small markup (``*bold*``, ``_italic_``, `` `code` ``, newline) and holes ``{name}``; what fills a hole
-is shown as it is and formats nothing. Values with a unit (``Size``, ``Duration``, ``When``…) are written as the
-reader's language writes them. A plain ``str`` is a message too: literal text that nobody translates.
+A template has a small markup (``*bold*``, ``_italic_``, `` `code` ``, newline) and holes
+``{name}``; what fills a hole is shown as it is and formats nothing. Values with a unit (``Size``,
+``Duration``, ``When``…) are written as the reader's language writes them. A plain ``str`` is a
+message too: literal text that nobody translates.
 """
 
 from __future__ import annotations
@@ -68,7 +70,8 @@ class When:
     """A moment; one without a zone is UTC. Chats that can show it in the reader's own time do."""
 
     at: datetime
-    written: str = field(default="", compare=False, metadata={"later": True})  # by a language, just before it is shown
+    # By a language, just before it is shown
+    written: str = field(default="", compare=False, metadata={"later": True})
 
     @property
     def utc(self) -> datetime:
@@ -171,7 +174,8 @@ class Names:
 class Words:
     """A template and what fills its holes; with ``many``, which of the two is used depends on the argument ``n``.
 
-    Of the arguments a ``datetime`` is kept as ``When``, a ``timedelta`` as ``Duration``, a sequence as ``Names``.
+    Of the arguments a ``datetime`` is kept as ``When``, a ``timedelta`` as ``Duration``, a sequence
+    as ``Names``.
     """
 
     template: str
@@ -202,13 +206,40 @@ Member = str | Person | Code | Words
 Quantity = int | float | Size | Rate | Duration | When | Percent | Number
 """A number with its unit, or a moment."""
 
-Value = str | int | float | Person | Size | Rate | Duration | When | Day | Percent | Number | Code | Names | Words
+Value = (
+    str
+    | int
+    | float
+    | Person
+    | Size
+    | Rate
+    | Duration
+    | When
+    | Day
+    | Percent
+    | Number
+    | Code
+    | Names
+    | Words
+)
 """What fills a hole."""
 
 Argument = Value | datetime | date | timedelta | Iterable[Member]
 """What may be given for a hole."""
 
-VALUES: tuple[type, ...] = (Words, Person, Size, Rate, Duration, When, Day, Percent, Number, Code, Names)
+VALUES: tuple[type, ...] = (
+    Words,
+    Person,
+    Size,
+    Rate,
+    Duration,
+    When,
+    Day,
+    Percent,
+    Number,
+    Code,
+    Names,
+)
 """Every dataclass that a stored message can hold."""
 
 
@@ -258,7 +289,10 @@ class Token:
 
 
 def tokens(template: str, names: Iterable[str]) -> Iterator[Token]:
-    """A template in stretches. Inside code only a backtick is a mark; an unknown name is text as it is written."""
+    """A template in stretches.
+
+    Inside code only a backtick is a mark; an unknown name is text as it is written.
+    """
     known = frozenset(names)
     in_code = False
     end = 0

@@ -68,7 +68,8 @@ class Origin:
     command: str
     key: str
     reason: str = ""
-    causes: tuple[str, ...] = ()  # of a proposal of the bot: people because of whose act it proposes; they never vote
+    # Of a proposal of the bot: people because of whose act it proposes; they never vote
+    causes: tuple[str, ...] = ()
     automatic: bool = False  # a watch means to do it by itself, within its limits
 
 
@@ -97,8 +98,8 @@ class Proposed(Event):
 class RulingChanged(Event):
     """Today's rule asks for other votes than the one before; ``ruling`` stands from now on.
 
-    ``counted``: who voted already and whose vote still counts. A running operation waits for the votes that are missing
-    before its next step begins.
+    ``counted``: who voted already and whose vote still counts. A running operation waits for the
+    votes that are missing before its next step begins.
     """
 
     ruling: Ruling
@@ -145,7 +146,8 @@ class Replaced(Event):
 class Began(Event):
     """The plan still held on a fresh snapshot; work started.
 
-    ``before`` and ``foretold``: how even the load was, and will be; None where the action promises nothing of it.
+    ``before`` and ``foretold``: how even the load was, and will be; None where the action promises
+    nothing of it.
     """
 
     before: Spread | None = None
@@ -260,7 +262,10 @@ class Cancelled(Event):
 
 @dataclass(frozen=True, slots=True)
 class UnknownEvent(Event):
-    """What stands in for a stored event that cannot be read here; never stored. ``stored``: its canonical JSON."""
+    """What stands in for a stored event that cannot be read here; never stored.
+
+    ``stored``: its canonical JSON.
+    """
 
     kind: str
     why: str
@@ -291,7 +296,8 @@ class Operation:
     changed_at: datetime
     votes: tuple[Vote, ...] = ()
     asked: frozenset[Ask] = frozenset()
-    under_way: frozenset[int] = frozenset()  # steps begun and not ended; where it failed, those that did
+    # Steps begun and not ended; where it failed, those that did
+    under_way: frozenset[int] = frozenset()
     ended: tuple[StepEnded, ...] = ()
     skipped: tuple[StepSkipped, ...] = ()
     anew: tuple[Message, ...] = ()  # why the rest was planned anew, each time
@@ -311,7 +317,8 @@ class Operation:
     measured: Spread | None = None
     measured_at: datetime | None = None
     approved_at: datetime | None = None
-    ruled_at: datetime | None = None  # when another ruling came to stand; None: it is the one of the proposal
+    # When another ruling came to stand; None: it is the one of the proposal
+    ruled_at: datetime | None = None
     held: Message = ""  # why it waits for a person before anything more is done
     held_at: datetime | None = None
     unreadable: str = ""  # why its history cannot be read here: nothing is done with it
@@ -326,7 +333,9 @@ class Operation:
         """Whether votes are asked for: of a proposal, or of one that runs and has grown."""
         if self.unreadable:
             return False
-        return self.state is State.PROPOSED or (self.state is State.RUNNING and self.votes_missing > 0)
+        return self.state is State.PROPOSED or (
+            self.state is State.RUNNING and self.votes_missing > 0
+        )
 
     @property
     def votes_missing(self) -> int:
@@ -348,13 +357,21 @@ class Operation:
     def waiting(self) -> int | None:
         """Index of the step that waits for a person now."""
         steps = self.plan.steps
-        found = (index for index in self.under_way - self.continued if isinstance(steps[index], WaitForPerson))
+        found = (
+            index
+            for index in self.under_way - self.continued
+            if isinstance(steps[index], WaitForPerson)
+        )
         return next(found, None)
 
 
-def near(steps: Sequence[Step], indexes: Iterable[int], continued: Collection[int] = ()) -> tuple[int, ...]:
+def near(
+    steps: Sequence[Step], indexes: Iterable[int], continued: Collection[int] = ()
+) -> tuple[int, ...]:
     """Of these steps those before the next one that waits for a person: what others must leave room for now."""
-    before = takewhile(lambda index: index in continued or not isinstance(steps[index], WaitForPerson), indexes)
+    before = takewhile(
+        lambda index: index in continued or not isinstance(steps[index], WaitForPerson), indexes
+    )
     return tuple(before)
 
 
@@ -414,7 +431,8 @@ def _released(operation: Operation, event: Released) -> Mapping[str, Any]:  # no
     return {"held": "", "held_at": None}
 
 
-def _decided(operation: Operation, event: Event) -> Mapping[str, Any]:  # noqa: ARG001 - the table's one shape
+# The table's one shape
+def _decided(operation: Operation, event: Event) -> Mapping[str, Any]:  # noqa: ARG001
     return {"decided_by": event.by, "outcome": getattr(event, "why", "")}
 
 
@@ -451,7 +469,10 @@ def _step_ended(operation: Operation, event: StepEnded) -> Mapping[str, Any]:
 
 def _step_skipped(operation: Operation, event: StepSkipped) -> Mapping[str, Any]:
     _still_to_do(operation, event.index)
-    return {"skipped": (*operation.skipped, event), "under_way": operation.under_way - {event.index}}
+    return {
+        "skipped": (*operation.skipped, event),
+        "under_way": operation.under_way - {event.index},
+    }
 
 
 def _replanned(operation: Operation, event: Replanned) -> Mapping[str, Any]:
@@ -459,7 +480,9 @@ def _replanned(operation: Operation, event: Replanned) -> Mapping[str, Any]:
     left = set(operation.todo) - operation.under_way
     first = min(left, default=len(operation.plan.steps))
     if left != set(range(first, len(operation.plan.steps))):
-        raise IllegalEventError("Later steps have begun already; the rest cannot be planned anew now.")
+        raise IllegalEventError(
+            "Later steps have begun already; the rest cannot be planned anew now."
+        )
     plan = replace(operation.plan, steps=(*operation.plan.steps[:first], *event.steps))
     return {"plan": plan, "anew": (*operation.anew, event.why)}
 
@@ -473,7 +496,11 @@ def _continued(operation: Operation, event: Continued) -> Mapping[str, Any]:
 def _gain_measured(operation: Operation, event: GainMeasured) -> Mapping[str, Any]:
     if operation.measured is not None:
         raise IllegalEventError("It was measured already.")
-    return {"measured": event.measured, "measured_at": event.taken_at, "changed_at": operation.changed_at}
+    return {
+        "measured": event.measured,
+        "measured_at": event.taken_at,
+        "changed_at": operation.changed_at,
+    }
 
 
 def _noted(operation: Operation, event: Noted) -> Mapping[str, Any]:
@@ -499,7 +526,8 @@ def _cancelled(operation: Operation, event: Cancelled) -> Mapping[str, Any]:  # 
     return {"decided_by": event.by, "outcome": event.why, "under_way": frozenset()}
 
 
-# state → event → (next state, what else changes). What is not here is illegal, raises and changes nothing.
+# state → event → (next state, what else changes). What is not here is illegal, raises and changes
+# nothing.
 TRANSITIONS: Mapping[State, Mapping[type[Event], tuple[State, Change]]] = {
     State.PROPOSED: {
         VotedFor: (State.PROPOSED, _voted),
@@ -547,10 +575,14 @@ def advance(operation: Operation, event: Event) -> Operation:
         IllegalEventError: the state does not take this event; ``operation`` is unchanged.
     """
     if operation.unreadable:
-        raise IllegalEventError(f"{operation.id} is left alone here: {operation.unreadable}.", "See `audit`.")
+        raise IllegalEventError(
+            f"{operation.id} is left alone here: {operation.unreadable}.", "See `audit`."
+        )
     row = TRANSITIONS.get(operation.state, {}).get(type(event))
     if row is None:
-        raise IllegalEventError(f"{operation.id} is {operation.state}: it takes no {type(event).__name__} now.")
+        raise IllegalEventError(
+            f"{operation.id} is {operation.state}: it takes no {type(event).__name__} now."
+        )
     state, change = row
     changes = {"changed_at": event.at, **change(operation, event)}
     return replace(operation, state=state, version=operation.version + 1, **changes)
@@ -568,7 +600,8 @@ def replayed(operation_id: str, events: tuple[Event, ...]) -> Operation:
     operation = opened(operation_id, first)
     for event in rest:
         if isinstance(event, VotedFor) and event.digest != operation.plan.digest:
-            # A field that a newer Drover gave to a step changes the digest of an old plan, never what was voted for.
+            # A field that a newer Drover gave to a step changes the digest of an old plan, never
+            # what was voted for.
             event = replace(event, digest=operation.plan.digest)  # noqa: PLW2901
         operation = advance(operation, event)
     return operation

@@ -16,7 +16,8 @@ Rule = Callable[[Snapshot, Vm, str], Objection | None]
 """Any plugin may object to a guest on a host: ``(snapshot, vm, host name) -> Objection | None``."""
 
 
-def host_is_up(snapshot: Snapshot, vm: Vm, host: str) -> Objection | None:  # noqa: ARG001 - the shape of a Rule
+# The shape of a Rule
+def host_is_up(snapshot: Snapshot, vm: Vm, host: str) -> Objection | None:  # noqa: ARG001
     """A host that does not answer takes nobody."""
     box = snapshot.host(host)
     if box.up:
@@ -94,7 +95,9 @@ def known_whole(snapshot: Snapshot, vm: Vm, host: str) -> Objection | None:  # n
 CORE_RULES: tuple[Rule, ...] = (known_whole, host_is_up, not_in_maintenance, memory_fits)
 
 
-def objections(snapshot: Snapshot, vm: Vm, host: str, rules: Iterable[Rule]) -> tuple[Objection, ...]:
+def objections(
+    snapshot: Snapshot, vm: Vm, host: str, rules: Iterable[Rule]
+) -> tuple[Objection, ...]:
     """Everything that stands against ``vm`` on ``host``, in the order of the rules."""
     found = (rule(snapshot, vm, host) for rule in rules)
     return tuple(each for each in found if each is not None)
@@ -130,7 +133,8 @@ def cpu_share(snapshot: Snapshot, host: Host) -> float | None:
 def preference(snapshot: Snapshot, vm: Vm, host: str) -> tuple[float, float, str]:
     """Sort key for hosts that may take the guest: least full after it arrives, then least busy, then by name.
 
-    Memory leads because it cannot be shared; the busy share decides between hosts within 5 % of fullness.
+    Memory leads because it cannot be shared; the busy share decides between hosts within 5 % of
+    fullness.
     """
     box = snapshot.host(host)
     return (round(fullness(snapshot, box, vm.memory) / 0.05), cpu_share(snapshot, box) or 0.0, host)
@@ -147,14 +151,19 @@ def moved(snapshot: Snapshot, places: Mapping[str, str]) -> Snapshot:
 
 def loaded(snapshot: Snapshot, loads: Mapping[str, float]) -> Snapshot:
     """The cluster with these loads (cores, by UUID) instead of what it shows for these guests."""
-    vms = (replace(vm, cpu=loads[vm.uuid]) if vm.uuid in loads and vm.state.active else vm for vm in snapshot.vms)
+    vms = (
+        replace(vm, cpu=loads[vm.uuid]) if vm.uuid in loads and vm.state.active else vm
+        for vm in snapshot.vms
+    )
     return replace(snapshot, vms=tuple(vms))
 
 
 def bars(snapshot: Snapshot, moves: Iterable[tuple[Vm, str]]) -> tuple[HostBar, ...]:
     """The before/after picture of moving guests to hosts, one bar pair per reachable host, by name."""
     moves = tuple(moves)
-    return tuple(_bar(snapshot, host, moves) for host in sorted(snapshot.hosts, key=_name) if host.up)
+    return tuple(
+        _bar(snapshot, host, moves) for host in sorted(snapshot.hosts, key=_name) if host.up
+    )
 
 
 def _name(host: Host) -> str:

@@ -104,8 +104,9 @@ class Plan:
 def digest_of(stored: Any) -> str:
     """SHA-256 of a plan's canonical JSON without its wording, first 16 hex digits: against mix-ups, not forgery.
 
-    Of a message its arguments are covered and its template is not, so that a plan stays approved when its sentences
-    are worded anew. A plan stored before there were messages has none: its digest is the one that it always had.
+    Of a message its arguments are covered and its template is not, so that a plan stays approved
+    when its sentences are worded anew. A plan stored before there were messages has none: its
+    digest is the one that it always had.
     """
     return hashlib.sha256(codec.canonical(_without_wording(stored)).encode()).hexdigest()[:16]
 

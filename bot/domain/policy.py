@@ -23,7 +23,10 @@ class Window:
     zone: str = "UTC"
 
     def holds(self, now: datetime) -> bool:
-        """Whether ``now`` (any zone) is inside. A window past midnight belongs to the day it starts."""
+        """Whether ``now`` (any zone) is inside.
+
+        A window past midnight belongs to the day it starts.
+        """
         local = now.astimezone(ZoneInfo(self.zone))
         minute, day = local.time(), local.weekday()
         if self.start == self.end:
@@ -35,16 +38,19 @@ class Window:
         return minute < self.end and self._day((day - 1) % 7)
 
     def _day(self, index: int) -> bool:
-        return not self.days or ("mon", "tue", "wed", "thu", "fri", "sat", "sun")[index] in self.days
+        return (
+            not self.days or ("mon", "tue", "wed", "thu", "fri", "sat", "sun")[index] in self.days
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One row of the policy. Every condition left empty holds; the first rule whose conditions all hold rules.
 
-    ``commands`` and ``tags`` and ``hosts`` are shell patterns; ``min_vms``, ``max_vms`` (0: any), ``min_memory`` and
-    ``max_memory`` (bytes) look at the blast radius. ``automatic``: only for what a watch means to do by itself, within
-    its own limits. ``freeze``: nothing may be done at all, with ``why`` as the text.
+    ``commands`` and ``tags`` and ``hosts`` are shell patterns; ``min_vms``, ``max_vms`` (0: any),
+    ``min_memory`` and ``max_memory`` (bytes) look at the blast radius. ``automatic``: only for what
+    a watch means to do by itself, within its own limits. ``freeze``: nothing may be done at all,
+    with ``why`` as the text.
     """
 
     name: str
@@ -96,8 +102,8 @@ class Rule:
 class Ruling:
     """What a plan takes: ``votes`` from people with one of the roles ``approvers``, within ``expires`` seconds.
 
-    After ``fallback_after`` seconds (0: never) the roles ``fallback`` may vote too. ``automatic``: a watch does it by
-    itself, by a rule that says so.
+    After ``fallback_after`` seconds (0: never) the roles ``fallback`` may vote too. ``automatic``:
+    a watch does it by itself, by a rule that says so.
     """
 
     votes: int
@@ -126,7 +132,8 @@ class MayNot:
 class Policy:
     """Roles → what they may ask, and the rules. ``grants``: role → shell patterns of commands.
 
-    Reading commands follow the same grants. ``everyone`` are patterns any member of the workspace may use.
+    Reading commands follow the same grants. ``everyone`` are patterns any member of the workspace
+    may use.
     ``approval_lasts``: seconds after the approval within which an operation must begin.
     """
 
@@ -154,8 +161,8 @@ def ruling(
 ) -> Ruling | MayNot:
     """What the plan takes by the first rule that holds; MayNot when it is not allowed at all.
 
-    ``automatic``: a watch means to do it by itself, within its limits. ``by_bot``: the bot proposes it, so it takes a
-    person's vote unless an automatic rule rules on it.
+    ``automatic``: a watch means to do it by itself, within its limits. ``by_bot``: the bot proposes
+    it, so it takes a person's vote unless an automatic rule rules on it.
     """
     if not may_ask(policy, command, roles):
         return MayNot(
@@ -168,7 +175,15 @@ def ruling(
                 return MayNot(rule.reason, "Ask again after it ends.")
             by_itself = automatic and rule.automatic and not rule.votes
             votes = rule.votes or (1 if by_bot and not by_itself else 0)
-            return Ruling(votes, rule.approvers, rule.expires, rule.name, rule.fallback, rule.fallback_after, by_itself)
+            return Ruling(
+                votes,
+                rule.approvers,
+                rule.expires,
+                rule.name,
+                rule.fallback,
+                rule.fallback_after,
+                by_itself,
+            )
     return MayNot("No rule of the policy covers this.", "Add one to [policy] in the configuration.")
 
 
@@ -179,18 +194,26 @@ def thaw(rule: Rule, now: datetime, within: timedelta) -> datetime | None:
         return None
     start = now.replace(second=0, microsecond=0)
     minutes = range(1, int(within.total_seconds() // 60) + 1)
-    return next((end for each in minutes if not window.holds(end := start + timedelta(minutes=each))), None)
+    return next(
+        (end for each in minutes if not window.holds(end := start + timedelta(minutes=each))), None
+    )
 
 
-def frozen(policy: Policy, command: str, plan: Plan, now: datetime, *, automatic: bool = False) -> Rule | None:
+def frozen(
+    policy: Policy, command: str, plan: Plan, now: datetime, *, automatic: bool = False
+) -> Rule | None:
     """The freeze that rules on a plan now; None when none does."""
-    first = next((rule for rule in policy.rules if rule.holds(command, plan, now, automatic=automatic)), None)
+    first = next(
+        (rule for rule in policy.rules if rule.holds(command, plan, now, automatic=automatic)), None
+    )
     return first if first is not None and first.freeze else None
 
 
 def who_may(policy: Policy, command: str) -> tuple[str, ...]:
     """The roles that may type a command, sorted."""
-    return tuple(sorted(role for role, patterns in policy.grants.items() if _any(patterns, (command,))))
+    return tuple(
+        sorted(role for role, patterns in policy.grants.items() if _any(patterns, (command,)))
+    )
 
 
 def contradictions(
@@ -203,16 +226,24 @@ def contradictions(
         people: role → its people; None: a user group's, not known here.
         automatic: commands that watches mean to do by themselves.
     """
-    found = [(rule.name, fault) for rule in policy.rules if (fault := _contradiction(rule, policy, people))]
+    found = [
+        (rule.name, fault)
+        for rule in policy.rules
+        if (fault := _contradiction(rule, policy, people))
+    ]
     found += [
-        (rule.name, f"it never rules: “{by.name}” comes first and covers all of it") for rule, by in _shadowed(policy)
+        (rule.name, f"it never rules: “{by.name}” comes first and covers all of it")
+        for rule, by in _shadowed(policy)
     ]
     names = [rule.name for rule in policy.rules]
     found += [(name, "two rules have this name; the audit trail could not tell them apart")
               for name in sorted({name for name in names if names.count(name) > 1})]  # fmt: skip
     found += [(command, NOT_AUTOMATIC) for command in unruled(policy, automatic)]
-    found += [(rule.name, NOTHING_AUTOMATIC) for rule in policy.rules
-              if rule.automatic and not any(covers(rule, command) for command in automatic)]  # fmt: skip
+    found += [
+        (rule.name, NOTHING_AUTOMATIC)
+        for rule in policy.rules
+        if rule.automatic and not any(covers(rule, command) for command in automatic)
+    ]
     if policy.rules and not policy.rules[-1].unconditional:
         found.append((policy.rules[-1].name, OPEN_END))
     return tuple(found)
@@ -231,12 +262,18 @@ NOTHING_AUTOMATIC = "it never rules: nothing that it covers is set to act by its
 def unruled(policy: Policy, automatic: Collection[str]) -> tuple[str, ...]:
     """The commands that are to be done without people, and for which no rule says that they may."""
     able = [rule for rule in policy.rules if rule.automatic and not rule.votes and not rule.freeze]
-    return tuple(command for command in sorted(automatic) if not any(covers(rule, command) for rule in able))
+    return tuple(
+        command for command in sorted(automatic) if not any(covers(rule, command) for rule in able)
+    )
 
 
 def _contradiction(rule: Rule, policy: Policy, people: Mapping[str, frozenset[str] | None]) -> str:
     if rule.freeze:
-        return "it freezes everything for ever; give it a window or other conditions" if rule.unconditional else ""
+        return (
+            "it freezes everything for ever; give it a window or other conditions"
+            if rule.unconditional
+            else ""
+        )
     if not rule.votes:
         return _contradiction_without_votes(rule, people)
     missing = [role for role in (*rule.approvers, *rule.fallback) if role not in people]
@@ -277,22 +314,37 @@ def _too_few(rule: Rule, policy: Policy, people: Mapping[str, frozenset[str] | N
     able = frozenset[str]().union(*(group for group in groups if group is not None))
     if len(able) < rule.votes:
         return f"it asks for {rule.votes} votes, and only {len(able)} people have its roles"
-    asking = frozenset[str]().union(*(people.get(role) or () for role, patterns in policy.grants.items() if patterns))
+    asking = frozenset[str]().union(
+        *(people.get(role) or () for role, patterns in policy.grants.items() if patterns)
+    )
     if len(able) == rule.votes and able & asking:
-        votes, those = plural(rule.votes, "vote"), "that person" if len(able) == 1 else f"those {len(able)} people"
+        votes, those = (
+            plural(rule.votes, "vote"),
+            "that person" if len(able) == 1 else f"those {len(able)} people",
+        )
         return f"it asks for {votes}, and who can give them may also ask: what {those} asked for could never pass"
     return ""
 
 
 def _shadowed(policy: Policy) -> tuple[tuple[Rule, Rule], ...]:
     """Rules with the one before them that covers every plan they could."""
-    pairs = [(rule, by) for index, rule in enumerate(policy.rules) for by in policy.rules[:index] if _within(rule, by)]
+    pairs = [
+        (rule, by)
+        for index, rule in enumerate(policy.rules)
+        for by in policy.rules[:index]
+        if _within(rule, by)
+    ]
     return tuple({rule.name: (rule, by) for rule, by in reversed(pairs)}.values())
 
 
 def _within(rule: Rule, by: Rule) -> bool:
     """Whether every plan and moment that ``rule`` holds for, ``by`` surely holds for too."""
-    lists = ((rule.commands, by.commands), (rule.risks, by.risks), (rule.tags, by.tags), (rule.hosts, by.hosts))
+    lists = (
+        (rule.commands, by.commands),
+        (rule.risks, by.risks),
+        (rule.tags, by.tags),
+        (rule.hosts, by.hosts),
+    )
     return (
         all(not wide or (narrow and set(narrow) <= set(wide)) for narrow, wide in lists)
         and rule.min_vms >= by.min_vms

@@ -9,7 +9,10 @@ from enum import StrEnum
 
 
 class Power(StrEnum):
-    """A host's power as a controller reads it. UNKNOWN: no answer, a refused login, an odd answer; never OFF."""
+    """A host's power as a controller reads it.
+
+    UNKNOWN: no answer, a refused login, an odd answer; never OFF.
+    """
 
     ON = "on"
     OFF = "off"
@@ -29,7 +32,8 @@ class Binding(StrEnum):
 class Device:
     """A power controller of a host, such as a BMC or an outlet of a PDU.
 
-    ``level``: devices of one level must all read OFF before the host is off; levels are tried in order.
+    ``level``: devices of one level must all read OFF before the host is off; levels are tried in
+    order.
     ``shares_power``: it has no power when its host has none, so its silence says nothing.
     """
 
@@ -151,14 +155,17 @@ def proven_off(
 ) -> Proof | Missing:
     """The proof that one host is off by the controllers of one level, or what it lacks.
 
-    It takes ``rules.reads`` OFF readings of every device, ``rules.apart`` seconds apart, the last of them after the
-    order to switch off if one was given, and after the first of them a round in which every witness was silent. One
-    ON reading or one sign of life after the first OFF reading voids it: a controller can read OFF too early.
+    It takes ``rules.reads`` OFF readings of every device, ``rules.apart`` seconds apart, the last
+    of them after the order to switch off if one was given, and after the first of them a round in
+    which every witness was silent. One
+    ON reading or one sign of life after the first OFF reading voids it: a controller can read OFF
+    too early.
 
     Args:
         devices: all controllers of one level of one host.
         bound: which controllers were shown to belong to their hosts.
-        readings: of these devices, in any order; older ones than the host's last sign of life may be among them.
+        readings: of these devices, in any order; older ones than the host's last sign of life may
+            be among them.
         rounds: rounds of witnesses, in any order.
         ordered_at: when the last order to switch off was given; None when none was.
         rules: how much it takes.
@@ -189,7 +196,11 @@ def proven_off(
 
 
 def _run_of(
-    device: Device, bond: Bound | None, readings: Sequence[Reading], ordered_at: datetime | None, rules: Rules
+    device: Device,
+    bond: Bound | None,
+    readings: Sequence[Reading],
+    ordered_at: datetime | None,
+    rules: Rules,
 ) -> tuple[Reading, ...] | Missing:
     """The OFF readings of a device that count, spaced; or what they lack."""
     if bond is None:
@@ -200,7 +211,9 @@ def _run_of(
         return run
     spaced = _spaced(run, rules)
     late_enough = ordered_at is None or spaced[-1].at >= ordered_at
-    return spaced if len(spaced) >= rules.reads and late_enough else Missing(Lack.TOO_FEW, device.name)
+    return (
+        spaced if len(spaced) >= rules.reads and late_enough else Missing(Lack.TOO_FEW, device.name)
+    )
 
 
 def _silence(rounds: Iterable[Round], first: datetime, since: datetime) -> Round | Missing:
@@ -243,7 +256,10 @@ def _spaced(run: Sequence[Reading], rules: Rules) -> tuple[Reading, ...]:
 
 def holds(proof: Proof, readings: Iterable[Reading], rounds: Iterable[Round]) -> bool:
     """Whether a proof still stands after what was read and heard since: life or power voids it, for good."""
-    later_on = any(each.host == proof.host and each.at > proof.since and each.power is Power.ON for each in readings)
+    later_on = any(
+        each.host == proof.host and each.at > proof.since and each.power is Power.ON
+        for each in readings
+    )
     heard = any(each.host == proof.host and each.at > proof.since and each.heard for each in rounds)
     return not (later_on or heard)
 
@@ -275,7 +291,11 @@ def attested(
         return Missing(Lack.TOO_FEW, people[0] if people else "")
     first = given[0][0]
     on = next(
-        (each for each in readings if each.host == host and each.at >= first and each.power is Power.ON),
+        (
+            each
+            for each in readings
+            if each.host == host and each.at >= first and each.power is Power.ON
+        ),
         None,
     )
     if on is not None:
@@ -287,5 +307,8 @@ def attested(
 
 
 def rebirth(host: str, before: str, after: str, at: datetime) -> Proof | None:
-    """The proof by a new boot id: what ran before does not run any more. None when the id is the old one or unknown."""
+    """The proof by a new boot id: what ran before does not run any more.
+
+    None when the id is the old one or unknown.
+    """
     return Proof(host, ProofKind.REBIRTH, at) if before and after and before != after else None

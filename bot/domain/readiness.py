@@ -81,9 +81,10 @@ class Net:
 class HostFacts:
     """What libvirt itself tells of a host that answers. Memory in bytes; versions as libvirt counts them.
 
-    ``virt_types`` are the accelerators libvirt offers (``kvm``, ``qemu``), which says nothing of whether they work.
-    ``huge_pages`` maps a page size in KiB to their number; ``iommu`` None: this libvirt does not tell.
-    ``shared_pages`` are memory pages merged by KSM. ``unread``: parts of it that could not be read.
+    ``virt_types`` are the accelerators libvirt offers (``kvm``, ``qemu``), which says nothing of
+    whether they work. ``huge_pages`` maps a page size in KiB to their number; ``iommu`` None: this
+    libvirt does not tell. ``shared_pages`` are memory pages merged by KSM. ``unread``: parts of it
+    that could not be read.
     """
 
     host: str
@@ -126,7 +127,8 @@ class PairFacts:
     """What two hosts are to each other; ``migrate_uri`` is how the source's daemon reaches the target.
 
     ``migrate_tls``: QEMU encrypts what a migration sends there.
-    ``cpu``: whether a guest with all that the source's CPU offers runs on the target; ``cpu_why`` names what lacks.
+    ``cpu``: whether a guest with all that the source's CPU offers runs on the target; ``cpu_why``
+    names what lacks.
     """
 
     source: str
@@ -142,7 +144,8 @@ class PairFacts:
 class GuestCpu:
     """A running guest's CPU against a baseline; ``beyond`` are features it has and the baseline lacks.
 
-    ``mode`` as in its definition; host-passthrough runs on identical hosts only, whatever the baseline.
+    ``mode`` as in its definition; host-passthrough runs on identical hosts only, whatever the
+    baseline.
     """
 
     name: str

@@ -13,7 +13,10 @@ from bot.domain.message import Message
 
 
 class Metric(StrEnum):
-    """What history is kept of. CPU and wait in cores, memory and space in bytes, disk and net in bytes/s."""
+    """What history is kept of.
+
+    CPU and wait in cores, memory and space in bytes, disk and net in bytes/s.
+    """
 
     CPU = "cpu"
     WAIT = "wait"
@@ -27,8 +30,8 @@ class Metric(StrEnum):
 class Counts:
     """A guest's growing counters at ``at`` (seconds of a monotonic clock); None: not asked for, or not told.
 
-    ``busy`` and ``waited`` in nanoseconds: CPU time used, and time its vCPUs were ready but had no CPU of the host
-    (libvirt's ``vcpu.<n>.delay``, the kernel's run delay). The rest in bytes.
+    ``busy`` and ``waited`` in nanoseconds: CPU time used, and time its vCPUs were ready but had no
+    CPU of the host (libvirt's ``vcpu.<n>.delay``, the kernel's run delay). The rest in bytes.
     """
 
     at: float
@@ -44,9 +47,10 @@ class Counts:
 class VmSample:
     """One guest over the time since the sweep before. None: not measured yet, or not told.
 
-    ``cpu``: host cores used; ``wait``: cores it was ready to use and did not get; ``memory``: what its balloon holds,
-    ``used``: what of it the guest itself says is in use, both in bytes; rates in bytes/s. ``why``: the reason of its
-    state, such as ``ioerror`` or ``crashed``.
+    ``cpu``: host cores used; ``wait``: cores it was ready to use and did not get; ``memory``: what
+    its balloon holds,
+    ``used``: what of it the guest itself says is in use, both in bytes; rates in bytes/s. ``why``:
+    the reason of its state, such as ``ioerror`` or ``crashed``.
     """
 
     uuid: str
@@ -79,9 +83,10 @@ class VmSample:
 class Pressure:
     """A kernel's pressure stall information: shares (0..1) of the last minute in which something had to wait.
 
-    The plain ones: some task waited for CPU, memory or disks; ``…_full``: all of them did. Source: the kernel's
-    Documentation/accounting/psi.rst. That of CPU is weighted over the host's CPUs. ``available``: bytes that the same
-    kernel could still give to new processes (MemAvailable); None: not told.
+    The plain ones: some task waited for CPU, memory or disks; ``…_full``: all of them did. Source:
+    the kernel's Documentation/accounting/psi.rst. That of CPU is weighted over the host's CPUs.
+    ``available``: bytes that the same kernel could still give to new processes (MemAvailable);
+    None: not told.
     """
 
     cpu: float
@@ -96,9 +101,10 @@ class Pressure:
 class HostSample:
     """One host: busy cores, cores waiting for its disks, memory in bytes; ``seen_at``: when it last answered.
 
-    ``problem``: why it did not answer this time; its numbers are then those of ``seen_at``. ``took``: seconds of its
-    answer. ``pressure`` is read at a slower pace, where somebody can tell it. ``unread``: what could not be measured.
-    ``memory`` and ``used`` are without the ``huge`` bytes that are set aside as huge pages, be they in use or not.
+    ``problem``: why it did not answer this time; its numbers are then those of ``seen_at``.
+    ``took``: seconds of its answer. ``pressure`` is read at a slower pace, where somebody can tell
+    it. ``unread``: what could not be measured. ``memory`` and ``used`` are without the ``huge``
+    bytes that are set aside as huge pages, be they in use or not.
     """
 
     name: str
@@ -147,7 +153,8 @@ class SnapshotSeen:
 class Sweep:
     """All hosts at one moment. ``events``: what they told since the sweep before.
 
-    ``checkpoints`` are libvirt's: points in time that a backup was made at, and the next one can begin from.
+    ``checkpoints`` are libvirt's: points in time that a backup was made at, and the next one can
+    begin from.
     """
 
     at: datetime
@@ -189,7 +196,8 @@ class Bucket:
 class Incident:
     """Something wrong that people were told of: open, or over since ``over_at``.
 
-    ``times``: how often it came back since it was first told. ``silent_until``: until when nobody is reminded of it;
+    ``times``: how often it came back since it was first told. ``silent_until``: until when nobody
+    is reminded of it;
     ``muted``: until it is mended.
     """
 
@@ -288,7 +296,9 @@ def _together(hosts: Sequence[HostSample]) -> Mapping[Metric, float]:
 
 
 def _told(values: Mapping[Metric, float | None]) -> Mapping[Metric, float]:
-    return MappingProxyType({metric: value for metric, value in values.items() if value is not None})
+    return MappingProxyType(
+        {metric: value for metric, value in values.items() if value is not None}
+    )
 
 
 def _sum(one: float | None, other: float | None) -> float | None:

@@ -35,8 +35,9 @@ class Step:
 class Policy(StrEnum):
     """What a migration may do when a guest writes memory faster than the network carries it.
 
-    SAFE gives up and leaves the guest where it runs; FAST throttles harder and pauses it at the end;
-    POSTCOPY moves execution over and fetches memory afterwards (a failure then kills the guest).
+    SAFE gives up and leaves the guest where it runs; FAST throttles harder and pauses it at the
+    end; POSTCOPY moves execution over and fetches memory afterwards (a failure then kills the
+    guest).
     """
 
     SAFE = "safe"
@@ -56,7 +57,10 @@ class Carried:
 
 @dataclass(frozen=True, slots=True)
 class MigrateVm(Step):
-    """Move a running guest from ``source`` to ``target``. ``memory`` in bytes, ``bandwidth`` in MiB/s (0: all)."""
+    """Move a running guest from ``source`` to ``target``.
+
+    ``memory`` in bytes, ``bandwidth`` in MiB/s (0: all).
+    """
 
     uuid: str
     name: str
@@ -72,7 +76,12 @@ class MigrateVm(Step):
     @property
     def title(self) -> Message:
         """The step as one sentence."""
-        return words("Move {vm} from {source} to {target}", vm=self.name, source=self.source, target=self.target)
+        return words(
+            "Move {vm} from {source} to {target}",
+            vm=self.name,
+            source=self.source,
+            target=self.target,
+        )
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -110,7 +119,8 @@ class SetMaintenance(Step):
 class WaitForPerson(Step):
     """Wait until somebody with the right lets the operation go on; after ``patience`` seconds it ends as failed.
 
-    ``what``: what people are asked to see to, an imperative sentence. ``advice``: what to do when nobody came.
+    ``what``: what people are asked to see to, an imperative sentence. ``advice``: what to do when
+    nobody came.
     """
 
     host: str

@@ -34,20 +34,27 @@ def declare(host: Host, declared: Iterable[Declared]) -> Host:
     mine = [each for each in declared if each.about(host.name)]
     paths = {each.path: each.shared for each in mine if each.path}
     shared_paths = tuple(path for path, shared in paths.items() if shared)
-    return replace(host, pools=declared_pools(host.name, host.pools, mine), shared_paths=shared_paths)
+    return replace(
+        host, pools=declared_pools(host.name, host.pools, mine), shared_paths=shared_paths
+    )
 
 
-def declared_pools(host: str, pools: Iterable[Pool], declared: Iterable[Declared]) -> tuple[Pool, ...]:
+def declared_pools(
+    host: str, pools: Iterable[Pool], declared: Iterable[Declared]
+) -> tuple[Pool, ...]:
     """The pools of a host, each shared or not as the configuration says, where it says so."""
     said = {each.pool: each.shared for each in declared if each.pool and each.about(host)}
-    return tuple(replace(pool, shared=said[pool.name], declared=True) if pool.name in said else pool for pool in pools)
+    return tuple(
+        replace(pool, shared=said[pool.name], declared=True) if pool.name in said else pool
+        for pool in pools
+    )
 
 
 def pool_of(host: Host, disk: Disk) -> Pool | None:
     """The pool of ``host`` that a disk is in: by name for volumes, by the longest path otherwise.
 
-    Of devices whose folder belongs to everyone, such as ``/dev/disk/by-path``, only those of an iSCSI pool's own target
-    are in that pool.
+    Of devices whose folder belongs to everyone, such as ``/dev/disk/by-path``, only those of an
+    iSCSI pool's own target are in that pool.
     """
     if disk.kind == "volume":
         name = disk.source.split("/", 1)[0]
@@ -79,7 +86,10 @@ def declared_shared(host: Host, disk: Disk) -> bool:
 
 def _path_declared(host: Host, path: str) -> bool:
     patterns = (each.rstrip("/") for each in host.shared_paths)
-    return any(path == each or fnmatchcase(path, each) or fnmatchcase(path, f"{each}/*") for each in patterns)
+    return any(
+        path == each or fnmatchcase(path, each) or fnmatchcase(path, f"{each}/*")
+        for each in patterns
+    )
 
 
 def is_shared(host: Host, disk: Disk) -> bool:
@@ -97,15 +107,24 @@ def is_medium(disk: Disk) -> bool:
 
 def local_disks(source: Host, detail: VmDetail) -> tuple[Disk, ...]:
     """Writable disks that only the source has."""
-    return tuple(disk for disk in detail.disks if disk.source and not is_medium(disk) and not is_shared(source, disk))
+    return tuple(
+        disk
+        for disk in detail.disks
+        if disk.source and not is_medium(disk) and not is_shared(source, disk)
+    )
 
 
 def copied_disks(source: Host, detail: VmDetail) -> tuple[Disk, ...]:
     """Disks that a migration with copies has to copy: files and volumes that only the source has.
 
-    Never a block device (it may be a SAN's, and would be copied onto itself) and nothing that several VMs share.
+    Never a block device (it may be a SAN's, and would be copied onto itself) and nothing that
+    several VMs share.
     """
-    return tuple(disk for disk in local_disks(source, detail) if disk.kind in {"file", "volume"} and not disk.shareable)
+    return tuple(
+        disk
+        for disk in local_disks(source, detail)
+        if disk.kind in {"file", "volume"} and not disk.shareable
+    )
 
 
 def asked_disks(source: Host, detail: VmDetail) -> tuple[Disk, ...]:

@@ -37,7 +37,9 @@ def too_long(plan: Plan, command: str, reason: str) -> Objection | None:
             )
     if sum(size(line) for line in _lines(plan, command, reason)) > MOST:
         return Objection(
-            "too-long", "The plan is too long to be shown whole to approvers.", "Ask for it in smaller parts."
+            "too-long",
+            "The plan is too long to be shown whole to approvers.",
+            "Ask for it in smaller parts.",
         )
     return None
 
@@ -56,7 +58,9 @@ def attached(plan: Plan, command: str, reason: str) -> tuple[str, ...]:
 
 def _fits(plan: Plan, command: str, reason: str) -> bool:
     lists = len(plan.steps) <= STEPS and len(plan.reasons) <= LIST and len(plan.warnings) <= LIST
-    titles = size(str(plan.title)) <= TITLE and all(size(str(step.title)) <= LINE for step in plan.steps)
+    titles = size(str(plan.title)) <= TITLE and all(
+        size(str(step.title)) <= LINE for step in plan.steps
+    )
     values = all(size(text) <= FIELD for _, text in _values(plan, command, reason))
     shown = [*_lines(plan, command, reason, fields=False)]
     touched = all(size(", ".join(names)) <= FIELD for names in (plan.blast.vms, plan.blast.hosts))

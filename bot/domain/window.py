@@ -34,15 +34,18 @@ def ends(steps: Iterable[Step]) -> Ends:
 
 def under_way(operations: Iterable[Operation]) -> Ends:
     """The ends of every move under way in these operations."""
-    return ends(operation.plan.steps[index] for operation in operations for index in operation.under_way)
+    return ends(
+        operation.plan.steps[index] for operation in operations for index in operation.under_way
+    )
 
 
 def may_begin(operation: Operation, elsewhere: Ends, limits: Limits) -> tuple[int, ...]:
     """Indexes of the steps that may begin now, in the plan's order.
 
     Only moves run side by side. A move waits for every earlier step that is not done and
-    touches the same guest, is no move, or leaves the host that the move goes to (it may need the room): so hosts
-    never hold more than the plan, taken step by step, would have had them hold. Beyond that, ``limits`` count.
+    touches the same guest, is no move, or leaves the host that the move goes to (it may need the
+    room): so hosts never hold more than the plan, taken step by step, would have had them hold.
+    Beyond that, ``limits`` count.
 
     Args:
         operation: running.
@@ -55,7 +58,11 @@ def may_begin(operation: Operation, elsewhere: Ends, limits: Limits) -> tuple[in
     found = []
     for index in operation.todo:
         step = steps[index]
-        if index not in begun and not any(_waits(step, each) for each in earlier) and _fits(step, taken, limits):
+        if (
+            index not in begun
+            and not any(_waits(step, each) for each in earlier)
+            and _fits(step, taken, limits)
+        ):
             found.append(index)
             taken += ends((step,))
         earlier.append(step)

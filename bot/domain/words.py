@@ -8,7 +8,8 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 
-# What Slack's and phones' autocorrection makes of plain ASCII, and other scripts' quotes and blanks.
+# What Slack's and phones' autocorrection makes of plain ASCII, and other scripts' quotes and
+# blanks.
 _AUTOCORRECTED = str.maketrans({
     **dict.fromkeys("“”„‟«»", '"'), **dict.fromkeys("‘’‚‛‹›", "'"), **dict.fromkeys("\u00a0\u202f\u2007\u3000", " "),
 })  # fmt: skip
@@ -35,9 +36,10 @@ def straightened(text: str) -> str:
 def split_words(text: str) -> list[str]:
     """The words of a command line, as a POSIX shell splits them, typed with straight or with curly quotes.
 
-    What stands in quotes is kept to the letter, so a line made by ``shlex.join`` gives back exactly what it was made
-    of. Outside of quotes an autocorrected dash before an option is turned back, any Unicode blank parts words,
-    an apostrophe within a word is a letter, and code marks around a word are left out.
+    What stands in quotes is kept to the letter, so a line made by ``shlex.join`` gives back exactly
+    what it was made of. Outside of quotes an autocorrected dash before an option is turned back,
+    any Unicode blank parts words, an apostrophe within a word is a letter, and code marks around a
+    word are left out.
 
     Raises:
         ValueError: a quote is not closed.
@@ -84,7 +86,10 @@ class _Splitter:
         return made if self._at > start or dash else ""
 
     def _quoted(self, char: str, *, opens: bool) -> str | None:
-        """What a quote, a code mark or a backslash here stands for; None for a plain letter. Moves behind it."""
+        """What a quote, a code mark or a backslash here stands for; None for a plain letter.
+
+        Moves behind it.
+        """
         if char == "\\":
             return self._escaped()
         if char in {'"', "'"}:
@@ -127,7 +132,10 @@ class _Splitter:
     def _single(self, char: str) -> str | None:
         """A quotation in single curly quotes; None for an apostrophe that nothing closes."""
         for end in range(self._at + 1, len(self._text)):
-            if self._text[end] in _SINGLE[char] and (self._text[end + 1 : end + 2] or " ").isspace():
+            if (
+                self._text[end] in _SINGLE[char]
+                and (self._text[end + 1 : end + 2] or " ").isspace()
+            ):
                 part, self._at = self._text[self._at + 1 : end], end + 1
                 return part
         return None
@@ -166,13 +174,20 @@ def _without_marks(word: str) -> str:
 def command(template: str, *names: str) -> str:
     """Write a command for people to type, in a shell or in chat, so that no name in it means anything but itself.
 
-    Each ``{}`` of ``template`` is one of ``names``, quoted: ``command("virsh dumpxml {}", vm.name)``. An option with a
-    value is written ``--reason={}``. Where a name begins with a dash, options come first and ``--`` before the names.
+    Each ``{}`` of ``template`` is one of ``names``, quoted: ``command("virsh dumpxml {}",
+    vm.name)``. An option with a value is written ``--reason={}``. Where a name begins with a dash,
+    options come first and ``--`` before the names.
     """
     rest = iter(names)
-    written = [(word, word.format(next(rest)) if "{}" in word else word) for word in template.split()]
+    written = [
+        (word, word.format(next(rest)) if "{}" in word else word) for word in template.split()
+    ]
     if any(word.startswith("{}") and text.startswith("-") for word, text in written):
-        verb = list(itertools.takewhile(lambda each: "{}" not in each[0] and not each[0].startswith("-"), written))
+        verb = list(
+            itertools.takewhile(
+                lambda each: "{}" not in each[0] and not each[0].startswith("-"), written
+            )
+        )
         options = [each for each in written if each[0].startswith("-")]
         values = [each for each in written[len(verb) :] if each not in options]
         written = [*verb, *options, ("--", "--"), *values]
@@ -182,7 +197,9 @@ def command(template: str, *names: str) -> str:
 def fill_advice(template: str, **names: str) -> str:
     """Put names into a sentence with holes such as ``{vm}``; inside a command in backquotes each is quoted."""
     return re.sub(
-        r"`([^`]*)`|\{(\w+)\}", lambda found: _code(found[1], names) if found[2] is None else names[found[2]], template
+        r"`([^`]*)`|\{(\w+)\}",
+        lambda found: _code(found[1], names) if found[2] is None else names[found[2]],
+        template,
     )
 
 
@@ -263,8 +280,9 @@ def version_text(number: int) -> str:
 def unfit(text: str, *, lines: bool = False) -> str:
     """The first character of ``text`` that no name, tag or note can hold, such as ``U+FFFE``; '' when all fit.
 
-    Those that XML cannot hold (control characters, lone surrogates, non-characters), and those that turn the reading
-    direction, which would show another text than is stored. ``lines``: line ends and tabs fit.
+    Those that XML cannot hold (control characters, lone surrogates, non-characters), and those that
+    turn the reading direction, which would show another text than is stored. ``lines``: line ends
+    and tabs fit.
     """
     match = (_UNFIT_LINES if lines else _UNFIT).search(text)
     return f"U+{ord(match[0]):04X}" if match else ""

@@ -78,4 +78,6 @@ class Telling:
         self.world.clock.sleep(seconds)
 
     def _show(self, progress: Progress) -> None:
-        self.board.put(self.index, replace(progress, title=self.operation.plan.steps[self.index].title))
+        self.board.put(
+            self.index, replace(progress, title=self.operation.plan.steps[self.index].title)
+        )

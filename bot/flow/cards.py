@@ -116,11 +116,16 @@ def who(user: str) -> Person | str:
 
 
 def value_of(operation: Operation) -> str:
-    """What buttons carry: the operation's id and the digest of the plan that was seen. It proves nothing."""
+    """What buttons carry: the operation's id and the digest of the plan that was seen.
+
+    It proves nothing.
+    """
     return f"{operation.id}:{operation.plan.digest}"
 
 
-def operation_card(operation: Operation, progress: Progress | None = None, *, pickable: Collection[str] = ()) -> Card:
+def operation_card(
+    operation: Operation, progress: Progress | None = None, *, pickable: Collection[str] = ()
+) -> Card:
     """The one message of an operation, whatever its state; of a plan of a ``pickable`` action people may pick."""
     headline = headline_of(operation)
     elements: list[Element] = [_facts(operation)]
@@ -215,25 +220,41 @@ def prediction_text(prediction: Prediction) -> Line:
     if prediction.downtime is not None:
         parts.append(words("paused for about {time}", time=Duration(prediction.downtime)))
     if prediction.converges is not None:
-        parts.append(words("converges") if prediction.converges else words("does NOT converge by itself"))
+        parts.append(
+            words("converges") if prediction.converges else words("does NOT converge by itself")
+        )
     text = joined(parts, ", ") or words("nothing to predict")
-    return Words("{text} ({basis})", {"text": text, "basis": prediction.basis}) if prediction.basis else text
+    return (
+        Words("{text} ({basis})", {"text": text, "basis": prediction.basis})
+        if prediction.basis
+        else text
+    )
 
 
 def _state_lines(operation: Operation) -> list[Element]:
     """What the state has to say, in one paragraph."""
     lines: dict[State, Callable[[], Line]] = {
-        State.APPROVED: lambda: words("Approved by {who}. Waiting for its turn.", who=_voters(operation)),
-        State.DENIED: lambda: words("{who} denied it: _{why}_", who=who(operation.decided_by), why=operation.outcome),
+        State.APPROVED: lambda: words(
+            "Approved by {who}. Waiting for its turn.", who=_voters(operation)
+        ),
+        State.DENIED: lambda: words(
+            "{who} denied it: _{why}_", who=who(operation.decided_by), why=operation.outcome
+        ),
         State.WITHDRAWN: lambda: words(
-            "{who} took it back. Nothing was done. {why}", who=who(operation.decided_by), why=operation.outcome
+            "{who} took it back. Nothing was done. {why}",
+            who=who(operation.decided_by),
+            why=operation.outcome,
         ),
         State.EXPIRED: lambda: words(
             "Nobody decided in time. Nothing was done. Press Propose again if it is still wanted."
         ),
-        State.STALE: lambda: joined((words("Nothing was done."), objections_text(operation.objections)), "\n"),
+        State.STALE: lambda: joined(
+            (words("Nothing was done."), objections_text(operation.objections)), "\n"
+        ),
         State.FAILED: lambda: _failure(operation),
-        State.CANCELLED: lambda: words("{who} stopped it. {why}", who=who(operation.decided_by), why=operation.outcome),
+        State.CANCELLED: lambda: words(
+            "{who} stopped it. {why}", who=who(operation.decided_by), why=operation.outcome
+        ),
         State.DONE: lambda: done_line(operation),
     }
     line = lines.get(operation.state)
@@ -292,7 +313,9 @@ def gain_text(operation: Operation) -> Line:
 
 
 def _span(spread: Spread) -> Words:
-    return Words("{busiest}/{idlest}", {"busiest": Percent(spread.busiest), "idlest": Percent(spread.idlest)})
+    return Words(
+        "{busiest}/{idlest}", {"busiest": Percent(spread.busiest), "idlest": Percent(spread.idlest)}
+    )
 
 
 def _score(spread: Spread) -> Words:
@@ -301,7 +324,9 @@ def _score(spread: Spread) -> Words:
 
 def objections_text(objections: tuple[Objection, ...]) -> Line:
     """Each objection with its remedy, a line each."""
-    return bulleted(joined((prose(each.text), prose(each.remedy) if each.remedy else "")) for each in objections)
+    return bulleted(
+        joined((prose(each.text), prose(each.remedy) if each.remedy else "")) for each in objections
+    )
 
 
 def _reasons(plan: Plan) -> list[Element]:
@@ -316,7 +341,9 @@ def _reasons(plan: Plan) -> list[Element]:
 
 def _picture(plan: Plan) -> list[Element]:
     """Memory of each host that changes, before and after; at most 20 hosts fit a chart."""
-    changed = [bar for bar in plan.bars if bar.memory_before != bar.memory_after or len(plan.bars) <= 8][:20]
+    changed = [
+        bar for bar in plan.bars if bar.memory_before != bar.memory_after or len(plan.bars) <= 8
+    ][:20]
     if not changed:
         return []
     before = tuple(round(bar.memory_before * 100, 1) for bar in changed)
@@ -371,10 +398,15 @@ def _steps(operation: Operation) -> list[Element]:
     measured = {each.index: facts_text(each) for each in operation.ended}
     skipped = {each.index: words("skipped: {why}", why=each.why.text) for each in operation.skipped}
     items = tuple(
-        (_mark(operation, index, done), joined((step.title, measured.get(index, ""), skipped.get(index, "")), " · "))
+        (
+            _mark(operation, index, done),
+            joined((step.title, measured.get(index, ""), skipped.get(index, "")), " · "),
+        )
         for index, step in enumerate(steps)
     )
-    title = nwords("{done} of {n} step done", "{done} of {n} steps done", n=len(steps), done=len(done))
+    title = nwords(
+        "{done} of {n} step done", "{done} of {n} steps done", n=len(steps), done=len(done)
+    )
     return [Checklist(title, items[:50])]
 
 
@@ -386,7 +418,8 @@ def facts_text(ended: StepEnded) -> Line:
 def _fact(name: str, value: Fact) -> Line:
     """A number stands before what it counts; what has a unit, or is text, behind its name. What is not so is left out.
 
-    A name is the template of its label; ``_`` stands for a space. Of version 0.1 names end in their unit.
+    A name is the template of its label; ``_`` stands for a space. Of version 0.1 names end in their
+    unit.
     """
     label = Words(name.replace("_", " "))
     if isinstance(value, bool):
@@ -396,8 +429,13 @@ def _fact(name: str, value: Fact) -> Line:
     if isinstance(value, int | float):
         before, _, unit = name.rpartition(" ")
         if before and unit in UNITS:
-            return Words("{name} {value} {unit}", {"name": Words(before), "value": str(value), "unit": unit})
-        return Words("{value} {name}", {"value": str(value) if isinstance(value, int) else value, "name": label})
+            return Words(
+                "{name} {value} {unit}", {"name": Words(before), "value": str(value), "unit": unit}
+            )
+        return Words(
+            "{value} {name}",
+            {"value": str(value) if isinstance(value, int) else value, "name": label},
+        )
     return Words("{name} {value}", {"name": label, "value": value})
 
 
@@ -416,7 +454,10 @@ def _progress(progress: Progress) -> list[Element]:
     if not progress.beside:
         return _part(progress)
     parts = (progress, *progress.beside)
-    named = [[Context((part.title,)), *_part(part)] if part.title else _part(part) for part in parts[:BARS]]
+    named = [
+        [Context((part.title,)), *_part(part)] if part.title else _part(part)
+        for part in parts[:BARS]
+    ]
     return [element for shown in named for element in shown]
 
 
@@ -441,7 +482,9 @@ def job_text(job: Job) -> Line:
     return joined(parts, " · ")
 
 
-def _buttons(operation: Operation, progress: Progress | None, pickable: Collection[str]) -> list[Element]:
+def _buttons(
+    operation: Operation, progress: Progress | None, pickable: Collection[str]
+) -> list[Element]:
     value = value_of(operation)
     if operation.state is State.PROPOSED:
         some = operation.action in pickable and len(operation.plan.steps) > 1
@@ -451,7 +494,9 @@ def _buttons(operation: Operation, progress: Progress | None, pickable: Collecti
         return [Buttons((_cancel(operation),))]
     if operation.state is State.RUNNING:
         asks = progress.asks if progress else frozenset({Ask.CANCEL})
-        shown = [_cancel(operation)] if Ask.CANCEL in asks and Ask.CANCEL not in operation.asked else []
+        shown = (
+            [_cancel(operation)] if Ask.CANCEL in asks and Ask.CANCEL not in operation.asked else []
+        )
         if Ask.POSTCOPY in asks and Ask.POSTCOPY not in operation.asked:
             shown.append(_postcopy(value))
         if operation.waiting is not None:
@@ -462,18 +507,31 @@ def _buttons(operation: Operation, progress: Progress | None, pickable: Collecti
             shown.insert(0, _approve(operation))
         return [Buttons((*shown, _details(value)))]
     if operation.state in (State.FAILED, State.CANCELLED, State.EXPIRED, State.STALE):
-        return [Buttons((*_remedies(operation), Button(words("Propose again"), "op.again", value), _details(value)))]
+        return [
+            Buttons(
+                (
+                    *_remedies(operation),
+                    Button(words("Propose again"), "op.again", value),
+                    _details(value),
+                )
+            )
+        ]
     return [Buttons((_details(value),))]
 
 
 def _remedies(operation: Operation) -> tuple[Button, ...]:
     """What people are asked to choose from; each types a command, which is planned and voted on like any other."""
-    return tuple(Button(each.text, "run", each.command, Style.DANGER) for each in operation.remedies[:3])
+    return tuple(
+        Button(each.text, "run", each.command, Style.DANGER) for each in operation.remedies[:3]
+    )
 
 
 def _approve(operation: Operation) -> Button:
     confirm = Confirm(
-        words("Approve {id}?", id=operation.id), confirm_text(operation), words("Approve"), words("Not yet")
+        words("Approve {id}?", id=operation.id),
+        confirm_text(operation),
+        words("Approve"),
+        words("Not yet"),
     )
     return Button(words("Approve"), "op.approve", value_of(operation), Style.PRIMARY, confirm)
 
@@ -483,7 +541,12 @@ def voting_buttons(operation: Operation, *, mine: bool = True) -> tuple[Button, 
     value = value_of(operation)
     approve = _approve(operation)
     withdraw = (Button(words("Withdraw"), "op.withdraw", value),) if mine else ()
-    return (approve, Button(words("Deny…"), "op.deny", value, Style.DANGER), _details(value), *withdraw)
+    return (
+        approve,
+        Button(words("Deny…"), "op.deny", value, Style.DANGER),
+        _details(value),
+        *withdraw,
+    )
 
 
 def _details(value: str) -> Button:
@@ -494,14 +557,22 @@ def _cancel(operation: Operation) -> Button:
     if operation.state is State.APPROVED:
         text = words("It has not begun yet, so nothing will be done.")
     else:
-        text = words("Steps that are done stay done. The step under way is undone, if that is still possible.")
-    confirm = Confirm(words("Cancel {id}?", id=operation.id), text, words("Cancel it"), words("Let it run"))
+        text = words(
+            "Steps that are done stay done. The step under way is undone, if that is still possible."
+        )
+    confirm = Confirm(
+        words("Cancel {id}?", id=operation.id), text, words("Cancel it"), words("Let it run")
+    )
     return Button(words("Cancel"), "op.cancel", value_of(operation), Style.DANGER, confirm)
 
 
 def _go_on(operation: Operation, index: int) -> Button:
     following = operation.plan.steps[index + 1 : index + 2]
-    then = words("Next: {step}.", step=following[0].title) if following else words("Nothing else is left to do.")
+    then = (
+        words("Next: {step}.", step=following[0].title)
+        if following
+        else words("Nothing else is left to do.")
+    )
     confirm = Confirm(words("Go on?"), then, words("Go on"), words("Not yet"))
     return Button(words("Continue"), GO_ON, f"{operation.id}:{index}", Style.PRIMARY, confirm)
 
@@ -514,7 +585,11 @@ def _release(operation: Operation) -> Button:
 
 def waiting_text(step: WaitForPerson, until: datetime) -> Line:
     """While it waits for a person."""
-    return words("{step}. Waiting for somebody to press Continue, until {until}.", step=step.title, until=until)
+    return words(
+        "{step}. Waiting for somebody to press Continue, until {until}.",
+        step=step.title,
+        until=until,
+    )
 
 
 def pause_note(operation: Operation, step: WaitForPerson) -> Card:
@@ -531,15 +606,24 @@ def held_text(operation: Operation) -> Line:
 
 def silent_text(silence: timedelta) -> Line:
     """Why an operation is held."""
-    return words("Drover did not run for {time}, and the hosts may have changed meanwhile.", time=silence)
+    return words(
+        "Drover did not run for {time}, and the hosts may have changed meanwhile.", time=silence
+    )
 
 
 def too_late_card(text: str, age: timedelta) -> Card:
     """Told to a person whose request lay unhandled for long."""
     advice = words("Ask again if it is still wanted.")
     if not text:
-        return note_card(words("Your click of {time} ago was not carried out: Drover did not run.", time=age), advice)
-    told = words("{command} of {time} ago was not carried out: Drover did not run.", command=Code(text), time=age)
+        return note_card(
+            words("Your click of {time} ago was not carried out: Drover did not run.", time=age),
+            advice,
+        )
+    told = words(
+        "{command} of {time} ago was not carried out: Drover did not run.",
+        command=Code(text),
+        time=age,
+    )
     return note_card(told, advice)
 
 
@@ -568,7 +652,9 @@ def votes_text(operation: Operation) -> Line:
 def more_votes_note(operation: Operation) -> Card:
     """Told in the thread: what is left of the plan takes votes that were not given."""
     roles = Names(operation.ruling.approvers, Join.OR)
-    advice = words("Who has the role {roles} can press Approve in its message; Cancel ends it.", roles=roles)
+    advice = words(
+        "Who has the role {roles} can press Approve in its message; Cancel ends it.", roles=roles
+    )
     return note_card(id_line(operation, votes_text(operation)), advice)
 
 
@@ -584,7 +670,9 @@ def nobody_voted(operation: Operation) -> tuple[Line, Line]:
 
 def may_not_go_on(operation: Operation, why: Line) -> tuple[Line, Line]:
     """Text and advice: today's rules refuse the rest."""
-    return joined((why, left_text(operation))), words("Somebody who may must propose again what is missing.")
+    return joined((why, left_text(operation))), words(
+        "Somebody who may must propose again what is missing."
+    )
 
 
 def frozen_end(operation: Operation, why: Line) -> tuple[Line, Line]:
@@ -595,7 +683,11 @@ def frozen_end(operation: Operation, why: Line) -> tuple[Line, Line]:
 
 def frozen_text(why: Line, until: datetime) -> Line:
     """While a freeze lasts."""
-    return words("Waiting until {until} for the end of a freeze: {why} Cancel ends it here.", until=until, why=why)
+    return words(
+        "Waiting until {until} for the end of a freeze: {why} Cancel ends it here.",
+        until=until,
+        why=why,
+    )
 
 
 def left_text(operation: Operation) -> Line:
@@ -622,7 +714,9 @@ def not_begun_text(operation: Operation) -> Line:
 def _postcopy(value: str) -> Button:
     confirm = Confirm(
         words("Switch to post-copy?"),
-        words("The VM runs on the target at once and fetches its memory; if the network fails now, the VM is lost."),
+        words(
+            "The VM runs on the target at once and fetches its memory; if the network fails now, the VM is lost."
+        ),
         words("Switch"),
         words("Keep copying"),
     )
@@ -635,9 +729,13 @@ def _voters(operation: Operation) -> Person | Line:
 
 def _small_print(operation: Operation) -> Context:
     ruling = operation.ruling
-    lines: list[Line] = [Words("*{id}* · {votes}", {"id": operation.id, "votes": _votes_of(operation)})]
+    lines: list[Line] = [
+        Words("*{id}* · {votes}", {"id": operation.id, "votes": _votes_of(operation)})
+    ]
     lines += [words("✓ {who} {at}", who=who(vote.by), at=vote.at) for vote in operation.votes[:5]]
-    lines.append(words("rule “{rule}” · plan `{digest}`", rule=ruling.rule, digest=operation.plan.digest))
+    lines.append(
+        words("rule “{rule}” · plan `{digest}`", rule=ruling.rule, digest=operation.plan.digest)
+    )
     if operation.replaces:
         lines.append(words("replaces {id}", id=operation.replaces))
     return Context(tuple(lines))
@@ -645,7 +743,9 @@ def _small_print(operation: Operation) -> Context:
 
 def _votes_of(operation: Operation) -> Words:
     count = len(operation.votes)
-    return nwords("{count} of {n} vote", "{count} of {n} votes", n=operation.ruling.votes, count=count)
+    return nwords(
+        "{count} of {n} vote", "{count} of {n} votes", n=operation.ruling.votes, count=count
+    )
 
 
 def _roles(roles: Sequence[str]) -> Names | Words:
@@ -655,7 +755,11 @@ def _roles(roles: Sequence[str]) -> Names | Words:
 def details_card(operation: Operation, now: datetime) -> Card:
     """Everything of the plan: all steps, reasons, warnings, and what the policy asks."""
     plan, ruling = operation.plan, operation.ruling
-    steps = [_numbered(index, step.title) for index, step in enumerate(plan.steps, 1)] if len(plan.steps) > 1 else []
+    steps = (
+        [_numbered(index, step.title) for index, step in enumerate(plan.steps, 1)]
+        if len(plan.steps) > 1
+        else []
+    )
     waited = (now - operation.proposed_at).total_seconds()
     elements: list[Element] = [
         Section(joined((Words("*{title}*", {"title": plan.title}), *steps), "\n")),
@@ -692,7 +796,10 @@ def _numbered(number: int, title: Line) -> Words:
 
 def pick_form(operation: Operation) -> Form:
     """Which steps of a plan are wanted; all are ticked at first."""
-    steps = [(str(index), _numbered(index + 1, step.title)) for index, step in enumerate(operation.plan.steps)]
+    steps = [
+        (str(index), _numbered(index + 1, step.title))
+        for index, step in enumerate(operation.plan.steps)
+    ]
     size = BOXES if len(steps) <= FEW else 10 * BOXES
     fields = []
     for start in range(0, len(steps), size):
@@ -719,7 +826,9 @@ def may_not_card(may_not: MayNot) -> Card:
 def unable_card(operation: Operation, why: str) -> Card:
     """Why nothing can be done with an operation here."""
     advice = words("Load the plugin again, or start the newer Drover that wrote it.")
-    told = words("{id} ({title}) is left alone: {why}.", id=operation.id, title=operation.plan.title, why=why)
+    told = words(
+        "{id} ({title}) is left alone: {why}.", id=operation.id, title=operation.plan.title, why=why
+    )
     return note_card(told, advice)
 
 
@@ -739,7 +848,10 @@ def proposed_note(operation: Operation, channel: str, slash: str) -> Card:
     title = operation.plan.title
     if not operation.ruling.votes:
         line = words("*{id}* needs no vote and starts now: {title}.", id=operation.id, title=title)
-        return Card(text=words("{id} starts now: {title}", id=operation.id, title=title), elements=(Section(line),))
+        return Card(
+            text=words("{id} starts now: {title}", id=operation.id, title=title),
+            elements=(Section(line),),
+        )
     line = nwords(
         "*{id}* is proposed: {title}. It waits for {n} vote (role: {roles}) in {where}. See `{slash} ops`.",
         "*{id}* is proposed: {title}. It waits for {n} votes (role: {roles}) in {where}. See `{slash} ops`.",
@@ -750,13 +862,18 @@ def proposed_note(operation: Operation, channel: str, slash: str) -> Card:
         where=channel or words("the approvals channel"),
         slash=slash,
     )
-    return Card(text=words("{id} is proposed: {title}", id=operation.id, title=title), elements=(Section(line),))
+    return Card(
+        text=words("{id} is proposed: {title}", id=operation.id, title=title),
+        elements=(Section(line),),
+    )
 
 
 def ended_note(operation: Operation) -> Card:
     """Told to the requester, and in the thread, when it is over."""
     headline = headline_of(operation)
-    elements: list[Element] = [Section(Words("*{id}* {headline}", {"id": operation.id, "headline": headline}))]
+    elements: list[Element] = [
+        Section(Words("*{id}* {headline}", {"id": operation.id, "headline": headline}))
+    ]
     elements += _state_lines(operation)
     if operation.remedies:
         elements.append(Buttons(_remedies(operation)))
@@ -801,7 +918,9 @@ def overdue_card(operation: Operation, since: timedelta) -> Card:
         time=since,
         advice=words("The button Cancel stops it; nothing is lost by waiting.")
         if operation.state is State.RUNNING
-        else words("Something before it on the same host takes long, or the workers are stuck: see `ops --running`."),
+        else words(
+            "Something before it on the same host takes long, or the workers are stuck: see `ops --running`."
+        ),
     )
     text = words("{id} is {state} for long", id=operation.id, state=STATES[operation.state])
     return Card(text=text, elements=(Section(line),))
@@ -814,7 +933,12 @@ def deny_form(operation: Operation) -> Form:
         title=words("Deny {id}", id=operation.id),
         submit=words("Deny"),
         fields=(
-            TextField("why", words("Why?"), hint=words("The requester and the audit trail read this."), long=True),
+            TextField(
+                "why",
+                words("Why?"),
+                hint=words("The requester and the audit trail read this."),
+                long=True,
+            ),
         ),
         intro=(Section(words("{title}", title=operation.plan.title)),),
         hidden=value_of(operation),
@@ -837,7 +961,11 @@ def settled_text(operation: Operation) -> Words:
             state=STATES[operation.state],
             who=who(operation.decided_by),
         )
-    return words("{id} is {state}. Your click changed nothing.", id=operation.id, state=STATES[operation.state])
+    return words(
+        "{id} is {state}. Your click changed nothing.",
+        id=operation.id,
+        state=STATES[operation.state],
+    )
 
 
 def settled_card(operation: Operation) -> Card:

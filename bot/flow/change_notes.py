@@ -22,14 +22,17 @@ def put(notes: Notes, watch: str, changes: Sequence[Change]) -> None:
             for each in changes
             if each.at == moment
         ]
-        notes.put_note(f"{PREFIX}{moment.isoformat()}:{watch}", json.dumps(told, ensure_ascii=False), 0)
+        notes.put_note(
+            f"{PREFIX}{moment.isoformat()}:{watch}", json.dumps(told, ensure_ascii=False), 0
+        )
 
 
 def known(notes: Notes) -> tuple[Change, ...]:
     """Every change of lately, oldest first."""
     found = [each for _, text in sorted(notes.notes(PREFIX).items()) for each in json.loads(text)]
     return tuple(
-        Change(datetime.fromisoformat(each["at"]), each["about"], codec.message_of(each["text"])) for each in found
+        Change(datetime.fromisoformat(each["at"]), each["about"], codec.message_of(each["text"]))
+        for each in found
     )
 
 

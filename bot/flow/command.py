@@ -1,4 +1,7 @@
-"""What people type: a query's answer, a form, a refusal or a proposal. Every outcome reaches the person."""
+"""What people type: a query's answer, a form, a refusal or a proposal.
+
+Every outcome reaches the person.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,10 @@ FORM = "cmd:"  # how the dialogs of commands are named
 
 
 def answer(world: World, request: Request) -> None:
-    """Answer a command line: a query's card, a refusal, or a proposal. Every outcome reaches the person."""
+    """Answer a command line: a query's card, a refusal, or a proposal.
+
+    Every outcome reaches the person.
+    """
     try:
         card = _answered(world, request)
     except DroverError as error:
@@ -35,7 +41,10 @@ def from_form(world: World, request: Request) -> None:
     name = request.action.removeprefix(FORM)
     command_of = world.catalog.commands.get(name)
     if command_of is None:
-        raise UsageError(words("There is no command “{name}” any more.", name=name), words("See all with `help`."))
+        raise UsageError(
+            words("There is no command “{name}” any more.", name=name),
+            words("See all with `help`."),
+        )
     line = f"{name} {typed(command_of.grammar, dict(request.answers))}"
     answer(world, replace(request, kind="command", text=line, channel=request.value))
 
@@ -52,9 +61,13 @@ def _answered(world: World, request: Request) -> Card | None:
             if roles
             else words("No role may use it. Ask an administrator.")
         )
-        return cards.note_card(words("You may not use `{command}`.", command=found.command.name), advice)
+        return cards.note_card(
+            words("You may not use `{command}`.", command=found.command.name), advice
+        )
     if found.help:
-        return lists.usage_card(usage(found.command, world.slash), found.command.grammar, options(found.command))
+        return lists.usage_card(
+            usage(found.command, world.slash), found.command.grammar, options(found.command)
+        )
     if isinstance(found.command, Query):
         if found.command.live or found.command.public(found.intent):
             live.posted(world, found.command, found.intent, person, request)
@@ -68,7 +81,9 @@ def _wished(world: World, action: Action, intent: Any, request: Request) -> Card
     if isinstance(intent, Picked):
         return pick.typed(world, action, intent, request, line)
     reason = str(getattr(intent, "reason", "") or "")
-    return proposed(world, action, intent, Origin(request.by, request.channel, line, request.key, reason))
+    return proposed(
+        world, action, intent, Origin(request.by, request.channel, line, request.key, reason)
+    )
 
 
 def opens_form(world: World, request: Request) -> bool:

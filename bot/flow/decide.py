@@ -82,7 +82,9 @@ def _vote(world: World, operation: Operation, by: str, digest: str) -> Sequence[
     today = standing.asked(world, operation.action, part, operation.origin)
     if isinstance(today, policies.MayNot):
         return cards.not_now_card(operation, standing.against(world, operation, part, today).text)
-    changed = standing.changed(world, operation, today) if operation.state is State.PROPOSED else None
+    changed = (
+        standing.changed(world, operation, today) if operation.state is State.PROPOSED else None
+    )
     ruled = advance(operation, changed) if changed else operation
     if refusal := _may_not_vote(world, ruled, by):
         return refusal
@@ -92,7 +94,9 @@ def _vote(world: World, operation: Operation, by: str, digest: str) -> Sequence[
 def _no_vote(world: World, operation: Operation, by: str, digest: str) -> Card | None:
     """Why no vote of this person is taken, whatever the rules ask; None when one may be."""
     if operation.open_to_votes and any(vote.by == by for vote in operation.votes):
-        return cards.note_card(words("You approved {id} already; it waits for others.", id=operation.id))
+        return cards.note_card(
+            words("You approved {id} already; it waits for others.", id=operation.id)
+        )
     if refusal := _settled(operation, digest, is_open=operation.open_to_votes):
         return refusal
     why = world.catalog.unable(operation)
@@ -114,11 +118,16 @@ def _may_not_vote(world: World, operation: Operation, by: str) -> Card | None:
         )
     if by in operation.origin.causes:
         return cards.note_card(
-            words("Drover proposes {id} because of what you did, so your vote does not count.", id=operation.id),
+            words(
+                "Drover proposes {id} because of what you did, so your vote does not count.",
+                id=operation.id,
+            ),
             words("Another approver must look at it."),
         )
     since = operation.ruled_at if operation.state is State.RUNNING else None
-    roles = operation.ruling.roles_at((world.clock.now() - (since or operation.proposed_at)).total_seconds())
+    roles = operation.ruling.roles_at(
+        (world.clock.now() - (since or operation.proposed_at)).total_seconds()
+    )
     if roles_of(world, by) & set(roles):
         return None
     return cards.note_card(words("You may not approve {id}.", id=operation.id), _takes(roles))
@@ -162,10 +171,15 @@ def deny(world: World, request: Request, operation_id: str, digest: str) -> Card
             words("{id} was not denied: a reason is needed.", id=operation_id),
             words("Press Deny… again and write one."),
         )
-    return _ended(world, decided(world, operation_id, lambda now: _denial(world, now, request.by, digest, why)))
+    return _ended(
+        world,
+        decided(world, operation_id, lambda now: _denial(world, now, request.by, digest, why)),
+    )
 
 
-def _denial(world: World, operation: Operation, by: str, digest: str, why: str) -> Sequence[Event] | Card:
+def _denial(
+    world: World, operation: Operation, by: str, digest: str, why: str
+) -> Sequence[Event] | Card:
     refusal = not_open(operation, digest) or _may_decide(world, operation, by)
     return refusal or (Denied(world.clock.now(), by, why),)
 
@@ -177,7 +191,9 @@ def _may_decide(world: World, operation: Operation, by: str) -> Card | None:
     if by != operation.origin.by and roles_of(world, by) & set(roles):
         return None
     if by == operation.origin.by:
-        return cards.note_card(words("{id} is your own.", id=operation.id), words("Use Withdraw to take it back."))
+        return cards.note_card(
+            words("{id} is your own.", id=operation.id), words("Use Withdraw to take it back.")
+        )
     return cards.note_card(words("You may not decide on {id}.", id=operation.id), _takes(roles))
 
 
@@ -258,14 +274,18 @@ def may_not_steer(world: World, operation: Operation, by: str) -> Card | None:
             words("Its approvers can."),
         )
     return cards.note_card(
-        words("You may not steer {id}.", id=operation.id), words("Its requester and its approvers can.")
+        words("You may not steer {id}.", id=operation.id),
+        words("Its requester and its approvers can."),
     )
 
 
-def details(world: World, request: Request, operation_id: str, digest: str) -> Card:  # noqa: ARG001 - the buttons' one shape
+# The buttons' one shape
+def details(world: World, request: Request, operation_id: str, digest: str) -> Card:  # noqa: ARG001
     """The whole plan, for one person with any role."""
     if not roles_of(world, request.by):
-        return cards.note_card(words("You may not read plans."), words("It takes any role of the configuration."))
+        return cards.note_card(
+            words("You may not read plans."), words("It takes any role of the configuration.")
+        )
     return cards.details_card(world.store.operation(operation_id), world.clock.now())
 
 
@@ -297,8 +317,9 @@ def _expiry(world: World, operation: Operation) -> Sequence[Event] | Card:
 def remind(world: World) -> None:
     """See to what has waited too long. Run by the clock; safe to run anywhere, any time.
 
-    A proposal that its first approvers left lying is shown to the fallback approvers, once. An approved operation is
-    handed to the workers again, in case the first time failed. What waits or runs much longer than foretold is told.
+    A proposal that its first approvers left lying is shown to the fallback approvers, once. An
+    approved operation is handed to the workers again, in case the first time failed. What waits or
+    runs much longer than foretold is told.
     """
     now = world.clock.now()
     for operation in world.store.operations(states=OPEN, limit=1000):
@@ -323,7 +344,11 @@ def _due(world: World, operation: Operation) -> tuple[tuple[str, Message, Card],
     now = world.clock.now()
     waited = (now - operation.proposed_at).total_seconds()
     ruling = operation.ruling
-    if operation.state is State.PROPOSED and ruling.fallback and waited >= ruling.fallback_after > 0:
+    if (
+        operation.state is State.PROPOSED
+        and ruling.fallback
+        and waited >= ruling.fallback_after > 0
+    ):
         note = words("Shown to {roles}.", roles=Names(ruling.fallback, Join.AND))
         return (("escalated", note, cards.escalation_card(operation, _people(world, ruling))),)
     if any(isinstance(step, WaitForPerson) for step in operation.plan.steps):
@@ -338,7 +363,16 @@ def _due(world: World, operation: Operation) -> tuple[tuple[str, Message, Card],
 
 def _people(world: World, ruling: policies.Ruling) -> tuple[str, ...]:
     """User ids with a fallback role; members of user groups are not known, the roles' names stand for them."""
-    return tuple(sorted({user for role in ruling.fallback if role in world.roles for user in world.roles[role].users}))
+    return tuple(
+        sorted(
+            {
+                user
+                for role in ruling.fallback
+                if role in world.roles
+                for user in world.roles[role].users
+            }
+        )
+    )
 
 
 def _marked(world: World, mark: str, note: Message, operation: Operation) -> Sequence[Event] | Card:
@@ -364,7 +398,9 @@ def decided(world: World, operation_id: str, decision: Decision) -> Operation | 
             return commit(world, operation, *verdict)
         except ConflictError:
             continue
-    raise ConflictError(words("{id} changes too quickly.", id=operation_id), words("Look at it and click again."))
+    raise ConflictError(
+        words("{id} changes too quickly.", id=operation_id), words("Look at it and click again.")
+    )
 
 
 def _ended(world: World, operation: Operation | Card) -> Card | None:

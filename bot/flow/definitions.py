@@ -35,7 +35,10 @@ class KeptDefinitions:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def keep(self, seen: Snapshot | None) -> tuple[str, ...]:
-        """Read the hosts whose turn it is; their names. One that fails is logged and asked again next time."""
+        """Read the hosts whose turn it is; their names.
+
+        One that fails is logged and asked again next time.
+        """
         if seen is None:
             return ()
         with self._lock:
@@ -44,10 +47,14 @@ class KeptDefinitions:
             due = [name for name, mark in marks.items() if self._is_due(name, mark, now)]
             if not due:
                 return ()
-            with ThreadPoolExecutor(min(len(due), _AT_ONCE), thread_name_prefix="definitions") as pool:
+            with ThreadPoolExecutor(
+                min(len(due), _AT_ONCE), thread_name_prefix="definitions"
+            ) as pool:
                 answers = dict(zip(due, pool.map(self._told, due), strict=True))
             told = {name: found for name, found in answers.items() if found is not None}
-            self.store.keep_definitions(tuple(each for found in told.values() for each in found), tuple(told))
+            self.store.keep_definitions(
+                tuple(each for found in told.values() for each in found), tuple(told)
+            )
             for name in told:
                 self._read_at[name], self._marks[name] = now, marks[name]
             return tuple(told)
@@ -67,7 +74,16 @@ class KeptDefinitions:
 def _mark(seen: Snapshot, host: str) -> frozenset[tuple[object, ...]]:
     """What of a host's VMs, when it changes, may come of another definition or of other VMs."""
     return frozenset(
-        (vm.uuid, vm.name, vm.state, vm.vcpus, vm.memory, vm.persistent, *sorted(vm.tags.items()), *_devices(vm))
+        (
+            vm.uuid,
+            vm.name,
+            vm.state,
+            vm.vcpus,
+            vm.memory,
+            vm.persistent,
+            *sorted(vm.tags.items()),
+            *_devices(vm),
+        )
         for vm in seen.on(host)
     )
 

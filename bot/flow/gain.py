@@ -14,18 +14,24 @@ from bot.domain.steps import MigrateVm
 from bot.flow import cards, decide
 from bot.flow.world import BUSY, World
 
-REACH = timedelta(hours=1)  # what could not be measured by then is not measured: too much else has changed
+# What could not be measured by then is not measured: too much else has changed
+REACH = timedelta(hours=1)
 RECENT = 20  # operations that ended lately
 
 
 def measure(world: World, seen: Snapshot, sweep: Sweep) -> None:
     """Record the gain of every operation that promised one and whose last move is long enough ago. Safe to repeat.
 
-    While guests move, or have just moved, nobody is measured: the numbers would be of the moves themselves.
+    While guests move, or have just moved, nobody is measured: the numbers would be of the moves
+    themselves.
     """
     newest = world.store.operations(limit=RECENT)
     due = [each for each in newest if _waits(world, each, sweep.at)]
-    if not due or any(_disturbs(each, sweep.at, world.settle) for each in newest) or _old(seen, due):
+    if (
+        not due
+        or any(_disturbs(each, sweep.at, world.settle) for each in newest)
+        or _old(seen, due)
+    ):
         return
     loads = {vm.uuid: vm.cpu for vm in sweep.vms if vm.cpu is not None}
     now = placement.loaded(seen, loads)
@@ -43,8 +49,16 @@ def _once(event: GainMeasured, operation: Operation) -> tuple[GainMeasured, ...]
 
 
 def _waits(world: World, operation: Operation, at: datetime) -> bool:
-    promised = operation.state is State.DONE and operation.foretold is not None and operation.measured is None
-    return promised and operation.action in world.catalog.commands and at - operation.changed_at < REACH
+    promised = (
+        operation.state is State.DONE
+        and operation.foretold is not None
+        and operation.measured is None
+    )
+    return (
+        promised
+        and operation.action in world.catalog.commands
+        and at - operation.changed_at < REACH
+    )
 
 
 def _old(seen: Snapshot, due: list[Operation]) -> bool:
@@ -54,7 +68,11 @@ def _old(seen: Snapshot, due: list[Operation]) -> bool:
 
 def _disturbs(operation: Operation, at: datetime, settle: float) -> bool:
     """Whether moves of this operation would show in a sweep at that moment."""
-    moves = {index for index, step in enumerate(operation.plan.steps) if isinstance(step, MigrateVm)}
+    moves = {
+        index for index, step in enumerate(operation.plan.steps) if isinstance(step, MigrateVm)
+    }
     if operation.state in BUSY:
         return bool(moves & set(operation.todo))
-    return any(each.index in moves and (at - each.at).total_seconds() < settle for each in operation.ended)
+    return any(
+        each.index in moves and (at - each.at).total_seconds() < settle for each in operation.ended
+    )

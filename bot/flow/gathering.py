@@ -9,7 +9,10 @@ from typing import Any
 
 
 class Gathering:
-    """What is being gathered, and what waits to be looked at, by the watch's name. For one thread to ask."""
+    """What is being gathered, and what waits to be looked at, by the watch's name.
+
+    For one thread to ask.
+    """
 
     def __init__(self) -> None:
         self._under_way: dict[str, Future[Any]] = {}

@@ -21,13 +21,17 @@ from bot.ports import Request
 
 log = structlog.get_logger()
 
-RUN, ALERT = "run", "alert."  # buttons that type a command for whoever presses them, and those under alerts
+# Buttons that type a command for whoever presses them, and those under alerts
+RUN, ALERT = "run", "alert."
 LATELY = timedelta(minutes=10)  # an end since then may not have been told before the crash
 RECENT = 100  # operations of which one may have ended in the moment of the crash
 
 
 def handled(world: World, request: Request) -> None:
-    """Answer one request; whatever goes wrong is told to the person and logged. It is marked when that was said."""
+    """Answer one request; whatever goes wrong is told to the person and logged.
+
+    It is marked when that was said.
+    """
     request = replace(request, locale=request.locale or world.chat.locale_of(request.by))
     try:
         _answer(world, request)
@@ -57,11 +61,15 @@ def _answer(world: World, request: Request) -> None:
         _whispered(world, request, _PRESSED[request.action](world, request))
     else:
         decide.pressed(world, request)
-        if request.kind == "click" and not request.channel:  # in the home tab, which nobody else brings up to date
+        # In the home tab, which nobody else brings up to date
+        if request.kind == "click" and not request.channel:
             look.home(world, request)
 
 
-_PRESSED: Mapping[str, Callable[[World, Request], Card | None]] = {cards.PICK: pick.pressed, cards.GO_ON: pause.pressed}
+_PRESSED: Mapping[str, Callable[[World, Request], Card | None]] = {
+    cards.PICK: pick.pressed,
+    cards.GO_ON: pause.pressed,
+}
 
 
 def _whispered(world: World, request: Request, card: Card | None) -> None:
@@ -93,7 +101,9 @@ def _tell_unable(world: World, operation_id: str) -> None:
     operation = world.store.operation(operation_id)
     if world.places.ops and world.store.claim(f"unable:{operation_id}"):
         card = cards.unable_card(operation, world.catalog.unable(operation))
-        world.screen.afterwards(world.places.ops, lambda: _post(world, card, f"unable:{operation_id}"))
+        world.screen.afterwards(
+            world.places.ops, lambda: _post(world, card, f"unable:{operation_id}")
+        )
 
 
 def _post(world: World, card: Card, key: str) -> None:
@@ -126,8 +136,14 @@ def lane_of(world: World, request: Request) -> Lane:
         return Lane.DIALOG
     if request.kind == "click" and request.action in ("op.deny", cards.PICK):
         return Lane.DIALOG
-    pressed = request.kind == "click" and (request.action in DECISIONS or request.action.startswith(ALERT))
-    return Lane.DECISION if pressed or (request.kind == "form" and request.action == "op.deny") else Lane.WORK
+    pressed = request.kind == "click" and (
+        request.action in DECISIONS or request.action.startswith(ALERT)
+    )
+    return (
+        Lane.DECISION
+        if pressed or (request.kind == "form" and request.action == "op.deny")
+        else Lane.WORK
+    )
 
 
 class Turns:
@@ -135,7 +151,9 @@ class Turns:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._waiting: collections.OrderedDict[str, collections.deque[Request]] = collections.OrderedDict()
+        self._waiting: collections.OrderedDict[str, collections.deque[Request]] = (
+            collections.OrderedDict()
+        )
         self._ending = False
 
     def put(self, request: Request) -> None:
@@ -178,7 +196,9 @@ class Desk:
         self._lanes = {lane: Turns() for lane in Lane}
         self._arrived: collections.deque[Request] = collections.deque()
         self._threads = [
-            threading.Thread(target=self._work, args=(turns,), name=f"desk-{lane}-{number}", daemon=True)
+            threading.Thread(
+                target=self._work, args=(turns,), name=f"desk-{lane}-{number}", daemon=True
+            )
             for lane, turns in self._lanes.items()
             for number in range(count if lane is Lane.WORK else QUICK)
         ]
@@ -231,5 +251,6 @@ class Desk:
         while (request := turns.get()) is not None:
             try:
                 handled(self._world, request)
-            except Exception:  # the database failed; it stays stored and is handled at the next start
+            # The database failed; it stays stored and is handled at the next start
+            except Exception:
                 log.exception("request not handled", key=request.key)

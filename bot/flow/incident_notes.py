@@ -62,9 +62,17 @@ def forget(notes: Notes, now: datetime) -> None:
 def read(text: str) -> Incident:
     """An incident as it was written; fields of a newer Drover are left out."""
     stored = json.loads(text)
-    known_fields = {field.name: stored[field.name] for field in fields(Incident) if field.name in stored}
-    moments = {name: datetime.fromisoformat(known_fields[name]) for name in _MOMENTS if known_fields.get(name)}
-    said = {name: codec.message_of(known_fields[name]) for name in _MESSAGES if name in known_fields}
+    known_fields = {
+        field.name: stored[field.name] for field in fields(Incident) if field.name in stored
+    }
+    moments = {
+        name: datetime.fromisoformat(known_fields[name])
+        for name in _MOMENTS
+        if known_fields.get(name)
+    }
+    said = {
+        name: codec.message_of(known_fields[name]) for name in _MESSAGES if name in known_fields
+    }
     return Incident(**{**known_fields, **moments, **said})
 
 

@@ -21,7 +21,8 @@ from bot.ports import MessageRef, Request, Urgency
 
 log = structlog.get_logger()
 
-SAME = timedelta(hours=1)  # what comes back within this time is the same incident, in the same message
+# What comes back within this time is the same incident, in the same message
+SAME = timedelta(hours=1)
 
 
 def told(world: World, monitor: Monitor, alert: Alert, watch: str) -> None:
@@ -73,7 +74,9 @@ def _posted(world: World, monitor: Monitor, alert: Alert, after: Incident) -> In
     if after.ts:
         return after
     card = notices.incident_card(alert.card, after, alert.remedies, world.clock.now())
-    ref = world.chat.post(world.places.ops, card, key=f"incident:{after.key}:{after.opened_at.isoformat()}")
+    ref = world.chat.post(
+        world.places.ops, card, key=f"incident:{after.key}:{after.opened_at.isoformat()}"
+    )
     posted = monitor.drawn.incidents[after.key] = replace(after, channel=ref.channel, ts=ref.ts)
     return posted
 
@@ -85,7 +88,9 @@ def _draw(world: World, monitor: Monitor, alert: Alert, incident: Incident) -> N
         return
     ref = MessageRef(incident.channel, incident.ts)
     card = notices.incident_card(alert.card, incident, alert.remedies, world.clock.now())
-    if last is not None and replace(last, said="", title="") == replace(incident, said="", title=""):
+    if last is not None and replace(last, said="", title="") == replace(
+        incident, said="", title=""
+    ):
         world.chat.later(ref, card)
     else:
         world.chat.later(ref, card, urgency=Urgency.VOTE)
@@ -93,13 +98,18 @@ def _draw(world: World, monitor: Monitor, alert: Alert, incident: Incident) -> N
 
 
 def _in_thread(world: World, after: Incident, card: Card) -> None:
-    """That it ended or came back, as a reply. What flaps says so in its message alone; silence is kept."""
+    """That it ended or came back, as a reply.
+
+    What flaps says so in its message alone; silence is kept.
+    """
     if after.times > 1 or silenced(after, world.clock.now()):
         return
     note = notices.again_note(after, card) if after.open else notices.over_note(after)
     key = f"incident:{after.key}:{after.opened_at.isoformat()}:{after.times}:{after.open}"
     parent = MessageRef(after.channel, after.ts)
-    world.screen.say(after.channel, lambda: world.chat.post(after.channel, note, thread=parent, key=key))
+    world.screen.say(
+        after.channel, lambda: world.chat.post(after.channel, note, thread=parent, key=key)
+    )
 
 
 def silenced(incident: Incident, now: datetime) -> bool:
@@ -113,7 +123,9 @@ def pressed(world: World, request: Request) -> Card | None:
     if monitor is None:
         return note_card(words("Nothing is measured here."), words("Enable the monitor plugin."))
     if not roles_of(world, request.by):
-        return note_card(words("You may not answer alerts."), words("It takes any role of the configuration."))
+        return note_card(
+            words("You may not answer alerts."), words("It takes any role of the configuration.")
+        )
     key, _, length = request.value.rpartition("|")
     now = world.clock.now()
 
@@ -121,13 +133,19 @@ def pressed(world: World, request: Request) -> Card | None:
         if request.action == "alert.ack":
             return replace(incident, acknowledged_by=incident.acknowledged_by or request.by)
         if length == "fixed":
-            return replace(incident, muted=True, acknowledged_by=incident.acknowledged_by or request.by)
+            return replace(
+                incident, muted=True, acknowledged_by=incident.acknowledged_by or request.by
+            )
         until = now + timedelta(hours=8 if length == "8h" else 1)
-        return replace(incident, silent_until=until, acknowledged_by=incident.acknowledged_by or request.by)
+        return replace(
+            incident, silent_until=until, acknowledged_by=incident.acknowledged_by or request.by
+        )
 
     incident = incident_notes.changed(monitor.notes, key, decided)
     if incident is None:
-        return note_card(words("This alert is no longer known."), words("Type `alerts` to see what stands."))
+        return note_card(
+            words("This alert is no longer known."), words("Type `alerts` to see what stands.")
+        )
     alert = monitor.drawn.alerts.get(key)
     if alert is not None:  # otherwise this process has just started, and the next look draws it
         _draw(world, monitor, alert, incident)

@@ -34,5 +34,7 @@ class Inventory:
         seen = self._seen
         if seen is None:
             return ()
-        names = {vm.name for vm in seen.vms} if source == "vms" else {host.name for host in seen.hosts}
+        names = (
+            {vm.name for vm in seen.vms} if source == "vms" else {host.name for host in seen.hosts}
+        )
         return [(name, name) for name in sorted(names) if typed.lower() in name.lower()][:MOST]

@@ -17,7 +17,8 @@ from bot.ports import Request
 log = structlog.get_logger()
 
 LATE = timedelta(minutes=5)  # so old a request is nobody's wish any more
-STOPPING = frozenset({"op.cancel", "op.withdraw", "op.deny"})  # what only stops something is never too late
+# What only stops something is never too late
+STOPPING = frozenset({"op.cancel", "op.withdraw", "op.deny"})
 
 
 def refused(world: World, request: Request) -> bool:
@@ -28,7 +29,9 @@ def refused(world: World, request: Request) -> bool:
     if request.kind != "home":
         whisper(world, request, cards.too_late_card(request.text, age))
     world.screen.afterwards(request.by, lambda: world.store.handled(request.key))
-    log.warning("request too old, not carried out", key=request.key, by=request.by, age=age.total_seconds())
+    log.warning(
+        "request too old, not carried out", key=request.key, by=request.by, age=age.total_seconds()
+    )
     return True
 
 
@@ -43,7 +46,11 @@ def hold(world: World) -> None:
             after = decide.decided(world, operation.id, partial(_hold, world, silent))
             if isinstance(after, Operation) and after.held:
                 decide.told(
-                    world, after, cards.held_note(after), f"held-{after.version}", f"held:{after.id}:{after.version}"
+                    world,
+                    after,
+                    cards.held_note(after),
+                    f"held-{after.version}",
+                    f"held:{after.id}:{after.version}",
                 )
 
 

@@ -75,7 +75,10 @@ def help_card(slash: str, commands: Sequence[Listed], *, whole: bool = False) ->
         some = [each for each in mine if each.changes is changes]
         lines = _told_short(slash, some) if whole else [(each.usage, each.summary) for each in some]
         pages = range(0, len(lines), HELP_LINES)
-        elements += [Section(_help_lines("" if start else title, lines[start : start + HELP_LINES])) for start in pages]
+        elements += [
+            Section(_help_lines("" if start else title, lines[start : start + HELP_LINES]))
+            for start in pages
+        ]
     others = [each.name for each in commands if not each.allowed]
     if others:
         elements.append(Context((words("Not yours to use: {names}", names=", ".join(others)),)))
@@ -94,13 +97,16 @@ def _told_short(slash: str, commands: Sequence[Listed]) -> list[tuple[str, Line]
         (each.usage, each.summary) for each in commands if each.name.partition(" ")[0] not in large
     ]
     return found + [
-        (f"{slash} {first} …", f"{', '.join(rests)}. See {slash} help {first}") for first, rests in large.items()
+        (f"{slash} {first} …", f"{', '.join(rests)}. See {slash} help {first}")
+        for first, rests in large.items()
     ]
 
 
 def _help_lines(title: str, lines: Sequence[tuple[str, Line]]) -> Words:
     parts = [f"`{{u{index}}}` {{s{index}}}" for index in range(len(lines))]
-    usages = {f"u{index}": usage.replace(" [OPTIONS]", "") for index, (usage, _) in enumerate(lines)}
+    usages = {
+        f"u{index}": usage.replace(" [OPTIONS]", "") for index, (usage, _) in enumerate(lines)
+    }
     summaries = {f"s{index}": _without_stop(summary) for index, (_, summary) in enumerate(lines)}
     return Words("\n".join([*([f"*{title}*"] if title else []), *parts]), {**usages, **summaries})
 
@@ -117,7 +123,10 @@ def usage_card(usage: str, grammar: click.Command, options: Sequence[tuple[str, 
         *([Section(said_elsewhere(told))] if told else []),
     ]
     if options := [each for each in options if each[1]]:  # an argument's name says what it is
-        rows = tuple((words("`{option}`", option=option), said_elsewhere(meaning)) for option, meaning in options)
+        rows = tuple(
+            (words("`{option}`", option=option), said_elsewhere(meaning))
+            for option, meaning in options
+        )
         elements.append(Table(("Option", "Meaning"), rows))
     return Card(text=usage, elements=tuple(elements))
 
@@ -129,17 +138,33 @@ def hosts_card(seen: Snapshot) -> Card:
     down = [host for host in hosts if not host.up]
     up = len(hosts) - len(down)
     elements: list[Element] = [
-        Table(("Host", "State", "VMs", "Memory allocated", "CPU busy", "QEMU"), rows, numeric=frozenset({2}))
+        Table(
+            ("Host", "State", "VMs", "Memory allocated", "CPU busy", "QEMU"),
+            rows,
+            numeric=frozenset({2}),
+        )
     ]
     elements += [
-        Section(words("*{host}* {problem}", host=host.name, problem=host.problem.removeprefix(f"{host.name} ")))
+        Section(
+            words(
+                "*{host}* {problem}",
+                host=host.name,
+                problem=host.problem.removeprefix(f"{host.name} "),
+            )
+        )
         for host in down
         if host.problem
     ]
     elements += [Section(words("*{host}* could not be read whole: {parts}", host=host.name, parts=parts))
                  for host in hosts if (parts := unread_text(seen, host))]  # fmt: skip
-    text = f"{up} of {plural(len(hosts), 'host')} up" + (f"; not: {', '.join(h.name for h in down)}" if down else "")
-    return Card(text=text, title=f"{up} of {plural(len(hosts), 'host')} up", elements=(*elements, _as_of(seen)))
+    text = f"{up} of {plural(len(hosts), 'host')} up" + (
+        f"; not: {', '.join(h.name for h in down)}" if down else ""
+    )
+    return Card(
+        text=text,
+        title=f"{up} of {plural(len(hosts), 'host')} up",
+        elements=(*elements, _as_of(seen)),
+    )
 
 
 _UNREAD = 5  # parts of a host that are told; the rest is counted
@@ -164,7 +189,14 @@ def _host_row(seen: Snapshot, host: Host) -> tuple[Line, ...]:
     share = placement.cpu_share(seen, host)
     memory = f"{bytes_text(seen.promised(host.name))} of {bytes_text(host.usable)}"
     cpu = "not measured yet" if share is None else f"{share:.0%} of {host.cpus}"
-    return (host.name, state, f"{running}/{len(guests)}", memory, cpu, version_text(host.hypervisor_version))
+    return (
+        host.name,
+        state,
+        f"{running}/{len(guests)}",
+        memory,
+        cpu,
+        version_text(host.hypervisor_version),
+    )
 
 
 def version_text(version: int) -> str:
@@ -174,16 +206,24 @@ def version_text(version: int) -> str:
 
 def vms_card(seen: Snapshot, wanted: str, limit: int = 95) -> Card:
     """Guests, by name; ``wanted`` narrows by a part of the name, a host or ``tag=value``."""
-    found = sorted((vm for vm in seen.vms if _matches(vm, wanted)), key=lambda vm: (vm.name, vm.host))
+    found = sorted(
+        (vm for vm in seen.vms if _matches(vm, wanted)), key=lambda vm: (vm.name, vm.host)
+    )
     if not found:
         advice = f"Nothing matches “{wanted}”." if wanted else "The hosts that answer have none."
         return cards.note_card("No VMs.", advice)
     rows = tuple(_vm_row(vm, seen) for vm in found[:limit])
     running = sum(1 for vm in found if vm.state.active)
     title = f"{plural(len(found), 'VM')}, {running} running"
-    elements: list[Element] = [Table(("VM", "Host", "State", "vCPUs", "Memory", "CPU", "Tags"), rows, frozenset({3}))]
+    elements: list[Element] = [
+        Table(("VM", "Host", "State", "vCPUs", "Memory", "CPU", "Tags"), rows, frozenset({3}))
+    ]
     if len(found) > limit:
-        elements.append(Section(f"… and {len(found) - limit} more; narrow it down with a name, a host or tag=value."))
+        elements.append(
+            Section(
+                f"… and {len(found) - limit} more; narrow it down with a name, a host or tag=value."
+            )
+        )
     return Card(text=title, title=title, elements=(*elements, _as_of(seen)))
 
 
@@ -210,7 +250,9 @@ def _as_of(seen: Snapshot) -> Context:
 def ops_card(operations: Sequence[Operation], now: datetime) -> Card:
     """Operations, newest first."""
     if not operations:
-        return cards.note_card(words("No operations."), words("Nothing matches; `ops` alone lists the latest."))
+        return cards.note_card(
+            words("No operations."), words("Nothing matches; `ops` alone lists the latest.")
+        )
     rows: tuple[tuple[Line, ...], ...] = tuple(
         (
             each.id,
@@ -222,7 +264,9 @@ def ops_card(operations: Sequence[Operation], now: datetime) -> Card:
         for each in operations
     )
     running = sum(1 for each in operations if not each.state.over)
-    text = nwords("{n} operation, {open} open", "{n} operations, {open} open", n=len(operations), open=running)
+    text = nwords(
+        "{n} operation, {open} open", "{n} operations, {open} open", n=len(operations), open=running
+    )
     columns = (words("ID"), words("State"), WHAT, WHO, words("Changed"))
     return Card(text=text, title=text, elements=(Table(columns, rows),))
 
@@ -230,7 +274,8 @@ def ops_card(operations: Sequence[Operation], now: datetime) -> Card:
 def audit_card(operation: Operation, events: Sequence[Event], broken: str) -> Card:
     """An operation's whole history, and whether the chain of the trail holds."""
     rows: tuple[tuple[Line, ...], ...] = tuple(
-        (_moment(event), words("{who}", who=cards.who(event.by)), event_text(event)) for event in events[:ROWS]
+        (_moment(event), words("{who}", who=cards.who(event.by)), event_text(event))
+        for event in events[:ROWS]
     )
     text = nwords(
         "{id} is {state}; {n} event",
@@ -264,7 +309,9 @@ def trail_card(about: Words, entries: Sequence[tuple[Operation, Event]], broken:
         elements.append(Table((WHEN, WHO, words("Operation"), WHAT), rows))
     if len(entries) > ROWS:
         more = len(entries) - ROWS
-        elements.append(Section(words("… and {count} older; narrow it down with --since.", count=more)))
+        elements.append(
+            Section(words("… and {count} older; narrow it down with --since.", count=more))
+        )
     return Card(text=title, title=title, elements=(*elements, Context((_chain_text(broken),))))
 
 
@@ -276,7 +323,9 @@ def _moment(event: Event) -> str:
 def _chain_text(broken: str) -> Line:
     if broken:
         return words("*The audit trail was tampered with:* {broken}", broken=broken)
-    return words("The hash chain holds (new events were checked now; all of them at the start and every 6 hours).")
+    return words(
+        "The hash chain holds (new events were checked now; all of them at the start and every 6 hours)."
+    )
 
 
 def event_text(event: Event) -> Line:
@@ -303,7 +352,9 @@ def _proposed(event: Proposed) -> Line:
 
 def _step_ended(event: StepEnded) -> Line:
     number = event.index + 1
-    how = words("step {number} was found done", number=number) if event.found_done else _ended(number)
+    how = (
+        words("step {number} was found done", number=number) if event.found_done else _ended(number)
+    )
     return _behind(how, cards.facts_text(event))
 
 
@@ -338,7 +389,11 @@ def _replanned(event: Replanned) -> Line:
 
 
 def _approved(event: Approved) -> Line:
-    return words("approved: the votes suffice") if event.by != BOT else words("approved: no vote is needed")
+    return (
+        words("approved: the votes suffice")
+        if event.by != BOT
+        else words("approved: no vote is needed")
+    )
 
 
 _TOLD: Mapping[type[Event], Callable[[Any], Line]] = {
@@ -348,13 +403,17 @@ _TOLD: Mapping[type[Event], Callable[[Any], Line]] = {
     WentStale: lambda event: words("not done: {why}", why=cards.objections_text(event.objections)),
     StepBegan: lambda event: words("step {number} began", number=event.index + 1),
     StepEnded: _step_ended,
-    StepSkipped: lambda event: words("step {number} skipped: {why}", number=event.index + 1, why=event.why.text),
+    StepSkipped: lambda event: words(
+        "step {number} skipped: {why}", number=event.index + 1, why=event.why.text
+    ),
     Replanned: _replanned,
     Continued: lambda event: words("let step {number} go on", number=event.index + 1),
     RulingChanged: _ruling_changed,
     Held: lambda event: words("held: {why}", why=event.why),
     Released: lambda _: words("let it go on"),
-    UnknownEvent: lambda event: words("{kind} (not read here: {why})", kind=event.kind, why=event.why),
+    UnknownEvent: lambda event: words(
+        "{kind} (not read here: {why})", kind=event.kind, why=event.why
+    ),
     Replaced: lambda event: words("replaced by {id}", id=event.instead),
     GainMeasured: _measured,
     Noted: lambda event: event.text,
@@ -414,7 +473,12 @@ def policy_card(policy: policies.Policy, command: str) -> Card:
         text=f"{command}: asked by {asks}; {plural(len(rules), 'rule')}",
         title=f"Policy for {command}",
         elements=(
-            Section(words("May be asked by: *{asks}*. The first rule whose conditions all hold rules.", asks=asks)),
+            Section(
+                words(
+                    "May be asked by: *{asks}*. The first rule whose conditions all hold rules.",
+                    asks=asks,
+                )
+            ),
             Table(("Rule", "When", "Takes", "Expires after"), rows),
         ),
     )
@@ -452,10 +516,16 @@ def _demand(rule: policies.Rule) -> str:
         return f"frozen: {rule.why}" if rule.why else "frozen"
     if not rule.votes:
         return (
-            "no vote" if rule.automatic else f"no vote; 1 from {' or '.join(rule.approvers)} for what the bot proposes"
+            "no vote"
+            if rule.automatic
+            else f"no vote; 1 from {' or '.join(rule.approvers)} for what the bot proposes"
         )
     text = f"{plural(rule.votes, 'vote')} from {' or '.join(rule.approvers)}"
-    late = f"; after {duration_text(rule.fallback_after)} also {' or '.join(rule.fallback)}" if rule.fallback else ""
+    late = (
+        f"; after {duration_text(rule.fallback_after)} also {' or '.join(rule.fallback)}"
+        if rule.fallback
+        else ""
+    )
     return text + late
 
 
@@ -481,7 +551,9 @@ def home_card(
     """The dashboard: what waits for me, what runs, what is wrong, my VMs (tagged ``owner`` with my id), the hosts."""
     waiting = [each for each in operations if may_vote(each, asker)]
     running = [each for each in operations if each.state in (State.APPROVED, State.RUNNING)]
-    elements: list[Element] = [Section(words("*Waiting for your vote:* {count}", count=len(waiting)))]
+    elements: list[Element] = [
+        Section(words("*Waiting for your vote:* {count}", count=len(waiting)))
+    ]
     for each in waiting[:5]:
         elements += [Section(_waiting_line(each)), Buttons(cards.voting_buttons(each, mine=False))]
     elements.append(Section(words("*Under way:* {count}", count=len(running))))
@@ -491,11 +563,22 @@ def home_card(
     ]
     standing = [each for each in incidents if each.open]
     elements += [
-        Section(words("*Wrong now:* {what}", what="; ".join(str(each.title) for each in standing[:10]) or "nothing"))
+        Section(
+            words(
+                "*Wrong now:* {what}",
+                what="; ".join(str(each.title) for each in standing[:10]) or "nothing",
+            )
+        )
     ]
-    mine = sorted((vm for vm in seen.vms if vm.tags.get("owner") == asker.id), key=lambda vm: vm.name)
+    mine = sorted(
+        (vm for vm in seen.vms if vm.tags.get("owner") == asker.id), key=lambda vm: vm.name
+    )
     if not mine:
-        elements.append(Section(words("*My VMs:* none; those with the tag `owner={id}` stand here.", id=asker.id)))
+        elements.append(
+            Section(
+                words("*My VMs:* none; those with the tag `owner={id}` stand here.", id=asker.id)
+            )
+        )
     else:
         told = ", ".join(f"{vm.name} ({vm.state} on {vm.host})" for vm in mine[:20])
         elements.append(Section(words("*My VMs:* {told}", told=told)))

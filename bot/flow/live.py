@@ -38,7 +38,15 @@ def posted(world: World, query: Query, intent: Any, person: Asker, request: Requ
     world.screen.answer(request.by, lambda: _post(world, request, query, redraw, card, lives=lives))
 
 
-def _post(world: World, request: Request, query: Query, redraw: Callable[[], Card], card: Card, *, lives: bool) -> None:
+def _post(
+    world: World,
+    request: Request,
+    query: Query,
+    redraw: Callable[[], Card],
+    card: Card,
+    *,
+    lives: bool,
+) -> None:
     monitor = world.monitor
     thread = MessageRef(request.channel, request.thread) if request.thread else None
     shown = notices.live_card(card) if lives else card

@@ -37,26 +37,49 @@ def answer(world: World, query: Query, intent: Any, person: Asker) -> Card:
     return query.answer(intent, seen)
 
 
-def view(world: World, person: Asker, focus: Sequence[str] = (), *, needs_snapshot: bool = True) -> View:
+def view(
+    world: World, person: Asker, focus: Sequence[str] = (), *, needs_snapshot: bool = True
+) -> View:
     """What a query may look at; the hosts are only asked when it needs them."""
     seen = snapshot(world, focus) if needs_snapshot else Snapshot(world.clock.now(), (), ())
     listed = tuple(_listed(world, command, person) for command in world.catalog.commands.values())
     measured = Measured() if world.monitor is None else world.monitor.measured()
-    return View(seen, world.store, world.catalog.rules, person, world.slash, listed, world.policy, measured=measured)
+    return View(
+        seen,
+        world.store,
+        world.catalog.rules,
+        person,
+        world.slash,
+        listed,
+        world.policy,
+        measured=measured,
+    )
 
 
 def _listed(world: World, command: Query | Action, person: Asker) -> Listed:
     allowed = policies.may_ask(world.policy, command.name, person.roles)
-    return Listed(command.name, command.summary, usage(command, world.slash), allowed, isinstance(command, Action))
+    return Listed(
+        command.name,
+        command.summary,
+        usage(command, world.slash),
+        allowed,
+        isinstance(command, Action),
+    )
 
 
 def home(world: World, request: Request) -> None:
     """Fill a person's App Home."""
     person = asker(world, request)
     operations = world.store.operations(states=OPEN, limit=100)
-    allowed = [name for name in world.catalog.commands if policies.may_ask(world.policy, name, person.roles)]
+    allowed = [
+        name
+        for name in world.catalog.commands
+        if policies.may_ask(world.policy, name, person.roles)
+    ]
     incidents = world.monitor.measured().incidents if world.monitor is not None else ()
-    card = lists.home_card(snapshot(world), operations, person, world.slash, commands=allowed, incidents=incidents)
+    card = lists.home_card(
+        snapshot(world), operations, person, world.slash, commands=allowed, incidents=incidents
+    )
     world.screen.answer(request.by, lambda: world.chat.publish_home(request.by, card))
 
 
@@ -139,7 +162,9 @@ def _ops(*, mine: bool, running: bool, failed: bool) -> Ops:
 
 @click.command("audit")
 @click.argument("what", metavar="[ID|VM|@PERSON]", default="")
-@click.option("--since", metavar="DURATION", default="", help="How far back, for example 24h or 7d.")
+@click.option(
+    "--since", metavar="DURATION", default="", help="How far back, for example 24h or 7d."
+)
 def _audit(what: str, since: str) -> Audit:
     """Everything that happened to an operation (op-17), to a VM, or by a person; of the last day for all."""
     try:
@@ -195,11 +220,18 @@ def _answer_audit(intent: Audit, seen: View) -> Card:
     touched = [
         each
         for each in seen.history.operations(limit=AUDITED)
-        if (since is None or each.changed_at >= since) and (by or not intent.what or _touches(each, intent.what))
+        if (since is None or each.changed_at >= since)
+        and (by or not intent.what or _touches(each, intent.what))
     ]
     if not touched:
-        about = words("{who}", who=Person(by["id"])) if by else words("“{what}”", what=intent.what or "the last day")
-        raise UsageError(words("Nothing is known of {about}.", about=about), "Try `--since 30d`, or `ops`.")
+        about = (
+            words("{who}", who=Person(by["id"]))
+            if by
+            else words("“{what}”", what=intent.what or "the last day")
+        )
+        raise UsageError(
+            words("Nothing is known of {about}.", about=about), "Try `--since 30d`, or `ops`."
+        )
     entries = [(each, event) for each in touched for event in seen.history.events(each.id)]
     chosen = [
         (each, event)
@@ -211,7 +243,9 @@ def _answer_audit(intent: Audit, seen: View) -> Card:
 
 
 def _touches(operation: Operation, name: str) -> bool:
-    return name in operation.plan.blast.vms or any(name in step.vms for step in operation.plan.steps)
+    return name in operation.plan.blast.vms or any(
+        name in step.vms for step in operation.plan.steps
+    )
 
 
 def _about(intent: Audit, by: re.Match[str] | None) -> Words:
@@ -222,25 +256,34 @@ def _about(intent: Audit, by: re.Match[str] | None) -> Words:
 
 def _answer_policy(intent: PolicyOf, seen: View) -> Card:
     if intent.command not in {each.name for each in seen.commands}:
-        near = nearest(intent.command, [each.name for each in seen.commands], "See all with `help`.")
+        near = nearest(
+            intent.command, [each.name for each in seen.commands], "See all with `help`."
+        )
         raise UsageError(f"There is no command “{intent.command}”.", near)
     return lists.policy_card(seen.policy, intent.command)
 
 
-def _answer_approvals(intent: Approvals, seen: View) -> Card:  # noqa: ARG001 - the shape of an answer
-    return lists.approvals_card(seen.history.operations(states=(State.PROPOSED, State.RUNNING), limit=100), seen.asker)
+# The shape of an answer
+def _answer_approvals(intent: Approvals, seen: View) -> Card:  # noqa: ARG001
+    return lists.approvals_card(
+        seen.history.operations(states=(State.PROPOSED, State.RUNNING), limit=100), seen.asker
+    )
 
 
 class Core:
     """The core's own commands, registered like any plugin's."""
 
     @hookimpl
-    def register_commands(self, settings: Settings) -> Sequence[Query]:  # noqa: ARG002 - the hook's signature
+    # The hook's signature
+    def register_commands(self, settings: Settings) -> Sequence[Query]:  # noqa: ARG002
         """Help, hosts, VMs, operations, audit, approvals, policy."""
         return (
             Query("help", "What you may do", _help, _answer_help, needs_snapshot=False),
             Query(
-                "hosts", "Every host: state, VMs, memory, CPU", _hosts, lambda _, seen: lists.hosts_card(seen.snapshot)
+                "hosts",
+                "Every host: state, VMs, memory, CPU",
+                _hosts,
+                lambda _, seen: lists.hosts_card(seen.snapshot),
             ),
             Query(
                 "vms",
@@ -256,8 +299,18 @@ class Core:
                 _answer_audit,
                 needs_snapshot=False,
             ),
-            Query("approvals", "What waits for your vote", _approvals, _answer_approvals, needs_snapshot=False),
             Query(
-                "policy", "Who may ask for a command, and who approves", _policy, _answer_policy, needs_snapshot=False
+                "approvals",
+                "What waits for your vote",
+                _approvals,
+                _answer_approvals,
+                needs_snapshot=False,
+            ),
+            Query(
+                "policy",
+                "Who may ask for a command, and who approves",
+                _policy,
+                _answer_policy,
+                needs_snapshot=False,
             ),
         )

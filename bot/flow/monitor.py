@@ -16,7 +16,17 @@ import structlog
 from bot.declare import Alert, Measured
 from bot.domain.cluster import Snapshot
 from bot.domain.errors import StoreError
-from bot.domain.samples import Happening, HostSample, Incident, Metric, Point, Pressure, Sweep, points, pool_entity
+from bot.domain.samples import (
+    Happening,
+    HostSample,
+    Incident,
+    Metric,
+    Point,
+    Pressure,
+    Sweep,
+    points,
+    pool_entity,
+)
 from bot.flow import change_notes
 from bot.flow.gathering import Gathering
 from bot.flow.incident_notes import known
@@ -49,7 +59,8 @@ class Monitor:
         notes: where incidents and what reports remember are kept.
         clock: the bot's.
         replica: this process's name, for the lease.
-        past: a history that is kept elsewhere, such as a site's Prometheus; none is written here then.
+        past: a history that is kept elsewhere, such as a site's Prometheus; none is written here
+            then.
         pressures: what the hosts' kernels tell of pressure; None: nobody is asked.
     """
 
@@ -68,7 +79,8 @@ class Monitor:
         self.replica = replica
         self.drawn = Drawn()
         self.due: dict[str, float] = {}
-        self.untold: dict[str, collections.deque[Happening]] = {}  # by watch: what it has not looked at yet
+        # By watch: what it has not looked at yet
+        self.untold: dict[str, collections.deque[Happening]] = {}
         self.gathering = Gathering()
         self.live_places = threading.BoundedSemaphore(LIVE)
         self._sampler = sampler
@@ -100,7 +112,9 @@ class Monitor:
 
     def _with_pressure(self, sweep: Sweep) -> Sweep:
         found = self._pressures.latest() if self._pressures is not None else {}
-        hosts = (self._told_by_kernel(host, found.get(host.name, host.pressure)) for host in sweep.hosts)
+        hosts = (
+            self._told_by_kernel(host, found.get(host.name, host.pressure)) for host in sweep.hosts
+        )
         return replace(sweep, hosts=tuple(hosts))
 
     def _told_by_kernel(self, host: HostSample, pressure: Pressure | None) -> HostSample:
@@ -157,7 +171,11 @@ class Monitor:
         """What queries, watches and reports may look at. Without the database: the sweep alone."""
         losses = self._recorder.losses
         try:
-            incidents, kept, changes = known(self.notes), self._kept(), change_notes.known(self.notes)
+            incidents, kept, changes = (
+                known(self.notes),
+                self._kept(),
+                change_notes.known(self.notes),
+            )
         except StoreError as error:
             log.warning("incidents and reports cannot be read", error=str(error))
             return Measured(self._sweep, self._past, losses=replace(losses, why=str(error.text)))
@@ -169,4 +187,7 @@ class Monitor:
         self._sampler.close()
 
     def _kept(self) -> Mapping[str, Mapping[str, Any]]:
-        return {key.removeprefix(REPORT): json.loads(text) for key, text in self.notes.notes(REPORT).items()}
+        return {
+            key.removeprefix(REPORT): json.loads(text)
+            for key, text in self.notes.notes(REPORT).items()
+        }

@@ -7,18 +7,35 @@ from dataclasses import replace
 from datetime import datetime
 
 from bot.declare import Remedy
-from bot.domain.card import Button, Buttons, Card, Context, Element, Line, Section, Style, nwords, words
+from bot.domain.card import (
+    Button,
+    Buttons,
+    Card,
+    Context,
+    Element,
+    Line,
+    Section,
+    Style,
+    nwords,
+    words,
+)
 from bot.domain.message import Duration
 from bot.domain.samples import Incident
 from bot.flow.cards import who
 
 
-def incident_card(card: Card, incident: Incident, remedies: Sequence[Remedy], now: datetime) -> Card:
+def incident_card(
+    card: Card, incident: Incident, remedies: Sequence[Remedy], now: datetime
+) -> Card:
     """An alert's card with its state, and buttons while it stands."""
     elements: list[Element] = [*card.elements, Context(tuple(_state(incident, now)))]
     if incident.open:
         elements.append(Buttons(tuple(_buttons(incident, remedies))))
-    title = card.title or incident.title if incident.open else words("Resolved: {title}", title=incident.title)
+    title = (
+        card.title or incident.title
+        if incident.open
+        else words("Resolved: {title}", title=incident.title)
+    )
     return replace(card, title=title, elements=tuple(elements))
 
 
@@ -65,7 +82,12 @@ def over_note(incident: Incident) -> Card:
 def again_note(incident: Incident, card: Card) -> Card:
     """In the thread: it is back."""
     back = incident.times - 1
-    text = nwords("It is back, {n} time by now: {said}", "It is back, {n} times by now: {said}", n=back, said=card.text)
+    text = nwords(
+        "It is back, {n} time by now: {said}",
+        "It is back, {n} times by now: {said}",
+        n=back,
+        said=card.text,
+    )
     return Card(text=text, elements=(Section(text),))
 
 
@@ -83,13 +105,21 @@ def trail_notice(broken: str) -> Card:
 
 def late_card(card: Card, seconds: float) -> Card:
     """A report that should have come earlier."""
-    note = words("{time} late: nobody was there to post it when it was due.", time=Duration(seconds))
+    note = words(
+        "{time} late: nobody was there to post it when it was due.", time=Duration(seconds)
+    )
     return replace(card, elements=(Context((note,)), *card.elements))
 
 
 def ended_card(card: Card, line: str) -> Card:
     """A live answer that is no longer brought up to date."""
-    return replace(card, elements=(*card.elements, Context((words("no longer live; type `{line}` again", line=line),))))
+    return replace(
+        card,
+        elements=(
+            *card.elements,
+            Context((words("no longer live; type `{line}` again", line=line),)),
+        ),
+    )
 
 
 def live_card(card: Card) -> Card:

@@ -1,7 +1,7 @@
 """What is to be said in the chat: kept in order, said by threads of its own, and tried again until it is said.
 
-Nobody who works, decides or answers waits here. Each lane (a channel, a person) is said in order; a lane whose chat
-fails holds up no other.
+Nobody who works, decides or answers waits here. Each lane (a channel, a person) is said in order; a
+lane whose chat fails holds up no other.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class Item:
     """One thing to say.
 
     Attributes:
-        say: says it; ``ChatError`` and ``StoreError`` mean "again later", ``ChatRefusedError`` the end.
+        say: says it; ``ChatError`` and ``StoreError`` mean "again later", ``ChatRefusedError`` the
+            end.
         subject: what it is about; of one subject everything is said in order.
         urgency: the smaller goes first within its lane.
         tries: after so many failures it is given up; 0: never.
@@ -80,7 +81,10 @@ class Outbox:
                 self._serve(name, lane)
 
     def stop(self, timeout: float = 10.0) -> bool:
-        """Say what can be said in time; whether that was all. What was kept is said after the next start."""
+        """Say what can be said in time; whether that was all.
+
+        What was kept is said after the next start.
+        """
         with self._changed:
             done = self._changed.wait_for(lambda: not self._lanes, timeout)
             self._stopped = True
@@ -117,7 +121,9 @@ class Outbox:
     def _serve(self, name: str, lane: _Lane) -> None:
         if not lane.busy:
             lane.busy = True
-            threading.Thread(target=self._run, args=(name, lane), name=f"outbox-{name}", daemon=True).start()
+            threading.Thread(
+                target=self._run, args=(name, lane), name=f"outbox-{name}", daemon=True
+            ).start()
 
     def _say_now(self, name: str) -> None:
         """Say what can be said, on the caller's thread; one try each."""
@@ -160,9 +166,17 @@ class Outbox:
         except DroverError as error:
             item.failures += 1
             done = 0 < item.tries <= item.failures
-            rest, whole = min(MOST_REST, FIRST_REST * 2 ** min(item.failures - 1, 8)), isinstance(error, ChatError)
-            log.warning("not said" if done else "not said, will try again", subject=item.subject, error=str(error))
-        except Exception:  # its own fault: it cannot be said, and must not stop what comes behind it
+            rest, whole = (
+                min(MOST_REST, FIRST_REST * 2 ** min(item.failures - 1, 8)),
+                isinstance(error, ChatError),
+            )
+            log.warning(
+                "not said" if done else "not said, will try again",
+                subject=item.subject,
+                error=str(error),
+            )
+        # Its own fault: it cannot be said, and must not stop what comes behind it
+        except Exception:
             log.exception("it cannot be said", subject=item.subject)
         with self._changed:
             now = self._clock()

@@ -13,7 +13,10 @@ from bot.domain.codec import Codec
 
 @dataclass(frozen=True, slots=True)
 class CopyWord:
-    """Show an operation in a channel. ``again``: the timestamp of the message that was there and is gone."""
+    """Show an operation in a channel.
+
+    ``again``: the timestamp of the message that was there and is gone.
+    """
 
     operation: str
     channel: str
@@ -46,14 +49,20 @@ class LastWord:
 
 Word = CopyWord | NoteWord | DirectWord | LastWord
 
-_CARDS = (each for each in vars(elements).values() if isinstance(each, type) and dataclasses.is_dataclass(each))
+_CARDS = (
+    each
+    for each in vars(elements).values()
+    if isinstance(each, type) and dataclasses.is_dataclass(each)
+)
 _CODEC = Codec((CopyWord, NoteWord, DirectWord, LastWord, *_CARDS))
 
 
 def text(word: Word) -> str:
     """A word as the database keeps it; a picture is kept as its description."""
     if isinstance(word, NoteWord | DirectWord):
-        kept = tuple(Section(each.alt) if isinstance(each, Picture) else each for each in word.card.elements)
+        kept = tuple(
+            Section(each.alt) if isinstance(each, Picture) else each for each in word.card.elements
+        )
         word = replace(word, card=replace(word.card, elements=kept))
     return codec.text(word)
 

@@ -31,7 +31,8 @@ def parsed(catalog: Catalog, slash: str, text: str) -> Parsed:
     """What a person typed after the slash command.
 
     Raises:
-        UsageError: no such command, or arguments it does not take; with usage and the nearest right word.
+        UsageError: no such command, or arguments it does not take; with usage and the nearest right
+            word.
     """
     words = _words(text) or ["help"]
     command, rest = catalog.find(words)
@@ -46,7 +47,10 @@ def parsed(catalog: Catalog, slash: str, text: str) -> Parsed:
 def usage(command: Query | Action, slash: str, *, full: bool = False) -> str:
     """A command's usage line, or its whole help."""
     context = click.Context(
-        command.grammar, info_name=f"{slash} {command.name}", terminal_width=WIDTH, max_content_width=WIDTH
+        command.grammar,
+        info_name=f"{slash} {command.name}",
+        terminal_width=WIDTH,
+        max_content_width=WIDTH,
     )
     text = command.grammar.get_help(context) if full else command.grammar.get_usage(context)
     text = text.removeprefix("Usage: ").strip()
@@ -75,7 +79,9 @@ def typed(grammar: click.Command, answers: Mapping[str, str]) -> str:
         elif value:
             # One word: an answer such as --help is then no option.
             options += (
-                [f"{parameter.opts[0]}={value}"] if parameter.opts[0].startswith("--") else [parameter.opts[0], value]
+                [f"{parameter.opts[0]}={value}"]
+                if parameter.opts[0].startswith("--")
+                else [parameter.opts[0], value]
             )
     apart = ["--"] if any(each.startswith("-") for each in arguments) else []
     return shlex.join([*options, *apart, *arguments] if apart else [*arguments, *options])
@@ -85,12 +91,16 @@ def _words(text: str) -> list[str]:
     try:
         return split_words(text)
     except ValueError as error:
-        raise UsageError(f"The quotes do not match: {error}.", 'Write for example --reason "disk swap".') from error
+        raise UsageError(
+            f"The quotes do not match: {error}.", 'Write for example --reason "disk swap".'
+        ) from error
 
 
 def _intent(command: Query | Action, slash: str, rest: Sequence[str]) -> Any:
     try:
-        with command.grammar.make_context(f"{slash} {command.name}", list(rest), terminal_width=WIDTH) as context:
+        with command.grammar.make_context(
+            f"{slash} {command.name}", list(rest), terminal_width=WIDTH
+        ) as context:
             return command.grammar.invoke(context)
     except UsageError as error:
         if not error.advice:

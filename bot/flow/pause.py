@@ -8,7 +8,17 @@ from datetime import datetime, timedelta
 from bot.domain.card import Card
 from bot.domain.errors import DroverError, StepCancelledError
 from bot.domain.message import Duration, words
-from bot.domain.operation import BOT, Ask, Continued, Event, Operation, Released, State, StepBegan, StepEnded
+from bot.domain.operation import (
+    BOT,
+    Ask,
+    Continued,
+    Event,
+    Operation,
+    Released,
+    State,
+    StepBegan,
+    StepEnded,
+)
 from bot.domain.steps import WaitForPerson
 from bot.flow import cards, decide
 from bot.flow.board import Telling
@@ -38,7 +48,10 @@ def waited(world: World, step: WaitForPerson, told: Telling) -> StepEnded:
         if Ask.CANCEL in operation.asked:
             raise StepCancelledError(words("It was waiting for a person."))
         if world.clock.now() >= until:
-            raise DroverError(words("Nobody let it go on within {time}.", time=Duration(step.patience)), step.advice)
+            raise DroverError(
+                words("Nobody let it go on within {time}.", time=Duration(step.patience)),
+                step.advice,
+            )
         world.clock.sleep(LOOK)
 
 
@@ -76,7 +89,9 @@ def _released(world: World, request: Request, operation_id: str) -> Card | None:
         if operation.state is not State.RUNNING:
             return cards.settled_card(operation)
         if not operation.held:
-            return cards.note_card(words("{id} goes on already.", id=operation.id), words("Look at its message."))
+            return cards.note_card(
+                words("{id} goes on already.", id=operation.id), words("Look at its message.")
+            )
         return (Released(world.clock.now(), request.by),)
 
     after = decide.decided(world, operation_id, decision)

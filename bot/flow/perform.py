@@ -62,8 +62,9 @@ DAY = 86400.0  # so long a freeze, or a person, is waited for
 def perform(world: World, operation_id: str) -> None:
     """See an operation through to a true end, whatever was done before.
 
-    Errors of the database are waited out: giving up would leave the truth untold; so are those of the chat while
-    it is asked who has which role. Every other error becomes the operation's own end, which the requester reads.
+    Errors of the database are waited out: giving up would leave the truth untold; so are those of
+    the chat while it is asked who has which role. Every other error becomes the operation's own
+    end, which the requester reads.
     """
     rest = 0.5
     while True:
@@ -80,7 +81,8 @@ def perform(world: World, operation_id: str) -> None:
 def _perform(world: World, operation_id: str) -> None:
     operation = world.store.operation(operation_id)
     if (why := world.catalog.unable(operation)) and not operation.state.over:
-        # Raised, so that the work queue does not take it for done: a replica that has the plugin performs it.
+        # Raised, so that the work queue does not take it for done: a replica that has the plugin
+        # performs it.
         raise CatalogError(f"{operation_id} is left alone: {why}.", "Load the plugin again.")
     if operation.state is State.APPROVED:
         operation = _begun(world, operation)
@@ -118,7 +120,8 @@ def _begun(world: World, operation: Operation) -> Operation:
         found = _verdict(world, operation)
         try:
             after = world.store.append(operation, found)
-        except ConflictError:  # a person cancelled it, or something was noted: what was asked is asked again
+        # A person cancelled it, or something was noted: what was asked is asked again
+        except ConflictError:
             operation = world.store.operation(operation.id)
         else:
             shown(world, after, found)
@@ -131,12 +134,15 @@ def _verdict(world: World, operation: Operation) -> Event:
     try:
         return _beginning(world, operation)
     except HostUnreachableError as error:
-        return WentStale(world.clock.now(), BOT, (Objection("unreachable", error.text, error.advice),))
+        return WentStale(
+            world.clock.now(), BOT, (Objection("unreachable", error.text, error.advice),)
+        )
     except (StoreError, ChatError):
         raise
     except DroverError as error:
         return Failed(world.clock.now(), BOT, error.text, error.advice)
-    except Exception as error:  # the plan's own code failed: that is an end, told to people, and logged whole
+    # The plan's own code failed: that is an end, told to people, and logged whole
+    except Exception as error:
         log.exception("planner failed", operation=operation.id)
         return _unexpected(world, error, None)
 
@@ -167,7 +173,9 @@ def _seen_through(world: World, operation: Operation) -> Operation:
     if ends:
         return record(world, operation.id, ends[0])
     if operation.todo:
-        return record(world, operation.id, _stopped(world, operation, cards.not_begun_text(operation)))
+        return record(
+            world, operation.id, _stopped(world, operation, cards.not_begun_text(operation))
+        )
     return record(world, operation.id, Finished(world.clock.now(), BOT))
 
 
@@ -194,7 +202,11 @@ class _Run:
         board = Board(self.world, self.operation_id)
         while True:
             operation = self.world.store.operation(self.operation_id)
-            going_on = operation.state is State.RUNNING and Ask.CANCEL not in operation.asked and not self.bad
+            going_on = (
+                operation.state is State.RUNNING
+                and Ask.CANCEL not in operation.asked
+                and not self.bad
+            )
             waits = going_on and self._waits(operation, board)
             if not self.resumed and not operation.held and going_on:
                 self.resumed = True  # a crash left them begun: settled again
@@ -206,7 +218,9 @@ class _Run:
                 leave = self._leave(operation, board) if turn else None
                 if turn and leave is None:
                     continue
-                self._submit(operation, board, _begun_steps(self.world, operation, board, turn, leave))
+                self._submit(
+                    operation, board, _begun_steps(self.world, operation, board, turn, leave)
+                )
             if not self.under_way and not (going_on and operation.todo):
                 return sorted(self.bad, key=lambda event: not isinstance(event, Failed))
             self._wait(board, LONG_LOOK if waits else LOOK)
@@ -220,7 +234,9 @@ class _Run:
             return True
         if operation.votes_missing:
             board.say(cards.votes_text(operation))
-            self._end_after(operation.ruled_at, operation.ruling.expires, cards.nobody_voted(operation))
+            self._end_after(
+                operation.ruled_at, operation.ruling.expires, cards.nobody_voted(operation)
+            )
             return True
         if self.frozen_until is not None and now < self.frozen_until:
             return True
@@ -229,7 +245,9 @@ class _Run:
             board.say("")
         return False
 
-    def _end_after(self, since: datetime | None, seconds: float, failed: tuple[Message, Message]) -> None:
+    def _end_after(
+        self, since: datetime | None, seconds: float, failed: tuple[Message, Message]
+    ) -> None:
         now = self.world.clock.now()
         if since is not None and (now - since).total_seconds() > seconds:
             self.bad.append(Failed(now, BOT, *failed))
@@ -263,7 +281,9 @@ class _Run:
         shown(self.world, after, ruling)
         note = cards.more_votes_note(after)
         propose.attach(self.world, after)
-        decide.told(self.world, after, note, f"votes-{after.version}", f"votes:{after.id}:{after.version}")
+        decide.told(
+            self.world, after, note, f"votes-{after.version}", f"votes:{after.id}:{after.version}"
+        )
 
     def _rechecked(self, operation: Operation, turn: tuple[int, ...]) -> bool:
         """Record what should not begin any more; whether there was anything, so that one must look again."""
@@ -274,7 +294,8 @@ class _Run:
         except DroverError as error:
             self.bad.append(Failed(self.world.clock.now(), BOT, error.text, error.advice))
             return True
-        except Exception as error:  # the planner's own fault: an end that people read, and logged whole
+        # The planner's own fault: an end that people read, and logged whole
+        except Exception as error:
             log.exception("the recheck failed", operation=operation.id)
             self.bad.append(_unexpected(self.world, error, None))
             return True
@@ -312,22 +333,33 @@ def _waiting_text(event: Event, others: int) -> Message:
 
 
 def _others(world: World, operation: Operation) -> list[Operation]:
-    return [each for each in world.store.operations(states=(State.RUNNING,), limit=1000) if each.id != operation.id]
+    return [
+        each
+        for each in world.store.operations(states=(State.RUNNING,), limit=1000)
+        if each.id != operation.id
+    ]
 
 
 def _may_begin(world: World, operation: Operation, others: Sequence[Operation]) -> tuple[int, ...]:
     """Steps whose turn it is, within the limits; a guest that another operation works on is waited for."""
-    taken = {uuid for each in others for index in each.under_way for uuid in each.plan.steps[index].vms}
+    taken = {
+        uuid for each in others for index in each.under_way for uuid in each.plan.steps[index].vms
+    }
     may = window.may_begin(operation, window.under_way(others), world.limits)
     return tuple(index for index in may if not taken.intersection(operation.plan.steps[index].vms))
 
 
 def _begun_steps(
-    world: World, operation: Operation, board: Board, turn: Collection[int], leave: standing.Leave | None
+    world: World,
+    operation: Operation,
+    board: Board,
+    turn: Collection[int],
+    leave: standing.Leave | None,
 ) -> tuple[int, ...]:
     """Record the beginning of every step of ``turn`` that may begin; limits hold across operations and replicas.
 
-    Nothing is begun when anything happened while it was decided, or the rules gave no leave any more: one looks again.
+    Nothing is begun when anything happened while it was decided, or the rules gave no leave any
+    more: one looks again.
     """
     with world.turn:
         position, _ = world.store.head()
@@ -352,18 +384,29 @@ def _begun_steps(
 
 def _held(step: Step, others: Sequence[Operation], limits: window.Limits) -> Message:
     """Why a step waits for another operation; '' when it does not."""
-    same = (each for each in others for index in each.under_way if set(step.vms) & set(each.plan.steps[index].vms))
+    same = (
+        each
+        for each in others
+        for index in each.under_way
+        if set(step.vms) & set(each.plan.steps[index].vms)
+    )
     if (busy := next(same, None)) is not None:
         return words("Waiting for {id} to end: it works on the same VM.", id=busy.id)
     held = window.holding(step, others, limits)
-    return words("Waiting for a move of {id} to end: a host takes few at a time.", id=held.id) if held else ""
+    return (
+        words("Waiting for a move of {id} to end: a host takes few at a time.", id=held.id)
+        if held
+        else ""
+    )
 
 
-def _step(world: World, operation: Operation, index: int, told: Telling, rechecks: Rechecks) -> Event | None:
+def _step(
+    world: World, operation: Operation, index: int, told: Telling, rechecks: Rechecks
+) -> Event | None:
     """Settle, run, settle: a step counts as done when the hosts show it, never because a call returned.
 
-    Its end is recorded; a bad end is answered, because it is the whole operation's. A step that failed because it was
-    not good any more is skipped.
+    Its end is recorded; a bad end is answered, because it is the whole operation's. A step that
+    failed because it was not good any more is skipped.
     """
     try:
         ended = _done(world, operation.plan.steps[index], told)
@@ -380,7 +423,9 @@ def _step(world: World, operation: Operation, index: int, told: Telling, recheck
     return None
 
 
-def _failed(world: World, operation: Operation, index: int, error: DroverError, rechecks: Rechecks) -> Failed | None:
+def _failed(
+    world: World, operation: Operation, index: int, error: DroverError, rechecks: Rechecks
+) -> Failed | None:
     remedies = error.remedies if isinstance(error, StepAsksError | StepLostError) else ()
     failed = Failed(world.clock.now(), BOT, error.text, error.advice, index, remedies)
     try:
@@ -408,7 +453,9 @@ def _done(world: World, step: Step, told: Telling) -> StepEnded:
             facts = dict(handler.run(step, world.hypervisor, told))
             if handler.settle(step, world.hypervisor) is not Settled.DONE:
                 raise DroverError(
-                    words("“{step}” was carried out, but the hosts do not show it.", step=step.title),
+                    words(
+                        "“{step}” was carried out, but the hosts do not show it.", step=step.title
+                    ),
                     words("Look at them before going on."),
                     code="not-shown",
                 )
@@ -417,7 +464,10 @@ def _done(world: World, step: Step, told: Telling) -> StepEnded:
             if world.clock.now() >= give_up:
                 raise
             told.say(
-                words("Waiting: {why} Unreachable is not dead, so nothing else is done meanwhile.", why=error.text)
+                words(
+                    "Waiting: {why} Unreachable is not dead, so nothing else is done meanwhile.",
+                    why=error.text,
+                )
             )
             world.clock.sleep(2.0)
 
@@ -439,7 +489,8 @@ def _handler(world: World, step: Step) -> StepHandler:
 def maintenance_handler(store: Store) -> StepHandler:
     """Maintenance is Drover's own knowledge, so the core sets it."""
 
-    def settle(step: SetMaintenance, hypervisor: Hypervisor) -> Settled:  # noqa: ARG001 - the shape of a handler
+    # The shape of a handler
+    def settle(step: SetMaintenance, hypervisor: Hypervisor) -> Settled:  # noqa: ARG001
         return Settled.DONE if (step.host in store.maintenance()) is step.on else Settled.NOT_YET
 
     def run(step: SetMaintenance, hypervisor: Hypervisor, progress: ProgressPort) -> Facts:  # noqa: ARG001
@@ -458,7 +509,9 @@ def _unexpected(world: World, error: Exception, index: int | None) -> Failed:
     return Failed(
         world.clock.now(),
         BOT,
-        words("Something unforeseen went wrong: {error}.", error=f"{type(error).__name__}: {error}"),
+        words(
+            "Something unforeseen went wrong: {error}.", error=f"{type(error).__name__}: {error}"
+        ),
         words("The bot's log has the details; look at the hosts before trying again."),
         index,
     )

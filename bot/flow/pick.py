@@ -30,11 +30,17 @@ def pressed(world: World, request: Request) -> Card | None:
 
 def typed(world: World, action: Action, wanted: Picked, request: Request, line: str) -> Card | None:
     """Steps of the newest open proposal of an action, or of a named one, by their numbers."""
-    mine = [each for each in world.store.operations(states=(State.PROPOSED,), limit=1000) if each.action == action.name]
+    mine = [
+        each
+        for each in world.store.operations(states=(State.PROPOSED,), limit=1000)
+        if each.action == action.name
+    ]
     found = next((each for each in mine if wanted.operation in ("", each.id)), None)
     if found is None:
         told = (
-            words("{id} is no open proposal of `{command}`.", id=wanted.operation, command=action.name)
+            words(
+                "{id} is no open proposal of `{command}`.", id=wanted.operation, command=action.name
+            )
             if wanted.operation
             else words("No proposal of `{command}` is open.", command=action.name)
         )
@@ -55,18 +61,24 @@ def _may_not(world: World, operation: Operation, by: str, digest: str) -> Card |
     return decide.not_open(operation, digest)
 
 
-def _instead(world: World, operation: Operation, indexes: tuple[int, ...], request: Request, line: str) -> Card | None:
+def _instead(
+    world: World, operation: Operation, indexes: tuple[int, ...], request: Request, line: str
+) -> Card | None:
     """The new proposal first, then the old one's end: a crash in between repeats both, and neither twice."""
     count = len(operation.plan.steps)
     if not indexes or not 0 <= indexes[0] <= indexes[-1] < count:
         advice = words("{id} has the steps 1 to {count}.", id=operation.id, count=count)
         raise UsageError(words("Nothing that there is was picked."), advice)
     if len(indexes) == count:
-        return cards.note_card(words("All of it was picked."), words("Approve {id} as it is.", id=operation.id))
+        return cards.note_card(
+            words("All of it was picked."), words("Approve {id} as it is.", id=operation.id)
+        )
     action = world.catalog.action(operation.action)
     if action.pick is None:
         return None
-    line = line or f"{operation.origin.command} --pick {','.join(str(index + 1) for index in indexes)}"
+    line = (
+        line or f"{operation.origin.command} --pick {','.join(str(index + 1) for index in indexes)}"
+    )
     channel = request.channel or operation.origin.channel
     origin = Origin(request.by, channel, line, request.key, operation.origin.reason)
     intent = action.pick(operation.intent, operation.plan, indexes)

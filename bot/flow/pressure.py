@@ -78,7 +78,13 @@ def over_ssh(hypervisor: Hypervisor, hosts: Collection[str]) -> Mapping[str, Pre
 def pressure_in(text: str) -> Pressure | None:
     """The kernel's lines, each after the name of its file; None where one lacks, as with ``psi=0``."""
     shares = {(what, how): float(percent) / 100 for what, how, percent in _LINE.findall(text)}
-    wanted = (("cpu", "some"), ("memory", "some"), ("memory", "full"), ("io", "some"), ("io", "full"))
+    wanted = (
+        ("cpu", "some"),
+        ("memory", "some"),
+        ("memory", "full"),
+        ("io", "some"),
+        ("io", "full"),
+    )
     if any(each not in shares for each in wanted):
         return None
     found = _AVAILABLE.search(text)

@@ -12,7 +12,17 @@ from bot.domain import policy as policies
 from bot.domain import whole
 from bot.domain.card import Card
 from bot.domain.cluster import Snapshot
-from bot.domain.operation import BOT, Approved, Expired, Operation, Origin, Proposed, RulingChanged, State, near
+from bot.domain.operation import (
+    BOT,
+    Approved,
+    Expired,
+    Operation,
+    Origin,
+    Proposed,
+    RulingChanged,
+    State,
+    near,
+)
 from bot.domain.plan import Objection, Plan, Refused
 from bot.flow import cards, standing
 from bot.flow.world import BUSY, World, commit, snapshot
@@ -50,7 +60,10 @@ def drafted(
     replaces: str = "",
     plan: Plan | None = None,
 ) -> Operation | Card:
-    """Plan, ask the policy and store; what stands against it as a card. Nobody is shown anything yet."""
+    """Plan, ask the policy and store; what stands against it as a card.
+
+    Nobody is shown anything yet.
+    """
     found = tried(world, action, intent, origin, replaces=replaces, plan=plan)
     if isinstance(found, Refused):
         return cards.refused_card(found)
@@ -108,7 +121,10 @@ def _stored(world: World, event: Proposed) -> Operation:
 
 
 def lay_out(world: World, operation: Operation) -> Operation:
-    """Show a proposed operation where approvers look, and approve at once what needs no vote. Safe to repeat."""
+    """Show a proposed operation where approvers look, and approve at once what needs no vote.
+
+    Safe to repeat.
+    """
     if operation.unreadable:
         return operation
     world.screen.post(operation.id, world.places.approvals)
@@ -167,7 +183,13 @@ def _touched(plan: Plan, indexes: Iterable[int]) -> set[str]:
 def again(world: World, operation: Operation, by: str, key: str) -> Card | None:
     """Propose the same intent anew, on the cluster as it is now."""
     origin = replace(operation.origin, by=by, key=key, automatic=False)
-    return proposed(world, world.catalog.action(operation.action), operation.intent, origin, replaces=operation.id)
+    return proposed(
+        world,
+        world.catalog.action(operation.action),
+        operation.intent,
+        origin,
+        replaces=operation.id,
+    )
 
 
 def again_unless_refused_alike(world: World, operation: Operation) -> Card | None:

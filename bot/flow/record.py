@@ -67,17 +67,25 @@ class Recorder:
             self._why = ""
         except StoreError as error:
             self._why = str(error.text)
-            log.warning("history not written, will try again", waiting=len(self._waiting), error=str(error))
+            log.warning(
+                "history not written, will try again", waiting=len(self._waiting), error=str(error)
+            )
 
     def _turn(self, minute: int) -> None:
         if self._sums:
-            self._waiting.append((datetime.fromtimestamp(self._minute * MINUTE, UTC), _means(self._sums)))
+            self._waiting.append(
+                (datetime.fromtimestamp(self._minute * MINUTE, UTC), _means(self._sums))
+            )
             self._sums = {}
         self._minute = minute
         while len(self._waiting) > self._most:
             at, _ = self._waiting.popleft()
             self._dropped += 1
-            log.error("a minute of history is lost: the database takes none", minute=at.isoformat(), why=self._why)
+            log.error(
+                "a minute of history is lost: the database takes none",
+                minute=at.isoformat(),
+                why=self._why,
+            )
 
 
 def _means(sums: Mapping[str, Mapping[Metric, tuple[float, int]]]) -> tuple[Point, ...]:

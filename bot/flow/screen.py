@@ -1,8 +1,9 @@
 """Shows operations in the chat and says what is to be said of them; nobody who works or decides waits for it.
 
-What must reach people is kept in the database before it is said, and said by the outbox, in order: where an operation
-is shown for the first time, what stands in its thread, direct messages, and the last word in its message. So a crash
-loses none of it. Edits of messages go through the chat's own queue, in which the newest replaces what waits.
+What must reach people is kept in the database before it is said, and said by the outbox, in order:
+where an operation is shown for the first time, what stands in its thread, direct messages, and the
+last word in its message. So a crash loses none of it. Edits of messages go through the chat's own
+queue, in which the newest replaces what waits.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ FOLLOWING = "following"  # the lane of what follows decisions
 SHOWING = "showing"  # the lane in which operations are drawn
 NOWHERE = "nowhere"  # the lane of what has no channel yet
 UNSEEN = "{id} is proposed, but its message cannot be posted in the approvals channel: {why}"
-UNSEEN_ADVICE = "It is tried again every minute until it expires. `{slash} approvals` shows it meanwhile."
+UNSEEN_ADVICE = (
+    "It is tried again every minute until it expires. `{slash} approvals` shows it meanwhile."
+)
 
 
 class Screen:
@@ -49,7 +52,8 @@ class Screen:
         self._locks: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
         self._progress: dict[str, Progress] = {}
         self._homes: dict[str, str] = {}  # the channel in which an operation is being posted
-        self._tried: set[int] = set()  # numbers of words that may have been said, though nobody knows
+        # Numbers of words that may have been said, though nobody knows
+        self._tried: set[int] = set()
         self._last: dict[str, int] = {}  # the number of an operation's last word
         self._unshown: dict[str, set[MessageRef]] = {}  # where the last word is not shown yet
         self._asked: set[str] = set()  # operations that are to be shown soon
@@ -78,8 +82,11 @@ class Screen:
         for number, stored in self._store.words_left(replica):
             try:
                 word = outwords.read(stored)
-            except DroverError as error:  # kept by a newer version: that one says it when it is back
-                log.warning("something that is to be said cannot be read", number=number, error=str(error))
+            # Kept by a newer version: that one says it when it is back
+            except DroverError as error:
+                log.warning(
+                    "something that is to be said cannot be read", number=number, error=str(error)
+                )
                 continue
             self._say(number, word, look=True)
 
@@ -96,7 +103,10 @@ class Screen:
         self._keep(f"shown:{operation_id}:{channel}", CopyWord(operation_id, channel))
 
     def show(self, operation_id: str) -> None:
-        """Bring every copy up to date; returns at once. How an operation ended is shown also after a crash."""
+        """Bring every copy up to date; returns at once.
+
+        How an operation ended is shown also after a crash.
+        """
         with self._locks[operation_id]:
             operation = self._store.operation(operation_id)
             if operation.unreadable:
@@ -137,7 +147,9 @@ class Screen:
         for ref in refs:
             final = urgency is Urgency.FINAL
             shown = partial(self._last_shown, operation.id, ref) if final else None
-            self._chat.later(ref, card, urgency=urgency, shown=shown, lost=partial(self._lost, operation.id, ref))
+            self._chat.later(
+                ref, card, urgency=urgency, shown=shown, lost=partial(self._lost, operation.id, ref)
+            )
 
     def _last_shown(self, operation_id: str, ref: MessageRef) -> None:
         with self._locks[operation_id]:
@@ -152,7 +164,13 @@ class Screen:
 
     def _lost(self, operation_id: str, ref: MessageRef, error: ChatRefusedError) -> None:
         """A message can never be edited again: an operation that is not over gets a new one."""
-        log.info("a message is gone", operation=operation_id, channel=ref.channel, ts=ref.ts, error=str(error))
+        log.info(
+            "a message is gone",
+            operation=operation_id,
+            channel=ref.channel,
+            ts=ref.ts,
+            error=str(error),
+        )
         self._store.forget_copy(operation_id, ref)
         if self._store.operation(operation_id).state.over:
             self._last_shown(operation_id, ref)
@@ -171,7 +189,10 @@ class Screen:
         self._keep(claim, DirectWord(user, card))
 
     def answer(self, user: str, say: Callable[[], None]) -> None:
-        """Answer a person, behind what they are being answered already. It is given up when the chat fails."""
+        """Answer a person, behind what they are being answered already.
+
+        It is given up when the chat fails.
+        """
         self._outbox.put(f"answers:{user}", Item(say, tries=1))
 
     def say(self, channel: str, say: Callable[[], object]) -> None:
@@ -196,8 +217,11 @@ class Screen:
             given = {"operation": operation, "event": event}
             try:
                 implementation.function(*(given[name] for name in names))
-            except Exception:  # a plugin's failure must not stop the operation; it is logged with its name
-                log.exception("plugin failed in operation_changed", plugin=implementation.plugin_name)
+            # A plugin's failure must not stop the operation; it is logged with its name
+            except Exception:
+                log.exception(
+                    "plugin failed in operation_changed", plugin=implementation.plugin_name
+                )
 
     def _keep(self, key: str, word: Word) -> None:
         if number := self._store.keep_word(key, outwords.text(word)):
@@ -208,7 +232,9 @@ class Screen:
         match word:
             case CopyWord():
                 self._homes.setdefault(word.operation, word.channel)
-                item = Item(partial(self._copied, number, word, look=look), word.operation, urgency=0)
+                item = Item(
+                    partial(self._copied, number, word, look=look), word.operation, urgency=0
+                )
                 item.refused = partial(self._copy_refused, number, word)
                 self._outbox.put(word.channel, item)
             case NoteWord():
@@ -235,7 +261,8 @@ class Screen:
             card = self._draw(operation, self._progress.get(word.operation))
         there = any(ref.channel == word.channel for ref in self._store.copies(word.operation))
         if not there and not (word.again and operation.state.over):
-            key = f"{operation.id}@{operation.proposed_at.isoformat()}{word.again}"  # a restored database counts anew
+            # A restored database counts anew
+            key = f"{operation.id}@{operation.proposed_at.isoformat()}{word.again}"
             ref = self._chat.post(word.channel, card, key=key, look=self._looked(number, look=look))
             self._store.keep_copy(word.operation, ref)
         self._copy_over(number, word)
@@ -250,7 +277,9 @@ class Screen:
             return False
         if operation.origin.by != BOT:
             said = UNSEEN.format(id=operation.id, why=error.text)
-            card = error_card(said, f"{error.advice} {UNSEEN_ADVICE.format(slash=self._slash)}".strip())
+            card = error_card(
+                said, f"{error.advice} {UNSEEN_ADVICE.format(slash=self._slash)}".strip()
+            )
             self.tell(operation.origin.by, card, f"unseen:{operation.id}")
         return True
 
@@ -265,7 +294,9 @@ class Screen:
             raise NotYetError(word.operation)
         for ref in refs[:1]:
             key = f"{word.operation}/{word.key}"
-            self._chat.post(ref.channel, word.card, thread=ref, key=key, look=self._looked(number, look=look))
+            self._chat.post(
+                ref.channel, word.card, thread=ref, key=key, look=self._looked(number, look=look)
+            )
         self._said(number)
 
     def _told(self, number: int, word: DirectWord) -> None:

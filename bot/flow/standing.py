@@ -44,7 +44,8 @@ def tail(operation: Operation, seen: Snapshot | None = None) -> Plan:
     vms = tuple(dict.fromkeys(uuid for step in left for uuid in step.vms))
     blast = Blast(
         vms=vms or plan.blast.vms,
-        hosts=tuple(dict.fromkeys(host for step in left for host in step.hosts)) or plan.blast.hosts,
+        hosts=tuple(dict.fromkeys(host for step in left for host in step.hosts))
+        or plan.blast.hosts,
         memory=sum(move.memory for move in moves) if moves else plan.blast.memory,
         storage=plan.blast.storage,
     )
@@ -59,7 +60,9 @@ def with_tags_of_now(plan: Plan, seen: Snapshot) -> Plan:
 def _tags(plan: Plan, steps: Sequence[Step], seen: Snapshot | None) -> tuple[str, ...]:
     """The tags of now; those of the plan beside them when one of its VMs is not seen."""
     wanted = {uuid for step in steps for uuid in step.vms}
-    found: dict[str, Vm] = {} if seen is None else {vm.uuid: vm for vm in seen.vms if vm.uuid in wanted}
+    found: dict[str, Vm] = (
+        {} if seen is None else {vm.uuid: vm for vm in seen.vms if vm.uuid in wanted}
+    )
     now = tags_of(found.values())
     return now if found and found.keys() == wanted else tuple(dict.fromkeys((*now, *plan.tags)))
 
@@ -69,7 +72,8 @@ def counted(world: World, operation: Operation, ruling: Ruling) -> tuple[str, ..
     return tuple(
         vote.by
         for vote in operation.votes
-        if roles_of(world, vote.by) & set(ruling.roles_at((vote.at - operation.proposed_at).total_seconds()))
+        if roles_of(world, vote.by)
+        & set(ruling.roles_at((vote.at - operation.proposed_at).total_seconds()))
     )
 
 
@@ -85,11 +89,17 @@ def _demand(ruling: Ruling) -> tuple[object, ...]:
     return ruling.votes, ruling.approvers, ruling.fallback, ruling.fallback_after
 
 
-def against_beginning(world: World, operation: Operation, seen: Snapshot | None = None) -> tuple[Objection, ...]:
+def against_beginning(
+    world: World, operation: Operation, seen: Snapshot | None = None
+) -> tuple[Objection, ...]:
     """Everything in today's rules that stands against beginning an approved operation."""
     if old := _too_old(world, operation):
         return old
-    views = [operation.plan] if seen is None else [operation.plan, with_tags_of_now(operation.plan, seen)]
+    views = (
+        [operation.plan]
+        if seen is None
+        else [operation.plan, with_tags_of_now(operation.plan, seen)]
+    )
     return next((found for view in views if (found := _against(world, operation, view))), ())
 
 
@@ -105,14 +115,18 @@ def _too_old(world: World, operation: Operation) -> tuple[Objection, ...]:
     age = (world.clock.now() - since).total_seconds()
     if age <= lasts:
         return ()
-    said = f"It was approved {duration_text(age)} ago, and an approval lasts {duration_text(lasts)}."
+    said = (
+        f"It was approved {duration_text(age)} ago, and an approval lasts {duration_text(lasts)}."
+    )
     return (Objection(OLD, said, "Press Propose again if it is still wanted."),)
 
 
 def against(world: World, operation: Operation, view: Plan, refused: MayNot) -> Objection:
     """A refusal by today's rules, as it is told to others than the requester."""
     asker = operation.origin.by
-    if asker != BOT and not policies.may_ask(world.policy, operation.action, roles_of(world, asker)):
+    if asker != BOT and not policies.may_ask(
+        world.policy, operation.action, roles_of(world, asker)
+    ):
         return Objection("permission", "The requester may not use this command any more.", "")
     now, automatic = world.clock.now(), operation.origin.automatic
     if policies.frozen(world.policy, operation.action, view, now, automatic=automatic):
@@ -146,7 +160,9 @@ class Leave:
         """Return whether the rules of this very moment still give it."""
         origin, action, policy = self.operation.origin, self.operation.action, self.world.policy
         auto, by_bot = origin.automatic, origin.by == BOT
-        today = policies.ruling(policy, action, self.part, self.roles, now, automatic=auto, by_bot=by_bot)
+        today = policies.ruling(
+            policy, action, self.part, self.roles, now, automatic=auto, by_bot=by_bot
+        )
         return isinstance(today, Ruling) and today.votes <= self.votes
 
 
@@ -164,8 +180,8 @@ def leave(
     """Whether the rest of a running operation may go on, by the rules of this moment.
 
     Returns:
-        RulingChanged when it takes votes that were not given; MayNot when it may not go on at all. ``longest``: seconds
-        that a freeze is waited for.
+        RulingChanged when it takes votes that were not given; MayNot when it may not go on at all.
+        ``longest``: seconds that a freeze is waited for.
     """
     part, now, origin = tail(operation, seen), world.clock.now(), operation.origin
     rule = policies.frozen(world.policy, operation.action, part, now, automatic=origin.automatic)

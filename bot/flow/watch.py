@@ -84,7 +84,8 @@ def look(world: World, monitor: Monitor, seen: Snapshot) -> None:
                 _watched(world, monitor, watch, seen, replace(measured, sweep=sweep))
                 if sweep is not None:
                     monitor.untold[watch.name].clear()  # a look that failed is told them again
-        except Exception:  # one watch's fault must not silence the others; it is logged with its name
+        # One watch's fault must not silence the others; it is logged with its name
+        except Exception:
             log.exception("watch failed", watch=watch.name)
 
 
@@ -95,20 +96,27 @@ def _ready(world: World, monitor: Monitor, watch: Watch, seen: Snapshot) -> bool
     moment = time.monotonic()
     if moment < monitor.due.get(watch.name, 0.0):
         return False
-    monitor.due[watch.name] = moment + watch.every.total_seconds() * 0.9  # a sweep is never quite on time
+    # A sweep is never quite on time
+    monitor.due[watch.name] = moment + watch.every.total_seconds() * 0.9
     if watch.gather is not None:
         monitor.gathering.begin(watch.name, partial(watch.gather, seen, world.hypervisor))
     return watch.gather is None
 
 
-def _watched(world: World, monitor: Monitor, watch: Watch, seen: Snapshot, measured: Measured) -> None:
+def _watched(
+    world: World, monitor: Monitor, watch: Watch, seen: Snapshot, measured: Measured
+) -> None:
     found = monitor.gathering.taken(watch.name) if watch.gather is not None else None
     text, version = monitor.notes.note(WATCH + watch.name)
     memory = json.loads(text) if text else {}
-    view = WatchView(seen, world.catalog.rules, world.store, measured, memory, world.clock.now(), found)
+    view = WatchView(
+        seen, world.catalog.rules, world.store, measured, memory, world.clock.now(), found
+    )
     looked = watch.look(view)
     if dict(looked.memory) != dict(view.memory):
-        monitor.notes.put_note(WATCH + watch.name, json.dumps(dict(looked.memory), sort_keys=True), version)
+        monitor.notes.put_note(
+            WATCH + watch.name, json.dumps(dict(looked.memory), sort_keys=True), version
+        )
     change_notes.put(monitor.notes, watch.name, looked.changes)
     for noticed in looked.noticed:
         try:
@@ -123,7 +131,10 @@ def _watched(world: World, monitor: Monitor, watch: Watch, seen: Snapshot, measu
 def proposed(world: World, wanted: Proposal, watch: str) -> None:
     """Lay out an operation as the bot's own; one like it that is still open is enough."""
     for operation in world.store.operations(states=OPEN, by=BOT, limit=1000):
-        if (operation.action, codec.text(operation.intent)) == (wanted.action, codec.text(wanted.intent)):
+        if (operation.action, codec.text(operation.intent)) == (
+            wanted.action,
+            codec.text(wanted.intent),
+        ):
             return
     key = f"watch:{watch}:{wanted.key or uuid.uuid4()}"
     line = f"{world.slash} {wanted.action}"
@@ -150,7 +161,11 @@ def _post(world: World, monitor: Monitor, wanted: Report, slot: datetime, seen: 
     composed = composed_report(world, monitor, wanted, seen, slot=slot, kept=kept)
     if composed.card is not None:
         late = (world.clock.now() - slot).total_seconds()
-        card = notices.late_card(composed.card, late) if late > RETRY.total_seconds() else composed.card
+        card = (
+            notices.late_card(composed.card, late)
+            if late > RETRY.total_seconds()
+            else composed.card
+        )
         world.chat.post(world.places.digest, card, key=f"{REPORT}{wanted.name}:{slot.isoformat()}")
     now_kept = {"slot": slot.isoformat(), "memory": dict(composed.memory)}
     monitor.notes.put_note(REPORT + wanted.name, json.dumps(now_kept, sort_keys=True), version)
@@ -158,7 +173,13 @@ def _post(world: World, monitor: Monitor, wanted: Report, slot: datetime, seen: 
 
 
 def composed_report(
-    world: World, monitor: Monitor, wanted: Report, seen: Snapshot, *, slot: datetime, kept: Mapping[str, Any]
+    world: World,
+    monitor: Monitor,
+    wanted: Report,
+    seen: Snapshot,
+    *,
+    slot: datetime,
+    kept: Mapping[str, Any],
 ) -> Composed:
     """A report's card and memory, from what the last one remembered."""
     since = datetime.fromisoformat(kept["slot"]) if kept.get("slot") else None
@@ -171,8 +192,13 @@ def composed_report(
     ))  # fmt: skip
 
 
-def missed(world: World, monitor: Monitor, wanted: Report, slot: datetime | None, latest: Latest) -> None:
-    """After a start: post the newest slot that passed while nobody ran. A bot that never reported missed nothing."""
+def missed(
+    world: World, monitor: Monitor, wanted: Report, slot: datetime | None, latest: Latest
+) -> None:
+    """After a start: post the newest slot that passed while nobody ran.
+
+    A bot that never reported missed nothing.
+    """
     text, _ = monitor.notes.note(REPORT + wanted.name)
     seen = latest()
     if slot is None or not text or seen is None or world.clock.now() - slot > REACH:
@@ -214,12 +240,20 @@ def _set_due(monitor: Monitor, name: str, text: str) -> None:
 
 
 def prove(world: World, monitor: Monitor) -> None:
-    """Check the whole audit trail, and alert when it does not hold. Called by the clock, and once after a start."""
+    """Check the whole audit trail, and alert when it does not hold.
+
+    Called by the clock, and once after a start.
+    """
     broken = world.store.broken_link()
     if broken:
         log.error("the audit trail does not hold", fault=broken)
     if leads(world, monitor):
-        incidents.told(world, monitor, Alert("audit-trail", notices.trail_notice(broken), over=not broken), PROOF)
+        incidents.told(
+            world,
+            monitor,
+            Alert("audit-trail", notices.trail_notice(broken), over=not broken),
+            PROOF,
+        )
 
 
 def tidy(monitor: Monitor, now: datetime) -> None:

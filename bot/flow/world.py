@@ -76,14 +76,22 @@ class World:
 
 def roles_of(world: World, user: str) -> frozenset[str]:
     """The roles a person has now, by id and by user group."""
-    groups = world.chat.groups_of(user) if any(role.groups for role in world.roles.values()) else frozenset()
-    return frozenset(name for name, role in world.roles.items() if user in role.users or role.groups & groups)
+    groups = (
+        world.chat.groups_of(user)
+        if any(role.groups for role in world.roles.values())
+        else frozenset()
+    )
+    return frozenset(
+        name for name, role in world.roles.items() if user in role.users or role.groups & groups
+    )
 
 
 def whisper(world: World, request: Request, card: Card) -> None:
     """Answer whoever asked, where they did; returns at once."""
     place, by = request.channel or request.by, request.by
-    answer = partial(world.chat.whisper, place, by, card, thread=request.thread, answer_to=request.answer_to)
+    answer = partial(
+        world.chat.whisper, place, by, card, thread=request.thread, answer_to=request.answer_to
+    )
     world.screen.answer(by, answer)
 
 
@@ -149,7 +157,10 @@ def shown(world: World, operation: Operation, *events: Event) -> None:
 
 
 def record(world: World, operation_id: str, event: Event) -> Operation:
-    """Store a fact of the work and show it. People's asks may arrive at the same moment; it is then stored after."""
+    """Store a fact of the work and show it.
+
+    People's asks may arrive at the same moment; it is then stored after.
+    """
     after = appended(world, operation_id, event)
     shown(world, after, event)
     return after

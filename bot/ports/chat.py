@@ -16,8 +16,9 @@ from bot.domain.errors import ChatRefusedError
 class Request:
     """Something a person did in chat. ``key`` is equal for duplicates of one delivery.
 
-    ``kind``: ``command`` (``text`` is what follows the slash command), ``click`` (``action``, ``value``), ``form``
-    (``action``, ``value`` = the form's hidden data, ``answers``), ``home``. ``message`` is the clicked message's ts.
+    ``kind``: ``command`` (``text`` is what follows the slash command), ``click`` (``action``,
+    ``value``), ``form`` (``action``, ``value`` = the form's hidden data, ``answers``), ``home``.
+    ``message`` is the clicked message's ts.
     ``answer_to``: an address that takes a few answers for half an hour, where the chat gives one.
     """
 
@@ -60,12 +61,18 @@ Lost = Callable[[ChatRefusedError], None]
 class Chat(Protocol):
     """Messages to people. Rate limits are waited out within, the most urgent message first.
 
-    Every method but ``later`` may wait for the chat, and may raise ``ChatError``; ``ChatRefusedError`` when asking
-    again is useless.
+    Every method but ``later`` may wait for the chat, and may raise ``ChatError``;
+    ``ChatRefusedError`` when asking again is useless.
     """
 
     def post(
-        self, channel: str, card: Card, *, thread: MessageRef | None = None, key: str = "", look: bool = True
+        self,
+        channel: str,
+        card: Card,
+        *,
+        thread: MessageRef | None = None,
+        key: str = "",
+        look: bool = True,
     ) -> MessageRef:
         """Post a message. With ``key``, a message already posted under it is found and updated instead.
 
@@ -93,12 +100,15 @@ class Chat(Protocol):
     ) -> None:
         """Replace a message soon; returns at once and never raises. Of several edits only the last is shown.
 
-        Progress that cannot be shown is dropped, because the next follows. What is more urgent is tried again until
-        it is shown (``shown`` is called) or the chat refuses it for good (``lost`` is called).
+        Progress that cannot be shown is dropped, because the next follows. What is more urgent is
+        tried again until it is shown (``shown`` is called) or the chat refuses it for good
+        (``lost`` is called).
         """
         ...
 
-    def whisper(self, channel: str, user: str, card: Card, *, thread: str = "", answer_to: str = "") -> None:
+    def whisper(
+        self, channel: str, user: str, card: Card, *, thread: str = "", answer_to: str = ""
+    ) -> None:
         """A message that only one person sees, where they are.
 
         Args:

@@ -63,9 +63,11 @@ class GuestNic:
 class Blueprint:
     """A whole guest to be defined. Memory in bytes.
 
-    ``kernel``, ``initrd`` and ``cmdline`` boot it directly ('' boots its first disk). ``accelerator`` is ``kvm``,
-    ``qemu`` or ``auto``: kvm where the host's CPU truly has it. ``log_pool`` names the directory pool in which its
-    serial line is logged as ``UUID-serial.log`` ('' for none). ``os_id`` is libosinfo's.
+    ``kernel``, ``initrd`` and ``cmdline`` boot it directly ('' boots its first disk).
+    ``accelerator`` is ``kvm``,
+    ``qemu`` or ``auto``: kvm where the host's CPU truly has it. ``log_pool`` names the directory
+    pool in which its serial line is logged as ``UUID-serial.log`` ('' for none). ``os_id`` is
+    libosinfo's.
     """
 
     uuid: str
@@ -90,8 +92,8 @@ class Blueprint:
 class Copy:
     """A guest to be defined like another one of the same host, ``source`` (a UUID).
 
-    ``disks`` stand instead of the source's under the same targets; drives that are not named come empty, disks that
-    are not named stay shared. ``macs`` go to its cards in their order.
+    ``disks`` stand instead of the source's under the same targets; drives that are not named come
+    empty, disks that are not named stay shared. ``macs`` go to its cards in their order.
     """
 
     source: str
@@ -106,8 +108,8 @@ class Copy:
 class Found:
     """A guest as its host has it now. ``*_next`` is what its stored definition says, for its next start.
 
-    ``mark`` is the last word left by ``leave_mark``. Memory in bytes. ``saved``: it is off, and its next start goes on
-    from memory kept on the host (managed save).
+    ``mark`` is the last word left by ``leave_mark``. Memory in bytes. ``saved``: it is off, and its
+    next start goes on from memory kept on the host (managed save).
     """
 
     name: str
@@ -176,8 +178,8 @@ class GuestSnapshot:
 class Guests(Protocol):
     """Guests one by one, by host and UUID.
 
-    Every method may raise ``HypervisorError``, ``HostUnreachableError`` when the host does not answer. A volume or
-    a guest that is to be removed and is not there is no error.
+    Every method may raise ``HypervisorError``, ``HostUnreachableError`` when the host does not
+    answer. A volume or a guest that is to be removed and is not there is no error.
     """
 
     def volume(self, host: str, pool: str, name: str) -> Volume | None:
@@ -185,7 +187,14 @@ class Guests(Protocol):
         ...
 
     def create_volume(
-        self, host: str, pool: str, name: str, capacity: int, *, base: Volume | None = None, copy: bool = False
+        self,
+        host: str,
+        pool: str,
+        name: str,
+        capacity: int,
+        *,
+        base: Volume | None = None,
+        copy: bool = False,
     ) -> Volume:
         """Make a qcow2 volume of ``capacity`` bytes, empty or grown from ``base``: on top of it, or a full copy."""
         ...
@@ -193,15 +202,20 @@ class Guests(Protocol):
     def storage(self, host: str, *, whole: bool = True, directories: bool = True) -> Storage:
         """The images of a host, what each stands on, and every definition and snapshot that names one.
 
-        ``whole``: with all volumes of its pools, read afresh, which may take long; else only what definitions name.
-        ``directories``: with what lies in directories that belong to no pool; a pool exists while one is looked at.
+        ``whole``: with all volumes of its pools, read afresh, which may take long; else only what
+            definitions name.
+        ``directories``: with what lies in directories that belong to no pool; a pool exists while
+            one is looked at.
         """
         ...
 
-    def upload_seed(self, host: str, pool: str, name: str, seed: Seed, *, form: str = "raw") -> Volume:
+    def upload_seed(
+        self, host: str, pool: str, name: str, seed: Seed, *, form: str = "raw"
+    ) -> Volume:
         """Make an ISO 9660 image labelled ``cidata`` and put it into a pool; one of this name is replaced.
 
-        ``form`` is ``raw``, or ``qcow2`` around the image: a writable disk of a guest that is to have snapshots.
+        ``form`` is ``raw``, or ``qcow2`` around the image: a writable disk of a guest that is to
+            have snapshots.
         """
         ...
 
@@ -224,7 +238,8 @@ class Guests(Protocol):
     def define_kept(self, host: str, kept: Definition, *, reset_nvram: bool = False) -> None:
         """Store a definition that was read before, on this host; it does not start, nor at boot.
 
-        A screen that had a password gets a new one that nobody knows: without one it would be open to all. With
+        A screen that had a password gets a new one that nobody knows: without one it would be open
+            to all. With
         ``reset_nvram`` its UEFI variables are made anew from the template at its start.
         """
         ...
@@ -236,7 +251,8 @@ class Guests(Protocol):
     def undefine(self, host: str, uuid: str, *, keep_state: bool = False) -> None:
         """Forget a guest that is off, with its snapshots' records and saved memory; its disks stay.
 
-        Its NVRAM and the state of its TPM go too, unless ``keep_state`` (of the TPM since libvirt 8.9).
+        Its NVRAM and the state of its TPM go too, unless ``keep_state`` (of the TPM since libvirt
+        8.9).
         """
         ...
 
@@ -249,7 +265,10 @@ class Guests(Protocol):
         ...
 
     def shutdown(self, host: str, uuid: str) -> None:
-        """Ask the guest to shut down (ACPI or its agent); it may not listen. One that is off stays off."""
+        """Ask the guest to shut down (ACPI or its agent); it may not listen.
+
+        One that is off stays off.
+        """
         ...
 
     def force_off(self, host: str, uuid: str) -> None:
@@ -267,7 +286,8 @@ class Guests(Protocol):
     def resize(self, host: str, uuid: str, *, vcpus: int, memory: int) -> bool:
         """Give it as much from its next start on, and now where it can; whether all of it holds now.
 
-        The stored size changes as a whole or not at all: an error says which if it could not be put back.
+        The stored size changes as a whole or not at all: an error says which if it could not be put
+            back.
         """
         ...
 

@@ -14,15 +14,17 @@ from bot.ports.readiness import Readiness
 class Hypervisor(Readiness, Guests, Protocol):
     """All hosts of the cluster behind one door. Hosts are named as in the config, guests by UUID.
 
-    Every method may raise ``HypervisorError``; ``HostUnreachableError`` when the host does not answer in time.
+    Every method may raise ``HypervisorError``; ``HostUnreachableError`` when the host does not
+    answer in time.
     """
 
     def snapshot(self, focus: Collection[str] = ()) -> Snapshot:
         """One read of the cluster, all hosts side by side, each under a deadline.
 
-        A host that does not answer is in the snapshot with its health and last known guests; it never delays the
-        others. ``focus``: names or UUIDs of guests to read in depth (``detail`` fresh, ``cpu_fits`` for each host
-        that is up, the dirty rate when it can be measured without disturbing anything).
+        A host that does not answer is in the snapshot with its health and last known guests; it
+        never delays the others. ``focus``: names or UUIDs of guests to read in depth (``detail``
+        fresh, ``cpu_fits`` for each host that is up, the dirty rate when it can be measured without
+        disturbing anything).
         """
         ...
 
@@ -31,13 +33,17 @@ class Hypervisor(Readiness, Guests, Protocol):
         ...
 
     def migrate(self, move: MigrateVm) -> None:
-        """Peer-to-peer live migration; blocks until libvirt answers. Not the truth: look at both hosts."""
+        """Peer-to-peer live migration; blocks until libvirt answers.
+
+        Not the truth: look at both hosts.
+        """
         ...
 
     def copied_volumes(self, move: MigrateVm, host: str) -> tuple[Volume, ...]:
         """The volumes that ``host`` has at the places of the disks that ``move`` copies, looked for afresh.
 
-        On the target before a move: what a copy would overwrite. After one that failed: what was made for the copy.
+        On the target before a move: what a copy would overwrite. After one that failed: what was
+            made for the copy.
         On the source after one that succeeded: what is left there.
         """
 

@@ -10,7 +10,8 @@ from bot.domain.power import Device, Reading
 class PowerControl(Protocol):
     """Reads and switches hosts' power. Devices are named as in the configuration.
 
-    A reading never raises for a controller's sake: what it did not tell is ``Power.UNKNOWN`` with its problem. An
+    A reading never raises for a controller's sake: what it did not tell is ``Power.UNKNOWN`` with
+    its problem. An
     order raises when it was not taken, and says nothing of what became of it: only readings do.
     """
 

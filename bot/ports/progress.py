@@ -14,7 +14,10 @@ class Progress(Protocol):
     """What a step's handler tells while it works, and what people have asked of it meanwhile."""
 
     def report(self, job: Job, asks: Collection[Ask] = ()) -> None:
-        """Show a job's progress; ``asks`` is what may be asked right now. Cheap: call it as often as you like."""
+        """Show a job's progress; ``asks`` is what may be asked right now.
+
+        Cheap: call it as often as you like.
+        """
         ...
 
     def say(self, text: Message) -> None:

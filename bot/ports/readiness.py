@@ -9,7 +9,10 @@ from bot.domain.readiness import CommandResult, CpuBaseline, HostFacts, PairFact
 
 
 class Readiness(Protocol):
-    """Looks at hosts, changes nothing. Every method may raise ``HypervisorError``; hosts by the config's names."""
+    """Looks at hosts, changes nothing.
+
+    Every method may raise ``HypervisorError``; hosts by the config's names.
+    """
 
     def host_facts(self, host: str) -> HostFacts:
         """What libvirt tells of a host, asked afresh."""
@@ -23,10 +26,13 @@ class Readiness(Protocol):
         """The CPU every one of these hosts can run, and how the guests running there stand to it."""
         ...
 
-    def run(self, host: str, argv: Sequence[str], *, deadline: float = 20.0) -> CommandResult | None:
+    def run(
+        self, host: str, argv: Sequence[str], *, deadline: float = 20.0
+    ) -> CommandResult | None:
         """Run a program on a host to its end over SSH; None when no SSH is configured for it.
 
         Raises:
-            HypervisorError: SSH is configured and does not work, or the program did not end within ``deadline`` s.
+            HypervisorError: SSH is configured and does not work, or the program did not end within
+                ``deadline`` s.
         """
         ...

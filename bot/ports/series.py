@@ -15,7 +15,8 @@ class Sampler(Protocol):
     def sweep(self) -> Sweep:
         """One bulk question to each host, side by side, each under a deadline; it never raises for a host's sake.
 
-        A host that does not answer is in the sweep with its problem and its last numbers, without delaying others.
+        A host that does not answer is in the sweep with its problem and its last numbers, without
+        delaying others.
         """
         ...
 
@@ -36,11 +37,13 @@ class Past(Protocol):
         """
         ...
 
-    def summary(self, kind: str, metric: Metric, since: datetime, until: datetime) -> Mapping[str, Bucket]:
+    def summary(
+        self, kind: str, metric: Metric, since: datetime, until: datetime
+    ) -> Mapping[str, Bucket]:
         """One bucket over the whole time for every entity of a kind (``vm``, ``host``, ``pool``) that has history.
 
-        The mean is weighted by time; of longer times only whole hours, or whole days, count. The percentile is what
-        95 % of their own percentiles do not exceed.
+        The mean is weighted by time; of longer times only whole hours, or whole days, count. The
+        percentile is what 95 % of their own percentiles do not exceed.
         """
         ...
 
@@ -73,5 +76,8 @@ class Notes(Protocol):
         ...
 
     def put_note(self, key: str, text: str, version: int) -> bool:
-        """Replace the text if ``version`` is still the newest; whether it was. An empty text removes it."""
+        """Replace the text if ``version`` is still the newest; whether it was.
+
+        An empty text removes it.
+        """
         ...

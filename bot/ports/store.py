@@ -47,8 +47,8 @@ class Store(Protocol):
         Args:
             operation: as it was read.
             events: at least one changes something.
-            since: a position of ``head``; nothing at all may have been stored after it, of any operation. What was
-                concluded from several operations is thereby still true.
+            since: a position of ``head``; nothing at all may have been stored after it, of any
+                operation. What was concluded from several operations is thereby still true.
 
         Raises:
             ConflictError: somebody else was first.
@@ -64,7 +64,9 @@ class Store(Protocol):
         """
         ...
 
-    def operations(self, *, states: Collection[State] = (), by: str = "", limit: int = 50) -> tuple[Operation, ...]:
+    def operations(
+        self, *, states: Collection[State] = (), by: str = "", limit: int = 50
+    ) -> tuple[Operation, ...]:
         """Operations, newest first."""
         ...
 
@@ -138,8 +140,8 @@ class Store(Protocol):
         """The first event whose hash chain does not hold, told in words; '' when it holds.
 
         Args:
-            whole: every event; otherwise only what came after the last look of this process that found no fault,
-                and that this look's last event is still the same.
+            whole: every event; otherwise only what came after the last look of this process that
+                found no fault, and that this look's last event is still the same.
         """
         ...
 

@@ -53,7 +53,8 @@ class FakeChat:
         groups: the answer of ``groups_of``; set it.
         locales: the answer of ``locale_of``; set it.
         groups_error: what ``groups_of`` raises instead.
-        expired: triggers that have died; ``open_form`` refuses them. A trigger that was used is dead too.
+        expired: triggers that have died; ``open_form`` refuses them. A trigger that was used is
+            dead too.
         lost: errors that ``later`` had to swallow.
         owed: edits more urgent than progress that failed; ``flush`` tries them again.
     """
@@ -75,7 +76,9 @@ class FakeChat:
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
-    def fail(self, method: str, *, times: int = 1, after: bool = False, error: ChatError | None = None) -> None:
+    def fail(
+        self, method: str, *, times: int = 1, after: bool = False, error: ChatError | None = None
+    ) -> None:
         """Make the next ``times`` calls of ``method`` (such as ``post``) raise.
 
         Args:
@@ -84,14 +87,25 @@ class FakeChat:
             after: do what is asked first: the answer is what gets lost.
             error: what to raise.
         """
-        failure = _Failure(error or ChatError("The chat does not answer.", "Try again in a moment."), after)
+        failure = _Failure(
+            error or ChatError("The chat does not answer.", "Try again in a moment."), after
+        )
         with self._lock:
             self._failures[method].extend([failure] * times)
 
     def post(
-        self, channel: str, card: Card, *, thread: MessageRef | None = None, key: str = "", look: bool = True
+        self,
+        channel: str,
+        card: Card,
+        *,
+        thread: MessageRef | None = None,
+        key: str = "",
+        look: bool = True,
     ) -> MessageRef:
-        """Post a message. With ``key``, a message already posted under it is found and updated instead."""
+        """Post a message.
+
+        With ``key``, a message already posted under it is found and updated instead.
+        """
         with self._acting("post"):
             known = self._keys.get((channel, key)) if key and look else None
             if known is not None and known in self.messages:
@@ -119,7 +133,10 @@ class FakeChat:
         shown: Shown | None = None,
         lost: Lost | None = None,
     ) -> None:
-        """Replace a message; here at once. Never raises: failures are in ``lost``, what is owed in ``owed``."""
+        """Replace a message; here at once.
+
+        Never raises: failures are in ``lost``, what is owed in ``owed``.
+        """
         kept = urgency is not Urgency.PROGRESS or ref in self.owed
         self._edit(ref, _Edit(card, shown, lost), kept=kept)
 
@@ -145,7 +162,15 @@ class FakeChat:
         if call is not None:
             call()
 
-    def whisper(self, channel: str, user: str, card: Card, *, thread: str = "", answer_to: str = "") -> None:  # noqa: ARG002
+    def whisper(
+        self,
+        channel: str,
+        user: str,
+        card: Card,
+        *,
+        thread: str = "",
+        answer_to: str = "",  # noqa: ARG002
+    ) -> None:
         """A message that only one person sees."""
         with self._acting("whisper"):
             self.whispers.append(Whisper(channel, user, card, thread))
@@ -155,11 +180,14 @@ class FakeChat:
         with self._acting("tell"):
             self.whispers.append(Whisper("", user, card))
 
-    def open_form(self, trigger: str, form: Form, *, locale: str = "") -> None:  # noqa: ARG002 - shown as it is
+    # Shown as it is
+    def open_form(self, trigger: str, form: Form, *, locale: str = "") -> None:  # noqa: ARG002
         """Open a dialog, once a trigger."""
         with self._acting("open_form"):
             if not trigger or trigger in self.expired or trigger in self.forms:
-                raise ChatError("The form did not open.", "It took too long to open; press the button again.")
+                raise ChatError(
+                    "The form did not open.", "It took too long to open; press the button again."
+                )
             self.forms[trigger] = form
 
     def publish_home(self, user: str, card: Card) -> None:
@@ -193,6 +221,8 @@ class FakeChat:
 
     def _replace(self, ref: MessageRef, card: Card) -> None:
         if ref not in self.messages:
-            raise ChatRefusedError("There is no such message.", "The message was deleted; ask for the operation anew.")
+            raise ChatRefusedError(
+                "There is no such message.", "The message was deleted; ask for the operation anew."
+            )
         self.messages[ref] = card
         self.edits.append((ref, card))

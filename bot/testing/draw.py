@@ -1,19 +1,20 @@
 """A cluster drawn as text, for tests and for trying plans on a laptop.
 
-One line is one host and, after each ``|``, one guest on it. Empty lines and what follows a ``#`` do not count::
+One line is one host and, after each ``|``, one guest on it. Empty lines and what follows a ``#`` do
+not count::
 
     # host  its CPUs and memory               guests
-    host-a  16cpu 64G reserve 2G            | web-1 4G 2cpu load 0.5 [env=prod owner=ann] | db-1 8G off
-    host-b  16cpu 64G load 1.5 [rack=2]     | app-1 2G paused
-    host-c  8cpu 32G maintenance
+    host-a  16cpu 64G reserve 2G            | web-1 4G 2cpu load 0.5 [env=prod owner=ann] | db-1 8G
+    off host-b  16cpu 64G load 1.5 [rack=2]     | app-1 2G paused host-c  8cpu 32G maintenance
     host-d  8cpu 32G down
 
-Host: a name, CPUs as ``16cpu`` and memory as a size, then in any order ``reserve SIZE`` (kept for the host itself),
-``load CORES`` (busy cores; by default not measured), ``maintenance``, ``down`` (unreachable) or ``stale``, and tags in
-brackets. Guest: a name and its memory, then ``2cpu`` (default 1), ``load CORES`` (busy cores; by default not measured,
-0 needs to be said), ``wait CORES`` (wanted and not got; by default not measured), ``dirty SIZE`` (memory written a
-second), ``off`` or ``paused`` (by a person), ``autostart``, ``transient``, and tags. Sizes are powers of 1024:
-``512M``, ``4G``, ``1.5T``. UUIDs are made from names and stay the same, see ``uuid_of``.
+Host: a name, CPUs as ``16cpu`` and memory as a size, then in any order ``reserve SIZE`` (kept for
+the host itself), ``load CORES`` (busy cores; by default not measured), ``maintenance``, ``down``
+(unreachable) or ``stale``, and tags in brackets. Guest: a name and its memory, then ``2cpu``
+(default 1), ``load CORES`` (busy cores; by default not measured, 0 needs to be said), ``wait
+CORES`` (wanted and not got; by default not measured), ``dirty SIZE`` (memory written a second),
+``off`` or ``paused`` (by a person), ``autostart``, ``transient``, and tags. Sizes are powers of
+1024: ``512M``, ``4G``, ``1.5T``. UUIDs are made from names and stay the same, see ``uuid_of``.
 """
 
 from __future__ import annotations
@@ -82,7 +83,9 @@ def drawn(text: str, taken_at: datetime = TAKEN_AT) -> Snapshot:
             vms.append(vm)
         hosts.append(host)
     if not hosts:
-        raise DrawingError("The drawing has no host.", "Write one to a line, for example `host-a 16cpu 64G`.")
+        raise DrawingError(
+            "The drawing has no host.", "Write one to a line, for example `host-a 16cpu 64G`."
+        )
     return Snapshot(taken_at, tuple(hosts), tuple(vms))
 
 
@@ -123,7 +126,9 @@ class _Words:
         words = iter(_TAGS.sub(" ", text).split())
         self.name = next(words, "")
         if not _NAME.fullmatch(self.name):
-            raise line.error(f"“{self.name or text.strip()}” is no name.", "Write for example `web-1 4G 2cpu`.")
+            raise line.error(
+                f"“{self.name or text.strip()}” is no name.", "Write for example `web-1 4G 2cpu`."
+            )
         for word in words:
             self._take(word, words, known)
 
@@ -134,7 +139,9 @@ class _Words:
         try:
             return float(self.words[word])
         except ValueError as error:
-            raise self.line.error(f"“{word} {self.words[word]}” has no number.", f"Write `{word} 0.5`.") from error
+            raise self.line.error(
+                f"“{word} {self.words[word]}” has no number.", f"Write `{word} 0.5`."
+            ) from error
 
     def bytes(self, word: str) -> int | None:
         """The size after ``word``; None when the word is not there."""
@@ -143,7 +150,9 @@ class _Words:
         try:
             return size(self.words[word])
         except ValueError as error:
-            raise self.line.error(f"“{word} {self.words[word]}”: {error}.", f"Write `{word} 2G`.") from error
+            raise self.line.error(
+                f"“{word} {self.words[word]}”: {error}.", f"Write `{word} 2G`."
+            ) from error
 
     def _take(self, word: str, rest: Iterator[str], known: Sequence[str]) -> None:
         if match := _CPUS.fullmatch(word):
@@ -156,26 +165,36 @@ class _Words:
             self._once(word, already=word in self.words)
             self.words[word] = self._value(word, rest) if word in _WITH_VALUE else ""
         else:
-            advice = nearest(word, known, f"Known words: {', '.join(known)}; CPUs are `4cpu`, memory is `8G`.")
+            advice = nearest(
+                word, known, f"Known words: {', '.join(known)}; CPUs are `4cpu`, memory is `8G`."
+            )
             raise self.line.error(f"“{word}” is not understood.", advice)
 
     def _value(self, word: str, rest: Iterator[str]) -> str:
         value = next(rest, None)
         if value is None:
-            raise self.line.error(f"“{word}” needs a value after it.", f"Write for example `{word} 2`.")
+            raise self.line.error(
+                f"“{word}” needs a value after it.", f"Write for example `{word} 2`."
+            )
         return value
 
     def _once(self, word: str, *, already: bool) -> None:
         if already:
-            raise self.line.error(f"“{word}” is one too many for {self.name}.", "Say each thing once.")
+            raise self.line.error(
+                f"“{word}” is one too many for {self.name}.", "Say each thing once."
+            )
 
     def _tags(self, text: str) -> Iterator[tuple[str, str]]:
         if _TAGS.sub("", text).count("[") or _TAGS.sub("", text).count("]"):
-            raise self.line.error("a bracket is not closed.", "Write tags as `[env=prod owner=ann]`.")
+            raise self.line.error(
+                "a bracket is not closed.", "Write tags as `[env=prod owner=ann]`."
+            )
         for word in re.split(r"[\s,]+", " ".join(_TAGS.findall(text)).strip()):
             key, equals, value = word.partition("=")
             if word and not (key and equals):
-                raise self.line.error(f"“{word}” is no tag.", "Write tags as `[env=prod owner=ann]`.")
+                raise self.line.error(
+                    f"“{word}” is no tag.", "Write tags as `[env=prod owner=ann]`."
+                )
             if word:
                 yield key, value
 
@@ -190,7 +209,8 @@ def _lines(text: str) -> Iterator[_Line]:
 def _host(words: _Words, taken_at: datetime) -> Host:
     if words.cpus is None or words.size is None:
         raise words.line.error(
-            f"{words.name} needs CPUs and memory.", f"Write for example `{words.name} 16cpu 64G reserve 2G`."
+            f"{words.name} needs CPUs and memory.",
+            f"Write for example `{words.name} 16cpu 64G reserve 2G`.",
         )
     if "down" in words.words and "stale" in words.words:
         raise words.line.error(f"{words.name} cannot be both down and stale.", "Choose one.")
@@ -220,11 +240,15 @@ def _troubled(host: Host, words: _Words) -> Host:
 
 def _guest(words: _Words, host: str) -> Vm:
     if words.size is None:
-        raise words.line.error(f"{words.name} needs memory.", f"Write for example `{words.name} 4G 2cpu`.")
+        raise words.line.error(
+            f"{words.name} needs memory.", f"Write for example `{words.name} 4G 2cpu`."
+        )
     if "off" in words.words and "paused" in words.words:
         raise words.line.error(f"{words.name} cannot be both off and paused.", "Choose one.")
     paused = "paused" in words.words
-    state = VmState.SHUT_OFF if "off" in words.words else VmState.PAUSED if paused else VmState.RUNNING
+    state = (
+        VmState.SHUT_OFF if "off" in words.words else VmState.PAUSED if paused else VmState.RUNNING
+    )
     return Vm(
         uuid=uuid_of(words.name),
         name=words.name,

@@ -55,8 +55,8 @@ class Extra:
 class FakeGuests:
     """The port ``Guests`` in memory; a mixin of ``FakeHypervisor``, whose locks, refusals and calls it shares.
 
-    A host has volumes in the pools that its ``Host`` names. A guest that is asked to shut down does, unless its
-    UUID is in ``deaf``.
+    A host has volumes in the pools that its ``Host`` names. A guest that is asked to shut down
+    does, unless its UUID is in ``deaf``.
     """
 
     _clock: Clock
@@ -115,31 +115,54 @@ class FakeGuests:
             return self.volumes.get((host, pool, name))
 
     def create_volume(
-        self, host: str, pool: str, name: str, capacity: int, *, base: Volume | None = None, copy: bool = False
+        self,
+        host: str,
+        pool: str,
+        name: str,
+        capacity: int,
+        *,
+        base: Volume | None = None,
+        copy: bool = False,
     ) -> Volume:
         """Make a volume; see the port."""
         with self._changing("create_volume", host, pool, name):
             if base is not None and (host, base.pool, base.name) not in self.volumes:
-                raise HypervisorError(f"There is no volume {base.pool}/{base.name}.", "Copy it there.")
+                raise HypervisorError(
+                    f"There is no volume {base.pool}/{base.name}.", "Copy it there."
+                )
             made = self._store(host, pool, name, capacity, base.allocation if copy and base else 0)
             if base is not None and not copy:
                 made = self.volumes[host, pool, name] = replace(made, base=base.path)
             return made
 
-    def storage(self, host: str, *, whole: bool = True, directories: bool = True) -> Storage:  # noqa: ARG002 - none
+    # None
+    def storage(self, host: str, *, whole: bool = True, directories: bool = True) -> Storage:  # noqa: ARG002
         """Its images and who names them; see the port."""
         with self._lock:
             self._reach(host)
             self._may("storage")
             uses = tuple(self._uses(host))
             named = {plain(each.path) for each in uses}
-            mine = {plain(each.path): each for (where, _, _), each in self.volumes.items() if where == host}
-            while bases := {plain(mine[path].base) for path in named if path in mine and mine[path].base} - named:
+            mine = {
+                plain(each.path): each
+                for (where, _, _), each in self.volumes.items()
+                if where == host
+            }
+            while (
+                bases := {
+                    plain(mine[path].base) for path in named if path in mine and mine[path].base
+                }
+                - named
+            ):
                 named |= bases
             shown = [each for path, each in mine.items() if whole or path in named]
-            return Storage(tuple(self._image(host, each) for each in shown), uses, self.unknown.get(host, ()))
+            return Storage(
+                tuple(self._image(host, each) for each in shown), uses, self.unknown.get(host, ())
+            )
 
-    def upload_seed(self, host: str, pool: str, name: str, seed: Seed, *, form: str = "raw") -> Volume:
+    def upload_seed(
+        self, host: str, pool: str, name: str, seed: Seed, *, form: str = "raw"
+    ) -> Volume:
         """Put a seed into a pool; see the port."""
         with self._changing("upload_seed", host, pool, name):
             self.volumes.pop((host, pool, name), None)
@@ -158,10 +181,18 @@ class FakeGuests:
         with self._changing("define", host, blueprint.uuid):
             for disk in blueprint.disks:
                 if (host, disk.pool, disk.volume) not in self.volumes:
-                    raise HypervisorError(f"There is no volume {disk.pool}/{disk.volume}.", "Make it first.")
-            taken = [vm for (where, _), vm in self._there() if where == host and vm.name == blueprint.name]
+                    raise HypervisorError(
+                        f"There is no volume {disk.pool}/{disk.volume}.", "Make it first."
+                    )
+            taken = [
+                vm
+                for (where, _), vm in self._there()
+                if where == host and vm.name == blueprint.name
+            ]
             if any(vm.uuid != blueprint.uuid for vm in taken):
-                raise HypervisorError(f"{host} has a VM called {blueprint.name}.", "Choose another name.")
+                raise HypervisorError(
+                    f"{host} has a VM called {blueprint.name}.", "Choose another name."
+                )
             self.blueprints[blueprint.uuid] = blueprint
             self.put(_vm(host, blueprint, self.volumes))
 
@@ -174,8 +205,21 @@ class FakeGuests:
             cards = zip(detail.nics, copy.macs, strict=False)
             nics = tuple(replace(card, mac=mac) for card, mac in cards)
             detail = replace(detail, disks=disks, nics=nics, snapshots=0)
-            identity = {"uuid": copy.uuid, "name": copy.name, "tags": MappingProxyType(dict(copy.tags))}
-            self.put(replace(source, **identity, state=VmState.SHUT_OFF, autostart=False, cpu=None, detail=detail))
+            identity = {
+                "uuid": copy.uuid,
+                "name": copy.name,
+                "tags": MappingProxyType(dict(copy.tags)),
+            }
+            self.put(
+                replace(
+                    source,
+                    **identity,
+                    state=VmState.SHUT_OFF,
+                    autostart=False,
+                    cpu=None,
+                    detail=detail,
+                )
+            )
 
     def definitions(self, host: str) -> tuple[Definition, ...]:
         """The definitions of all its VMs; see the port."""
@@ -194,10 +238,13 @@ class FakeGuests:
             vm.persistent,
         )  # fmt: skip
 
-    def define_kept(self, host: str, kept: Definition, *, reset_nvram: bool = False) -> None:  # noqa: ARG002 - none
+    # None
+    def define_kept(self, host: str, kept: Definition, *, reset_nvram: bool = False) -> None:  # noqa: ARG002
         """Store a definition that was read before; see the port."""
         with self._changing("define_kept", host, kept.uuid):
-            named = [vm for (where, _), vm in self._there() if where == host and vm.name == kept.name]
+            named = [
+                vm for (where, _), vm in self._there() if where == host and vm.name == kept.name
+            ]
             if any(vm.uuid != kept.uuid for vm in named):
                 raise HypervisorError(f"{host} has a VM called {kept.name}.", "Rename one of them.")
             if any(vm.uuid == kept.uuid and vm.state.active for vm in named):
@@ -214,10 +261,15 @@ class FakeGuests:
         with self._lock:
             self._may("not_copyable")
             detail = self._detail(host, uuid)
-            tpm = (f"the TPM of the host ({detail.tpm})",) if detail.tpm in {"passthrough", "external"} else ()
+            tpm = (
+                (f"the TPM of the host ({detail.tpm})",)
+                if detail.tpm in {"passthrough", "external"}
+                else ()
+            )
             return (*(f"the host device {each}" for each in detail.hostdevs), *tpm)
 
-    def undefine(self, host: str, uuid: str, *, keep_state: bool = False) -> None:  # noqa: ARG002 - it has none
+    # It has none
+    def undefine(self, host: str, uuid: str, *, keep_state: bool = False) -> None:  # noqa: ARG002
         """Forget a guest; see the port."""
         with self._changing("undefine", host, uuid):
             guest = self._guests.get((host, uuid))
@@ -249,7 +301,8 @@ class FakeGuests:
             guest, extra = self._guest(host, uuid), self._extra(uuid)
             if guest.vm.state.active:
                 return
-            if extra.stored and not guest.vm.saved:  # saved memory goes on in the size it was saved in
+            # Saved memory goes on in the size it was saved in
+            if extra.stored and not guest.vm.saved:
                 guest.vm = replace(guest.vm, vcpus=extra.stored[0], memory=extra.stored[1])
             guest.vm = replace(guest.vm, saved=False)
             extra.said += f"drover-guest {guest.vm.name} up\n"
@@ -323,11 +376,15 @@ class FakeGuests:
         with self._changing("create_snapshot", host, uuid, name):
             guest, extra = self._guest(host, uuid), self._extra(uuid)
             if any(each.name == name for each in extra.snapshots):
-                raise HypervisorError(f"Snapshot {name} was not taken: it exists.", "Choose another name.")
+                raise HypervisorError(
+                    f"Snapshot {name} was not taken: it exists.", "Choose another name."
+                )
             extra.snapshots = [replace(each, current=False) for each in extra.snapshots]
             made_at: datetime = self._clock.now()
             extra.snapshots.append(
-                GuestSnapshot(name, made_at, _state(guest.vm), current=True, description=description)
+                GuestSnapshot(
+                    name, made_at, _state(guest.vm), current=True, description=description
+                )
             )
             self._counted(host, uuid)
 
@@ -337,7 +394,9 @@ class FakeGuests:
             self._guest(host, uuid)
             extra = self._extra(uuid)
             if all(each.name != name for each in extra.snapshots):
-                raise HypervisorError(f"The VM did not go back to {name}: there is none.", "See `vm snapshot list`.")
+                raise HypervisorError(
+                    f"The VM did not go back to {name}: there is none.", "See `vm snapshot list`."
+                )
             name = self._name_by_number(uuid, name)
             extra.snapshots = [replace(each, current=each.name == name) for each in extra.snapshots]
 
@@ -355,24 +414,39 @@ class FakeGuests:
         """Plug a volume in; see the port."""
         with self._changing("attach_disk", host, uuid, disk.target):
             if (host, disk.pool, disk.volume) not in self.volumes:
-                raise HypervisorError(f"There is no volume {disk.pool}/{disk.volume}.", "Make it first.")
+                raise HypervisorError(
+                    f"There is no volume {disk.pool}/{disk.volume}.", "Make it first."
+                )
             detail = self._detail(host, uuid)
-            self._describe(host, uuid, replace(detail, disks=(*detail.disks, _disk(disk, self._path(host, disk)))))
+            self._describe(
+                host,
+                uuid,
+                replace(detail, disks=(*detail.disks, _disk(disk, self._path(host, disk)))),
+            )
 
     def grow_disk(self, host: str, uuid: str, target: str, capacity: int) -> None:
         """Make a disk larger; see the port."""
         with self._changing("grow_disk", host, uuid, target, str(capacity)):
-            disk = next((each for each in self._detail(host, uuid).disks if each.target == target), None)
-            key = next((key for key, each in self.volumes.items() if disk and each.path == disk.source), None)
+            disk = next(
+                (each for each in self._detail(host, uuid).disks if each.target == target), None
+            )
+            key = next(
+                (key for key, each in self.volumes.items() if disk and each.path == disk.source),
+                None,
+            )
             if key is None:
-                raise HypervisorError(f"{target} lies in no storage pool.", "Start the VM: then it can grow.")
+                raise HypervisorError(
+                    f"{target} lies in no storage pool.", "Start the VM: then it can grow."
+                )
             self.volumes[key] = replace(self.volumes[key], capacity=capacity)
 
     def attach_nic(self, host: str, uuid: str, nic: GuestNic) -> None:
         """Plug a network card in; see the port."""
         with self._changing("attach_nic", host, uuid, nic.mac):
             detail = self._detail(host, uuid)
-            self._describe(host, uuid, replace(detail, nics=(*detail.nics, Nic(nic.kind, nic.source, nic.mac))))
+            self._describe(
+                host, uuid, replace(detail, nics=(*detail.nics, Nic(nic.kind, nic.source, nic.mac)))
+            )
 
     def detach_nic(self, host: str, uuid: str, mac: str) -> None:
         """Take a network card out; see the port."""
@@ -385,7 +459,9 @@ class FakeGuests:
         """Take a medium out; see the port."""
         with self._changing("eject", host, uuid, target):
             detail = self._detail(host, uuid)
-            left = tuple(replace(each, source="") if each.target == target else each for each in detail.disks)
+            left = tuple(
+                replace(each, source="") if each.target == target else each for each in detail.disks
+            )
             self._describe(host, uuid, replace(detail, disks=left))
 
     # Looks
@@ -417,7 +493,9 @@ class FakeGuests:
         with self._lock:
             self._may("screenshot")
             if not self._guest(host, uuid).vm.state.active:
-                raise HypervisorError("There is no picture of its screen: it is off.", "Start it first.")
+                raise HypervisorError(
+                    "There is no picture of its screen: it is off.", "Start it first."
+                )
             return SCREEN
 
     def console(self, host: str, uuid: str, lines: int) -> str:
@@ -444,7 +522,9 @@ class FakeGuests:
                     path, kept = self._place(host, disk.source), disk.shareable or disk.readonly
                     yield ImageUse(uuid, vm.name, path, disk.device, disk.target, kept=kept)
             for snapshot, paths in self._extra(uuid).external.items():
-                yield from (ImageUse(uuid, vm.name, path, "disk", snapshot=snapshot) for path in paths)
+                yield from (
+                    ImageUse(uuid, vm.name, path, "disk", snapshot=snapshot) for path in paths
+                )
 
     def _place(self, host: str, source: str) -> str:
         """The path of a disk that is named by its pool and volume."""
@@ -471,9 +551,13 @@ class FakeGuests:
         if pool not in known:
             raise HypervisorError(f"{host} has no pool {pool}.", "Define and start it there.")
         if (host, pool, name) in self.volumes:
-            raise HypervisorError(f"{pool}/{name} was not made on {host}: it exists.", "Choose another name.")
+            raise HypervisorError(
+                f"{pool}/{name} was not made on {host}: it exists.", "Choose another name."
+            )
         path = f"{known[pool].path or _PATH}/{name}"
-        made = self.volumes[host, pool, name] = Volume(pool, name, path, capacity, allocation, "qcow2")
+        made = self.volumes[host, pool, name] = Volume(
+            pool, name, path, capacity, allocation, "qcow2"
+        )
         return made
 
     def _path(self, host: str, disk: GuestDisk) -> str:
@@ -484,14 +568,19 @@ class FakeGuests:
 
     def _name_by_number(self, uuid: str, name: str) -> str:
         """The snapshot that QEMU takes this name for: it numbers them from 1, and looks for a number first."""
-        numbers = {str(number): each.name for number, each in enumerate(self._extra(uuid).snapshots, 1)}
+        numbers = {
+            str(number): each.name for number, each in enumerate(self._extra(uuid).snapshots, 1)
+        }
         return numbers.get(name, name)
 
     def _in_depth(self, vm: Vm) -> Vm:
         """What only a look in depth shows: its snapshots, and its size at the next start."""
         taken = tuple(
             VmSnapshot(
-                each.name, each.external, each.state, clashes=self._name_by_number(vm.uuid, each.name) != each.name
+                each.name,
+                each.external,
+                each.state,
+                clashes=self._name_by_number(vm.uuid, each.name) != each.name,
             )
             for each in self._extra(vm.uuid).snapshots
         )
@@ -500,7 +589,9 @@ class FakeGuests:
             detail = replace(detail, snapshot_list=taken)
         vcpus, memory = self._extra(vm.uuid).stored or (vm.vcpus, vm.memory)
         most = max(memory, vm.memory_max)
-        stored = StoredSize(vcpus, memory, max(vcpus, detail.vcpus_max), most) if vm.persistent else None
+        stored = (
+            StoredSize(vcpus, memory, max(vcpus, detail.vcpus_max), most) if vm.persistent else None
+        )
         return replace(vm, detail=detail, stored=vm.stored or stored)
 
     def _describe(self, host: str, uuid: str, detail: VmDetail) -> None:
@@ -508,7 +599,11 @@ class FakeGuests:
         guest.vm = replace(guest.vm, detail=detail)
 
     def _counted(self, host: str, uuid: str) -> None:
-        self._describe(host, uuid, replace(self._detail(host, uuid), snapshots=len(self._extra(uuid).snapshots)))
+        self._describe(
+            host,
+            uuid,
+            replace(self._detail(host, uuid), snapshots=len(self._extra(uuid).snapshots)),
+        )
 
 
 def _vm(host: str, wanted: Blueprint, volumes: Mapping[tuple[str, str, str], Volume]) -> Vm:
@@ -530,10 +625,18 @@ def _vm(host: str, wanted: Blueprint, volumes: Mapping[tuple[str, str, str], Vol
 
 def _xml(vm: Vm, vcpus: int, memory: int) -> str:
     """What a definition says, in few words: the same for the same VM, wherever it is."""
-    tags = "".join(f"\n  <tag key='{key}' value='{value}'/>" for key, value in sorted(vm.tags.items()))
-    devices = "".join(f"\n  <disk target='{each.target}' source='{each.source}'/>" for each in _disks(vm))
-    cards = "".join(f"\n  <interface mac='{each.mac}' source='{each.source}'/>" for each in _nics(vm))
-    head = f"  <name>{vm.name}</name>\n  <uuid>{vm.uuid}</uuid>\n  <memory unit='b'>{memory}</memory>"
+    tags = "".join(
+        f"\n  <tag key='{key}' value='{value}'/>" for key, value in sorted(vm.tags.items())
+    )
+    devices = "".join(
+        f"\n  <disk target='{each.target}' source='{each.source}'/>" for each in _disks(vm)
+    )
+    cards = "".join(
+        f"\n  <interface mac='{each.mac}' source='{each.source}'/>" for each in _nics(vm)
+    )
+    head = (
+        f"  <name>{vm.name}</name>\n  <uuid>{vm.uuid}</uuid>\n  <memory unit='b'>{memory}</memory>"
+    )
     return f"<domain type='kvm'>\n{head}\n  <vcpu>{vcpus}</vcpu>{tags}{devices}{cards}\n</domain>\n"
 
 

@@ -32,7 +32,9 @@ from bot.testing.guests import FakeGuests
 from bot.testing.readiness import FakeReadiness
 from bot.testing.transfer import Transfer
 
-_STANDARD = Scheduler(cpu_shares=1024, vcpu_period=100_000, vcpu_quota=-1, emulator_period=100_000, emulator_quota=-1)
+_STANDARD = Scheduler(
+    cpu_shares=1024, vcpu_period=100_000, vcpu_quota=-1, emulator_period=100_000, emulator_quota=-1
+)
 _WAITING = frozenset({"migration", "postcopy"})
 
 
@@ -49,7 +51,10 @@ class Ending(StrEnum):
 
 @dataclass(slots=True)
 class _Guest:
-    """One guest on one host. ``cap_works``: whether its ceiling holds; it does not after a migration until set."""
+    """One guest on one host.
+
+    ``cap_works``: whether its ceiling holds; it does not after a migration until set.
+    """
 
     vm: Vm
     used: float = 0.0
@@ -60,13 +65,15 @@ class _Guest:
 class FakeHypervisor(FakeReadiness, FakeGuests):
     """The port ``Hypervisor`` over a cluster in memory. Safe to share by threads.
 
-    A migration takes the time that its memory, its dirty rate and the network make it take, by the clock it is
-    given: with a ``TickingClock`` no real time at all. As with libvirt, the guest is on both hosts meanwhile, start at
-    boot does not travel, and a CPU ceiling is reported on the target but does not hold until it is set again.
+    A migration takes the time that its memory, its dirty rate and the network make it take, by the
+    clock it is
+    given: with a ``TickingClock`` no real time at all. As with libvirt, the guest is on both hosts
+    meanwhile, start at boot does not travel, and a CPU ceiling is reported on the target but does
+    not hold until it is set again.
 
     Args:
-        cluster: what there is at first; see ``drawn``. Its ``cpu_fits`` answer for the pairs they name, all other
-            pairs fit.
+        cluster: what there is at first; see ``drawn``. Its ``cpu_fits`` answer for the pairs they
+            name, all other pairs fit.
         clock: every wait and every CPU second is by it.
         network: bytes a second that a migration can carry.
     """
@@ -83,7 +90,9 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
             (vm.host, vm.uuid): _Guest(vm, since=self._moment()) for vm in cluster.vms
         }
         self._own_load = {host.name: self._not_of_guests(host) for host in cluster.hosts}
-        self._last_seen = {host.name: cluster.on(host.name) for host in cluster.hosts if not host.up}
+        self._last_seen = {
+            host.name: cluster.on(host.name) for host in cluster.hosts if not host.up
+        }
         self._transfers: dict[tuple[str, str], Transfer] = {}
         self._last_jobs: dict[tuple[str, str], Job] = {}
         self._refusals: dict[str, list[HypervisorError]] = {}
@@ -96,7 +105,9 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
 
     # What a test orders.
 
-    def down(self, host: str, problem: str = "no connection", *, health: Health = Health.UNREACHABLE) -> None:
+    def down(
+        self, host: str, problem: str = "no connection", *, health: Health = Health.UNREACHABLE
+    ) -> None:
         """Let a host not answer; its guests run on, unseen."""
         with self._lock:
             self._last_seen[host] = tuple(self._shown(host))
@@ -152,7 +163,11 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
             vms = [vm for host in hosts for vm in self._known(host)]
             settled = {vm.uuid for vm in vms if vm.state.active and vm.paused_by not in _WAITING}
             vms = [vm for vm in vms if vm.paused_by not in _WAITING or vm.uuid not in settled]
-            chosen = [vm for vm in vms if (vm.uuid in focus or vm.name in focus) and self._hosts[vm.host].up]
+            chosen = [
+                vm
+                for vm in vms
+                if (vm.uuid in focus or vm.name in focus) and self._hosts[vm.host].up
+            ]
             deep = {(vm.host, vm.uuid): self._in_depth(vm) for vm in chosen}
             shown = tuple(deep.get((vm.host, vm.uuid), replace(vm, dirty_rate=None)) for vm in vms)
             return Snapshot(
@@ -193,7 +208,9 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
             self._may("copied_volumes")
             places = {disk.source for disk in self._copied(move)}
             mine = [each for (where, _, _), each in self.volumes.items() if where == host]
-            return tuple(each for each in mine if each.path in places or f"{each.pool}/{each.name}" in places)
+            return tuple(
+                each for each in mine if each.path in places or f"{each.pool}/{each.name}" in places
+            )
 
     def _copied(self, move: MigrateVm) -> tuple[Disk, ...]:
         there = (self._guests.get((host, move.uuid)) for host in (move.source, move.target))
@@ -239,7 +256,8 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
                 return
             if transfer.postcopy:
                 raise HypervisorError(
-                    "The migration cannot be cancelled: it is in post-copy.", "It can only be finished now."
+                    "The migration cannot be cancelled: it is in post-copy.",
+                    "It can only be finished now.",
                 )
             transfer.cancelled = True
 
@@ -249,7 +267,8 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
             transfer = self._running_transfer("start_postcopy", host, uuid)
             if not transfer.may_postcopy:
                 raise HypervisorError(
-                    "The migration cannot go to post-copy: it was not started with it.", "Use --policy postcopy."
+                    "The migration cannot go to post-copy: it was not started with it.",
+                    "Use --policy postcopy.",
                 )
             transfer.postcopy = True
             self._turn(host, uuid, VmState.PAUSED, "postcopy")
@@ -280,7 +299,9 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
             self._noted("set_autostart", host, uuid, str(on))
             guest = self._guest(host, uuid)
             if not guest.vm.persistent:
-                raise HypervisorError(f"{guest.vm.name} is transient and cannot start at boot.", "Define it first.")
+                raise HypervisorError(
+                    f"{guest.vm.name} is transient and cannot start at boot.", "Define it first."
+                )
             guest.vm = replace(guest.vm, autostart=on)
 
     def autostart(self, host: str, uuid: str) -> bool:
@@ -321,20 +342,32 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
         guest = self._active(move.source, move.uuid)
         self._reach(move.target)
         if (move.source, move.uuid) in self._transfers:
-            raise HypervisorError(f"{move.name} did not move: another migration of it is under way.", "Wait for it.")
-        if any(_in_the_way(each.vm, guest.vm) for (host, _), each in self._guests.items() if host == move.target):
             raise HypervisorError(
-                f"{move.name} did not move: {move.target} has a guest of this name or UUID.", "Look at both."
+                f"{move.name} did not move: another migration of it is under way.", "Wait for it."
+            )
+        if any(
+            _in_the_way(each.vm, guest.vm)
+            for (host, _), each in self._guests.items()
+            if host == move.target
+        ):
+            raise HypervisorError(
+                f"{move.name} did not move: {move.target} has a guest of this name or UUID.",
+                "Look at both.",
             )
         transfer = Transfer(move, guest.vm, self._network)
         if there := self.copied_volumes(move, move.target):
             listed = ", ".join(f"{each.pool}/{each.name}" for each in there)
             raise HypervisorError(
-                f"{move.name} did not move: {move.target} already has {listed}.", "Declare it shared."
+                f"{move.name} did not move: {move.target} already has {listed}.",
+                "Declare it shared.",
             )
         self._make_copies(move)
-        arriving = replace(guest.vm, host=move.target, state=VmState.PAUSED, paused_by="migration", autostart=False)
-        self._guests[move.target, move.uuid] = _Guest(arriving, since=self._moment(), cap_works=False)
+        arriving = replace(
+            guest.vm, host=move.target, state=VmState.PAUSED, paused_by="migration", autostart=False
+        )
+        self._guests[move.target, move.uuid] = _Guest(
+            arriving, since=self._moment(), cap_works=False
+        )
         self._transfers[move.source, move.uuid] = transfer
         return transfer
 
@@ -359,15 +392,27 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
             self._settle_now(move, transfer)
 
     def _settle_now(self, move: MigrateVm, transfer: Transfer) -> None:
-        source, target = self._guests.get((move.source, move.uuid)), self._guests.get((move.target, move.uuid))
-        if source is None or not source.vm.state.active or target is None or not target.vm.state.active:
+        source, target = (
+            self._guests.get((move.source, move.uuid)),
+            self._guests.get((move.target, move.uuid)),
+        )
+        if (
+            source is None
+            or not source.vm.state.active
+            or target is None
+            or not target.vm.state.active
+        ):
             transfer.done = True
             self._fall_back(move)
-            raise HypervisorError(f"{move.name} did not move: a side of the migration ended.", "Look at both hosts.")
+            raise HypervisorError(
+                f"{move.name} did not move: a side of the migration ended.", "Look at both hosts."
+            )
         if transfer.cancelled:
             transfer.done = True
             self._fall_back(move)
-            raise HypervisorError(f"{move.name} did not move: the migration was cancelled.", "It runs where it was.")
+            raise HypervisorError(
+                f"{move.name} did not move: the migration was cancelled.", "It runs where it was."
+            )
         ending, at = self._ending
         if ending in _BREAKS and transfer.job().fraction >= at:
             transfer.done = True
@@ -378,7 +423,9 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
     def _end(self, move: MigrateVm, transfer: Transfer, ending: Ending) -> None:
         if ending is Ending.FAILED:
             self._fall_back(move)
-            raise HypervisorError(f"{move.name} did not move: the target's QEMU ended.", "Look at its log.")
+            raise HypervisorError(
+                f"{move.name} did not move: the target's QEMU ended.", "Look at its log."
+            )
         if ending is Ending.LOST:
             self._guests.pop((move.target, move.uuid))
             self._stop(move.source, move.uuid)
@@ -386,15 +433,21 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
         if ending is Ending.BOTH_PAUSED:
             self._turn(move.source, move.uuid, VmState.PAUSED, "postcopy failed")
             self._turn(move.target, move.uuid, VmState.PAUSED, "postcopy failed")
-            raise HypervisorError(f"{move.name} is paused on both hosts.", "Recover the post-copy migration.")
+            raise HypervisorError(
+                f"{move.name} is paused on both hosts.", "Recover the post-copy migration."
+            )
         left = self._guests.pop((move.source, move.uuid)).vm
         self._last_jobs[move.target, move.uuid] = transfer.job()
         if not transfer.postcopy:
             self._turn(move.target, move.uuid, left.state, left.paused_by)
         if ending is Ending.UNSTORED:
-            raise HypervisorError(f"{move.name} moved to {move.target}, but was not stored there.", "Define it there.")
+            raise HypervisorError(
+                f"{move.name} moved to {move.target}, but was not stored there.", "Define it there."
+            )
         if ending is Ending.ANSWER_LOST:
-            raise HostUnreachableError(f"The connection to {move.source} broke.", "Look at both hosts.")
+            raise HostUnreachableError(
+                f"The connection to {move.source} broke.", "Look at both hosts."
+            )
 
     def _fall_back(self, move: MigrateVm) -> None:
         self._guests.pop((move.target, move.uuid), None)
@@ -407,7 +460,9 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
         self._reach(host)
         transfer = self._transfers.get((host, uuid))
         if transfer is None:
-            raise HypervisorError(f"No migration of it out of {host} is under way.", "It may have ended: look again.")
+            raise HypervisorError(
+                f"No migration of it out of {host} is under way.", "It may have ended: look again."
+            )
         return transfer
 
     def _stop(self, host: str, uuid: str) -> None:
@@ -436,7 +491,11 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
         """Busy cores of a drawn host that none of its guests explains; None when it is not measured."""
         if host.cpu is None:
             return None
-        return max(0.0, host.cpu - sum(_load(each) for (name, _), each in self._guests.items() if name == host.name))
+        return max(
+            0.0,
+            host.cpu
+            - sum(_load(each) for (name, _), each in self._guests.items() if name == host.name),
+        )
 
     def _host_now(self, host: Host) -> Host:
         if not host.up:
@@ -444,8 +503,14 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
         here = [guest for (name, _), guest in self._guests.items() if name == host.name]
         used = sum(guest.vm.memory for guest in here if guest.vm.state.active)
         own = self._own_load[host.name]
-        busy = None if own is None else min(float(host.cpus), own + sum(_load(guest) for guest in here))
-        return replace(host, seen_at=self._clock.now(), memory_free=max(0, host.memory - used), cpu=busy)
+        busy = (
+            None
+            if own is None
+            else min(float(host.cpus), own + sum(_load(guest) for guest in here))
+        )
+        return replace(
+            host, seen_at=self._clock.now(), memory_free=max(0, host.memory - used), cpu=busy
+        )
 
     def _known(self, host: Host) -> Collection[Vm]:
         return tuple(self._shown(host.name)) if host.up else self._last_seen[host.name]
@@ -454,7 +519,11 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
         for (name, uuid), guest in self._guests.items():
             if name == host:
                 busy = (host, uuid) in self._transfers
-                detail = replace(guest.vm.detail, job="migration") if busy and guest.vm.detail else guest.vm.detail
+                detail = (
+                    replace(guest.vm.detail, job="migration")
+                    if busy and guest.vm.detail
+                    else guest.vm.detail
+                )
                 cpu = _load(guest) if guest.vm.cpu is not None and guest.vm.state.active else None
                 yield replace(guest.vm, detail=detail, cpu=cpu)
 
@@ -462,7 +531,9 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
         for vm in vms:
             for host in self._hosts.values():
                 if host.up and host.name != vm.host and vm.state.active:
-                    yield self._fits.get((vm.uuid, host.name), CpuFit(vm.uuid, host.name, fits=True))
+                    yield self._fits.get(
+                        (vm.uuid, host.name), CpuFit(vm.uuid, host.name, fits=True)
+                    )
 
     def _looks_of(self, vms: Collection[Vm]) -> Iterator[TargetLook]:
         known = {(each.vm_uuid, each.host): each for each in self._looks}
@@ -477,7 +548,9 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
         guest = self._guests.get((host.name, uuid))
         if guest is None:
             return Sighting(host.name, reachable=True)
-        return Sighting(host.name, reachable=True, state=guest.vm.state, paused_by=guest.vm.paused_by)
+        return Sighting(
+            host.name, reachable=True, state=guest.vm.state, paused_by=guest.vm.paused_by
+        )
 
     def _known_host(self, host: str) -> Host:
         found = self._hosts.get(host)
@@ -488,13 +561,17 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
     def _reach(self, host: str) -> None:
         found = self._known_host(host)
         if not found.up:
-            raise HostUnreachableError(f"{host} cannot be reached: {found.problem}.", "Check the host.")
+            raise HostUnreachableError(
+                f"{host} cannot be reached: {found.problem}.", "Check the host."
+            )
 
     def _guest(self, host: str, uuid: str) -> _Guest:
         self._reach(host)
         guest = self._guests.get((host, uuid))
         if guest is None:
-            raise HypervisorError(f"{host} has no guest {uuid}.", "It moved or was removed meanwhile: ask again.")
+            raise HypervisorError(
+                f"{host} has no guest {uuid}.", "It moved or was removed meanwhile: ask again."
+            )
         return guest
 
     def _active(self, host: str, uuid: str) -> _Guest:
@@ -533,7 +610,10 @@ def _load(guest: _Guest) -> float:
 def _over(below: Scheduler, above: Scheduler) -> Scheduler:
     """``below`` with what ``above`` gives; a ceiling of 0 is none, −1."""
     given = {name: getattr(above, name) for name in _PARAMETERS if getattr(above, name) is not None}
-    return replace(below, **{name: -1 if "quota" in name and value == 0 else value for name, value in given.items()})
+    return replace(
+        below,
+        **{name: -1 if "quota" in name and value == 0 else value for name, value in given.items()},
+    )
 
 
 _PARAMETERS = tuple(field.name for field in fields(Scheduler))

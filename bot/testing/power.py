@@ -22,7 +22,9 @@ class Fault(StrEnum):
 class FakePower:
     """Hosts with power controllers; ``on`` holds the hosts that have power, ``orders`` what was ordered, in order."""
 
-    def __init__(self, clock: Clock, devices: Iterable[Device] = (), identities: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, clock: Clock, devices: Iterable[Device] = (), identities: dict[str, str] | None = None
+    ) -> None:
         self._clock = clock
         self._devices = tuple(devices)
         self._identities = identities or {}
@@ -38,7 +40,11 @@ class FakePower:
 
     def devices(self, host: str) -> tuple[Device, ...]:
         """The host's controllers, by level; see the port."""
-        return tuple(sorted((each for each in self._devices if each.host == host), key=lambda each: each.level))
+        return tuple(
+            sorted(
+                (each for each in self._devices if each.host == host), key=lambda each: each.level
+            )
+        )
 
     def read(self, device: Device) -> Reading:
         """The power now; see the port."""
@@ -72,5 +78,9 @@ class FakePower:
         else:
             self.on.discard(device.host)
 
-    def _reading(self, device: Device, power: Power, identity: str = "", problem: str = "") -> Reading:
-        return Reading(device.host, device.name, device.level, power, self._clock.now(), identity, problem)
+    def _reading(
+        self, device: Device, power: Power, identity: str = "", problem: str = ""
+    ) -> Reading:
+        return Reading(
+            device.host, device.name, device.level, power, self._clock.now(), identity, problem
+        )

@@ -6,7 +6,15 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 
 from bot.domain.cluster import Host, Vm
 from bot.domain.errors import HypervisorError
-from bot.domain.readiness import CommandResult, CpuBaseline, CpuOrder, GuestCpu, HostFacts, Net, PairFacts
+from bot.domain.readiness import (
+    CommandResult,
+    CpuBaseline,
+    CpuOrder,
+    GuestCpu,
+    HostFacts,
+    Net,
+    PairFacts,
+)
 
 Shell = Callable[[Sequence[str]], CommandResult]
 """Answers as a host's shell would; it may raise ``HypervisorError``, as SSH does."""
@@ -15,7 +23,8 @@ Shell = Callable[[Sequence[str]], CommandResult]
 class FakeReadiness:
     """The part of ``FakeHypervisor`` that tells whether hosts are ready.
 
-    Hosts have no shell until ``give_shell``. CPUs are identical where their models are, else incompatible.
+    Hosts have no shell until ``give_shell``. CPUs are identical where their models are, else
+    incompatible.
     """
 
     def __init__(self) -> None:
@@ -79,10 +88,18 @@ class FakeReadiness:
         names, facts = list(told), list(told.values())
         self._may("cpu_baseline")
         if len({each.cpu_model for each in facts}) != 1:
-            raise HypervisorError(f"No CPU model suits {', '.join(names) or 'no host'}.", "Leave hosts out.")
+            raise HypervisorError(
+                f"No CPU model suits {', '.join(names) or 'no host'}.", "Leave hosts out."
+            )
         model = facts[0].cpu_model
         guests = tuple(
-            GuestCpu(vm.name, name, (vm.detail.cpu_mode if vm.detail else "") or "default", model, virt_type="kvm")
+            GuestCpu(
+                vm.name,
+                name,
+                (vm.detail.cpu_mode if vm.detail else "") or "default",
+                model,
+                virt_type="kvm",
+            )
             for name in names
             for vm in self._shown(name)
             if vm.state.active
@@ -90,7 +107,13 @@ class FakeReadiness:
         xml = f'<cpu mode="custom" match="exact"><model fallback="forbid">{model}</model></cpu>'
         return CpuBaseline(tuple(names), "kvm", model, "", (), (), xml, guests, tuple(left_out))
 
-    def run(self, host: str, argv: Sequence[str], *, deadline: float = 20.0) -> CommandResult | None:  # noqa: ARG002
+    def run(
+        self,
+        host: str,
+        argv: Sequence[str],
+        *,
+        deadline: float = 20.0,  # noqa: ARG002
+    ) -> CommandResult | None:
         """What the given shell answers; None without one."""
         self._known_host(host)
         self._may("run")

@@ -7,4 +7,14 @@ from lab.slack.shown import Ack, Message, View
 from lab.slack.site import ApiCall
 from lab.slack.workspace import Workspace
 
-__all__ = ["Ack", "ApiCall", "CannotActError", "Command", "Faults", "Message", "Person", "View", "Workspace"]
+__all__ = [
+    "Ack",
+    "ApiCall",
+    "CannotActError",
+    "Command",
+    "Faults",
+    "Message",
+    "Person",
+    "View",
+    "Workspace",
+]

@@ -24,9 +24,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m lab.slack", description="A Slack-compatible workspace on 127.0.0.1."
     )
-    parser.add_argument("--port", type=int, default=8099, help="0 takes any free port (default 8099)")
-    parser.add_argument("--manifest", type=Path, help="the app's manifest (JSON): its commands, scopes and events hold")
-    parser.add_argument("--no-page", action="store_true", help="don't build the web page, only serve the app")
+    parser.add_argument(
+        "--port", type=int, default=8099, help="0 takes any free port (default 8099)"
+    )
+    parser.add_argument(
+        "--manifest",
+        type=Path,
+        help="the app's manifest (JSON): its commands, scopes and events hold",
+    )
+    parser.add_argument(
+        "--no-page", action="store_true", help="don't build the web page, only serve the app"
+    )
     asked = parser.parse_args()
     if not asked.no_page:
         prepare_page()
@@ -37,7 +45,9 @@ def main() -> None:
     with Workspace(asked.port, manifest=manifest) as workspace:
         print(f"The workspace is at {workspace.page}")
         print(f"An app connects with base_url {workspace.web_api}")
-        print(f"  bot token {workspace.bot_token}, app token {workspace.app_token}, secret {workspace.signing_secret}")
+        print(
+            f"  bot token {workspace.bot_token}, app token {workspace.app_token}, secret {workspace.signing_secret}"
+        )
         print("Ctrl-C ends it.", flush=True)
         done.wait()
 

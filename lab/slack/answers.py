@@ -34,7 +34,9 @@ ANSWER_KEYS: dict[str, tuple[str, str]] = {
 }
 """Elements that keep an answer; buttons and overflow menus do not."""
 
-MANY = frozenset(kind for kind, (key, _) in ANSWER_KEYS.items() if key.endswith("s") and key != "files")
+MANY = frozenset(
+    kind for kind, (key, _) in ANSWER_KEYS.items() if key.endswith("s") and key != "files"
+)
 REQUIRED = "Please complete this required field."
 
 
@@ -51,14 +53,19 @@ def initial_values(blocks: list[Json]) -> Json:
     for block, _ in walk_blocks(blocks):
         for element, _ in elements_of(block):
             if element["type"] in ANSWER_KEYS:
-                values.setdefault(block["block_id"], {})[element["action_id"]] = empty_answer(element)
+                values.setdefault(block["block_id"], {})[element["action_id"]] = empty_answer(
+                    element
+                )
     return values
 
 
 def merged(values: Mapping[str, Any], more: Mapping[str, Any]) -> Json:
     """Answer a state with some answers replaced; an emptied text field is null, as Slack says it."""
     return {
-        block: {**values.get(block, {}), **{name: _nulled(each) for name, each in more.get(block, {}).items()}}
+        block: {
+            **values.get(block, {}),
+            **{name: _nulled(each) for name, each in more.get(block, {}).items()},
+        }
         for block in {**values, **more}
     }
 
@@ -113,7 +120,9 @@ def client_errors(blocks: list[Json], values: Mapping[str, Any]) -> dict[str, st
         if block["type"] != "input":
             continue
         element = block["element"]
-        answer = values.get(block["block_id"], {}).get(element["action_id"]) or empty_answer(element)
+        answer = values.get(block["block_id"], {}).get(element["action_id"]) or empty_answer(
+            element
+        )
         if _is_empty(answer):
             fault = "" if block.get("optional") else REQUIRED
         else:

@@ -25,7 +25,9 @@ class SlackError(Exception):
 def refuse(verdict: Verdict) -> None:
     """Raise the verdict's error, with its complaints where Slack puts them; nothing when it is good."""
     if verdict.error:
-        more: Json = {"response_metadata": {"messages": list(verdict.messages)}} if verdict.messages else {}
+        more: Json = (
+            {"response_metadata": {"messages": list(verdict.messages)}} if verdict.messages else {}
+        )
         raise SlackError(verdict.error, **more)
 
 
@@ -83,7 +85,11 @@ class Args:
 
     def names(self, name: str) -> list[str]:
         """Answer a list of names, given as an array or with commas between."""
-        value = self.structure(name, "invalid_arguments") if self.text(name).startswith("[") else self.values.get(name)
+        value = (
+            self.structure(name, "invalid_arguments")
+            if self.text(name).startswith("[")
+            else self.values.get(name)
+        )
         if isinstance(value, str):
             return [each.strip() for each in value.split(",") if each.strip()]
         return [str(each) for each in value or []]

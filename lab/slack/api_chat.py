@@ -67,7 +67,12 @@ def update(args: Args) -> Json:
         raise SlackError("cant_update_message")
     text, blocks, attachments = _contents(args, update=True)
     speech.rewrite(args.site, post, text, blocks, attachments)
-    return {"channel": post.channel, "ts": post.ts, "text": text, "message": args.site.records.as_message(post)}
+    return {
+        "channel": post.channel,
+        "ts": post.ts,
+        "text": text,
+        "message": args.site.records.as_message(post),
+    }
 
 
 def delete(args: Args) -> Json:
@@ -104,7 +109,11 @@ def _reacted(args: Args, *, add: bool) -> Json:
 def reactions_get(args: Args) -> Json:
     """reactions.get."""
     post = args.post("timestamp")
-    return {"type": "message", "channel": post.channel, "message": args.site.records.as_message(post)}
+    return {
+        "type": "message",
+        "channel": post.channel,
+        "message": args.site.records.as_message(post),
+    }
 
 
 def _pinned(args: Args, *, add: bool) -> Json:
@@ -121,7 +130,13 @@ def pins_list(args: Args) -> Json:
     """pins.list."""
     channel, records = args.channel(), args.site.records
     posts = [records.find(channel.id, ts) for ts in records.pins.get(channel.id, [])]
-    return {"items": [{"type": "message", "channel": channel.id, "message": records.as_message(p)} for p in posts if p]}
+    return {
+        "items": [
+            {"type": "message", "channel": channel.id, "message": records.as_message(p)}
+            for p in posts
+            if p
+        ]
+    }
 
 
 METHODS = {

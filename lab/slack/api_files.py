@@ -21,7 +21,9 @@ def upload_url(args: Args) -> Json:
     """files.getUploadURLExternal."""
     name, length = args.needed("filename"), args.whole("length", 0)
     if length <= 0:
-        raise SlackError("invalid_arguments", response_metadata={"messages": ["[ERROR] length must be positive"]})
+        raise SlackError(
+            "invalid_arguments", response_metadata={"messages": ["[ERROR] length must be positive"]}
+        )
     file = StoredFile("F" + secrets.token_hex(5).upper(), name.replace("/", "_"), length)
     with args.site.records.change():
         args.site.records.files[file.id] = file

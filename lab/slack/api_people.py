@@ -109,17 +109,28 @@ def _between(args: Args, messages: list[Json]) -> list[Json]:
 def conversations_history(args: Args) -> Json:
     """conversations.history: newest first, without replies and without anybody's ephemeral messages.
 
-    With `oldest` alone the pages go forward from it, each newest first, as was measured of slack.com on 2026-10-23.
+    With `oldest` alone the pages go forward from it, each newest first, as was measured of
+    slack.com on 2026-10-23.
     """
     channel = args.channel(joined=True)
     posts = [
-        post for post in args.site.records.seen_by(None, channel.id) if not post.thread_ts or post.thread_ts == post.ts
+        post
+        for post in args.site.records.seen_by(None, channel.id)
+        if not post.thread_ts or post.thread_ts == post.ts
     ]
     forward = bool(args.text("oldest")) and not args.text("latest")
-    messages = _between(args, [args.site.records.as_message(post) for post in (posts if forward else reversed(posts))])
+    messages = _between(
+        args,
+        [args.site.records.as_message(post) for post in (posts if forward else reversed(posts))],
+    )
     page, metadata = args.page_of(messages)
     page = page[::-1] if forward else page
-    return {"messages": page, "has_more": bool(metadata["next_cursor"]), "response_metadata": metadata, "pin_count": 0}
+    return {
+        "messages": page,
+        "has_more": bool(metadata["next_cursor"]),
+        "response_metadata": metadata,
+        "pin_count": 0,
+    }
 
 
 def conversations_replies(args: Args) -> Json:
@@ -129,8 +140,14 @@ def conversations_replies(args: Args) -> Json:
     if parent is None or parent.ephemeral_to:
         raise SlackError("thread_not_found")
     posts = [parent, *args.site.records.replies_to(parent)]
-    page, metadata = args.page_of(_between(args, [args.site.records.as_message(post) for post in posts]))
-    return {"messages": page, "has_more": bool(metadata["next_cursor"]), "response_metadata": metadata}
+    page, metadata = args.page_of(
+        _between(args, [args.site.records.as_message(post) for post in posts])
+    )
+    return {
+        "messages": page,
+        "has_more": bool(metadata["next_cursor"]),
+        "response_metadata": metadata,
+    }
 
 
 def users_info(args: Args) -> Json:
@@ -140,7 +157,10 @@ def users_info(args: Args) -> Json:
 
 def users_list(args: Args) -> Json:
     """users.list."""
-    users = [each.as_user(include_locale=args.flag("include_locale")) for each in args.site.directory.members.values()]
+    users = [
+        each.as_user(include_locale=args.flag("include_locale"))
+        for each in args.site.directory.members.values()
+    ]
     page, metadata = args.page_of(users)
     return {"members": page, "cache_ts": int(args.site.now()), "response_metadata": metadata}
 
@@ -148,7 +168,11 @@ def users_list(args: Args) -> Json:
 def usergroups_list(args: Args) -> Json:
     """usergroups.list."""
     groups = args.site.directory.groups.values()
-    return {"usergroups": [each.as_usergroup(include_users=args.flag("include_users")) for each in groups]}
+    return {
+        "usergroups": [
+            each.as_usergroup(include_users=args.flag("include_users")) for each in groups
+        ]
+    }
 
 
 def usergroup_users(args: Args) -> Json:
@@ -169,7 +193,9 @@ METHODS = {
     "bots.info": Method(bots_info, ("users:read",)),
     "conversations.list": Method(conversations_list, _READ),
     "conversations.info": Method(conversations_info, _READ),
-    "conversations.open": Method(conversations_open, ("im:write", "channels:manage", "groups:write", "mpim:write")),
+    "conversations.open": Method(
+        conversations_open, ("im:write", "channels:manage", "groups:write", "mpim:write")
+    ),
     "conversations.members": Method(conversations_members, _READ),
     "conversations.history": Method(conversations_history, _HISTORY),
     "conversations.replies": Method(conversations_replies, _HISTORY),

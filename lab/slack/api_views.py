@@ -17,7 +17,11 @@ def _body(args: Args, kind: str) -> Json:
         message = f"[ERROR] must be a {kind} [json-pointer:/view/type]"
         raise SlackError("invalid_arguments", response_metadata={"messages": [message]})
     external = body.get("external_id")
-    known = [view for view in args.site.records.views.values() if external and view.body.get("external_id") == external]
+    known = [
+        view
+        for view in args.site.records.views.values()
+        if external and view.body.get("external_id") == external
+    ]
     if known and not args.text("view_id") and not args.text("external_id"):
         raise SlackError("duplicate_external_id")
     return body
@@ -92,7 +96,9 @@ def views_publish(args: Args) -> Json:
 def blocks_validate(args: Args) -> Json:
     """blocks.validate: the same judgement as chat.postMessage, without posting."""
     surface = args.text("surface", "message")
-    refuse(judge_blocks(args.structure("blocks", "invalid_blocks_format"), args.site.context(surface)))
+    refuse(
+        judge_blocks(args.structure("blocks", "invalid_blocks_format"), args.site.context(surface))
+    )
     return {}
 
 

@@ -1,7 +1,7 @@
 """Every block, element and composition object of Block Kit as a table of shapes and limits.
 
-Source: docs.slack.dev/reference/block-kit, read against the type definitions of @slack/types. Where the two
-differ, the stricter one is taken, because a message that passes here must pass at Slack.
+Source: docs.slack.dev/reference/block-kit, read against the type definitions of @slack/types. Where
+the two differ, the stricter one is taken, because a message that passes here must pass at Slack.
 """
 
 from collections.abc import Iterator
@@ -35,7 +35,8 @@ def _kind(name: str) -> Check:
     return one_of(name)
 
 
-# -- text ------------------------------------------------------------------------------------------------------
+# -- text
+# ------------------------------------------------------------------------------------------------------
 
 
 def plain(most: int = 3000, least: int = 1) -> Check:
@@ -65,7 +66,8 @@ def _mrkdwn_or_plain_string(most: int) -> Check:
     return text(most)
 
 
-# -- composition objects ---------------------------------------------------------------------------------------
+# -- composition objects
+# ---------------------------------------------------------------------------------------
 
 CONFIRM = fields(
     {"text": text(300)},
@@ -82,7 +84,9 @@ def option(label: Check, *, with_url: bool = False) -> Check:
 PLAIN_OPTION = option(plain(75))
 RICH_OPTION = option(text(75))
 OPTION_GROUP = fields({"label": plain(75), "options": array(PLAIN_OPTION, 100)})
-DISPATCH = fields({}, {"trigger_actions_on": array(one_of("on_enter_pressed", "on_character_entered"), 2)})
+DISPATCH = fields(
+    {}, {"trigger_actions_on": array(one_of("on_enter_pressed", "on_character_entered"), 2)}
+)
 CONVERSATION_FILTER = fields(
     {},
     {
@@ -95,7 +99,9 @@ CONVERSATION_FILTER = fields(
 
 
 def _slack_file(value: Any, at: str, context: Context) -> Iterator[str]:
-    faults = list(fields({}, {"id": string(), "url": string()}, exactly_one("id", "url"))(value, at, context))
+    faults = list(
+        fields({}, {"id": string(), "url": string()}, exactly_one("id", "url"))(value, at, context)
+    )
     if not faults and not context.is_image_file(value):
         faults.append(complaint("invalid slack file", at))
     yield from faults
@@ -118,10 +124,13 @@ def _distinct_values(value: Any, at: str, _: Context) -> Iterator[str]:
         yield complaint("option values must be unique", f"{at}/options")
 
 
-# -- elements --------------------------------------------------------------------------------------------------
+# -- elements
+# --------------------------------------------------------------------------------------------------
 
 
-def _element(name: str, required: dict[str, Check], optional: dict[str, Check], *rules: Check) -> Check:
+def _element(
+    name: str, required: dict[str, Check], optional: dict[str, Check], *rules: Check
+) -> Check:
     return fields({"type": _kind(name), **required}, {"action_id": IDENTIFIER, **optional}, *rules)
 
 
@@ -130,8 +139,16 @@ _FOCUS: dict[str, Check] = {"focus_on_load": boolean}
 _HINT: dict[str, Check] = {"placeholder": plain(150)}
 _MENU = {**_CONFIRM, **_FOCUS, **_HINT}
 _MULTI: dict[str, Check] = {**_MENU, "max_selected_items": integer(1)}
-_TYPED: dict[str, Check] = {**_FOCUS, **_HINT, "dispatch_action_config": DISPATCH, "initial_value": string(least=0)}
-_CHOICES: dict[str, Check] = {"options": array(PLAIN_OPTION, 100), "option_groups": array(OPTION_GROUP, 100)}
+_TYPED: dict[str, Check] = {
+    **_FOCUS,
+    **_HINT,
+    "dispatch_action_config": DISPATCH,
+    "initial_value": string(least=0),
+}
+_CHOICES: dict[str, Check] = {
+    "options": array(PLAIN_OPTION, 100),
+    "option_groups": array(OPTION_GROUP, 100),
+}
 
 IMAGE_ELEMENT = fields(
     {"type": _kind("image"), "alt_text": string(2000)},
@@ -162,7 +179,9 @@ def _bounds(low: str, high: str) -> Check:
 _NUMERAL = matching(r"-?\d+(\.\d+)?", "a number")
 _FEEDBACK = fields({"text": plain(75), "value": string(2000)}, {"accessibility_label": string(75)})
 _INPUT_PARAMETER = fields({"name": string(), "value": string(least=0)})
-_TRIGGER = fields({"url": url()}, {"customizable_input_parameters": array(_INPUT_PARAMETER, least=0)})
+_TRIGGER = fields(
+    {"url": url()}, {"customizable_input_parameters": array(_INPUT_PARAMETER, least=0)}
+)
 
 ELEMENTS: dict[str, Check] = {
     "image": IMAGE_ELEMENT,
@@ -181,11 +200,15 @@ ELEMENTS: dict[str, Check] = {
         _distinct_values,
         _initial_among_options,
     ),
-    "overflow": _element("overflow", {"options": array(option(plain(75), with_url=True), 5)}, _CONFIRM),
+    "overflow": _element(
+        "overflow", {"options": array(option(plain(75), with_url=True), 5)}, _CONFIRM
+    ),
     "datepicker": _element("datepicker", {}, {**_MENU, "initial_date": DATE}),
     "timepicker": _element("timepicker", {}, {**_MENU, "initial_time": TIME, "timezone": string()}),
     "datetimepicker": _element(
-        "datetimepicker", {}, {**_CONFIRM, **_FOCUS, "initial_date_time": integer(1_000_000_000, 9_999_999_999)}
+        "datetimepicker",
+        {},
+        {**_CONFIRM, **_FOCUS, "initial_date_time": integer(1_000_000_000, 9_999_999_999)},
     ),
     "static_select": _element(
         "static_select",
@@ -202,7 +225,9 @@ ELEMENTS: dict[str, Check] = {
         _initial_among_options,
     ),
     "external_select": _element(
-        "external_select", {}, {**_MENU, "initial_option": PLAIN_OPTION, "min_query_length": integer(0)}
+        "external_select",
+        {},
+        {**_MENU, "initial_option": PLAIN_OPTION, "min_query_length": integer(0)},
     ),
     "multi_external_select": _element(
         "multi_external_select",
@@ -210,7 +235,9 @@ ELEMENTS: dict[str, Check] = {
         {**_MULTI, "initial_options": array(PLAIN_OPTION, 100), "min_query_length": integer(0)},
     ),
     "users_select": _element("users_select", {}, {**_MENU, "initial_user": string()}),
-    "multi_users_select": _element("multi_users_select", {}, {**_MULTI, "initial_users": array(string())}),
+    "multi_users_select": _element(
+        "multi_users_select", {}, {**_MULTI, "initial_users": array(string())}
+    ),
     "conversations_select": _element(
         "conversations_select",
         {},
@@ -233,9 +260,13 @@ ELEMENTS: dict[str, Check] = {
         },
     ),
     "channels_select": _element(
-        "channels_select", {}, {**_MENU, "initial_channel": string(), "response_url_enabled": boolean}
+        "channels_select",
+        {},
+        {**_MENU, "initial_channel": string(), "response_url_enabled": boolean},
     ),
-    "multi_channels_select": _element("multi_channels_select", {}, {**_MULTI, "initial_channels": array(string())}),
+    "multi_channels_select": _element(
+        "multi_channels_select", {}, {**_MULTI, "initial_channels": array(string())}
+    ),
     "plain_text_input": _element(
         "plain_text_input",
         {},
@@ -256,13 +287,17 @@ ELEMENTS: dict[str, Check] = {
         {**_TYPED, "initial_value": _NUMERAL, "min_value": _NUMERAL, "max_value": _NUMERAL},
         _bounds("min_value", "max_value"),
     ),
-    "file_input": _element("file_input", {}, {"filetypes": array(string()), "max_files": integer(1, 10)}),
+    "file_input": _element(
+        "file_input", {}, {"filetypes": array(string()), "max_files": integer(1, 10)}
+    ),
     "workflow_button": _element(
         "workflow_button",
         {"text": plain(75), "workflow": fields({"trigger": _TRIGGER})},
         {**_CONFIRM, "style": STYLE, "accessibility_label": string(75)},
     ),
-    "feedback_buttons": _element("feedback_buttons", {"positive_button": _FEEDBACK, "negative_button": _FEEDBACK}, {}),
+    "feedback_buttons": _element(
+        "feedback_buttons", {"positive_button": _FEEDBACK, "negative_button": _FEEDBACK}, {}
+    ),
     "icon_button": _element(
         "icon_button",
         {"icon": one_of("trash"), "text": plain(75)},
@@ -276,35 +311,68 @@ ELEMENTS: dict[str, Check] = {
 }
 
 MULTI_SELECTS = tuple(name for name in ELEMENTS if name.startswith("multi_"))
-SELECTS = ("static_select", "external_select", "users_select", "conversations_select", "channels_select")
-TYPED_INPUTS = ("plain_text_input", "email_text_input", "url_text_input", "number_input", "rich_text_input")
+SELECTS = (
+    "static_select",
+    "external_select",
+    "users_select",
+    "conversations_select",
+    "channels_select",
+)
+TYPED_INPUTS = (
+    "plain_text_input",
+    "email_text_input",
+    "url_text_input",
+    "number_input",
+    "rich_text_input",
+)
 
 
-# -- rich text -------------------------------------------------------------------------------------------------
+# -- rich text
+# -------------------------------------------------------------------------------------------------
 
 _TEXT_STYLE = fields(
     {},
     dict.fromkeys(
-        ("bold", "italic", "strike", "code", "underline", "highlight", "client_highlight", "unlink"), boolean
+        (
+            "bold",
+            "italic",
+            "strike",
+            "code",
+            "underline",
+            "highlight",
+            "client_highlight",
+            "unlink",
+        ),
+        boolean,
     ),
 )
 
 
-def _inline(name: str, required: dict[str, Check], optional: dict[str, Check] | None = None) -> Check:
+def _inline(
+    name: str, required: dict[str, Check], optional: dict[str, Check] | None = None
+) -> Check:
     return fields({"type": _kind(name), **required}, {"style": _TEXT_STYLE, **(optional or {})})
 
 
 INLINE: dict[str, Check] = {
     "text": _inline("text", {"text": string()}),
     "link": _inline("link", {"url": string()}, {"text": string(), "unsafe": boolean}),
-    "emoji": _inline("emoji", {"name": string()}, {"unicode": string(), "url": url(), "skin_tone": integer(1, 6)}),
+    "emoji": _inline(
+        "emoji", {"name": string()}, {"unicode": string(), "url": url(), "skin_tone": integer(1, 6)}
+    ),
     "user": _inline("user", {"user_id": string()}),
     "usergroup": _inline("usergroup", {"usergroup_id": string()}),
     "channel": _inline("channel", {"channel_id": string()}),
     "team": _inline("team", {"team_id": string()}),
     "broadcast": _inline("broadcast", {"range": one_of("here", "channel", "everyone")}),
-    "color": _inline("color", {"value": matching(r"#[0-9A-Fa-f]{6}", "a hex color such as #1D9BD1")}),
-    "date": _inline("date", {"timestamp": integer(), "format": string()}, {"url": string(), "fallback": string()}),
+    "color": _inline(
+        "color", {"value": matching(r"#[0-9A-Fa-f]{6}", "a hex color such as #1D9BD1")}
+    ),
+    "date": _inline(
+        "date",
+        {"timestamp": integer(), "format": string()},
+        {"url": string(), "fallback": string()},
+    ),
 }
 _INLINE = by_type(INLINE)
 _SECTION = fields({"type": _kind("rich_text_section"), "elements": array(_INLINE, least=0)})
@@ -319,19 +387,27 @@ RICH_TEXT_PARTS: dict[str, Check] = {
         },
         {"indent": integer(0, 8), "offset": integer(0), **_BORDER},
     ),
-    "rich_text_quote": fields({"type": _kind("rich_text_quote"), "elements": array(_INLINE)}, _BORDER),
+    "rich_text_quote": fields(
+        {"type": _kind("rich_text_quote"), "elements": array(_INLINE)}, _BORDER
+    ),
     "rich_text_preformatted": fields(
         {
             "type": _kind("rich_text_preformatted"),
-            "elements": array(by_type({name: INLINE[name] for name in ("text", "link", "user", "emoji", "color")})),
+            "elements": array(
+                by_type({name: INLINE[name] for name in ("text", "link", "user", "emoji", "color")})
+            ),
         },
         {**_BORDER, "language": string()},
     ),
 }
 
 
-def _block(name: str, required: dict[str, Check], optional: dict[str, Check] | None = None, *rules: Check) -> Check:
-    return fields({"type": _kind(name), **required}, {"block_id": IDENTIFIER, **(optional or {})}, *rules)
+def _block(
+    name: str, required: dict[str, Check], optional: dict[str, Check] | None = None, *rules: Check
+) -> Check:
+    return fields(
+        {"type": _kind(name), **required}, {"block_id": IDENTIFIER, **(optional or {})}, *rules
+    )
 
 
 RICH_TEXT = _block("rich_text", {"elements": array(by_type(RICH_TEXT_PARTS))})
@@ -342,7 +418,8 @@ ELEMENTS["rich_text_input"] = _element(
 )
 
 
-# -- blocks ----------------------------------------------------------------------------------------------------
+# -- blocks
+# ----------------------------------------------------------------------------------------------------
 
 
 def _elements(*names: str) -> Check:
@@ -355,9 +432,19 @@ _IN_ACTIONS = _elements(
     *MULTI_SELECTS,
 )  # fmt: skip
 _IN_SECTION = _elements(
-    "button", "checkboxes", "radio_buttons", "overflow", "workflow_button", "image", *_PICKERS, *SELECTS, *MULTI_SELECTS
+    "button",
+    "checkboxes",
+    "radio_buttons",
+    "overflow",
+    "workflow_button",
+    "image",
+    *_PICKERS,
+    *SELECTS,
+    *MULTI_SELECTS,
 )
-_IN_INPUT = _elements("checkboxes", "radio_buttons", "file_input", *_PICKERS, *SELECTS, *MULTI_SELECTS, *TYPED_INPUTS)
+_IN_INPUT = _elements(
+    "checkboxes", "radio_buttons", "file_input", *_PICKERS, *SELECTS, *MULTI_SELECTS, *TYPED_INPUTS
+)
 _IN_CONTEXT = by_type({"image": IMAGE_ELEMENT, "plain_text": plain(), "mrkdwn": mrkdwn()})
 
 _RAW_TEXT = fields({"type": _kind("raw_text"), "text": string()})
@@ -372,7 +459,9 @@ def _column_setting(value: Any, at: str, context: Context) -> Iterator[str]:
 
 def _table_text(value: Any, at: str, _: Context) -> Iterator[str]:
     if readable_characters(value["rows"]) > TABLE_CHARACTERS:
-        yield complaint(f"must be less than {TABLE_CHARACTERS + 1} characters in all cells", f"{at}/rows")
+        yield complaint(
+            f"must be less than {TABLE_CHARACTERS + 1} characters in all cells", f"{at}/rows"
+        )
 
 
 TABLE_CHARACTERS = 10_000
@@ -394,7 +483,9 @@ def _data_table_rows(value: Any, at: str, _: Context) -> Iterator[str]:
     if value.get("row_header_column_index", 0) >= len(rows[0]):
         yield complaint("must be a column of the table", f"{at}/row_header_column_index")
     if readable_characters(rows) > DATA_TABLE_CHARACTERS:
-        yield complaint(f"must be less than {DATA_TABLE_CHARACTERS + 1} characters in all cells", f"{at}/rows")
+        yield complaint(
+            f"must be less than {DATA_TABLE_CHARACTERS + 1} characters in all cells", f"{at}/rows"
+        )
 
 
 _CELL = by_type({"raw_text": _RAW_TEXT, "raw_number": _RAW_NUMBER, "rich_text": RICH_TEXT})
@@ -407,7 +498,9 @@ DATA_TABLE = _block(
 
 _POINT = fields({"label": string(20), "value": number()})
 _SERIES = fields({"name": string(20), "data": array(_POINT, 20)})
-_AXIS = fields({"categories": array(string(20), 20)}, {"x_label": string(50), "y_label": string(50)})
+_AXIS = fields(
+    {"categories": array(string(20), 20)}, {"x_label": string(50), "y_label": string(50)}
+)
 
 
 def _series_match_axis(value: Any, at: str, _: Context) -> Iterator[str]:
@@ -419,11 +512,17 @@ def _series_match_axis(value: Any, at: str, _: Context) -> Iterator[str]:
         yield complaint("series names must be unique", f"{at}/series")
     for index, each in enumerate(value["series"]):
         if sorted(point["label"] for point in each["data"]) != sorted(categories):
-            yield complaint("must have exactly one point for every category", f"{at}/series/{index}/data")
+            yield complaint(
+                "must have exactly one point for every category", f"{at}/series/{index}/data"
+            )
 
 
 def _axis_chart(name: str) -> Check:
-    return fields({"type": _kind(name), "series": array(_SERIES, 6), "axis_config": _AXIS}, {}, _series_match_axis)
+    return fields(
+        {"type": _kind(name), "series": array(_SERIES, 6), "axis_config": _AXIS},
+        {},
+        _series_match_axis,
+    )
 
 
 _SEGMENT = fields({"label": string(20), "value": number(above=0)})
@@ -436,7 +535,11 @@ CHART = by_type(
 
 _SOURCE = fields({"type": _kind("url"), "url": url(), "text": string()})
 _TASK: dict[str, Check] = {"task_id": string(), "title": string()}
-_TASK_MORE: dict[str, Check] = {"details": RICH_TEXT, "output": RICH_TEXT, "sources": array(_SOURCE, least=0)}
+_TASK_MORE: dict[str, Check] = {
+    "details": RICH_TEXT,
+    "output": RICH_TEXT,
+    "sources": array(_SOURCE, least=0),
+}
 _STATUS = one_of("pending", "in_progress", "complete", "error")
 _PLAN_TASK = fields(
     {**_TASK, "status": _STATUS},
@@ -479,11 +582,17 @@ def _source_is_remote(value: Any, at: str, _: Context) -> Iterator[str]:
 
 BLOCKS: dict[str, Check] = {
     "actions": _block("actions", {"elements": array(_IN_ACTIONS, 25)}),
-    "alert": _block("alert", {"text": text(200)}, {"level": one_of("default", "info", "warning", "error", "success")}),
+    "alert": _block(
+        "alert",
+        {"text": text(200)},
+        {"level": one_of("default", "info", "warning", "error", "success")},
+    ),
     "card": CARD,
     "carousel": _block("carousel", {"elements": array(by_type({"card": CARD}), 10)}),
     "context": _block("context", {"elements": array(_IN_CONTEXT, 10)}),
-    "context_actions": _block("context_actions", {"elements": array(_elements("feedback_buttons", "icon_button"), 5)}),
+    "context_actions": _block(
+        "context_actions", {"elements": array(_elements("feedback_buttons", "icon_button"), 5)}
+    ),
     "data_table": DATA_TABLE,
     "data_visualization": _block("data_visualization", {"title": string(50), "chart": CHART}),
     "divider": _block("divider", {}),
@@ -502,17 +611,26 @@ BLOCKS: dict[str, Check] = {
         _dispatch_only_where_it_can,
     ),
     "markdown": _block("markdown", {"text": string(12_000)}),
-    "plan": _block("plan", {"title": string(), "tasks": array(_PLAN_TASK, 50, 0)}, {}, _distinct_tasks),
+    "plan": _block(
+        "plan", {"title": string(), "tasks": array(_PLAN_TASK, 50, 0)}, {}, _distinct_tasks
+    ),
     "rich_text": RICH_TEXT,
     "section": _block(
         "section",
         {},
-        {"text": text(3000), "fields": array(text(2000), 10), "accessory": _IN_SECTION, "expand": boolean},
+        {
+            "text": text(3000),
+            "fields": array(text(2000), 10),
+            "accessory": _IN_SECTION,
+            "expand": boolean,
+        },
         at_least_one("text", "fields"),
     ),
     "table": TABLE,
     # A card that stands alone can't be pending; only a plan's tasks can.
-    "task_card": _block("task_card", {**_TASK, "status": one_of("in_progress", "complete", "error")}, _TASK_MORE),
+    "task_card": _block(
+        "task_card", {**_TASK, "status": one_of("in_progress", "complete", "error")}, _TASK_MORE
+    ),
     "video": _block(
         "video",
         {"alt_text": string(2000), "title": plain(200), "thumbnail_url": url(), "video_url": url()},
@@ -558,14 +676,29 @@ BLOCKS["container"] = _block(
 SURFACES: dict[str, frozenset[str]] = {
     "message": frozenset(BLOCKS) - {"alert"},
     "modal": frozenset(
-        {"actions", "alert", "card", "context", "divider", "header", "image", "input", "rich_text", "section", "video"}
+        {
+            "actions",
+            "alert",
+            "card",
+            "context",
+            "divider",
+            "header",
+            "image",
+            "input",
+            "rich_text",
+            "section",
+            "video",
+        }
     ),
-    "home": frozenset(BLOCKS) - {"alert", "context_actions", "file", "markdown", "plan", "task_card"},
+    "home": frozenset(BLOCKS)
+    - {"alert", "context_actions", "file", "markdown", "plan", "task_card"},
 }
 
 BLOCK = by_type(BLOCKS, lambda context: SURFACES[context.surface])
 
-_READABLE = frozenset({"text", "title", "label", "name", "caption", "alt_text", "x_label", "y_label", "categories"})
+_READABLE = frozenset(
+    {"text", "title", "label", "name", "caption", "alt_text", "x_label", "y_label", "categories"}
+)
 
 
 def readable_characters(value: Any, key: str = "text") -> int:

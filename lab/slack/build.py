@@ -107,7 +107,9 @@ def _run(command: list[str], page: Path, node: Node) -> None:
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
-        raise PageBuildError(f"{' '.join(command)} did not end within {BUILD_SECONDS} s. {_advice(command)}") from error
+        raise PageBuildError(
+            f"{' '.join(command)} did not end within {BUILD_SECONDS} s. {_advice(command)}"
+        ) from error
     except subprocess.CalledProcessError as error:
         last = "\n".join(str(error.stdout).splitlines()[-SHOWN_LINES:])
         raise PageBuildError(

@@ -77,7 +77,8 @@ class Delivery:
     async def send(self, kind: str, payload: Json) -> list[Reply]:
         """Deliver a payload; kind is slash_commands, interactive or events_api.
 
-        Answers one reply a delivery: one, or two when a duplicate was asked for (its reply comes second).
+        Answers one reply a delivery: one, or two when a duplicate was asked for (its reply comes
+            second).
         """
         delay = self.faults.take_delay()
         if delay:
@@ -94,7 +95,12 @@ class Delivery:
     async def _deliver(self, kind: str, payload: Json, repeat: Repeat | None) -> Reply:
         attempt = 1 if repeat and repeat.retry_headers else 0
         reply = await self._attempt(kind, payload, attempt)
-        while kind == "events_api" and not reply.ok and self.faults.redeliver_unacked and attempt < EVENT_RETRIES:
+        while (
+            kind == "events_api"
+            and not reply.ok
+            and self.faults.redeliver_unacked
+            and attempt < EVENT_RETRIES
+        ):
             attempt += 1
             reply = await self._attempt(kind, payload, attempt)
         return reply
@@ -103,13 +109,19 @@ class Delivery:
         started = time.perf_counter()
         try:
             if self.request_url:
-                answer = await asyncio.wait_for(self._post(kind, payload, attempt), self.ack_seconds)
+                answer = await asyncio.wait_for(
+                    self._post(kind, payload, attempt), self.ack_seconds
+                )
             else:
-                answer = await asyncio.wait_for(self._over_socket(kind, payload, attempt), self.ack_seconds)
+                answer = await asyncio.wait_for(
+                    self._over_socket(kind, payload, attempt), self.ack_seconds
+                )
         except TimeoutError:
             return Reply(ok=False, payload=None, milliseconds=_since(started), error=TIMEOUT)
         except (ConnectionError, aiohttp.ClientError) as problem:
-            return Reply(ok=False, payload=str(problem), milliseconds=_since(started), error=UNREACHED)
+            return Reply(
+                ok=False, payload=str(problem), milliseconds=_since(started), error=UNREACHED
+            )
         return Reply(ok=True, payload=answer, milliseconds=_since(started))
 
     # -- Socket Mode
@@ -176,7 +188,9 @@ class Delivery:
             self.sockets.remove(socket)
         for waiting in socket.waiting.values():
             if not waiting.done():
-                waiting.set_exception(ConnectionError("the app's connection closed before it acknowledged"))
+                waiting.set_exception(
+                    ConnectionError("the app's connection closed before it acknowledged")
+                )
         self.on_change()
 
     async def disconnect(self, reason: str, *, abrupt: bool) -> None:
@@ -223,7 +237,9 @@ def encode(kind: str, payload: Json) -> tuple[bytes, str]:
 def signature(secret: str, body: bytes, at: float | None = None) -> dict[str, str]:
     """Answer Slack's signature headers (scheme v0) for a request's body, `at` seconds since the epoch."""
     stamp = str(int(time.time() if at is None else at))
-    digest = hmac.new(secret.encode(), b"v0:" + stamp.encode() + b":" + body, hashlib.sha256).hexdigest()
+    digest = hmac.new(
+        secret.encode(), b"v0:" + stamp.encode() + b":" + body, hashlib.sha256
+    ).hexdigest()
     return {"X-Slack-Request-Timestamp": stamp, "X-Slack-Signature": f"v0={digest}"}
 
 
@@ -243,7 +259,11 @@ def _hello(connections: int) -> Json:
         "type": "hello",
         "num_connections": connections,
         "connection_info": {"app_id": APP_ID},
-        "debug_info": {"host": "drover-lab", "build_number": 1, "approximate_connection_time": 18060},
+        "debug_info": {
+            "host": "drover-lab",
+            "build_number": 1,
+            "approximate_connection_time": 18060,
+        },
     }
 
 

@@ -62,7 +62,9 @@ class Faults:
         """Send every socket a disconnect frame and close it; `abrupt` breaks the connections without a frame."""
         self._disconnect(reason, abrupt)
 
-    def duplicate_next(self, n: int = 1, *, retry_headers: bool = True, new_event_id: bool = False) -> None:
+    def duplicate_next(
+        self, n: int = 1, *, retry_headers: bool = True, new_event_id: bool = False
+    ) -> None:
         """Deliver each of the next `n` payloads twice at once, in two envelopes (on two sockets if there are two)."""
         with self._lock:
             self._repeats.extend([Repeat(retry_headers, new_event_id)] * n)

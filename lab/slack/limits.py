@@ -1,7 +1,7 @@
 """Slack's rate limits: so many calls of a method a minute, and one message a second a channel.
 
-Sources: docs.slack.dev/apis/web-api/rate-limits, and the tier on each method's page. The table stands here on its own:
-an app that is tried against it must not bring the limits with it.
+Sources: docs.slack.dev/apis/web-api/rate-limits, and the tier on each method's page. The table
+stands here on its own: an app that is tried against it must not bring the limits with it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 T1, T2, T3, T4, HUNDREDS = 1, 20, 50, 100, 300
 
 PER_MINUTE: Mapping[str, int] = {
-    "apps.connections.open": T1 * 20,  # tier 1, and "a small amount of burst": an app opens several sockets
+    # Tier 1, and "a small amount of burst": an app opens several sockets
+    "apps.connections.open": T1 * 20,
     "auth.test": HUNDREDS,
     "bots.info": T3,
     "chat.delete": T3,

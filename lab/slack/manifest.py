@@ -6,7 +6,9 @@ from typing import Any
 
 from lab.slack.people import Command
 
-DEFAULT_EVENTS = frozenset({"app_mention", "message.channels", "message.im", "app_home_opened", "reaction_added"})
+DEFAULT_EVENTS = frozenset(
+    {"app_mention", "message.channels", "message.im", "app_home_opened", "reaction_added"}
+)
 """What an app without a manifest is sent."""
 
 
@@ -17,7 +19,8 @@ class AppFacts:
     Attributes:
         scopes: The bot token's scopes; None means no manifest was given and everything is allowed.
         request_url: Where interactions and commands go in HTTP mode; empty in Socket Mode.
-        own_messages: Whether the app is sent the messages it wrote itself (Slack does; a bare app need not see them).
+        own_messages: Whether the app is sent the messages it wrote itself (Slack does; a bare app
+            need not see them).
     """
 
     name: str
@@ -45,7 +48,9 @@ def read_manifest(manifest: Mapping[str, Any] | None, commands: Sequence[Command
         for each in features.get("slash_commands", [])
     )
     interactivity = settings.get("interactivity", {})
-    name = features.get("bot_user", {}).get("display_name") or manifest.get("display_information", {}).get("name")
+    name = features.get("bot_user", {}).get("display_name") or manifest.get(
+        "display_information", {}
+    ).get("name")
     return AppFacts(
         name=str(name or "drover").lower(),
         commands=declared or tuple(commands),

@@ -37,11 +37,20 @@ async def state(site: Site, member: Member, _: Json) -> Json:
         "team": {"id": TEAM_ID, "name": TEAM_NAME},
         "people": [_person(each) for each in site.directory.people],
         "channels": [
-            {"id": each.id, "name": each.name, "purpose": each.purpose, "is_im": bool(each.with_user)}
+            {
+                "id": each.id,
+                "name": each.name,
+                "purpose": each.purpose,
+                "is_im": bool(each.with_user),
+            }
             for each in channels
         ],
         "commands": [
-            {"command": each.command, "description": each.description, "usage_hint": each.usage_hint}
+            {
+                "command": each.command,
+                "description": each.description,
+                "usage_hint": each.usage_hint,
+            }
             for each in site.app.commands
         ],
         "app": {"name": site.app.name, "user_id": BOT_USER_ID},
@@ -52,13 +61,19 @@ async def state(site: Site, member: Member, _: Json) -> Json:
 async def history(site: Site, member: Member, asked: Json) -> Json:
     """Answer a channel's messages as this person sees them, oldest first, replies among them."""
     channel = acts.channel_of(site, _needed(asked, "channel"), member)
-    return {"messages": [site.page_message(post) for post in site.records.seen_by(member.id, channel.id)]}
+    return {
+        "messages": [
+            site.page_message(post) for post in site.records.seen_by(member.id, channel.id)
+        ]
+    }
 
 
 async def say(site: Site, member: Member, asked: Json) -> Json:
     """Post a line or run a command."""
     channel = acts.channel_of(site, _needed(asked, "channel"), member)
-    outcome = await acts.say(site, member, channel, _needed(asked, "text"), str(asked.get("thread_ts") or ""))
+    outcome = await acts.say(
+        site, member, channel, _needed(asked, "text"), str(asked.get("thread_ts") or "")
+    )
     return outcome.as_json()
 
 
@@ -69,13 +84,19 @@ async def command(site: Site, member: Member, asked: Json) -> Json:
 
 
 def _spot(asked: Json) -> acts.Spot:
-    return acts.Spot(asked.get("container") or {}, _needed(asked, "action_id"), asked.get("block_id"))
+    return acts.Spot(
+        asked.get("container") or {}, _needed(asked, "action_id"), asked.get("block_id")
+    )
 
 
 async def action(site: Site, member: Member, asked: Json) -> Json:
     """Click or choose."""
-    answer = {name: value for name, value in dict(asked.get("element") or {}).items() if name != "type"}
-    outcome = await acts.act(site, member, _spot(asked), answer, (asked.get("state") or {}).get("values"))
+    answer = {
+        name: value for name, value in dict(asked.get("element") or {}).items() if name != "type"
+    }
+    outcome = await acts.act(
+        site, member, _spot(asked), answer, (asked.get("state") or {}).get("values")
+    )
     return outcome.as_json()
 
 
@@ -109,7 +130,9 @@ async def home(site: Site, member: Member, _: Json) -> Json:
 async def react(site: Site, member: Member, asked: Json) -> Json:
     """React to a message."""
     channel = acts.channel_of(site, _needed(asked, "channel"), member)
-    return (await acts.react(site, member, channel, _needed(asked, "ts"), _needed(asked, "name"))).as_json()
+    return (
+        await acts.react(site, member, channel, _needed(asked, "ts"), _needed(asked, "name"))
+    ).as_json()
 
 
 async def complete(site: Site, _: Member, asked: Json) -> Json:
@@ -138,7 +161,9 @@ def _needed(asked: Json, name: str) -> str:
     return value
 
 
-async def serve(site: Site, request: web.Request, table: dict[str, Act], asked: Json) -> web.Response:
+async def serve(
+    site: Site, request: web.Request, table: dict[str, Act], asked: Json
+) -> web.Response:
     """Answer one request of the page; what can't be done is answered 400 with `error`."""
     work = table.get(request.match_info["what"])
     if work is None:
@@ -158,7 +183,9 @@ async def serve_read(site: Site, request: web.Request) -> web.Response:
 async def serve_act(site: Site, request: web.Request) -> web.Response:
     """Answer a POST, whose body must be JSON: a form of another site can't send that without being asked first."""
     if request.content_type != "application/json":
-        return web.json_response({"ok": False, "error": "the body must be application/json"}, status=415)
+        return web.json_response(
+            {"ok": False, "error": "the body must be application/json"}, status=415
+        )
     try:
         asked = json.loads(await request.text())
     except ValueError:

@@ -5,7 +5,15 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from lab.slack.people import APP_ID, BOT_USER_ID, OTHER_TEAM_ID, TEAM_DOMAIN, TEAM_ID, Channel, Member
+from lab.slack.people import (
+    APP_ID,
+    BOT_USER_ID,
+    OTHER_TEAM_ID,
+    TEAM_DOMAIN,
+    TEAM_ID,
+    Channel,
+    Member,
+)
 from lab.slack.records import OpenView, Post, Records
 
 Json = dict[str, Any]
@@ -15,12 +23,20 @@ VERIFICATION_TOKEN = "lab-verification-token"
 
 def team_of(member: Member) -> Json:
     """Answer the team object of a person's own workspace."""
-    return {"id": member.team_id, "domain": "other-place" if member.team_id == OTHER_TEAM_ID else TEAM_DOMAIN}
+    return {
+        "id": member.team_id,
+        "domain": "other-place" if member.team_id == OTHER_TEAM_ID else TEAM_DOMAIN,
+    }
 
 
 def user_of(member: Member) -> Json:
     """Answer the short user object of interaction payloads."""
-    return {"id": member.id, "username": member.name, "name": member.name, "team_id": member.team_id}
+    return {
+        "id": member.id,
+        "username": member.name,
+        "name": member.name,
+        "team_id": member.team_id,
+    }
 
 
 def channel_of(channel: Channel) -> Json:
@@ -82,7 +98,9 @@ def _from_view(records: Records, view: OpenView) -> Json:
     return {"container": {"type": "view", "view_id": view.id}, "view": records.as_view(view)}
 
 
-def source(records: Records, member: Member, channel: Channel | None, held: Post | OpenView) -> Json:
+def source(
+    records: Records, member: Member, channel: Channel | None, held: Post | OpenView
+) -> Json:
     """Answer what an interaction says of where it came from."""
     if isinstance(held, OpenView):
         return _from_view(records, held)
@@ -91,13 +109,21 @@ def source(records: Records, member: Member, channel: Channel | None, held: Post
     return _from_message(records, member, channel, held)
 
 
-def block_actions(member: Member, origin: Json, action: Json, trigger_id: str, response_url: str) -> Json:
+def block_actions(
+    member: Member, origin: Json, action: Json, trigger_id: str, response_url: str
+) -> Json:
     """Answer a click's payload; a click in a view has no response_url."""
-    payload = _interaction("block_actions", member) | origin | {"trigger_id": trigger_id, "actions": [action]}
+    payload = (
+        _interaction("block_actions", member)
+        | origin
+        | {"trigger_id": trigger_id, "actions": [action]}
+    )
     return payload | ({"response_url": response_url} if response_url else {})
 
 
-def block_suggestion(member: Member, origin: Json, block_id: str, action_id: str, typed: str) -> Json:
+def block_suggestion(
+    member: Member, origin: Json, block_id: str, action_id: str, typed: str
+) -> Json:
     """Answer the payload that asks for an external select's options."""
     asked = {"block_id": block_id, "action_id": action_id, "value": typed}
     return _interaction("block_suggestion", member) | origin | asked

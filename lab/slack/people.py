@@ -81,7 +81,13 @@ class Channel:
     def as_conversation(self) -> Json:
         """Answer Slack's conversation object."""
         if self.with_user:
-            return {"id": self.id, "created": 1_700_000_000, "is_im": True, "user": self.with_user, "is_open": True}
+            return {
+                "id": self.id,
+                "created": 1_700_000_000,
+                "is_im": True,
+                "user": self.with_user,
+                "is_open": True,
+            }
         return {
             "id": self.id,
             "name": self.name,
@@ -142,7 +148,8 @@ class Command:
     Attributes:
         command: With its slash: "/kvm".
         usage_hint: Shown while typing; words separated by ``|`` are offered as completions.
-        escaped: Whether @names and #channels reach the app as mentions with ids (the manifest's ``should_escape``).
+        escaped: Whether @names and #channels reach the app as mentions with ids (the manifest's
+            ``should_escape``).
     """
 
     command: str
@@ -166,7 +173,9 @@ class Directory:
     @property
     def people(self) -> list[Member]:
         """The humans of this workspace (no bots, nobody from elsewhere)."""
-        return [each for each in self.members.values() if not each.is_bot and each.team_id == TEAM_ID]
+        return [
+            each for each in self.members.values() if not each.is_bot and each.team_id == TEAM_ID
+        ]
 
     def member_named(self, name: str) -> Member | None:
         """Find somebody by id, name, @name or <@ID>."""
@@ -177,7 +186,9 @@ class Directory:
     def channel_named(self, name: str) -> Channel | None:
         """Find a channel by id, name or #name; a person's id or @name means their direct conversation."""
         wanted = name.removeprefix("#")
-        by_name = (each for each in self.channels.values() if each.name == wanted and not each.with_user)
+        by_name = (
+            each for each in self.channels.values() if each.name == wanted and not each.with_user
+        )
         found = self.channels.get(wanted) or next(by_name, None)
         person = self.member_named(name) if found is None else None
         return self.channels.get("D" + person.id[1:]) if person else found
@@ -195,24 +206,37 @@ def lab_directory(app_name: str = "drover", locales: Mapping[str, str] | None = 
         Member("U0BRUNO", "bruno", "Bruno Lima", "Approver"),
         Member("U0CARLA", "carla", "Carla Dias", "Approver"),
         Member("U0GIL", "gil", "Gil Ramos", "Guest", guest=True),
-        Member("U0FOREIGN", "foreign", "Fay Oreign", "From another workspace", team_id=OTHER_TEAM_ID),
+        Member(
+            "U0FOREIGN", "foreign", "Fay Oreign", "From another workspace", team_id=OTHER_TEAM_ID
+        ),
         Member(BOT_USER_ID, app_name, app_name.capitalize(), is_bot=True),
         Member(SLACKBOT_ID, "slackbot", "Slackbot", is_bot=True),
     ]
     everybody = (*_PEOPLE, "U0FOREIGN")
     channels = [
         Channel("C0OPS", "ops", "Where the cluster is run", (*everybody, BOT_USER_ID)),
-        Channel("C0APPROVALS", "approvals", "Where changes are approved", (*everybody, BOT_USER_ID)),
+        Channel(
+            "C0APPROVALS", "approvals", "Where changes are approved", (*everybody, BOT_USER_ID)
+        ),
         Channel("C0GENERAL", "general", "Everything else", everybody),
         *(
-            Channel("D" + user[1:], app_name, "Direct messages with the app", (user, BOT_USER_ID), with_user=user)
+            Channel(
+                "D" + user[1:],
+                app_name,
+                "Direct messages with the app",
+                (user, BOT_USER_ID),
+                with_user=user,
+            )
             for user in everybody
         ),
     ]
     group = Group("S0APPROVERS", "kvm-approvers", "KVM approvers", ("U0BRUNO", "U0CARLA"))
     return Directory(
         app_name,
-        {each.id: replace(each, locale=(locales or {}).get(each.id, each.locale)) for each in members},
+        {
+            each.id: replace(each, locale=(locales or {}).get(each.id, each.locale))
+            for each in members
+        },
         {each.id: each for each in channels},
         {group.id: group},
     )

@@ -60,16 +60,22 @@ def channel_of(site: Site, name: str, member: Member) -> Channel:
 # -- talking
 
 
-async def say(site: Site, member: Member, channel: Channel, text: str, thread_ts: str = "") -> Outcome:
+async def say(
+    site: Site, member: Member, channel: Channel, text: str, thread_ts: str = ""
+) -> Outcome:
     """Post a line; one that starts with a slash is a command (never in a thread, as at Slack)."""
     if text.startswith("/") and not thread_ts:
         return await command(site, member, channel, text)
     if text.startswith("/"):
-        return Outcome(ok=False, error=f"{text.split(maxsplit=1)[0]} is not supported in threads. Sorry!")
+        return Outcome(
+            ok=False, error=f"{text.split(maxsplit=1)[0]} is not supported in threads. Sorry!"
+        )
     if not text.strip():
         return Outcome(ok=False, error="no_text")
     written = speech.as_typed(site.directory, text)
-    post = speech.put(site, Post(channel.id, site.records.new_ts(), member.id, written, thread_ts=thread_ts))
+    post = speech.put(
+        site, Post(channel.id, site.records.new_ts(), member.id, written, thread_ts=thread_ts)
+    )
     return Outcome(ok=True, payload={"ts": post.ts})
 
 
@@ -100,10 +106,16 @@ def _inline_answer(site: Site, address: ResponseAddress, reply: Reply) -> str:
     said = {"text": reply.payload} if isinstance(reply.payload, str) else reply.payload
     if not said or not (said.get("text") or said.get("blocks") or said.get("attachments")):
         return ""
-    return "invalid_command_response" if speak(site, address, {**said, "replace_original": False}) else ""
+    return (
+        "invalid_command_response"
+        if speak(site, address, {**said, "replace_original": False})
+        else ""
+    )
 
 
-def _failed(site: Site, channel: Channel, member: Member, text: str, reply: Reply | None) -> Outcome:
+def _failed(
+    site: Site, channel: Channel, member: Member, text: str, reply: Reply | None
+) -> Outcome:
     speech.from_slackbot(site, channel, member, text)
     return Outcome(ok=False, error=text, milliseconds=reply.milliseconds if reply else 0.0)
 
@@ -130,7 +142,9 @@ class Held:
     @property
     def blocks(self) -> list[Json]:
         """The blocks it shows."""
-        return self.thing.blocks if isinstance(self.thing, Post) else list(self.thing.body["blocks"])
+        return (
+            self.thing.blocks if isinstance(self.thing, Post) else list(self.thing.body["blocks"])
+        )
 
 
 def held_by(site: Site, member: Member, container: Mapping[str, Any]) -> Held:
@@ -148,10 +162,16 @@ def held_by(site: Site, member: Member, container: Mapping[str, Any]) -> Held:
 
 
 def _element(held: Held, spot: Spot) -> tuple[Json, Json]:
-    find = held.thing.element if isinstance(held.thing, Post) else partial(find_element, held.blocks)
+    find = (
+        held.thing.element if isinstance(held.thing, Post) else partial(find_element, held.blocks)
+    )
     found = find(spot.action_id, spot.block_id)
     if found is None:
-        ids = [each["action_id"] for block, _ in walk_blocks(held.blocks) for each, _ in elements_of(block)]
+        ids = [
+            each["action_id"]
+            for block, _ in walk_blocks(held.blocks)
+            for each, _ in elements_of(block)
+        ]
         raise NotPossibleError(f"there is no element {spot.action_id!r} here; there are {ids}")
     return found
 
@@ -181,13 +201,25 @@ def _action(site: Site, block: Json, element: Json, answer: Mapping[str, Any]) -
 
 
 async def act(
-    site: Site, member: Member, spot: Spot, answer: Mapping[str, Any], state: Mapping[str, Any] | None = None
+    site: Site,
+    member: Member,
+    spot: Spot,
+    answer: Mapping[str, Any],
+    state: Mapping[str, Any] | None = None,
 ) -> Outcome:
-    """Click a button or make a choice; waits for the app's ack. `state` holds what else was typed in a view."""
+    """Click a button or make a choice; waits for the app's ack.
+
+    `state` holds what else was typed in a view.
+    """
     held = held_by(site, member, spot.container)
     block, element = _element(held, spot)
     with site.records.change():
-        _remember(held, member, block["block_id"], {"action_id": spot.action_id, "type": element["type"], **answer})
+        _remember(
+            held,
+            member,
+            block["block_id"],
+            {"action_id": spot.action_id, "type": element["type"], **answer},
+        )
         if state:
             _take_state(held, member, state)
     in_view = isinstance(held.thing, OpenView)
@@ -210,7 +242,9 @@ def _take_state(held: Held, member: Member, state: Mapping[str, Any]) -> None:
 
 def _trigger_from(site: Site, member: Member, held: Held) -> Trigger:
     if isinstance(held.thing, OpenView):
-        return Trigger(member.id, site.now(), view_id=held.thing.id, channel=held.thing.origin_channel)
+        return Trigger(
+            member.id, site.now(), view_id=held.thing.id, channel=held.thing.origin_channel
+        )
     return Trigger(member.id, site.now(), channel=held.thing.channel)
 
 
@@ -218,7 +252,9 @@ def _address_of(site: Site, member: Member, held: Held) -> ResponseAddress:
     post = held.thing
     if not isinstance(post, Post):
         raise TypeError("only messages have response addresses")
-    return ResponseAddress(post.channel, member.id, site.now(), source_ts=post.ts, thread_ts=post.thread_ts)
+    return ResponseAddress(
+        post.channel, member.id, site.now(), source_ts=post.ts, thread_ts=post.thread_ts
+    )
 
 
 async def _acknowledged(site: Site, payload: Json) -> Outcome:
@@ -273,7 +309,12 @@ async def submit(site: Site, member: Member, view_id: str, values: Mapping[str, 
         view.values = merged(merged(initial_values(view.body["blocks"]), view.values), values)
     errors = client_errors(view.body["blocks"], view.values)
     if errors:  # Slack's client does not send these
-        return {"ok": False, "response_action": "errors", "errors": errors, "view": site.page_view(view)}
+        return {
+            "ok": False,
+            "response_action": "errors",
+            "errors": errors,
+            "view": site.page_view(view),
+        }
     trigger_id = site.records.new_trigger(Trigger(member.id, site.now(), view_id=view.id))
     payload = payloads.view_submission(
         member, site.records.as_view(view), trigger_id, _response_urls(site, member, view)
@@ -288,7 +329,11 @@ def _after_submit(site: Site, member: Member, view: OpenView, reply: Reply) -> J
         shown = site.page_view(view) if view.id in site.records.views else None
         return {"ok": False, "error": f"{TROUBLE} ({reply.error})", "view": shown}
     answer = reply.payload or {}
-    fault = _obey(site, member, view, answer) if isinstance(answer, dict) else "the ack is not an object"
+    fault = (
+        _obey(site, member, view, answer)
+        if isinstance(answer, dict)
+        else "the ack is not an object"
+    )
     top = site.records.top_view(member.id)
     said: Json = {"ok": not fault, "view": site.page_view(top) if top else None}
     if fault:
@@ -375,7 +420,13 @@ async def react(site: Site, member: Member, channel: Channel, ts: str, name: str
     site.tell({"type": "reaction", "channel": channel.id, "message": site.page_message(post)})
     if "reaction_added" in site.app.events and site.delivery.connected:
         item = {"type": "message", "channel": channel.id, "ts": ts}
-        event = {"type": "reaction_added", "user": member.id, "reaction": name, "item_user": post.user, "item": item}
+        event = {
+            "type": "reaction_added",
+            "user": member.id,
+            "reaction": name,
+            "item_user": post.user,
+            "item": item,
+        }
         event["event_ts"] = site.records.new_ts()
         await site.delivery.send("events_api", payloads.event_callback(event, site.now()))
     return Outcome(ok=True)

@@ -65,15 +65,26 @@ class Person:
 
     # -- clicking and choosing
 
-    def click(self, target: Message | View, action_id: str, *, value: str | None = None, confirm: bool = True) -> Ack:
+    def click(
+        self,
+        target: Message | View,
+        action_id: str,
+        *,
+        value: str | None = None,
+        confirm: bool = True,
+    ) -> Ack:
         """Click a button; `value` tells apart buttons that share an action id.
 
-        With a confirm dialog, `confirm=False` presses its deny button: nothing is sent, and the ack is not ok.
+        With a confirm dialog, `confirm=False` presses its deny button: nothing is sent, and the ack
+        is not ok.
         """
         block, element = _find(target, action_id, value)
         if element.get("confirm") and not confirm:
             return Ack(None, 0.0, ok=False, text="the confirm dialog was dismissed")
-        answer = {"type": element["type"], **({"value": element["value"]} if "value" in element else {})}
+        answer = {
+            "type": element["type"],
+            **({"value": element["value"]} if "value" in element else {}),
+        }
         return self._act(target, block, element, answer)
 
     def select(self, target: Message | View, action_id: str, choice: object) -> Ack:
@@ -84,7 +95,10 @@ class Person:
     def options(self, target: Message | View, action_id: str, typed: str) -> list[tuple[str, str]]:
         """Answer the options the app offers for what was typed into an external select, as (text, value)."""
         block, element = _find(target, action_id, None)
-        return [(each["text"]["text"], each["value"]) for each in self._offered(target, block, element, typed)]
+        return [
+            (each["text"]["text"], each["value"])
+            for each in self._offered(target, block, element, typed)
+        ]
 
     def _act(self, target: Message | View, block: Json, element: Json, answer: Json) -> Ack:
         return _ack(
@@ -97,7 +111,9 @@ class Person:
             )
         )
 
-    def _offered(self, target: Message | View, block: Json, element: Json, typed: str) -> list[Json]:
+    def _offered(
+        self, target: Message | View, block: Json, element: Json, typed: str
+    ) -> list[Json]:
         answer = self._post(
             "options",
             container=target.container,
@@ -108,7 +124,10 @@ class Person:
         if answer.get("error"):
             raise CannotActError(f"{self.name}: the options did not come: {answer['error']}")
         groups = answer.get("option_groups", [])
-        return [*answer.get("options", []), *(option for group in groups for option in group["options"])]
+        return [
+            *answer.get("options", []),
+            *(option for group in groups for option in group["options"]),
+        ]
 
     def _answer(self, target: Message | View, block: Json, element: Json, choice: object) -> Json:
         kind = element["type"]
@@ -118,11 +137,18 @@ class Person:
         if not key.startswith("selected_option"):
             return {"type": kind, key: _text_or(choice)}
         if kind in MANY:
-            chosen = choice if isinstance(choice, Sequence) and not isinstance(choice, str) else [choice]
-            return {"type": kind, key: [self._one_option(target, block, element, each) for each in chosen]}
+            chosen = (
+                choice if isinstance(choice, Sequence) and not isinstance(choice, str) else [choice]
+            )
+            return {
+                "type": kind,
+                key: [self._one_option(target, block, element, each) for each in chosen],
+            }
         return {"type": kind, key: self._one_option(target, block, element, choice)}
 
-    def _one_option(self, target: Message | View, block: Json, element: Json, choice: object) -> Json:
+    def _one_option(
+        self, target: Message | View, block: Json, element: Json, choice: object
+    ) -> Json:
         if "external" in element["type"]:
             return _option(self._offered(target, block, element, str(choice)), choice)
         return _option(_static(element), choice)
@@ -135,7 +161,9 @@ class Person:
         raw = self._request("GET", f"/lab/api/view?as={self.user_id}", None)["view"]
         return View.of(raw) if raw else None
 
-    def wait_view(self, timeout: float = 10, *, title: str | None = None, other_than: View | None = None) -> View:
+    def wait_view(
+        self, timeout: float = 10, *, title: str | None = None, other_than: View | None = None
+    ) -> View:
         """Wait for a modal (with this title; another version than `other_than`) to be open.
 
         Raises:
@@ -146,13 +174,19 @@ class Person:
             view = self.view
             if view is None or (title is not None and view.title != title):
                 return None
-            return None if other_than is not None and other_than.raw["hash"] == view.raw["hash"] else view
+            return (
+                None
+                if other_than is not None and other_than.raw["hash"] == view.raw["hash"]
+                else view
+            )
 
         found = self._workspace.wait_for(wanted, timeout)
         if found is None:
             there = self.view
             shown = f"this one is open:\n{there.plain()}" if there else "none is open"
-            raise TimeoutError(f"{self.name} waited {timeout} s for a modal{f' {title!r}' if title else ''}; {shown}")
+            raise TimeoutError(
+                f"{self.name} waited {timeout} s for a modal{f' {title!r}' if title else ''}; {shown}"
+            )
         return found
 
     def submit(self, view: View, values: Mapping[str, object] | None = None) -> Ack:
@@ -166,7 +200,11 @@ class Person:
         errors = answer.get("errors") or {}
         text = answer.get("error") or "; ".join(errors.values())
         return Ack(
-            answer.get("payload"), answer.get("milliseconds", 0.0), ok=bool(answer["ok"]), text=text, errors=errors
+            answer.get("payload"),
+            answer.get("milliseconds", 0.0),
+            ok=bool(answer["ok"]),
+            text=text,
+            errors=errors,
         )
 
     def close_view(self) -> Ack:
@@ -195,7 +233,12 @@ class Person:
 
 
 def _ack(answer: Json) -> Ack:
-    return Ack(answer.get("payload"), answer.get("milliseconds", 0.0), bool(answer["ok"]), answer.get("error", ""))
+    return Ack(
+        answer.get("payload"),
+        answer.get("milliseconds", 0.0),
+        bool(answer["ok"]),
+        answer.get("error", ""),
+    )
 
 
 def _find(target: Message | View, action_id: str, value: str | None) -> tuple[Json, Json]:
@@ -205,7 +248,9 @@ def _find(target: Message | View, action_id: str, value: str | None) -> tuple[Js
             seen.append(str(element.get("action_id")))
             if element.get("action_id") == action_id and value in (None, element.get("value")):
                 return block, element
-    raise CannotActError(f"there is no element {action_id!r}{f' with {value!r}' if value else ''}; there are {seen}")
+    raise CannotActError(
+        f"there is no element {action_id!r}{f' with {value!r}' if value else ''}; there are {seen}"
+    )
 
 
 def _input(view: View, name: str) -> tuple[Json, Json]:
@@ -218,16 +263,23 @@ def _input(view: View, name: str) -> tuple[Json, Json]:
 
 def _static(element: Json) -> list[Json]:
     groups = element.get("option_groups", [])
-    return [*element.get("options", []), *(option for group in groups for option in group["options"])]
+    return [
+        *element.get("options", []),
+        *(option for group in groups for option in group["options"]),
+    ]
 
 
 def _option(options: list[Json], choice: object) -> Json:
     for each in options:
         if choice in (each["value"], each["text"]["text"]):
             return each
-    raise CannotActError(f"{choice!r} is not offered; there are {[each['value'] for each in options]}")
+    raise CannotActError(
+        f"{choice!r} is not offered; there are {[each['value'] for each in options]}"
+    )
 
 
 def _text_or(choice: object) -> object:
     """Answer numbers as the text Slack sends for them; lists and rich text as they are."""
-    return str(choice) if isinstance(choice, int | float) and not isinstance(choice, bool) else choice
+    return (
+        str(choice) if isinstance(choice, int | float) and not isinstance(choice, bool) else choice
+    )

@@ -181,7 +181,11 @@ class Records:
 
     def replies_to(self, post: Post) -> list[Post]:
         """Answer the replies in a message's thread, oldest first."""
-        return [each for each in self.seen_by(None, post.channel) if each.thread_ts == post.ts and each.ts != post.ts]
+        return [
+            each
+            for each in self.seen_by(None, post.channel)
+            if each.thread_ts == post.ts and each.ts != post.ts
+        ]
 
     def as_message(self, post: Post) -> Json:
         """Answer Slack's message object."""
@@ -197,10 +201,13 @@ class Records:
         if post.edits:
             message["edited"] = {"user": post.user, "ts": post.edited_ts}
         if post.files:
-            message["files"] = [self.as_file(self.files[each]) for each in post.files if each in self.files]
+            message["files"] = [
+                self.as_file(self.files[each]) for each in post.files if each in self.files
+            ]
         if post.reactions:
             message["reactions"] = [
-                {"name": name, "users": list(users), "count": len(users)} for name, users in post.reactions.items()
+                {"name": name, "users": list(users), "count": len(users)}
+                for name, users in post.reactions.items()
             ]
         if post.metadata:
             message["metadata"] = post.metadata
@@ -265,7 +272,10 @@ class Records:
     def image_named(self, reference: Mapping[str, Any]) -> StoredFile | None:
         """Find the completed image a `slack_file` object names by id or by address."""
         for file in self.files.values():
-            named = reference.get("id") == file.id or reference.get("url") == self.as_file(file)["url_private"]
+            named = (
+                reference.get("id") == file.id
+                or reference.get("url") == self.as_file(file)["url_private"]
+            )
             if named and file.ready and file.mimetype in ("image/png", "image/jpeg", "image/gif"):
                 return file
         return None

@@ -21,7 +21,9 @@ def _lines(block: Json) -> list[str]:
 
 
 def _section(block: Json) -> list[str]:
-    lines = [_words(block.get("text"))] + [_words(each).replace("\n", ": ", 1) for each in block.get("fields", [])]
+    lines = [_words(block.get("text"))] + [
+        _words(each).replace("\n", ": ", 1) for each in block.get("fields", [])
+    ]
     return [*lines, _element(block["accessory"])] if "accessory" in block else lines
 
 
@@ -60,13 +62,21 @@ def _inline(element: Json) -> str:
 def _rich_part(part: Json) -> list[str]:
     kind = part["type"]
     if kind == "rich_text_list":
-        marks = (f"{n}." for n in range(1, 1000)) if part["style"] == "ordered" else ("•" for _ in range(1000))
+        marks = (
+            (f"{n}." for n in range(1, 1000))
+            if part["style"] == "ordered"
+            else ("•" for _ in range(1000))
+        )
         return [
             f"{mark} {''.join(map(_inline, each['elements']))}"
             for mark, each in zip(marks, part["elements"], strict=False)
         ]
     text = "".join(map(_inline, part["elements"]))
-    return [f"> {line}" for line in text.splitlines()] if kind == "rich_text_quote" else text.splitlines()
+    return (
+        [f"> {line}" for line in text.splitlines()]
+        if kind == "rich_text_quote"
+        else text.splitlines()
+    )
 
 
 def _rich(block: Json) -> list[str]:
@@ -79,15 +89,25 @@ def _cell(cell: Json) -> str:
 
 def _table(block: Json) -> list[str]:
     rows = [[_cell(cell) for cell in row] for row in block["rows"]]
-    widths = [max(len(row[i]) if i < len(row) else 0 for row in rows) for i in range(max(map(len, rows)))]
-    return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=False)).rstrip() for row in rows]
+    widths = [
+        max(len(row[i]) if i < len(row) else 0 for row in rows) for i in range(max(map(len, rows)))
+    ]
+    return [
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=False)).rstrip()
+        for row in rows
+    ]
 
 
 _MARKS = {"pending": "☐", "in_progress": "◐", "complete": "☑", "error": "☒"}
 
 
 def _task(task: Json) -> list[str]:
-    more = [f"    {line}" for name in ("details", "output") if name in task for line in _rich(task[name])]
+    more = [
+        f"    {line}"
+        for name in ("details", "output")
+        if name in task
+        for line in _rich(task[name])
+    ]
     return [f"{_MARKS[task['status']]} {task['title']}", *more]
 
 
@@ -108,12 +128,16 @@ def _input(block: Json) -> list[str]:
 
 
 def _card(block: Json) -> list[str]:
-    lines = [_words(block[name]) for name in ("title", "subtitle", "body", "subtext") if name in block]
+    lines = [
+        _words(block[name]) for name in ("title", "subtitle", "body", "subtext") if name in block
+    ]
     return [*lines, " ".join(_element(each) for each in block.get("actions", []))]
 
 
 def _container(block: Json) -> list[str]:
-    title = _words(block["title"]) if "title" in block else " ".join(_rich(block["rich_text_title"]))
+    title = (
+        _words(block["title"]) if "title" in block else " ".join(_rich(block["rich_text_title"]))
+    )
     return [title, *(f"  {line}" for child in block["child_blocks"] for line in _lines(child))]
 
 
@@ -131,7 +155,10 @@ _RENDER: dict[str, Callable[[Json], list[str]]] = {
     "table": _table,
     "data_table": _table,
     "data_visualization": _chart,
-    "plan": lambda block: [block["title"], *(line for task in block["tasks"] for line in _task(task))],
+    "plan": lambda block: [
+        block["title"],
+        *(line for task in block["tasks"] for line in _task(task)),
+    ],
     "task_card": _task,
     "input": _input,
     "card": _card,

@@ -39,7 +39,9 @@ def speak(site: Site, address: ResponseAddress, said: Mapping[str, Any]) -> str:
     return ""
 
 
-def _post(site: Site, address: ResponseAddress, said: Mapping[str, Any], text: str, blocks: list[Json]) -> None:
+def _post(
+    site: Site, address: ResponseAddress, said: Mapping[str, Any], text: str, blocks: list[Json]
+) -> None:
     to = "" if said.get("response_type") == "in_channel" else address.user
     thread = str(said.get("thread_ts") or address.thread_ts or "")
     speech.put(

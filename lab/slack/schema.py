@@ -20,7 +20,10 @@ class Context:
 
 
 Check = Callable[[Any, str, Context], Iterator[str]]
-"""A check yields one complaint a fault; nothing when the value is good. The second argument is the JSON pointer."""
+"""A check yields one complaint a fault; nothing when the value is good.
+
+The second argument is the JSON pointer.
+"""
 
 
 def complaint(text: str, pointer: str) -> str:
@@ -139,8 +142,16 @@ def fields(
         if not isinstance(value, dict):
             yield complaint("must provide an object", at)
             return
-        faults = [complaint(f"missing required field: {name}", at) for name in required if name not in value]
-        faults += [complaint(f"invalid additional property: {name}", at) for name in value if name not in known]
+        faults = [
+            complaint(f"missing required field: {name}", at)
+            for name in required
+            if name not in value
+        ]
+        faults += [
+            complaint(f"invalid additional property: {name}", at)
+            for name in value
+            if name not in known
+        ]
         for name, sub in known.items():
             if name in value:
                 faults += sub(value[name], f"{at}/{name}", context)
@@ -152,7 +163,9 @@ def fields(
     return check
 
 
-def by_type(kinds: Mapping[str, Check], allowed: Callable[[Context], Collection[str]] | None = None) -> Check:
+def by_type(
+    kinds: Mapping[str, Check], allowed: Callable[[Context], Collection[str]] | None = None
+) -> Check:
     """Check an object by its `type`; `allowed` narrows the types by context (a surface)."""
 
     def check(value: Any, at: str, context: Context) -> Iterator[str]:

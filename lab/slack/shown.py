@@ -16,10 +16,12 @@ class Ack:
     """What came of an act.
 
     Attributes:
-        payload: What the app sent along with its ack (for `say`: the message's ts); None when nothing.
+        payload: What the app sent along with its ack (for `say`: the message's ts); None when
+            nothing.
         milliseconds: From the workspace's sending to the app's ack, or to giving up.
         ok: The app acknowledged in time and Slack accepted what it said.
-        text: What Slack shows the person when not ok, such as: /kvm failed with the error "operation_timeout".
+        text: What Slack shows the person when not ok, such as: /kvm failed with the error
+            "operation_timeout".
         errors: By block id, what a modal says beside its fields.
     """
 
@@ -99,7 +101,14 @@ class View:
         title = (raw.get("title") or {}).get("text", "")
         values = raw.get("state", {}).get("values", {})
         return cls(
-            raw["id"], raw["type"], title, raw["callback_id"], raw["private_metadata"], raw["blocks"], values, raw
+            raw["id"],
+            raw["type"],
+            title,
+            raw["callback_id"],
+            raw["private_metadata"],
+            raw["blocks"],
+            values,
+            raw,
         )
 
     @property

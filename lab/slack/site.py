@@ -83,7 +83,8 @@ class Site:
     def tell_of(self, kind: str, post: Post) -> None:
         """Tell of a message: kind is message, message_changed or message_deleted."""
         self.tell(
-            {"type": kind, "channel": post.channel, "message": self.page_message(post)}, post.ephemeral_to or None
+            {"type": kind, "channel": post.channel, "message": self.page_message(post)},
+            post.ephemeral_to or None,
         )
 
     def tell_view(self, user: str) -> None:
@@ -117,7 +118,8 @@ class Site:
     def with_image_urls(self, value: Any, post: Post | None = None) -> Any:
         """Answer some blocks with an `image_url` beside each `slack_file`, so that any renderer can show them.
 
-        A file that the readers of `post` may not see gets none: the page shows its words, as Slack a broken image.
+        A file that the readers of `post` may not see gets none: the page shows its words, as Slack
+            a broken image.
         """
         if isinstance(value, list):
             return [self.with_image_urls(each, post) for each in value]
@@ -139,4 +141,6 @@ class Site:
 
     def _disconnect(self, reason: str, abrupt: bool) -> None:  # noqa: FBT001 the callback's shape
         if self.loop is not None:
-            asyncio.run_coroutine_threadsafe(self.delivery.disconnect(reason, abrupt=abrupt), self.loop).result(5)
+            asyncio.run_coroutine_threadsafe(
+                self.delivery.disconnect(reason, abrupt=abrupt), self.loop
+            ).result(5)

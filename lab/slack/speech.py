@@ -33,7 +33,9 @@ def as_commanded(directory: Directory, text: str, *, escaped: bool) -> str:
     if not escaped:
         return plain
     return re.sub(
-        r"<@(U\w+)>", lambda found: f"<@{found[1]}|{_name_of(directory, found[1])}>", as_typed(directory, plain)
+        r"<@(U\w+)>",
+        lambda found: f"<@{found[1]}|{_name_of(directory, found[1])}>",
+        as_typed(directory, plain),
     )
 
 
@@ -45,7 +47,9 @@ def _name_of(directory: Directory, user: str) -> str:
 def _mention(directory: Directory, found: re.Match[str]) -> str:
     sign, name = found.groups()
     if sign == "#":
-        channel = next((c for c in directory.channels.values() if c.name == name and not c.with_user), None)
+        channel = next(
+            (c for c in directory.channels.values() if c.name == name and not c.with_user), None
+        )
         return f"<#{channel.id}|{channel.name}>" if channel else found.group(0)
     group = next((each for each in directory.groups.values() if each.handle == name.lower()), None)
     if group:
@@ -70,7 +74,9 @@ def _tell_parent(site: Site, post: Post) -> None:
         site.tell_of("message_changed", parent)
 
 
-def rewrite(site: Site, post: Post, text: str, blocks: list[Json], attachments: list[Json] | None = None) -> None:
+def rewrite(
+    site: Site, post: Post, text: str, blocks: list[Json], attachments: list[Json] | None = None
+) -> None:
     """Change a message and tell the pages."""
     site.records.edit(post, text, blocks, attachments or [])
     site.tell_of("message_changed", post)

@@ -57,7 +57,9 @@ def elements_of(block: Json) -> list[tuple[Json, str]]:
     return [(element, f"/{name}")] if element and element.get("type") != "image" else []
 
 
-def find_element(blocks: Iterable[Json], action_id: str, block_id: str | None = None) -> tuple[Json, Json] | None:
+def find_element(
+    blocks: Iterable[Json], action_id: str, block_id: str | None = None
+) -> tuple[Json, Json] | None:
     """Answer the block and the element with this action id (in this block if one is named), or None."""
     for block, _ in walk_blocks(blocks):
         if block_id in (None, block.get("block_id")):
@@ -94,9 +96,13 @@ def _doubled(ids: Iterable[tuple[str | None, str]], name: str) -> Iterator[str]:
 
 def _ids_unique(blocks: list[Json], at: str) -> Iterator[str]:
     walked = list(walk_blocks(blocks, at))
-    yield from _doubled([(block.get("block_id"), f"{here}/block_id") for block, here in walked], "block_id")
+    yield from _doubled(
+        [(block.get("block_id"), f"{here}/block_id") for block, here in walked], "block_id"
+    )
     for block, here in walked:
-        ids = [(each.get("action_id"), f"{here}{tail}/action_id") for each, tail in elements_of(block)]
+        ids = [
+            (each.get("action_id"), f"{here}{tail}/action_id") for each, tail in elements_of(block)
+        ]
         yield from _doubled(ids, "action_id")
 
 
@@ -118,7 +124,9 @@ def _per_message(blocks: list[Json], at: str) -> Iterator[str]:
     if kinds["data_visualization"] > 2:
         yield complaint("no more than 2 data_visualization blocks allowed", at)
     if sum(len(b["text"]) for b in blocks if b["type"] == "markdown") > MARKDOWN_CHARACTERS:
-        yield complaint(f"markdown blocks must be less than {MARKDOWN_CHARACTERS + 1} characters together", at)
+        yield complaint(
+            f"markdown blocks must be less than {MARKDOWN_CHARACTERS + 1} characters together", at
+        )
 
 
 def complaints_about(blocks: Any, context: Context, at: str = "/blocks") -> list[str]:
@@ -139,9 +147,16 @@ def _verdict(error: str, faults: list[str]) -> Verdict:
 def judge_blocks(blocks: Any, context: Context) -> Verdict:
     """Judge a message's blocks: ``invalid_blocks_format``, ``invalid_blocks``, ``msg_blocks_too_long`` or good."""
     if not isinstance(blocks, list) or not all(isinstance(each, dict) for each in blocks):
-        return Verdict("invalid_blocks_format", ("[ERROR] must provide an array of objects [json-pointer:/blocks]",))
+        return Verdict(
+            "invalid_blocks_format",
+            ("[ERROR] must provide an array of objects [json-pointer:/blocks]",),
+        )
     verdict = _verdict("invalid_blocks", complaints_about(blocks, context))
-    if not verdict.error and context.surface == "message" and readable_characters(blocks) > MESSAGE_CHARACTERS:
+    if (
+        not verdict.error
+        and context.surface == "message"
+        and readable_characters(blocks) > MESSAGE_CHARACTERS
+    ):
         return Verdict("msg_blocks_too_long")
     return verdict
 
@@ -155,7 +170,9 @@ def judge_attachments(attachments: Any, context: Context) -> Verdict:
     faults = [
         fault
         for index, each in enumerate(attachments)
-        for fault in complaints_about(each.get("blocks", []), context, f"/attachments/{index}/blocks")
+        for fault in complaints_about(
+            each.get("blocks", []), context, f"/attachments/{index}/blocks"
+        )
     ]
     return _verdict("invalid_attachments", faults)
 
@@ -200,12 +217,16 @@ def judge_view(view: Any, context_for: Callable[[str], Context]) -> Verdict:
     """Judge a modal or a home tab: ``invalid_arguments`` with the complaints, or good."""
     kind = view.get("type") if isinstance(view, dict) else None
     if kind not in ("modal", "home"):
-        return Verdict("invalid_arguments", ("[ERROR] must be one of modal, home [json-pointer:/view/type]",))
+        return Verdict(
+            "invalid_arguments", ("[ERROR] must be one of modal, home [json-pointer:/view/type]",)
+        )
     context = context_for(kind)
     shape = _MODAL if kind == "modal" else _HOME
     faults = list(shape(view, "/view", context))
     if not faults:
-        faults = complaints_about(view["blocks"], context, "/view/blocks") or list(_input_needs_submit(view))
+        faults = complaints_about(view["blocks"], context, "/view/blocks") or list(
+            _input_needs_submit(view)
+        )
     return _verdict("invalid_arguments", faults)
 
 
@@ -213,7 +234,9 @@ def judge_options(answer: Any) -> Verdict:
     """Judge the app's answer to a block suggestion: options or option groups, at most 100 of either."""
     from lab.slack.block_rules import OPTION_GROUP, PLAIN_OPTION
 
-    shape = fields({}, {"options": array(PLAIN_OPTION, 100, 0), "option_groups": array(OPTION_GROUP, 100, 0)})
+    shape = fields(
+        {}, {"options": array(PLAIN_OPTION, 100, 0), "option_groups": array(OPTION_GROUP, 100, 0)}
+    )
     faults = list(shape(answer, "", Context()))
     if not faults and not answer:
         faults = [complaint("must define either `options` or `option_groups`", "/")]

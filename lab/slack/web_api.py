@@ -34,7 +34,9 @@ async def read_args(request: web.Request) -> Json:
             raise SlackError("json_not_object")
         return args | more
     if request.method == "POST":
-        args |= {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
+        args |= {
+            name: value for name, value in (await request.post()).items() if isinstance(value, str)
+        }
     return args
 
 
@@ -61,7 +63,9 @@ def check_scopes(site: Site, method: Method) -> None:
     granted = site.app.scopes
     if granted is None or not method.scopes or granted & set(method.scopes):
         return
-    raise SlackError("missing_scope", needed=",".join(method.scopes), provided=",".join(sorted(granted)))
+    raise SlackError(
+        "missing_scope", needed=",".join(method.scopes), provided=",".join(sorted(granted))
+    )
 
 
 def _method(name: str) -> Method:

@@ -25,7 +25,8 @@ class Workspace:
 
     Attributes:
         pace: As given; an app that paces itself must know it.
-        url: http://127.0.0.1:PORT; `page` is the web page's address, `web_api` what a WebClient's base_url wants.
+        url: http://127.0.0.1:PORT; `page` is the web page's address, `web_api` what a WebClient's
+            base_url wants.
         fault: Faults on demand.
         calls: Every Web API call received, in order.
     """
@@ -46,14 +47,22 @@ class Workspace:
         Args:
             port: Where to listen on 127.0.0.1.
             commands: The slash commands registered, where the manifest names none.
-            manifest: The app's manifest in Slack's JSON form: its commands, scopes, events and mode then hold.
+            manifest: The app's manifest in Slack's JSON form: its commands, scopes, events and mode
+                then hold.
             ack_seconds: How long the app has for an ack; Slack gives 3 s.
             trigger_seconds: How long a trigger id lives; Slack gives 3 s.
             locales: Of members, by id, such as {"U0ANA": "pt-BR"}; the others read en-US.
-            pace: How many times faster than at Slack a minute of the rate limits passes; 0: no limits at all.
+            pace: How many times faster than at Slack a minute of the rate limits passes; 0: no
+                limits at all.
         """
         app = read_manifest(manifest, commands)
-        self._site = Site(app, ack_seconds=ack_seconds, trigger_seconds=trigger_seconds, locales=locales, pace=pace)
+        self._site = Site(
+            app,
+            ack_seconds=ack_seconds,
+            trigger_seconds=trigger_seconds,
+            locales=locales,
+            pace=pace,
+        )
         self.pace = pace
         self._server = Server(self._site, port)
         self._site.delivery.signing_secret = self._site.signing_secret
@@ -65,7 +74,10 @@ class Workspace:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._server.stop()
 
@@ -128,7 +140,9 @@ class Workspace:
             ValueError: The address is not on this machine; the lab sends nothing elsewhere.
         """
         if request_url and urlsplit(request_url).hostname not in ("127.0.0.1", "localhost"):
-            raise ValueError(f"the lab delivers to 127.0.0.1 only, not to {request_url!r}; use deliver_to(local URL)")
+            raise ValueError(
+                f"the lab delivers to 127.0.0.1 only, not to {request_url!r}; use deliver_to(local URL)"
+            )
         self._site.delivery.request_url = request_url
 
     def advance(self, seconds: float) -> None:
@@ -141,10 +155,14 @@ class Workspace:
         """Answer one of ana, bruno, carla, gil, or foreign (from another workspace); KeyError for others."""
         member = self._site.directory.member_named(name)
         if member is None or member.is_bot:
-            raise KeyError(f"there is nobody called {name!r}; there are ana, bruno, carla, gil and foreign")
+            raise KeyError(
+                f"there is nobody called {name!r}; there are ana, bruno, carla, gil and foreign"
+            )
         return Person(self, member.id, member.name)
 
-    def messages(self, channel: str, *, seen_by: str | None = None, thread: str | None = None) -> list[Message]:
+    def messages(
+        self, channel: str, *, seen_by: str | None = None, thread: str | None = None
+    ) -> list[Message]:
         """Answer a channel's messages in order as they now stand.
 
         Args:
@@ -156,7 +174,9 @@ class Workspace:
         member = self._site.directory.member_named(seen_by) if seen_by else None
         with self._site.records.changed:
             posts = self._site.records.seen_by(member.id if member else None, place.id)
-            return [self._message(post) for post in posts if thread in (None, post.ts, post.thread_ts)]
+            return [
+                self._message(post) for post in posts if thread in (None, post.ts, post.thread_ts)
+            ]
 
     def wait_message(
         self,
@@ -175,20 +195,31 @@ class Workspace:
 
         def wanted() -> Message | None:
             return next(
-                (each for each in self.messages(channel, seen_by=seen_by, thread=thread) if predicate(each)), None
+                (
+                    each
+                    for each in self.messages(channel, seen_by=seen_by, thread=thread)
+                    if predicate(each)
+                ),
+                None,
             )
 
         found = self.wait_for(wanted, timeout)
         if found is None:
             there = "\n---\n".join(
-                f"{each.ts} {each.user}: {each.plain()}" for each in self.messages(channel, seen_by=seen_by)
+                f"{each.ts} {each.user}: {each.plain()}"
+                for each in self.messages(channel, seen_by=seen_by)
             )
-            raise TimeoutError(f"no such message in {channel} within {timeout} s; there was:\n{there or '(nothing)'}")
+            raise TimeoutError(
+                f"no such message in {channel} within {timeout} s; there was:\n{there or '(nothing)'}"
+            )
         return found
 
     def wait_connected(self, timeout: float = 10, *, sockets: int = 1) -> None:
         """Wait until the app holds this many Socket Mode connections; TimeoutError says how many there are."""
-        if self.wait_for(lambda: len(self._site.delivery.sockets) >= sockets or None, timeout) is None:
+        if (
+            self.wait_for(lambda: len(self._site.delivery.sockets) >= sockets or None, timeout)
+            is None
+        ):
             raise TimeoutError(
                 f"{len(self._site.delivery.sockets)} of {sockets} Socket Mode connections within {timeout} s"
             )
@@ -214,7 +245,9 @@ class Workspace:
     def _channel(self, name: str) -> Channel:
         found = self._site.directory.channel_named(name)
         if found is None:
-            raise KeyError(f"there is no channel {name!r}; there are #ops, #approvals, #general and @ana …")
+            raise KeyError(
+                f"there is no channel {name!r}; there are #ops, #approvals, #general and @ana …"
+            )
         return found
 
     def _message(self, post: Post) -> Message:
@@ -236,7 +269,9 @@ class Workspace:
 
     def _broken(self, post: Post) -> tuple[str, ...]:
         named = (block["slack_file"] for block in post.blocks if "slack_file" in block)
-        files = [file for each in named if (file := self._site.records.image_named(each)) is not None]
+        files = [
+            file for each in named if (file := self._site.records.image_named(each)) is not None
+        ]
         return tuple(file.id for file in files if not self._site.records.shared_with(file, post))
 
     def new_secret(self) -> None:

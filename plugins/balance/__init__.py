@@ -13,7 +13,18 @@ from bot.domain.cluster import Snapshot
 from bot.domain.plan import Objection, Plan, Refused, Risk
 from bot.domain.steps import MigrateVm, SetMaintenance, WaitForPerson
 from bot.hookspecs import hookimpl
-from plugins.balance import cards, drain, handler, intents, pick, planner, recheck, rolling, shares, watch
+from plugins.balance import (
+    cards,
+    drain,
+    handler,
+    intents,
+    pick,
+    planner,
+    recheck,
+    rolling,
+    shares,
+    watch,
+)
 from plugins.balance.settings import BalanceSettings, Mode
 from plugins.balance.steps import ReachShells, RunOnHost, SetScheduler
 
@@ -107,7 +118,9 @@ def register_step_handlers(settings: Settings) -> Sequence[StepHandler]:
     return (
         StepHandler(SetScheduler, handler.settle, partial(handler.run, mine)),
         StepHandler(ReachShells, handler.shells_reached, handler.reach_shells),
-        StepHandler(RunOnHost, partial(handler.command_settled, rolls), partial(handler.run_command, rolls)),
+        StepHandler(
+            RunOnHost, partial(handler.command_settled, rolls), partial(handler.run_command, rolls)
+        ),
     )
 
 
@@ -118,7 +131,14 @@ def register_jobs(settings: Settings) -> Sequence[Watch]:
     if mine.watch.mode is Mode.OFF:
         return ()
     by_itself = ("balance",) if mine.watch.mode is Mode.AUTO else ()
-    return (Watch("balance", timedelta(seconds=watch.EVERY), partial(watch.look, mine), automatic=by_itself),)
+    return (
+        Watch(
+            "balance",
+            timedelta(seconds=watch.EVERY),
+            partial(watch.look, mine),
+            automatic=by_itself,
+        ),
+    )
 
 
 def _section(settings: Settings) -> BalanceSettings:
@@ -126,12 +146,15 @@ def _section(settings: Settings) -> BalanceSettings:
     return found if isinstance(found, BalanceSettings) else BalanceSettings()
 
 
-def _balanced(settings: BalanceSettings, intent: intents.Balance, snapshot: Snapshot, rules: Rules) -> Plan | Refused:
+def _balanced(
+    settings: BalanceSettings, intent: intents.Balance, snapshot: Snapshot, rules: Rules
+) -> Plan | Refused:
     plan = pick.plan_picked if intent.wanted else planner.plan
     return plan(settings, intent, snapshot, rules)
 
 
-def _shares(intent: intents.Shares, snapshot: Snapshot, rules: Rules) -> Plan | Refused:  # noqa: ARG001 - an Action's shape
+# An Action's shape
+def _shares(intent: intents.Shares, snapshot: Snapshot, rules: Rules) -> Plan | Refused:  # noqa: ARG001
     return shares.plan(intent, snapshot)
 
 

@@ -14,7 +14,8 @@ from plugins.balance.contention import WAITING, Want
 from plugins.balance.model import Floats, Move, Score, Why
 from plugins.balance.model import Reason as Cause
 
-# --- the commands' help -------------------------------------------------------------------------------------------
+# --- the commands' help
+# -------------------------------------------------------------------------------------------
 
 BALANCE = "Even out CPU and memory load with few moves."
 BALANCE_HELP = (
@@ -34,7 +35,9 @@ ONLY_HELP = "Look at one resource alone, or only mend what is plainly wrong (mai
 SKIP_HELP = "Leave this VM where it is; may be given more than once."
 PICK_HELP = "Propose only these moves of the open proposal instead of it, by number; op-17:1,3 names which one."
 PICK_ALONE = "Give --pick alone: all else is as in the proposal that you pick of."
-REASON_HELP = 'Why, for the approvers and the audit trail; several words in quotes: --reason "new rack".'
+REASON_HELP = (
+    'Why, for the approvers and the audit trail; several words in quotes: --reason "new rack".'
+)
 WITHOUT_HELP = "As if this host were in maintenance; may be given more than once."
 ADD_HELP = "As if there were one more host, such as cpus=32,memory=256G."
 
@@ -44,7 +47,8 @@ def bad_host(said: str) -> str:
     return f"“{said}” is not the size of a host; write for example --add cpus=32,memory=256G."
 
 
-# --- the plan -----------------------------------------------------------------------------------------------------
+# --- the plan
+# -----------------------------------------------------------------------------------------------------
 
 NOTHING = "Nothing is to be moved."
 MOST_AGAINST = 3  # hosts that a stuck guest's line tells of
@@ -73,12 +77,19 @@ def bad_pick(said: str) -> str:
 
 def pick_gone(uuid: str, target: str) -> Objection:
     """A picked guest or its host is away."""
-    return Objection("gone", f"A picked move to {target} is left out: VM {uuid} or the host does not answer any more.")
+    return Objection(
+        "gone",
+        f"A picked move to {target} is left out: VM {uuid} or the host does not answer any more.",
+    )
 
 
 def not_picked(found: Objection, waits_for: Sequence[str]) -> Objection:
     """A picked move that is not legal by itself."""
-    needs = f" It needs what was not picked: {_some(waits_for)} leaving there first." if waits_for else ""
+    needs = (
+        f" It needs what was not picked: {_some(waits_for)} leaving there first."
+        if waits_for
+        else ""
+    )
     return Objection("not-picked", f"Left out: {found.text}{needs}", found.remedy)
 
 
@@ -107,7 +118,8 @@ def _faults(before: Score, after: Score) -> str:
 def because(vm: Vm, source: Host, target: Host, move: Move, share: Floats) -> Reason:
     """One move's reason; ``share``: load of each host (CPU, memory) just before it, by index."""
     why: Line = CAUSES[move.reason]
-    if move.reason in (Cause.CPU, Cause.MEMORY):  # the others mend what is wrong, and their gain is a weight
+    # The others mend what is wrong, and their gain is a weight
+    if move.reason in (Cause.CPU, Cause.MEMORY):
         column = 0 if move.reason is Cause.CPU else 1
         gain = words("gain {gain}", gain=Number(move.gain, 3))
         why = words(
@@ -148,12 +160,17 @@ def unmeasured(names: Sequence[str]) -> Reason:
 
 def left_out(hosts: Sequence[str]) -> Reason:
     """Hosts that do not answer."""
-    return Reason("left-out", f"Left out with their VMs, because they do not answer: {_some(hosts)}.")
+    return Reason(
+        "left-out", f"Left out with their VMs, because they do not answer: {_some(hosts)}."
+    )
 
 
 def no_spare(hosts: Sequence[str]) -> Reason:
     """No N+1."""
-    return Reason("no-spare", f"Should one of these fail, the others lack the room for its VMs: {_some(hosts)}.")
+    return Reason(
+        "no-spare",
+        f"Should one of these fail, the others lack the room for its VMs: {_some(hosts)}.",
+    )
 
 
 def _some(names: Sequence[str], most: int = 8) -> str:
@@ -161,7 +178,8 @@ def _some(names: Sequence[str], most: int = 8) -> str:
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
-# --- why nothing is planned ---------------------------------------------------------------------------------------
+# --- why nothing is planned
+# ---------------------------------------------------------------------------------------
 
 
 def calm(score: Score, band: float) -> Objection:
@@ -195,11 +213,14 @@ def nothing_pays(score: Score) -> Objection:
 def stuck_here(names: Sequence[str]) -> Objection:
     """On hosts in maintenance."""
     return Objection(
-        "stuck", f"On hosts in maintenance, with nowhere to go: {_some(names)}.", "Ask `balance why VM` about each."
+        "stuck",
+        f"On hosts in maintenance, with nowhere to go: {_some(names)}.",
+        "Ask `balance why VM` about each.",
     )
 
 
-# --- what changed since it was planned ----------------------------------------------------------------------------
+# --- what changed since it was planned
+# ----------------------------------------------------------------------------
 
 
 def gone(step: MigrateVm) -> Objection:
@@ -209,7 +230,9 @@ def gone(step: MigrateVm) -> Objection:
 
 def host_away(step: MigrateVm) -> Objection:
     """The target does not answer."""
-    return Objection("host-unreachable", f"{step.target}, where {step.name} was to go, does not answer.", "")
+    return Objection(
+        "host-unreachable", f"{step.target}, where {step.name} was to go, does not answer.", ""
+    )
 
 
 def moved_meanwhile(step: MigrateVm, host: str) -> Objection:
@@ -219,7 +242,9 @@ def moved_meanwhile(step: MigrateVm, host: str) -> Objection:
 
 def changed(step: MigrateVm) -> Objection:
     """Another name, size, or what must travel with it."""
-    return Objection("changed", f"{step.name} has been renamed, resized or set up differently since.", "")
+    return Objection(
+        "changed", f"{step.name} has been renamed, resized or set up differently since.", ""
+    )
 
 
 def no_gain(before: Score, after: Score) -> Objection:
@@ -242,10 +267,15 @@ def no_longer_pays(before: Score, after: Score) -> Objection:
 
 def pointless(now: Score) -> Objection:
     """One move brings nothing any more."""
-    return Objection("pointless", f"It brings nothing any more: unevenness is {_even(now)}, and no less with it.", "")
+    return Objection(
+        "pointless",
+        f"It brings nothing any more: unevenness is {_even(now)}, and no less with it.",
+        "",
+    )
 
 
-# --- why one guest does not go to one host ------------------------------------------------------------------------
+# --- why one guest does not go to one host
+# ------------------------------------------------------------------------
 
 FIXED_TEXT = {
     "not-readable": "it cannot be read whole",
@@ -289,7 +319,9 @@ def unreadable_vms(vms: Sequence[Vm]) -> Objection:
     """VMs that are no part of a plan, each with its reason."""
     told = "; ".join(f"{vm.name} on {vm.host} ({vm.problem})" for vm in vms[:MOST_AGAINST])
     more = f"; and {len(vms) - MOST_AGAINST} more" if len(vms) > MOST_AGAINST else ""
-    return Objection("not-readable", f"Left as they are, because they cannot be read whole: {told}{more}.", "")
+    return Objection(
+        "not-readable", f"Left as they are, because they cannot be read whole: {told}{more}.", ""
+    )
 
 
 def pinned_to(said: str) -> str:
@@ -306,30 +338,48 @@ def forbidden(vm: Vm, host: Host, why: Why, behind: str, fixed: str = "") -> Obj
     remedy = REMEDIES.get(fixed, "")
     if why is Why.FIXED and vm.problem:
         remedy = f"Look at it on {vm.host}: `{command('virsh dumpxml {}', vm.name)}`."
-    return Objection(why.value, f"{vm.name} cannot go to {host.name}: {_reason(why, behind)}.", remedy)
+    return Objection(
+        why.value, f"{vm.name} cannot go to {host.name}: {_reason(why, behind)}.", remedy
+    )
 
 
 def why(vm: Vm, rows: Iterable[tuple[Host, Why, str]], score: Score, band: float) -> Card:
     """One answer for each host."""
-    table: list[tuple[Line, ...]] = [(host.name, _reason(answer, behind)) for host, answer, behind in rows]
-    head = words("*{vm}* on {host}, {memory}, {cpu}.", vm=vm.name, host=vm.host, memory=bytes_text(vm.memory),
-                 cpu="load not measured" if vm.cpu is None else f"{vm.cpu:.2f} cores in use")  # fmt: skip
-    now = words("Unevenness now {now}; up to {band} nothing is moved for balance.", now=_even(score), band=f"{band:g}")
+    table: list[tuple[Line, ...]] = [
+        (host.name, _reason(answer, behind)) for host, answer, behind in rows
+    ]
+    head = words(
+        "*{vm}* on {host}, {memory}, {cpu}.",
+        vm=vm.name,
+        host=vm.host,
+        memory=bytes_text(vm.memory),
+        cpu="load not measured" if vm.cpu is None else f"{vm.cpu:.2f} cores in use",
+    )
+    now = words(
+        "Unevenness now {now}; up to {band} nothing is moved for balance.",
+        now=_even(score),
+        band=f"{band:g}",
+    )
     elements: list[Element] = [
         Section(head),
         Table(("Host", "What speaks first against moving it there"), tuple(table)),
     ]
-    return Card(f"Why {vm.name} is not moved", f"Why {vm.name} is not moved", (*elements, Context((now,))))
+    return Card(
+        f"Why {vm.name} is not moved", f"Why {vm.name} is not moved", (*elements, Context((now,)))
+    )
 
 
 def not_in_it(vm: Vm, host: Host) -> Card:
     """A guest that is no part of a balance."""
-    text = f"{vm.name} is {vm.state} on {host.name}" + ("" if host.up else ", which does not answer")
+    text = f"{vm.name} is {vm.state} on {host.name}" + (
+        "" if host.up else ", which does not answer"
+    )
     line = words("{text}: a balance moves only VMs that run on hosts that answer.", text=text)
     return Card(f"{text}.", "", (Section(line),))
 
 
-# --- drain and undrain --------------------------------------------------------------------------------------------
+# --- drain and undrain
+# --------------------------------------------------------------------------------------------
 
 
 def drain_title(host: str) -> str:
@@ -353,12 +403,18 @@ def silent(host: Host) -> Objection:
 
 def empty_already(host: Host) -> Objection:
     """Nothing to do."""
-    return Objection("empty", f"{host.name} is in maintenance and no VM runs there.", "Nothing is left to do.")
+    return Objection(
+        "empty", f"{host.name} is in maintenance and no VM runs there.", "Nothing is left to do."
+    )
 
 
 def all_home(host: Host) -> Objection:
     """Nothing to do."""
-    return Objection("all-home", f"{host.name} is in service, and no VM is known to be away from it.", "Nothing to do.")
+    return Objection(
+        "all-home",
+        f"{host.name} is in service, and no VM is known to be away from it.",
+        "Nothing to do.",
+    )
 
 
 def stay_off(host: str, names: Sequence[str]) -> Reason:
@@ -368,29 +424,42 @@ def stay_off(host: str, names: Sequence[str]) -> Reason:
 
 def stuck(vm: Vm, host: str, against: Sequence[Objection]) -> Objection:
     """A guest that would stay, and what it needs."""
-    said = " ".join(dict.fromkeys(str(each.text) for each in against[:MOST_AGAINST])) or "there is no other host."
+    said = (
+        " ".join(dict.fromkeys(str(each.text) for each in against[:MOST_AGAINST]))
+        or "there is no other host."
+    )
     remedies = [each.remedy for each in against if each.remedy]
-    return Objection(f"{STUCK}{vm.name}", f"{vm.name} stays on {host}: {said}", next(iter(remedies), MAKE_ROOM))
+    return Objection(
+        f"{STUCK}{vm.name}", f"{vm.name} stays on {host}: {said}", next(iter(remedies), MAKE_ROOM)
+    )
 
 
 def sizeless(host: str) -> Objection:
     """A host that answers and yet tells too little to plan with."""
     return Objection(
-        "sizeless", f"{host} does not tell how many CPUs and how much memory it has.", "Look at its libvirtd."
+        "sizeless",
+        f"{host} does not tell how many CPUs and how much memory it has.",
+        "Look at its libvirtd.",
     )
 
 
 def arrived(host: str, names: Sequence[str]) -> Objection:
     """Somebody came meanwhile."""
-    return Objection("arrived", f"Since it was planned there are more VMs on {host}: {_some(names)}.", "")
+    return Objection(
+        "arrived", f"Since it was planned there are more VMs on {host}: {_some(names)}.", ""
+    )
 
 
 def coming_home(count: int, host: str) -> Reason:
     """The plan's reason."""
     if not count:
-        return Reason("home", f"No VM that a drain of {host} moved away can come home; the host is back in service.")
+        return Reason(
+            "home",
+            f"No VM that a drain of {host} moved away can come home; the host is back in service.",
+        )
     return Reason(
-        "home", f"{plural(count, 'VM')} that the drain of {host} moved away {'comes' if count == 1 else 'come'} home."
+        "home",
+        f"{plural(count, 'VM')} that the drain of {host} moved away {'comes' if count == 1 else 'come'} home.",
     )
 
 
@@ -402,7 +471,8 @@ def home_again(host: str) -> str:
 def not_found(uuid: str, names: Sequence[str]) -> Objection:
     """It does not run any more."""
     return Objection(
-        "not-home", f"{names[0] if names else uuid} does not run on a host that answers; it is not brought home."
+        "not-home",
+        f"{names[0] if names else uuid} does not run on a host that answers; it is not brought home.",
     )
 
 
@@ -411,7 +481,8 @@ def not_home(vm: Vm, found: Objection) -> Objection:
     return Objection("not-home", f"{vm.name} stays on {vm.host}: {found.text}", found.remedy)
 
 
-# --- rolling maintenance ------------------------------------------------------------------------------------------
+# --- rolling maintenance
+# ------------------------------------------------------------------------------------------
 
 ROLLING = "Maintain hosts one at a time: empty each, run a command or let people work, and bring its VMs home."
 ROLLING_HELP = (
@@ -445,7 +516,8 @@ def turn_reason(host: str, moves: Sequence[MigrateVm], command: str) -> Reason:
     to = f" to {_some(sorted({move.target for move in moves} - {host}))}" if moves else ""
     work = f"`{command}` runs there" if command else "people work on it"
     return Reason(
-        "turn", f"{host}: {plural(guests, 'VM')} {'leaves' if guests == 1 else 'leave'}{to}; {work}; then home."
+        "turn",
+        f"{host}: {plural(guests, 'VM')} {'leaves' if guests == 1 else 'leave'}{to}; {work}; then home.",
     )
 
 
@@ -505,12 +577,18 @@ def go_on_with(host: str, following: str) -> str:
 
 def after_pause(host: str) -> str:
     """What to do when nobody came."""
-    return f"If {host} is still in maintenance, bring it and its VMs back with `host undrain {host}`."
+    return (
+        f"If {host} is still in maintenance, bring it and its VMs back with `host undrain {host}`."
+    )
 
 
 def not_empty(host: str, names: Sequence[str]) -> Objection:
     """A command on a host on which guests run could end them."""
-    return Objection("not-empty", f"Not run on {host}, because VMs still run there: {_some(names)}.", "Drain it first.")
+    return Objection(
+        "not-empty",
+        f"Not run on {host}, because VMs still run there: {_some(names)}.",
+        "Drain it first.",
+    )
 
 
 def turn_anew(host: str) -> str:
@@ -545,7 +623,10 @@ MOST_COMMAND = 80  # characters of a command in a line
 def no_shells(found: Sequence[tuple[str, str]]) -> tuple[str, str]:
     """Before anything was moved."""
     said = "; ".join(f"{host}: {why}" for host, why in found)
-    return f"No command can be run on {said}", "Give these hosts `ssh` in the configuration, or leave out --run."
+    return (
+        f"No command can be run on {said}",
+        "Give these hosts `ssh` in the configuration, or leave out --run.",
+    )
 
 
 def mark_refused(host: str, said: str) -> tuple[str, str]:
@@ -563,7 +644,9 @@ def strange_answer(host: str, said: str) -> str:
 
 def command_runs(host: str, seconds: float, last: str) -> str:
     """While it runs."""
-    return f"The command runs on {host} for {duration_text(seconds)}" + (f": {last[:200]}" if last else "")
+    return f"The command runs on {host} for {duration_text(seconds)}" + (
+        f": {last[:200]}" if last else ""
+    )
 
 
 def host_away_for(host: str, seconds: float) -> str:
@@ -610,10 +693,14 @@ def command_too_long(host: str, minutes: float, mark: str) -> tuple[str, str]:
 
 def not_back(host: str, minutes: float, said: Line) -> tuple[str, str]:
     """It stays away."""
-    return f"{host} did not come back within {duration_text(60 * minutes)}: {said}", f"Look at it. {after_pause(host)}"
+    return (
+        f"{host} did not come back within {duration_text(60 * minutes)}: {said}",
+        f"Look at it. {after_pause(host)}",
+    )
 
 
-# --- a simulation -------------------------------------------------------------------------------------------------
+# --- a simulation
+# -------------------------------------------------------------------------------------------------
 
 SHOWN = 40  # moves in a table
 
@@ -627,26 +714,38 @@ def simulated(found: Plan | Refused, without: Sequence[str], cpus: int, memory: 
     if isinstance(found, Refused):
         lines = "\n".join(f"{each.text} {each.remedy}".strip() for each in found.objections)
         return Card(
-            f"{title}: {found.title}", title, (Section(words("*{t}*\n{lines}", t=found.title, lines=lines)), small)
+            f"{title}: {found.title}",
+            title,
+            (Section(words("*{t}*\n{lines}", t=found.title, lines=lines)), small),
         )
     moves = [step for step in found.steps if isinstance(step, MigrateVm)]
     rows: list[tuple[Line, ...]] = [(str(n), step.name, step.source, step.target, _why(step.reason))
                                     for n, step in enumerate(moves[:SHOWN], 1)]  # fmt: skip
     head = next(each.text for each in found.reasons if each.code == "summary")
-    elements: list[Element] = [Section(head), Table(("#", "VM", "from", "to", "why"), tuple(rows), frozenset({0}))]
+    elements: list[Element] = [
+        Section(head),
+        Table(("#", "VM", "from", "to", "why"), tuple(rows), frozenset({0})),
+    ]
     if len(moves) > SHOWN:
         elements.append(Section(f"… and {len(moves) - SHOWN} more."))
     elements += [_bars(found.bars)] if found.bars else []
-    elements += [Section("\n".join(f"• {each.text}" for each in found.warnings[:8]))] if found.warnings else []
+    elements += (
+        [Section("\n".join(f"• {each.text}" for each in found.warnings[:8]))]
+        if found.warnings
+        else []
+    )
     took = words(
-        "Foretold: {time}, {basis}.", time=duration_text(found.prediction.seconds or 0), basis=found.prediction.basis
+        "Foretold: {time}, {basis}.",
+        time=duration_text(found.prediction.seconds or 0),
+        basis=found.prediction.basis,
     )
     return Card(f"{title}: {head}", title, (*elements, Context((took,)), small))
 
 
 def _bars(bars: Sequence[HostBar]) -> Table:
     rows: list[tuple[Line, ...]] = [
-        (bar.host, f"{bar.memory_before:.0%} → {bar.memory_after:.0%}", _cpu(bar)) for bar in bars[:30]
+        (bar.host, f"{bar.memory_before:.0%} → {bar.memory_after:.0%}", _cpu(bar))
+        for bar in bars[:30]
     ]
     return Table(("Host", "Memory allocated", "CPU busy"), tuple(rows))
 
@@ -657,7 +756,8 @@ def _cpu(bar: HostBar) -> str:
     return f"{bar.cpu_before:.0%} → {bar.cpu_after:.0%}"
 
 
-# --- CPU inside a host --------------------------------------------------------------------------------------------
+# --- CPU inside a host
+# --------------------------------------------------------------------------------------------
 
 SHARES = "Give the VMs of a host CPU by their tags: priority=gold|silver|bronze, cpu-cap=150%."
 SHARES_HELP = (
@@ -688,12 +788,18 @@ def set_scheduler(name: str, wanted: Scheduler, vcpus: int) -> str:
 
 def shares_title(host: str, *, undo: bool) -> str:
     """What approvers read first."""
-    return f"Undo the CPU shares of {host}" if undo else f"Set the CPU shares of {host} by its VMs' tags"
+    return (
+        f"Undo the CPU shares of {host}"
+        if undo
+        else f"Set the CPU shares of {host} by its VMs' tags"
+    )
 
 
 def limit_title(name: str, percent: float) -> str:
     """What approvers read first."""
-    return f"Limit {name} to {percent:g}% of a core" if percent else f"Lift the CPU ceiling of {name}"
+    return (
+        f"Limit {name} to {percent:g}% of a core" if percent else f"Lift the CPU ceiling of {name}"
+    )
 
 
 def least_cpu(priority: str, cores: float) -> str:
@@ -718,14 +824,16 @@ def contended(host: str, waiting: Sequence[Vm]) -> Reason:
 def nobody_waits(host: str) -> Reason:
     """Priorities do not matter now."""
     return Reason(
-        "calm", f"Nobody waits for CPU on {host} now: priorities change nothing until its VMs want more than there is."
+        "calm",
+        f"Nobody waits for CPU on {host} now: priorities change nothing until its VMs want more than there is.",
     )
 
 
 def steal_unknown(host: str) -> Reason:
     """No sweep has told it."""
     return Reason(
-        "unmeasured", f"How long VMs of {host} wait for CPU is not measured; what they get is foretold by use."
+        "unmeasured",
+        f"How long VMs of {host} wait for CPU is not measured; what they get is foretold by use.",
     )
 
 
@@ -743,18 +851,26 @@ def suggested(waiting: Vm, hog: Vm) -> Objection:
 def ceiling_reason(vm: Vm, percent: float) -> str:
     """What a ceiling means."""
     now = "not measured" if vm.cpu is None else f"{vm.cpu:.2f} cores"
-    return f"at most {percent / 100:.2f} cores from now on; it uses {now}" if percent else f"no ceiling; it uses {now}"
+    return (
+        f"at most {percent / 100:.2f} cores from now on; it uses {now}"
+        if percent
+        else f"no ceiling; it uses {now}"
+    )
 
 
 def nothing_to_undo(host: str) -> Objection:
     """No such operation, or all is as before."""
-    return Objection("nothing-to-undo", f"Nothing that `balance shares` set on {host} is left to undo.", "")
+    return Objection(
+        "nothing-to-undo", f"Nothing that `balance shares` set on {host} is left to undo.", ""
+    )
 
 
 def bad_tag(name: str, key: str, value: str) -> Objection:
     """A tag that says nothing."""
     return Objection(
-        "bad-tag", f"{name} has the tag {key}={value}.", "Write priority=gold|silver|bronze, cpu-cap=150%."
+        "bad-tag",
+        f"{name} has the tag {key}={value}.",
+        "Write priority=gold|silver|bronze, cpu-cap=150%.",
     )
 
 
@@ -769,7 +885,11 @@ def no_tags(host: str) -> Objection:
 
 def as_tagged(host: str) -> Objection:
     """Nothing to do."""
-    return Objection("as-tagged", f"Every running VM of {host} has the CPU share that its tags say.", "Nothing to do.")
+    return Objection(
+        "as-tagged",
+        f"Every running VM of {host} has the CPU share that its tags say.",
+        "Nothing to do.",
+    )
 
 
 def not_running(vm: Vm) -> Objection:
@@ -792,7 +912,9 @@ def as_wanted(vm: Vm) -> Objection:
 
 def not_as_planned(name: str, host: str) -> Objection:
     """It moved, stopped or was resized."""
-    return Objection("changed", f"{name} does not run on {host} any more as it did when this was planned.", "")
+    return Objection(
+        "changed", f"{name} does not run on {host} any more as it did when this was planned.", ""
+    )
 
 
 def measuring(name: str) -> str:
@@ -808,14 +930,17 @@ def does_not_hold(name: str, used: float, cap: float) -> tuple[str, str]:
     )
 
 
-# --- what the watch says ------------------------------------------------------------------------------------------
+# --- what the watch says
+# ------------------------------------------------------------------------------------------
 
 BALANCE_BUTTON = "Plan a balance"
 LOOK_BUTTON = "Look at the moves"
 
 
 AUTO_HALTED = "Nothing is moved by itself: the last automatic balance failed or was cancelled. Plan one to see to it."
-AUTO_NOT_ENOUGH = "Nothing is moved by itself: what may be moved without asking would not help enough."
+AUTO_NOT_ENOUGH = (
+    "Nothing is moved by itself: what may be moved without asking would not help enough."
+)
 
 
 def auto_used_up(moves: int, hours: float) -> str:

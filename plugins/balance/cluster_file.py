@@ -13,15 +13,20 @@ MIB_PER_GIB = 1024.0
 def problem_from(cluster: Mapping[str, Any]) -> Problem:
     """Read {vcpu_ratio, hosts: [{name, mem, reserve, cores, drain}], vms: [{name, mem, vcpus, cpu, aa, host}]}.
 
-    Memory is in MiB, `cpu` in cores in use, `aa` an anti-affinity group or null. BadProblem names what is missing.
+    Memory is in MiB, `cpu` in cores in use, `aa` an anti-affinity group or null. BadProblem names
+    what is missing.
     """
     try:
         return _problem(cluster["hosts"], cluster["vms"], float(cluster["vcpu_ratio"]))
     except KeyError as missing:
-        raise BadProblem(f"the cluster file lacks {missing} or names a host that it does not list") from missing
+        raise BadProblem(
+            f"the cluster file lacks {missing} or names a host that it does not list"
+        ) from missing
 
 
-def _problem(hosts: Sequence[Mapping[str, Any]], vms: Sequence[Mapping[str, Any]], ratio: float) -> Problem:
+def _problem(
+    hosts: Sequence[Mapping[str, Any]], vms: Sequence[Mapping[str, Any]], ratio: float
+) -> Problem:
     memory, cores = _column(hosts, "mem") / MIB_PER_GIB, _column(hosts, "cores")
     size = _column(vms, "mem") / MIB_PER_GIB
     index = {host["name"]: number for number, host in enumerate(hosts)}
@@ -50,4 +55,6 @@ def _column(rows: Sequence[Mapping[str, Any]], name: str) -> Floats:
 
 def _groups(names: Sequence[str | None]) -> Ints:
     known: dict[str, int] = {}
-    return np.array([known.setdefault(name, len(known)) if name else NO_GROUP for name in names], dtype=np.intp)
+    return np.array(
+        [known.setdefault(name, len(known)) if name else NO_GROUP for name in names], dtype=np.intp
+    )

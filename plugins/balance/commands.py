@@ -1,7 +1,8 @@
 """Pure: a command on a host that is begun at most once, whatever breaks, and what its mark there says of it.
 
-The mark is a directory on the host that only its owner can use. Who makes it begins the command, apart from the
-connection; beside it lie the boot it began in, its process, its output and, at its end, its exit code.
+The mark is a directory on the host that only its owner can use. Who makes it begins the command,
+apart from the connection; beside it lie the boot it began in, its process, its output and, at its
+end, its exit code.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ elif [ ! -d "$1" ] || [ ! -O "$1" ]; then
   exit 73
 fi
 """
-# The end is looked for last, for it may come between two of these lines. A fresh mark may still be being made.
+# The end is looked for last, for it may come between two of these lines. A fresh mark may still be
+# being made.
 LOOK = """
 if [ ! -d "$1" ] || [ ! -O "$1" ]; then echo up same absent; exit; fi
 up=up
@@ -53,7 +55,10 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a mark says. ``stopping``: the host is going down; ``rebooted``: it has been, since the command began."""
+    """What a mark says.
+
+    ``stopping``: the host is going down; ``rebooted``: it has been, since the command began.
+    """
 
     stage: Stage
     stopping: bool = False
@@ -94,7 +99,9 @@ def read(said: str) -> Seen:
     """
     first, _, output = said.partition("\n")
     up, boot, stage, *code = first.split()
-    return Seen(Stage(stage), up == "stopping", boot == "other", int(code[0]) if code else 0, output)
+    return Seen(
+        Stage(stage), up == "stopping", boot == "other", int(code[0]) if code else 0, output
+    )
 
 
 def verdict(seen: Seen, *, reboots: bool) -> Verdict:

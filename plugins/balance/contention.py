@@ -27,7 +27,9 @@ class Want:
 def wants(guests: Sequence[Vm], most: Mapping[str, float]) -> dict[str, Want]:
     """By UUID, of the guests that were measured; ``most``: ceilings in cores, of others their vCPUs are."""
     return {
-        vm.uuid: Want(vm.cpu, vm.wait or 0.0, min(float(vm.vcpus), most.get(vm.uuid, float(vm.vcpus))))
+        vm.uuid: Want(
+            vm.cpu, vm.wait or 0.0, min(float(vm.vcpus), most.get(vm.uuid, float(vm.vcpus)))
+        )
         for vm in guests
         if vm.cpu is not None
     }
@@ -36,9 +38,10 @@ def wants(guests: Sequence[Vm], most: Mapping[str, float]) -> dict[str, Want]:
 def foretold(found: Mapping[str, Want], weights: Mapping[str, int]) -> dict[str, float]:
     """Cores that each guest is likely to get, by UUID.
 
-    What the guests use together now is what there is to share while some of them wait: it is measured, so that pinned
-    vCPUs and the host's own work are in it. It is shared as the kernel shares: by weight, nobody gets more than it
-    wants, and what is left over goes to the others (progressive filling).
+    What the guests use together now is what there is to share while some of them wait: it is
+    measured, so that pinned vCPUs and the host's own work are in it. It is shared as the kernel
+    shares: by weight, nobody gets more than it wants, and what is left over goes to the others
+    (progressive filling).
     """
     if not any(want.waits > WAITING for want in found.values()):
         return {uuid: want.wanted for uuid, want in found.items()}
@@ -47,7 +50,11 @@ def foretold(found: Mapping[str, Want], weights: Mapping[str, int]) -> dict[str,
     hungry = dict(found)
     while hungry:
         unit = left / sum(weights[uuid] for uuid in hungry)
-        content = {uuid: want.wanted for uuid, want in hungry.items() if want.wanted <= unit * weights[uuid]}
+        content = {
+            uuid: want.wanted
+            for uuid, want in hungry.items()
+            if want.wanted <= unit * weights[uuid]
+        }
         if not content:
             return {**given, **{uuid: unit * weights[uuid] for uuid in hungry}}
         given |= content

@@ -23,7 +23,9 @@ MOST_ROUNDS = 4
 class Descent:
     """One placement, improved at a price for each VM away from home; the price falls."""
 
-    def __init__(self, problem: Problem, limits: Limits, start: Placement, late: Callable[[], bool]) -> None:
+    def __init__(
+        self, problem: Problem, limits: Limits, start: Placement, late: Callable[[], bool]
+    ) -> None:
         self.problem, self.limits, self.late, self.placement = problem, limits, late, start
         self.least_price = limits.least_gain(problem)
         self.price = max(FIRST_PRICE / problem.serving, self.least_price)
@@ -76,7 +78,9 @@ class Descent:
         ranked = hosts[np.argsort((away[hosts] * np.sqrt(weight)).sum(axis=1), kind="stable")]
         dealt: list[list[int]] = [[] for _ in range(count)]
         for first in range(0, len(ranked), count):
-            for place, host in zip(self.rng.permutation(count), ranked[first : first + count], strict=False):
+            for place, host in zip(
+                self.rng.permutation(count), ranked[first : first + count], strict=False
+            ):
                 dealt[place].append(host)
         return [np.sort(np.array(block, dtype=np.intp)) for block in dealt]
 

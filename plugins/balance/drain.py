@@ -23,11 +23,14 @@ from plugins.balance.recheck import moves_left, skipped
 from plugins.balance.settings import BalanceSettings
 
 DRAIN, UNDRAIN, ROLLING = "host drain", "host undrain", "host rolling"
-GONE = frozenset({"gone", "moved"})  # what the wish was anyway: the guest is not on the host any more
+# What the wish was anyway: the guest is not on the host any more
+GONE = frozenset({"gone", "moved"})
 LOOK_BACK = 500  # operations in which a host's drains are looked for
 
 
-def drain(settings: BalanceSettings, intent: Drain, snapshot: Snapshot, rules: Iterable[Rule]) -> Plan | Refused:
+def drain(
+    settings: BalanceSettings, intent: Drain, snapshot: Snapshot, rules: Iterable[Rule]
+) -> Plan | Refused:
     """Maintenance first, so that nothing arrives any more; then every guest that can leave, each legal in its turn.
 
     Raises:
@@ -44,7 +47,9 @@ def drain(settings: BalanceSettings, intent: Drain, snapshot: Snapshot, rules: I
     off = [vm.name for vm in snapshot.on(host.name) if not vm.state.active]
     warnings = [Reason(each.code, f"{each.text} {each.remedy}".strip()) for each in stuck]
     warnings += [cards.stay_off(host.name, off)] if off else []
-    return plan_of(settings, case, result, title, before=first, warnings=warnings, why=intent.reason)
+    return plan_of(
+        settings, case, result, title, before=first, warnings=warnings, why=intent.reason
+    )
 
 
 def emptied(
@@ -55,16 +60,28 @@ def emptied(
     stuck = tuple(_stuck(case, result, host))
     known = {vm.uuid for vm in case.vms}
     unseen = (vm for vm in snapshot.on(host) if vm.state.active and vm.uuid not in known)
-    return case, result, (*stuck, *(cards.stuck(vm, host, (cards.sizeless(host),)) for vm in unseen))
+    return (
+        case,
+        result,
+        (*stuck, *(cards.stuck(vm, host, (cards.sizeless(host),)) for vm in unseen)),
+    )
 
 
 def emptying(
-    settings: BalanceSettings, host: str, snapshot: Snapshot, rules: Iterable[Rule], also: Collection[str] = ()
+    settings: BalanceSettings,
+    host: str,
+    snapshot: Snapshot,
+    rules: Iterable[Rule],
+    also: Collection[str] = (),
 ) -> Case:
     """The host in maintenance, its own guests (and ``also``, by UUID) the only ones that may move; no cooldown."""
-    hosts = tuple(replace(each, maintenance=each.maintenance or each.name == host) for each in snapshot.hosts)
+    hosts = tuple(
+        replace(each, maintenance=each.maintenance or each.name == host) for each in snapshot.hosts
+    )
     supposed = replace(snapshot, hosts=hosts)
-    return case_of(supposed, settings, rules, asked=True, movable=lambda vm: vm.host == host or vm.uuid in also)
+    return case_of(
+        supposed, settings, rules, asked=True, movable=lambda vm: vm.host == host or vm.uuid in also
+    )
 
 
 def _stuck(case: Case, result: Result, host: str) -> Iterator[Objection]:
@@ -80,19 +97,31 @@ def _stuck(case: Case, result: Result, host: str) -> Iterator[Objection]:
 
 
 def still_drains(
-    settings: BalanceSettings, intent: Drain, planned: Plan, snapshot: Snapshot, rules: Iterable[Rule]
+    settings: BalanceSettings,
+    intent: Drain,
+    planned: Plan,
+    snapshot: Snapshot,
+    rules: Iterable[Rule],
 ) -> tuple[Objection, ...]:
     """Every move still legal in its turn, and nobody new on the host; who has gone already is no hindrance."""
     case = emptying(settings, intent.host, snapshot, rules)
     against, _ = replayed(case, moves_in(planned))
     foreseen = {*(step.uuid for step in moves_in(planned)), *planned_to_stay(planned)}
-    new = [vm.name for vm in case.vms if vm.host == intent.host and vm.name not in foreseen and vm.uuid not in foreseen]
+    new = [
+        vm.name
+        for vm in case.vms
+        if vm.host == intent.host and vm.name not in foreseen and vm.uuid not in foreseen
+    ]
     hinders = tuple(each for each in against if each.code not in GONE)
     return (*hinders, *((cards.arrived(intent.host, new),) if new else ()))
 
 
 def next_leaves(
-    settings: BalanceSettings, intent: Drain, underway: Underway, snapshot: Snapshot, rules: Iterable[Rule]
+    settings: BalanceSettings,
+    intent: Drain,
+    underway: Underway,
+    snapshot: Snapshot,
+    rules: Iterable[Rule],
 ) -> Rechecked:
     """A guest that has gone, or that cannot go there any more, is skipped; the others leave."""
     moving = {step.uuid for _, step in moves_left(underway)}
@@ -102,7 +131,9 @@ def next_leaves(
 def planned_to_stay(planned: Plan) -> frozenset[str]:
     """Names of the guests that the plan said would stay."""
     return frozenset(
-        each.code.removeprefix(cards.STUCK) for each in planned.warnings if each.code.startswith(cards.STUCK)
+        each.code.removeprefix(cards.STUCK)
+        for each in planned.warnings
+        if each.code.startswith(cards.STUCK)
     )
 
 
@@ -126,18 +157,28 @@ def _gone(operation: Operation, host: str) -> Iterator[str]:
         step = steps[index]
         if isinstance(step, MigrateVm) and step.target == host:
             gone.pop(step.uuid, None)
-        elif isinstance(step, MigrateVm) and step.source == host and turn_of(steps, index) in ("", host):
+        elif (
+            isinstance(step, MigrateVm)
+            and step.source == host
+            and turn_of(steps, index) in ("", host)
+        ):
             gone[step.uuid] = None
     return iter(gone)
 
 
 def turn_of(steps: Sequence[Step], index: int) -> str:
     """Whose turn a step is in: the host that was last put into maintenance before it; '' for none."""
-    before = (step for step in reversed(steps[: index + 1]) if isinstance(step, SetMaintenance) and step.on)
+    before = (
+        step
+        for step in reversed(steps[: index + 1])
+        if isinstance(step, SetMaintenance) and step.on
+    )
     return next((step.host for step in before), "")
 
 
-def undrain(settings: BalanceSettings, intent: Undrain, snapshot: Snapshot, rules: Iterable[Rule]) -> Plan | Refused:
+def undrain(
+    settings: BalanceSettings, intent: Undrain, snapshot: Snapshot, rules: Iterable[Rule]
+) -> Plan | Refused:
     """Maintenance off, and home come all who fit, in the order in which they left. Who does not fit is told, no more.
 
     Raises:
@@ -173,10 +214,16 @@ def undrain(settings: BalanceSettings, intent: Undrain, snapshot: Snapshot, rule
 
 
 def homecoming(
-    settings: BalanceSettings, host: str, home: Collection[str], snapshot: Snapshot, rules: Iterable[Rule]
+    settings: BalanceSettings,
+    host: str,
+    home: Collection[str],
+    snapshot: Snapshot,
+    rules: Iterable[Rule],
 ) -> Case:
     """The host back in service, and only its own guests (by UUID) may move."""
-    hosts = tuple(replace(each, maintenance=each.maintenance and each.name != host) for each in snapshot.hosts)
+    hosts = tuple(
+        replace(each, maintenance=each.maintenance and each.name != host) for each in snapshot.hosts
+    )
     supposed = replace(snapshot, hosts=hosts)
     return case_of(supposed, settings, rules, asked=True, movable=lambda vm: vm.uuid in home)
 
@@ -191,28 +238,44 @@ def _moves_home(
     for uuid in intent.home:
         vm = case.index(uuid)
         if vm is None or target is None:
-            left.append(cards.not_found(uuid, [each.name for each in case.snapshot.vms if each.uuid == uuid]))
+            left.append(
+                cards.not_found(
+                    uuid, [each.name for each in case.snapshot.vms if each.uuid == uuid]
+                )
+            )
         elif where.host[vm] == target:
             continue
         elif found := hindrance(case, where, vm, target):
             left.append(cards.not_home(case.vms[vm], found))
         else:
             guest = case.vms[vm]
-            moves.append(step_for(settings, guest, guest.host, intent.host, cards.home_again(intent.host)))
+            moves.append(
+                step_for(settings, guest, guest.host, intent.host, cards.home_again(intent.host))
+            )
             where.move(vm, target)
     return tuple(moves), tuple(left)
 
 
 def next_comes_home(
-    settings: BalanceSettings, intent: Undrain, underway: Underway, snapshot: Snapshot, rules: Iterable[Rule]
+    settings: BalanceSettings,
+    intent: Undrain,
+    underway: Underway,
+    snapshot: Snapshot,
+    rules: Iterable[Rule],
 ) -> Rechecked:
     """A guest that cannot come home any more stays where it is; the others come."""
     return skipped(homecoming(settings, intent.host, intent.home, snapshot, rules), underway)
 
 
 def still_homecoming(
-    settings: BalanceSettings, intent: Undrain, planned: Plan, snapshot: Snapshot, rules: Iterable[Rule]
+    settings: BalanceSettings,
+    intent: Undrain,
+    planned: Plan,
+    snapshot: Snapshot,
+    rules: Iterable[Rule],
 ) -> tuple[Objection, ...]:
     """Every move still legal in its turn."""
-    against, _ = replayed(homecoming(settings, intent.host, intent.home, snapshot, rules), moves_in(planned))
+    against, _ = replayed(
+        homecoming(settings, intent.host, intent.home, snapshot, rules), moves_in(planned)
+    )
     return against

@@ -1,8 +1,9 @@
 """All swaps and short chains of moves within a few hosts, priced at once by matrix products.
 
-Neighbourhood: the cyclic-transfer exchanges of Thompson and Psaraftis (1993), searched through the improvement graph
-of Ahuja, Orlin and Sharma (2000): an edge u → v prices "u takes v's place on v's host". Because the surrogate of
-`Placement.slope` is a weighted sum of squares, all edges among R VMs are one product of two thin matrices.
+Neighbourhood: the cyclic-transfer exchanges of Thompson and Psaraftis (1993), searched through the
+improvement graph of Ahuja, Orlin and Sharma (2000): an edge u → v prices "u takes v's place on v's
+host". Because the surrogate of `Placement.slope` is a weighted sum of squares, all edges among R
+VMs are one product of two thin matrices.
 """
 
 from collections.abc import Iterable
@@ -46,7 +47,9 @@ class Purse:
 
     def bears(self, moves: Floats, gib: Floats) -> Bools:
         """Answer which of these could be paid, each alone."""
-        enough: Bools = ((moves <= 0) | (moves <= self.moves)) & ((gib <= 0) | (gib <= self.gib + ROUNDING))
+        enough: Bools = ((moves <= 0) | (moves <= self.moves)) & (
+            (gib <= 0) | (gib <= self.gib + ROUNDING)
+        )
         return enough
 
 
@@ -62,14 +65,18 @@ class Scratch:
         """Answer two arrays, rows × rows each, with whatever was in them."""
         cells, shape = rows * rows, (rows, rows)
         if cells > len(self._edges):
-            self._edges, self._sums = np.empty(cells, dtype=np.float32), np.empty(cells, dtype=np.float32)
+            self._edges, self._sums = (
+                np.empty(cells, dtype=np.float32),
+                np.empty(cells, dtype=np.float32),
+            )
         return self._edges[:cells].reshape(shape), self._sums[:cells].reshape(shape)
 
 
 class Block:
     """A few hosts (n) and R of the VMs on them, with totals of its own that change until they are written back.
 
-    `at` is each VM's host and `origin` its home in the block's own numbers (-1: outside); `load` is n × 2.
+    `at` is each VM's host and `origin` its home in the block's own numbers (-1: outside); `load` is
+    n × 2.
     """
 
     def __init__(self, placement: Placement, hosts: Ints, vms: Ints, scratch: Scratch) -> None:
@@ -103,8 +110,14 @@ class Block:
     def _arrays(self, scratch: Scratch) -> None:
         rows, hosts = len(self.vms), len(self.hosts)
         self.rows, self.one_hot = np.arange(rows), np.eye(hosts, dtype=np.float32)
-        self.arriving, self.receiving = (np.empty((rows, 5 + hosts), dtype=np.float32) for _ in range(2))
-        self.arriving[:, :2], self.arriving[:, 2:4], self.receiving[:, 4] = self.size, self.square, 1.0
+        self.arriving, self.receiving = (
+            np.empty((rows, 5 + hosts), dtype=np.float32) for _ in range(2)
+        )
+        self.arriving[:, :2], self.arriving[:, 2:4], self.receiving[:, 4] = (
+            self.size,
+            self.square,
+            1.0,
+        )
         self.alone = np.ones((hosts, 5), dtype=np.float32)
         self.edges, self.sums = scratch.square(rows)
 
@@ -112,7 +125,9 @@ class Block:
         """Answer each host's distance from the cluster's mean share (n × 2) and the cluster's two deviations."""
         share = self.load / self.units
         mean = (self.sum_outside + share.sum(axis=0)) / self.in_service
-        variance = (self.squares_outside + (share * share).sum(axis=0)) / self.in_service - mean * mean
+        variance = (
+            self.squares_outside + (share * share).sum(axis=0)
+        ) / self.in_service - mean * mean
         return share - mean, np.sqrt(np.maximum(variance, 0.0))
 
     def imbalance(self) -> float:
@@ -135,8 +150,9 @@ class Block:
     def _price(self, toll: Floats, at_home: Bools) -> Edges:
         """Fill `edges` (R × R: u takes v's place, v's own next place not yet counted); answer R × n, u alone to a host.
 
-        Leaving undoes what arriving would add, but for the VM's own square, which counts once more. What is barred and
-        what coming home saves are terms of each host, so they are columns of the same product.
+        Leaving undoes what arriving would add, but for the VM's own square, which counts once more.
+        What is barred and what coming home saves are terms of each host, so they are columns of the
+        same product.
         """
         away, deviation = self.slope()
         weight = 1.0 / (2.0 * self.in_service * np.maximum(deviation, LEAST_DEVIATION))
@@ -162,7 +178,9 @@ class Block:
             bars[self.grouped] += FORBIDDEN * (self.members[:, groups] > 0).T
             if self.placement.zones:
                 own = self.zone[self.at[self.grouped], None] == self.zone
-                crowded = self.zoned[self.zone][:, groups].T - own >= self.placement.quota[groups, None]
+                crowded = (
+                    self.zoned[self.zone][:, groups].T - own >= self.placement.quota[groups, None]
+                )
                 bars[self.grouped] += FORBIDDEN * (crowded & (self.zone != NO_GROUP))
         bars[self.rows, self.at] = FORBIDDEN
 
@@ -211,7 +229,14 @@ class Block:
             first = alone * unit
             chain = second * unit + first[offers.second]
             bills.append(
-                np.concatenate((first, swap * unit + back * unit[other], chain, third * unit + chain[offers.third]))
+                np.concatenate(
+                    (
+                        first,
+                        swap * unit + back * unit[other],
+                        chain,
+                        third * unit + chain[offers.third],
+                    )
+                )
             )
         return bills[0], bills[1]
 
@@ -243,7 +268,11 @@ class Block:
         bars = np.empty_like(self.barred)
         self._bar(bars)
         fits = self.load[host, 1] + self.mem[vm] <= self.room[host]
-        return bool(fits and self.vcpus[host] + self.vm_vcpus[vm] <= self.vcpu_room[host] and not bars[vm, host])
+        return bool(
+            fits
+            and self.vcpus[host] + self.vm_vcpus[vm] <= self.vcpu_room[host]
+            and not bars[vm, host]
+        )
 
     def write(self, placement: Placement) -> None:
         """Bring a placement, equal to the one the block was made of, to where the block stands."""
@@ -270,7 +299,9 @@ class _Offers:
         self.gaining = self.totals < -LEAST_GAIN
         self.target, self.other, self.second, self.third = target, other, second, third
 
-    def cheapest(self, bills: tuple[Floats, Floats], purse: Purse) -> Iterable[tuple[int, int, float, float, float]]:
+    def cheapest(
+        self, bills: tuple[Floats, Floats], purse: Purse
+    ) -> Iterable[tuple[int, int, float, float, float]]:
         """Answer what gains and can be paid, best first, at most MOST_LISTED: VM, kind, change, moves, GiB."""
         moves, gib = bills
         payable = self.gaining & purse.bears(moves, gib)

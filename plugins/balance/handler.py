@@ -27,7 +27,9 @@ def settle(step: SetScheduler, hypervisor: Hypervisor) -> Settled:
     return Settled.DONE if shares and same_ceiling(step.wanted, present) else Settled.NOT_YET
 
 
-def run(settings: BalanceSettings, step: SetScheduler, hypervisor: Hypervisor, progress: Progress) -> Facts:
+def run(
+    settings: BalanceSettings, step: SetScheduler, hypervisor: Hypervisor, progress: Progress
+) -> Facts:
     """Set it, live and in the definition; a ceiling is then measured, for a report of it is no proof.
 
     Raises:
@@ -43,7 +45,9 @@ def run(settings: BalanceSettings, step: SetScheduler, hypervisor: Hypervisor, p
     return {"cores_used": round(used, 3), "ceiling_cores": round(cap, 3)}
 
 
-def measured(settings: BalanceSettings, step: SetScheduler, hypervisor: Hypervisor, progress: Progress) -> float:
+def measured(
+    settings: BalanceSettings, step: SetScheduler, hypervisor: Hypervisor, progress: Progress
+) -> float:
     """Cores that the guest uses over ``cpu_check_seconds``."""
     before, began = hypervisor.cpu_seconds(step.host, step.uuid), time.monotonic()
     progress.sleep(settings.cpu_check_seconds)
@@ -51,7 +55,8 @@ def measured(settings: BalanceSettings, step: SetScheduler, hypervisor: Hypervis
     return used / max(settings.cpu_check_seconds, time.monotonic() - began)
 
 
-# --- commands on hosts ------------------------------------------------------------------------------------------------
+# --- commands on hosts
+# ------------------------------------------------------------------------------------------------
 
 
 def shells_reached(step: ReachShells, hypervisor: Hypervisor) -> Settled:
@@ -59,7 +64,8 @@ def shells_reached(step: ReachShells, hypervisor: Hypervisor) -> Settled:
     return Settled.NOT_YET if any(_no_shell(host, hypervisor) for host in step.on) else Settled.DONE
 
 
-def reach_shells(step: ReachShells, hypervisor: Hypervisor, progress: Progress) -> Facts:  # noqa: ARG001 - a handler's shape
+# A handler's shape
+def reach_shells(step: ReachShells, hypervisor: Hypervisor, progress: Progress) -> Facts:  # noqa: ARG001
     """Tell which shells cannot be reached, and why.
 
     Raises:
@@ -80,7 +86,10 @@ def _no_shell(host: str, hypervisor: Hypervisor) -> str:
 
 
 def command_settled(settings: RollingSettings, step: RunOnHost, hypervisor: Hypervisor) -> Settled:
-    """Whether the command has done what it should, and libvirt answers on the host again. It only looks."""
+    """Whether the command has done what it should, and libvirt answers on the host again.
+
+    It only looks.
+    """
     try:
         seen = _look(settings, step, hypervisor)
         if verdict(seen, reboots=step.reboots) is not Verdict.GOOD:
@@ -91,7 +100,9 @@ def command_settled(settings: RollingSettings, step: RunOnHost, hypervisor: Hype
     return Settled.DONE
 
 
-def run_command(settings: RollingSettings, step: RunOnHost, hypervisor: Hypervisor, progress: Progress) -> Facts:
+def run_command(
+    settings: RollingSettings, step: RunOnHost, hypervisor: Hypervisor, progress: Progress
+) -> Facts:
     """Begin the command unless its mark is there, and follow it until it has ended and the host answers.
 
     Raises:
@@ -104,7 +115,10 @@ def run_command(settings: RollingSettings, step: RunOnHost, hypervisor: Hypervis
             seen = _look(settings, step, hypervisor)
             if seen.stage is Stage.ABSENT:
                 _empty(step, hypervisor)
-                _good(step, hypervisor.run(step.host, commands.begin(_mark(settings, step), step.command)))
+                _good(
+                    step,
+                    hypervisor.run(step.host, commands.begin(_mark(settings, step), step.command)),
+                )
                 seen = _look(settings, step, hypervisor)
             if _over(settings, step, seen):
                 hypervisor.host_facts(step.host)
@@ -114,12 +128,16 @@ def run_command(settings: RollingSettings, step: RunOnHost, hypervisor: Hypervis
         except HypervisorError as error:
             away += POLL
             if away > 60 * settings.return_minutes:
-                raise DroverError(*cards.not_back(step.host, settings.return_minutes, error.text)) from error
+                raise DroverError(
+                    *cards.not_back(step.host, settings.return_minutes, error.text)
+                ) from error
             progress.say(cards.host_away_for(step.host, away))
         if Ask.CANCEL in progress.asked():
             raise StepCancelledError(cards.command_goes_on(step.host, _mark(settings, step)))
         if waited > 60 * settings.command_minutes:
-            raise DroverError(*cards.command_too_long(step.host, settings.command_minutes, _mark(settings, step)))
+            raise DroverError(
+                *cards.command_too_long(step.host, settings.command_minutes, _mark(settings, step))
+            )
         progress.sleep(POLL)
         waited += POLL
 
@@ -128,7 +146,8 @@ def _empty(step: RunOnHost, hypervisor: Hypervisor) -> None:
     """Look once more, at the last moment: a command may end whatever runs on its host.
 
     Raises:
-        HypervisorError: libvirt does not answer there, so nobody knows; DroverError: a guest runs there.
+        HypervisorError: libvirt does not answer there, so nobody knows; DroverError: a guest runs
+            there.
     """
     seen = hypervisor.snapshot()
     host = seen.host(step.host)
@@ -143,9 +162,13 @@ def _over(settings: RollingSettings, step: RunOnHost, seen: Seen) -> bool:
     """Whether it has ended well; a bad end is raised."""
     found = verdict(seen, reboots=step.reboots)
     if found is Verdict.FAILED:
-        raise DroverError(*cards.command_failed(step.host, seen.code, seen.output, _mark(settings, step)))
+        raise DroverError(
+            *cards.command_failed(step.host, seen.code, seen.output, _mark(settings, step))
+        )
     if found is Verdict.UNKNOWN:
-        raise StepLostError(*cards.command_cut_off(step.host, _mark(settings, step), rebooted=seen.rebooted))
+        raise StepLostError(
+            *cards.command_cut_off(step.host, _mark(settings, step), rebooted=seen.rebooted)
+        )
     return found is Verdict.GOOD
 
 

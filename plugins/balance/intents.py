@@ -30,7 +30,8 @@ Restore = tuple[tuple[str, Scheduler], ...]
 class Balance:
     """``balance …``. ``max_moves`` and ``min_gain`` (by each move) 0: as set. ``recent``: see ``planner.recalled``.
 
-    ``skip``: guests that are to stay. ``wanted``: moves picked of another plan, and ``unwanted`` the rest of it.
+    ``skip``: guests that are to stay. ``wanted``: moves picked of another plan, and ``unwanted``
+    the rest of it.
     """
 
     max_moves: int = 0
@@ -45,7 +46,10 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class Simulate:
-    """``balance sim …``. ``without``: hosts as if gone; ``cpus`` and ``memory`` (bytes): as if there were one more."""
+    """``balance sim …``.
+
+    ``without``: hosts as if gone; ``cpus`` and ``memory`` (bytes): as if there were one more.
+    """
 
     wish: Balance
     without: tuple[str, ...] = ()
@@ -70,7 +74,10 @@ class Drain:
 
 @dataclass(frozen=True, slots=True)
 class Undrain:
-    """``host undrain HOST``. ``home``: UUIDs of the guests that its last drain moved away, see ``drain.recalled``."""
+    """``host undrain HOST``.
+
+    ``home``: UUIDs of the guests that its last drain moved away, see ``drain.recalled``.
+    """
 
     host: str
     home: tuple[str, ...] = ()
@@ -89,7 +96,10 @@ class Rolling:
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """``balance shares HOST [--undo]``. ``restore``: UUIDs and what they were, see ``shares.recalled``."""
+    """``balance shares HOST [--undo]``.
+
+    ``restore``: UUIDs and what they were, see ``shares.recalled``.
+    """
 
     host: str
     undo: bool = False
@@ -109,15 +119,21 @@ class Cap:
 def balance_grammar() -> click.Command:
     """``balance [--dry-run] [--max-moves N] [--min-gain G] [--only …] [--skip VM]… [--reason …]`` → ``Balance``.
 
-    With ``--dry-run`` it is ``balance sim``, with ``--explain VM`` it is ``balance why``: neither needs approval.
-    ``--pick 1,3-5`` takes moves of an open proposal.
+    With ``--dry-run`` it is ``balance sim``, with ``--explain VM`` it is ``balance why``: neither
+    needs approval. ``--pick 1,3-5`` takes moves of an open proposal.
     """
     looks = [
         click.Option(["--pick"], metavar="1,3-5", callback=_numbers, help=cards.PICK_HELP),
         click.Option(["--dry-run"], is_flag=True, help=cards.DRY_HELP),
         click.Option(["--explain"], default="", metavar="VM", help=cards.EXPLAIN_HELP),
     ]
-    return _command("balance", cards.BALANCE, _balance, [*_knobs(), _reason(), *looks], help_text=cards.BALANCE_HELP)
+    return _command(
+        "balance",
+        cards.BALANCE,
+        _balance,
+        [*_knobs(), _reason(), *looks],
+        help_text=cards.BALANCE_HELP,
+    )
 
 
 def simulate_grammar() -> click.Command:
@@ -136,12 +152,16 @@ def why_grammar() -> click.Command:
 
 def drain_grammar() -> click.Command:
     """``host drain HOST [--reason …]`` → ``Drain``."""
-    return _command("drain", cards.DRAIN, Drain, [click.Argument(["host"], metavar="HOST"), _reason()])
+    return _command(
+        "drain", cards.DRAIN, Drain, [click.Argument(["host"], metavar="HOST"), _reason()]
+    )
 
 
 def undrain_grammar() -> click.Command:
     """``host undrain HOST [--reason …]`` → ``Undrain``."""
-    return _command("undrain", cards.UNDRAIN, Undrain, [click.Argument(["host"], metavar="HOST"), _reason()])
+    return _command(
+        "undrain", cards.UNDRAIN, Undrain, [click.Argument(["host"], metavar="HOST"), _reason()]
+    )
 
 
 def rolling_grammar() -> click.Command:
@@ -156,7 +176,9 @@ def rolling_grammar() -> click.Command:
     return _command("rolling", cards.ROLLING, _rolling, params, help_text=cards.ROLLING_HELP)
 
 
-def _rolling(hosts: tuple[str, ...], run: str, reason: str, *, every: bool, reboots: bool) -> Rolling:
+def _rolling(
+    hosts: tuple[str, ...], run: str, reason: str, *, every: bool, reboots: bool
+) -> Rolling:
     if every == bool(hosts):
         raise click.UsageError(cards.ALL_OR_SOME)
     if reboots and not run.strip():
@@ -173,8 +195,12 @@ def shares_grammar() -> click.Command:
 
 def limit_grammar() -> click.Command:
     """``vm limit VM --cpu 150%|none [--reason …]`` → ``Cap``."""
-    cpu = click.Option(["--cpu"], required=True, metavar="150%|none", callback=_percent, help=cards.CPU_HELP)
-    return _command("limit", cards.LIMIT, _cap, [click.Argument(["vm"], metavar="VM"), cpu, _reason()])
+    cpu = click.Option(
+        ["--cpu"], required=True, metavar="150%|none", callback=_percent, help=cards.CPU_HELP
+    )
+    return _command(
+        "limit", cards.LIMIT, _cap, [click.Argument(["vm"], metavar="VM"), cpu, _reason()]
+    )
 
 
 def percent(said: str) -> float | None:
@@ -188,7 +214,8 @@ def percent(said: str) -> float | None:
     return value if math.isfinite(value) and value > 0 else None
 
 
-def _percent(context: click.Context, option: click.Parameter, said: str) -> float:  # noqa: ARG001 - click's shape
+# Click's shape
+def _percent(context: click.Context, option: click.Parameter, said: str) -> float:  # noqa: ARG001
     found = percent(said)
     if found is None:
         raise click.UsageError(cards.bad_percent(said))
@@ -200,18 +227,40 @@ def _cap(vm: str, cpu: float, reason: str) -> Cap:
 
 
 def _command(
-    name: str, summary: str, intent: Callable[..., Any], params: Sequence[click.Parameter], *, help_text: str = ""
+    name: str,
+    summary: str,
+    intent: Callable[..., Any],
+    params: Sequence[click.Parameter],
+    *,
+    help_text: str = "",
 ) -> click.Command:
     return click.Command(
-        name, params=list(params), callback=intent, help=help_text or summary, short_help=summary, add_help_option=False
+        name,
+        params=list(params),
+        callback=intent,
+        help=help_text or summary,
+        short_help=summary,
+        add_help_option=False,
     )
 
 
 def _knobs() -> list[click.Parameter]:
     kinds = click.Choice([each.value for each in Only], case_sensitive=False)
     return [
-        click.Option(["--max-moves"], type=click.IntRange(0, 100_000), default=0, metavar="N", help=cards.MAX_HELP),
-        click.Option(["--min-gain"], type=click.FloatRange(0, 10), default=0.0, metavar="G", help=cards.GAIN_HELP),
+        click.Option(
+            ["--max-moves"],
+            type=click.IntRange(0, 100_000),
+            default=0,
+            metavar="N",
+            help=cards.MAX_HELP,
+        ),
+        click.Option(
+            ["--min-gain"],
+            type=click.FloatRange(0, 10),
+            default=0.0,
+            metavar="G",
+            help=cards.GAIN_HELP,
+        ),
         click.Option(["--only"], type=kinds, default=Only.ALL.value, help=cards.ONLY_HELP),
         click.Option(["--skip"], multiple=True, metavar="VM", help=cards.SKIP_HELP),
     ]
@@ -221,7 +270,9 @@ def _reason() -> click.Option:
     return click.Option(["--reason"], default="", metavar="TEXT", help=cards.REASON_HELP)
 
 
-def _balance(*, dry_run: bool, explain: str, pick: Picked | None, **knobs: Any) -> Balance | Instead | Picked:
+def _balance(
+    *, dry_run: bool, explain: str, pick: Picked | None, **knobs: Any
+) -> Balance | Instead | Picked:
     if explain:
         return Instead(WHY_NAME, About(explain))
     wish = _wish(**knobs)
@@ -236,7 +287,9 @@ def _simulate(without: tuple[str, ...], add: tuple[int, int], **knobs: Any) -> S
     return Simulate(_wish(**knobs), without, *add)
 
 
-def _wish(max_moves: int, min_gain: float, only: str, skip: tuple[str, ...], reason: str = "") -> Balance:
+def _wish(
+    max_moves: int, min_gain: float, only: str, skip: tuple[str, ...], reason: str = ""
+) -> Balance:
     return Balance(max_moves, min_gain, Only(only.lower()), reason.strip(), skip=skip)
 
 
@@ -249,10 +302,16 @@ def _numbers(context: click.Context, option: click.Parameter, said: str | None) 
         raise click.UsageError(cards.bad_pick(said))
     ends = [part.partition("-") for part in found[2].split(",")]
     spans = [(int(first), min(int(last or first), MOST_STEPS)) for first, _, last in ends]
-    return Picked(tuple(number for first, last in spans for number in range(first, last + 1)), found[1] or "")
+    return Picked(
+        tuple(number for first, last in spans for number in range(first, last + 1)), found[1] or ""
+    )
 
 
-def _size_of_host(context: click.Context, option: click.Parameter, said: str | None) -> tuple[int, int]:  # noqa: ARG001
+def _size_of_host(
+    context: click.Context,  # noqa: ARG001
+    option: click.Parameter,  # noqa: ARG001
+    said: str | None,
+) -> tuple[int, int]:
     """CPUs and bytes of ``cpus=32,memory=256G``; (0, 0) when nothing was said."""
     if not said:
         return 0, 0

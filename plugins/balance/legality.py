@@ -28,7 +28,9 @@ def replayed(case: Case, steps: Iterable[MigrateVm]) -> tuple[tuple[Objection, .
     return tuple(dict.fromkeys(objection for found in against for objection in found)), host
 
 
-def one_by_one(case: Case, steps: Iterable[MigrateVm]) -> tuple[tuple[tuple[Objection, ...], ...], Ints]:
+def one_by_one(
+    case: Case, steps: Iterable[MigrateVm]
+) -> tuple[tuple[tuple[Objection, ...], ...], Ints]:
     """What stands against each move in its turn, and where every guest is after those without anything."""
     where = Placement(case.problem)
     spare = Spare(where) if case.problem.spare else None
@@ -71,7 +73,9 @@ def hindrance(case: Case, where: Placement, vm: int, target: int) -> Objection |
         return case.objection(vm, target)
     reason = why_not(case.problem.placed(where.host), vm, Limits(band=0.0))[target]
     fixed = case.problem.fixed[vm] if reason is Why.FIXED else ""
-    return cards.forbidden(case.vms[vm], case.hosts[target], reason, spoken(case, vm, target, reason), fixed)
+    return cards.forbidden(
+        case.vms[vm], case.hosts[target], reason, spoken(case, vm, target, reason), fixed
+    )
 
 
 def spoken(case: Case, vm: int, target: int, reason: Why) -> str:

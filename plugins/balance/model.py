@@ -58,14 +58,17 @@ VM_ARRAYS = ("mem", "vcpus", "cpu", "host", "apart", "together", "fixed", "cost"
 class Problem:
     """A cluster to balance: H hosts, V VMs, all arrays in one order of the caller's choice.
 
-    Hosts: `cores` (float, > 0), `memory` and `room` (GiB; room = memory less the reserve and anything else that
-    guests may not use), `vcpu_room` (most vCPUs, usually ratio × cores), `drained` (takes no VM, should lose its own).
-    VMs: `mem` (GiB), `vcpus`, `cpu` (measured load in cores), `host` (index), `apart` and `together` (anti-affinity and
-    affinity group, NO_GROUP for none), `fixed` (why the VM may not move, "" if it may), `cost` (GiB to transfer,
-    dirtying included), `allowed` (V × H, or None when every VM may live anywhere).
-    `zone` (length H, or None) is each host's failure domain, NO_GROUP for none: a domain holds no more of an
-    anti-affinity group than its even share, rounded up; unless `zone_hard`, more where a VM must leave its host.
-    `spare`: no move may put one more host, or one more GiB, at the risk of a loss (N+1), unless it mends a fault.
+    Hosts: `cores` (float, > 0), `memory` and `room` (GiB; room = memory less the reserve and
+    anything else that guests may not use), `vcpu_room` (most vCPUs, usually ratio × cores),
+    `drained` (takes no VM, should lose its own).
+    VMs: `mem` (GiB), `vcpus`, `cpu` (measured load in cores), `host` (index), `apart` and
+    `together` (anti-affinity and affinity group, NO_GROUP for none), `fixed` (why the VM may not
+    move, "" if it may), `cost` (GiB to transfer, dirtying included), `allowed` (V × H, or None when
+    every VM may live anywhere). `zone` (length H, or None) is each host's failure domain, NO_GROUP
+    for none: a domain holds no more of an anti-affinity group than its even share, rounded up;
+    unless `zone_hard`, more where a VM must leave its host.
+    `spare`: no move may put one more host, or one more GiB, at the risk of a loss (N+1), unless it
+    mends a fault.
     """
 
     host_names: tuple[str, ...]
@@ -96,15 +99,21 @@ class Problem:
         for name in VM_ARRAYS:
             _check_length(name, len(getattr(self, name)), vms, "VM")
         if self.allowed is not None and self.allowed.shape != (vms, hosts):
-            raise BadProblem(f"allowed has the shape {self.allowed.shape}; give VMs × hosts, {(vms, hosts)}")
+            raise BadProblem(
+                f"allowed has the shape {self.allowed.shape}; give VMs × hosts, {(vms, hosts)}"
+            )
         if self.zone is not None:
             _check_length("zone", len(self.zone), hosts, "host")
         for name in ("cores", "memory", "mem", "vcpus", "cpu", "cost"):
             _check_size(name, getattr(self, name), above_zero=name in HOST_ARRAYS)
         if vms and not (self.host.min() >= 0 and self.host.max() < hosts):
-            raise BadProblem(f"host must index one of the {hosts} hosts; a VM names a host that is not listed")
+            raise BadProblem(
+                f"host must index one of the {hosts} hosts; a VM names a host that is not listed"
+            )
         if len(set(self.host_names)) < hosts or len(set(self.vm_names)) < vms:
-            raise BadProblem("two hosts or two VMs share a name; names must be unique, so give each its own")
+            raise BadProblem(
+                "two hosts or two VMs share a name; names must be unique, so give each its own"
+            )
 
     @property
     def serving(self) -> int:
@@ -149,7 +158,9 @@ def _check_length(name: str, got: int, wanted: int, what: str) -> None:
 def _check_size(name: str, values: Floats, *, above_zero: bool) -> None:
     if not np.all(np.isfinite(values) & (values >= 0)) or (above_zero and not np.all(values > 0)):
         least = "above 0 for every host" if above_zero else "at least 0 for every VM"
-        raise BadProblem(f"{name} must be finite and {least}; measure again, or leave out what has none")
+        raise BadProblem(
+            f"{name} must be finite and {least}; measure again, or leave out what has none"
+        )
 
 
 def _renumbered(groups: Ints) -> Ints:
@@ -164,12 +175,13 @@ def _renumbered(groups: Ints) -> Ints:
 class Limits:
     """What a plan may cost and what it must bring.
 
-    `per_move` is the one knob between few moves and evenness: a move must lower J by at least per_move / hosts (so the
-    same value means the same on 5 and on 300 hosts); 0.1 is thrifty, 0.01 thorough. `per_gib` is what a transferred GiB
-    costs, as a share of a move. `band`: at or below this J nothing is moved for balance. `goal`: J that is even enough;
-    fewer moves are preferred to going below it. `max_moves` and `max_gib` (GiB) are hard. `effort` is how often, at 300
-    VMs, the placement is shaken to find a better one. `seconds` only stops a search that has run away: results do not
-    depend on it unless `Result.cut_short`.
+    `per_move` is the one knob between few moves and evenness: a move must lower J by at least
+    per_move / hosts (so the same value means the same on 5 and on 300 hosts); 0.1 is thrifty, 0.01
+    thorough. `per_gib` is what a transferred GiB costs, as a share of a move. `band`: at or below
+    this J nothing is moved for balance. `goal`: J that is even enough; fewer moves are preferred to
+    going below it. `max_moves` and `max_gib` (GiB) are hard. `effort` is how often, at 300 VMs, the
+    placement is shaken to find a better one. `seconds` only stops a search that has run away:
+    results do not depend on it unless `Result.cut_short`.
     """
 
     max_moves: int | None = None
@@ -184,7 +196,9 @@ class Limits:
     def __post_init__(self) -> None:
         """Refuse prices at which a search would never end, and negative limits (ValueError)."""
         if self.per_move <= 0:
-            raise ValueError("per_move must be above 0: a move that gains nothing is never worth making")
+            raise ValueError(
+                "per_move must be above 0: a move that gains nothing is never worth making"
+            )
         for name in ("max_moves", "max_gib", "goal", "per_gib", "band", "effort"):
             if (value := getattr(self, name)) is not None and value < 0:
                 raise ValueError(f"{name} is {value}; give 0 or more")
@@ -225,7 +239,9 @@ class Score:
     @property
     def faults(self) -> float:
         """The penalty for stranded VMs (20 each) and for broken rules and reserves (2 each)."""
-        return 20.0 * self.stranded + 2.0 * (self.collisions + self.separated + self.overfull + self.crowded)
+        return 20.0 * self.stranded + 2.0 * (
+            self.collisions + self.separated + self.overfull + self.crowded
+        )
 
     @property
     def total(self) -> float:
@@ -237,7 +253,8 @@ class Score:
 class Result:
     """An ordered plan (each move legal in its turn), the scores, and the VMs that should leave their host but cannot.
 
-    `capped` says that a limit on moves, GiB or the goal stood in the way; `cut_short` that time did.
+    `capped` says that a limit on moves, GiB or the goal stood in the way; `cut_short` that time
+    did.
     """
 
     moves: tuple[Move, ...]

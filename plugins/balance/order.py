@@ -11,14 +11,17 @@ from plugins.balance.spare import Spare
 def ordered(problem: Problem, wished: Ints) -> tuple[Move, ...]:
     """Answer the moves from `problem.host` to `wished`, as far as they can be made one at a time.
 
-    A move whose target is full, or that would spend what N+1 needs, waits for those that make room; if all wait, one of
-    them goes by way of a third host; if that frees nothing either, the waiting ones are left out.
+    A move whose target is full, or that would spend what N+1 needs, waits for those that make room;
+    if all wait, one of them goes by way of a third host; if that frees nothing either, the waiting
+    ones are left out.
     """
     placement, moves, hopped = Placement(problem), list[Move](), set[int]()
     pending = np.flatnonzero(wished != problem.host)
     spare = Spare(placement) if problem.spare and len(pending) else None
     while len(pending):
-        move = _next(placement, pending, wished, spare) or _hop(placement, pending, wished, hopped, spare)
+        move = _next(placement, pending, wished, spare) or _hop(
+            placement, pending, wished, hopped, spare
+        )
         if move is None:
             break
         placement.move(move.vm, move.target)
@@ -49,7 +52,9 @@ def _next(placement: Placement, pending: Ints, wished: Ints, spare: Spare | None
 
 
 def _move(placement: Placement, vm: int, target: int, falls: Floats) -> Move:
-    return Move(vm, int(placement.host[vm]), target, _reason(placement, vm, falls), float(falls.sum()))
+    return Move(
+        vm, int(placement.host[vm]), target, _reason(placement, vm, falls), float(falls.sum())
+    )
 
 
 def _legal(placement: Placement, vms: Ints, targets: Ints) -> Bools:
@@ -74,7 +79,8 @@ def _falls(placement: Placement, vms: Ints, targets: Ints) -> Floats:
     in_service = ~problem.drained
     hosts = in_service.sum()
     share = placement.load / placement.units
-    away = share - share[in_service].mean(axis=0)  # from the mean, or rounding would drown small gains
+    # From the mean, or rounding would drown small gains
+    away = share - share[in_service].mean(axis=0)
     variance = (away[in_service] ** 2).mean(axis=0)
     size = placement.size[vms]
     gone = np.where(in_service[sources, None], size / placement.units[sources], 0.0)
@@ -89,16 +95,22 @@ def _mended(placement: Placement, vms: Ints, targets: Ints) -> Floats:
     """Answer for each move by how much `Score.faults` falls."""
     problem, sources = placement.problem, placement.host[vms]
     in_service = ~problem.drained[sources]
-    collides = (problem.apart[vms] != NO_GROUP) & (placement.members[sources, problem.apart[vms]] > 1)
+    collides = (problem.apart[vms] != NO_GROUP) & (
+        placement.members[sources, problem.apart[vms]] > 1
+    )
     held, room = placement.load[sources, 1], problem.room[sources]
     relieved = (held > room) & (held - problem.mem[vms] <= room)
-    mended: Floats = 20.0 * ~in_service + 2.0 * (in_service & collides) + 2.0 * (in_service & relieved)
+    mended: Floats = (
+        20.0 * ~in_service + 2.0 * (in_service & collides) + 2.0 * (in_service & relieved)
+    )
     if placement.zones:
         mended += 2.0 * _dispersed(placement, vms, targets)
     for row in np.flatnonzero(problem.together[vms] != NO_GROUP).tolist():
         mates = np.flatnonzero(problem.together == problem.together[vms[row]])
         where = placement.host[mates[mates != vms[row]]]
-        mended[row] += 2.0 * (int((where == targets[row]).any()) - int((where == sources[row]).any()))
+        mended[row] += 2.0 * (
+            int((where == targets[row]).any()) - int((where == sources[row]).any())
+        )
     return mended
 
 
@@ -109,7 +121,11 @@ def mends(placement: Placement, vm: int, target: int) -> bool:
 
 def _dispersed(placement: Placement, vms: Ints, targets: Ints) -> Ints:
     """Answer for each move by how many fewer VMs failure domains hold beyond their share."""
-    group, old, new = placement.problem.apart[vms], placement.zone[placement.host[vms]], placement.zone[targets]
+    group, old, new = (
+        placement.problem.apart[vms],
+        placement.zone[placement.host[vms]],
+        placement.zone[targets],
+    )
     moves = (group != NO_GROUP) & (old != new)
     fewer = moves & (old != NO_GROUP) & (placement.zoned[old, group] > placement.quota[group])
     more = moves & (new != NO_GROUP) & (placement.zoned[new, group] >= placement.quota[group])
@@ -117,7 +133,9 @@ def _dispersed(placement: Placement, vms: Ints, targets: Ints) -> Ints:
     return change
 
 
-def _hop(placement: Placement, pending: Ints, wished: Ints, hopped: set[int], spare: Spare | None) -> Move | None:
+def _hop(
+    placement: Placement, pending: Ints, wished: Ints, hopped: set[int], spare: Spare | None
+) -> Move | None:
     """Find a waiting VM whose stay on a third host lets another waiting one go; smallest transfer first."""
     cost = placement.problem.cost[pending]
     for vm in pending[np.lexsort((pending, cost))].tolist():
@@ -130,7 +148,8 @@ def _hop(placement: Placement, pending: Ints, wished: Ints, hopped: set[int], sp
         trial = placement.copy()
         trial.move(vm, int(stop[0]))
         if _legal(trial, others, wished[others]).any() and (
-            spare is None or spare.allows(vm, int(stop[0]), needed=mends(placement, vm, int(stop[0])))
+            spare is None
+            or spare.allows(vm, int(stop[0]), needed=mends(placement, vm, int(stop[0])))
         ):
             hopped.add(vm)
             return _move(placement, vm, int(stop[0]), _falls(placement, np.array([vm]), stop)[0])
@@ -145,7 +164,10 @@ def _reason(placement: Placement, vm: int, falls: Floats) -> Reason:
         return Reason.AFFINITY
     if placement.crowded(int(source), int(problem.apart[vm])):
         return Reason.DOMAIN
-    if placement.load[source, 1] > problem.room[source] or placement.load[source, 0] > problem.cores[source]:
+    if (
+        placement.load[source, 1] > problem.room[source]
+        or placement.load[source, 0] > problem.cores[source]
+    ):
         return Reason.HOST_AT_RISK
     return Reason.CPU if falls[0] > falls[1] else Reason.MEMORY
 

@@ -24,7 +24,9 @@ from plugins.balance.settings import BalanceSettings
 def picked(intent: Balance, planned: Plan, indexes: tuple[int, ...]) -> Balance:
     """The wish for these moves of a plan; the others are remembered, to say what depends on them."""
     wanted = moves_in(replace(planned, steps=tuple(planned.steps[index] for index in indexes)))
-    others = moves_in(replace(planned, steps=tuple(s for i, s in enumerate(planned.steps) if i not in indexes)))
+    others = moves_in(
+        replace(planned, steps=tuple(s for i, s in enumerate(planned.steps) if i not in indexes))
+    )
     return replace(intent, wanted=_wishes(wanted), unwanted=_wishes(others))
 
 
@@ -40,14 +42,23 @@ def plan_picked(
     moves = _moves(case, dict(intent.wanted))
     after = host_after(case.problem, moves)
     made = {case.vms[move.vm].uuid for move in moves}
-    left = tuple(_left(case, intent, after, [wish for wish in intent.wanted if wish[0] not in made]))
+    left = tuple(
+        _left(case, intent, after, [wish for wish in intent.wanted if wish[0] not in made])
+    )
     before, then = score_of(case.problem, case.problem.host), score_of(case.problem, after)
     if not moves or then.total >= before.total:
         return Refused(cards.NOTHING, (*left, *((cards.no_gain(before, then),) if moves else ())))
     gib = float(sum(case.problem.cost[move.vm] for move in moves))
     warnings = [Reason(each.code, each.text) for each in left]
     title = cards.plan_title(len(moves))
-    return plan_of(settings, case, Result(moves, before, then, gib), title, warnings=warnings, why=intent.reason)
+    return plan_of(
+        settings,
+        case,
+        Result(moves, before, then, gib),
+        title,
+        warnings=warnings,
+        why=intent.reason,
+    )
 
 
 def _moves(case: Case, wanted: dict[str, str]) -> tuple[Move, ...]:

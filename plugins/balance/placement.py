@@ -10,16 +10,18 @@ from plugins.balance.model import NO_GROUP, Bools, Floats, Ints, Problem
 Step = tuple[int, int]
 """A VM and the host it goes to."""
 
-# Below this deviation the weights stop growing: dividing by almost nothing would make noise look like gain.
+# Below this deviation the weights stop growing: dividing by almost nothing would make noise look
+# like gain.
 LEAST_DEVIATION = 0.002
 
 
 class Placement:
     """A placement that can be changed and asked what is legal; totals are per host.
 
-    `load` is H × 2 (cores, GiB), `vcpus` H, `members` H × groups counts VMs of each anti-affinity group (the last,
-    spare column stands for "no group" and stays 0). `zone` (H) is each host's failure domain, `zoned` counts members
-    per domain and group (the last, spare row: hosts of no domain), `quota` is how many of a group one domain may hold.
+    `load` is H × 2 (cores, GiB), `vcpus` H, `members` H × groups counts VMs of each anti-affinity
+    group (the last, spare column stands for "no group" and stays 0). `zone` (H) is each host's
+    failure domain, `zoned` counts members per domain and group (the last, spare row: hosts of no
+    domain), `quota` is how many of a group one domain may hold.
     """
 
     __slots__ = (
@@ -58,17 +60,29 @@ class Placement:
         everywhere = np.full(len(self.load), NO_GROUP, dtype=np.intp)
         self.zone = everywhere if problem.zone is None else problem.zone
         self.zones = len(np.unique(self.zone[(self.zone != NO_GROUP) & ~problem.drained]))
-        self.zoned = np.zeros((int(self.zone.max(initial=NO_GROUP)) + 2, groups + 1), dtype=np.int32)
+        self.zoned = np.zeros(
+            (int(self.zone.max(initial=NO_GROUP)) + 2, groups + 1), dtype=np.int32
+        )
         np.add.at(self.zoned, self.zone, self.members)
         self.quota: Ints = -(-self.zoned.sum(axis=0) // max(1, self.zones))
 
     def copy(self) -> Self:
         """Answer an independent copy; it shares only what never changes."""
         twin = object.__new__(type(self))
-        twin.problem, twin.home, twin.size, twin.units = self.problem, self.home, self.size, self.units
+        twin.problem, twin.home, twin.size, twin.units = (
+            self.problem,
+            self.home,
+            self.size,
+            self.units,
+        )
         twin.host, twin.load = self.host.copy(), self.load.copy()
         twin.vcpus, twin.members = self.vcpus.copy(), self.members.copy()
-        twin.zone, twin.zones, twin.quota, twin.zoned = self.zone, self.zones, self.quota, self.zoned.copy()
+        twin.zone, twin.zones, twin.quota, twin.zoned = (
+            self.zone,
+            self.zones,
+            self.quota,
+            self.zoned.copy(),
+        )
         return twin
 
     def move(self, vm: int, target: int) -> None:
@@ -149,8 +163,9 @@ class Placement:
     def slope(self) -> tuple[Floats, Floats]:
         """Answer each host's distance from the mean share (H × 2) and the weight of its square in J.
 
-        sqrt(S/n) ≤ (S/(n·s) + s)/2 for every s > 0, with equality at s = sqrt(S/n): the weighted sum of squares lies
-        above J and touches it here, so whatever lowers the sum lowers J (majorise, then minimise). It splits by host.
+        sqrt(S/n) ≤ (S/(n·s) + s)/2 for every s > 0, with equality at s = sqrt(S/n): the weighted
+        sum of squares lies above J and touches it here, so whatever lowers the sum lowers J
+        (majorise, then minimise). It splits by host.
         """
         in_service = ~self.problem.drained
         share = self.load / self.units

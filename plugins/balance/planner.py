@@ -47,7 +47,9 @@ def moves_of(history: History) -> Moves:
     return tuple(sorted(latest.items()))
 
 
-def plan(settings: BalanceSettings, intent: Balance, snapshot: Snapshot, rules: Iterable[Rule]) -> Plan | Refused:
+def plan(
+    settings: BalanceSettings, intent: Balance, snapshot: Snapshot, rules: Iterable[Rule]
+) -> Plan | Refused:
     """The moves that pay, in an order in which each is legal, or why there are none."""
     case, result = searched(settings, intent, snapshot, rules)
     if not result.moves:
@@ -62,11 +64,17 @@ def searched(
     """The case and the best plan that its rules agree to.
 
     Raises:
-        UnknownNameError, AmbiguousNameError: a guest to be skipped that there is not, or that could be several.
+        UnknownNameError, AmbiguousNameError: a guest to be skipped that there is not, or that could
+            be several.
     """
     stay = frozenset(snapshot.vm(name).uuid for name in intent.skip)
     case = case_of(
-        snapshot, settings, rules, recent=intent.recent, only=intent.only, movable=lambda vm: vm.uuid not in stay
+        snapshot,
+        settings,
+        rules,
+        recent=intent.recent,
+        only=intent.only,
+        movable=lambda vm: vm.uuid not in stay,
     )
     return planned(case, limits_of(settings, intent, case))
 
@@ -82,11 +90,17 @@ def limits_of(settings: BalanceSettings, intent: Balance, case: Case) -> Limits:
     )
 
 
-def _nothing(settings: BalanceSettings, intent: Balance, case: Case, result: Result) -> Iterator[Objection]:
+def _nothing(
+    settings: BalanceSettings, intent: Balance, case: Case, result: Result
+) -> Iterator[Objection]:
     """Why no move is planned: inside the band, or nothing legal pays."""
-    if not result.before.faults and (intent.only is Only.RULES or result.before.balance <= settings.band):
+    if not result.before.faults and (
+        intent.only is Only.RULES or result.before.balance <= settings.band
+    ):
         yield cards.calm(result.before, settings.band)
-    elif case.problem.spare and planned(_careless(case), limits_of(settings, intent, case))[1].moves:
+    elif (
+        case.problem.spare and planned(_careless(case), limits_of(settings, intent, case))[1].moves
+    ):
         yield cards.spare_first(result.before)
     else:
         yield cards.nothing_pays(result.before)
@@ -111,10 +125,14 @@ def plan_of(
     warnings: Sequence[Reason] = (),
     why: str = "",
 ) -> Plan:
-    """A search's result as a plan. ``before``: steps that come first; ``why``: the person's own reason."""
+    """A search's result as a plan.
+
+    ``before``: steps that come first; ``why``: the person's own reason.
+    """
     told = tuple(_reasons(case, result.moves))
     moves = tuple(
-        step_of(settings, case, move, reason.text) for move, reason in zip(result.moves, told, strict=True)
+        step_of(settings, case, move, reason.text)
+        for move, reason in zip(result.moves, told, strict=True)
     )  # the person's own reason stands in the operation's origin already
     touched = list(dict.fromkeys(move.vm for move in result.moves))
     last = {move.vm: case.hosts[move.target].name for move in result.moves}
@@ -143,7 +161,9 @@ def step_of(settings: BalanceSettings, case: Case, move: Move, reason: Message) 
     return step_for(settings, case.vms[move.vm], source, target, reason)
 
 
-def step_for(settings: BalanceSettings, vm: Vm, source: str, target: str, reason: Message) -> MigrateVm:
+def step_for(
+    settings: BalanceSettings, vm: Vm, source: str, target: str, reason: Message
+) -> MigrateVm:
     """A guest's step from one host to another, under the policy that at worst leaves it where it is."""
     return MigrateVm(
         vm.uuid, vm.name, source, target, vm.memory, bandwidth=settings.bandwidth_mib_s, carried=carried(vm),
@@ -162,7 +182,9 @@ def _reasons(case: Case, moves: Iterable[Move]) -> Iterator[Reason]:
     where = Placement(case.problem)
     for move in moves:
         share = where.load / where.units
-        yield cards.because(case.vms[move.vm], case.hosts[move.source], case.hosts[move.target], move, share)
+        yield cards.because(
+            case.vms[move.vm], case.hosts[move.source], case.hosts[move.target], move, share
+        )
         where.move(move.vm, move.target)
 
 
@@ -188,11 +210,16 @@ def _not_covered(case: Case, result: Result) -> list[str]:
 
 
 def still_good(
-    settings: BalanceSettings, intent: Balance, planned: Plan, snapshot: Snapshot, rules: Iterable[Rule]
+    settings: BalanceSettings,
+    intent: Balance,
+    planned: Plan,
+    snapshot: Snapshot,
+    rules: Iterable[Rule],
 ) -> tuple[Objection, ...]:
     """Whether what is still legal in its turn is a gain: load never holds still, and what is not legal is skipped.
 
-    A host that does not answer speaks against the whole: its moves would wait for it, and all others behind them.
+    A host that does not answer speaks against the whole: its moves would wait for it, and all
+    others behind them.
     """
     case = case_of(snapshot, settings, rules, recent=intent.recent, only=intent.only)
     against, after = replayed(case, moves_in(planned))
@@ -208,20 +235,26 @@ def moves_in(planned: Plan) -> tuple[MigrateVm, ...]:
     return tuple(step for step in planned.steps if isinstance(step, MigrateVm))
 
 
-def simulated(settings: BalanceSettings, intent: Simulate, snapshot: Snapshot, rules: Iterable[Rule]) -> Card:
+def simulated(
+    settings: BalanceSettings, intent: Simulate, snapshot: Snapshot, rules: Iterable[Rule]
+) -> Card:
     """The plan for a cluster that is not so: hosts gone, one more host, or just as it is; nothing is proposed.
 
     Raises:
         UnknownNameError: a host of ``without`` that there is not.
     """
     supposed = suppose(intent, snapshot)
-    return cards.simulated(plan(settings, intent.wish, supposed, rules), intent.without, intent.cpus, intent.memory)
+    return cards.simulated(
+        plan(settings, intent.wish, supposed, rules), intent.without, intent.cpus, intent.memory
+    )
 
 
 def suppose(intent: Simulate, snapshot: Snapshot) -> Snapshot:
     """The cluster as ``balance sim`` is asked to imagine it; a new host is like the first one that answers."""
     gone = {snapshot.host(name).name for name in intent.without}
-    hosts = tuple(replace(host, maintenance=True) if host.name in gone else host for host in snapshot.hosts)
+    hosts = tuple(
+        replace(host, maintenance=True) if host.name in gone else host for host in snapshot.hosts
+    )
     like = next((host for host in hosts if host.up), None)
     if intent.cpus and like is not None:
         hosts = (*hosts, _new(like, intent.cpus, intent.memory, {host.name for host in hosts}))
@@ -229,14 +262,24 @@ def suppose(intent: Simulate, snapshot: Snapshot) -> Snapshot:
 
 
 def _new(like: Host, cpus: int, memory: int, taken: set[str]) -> Host:
-    name = next(name for name in (f"new-{number}" for number in range(1, len(taken) + 2)) if name not in taken)
+    name = next(
+        name
+        for name in (f"new-{number}" for number in range(1, len(taken) + 2))
+        if name not in taken
+    )
     return replace(
         like, name=name, hostname=name, uuid="", cpus=cpus, memory=memory, memory_free=memory, cpu=0.0,
         maintenance=False, migrate_address="", tags={},
     )  # fmt: skip
 
 
-def why(settings: BalanceSettings, about: About, snapshot: Snapshot, rules: Iterable[Rule], recent: Moves = ()) -> Card:
+def why(
+    settings: BalanceSettings,
+    about: About,
+    snapshot: Snapshot,
+    rules: Iterable[Rule],
+    recent: Moves = (),
+) -> Card:
     """Why a guest is not moved: one answer for each host.
 
     Raises:

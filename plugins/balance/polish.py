@@ -49,7 +49,10 @@ class Prices:
         """Lower the price of what an attempt did not use up, raise that of what it did."""
         move = self.move * (CHEAPER if moves_left else dearer)
         gib = self.gib * (CHEAPER if gib_left else dearer)
-        self.move, self.gib = min(max(move, self.least), self.most), min(max(gib, self.least_gib), self.most)
+        self.move, self.gib = (
+            min(max(move, self.least), self.most),
+            min(max(gib, self.least_gib), self.most),
+        )
 
 
 @dataclass(slots=True)
@@ -65,17 +68,23 @@ class _Standing:
 class Polish:
     """Attempts to better a placement within the limits; the best one yet and the one to go on from."""
 
-    def __init__(self, start: Placement, touchable: Bools, limits: Limits, price: float, seed: int) -> None:
+    def __init__(
+        self, start: Placement, touchable: Bools, limits: Limits, price: float, seed: int
+    ) -> None:
         self.problem, self.limits = start.problem, limits
         self.hosts = np.flatnonzero(~self.problem.drained)
         self.least = limits.least_gain(self.problem)
         most = max(DEAREST / len(self.hosts), self.least)
         self.first = first = min(price, most)
-        self.prices = Prices(first, first * limits.per_gib, self.least, self.least * limits.per_gib, most)
+        self.prices = Prices(
+            first, first * limits.per_gib, self.least, self.least * limits.per_gib, most
+        )
         self.candidates = _candidates(start, touchable, limits.per_gib, PER_HOST * len(self.hosts))
         self.rng, self.scratch = np.random.default_rng(seed), Scratch()
         moves, gib = start.bill()
-        self.best = self.now = _Standing(start, moves, gib, self.value(start.imbalance(), moves, gib))
+        self.best = self.now = _Standing(
+            start, moves, gib, self.value(start.imbalance(), moves, gib)
+        )
         self.refused = False
 
     def run(self, late: Callable[[], bool]) -> Placement:
@@ -94,7 +103,10 @@ class Polish:
         inside = np.zeros(len(self.problem.host_names), dtype=np.bool_)
         inside[hosts] = True
         vms = self.candidates[inside[self.now.placement.host[self.candidates]]]
-        block, purse = Block(self.now.placement, hosts, vms, self.scratch), purse_of(self.limits, self.now.placement)
+        block, purse = (
+            Block(self.now.placement, hosts, vms, self.scratch),
+            purse_of(self.limits, self.now.placement),
+        )
         noise = np.exp(NOISE * self.rng.standard_normal(len(vms)))
         before = _away(block)
         self.take_back(block, np.flatnonzero(np.isin(vms, back)), purse, noise)
@@ -121,13 +133,17 @@ class Polish:
             uneven = even > self.limits.goal
             self.prices.follow(moves_left=uneven, gib_left=uneven, dearer=1.0 / CHEAPER)
         else:
-            self.prices.follow(moves_left=purse.moves >= 1, gib_left=purse.gib >= now.gib / max(1, now.moves) / 2.0)
+            self.prices.follow(
+                moves_left=purse.moves >= 1, gib_left=purse.gib >= now.gib / max(1, now.moves) / 2.0
+            )
 
     def value(self, even: float, moves: int, gib: float) -> float:
         """Answer what a placement is worth: within the limits, then even enough, then even and cheap."""
         limits, bill = self.limits, moves + self.limits.per_gib * gib
         passed = max(0.0, moves - (limits.max_moves if limits.max_moves is not None else math.inf))
-        passed += max(0.0, gib - ROUNDING - (limits.max_gib if limits.max_gib is not None else math.inf))
+        passed += max(
+            0.0, gib - ROUNDING - (limits.max_gib if limits.max_gib is not None else math.inf)
+        )
         if limits.goal is not None and even <= limits.goal:
             return PASSED * passed + self.first * bill - EVEN_ENOUGH
         return PASSED * passed + even + self.least * bill
@@ -137,7 +153,9 @@ class Polish:
         placement = self.now.placement
         free = self.candidates[placement.moved()[self.candidates]]
         free = free[~self.problem.drained[placement.home[free]]]
-        return self.rng.choice(free, min(TAKEN_BACK, len(free)), replace=False) if len(free) else free
+        return (
+            self.rng.choice(free, min(TAKEN_BACK, len(free)), replace=False) if len(free) else free
+        )
 
     def around(self, vms: Ints) -> Ints:
         """Answer the hosts in service where these VMs are and were, and others drawn, BLOCK_HOSTS in all, sorted."""
@@ -168,7 +186,8 @@ def _away(block: Block) -> tuple[int, float]:
 def _candidates(start: Placement, touchable: Bools, per_gib: float, most: int) -> Ints:
     """Answer the VMs that are away from home and `most` others: those that at home are most in the way.
 
-    What counts is the slope of J before anything moved; afterwards it is nearly level and would tell nothing.
+    What counts is the slope of J before anything moved; afterwards it is nearly level and would
+    tell nothing.
     """
     problem = start.problem
     origin = Placement(problem)

@@ -57,7 +57,8 @@ class Only(StrEnum):
 class Case:
     """A problem and what its indexes stand for. Hosts that do not answer, and their guests, are left out.
 
-    ``asked``: guests (by index) whose row of ``problem.allowed`` holds the placement rules' answers already.
+    ``asked``: guests (by index) whose row of ``problem.allowed`` holds the placement rules' answers
+    already.
     """
 
     snapshot: Snapshot
@@ -85,10 +86,19 @@ class Case:
         """The case with the rules' answers for these guests and every host."""
         wanted = sorted(set(vms) - self.asked)
         allowed = self.problem.allowed
-        rows = np.ones((len(self.vms), len(self.hosts)), dtype=np.bool_) if allowed is None else allowed.copy()
+        rows = (
+            np.ones((len(self.vms), len(self.hosts)), dtype=np.bool_)
+            if allowed is None
+            else allowed.copy()
+        )
         for vm in wanted:
-            rows[vm] &= [host.name == self.vms[vm].host or not self.objection(vm, i) for i, host in self._numbered()]
-        return replace(self, problem=replace(self.problem, allowed=rows), asked=self.asked | set(wanted))
+            rows[vm] &= [
+                host.name == self.vms[vm].host or not self.objection(vm, i)
+                for i, host in self._numbered()
+            ]
+        return replace(
+            self, problem=replace(self.problem, allowed=rows), asked=self.asked | set(wanted)
+        )
 
     def _numbered(self) -> Iterable[tuple[int, Host]]:
         return enumerate(self.hosts)
@@ -109,12 +119,14 @@ def case_of(
     Args:
         snapshot: the cluster; guests without a measured load count as idle.
         settings: ratio, own VMs, cooldown.
-        rules: everyone's; the core's own are left out, for the planner reckons health, maintenance and memory itself.
-        recent: guests that moved lately; they stay for the cooldown, counted back from ``snapshot.taken_at``.
+        rules: everyone's; the core's own are left out, for the planner reckons health, maintenance
+            and memory itself.
+        recent: guests that moved lately; they stay for the cooldown, counted back from
+            ``snapshot.taken_at``.
         only: what the score is to be about.
         movable: guests it is asked to move; all others stay. None: everyone.
-        asked: a person asked for these very moves, whatever the tag ``balance`` says, and is to weigh what they put at
-            risk: N+1, huge pages.
+        asked: a person asked for these very moves, whatever the tag ``balance`` says, and is to
+            weigh what they put at risk: N+1, huge pages.
     """
     snapshot = snapshot.sound()
     hosts = tuple(host for host in snapshot.hosts if host.up and host.cpus > 0 and host.memory > 0)
@@ -154,13 +166,16 @@ def case_of(
 def planned(case: Case, limits: Limits) -> tuple[Case, Result]:
     """The best plan that every placement rule agrees to, and the case with the rows that were asked for it.
 
-    Rules are asked about what a plan would do, not about every guest on every host: a refused guest's whole row is then
-    learned and the search begins again. Every round learns a row, so it ends; after ``ROUNDS`` all rows are learned.
+    Rules are asked about what a plan would do, not about every guest on every host: a refused
+    guest's whole row is then learned and the search begins again. Every round learns a row, so it
+    ends; after ``ROUNDS`` all rows are learned.
     """
     for attempt in range(len(case.vms) + 1):
         result = search(case.problem, limits)
         objected = {
-            move.vm for move in result.moves if move.vm not in case.asked and case.objection(move.vm, move.target)
+            move.vm
+            for move in result.moves
+            if move.vm not in case.asked and case.objection(move.vm, move.target)
         }
         if not objected:
             return case, result
@@ -251,4 +266,6 @@ def _cost(vm: Vm, settings: BalanceSettings) -> float:
 
 def _groups(names: Sequence[str]) -> Ints:
     known: dict[str, int] = {}
-    return np.array([known.setdefault(name, len(known)) if name else NO_GROUP for name in names], dtype=np.intp)
+    return np.array(
+        [known.setdefault(name, len(known)) if name else NO_GROUP for name in names], dtype=np.intp
+    )

@@ -18,7 +18,9 @@ from plugins.balance.problem_of import Case, case_of
 from plugins.balance.score import score_of, shares
 from plugins.balance.settings import BalanceSettings
 
-WORTH = 0.5  # of its price the rest must still bring: load never holds still, and a plan is not dropped for a flicker
+# Of its price the rest must still bring: load never holds still, and a plan is not dropped for a
+# flicker
+WORTH = 0.5
 
 Numbered = tuple[tuple[int, MigrateVm], ...]
 
@@ -51,7 +53,11 @@ def _in_turn(against: Mapping[int, Objection], underway: Underway) -> dict[int, 
 
 
 def still_pays(
-    settings: BalanceSettings, intent: Balance, underway: Underway, snapshot: Snapshot, rules: Iterable[Rule]
+    settings: BalanceSettings,
+    intent: Balance,
+    underway: Underway,
+    snapshot: Snapshot,
+    rules: Iterable[Rule],
 ) -> Rechecked:
     """What became illegal or pointless is skipped; all of the rest when it no longer brings half of what it costs."""
     case = case_of(snapshot, settings, rules, recent=intent.recent, only=intent.only)
@@ -59,7 +65,9 @@ def still_pays(
     against, host = against_each(case, moves)
     now, then = score_of(case.problem, case.problem.host), score_of(case.problem, host)
     legal = tuple(each for each in moves if each[0] not in against)
-    if legal and now.total - then.total < max(ROUNDING, WORTH * _price(settings, intent, case, legal)):
+    if legal and now.total - then.total < max(
+        ROUNDING, WORTH * _price(settings, intent, case, legal)
+    ):
         return Rechecked(enough=cards.no_longer_pays(now, then))
     skip = _in_turn(against, underway)
     for index in underway.turn:

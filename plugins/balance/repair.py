@@ -33,7 +33,9 @@ def _gather(placement: Placement, free: Bools) -> None:
     problem = placement.problem
     for group in np.unique(problem.together[problem.together != NO_GROUP]).tolist():
         members = np.flatnonzero(problem.together == group)
-        held = np.bincount(placement.host[members], problem.mem[members] + 1e-9, len(problem.host_names))
+        held = np.bincount(
+            placement.host[members], problem.mem[members] + 1e-9, len(problem.host_names)
+        )
         anchor = int(np.where(problem.drained, 0.0, held).argmax())
         if not held[anchor] or problem.drained[anchor]:
             continue
@@ -67,7 +69,9 @@ def _relieve(placement: Placement, free: Bools) -> None:
     for host in np.flatnonzero(~problem.drained).tolist():
         on = np.flatnonzero((placement.host == host) & free & (problem.together == NO_GROUP))
         while len(on) and (excess := placement.load[host, 1] - problem.room[host]) > 0:
-            order = np.lexsort((on, np.where(problem.mem[on] >= excess, problem.mem[on], 1e9 - problem.mem[on])))
+            order = np.lexsort(
+                (on, np.where(problem.mem[on] >= excess, problem.mem[on], 1e9 - problem.mem[on]))
+            )
             vm = int(on[order[0]])
             _settle(placement, [vm], free)
             on = on[on != vm]

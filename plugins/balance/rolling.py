@@ -1,8 +1,9 @@
 """Pure: the maintenance of many hosts, one at a time: emptied, seen to, filled again, and a person in between.
 
-Every host's guests come home before the next host's turn, in the reverse order in which they left, so each turn begins
-with the cluster as it is now: the whole can be planned, and laid before people, at once. When a turn comes and the
-cluster is another, the moves are planned anew.
+Every host's guests come home before the next host's turn, in the reverse order in which they left,
+so each turn begins
+with the cluster as it is now: the whole can be planned, and laid before people, at once. When a
+turn comes and the cluster is another, the moves are planned anew.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ class Turn:
     stuck: tuple[Objection, ...]
 
 
-def rolling(settings: BalanceSettings, intent: Rolling, snapshot: Snapshot, rules: Sequence[Rule]) -> Plan | Refused:
+def rolling(
+    settings: BalanceSettings, intent: Rolling, snapshot: Snapshot, rules: Sequence[Rule]
+) -> Plan | Refused:
     """Everything for all hosts, or who stands in the way on each.
 
     Raises:
@@ -65,33 +68,48 @@ def rolling(settings: BalanceSettings, intent: Rolling, snapshot: Snapshot, rule
             memory=both_ways,
         ),
         prediction=prediction(settings, both_ways / GIB, 2 * len(moves)),
-        reasons=(cards.PLANNED_ANEW, *(cards.turn_reason(turn.host, turn.away, intent.command) for turn in turns)),
+        reasons=(
+            cards.PLANNED_ANEW,
+            *(cards.turn_reason(turn.host, turn.away, intent.command) for turn in turns),
+        ),
         warnings=tuple(_warnings(snapshot, turns, resting)),
         tags=tags_of(vms[move.uuid] for move in moves),
     )
 
 
 def _not_allowed(settings: RollingSettings, intent: Rolling) -> Iterator[Objection]:
-    if intent.command and not any(allowed.covers(each, intent.command) for each in settings.commands):
+    if intent.command and not any(
+        allowed.covers(each, intent.command) for each in settings.commands
+    ):
         yield cards.may_not_run(intent.command, settings.commands)
 
 
 def _chosen(intent: Rolling, snapshot: Snapshot) -> tuple[list[Host], list[Host]]:
     """The hosts whose turn is to come, and those in maintenance already, whose owner must say what is to be."""
-    wanted = [snapshot.host(name) for name in intent.hosts] or sorted(snapshot.hosts, key=lambda host: host.name)
-    return [host for host in wanted if not host.maintenance], [host for host in wanted if host.maintenance]
+    wanted = [snapshot.host(name) for name in intent.hosts] or sorted(
+        snapshot.hosts, key=lambda host: host.name
+    )
+    return [host for host in wanted if not host.maintenance], [
+        host for host in wanted if host.maintenance
+    ]
 
 
 def _turn(settings: BalanceSettings, host: str, snapshot: Snapshot, rules: Iterable[Rule]) -> Turn:
     case, result, stuck = emptied(settings, host, snapshot, rules)
-    return Turn(host, tuple(step_of(settings, case, move, cards.for_turn(host)) for move in result.moves), stuck)
+    return Turn(
+        host,
+        tuple(step_of(settings, case, move, cards.for_turn(host)) for move in result.moves),
+        stuck,
+    )
 
 
 def _shells(intent: Rolling, turns: Sequence[Turn]) -> tuple[ReachShells, ...]:
     return (ReachShells(tuple(turn.host for turn in turns)),) if intent.command else ()
 
 
-def _steps(settings: BalanceSettings, intent: Rolling, snapshot: Snapshot, turns: Sequence[Turn]) -> Iterator[Step]:
+def _steps(
+    settings: BalanceSettings, intent: Rolling, snapshot: Snapshot, turns: Sequence[Turn]
+) -> Iterator[Step]:
     for number, turn in enumerate(turns):
         yield SetMaintenance(turn.host, on=True, reason=intent.reason)
         yield from turn.away
@@ -120,10 +138,14 @@ def _home(settings: BalanceSettings, snapshot: Snapshot, turn: Turn) -> Iterator
     ends = {move.uuid: move.target for move in turn.away}
     vms = {(vm.uuid, vm.host): vm for vm in snapshot.vms}
     for uuid in reversed([move.uuid for move in turn.away if move.source == turn.host]):
-        yield step_for(settings, vms[uuid, turn.host], ends[uuid], turn.host, cards.home_from_turn(turn.host))
+        yield step_for(
+            settings, vms[uuid, turn.host], ends[uuid], turn.host, cards.home_from_turn(turn.host)
+        )
 
 
-def _warnings(snapshot: Snapshot, turns: Sequence[Turn], resting: Sequence[Host]) -> Iterator[Reason]:
+def _warnings(
+    snapshot: Snapshot, turns: Sequence[Turn], resting: Sequence[Host]
+) -> Iterator[Reason]:
     if resting:
         yield cards.left_resting([host.name for host in resting])
     for turn in turns:
@@ -132,7 +154,11 @@ def _warnings(snapshot: Snapshot, turns: Sequence[Turn], resting: Sequence[Host]
 
 
 def still_rolls(
-    settings: BalanceSettings, intent: Rolling, planned: Plan, snapshot: Snapshot, rules: Sequence[Rule]
+    settings: BalanceSettings,
+    intent: Rolling,
+    planned: Plan,
+    snapshot: Snapshot,
+    rules: Sequence[Rule],
 ) -> tuple[Objection, ...]:
     """Whether every host can still be emptied; the moves themselves are asked about in their turn."""
     found = rolling(settings, intent, snapshot, rules)
@@ -146,7 +172,11 @@ def _order(steps: Iterable[Step]) -> list[str]:
 
 
 def next_rolls(
-    settings: BalanceSettings, intent: Rolling, underway: Underway, snapshot: Snapshot, rules: Sequence[Rule]
+    settings: BalanceSettings,
+    intent: Rolling,
+    underway: Underway,
+    snapshot: Snapshot,
+    rules: Sequence[Rule],
 ) -> Rechecked:
     """When a host's turn begins its moves are planned anew if they do not hold, and so are those home when it ends.
 
@@ -164,7 +194,9 @@ def next_rolls(
         return Rechecked({index: cards.not_empty(step.host, there)}) if there else Rechecked()
     if not isinstance(step, MigrateVm):
         return Rechecked()
-    return skipped_of(_case(settings, underway, index, snapshot, rules), underway, _of_turn(underway, index))
+    return skipped_of(
+        _case(settings, underway, index, snapshot, rules), underway, _of_turn(underway, index)
+    )
 
 
 def _of_turn(underway: Underway, index: int) -> tuple[tuple[int, MigrateVm], ...]:
@@ -183,7 +215,13 @@ def _is_home(underway: Underway, index: int) -> bool:
     return isinstance(step, MigrateVm) and step.target == turn_of(underway.plan.steps, index)
 
 
-def _case(settings: BalanceSettings, underway: Underway, index: int, snapshot: Snapshot, rules: Sequence[Rule]) -> Case:
+def _case(
+    settings: BalanceSettings,
+    underway: Underway,
+    index: int,
+    snapshot: Snapshot,
+    rules: Sequence[Rule],
+) -> Case:
     host = turn_of(underway.plan.steps, index)
     moving = frozenset(move.uuid for _, move in _of_turn(underway, index))
     if _is_home(underway, index):
@@ -192,7 +230,11 @@ def _case(settings: BalanceSettings, underway: Underway, index: int, snapshot: S
 
 
 def _begun(
-    settings: BalanceSettings, intent: Rolling, underway: Underway, snapshot: Snapshot, rules: Sequence[Rule]
+    settings: BalanceSettings,
+    intent: Rolling,
+    underway: Underway,
+    snapshot: Snapshot,
+    rules: Sequence[Rule],
 ) -> Rechecked:
     """The turn as planned when it still holds; else this one and all later ones planned anew, without who is stuck."""
     steps = underway.plan.steps
@@ -206,7 +248,9 @@ def _begun(
     return Rechecked(rest=tuple(_steps(settings, intent, snapshot, turns)), why=why)
 
 
-def _returning(settings: BalanceSettings, underway: Underway, end: SetMaintenance, snapshot: Snapshot) -> Rechecked:
+def _returning(
+    settings: BalanceSettings, underway: Underway, end: SetMaintenance, snapshot: Snapshot
+) -> Rechecked:
     """The moves home of those who truly left, from where they are and as they are: people had a day to change them."""
     steps, first = underway.plan.steps, underway.left[0]
     left = [
@@ -224,7 +268,13 @@ def _returning(settings: BalanceSettings, underway: Underway, end: SetMaintenanc
     return Rechecked(rest=(end, *home, *after), why=cards.home_anew(end.host))
 
 
-def _holds(settings: BalanceSettings, underway: Underway, host: str, snapshot: Snapshot, rules: Sequence[Rule]) -> bool:
+def _holds(
+    settings: BalanceSettings,
+    underway: Underway,
+    host: str,
+    snapshot: Snapshot,
+    rules: Sequence[Rule],
+) -> bool:
     """Whether the planned moves are all legal and leave nobody on the host."""
     own = tuple(
         (index, move) for index, move in moves_left(underway)

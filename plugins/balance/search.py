@@ -1,7 +1,8 @@
 """The planner's core: from a problem and limits to a short, legal, ordered plan that evens out the load.
 
-`repair` does what must be done, `descent` looks for the best placement within the limits, `order` turns it into moves,
-and a plan is accepted only if the score falls. All of it is deterministic: bounded by counts, not by time.
+`repair` does what must be done, `descent` looks for the best placement within the limits, `order`
+turns it into moves, and a plan is accepted only if the score falls. All of it is deterministic:
+bounded by counts, not by time.
 """
 
 import time
@@ -23,18 +24,30 @@ Clock = Callable[[], float]
 MOST_REPLANS = 20
 
 
-def search(problem: Problem, limits: Limits | None = None, *, seed: int = 0, clock: Clock = time.monotonic) -> Result:
+def search(
+    problem: Problem, limits: Limits | None = None, *, seed: int = 0, clock: Clock = time.monotonic
+) -> Result:
     """Plan moves that even out CPU and memory, empty drained hosts and mend broken rules, within the limits.
 
-    Hosts and VMs are put in order of name first, so the caller's order cannot show. Never raises the score; planning
-    again on the outcome finds nothing, unless `capped` or `cut_short`. A problem without sense was refused when made.
+    Hosts and VMs are put in order of name first, so the caller's order cannot show. Never raises
+    the score; planning again on the outcome finds nothing, unless `capped` or `cut_short`. A
+    problem without sense was refused when made.
     """
     limits = limits or Limits()
-    hosts = np.array(sorted(range(len(problem.host_names)), key=problem.host_names.__getitem__), dtype=np.intp)
-    vms = np.array(sorted(range(len(problem.vm_names)), key=problem.vm_names.__getitem__), dtype=np.intp)
+    hosts = np.array(
+        sorted(range(len(problem.host_names)), key=problem.host_names.__getitem__), dtype=np.intp
+    )
+    vms = np.array(
+        sorted(range(len(problem.vm_names)), key=problem.vm_names.__getitem__), dtype=np.intp
+    )
     run = _Run(problem.reordered(hosts, vms), limits, seed, clock, clock() + limits.seconds)
     moves = tuple(
-        replace(move, vm=int(vms[move.vm]), source=int(hosts[move.source]), target=int(hosts[move.target]))
+        replace(
+            move,
+            vm=int(vms[move.vm]),
+            source=int(hosts[move.source]),
+            target=int(hosts[move.target]),
+        )
         for move in _plan(run)
     )
     after = host_after(problem, moves)
@@ -96,7 +109,11 @@ def _joined(problem: Problem, parts: list[tuple[Move, ...]]) -> tuple[Move, ...]
         return moves
     goal = host_after(problem, moves)
     direct = ordered(problem, goal)
-    return direct if np.array_equal(host_after(problem, direct), goal) and len(direct) <= len(moves) else moves
+    return (
+        direct
+        if np.array_equal(host_after(problem, direct), goal) and len(direct) <= len(moves)
+        else moves
+    )
 
 
 def _improve(run: _Run) -> tuple[Move, ...]:

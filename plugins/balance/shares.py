@@ -1,7 +1,8 @@
 """Pure: who gets how much CPU inside a host: priorities and ceilings from tags, one guest's ceiling, and their undoing.
 
-Priority is ``cpu_shares``: it matters only when guests want more CPU than there is, and then they get it in these
-proportions. A ceiling is ``vcpu_quota`` µs of each ``vcpu_period`` and vCPU: it always holds. (libvirt, ``<cputune>``.)
+Priority is ``cpu_shares``: it matters only when guests want more CPU than there is, and then they
+get it in these proportions. A ceiling is ``vcpu_quota`` µs of each ``vcpu_period`` and vCPU: it
+always holds. (libvirt, ``<cputune>``.)
 """
 
 from __future__ import annotations
@@ -35,9 +36,15 @@ def recalled(intent: Shares, history: History) -> Shares:
     if not intent.undo:
         return intent
     for operation in history.operations(states=WORKED, limit=LOOK_BACK):
-        if operation.action == SHARES_NAME and operation.intent.host == intent.host and operation.ended:
+        if (
+            operation.action == SHARES_NAME
+            and operation.intent.host == intent.host
+            and operation.ended
+        ):
             steps = [operation.plan.steps[ended.index] for ended in operation.ended]
-            old = tuple((each.uuid, each.before) for each in steps if isinstance(each, SetScheduler))
+            old = tuple(
+                (each.uuid, each.before) for each in steps if isinstance(each, SetScheduler)
+            )
             return replace(intent, restore=old)
     return intent
 
@@ -53,12 +60,21 @@ def plan(intent: Shares, snapshot: Snapshot) -> Plan | Refused:
     if not host.up:
         return Refused(title, (cards.silent(host),))
     running = [vm for vm in snapshot.sound().on(host.name) if vm.state.active]
-    guests, odd = tuple(vm for vm in running if not vm.problem), [vm for vm in running if vm.problem]
+    guests, odd = (
+        tuple(vm for vm in running if not vm.problem),
+        [vm for vm in running if vm.problem],
+    )
     left = [Reason(told.code, told.text) for told in [cards.unreadable_vms(odd)]] if odd else []
     if intent.undo:
         steps = tuple(_restored(guests, intent.restore))
-        return _plan(title, steps, guests, *left) if steps else Refused(title, (cards.nothing_to_undo(host.name),))
-    if bad := tuple(cards.bad_tag(vm.name, key, vm.tags[key]) for vm in guests for key in _unreadable(vm)):
+        return (
+            _plan(title, steps, guests, *left)
+            if steps
+            else Refused(title, (cards.nothing_to_undo(host.name),))
+        )
+    if bad := tuple(
+        cards.bad_tag(vm.name, key, vm.tags[key]) for vm in guests for key in _unreadable(vm)
+    ):
         return Refused(title, bad)
     if not any(PRIORITY in vm.tags or CAP in vm.tags for vm in guests):
         return Refused(title, (cards.no_tags(host.name), *_suggested(guests)))
@@ -133,7 +149,9 @@ def quota_of(wanted: float, vm: Vm) -> int:
 def _differing(present: Scheduler, wanted: Scheduler) -> Scheduler:
     """What of ``wanted`` is not so already."""
     shares = None if wanted.cpu_shares == present.cpu_shares else wanted.cpu_shares
-    return Scheduler(cpu_shares=shares, vcpu_quota=None if same_ceiling(wanted, present) else wanted.vcpu_quota)
+    return Scheduler(
+        cpu_shares=shares, vcpu_quota=None if same_ceiling(wanted, present) else wanted.vcpu_quota
+    )
 
 
 def same_ceiling(wanted: Scheduler, present: Scheduler) -> bool:
@@ -161,17 +179,23 @@ def _restored(guests: Sequence[Vm], restore: Restore) -> Iterator[SetScheduler]:
             yield _step(vm, wanted, cards.AS_BEFORE)
 
 
-def _plan(title: str, steps: tuple[SetScheduler, ...], guests: Sequence[Vm], *warnings: Reason) -> Plan:
+def _plan(
+    title: str, steps: tuple[SetScheduler, ...], guests: Sequence[Vm], *warnings: Reason
+) -> Plan:
     touched = {step.uuid for step in steps}
     return Plan(
         title=title,
         steps=steps,
         risk=Risk.MEDIUM,
-        blast=Blast(tuple(step.name for step in steps), tuple(dict.fromkeys(step.host for step in steps))),
+        blast=Blast(
+            tuple(step.name for step in steps), tuple(dict.fromkeys(step.host for step in steps))
+        ),
         prediction=Prediction(basis=cards.AT_ONCE),
         reasons=tuple(Reason("cpu", f"{step.name}: {step.reason}") for step in steps),
         warnings=warnings,
-        tags=tuple(sorted({f"{k}={v}" for vm in guests if vm.uuid in touched for k, v in vm.tags.items()})),
+        tags=tuple(
+            sorted({f"{k}={v}" for vm in guests if vm.uuid in touched for k, v in vm.tags.items()})
+        ),
     )
 
 
@@ -203,7 +227,10 @@ def limit(intent: Cap, snapshot: Snapshot) -> Plan | Refused:
 def still_good(planned: Plan, snapshot: Snapshot) -> tuple[Objection, ...]:
     """Every guest still runs on its host, with as many vCPUs."""
     return tuple(
-        found for step in planned.steps if isinstance(step, SetScheduler) for found in _against(step, snapshot)
+        found
+        for step in planned.steps
+        if isinstance(step, SetScheduler)
+        for found in _against(step, snapshot)
     )
 
 
@@ -213,5 +240,10 @@ def _against(step: SetScheduler, snapshot: Snapshot) -> Iterator[Objection]:
     except UnknownNameError as error:
         yield Objection("gone", error.text, error.advice)
         return
-    if vm.host != step.host or not vm.state.active or not snapshot.host(vm.host).up or vm.vcpus != step.vcpus:
+    if (
+        vm.host != step.host
+        or not vm.state.active
+        or not snapshot.host(vm.host).up
+        or vm.vcpus != step.vcpus
+    ):
         yield cards.not_as_planned(step.name, step.host)

@@ -1,7 +1,8 @@
 """N+1 while a plan is made: whether any one host may be lost, kept up to date move by move.
 
-For each host a shelter for its VMs on the others is kept. A move changes the room on two hosts, so most shelters still
-hold, which a comparison of arrays tells; only those that do not are sought anew.
+For each host a shelter for its VMs on the others is kept. A move changes the room on two hosts, so
+most shelters still hold, which a comparison of arrays tells; only those that do not are sought
+anew.
 """
 
 from collections import Counter
@@ -18,8 +19,9 @@ NOWHERE = -1
 class Spare:
     """A shelter for the VMs of each host in service, should it be lost, from where a placement stands.
 
-    `left` is H × H × 2: the room (GiB, vCPUs) on each host once the VMs of a lost one are there, -inf on the lost one
-    itself and on drained ones; `shelter` (V) is where each VM would go; `stranded` (H) the GiB that would go nowhere.
+    `left` is H × H × 2: the room (GiB, vCPUs) on each host once the VMs of a lost one are there,
+    -inf on the lost one itself and on drained ones; `shelter` (V) is where each VM would go;
+    `stranded` (H) the GiB that would go nowhere.
     """
 
     def __init__(self, placement: Placement) -> None:
@@ -42,7 +44,8 @@ class Spare:
     def allows(self, vm: int, target: int, *, needed: bool = False, make: bool = True) -> bool:
         """Answer whether the move spends no room that N+1 needs, or is `needed` anyway; if so, and `make`, make it.
 
-        No more hosts may be at risk afterwards than before, and no more GiB lack, all hosts' losses added up.
+        No more hosts may be at risk afterwards than before, and no more GiB lack, all hosts' losses
+        added up.
         """
         source = int(self.where.host[vm])
         before = len(self.at_risk()), self._lacking()
@@ -118,20 +121,37 @@ class Spare:
 
     def _rooms(self, lost: int) -> dict[str, Room]:
         problem, where = self.problem, self.where
-        memory, vcpus = (problem.room - where.load[:, 1]).tolist(), (problem.vcpu_room - where.vcpus).tolist()
-        return {str(host): Room(memory[host], vcpus[host]) for host in self.in_service.tolist() if host != lost}
+        memory, vcpus = (
+            (problem.room - where.load[:, 1]).tolist(),
+            (problem.vcpu_room - where.vcpus).tolist(),
+        )
+        return {
+            str(host): Room(memory[host], vcpus[host])
+            for host in self.in_service.tolist()
+            if host != lost
+        }
 
     def _spread(self, vms: Ints, lost: int) -> Spread:
         where, held = self.where, list[tuple[str, str]]()
         for group in np.unique(self.problem.apart[vms]).tolist():
             members = where.host[self.problem.apart == group].tolist() if group != NO_GROUP else []
             held += [(str(group), str(host)) for host in members if host != lost]
-        domains = {str(host): str(zone) for host, zone in enumerate(where.zone.tolist()) if zone != NO_GROUP}
+        domains = {
+            str(host): str(zone)
+            for host, zone in enumerate(where.zone.tolist())
+            if zone != NO_GROUP
+        }
         return Spread(held, domains if self.problem.zone_hard else {})
 
     def _sizes(self, vms: Ints) -> Counter[str]:
         groups = np.unique(self.problem.apart[vms]).tolist()
-        return Counter({str(group): int(self.where.members[:, group].sum()) for group in groups if group != NO_GROUP})
+        return Counter(
+            {
+                str(group): int(self.where.members[:, group].sum())
+                for group in groups
+                if group != NO_GROUP
+            }
+        )
 
     def _units(self, vms: Ints, lost: int) -> list[Unit]:
         """Answer the VMs as units: each alone, or with those of its affinity group that are on the same host."""
@@ -156,7 +176,9 @@ class Spare:
             float(problem.mem[members].sum()),
             float(problem.vcpus[members].sum()),
             tuple(str(each) for each in problem.apart[members].tolist() if each != NO_GROUP),
-            None if allowed is None or allowed.all() else frozenset(str(each) for each in np.flatnonzero(allowed)),
+            None
+            if allowed is None or allowed.all()
+            else frozenset(str(each) for each in np.flatnonzero(allowed)),
         )
 
 
@@ -164,5 +186,7 @@ def _bound(problem: Problem) -> Bools:
     """Answer which VMs (length V) can be nowhere but where they are, so that they fall with their host."""
     bound = np.array([why == "pinned" for why in problem.fixed], dtype=np.bool_)
     if problem.allowed is not None:
-        bound |= (problem.allowed.sum(axis=1) == 1) & problem.allowed[np.arange(len(bound)), problem.host]
+        bound |= (problem.allowed.sum(axis=1) == 1) & problem.allowed[
+            np.arange(len(bound)), problem.host
+        ]
     return bound

@@ -11,7 +11,10 @@ from plugins.balance import cards
 
 @dataclass(frozen=True, slots=True)
 class SetScheduler(Step):
-    """Set what ``wanted`` gives (None: leave), live and in the definition. ``before``: the same fields as they were."""
+    """Set what ``wanted`` gives (None: leave), live and in the definition.
+
+    ``before``: the same fields as they were.
+    """
 
     uuid: str
     name: str

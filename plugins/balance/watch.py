@@ -36,8 +36,9 @@ RECENT = 50  # operations among which the newest moves are looked for
 class Memory:
     """What is kept between looks. Moments in seconds since 1970, 0: never.
 
-    ``looked``: the last look; ``uneven``: since when every look was out of the band; ``told``: the last alert or
-    proposal; ``alerted``: an alert stands; ``load``: cores in use by guest, averaged (EWMA).
+    ``looked``: the last look; ``uneven``: since when every look was out of the band; ``told``: the
+    last alert or proposal; ``alerted``: an alert stands; ``load``: cores in use by guest, averaged
+    (EWMA).
     """
 
     looked: float = 0.0
@@ -62,8 +63,8 @@ class Memory:
 def look(settings: BalanceSettings, view: WatchView) -> Looked:
     """Alert or propose when the cluster was uneven for long enough and a plan would help enough; keep still otherwise.
 
-    Samples taken while guests migrate (by the bot) are not used, nor those of the first looks after a start: the hold
-    time begins anew.
+    Samples taken while guests migrate (by the bot) are not used, nor those of the first looks after
+    a start: the hold time begins anew.
     """
     now = view.now.timestamp()
     memory = _waking(Memory.read(view.memory), now)
@@ -74,7 +75,9 @@ def look(settings: BalanceSettings, view: WatchView) -> Looked:
     case = _case(settings, view, memory)
     score = score_of(case.problem, case.problem.host)
     if score.balance <= settings.band:
-        ended: tuple[Noticed, ...] = (Alert(KEY, cards.even_again(score), over=True),) if memory.alerted else ()
+        ended: tuple[Noticed, ...] = (
+            (Alert(KEY, cards.even_again(score), over=True),) if memory.alerted else ()
+        )
         return Looked(ended, replace(memory, uneven=0.0, alerted=False).kept())
     memory = replace(memory, uneven=memory.uneven or now)
     if not _due(settings.watch, memory, view.now) or _open(view.history):
@@ -82,11 +85,17 @@ def look(settings: BalanceSettings, view: WatchView) -> Looked:
     noticed = _noticed(settings, view, case, memory)
     if noticed is None:
         return Looked((), memory.kept())
-    return Looked((noticed,), replace(memory, told=now, alerted=isinstance(noticed, Alert) or memory.alerted).kept())
+    return Looked(
+        (noticed,),
+        replace(memory, told=now, alerted=isinstance(noticed, Alert) or memory.alerted).kept(),
+    )
 
 
 def _case(
-    settings: BalanceSettings, view: WatchView, memory: Memory, movable: Callable[[Vm], bool] | None = None
+    settings: BalanceSettings,
+    view: WatchView,
+    memory: Memory,
+    movable: Callable[[Vm], bool] | None = None,
 ) -> Case:
     """The cluster as it has been on average."""
     seen = placement.loaded(view.snapshot, memory.load or {})
@@ -102,7 +111,9 @@ def _disturbed(history: History, now: datetime, settings: WatchSettings) -> bool
     """Whether guests move, or moved so lately that the averages still show it."""
     calm_since = now - timedelta(minutes=settings.smooth_minutes)
     newest = history.operations(limit=RECENT)
-    return any(_moves(each) and (each.state in WORKING or _last_step(each) > calm_since) for each in newest)
+    return any(
+        _moves(each) and (each.state in WORKING or _last_step(each) > calm_since) for each in newest
+    )
 
 
 def _moves(operation: Operation) -> bool:
@@ -110,7 +121,10 @@ def _moves(operation: Operation) -> bool:
 
 
 def _last_step(operation: Operation) -> datetime:
-    return max((ended.at for ended in operation.ended), default=operation.proposed_at - timedelta(days=36500))
+    return max(
+        (ended.at for ended in operation.ended),
+        default=operation.proposed_at - timedelta(days=36500),
+    )
 
 
 def _open(history: History) -> bool:
@@ -118,12 +132,17 @@ def _open(history: History) -> bool:
     return any(each.action == "balance" for each in history.operations(states=OPEN, limit=1000))
 
 
-def _smoothed(memory: Memory, seen: Snapshot, settings: WatchSettings, now: float) -> Mapping[str, float]:
+def _smoothed(
+    memory: Memory, seen: Snapshot, settings: WatchSettings, now: float
+) -> Mapping[str, float]:
     """Each guest's load, averaged with weight 1 − e^(−t/T) for the newest; a first value stands as it is."""
     before = memory.load or {}
     weight = 1.0 - math.exp(-max(0.0, now - memory.looked) / (60.0 * settings.smooth_minutes))
     measured = {vm.uuid: vm.cpu for vm in seen.vms if vm.cpu is not None and math.isfinite(vm.cpu)}
-    return {uuid: round(before.get(uuid, cpu) * (1 - weight) + cpu * weight, 4) for uuid, cpu in measured.items()}
+    return {
+        uuid: round(before.get(uuid, cpu) * (1 - weight) + cpu * weight, 4)
+        for uuid, cpu in measured.items()
+    }
 
 
 def _due(settings: WatchSettings, memory: Memory, now: datetime) -> bool:
@@ -140,9 +159,13 @@ def quiet(settings: WatchSettings, now: datetime) -> bool:
     return Window((), settings.quiet_from, settings.quiet_to, settings.quiet_zone).holds(now)
 
 
-def _noticed(settings: BalanceSettings, view: WatchView, case: Case, memory: Memory) -> Noticed | None:
+def _noticed(
+    settings: BalanceSettings, view: WatchView, case: Case, memory: Memory
+) -> Noticed | None:
     """The plan that pays: done, laid before people, or told, as far as each may be; None when none gains enough."""
-    wish = Balance(max_moves=settings.watch.max_moves, reason=cards.why_proposed(_minutes(memory, view.now)))
+    wish = Balance(
+        max_moves=settings.watch.max_moves, reason=cards.why_proposed(_minutes(memory, view.now))
+    )
     held = ""
     if settings.watch.mode is Mode.AUTO:
         own, held = _automatic(settings, view, wish, memory)
@@ -180,7 +203,9 @@ def _automatic(
     plan = _plan(settings, _case(settings, view, memory, movable=_may_be_moved), wish)
     if plan is None:
         return None, cards.AUTO_NOT_ENOUGH
-    return Proposal("balance", wish, plan, why=wish.reason, key=_key(memory, view.now), automatic=True), ""
+    return Proposal(
+        "balance", wish, plan, why=wish.reason, key=_key(memory, view.now), automatic=True
+    ), ""
 
 
 def _moved(operations: Iterable[Operation], since: datetime) -> int:

@@ -11,14 +11,17 @@ from plugins.balance.spare import Spare
 def why_not(problem: Problem, vm: int, limits: Limits | None = None) -> tuple[Why, ...]:
     """Answer for each host (length H, in the problem's order) what speaks first against moving this VM there now.
 
-    Hard reasons come before soft ones. WORTHWHILE means that the move alone is legal and gains more than its price.
+    Hard reasons come before soft ones. WORTHWHILE means that the move alone is legal and gains more
+    than its price.
     """
     limits = limits or Limits()
     placement = Placement(problem)
     forced = bool(problem.drained[problem.host[vm]])
     answers = np.full(len(problem.host_names), Why.WORTHWHILE, dtype=object)
     soft = _too_little(placement, vm, limits) & (not forced)
-    spent = _spends_spare(placement, vm) if problem.spare else np.zeros(len(answers), dtype=np.bool_)
+    spent = (
+        _spends_spare(placement, vm) if problem.spare else np.zeros(len(answers), dtype=np.bool_)
+    )
     calm = np.full(len(answers), placement.imbalance() <= limits.band and not forced)
     # The last one written is the one that stands, so the strongest objection comes last.
     for reason, applies in (
@@ -35,13 +38,20 @@ def _hard(placement: Placement, vm: int) -> tuple[tuple[Why, Bools], ...]:
     problem = placement.problem
     everywhere = np.ones(len(problem.host_names), dtype=np.bool_)
     mates = problem.together == problem.together[vm]
-    held = bool(problem.together[vm] != NO_GROUP and not problem.drained[problem.host[vm]] and mates.sum() > 1)
+    held = bool(
+        problem.together[vm] != NO_GROUP
+        and not problem.drained[problem.host[vm]]
+        and mates.sum() > 1
+    )
     not_allowed = ~everywhere if problem.allowed is None else ~problem.allowed[vm]
     return (
         (Why.VCPUS, placement.vcpus + problem.vcpus[vm] > problem.vcpu_room),
         (Why.MEMORY, placement.load[:, 1] + problem.mem[vm] > problem.room),
         (Why.ANTI_AFFINITY, placement.members[:, problem.apart[vm]] > 0),
-        (Why.DOMAIN, ~placement.spread_over(np.full(len(everywhere), vm), np.arange(len(everywhere)))),
+        (
+            Why.DOMAIN,
+            ~placement.spread_over(np.full(len(everywhere), vm), np.arange(len(everywhere))),
+        ),
         (Why.NOT_ALLOWED, not_allowed),
         (Why.DRAINED, problem.drained),
         (Why.HELD_TOGETHER, everywhere & held),
@@ -55,7 +65,9 @@ def _spends_spare(placement: Placement, vm: int) -> Bools:
     legal, spent = placement.legal_targets(vm), np.zeros(len(placement.load), dtype=np.bool_)
     spare = Spare(placement)
     for target in np.flatnonzero(legal).tolist():
-        spent[target] = not spare.allows(vm, target, needed=mends(placement, vm, target), make=False)
+        spent[target] = not spare.allows(
+            vm, target, needed=mends(placement, vm, target), make=False
+        )
     return spent
 
 
@@ -63,7 +75,9 @@ def _too_little(placement: Placement, vm: int, limits: Limits) -> Bools:
     """Answer where (length H) moving the VM alone lowers J by less than its price."""
     problem = placement.problem
     in_service = ~problem.drained
-    price = limits.per_move / max(1, int(in_service.sum())) * (1.0 + limits.per_gib * problem.cost[vm])
+    price = (
+        limits.per_move / max(1, int(in_service.sum())) * (1.0 + limits.per_gib * problem.cost[vm])
+    )
     gain: Floats = np.zeros(len(problem.host_names))
     now = placement.imbalance()
     source = int(problem.host[vm])

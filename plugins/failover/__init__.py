@@ -17,6 +17,9 @@ def register_settings() -> Sequence[SettingsSection]:
 
 
 @hookimpl
-def register_commands(settings: Settings) -> Sequence[Query]:  # noqa: ARG001 - the shape of the hook
+# The shape of the hook
+def register_commands(settings: Settings) -> Sequence[Query]:  # noqa: ARG001
     """``vm definition``."""
-    return (Query("vm definition", kept.SUMMARY, kept.grammar(), kept.answer, needs_snapshot=False),)
+    return (
+        Query("vm definition", kept.SUMMARY, kept.grammar(), kept.answer, needs_snapshot=False),
+    )

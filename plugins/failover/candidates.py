@@ -22,7 +22,10 @@ _RANKS = {Priority.FIRST: 0, Priority.NORMAL: 1, Priority.LAST: 2}
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A VM to start elsewhere. ``wave``: from 1; ``after``: UUIDs of VMs that must be ready before it starts."""
+    """A VM to start elsewhere.
+
+    ``wave``: from 1; ``after``: UUIDs of VMs that must be ready before it starts.
+    """
 
     vm: Vm
     kept: Definition
@@ -131,11 +134,18 @@ def _reasons(
     if vm.state is not VmState.RUNNING:
         yield Objection(
             "not-running",
-            words("{vm} was {state} on {host}, not running.", vm=vm.name, state=vm.state.value, host=vm.host),
+            words(
+                "{vm} was {state} on {host}, not running.",
+                vm=vm.name,
+                state=vm.state.value,
+                host=vm.host,
+            ),
             words("Start it yourself when it is wanted: {command}", command=_start(vm)),
         )
     if elsewhere := [
-        each for each in snapshot.vms if each.uuid == vm.uuid and each.host != vm.host and each.state.active
+        each
+        for each in snapshot.vms
+        if each.uuid == vm.uuid and each.host != vm.host and each.state.active
     ]:
         yield Objection(
             "runs-elsewhere",
@@ -155,10 +165,16 @@ def _start(vm: Vm) -> str:
     return f"vm start {vm.name}"
 
 
-def _bound_to_its_host(settings: FailoverSettings, host: Host, vm: Vm, kept: Definition) -> Iterator[Objection]:
+def _bound_to_its_host(
+    settings: FailoverSettings, host: Host, vm: Vm, kept: Definition
+) -> Iterator[Objection]:
     """What of a VM is on the dead host alone."""
     detail = kept.detail
-    local = [disk for disk in detail.disks if disk.source and not is_medium(disk) and not is_shared(host, disk)]
+    local = [
+        disk
+        for disk in detail.disks
+        if disk.source and not is_medium(disk) and not is_shared(host, disk)
+    ]
     if local:
         yield Objection(
             "local-disk",
@@ -173,7 +189,12 @@ def _bound_to_its_host(settings: FailoverSettings, host: Host, vm: Vm, kept: Def
     if detail.hostdevs:
         yield Objection(
             "host-device",
-            words("{vm} uses a device of {host}: {device}.", vm=vm.name, host=host.name, device=detail.hostdevs[0]),
+            words(
+                "{vm} uses a device of {host}: {device}.",
+                vm=vm.name,
+                host=host.name,
+                device=detail.hostdevs[0],
+            ),
         )
     if detail.tpm:
         yield Objection(
@@ -184,12 +205,20 @@ def _bound_to_its_host(settings: FailoverSettings, host: Host, vm: Vm, kept: Def
     if detail.nvram and not kept.nvram and settings.nvram is Nvram.REFUSE:
         yield Objection(
             "nvram",
-            words("The UEFI variables of {vm} are on {host} only, and no copy is kept.", vm=vm.name, host=host.name),
-            words('Set `nvram = "reset"` in `[plugins.failover]` to make them anew from the template.'),
+            words(
+                "The UEFI variables of {vm} are on {host} only, and no copy is kept.",
+                vm=vm.name,
+                host=host.name,
+            ),
+            words(
+                'Set `nvram = "reset"` in `[plugins.failover]` to make them anew from the template.'
+            ),
         )
 
 
-def old_copies(candidates: Iterable[Candidate], now: datetime, settings: FailoverSettings) -> tuple[Objection, ...]:
+def old_copies(
+    candidates: Iterable[Candidate], now: datetime, settings: FailoverSettings
+) -> tuple[Objection, ...]:
     """A warning for each VM whose kept definition is older than it should be."""
     oldest = now - timedelta(seconds=settings.stale)
     return tuple(
@@ -209,8 +238,8 @@ def old_copies(candidates: Iterable[Candidate], now: datetime, settings: Failove
 def _in_waves(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
     """The candidates with their waves: by priority, and behind those that they name in ``failover.after``.
 
-    A VM that is waited for is started no later than the one that waits. Of a circle the dependency that closes it does
-    not count.
+    A VM that is waited for is started no later than the one that waits. Of a circle the dependency
+    that closes it does not count.
     """
     order = _Order({each.vm.name: each for each in candidates})
     places = {name: order.place(name) for name in sorted(order.by_name)}
@@ -240,7 +269,9 @@ class _Order:
             return self._places[name]
         path = (*path, name)
         vm = self.by_name[name].vm
-        self.needs[name] = [each for each in _named(vm) if each in self.by_name and each not in path]
+        self.needs[name] = [
+            each for each in _named(vm) if each in self.by_name and each not in path
+        ]
         place = (_RANKS[self.by_name[name].priority], 0)
         for each in self.needs[name]:
             before = self.place(each, path)

@@ -11,7 +11,10 @@ from bot.domain.power import Power, Reading
 
 
 class Witness(StrEnum):
-    """Who can hear a host. Each is asked by another way, so that one broken path does not silence all."""
+    """Who can hear a host.
+
+    Each is asked by another way, so that one broken path does not silence all.
+    """
 
     LIBVIRT = "libvirt"  # the bot's connection to its libvirt
     SHELL = "shell"  # the bot's SSH to it
@@ -23,8 +26,9 @@ class Witness(StrEnum):
 class Heard(StrEnum):
     """What a witness says.
 
-    LIFE: a sign of life that is no health: a ping, a refused connection. WELL: it does its work: a shell, a VM that
-    answers, a disk that is written. SILENT: asked, and nothing heard. UNASKED: it could not be asked; no word at all.
+    LIFE: a sign of life that is no health: a ping, a refused connection. WELL: it does its work: a
+    shell, a VM that answers, a disk that is written. SILENT: asked, and nothing heard. UNASKED: it
+    could not be asked; no word at all.
     """
 
     WELL = "well"
@@ -57,9 +61,11 @@ class Statement:
 class OwnView:
     """How well this bot sees: without it the silence of a host says nothing of the host.
 
-    ``hosts``, ``silent``: all configured hosts, and how many of them are silent, this one counted. ``anchors``: places
-    apart from the hosts, such as the gateway, that were asked; ``anchors_heard``: how many answered.
-    ``started_at``: of this bot. ``storm_at``: when it last was the bot itself that saw nothing; None: never.
+    ``hosts``, ``silent``: all configured hosts, and how many of them are silent, this one counted.
+    ``anchors``: places apart from the hosts, such as the gateway, that were asked;
+    ``anchors_heard``: how many answered.
+    ``started_at``: of this bot. ``storm_at``: when it last was the bot itself that saw nothing;
+    None: never.
     """
 
     hosts: int
@@ -82,8 +88,10 @@ class Expected:
 class Evidence:
     """Everything known of one host at one moment.
 
-    ``last_heard``: the last sign of life of any kind. ``sweeps``: how many sweeps in a row it was silent.
-    ``boots``: the boot ids before its silence and now, '' not known. ``power``: one reading of each controller, newest.
+    ``last_heard``: the last sign of life of any kind. ``sweeps``: how many sweeps in a row it was
+    silent.
+    ``boots``: the boot ids before its silence and now, '' not known. ``power``: one reading of each
+    controller, newest.
     ``bound``: the controllers shown to be this host's.
     """
 
@@ -130,7 +138,9 @@ class Evidence:
 
     def powers(self, *, bound: bool) -> frozenset[Power]:
         """What its controllers read; ``bound``: those shown to be this host's alone."""
-        return frozenset(each.power for each in self.power if not bound or each.device in self.bound)
+        return frozenset(
+            each.power for each in self.power if not bound or each.device in self.bound
+        )
 
     def with_statements(self, more: Iterable[Statement]) -> Evidence:
         """The same with these words in place of the same witnesses' older ones."""
@@ -139,7 +149,10 @@ class Evidence:
         return replace(self, statements=(*kept, *new.values()))
 
 
-INDEPENDENT = (frozenset({Witness.LIBVIRT, Witness.SHELL}), frozenset({Witness.PEERS, Witness.VMS, Witness.STORAGE}))
+INDEPENDENT = (
+    frozenset({Witness.LIBVIRT, Witness.SHELL}),
+    frozenset({Witness.PEERS, Witness.VMS, Witness.STORAGE}),
+)
 """Kinds of witnesses that share no path: the bot's own network, and the other hosts'."""
 
 

@@ -48,12 +48,24 @@ def answer(about: LookAtDefinition, view: View) -> Card:
     newest = versions[0]
     small = joined((_where(newest), _versions(versions)))
     if about.diff and len(versions) < 2:
-        said = words("The definition of {vm} has not changed since Drover keeps it.", vm=newest.name)
+        said = words(
+            "The definition of {vm} has not changed since Drover keeps it.", vm=newest.name
+        )
         return Card(said, elements=(Section(said), Context((small,))))
     if about.diff:
-        said = words("{vm}: what changed in its definition at {at}.", vm=newest.name, at=When(newest.taken_at))
-        return Card(said, newest.name, (Section(said), Listing(changes(versions[1], newest)), Context((small,))))
-    said = words("The definition of {vm}, unchanged since {at}.", vm=newest.name, at=When(newest.taken_at))
+        said = words(
+            "{vm}: what changed in its definition at {at}.",
+            vm=newest.name,
+            at=When(newest.taken_at),
+        )
+        return Card(
+            said,
+            newest.name,
+            (Section(said), Listing(changes(versions[1], newest)), Context((small,))),
+        )
+    said = words(
+        "The definition of {vm}, unchanged since {at}.", vm=newest.name, at=When(newest.taken_at)
+    )
     return Card(said, newest.name, (Section(said), Listing(newest.xml.strip()), Context((small,))))
 
 
@@ -66,15 +78,23 @@ def find(history: History, name: str) -> tuple[Definition, ...]:
     """
     known = history.definitions()
     found = [each for each in known if name in {each.name, each.uuid}]
-    there = [each for each in found if each.host] or found  # one that was removed does not hide one that exists
+    there = [
+        each for each in found if each.host
+    ] or found  # one that was removed does not hide one that exists
     if not there:
         text = words("Drover keeps no definition of “{vm}”.", vm=name)
-        advice = nearest(name, sorted({each.name for each in known})) or words("`vms` lists all VMs.")
+        advice = nearest(name, sorted({each.name for each in known})) or words(
+            "`vms` lists all VMs."
+        )
         raise UnknownNameError(text, advice)
     if len(there) > 1:
         commands = [Code(f"vm definition {each.uuid}") for each in there]
-        text = nwords("{n} VM is called “{vm}”.", "{n} VMs are called “{vm}”.", n=len(there), vm=name)
-        raise AmbiguousNameError(text, words("Give the UUID instead: {commands}.", commands=commands))
+        text = nwords(
+            "{n} VM is called “{vm}”.", "{n} VMs are called “{vm}”.", n=len(there), vm=name
+        )
+        raise AmbiguousNameError(
+            text, words("Give the UUID instead: {commands}.", commands=commands)
+        )
     return history.definitions(uuid=there[0].uuid)
 
 

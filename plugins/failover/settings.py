@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 class Mode(StrEnum):
     """What the bot does by itself about a dead host: nothing, tell people, propose a failover, or carry it out.
 
-    AUTO acts only where a rule of the policy with ``automatic = true`` lets it, and within the limits below.
+    AUTO acts only where a rule of the policy with ``automatic = true`` lets it, and within the
+    limits below.
     """
 
     OFF = "off"
@@ -31,8 +32,8 @@ class Priority(StrEnum):
 class Nvram(StrEnum):
     """What becomes of a VM's UEFI variables, which were on the dead host.
 
-    REFUSE: the VM is not started elsewhere without a copy. RESET: made anew from the template; boot entries and keys
-    are lost.
+    REFUSE: the VM is not started elsewhere without a copy. RESET: made anew from the template; boot
+    entries and keys are lost.
     """
 
     REFUSE = "refuse"
@@ -45,21 +46,41 @@ class FailoverSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     mode: Mode = Mode.PROPOSE
-    silence: float = Field(45.0, ge=10, description="So long no sign of life, over 3 sweeps at least.")
-    confirm_reads: int = Field(3, ge=2, le=20, description="OFF readings of every controller of a level.")
+    silence: float = Field(
+        45.0, ge=10, description="So long no sign of life, over 3 sweeps at least."
+    )
+    confirm_reads: int = Field(
+        3, ge=2, le=20, description="OFF readings of every controller of a level."
+    )
     confirm_every: float = Field(3.0, ge=1, description="Seconds between two of them, at least.")
-    fence_patience: float = Field(60.0, ge=5, description="So long a controller may take to read OFF after the order.")
+    fence_patience: float = Field(
+        60.0, ge=5, description="So long a controller may take to read OFF after the order."
+    )
     window: float = Field(1800.0, ge=0, description="At most one automatic failover in it.")
     flap: float = Field(
-        86400.0, ge=0, description="A host that failed over is not failed over automatically for so long."
+        86400.0,
+        ge=0,
+        description="A host that failed over is not failed over automatically for so long.",
     )
-    storm_cooldown: float = Field(300.0, ge=0, description="Nothing is fenced for so long after the bot saw nothing.")
-    start_cooldown: float = Field(300.0, ge=0, description="Nothing is fenced for so long after the bot's start.")
+    storm_cooldown: float = Field(
+        300.0, ge=0, description="Nothing is fenced for so long after the bot saw nothing."
+    )
+    start_cooldown: float = Field(
+        300.0, ge=0, description="Nothing is fenced for so long after the bot's start."
+    )
     starts_per_host: int = Field(4, ge=1, le=64, description="VMs started on one host at a time.")
-    ready_patience: float = Field(180.0, ge=0, description="So long a wave waits for its VMs to be ready.")
-    default: Priority = Field(Priority.NORMAL, description="The priority of VMs without the tag `failover`.")
-    nvram: Nvram = Field(Nvram.REFUSE, description="For UEFI VMs without a kept copy of their variables.")
+    ready_patience: float = Field(
+        180.0, ge=0, description="So long a wave waits for its VMs to be ready."
+    )
+    default: Priority = Field(
+        Priority.NORMAL, description="The priority of VMs without the tag `failover`."
+    )
+    nvram: Nvram = Field(
+        Nvram.REFUSE, description="For UEFI VMs without a kept copy of their variables."
+    )
     stale: float = Field(86400.0, ge=0, description="A kept definition that is older is warned of.")
-    anchors: tuple[str, ...] = Field((), description="Addresses apart from the hosts, such as the gateway.")
+    anchors: tuple[str, ...] = Field(
+        (), description="Addresses apart from the hosts, such as the gateway."
+    )
     vcpus_per_core: float = Field(4.0, gt=0, description="vCPUs that a core may be promised to.")
     domain: str = Field("", description="The host tag that names failure domains.")

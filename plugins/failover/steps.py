@@ -84,7 +84,8 @@ class ClearCorpse(Step):
 class RestartVm(Step):
     """Define a VM from its kept definition on another host, and start it. ``memory`` in bytes.
 
-    ``sha``: the version of the definition that approvers saw. ``after``: UUIDs of VMs that are ready before it starts.
+    ``sha``: the version of the definition that approvers saw. ``after``: UUIDs of VMs that are
+    ready before it starts.
     """
 
     uuid: str

@@ -71,8 +71,8 @@ class Patience:
 def judge(evidence: Evidence, patience: Patience) -> Judged:
     """What the silence of a host means. The first that holds: the bot's own blindness, what is expected, life, death.
 
-    More life never leads nearer to a fence: each verdict that may lead to one is asked for only when no witness heard
-    the host.
+    More life never leads nearer to a fence: each verdict that may lead to one is asked for only
+    when no witness heard the host.
     """
     if evidence.said(Witness.LIBVIRT) is Heard.WELL:
         return Judged(Verdict.BACK if evidence.reborn else Verdict.WELL)
@@ -83,7 +83,11 @@ def judge(evidence: Evidence, patience: Patience) -> Judged:
         return Judged(Verdict.EXPECTED, until=evidence.expected.until)
     if evidence.alive:
         return Judged(_living(evidence))
-    if evidence.silent_for < patience.silence or evidence.sweeps < patience.sweeps or evidence.last_heard is None:
+    if (
+        evidence.silent_for < patience.silence
+        or evidence.sweeps < patience.sweeps
+        or evidence.last_heard is None
+    ):
         heard = evidence.last_heard or evidence.at
         return Judged(Verdict.WAITING, until=heard + timedelta(seconds=patience.silence))
     return _dead(evidence)
@@ -101,7 +105,9 @@ def _blind(evidence: Evidence, patience: Patience) -> Judged | None:
     majority = 2 * others_heard > view.hosts - 1
     if not majority and not (view.anchors and view.anchors_heard == view.anchors):
         return Judged(Verdict.US, Cause.NO_ANCHOR)
-    if view.storm_at is not None and evidence.at < view.storm_at + timedelta(seconds=patience.storm):
+    if view.storm_at is not None and evidence.at < view.storm_at + timedelta(
+        seconds=patience.storm
+    ):
         return Judged(Verdict.US, Cause.STORM, view.storm_at + timedelta(seconds=patience.storm))
     return None
 

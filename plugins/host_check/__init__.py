@@ -26,9 +26,27 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
     """The four commands."""
     mine = _section(settings)
     return (
-        Query("host check", cards.CHECK, planner.check_grammar(), _check, gather=partial(handler.check, mine)),
-        Query("host pair", cards.PAIR, planner.pair_grammar(), _pair, gather=partial(handler.pair, mine)),
-        Query("host baseline", cards.BASELINE, planner.baseline_grammar(), _baseline, gather=handler.baseline),
+        Query(
+            "host check",
+            cards.CHECK,
+            planner.check_grammar(),
+            _check,
+            gather=partial(handler.check, mine),
+        ),
+        Query(
+            "host pair",
+            cards.PAIR,
+            planner.pair_grammar(),
+            _pair,
+            gather=partial(handler.pair, mine),
+        ),
+        Query(
+            "host baseline",
+            cards.BASELINE,
+            planner.baseline_grammar(),
+            _baseline,
+            gather=handler.baseline,
+        ),
         Action(
             "host maintenance",
             cards.MAINTENANCE,

@@ -5,18 +5,34 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from bot.domain.card import Card, Context, Element, Line, Listing, Picture, Section, Table, said_elsewhere
+from bot.domain.card import (
+    Card,
+    Context,
+    Element,
+    Line,
+    Listing,
+    Picture,
+    Section,
+    Table,
+    said_elsewhere,
+)
 from bot.domain.message import Duration, Names, Words, joined, nwords, words
 from bot.domain.plan import Objection, Reason
 from bot.domain.readiness import CpuBaseline, Finding, GuestCpu, HostReport, Severity
 from plugins.host_check.findings import SEVERITIES, Based, Checked, Paired, PairReport, worst_first
 
-CHECK = words("Is this host ready: hardware, daemons, access, storage, networks, time; with the fix for each problem.")
-PAIR = words("Can VMs move between these hosts, each way, with the fix for each problem; --all draws the whole matrix.")
+CHECK = words(
+    "Is this host ready: hardware, daemons, access, storage, networks, time; with the fix for each problem."
+)
+PAIR = words(
+    "Can VMs move between these hosts, each way, with the fix for each problem; --all draws the whole matrix."
+)
 BASELINE = words("The best CPU model that all hosts share, and the VMs that do not fit it.")
 MAINTENANCE = words("Put a host into maintenance (nothing is placed there) or take it out.")
 ALL_HELP = words("Every host.")
-REASON_HELP = words('Why, for the approvers and the audit trail; several words in quotes: --reason "disk swap".')
+REASON_HELP = words(
+    'Why, for the approvers and the audit trail; several words in quotes: --reason "disk swap".'
+)
 NAME_TWO = words("Name two hosts, or --all.")
 NO_HOSTS = words("No host is configured.")
 ADD_HOSTS = words("Add one under `[[hosts]]` in the configuration.")
@@ -47,12 +63,17 @@ def label(finding: Finding) -> Line:
     return finding.label or said_elsewhere(finding.name)
 
 
-# --- host maintenance ---------------------------------------------------------------------------------------------
+# --- host maintenance
+# ---------------------------------------------------------------------------------------------
 
 
 def maintenance_title(host: str, *, on: bool) -> Words:
     """What approvers read first."""
-    return words("Put {host} into maintenance", host=host) if on else words("Take {host} out of maintenance", host=host)
+    return (
+        words("Put {host} into maintenance", host=host)
+        if on
+        else words("Take {host} out of maintenance", host=host)
+    )
 
 
 def already(host: str, *, on: bool) -> Objection:
@@ -60,7 +81,9 @@ def already(host: str, *, on: bool) -> Objection:
     if on:
         end = words("End it with `host maintenance {host} off`.", host=host)
         return Objection("already", words("{host} is in maintenance already.", host=host), end)
-    return Objection("already", words("{host} is not in maintenance.", host=host), words("Nothing to do."))
+    return Objection(
+        "already", words("{host} is not in maintenance.", host=host), words("Nothing to do.")
+    )
 
 
 def still_there(host: str, names: Sequence[str]) -> Reason:
@@ -83,7 +106,10 @@ def last_host(host: str) -> Reason:
     """Nobody is left to take guests."""
     return Reason(
         "last-host",
-        words("No other host is up and out of maintenance: while {host} is in it, nothing can be placed.", host=host),
+        words(
+            "No other host is up and out of maintenance: while {host} is in it, nothing can be placed.",
+            host=host,
+        ),
     )
 
 
@@ -93,7 +119,8 @@ def what_it_means(host: str, *, on: bool) -> Reason:
     return Reason("maintenance", placed if on else words("{host} takes VMs again.", host=host))
 
 
-# --- host check ---------------------------------------------------------------------------------------------------
+# --- host check
+# ---------------------------------------------------------------------------------------------------
 
 
 def counts(report: HostReport) -> Line:
@@ -126,9 +153,14 @@ def _one_host(report: HostReport) -> Card:
 def _good(findings: Sequence[Finding]) -> list[Line]:
     """A line each; those of virt-host-validate, which says nothing more, in one."""
     mark = MARKS[Severity.PASS]
-    theirs = [each.name.removeprefix(VALIDATE) for each in findings if each.name.startswith(VALIDATE)]
+    theirs = [
+        each.name.removeprefix(VALIDATE) for each in findings if each.name.startswith(VALIDATE)
+    ]
     told: list[Line] = [
-        Words("{mark} {check}: {evidence}", {"mark": mark, "check": label(each), "evidence": each.evidence})
+        Words(
+            "{mark} {check}: {evidence}",
+            {"mark": mark, "check": label(each), "evidence": each.evidence},
+        )
         for each in findings
         if VALIDATE not in each.name
     ]
@@ -140,7 +172,9 @@ def _row(finding: Finding) -> tuple[Line, ...]:
 
 
 def _hosts(reports: Sequence[HostReport]) -> Card:
-    summary = tuple(words("*{host}* {counts}", host=each.host, counts=counts(each)) for each in reports)
+    summary = tuple(
+        words("*{host}* {counts}", host=each.host, counts=counts(each)) for each in reports
+    )
     bad = [
         (report.host, finding)
         for report in reports
@@ -155,7 +189,9 @@ def _hosts(reports: Sequence[HostReport]) -> Card:
     else:
         elements.append(Section(NOT_ALL_LOOKED))
     verdicts = _verdicts(each.worst for each in reports)
-    text = nwords("{n} host: {verdicts}", "{n} hosts: {verdicts}", n=len(reports), verdicts=verdicts)
+    text = nwords(
+        "{n} host: {verdicts}", "{n} hosts: {verdicts}", n=len(reports), verdicts=verdicts
+    )
     return Card(text=text, title=text, elements=tuple(elements))
 
 
@@ -173,14 +209,18 @@ def _together(found: Sequence[tuple[str, Finding]]) -> list[tuple[str, Finding]]
     return [(", ".join(names), finding) for finding, names in hosts.items()]
 
 
-# --- host pair ----------------------------------------------------------------------------------------------------
+# --- host pair
+# ----------------------------------------------------------------------------------------------------
 
 
 def pair_card(paired: Paired, png: bytes | None) -> Card:
     """The matrix as a picture where there are more than two hosts, and everything that is not PASS as a table."""
     reports = paired.reports
     bad = [
-        (report, finding) for report in reports for finding in report.findings if finding.severity is not Severity.PASS
+        (report, finding)
+        for report in reports
+        for finding in report.findings
+        if finding.severity is not Severity.PASS
     ]
     bad.sort(key=lambda each: SEVERITIES.index(each[1].severity))
     elements: list[Element] = []
@@ -205,14 +245,24 @@ PAIRS_GOOD = words("VMs can move each way.")
 
 def _pairs_text(reports: Sequence[PairReport]) -> Line:
     verdicts = _verdicts(each.worst for each in reports) or "–"
-    return nwords("{n} direction: {verdicts}", "{n} directions: {verdicts}", n=len(reports), verdicts=verdicts)
+    return nwords(
+        "{n} direction: {verdicts}", "{n} directions: {verdicts}", n=len(reports), verdicts=verdicts
+    )
 
 
 def _direction(report: PairReport) -> Line:
-    checks = [Words("{check} {mark}", {"check": label(each), "mark": MARKS[each.severity]}) for each in report.findings]
+    checks = [
+        Words("{check} {mark}", {"check": label(each), "mark": MARKS[each.severity]})
+        for each in report.findings
+    ]
     return Words(
         "*{one} → {other}* {worst}: {checks}",
-        {"one": report.source, "other": report.target, "worst": report.worst.value, "checks": joined(checks, ", ")},
+        {
+            "one": report.source,
+            "other": report.target,
+            "worst": report.worst.value,
+            "checks": joined(checks, ", "),
+        },
     )
 
 
@@ -225,7 +275,9 @@ def _same(bad: Sequence[tuple[PairReport, Finding]], directions: int) -> list[tu
 
 
 def _places(where: Sequence[str], directions: int) -> Line:
-    return EVERY_DIRECTION if len(where) == directions > 1 else Names(tuple(where), most=_NAMED).line
+    return (
+        EVERY_DIRECTION if len(where) == directions > 1 else Names(tuple(where), most=_NAMED).line
+    )
 
 
 def matrix_text(reports: Sequence[PairReport]) -> Line:
@@ -242,7 +294,8 @@ def _cell_text(report: PairReport) -> Line:
     return Words("{cell} ({checks})", {"cell": cell, "checks": bad})
 
 
-# --- host baseline ------------------------------------------------------------------------------------------------
+# --- host baseline
+# ------------------------------------------------------------------------------------------------
 
 
 def baseline_card(based: Based) -> Card:
@@ -257,11 +310,17 @@ def baseline_card(based: Based) -> Card:
         hosts=Names(found.hosts, most=_NAMED),
         model=found.model,
     )
-    return Card(text=text, title=text, elements=(*_guests(found), *_definition(found), *_left_out(based)))
+    return Card(
+        text=text, title=text, elements=(*_guests(found), *_definition(found), *_left_out(based))
+    )
 
 
 def _guests(found: CpuBaseline) -> list[Element]:
-    rows = tuple((each.name, each.host, _cpu(each), why) for each in found.guests if (why := keeps(each, found)))
+    rows = tuple(
+        (each.name, each.host, _cpu(each), why)
+        for each in found.guests
+        if (why := keeps(each, found))
+    )
     if not found.guests:
         return [Section(words("No VM runs, so none keeps from it."))]
     count = len(found.guests)
@@ -294,7 +353,9 @@ def keeps(guest: GuestCpu, found: CpuBaseline) -> Line:
             other=found.virt_type,
         )
     if guest.beyond:
-        return words("it has {features}; the baseline has not", features=Names(guest.beyond, most=5))
+        return words(
+            "it has {features}; the baseline has not", features=Names(guest.beyond, most=5)
+        )
     return ""
 
 
@@ -307,11 +368,14 @@ def _definition(found: CpuBaseline) -> list[Element]:
 
 
 def _left_out(based: Based) -> list[Element]:
-    left = joined((Words("{host}: {why}", {"host": host, "why": why}) for host, why in based.left_out), "; ")
+    left = joined(
+        (Words("{host}: {why}", {"host": host, "why": why}) for host, why in based.left_out), "; "
+    )
     return [Context((words("Left out: {hosts}", hosts=left),))] if left else []
 
 
-# --- the nightly look ---------------------------------------------------------------------------------------------
+# --- the nightly look
+# ---------------------------------------------------------------------------------------------
 
 
 LOOK = words("Check it again")
@@ -350,7 +414,8 @@ def recovered_card(host: str) -> Card:
     return Card(text=text, elements=(Section(text),))
 
 
-# --- clocks and certificates --------------------------------------------------------------------------------------
+# --- clocks and certificates
+# --------------------------------------------------------------------------------------
 
 
 def clock_off(host: str, finding: Finding | None) -> Card:
@@ -411,7 +476,13 @@ def certificates_end(host: str, ending: Sequence[Finding]) -> Card:
     """Certificates that end soon, or have ended."""
     ended = any(each.severity is Severity.FAIL for each in ending)
     title = words("Certificates on {host} have ended", host=host) if ended else _ends_soon(host)
-    told = joined((Words("{check} {found}", {"check": label(each), "found": each.evidence}) for each in ending), "; ")
+    told = joined(
+        (
+            Words("{check} {found}", {"check": label(each), "found": each.evidence})
+            for each in ending
+        ),
+        "; ",
+    )
     rows = tuple(_row(each) for each in ending)
     return Card(text=_both(title, told), title=title, elements=(Table(COLUMNS, rows),))
 
@@ -422,4 +493,6 @@ def _ends_soon(host: str) -> Words:
 
 def certificates_good(host: str) -> Card:
     """They were renewed."""
-    return Card(words("Every certificate on {host} is good for long enough.", host=host), _ends_soon(host))
+    return Card(
+        words("Every certificate on {host} is good for long enough.", host=host), _ends_soon(host)
+    )

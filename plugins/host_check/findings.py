@@ -10,13 +10,23 @@ from types import MappingProxyType
 
 from bot.domain.cluster import Vm
 from bot.domain.message import Code, Message, Words, words
-from bot.domain.readiness import CommandResult, CpuBaseline, Finding, HostFacts, HostReport, PairFacts, Severity
+from bot.domain.readiness import (
+    CommandResult,
+    CpuBaseline,
+    Finding,
+    HostFacts,
+    HostReport,
+    PairFacts,
+    Severity,
+)
 from plugins.host_check.settings import HostCheckSettings
 
 _NO_ANSWERS: Mapping[str, CommandResult] = MappingProxyType({})
 
 NO_SSH = words("cannot tell: no SSH")
-SET_SSH = words('Set `ssh = "user@host"` for it under `[[hosts]]`; without it half of this cannot be told.')
+SET_SSH = words(
+    'Set `ssh = "user@host"` for it under `[[hosts]]`; without it half of this cannot be told.'
+)
 SEVERITIES = (Severity.FAIL, Severity.WARN, Severity.UNKNOWN, Severity.PASS)
 
 
@@ -24,9 +34,10 @@ SEVERITIES = (Severity.FAIL, Severity.WARN, Severity.UNKNOWN, Severity.PASS)
 class Seen:
     """Everything seen of one host.
 
-    ``facts`` None: libvirt did not answer, ``trouble`` says why. ``answers`` of the probes by name; empty without a
-    shell, and ``no_shell`` says why, ``shell_fix`` what to do. ``clock`` is how many seconds the host's clock is ahead
-    of the bot's, give or take ``clock_error``: half the time that asking took.
+    ``facts`` None: libvirt did not answer, ``trouble`` says why. ``answers`` of the probes by name;
+    empty without a shell, and ``no_shell`` says why, ``shell_fix`` what to do. ``clock`` is how
+    many seconds the host's clock is ahead of the bot's, give or take ``clock_error``: half the time
+    that asking took.
     """
 
     host: str
@@ -81,7 +92,8 @@ class SeenPair:
     trouble: Message = ""
     answers: Mapping[str, CommandResult] = field(default_factory=lambda: _NO_ANSWERS)
     no_shell: Message = NO_SSH
-    nics: tuple[tuple[str, str], ...] = ()  # kind and source of what the source's guests are plugged into
+    # Kind and source of what the source's guests are plugged into
+    nics: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +168,9 @@ def unknown(name: str, evidence: Message, fix: Message = "", label: Message = ""
 def command(line: str, note: Message = "", *, host: str = "") -> Words:
     """A fix that is a command, on the host that was checked or on ``host``, and what to know about it."""
     fix = (
-        words("On {host}: {command}", host=host, command=Code(line)) if host else words("{command}", command=Code(line))
+        words("On {host}: {command}", host=host, command=Code(line))
+        if host
+        else words("{command}", command=Code(line))
     )
     return words("{fix}  ({note})", fix=fix, note=note) if note else fix
 

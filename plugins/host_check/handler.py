@@ -17,7 +17,15 @@ from bot.domain.readiness import CommandResult, HostFacts
 from bot.ports import Hypervisor
 from plugins.host_check import ageing, pairs, planner, probes, rules
 from plugins.host_check.ageing import Aged
-from plugins.host_check.findings import Based, Checked, Paired, Seen, SeenPair, cannot_tell, without_stop
+from plugins.host_check.findings import (
+    Based,
+    Checked,
+    Paired,
+    Seen,
+    SeenPair,
+    cannot_tell,
+    without_stop,
+)
 from plugins.host_check.planner import HostBaseline, HostCheck, HostPair
 from plugins.host_check.settings import HostCheckSettings
 
@@ -29,7 +37,9 @@ _GRACE = 5.0  # seconds that a host is given to tell that time was up
 _OF_A_PAIR = (probes.Probe("user", "id -un"), probes.CERTIFICATES)
 
 
-def check(settings: HostCheckSettings, intent: HostCheck, snapshot: Snapshot, hypervisor: Hypervisor) -> Checked:
+def check(
+    settings: HostCheckSettings, intent: HostCheck, snapshot: Snapshot, hypervisor: Hypervisor
+) -> Checked:
     """Every host asked for, looked at and judged."""
     names = planner.chosen(intent.hosts, snapshot)
     now = datetime.now(UTC)
@@ -37,7 +47,9 @@ def check(settings: HostCheckSettings, intent: HostCheck, snapshot: Snapshot, hy
     return Checked(tuple(rules.report(seen[name], settings, now) for name in names))
 
 
-def aged(settings: HostCheckSettings, snapshot: Snapshot, hypervisor: Hypervisor) -> tuple[Aged, ...]:
+def aged(
+    settings: HostCheckSettings, snapshot: Snapshot, hypervisor: Hypervisor
+) -> tuple[Aged, ...]:
     """The clock and the certificates of every host, judged by the same rules as in a check."""
     now = datetime.now(UTC)
 
@@ -50,16 +62,25 @@ def aged(settings: HostCheckSettings, snapshot: Snapshot, hypervisor: Hypervisor
     return tuple(_side_by_side([host.name for host in snapshot.hosts], look_at).values())
 
 
-def pair(settings: HostCheckSettings, intent: HostPair, snapshot: Snapshot, hypervisor: Hypervisor) -> Paired:
+def pair(
+    settings: HostCheckSettings, intent: HostPair, snapshot: Snapshot, hypervisor: Hypervisor
+) -> Paired:
     """Every direction between the hosts asked for, looked at and judged."""
     names = planner.chosen(intent.hosts, snapshot)
     now = datetime.now(UTC)
-    hosts = _side_by_side(names, lambda name: look(settings, name, snapshot, hypervisor, asked=_OF_A_PAIR))
+    hosts = _side_by_side(
+        names, lambda name: look(settings, name, snapshot, hypervisor, asked=_OF_A_PAIR)
+    )
     ways = list(permutations(names, 2))
-    # One after another out of one host, which would else be asked many things at once; hosts side by side.
+    # One after another out of one host, which would else be asked many things at once; hosts side
+    # by side.
     found = _side_by_side(
         names,
-        lambda name: [_look_across(settings, hosts[a], hosts[b], snapshot, hypervisor) for a, b in ways if a == name],
+        lambda name: [
+            _look_across(settings, hosts[a], hosts[b], snapshot, hypervisor)
+            for a, b in ways
+            if a == name
+        ],
     )
     reports = {(each.source.host, each.target.host): each for name in names for each in found[name]}
     return Paired(tuple(pairs.report(reports[way], settings, now) for way in ways))
@@ -68,7 +89,9 @@ def pair(settings: HostCheckSettings, intent: HostPair, snapshot: Snapshot, hype
 def baseline(intent: HostBaseline, snapshot: Snapshot, hypervisor: Hypervisor) -> Based:
     """The baseline of the hosts asked for that answer."""
     names = planner.chosen(intent.hosts, snapshot)
-    silent = tuple((name, snapshot.host(name).problem) for name in names if not snapshot.host(name).up)
+    silent = tuple(
+        (name, snapshot.host(name).problem) for name in names if not snapshot.host(name).up
+    )
     up = [name for name in names if snapshot.host(name).up]
     try:
         found = hypervisor.cpu_baseline(up)
@@ -100,7 +123,9 @@ def _facts(host: str, hypervisor: Hypervisor) -> tuple[HostFacts | None, Message
         return None, without_stop(error.text)
 
 
-def _with_shell(seen: Seen, hypervisor: Hypervisor, asked: Sequence[probes.Probe], deadline: float) -> Seen:
+def _with_shell(
+    seen: Seen, hypervisor: Hypervisor, asked: Sequence[probes.Probe], deadline: float
+) -> Seen:
     try:
         # The connection is opened first, so that it does not count as the clock's difference.
         if hypervisor.run(seen.host, ["true"], deadline=deadline) is None:
@@ -109,7 +134,9 @@ def _with_shell(seen: Seen, hypervisor: Hypervisor, asked: Sequence[probes.Probe
     except HypervisorError as problem:
         return replace(seen, no_shell=cannot_tell(problem.text), shell_fix=problem.advice)
     answers, why = _answers(seen.host, hypervisor, asked, deadline)
-    return replace(seen, answers=answers, no_shell=why, shell_fix="", clock=ahead, clock_error=error)
+    return replace(
+        seen, answers=answers, no_shell=why, shell_fix="", clock=ahead, clock_error=error
+    )
 
 
 def _clock(host: str, hypervisor: Hypervisor, deadline: float) -> tuple[float | None, float]:
@@ -138,13 +165,26 @@ def _answers(
         return {}, words("cannot tell: its shell answered nothing that makes sense")
     # A part would read as if what lacks were not there.
     cut_off = next((probe.name for probe in asked if probe.name not in found), "")
-    return ({}, words("cannot tell: its shell did not come past “{probe}”", probe=cut_off)) if cut_off else (found, "")
+    return (
+        ({}, words("cannot tell: its shell did not come past “{probe}”", probe=cut_off))
+        if cut_off
+        else (found, "")
+    )
 
 
 def _look_across(
-    settings: HostCheckSettings, source: Seen, target: Seen, snapshot: Snapshot, hypervisor: Hypervisor
+    settings: HostCheckSettings,
+    source: Seen,
+    target: Seen,
+    snapshot: Snapshot,
+    hypervisor: Hypervisor,
 ) -> SeenPair:
-    nics = {(nic.kind, nic.source) for vm in snapshot.on(source.host) if vm.detail for nic in vm.detail.nics}
+    nics = {
+        (nic.kind, nic.source)
+        for vm in snapshot.on(source.host)
+        if vm.detail
+        for nic in vm.detail.nics
+    }
     seen = SeenPair(source, target, nics=tuple(sorted(nics)), no_shell=source.no_shell)
     if source.facts is None or target.facts is None:
         return seen

@@ -9,7 +9,12 @@ from bot.domain.readiness import Severity
 from plugins.host_check.findings import PairReport
 
 # Colours that differ in brightness too; every cell says its verdict in words besides.
-_COLOURS = {Severity.PASS: "#2e7d32", Severity.WARN: "#f9a825", Severity.FAIL: "#b71c1c", Severity.UNKNOWN: "#9e9e9e"}
+_COLOURS = {
+    Severity.PASS: "#2e7d32",
+    Severity.WARN: "#f9a825",
+    Severity.FAIL: "#b71c1c",
+    Severity.UNKNOWN: "#9e9e9e",
+}
 _NONE = "#eceff1"
 _MOST_NAMED = 3
 _FEW = 4  # hosts, in whose cells there is room for larger letters
@@ -21,7 +26,9 @@ def drawn(reports: Sequence[PairReport]) -> bytes:
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
-    hosts = list(dict.fromkeys([each.source for each in reports] + [each.target for each in reports]))
+    hosts = list(
+        dict.fromkeys([each.source for each in reports] + [each.target for each in reports])
+    )
     cells = {(each.source, each.target): each for each in reports}
     count = len(hosts)
     figure = Figure(figsize=(2.2 + 1.5 * count, 1.0 + 0.95 * count), dpi=110, layout="constrained")
@@ -47,7 +54,9 @@ def drawn(reports: Sequence[PairReport]) -> bytes:
     axes.set_ylim(count - 0.5, -0.5)
     axes.set_xticks(range(count), [f"to {name}" for name in hosts], rotation=0 if count < 6 else 45)
     axes.set_yticks(range(count), [f"from {name}" for name in hosts])
-    axes.tick_params(length=0, labelsize=9, top=True, labeltop=True, bottom=False, labelbottom=False)
+    axes.tick_params(
+        length=0, labelsize=9, top=True, labeltop=True, bottom=False, labelbottom=False
+    )
     axes.set_frame_on(False)
     out = io.BytesIO()
     figure.savefig(out, format="png")

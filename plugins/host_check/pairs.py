@@ -11,7 +11,16 @@ from bot.domain.message import Code, Duration, Names, Words, words
 from bot.domain.readiness import CpuOrder, Finding, HostFacts, PairFacts
 from bot.domain.words import command as quoted
 from plugins.host_check import trust
-from plugins.host_check.findings import PairReport, SeenPair, Way, command, failed, passed, unknown, warned
+from plugins.host_check.findings import (
+    PairReport,
+    SeenPair,
+    Way,
+    command,
+    failed,
+    passed,
+    unknown,
+    warned,
+)
 from plugins.host_check.readings import is_loopback, version_text
 from plugins.host_check.settings import HostCheckSettings
 
@@ -30,7 +39,9 @@ def report(seen: SeenPair, settings: HostCheckSettings, now: datetime) -> PairRe
         why = seen.trouble or seen.source.trouble or seen.target.trouble
         findings = tuple(unknown(name, why) for name, _ in RULES)
     else:
-        findings = tuple(rule(name, Way(seen, pair, here, there, settings, now)) for name, rule in RULES)
+        findings = tuple(
+            rule(name, Way(seen, pair, here, there, settings, now)) for name, rule in RULES
+        )
     return PairReport(seen.source.host, seen.target.host, findings)
 
 
@@ -44,8 +55,12 @@ def _cpu(name: str, way: Way) -> Finding:
         return passed(name, told)
     if way.pair.cpu is CpuOrder.UNKNOWN:
         return unknown(name, way.pair.cpu_why)
-    why = way.pair.cpu_why or words("{target} lacks features of {source}", target=there.host, source=here.host)
-    fix = words("Give VMs the model of `host baseline` at their next start; host-passthrough cannot move.")
+    why = way.pair.cpu_why or words(
+        "{target} lacks features of {source}", target=there.host, source=here.host
+    )
+    fix = words(
+        "Give VMs the model of `host baseline` at their next start; host-passthrough cannot move."
+    )
     return failed(name, why, fix)
 
 
@@ -53,14 +68,24 @@ def _machines(name: str, way: Way) -> Finding:
     here, there = way.here, way.there
     missing = sorted(here.machines - there.machines)
     if not missing:
-        return passed(name, words("all {count} of {source}", count=len(here.machines), source=here.host))
+        return passed(
+            name, words("all {count} of {source}", count=len(here.machines), source=here.host)
+        )
     used = {vm.detail.machine for vm in way.seen.source.guests if vm.detail} & set(missing)
     told = _few(sorted(used) or missing)
     newer = words("QEMU {version} or newer", version=version_text(here.hypervisor_version))
     fix = command("apt-get install --only-upgrade qemu-system-x86", newer, host=there.host)
     if used:
-        return failed(name, words("{target} lacks what VMs use: {machines}", target=there.host, machines=told), fix)
-    return warned(name, words("{target} lacks {machines}; no VM uses them now", target=there.host, machines=told), fix)
+        return failed(
+            name,
+            words("{target} lacks what VMs use: {machines}", target=there.host, machines=told),
+            fix,
+        )
+    return warned(
+        name,
+        words("{target} lacks {machines}; no VM uses them now", target=there.host, machines=told),
+        fix,
+    )
 
 
 def _ports(name: str, way: Way) -> Finding:
@@ -74,10 +99,16 @@ def _ports(name: str, way: Way) -> Finding:
                      port=_FIRST_PORT)  # fmt: skip
         return passed(name, told)
     if found.code == 124:
-        reload = f"firewall-cmd --permanent --add-port={MIGRATION_PORTS}/tcp && firewall-cmd --reload"
+        reload = (
+            f"firewall-cmd --permanent --add-port={MIGRATION_PORTS}/tcp && firewall-cmd --reload"
+        )
         return failed(
             name,
-            words("{address} does not answer on {port}: a firewall, or no route", address=address, port=_FIRST_PORT),
+            words(
+                "{address} does not answer on {port}: a firewall, or no route",
+                address=address,
+                port=_FIRST_PORT,
+            ),
             command(
                 f"nft insert rule inet filter input tcp dport {MIGRATION_PORTS} accept",
                 words("or: {command}", command=Code(reload)),
@@ -85,7 +116,9 @@ def _ports(name: str, way: Way) -> Finding:
             ),
         )
     fix = words("Look at the route from {source} to {address}.", source=here.host, address=address)
-    return failed(name, trust.last_line(found.out) or words("exit code {code}", code=found.code), fix)
+    return failed(
+        name, trust.last_line(found.out) or words("exit code {code}", code=found.code), fix
+    )
 
 
 def _names(name: str, way: Way) -> Finding:
@@ -95,22 +128,34 @@ def _names(name: str, way: Way) -> Finding:
         return failed(name, words("both call themselves “{name}”", name=here.hostname), rename)
     address = memory_address(way.pair, there)
     if address.startswith("localhost") or is_loopback(address):
-        told = words("{target} tells others to reach it at “{address}”", target=there.host, address=address)
+        told = words(
+            "{target} tells others to reach it at “{address}”", target=there.host, address=address
+        )
         return failed(name, told, rename)
     found = way.seen.answers.get("resolves")
     if found is None:
         return unknown(name, way.seen.no_shell)
-    addresses = sorted({line.split()[0] for line in found.out.splitlines() if line.split()}) if found.ok else []
+    addresses = (
+        sorted({line.split()[0] for line in found.out.splitlines() if line.split()})
+        if found.ok
+        else []
+    )
     if not addresses:
         told = words("{source} cannot resolve “{name}”", source=here.host, name=address)
-        return failed(name, told, command(f"echo 'ADDRESS {address}' >> /etc/hosts", host=here.host))
+        return failed(
+            name, told, command(f"echo 'ADDRESS {address}' >> /etc/hosts", host=here.host)
+        )
     if any(is_loopback(each) for each in addresses):
         told = words("on {source}, “{name}” is {addresses}: itself", source=here.host, name=address,
                      addresses=addresses)  # fmt: skip
         return failed(
-            name, told, words("On {source}: correct “{name}” in `/etc/hosts`.", source=here.host, name=address)
+            name,
+            told,
+            words("On {source}: correct “{name}” in `/etc/hosts`.", source=here.host, name=address),
         )
-    told = words("“{name}” is {addresses} on {source}", name=address, addresses=addresses, source=here.host)
+    told = words(
+        "“{name}” is {addresses} on {source}", name=address, addresses=addresses, source=here.host
+    )
     return passed(name, told)
 
 
@@ -125,7 +170,9 @@ def _uuids(name: str, way: Way) -> Finding:
         return passed(name, words("each its own"))
     conf = "/etc/libvirt/libvirtd.conf && systemctl restart libvirtd"
     fix = command(f'echo "host_uuid = \\"$(uuidgen)\\"" >> {conf}', host=there.host)
-    return failed(name, words("both are {uuid}: libvirt takes them for one host", uuid=here.uuid), fix)
+    return failed(
+        name, words("both are {uuid}: libvirt takes them for one host", uuid=here.uuid), fix
+    )
 
 
 def _storage(name: str, way: Way) -> Finding:
@@ -137,21 +184,35 @@ def _storage(name: str, way: Way) -> Finding:
         start, boot = quoted("virsh pool-start {}", pool), quoted("virsh pool-autostart {}", pool)
         return failed(
             name,
-            words("{target} lacks the shared {pools}", target=there.host, pools=_few([each.name for each in lost])),
-            _copied(here, quoted("virsh pool-dumpxml {}", pool), there, f"virsh pool-define FILE && {start} && {boot}"),
+            words(
+                "{target} lacks the shared {pools}",
+                target=there.host,
+                pools=_few([each.name for each in lost]),
+            ),
+            _copied(
+                here,
+                quoted("virsh pool-dumpxml {}", pool),
+                there,
+                f"virsh pool-define FILE && {start} && {boot}",
+            ),
         )
     keys = sorted(set(here.secrets) - set(there.secrets))
     if keys and any(vm.detail and vm.detail.secrets for vm in way.seen.source.guests):
         define = f"virsh secret-define FILE && {quoted('virsh secret-set-value {} --file=VALUE', keys[0])}"
         return failed(
             name,
-            words("{target} lacks {secrets}, and VMs have encrypted disks", target=there.host, secrets=_few(keys)),
+            words(
+                "{target} lacks {secrets}, and VMs have encrypted disks",
+                target=there.host,
+                secrets=_few(keys),
+            ),
             _copied(here, quoted("virsh secret-dumpxml {}", keys[0]), there, define),
         )
     apart = [
         pool
         for pool in active
-        if not pool.shared and not any(other.path == pool.path and other.active for other in there.pools)
+        if not pool.shared
+        and not any(other.path == pool.path and other.active for other in there.pools)
     ]
     if apart:
         pool, path = apart[0].name, apart[0].path
@@ -179,7 +240,9 @@ def _copied(here: HostFacts, show: str, there: HostFacts, define: str) -> Words:
 
 
 def _has_pool(there: HostFacts, pool: Pool) -> bool:
-    return any((each.name, each.kind, each.active) == (pool.name, pool.kind, True) for each in there.pools)
+    return any(
+        (each.name, each.kind, each.active) == (pool.name, pool.kind, True) for each in there.pools
+    )
 
 
 def _bridges(name: str, way: Way) -> Finding:
@@ -207,8 +270,14 @@ def _bridges(name: str, way: Way) -> Finding:
         return failed(name, told, fix)
     idle = sorted(here.bridges - there.bridges)
     if idle:
-        told = words("{target} lacks {bridges}; no VM is plugged into it now", target=there.host, bridges=_few(idle))
-        return warned(name, told, command(quoted("ip link add {} type bridge", idle[0]), host=there.host))
+        told = words(
+            "{target} lacks {bridges}; no VM is plugged into it now",
+            target=there.host,
+            bridges=_few(idle),
+        )
+        return warned(
+            name, told, command(quoted("ip link add {} type bridge", idle[0]), host=there.host)
+        )
     both = sorted(here.bridges & there.bridges)
     return passed(name, _few(both).line if both else words("nothing to share"))
 
@@ -218,9 +287,13 @@ def _versions(name: str, way: Way) -> Finding:
     told = f"QEMU {version_text(here.hypervisor_version)} → {version_text(there.hypervisor_version)}, libvirt "
     told += f"{version_text(here.libvirt_version)} → {version_text(there.libvirt_version)}"
     if here.arch != there.arch:
-        return failed(name, f"{here.arch} → {there.arch}", words("VMs cannot move between architectures."))
+        return failed(
+            name, f"{here.arch} → {there.arch}", words("VMs cannot move between architectures.")
+        )
     if there.hypervisor_version < here.hypervisor_version:
-        line = "apt-get update && apt-get install --only-upgrade qemu-system-x86 libvirt-daemon-system"
+        line = (
+            "apt-get update && apt-get install --only-upgrade qemu-system-x86 libvirt-daemon-system"
+        )
         why = words("{versions}: to an older one is not promised to work", versions=told)
         return warned(name, why, command(line, host=there.host))
     return passed(name, told)
@@ -237,7 +310,9 @@ def _clocks(name: str, way: Way) -> Finding:
         return failed(name, words("{time} apart", time=Duration(apart)), both)
     if apart > way.settings.clock_warn_seconds:
         return warned(name, words("{time} apart", time=Duration(apart)), both)
-    return passed(name, words("within {time}", time=Duration(way.settings.clock_warn_seconds + error)))
+    return passed(
+        name, words("within {time}", time=Duration(way.settings.clock_warn_seconds + error))
+    )
 
 
 RULES: tuple[tuple[str, PairRule], ...] = (

@@ -60,13 +60,16 @@ def baseline_grammar() -> click.Command:
 def pair_grammar() -> click.Command:
     """``host pair A B`` or ``host pair --all`` → ``HostPair``."""
 
-    def pair(hosts: tuple[str, ...], everything: bool) -> HostPair:  # noqa: FBT001 - click calls by keyword
+    # Click calls by keyword
+    def pair(hosts: tuple[str, ...], everything: bool) -> HostPair:  # noqa: FBT001
         chosen = () if everything else hosts
         if not everything and len(set(hosts)) < 2:
             raise UsageError(cards.NAME_TWO)
         return HostPair(tuple(dict.fromkeys(chosen)))
 
-    return click.Command("pair", params=_params(), callback=pair, help=str(cards.PAIR), add_help_option=False)
+    return click.Command(
+        "pair", params=_params(), callback=pair, help=str(cards.PAIR), add_help_option=False
+    )
 
 
 def maintenance_grammar() -> click.Command:
@@ -79,7 +82,9 @@ def maintenance_grammar() -> click.Command:
         "maintenance",
         params=[
             click.Argument(["host"], metavar="HOST"),
-            click.Argument(["switch"], metavar="on|off", type=click.Choice(["on", "off"], case_sensitive=False)),
+            click.Argument(
+                ["switch"], metavar="on|off", type=click.Choice(["on", "off"], case_sensitive=False)
+            ),
             click.Option(["--reason"], default="", metavar="TEXT", help=str(cards.REASON_HELP)),
         ],
         callback=maintenance,
@@ -90,9 +95,13 @@ def maintenance_grammar() -> click.Command:
 
 def maintenance_form() -> Form:
     """Asked when ``host maintenance`` is typed bare."""
-    switch = ChoiceField("switch", cards.SWITCH_LABEL, (("on", cards.SWITCH_ON), ("off", cards.SWITCH_OFF)))
+    switch = ChoiceField(
+        "switch", cards.SWITCH_LABEL, (("on", cards.SWITCH_ON), ("off", cards.SWITCH_OFF))
+    )
     host = ChoiceField("host", cards.HOST_LABEL, source="hosts")
-    return Form("host maintenance", cards.MAINTENANCE_TITLE, cards.MAINTENANCE_SUBMIT, (host, switch))
+    return Form(
+        "host maintenance", cards.MAINTENANCE_TITLE, cards.MAINTENANCE_SUBMIT, (host, switch)
+    )
 
 
 def _params() -> list[click.Parameter]:
@@ -102,11 +111,16 @@ def _params() -> list[click.Parameter]:
     ]
 
 
-def _hosts_grammar(name: str, summary: Message, intent: type[HostCheck | HostBaseline]) -> click.Command:
-    def asked(hosts: tuple[str, ...], everything: bool) -> HostCheck | HostBaseline:  # noqa: FBT001 - as above
+def _hosts_grammar(
+    name: str, summary: Message, intent: type[HostCheck | HostBaseline]
+) -> click.Command:
+    # As above
+    def asked(hosts: tuple[str, ...], everything: bool) -> HostCheck | HostBaseline:  # noqa: FBT001
         return intent(() if everything else tuple(dict.fromkeys(hosts)))
 
-    return click.Command(name, params=_params(), callback=asked, help=str(summary), add_help_option=False)
+    return click.Command(
+        name, params=_params(), callback=asked, help=str(summary), add_help_option=False
+    )
 
 
 def chosen(hosts: Iterable[str], snapshot: Snapshot) -> tuple[str, ...]:
@@ -116,26 +130,36 @@ def chosen(hosts: Iterable[str], snapshot: Snapshot) -> tuple[str, ...]:
         UnknownNameError: one of them is none.
         UsageError: there are no hosts.
     """
-    names = tuple(snapshot.host(name).name for name in hosts) or tuple(host.name for host in snapshot.hosts)
+    names = tuple(snapshot.host(name).name for name in hosts) or tuple(
+        host.name for host in snapshot.hosts
+    )
     if not names:
         raise UsageError(cards.NO_HOSTS, cards.ADD_HOSTS)
     return names
 
 
-def plan(intent: HostMaintenance, snapshot: Snapshot, rules: Iterable[Rule]) -> Plan | Refused:  # noqa: ARG001 - an Action's shape
+# An Action's shape
+def plan(intent: HostMaintenance, snapshot: Snapshot, rules: Iterable[Rule]) -> Plan | Refused:  # noqa: ARG001
     """The one step, with what still runs there as a warning."""
     try:
         host = snapshot.host(intent.host)
     except UnknownNameError as error:
         return Refused(
-            cards.maintenance_title(intent.host, on=intent.on), (Objection("unknown-host", error.text, error.advice),)
+            cards.maintenance_title(intent.host, on=intent.on),
+            (Objection("unknown-host", error.text, error.advice),),
         )
     title = cards.maintenance_title(host.name, on=intent.on)
     if host.maintenance == intent.on:
         return Refused(title, (cards.already(host.name, on=intent.on),))
     guests = [vm for vm in snapshot.on(host.name) if vm.state.active]
-    warnings = (cards.still_there(host.name, [vm.name for vm in guests]),) if intent.on and guests else ()
-    rest = [each for each in snapshot.hosts if each.up and not each.maintenance and each.name != host.name]
+    warnings = (
+        (cards.still_there(host.name, [vm.name for vm in guests]),) if intent.on and guests else ()
+    )
+    rest = [
+        each
+        for each in snapshot.hosts
+        if each.up and not each.maintenance and each.name != host.name
+    ]
     if intent.on and not rest:
         warnings = (*warnings, cards.last_host(host.name))
     return Plan(

@@ -32,7 +32,8 @@ LENSES: Mapping[str, str] = {
     "virtproxyd.conf": "virtproxyd.aug",
     "qemu.conf": "libvirtd_qemu.aug",
 }
-# Where libvirt and QEMU look unless their configuration says otherwise: an authority, then what it signs.
+# Where libvirt and QEMU look unless their configuration says otherwise: an authority, then what it
+# signs.
 _CERTIFICATE_PLACES = r"""
 told() {
     key=$1; shift
@@ -49,8 +50,9 @@ signed "$qemu/ca-cert.pem" "$qemu/server-cert.pem" "$qemu/client-cert.pem"
 DEB_PACKAGES = ("qemu-system-x86", "libvirt-daemon-system", "libvirt-clients")
 RPM_PACKAGES = ("qemu-kvm", "libvirt-daemon-kvm", "libvirt-client")
 
-# A firmware of 64 KiB whose reset vector says `mov al, 16; out 0xf4, al; hlt`: QEMU's isa-debug-exit turns that into
-# exit code 33, at once, if the accelerator runs guest code at all. No disk, no network, 16 MiB, gone after it.
+# A firmware of 64 KiB whose reset vector says `mov al, 16; out 0xf4, al; hlt`: QEMU's
+# isa-debug-exit turns that into exit code 33, at once, if the accelerator runs guest code at all.
+# No disk, no network, 16 MiB, gone after it.
 _ACCELERATOR = r"""
 firmware=$(mktemp) || exit 90
 trap 'rm -f "$firmware"' EXIT
@@ -120,28 +122,50 @@ HOST_PROBES: tuple[Probe, ...] = (
     Probe("os", '. /etc/os-release && echo "$PRETTY_NAME"'),
     Probe("kernel", "uname -r"),
     Probe("flags", "grep -m1 -o -w -E 'vmx|svm' /proc/cpuinfo | head -n1"),
-    Probe("devices", 'for d in /dev/kvm /dev/vhost-net /dev/net/tun; do [ -e "$d" ] && echo "$d"; done; true'),
+    Probe(
+        "devices",
+        'for d in /dev/kvm /dev/vhost-net /dev/net/tun; do [ -e "$d" ] && echo "$d"; done; true',
+    ),
     Probe("validate", "as_root virt-host-validate qemu"),
     Probe("accelerator", accelerator_words("kvm")),
-    Probe("nested", "cat /sys/module/kvm_intel/parameters/nested /sys/module/kvm_amd/parameters/nested 2>/dev/null"),
+    Probe(
+        "nested",
+        "cat /sys/module/kvm_intel/parameters/nested /sys/module/kvm_amd/parameters/nested 2>/dev/null",
+    ),
     Probe("cgroup-mounts", "grep -E ' cgroup2? ' /proc/mounts"),
     Probe("cgroup-controllers", "cat /sys/fs/cgroup/cgroup.controllers"),
-    Probe("iommu-tables", "ls /sys/firmware/acpi/tables/DMAR /sys/firmware/acpi/tables/IVRS 2>/dev/null"),
+    Probe(
+        "iommu-tables",
+        "ls /sys/firmware/acpi/tables/DMAR /sys/firmware/acpi/tables/IVRS 2>/dev/null",
+    ),
     Probe("iommu-groups", "ls /sys/kernel/iommu_groups | wc -l"),
-    Probe("deb", f"dpkg-query -W -f '${{db:Status-Status}} ${{Package}} ${{Version}}\\n' {' '.join(DEB_PACKAGES)}"),
-    Probe("rpm", f"rpm -q --qf 'installed %{{NAME}} %{{VERSION}}-%{{RELEASE}}\\n' {' '.join(RPM_PACKAGES)}"),
+    Probe(
+        "deb",
+        f"dpkg-query -W -f '${{db:Status-Status}} ${{Package}} ${{Version}}\\n' {' '.join(DEB_PACKAGES)}",
+    ),
+    Probe(
+        "rpm",
+        f"rpm -q --qf 'installed %{{NAME}} %{{VERSION}}-%{{RELEASE}}\\n' {' '.join(RPM_PACKAGES)}",
+    ),
     Probe("processes", "ps -e -o args="),
     Probe(
         "units",
-        "[ -d /run/systemd/system ] || exit 3\n" + _each(UNITS, 'echo "$f $(systemctl is-active "$f" 2>/dev/null)"'),
+        "[ -d /run/systemd/system ] || exit 3\n"
+        + _each(UNITS, 'echo "$f $(systemctl is-active "$f" 2>/dev/null)"'),
     ),
     Probe("listening", "ss -Hltn"),
     *(
-        Probe(f"conf:{name}", f"[ -e /etc/libvirt/{name} ] || exit 66\nas_root cat /etc/libvirt/{name}")
+        Probe(
+            f"conf:{name}",
+            f"[ -e /etc/libvirt/{name} ] || exit 66\nas_root cat /etc/libvirt/{name}",
+        )
         for name in CONF_FILES
     ),
     *(
-        Probe(f"lens:{name}", f"cat /usr/share/augeas/lenses/{lens} || cat /usr/share/augeas/lenses/dist/{lens}")
+        Probe(
+            f"lens:{name}",
+            f"cat /usr/share/augeas/lenses/{lens} || cat /usr/share/augeas/lenses/dist/{lens}",
+        )
         for name, lens in LENSES.items()
     ),
     Probe("socket", "stat -c %a /run/libvirt/libvirt-sock"),
@@ -158,7 +182,9 @@ HOST_PROBES: tuple[Probe, ...] = (
 
 
 AGEING_PROBES = tuple(
-    each for each in HOST_PROBES if each.name in {"certificates", "openssl", "processes", "units", "listening"}
+    each
+    for each in HOST_PROBES
+    if each.name in {"certificates", "openssl", "processes", "units", "listening"}
 )
 """What the rules of ``ageing`` ask for."""
 

@@ -14,7 +14,9 @@ from bot.domain.readiness import Severity
 from plugins.host_check import virconf
 from plugins.host_check.findings import Seen
 
-_ROW = re.compile(r"^\s*QEMU: Checking (.+?)\s+: (PASS|WARN|FAIL|NOTE)(?: \((.*)\))?\s*$", re.MULTILINE)
+_ROW = re.compile(
+    r"^\s*QEMU: Checking (.+?)\s+: (PASS|WARN|FAIL|NOTE)(?: \((.*)\))?\s*$", re.MULTILINE
+)
 _ENTRY = re.compile(r"_entry\s+\"(\w+)\"|\bkey\s+\"(\w+)\"")
 _LISTENER = re.compile(r"^\S+\s+\d+\s+\d+\s+(\S+):(\d+)\s", re.MULTILINE)
 
@@ -30,7 +32,10 @@ class Mode(StrEnum):
 
 
 def validated(text: str) -> dict[str, tuple[Severity, str]]:
-    """The rows of ``virt-host-validate qemu``: what it looked at → verdict and its advice. A NOTE counts as PASS."""
+    """The rows of ``virt-host-validate qemu``: what it looked at → verdict and its advice.
+
+    A NOTE counts as PASS.
+    """
     return {
         what: (Severity.PASS if verdict == "NOTE" else Severity(verdict), advice)
         for what, verdict, advice in _ROW.findall(text)
@@ -94,7 +99,10 @@ def socket_activated(seen: Seen) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """One certificate on a host; ``ends`` None: it could not be read. ``strange``: not of the authority beside it."""
+    """One certificate on a host; ``ends`` None: it could not be read.
+
+    ``strange``: not of the authority beside it.
+    """
 
     path: str
     ends: datetime | None = None

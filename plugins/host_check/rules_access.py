@@ -1,6 +1,7 @@
 """How libvirt runs on a host, who may connect to it and how, and settings that are not what people think.
 
-Sources: libvirt's docs/daemons.rst (modes, socket activation), docs/uri.rst and docs/kbase/tlscerts.rst.
+Sources: libvirt's docs/daemons.rst (modes, socket activation), docs/uri.rst and
+docs/kbase/tlscerts.rst.
 """
 
 from __future__ import annotations
@@ -83,7 +84,9 @@ MODES: Mapping[Mode, Words] = {
 
 def _listens(seen: Seen) -> bool:
     """Whether libvirtd was started with ``--listen``."""
-    return bool({"--listen", "-l"} & set(programs(seen.text("processes")).get("libvirtd", "").split()))
+    return bool(
+        {"--listen", "-l"} & set(programs(seen.text("processes")).get("libvirtd", "").split())
+    )
 
 
 def plain_tcp(case: Case) -> Iterator[Finding]:
@@ -91,7 +94,9 @@ def plain_tcp(case: Case) -> Iterator[Finding]:
     seen = case.seen
     name = "plain TCP"
     if not seen.shell or (found := seen.answer("listening")) is None or not found.ok:
-        yield unknown(name, seen.no_shell if not seen.shell else words("ss is not there"), _no_ss(seen))
+        yield unknown(
+            name, seen.no_shell if not seen.shell else words("ss is not there"), _no_ss(seen)
+        )
         return
     open_to = [address for address, port in listeners(found.out) if port == TCP]
     wide = [address for address in open_to if not is_loopback(address)]
@@ -102,7 +107,8 @@ def plain_tcp(case: Case) -> Iterator[Finding]:
     if wide and auth == "none":
         where = Names(tuple(f"{address}:{TCP}" for address in wide))
         told = words(
-            "libvirt listens on {addresses} without password or encryption: root for all who reach it", addresses=where
+            "libvirt listens on {addresses} without password or encryption: root for all who reach it",
+            addresses=where,
         )
         yield failed(name, told, _to_tls(seen))
     else:
@@ -125,7 +131,10 @@ def _to_tls(seen: Seen) -> Words:
         return _by_socket("virtproxyd", without_tcp=True)
     if "libvirtd-tcp.socket" in units or socket_activated(seen):
         return _by_socket("libvirtd", without_tcp=True)
-    lines = [_set_line(seen, "libvirtd.conf", key, value) for key, value in (("listen_tcp", "0"), ("listen_tls", "1"))]
+    lines = [
+        _set_line(seen, "libvirtd.conf", key, value)
+        for key, value in (("listen_tcp", "0"), ("listen_tls", "1"))
+    ]
     return _and_then(joined(lines), command("systemctl restart libvirtd", _CERTIFICATES_FIRST))
 
 
@@ -139,7 +148,9 @@ def _set_line(seen: Seen, file: str, key: str, value: str) -> Words:
     line = Code(f"{key} = {value}")
     path = f"/etc/libvirt/{file}"
     if found:
-        return words("Change line {number} of {file}: {line}.", number=found.line, file=path, line=line)
+        return words(
+            "Change line {number} of {file}: {line}.", number=found.line, file=path, line=line
+        )
     return words("Add to {file}: {line}.", file=path, line=line)
 
 
@@ -157,7 +168,9 @@ def _daemon_settings(seen: Seen) -> dict[str, str]:
     """What is set in the files that are read: with modular daemons, the proxy's and QEMU's."""
     if mode(seen) is not Mode.MODULAR:
         return settings_in(seen.text("conf:libvirtd.conf"))
-    return settings_in(seen.text("conf:virtproxyd.conf")) | settings_in(seen.text("conf:virtqemud.conf"))
+    return settings_in(seen.text("conf:virtproxyd.conf")) | settings_in(
+        seen.text("conf:virtqemud.conf")
+    )
 
 
 def listen_honoured(case: Case) -> Iterator[Finding]:
@@ -168,17 +181,25 @@ def listen_honoured(case: Case) -> Iterator[Finding]:
         yield unknown(name, seen.no_shell)
         return
     listen = {"listen_tcp", "listen_tls"}
-    wanted = sorted(k for k, v in settings_in(seen.text("conf:libvirtd.conf")).items() if k in listen and v == "1")
+    wanted = sorted(
+        k
+        for k, v in settings_in(seen.text("conf:libvirtd.conf")).items()
+        if k in listen and v == "1"
+    )
     settings = Names(tuple(wanted))
     if not wanted:
         yield passed(name, words("none that would not be honoured"))
     elif socket_activated(seen) or not _listens(seen):
         by_systemd = words("systemd listens for libvirt")
-        why = by_systemd if socket_activated(seen) else words("libvirtd was started without --listen")
+        why = (
+            by_systemd if socket_activated(seen) else words("libvirtd was started without --listen")
+        )
         told = words("{settings} = 1 is not honoured: {why}", settings=settings, why=why)
         yield warned(name, told, _by_socket("libvirtd"))
     else:
-        told = words("{settings} = 1 is honoured: libvirtd was started with --listen", settings=settings)
+        told = words(
+            "{settings} = 1 is honoured: libvirtd was started with --listen", settings=settings
+        )
         yield passed(name, told)
 
 
@@ -195,15 +216,26 @@ def unknown_keys(case: Case) -> Iterator[Finding]:
             continue  # no such file: the defaults hold
         if not conf.ok:
             user = seen.text("user")
-            told = words("cannot read it as {user}", user=user) if user else words("cannot read it as this user")
+            told = (
+                words("cannot read it as {user}", user=user)
+                if user
+                else words("cannot read it as this user")
+            )
             yield unknown(name, told, words("Let that user run `sudo -n cat`."), label)
         elif problem := virconf.parse(conf.out).problem:
             told = words("libvirt refuses the whole file: {problem}", problem=problem)
             path = f"/etc/libvirt/{file}"
-            fix = words("Correct that line of {file}; its daemon does not start with it.", file=path)
+            fix = words(
+                "Correct that line of {file}; its daemon does not start with it.", file=path
+            )
             yield failed(name, told, fix, label)
         elif not lens:
-            yield unknown(name, words("no list of the known keys (libvirt's Augeas lens) on the host"), "", label)
+            yield unknown(
+                name,
+                words("no list of the known keys (libvirt's Augeas lens) on the host"),
+                "",
+                label,
+            )
         else:
             strangers = sorted(settings_in(conf.out).keys() - known_keys(lens))
             yield replace(_keys(name, file, strangers, unread=_unread(seen, file)), label=label)
@@ -211,7 +243,11 @@ def unknown_keys(case: Case) -> Iterator[Finding]:
 
 def _keys(name: str, file: str, strangers: list[str], *, unread: bool) -> Finding:
     if strangers:
-        hints = tuple(words("{key}: {hint}", key=key, hint=_NO_SUCH[key]) for key in strangers if key in _NO_SUCH)
+        hints = tuple(
+            words("{key}: {hint}", key=key, hint=_NO_SUCH[key])
+            for key in strangers
+            if key in _NO_SUCH
+        )
         evidence = words("no such option, and so ignored: {keys}", keys=strangers)
         if hints:
             evidence = words("{ignored} ({hints})", ignored=evidence, hints=Names(hints))
@@ -227,7 +263,11 @@ def _keys(name: str, file: str, strangers: list[str], *, unread: bool) -> Findin
 
 
 def _unread(seen: Seen, file: str) -> bool:
-    return file == "libvirtd.conf" and mode(seen) is Mode.MODULAR and bool(settings_in(seen.text(f"conf:{file}")))
+    return (
+        file == "libvirtd.conf"
+        and mode(seen) is Mode.MODULAR
+        and bool(settings_in(seen.text(f"conf:{file}")))
+    )
 
 
 def who_may(case: Case) -> Iterator[Finding]:
@@ -239,13 +279,22 @@ def who_may(case: Case) -> Iterator[Finding]:
         yield unknown(name, seen.no_shell)
         return
     perms = seen.text("socket").strip()
-    if re.fullmatch(r"[0-7]*[2367]", perms) and _daemon_settings(seen).get("auth_unix_rw") == "none":
-        file, daemon = ("virtqemud.conf", "virtqemud") if mode(seen) is Mode.MODULAR else ("libvirtd.conf", "libvirtd")
+    if (
+        re.fullmatch(r"[0-7]*[2367]", perms)
+        and _daemon_settings(seen).get("auth_unix_rw") == "none"
+    ):
+        file, daemon = (
+            ("virtqemud.conf", "virtqemud")
+            if mode(seen) is Mode.MODULAR
+            else ("libvirtd.conf", "libvirtd")
+        )
         told = words(
             "everybody on the host may write to libvirt's socket ({mode}), and `auth_unix_rw` is none: all are root",
             mode=perms,
         )
-        fix = _and_then(_set_line(seen, file, "auth_unix_rw", POLKIT), command(f"systemctl restart {daemon}"))
+        fix = _and_then(
+            _set_line(seen, file, "auth_unix_rw", POLKIT), command(f"systemctl restart {daemon}")
+        )
         yield failed(name, told, fix)
         return
     people = members(seen.text("libvirt-group"))
@@ -253,7 +302,10 @@ def who_may(case: Case) -> Iterator[Finding]:
         note = words("for those who need no root; to watch, the read-only socket is enough")
         yield warned(
             name,
-            words("the group libvirt has {users}: its read-write socket equals a root shell", users=people),
+            words(
+                "the group libvirt has {users}: its read-write socket equals a root shell",
+                users=people,
+            ),
             command(f"gpasswd -d {quote(people[0])} libvirt", note),
         )
     else:
@@ -292,7 +344,13 @@ def tls_certificates(case: Case) -> Iterator[Finding]:
     if not there:
         serves = any(port == TLS for _, port in listeners(seen.text("listening")))
         yield (
-            failed(name, words("libvirt serves TLS on {port} and has no certificate in `/etc/pki/libvirt`", port=TLS))
+            failed(
+                name,
+                words(
+                    "libvirt serves TLS on {port} and has no certificate in `/etc/pki/libvirt`",
+                    port=TLS,
+                ),
+            )
             if serves
             else passed(name, words("none, and none needed: libvirt serves no TLS"))
         )
@@ -306,7 +364,9 @@ def _certificate(found: Certificate, case: Case) -> Finding:
     if end is None:
         if seen.text("openssl"):
             return unknown(name, words("cannot be read"), "", label)
-        return unknown(name, words("cannot be read: no openssl"), command("apt-get install openssl"), label)
+        return unknown(
+            name, words("cannot be read: no openssl"), command("apt-get install openssl"), label
+        )
     daemon = "virtproxyd" if mode(seen) is Mode.MODULAR else "libvirtd"
     fix = words(
         "Renew {file}, then: {command}",
@@ -317,10 +377,17 @@ def _certificate(found: Certificate, case: Case) -> Finding:
     if days < 0:
         return failed(name, words("ended on {date}", date=Day(end.date())), fix, label)
     if days < case.settings.certificate_days:
-        told = nwords("ends on {date}, in {n} day", "ends on {date}, in {n} days", n=round(days), date=Day(end.date()))
+        told = nwords(
+            "ends on {date}, in {n} day",
+            "ends on {date}, in {n} days",
+            n=round(days),
+            date=Day(end.date()),
+        )
         return warned(name, told, fix, label)
     if found.strange:
-        told = words("not signed by the authority that this host trusts: nobody who trusts it connects")
+        told = words(
+            "not signed by the authority that this host trusts: nobody who trusts it connects"
+        )
         return failed(name, told, fix, label)
     return passed(name, words("good until {date}", date=Day(end.date())), label)
 
@@ -338,11 +405,18 @@ def security_driver(case: Case) -> Iterator[Finding]:
         return
     off = settings_in(seen.text("conf:qemu.conf")).get("security_driver") == "none"
     fix = (
-        words('Remove `security_driver = "none"` from `/etc/libvirt/qemu.conf` and restart libvirt.')
+        words(
+            'Remove `security_driver = "none"` from `/etc/libvirt/qemu.conf` and restart libvirt.'
+        )
         if off
-        else command("apt-get install apparmor && systemctl enable --now apparmor", words("then restart libvirt"))
+        else command(
+            "apt-get install apparmor && systemctl enable --now apparmor",
+            words("then restart libvirt"),
+        )
     )
-    told = words("neither AppArmor nor SELinux: a VM that breaks out of QEMU meets no second barrier")
+    told = words(
+        "neither AppArmor nor SELinux: a VM that breaks out of QEMU meets no second barrier"
+    )
     yield warned(name, told, fix)
 
 
@@ -354,7 +428,9 @@ def packages(case: Case) -> Iterator[Finding]:
     if not seen.shell:
         yield unknown(name, seen.no_shell)
     elif deb is not None and deb.code != 127:
-        yield _installed(name, deb.out, probes.DEB_PACKAGES, "apt-get install --no-install-recommends")
+        yield _installed(
+            name, deb.out, probes.DEB_PACKAGES, "apt-get install --no-install-recommends"
+        )
     elif rpm is not None and rpm.code != 127:
         yield _installed(name, rpm.out, probes.RPM_PACKAGES, "dnf install")
     else:

@@ -21,10 +21,17 @@ def answers(case: Case) -> Iterator[Finding]:
     """Whether libvirt, and the shell where one is configured, answer at all."""
     seen = case.seen
     if seen.facts is None:
-        yield failed(ANSWERS, seen.trouble or words("does not answer"), command("systemctl status libvirtd virtqemud"))
+        yield failed(
+            ANSWERS,
+            seen.trouble or words("does not answer"),
+            command("systemctl status libvirtd virtqemud"),
+        )
     else:
         hardware = seen.facts.hardware
-        yield passed(ANSWERS, words("answers on {hardware}", hardware=hardware) if hardware else words("answers"))
+        yield passed(
+            ANSWERS,
+            words("answers on {hardware}", hardware=hardware) if hardware else words("answers"),
+        )
     if seen.shell:
         user = seen.text("user")
         yield passed("SSH", words("as {user}", user=user) if user else words("as an unnamed user"))
@@ -32,7 +39,12 @@ def answers(case: Case) -> Iterator[Finding]:
         yield unknown("SSH", seen.no_shell, seen.shell_fix)
 
 
-_DAEMONS = {"interface": "virtinterfaced", "network": "virtnetworkd", "pool": "virtstoraged", "secret": "virtsecretd"}
+_DAEMONS = {
+    "interface": "virtinterfaced",
+    "network": "virtnetworkd",
+    "pool": "virtstoraged",
+    "secret": "virtsecretd",
+}
 _LOOKS = {"interface": "iface-dumpxml", "network": "net-dumpxml", "pool": "pool-dumpxml"}
 
 
@@ -50,15 +62,28 @@ def unread_parts(case: Case) -> Iterator[Finding]:
     for vm in seen.guests:
         if vm.problem:
             label = words("reading VM {vm}", vm=vm.name)
-            yield warned(f"reading VM {vm.name}", vm.problem, command(quoted("virsh dumpxml {}", vm.name)), label)
+            yield warned(
+                f"reading VM {vm.name}",
+                vm.problem,
+                command(quoted("virsh dumpxml {}", vm.name)),
+                label,
+            )
 
 
 def _look_for(seen: Seen, part: Unread) -> Message:
     """The command that mends it or shows more, '' where there is none."""
     if part.name:
-        return command(quoted(f"virsh {_LOOKS[part.kind]} {{}}", part.name)) if part.kind in _LOOKS else ""
+        return (
+            command(quoted(f"virsh {_LOOKS[part.kind]} {{}}", part.name))
+            if part.kind in _LOOKS
+            else ""
+        )
     daemon = _DAEMONS.get(part.kind, "")
-    return command(f"systemctl enable --now {daemon}.socket") if daemon and mode(seen) is Mode.MODULAR else ""
+    return (
+        command(f"systemctl enable --now {daemon}.socket")
+        if daemon and mode(seen) is Mode.MODULAR
+        else ""
+    )
 
 
 def versions(case: Case) -> Iterator[Finding]:
@@ -73,8 +98,16 @@ def versions(case: Case) -> Iterator[Finding]:
         ("QEMU", version_text(facts.hypervisor_version)),
         ("Linux", seen.text("kernel")),
     )
-    told = Names((*(f"{name} {version}" for name, version in named if version), *filter(None, (seen.text("os"),))))
-    old = facts.libvirt_version < case.settings.oldest_libvirt or facts.hypervisor_version < case.settings.oldest_qemu
+    told = Names(
+        (
+            *(f"{name} {version}" for name, version in named if version),
+            *filter(None, (seen.text("os"),)),
+        )
+    )
+    old = (
+        facts.libvirt_version < case.settings.oldest_libvirt
+        or facts.hypervisor_version < case.settings.oldest_qemu
+    )
     if old:
         yield warned(
             "versions",
@@ -103,8 +136,15 @@ def identity(case: Case) -> Iterator[Finding]:
     if own and all(is_loopback(address) for address in own):
         yield warned(
             name,
-            words("{name} resolves to {addresses} on the host itself", name=facts.hostname, addresses=sorted(own)),
-            words("In `/etc/hosts`, give {name} the host's own address instead of `127.0.1.1`.", name=facts.hostname),
+            words(
+                "{name} resolves to {addresses} on the host itself",
+                name=facts.hostname,
+                addresses=sorted(own),
+            ),
+            words(
+                "In `/etc/hosts`, give {name} the host's own address instead of `127.0.1.1`.",
+                name=facts.hostname,
+            ),
         )
     else:
         yield passed(name, facts.hostname)
@@ -126,7 +166,11 @@ def pools(case: Case) -> Iterator[Finding]:
 
 def _pool(pool: Pool, settings: HostCheckSettings) -> Finding:
     name, label = f"pool {pool.name}", words("pool {pool}", pool=pool.name)
-    kind = words("{kind}, shared", kind=pool.kind) if pool.shared else words("{kind}, local", kind=pool.kind)
+    kind = (
+        words("{kind}, shared", kind=pool.kind)
+        if pool.shared
+        else words("{kind}, local", kind=pool.kind)
+    )
     if not pool.active:
         fix = command(quoted("virsh pool-start {}", pool.name))
         return warned(name, words("{pool}, not running", pool=kind), fix, label)
@@ -165,7 +209,9 @@ def networks(case: Case) -> Iterator[Finding]:
         define = "virsh net-define /usr/share/libvirt/networks/default.xml"
         yield warned(
             "bridges",
-            words("neither a network nor a bridge that libvirt sees: VMs have nothing to plug into"),
+            words(
+                "neither a network nor a bridge that libvirt sees: VMs have nothing to plug into"
+            ),
             command(f"{define} && virsh net-start default && virsh net-autostart default"),
         )
 
@@ -173,11 +219,15 @@ def networks(case: Case) -> Iterator[Finding]:
 def _network(net: Net) -> Finding:
     name, label = f"network {net.name}", words("network {network}", network=net.name)
     if not net.active:
-        return warned(name, words("not running"), command(quoted("virsh net-start {}", net.name)), label)
+        return warned(
+            name, words("not running"), command(quoted("virsh net-start {}", net.name)), label
+        )
     if not net.autostart:
         fix = command(quoted("virsh net-autostart {}", net.name))
         return warned(name, words("runs, but is not started at boot"), fix, label)
-    return passed(name, words("runs on {bridge}", bridge=net.bridge) if net.bridge else words("runs"), label)
+    return passed(
+        name, words("runs on {bridge}", bridge=net.bridge) if net.bridge else words("runs"), label
+    )
 
 
 def overcommit(case: Case) -> Iterator[Finding]:
@@ -203,7 +253,9 @@ def overcommit(case: Case) -> Iterator[Finding]:
         yield warned(
             "vm.overcommit_memory",
             words("2: the kernel may refuse memory that a starting or arriving VM needs"),
-            command("sysctl -w vm.overcommit_memory=0 && echo vm.overcommit_memory=0 > /etc/sysctl.d/90-kvm.conf"),
+            command(
+                "sysctl -w vm.overcommit_memory=0 && echo vm.overcommit_memory=0 > /etc/sysctl.d/90-kvm.conf"
+            ),
         )
 
 
@@ -214,7 +266,12 @@ def ksm(case: Case) -> Iterator[Finding]:
     run = seen.text("ksm").strip()
     merged = "" if shared is None else words("{size} merged", size=Size(shared * 4096))
     if not run:
-        yield unknown("KSM", joined((seen.no_shell if not seen.shell else words("the kernel has none"), merged), ", "))
+        yield unknown(
+            "KSM",
+            joined(
+                (seen.no_shell if not seen.shell else words("the kernel has none"), merged), ", "
+            ),
+        )
     elif run == "1":
         risk = words("VMs can guess at each other's memory, so not for those of strangers")
         yield passed("KSM", joined((words("on"), merged, risk), ", "))
@@ -238,7 +295,11 @@ def clock(case: Case) -> Iterator[Finding]:
         yield (
             passed("time sync", words("chrony follows {source}", source=tracking[1]))
             if good
-            else failed("time sync", words("chrony follows nobody ({state})", state=state), command("chronyc sources"))
+            else failed(
+                "time sync",
+                words("chrony follows nobody ({state})", state=state),
+                command("chronyc sources"),
+            )
         )
     elif told:
         yield failed("time sync", words("nobody keeps the clock right"), _CHRONY)
@@ -259,4 +320,7 @@ def _offset(ahead: float, off: float, error: float, settings: HostCheckSettings)
         return failed("clock", told, command("chronyc makestep"))
     if off > settings.clock_warn_seconds:
         return warned("clock", told, command("chronyc makestep"))
-    return passed("clock", words("within {time} of the bot's", time=Duration(settings.clock_warn_seconds + error)))
+    return passed(
+        "clock",
+        words("within {time} of the bot's", time=Duration(settings.clock_warn_seconds + error)),
+    )

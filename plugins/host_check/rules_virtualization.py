@@ -1,6 +1,7 @@
 """Whether a host can run guests at full speed: hardware, accelerator, and the rows of virt-host-validate.
 
-Sources: ``tools/virt-host-validate-qemu.c`` and ``-common.c`` of libvirt for the rows and their severities.
+Sources: ``tools/virt-host-validate-qemu.c`` and ``-common.c`` of libvirt for the rows and their
+severities.
 """
 
 from __future__ import annotations
@@ -54,12 +55,17 @@ def rows(case: Case) -> Iterator[Finding]:
     told = validated(found.out) if (found := seen.answer("validate")) is not None else {}
     for what, (severity, advice) in told.items():
         evidence = advice or words("virt-host-validate has nothing to say against it")
-        yield Finding(_name(what), severity, evidence, "" if severity is Severity.PASS else _fix(what))
+        yield Finding(
+            _name(what), severity, evidence, "" if severity is Severity.PASS else _fix(what)
+        )
     if not told and seen.shell:
         yield unknown("virt-host-validate", words("it is not there, or said nothing"), _CLIENTS)
         for what, severity in own_rows(seen).items():
             yield Finding(
-                _name(what), severity, words("looked up without it"), "" if severity is Severity.PASS else _fix(what)
+                _name(what),
+                severity,
+                words("looked up without it"),
+                "" if severity is Severity.PASS else _fix(what),
             )
     if not seen.shell:
         yield unknown("virt-host-validate", seen.no_shell)
@@ -74,14 +80,26 @@ _CLIENTS = words(
 
 def own_rows(seen: Seen) -> dict[str, Severity]:
     """The rows that can be told without virt-host-validate, with the severities it would give."""
-    flags, devices, groups = seen.text("flags").strip(), seen.text("devices").split(), controllers(seen)
+    flags, devices, groups = (
+        seen.text("flags").strip(),
+        seen.text("devices").split(),
+        controllers(seen),
+    )
     rows = {HARDWARE: Severity.PASS if flags else Severity.FAIL}
     if flags:
-        rows["if device /dev/kvm exists"] = Severity.PASS if "/dev/kvm" in devices else Severity.FAIL
-    rows["if device /dev/vhost-net exists"] = Severity.PASS if "/dev/vhost-net" in devices else Severity.WARN
-    rows["if device /dev/net/tun exists"] = Severity.PASS if "/dev/net/tun" in devices else Severity.FAIL
+        rows["if device /dev/kvm exists"] = (
+            Severity.PASS if "/dev/kvm" in devices else Severity.FAIL
+        )
+    rows["if device /dev/vhost-net exists"] = (
+        Severity.PASS if "/dev/vhost-net" in devices else Severity.WARN
+    )
+    rows["if device /dev/net/tun exists"] = (
+        Severity.PASS if "/dev/net/tun" in devices else Severity.FAIL
+    )
     for each in _CGROUPS:
-        rows[f"for cgroup '{each}' controller support"] = Severity.PASS if each in groups else Severity.WARN
+        rows[f"for cgroup '{each}' controller support"] = (
+            Severity.PASS if each in groups else Severity.WARN
+        )
     table = {"vmx": "DMAR", "svm": "IVRS"}.get(flags)
     iommu = bool(table) and str(table) in seen.text("iommu-tables")
     rows["for device assignment IOMMU support"] = Severity.PASS if iommu else Severity.WARN
@@ -97,7 +115,10 @@ def _fix(row: str) -> Message:
 
 
 def accelerator(case: Case) -> Iterator[Finding]:
-    """KVM works: the CPU's flag and a guest's instruction really run by it. A device file alone proves nothing."""
+    """KVM works: the CPU's flag and a guest's instruction really run by it.
+
+    A device file alone proves nothing.
+    """
     seen = case.seen
     name = "accelerator"
     offered = seen.facts is not None and "kvm" in seen.facts.virt_types
@@ -110,13 +131,18 @@ def accelerator(case: Case) -> Iterator[Finding]:
                 _LOAD_KVM,
             )
         else:
-            told = words("libvirt offers KVM, which only means that `/dev/kvm` exists; {why}", why=seen.no_shell)
+            told = words(
+                "libvirt offers KVM, which only means that `/dev/kvm` exists; {why}",
+                why=seen.no_shell,
+            )
             yield unknown(name, told)
         return
     flag = seen.text("flags").strip()
     if not flag:
         told = (
-            words("`/dev/kvm` exists, but the CPU shows neither vmx nor svm: VMs hang under KVM or are emulated")
+            words(
+                "`/dev/kvm` exists, but the CPU shows neither vmx nor svm: VMs hang under KVM or are emulated"
+            )
             if "/dev/kvm" in seen.text("devices").split()
             else words("the CPU shows neither vmx nor svm: VMs hang under KVM or are emulated")
         )
@@ -128,7 +154,9 @@ def accelerator(case: Case) -> Iterator[Finding]:
 
 
 def _did_not_run(name: str, flag: str, code: int, said: str) -> Finding:
-    last: Message = said.strip().splitlines()[-1] if said.strip() else words("exit code {code}", code=code)
+    last: Message = (
+        said.strip().splitlines()[-1] if said.strip() else words("exit code {code}", code=code)
+    )
     if code == 127:
         fix = command("apt-get install --no-install-recommends qemu-system-x86")
         return failed(name, words("no QEMU to try it with"), fix)
@@ -136,7 +164,9 @@ def _did_not_run(name: str, flag: str, code: int, said: str) -> Finding:
         told = words("the CPU has {flag}, but a VM of one instruction hangs under KVM", flag=flag)
         return failed(name, told, _FIRMWARE)
     if "ermission denied" in said:
-        fix = command("usermod -aG kvm USER", words("the user of the host's `ssh`; members may run VMs"))
+        fix = command(
+            "usermod -aG kvm USER", words("the user of the host's `ssh`; members may run VMs")
+        )
         return unknown(name, words("not allowed to open `/dev/kvm`: {said}", said=last), fix)
     told = words("the CPU has {flag}, but KVM does not start: {said}", flag=flag, said=last)
     return failed(name, told, _LOAD_KVM)
@@ -151,7 +181,9 @@ def nested(case: Case) -> Iterator[Finding]:
     elif not told:
         yield passed("nested virtualization", words("off: no KVM module is loaded"))
     else:
-        yield passed("nested virtualization", words("on") if told[0] in {"Y", "1"} else words("off"))
+        yield passed(
+            "nested virtualization", words("on") if told[0] in {"Y", "1"} else words("off")
+        )
 
 
 def iommu(case: Case) -> Iterator[Finding]:
@@ -175,7 +207,10 @@ def huge_pages(case: Case) -> Iterator[Finding]:
         return
     there = {size: count for size, count in seen.facts.huge_pages.items() if count}
     wanting = sorted(vm.name for vm in seen.guests if vm.detail and vm.detail.hugepages)
-    sizes = (words("{count} of {size}", count=count, size=Size(1024 * size)) for size, count in there.items())
+    sizes = (
+        words("{count} of {size}", count=count, size=Size(1024 * size))
+        for size, count in there.items()
+    )
     told = joined(sizes, ", ") or words("none set aside")
     if wanting and not there:
         yield warned(

@@ -1,7 +1,7 @@
 """Whether one host's daemons let the other's in, and what a migration shows to who listens: two rules for a pair.
 
-Texts of refusals as libvirt 9.0 and GnuTLS write them. Sources: libvirt's docs/kbase/tlscerts.rst and QEMU's
-docs/system/tls.rst.
+Texts of refusals as libvirt 9.0 and GnuTLS write them. Sources: libvirt's docs/kbase/tlscerts.rst
+and QEMU's docs/system/tls.rst.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from plugins.host_check.readings import Certificate, certificates
 
 _CHECKED = re.compile(r"Certificate check failed (.+)")
 
-# What a refusal holds → what to do on the source ({here}) or the target ({there}), whose daemon goes by {name}.
+# What a refusal holds → what to do on the source ({here}) or the target ({there}), whose daemon
+# goes by {name}.
 _TLS_FIXES = {
     "Cannot read CA certificate": words(
         "On {here}: copy the authority that signed the certificate of {there} to `/etc/pki/CA/cacert.pem`."
@@ -55,7 +56,9 @@ def credentials(name: str, way: Way) -> Finding:
     if found is None:
         return unknown(name, way.seen.no_shell)
     if found.ok:
-        return passed(name, words("{source} connects to {uri}", source=here.host, uri=way.pair.migrate_uri))
+        return passed(
+            name, words("{source} connects to {uri}", source=here.host, uri=way.pair.migrate_uri)
+        )
     if found.code == 124:
         return failed(
             name,
@@ -65,7 +68,11 @@ def credentials(name: str, way: Way) -> Finding:
     if found.code == 127:
         fix = command("apt-get install --no-install-recommends libvirt-clients")
         return unknown(name, words("virsh is not there"), fix)
-    return failed(name, _refusal(found.out) or words("exit code {code}", code=found.code), _fix(way, found.out))
+    return failed(
+        name,
+        _refusal(found.out) or words("exit code {code}", code=found.code),
+        _fix(way, found.out),
+    )
 
 
 def _refusal(text: str) -> str:
@@ -139,12 +146,21 @@ def _wrong(name: str, seen: Seen, needed: tuple[str, ...], way: Way) -> Iterator
 
 def _broken(seen: Seen, found: Certificate, now: datetime) -> Iterator[tuple[Words, Words]]:
     if found.ends is not None and found.days(now) < 0:
-        ended = words("{file} of {host} ended on {date}", file=found.path, host=seen.host, date=found.ends.date())
+        ended = words(
+            "{file} of {host} ended on {date}",
+            file=found.path,
+            host=seen.host,
+            date=found.ends.date(),
+        )
         yield ended, _renew(seen, found)
     if found.strange:
-        strange = words("{file} of {host} is not of the authority beside it", file=found.path, host=seen.host)
+        strange = words(
+            "{file} of {host} is not of the authority beside it", file=found.path, host=seen.host
+        )
         yield strange, _renew(seen, found)
 
 
 def _renew(seen: Seen, found: Certificate) -> Words:
-    return words("On {host}: renew {file}; the next migration uses it.", host=seen.host, file=found.path)
+    return words(
+        "On {host}: renew {file}; the next migration uses it.", host=seen.host, file=found.path
+    )

@@ -19,7 +19,9 @@ from bot.domain.message import Message, Words, words
 _GAP = re.compile(r"[ \t\r\n]*")
 _BLANKS = re.compile(r"[ \t]*")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-_TEXT = re.compile(r'"""(?P<long>.*?)"""|\'(?P<single>[^\'\r\n]*)\'|"(?P<double>[^"\r\n]*)"', re.DOTALL)
+_TEXT = re.compile(
+    r'"""(?P<long>.*?)"""|\'(?P<single>[^\'\r\n]*)\'|"(?P<double>[^"\r\n]*)"', re.DOTALL
+)
 _NUMBER = re.compile(r"[-+]?[0-9]+")
 _REMARK = re.compile(r"#[^\r\n]*")
 _END = re.compile(r"[\r\n;]|\Z")
@@ -59,7 +61,10 @@ def parse(text: str) -> Conf:
         for name, setting in _statements(text):
             found.setdefault(name, setting)
     except _WrongError as error:
-        return Conf(found, words("line {number}: {problem}", number=_line(text, error.at), problem=error.what))
+        return Conf(
+            found,
+            words("line {number}: {problem}", number=_line(text, error.at), problem=error.what),
+        )
     return Conf(found)
 
 

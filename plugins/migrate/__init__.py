@@ -35,7 +35,13 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             emits=(MigrateVm,),
             focus=planner.focus,
         ),
-        Query("where", cards.WHERE, planner.about_grammar("where", cards.WHERE), _where, focus=planner.focus),
+        Query(
+            "where",
+            cards.WHERE,
+            planner.about_grammar("where", cards.WHERE),
+            _where,
+            focus=planner.focus,
+        ),
         Query("why", cards.WHY, planner.about_grammar("why", cards.WHY), _why, focus=planner.focus),
     )
 
@@ -44,11 +50,16 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
 def register_step_handlers(settings: Settings) -> Sequence[StepHandler]:
     """``MigrateVm``."""
     mine = _section(settings)
-    return (StepHandler(MigrateVm, partial(handler.settle, mine, time.sleep), partial(handler.run, mine)),)
+    return (
+        StepHandler(
+            MigrateVm, partial(handler.settle, mine, time.sleep), partial(handler.run, mine)
+        ),
+    )
 
 
 @hookimpl
-def register_placement_rules(settings: Settings) -> Sequence[PlacementRule]:  # noqa: ARG001 - the hook's shape
+# The hook's shape
+def register_placement_rules(settings: Settings) -> Sequence[PlacementRule]:  # noqa: ARG001
     """Nobody plans a running guest where it cannot move to."""
     return (obstacles.can_move,)
 

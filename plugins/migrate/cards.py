@@ -7,7 +7,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bot.domain.card import Card, Context, Element, Line, Person, Section, Table, words
-from bot.domain.cluster import CpuFit, Disk, Host, Inbound, Job, Lack, Listener, Nic, Pool, Scheduler, Sighting, Vm
+from bot.domain.cluster import (
+    CpuFit,
+    Disk,
+    Host,
+    Inbound,
+    Job,
+    Lack,
+    Listener,
+    Nic,
+    Pool,
+    Scheduler,
+    Sighting,
+    Vm,
+)
 from bot.domain.errors import DroverError, HostUnreachableError, Remedy
 from bot.domain.operation import BOT, Operation
 from bot.domain.plan import Objection, Reason
@@ -15,7 +28,8 @@ from bot.domain.steps import Carried, MigrateVm, Policy
 from bot.domain.words import bytes_text, command, duration_text, fill_advice, plural
 from bot.ports.guests import Volume
 
-# --- the command's help -------------------------------------------------------------------------------------------
+# --- the command's help
+# -------------------------------------------------------------------------------------------
 
 MIGRATE = "Move a running VM to another host without stopping it."
 MIGRATE_HELP = (
@@ -29,7 +43,9 @@ POLICY_HELP = (
 )
 COPY_HELP = "Copy its local disks too, over the network; the target needs a pool at the same path."
 BANDWIDTH_HELP = "Limit in MiB/s; 0 is as fast as it goes."
-REASON_HELP = 'Why, for the approvers and the audit trail; several words in quotes: --reason "disk swap".'
+REASON_HELP = (
+    'Why, for the approvers and the audit trail; several words in quotes: --reason "disk swap".'
+)
 WHY = "Why a VM is where it is: what moved it, and what speaks for or against other hosts."
 WHERE = "Where a VM could move: every host with what stands in the way."
 
@@ -44,7 +60,8 @@ def too_many_words(extra: str) -> str:
     return f"“{extra}” is one word too many. Put a reason of several words in quotes."
 
 
-# --- the plan -----------------------------------------------------------------------------------------------------
+# --- the plan
+# -----------------------------------------------------------------------------------------------------
 
 
 def plan_title(vm: Vm, target: str) -> str:
@@ -70,7 +87,8 @@ def _written(vm: Vm) -> str:
     return f"{bytes_text(vm.dirty_rate)}/s written"
 
 
-# --- why a guest cannot move at all -------------------------------------------------------------------------------
+# --- why a guest cannot move at all
+# -------------------------------------------------------------------------------
 
 
 def unknown(code: str, error: DroverError) -> Objection:
@@ -136,8 +154,16 @@ def broke_off(vm: Vm) -> Objection:
 
 def moving(vm: Vm, move: Inbound | None) -> Objection:
     """A move is under way or about to begin."""
-    how = f"{move.operation} moves it to {move.target}" if move else "a migration outside Drover is under way"
-    return Objection("moving", f"{vm.name} is being moved already: {how}.", "Wait for its end, or cancel it, then ask.")
+    how = (
+        f"{move.operation} moves it to {move.target}"
+        if move
+        else "a migration outside Drover is under way"
+    )
+    return Objection(
+        "moving",
+        f"{vm.name} is being moved already: {how}.",
+        "Wait for its end, or cancel it, then ask.",
+    )
 
 
 def running_twice(vm: Vm, places: Iterable[str]) -> Objection:
@@ -236,9 +262,13 @@ def local_disks(vm: Vm, disks: Sequence[Disk], there: Sequence[str] = ()) -> Obj
     """Disks that the target cannot see, and nobody asked to copy them; ``there``: hosts with a file in their place."""
     what = ", ".join(f"{disk.target} ({disk.source}{_of_size(disk)})" for disk in disks)
     if there:
-        found = f" {', '.join(there)} {'has' if len(there) == 1 else 'have'} a file at the same place."
+        found = (
+            f" {', '.join(there)} {'has' if len(there) == 1 else 'have'} a file at the same place."
+        )
         return Objection(
-            "local-disk", f"{vm.name} has disks that are not known to be shared: {what}.{found}", _declare(disks)
+            "local-disk",
+            f"{vm.name} has disks that are not known to be shared: {what}.{found}",
+            _declare(disks),
         )
     return Objection(
         "local-disk",
@@ -250,7 +280,8 @@ def local_disks(vm: Vm, disks: Sequence[Disk], there: Sequence[str] = ()) -> Obj
 def _declare(disks: Sequence[Disk]) -> str:
     """How people say that hosts share what Drover takes for local."""
     where = disks[0].source.rpartition("/")[0] or disks[0].source
-    which = f"{'name' if disks[0].kind == 'volume' else 'path'} = {json.dumps(where)}"  # JSON's strings are TOML's
+    # JSON's strings are TOML's
+    which = f"{'name' if disks[0].kind == 'volume' else 'path'} = {json.dumps(where)}"
     return f"If hosts share that storage, declare it in the configuration: `[[pools]]`, `{which}`, `shared = true`."
 
 
@@ -272,7 +303,11 @@ def already_there(vm: Vm, target: Host, disks: Sequence[Disk], *, same: bool) ->
 
 def explicit_bases(vm: Vm, target: Host, bases: Sequence[str]) -> Objection:
     """A definition that names what is beneath its disks makes the target look for those files."""
-    disk = next((each.target for each in vm.detail.disks if each.device == "disk"), "vda") if vm.detail else "vda"
+    disk = (
+        next((each.target for each in vm.detail.disks if each.device == "disk"), "vda")
+        if vm.detail
+        else "vda"
+    )
     return Objection(
         "backing-file",
         f"The definition of {vm.name} names files beneath its disks: {', '.join(bases)}. QEMU on {target.name} would "
@@ -371,20 +406,25 @@ def shared_directories(vm: Vm, directories: Sequence[str]) -> Objection:
     )
 
 
-# --- why a guest cannot move to one host --------------------------------------------------------------------------
+# --- why a guest cannot move to one host
+# --------------------------------------------------------------------------
 
 
 def no_other_host(vm: Vm) -> Objection:
     """A cluster of one."""
     return Objection(
-        "no-other-host", f"There is no host besides {vm.host}.", "Add one to [hosts] in the configuration."
+        "no-other-host",
+        f"There is no host besides {vm.host}.",
+        "Add one to [hosts] in the configuration.",
     )
 
 
 def same_host(vm: Vm) -> Objection:
     """It is there already."""
     return Objection(
-        "same-host", f"{vm.name} is already on {vm.host}.", "Name another host, or none to have one chosen."
+        "same-host",
+        f"{vm.name} is already on {vm.host}.",
+        "Name another host, or none to have one chosen.",
     )
 
 
@@ -420,7 +460,9 @@ def lacking(vm: Vm, target: Host, lack: Lack) -> Objection:
     what, remedy = _LACKS.get(lack.kind, ("{name}", "Choose another host."))
     names = {"name": lack.name, "target": target.name}
     return Objection(
-        lack.kind, f"{target.name} has no {what.format(**names)}, which {vm.name} needs.", remedy.format(**names)
+        lack.kind,
+        f"{target.name} has no {what.format(**names)}, which {vm.name} needs.",
+        remedy.format(**names),
     )
 
 
@@ -435,7 +477,10 @@ _LACKS = {
         "folder {name}",
         "Make it there: QEMU opens a socket or a file in it for a serial line or a channel.",
     ),
-    "network-device": ("network device {name}", "Choose a host that has it, or connect the VM to a bridge."),
+    "network-device": (
+        "network device {name}",
+        "Choose a host that has it, or connect the VM to a bridge.",
+    ),
 }
 
 
@@ -462,7 +507,9 @@ def graphics_port(vm: Vm, other: Vm, port: int) -> Objection:
 def other_arch(source: Host, target: Host) -> Objection:
     """x86_64 to aarch64."""
     return Objection(
-        "arch", f"{target.name} is {target.arch}, {source.name} is {source.arch}.", "Choose a host of the same kind."
+        "arch",
+        f"{target.name} is {target.arch}, {source.name} is {source.arch}.",
+        "Choose a host of the same kind.",
     )
 
 
@@ -584,15 +631,16 @@ def leftover(vm: Vm, other: Vm) -> Objection:
     )
 
 
-# --- reasons and warnings -----------------------------------------------------------------------------------------
+# --- reasons and warnings
+# -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """One host as a place for a guest; fullness as a share of its memory (0..1); no objections: it may go there.
 
-    ``stuck``: something keeps the VM where it is, whatever the host. ``copying``: it may go there if its disks are
-    copied, which is the only way.
+    ``stuck``: something keeps the VM where it is, whatever the host. ``copying``: it may go there
+    if its disks are copied, which is the only way.
     """
 
     host: str
@@ -611,13 +659,20 @@ class Verdict:
 
 def chosen(verdict: Verdict, among: int) -> Reason:
     """Why this host."""
-    only = "the only host that can take it" if among == 1 else f"the least full of {among} hosts that can take it"
+    only = (
+        "the only host that can take it"
+        if among == 1
+        else f"the least full of {among} hosts that can take it"
+    )
     return Reason("chosen", f"{verdict.host} is {only}: {_change(verdict)}.")
 
 
 def asked_for(verdict: Verdict) -> Reason:
     """The person named it."""
-    return Reason("asked-for", f"{verdict.host} was asked for and nothing stands against it: {_change(verdict)}.")
+    return Reason(
+        "asked-for",
+        f"{verdict.host} was asked for and nothing stands against it: {_change(verdict)}.",
+    )
 
 
 def runner_up(verdict: Verdict) -> Reason:
@@ -629,13 +684,16 @@ def ruled_out(verdict: Verdict) -> Reason:
     """Why not another host."""
     more = len(verdict.objections) - 1
     return Reason(
-        "ruled-out", f"Not {verdict.host}: {verdict.objections[0].text}{f' (and {more} more)' if more else ''}"
+        "ruled-out",
+        f"Not {verdict.host}: {verdict.objections[0].text}{f' (and {more} more)' if more else ''}",
     )
 
 
 def others_out(count: int) -> Reason:
     """When there are too many to name."""
-    return Reason("ruled-out", f"{plural(count, 'further host')} cannot take it; see all with `where`.")
+    return Reason(
+        "ruled-out", f"{plural(count, 'further host')} cannot take it; see all with `where`."
+    )
 
 
 def _change(verdict: Verdict) -> str:
@@ -645,7 +703,10 @@ def _change(verdict: Verdict) -> str:
 
 def not_read(vm: Vm) -> Reason:
     """No detail in the snapshot."""
-    return Reason("not-read", f"The definition of {vm.name} could not be read: its disks and devices were not checked.")
+    return Reason(
+        "not-read",
+        f"The definition of {vm.name} could not be read: its disks and devices were not checked.",
+    )
 
 
 def dirty_unknown(vm: Vm) -> Reason:
@@ -659,20 +720,24 @@ def dirty_unknown(vm: Vm) -> Reason:
 def cpu_unknown(vm: Vm, target: Host) -> Reason:
     """Nobody answered for the CPU."""
     return Reason(
-        "cpu-unknown", f"{target.name} did not say whether it has the CPU {vm.name} sees; libvirt will check."
+        "cpu-unknown",
+        f"{target.name} did not say whether it has the CPU {vm.name} sees; libvirt will check.",
     )
 
 
 def network_unknown(vm: Vm, target: Host, nics: Sequence[Nic]) -> Reason:
     """Connections that cannot be looked at from outside."""
     what = ", ".join(dict.fromkeys(f"{nic.kind} {nic.source}".strip() for nic in nics))
-    return Reason("network-unknown", f"Whether {target.name} has {what} for {vm.name} could not be checked.")
+    return Reason(
+        "network-unknown", f"Whether {target.name} has {what} for {vm.name} could not be checked."
+    )
 
 
 def secrets(vm: Vm, target: Host) -> Reason:
     """Secrets are private to each libvirt."""
     return Reason(
-        "secrets", f"{vm.name} opens its disks with libvirt secrets; {target.name} must have the same (not readable)."
+        "secrets",
+        f"{vm.name} opens its disks with libvirt secrets; {target.name} must have the same (not readable).",
     )
 
 
@@ -686,13 +751,17 @@ def hugepages(vm: Vm, target: Host) -> Reason:
 
 def memory_locked(vm: Vm) -> Reason:
     """Locked memory cannot be swapped or fetched later."""
-    return Reason("memory-locked", f"{vm.name} has its memory locked: all of it must be free there, and no post-copy.")
+    return Reason(
+        "memory-locked",
+        f"{vm.name} has its memory locked: all of it must be free there, and no post-copy.",
+    )
 
 
 def size_unknown(disks: Sequence[Disk]) -> Reason:
     """A disk that did not say how big it is."""
     return Reason(
-        "size-unknown", f"How big {', '.join(disk.target for disk in disks)} is, is not known: it may take longer."
+        "size-unknown",
+        f"How big {', '.join(disk.target for disk in disks)} is, is not known: it may take longer.",
     )
 
 
@@ -713,7 +782,8 @@ def no_convergence(vm: Vm, policy: Policy, after: float) -> Reason:
 def postcopy_risk(vm: Vm) -> Reason:
     """What post-copy puts at stake."""
     return Reason(
-        "postcopy", f"After the switch to post-copy {vm.name} depends on both hosts; if the network fails, it is lost."
+        "postcopy",
+        f"After the switch to post-copy {vm.name} depends on both hosts; if the network fails, it is lost.",
     )
 
 
@@ -738,20 +808,29 @@ def folders_unknown(vm: Vm, target: Host, folders: Sequence[str]) -> Reason:
 def graphics_unknown(vm: Vm, target: Host, ports: Sequence[int]) -> Reason:
     """A program that is no VM may use the port."""
     listed = ", ".join(str(port) for port in ports)
-    return Reason("ports-unknown", f"{vm.name} needs the port {listed} on {target.name}; no other VM uses it there.")
+    return Reason(
+        "ports-unknown",
+        f"{vm.name} needs the port {listed} on {target.name}; no other VM uses it there.",
+    )
 
 
 def transient(vm: Vm) -> Reason:
     """It has no stored definition."""
-    return Reason("transient", f"{vm.name} is transient: it has no stored definition, and cannot start at boot.")
+    return Reason(
+        "transient",
+        f"{vm.name} is transient: it has no stored definition, and cannot start at boot.",
+    )
 
 
-# --- what changed between the plan and its approval ---------------------------------------------------------------
+# --- what changed between the plan and its approval
+# ---------------------------------------------------------------
 
 
 def gone(step: MigrateVm) -> Objection:
     """No host has it any more."""
-    return Objection("gone", f"{step.name} is no longer on any host.", "Find out who removed it; see `why`.")
+    return Objection(
+        "gone", f"{step.name} is no longer on any host.", "Find out who removed it; see `why`."
+    )
 
 
 def moved_meanwhile(step: MigrateVm, vm: Vm) -> Objection:
@@ -791,7 +870,9 @@ def carried_changed(step: MigrateVm, now: Carried) -> Objection:
         if old != new
     ]
     return Objection(
-        "carried-changed", f"{step.name} was changed meanwhile: {'; '.join(changes)}.", "Look at the new plan."
+        "carried-changed",
+        f"{step.name} was changed meanwhile: {'; '.join(changes)}.",
+        "Look at the new plan.",
     )
 
 
@@ -819,7 +900,8 @@ def riskier(step: MigrateVm, vm: Vm) -> Objection:
     )
 
 
-# --- while it runs ------------------------------------------------------------------------------------------------
+# --- while it runs
+# ------------------------------------------------------------------------------------------------
 
 
 def starting(step: MigrateVm) -> str:
@@ -857,7 +939,12 @@ def request_failed(what: str, error: DroverError) -> str:
     return f"{what}: {error}"
 
 
-CANCEL, POSTCOPY, DOWNTIME, PAUSE = "Cancel", "Switch to post-copy", "Allow a longer pause", "Pause the VM"
+CANCEL, POSTCOPY, DOWNTIME, PAUSE = (
+    "Cancel",
+    "Switch to post-copy",
+    "Allow a longer pause",
+    "Pause the VM",
+)
 STATISTICS = "The statistics of the migration"
 
 
@@ -878,7 +965,11 @@ def paused_to_finish(step: MigrateVm) -> str:
 
 def given_up(step: MigrateVm, job: Job, *, stalled: bool) -> str:
     """The policy's end."""
-    why = "what remains has not become less for too long" if stalled else "it took longer than its time"
+    why = (
+        "what remains has not become less for too long"
+        if stalled
+        else "it took longer than its time"
+    )
     rate = f"; the VM writes {bytes_text(job.dirty_rate)}/s, the network carries {bytes_text(job.rate)}/s"
     return (
         f"Gave up moving {step.name} after {duration_text(job.elapsed)}: {why} ({bytes_text(job.remaining)} left"
@@ -906,7 +997,11 @@ def cancelled(step: MigrateVm, job: Job | None) -> str:
 
 def failed(step: MigrateVm, error: DroverError | None) -> str:
     """Libvirt said no, or the job ended by itself."""
-    said = f": {error.text}" if error else "; the migration ended without a word, or was stopped outside Drover."
+    said = (
+        f": {error.text}"
+        if error
+        else "; the migration ended without a word, or was stopped outside Drover."
+    )
     return f"{step.name} was not moved, it is on {step.source} as before{said}"
 
 
@@ -915,9 +1010,7 @@ def would_overwrite(step: MigrateVm, there: Sequence[Volume]) -> str:
     return f"{step.name} was not moved: {step.target} already has {volumes_text(there)}."
 
 
-WOULD_OVERWRITE_ADVICE = (
-    "Nothing is copied over a file that is there. It may be of an earlier try, or another VM's: look at it first."
-)
+WOULD_OVERWRITE_ADVICE = "Nothing is copied over a file that is there. It may be of an earlier try, or another VM's: look at it first."
 
 
 def volumes_text(volumes: Sequence[Volume]) -> str:
@@ -941,7 +1034,8 @@ LEFT_ON = "old disks left on {source}"
 def failed_advice(step: MigrateVm, error: DroverError | None) -> Line:
     """Where to look."""
     if error and error.advice and not isinstance(error, HostUnreachableError):
-        return error.advice  # one that lost the connection does not know what both hosts have said since
+        # One that lost the connection does not know what both hosts have said since
+        return error.advice
     return f"See the libvirt logs of {step.source} and {step.target}; check that {step.source} reaches {step.target}."
 
 
@@ -999,7 +1093,9 @@ def lost(step: MigrateVm, what: str, sightings: Iterable[Sighting]) -> str:
 
 
 TWICE = "{vm} seems to run in more than one place."
-TWICE_ADVICE = "Look at each host at once: two running copies destroy their disks. The bot touches neither."
+TWICE_ADVICE = (
+    "Look at each host at once: two running copies destroy their disks. The bot touches neither."
+)
 ELSEWHERE = "{vm} is on neither {source} nor {target}, but elsewhere."
 ELSEWHERE_ADVICE = "Somebody else moved it. Check that this is meant; its CPU cap and autostart were not carried over."
 NOWHERE = "{vm} is on no host that answers."
@@ -1012,7 +1108,9 @@ STUCK_ADVICE = (
     "If it runs on {source}, remove the paused copy on {target} with `virsh destroy`; never resume it there, and never "
     "destroy the one that runs."
 )
-POSTCOPY_FAILED = "Post-copy of {vm} from {source} to {target} broke off: each host has a part of its memory."
+POSTCOPY_FAILED = (
+    "Post-copy of {vm} from {source} to {target} broke off: each host has a part of its memory."
+)
 POSTCOPY_FAILED_ADVICE = (
     "Neither resume nor destroy it on either host. Mend the network, then on {source}: `virsh migrate --live --p2p "
     "--postcopy --postcopy-resume {vm} URI-of-{target}` with the flags it had."
@@ -1031,7 +1129,10 @@ LOST_MEMORY = "a failed post-copy migration left it without a part of its memory
 
 def start_anew(step: MigrateVm) -> Remedy:
     """Propose the only thing that helps a VM whose memory is gone; `vm reboot` forces such a VM off."""
-    return Remedy(f"Force off and start {step.name}…", command("vm reboot {} --reason={}", step.name, LOST_MEMORY))
+    return Remedy(
+        f"Force off and start {step.name}…",
+        command("vm reboot {} --reason={}", step.name, LOST_MEMORY),
+    )
 
 
 STILL = "The migration of {vm} from {source} to {target} makes no progress, and Drover no longer follows it."
@@ -1064,7 +1165,8 @@ def answer_despite(step: MigrateVm, error: BaseException) -> str:
     return f"libvirt answered with an error, but {step.name} runs on {step.target}: {error}"
 
 
-# --- after it arrived ---------------------------------------------------------------------------------------------
+# --- after it arrived
+# ---------------------------------------------------------------------------------------------
 
 
 def arrived_paused(step: MigrateVm, by: str) -> str:
@@ -1123,13 +1225,17 @@ def over_cap(step: MigrateVm, used: float, cap: float, *, again: bool) -> str:
     return f"{step.name} used {used:.2f} cores under a cap of {cap:.2f} on {step.target}: {end}."
 
 
-# --- why and where ------------------------------------------------------------------------------------------------
+# --- why and where
+# ------------------------------------------------------------------------------------------------
 
 SHOWN_OPERATIONS = 8
 
 
 def why_card(
-    vm: Vm, operations: Sequence[Operation], immovable: Sequence[Objection], verdicts: Sequence[Verdict]
+    vm: Vm,
+    operations: Sequence[Operation],
+    immovable: Sequence[Objection],
+    verdicts: Sequence[Verdict],
 ) -> Card:
     """Why a guest is where it is; ``immovable`` holds for every host."""
     elements: list[Element] = [Section(_because(vm, operations))]
@@ -1158,7 +1264,12 @@ def _because(vm: Vm, operations: Sequence[Operation]) -> Line:
         for step in operation.plan.steps:
             if isinstance(step, MigrateVm) and step.uuid == vm.uuid and _ended(operation, step):
                 return _moved_by(vm, operation, step)
-    return words("*{vm}* is {state} on *{host}*. Drover has not moved it.", vm=vm.name, state=vm.state, host=vm.host)
+    return words(
+        "*{vm}* is {state} on *{host}*. Drover has not moved it.",
+        vm=vm.name,
+        state=vm.state,
+        host=vm.host,
+    )
 
 
 def _ended(operation: Operation, step: MigrateVm) -> bool:
@@ -1166,8 +1277,16 @@ def _ended(operation: Operation, step: MigrateVm) -> bool:
 
 
 def _moved_by(vm: Vm, operation: Operation, step: MigrateVm) -> Line:
-    since = "" if step.target == vm.host else f" to {step.target}; since then it was moved outside Drover"
-    reason = step.reason or operation.origin.reason or "; ".join(str(each.text) for each in operation.plan.reasons[:1])
+    since = (
+        ""
+        if step.target == vm.host
+        else f" to {step.target}; since then it was moved outside Drover"
+    )
+    reason = (
+        step.reason
+        or operation.origin.reason
+        or "; ".join(str(each.text) for each in operation.plan.reasons[:1])
+    )
     return words(
         "*{vm}* is {state} on *{host}*. {op} moved it from {source}{since}, asked by {who}, {at}. {reason}",
         vm=vm.name,
@@ -1201,8 +1320,13 @@ def _operations(operations: Sequence[Operation]) -> Table:
 
 
 def _verdicts(vm: Vm, verdicts: Sequence[Verdict]) -> Table:
-    rows = tuple((each.host, _share(each.before), _share(each.after), *_verdict(vm, each)) for each in verdicts[:100])
-    return Table(("Host", "Memory now", "With it", "Verdict", "What to do"), rows, numeric=frozenset({1, 2}))
+    rows = tuple(
+        (each.host, _share(each.before), _share(each.after), *_verdict(vm, each))
+        for each in verdicts[:100]
+    )
+    return Table(
+        ("Host", "Memory now", "With it", "Verdict", "What to do"), rows, numeric=frozenset({1, 2})
+    )
 
 
 def _share(value: float) -> str:
@@ -1234,7 +1358,9 @@ def where_card(vm: Vm, immovable: Sequence[Objection], verdicts: Sequence[Verdic
     return Card(text=summary, title=f"Where {vm.name} could go", elements=tuple(elements))
 
 
-def _where_summary(vm: Vm, immovable: Sequence[Objection], legal: Sequence[str], copying: Sequence[str]) -> str:
+def _where_summary(
+    vm: Vm, immovable: Sequence[Objection], legal: Sequence[str], copying: Sequence[str]
+) -> str:
     if copying and not legal:
         return f"{vm.name} is on {vm.host}; it could go to {', '.join(copying)} if its disks are copied."
     if immovable:

@@ -8,8 +8,10 @@ from bot.domain.cluster import GIB, MIB
 from bot.domain.steps import Policy
 from plugins.migrate.settings import MigrateSettings
 
-QEMU_DOWNTIME = 0.3  # seconds; QEMU's default ``downtime-limit``: it stops the guest when the rest fits into it
-THROTTLE_FIRST, THROTTLE_STEP, THROTTLE_MOST = 0.40, 0.20, 0.99  # of auto-converge, as FAST asks of QEMU
+# Seconds; QEMU's default ``downtime-limit``: it stops the guest when the rest fits into it
+QEMU_DOWNTIME = 0.3
+# Of auto-converge, as FAST asks of QEMU
+THROTTLE_FIRST, THROTTLE_STEP, THROTTLE_MOST = 0.40, 0.20, 0.99
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,9 @@ def patience(settings: MigrateSettings, size: int, bandwidth: int) -> Patience:
     limit = settings.seconds_per_gib * max(1.0, size / GIB)
     if bandwidth:
         limit = max(limit, 3 * size / (bandwidth * MIB))
-    return Patience(limit, settings.stall_seconds, settings.rung_seconds * len(settings.downtime_steps_ms))
+    return Patience(
+        limit, settings.stall_seconds, settings.rung_seconds * len(settings.downtime_steps_ms)
+    )
 
 
 def forecast(
@@ -54,14 +58,16 @@ def forecast(
 ) -> Forecast:
     """Time and pause of a pre-copy migration: each pass sends what was written during the one before.
 
-    With ``V0 = memory`` and ``Vi+1 = dirty · Vi / rate`` the passes form a geometric series; it ends when the rest
-    fits into the allowed pause. After C. Clark et al., “Live Migration of Virtual Machines” (NSDI 2005), with QEMU's
-    own stop rule and, for the policy FAST, its auto-converge (a throttle of 40 %, then 20 % more, whenever two passes
-    wrote more than half of what they sent). For SAFE the throttle is left out, so the forecast is on the safe side.
+    With ``V0 = memory`` and ``Vi+1 = dirty · Vi / rate`` the passes form a geometric series; it
+    ends when the rest fits into the allowed pause. After C. Clark et al., “Live Migration of
+    Virtual Machines” (NSDI 2005), with QEMU's own stop rule and, for the policy FAST, its
+    auto-converge (a throttle of 40 %, then 20 % more, whenever two passes wrote more than half of
+    what they sent). For SAFE the throttle is left out, so the forecast is on the safe side.
 
     Args:
         memory: bytes.
-        dirty: bytes/s written by the guest; None: not measured, then one pass is all that can be told.
+        dirty: bytes/s written by the guest; None: not measured, then one pass is all that can be
+            told.
         rate: bytes/s that the network carries, above 0.
         policy: what happens when it does not converge.
         waits: when it happens.
@@ -72,7 +78,9 @@ def forecast(
     first = memory / rate
     if dirty is None:
         return Forecast(copying + first, None, None)
-    spent, left, converges = _passes(memory, dirty, rate, waits.limit, throttles=policy is Policy.FAST)
+    spent, left, converges = _passes(
+        memory, dirty, rate, waits.limit, throttles=policy is Policy.FAST
+    )
     if converges:
         return Forecast(copying + spent + left / rate, left / rate + floor, converges=True)
     late = copying + waits.gives_up(first)
@@ -83,7 +91,9 @@ def forecast(
     return Forecast(late + waits.rungs + left / rate, left / rate + floor, converges=False)
 
 
-def _passes(memory: int, dirty: float, rate: float, limit: float, *, throttles: bool) -> tuple[float, float, bool]:
+def _passes(
+    memory: int, dirty: float, rate: float, limit: float, *, throttles: bool
+) -> tuple[float, float, bool]:
     """Seconds spent, bytes left, and whether the rest fits into QEMU's pause before ``limit`` seconds are over."""
     spent, left, throttle, high = 0.0, float(memory), 0.0, 0
     while left > rate * QEMU_DOWNTIME:
@@ -92,7 +102,10 @@ def _passes(memory: int, dirty: float, rate: float, limit: float, *, throttles: 
         if throttles and written > left / 2:
             high += 1
             if high >= 2:
-                throttle, high = min(THROTTLE_MOST, max(THROTTLE_FIRST, throttle + THROTTLE_STEP)), 0
+                throttle, high = (
+                    min(THROTTLE_MOST, max(THROTTLE_FIRST, throttle + THROTTLE_STEP)),
+                    0,
+                )
         spent, gained, left = spent + took, written < left, written
         if spent > limit or (not gained and not throttles):
             return spent, left, False

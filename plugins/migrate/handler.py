@@ -1,7 +1,7 @@
 """The only impure file: moves a guest, follows the move, and trusts nothing but its state on both hosts.
 
-Time is counted by what was slept and by the job's own clock, whichever is more: it is right after a restart of the
-bot, and it never runs ahead of the migration.
+Time is counted by what was slept and by the job's own clock, whichever is more: it is right after a
+restart of the bot, and it never runs ahead of the migration.
 """
 
 from __future__ import annotations
@@ -45,33 +45,43 @@ LOST = {
 }
 DOUBTFUL = frozenset({Place.TWICE, Place.ELSEWHERE, Place.NOWHERE, Place.DEAD})
 LOOK_AGAIN = 5.0  # seconds between looks at a migration that stands still
-SECOND_LOOK = 1.0  # seconds: hosts are not asked at one instant, and a guest may change sides in between
+# Seconds: hosts are not asked at one instant, and a guest may change sides in between
+SECOND_LOOK = 1.0
 
 
-# --- settle -------------------------------------------------------------------------------------------------------
+# --- settle
+# -------------------------------------------------------------------------------------------------------
 
 
-def settle(settings: MigrateSettings, sleep: Sleep, step: MigrateVm, hypervisor: Hypervisor) -> Settled:
+def settle(
+    settings: MigrateSettings, sleep: Sleep, step: MigrateVm, hypervisor: Hypervisor
+) -> Settled:
     """Only looks. DONE: the guest is on the target alone and has all it must carry; NOT_YET: ``run`` has work to do.
 
-    A guest whose CPU is capped is measured for ``cpu_check_seconds``, because a cap can read right and not hold.
-    NOT_YET too while a migration is under way (``run`` attaches to it) and when the guest is shut off (``run`` says
-    so). LOST: running twice, on neither host, or torn apart by post-copy, after a second look.
+    A guest whose CPU is capped is measured for ``cpu_check_seconds``, because a cap can read right
+    and not hold. NOT_YET too while a migration is under way (``run`` attaches to it) and when the
+    guest is shut off (``run`` says so). LOST: running twice, on neither host, or torn apart by
+    post-copy, after a second look.
 
     Raises:
-        HostUnreachableError: source or target does not answer, so that nobody can know yet; ask again later.
+        HostUnreachableError: source or target does not answer, so that nobody can know yet; ask
+            again later.
     """
     place, seen = _look(step, hypervisor)
     if place in DOUBTFUL:
         sleep(SECOND_LOOK)
         place, seen = _look(step, hypervisor)
     if place is Place.UNKNOWN:
-        raise HostUnreachableError(cards.lost(step, cards.SILENT, seen), cards.advice(step, cards.SILENT_ADVICE))
+        raise HostUnreachableError(
+            cards.lost(step, cards.SILENT, seen), cards.advice(step, cards.SILENT_ADVICE)
+        )
     if place in DOUBTFUL or place is Place.POSTCOPY_FAILED:
         return Settled.LOST
     if place is not Place.TARGET:
         return Settled.NOT_YET
-    done = _all_in_place(step, hypervisor, seen) and not _cap_broken(settings, sleep, step, hypervisor)
+    done = _all_in_place(step, hypervisor, seen) and not _cap_broken(
+        settings, sleep, step, hypervisor
+    )
     return Settled.DONE if done else Settled.NOT_YET
 
 
@@ -94,7 +104,10 @@ def _all_in_place(step: MigrateVm, hypervisor: Hypervisor, seen: tuple[Sighting,
         return False
     if not outcome.in_force(step.carried.scheduler, hypervisor.scheduler(step.target, step.uuid)):
         return False
-    if step.carried.persistent and hypervisor.autostart(step.target, step.uuid) != step.carried.autostart:
+    if (
+        step.carried.persistent
+        and hypervisor.autostart(step.target, step.uuid) != step.carried.autostart
+    ):
         return False
     left = _at(seen, step.source).state is not None
     return not (left and hypervisor.autostart(step.source, step.uuid))
@@ -112,7 +125,9 @@ class _CpuCheck:
         return self.used > self.cap * (1 + tolerance)
 
 
-def _measured(settings: MigrateSettings, sleep: Sleep, step: MigrateVm, hypervisor: Hypervisor) -> _CpuCheck | None:
+def _measured(
+    settings: MigrateSettings, sleep: Sleep, step: MigrateVm, hypervisor: Hypervisor
+) -> _CpuCheck | None:
     """The CPU a capped guest uses; None without a cap or a running guest, or when the target does not list it."""
     if not step.carried.scheduler.capped or step.carried.paused:
         return None
@@ -127,20 +142,25 @@ def _measured(settings: MigrateSettings, sleep: Sleep, step: MigrateVm, hypervis
     return _CpuCheck(used / span, outcome.cap_cores(step.carried.scheduler, vcpus))
 
 
-def _cap_broken(settings: MigrateSettings, sleep: Sleep, step: MigrateVm, hypervisor: Hypervisor) -> bool:
+def _cap_broken(
+    settings: MigrateSettings, sleep: Sleep, step: MigrateVm, hypervisor: Hypervisor
+) -> bool:
     check = _measured(settings, sleep, step, hypervisor)
     return check is not None and check.over(settings.cpu_broken)
 
 
-# --- run ----------------------------------------------------------------------------------------------------------
+# --- run
+# ----------------------------------------------------------------------------------------------------------
 
 
-def run(settings: MigrateSettings, step: MigrateVm, hypervisor: Hypervisor, progress: Progress) -> Facts:
+def run(
+    settings: MigrateSettings, step: MigrateVm, hypervisor: Hypervisor, progress: Progress
+) -> Facts:
     """Move the guest, or go on with a move that is under way; return only when it is on the target with all it carries.
 
     Returns:
-        ``took``, and where known ``sent``, ``passes``, ``throttle``, ``pause``, ``cores_used`` and ``cores_allowed`` as
-        measured after the arrival.
+        ``took``, and where known ``sent``, ``passes``, ``throttle``, ``pause``, ``cores_used`` and
+        ``cores_allowed`` as measured after the arrival.
 
     Raises:
         StepCancelledError: a person asked, and the guest is on the source as before.
@@ -162,7 +182,8 @@ class _Run:
     job: Job | None = None  # the last one seen
     pace: Pace = field(default_factory=Pace)
     waited: float = 0.0
-    shown: object = ()  # what the job last showed of its progress, and since when it has shown just that
+    # What the job last showed of its progress, and since when it has shown just that
+    shown: object = ()
     shown_at: float = 0.0
     look_at: float = 0.0  # when both hosts are looked at next, because nothing moves
     gave_up: str = ""
@@ -181,7 +202,11 @@ class _Run:
         if self.call and self.call.error:
             self._note(cards.answer_despite(self.step, self.call.error))
         left = self._left_by_copy(self.step.source)
-        behind = {cards.LEFT_ON.format(source=self.step.source): cards.volumes_text(left)} if left else {}
+        behind = (
+            {cards.LEFT_ON.format(source=self.step.source): cards.volumes_text(left)}
+            if left
+            else {}
+        )
         return {**self._measures(), **_Arrival(self).facts(seen), **behind}
 
     def _measures(self) -> dict[str, Fact]:
@@ -276,13 +301,16 @@ class _Run:
 
     def _nothing_overwritten(self) -> None:
         """Copies are made where there is nothing: what was planned is looked at once more."""
-        if self.step.copy_storage and (there := self.hypervisor.copied_volumes(self.step, self.step.target)):
+        if self.step.copy_storage and (
+            there := self.hypervisor.copied_volumes(self.step, self.step.target)
+        ):
             raise DroverError(cards.would_overwrite(self.step, there), cards.WOULD_OVERWRITE_ADVICE)
 
     def _left_by_copy(self, host: str) -> tuple[Volume, ...]:
         """What the copying of disks left on a host: old ones on the source, parts of new ones on the target.
 
-        It is told by name and never removed: a directory that both hosts see may show the disk itself.
+        It is told by name and never removed: a directory that both hosts see may show the disk
+            itself.
         """
         if not self.step.copy_storage:
             return ()
@@ -318,11 +346,16 @@ class _Run:
         """A migration without progress is told to people, and at last left to them; it never runs on in silence.
 
         Raises:
-            StepLostError: nothing moved for too long; the text says what each host shows, the advice what is safe.
+            StepLostError: nothing moved for too long; the text says what each host shows, the
+                advice what is safe.
         """
         shown = job and (job.phase, job.processed, job.remaining, job.iteration)
         if shown != self.shown:
-            self.shown, self.shown_at, self.look_at = shown, self.waited, self.waited + self.settings.still_seconds
+            self.shown, self.shown_at, self.look_at = (
+                shown,
+                self.waited,
+                self.waited + self.settings.still_seconds,
+            )
         still = self.waited - self.shown_at
         if self.waited <= self.look_at:
             return
@@ -334,7 +367,9 @@ class _Run:
             switched = self.pace.switched or (job is not None and job.phase == "post-copy")
             advice = cards.STILL_POSTCOPY_ADVICE if switched else cards.STILL_ADVICE
             raise StepLostError(
-                cards.lost(self.step, cards.STILL, seen), cards.advice(self.step, advice), (cards.look_at(self.step),)
+                cards.lost(self.step, cards.STILL, seen),
+                cards.advice(self.step, advice),
+                (cards.look_at(self.step),),
             )
 
     def _over(self, job: Job | None, silent: float) -> bool:
@@ -412,7 +447,9 @@ class _Run:
     def _raise_downtime(self, now: float) -> None:
         allowed = self.settings.downtime_steps_ms[self.pace.raised]
         self.pace = replace(self.pace, raised=self.pace.raised + 1, acted_at=now)
-        if self._request(cards.DOWNTIME, partial(self.hypervisor.raise_downtime, *self._whose(), allowed)):
+        if self._request(
+            cards.DOWNTIME, partial(self.hypervisor.raise_downtime, *self._whose(), allowed)
+        ):
             self._note(cards.downtime_raised(allowed))
 
     def _pause(self, now: float) -> None:
@@ -466,7 +503,9 @@ class _Run:
             raise StepCancelledError(f"{cards.cancelled(step, self.job)}{also}")
         if error is not None and not isinstance(error, DroverError):
             raise error
-        raise DroverError(f"{cards.failed(step, error)}{also}", cards.failed_advice(step, error)) from error
+        raise DroverError(
+            f"{cards.failed(step, error)}{also}", cards.failed_advice(step, error)
+        ) from error
 
     def _go_on(self, seen: tuple[Sighting, ...]) -> None:
         """A guest that its failed migration left paused goes on, unless the target knows it: then people must look."""
@@ -481,7 +520,9 @@ class _Run:
         try:
             self.hypervisor.resume(step.source, step.uuid)
         except HypervisorError as error:
-            raise StepLostError(cards.not_resumed(step, error), cards.not_resumed_advice(step)) from error
+            raise StepLostError(
+                cards.not_resumed(step, error), cards.not_resumed_advice(step)
+            ) from error
         self._note(cards.resumed(step, step.source))
 
 
@@ -499,7 +540,8 @@ class _Call:
     def __init__(self, hypervisor: Hypervisor, step: MigrateVm) -> None:
         self.error: Exception | None = None
         self._migrate = partial(hypervisor.migrate, step)
-        # A daemon: the bot must be able to stop while it blocks; the hosts go on, and the next start attaches.
+        # A daemon: the bot must be able to stop while it blocks; the hosts go on, and the next
+        # start attaches.
         self.thread = threading.Thread(target=self._work, name=f"migrate-{step.name}", daemon=True)
 
     def _work(self) -> None:
@@ -509,11 +551,15 @@ class _Call:
             self.error = error
 
 
-# --- after the arrival --------------------------------------------------------------------------------------------
+# --- after the arrival
+# --------------------------------------------------------------------------------------------
 
 
 class _Arrival:
-    """Carries over what libvirt does not: state, CPU scheduling, start at boot. Every part is tried, then judged."""
+    """Carries over what libvirt does not: state, CPU scheduling, start at boot.
+
+    Every part is tried, then judged.
+    """
 
     def __init__(self, run: _Run) -> None:
         self._run, self._step, self._hypervisor = run, run.step, run.hypervisor
@@ -522,11 +568,16 @@ class _Arrival:
     def facts(self, seen: tuple[Sighting, ...]) -> Facts:
         self._part(cards.STATE, lambda: self._state(_at(seen, self._step.target)))
         self._part(cards.SCHEDULER, self._scheduler)
-        self._part(cards.AUTOSTART, lambda: self._autostart(left=_at(seen, self._step.source).state is not None))
+        self._part(
+            cards.AUTOSTART,
+            lambda: self._autostart(left=_at(seen, self._step.source).state is not None),
+        )
         found: dict[str, Fact] = {}
         self._part(cards.SCHEDULER, lambda: found.update(self._cpu()))
         if self._problems:
-            raise DroverError(cards.arrived_but(self._step, self._problems), cards.arrived_but_advice(self._step))
+            raise DroverError(
+                cards.arrived_but(self._step, self._problems), cards.arrived_but_advice(self._step)
+            )
         return found
 
     def _part(self, what: str, act: Callable[[], None]) -> None:
@@ -564,12 +615,16 @@ class _Arrival:
         wanted = self._apply()
         present = self._hypervisor.scheduler(self._step.target, self._step.uuid)
         if not outcome.in_force(wanted, present):
-            said = cards.reads_otherwise(cards.scheduler_text(wanted), cards.scheduler_text(present))
+            said = cards.reads_otherwise(
+                cards.scheduler_text(wanted), cards.scheduler_text(present)
+            )
             self._problems.append(cards.problem(cards.SCHEDULER, said))
 
     def _apply(self) -> Scheduler:
         host, uuid = self._step.target, self._step.uuid
-        wanted = outcome.to_apply(self._step.carried.scheduler, self._hypervisor.scheduler(host, uuid))
+        wanted = outcome.to_apply(
+            self._step.carried.scheduler, self._hypervisor.scheduler(host, uuid)
+        )
         if wanted != Scheduler():
             self._hypervisor.set_scheduler(host, uuid, wanted)
         return wanted
@@ -597,10 +652,15 @@ class _Arrival:
             if check.over(settings.cpu_tolerance):
                 note(cards.over_cap(self._step, check.used, check.cap, again=True))
             if check.over(settings.cpu_broken):
-                self._problems.append(cards.problem(cards.SCHEDULER, cards.cap_broken(check.used, check.cap)))
+                self._problems.append(
+                    cards.problem(cards.SCHEDULER, cards.cap_broken(check.used, check.cap))
+                )
         if check is None:
             return {}
-        return {cards.CORES_USED: Number(round(check.used, 2), 2), cards.CORES_ALLOWED: Number(round(check.cap, 2), 2)}
+        return {
+            cards.CORES_USED: Number(round(check.used, 2), 2),
+            cards.CORES_ALLOWED: Number(round(check.cap, 2), 2),
+        }
 
     def _measure(self) -> _CpuCheck | None:
         return _measured(self._run.settings, self._run.sleep, self._step, self._hypervisor)

@@ -26,8 +26,10 @@ class Rung(StrEnum):
 class Pace:
     """How a migration has been going. Bytes and seconds.
 
-    A pass's ``peak`` is what remained at its start. The low-water mark ``best`` is the lowest peak of the passes
-    before, not the lowest ``remaining``: that is near zero at every pass's end, however hopeless the migration.
+    A pass's ``peak`` is what remained at its start. The low-water mark ``best`` is the lowest peak
+    of the passes
+    before, not the lowest ``remaining``: that is near zero at every pass's end, however hopeless
+    the migration.
     """
 
     iteration: int = -1
@@ -44,12 +46,17 @@ class Pace:
         """The pace with one more look."""
         if job.iteration != self.iteration:
             best = min(self.best, self.peak)
-            fresh = replace(self, iteration=job.iteration, peak=job.remaining, best=best, lowest=job.remaining)
+            fresh = replace(
+                self, iteration=job.iteration, peak=job.remaining, best=best, lowest=job.remaining
+            )
             return replace(fresh, gained_at=now) if job.remaining < best else fresh
         peak = max(self.peak, job.remaining)
         gained = job.remaining < self.lowest and peak < self.best
         return replace(
-            self, peak=peak, lowest=min(self.lowest, job.remaining), gained_at=now if gained else self.gained_at
+            self,
+            peak=peak,
+            lowest=min(self.lowest, job.remaining),
+            gained_at=now if gained else self.gained_at,
         )
 
     def stalled(self, waits: Patience, now: float) -> bool:
@@ -57,7 +64,9 @@ class Pace:
         return now - self.gained_at > waits.stall
 
 
-def next_rung(settings: MigrateSettings, step: MigrateVm, pace: Pace, waits: Patience, now: float) -> Rung:
+def next_rung(
+    settings: MigrateSettings, step: MigrateVm, pace: Pace, waits: Patience, now: float
+) -> Rung:
     """The policy's means at this moment; SAFE has none, FAST raises the downtime and then pauses, POSTCOPY switches."""
     if pace.switched or not (now > waits.limit or pace.stalled(waits, now)):
         return Rung.WAIT

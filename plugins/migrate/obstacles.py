@@ -57,7 +57,9 @@ class Case:
     def hosts_with(self, disks: Sequence[Disk]) -> tuple[str, ...]:
         """Hosts that have a file at the place of one of these disks."""
         some = {Seen.SAME, Seen.OTHER}
-        return tuple(each.name for each in self.snapshot.hosts if self.seen_on(each.name, disks) & some)
+        return tuple(
+            each.name for each in self.snapshot.hosts if self.seen_on(each.name, disks) & some
+        )
 
 
 def _state(case: Case) -> Iterator[Objection]:
@@ -87,14 +89,21 @@ def _source_answers(case: Case) -> Iterator[Objection]:
 
 
 def _in_one_place(case: Case) -> Iterator[Objection]:
-    """One UUID active on two hosts is a migration under way, or a disaster. A silent host counts as having it."""
+    """One UUID active on two hosts is a migration under way, or a disaster.
+
+    A silent host counts as having it.
+    """
     others = [each for each in case.snapshot.vms if each.uuid == case.vm.uuid and each.state.active]
     move = next((each for each in case.snapshot.inbound if each.vm_uuid == case.vm.uuid), None)
-    arriving = any(each.state is VmState.PAUSED and paused_by_migration(each.paused_by) for each in others)
+    arriving = any(
+        each.state is VmState.PAUSED and paused_by_migration(each.paused_by) for each in others
+    )
     if move is not None or (len(others) > 1 and arriving):
         yield cards.moving(case.vm, move)
     elif len(others) > 1:
-        yield cards.running_twice(case.vm, [cards.seen_at(each, case.snapshot.host(each.host)) for each in others])
+        yield cards.running_twice(
+            case.vm, [cards.seen_at(each, case.snapshot.host(each.host)) for each in others]
+        )
 
 
 def _no_jobs(case: Case) -> Iterator[Objection]:
@@ -122,9 +131,11 @@ def _devices(case: Case) -> Iterator[Objection]:
         yield cards.encrypted_memory(vm, detail.ties.launch_security)
 
 
-# From these versions on libvirt and QEMU move what older ones cannot; numbers as libvirt counts versions.
+# From these versions on libvirt and QEMU move what older ones cannot; numbers as libvirt counts
+# versions.
 TPM_MOVES = 7_001_000  # libvirt: the state of an emulated TPM
-CACHES_DROPPED = (5_006_000, 4_000_000)  # libvirt and QEMU: the source's page cache, for every cache mode
+# Libvirt and QEMU: the source's page cache, for every cache mode
+CACHES_DROPPED = (5_006_000, 4_000_000)
 
 
 def _below(version: int, least: int) -> bool:
@@ -152,14 +163,22 @@ def _storage(case: Case) -> Iterator[Objection]:
         yield cards.local_disks(vm, local, case.hosts_with(local))
     if case.copy_storage and not local:
         yield cards.nothing_to_copy(vm)
-    writable = [each for each in _shared_disks(source, case.detail) if not is_medium(each) and not each.shareable]
+    writable = [
+        each
+        for each in _shared_disks(source, case.detail)
+        if not is_medium(each) and not each.shareable
+    ]
     unsafe = [each for each in writable if each.kind != "network" and each.cache not in SAFE_CACHES]
     if unsafe and not _drops_caches(source):
         yield cards.disk_cache(vm, unsafe)
 
 
 def _own_media(case: Case) -> tuple[Disk, ...]:
-    own = (disk for disk in _with_media(case.detail) if is_medium(disk) and not is_shared(case.source, disk))
+    own = (
+        disk
+        for disk in _with_media(case.detail)
+        if is_medium(disk) and not is_shared(case.source, disk)
+    )
     return tuple(own)
 
 
@@ -183,8 +202,8 @@ def _distinct(case: Case, target: Host) -> Iterator[Objection]:
         yield cards.same_hostname(source, target)
     if target.arch and source.arch and target.arch != source.arch:
         yield cards.other_arch(source, target)
-    # Without `migrate_data_uri` libvirt sends the memory to the name that the target gives itself, whatever
-    # `migrate_uri` says: that one is for the daemons only.
+    # Without `migrate_data_uri` libvirt sends the memory to the name that the target gives itself,
+    # whatever `migrate_uri` says: that one is for the daemons only.
     said = target.migrate_address or target.hostname
     if _loopback(said):
         yield cards.localhost(target, said)
@@ -203,7 +222,9 @@ def _not_taken(case: Case, target: Host) -> Iterator[Objection]:
 
 
 def _network(case: Case, target: Host) -> Iterator[Objection]:
-    missing = [nic for nic in case.detail.nics if has(target, nic) is False and has(case.source, nic)]
+    missing = [
+        nic for nic in case.detail.nics if has(target, nic) is False and has(case.source, nic)
+    ]
     if missing:
         yield cards.missing_network(case.vm, target, missing)
 
@@ -219,7 +240,9 @@ def has(host: Host, nic: Nic) -> bool | None:
 
 def _pools(case: Case, target: Host) -> Iterator[Objection]:
     active = [pool for pool in target.pools if pool.active]
-    wanted = [_pool_there(case.source, disk, active) for disk in _shared_disks(case.source, case.detail)]
+    wanted = [
+        _pool_there(case.source, disk, active) for disk in _shared_disks(case.source, case.detail)
+    ]
     if (missing := [each for each in wanted if each]) and (why := target.why_unread("pool")):
         yield cards.pools_unread(case.vm, target, tuple(dict.fromkeys(missing)), why)
     elif missing:
@@ -235,12 +258,17 @@ def _pool_there(source: Host, disk: Disk, active: Sequence[Pool]) -> str:
         return ""
     if disk.kind == "volume":
         return "" if any(each.name == pool.name for each in active) else pool.name
-    there = any(each.shared and (each.path, each.source) == (pool.path, pool.source) for each in active)
+    there = any(
+        each.shared and (each.path, each.source) == (pool.path, pool.source) for each in active
+    )
     return "" if there else f"{pool.name} ({pool.path})"
 
 
 def _files(case: Case, target: Host) -> Iterator[Objection]:
-    """What the target showed at the places of the VM's own disks. A file that is there is never copied over."""
+    """What the target showed at the places of the VM's own disks.
+
+    A file that is there is never copied over.
+    """
     media, local = _own_media(case), local_disks(case.source, case.detail)
     if media and case.seen_somewhere(media) and case.seen_on(target.name, media) != {Seen.SAME}:
         yield cards.local_media(case.vm, media)
@@ -280,7 +308,10 @@ def _folder(disk: Disk) -> str:
 def _copy_pool(disk: Disk, active: Sequence[Pool]) -> Pool | None:
     place = _folder(disk)
     by_name = disk.kind == "volume"
-    return next((each for each in active if (each.name if by_name else each.path.rstrip("/")) == place), None)
+    return next(
+        (each for each in active if (each.name if by_name else each.path.rstrip("/")) == place),
+        None,
+    )
 
 
 def _cpu(case: Case, target: Host) -> Iterator[Objection]:
@@ -321,9 +352,15 @@ def _graphics(case: Case, target: Host) -> Iterator[Objection]:
     for each in case.detail.ties.listeners:
         if each.address not in ANYWHERE and not _loopback(each.address):
             yield cards.graphics_address(case.vm, target, each)
-    wanted = frozenset(port for each in case.detail.ties.listeners if each.fixed for port in each.ports)
+    wanted = frozenset(
+        port for each in case.detail.ties.listeners if each.fixed for port in each.ports
+    )
     for other in case.snapshot.on(target.name) if wanted else ():
-        there = (each.ports for each in other.detail.ties.listeners) if other.detail and other.state.active else ()
+        there = (
+            (each.ports for each in other.detail.ties.listeners)
+            if other.detail and other.state.active
+            else ()
+        )
         if taken := wanted.intersection(*[frozenset[int]().union(*there)]):
             yield cards.graphics_port(case.vm, other, min(taken))
 
@@ -358,7 +395,9 @@ def barriers(case: Case, target: str, rules: Iterable[Rule]) -> tuple[Objection,
     """Everything against the guest on ``target``, the core's rules and the plugins' included; each once."""
     if target == case.vm.host:
         return (cards.same_host(case.vm),)
-    everyone = dict.fromkeys((*placement.CORE_RULES, *(rule for rule in rules if rule is not can_move)))
+    everyone = dict.fromkeys(
+        (*placement.CORE_RULES, *(rule for rule in rules if rule is not can_move))
+    )
     placed = placement.objections(case.snapshot, case.vm, target, everyone)
     return (*placed, *unfit(case, case.snapshot.host(target)))
 
@@ -368,8 +407,14 @@ def survey(case: Case, rules: Iterable[Rule]) -> tuple[Verdict, ...]:
     rules = tuple(rules)
     names = sorted(host.name for host in case.snapshot.hosts if host.name != case.vm.host)
     found = {name: barriers(case, name, rules) for name in names}
-    legal = sorted((n for n in names if not found[n]), key=lambda n: placement.preference(case.snapshot, case.vm, n))
-    return tuple(verdict(case, name, found[name]) for name in (*legal, *(name for name in names if found[name])))
+    legal = sorted(
+        (n for n in names if not found[n]),
+        key=lambda n: placement.preference(case.snapshot, case.vm, n),
+    )
+    return tuple(
+        verdict(case, name, found[name])
+        for name in (*legal, *(name for name in names if found[name]))
+    )
 
 
 def verdict(case: Case, name: str, objections: tuple[Objection, ...]) -> Verdict:

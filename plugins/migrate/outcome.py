@@ -45,13 +45,19 @@ def _active(sighting: Sighting) -> bool:
     return sighting.state is not None and sighting.state.active
 
 
-def place(step: MigrateVm, sightings: Iterable[Sighting]) -> Place:  # noqa: PLR0911 - one line per answer
-    """What the hosts' answers mean. Sightings are not taken at one instant: the odd ones are worth a second look."""
+# One line per answer
+def place(step: MigrateVm, sightings: Iterable[Sighting]) -> Place:  # noqa: PLR0911
+    """What the hosts' answers mean.
+
+    Sightings are not taken at one instant: the odd ones are worth a second look.
+    """
     seen = {each.host: each for each in sightings}
     source, target = seen.get(step.source), seen.get(step.target)
     if source is None or target is None or not (source.reachable and target.reachable):
         return Place.UNKNOWN
-    elsewhere = any(_active(each) for each in seen.values() if each.reachable and each not in (source, target))
+    elsewhere = any(
+        _active(each) for each in seen.values() if each.reachable and each not in (source, target)
+    )
     if _broke_off(source) or _broke_off(target):
         return _broken(source, target, elsewhere=elsewhere)
     if _active(source) and _active(target):
@@ -80,7 +86,11 @@ def _both(source: Sighting, target: Sighting, *, elsewhere: bool) -> Place:
 def _arrived(step: MigrateVm, source: Sighting, target: Sighting) -> Place:
     """Only the target has it active: all is well, unless it waits for a memory that a dead source will not send."""
     waits = target.state is VmState.PAUSED and paused_by_migration(target.paused_by)
-    if waits and not step.carried.paused and (source.state is not None or not step.carried.persistent):
+    if (
+        waits
+        and not step.carried.paused
+        and (source.state is not None or not step.carried.persistent)
+    ):
         return Place.CROSSING
     return Place.TARGET
 
@@ -125,7 +135,8 @@ def in_force(wanted: Scheduler, present: Scheduler) -> bool:
     wanted = to_apply(wanted, present)
     return (
         wanted.cpu_shares in (None, present.cpu_shares)
-        and _ceiling(wanted.vcpu_quota, wanted.vcpu_period) in (None, _ceiling(present.vcpu_quota, present.vcpu_period))
+        and _ceiling(wanted.vcpu_quota, wanted.vcpu_period)
+        in (None, _ceiling(present.vcpu_quota, present.vcpu_period))
         and _ceiling(wanted.emulator_quota, wanted.emulator_period)
         in (None, _ceiling(present.emulator_quota, present.emulator_period))
     )

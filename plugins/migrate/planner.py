@@ -25,7 +25,10 @@ from plugins.migrate.settings import MigrateSettings
 
 @dataclass(frozen=True, slots=True)
 class Migrate:
-    """``migrate VM [to HOST] …``; ``to`` '' leaves the choice to the planner. ``bandwidth`` in MiB/s, 0: as set."""
+    """``migrate VM [to HOST] …``; ``to`` '' leaves the choice to the planner.
+
+    ``bandwidth`` in MiB/s, 0: as set.
+    """
 
     vm: str
     to: str = ""
@@ -76,7 +79,11 @@ def migrate_grammar() -> click.Command:
 def about_grammar(name: str, summary: str) -> click.Command:
     """``why VM`` or ``where VM`` → ``About``."""
     return click.Command(
-        name, params=[click.Argument(["vm"], metavar="VM")], callback=About, help=summary, add_help_option=False
+        name,
+        params=[click.Argument(["vm"], metavar="VM")],
+        callback=About,
+        help=summary,
+        add_help_option=False,
     )
 
 
@@ -88,7 +95,9 @@ def _migrate(  # noqa: PLR0917 - click calls by keyword
     bandwidth: int,
     reason: str,
 ) -> Migrate:
-    return Migrate(vm, _host_word(to), Policy(policy.lower()), copy_storage, bandwidth, reason.strip())
+    return Migrate(
+        vm, _host_word(to), Policy(policy.lower()), copy_storage, bandwidth, reason.strip()
+    )
 
 
 def _host_word(said: tuple[str, ...]) -> str:
@@ -107,12 +116,17 @@ def focus(intent: Migrate | About) -> tuple[str, ...]:
 
 
 DIRTY_STEP = 2 * MIB
-"""Bytes/s that one changed page stands for: QEMU samples 512 pages a GiB, over a second. One alone may be chance."""
+"""Bytes/s that one changed page stands for: QEMU samples 512 pages a GiB, over a second.
+
+One alone may be chance.
+"""
 
 NAMED_HOSTS = 4  # hosts ruled out that a plan names; `where` shows all
 
 
-def plan(settings: MigrateSettings, intent: Migrate, snapshot: Snapshot, rules: Iterable[Rule]) -> Plan | Refused:
+def plan(
+    settings: MigrateSettings, intent: Migrate, snapshot: Snapshot, rules: Iterable[Rule]
+) -> Plan | Refused:
     """The move that ``intent`` asks for, or everything that stands against it at once."""
     rules = tuple(rules)
     found = _named(intent, snapshot)
@@ -153,14 +167,20 @@ def _against(case: Case, target: str, rules: Iterable[Rule]) -> tuple[Objection,
     return tuple(dict.fromkeys((*immovable(case), *barriers(case, target, rules))))
 
 
-def _best(settings: MigrateSettings, intent: Migrate, case: Case, rules: tuple[Rule, ...]) -> Plan | Refused:
+def _best(
+    settings: MigrateSettings, intent: Migrate, case: Case, rules: tuple[Rule, ...]
+) -> Plan | Refused:
     vm = case.vm
     stuck = immovable(case)
     places = survey(case, rules)
     legal = [each for each in places if each.legal]
     if stuck or not legal:
         none = (cards.no_other_host(vm),) if not places else ()
-        hosts = () if stuck else tuple(dict.fromkeys(each for place in places for each in place.objections))
+        hosts = (
+            ()
+            if stuck
+            else tuple(dict.fromkeys(each for place in places for each in place.objections))
+        )
         return Refused(cards.refused_title(vm.name), (*stuck, *none, *hosts))
     return _plan(settings, intent, case, legal[0].host, _reasons(places, legal))
 
@@ -170,10 +190,15 @@ def _reasons(places: Sequence[Verdict], legal: Sequence[Verdict]) -> tuple[Reaso
     out = [each for each in places if not each.legal]
     reasons = [cards.chosen(legal[0], len(legal)), *(cards.runner_up(each) for each in legal[1:2])]
     reasons += [cards.ruled_out(each) for each in out[:NAMED_HOSTS]]
-    return (*reasons, *((cards.others_out(len(out) - NAMED_HOSTS),) if len(out) > NAMED_HOSTS else ()))
+    return (
+        *reasons,
+        *((cards.others_out(len(out) - NAMED_HOSTS),) if len(out) > NAMED_HOSTS else ()),
+    )
 
 
-def _plan(settings: MigrateSettings, intent: Migrate, case: Case, target: str, reasons: tuple[Reason, ...]) -> Plan:
+def _plan(
+    settings: MigrateSettings, intent: Migrate, case: Case, target: str, reasons: tuple[Reason, ...]
+) -> Plan:
     vm = case.vm
     told, prediction, patience_ends = _forecast(settings, case, intent)
     step = MigrateVm(
@@ -200,7 +225,9 @@ def carried(vm: Vm) -> Carried:
     return Carried(vm.autostart, vm.state is VmState.PAUSED, vm.persistent, vm.scheduler)
 
 
-def _warnings(case: Case, target: Host, intent: Migrate, told: Forecast, ends: float) -> Iterator[Reason]:
+def _warnings(
+    case: Case, target: Host, intent: Migrate, told: Forecast, ends: float
+) -> Iterator[Reason]:
     vm = case.vm
     if told.converges is False:
         yield cards.no_convergence(vm, intent.policy, ends)
@@ -273,7 +300,9 @@ def _forecast(
     dirty = 0.0 if vm.state is VmState.PAUSED else vm.dirty_rate
     floor = settings.downtime_floor_ms / 1000
     sure = None if dirty is None else max(0.0, dirty - leeway)
-    told = forecast(vm.memory, sure, rate, policy=intent.policy, waits=waits, floor=floor, storage=storage)
+    told = forecast(
+        vm.memory, sure, rate, policy=intent.policy, waits=waits, floor=floor, storage=storage
+    )
     basis = cards.basis(replace(vm, dirty_rate=dirty), rate, storage, assumed=not limit)
     down = None if told.downtime is None else round(told.downtime, 3)
     prediction = Prediction(round(told.seconds, 3), down, told.converges, basis)
@@ -288,9 +317,16 @@ def _to_copy(case: Case) -> int:
 
 
 def still_good(
-    settings: MigrateSettings, intent: Migrate, planned: Plan, snapshot: Snapshot, rules: Iterable[Rule]
+    settings: MigrateSettings,
+    intent: Migrate,
+    planned: Plan,
+    snapshot: Snapshot,
+    rules: Iterable[Rule],
 ) -> tuple[Objection, ...]:
-    """What speaks against carrying ``planned`` out now. A chosen target must be legal, not still the best."""
+    """What speaks against carrying ``planned`` out now.
+
+    A chosen target must be legal, not still the best.
+    """
     step = next(each for each in planned.steps if isinstance(each, MigrateVm))
     if not any(vm.uuid == step.uuid for vm in snapshot.vms):
         return (cards.gone(step),)
@@ -317,13 +353,17 @@ def _changes(
         yield cards.memory_changed(step, vm)
     if carried(vm) != step.carried:
         yield cards.carried_changed(step, carried(vm))
-    told, _, _ = _forecast(settings, case, intent, leeway=2 * DIRTY_STEP)  # a measurement's noise is no change
+    # A measurement's noise is no change
+    told, _, _ = _forecast(settings, case, intent, leeway=2 * DIRTY_STEP)
     if told.converges is False and planned.risk is Risk.MEDIUM:
         yield cards.riskier(step, vm)
 
 
 def why(
-    about: About, snapshot: Snapshot, operations: Callable[[str], Sequence[Operation]], rules: Iterable[Rule]
+    about: About,
+    snapshot: Snapshot,
+    operations: Callable[[str], Sequence[Operation]],
+    rules: Iterable[Rule],
 ) -> Card:
     """Why a guest is where it is; ``operations`` answers those that touched a UUID, newest first.
 
@@ -336,7 +376,9 @@ def why(
     return cards.why_card(vm, operations(vm.uuid), stuck, _answers(case, stuck, tuple(rules)))
 
 
-def _answers(case: Case, stuck: tuple[Objection, ...], rules: tuple[Rule, ...]) -> tuple[Verdict, ...]:
+def _answers(
+    case: Case, stuck: tuple[Objection, ...], rules: tuple[Rule, ...]
+) -> tuple[Verdict, ...]:
     """Every host with the whole truth: what keeps the VM where it is counts for each, and what copying allows too."""
     copied = replace(case, copy_storage=True)
     copies = not immovable(copied)
@@ -344,7 +386,9 @@ def _answers(case: Case, stuck: tuple[Objection, ...], rules: tuple[Rule, ...]) 
         replace(
             each,
             stuck=bool(stuck),
-            copying=copies and bool(stuck or each.objections) and not barriers(copied, each.host, rules),
+            copying=copies
+            and bool(stuck or each.objections)
+            and not barriers(copied, each.host, rules),
         )
         for each in survey(case, rules)
     )

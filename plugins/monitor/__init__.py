@@ -26,7 +26,9 @@ def register_commands(settings: Settings) -> Sequence[Query]:
     mine = _section(settings)
     return (
         Query("status", cards.STATUS, planner.status_grammar(), partial(planner.status, mine)),
-        Query("top", cards.TOP, planner.top_grammar(), planner.top, live=LIVE, needs_snapshot=False),
+        Query(
+            "top", cards.TOP, planner.top_grammar(), planner.top, live=LIVE, needs_snapshot=False
+        ),
         Query("show host", cards.SHOW_HOST, planner.show_host_grammar(), planner.show_host),
         Query("chart", cards.CHART, planner.chart_grammar(), planner.chart),
         Query(
@@ -38,7 +40,9 @@ def register_commands(settings: Settings) -> Sequence[Query]:
         ),
         Query("forecast", cards.FORECAST, planner.forecast_grammar(), planner.forecast),
         Query("fits", cards.FITS, planner.fits_grammar(), partial(planner.fits, mine)),
-        Query("alerts", cards.ALERTS, planner.alerts_grammar(), planner.alerts, needs_snapshot=False),
+        Query(
+            "alerts", cards.ALERTS, planner.alerts_grammar(), planner.alerts, needs_snapshot=False
+        ),
     )
 
 
@@ -48,7 +52,9 @@ def register_jobs(settings: Settings) -> Sequence[Watch | Report]:
     mine = _section(settings)
     watch = Watch("monitor", timedelta(seconds=mine.watch_seconds), partial(concerns.look, mine))
     times = ((planner.DAILY, mine.daily), (planner.WEEKLY, mine.weekly))
-    reports = [Report(name, cron, partial(planner.compose, mine, name)) for name, cron in times if cron]
+    reports = [
+        Report(name, cron, partial(planner.compose, mine, name)) for name, cron in times if cron
+    ]
     return (watch, *reports)
 
 

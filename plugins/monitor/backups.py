@@ -1,8 +1,9 @@
 """Pure: which guests' backups are older than they may be.
 
-Drover makes no backups. It believes two things: a libvirt checkpoint, which incremental backups set, and the tag
-``backed-up`` with a moment, for backup programs that set none. A snapshot lies on the guest's own disks and counts as
-no backup. How old one may get is the guest's tag ``backup``, such as ``1d`` or ``none``, or else the configuration.
+Drover makes no backups. It believes two things: a libvirt checkpoint, which incremental backups
+set, and the tag ``backed-up`` with a moment, for backup programs that set none. A snapshot lies on
+the guest's own disks and counts as no backup. How old one may get is the guest's tag ``backup``,
+such as ``1d`` or ``none``, or else the configuration.
 """
 
 from __future__ import annotations

@@ -7,11 +7,34 @@ from datetime import datetime
 
 from bot.declare import Measured
 from bot.domain.capacity import Fit, Loss
-from bot.domain.card import Button, Buttons, Card, Chart, Context, Divider, Element, Fields, Line, Section, Table, words
+from bot.domain.card import (
+    Button,
+    Buttons,
+    Card,
+    Chart,
+    Context,
+    Divider,
+    Element,
+    Fields,
+    Line,
+    Section,
+    Table,
+    words,
+)
 from bot.domain.cluster import Host, Pool, Snapshot, Vm
 from bot.domain.operation import Operation
 from bot.domain.plan import Spread
-from bot.domain.samples import Happening, HostSample, Incident, Losses, Metric, Pressure, SnapshotSeen, Sweep, VmSample
+from bot.domain.samples import (
+    Happening,
+    HostSample,
+    Incident,
+    Losses,
+    Metric,
+    Pressure,
+    SnapshotSeen,
+    Sweep,
+    VmSample,
+)
 from bot.domain.words import bytes_text, duration_text, plural
 from plugins.monitor.backups import Overdue
 from plugins.monitor.digest_values import Changed, Decisions, Digest, Filling, Gain, Move, Picture
@@ -19,7 +42,8 @@ from plugins.monitor.rates import By, cpu_share, memory_share
 from plugins.monitor.rollups import Drawn
 from plugins.monitor.trends import NEEDED, Row, Trend
 
-# --- the commands' help -------------------------------------------------------------------------------------------
+# --- the commands' help
+# -------------------------------------------------------------------------------------------
 
 STATUS = "The cluster on one card: hosts, load, N+1, operations, alerts."
 TOP = "VMs that use most, live for a minute."
@@ -65,11 +89,16 @@ def per_second(value: float | None) -> str:
     return "–" if value is None else f"{bytes_text(value)}/s"
 
 
-# --- status -------------------------------------------------------------------------------------------------------
+# --- status
+# -------------------------------------------------------------------------------------------------------
 
 
 def status(
-    seen: Snapshot, measured: Measured, losses: Sequence[Loss], running: Sequence[Operation], now: datetime
+    seen: Snapshot,
+    measured: Measured,
+    losses: Sequence[Loss],
+    running: Sequence[Operation],
+    now: datetime,
 ) -> Card:
     """The cluster on one card."""
     sweep = measured.sweep
@@ -87,14 +116,20 @@ def status(
     elements += [chart] if chart else []
     elements += [Section(words("*Active alerts* {what}", what=_standing(standing, now)))]
     under_way = names([f"{each.id} {each.plan.title} ({each.state})" for each in running]) or "none"
-    elements += [Section(words("*Running operations* {what}", what=under_way)), Context(_as_of(measured, now))]
+    elements += [
+        Section(words("*Running operations* {what}", what=under_way)),
+        Context(_as_of(measured, now)),
+    ]
     text = f"{title}; {verdict_text(losses)} {plural(len(standing), 'alert')}."
     return Card(text=text, title=title, elements=tuple(elements))
 
 
 def _host_rows(seen: Snapshot, sweep: Sweep | None, now: datetime) -> tuple[tuple[Line, ...], ...]:
     hosts = sorted(seen.hosts, key=lambda host: host.name)
-    return tuple(_host_row(seen, host, sweep.host(host.name) if sweep else None, sweep, now) for host in hosts)
+    return tuple(
+        _host_row(seen, host, sweep.host(host.name) if sweep else None, sweep, now)
+        for host in hosts
+    )
 
 
 def _host_row(
@@ -104,7 +139,11 @@ def _host_row(
     count = f"{sum(vm.state.active for vm in guests)}/{len(guests)}"
     if not host.up or sample is None or sample.silent:
         seen_at = sample.seen_at if sample else host.seen_at
-        age = f"unreachable for {duration_text((now - seen_at).total_seconds())}" if seen_at else "never seen"
+        age = (
+            f"unreachable for {duration_text((now - seen_at).total_seconds())}"
+            if seen_at
+            else "never seen"
+        )
         return (host.name, words("*{age}*", age=age), count, "?", "?", "?", "?")
     state = "maintenance" if host.maintenance else "up"
     usable = host.usable
@@ -123,15 +162,22 @@ def verdict(losses: Sequence[Loss], resting: Sequence[str] = ()) -> Line:
     if len(losses) == 1:
         host = losses[0].host
         if not resting:
-            return words("*N+1 LOST:* only {host} is in service; its VMs could not be restarted.", host=host)
+            return words(
+                "*N+1 LOST:* only {host} is in service; its VMs could not be restarted.", host=host
+            )
         return words(
             "*N+1 LOST:* only {host} is in service; its VMs could not be restarted. In maintenance: {resting}.",
             host=host, resting=names(resting),
         )  # fmt: skip
     if not bad:
         return words("*N+1 OK:* if any one host fails, its VMs fit on the others.")
-    parts = "\n".join(f"• {each.host}: {names([vm.name for vm in each.stranded])}" for each in bad[:5])
-    return words("*N+1 LOST:* if one of these hosts fails, these VMs cannot be restarted.\n{parts}", parts=parts)
+    parts = "\n".join(
+        f"• {each.host}: {names([vm.name for vm in each.stranded])}" for each in bad[:5]
+    )
+    return words(
+        "*N+1 LOST:* if one of these hosts fails, these VMs cannot be restarted.\n{parts}",
+        parts=parts,
+    )
 
 
 def verdict_text(losses: Sequence[Loss]) -> str:
@@ -144,12 +190,19 @@ def verdict_text(losses: Sequence[Loss]) -> str:
 
 def load_chart(sweep: Sweep | None) -> Chart | None:
     """CPU and memory of every host that answers, in percent."""
-    hosts = [host for host in sweep.hosts if not host.silent and cpu_share(host) is not None] if sweep else []
+    hosts = (
+        [host for host in sweep.hosts if not host.silent and cpu_share(host) is not None]
+        if sweep
+        else []
+    )
     if not hosts:
         return None
     cpu = tuple(round(100 * (cpu_share(host) or 0.0), 1) for host in hosts)
     memory = tuple(round(100 * (memory_share(host) or 0.0), 1) for host in hosts)
-    summary = "; ".join(f"{h.name} CPU {c:.0f}%, memory {m:.0f}%" for h, c, m in zip(hosts, cpu, memory, strict=True))
+    summary = "; ".join(
+        f"{h.name} CPU {c:.0f}%, memory {m:.0f}%"
+        for h, c, m in zip(hosts, cpu, memory, strict=True)
+    )
     series = (("CPU", cpu), ("Memory", memory))
     return Chart("Load by host", "bar", tuple(host.name for host in hosts), series, "%", summary)
 
@@ -175,30 +228,49 @@ def losses_lines(losses: Losses) -> list[Line]:
     """What of the history waits or is lost."""
     lines: list[Line] = []
     if losses.why:
-        lines.append(f"the history waits for the database ({plural(losses.waiting, 'minute')}): {losses.why}")
+        lines.append(
+            f"the history waits for the database ({plural(losses.waiting, 'minute')}): {losses.why}"
+        )
     if losses.dropped:
-        lines.append(f"{plural(losses.dropped, 'minute')} of history were lost: the database took none for too long")
+        lines.append(
+            f"{plural(losses.dropped, 'minute')} of history were lost: the database took none for too long"
+        )
     return lines
 
 
-# --- top, show host -----------------------------------------------------------------------------------------------
+# --- top, show host
+# -----------------------------------------------------------------------------------------------
 
 
-_BY = {By.CPU: "CPU", By.MEM: "memory", By.DISK: "disk", By.NET: "network", By.WAIT: "waiting for CPU"}
+_BY = {
+    By.CPU: "CPU",
+    By.MEM: "memory",
+    By.DISK: "disk",
+    By.NET: "network",
+    By.WAIT: "waiting for CPU",
+}
 WAITING = "Wait: CPU demand not served, in cores (steal/ready time)"
 ALLOCATED = "Allocated: memory of running and incoming VMs / usable memory"
 
 
-def top(sweep: Sweep, ranked: Sequence[VmSample], *, by: By, host: str, now: datetime, most: int = 15) -> Card:
+def top(
+    sweep: Sweep, ranked: Sequence[VmSample], *, by: By, host: str, now: datetime, most: int = 15
+) -> Card:
     """The hungriest guests."""
     where = f" on {host}" if host else ""
     title = f"Top VMs by {_BY[by]}{where}"
     rows = tuple(_vm_row(vm) for vm in ranked[:most])
     columns = ("VM", "Host", "CPU cores", "Wait", "Memory", "Disk", "Network")
-    elements: list[Element] = [Table(columns, rows, frozenset({2, 3, 4, 5, 6}))] if rows else [Section("No VM runs.")]
+    elements: list[Element] = (
+        [Table(columns, rows, frozenset({2, 3, 4, 5, 6}))] if rows else [Section("No VM runs.")]
+    )
     silent = [each.name for each in sweep.hosts if each.silent and host in ("", each.name)]
     if silent:
-        elements.append(Section(words("*Not counted, because they do not answer:* {hosts}", hosts=names(silent))))
+        elements.append(
+            Section(
+                words("*Not counted, because they do not answer:* {hosts}", hosts=names(silent))
+            )
+        )
     more = [f"{len(ranked) - most} more run"] if len(ranked) > most else []
     elements.append(Context((*more, _measured_at(sweep, now), WAITING)))
     first = f"{ranked[0].name} leads" if ranked else "no VM runs"
@@ -218,10 +290,16 @@ def _vm_row(vm: VmSample) -> tuple[Line, ...]:
 def _memory(vm: VmSample) -> str:
     if vm.memory is None:
         return "–"
-    return bytes_text(vm.memory) if vm.used is None else f"{bytes_text(vm.used)} of {bytes_text(vm.memory)}"
+    return (
+        bytes_text(vm.memory)
+        if vm.used is None
+        else f"{bytes_text(vm.used)} of {bytes_text(vm.memory)}"
+    )
 
 
-def host(seen: Snapshot, box: Host, sample: HostSample | None, vms: Sequence[VmSample], now: datetime) -> Card:
+def host(
+    seen: Snapshot, box: Host, sample: HostSample | None, vms: Sequence[VmSample], now: datetime
+) -> Card:
     """One host in full."""
     state = "maintenance" if box.up and box.maintenance else str(box.health)
     known = sample is not None and not sample.silent
@@ -229,8 +307,16 @@ def host(seen: Snapshot, box: Host, sample: HostSample | None, vms: Sequence[VmS
     pairs: list[tuple[str, Line]] = [
         ("State", state if not box.problem else f"{state}: {box.problem}"),
         ("Last answer", words("{at}", at=box.seen_at) if box.seen_at else "never"),
-        ("CPU", f"{share(cpu_share(sample)) if sample and known else '?'} of {plural(box.cpus, 'core')}"),
-        ("Memory in use", f"{share(memory_share(sample))} of {bytes_text(sample.memory)}" if sample and known else "?"),
+        (
+            "CPU",
+            f"{share(cpu_share(sample)) if sample and known else '?'} of {plural(box.cpus, 'core')}",
+        ),
+        (
+            "Memory in use",
+            f"{share(memory_share(sample))} of {bytes_text(sample.memory)}"
+            if sample and known
+            else "?",
+        ),
         ("Memory allocated", f"{bytes_text(seen.promised(box.name))} of {bytes_text(usable)}"),
         *([("Huge pages", huge)] if (huge := _huge(box)) else []),
         ("I/O wait", f"{sample.wait:.2f} cores" if sample and sample.wait is not None else "?"),
@@ -244,7 +330,11 @@ def host(seen: Snapshot, box: Host, sample: HostSample | None, vms: Sequence[VmS
             (row[0], vm.state, *row[2:]) for vm, row in ((vm, _vm_row(vm)) for vm in vms)
         ), frozenset({2, 3, 4, 5, 6})))  # fmt: skip
     if box.pools:
-        parts = [f"{pool.name} {share(_use(pool))} of {bytes_text(pool.capacity)}" for pool in box.pools if pool.active]
+        parts = [
+            f"{pool.name} {share(_use(pool))} of {bytes_text(pool.capacity)}"
+            for pool in box.pools
+            if pool.active
+        ]
         elements.append(Section(words("*Pools* {pools}", pools="; ".join(parts))))
     elements += _unread(seen, box, sample)
     elements.append(Context((words("as of {at}", at=now),)))
@@ -256,7 +346,10 @@ def _huge(box: Host) -> str:
     """The huge pages that a host sets aside: no part of the memory that its other figures are about."""
     if box.huge_pages is None:
         return "unknown"
-    return ", ".join(f"{each.free} of {each.total} free ({bytes_text(each.size)} each)" for each in box.huge_pages)
+    return ", ".join(
+        f"{each.free} of {each.total} free ({bytes_text(each.size)} each)"
+        for each in box.huge_pages
+    )
 
 
 def _unread(seen: Snapshot, box: Host, sample: HostSample | None) -> list[Element]:
@@ -277,7 +370,8 @@ def _use(pool: Pool) -> float | None:
     return (pool.capacity - pool.free) / pool.capacity if pool.capacity else None
 
 
-# --- chart --------------------------------------------------------------------------------------------------------
+# --- chart
+# --------------------------------------------------------------------------------------------------------
 
 UNITS = {
     Metric.CPU: (1.0, "cores"), Metric.WAIT: (1.0, "cores"), Metric.MEMORY: (2.0**30, "GiB"),
@@ -319,7 +413,8 @@ def nothing_measured() -> Card:
     return Card(text=text, elements=(Section(text),))
 
 
-# --- forecast, fits, alerts ---------------------------------------------------------------------------------------
+# --- forecast, fits, alerts
+# ---------------------------------------------------------------------------------------
 
 
 def forecast(rows: Sequence[Row], limit_text: str) -> Card:
@@ -329,17 +424,25 @@ def forecast(rows: Sequence[Row], limit_text: str) -> Card:
     ))  # fmt: skip
     note = "Linear trend over up to 30 days; 80% prediction interval."
     text = _forecast_text(rows)
-    return Card(text=text, title="Forecast", elements=(Section(text), table, Context((note, limit_text))))
+    return Card(
+        text=text, title="Forecast", elements=(Section(text), table, Context((note, limit_text)))
+    )
 
 
 def _forecast_text(rows: Sequence[Row]) -> str:
     """What runs out soon; nothing is said of what has too little history."""
-    soon = [row.what for row in rows if row.line and row.line.days is not None and row.line.days < _SOON]
+    soon = [
+        row.what for row in rows if row.line and row.line.days is not None and row.line.days < _SOON
+    ]
     unknown = [row for row in rows if row.line is None]
     if len(unknown) == len(rows):
         has = max((row.history for row in rows), default=0.0)
         return f"Not enough history to forecast (needs {_days(NEEDED)}, has {_days(has)})."
-    said = f"Within {_SOON} days: {names(soon)}." if soon else f"Nothing runs out within {_SOON} days at this trend."
+    said = (
+        f"Within {_SOON} days: {names(soon)}."
+        if soon
+        else f"Nothing runs out within {_SOON} days at this trend."
+    )
     if not unknown:
         return said
     left = names([f"{row.what} (has {_days(row.history)})" for row in unknown])
@@ -358,7 +461,11 @@ def _growth(row: Row) -> str:
         return f"not enough history ({_days(row.history)})"
     weekly = 7 * row.line.per_day
     sign = "−" if weekly < 0 else "+"
-    return f"{sign}{abs(weekly):.2f} cores" if row.of is Metric.CPU else f"{sign}{bytes_text(abs(weekly))}"
+    return (
+        f"{sign}{abs(weekly):.2f} cores"
+        if row.of is Metric.CPU
+        else f"{sign}{bytes_text(abs(weekly))}"
+    )
 
 
 def _when(line: Trend | None) -> str:
@@ -371,7 +478,11 @@ _FAR = 730.0  # days, beyond which a straight line says nothing
 def days_left(days: float | None, earliest: float | None, latest: float | None) -> str:
     """``in 12 days (9 to 20)``."""
     if days is None:
-        return "not at this trend" if earliest is None else f"not at this trend; at the earliest in {earliest:.0f} days"
+        return (
+            "not at this trend"
+            if earliest is None
+            else f"not at this trend; at the earliest in {earliest:.0f} days"
+        )
     if days == 0:
         return "now"
     if days > _FAR:
@@ -387,7 +498,9 @@ def fits(fit: Fit, size: str, ratio: float, odd: Sequence[Vm] = ()) -> Card:
     limiting = f" Limiting host: {fit.tightest}." if fit.tightest else ""
     said = "*{title}* with N+1 kept: {where}. Without N+1: {without}.{limiting}"
     elements: list[Element] = [
-        Section(words(said, title=title, where=where, without=fit.without_spare, limiting=limiting)),
+        Section(
+            words(said, title=title, where=where, without=fit.without_spare, limiting=limiting)
+        ),
         Context((f"Counted: memory minus reserve, {ratio:g} vCPUs per core, placement tags.",)),
     ]
     if odd:
@@ -404,7 +517,11 @@ def alerts(incidents: Sequence[Incident], now: datetime) -> Card:
     rows = tuple(_incident_row(each, now) for each in incidents)
     standing = sum(each.open for each in incidents)
     title = f"{standing} active, {len(incidents) - standing} resolved"
-    return Card(text=title, title=title, elements=(Table(("What", "State", "Since", "Duration", "Count"), rows),))
+    return Card(
+        text=title,
+        title=title,
+        elements=(Table(("What", "State", "Since", "Duration", "Count"), rows),),
+    )
 
 
 def _incident_row(each: Incident, now: datetime) -> tuple[Line, ...]:
@@ -415,11 +532,16 @@ def _incident_row(each: Incident, now: datetime) -> tuple[Line, ...]:
     return (each.title, state, words("{at}", at=each.opened_at), lasted, str(each.times))
 
 
-# --- alerts' own cards --------------------------------------------------------------------------------------------
+# --- alerts' own cards
+# --------------------------------------------------------------------------------------------
 
 
 def _card(title: str, text: str, *lines: Line) -> Card:
-    return Card(text=f"{title}: {text}", title=title, elements=(Section(text), *(Section(line) for line in lines)))
+    return Card(
+        text=f"{title}: {text}",
+        title=title,
+        elements=(Section(text), *(Section(line) for line in lines)),
+    )
 
 
 def network_suspect(silent: Sequence[HostSample], of: int) -> Card:
@@ -435,12 +557,19 @@ def network_suspect(silent: Sequence[HostSample], of: int) -> Card:
 
 def network_well(hosts: Sequence[HostSample]) -> Card:
     """They are back."""
-    return _card("The bot's own network is suspect", f"{plural(len(hosts), 'host')} are watched; most answer again.")
+    return _card(
+        "The bot's own network is suspect",
+        f"{plural(len(hosts), 'host')} are watched; most answer again.",
+    )
 
 
 def host_down(host: HostSample, guests: int) -> Card:
     """A host does not answer."""
-    last = words("Last answer: {at}.", at=host.seen_at) if host.seen_at else "It was never seen since the bot's start."
+    last = (
+        words("Last answer: {at}.", at=host.seen_at)
+        if host.seen_at
+        else "It was never seen since the bot's start."
+    )
     return _card(
         f"{host.name} does not answer",
         f"{host.problem or 'no answer'}.",
@@ -459,8 +588,11 @@ def host_back(host: HostSample) -> Card:
 
 def crashed(vm: VmSample) -> Card:
     """A guest's QEMU ended by itself."""
-    return _card(f"{vm.name} crashed", f"{vm.name} ended by itself on {vm.host} ({vm.why or vm.state}).",
-                 "Its log on the host says more; it stays off until somebody starts it.")  # fmt: skip
+    return _card(
+        f"{vm.name} crashed",
+        f"{vm.name} ended by itself on {vm.host} ({vm.why or vm.state}).",
+        "Its log on the host says more; it stays off until somebody starts it.",
+    )
 
 
 def runs_again(vm: VmSample) -> Card:
@@ -509,14 +641,22 @@ def pool_full(where: str, pool: Pool) -> Card:
 def pool_well(where: str, pool: Pool) -> Card:
     """There is room again."""
     place = "shared storage" if where == "shared" else where
-    return _card(f"Pool {pool.name} on {place} is filling", f"{share(_use(pool))} used, {bytes_text(pool.free)} free.")
+    return _card(
+        f"Pool {pool.name} on {place} is filling",
+        f"{share(_use(pool))} used, {bytes_text(pool.free)} free.",
+    )
 
 
 def memory_pressure(host: HostSample) -> Card:
     """A host runs out of memory."""
-    used = f"{share(memory_share(host))} of {bytes_text(host.memory)} in use{_waited(host, 'memory')}."
-    return _card(f"{host.name} is short of memory", used,
-                 "A host without memory kills guests: move one away, or start nothing more there.")  # fmt: skip
+    used = (
+        f"{share(memory_share(host))} of {bytes_text(host.memory)} in use{_waited(host, 'memory')}."
+    )
+    return _card(
+        f"{host.name} is short of memory",
+        used,
+        "A host without memory kills guests: move one away, or start nothing more there.",
+    )
 
 
 def _waited(host: HostSample, what: str) -> str:
@@ -535,7 +675,9 @@ def memory_well(host: HostSample) -> Card:
 def contention(host: HostSample, cores: float, worst: Sequence[VmSample]) -> Card:
     """VMs wait for CPU."""
     waiting = names([f"{vm.name} ({vm.wait:.2f})" for vm in worst if vm.wait], 4)
-    demand = f"CPU contention: {cores:.1f} cores of demand unmet (of {host.cpus}){_waited(host, 'CPU')}."
+    demand = (
+        f"CPU contention: {cores:.1f} cores of demand unmet (of {host.cpus}){_waited(host, 'CPU')}."
+    )
     lines = [words("Worst: {waiting}.", waiting=waiting)] if waiting else []
     return _card(f"VMs on {host.name} wait for CPU", demand, *lines)
 
@@ -553,15 +695,19 @@ def cpu_pressure(host: HostSample) -> Card:
 def contention_over(host: HostSample) -> Card:
     """Nothing waits any more."""
     return _card(
-        f"CPU of {host.name}", f"CPU of {host.name} is {share(cpu_share(host))} busy, and hardly anything waits."
+        f"CPU of {host.name}",
+        f"CPU of {host.name} is {share(cpu_share(host))} busy, and hardly anything waits.",
     )
 
 
 def old_snapshots(old: Sequence[SnapshotSeen], now: datetime) -> Card:
     """Snapshots that were forgotten."""
     lines = [f"{each.vm}: {each.name}, {(now - each.made_at).days} days" for each in old]
-    return _card(plural(len(old), "snapshot is", "snapshots are") + " too old", names(lines) + ".",
-                 "They grow and slow their disks down; delete what nobody will go back to.")  # fmt: skip
+    return _card(
+        plural(len(old), "snapshot is", "snapshots are") + " too old",
+        names(lines) + ".",
+        "They grow and slow their disks down; delete what nobody will go back to.",
+    )
 
 
 def no_old_snapshots() -> Card:
@@ -576,9 +722,11 @@ def delete_snapshot(oldest: SnapshotSeen) -> str:
 
 def old_backups(late: Sequence[Overdue], now: datetime) -> Card:
     """Backups that were forgotten, or failed."""
-    return _card(plural(len(late), "VM's backup is", "VMs' backups are") + " too old",
-                 names([backup_age(each, now) for each in late]) + ".",
-                 "See to the backup job; what is lost meanwhile cannot be brought back.")  # fmt: skip
+    return _card(
+        plural(len(late), "VM's backup is", "VMs' backups are") + " too old",
+        names([backup_age(each, now) for each in late]) + ".",
+        "See to the backup job; what is lost meanwhile cannot be brought back.",
+    )
 
 
 def backup_age(late: Overdue, now: datetime) -> str:
@@ -602,14 +750,13 @@ def move_away(vm: str) -> str:
     return f"Move {vm} away"
 
 
-# --- digest -------------------------------------------------------------------------------------------------------
+# --- digest
+# -------------------------------------------------------------------------------------------------------
 
 
 def digest(found: Digest, name: str, slash: str) -> Card:
     """The digest."""
-    title = (
-        f"{name.capitalize()} digest: {found.hosts_up} of {plural(found.hosts, 'host')} up, {found.running} VMs running"
-    )
+    title = f"{name.capitalize()} digest: {found.hosts_up} of {plural(found.hosts, 'host')} up, {found.running} VMs running"
     elements: list[Element] = [Section(verdict(found.losses))]
     changes = _changes(found.changed)
     if found.since is None:
@@ -617,13 +764,25 @@ def digest(found: Digest, name: str, slash: str) -> Card:
     elements.append(Section(words("*What changed*\n{what}", what="\n".join(changes) or "Nothing.")))
     picture = _picture(found.picture)
     elements += [picture] if picture else []
-    elements += [Section(words("*{head}*\n{what}", head=head, what=what)) for head, what in _parts(found) if what]
+    elements += [
+        Section(words("*{head}*\n{what}", head=head, what=what))
+        for head, what in _parts(found)
+        if what
+    ]
     moves = _moves_table(found.moves)
     elements += [Divider(), moves] if moves else []
-    elements.append(Buttons((Button("Status", "run", "status"), Button("Forecast", "run", "forecast"))))
+    elements.append(
+        Buttons((Button("Status", "run", "status"), Button("Forecast", "run", "forecast")))
+    )
     since = words("since {at}", at=found.since) if found.since else "since the bot's start"
-    elements.append(Context((since, words("more: `{slash} forecast`, `{slash} alerts`, `{slash} ops`", slash=slash))))
-    return Card(text=f"{title}. {verdict_text(found.losses)}", title=title, elements=tuple(elements))
+    elements.append(
+        Context(
+            (since, words("more: `{slash} forecast`, `{slash} alerts`, `{slash} ops`", slash=slash))
+        )
+    )
+    return Card(
+        text=f"{title}. {verdict_text(found.losses)}", title=title, elements=tuple(elements)
+    )
 
 
 def _changes(found: Changed) -> list[str]:
@@ -638,18 +797,29 @@ def _changes(found: Changed) -> list[str]:
 
 
 def _parts(found: Digest) -> Iterable[tuple[str, str]]:
-    yield "Alerts", listed([f"{one.title} ({'active' if one.open else 'resolved'})" for one in found.incidents])
+    yield (
+        "Alerts",
+        listed(
+            [f"{one.title} ({'active' if one.open else 'resolved'})" for one in found.incidents]
+        ),
+    )
     for about in dict.fromkeys(each.about for each in found.notes):
         yield about, listed([str(each.text) for each in found.notes if each.about == about])
     yield "Pools that fill", names([_filling(one) for one in found.filling], 5)
     yield "Hot hosts", names([f"{name} {share(value)}" for name, value in found.hot])
     yield "Idle hosts", names([f"{name} {share(value)}" for name, value in found.idle])
     yield "VMs that do nothing", names(found.idle_vms)
-    yield "VMs larger than they need", names([f"{n} ({v} vCPUs, needs {c:.1f})" for n, v, c in found.oversized])
+    yield (
+        "VMs larger than they need",
+        names([f"{n} ({v} vCPUs, needs {c:.1f})" for n, v, c in found.oversized]),
+    )
     yield "Old snapshots", names([f"{one.vm}: {one.name}" for one in found.snapshots])
     yield "Backups that are too old", names([backup_age(one, found.now) for one in found.backups])
     yield "Imbalance, predicted and actual", "\n".join(_gain(one) for one in found.gains[:5])
-    yield "Not completed", names([f"{one.id} {one.plan.title} ({one.state})" for one in found.failed], 5)
+    yield (
+        "Not completed",
+        names([f"{one.id} {one.plan.title} ({one.state})" for one in found.failed], 5),
+    )
     yield "Decisions", _decisions(found.decisions) if found.decisions != Decisions() else ""
 
 
@@ -661,7 +831,9 @@ def _filling(one: Filling) -> str:
 
 def _gain(one: Gain) -> str:
     after = "not measured yet" if one.measured is None else f"actual {_evenness(one.measured)}"
-    return f"{one.operation}: {_evenness(one.before)} → predicted {_evenness(one.foretold)} → {after}"
+    return (
+        f"{one.operation}: {_evenness(one.before)} → predicted {_evenness(one.foretold)} → {after}"
+    )
 
 
 def _evenness(found: Spread) -> str:
@@ -670,7 +842,9 @@ def _evenness(found: Spread) -> str:
 
 
 def _decisions(found: Decisions) -> str:
-    time = "" if found.median is None else f". Median time to decision {duration_text(found.median)}"
+    time = (
+        "" if found.median is None else f". Median time to decision {duration_text(found.median)}"
+    )
     return f"{found.asked} requests: {found.approved} approved, {found.denied} denied, {found.expired} expired{time}"
 
 
@@ -678,7 +852,13 @@ def _moves_table(moves: Sequence[Move]) -> Table | None:
     if not moves:
         return None
     rows = tuple(
-        (one.operation, one.vm, f"{one.source} → {one.target}", _seconds(one.foretold), _seconds(one.took))
+        (
+            one.operation,
+            one.vm,
+            f"{one.source} → {one.target}",
+            _seconds(one.foretold),
+            _seconds(one.took),
+        )
         for one in moves[:20]
     )
     return Table(("Operation", "VM", "Move", "Predicted", "Actual"), rows, frozenset({3, 4}))
@@ -694,6 +874,11 @@ def _picture(found: Sequence[Picture]) -> Chart | None:
     now = tuple(round(100 * each.now, 1) for each in found)
     series: tuple[tuple[str, tuple[float, ...]], ...] = (("now", now),)
     if all(each.before is not None for each in found):
-        series = (("before", tuple(round(100 * (each.before or 0.0), 1) for each in found)), *series)
+        series = (
+            ("before", tuple(round(100 * (each.before or 0.0), 1) for each in found)),
+            *series,
+        )
     summary = "Memory allocated: " + ", ".join(f"{each.host} {share(each.now)}" for each in found)
-    return Chart("Memory allocated by host", "bar", tuple(each.host for each in found), series, "%", summary)
+    return Chart(
+        "Memory allocated by host", "bar", tuple(each.host for each in found), series, "%", summary
+    )

@@ -16,7 +16,8 @@ from plugins.monitor.backups import overdue
 from plugins.monitor.rates import memory_share, waiting
 from plugins.monitor.settings import MonitorSettings
 
-_ECHO = Limits(calm=3600.0)  # what only an event tells is over when an hour has passed without another
+# What only an event tells is over when an hour has passed without another
+_ECHO = Limits(calm=3600.0)
 _FELT = 0.05  # cores that a VM waits for; less is no reason to move it
 _LEAST_SUSPECT = 2  # hosts that vanish together before the bot's own network is suspected
 
@@ -30,7 +31,9 @@ def look(settings: MonitorSettings, view: WatchView) -> Looked:
     return looked(found, view, blind=any(host.silent for host in sweep.hosts))
 
 
-def concerns(settings: MonitorSettings, seen: Snapshot, sweep: Sweep, now: datetime) -> Iterator[Concern]:
+def concerns(
+    settings: MonitorSettings, seen: Snapshot, sweep: Sweep, now: datetime
+) -> Iterator[Concern]:
     """Everything that may be wrong, whether it is or not."""
     yield from _hosts(seen, sweep)
     yield from _guests(sweep)
@@ -49,22 +52,39 @@ def _hosts(seen: Snapshot, sweep: Sweep) -> Iterator[Concern]:
     watched = [host for host in sweep.hosts if host.name not in resting]
     silent = [host for host in watched if host.silent]
     suspect = len(silent) >= _LEAST_SUSPECT and 2 * len(silent) >= len(watched)
-    yield Concern("network", float(suspect), cards.network_suspect(silent, len(watched)), cards.network_well(watched))
+    yield Concern(
+        "network",
+        float(suspect),
+        cards.network_suspect(silent, len(watched)),
+        cards.network_well(watched),
+    )
     for host in watched:
         value = None if suspect and host.silent else float(host.silent)
         guests = len([vm for vm in seen.on(host.name) if vm.state.active])
         remedies = (Remedy(cards.LOOK_AT_HOST, command("show host {}", host.name)),)
         yield Concern(
-            f"host:{host.name}", value, cards.host_down(host, guests), cards.host_back(host), remedies=remedies
+            f"host:{host.name}",
+            value,
+            cards.host_down(host, guests),
+            cards.host_back(host),
+            remedies=remedies,
         )
 
 
 def _guests(sweep: Sweep) -> Iterator[Concern]:
     for vm in sweep.vms:
-        crashed = vm.state == "crashed" or (vm.state == "shut off" and vm.why in {"crashed", "failed"})
+        crashed = vm.state == "crashed" or (
+            vm.state == "shut off" and vm.why in {"crashed", "failed"}
+        )
         if crashed or vm.state == "running":
             remedy = (Remedy(cards.START, command("vm start {}", vm.name)),)
-            yield Concern(f"crash:{vm.uuid}", float(crashed), cards.crashed(vm), cards.runs_again(vm), remedies=remedy)
+            yield Concern(
+                f"crash:{vm.uuid}",
+                float(crashed),
+                cards.crashed(vm),
+                cards.runs_again(vm),
+                remedies=remedy,
+            )
         dead = vm.why == "postcopy failed"
         yield Concern(f"postcopy:{vm.uuid}", float(dead), cards.lost_memory(vm), cards.runs_again(vm), remedies=(
             Remedy(cards.WHERE, command("where {}", vm.name)), Remedy(cards.REBOOT, command("vm reboot {}", vm.name)),
@@ -78,12 +98,24 @@ def _guests(sweep: Sweep) -> Iterator[Concern]:
 
 def _events(sweep: Sweep) -> Iterator[Concern]:
     """What leaves no trace in a state: watchdogs, and disks that pass a threshold."""
-    told = {(event.kind, event.uuid): event for event in sweep.events if event.kind in {"watchdog", "threshold"}}
+    told = {
+        (event.kind, event.uuid): event
+        for event in sweep.events
+        if event.kind in {"watchdog", "threshold"}
+    }
     for vm in sweep.vms:
         for kind in ("watchdog", "threshold"):
             event = told.get((kind, vm.uuid))
-            key, wrong, well = f"{kind}:{vm.uuid}", cards.event(vm, kind, event), cards.quiet(vm, kind)
-            remedies = (Remedy(cards.REBOOT, command("vm reboot {}", vm.name)),) if kind == "watchdog" else ()
+            key, wrong, well = (
+                f"{kind}:{vm.uuid}",
+                cards.event(vm, kind, event),
+                cards.quiet(vm, kind),
+            )
+            remedies = (
+                (Remedy(cards.REBOOT, command("vm reboot {}", vm.name)),)
+                if kind == "watchdog"
+                else ()
+            )
             yield Concern(key, float(event is not None), wrong, well, _ECHO, remedies)
 
 
@@ -132,7 +164,9 @@ def _memory(settings: MonitorSettings, seen: Snapshot, host: HostSample, sweep: 
     )  # fmt: skip
 
 
-def _contention(settings: MonitorSettings, seen: Snapshot, host: HostSample, sweep: Sweep) -> Concern:
+def _contention(
+    settings: MonitorSettings, seen: Snapshot, host: HostSample, sweep: Sweep
+) -> Concern:
     limits = Limits(*WEIGHED, settings.contention_hold)
     cores = waiting(sweep, host.name)
     value = None if host.silent else weighed(
@@ -181,10 +215,19 @@ def _snapshots(settings: MonitorSettings, sweep: Sweep, now: datetime) -> Concer
 def _backups(settings: MonitorSettings, seen: Snapshot, sweep: Sweep, now: datetime) -> Concern:
     late = overdue(settings.backup_days, seen, sweep, now)
     value, limits = None if late is None else float(len(late)), Limits(hold=settings.backup_hold)
-    return Concern("backups", value, cards.old_backups(late or (), now), cards.no_old_backups(), limits)
+    return Concern(
+        "backups", value, cards.old_backups(late or (), now), cards.no_old_backups(), limits
+    )
 
 
-def old_snapshots(settings: MonitorSettings, sweep: Sweep, now: datetime) -> tuple[SnapshotSeen, ...]:
+def old_snapshots(
+    settings: MonitorSettings, sweep: Sweep, now: datetime
+) -> tuple[SnapshotSeen, ...]:
     """Snapshots older than they should get, oldest first."""
     limit = timedelta(days=settings.snapshot_days)
-    return tuple(sorted((one for one in sweep.snapshots if now - one.made_at > limit), key=lambda one: one.made_at))
+    return tuple(
+        sorted(
+            (one for one in sweep.snapshots if now - one.made_at > limit),
+            key=lambda one: one.made_at,
+        )
+    )

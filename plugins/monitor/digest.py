@@ -30,7 +30,11 @@ def digest(settings: MonitorSettings, view: ReportView, period: timedelta) -> Di
     known = view.history.operations(limit=_READ)
     operations = [each for each in known if each.changed_at > since]
     loads, use = _means(view, "host", since), tuple(_use(view, since))
-    shares = {host.name: loads[host.name].mean / host.cpus for host in seen.hosts if host.name in loads and host.cpus}
+    shares = {
+        host.name: loads[host.name].mean / host.cpus
+        for host in seen.hosts
+        if host.name in loads and host.cpus
+    }
     return Digest(
         now=view.now,
         since=view.since,
@@ -45,13 +49,17 @@ def digest(settings: MonitorSettings, view: ReportView, period: timedelta) -> Di
         idle_vms=_idle(settings, use),
         oversized=_oversized(settings, use),
         filling=tuple(_filling(settings, view)),
-        snapshots=concerns.old_snapshots(settings, view.measured.sweep, view.now) if view.measured.sweep else (),
+        snapshots=concerns.old_snapshots(settings, view.measured.sweep, view.now)
+        if view.measured.sweep
+        else (),
         backups=_backups(settings, view),
         moves=tuple(move for each in operations for move in _moves(each)),
         gains=tuple(_gains(known, since)),
         decisions=decisions(operations, since),
         failed=tuple(each for each in operations if each.state in (State.FAILED, State.STALE)),
-        incidents=tuple(each for each in view.measured.incidents if each.open or _lately(each, since)),
+        incidents=tuple(
+            each for each in view.measured.incidents if each.open or _lately(each, since)
+        ),
         notes=tuple(each for each in view.measured.changes if each.at > since),
         picture=_picture(view.memory, seen),
     )
@@ -69,7 +77,10 @@ def _lately(incident: Incident, since: datetime) -> bool:
 def remembered(seen: Snapshot) -> Mapping[str, Any]:
     """What the next digest compares with."""
     return {
-        "hosts": {host.name: [_state(seen, host.name), round(fullness(seen, host), 4)] for host in seen.hosts},
+        "hosts": {
+            host.name: [_state(seen, host.name), round(fullness(seen, host), 4)]
+            for host in seen.hosts
+        },
         "vms": {vm.uuid: [vm.name, vm.host, vm.state.active] for vm in _once(seen)},
     }
 
@@ -89,7 +100,10 @@ def _state(seen: Snapshot, name: str) -> str:
 
 
 def changed(memory: Mapping[str, Any], seen: Snapshot) -> Changed:
-    """The differences; nothing before the first digest. Guests of hosts that do not answer are not missed."""
+    """The differences; nothing before the first digest.
+
+    Guests of hosts that do not answer are not missed.
+    """
     before = memory.get("vms")
     if before is None:
         return Changed()
@@ -103,7 +117,11 @@ def changed(memory: Mapping[str, Any], seen: Snapshot) -> Changed:
         moved=tuple(sorted((vm.name, old[1], vm.host) for old, vm in both if old[1] != vm.host)),
         started=tuple(sorted(vm.name for old, vm in both if vm.state.active and not old[2])),
         stopped=tuple(sorted(vm.name for old, vm in both if old[2] and not vm.state.active)),
-        hosts=tuple((name, was[name], state) for name, state in states.items() if was.get(name, state) != state),
+        hosts=tuple(
+            (name, was[name], state)
+            for name, state in states.items()
+            if was.get(name, state) != state
+        ),
     )
 
 
@@ -141,7 +159,9 @@ def _idle(settings: MonitorSettings, use: Iterable[tuple[Vm, float]]) -> tuple[s
     return tuple(sorted(vm.name for vm, cores in use if cores < settings.idle_vm * vm.vcpus))
 
 
-def _oversized(settings: MonitorSettings, use: Iterable[tuple[Vm, float]]) -> tuple[tuple[str, int, float], ...]:
+def _oversized(
+    settings: MonitorSettings, use: Iterable[tuple[Vm, float]]
+) -> tuple[tuple[str, int, float], ...]:
     found = [
         (vm.name, vm.vcpus, cores)
         for vm, cores in use
@@ -165,7 +185,9 @@ def pool_trend(view: ReportView, where: str, pool: Pool) -> Filling | None:
         return None
     host = where if where != "shared" else first_with(view.snapshot, pool.name)
     entity = pool_entity(host, pool.name)
-    past = view.measured.past.history([entity], Metric.SPACE, view.now - timedelta(days=30), view.now)
+    past = view.measured.past.history(
+        [entity], Metric.SPACE, view.now - timedelta(days=30), view.now
+    )
     buckets = past.get(entity, ())
     days = [(bucket.at - view.now).total_seconds() / 86400 for bucket in buckets]
     line = trend(days, [bucket.mean for bucket in buckets], float(pool.capacity))
@@ -174,7 +196,9 @@ def pool_trend(view: ReportView, where: str, pool: Pool) -> Filling | None:
 
 def first_with(seen: Snapshot, pool: str) -> str:
     """The first host that has a pool; its history is kept under that name."""
-    return next((host.name for host in seen.hosts if any(each.name == pool for each in host.pools)), "")
+    return next(
+        (host.name for host in seen.hosts if any(each.name == pool for each in host.pools)), ""
+    )
 
 
 def _moves(operation: Operation) -> Iterator[Move]:
@@ -199,7 +223,8 @@ def _took(ended: StepEnded) -> float | None:
 def _gains(operations: Sequence[Operation], since: datetime) -> Iterator[Gain]:
     """What plans promised of evenness, as foretold when they began and as measured a while after they ended.
 
-    One that ended just before a digest is told in it, and again in the next, with what was measured by then.
+    One that ended just before a digest is told in it, and again in the next, with what was measured
+    by then.
     """
     for operation in operations:
         before, foretold = operation.before, operation.foretold
@@ -213,9 +238,15 @@ def decisions(operations: list[Operation], since: datetime) -> Decisions:
 
     The time is from the proposal to the last vote or the denial.
     """
-    approved = [each for each in operations if each.votes and not each.votes_missing and each.votes[-1].at > since]
+    approved = [
+        each
+        for each in operations
+        if each.votes and not each.votes_missing and each.votes[-1].at > since
+    ]
     denied = [each for each in operations if each.state is State.DENIED]
-    decided = [(each, each.votes[-1].at) for each in approved] + [(each, each.changed_at) for each in denied]
+    decided = [(each, each.votes[-1].at) for each in approved] + [
+        (each, each.changed_at) for each in denied
+    ]
     waits = [(at - each.proposed_at).total_seconds() for each, at in decided]
     return Decisions(
         sum(each.proposed_at > since for each in operations),

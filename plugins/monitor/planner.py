@@ -101,7 +101,9 @@ def top_grammar() -> click.Command:
     return click.Command(
         "top",
         params=[
-            click.Option(["--by"], type=choice, default=By.CPU.value, show_default=True, help=cards.TOP_BY),
+            click.Option(
+                ["--by"], type=choice, default=By.CPU.value, show_default=True, help=cards.TOP_BY
+            ),
             click.Option(["--host"], default="", metavar="HOST", help=cards.TOP_HOST),
         ],
         callback=lambda by, host: Top(By(by.lower()), host),
@@ -113,7 +115,13 @@ def top_grammar() -> click.Command:
 def show_host_grammar() -> click.Command:
     """``show host HOST`` → ``ShowHost``."""
     argument = click.Argument(["host"], metavar="HOST")
-    return click.Command("show host", params=[argument], callback=ShowHost, help=cards.SHOW_HOST, add_help_option=False)
+    return click.Command(
+        "show host",
+        params=[argument],
+        callback=ShowHost,
+        help=cards.SHOW_HOST,
+        add_help_option=False,
+    )
 
 
 def chart_grammar() -> click.Command:
@@ -123,10 +131,20 @@ def chart_grammar() -> click.Command:
         "chart",
         params=[
             click.Argument(["what"], metavar="VM|HOST|POOL|cluster"),
-            click.Option(["--metric"], type=choice, default="cpu", show_default=True, help=cards.CHART_METRIC),
-            click.Option(["--since"], default="24h", show_default=True, metavar="TIME", help=cards.CHART_SINCE),
+            click.Option(
+                ["--metric"], type=choice, default="cpu", show_default=True, help=cards.CHART_METRIC
+            ),
+            click.Option(
+                ["--since"],
+                default="24h",
+                show_default=True,
+                metavar="TIME",
+                help=cards.CHART_SINCE,
+            ),
         ],
-        callback=lambda what, metric, since: ChartOf(what, Metric(metric.lower()), _duration(since)),
+        callback=lambda what, metric, since: ChartOf(
+            what, Metric(metric.lower()), _duration(since)
+        ),
         help=cards.CHART,
         add_help_option=False,
     )
@@ -215,9 +233,16 @@ def top(intent: Top, view: View) -> Card:
     if intent.host and sweep.host(intent.host) is None:
         known = [host.name for host in sweep.hosts]
         raise UnknownNameError(
-            f"There is no host “{intent.host}”.", nearest(intent.host, known, "See all with `hosts`.")
+            f"There is no host “{intent.host}”.",
+            nearest(intent.host, known, "See all with `hosts`."),
         )
-    return cards.top(sweep, ranked(sweep, intent.by, intent.host), by=intent.by, host=intent.host, now=view.asker.now)
+    return cards.top(
+        sweep,
+        ranked(sweep, intent.by, intent.host),
+        by=intent.by,
+        host=intent.host,
+        now=view.asker.now,
+    )
 
 
 def show_host(intent: ShowHost, view: View) -> Card:
@@ -297,7 +322,11 @@ def alerts(intent: Alerts, view: View) -> Card:
     """What stands, and what stood in the last day."""
     del intent
     now = view.asker.now
-    found = [one for one in view.measured.incidents if one.open or (one.over_at and now - one.over_at < DAY)]
+    found = [
+        one
+        for one in view.measured.incidents
+        if one.open or (one.over_at and now - one.over_at < DAY)
+    ]
     return cards.alerts(sorted(found, key=lambda one: (not one.open, one.opened_at)), now)
 
 
@@ -313,13 +342,17 @@ def forecast(intent: Forecast, view: View) -> Card:
         raise UnknownNameError(f"There is no pool “{intent.pool}”.", nearest(intent.pool, known))
     if not intent.pool:
         rows = [_host_row(Metric.CPU, view), _host_row(Metric.MEMORY, view), *rows]
-    return cards.forecast(rows, f"CPU and memory count as run out at {cards.share(_FULL)} of all hosts that are up")
+    return cards.forecast(
+        rows, f"CPU and memory count as run out at {cards.share(_FULL)} of all hosts that are up"
+    )
 
 
 def _host_row(metric: Metric, view: View) -> Row:
     """All hosts together: what they use now, against nine tenths of what those have that are in service."""
     up = [host for host in view.snapshot.hosts if host.up and not host.maintenance]
-    whole = float(sum(host.cpus if metric is Metric.CPU else host.memory - host.set_aside for host in up))
+    whole = float(
+        sum(host.cpus if metric is Metric.CPU else host.memory - host.set_aside for host in up)
+    )
     buckets = _history([CLUSTER], metric, view).get(CLUSTER, ())
     line = _line(buckets, _FULL * whole, view.asker.now)
     used = _used_now(metric, {host.name for host in up}, view)

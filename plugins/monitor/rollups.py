@@ -27,7 +27,13 @@ def grain(buckets: Sequence[Bucket]) -> tuple[int, str]:
     span = (buckets[-1].at - buckets[0].at).total_seconds() + buckets[-1].seconds
     if span <= _DAY:
         return POINTS, "%H:%M"
-    return (7, "%a %H:%M") if span <= 7 * _DAY else (7, "%d %b") if span <= POINTS * _DAY else (10, "%d %b")
+    return (
+        (7, "%a %H:%M")
+        if span <= 7 * _DAY
+        else (7, "%d %b")
+        if span <= POINTS * _DAY
+        else (10, "%d %b")
+    )
 
 
 def drawn(buckets: Sequence[Bucket], most: int = POINTS) -> tuple[Drawn, ...]:

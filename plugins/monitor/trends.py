@@ -1,6 +1,7 @@
 """Pure: a straight line through the past, and when it reaches a limit, with how sure that is.
 
-Ordinary least squares; the range is the slope's 80 % confidence interval with Student's t, as in any statistics text.
+Ordinary least squares; the range is the slope's 80 % confidence interval with Student's t, as in
+any statistics text.
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ from bot.domain.samples import Metric
 
 LEAST = 6  # points, below which nothing is predicted
 NEEDED = 2.0  # days of history, below which nothing is predicted
-_T_80 = ((6, 1.53), (8, 1.44), (12, 1.37), (20, 1.33), (60, 1.30))  # two-sided 80 %, by number of points
+# Two-sided 80 %, by number of points
+_T_80 = ((6, 1.53), (8, 1.44), (12, 1.37), (20, 1.33), (60, 1.30))
 
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """Growth a day, and days until the limit: likely, at the earliest, at the latest. None: not on this course."""
+    """Growth a day, and days until the limit: likely, at the earliest, at the latest.
+
+    None: not on this course.
+    """
 
     per_day: float
     days: float | None
@@ -50,11 +55,22 @@ def trend(days: Sequence[float], values: Sequence[float], limit: float) -> Trend
         return None
     middle, mean = sum(days) / count, sum(values) / count
     spread = sum((day - middle) ** 2 for day in days)
-    slope = sum((day - middle) * (value - mean) for day, value in zip(days, values, strict=True)) / spread
-    rest = sum((value - mean - slope * (day - middle)) ** 2 for day, value in zip(days, values, strict=True))
+    slope = (
+        sum((day - middle) * (value - mean) for day, value in zip(days, values, strict=True))
+        / spread
+    )
+    rest = sum(
+        (value - mean - slope * (day - middle)) ** 2
+        for day, value in zip(days, values, strict=True)
+    )
     error = _t(count) * math.sqrt(rest / (count - 2) / spread)
     now = mean + slope * (days[-1] - middle)
-    return Trend(slope, _until(now, slope, limit), _until(now, slope + error, limit), _until(now, slope - error, limit))
+    return Trend(
+        slope,
+        _until(now, slope, limit),
+        _until(now, slope + error, limit),
+        _until(now, slope - error, limit),
+    )
 
 
 def _until(now: float, slope: float, limit: float) -> float | None:

@@ -7,7 +7,17 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from bot.declare import Action, Looked, Query, Settings, SettingsSection, StepHandler, View, Watch, WatchView
+from bot.declare import (
+    Action,
+    Looked,
+    Query,
+    Settings,
+    SettingsSection,
+    StepHandler,
+    View,
+    Watch,
+    WatchView,
+)
 from bot.domain.card import Card
 from bot.domain.plan import Risk
 from bot.domain.steps import Step
@@ -62,12 +72,23 @@ def _verbs(mine: VmLifecycleSettings) -> list[Action]:
     doomed, under = partial(handler.doomed, mine), partial(handler.written_under, mine)
     return [
         _action(mine, verb("start", cards.START), intents.VmVerb, planner.start, low, power, under),
-        _action(mine, verb("shutdown", cards.SHUTDOWN), intents.VmVerb, planner.shutdown, medium, power),
+        _action(
+            mine, verb("shutdown", cards.SHUTDOWN), intents.VmVerb, planner.shutdown, medium, power
+        ),
         _action(mine, verb("reboot", cards.REBOOT), intents.VmVerb, planner.reboot, medium, power),
-        _action(mine, verb("force-off", cards.FORCE_OFF), intents.VmVerb, planner.force_off, high, power),
+        _action(
+            mine, verb("force-off", cards.FORCE_OFF), intents.VmVerb, planner.force_off, high, power
+        ),
         _action(mine, verb("pause", cards.PAUSE), intents.VmVerb, planner.pause, medium, power),
         _action(mine, verb("resume", cards.RESUME), intents.VmVerb, planner.resume, low, power),
-        _action(mine, one("undelete", cards.UNDELETE), intents.VmVerb, ends.undelete, low, (steps.UndeleteVm,)),
+        _action(
+            mine,
+            one("undelete", cards.UNDELETE),
+            intents.VmVerb,
+            ends.undelete,
+            low,
+            (steps.UndeleteVm,),
+        ),
         _action(
             mine,
             one("discard-memory", cards.DISCARD_MEMORY),
@@ -76,7 +97,15 @@ def _verbs(mine: VmLifecycleSettings) -> list[Action]:
             high,
             (steps.DiscardMemory,),
         ),
-        _action(mine, one("purge", cards.PURGE), intents.VmVerb, ends.purge, worst, (steps.PurgeVm,), doomed),
+        _action(
+            mine,
+            one("purge", cards.PURGE),
+            intents.VmVerb,
+            ends.purge,
+            worst,
+            (steps.PurgeVm,),
+            doomed,
+        ),
     ]
 
 
@@ -90,19 +119,60 @@ def _wishes(mine: VmLifecycleSettings) -> list[Action]:
     return [
         _action(mine, intents.resize(), intents.NewSize, planner.resize, medium, (steps.ResizeVm,)),
         _action(mine, intents.rename(), intents.NewName, planner.rename, medium, (steps.RenameVm,)),
-        _action(mine, intents.clone(), intents.NewClone, cloning.clone, medium, (steps.CloneVm,), handler.unique),
-        _action(mine, intents.autostart(), intents.NewAutostart, planner.autostart, low, (steps.AutostartVm,)),
+        _action(
+            mine,
+            intents.clone(),
+            intents.NewClone,
+            cloning.clone,
+            medium,
+            (steps.CloneVm,),
+            handler.unique,
+        ),
+        _action(
+            mine,
+            intents.autostart(),
+            intents.NewAutostart,
+            planner.autostart,
+            low,
+            (steps.AutostartVm,),
+        ),
         _action(mine, intents.tag(), intents.NewTags, planner.tag, low, (steps.TagVm,)),
         _action(mine, intents.ttl(), intents.NewTtl, planner.ttl, medium, (steps.SetTtl,)),
-        _action(mine, intents.delete(), intents.Deletion, ends.delete, worst, gone, partial(handler.doomed, mine)),
-        _action(mine, snap("create", cards.SNAPSHOT_CREATE), intents.SnapshotWish, wish, medium, snapped),
-        _action(mine, snap("revert", cards.SNAPSHOT_REVERT), intents.SnapshotWish, wish, high, snapped, under),
-        _action(mine, snap("delete", cards.SNAPSHOT_DELETE), intents.SnapshotWish, wish, medium, snapped),
-        _action(mine, intents.disk("add", cards.DISK_ADD), intents.DiskWish, disk, medium, disks, taken),
+        _action(
+            mine,
+            intents.delete(),
+            intents.Deletion,
+            ends.delete,
+            worst,
+            gone,
+            partial(handler.doomed, mine),
+        ),
+        _action(
+            mine, snap("create", cards.SNAPSHOT_CREATE), intents.SnapshotWish, wish, medium, snapped
+        ),
+        _action(
+            mine,
+            snap("revert", cards.SNAPSHOT_REVERT),
+            intents.SnapshotWish,
+            wish,
+            high,
+            snapped,
+            under,
+        ),
+        _action(
+            mine, snap("delete", cards.SNAPSHOT_DELETE), intents.SnapshotWish, wish, medium, snapped
+        ),
+        _action(
+            mine, intents.disk("add", cards.DISK_ADD), intents.DiskWish, disk, medium, disks, taken
+        ),
         _action(mine, intents.disk("grow", cards.DISK_GROW), intents.DiskWish, disk, medium, disks),
         _action(mine, intents.nic("add", cards.NIC_ADD), intents.NicWish, nic, medium, cards_of),
-        _action(mine, intents.nic("remove", cards.NIC_REMOVE), intents.NicWish, nic, medium, cards_of),
-        _action(mine, intents.eject(), intents.Ejection, devices.eject, medium, (steps.EjectMedium,)),
+        _action(
+            mine, intents.nic("remove", cards.NIC_REMOVE), intents.NicWish, nic, medium, cards_of
+        ),
+        _action(
+            mine, intents.eject(), intents.Ejection, devices.eject, medium, (steps.EjectMedium,)
+        ),
     ]
 
 
@@ -131,7 +201,14 @@ def _action(  # noqa: PLR0917 - one line for each command, above
 
 def _queries() -> list[Query]:
     def query(name: str, summary: str, answer: Any, gather: Any) -> Query:
-        return Query(f"vm {name}", summary, intents.look(name, summary), answer, focus=planner.focus, gather=gather)
+        return Query(
+            f"vm {name}",
+            summary,
+            intents.look(name, summary),
+            answer,
+            focus=planner.focus,
+            gather=gather,
+        )
 
     return [
         query("show", cards.SHOW, _show, handler.portrait),
@@ -159,11 +236,15 @@ def register_jobs(settings: Settings) -> Sequence[Watch]:
 
 
 def _endings(mine: VmLifecycleSettings, view: WatchView) -> Looked:
-    return keeping.endings(mine, view.snapshot, view.memory, partial(keeping.set_its_end, view.history))
+    return keeping.endings(
+        mine, view.snapshot, view.memory, partial(keeping.set_its_end, view.history)
+    )
 
 
 def _purges(mine: VmLifecycleSettings, view: WatchView) -> Looked:
-    return Looked(tuple(keeping.purges(mine, view.snapshot, partial(keeping.deleted_it, view.history))))
+    return Looked(
+        tuple(keeping.purges(mine, view.snapshot, partial(keeping.deleted_it, view.history)))
+    )
 
 
 def _section(settings: Settings) -> VmLifecycleSettings:
@@ -173,7 +254,9 @@ def _section(settings: Settings) -> VmLifecycleSettings:
 
 def _show(about: intents.LookAt, view: View) -> Card:
     vm = view.snapshot.vm(about.vm)
-    return portrait.card(portrait.measured(vm, view.measured.sweep), view.snapshot, view.rules, view.found)
+    return portrait.card(
+        portrait.measured(vm, view.measured.sweep), view.snapshot, view.rules, view.found
+    )
 
 
 def _screen(about: intents.LookAt, view: View) -> Card:

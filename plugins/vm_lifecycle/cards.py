@@ -15,7 +15,8 @@ from bot.domain.message import Code
 from bot.domain.plan import Objection, Plan, Reason
 from bot.domain.words import bytes_text, command, duration_text, nearest, plural, version_text
 
-# --- the commands' help -------------------------------------------------------------------------------------------
+# --- the commands' help
+# -------------------------------------------------------------------------------------------
 
 CREATE = "Make a new VM, or several alike, from an image of the catalogue."
 CREATE_HELP = (
@@ -40,7 +41,9 @@ ADDRESS_HELP = "A fixed address such as 10.0.0.5/24, counted up with --count; le
 GATEWAY_HELP = "The default gateway, with --address."
 USER_DATA_HELP = "Your own cloud-init user data, beginning with #cloud-config or #!."
 OFF_HELP = "Do not start it."
-REASON_HELP = 'Why, for the approvers and the audit trail; several words in quotes: --reason "load test".'
+REASON_HELP = (
+    'Why, for the approvers and the audit trail; several words in quotes: --reason "load test".'
+)
 WHY_HINT = "The approvers and the audit trail read this."
 BULK_HELP = "All VMs with this tag instead of one; the plan lists them."
 START = "Start a VM, after looking for it on every host."
@@ -82,7 +85,8 @@ SHOW = "All about one VM: state, host, addresses, load, disks, snapshots, tags, 
 SCREENSHOT = "A picture of a VM's screen."
 CONSOLE = "The last lines of a VM's serial line."
 
-# --- slips of the pen ---------------------------------------------------------------------------------------------
+# --- slips of the pen
+# ---------------------------------------------------------------------------------------------
 
 WHICH_DISKS = "Say what becomes of its disks: --keep-disks or --remove-disks."
 NO_TAGS = "Which tags? For example env=dev, or --remove env."
@@ -105,7 +109,8 @@ def no_tag(value: str) -> str:
     return f"“{value}” is no tag; write for example env=dev."
 
 
-# --- creating -----------------------------------------------------------------------------------------------------
+# --- creating
+# -----------------------------------------------------------------------------------------------------
 
 
 def create_title(names: Sequence[str], host: str = "") -> str:
@@ -122,7 +127,9 @@ def not_created(title: str) -> str:
 
 def bad_name(name: str, better: str) -> Objection:
     """RFC 1123."""
-    remedy = f"Use for example “{better}”." if better and better != name else "Use for example “web-1”."
+    remedy = (
+        f"Use for example “{better}”." if better and better != name else "Use for example “web-1”."
+    )
     return Objection(
         "bad-name",
         f"“{name}” cannot be a VM's name: a host name has small letters, digits and inner hyphens, 63 at most.",
@@ -133,30 +140,42 @@ def bad_name(name: str, better: str) -> Objection:
 def name_taken(vm: Vm, host: Host) -> Objection:
     """Where it is."""
     state = f"{vm.state}" if host.up else f"{vm.state} when {host.name} was last seen"
-    return Objection("name-taken", f"{vm.name} exists already: {vm.uuid} on {vm.host} ({state}).", "Use another name.")
+    return Objection(
+        "name-taken",
+        f"{vm.name} exists already: {vm.uuid} on {vm.host} ({state}).",
+        "Use another name.",
+    )
 
 
 def uuid_taken(vm: Vm) -> Objection:
     """As good as impossible, and yet."""
-    return Objection("uuid-taken", f"{vm.uuid} exists already: {vm.name} on {vm.host}.", "Ask again.")
+    return Objection(
+        "uuid-taken", f"{vm.uuid} exists already: {vm.name} on {vm.host}.", "Ask again."
+    )
 
 
 def too_many(count: int, most: int) -> Objection:
     """A limit of the configuration."""
     return Objection(
-        "too-many", f"{count} VMs at once are more than the {most} allowed.", f"Use --count {most} at most."
+        "too-many",
+        f"{count} VMs at once are more than the {most} allowed.",
+        f"Use --count {most} at most.",
     )
 
 
 def bad_user(user: str) -> Objection:
     """What useradd takes."""
-    return Objection("bad-user", f"“{user}” cannot be a user's name.", "Use small letters, digits, “-” and “_”.")
+    return Objection(
+        "bad-user", f"“{user}” cannot be a user's name.", "Use small letters, digits, “-” and “_”."
+    )
 
 
 def bad_user_data() -> Objection:
     """What cloud-init takes."""
     return Objection(
-        "bad-user-data", "The user data begins with neither #cloud-config nor #!.", "Begin it with one of them."
+        "bad-user-data",
+        "The user data begins with neither #cloud-config nor #!.",
+        "Begin it with one of them.",
     )
 
 
@@ -164,7 +183,9 @@ def bad_address(address: str, count: int) -> Objection:
     """One address for each."""
     more = f", {count} times counted up," if count > 1 else ""
     return Objection(
-        "bad-address", f"“{address}”{more} is no address with its network.", "Write for example 10.0.0.5/24."
+        "bad-address",
+        f"“{address}”{more} is no address with its network.",
+        "Write for example 10.0.0.5/24.",
     )
 
 
@@ -177,14 +198,18 @@ def no_image(name: str, known: Iterable[str]) -> Objection:
     """Not in the catalogue."""
     listed = ", ".join(sorted(known)) or "none: add some to [plugins.vm_lifecycle.images]"
     said = f"There is no image “{name}”." if name else "Which image?"
-    return Objection("no-image", f"{said} The catalogue has: {listed}.", nearest(name, known, "Use --image."))
+    return Objection(
+        "no-image", f"{said} The catalogue has: {listed}.", nearest(name, known, "Use --image.")
+    )
 
 
 def no_named_size(name: str, known: Iterable[str]) -> Objection:
     """Not in the catalogue."""
     listed = ", ".join(sorted(known)) or "none"
     return Objection(
-        "no-size", f"There is no size “{name}”; there are: {listed}.", nearest(name, known, "Use --memory.")
+        "no-size",
+        f"There is no size “{name}”; there are: {listed}.",
+        nearest(name, known, "Use --memory."),
     )
 
 
@@ -209,7 +234,9 @@ def too_many_cpus(vm: Vm, host: Host) -> Objection:
 def pinned_elsewhere(vm: Vm, hosts: Iterable[str]) -> Objection:
     """Its tag names other hosts."""
     return Objection(
-        "pinned", f"{vm.name} is pinned to {', '.join(sorted(hosts))}, not to {vm.host}.", "Leave out the tag pin."
+        "pinned",
+        f"{vm.name} is pinned to {', '.join(sorted(hosts))}, not to {vm.host}.",
+        "Leave out the tag pin.",
     )
 
 
@@ -217,7 +244,9 @@ def together_elsewhere(vm: Vm, hosts: Iterable[str]) -> Objection:
     """Its group is somewhere else."""
     group = vm.tags.get("together", "")
     return Objection(
-        "together", f"The group {group} of {vm.name} is on {', '.join(sorted(hosts))}.", "Leave out the tag together."
+        "together",
+        f"The group {group} of {vm.name} is on {', '.join(sorted(hosts))}.",
+        "Leave out the tag together.",
     )
 
 
@@ -228,7 +257,11 @@ def no_network(network: str, host: Host) -> Objection:
         "network",
         f"{host.name} has no network or bridge “{network}”; it has: {', '.join(there) or 'none'}.",
         nearest(
-            network, there, f"Use `{command('--network={}', there[0])}`." if there else f"Define one on {host.name}."
+            network,
+            there,
+            f"Use `{command('--network={}', there[0])}`."
+            if there
+            else f"Define one on {host.name}.",
         ),
     )
 
@@ -274,7 +307,11 @@ def no_network_anywhere(network: str, hosts: Iterable[Host]) -> Objection:
     return Objection(
         "network",
         f"No host has a network or bridge “{network}”; there are: {', '.join(there) or 'none'}.",
-        nearest(network, there, f"Use `{command('--network={}', there[0])}`." if there else "Define one on a host."),
+        nearest(
+            network,
+            there,
+            f"Use `{command('--network={}', there[0])}`." if there else "Define one on a host.",
+        ),
     )
 
 
@@ -296,9 +333,13 @@ def more_hosts(count: int) -> Objection:
 def would_fit(most: Mapping[str, tuple[int, int]]) -> Objection:
     """What there is, where most is."""
     best = sorted(most.items(), key=lambda each: each[1], reverse=True)
-    left = "; ".join(f"{host}: {bytes_text(memory)} and {bytes_text(disk)}" for host, (memory, disk) in best[:8])
+    left = "; ".join(
+        f"{host}: {bytes_text(memory)} and {bytes_text(disk)}" for host, (memory, disk) in best[:8]
+    )
     left += f"; less on {len(best) - 8} more" if len(best) > 8 else ""
-    return Objection("would-fit", f"Left for a VM, memory and disk: {left or 'no host that can be used'}.", "")
+    return Objection(
+        "would-fit", f"Left for a VM, memory and disk: {left or 'no host that can be used'}.", ""
+    )
 
 
 def asked_host(vm: Vm) -> Reason:
@@ -322,11 +363,13 @@ def ruled_out(objection: Objection) -> Reason:
 def never_seen(host: Host) -> Reason:
     """Its names are not known."""
     return Reason(
-        "never-seen", f"{host.name} has not answered since the bot started: whether it has such a name is not known."
+        "never-seen",
+        f"{host.name} has not answered since the bot started: whether it has such a name is not known.",
     )
 
 
-# --- every other wish ---------------------------------------------------------------------------------------------
+# --- every other wish
+# ---------------------------------------------------------------------------------------------
 
 _VERBS = {
     "VmVerb": "{verb}", "NewSize": "Resize", "NewName": "Rename", "NewClone": "Clone",
@@ -337,7 +380,11 @@ _VERBS = {
 
 
 _SPOKEN_STATES = {VmState.SUSPENDED: "asleep"}
-_SPOKEN = {"shutdown": "shut down", "force-off": "force off", "discard-memory": "discard saved memory of"}
+_SPOKEN = {
+    "shutdown": "shut down",
+    "force-off": "force off",
+    "discard-memory": "discard saved memory of",
+}
 
 
 def wish_title(intent: Any) -> str:
@@ -367,13 +414,19 @@ def listed(vm: Vm) -> Reason:
 
 def own_tags(vm: Vm) -> list[str]:
     """The tags that people gave it, ``key=value``."""
-    shown = {key: value for key, value in sorted(vm.tags.items()) if not key.startswith("drover.") and key != "expires"}
+    shown = {
+        key: value
+        for key, value in sorted(vm.tags.items())
+        if not key.startswith("drover.") and key != "expires"
+    }
     return [f"{key}={value}" for key, value in shown.items()]
 
 
 def nothing_to_do(vm: Vm, title: str) -> Reason:
     """It is as wished."""
-    return Reason("nothing-to-do", f"{vm.name} is {vm.state} on {vm.host}: “{title}” would change nothing.")
+    return Reason(
+        "nothing-to-do", f"{vm.name} is {vm.state} on {vm.host}: “{title}” would change nothing."
+    )
 
 
 def warnings_for(intent: Any, vm: Vm, grace: int = 0) -> Iterator[Reason]:
@@ -393,9 +446,15 @@ def warnings_for(intent: Any, vm: Vm, grace: int = 0) -> Iterator[Reason]:
             "forced off, and what it has not written to disk is lost.",
         )
     if vm.saved and verb == "start":
-        yield Reason("memory-saved", f"{vm.name} goes on from the memory saved on {vm.host}; it does not boot anew.")
+        yield Reason(
+            "memory-saved",
+            f"{vm.name} goes on from the memory saved on {vm.host}; it does not boot anew.",
+        )
     if verb == "discard-memory":
-        yield Reason("data-loss", f"All that {vm.name} had in memory when it was saved is lost; it then boots anew.")
+        yield Reason(
+            "data-loss",
+            f"All that {vm.name} had in memory when it was saved is lost; it then boots anew.",
+        )
     if vm.saved and verb not in {"start", "discard-memory"}:
         yield Reason(
             "memory-saved",
@@ -416,11 +475,19 @@ def _ends_and_copies(intent: Any, vm: Vm, grace: int) -> Iterator[Reason]:
     if getattr(intent, "verb", "") == "purge":
         yield from _deletion(intent, vm, remove=vm.tags.get("drover.disks") == "remove", grace=0)
     if hasattr(intent, "remove_disks"):
-        yield from _deletion(intent, vm, remove=intent.remove_disks, grace=0 if intent.now else grace)
+        yield from _deletion(
+            intent, vm, remove=intent.remove_disks, grace=0 if intent.now else grace
+        )
     if hasattr(intent, "unique") and vm.detail and vm.detail.tpm == "emulator":
-        yield Reason("new-tpm", f"{intent.to} gets an empty TPM: what is sealed with that of {vm.name} stays closed.")
+        yield Reason(
+            "new-tpm",
+            f"{intent.to} gets an empty TPM: what is sealed with that of {vm.name} stays closed.",
+        )
     if hasattr(intent, "unique") and vm.detail and vm.detail.nvram:
-        yield Reason("new-nvram", f"{intent.to} gets UEFI variables from the template, not those of {vm.name}.")
+        yield Reason(
+            "new-nvram",
+            f"{intent.to} gets UEFI variables from the template, not those of {vm.name}.",
+        )
 
 
 _KEPT = {
@@ -436,10 +503,19 @@ def _deletion(intent: Any, vm: Vm, *, remove: bool, grace: int) -> Iterator[Reas
     fates = [each for each in intent.fates if each.vm == vm.uuid]
     gone = [each.place for each in fates if not each.stays and (each.seed or remove)]
     kept = [each for each in fates if each.place not in gone]
-    what = ", ".join(["its definition, snapshot records and saved memory", *(_state_of(vm) if remove else ()), *gone])
+    what = ", ".join(
+        [
+            "its definition, snapshot records and saved memory",
+            *(_state_of(vm) if remove else ()),
+            *gone,
+        ]
+    )
     if grace:
         when = f"Deleted after the grace period ({duration_text(grace)} after the approval)"
-        yield Reason("deleted", f"{vm.name}: {when}: {what}. Until then: `{command('vm undelete {}', vm.name)}`.")
+        yield Reason(
+            "deleted",
+            f"{vm.name}: {when}: {what}. Until then: `{command('vm undelete {}', vm.name)}`.",
+        )
     else:
         yield Reason("no-grace", f"{vm.name}: deleted at once, and cannot be undeleted: {what}.")
     stay = [f"{each.place} ({why})" if (why := _why_kept(each)) else each.place for each in kept]
@@ -538,7 +614,11 @@ def changed_meanwhile(planned: Plan, now: Plan) -> Objection:
         "; ".join(str(each.title) for each in planned.steps),
         "; ".join(str(each.title) for each in now.steps),
     )
-    return Objection("changed", f"The same wish now means: {after}. Approved was: {before}.", "Look at the new plan.")
+    return Objection(
+        "changed",
+        f"The same wish now means: {after}. Approved was: {before}.",
+        "Look at the new plan.",
+    )
 
 
 def unreachable(vm: Vm, host: Host) -> Objection:
@@ -568,7 +648,9 @@ def not_readable(vm: Vm) -> Objection:
 def busy(vm: Vm) -> Objection:
     """A job holds it."""
     job = vm.detail.job if vm.detail and vm.detail.job else "a move"
-    return Objection("busy", f"{vm.name} has a job under way ({job}).", "Wait for its end, then ask again.")
+    return Objection(
+        "busy", f"{vm.name} has a job under way ({job}).", "Wait for its end, then ask again."
+    )
 
 
 def is_deleted(vm: Vm) -> Objection:
@@ -590,7 +672,11 @@ def until_text(written: str) -> str:
 
 def not_deleted(vm: Vm) -> Objection:
     """Nothing to purge."""
-    return Objection("not-deleted", f"{vm.name} is not deleted.", f"Use `{command('vm delete {}', vm.name)}` first.")
+    return Objection(
+        "not-deleted",
+        f"{vm.name} is not deleted.",
+        f"Use `{command('vm delete {}', vm.name)}` first.",
+    )
 
 
 def maybe_there(vm: Vm, host: Host) -> Objection:
@@ -604,7 +690,11 @@ def maybe_there(vm: Vm, host: Host) -> Objection:
 
 def runs_there(vm: Vm, other: Vm) -> Objection:
     """It is on."""
-    return Objection("runs-elsewhere", f"{vm.name} is {other.state} on {other.host}.", "Look at both hosts first.")
+    return Objection(
+        "runs-elsewhere",
+        f"{vm.name} is {other.state} on {other.host}.",
+        "Look at both hosts first.",
+    )
 
 
 def never_heard(vm: Vm, host: Host) -> Objection:
@@ -618,7 +708,9 @@ def never_heard(vm: Vm, host: Host) -> Objection:
 
 def paused_not_off(vm: Vm) -> Objection:
     """Start is not resume."""
-    return Objection("paused", f"{vm.name} is paused on {vm.host}.", f"Use `{command('vm resume {}', vm.name)}`.")
+    return Objection(
+        "paused", f"{vm.name} is paused on {vm.host}.", f"Use `{command('vm resume {}', vm.name)}`."
+    )
 
 
 def cannot_hear(vm: Vm) -> Objection:
@@ -633,7 +725,9 @@ def cannot_hear(vm: Vm) -> Objection:
 def not_running(vm: Vm) -> Objection:
     """It is off."""
     return Objection(
-        "not-running", f"{vm.name} is {vm.state} on {vm.host}.", f"Use `{command('vm start {}', vm.name)}` first."
+        "not-running",
+        f"{vm.name} is {vm.state} on {vm.host}.",
+        f"Use `{command('vm start {}', vm.name)}` first.",
     )
 
 
@@ -669,7 +763,9 @@ def must_be_off(vm: Vm, done: str) -> Objection:
 def not_in_a_pool(vm: Vm, sources: Iterable[str]) -> Objection:
     """Cannot be copied through the storage API."""
     return Objection(
-        "no-pool", f"Disks of {vm.name} lie in no pool: {', '.join(sources)}.", "Define a pool for their directory."
+        "no-pool",
+        f"Disks of {vm.name} lie in no pool: {', '.join(sources)}.",
+        "Define a pool for their directory.",
     )
 
 
@@ -706,7 +802,9 @@ def memory_is_saved(vm: Vm) -> Objection:
 
 def no_saved_memory(vm: Vm) -> Objection:
     """Nothing to discard."""
-    return Objection("no-saved-memory", f"{vm.name} is {vm.state} and has no saved memory on {vm.host}.", "")
+    return Objection(
+        "no-saved-memory", f"{vm.name} is {vm.state} and has no saved memory on {vm.host}.", ""
+    )
 
 
 def asleep(vm: Vm) -> Objection:
@@ -721,7 +819,11 @@ def asleep(vm: Vm) -> Objection:
 
 def mac_taken(mac: str, vm: Vm) -> Objection:
     """Somebody else got the address that was approved."""
-    return Objection("mac-taken", f"{mac} is an address of {vm.name} on {vm.host} now.", "Ask again for another one.")
+    return Objection(
+        "mac-taken",
+        f"{mac} is an address of {vm.name} on {vm.host} now.",
+        "Ask again for another one.",
+    )
 
 
 def fixed_size(vm: Vm, stored: StoredSize, vcpus: int, memory: int) -> Iterator[Objection]:
@@ -753,7 +855,9 @@ def fixed_size(vm: Vm, stored: StoredSize, vcpus: int, memory: int) -> Iterator[
 
 def transient(vm: Vm) -> Objection:
     """Nothing is stored of it."""
-    return Objection("transient", f"{vm.name} is transient: it has no stored definition.", "Define it first.")
+    return Objection(
+        "transient", f"{vm.name} is transient: it has no stored definition.", "Define it first."
+    )
 
 
 def only_while_it_runs(vm: Vm, verb: str) -> Objection:
@@ -779,7 +883,11 @@ def cannot_reboot(vm: Vm) -> Objection:
 
 def reserved_tag(key: str) -> Objection:
     """Drover's own."""
-    return Objection("reserved", f"Tags that begin with “drover.” are kept by Drover ({key}).", "Use another name.")
+    return Objection(
+        "reserved",
+        f"Tags that begin with “drover.” are kept by Drover ({key}).",
+        "Use another name.",
+    )
 
 
 def end_tag(key: str, vm: str, *, made: bool) -> Objection:
@@ -796,7 +904,9 @@ def end_tag(key: str, vm: str, *, made: bool) -> Objection:
 
 def unfit_text(what: str, mark: str) -> Objection:
     """Libvirt stores XML."""
-    return Objection("bad-text", f"The {what} has a character that cannot be stored ({mark}).", "Leave it out.")
+    return Objection(
+        "bad-text", f"The {what} has a character that cannot be stored ({mark}).", "Leave it out."
+    )
 
 
 def bad_snapshot_name(name: str) -> Objection:
@@ -819,7 +929,9 @@ def number_for_a_name(name: str) -> Objection:
 
 def snapshot_exists(vm: Vm, name: str) -> Objection:
     """Taken."""
-    return Objection("snapshot-exists", f"{vm.name} has a snapshot “{name}” already.", "Use another name.")
+    return Objection(
+        "snapshot-exists", f"{vm.name} has a snapshot “{name}” already.", "Use another name."
+    )
 
 
 def no_snapshot(vm: Vm, name: str, known: Sequence[str]) -> Objection:
@@ -866,9 +978,7 @@ def cannot_snapshot_uefi(vm: Vm, host: Host, *, off: bool) -> Objection:
     name, version = vm.name, version_text(host.libvirt_version)
     what = "with its memory " if vm.state.active else ""
     said = f"{vm.name} has UEFI firmware: libvirt {version} on {host.name} takes no snapshot of it {what}".rstrip()
-    copy = (
-        f"A copy that can be started instead: `{command('vm clone {} {}', name, f'{name}-copy')}`, while the VM is off."
-    )
+    copy = f"A copy that can be started instead: `{command('vm clone {} {}', name, f'{name}-copy')}`, while the VM is off."
     first = (
         f"Take it while the VM is off: `{command('vm shutdown {}', name)}`."
         if off
@@ -915,30 +1025,44 @@ def cannot_snapshot(vm: Vm, formats: Iterable[str]) -> Objection:
 def no_free_target(vm: Vm) -> Objection:
     """Vda to vdz are disks, or volumes of former disks."""
     return Objection(
-        "no-target", f"{vm.name} has no free target from vda to vdz.", "Remove a disk, or a volume of one."
+        "no-target",
+        f"{vm.name} has no free target from vda to vdz.",
+        "Remove a disk, or a volume of one.",
     )
 
 
 def no_disk(vm: Vm, target: str, known: Iterable[str]) -> Objection:
     """Unknown target."""
-    return Objection("no-disk", f"{vm.name} has no disk “{target}”; it has: {', '.join(known) or 'none'}.", "Use one.")
+    return Objection(
+        "no-disk",
+        f"{vm.name} has no disk “{target}”; it has: {', '.join(known) or 'none'}.",
+        "Use one.",
+    )
 
 
 def cannot_shrink(vm: Vm, target: str, capacity: int) -> Objection:
     """Only growth."""
-    return Objection("shrink", f"{target} of {vm.name} has {bytes_text(capacity)} already.", "Give a larger size.")
+    return Objection(
+        "shrink",
+        f"{target} of {vm.name} has {bytes_text(capacity)} already.",
+        "Give a larger size.",
+    )
 
 
 def no_card(vm: Vm, mac: str, known: Iterable[str]) -> Objection:
     """Unknown address."""
     listed = ", ".join(sorted(known)) or "none"
-    return Objection("no-card", f"{vm.name} has no card “{mac}”; it has: {listed}.", "Use one of them.")
+    return Objection(
+        "no-card", f"{vm.name} has no card “{mac}”; it has: {listed}.", "Use one of them."
+    )
 
 
 def no_drive(vm: Vm, target: str, known: Iterable[str]) -> Objection:
     """Unknown target."""
     listed = ", ".join(known) or "none"
-    return Objection("no-drive", f"{vm.name} has no drive “{target}”; it has: {listed}.", "Use one of them.")
+    return Objection(
+        "no-drive", f"{vm.name} has no drive “{target}”; it has: {listed}.", "Use one of them."
+    )
 
 
 def which_drive(vm: Vm, full: Sequence[str]) -> Objection:
@@ -950,7 +1074,8 @@ def which_drive(vm: Vm, full: Sequence[str]) -> Objection:
     )
 
 
-# --- what the clock says ------------------------------------------------------------------------------------------
+# --- what the clock says
+# ------------------------------------------------------------------------------------------
 
 TTL_OVER = "Its time (ttl) is over."
 GRACE_OVER = "It was deleted, and its grace is over."
@@ -999,7 +1124,10 @@ def ttl_transient(vm: Vm, ends: datetime) -> Card:
 
 def end_transient(vm: Vm) -> tuple[Remedy, ...]:
     """What there is to choose from."""
-    return (Remedy("Shut it down for good…", command("vm shutdown {} --lose-definition", vm.name)), longer(vm))
+    return (
+        Remedy("Shut it down for good…", command("vm shutdown {} --lose-definition", vm.name)),
+        longer(vm),
+    )
 
 
 def ttl_doubtful(vm: Vm, ends: datetime, why: Objection) -> Card:
@@ -1008,7 +1136,9 @@ def ttl_doubtful(vm: Vm, ends: datetime, why: Objection) -> Card:
         "The time of *{vm}* on {host} ended at {ends}, but it is not shut down now: {why}",
         vm=vm.name, host=vm.host, ends=ends, why=f"{why.text} {why.remedy}".strip(),
     )  # fmt: skip
-    return Card(f"The time of {vm.name} is over, and it may run elsewhere.", elements=(Section(line),))
+    return Card(
+        f"The time of {vm.name} is over, and it may run elsewhere.", elements=(Section(line),)
+    )
 
 
 def ttl_changed(name: str) -> Card:
@@ -1024,5 +1154,7 @@ def longer(vm: Vm) -> Remedy:
 
 def ttl_over(vm: Vm, ends: datetime) -> Card:
     """The end of the announcement."""
-    line = words("The time of *{vm}* on {host} ended at {ends}.", vm=vm.name, host=vm.host, ends=ends)
+    line = words(
+        "The time of *{vm}* on {host} ended at {ends}.", vm=vm.name, host=vm.host, ends=ends
+    )
     return Card(f"The time of {vm.name} is over.", elements=(Section(line),))

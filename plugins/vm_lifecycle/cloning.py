@@ -19,17 +19,27 @@ def clone(intent: NewClone, case: Case) -> Planned:
     """Another guest like this one, where its disks are; of a running one the copies would be torn."""
     vm, snapshot = case.vm, case.snapshot
     host = snapshot.host(vm.host)
-    against = [*changeable(vm, snapshot), *creation.name_slips(intent.to), *creation.name_taken((intent.to,), snapshot)]
+    against = [
+        *changeable(vm, snapshot),
+        *creation.name_slips(intent.to),
+        *creation.name_taken((intent.to,), snapshot),
+    ]
     against += [cards.must_be_off(vm, "cloned")] if vm.state.active else []
     against += [cards.not_copyable(vm, intent.unique)] if intent.unique else []
-    own = [disk for disk in (vm.detail.disks if vm.detail else ()) if own_disk(disk) and not disk.shareable]
+    own = [
+        disk
+        for disk in (vm.detail.disks if vm.detail else ())
+        if own_disk(disk) and not disk.shareable
+    ]
     places = {disk.target: volume_on(disk.source, host) for disk in own}
     if lost := [disk.source for disk in own if not places[disk.target]]:
         against.append(cards.not_in_a_pool(vm, lost))
     for disk in own if host.up else ():
         pool = places[disk.target].partition("/")[0]
         against += creation.pool_objections(pool, disk.capacity or 0, host) if pool else ()
-    return (_clone(intent, vm, snapshot, {t: place for t, place in places.items() if place}),), tuple(against)
+    return (
+        _clone(intent, vm, snapshot, {t: place for t, place in places.items() if place}),
+    ), tuple(against)
 
 
 def _seed(vm: Vm, snapshot: Snapshot, stem: str) -> tuple[str, str]:
@@ -47,13 +57,21 @@ def _clone(intent: NewClone, vm: Vm, snapshot: Snapshot, places: Mapping[str, st
     uuid = creation.identity(f"{vm.uuid} {intent.to}", snapshot)
     stem = f"{intent.to}-{uuid[:8]}"
     seed = _seed(vm, snapshot, stem)
-    copies = [(target, place, f"{place.partition('/')[0]}/{stem}-{target}.qcow2") for target, place in places.items()]
+    copies = [
+        (target, place, f"{place.partition('/')[0]}/{stem}-{target}.qcow2")
+        for target, place in places.items()
+    ]
     cards_of = vm.detail.nics if vm.detail else ()
     macs = tuple(
-        creation.mac_of(creation.identity(f"{uuid} card {number}", snapshot)) for number in range(len(cards_of))
+        creation.mac_of(creation.identity(f"{uuid} card {number}", snapshot))
+        for number in range(len(cards_of))
     )
     who = seeds.Identity(uuid, intent.to, macs[0] if macs else "")
-    tags = {key: value for key, value in vm.tags.items() if key not in _OWN and not key.startswith("drover.")}
+    tags = {
+        key: value
+        for key, value in vm.tags.items()
+        if key not in _OWN and not key.startswith("drover.")
+    }
     return CloneVm(
         uuid, intent.to, vm.host, vm.uuid, vm.name,
         tuple(each for each in copies if each[0] != seed[0]), seed,

@@ -27,13 +27,17 @@ USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 APART, TOGETHER, PIN = "apart", "together", "pin"
 """Tags: bearers of one value are spread over hosts, or kept on one; a guest stays on hosts (``host-a,host-b``)."""
 _NAMESPACE = uuid.UUID("6f2c4a52-7a04-4f0e-9f63-6d9a3a0d9f1c")
-_SEEDS = {"disk": "qcow2", "cdrom": "iso"}  # a writable disk must be qcow2, or the guest has no snapshots
+# A writable disk must be qcow2, or the guest has no snapshots
+_SEEDS = {"disk": "qcow2", "cdrom": "iso"}
 _NAMED_HOSTS = 4  # hosts ruled out that a plan names
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What every guest of one command has alike. Sizes in bytes; ``bases`` as in the intent, by host."""
+    """What every guest of one command has alike.
+
+    Sizes in bytes; ``bases`` as in the intent, by host.
+    """
 
     image: Image
     bases: Mapping[str, int]
@@ -52,14 +56,18 @@ class Placed:
     reasons: tuple[Reason, ...]
 
 
-def plan(settings: VmLifecycleSettings, intent: NewVms, snapshot: Snapshot, rules: Iterable[Rule]) -> Plan | Refused:
+def plan(
+    settings: VmLifecycleSettings, intent: NewVms, snapshot: Snapshot, rules: Iterable[Rule]
+) -> Plan | Refused:
     """The guests that ``intent`` asks for, or everything that stands against them at once."""
     rules = tuple(rules)
     title = cards.create_title(names(intent))
     slips = [*_slips(settings, intent, snapshot)]
     recipe = _recipe(settings, intent, snapshot)
     if slips or isinstance(recipe, tuple):
-        return Refused(cards.not_created(title), (*slips, *(recipe if isinstance(recipe, tuple) else ())))
+        return Refused(
+            cards.not_created(title), (*slips, *(recipe if isinstance(recipe, tuple) else ()))
+        )
     placed: list[Placed] = []
     so_far = snapshot
     for name in names(intent):
@@ -79,7 +87,11 @@ def names(intent: NewVms) -> tuple[str, ...]:
 
 
 def still_good(
-    settings: VmLifecycleSettings, intent: NewVms, planned: Plan, snapshot: Snapshot, rules: Iterable[Rule]
+    settings: VmLifecycleSettings,
+    intent: NewVms,
+    planned: Plan,
+    snapshot: Snapshot,
+    rules: Iterable[Rule],
 ) -> tuple[Objection, ...]:
     """Each guest may still go where it was planned to, and nobody has taken its name or UUID."""
     rules, against = tuple(rules), list(_taken(names(intent), snapshot))
@@ -88,7 +100,9 @@ def still_good(
         against += [cards.uuid_taken(vm) for vm in snapshot.vms if vm.uuid == guest.uuid]
         vm = _vm(guest.uuid, guest.name, guest.host, guest.vcpus, guest.memory, guest.tags)
         against += _against(settings, guest.network, guest.capacity, vm, so_far, rules)
-        against += _base_objections(guest.base, dict(intent.bases), guest.capacity, snapshot.host(guest.host))
+        against += _base_objections(
+            guest.base, dict(intent.bases), guest.capacity, snapshot.host(guest.host)
+        )
         so_far = _with(so_far, vm, settings.pool, guest.capacity)
     return tuple(dict.fromkeys(against))
 
@@ -100,7 +114,9 @@ def _with(seen: Snapshot, vm: Vm, pool: str, disk: int) -> Snapshot:
         takes = each.name == pool and (host.name == vm.host or each.shared)
         return replace(each, free=each.free - disk) if takes else each
 
-    hosts = tuple(replace(host, pools=tuple(less(host, each) for each in host.pools)) for host in seen.hosts)
+    hosts = tuple(
+        replace(host, pools=tuple(less(host, each) for each in host.pools)) for host in seen.hosts
+    )
     return replace(seen, hosts=hosts, vms=(*seen.vms, replace(vm, state=VmState.RUNNING)))
 
 
@@ -151,7 +167,9 @@ def with_end(tags: Iterable[tuple[str, str]], snapshot: Snapshot) -> tuple[tuple
     return tuple(sorted(found.items()))
 
 
-def _slips(settings: VmLifecycleSettings, intent: NewVms, snapshot: Snapshot) -> Iterator[Objection]:
+def _slips(
+    settings: VmLifecycleSettings, intent: NewVms, snapshot: Snapshot
+) -> Iterator[Objection]:
     yield from texts.slips(intent)
     yield from texts.reserved(dict(intent.tags), intent.name, made=True)
     yield from name_slips(names(intent)[-1])
@@ -183,8 +201,14 @@ def image(settings: VmLifecycleSettings, intent: NewVms) -> Image | None:
     return settings.images.get(_image_name(settings, intent))
 
 
-def _recipe(settings: VmLifecycleSettings, intent: NewVms, snapshot: Snapshot) -> Recipe | tuple[Objection, ...]:
-    chosen, found, size = _image_name(settings, intent), image(settings, intent), settings.sizes.get(intent.size)
+def _recipe(
+    settings: VmLifecycleSettings, intent: NewVms, snapshot: Snapshot
+) -> Recipe | tuple[Objection, ...]:
+    chosen, found, size = (
+        _image_name(settings, intent),
+        image(settings, intent),
+        settings.sizes.get(intent.size),
+    )
     against = []
     if found is None:
         against.append(cards.no_image(chosen, settings.images))
@@ -227,13 +251,20 @@ def _vm(  # noqa: PLR0917 - what a placement rule looks at
 
 
 def _place(  # noqa: PLR0917 - one guest among hosts and rules
-    settings: VmLifecycleSettings, intent: NewVms, recipe: Recipe, vm: Vm, snapshot: Snapshot, rules: tuple[Rule, ...]
+    settings: VmLifecycleSettings,
+    intent: NewVms,
+    recipe: Recipe,
+    vm: Vm,
+    snapshot: Snapshot,
+    rules: tuple[Rule, ...],
 ) -> Placed | tuple[Objection, ...]:
     """The best host that may take it, or why none may and what would fit."""
     hosts = [intent.host] if intent.host else sorted(host.name for host in snapshot.hosts)
     objections = {
         name: (
-            *_against(settings, recipe.network, recipe.disk, replace(vm, host=name), snapshot, rules),
+            *_against(
+                settings, recipe.network, recipe.disk, replace(vm, host=name), snapshot, rules
+            ),
             *_base_objections(recipe.image.base, recipe.bases, recipe.disk, snapshot.host(name)),
         )
         for name in hosts
@@ -258,13 +289,18 @@ def _nowhere(
     up = [snapshot.host(name) for name in objections if snapshot.host(name).up]
     everywhere: set[str] = set()
     if len(up) > 1:
-        everywhere = set.intersection(*({each.code for each in objections[host.name]} for host in up))
+        everywhere = set.intersection(
+            *({each.code for each in objections[host.name]} for host in up)
+        )
     if "network" in everywhere:
         yield cards.no_network_anywhere(recipe.network, up)
     if "no-base" in everywhere:
         yield cards.no_base_anywhere(recipe.image.base)
     said = everywhere & {"network", "no-base"}
-    own = {name: [each for each in found if each.code not in said] for name, found in objections.items()}
+    own = {
+        name: [each for each in found if each.code not in said]
+        for name, found in objections.items()
+    }
     named = [name for name in own if own[name]]
     yield from dict.fromkeys(each for name in named[:_NAMED_HOSTS] for each in own[name])
     if len(named) > _NAMED_HOSTS:
@@ -283,10 +319,17 @@ def _members(vm: Vm, host: str, snapshot: Snapshot) -> int:
 
 
 def _against(  # noqa: PLR0917 - one guest on one host
-    settings: VmLifecycleSettings, network: str, disk: int, vm: Vm, snapshot: Snapshot, rules: Iterable[Rule]
+    settings: VmLifecycleSettings,
+    network: str,
+    disk: int,
+    vm: Vm,
+    snapshot: Snapshot,
+    rules: Iterable[Rule],
 ) -> tuple[Objection, ...]:
     host = snapshot.host(vm.host)
-    found = list(placement.objections(snapshot, vm, vm.host, dict.fromkeys((*placement.CORE_RULES, *rules))))
+    found = list(
+        placement.objections(snapshot, vm, vm.host, dict.fromkeys((*placement.CORE_RULES, *rules)))
+    )
     if not host.up:
         return tuple(found)
     if vm.vcpus > host.cpus:
@@ -297,9 +340,13 @@ def _against(  # noqa: PLR0917 - one guest on one host
 
 
 def _bound(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
-    """What its own tags say against a host. Spreading (``apart``) is a wish; there may be fewer hosts than guests."""
+    """What its own tags say against a host.
+
+    Spreading (``apart``) is a wish; there may be fewer hosts than guests.
+    """
     pinned = {name.strip() for name in vm.tags.get(PIN, "").replace("+", ",").split(",")} - {""}
-    known = {host.name for host in snapshot.hosts}  # other words pin a guest to where it is, wherever that will be
+    # Other words pin a guest to where it is, wherever that will be
+    known = {host.name for host in snapshot.hosts}
     if pinned and pinned <= known and vm.host not in pinned:
         yield cards.pinned_elsewhere(vm, pinned)
     group = vm.tags.get(TOGETHER)
@@ -317,7 +364,9 @@ def pool_objections(wanted: str, disk: int, host: Host) -> Iterator[Objection]:
         yield cards.no_space(disk, pool, host)
 
 
-def _base_objections(base: str, sizes: Mapping[str, int], disk: int, host: Host) -> Iterator[Objection]:
+def _base_objections(
+    base: str, sizes: Mapping[str, int], disk: int, host: Host
+) -> Iterator[Objection]:
     """What keeps a disk from being made of the image there; hosts that were not asked are given the benefit."""
     there = sizes.get(host.name)
     if there == 0:
@@ -330,16 +379,25 @@ def _most(settings: VmLifecycleSettings, snapshot: Snapshot) -> dict[str, tuple[
     """Bytes of memory and disk that each host that could be used has left."""
     found = {}
     for host in snapshot.hosts:
-        pool = next((each for each in host.pools if each.name == settings.pool and each.active), None)
+        pool = next(
+            (each for each in host.pools if each.name == settings.pool and each.active), None
+        )
         if host.up and not host.maintenance:
             found[host.name] = (max(0, snapshot.room(host.name)), pool.free if pool else 0)
     return found
 
 
 def _plan(
-    settings: VmLifecycleSettings, intent: NewVms, recipe: Recipe, placed: Sequence[Placed], snapshot: Snapshot
+    settings: VmLifecycleSettings,
+    intent: NewVms,
+    recipe: Recipe,
+    placed: Sequence[Placed],
+    snapshot: Snapshot,
 ) -> Plan:
-    steps = tuple(_step(settings, intent, recipe, each.vm, number, snapshot) for number, each in enumerate(placed))
+    steps = tuple(
+        _step(settings, intent, recipe, each.vm, number, snapshot)
+        for number, each in enumerate(placed)
+    )
     vms = [each.vm for each in placed]
     unseen = [host for host in snapshot.hosts if not host.up and host.seen_at is None]
     return Plan(
@@ -358,13 +416,20 @@ def _plan(
 
 
 def _step(  # noqa: PLR0917 - everything a step holds comes from these
-    settings: VmLifecycleSettings, intent: NewVms, recipe: Recipe, vm: Vm, number: int, snapshot: Snapshot
+    settings: VmLifecycleSettings,
+    intent: NewVms,
+    recipe: Recipe,
+    vm: Vm,
+    number: int,
+    snapshot: Snapshot,
 ) -> CreateVm:
     image, host = recipe.image, snapshot.host(vm.host)
     stem, mac = f"{vm.name}-{vm.uuid[:8]}", mac_of(vm.uuid)
     address = _addresses(intent)[number] if intent.address else ""
     keys = (*settings.ssh_keys, *intent.ssh_keys)
-    who = seeds.Identity(vm.uuid, vm.name, mac, intent.user or image.user, keys, address, intent.gateway)
+    who = seeds.Identity(
+        vm.uuid, vm.name, mac, intent.user or image.user, keys, address, intent.gateway
+    )
     user_data, vendor_data = seeds.files(who, intent.user_data)
     return CreateVm(
         uuid=vm.uuid, name=vm.name, host=vm.host, vcpus=vm.vcpus, memory=vm.memory,

@@ -63,7 +63,11 @@ def _cannot_take(name: str, vm: Vm, host: Host) -> Iterator[Objection]:
         yield cards.number_for_a_name(name)
     elif name in {each.name for each in _snapshots_of(vm)}:
         yield cards.snapshot_exists(vm, name)
-    formats = {disk.format for disk in (vm.detail.disks if vm.detail else ()) if own_disk(disk) and not disk.readonly}
+    formats = {
+        disk.format
+        for disk in (vm.detail.disks if vm.detail else ())
+        if own_disk(disk) and not disk.readonly
+    }
     if formats - {"qcow2"}:
         yield cards.cannot_snapshot(vm, formats - {"qcow2"})
     if vm.state is VmState.SUSPENDED:
@@ -88,7 +92,11 @@ def _of_a_snapshot(intent: SnapshotWish, verb: SnapshotVerb, case: Case) -> Plan
     """Going back to, or removing, a snapshot that exists; its name is taken as it is."""
     vm, snapshot = case.vm, case.snapshot
     reverts = verb is SnapshotVerb.REVERT
-    against = [*changeable(vm, snapshot)] if reverts else [*settled(vm, snapshot), *_elsewhere_if_off(vm, snapshot)]
+    against = (
+        [*changeable(vm, snapshot)]
+        if reverts
+        else [*settled(vm, snapshot), *_elsewhere_if_off(vm, snapshot)]
+    )
     there = {each.name: each for each in _snapshots_of(vm)}
     alike = names_for(intent.snapshot, there)
     name = alike[0] if len(alike) == 1 else intent.snapshot
@@ -128,8 +136,14 @@ def disk_wish(intent: DiskWish, case: Case) -> Planned:
     against = [*changeable(vm, snapshot)]
     if intent.verb == "grow":
         return _grow(intent, vm, host, against)
-    against += creation.pool_objections(case.settings.pool, intent.capacity, host) if host.up else ()
-    free = ((name, volume) for name, volume in new_disks(case.settings, vm) if volume not in intent.taken)
+    against += (
+        creation.pool_objections(case.settings.pool, intent.capacity, host) if host.up else ()
+    )
+    free = (
+        (name, volume)
+        for name, volume in new_disks(case.settings, vm)
+        if volume not in intent.taken
+    )
     target, volume = next(free, ("", ""))
     if not target:
         return (), (*against, cards.no_free_target(vm))
@@ -146,7 +160,11 @@ def new_disks(settings: VmLifecycleSettings, vm: Vm) -> Iterator[tuple[str, str]
 
 
 def _grow(intent: DiskWish, vm: Vm, host: Host, against: list[Objection]) -> Planned:
-    disks = {disk.target: disk for disk in (vm.detail.disks if vm.detail else ()) if disk.device == "disk"}
+    disks = {
+        disk.target: disk
+        for disk in (vm.detail.disks if vm.detail else ())
+        if disk.device == "disk"
+    }
     disk = disks.get(intent.target)
     if disk is None:
         against.append(cards.no_disk(vm, intent.target, disks))
@@ -157,7 +175,12 @@ def _grow(intent: DiskWish, vm: Vm, host: Host, against: list[Objection]) -> Pla
     elif host.up and (place := volume_on(disk.source, host)):
         more = intent.capacity - (disk.capacity or 0)
         against += creation.pool_objections(place.partition("/")[0], more, host)
-    if disk and host.up and disk.format == "qcow2" and any(not each.external for each in _snapshots_of(vm)):
+    if (
+        disk
+        and host.up
+        and disk.format == "qcow2"
+        and any(not each.external for each in _snapshots_of(vm))
+    ):
         old = disk.compat == "0.10" or host.hypervisor_version < GROWS_WITH_SNAPSHOTS
         against += [cards.cannot_grow_with_snapshots(vm, disk, host)] if old else []
     return (GrowDisk(vm.uuid, vm.name, vm.host, intent.target, intent.capacity),), tuple(against)
@@ -169,13 +192,17 @@ def nic_wish(intent: NicWish, case: Case) -> Planned:
     against, host = [*changeable(vm, snapshot)], snapshot.host(vm.host)
     macs = {nic.mac.lower() for nic in (vm.detail.nics if vm.detail else ())}
     if intent.verb == "remove":
-        against += [cards.asleep(vm)] if vm.state is VmState.SUSPENDED else []  # it could not let go of it
+        # It could not let go of it
+        against += [cards.asleep(vm)] if vm.state is VmState.SUSPENDED else []
         against += [] if intent.what.lower() in macs else [cards.no_card(vm, intent.what, macs)]
         return (RemoveNic(vm.uuid, vm.name, vm.host, intent.what.lower()),), tuple(against)
     kind = creation.network_kind(host, intent.what)
     against += [] if kind or not host.up else [cards.no_network(intent.what, host)]
     taken = {nic.mac.lower() for each in snapshot.vms if each.detail for nic in each.detail.nics}
-    drawn = (creation.mac_of(creation.identity(f"{vm.uuid} card {n}", snapshot)) for n in range(len(taken) + 1))
+    drawn = (
+        creation.mac_of(creation.identity(f"{vm.uuid} card {n}", snapshot))
+        for n in range(len(taken) + 1)
+    )
     mac = next(each for each in drawn if each not in taken)
     return (AddNic(vm.uuid, vm.name, vm.host, kind, intent.what, mac),), tuple(against)
 
@@ -184,7 +211,9 @@ def eject(intent: Ejection, case: Case) -> Planned:
     """An empty drive."""
     vm, snapshot = case.vm, case.snapshot
     drives = {
-        disk.target: disk for disk in (vm.detail.disks if vm.detail else ()) if disk.device in {"cdrom", "floppy"}
+        disk.target: disk
+        for disk in (vm.detail.disks if vm.detail else ())
+        if disk.device in {"cdrom", "floppy"}
     }
     full = [target for target, disk in drives.items() if disk.source]
     if intent.target and intent.target not in drives:

@@ -23,7 +23,9 @@ def delete(intent: Deletion, case: Case) -> Planned:
     against += [] if against else _needed(intent, vm, remove=intent.remove_disks)
     if against:
         return (), tuple(against)
-    mark = DeleteVm(vm.uuid, vm.name, vm.host, intent.remove_disks, 0 if intent.now else case.settings.grace)
+    mark = DeleteVm(
+        vm.uuid, vm.name, vm.host, intent.remove_disks, 0 if intent.now else case.settings.grace
+    )
     if not intent.now:
         return (mark,), ()
     return (mark, _purge(case.settings, intent, vm, remove=intent.remove_disks)), ()
@@ -34,7 +36,10 @@ def undelete(intent: VmVerb, case: Case) -> Planned:  # noqa: ARG001 - the shape
     vm, snapshot = case.vm, case.snapshot
     if DELETED not in vm.tags:
         return (), ()
-    return (UndeleteVm(vm.uuid, vm.name, vm.host),), (*reached(vm, snapshot), *elsewhere(vm, snapshot))
+    return (UndeleteVm(vm.uuid, vm.name, vm.host),), (
+        *reached(vm, snapshot),
+        *elsewhere(vm, snapshot),
+    )
 
 
 def purge(intent: VmVerb, case: Case) -> Planned:
@@ -65,6 +70,10 @@ def _needed(intent: Deletion | VmVerb, vm: Vm, *, remove: bool) -> Iterator[Obje
             yield cards.disk_needed(vm, each)
 
 
-def _purge(settings: VmLifecycleSettings, intent: Deletion | VmVerb, vm: Vm, *, remove: bool) -> PurgeVm:
+def _purge(
+    settings: VmLifecycleSettings, intent: Deletion | VmVerb, vm: Vm, *, remove: bool
+) -> PurgeVm:
     gone = (each.place for each in of(intent, vm) if not each.stays and (each.seed or remove))
-    return PurgeVm(vm.uuid, vm.name, vm.host, (*gone, f"{settings.pool}/{vm.uuid}-serial.log"), not remove)
+    return PurgeVm(
+        vm.uuid, vm.name, vm.host, (*gone, f"{settings.pool}/{vm.uuid}-serial.log"), not remove
+    )

@@ -24,24 +24,31 @@ class Scene:
     @classmethod
     def of(cls, settings: VmLifecycleSettings, snapshot: Snapshot, looked: Looked) -> Scene:
         """A scene with its images put together."""
-        shared = {(host.name, pool.name) for host in snapshot.hosts for pool in host.pools if pool.shared}
+        shared = {
+            (host.name, pool.name) for host in snapshot.hosts for pool in host.pools if pool.shared
+        }
         return cls(settings, snapshot, looked, Backing(looked.storages, shared))
 
 
 def is_own_seed(uuid: str, place: str) -> bool:
     """Whether Drover made this volume as the cloud-init seed of this VM: its name ends with the VM's own UUID.
 
-    ``NAME-UUID8-seed.qcow2`` or ``.iso``, as every version of Drover has named them; the VM may have another name now.
+    ``NAME-UUID8-seed.qcow2`` or ``.iso``, as every version of Drover has named them; the VM may
+    have another name now.
     """
     volume = place.partition("/")[2]
-    return re.fullmatch(rf"[a-z0-9][a-z0-9-]*-{re.escape(uuid[:8])}-seed\.(qcow2|iso)", volume) is not None
+    return (
+        re.fullmatch(rf"[a-z0-9][a-z0-9-]*-{re.escape(uuid[:8])}-seed\.(qcow2|iso)", volume)
+        is not None
+    )
 
 
 def fates(vm: Vm, scene: Scene) -> tuple[Fate, ...]:
     """What becomes of each image that a VM has, if it is deleted with its disks.
 
-    Its disks go, and of the images beneath them those that its own snapshots name as its disks of then. What others
-    need, what lies in no pool, what is shared or read-only, and what else is beneath stays. A disk that others need
+    Its disks go, and of the images beneath them those that its own snapshots name as its disks of
+    then. What others need, what lies in no pool, what is shared or read-only, and what else is
+    beneath stays. A disk that others need
     bears their names in ``holders`` without a reason to stay: it stands against the deletion.
     """
     host, backing = vm.host, scene.backing
@@ -51,21 +58,35 @@ def fates(vm: Vm, scene: Scene) -> tuple[Fate, ...]:
     tops = [path for path in _paths(filter(_is_own, now)) if path not in seeds]
     before = set(_paths(filter(_is_own, (each for each in named if each.snapshot))))
     beneath = [each for top in tops for each in backing.beneath(host, top)]
-    bases = [path for path in dict.fromkeys(plain(each.path) for each in beneath) if path not in tops]
+    bases = [
+        path for path in dict.fromkeys(plain(each.path) for each in beneath) if path not in tops
+    ]
     own = [*tops, *(path for path in bases if path in before)]
-    going = [path for path in (*own, *seeds) if backing.image(host, path) and _place(scene, host, path)]
+    going = [
+        path for path in (*own, *seeds) if backing.image(host, path) and _place(scene, host, path)
+    ]
     found = [_fate(vm, scene, path, going, top=path in tops) for path in own]
     found += [_seed(vm, scene, path, going) for path in seeds]
-    found += [Fate(vm.uuid, _shown(scene, host, path), path, "beneath") for path in bases if path not in own]
+    found += [
+        Fate(vm.uuid, _shown(scene, host, path), path, "beneath")
+        for path in bases
+        if path not in own
+    ]
     rest = [each for each in now if each.device in {"disk", "lun"} and not _is_own(each)]
     known = {each.path for each in found}
-    found += [Fate(vm.uuid, _shown(scene, host, path), path, "shared") for path in _paths(rest) if path not in known]
+    found += [
+        Fate(vm.uuid, _shown(scene, host, path), path, "shared")
+        for path in _paths(rest)
+        if path not in known
+    ]
     return tuple(found)
 
 
 def written_under(vm: Vm, scene: Scene) -> Iterator[Fate]:
     """The disks of a VM that other VMs' images stand on: whatever it writes there destroys those."""
-    for path in _paths(each for each in scene.backing.uses(vm.host, vm.uuid) if _is_own(each) and not each.snapshot):
+    for path in _paths(
+        each for each in scene.backing.uses(vm.host, vm.uuid) if _is_own(each) and not each.snapshot
+    ):
         if names := scene.backing.standing(vm.host, path, but=vm.uuid):
             yield Fate(vm.uuid, _shown(scene, vm.host, path), path, "beneath", names)
 
@@ -81,7 +102,9 @@ def held(vm: tuple[str, str], places: Iterable[str], scene: Scene) -> dict[str, 
     return {place: names for place, names in found.items() if names}
 
 
-def holders(scene: Scene, host: str, uuid: str, image: Image, going: Iterable[str]) -> tuple[str, ...]:
+def holders(
+    scene: Scene, host: str, uuid: str, image: Image, going: Iterable[str]
+) -> tuple[str, ...]:
     """Who needs an image besides the VM, in words; what is not known counts as a need."""
     found = [*scene.backing.holders(host, image.path, but=uuid, going=going)]
     found += _catalogue(scene, host, image)
@@ -126,7 +149,9 @@ def _unheard(scene: Scene, other: Host, host: str, image: Image) -> Iterator[str
     if other.name in scene.looked.storages or other.name == host:
         return
     for vm in scene.snapshot.on(other.name):
-        sources = {plain(disk.source) for disk in (vm.detail.disks if vm.detail else ()) if disk.source}
+        sources = {
+            plain(disk.source) for disk in (vm.detail.disks if vm.detail else ()) if disk.source
+        }
         if sources & {plain(image.path), image.place}:
             yield cards.last_seen_with(vm)
     pools = {pool.name: pool for pool in scene.snapshot.host(host).pools}

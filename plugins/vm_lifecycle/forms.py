@@ -13,12 +13,26 @@ def create(settings: VmLifecycleSettings) -> Form:
     images = tuple((name, name) for name in sorted(settings.images))
     sizes = tuple((name, _size(name, size)) for name, size in sorted(settings.sizes.items()))
     fields: list[FormField] = [TextField("name", "Name", hint="Small letters, digits and hyphens.")]
-    fields += [ChoiceField("image", "Image", images, initial=settings.default_image)] if images else []
+    fields += (
+        [ChoiceField("image", "Image", images, initial=settings.default_image)] if images else []
+    )
     fields += [ChoiceField("size", "Size", sizes, required=False)] if sizes else []
     fields += [
-        TextField("cpus", "vCPUs", required=False, hint=f"Otherwise the size's, or {settings.default_cpus}."),
-        TextField("memory", "Memory", required=False, hint=f"Otherwise {bytes_text(settings.default_memory)}."),
-        TextField("disk", "Disk", required=False, hint=f"Otherwise {bytes_text(settings.default_disk)}."),
+        TextField(
+            "cpus",
+            "vCPUs",
+            required=False,
+            hint=f"Otherwise the size's, or {settings.default_cpus}.",
+        ),
+        TextField(
+            "memory",
+            "Memory",
+            required=False,
+            hint=f"Otherwise {bytes_text(settings.default_memory)}.",
+        ),
+        TextField(
+            "disk", "Disk", required=False, hint=f"Otherwise {bytes_text(settings.default_disk)}."
+        ),
         TextField("network", "Network", required=False, initial=settings.network),
         ChoiceField("host", "Host", source="hosts", required=False),
         TextField("count", "How many", required=False, initial="1"),

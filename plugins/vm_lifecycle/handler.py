@@ -18,7 +18,15 @@ from bot.domain.steps import Step
 from bot.ports import Hypervisor, Progress
 from bot.ports.guests import Found, GuestDisk, GuestNic
 from plugins.vm_lifecycle import creation, devices, fates, making, planner, texts, told
-from plugins.vm_lifecycle.intents import Deletion, DiskWish, LookAt, NewClone, NewVms, SnapshotWish, VmVerb
+from plugins.vm_lifecycle.intents import (
+    Deletion,
+    DiskWish,
+    LookAt,
+    NewClone,
+    NewVms,
+    SnapshotWish,
+    VmVerb,
+)
 from plugins.vm_lifecycle.making import nowhere_else
 from plugins.vm_lifecycle.planner import AUTOSTART, DELETED, DISKS
 from plugins.vm_lifecycle.portrait import Portrait
@@ -53,7 +61,8 @@ Facts = Mapping[str, str | int | float | bool]
 _AT_ONCE = 16  # hosts that are asked side by side
 
 
-# --- settle -------------------------------------------------------------------------------------------------------
+# --- settle
+# -------------------------------------------------------------------------------------------------------
 
 
 def settle(step: Step, hypervisor: Hypervisor) -> Settled:
@@ -83,7 +92,9 @@ def _snapshot_is(step: SnapshotVm, hypervisor: Hypervisor) -> bool:
 
 
 def _deleted(step: DeleteVm, hypervisor: Hypervisor) -> bool:
-    return DELETED in _found(step, hypervisor).tags and not hypervisor.autostart(step.host, step.uuid)
+    return DELETED in _found(step, hypervisor).tags and not hypervisor.autostart(
+        step.host, step.uuid
+    )
 
 
 def _purged(step: PurgeVm, hypervisor: Hypervisor) -> bool:
@@ -107,7 +118,9 @@ def _has_nic(step: AddNic, hypervisor: Hypervisor) -> bool:
 def _macs(step: OnGuest, hypervisor: Hypervisor) -> tuple[set[str], set[str]]:
     """MAC addresses of its cards in either definition, and in both."""
     found = _found(step, hypervisor)
-    now, later = ({each.mac.lower() for each in detail.nics} for detail in (found.detail, found.detail_next))
+    now, later = (
+        {each.mac.lower() for each in detail.nics} for detail in (found.detail, found.detail_next)
+    )
     return now | later, now & later
 
 
@@ -163,10 +176,13 @@ _LOOKS: Mapping[type[Step], Callable[[Any, Hypervisor], bool]] = {
 }
 
 
-# --- run ----------------------------------------------------------------------------------------------------------
+# --- run
+# ----------------------------------------------------------------------------------------------------------
 
 
-def run(settings: VmLifecycleSettings, step: Step, hypervisor: Hypervisor, progress: Progress) -> Facts:
+def run(
+    settings: VmLifecycleSettings, step: Step, hypervisor: Hypervisor, progress: Progress
+) -> Facts:
     """Do a step; safe to repeat. Facts are for the audit."""
     return _RUNS[type(step)](step, Site(settings, hypervisor, progress))
 
@@ -262,7 +278,9 @@ def _shut_down(step: PowerVm, at: Site) -> Facts:
         if Ask.CANCEL in at.progress.asked():
             raise StepCancelledError(told.stopped_waiting(step, waited))
         if waited >= at.settings.shutdown_seconds:
-            raise StepAsksError(told.does_not_listen(step, waited), told.DOES_NOT_LISTEN, told.force_off(step))
+            raise StepAsksError(
+                told.does_not_listen(step, waited), told.DOES_NOT_LISTEN, told.force_off(step)
+            )
         at.progress.say(told.waits_for_shutdown(step, waited))
         at.progress.sleep(at.settings.poll_seconds)
         waited += at.settings.poll_seconds
@@ -274,7 +292,10 @@ def _resize(step: ResizeVm, at: Site) -> Facts:
         return {}
     at.progress.note(told.at_next_start(step))
     now = _found(step, at.hypervisor)
-    return {told.NOW: told.size(now.vcpus, now.memory), told.NEXT: told.size(now.vcpus_next, now.memory_next)}
+    return {
+        told.NOW: told.size(now.vcpus, now.memory),
+        told.NEXT: told.size(now.vcpus_next, now.memory_next),
+    }
 
 
 def _discard_memory(step: DiscardMemory, at: Site) -> Facts:
@@ -314,7 +335,11 @@ def _delete(step: DeleteVm, at: Site) -> Facts:
     nowhere_else(step, at.hypervisor)
     ends = datetime.now(UTC) + timedelta(seconds=step.grace)
     until = ends.isoformat(timespec="seconds")
-    tags = {**_found(step, at.hypervisor).tags, DELETED: until, DISKS: "remove" if step.remove_disks else "keep"}
+    tags = {
+        **_found(step, at.hypervisor).tags,
+        DELETED: until,
+        DISKS: "remove" if step.remove_disks else "keep",
+    }
     if at.hypervisor.autostart(step.host, step.uuid):
         tags[AUTOSTART] = "on"
     at.hypervisor.set_tags(step.host, step.uuid, tags)
@@ -356,7 +381,9 @@ def _nobody_needs(step: PurgeVm, at: Site) -> None:
     looked = look_at_storage(at.hypervisor, snapshot, {step.host})
     if why := looked.failed.get(step.host):
         raise HostUnreachableError(why, told.SILENT_ADVICE)
-    needed = fates.held((step.host, step.uuid), step.volumes, fates.Scene.of(at.settings, snapshot, looked))
+    needed = fates.held(
+        (step.host, step.uuid), step.volumes, fates.Scene.of(at.settings, snapshot, looked)
+    )
     if needed:
         raise DroverError(told.needed(step, needed), told.needed_advice(step))
 
@@ -403,7 +430,9 @@ def _grow(step: GrowDisk, at: Site) -> Facts:
 
 def _add_nic(step: AddNic, at: Site) -> Facts:
     _changeable(step, at.hypervisor)
-    at.hypervisor.attach_nic(step.host, step.uuid, GuestNic(step.network_kind, step.network, step.mac))
+    at.hypervisor.attach_nic(
+        step.host, step.uuid, GuestNic(step.network_kind, step.network, step.mac)
+    )
     return {}
 
 
@@ -473,10 +502,13 @@ def _found(step: OnGuest, hypervisor: Hypervisor) -> Found:
     return found
 
 
-# --- what plans and queries look at -------------------------------------------------------------------------------
+# --- what plans and queries look at
+# -------------------------------------------------------------------------------
 
 
-def bases(settings: VmLifecycleSettings, intent: NewVms, snapshot: Snapshot, hypervisor: Hypervisor) -> NewVms:
+def bases(
+    settings: VmLifecycleSettings, intent: NewVms, snapshot: Snapshot, hypervisor: Hypervisor
+) -> NewVms:
     """The wish with the image's size on every host that answers; a host that falls silent meanwhile is left open."""
     image = creation.image(settings, intent)
     if image is None:
@@ -486,7 +518,8 @@ def bases(settings: VmLifecycleSettings, intent: NewVms, snapshot: Snapshot, hyp
         try:
             found = hypervisor.volume(host, *making.place(image.base))
         except DroverError:
-            return ()  # its pool or the host itself is away, which the snapshot tells, or the step does
+            # Its pool or the host itself is away, which the snapshot tells, or the step does
+            return ()
         return ((host, 0 if found is None else found.capacity),)
 
     up = [host.name for host in snapshot.hosts if host.up]
@@ -495,7 +528,10 @@ def bases(settings: VmLifecycleSettings, intent: NewVms, snapshot: Snapshot, hyp
 
 
 def doomed(
-    settings: VmLifecycleSettings, intent: Deletion | VmVerb, snapshot: Snapshot, hypervisor: Hypervisor
+    settings: VmLifecycleSettings,
+    intent: Deletion | VmVerb,
+    snapshot: Snapshot,
+    hypervisor: Hypervisor,
 ) -> Deletion | VmVerb:
     """The wish with what becomes of each image; a host whose storage cannot be read leaves its VMs out."""
     vms = planner.chosen(intent, snapshot)
@@ -516,7 +552,9 @@ def unique(intent: NewClone, snapshot: Snapshot, hypervisor: Hypervisor) -> NewC
     return replace(intent, unique=hypervisor.not_copyable(vms[0].host, vms[0].uuid))
 
 
-def taken(settings: VmLifecycleSettings, intent: DiskWish, snapshot: Snapshot, hypervisor: Hypervisor) -> DiskWish:
+def taken(
+    settings: VmLifecycleSettings, intent: DiskWish, snapshot: Snapshot, hypervisor: Hypervisor
+) -> DiskWish:
     """The wish with the volumes that a new disk would be and that exist: of former disks, with their data."""
     vms = planner.chosen(intent, snapshot)
     if isinstance(vms, Objection) or not snapshot.host(vms[0].host).up:
@@ -530,14 +568,21 @@ def taken(settings: VmLifecycleSettings, intent: DiskWish, snapshot: Snapshot, h
 
 
 def written_under(
-    settings: VmLifecycleSettings, intent: VmVerb | SnapshotWish, snapshot: Snapshot, hypervisor: Hypervisor
+    settings: VmLifecycleSettings,
+    intent: VmVerb | SnapshotWish,
+    snapshot: Snapshot,
+    hypervisor: Hypervisor,
 ) -> VmVerb | SnapshotWish:
     """The wish with the disks that other VMs' images stand on; a host that cannot tell in time is left open."""
     vms = planner.chosen(intent, snapshot)
     if isinstance(vms, Objection):
         return intent
-    scene = fates.Scene.of(settings, snapshot, look_at_storage(hypervisor, snapshot, (), directories=False))
-    return replace(intent, fates=tuple(each for vm in vms for each in fates.written_under(vm, scene)))
+    scene = fates.Scene.of(
+        settings, snapshot, look_at_storage(hypervisor, snapshot, (), directories=False)
+    )
+    return replace(
+        intent, fates=tuple(each for vm in vms for each in fates.written_under(vm, scene))
+    )
 
 
 def look_at_storage(

@@ -26,7 +26,8 @@ class VmVerb:
     fates: tuple[Fate, ...] = later(
         ()
     )  # of a purge: what becomes of its images; of a start: those that others stand on
-    looked: tuple[str, ...] = later(())  # UUIDs of the VMs whose hosts' storage was looked at for that
+    # UUIDs of the VMs whose hosts' storage was looked at for that
+    looked: tuple[str, ...] = later(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,10 @@ class SnapshotWish:
 
 @dataclass(frozen=True, slots=True)
 class DiskWish:
-    """``vm disk add|grow``; ``capacity`` in bytes. ``taken``: volumes that a new disk must not be, for they exist."""
+    """``vm disk add|grow``; ``capacity`` in bytes.
+
+    ``taken``: volumes that a new disk must not be, for they exist.
+    """
 
     verb: str
     vm: str
@@ -203,7 +207,9 @@ class _Tag(click.ParamType[tuple[str, str]]):
 
     name = "tag"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
         """Key and value; a ``ttl`` must be a duration."""
         if isinstance(value, tuple):
             return value
@@ -243,10 +249,17 @@ REASON = click.Option(["--reason"], default="", metavar="TEXT", help=cards.REASO
 VM = click.Argument(["vm"], metavar="VM")
 
 
-def command(name: str, summary: str, callback: Callable[..., Any], *params: click.Parameter) -> click.Command:
+def command(
+    name: str, summary: str, callback: Callable[..., Any], *params: click.Parameter
+) -> click.Command:
     """A click command of this plugin."""
     return click.Command(
-        name, params=list(params), callback=callback, help=summary, short_help=summary, add_help_option=False
+        name,
+        params=list(params),
+        callback=callback,
+        help=summary,
+        short_help=summary,
+        add_help_option=False,
     )
 
 
@@ -271,7 +284,9 @@ def create() -> click.Command:
         option(["--network"], default="", metavar="NET", help=cards.NETWORK_HELP),
         option(["--host"], default="", metavar="HOST", help=cards.HOST_HELP),
         option(["--count"], type=click.IntRange(1, 1000), default=1, help=cards.COUNT_HELP),
-        option(["--tag", "tags"], type=TAG, multiple=True, metavar="KEY=VALUE", help=cards.TAG_HELP),
+        option(
+            ["--tag", "tags"], type=TAG, multiple=True, metavar="KEY=VALUE", help=cards.TAG_HELP
+        ),
         option(["--user"], default="", metavar="NAME", help=cards.USER_HELP),
         option(["--ssh-key", "ssh_keys"], multiple=True, metavar="KEY", help=cards.SSH_HELP),
         option(["--address"], default="", metavar="ADDRESS/BITS", help=cards.ADDRESS_HELP),
@@ -298,7 +313,15 @@ def verb(name: str, summary: str, *, bulk: bool = True) -> click.Command:
         return command(f"vm {name}", summary, made, VM, REASON)
     ends = name in {"shutdown", "force-off"}
     lose = click.Option(["--lose-definition"], is_flag=True, help=cards.LOSE_HELP)
-    return command(f"vm {name}", summary, made, _optional_vm(), _tag_option(), *([lose] if ends else []), REASON)
+    return command(
+        f"vm {name}",
+        summary,
+        made,
+        _optional_vm(),
+        _tag_option(),
+        *([lose] if ends else []),
+        REASON,
+    )
 
 
 def delete() -> click.Command:
@@ -322,7 +345,9 @@ def delete() -> click.Command:
         made,
         _optional_vm(),
         _tag_option(),
-        click.Option(["--keep-disks", "disks"], flag_value="keep", default=None, help=cards.KEEP_HELP),
+        click.Option(
+            ["--keep-disks", "disks"], flag_value="keep", default=None, help=cards.KEEP_HELP
+        ),
         click.Option(["--remove-disks", "disks"], flag_value="remove", help=cards.REMOVE_HELP),
         click.Option(["--now"], is_flag=True, help=cards.NOW_HELP),
         REASON,
@@ -332,7 +357,9 @@ def delete() -> click.Command:
 def tag() -> click.Command:
     """``vm tag VM key=value… [--remove key]`` → ``NewTags``."""
 
-    def made(vm: str, give: tuple[tuple[str, str], ...], take: tuple[str, ...], reason: str) -> NewTags:
+    def made(
+        vm: str, give: tuple[tuple[str, str], ...], take: tuple[str, ...], reason: str
+    ) -> NewTags:
         if not give and not take:
             raise click.UsageError(cards.NO_TAGS)
         return NewTags(vm, tuple(give), tuple(take), reason)
@@ -385,12 +412,16 @@ def resize() -> click.Command:
 
 def rename() -> click.Command:
     """``vm rename VM NEW`` → ``NewName``."""
-    return command("vm rename", cards.RENAME, NewName, VM, click.Argument(["to"], metavar="NEW-NAME"), REASON)
+    return command(
+        "vm rename", cards.RENAME, NewName, VM, click.Argument(["to"], metavar="NEW-NAME"), REASON
+    )
 
 
 def clone() -> click.Command:
     """``vm clone VM NEW`` → ``NewClone``."""
-    return command("vm clone", cards.CLONE, NewClone, VM, click.Argument(["to"], metavar="NEW-NAME"), REASON)
+    return command(
+        "vm clone", cards.CLONE, NewClone, VM, click.Argument(["to"], metavar="NEW-NAME"), REASON
+    )
 
 
 def snapshot(which: str, summary: str) -> click.Command:
@@ -399,7 +430,9 @@ def snapshot(which: str, summary: str) -> click.Command:
     def made(vm: str, snapshot: str, reason: str, description: str = "") -> SnapshotWish:
         return SnapshotWish(which, vm, snapshot, description, reason)
 
-    more = [click.Option(["--description"], default="", metavar="TEXT")] if which == "create" else []
+    more = (
+        [click.Option(["--description"], default="", metavar="TEXT")] if which == "create" else []
+    )
     name = click.Argument(["snapshot"], metavar="SNAPSHOT")
     return command(f"vm snapshot {which}", summary, made, VM, name, *more, REASON)
 
@@ -442,7 +475,9 @@ def _optional_vm() -> click.Argument:
 
 
 def _tag_option() -> click.Option:
-    return click.Option(["--tag"], type=TAG, default=None, metavar="KEY=VALUE", help=cards.BULK_HELP)
+    return click.Option(
+        ["--tag"], type=TAG, default=None, metavar="KEY=VALUE", help=cards.BULK_HELP
+    )
 
 
 def _one_of(vm: str, tag: tuple[str, str] | None) -> None:

@@ -31,7 +31,9 @@ def set_its_end(history: History, vm: Vm) -> tuple[str, ...]:
             return step.expires == vm.tags.get("expires")
         if isinstance(step, TagVm | CreateVm):
             return dict(step.tags).get("expires") == vm.tags.get("expires")
-        return isinstance(step, CreateVms) and any(sets(each) for each in step.guests if each.uuid == vm.uuid)
+        return isinstance(step, CreateVms) and any(
+            sets(each) for each in step.guests if each.uuid == vm.uuid
+        )
 
     return _who(history, vm, sets)
 
@@ -51,12 +53,15 @@ def _who(history: History, vm: Vm, did: Callable[[Step], bool]) -> tuple[str, ..
 
 
 def endings(
-    settings: VmLifecycleSettings, snapshot: Snapshot, memory: Mapping[str, str], causes: Causes = nobody
+    settings: VmLifecycleSettings,
+    snapshot: Snapshot,
+    memory: Mapping[str, str],
+    causes: Causes = nobody,
 ) -> Looked:
     """Notices of guests whose ``ttl`` ends soon, and shutdowns of those whose time is over.
 
-    ``memory``: the names of the guests announced before, by the alert's key. One that is not true any more, because its
-    guest was given more time, went off or was deleted, is ended.
+    ``memory``: the names of the guests announced before, by the alert's key. One that is not true
+    any more, because its guest was given more time, went off or was deleted, is ended.
     """
     noticed: list[Alert | Proposal] = []
     announced: dict[str, str] = {}
@@ -70,14 +75,18 @@ def endings(
             noticed.append(Alert(key, cards.ttl_paused(vm, ends), remedies=cards.out_of_pause(vm)))
         elif not vm.persistent:
             announced[key] = vm.name
-            noticed.append(Alert(key, cards.ttl_transient(vm, ends), remedies=cards.end_transient(vm)))
+            noticed.append(
+                Alert(key, cards.ttl_transient(vm, ends), remedies=cards.end_transient(vm))
+            )
         elif doubt := next(planner.elsewhere(vm, snapshot), None):
             announced[key] = vm.name
             noticed.append(Alert(key, cards.ttl_doubtful(vm, ends, doubt)))
         else:
             noticed.append(Alert(key, cards.ttl_over(vm, ends), over=True))
             wish = VmVerb("shutdown", vm.uuid)
-            noticed.append(Proposal("vm shutdown", wish, why=cards.TTL_OVER, key=key, causes=causes(vm)))
+            noticed.append(
+                Proposal("vm shutdown", wish, why=cards.TTL_OVER, key=key, causes=causes(vm))
+            )
     told = {each.key for each in noticed}
     silent = {vm.uuid for vm in snapshot.vms if not snapshot.host(vm.host).up}
     for key, name in memory.items():
@@ -92,7 +101,12 @@ def _ending(settings: VmLifecycleSettings, snapshot: Snapshot) -> Iterator[tuple
     """Active guests whose time ends within the notice, or has ended, with the moment."""
     for vm in _once(snapshot):
         ends = moment(vm.tags.get("expires", ""))
-        if ends is None or planner.DELETED in vm.tags or not vm.state.active or not snapshot.host(vm.host).up:
+        if (
+            ends is None
+            or planner.DELETED in vm.tags
+            or not vm.state.active
+            or not snapshot.host(vm.host).up
+        ):
             continue
         if ends - timedelta(seconds=settings.ttl_notice) <= snapshot.taken_at:
             yield vm, ends
@@ -108,7 +122,13 @@ def purges(
         ends = moment(vm.tags.get(planner.DELETED, ""))
         if ends is not None and ends <= snapshot.taken_at and snapshot.host(vm.host).up:
             key = f"purge:{vm.uuid}:{ends.isoformat()}"
-            yield Proposal("vm purge", VmVerb("purge", vm.uuid), why=cards.GRACE_OVER, key=key, causes=causes(vm))
+            yield Proposal(
+                "vm purge",
+                VmVerb("purge", vm.uuid),
+                why=cards.GRACE_OVER,
+                key=key,
+                causes=causes(vm),
+            )
 
 
 def moment(text: str) -> datetime | None:

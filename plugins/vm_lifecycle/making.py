@@ -58,9 +58,14 @@ def make_many(step: CreateVms, hypervisor: Hypervisor, progress: Progress, paral
         DroverError: some could not be made; the text names them and what is there.
     """
     todo = [each for each in step.guests if not made(each, hypervisor)]
-    pools = {host: ThreadPoolExecutor(parallel, thread_name_prefix=f"make-{host}") for host in step.hosts}
+    pools = {
+        host: ThreadPoolExecutor(parallel, thread_name_prefix=f"make-{host}") for host in step.hosts
+    }
     try:
-        started = [(each, pools[each.host].submit(make, each, hypervisor, _Quiet(progress))) for each in todo]
+        started = [
+            (each, pools[each.host].submit(make, each, hypervisor, _Quiet(progress)))
+            for each in todo
+        ]
         failed: dict[str, DroverError] = {}
         for number, (each, future) in enumerate(started, 1):
             try:
@@ -104,14 +109,20 @@ def _clone(step: CloneVm, hypervisor: Hypervisor, say: Say) -> None:
             cdrom = step.seed[1].endswith(".iso")
             form = "raw" if cdrom else "qcow2"
             hypervisor.upload_seed(step.host, *place(step.seed[1]), seed, form=form)
-            disks.append(GuestDisk(*place(step.seed[1]), step.seed[0], form, "cdrom" if cdrom else "disk"))
+            disks.append(
+                GuestDisk(*place(step.seed[1]), step.seed[0], form, "cdrom" if cdrom else "disk")
+            )
         copy = Copy(step.source, step.uuid, step.name, tuple(disks), step.macs, dict(step.tags))
         hypervisor.define_copy(step.host, copy)
     hypervisor.leave_mark(step.host, step.uuid, MADE)
 
 
 def _source_is_off(step: CloneVm, hypervisor: Hypervisor) -> None:
-    running = [each for each in hypervisor.sightings(step.source) if each.state is not None and each.state.active]
+    running = [
+        each
+        for each in hypervisor.sightings(step.source)
+        if each.state is not None and each.state.active
+    ]
     if running:
         raise DroverError(told.source_runs(step, running[0]), told.source_runs_advice(step))
     nowhere_else(step, hypervisor, step.source)
@@ -120,7 +131,9 @@ def _source_is_off(step: CloneVm, hypervisor: Hypervisor) -> None:
         raise DroverError(told.source_is_saved(step), told.source_is_saved_advice(step))
 
 
-def _copied(step: CloneVm, disk: tuple[str, str, str], hypervisor: Hypervisor, say: Say) -> GuestDisk:
+def _copied(
+    step: CloneVm, disk: tuple[str, str, str], hypervisor: Hypervisor, say: Say
+) -> GuestDisk:
     target, source, wanted = disk
     say(told.copies_disk(step, target))
     base = hypervisor.volume(step.host, *place(source))
@@ -158,12 +171,15 @@ def _make(step: CreateVm, hypervisor: Hypervisor, say: Say) -> None:
 def name_is_free(step: OnGuest, name: str, hypervisor: Hypervisor) -> None:
     """Each host refuses a name that it has; what two operations do at once on two hosts only a look at all can tell.
 
-    It is looked before and after the definition: two that are made at the same moment both step back, and none stays.
+    It is looked before and after the definition: two that are made at the same moment both step
+    back, and none stays.
 
     Raises:
         DroverError: another guest has the name.
     """
-    other = next((vm for vm in hypervisor.snapshot().vms if vm.name == name and vm.uuid != step.uuid), None)
+    other = next(
+        (vm for vm in hypervisor.snapshot().vms if vm.name == name and vm.uuid != step.uuid), None
+    )
     if other is not None:
         raise DroverError(told.name_taken(other), told.NAME_TAKEN_ADVICE)
 
@@ -172,7 +188,8 @@ def nowhere_else(step: OnGuest, hypervisor: Hypervisor, uuid: str = "") -> None:
     """Refuse to touch what may run on another host: the step's VM, or the one of ``uuid``.
 
     Raises:
-        StepLostError: it runs there, or a host that had it last, or that nobody has heard of, does not answer.
+        StepLostError: it runs there, or a host that had it last, or that nobody has heard of, does
+            not answer.
     """
     uuid = uuid or step.uuid
     seen = [each for each in hypervisor.sightings(uuid) if each.host != step.host]
@@ -193,7 +210,11 @@ def _had_it(uuid: str, silent: list[str], snapshot: Snapshot) -> list[str]:
 
 def _nobody_has_it(step: OnGuest, hypervisor: Hypervisor) -> None:
     """A new UUID is on no other host; if it is, somebody restored or moved something, and people must look."""
-    there = [each for each in hypervisor.sightings(step.uuid) if each.host != step.host and each.state is not None]
+    there = [
+        each
+        for each in hypervisor.sightings(step.uuid)
+        if each.host != step.host and each.state is not None
+    ]
     if there:
         raise StepLostError(told.runs_elsewhere(step, there[0]), told.RUNS_ELSEWHERE_ADVICE)
 
@@ -201,9 +222,12 @@ def _nobody_has_it(step: OnGuest, hypervisor: Hypervisor) -> None:
 def _define(step: CreateVm, hypervisor: Hypervisor, say: Say) -> None:
     base = _base(step, hypervisor)
     say(told.copies(step) if step.full_copy else told.makes_disk(step))
-    # A volume of this name carries this guest's UUID: an attempt that was cut short has left it, perhaps half copied.
+    # A volume of this name carries this guest's UUID: an attempt that was cut short has left it,
+    # perhaps half copied.
     hypervisor.delete_volume(step.host, *place(step.disk))
-    hypervisor.create_volume(step.host, *place(step.disk), step.capacity, base=base, copy=step.full_copy)
+    hypervisor.create_volume(
+        step.host, *place(step.disk), step.capacity, base=base, copy=step.full_copy
+    )
     seed = Seed(step.meta_data, step.user_data, step.vendor_data, step.network_config)
     hypervisor.upload_seed(step.host, *place(step.seed), seed, form=_seed_form(step))
     say(told.defines(step))
@@ -213,9 +237,13 @@ def _define(step: CreateVm, hypervisor: Hypervisor, say: Say) -> None:
 def _base(step: CreateVm, hypervisor: Hypervisor) -> Volume:
     base = hypervisor.volume(step.host, *place(step.base))
     if base is None:
-        raise DroverError(told.no_base(step), told.no_base_advice(step, _hosts_with(step.base, hypervisor)))
+        raise DroverError(
+            told.no_base(step), told.no_base_advice(step, _hosts_with(step.base, hypervisor))
+        )
     if base.capacity > step.capacity:
-        raise DroverError(told.disk_too_small(step, base.capacity), told.disk_too_small_advice(base.capacity))
+        raise DroverError(
+            told.disk_too_small(step, base.capacity), told.disk_too_small_advice(base.capacity)
+        )
     return base
 
 
@@ -226,7 +254,9 @@ def _hosts_with(base: str, hypervisor: Hypervisor) -> list[str]:
 
 def _blueprint(step: CreateVm) -> Blueprint:
     cdrom = step.seed_as == "cdrom"
-    seed = GuestDisk(*place(step.seed), "sda" if cdrom else "vdb", _seed_form(step), "cdrom" if cdrom else "disk")
+    seed = GuestDisk(
+        *place(step.seed), "sda" if cdrom else "vdb", _seed_form(step), "cdrom" if cdrom else "disk"
+    )
     return Blueprint(
         uuid=step.uuid, name=step.name, vcpus=step.vcpus, vcpus_max=step.vcpus_max, memory=step.memory,
         disks=(GuestDisk(*place(step.disk), "vda"), seed), nics=(GuestNic(step.network_kind, step.network, step.mac),),
@@ -246,7 +276,9 @@ def _volumes(step: CreateVm | CloneVm) -> list[str]:
     return [*(wanted for _, _, wanted in step.disks), *((step.seed[1],) if step.seed[0] else ())]
 
 
-def _unmade(step: OnGuest, volumes: list[str], hypervisor: Hypervisor, cause: DroverError) -> list[str]:
+def _unmade(
+    step: OnGuest, volumes: list[str], hypervisor: Hypervisor, cause: DroverError
+) -> list[str]:
     """Remove what there is of the guest; what was removed, in words.
 
     Raises:

@@ -68,7 +68,12 @@ def focus(intent: Any) -> tuple[str, ...]:
 
 
 def plan(  # noqa: PLR0917 - what a command is bound to, and what an Action is called with
-    work: Work, risk: Risk, settings: VmLifecycleSettings, intent: Any, snapshot: Snapshot, rules: Iterable[Rule]
+    work: Work,
+    risk: Risk,
+    settings: VmLifecycleSettings,
+    intent: Any,
+    snapshot: Snapshot,
+    rules: Iterable[Rule],
 ) -> Answer:
     """The plan of ``work`` for the guest that ``intent`` names, or for all that have its tag."""
     title = cards.wish_title(intent)
@@ -97,7 +102,9 @@ def plan(  # noqa: PLR0917 - what a command is bound to, and what an Action is c
         risk=_risk(risk, touched),
         blast=_blast(touched),
         reasons=(*(cards.listed(vm) for vm in touched if len(found) > 1), *idle),
-        warnings=tuple(each for vm in touched for each in cards.warnings_for(intent, vm, settings.grace)),
+        warnings=tuple(
+            each for vm in touched for each in cards.warnings_for(intent, vm, settings.grace)
+        ),
         tags=tags_of(touched),
     )
 
@@ -105,7 +112,11 @@ def plan(  # noqa: PLR0917 - what a command is bound to, and what an Action is c
 def _written_under(intent: Any, vm: Vm) -> Iterator[Objection]:
     """What would be destroyed if the VM wrote to its disks."""
     if getattr(intent, "verb", "") in {"start", "revert"}:
-        yield from (cards.others_stand_on(vm, each) for each in intent.fates if each.vm == vm.uuid and each.holders)
+        yield from (
+            cards.others_stand_on(vm, each)
+            for each in intent.fates
+            if each.vm == vm.uuid and each.holders
+        )
 
 
 def chosen(intent: Any, snapshot: Snapshot) -> tuple[Vm, ...] | Objection:
@@ -153,11 +164,17 @@ def _timeless(steps: Sequence[Step]) -> list[Step]:
         elif isinstance(step, AddNic):
             bare.append(replace(step, mac=""))
         elif isinstance(step, CloneVm):
-            bare.append(replace(step, uuid="", disks=(), seed=("", ""), meta_data="", network_config="", macs=()))
+            bare.append(
+                replace(
+                    step, uuid="", disks=(), seed=("", ""), meta_data="", network_config="", macs=()
+                )
+            )
         elif isinstance(step, SetTtl):
             bare.append(replace(step, expires=""))
         elif isinstance(step, TagVm):
-            bare.append(replace(step, tags=tuple(each for each in step.tags if each[0] != "expires")))
+            bare.append(
+                replace(step, tags=tuple(each for each in step.tags if each[0] != "expires"))
+            )
         else:
             bare.append(step)
     return bare
@@ -173,7 +190,8 @@ def _blast(touched: Sequence[Vm]) -> Blast:
     return Blast(tuple(vm.name for vm in touched), hosts, sum(vm.memory for vm in touched))
 
 
-# --- what stands against touching a guest at all ------------------------------------------------------------------
+# --- what stands against touching a guest at all
+# ------------------------------------------------------------------
 
 
 def reached(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
@@ -188,7 +206,8 @@ def settled(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
     yield from reached(vm, snapshot)
     if vm.problem and vm.detail is None:
         yield cards.not_readable(vm)
-    # libvirt keeps the job of a post-copy that broke for ever; it must not keep people from ending what is left.
+    # libvirt keeps the job of a post-copy that broke for ever; it must not keep people from ending
+    # what is left.
     job = vm.detail and vm.detail.job and not lost_memory(vm, snapshot)
     if any(move.vm_uuid == vm.uuid for move in snapshot.inbound) or job:
         yield cards.busy(vm)
@@ -207,7 +226,9 @@ def changeable(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
 
 def lost_memory(vm: Vm, snapshot: Snapshot) -> bool:
     """Tell whether a post-copy of it broke off and the other half is gone: it never runs again as it is."""
-    return vm.state.active and vm.paused_by == "postcopy failed" and not any(elsewhere(vm, snapshot))
+    return (
+        vm.state.active and vm.paused_by == "postcopy failed" and not any(elsewhere(vm, snapshot))
+    )
 
 
 def elsewhere(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
@@ -224,7 +245,8 @@ def elsewhere(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
             yield cards.never_heard(vm, host)
 
 
-# --- the wishes ---------------------------------------------------------------------------------------------------
+# --- the wishes
+# ---------------------------------------------------------------------------------------------------
 
 
 def start(intent: VmVerb, case: Case) -> Planned:  # noqa: ARG001 - the shape of Work
@@ -236,7 +258,9 @@ def start(intent: VmVerb, case: Case) -> Planned:  # noqa: ARG001 - the shape of
         return (), ((cards.paused_not_off(vm),) if vm.state is VmState.PAUSED else ())
     against = [*settled(vm, snapshot), *elsewhere(vm, snapshot)]
     if not against:
-        against += placement.objections(snapshot, vm, vm.host, dict.fromkeys((*placement.CORE_RULES, *case.rules)))
+        against += placement.objections(
+            snapshot, vm, vm.host, dict.fromkeys((*placement.CORE_RULES, *case.rules))
+        )
     return (PowerVm(vm.uuid, vm.name, vm.host, Power.START),), tuple(against)
 
 
@@ -306,10 +330,15 @@ def _deaf(vm: Vm) -> Iterator[Objection]:
 
 def _wake(vm: Vm, snapshot: Snapshot) -> Planned:
     """A VM that its own system put to sleep goes on where it was."""
-    return (PowerVm(vm.uuid, vm.name, vm.host, Power.WAKE),), (*settled(vm, snapshot), *elsewhere(vm, snapshot))
+    return (PowerVm(vm.uuid, vm.name, vm.host, Power.WAKE),), (
+        *settled(vm, snapshot),
+        *elsewhere(vm, snapshot),
+    )
 
 
-def _power(vm: Vm, snapshot: Snapshot, verb: Power, *, wanted: bool, lose_definition: bool = False) -> Planned:
+def _power(
+    vm: Vm, snapshot: Snapshot, verb: Power, *, wanted: bool, lose_definition: bool = False
+) -> Planned:
     if not wanted:
         return (), tuple(reached(vm, snapshot))
     step = PowerVm(vm.uuid, vm.name, vm.host, verb, lose_definition)
@@ -319,7 +348,9 @@ def _power(vm: Vm, snapshot: Snapshot, verb: Power, *, wanted: bool, lose_defini
 def resize(intent: NewSize, case: Case) -> Planned:
     """More or less of vCPUs and memory; what is not named stays as it is stored for the next start."""
     vm, snapshot = case.vm, case.snapshot
-    stored = vm.stored or StoredSize(vm.vcpus, vm.memory, vm.detail.vcpus_max if vm.detail else 0, vm.memory_max)
+    stored = vm.stored or StoredSize(
+        vm.vcpus, vm.memory, vm.detail.vcpus_max if vm.detail else 0, vm.memory_max
+    )
     vcpus, memory = intent.cpus or stored.vcpus, intent.memory or stored.memory
     if (vcpus, memory) == (stored.vcpus, stored.memory) == (vm.vcpus, vm.memory):
         return (), ()
@@ -353,9 +384,18 @@ def rename(intent: NewName, case: Case) -> Planned:
     if vm.name == intent.to:
         return (), ()
     host = snapshot.host(vm.host)
-    against = [*changeable(vm, snapshot), *creation.name_slips(intent.to), *creation.name_taken((intent.to,), snapshot)]
+    against = [
+        *changeable(vm, snapshot),
+        *creation.name_slips(intent.to),
+        *creation.name_taken((intent.to,), snapshot),
+    ]
     against += [cards.must_be_off(vm, "renamed")] if vm.state.active else []
-    if vm.detail and vm.detail.snapshots and host.up and host.libvirt_version < RENAMES_WITH_SNAPSHOTS:
+    if (
+        vm.detail
+        and vm.detail.snapshots
+        and host.up
+        and host.libvirt_version < RENAMES_WITH_SNAPSHOTS
+    ):
         against.append(cards.cannot_rename(vm, host))
     return (RenameVm(vm.uuid, vm.name, vm.host, intent.to),), tuple(against)
 
@@ -395,5 +435,7 @@ def ttl(intent: NewTtl, case: Case) -> Planned:
     vm, snapshot = case.vm, case.snapshot
     if not intent.ttl and not {texts.TTL, texts.EXPIRES} & set(vm.tags):
         return (), ()
-    ends = dict(creation.with_end((("ttl", intent.ttl),), snapshot))["expires"] if intent.ttl else ""
+    ends = (
+        dict(creation.with_end((("ttl", intent.ttl),), snapshot))["expires"] if intent.ttl else ""
+    )
     return (SetTtl(vm.uuid, vm.name, vm.host, intent.ttl, ends),), tuple(settled(vm, snapshot))

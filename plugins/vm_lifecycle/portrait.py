@@ -7,7 +7,19 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bot.domain import placement
-from bot.domain.card import Card, Context, Element, Fields, Line, Listing, Picture, Section, Table, prose, words
+from bot.domain.card import (
+    Card,
+    Context,
+    Element,
+    Fields,
+    Line,
+    Listing,
+    Picture,
+    Section,
+    Table,
+    prose,
+    words,
+)
 from bot.domain.cluster import Host, Snapshot, Vm
 from bot.domain.placement import Rule
 from bot.domain.samples import Sweep
@@ -49,7 +61,11 @@ def card(vm: Vm, snapshot: Snapshot, rules: Iterable[Rule], seen: Portrait) -> C
 
 def measured(vm: Vm, sweep: Sweep | None) -> Vm:
     """The guest with its load as the newest sweep measured it, where this very look could not."""
-    known = [each for each in sweep.vms if (each.uuid, each.host) == (vm.uuid, vm.host)] if sweep else []
+    known = (
+        [each for each in sweep.vms if (each.uuid, each.host) == (vm.uuid, vm.host)]
+        if sweep
+        else []
+    )
     return replace(vm, cpu=known[0].cpu) if vm.cpu is None and known else vm
 
 
@@ -61,7 +77,10 @@ def _pairs(vm: Vm, host: Host, seen: Portrait) -> Iterable[tuple[str, Line]]:
         yield "Cannot be read whole", vm.problem
     yield "Host", vm.host if host.up else f"{vm.host} (does not answer; as last seen)"
     yield "Size", _size(vm)
-    yield "Load", "not measured" if vm.cpu is None else f"{vm.cpu:.2f} of {plural(vm.vcpus, 'core')}"
+    yield (
+        "Load",
+        "not measured" if vm.cpu is None else f"{vm.cpu:.2f} of {plural(vm.vcpus, 'core')}",
+    )
     told = [f"{each.ip} ({each.source})" for each in seen.addresses]
     given = [f"{vm.tags['address']} (given at its creation)"] if "address" in vm.tags else []
     yield "Addresses", ", ".join(told or given) or "none known"
@@ -86,7 +105,8 @@ def _size(vm: Vm) -> str:
 
 def _disks(seen: Portrait) -> Table:
     rows = tuple(
-        (each.target, each.source, each.problem or bytes_text(each.capacity), _taken(each)) for each in seen.disks
+        (each.target, each.source, each.problem or bytes_text(each.capacity), _taken(each))
+        for each in seen.disks
     )
     return Table(("Disk", "Source", "Size", "Takes"), rows, numeric=frozenset({2, 3}))
 
@@ -97,11 +117,20 @@ def _taken(disk: DiskUse) -> str:
 
 def _file_systems(seen: Portrait) -> Table:
     rows = tuple(
-        (each.mount, each.kind, ", ".join(each.disks), bytes_text(each.total), bytes_text(each.used), _full(each))
+        (
+            each.mount,
+            each.kind,
+            ", ".join(each.disks),
+            bytes_text(each.total),
+            bytes_text(each.used),
+            _full(each),
+        )
         for each in seen.file_systems[:_MOST_MOUNTS]
     )
     return Table(
-        ("Mounted at (by its agent)", "Type", "Disk", "Size", "Used", "Full"), rows, numeric=frozenset({3, 4, 5})
+        ("Mounted at (by its agent)", "Type", "Disk", "Size", "Used", "Full"),
+        rows,
+        numeric=frozenset({3, 4, 5}),
     )
 
 
@@ -145,7 +174,9 @@ def snapshots_card(vm: Vm, seen: Portrait) -> Card:
     if not seen.snapshots:
         said = f"{vm.name} has no snapshots."
         return Card(said, elements=(Section(said),))
-    return Card(f"{vm.name} has {plural(len(seen.snapshots), 'snapshot')}.", elements=(_snapshots(seen),))
+    return Card(
+        f"{vm.name} has {plural(len(seen.snapshots), 'snapshot')}.", elements=(_snapshots(seen),)
+    )
 
 
 def screen_card(vm: Vm, png: bytes) -> Card:
@@ -159,4 +190,6 @@ def console_card(vm: Vm, text: str) -> Card:
     said = f"The serial line of {vm.name} on {vm.host}"
     if not text.strip():
         return Card(f"{said} is silent.", elements=(Section(f"{said}: nothing was written yet."),))
-    return Card(f"{said}.", said, (Listing("\n".join(line for line in text.splitlines() if line.strip())),))
+    return Card(
+        f"{said}.", said, (Listing("\n".join(line for line in text.splitlines() if line.strip())),)
+    )

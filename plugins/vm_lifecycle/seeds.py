@@ -11,7 +11,10 @@ HEADER = "#cloud-config\n"
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a new guest is to be. ``address`` is ``ADDRESS/BITS``, '' for DHCP; ``user`` '' adds nobody."""
+    """Who a new guest is to be.
+
+    ``address`` is ``ADDRESS/BITS``, '' for DHCP; ``user`` '' adds nobody.
+    """
 
     uuid: str
     name: str
@@ -33,7 +36,9 @@ def cloud_config(who: Identity) -> str:
     if who.user:
         person: dict[str, Any] = {"name": who.user, "lock_passwd": True, "shell": "/bin/bash"}
         person |= {"sudo": "ALL=(ALL) NOPASSWD:ALL"}
-        config["users"] = [person | ({"ssh_authorized_keys": list(who.ssh_keys)} if who.ssh_keys else {})]
+        config["users"] = [
+            person | ({"ssh_authorized_keys": list(who.ssh_keys)} if who.ssh_keys else {})
+        ]
     elif who.ssh_keys:
         config["ssh_authorized_keys"] = list(who.ssh_keys)
     return HEADER + _json(config)

@@ -8,8 +8,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from bot.domain.words import seconds_of, size
 
-Bytes = Annotated[int, BeforeValidator(lambda value: size(value) if isinstance(value, str) else value)]
-Seconds = Annotated[int, BeforeValidator(lambda value: seconds_of(value) if isinstance(value, str) else value)]
+Bytes = Annotated[
+    int, BeforeValidator(lambda value: size(value) if isinstance(value, str) else value)
+]
+Seconds = Annotated[
+    int, BeforeValidator(lambda value: seconds_of(value) if isinstance(value, str) else value)
+]
 
 
 class Image(BaseModel):
@@ -17,15 +21,23 @@ class Image(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    base: str = Field(pattern=r"^[^/]+/[^/]+$", description="pool/volume of the base image, present on each host.")
+    base: str = Field(
+        pattern=r"^[^/]+/[^/]+$", description="pool/volume of the base image, present on each host."
+    )
     user: str = Field("", description="The first user, when `--user` names none.")
-    os: str = Field("", description="The id libosinfo knows it by, such as http://debian.org/debian/12.")
+    os: str = Field(
+        "", description="The id libosinfo knows it by, such as http://debian.org/debian/12."
+    )
     least_memory: Bytes = Field(0, description="It does not start with less.")
     least_disk: Bytes = Field(0, description="The base image's own size.")
-    clone: Literal["backing", "copy"] = Field("backing", description="On top of the base image, or a full copy.")
+    clone: Literal["backing", "copy"] = Field(
+        "backing", description="On top of the base image, or a full copy."
+    )
     machine: str = Field("q35", description="The machine type.")
     arch: str = "x86_64"
-    kernel: str = Field("", description="Path on the host of a kernel to boot directly; usually none.")
+    kernel: str = Field(
+        "", description="Path on the host of a kernel to boot directly; usually none."
+    )
     initrd: str = ""
     cmdline: str = ""
 
@@ -45,28 +57,47 @@ class VmLifecycleSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    images: dict[str, Image] = Field(default_factory=dict, description="The catalogue of images by name.")
+    images: dict[str, Image] = Field(
+        default_factory=dict, description="The catalogue of images by name."
+    )
     sizes: dict[str, Size] = Field(default_factory=dict, description="Named sizes for `--size`.")
-    default_image: str = Field("", description="Used when none is named; empty: the only one, if there is one.")
+    default_image: str = Field(
+        "", description="Used when none is named; empty: the only one, if there is one."
+    )
     default_cpus: int = Field(2, ge=1)
     default_memory: Bytes = Field(4 << 30)
     default_disk: Bytes = Field(20 << 30)
-    network: str = Field("default", description="libvirt network or bridge, when `--network` names none.")
+    network: str = Field(
+        "default", description="libvirt network or bridge, when `--network` names none."
+    )
     pool: str = Field("default", description="The pool for disks and seeds, on each host.")
     seed_as: Literal["disk", "cdrom"] = Field(
-        "disk", description="How the cloud-init seed is plugged in; as a disk it is copied along by a migration."
+        "disk",
+        description="How the cloud-init seed is plugged in; as a disk it is copied along by a migration.",
     )
-    accelerator: Literal["auto", "kvm", "qemu"] = Field("auto", description="auto: kvm where the CPU truly has it.")
+    accelerator: Literal["auto", "kvm", "qemu"] = Field(
+        "auto", description="auto: kvm where the CPU truly has it."
+    )
     ssh_keys: tuple[str, ...] = Field((), description="Public keys that every new guest lets in.")
-    shutdown_seconds: float = Field(120.0, gt=0, description="How long a guest may take to shut down when asked.")
-    grace: Seconds = Field(259_200, ge=0, description="How long a deleted guest can still be undeleted (3d).")
-    ttl_notice: Seconds = Field(86_400, ge=0, description="How long before its end a guest with `ttl` is announced.")
+    shutdown_seconds: float = Field(
+        120.0, gt=0, description="How long a guest may take to shut down when asked."
+    )
+    grace: Seconds = Field(
+        259_200, ge=0, description="How long a deleted guest can still be undeleted (3d)."
+    )
+    ttl_notice: Seconds = Field(
+        86_400, ge=0, description="How long before its end a guest with `ttl` is announced."
+    )
     parallel: int = Field(4, ge=1, le=32, description="Guests made at once on one host.")
     most: int = Field(50, ge=1, description="The most guests that one command may make.")
-    poll_seconds: float = Field(1.0, gt=0, description="How often a guest that shuts down is looked at.")
+    poll_seconds: float = Field(
+        1.0, gt=0, description="How often a guest that shuts down is looked at."
+    )
 
     @model_validator(mode="after")
     def _default_exists(self) -> VmLifecycleSettings:
         if self.default_image and self.default_image not in self.images:
-            raise ValueError(f"default_image is “{self.default_image}”, and images has none of that name")
+            raise ValueError(
+                f"default_image is “{self.default_image}”, and images has none of that name"
+            )
         return self

@@ -43,7 +43,10 @@ class OnGuest(Step):
 
 @dataclass(frozen=True, slots=True)
 class CreateVm(OnGuest):
-    """Make a guest: volume, seed and definition; then start it. Sizes in bytes; disks are ``pool/volume``."""
+    """Make a guest: volume, seed and definition; then start it.
+
+    Sizes in bytes; disks are ``pool/volume``.
+    """
 
     vcpus: int
     vcpus_max: int
@@ -105,8 +108,9 @@ class CreateVms(Step):
 class CloneVm(OnGuest):
     """Make a guest like ``source`` with full copies of its disks. It is not started.
 
-    ``disks`` are (target, ``pool/volume`` of the source, ``pool/volume`` to make); ``seed`` (target, ``pool/volume``)
-    gets a new name and identity for cloud-init instead of a copy, '' when the source has none.
+    ``disks`` are (target, ``pool/volume`` of the source, ``pool/volume`` to make); ``seed``
+    (target, ``pool/volume``) gets a new name and identity for cloud-init instead of a copy, '' when
+    the source has none.
     """
 
     source: str
@@ -200,7 +204,9 @@ class TagVm(OnGuest):
     @property
     def title(self) -> str:
         """The step as one sentence."""
-        return f"Tag {self.name}: {', '.join(f'{key}={value}' for key, value in self.tags) or 'none'}"
+        return (
+            f"Tag {self.name}: {', '.join(f'{key}={value}' for key, value in self.tags) or 'none'}"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,10 @@ _NOT_GIVEN = frozenset({"verb", "vm", "tag", "fates", "looked", "unique", "bases
 
 
 def slips(intent: Any) -> Iterator[Objection]:
-    """What of a wish's own texts no definition can hold. What names existing things is looked up, not checked."""
+    """What of a wish's own texts no definition can hold.
+
+    What names existing things is looked up, not checked.
+    """
     for each in dataclasses.fields(intent):
         if each.name in _NOT_GIVEN:
             continue

@@ -9,7 +9,15 @@ from bot.domain.cluster import Sighting, Vm
 from bot.domain.errors import DroverError, Remedy
 from bot.domain.message import Message
 from bot.domain.words import bytes_text, command, duration_text, plural
-from plugins.vm_lifecycle.steps import CloneVm, CreateVm, OnGuest, PowerVm, PurgeVm, RemoveNic, ResizeVm
+from plugins.vm_lifecycle.steps import (
+    CloneVm,
+    CreateVm,
+    OnGuest,
+    PowerVm,
+    PurgeVm,
+    RemoveNic,
+    ResizeVm,
+)
 
 SECONDS, UNTIL, REMOVED, HOST, MADE = "seconds", "kept until", "removed", "host", "made"
 NOW, NEXT = "now", "at the next start"
@@ -18,17 +26,13 @@ DEFINITION = "its definition"
 
 SILENT_ADVICE = "Check the host and its libvirtd; what runs there is not known to have stopped."
 GONE_ADVICE = "It moved or was removed meanwhile: ask again."
-RUNS_ELSEWHERE_ADVICE = "Look at both hosts at once and touch nothing before you know: two running copies destroy data."
-MAYBE_ELSEWHERE_ADVICE = (
-    "Unreachable is not dead. Bring the host back, or prove that it is off and take it out of the configuration."
+RUNS_ELSEWHERE_ADVICE = (
+    "Look at both hosts at once and touch nothing before you know: two running copies destroy data."
 )
+MAYBE_ELSEWHERE_ADVICE = "Unreachable is not dead. Bring the host back, or prove that it is off and take it out of the configuration."
 UNHEARD = "it does not shut down when asked"
-DOES_NOT_LISTEN = (
-    "Shut it down from inside, or pull its plug? What it has not written would be lost; an approver decides as always."
-)
-CARD_STAYS_ADVICE = (
-    "The guest did not let go of it; take it down inside the guest, or shut the guest down, and ask again."
-)
+DOES_NOT_LISTEN = "Shut it down from inside, or pull its plug? What it has not written would be lost; an approver decides as always."
+CARD_STAYS_ADVICE = "The guest did not let go of it; take it down inside the guest, or shut the guest down, and ask again."
 NOT_COPYABLE_ADVICE = "Take that out of the definition first, or make a new VM with `vm create`."
 NAME_TAKEN_ADVICE = "Use another name."
 UNDELETED_ADVICE = "Somebody undeleted it; delete it again if that is still wanted."
@@ -36,7 +40,9 @@ UNDELETED_ADVICE = "Somebody undeleted it; delete it again if that is still want
 
 def name_taken(other: Vm) -> str:
     """Somebody was quicker."""
-    return f"{other.name} was made or renamed meanwhile: {other.uuid} on {other.host} ({other.state})."
+    return (
+        f"{other.name} was made or renamed meanwhile: {other.uuid} on {other.host} ({other.state})."
+    )
 
 
 def silent(step: OnGuest) -> str:
@@ -77,7 +83,12 @@ def does_not_listen(step: PowerVm, waited: float) -> str:
 def force_off(step: PowerVm) -> tuple[Remedy, ...]:
     """The question that follows, as a button."""
     lost = " --lose-definition" if step.lose_definition else ""
-    return (Remedy(f"Force off {step.name}…", command(f"vm force-off {{}}{lost} --reason={{}}", step.name, UNHEARD)),)
+    return (
+        Remedy(
+            f"Force off {step.name}…",
+            command(f"vm force-off {{}}{lost} --reason={{}}", step.name, UNHEARD),
+        ),
+    )
 
 
 def only_while_it_runs(step: PowerVm) -> str:
@@ -211,7 +222,11 @@ def disk_too_small_advice(least: int) -> str:
 
 def undone(why: Message, removed: Sequence[str]) -> str:
     """A failure after which nothing is left."""
-    what = f" What had been made was removed again: {', '.join(removed)}." if removed else " Nothing had been made."
+    what = (
+        f" What had been made was removed again: {', '.join(removed)}."
+        if removed
+        else " Nothing had been made."
+    )
     return f"{why}{what}"
 
 
@@ -222,17 +237,23 @@ def copies_disk(step: CloneVm, target: str) -> str:
 
 def not_copyable(step: CloneVm, found: Sequence[str]) -> str:
     """The definition was changed meanwhile."""
-    return f"{step.source_name} has what two VMs cannot share: {', '.join(found)}. Nothing was copied."
+    return (
+        f"{step.source_name} has what two VMs cannot share: {', '.join(found)}. Nothing was copied."
+    )
 
 
 def source_runs(step: CloneVm, there: Sighting) -> str:
     """It was started meanwhile."""
-    return f"{step.source_name} is {there.state} on {there.host}; copies of its disks would be torn."
+    return (
+        f"{step.source_name} is {there.state} on {there.host}; copies of its disks would be torn."
+    )
 
 
 def source_is_saved(step: CloneVm) -> str:
     """Its disks hold only a part of what it knows; the rest is in the saved memory."""
-    return f"{step.source_name} is off with its memory saved on {step.host} now; nothing was copied."
+    return (
+        f"{step.source_name} is off with its memory saved on {step.host} now; nothing was copied."
+    )
 
 
 def source_is_saved_advice(step: CloneVm) -> str:

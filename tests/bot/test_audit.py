@@ -49,7 +49,13 @@ def run(config: Path, *words: str) -> Result:
 
 def test_of_an_operation_everything(bot: Bot) -> None:
     told = text(bot.types("audit op-1"))
-    for part in ("UANA", "UBRUNO", "step 1 ended", bot.operation(1).plan.digest, "hash chain holds"):
+    for part in (
+        "UANA",
+        "UBRUNO",
+        "step 1 ended",
+        bot.operation(1).plan.digest,
+        "hash chain holds",
+    ):
         assert part in told
 
 
@@ -79,10 +85,14 @@ def test_of_all_the_last_day_unless_more_is_asked(bot: Bot) -> None:
     assert "not a duration" in text(bot.types("audit --since soon"))
 
 
-def test_tampering_is_named_in_chat_and_on_the_command_line(bot: Bot, config: Path, tmp_path: Path) -> None:
+def test_tampering_is_named_in_chat_and_on_the_command_line(
+    bot: Bot, config: Path, tmp_path: Path
+) -> None:
     assert "holds: " in run(config, "audit", "verify").output
     with closing(sqlite3.connect(tmp_path / "drover.sqlite")) as connection, connection:
-        connection.execute("UPDATE events SET data = replace(data, 'UBRUNO', 'UMALLORY') WHERE kind = 'VotedFor'")
+        connection.execute(
+            "UPDATE events SET data = replace(data, 'UBRUNO', 'UMALLORY') WHERE kind = 'VotedFor'"
+        )
     assert "Event 2 (VotedFor of op-1, by UBRUNO" in text(bot.types("audit op-2"))
     for group in ("audit", "db"):
         found = run(config, group, "verify")
@@ -91,12 +101,16 @@ def test_tampering_is_named_in_chat_and_on_the_command_line(bot: Bot, config: Pa
         assert "Event 2 (VotedFor of op-1, by UBRUNO" in str(found.exception)
 
 
-def test_an_export_as_json_lines_is_whole_and_can_be_verified_without_drover(bot: Bot, config: Path) -> None:
+def test_an_export_as_json_lines_is_whole_and_can_be_verified_without_drover(
+    bot: Bot, config: Path
+) -> None:
     lines = [json.loads(line) for line in run(config, "audit", "export").output.splitlines()]
     assert len(lines) == bot.store.head()[0]
     previous = ""
     for position, line in enumerate(lines, 1):
-        canonical = json.dumps(line["data"], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        canonical = json.dumps(
+            line["data"], sort_keys=True, separators=(",", ":"), ensure_ascii=False
+        )
         number = int(line["operation"].removeprefix("op-"))
         assert line["hash"] == digest(previous, position, number, line["seq"], canonical)
         previous = line["hash"]
@@ -109,8 +123,12 @@ def test_an_export_goes_on_where_the_last_one_ended(bot: Bot, config: Path) -> N
     assert run(config, "audit", "export", "--after", "3").output.splitlines() == whole[3:]
 
 
-def test_an_export_as_csv_has_the_same_and_no_cell_that_a_spreadsheet_would_run(bot: Bot, config: Path) -> None:
-    rows = list(csv.DictReader(run(config, "audit", "export", "--format", "csv").output.splitlines()))
+def test_an_export_as_csv_has_the_same_and_no_cell_that_a_spreadsheet_would_run(
+    bot: Bot, config: Path
+) -> None:
+    rows = list(
+        csv.DictReader(run(config, "audit", "export", "--format", "csv").output.splitlines())
+    )
     lines = [json.loads(line) for line in run(config, "audit", "export").output.splitlines()]
     assert [json.loads(row["data"]) for row in rows] == [line["data"] for line in lines]
     assert [row["hash"] for row in rows] == [line["hash"] for line in lines]

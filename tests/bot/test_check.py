@@ -47,7 +47,11 @@ def configured(tmp_path: Path, mode: str, rule: str = "") -> DroverSettings:
 
 
 def faults(settings: DroverSettings) -> list[str]:
-    return [each.what + ": " + each.text for each in check.offline(settings) if not each.ok and "policy" in each.what]
+    return [
+        each.what + ": " + each.text
+        for each in check.offline(settings)
+        if not each.ok and "policy" in each.what
+    ]
 
 
 def test_auto_without_a_rule_that_lets_it_is_told_and_refused_at_start(
@@ -70,16 +74,27 @@ def test_auto_with_its_rule_is_explained(tmp_path: Path) -> None:
 
 
 def test_a_rule_for_what_nothing_is_set_to_do_is_told(tmp_path: Path) -> None:
-    assert any("small" in each and "never rules" in each for each in faults(configured(tmp_path, "propose", RULE)))
+    assert any(
+        "small" in each and "never rules" in each
+        for each in faults(configured(tmp_path, "propose", RULE))
+    )
 
 
-def test_commands_of_the_same_people_are_told_together_and_those_of_nobody_are_a_fault(tmp_path: Path) -> None:
+def test_commands_of_the_same_people_are_told_together_and_those_of_nobody_are_a_fault(
+    tmp_path: Path,
+) -> None:
     settings = configured(tmp_path, "off")
-    told = {each.what: each for each in check.offline(settings) if each.what.startswith("may be asked by ")}
+    told = {
+        each.what: each
+        for each in check.offline(settings)
+        if each.what.startswith("may be asked by ")
+    }
     assert list(told) == ["may be asked by approver", "may be asked by everyone"]
     assert told["may be asked by everyone"].text == "help"
     assert {"audit", "migrate", "balance"} <= set(told["may be asked by approver"].text.split(", "))
-    few = settings.model_copy(update={"roles": {"approver": settings.roles["approver"].model_copy(update={"may": ()})}})
+    few = settings.model_copy(
+        update={"roles": {"approver": settings.roles["approver"].model_copy(update={"may": ()})}}
+    )
     nobodys = [each for each in check.offline(few) if each.what == "may be asked by nobody"]
     assert [each.ok for each in nobodys] == [False]
 
@@ -90,7 +105,11 @@ def secrets(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
 
 
 def of_secrets(settings: DroverSettings) -> dict[str, str]:
-    return {each.what: f"{each.severity} {each.text}" for each in check.offline(settings) if "secret" in each.what}
+    return {
+        each.what: f"{each.severity} {each.text}"
+        for each in check.offline(settings)
+        if "secret" in each.what
+    }
 
 
 @pytest.mark.parametrize(
@@ -111,7 +130,11 @@ def of_secrets(settings: DroverSettings) -> dict[str, str]:
     ],
 )
 def test_a_token_is_known_by_how_it_begins(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bot: str, application: str, said: tuple[str, str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    bot: str,
+    application: str,
+    said: tuple[str, str],
 ) -> None:
     secrets(monkeypatch, bot_token=bot, app_token=application)
     found = of_secrets(configured(tmp_path, "off"))
@@ -120,14 +143,19 @@ def test_a_token_is_known_by_how_it_begins(
 
 
 @pytest.mark.parametrize("token", ["", "xapp-1"])
-def test_slack_is_not_asked_without_a_bot_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+def test_slack_is_not_asked_without_a_bot_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
     def asked(settings: DroverSettings) -> None:
         raise AssertionError("Slack was asked")
 
     secrets(monkeypatch, bot_token=token)
     monkeypatch.setattr(check, "signed_in", asked)
     told = {each.what: each for each in check.online(configured(tmp_path, "off"))}
-    assert (told["slack"].severity, told["slack"].text) == ("UNKNOWN", "not asked without a bot token")
+    assert (told["slack"].severity, told["slack"].text) == (
+        "UNKNOWN",
+        "not asked without a bot token",
+    )
 
 
 def test_a_look_makes_no_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,16 +170,34 @@ def test_a_look_makes_no_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 SEEN = (
     check.Finding("hosts", ok=True, text="2 configured"),
     check.Finding(
-        "host-a SSH", ok=True, text="cannot tell: no SSH. Set ssh", severity="UNKNOWN", fix="Set ssh", host="host-a"
+        "host-a SSH",
+        ok=True,
+        text="cannot tell: no SSH. Set ssh",
+        severity="UNKNOWN",
+        fix="Set ssh",
+        host="host-a",
     ),
-    check.Finding("host-a KSM", ok=True, text="cannot tell: no SSH", severity="UNKNOWN", host="host-a"),
-    check.Finding("host-a time sync", ok=True, text="cannot tell: no SSH", severity="UNKNOWN", host="host-a"),
-    check.Finding("host-b KSM", ok=True, text="cannot tell: no SSH", severity="UNKNOWN", host="host-b"),
     check.Finding(
-        "host-b versions", ok=True, text="old. apt-get update", severity="WARN", fix="apt-get update", host="host-b"
+        "host-a KSM", ok=True, text="cannot tell: no SSH", severity="UNKNOWN", host="host-a"
+    ),
+    check.Finding(
+        "host-a time sync", ok=True, text="cannot tell: no SSH", severity="UNKNOWN", host="host-a"
+    ),
+    check.Finding(
+        "host-b KSM", ok=True, text="cannot tell: no SSH", severity="UNKNOWN", host="host-b"
+    ),
+    check.Finding(
+        "host-b versions",
+        ok=True,
+        text="old. apt-get update",
+        severity="WARN",
+        fix="apt-get update",
+        host="host-b",
     ),
     check.Finding("secret app_token", ok=False, text="missing"),
-    check.Finding("may be asked by engineer", ok=True, text=", ".join(["migrate"] * 60), explains=True),
+    check.Finding(
+        "may be asked by engineer", ok=True, text=", ".join(["migrate"] * 60), explains=True
+    ),
 )
 
 
@@ -184,17 +230,28 @@ def test_verbose_is_everything_in_lines_that_fit() -> None:
 
 def test_a_rule_without_votes_says_what_it_means_for_the_bot(tmp_path: Path) -> None:
     free = '[[policy.rules]]\nname = "free"\nrisks = ["low"]\nvotes = 0\n'
-    said = [each for each in check.offline(configured(tmp_path, "off", free)) if each.what == "policy rule “free”"]
+    said = [
+        each
+        for each in check.offline(configured(tmp_path, "off", free))
+        if each.what == "policy rule “free”"
+    ]
     assert said[-1].severity == "WARN"
     assert "what the bot proposes by itself takes 1 vote of approver" in said[-1].text
     assert faults(configured(tmp_path, "off", free)) == []
     lost = free + 'approvers = ["boss"]\n'
-    assert any("nobody has the role “boss”" in each for each in faults(configured(tmp_path, "off", lost)))
+    assert any(
+        "nobody has the role “boss”" in each for each in faults(configured(tmp_path, "off", lost))
+    )
 
 
 def test_a_host_is_told_with_how_many_vms_it_has() -> None:
-    seen = drawn("host-a 1cpu 4G | web-1 1G\nhost-b 4cpu 4G | db-1 1G | db-2 1G\nhost-c 4cpu 4G down")
-    told = [(each.what, each.ok, each.text.rpartition(",")[0] or each.text) for each in check._answering(seen)]
+    seen = drawn(
+        "host-a 1cpu 4G | web-1 1G\nhost-b 4cpu 4G | db-1 1G | db-2 1G\nhost-c 4cpu 4G down"
+    )
+    told = [
+        (each.what, each.ok, each.text.rpartition(",")[0] or each.text)
+        for each in check._answering(seen)
+    ]
     assert told == [
         ("host host-a", True, "1 VM, 1 CPU"),
         ("host host-b", True, "2 VMs, 4 CPUs"),

@@ -29,7 +29,12 @@ TOKENS = {"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_APP_TOKEN": "xapp-1"}
 CASES = {
     "nothing": (None, {}, "There is no configuration", "Copy config/drover.example.toml"),
     "broken": ("zone = \nreplica = 1\n", {}, "line 1", "See config/drover.example.toml"),
-    "slip": ("[slack]\naprovals_channel = 1\n", {}, "aprovals_channel: there is no such key", "“approvals_channel”"),
+    "slip": (
+        "[slack]\naprovals_channel = 1\n",
+        {},
+        "aprovals_channel: there is no such key",
+        "“approvals_channel”",
+    ),
     "no hosts": (SLACK, {}, "No [[hosts]]", "name your hosts"),
     "no token": (WHOLE, {}, "secret bot_token is missing", "Set SLACK_BOT_TOKEN"),
     "database": (
@@ -54,7 +59,9 @@ def test_a_start_that_cannot_be_is_told_with_the_next_step(case: str, tmp_path: 
         (tmp_path / "config").mkdir()
         (tmp_path / "config" / "drover.toml").write_text(written, encoding="utf-8")
     clean = {
-        name: value for name, value in os.environ.items() if not name.startswith(("SLACK_", "DROVER_", "DATABASE_"))
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("SLACK_", "DROVER_", "DATABASE_"))
     }
     done = subprocess.run(
         [sys.executable, "-m", "bot", "run"], cwd=tmp_path, env={**clean, "PYTHONPATH": str(ROOT), **environment},
@@ -83,7 +90,9 @@ def called(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("line", WITHOUT)
-def test_what_means_nothing_without_a_configuration_says_so_and_makes_nothing(line: str, tmp_path: Path) -> None:
+def test_what_means_nothing_without_a_configuration_says_so_and_makes_nothing(
+    line: str, tmp_path: Path
+) -> None:
     done = called(tmp_path, *line.split())
     assert (done.returncode, done.stdout) == (2, "")
     assert "There is no configuration config/drover.toml" in done.stderr
@@ -91,7 +100,9 @@ def test_what_means_nothing_without_a_configuration_says_so_and_makes_nothing(li
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("line", ["manifest", "plugins", f"plan balance --cluster {ROOT}/config/clusters/uneven.txt"])
+@pytest.mark.parametrize(
+    "line", ["manifest", "plugins", f"plan balance --cluster {ROOT}/config/clusters/uneven.txt"]
+)
 def test_what_needs_no_configuration_works_without_one(line: str, tmp_path: Path) -> None:
     done = called(tmp_path, *line.split())
     assert (done.returncode, done.stderr) == (0, "")
@@ -100,8 +111,13 @@ def test_what_needs_no_configuration_works_without_one(line: str, tmp_path: Path
 
 @pytest.mark.parametrize("line", ["audit verify", "db verify", "audit export"])
 def test_a_look_at_a_database_that_is_not_there_is_no_assurance(line: str, tmp_path: Path) -> None:
-    (tmp_path / "drover.toml").write_text(f'[database]\nurl = "sqlite:///{tmp_path}/var/d.sqlite"\n', encoding="utf-8")
+    (tmp_path / "drover.toml").write_text(
+        f'[database]\nurl = "sqlite:///{tmp_path}/var/d.sqlite"\n', encoding="utf-8"
+    )
     done = called(tmp_path, "--config", "drover.toml", *line.split())
     assert (done.returncode, done.stdout) == (2, "")
-    assert f"There is no database at sqlite:///{tmp_path}/var/d.sqlite. Correct database.url" in done.stderr
+    assert (
+        f"There is no database at sqlite:///{tmp_path}/var/d.sqlite. Correct database.url"
+        in done.stderr
+    )
     assert [each.name for each in tmp_path.iterdir()] == ["drover.toml"]

@@ -34,12 +34,20 @@ def test_wrong_only_after_it_held_and_well_only_after_it_was_calm() -> None:
 
 
 def test_between_the_two_limits_nothing_turns() -> None:
-    assert after([(0, 0.95), (60, 0.95), (100, 0.85), (200, 0.85), (300, 0.81)]) == [False, True, True, True, True]
+    assert after([(0, 0.95), (60, 0.95), (100, 0.85), (200, 0.85), (300, 0.81)]) == [
+        False,
+        True,
+        True,
+        True,
+        True,
+    ]
     assert after([(0, 0.85), (100, 0.89), (200, 0.85)]) == [False, False, False]
 
 
 def test_a_dip_begins_the_patience_anew() -> None:
-    assert after([(0, 0.95), (50, 0.5), (60, 0.95), (110, 0.95), (120, 0.95)]) == [False] * 4 + [True]
+    assert after([(0, 0.95), (50, 0.5), (60, 0.95), (110, 0.95), (120, 0.95)]) == [False] * 4 + [
+        True
+    ]
 
 
 def test_nobody_knows_changes_nothing() -> None:
@@ -58,7 +66,10 @@ def test_it_never_turns_wrong_below_the_limit_nor_well_above_the_clear(values: l
             assert value <= LIMITS.clear
 
 
-@given(st.booleans(), st.none() | st.datetimes(min_value=datetime(2026, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001
+@given(
+    st.booleans(),
+    st.none() | st.datetimes(min_value=datetime(2026, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+)
 def test_what_is_remembered_is_what_was(wrong: bool, turning: datetime | None) -> None:  # noqa: FBT001
     standing = Standing(wrong, turning)
     kept = to_remember(standing)

@@ -30,5 +30,7 @@ def deaf(mode: Any, *, connected: bool, since: float) -> Drover:
         ("http", False, DEAF + 1, True),
     ],
 )
-def test_a_bot_without_a_socket_for_long_is_not_well(mode: str, since: float, *, connected: bool, well: bool) -> None:
+def test_a_bot_without_a_socket_for_long_is_not_well(
+    mode: str, since: float, *, connected: bool, well: bool
+) -> None:
     assert deaf(mode, connected=connected, since=since)._listening() is well

@@ -12,7 +12,9 @@ from bot.parts import addresses, health_file, health_problem, power_control, say
 from bot.settings import DatabaseSection, DroverSettings, FenceSection, HostSection
 
 
-def test_a_hosts_table_says_how_it_is_reached_and_whether_memory_is_encrypted_on_its_way_there() -> None:
+def test_a_hosts_table_says_how_it_is_reached_and_whether_memory_is_encrypted_on_its_way_there() -> (
+    None
+):
     whole = HostSection(
         name="host-a", uri="qemu+ssh://drover@host-a/system", migrate_uri="qemu+tls://host-a/system",
         migrate_data_uri="tcp://10.0.0.1", migrate_tls=True, reserve=1 << 30, tags={"rack": "r1"},
@@ -27,7 +29,9 @@ def test_a_hosts_table_says_how_it_is_reached_and_whether_memory_is_encrypted_on
     ]  # fmt: skip
 
 
-def test_power_controllers_come_from_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_power_controllers_come_from_the_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     secret = tmp_path / "bmc-a"
     secret.write_text("s3cret\n")
     monkeypatch.setenv("PDU_PASSWORD", "other")
@@ -56,7 +60,9 @@ def test_power_controllers_come_from_the_configuration(tmp_path: Path, monkeypat
     ]
 
 
-def test_a_power_controller_without_its_password_is_told_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_power_controller_without_its_password_is_told_at_the_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delenv("NOT_SET", raising=False)
     fence = FenceSection(agent="fence_ipmilan", options={"ip": "bmc"}, password_env="NOT_SET")
     host = HostSection(name="host-a", uri="test:///default", fence=(fence,))

@@ -51,9 +51,22 @@ def written(path: Path, cluster: object) -> Path:
 def test_a_plain_list_becomes_a_snapshot(tmp_path: Path) -> None:
     seen = snapshot_from(written(tmp_path / "c.json", SMALL), reader())
     (host,), (vm,) = seen.hosts, seen.vms
-    assert (host.name, host.up, host.maintenance, host.cpus, host.memory) == ("h0", True, True, 8, 4 * GIB)
+    assert (host.name, host.up, host.maintenance, host.cpus, host.memory) == (
+        "h0",
+        True,
+        True,
+        8,
+        4 * GIB,
+    )
     assert (host.reserve, host.tags["vcpu-ratio"]) == (GIB // 2, "3")
-    assert (vm.name, vm.host, vm.vcpus, vm.memory, vm.cpu, vm.tags) == ("v0", "h0", 2, GIB, 0.5, {"apart": "db"})
+    assert (vm.name, vm.host, vm.vcpus, vm.memory, vm.cpu, vm.tags) == (
+        "v0",
+        "h0",
+        2,
+        GIB,
+        0.5,
+        {"apart": "db"},
+    )
 
 
 def test_the_drawing_that_comes_along_can_be_planned_on(config: Path) -> None:
@@ -66,7 +79,9 @@ def test_the_drawing_that_comes_along_can_be_planned_on(config: Path) -> None:
 
 def test_a_slip_in_a_drawing_is_named_with_its_file_and_line(tmp_path: Path) -> None:
     (tmp_path / "c.txt").write_text("host-a 8cpu 8G\nhost-b 8cpu\n", encoding="utf-8")
-    with pytest.raises(DroverError, match=r"c\.txt: Line 2: host-b needs CPUs and memory") as caught:
+    with pytest.raises(
+        DroverError, match=r"c\.txt: Line 2: host-b needs CPUs and memory"
+    ) as caught:
         snapshot_from(tmp_path / "c.txt", reader())
     assert "host-b 16cpu 64G" in caught.value.advice
 
@@ -104,7 +119,9 @@ def test_the_terminals_plan_is_legal_at_every_step_and_even(
     file, out = written(tmp_path / "c.json", cluster), tmp_path / "plan"
     done = planned(config, "--cluster", str(file), "--out", str(out))
     assert done.exit_code == 0, done.output
-    moves = [(vm, host) for vm, host in map(str.split, out.read_text(encoding="utf-8").splitlines())]
+    moves = [
+        (vm, host) for vm, host in map(str.split, out.read_text(encoding="utf-8").splitlines())
+    ]
     verdict = judge(cluster, moves)
     assert verdict["illegal"] == []
     assert verdict["after"]["stranded"] == verdict["after"]["collisions"] == 0
@@ -120,7 +137,10 @@ def test_the_terminal_takes_the_commands_own_options_and_says_when_there_is_noth
 ) -> None:
     file = written(tmp_path / "c.json", generate(5, 40, seed=3, het=False, drain=1))
     out = tmp_path / "plan"
-    assert planned(config, "--cluster", str(file), "--out", str(out), "--max-moves", "3").exit_code == 0
+    assert (
+        planned(config, "--cluster", str(file), "--out", str(out), "--max-moves", "3").exit_code
+        == 0
+    )
     assert len(out.read_text(encoding="utf-8").splitlines()) == 3
     calm = written(tmp_path / "calm.json", {**SMALL, "vms": []})
     done = planned(config, "--cluster", str(calm), "--out", str(out))
@@ -129,7 +149,9 @@ def test_the_terminal_takes_the_commands_own_options_and_says_when_there_is_noth
     assert out.read_text(encoding="utf-8") == ""
 
 
-def test_a_plan_on_live_hosts_looks_for_what_no_snapshot_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_on_live_hosts_looks_for_what_no_snapshot_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = tmp_path / "drover.toml"
     config.write_text(
         '[plugins]\nenabled = ["vm_lifecycle"]\n'
@@ -139,9 +161,12 @@ def test_a_plan_on_live_hosts_looks_for_what_no_snapshot_holds(tmp_path: Path, m
     seen = drawn("host-a 8cpu 64G\nhost-b 8cpu 64G")
     pool = Pool("pool", "dir", "/pool", active=True, autostart=True, free=90 * GIB)
     hosts = FakeHypervisor(
-        replace(seen, hosts=tuple(replace(host, pools=(pool,)) for host in seen.hosts)), TickingClock()
+        replace(seen, hosts=tuple(replace(host, pools=(pool,)) for host in seen.hosts)),
+        TickingClock(),
     )
-    hosts.volumes["host-b", "pool", "tiny.qcow2"] = Volume("pool", "tiny.qcow2", "/pool/tiny.qcow2", GIB, GIB)
+    hosts.volumes["host-b", "pool", "tiny.qcow2"] = Volume(
+        "pool", "tiny.qcow2", "/pool/tiny.qcow2", GIB, GIB
+    )
     monkeypatch.setattr("bot.parts.connected_hypervisor", lambda _: hosts)
 
     def answer(*words: str) -> str:

@@ -89,7 +89,11 @@ def all_is_told(line: Line, title: str = "Done") -> None:
     assert "1 of 1 vote" in line.thread()[0]
     end = line.thread()[1]
     assert end.startswith(f"op-1: {title}")
-    until(lambda: [each.text for each in line.workspace.messages("@ana")].count(end) == 1, "she is told", 20)
+    until(
+        lambda: [each.text for each in line.workspace.messages("@ana")].count(end) == 1,
+        "she is told",
+        20,
+    )
     until(lambda: line.bot.store.words_left() == (), "nothing is left to say", 20)
 
 
@@ -118,7 +122,8 @@ def test_what_a_killed_process_had_not_said_is_said_by_the_next(line: Line) -> N
     line.fails(POST, UPDATE)
     line.approves()
     line.bot.works()
-    line.bot.world.screen._outbox._stopped = True  # killed: nothing of its memory is left, nothing is said any more
+    # Killed: nothing of its memory is left, nothing is said any more
+    line.bot.world.screen._outbox._stopped = True
     line.workspace.fault._api.clear()
     line.starts()
     picked_up(line.bot.world)
@@ -129,7 +134,8 @@ def test_work_begins_though_the_approver_cannot_be_answered(line: Line) -> None:
     line.asks()
     until(line.shown)
     line.fails(POST, "chat.postEphemeral")
-    line.bot.clicks("op.again", line.bot.value(), "U0BRUNO")  # he is told that this is not over, which does not go out
+    # He is told that this is not over, which does not go out
+    line.bot.clicks("op.again", line.bot.value(), "U0BRUNO")
     line.approves()
     line.bot.works()
     assert line.bot.operation().state is State.DONE

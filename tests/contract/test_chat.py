@@ -60,10 +60,18 @@ class FakeBench:
         return [card.text for ref, card in self.chat.messages.items() if ref.channel == channel]
 
     def thread(self, ref: MessageRef) -> list[str]:
-        return [card.text for each, card in self.chat.messages.items() if ref in (each, self.chat.threads.get(each))]
+        return [
+            card.text
+            for each, card in self.chat.messages.items()
+            if ref in (each, self.chat.threads.get(each))
+        ]
 
     def whispered(self, channel: str, user: str) -> list[str]:
-        return [each.card.text for each in self.chat.whispers if (each.channel, each.user) == (channel, user)]
+        return [
+            each.card.text
+            for each in self.chat.whispers
+            if (each.channel, each.user) == (channel, user)
+        ]
 
     def told(self, user: str) -> list[str]:
         return self.whispered("", user)
@@ -168,7 +176,12 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
 
 def card(text: str) -> Card:
     return Card(
-        text, title=text, elements=(Section(words("*{t}*", t=text)), Buttons((Button("Details", "details", "op-1"),)))
+        text,
+        title=text,
+        elements=(
+            Section(words("*{t}*", t=text)),
+            Buttons((Button("Details", "details", "op-1"),)),
+        ),
     )
 
 
@@ -208,7 +221,9 @@ def test_a_key_is_a_channels_own(bench: Bench) -> None:
 def test_a_thread_gathers_its_replies(bench: Bench) -> None:
     parent = bench.chat.post(OPS, card("asked"))
     first = bench.chat.post(OPS, card("decided"), thread=parent, key="op-1:decided")
-    again = bench.another_process().post(OPS, card("decided, really"), thread=parent, key="op-1:decided")
+    again = bench.another_process().post(
+        OPS, card("decided, really"), thread=parent, key="op-1:decided"
+    )
     assert again == first
     assert bench.thread(parent) == ["asked", "decided, really"]
 
@@ -261,13 +276,18 @@ def test_a_person_is_told_directly(bench: Bench) -> None:
 
 
 def test_a_form_opens(bench: Bench) -> None:
-    bench.chat.open_form(bench.trigger(), Form("deny", "Deny op-1", "Deny", (TextField("why", "Why?"),), hidden="op-1"))
+    bench.chat.open_form(
+        bench.trigger(),
+        Form("deny", "Deny op-1", "Deny", (TextField("why", "Why?"),), hidden="op-1"),
+    )
     assert bench.form_title() == "Deny op-1"
 
 
 def test_a_late_form_says_what_to_do(bench: Bench) -> None:
     with pytest.raises(ChatError) as caught:
-        bench.chat.open_form(bench.late_trigger(), Form("deny", "Deny", "Deny", (TextField("why", "Why?"),)))
+        bench.chat.open_form(
+            bench.late_trigger(), Form("deny", "Deny", "Deny", (TextField("why", "Why?"),))
+        )
     assert "again" in caught.value.advice
 
 
@@ -287,7 +307,9 @@ def test_the_locale_that_a_person_has_chosen(bench: Bench) -> None:
     assert bench.chat.locale_of("U0NOBODY") == ""
 
 
-@pytest.mark.parametrize("method", ["post", "update", "whisper", "tell", "open_form", "publish_home"])
+@pytest.mark.parametrize(
+    "method", ["post", "update", "whisper", "tell", "open_form", "publish_home"]
+)
 def test_an_outage_is_a_chat_error(bench: Bench, method: str) -> None:
     ref = bench.chat.post(OPS, card("before"))
     trigger = bench.trigger()
@@ -297,7 +319,9 @@ def test_an_outage_is_a_chat_error(bench: Bench, method: str) -> None:
         "update": lambda: bench.chat.update(ref, card("x")),
         "whisper": lambda: bench.chat.whisper(OPS, ANA, card("x")),
         "tell": lambda: bench.chat.tell(ANA, card("x")),
-        "open_form": lambda: bench.chat.open_form(trigger, Form("a", "x", "Go", (TextField("why", "Why?"),))),
+        "open_form": lambda: bench.chat.open_form(
+            trigger, Form("a", "x", "Go", (TextField("why", "Why?"),))
+        ),
         "publish_home": lambda: bench.chat.publish_home(ANA, card("x")),
     }
     with pytest.raises(ChatError):

@@ -29,7 +29,8 @@ POOL = "local"
 IMAGE = "tiny.qcow2"
 NOBODY = "00000000-0000-4000-8000-000000000000"
 SEED = Seed(
-    '{\n "instance-id": "i-1",\n "local-hostname": "made"\n}', '#cloud-config\n{"users": [{\n"name": "ana"}]}\n'
+    '{\n "instance-id": "i-1",\n "local-hostname": "made"\n}',
+    '#cloud-config\n{"users": [{\n"name": "ana"}]}\n',
 )
 
 
@@ -60,8 +61,12 @@ class LabStage:
 
 def fake_stage() -> FakeStage:
     hypervisor = FakeHypervisor(drawn("host-a 4cpu 4G\nhost-b 4cpu 4G"), TickingClock())
-    hypervisor.change(A, pools=(Pool(POOL, "dir", "/var/lib/libvirt/images", active=True, autostart=True),))
-    hypervisor.volumes[A, POOL, IMAGE] = Volume(POOL, IMAGE, f"/var/lib/libvirt/images/{IMAGE}", 32 * MIB, MIB, "qcow2")
+    hypervisor.change(
+        A, pools=(Pool(POOL, "dir", "/var/lib/libvirt/images", active=True, autostart=True),)
+    )
+    hypervisor.volumes[A, POOL, IMAGE] = Volume(
+        POOL, IMAGE, f"/var/lib/libvirt/images/{IMAGE}", 32 * MIB, MIB, "qcow2"
+    )
     return FakeStage(hypervisor, {})
 
 
@@ -129,7 +134,10 @@ def now(stage: Stage, blueprint: Blueprint) -> Found:
 
 def boots(stage: Stage, blueprint: Blueprint) -> str:
     return until(
-        lambda: "drover-guest" in (said := stage.hypervisor.console(A, blueprint.uuid, 50)) and said, "it boots"
+        lambda: (
+            "drover-guest" in (said := stage.hypervisor.console(A, blueprint.uuid, 50)) and said
+        ),
+        "it boots",
     )
 
 
@@ -177,7 +185,10 @@ def test_a_guest_is_defined_as_drawn(stage: Stage) -> None:
     found = now(stage, blueprint)
     assert (found.name, found.vcpus, found.memory) == (blueprint.name, 1, 112 * MIB)
     assert dict(found.tags) == {"env": "dev", "note": "<&'\">"}
-    assert [(each.target, each.device) for each in found.detail.disks] == [("vda", "disk"), ("vdb", "disk")]
+    assert [(each.target, each.device) for each in found.detail.disks] == [
+        ("vda", "disk"),
+        ("vdb", "disk"),
+    ]
     assert all(each.cache == "none" for each in found.detail.disks)
     assert [(each.kind, each.source) for each in found.detail.nics] == [("bridge", "br0")]
     assert state(stage, blueprint) is VmState.SHUT_OFF
@@ -191,7 +202,9 @@ def test_a_guest_boots_from_image_and_seed_and_is_shown(stage: Stage) -> None:
     stage.hypervisor.start(A, blueprint.uuid)  # once more changes nothing
     said = boots(stage, blueprint)
     if isinstance(stage, LabStage):
-        assert {"image: tiny", "seed: /dev/vdb", "name: made", "user: ana"} <= set(said.splitlines())
+        assert {"image: tiny", "seed: /dev/vdb", "name: made", "user: ana"} <= set(
+            said.splitlines()
+        )
     assert state(stage, blueprint) is VmState.RUNNING
     assert stage.hypervisor.screenshot(A, blueprint.uuid).startswith(b"\x89PNG")
     sizes = {each.target: each.capacity for each in stage.hypervisor.disks(A, blueprint.uuid)}
@@ -221,7 +234,9 @@ def test_a_second_guest_of_one_name_is_refused(stage: Stage) -> None:
 
 
 def test_a_definition_without_its_volume_is_refused(stage: Stage) -> None:
-    blueprint = Blueprint(str(uuid.uuid4()), "made-nothing", 1, 1, 112 * MIB, (GuestDisk(POOL, "nothing", "vda"),))
+    blueprint = Blueprint(
+        str(uuid.uuid4()), "made-nothing", 1, 1, 112 * MIB, (GuestDisk(POOL, "nothing", "vda"),)
+    )
     with pytest.raises(HypervisorError, match="nothing"):
         stage.hypervisor.define(A, blueprint)
 
@@ -269,7 +284,11 @@ def test_a_guest_that_is_off_changes_size_name_tags_and_mark(stage: Stage) -> No
     stage.hypervisor.leave_mark(A, blueprint.uuid, "second")
     found = now(stage, blueprint)
     assert (found.vcpus_next, found.memory_next) == (3, 128 * MIB)
-    assert (found.name, dict(found.tags), found.mark) == (f"{blueprint.name}-b", {"owner": "ann"}, "second")
+    assert (found.name, dict(found.tags), found.mark) == (
+        f"{blueprint.name}-b",
+        {"owner": "ann"},
+        "second",
+    )
     stage.hypervisor.set_tags(A, blueprint.uuid, {})
     stage.hypervisor.set_tags(A, blueprint.uuid, {})
     assert dict(now(stage, blueprint).tags) == {}
@@ -290,9 +309,13 @@ def test_a_running_guest_grows_as_far_as_it_can_now(stage: Stage) -> None:
     assert dict(now(stage, blueprint).tags) == {"env": "prod"}
     # Devices, while it runs.
     stage.hypervisor.create_volume(A, POOL, f"{blueprint.name}-more.qcow2", 8 * MIB)
-    stage.hypervisor.attach_disk(A, blueprint.uuid, GuestDisk(POOL, f"{blueprint.name}-more.qcow2", "vdc"))
+    stage.hypervisor.attach_disk(
+        A, blueprint.uuid, GuestDisk(POOL, f"{blueprint.name}-more.qcow2", "vdc")
+    )
     stage.hypervisor.grow_disk(A, blueprint.uuid, "vdc", 16 * MIB)
-    assert {each.target: each.capacity for each in stage.hypervisor.disks(A, blueprint.uuid)}["vdc"] == 16 * MIB
+    assert {each.target: each.capacity for each in stage.hypervisor.disks(A, blueprint.uuid)}[
+        "vdc"
+    ] == 16 * MIB
     mac = "52:54:00:12:34:56"
     stage.hypervisor.attach_nic(A, blueprint.uuid, GuestNic("bridge", "br0", mac))
     assert mac in {each.mac for each in now(stage, blueprint).detail.nics}
@@ -309,12 +332,16 @@ def test_a_running_guest_grows_as_far_as_it_can_now(stage: Stage) -> None:
 def test_disks_of_a_guest_that_is_off_grow_too(stage: Stage) -> None:
     blueprint = made(stage)
     stage.hypervisor.grow_disk(A, blueprint.uuid, "vda", 64 * MIB)
-    assert {each.target: each.capacity for each in stage.hypervisor.disks(A, blueprint.uuid)}["vda"] == 64 * MIB
+    assert {each.target: each.capacity for each in stage.hypervisor.disks(A, blueprint.uuid)}[
+        "vda"
+    ] == 64 * MIB
 
 
 def test_a_medium_is_ejected(stage: Stage) -> None:
     blueprint = made(stage, seed="cdrom")
-    assert any(each.device == "cdrom" and each.source for each in now(stage, blueprint).detail.disks)
+    assert any(
+        each.device == "cdrom" and each.source for each in now(stage, blueprint).detail.disks
+    )
     stage.hypervisor.eject(A, blueprint.uuid, "sda")
     stage.hypervisor.eject(A, blueprint.uuid, "sda")
     (drive,) = (each for each in now(stage, blueprint).detail.disks if each.device == "cdrom")
@@ -326,9 +353,13 @@ def test_a_guest_is_defined_like_another(stage: Stage) -> None:
     source = made(stage, seed="cdrom")
     identity, mac = str(uuid.uuid4()), "52:54:00:0c:0c:0c"
     base = stage.hypervisor.volume(A, POOL, source.disks[0].volume)
-    stage.hypervisor.create_volume(A, POOL, f"{source.name}-copy.qcow2", 48 * MIB, base=base, copy=True)
+    stage.hypervisor.create_volume(
+        A, POOL, f"{source.name}-copy.qcow2", 48 * MIB, base=base, copy=True
+    )
     disks = (GuestDisk(POOL, f"{source.name}-copy.qcow2", "vda"),)
-    stage.hypervisor.define_copy(A, Copy(source.uuid, identity, f"{source.name}-copy", disks, (mac,), {"env": "qa"}))
+    stage.hypervisor.define_copy(
+        A, Copy(source.uuid, identity, f"{source.name}-copy", disks, (mac,), {"env": "qa"})
+    )
     found = stage.hypervisor.found(A, identity)
     assert found is not None
     assert (found.name, found.vcpus, found.memory) == (f"{source.name}-copy", 1, 112 * MIB)
@@ -351,7 +382,9 @@ def test_snapshots_are_taken_gone_back_to_and_removed(stage: Stage) -> None:
     assert (taken["before"].description, taken["before"].state) == ("a <try>", "shutoff")
     assert (taken["before"].current, taken["after"].current) == (False, True)
     stage.hypervisor.revert_snapshot(A, blueprint.uuid, "before")
-    assert [each.name for each in stage.hypervisor.snapshots(A, blueprint.uuid) if each.current] == ["before"]
+    assert [
+        each.name for each in stage.hypervisor.snapshots(A, blueprint.uuid) if each.current
+    ] == ["before"]
     with pytest.raises(HypervisorError):
         stage.hypervisor.revert_snapshot(A, blueprint.uuid, "never")
     for name in ("before", "before", "after"):
@@ -417,7 +450,9 @@ def test_nobody_is_a_clear_error(stage: Stage) -> None:
         lambda: stage.hypervisor.file_systems(A, NOBODY),
         lambda: stage.hypervisor.console(A, NOBODY, 5),
         lambda: stage.hypervisor.eject(A, NOBODY, "sda"),
-        lambda: stage.hypervisor.attach_nic(A, NOBODY, GuestNic("bridge", "br0", "52:54:00:00:00:01")),
+        lambda: stage.hypervisor.attach_nic(
+            A, NOBODY, GuestNic("bridge", "br0", "52:54:00:00:00:01")
+        ),
     ]
     for call in calls:
         with pytest.raises(HypervisorError) as caught:
@@ -456,7 +491,9 @@ def test_a_definition_is_read_without_secrets_and_defined_on_another_host(stage:
     stage.hypervisor.undefine(A, blueprint.uuid)
     stage.hypervisor.define_kept("host-b", kept)
     stage.hypervisor.define_kept("host-b", kept)  # once more changes nothing
-    there = next(each for each in stage.hypervisor.definitions("host-b") if each.uuid == blueprint.uuid)
+    there = next(
+        each for each in stage.hypervisor.definitions("host-b") if each.uuid == blueprint.uuid
+    )
     assert (there.name, there.memory, dict(there.tags), there.state) == (
         kept.name,
         kept.memory,

@@ -56,7 +56,9 @@ class QuickClock:
         self._began = time.monotonic()
 
     def now(self) -> datetime:
-        return datetime(2026, 1, 5, tzinfo=UTC) + timedelta(seconds=(time.monotonic() - self._began) * self.SPEED)
+        return datetime(2026, 1, 5, tzinfo=UTC) + timedelta(
+            seconds=(time.monotonic() - self._began) * self.SPEED
+        )
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds / self.SPEED)
@@ -76,7 +78,9 @@ class FakeStage:
         words += [f"dirty {dirty_mib_s}M"] if dirty_mib_s else []
         words += ["transient"] if not how.get("persistent", True) else []
         words += ["off"] if not how.get("running", True) else []
-        words += ["[" + " ".join(f"{key}={value}" for key, value in how.get("tags", {}).items()) + "]"]
+        words += [
+            "[" + " ".join(f"{key}={value}" for key, value in how.get("tags", {}).items()) + "]"
+        ]
         vm = drawn(f"{A} 4cpu 4G | {' '.join(words)}").vm(name)
         self.hypervisor.put(vm)
         return vm
@@ -95,7 +99,10 @@ class LabStage:
 
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
-        addresses = [HostAddress(each.name, each.uri, each.peer_uri, reserve=GIB // 2) for each in lab.hosts.values()]
+        addresses = [
+            HostAddress(each.name, each.uri, each.peer_uri, reserve=GIB // 2)
+            for each in lab.hosts.values()
+        ]
         self.hypervisor = LibvirtHypervisor(addresses, clock=RealClock(), deadline=10)
         self._numbers = itertools.count(1)
         self._idle: list[Vm] = []
@@ -139,7 +146,9 @@ class LabStage:
 
 
 def _unchanged(before: Vm, now: Vm | None) -> bool:
-    return now is not None and replace(now, cpu=None, detail=None) == replace(before, cpu=None, detail=None)
+    return now is not None and replace(now, cpu=None, detail=None) == replace(
+        before, cpu=None, detail=None
+    )
 
 
 @pytest.fixture(scope="module")
@@ -215,7 +224,9 @@ def states(stage: Stage, uuid: str) -> tuple[VmState | None, ...]:
 
 
 def vm_now(stage: Stage, uuid: str, *, focus: bool = False) -> Vm:
-    (vm,) = (each for each in stage.hypervisor.snapshot([uuid] if focus else ()).vms if each.uuid == uuid)
+    (vm,) = (
+        each for each in stage.hypervisor.snapshot([uuid] if focus else ()).vms if each.uuid == uuid
+    )
     return vm
 
 
@@ -277,7 +288,10 @@ def test_focus_reads_in_depth(stage: Stage) -> None:
     assert close.detail.machine in snapshot.host(B).machines
     assert close.detail.nics[0].source in snapshot.host(B).bridges
     assert (close.detail.job, close.detail.snapshots, close.detail.cpu_mode) == ("", 0, "custom")
-    assert {(fit.vm_uuid, fit.host, fit.fits) for fit in snapshot.cpu_fits} == {(vm.uuid, B, True), (vm.uuid, C, True)}
+    assert {(fit.vm_uuid, fit.host, fit.fits) for fit in snapshot.cpu_fits} == {
+        (vm.uuid, B, True),
+        (vm.uuid, C, True),
+    }
     assert close.dirty_rate is not None
     assert MIB < close.dirty_rate < 100 * MIB
     assert snapshot.vm(other.uuid).dirty_rate is None
@@ -480,7 +494,9 @@ def test_scheduler_parameters_are_set_one_by_one(stage: Stage) -> None:
     found = stage.hypervisor.scheduler(A, vm.uuid)
     assert (found.cpu_shares, found.vcpu_period, found.vcpu_quota) == (512, 100_000, 30_000)
     assert found.capped
-    told = until(lambda: (now := vm_now(stage, vm.uuid).scheduler).capped and now, "the snapshot tells it")
+    told = until(
+        lambda: (now := vm_now(stage, vm.uuid).scheduler).capped and now, "the snapshot tells it"
+    )
     assert (told.cpu_shares, told.vcpu_quota) == (512, 30_000)
     stage.hypervisor.set_scheduler(A, vm.uuid, Scheduler(vcpu_quota=0))
     assert stage.hypervisor.scheduler(A, vm.uuid).vcpu_quota == -1
@@ -492,7 +508,8 @@ def test_a_ceiling_holds(stage: Stage) -> None:
     stage.hypervisor.set_scheduler(A, vm.uuid, Scheduler(vcpu_period=100_000, vcpu_quota=20_000))
     before, began = stage.hypervisor.cpu_seconds(A, vm.uuid), time.monotonic()
     used = until(
-        lambda: (spent := stage.hypervisor.cpu_seconds(A, vm.uuid) - before) >= 0.5 and spent, "it uses half a second"
+        lambda: (spent := stage.hypervisor.cpu_seconds(A, vm.uuid) - before) >= 0.5 and spent,
+        "it uses half a second",
     )
     assert used / (time.monotonic() - began) / stage.speed < 0.35
 

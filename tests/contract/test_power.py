@@ -43,15 +43,27 @@ def bmcs() -> Iterator[tuple[Lab, Bmcs]]:
 
 def fake() -> Case:
     made = FakePower(TickingClock(), [A], {"host-a": "uuid-a"})
-    faults = {"": None, "dead": Fault.DEAD, "idle": Fault.IDLE, "conflict": None, "liar": Fault.LIAR}
-    return Case(made, lambda kind: made.fault(A, faults[kind]), lambda: "host-a" in made.on, "uuid-a")
+    faults = {
+        "": None,
+        "dead": Fault.DEAD,
+        "idle": Fault.IDLE,
+        "conflict": None,
+        "liar": Fault.LIAR,
+    }
+    return Case(
+        made, lambda kind: made.fault(A, faults[kind]), lambda: "host-a" in made.on, "uuid-a"
+    )
 
 
 def address(kind: str, lab: Lab, served: Bmcs, password: str) -> FenceAddress:
     from lab.bmc import ADDRESS, USER
 
     options = {
-        "redfish": {"url": served.url, "ca_file": str(served.certificate), "system": served.system("host-a")},
+        "redfish": {
+            "url": served.url,
+            "ca_file": str(served.certificate),
+            "system": served.system("host-a"),
+        },
         "fence_redfish": {
             "ip": ADDRESS,
             "ipport": str(served.port),
@@ -97,7 +109,12 @@ def test_a_controller_is_listed_for_its_host_alone(case: Case) -> None:
 
 def test_a_host_that_is_on_reads_on_and_names_its_machine(case: Case) -> None:
     seen = case.control.read(A)
-    assert (seen.host, seen.device, seen.power, seen.identity) == ("host-a", "bmc-a", Power.ON, case.uuid)
+    assert (seen.host, seen.device, seen.power, seen.identity) == (
+        "host-a",
+        "bmc-a",
+        Power.ON,
+        case.uuid,
+    )
 
 
 def test_off_switches_the_host_off_and_it_stays_off(case: Case) -> None:
@@ -121,7 +138,9 @@ def test_on_gives_power_again(case: Case) -> None:
     assert case.control.read(A).power is Power.ON
 
 
-def test_a_controller_that_does_not_answer_reads_unknown_says_why_and_takes_no_order(case: Case) -> None:
+def test_a_controller_that_does_not_answer_reads_unknown_says_why_and_takes_no_order(
+    case: Case,
+) -> None:
     case.fault("dead")
     seen = case.control.read(A)
     assert seen.power is Power.UNKNOWN
@@ -141,7 +160,9 @@ def test_a_liar_reads_off_while_the_host_is_on(case: Case) -> None:
 
 @pytest.mark.lab
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_wrong_password_reads_unknown_and_is_shown_nowhere(kind: str, bmcs: tuple[Lab, Bmcs]) -> None:
+def test_a_wrong_password_reads_unknown_and_is_shown_nowhere(
+    kind: str, bmcs: tuple[Lab, Bmcs]
+) -> None:
     lab, served = bmcs
     secret = "not-the-password"
     control = FenceControl([address(kind, lab, served, secret)], RealClock())

@@ -43,7 +43,9 @@ def fake() -> FakeHypervisor:
 
 
 def ssh(door: Door) -> SshAddress:
-    return SshAddress(door.address, door.user, 22, str(door.key_file), str(door.known_hosts), door.proxy_command)
+    return SshAddress(
+        door.address, door.user, 22, str(door.key_file), str(door.known_hosts), door.proxy_command
+    )
 
 
 def real(lab: Lab, shells: SshHosts) -> LibvirtHypervisor:
@@ -70,7 +72,10 @@ def hosts(request: pytest.FixtureRequest) -> Iterator[Hypervisor]:
 def test_a_host_tells_what_it_is(hosts: Hypervisor) -> None:
     facts, seen = hosts.host_facts(A), hosts.snapshot().host(A)
     assert (facts.host, facts.uuid, facts.hostname) == (A, seen.uuid, seen.hostname or A)
-    assert (facts.libvirt_version, facts.hypervisor_version) == (seen.libvirt_version, seen.hypervisor_version)
+    assert (facts.libvirt_version, facts.hypervisor_version) == (
+        seen.libvirt_version,
+        seen.hypervisor_version,
+    )
     assert facts.machines == seen.machines
     assert facts.bridges == seen.bridges
     assert "qemu" in facts.virt_types

@@ -42,7 +42,9 @@ def filled(series: SqlSeries, minutes: int, start: datetime = START) -> None:
     """CPU of the guest and of the host grows by a hundredth of a core each minute."""
     for number in range(minutes):
         load = {Metric.CPU: number / 100, Metric.MEMORY: 1024.0 * 1024 * (number + 1)}
-        series.write(start + number * MINUTE, [Point(WEB, load), Point(HOST, {Metric.CPU: number / 50})])
+        series.write(
+            start + number * MINUTE, [Point(WEB, load), Point(HOST, {Metric.CPU: number / 50})]
+        )
 
 
 def test_it_is_the_port(series: SqlSeries) -> None:
@@ -109,7 +111,10 @@ def test_a_summary_has_one_bucket_of_each_guest(series: SqlSeries) -> None:
     series.write(START, [Point(vm_entity("u-2"), {Metric.CPU: 7.0})])
     series.roll_up(START + 20 * MINUTE)
     found = series.summary("vm", Metric.CPU, START, START + HOUR)
-    assert {entity: round(bucket.mean, 3) for entity, bucket in found.items()} == {WEB: 0.095, vm_entity("u-2"): 7.0}
+    assert {entity: round(bucket.mean, 3) for entity, bucket in found.items()} == {
+        WEB: 0.095,
+        vm_entity("u-2"): 7.0,
+    }
     assert found[WEB].peak == 0.19
     assert HOST not in found
 

@@ -24,7 +24,13 @@ from bot.domain import codec
 from bot.domain.cluster import GIB, Disk, VmDetail, VmState
 from bot.domain.codec import Unknown
 from bot.domain.definition import Definition, sha_of
-from bot.domain.errors import ConflictError, FencedError, IllegalEventError, StoreError, UnknownNameError
+from bot.domain.errors import (
+    ConflictError,
+    FencedError,
+    IllegalEventError,
+    StoreError,
+    UnknownNameError,
+)
 from bot.domain.message import words
 from bot.domain.operation import (
     Approved,
@@ -91,7 +97,9 @@ def store(reopen: Reopen) -> SqlStore:
 
 def approved(store: Store, key: str = "request-1") -> Operation:
     operation = store.propose(proposal(key))
-    return store.append(operation, VotedFor(later(1), "UAPP", operation.plan.digest), Approved(later(1), "UAPP"))
+    return store.append(
+        operation, VotedFor(later(1), "UAPP", operation.plan.digest), Approved(later(1), "UAPP")
+    )
 
 
 def begun(store: Store, key: str) -> Operation:
@@ -100,7 +108,9 @@ def begun(store: Store, key: str) -> Operation:
 
 def finished(store: Store, key: str = "request-1") -> Operation:
     operation = store.append(begun(store, key), StepBegan(later(2), "drover", 0))
-    ended = StepEnded(later(9), "drover", 0, {"seconds": 7.5, "rounds": 3, "converged": True, "phase": "done"})
+    ended = StepEnded(
+        later(9), "drover", 0, {"seconds": 7.5, "rounds": 3, "converged": True, "phase": "done"}
+    )
     return store.append(operation, ended, Finished(later(9), "drover"))
 
 
@@ -120,7 +130,9 @@ def test_a_request_is_kept_until_it_is_handled(store: SqlStore, reopen: Reopen) 
     assert store.unhandled() == (request("b", "vms"),)
 
 
-def test_a_duplicate_request_is_known_even_after_it_was_handled(store: SqlStore, reopen: Reopen) -> None:
+def test_a_duplicate_request_is_known_even_after_it_was_handled(
+    store: SqlStore, reopen: Reopen
+) -> None:
     assert store.accept(request("a"))
     assert not store.accept(request("a"))
     store.handled("a")
@@ -138,8 +150,13 @@ def test_requests_come_back_in_the_order_they_came_even_when_the_clock_went_back
     store.close()
 
 
-def test_a_dead_replicas_requests_are_taken_over_by_one_in_order_and_the_livings_stay_theirs(url: str) -> None:
-    dead, one, other = (SqlStore(url, CODEC, clock=TickingClock(), replica=name) for name in ("dead", "one", "other"))
+def test_a_dead_replicas_requests_are_taken_over_by_one_in_order_and_the_livings_stay_theirs(
+    url: str,
+) -> None:
+    dead, one, other = (
+        SqlStore(url, CODEC, clock=TickingClock(), replica=name)
+        for name in ("dead", "one", "other")
+    )
     for store, key in ((dead, "c"), (one, "mine"), (dead, "a"), (dead, "done"), (dead, "b")):
         store.accept(request(key))
     dead.handled("done")
@@ -152,7 +169,9 @@ def test_a_dead_replicas_requests_are_taken_over_by_one_in_order_and_the_livings
         store.close()
 
 
-def test_a_handled_request_is_forgotten_after_a_month_but_an_open_one_never(url: str, reopen: Reopen) -> None:
+def test_a_handled_request_is_forgotten_after_a_month_but_an_open_one_never(
+    url: str, reopen: Reopen
+) -> None:
     clock = TickingClock()
     store = SqlStore(url, CODEC, clock=clock)
     store.accept(request("open"))
@@ -176,7 +195,9 @@ def test_of_many_deliveries_at_once_one_is_accepted(reopen: Reopen) -> None:
 # operations
 
 
-def test_a_proposal_becomes_an_operation_that_reads_back_equal(store: SqlStore, reopen: Reopen) -> None:
+def test_a_proposal_becomes_an_operation_that_reads_back_equal(
+    store: SqlStore, reopen: Reopen
+) -> None:
     event = proposal(plan=planned(move(), SetMaintenance("host-a", on=True)))
     operation = store.propose(event)
     assert operation == opened("op-1", event)
@@ -185,7 +206,9 @@ def test_a_proposal_becomes_an_operation_that_reads_back_equal(store: SqlStore, 
     assert store.events("op-1") == (event,)
 
 
-def test_operations_are_numbered_from_one_and_a_repeated_origin_finds_its_own(store: SqlStore) -> None:
+def test_operations_are_numbered_from_one_and_a_repeated_origin_finds_its_own(
+    store: SqlStore,
+) -> None:
     first, second = store.propose(proposal("a")), store.propose(proposal("b"))
     assert (first.id, second.id) == ("op-1", "op-2")
     denied = store.append(first, Denied(later(1), "UAPP", "not today"))
@@ -201,13 +224,19 @@ def test_many_proposers_at_once_get_one_number_each(reopen: Reopen) -> None:
     stores = [reopen(), reopen()]
     with ThreadPoolExecutor(6) as pool:
         keys = [f"k{n % 15}" for n in range(30)]
-        ids = list(pool.map(lambda pair: stores[pair[0] % 2].propose(proposal(pair[1])).id, enumerate(keys)))
+        ids = list(
+            pool.map(
+                lambda pair: stores[pair[0] % 2].propose(proposal(pair[1])).id, enumerate(keys)
+            )
+        )
     assert len(set(ids)) == 15
     assert dict(zip(keys, ids, strict=True)) == {key: ids[keys.index(key)] for key in keys}
     assert stores[0].broken_link() == ""
 
 
-def test_events_are_kept_in_order_and_lead_to_the_same_operation(store: SqlStore, reopen: Reopen) -> None:
+def test_events_are_kept_in_order_and_lead_to_the_same_operation(
+    store: SqlStore, reopen: Reopen
+) -> None:
     operation = finished(store)
     assert operation.state is State.DONE
     again = reopen()
@@ -278,12 +307,16 @@ def test_writers_on_different_operations_lose_nothing(reopen: Reopen) -> None:
     def note(n: int) -> None:
         operation = operations[n]
         for turn in range(10):
-            operation = stores[n % 2].append(operation, Noted(later(turn), "drover", f"note {turn}"))
+            operation = stores[n % 2].append(
+                operation, Noted(later(turn), "drover", f"note {turn}")
+            )
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(note, range(4)))
     for operation in operations:
-        assert stores[0].operation(operation.id).notes == tuple(f"note {turn}" for turn in range(10))
+        assert stores[0].operation(operation.id).notes == tuple(
+            f"note {turn}" for turn in range(10)
+        )
     assert stores[0].broken_link() == ""
 
 
@@ -293,7 +326,10 @@ def test_operations_are_listed_newest_first_by_state_and_requester(store: SqlSto
     store.propose(proposal("c", by="UOTHER"))
     assert [each.id for each in store.operations()] == ["op-3", "op-2", "op-1"]
     assert [each.id for each in store.operations(limit=1)] == ["op-3"]
-    assert [each.id for each in store.operations(states=(State.APPROVED, State.DONE))] == ["op-2", "op-1"]
+    assert [each.id for each in store.operations(states=(State.APPROVED, State.DONE))] == [
+        "op-2",
+        "op-1",
+    ]
     assert [each.id for each in store.operations(by="UOTHER")] == ["op-3"]
     assert store.operations(states=(State.DONE,), by="UOTHER") == ()
 
@@ -315,7 +351,9 @@ def test_guests_of_a_rest_that_was_planned_anew_are_found_too(store: SqlStore) -
 
 
 def test_asks_are_kept(store: SqlStore) -> None:
-    operation = store.append(approved(store), Began(later(2), "drover"), Asked(later(3), "UENG", Ask.CANCEL))
+    operation = store.append(
+        approved(store), Began(later(2), "drover"), Asked(later(3), "UENG", Ask.CANCEL)
+    )
     assert store.operation("op-1").asked == operation.asked == frozenset({Ask.CANCEL})
 
 
@@ -345,7 +383,9 @@ def test_maintenance_is_set_and_ended(store: SqlStore, reopen: Reopen) -> None:
     assert store.maintenance() == {"host-b"}
 
 
-def kept(uuid: str = "u-1", host: str = "host-a", xml: str = "<one/>", **different: Any) -> Definition:
+def kept(
+    uuid: str = "u-1", host: str = "host-a", xml: str = "<one/>", **different: Any
+) -> Definition:
     known = Definition(
         uuid, f"vm-{uuid}", host, xml, sha_of(xml), later(0), later(0), VmState.RUNNING, 2, GIB,
         VmDetail(disks=(Disk("vda", "file", "/srv/one.qcow2"),)), {"owner": "ana"},
@@ -353,7 +393,9 @@ def kept(uuid: str = "u-1", host: str = "host-a", xml: str = "<one/>", **differe
     return replace(known, **different)
 
 
-def test_a_definition_reads_back_equal_and_the_newest_five_versions_stay(store: SqlStore, reopen: Reopen) -> None:
+def test_a_definition_reads_back_equal_and_the_newest_five_versions_stay(
+    store: SqlStore, reopen: Reopen
+) -> None:
     versions = [kept(xml=f"<v{number}/>", taken_at=later(number)) for number in range(7)]
     for each in versions:
         store.keep_definitions([each], ["host-a"])
@@ -365,7 +407,9 @@ def test_a_definition_reads_back_equal_and_the_newest_five_versions_stay(store: 
 
 def test_a_vm_that_moved_is_kept_at_its_host_and_one_that_is_gone_at_none(store: SqlStore) -> None:
     store.keep_definitions([kept(), kept("u-2")], ["host-a", "host-b"])
-    store.keep_definitions([kept(host="host-b", seen_at=later(9), taken_at=later(9))], ["host-a", "host-b"])
+    store.keep_definitions(
+        [kept(host="host-b", seen_at=later(9), taken_at=later(9))], ["host-a", "host-b"]
+    )
     (moved,) = store.definitions(host="host-b")
     assert (moved.taken_at, moved.seen_at) == (later(0), later(9))
     assert store.definitions(host="host-a") == ()
@@ -375,15 +419,23 @@ def test_a_vm_that_moved_is_kept_at_its_host_and_one_that_is_gone_at_none(store:
 def test_what_a_silent_host_had_stays_its_own(store: SqlStore) -> None:
     store.keep_definitions([kept(), kept("u-2")], ["host-a", "host-b"])
     store.keep_definitions([kept(host="host-b", state=VmState.SHUT_OFF)], ["host-b"])
-    assert {each.uuid: each.host for each in store.definitions()} == {"u-1": "host-a", "u-2": "host-a"}
+    assert {each.uuid: each.host for each in store.definitions()} == {
+        "u-1": "host-a",
+        "u-2": "host-a",
+    }
     store.keep_definitions([kept(host="host-b")], ["host-b"])  # it runs there: it has moved
-    assert {each.uuid: each.host for each in store.definitions()} == {"u-1": "host-b", "u-2": "host-a"}
+    assert {each.uuid: each.host for each in store.definitions()} == {
+        "u-1": "host-b",
+        "u-2": "host-a",
+    }
 
 
 def test_a_key_is_claimed_once_by_whoever_is_first(reopen: Reopen) -> None:
     stores = [reopen(), reopen()]
     with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(lambda n: stores[n % 2].claim("digest:2026-01-05T09:00"), range(12)))
+        answers = list(
+            pool.map(lambda n: stores[n % 2].claim("digest:2026-01-05T09:00"), range(12))
+        )
     assert Counter(answers) == {True: 1, False: 11}
     assert stores[0].claim("digest:2026-01-06T09:00")
 
@@ -432,7 +484,9 @@ def test_nothing_of_a_replica_taken_for_dead_is_stored_any_more(reopen: Reopen) 
     living.forget("a")
     with pytest.raises(FencedError):
         frozen.beat()
-    assert living.append(living.operation("op-1"), Noted(later(1), "drover", "in time")).version == 2
+    assert (
+        living.append(living.operation("op-1"), Noted(later(1), "drover", "in time")).version == 2
+    )
     assert [each.id for each in living.operations()] == ["op-1"]
     frozen.enter("a")
     assert frozen.append(frozen.operation("op-1"), Noted(later(2), "drover", "anew")).version == 3
@@ -448,7 +502,9 @@ def test_who_enters_under_a_name_fences_off_who_was_it_before(reopen: Reopen) ->
     assert now.propose(proposal()).id == "op-1"
 
 
-def test_a_decision_about_several_operations_holds_only_while_nothing_happens(reopen: Reopen) -> None:
+def test_a_decision_about_several_operations_holds_only_while_nothing_happens(
+    reopen: Reopen,
+) -> None:
     """Two replicas see a host free at the same moment; one of them begins."""
     stores = [reopen(), reopen()]
     running = [begun(stores[0], key) for key in ("one", "two")]
@@ -457,7 +513,9 @@ def test_a_decision_about_several_operations_holds_only_while_nothing_happens(re
     with pytest.raises(ConflictError):
         stores[1].append(running[1], StepBegan(later(9), "drover", 0), since=seen[1])
     assert stores[1].operation(running[1].id).under_way == frozenset()
-    again = stores[1].append(running[1], StepBegan(later(9), "drover", 0), since=stores[1].head()[0])
+    again = stores[1].append(
+        running[1], StepBegan(later(9), "drover", 0), since=stores[1].head()[0]
+    )
     assert again.under_way == {0}
 
 
@@ -502,7 +560,10 @@ def test_a_long_trail_is_read_whole(store: SqlStore) -> None:
 
 
 def execute(url: str, *statements: str) -> None:
-    """What somebody with the database's password, or its file, could do. Foreign keys do not stop them."""
+    """What somebody with the database's password, or its file, could do.
+
+    Foreign keys do not stop them.
+    """
     if url.startswith("sqlite"):
         with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection, connection:
             for statement in statements:
@@ -530,7 +591,11 @@ TAMPERINGS = {
         "Event 4 is missing",
         "the next one stored is 5",
     ),
-    "the first event deleted": (["DELETE FROM events WHERE position = 1"], "Event 1 is missing", "stored is 2"),
+    "the first event deleted": (
+        ["DELETE FROM events WHERE position = 1"],
+        "Event 1 is missing",
+        "stored is 2",
+    ),
     "two events exchanged": (
         [
             "UPDATE events SET position = 900 WHERE position = 2",
@@ -575,7 +640,11 @@ TAMPERINGS = {
         "op-2 is listed as approved",
         "say proposed by UENG",
     ),
-    "an operation's row removed": (["DELETE FROM operations WHERE number = 2"], "op-2 has events but", ""),
+    "an operation's row removed": (
+        ["DELETE FROM operations WHERE number = 2"],
+        "op-2 has events but",
+        "",
+    ),
 }
 
 
@@ -620,7 +689,9 @@ def test_what_was_tampered_with_before_the_last_look_is_found_by_the_whole_one(
     assert named in store.broken_link()
 
 
-def test_a_trail_cut_off_or_rewritten_since_the_last_look_is_found_at_once(store: SqlStore, url: str) -> None:
+def test_a_trail_cut_off_or_rewritten_since_the_last_look_is_found_at_once(
+    store: SqlStore, url: str
+) -> None:
     finished(store, "a")
     store.append(store.propose(proposal("b")), Noted(later(1), "UENG", "hm"))
     assert store.broken_link(whole=False) == ""
@@ -633,7 +704,9 @@ def test_a_trail_cut_off_or_rewritten_since_the_last_look_is_found_at_once(store
     assert "Event 9 is no longer the one" in store.broken_link(whole=False)
 
 
-def test_tampering_with_what_is_new_is_found_by_a_look_at_what_is_new(store: SqlStore, url: str) -> None:
+def test_tampering_with_what_is_new_is_found_by_a_look_at_what_is_new(
+    store: SqlStore, url: str
+) -> None:
     finished(store, "a")
     assert store.broken_link(whole=False) == ""
     store.append(store.propose(proposal("b")), Noted(later(1), "UENG", "hm"))
@@ -642,10 +715,14 @@ def test_tampering_with_what_is_new_is_found_by_a_look_at_what_is_new(store: Sql
     assert "Event 9" in store.broken_link(whole=False)  # what does not hold is not taken for proven
 
 
-def test_a_chain_rewritten_from_a_point_on_is_caught_by_its_content(store: SqlStore, url: str) -> None:
+def test_a_chain_rewritten_from_a_point_on_is_caught_by_its_content(
+    store: SqlStore, url: str
+) -> None:
     """Whoever recomputes every hash can still not store a history that cannot have happened."""
     operation = store.propose(proposal())
-    store.append(operation, VotedFor(later(1), "UAPP", operation.plan.digest), Approved(later(1), "UAPP"))
+    store.append(
+        operation, VotedFor(later(1), "UAPP", operation.plan.digest), Approved(later(1), "UAPP")
+    )
     previous = ""
     for link in store.trail():
         data = link.data.replace('"by":"UAPP"', '"by":"UENG"')
@@ -695,12 +772,20 @@ def core(store: SqlStore, url: str) -> Iterator[SqlStore]:
     opened.close()
 
 
-def test_an_operation_whose_plugin_is_not_loaded_is_kept_as_it_is(store: SqlStore, core: SqlStore) -> None:
+def test_an_operation_whose_plugin_is_not_loaded_is_kept_as_it_is(
+    store: SqlStore, core: SqlStore
+) -> None:
     whole = store.propose(proposal())
     kept = core.operation("op-1")
     assert isinstance(kept.intent, Unknown)
-    assert (kept.state, kept.version, kept.plan.digest) == (whole.state, whole.version, whole.plan.digest)
-    after = core.append(kept, VotedFor(later(1), "UAPP", kept.plan.digest), Denied(later(2), "UAPP", "no"))
+    assert (kept.state, kept.version, kept.plan.digest) == (
+        whole.state,
+        whole.version,
+        whole.plan.digest,
+    )
+    after = core.append(
+        kept, VotedFor(later(1), "UAPP", kept.plan.digest), Denied(later(2), "UAPP", "no")
+    )
     assert after.state is State.DENIED
     assert store.operation("op-1").state is State.DENIED
     assert core.broken_link() == store.broken_link() == ""
@@ -712,7 +797,9 @@ def change_event(url: str, position: int, **values: Any) -> None:
     with engine.begin() as connection:
         rows = [
             dict(row)
-            for row in connection.execute(sa.select(models.events).order_by(models.events.c.position)).mappings()
+            for row in connection.execute(
+                sa.select(models.events).order_by(models.events.c.position)
+            ).mappings()
         ]
         previous = ""
         for row in rows:
@@ -720,9 +807,13 @@ def change_event(url: str, position: int, **values: Any) -> None:
                 row["data"] = json.dumps(json.loads(row["data"]) | values)
                 row["kind"] = values.get("is", row["kind"])
             row["previous"] = previous
-            row["hash"] = previous = chain.digest(previous, row["position"], row["operation"], row["seq"], row["data"])
+            row["hash"] = previous = chain.digest(
+                previous, row["position"], row["operation"], row["seq"], row["data"]
+            )
             connection.execute(
-                sa.update(models.events).where(models.events.c.position == row["position"]).values(**row)
+                sa.update(models.events)
+                .where(models.events.c.position == row["position"])
+                .values(**row)
             )
         connection.execute(sa.update(models.head).values(hash=previous))
     engine.dispose()
@@ -733,19 +824,30 @@ NEWER: Mapping[str, tuple[int, dict[str, Any]]] = {
     "an event of a newer version": (2, {"is": "PraisedFor"}),
     "a field of a newer version": (2, {"weight": 2}),
     "a field of a newer version in the proposal": (1, {"urgency": "high"}),
-    "a plan of a newer version": (1, {"plan": {"is": "Plan", "title": "Move web-1", "steps": [], "colour": "red"}}),
-    "a title of a newer version": (1, {"plan": {"is": "Plan", "title": {"is": "Chorus", "of": 3}, "steps": []}}),
+    "a plan of a newer version": (
+        1,
+        {"plan": {"is": "Plan", "title": "Move web-1", "steps": [], "colour": "red"}},
+    ),
+    "a title of a newer version": (
+        1,
+        {"plan": {"is": "Plan", "title": {"is": "Chorus", "of": 3}, "steps": []}},
+    ),
     "a title that is a message": (
         1,
         {"plan": {"is": "Plan", "title": codec.data(words("Move {vm}", vm="web-1")), "x": 1}},
     ),
-    "a risk of a newer version": (1, {"plan": {"is": "Plan", "title": "Move web-1", "steps": [], "risk": "cosmic"}}),
+    "a risk of a newer version": (
+        1,
+        {"plan": {"is": "Plan", "title": "Move web-1", "steps": [], "risk": "cosmic"}},
+    ),
     "no event at all": (2, {"is": "Origin"}),
 }
 
 
 @pytest.mark.parametrize("what", NEWER)
-def test_what_a_newer_version_wrote_is_shown_and_left_alone(store: SqlStore, url: str, what: str) -> None:
+def test_what_a_newer_version_wrote_is_shown_and_left_alone(
+    store: SqlStore, url: str, what: str
+) -> None:
     operation = store.propose(proposal())
     store.append(operation, VotedFor(later(1), "UAPP", operation.plan.digest))
     store.propose(proposal("request-2"))
@@ -755,10 +857,14 @@ def test_what_a_newer_version_wrote_is_shown_and_left_alone(store: SqlStore, url
     assert odd.unreadable
     assert not other.unreadable
     assert (odd.state, odd.version, odd.origin.by) == (State.PROPOSED, 2, "UENG")
-    wanted = "An operation of another version" if what == "a title of a newer version" else "Move web-1"
+    wanted = (
+        "An operation of another version" if what == "a title of a newer version" else "Move web-1"
+    )
     assert str(odd.plan.title).startswith(wanted)
     assert [each.id for each in store.operations()] == ["op-2", "op-1"]
-    assert [type(each) is UnknownEvent for each in store.events("op-1")] == [place == position for place in (1, 2)]
+    assert [type(each) is UnknownEvent for each in store.events("op-1")] == [
+        place == position for place in (1, 2)
+    ]
     with pytest.raises(IllegalEventError, match="left alone"):
         store.append(odd, Withdrawn(later(2), "UENG"))
     assert store.append(other, Withdrawn(later(2), "UENG")).state is State.WITHDRAWN
@@ -771,7 +877,9 @@ def test_a_request_that_cannot_be_read_stops_no_other(store: SqlStore, url: str)
     engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
     with engine.begin() as connection:
         strange = json.dumps({"is": "Request", "key": "one", "mood": "good"})
-        connection.execute(sa.update(models.requests).where(models.requests.c.key == "one").values(data=strange))
+        connection.execute(
+            sa.update(models.requests).where(models.requests.c.key == "one").values(data=strange)
+        )
     engine.dispose()
     assert [each.key for each in store.take_over()] == ["two"]
 
@@ -786,4 +894,6 @@ def test_when_a_bot_was_last_at_work_is_kept(store: SqlStore) -> None:
 def test_a_plan_with_whole_numbers_keeps_its_digest(store: SqlStore) -> None:
     """JSON knows one kind of number; 9 must not come back as 9.0, or votes on the plan would be refused."""
     event = proposal(plan=replace(planned(), prediction=replace(planned().prediction, seconds=9)))
-    assert store.propose(event).plan.digest == store.operation("op-1").plan.digest == event.plan.digest
+    assert (
+        store.propose(event).plan.digest == store.operation("op-1").plan.digest == event.plan.digest
+    )

@@ -38,7 +38,10 @@ def moving(lab: Lab) -> Guest:
 
 @pytest.fixture
 def mover(moving: Guest) -> Guest:
-    """The guest to move. Each test sees to it that it never reboots; if it did, the next test begins a new count."""
+    """The guest to move.
+
+    Each test sees to it that it never reboots; if it did, the next test begins a new count.
+    """
     if moving.boots() > 1:
         said = moving.serial_log()
         moving.serial.write_text(said[said.rindex(f"{UP} mover up") :])

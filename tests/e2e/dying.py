@@ -1,6 +1,7 @@
 """A plugin that kills its own bot, as a crash would, right after a chosen kind of event was committed, once.
 
-Asked for by the environment: ``DIE_AFTER`` names the event, ``DIE_MARK`` a file that remembers that it has happened.
+Asked for by the environment: ``DIE_AFTER`` names the event, ``DIE_MARK`` a file that remembers that
+it has happened.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """A plugin that makes its own bot's clock jump, as a wrong time server would: by the seconds in the file ``jump``.
 
-The file lies beside the one that the environment's ``DIE_MARK`` names; without it the clock is right.
+The file lies beside the one that the environment's ``DIE_MARK`` names; without it the clock is
+right.
 """
 
 from __future__ import annotations

@@ -36,15 +36,22 @@ class Play:
         """The message that asks to approve ``what``."""
         return self.message("#approvals", "Approve?", what, timeout=timeout)
 
-    def message(self, channel: str, *words: str, timeout: float = 60, seen_by: str | None = None) -> Message:
+    def message(
+        self, channel: str, *words: str, timeout: float = 60, seen_by: str | None = None
+    ) -> Message:
         """Wait for a message that holds all the words."""
-        return self.workspace.wait_message(channel, lambda each: holds(each, *words), timeout, seen_by=seen_by)
+        return self.workspace.wait_message(
+            channel, lambda each: holds(each, *words), timeout, seen_by=seen_by
+        )
 
     def told(self, who: str, *words: str, timeout: float = 30) -> Message:
         """Wait until one person alone is told all the words, in #ops or directly."""
 
         def wanted() -> Message | None:
-            mine = [*self.workspace.messages("#ops", seen_by=who), *self.workspace.messages(f"@{who}", seen_by=who)]
+            mine = [
+                *self.workspace.messages("#ops", seen_by=who),
+                *self.workspace.messages(f"@{who}", seen_by=who),
+            ]
             mine += self.workspace.messages("#approvals", seen_by=who)
             return next((each for each in mine if holds(each, *words)), None)
 
@@ -76,18 +83,26 @@ def other_host(lab: Lab, guest: Guest) -> str:
 def runs_once(lab: Lab, guest: Guest, host: str) -> None:
     """Assert, from /proc and the guest's own serial line, that it runs exactly once, there, and goes on."""
     assert lab.where(guest.name) == [host], lab.where(guest.name)
-    assert guest.boots() == 1, f"{guest.name} came up {guest.boots()} times; it said:\n{guest.serial_log()[-4000:]}"
+    assert guest.boots() == 1, (
+        f"{guest.name} came up {guest.boots()} times; it said:\n{guest.serial_log()[-4000:]}"
+    )
     before = guest.ticks()
     try:
         until(lambda: guest.ticks() > before, f"{guest.name} stands still", 30)
     except AssertionError as error:
         state = lab.virsh(host, "domstate", guest.name, "--reason", check=False).strip()
-        raise AssertionError(f"{error}: libvirt says {state}, its CPU time is {guest.cpu_seconds():g} s") from error
+        raise AssertionError(
+            f"{error}: libvirt says {state}, its CPU time is {guest.cpu_seconds():g} s"
+        ) from error
 
 
 def play(lab: Lab, workspace: Workspace, directory: Path, **config: object) -> Play:
     """A play whose bot is not started yet."""
     environment = {"DIE_AFTER": "", "DIE_MARK": str(directory / "died")}
     return Play(
-        lab, workspace, BotProcess(workspace, directory, config_for(lab, workspace, directory, **config), environment)
+        lab,
+        workspace,
+        BotProcess(
+            workspace, directory, config_for(lab, workspace, directory, **config), environment
+        ),
     )

@@ -89,20 +89,28 @@ class Scene:
         until(lambda: bool(self.in_thread(ends)), "its thread does not tell the end")
         assert len(self.in_thread(ends)) == 1, self.in_thread(ends)
         assert sum(holds(each, ends) for each in self.play.workspace.messages("@ana")) == 1
-        assert [each.ts for each in self.play.operations_shown() if each.ts not in self.before] == [self.message.ts]
+        assert [each.ts for each in self.play.operations_shown() if each.ts not in self.before] == [
+            self.message.ts
+        ]
         once = [kind for kind in self.kinds() if kind != "Noted"]
         assert len(once) == len(set(once)), once
 
     def in_thread(self, text: str) -> list[Message]:
         """What of the message's thread holds ``text``."""
         thread = self.play.workspace.messages("#approvals", thread=self.message.ts)
-        return [each for each in thread if holds(each, text) and each.thread_ts and each.ts != self.message.ts]
+        return [
+            each
+            for each in thread
+            if holds(each, text) and each.thread_ts and each.ts != self.message.ts
+        ]
 
     def kinds(self) -> list[str]:
         """The kinds of the operation's events, as stored."""
         number = int(self.operation.removeprefix("op-"))
         with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as connection:
-            rows = connection.execute("SELECT kind FROM events WHERE operation = ? ORDER BY seq", (number,))
+            rows = connection.execute(
+                "SELECT kind FROM events WHERE operation = ? ORDER BY seq", (number,)
+            )
             return [row[0] for row in rows]
 
     @contextmanager
@@ -118,7 +126,9 @@ class Scene:
     @contextmanager
     def database_locked(self) -> Iterator[None]:
         """Another program holds the database."""
-        with closing(sqlite3.connect(self.database, isolation_level=None, timeout=20)) as connection:
+        with closing(
+            sqlite3.connect(self.database, isolation_level=None, timeout=20)
+        ) as connection:
             connection.execute("BEGIN IMMEDIATE")
             yield
             connection.execute("ROLLBACK")
@@ -139,7 +149,11 @@ class Scene:
 
     def logged(self, words: str, since: int = 0, timeout: float = 60) -> None:
         """Wait until the bot's log holds the words: proof that the fault was felt."""
-        until(lambda: words in self.play.bot.log.read_text(errors="replace")[since:], f"never logged {words}", timeout)
+        until(
+            lambda: words in self.play.bot.log.read_text(errors="replace")[since:],
+            f"never logged {words}",
+            timeout,
+        )
 
     def log_end(self) -> int:
         return len(self.play.bot.log.read_text(errors="replace"))

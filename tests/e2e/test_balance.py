@@ -18,7 +18,8 @@ from lab.sshd import Door, serve
 from tests.e2e.play import HOSTS, Play, holds, play, runs_once
 from tests.waiting import until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]  # six guests move twice; a busy machine takes its time
+# Six guests move twice; a busy machine takes its time
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
 BALANCE = {"band": 0.02, "cooldown_minutes": 0}
 MONITOR = {"every": 2, "settle": 3}
@@ -28,7 +29,9 @@ ENOUGH = 2.0  # seconds of CPU over which load is measured from outside, however
 @pytest.fixture(scope="module")
 def crowd(lab: Lab) -> Iterator[list[Guest]]:
     """Six small busy guests, all on one host."""
-    made = [lab.guest(f"even-{number}", host="host-a", memory_mib=96, load=0.08) for number in range(6)]
+    made = [
+        lab.guest(f"even-{number}", host="host-a", memory_mib=96, load=0.08) for number in range(6)
+    ]
     yield made
     for guest in made:
         lab.kill_guest(guest.name)
@@ -43,7 +46,9 @@ def doors(lab: Lab) -> dict[str, Door]:
 def stage(lab: Lab, doors: dict[str, Door], workspace: Workspace, tmp_path: Path) -> Iterator[Play]:
     run = {"marks": str(tmp_path), "commands": [f"hostname >>{tmp_path}/ran"]}
     plugins = {"enabled": ["migrate", "balance"], "balance": {**BALANCE, "rolling": run}}
-    made = play(lab, workspace, tmp_path, plugins=plugins, hosts=hosts_for(lab, doors), monitor=MONITOR)
+    made = play(
+        lab, workspace, tmp_path, plugins=plugins, hosts=hosts_for(lab, doors), monitor=MONITOR
+    )
     with made.bot:
         workspace.wait_connected()
         yield made
@@ -121,7 +126,9 @@ def picks_two(stage: Play, proposal: Message) -> Message:
     return stage.proposal("with 2 moves")
 
 
-def test_an_uneven_cluster_becomes_even_in_two_parts_and_the_gain_is_measured(crowd: list[Guest], stage: Play) -> None:
+def test_an_uneven_cluster_becomes_even_in_two_parts_and_the_gain_is_measured(
+    crowd: list[Guest], stage: Play
+) -> None:
     before = measured(stage.lab, crowd)
     assert before["host-a"] > 0.2, "the guests do not burn what they should"
     stage.asks("balance --dry-run")
@@ -139,7 +146,13 @@ def test_an_uneven_cluster_becomes_even_in_two_parts_and_the_gain_is_measured(cr
     assert spread(after) < spread(before) / 2, (before, after)
     stage.asks("balance why even-0")
     stage.told("ana", "Why even-0 is not moved", "host-b")
-    stage.message("#approvals", "Done:", "Balance the cluster", "CPU of the busiest and idlest host", "→ measured")
+    stage.message(
+        "#approvals",
+        "Done:",
+        "Balance the cluster",
+        "CPU of the busiest and idlest host",
+        "→ measured",
+    )
 
 
 @pytest.fixture
@@ -168,7 +181,11 @@ def test_hosts_have_their_turn_one_by_one_across_a_kill_and_a_guest_shut_off_mea
     order = re.findall(rf"Move (\S+) from {first} to", proposal.plain())
     shy = max(extra, key=lambda guest: order.index(guest.name))
     stage.approves("bruno", proposal)
-    until(lambda: len(lab.where(order[0])) == 2 or first not in lab.where(order[0]), "a VM leaves", seconds=240)
+    until(
+        lambda: len(lab.where(order[0])) == 2 or first not in lab.where(order[0]),
+        "a VM leaves",
+        seconds=240,
+    )
     lab.virsh(first, "destroy", shy.name)
     waiting = stage.ended("to press Continue", proposal, timeout=240)
     assert (tmp_path / "ran").read_text() == f"{first}\n"
@@ -190,7 +207,9 @@ def test_hosts_have_their_turn_one_by_one_across_a_kill_and_a_guest_shut_off_mea
 def rivals(lab: Lab) -> Iterator[tuple[Guest, Guest]]:
     """Two guests that each want a whole core, on one core."""
     gold = lab.guest("gold", host="host-b", memory_mib=96, load=1.0, tags={"priority": "gold"})
-    silver = lab.guest("silver", host="host-b", memory_mib=96, load=1.0, tags={"priority": "silver"})
+    silver = lab.guest(
+        "silver", host="host-b", memory_mib=96, load=1.0, tags={"priority": "silver"}
+    )
     for guest in (gold, silver):
         lab.virsh("host-b", "vcpupin", guest.name, "0", "0", "--live")
     yield gold, silver
@@ -221,5 +240,9 @@ def test_shares_change_the_measured_split_of_one_core_and_a_ceiling_holds(
     approved(stage, "vm limit gold --cpu 20%", "Limit gold to 20")
     assert "20000" in stage.lab.virsh("host-b", "schedinfo", "gold")
     before, began = gold.cpu_seconds(), time.monotonic()
-    used = until(lambda: (spent := gold.cpu_seconds() - before) >= ENOUGH / 4 and spent, "gold uses some CPU", 240)
+    used = until(
+        lambda: (spent := gold.cpu_seconds() - before) >= ENOUGH / 4 and spent,
+        "gold uses some CPU",
+        240,
+    )
     assert used / (time.monotonic() - began) < 0.2 * 1.5

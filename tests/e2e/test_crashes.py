@@ -15,7 +15,8 @@ pytestmark = pytest.mark.lab
 
 PLUGINS = {"enabled": ["migrate", "tests.e2e.dying"]}
 AFTER = ("Proposed", "VotedFor", "Approved", "Began", "StepBegan", "StepEnded", "Finished")
-QUIET = ("VotedFor", "Approved", "Finished")  # next to nothing follows these at once: played with --slow
+# Next to nothing follows these at once: played with --slow
+QUIET = ("VotedFor", "Approved", "Finished")
 
 
 def one_true_end(stage: Play, mover: Guest, target: str) -> None:
@@ -29,9 +30,12 @@ def one_true_end(stage: Play, mover: Guest, target: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "event", [pytest.param(each, marks=[pytest.mark.slow] if each in QUIET else []) for each in AFTER]
+    "event",
+    [pytest.param(each, marks=[pytest.mark.slow] if each in QUIET else []) for each in AFTER],
 )
-def test_killed_right_after(event: str, lab: Lab, workspace: Workspace, tmp_path: Path, mover: Guest) -> None:
+def test_killed_right_after(
+    event: str, lab: Lab, workspace: Workspace, tmp_path: Path, mover: Guest
+) -> None:
     stage = play(lab, workspace, tmp_path, plugins=PLUGINS)
     target = other_host(lab, mover)
     stage.bot.start(DIE_AFTER=event)
@@ -50,7 +54,9 @@ def test_killed_right_after(event: str, lab: Lab, workspace: Workspace, tmp_path
         stage.bot.stop()
 
 
-def test_killed_in_the_middle_of_the_migration(lab: Lab, workspace: Workspace, tmp_path: Path, mover: Guest) -> None:
+def test_killed_in_the_middle_of_the_migration(
+    lab: Lab, workspace: Workspace, tmp_path: Path, mover: Guest
+) -> None:
     stage = play(lab, workspace, tmp_path)
     target = other_host(lab, mover)
     with stage.bot:

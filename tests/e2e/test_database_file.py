@@ -11,7 +11,9 @@ from tests.e2e.play import Play
 pytestmark = pytest.mark.lab
 
 
-def test_a_second_bot_is_refused_and_the_file_is_missed_when_it_is_gone(stage: Play, tmp_path: Path) -> None:
+def test_a_second_bot_is_refused_and_the_file_is_missed_when_it_is_gone(
+    stage: Play, tmp_path: Path
+) -> None:
     assert stage.bot.command("health").returncode == 0
     again = stage.bot.command("run")
     assert again.returncode == 2

@@ -38,11 +38,15 @@ def bot(lab: Lab, tmp_path: Path) -> Iterator[Bot]:
 
 def image(bot: Bot, path: str, base: str = "", host: str = A) -> str:
     on = ["-b", base, "-F", "qcow2"] if base else []
-    bot.lab.run(host, "qemu-img", "create", "-q", "-f", "qcow2", *on, path, *([] if base else ["8M"]))
+    bot.lab.run(
+        host, "qemu-img", "create", "-q", "-f", "qcow2", *on, path, *([] if base else ["8M"])
+    )
     return path
 
 
-def define(bot: Bot, tmp_path: Path, name: str, source: str, *, host: str = A, identity: str = "") -> str:
+def define(
+    bot: Bot, tmp_path: Path, name: str, source: str, *, host: str = A, identity: str = ""
+) -> str:
     """A VM that is off and has one disk, with this ``<source …/>``."""
     identity = identity or str(uuid.uuid4())
     kind = "volume" if "pool=" in source else "network" if "protocol=" in source else "file"
@@ -88,13 +92,17 @@ def test_a_transient_vm_is_ended_only_by_agreement(bot: Bot, passing: Guest) -> 
 # Whose an image is
 
 
-def test_a_disk_with_seed_in_its_name_is_neither_removed_nor_replaced(bot: Bot, tmp_path: Path) -> None:
+def test_a_disk_with_seed_in_its_name_is_neither_removed_nor_replaced(
+    bot: Bot, tmp_path: Path
+) -> None:
     disk = image(bot, f"{POOL}/end-cassandra-seed.qcow2")
     bot.lab.run(A, "qemu-io", "-c", "write -P 0x5a 0 64k", disk)
     define(bot, tmp_path, "end-cassandra-seed", f"<source file='{disk}'/>")
     bot.done("vm clone end-cassandra-seed end-copy")
     copy = bot.virsh(A, "domblklist", "end-copy").split()[-1]
-    assert "Pattern verification failed" not in bot.lab.run(A, "qemu-io", "-c", "read -P 0x5a 0 64k", copy)
+    assert "Pattern verification failed" not in bot.lab.run(
+        A, "qemu-io", "-c", "read -P 0x5a 0 64k", copy
+    )
     assert compat(bot, copy) == "1.1"
     bot.done("vm delete end-cassandra-seed --keep-disks --now")
     assert there(bot, disk)
@@ -104,12 +112,16 @@ def test_a_disk_with_seed_in_its_name_is_neither_removed_nor_replaced(bot: Bot, 
 def test_a_template_stays_while_clones_stand_on_it(bot: Bot, tmp_path: Path) -> None:
     golden = image(bot, f"{POOL}/end-golden.qcow2")
     for name in ("end-on", "end-off"):
-        define(bot, tmp_path, name, f"<source file='{image(bot, f'{POOL}/{name}.qcow2', golden)}'/>")
+        define(
+            bot, tmp_path, name, f"<source file='{image(bot, f'{POOL}/{name}.qcow2', golden)}'/>"
+        )
     define(bot, tmp_path, "end-golden", f"<source file='{golden}'/>")
     bot.virsh(A, "start", "end-on")
     told = repr(bot.says("vm delete end-golden --remove-disks --now"))
     assert "end-off on host-a, end-on on host-a" in told
-    assert "is the base image of end-off on host-a, end-on on host-a" in repr(bot.says("vm start end-golden"))
+    assert "is the base image of end-off on host-a, end-on on host-a" in repr(
+        bot.says("vm start end-golden")
+    )
     assert not bot.store.operations(limit=1)
     assert there(bot, golden)
     bot.virsh(A, "destroy", "end-on")
@@ -127,7 +139,12 @@ def test_a_clone_made_after_the_vote_still_starts(bot: Bot, tmp_path: Path) -> N
     bot.done("vm delete end-golden --remove-disks")
     bot.says("vm purge end-golden")
     (operation,) = bot.store.operations(limit=1)
-    define(bot, tmp_path, "end-late", f"<source file='{image(bot, f'{POOL}/end-late.qcow2', golden)}'/>")
+    define(
+        bot,
+        tmp_path,
+        "end-late",
+        f"<source file='{image(bot, f'{POOL}/end-late.qcow2', golden)}'/>",
+    )
     ended = bot.approves(operation)
     assert ended.state is State.STALE
     assert "end-late on host-a" in repr(ended.objections)
@@ -150,14 +167,26 @@ def test_of_an_external_snapshots_chain_all_that_is_own_goes(bot: Bot, tmp_path:
     template = image(bot, f"{POOL}/end-template.qcow2")
     disk = image(bot, f"{POOL}/end-ext.qcow2", template)
     define(bot, tmp_path, "end-ext", f"<source file='{disk}'/>")
-    bot.virsh(A, "snapshot-create-as", "end-ext", "s1", "--disk-only", "--diskspec", f"vda,file={POOL}/end-ext.s1")
+    bot.virsh(
+        A,
+        "snapshot-create-as",
+        "end-ext",
+        "s1",
+        "--disk-only",
+        "--diskspec",
+        f"vda,file={POOL}/end-ext.s1",
+    )
     bot.says("vm delete end-ext --remove-disks --now")
     (operation,) = bot.store.operations(limit=1)
     told = {each.code: each.text for each in operation.plan.warnings}
     assert "local/end-ext.s1, local/end-ext.qcow2" in told["no-grace"]
     assert "local/end-template.qcow2 (a base image that was not the VM's own disk)" in told["kept"]
     assert bot.approves(operation).state is State.DONE
-    assert [there(bot, each) for each in (f"{POOL}/end-ext.s1", disk, template)] == [False, False, True]
+    assert [there(bot, each) for each in (f"{POOL}/end-ext.s1", disk, template)] == [
+        False,
+        False,
+        True,
+    ]
 
 
 def test_new_disks_keep_bitmaps(bot: Bot) -> None:
@@ -165,7 +194,11 @@ def test_new_disks_keep_bitmaps(bot: Bot) -> None:
     bot.done("vm disk add end-new 1G")
     bot.done("vm clone end-new end-again")
     for name in ("end-new", "end-again"):
-        disks = [line.split()[-1] for line in bot.virsh(A, "domblklist", name).splitlines() if "/" in line]
+        disks = [
+            line.split()[-1]
+            for line in bot.virsh(A, "domblklist", name).splitlines()
+            if "/" in line
+        ]
         assert len(disks) == 3
         assert {compat(bot, each) for each in disks} == {"1.1"}
         bot.done(f"vm delete {name} --remove-disks --now")
@@ -203,7 +236,9 @@ def test_a_new_disk_is_never_a_former_one(bot: Bot, tmp_path: Path) -> None:
 # What may run elsewhere
 
 
-def test_the_disk_of_a_vm_that_may_run_on_a_silent_host_stays(bot: Bot, lab: Lab, tmp_path: Path) -> None:
+def test_the_disk_of_a_vm_that_may_run_on_a_silent_host_stays(
+    bot: Bot, lab: Lab, tmp_path: Path
+) -> None:
     identity = str(uuid.uuid4())
     disk = image(bot, f"{POOL}/end-ha.qcow2")
     define(bot, tmp_path, "end-ha", f"<source file='{disk}'/>", identity=identity)
@@ -215,7 +250,11 @@ def test_the_disk_of_a_vm_that_may_run_on_a_silent_host_stays(bot: Bot, lab: Lab
     lab.freeze(B)
     try:
         fresh = Bot(lab, tmp_path / "fresh", deadline=3)
-        for line in ("vm delete end-ha --remove-disks --now", "vm delete end-ha --keep-disks", "vm clone end-ha end-x"):
+        for line in (
+            "vm delete end-ha --remove-disks --now",
+            "vm delete end-ha --keep-disks",
+            "vm clone end-ha end-x",
+        ):
             assert "host-b has not answered since the bot started" in repr(fresh.says(line)), line
         assert not fresh.store.operations(limit=1)
         fresh.hypervisor.close()
@@ -228,7 +267,9 @@ def test_the_disk_of_a_vm_that_may_run_on_a_silent_host_stays(bot: Bot, lab: Lab
 # Clones
 
 
-def test_a_clone_of_a_managed_platforms_vm_runs_beside_it_and_shares_nothing(bot: Bot, tmp_path: Path) -> None:
+def test_a_clone_of_a_managed_platforms_vm_runs_beside_it_and_shares_nothing(
+    bot: Bot, tmp_path: Path
+) -> None:
     disk = image(bot, f"{POOL}/end-ovirt.qcow2")
     identity, path = str(uuid.uuid4()), tmp_path / "ovirt.xml"
     path.write_text(
@@ -246,7 +287,9 @@ def test_a_clone_of_a_managed_platforms_vm_runs_beside_it_and_shares_nothing(bot
     bot.done("vm clone end-ovirt end-twin")
     for name in ("end-ovirt", "end-twin"):
         bot.virsh(A, "start", name)
-    first, second = (bot.virsh(A, "dumpxml", "--security-info", name) for name in ("end-ovirt", "end-twin"))
+    first, second = (
+        bot.virsh(A, "dumpxml", "--security-info", name) for name in ("end-ovirt", "end-twin")
+    )
     assert identity not in second
     for own in ("end-ovirt.log", "end-ovirt.sock", "<serial>one</serial>", "port='5955'"):
         assert own in first
@@ -265,5 +308,7 @@ def test_what_cannot_be_cloned_is_told_before_a_disk_is_copied(bot: Bot, tmp_pat
 
 def serial(tmp_path: Path) -> Path:
     path = tmp_path / "serial.xml"
-    path.write_text("<serial type='tcp'><source mode='bind' host='127.0.0.1' service='4555'/></serial>")
+    path.write_text(
+        "<serial type='tcp'><source mode='bind' host='127.0.0.1' service='4555'/></serial>"
+    )
     return path

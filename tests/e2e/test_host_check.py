@@ -49,7 +49,9 @@ def hosts(lab: Lab, doors: dict[str, Door]) -> Iterator[LibvirtHypervisor]:
 
 
 @pytest.fixture(scope="module")
-def stage(lab: Lab, doors: dict[str, Door], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Play]:
+def stage(
+    lab: Lab, doors: dict[str, Door], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Play]:
     """A started bot that has the plugin, and SSH to two of the three hosts."""
     with Workspace(commands=(Command("/kvm", "Run the cluster", "help"),), pace=PACE) as workspace:
         made = play(
@@ -88,18 +90,29 @@ def across(hosts: LibvirtHypervisor, source: str, target: str) -> dict[str, Find
     return {each.name: each for each in report.findings}
 
 
-def test_every_row_of_virt_host_validate_is_told_with_its_own_severity(lab: Lab, hosts: LibvirtHypervisor) -> None:
+def test_every_row_of_virt_host_validate_is_told_with_its_own_severity(
+    lab: Lab, hosts: LibvirtHypervisor
+) -> None:
     said = validated(lab.run(A, "virt-host-validate", "qemu", check=False))
     assert len(said) > 8
     found = checked(hosts, A)
-    told = {name.removeprefix("validate: "): each.severity for name, each in found.items() if "validate: " in name}
-    assert told == {row.removeprefix("for ").removeprefix("if "): severity for row, (severity, _) in said.items()}
+    told = {
+        name.removeprefix("validate: "): each.severity
+        for name, each in found.items()
+        if "validate: " in name
+    }
+    assert told == {
+        row.removeprefix("for ").removeprefix("if "): severity
+        for row, (severity, _) in said.items()
+    }
     for name, finding in found.items():
         if name.startswith("validate: ") and finding.severity is not Severity.PASS:
             assert finding.fix, name
 
 
-def test_where_both_look_our_own_eyes_agree_with_virt_host_validate(lab: Lab, hosts: LibvirtHypervisor) -> None:
+def test_where_both_look_our_own_eyes_agree_with_virt_host_validate(
+    lab: Lab, hosts: LibvirtHypervisor
+) -> None:
     said = validated(lab.run(A, "virt-host-validate", "qemu", check=False))
     own = rules_virtualization.own_rows(handler.look(SETTINGS, A, hosts.snapshot(), hosts))
     both = own.keys() & said.keys()
@@ -107,8 +120,12 @@ def test_where_both_look_our_own_eyes_agree_with_virt_host_validate(lab: Lab, ho
     assert {row: own[row] for row in both} == {row: said[row][0] for row in both}
 
 
-def test_the_accelerator_is_judged_by_the_flag_and_by_running_it(lab: Lab, hosts: LibvirtHypervisor) -> None:
-    hardware = validated(lab.run(A, "virt-host-validate", "qemu", check=False))["for hardware virtualization"][0]
+def test_the_accelerator_is_judged_by_the_flag_and_by_running_it(
+    lab: Lab, hosts: LibvirtHypervisor
+) -> None:
+    hardware = validated(lab.run(A, "virt-host-validate", "qemu", check=False))[
+        "for hardware virtualization"
+    ][0]
     found = checked(hosts, A)["accelerator"]
     assert found.severity is hardware
     assert found.fix or hardware is Severity.PASS
@@ -122,9 +139,16 @@ def test_plain_tcp_is_red_and_the_mode_is_probed(lab: Lab, hosts: LibvirtHypervi
     assert found["listen settings"].severity is Severity.PASS
 
 
-def test_keys_that_do_not_exist_are_named_and_the_fix_removes_them(lab: Lab, hosts: LibvirtHypervisor) -> None:
+def test_keys_that_do_not_exist_are_named_and_the_fix_removes_them(
+    lab: Lab, hosts: LibvirtHypervisor
+) -> None:
     assert checked(hosts, A)["keys of qemu.conf"].severity is Severity.PASS
-    lab.run(A, "sh", "-c", "printf 'live_migration = 1\\n max_client_connections=5\\n' >> /etc/libvirt/qemu.conf")
+    lab.run(
+        A,
+        "sh",
+        "-c",
+        "printf 'live_migration = 1\\n max_client_connections=5\\n' >> /etc/libvirt/qemu.conf",
+    )
     found = checked(hosts, A)["keys of qemu.conf"]
     assert found.severity is Severity.WARN
     assert "live_migration, max_client_connections" in str(found.evidence)
@@ -132,7 +156,9 @@ def test_keys_that_do_not_exist_are_named_and_the_fix_removes_them(lab: Lab, hos
     assert checked(hosts, A)["keys of qemu.conf"].severity is Severity.PASS
 
 
-def test_pools_and_networks_are_as_virsh_says_and_their_fixes_work(lab: Lab, hosts: LibvirtHypervisor) -> None:
+def test_pools_and_networks_are_as_virsh_says_and_their_fixes_work(
+    lab: Lab, hosts: LibvirtHypervisor
+) -> None:
     lab.virsh(A, "pool-autostart", "local", "--disable")
     found = checked(hosts, A)["pool local"]
     assert (found.severity, str(found.fix)) == (Severity.WARN, "`virsh pool-autostart local`")
@@ -145,15 +171,29 @@ def test_pools_and_networks_are_as_virsh_says_and_their_fixes_work(lab: Lab, hos
     assert checked(hosts, A)["pool local"].severity is Severity.PASS
 
 
-def test_without_ssh_it_says_what_it_cannot_tell_and_tells_the_rest(hosts: LibvirtHypervisor) -> None:
+def test_without_ssh_it_says_what_it_cannot_tell_and_tells_the_rest(
+    hosts: LibvirtHypervisor,
+) -> None:
     found = checked(hosts, C)
     assert found["pool local"].severity is Severity.PASS
     assert found["versions"].severity is Severity.PASS
-    for name in ("virt-host-validate", "plain TCP", "daemon mode", "keys of qemu.conf", "lock manager", "time sync"):
-        assert (found[name].severity, str(found[name].evidence)) == (Severity.UNKNOWN, "cannot tell: no SSH")
+    for name in (
+        "virt-host-validate",
+        "plain TCP",
+        "daemon mode",
+        "keys of qemu.conf",
+        "lock manager",
+        "time sync",
+    ):
+        assert (found[name].severity, str(found[name].evidence)) == (
+            Severity.UNKNOWN,
+            "cannot tell: no SSH",
+        )
 
 
-def test_a_host_whose_libvirtd_is_dead_fails_and_holds_up_nobody(lab: Lab, hosts: LibvirtHypervisor) -> None:
+def test_a_host_whose_libvirtd_is_dead_fails_and_holds_up_nobody(
+    lab: Lab, hosts: LibvirtHypervisor
+) -> None:
     lab.kill_libvirtd(B)
     try:
         reports = handler.check(SETTINGS, HostCheck(()), hosts.snapshot(), hosts).reports
@@ -165,7 +205,9 @@ def test_a_host_whose_libvirtd_is_dead_fails_and_holds_up_nobody(lab: Lab, hosts
     assert found[A]["libvirt"].severity is Severity.PASS
 
 
-def test_two_good_hosts_are_green_each_way_but_for_what_they_send_in_the_clear(hosts: LibvirtHypervisor) -> None:
+def test_two_good_hosts_are_green_each_way_but_for_what_they_send_in_the_clear(
+    hosts: LibvirtHypervisor,
+) -> None:
     for one, other in ((A, B), (B, A)):
         found = across(hosts, one, other)
         assert tuple(found) == tuple(name for name, _ in pairs.RULES)
@@ -173,7 +215,9 @@ def test_two_good_hosts_are_green_each_way_but_for_what_they_send_in_the_clear(h
         assert {each.severity for each in found.values()} == {Severity.PASS}, found
 
 
-def test_a_cut_way_makes_ports_and_credentials_red_in_the_right_cell(lab: Lab, hosts: LibvirtHypervisor) -> None:
+def test_a_cut_way_makes_ports_and_credentials_red_in_the_right_cell(
+    lab: Lab, hosts: LibvirtHypervisor
+) -> None:
     lab.cut_between(A, B)
     try:
         found = across(hosts, A, B)
@@ -236,20 +280,32 @@ def test_in_chat_and_in_the_terminal(stage: Play) -> None:
     assert done.returncode == 1
     assert (told["host-a plain TCP"]["severity"], told["host-a plain TCP"]["ok"]) == ("FAIL", False)
     assert told["host-a plain TCP"]["fix"]
-    assert (told["host-c plain TCP"]["severity"], told["host-c plain TCP"]["ok"]) == ("UNKNOWN", True)
+    assert (told["host-c plain TCP"]["severity"], told["host-c plain TCP"]["ok"]) == (
+        "UNKNOWN",
+        True,
+    )
 
 
 def test_a_clock_that_drifts_is_told_and_over_when_it_is_right(stage: Play) -> None:
     late = "#!/bin/sh\nexec /etc/libvirt/true-date -d '+90 seconds' \"$@\"\n"
     (stage.lab.directory / A / "late-date").write_text(late)
     stage.lab.run(A, "cp", "/usr/bin/date", "/etc/libvirt/true-date")
-    stage.lab.run(A, "install", "-m", "755", str(stage.lab.directory / A / "late-date"), "/etc/libvirt/late-date")
+    stage.lab.run(
+        A,
+        "install",
+        "-m",
+        "755",
+        str(stage.lab.directory / A / "late-date"),
+        "/etc/libvirt/late-date",
+    )
     stage.lab.run(A, "mount", "--bind", "/etc/libvirt/late-date", "/usr/bin/date")
     try:
         alert = stage.message("#ops", "host-a's clock is off", "ahead of the bot's")
     finally:
         stage.lab.run(A, "umount", "/usr/bin/date")
-    stage.workspace.wait_message("#ops", lambda each: each.ts == alert.ts and holds(each, "Resolved:"), 60)
+    stage.workspace.wait_message(
+        "#ops", lambda each: each.ts == alert.ts and holds(each, "Resolved:"), 60
+    )
 
 
 def test_pressure_is_told_of_hosts_with_a_shell(stage: Play) -> None:
@@ -258,7 +314,9 @@ def test_pressure_is_told_of_hosts_with_a_shell(stage: Play) -> None:
     def told() -> bool:
         stage.asks("show host host-a")
         shown = stage.workspace.messages("#ops", seen_by="ana")
-        return any(holds(each, "host-a: up") and shares.search(each.plain().lower()) for each in shown)
+        return any(
+            holds(each, "host-a: up") and shares.search(each.plain().lower()) for each in shown
+        )
 
     until(told, "its pressure is never told")
     stage.asks("show host host-c")

@@ -45,7 +45,9 @@ def bring_home(lab: Lab, guest: Guest) -> None:
 
 
 def hears(lab: Lab, one: str, other: str) -> bool:
-    told = lab.run(one, "busybox", "ping", "-c", "1", "-W", "1", lab.hosts[other].address, check=False)
+    told = lab.run(
+        one, "busybox", "ping", "-c", "1", "-W", "1", lab.hosts[other].address, check=False
+    )
     return " 0% packet loss" in told
 
 
@@ -54,7 +56,9 @@ def hears(lab: Lab, one: str, other: str) -> bool:
 
 def test_three_hosts_each_with_a_uuid_a_name_and_a_pool_of_its_own(lab: Lab) -> None:
     assert list(lab.hosts) == ["host-a", "host-b", "host-c"]
-    told = {re.search(r"<uuid>(.*?)</uuid>", lab.virsh(name, "capabilities"))[1] for name in lab.hosts}
+    told = {
+        re.search(r"<uuid>(.*?)</uuid>", lab.virsh(name, "capabilities"))[1] for name in lab.hosts
+    }
     assert told == {host.uuid for host in lab.hosts.values()}
     assert len(told) == 3
     for name, host in lab.hosts.items():
@@ -72,7 +76,10 @@ def test_nothing_of_it_is_on_the_machines_own_network(lab: Lab) -> None:
 
 def test_a_host_reports_its_own_memory_and_cpu(lab: Lab, web: Guest) -> None:
     def memory(host: str) -> dict[str, int]:
-        return {name: int(kib) for name, kib in re.findall(r"(\w+) *: +(\d+)", lab.virsh(host, "nodememstats"))}
+        return {
+            name: int(kib)
+            for name, kib in re.findall(r"(\w+) *: +(\d+)", lab.virsh(host, "nodememstats"))
+        }
 
     def busy(host: str) -> int:
         return int(re.search(r"user: +(\d+)", lab.virsh(host, "nodecpustats"))[1])
@@ -81,7 +88,10 @@ def test_a_host_reports_its_own_memory_and_cpu(lab: Lab, web: Guest) -> None:
     assert memory("host-a")["total"] == memory("host-b")["total"] == 4096 * 1024
     until(lambda: memory("host-a")["free"] < memory("host-b")["free"] - 64 * 1024)
     before = busy("host-a"), busy("host-b")
-    until(lambda: busy("host-a") - before[0] > busy("host-b") - before[1], "the host with the VM is the busier one")
+    until(
+        lambda: busy("host-a") - before[0] > busy("host-b") - before[1],
+        "the host with the VM is the busier one",
+    )
 
 
 # Guests
@@ -100,15 +110,18 @@ def test_a_guest_boots_with_its_tags_in_its_definition(lab: Lab, web: Guest) -> 
 def test_a_guest_burns_the_load_it_was_given(lab: Lab, web: Guest) -> None:
     def spent() -> tuple[float, float]:
         told = lab.virsh("host-a", "domstats", "web-1", "--vcpu")
-        running, waiting = (int(re.search(rf"vcpu.0.{name}=(\d+)", told)[1]) / 1e9 for name in ("time", "delay"))
+        running, waiting = (
+            int(re.search(rf"vcpu.0.{name}=(\d+)", told)[1]) / 1e9 for name in ("time", "delay")
+        )
         return running, running + waiting
 
     began, before = time.monotonic(), spent()
     after = until(lambda: (now := spent())[0] - before[0] >= 1 and now, "it runs for a second")
     elapsed = time.monotonic() - began
     running, ready = ((now - then) / elapsed for now, then in zip(after, before, strict=True))
-    # A guest cannot know when the machine gives its CPU to somebody else, so on a busy machine it runs less.
-    # Running and waiting to run together cannot be less; with CPU to spare both are the load, which is 0.3.
+    # A guest cannot know when the machine gives its CPU to somebody else, so on a busy machine it
+    # runs less. Running and waiting to run together cannot be less; with CPU to spare both are the
+    # load, which is 0.3.
     assert running < 0.5
     assert ready > 0.15
 
@@ -119,9 +132,12 @@ def test_a_guest_dirties_memory_at_about_its_rate(lab: Lab) -> None:
     def rate() -> int:
         lab.virsh("host-c", "domdirtyrate-calc", "db-1", "--seconds", "1")
         until(lambda: "calc_status=2" in lab.virsh("host-c", "domstats", "db-1", "--dirtyrate"))
-        return int(lab.virsh("host-c", "domstats", "db-1", "--dirtyrate").split("megabytes_per_second=")[1])
+        return int(
+            lab.virsh("host-c", "domstats", "db-1", "--dirtyrate").split("megabytes_per_second=")[1]
+        )
 
-    # QEMU samples pages and a busy machine starves the guest, so it is asked until it had its turn; idle guests show 0.
+    # QEMU samples pages and a busy machine starves the guest, so it is asked until it had its turn;
+    # idle guests show 0.
     until(lambda: 4 <= rate() <= 32)
     lab.kill_guest("db-1")
 
@@ -131,7 +147,10 @@ def test_a_quota_throttles(lab: Lab) -> None:
 
     def share() -> float:
         began, before = time.monotonic(), burner.cpu_seconds()
-        used = until(lambda: (spent := burner.cpu_seconds() - before) >= 0.5 and spent, "it uses half a second")
+        used = until(
+            lambda: (spent := burner.cpu_seconds() - before) >= 0.5 and spent,
+            "it uses half a second",
+        )
         return used / (time.monotonic() - began)
 
     free = share()
@@ -168,7 +187,9 @@ def test_a_guest_is_shut_down_by_its_power_button(lab: Lab) -> None:
         ({"name": "x", "host": "host-z"}, "no host 'host-z'"),
     ],
 )
-def test_a_wish_that_cannot_be_met_is_refused(lab: Lab, wish: dict[str, object], complaint: str) -> None:
+def test_a_wish_that_cannot_be_met_is_refused(
+    lab: Lab, wish: dict[str, object], complaint: str
+) -> None:
     with pytest.raises(LabError, match=complaint):
         lab.guest(**wish)
 
@@ -196,16 +217,32 @@ def test_live_migration_on_shared_storage(lab: Lab, web: Guest) -> None:
 
 def test_live_migration_with_copied_storage(lab: Lab) -> None:
     guest = lab.guest("files-1", disk="local")
-    refusal = lab.virsh("host-a", "migrate", "files-1", lab.hosts["host-b"].peer_uri, *MIGRATE, check=False)
+    refusal = lab.virsh(
+        "host-a", "migrate", "files-1", lab.hosts["host-b"].peer_uri, *MIGRATE, check=False
+    )
     assert "error" in refusal
     assert lab.where("files-1") == ["host-a"]
-    lab.virsh("host-a", "migrate", "files-1", lab.hosts["host-b"].peer_uri, *MIGRATE, "--copy-storage-all")
+    lab.virsh(
+        "host-a", "migrate", "files-1", lab.hosts["host-b"].peer_uri, *MIGRATE, "--copy-storage-all"
+    )
     assert lab.where("files-1") == ["host-b"]
     assert goes_on(guest)
     assert guest.boots() == 1
     copy = lab.hosts["host-b"].directory / "lib" / "images" / "files-1.qcow2"
     raw = lab.directory / "sector"
-    argv = ["qemu-img", "dd", "-U", "-f", "qcow2", "-O", "raw", "bs=512", "count=1", f"if={copy}", f"of={raw}"]
+    argv = [
+        "qemu-img",
+        "dd",
+        "-U",
+        "-f",
+        "qcow2",
+        "-O",
+        "raw",
+        "bs=512",
+        "count=1",
+        f"if={copy}",
+        f"of={raw}",
+    ]
     subprocess.run(argv, check=True, capture_output=True)
     assert raw.read_bytes().startswith(b"tick ")
     lab.kill_guest("files-1")
@@ -242,14 +279,24 @@ def test_a_cut_network_and_a_cut_pair(lab: Lab) -> None:
     until(lambda: hears(lab, "host-a", "host-b"))
 
 
-def test_a_migration_over_a_narrow_wire_lasts_and_fails_when_it_is_cut(lab: Lab, web: Guest) -> None:
+def test_a_migration_over_a_narrow_wire_lasts_and_fails_when_it_is_cut(
+    lab: Lab, web: Guest
+) -> None:
     lab.limit_bandwidth("host-a", 2)
     with ThreadPoolExecutor(1) as pool:
         moving = pool.submit(
-            lab.virsh, "host-a", "migrate", "web-1", lab.hosts["host-c"].peer_uri, *MIGRATE, check=False
+            lab.virsh,
+            "host-a",
+            "migrate",
+            "web-1",
+            lab.hosts["host-c"].peer_uri,
+            *MIGRATE,
+            check=False,
         )
         until(lambda: lab.where("web-1") == ["host-a", "host-c"])
-        until(lambda: "Outgoing migration" in lab.virsh("host-a", "domjobinfo", "web-1", check=False))
+        until(
+            lambda: "Outgoing migration" in lab.virsh("host-a", "domjobinfo", "web-1", check=False)
+        )
         assert not moving.done()
         lab.cut_between("host-a", "host-c")
         assert "error" in moving.result()
@@ -275,7 +322,9 @@ def test_a_frozen_host_does_not_answer_until_it_is_thawed(lab: Lab, web: Guest) 
 
 def test_a_missing_bridge_keeps_a_guest_from_arriving(lab: Lab, web: Guest) -> None:
     lab.remove_bridge("host-c")
-    refusal = lab.virsh("host-a", "migrate", "web-1", lab.hosts["host-c"].peer_uri, *MIGRATE, check=False)
+    refusal = lab.virsh(
+        "host-a", "migrate", "web-1", lab.hosts["host-c"].peer_uri, *MIGRATE, check=False
+    )
     assert "br0" in refusal
     lab.restore_bridge("host-c")
     lab.virsh("host-a", "migrate", "web-1", lab.hosts["host-c"].peer_uri, *MIGRATE)
@@ -330,18 +379,33 @@ class Child:
     def __init__(self, *args: str) -> None:
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
         argv = [sys.executable, "-c", CHILD, *args]
-        self.process = subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.process = subprocess.Popen(
+            argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
         told = json.loads(self.process.stdout.readline())
         self.directory = Path(told["directory"])
         self.born = {int(pid): born for pid, born in told["born"].items()}
         self.janitor = told["janitor"]
-        assert len(self.born) >= (3 if args == ("end",) else 5)  # two first processes, libvirtd; NBD server, QEMU
+        # Two first processes, libvirtd; NBD server, QEMU
+        assert len(self.born) >= (3 if args == ("end",) else 5)
 
     def remains(self) -> list[str]:
-        groups = [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/drover-lab-{self.directory.name}*")]
+        groups = [
+            str(path)
+            for path in Path("/sys/fs/cgroup").glob(f"**/drover-lab-{self.directory.name}*")
+        ]
         processes = [str(pid) for pid, born in self.born.items() if remains.started(pid) == born]
-        mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if str(self.directory) in line]
-        return [*groups, *processes, *mounts, *([str(self.directory)] if self.directory.exists() else [])]
+        mounts = [
+            line
+            for line in Path("/proc/mounts").read_text().splitlines()
+            if str(self.directory) in line
+        ]
+        return [
+            *groups,
+            *processes,
+            *mounts,
+            *([str(self.directory)] if self.directory.exists() else []),
+        ]
 
     def end(self, number: int | None = None) -> str:
         if number:
@@ -384,7 +448,9 @@ def test_nothing_is_left_after_a_signal(children: list[Child], number: int) -> N
     until(lambda: child.remains() == []), child.remains()
 
 
-def test_the_next_lab_cleans_up_after_owner_and_janitor_were_killed(lab: Lab, children: list[Child]) -> None:
+def test_the_next_lab_cleans_up_after_owner_and_janitor_were_killed(
+    lab: Lab, children: list[Child]
+) -> None:
     child = Child()
     children.append(child)
     os.kill(child.janitor, signal.SIGKILL)

@@ -59,7 +59,9 @@ def test_autostart_pause_and_cpu_share_travel_with_the_guest(stage: Play) -> Non
     lab.kill_guest("carried")
 
 
-def test_a_cancel_in_the_middle_leaves_the_guest_running_where_it_was(stage: Play, mover: Guest) -> None:
+def test_a_cancel_in_the_middle_leaves_the_guest_running_where_it_was(
+    stage: Play, mover: Guest
+) -> None:
     (home,) = stage.lab.where("mover")
     target = other_host(stage.lab, mover)
     stage.asks(f"migrate mover to {target} --bandwidth 1")
@@ -71,7 +73,9 @@ def test_a_cancel_in_the_middle_leaves_the_guest_running_where_it_was(stage: Pla
     runs_once(stage.lab, mover, home)
 
 
-def test_a_cluster_that_changed_means_nothing_is_done_and_a_new_plan_is_offered(stage: Play, mover: Guest) -> None:
+def test_a_cluster_that_changed_means_nothing_is_done_and_a_new_plan_is_offered(
+    stage: Play, mover: Guest
+) -> None:
     (home,) = stage.lab.where("mover")
     target = other_host(stage.lab, mover)
     stage.asks(f"migrate mover to {target}")
@@ -93,7 +97,9 @@ def test_a_cluster_that_changed_means_nothing_is_done_and_a_new_plan_is_offered(
         ("migrat mover", "Did you mean “migrate”?"),
     ],
 )
-def test_a_slip_is_answered_with_the_next_step(stage: Play, mover: Guest, line: str, said: str) -> None:
+def test_a_slip_is_answered_with_the_next_step(
+    stage: Play, mover: Guest, line: str, said: str
+) -> None:
     stage.asks(line)
     stage.told("ana", said)
 

@@ -1,6 +1,7 @@
 """What may go wrong around one migration, row by row: no effect lost or doubled, the truth told, one message.
 
-The table in docs/reliability.md is made of these rows: ``python -m tests.e2e.test_matrix`` prints it.
+The table in docs/reliability.md is made of these rows: ``python -m tests.e2e.test_matrix`` prints
+it.
 """
 
 from __future__ import annotations
@@ -83,7 +84,10 @@ def connection_lost(scene: Scene) -> None:
     scene.in_the_middle()
     scene.play.workspace.fault.disconnect(abrupt=True)
     scene.moved()
-    until(lambda: scene.play.workspace.person("ana").command("/kvm help", "#ops").ok, "it never reconnected")
+    until(
+        lambda: scene.play.workspace.person("ana").command("/kvm help", "#ops").ok,
+        "it never reconnected",
+    )
     scene.answered()
 
 
@@ -203,11 +207,18 @@ def target_silent_for_a_while(scene: Scene) -> None:
 
 
 def cables_of_the_source_pulled(scene: Scene) -> None:
-    """Until the target gives up. QEMU holds the guest still while its stream is stuck, so the cables come back."""
+    """Until the target gives up.
+
+    QEMU holds the guest still while its stream is stuck, so the cables come back.
+    """
     scene.in_the_middle()
     scene.play.lab.cut_network(scene.home)
     try:
-        until(lambda: scene.play.lab.where(scene.guest.name) == [scene.home], "the target never gave up", 90)
+        until(
+            lambda: scene.play.lab.where(scene.guest.name) == [scene.home],
+            "the target never gave up",
+            90,
+        )
     finally:
         scene.play.lab.heal_network(scene.home)
     the_truth(scene)
@@ -225,7 +236,9 @@ def target_loses_power(scene: Scene) -> None:
     scene.in_the_middle()
     scene.play.lab.power_off(scene.target)
     try:
-        until(lambda: scene.play.lab.where(scene.guest.name) == [scene.home], "it is not at home", 120)
+        until(
+            lambda: scene.play.lab.where(scene.guest.name) == [scene.home], "it is not at home", 120
+        )
     finally:
         scene.play.lab.power_on(scene.target)
     scene.stayed("Failed")
@@ -233,7 +246,9 @@ def target_loses_power(scene: Scene) -> None:
 
 def the_truth(scene: Scene) -> None:
     """It may have moved or stayed; what is told is what is so, and it runs once."""
-    ended = scene.play.ended("Details", scene.play.ended(f": Move {scene.guest.name}", scene.message, 150))
+    ended = scene.play.ended(
+        "Details", scene.play.ended(f": Move {scene.guest.name}", scene.message, 150)
+    )
     until(lambda: len(scene.play.lab.where(scene.guest.name)) == 1, "two copies are left")
     if scene.play.lab.where(scene.guest.name) == [scene.target]:
         scene.moved()
@@ -257,9 +272,16 @@ class Row:
 MOVED = "moved once; done, in the same message"
 STAYED = "runs on where it was; failed, with the next step"
 TRUTH = "moved or stayed; what is told is what the hosts show"
-CRASHES, REPLICAS, LINE = "tests/e2e/test_crashes.py", "tests/e2e/test_replicas.py", "tests/e2e/test_line.py"
+CRASHES, REPLICAS, LINE = (
+    "tests/e2e/test_crashes.py",
+    "tests/e2e/test_replicas.py",
+    "tests/e2e/test_line.py",
+)
 LIVES, BESIDE = "tests/bot/flow/test_lives.py", "tests/bot/flow/test_side_by_side.py"
-STORE, ENGINE = "tests/bot/domain/test_operation_machine.py", "tests/bot/adapters/sql/test_engine.py"
+STORE, ENGINE = (
+    "tests/bot/domain/test_operation_machine.py",
+    "tests/bot/adapters/sql/test_engine.py",
+)
 SAME = "performed once; the same message goes on to the end"
 
 ROWS = (
@@ -307,7 +329,10 @@ ROWS = (
 
 @pytest.fixture(scope="module")
 def small_disk() -> Iterator[Path]:
-    """A disk that is quickly full. Not under pytest's directories: a killed run would leave them undeletable."""
+    """A disk that is quickly full.
+
+    Not under pytest's directories: a killed run would leave them undeletable.
+    """
     directory = Path(tempfile.mkdtemp(prefix="drover-disk-"))
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(directory)], check=True)
     try:
@@ -353,12 +378,16 @@ def table() -> str:
     lines = ["| Where | What goes wrong | What is so in the end | Played in |", "|---|---|---|---|"]
     for row in ROWS:
         name = f"`test_matrix.py::{row.act.__name__}`" if row.act else f"`{row.test}`"
-        lines.append(f"| {row.where} | {row.fault} | {row.seen} | {name}{' (slow)' if row.slow else ''} |")
+        lines.append(
+            f"| {row.where} | {row.fault} | {row.seen} | {name}{' (slow)' if row.slow else ''} |"
+        )
     return "\n".join(lines)
 
 
 def test_the_page_shows_these_rows() -> None:
-    assert table() in PAGE.read_text(encoding="utf-8"), "print it anew: python -m tests.e2e.test_matrix"
+    assert table() in PAGE.read_text(encoding="utf-8"), (
+        "print it anew: python -m tests.e2e.test_matrix"
+    )
 
 
 @pytest.mark.parametrize("test", sorted({row.test for row in ROWS if row.test}))

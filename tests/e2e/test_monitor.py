@@ -28,7 +28,10 @@ LOADS = {"mon-low": 0.1, "mon-mid": 0.25, "mon-high": 0.4}
 def guests(lab: Lab) -> Iterator[dict[str, Guest]]:
     """Three guests with known loads, on two hosts."""
     hosts = dict(zip(LOADS, ("host-a", "host-b", "host-b"), strict=True))
-    made = {name: lab.guest(name, host=hosts[name], load=load, disk="local") for name, load in LOADS.items()}
+    made = {
+        name: lab.guest(name, host=hosts[name], load=load, disk="local")
+        for name, load in LOADS.items()
+    }
     yield made
     for name in made:
         removed(lab, name)
@@ -43,14 +46,19 @@ def sampler(lab: Lab) -> Iterator[LibvirtSampler]:
 
 
 @pytest.fixture(scope="module")
-def watching(lab: Lab, guests: dict[str, Guest], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Play]:
+def watching(
+    lab: Lab, guests: dict[str, Guest], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Play]:
     """One bot that measures, for all tests here."""
     with Workspace(commands=(Command("/kvm", "Run the cluster", "help"),), pace=PACE) as workspace:
         made = play(
             lab,
             workspace,
             tmp_path_factory.mktemp("monitor"),
-            plugins={"enabled": ["migrate", "monitor"], "monitor": {"snapshot_days": 0.00001, "backup_days": 1}},
+            plugins={
+                "enabled": ["migrate", "monitor"],
+                "monitor": {"snapshot_days": 0.00001, "backup_days": 1},
+            },
             monitor={"every": int(EVERY), "slow_every": 1},
             limits={"host_deadline": 2.0},
         )
@@ -63,7 +71,9 @@ def watching(lab: Lab, guests: dict[str, Guest], tmp_path_factory: pytest.TempPa
 def removed(lab: Lab, name: str) -> None:
     for host in lab.hosts:
         lab.virsh(host, "destroy", name, check=False)
-        lab.virsh(host, "undefine", name, "--snapshots-metadata", "--checkpoints-metadata", check=False)
+        lab.virsh(
+            host, "undefine", name, "--snapshots-metadata", "--checkpoints-metadata", check=False
+        )
 
 
 def shown(stage: Play, line: str, by: str = "ana") -> Message:
@@ -90,7 +100,11 @@ def test_known_loads_are_reported_within_five_percent_of_proc(
     sampler.sweep()
     before = {name: (time.monotonic(), guest.cpu_seconds()) for name, guest in guests.items()}
     # The kernel counts a process's CPU in hundredths of a second.
-    until(lambda: all(guest.cpu_seconds() - before[name][1] >= 1 for name, guest in guests.items()), "all use CPU", 240)
+    until(
+        lambda: all(guest.cpu_seconds() - before[name][1] >= 1 for name, guest in guests.items()),
+        "all use CPU",
+        240,
+    )
     sweep = sampler.sweep()
     for name, guest in guests.items():
         began, used = before[name]
@@ -99,7 +113,9 @@ def test_known_loads_are_reported_within_five_percent_of_proc(
         assert told == pytest.approx(truth, rel=0.05), name
 
 
-def test_memory_disk_and_state_are_what_virsh_says(lab: Lab, guests: dict[str, Guest], sampler: LibvirtSampler) -> None:
+def test_memory_disk_and_state_are_what_virsh_says(
+    lab: Lab, guests: dict[str, Guest], sampler: LibvirtSampler
+) -> None:
     sampler.sweep()
     sweep = sampler.sweep()
     balloon = lab.virsh("host-a", "dommemstat", "mon-low")
@@ -110,7 +126,10 @@ def test_memory_disk_and_state_are_what_virsh_says(lab: Lab, guests: dict[str, G
     assert (sample.state, sample.host, sample.vcpus) == ("running", "host-a", 1)
     assert (sample.disk is not None, sample.net is not None) == (True, True)
     (host,) = [each for each in sweep.hosts if each.name == "host-a"]
-    total = int(re.findall(r"^total\s*:\s*(\d+)", lab.virsh("host-a", "nodememstats"), re.MULTILINE)[0]) * 1024
+    total = (
+        int(re.findall(r"^total\s*:\s*(\d+)", lab.virsh("host-a", "nodememstats"), re.MULTILINE)[0])
+        * 1024
+    )
     assert host.memory == total
 
 
@@ -129,7 +148,9 @@ def test_a_frozen_host_delays_nobody_and_keeps_its_age(lab: Lab, sampler: Libvir
         assert frozen.silent
         assert frozen.seen_at is not None
         assert not any(host.silent for host in sweep.hosts if host.name != "host-c")
-    until(lambda: not any(host.silent for host in sampler.sweep().hosts), "host-c is never seen again")
+    until(
+        lambda: not any(host.silent for host in sampler.sweep().hosts), "host-c is never seen again"
+    )
 
 
 def test_status_top_and_show_host_answer(watching: Play, lab: Lab) -> None:
@@ -139,7 +160,9 @@ def test_status_top_and_show_host_answer(watching: Play, lab: Lab) -> None:
     live = watching.message("#ops", "Top VMs by cpu", "mon-high", "live for a minute")
     first = live.plain()
     moved = watching.workspace.wait_message(
-        "#ops", lambda each: each.ts == live.ts and each.plain() != first and holds(each, "mon-high"), 30
+        "#ops",
+        lambda each: each.ts == live.ts and each.plain() != first and holds(each, "mon-high"),
+        30,
     )
     assert moved.ts == live.ts
     host = shown(watching, "show host host-b")
@@ -147,19 +170,31 @@ def test_status_top_and_show_host_answer(watching: Play, lab: Lab) -> None:
     assert holds(shown(watching, "fits --cpus 1 --memory 64M"), "with N+1 kept")
 
 
-def test_an_alert_for_a_frozen_host_comes_within_two_periods_is_taken_up_and_clears(watching: Play, lab: Lab) -> None:
+def test_an_alert_for_a_frozen_host_comes_within_two_periods_is_taken_up_and_clears(
+    watching: Play, lab: Lab
+) -> None:
     lab.freeze("host-c")
     try:
         began = time.monotonic()
-        alert = watching.message("#ops", "host-c does not answer", "Unreachable is not dead", timeout=30)
+        alert = watching.message(
+            "#ops", "host-c does not answer", "Unreachable is not dead", timeout=30
+        )
         assert time.monotonic() - began < 2 * EVERY + 1, "later than two sweeps"
         watching.workspace.person("bruno").click(alert, "alert.ack")
-        watching.workspace.wait_message("#ops", lambda each: each.ts == alert.ts and holds(each, "acknowledged by"), 20)
+        watching.workspace.wait_message(
+            "#ops", lambda each: each.ts == alert.ts and holds(each, "acknowledged by"), 20
+        )
         assert holds(shown(watching, "status"), "unreachable for", "host-c does not answer")
     finally:
         lab.thaw("host-c")
-    watching.workspace.wait_message("#ops", lambda each: each.ts == alert.ts and holds(each, "Resolved:"), 30)
-    told = [each for each in watching.workspace.messages("#ops") if holds(each, "host-c") and not each.thread_ts]
+    watching.workspace.wait_message(
+        "#ops", lambda each: each.ts == alert.ts and holds(each, "Resolved:"), 30
+    )
+    told = [
+        each
+        for each in watching.workspace.messages("#ops")
+        if holds(each, "host-c") and not each.thread_ts
+    ]
     assert len([each for each in told if holds(each, "does not answer")]) == 1
 
 
@@ -171,7 +206,9 @@ def test_a_crash_is_told_even_after_libvirtd_was_started_anew(watching: Play, la
     lab.kill_guest("mon-doomed")
     alert = watching.message("#ops", "mon-doomed crashed", timeout=20)
     lab.virsh("host-a", "start", "mon-doomed")
-    watching.workspace.wait_message("#ops", lambda each: each.ts == alert.ts and holds(each, "Resolved:"), 20)
+    watching.workspace.wait_message(
+        "#ops", lambda each: each.ts == alert.ts and holds(each, "Resolved:"), 20
+    )
     removed(lab, "mon-doomed")
 
 
@@ -181,7 +218,11 @@ def test_a_digest_says_what_virsh_says_field_by_field(watching: Play, lab: Lab) 
     lab.virsh("host-a", "snapshot-create-as", "mon-low", "before-upgrade")
     backed_up(lab, "host-b", "mon-high")
     restarted(watching)  # a sampler looks for snapshots at its start and every ten minutes
-    until(lambda: holds(shown(watching, "digest preview"), "before-upgrade"), "the snapshot is not told", 30)
+    until(
+        lambda: holds(shown(watching, "digest preview"), "before-upgrade"),
+        "the snapshot is not told",
+        30,
+    )
     digest = shown(watching, "digest preview").plain()
     running = {host: lab.virsh(host, "list", "--name").split() for host in lab.hosts}
     count = sum(len(names) for names in running.values())
@@ -229,7 +270,10 @@ def promised_in(digest: str) -> dict[str, float]:
 
 def promised(lab: Lab, host: str, names: list[str]) -> float:
     """Percent of a host's memory that virsh says is given to running guests."""
-    kib = sum(int(re.findall(r"Used memory:\s+(\d+)", lab.virsh(host, "dominfo", name))[0]) for name in names)
+    kib = sum(
+        int(re.findall(r"Used memory:\s+(\d+)", lab.virsh(host, "dominfo", name))[0])
+        for name in names
+    )
     total = int(re.findall(r"Memory size:\s+(\d+)", lab.virsh(host, "nodeinfo"))[0])
     return 100 * kib / total
 
@@ -237,4 +281,6 @@ def promised(lab: Lab, host: str, names: list[str]) -> float:
 def any_host_may_go(lab: Lab, running: dict[str, list[str]]) -> bool:
     """By virsh's numbers alone: what any host runs would fit on each single other one."""
     shares = {host: promised(lab, host, names) for host, names in running.items()}
-    return all(shares[lost] + shares[other] <= 100 for lost in shares for other in shares if other != lost)
+    return all(
+        shares[lost] + shares[other] <= 100 for lost in shares for other in shares if other != lost
+    )

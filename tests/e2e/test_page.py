@@ -47,7 +47,13 @@ def button(action_id: str, text: str, **more: Any) -> Json:
 
 
 def entry(block_id: str, label: str, element: Json, **more: Any) -> Json:
-    return {"type": "input", "block_id": block_id, "label": plain(label), "element": element, **more}
+    return {
+        "type": "input",
+        "block_id": block_id,
+        "label": plain(label),
+        "element": element,
+        **more,
+    }
 
 
 CONFIRM = {
@@ -62,8 +68,14 @@ CHART = {
     "title": "CPU load, last hour",
     "chart": {
         "type": "line",
-        "series": [{"name": "host-a", "data": [{"label": str(at), "value": 60 + at} for at in range(6)]}],
-        "axis_config": {"categories": [str(at) for at in range(6)], "x_label": "minutes ago", "y_label": "%"},
+        "series": [
+            {"name": "host-a", "data": [{"label": str(at), "value": 60 + at} for at in range(6)]}
+        ],
+        "axis_config": {
+            "categories": [str(at) for at in range(6)],
+            "x_label": "minutes ago",
+            "y_label": "%",
+        },
     },
 }
 
@@ -94,13 +106,20 @@ def proposal(outcome: str = "") -> list[Json]:
             "type": "table",
             "rows": [
                 [{"type": "raw_text", "text": text} for text in row]
-                for row in (("Host", "CPU now", "CPU after"), ("host-a", "81 %", "44 %"), ("host-b", "22 %", "58 %"))
+                for row in (
+                    ("Host", "CPU now", "CPU after"),
+                    ("host-a", "81 %", "44 %"),
+                    ("host-b", "22 %", "58 %"),
+                )
             ],
         },
         CHART,
     ]
     if outcome:
-        return [*told, {"type": "context", "elements": [mrkdwn(f":white_check_mark: {outcome} · op-17")]}]
+        return [
+            *told,
+            {"type": "context", "elements": [mrkdwn(f":white_check_mark: {outcome} · op-17")]},
+        ]
     choices: list[Json] = [
         button("approve", "Approve", style="primary", value="op-17:abc", confirm=CONFIRM),
         button("deny", "Deny…", style="danger", value="op-17"),
@@ -124,7 +143,9 @@ DENY = {
     "submit": plain("Deny"),
     "close": plain("Cancel"),
     "blocks": [
-        entry("reason", "Reason", {"type": "plain_text_input", "action_id": "text", "multiline": True}),
+        entry(
+            "reason", "Reason", {"type": "plain_text_input", "action_id": "text", "multiline": True}
+        ),
         entry(
             "host",
             "Suggest a host",
@@ -132,7 +153,9 @@ DENY = {
             optional=True,
         ),
         entry("when", "Try again on", {"type": "datepicker", "action_id": "date"}, optional=True),
-        entry("who", "Tell also", {"type": "multi_users_select", "action_id": "users"}, optional=True),
+        entry(
+            "who", "Tell also", {"type": "multi_users_select", "action_id": "users"}, optional=True
+        ),
         entry(
             "how",
             "Policy",
@@ -146,7 +169,11 @@ DENY = {
         entry(
             "also",
             "Also",
-            {"type": "checkboxes", "action_id": "boxes", "options": [option("Mute"), option("Copy storage")]},
+            {
+                "type": "checkboxes",
+                "action_id": "boxes",
+                "options": [option("Mute"), option("Copy storage")],
+            },
             optional=True,
         ),
         {"type": "actions", "elements": [button("push", "More…")]},
@@ -164,7 +191,11 @@ HELP = "*What you may do*\n`/kvm hosts` lists the hosts\n```host-a  10:30:45 *ra
 
 
 def home_tab(user: str, greeting: str) -> Json:
-    line = {"type": "section", "text": mrkdwn(f"{greeting} <@{user}>"), "accessory": button("refresh", "Refresh")}
+    line = {
+        "type": "section",
+        "text": mrkdwn(f"{greeting} <@{user}>"),
+        "accessory": button("refresh", "Refresh"),
+    }
     return {"type": "home", "blocks": [line, CHART]}
 
 
@@ -196,7 +227,9 @@ def talk(app: App, client: WebClient, heard: Heard) -> None:
         elif words == "progress":
             posted = client.chat_postMessage(channel=channel, text="moving 0 %")
             client.chat_update(channel=channel, ts=posted["ts"], text="moving 80 %")
-            client.chat_postMessage(channel=channel, thread_ts=posted["ts"], text="Started by <@U0BRUNO>")
+            client.chat_postMessage(
+                channel=channel, thread_ts=posted["ts"], text="Started by <@U0BRUNO>"
+            )
         else:
             client.chat_postEphemeral(channel=channel, user=user, text=HELP)
 
@@ -207,7 +240,9 @@ def talk(app: App, client: WebClient, heard: Heard) -> None:
     @app.event("app_mention")
     def _mention(event: Json) -> None:
         client.chat_postMessage(
-            channel=event["channel"], thread_ts=event.get("thread_ts", event["ts"]), text="At your service"
+            channel=event["channel"],
+            thread_ts=event.get("thread_ts", event["ts"]),
+            text="At your service",
         )
 
     @app.event("message")
@@ -224,7 +259,13 @@ def interact(app: App, client: WebClient, heard: Heard) -> None:
 
     @app.options("host")
     def _options(ack: Any, payload: Json) -> None:
-        ack(options=[option(name) for name in ("host-a", "host-b", "host-c") if payload["value"] in name[-1]])
+        ack(
+            options=[
+                option(name)
+                for name in ("host-a", "host-b", "host-c")
+                if payload["value"] in name[-1]
+            ]
+        )
 
     @app.view("deny")
     def _submitted(ack: Any, body: Json, view: Json) -> None:
@@ -235,7 +276,9 @@ def interact(app: App, client: WebClient, heard: Heard) -> None:
             ack(response_action="errors", errors={"reason": "Please say a little more."})
             return
         ack()
-        client.chat_postMessage(channel="C0OPS", text=f"Denied by <@{body['user']['id']}>: {reason}")
+        client.chat_postMessage(
+            channel="C0OPS", text=f"Denied by <@{body['user']['id']}>: {reason}"
+        )
 
 
 def answer_action(client: WebClient, body: Json, action_id: str) -> None:
@@ -252,7 +295,9 @@ def answer_action(client: WebClient, body: Json, action_id: str) -> None:
     elif action_id == "push":
         client.views_push(trigger_id=body["trigger_id"], view=ON_TOP)
     elif action_id == "details":
-        client.chat_postEphemeral(channel=place["channel_id"], user=user, text="details only for you")
+        client.chat_postEphemeral(
+            channel=place["channel_id"], user=user, text="details only for you"
+        )
     elif action_id == "refresh":
         client.views_publish(user_id=user, view=home_tab(user, "Refreshed for"))
 
@@ -266,7 +311,9 @@ class Stage:
     heard: Heard
     node: Node
 
-    def play(self, scene: str, *, history: list[Json] | None = None, may_log: str = "(nothing)") -> Json:
+    def play(
+        self, scene: str, *, history: list[Json] | None = None, may_log: str = "(nothing)"
+    ) -> Json:
         """Play a scene; answers what the person saw.
 
         Args:
@@ -305,7 +352,11 @@ def node() -> Node:
     built_page()
     if not (DRIVER / "node_modules" / "playwright-core").is_dir():
         subprocess.run(
-            [*found.npm, "ci", "--ignore-scripts"], cwd=DRIVER, env=dict(found.environment), check=True, timeout=600
+            [*found.npm, "ci", "--ignore-scripts"],
+            cwd=DRIVER,
+            env=dict(found.environment),
+            check=True,
+            timeout=600,
         )
     return found
 
@@ -371,7 +422,9 @@ def test_a_modal_is_filled_in_refused_and_submitted(stage: Stage) -> None:
     assert whole["when"]["date"]["selected_date"] == "2031-05-04"
     assert whole["who"]["users"]["selected_users"] == ["U0GIL"]
     assert whole["how"]["radio"]["selected_option"]["value"] == "fast"
-    assert [each["value"] for each in whole["also"]["boxes"]["selected_options"]] == ["Copy storage"]
+    assert [each["value"] for each in whole["also"]["boxes"]["selected_options"]] == [
+        "Copy storage"
+    ]
 
 
 def test_the_focus_stays_in_an_open_modal(stage: Stage) -> None:
@@ -382,7 +435,10 @@ def test_the_focus_stays_in_an_open_modal(stage: Stage) -> None:
 def test_selects_and_overflow_menus_send_their_choice(stage: Stage) -> None:
     stage.propose()
     assert stage.play("choices") == {"shown": "postcopy"}
-    chosen = [(action_id, action["selected_option"]["value"]) for _, action_id, action in stage.heard.actions]
+    chosen = [
+        (action_id, action["selected_option"]["value"])
+        for _, action_id, action in stage.heard.actions
+    ]
     assert chosen == [("policy", "postcopy"), ("more", "why")]
 
 
@@ -427,7 +483,14 @@ def test_a_cut_connection_comes_back_with_what_was_missed(stage: Stage) -> None:
 
 def message(number: int, text: str, blocks: list[Json] | None = None) -> Json:
     ts = f"17000000{number:02}.000100"
-    return {"ts": ts, "channel": "C0OPS", "user": "U0DROVER", "is_bot": True, "text": text, "blocks": blocks or []}
+    return {
+        "ts": ts,
+        "channel": "C0OPS",
+        "user": "U0DROVER",
+        "is_bot": True,
+        "text": text,
+        "blocks": blocks or [],
+    }
 
 
 TEXTS = {
@@ -450,17 +513,39 @@ def test_mrkdwn_is_drawn_as_slack_draws_it(stage: Stage) -> None:
 
 
 def test_mentions_links_and_emoji_are_drawn(stage: Stage) -> None:
-    said = message(1, "<@U0ANA> <#C0OPS> <!subteam^S0APPROVERS|@kvm-approvers> <!here> :tada: <https://x.test/a_b|t>")
+    said = message(
+        1,
+        "<@U0ANA> <#C0OPS> <!subteam^S0APPROVERS|@kvm-approvers> <!here> :tada: <https://x.test/a_b|t>",
+    )
     html = stage.play("drawing", history=[said])[said["ts"]]["html"]
-    for wanted in ("@Ana Souza", "#ops", "@kvm-approvers", "@here", "🎉", 'href="https://x.test/a_b"'):
+    for wanted in (
+        "@Ana Souza",
+        "#ops",
+        "@kvm-approvers",
+        "@here",
+        "🎉",
+        'href="https://x.test/a_b"',
+    ):
         assert wanted in html
 
 
 def test_what_the_page_does_not_know_is_shown_as_text(stage: Stage) -> None:
-    strange = message(1, "fallback", [{"type": "hologram", "title": "From 2031", "parts": [{"text": "inner words"}]}])
-    broken = message(2, "fallback", [{"type": "table", "caption": "no rows at all"}, {"type": "divider"}])
-    gadget = message(3, "fallback", [{"type": "actions", "elements": [{"type": "dial", "text": plain("Turn me")}]}])
-    saw = stage.play("drawing", history=[strange, broken, gadget], may_log="TypeError|could not be drawn")
+    strange = message(
+        1,
+        "fallback",
+        [{"type": "hologram", "title": "From 2031", "parts": [{"text": "inner words"}]}],
+    )
+    broken = message(
+        2, "fallback", [{"type": "table", "caption": "no rows at all"}, {"type": "divider"}]
+    )
+    gadget = message(
+        3,
+        "fallback",
+        [{"type": "actions", "elements": [{"type": "dial", "text": plain("Turn me")}]}],
+    )
+    saw = stage.play(
+        "drawing", history=[strange, broken, gadget], may_log="TypeError|could not be drawn"
+    )
     assert "From 2031" in saw[strange["ts"]]["text"]
     assert "inner words" in saw[strange["ts"]]["text"]
     assert "no rows at all" in saw[broken["ts"]]["text"]
@@ -497,7 +582,11 @@ def test_the_page_s_types_agree(node: Node) -> None:
     if not checker.exists():
         pytest.skip("the page was built elsewhere: its tools are not here")
     done = subprocess.run(
-        [str(node.node), str(checker), "--noEmit"], cwd=page, capture_output=True, text=True, check=False
+        [str(node.node), str(checker), "--noEmit"],
+        cwd=page,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.stdout == ""
     assert done.returncode == 0

@@ -41,7 +41,9 @@ def server() -> Iterator[postgres.Postgres]:
 
 
 @pytest.fixture
-def pair(lab: Lab, workspace: Workspace, server: postgres.Postgres, tmp_path: Path) -> Iterator[Pair]:
+def pair(
+    lab: Lab, workspace: Workspace, server: postgres.Postgres, tmp_path: Path
+) -> Iterator[Pair]:
     url = server.database()
     bots = []
     with ExitStack() as stack:
@@ -50,7 +52,9 @@ def pair(lab: Lab, workspace: Workspace, server: postgres.Postgres, tmp_path: Pa
                 lab, workspace, tmp_path, replica=name, database={"url": url},
                 plugins={"enabled": ["migrate", "tests.e2e.dawdling"]},
             )  # fmt: skip
-            bots.append(BotProcess(workspace, tmp_path, config, {"DIE_MARK": str(tmp_path / "died")}))
+            bots.append(
+                BotProcess(workspace, tmp_path, config, {"DIE_MARK": str(tmp_path / "died")})
+            )
             stack.callback(bots[-1].stop)
         yield Pair(Play(lab, workspace, bots[0]), bots[1])
 
@@ -76,12 +80,16 @@ def under_way_at_the_first(pair: Pair, mover: Guest) -> tuple[str, Message]:
     return target, proposal
 
 
-def test_a_migration_of_a_killed_replica_is_seen_through_by_the_other(pair: Pair, mover: Guest) -> None:
+def test_a_migration_of_a_killed_replica_is_seen_through_by_the_other(
+    pair: Pair, mover: Guest
+) -> None:
     play = pair.play
     target, proposal = under_way_at_the_first(pair, mover)
     play.bot.kill()
     killed = time.monotonic()
-    play.workspace.wait_for(lambda: b"taken over" in pair.other.log.read_bytes() or None, TAKEN_OVER)
+    play.workspace.wait_for(
+        lambda: b"taken over" in pair.other.log.read_bytes() or None, TAKEN_OVER
+    )
     assert time.monotonic() - killed < TAKEN_OVER, "nobody took it over"
     play.ended("Done:", proposal)
     runs_once(play.lab, mover, target)
@@ -93,13 +101,17 @@ def test_a_migration_of_a_killed_replica_is_seen_through_by_the_other(pair: Pair
 
 
 @pytest.mark.slow
-def test_a_frozen_replica_that_wakes_up_gives_way_to_its_successor(pair: Pair, mover: Guest) -> None:
+def test_a_frozen_replica_that_wakes_up_gives_way_to_its_successor(
+    pair: Pair, mover: Guest
+) -> None:
     play = pair.play
     target, proposal = under_way_at_the_first(pair, mover)
     frozen = play.bot.pid
     assert frozen is not None
     os.kill(frozen, signal.SIGSTOP)
-    play.workspace.wait_for(lambda: b"taken over" in pair.other.log.read_bytes() or None, TAKEN_OVER)
+    play.workspace.wait_for(
+        lambda: b"taken over" in pair.other.log.read_bytes() or None, TAKEN_OVER
+    )
     os.kill(frozen, signal.SIGCONT)
     assert play.bot.wait(TAKEN_OVER) == 3
     assert b"another process took over from this one" in play.bot.log.read_bytes()
@@ -115,7 +127,11 @@ def test_a_request_that_a_replica_died_of_is_answered_by_the_other_once(pair: Pa
     play.asks("die")
     play.told("ana", "Somebody else lives", timeout=TAKEN_OVER)
     assert (play.bot.pid is None) is not (pair.other.pid is None)
-    answers = [each for each in play.workspace.messages("#ops", seen_by="ana") if "else lives" in each.plain()]
+    answers = [
+        each
+        for each in play.workspace.messages("#ops", seen_by="ana")
+        if "else lives" in each.plain()
+    ]
     assert len(answers) == 1
 
 

@@ -18,7 +18,9 @@ def everything_written(directory: Path) -> bytes:
     return b"".join(each.read_bytes() for each in files)
 
 
-def test_a_working_and_a_failing_bot_write_no_secret(stage: Play, workspace: Workspace, tmp_path: Path) -> None:
+def test_a_working_and_a_failing_bot_write_no_secret(
+    stage: Play, workspace: Workspace, tmp_path: Path
+) -> None:
     secrets = (workspace.bot_token, workspace.app_token, workspace.signing_secret)
     stage.asks("hosts")
     stage.told("ana", "3 of 3 hosts up")
@@ -27,9 +29,15 @@ def test_a_working_and_a_failing_bot_write_no_secret(stage: Play, workspace: Wor
     workspace.fault.error("chat.postEphemeral", "invalid_auth", times=2)
     stage.asks("vms")
     workspace.fault.disconnect(abrupt=True)
-    printed = [stage.bot.command(*words) for words in (("check",), ("check", "--json"), ("manifest",), ("plugins",))]
+    printed = [
+        stage.bot.command(*words)
+        for words in (("check",), ("check", "--json"), ("manifest",), ("plugins",))
+    ]
     stage.bot.stop()
-    said = everything_written(tmp_path) + "".join(each.stdout + each.stderr for each in printed).encode()
+    said = (
+        everything_written(tmp_path)
+        + "".join(each.stdout + each.stderr for each in printed).encode()
+    )
     assert b"running" in said
     for secret in secrets:
         assert len(secret) > 8

@@ -64,7 +64,8 @@ def traveller(lab: Lab) -> Guest:
 def hosts(lab: Lab, authority: Authority, doors: dict[str, Door]) -> Iterator[LibvirtHypervisor]:
     """Read over SSH, and migrated between by TLS."""
     addresses = [
-        HostAddress(name, door.uri, tls.uri(lab.hosts[name]), migrate_tls=True) for name, door in doors.items()
+        HostAddress(name, door.uri, tls.uri(lab.hosts[name]), migrate_tls=True)
+        for name, door in doors.items()
     ]
     shells = {name: SshAddress(door.address, door.user, 22, str(door.key_file), str(door.known_hosts),
                                door.proxy_command) for name, door in doors.items()}  # fmt: skip
@@ -84,7 +85,9 @@ def across(hosts: LibvirtHypervisor, source: str, target: str) -> dict[str, Find
     return {each.name: each for each in report.findings}
 
 
-def test_a_host_is_read_and_a_guest_moves_encrypted(lab: Lab, hosts: LibvirtHypervisor, traveller: Guest) -> None:
+def test_a_host_is_read_and_a_guest_moves_encrypted(
+    lab: Lab, hosts: LibvirtHypervisor, traveller: Guest
+) -> None:
     """Over SSH the bot sees what virsh sees; the daemons reach each other by TLS; QEMU does without it only if told."""
     seen = hosts.snapshot()
     assert [host.health for host in seen.hosts] == [Health.UP, Health.UP]
@@ -110,7 +113,12 @@ def test_a_bot_that_reaches_its_hosts_over_ssh_moves_a_guest_encrypted_from_chat
     (home,) = lab.where(traveller.name)
     other = B if home == A else A
     tables = [
-        {"name": name, "uri": door.uri, "migrate_uri": tls.uri(lab.hosts[name]), "migrate_tls": True}
+        {
+            "name": name,
+            "uri": door.uri,
+            "migrate_uri": tls.uri(lab.hosts[name]),
+            "migrate_tls": True,
+        }
         for name, door in doors.items()
     ]
     with Workspace(commands=(Command("/kvm", "Run the cluster", "help"),), pace=PACE) as workspace:
@@ -126,7 +134,9 @@ def test_a_bot_that_reaches_its_hosts_over_ssh_moves_a_guest_encrypted_from_chat
             made.told("ana", traveller.name, other, f"Could move to {home}")
 
 
-def test_a_host_is_read_over_tls_by_who_has_a_certificate_and_by_nobody_else(lab: Lab, authority: Authority) -> None:
+def test_a_host_is_read_over_tls_by_who_has_a_certificate_and_by_nobody_else(
+    lab: Lab, authority: Authority
+) -> None:
     read = ("env", f"PYTHONPATH={ROOT}", sys.executable, "-c", READ)
     health, hostname, *guests = lab.run(A, *read, tls.uri(lab.hosts[B])).split()
     assert (health, hostname) == ("up", B)
@@ -140,7 +150,9 @@ def test_a_host_is_read_over_tls_by_who_has_a_certificate_and_by_nobody_else(lab
     assert lab.run(A, *read, f"{tls.uri(lab.hosts[B])}?pkipath={mine}").split()[0] == "unreachable"
 
 
-def test_a_key_that_is_not_known_is_refused_over_ssh(lab: Lab, doors: dict[str, Door], tmp_path: Path) -> None:
+def test_a_key_that_is_not_known_is_refused_over_ssh(
+    lab: Lab, doors: dict[str, Door], tmp_path: Path
+) -> None:
     client = tmp_path / "ssh"
     client.write_text(doors[A].client.read_text().replace(str(doors[A].known_hosts), "/dev/null"))
     client.chmod(0o700)
@@ -202,8 +214,12 @@ def test_another_authority_is_red_in_its_cell_and_the_fix_names_the_file(
     assert str(refused.fix) == (
         "On host-a: `/etc/pki/CA/cacert.pem` must hold the authority that signed the certificate of host-b."
     )
-    assert own["certificate /etc/pki/libvirt/servercert.pem"].severity is Severity.PASS, "it is good in itself"
-    assert back.severity is Severity.PASS, "the daemon of host-a goes on with the certificate that it has read"
+    assert own["certificate /etc/pki/libvirt/servercert.pem"].severity is Severity.PASS, (
+        "it is good in itself"
+    )
+    assert back.severity is Severity.PASS, (
+        "the daemon of host-a goes on with the certificate that it has read"
+    )
     assert (half.severity, "clientcert.pem" in str(half.fix)) == (Severity.FAIL, True)
     assert (strange.severity, "not signed by" in str(strange.evidence)) == (Severity.FAIL, True)
     assert across(hosts, A, B)["credentials"].severity is Severity.PASS

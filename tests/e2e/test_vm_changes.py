@@ -32,7 +32,12 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.lab
 
 A = "host-a"
-TABLE = {"images": {"tiny": {"base": "local/tiny.qcow2"}}, "pool": "local", "network": "br0", "poll_seconds": 0.2}
+TABLE = {
+    "images": {"tiny": {"base": "local/tiny.qcow2"}},
+    "pool": "local",
+    "network": "br0",
+    "poll_seconds": 0.2,
+}
 CATALOG = catalog.load(("vm_lifecycle",), {"vm_lifecycle": TABLE})
 SETTINGS = VmLifecycleSettings.model_validate(TABLE)
 
@@ -85,14 +90,18 @@ class Scene:
         )
 
     def run(self, *command: str) -> str:
-        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+        return subprocess.run(
+            command, check=True, capture_output=True, text=True, timeout=60
+        ).stdout
 
     def write(self, name: str, pattern: int) -> None:
         """Fill the first MiB of a disk."""
         self.run("qemu-io", "-c", f"write -P {pattern} 0 1M", str(self.images / f"{name}.qcow2"))
 
     def holds(self, name: str, pattern: int) -> bool:
-        told = self.run("qemu-io", "-r", "-c", f"read -P {pattern} 0 1M", str(self.images / f"{name}.qcow2"))
+        told = self.run(
+            "qemu-io", "-r", "-c", f"read -P {pattern} 0 1M", str(self.images / f"{name}.qcow2")
+        )
         return "Pattern verification failed" not in told
 
     def vm(self, name: str) -> Vm:
@@ -129,7 +138,9 @@ def hosts(lab: Lab) -> Iterator[Scene]:
     from lab.image import cloud_image
 
     addresses = [HostAddress(each.name, each.uri, each.peer_uri) for each in lab.hosts.values()]
-    hypervisor = LibvirtHypervisor(addresses, clock=RealClock(), deadline=10, measure_dirty_rate=False)
+    hypervisor = LibvirtHypervisor(
+        addresses, clock=RealClock(), deadline=10, measure_dirty_rate=False
+    )
     host, image = lab.hosts[A], cloud_image()
     boot = f"<kernel>{image.kernel}</kernel><initrd>{image.initrd}</initrd><cmdline>LINE</cmdline>"
     connection = libvirt.open(host.uri)
@@ -155,14 +166,17 @@ def scene(hosts: Scene) -> Iterator[Scene]:
                                  | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM)  # fmt: skip
     for made in set(hosts.images.iterdir()) - files:
         made.unlink()
-    hosts.connection.storagePoolLookupByName("local").refresh()  # it must not remember files that are gone
+    # It must not remember files that are gone
+    hosts.connection.storagePoolLookupByName("local").refresh()
 
 
 # Size
 
 
 def test_a_fixed_topology_is_foreseen_and_nothing_is_half_done(scene: Scene) -> None:
-    domain = scene.define("topo", disk=False, more="<cpu><topology sockets='1' cores='1' threads='1'/></cpu>")
+    domain = scene.define(
+        "topo", disk=False, more="<cpu><topology sockets='1' cores='1' threads='1'/></cpu>"
+    )
     assert "1 vCPU" in scene.refused("vm resize topo --cpus 2 --memory 200M")["cpu-topology"]
     with pytest.raises(HypervisorError, match="topology"):
         scene.hypervisor.resize(A, domain.UUIDString(), vcpus=2, memory=200 * MIB)
@@ -176,7 +190,9 @@ def test_a_fixed_topology_is_foreseen_and_nothing_is_half_done(scene: Scene) -> 
 
 
 def test_without_a_balloon_a_vm_shrinks_and_grows_at_its_next_start(scene: Scene) -> None:
-    domain = scene.define("rigid", disk=False, memory=256, boot=True, devices="<memballoon model='none'/>")
+    domain = scene.define(
+        "rigid", disk=False, memory=256, boot=True, devices="<memballoon model='none'/>"
+    )
     for wanted in (160, 192):
         scene.done(f"vm resize rigid --memory {wanted}M")
         domain.create()
@@ -215,7 +231,9 @@ def test_a_vm_with_snapshots_is_renamed(scene: Scene) -> None:
     scene.define("old-name")
     scene.done("vm snapshot create old-name first")
     scene.done("vm rename old-name new-name")
-    assert [each.name for each in scene.hypervisor.snapshots(A, scene.vm("new-name").uuid)] == ["first"]
+    assert [each.name for each in scene.hypervisor.snapshots(A, scene.vm("new-name").uuid)] == [
+        "first"
+    ]
 
 
 def test_a_vm_with_a_backup_checkpoint_is_renamed_too(scene: Scene) -> None:
@@ -230,7 +248,9 @@ def test_a_vm_with_a_backup_checkpoint_is_renamed_too(scene: Scene) -> None:
 
 
 def test_a_vm_that_sleeps_is_woken_and_nothing_else_is_tried_with_it(scene: Scene) -> None:
-    asleep = "mount -t sysfs sys /sys; sleep 2; echo mem >/sys/power/state; while :; do sleep 1; done"
+    asleep = (
+        "mount -t sysfs sys /sys; sleep 2; echo mem >/sys/power/state; while :; do sleep 1; done"
+    )
     line = f"quiet rdinit=/bin/sh -- -c &quot;{asleep.replace('>', '&gt;')}&quot;"
     sleeps = "<pm><suspend-to-mem enabled='yes'/></pm>"
     domain = scene.define("dozy", boot=True, line=line, more=sleeps)
@@ -253,8 +273,15 @@ def test_saved_memory_is_seen_by_every_verb(scene: Scene) -> None:
     scene.done("vm snapshot create saved before")
     domain.managedSave(0)
     assert scene.vm("saved").saved
-    for line in ("resize saved --memory 96M", "disk grow saved vda 1G", "rename saved other", "disk add saved 1G",
-                 "snapshot revert saved before", "snapshot create saved more", "nic add saved br0"):  # fmt: skip
+    for line in (
+        "resize saved --memory 96M",
+        "disk grow saved vda 1G",
+        "rename saved other",
+        "disk add saved 1G",
+        "snapshot revert saved before",
+        "snapshot create saved more",
+        "nic add saved br0",
+    ):
         against = scene.refused(f"vm {line}")
         assert "vm discard-memory saved" in against["memory-saved"], line
     plan, _ = scene.done("vm start saved")
@@ -287,8 +314,12 @@ def test_a_nic_and_a_disk_are_added_to_a_running_vm_of_any_name(scene: Scene) ->
 # Snapshots
 
 
-@pytest.mark.parametrize("name", ["before upgrade", "2026-01-05 10:00", "vor Änderung", "v1.2+fix", "-x", "Bob’s"])
-def test_snapshots_of_others_are_gone_back_to_and_removed_by_their_names(scene: Scene, name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["before upgrade", "2026-01-05 10:00", "vor Änderung", "v1.2+fix", "-x", "Bob’s"]
+)
+def test_snapshots_of_others_are_gone_back_to_and_removed_by_their_names(
+    scene: Scene, name: str
+) -> None:
     domain = scene.define("strange")
     scene.write("strange", 11)
     domain.snapshotCreateXML(f"<domainsnapshot><name>{name}</name></domainsnapshot>")
@@ -304,12 +335,20 @@ def test_a_typo_is_told_before_the_vote(scene: Scene) -> None:
     scene.define("typo")
     scene.done("vm snapshot create typo before-upgrade")
     for verb in ("revert", "delete"):
-        assert "before-upgrade" in scene.refused(f"vm snapshot {verb} typo befor-upgrade")["no-snapshot"]
-        assert "vm snapshot list typo" in scene.refused(f"vm snapshot {verb} typo nosuch")["no-snapshot"]
+        assert (
+            "before-upgrade"
+            in scene.refused(f"vm snapshot {verb} typo befor-upgrade")["no-snapshot"]
+        )
+        assert (
+            "vm snapshot list typo"
+            in scene.refused(f"vm snapshot {verb} typo nosuch")["no-snapshot"]
+        )
     assert "snapshot-exists" in scene.refused("vm snapshot create typo before-upgrade")
 
 
-def test_an_external_snapshot_is_shown_as_such_and_no_revert_is_tried_where_libvirt_cannot(scene: Scene) -> None:
+def test_an_external_snapshot_is_shown_as_such_and_no_revert_is_tried_where_libvirt_cannot(
+    scene: Scene,
+) -> None:
     domain = scene.define("outer")
     files = f"<disks><disk name='vda' snapshot='external'><source file='{scene.pool}/outer.snap'/></disk></disks>"
     domain.snapshotCreateXML(f"<domainsnapshot><name>ext</name>{files}</domainsnapshot>",
@@ -328,7 +367,8 @@ def test_an_external_snapshot_is_shown_as_such_and_no_revert_is_tried_where_libv
 def test_a_snapshot_named_by_a_number_is_neither_taken_nor_gone_back_to(scene: Scene) -> None:
     domain = scene.define("numbers")
     assert "number" in scene.refused("vm snapshot create numbers 2")
-    made = (("2", 22), ("1", 11), ("3", 44), ("20260105", 55))  # by others; QEMU numbers them from 1 on
+    # By others; QEMU numbers them from 1 on
+    made = (("2", 22), ("1", 11), ("3", 44), ("20260105", 55))
     for name, pattern in made:
         scene.write("numbers", pattern)
         domain.snapshotCreateXML(f"<domainsnapshot><name>{name}</name></domainsnapshot>")
@@ -343,7 +383,11 @@ def test_a_snapshot_named_by_a_number_is_neither_taken_nor_gone_back_to(scene: S
         assert scene.holds("numbers", pattern), "its own number, or one that no snapshot has"
     scene.done("vm snapshot delete numbers 2")
     left = scene.run("qemu-img", "snapshot", "-l", str(scene.images / "numbers.qcow2"))
-    assert [line.split()[:2] for line in left.splitlines()[2:]] == [["2", "1"], ["3", "3"], ["4", "20260105"]]
+    assert [line.split()[:2] for line in left.splitlines()[2:]] == [
+        ["2", "1"],
+        ["3", "3"],
+        ["4", "20260105"],
+    ]
     scene.write("numbers", 33)
     scene.done("vm snapshot revert numbers 1")
     assert scene.holds("numbers", 11), "nothing else has the number 1 any more"
@@ -359,14 +403,24 @@ def test_an_old_image_with_snapshots_is_not_grown(scene: Scene) -> None:
     assert "compat=1.1" in scene.refused("vm disk grow old-image vda 1G")["snapshots"]
     with pytest.raises(HypervisorError):
         scene.hypervisor.grow_disk(A, scene.vm("old-image").uuid, "vda", 1024 * MIB)
-    scene.run("qemu-img", "amend", "-f", "qcow2", "-o", "compat=1.1", str(scene.images / "old-image.qcow2"))
+    scene.run(
+        "qemu-img",
+        "amend",
+        "-f",
+        "qcow2",
+        "-o",
+        "compat=1.1",
+        str(scene.images / "old-image.qcow2"),
+    )
     scene.connection.storagePoolLookupByName("local").refresh()
     for name in ("old-image", "new-image"):
         scene.done(f"vm disk grow {name} vda 1G")
 
 
 @pytest.mark.parametrize("firmware", ["named", "chosen"])
-def test_whether_a_vm_with_uefi_can_have_a_snapshot_is_foreseen(scene: Scene, firmware: str) -> None:
+def test_whether_a_vm_with_uefi_can_have_a_snapshot_is_foreseen(
+    scene: Scene, firmware: str
+) -> None:
     code, variables = scene.images / "code.fd", scene.images / "uefi_VARS.fd"
     code.write_bytes(b"\0" * (1 << 20))
     variables.write_bytes(b"\0" * (1 << 18))
@@ -392,9 +446,7 @@ def test_a_running_vm_with_uefi_has_no_snapshot_with_its_memory(scene: Scene) ->
     code, variables = scene.images / "code.fd", scene.images / "uefi_VARS.fd"
     code.write_bytes(b"\0" * (1 << 20))
     variables.write_bytes(b"\0" * (1 << 18))
-    firmware = (
-        f"<loader readonly='yes' type='pflash'>{scene.pool}/code.fd</loader><nvram>{scene.pool}/uefi_VARS.fd</nvram>"
-    )
+    firmware = f"<loader readonly='yes' type='pflash'>{scene.pool}/code.fd</loader><nvram>{scene.pool}/uefi_VARS.fd</nvram>"
     domain = scene.define("uefi-on", os=firmware, machine="q35")
     domain.create()
     assert "uefi-snapshot" in scene.refused("vm snapshot create uefi-on on")
@@ -418,7 +470,10 @@ def test_huge_pages_are_read_and_a_start_looks_whether_they_suffice(scene: Scene
         assert box.huge_pages is not None
         (pages,) = box.huge_pages
         assert (pages.size, pages.total, pages.free) == (2 * MIB, 32, 32)
-        assert "32 free huge pages of 2 MiB, huge needs 64" in scene.refused("vm start huge")["huge-pages"]
+        assert (
+            "32 free huge pages of 2 MiB, huge needs 64"
+            in scene.refused("vm start huge")["huge-pages"]
+        )
         assert box.usable == box.memory - box.reserve - 64 * MIB
         assert isinstance(scene.answer("vm start plain"), Plan)
     finally:

@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.lab
 
 POOL = "local"
-POLICY = Policy({"engineer": ("*",), "approver": ("*",)}, ("help",), (Rule("default", votes=1, expires=600),))
+POLICY = Policy(
+    {"engineer": ("*",), "approver": ("*",)}, ("help",), (Rule("default", votes=1, expires=600),)
+)
 
 
 class Queue:
@@ -55,7 +57,8 @@ class Bot:
             "tiny": tiny,
             "gone": {"base": f"{POOL}/gone.qcow2"},
             "lone": {**tiny, "base": f"{POOL}/lone.qcow2"},
-            "blank": {"base": tiny["base"]},  # no kernel, and nothing to boot on its disk: it stays in its firmware
+            # No kernel, and nothing to boot on its disk: it stays in its firmware
+            "blank": {"base": tiny["base"]},
             "agent": {**tiny, "initrd": str(cloud_image(agent=True).initrd)},
             "broken": {**tiny, "kernel": "/nowhere/vmlinuz"},
         }
@@ -67,7 +70,9 @@ class Bot:
         addresses = [HostAddress(each.name, each.uri, each.peer_uri) for each in lab.hosts.values()]
         self.lab, self.clock, self.chat, self.work = lab, RealClock(), FakeChat(), Queue()
         self.hypervisor = LibvirtHypervisor(addresses, clock=self.clock, deadline=deadline)
-        self.store = SqlStore(f"sqlite:///{directory}/drover.sqlite", loaded.codec(), clock=self.clock)
+        self.store = SqlStore(
+            f"sqlite:///{directory}/drover.sqlite", loaded.codec(), clock=self.clock
+        )
         roles = {"engineer": Role(frozenset({"UANA"})), "approver": Role(frozenset({"UBRUNO"}))}
         screen = Screen(self.store, self.chat, cards.operation_card)
         self.world = World(
@@ -79,7 +84,9 @@ class Bot:
 
     def says(self, text: str, by: str = "UANA") -> Card:
         """A person types; the card they alone see."""
-        self._does(Request(f"key-{next(self._keys)}", "command", by, self.clock.now(), "COPS", text))
+        self._does(
+            Request(f"key-{next(self._keys)}", "command", by, self.clock.now(), "COPS", text)
+        )
         return self.chat.whispers[-1].card
 
     def does(self, text: str) -> Operation:
@@ -142,11 +149,19 @@ def test_a_life(bot: Bot) -> None:
 
 def boots_as_told(bot: Bot) -> str:
     """Its name, user and address are its own, and the card says what virsh says."""
-    bot.done("vm create e2e-web --host host-a --address 10.78.0.21/24 --tag env=dev --tag owner=ana")
+    bot.done(
+        "vm create e2e-web --host host-a --address 10.78.0.21/24 --tag env=dev --tag owner=ana"
+    )
     uuid = bot.virsh("host-a", "domuuid", "e2e-web")
     assert bot.virsh("host-a", "domstate", "e2e-web") == "running"
     said = until(lambda: "drover-guest" in (log := bot.serial("host-a", uuid)) and log, "it boots")
-    expected = {"image: tiny", "seed: /dev/vdb", "name: e2e-web", "user: ana", "address: 10.78.0.21/24"}
+    expected = {
+        "image: tiny",
+        "seed: /dev/vdb",
+        "name: e2e-web",
+        "user: ana",
+        "address: 10.78.0.21/24",
+    }
     assert expected <= set(said.splitlines())
 
     bot.lab.run("host-a", "ip", "addr", "add", "10.78.0.1/24", "dev", "br0")
@@ -158,7 +173,9 @@ def boots_as_told(bot: Bot) -> str:
     assert "1 vCPU, 112 MiB" in shown
     assert uuid in shown
     assert "48 MiB" in shown
-    picture = next(each for each in bot.says("vm screenshot e2e-web").elements if isinstance(each, Picture))
+    picture = next(
+        each for each in bot.says("vm screenshot e2e-web").elements if isinstance(each, Picture)
+    )
     assert picture.png.startswith(b"\x89PNG")
     assert b"IDAT" in picture.png
     assert "name: e2e-web" in repr(bot.says("vm console e2e-web --lines 90"))
@@ -216,15 +233,23 @@ def ends(bot: Bot, uuid: str) -> None:
     assert uuid[:8] not in bot.virsh("host-b", "vol-list", POOL)
 
 
-def test_addresses_and_file_systems_are_told_by_who_knows_and_the_agent_is_asked_to_shut_down(bot: Bot) -> None:
+def test_addresses_and_file_systems_are_told_by_who_knows_and_the_agent_is_asked_to_shut_down(
+    bot: Bot,
+) -> None:
     lan.serve(bot.lab, "host-a")
     try:
         for name, image in (("e2e-agent", "agent"), ("e2e-lease", "tiny")):
             bot.done(f"vm create {name} --host host-a --network {lan.NETWORK} --image {image}")
         by_lease = leased(bot, "e2e-lease")
-        until(lambda: f"{by_lease} (lease)" in repr(bot.says("vm show e2e-lease")), "the lease is shown")
+        until(
+            lambda: f"{by_lease} (lease)" in repr(bot.says("vm show e2e-lease")),
+            "the lease is shown",
+        )
         by_agent = leased(bot, "e2e-agent")
-        shown = until(lambda: "(agent)" in (card := repr(bot.says("vm show e2e-agent"))) and card, "the agent answers")
+        shown = until(
+            lambda: "(agent)" in (card := repr(bot.says("vm show e2e-agent"))) and card,
+            "the agent answers",
+        )
         assert f"{by_agent} (agent)" in shown
         assert "'/seed', 'iso9660', 'vdb'" in shown
         bot.done("vm shutdown e2e-agent")
@@ -236,7 +261,9 @@ def test_addresses_and_file_systems_are_told_by_who_knows_and_the_agent_is_asked
 
 
 @pytest.mark.slow
-def test_a_guest_that_does_not_listen_is_asked_about_and_its_plug_is_pulled_by_the_button(bot: Bot) -> None:
+def test_a_guest_that_does_not_listen_is_asked_about_and_its_plug_is_pulled_by_the_button(
+    bot: Bot,
+) -> None:
     bot.done("vm create e2e-deaf --host host-a --image blank")
     asked = bot.does("vm shutdown e2e-deaf")
     assert asked.state is State.FAILED
@@ -251,7 +278,10 @@ def test_a_guest_that_does_not_listen_is_asked_about_and_its_plug_is_pulled_by_t
 def leased(bot: Bot, name: str) -> str:
     """The address that dnsmasq gave to a guest's card, as virsh tells it."""
     (mac,) = re.findall(r"52:54:00:\S+", bot.virsh("host-a", "domiflist", name))
-    found = until(lambda: bot.virsh("host-a", "net-dhcp-leases", lan.NETWORK, "--mac", mac), f"{name} gets a lease")
+    found = until(
+        lambda: bot.virsh("host-a", "net-dhcp-leases", lan.NETWORK, "--mac", mac),
+        f"{name} gets a lease",
+    )
     (address,) = re.findall(r"10\.79\.0\.\d+", found)
     return address
 
@@ -275,7 +305,9 @@ def test_what_cannot_be_made_leaves_nothing(bot: Bot) -> None:
         bot.lab.restore_bridge("host-c")
     operation = bot.does("vm create e2e-none --image broken")
     assert operation.state is State.FAILED
-    assert "removed again: its definition" in operation.outcome, "it was defined, and only then found not to start"
+    assert "removed again: its definition" in operation.outcome, (
+        "it was defined, and only then found not to start"
+    )
     for host in bot.lab.hosts:
         assert "e2e-none" not in bot.virsh(host, "vol-list", POOL)
         assert "e2e-none" not in bot.virsh(host, "list", "--all", "--name")
@@ -285,7 +317,9 @@ class Killed(BaseException):
     """The bot's process ends."""
 
 
-def test_a_bot_killed_half_way_finishes_what_it_began(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bot_killed_half_way_finishes_what_it_began(
+    bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def killed(host: str, uuid: str) -> None:
         raise Killed(uuid)
 
@@ -304,7 +338,9 @@ def test_a_bot_killed_half_way_finishes_what_it_began(bot: Bot, monkeypatch: pyt
 
 def test_several_are_spread_and_stopped_together(bot: Bot) -> None:
     bot.done("vm create e2e-many --count 3 --off --tag env=e2e")
-    placed = {vm.name: vm.host for vm in bot.hypervisor.snapshot().vms if vm.name.startswith("e2e-many")}
+    placed = {
+        vm.name: vm.host for vm in bot.hypervisor.snapshot().vms if vm.name.startswith("e2e-many")
+    }
     assert placed.keys() == {"e2e-many-1", "e2e-many-2", "e2e-many-3"}
     assert len(set(placed.values())) == 3
     taken = repr(bot.says("vm create e2e-many-2"))

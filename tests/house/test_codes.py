@@ -46,7 +46,11 @@ def codes() -> Iterator[tuple[str, str]]:
     """Each literal code of an objection or a reason, with where it stands."""
     for file in sorted((*ROOT.glob("bot/**/*.py"), *ROOT.glob("plugins/**/*.py"))):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in CODED:
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id in CODED
+            ):
                 code = node.args[0] if node.args else None
                 if isinstance(code, ast.Constant):
                     yield str(code.value), f"{file.relative_to(ROOT)}:{node.lineno}"

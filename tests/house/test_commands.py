@@ -33,13 +33,29 @@ from plugins.balance import cards as balance
 from plugins.migrate import cards as migrate
 from plugins.vm_lifecycle import cards as lifecycle
 
-HOSTILE = ("a b", "it's", 'say "x"', "$(touch x)", "a;touch x", "a|b", "a\nb", "-rf", "--all", "a&b", "~", "*")
+HOSTILE = (
+    "a b",
+    "it's",
+    'say "x"',
+    "$(touch x)",
+    "a;touch x",
+    "a|b",
+    "a\nb",
+    "-rf",
+    "--all",
+    "a&b",
+    "~",
+    "*",
+)
 
 
 def cluster(name: str) -> Snapshot:
     seen = drawn("host-a 8cpu 16G | web-1 1G 2cpu\nhost-b 8cpu 16G | web-2 1G")
     detail = VmDetail(
-        disks=(Disk("vda", "file", f"/srv/{name}"),), nics=(Nic("network", name),), checkpoints=1, snapshots=1
+        disks=(Disk("vda", "file", f"/srv/{name}"),),
+        nics=(Nic("network", name),),
+        checkpoints=1,
+        snapshots=1,
     )
     return replace(seen, vms=tuple(replace(vm, name=name, detail=detail) for vm in seen.vms))
 
@@ -77,7 +93,11 @@ def producers() -> Iterator[Callable[..., Any]]:
     """Functions that make objections and reasons, which is where advice stands."""
     for module in (migrate, lifecycle, balance):
         for name, function in sorted(vars(module).items()):
-            mine = inspect.isfunction(function) and function.__module__ == module.__name__ and not name.startswith("_")
+            mine = (
+                inspect.isfunction(function)
+                and function.__module__ == module.__name__
+                and not name.startswith("_")
+            )
             if mine and get_type_hints(function).get("return") in {Objection, Reason}:
                 yield function
 
@@ -91,11 +111,16 @@ def test_a_hostile_name_stays_one_word_of_a_command(name: str) -> None:
             continue
         made = function(**given)
         for line in re.findall(r"`([^`]+)`", str(getattr(made, "remedy", ""))):
-            if (name not in line and shlex.quote(name) not in line) or re.match(r"name =|path =", line):
+            if (name not in line and shlex.quote(name) not in line) or re.match(
+                r"name =|path =", line
+            ):
                 continue
             words = shlex.split(line)
             asked += 1
-            assert any(name == word or word.endswith((f"/{name}", f"={name}", f'"{name}"')) for word in words), line
+            assert any(
+                name == word or word.endswith((f"/{name}", f"={name}", f'"{name}"'))
+                for word in words
+            ), line
             if name.startswith("-") and name in words:
                 assert "--" in words[: words.index(name)], f"{function.__name__}: {line}"
     assert asked >= 10, "the functions are still found"

@@ -34,7 +34,9 @@ def test_style_holds_under_ruff() -> None:
 
 @pytest.mark.process
 def test_the_formatter_would_change_nothing() -> None:
-    done = run(sys.executable, "-m", "ruff", "format", "--check", "bot", "plugins", "lab", "tests", "bench")
+    done = run(
+        sys.executable, "-m", "ruff", "format", "--check", "bot", "plugins", "lab", "tests", "bench"
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -78,7 +80,9 @@ def test_tests_wait_in_one_way_and_for_conditions() -> None:
 def test_every_bench_of_the_readme_is_one_that_ends_with_its_goals() -> None:
     listed = run("./drover", "bench").stdout.splitlines()
     benches = {line.split()[0] for line in listed}
-    named = set(re.findall(r"`\./drover bench ([a-z_]+)", (ROOT / "README.md").read_text(encoding="utf-8")))
+    named = set(
+        re.findall(r"`\./drover bench ([a-z_]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    )
     assert named
     assert named <= benches
     assert all(len(line.split()) > 3 for line in listed), "each says what it measures"
@@ -88,7 +92,9 @@ def test_every_bench_of_the_readme_is_one_that_ends_with_its_goals() -> None:
         assert re.search(r"^ +conclude\(|goals: met", code, re.MULTILINE), bench
 
 
-@pytest.mark.parametrize(("found", "last", "code"), [(1.0, "goals: met", 0), (1.1, "goals: missed: b", 1)])
+@pytest.mark.parametrize(
+    ("found", "last", "code"), [(1.0, "goals: met", 0), (1.1, "goals: missed: b", 1)]
+)
 def test_a_bench_ends_with_its_goals_and_its_exit_code(found: float, last: str, code: int) -> None:
     goals = f'[Goal("a", 5, least=5), Goal("b", {found}, most=1)]'
     done = run(sys.executable, "-c", f"from bench.goals import Goal, conclude; conclude({goals})")
@@ -103,7 +109,11 @@ def test_a_bench_that_does_not_exist_is_told_with_those_that_do() -> None:
 
 
 def test_every_module_opens_with_a_sentence() -> None:
-    for path in [*ROOT.glob("bot/**/*.py"), *ROOT.glob("plugins/**/*.py"), *ROOT.glob("lab/**/*.py")]:
+    for path in [
+        *ROOT.glob("bot/**/*.py"),
+        *ROOT.glob("plugins/**/*.py"),
+        *ROOT.glob("lab/**/*.py"),
+    ]:
         if "node_modules" in path.parts:
             continue
         first = path.read_text(encoding="utf-8").lstrip().splitlines()[0]

@@ -33,8 +33,11 @@ CLUSTER = """
 
 def guide_plugin() -> Any:
     module = types.ModuleType("guide")
-    code = "\n".join(re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL))
-    exec(compile(code, str(GUIDE), "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - our own page
+    code = "\n".join(
+        re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+    )
+    # Our own page
+    exec(compile(code, str(GUIDE), "exec", dont_inherit=True), module.__dict__)  # noqa: S102
     return module
 
 
@@ -114,7 +117,9 @@ def look(guide: Any, cpu: float, memory: Any) -> Looked:
     sample = VmSample("u-db-1", "db-1", "host-a", "running", 2, cpu, 0.0, 1000)
     measured = Measured(Sweep(START, (), (sample,)))
     nothing: Any = None
-    found: Looked = guide.busy_vms.look(WatchView(drawn(CLUSTER), (), nothing, measured, memory, START))
+    found: Looked = guide.busy_vms.look(
+        WatchView(drawn(CLUSTER), (), nothing, measured, memory, START)
+    )
     return found
 
 

@@ -14,7 +14,10 @@ from bot.translations import literals, load, packages, problems, templates
 
 ROOT = Path(__file__).parents[2]
 NOT_YET = {"bot", "balance", "migrate", "monitor", "vm_lifecycle"}
-"""Packages with sentences that are no messages yet, or not translated. A converted package leaves this list."""
+"""Packages with sentences that are no messages yet, or not translated.
+
+A converted package leaves this list.
+"""
 
 every_package = pytest.mark.parametrize("package", packages(), ids=lambda package: package.name)
 
@@ -35,7 +38,9 @@ def test_every_package_has_portuguese(package: Path) -> None:
 def test_every_sentence_of_a_converted_package_is_a_message(package: Path) -> None:
     found = list(literals(package))
     if package.name in NOT_YET:
-        assert found or list(problems(package)), f"{package.name} is converted: take it from NOT_YET"
+        assert found or list(problems(package)), (
+            f"{package.name} is converted: take it from NOT_YET"
+        )
     else:
         assert not found, "\n".join(map(str, found))
 
@@ -96,7 +101,10 @@ def test_extract_keeps_what_is_translated_and_drops_what_is_said_no_more(package
     text = text.replace('vm stop`"\nmsgstr ""', 'vm stop`"\nmsgstr "Parar *{vm}* com `vm stop`"')
     text += '\nmsgid "gone"\nmsgstr "foi"\n'
     po(package).write_text(text, encoding="utf-8")
-    assert [each.what for each in problems(package)] == ["not translated", "the code no longer says it; run extract"]
+    assert [each.what for each in problems(package)] == [
+        "not translated",
+        "the code no longer says it; run extract",
+    ]
     translations.extract(package)
     again = po(package).read_text(encoding="utf-8")
     assert "Parar" in again
@@ -117,5 +125,7 @@ def test_extract_keeps_what_is_translated_and_drops_what_is_said_no_more(package
 def test_a_translation_that_does_not_fit_is_told(package: Path, translated: str, what: str) -> None:
     translations.extract(package)
     text = po(package).read_text(encoding="utf-8")
-    po(package).write_text(text.replace('stop`"\nmsgstr ""', f'stop`"\nmsgstr "{translated}"'), encoding="utf-8")
+    po(package).write_text(
+        text.replace('stop`"\nmsgstr ""', f'stop`"\nmsgstr "{translated}"'), encoding="utf-8"
+    )
     assert any(what in each.what for each in problems(package) if not each.missing)

@@ -70,7 +70,9 @@ def serve_http(workspace: Workspace) -> Iterator[Callable[[App], str]]:
         def served(app: App) -> str:
             wsgi = SlackRequestHandler(app, path="/slack/events")
             server = make_server("127.0.0.1", 0, wsgi, handler_class=Quiet)
-            thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+            thread = Thread(
+                target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+            )
             thread.start()
             stack.callback(thread.join, 5)
             stack.callback(server.server_close)

@@ -33,7 +33,12 @@ def section(text: str, **more: Any) -> Json:
 def text_input(block_id: str, action_id: str, **more: Any) -> Json:
     """Answer an input block with a text field."""
     element = {"type": "plain_text_input", "action_id": action_id, **more}
-    return {"type": "input", "block_id": block_id, "label": words(action_id.title()), "element": element}
+    return {
+        "type": "input",
+        "block_id": block_id,
+        "label": words(action_id.title()),
+        "element": element,
+    }
 
 
 def modal(*blocks: Json, title: str = "Deny", callback_id: str = "deny", **more: Any) -> Json:
@@ -53,14 +58,24 @@ def option(value: str) -> Json:
     return {"text": words(value.upper()), "value": value}
 
 
-CONFIRM = {"title": words("Sure?"), "text": words("Really approve?"), "confirm": words("Yes"), "deny": words("No")}
+CONFIRM = {
+    "title": words("Sure?"),
+    "text": words("Really approve?"),
+    "confirm": words("Yes"),
+    "deny": words("No"),
+}
 PROPOSAL = [
     {"type": "header", "text": words("Migrate web-1")},
     section("*web-1* goes to host-b"),
     actions(
         button("approve", value="op-1", style="primary", confirm=CONFIRM),
         button("deny", value="op-1", style="danger"),
-        {"type": "external_select", "action_id": "host", "placeholder": words("Host"), "min_query_length": 0},
+        {
+            "type": "external_select",
+            "action_id": "host",
+            "placeholder": words("Host"),
+            "min_query_length": 0,
+        },
     ),
 ]
 
@@ -79,13 +94,17 @@ def approval_app(workspace: Workspace) -> App:  # noqa: C901 one listener a thin
     def approve(ack: Ack, body: Json, client: WebClient) -> None:
         ack()
         ts = body["message"]["ts"]
-        client.chat_update(channel=body["channel"]["id"], ts=ts, text=f"approved by <@{body['user']['id']}>")
+        client.chat_update(
+            channel=body["channel"]["id"], ts=ts, text=f"approved by <@{body['user']['id']}>"
+        )
         client.chat_postMessage(channel=body["channel"]["id"], thread_ts=ts, text="it begins")
 
     @app.action("deny")
     def deny(ack: Ack, body: Json, client: WebClient) -> None:
         ack()
-        client.views_open(trigger_id=body["trigger_id"], view=modal(private_metadata=body["message"]["ts"]))
+        client.views_open(
+            trigger_id=body["trigger_id"], view=modal(private_metadata=body["message"]["ts"])
+        )
 
     @app.options("host")
     def hosts(ack: Ack, payload: Json) -> None:
@@ -117,10 +136,14 @@ def approval_app(workspace: Workspace) -> App:  # noqa: C901 one listener a thin
 
     @app.event("app_home_opened")
     def home(event: Json, client: WebClient) -> None:
-        client.views_publish(user_id=event["user"], view={"type": "home", "blocks": [section("All hosts up")]})
+        client.views_publish(
+            user_id=event["user"], view={"type": "home", "blocks": [section("All hosts up")]}
+        )
 
     @app.event("reaction_added")
     def reacted(event: Json, client: WebClient) -> None:
-        client.chat_postMessage(channel=event["item"]["channel"], text=f"thanks for :{event['reaction']}:")
+        client.chat_postMessage(
+            channel=event["item"]["channel"], text=f"thanks for :{event['reaction']}:"
+        )
 
     return app

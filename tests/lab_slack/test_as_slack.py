@@ -18,7 +18,10 @@ PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 32
 def limited() -> Iterator[tuple[Workspace, WebClient]]:
     """A workspace as it is when nobody says otherwise."""
     with Workspace() as workspace:
-        yield workspace, WebClient(token=workspace.bot_token, base_url=workspace.web_api, retry_handlers=[])
+        yield (
+            workspace,
+            WebClient(token=workspace.bot_token, base_url=workspace.web_api, retry_handlers=[]),
+        )
 
 
 def test_limits_hold_unless_they_are_asked_away(limited: tuple[Workspace, WebClient]) -> None:
@@ -56,7 +59,9 @@ def test_a_faster_pace_is_the_same_in_less_time() -> None:
 
 
 def test_history_from_a_horizon_pages_forward(workspace: Workspace, client: WebClient) -> None:
-    sent = [str(client.chat_postMessage(channel="C0OPS", text=str(number))["ts"]) for number in range(5)]
+    sent = [
+        str(client.chat_postMessage(channel="C0OPS", text=str(number))["ts"]) for number in range(5)
+    ]
     page = client.conversations_history(channel="C0OPS", oldest=sent[0], limit=2)
     assert [each["text"] for each in page["messages"]] == ["2", "1"]
     cursor = page["response_metadata"]["next_cursor"]
@@ -66,7 +71,9 @@ def test_history_from_a_horizon_pages_forward(workspace: Workspace, client: WebC
     assert [each["text"] for each in newest["messages"]] == ["4", "3"]
 
 
-def test_an_uploaded_file_is_seen_where_a_message_shared_it(workspace: Workspace, client: WebClient) -> None:
+def test_an_uploaded_file_is_seen_where_a_message_shared_it(
+    workspace: Workspace, client: WebClient
+) -> None:
     file = client.files_upload_v2(content=PNG, filename="a.png")["files"][0]["id"]
     image = [{"type": "image", "slack_file": {"id": file}, "alt_text": "two hosts"}]
     client.chat_postEphemeral(channel="C0OPS", user="U0ANA", text="see", blocks=image)
@@ -80,7 +87,9 @@ def test_an_uploaded_file_is_seen_where_a_message_shared_it(workspace: Workspace
     assert [each.broken for each in workspace.messages("#ops")] == [(other,)]
 
 
-def test_a_reply_to_a_thread_that_is_gone_stands_in_the_channel(workspace: Workspace, client: WebClient) -> None:
+def test_a_reply_to_a_thread_that_is_gone_stands_in_the_channel(
+    workspace: Workspace, client: WebClient
+) -> None:
     client.chat_postMessage(channel="C0OPS", text="late", thread_ts="1600000000.000001")
     (message,) = workspace.messages("#ops")
     assert message.thread_ts == ""

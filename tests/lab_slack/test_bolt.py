@@ -20,20 +20,33 @@ def proposal(workspace: Workspace, bring: Bring) -> Message:
     return workspace.wait_message("#approvals", lambda each: bool(each.buttons()))
 
 
-def test_a_command_is_answered_to_its_person_alone_and_proposed_to_all(workspace: Workspace, proposal: Message) -> None:
-    assert [each.text for each in workspace.person("ana").ephemerals("#ops")] == ["planning migrate web-1"]
+def test_a_command_is_answered_to_its_person_alone_and_proposed_to_all(
+    workspace: Workspace, proposal: Message
+) -> None:
+    assert [each.text for each in workspace.person("ana").ephemerals("#ops")] == [
+        "planning migrate web-1"
+    ]
     assert workspace.person("bruno").ephemerals("#ops") == []
-    assert proposal.plain() == "== Migrate web-1 ==\n*web-1* goes to host-b\n[Approve] [Deny] [Host ▾]"
+    assert (
+        proposal.plain() == "== Migrate web-1 ==\n*web-1* goes to host-b\n[Approve] [Deny] [Host ▾]"
+    )
     assert proposal.buttons() == [("Approve", "approve", "op-1"), ("Deny", "deny", "op-1")]
 
 
-def test_an_approval_edits_the_message_and_starts_a_thread(workspace: Workspace, proposal: Message) -> None:
+def test_an_approval_edits_the_message_and_starts_a_thread(
+    workspace: Workspace, proposal: Message
+) -> None:
     assert workspace.person("bruno").click(proposal, "approve").ok
-    edited = workspace.wait_message("#approvals", lambda each: each.text == "approved by <@U0BRUNO>")
+    edited = workspace.wait_message(
+        "#approvals", lambda each: each.text == "approved by <@U0BRUNO>"
+    )
     reply = workspace.wait_message("#approvals", lambda each: each.text == "it begins")
     assert (edited.ts, edited.edited, edited.blocks) == (proposal.ts, 1, [])
     assert reply.thread_ts == proposal.ts
-    assert [each.text for each in workspace.messages("#approvals", thread=proposal.ts)] == [edited.text, reply.text]
+    assert [each.text for each in workspace.messages("#approvals", thread=proposal.ts)] == [
+        edited.text,
+        reply.text,
+    ]
 
 
 def test_a_dismissed_confirm_dialog_sends_nothing(workspace: Workspace, proposal: Message) -> None:
@@ -47,25 +60,36 @@ def test_a_denial_asks_for_a_reason_in_a_modal(workspace: Workspace, proposal: M
     carla.click(proposal, "deny")
     view = carla.wait_view(title="Deny")
     missing = carla.submit(view, {})
-    assert (missing.ok, dict(missing.errors)) == (False, {"why": "Please complete this required field."})
+    assert (missing.ok, dict(missing.errors)) == (
+        False,
+        {"why": "Please complete this required field."},
+    )
     short = carla.submit(view, {"reason": "no"})
     assert (short.ok, dict(short.errors)) == (True, {"why": "Say more."})
     assert carla.view is not None
     assert carla.submit(view, {"reason": "too early"}).ok
-    assert workspace.wait_message("#approvals", lambda each: each.text == "denied by <@U0CARLA>: too early")
+    assert workspace.wait_message(
+        "#approvals", lambda each: each.text == "denied by <@U0CARLA>: too early"
+    )
     assert carla.view is None
 
 
-def test_an_external_select_offers_what_the_app_knows(workspace: Workspace, proposal: Message) -> None:
+def test_an_external_select_offers_what_the_app_knows(
+    workspace: Workspace, proposal: Message
+) -> None:
     bruno = workspace.person("bruno")
     assert bruno.options(proposal, "host", "host-") == [("HOST-A", "host-a"), ("HOST-B", "host-b")]
     assert bruno.options(proposal, "host", "b") == [("HOST-B", "host-b")]
     assert bruno.select(proposal, "host", "host-b").ok
-    note = workspace.wait_message("#approvals", lambda each: each.text == "you chose host-b", seen_by="bruno")
+    note = workspace.wait_message(
+        "#approvals", lambda each: each.text == "you chose host-b", seen_by="bruno"
+    )
     assert note.ephemeral_to == bruno.user_id
 
 
-def test_mentions_direct_messages_reactions_and_home(workspace: Workspace, proposal: Message) -> None:
+def test_mentions_direct_messages_reactions_and_home(
+    workspace: Workspace, proposal: Message
+) -> None:
     ana = workspace.person("ana")
     ana.say("@drover help <me> & mine")
     reply = workspace.wait_message("#ops", lambda each: each.text.startswith("you said"))
@@ -113,4 +137,7 @@ def test_an_app_that_does_not_acknowledge_gets_slacks_timeout(bare_app: App) -> 
 
 def test_an_unregistered_command_is_refused_by_slack_itself(workspace: Workspace) -> None:
     assert workspace.person("ana").command("/kwm help").text == "/kwm is not a valid command."
-    assert workspace.person("ana").say("/kvm help", thread_ts="1.2").text == "/kvm is not supported in threads. Sorry!"
+    assert (
+        workspace.person("ana").say("/kvm help", thread_ts="1.2").text
+        == "/kvm is not supported in threads. Sorry!"
+    )

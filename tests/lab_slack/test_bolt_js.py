@@ -30,7 +30,9 @@ def node() -> Node:
             check=False,
         )
         if done.returncode:
-            pytest.fail(f"npm ci could not install @slack/bolt; run it in {HERE} to see why:\n{done.stderr}")
+            pytest.fail(
+                f"npm ci could not install @slack/bolt; run it in {HERE} to see why:\n{done.stderr}"
+            )
     return node
 
 
@@ -53,7 +55,12 @@ def js(request: pytest.FixtureRequest, workspace: Workspace, node: Node) -> Iter
     proxies = {name for name in os.environ if name.lower().endswith("_proxy")}
     own = {name: value for name, value in os.environ.items() if name not in proxies}
     process = subprocess.Popen(
-        [str(node.node), "app.mjs"], cwd=HERE, env=own | told, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [str(node.node), "app.mjs"],
+        cwd=HERE,
+        env=own | told,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -81,7 +88,9 @@ def choice(js: Workspace) -> Message:
     return js.wait_message("#ops", lambda each: bool(each.buttons()))
 
 
-def test_a_command_is_acknowledged_with_text_and_a_message_posted(js: Workspace, choice: Message) -> None:
+def test_a_command_is_acknowledged_with_text_and_a_message_posted(
+    js: Workspace, choice: Message
+) -> None:
     assert [each.text for each in js.person("ana").ephemerals()] == ["js heard create"]
     assert choice.plain() == "[Open] [Replace] [Host ▾]"
 
@@ -96,7 +105,9 @@ def test_a_modal_is_opened_refused_and_taken(js: Workspace, choice: Message) -> 
     assert ana.view is None
 
 
-def test_a_click_replaces_its_message_and_a_select_is_filled(js: Workspace, choice: Message) -> None:
+def test_a_click_replaces_its_message_and_a_select_is_filled(
+    js: Workspace, choice: Message
+) -> None:
     ana = js.person("ana")
     assert ana.options(choice, "host", "-b") == [("host-b", "host-b")]
     assert ana.click(choice, "replace").ok
@@ -110,7 +121,9 @@ def test_mentions_home_and_slacks_refusals_reach_javascript(js: Workspace) -> No
     said = js.wait_message("#ops", lambda each: each.text == "js in the thread: <@U0DROVER> hello")
     assert said.thread_ts
     ana.say("please refuse")
-    expected = "invalid_blocks: must be less than 3001 characters [json-pointer:/blocks/0/text/text]"
+    expected = (
+        "invalid_blocks: must be less than 3001 characters [json-pointer:/blocks/0/text/text]"
+    )
     assert js.wait_message("#ops", lambda each: each.text == expected)
     ana.open_home()
     assert js.wait_for(lambda: ana.home) is not None

@@ -14,9 +14,23 @@ ROOT = Path(__file__).parents[2]
 def test_it_tells_its_address_serves_a_manifest_and_ends_on_sigterm(tmp_path: Path) -> None:
     manifest = tmp_path / "app.json"
     manifest.write_text(
-        json.dumps({"features": {"slash_commands": [{"command": "/mule"}]}, "settings": {"socket_mode_enabled": True}})
+        json.dumps(
+            {
+                "features": {"slash_commands": [{"command": "/mule"}]},
+                "settings": {"socket_mode_enabled": True},
+            }
+        )
     )
-    started = [sys.executable, "-m", "lab.slack", "--port", "0", "--no-page", "--manifest", str(manifest)]
+    started = [
+        sys.executable,
+        "-m",
+        "lab.slack",
+        "--port",
+        "0",
+        "--no-page",
+        "--manifest",
+        str(manifest),
+    ]
     with subprocess.Popen(started, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         address = urlsplit(process.stdout.readline().split()[-1])

@@ -70,7 +70,10 @@ def test_an_eleventh_connection_is_turned_away(workspace: Workspace) -> None:
     from websocket import create_connection
 
     own = WebClient(token=workspace.app_token, base_url=workspace.web_api)
-    sockets = [create_connection(own.apps_connections_open(app_token=workspace.app_token)["url"]) for _ in range(10)]
+    sockets = [
+        create_connection(own.apps_connections_open(app_token=workspace.app_token)["url"])
+        for _ in range(10)
+    ]
     assert ['"num_connections": 10' in socket.recv() for socket in sockets][-1]
     extra = create_connection(own.apps_connections_open(app_token=workspace.app_token)["url"])
     assert "too_many_websockets" in extra.recv()
@@ -123,7 +126,9 @@ def test_an_unacknowledged_event_comes_again_when_asked_for(workspace: Workspace
 
     with Workspace(ack_seconds=0.05) as impatient:
         own = WebClient(token=impatient.app_token, base_url=impatient.web_api)
-        socket = create_connection(own.apps_connections_open(app_token=impatient.app_token)["url"], timeout=5)
+        socket = create_connection(
+            own.apps_connections_open(app_token=impatient.app_token)["url"], timeout=5
+        )
         impatient.fault.redeliver_unacked = True
         impatient.wait_connected()
         impatient.person("ana").say("hello")
@@ -132,7 +137,9 @@ def test_an_unacknowledged_event_comes_again_when_asked_for(workspace: Workspace
     assert [f'"retry_attempt": {n}' in frame for n, frame in enumerate(frames[1:])] == [True] * 4
 
 
-def test_a_late_click_finds_its_trigger_id_too_old(workspace: Workspace, bare_app: App, connect: Connect) -> None:
+def test_a_late_click_finds_its_trigger_id_too_old(
+    workspace: Workspace, bare_app: App, connect: Connect
+) -> None:
     errors: list[str] = []
 
     @bare_app.command("/kvm")
@@ -162,7 +169,9 @@ def test_an_app_that_never_acks_gets_an_operation_timeout() -> None:
 
     with Workspace(ack_seconds=0.05) as workspace:
         own = WebClient(token=workspace.app_token, base_url=workspace.web_api)
-        socket = create_connection(own.apps_connections_open(app_token=workspace.app_token)["url"], timeout=5)
+        socket = create_connection(
+            own.apps_connections_open(app_token=workspace.app_token)["url"], timeout=5
+        )
         workspace.wait_connected()
         ack = workspace.person("ana").command("/kvm help")
         socket.close()
@@ -181,7 +190,9 @@ def test_rate_limits_name_the_seconds_and_pass(workspace: Workspace, client: Web
     assert len(workspace.messages("#ops")) == 1
 
 
-def test_slack_sdks_own_retry_handler_rides_over_a_rate_limit(workspace: Workspace, client: WebClient) -> None:
+def test_slack_sdks_own_retry_handler_rides_over_a_rate_limit(
+    workspace: Workspace, client: WebClient
+) -> None:
     client.retry_handlers.append(RateLimitErrorRetryHandler(max_retry_count=2))
     workspace.fault.rate_limit("chat.postMessage", times=2, retry_after=0)
     assert client.chat_postMessage(channel="C0OPS", text="x")["ok"]
@@ -213,7 +224,10 @@ def test_signatures_are_slacks_and_a_wrong_secret_is_refused(
     serve_http(bare_app)
     assert workspace.person("ana").command("/kvm help").ok
     workspace.new_secret()
-    assert workspace.person("ana").command("/kvm help").text == '/kvm failed with the error "dispatch_failed"'
+    assert (
+        workspace.person("ana").command("/kvm help").text
+        == '/kvm failed with the error "dispatch_failed"'
+    )
     assert len(heard) == 1
 
 

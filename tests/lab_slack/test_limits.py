@@ -1,5 +1,4 @@
 """Every limit of Block Kit: what stands exactly on it passes, what is one beyond is refused with Slack's words."""
-# ruff: noqa: E501 one row a limit reads as a table
 
 import copy
 from collections.abc import Callable
@@ -49,7 +48,9 @@ def task(number: int, status: str = "complete") -> Json:
     return {"task_id": str(number), "title": "t", "status": status}
 
 
-def line_chart(series: int = 1, points: int = 1, label: str = "p", title: str = "t", **axis: Any) -> Json:
+def line_chart(
+    series: int = 1, points: int = 1, label: str = "p", title: str = "t", **axis: Any
+) -> Json:
     names = [f"{label[:18]}{n}" if points > 1 else label for n in range(points)]
     data = [{"label": name, "value": n} for n, name in enumerate(names)]
     lines = [{"name": f"s{n}", "data": data} for n in range(series)]
@@ -76,7 +77,16 @@ def inputs(element: Json, **more: Any) -> list[Json]:
 
 def video(**more: Any) -> list[Json]:
     url = "https://example.com/v"
-    return [{"type": "video", "alt_text": "a", "title": words("t"), "thumbnail_url": url, "video_url": url, **more}]
+    return [
+        {
+            "type": "video",
+            "alt_text": "a",
+            "title": words("t"),
+            "thumbnail_url": url,
+            "video_url": url,
+            **more,
+        }
+    ]
 
 
 def card(**more: Any) -> Json:
@@ -87,7 +97,8 @@ def link(length: int) -> str:
     return "https://e.co/".ljust(length, "x")
 
 
-# Each row: a name, how to build blocks of a size, the largest size allowed, and the complaint one beyond it.
+# Each row: a name, how to build blocks of a size, the largest size allowed, and the complaint one
+# beyond it.
 SIZED: list[tuple[str, Callable[[int], list[Json]], int, str]] = [
     ("section text", lambda n: [section("x" * n)], 3000, "must be less than 3001 characters [json-pointer:/blocks/0/text/text]"),
     ("section fields", lambda n: [{"type": "section", "fields": [mrkdwn("x")] * n}], 10, "no more than 10 items allowed [json-pointer:/blocks/0/fields]"),
@@ -149,7 +160,9 @@ SIZED: list[tuple[str, Callable[[int], list[Json]], int, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("build", "most", "words_of_slack"), [row[1:] for row in SIZED], ids=[row[0] for row in SIZED])
+@pytest.mark.parametrize(
+    ("build", "most", "words_of_slack"), [row[1:] for row in SIZED], ids=[row[0] for row in SIZED]
+)
 def test_the_limit_itself_passes_and_one_beyond_is_refused(
     build: Callable[[int], list[Json]], most: int, words_of_slack: str
 ) -> None:
@@ -209,7 +222,9 @@ WRONG: list[tuple[str, Any, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("blocks", "words_of_slack"), [row[1:] for row in WRONG], ids=[row[0] for row in WRONG])
+@pytest.mark.parametrize(
+    ("blocks", "words_of_slack"), [row[1:] for row in WRONG], ids=[row[0] for row in WRONG]
+)
 def test_a_wrong_block_is_refused_in_slacks_words(blocks: Any, words_of_slack: str) -> None:
     verdict = judge_blocks(blocks, MESSAGE)
     assert verdict.error == "invalid_blocks"
@@ -217,9 +232,18 @@ def test_a_wrong_block_is_refused_in_slacks_words(blocks: Any, words_of_slack: s
 
 
 GOOD_ELEMENTS = [
-    menu("button", text=words("x"), value="v", url="https://e.co", style="danger", confirm={"text": mrkdwn("x")}),
+    menu(
+        "button",
+        text=words("x"),
+        value="v",
+        url="https://e.co",
+        style="danger",
+        confirm={"text": mrkdwn("x")},
+    ),
     menu("checkboxes", options=[option("a"), option("b")], initial_options=[option("a")]),
-    menu("radio_buttons", options=[{"text": mrkdwn("*a*"), "value": "a", "description": mrkdwn("d")}]),
+    menu(
+        "radio_buttons", options=[{"text": mrkdwn("*a*"), "value": "a", "description": mrkdwn("d")}]
+    ),
     menu("overflow", options=[option("a") | {"url": "https://e.co"}]),
     menu("static_select", options=[option("a")], initial_option=option("a"), focus_on_load=True),
     menu("multi_static_select", options=[option("a")], max_selected_items=1),
@@ -227,7 +251,9 @@ GOOD_ELEMENTS = [
     menu("multi_external_select", initial_options=[option("a")]),
     menu("users_select", initial_user="U0ANA"),
     menu("multi_users_select", initial_users=["U0ANA"]),
-    menu("conversations_select", default_to_current_conversation=True, filter={"include": ["public"]}),
+    menu(
+        "conversations_select", default_to_current_conversation=True, filter={"include": ["public"]}
+    ),
     menu("multi_conversations_select", initial_conversations=["C0OPS"]),
     menu("channels_select", initial_channel="C0OPS", response_url_enabled=True),
     menu("multi_channels_select"),
@@ -235,7 +261,11 @@ GOOD_ELEMENTS = [
     menu("timepicker", initial_time="09:30", timezone="Europe/Lisbon"),
     menu("datetimepicker", initial_date_time=1_700_000_000),
     menu("rich_text_input", initial_value=rich("x")),
-    {"type": "workflow_button", "text": words("x"), "workflow": {"trigger": {"url": "https://e.co/t"}}},
+    {
+        "type": "workflow_button",
+        "text": words("x"),
+        "workflow": {"trigger": {"url": "https://e.co/t"}},
+    },
 ]
 
 
@@ -345,7 +375,9 @@ VIEWS: list[tuple[str, Json, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("view", "words_of_slack"), [row[1:] for row in VIEWS], ids=[row[0] for row in VIEWS])
+@pytest.mark.parametrize(
+    ("view", "words_of_slack"), [row[1:] for row in VIEWS], ids=[row[0] for row in VIEWS]
+)
 def test_a_wrong_view_is_refused_in_slacks_words(view: Json, words_of_slack: str) -> None:
     verdict = judge_view(view, Context)
     assert verdict.error == "invalid_arguments"
@@ -359,21 +391,35 @@ def test_a_full_modal_and_a_full_home_pass() -> None:
 
 def test_answers_to_block_suggestions() -> None:
     assert judge_options({"options": [option(str(n)) for n in range(100)]}).error == ""
-    assert judge_options({"option_groups": [{"label": words("g"), "options": [option("a")]}]}).error == ""
-    assert judge_options({"options": [option(str(n)) for n in range(101)]}).error == "invalid_options"
+    assert (
+        judge_options({"option_groups": [{"label": words("g"), "options": [option("a")]}]}).error
+        == ""
+    )
+    assert (
+        judge_options({"options": [option(str(n)) for n in range(101)]}).error == "invalid_options"
+    )
     assert judge_options(None).error == "invalid_options"
 
 
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["type", "text", "elements"]), inner),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["type", "text", "elements"]), inner)
+    ),
     max_leaves=5,
 )
 
 
 def spots(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """Answer the path of every part of a JSON value."""
-    below = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    below = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     return [path, *(each for name, sub in below for each in spots(sub, (*path, name)))]
 
 

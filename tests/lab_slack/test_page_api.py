@@ -17,14 +17,20 @@ from tests.waiting import until
 Json = dict[str, Any]
 
 
-def ask(workspace: Workspace, what: str, body: Json | None = None, **query: str) -> tuple[int, Json]:
+def ask(
+    workspace: Workspace, what: str, body: Json | None = None, **query: str
+) -> tuple[int, Json]:
     """Ask as the page does; answers the status and the JSON."""
     connection = HTTPConnection("127.0.0.1", workspace.port, timeout=10)
     try:
         if body is None:
-            connection.request("GET", f"/lab/api/{what}?" + "&".join(f"{k}={v}" for k, v in query.items()))
+            connection.request(
+                "GET", f"/lab/api/{what}?" + "&".join(f"{k}={v}" for k, v in query.items())
+            )
         else:
-            connection.request("POST", f"/lab/api/{what}", json.dumps(body), {"Content-Type": "application/json"})
+            connection.request(
+                "POST", f"/lab/api/{what}", json.dumps(body), {"Content-Type": "application/json"}
+            )
         response = connection.getresponse()
         return response.status, json.loads(response.read())
     finally:
@@ -37,7 +43,9 @@ def live(workspace: Workspace) -> Iterator[Callable[[str], WebSocket]]:
     opened: list[WebSocket] = []
 
     def listen(user: str) -> WebSocket:
-        socket = create_connection(f"ws://127.0.0.1:{workspace.port}/lab/api/live?as={user}", timeout=10)
+        socket = create_connection(
+            f"ws://127.0.0.1:{workspace.port}/lab/api/live?as={user}", timeout=10
+        )
         opened.append(socket)
         assert json.loads(socket.recv())["type"] == "apps"
         return socket
@@ -53,11 +61,15 @@ def test_state_tells_who_where_and_what(workspace: Workspace) -> None:
     assert state["me"]["name"] == "ana"
     assert [each["name"] for each in state["people"]] == ["ana", "bruno", "carla", "gil"]
     assert [each["name"] for each in state["channels"]] == ["ops", "approvals", "general", "drover"]
-    assert state["commands"] == [{"command": "/kvm", "description": "Run the cluster", "usage_hint": "help"}]
+    assert state["commands"] == [
+        {"command": "/kvm", "description": "Run the cluster", "usage_hint": "help"}
+    ]
     assert (state["app"], state["apps_connected"]) == ({"name": "drover", "user_id": "U0DROVER"}, 0)
 
 
-def test_history_shows_replies_and_ones_own_ephemerals(workspace: Workspace, client: WebClient) -> None:
+def test_history_shows_replies_and_ones_own_ephemerals(
+    workspace: Workspace, client: WebClient
+) -> None:
     parent = client.chat_postMessage(channel="C0OPS", text="parent")["ts"]
     client.chat_postEphemeral(channel="C0OPS", user="U0ANA", text="psst")
     client.chat_postMessage(channel="C0OPS", text="reply", thread_ts=parent)
@@ -82,7 +94,11 @@ def test_a_page_sees_what_happens_as_it_happens(
     assert json.loads(ana.recv()) == {"type": "apps", "connected": 1}
     ts = app.client.chat_postMessage(channel="C0OPS", text="one", blocks=PROPOSAL)["ts"]
     posted = json.loads(ana.recv())
-    assert (posted["type"], posted["channel"], posted["message"]["text"]) == ("message", "C0OPS", "one")
+    assert (posted["type"], posted["channel"], posted["message"]["text"]) == (
+        "message",
+        "C0OPS",
+        "one",
+    )
     app.client.chat_postEphemeral(channel="C0OPS", user="U0GIL", text="psst")
     app.client.chat_update(channel="C0OPS", ts=ts, text="two")
     changed = json.loads(ana.recv())
@@ -106,7 +122,9 @@ def test_a_modal_opens_and_closes_on_the_page(
     carla = live("U0CARLA")
     container = {"type": "message", "channel": "C0APPROVALS", "ts": ts}
     clicked = {"as": "U0CARLA", "container": container, "block_id": "acts", "action_id": "deny"}
-    status, answer = ask(workspace, "action", {**clicked, "element": {"type": "button", "value": "op-1"}})
+    status, answer = ask(
+        workspace, "action", {**clicked, "element": {"type": "button", "value": "op-1"}}
+    )
     assert (status, answer["ok"]) == (200, True)
     opened = json.loads(carla.recv())
     assert (opened["type"], opened["view"]["title"]["text"]) == ("view", "Deny")
@@ -126,15 +144,25 @@ def test_options_and_completion(workspace: Workspace, connect: Callable[[App], o
     connect(app)
     ts = app.client.chat_postMessage(channel="C0OPS", text="x", blocks=PROPOSAL)["ts"]
     container = {"type": "message", "channel": "C0OPS", "ts": ts}
-    asked = {"as": "U0ANA", "container": container, "block_id": "acts", "action_id": "host", "value": "b"}
+    asked = {
+        "as": "U0ANA",
+        "container": container,
+        "block_id": "acts",
+        "action_id": "host",
+        "value": "b",
+    }
     _, answer = ask(workspace, "options", asked)
     assert [each["value"] for each in answer["options"]] == ["host-b"]
     assert ask(workspace, "complete", {"as": "U0ANA", "text": "/k"})[1] == {"suggestions": ["/kvm"]}
-    assert ask(workspace, "complete", {"as": "U0ANA", "text": "/kvm h"})[1] == {"suggestions": ["/kvm help"]}
+    assert ask(workspace, "complete", {"as": "U0ANA", "text": "/kvm h"})[1] == {
+        "suggestions": ["/kvm help"]
+    }
     assert ask(workspace, "complete", {"as": "U0ANA", "text": "hello"})[1] == {"suggestions": []}
 
 
-def test_home_fires_its_event_and_answers_the_view(workspace: Workspace, connect: Callable[[App], object]) -> None:
+def test_home_fires_its_event_and_answers_the_view(
+    workspace: Workspace, connect: Callable[[App], object]
+) -> None:
     connect(approval_app(workspace))
     ask(workspace, "home", {"as": "U0ANA"})
     until(lambda: workspace.person("ana").home is not None)
@@ -142,7 +170,9 @@ def test_home_fires_its_event_and_answers_the_view(workspace: Workspace, connect
     assert answer["view"]["blocks"][0]["text"]["text"] == "All hosts up"
 
 
-def test_uploaded_images_get_an_address_the_page_can_show(workspace: Workspace, client: WebClient) -> None:
+def test_uploaded_images_get_an_address_the_page_can_show(
+    workspace: Workspace, client: WebClient
+) -> None:
     png = b"\x89PNG\r\n\x1a\n" + b"\0" * 16
     file = client.files_upload_v2(content=png, filename="a.png", title="a")["files"][0]
     block = {"type": "image", "alt_text": "a", "slack_file": {"id": file["id"]}}
@@ -162,12 +192,18 @@ def test_uploaded_images_get_an_address_the_page_can_show(workspace: Workspace, 
         ("view_submit", {"as": "U0ANA", "view_id": "V9"}, "no longer open"),
         (
             "action",
-            {"as": "U0ANA", "action_id": "a", "container": {"type": "message", "channel": "C0OPS", "ts": "1"}},
+            {
+                "as": "U0ANA",
+                "action_id": "a",
+                "container": {"type": "message", "channel": "C0OPS", "ts": "1"},
+            },
             "gone",
         ),
     ],
 )
-def test_what_can_not_be_done_is_said(workspace: Workspace, what: str, body: Json, error: str) -> None:
+def test_what_can_not_be_done_is_said(
+    workspace: Workspace, what: str, body: Json, error: str
+) -> None:
     status, answer = ask(workspace, what, body)
     assert (status, answer["ok"]) == (400, False)
     assert error in answer["error"]

@@ -77,7 +77,9 @@ def test_it_speaks_to_the_channel_when_told(workspace: Workspace, urls: list[str
     assert (message.text, message.ephemeral_to) == ("all hear", "")
 
 
-def test_it_replaces_and_deletes_the_message_clicked(workspace: Workspace, urls: list[str], bare_app: App) -> None:
+def test_it_replaces_and_deletes_the_message_clicked(
+    workspace: Workspace, urls: list[str], bare_app: App
+) -> None:
     bare_app.client.chat_postMessage(channel="C0OPS", text="one", blocks=[actions(button("go"))])
     [message] = workspace.messages("#ops")
     url = clicked(workspace, urls, message)
@@ -89,7 +91,9 @@ def test_it_replaces_and_deletes_the_message_clicked(workspace: Workspace, urls:
     assert speak(url, delete_original=True) == (400, "message_not_found")
 
 
-def test_it_replaces_an_ephemeral_message_too(workspace: Workspace, urls: list[str], bare_app: App) -> None:
+def test_it_replaces_an_ephemeral_message_too(
+    workspace: Workspace, urls: list[str], bare_app: App
+) -> None:
     blocks = [actions(button("go"))]
     bare_app.client.chat_postEphemeral(channel="C0OPS", user="U0ANA", text="one", blocks=blocks)
     [message] = workspace.person("ana").ephemerals()
@@ -116,7 +120,10 @@ def test_a_commands_ack_may_speak_but_not_wrongly(workspace: Workspace) -> None:
     from slack_bolt.adapter.socket_mode import SocketModeHandler
     from slack_sdk import WebClient
 
-    app = App(client=WebClient(token=workspace.bot_token, base_url=workspace.web_api), process_before_response=True)
+    app = App(
+        client=WebClient(token=workspace.bot_token, base_url=workspace.web_api),
+        process_before_response=True,
+    )
     app.command("/kvm")(lambda ack, command: ack(**json.loads(command["text"])))
     own = WebClient(token=workspace.app_token, base_url=workspace.web_api)
     handler = SocketModeHandler(app, workspace.app_token, web_client=own)

@@ -73,15 +73,25 @@ def error_of(call: Callable[[], object]) -> str:
     return str(caught.value.response["error"])
 
 
-def test_a_trigger_id_is_good_once_and_for_three_seconds(workspace: Workspace, opener: Opener) -> None:
+def test_a_trigger_id_is_good_once_and_for_three_seconds(
+    workspace: Workspace, opener: Opener
+) -> None:
     client, fresh = opener.client, opener.trigger()
-    assert error_of(lambda: client.views_open(trigger_id="1.2.x", view=modal())) == "invalid_trigger_id"
+    assert (
+        error_of(lambda: client.views_open(trigger_id="1.2.x", view=modal()))
+        == "invalid_trigger_id"
+    )
     workspace.advance(1)
     client.views_open(trigger_id=fresh, view=modal())
-    assert error_of(lambda: client.views_open(trigger_id=fresh, view=modal())) == "exchanged_trigger_id"
+    assert (
+        error_of(lambda: client.views_open(trigger_id=fresh, view=modal()))
+        == "exchanged_trigger_id"
+    )
     stale = opener.trigger()
     workspace.advance(3.1)
-    assert error_of(lambda: client.views_open(trigger_id=stale, view=modal())) == "expired_trigger_id"
+    assert (
+        error_of(lambda: client.views_open(trigger_id=stale, view=modal())) == "expired_trigger_id"
+    )
 
 
 def test_a_refused_view_leaves_the_trigger_unspent(opener: Opener) -> None:
@@ -98,7 +108,10 @@ def test_three_modals_lie_on_each_other_and_no_more(opener: Opener, ana: Person)
     for title in ("two", "three"):
         opener.client.views_push(trigger_id=opener.trigger(), view=modal(title=title))
     trigger = opener.trigger()
-    assert error_of(lambda: opener.client.views_push(trigger_id=trigger, view=modal())) == "push_limit_reached"
+    assert (
+        error_of(lambda: opener.client.views_push(trigger_id=trigger, view=modal()))
+        == "push_limit_reached"
+    )
     titles = []
     while (view := ana.view) is not None:
         titles.append(view.title)
@@ -111,11 +124,15 @@ def test_an_update_keeps_what_was_typed_and_minds_the_hash(opener: Opener, ana: 
     opener.answer = {"response_action": "errors", "errors": {"why": "No."}}
     ana.submit(view, {"reason": "typed", "note": "also"})
     kept = [text_input("why", "reason"), section("new"), text_input("other", "note")]
-    updated = opener.client.views_update(view_id=view.id, hash=view.raw["hash"], view=modal(*kept))["view"]
+    updated = opener.client.views_update(view_id=view.id, hash=view.raw["hash"], view=modal(*kept))[
+        "view"
+    ]
     values = updated["state"]["values"]
     assert values["why"]["reason"]["value"] == "typed"
     assert values["other"]["note"]["value"] is None
-    late = error_of(lambda: opener.client.views_update(view_id=view.id, hash=view.raw["hash"], view=modal()))
+    late = error_of(
+        lambda: opener.client.views_update(view_id=view.id, hash=view.raw["hash"], view=modal())
+    )
     assert late == "hash_conflict"
     assert error_of(lambda: opener.client.views_update(view_id="V0", view=modal())) == "not_found"
 
@@ -123,9 +140,13 @@ def test_an_update_keeps_what_was_typed_and_minds_the_hash(opener: Opener, ana: 
 def test_external_ids_are_unique_and_name_views(opener: Opener, ana: Person) -> None:
     opener.open(modal(external_id="form-1"))
     trigger = opener.trigger()
-    again = error_of(lambda: opener.client.views_push(trigger_id=trigger, view=modal(external_id="form-1")))
+    again = error_of(
+        lambda: opener.client.views_push(trigger_id=trigger, view=modal(external_id="form-1"))
+    )
     assert again == "duplicate_external_id"
-    opener.client.views_update(external_id="form-1", view=modal(title="Renamed", external_id="form-1"))
+    opener.client.views_update(
+        external_id="form-1", view=modal(title="Renamed", external_id="form-1")
+    )
     assert ana.wait_view(title="Renamed").raw["external_id"] == "form-1"
 
 
@@ -140,7 +161,9 @@ def test_external_ids_are_unique_and_name_views(opener: Opener, ana: Person) -> 
     ],
     ids=["close", "clear", "update", "push", "errors"],
 )
-def test_what_an_app_may_answer_to_a_submission(opener: Opener, ana: Person, answer: Json, left: str | None) -> None:
+def test_what_an_app_may_answer_to_a_submission(
+    opener: Opener, ana: Person, answer: Json, left: str | None
+) -> None:
     opener.open(modal(title="one"))
     opener.client.views_push(trigger_id=opener.trigger(), view=modal(title="two"))
     opener.answer = answer
@@ -154,7 +177,10 @@ def test_what_an_app_may_answer_to_a_submission(opener: Opener, ana: Person, ans
     ("answer", "fault"),
     [
         ({"response_action": "errors", "errors": {"nowhere": "No."}}, "nowhere"),
-        ({"response_action": "update", "view": modal(title="x" * 25)}, "must be less than 25 characters"),
+        (
+            {"response_action": "update", "view": modal(title="x" * 25)},
+            "must be less than 25 characters",
+        ),
         ({"response_action": "explode"}, "explode"),
     ],
     ids=["errors", "view", "action"],
@@ -172,12 +198,24 @@ def test_a_wrong_answer_to_a_submission_shows_slacks_trouble(
 
 
 def test_the_client_checks_what_it_can_before_it_sends(opener: Opener, ana: Person) -> None:
-    number = {"type": "number_input", "action_id": "n", "is_decimal_allowed": False, "min_value": "1", "max_value": "8"}
+    number = {
+        "type": "number_input",
+        "action_id": "n",
+        "is_decimal_allowed": False,
+        "min_value": "1",
+        "max_value": "8",
+    }
     mail = {"type": "email_text_input", "action_id": "m"}
     blocks = [
         text_input("short", "s", max_length=3, min_length=2),
         {"type": "input", "block_id": "count", "label": words("N"), "element": number},
-        {"type": "input", "block_id": "mail", "label": words("M"), "element": mail, "optional": True},
+        {
+            "type": "input",
+            "block_id": "mail",
+            "label": words("M"),
+            "element": mail,
+            "optional": True,
+        },
     ]
     view = opener.open(modal(*blocks))
     errors = ana.submit(view, {"s": "four", "n": 9, "m": "nobody"}).errors
@@ -190,7 +228,11 @@ def test_the_client_checks_what_it_can_before_it_sends(opener: Opener, ana: Pers
     assert ana.submit(view, {"s": "abc", "n": 8, "m": ""}).ok
     [body] = opener.submitted
     values = body["view"]["state"]["values"]
-    assert (values["short"]["s"]["value"], values["count"]["n"]["value"], values["mail"]["m"]["value"]) == (
+    assert (
+        values["short"]["s"]["value"],
+        values["count"]["n"]["value"],
+        values["mail"]["m"]["value"],
+    ) == (
         "abc",
         "8",
         None,
@@ -269,12 +311,19 @@ def test_an_open_conversation_select_gives_a_response_url(opener: Opener, ana: P
     assert (url["block_id"], url["action_id"], url["channel_id"]) == ("where", "to", "C0OPS")
 
 
-def test_home_is_published_per_person_and_minds_the_hash(client: WebClient, workspace: Workspace) -> None:
+def test_home_is_published_per_person_and_minds_the_hash(
+    client: WebClient, workspace: Workspace
+) -> None:
     home = {"type": "home", "blocks": [section("up")]}
     first = client.views_publish(user_id="U0ANA", view=home)["view"]
     client.views_publish(user_id="U0ANA", view=home, hash=first["hash"])
-    assert error_of(lambda: client.views_publish(user_id="U0ANA", view=home, hash=first["hash"])) == "hash_conflict"
-    assert error_of(lambda: client.views_publish(user_id="U0ANA", view=modal())) == "invalid_arguments"
+    assert (
+        error_of(lambda: client.views_publish(user_id="U0ANA", view=home, hash=first["hash"]))
+        == "hash_conflict"
+    )
+    assert (
+        error_of(lambda: client.views_publish(user_id="U0ANA", view=modal())) == "invalid_arguments"
+    )
     assert workspace.person("bruno").home is None
 
 
@@ -289,7 +338,9 @@ def test_a_button_on_the_home_tab_says_which_view_it_was_in(
         bodies.append(body)
 
     connect(bare_app)
-    bare_app.client.views_publish(user_id="U0ANA", view={"type": "home", "blocks": [actions(button("refresh"))]})
+    bare_app.client.views_publish(
+        user_id="U0ANA", view={"type": "home", "blocks": [actions(button("refresh"))]}
+    )
     assert ana.home is not None
     assert ana.click(ana.home, "refresh").ok
     until(lambda: bool(bodies))

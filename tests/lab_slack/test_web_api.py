@@ -53,20 +53,32 @@ def test_tokens(workspace: Workspace, client: WebClient) -> None:
     assert refusal(with_token("xoxb-other"), "auth.test")["error"] == "invalid_auth"
     assert refusal(client, "apps.connections.open")["error"] == "not_allowed_token_type"
     assert (
-        with_token(workspace.app_token).apps_connections_open(app_token=workspace.app_token)["url"].startswith("ws://")
+        with_token(workspace.app_token)
+        .apps_connections_open(app_token=workspace.app_token)["url"]
+        .startswith("ws://")
     )
-    assert refusal(client, "chat.dance") == {"ok": False, "error": "unknown_method", "req_method": "chat.dance"}
+    assert refusal(client, "chat.dance") == {
+        "ok": False,
+        "error": "unknown_method",
+        "req_method": "chat.dance",
+    }
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_arguments_come_as_json_or_as_a_form_with_json_inside(workspace: Workspace, as_json: bool) -> None:  # noqa: FBT001
+def test_arguments_come_as_json_or_as_a_form_with_json_inside(
+    workspace: Workspace,
+    as_json: bool,  # noqa: FBT001
+) -> None:
     args = {"channel": "C0OPS", "text": "hi", "token": workspace.bot_token}
     if as_json:
         body, kind = json.dumps({**args, "blocks": PROPOSAL}), "application/json; charset=utf-8"
     else:
         from urllib.parse import urlencode
 
-        body, kind = urlencode({**args, "blocks": json.dumps(PROPOSAL)}), "application/x-www-form-urlencoded"
+        body, kind = (
+            urlencode({**args, "blocks": json.dumps(PROPOSAL)}),
+            "application/x-www-form-urlencoded",
+        )
     status, answer = post(workspace, "/api/chat.postMessage", body, **{"Content-Type": kind})
     assert (status, answer["ok"]) == (200, True)
     assert len(workspace.messages("#ops")[0].blocks) == 3
@@ -79,7 +91,9 @@ def test_posting_updating_and_deleting(workspace: Workspace, client: WebClient) 
     client.chat_update(channel="C0OPS", ts=ts, text="two")
     [message] = workspace.messages("#ops")
     assert (message.text, message.blocks, message.edited) == ("two", [], 1)
-    assert client.chat_getPermalink(channel="C0OPS", message_ts=ts)["permalink"].endswith(ts.replace(".", ""))
+    assert client.chat_getPermalink(channel="C0OPS", message_ts=ts)["permalink"].endswith(
+        ts.replace(".", "")
+    )
     client.chat_delete(channel="C0OPS", ts=ts)
     assert workspace.messages("#ops") == []
 
@@ -93,18 +107,28 @@ def test_posting_is_refused_as_slack_refuses_it(workspace: Workspace, client: We
         ("chat.postMessage", {"channel": "#nowhere", "text": "x"}, "channel_not_found"),
         ("chat.postMessage", {"channel": "#general", "text": "x"}, "not_in_channel"),
         ("chat.postMessage", {"channel": "C0OPS", "text": "x" * 40_001}, "msg_too_long"),
-        ("chat.postMessage", {"channel": "C0OPS", "text": "x", "blocks": "{"}, "invalid_blocks_format"),
+        (
+            "chat.postMessage",
+            {"channel": "C0OPS", "text": "x", "blocks": "{"},
+            "invalid_blocks_format",
+        ),
         ("chat.postEphemeral", {"channel": "C0OPS", "user": "U9", "text": "x"}, "user_not_found"),
         ("chat.update", {"channel": "C0OPS", "ts": "1.0", "text": "x"}, "message_not_found"),
         ("chat.update", {"channel": "C0OPS", "ts": ts, "text": "x"}, "cant_update_message"),
         ("chat.update", {"channel": "C0OPS", "ts": hidden, "text": "x"}, "message_not_found"),
         ("chat.delete", {"channel": "C0OPS", "ts": ts}, "cant_delete_message"),
     ]
-    assert [refusal(client, method, **args)["error"] for method, args, _ in cases] == [error for *_, error in cases]
+    assert [refusal(client, method, **args)["error"] for method, args, _ in cases] == [
+        error for *_, error in cases
+    ]
 
 
-def test_blocks_are_judged_before_anything_is_posted(workspace: Workspace, client: WebClient) -> None:
-    data = refusal(client, "chat.postMessage", channel="C0OPS", text="x", blocks=[section("x" * 3001)])
+def test_blocks_are_judged_before_anything_is_posted(
+    workspace: Workspace, client: WebClient
+) -> None:
+    data = refusal(
+        client, "chat.postMessage", channel="C0OPS", text="x", blocks=[section("x" * 3001)]
+    )
     assert data["error"] == "invalid_blocks"
     expected = "must be less than 3001 characters [json-pointer:/blocks/0/text/text]"
     assert f"[ERROR] {expected}" in data["response_metadata"]["messages"]
@@ -141,10 +165,19 @@ def test_people_channels_and_groups(client: WebClient) -> None:
     assert client.users_info(user="U0ANA", include_locale=True)["user"]["locale"] == "en-US"
     assert client.users_info(user="U0FOREIGN")["user"]["team_id"] == "T0OTHER"
     assert client.users_info(user="U0GIL")["user"]["is_restricted"] is True
-    assert {each["name"] for each in client.users_list()["members"]} >= {"ana", "bruno", "carla", "gil", "drover"}
+    assert {each["name"] for each in client.users_list()["members"]} >= {
+        "ana",
+        "bruno",
+        "carla",
+        "gil",
+        "drover",
+    }
     channels = {each["name"]: each["is_member"] for each in client.conversations_list()["channels"]}
     assert channels == {"ops": True, "approvals": True, "general": False}
-    assert [each["name"] for each in client.users_conversations()["channels"]] == ["ops", "approvals"]
+    assert [each["name"] for each in client.users_conversations()["channels"]] == [
+        "ops",
+        "approvals",
+    ]
     assert client.conversations_open(users=["U0ANA"])["channel"]["id"] == "D0ANA"
     assert "U0GIL" in client.conversations_members(channel="C0OPS")["members"]
     [group] = client.usergroups_list()["usergroups"]
@@ -171,10 +204,16 @@ def test_an_uploaded_image_can_be_shared_shown_in_blocks_and_fetched(
 ) -> None:
     picture = tmp_path / "load.png"
     picture.write_bytes(PNG)
-    shared = client.files_upload_v2(channel="C0OPS", file=str(picture), title="Load", initial_comment="now")
+    shared = client.files_upload_v2(
+        channel="C0OPS", file=str(picture), title="Load", initial_comment="now"
+    )
     file = shared["files"][0]
     [message] = workspace.messages("#ops")
-    assert (message.text, message.files[0]["title"], message.files[0]["mimetype"]) == ("now", "Load", "image/png")
+    assert (message.text, message.files[0]["title"], message.files[0]["mimetype"]) == (
+        "now",
+        "Load",
+        "image/png",
+    )
     image = {"type": "image", "alt_text": "load", "slack_file": {"id": file["id"]}}
     client.chat_postMessage(channel="C0OPS", text="chart", blocks=[image])
     by_address = {"type": "image", "alt_text": "load", "slack_file": {"url": file["permalink"]}}
@@ -191,7 +230,10 @@ def test_a_file_that_is_no_image_or_not_complete_is_no_slack_file(client: WebCli
     for name in (text["id"], pending, "F9"):
         blocks = [{"type": "image", "alt_text": "x", "slack_file": {"id": name}}]
         data = refusal(client, "chat.postMessage", channel="C0OPS", text="x", blocks=blocks)
-        assert "[ERROR] invalid slack file [json-pointer:/blocks/0/slack_file]" in data["response_metadata"]["messages"]
+        assert (
+            "[ERROR] invalid slack file [json-pointer:/blocks/0/slack_file]"
+            in data["response_metadata"]["messages"]
+        )
 
 
 def test_the_manifest_rules_scopes_commands_and_events() -> None:
@@ -199,10 +241,15 @@ def test_the_manifest_rules_scopes_commands_and_events() -> None:
         "display_information": {"name": "Mule"},
         "features": {
             "bot_user": {"display_name": "mule"},
-            "slash_commands": [{"command": "/mule", "description": "Carry", "usage_hint": "load | unload [all]"}],
+            "slash_commands": [
+                {"command": "/mule", "description": "Carry", "usage_hint": "load | unload [all]"}
+            ],
         },
         "oauth_config": {"scopes": {"bot": ["commands", "users:read"]}},
-        "settings": {"socket_mode_enabled": True, "event_subscriptions": {"bot_events": ["app_mention"]}},
+        "settings": {
+            "socket_mode_enabled": True,
+            "event_subscriptions": {"bot_events": ["app_mention"]},
+        },
     }
     with Workspace(manifest=manifest) as workspace:
         client = WebClient(token=workspace.bot_token, base_url=workspace.web_api)

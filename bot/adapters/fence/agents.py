@@ -1,6 +1,7 @@
 """Fence agents: programs of the ClusterLabs standard, told what to do on standard input.
 
-Source: FenceAgentAPI.md of ClusterLabs/fence-agents. ``action=status`` ends with 0 for on, 2 for off, 1 for an error.
+Source: FenceAgentAPI.md of ClusterLabs/fence-agents. ``action=status`` ends with 0 for on, 2 for
+off, 1 for an error.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from bot.adapters.fence.device import Answer, FenceAddress
 from bot.domain.errors import PowerError
 from bot.domain.power import Power
 
-# Agents that read the power of a machine or an outlet from a controller apart from the host. Not here: agents that take
-# a person's word (ack_manual), that only cut storage (scsi, mpath: another kind of proof), that switch a VM of another
-# hypervisor off by its name (virsh, xvm), and those for tests (dummy).
+# Agents that read the power of a machine or an outlet from a controller apart from the host. Not
+# here: agents that take a person's word (ack_manual), that only cut storage (scsi, mpath: another
+# kind of proof), that switch a VM of another hypervisor off by its name (virsh, xvm), and those for
+# tests (dummy).
 AGENTS = frozenset(
     {
         "fence_amt_ws", "fence_apc", "fence_apc_snmp", "fence_bladecenter", "fence_brocade", "fence_cisco_mds",
@@ -31,7 +33,9 @@ AGENTS = frozenset(
     }
 )  # fmt: skip
 _NAME = re.compile(r"^[a-z][a-z0-9_-]*$")
-_OWN = frozenset({"action", "password", "passwd", "password_script", "passwd_script", "method", "delay"})
+_OWN = frozenset(
+    {"action", "password", "passwd", "password_script", "passwd_script", "method", "delay"}
+)
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _STATUS = {0: Power.ON, 2: Power.OFF}
 
@@ -45,7 +49,9 @@ def complaint(address: FenceAddress) -> str:
             return f"the option “{name}” is not a name and a value in one line"
         if name in _OWN:
             return f"the option “{name}” is Drover's own; a password belongs into password_file"
-    if address.agent == "fence_redfish" and not ({"systems_uri", "systems-uri"} & set(address.options)):
+    if address.agent == "fence_redfish" and not (
+        {"systems_uri", "systems-uri"} & set(address.options)
+    ):
         # Without it the agent switches off the last system that the controller lists.
         return "fence_redfish needs the option systems_uri: without it the agent picks a machine itself"
     return ""
@@ -60,7 +66,9 @@ class FenceAgent:
 
     def __init__(self, address: FenceAddress) -> None:
         if problem := complaint(address):
-            raise PowerError(f"The power controller {address.device.name} cannot be used: {problem}.")
+            raise PowerError(
+                f"The power controller {address.device.name} cannot be used: {problem}."
+            )
         self._address = address
 
     def read(self) -> Answer:
@@ -70,13 +78,17 @@ class FenceAgent:
         except PowerError as error:
             return Answer(Power.UNKNOWN, problem=str(error.text))
         power = _STATUS.get(code, Power.UNKNOWN)
-        return Answer(power, problem="" if power is not Power.UNKNOWN else said or f"it ended with {code}")
+        return Answer(
+            power, problem="" if power is not Power.UNKNOWN else said or f"it ended with {code}"
+        )
 
     def order(self, *, on: bool) -> None:
         """Order the power on or off; a code of failure raises, and says nothing of the power."""
         code, said = self._run("on" if on else "off")
         if code:
-            raise PowerError(f"{self._address.device.name} did not take the order: {said or f'it ended with {code}'}.")
+            raise PowerError(
+                f"{self._address.device.name} did not take the order: {said or f'it ended with {code}'}."
+            )
 
     def _run(self, action: str) -> tuple[int, str]:
         """Exit code and last words of the agent.
@@ -86,7 +98,9 @@ class FenceAgent:
         """
         program = shutil.which(self._address.agent, path=_PATH)
         if program is None:
-            raise PowerError(f"{self._address.agent} is not installed here", "Install the package fence-agents.")
+            raise PowerError(
+                f"{self._address.agent} is not installed here", "Install the package fence-agents."
+            )
         options = {**self._address.options, "action": action}
         if self._address.password:
             options["password"] = self._address.password
@@ -99,17 +113,21 @@ class FenceAgent:
                 stderr=subprocess.PIPE,
                 text=True,
                 errors="replace",
-                # Nothing of the bot's environment: it holds tokens, and agents read proxies and trace settings there.
+                # Nothing of the bot's environment: it holds tokens, and agents read proxies and
+                # trace settings there.
                 env={"PATH": _PATH, "LC_ALL": "C.UTF-8"},
                 start_new_session=True,
             )
         except OSError as error:
-            raise PowerError(f"{self._address.agent} cannot be started: {error.strerror}") from error
+            raise PowerError(
+                f"{self._address.agent} cannot be started: {error.strerror}"
+            ) from error
         with process:
             try:
                 out, err = process.communicate(lines, self._address.deadline)
             except subprocess.TimeoutExpired as error:
-                # With what it started: an ipmitool that lives on would hold the pipes, and still carry out the order.
+                # With what it started: an ipmitool that lives on would hold the pipes, and still
+                # carry out the order.
                 os.killpg(process.pid, signal.SIGKILL)
                 raise PowerError(f"no answer in {self._address.deadline:g} s") from error
         return process.returncode, self._last_line(err or out)

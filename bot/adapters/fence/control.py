@@ -25,8 +25,8 @@ def complaint(address: FenceAddress) -> str:
 class FenceControl:
     """The port ``PowerControl`` over fence agents and Redfish. Safe for threads.
 
-    Each controller has one thread: a call that hangs costs that controller alone, and one that is still waited for is
-    not asked again.
+    Each controller has one thread: a call that hangs costs that controller alone, and one that is
+    still waited for is not asked again.
 
     Args:
         addresses: of all hosts, in the order of the configuration.
@@ -57,7 +57,13 @@ class FenceControl:
         except PowerError as error:
             answer = Answer(Power.UNKNOWN, problem=str(error.text))
         return Reading(
-            device.host, device.name, device.level, answer.power, self._clock.now(), answer.identity, answer.problem
+            device.host,
+            device.name,
+            device.level,
+            answer.power,
+            self._clock.now(),
+            answer.identity,
+            answer.problem,
         )
 
     def switch_off(self, device: Device) -> None:

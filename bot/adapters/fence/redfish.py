@@ -12,7 +12,8 @@ from bot.domain.power import Power
 if TYPE_CHECKING:
     import sushy
 
-# What sushy would say of each failed try goes into our own answer; its log would show addresses and headers.
+# What sushy would say of each failed try goes into our own answer; its log would show addresses and
+# headers.
 logging.getLogger("sushy").setLevel(logging.CRITICAL)
 
 _CONNECT_S = 3.0
@@ -33,8 +34,8 @@ def complaint(address: FenceAddress) -> str:
 class RedfishAgent:
     """One machine of a Redfish controller. Every call logs in by itself: controllers have few sessions to give.
 
-    Options: ``url`` of the controller, ``system`` the path of the machine, ``username``, ``ca_file`` for its
-    certificate, or ``insecure = "1"`` to check none.
+    Options: ``url`` of the controller, ``system`` the path of the machine, ``username``,
+    ``ca_file`` for its certificate, or ``insecure = "1"`` to check none.
 
     Raises:
         PowerError: the configuration cannot work, or sushy is not installed.
@@ -42,7 +43,9 @@ class RedfishAgent:
 
     def __init__(self, address: FenceAddress) -> None:
         if problem := complaint(address):
-            raise PowerError(f"The power controller {address.device.name} cannot be used: {problem}.")
+            raise PowerError(
+                f"The power controller {address.device.name} cannot be used: {problem}."
+            )
         self._address = address
 
     def read(self) -> Answer:
@@ -54,12 +57,17 @@ class RedfishAgent:
             state, identity = system.power_state, str(system.uuid or "")
         except (sushy.exceptions.SushyError, OSError, ValueError) as error:
             return Answer(Power.UNKNOWN, problem=_short(error))
-        power = {sushy.PowerState.ON: Power.ON, sushy.PowerState.OFF: Power.OFF}.get(state, Power.UNKNOWN)
+        power = {sushy.PowerState.ON: Power.ON, sushy.PowerState.OFF: Power.OFF}.get(
+            state, Power.UNKNOWN
+        )
         problem = "" if power is not Power.UNKNOWN else f"it tells the power state “{state}”"
         return Answer(power, identity, problem)
 
     def order(self, *, on: bool) -> None:
-        """Order On or ForceOff. A machine that is in that state already gets no order: many controllers refuse it."""
+        """Order On or ForceOff.
+
+        A machine that is in that state already gets no order: many controllers refuse it.
+        """
         import sushy
 
         wanted = sushy.PowerState.ON if on else sushy.PowerState.OFF
@@ -68,7 +76,9 @@ class RedfishAgent:
             if system.power_state != wanted:
                 system.reset_system(sushy.ResetType.ON if on else sushy.ResetType.FORCE_OFF)
         except (sushy.exceptions.SushyError, OSError, ValueError) as error:
-            raise PowerError(f"{self._address.device.name} did not take the order: {_short(error)}.") from error
+            raise PowerError(
+                f"{self._address.device.name} did not take the order: {_short(error)}."
+            ) from error
 
     def _system(self) -> Any:
         return self._root().get_system(self._address.options["system"])
@@ -80,7 +90,11 @@ class RedfishAgent:
         except ImportError as error:
             raise PowerError("sushy is not installed", "Install kvm-drover[redfish].") from error
         options = self._address.options
-        verify: bool | str = options.get("ca_file") or options.get("insecure") not in {"1", "true", "yes"}
+        verify: bool | str = options.get("ca_file") or options.get("insecure") not in {
+            "1",
+            "true",
+            "yes",
+        }
         return sushy.Sushy(
             options["url"],
             verify=verify,

@@ -18,16 +18,26 @@ _log = logging.getLogger(__name__)
 
 _MOST = 1000  # kept until the next sweep takes them; a storm of more loses its oldest
 _CRASHED = {
-    (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_CRASHED): "the guest crashed",
-    (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_FAILED): "its QEMU process ended",
-    (libvirt.VIR_DOMAIN_EVENT_CRASHED, libvirt.VIR_DOMAIN_EVENT_CRASHED_PANICKED): "its kernel panicked",
+    (
+        libvirt.VIR_DOMAIN_EVENT_STOPPED,
+        libvirt.VIR_DOMAIN_EVENT_STOPPED_CRASHED,
+    ): "the guest crashed",
+    (
+        libvirt.VIR_DOMAIN_EVENT_STOPPED,
+        libvirt.VIR_DOMAIN_EVENT_STOPPED_FAILED,
+    ): "its QEMU process ended",
+    (
+        libvirt.VIR_DOMAIN_EVENT_CRASHED,
+        libvirt.VIR_DOMAIN_EVENT_CRASHED_PANICKED,
+    ): "its kernel panicked",
 }
 
 
 class Alarms:
     """Registrations on the connections of one host, renewed with each new one.
 
-    What happens while there is no connection is not told; a sweep's states show crashed and paused guests anyhow.
+    What happens while there is no connection is not told; a sweep's states show crashed and paused
+    guests anyhow.
     """
 
     def __init__(self, host: str, clock: Clock) -> None:
@@ -74,7 +84,9 @@ class Alarms:
         if text := _CRASHED.get((event, detail)):
             self._tell(domain, "crashed", text)
 
-    def _io_error(self, _: Connection, domain: Any, path: str, device: str, action: int, why: str, *__: object) -> None:
+    def _io_error(
+        self, _: Connection, domain: Any, path: str, device: str, action: int, why: str, *__: object
+    ) -> None:
         del action
         self._tell(domain, "ioerror", f"{device or 'a disk'} ({path}): {why or 'no reason told'}")
 
@@ -82,12 +94,21 @@ class Alarms:
         self._tell(domain, "watchdog", f"action {action}")
 
     def _threshold(
-        self, _: Connection, domain: Any, device: str, path: str, limit: int, excess: int, *__: object
+        self,
+        _: Connection,
+        domain: Any,
+        device: str,
+        path: str,
+        limit: int,
+        excess: int,
+        *__: object,
     ) -> None:
         self._tell(domain, "threshold", f"{device} ({path}) passed {limit} bytes by {excess}")
 
     def _tell(self, domain: Any, kind: str, detail: str) -> None:
         # The handle keeps name and UUID: no call goes out.
         self._happened.append(
-            Happening(self._clock.now(), self._host, domain.UUIDString(), domain.name(), kind, detail)
+            Happening(
+                self._clock.now(), self._host, domain.UUIDString(), domain.name(), kind, detail
+            )
         )

@@ -34,16 +34,27 @@ _LONGEST_CHAIN = 200  # what libvirt itself follows
 
 
 def storage(
-    connection: Connection, *, whole: bool, directories: bool = True, refreshes: Refreshes | None = None
+    connection: Connection,
+    *,
+    whole: bool,
+    directories: bool = True,
+    refreshes: Refreshes | None = None,
 ) -> Storage:
-    """What the host knows of images; see the port. ``refreshes``: pools are read anew at most as it lets them."""
+    """What the host knows of images; see the port.
+
+    ``refreshes``: pools are read anew at most as it lets them.
+    """
     look = _Look(connection, directories, refreshes)
     look.pools(whole=whole)
     for domain in connection.listAllDomains(0):
         look.domain(domain)
     look.follow()
     look.settle()
-    return Storage(tuple(look.images.values()), tuple(dict.fromkeys(look.uses)), tuple(dict.fromkeys(look.unknown)))
+    return Storage(
+        tuple(look.images.values()),
+        tuple(dict.fromkeys(look.uses)),
+        tuple(dict.fromkeys(look.unknown)),
+    )
 
 
 @dataclass(slots=True)
@@ -80,14 +91,17 @@ class _Look:
     known: list[_Pool] = field(default_factory=list)
     wanted: list[_Wanted] = field(default_factory=list)
     handles: dict[str, Handle] = field(default_factory=dict)
-    directories: dict[str, str] = field(default_factory=dict)  # those looked at, with what went wrong
+    # Those looked at, with what went wrong
+    directories: dict[str, str] = field(default_factory=dict)
 
     # Pools and volumes
 
     def pools(self, *, whole: bool) -> None:
         """The active pools; with ``whole`` every volume in them."""
         try:
-            found = self.connection.listAllStoragePools(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE)
+            found = self.connection.listAllStoragePools(
+                libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE
+            )
         except libvirt.libvirtError as error:
             if error.get_error_code() in NO_DRIVER:
                 return
@@ -107,7 +121,10 @@ class _Look:
             self._note(handle, pool)
 
     def _refresh(self, pool: _Pool) -> None:
-        """Files come there behind libvirt's back. A pool in which something is being made tells what it knows."""
+        """Files come there behind libvirt's back.
+
+        A pool in which something is being made tells what it knows.
+        """
         if pool.fresh:
             return
         pool.fresh = True
@@ -117,7 +134,8 @@ class _Look:
             else:
                 self.refreshes.refresh(pool.name, lambda: pool.handle.refresh(0))
         except HostUnreachableError:
-            return  # somebody else reads it right now, and that takes long: what libvirt knows must do
+            # Somebody else reads it right now, and that takes long: what libvirt knows must do
+            return
         except libvirt.libvirtError as error:
             if error.get_error_code() != libvirt.VIR_ERR_INTERNAL_ERROR:
                 self._unread(f"Pool {pool.name}", error)
@@ -157,7 +175,9 @@ class _Look:
         except _FAULTS as error:
             self._unread("A definition", error)
 
-    def _definition(self, root: etree._Element, uuid: str, vm: str, *, off: bool, snapshot: str = "") -> None:
+    def _definition(
+        self, root: etree._Element, uuid: str, vm: str, *, off: bool, snapshot: str = ""
+    ) -> None:
         for disk in root.iterfind("devices/disk"):
             self._disk(disk, ImageUse(uuid, vm, "", snapshot=snapshot), off=off)
         for path in _paths(root):
@@ -179,7 +199,13 @@ class _Look:
         target, driver = disk.find("target"), disk.find("driver")
         kept = disk.find("shareable") is not None or disk.find("readonly") is not None
         device = disk.get("device", "disk")
-        use = replace(use, path=path, device=device, kept=kept, target="" if target is None else target.get("dev", ""))
+        use = replace(
+            use,
+            path=path,
+            device=device,
+            kept=kept,
+            target="" if target is None else target.get("dev", ""),
+        )
         self.uses.append(use)
         told = disk.find("backingStore")
         form = "" if driver is None else driver.get("type", "")
@@ -211,7 +237,10 @@ class _Look:
         pool = next((each for each in self.known if each.name == name), None)
         if pool is None:
             return f"{name}/{volume}"
-        known = next((each for each in self.images.values() if (each.pool, each.volume) == (name, volume)), None)
+        known = next(
+            (each for each in self.images.values() if (each.pool, each.volume) == (name, volume)),
+            None,
+        )
         found = known or self._looked_up(pool, lambda: pool.handle.storageVolLookupByName(volume))
         return found.path if found else f"{name}/{volume}"
 
@@ -251,13 +280,22 @@ class _Look:
         known = self.images.get(path)
         if known is not None and known.pool:
             if path.startswith("/dev/"):
-                self._perhaps_unknown(wanted, "libvirt does not read what an image on a device stands on")
+                self._perhaps_unknown(
+                    wanted, "libvirt does not read what an image on a device stands on"
+                )
             return known
         if not path.startswith("/") or path.startswith(_NEVER_LOOKED_AT):
             self._perhaps_unknown(wanted, "what it stands on cannot be read")
             return known
         directory = path.rpartition("/")[0] or "/"
-        pool = next((each for each in self.known if each.kind in _DIRECTORIES and plain(each.path) == directory), None)
+        pool = next(
+            (
+                each
+                for each in self.known
+                if each.kind in _DIRECTORIES and plain(each.path) == directory
+            ),
+            None,
+        )
         if pool is not None:
             found = self._looked_up(pool, lambda: self.connection.storageVolLookupByPath(path))
             return self._with_told(found, known)
@@ -292,7 +330,10 @@ class _Look:
         try:
             handle = self._short_lived(etree.tostring(root, encoding="unicode"))
         except libvirt.libvirtError as error:
-            missing = error.get_error_code() == libvirt.VIR_ERR_SYSTEM_ERROR and error.get_int1() == errno.ENOENT
+            missing = (
+                error.get_error_code() == libvirt.VIR_ERR_SYSTEM_ERROR
+                and error.get_int1() == errno.ENOENT
+            )
             self.directories[directory] = "" if missing else said(error)
             return self.directories[directory]
         try:
@@ -301,7 +342,8 @@ class _Look:
                 self._note(volume, here)
                 self.handles.pop(plain(f"{directory}/{volume.name()}"), None)
         finally:
-            handle.destroy()  # a directory's pool that is not stored is gone by that; its files stay
+            # A directory's pool that is not stored is gone by that; its files stay
+            handle.destroy()
         return ""
 
     def _short_lived(self, xml: str) -> Handle:
@@ -376,7 +418,8 @@ def _image(handle: Handle, pool: _Pool) -> Image:
 def _stamp(root: etree._Element) -> str:
     """What one file shows under all its names: the moments of its last changes in ns, and its sizes.
 
-    libvirt tells no inode. Two files with all of these equal have never been seen; were there such, both would be kept.
+    libvirt tells no inode. Two files with all of these equal have never been seen; were there such,
+    both would be kept.
     """
     moments = [root.findtext(f"target/timestamps/{each}", "") for each in ("mtime", "ctime")]
     if not all(moments):
@@ -406,5 +449,9 @@ def image_of(connection: Connection, source: str, *, volume: bool) -> Image | No
     look.pools(whole=False)
     pool, _, name = source.partition("/")
     path = look._in_pool(pool, name) if volume else source  # noqa: SLF001 - the same module
-    found = look._find(_Wanted(path, "", "raw", settled=True, off=False)) if path.startswith("/") else None  # noqa: SLF001
+    found = (
+        look._find(_Wanted(path, "", "raw", settled=True, off=False))  # noqa: SLF001
+        if path.startswith("/")
+        else None
+    )
     return found if found is not None and (found.pool or found.stamp) else None

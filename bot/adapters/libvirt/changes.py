@@ -82,7 +82,11 @@ def _state_flags(connection: Connection, *, keep: bool) -> int:
     """What becomes of the NVRAM and of the TPM's state, which older libvirt always removes."""
     if not keep:
         return int(libvirt.VIR_DOMAIN_UNDEFINE_NVRAM)
-    tpm = getattr(libvirt, "VIR_DOMAIN_UNDEFINE_KEEP_TPM", 0) if connection.getLibVersion() >= _KEEPS_TPM else 0
+    tpm = (
+        getattr(libvirt, "VIR_DOMAIN_UNDEFINE_KEEP_TPM", 0)
+        if connection.getLibVersion() >= _KEEPS_TPM
+        else 0
+    )
     return int(libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM | tpm)
 
 
@@ -180,7 +184,9 @@ def grow_disk(connection: Connection, domain: Domain, target: str, capacity: int
     source = next((disk.source for disk in disks if disk.target == target), "")
     place = volumes.by_source(connection, source) if source else None
     if place is None:
-        raise HypervisorError(f"{target} lies in no storage pool.", "Start the VM: then it can grow.")
+        raise HypervisorError(
+            f"{target} lies in no storage pool.", "Start the VM: then it can grow."
+        )
     pool, name = place
     connection.storagePoolLookupByName(pool).storageVolLookupByName(name).resize(capacity, 0)
 
@@ -222,7 +228,10 @@ def _set_metadata(domain: Domain, element: str | None, prefix: str, uri: str) ->
 
 
 def _set_memory(domain: Domain, wanted: int, stored: Definition) -> None:
-    """Set KiB of memory for the next start. Without a balloon only the maximum counts, in both directions."""
+    """Set KiB of memory for the next start.
+
+    Without a balloon only the maximum counts, in both directions.
+    """
     most = stored.memory_max // _KIB
     if wanted > most or (wanted < most and not stored.detail.balloon):
         domain.setMemoryFlags(wanted, _CONFIG | libvirt.VIR_DOMAIN_MEM_MAXIMUM)
@@ -237,7 +246,9 @@ def _put_memory_back(domain: Domain, stored: Definition, error: Any) -> None:
     """
     try:
         if parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)).memory_max != stored.memory_max:
-            domain.setMemoryFlags(stored.memory_max // _KIB, _CONFIG | libvirt.VIR_DOMAIN_MEM_MAXIMUM)
+            domain.setMemoryFlags(
+                stored.memory_max // _KIB, _CONFIG | libvirt.VIR_DOMAIN_MEM_MAXIMUM
+            )
         domain.setMemoryFlags(stored.memory // _KIB, _CONFIG)
     except libvirt.libvirtError as second:
         now = parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
@@ -255,7 +266,10 @@ def _set_vcpus(domain: Domain, wanted: int) -> None:
 
 
 def _now(change: Any) -> bool:
-    """Whether the running VM took it. Why not is no matter: it is stored for the next start, and the caller looks."""
+    """Whether the running VM took it.
+
+    Why not is no matter: it is stored for the next start, and the caller looks.
+    """
     try:
         change()
     except libvirt.libvirtError:
@@ -281,7 +295,9 @@ def _virt_type(connection: Connection, blueprint: Blueprint) -> str:
     if not offered or cpu is None:
         return "qemu"
     try:
-        whole = connection.baselineCPU([domain_build.text(cpu)], libvirt.VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES)
+        whole = connection.baselineCPU(
+            [domain_build.text(cpu)], libvirt.VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES
+        )
     except libvirt.libvirtError as error:
         if error.get_error_code() in _CANNOT_NOW:
             return "qemu"

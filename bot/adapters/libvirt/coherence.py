@@ -15,8 +15,8 @@ _GONE = frozenset({libvirt.VIR_ERR_NO_STORAGE_VOL, libvirt.VIR_ERR_NO_STORAGE_PO
 def sees_what_is_written(source: Connection, pool: str, target: Connection, there: str) -> bool:
     """Write a small file of its own into ``pool`` of the source and read it from the pool ``there`` of the target.
 
-    A file system that two hosts mounted without knowing of each other shows old files on both, and this one on one
-    alone. The file has a random name and is removed again.
+    A file system that two hosts mounted without knowing of each other shows old files on both, and
+    this one on one alone. The file has a random name and is removed again.
 
     Raises:
         libvirt.libvirtError: a pool could not be written or read.
@@ -32,4 +32,5 @@ def sees_what_is_written(source: Connection, pool: str, target: Connection, ther
         return False
     finally:
         volumes.delete(source, pool, name)
-        target.storagePoolLookupByName(there).refresh(0)  # so that its pool does not list what is gone
+        # So that its pool does not list what is gone
+        target.storagePoolLookupByName(there).refresh(0)

@@ -40,11 +40,11 @@ _LONGEST_BACKOFF = 5.0
 class HostAddress:
     """How one host is reached, by the bot and by the other hosts.
 
-    ``uri`` is the bot's own way in (read-write); ``read_only_uri`` is used for sweeps when given. ``migrate_uri``
-    is how the *source's daemon* reaches this one (``qemu+tls://host-b/system``), ``migrate_data_uri`` where the
-    guest's memory flows (``tcp://10.0.0.2``; empty: as the host's own name resolves), encrypted by QEMU with
-    ``migrate_tls``. ``reserve`` in bytes is kept for the host itself. ``storage``: what the configuration says of pools
-    and paths that hosts share.
+    ``uri`` is the bot's own way in (read-write); ``read_only_uri`` is used for sweeps when given.
+    ``migrate_uri`` is how the *source's daemon* reaches this one (``qemu+tls://host-b/system``),
+    ``migrate_data_uri`` where the guest's memory flows (``tcp://10.0.0.2``; empty: as the host's
+    own name resolves), encrypted by QEMU with ``migrate_tls``. ``reserve`` in bytes is kept for the
+    host itself. ``storage``: what the configuration says of pools and paths that hosts share.
     """
 
     name: str
@@ -65,7 +65,8 @@ _event_loop: list[threading.Thread] = []
 def run_event_loop() -> None:
     """Start libvirt's event loop; once per process, before the first connection, and for ever.
 
-    The loop belongs to the C library, one to a process, which is why this is the adapter's one module state.
+    The loop belongs to the C library, one to a process, which is why this is the adapter's one
+    module state.
     """
     with _event_loop_lock:
         if _event_loop:
@@ -102,7 +103,8 @@ def open_connection(uri: str, *, read_only: bool = False) -> Connection:
     try:
         connection.setKeepAlive(_KEEPALIVE_SECONDS, _KEEPALIVE_COUNT)
     except libvirt.libvirtError as error:
-        if error.get_error_code() != libvirt.VIR_ERR_NO_SUPPORT:  # drivers inside this process have no need of it
+        # Drivers inside this process have no need of it
+        if error.get_error_code() != libvirt.VIR_ERR_NO_SUPPORT:
             raise
     return connection
 
@@ -133,7 +135,10 @@ class Pending(Generic[T]):
             raise self._line.silent() from error
 
     def done(self, until: float) -> bool:
-        """Wait for the answer until then; return whether it came, be it an error. It stays asked for."""
+        """Wait for the answer until then; return whether it came, be it an error.
+
+        It stays asked for.
+        """
         done, _ = futures.wait([self._future], max(0.0, until - time.monotonic()))
         return bool(done)
 
@@ -141,13 +146,15 @@ class Pending(Generic[T]):
 class Line:
     """A way to one host: a few threads, each with a connection of its own, opened when needed and again when it broke.
 
-    No two threads share a connection. In libvirt before 10.3 a thread that waits for an answer can be woken by
-    another one's question in a way that crashes the process (CVE-2024-4418); a host that falls silent is such a case.
+    No two threads share a connection. In libvirt before 10.3 a thread that waits for an answer can
+    be woken by another one's question in a way that crashes the process (CVE-2024-4418); a host
+    that falls silent is such a case.
 
     Args:
         host: the host's name, for errors.
         threads: how many questions can be under way at once.
-        opened: called with each new connection, in the thread that opened it, before anything is asked.
+        opened: called with each new connection, in the thread that opened it, before anything is
+            asked.
         closing: called with a connection before it is closed; it may be dead.
     """
 
@@ -169,7 +176,8 @@ class Line:
         self._workers = Workers(f"libvirt-{host}", threads)
         backoff = _Backoff()
         self._wires = tuple(
-            _Wire(host, uri, backoff, read_only=read_only, opened=opened, closing=closing) for _ in range(threads)
+            _Wire(host, uri, backoff, read_only=read_only, opened=opened, closing=closing)
+            for _ in range(threads)
         )
 
     @property
@@ -180,7 +188,8 @@ class Line:
     def send(self, question: Callable[[Connection], T]) -> Pending[T]:
         """Put a question to the host without waiting.
 
-        A question that finds its connection dead is put once more on a new one: it must be harmless to repeat.
+        A question that finds its connection dead is put once more on a new one: it must be harmless
+            to repeat.
         """
         stuck = self._workers.stuck(self._deadline)
         if stuck is not None:
@@ -196,7 +205,9 @@ class Line:
             HostUnreachableError: no answer within the deadline, or no connection.
             libvirt.libvirtError: the host's refusal.
         """
-        return self.send(question).wait(time.monotonic() + (self._deadline if deadline is None else deadline))
+        return self.send(question).wait(
+            time.monotonic() + (self._deadline if deadline is None else deadline)
+        )
 
     def silent(self) -> HostUnreachableError:
         """The error for a question that was not answered in time."""
@@ -321,7 +332,10 @@ class _Wire:
         return connection, True
 
     def _closed(self, _: Connection, reason: int, opaque: object) -> None:
-        """The library says the connection broke. Called in the event loop: no libvirt call is allowed here."""
+        """The library says the connection broke.
+
+        Called in the event loop: no libvirt call is allowed here.
+        """
         if opaque is self._connection:
             self._broken = _CLOSED.get(reason, "the connection broke")
             _log.info("lost the connection to %s: %s", self._host, self._broken)

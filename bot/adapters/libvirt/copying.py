@@ -21,7 +21,10 @@ _SOURCELESS = frozenset({"cdrom", "floppy"})
 
 
 def copied(root: etree._Element, copy: Copy, disks: Mapping[str, PlacedDisk]) -> str:
-    """The definition of a copy with these disks by target, as libvirt takes it. ``root`` is changed."""
+    """The definition of a copy with these disks by target, as libvirt takes it.
+
+    ``root`` is changed.
+    """
     return domain_build.text(_renewed(root, copy, disks))
 
 
@@ -71,7 +74,11 @@ class _Fresh:
 
 def _metadata(root: etree._Element, copy: Copy) -> None:
     """The copy's tags, and which operating system it has; what other programs noted is about the other VM."""
-    kept = [each for found in root.findall("metadata") for each in found.iterfind(f"{{{LIBOSINFO}}}libosinfo")]
+    kept = [
+        each
+        for found in root.findall("metadata")
+        for each in found.iterfind(f"{{{LIBOSINFO}}}libosinfo")
+    ]
     for found in root.findall("metadata"):
         root.remove(found)
     made = etree.SubElement(root, "metadata")
@@ -82,7 +89,9 @@ def _metadata(root: etree._Element, copy: Copy) -> None:
 def _firmware(root: etree._Element) -> None:
     """UEFI variables are made anew from their template, under a path of libvirt's choice; genid gets a new value."""
     for nvram in root.findall("os/nvram"):
-        template = {key: value for key, value in nvram.attrib.items() if str(key).startswith("template")}
+        template = {
+            key: value for key, value in nvram.attrib.items() if str(key).startswith("template")
+        }
         parent = nvram.getparent()
         nvram.clear()
         nvram.attrib.update(template)
@@ -208,9 +217,15 @@ def _devices(root: etree._Element) -> Iterator[str]:
 
 def _interfaces(root: etree._Element) -> Iterator[str]:
     for interface in root.findall("devices/interface"):
-        kind, source, target = interface.get("type", ""), interface.find("source"), interface.find("target")
+        kind, source, target = (
+            interface.get("type", ""),
+            interface.find("source"),
+            interface.find("target"),
+        )
         if kind in {"vhostuser", "vdpa", "server", "udp"}:
-            where = next((each for name in ("path", "dev", "port") if (each := _named(source, name))), "")
+            where = next(
+                (each for name in ("path", "dev", "port") if (each := _named(source, name))), ""
+            )
             yield f"the {kind} NIC {where}".rstrip()
         if kind == "direct" and _named(source, "mode") == "passthrough":
             yield f"the NIC that takes all of {_named(source, 'dev')} of the host"
@@ -228,7 +243,11 @@ def _characters(root: etree._Element) -> Iterator[str]:
                 yield f"the {name} device {source.get('path')} of the host"
             elif kind in {"tcp", "udp"} and source.get("mode") == "bind":
                 yield f"the {name} device that listens on port {source.get('service')}"
-            elif kind == "unix" and source.get("mode") == "connect" and _is_of(root, source.get("path", "")):
+            elif (
+                kind == "unix"
+                and source.get("mode") == "connect"
+                and _is_of(root, source.get("path", ""))
+            ):
                 yield f"the {name} device that connects to {source.get('path')}"
 
 
@@ -242,7 +261,9 @@ def _arguments(root: etree._Element) -> Iterator[str]:
 
 def _is_of(root: etree._Element, path: str) -> bool:
     """Whether a socket's path names this VM, so that nobody else is served there."""
-    return any(each and each in path for each in (root.findtext("uuid", ""), root.findtext("name", "")))
+    return any(
+        each and each in path for each in (root.findtext("uuid", ""), root.findtext("name", ""))
+    )
 
 
 def _naming(root: etree._Element, uuid: str) -> Iterator[str]:

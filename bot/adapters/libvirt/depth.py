@@ -77,7 +77,10 @@ class Depth:
 
 
 def depth(connection: Connection, vm: Vm) -> Depth:
-    """A deeper look at a guest, from its own host, with the rights to change it. Several calls a disk."""
+    """A deeper look at a guest, from its own host, with the rights to change it.
+
+    Several calls a disk.
+    """
     domain = connection.lookupByUUIDString(vm.uuid)
     parts = Parts(connection)
     if vm.detail is None:
@@ -85,18 +88,32 @@ def depth(connection: Connection, vm: Vm) -> Depth:
     disks = tuple(_look_at(parts, domain, disk) for disk in vm.detail.disks)
     ask = partial(parts.read, absent=())
     if vm.detail.snapshots:
-        versions = [ask("format of disk", each.target, partial(_compat, connection, each)) for each in disks]
-        disks = tuple(replace(disk, compat=version or "") for disk, version in zip(disks, versions, strict=True))
+        versions = [
+            ask("format of disk", each.target, partial(_compat, connection, each)) for each in disks
+        ]
+        disks = tuple(
+            replace(disk, compat=version or "")
+            for disk, version in zip(disks, versions, strict=True)
+        )
     job = ask("job", "of it", lambda: active_job(domain))
     snapshots = ask("snapshots", "of it", lambda: _snapshot_list(domain))
     if any(not each.external and each.name.isdecimal() for each in snapshots or ()):
         numbers = ask("numbers of snapshots", "of it", lambda: _numbers(connection, vm.detail))
-        snapshots = tuple(replace(each, clashes=_clashes(each, numbers)) for each in snapshots or ())
+        snapshots = tuple(
+            replace(each, clashes=_clashes(each, numbers)) for each in snapshots or ()
+        )
     checkpoints = ask("checkpoints", "of it", lambda: _checkpoints(domain))
     stored = ask("stored definition", "of it", lambda: _stored_size(domain, vm))
-    ties = replace(vm.detail.ties, bases=ask("stored definition", "of its disks", lambda: _bases(domain)) or ())
+    ties = replace(
+        vm.detail.ties, bases=ask("stored definition", "of its disks", lambda: _bases(domain)) or ()
+    )
     detail = replace(
-        vm.detail, disks=disks, job=job or "", snapshot_list=snapshots, checkpoints=checkpoints or 0, ties=ties
+        vm.detail,
+        disks=disks,
+        job=job or "",
+        snapshot_list=snapshots,
+        checkpoints=checkpoints or 0,
+        ties=ties,
     )
     live = ask("live definition", "of it", lambda: _live(domain)) if vm.state.active else None
     return Depth(detail, live, stored, "; ".join(each.text for each in parts.unread))
@@ -105,7 +122,9 @@ def depth(connection: Connection, vm: Vm) -> Depth:
 def _live(domain: Domain) -> Definition | None:
     """The definition that would travel; None where the host cannot say."""
     try:
-        return parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_UPDATE_CPU))
+        return parse(
+            domain.XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_UPDATE_CPU)
+        )
     except libvirt.libvirtError as error:
         if error.get_error_code() in _CANNOT_SAY:
             return None
@@ -133,7 +152,9 @@ def _snapshot_list(domain: Domain) -> tuple[VmSnapshot, ...] | None:
 def _bases(domain: Domain) -> tuple[str, ...]:
     """Files beneath its disks that its own definition names; QEMU would look for them on another host too."""
     try:
-        return tuple(dict.fromkeys(bases(document(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)))))
+        return tuple(
+            dict.fromkeys(bases(document(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))))
+        )
     except libvirt.libvirtError as error:
         if error.get_error_code() in _CANNOT_SAY:
             return ()
@@ -165,7 +186,9 @@ def _numbers(connection: Connection, detail: VmDetail | None) -> tuple[dict[str,
 def _clashes(taken: VmSnapshot, numbers: tuple[dict[str, str], ...] | None) -> bool:
     if taken.external or not taken.name.isdecimal():
         return False
-    return numbers is None or any(each.get(taken.name, taken.name) != taken.name for each in numbers)
+    return numbers is None or any(
+        each.get(taken.name, taken.name) != taken.name for each in numbers
+    )
 
 
 def snapshot_of(snapshot: Any) -> VmSnapshot:
@@ -181,7 +204,10 @@ def active_job(domain: Domain) -> str:
     try:
         stats = domain.jobStats()
     except libvirt.libvirtError as error:
-        if error.get_error_code() == libvirt.VIR_ERR_OPERATION_UNSUPPORTED and "only on the source" in str(error):
+        if (
+            error.get_error_code() == libvirt.VIR_ERR_OPERATION_UNSUPPORTED
+            and "only on the source" in str(error)
+        ):
             return _JOBS[libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN]
         if error.get_error_code() in _CANNOT_SAY:
             return ""
@@ -196,11 +222,17 @@ def fit(  # noqa: PLR0917 - two hosts, two kinds of knowledge
 ) -> CpuFit | None:
     """Whether a guest's CPU can run on another host; None when that host's libvirt cannot say.
 
-    ``host-passthrough`` (and ``maximum`` under KVM) shows the guest the host's own CPU: only an equal one fits. All
-    else is asked of the host, for the guest's kind of virtualization. An emulated CPU does not depend on the host's.
+    ``host-passthrough`` (and ``maximum`` under KVM) shows the guest the host's own CPU: only an
+    equal one fits. All else is asked of the host, for the guest's kind of virtualization. An
+    emulated CPU does not depend on the host's.
     """
     if live.arch != there_facts.arch and live.arch:
-        return CpuFit(vm.uuid, there.name, fits=False, why=f"{there.name} is {there_facts.arch}, not {live.arch}")
+        return CpuFit(
+            vm.uuid,
+            there.name,
+            fits=False,
+            why=f"{there.name} is {there_facts.arch}, not {live.arch}",
+        )
     if live.detail.cpu_mode in {"host-passthrough", "maximum"}:
         return _same_cpu(vm, live, here, there, there_facts)
     if not live.cpu_xml:
@@ -211,7 +243,8 @@ def fit(  # noqa: PLR0917 - two hosts, two kinds of knowledge
 def start_dirty_rate(connection: Connection, vm: Vm) -> bool:
     """Begin measuring how fast a guest writes memory; False when its host cannot.
 
-    By page sampling, which disturbs nothing. The dirty-bitmap mode was seen to crash emulated guests (QEMU 7.2).
+    By page sampling, which disturbs nothing. The dirty-bitmap mode was seen to crash emulated
+    guests (QEMU 7.2).
     """
     try:
         domain = connection.lookupByUUIDString(vm.uuid)
@@ -227,7 +260,9 @@ def dirty_rate(connection: Connection, vm: Vm) -> float | None:
     """Bytes a second a guest writes to its memory, once measured; None before."""
     domain = connection.lookupByUUIDString(vm.uuid)
     nowait = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
-    for _, record in connection.domainListGetStats([domain], libvirt.VIR_DOMAIN_STATS_DIRTYRATE, nowait):
+    for _, record in connection.domainListGetStats(
+        [domain], libvirt.VIR_DOMAIN_STATS_DIRTYRATE, nowait
+    ):
         rate = record.get("dirtyrate.megabytes_per_second")
         if record.get("dirtyrate.calc_status") == _DIRTY_MEASURED and rate is not None:
             return float(rate) * (1 << 20)
@@ -238,7 +273,9 @@ def _look_at(parts: Parts, domain: Domain, disk: Disk) -> Disk:
     """The disk with its size in bytes and what block job holds it; each stays unknown where it cannot be read."""
     if not disk.source:
         return disk
-    busy = parts.read("block job of disk", disk.target, lambda: _block_job(domain, disk.target), absent=())
+    busy = parts.read(
+        "block job of disk", disk.target, lambda: _block_job(domain, disk.target), absent=()
+    )
     return replace(disk, capacity=_capacity(domain, disk.target), busy=busy or disk.busy)
 
 
@@ -306,7 +343,12 @@ def _asked(connection: Connection, vm: Vm, live: Definition, there: Host) -> Cpu
     ask = libvirt.VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE
     try:
         answer = connection.compareHypervisorCPU(
-            detail.emulator or None, live.arch or None, detail.machine or None, live.virt_type, live.cpu_xml, ask
+            detail.emulator or None,
+            live.arch or None,
+            detail.machine or None,
+            live.virt_type,
+            live.cpu_xml,
+            ask,
         )
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_CPU_INCOMPATIBLE:
@@ -315,4 +357,6 @@ def _asked(connection: Connection, vm: Vm, live: Definition, there: Host) -> Cpu
             return None
         raise
     fits = answer in {libvirt.VIR_CPU_COMPARE_IDENTICAL, libvirt.VIR_CPU_COMPARE_SUPERSET}
-    return CpuFit(vm.uuid, there.name, fits=fits, why="" if fits else "its CPU lacks what the guest uses")
+    return CpuFit(
+        vm.uuid, there.name, fits=fits, why="" if fits else "its CPU lacks what the guest uses"
+    )

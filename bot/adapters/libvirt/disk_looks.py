@@ -20,14 +20,17 @@ Images = Mapping[str, Image | None]
 class Memory:
     """What hosts had at the places of VMs' disks a moment ago.
 
-    A look reads pools again, which takes seconds where they hold many volumes; so it is not repeated at each glance at
-    a VM. Before a copy begins the target is looked at afresh in any case.
+    A look reads pools again, which takes seconds where they hold many volumes; so it is not
+    repeated at each glance at a VM. Before a copy begins the target is looked at afresh in any
+    case.
     """
 
     _KEPT = 60.0
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, str], tuple[float, tuple[Disk, ...], tuple[DiskThere, ...]]] = {}
+        self._known: dict[
+            tuple[str, str], tuple[float, tuple[Disk, ...], tuple[DiskThere, ...]]
+        ] = {}
 
     def recall(self, vm: str, host: str, disks: tuple[Disk, ...]) -> tuple[DiskThere, ...] | None:
         """Return what ``host`` had for these disks of a VM (a UUID); None when that is not known, or too old."""
@@ -35,7 +38,9 @@ class Memory:
         fresh = found and _sources(asked) == _sources(disks) and time.monotonic() - at < self._KEPT
         return found if fresh else None
 
-    def keep(self, vm: str, host: str, disks: tuple[Disk, ...], found: tuple[DiskThere, ...]) -> None:
+    def keep(
+        self, vm: str, host: str, disks: tuple[Disk, ...], found: tuple[DiskThere, ...]
+    ) -> None:
         """Remember a look, but for what it could not see."""
         if all(each.seen is not Seen.UNKNOWN for each in found):
             self._known[vm, host] = (time.monotonic(), disks, found)
@@ -47,13 +52,17 @@ def _sources(disks: Iterable[Disk]) -> list[tuple[str, str]]:
 
 def images(connection: Connection, disks: Iterable[Disk]) -> Images:
     """Look for the images of disks on one host, afresh: files come there behind libvirt's back."""
-    return {disk.target: image_of(connection, disk.source, volume=disk.kind == "volume") for disk in disks}
+    return {
+        disk.target: image_of(connection, disk.source, volume=disk.kind == "volume")
+        for disk in disks
+    }
 
 
 def compared(before: Images, there: Images | None, after: Images | None) -> tuple[DiskThere, ...]:
     """What another host showed, against two looks at the source, one ``before`` and one ``after`` it.
 
-    The VM may write meanwhile, so the moments of the last change that the other host told may lie in between.
+    The VM may write meanwhile, so the moments of the last change that the other host told may lie
+    in between.
     """
     return tuple(DiskThere(target, _seen(target, before, there, after)) for target in before)
 
@@ -65,7 +74,8 @@ def _seen(target: str, before: Images, there: Images | None, after: Images | Non
     if found is None:
         return Seen.ABSENT
     stamps = [each.stamp if each else "" for each in (first, found, last)]
-    # Something is there. Where libvirt tells too little to know it again, it counts as something else.
+    # Something is there. Where libvirt tells too little to know it again, it counts as something
+    # else.
     return Seen.SAME if all(stamps) and _between(*stamps) else Seen.OTHER
 
 
@@ -77,7 +87,9 @@ def _between(first: str, found: str, last: str) -> bool:
     except InvalidOperation:
         return False
     sizes = {words[0][2], words[2][2]}
-    return words[1][2] in sizes and all(low <= middle <= high for low, middle, high in zip(*moments, strict=True))
+    return words[1][2] in sizes and all(
+        low <= middle <= high for low, middle, high in zip(*moments, strict=True)
+    )
 
 
 def volumes_at(connection: Connection, disks: Iterable[Disk]) -> tuple[Volume, ...]:

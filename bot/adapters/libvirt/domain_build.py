@@ -48,14 +48,18 @@ def domain(blueprint: Blueprint, disks: tuple[PlacedDisk, ...], *, virt_type: st
     _add(features, "acpi")
     _add(features, "apic")
     if virt_type == "kvm":
-        _add(root, "cpu", mode="host-model")  # emulated guests get QEMU's own model, equal on every host
+        # Emulated guests get QEMU's own model, equal on every host
+        _add(root, "cpu", mode="host-model")
     _add(root, "clock", offset="utc")
     _devices(root, blueprint, disks, log)
     return etree.tostring(root, encoding="unicode")
 
 
 def disk(placed: PlacedDisk) -> etree._Element:
-    """A ``<disk>``. The cache is ``none`` because a guest whose disk is cached on one host cannot move."""
+    """A ``<disk>``.
+
+    The cache is ``none`` because a guest whose disk is cached on one host cannot move.
+    """
     made, wanted = etree.Element("disk"), placed.disk
     made.set("type", "block" if placed.block else "file")
     made.set("device", wanted.device)
@@ -83,7 +87,10 @@ def nic(wanted: GuestNic) -> etree._Element:
 
 
 def tags(wanted: Mapping[str, str]) -> etree._Element:
-    """The element of all tags. Its namespace is the default one: libvirt adds its own prefix and refuses it twice."""
+    """The element of all tags.
+
+    Its namespace is the default one: libvirt adds its own prefix and refuses it twice.
+    """
     default: Any = {None: TAGS}  # the stubs know no default namespace
     made = etree.Element(f"{{{TAGS}}}tags", nsmap=default)
     for key, value in sorted(wanted.items()):
@@ -98,7 +105,13 @@ def text(element: etree._Element) -> str:
     return etree.tostring(element, encoding="unicode")
 
 
-def volume(name: str, capacity: int, *, format: str = "qcow2", base: tuple[str, str] | None = None) -> str:  # noqa: A002
+def volume(
+    name: str,
+    capacity: int,
+    *,
+    format: str = "qcow2",  # noqa: A002
+    base: tuple[str, str] | None = None,
+) -> str:
     """A ``<volume>`` (https://libvirt.org/formatstorage.html); ``base`` is path and format of its backing file."""
     root = etree.Element("volume")
     _add(root, "name", name)
@@ -127,7 +140,9 @@ def _metadata(root: etree._Element, blueprint: Blueprint) -> None:
     metadata = _add(root, "metadata")
     metadata.append(tags(blueprint.tags))
     if blueprint.os_id:
-        info = etree.SubElement(metadata, f"{{{LIBOSINFO}}}libosinfo", nsmap={"libosinfo": LIBOSINFO})
+        info = etree.SubElement(
+            metadata, f"{{{LIBOSINFO}}}libosinfo", nsmap={"libosinfo": LIBOSINFO}
+        )
         etree.SubElement(info, f"{{{LIBOSINFO}}}os").set("id", blueprint.os_id)
 
 
@@ -142,10 +157,13 @@ def _boot(root: etree._Element, blueprint: Blueprint) -> None:
         _add(os, "boot", dev="hd")
 
 
-def _devices(root: etree._Element, blueprint: Blueprint, disks: tuple[PlacedDisk, ...], log: str) -> None:
+def _devices(
+    root: etree._Element, blueprint: Blueprint, disks: tuple[PlacedDisk, ...], log: str
+) -> None:
     devices = _add(root, "devices")
     if "q35" in blueprint.machine:
-        # libvirt makes a port for every device and one to spare; more cannot be added to a running guest.
+        # libvirt makes a port for every device and one to spare; more cannot be added to a running
+        # guest.
         _add(devices, "controller", type="pci", index="0", model="pcie-root")
         for _ in range(len(disks) + len(blueprint.nics) + _OWN_DEVICES + _SPARE_PORTS):
             _add(devices, "controller", type="pci", model="pcie-root-port")
@@ -157,7 +175,8 @@ def _devices(root: etree._Element, blueprint: Blueprint, disks: tuple[PlacedDisk
     agent = _add(devices, "channel", type="unix")
     _add(agent, "target", type="virtio", name="org.qemu.guest_agent.0")
     video = _add(devices, "video")
-    _add(video, "model", type="vga")  # text mode from the first moment: a screenshot shows the firmware too
+    # Text mode from the first moment: a screenshot shows the firmware too
+    _add(video, "model", type="vga")
     balloon = _add(devices, "memballoon", model="virtio")
     _add(balloon, "stats", period="5")
     rng = _add(devices, "rng", model="virtio")

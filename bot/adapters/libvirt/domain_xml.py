@@ -29,7 +29,8 @@ class Definition:
     """What a definition says. Memory in bytes; ``virt_type`` is qemu (emulated), kvm, test…; ``cpu_xml`` as written.
 
     ``problem``: numbers that make no sense, '' for none; they are 0, those of the scheduler None.
-    ``in_cache``: its memory is shared (memfd, or for virtiofs and vhost-user), which the host counts as cache.
+    ``in_cache``: its memory is shared (memfd, or for virtiofs and vhost-user), which the host
+    counts as cache.
     """
 
     uuid: str
@@ -60,7 +61,9 @@ def parse(xml: str) -> Definition:
     detail = _detail(root, numbers)
     memory_max = numbers.size("memory", root.find("memory"))
     # Without a balloon QEMU starts with all of it, whatever <currentMemory> says.
-    memory = (numbers.size("current memory", root.find("currentMemory")) if detail.balloon else 0) or memory_max
+    memory = (
+        numbers.size("current memory", root.find("currentMemory")) if detail.balloon else 0
+    ) or memory_max
     return Definition(
         uuid=root.findtext("uuid", ""),
         name=root.findtext("name", ""),
@@ -94,7 +97,8 @@ def document(xml: str) -> etree._Element:
         ValueError: the text is not XML.
     """
     if not isinstance(xml, str):
-        raise ValueError(f"libvirt's answer is not text but {xml!r:.40}")  # noqa: TRY004 - no argument of ours
+        # No argument of ours
+        raise ValueError(f"libvirt's answer is not text but {xml!r:.40}")  # noqa: TRY004
     try:
         return etree.fromstring(xml.encode(), _PARSER)
     except etree.XMLSyntaxError as error:
@@ -135,19 +139,31 @@ def _topology(root: etree._Element, numbers: _Numbers) -> int:
     if found is None:
         return 0
     levels = ("sockets", "dies", "clusters", "cores", "threads")
-    return math.prod(numbers.count(f"topology's {each}", found.get(each, "1"), 1) for each in levels)
+    return math.prod(
+        numbers.count(f"topology's {each}", found.get(each, "1"), 1) for each in levels
+    )
 
 
 def _hugepage_size(root: etree._Element, numbers: _Numbers) -> int:
-    """Bytes of the huge pages its memory is made of; 0 where the host decides. Of several sizes the smallest."""
+    """Bytes of the huge pages its memory is made of; 0 where the host decides.
+
+    Of several sizes the smallest.
+    """
     found = root.iterfind("memoryBacking/hugepages/page")
-    sizes = [numbers.bytes_of("page size", each.get("size", "0"), each.get("unit", "KiB")) for each in found]
+    sizes = [
+        numbers.bytes_of("page size", each.get("size", "0"), each.get("unit", "KiB"))
+        for each in found
+    ]
     return min(sizes, default=0)
 
 
 def _cpu_features(root: etree._Element) -> tuple[str, ...]:
     features = root.iterfind("cpu/feature")
-    return tuple(each.get("name", "") for each in features if each.get("policy") in {"require", "force", None})
+    return tuple(
+        each.get("name", "")
+        for each in features
+        if each.get("policy") in {"require", "force", None}
+    )
 
 
 def _disk(disk: etree._Element) -> Disk:
@@ -198,7 +214,11 @@ def _host(host: etree._Element) -> str:
 
 def _nic(nic: etree._Element) -> Nic:
     source = nic.find("source")
-    found = [] if source is None else [source.get(each) for each in ("network", "bridge", "dev", "path", "name")]
+    found = (
+        []
+        if source is None
+        else [source.get(each) for each in ("network", "bridge", "dev", "path", "name")]
+    )
     where = next((each for each in found if each), "")
     return Nic(nic.get("type", ""), where, _of(nic, "mac", "address"))
 
@@ -228,7 +248,9 @@ def _device(kind: str, device: etree._Element) -> str:
         return f"mediated {address.get('uuid')}"
     if address.get("bus") and address.get("slot"):
         parts = [_hex(address.get(name)) for name in ("domain", "bus", "slot", "function")]
-        return f"{kind.upper()} {parts[0].zfill(4)}:{parts[1].zfill(2)}:{parts[2].zfill(2)}.{parts[3]}"
+        return (
+            f"{kind.upper()} {parts[0].zfill(4)}:{parts[1].zfill(2)}:{parts[2].zfill(2)}.{parts[3]}"
+        )
     return f"{kind.upper()} " + ":".join(str(value) for value in address.attrib.values())
 
 
@@ -239,7 +261,9 @@ def _hex(number: str | None) -> str:
 def _shared_dirs(root: etree._Element) -> Iterator[str]:
     for each in root.iterfind("devices/filesystem"):
         source = each.find("source")
-        yield (source.get("dir") or _source(source) if source is not None else "") or _of(each, "target", "dir")
+        yield (source.get("dir") or _source(source) if source is not None else "") or _of(
+            each, "target", "dir"
+        )
 
 
 class _Numbers:
@@ -311,7 +335,9 @@ _MOST_TUNE = (1 << 63) - 1  # cgroups write "no ceiling" so large
 
 def _tags(root: etree._Element) -> Mapping[str, str]:
     found = root.iterfind(f"metadata/{{{TAGS}}}tags/{{{TAGS}}}tag")
-    return MappingProxyType({each.get("key", ""): each.get("value", "") for each in found if each.get("key")})
+    return MappingProxyType(
+        {each.get("key", ""): each.get("value", "") for each in found if each.get("key")}
+    )
 
 
 def _of(element: etree._Element, path: str, attribute: str) -> str:

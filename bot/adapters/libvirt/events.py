@@ -13,8 +13,8 @@ from bot.adapters.libvirt.parts import NONSENSE, reason
 
 _log = logging.getLogger(__name__)
 
-# Every event after which a guest's definition may read differently. A lifecycle event covers definition, start,
-# stop and arrival by migration.
+# Every event after which a guest's definition may read differently. A lifecycle event covers
+# definition, start, stop and arrival by migration.
 _CHANGES = (
     libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE,
     libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_ADDED,
@@ -32,11 +32,14 @@ class Listening:
     """Event registrations on the connections of one host, renewed with each connection.
 
     Args:
-        changed: called with a guest's UUID in libvirt's event loop; it must be quick and must not call libvirt.
+        changed: called with a guest's UUID in libvirt's event loop; it must be quick and must not
+            call libvirt.
         inventory_changed: the same for networks and pools.
     """
 
-    def __init__(self, changed: Callable[[str], None], inventory_changed: Callable[[], None]) -> None:
+    def __init__(
+        self, changed: Callable[[str], None], inventory_changed: Callable[[], None]
+    ) -> None:
         self._changed = changed
         self._inventory_changed = inventory_changed
         self._ends: dict[int, list[Callable[[], object]]] = {}
@@ -46,10 +49,19 @@ class Listening:
         self._ends[id(connection)] = []
         for event in _CHANGES:
             self._register(connection, "domain", event, self._domain_event)
-        self._register(connection, "network", libvirt.VIR_NETWORK_EVENT_ID_LIFECYCLE, self._inventory_event)
-        self._register(connection, "storagePool", libvirt.VIR_STORAGE_POOL_EVENT_ID_LIFECYCLE, self._inventory_event)
+        self._register(
+            connection, "network", libvirt.VIR_NETWORK_EVENT_ID_LIFECYCLE, self._inventory_event
+        )
+        self._register(
+            connection,
+            "storagePool",
+            libvirt.VIR_STORAGE_POOL_EVENT_ID_LIFECYCLE,
+            self._inventory_event,
+        )
 
-    def _register(self, connection: Connection, kind: str, event: int, told: Callable[..., None]) -> None:
+    def _register(
+        self, connection: Connection, kind: str, event: int, told: Callable[..., None]
+    ) -> None:
         """Register for one kind of event; a driver without it, or whose daemon is missing, spoils no other.
 
         Raises:
@@ -62,7 +74,9 @@ class Listening:
                 raise
             _log.info("events of kind %s are not to be had: %s", kind, reason(error))
             return
-        self._ends[id(connection)].append(_later(getattr(connection, f"{kind}EventDeregisterAny"), number))
+        self._ends[id(connection)].append(
+            _later(getattr(connection, f"{kind}EventDeregisterAny"), number)
+        )
 
     def end(self, connection: Connection) -> None:
         """Take the registrations back; on a dead connection that frees this end's memory of them."""

@@ -57,7 +57,11 @@ class CloseUp:
 
     def of(self, snapshot: Snapshot, focus: Collection[str]) -> Snapshot:
         """The snapshot with its guests in ``focus`` (names or UUIDs) read in depth, where their host is up."""
-        chosen = [vm for vm in snapshot.vms if (vm.uuid in focus or vm.name in focus) and self._up(vm.host)]
+        chosen = [
+            vm
+            for vm in snapshot.vms
+            if (vm.uuid in focus or vm.name in focus) and self._up(vm.host)
+        ]
         depths = self._depths(chosen)
         seen = [_deepened(vm, depths[_key(vm)]) for vm in chosen]
         measuring = self._start_measuring([vm for vm in seen if _may_measure(vm)])
@@ -65,7 +69,10 @@ class CloseUp:
         rates = self._rates(measuring)
         done = {_key(vm): replace(vm, dirty_rate=rates.get(_key(vm))) for vm in seen}
         return replace(
-            snapshot, vms=tuple(done.get(_key(vm), vm) for vm in snapshot.vms), cpu_fits=fits, target_looks=looks
+            snapshot,
+            vms=tuple(done.get(_key(vm), vm) for vm in snapshot.vms),
+            cpu_fits=fits,
+            target_looks=looks,
         )
 
     def _up(self, host: str) -> bool:
@@ -79,8 +86,15 @@ class CloseUp:
     def _ask_depth(self, vm: Vm) -> Pending[Depth]:
         return self._readers[vm.host].act.send(lambda connection: depth.depth(connection, vm))
 
-    def _fits(self, vms: Collection[Vm], depths: Mapping[tuple[str, str], Depth]) -> tuple[CpuFit, ...]:
-        others = [(vm, host) for vm in vms for host in self._readings if host != vm.host and self._up(host)]
+    def _fits(
+        self, vms: Collection[Vm], depths: Mapping[tuple[str, str], Depth]
+    ) -> tuple[CpuFit, ...]:
+        others = [
+            (vm, host)
+            for vm in vms
+            for host in self._readings
+            if host != vm.host and self._up(host)
+        ]
         asked = [(vm, host, self._ask_fit(vm, host, depths[_key(vm)])) for vm, host in others]
         until = time.monotonic() + self._deadline
         answers = (_answered(pending, until) for _, _, pending in asked if pending is not None)
@@ -97,7 +111,9 @@ class CloseUp:
 
         return self._readers[host].act.send(question)
 
-    def _target_looks(self, vms: Collection[Vm], depths: Mapping[tuple[str, str], Depth]) -> tuple[TargetLook, ...]:
+    def _target_looks(
+        self, vms: Collection[Vm], depths: Mapping[tuple[str, str], Depth]
+    ) -> tuple[TargetLook, ...]:
         """What each other host has of what a VM would need there; one that does not answer in time is left out."""
         asked = [
             self._ask_look(vm, host, live)
@@ -115,10 +131,21 @@ class CloseUp:
 
     def _disks_there(self, vms: Collection[Vm]) -> dict[tuple[str, str], tuple[DiskThere, ...]]:
         """What each other host has at the places of a VM's own disks, by the VM's UUID and the host."""
-        wanted = {_key(vm): asked_disks(self._readings[vm.host].host, vm.detail or VmDetail()) for vm in vms}
+        wanted = {
+            _key(vm): asked_disks(self._readings[vm.host].host, vm.detail or VmDetail())
+            for vm in vms
+        }
         local = [vm for vm in vms if wanted[_key(vm)] and vm.state.active]
-        others = [(vm, host) for vm in local for host in self._readings if host != vm.host and self._up(host)]
-        known = {(vm.uuid, host): self._disks.recall(vm.uuid, host, wanted[_key(vm)]) for vm, host in others}
+        others = [
+            (vm, host)
+            for vm in local
+            for host in self._readings
+            if host != vm.host and self._up(host)
+        ]
+        known = {
+            (vm.uuid, host): self._disks.recall(vm.uuid, host, wanted[_key(vm)])
+            for vm, host in others
+        }
         found = {key: each for key, each in known.items() if each is not None}
         asked = [(vm, host) for vm, host in others if (vm.uuid, host) not in found]
         sources = [(vm, vm.host) for vm in {_key(vm): vm for vm, _ in asked}.values()]
@@ -145,7 +172,9 @@ class CloseUp:
         return self._readers[host].act.send(lambda connection: disk_looks.images(connection, disks))
 
     def _ask_look(self, vm: Vm, host: str, live: Definition) -> Pending[TargetLook]:
-        return self._readers[host].act.send(lambda connection: target_looks.look(connection, vm, live, host))
+        return self._readers[host].act.send(
+            lambda connection: target_looks.look(connection, vm, live, host)
+        )
 
     def _start_measuring(self, vms: Collection[Vm]) -> list[Vm]:
         if not self._measure:
@@ -155,7 +184,9 @@ class CloseUp:
         return [vm for vm, pending in asked if _answered(pending, until)]
 
     def _ask_start(self, vm: Vm) -> Pending[bool]:
-        return self._readers[vm.host].act.send(lambda connection: depth.start_dirty_rate(connection, vm))
+        return self._readers[vm.host].act.send(
+            lambda connection: depth.start_dirty_rate(connection, vm)
+        )
 
     def _rates(self, vms: Collection[Vm]) -> dict[tuple[str, str], float]:
         """Bytes a second by guest, of those whose measurement ends in time."""
@@ -189,7 +220,11 @@ def _answered_depth(vm: Vm, pending: Pending[Depth], until: float) -> Depth:
     except HostUnreachableError:
         return Depth(replace(vm.detail or VmDetail(), job=_SILENT), None)
     except (libvirt.libvirtError, *NONSENSE) as error:
-        return Depth(replace(vm.detail or VmDetail(), job=f"unknown: {reason(error)}"), None, problem=reason(error))
+        return Depth(
+            replace(vm.detail or VmDetail(), job=f"unknown: {reason(error)}"),
+            None,
+            problem=reason(error),
+        )
 
 
 def _deepened(vm: Vm, depth: Depth) -> Vm:

@@ -11,7 +11,15 @@ from typing import Any, TypeVar
 
 import libvirt
 
-from bot.adapters.libvirt import backing, changes, domain_build, kept_definitions, looks, seed_iso, volumes
+from bot.adapters.libvirt import (
+    backing,
+    changes,
+    domain_build,
+    kept_definitions,
+    looks,
+    seed_iso,
+    volumes,
+)
 from bot.adapters.libvirt.connections import Connection, open_connection
 from bot.adapters.libvirt.parts import NONSENSE, nonsense
 from bot.adapters.libvirt.reading import HostReader
@@ -43,14 +51,15 @@ Domain = Any
 _CONSOLE_WIDTH = 400  # bytes a line is reckoned with when a log's tail is fetched
 
 
-_STORAGE_PATIENCE = 180.0  # seconds for all volumes of a host; a share whose server is away answers never
+# Seconds for all volumes of a host; a share whose server is away answers never
+_STORAGE_PATIENCE = 180.0
 
 
 class LibvirtGuests:
     """The part of ``LibvirtHypervisor`` that works on single guests.
 
-    What may take long (copies, uploads, starts, snapshots) goes over a connection of its own, so that it holds up
-    nobody; a host that falls silent breaks it by its keepalive.
+    What may take long (copies, uploads, starts, snapshots) goes over a connection of its own, so
+    that it holds up nobody; a host that falls silent breaks it by its keepalive.
     """
 
     _clock: Clock
@@ -72,7 +81,14 @@ class LibvirtGuests:
         return self._in_pool(host, pool, lambda it: volumes.found(it, pool, name, refreshes), what)
 
     def create_volume(
-        self, host: str, pool: str, name: str, capacity: int, *, base: Volume | None = None, copy: bool = False
+        self,
+        host: str,
+        pool: str,
+        name: str,
+        capacity: int,
+        *,
+        base: Volume | None = None,
+        copy: bool = False,
     ) -> Volume:
         """Make a volume; see the port."""
         with self._at_length(host, f"{pool}/{name} was not made on {host}") as connection:
@@ -83,16 +99,22 @@ class LibvirtGuests:
         what = f"The storage of {host} could not be looked at"
         if not whole:
             refreshes = self._reader(host).refreshes
-            quick = partial(backing.storage, whole=False, directories=directories, refreshes=refreshes)
+            quick = partial(
+                backing.storage, whole=False, directories=directories, refreshes=refreshes
+            )
             return self._ask(host, quick, what)
 
         def look() -> Storage:
             with self._at_length(host, what) as connection:
                 return backing.storage(connection, whole=True, directories=directories)
 
-        return _in_time(look, _STORAGE_PATIENCE, f"{what} within {duration_text(_STORAGE_PATIENCE)}.")
+        return _in_time(
+            look, _STORAGE_PATIENCE, f"{what} within {duration_text(_STORAGE_PATIENCE)}."
+        )
 
-    def upload_seed(self, host: str, pool: str, name: str, seed: Seed, *, form: str = "raw") -> Volume:
+    def upload_seed(
+        self, host: str, pool: str, name: str, seed: Seed, *, form: str = "raw"
+    ) -> Volume:
         """Put a seed into a pool; see the port."""
         content = seed_iso.image(seed)
         with self._at_length(host, f"The seed {pool}/{name} was not put on {host}") as connection:
@@ -108,11 +130,17 @@ class LibvirtGuests:
 
     def define(self, host: str, blueprint: Blueprint) -> None:
         """Store a definition; see the port."""
-        self._ask(host, lambda it: changes.define(it, blueprint), f"{blueprint.name} was not defined on {host}")
+        self._ask(
+            host,
+            lambda it: changes.define(it, blueprint),
+            f"{blueprint.name} was not defined on {host}",
+        )
 
     def define_copy(self, host: str, copy: Copy) -> None:
         """Store a definition like another one; see the port."""
-        self._ask(host, lambda it: changes.define_copy(it, copy), f"{copy.name} was not defined on {host}")
+        self._ask(
+            host, lambda it: changes.define_copy(it, copy), f"{copy.name} was not defined on {host}"
+        )
 
     def definitions(self, host: str) -> tuple[Definition, ...]:
         """The definitions of all its VMs; see the port."""
@@ -129,11 +157,17 @@ class LibvirtGuests:
 
     def not_copyable(self, host: str, uuid: str) -> tuple[str, ...]:
         """What a copy cannot have as well; see the port."""
-        return self._ask(host, lambda it: changes.not_copyable(it, uuid), "The definition could not be read")
+        return self._ask(
+            host, lambda it: changes.not_copyable(it, uuid), "The definition could not be read"
+        )
 
     def undefine(self, host: str, uuid: str, *, keep_state: bool = False) -> None:
         """Forget a guest; see the port."""
-        self._ask(host, lambda it: changes.undefine(it, uuid, keep_state=keep_state), "The VM was not removed")
+        self._ask(
+            host,
+            lambda it: changes.undefine(it, uuid, keep_state=keep_state),
+            "The VM was not removed",
+        )
 
     def found(self, host: str, uuid: str) -> Found | None:
         """The guest now; see the port."""
@@ -161,7 +195,9 @@ class LibvirtGuests:
 
     def resize(self, host: str, uuid: str, *, vcpus: int, memory: int) -> bool:
         """Give it vCPUs and memory; see the port."""
-        return self._on(host, uuid, lambda it: changes.resize(it, vcpus, memory), "The VM was not resized")
+        return self._on(
+            host, uuid, lambda it: changes.resize(it, vcpus, memory), "The VM was not resized"
+        )
 
     def rename(self, host: str, uuid: str, name: str) -> None:
         """Rename a guest that is off; see the port."""
@@ -173,7 +209,9 @@ class LibvirtGuests:
 
     def leave_mark(self, host: str, uuid: str, mark: str) -> None:
         """Leave a word in its definition; see the port."""
-        self._on(host, uuid, lambda it: changes.leave_mark(it, mark), "The definition was not marked")
+        self._on(
+            host, uuid, lambda it: changes.leave_mark(it, mark), "The definition was not marked"
+        )
 
     # Snapshots
 
@@ -194,13 +232,22 @@ class LibvirtGuests:
 
     def delete_snapshot(self, host: str, uuid: str, name: str) -> None:
         """Remove a snapshot; see the port."""
-        self._slowly(host, uuid, lambda it: changes.delete_snapshot(it, name), f"Snapshot {name} was not removed")
+        self._slowly(
+            host,
+            uuid,
+            lambda it: changes.delete_snapshot(it, name),
+            f"Snapshot {name} was not removed",
+        )
 
     # Devices
 
     def attach_disk(self, host: str, uuid: str, disk: GuestDisk) -> None:
         """Plug a volume in; see the port."""
-        self._ask(host, lambda it: changes.attach_disk(it, uuid, disk), f"{disk.target} was not plugged in")
+        self._ask(
+            host,
+            lambda it: changes.attach_disk(it, uuid, disk),
+            f"{disk.target} was not plugged in",
+        )
 
     def grow_disk(self, host: str, uuid: str, target: str, capacity: int) -> None:
         """Make a disk larger; see the port."""
@@ -216,7 +263,12 @@ class LibvirtGuests:
 
     def detach_nic(self, host: str, uuid: str, mac: str) -> None:
         """Take a network card out; see the port."""
-        self._on(host, uuid, lambda it: changes.detach_nic(it, mac), f"The network card {mac} was not taken out")
+        self._on(
+            host,
+            uuid,
+            lambda it: changes.detach_nic(it, mac),
+            f"The network card {mac} was not taken out",
+        )
 
     def eject(self, host: str, uuid: str, target: str) -> None:
         """Take a medium out; see the port."""
@@ -309,7 +361,9 @@ def _in_time(work: Callable[[], T], seconds: float, otherwise: str) -> T:
     try:
         answer, error = answers.get(timeout=seconds)
     except queue.Empty:
-        raise HypervisorError(otherwise, "Check its storage pools with `virsh pool-list --details`.") from None
+        raise HypervisorError(
+            otherwise, "Check its storage pools with `virsh pool-list --details`."
+        ) from None
     if error is not None:
         raise error
     return answer  # type: ignore[return-value]

@@ -35,7 +35,8 @@ T = TypeVar("T")
 Domain = Any
 """A ``libvirt.virDomain``; the vendor publishes no types."""
 
-# Half-moved copies: while a migration is under way the guest is on both hosts, and one copy only waits.
+# Half-moved copies: while a migration is under way the guest is on both hosts, and one copy only
+# waits.
 _WAITING = frozenset({"migration", "postcopy"})
 
 # What cgroups report for "no ceiling", which libvirt hands on in µs.
@@ -45,13 +46,15 @@ _NO_QUOTA = (1 << 64) // 1000 // 1000
 class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
     """All hosts of the cluster through libvirt (the port ``Hypervisor``).
 
-    Nothing is opened before the first question. Hosts are asked side by side; one that hangs costs its own answers.
+    Nothing is opened before the first question. Hosts are asked side by side; one that hangs costs
+    its own answers.
 
     Args:
         hosts: who they are and how they are reached.
         clock: stamps what is seen, and waits between polls.
         deadline: seconds a host has for an answer; a migration has no deadline.
-        measure_dirty_rate: whether a snapshot with focus measures how fast running guests write memory (1 s).
+        measure_dirty_rate: whether a snapshot with focus measures how fast running guests write
+            memory (1 s).
         shells: runs programs on the hosts, for what libvirt does not tell; closed with the rest.
     """
 
@@ -69,7 +72,9 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
         self._deadline = deadline
         self._measure = measure_dirty_rate
         self._disks = disk_looks.Memory()
-        self._readers = {each.name: HostReader(each, clock=clock, deadline=deadline) for each in hosts}
+        self._readers = {
+            each.name: HostReader(each, clock=clock, deadline=deadline) for each in hosts
+        }
 
     def snapshot(self, focus: Collection[str] = ()) -> Snapshot:
         """One read of all hosts; see the port. A guest on its way is shown once, where it runs."""
@@ -112,7 +117,12 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
             domain = connection.lookupByUUIDString(move.uuid)
             detail = parse(domain.XMLDesc()).detail
             disks = self._to_copy(move, detail, what)
-            safe = partial(jobs.flags, move, persistent=bool(domain.isPersistent()), tls=target.address.migrate_tls)
+            safe = partial(
+                jobs.flags,
+                move,
+                persistent=bool(domain.isPersistent()),
+                tls=target.address.migrate_tls,
+            )
             parameters = jobs.parameters(move, target.address, [disk.target for disk in disks])
             try:
                 domain.migrateToURI3(target.address.migrate_uri, parameters, safe())
@@ -139,7 +149,9 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
             return ()
         disks = copied_disks(self._reader(move.source).last.host, detail)
         if not disks:
-            raise HypervisorError(f"{what}: it has no disk of its own to copy.", "Ask again without `--copy-storage`.")
+            raise HypervisorError(
+                f"{what}: it has no disk of its own to copy.", "Ask again without `--copy-storage`."
+            )
         if there := self._volumes_at(move.target, disks):
             raise HypervisorError(
                 f"{what}: {move.target} already has {', '.join(f'{each.pool}/{each.name}' for each in there)}.",
@@ -151,28 +163,44 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
     def _shared_for_sure(self, move: MigrateVm, detail: VmDetail, copied: Collection[Disk]) -> bool:
         """Whether libvirt's doubt can be answered for every file that is written and not copied.
 
-        By the configuration, or because the target has the very file, in a pool in which it reads what the source
-        writes.
+        By the configuration, or because the target has the very file, in a pool in which it reads
+        what the source writes.
         """
         source, target = self._reader(move.source).last.host, self._reader(move.target).last.host
-        odd = any(disk.kind not in {"file", "volume", "block"} for disk in local_disks(source, detail))
+        odd = any(
+            disk.kind not in {"file", "volume", "block"} for disk in local_disks(source, detail)
+        )
         if odd or not _drops_caches(source):
-            return False  # it may be a passed-through device, or the cache mode, that libvirt refused
-        files = [disk for disk in asked_disks(source, detail) if not is_medium(disk) and disk not in copied]
+            # It may be a passed-through device, or the cache mode, that libvirt refused
+            return False
+        files = [
+            disk
+            for disk in asked_disks(source, detail)
+            if not is_medium(disk) and disk not in copied
+        ]
         pools = {_pools_of(source, target, disk) for disk in files}
         if not files:
             return True
         what = "Storage cannot be compared"
-        with self._at_length(move.source, what) as here, self._at_length(move.target, what) as there:
+        with (
+            self._at_length(move.source, what) as here,
+            self._at_length(move.target, what) as there,
+        ):
             before, then, after = (disk_looks.images(each, files) for each in (here, there, here))
             same = all(each.seen is Seen.SAME for each in disk_looks.compared(before, then, after))
-            return same and all(pair and sees_what_is_written(here, pair[0], there, pair[1]) for pair in pools)
+            return same and all(
+                pair and sees_what_is_written(here, pair[0], there, pair[1]) for pair in pools
+            )
 
     def copied_volumes(self, move: MigrateVm, host: str) -> tuple[Volume, ...]:
         """The volumes of ``host`` at the places of the disks that ``move`` copies; see the port."""
         source = self._reader(move.source)
         told = (
-            self._ask(name, lambda connection: _detail(connection, move.uuid), f"{name} tells no definition")
+            self._ask(
+                name,
+                lambda connection: _detail(connection, move.uuid),
+                f"{name} tells no definition",
+            )
             for name in (move.source, move.target)
         )
         detail = next((each for each in told if each is not None), VmDetail())
@@ -187,7 +215,9 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
 
     def job(self, host: str, uuid: str) -> Job | None:
         """Progress of a migration out of ``host``; None when there is none. See the port."""
-        return self._ask(host, lambda connection: _progress(connection, uuid), f"{host} tells no progress")
+        return self._ask(
+            host, lambda connection: _progress(connection, uuid), f"{host} tells no progress"
+        )
 
     def last_job(self, host: str, uuid: str) -> Job | None:
         """How the guest's last migration went, asked of the host it is on now; None when that is not known.
@@ -197,12 +227,20 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
         return self._on(host, uuid, jobs.completed, f"{host} tells nothing of the last migration")
 
     def cancel_job(self, host: str, uuid: str) -> None:
-        """Ask for a migration's end. Nothing happens when no job is active (any more); see the port."""
+        """Ask for a migration's end.
+
+        Nothing happens when no job is active (any more); see the port.
+        """
         self._on(host, uuid, _abort, "The migration cannot be cancelled")
 
     def start_postcopy(self, host: str, uuid: str) -> None:
         """Switch a running migration to post-copy; see the port."""
-        self._on(host, uuid, lambda domain: domain.migrateStartPostCopy(0), "The migration cannot go to post-copy")
+        self._on(
+            host,
+            uuid,
+            lambda domain: domain.migrateStartPostCopy(0),
+            "The migration cannot go to post-copy",
+        )
 
     def raise_downtime(self, host: str, uuid: str, milliseconds: int) -> None:
         """Allow a migration a longer pause; see the port."""
@@ -219,17 +257,29 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
 
     def set_autostart(self, host: str, uuid: str, *, on: bool) -> None:
         """Set or clear start at boot."""
-        self._on(host, uuid, lambda domain: domain.setAutostart(int(on)), "Start at boot cannot be changed")
+        self._on(
+            host,
+            uuid,
+            lambda domain: domain.setAutostart(int(on)),
+            "Start at boot cannot be changed",
+        )
 
     def autostart(self, host: str, uuid: str) -> bool:
         """Whether the guest starts at boot."""
-        return bool(self._on(host, uuid, lambda domain: domain.autostart(), "Start at boot cannot be read"))
+        return bool(
+            self._on(host, uuid, lambda domain: domain.autostart(), "Start at boot cannot be read")
+        )
 
     def set_scheduler(self, host: str, uuid: str, scheduler: Scheduler) -> None:
         """Apply the given parameters to the running guest and to its stored definition; see the port."""
         chosen = _parameters(scheduler)
         if chosen:
-            self._on(host, uuid, lambda domain: _set_scheduler(domain, chosen), "The CPU limits cannot be set")
+            self._on(
+                host,
+                uuid,
+                lambda domain: _set_scheduler(domain, chosen),
+                "The CPU limits cannot be set",
+            )
 
     def scheduler(self, host: str, uuid: str) -> Scheduler:
         """The parameters in force; a ceiling of −1 is none."""
@@ -237,7 +287,12 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
 
     def cpu_seconds(self, host: str, uuid: str) -> float:
         """CPU time the guest has used on this host since it started or arrived there."""
-        return float(self._on(host, uuid, lambda domain: domain.info()[4], "The CPU time cannot be read")) / 1e9
+        return (
+            float(
+                self._on(host, uuid, lambda domain: domain.info()[4], "The CPU time cannot be read")
+            )
+            / 1e9
+        )
 
     def close(self) -> None:
         """Let go of every connection; migrations under way go on."""
@@ -277,7 +332,10 @@ def _drops_caches(host: Host) -> bool:
 def _pools_of(source: Host, target: Host, disk: Disk) -> tuple[str, str] | None:
     """The names of the directory pools in which two hosts have a disk; None when one of them has none."""
     both = [pool_of(host, disk) for host in (source, target)]
-    here, there = (pool if pool and pool.active and pool.kind in {"dir", "fs", "netfs"} else None for pool in both)
+    here, there = (
+        pool if pool and pool.active and pool.kind in {"dir", "fs", "netfs"} else None
+        for pool in both
+    )
     return (here.name, there.name) if here and there else None
 
 
@@ -322,7 +380,9 @@ def _migration_error(error: Any, move: MigrateVm, what: str, *, alive: bool) -> 
             "The migration may go on without us; look for the guest on both hosts.",
         )
     if error.get_error_code() == libvirt.VIR_ERR_MIGRATE_PERSIST_FAILED:
-        return HypervisorError(f"{move.name} moved to {move.target}, but: {said(error)}.", advice(error, move))
+        return HypervisorError(
+            f"{move.name} moved to {move.target}, but: {said(error)}.", advice(error, move)
+        )
     return refusal(error, what, move)
 
 
@@ -370,11 +430,16 @@ def _parameters(scheduler: Scheduler) -> dict[str, int]:
         libvirt.VIR_DOMAIN_SCHEDULER_EMULATOR_PERIOD: scheduler.emulator_period,
         libvirt.VIR_DOMAIN_SCHEDULER_EMULATOR_QUOTA: scheduler.emulator_quota,
     }
-    return {name: -1 if "quota" in name and value == 0 else value for name, value in given.items() if value is not None}
+    return {
+        name: -1 if "quota" in name and value == 0 else value
+        for name, value in given.items()
+        if value is not None
+    }
 
 
 def _set_scheduler(domain: Domain, chosen: dict[str, int]) -> None:
-    # One at a time: libvirt-python asks for the present values with the same flags, and both at once are refused.
+    # One at a time: libvirt-python asks for the present values with the same flags, and both at
+    # once are refused.
     if domain.isActive():
         domain.setSchedulerParametersFlags(chosen, libvirt.VIR_DOMAIN_AFFECT_LIVE)
     if domain.isPersistent():

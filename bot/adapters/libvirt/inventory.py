@@ -18,10 +18,12 @@ from bot.adapters.libvirt.domain_xml import Definition, document, parse
 from bot.adapters.libvirt.parts import NO_DRIVER, NONSENSE, Parts, count, name_of, text
 from bot.domain.cluster import HugePages, Pool, Unread
 
-# Kinds of which every host that defines a pool reaches the same storage. For all others the configuration decides.
+# Kinds of which every host that defines a pool reaches the same storage. For all others the
+# configuration decides.
 _SHARED_POOLS = frozenset({"netfs", "gluster", "rbd", "iscsi", "iscsi-direct", "sheepdog"})
 _ISCSI = frozenset({"iscsi", "iscsi-direct"})
-_ORDINARY_PAGE = 64 << 10  # the largest that a kernel uses for all memory (arm64, ppc64); huge ones are larger
+# The largest that a kernel uses for all memory (arm64, ppc64); huge ones are larger
+_ORDINARY_PAGE = 64 << 10
 _POOL_STATE_RUNNING = libvirt.VIR_STORAGE_POOL_RUNNING
 _DOMAIN_GONE = frozenset({libvirt.VIR_ERR_NO_DOMAIN})
 
@@ -69,14 +71,18 @@ def facts(connection: Connection, before: Facts | None = None) -> Facts:
     parts = Parts(connection)
     known = before or _NOTHING
     told = parts.read("capabilities", "of the host", lambda: document(connection.getCapabilities()))
-    arch, cpus = parts.read("number of CPUs", "", lambda: _info(connection)) or (known.arch, known.cpus)
+    arch, cpus = parts.read("number of CPUs", "", lambda: _info(connection)) or (
+        known.arch,
+        known.cpus,
+    )
     memory = parts.read("memory size", "", lambda: _memory(connection)) or known.memory
     if cpus <= 0 or memory <= 0:
         raise ValueError(f"it has {cpus} CPUs and {memory} bytes of memory")
     networks = _networks(parts, connection)
     return Facts(
         uuid=known.uuid if told is None else told.findtext("host/uuid", ""),
-        hostname=parts.read("host name", "", lambda: text(connection.getHostname())) or known.hostname,
+        hostname=parts.read("host name", "", lambda: text(connection.getHostname()))
+        or known.hostname,
         cpus=cpus,
         memory=memory,
         cpu_model=known.cpu_model if told is None else told.findtext("host/cpu/model", ""),
@@ -87,7 +93,9 @@ def facts(connection: Connection, before: Facts | None = None) -> Facts:
         libvirt_version=parts.read("libvirt version", "", lambda: int(connection.getLibVersion()))
         or known.libvirt_version,
         machines=known.machines if told is None else frozenset(_machines(told)),
-        bridges=frozenset({*_bridges(parts, connection), *(bridge for _, bridge in networks if bridge)}),
+        bridges=frozenset(
+            {*_bridges(parts, connection), *(bridge for _, bridge in networks if bridge)}
+        ),
         networks=frozenset(name for name, _ in networks),
         huge_pages=huge if (huge := _huge_or_none(parts, told)) is not None else known.huge_pages,
         unread=parts.unread,
@@ -115,12 +123,13 @@ class Known:
 class Definitions:
     """Parsed definitions of one host's guests, read again when an event says so or when they are old.
 
-    Safe to be told of changes from libvirt's event loop while a reading is under way: a guest marked changed
-    during the reading of its definition is read again next time.
+    Safe to be told of changes from libvirt's event loop while a reading is under way: a guest
+    marked changed during the reading of its definition is read again next time.
 
     Args:
-        oldest: seconds after which a definition is read again, for changes that no event tells. Each guest's own
-            age limit is spread over the last third, so that they do not all fall due at once.
+        oldest: seconds after which a definition is read again, for changes that no event tells.
+            Each guest's own age limit is spread over the last third, so that they do not all fall
+            due at once.
     """
 
     def __init__(self, oldest: float) -> None:
@@ -171,7 +180,9 @@ class Definitions:
 
 def _read(connection: Connection, uuid: str, before: Known) -> Known | None:
     parts = Parts(connection)
-    domain = parts.read("definition", "", lambda: connection.lookupByUUIDString(uuid), absent=_DOMAIN_GONE)
+    domain = parts.read(
+        "definition", "", lambda: connection.lookupByUUIDString(uuid), absent=_DOMAIN_GONE
+    )
     if domain is None and not parts.unread:
         return None
     ask = partial(parts.read, absent=_DOMAIN_GONE)
@@ -182,7 +193,10 @@ def _read(connection: Connection, uuid: str, before: Known) -> Known | None:
     if domain is not None:
         persistent = ask("whether it is stored", "", lambda: bool(count(domain.isPersistent())))
         snapshots = parts.read(
-            "number of snapshots", "", lambda: count(domain.snapshotNum()), absent=_DOMAIN_GONE | NO_DRIVER
+            "number of snapshots",
+            "",
+            lambda: count(domain.snapshotNum()),
+            absent=_DOMAIN_GONE | NO_DRIVER,
         )
     if definition is None or definition.problem:
         size = _size(domain)
@@ -236,16 +250,24 @@ def huge_pages(connection: Connection, known: Facts) -> tuple[HugePages, ...] | 
         # Cell -1 is the whole host, whatever its NUMA cells.
         told = connection.getFreePages([size >> 10 for size in sizes], -1, 1)
     except libvirt.libvirtError as error:
-        if error.get_error_code() in {*NO_DRIVER, libvirt.VIR_ERR_OPERATION_FAILED, libvirt.VIR_ERR_INVALID_ARG}:
+        if error.get_error_code() in {
+            *NO_DRIVER,
+            libvirt.VIR_ERR_OPERATION_FAILED,
+            libvirt.VIR_ERR_INVALID_ARG,
+        }:
             return None
         raise
     free: Counter[int] = Counter()
     for counts in told.values():
         free.update(counts)
-    return tuple(HugePages(size, total, count(free[size >> 10])) for size, total in known.huge_pages)
+    return tuple(
+        HugePages(size, total, count(free[size >> 10])) for size, total in known.huge_pages
+    )
 
 
-def _huge_or_none(parts: Parts, capabilities: etree._Element | None) -> tuple[tuple[int, int], ...] | None:
+def _huge_or_none(
+    parts: Parts, capabilities: etree._Element | None
+) -> tuple[tuple[int, int], ...] | None:
     """The huge pages set aside; None where they cannot be read."""
     if capabilities is None:
         return None
@@ -256,8 +278,15 @@ def pages_set_aside(capabilities: etree._Element) -> tuple[tuple[int, int], ...]
     """Size in bytes and count, over all NUMA cells, of each page size that the host sets aside, smallest first."""
     counts: Counter[int] = Counter()
     for each in capabilities.iterfind("host/topology/cells/cell/pages"):
-        counts[int(each.get("size", "0")) << 10] += int(each.text or 0)  # libvirt counts sizes in KiB here
-    return tuple(sorted((size, number) for size, number in counts.items() if number > 0 and size > _ORDINARY_PAGE))
+        # Libvirt counts sizes in KiB here
+        counts[int(each.get("size", "0")) << 10] += int(each.text or 0)
+    return tuple(
+        sorted(
+            (size, number)
+            for size, number in counts.items()
+            if number > 0 and size > _ORDINARY_PAGE
+        )
+    )
 
 
 def _info(connection: Connection) -> tuple[str, int]:
@@ -269,7 +298,10 @@ def _info(connection: Connection) -> tuple[str, int]:
 def _memory(connection: Connection) -> int:
     """Exact bytes where the host tells them; ``getInfo`` rounds to MiB."""
     try:
-        return count(connection.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)["total"]) * 1024
+        return (
+            count(connection.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)["total"])
+            * 1024
+        )
     except (libvirt.libvirtError, *NONSENSE):
         return count(connection.getInfo()[1]) << 20  # an error of this one is told
 
@@ -353,7 +385,11 @@ def described(thing: Any, tag: str) -> etree._Element:
 
 
 def _pool_of(pool: Any) -> Pool:
-    return _pool(described(pool, "pool"), [count(each) for each in pool.info()], bool(count(pool.autostart())))
+    return _pool(
+        described(pool, "pool"),
+        [count(each) for each in pool.info()],
+        bool(count(pool.autostart())),
+    )
 
 
 def _of_source(root: etree._Element) -> str:
@@ -361,7 +397,8 @@ def _of_source(root: etree._Element) -> str:
     return "" if device is None else device.get("path", "")
 
 
-def _pool(root: etree._Element, info: Sequence[int], autostart: bool) -> Pool:  # noqa: FBT001 - as libvirt tells
+# As libvirt tells
+def _pool(root: etree._Element, info: Sequence[int], autostart: bool) -> Pool:  # noqa: FBT001
     state, capacity, _, available = info
     kind = root.get("type", "")
     return Pool(

@@ -15,9 +15,14 @@ from bot.domain.steps import MigrateVm, Policy
 _FAST_INITIAL = 40
 _FAST_INCREMENT = 20
 
-# Codes by which a host says that there is no job to tell of: no such guest, not running, or arriving here.
+# Codes by which a host says that there is no job to tell of: no such guest, not running, or
+# arriving here.
 _NO_JOB = frozenset(
-    {libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_OPERATION_UNSUPPORTED}
+    {
+        libvirt.VIR_ERR_NO_DOMAIN,
+        libvirt.VIR_ERR_OPERATION_INVALID,
+        libvirt.VIR_ERR_OPERATION_UNSUPPORTED,
+    }
 )
 
 _ENDED = frozenset(
@@ -35,7 +40,9 @@ def flags(move: MigrateVm, *, persistent: bool, tls: bool = False, shared: bool 
 
     UNSAFE is among them only where libvirt took for local what is known to be ``shared``.
     """
-    chosen = libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_PEER2PEER | libvirt.VIR_MIGRATE_AUTO_CONVERGE
+    chosen = (
+        libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_PEER2PEER | libvirt.VIR_MIGRATE_AUTO_CONVERGE
+    )
     if persistent:
         chosen |= libvirt.VIR_MIGRATE_PERSIST_DEST | libvirt.VIR_MIGRATE_UNDEFINE_SOURCE
     if move.copy_storage:
@@ -49,7 +56,9 @@ def flags(move: MigrateVm, *, persistent: bool, tls: bool = False, shared: bool 
     return int(chosen)
 
 
-def parameters(move: MigrateVm, target: HostAddress, disks: Iterable[str]) -> dict[str, str | int | list[str]]:
+def parameters(
+    move: MigrateVm, target: HostAddress, disks: Iterable[str]
+) -> dict[str, str | int | list[str]]:
     """The parameters of ``virDomainMigrateToURI3``; ``disks``: targets of those to copy."""
     chosen: dict[str, str | int | list[str]] = {}
     if move.bandwidth:
@@ -71,7 +80,10 @@ def progress(domain: Any) -> Job | None:
         stats = domain.jobStats()
         if stats.get("type", libvirt.VIR_DOMAIN_JOB_NONE) in _ENDED:
             return None
-        if stats.get(libvirt.VIR_DOMAIN_JOB_OPERATION) != libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT:
+        if (
+            stats.get(libvirt.VIR_DOMAIN_JOB_OPERATION)
+            != libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT
+        ):
             return None
         postcopy = domain.state() == [libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_POSTCOPY]
     except libvirt.libvirtError as error:
@@ -90,7 +102,11 @@ def completed(domain: Any) -> Job | None:
         if error.get_error_code() in _NO_JOB:
             return None
         raise
-    return None if stats.get("type", libvirt.VIR_DOMAIN_JOB_NONE) == libvirt.VIR_DOMAIN_JOB_NONE else job_of(stats)
+    return (
+        None
+        if stats.get("type", libvirt.VIR_DOMAIN_JOB_NONE) == libvirt.VIR_DOMAIN_JOB_NONE
+        else job_of(stats)
+    )
 
 
 def job_of(stats: dict[str, int], *, postcopy: bool = False) -> Job:
@@ -105,7 +121,10 @@ def job_of(stats: dict[str, int], *, postcopy: bool = False) -> Job:
         total=stats.get(libvirt.VIR_DOMAIN_JOB_DATA_TOTAL, 0),
         remaining=stats.get(libvirt.VIR_DOMAIN_JOB_DATA_REMAINING, 0),
         processed=stats.get(libvirt.VIR_DOMAIN_JOB_DATA_PROCESSED, 0),
-        rate=float(stats.get(libvirt.VIR_DOMAIN_JOB_MEMORY_BPS, 0) + stats.get(libvirt.VIR_DOMAIN_JOB_DISK_BPS, 0)),
+        rate=float(
+            stats.get(libvirt.VIR_DOMAIN_JOB_MEMORY_BPS, 0)
+            + stats.get(libvirt.VIR_DOMAIN_JOB_DISK_BPS, 0)
+        ),
         dirty_rate=float(stats.get(libvirt.VIR_DOMAIN_JOB_MEMORY_DIRTY_RATE, 0) * page),
         iteration=stats.get(libvirt.VIR_DOMAIN_JOB_MEMORY_ITERATION, 0),
         throttle=stats.get(libvirt.VIR_DOMAIN_JOB_AUTO_CONVERGE_THROTTLE, 0),

@@ -76,7 +76,9 @@ def _try_snapshot(snapshot: Any) -> GuestSnapshot | None:
         name = text(snapshot.getName())
     except (libvirt.libvirtError, *NONSENSE):
         name = "?"
-    return GuestSnapshot(name, datetime.fromtimestamp(0, UTC), "unknown", current=False, problem=problem)
+    return GuestSnapshot(
+        name, datetime.fromtimestamp(0, UTC), "unknown", current=False, problem=problem
+    )
 
 
 def _snapshot(snapshot: Any) -> GuestSnapshot:
@@ -162,10 +164,17 @@ def _try_file_system(told: dict[str, Any], number: int) -> FileSystem | None:
 
 
 def _file_system(told: dict[str, Any], key: str) -> FileSystem:
-    disks = (told.get(f"{key}disk.{number}.alias", "") for number in range(told.get(f"{key}disk.count", 0)))
+    disks = (
+        told.get(f"{key}disk.{number}.alias", "")
+        for number in range(told.get(f"{key}disk.count", 0))
+    )
     total, used = count(told.get(f"{key}total-bytes", 0)), count(told.get(f"{key}used-bytes", 0))
     return FileSystem(
-        text(told[f"{key}mountpoint"]), told.get(f"{key}fstype", ""), total, used, tuple(filter(None, disks))
+        text(told[f"{key}mountpoint"]),
+        told.get(f"{key}fstype", ""),
+        total,
+        used,
+        tuple(filter(None, disks)),
     )
 
 
@@ -180,7 +189,9 @@ def screenshot(connection: Connection, domain: Domain) -> bytes:
     try:
         Image.open(io.BytesIO(shot)).save(png, "PNG")
     except UnidentifiedImageError as error:
-        raise HypervisorError("The host sent no picture that can be read.", "Update its QEMU.") from error
+        raise HypervisorError(
+            "The host sent no picture that can be read.", "Update its QEMU."
+        ) from error
     return png.getvalue()
 
 

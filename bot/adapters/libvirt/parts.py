@@ -77,7 +77,9 @@ class Parts:
         """List all objects of a kind; none where that fails, or where no driver knows the kind."""
         return self.read(kind, "", lambda: list(ask()), absent=NO_DRIVER) or []
 
-    def read(self, kind: str, name: str, ask: Callable[[], T], *, absent: Collection[int] = VANISHED) -> T | None:
+    def read(
+        self, kind: str, name: str, ask: Callable[[], T], *, absent: Collection[int] = VANISHED
+    ) -> T | None:
         """Read one object; None when it cannot be read or is gone.
 
         What fails is tried once more.
@@ -135,5 +137,6 @@ def text(value: object) -> str:
         ValueError: it is none.
     """
     if not isinstance(value, str):
-        raise ValueError(f"{value!r} is no text")  # noqa: TRY004 - an answer of a host, not an argument
+        # An answer of a host, not an argument
+        raise ValueError(f"{value!r} is no text")  # noqa: TRY004
     return value

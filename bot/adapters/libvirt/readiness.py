@@ -18,7 +18,15 @@ from bot.adapters.libvirt.parts import NONSENSE, Parts, count, name_of, reason, 
 from bot.adapters.libvirt.reading import HostReader
 from bot.adapters.libvirt.refusals import said
 from bot.domain.errors import HypervisorError
-from bot.domain.readiness import CommandResult, CpuBaseline, CpuOrder, GuestCpu, HostFacts, Net, PairFacts
+from bot.domain.readiness import (
+    CommandResult,
+    CpuBaseline,
+    CpuOrder,
+    GuestCpu,
+    HostFacts,
+    Net,
+    PairFacts,
+)
 from bot.domain.storage import declared_pools
 
 T = TypeVar("T")
@@ -74,20 +82,28 @@ class LibvirtReadiness:
     def cpu_baseline(self, hosts: Collection[str]) -> CpuBaseline:
         """The baseline by the first host's libvirt, and every running guest against it; see the port.
 
-        The hosts' CPUs are those they offer to guests (host-model of their domain capabilities), so that what QEMU
-        or the kernel of one host lacks counts too.
+        The hosts' CPUs are those they offer to guests (host-model of their domain capabilities), so
+        that what QEMU or the kernel of one host lacks counts too.
         """
         if not hosts:
-            raise HypervisorError("There is no host to make a baseline of.", "Name hosts that answer.")
+            raise HypervisorError(
+                "There is no host to make a baseline of.", "Name hosts that answer."
+            )
         offers, running, left_out = self._cpus_of(sorted(hosts))
         names = list(offers)
-        virt_type = _usual([guest for found in running.values() for guest, _ in found], offers.values())
+        virt_type = _usual(
+            [guest for found in running.values() for guest, _ in found], offers.values()
+        )
         cpus = [offer[virt_type] for offer in offers.values()]
         what = f"No CPU model suits {', '.join(names)}"
         xml = self._ask(names[0], lambda it: _baseline(it, virt_type, cpus, _MIGRATABLE), what)
-        whole = self._ask(names[0], lambda it: _required(_baseline(it, virt_type, [xml], _EXPAND)), what)
+        whole = self._ask(
+            names[0], lambda it: _required(_baseline(it, virt_type, [xml], _EXPAND)), what
+        )
         found = [each for name in names for each in running[name]]
-        guests = self._ask(names[0], lambda it: [_against(it, *each, whole) for each in found], what)
+        guests = self._ask(
+            names[0], lambda it: [_against(it, *each, whole) for each in found], what
+        )
         described = document(xml)
         return CpuBaseline(
             hosts=tuple(names),
@@ -103,7 +119,11 @@ class LibvirtReadiness:
 
     def _cpus_of(
         self, hosts: Sequence[str]
-    ) -> tuple[dict[str, dict[str, str]], dict[str, list[tuple[GuestCpu, str]]], tuple[tuple[str, str], ...]]:
+    ) -> tuple[
+        dict[str, dict[str, str]],
+        dict[str, list[tuple[GuestCpu, str]]],
+        tuple[tuple[str, str], ...],
+    ]:
         """The CPUs that hosts offer and those of their running guests, by host, and the hosts that cannot tell.
 
         Raises:
@@ -115,18 +135,30 @@ class LibvirtReadiness:
         for name in hosts:
             try:
                 offer = self._ask(name, _offers, f"{name} does not tell its CPU")
-                running[name] = self._ask(name, partial(_running, name), f"{name} does not tell its VMs")
+                running[name] = self._ask(
+                    name, partial(_running, name), f"{name} does not tell its VMs"
+                )
                 offers[name] = offer
             except HypervisorError as error:
                 failed[name] = error
         if not offers:
             raise next(iter(failed.values()))
-        return offers, running, tuple((name, str(error.text).rstrip(".")) for name, error in failed.items())
+        return (
+            offers,
+            running,
+            tuple((name, str(error.text).rstrip(".")) for name, error in failed.items()),
+        )
 
-    def run(self, host: str, argv: Sequence[str], *, deadline: float = 20.0) -> CommandResult | None:
+    def run(
+        self, host: str, argv: Sequence[str], *, deadline: float = 20.0
+    ) -> CommandResult | None:
         """Run a program on a host; see the port."""
         self._reader(host)  # refuses an unknown name
         return None if self._shells is None else self._shells.run(host, argv, deadline)
+
+
+def _uuid_of(secret: Any) -> str:
+    return text(secret.UUIDString())
 
 
 def _host_facts(host: str, connection: Connection) -> HostFacts:
@@ -135,7 +167,7 @@ def _host_facts(host: str, connection: Connection) -> HostFacts:
     known = facts(connection)
     nets = tuple(_nets(parts, connection))
     secrets = parts.list_all("secret", connection.listAllSecrets)
-    uuids = [parts.read("secret", "", lambda each=each: text(each.UUIDString())) for each in secrets]  # type: ignore[misc]
+    uuids = [parts.read("secret", "", partial(_uuid_of, each)) for each in secrets]
     # Networks were looked at twice; what could not be read of them is told once.
     unread = tuple(dict.fromkeys((*known.unread, *parts.unread)))
     iommu = capabilities.find("host/iommu")
@@ -152,13 +184,19 @@ def _host_facts(host: str, connection: Connection) -> HostFacts:
         cpu_model=known.cpu_model,
         emulator=capabilities.findtext(f"guest/arch[@name='{known.arch}']/emulator", ""),
         virt_types=frozenset(
-            each.get("type", "") for each in capabilities.iterfind(f"guest/arch[@name='{known.arch}']/domain")
+            each.get("type", "")
+            for each in capabilities.iterfind(f"guest/arch[@name='{known.arch}']/domain")
         ),
         machines=known.machines,
         iommu=None if iommu is None else iommu.get("support") == "yes",
-        transports=tuple(each.text or "" for each in capabilities.iterfind("host/migration_features//uri_transport")),
+        transports=tuple(
+            each.text or ""
+            for each in capabilities.iterfind("host/migration_features//uri_transport")
+        ),
         security=tuple(
-            model for each in capabilities.iterfind("host/secmodel/model") if (model := each.text or "") != "none"
+            model
+            for each in capabilities.iterfind("host/secmodel/model")
+            if (model := each.text or "") != "none"
         ),
         huge_pages=dict(_huge_pages(capabilities)),
         shared_pages=_shared_pages(connection),
@@ -208,7 +246,12 @@ def _nets(parts: Parts, connection: Connection) -> Iterator[Net]:
 def _net(network: Any) -> Net:
     bridge = described(network, "network").find("bridge")
     name = "" if bridge is None else bridge.get("name", "")
-    return Net(text(network.name()), bool(count(network.isActive())), bool(count(network.autostart())), name)
+    return Net(
+        text(network.name()),
+        bool(count(network.isActive())),
+        bool(count(network.autostart())),
+        name,
+    )
 
 
 def _hardware(connection: Connection) -> str:
@@ -219,7 +262,11 @@ def _hardware(connection: Connection) -> str:
 
 def _offers(connection: Connection) -> dict[str, str]:
     """The CPU that a host offers its guests, as XML, by accelerator."""
-    return {virt_type: cpu for virt_type in ("kvm", "qemu") if (cpu := _host_model(connection, virt_type))}
+    return {
+        virt_type: cpu
+        for virt_type in ("kvm", "qemu")
+        if (cpu := _host_model(connection, virt_type))
+    }
 
 
 def _usual(guests: Sequence[GuestCpu], offers: Collection[dict[str, str]]) -> str:
@@ -287,7 +334,10 @@ def _running(host: str, connection: Connection) -> list[tuple[GuestCpu, str]]:
         try:
             found.append(_cpu_of(host, domain))
         except libvirt.libvirtError as error:
-            if error.get_error_code() in {libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID}:
+            if error.get_error_code() in {
+                libvirt.VIR_ERR_NO_DOMAIN,
+                libvirt.VIR_ERR_OPERATION_INVALID,
+            }:
                 continue  # it left or ended while it was looked at
             if not is_alive(connection):
                 raise
@@ -299,14 +349,18 @@ def _running(host: str, connection: Connection) -> list[tuple[GuestCpu, str]]:
 
 def _cpu_of(host: str, domain: Any) -> tuple[GuestCpu, str]:
     defined = parse(domain.XMLDesc())
-    live = parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_UPDATE_CPU))
+    live = parse(
+        domain.XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_UPDATE_CPU)
+    )
     model = document(live.cpu_xml).findtext("model", "") if live.cpu_xml else ""
     mode = defined.detail.cpu_mode or "default"
     guest = GuestCpu(text(domain.name()), host, mode, model, virt_type=live.virt_type)
     return guest, live.cpu_xml if model else ""
 
 
-def _against(connection: Connection, guest: GuestCpu, cpu: str, baseline: frozenset[str]) -> GuestCpu:
+def _against(
+    connection: Connection, guest: GuestCpu, cpu: str, baseline: frozenset[str]
+) -> GuestCpu:
     """The guest with the features that it has beyond the baseline; one that takes its host's CPU as it is stays."""
     if not cpu or guest.mode == "host-passthrough":
         return guest

@@ -11,7 +11,14 @@ import libvirt
 
 from bot.adapters.libvirt.connections import Connection, HostAddress, Line, Pending
 from bot.adapters.libvirt.events import Listening
-from bot.adapters.libvirt.inventory import Definitions, Facts, autostarting, facts, huge_pages, saved_memories
+from bot.adapters.libvirt.inventory import (
+    Definitions,
+    Facts,
+    autostarting,
+    facts,
+    huge_pages,
+    saved_memories,
+)
 from bot.adapters.libvirt.parts import NONSENSE, Parts, reason
 from bot.adapters.libvirt.refreshes import Refreshes
 from bot.adapters.libvirt.refusals import said
@@ -48,9 +55,10 @@ class Marks:
 class HostReader:
     """Reads one host, over and over, and remembers what it must between two readings.
 
-    Lines lead to the host: ``look`` for sweeps (read-only where configured), ``act`` for everything that
-    waits for a guest or changes it, and ``storage`` for pools, so that none queues behind another: a
-    pool that is slow costs what is known of pools, not the host.
+    Lines lead to the host: ``look`` for sweeps (read-only where configured), ``act`` for everything
+    that
+    waits for a guest or changes it, and ``storage`` for pools, so that none queues behind another:
+    a pool that is slow costs what is known of pools, not the host.
     """
 
     def __init__(self, address: HostAddress, *, clock: Clock, deadline: float) -> None:
@@ -89,7 +97,8 @@ class HostReader:
     def finish(self, pending: Pending[Reading], until: float) -> Reading:
         """The reading, or the last one with what kept the host from answering; it never raises for a host's sake.
 
-        A host whose connection stands but which did not answer is STALE, one without a connection UNREACHABLE.
+        A host whose connection stands but which did not answer is STALE, one without a connection
+        UNREACHABLE.
         """
         try:
             self.last = pending.wait(until)
@@ -109,7 +118,10 @@ class HostReader:
 
     def _as_last_seen(self, problem: str) -> Reading:
         health = Health.STALE if self.look.connected else Health.UNREACHABLE
-        return replace(self.last, host=replace(self.last.host, health=health, problem=problem.rstrip("."), cpu=None))
+        return replace(
+            self.last,
+            host=replace(self.last.host, health=health, problem=problem.rstrip("."), cpu=None),
+        )
 
     def _read(self, connection: Connection, focus: Collection[str], until: float) -> Reading:
         parts = Parts(connection)
@@ -120,7 +132,8 @@ class HostReader:
         starting = parts.read("autostart of VMs", "", lambda: autostarting(connection))
         kept = parts.read("saved memory of VMs", "", lambda: saved_memories(connection))
         self._marks = Marks(
-            self._marks.starting if starting is None else starting, self._marks.saved if kept is None else kept
+            self._marks.starting if starting is None else starting,
+            self._marks.saved if kept is None else kept,
         )
         vms = []
         for sample in samples:
@@ -137,7 +150,12 @@ class HostReader:
         stored = self.storage.finish(until)
         unnamed = {vm.name for vm in vms}  # those have their own problem
         unread = [each for each in parts.unread if each.kind != "VM" or each.name not in unnamed]
-        host = replace(host, huge_pages=huge, pools=stored.pools, unread=(*known.unread, *stored.unread, *unread))
+        host = replace(
+            host,
+            huge_pages=huge,
+            pools=stored.pools,
+            unread=(*known.unread, *stored.unread, *unread),
+        )
         host = declare(host, self.address.storage)
         return Reading(host, tuple(vms), known)
 
@@ -163,9 +181,17 @@ class HostReader:
         )
         if definition is None:
             return vm
-        detail = replace(definition.detail, snapshots=known.snapshots) if known.snapshots else definition.detail
+        detail = (
+            replace(definition.detail, snapshots=known.snapshots)
+            if known.snapshots
+            else definition.detail
+        )
         return replace(
-            vm, memory_max=definition.memory_max, scheduler=definition.scheduler, tags=definition.tags, detail=detail
+            vm,
+            memory_max=definition.memory_max,
+            scheduler=definition.scheduler,
+            tags=definition.tags,
+            detail=detail,
         )
 
     def _load(self, sample: Sample, at: float) -> float | None:

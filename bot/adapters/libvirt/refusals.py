@@ -1,8 +1,9 @@
 """libvirt's errors in our words: what it said, and what to do about it.
 
-Advice goes by the error's code, domain and errno, and by whether a migration or something else was asked for. Only
-where libvirt gives many failures one code is its message looked at, and then for a whole phrase of libvirt's or QEMU's
-own source, under the codes that carry it. What fits nothing gets no guess.
+Advice goes by the error's code, domain and errno, and by whether a migration or something else was
+asked for. Only where libvirt gives many failures one code is its message looked at, and then for a
+whole phrase of libvirt's or QEMU's own source, under the codes that carry it. What fits nothing
+gets no guess.
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ VendorError = Any
 class Entry:
     """Advice for errors of one kind.
 
-    ``codes``, ``domains``, ``errnos``: empty means any. ``phrase``: a regular expression that the message must contain.
-    ``move``: for a migration, where ``advice`` may name {vm}, {source} and {target}; otherwise for all else.
+    ``codes``, ``domains``, ``errnos``: empty means any. ``phrase``: a regular expression that the
+    message must contain.
+    ``move``: for a migration, where ``advice`` may name {vm}, {source} and {target}; otherwise for
+    all else.
     """
 
     advice: str
@@ -45,7 +48,10 @@ class Entry:
             and (not self.codes or error.get_error_code() in self.codes)
             and (not self.domains or error.get_error_domain() in self.domains)
             and (not self.errnos or error.get_int1() in self.errnos)
-            and (not self.phrase or re.search(self.phrase, str(error.get_error_message() or error)) is not None)
+            and (
+                not self.phrase
+                or re.search(self.phrase, str(error.get_error_message() or error)) is not None
+            )
         )
 
 
@@ -66,9 +72,7 @@ _REACH = (
     "{source} could not reach the libvirt of {target}: check `migrate_uri` of {target}, name resolution on {source}, "
     "and the port (16514 TLS, 22 SSH, 16509 TCP; 49152-49215 for the memory)."
 )
-_BROKE = (
-    "The connection between {source} and {target} broke: check the network, then see on which host it is: `where {vm}`."
-)
+_BROKE = "The connection between {source} and {target} broke: check the network, then see on which host it is: `where {vm}`."
 _TAKEN = "{target} already has a VM with this name or UUID: compare both before anything else."
 _SAME = "libvirt takes {source} and {target} for one host: `host pair {source} {target}` shows what to set."
 _LOCALHOST = (
@@ -97,7 +101,8 @@ _VAGUE = (
 _CONNECTIONS = (libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE)
 _UNREACHED = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ETIMEDOUT)
 
-# Read top down; the first that fits is used. Phrases are from the sources of libvirt 9-11 and QEMU 7-9.
+# Read top down; the first that fits is used. Phrases are from the sources of libvirt 9-11 and QEMU
+# 7-9.
 ENTRIES: tuple[Entry, ...] = (
     *_all("It was cancelled.", libvirt.VIR_ERR_OPERATION_ABORTED,
           moving="It was cancelled; {vm} should still run on {source}."),
@@ -180,8 +185,11 @@ ENTRIES: tuple[Entry, ...] = (
 OTHERWISE = "Look at the host's libvirt log for more."
 OTHERWISE_MOVING = "Look at the libvirt logs of {source} and {target} for more."
 
-_NOISE = re.compile(r"^(?:(?:internal error|operation failed|Requested operation is not valid|unsupported configuration"
-                    r"|argument unsupported|Operation not supported): ?)+", re.IGNORECASE)  # fmt: skip
+_NOISE = re.compile(
+    r"^(?:(?:internal error|operation failed|Requested operation is not valid|unsupported configuration"
+    r"|argument unsupported|Operation not supported): ?)+",
+    re.IGNORECASE,
+)
 
 
 def said(error: VendorError) -> str:
@@ -196,7 +204,9 @@ def advice(error: VendorError, move: MigrateVm | None = None) -> str:
     found = next((each.advice for each in ENTRIES if each.fits(error, move=moving)), "")
     if move is None:
         return found or OTHERWISE
-    return fill_advice(found or OTHERWISE_MOVING, vm=move.name, source=move.source, target=move.target)
+    return fill_advice(
+        found or OTHERWISE_MOVING, vm=move.name, source=move.source, target=move.target
+    )
 
 
 def refusal(error: VendorError, what: str, move: MigrateVm | None = None) -> HypervisorError:

@@ -22,10 +22,18 @@ from bot.domain.errors import HostUnreachableError
 from bot.domain.samples import Counts, HostSample, SnapshotSeen, Sweep, VmSample, rate
 from bot.ports import Clock
 
-# Measured on libvirtd 9, per guest: VCPU 0.67 ms, CPU_TOTAL 0.56, BALLOON 1.0, BLOCK 1.6. What costs more is asked
-# for less often; what it told last stands meanwhile.
-_ALWAYS = libvirt.VIR_DOMAIN_STATS_STATE | libvirt.VIR_DOMAIN_STATS_CPU_TOTAL | libvirt.VIR_DOMAIN_STATS_VCPU
-_SLOW = libvirt.VIR_DOMAIN_STATS_BALLOON | libvirt.VIR_DOMAIN_STATS_INTERFACE | libvirt.VIR_DOMAIN_STATS_BLOCK
+# Measured on libvirtd 9, per guest: VCPU 0.67 ms, CPU_TOTAL 0.56, BALLOON 1.0, BLOCK 1.6. What
+# costs more is asked for less often; what it told last stands meanwhile.
+_ALWAYS = (
+    libvirt.VIR_DOMAIN_STATS_STATE
+    | libvirt.VIR_DOMAIN_STATS_CPU_TOTAL
+    | libvirt.VIR_DOMAIN_STATS_VCPU
+)
+_SLOW = (
+    libvirt.VIR_DOMAIN_STATS_BALLOON
+    | libvirt.VIR_DOMAIN_STATS_INTERFACE
+    | libvirt.VIR_DOMAIN_STATS_BLOCK
+)
 _KEPT_EVERY = 600.0
 _HUGE_EVERY = 60.0
 _WITH_MEMORY = frozenset({
@@ -33,7 +41,10 @@ _WITH_MEMORY = frozenset({
     libvirt.VIR_DOMAIN_PMSUSPENDED,
 })  # fmt: skip
 _UNREAD_EVERY = 60.0  # what could not be read is tried again sooner
-_OFF_BY_ITSELF = {libvirt.VIR_DOMAIN_SHUTOFF_CRASHED: "crashed", libvirt.VIR_DOMAIN_SHUTOFF_FAILED: "failed"}
+_OFF_BY_ITSELF = {
+    libvirt.VIR_DOMAIN_SHUTOFF_CRASHED: "crashed",
+    libvirt.VIR_DOMAIN_SHUTOFF_FAILED: "failed",
+}
 
 Record = Mapping[str, Any]
 """What ``virConnectGetAllDomainStats`` tells of one guest."""
@@ -68,11 +79,19 @@ class LibvirtSampler:
     """
 
     def __init__(
-        self, hosts: Sequence[HostAddress], *, clock: Clock, deadline: float = 5.0, slow_every: int = 4
+        self,
+        hosts: Sequence[HostAddress],
+        *,
+        clock: Clock,
+        deadline: float = 5.0,
+        slow_every: int = 4,
     ) -> None:
         self._clock = clock
         self._deadline = deadline
-        self._hosts = [HostSampler(each, clock=clock, deadline=deadline, slow_every=slow_every) for each in hosts]
+        self._hosts = [
+            HostSampler(each, clock=clock, deadline=deadline, slow_every=slow_every)
+            for each in hosts
+        ]
 
     def sweep(self) -> Sweep:
         """Ask every host at once; see the port."""
@@ -98,7 +117,9 @@ class LibvirtSampler:
 class HostSampler:
     """Measures one host, over and over, and remembers the counters of the time before."""
 
-    def __init__(self, address: HostAddress, *, clock: Clock, deadline: float, slow_every: int) -> None:
+    def __init__(
+        self, address: HostAddress, *, clock: Clock, deadline: float, slow_every: int
+    ) -> None:
         self._name = address.name
         self._clock = clock
         self._slow_every = slow_every
@@ -108,7 +129,8 @@ class HostSampler:
         self._slow: dict[str, Counts] = {}
         self._latest: dict[str, VmSample] = {}
         self._kept: tuple[float, Kept] | None = None
-        # By UUID and number of the run: how a guest's memory is backed does not change while it runs.
+        # By UUID and number of the run: how a guest's memory is backed does not change while it
+        # runs.
         self._shared: dict[tuple[str, int], bool] = {}
         self._resident: dict[tuple[str, int], int] = {}
         self._huge = (float("-inf"), 0)
@@ -125,7 +147,10 @@ class HostSampler:
         return self.line.send(self._measure)
 
     def finish(self, pending: Pending[_Answer], until: float) -> _Answer:
-        """The answer; without one in time the last numbers, with the problem. Old guests' rates are not repeated."""
+        """The answer; without one in time the last numbers, with the problem.
+
+        Old guests' rates are not repeated.
+        """
         try:
             self._last = pending.wait(until)
         except HostUnreachableError as error:
@@ -135,7 +160,9 @@ class HostSampler:
         return self._last
 
     def _silent(self, problem: str) -> _Answer:
-        host = replace(self._last.host, problem=problem.rstrip(".") or "no answer", cpu=None, wait=None)
+        host = replace(
+            self._last.host, problem=problem.rstrip(".") or "no answer", cpu=None, wait=None
+        )
         return replace(self._last, host=host, vms=())
 
     def _measure(self, connection: Connection) -> _Answer:
@@ -154,7 +181,9 @@ class HostSampler:
         unread = (*parts.unread, *kept.unread)
         return _Answer(replace(host, took=time.monotonic() - began, unread=unread), vms, kept)
 
-    def _try_vm(self, parts: Parts, domain: Any, record: Record, at: float, *, slow: bool) -> VmSample | None:
+    def _try_vm(
+        self, parts: Parts, domain: Any, record: Record, at: float, *, slow: bool
+    ) -> VmSample | None:
         """One guest's sample; None, and told why, when what its host tells of it makes no sense."""
         try:
             return self._vm(domain, record, at, slow=slow)
@@ -163,7 +192,8 @@ class HostSampler:
             return None
 
     def _vm(self, domain: Any, record: Record, at: float, *, slow: bool) -> VmSample:
-        uuid = text(domain.UUIDString())  # the handle keeps name and UUID; asking them costs no call
+        # The handle keeps name and UUID; asking them costs no call
+        uuid = text(domain.UUIDString())
         state, why = state_of(count(record["state.state"]), count(record.get("state.reason", 0)))
         if state is VmState.SHUT_OFF:
             why = _OFF_BY_ITSELF.get(record.get("state.reason", 0), "")
@@ -246,7 +276,10 @@ class HostSampler:
         total, used = _host_memory(connection, shared)
         huge = self._set_aside(parts, connection)
         memory, used = max(0, total - huge), max(0, used - huge)
-        before, now = self._host_counts, parts.read("CPU load", "", lambda: _host_counts(connection))
+        before, now = (
+            self._host_counts,
+            parts.read("CPU load", "", lambda: _host_counts(connection)),
+        )
         self._host_counts = None if now is None else (at, now)
         busy = waited = None
         if before is not None and now is not None:
@@ -272,7 +305,9 @@ class HostSampler:
 
 
 def _fast_counts(record: Record, at: float) -> Counts:
-    delays = [value for key, value in record.items() if key.startswith("vcpu.") and key.endswith(".delay")]
+    delays = [
+        value for key, value in record.items() if key.startswith("vcpu.") and key.endswith(".delay")
+    ]
     return Counts(at, busy=record.get("cpu.time"), waited=sum(delays) if delays else None)
 
 
@@ -284,7 +319,9 @@ def _slow_counts(record: Record, at: float) -> Counts:
 
 
 def _total(record: Record, start: str, end: str) -> int | None:
-    found = [int(value) for key, value in record.items() if key.startswith(start) and key.endswith(end)]
+    found = [
+        int(value) for key, value in record.items() if key.startswith(start) and key.endswith(end)
+    ]
     return sum(found) if found else None
 
 
@@ -309,7 +346,9 @@ def _host_memory(connection: Connection, shared: int) -> tuple[int, int]:
         total = count(connection.getInfo()[1]) << 20
         return total, max(0, total - count(connection.getFreeMemory()))
     total = count(counts.get("total", 0)) * 1024
-    free, buffers, cached = (count(counts.get(kind, 0)) * 1024 for kind in ("free", "buffers", "cached"))
+    free, buffers, cached = (
+        count(counts.get(kind, 0)) * 1024 for kind in ("free", "buffers", "cached")
+    )
     return total, max(0, total - free - buffers - max(0, cached - shared))
 
 
@@ -329,7 +368,10 @@ def _busy(counts: Mapping[str, int]) -> int:
 
 _KINDS: Mapping[str, tuple[int, Callable[[Any], list[Any]]]] = {
     "snapshot": (libvirt.VIR_CONNECT_LIST_DOMAINS_HAS_SNAPSHOT, lambda it: it.listAllSnapshots()),
-    "checkpoint": (libvirt.VIR_CONNECT_LIST_DOMAINS_HAS_CHECKPOINT, lambda it: it.listAllCheckpoints()),
+    "checkpoint": (
+        libvirt.VIR_CONNECT_LIST_DOMAINS_HAS_CHECKPOINT,
+        lambda it: it.listAllCheckpoints(),
+    ),
 }
 
 

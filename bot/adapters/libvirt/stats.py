@@ -14,8 +14,8 @@ from bot.adapters.libvirt.connections import Connection, is_alive
 from bot.adapters.libvirt.parts import NO_DRIVER, NONSENSE, Parts, count, name_of, reason, text
 from bot.domain.cluster import VmState
 
-# Each group costs the host time per guest (measured: BALLOON 1.0 ms, VCPU 0.67 ms, CPU_TOTAL 0.56 ms), so memory
-# and vCPUs come from the cached definition, which events keep true.
+# Each group costs the host time per guest (measured: BALLOON 1.0 ms, VCPU 0.67 ms, CPU_TOTAL 0.56
+# ms), so memory and vCPUs come from the cached definition, which events keep true.
 GROUPS = libvirt.VIR_DOMAIN_STATS_STATE | libvirt.VIR_DOMAIN_STATS_CPU_TOTAL
 
 STATES = {
@@ -65,8 +65,8 @@ class Sample:
 class Meter:
     """Busy cores from two readings of a growing count of nanoseconds.
 
-    Readings nearer than ``_SHORTEST`` to the last base answer the load known from it: too little time has passed
-    to measure.
+    Readings nearer than ``_SHORTEST`` to the last base answer the load known from it: too little
+    time has passed to measure.
     """
 
     __slots__ = ("_at", "_busy", "_load")
@@ -98,14 +98,19 @@ def sweep(connection: Connection, parts: Parts) -> list[Sample]:
     return [sample for sample in found if sample is not None]
 
 
-def read_all(connection: Connection, parts: Parts, groups: int) -> list[tuple[Any, Mapping[str, Any]]]:
+def read_all(
+    connection: Connection, parts: Parts, groups: int
+) -> list[tuple[Any, Mapping[str, Any]]]:
     """Return each guest's handle and what its host tells of it; an empty record where that failed.
 
     One call for all; when it fails, which one guest can cause, each guest is asked for by itself.
     """
     nowait = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
     try:
-        return [(domain, _clean(record)) for domain, record in connection.getAllDomainStats(groups, nowait)]
+        return [
+            (domain, _clean(record))
+            for domain, record in connection.getAllDomainStats(groups, nowait)
+        ]
     except libvirt.libvirtError:
         if not is_alive(connection):
             raise
@@ -153,11 +158,14 @@ def free_memory(connection: Connection, shared: int = 0) -> int:
         if error.get_error_code() in NO_DRIVER:
             return count(connection.getFreeMemory())
         raise
-    free, buffers, cached = (count(counts.get(kind, 0)) * 1024 for kind in ("free", "buffers", "cached"))
+    free, buffers, cached = (
+        count(counts.get(kind, 0)) * 1024 for kind in ("free", "buffers", "cached")
+    )
     return free + buffers + max(0, cached - shared)
 
 
-# A VM whose post-copy broke reads "running" on its target, though its memory never arrived (libvirt 8.5 and newer).
+# A VM whose post-copy broke reads "running" on its target, though its memory never arrived (libvirt
+# 8.5 and newer).
 _RUNNING_POSTCOPY_FAILED = 11
 
 
@@ -166,7 +174,10 @@ def state_of(state: int, reason: int) -> tuple[VmState, str]:
     ours = STATES.get(state, VmState.UNKNOWN)
     if ours is VmState.PAUSED:
         return ours, _PAUSED_BY.get(reason, f"reason {reason}")
-    return ours, "postcopy failed" if ours is VmState.RUNNING and reason == _RUNNING_POSTCOPY_FAILED else ""
+    return (
+        ours,
+        "postcopy failed" if ours is VmState.RUNNING and reason == _RUNNING_POSTCOPY_FAILED else "",
+    )
 
 
 def _sample(parts: Parts, domain: Any, record: Mapping[str, Any]) -> Sample | None:
@@ -180,7 +191,9 @@ def _sample(parts: Parts, domain: Any, record: Mapping[str, Any]) -> Sample | No
     cpu = record.get("cpu.time")
     known = isinstance(cpu, int) and 0 <= cpu < 1 << 63
     # The handle keeps both; asking them costs no call.
-    return Sample(uuid, uuid if name == "?" else name, state, paused_by, cpu if known else None, problem)
+    return Sample(
+        uuid, uuid if name == "?" else name, state, paused_by, cpu if known else None, problem
+    )
 
 
 def _state(domain: Any, record: Mapping[str, Any]) -> tuple[VmState, str, str]:

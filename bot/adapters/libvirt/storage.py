@@ -31,7 +31,9 @@ class Storage:
 
     def __init__(self, address: HostAddress, *, clock: Clock, deadline: float) -> None:
         uri = address.read_only_uri or address.uri
-        self._line = Line(address.name, uri, clock=clock, deadline=deadline, read_only=bool(address.read_only_uri))
+        self._line = Line(
+            address.name, uri, clock=clock, deadline=deadline, read_only=bool(address.read_only_uri)
+        )
         self._patience = deadline * _SHARE
         self._lock = threading.Lock()
         self._asked: tuple[float, int, Pending[Pools]] | None = None
@@ -55,7 +57,8 @@ class Storage:
         """Return the pools: just read where that ends in time, else as last known with the reason.
 
         Args:
-            until: moment of ``time.monotonic()`` after which nobody waits; it is never waited for long.
+            until: moment of ``time.monotonic()`` after which nobody waits; it is never waited for
+                long.
         """
         with self._lock:
             asked = self._asked
@@ -64,7 +67,9 @@ class Storage:
         with self._lock:
             if not self._trouble:
                 return self._known
-            return Pools(self._known.pools, (*self._known.unread, Unread("pool", "", self._trouble)))
+            return Pools(
+                self._known.pools, (*self._known.unread, Unread("pool", "", self._trouble))
+            )
 
     def forget(self) -> None:
         """Ask again at the next reading: something changed."""

@@ -30,7 +30,9 @@ def _lacks(connection: Connection, live: Definition) -> Iterator[Lack]:
     for uuid in detail.ties.secrets:
         if _lacks_secret(connection, uuid):
             yield Lack("secret", uuid)
-    yield from (Lack("folder", each) for each in detail.ties.folders if _lacks_folder(connection, each))
+    yield from (
+        Lack("folder", each) for each in detail.ties.folders if _lacks_folder(connection, each)
+    )
     parents = {nic.source for nic in detail.nics if nic.kind == "direct"}
     devices = _network_devices(connection) if parents else None
     if devices is not None:
@@ -62,7 +64,9 @@ def _of_qemu(connection: Connection, live: Definition) -> Iterator[Lack]:
 def _lacks_secret(connection: Connection, uuid: str) -> bool:
     """Whether a host has no such secret; one that cannot say is not held to lack it."""
     parts = Parts(connection)
-    found = parts.read("secret", uuid, lambda: connection.secretLookupByUUIDString(uuid), absent=_NO_SECRET)
+    found = parts.read(
+        "secret", uuid, lambda: connection.secretLookupByUUIDString(uuid), absent=_NO_SECRET
+    )
     return found is None and not parts.unread
 
 
@@ -76,7 +80,10 @@ def _lacks_folder(connection: Connection, path: str) -> bool:
     except libvirt.libvirtError as error:
         if not is_alive(connection):
             raise
-        return bool(error.get_error_code() == libvirt.VIR_ERR_SYSTEM_ERROR and error.get_int1() == errno.ENOENT)
+        return bool(
+            error.get_error_code() == libvirt.VIR_ERR_SYSTEM_ERROR
+            and error.get_int1() == errno.ENOENT
+        )
     made.destroy()  # a directory's pool that is not stored is gone by that; its files stay
     return False
 
@@ -86,7 +93,9 @@ def _network_devices(connection: Connection) -> frozenset[str] | None:
     parts = Parts(connection)
     kind = libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_NET
     devices = parts.read("device", "", lambda: list(connection.listAllDevices(kind)), absent=())
-    told = [parts.read("device", name_of(each), partial(_interface, each)) for each in devices or ()]
+    told = [
+        parts.read("device", name_of(each), partial(_interface, each)) for each in devices or ()
+    ]
     return None if parts.unread else frozenset(each for each in told if each)
 
 

@@ -16,11 +16,17 @@ _OWN = ("/var/lib/libvirt/", "/run/libvirt/", "/var/run/libvirt/", "/var/log/lib
 def ties(root: etree._Element) -> Ties:
     """Read them from a ``<domain>``."""
     return Ties(
-        shmem=tuple(each.get("name", "") for each in root.iterfind("devices/shmem") if each.get("role") != "master"),
+        shmem=tuple(
+            each.get("name", "")
+            for each in root.iterfind("devices/shmem")
+            if each.get("role") != "master"
+        ),
         launch_security=_attribute(root.find("launchSecurity"), "type"),
         listeners=tuple(_listeners(root)),
         tsc_frequency=_tsc(root),
-        secrets=tuple(dict.fromkeys(each.get("uuid", "") for each in root.iter("secret") if each.get("uuid"))),
+        secrets=tuple(
+            dict.fromkeys(each.get("uuid", "") for each in root.iter("secret") if each.get("uuid"))
+        ),
         folders=tuple(sorted(set(_folders(root)))),
     )
 

@@ -25,7 +25,9 @@ _LARGEST_CHUNK = 1 << 18
 _PATIENT = 600.0  # seconds that work at length waits for a pool that somebody else reads
 
 
-def found(connection: Connection, pool: str, name: str, refreshes: Refreshes | None = None) -> Volume | None:
+def found(
+    connection: Connection, pool: str, name: str, refreshes: Refreshes | None = None
+) -> Volume | None:
     """A volume; the pool is read again when it does not know it, at most as ``refreshes`` lets it.
 
     Raises:
@@ -43,10 +45,14 @@ def place(connection: Connection, disk: GuestDisk) -> domain_build.PlacedDisk:
     """
     volume = _handle(connection, disk.pool, disk.volume)
     if volume is None:
-        raise HypervisorError(f"There is no volume {disk.pool}/{disk.volume}.", "It was removed meanwhile: ask again.")
+        raise HypervisorError(
+            f"There is no volume {disk.pool}/{disk.volume}.", "It was removed meanwhile: ask again."
+        )
     kind = volume.info()[0]
     if kind not in (libvirt.VIR_STORAGE_VOL_FILE, libvirt.VIR_STORAGE_VOL_BLOCK):
-        raise HypervisorError(f"{disk.pool}/{disk.volume} is neither a file nor a device.", "Choose another pool.")
+        raise HypervisorError(
+            f"{disk.pool}/{disk.volume} is neither a file nor a device.", "Choose another pool."
+        )
     return domain_build.PlacedDisk(disk, volume.path(), kind == libvirt.VIR_STORAGE_VOL_BLOCK)
 
 
@@ -80,7 +86,10 @@ def upload(
     form: str = "raw",
     refreshes: Refreshes | None = None,
 ) -> Volume:
-    """Put ``content`` into a volume, instead of one of that name. libvirt makes other forms of a raw one."""
+    """Put ``content`` into a volume, instead of one of that name.
+
+    Libvirt makes other forms of a raw one.
+    """
     refreshes = refreshes or Refreshes()
     if form == "raw":
         return _volume(pool, _uploaded(connection, pool, name, content, refreshes))
@@ -88,12 +97,16 @@ def upload(
     raw = _uploaded(connection, pool, f"{name}.raw", content, refreshes)
     try:
         where = connection.storagePoolLookupByName(pool)
-        return _volume(pool, where.createXMLFrom(domain_build.volume(name, len(content), format=form), raw, 0))
+        return _volume(
+            pool, where.createXMLFrom(domain_build.volume(name, len(content), format=form), raw, 0)
+        )
     finally:
         raw.delete(0)
 
 
-def _uploaded(connection: Connection, pool: str, name: str, content: bytes, refreshes: Refreshes) -> Vol:
+def _uploaded(
+    connection: Connection, pool: str, name: str, content: bytes, refreshes: Refreshes
+) -> Vol:
     delete(connection, pool, name, refreshes, patience=_PATIENT)
     where = connection.storagePoolLookupByName(pool)
     made = where.createXML(domain_build.volume(name, len(content), format="raw"), 0)
@@ -122,7 +135,12 @@ def content(connection: Connection, pool: str, name: str) -> bytes:
 
 
 def delete(
-    connection: Connection, pool: str, name: str, refreshes: Refreshes | None = None, *, patience: float = 0.0
+    connection: Connection,
+    pool: str,
+    name: str,
+    refreshes: Refreshes | None = None,
+    *,
+    patience: float = 0.0,
 ) -> None:
     """Remove a volume; one that is not there is no error."""
     volume = _handle(connection, pool, name, refreshes, patience=patience)
@@ -178,7 +196,11 @@ def received(stream: Any) -> bytes:
 def pool_path(connection: Connection, pool: str) -> str:
     """The directory of a pool, '' for one that has none."""
     described = document(connection.storagePoolLookupByName(pool).XMLDesc(0))
-    return described.findtext("target/path", "") if described.get("type") in {"dir", "fs", "netfs"} else ""
+    return (
+        described.findtext("target/path", "")
+        if described.get("type") in {"dir", "fs", "netfs"}
+        else ""
+    )
 
 
 def by_source(connection: Connection, source: str) -> tuple[str, str] | None:
@@ -200,19 +222,28 @@ def _send(stream: Any, part: bytes) -> None:
     while part:
         sent = stream.send(part)
         if sent <= 0:
-            raise HypervisorError("The host takes no more of the seed.", "Look at its libvirtd log, then ask again.")
+            raise HypervisorError(
+                "The host takes no more of the seed.", "Look at its libvirtd log, then ask again."
+            )
         part = part[sent:]
 
 
 def _required(connection: Connection, pool: str, name: str) -> Vol:
     volume = _handle(connection, pool, name)
     if volume is None:
-        raise HypervisorError(f"There is no volume {pool}/{name}.", "It was removed meanwhile: ask again.")
+        raise HypervisorError(
+            f"There is no volume {pool}/{name}.", "It was removed meanwhile: ask again."
+        )
     return volume
 
 
 def _handle(
-    connection: Connection, pool: str, name: str, refreshes: Refreshes | None = None, *, patience: float = 0.0
+    connection: Connection,
+    pool: str,
+    name: str,
+    refreshes: Refreshes | None = None,
+    *,
+    patience: float = 0.0,
 ) -> Vol | None:
     refreshes = refreshes or Refreshes()
     refreshes.check(pool, patience=patience)  # whatever is asked about it would wait
@@ -232,7 +263,9 @@ def _by_path(connection: Connection, path: str) -> Vol | None:
         root = parts.read("pool", name_of(pool), partial(_described, pool))
         directory = "" if root is None else root.findtext("target/path", "")
         if directory and path.startswith(f"{directory.rstrip('/')}/"):
-            return _looked_up(lambda: connection.storageVolLookupByPath(path), partial(pool.refresh, 0))
+            return _looked_up(
+                lambda: connection.storageVolLookupByPath(path), partial(pool.refresh, 0)
+            )
     return None
 
 
@@ -251,7 +284,8 @@ def _looked_up(look: Callable[[], Vol], again: Callable[[], object]) -> Vol | No
         again()
         return look()
     except libvirt.libvirtError as error:
-        # A pool in which something is being made right now cannot be read again; what it knows must do.
+        # A pool in which something is being made right now cannot be read again; what it knows must
+        # do.
         if error.get_error_code() in {*_ABSENT, libvirt.VIR_ERR_INTERNAL_ERROR}:
             return None
         raise

@@ -51,10 +51,15 @@ def from_mention(event: Json, bot_user: str, command: str, now: datetime) -> Req
 
 
 def from_click(body: Json, now: datetime) -> Request:
-    """A button (or a choice) in a message or on the home tab. ``at`` is the click, however late it arrives."""
+    """A button (or a choice) in a message or on the home tab.
+
+    ``at`` is the click, however late it arrives.
+    """
     action = body["actions"][0]
     message: Json = body.get("message") or {}
-    channel = (body.get("channel") or {}).get("id") or (body.get("container") or {}).get("channel_id", "")
+    channel = (body.get("channel") or {}).get("id") or (body.get("container") or {}).get(
+        "channel_id", ""
+    )
     ts = message.get("ts") or (body.get("container") or {}).get("message_ts", "")
     place = f"{channel}:{ts}" if ts else (body.get("view") or {}).get("id", "")
     return Request(
@@ -96,21 +101,37 @@ def from_form(body: Json, now: datetime) -> Request:
 def from_home(event: Json, now: datetime) -> Request:
     """Somebody opened the home tab."""
     ts = event.get("event_ts", "")
-    return Request(key=f"home:{event['user']}:{ts}", kind="home", by=event["user"], at=_moment(ts, now))
+    return Request(
+        key=f"home:{event['user']}:{ts}", kind="home", by=event["user"], at=_moment(ts, now)
+    )
 
 
 def answers(view: Json) -> tuple[tuple[str, str], ...]:
     """A form's fields as (name, value), '' for what was left empty; several values are joined by commas."""
     state: Json = (view.get("state") or {}).get("values", {})
-    return tuple((name, _value(given)) for name, inputs in state.items() for given in inputs.values())
+    return tuple(
+        (name, _value(given)) for name, inputs in state.items() for given in inputs.values()
+    )
 
 
 def blank(view: Json) -> tuple[str, ...]:
     """Fields that must be filled in and hold nothing but white space, which Slack's clients let through."""
     state: Json = (view.get("state") or {}).get("values", {})
-    needed = [each for each in view.get("blocks", ()) if each.get("type") == "input" and not each.get("optional")]
-    texts = [each["block_id"] for each in needed if each.get("element", {}).get("type") == "plain_text_input"]
-    return tuple(name for name in texts if not any(_value(given).strip() for given in state.get(name, {}).values()))
+    needed = [
+        each
+        for each in view.get("blocks", ())
+        if each.get("type") == "input" and not each.get("optional")
+    ]
+    texts = [
+        each["block_id"]
+        for each in needed
+        if each.get("element", {}).get("type") == "plain_text_input"
+    ]
+    return tuple(
+        name
+        for name in texts
+        if not any(_value(given).strip() for given in state.get(name, {}).values())
+    )
 
 
 def _value(given: Json) -> str:
@@ -131,6 +152,10 @@ def _moment(ts: str, now: datetime) -> datetime:
 
 def is_for_us(event: Json, bot_user: str) -> bool:
     """Whether a message event is a person's new words to the bot, not a bot's, an edit or a deletion."""
-    if event.get("bot_id") or event.get("subtype") or event.get("user") in (None, "", bot_user, "USLACKBOT"):
+    if (
+        event.get("bot_id")
+        or event.get("subtype")
+        or event.get("user") in (None, "", bot_user, "USLACKBOT")
+    ):
         return False
     return event["type"] == "app_mention" or event.get("channel_type") == "im"

@@ -1,7 +1,8 @@
 """Cards, forms and homes as Block Kit, each block within Slack's limits.
 
-slackblocks has every block used here. A line becomes ``mrkdwn`` with ``verbatim`` set, so that Slack adds no links
-of its own. What a place cannot show (a plan on the home tab, a second table) is told in text.
+slackblocks has every block used here. A line becomes ``mrkdwn`` with ``verbatim`` set, so that
+Slack adds no links of its own. What a place cannot show (a plan on the home tab, a second table) is
+told in text.
 """
 
 from __future__ import annotations
@@ -83,17 +84,24 @@ STATUS: Mapping[Mark, Literal["pending", "in_progress", "complete", "error"]] = 
 }
 
 
-def rendered(card: Card, files: Files | None = None, surface: Surface = "message") -> tuple[str, list[Json]]:
+def rendered(
+    card: Card, files: Files | None = None, surface: Surface = "message"
+) -> tuple[str, list[Json]]:
     """A card as ``(text, blocks)``; ``text`` is what a notification shows.
 
-    A chart in ``files`` is shown as that picture; a picture that is not in ``files`` is told by its words.
+    A chart in ``files`` is shown as that picture; a picture that is not in ``files`` is told by its
+    words.
     """
     return notification(card), [as_json(block) for block in Page(surface, files or {}).card(card)]
 
 
 def home(card: Card, files: Files | None = None) -> Json:
     """A card as a home tab's view."""
-    return as_json(HomeTabView(blocks=Page("home", files or {}).card(card)[: limits.VIEW_BLOCKS] or [DividerBlock()]))
+    return as_json(
+        HomeTabView(
+            blocks=Page("home", files or {}).card(card)[: limits.VIEW_BLOCKS] or [DividerBlock()]
+        )
+    )
 
 
 def pictures(card: Card) -> tuple[Picture, ...]:
@@ -108,7 +116,8 @@ def charts_of(card: Card) -> tuple[Chart, ...]:
 
 def as_json(thing: Any) -> Json:
     """A slackblocks object as the dict that is sent."""
-    resolved: Json = thing._resolve()  # noqa: SLF001 - slackblocks' only way to a dict for a single block
+    # Slackblocks' only way to a dict for a single block
+    resolved: Json = thing._resolve()  # noqa: SLF001
     return resolved
 
 
@@ -122,14 +131,21 @@ class Page:
 
     def card(self, card: Card) -> list[Block]:
         """Header and elements."""
-        header: list[Block] = [HeaderBlock(as_plain(card.title, limits.HEADER))] if plain(card.title).strip() else []
+        header: list[Block] = (
+            [HeaderBlock(as_plain(card.title, limits.HEADER))] if plain(card.title).strip() else []
+        )
         return [*header, *self.elements(card.elements)]
 
     def elements(self, elements: Sequence[Element]) -> list[Block]:
-        """Elements in order. The first table comes last in the reckoning: it takes the room the others leave."""
+        """Elements in order.
+
+        The first table comes last in the reckoning: it takes the room the others leave.
+        """
         tables = [(index, each) for index, each in enumerate(elements) if isinstance(each, Table)]
         first, table = tables[0] if tables and self._surface != "modal" else (None, None)
-        shown = [[] if index == first else self._element(each) for index, each in enumerate(elements)]
+        shown = [
+            [] if index == first else self._element(each) for index, each in enumerate(elements)
+        ]
         if first is not None and table is not None:
             others = limits.characters([as_json(block) for blocks in shown for block in blocks])
             shown[first] = _table(table, limits.CHARACTERS - others - 300)
@@ -139,10 +155,14 @@ class Page:
         kinds: Mapping[type, Callable[[Any], list[Block]]] = {
             Section: _section,
             Fields: _fields,
-            Listing: lambda listing: [block for text in lines_of(listing) for block in sections(text)],
+            Listing: lambda listing: [
+                block for text in lines_of(listing) for block in sections(text)
+            ],
             Checklist: self._checklist,
             Chart: self._chart,
-            Picture: lambda picture: self._picture(picture, plain(picture.alt), plain(picture.title)),
+            Picture: lambda picture: self._picture(
+                picture, plain(picture.alt), plain(picture.title)
+            ),
             Context: lambda context: _context(context.lines),
             Divider: lambda _: [DividerBlock()],
             Buttons: lambda buttons: _buttons(buttons.buttons),
@@ -157,7 +177,9 @@ class Page:
         whole = plain(list_.title)
         title = whole if len(items) == len(list_.items) else f"{whole} · from step {first + 1}"
         tasks = [
-            TaskCardBlock(f"step-{first + index}", cut(plain(line), limits.TASK) or "–", status=STATUS[mark])
+            TaskCardBlock(
+                f"step-{first + index}", cut(plain(line), limits.TASK) or "–", status=STATUS[mark]
+            )
             for index, (mark, line) in enumerate(items)
         ]
         return [PlanBlock(cut(title, limits.TASK) or "Steps", tasks)]
@@ -165,7 +187,11 @@ class Page:
     def _chart(self, chart: Chart) -> list[Block]:
         if chart in self._files:
             return self._picture(chart, plain(chart.summary or chart.title), plain(chart.title))
-        block = charts.native(chart) if self._surface != "modal" and self._charts < limits.CHARTS else None
+        block = (
+            charts.native(chart)
+            if self._surface != "modal" and self._charts < limits.CHARTS
+            else None
+        )
         if block is None:
             return _in_text(chart)
         self._charts += 1
@@ -176,12 +202,20 @@ class Page:
         if not file:
             return _context((f"[{title or 'Picture'}] {alt}",))
         heading = as_plain(title, limits.ALT) if title.strip() else None
-        return [ImageBlock(alt_text=cut(alt, limits.ALT) or "Picture", title=heading, slack_file=SlackFile(None, file))]
+        return [
+            ImageBlock(
+                alt_text=cut(alt, limits.ALT) or "Picture",
+                title=heading,
+                slack_file=SlackFile(None, file),
+            )
+        ]
 
 
 def _window(items: tuple[tuple[Mark, Line], ...]) -> tuple[int, tuple[tuple[Mark, Line], ...]]:
     """Of more than 50 steps those around the first that is not done."""
-    doing = next((index for index, (mark, _) in enumerate(items) if mark not in (Mark.DONE, Mark.SKIPPED)), 0)
+    doing = next(
+        (index for index, (mark, _) in enumerate(items) if mark not in (Mark.DONE, Mark.SKIPPED)), 0
+    )
     first = max(0, min(doing - 5, len(items) - limits.TASKS))
     return first, items[first : first + limits.TASKS]
 
@@ -197,7 +231,9 @@ def _markdown(text: str) -> Markdown:
 
 def sections(text: str) -> list[Block]:
     """Markup in as many sections as it needs."""
-    return [SectionBlock(_markdown(piece)) for piece in pieces(text, limits.SECTION) if piece.strip()]
+    return [
+        SectionBlock(_markdown(piece)) for piece in pieces(text, limits.SECTION) if piece.strip()
+    ]
 
 
 def _in_text(element: Element) -> list[Block]:
@@ -210,18 +246,30 @@ def _section(section: Section) -> list[Block]:
         return sections(text)
     button = _button(section.button, set(), plain(section.line))
     first, *rest = pieces(text, limits.SECTION)
-    blocks: list[Block] = [SectionBlock(_markdown(first if first.strip() else "–"), accessory=button)]
+    blocks: list[Block] = [
+        SectionBlock(_markdown(first if first.strip() else "–"), accessory=button)
+    ]
     return [*blocks, *(SectionBlock(_markdown(piece)) for piece in rest if piece.strip())]
 
 
 def _fields(fields: Fields) -> list[Block]:
     texts = [_markdown(cut(line, limits.FIELD)) for line in lines_of(fields)]
-    return [SectionBlock(fields=list(texts[at : at + limits.FIELDS])) for at in range(0, len(texts), limits.FIELDS)]
+    return [
+        SectionBlock(fields=list(texts[at : at + limits.FIELDS]))
+        for at in range(0, len(texts), limits.FIELDS)
+    ]
 
 
 def _context(lines: Sequence[Line]) -> list[Block]:
-    texts = [_markdown(cut(text, limits.CONTEXT_TEXT)) for line in lines if (text := mrkdwn(line)).strip()]
-    return [ContextBlock(list(texts[at : at + limits.CONTEXT])) for at in range(0, len(texts), limits.CONTEXT)]
+    texts = [
+        _markdown(cut(text, limits.CONTEXT_TEXT))
+        for line in lines
+        if (text := mrkdwn(line)).strip()
+    ]
+    return [
+        ContextBlock(list(texts[at : at + limits.CONTEXT]))
+        for at in range(0, len(texts), limits.CONTEXT)
+    ]
 
 
 def _buttons(buttons: Sequence[Button]) -> list[Block]:
@@ -239,7 +287,9 @@ def _one_primary(buttons: Sequence[Button]) -> Iterable[Button]:
     """Slack's guide (docs.slack.dev/reference/block-kit/block-elements/button-element): primary for one of a set."""
     seen = False
     for button in buttons:
-        yield replace(button, style=Style.PLAIN) if seen and button.style is Style.PRIMARY else button
+        yield (
+            replace(button, style=Style.PLAIN) if seen and button.style is Style.PRIMARY else button
+        )
         seen = seen or button.style is Style.PRIMARY
 
 
@@ -249,7 +299,11 @@ def _button(button: Button, taken: set[str], beside: str = "") -> ButtonElement 
     Slack wants every ``action_id`` of a block only once; of twins the second becomes ``name#2``.
     """
     if len(button.value) > limits.VALUE or len(button.action) > limits.ID - 4:
-        log.error("button left out: its data is too long for Slack", action=button.action[:80], size=len(button.value))
+        log.error(
+            "button left out: its data is too long for Slack",
+            action=button.action[:80],
+            size=len(button.value),
+        )
         return None
     action, number = button.action, 2
     while action in taken:
@@ -261,7 +315,9 @@ def _button(button: Button, taken: set[str], beside: str = "") -> ButtonElement 
         value=button.value or None,
         style=_STYLES[button.style],
         confirm=_confirm(button),
-        accessibility_label=cut(f"{plain(button.text)}: {beside}", limits.BUTTON) if beside else None,
+        accessibility_label=cut(f"{plain(button.text)}: {beside}", limits.BUTTON)
+        if beside
+        else None,
     )
 
 
@@ -298,7 +354,9 @@ def _table(table: Table, room: int) -> list[Block]:
 
 def _column(table: Table, index: int) -> ColumnSettings:
     longest = max((len(plain(row[index])) for row in table.rows if index < len(row)), default=0)
-    return ColumnSettings(align="right" if index in table.numeric else "left", is_wrapped=longest > SENTENCE)
+    return ColumnSettings(
+        align="right" if index in table.numeric else "left", is_wrapped=longest > SENTENCE
+    )
 
 
 def _cell_text(line: Line) -> str:
@@ -313,9 +371,14 @@ def _cell(line: Line) -> Any:
     elements: list[RichTextElement] = []
     for part in found:
         if _mentions(part.value):
-            elements.append(RichTextUser(part.value.id))  # type: ignore[union-attr] # _mentions has looked
+            # _mentions has looked
+            elements.append(RichTextUser(part.value.id))  # type: ignore[union-attr]
         elif text := cut(said(part.value), limits.CELL):
-            elements.append(RichText(text, bold=part.bold or None, italic=part.italic or None, code=part.code or None))
+            elements.append(
+                RichText(
+                    text, bold=part.bold or None, italic=part.italic or None, code=part.code or None
+                )
+            )
     return RichTextSection(elements) if elements else RawText("–")
 
 

@@ -6,7 +6,14 @@ import io
 import math
 from dataclasses import replace
 
-from slackblocks import AxisConfig, BarChart, DataPoint, DataSeries, DataVisualizationBlock, LineChart
+from slackblocks import (
+    AxisConfig,
+    BarChart,
+    DataPoint,
+    DataSeries,
+    DataVisualizationBlock,
+    LineChart,
+)
 
 from bot.adapters.slack.limits import CHART_LABEL as LABEL
 from bot.adapters.slack.limits import CHART_TITLE as TITLE
@@ -22,9 +29,15 @@ def drawable(chart: Chart) -> Chart | None:
 
     Of more points every n-th is kept, and always the last, so the newest value of a history shows.
     """
-    series = tuple((name, values[: len(chart.labels)]) for name, values in chart.series[:SERIES] if values)
+    series = tuple(
+        (name, values[: len(chart.labels)]) for name, values in chart.series[:SERIES] if values
+    )
     length = min((len(values) for _, values in series), default=0)
-    good = [index for index in range(length) if all(math.isfinite(values[index]) for _, values in series)]
+    good = [
+        index
+        for index in range(length)
+        if all(math.isfinite(values[index]) for _, values in series)
+    ]
     step = math.ceil(len(good) / POINTS) or 1
     kept = good[::-1][::step][::-1]
     if not kept:
@@ -41,8 +54,12 @@ def native(chart: Chart) -> DataVisualizationBlock | None:
         return None
     labels = distinct(small.labels)
     series = [
-        DataSeries(name, [DataPoint(label, value) for label, value in zip(labels, values, strict=True)])
-        for name, (_, values) in zip(distinct([plain(name) for name, _ in small.series]), small.series, strict=True)
+        DataSeries(
+            name, [DataPoint(label, value) for label, value in zip(labels, values, strict=True)]
+        )
+        for name, (_, values) in zip(
+            distinct([plain(name) for name, _ in small.series]), small.series, strict=True
+        )
     ]
     kind = LineChart if chart.kind == "line" else BarChart
     axes = AxisConfig(labels, y_label=cut(seemly(chart.unit), TITLE) or None)
@@ -65,7 +82,8 @@ def distinct(names: tuple[str, ...] | list[str]) -> list[str]:
 
 def drawn(chart: Chart) -> Picture:
     """The chart as a PNG of about 960 × 480 pixels."""
-    # Imported here: matplotlib costs half a second, and most starts never draw. No pyplot: it is not thread-safe.
+    # Imported here: matplotlib costs half a second, and most starts never draw. No pyplot: it is
+    # not thread-safe.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -78,7 +96,10 @@ def drawn(chart: Chart) -> Picture:
         if chart.kind == "line":
             axes.plot(places[: len(values)], values, label=label, marker="o", markersize=3)
         else:
-            shifted = [place + (number - (len(chart.series) - 1) / 2) * width for place in places[: len(values)]]
+            shifted = [
+                place + (number - (len(chart.series) - 1) / 2) * width
+                for place in places[: len(values)]
+            ]
             axes.bar(shifted, values, width, label=label)
     step = math.ceil(len(chart.labels) / POINTS) or 1
     ticks = [_undollared(cut(label, LABEL)) for label in chart.labels[::step]]

@@ -17,7 +17,16 @@ from slack_sdk import WebClient
 from slackblocks import InvalidUsageError
 
 from bot.adapters.slack import charts, validate
-from bot.adapters.slack.blocks import Files, Surface, as_json, charts_of, home, pictures, rendered, sections
+from bot.adapters.slack.blocks import (
+    Files,
+    Surface,
+    as_json,
+    charts_of,
+    home,
+    pictures,
+    rendered,
+    sections,
+)
 from bot.adapters.slack.coalescer import Coalescer
 from bot.adapters.slack.forms import modal
 from bot.adapters.slack.groups import Groups
@@ -37,7 +46,13 @@ log = structlog.get_logger()
 Json = dict[str, Any]
 EVENT = "drover"
 REFUSED_BLOCKS = frozenset(
-    {"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "invalid_arguments", "msg_too_long"}
+    {
+        "invalid_blocks",
+        "invalid_blocks_format",
+        "msg_blocks_too_long",
+        "invalid_arguments",
+        "msg_too_long",
+    }
 )
 PICTURE_ELSEWHERE = "The picture is in your direct messages with the app."
 NO_WRITING = frozenset({"is_archived", "channel_not_found", "not_in_channel", "ekm_access_denied"})
@@ -113,7 +128,12 @@ class SlackChat:
             ChatError: it may not: the channel is archived, or is for announcements of others.
         """
         try:
-            self._call(self._client.chat_postEphemeral, channel=channel, user=me.user, text="Drover can write here.")
+            self._call(
+                self._client.chat_postEphemeral,
+                channel=channel,
+                user=me.user,
+                text="Drover can write here.",
+            )
         except SlackRefusedError as error:
             if error.code in NO_WRITING or error.code.startswith("restricted_action"):
                 raise
@@ -128,13 +148,24 @@ class SlackChat:
         self._call(self._client.conversations_history, channel=channel, limit=1)
 
     def post(
-        self, channel: str, card: Card, *, thread: MessageRef | None = None, key: str = "", look: bool = True
+        self,
+        channel: str,
+        card: Card,
+        *,
+        thread: MessageRef | None = None,
+        key: str = "",
+        look: bool = True,
     ) -> MessageRef:
-        """Post a message. With ``key``, a message already posted under it is found and updated instead."""
+        """Post a message.
+
+        With ``key``, a message already posted under it is found and updated instead.
+        """
         known = self._already(channel, thread, key) if key and look else None
         if known is not None and self._still_there(known, card):
             return known
-        ref: MessageRef = self._deliver(card, lambda text, blocks: self._post_once(channel, text, blocks, thread, key))
+        ref: MessageRef = self._deliver(
+            card, lambda text, blocks: self._post_once(channel, text, blocks, thread, key)
+        )
         if key:
             self._posted.put((channel, thread, key), ref)
         return ref
@@ -163,9 +194,12 @@ class SlackChat:
         """Show what waits, as long as there is time, and end."""
         self._edits.close()
 
-    def whisper(self, channel: str, user: str, card: Card, *, thread: str = "", answer_to: str = "") -> None:
+    def whisper(
+        self, channel: str, user: str, card: Card, *, thread: str = "", answer_to: str = ""
+    ) -> None:
         """A message that only one person sees; a direct message where that is not possible."""
-        if not channel or is_user(channel) or channel.startswith("D"):  # there a real message is as private, and stays
+        # There a real message is as private, and stays
+        if not channel or is_user(channel) or channel.startswith("D"):
             self.tell(user, card)
             return
         if pictures(card):  # Slack shares no file in an ephemeral message
@@ -189,20 +223,38 @@ class SlackChat:
                 self.tell(user, card)
 
     def tell(self, user: str, card: Card) -> None:
-        """A direct message. It is sent again when its fate is not known: rather twice than not at all."""
+        """A direct message.
+
+        It is sent again when its fate is not known: rather twice than not at all.
+        """
 
         def send(text: str, blocks: list[Json]) -> None:
-            self._call(self._client.chat_postMessage, place=user, channel=user, **_contents(text, blocks), **_QUIET)
+            self._call(
+                self._client.chat_postMessage,
+                place=user,
+                channel=user,
+                **_contents(text, blocks),
+                **_QUIET,
+            )
 
         self._deliver(card, send)
 
-    def open_form(self, trigger: str, form: Form, *, locale: str = "") -> None:  # noqa: ARG002 - it is translated by now
+    # It is translated by now
+    def open_form(self, trigger: str, form: Form, *, locale: str = "") -> None:  # noqa: ARG002
         """Open a dialog; a trigger lives three seconds, and works once."""
         try:
             view = modal(form)
         except InvalidUsageError as error:
-            raise ChatError(f"The form “{form.title}” cannot be shown: {error}", "Use the command instead.") from error
-        self._call(self._client.views_open, urgency=Urgency.FINAL, repeatable=False, trigger_id=trigger, view=view)
+            raise ChatError(
+                f"The form “{form.title}” cannot be shown: {error}", "Use the command instead."
+            ) from error
+        self._call(
+            self._client.views_open,
+            urgency=Urgency.FINAL,
+            repeatable=False,
+            trigger_id=trigger,
+            view=view,
+        )
 
     def publish_home(self, user: str, card: Card) -> None:
         """Fill a person's App Home."""
@@ -216,7 +268,9 @@ class SlackChat:
         except SlackRefusedError as error:
             if error.code not in REFUSED_BLOCKS:
                 raise
-            log.warning("home shown as text: Slack refused its blocks", said=error.complaints or error.code)
+            log.warning(
+                "home shown as text: Slack refused its blocks", said=error.complaints or error.code
+            )
             self._publish(user, _as_sections(told(card)))
 
     def groups_of(self, user: str) -> frozenset[str]:
@@ -237,7 +291,8 @@ class SlackChat:
         form = self._form(card, {}, "modal")
         text, blocks = form or (told(card), [])
         said = {"response_type": "ephemeral", "replace_original": False, **_contents(text, blocks)}
-        request = urllib.request.Request(  # noqa: S310 - Slack's own address, out of a verified payload
+        # Slack's own address, out of a verified payload
+        request = urllib.request.Request(  # noqa: S310
             address, json.dumps(said).encode(), {"Content-Type": "application/json; charset=utf-8"}
         )
         try:
@@ -248,7 +303,9 @@ class SlackChat:
             return False
 
     def _publish(self, user: str, blocks: list[Json]) -> None:
-        self._call(self._client.views_publish, user_id=user, view={"type": "home", "blocks": blocks})
+        self._call(
+            self._client.views_publish, user_id=user, view={"type": "home", "blocks": blocks}
+        )
 
     def _edit(self, ref: MessageRef, card: Card, urgency: Urgency) -> None:
         """Edit once; the first call's turn was taken by the queue of edits."""
@@ -267,7 +324,9 @@ class SlackChat:
 
         self._deliver(card, send, edit=True)
 
-    def _deliver(self, card: Card, send: Callable[[str, list[Json]], Any], *, edit: bool = False) -> Any:
+    def _deliver(
+        self, card: Card, send: Callable[[str, list[Json]], Any], *, edit: bool = False
+    ) -> Any:
         """Send a card in its best form that Slack takes: see ``_forms``."""
         refusal: SlackRefusedError | None = None
         for text, blocks, drawn in self._forms(card, edit=edit):
@@ -276,7 +335,11 @@ class SlackChat:
             except SlackRefusedError as error:
                 if error.code not in REFUSED_BLOCKS:
                     raise
-                log.warning("Slack refused a message's blocks", text=text[:80], said=error.complaints or error.code)
+                log.warning(
+                    "Slack refused a message's blocks",
+                    text=text[:80],
+                    said=error.complaints or error.code,
+                )
                 refusal = error
                 continue
             if drawn and refusal is not None:
@@ -284,13 +347,18 @@ class SlackChat:
             return answer
         raise refusal or ChatError("There was nothing to send.")
 
-    def _send_with_files(self, text: str, blocks: list[Json], send: Callable[[str, list[Json]], Any]) -> Any:
+    def _send_with_files(
+        self, text: str, blocks: list[Json], send: Callable[[str, list[Json]], Any]
+    ) -> Any:
         """Send; a picture that was just uploaded is refused for a moment, until Slack has looked at it."""
         for attempt in range(FILE_TRIES):
             try:
                 return send(text, blocks)
             except SlackRefusedError as error:
-                fresh = any("slack file" in each.lower() or "slack_file" in each for each in error.complaints)
+                fresh = any(
+                    "slack file" in each.lower() or "slack_file" in each
+                    for each in error.complaints
+                )
                 if not fresh or attempt == FILE_TRIES - 1:
                     raise
                 time.sleep(self._pacer.rest(0.5 * (attempt + 1)))
@@ -299,9 +367,12 @@ class SlackChat:
     def _forms(self, card: Card, *, edit: bool) -> Iterator[tuple[str, list[Json], bool]]:
         """The card as ``(text, blocks, charts drawn)``, each made only when Slack refused the one before.
 
-        Everything; charts as pictures; tables, plans, charts and pictures in words; text alone. An edit shows no
-        picture that the message did not show before: Slack shares a file with a message's readers when it is posted,
-        and an edit with a new one shows "file not found" (bolt-python#1295). It is told in words there.
+        Everything; charts as pictures; tables, plans, charts and pictures in words; text alone. An
+        edit shows no
+        picture that the message did not show before: Slack shares a file with a message's readers
+            when it is posted,
+        and an edit with a new one shows "file not found" (bolt-python#1295). It is told in words
+        there.
         """
         files = self._uploaded(pictures(card), known_only=edit)
         drawable = charts_of(card)
@@ -313,7 +384,9 @@ class SlackChat:
             yield *form, False
         yield told(card), [], False
 
-    def _form(self, card: Card, files: Files, surface: Surface = "message") -> tuple[str, list[Json]] | None:
+    def _form(
+        self, card: Card, files: Files, surface: Surface = "message"
+    ) -> tuple[str, list[Json]] | None:
         try:
             text, blocks = rendered(card, files, surface)
         except InvalidUsageError:
@@ -321,12 +394,18 @@ class SlackChat:
             return None
         shown = validate.fitted(text, blocks, told(card))
         if shown.faults:
-            log.warning("message shown as text: blocks would be refused", text=text[:80], faults=shown.faults)
+            log.warning(
+                "message shown as text: blocks would be refused",
+                text=text[:80],
+                faults=shown.faults,
+            )
         return shown.text, shown.blocks
 
     # -- pictures
 
-    def _uploaded(self, wanted: tuple[Picture, ...], *, known_only: bool = False) -> dict[Picture | Chart, str]:
+    def _uploaded(
+        self, wanted: tuple[Picture, ...], *, known_only: bool = False
+    ) -> dict[Picture | Chart, str]:
         found: dict[Picture | Chart, str] = {}
         for picture in wanted:
             if file := self._file(picture, known_only=known_only):
@@ -382,7 +461,11 @@ class SlackChat:
                 )
                 return MessageRef(answer["channel"], answer["ts"])
             except SlackUnsureError as error:
-                log.warning("a message's fate is not known, looking for it", channel=channel, error=str(error))
+                log.warning(
+                    "a message's fate is not known, looking for it",
+                    channel=channel,
+                    error=str(error),
+                )
                 if attempt == 2:
                     raise
                 time.sleep(self._pacer.rest(0.5 * 2**attempt))
@@ -399,7 +482,11 @@ class SlackChat:
         try:
             return self._find(channel, thread, key)
         except ChatError as error:
-            log.warning("cannot look for an earlier message, posting a new one", channel=channel, error=str(error))
+            log.warning(
+                "cannot look for an earlier message, posting a new one",
+                channel=channel,
+                error=str(error),
+            )
             return None
 
     def _still_there(self, ref: MessageRef, card: Card) -> bool:
@@ -412,20 +499,28 @@ class SlackChat:
             return False
         return True
 
-    def _look(self, channel: str, thread: MessageRef | None, marker: str, lost: SlackUnsureError) -> MessageRef | None:
+    def _look(
+        self, channel: str, thread: MessageRef | None, marker: str, lost: SlackUnsureError
+    ) -> MessageRef | None:
         try:
             return self._find(channel, thread, marker)
         except ChatError as error:
-            log.warning("cannot look whether a message was posted", channel=channel, error=str(error))
+            log.warning(
+                "cannot look whether a message was posted", channel=channel, error=str(error)
+            )
             raise lost from error
 
     def _find(self, channel: str, thread: MessageRef | None, marker: str) -> MessageRef | None:
         """The message with this key among the channel's (or the thread's) of the last day, as far as pages reach.
 
-        A channel is read from now backwards: with ``oldest`` alone Slack would begin at the horizon and page forward,
-        and a busy channel's newest messages would never be reached. A thread comes oldest first, with no other order.
+        A channel is read from now backwards: with ``oldest`` alone Slack would begin at the horizon
+            and page forward,
+        and a busy channel's newest messages would never be reached. A thread comes oldest first,
+        with no other order.
         """
-        method = self._client.conversations_replies if thread else self._client.conversations_history
+        method = (
+            self._client.conversations_replies if thread else self._client.conversations_history
+        )
         horizon = time.time() - SEARCHED_SECONDS
         cursor: str | None = None
         for _ in range(SEARCHED_PAGES):
@@ -439,7 +534,10 @@ class SlackChat:
             )
             for message in page["messages"]:
                 metadata = message.get("metadata") or {}
-                if metadata.get("event_type") == EVENT and metadata.get("event_payload", {}).get("key") == marker:
+                if (
+                    metadata.get("event_type") == EVENT
+                    and metadata.get("event_payload", {}).get("key") == marker
+                ):
                     return MessageRef(channel, message["ts"])
             cursor = (page.get("response_metadata") or {}).get("next_cursor")
             too_old = not thread and any(float(each["ts"]) < horizon for each in page["messages"])
@@ -450,7 +548,9 @@ class SlackChat:
 
 def _in_words(card: Card) -> Card:
     """A card whose pictures are told, and where they are to be seen."""
-    told_of = [Context((each.alt,)) if isinstance(each, Picture) else each for each in card.elements]
+    told_of = [
+        Context((each.alt,)) if isinstance(each, Picture) else each for each in card.elements
+    ]
     return replace(card, elements=(*told_of, Context((PICTURE_ELSEWHERE,))))
 
 

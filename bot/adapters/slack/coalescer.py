@@ -21,9 +21,11 @@ log = structlog.get_logger()
 
 METHOD = "chat.update"
 THREADS = 3  # an edit that hangs must not hold up the others
-BETWEEN = 1.0  # seconds between two edits of one message that are not final: what follows at once joins
+# Seconds between two edits of one message that are not final: what follows at once joins
+BETWEEN = 1.0
 FIRST_REST, MOST_REST = 0.5, 60.0
-FORESIGHT, FORESEEN = 3, 30  # more messages may begin to change: room for their last words is kept early, up to so many
+# More messages may begin to change: room for their last words is kept early, up to so many
+FORESIGHT, FORESEEN = 3, 30
 MOVING = 600.0  # seconds after its last edit for which a message is expected to have a final one
 
 Send = Callable[[MessageRef, Card, Urgency], None]
@@ -31,7 +33,10 @@ Send = Callable[[MessageRef, Card, Urgency], None]
 
 @dataclass(slots=True)
 class _Wanted:
-    """What a message is to show. ``kept``: until it is shown; else one failure, or a few for who waits, are enough."""
+    """What a message is to show.
+
+    ``kept``: until it is shown; else one failure, or a few for who waits, are enough.
+    """
 
     card: Card
     urgency: Urgency
@@ -46,18 +51,24 @@ class _Wanted:
 class Coalescer:
     """Shows cards in messages.
 
-    The final ones go first, then votes, then progress. Enough calls are kept free for the final edit of each message
-    that is changing, so progress becomes slower the more of them there are.
+    The final ones go first, then votes, then progress. Enough calls are kept free for the final
+    edit of each message that is changing, so progress becomes slower the more of them there are.
 
     Args:
-        send: edits a message, trying once, in a turn that was taken for it; may raise ``DroverError``.
+        send: edits a message, trying once, in a turn that was taken for it; may raise
+            ``DroverError``.
         pacer: knows when the next edit may be made.
-        every: seconds between two edits of one message that are progress, while it is the only one that changes.
+        every: seconds between two edits of one message that are progress, while it is the only one
+            that changes.
         clock: seconds, monotonic.
     """
 
     def __init__(
-        self, send: Send, pacer: Pacer, every: float = 2.0, clock: Callable[[], float] = time.monotonic
+        self,
+        send: Send,
+        pacer: Pacer,
+        every: float = 2.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._send = send
         self._pacer = pacer
@@ -84,11 +95,18 @@ class Coalescer:
         done.result()
 
     def later(
-        self, ref: MessageRef, card: Card, urgency: Urgency, shown: Shown | None = None, lost: Lost | None = None
+        self,
+        ref: MessageRef,
+        card: Card,
+        urgency: Urgency,
+        shown: Shown | None = None,
+        lost: Lost | None = None,
     ) -> None:
         """Show a card soon, unless a newer one comes first."""
         kept = urgency is not Urgency.PROGRESS
-        wanted = _Wanted(card, urgency, kept, shown=[shown] if shown else [], lost=[lost] if lost else [])
+        wanted = _Wanted(
+            card, urgency, kept, shown=[shown] if shown else [], lost=[lost] if lost else []
+        )
         self._put(ref, wanted)
 
     def flush(self, timeout: float | None = None) -> bool:
@@ -97,12 +115,17 @@ class Coalescer:
             self._hurry += 1
             self._changed.notify_all()
             try:
-                return self._changed.wait_for(lambda: not self._wanted and not self._sending, timeout)
+                return self._changed.wait_for(
+                    lambda: not self._wanted and not self._sending, timeout
+                )
             finally:
                 self._hurry -= 1
 
     def close(self, timeout: float = 10.0) -> None:
-        """Show what waits as long as there is time, and end the threads. What is left is said in the log."""
+        """Show what waits as long as there is time, and end the threads.
+
+        What is left is said in the log.
+        """
         if not self.flush(timeout):
             log.warning("not everything was shown before the end", messages=len(self._wanted))
         with self._changed:
@@ -121,7 +144,9 @@ class Coalescer:
             self._wanted[ref] = _joined(self._wanted.get(ref), new)
             same = self._same(ref)
             while len(self._threads) < THREADS:
-                self._threads.append(threading.Thread(target=self._run, name="slack-edits", daemon=True))
+                self._threads.append(
+                    threading.Thread(target=self._run, name="slack-edits", daemon=True)
+                )
                 self._threads[-1].start()
             self._changed.notify_all()
         if same is not None:
@@ -130,7 +155,12 @@ class Coalescer:
     def _same(self, ref: MessageRef) -> _Wanted | None:
         """What is wanted of a message that shows it already, taken back: Slack counts every edit."""
         wanted = self._wanted.get(ref)
-        if wanted is None or wanted.waiting or ref in self._sending or self._cards.get(ref) != wanted.card:
+        if (
+            wanted is None
+            or wanted.waiting
+            or ref in self._sending
+            or self._cards.get(ref) != wanted.card
+        ):
             return None
         return self._wanted.pop(ref)
 
@@ -158,8 +188,14 @@ class Coalescer:
     def _next(self) -> MessageRef | None:
         """The message whose turn it is, the turn taken: the most urgent that is due, then the longest not shown."""
         now = self._clock()
-        due = [ref for ref, each in self._wanted.items() if ref not in self._sending and self._due(ref, each) <= now]
-        for ref in sorted(due, key=lambda each: (self._wanted[each].urgency, self._shown_at.get(each, 0.0))):
+        due = [
+            ref
+            for ref, each in self._wanted.items()
+            if ref not in self._sending and self._due(ref, each) <= now
+        ]
+        for ref in sorted(
+            due, key=lambda each: (self._wanted[each].urgency, self._shown_at.get(each, 0.0))
+        ):
             if self._pacer.take(METHOD, urgency=self._wanted[ref].urgency):
                 return ref
         return None
@@ -203,7 +239,9 @@ class Coalescer:
             if len(self._cards) > 1000:
                 del self._cards[next(iter(self._cards))]
             if len(self._shown_at) > 1000:
-                self._shown_at = {each: at for each, at in self._shown_at.items() if now - at < MOVING}
+                self._shown_at = {
+                    each: at for each, at in self._shown_at.items() if now - at < MOVING
+                }
             self._sending.discard(ref)
             same = self._same(ref)
             self._changed.notify_all()
@@ -213,19 +251,30 @@ class Coalescer:
     def _tried_again(self, ref: MessageRef, wanted: _Wanted, fault: Exception) -> bool:
         """Put what failed back, behind what came meanwhile; whether it was."""
         if isinstance(fault, ChatRefusedError) and getattr(fault, "for_good", True):
-            log.info("a message cannot be edited any more", channel=ref.channel, ts=ref.ts, error=str(fault))
+            log.info(
+                "a message cannot be edited any more",
+                channel=ref.channel,
+                ts=ref.ts,
+                error=str(fault),
+            )
             return False
         limited = isinstance(fault, SlackLimitedError)
         wanted.failures += 0 if limited else 1
         if not (wanted.kept or (wanted.waiting and wanted.failures < TRIES) or limited):
             log.warning("progress not shown", channel=ref.channel, ts=ref.ts, error=str(fault))
             return False
-        if wanted.waiting and wanted.failures >= TRIES:  # shown some time, but nobody waits for it any more
+        # Shown some time, but nobody waits for it any more
+        if wanted.waiting and wanted.failures >= TRIES:
             for each in wanted.waiting:
                 each.set_exception(fault)
             wanted.waiting = []
         rest = 0.0 if limited else min(MOST_REST, FIRST_REST * 2 ** min(wanted.failures - 1, 10))
-        log.info("message not shown yet, will try again", channel=ref.channel, ts=ref.ts, error=str(fault))
+        log.info(
+            "message not shown yet, will try again",
+            channel=ref.channel,
+            ts=ref.ts,
+            error=str(fault),
+        )
         with self._changed:
             wanted.not_before = self._clock() + self._pacer.rest(rest)
             newer = self._wanted.get(ref)

@@ -32,10 +32,13 @@ def modal(form: Form) -> Json:
     """A form as a modal view.
 
     Raises:
-        ChatError: its hidden data or an option's value does not fit; cutting it would change what is asked.
+        ChatError: its hidden data or an option's value does not fit; cutting it would change what
+            is asked.
     """
     if len(form.hidden) > limits.HIDDEN:
-        raise ChatError(f"The form “{form.title}” hides more than {limits.HIDDEN} characters.", "Report this.")
+        raise ChatError(
+            f"The form “{form.title}” hides more than {limits.HIDDEN} characters.", "Report this."
+        )
     fields = [_input(field) for field in form.fields[: limits.VIEW_BLOCKS]]
     intro = Page("modal", {}).elements(form.intro)[: limits.VIEW_BLOCKS - len(fields)]
     return as_json(
@@ -70,8 +73,12 @@ def _input(field: FormField) -> Block:
             )
         case ChoiceField():
             if not field.source and not field.options:
-                return sections(literal(f"{plain(field.label)}: there is nothing to choose from."))[0]
-            return InputBlock(label, _choice(field), block_id=field.name, optional=not field.required)
+                return sections(literal(f"{plain(field.label)}: there is nothing to choose from."))[
+                    0
+                ]
+            return InputBlock(
+                label, _choice(field), block_id=field.name, optional=not field.required
+            )
         case ManyField():
             return InputBlock(label, _many(field), block_id=field.name, optional=True)
 
@@ -79,10 +86,14 @@ def _input(field: FormField) -> Block:
 def _choice(field: ChoiceField) -> StaticSelectMenu | ExternalSelectMenu:
     if field.source:
         initial = option(field.initial, field.initial) if field.initial else None
-        return ExternalSelectMenu(action_id=f"{SOURCE}{field.source}", initial_option=initial, min_query_length=0)
+        return ExternalSelectMenu(
+            action_id=f"{SOURCE}{field.source}", initial_option=initial, min_query_length=0
+        )
     options = {value: option(value, text) for value, text in field.options[: limits.OPTIONS]}
     return StaticSelectMenu(
-        action_id=field.name, options=list(options.values()), initial_option=options.get(field.initial)
+        action_id=field.name,
+        options=list(options.values()),
+        initial_option=options.get(field.initial),
     )
 
 
@@ -101,5 +112,8 @@ def option(value: str, text: Line) -> Option:
         ChatError: the value is longer than Slack carries.
     """
     if not 0 < len(value) <= limits.OPTION_VALUE:
-        raise ChatError(f"“{value[:60]}…” cannot be offered as a choice.", "Use the command instead of the form.")
+        raise ChatError(
+            f"“{value[:60]}…” cannot be offered as a choice.",
+            "Use the command instead of the form.",
+        )
     return Option(as_plain(text, limits.OPTION_TEXT), value)

@@ -17,7 +17,9 @@ from bot.domain.errors import ChatError
 log = structlog.get_logger()
 
 ADVICE = "Roles by group cannot be checked until it does. Try again in a minute."
-NO_GROUPS = frozenset({"missing_scope", "paid_teams_only", "plan_upgrade_required", "team_not_eligible"})
+NO_GROUPS = frozenset(
+    {"missing_scope", "paid_teams_only", "plan_upgrade_required", "team_not_eligible"}
+)
 LONGEST = 30.0
 """Seconds that somebody waits when nothing is known at all."""
 AFTER_FAILURE = 30.0
@@ -28,9 +30,11 @@ PATIENCE = 1.0
 class Groups:
     """The workspace's user groups, cached.
 
-    They are asked for in the background, so that nobody's vote waits for Slack. While Slack does not tell them, what
-    was last known of them holds for a while, and then nothing is known: an operation waits, and people are told so.
-    A workspace without groups (they need a paid plan), or an app without the scope, has nobody in any group.
+    They are asked for in the background, so that nobody's vote waits for Slack. While Slack does
+    not tell them, what
+    was last known of them holds for a while, and then nothing is known: an operation waits, and
+    people are told so. A workspace without groups (they need a paid plan), or an app without the
+    scope, has nobody in any group.
 
     Args:
         client: with the scope ``usergroups:read``.
@@ -74,9 +78,13 @@ class Groups:
             if now >= self._fresh_until:
                 self._ask(now)
                 held = self._members is not None and now < self._good_until
-                self._changed.wait_for(lambda: not self._asking, self._patience if held else LONGEST)
+                self._changed.wait_for(
+                    lambda: not self._asking, self._patience if held else LONGEST
+                )
             if self._members is None or self._clock() >= self._good_until:
-                raise ChatError(f"Slack does not tell the user groups now. {self._why}".strip(), ADVICE)
+                raise ChatError(
+                    f"Slack does not tell the user groups now. {self._why}".strip(), ADVICE
+                )
             return self._members.get(user, frozenset())
 
     def _ask(self, now: float) -> None:
@@ -109,17 +117,23 @@ class Groups:
             else:
                 self._why = why
                 self._ask_after = now + self._pacer.rest(AFTER_FAILURE)
-                log.warning("user groups not told: what was known of them holds for a while", error=why)
+                log.warning(
+                    "user groups not told: what was known of them holds for a while", error=why
+                )
             self._asking = False
             self._changed.notify_all()
 
     def _asked(self) -> Mapping[str, frozenset[str]]:
-        groups = call(self._client.usergroups_list, pacer=self._pacer, include_users=True)["usergroups"]
+        groups = call(self._client.usergroups_list, pacer=self._pacer, include_users=True)[
+            "usergroups"
+        ]
         members: defaultdict[str, set[str]] = defaultdict(set)
         for group in groups:
             users = group.get("users")
             if users is None:
-                answer = call(self._client.usergroups_users_list, pacer=self._pacer, usergroup=group["id"])
+                answer = call(
+                    self._client.usergroups_users_list, pacer=self._pacer, usergroup=group["id"]
+                )
                 users = answer["users"]
             for user in users:
                 members[user] |= {group["id"], group["handle"]}

@@ -1,8 +1,8 @@
 """HTTP mode: Bolt behind waitress, for workspaces that deliver to a URL instead of a socket.
 
-waitress rather than the standard library's server: it bounds threads, connections and sizes before a request is even
-verified. A request that does not come whole within seconds is hung up on, so that a client that trickles holds nothing.
-TLS belongs to the proxy in front.
+waitress rather than the standard library's server: it bounds threads, connections and sizes before
+a request is even verified. A request that does not come whole within seconds is hung up on, so that
+a client that trickles holds nothing. TLS belongs to the proxy in front.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ Environ = dict[str, Any]
 Respond = Callable[..., Any]
 
 
-def stamped(app: Callable[[Environ, Respond], Iterable[bytes]]) -> Callable[[Environ, Respond], Iterable[bytes]]:
+def stamped(
+    app: Callable[[Environ, Respond], Iterable[bytes]],
+) -> Callable[[Environ, Respond], Iterable[bytes]]:
     """Refuse with 401 what has a timestamp that is none, before Bolt, which takes it for a fault of its own."""
 
     def checked(environ: Environ, respond: Respond) -> Iterable[bytes]:
@@ -65,11 +67,14 @@ class HttpServer:
             max_request_body_size=BIGGEST_BODY,
             channel_timeout=30,
             ident="",
-            asyncore_use_poll=True,  # a bot of many hosts has more open files than select() can take
+            # A bot of many hosts has more open files than select() can take
+            asyncore_use_poll=True,
         )
         self._thread = threading.Thread(target=self._server.run, name="slack-http", daemon=True)
         self._closing = threading.Event()
-        self._slow = threading.Thread(target=self._hang_up_on_slow, name="slack-http-slow", daemon=True)
+        self._slow = threading.Thread(
+            target=self._hang_up_on_slow, name="slack-http-slow", daemon=True
+        )
 
     @property
     def url(self) -> str:
@@ -86,9 +91,16 @@ class HttpServer:
         since: dict[int, tuple[object, float]] = {}
         while not self._closing.wait(LOOK):
             now = time.monotonic()
-            channels = [each for each in list(self._server.active_channels.values()) if each.request is not None]
+            channels = [
+                each
+                for each in list(self._server.active_channels.values())
+                if each.request is not None
+            ]
             known = {id(each): (each.request, now) for each in channels}
-            since = {key: since[key] if key in since and since[key][0] is new[0] else new for key, new in known.items()}
+            since = {
+                key: since[key] if key in since and since[key][0] is new[0] else new
+                for key, new in known.items()
+            }
             for channel in channels:
                 if now - since[id(channel)][1] > WHOLE_WITHIN:
                     self._server.trigger.pull_trigger(channel.handle_close)
@@ -96,7 +108,8 @@ class HttpServer:
     def close(self) -> None:
         """Take no new connection, finish what is being answered, hang up on the rest.
 
-        waitress' own ``close`` closes files under the hands of its loop; the loop is asked to do it instead.
+        waitress' own ``close`` closes files under the hands of its loop; the loop is asked to do it
+        instead.
         """
         self._closing.set()
         if not self._thread.is_alive():

@@ -47,7 +47,9 @@ INPUT = 3_000
 LABEL = 2_000
 HINT = 2_000
 
-_READ = frozenset({"text", "title", "label", "name", "alt_text", "x_label", "y_label", "categories", "fallback"})
+_READ = frozenset(
+    {"text", "title", "label", "name", "alt_text", "x_label", "y_label", "categories", "fallback"}
+)
 
 
 def characters(value: Any, key: str = "") -> int:

@@ -1,6 +1,7 @@
 """What people do in Slack, verified, stored and acknowledged; nothing is worked on here.
 
-Bolt looks through its listeners one by one, so there is one of each kind and the routing is ours. A listener never
+Bolt looks through its listeners one by one, so there is one of each kind and the routing is ours. A
+listener never
 raises: Bolt 1.30 answers 404 for one that raises, and over a socket it never acknowledges at all.
 """
 
@@ -57,7 +58,10 @@ FOREIGN = "Drover takes requests only from members of its own workspace."
 
 
 def _hang_up(socket: SocketModeHandler) -> None:
-    """Close the socket. The SDK's close waits for a lock that its receiver may hold for ever; a stop must not."""
+    """Close the socket.
+
+    The SDK's close waits for a lock that its receiver may hold for ever; a stop must not.
+    """
     closing = threading.Thread(target=socket.close, name="slack-hangs-up", daemon=True)
     closing.start()
     closing.join(HANG_UP)
@@ -75,7 +79,10 @@ def _no_socket(error: Exception) -> ChatError:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """The app's secrets: bot token; app-level token (Socket Mode); signing secret (HTTP mode). ``api`` is a URL."""
+    """The app's secrets: bot token; app-level token (Socket Mode); signing secret (HTTP mode).
+
+    ``api`` is a URL.
+    """
 
     bot_token: str
     app_token: str = ""
@@ -91,7 +98,8 @@ class Listeners:
 
     Args:
         credentials: the app's secrets.
-        team: the only workspace that may ask, and ``bot_user`` our own user id there (``SlackChat.identity``).
+        team: the only workspace that may ask, and ``bot_user`` our own user id there
+            (``SlackChat.identity``).
         command: the slash command.
         accept: stores a request; False for a duplicate. Whatever it raises is told to the person.
         wake: called after a request was stored; must be quick.
@@ -99,7 +107,8 @@ class Listeners:
         chat: for what an ack cannot say.
         per_minute: requests a person may make for long.
         enterprise: the organisation (E…) that the workspace is of, whose members may ask too.
-        belongs: asks Slack of a person whom a payload of the organisation does not tell to be its member.
+        belongs: asks Slack of a person whom a payload of the organisation does not tell to be its
+            member.
     """
 
     def __init__(
@@ -145,7 +154,9 @@ class Listeners:
                 process_before_response=True,
             )
         except (BoltError, SlackClientError, OSError) as error:
-            raise ChatError(f"Slack does not take the bot token: {error}", "Check SLACK_BOT_TOKEN.") from error
+            raise ChatError(
+                f"Slack does not take the bot token: {error}", "Check SLACK_BOT_TOKEN."
+            ) from error
         app.command(command)(self._on_command)
         app.action(EVERYTHING)(self._on_action)
         app.view(EVERYTHING)(self._on_view)
@@ -163,7 +174,10 @@ class Listeners:
         """
         client = WebClient(token=self._credentials.app_token, base_url=self._credentials.api)
         self._socket = SocketModeHandler(
-            self.app, self._credentials.app_token, web_client=client, ping_interval=LOOK_AFTER_SOCKET
+            self.app,
+            self._credentials.app_token,
+            web_client=client,
+            ping_interval=LOOK_AFTER_SOCKET,
         )
         try:
             self._socket.connect()  # type: ignore[no-untyped-call] # bolt left it untyped
@@ -183,14 +197,17 @@ class Listeners:
             ChatError: there is no signing secret, or the address is taken.
         """
         if not self._credentials.signing_secret:
-            raise ChatError("HTTP mode needs the app's signing secret.", "Set SLACK_SIGNING_SECRET.")
+            raise ChatError(
+                "HTTP mode needs the app's signing secret.", "Set SLACK_SIGNING_SECRET."
+            )
         from bot.adapters.slack.http import HttpServer
 
         try:
             self._server = HttpServer(self.app, host, port)
         except OSError as error:
             raise ChatError(
-                f"Cannot listen on {host}:{port}: {error}", "Choose another slack.http_host or slack.http_port."
+                f"Cannot listen on {host}:{port}: {error}",
+                "Choose another slack.http_host or slack.http_port.",
             ) from error
         return self._server
 
@@ -206,7 +223,9 @@ class Listeners:
     # -- the five listeners
 
     def _on_command(self, ack: Ack, body: Json) -> None:
-        why = self._taken(body, lambda: arrivals.from_command(body, self._now()), body.get("user_id", ""))
+        why = self._taken(
+            body, lambda: arrivals.from_command(body, self._now()), body.get("user_id", "")
+        )
         ack(text=escaped(why), response_type="ephemeral") if why else ack()
 
     def _on_action(self, ack: Ack, body: Json) -> None:
@@ -219,8 +238,13 @@ class Listeners:
         if empty := arrivals.blank(body["view"]):
             ack(response_action="errors", errors=dict.fromkeys(empty, NOTHING_WRITTEN))
             return
-        why = self._taken(body, lambda: arrivals.from_form(body, self._now()), body.get("user", {}).get("id", ""))
-        field = next((block["block_id"] for block in body["view"]["blocks"] if block.get("type") == "input"), None)
+        why = self._taken(
+            body, lambda: arrivals.from_form(body, self._now()), body.get("user", {}).get("id", "")
+        )
+        field = next(
+            (block["block_id"] for block in body["view"]["blocks"] if block.get("type") == "input"),
+            None,
+        )
         if not why:
             ack()
         elif field:
@@ -235,9 +259,13 @@ class Listeners:
         why = ""
         if event.get("type") == "app_home_opened" and event.get("tab") == "home":
             why = self._taken(body, lambda: arrivals.from_home(event, self._now()), person)
-        elif event.get("type") in ("app_mention", "message") and arrivals.is_for_us(event, self._bot_user):
+        elif event.get("type") in ("app_mention", "message") and arrivals.is_for_us(
+            event, self._bot_user
+        ):
             why = self._taken(
-                body, lambda: arrivals.from_mention(event, self._bot_user, self._command, self._now()), person
+                body,
+                lambda: arrivals.from_mention(event, self._bot_user, self._command, self._now()),
+                person,
             )
         ack()
         self._say(why, person, event.get("channel", ""), event.get("thread_ts", ""))
@@ -267,7 +295,10 @@ class Listeners:
         return self._stored(request)
 
     def _stranger(self, body: Json, person: str) -> str:
-        """Why somebody may ask for nothing at all; '' for a member. In doubt Slack is asked, and in doubt it is no."""
+        """Why somebody may ask for nothing at all; '' for a member.
+
+        In doubt Slack is asked, and in doubt it is no.
+        """
         member = membership(body, self._team, self._enterprise)
         if member is Member.OURS:
             return ""
@@ -276,7 +307,9 @@ class Listeners:
         try:
             return "" if self._asking.submit(self._belongs, person).result(ASKING) else FOREIGN
         except (ChatError, TimeoutError) as error:
-            log.warning("whose member somebody is could not be asked", person=person, error=str(error))
+            log.warning(
+                "whose member somebody is could not be asked", person=person, error=str(error)
+            )
             return NOT_KNOWN
 
     def _stored(self, request: Request) -> str:
@@ -295,13 +328,17 @@ class Listeners:
         source = str(body.get("action_id", "")).removeprefix(SOURCE)
         try:
             found = self._choices(source, str(body.get("value") or ""))
-            return [option(value, text)._resolve() for value, text in found[:OPTIONS]]  # noqa: SLF001 - see blocks
+            # See blocks
+            return [option(value, text)._resolve() for value, text in found[:OPTIONS]]  # noqa: SLF001
         except Exception:  # a listener never raises; an empty list is what people then see
             log.exception("no choices", source=source)
             return []
 
     def _say(self, text: str, person: str, channel: str, thread: str = "") -> None:
-        """Tell a person aside, after the ack: it may take longer than Slack waits. A flood is answered once."""
+        """Tell a person aside, after the ack: it may take longer than Slack waits.
+
+        A flood is answered once.
+        """
         if text and person and text != STILL_TOO_FAST:
             self._aside.submit(self._tell, person, channel, thread, error_card(text))
 

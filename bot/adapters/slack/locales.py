@@ -26,8 +26,8 @@ MOST = 10_000
 class Locales:
     """The locale that each person has chosen in Slack, such as ``pt-BR``, cached, asked for in the background.
 
-    Without the scope ``users:read``, or in an outage, it is '' and people read the configured language; that is logged
-    once, until it works again.
+    Without the scope ``users:read``, or in an outage, it is '' and people read the configured
+    language; that is logged once, until it works again.
 
     Args:
         client: with the scope ``users:read``.
@@ -57,8 +57,12 @@ class Locales:
         with self._changed:
             if not self._fresh(user) and user not in self._asking:
                 self._asking.add(user)
-                threading.Thread(target=self._ask, args=(user,), name="slack-locale", daemon=True).start()
-            self._changed.wait_for(lambda: self._fresh(user) or user not in self._asking, self._patience)
+                threading.Thread(
+                    target=self._ask, args=(user,), name="slack-locale", daemon=True
+                ).start()
+            self._changed.wait_for(
+                lambda: self._fresh(user) or user not in self._asking, self._patience
+            )
             return self._known.get(user, ("", 0.0))[0]
 
     def _fresh(self, user: str) -> bool:
@@ -67,12 +71,20 @@ class Locales:
     def _ask(self, user: str) -> None:
         locale, seconds = self._known.get(user, ("", 0.0))[0], AFTER_FAILURE
         try:
-            answer = call(self._client.users_info, pacer=self._pacer, user=user, include_locale=True, repeatable=False)
+            answer = call(
+                self._client.users_info,
+                pacer=self._pacer,
+                user=user,
+                include_locale=True,
+                repeatable=False,
+            )
             locale, seconds = str(answer["user"].get("locale") or ""), KEEP
             self._failing = False
         except ChatError as error:
             if not self._failing:
-                log.warning("people's locales unknown: they read the configured language", error=str(error))
+                log.warning(
+                    "people's locales unknown: they read the configured language", error=str(error)
+                )
             self._failing = True
         finally:
             self._keep(user, locale, seconds)

@@ -48,7 +48,11 @@ def manifest(
     options = {} if socket_mode else {"message_menu_options_url": request_url}
     return {
         "_metadata": {"major_version": 1, "minor_version": 1},
-        "display_information": {"name": name, "description": DESCRIPTION, "background_color": "#1f2d3d"},
+        "display_information": {
+            "name": name,
+            "description": DESCRIPTION,
+            "background_color": "#1f2d3d",
+        },
         "features": {
             "app_home": {
                 "home_tab_enabled": True,
@@ -61,7 +65,8 @@ def manifest(
                     "command": command,
                     "description": "Run the KVM cluster",
                     "usage_hint": cut(usage_hint, LONGEST_HINT),
-                    "should_escape": True,  # “@ana” arrives with her id: no scope to read the member list is needed
+                    # “@ana” arrives with her id: no scope to read the member list is needed
+                    "should_escape": True,
                     **({} if socket_mode else {"url": request_url}),
                 }
             ],

@@ -20,14 +20,17 @@ class Member(Enum):
 def membership(body: Json, team: str, enterprise: str = "") -> Member:
     """Whether a payload was caused by a member of the workspace ``team``, or of the organisation ``enterprise``.
 
-    In Slack Connect an event's outer ``team_id`` may be the channel owner's; the installation stands in
-    ``authorizations`` and the person's own workspace in the event. In an organisation (Enterprise Grid) a person's home
-    may be another workspace of it, or be told as the organisation's id (E…).
+    In Slack Connect an event's outer ``team_id`` may be the channel owner's; the installation
+    stands in ``authorizations`` and the person's own workspace in the event. In an organisation
+    (Enterprise Grid) a person's home may be another workspace of it, or be told as the
+    organisation's id (E…).
     Sources: docs.slack.dev/apis/events-api ("authorizations"), /enterprise and /apis/slack-connect.
     """
     ours = {team, enterprise} - {""}
     installed = [each for each in body.get("authorizations") or () if isinstance(each, Mapping)]
-    if installed and not any({each.get("team_id"), each.get("enterprise_id")} & ours for each in installed):
+    if installed and not any(
+        {each.get("team_id"), each.get("enterprise_id")} & ours for each in installed
+    ):
         return Member.FOREIGN
     persons, places = _named(body)
     if not persons | places:
@@ -43,7 +46,10 @@ def _named(body: Json) -> tuple[set[str], set[str]]:
     """The workspaces of the person, and those of the place, as far as a payload names them."""
     event: Json = body.get("event") or {}
     user = body.get("user") if isinstance(body.get("user"), Mapping) else {}
-    person = ((user or {}).get("team_id"), *(event.get(key) for key in ("user_team", "source_team", "team")))
+    person = (
+        (user or {}).get("team_id"),
+        *(event.get(key) for key in ("user_team", "source_team", "team")),
+    )
     place = (body.get("team_id"), (body.get("team") or {}).get("id"))
     return {str(each) for each in person if each}, {str(each) for each in place if each}
 
@@ -62,7 +68,9 @@ def is_member(user: Json, team: str, enterprise: str) -> bool:
     if user.get("is_stranger") or user.get("deleted"):
         return False
     org = (user.get("enterprise_user") or {}).get("enterprise_id")
-    return user.get("team_id") in {team, enterprise} - {""} or bool(enterprise and org == enterprise)
+    return user.get("team_id") in {team, enterprise} - {""} or bool(
+        enterprise and org == enterprise
+    )
 
 
 Belongs = Callable[[str], bool]

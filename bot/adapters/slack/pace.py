@@ -34,7 +34,10 @@ class Paces:
     """
 
     def __init__(
-        self, per_minute: float, burst: float | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        per_minute: float,
+        burst: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._rate = per_minute / 60
         self._full = burst if burst is not None else max(per_minute / 3, 1.0)
@@ -58,8 +61,13 @@ class Paces:
 
     def _filled(self, person: str) -> _Bucket:
         now = self._clock()
-        if len(self._buckets) > 10_000:  # a full bucket says nothing; without this a year's people stay
-            self._buckets = {who: each for who, each in self._buckets.items() if self._level(each, now) < self._full}
+        # A full bucket says nothing; without this a year's people stay
+        if len(self._buckets) > 10_000:
+            self._buckets = {
+                who: each
+                for who, each in self._buckets.items()
+                if self._level(each, now) < self._full
+            }
         bucket = self._buckets.setdefault(person, _Bucket(self._full, now))
         bucket.tokens, bucket.at = self._level(bucket, now), now
         return bucket

@@ -45,7 +45,8 @@ class Pacer:
     Args:
         tiers: by method; a method without one is limited by Slack's answers alone.
         per_place: by method, for each channel.
-        pace: how many times faster than slack.com the server is: a local workspace may be told to be.
+        pace: how many times faster than slack.com the server is: a local workspace may be told to
+            be.
         clock: seconds, monotonic.
     """
 
@@ -73,7 +74,9 @@ class Pacer:
             ticket = (urgency, next(self._numbers), place)
             self._waiting[method].append(ticket)
             try:
-                while (wait := self._until(method, place, urgency)) > 0 or not self._first(method, ticket):
+                while (wait := self._until(method, place, urgency)) > 0 or not self._first(
+                    method, ticket
+                ):
                     self._wait(wait or SOON)
                 self._count(method, place, urgency)
             finally:
@@ -144,9 +147,14 @@ class Pacer:
     def _used(self, method: str, place: str) -> _Uses:
         uses = self._uses.get((method, place))
         if uses is None:
-            if len(self._uses) > 1000:  # channels and people of a year; whoever has not been written to says nothing
+            # Channels and people of a year; whoever has not been written to says nothing
+            if len(self._uses) > 1000:
                 now = self._clock()
-                self._uses = {key: each for key, each in self._uses.items() if each.times or each.closed_until > now}
+                self._uses = {
+                    key: each
+                    for key, each in self._uses.items()
+                    if each.times or each.closed_until > now
+                }
             tier = self._per_place.get(method) if place else self._tiers.get(method)
             tier = Tier(SPREAD.calls, SPREAD.seconds / self._pace) if place == NOT_FINAL else tier
             uses = self._uses[method, place] = _Uses(tier)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from bot.domain.message import Code, Message, Names, Person, Value, When, Words, said_of, tokens
 
-# Slack's markup has no escape character. Each mark that could format something becomes the character that looks
-# like it; ``heard`` turns them back, so a name copied out of a message works in a command.
+# Slack's markup has no escape character. Each mark that could format something becomes the
+# character that looks like it; ``heard`` turns them back, so a name copied out of a message works
+# in a command.
 _LOOKALIKE = {"*": "∗", "~": "∼", "`": "ˋ", "_": "ˍ", ":": "꞉", ">": "˃", "＞": "˃"}
 _BACK = str.maketrans({"∗": "*", "∼": "~", "ˋ": "`", "ˍ": "_", "꞉": ":", "˃": ">"})
 _MARKS = re.compile(
@@ -21,8 +22,11 @@ _MARKS = re.compile(
 )
 _EMOJI = re.compile(r":(?=(?P<emoji>[^\s:]{1,100}):)")
 _NUMBERS = ("100", "1234")  # the only emoji without a letter
-# Control characters, lone surrogates (no UTF-8) and the marks that turn the reading direction (a name could lie).
-_UNSEEMLY = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\u202a-\u202e\u2066-\u2069\u2028\u2029]")
+# Control characters, lone surrogates (no UTF-8) and the marks that turn the reading direction (a
+# name could lie).
+_UNSEEMLY = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff\u202a-\u202e\u2066-\u2069\u2028\u2029]"
+)
 _CODE = "`"
 _USER = re.compile(r"[UW][A-Z0-9]{2,}")
 _UNFINISHED = re.compile(r"(&[a-z]{0,4}|<[^<>]*)$")
@@ -41,7 +45,10 @@ class Part:
 
 
 def parts(line: Message) -> Iterator[Part]:
-    """A message in stretches of one style; marks are parts of their own. What is not translated yet is English."""
+    """A message in stretches of one style; marks are parts of their own.
+
+    What is not translated yet is English.
+    """
     yield from _parts(line, frozenset())
 
 
@@ -99,7 +106,9 @@ def _marked_up(part: Part) -> str:
         return in_code(said(value))
     if isinstance(value, When):
         moment = value.utc
-        return f"<!date^{int(moment.timestamp())}^{{date_short_pretty}} {{time}}|{moment.isoformat()}>"
+        return (
+            f"<!date^{int(moment.timestamp())}^{{date_short_pretty}} {{time}}|{moment.isoformat()}>"
+        )
     if isinstance(value, Person) and _USER.fullmatch(value.id):
         return f"<@{value.id}>"
     return literal(said(value))
@@ -168,19 +177,24 @@ def _break(window: str) -> int:
 
 
 _NAMED = re.compile(r"<@([UW][A-Z0-9]+)\|[^>]*>")
-_LINK = re.compile(r"<(?:https?://|mailto:)[^|>]*\|([^>]*)>|<((?:https?://|mailto:)[^|>]*)>|<#[A-Z0-9]+\|([^>]*)>")
+_LINK = re.compile(
+    r"<(?:https?://|mailto:)[^|>]*\|([^>]*)>|<((?:https?://|mailto:)[^|>]*)>|<#[A-Z0-9]+\|([^>]*)>"
+)
 
 
 def heard(text: str, bot_user: str = "") -> str:
     """What a person meant: mention of the bot gone, links back to their words, entities and look-alikes undone.
 
     Of other people's mentions only the id is left, for a name may hold anything.
-    Slack's clients turn ``web-1.example.org`` into ``<http://web-1.example.org|web-1.example.org>`` by themselves.
+    Slack's clients turn ``web-1.example.org`` into ``<http://web-1.example.org|web-1.example.org>``
+    by themselves.
     """
     if bot_user:
         text = re.sub(rf"<@{re.escape(bot_user)}(\|[^>]*)?>", "", text)
     text = _NAMED.sub(r"<@\1>", text)
-    text = _LINK.sub(lambda link: link[1] or (link[2] or "").removeprefix("mailto:") or link[3] or "", text)
+    text = _LINK.sub(
+        lambda link: link[1] or (link[2] or "").removeprefix("mailto:") or link[3] or "", text
+    )
     return seemly(_unescaped(text)).translate(_BACK).strip()
 
 

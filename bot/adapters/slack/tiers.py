@@ -1,8 +1,9 @@
 """How often Slack lets an app call each method of its Web API.
 
-Sources: docs.slack.dev/apis/web-api/rate-limits for the tiers ("per API method per workspace per app", measured a
-minute) and for posting ("one message per second per channel, while also maintaining a workspace-wide limit", several
-hundred a minute); the page of each method (docs.slack.dev/reference/methods/METHOD) for its tier.
+Sources: docs.slack.dev/apis/web-api/rate-limits for the tiers ("per API method per workspace per
+app", measured a minute) and for posting ("one message per second per channel, while also
+maintaining a workspace-wide limit", several hundred a minute); the page of each method
+(docs.slack.dev/reference/methods/METHOD) for its tier.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ TIERS: Mapping[str, Tier] = {
     "conversations.info": TIER_3,
     "conversations.replies": TIER_3,
     "files.delete": TIER_3,
-    "files.upload.v2": TIER_4,  # files.getUploadURLExternal and files.completeUploadExternal, one of each
+    # Files.getUploadURLExternal and files.completeUploadExternal, one of each
+    "files.upload.v2": TIER_4,
     "usergroups.list": TIER_2,
     "usergroups.users.list": TIER_2,
     "users.info": TIER_4,

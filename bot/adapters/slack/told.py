@@ -52,7 +52,10 @@ def _fields(fields: Fields) -> list[str]:
 
 
 def _checklist(list_: Checklist) -> list[str]:
-    return [literal(plain(list_.title)), *(f"{MARKS[mark]} {mrkdwn(line)}" for mark, line in list_.items)]
+    return [
+        literal(plain(list_.title)),
+        *(f"{MARKS[mark]} {mrkdwn(line)}" for mark, line in list_.items),
+    ]
 
 
 def _picture(picture: Picture) -> list[str]:
@@ -68,7 +71,10 @@ def _bar(bar: Bar) -> list[str]:
 
 def grid(table: Table) -> str:
     """A table in fixed width, for places without table blocks."""
-    rows = [[plain(cell) for cell in padded(row, len(table.columns))] for row in (table.columns, *table.rows)]
+    rows = [
+        [plain(cell) for cell in padded(row, len(table.columns))]
+        for row in (table.columns, *table.rows)
+    ]
     widths = [max(len(row[index]) for row in rows) for index in range(len(table.columns))]
     lines = [
         "  ".join(

@@ -16,7 +16,10 @@ LEFT_OUT = "… the rest is left out: Slack takes no more in one message."
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A message that Slack will take. ``faults``: why blocks became text, for the log; empty when they did not."""
+    """A message that Slack will take.
+
+    ``faults``: why blocks became text, for the log; empty when they did not.
+    """
 
     text: str
     blocks: list[Json]
@@ -60,7 +63,8 @@ def _shorter(blocks: list[Json]) -> list[Json]:
         long = [index for index in droppable if limits.characters(kept[index]) > 500]
         del kept[(long or droppable)[-1]]
         dropped = True
-        most = limits.CHARACTERS - limits.characters(_note())  # the note that follows has to fit as well
+        # The note that follows has to fit as well
+        most = limits.CHARACTERS - limits.characters(_note())
     return _noted(kept) if dropped else kept
 
 
@@ -88,7 +92,10 @@ def _noted(blocks: list[Json]) -> list[Json]:
 
 
 def complaints(blocks: list[Json], surface: str = "message") -> Iterator[str]:
-    """Everything Slack would refuse, told with its place. The blocks' builders check most; this trusts nobody."""
+    """Everything Slack would refuse, told with its place.
+
+    The blocks' builders check most; this trusts nobody.
+    """
     if len(blocks) > _most(surface):
         yield f"{len(blocks)} blocks"
     if surface == "message" and limits.characters(blocks) > limits.CHARACTERS:

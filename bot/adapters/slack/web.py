@@ -26,7 +26,9 @@ FIRST_PAUSE = 0.5
 MOST_LIMITED = 180.0
 """Seconds of Retry-After in one call beyond which waiting helps nobody."""
 
-_SERVER_FAULTS = frozenset({"internal_error", "fatal_error", "service_unavailable", "request_timeout"})
+_SERVER_FAULTS = frozenset(
+    {"internal_error", "fatal_error", "service_unavailable", "request_timeout"}
+)
 _ADVICE = {
     "not_in_channel": "Invite the bot to the channel: /invite @Drover.",
     "channel_not_found": "Check the channel's id in the configuration, and invite the bot to it.",
@@ -50,11 +52,17 @@ _FOR_OPERATORS = frozenset({
     "not_allowed_token_type", "not_authed", "org_login_required", "team_access_not_granted", "token_expired",
     "token_revoked",
 })  # fmt: skip
-"""What an operator can put right: the app, its token or its scopes, not the message. It is tried again, slowly."""
+"""What an operator can put right: the app, its token or its scopes, not the message.
+
+It is tried again, slowly.
+"""
 
 
 class SlackRefusedError(ChatRefusedError):
-    """Slack understood the call and said no. ``code`` is Slack's word for it, ``complaints`` its explanations."""
+    """Slack understood the call and said no.
+
+    ``code`` is Slack's word for it, ``complaints`` its explanations.
+    """
 
     code = "slack-refused"
 
@@ -101,11 +109,13 @@ def call(
 
     Args:
         method: bound method, such as ``client.chat_update``.
-        pacer: whose turn is waited for; it is told of limits and faults, so that no thread tries by itself.
+        pacer: whose turn is waited for; it is told of limits and faults, so that no thread tries by
+            itself.
         place: the channel, where the method is limited by channel.
         urgency: who goes first.
-        repeatable: asking twice is the same as asking once; only then is it asked again after a fault whose
-            outcome is not known. A 429 and a refused connection did nothing, so they are always tried again.
+        repeatable: asking twice is the same as asking once; only then is it asked again after a
+            fault whose outcome is not known. A 429 and a refused connection did nothing, so they
+            are always tried again.
         tries: how often it is asked when Slack fails; with 1 also no limit is waited out.
         taken: the first turn was taken already (``Pacer.take``).
         **arguments: as the method takes them; None is left out.
@@ -161,7 +171,9 @@ def _judged(name: str, error: SlackApiError) -> _Fault:
         limited.__cause__ = error
         return _Fault(limited, pause=_retry_after(response.headers))
     if status >= 500 or code in _SERVER_FAULTS or not re.fullmatch(r"[a-z0-9_]+", code):
-        unsure = SlackUnsureError(f"Slack failed at {name} ({status or code[:80]}).", "Try again in a moment.")
+        unsure = SlackUnsureError(
+            f"Slack failed at {name} ({status or code[:80]}).", "Try again in a moment."
+        )
         unsure.__cause__ = error
         return _Fault(unsure)
     refused = SlackRefusedError(name, code, _complaints(response.data))
@@ -171,13 +183,19 @@ def _judged(name: str, error: SlackApiError) -> _Fault:
 
 def _complaints(data: Any) -> tuple[str, ...]:
     metadata = data.get("response_metadata") or {} if isinstance(data, dict) else {}
-    needed = (f"needed scope: {data['needed']}",) if isinstance(data, dict) and data.get("needed") else ()
+    needed = (
+        (f"needed scope: {data['needed']}",)
+        if isinstance(data, dict) and data.get("needed")
+        else ()
+    )
     return (*map(str, metadata.get("messages", ())), *needed)
 
 
 def _retry_after(headers: Any) -> float:
     """Seconds; 1 where Slack names none."""
-    found = next((value for key, value in dict(headers).items() if key.lower() == "retry-after"), "1")
+    found = next(
+        (value for key, value in dict(headers).items() if key.lower() == "retry-after"), "1"
+    )
     first = found[0] if isinstance(found, list) else found
     return max(float(first), 0.1) if str(first).replace(".", "", 1).isdigit() else 1.0
 

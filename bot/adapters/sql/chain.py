@@ -13,7 +13,8 @@ from typing import Any
 class Link:
     """One stored event. ``data`` is its canonical JSON; ``at``, ``by`` and ``kind`` repeat what it holds.
 
-    ``hash`` covers ``data``, its place (``position`` in all, ``seq`` in its operation) and the hash before it.
+    ``hash`` covers ``data``, its place (``position`` in all, ``seq`` in its operation) and the hash
+    before it.
     """
 
     position: int
@@ -27,12 +28,16 @@ class Link:
     hash: str
 
     def __str__(self) -> str:
-        return f"Event {self.position} ({self.kind} of op-{self.operation}, by {self.by} at {self.at})"
+        return (
+            f"Event {self.position} ({self.kind} of op-{self.operation}, by {self.by} at {self.at})"
+        )
 
 
 def digest(previous: str, position: int, operation: int, seq: int, data: str) -> str:
     """SHA-256, hex, of the canonical JSON of the five together."""
-    whole = json.dumps([previous, position, operation, seq, data], separators=(",", ":"), ensure_ascii=False)
+    whole = json.dumps(
+        [previous, position, operation, seq, data], separators=(",", ":"), ensure_ascii=False
+    )
     return hashlib.sha256(whole.encode()).hexdigest()
 
 
@@ -73,5 +78,7 @@ def _fault(link: Link, last: int, last_hash: str) -> str:
         return f"{link} does not follow event {last}: one of the two was replaced."
     held: dict[str, Any] = json.loads(link.data)
     if (link.at, link.by, link.kind) != (held["at"], held["by"], held["is"]):
-        return f"{link} is labelled wrongly: it holds a {held['is']} by {held['by']} at {held['at']}."
+        return (
+            f"{link} is labelled wrongly: it holds a {held['is']} by {held['by']} at {held['at']}."
+        )
     return ""

@@ -13,7 +13,12 @@ from bot.domain import cluster, codec
 from bot.domain.codec import Codec
 from bot.domain.definition import MOST_VERSIONS, Definition, merged
 
-_CODEC = Codec((Definition, *(each for each in vars(cluster).values() if dataclasses.is_dataclass(each))))  # type: ignore[arg-type]
+_PARTS: tuple[type, ...] = tuple(
+    each
+    for each in vars(cluster).values()
+    if isinstance(each, type) and dataclasses.is_dataclass(each)
+)
+_CODEC = Codec((Definition, *_PARTS))
 
 
 class SqlDefinitions:
@@ -38,9 +43,16 @@ class SqlDefinitions:
                 version = numbers.get(each.uuid, 0)
                 if shas.get(each.uuid) != each.sha:
                     version += 1
-                    old = sa.and_(table.c.uuid == each.uuid, table.c.version <= version - MOST_VERSIONS)
+                    old = sa.and_(
+                        table.c.uuid == each.uuid, table.c.version <= version - MOST_VERSIONS
+                    )
                     connection.execute(sa.delete(table).where(old))
-                    row = {"uuid": each.uuid, "version": version, "host": each.host, "data": codec.text(each)}
+                    row = {
+                        "uuid": each.uuid,
+                        "version": version,
+                        "host": each.host,
+                        "data": codec.text(each),
+                    }
                     connection.execute(sa.insert(table).values(row))
                 else:
                     this = sa.and_(table.c.uuid == each.uuid, table.c.version == version)
@@ -51,7 +63,9 @@ class SqlDefinitions:
         """Kept definitions; see the port."""
         table = models.definitions
         if uuid:
-            wanted = sa.select(table.c.data).where(table.c.uuid == uuid).order_by(table.c.version.desc())
+            wanted = (
+                sa.select(table.c.data).where(table.c.uuid == uuid).order_by(table.c.version.desc())
+            )
         else:
             newest = _newest().subquery()
             wanted = sa.select(newest.c.data).order_by(newest.c.uuid)
@@ -68,6 +82,10 @@ def _read(data: str) -> Definition:
 def _newest() -> sa.Select[tuple[str, int, str, str]]:
     """The newest version of each VM."""
     table = models.definitions
-    last = sa.select(table.c.uuid, sa.func.max(table.c.version).label("version")).group_by(table.c.uuid).subquery()
+    last = (
+        sa.select(table.c.uuid, sa.func.max(table.c.version).label("version"))
+        .group_by(table.c.uuid)
+        .subquery()
+    )
     both = sa.and_(table.c.uuid == last.c.uuid, table.c.version == last.c.version)
     return sa.select(table.c.uuid, table.c.version, table.c.host, table.c.data).join(last, both)

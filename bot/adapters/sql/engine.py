@@ -18,8 +18,9 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from bot.adapters.sql.same_file import SameFile
 from bot.domain.errors import StoreError
 
-# How surely a transaction must last. SURELY waits for the disk (power may fail); SOON survives the end of the
-# process, a kill -9 included, but a power cut may lose the last of them; READ changes nothing.
+# How surely a transaction must last. SURELY waits for the disk (power may fail); SOON survives the
+# end of the process, a kill -9 included, but a power cut may lose the last of them; READ changes
+# nothing.
 READ, SOON, SURELY = "read", "soon", "surely"
 
 LONGEST = 10.0  # seconds to wait for this process's own other writers
@@ -43,9 +44,7 @@ _SQLITE_ADVICE = {
 }
 """Advice by SQLite's primary result code."""
 
-_REACH = (
-    "Check that PostgreSQL runs and answers at the configured address, and the user, password and database in the URL."
-)
+_REACH = "Check that PostgreSQL runs and answers at the configured address, and the user, password and database in the URL."
 _POSTGRESQL_ADVICE = {
     "08P01": "Whatever stands before PostgreSQL refused how Drover connects; see its log.",
     "08": _REACH,
@@ -111,12 +110,16 @@ def shown(url: str) -> str:
 
 
 def _refused(text: str) -> StoreError:
-    return StoreError(text, "Write database.url as sqlite:///path/of/file or postgresql://user@host/database.")
+    return StoreError(
+        text, "Write database.url as sqlite:///path/of/file or postgresql://user@host/database."
+    )
 
 
 def _sqlite(address: sa.URL, patience: float) -> sa.Engine:
     file = SameFile(Path(address.database or ""))
-    engine = sa.create_engine(address, connect_args={"check_same_thread": False}, pool_size=4, max_overflow=28)
+    engine = sa.create_engine(
+        address, connect_args={"check_same_thread": False}, pool_size=4, max_overflow=28
+    )
 
     @event.listens_for(engine, "connect")
     def settled(connection: Any, _record: Any) -> None:
@@ -132,15 +135,21 @@ def _sqlite(address: sa.URL, patience: float) -> sa.Engine:
         if lasting == READ:
             connection.exec_driver_sql("BEGIN")
             return
-        connection.exec_driver_sql(f"PRAGMA synchronous = {'FULL' if lasting == SURELY else 'NORMAL'}")
-        # IMMEDIATE: one writer from the first statement on, so that no upgrade of a read can deadlock.
+        connection.exec_driver_sql(
+            f"PRAGMA synchronous = {'FULL' if lasting == SURELY else 'NORMAL'}"
+        )
+        # IMMEDIATE: one writer from the first statement on, so that no upgrade of a read can
+        # deadlock.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
 
 
 def _write_ahead(connection: sqlite3.Connection, patience: float) -> None:
-    """Turn the database to WAL. Two that turn a new one at once lock each other out, and SQLite waits for neither."""
+    """Turn the database to WAL.
+
+    Two that turn a new one at once lock each other out, and SQLite waits for neither.
+    """
     until = time.monotonic() + patience
     while True:
         try:
@@ -156,16 +165,22 @@ def _write_ahead(connection: sqlite3.Connection, patience: float) -> None:
 def _postgresql(address: sa.URL, patience: float) -> sa.Engine:
     engine = sa.create_engine(
         address,
-        # A pooler such as PgBouncer gives each transaction another session: it takes no startup options, and would lose
-        # prepared statements and what was set for a session.
-        connect_args={"connect_timeout": 5, "application_name": "drover", "prepare_threshold": None},
+        # A pooler such as PgBouncer gives each transaction another session: it takes no startup
+        # options, and would lose prepared statements and what was set for a session.
+        connect_args={
+            "connect_timeout": 5,
+            "application_name": "drover",
+            "prepare_threshold": None,
+        },
         pool_pre_ping=True,  # a restarted server costs a round trip, not a lost request
         pool_size=4,
         max_overflow=12,
         pool_timeout=patience * 5,
     )
     milliseconds = int(patience * 1000)
-    limits = f"SET LOCAL lock_timeout = {milliseconds}; SET LOCAL statement_timeout = {milliseconds * 5}"
+    limits = (
+        f"SET LOCAL lock_timeout = {milliseconds}; SET LOCAL statement_timeout = {milliseconds * 5}"
+    )
 
     @event.listens_for(engine, "begin")
     def begun(connection: sa.Connection) -> None:
@@ -189,8 +204,9 @@ def transaction(engine: sa.Engine, lasting: str) -> Iterator[sa.Connection]:
 def turn(engine: sa.Engine) -> Iterator[None]:
     """Wait for this process's turn to write a SQLite file.
 
-    SQLite lets one write at a time, and whoever waits for it looks again after up to 100 ms; a lock is handed on at
-    once, so that a vote does not wait long behind the work of many operations. Other processes are SQLite's to queue.
+    SQLite lets one write at a time, and whoever waits for it looks again after up to 100 ms; a lock
+    is handed on at once, so that a vote does not wait long behind the work of many operations.
+    Other processes are SQLite's to queue.
 
     Raises:
         StoreError: it is not one's turn within ``LONGEST`` seconds.
@@ -212,7 +228,8 @@ def turn(engine: sa.Engine) -> Iterator[None]:
 def _begun(engine: sa.Engine, lasting: str) -> Iterator[sa.Connection]:
     options: dict[str, Any] = {"lasting": lasting}
     if lasting == READ and engine.dialect.name == "postgresql":
-        options["isolation_level"] = "REPEATABLE READ"  # several reads of one moment, as SQLite has them anyhow
+        # Several reads of one moment, as SQLite has them anyhow
+        options["isolation_level"] = "REPEATABLE READ"
     try:
         with engine.execution_options(**options).begin() as connection:
             yield connection

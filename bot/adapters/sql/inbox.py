@@ -1,8 +1,8 @@
 """Stores arriving requests on the path to Slack's ack, where every microsecond is waited for.
 
-SQLAlchemy's own transaction around one insert takes about 150 µs on SQLite, the driver's 45 µs, and the ack is due
-before anything else is done. So on SQLite the compiled statement is given to the driver directly; elsewhere the
-network costs more than SQLAlchemy, and nothing is special.
+SQLAlchemy's own transaction around one insert takes about 150 µs on SQLite, the driver's 45 µs, and
+the ack is due before anything else is done. So on SQLite the compiled statement is given to the
+driver directly; elsewhere the network costs more than SQLAlchemy, and nothing is special.
 """
 
 from __future__ import annotations
@@ -29,8 +29,11 @@ class _Own:
 
     def __init__(self, path: str, patience: float) -> None:
         # No transaction but ours, and closed by whichever thread collects it.
-        self.driver = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=False)
-        self.driver.execute("PRAGMA synchronous = NORMAL")  # as SOON: it outlives a kill -9, not always a power cut
+        self.driver = sqlite3.connect(
+            path, timeout=patience, isolation_level=None, check_same_thread=False
+        )
+        # As SOON: it outlives a kill -9, not always a power cut
+        self.driver.execute("PRAGMA synchronous = NORMAL")
 
     def __del__(self) -> None:
         if hasattr(self, "driver"):
@@ -52,7 +55,9 @@ class Inbox:
         self._quick = engine.dialect.name == "sqlite"
         self._file = SameFile(Path(engine.url.database or "")) if self._quick else None
         insert = (sqlite.insert if self._quick else postgresql.insert)(models.requests)
-        self._statement = insert.values({name: sa.bindparam(name) for name in COLUMNS}).on_conflict_do_nothing()
+        self._statement = insert.values(
+            {name: sa.bindparam(name) for name in COLUMNS}
+        ).on_conflict_do_nothing()
         compiled = self._statement.compile(dialect=engine.dialect)
         self._sql, self._order = str(compiled), tuple(compiled.positiontup or ())
 
@@ -85,7 +90,8 @@ class Inbox:
             fresh = driver.execute(self._sql, values).rowcount == 1
             driver.execute("COMMIT")
         except sqlite3.Error as error:
-            with suppress(sqlite3.Error):  # the transaction may not have begun; its error is the one to tell
+            # The transaction may not have begun; its error is the one to tell
+            with suppress(sqlite3.Error):
                 driver.execute("ROLLBACK")
             raise told(error) from error
         return fresh

@@ -1,8 +1,22 @@
-"""The tables. Events are the truth; ``operations`` repeats what is asked for often, to be found quickly."""
+"""The tables.
+
+Events are the truth; ``operations`` repeats what is asked for often, to be found quickly.
+"""
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
 REVISION = "0006"
 """The newest migration; a test holds it equal to what alembic finds."""
@@ -12,11 +26,13 @@ metadata = MetaData()
 requests = Table(
     "requests",
     metadata,
-    Column("arrived", Integer, primary_key=True, autoincrement=True),  # the order, which no clock can turn round
+    # The order, which no clock can turn round
+    Column("arrived", Integer, primary_key=True, autoincrement=True),
     Column("key", String, nullable=False, unique=True),
     Column("kind", String, nullable=False),
     Column("data", Text, nullable=False),
-    Column("accepted_at", String, nullable=False),  # ISO 8601, UTC: sorts as it reads, in every database
+    # ISO 8601, UTC: sorts as it reads, in every database
+    Column("accepted_at", String, nullable=False),
     Column("handled_at", String),
     Column("replica", String),  # whose it is to handle; NULL: anybody's
 )
@@ -76,14 +92,22 @@ copies = Table(
     Column("ts", String, primary_key=True),
 )
 
-maintenance = Table("maintenance", metadata, Column("host", String, primary_key=True), Column("since", String))
+maintenance = Table(
+    "maintenance", metadata, Column("host", String, primary_key=True), Column("since", String)
+)
 
-claims = Table("claims", metadata, Column("key", String, primary_key=True), Column("at", String, nullable=False))
+claims = Table(
+    "claims",
+    metadata,
+    Column("key", String, primary_key=True),
+    Column("at", String, nullable=False),
+)
 
 outbox = Table(  # what is still to be said in the chat; a row goes when it was said
     "outbox",
     metadata,
-    Column("number", Integer, primary_key=True, autoincrement=True),  # the order in which it is said
+    # The order in which it is said
+    Column("number", Integer, primary_key=True, autoincrement=True),
     Column("key", String, nullable=False, unique=True),
     Column("data", Text, nullable=False),
     Column("replica", String, nullable=False),  # whose it is to say
@@ -121,17 +145,21 @@ replicas = Table(
     Column("epoch", String),  # which process is this replica; '': none, it was taken for dead
 )
 
-# The history. Whole numbers in small units (millicores, KiB, KiB/s), which SQLite keeps in one to four bytes each;
-# without row ids, because the keys are all there is to find a row by.
+# The history. Whole numbers in small units (millicores, KiB, KiB/s), which SQLite keeps in one to
+# four bytes each; without row ids, because the keys are all there is to find a row by.
 
 METRICS = ("cpu", "wait", "memory", "disk", "net", "space")
 KINDS = ("mean", "p95", "peak")
 
 measured = Table(
-    "measured", metadata, Column("id", Integer, primary_key=True), Column("entity", String, nullable=False, unique=True)
+    "measured",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("entity", String, nullable=False, unique=True),
 )
 
-raw = Table(  # by time first: written at the end, read a few minutes at a time, dropped at the front
+# By time first: written at the end, read a few minutes at a time, dropped at the front
+raw = Table(
     "raw",
     metadata,
     Column("at", BigInteger, primary_key=True, autoincrement=False),

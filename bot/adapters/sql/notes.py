@@ -25,13 +25,17 @@ class SqlNotes:
         """The text and its version; see the port."""
         table = models.notes
         with transaction(self._engine, READ) as connection:
-            row = connection.execute(sa.select(table.c.text, table.c.version).where(table.c.key == key)).first()
+            row = connection.execute(
+                sa.select(table.c.text, table.c.version).where(table.c.key == key)
+            ).first()
         return (row.text, row.version) if row else ("", 0)
 
     def notes(self, prefix: str) -> Mapping[str, str]:
         """Every text whose key begins so, by key."""
         table = models.notes
-        wanted = sa.select(table.c.key, table.c.text).where(table.c.key.startswith(prefix, autoescape=True))
+        wanted = sa.select(table.c.key, table.c.text).where(
+            table.c.key.startswith(prefix, autoescape=True)
+        )
         with transaction(self._engine, READ) as connection:
             return {row.key: row.text for row in connection.execute(wanted.order_by(table.c.key))}
 
@@ -43,7 +47,12 @@ class SqlNotes:
         if not text:
             change: sa.Executable = sa.delete(table).where(this).returning(sa.literal(1))
         elif version:
-            change = sa.update(table).where(this).values(text=text, version=version + 1).returning(sa.literal(1))
+            change = (
+                sa.update(table)
+                .where(this)
+                .values(text=text, version=version + 1)
+                .returning(sa.literal(1))
+            )
         else:
             row = insert(table).values(key=key, text=text, version=1)
             change = row.on_conflict_do_nothing().returning(sa.literal(1))

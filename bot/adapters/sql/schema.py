@@ -46,7 +46,10 @@ def migrate(engine: sa.Engine) -> None:
 def _revision(connection: sa.Connection) -> str:
     if not sa.inspect(connection).has_table("alembic_version"):
         return ""
-    return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar_one_or_none() or ""
+    return (
+        connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+        or ""
+    )
 
 
 def _make(connection: sa.Connection) -> None:
@@ -62,6 +65,8 @@ def _upgrade(connection: sa.Connection) -> None:
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.set_main_option(
+        "script_location", str(Path(__file__).parent / "migrations").replace("%", "%%")
+    )
     config.attributes["connection"] = connection
     command.upgrade(config, "head")

@@ -1,6 +1,7 @@
 """The history on SQLite or PostgreSQL (the port ``Series``): a minute's values for two days, then rollups.
 
-Hosts are rolled up by the minute, guests and pools by five minutes; all of them by the hour and the day.
+Hosts are rolled up by the minute, guests and pools by five minutes; all of them by the hour and the
+day.
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ _SPANS: Mapping[str, tuple[int, ...]] = {
     "pool": (FIVE, HOUR, DAY),
     "cluster": (MINUTE, HOUR, DAY),
 }
-_SOURCE = {MINUTE: 0, FIVE: 0, HOUR: 0, DAY: HOUR}  # from which a rollup is made; 0: from the raw values
-_CATCH_UP = {MINUTE: 7200, FIVE: 7200, HOUR: 86400, DAY: 3 * 86400}  # how far back a late one is still made, seconds
+# From which a rollup is made; 0: from the raw values
+_SOURCE = {MINUTE: 0, FIVE: 0, HOUR: 0, DAY: HOUR}
+# How far back a late one is still made, seconds
+_CATCH_UP = {MINUTE: 7200, FIVE: 7200, HOUR: 86400, DAY: 3 * 86400}
 _FINE_UNTIL = 2 * DAY  # longer times are shown by the hour, and from two months on by the day
 _HOURS_UNTIL = 62 * DAY
 _FINE_SUMMARY = 6 * HOUR
@@ -81,13 +84,18 @@ class SqlSeries(SqlNotes):
             return
         ids = self._known([point.entity for point in points])
         moment = int(at.timestamp())
-        rows = [{"at": moment, "entity": ids[point.entity], **_stored(point.values)} for point in points]
+        rows = [
+            {"at": moment, "entity": ids[point.entity], **_stored(point.values)} for point in points
+        ]
         with transaction(self._engine, SOON) as connection:
             for some in _batches(rows):
                 connection.execute(self._insert(models.raw).on_conflict_do_nothing(), some)
 
     def roll_up(self, now: datetime) -> None:
-        """Make what is over; see the port. Each span in a transaction of its own, marked where it ended."""
+        """Make what is over; see the port.
+
+        Each span in a transaction of its own, marked where it ended.
+        """
         for span in (MINUTE, FIVE, HOUR, DAY):
             end = int(now.timestamp()) // span * span
             text, version = self.note(f"{_LOCK}{span}")
@@ -98,7 +106,10 @@ class SqlSeries(SqlNotes):
                 self.put_note(f"{_LOCK}{span}", str(end), version)
 
     def forget(self, now: datetime) -> None:
-        """Drop what is too old; see the port. Raw values by time, rollups entity by entity, as their keys go."""
+        """Drop what is too old; see the port.
+
+        Raw values by time, rollups entity by entity, as their keys go.
+        """
         old = int((now - self._keep_raw).timestamp())
         with transaction(self._engine, SOON) as connection:
             connection.execute(sa.delete(models.raw).where(models.raw.c.at < old))
@@ -106,14 +117,23 @@ class SqlSeries(SqlNotes):
         old, table = int((now - self._keep).timestamp()), models.rollups
         for entity in everything:
             with transaction(self._engine, SOON) as connection:
-                connection.execute(sa.delete(table).where(table.c.entity == entity, table.c.at < old))
+                connection.execute(
+                    sa.delete(table).where(table.c.entity == entity, table.c.at < old)
+                )
 
     def _roll(self, span: int, start: int) -> None:
         source = _SOURCE[span]
         with transaction(self._engine, READ) as connection:
-            found = connection.execute(_hours(start, span) if source else _minutes(start, span, _kinds(span))).all()
+            found = connection.execute(
+                _hours(start, span) if source else _minutes(start, span, _kinds(span))
+            ).all()
         rows = [
-            {"entity": entity, "span": span, "at": start, **(_of_rollups(some) if source else _of_raw(some))}
+            {
+                "entity": entity,
+                "span": span,
+                "at": start,
+                **(_of_rollups(some) if source else _of_raw(some)),
+            }
             for entity, some in itertools.groupby(found, key=lambda row: row.entity)
         ]
         if not rows:
@@ -130,7 +150,9 @@ class SqlSeries(SqlNotes):
             rows = [{"entity": entity} for entity in some]
             with transaction(self._engine, SOON) as connection:
                 connection.execute(self._insert(table).on_conflict_do_nothing(), rows)
-                found = connection.execute(sa.select(table.c.entity, table.c.id).where(table.c.entity.in_(some)))
+                found = connection.execute(
+                    sa.select(table.c.entity, table.c.id).where(table.c.entity.in_(some))
+                )
                 self._ids |= {row.entity: row.id for row in found}
         return self._ids
 
@@ -153,7 +175,9 @@ class SqlSeries(SqlNotes):
                         found.setdefault(row.entity, []).append(_bucket(row, span, metric))
         return {entity: tuple(buckets) for entity, buckets in found.items()}
 
-    def summary(self, kind: str, metric: Metric, since: datetime, until: datetime) -> Mapping[str, Bucket]:
+    def summary(
+        self, kind: str, metric: Metric, since: datetime, until: datetime
+    ) -> Mapping[str, Bucket]:
         """One bucket for the whole time of each; see the port."""
         span = _coarse(kind, since, until)
         # The names come first in the join: each entity's rollups are then one range of the key.
@@ -227,24 +251,41 @@ def _hours(start: int, span: int) -> sa.Select[Any]:
     )
 
 
-def _buckets(names: Any, span: int, metric: Metric, since: datetime, until: datetime) -> sa.Select[Any]:
+def _buckets(
+    names: Any, span: int, metric: Metric, since: datetime, until: datetime
+) -> sa.Select[Any]:
     table, named = models.rollups, models.measured
     first, last = int(since.timestamp()), int(until.timestamp())
     columns = [table.c[f"{metric.value}_{kind}"].label(kind) for kind in models.KINDS]
     return (
         sa.select(named.c.entity, table.c.at, table.c["count"].label("number"), *columns)
         .select_from(named.join(table, table.c.entity == named.c.id))
-        .where(names, table.c.span == span, table.c.at >= first - span + 1, table.c.at < last, columns[0].is_not(None))
+        .where(
+            names,
+            table.c.span == span,
+            table.c.at >= first - span + 1,
+            table.c.at < last,
+            columns[0].is_not(None),
+        )
         .order_by(named.c.entity, table.c.at)
     )
 
 
 def _bucket(row: sa.Row[Any], span: int, metric: Metric) -> Bucket:
     at = datetime.fromtimestamp(row.at, UTC)
-    return Bucket(at, span, _real(metric, row.mean), _real(metric, row.p95), _real(metric, row.peak), row.number)
+    return Bucket(
+        at,
+        span,
+        _real(metric, row.mean),
+        _real(metric, row.p95),
+        _real(metric, row.peak),
+        row.number,
+    )
 
 
-def _joined(rows: Sequence[sa.Row[Any]], metric: Metric, since: datetime, until: datetime) -> Bucket:
+def _joined(
+    rows: Sequence[sa.Row[Any]], metric: Metric, since: datetime, until: datetime
+) -> Bucket:
     count = sum(row.number for row in rows)
     return Bucket(
         since,
@@ -281,7 +322,11 @@ def _of_rollups(rows: Iterable[sa.Row[Any]]) -> dict[str, int | None]:
     for metric in models.METRICS:
         told = [row for row in some if row[f"{metric}_mean"] is not None]
         count = sum(row["count"] for row in told)
-        made[f"{metric}_mean"] = round(sum(r[f"{metric}_mean"] * r["count"] for r in told) / count) if told else None
-        made[f"{metric}_p95"] = int(percentile(row[f"{metric}_p95"] for row in told)) if told else None
+        made[f"{metric}_mean"] = (
+            round(sum(r[f"{metric}_mean"] * r["count"] for r in told) / count) if told else None
+        )
+        made[f"{metric}_p95"] = (
+            int(percentile(row[f"{metric}_p95"] for row in told)) if told else None
+        )
         made[f"{metric}_peak"] = max((row[f"{metric}_peak"] for row in told), default=None)
     return made

@@ -37,7 +37,8 @@ _ALIVE = "alive"  # the note of when a bot was last at work here
 class SqlStore:
     """Operations, events and what else must survive. Safe to share by threads, processes and replicas.
 
-    An accepted request survives the end of the process; an operation's events survive a power cut too.
+    An accepted request survives the end of the process; an operation's events survive a power cut
+    too.
 
     Args:
         url: ``sqlite:///path`` or ``postgresql://…``.
@@ -51,7 +52,13 @@ class SqlStore:
     """
 
     def __init__(
-        self, url: str, codec: Codec, *, clock: Clock, patience: float = 2.0, replica: str = "drover-1"
+        self,
+        url: str,
+        codec: Codec,
+        *,
+        clock: Clock,
+        patience: float = 2.0,
+        replica: str = "drover-1",
     ) -> None:
         self._replica = replica
         self._codec = codec
@@ -78,13 +85,20 @@ class SqlStore:
 
     def accept(self, request: Request) -> bool:
         """Keep a request until it is handled; False when it is a duplicate."""
-        row = {"key": request.key, "kind": request.kind, "data": codec.text(request), "accepted_at": self._now()}
+        row = {
+            "key": request.key,
+            "kind": request.kind,
+            "data": codec.text(request),
+            "accepted_at": self._now(),
+        }
         return self._inbox.accept({**row, "replica": self._replica})
 
     def unhandled(self) -> tuple[Request, ...]:
         """Requests accepted but not yet handled, oldest first."""
         table = models.requests
-        wanted = sa.select(table.c.data).where(table.c.handled_at.is_(None)).order_by(table.c.arrived)
+        wanted = (
+            sa.select(table.c.data).where(table.c.handled_at.is_(None)).order_by(table.c.arrived)
+        )
         with transaction(self._engine, READ) as connection:
             stored = connection.execute(wanted).scalars().all()
         return _requests(stored)
@@ -92,8 +106,14 @@ class SqlStore:
     def take_over(self, replica: str = "") -> tuple[Request, ...]:
         """Make a replica's unhandled requests ('': everybody's) one's own, at one stroke; oldest first."""
         table = models.requests
-        theirs = sa.or_(table.c.replica == replica, table.c.replica.is_(None)) if replica else sa.true()
-        taking = sa.update(table).where(table.c.handled_at.is_(None), theirs).values(replica=self._replica)
+        theirs = (
+            sa.or_(table.c.replica == replica, table.c.replica.is_(None)) if replica else sa.true()
+        )
+        taking = (
+            sa.update(table)
+            .where(table.c.handled_at.is_(None), theirs)
+            .values(replica=self._replica)
+        )
         with transaction(self._engine, SOON) as connection:
             taken = connection.execute(taking.returning(table.c.arrived, table.c.data)).all()
         return _requests(row.data for row in sorted(taken, key=lambda row: row.arrived))
@@ -132,7 +152,8 @@ class SqlStore:
         Args:
             operation: as it was read.
             events: at least one changes something.
-            since: a position of ``head``; nothing at all may have been stored after it, of any operation.
+            since: a position of ``head``; nothing at all may have been stored after it, of any
+                operation.
 
         Raises:
             ConflictError: somebody else was first.
@@ -153,10 +174,14 @@ class SqlStore:
             end = _locked_head(connection)
             self._not_fenced(connection)
             if since not in (None, end.position):
-                raise ConflictError("Something else happened meanwhile.", "Look at it again and decide anew.")
+                raise ConflictError(
+                    "Something else happened meanwhile.", "Look at it again and decide anew."
+                )
             if not connection.execute(swap).rowcount:
                 self._read(connection, [operation.number])  # an unknown operation is no conflict
-                raise ConflictError(f"{operation.id} has changed meanwhile.", "Look at it again and decide anew.")
+                raise ConflictError(
+                    f"{operation.id} has changed meanwhile.", "Look at it again and decide anew."
+                )
             _chained(connection, end, operation.number, operation.version, events)
             if after.plan.steps != operation.plan.steps:
                 _touching(connection, after)
@@ -171,7 +196,9 @@ class SqlStore:
         with transaction(self._engine, READ) as connection:
             return self._read(connection, [_number(operation_id)])[0]
 
-    def operations(self, *, states: Collection[State] = (), by: str = "", limit: int = 50) -> tuple[Operation, ...]:
+    def operations(
+        self, *, states: Collection[State] = (), by: str = "", limit: int = 50
+    ) -> tuple[Operation, ...]:
         """Operations, newest first."""
         table = models.operations
         wanted = sa.select(table.c.number).order_by(table.c.number.desc()).limit(limit)
@@ -204,15 +231,23 @@ class SqlStore:
         rows: dict[int, Mapping[str, Any]] = {row["number"]: dict(row) for row in listed}
         return tuple(self._legible(number, histories[number], rows) for number in numbers)
 
-    def _legible(self, number: int, history: tuple[Event, ...], rows: Mapping[int, Mapping[str, Any]]) -> Operation:
+    def _legible(
+        self, number: int, history: tuple[Event, ...], rows: Mapping[int, Mapping[str, Any]]
+    ) -> Operation:
         unlisted = {"version": len(history), "state": "running", "requester": history[0].by}
         operation = legible.operation_of(f"op-{number}", history, rows.get(number, unlisted))
         if operation.unreadable and operation.id not in self._told:
             self._told.add(operation.id)
-            log.warning("operation cannot be read, it is left alone", operation=operation.id, why=operation.unreadable)
+            log.warning(
+                "operation cannot be read, it is left alone",
+                operation=operation.id,
+                why=operation.unreadable,
+            )
         return operation
 
-    def _histories(self, connection: sa.Connection, numbers: Sequence[int]) -> Mapping[int, tuple[Event, ...]]:
+    def _histories(
+        self, connection: sa.Connection, numbers: Sequence[int]
+    ) -> Mapping[int, tuple[Event, ...]]:
         table = models.events
         columns = (table.c.operation, table.c.data, table.c.at, table.c.by)
         wanted = sa.select(*columns).where(table.c.operation.in_(numbers)).order_by(table.c.seq)
@@ -222,25 +257,32 @@ class SqlStore:
             found.setdefault(number, []).append(event)
         for number in numbers:
             if number not in found:
-                raise UnknownNameError(f"There is no operation op-{number}.", "See the latest with `ops`.")
+                raise UnknownNameError(
+                    f"There is no operation op-{number}.", "See the latest with `ops`."
+                )
         return {number: tuple(history) for number, history in found.items()}
 
     def _kept(self, data: str) -> Any:
         try:
             return self._codec.keeps(data)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:  # it is not even JSON of ours
+        # It is not even JSON of ours
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             return Unknown("event", "{}", f"it does not hold an event: {error!r}")
 
     # where operations are shown, maintenance, keys taken once
 
     def keep_copy(self, operation_id: str, ref: MessageRef) -> None:
         """Remember where an operation is shown."""
-        self._inserted(models.copies, operation=_number(operation_id), channel=ref.channel, ts=ref.ts)
+        self._inserted(
+            models.copies, operation=_number(operation_id), channel=ref.channel, ts=ref.ts
+        )
 
     def copies(self, operation_id: str) -> tuple[MessageRef, ...]:
         """Where an operation is shown."""
         table = models.copies
-        wanted = sa.select(table.c.channel, table.c.ts).where(table.c.operation == _number(operation_id))
+        wanted = sa.select(table.c.channel, table.c.ts).where(
+            table.c.operation == _number(operation_id)
+        )
         with transaction(self._engine, READ) as connection:
             rows = connection.execute(wanted.order_by(table.c.channel, table.c.ts)).all()
         return tuple(MessageRef(channel, ts) for channel, ts in rows)
@@ -248,12 +290,18 @@ class SqlStore:
     def forget_copy(self, operation_id: str, ref: MessageRef) -> None:
         """The message is gone, or can never be edited again."""
         table = models.copies
-        this = sa.and_(table.c.operation == _number(operation_id), table.c.channel == ref.channel, table.c.ts == ref.ts)
+        this = sa.and_(
+            table.c.operation == _number(operation_id),
+            table.c.channel == ref.channel,
+            table.c.ts == ref.ts,
+        )
         self._write(sa.delete(table).where(this))
 
     def keep_word(self, key: str, data: str) -> int:
         """Keep something that is to be said, once for each key; its number, 0 when it was kept before."""
-        claiming = self._insert(models.claims).values(key=key, at=self._now()).on_conflict_do_nothing()
+        claiming = (
+            self._insert(models.claims).values(key=key, at=self._now()).on_conflict_do_nothing()
+        )
         keeping = self._insert(models.outbox).values(key=key, data=data, replica=self._replica)
         with transaction(self._engine, SURELY) as connection:
             if connection.execute(claiming.returning(sa.literal(1))).first() is None:
@@ -303,7 +351,11 @@ class SqlStore:
     def mark_alive(self) -> None:
         """Note that a bot is at work on this database now."""
         row = self._insert(models.notes).values(key=_ALIVE, version=1, text=self._now())
-        self._write(row.on_conflict_do_update(index_elements=[models.notes.c.key], set_={"text": self._now()}))
+        self._write(
+            row.on_conflict_do_update(
+                index_elements=[models.notes.c.key], set_={"text": self._now()}
+            )
+        )
 
     def last_alive(self) -> datetime | None:
         """When a bot was last at work on this database; None when that was never noted."""
@@ -341,7 +393,10 @@ class SqlStore:
                 raise _fenced(name)
 
     def beats(self) -> Mapping[str, int]:
-        """How many heartbeats each replica has had. Whose count stands still is silent, whatever the clocks say."""
+        """How many heartbeats each replica has had.
+
+        Whose count stands still is silent, whatever the clocks say.
+        """
         table = models.replicas
         with transaction(self._engine, READ) as connection:
             rows = connection.execute(sa.select(table.c.name, table.c.beats)).all()
@@ -352,12 +407,16 @@ class SqlStore:
 
         Args:
             name: of a silent one.
-            beats: how many heartbeats it was last seen to have; False when it has had more, for then it lives.
+            beats: how many heartbeats it was last seen to have; False when it has had more, for
+                then it lives.
         """
         table = models.replicas
-        silent = sa.update(table).where(table.c.name == name, table.c.beats == beats).values(epoch="")
+        silent = (
+            sa.update(table).where(table.c.name == name, table.c.beats == beats).values(epoch="")
+        )
         with transaction(self._engine, SURELY) as connection:
-            _locked_head(connection)  # what it is storing at this moment is stored before, and seen by who takes over
+            # What it is storing at this moment is stored before, and seen by who takes over
+            _locked_head(connection)
             return bool(connection.execute(silent).rowcount)
 
     def _not_fenced(self, connection: sa.Connection) -> None:
@@ -368,7 +427,11 @@ class SqlStore:
         """
         name, epoch = self._entered
         table = models.replicas
-        if epoch and connection.execute(sa.select(table.c.epoch).where(table.c.name == name)).scalar() != epoch:
+        if (
+            epoch
+            and connection.execute(sa.select(table.c.epoch).where(table.c.name == name)).scalar()
+            != epoch
+        ):
             raise _fenced(name)
 
     def forget(self, name: str) -> None:
@@ -382,7 +445,12 @@ class SqlStore:
         """Every event as stored, oldest first, from behind position ``after``; read piece by piece."""
         table = models.events
         while True:
-            wanted = sa.select(table).where(table.c.position > after).order_by(table.c.position).limit(_READ_AT_ONCE)
+            wanted = (
+                sa.select(table)
+                .where(table.c.position > after)
+                .order_by(table.c.position)
+                .limit(_READ_AT_ONCE)
+            )
             with transaction(self._engine, READ) as connection:
                 links = [Link(**row) for row in connection.execute(wanted).mappings()]
             if not links:
@@ -391,7 +459,10 @@ class SqlStore:
             after = links[-1].position
 
     def head(self) -> tuple[int, str]:
-        """Position and hash of the newest event. Kept elsewhere, it also proves that nobody rewrote the whole chain."""
+        """Position and hash of the newest event.
+
+        Kept elsewhere, it also proves that nobody rewrote the whole chain.
+        """
         position, end, _ = self._end()
         return position, end
 
@@ -399,8 +470,8 @@ class SqlStore:
         """The first event whose hash chain does not hold, told in words; '' when it holds.
 
         Args:
-            whole: every event; otherwise only what came after the last look of this process that found no fault,
-                and that this look's last event is still the same.
+            whole: every event; otherwise only what came after the last look of this process that
+                found no fault, and that this look's last event is still the same.
         """
         proven = Proven() if whole else self._proven
         position, end, stored = self._end()
@@ -409,7 +480,9 @@ class SqlStore:
         if stored > position:
             return f"Event {position + 1} was slipped in behind the end of the chain."
         # What is appended meanwhile is left to the next look.
-        links = itertools.takewhile(lambda link: link.position <= position, self.trail(proven.position))
+        links = itertools.takewhile(
+            lambda link: link.position <= position, self.trail(proven.position)
+        )
         fault = (
             self._replaced(proven)
             or chain.first_fault(links, position, end, proven)
@@ -430,9 +503,13 @@ class SqlStore:
 
     def _end(self) -> tuple[int, str, int]:
         """Where the head says the chain ends, with which hash, and the last position stored; all at one moment."""
-        last = sa.select(sa.func.coalesce(sa.func.max(models.events.c.position), 0)).scalar_subquery()
+        last = sa.select(
+            sa.func.coalesce(sa.func.max(models.events.c.position), 0)
+        ).scalar_subquery()
         with transaction(self._engine, READ) as connection:
-            row = connection.execute(sa.select(models.head.c.position, models.head.c.hash, last)).first()
+            row = connection.execute(
+                sa.select(models.head.c.position, models.head.c.hash, last)
+            ).first()
         return (row[0], row[1], row[2]) if row else (-1, "", 0)
 
     def _strange_operation(self, after: int) -> str:
@@ -445,21 +522,34 @@ class SqlStore:
             wanted = wanted.where(table.c.number.in_(sa.select(owner).where(recent)))
         with transaction(self._engine, READ) as connection:
             rows = connection.execute(wanted).all()
-            orphans = sa.select(owner).where(recent, owner.not_in(sa.select(table.c.number))).order_by(owner).limit(1)
+            orphans = (
+                sa.select(owner)
+                .where(recent, owner.not_in(sa.select(table.c.number)))
+                .order_by(owner)
+                .limit(1)
+            )
             orphan = connection.execute(orphans).scalar()
             if orphan is not None:
                 return f"op-{orphan} has events but is not among the operations."
-            return next((fault for fault in (self._fault(connection, row) for row in rows) if fault), "")
+            return next(
+                (fault for fault in (self._fault(connection, row) for row in rows) if fault), ""
+            )
 
     def _fault(self, connection: sa.Connection, row: sa.Row[Any]) -> str:
         try:
             history = self._histories(connection, [row.number])[row.number]
             if any(isinstance(event, UnknownEvent) for event in history):
-                return ""  # its hashes hold; what it means only the plugin or the newer Drover knows that wrote it
+                # Its hashes hold; what it means only the plugin or the newer Drover knows that
+                # wrote it
+                return ""
             operation = replayed(f"op-{row.number}", history)
         except DroverError as error:
             return f"op-{row.number} has a history that cannot have happened: {error}"
-        if (operation.version, operation.state.value, operation.origin.by) != (row.version, row.state, row.requester):
+        if (operation.version, operation.state.value, operation.origin.by) != (
+            row.version,
+            row.state,
+            row.requester,
+        ):
             return (
                 f"op-{row.number} is listed as {row.state} by {row.requester} after {row.version} events, but its "
                 f"events say {operation.state} by {operation.origin.by} after {operation.version}."
@@ -505,7 +595,9 @@ def _number(operation_id: str) -> int:
     digits = operation_id.removeprefix("op-")
     if digits.isascii() and digits.isdigit() and len(digits) < 10:
         return int(digits)
-    raise UnknownNameError(f"“{operation_id}” is not an operation.", "Ids look like op-17; see the latest with `ops`.")
+    raise UnknownNameError(
+        f"“{operation_id}” is not an operation.", "Ids look like op-17; see the latest with `ops`."
+    )
 
 
 def _fenced(name: str) -> FencedError:
@@ -522,16 +614,26 @@ def _locked_head(connection: sa.Connection) -> sa.Row[Any]:
 
 def _by_origin(connection: sa.Connection, key: str) -> int | None:
     table = models.operations
-    return connection.execute(sa.select(table.c.number).where(table.c.origin_key == key)).scalar() if key else None
+    return (
+        connection.execute(sa.select(table.c.number).where(table.c.origin_key == key)).scalar()
+        if key
+        else None
+    )
 
 
 def _touching(connection: sa.Connection, operation: Operation) -> None:
     """Remember which guests the plan touches; those of an earlier plan of it stay."""
     table = models.operation_vms
-    known = set(connection.execute(sa.select(table.c.uuid).where(table.c.operation == operation.number)).scalars())
+    known = set(
+        connection.execute(
+            sa.select(table.c.uuid).where(table.c.operation == operation.number)
+        ).scalars()
+    )
     new = sorted({uuid for step in operation.plan.steps for uuid in step.vms} - known)
     if new:
-        connection.execute(sa.insert(table), [{"operation": operation.number, "uuid": uuid} for uuid in new])
+        connection.execute(
+            sa.insert(table), [{"operation": operation.number, "uuid": uuid} for uuid in new]
+        )
 
 
 def _row(operation: Operation) -> dict[str, str | int | None]:
@@ -544,7 +646,9 @@ def _row(operation: Operation) -> dict[str, str | int | None]:
     }
 
 
-def _chained(connection: sa.Connection, end: sa.Row[Any], number: int, version: int, events: Iterable[Event]) -> None:
+def _chained(
+    connection: sa.Connection, end: sa.Row[Any], number: int, version: int, events: Iterable[Event]
+) -> None:
     """Store events behind the end of the chain; ``version`` is the operation's before them."""
     rows: list[dict[str, str | int]] = []
     position, previous = end.position, end.hash

@@ -49,7 +49,9 @@ class Done:
 
     def wait_for(self, count: int) -> list[str]:
         with self._changed:
-            assert self._changed.wait_for(lambda: len(self.ids) >= count, timeout=30), f"only {self.ids}"
+            assert self._changed.wait_for(lambda: len(self.ids) >= count, timeout=30), (
+                f"only {self.ids}"
+            )
             return list(self.ids)
 
 
@@ -59,7 +61,10 @@ def working(tmp_path: Path) -> Iterator[Working]:
 
     def start(perform: Perform) -> DurableWork:
         work = DurableWork(
-            perform, database_url=f"sqlite:///{tmp_path}/work.sqlite", executor_id="replica-1", poll=0.05
+            perform,
+            database_url=f"sqlite:///{tmp_path}/work.sqlite",
+            executor_id="replica-1",
+            poll=0.05,
         )
         work.start()
         started.append(work)
@@ -77,7 +82,8 @@ def test_what_is_enqueued_is_performed_once(working: Working) -> None:
         work.enqueue(operation(n, f"host-{n}"))
     assert sorted(done.wait_for(2)) == ["op-1", "op-2"]
     work.enqueue(operation(1))  # performed already
-    work.enqueue(operation(3, "host-1"))  # the same partition: had op-1 been queued again, it would run before this
+    # The same partition: had op-1 been queued again, it would run before this
+    work.enqueue(operation(3, "host-1"))
     assert Counter(done.wait_for(3)) == {"op-1": 1, "op-2": 1, "op-3": 1}
 
 
@@ -135,7 +141,9 @@ def test_a_plan_without_hosts_is_performed_too(working: Working) -> None:
     assert done.wait_for(1) == ["op-1"]
 
 
-def test_what_raises_is_logged_and_performed_anew_only_when_enqueued_again(working: Working) -> None:
+def test_what_raises_is_logged_and_performed_anew_only_when_enqueued_again(
+    working: Working,
+) -> None:
     done, fail = Done(), [True]
 
     def perform(operation_id: str) -> None:
@@ -147,7 +155,8 @@ def test_what_raises_is_logged_and_performed_anew_only_when_enqueued_again(worki
         work = working(perform)
         work.enqueue(operation(1))
         work.enqueue(operation(2))
-        assert done.wait_for(2) == ["op-1", "op-2"]  # op-2 waited for op-1: it was over, not tried for ever
+        # Op-2 waited for op-1: it was over, not tried for ever
+        assert done.wait_for(2) == ["op-1", "op-2"]
     told = [entry for entry in logs if "performing failed" in entry["event"]]
     assert [entry["operation"] for entry in told] == ["op-1"]
     fail.append(False)
@@ -178,13 +187,17 @@ def test_stop_tells_what_is_left_and_the_next_start_takes_it_up(working: Working
 
 
 def test_a_database_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
-    work = DurableWork(lambda _: None, database_url=f"sqlite:///{tmp_path}/none/work.sqlite", executor_id="r")
+    work = DurableWork(
+        lambda _: None, database_url=f"sqlite:///{tmp_path}/none/work.sqlite", executor_id="r"
+    )
     with pytest.raises(StoreError, match=r"No such file or directory.*Check that"):
         work.start()
 
 
 def test_enqueueing_before_the_start_is_told(tmp_path: Path) -> None:
-    work = DurableWork(lambda _: None, database_url=f"sqlite:///{tmp_path}/work.sqlite", executor_id="r")
+    work = DurableWork(
+        lambda _: None, database_url=f"sqlite:///{tmp_path}/work.sqlite", executor_id="r"
+    )
     with pytest.raises(StoreError, match="work queue"):
         work.enqueue(operation(1))
 
@@ -231,7 +244,11 @@ def test_what_kill_9_interrupted_is_resumed_exactly_once_and_quietly(tmp_path: P
     assert (tmp_path / "performed").read_text() == "first op-1\n"
     resumed = child(tmp_path, "second")
     assert resumed.returncode == 0, resumed.stderr
-    assert (tmp_path / "performed").read_text().splitlines() == ["first op-1", "second op-1", "second op-2"]
+    assert (tmp_path / "performed").read_text().splitlines() == [
+        "first op-1",
+        "second op-1",
+        "second op-2",
+    ]
     assert (resumed.stdout, resumed.stderr) == ("", "")
     third = child(tmp_path, "third")  # nothing is left, and op-2 is not performed again
     assert "nothing resumed" in third.stderr
@@ -265,7 +282,9 @@ def test_a_row_that_asks_to_be_unpickled_runs_no_code(
     harmful = f"UPDATE workflow_status SET serialization = ?, {column} = ?, status = 'PENDING'"  # noqa: S608
     in_database(tmp_path, harmful, serialization, harm)
     in_database(tmp_path, "UPDATE workflow_input SET inputs = ?", harm)
-    in_database(tmp_path, "UPDATE operation_outputs SET serialization = ?, output = ?", serialization, harm)
+    in_database(
+        tmp_path, "UPDATE operation_outputs SET serialization = ?, output = ?", serialization, harm
+    )
     done = Done()
     work = working(done)
     work.enqueue(operation(2, "host-2"))  # and others go on
@@ -288,7 +307,9 @@ TABLES = ("workflow_status", "operation_outputs", "queues", "dbos_migrations", "
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_a_dropped_table_of_the_queue_is_made_anew(working: Working, tmp_path: Path, table: str) -> None:
+def test_a_dropped_table_of_the_queue_is_made_anew(
+    working: Working, tmp_path: Path, table: str
+) -> None:
     working(Done()).stop(wait=0)
     in_database(tmp_path, f"DROP TABLE {table}")
     done = Done()
@@ -297,7 +318,9 @@ def test_a_dropped_table_of_the_queue_is_made_anew(working: Working, tmp_path: P
     assert list(tmp_path.glob("work.sqlite.damaged-*"))
 
 
-@pytest.mark.parametrize("content", [None, b"", b"garbage " * 5000, b"SQLite format 3\0" + b"\xff" * 8192])
+@pytest.mark.parametrize(
+    "content", [None, b"", b"garbage " * 5000, b"SQLite format 3\0" + b"\xff" * 8192]
+)
 def test_a_file_of_the_queue_that_is_gone_or_garbage_is_made_anew(
     working: Working, tmp_path: Path, content: bytes | None
 ) -> None:

@@ -10,7 +10,19 @@ import pytest
 from bot.adapters.language import English, Languages
 from bot.adapters.slack.text import mrkdwn, plain
 from bot.adapters.translated_chat import TranslatedChat
-from bot.domain.card import Button, Buttons, Card, Confirm, Fields, Form, Section, Table, TextField, nwords, words
+from bot.domain.card import (
+    Button,
+    Buttons,
+    Card,
+    Confirm,
+    Fields,
+    Form,
+    Section,
+    Table,
+    TextField,
+    nwords,
+    words,
+)
 from bot.domain.errors import SettingsError
 from bot.domain.message import (
     Code,
@@ -80,7 +92,10 @@ OFF = words("*{vm}* is {state}.", vm="web_1", state=words("powered off"))
         (nwords("{n} VM leaves {host}", "{n} VMs leave {host}", n=2, host="a"), "2 VMs saem de a"),
         (words("{size}, {rate}", size=Size(1536), rate=Rate(1 << 20)), "1,5 KiB, 1 MiB/s"),
         (words("{a}, {b}", a=Duration(4.24), b=Duration(7500)), "4,2 s, 2 h 5 min"),
-        (words("{a} {b} {c} {d}", a=Percent(0.125, 1), b=Number(2, 3), c=0.5, d=1234567), "12,5% 2,000 0,5 1234567"),
+        (
+            words("{a} {b} {c} {d}", a=Percent(0.125, 1), b=Number(2, 3), c=0.5, d=1234567),
+            "12,5% 2,000 0,5 1234567",
+        ),
         (words("{at}", at=AT), "29/11/2026 15:00 UTC"),
         (words("{names}", names=Names(("a", "b", "c"), Join.AND)), "a, b e c"),
         (words("{names}", names=Names(("a", "b"), Join.OR)), "a ou b"),
@@ -96,8 +111,14 @@ def test_a_message_in_portuguese(languages: Languages, message: Message, said: s
     assert str(shown).replace("\u202f", " ") == said
 
 
-def test_in_slack_values_stay_inert_people_are_mentioned_and_moments_are_the_readers_own(languages: Languages) -> None:
-    asked = words("*{vm}* is {state}.", vm="<!here> *x*", state=words("{who}, {at}", who=Person("U1AB"), at=AT))
+def test_in_slack_values_stay_inert_people_are_mentioned_and_moments_are_the_readers_own(
+    languages: Languages,
+) -> None:
+    asked = words(
+        "*{vm}* is {state}.",
+        vm="<!here> *x*",
+        state=words("{who}, {at}", who=Person("U1AB"), at=AT),
+    )
     shown = mrkdwn(languages.of("pt-BR").shown(asked))
     assert shown.startswith("A VM *&lt;!here&gt; ∗x∗* está <@U1AB>, <!date^1795964400^")
     assert "29/11/2026" not in shown
@@ -111,7 +132,10 @@ def test_a_command_in_a_sentence_is_code_once() -> None:
 
 
 def test_people_in_a_list_are_mentioned() -> None:
-    assert mrkdwn(words("{who}", who=Names((Person("U1AB"), "Drover"), Join.OR))) == "<@U1AB> or Drover"
+    assert (
+        mrkdwn(words("{who}", who=Names((Person("U1AB"), "Drover"), Join.OR)))
+        == "<@U1AB> or Drover"
+    )
 
 
 def test_every_part_of_a_card_and_a_form_is_translated(languages: Languages) -> None:
@@ -119,7 +143,15 @@ def test_every_part_of_a_card_and_a_form_is_translated(languages: Languages) -> 
     card = Card(
         text=OFF,
         elements=(
-            Section(OFF, Button(approve, "op.approve", "op-1", confirm=Confirm(approve, approve, approve, "Not yet"))),
+            Section(
+                OFF,
+                Button(
+                    approve,
+                    "op.approve",
+                    "op-1",
+                    confirm=Confirm(approve, approve, approve, "Not yet"),
+                ),
+            ),
             Fields(((approve, OFF),)),
             Table((approve,), ((OFF, "as it is"),)),
             Buttons((Button(approve, "a", "b"),)),
@@ -141,7 +173,10 @@ def test_english_is_shown_as_it_is(languages: Languages) -> None:
 def test_the_nearest_language_is_taken_and_the_default_where_there_is_none(
     tmp_path: Path, languages: Languages
 ) -> None:
-    names = [languages.of(each).locale for each in ("pt-BR", "pt_BR", "pt-PT", "pt", "en-US", "de-DE", "", "nonsense!")]
+    names = [
+        languages.of(each).locale
+        for each in ("pt-BR", "pt_BR", "pt-PT", "pt", "en-US", "de-DE", "", "nonsense!")
+    ]
     assert names == ["pt_BR"] * 4 + ["en"] * 4
     assert Languages("pt-BR", [tmp_path]).of("de").locale == "pt_BR"
     assert Languages("pt-BR", [tmp_path]).of("en-US").locale == "en"
@@ -177,7 +212,9 @@ def test_the_terminal_speaks_the_language_of_its_environment(
     assert languages.of_terminal().locale == locale
 
 
-def test_channels_read_the_configured_language_and_people_their_own(tmp_path: Path, languages: Languages) -> None:
+def test_channels_read_the_configured_language_and_people_their_own(
+    tmp_path: Path, languages: Languages
+) -> None:
     under = FakeChat(locales={"U0ANA": "pt-BR"})
     chat = TranslatedChat(under, languages)
     card = Card(text="x", elements=(Section(OFF),))
@@ -185,7 +222,9 @@ def test_channels_read_the_configured_language_and_people_their_own(tmp_path: Pa
     chat.whisper("C0OPS", "U0ANA", card)
     chat.tell("U0BRUNO", card)
     chat.publish_home("U0ANA", card)
-    chat.open_form("t1", Form("a", "T", "Go", (), intro=(Section(OFF),)), locale=chat.locale_of("U0ANA"))
+    chat.open_form(
+        "t1", Form("a", "T", "Go", (), intro=(Section(OFF),)), locale=chat.locale_of("U0ANA")
+    )
     assert under.messages[ref] is card
     assert ["está" in repr(each.card) for each in under.whispers] == [True, False]
     assert "está" in repr(under.homes["U0ANA"])

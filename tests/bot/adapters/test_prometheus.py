@@ -24,7 +24,17 @@ from prometheus_client.registry import Collector
 from bot.adapters.prometheus import MetricsServer, PrometheusPast
 from bot.declare import Measured
 from bot.domain.errors import SettingsError, StoreError
-from bot.domain.samples import CLUSTER, Bucket, HostSample, Incident, Losses, Metric, Pressure, Sweep, VmSample
+from bot.domain.samples import (
+    CLUSTER,
+    Bucket,
+    HostSample,
+    Incident,
+    Losses,
+    Metric,
+    Pressure,
+    Sweep,
+    VmSample,
+)
 from tests.waiting import until
 
 pytestmark = pytest.mark.process
@@ -34,10 +44,16 @@ MEASURED = Measured(
     Sweep(
         NOW,
         (
-            HostSample("host-a", NOW, "", 8, 2.5, 0.1, 100, 40, 0.02, Pressure(0.5, 0.1, 0.0, 0.2, 0.1)),
+            HostSample(
+                "host-a", NOW, "", 8, 2.5, 0.1, 100, 40, 0.02, Pressure(0.5, 0.1, 0.0, 0.2, 0.1)
+            ),
             HostSample("host-b", NOW, "no answer"),
         ),
-        (VmSample("u-1", 'web "1"', "host-a", "running", 2, 0.75, 0.1, 1000, read=5.0, written=6.0),),
+        (
+            VmSample(
+                "u-1", 'web "1"', "host-a", "running", 2, 0.75, 0.1, 1000, read=5.0, written=6.0
+            ),
+        ),
     ),
     None,
     (Incident("k", "host-b is gone", NOW),),
@@ -104,7 +120,8 @@ def test_silent_clients_hold_up_nobody_and_are_hung_up_on() -> None:
         for number, each in enumerate(silent):
             each.settimeout(30)
             if number % 2:
-                each.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n")  # half a request, and then nothing
+                # Half a request, and then nothing
+                each.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n")
         assert read(server, "/healthz") == "ok\n"
         assert "drover_host_up" in read(server, "/metrics")
         assert {each.recv(1) for each in silent} == {b""}, "each is hung up on"
@@ -147,7 +164,9 @@ def test_a_port_that_is_taken_is_told_at_start(server: MetricsServer) -> None:
 
 def test_a_prometheus_that_is_not_there_is_told() -> None:
     with pytest.raises(StoreError, match="does not answer"):
-        PrometheusPast("http://127.0.0.1:9").history(["host:a"], Metric.CPU, NOW - timedelta(hours=1), NOW)
+        PrometheusPast("http://127.0.0.1:9").history(
+            ["host:a"], Metric.CPU, NOW - timedelta(hours=1), NOW
+        )
 
 
 def test_a_query_for_nothing_is_refused() -> None:
@@ -160,7 +179,9 @@ class Stalling(Collector):
 
     def collect(self) -> Iterable[Family]:
         for what in ("cpu_waiting", "memory_waiting", "memory_stalled", "io_waiting", "io_stalled"):
-            yield CounterMetricFamily(f"node_pressure_{what}_seconds", "Waited.", time.monotonic() / 4)
+            yield CounterMetricFamily(
+                f"node_pressure_{what}_seconds", "Waited.", time.monotonic() / 4
+            )
 
 
 @pytest.fixture
@@ -192,7 +213,9 @@ def prometheus(server: MetricsServer, node_exporter: int, tmp_path: Path) -> Ite
     storage = tmp_path / "tsdb"
     words = [program, f"--config.file={config}", f"--storage.tsdb.path={storage}"]
     with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen([*words, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log)
+        process = subprocess.Popen(
+            [*words, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log
+        )
     try:
         yield f"http://127.0.0.1:{port}"
     finally:
@@ -204,7 +227,8 @@ def test_a_sites_prometheus_is_the_history(prometheus: str) -> None:
     past = PrometheusPast(prometheus)
 
     def now() -> datetime:
-        return datetime.now(UTC) + timedelta(seconds=60)  # a subquery's values stand on whole minutes: take the next
+        # A subquery's values stand on whole minutes: take the next
+        return datetime.now(UTC) + timedelta(seconds=60)
 
     def history() -> Mapping[str, Sequence[Bucket]]:
         series = ["host:host-a", "vm:u-1", "vm:u-2", CLUSTER]
@@ -217,14 +241,17 @@ def test_a_sites_prometheus_is_the_history(prometheus: str) -> None:
     found = history()
     assert set(found) == {"host:host-a", "vm:u-1", CLUSTER}
     assert {bucket.mean for bucket in found["host:host-a"]} == {2.5}
-    assert {(bucket.mean, bucket.p95, bucket.peak) for bucket in found["vm:u-1"]} == {(0.75, 0.75, 0.75)}
+    assert {(bucket.mean, bucket.p95, bucket.peak) for bucket in found["vm:u-1"]} == {
+        (0.75, 0.75, 0.75)
+    }
     summary = past.summary("vm", Metric.DISK, now() - timedelta(hours=1), now())
     assert summary["vm:u-1"].mean == 11.0
     assert past.summary("pool", Metric.SPACE, now() - timedelta(hours=1), now()) == {}
     (stalled,) = until(past.pressures, "a pressure is told").items()  # a rate takes two scrapes
     assert stalled[0] == "127.0.0.1"
     shares = {name: share for name, share in asdict(stalled[1]).items() if name != "available"}
-    assert all(0 < share < 0.3 for share in shares.values())  # over two minutes, of which less passed
+    # Over two minutes, of which less passed
+    assert all(0 < share < 0.3 for share in shares.values())
     named = PrometheusPast(prometheus, dict.fromkeys(
         (f"host:pressure_{what}" for what in ("cpu", "memory", "memory_full", "io", "io_full")),
         'drover_host_pressure_ratio{resource="cpu"}',

@@ -129,16 +129,22 @@ def test_a_silent_replica_is_taken_over_and_forgotten_and_the_living_are_not(
     until(lambda: set(store.counts) == {"me"})
 
 
-def test_a_replica_that_is_fenced_off_says_so_and_beats_no_more(pulsing: Callable[[Pulse], Pulse]) -> None:
+def test_a_replica_that_is_fenced_off_says_so_and_beats_no_more(
+    pulsing: Callable[[Pulse], Pulse],
+) -> None:
     store, told = Counted(), threading.Event()
     with capture_logs() as logs:
-        pulsing(Pulse("me", store, lambda name: None, every=0.01, dead_after=60, on_fenced=told.set))
+        pulsing(
+            Pulse("me", store, lambda name: None, every=0.01, dead_after=60, on_fenced=told.set)
+        )
         store.fenced.append("me")
         assert told.wait(30)
     assert "fenced off" in {entry["event"] for entry in logs}
 
 
-def test_a_failing_database_or_take_over_does_not_stop_the_heart(pulsing: Callable[[Pulse], Pulse]) -> None:
+def test_a_failing_database_or_take_over_does_not_stop_the_heart(
+    pulsing: Callable[[Pulse], Pulse],
+) -> None:
     store = Counted()
     store.counts["dead"] = 1
 
@@ -202,9 +208,19 @@ class Replicas:
         self.running: dict[str, subprocess.Popen[str]] = {}
 
     def start(self, name: str, *operations: int) -> None:
-        words = [sys.executable, "-c", REPLICA, self._url, name, str(self._folder), *map(str, operations)]
+        words = [
+            sys.executable,
+            "-c",
+            REPLICA,
+            self._url,
+            name,
+            str(self._folder),
+            *map(str, operations),
+        ]
         env = {**os.environ, "PYTHONPATH": str(ROOT)}
-        self.running[name] = subprocess.Popen(words, cwd=ROOT, env=env, stdin=subprocess.PIPE, text=True)
+        self.running[name] = subprocess.Popen(
+            words, cwd=ROOT, env=env, stdin=subprocess.PIPE, text=True
+        )
         self.told(f"{name} started")
 
     def told(self, line: str) -> list[str]:
@@ -272,7 +288,10 @@ def test_a_killed_replicas_operations_are_taken_over_once_each(replicas: Replica
     replicas.start("third")
     replicas.kill("first")
     # Whichever of the two living picks one up: twice begun in all, once by the dead.
-    until(lambda: replicas.count("began") == 4, lambda: f"the living have begun both: {replicas.lines()}")
+    until(
+        lambda: replicas.count("began") == 4,
+        lambda: f"the living have begun both: {replicas.lines()}",
+    )
     replicas.go_on()
     until(lambda: replicas.count("ended") >= 2, lambda: f"both have ended: {replicas.lines()}")
     assert replicas.end() == {"second": 0, "third": 0}
@@ -292,7 +311,9 @@ def test_replicas_share_the_queue_and_perform_each_operation_once(replicas: Repl
     assert ended == [f"op-{n}" for n in range(1, 7)]
 
 
-def test_a_frozen_replica_that_wakes_up_ends_and_leaves_its_work_to_its_successor(replicas: Replicas) -> None:
+def test_a_frozen_replica_that_wakes_up_ends_and_leaves_its_work_to_its_successor(
+    replicas: Replicas,
+) -> None:
     replicas.start("first", 1)
     replicas.told("first began op-1")
     replicas.start("second")

@@ -47,7 +47,9 @@ def test_after_stop_nothing_is_called(schedule: Schedule) -> None:
     assert calls.qsize() == before
 
 
-def test_a_failing_function_is_logged_and_called_again_and_stops_no_other(schedule: Schedule) -> None:
+def test_a_failing_function_is_logged_and_called_again_and_stops_no_other(
+    schedule: Schedule,
+) -> None:
     calls: queue.Queue[str] = queue.Queue()
 
     def failing() -> None:
@@ -96,13 +98,16 @@ def test_a_missed_run_is_reported(schedule: Schedule) -> None:
         schedule.start()
         assert missed.wait(20)
         schedule.stop()
-    assert [entry["name"] for entry in logs if entry["event"] == "scheduled run missed"] == ["digest"]
+    assert [entry["name"] for entry in logs if entry["event"] == "scheduled run missed"] == [
+        "digest"
+    ]
 
 
 def test_a_cron_line_calls_with_its_slot(schedule: Schedule) -> None:
     slots: queue.Queue[datetime] = queue.Queue()
     schedule.cron("digest", "* * * * *", "Europe/Lisbon", slots.put)
-    # Bring the next run near without waiting for the minute: the slot must be the minute, not this moment.
+    # Bring the next run near without waiting for the minute: the slot must be the minute, not this
+    # moment.
     schedule.start()
     schedule._scheduler.modify_job("digest", next_run_time=datetime.now(tz=UTC))
     before = datetime.now(tz=UTC)
@@ -119,12 +124,19 @@ def test_a_cron_line_calls_with_its_slot(schedule: Schedule) -> None:
         ("0 9 * * *", "UTC", "2026-01-05T08:59:59.5+00:00", "2026-01-05T09:00:00+00:00"),
         ("*/5 * * * *", "UTC", "2026-01-05T09:14:59+00:00", "2026-01-05T09:15:00+00:00"),
         ("*/5 * * * *", "UTC", "2026-01-05T09:14:30+00:00", "2026-01-05T09:10:00+00:00"),
-        ("0 9 * * mon-fri", "America/Sao_Paulo", "2026-01-05T12:00:01+00:00", "2026-01-05T12:00:00+00:00"),
+        (
+            "0 9 * * mon-fri",
+            "America/Sao_Paulo",
+            "2026-01-05T12:00:01+00:00",
+            "2026-01-05T12:00:00+00:00",
+        ),
         ("30 8 * * *", "Europe/Lisbon", "2026-07-01T07:30:10+00:00", "2026-07-01T07:30:00+00:00"),
     ],
 )
 def test_the_slot_is_the_time_that_was_due(line: str, zone: str, now: str, slot: str) -> None:
-    assert _slot(_cron("digest", line, zone), datetime.fromisoformat(now)) == datetime.fromisoformat(slot)
+    assert _slot(
+        _cron("digest", line, zone), datetime.fromisoformat(now)
+    ) == datetime.fromisoformat(slot)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +178,9 @@ def test_sunday_as_0_is_sunday() -> None:
         ("0 9 * * *", "Europe/Lisboa", "no time zone"),
     ],
 )
-def test_a_wrong_line_or_zone_is_refused_with_advice(schedule: Schedule, line: str, zone: str, said: str) -> None:
+def test_a_wrong_line_or_zone_is_refused_with_advice(
+    schedule: Schedule, line: str, zone: str, said: str
+) -> None:
     with pytest.raises(SettingsError, match=said) as caught:
         schedule.cron("digest", line, zone, lambda slot: None)
     assert caught.value.advice

@@ -28,7 +28,9 @@ def below(chains: dict[str, str], path: str) -> set[str]:
 
 
 @given(forests(), st.sampled_from(NAMES), st.sampled_from(NAMES))
-def test_an_image_is_held_by_exactly_those_whose_chain_has_it(chains: dict[str, str], used: str, asked: str) -> None:
+def test_an_image_is_held_by_exactly_those_whose_chain_has_it(
+    chains: dict[str, str], used: str, asked: str
+) -> None:
     use = ImageUse("u-1", "vm", used, "disk")
     backing = Backing({"h": Storage(images(chains), (use,))})
     held = backing.holders("h", asked, but="u-2", going=(asked,))
@@ -38,9 +40,14 @@ def test_an_image_is_held_by_exactly_those_whose_chain_has_it(chains: dict[str, 
 
 
 @given(forests(), st.sampled_from(NAMES), st.sampled_from(NAMES))
-def test_a_link_is_as_good_as_the_name_itself(chains: dict[str, str], used: str, asked: str) -> None:
+def test_a_link_is_as_good_as_the_name_itself(
+    chains: dict[str, str], used: str, asked: str
+) -> None:
     link = Image("/q/link", "q", "link", "", f"stamp {used}")
-    here, there = Storage(images(chains)), Storage((link,), (ImageUse("u-1", "vm", "/q/link", "disk"),))
+    here, there = (
+        Storage(images(chains)),
+        Storage((link,), (ImageUse("u-1", "vm", "/q/link", "disk"),)),
+    )
     held = Backing({"h": here, "g": there}).holders("h", asked, but="u-2", going=NAMES)
     assert ("vm on g" in held) == (asked in below(chains, used))
 
@@ -68,7 +75,9 @@ def test_paths_have_one_spelling() -> None:
 def test_one_device_is_the_same_on_all_hosts_that_name_it() -> None:
     here = Storage((Image("/dev/vg/web", "vg", "web"),), ())
     there = Storage((), (ImageUse("u-1", "far", "/dev/mapper/vg-web", "disk"),))
-    assert Backing({"h": here, "g": there}).holders("h", "/dev/vg/web", but="u-2", going=()) == ("far on g",)
+    assert Backing({"h": here, "g": there}).holders("h", "/dev/vg/web", but="u-2", going=()) == (
+        "far on g",
+    )
 
 
 def test_volumes_made_at_one_moment_for_different_vms_are_different_files() -> None:

@@ -26,7 +26,9 @@ def test_any_one_host_may_go_when_the_others_have_room() -> None:
 
 
 def test_the_guests_that_would_not_start_are_named() -> None:
-    seen = drawn("a 8cpu 16G reserve 2G | big 12G | small 2G\nb 8cpu 16G reserve 2G | other 8G | off 8G off")
+    seen = drawn(
+        "a 8cpu 16G reserve 2G | big 12G | small 2G\nb 8cpu 16G reserve 2G | other 8G | off 8G off"
+    )
     by_host = {loss.host: [vm.name for vm in loss.stranded] for loss in losses(seen, 4)}
     assert by_host == {"a": ["big"], "b": ["other"]}
 
@@ -53,7 +55,9 @@ def test_as_many_fit_as_leave_room_for_any_loss() -> None:
 def with_huge_pages(seen: Snapshot, pages: dict[str, tuple[int, int]], *names: str) -> Snapshot:
     """``pages``: how many of 2 MiB each host has, in all and free; ``names``: VMs that are made of them."""
     hosts = tuple(
-        replace(host, huge_pages=(HugePages(2 * MIB, *pages[host.name]),) if host.name in pages else ())
+        replace(
+            host, huge_pages=(HugePages(2 * MIB, *pages[host.name]),) if host.name in pages else ()
+        )
         for host in seen.hosts
     )
     vms = tuple(replace(vm, detail=VmDetail(hugepages=vm.name in names)) for vm in seen.vms)
@@ -72,7 +76,10 @@ def test_vms_on_huge_pages_start_anew_only_where_enough_are_free() -> None:
     seen = drawn("a 8cpu 16G | v1 4G | v2 6G\nb 8cpu 16G | v3 6G")
     full = {"a": (4 * 512, 0), "b": (4 * 512, 4 * 512)}
     assert stranded(with_huge_pages(seen, full, "v1")) == {"a": [], "b": []}
-    assert stranded(with_huge_pages(seen, {**full, "b": (4 * 512, 4 * 512 - 1)}, "v1")) == {"a": ["v1"], "b": []}
+    assert stranded(with_huge_pages(seen, {**full, "b": (4 * 512, 4 * 512 - 1)}, "v1")) == {
+        "a": ["v1"],
+        "b": [],
+    }
 
 
 SIZES = st.lists(st.integers(0, 30), min_size=2, max_size=5)
@@ -88,8 +95,13 @@ def test_what_fits_still_fits_when_it_is_there(used: list[int], size: int) -> No
     if any(loss.stranded for loss in before):
         assert found.count == 0
         return
-    put = {name: " | ".join(f"n{name}-{k} {size}G" for k in range(count)) for name, count in found.by_host}
-    more = [line + (f" | {put[line.split()[0]]}" if line.split()[0] in put else "") for line in lines]
+    put = {
+        name: " | ".join(f"n{name}-{k} {size}G" for k in range(count))
+        for name, count in found.by_host
+    }
+    more = [
+        line + (f" | {put[line.split()[0]]}" if line.split()[0] in put else "") for line in lines
+    ]
     assert not any(loss.stranded for loss in losses(drawn("\n".join(more)), 4))
 
 
@@ -102,14 +114,18 @@ def test_guests_that_belong_apart_are_apart_after_a_loss_too_as_far_as_there_are
 
 def test_a_group_that_is_together_starts_on_one_host_or_where_its_others_are() -> None:
     halves = "b 8cpu 6G\nc 8cpu 6G"
-    assert stranded(drawn(f"a 8cpu 64G | v1 4G [together=x] | v2 4G [together=x]\n{halves}"))["a"] == ["v1", "v2"]
+    assert stranded(drawn(f"a 8cpu 64G | v1 4G [together=x] | v2 4G [together=x]\n{halves}"))[
+        "a"
+    ] == ["v1", "v2"]
     assert stranded(drawn(f"a 8cpu 64G | v1 4G | v2 4G\n{halves}"))["a"] == []
     torn = drawn("a 8cpu 64G | v1 4G [together=x]\nb 8cpu 6G | v2 4G [together=x]\nc 8cpu 64G")
     assert stranded(torn)["a"] == ["v1"]
 
 
 def test_a_pin_names_who_may_take_the_guest_and_one_bound_to_its_host_falls_with_it() -> None:
-    seen = drawn("a 8cpu 64G | v1 4G [pin=a+b] | v2 1G [pin=here] | v3 1G [pin=a]\nb 8cpu 2G\nc 8cpu 64G")
+    seen = drawn(
+        "a 8cpu 64G | v1 4G [pin=a+b] | v2 1G [pin=here] | v3 1G [pin=a]\nb 8cpu 2G\nc 8cpu 64G"
+    )
     assert stranded(seen)["a"] == ["v1"]
 
 
@@ -123,11 +139,16 @@ def test_failure_domains_hold_an_even_share_of_each_group() -> None:
     assert stranded(tight, "zone")["c"] == ["v2"]
 
 
-TAGS = st.sampled_from(["", "", "[apart=x]", "[apart=y]", "[together=z]", "[pin=h0]", "[pin=h1+h2]"])
+TAGS = st.sampled_from(
+    ["", "", "[apart=x]", "[apart=y]", "[together=z]", "[pin=h0]", "[pin=h1+h2]"]
+)
 
 
 @settings(max_examples=examples(60))
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 12), TAGS), max_size=12), st.permutations(range(4)))
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(1, 12), TAGS), max_size=12),
+    st.permutations(range(4)),
+)
 def test_the_verdict_ignores_the_order_of_hosts_and_saves_no_more_than_there_is_room_for(
     guests: list[tuple[int, int, str]], order: list[int]
 ) -> None:

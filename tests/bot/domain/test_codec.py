@@ -69,9 +69,13 @@ plans = st.builds(
     reasons=st.lists(st.builds(Reason, words, words), max_size=2).map(tuple),
     bars=st.lists(bars, max_size=2).map(tuple), tags=several,
 )  # fmt: skip
-rulings = st.builds(Ruling, st.integers(0, 5), several, st.integers(0, 10**6), words, several, st.integers(0, 9999))
+rulings = st.builds(
+    Ruling, st.integers(0, 5), several, st.integers(0, 10**6), words, several, st.integers(0, 9999)
+)
 origins = st.builds(Origin, words, words, words, words, words)
-facts = st.dictionaries(words, words | st.booleans() | st.integers(-(10**9), 10**9) | numbers, max_size=3)
+facts = st.dictionaries(
+    words, words | st.booleans() | st.integers(-(10**9), 10**9) | numbers, max_size=3
+)
 indexes = st.integers(0, 9)
 spreads = st.builds(Spread, numbers, numbers, numbers)
 events: st.SearchStrategy[Event] = st.one_of(
@@ -192,7 +196,10 @@ def test_a_changed_digest_is_a_changed_plan() -> None:
         ('{"is": "Unheard"}', "Nobody knows “Unheard”"),
         ('{"is": "Migrate"}', "does not fit"),
         ('{"is": "Migrate", "vm": "a", "surprise": 1}', "does not fit"),
-        ('{"is": "Asked", "at": "2026-01-05T00:00:00+00:00", "by": "U", "ask": "sing"}', "does not fit"),
+        (
+            '{"is": "Asked", "at": "2026-01-05T00:00:00+00:00", "by": "U", "ask": "sing"}',
+            "does not fit",
+        ),
         ('{"is": "Began", "at": "yesterday", "by": "U"}', "does not fit"),
     ],
 )
@@ -202,7 +209,11 @@ def test_what_does_not_fit_is_told(stored: str, said: str) -> None:
 
 
 def test_a_proposal_carries_its_intent_whole() -> None:
-    assert json.loads(codec.text(proposal()))["intent"] == {"is": "Migrate", "to": "host-b", "vm": "web-1"}
+    assert json.loads(codec.text(proposal()))["intent"] == {
+        "is": "Migrate",
+        "to": "host-b",
+        "vm": "web-1",
+    }
 
 
 def test_events_stored_before_there_were_gains_limits_and_skips_read_as_they_did() -> None:

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from bot.domain.words import command
 
-names = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), min_size=1) | st.sampled_from(
+names = st.text(
+    st.characters(exclude_categories=("Cs",), exclude_characters="\0"), min_size=1
+) | st.sampled_from(
     ["a b", "a'b", 'a"b', "$(id)", "a;id", "a\nb", "-rf", "--all", "`id`", "a|b", "*", "~", "{}"]
 )
 
@@ -23,7 +25,9 @@ def test_a_shell_reads_each_name_as_one_word(first: str, second: str) -> None:
         each for each in (first, second) if each not in ("--live", "--")
     ]
     if first.startswith("-") or second.startswith("-"):
-        assert words == ["virsh", "attach", "--live", "--", first, second], "options end before the names"
+        assert words == ["virsh", "attach", "--live", "--", first, second], (
+            "options end before the names"
+        )
 
 
 @given(names)

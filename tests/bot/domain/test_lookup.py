@@ -11,7 +11,9 @@ from bot.testing import drawn
 
 SEEN = drawn("host-a 8cpu 16G | web-1 1G | web-2 1G | web-3 1G\nhost-b 8cpu 16G")
 NAMES = ("Bob’s VM", "say “hi”", "web 1")
-NAMED = replace(SEEN, vms=tuple(replace(vm, name=name) for vm, name in zip(SEEN.vms, NAMES, strict=True)))
+NAMED = replace(
+    SEEN, vms=tuple(replace(vm, name=name) for vm, name in zip(SEEN.vms, NAMES, strict=True))
+)
 
 
 @pytest.mark.parametrize(
@@ -31,7 +33,9 @@ def test_a_vm_is_found_by_what_autocorrection_made_of_its_name(typed: str, name:
 
 
 def test_an_exact_name_wins_and_two_alike_are_not_guessed_between() -> None:
-    both = replace(NAMED, vms=(*NAMED.vms, replace(NAMED.vms[0], uuid=SEEN.vms[0].uuid[::-1], name="Bob's VM")))
+    both = replace(
+        NAMED, vms=(*NAMED.vms, replace(NAMED.vms[0], uuid=SEEN.vms[0].uuid[::-1], name="Bob's VM"))
+    )
     assert both.vm("Bob's VM").name == "Bob's VM"
     assert both.vm("Bob’s VM").name == "Bob’s VM"
     with pytest.raises(AmbiguousNameError):

@@ -45,8 +45,12 @@ values = st.recursive(
     | st.builds(Percent, finite, st.integers(0, 3))
     | st.builds(Number, finite, st.integers(0, 3))
     | st.builds(Code, texts)
-    | st.builds(Names, st.lists(texts, max_size=3).map(tuple), st.sampled_from(Join), st.integers(0, 3)),
-    lambda inner: st.builds(Words, texts, st.dictionaries(st.sampled_from(["n", "vm", "a_b"]), inner), texts),
+    | st.builds(
+        Names, st.lists(texts, max_size=3).map(tuple), st.sampled_from(Join), st.integers(0, 3)
+    ),
+    lambda inner: st.builds(
+        Words, texts, st.dictionaries(st.sampled_from(["n", "vm", "a_b"]), inner), texts
+    ),
     max_leaves=5,
 )
 
@@ -54,13 +58,19 @@ values = st.recursive(
 @pytest.mark.parametrize(
     ("message", "said"),
     [
-        (words("*{vm}* is {state} on `{host}`", vm="web_1", state="up", host="host-a"), "web_1 is up on `host-a`"),
+        (
+            words("*{vm}* is {state} on `{host}`", vm="web_1", state="up", host="host-a"),
+            "web_1 is up on `host-a`",
+        ),
         (words("{n} left", n=3), "3 left"),
         (words("needs {size}", size=Size(1536)), "needs 1.5 KiB"),
         (words("at {rate}", rate=Rate(1 << 20)), "at 1 MiB/s"),
         (words("in {t}", t=timedelta(seconds=200)), "in 3 min 20 s"),
         (words("at {at}", at=AT), "at 2026-11-29 15:00 UTC"),
-        (words("at {at}", at=AT.astimezone(timezone(timedelta(hours=3)))), "at 2026-11-29 15:00 UTC"),
+        (
+            words("at {at}", at=AT.astimezone(timezone(timedelta(hours=3)))),
+            "at 2026-11-29 15:00 UTC",
+        ),
         (words("{share} busy", share=Percent(0.125, 1)), "12.5% busy"),
         (words("score {score}", score=Number(0.0284, 3)), "score 0.028"),
         (words("Type {line}.", line=Code("host off")), "Type `host off`."),
@@ -75,7 +85,9 @@ values = st.recursive(
         (nwords("{n} VM leaves", "{n} VMs leave", n=0), "0 VMs leave"),
     ],
 )
-def test_a_message_is_an_english_sentence_where_only_text_is_known(message: Words, said: str) -> None:
+def test_a_message_is_an_english_sentence_where_only_text_is_known(
+    message: Words, said: str
+) -> None:
     assert str(message) == said
     assert f"{message}" == said
 
@@ -95,7 +107,17 @@ def test_a_message_comes_back_from_its_json_equal_and_hashes_alike(value: object
 
 def test_messages_differ_by_template_or_by_argument() -> None:
     one = words("{vm} is off", vm="a")
-    assert len({one, words("{vm} is off", vm="a"), words("{vm} is off", vm="b"), words("{vm} was off", vm="a")}) == 3
+    assert (
+        len(
+            {
+                one,
+                words("{vm} is off", vm="a"),
+                words("{vm} is off", vm="b"),
+                words("{vm} was off", vm="a"),
+            }
+        )
+        == 3
+    )
 
 
 def test_messages_are_joined_without_the_empty_ones_and_text_stays_text() -> None:

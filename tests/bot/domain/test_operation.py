@@ -78,7 +78,11 @@ def led_to(*events: Event, votes: int = 1) -> Operation:
 
 
 VOTE, OKAY, GO = VotedFor(NOW, "UAPP", DIGEST), Approved(NOW, "UAPP"), Began(NOW, "drover")
-STEPS = tuple(each for index in (0, 1) for each in (StepBegan(NOW, "drover", index), StepEnded(NOW, "drover", index)))
+STEPS = tuple(
+    each
+    for index in (0, 1)
+    for each in (StepBegan(NOW, "drover", index), StepEnded(NOW, "drover", index))
+)
 IN_STATE = {
     State.PROPOSED: led_to(),
     State.APPROVED: led_to(VOTE, OKAY),
@@ -94,18 +98,28 @@ IN_STATE = {
 
 
 def test_every_state_can_be_reached() -> None:
-    assert {state: operation.state for state, operation in IN_STATE.items()} == {state: state for state in State}
+    assert {state: operation.state for state, operation in IN_STATE.items()} == {
+        state: state for state in State
+    }
 
 
 EVERY_PAIR = [(state, event) for state in State for event in one_of_each()]
-UNNAMED = [(state, event) for state, event in EVERY_PAIR if type(event) not in TRANSITIONS.get(state, {})]
+UNNAMED = [
+    (state, event) for state, event in EVERY_PAIR if type(event) not in TRANSITIONS.get(state, {})
+]
 
 
-@pytest.mark.parametrize(("state", "event"), UNNAMED, ids=[f"{s}-{type(e).__name__}" for s, e in UNNAMED])
-def test_what_the_table_does_not_name_raises_and_changes_nothing(state: State, event: Event) -> None:
+@pytest.mark.parametrize(
+    ("state", "event"), UNNAMED, ids=[f"{s}-{type(e).__name__}" for s, e in UNNAMED]
+)
+def test_what_the_table_does_not_name_raises_and_changes_nothing(
+    state: State, event: Event
+) -> None:
     operation = IN_STATE[state]
     before = copy.deepcopy(operation)
-    with pytest.raises(IllegalEventError, match=f"op-1 is {state}: it takes no {type(event).__name__} now"):
+    with pytest.raises(
+        IllegalEventError, match=f"op-1 is {state}: it takes no {type(event).__name__} now"
+    ):
         advance(operation, event)
     assert operation == before
 
@@ -113,18 +127,33 @@ def test_what_the_table_does_not_name_raises_and_changes_nothing(state: State, e
 PAUSE = WaitForPerson("host-a", "Look after host-a", 60)
 PAUSING = planned(PAUSE, move("web-1"), PAUSE, move("web-2"))
 PAUSED = replace(led_to(VOTE, OKAY, GO), plan=PAUSING, under_way=frozenset({0}))
-GROWN = led_to(VOTE, OKAY, GO, RulingChanged(NOW, "drover", Ruling(2, ("approver",), 3600, "strict")))
-READY = {Approved: led_to(VOTE), Continued: PAUSED, Released: led_to(VOTE, OKAY, GO, Held(NOW, "drover", "silent"))}
+GROWN = led_to(
+    VOTE, OKAY, GO, RulingChanged(NOW, "drover", Ruling(2, ("approver",), 3600, "strict"))
+)
+READY = {
+    Approved: led_to(VOTE),
+    Continued: PAUSED,
+    Released: led_to(VOTE, OKAY, GO, Held(NOW, "drover", "silent")),
+}
 NAMED = [
-    (GROWN if before.state is State.RUNNING and isinstance(event, VotedFor) else READY.get(type(event), before), event)
+    (
+        GROWN
+        if before.state is State.RUNNING and isinstance(event, VotedFor)
+        else READY.get(type(event), before),
+        event,
+    )
     for state, event in EVERY_PAIR
     if type(event) in TRANSITIONS.get(state, {}) and not isinstance(event, Finished)
     for before in [IN_STATE[state]]
 ]
 
 
-@pytest.mark.parametrize(("operation", "event"), NAMED, ids=[f"{o.state}-{type(e).__name__}" for o, e in NAMED])
-def test_what_the_table_names_leads_where_it_says_and_leaves_the_old_value(operation: Operation, event: Event) -> None:
+@pytest.mark.parametrize(
+    ("operation", "event"), NAMED, ids=[f"{o.state}-{type(e).__name__}" for o, e in NAMED]
+)
+def test_what_the_table_names_leads_where_it_says_and_leaves_the_old_value(
+    operation: Operation, event: Event
+) -> None:
     before = copy.deepcopy(operation)
     after = advance(operation, event)
     assert operation == before
@@ -173,9 +202,15 @@ def test_what_needs_no_vote_is_approved_without() -> None:
 def test_steps_are_ticked_off_in_any_order_once_each() -> None:
     running = IN_STATE[State.RUNNING]
     assert running.todo == (0, 1)
-    second = advance(advance(running, StepBegan(NOW, "drover", 1)), StepEnded(NOW, "drover", 1, {"seconds": 3}))
+    second = advance(
+        advance(running, StepBegan(NOW, "drover", 1)), StepEnded(NOW, "drover", 1, {"seconds": 3})
+    )
     assert (second.todo, second.under_way) == ((0,), frozenset())
-    for again in (StepBegan(NOW, "drover", 1), StepEnded(NOW, "drover", 1), StepBegan(NOW, "drover", 2)):
+    for again in (
+        StepBegan(NOW, "drover", 1),
+        StepEnded(NOW, "drover", 1),
+        StepBegan(NOW, "drover", 2),
+    ):
         with pytest.raises(IllegalEventError, match="already done"):
             advance(second, again)
 
@@ -186,7 +221,9 @@ def test_a_step_may_begin_again_after_a_crash() -> None:
 
 
 def test_steps_under_way_side_by_side_are_known_one_by_one() -> None:
-    both = advance(advance(IN_STATE[State.RUNNING], StepBegan(NOW, "drover", 0)), StepBegan(NOW, "drover", 1))
+    both = advance(
+        advance(IN_STATE[State.RUNNING], StepBegan(NOW, "drover", 0)), StepBegan(NOW, "drover", 1)
+    )
     assert both.under_way == {0, 1}
     assert advance(both, StepEnded(NOW, "drover", 0)).under_way == {1}
     assert advance(both, Failed(NOW, "drover", "broke", "look", 1)).under_way == {0, 1}
@@ -200,7 +237,11 @@ def test_nothing_is_finished_before_its_last_step() -> None:
 def test_a_skipped_step_is_left_to_nobody_and_the_rest_can_end() -> None:
     skipped = advance(IN_STATE[State.RUNNING], StepSkipped(NOW, "drover", 0, WHY))
     assert (skipped.todo, [each.why for each in skipped.skipped]) == ((1,), [WHY])
-    for again in (StepBegan(NOW, "drover", 0), StepEnded(NOW, "drover", 0), StepSkipped(NOW, "drover", 0, WHY)):
+    for again in (
+        StepBegan(NOW, "drover", 0),
+        StepEnded(NOW, "drover", 0),
+        StepSkipped(NOW, "drover", 0, WHY),
+    ):
         with pytest.raises(IllegalEventError, match="already done"):
             advance(skipped, again)
     ended = advance(advance(skipped, StepBegan(NOW, "drover", 1)), StepEnded(NOW, "drover", 1))
@@ -239,7 +280,11 @@ def test_only_a_step_that_waits_is_continued() -> None:
 def test_a_gain_is_measured_once_and_the_end_stays_when_it_was() -> None:
     done = IN_STATE[State.DONE]
     measured = advance(done, GainMeasured(later(99), "drover", EVEN, later(98)))
-    assert (measured.measured, measured.measured_at, measured.changed_at) == (EVEN, later(98), done.changed_at)
+    assert (measured.measured, measured.measured_at, measured.changed_at) == (
+        EVEN,
+        later(98),
+        done.changed_at,
+    )
     with pytest.raises(IllegalEventError, match="measured already"):
         advance(measured, GainMeasured(later(99), "drover", EVEN, later(98)))
 
@@ -250,15 +295,28 @@ def test_what_ended_it_is_told() -> None:
     failed = advance(IN_STATE[State.RUNNING], Failed(NOW, "drover", "broke", "look", 0))
     assert (failed.outcome, failed.advice) == ("broke", "look")
     cancelled = advance(IN_STATE[State.RUNNING], Cancelled(NOW, "UENG", "half way"))
-    assert (cancelled.decided_by, cancelled.outcome, cancelled.under_way) == ("UENG", "half way", frozenset())
-    stale = advance(IN_STATE[State.APPROVED], WentStale(NOW, "drover", (Objection("memory", "full"),)))
+    assert (cancelled.decided_by, cancelled.outcome, cancelled.under_way) == (
+        "UENG",
+        "half way",
+        frozenset(),
+    )
+    stale = advance(
+        IN_STATE[State.APPROVED], WentStale(NOW, "drover", (Objection("memory", "full"),))
+    )
     assert stale.objections == (Objection("memory", "full"),)
     replaced = advance(IN_STATE[State.PROPOSED], Replaced(NOW, "UAPP", "op-2"))
-    assert (replaced.state, replaced.decided_by, replaced.instead) == (State.WITHDRAWN, "UAPP", "op-2")
+    assert (replaced.state, replaced.decided_by, replaced.instead) == (
+        State.WITHDRAWN,
+        "UAPP",
+        "op-2",
+    )
 
 
 def test_asks_are_collected_and_notes_kept() -> None:
-    asked = advance(advance(IN_STATE[State.RUNNING], Asked(NOW, "U1", Ask.CANCEL)), Asked(NOW, "U2", Ask.POSTCOPY))
+    asked = advance(
+        advance(IN_STATE[State.RUNNING], Asked(NOW, "U1", Ask.CANCEL)),
+        Asked(NOW, "U2", Ask.POSTCOPY),
+    )
     assert asked.asked == {Ask.CANCEL, Ask.POSTCOPY}
     assert advance(asked, Noted(NOW, "drover", "hm")).notes == ("hm",)
 
@@ -281,7 +339,9 @@ def test_an_operation_knows_its_number() -> None:
 
 
 people = st.sampled_from(("UENG", "UAPP", "UAPP2", "drover"))
-moments = st.datetimes(datetime(2026, 1, 1), datetime(2026, 2, 1)).map(lambda each: each.replace(tzinfo=UTC))  # noqa: DTZ001
+moments = st.datetimes(datetime(2026, 1, 1), datetime(2026, 2, 1)).map(  # noqa: DTZ001
+    lambda each: each.replace(tzinfo=UTC)
+)
 anything = st.one_of(
     st.builds(VotedFor, moments, people, st.sampled_from((DIGEST, "0" * 16))),
     *(st.builds(each, moments, people) for each in (Approved, Withdrawn, Expired, Began, Finished)),

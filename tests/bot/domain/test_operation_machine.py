@@ -1,6 +1,7 @@
 """Random lives of operations on the real store: votes, late clicks, duplicates, crashes, full disks, expiries.
 
-After every step: no event is lost or stored twice, nobody approved their own wish, nothing is done twice.
+After every step: no event is lost or stored twice, nobody approved their own wish, nothing is done
+twice.
 """
 
 from __future__ import annotations
@@ -16,7 +17,14 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
 from sqlalchemy import event as sqlalchemy_event
 
 from bot.adapters.sql.store import SqlStore
@@ -75,7 +83,8 @@ clicks = st.builds(
 class Lives(RuleBasedStateMachine):
     """What people and crashes do; beside it, what must be true whatever they did."""
 
-    views = Bundle("views")  # operations as somebody once saw them: many are out of date when they act on them
+    # Operations as somebody once saw them: many are out of date when they act on them
+    views = Bundle("views")
 
     @initialize()
     def open(self) -> None:
@@ -89,7 +98,9 @@ class Lives(RuleBasedStateMachine):
         self.store = self._opened()
 
     def _opened(self) -> SqlStore:
-        return SqlStore(f"sqlite:///{Path(self.folder.name)}/drover.sqlite", CODEC, clock=self.clock)
+        return SqlStore(
+            f"sqlite:///{Path(self.folder.name)}/drover.sqlite", CODEC, clock=self.clock
+        )
 
     def teardown(self) -> None:
         self.store.close()
@@ -108,7 +119,12 @@ class Lives(RuleBasedStateMachine):
 
     # people
 
-    @rule(target=views, key=st.sampled_from("abcd"), votes=st.integers(0, 2), plan=st.sampled_from(PLANS))
+    @rule(
+        target=views,
+        key=st.sampled_from("abcd"),
+        votes=st.integers(0, 2),
+        plan=st.sampled_from(PLANS),
+    )
     def propose(self, key: str, votes: int, plan: Any) -> Operation:
         event = proposal(key, votes=votes, plan=plan)
         operation = self.store.propose(event)
@@ -125,9 +141,15 @@ class Lives(RuleBasedStateMachine):
     def approved_and_begun(self, data: st.DataObject, acts: int) -> Operation:
         """A straight life as far as the middle of its work, or else its second half would stay untried."""
         operation = self.store.operation(data.draw(st.sampled_from(self._in(State.PROPOSED))))
-        voters = [by for by in PEOPLE if by not in {operation.origin.by, *(vote.by for vote in operation.votes)}]
+        voters = [
+            by
+            for by in PEOPLE
+            if by not in {operation.origin.by, *(vote.by for vote in operation.votes)}
+        ]
         for by in voters[: operation.votes_missing]:
-            operation = self._append(operation, VotedFor(self.clock.now(), by, operation.plan.digest))
+            operation = self._append(
+                operation, VotedFor(self.clock.now(), by, operation.plan.digest)
+            )
         operation = self._append(operation, Approved(self.clock.now(), "drover"))
         return self._performed(operation, acts, stale=False)
 
@@ -172,9 +194,16 @@ class Lives(RuleBasedStateMachine):
     def approve_without_votes(self, seen: Operation, by: str) -> Operation:
         return self._append(seen, Approved(self.clock.now(), by))
 
-    @rule(target=views, seen=views, by=st.sampled_from(PEOPLE), how=st.sampled_from((Denied, Withdrawn, Expired)))
+    @rule(
+        target=views,
+        seen=views,
+        by=st.sampled_from(PEOPLE),
+        how=st.sampled_from((Denied, Withdrawn, Expired)),
+    )
     def end_early(self, seen: Operation, by: str, how: Callable[..., Event]) -> Operation:
-        return self._append(seen, how(self.clock.now(), by, "no") if how is Denied else how(self.clock.now(), by))
+        return self._append(
+            seen, how(self.clock.now(), by, "no") if how is Denied else how(self.clock.now(), by)
+        )
 
     @rule(target=views, seen=views)
     def ask_to_cancel(self, seen: Operation) -> Operation:
@@ -202,12 +231,20 @@ class Lives(RuleBasedStateMachine):
         unstored=st.booleans(),
         stale=st.sampled_from((False, False, False, True)),
     )
-    def perform(self, data: st.DataObject, dies_after: int, unstored: bool, stale: bool) -> Operation:  # noqa: FBT001
+    def perform(
+        self,
+        data: st.DataObject,
+        dies_after: int,
+        unstored: bool,  # noqa: FBT001
+        stale: bool,  # noqa: FBT001
+    ) -> Operation:
         """See an operation through; the process dies after so many acts, and another perform goes on later.
 
         ``unstored``: it dies when the next act has had its effect, but is not yet stored.
         """
-        operation = self.store.operation(data.draw(st.sampled_from(self._in(State.APPROVED, State.RUNNING))))
+        operation = self.store.operation(
+            data.draw(st.sampled_from(self._in(State.APPROVED, State.RUNNING)))
+        )
         operation = self._performed(operation, dies_after, stale=stale)
         if unstored:
             self._next_act(operation, stale=stale)
@@ -232,7 +269,11 @@ class Lives(RuleBasedStateMachine):
             return self._settled_or_run(operation.id, min(begun))
         if Ask.CANCEL in operation.asked:
             return Cancelled(now, "UENG", "between steps")
-        return StepBegan(now, "drover", operation.todo[0]) if operation.todo else Finished(now, "drover")
+        return (
+            StepBegan(now, "drover", operation.todo[0])
+            if operation.todo
+            else Finished(now, "drover")
+        )
 
     def _begun(self, operation_id: str) -> set[int]:
         """Steps begun and not ended, by what was told, not by what the operation makes of it."""
@@ -325,7 +366,9 @@ class Lives(RuleBasedStateMachine):
     def requests_wait_in_order_until_answered(self) -> None:
         if hasattr(self, "store"):
             waiting: tuple[Request, ...] = self.store.unhandled()
-            assert [each.key for each in waiting] == [key for key in self.accepted if key not in self.handled]
+            assert [each.key for each in waiting] == [
+                key for key in self.accepted if key not in self.handled
+            ]
 
 
 class failing_at:  # noqa: N801 - reads as a statement
@@ -360,7 +403,10 @@ class failing_at:  # noqa: N801 - reads as a statement
 
 TestLives = Lives.TestCase
 TestLives.settings = settings(
-    max_examples=examples(30), stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=examples(30),
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 
 

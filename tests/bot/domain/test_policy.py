@@ -36,13 +36,21 @@ def policy(*rules: Rule) -> Policy:
     return Policy(GRANTS, ("help",), rules or (Rule("default"),))
 
 
-def ruled(*rules: Rule, now: datetime = MONDAY, command: str = "migrate", **blast: object) -> Ruling | MayNot:
-    plan = replace(planned(), blast=replace(planned().blast, **blast), tags=("env=prod", "team=web"))
+def ruled(
+    *rules: Rule, now: datetime = MONDAY, command: str = "migrate", **blast: object
+) -> Ruling | MayNot:
+    plan = replace(
+        planned(), blast=replace(planned().blast, **blast), tags=("env=prod", "team=web")
+    )
     return ruling(policy(*rules), command, plan, ENGINEER, now)
 
 
 def test_the_first_rule_whose_conditions_all_hold_rules() -> None:
-    rules = (Rule("drains", commands=("host*",), votes=2), Rule("moves", commands=("mig*",), votes=1), Rule("rest"))
+    rules = (
+        Rule("drains", commands=("host*",), votes=2),
+        Rule("moves", commands=("mig*",), votes=1),
+        Rule("rest"),
+    )
     assert ruled(*rules) == Ruling(1, ("approver",), 3600, "moves")
     assert ruled(*rules, command="host drain") == Ruling(2, ("approver",), 3600, "drains")
 
@@ -79,7 +87,9 @@ def test_each_condition_decides(condition: dict[str, object], holds: bool) -> No
     assert answer.rule == ("this" if holds else "rest")
 
 
-AUTOMATIC = Rule("small", commands=("balance",), automatic=True, max_vms=2, max_memory=8 << 30, votes=0)
+AUTOMATIC = Rule(
+    "small", commands=("balance",), automatic=True, max_vms=2, max_memory=8 << 30, votes=0
+)
 
 
 def automatically(*rules: Rule, vms: int = 1, memory: int = 1 << 30) -> Ruling | MayNot:
@@ -110,7 +120,12 @@ def test_no_other_rule_makes_anything_automatic_and_a_freeze_before_it_holds() -
 
 
 def test_a_freeze_lets_nothing_through_and_says_why() -> None:
-    frozen = Rule("year end", window=Window((), time(0), time(0)), freeze=True, why="The year is being closed.")
+    frozen = Rule(
+        "year end",
+        window=Window((), time(0), time(0)),
+        freeze=True,
+        why="The year is being closed.",
+    )
     assert ruled(frozen) == MayNot("The year is being closed.", "Ask again after it ends.")
     unexplained = ruled(replace(frozen, why=""))
     assert isinstance(unexplained, MayNot)
@@ -119,7 +134,9 @@ def test_a_freeze_lets_nothing_through_and_says_why() -> None:
 
 def test_who_lacks_the_role_is_told_which_it_takes() -> None:
     answer = ruling(policy(), "migrate", planned(), frozenset({"visitor"}), MONDAY)
-    assert answer == MayNot("You may not use `migrate`.", "It takes one of the roles: approver, engineer.")
+    assert answer == MayNot(
+        "You may not use `migrate`.", "It takes one of the roles: approver, engineer."
+    )
     nobody = ruling(Policy({}), "migrate", planned(), ENGINEER, MONDAY)
     assert isinstance(nobody, MayNot)
     assert "none is configured" in nobody.advice
@@ -163,7 +180,8 @@ def test_fallback_approvers_may_vote_after_a_time() -> None:
         (Window((), time(22), time(6)), "2026-01-05T23:00+00:00", True),
         (Window((), time(22), time(6)), "2026-01-05T05:59+00:00", True),
         (Window((), time(22), time(6)), "2026-01-05T06:00+00:00", False),
-        (Window(("fri",), time(22), time(6)), "2026-01-10T05:00+00:00", True),  # Saturday morning is Friday's night
+        # Saturday morning is Friday's night
+        (Window(("fri",), time(22), time(6)), "2026-01-10T05:00+00:00", True),
         (Window(("sat",), time(22), time(6)), "2026-01-10T05:00+00:00", False),
         (Window((), time(9), time(17), "America/Sao_Paulo"), "2026-01-05T11:59+00:00", False),
         (Window((), time(9), time(17), "America/Sao_Paulo"), "2026-01-05T12:00+00:00", True),
@@ -174,18 +192,26 @@ def test_windows(window: Window, now: str, holds: bool) -> None:  # noqa: FBT001
     assert window.holds(datetime.fromisoformat(now)) is holds
 
 
-days = st.lists(st.sampled_from(("mon", "tue", "wed", "thu", "fri", "sat", "sun")), max_size=7).map(tuple)
+days = st.lists(st.sampled_from(("mon", "tue", "wed", "thu", "fri", "sat", "sun")), max_size=7).map(
+    tuple
+)
 minutes = st.times().map(lambda each: each.replace(second=0, microsecond=0))
-moments = st.datetimes(datetime(2026, 1, 1), datetime(2026, 12, 31)).map(lambda each: each.replace(tzinfo=UTC))  # noqa: DTZ001
+moments = st.datetimes(datetime(2026, 1, 1), datetime(2026, 12, 31)).map(  # noqa: DTZ001
+    lambda each: each.replace(tzinfo=UTC)
+)
 
 
 @given(minutes, minutes, moments)
-def test_a_window_and_its_opposite_share_no_moment_and_leave_none_out(start: time, end: time, now: datetime) -> None:
+def test_a_window_and_its_opposite_share_no_moment_and_leave_none_out(
+    start: time, end: time, now: datetime
+) -> None:
     if start != end:
         assert Window((), start, end).holds(now) is not Window((), end, start).holds(now)
 
 
-@given(days, minutes, minutes, moments, st.sampled_from(("UTC", "America/Sao_Paulo", "Asia/Kolkata")))
+@given(
+    days, minutes, minutes, moments, st.sampled_from(("UTC", "America/Sao_Paulo", "Asia/Kolkata"))
+)
 def test_a_window_asks_what_time_it_is_there_not_how_it_is_written(
     chosen: tuple[str, ...], start: time, end: time, now: datetime, zone: str
 ) -> None:
@@ -253,7 +279,9 @@ LAST = Rule("last")
         ((Rule("some", risks=(Risk.LOW,)),), "some", "end with a rule without conditions"),
     ],
 )  # fmt: skip
-def test_a_rule_that_cannot_be_meant_is_named_with_what_to_do(rules: tuple[Rule, ...], name: str, said: str) -> None:
+def test_a_rule_that_cannot_be_meant_is_named_with_what_to_do(
+    rules: tuple[Rule, ...], name: str, said: str
+) -> None:
     found = dict(contradictions(policy(*rules), PEOPLE))
     assert said in found[name]
 
@@ -266,7 +294,12 @@ def test_a_rule_that_cannot_be_meant_is_named_with_what_to_do(rules: tuple[Rule,
         ((replace(AUTOMATIC, freeze=True), LAST), {"balance"}, "balance", "no rule lets it"),
         ((AUTOMATIC, LAST), set(), "small", "set to act by itself"),
         ((Rule("all"), AUTOMATIC, LAST), {"balance"}, "small", "“all” comes first"),
-        ((AUTOMATIC, replace(AUTOMATIC, name="less", max_vms=1), LAST), {"balance"}, "less", "“small” comes first"),
+        (
+            (AUTOMATIC, replace(AUTOMATIC, name="less", max_vms=1), LAST),
+            {"balance"},
+            "less",
+            "“small” comes first",
+        ),
     ],
 )
 def test_what_cannot_be_meant_of_what_is_automatic(
@@ -290,13 +323,22 @@ def test_a_policy_that_makes_sense_has_no_contradictions() -> None:
     assert contradictions(sensible, PEOPLE) == ()
 
 
-@given(st.integers(0, 3), st.integers(0, 4), st.sampled_from([None, NIGHT]), st.sampled_from([(), (Risk.HIGH,)]))
+@given(
+    st.integers(0, 3),
+    st.integers(0, 4),
+    st.sampled_from([None, NIGHT]),
+    st.sampled_from([(), (Risk.HIGH,)]),
+)
 def test_what_is_said_never_to_rule_never_does(
     vms: int, more: int, window: Window | None, risks: tuple[Risk, ...]
 ) -> None:
-    first, second = Rule("first", min_vms=vms, window=window), Rule("second", min_vms=more, risks=risks, window=NIGHT)
+    first, second = (
+        Rule("first", min_vms=vms, window=window),
+        Rule("second", min_vms=more, risks=risks, window=NIGHT),
+    )
     if not any(
-        name == "second" and "never rules" in text for name, text in contradictions(policy(first, second), PEOPLE)
+        name == "second" and "never rules" in text
+        for name, text in contradictions(policy(first, second), PEOPLE)
     ):
         return
     for hour in range(24):
@@ -311,7 +353,10 @@ def test_a_freeze_rules_only_where_it_is_the_first_that_holds() -> None:
     night, plan = MONDAY.replace(hour=23), planned()
     assert frozen(policy(freeze, LAST), "migrate", plan, night) == freeze
     assert frozen(policy(freeze, LAST), "migrate", plan, MONDAY) is None
-    assert frozen(policy(Rule("urgent", commands=("migrate",)), freeze), "migrate", plan, night) is None
+    assert (
+        frozen(policy(Rule("urgent", commands=("migrate",)), freeze), "migrate", plan, night)
+        is None
+    )
 
 
 # what the bot proposes by itself
@@ -328,7 +373,15 @@ def test_what_the_bot_proposes_takes_a_vote_unless_a_rule_says_automatic(
     rule: Rule, votes: int, *, automatic: bool
 ) -> None:
     plan = planned()
-    asked = ruling(policy(rule), "migrate", plan, frozenset({"approver"}), MONDAY, automatic=automatic, by_bot=True)
+    asked = ruling(
+        policy(rule),
+        "migrate",
+        plan,
+        frozenset({"approver"}),
+        MONDAY,
+        automatic=automatic,
+        by_bot=True,
+    )
     assert isinstance(asked, Ruling)
     assert asked.votes == votes
 
@@ -337,7 +390,9 @@ def test_a_rule_without_votes_and_without_approvers_is_a_contradiction() -> None
     free = Rule("free", votes=0, approvers=("nobody",))
     found = dict(contradictions(policy(free), {"approver": frozenset({"UAPP"})}))
     assert "nobody has the role “nobody”" in found["free"]
-    automatic = contradictions(policy(replace(free, automatic=True), LAST), {"approver": None}, ("x",))
+    automatic = contradictions(
+        policy(replace(free, automatic=True), LAST), {"approver": None}, ("x",)
+    )
     assert "free" not in dict(automatic)
 
 

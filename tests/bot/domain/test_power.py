@@ -27,8 +27,13 @@ from bot.domain.power import (
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 A = Device("host-a", "bmc-a")
-PDU_1, PDU_2 = Device("host-a", "pdu-1", 2, shares_power=False), Device("host-a", "pdu-2", 2, shares_power=False)
-BOUND = tuple(Bound(each.host, each.name, Binding.UUID, NOON, "uuid-a") for each in (A, PDU_1, PDU_2))
+PDU_1, PDU_2 = (
+    Device("host-a", "pdu-1", 2, shares_power=False),
+    Device("host-a", "pdu-2", 2, shares_power=False),
+)
+BOUND = tuple(
+    Bound(each.host, each.name, Binding.UUID, NOON, "uuid-a") for each in (A, PDU_1, PDU_2)
+)
 ASKED = ("libvirt", "shell", "peers")
 
 
@@ -36,7 +41,9 @@ def at(seconds: float) -> datetime:
     return NOON + timedelta(seconds=seconds)
 
 
-def read(seconds: float, power: Power = Power.OFF, device: Device = A, identity: str = "uuid-a") -> Reading:
+def read(
+    seconds: float, power: Power = Power.OFF, device: Device = A, identity: str = "uuid-a"
+) -> Reading:
     return Reading(device.host, device.name, device.level, power, at(seconds), identity)
 
 
@@ -82,7 +89,9 @@ def test_readings_in_one_moment_are_one_reading() -> None:
 
 def test_the_last_reading_is_after_the_order() -> None:
     assert lack(proven_off([A], BOUND, OFF, [silent(7)], ordered_at=at(6.5))) is Lack.TOO_FEW
-    assert isinstance(proven_off([A], BOUND, (*OFF, read(9)), [silent(7)], ordered_at=at(6.5)), Proof)
+    assert isinstance(
+        proven_off([A], BOUND, (*OFF, read(9)), [silent(7)], ordered_at=at(6.5)), Proof
+    )
 
 
 def test_a_round_before_the_first_off_reading_says_nothing() -> None:
@@ -109,15 +118,20 @@ def test_all_devices_of_a_level_must_be_off() -> None:
 
 
 READINGS = st.lists(
-    st.tuples(st.floats(0, 60), st.sampled_from(Power), st.sampled_from(["", "uuid-a"])), max_size=12
+    st.tuples(st.floats(0, 60), st.sampled_from(Power), st.sampled_from(["", "uuid-a"])),
+    max_size=12,
 ).map(lambda rows: [read(second, power, identity=identity) for second, power, identity in rows])
 ROUNDS = st.lists(st.tuples(st.floats(0, 60), st.booleans()), max_size=6).map(
-    lambda rows: [Round("host-a", at(second), ASKED, ("peers",) if heard else ()) for second, heard in rows]
+    lambda rows: [
+        Round("host-a", at(second), ASKED, ("peers",) if heard else ()) for second, heard in rows
+    ]
 )
 
 
 @given(READINGS, ROUNDS)
-def test_nothing_but_off_readings_and_silence_ever_proves(readings: list[Reading], rounds: list[Round]) -> None:
+def test_nothing_but_off_readings_and_silence_ever_proves(
+    readings: list[Reading], rounds: list[Round]
+) -> None:
     proof = proven_off([A], BOUND, readings, rounds)
     if isinstance(proof, Missing):
         return
@@ -137,17 +151,25 @@ def test_life_after_the_first_off_reading_voids_the_proof(
         return
     heard = Round("host-a", proof.since + timedelta(seconds=later), ASKED, ("libvirt",))
     assert lack(proven_off([A], BOUND, readings, [*rounds, heard])) is Lack.HEARD
-    on = replace(read(0, Power.ON), at=max(each.at for each in readings) + timedelta(seconds=1 + later))
+    on = replace(
+        read(0, Power.ON), at=max(each.at for each in readings) + timedelta(seconds=1 + later)
+    )
     assert isinstance(proven_off([A], BOUND, [*readings, on], rounds), Missing)
 
 
 @given(READINGS, ROUNDS)
-def test_an_answer_that_is_none_never_makes_a_proof(readings: list[Reading], rounds: list[Round]) -> None:
+def test_an_answer_that_is_none_never_makes_a_proof(
+    readings: list[Reading], rounds: list[Round]
+) -> None:
     """Replacing any reading by UNKNOWN proves no more than before."""
     if isinstance(proven_off([A], BOUND, readings, rounds), Proof):
         return
     for index in range(len(readings)):
-        silenced = [*readings[:index], replace(readings[index], power=Power.UNKNOWN), *readings[index + 1 :]]
+        silenced = [
+            *readings[:index],
+            replace(readings[index], power=Power.UNKNOWN),
+            *readings[index + 1 :],
+        ]
         found = proven_off([A], BOUND, silenced, rounds)
         assert isinstance(found, Missing) or readings[index].power is Power.ON
 
@@ -158,7 +180,11 @@ def test_a_proof_stands_until_the_host_is_heard_or_has_power() -> None:
     assert holds(proof, [*OFF, read(9)], [silent(9)])
     assert not holds(proof, [read(9, Power.ON)], [])
     assert not holds(proof, [], [Round("host-a", at(9), ASKED, ("shell",))])
-    assert holds(proof, [replace(read(9, Power.ON), host="host-b")], [Round("host-b", at(9), ASKED, ("shell",))])
+    assert holds(
+        proof,
+        [replace(read(9, Power.ON), host="host-b")],
+        [Round("host-b", at(9), ASKED, ("shell",))],
+    )
     assert holds(proof, [read(9, Power.UNKNOWN)], [])
 
 
@@ -170,12 +196,17 @@ def test_two_different_people_attest() -> None:
 
 
 def test_one_person_twice_is_one_person() -> None:
-    assert lack(attested("host-a", [("ana", at(0)), ("ana", at(60))], [silent(61)], [], at(62))) is Lack.TOO_FEW
+    assert (
+        lack(attested("host-a", [("ana", at(0)), ("ana", at(60))], [silent(61)], [], at(62)))
+        is Lack.TOO_FEW
+    )
 
 
 def test_an_old_word_counts_no_more() -> None:
     words = [("ana", at(0)), ("bruno", at(15 * 60 + 1))]
-    assert lack(attested("host-a", words, [silent(15 * 60 + 2)], [], at(15 * 60 + 2))) is Lack.TOO_FEW
+    assert (
+        lack(attested("host-a", words, [silent(15 * 60 + 2)], [], at(15 * 60 + 2))) is Lack.TOO_FEW
+    )
 
 
 def test_nobody_attests_against_a_sign_of_life_or_power() -> None:

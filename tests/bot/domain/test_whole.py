@@ -26,13 +26,18 @@ lengths = st.sampled_from((0, 1, 1, 5, 40, 120, 400))
 
 @st.composite
 def texts(draw: st.DrawFn) -> str:
-    return (draw(words).replace("…", "") or "x") * draw(lengths)  # a … in what is read means that it was cut
+    # A … in what is read means that it was cut
+    return (draw(words).replace("…", "") or "x") * draw(lengths)
 
 
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
     count = draw(st.sampled_from((1, 2, 49, 50, 51, 150)))
-    kinds: list[Step] = [move("web-1"), SetMaintenance("host-a", on=True), RunOnHost("host-a", draw(texts()), "key")]
+    kinds: list[Step] = [
+        move("web-1"),
+        SetMaintenance("host-a", on=True),
+        RunOnHost("host-a", draw(texts()), "key"),
+    ]
     some = tuple(draw(st.sampled_from(kinds)) for _ in range(min(count, 3)))
     steps = (*some, *(move(f"vm-{n}") for n in range(count - 3)))
     reasons = tuple(Reason("r", draw(texts())) for _ in range(draw(st.sampled_from((0, 1, 8, 9)))))
@@ -42,7 +47,9 @@ def plans(draw: st.DrawFn) -> Plan:
 
 def laid_out(plan: Plan, command: str = "/kvm x", reason: str = "") -> Operation:
     event = proposal(plan=plan)
-    return opened("op-1", replace(event, origin=replace(event.origin, command=command, reason=reason)))
+    return opened(
+        "op-1", replace(event, origin=replace(event.origin, command=command, reason=reason))
+    )
 
 
 def is_cut(operation: Operation) -> bool:
@@ -60,7 +67,9 @@ def test_a_small_plan_is_shown_on_its_card() -> None:
 
 
 @given(plans(), texts(), texts())
-def test_a_plan_is_whole_on_its_card_or_attached_or_refused(plan: Plan, command: str, reason: str) -> None:
+def test_a_plan_is_whole_on_its_card_or_attached_or_refused(
+    plan: Plan, command: str, reason: str
+) -> None:
     if whole.too_long(plan, command, reason):
         return
     parts = whole.attached(plan, command, reason)
@@ -100,7 +109,11 @@ def test_any_long_text_in_a_step_is_attached_or_refused() -> None:
 
 
 def test_before_a_vote_the_most_dangerous_is_named_first() -> None:
-    steps = (SetMaintenance("host-a", on=True), move("web-1"), RunOnHost("host-a", "reboot now", "key"))
+    steps = (
+        SetMaintenance("host-a", on=True),
+        move("web-1"),
+        RunOnHost("host-a", "reboot now", "key"),
+    )
     plan = replace(SMALL, title="Maintain " + "host-a, " * 60, steps=steps, risk=Risk.HIGH)
     asked = str(cards.confirm_text(laid_out(plan)))
     assert asked.startswith("Risk high. ")

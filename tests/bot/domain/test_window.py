@@ -18,10 +18,17 @@ HOSTS = ("host-a", "host-b", "host-c", "host-d", "host-e")
 
 def running(*steps: Step, begun: tuple[int, ...] = (), done: tuple[int, ...] = ()) -> Operation:
     operation = replayed(
-        "op-1", (proposal(votes=0, plan=planned(*steps)), Approved(START, "drover"), Began(START, "drover"))
+        "op-1",
+        (
+            proposal(votes=0, plan=planned(*steps)),
+            Approved(START, "drover"),
+            Began(START, "drover"),
+        ),
     )
     for index in done:
-        operation = advance(advance(operation, StepBegan(START, "drover", index)), StepEnded(START, "drover", index))
+        operation = advance(
+            advance(operation, StepBegan(START, "drover", index)), StepEnded(START, "drover", index)
+        )
     for index in begun:
         operation = advance(operation, StepBegan(START, "drover", index))
     return operation
@@ -36,7 +43,10 @@ def test_moves_between_other_hosts_run_side_by_side() -> None:
 
 
 def test_one_out_of_a_host_and_one_into_it_at_a_time() -> None:
-    drain = [move(name, "host-a", target) for name, target in (("a", "host-b"), ("b", "host-c"), ("c", "host-b"))]
+    drain = [
+        move(name, "host-a", target)
+        for name, target in (("a", "host-b"), ("b", "host-c"), ("c", "host-b"))
+    ]
     assert free(running(*drain)) == (0,)
     assert free(running(*drain, begun=(0,))) == ()
     assert free(running(*drain, done=(0,))) == (1,)
@@ -58,7 +68,9 @@ def test_a_host_may_send_one_while_it_receives_one_that_came_first_in_the_plan()
 
 
 def test_moves_of_one_guest_are_one_after_another() -> None:
-    assert free(running(move("a", "host-a", "host-b"), move("a", "host-b", "host-c")), Limits(9, 9)) == (0,)
+    assert free(
+        running(move("a", "host-a", "host-b"), move("a", "host-b", "host-c")), Limits(9, 9)
+    ) == (0,)
 
 
 def test_other_steps_wait_for_all_before_them_and_all_after_wait_for_them() -> None:
@@ -105,7 +117,9 @@ def test_any_plan_gets_done_within_the_limits_and_no_host_ever_holds_more_than_s
         for index in operation.under_way:
             leaving = {steps[each].source for each in operation.todo if each < index}
             assert steps[index].target not in leaving
-            assert all(steps[each].uuid != steps[index].uuid for each in operation.todo if each < index)
+            assert all(
+                steps[each].uuid != steps[index].uuid for each in operation.todo if each < index
+            )
         ended = random.choice(sorted(operation.under_way))  # type: ignore[attr-defined]
         operation = advance(operation, StepEnded(START, "drover", ended))
     assert ends(()) == Counter()

@@ -56,7 +56,10 @@ def test_straightening_twice_changes_nothing_more(text: str) -> None:
         ("migrate web-1 —force", ["migrate", "web-1", "--force"]),
         ("–now\u00a0a\u3000b\u202f c", ["--now", "a", "b", "c"]),
         ('show "web 1" web\\ 2', ["show", "web 1", "web 2"]),
-        ("show “web 1” „web 2“ «web 3» ‹web 4› ‘web 5’ ‚web 6‘", ["show", *(f"web {n}" for n in range(1, 7))]),
+        (
+            "show “web 1” „web 2“ «web 3» ‹web 4› ‘web 5’ ‚web 6‘",
+            ["show", *(f"web {n}" for n in range(1, 7))],
+        ),
         ("--reason “it’s hot”", ["--reason", "it’s hot"]),
         ("--reason=“too hot”x", ["--reason=too hotx"]),
         ("--reason ‘Bob’s team’ now", ["--reason", "Bob’s team", "now"]),
@@ -103,7 +106,12 @@ def test_a_name_is_meant_exactly_then_straightened_then_without_marks() -> None:
     assert names_for("Bob’s VM", known) == ["Bob’s VM"]
     assert names_for("Bob's VM", known) == ["Bob's VM"]
     assert names_for("Bob‘s VM", known) == ["Bob’s VM", "Bob's VM"]
-    assert names_for("*web-1*", known) == names_for("`web-1`", known) == names_for("_*web-1*_", known) == ["web-1"]
+    assert (
+        names_for("*web-1*", known)
+        == names_for("`web-1`", known)
+        == names_for("_*web-1*_", known)
+        == ["web-1"]
+    )
     assert names_for('say "hi"', known) == ["say “hi”"]
     assert names_for("*loud*", known) == ["*loud*"]
     assert names_for("a b", known) == ["a\u3000b"]
@@ -112,7 +120,10 @@ def test_a_name_is_meant_exactly_then_straightened_then_without_marks() -> None:
 
 def test_case_is_no_difference_and_equally_near_names_are_all_offered() -> None:
     assert nearest("WEB-1", ["db-1", "web-1"]) == "Did you mean “web-1”?"
-    assert nearest("host-z", ["host-a", "host-b", "host-c"]) == "Did you mean “host-a”, “host-b” or “host-c”?"
+    assert (
+        nearest("host-z", ["host-a", "host-b", "host-c"])
+        == "Did you mean “host-a”, “host-b” or “host-c”?"
+    )
     assert nearest("host-z", [f"host-{n}" for n in range(9)], "See all.") == "See all."
 
 
@@ -165,7 +176,15 @@ def test_a_written_size_reads_back_within_what_three_digits_tell(count: int) -> 
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("90s", 90), ("15m", 900), ("24h", 86400), ("2d", 172800), ("1d12h", 129600), ("1 w", 604800), ("1H 30M", 5400)],
+    [
+        ("90s", 90),
+        ("15m", 900),
+        ("24h", 86400),
+        ("2d", 172800),
+        ("1d12h", 129600),
+        ("1 w", 604800),
+        ("1H 30M", 5400),
+    ],
 )
 def test_durations_are_read(text: str, seconds: int) -> None:
     assert seconds_of(text) == seconds

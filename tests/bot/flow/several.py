@@ -35,7 +35,12 @@ def _plan(intent: Several, seen: Snapshot, rules: Rules) -> Plan:
         vm = next(vm for vm in seen.vms if vm.name == name)
         steps.append(MigrateVm(vm.uuid, name, vm.host, target, vm.memory))
     hosts = tuple(sorted({host for step in steps for host in step.hosts}))
-    return Plan("Move several", tuple(steps), Risk.MEDIUM, Blast(vms=tuple(s.name for s in steps), hosts=hosts))
+    return Plan(
+        "Move several",
+        tuple(steps),
+        Risk.MEDIUM,
+        Blast(vms=tuple(s.name for s in steps), hosts=hosts),
+    )
 
 
 def _still_good(intent: Several, plan: Plan, seen: Snapshot, rules: Rules) -> tuple[Objection, ...]:
@@ -44,4 +49,8 @@ def _still_good(intent: Several, plan: Plan, seen: Snapshot, rules: Rules) -> tu
 
 @hookimpl
 def register_commands(settings: Settings) -> Sequence[Action]:
-    return (Action("several", "Move several guests", _several, Several, _plan, _still_good, (MigrateVm,)),)
+    return (
+        Action(
+            "several", "Move several guests", _several, Several, _plan, _still_good, (MigrateVm,)
+        ),
+    )

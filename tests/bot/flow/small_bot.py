@@ -69,20 +69,35 @@ class Bot:
 
     def types(self, text: str, by: str = "UANA", key: str = "") -> Card | None:
         """A person types a command; the last thing they alone saw of it."""
-        return self._does(Request(key or f"key-{next(self.numbers)}", "command", by, self.clock.now(), "COPS", text))
+        return self._does(
+            Request(
+                key or f"key-{next(self.numbers)}", "command", by, self.clock.now(), "COPS", text
+            )
+        )
 
     def clicks(self, action: str, value: str, by: str, key: str = "") -> Card | None:
         """A person clicks; the last thing they alone saw of it."""
         key = key or f"key-{next(self.numbers)}"
         return self._does(
-            Request(key, "click", by, self.clock.now(), "CAPPROVALS", action=action, value=value, trigger=key)
+            Request(
+                key,
+                "click",
+                by,
+                self.clock.now(),
+                "CAPPROVALS",
+                action=action,
+                value=value,
+                trigger=key,
+            )
         )
 
     def answers(self, action: str, value: str, by: str, **answers: str) -> Card | None:
         """A person submits a form."""
         key = f"key-{next(self.numbers)}"
         given = tuple(answers.items())
-        return self._does(Request(key, "form", by, self.clock.now(), action=action, value=value, answers=given))
+        return self._does(
+            Request(key, "form", by, self.clock.now(), action=action, value=value, answers=given)
+        )
 
     def works(self) -> None:
         """Let the workers run dry."""
@@ -102,12 +117,16 @@ class Bot:
 
     def buttons(self, number: int = 1) -> list[str]:
         rows = [each for each in self.shown(number).elements if isinstance(each, Buttons)]
-        return [button.action for row in rows for button in row.buttons if isinstance(button, Button)]
+        return [
+            button.action for row in rows for button in row.buttons if isinstance(button, Button)
+        ]
 
     def forgets(self) -> None:
         """What the process knew is gone, as after a kill; what is stored, and what the chat shows, is there."""
         loaded = self.world.catalog
-        screen = Screen(self.store, self.chat, partial(cards.operation_card, pickable=loaded.pickable))
+        screen = Screen(
+            self.store, self.chat, partial(cards.operation_card, pickable=loaded.pickable)
+        )
         self.world = replace(self.world, screen=screen)
 
     def unsaid(self) -> set[str]:
@@ -117,7 +136,9 @@ class Bot:
 
     def where(self, name: str) -> list[str]:
         """The hosts on which a guest is active."""
-        return [vm.host for vm in self.hypervisor.snapshot().vms if vm.name == name and vm.state.active]
+        return [
+            vm.host for vm in self.hypervisor.snapshot().vms if vm.name == name and vm.state.active
+        ]
 
     def _does(self, request: Request) -> Card | None:
         if not self.store.accept(request):
@@ -145,7 +166,9 @@ def _as_read(shown: Any) -> Any:
     if isinstance(shown, tuple):
         return tuple(_as_read(each) for each in shown)
     if is_dataclass(shown) and not isinstance(shown, type):
-        return replace(shown, **{each.name: _as_read(getattr(shown, each.name)) for each in fields(shown)})
+        return replace(
+            shown, **{each.name: _as_read(getattr(shown, each.name)) for each in fields(shown)}
+        )
     return shown
 
 
@@ -157,7 +180,10 @@ def small_bot(
     extra: tuple[object, ...] = (),
     **world_of: Any,
 ) -> Bot:
-    """``tables``: the plugins' settings; ``extra``: more plugins. ``world_of``: fields of the world that differ."""
+    """``tables``: the plugins' settings; ``extra``: more plugins.
+
+    ``world_of``: fields of the world that differ.
+    """
     clock = TickingClock()
     hypervisor = FakeHypervisor(drawn(cluster), clock)
     chat = FakeChat()

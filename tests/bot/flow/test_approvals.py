@@ -67,7 +67,9 @@ def test_fallback_approvers_may_vote_only_after_a_time_and_are_called_once(bot: 
     assert "still waits for" in called
     bot.clicks("op.approve", value, "UDORA")
     assert bot.operation().state is State.APPROVED
-    assert [str(event.text) for event in bot.store.events("op-1") if isinstance(event, Noted)] == ["Shown to boss."]
+    assert [str(event.text) for event in bot.store.events("op-1") if isinstance(event, Noted)] == [
+        "Shown to boss."
+    ]
 
 
 def test_an_escalation_that_the_chat_lost_is_said_later(bot: Bot) -> None:

@@ -43,7 +43,9 @@ def test_a_host_that_fails_is_asked_again_and_what_it_had_stays(bot: Bot) -> Non
     bot.hypervisor.down("host-a")
     bot.clock.turn(EVERY.total_seconds())
     assert set(kept.keep(bot.hypervisor.snapshot())) == {"host-b", "host-c"}
-    assert {each.uuid: each.host for each in bot.store.definitions()} == {each.uuid: each.host for each in before}
+    assert {each.uuid: each.host for each in bot.store.definitions()} == {
+        each.uuid: each.host for each in before
+    }
     bot.hypervisor.up("host-a")
     bot.hypervisor.refuse("definitions", "it is busy")
     bot.clock.turn(EVERY.total_seconds())

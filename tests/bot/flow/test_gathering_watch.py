@@ -28,9 +28,13 @@ POOL = Pool("local", "dir", "/srv", active=True, autostart=True, capacity=100 * 
 def nightly(tmp_path: Path) -> Iterator[tuple[Bot, Monitor]]:
     bot = small_bot(tmp_path)
     series = SqlSeries(f"sqlite:///{tmp_path}/drover.sqlite")
-    monitor = Monitor(FakeSampler(bot.hypervisor, bot.clock), series, series, bot.clock, replica="one")
+    monitor = Monitor(
+        FakeSampler(bot.hypervisor, bot.clock), series, series, bot.clock, replica="one"
+    )
     watches = catalog.load(["host_check"]).watches
-    bot.world = replace(bot.world, catalog=replace(bot.world.catalog, watches=watches), monitor=monitor)
+    bot.world = replace(
+        bot.world, catalog=replace(bot.world.catalog, watches=watches), monitor=monitor
+    )
     for host in ("host-a", "host-b", "host-c"):
         bot.hypervisor.change(host, pools=(POOL,))
     yield bot, monitor
@@ -53,10 +57,14 @@ def night(bot: Bot, monitor: Monitor) -> list[str]:
     monitor.due.clear()
     ticks_until(lambda: not monitor.gathering.busy("readiness"), bot, monitor)
     bot.clock.turn(86400)
-    return [str(card.title) for ref, card in bot.chat.messages.items() if ref not in bot.chat.threads]
+    return [
+        str(card.title) for ref, card in bot.chat.messages.items() if ref not in bot.chat.threads
+    ]
 
 
-def test_a_pool_that_stops_is_told_once_and_closed_when_it_runs_again(nightly: tuple[Bot, Monitor]) -> None:
+def test_a_pool_that_stops_is_told_once_and_closed_when_it_runs_again(
+    nightly: tuple[Bot, Monitor],
+) -> None:
     bot, monitor = nightly
     assert night(bot, monitor) == []
     assert night(bot, monitor) == []
@@ -67,7 +75,9 @@ def test_a_pool_that_stops_is_told_once_and_closed_when_it_runs_again(nightly: t
     assert night(bot, monitor) == ["Resolved: host-b is less ready than it was: pool local"]
 
 
-def test_a_host_that_hangs_delays_neither_the_sweeps_nor_the_other_watches(nightly: tuple[Bot, Monitor]) -> None:
+def test_a_host_that_hangs_delays_neither_the_sweeps_nor_the_other_watches(
+    nightly: tuple[Bot, Monitor],
+) -> None:
     bot, monitor = nightly
     answers, gathered, looks = threading.Event(), [], []
 

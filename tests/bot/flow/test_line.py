@@ -99,7 +99,9 @@ def test_two_votes_are_two_different_people(bot: Bot) -> None:
 
 def test_a_click_on_another_plans_digest_is_refused(bot: Bot) -> None:
     proposed(bot)
-    assert "not the one you saw" in text(bot.clicks("op.approve", "op-1:0000000000000000", "UBRUNO"))
+    assert "not the one you saw" in text(
+        bot.clicks("op.approve", "op-1:0000000000000000", "UBRUNO")
+    )
     assert bot.operation().votes == ()
 
 
@@ -191,7 +193,9 @@ def test_a_cancel_while_running_leaves_the_guest_where_it_was(bot: Bot) -> None:
     def cancel(*_: object) -> None:
         if not pressed:
             pressed.append(bot.clicks("op.cancel", value, "UANA"))
-        until(lambda: any(call[0] == "cancel_job" for call in bot.hypervisor.calls), "it is cancelled")
+        until(
+            lambda: any(call[0] == "cancel_job" for call in bot.hypervisor.calls), "it is cancelled"
+        )
 
     bot.hypervisor.during = cancel
     bot.works()
@@ -260,7 +264,8 @@ def test_a_slip_is_answered_with_what_to_do(bot: Bot, line: str, said: str) -> N
 
 
 @pytest.mark.parametrize(
-    "line", ["help", "hosts", "vms", "vms env=prod", "ops", "approvals", "policy migrate", "why web-1"]
+    "line",
+    ["help", "hosts", "vms", "vms env=prod", "ops", "approvals", "policy migrate", "why web-1"],
 )
 def test_every_reading_command_answers(bot: Bot, line: str) -> None:
     assert bot.types(line) is not None
@@ -271,7 +276,9 @@ def test_help_lists_what_this_person_may_do(bot: Bot) -> None:
     assert "Not yours to use" not in text(bot.types("help", by="UANA"))
 
 
-def test_the_help_tells_a_large_family_in_one_line_and_its_own_help_each_member(tmp_path: Path) -> None:
+def test_the_help_tells_a_large_family_in_one_line_and_its_own_help_each_member(
+    tmp_path: Path,
+) -> None:
     bot = small_bot(tmp_path, plugins=("migrate", "vm_lifecycle"))
     whole, family = text(bot.types("help")), text(bot.types("help vm"))
     bot.store.close()
@@ -350,13 +357,19 @@ def test_a_message_whose_place_could_not_be_stored_is_not_lost_out_of_sight(
     bot.world.screen.catch_up()
     (ref, *_) = bot.chat.messages
     assert "Done" in str(bot.chat.messages[ref].title)
-    replies = [str(bot.chat.messages[each].text) for each, parent in bot.chat.threads.items() if parent == ref]
+    replies = [
+        str(bot.chat.messages[each].text)
+        for each, parent in bot.chat.threads.items()
+        if parent == ref
+    ]
     assert [each for each in replies if "Done: Move web-1" in each], "its thread is told as well"
     assert bot.store.copies("op-1") == (ref,)
 
 
 def test_a_request_left_unhandled_by_a_crash_is_answered_once_after_the_start(bot: Bot) -> None:
-    request = Request("lost-1", "command", "UANA", bot.clock.now(), "COPS", "migrate web-1 to host-b")
+    request = Request(
+        "lost-1", "command", "UANA", bot.clock.now(), "COPS", "migrate web-1 to host-b"
+    )
     assert bot.store.accept(request)
     (left,) = bot.store.unhandled()
     handle.handled(bot.world, left)

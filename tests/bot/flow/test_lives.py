@@ -1,9 +1,9 @@
 """Random lives through the whole bot in memory: typed, clicked, delivered twice or late, crashed, expired, frozen.
 
-After every step: no event lost or stored twice, nobody's own vote, no guest twice, nothing done without approval or
-twice, and every message shows the state that is stored. Whenever a step begins: the votes that the rules of that moment
-ask for were given, nothing is frozen, the approval has not ended, and what the bot proposed by itself has a vote or an
-automatic rule.
+After every step: no event lost or stored twice, nobody's own vote, no guest twice, nothing done
+without approval or twice, and every message shows the state that is stored. Whenever a step begins:
+the votes that the rules of that moment ask for were given, nothing is frozen, the approval has not
+ended, and what the bot proposed by itself has a vote or an automatic rule.
 """
 
 from __future__ import annotations
@@ -57,9 +57,19 @@ LINES = (
 )
 PLUGINS = ("migrate", "balance")
 TABLES = {"balance": {"rolling": {"pause_hours": 0.005}, "cooldown_minutes": 0}}
-BUTTONS = ("op.approve", "op.approve", "op.approve", "op.withdraw", "op.cancel", "op.again", "op.details")
+BUTTONS = (
+    "op.approve",
+    "op.approve",
+    "op.approve",
+    "op.withdraw",
+    "op.cancel",
+    "op.again",
+    "op.details",
+)
 STRICT = replace(POLICY, rules=(Rule("strict", votes=2, expires=600),))
-FREE = replace(POLICY, rules=(Rule("auto", automatic=True, votes=0), Rule("free", votes=0, expires=600)))
+FREE = replace(
+    POLICY, rules=(Rule("auto", automatic=True, votes=0), Rule("free", votes=0, expires=600))
+)
 STOPPED = replace(POLICY, rules=(Rule("stop", freeze=True, why="Hands off."),))
 OTHERS = replace(POLICY, rules=(Rule("engineers", approvers=("engineer",), expires=600),))
 NIGHT = Rule("nine", window=Window(start=time(9, 20), end=time(9, 40)), freeze=True, why="Not now.")
@@ -83,14 +93,21 @@ class Watched(SqlStore):
         after = super().append(operation, *events, since=since)
         for each in events:
             if isinstance(each, Began | StepBegan):
-                self.wrong += [f"{fault}: {each} of {operation}" for fault in self._faults(operation, each)]
+                self.wrong += [
+                    f"{fault}: {each} of {operation}" for fault in self._faults(operation, each)
+                ]
         return after
 
     def _faults(self, operation: Operation, begun: Event) -> Iterator[str]:
         world, origin = self.bot.world, operation.origin
         roles = frozenset(world.roles) if origin.by == BOT else roles_of(world, origin.by)
         asked = policies.ruling(
-            world.policy, operation.action, operation.plan, roles, begun.at, automatic=origin.automatic
+            world.policy,
+            operation.action,
+            operation.plan,
+            roles,
+            begun.at,
+            automatic=origin.automatic,
         )
         if not isinstance(asked, Ruling):
             yield f"begun although {asked.text}"
@@ -102,7 +119,10 @@ class Watched(SqlStore):
             yield "begun without anybody's vote"
         if {vote.by for vote in good} & {origin.by, *origin.causes}:
             yield "begun with the vote of who asked for it or caused it"
-        if isinstance(begun, Began) and (begun.at - approved_at(self.events(operation.id))).total_seconds() > LASTS:
+        if (
+            isinstance(begun, Began)
+            and (begun.at - approved_at(self.events(operation.id))).total_seconds() > LASTS
+        ):
             yield "begun long after its approval"
 
 
@@ -127,7 +147,8 @@ class Lives(RuleBasedStateMachine):
         assert isinstance(store, Watched)
         store.bot, store.wrong = self.bot, []
         self.store = store
-        self.patience, perform.DAY = perform.DAY, 300.0  # so long it waits for people who do not come
+        # So long it waits for people who do not come
+        self.patience, perform.DAY = perform.DAY, 300.0
         self.sent: list[Request] = []
         self.seen: dict[str, tuple[Event, ...]] = {}
         self.count = 0
@@ -163,27 +184,54 @@ class Lives(RuleBasedStateMachine):
         for approver in ("UBRUNO", "UCARLA") if newest else ():
             now, key = self.bot.clock.now(), self._key()
             value = cards.value_of(newest[0])
-            request = Request(key, "click", approver, now, "CAPPROVALS", action="op.approve", value=value, trigger=key)
+            request = Request(
+                key,
+                "click",
+                approver,
+                now,
+                "CAPPROVALS",
+                action="op.approve",
+                value=value,
+                trigger=key,
+            )
             self._deliver(request)
 
     @precondition(lambda self: self.seen)
-    @rule(by=st.sampled_from(PEOPLE), button=st.sampled_from(BUTTONS), data=st.data(), right=st.integers(0, 9))
+    @rule(
+        by=st.sampled_from(PEOPLE),
+        button=st.sampled_from(BUTTONS),
+        data=st.data(),
+        right=st.integers(0, 9),
+    )
     def clicks(self, by: str, button: str, data: st.DataObject, right: int) -> None:
         """On any message ever seen; one time in ten with the digest of another plan."""
         operation = self.bot.store.operation(data.draw(st.sampled_from(sorted(self.seen))))
         value = cards.value_of(operation) if right else f"{operation.id}:{'0' * 16}"
         key = self._key()
         self._deliver(
-            Request(key, "click", by, self.bot.clock.now(), "CAPPROVALS", action=button, value=value, trigger=key)
+            Request(
+                key,
+                "click",
+                by,
+                self.bot.clock.now(),
+                "CAPPROVALS",
+                action=button,
+                value=value,
+                trigger=key,
+            )
         )
 
     @precondition(lambda self: self.seen)
     @rule(by=st.sampled_from(PEOPLE), data=st.data())
     def denies(self, by: str, data: st.DataObject) -> None:
-        value = cards.value_of(self.bot.store.operation(data.draw(st.sampled_from(sorted(self.seen)))))
+        value = cards.value_of(
+            self.bot.store.operation(data.draw(st.sampled_from(sorted(self.seen))))
+        )
         answers = (("why", "no"),)
         now = self.bot.clock.now()
-        self._deliver(Request(self._key(), "form", by, now, action="op.deny", value=value, answers=answers))
+        self._deliver(
+            Request(self._key(), "form", by, now, action="op.deny", value=value, answers=answers)
+        )
 
     @precondition(lambda self: self.sent)
     @rule(data=st.data())
@@ -212,9 +260,16 @@ class Lives(RuleBasedStateMachine):
     @rule(by=st.sampled_from(("UANA", "UBRUNO", "UGIL")), data=st.data())
     def lets_go_on(self, by: str, data: st.DataObject) -> None:
         operation = data.draw(st.sampled_from(sorted(self.seen)))
-        value, key = f"{operation}:{data.draw(st.sampled_from(('held', '1', '2', '3')))}", self._key()
+        value, key = (
+            f"{operation}:{data.draw(st.sampled_from(('held', '1', '2', '3')))}",
+            self._key(),
+        )
         now = self.bot.clock.now()
-        self._deliver(Request(key, "click", by, now, "CAPPROVALS", action=cards.GO_ON, value=value, trigger=key))
+        self._deliver(
+            Request(
+                key, "click", by, now, "CAPPROVALS", action=cards.GO_ON, value=value, trigger=key
+            )
+        )
 
     # time, the hosts, the chat
 
@@ -236,7 +291,9 @@ class Lives(RuleBasedStateMachine):
     def chat_fails(self, method: str, after: bool) -> None:  # noqa: FBT001
         self.bot.chat.fail(method, after=after)
 
-    @rule(ending=st.sampled_from((Ending.MOVED, Ending.FAILED, Ending.ANSWER_LOST, Ending.UNSTORED)))
+    @rule(
+        ending=st.sampled_from((Ending.MOVED, Ending.FAILED, Ending.ANSWER_LOST, Ending.UNSTORED))
+    )
     def works(self, ending: Ending) -> None:
         self.bot.hypervisor.end_next(ending)
         self.bot.works()
@@ -254,12 +311,24 @@ class Lives(RuleBasedStateMachine):
         self._restarts()
 
     @precondition(lambda self: self.seen)
-    @rule(at=st.integers(1, 3), method=st.sampled_from(CRASHES), by=st.sampled_from(PEOPLE), after=st.booleans())
+    @rule(
+        at=st.integers(1, 3),
+        method=st.sampled_from(CRASHES),
+        by=st.sampled_from(PEOPLE),
+        after=st.booleans(),
+    )
     def dies_at_a_click(self, at: int, method: str, by: str, after: bool) -> None:  # noqa: FBT001
         newest = max(self.seen, key=lambda each: int(each.removeprefix("op-")))
         value, key = cards.value_of(self.bot.store.operation(newest)), self._key()
         request = Request(
-            key, "click", by, self.bot.clock.now(), "CAPPROVALS", action="op.approve", value=value, trigger=key
+            key,
+            "click",
+            by,
+            self.bot.clock.now(),
+            "CAPPROVALS",
+            action="op.approve",
+            value=value,
+            trigger=key,
         )
         with dying(self.bot, method, at, after=after):
             self._deliver(request)
@@ -298,13 +367,19 @@ class Lives(RuleBasedStateMachine):
         for operation in self._operations():
             voters = [vote.by for vote in operation.votes]
             assert operation.origin.by not in voters
-            assert set(voters) <= {"UBRUNO", "UCARLA", "UANA", "UEVA"} - set(operation.origin.causes)
+            assert set(voters) <= {"UBRUNO", "UCARLA", "UANA", "UEVA"} - set(
+                operation.origin.causes
+            )
             assert len(voters) == len(set(voters))
             kinds = [type(each) for each in self.seen[operation.id]]
-            before = tuple(takewhile(lambda each: not isinstance(each, Approved), self.seen[operation.id]))
+            before = tuple(
+                takewhile(lambda each: not isinstance(each, Approved), self.seen[operation.id])
+            )
             if Approved in kinds:
                 assert replayed(operation.id, before).votes_missing == 0
-            assert all(each.at < operation.expires_at for each in before if isinstance(each, VotedFor))
+            assert all(
+                each.at < operation.expires_at for each in before if isinstance(each, VotedFor)
+            )
             assert not (Expired in kinds and Approved in kinds)
 
     @invariant()
@@ -359,7 +434,11 @@ class Lives(RuleBasedStateMachine):
                 end = cards.ended_note(operation).text
                 replies = [messages[each].text for each, parent in threads.items() if parent == ref]
                 assert replies.count(end) == 1, (replies, end)
-                told = [each.card.text for each in self.bot.chat.whispers if each.user == operation.origin.by]
+                told = [
+                    each.card.text
+                    for each in self.bot.chat.whispers
+                    if each.user == operation.origin.by
+                ]
                 assert end in told or operation.origin.by == BOT
         assert sum(ref not in threads for ref in messages) == sum(map(places, self._operations()))
 
@@ -392,5 +471,8 @@ class dying:  # noqa: N801 - reads as a statement
 
 TestLives = Lives.TestCase
 TestLives.settings = settings(
-    max_examples=examples(20), stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=examples(20),
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
 )

@@ -85,12 +85,18 @@ def test_what_nobody_takes_does_not_grow_for_ever() -> None:
 def test_what_the_kernel_says_is_available_corrects_what_is_in_use() -> None:
     """It is read seldom: between two reads it is moved by as much as libvirt's own count is."""
     used = [600, 700, 700]
-    available = [Pressure(0.0, 0.0, 0.0, 0.0, 0.0, 250), None, Pressure(0.0, 0.0, 0.0, 0.0, 0.0, 400)]
+    available = [
+        Pressure(0.0, 0.0, 0.0, 0.0, 0.0, 250),
+        None,
+        Pressure(0.0, 0.0, 0.0, 0.0, 0.0, 400),
+    ]
     told: list[Pressure] = []
 
     class Measuring:
         def sweep(self) -> Sweep:
-            return Sweep(CLOCK.now(), (HostSample("host-a", CLOCK.now(), memory=1000, used=used.pop(0)),))
+            return Sweep(
+                CLOCK.now(), (HostSample("host-a", CLOCK.now(), memory=1000, used=used.pop(0)),)
+            )
 
         def close(self) -> None:
             pass
@@ -101,5 +107,12 @@ def test_what_the_kernel_says_is_available_corrects_what_is_in_use() -> None:
             return {"host-a": told[-1]}
 
     nothing = cast("Any", None)
-    monitor = Monitor(Measuring(), nothing, nothing, CLOCK, past=cast("Any", object()), pressures=cast("Any", Kernel()))
+    monitor = Monitor(
+        Measuring(),
+        nothing,
+        nothing,
+        CLOCK,
+        past=cast("Any", object()),
+        pressures=cast("Any", Kernel()),
+    )
     assert [monitor.sweep().hosts[0].used for _ in range(3)] == [750, 850, 600]

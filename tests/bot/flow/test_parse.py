@@ -13,7 +13,18 @@ from bot.flow.parse import parsed, typed
 
 TABLE = {"images": {"tiny": {"base": "pool/tiny.qcow2"}}, "pool": "pool", "network": "br0"}
 CATALOG = catalog.load(("vm_lifecycle",), {"vm_lifecycle": TABLE})
-FREE_TEXT = ("name", "image", "size", "network", "host", "user", "address", "gateway", "user_data", "reason")
+FREE_TEXT = (
+    "name",
+    "image",
+    "size",
+    "network",
+    "host",
+    "user",
+    "address",
+    "gateway",
+    "user_data",
+    "reason",
+)
 
 
 @given(st.dictionaries(st.sampled_from(FREE_TEXT), st.text(), max_size=5), st.text(min_size=1))
@@ -34,7 +45,9 @@ def test_what_is_typed_into_a_dialog_arrives_unchanged(answers: dict[str, str], 
 @pytest.mark.parametrize("command", ["vm create", "vm delete"])
 def test_an_option_of_a_dialog_is_one_word_of_the_line(command: str) -> None:
     grammar = CATALOG.commands[command].grammar
-    option = next(each for each in grammar.params if isinstance(each, click.Option) and each.name == "reason")
+    option = next(
+        each for each in grammar.params if isinstance(each, click.Option) and each.name == "reason"
+    )
     assert typed(grammar, {option.name or "": "a b"}) == "'--reason=a b'"
 
 

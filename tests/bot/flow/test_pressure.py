@@ -42,7 +42,9 @@ def test_this_machines_own_lines_are_read() -> None:
 
 
 def test_hosts_that_do_not_tell_are_left_out_and_hold_up_nobody() -> None:
-    port = FakeHypervisor(drawn("host-a 1cpu 1G\nhost-b 1cpu 1G\nhost-c 1cpu 1G\nhost-d 1cpu 1G"), TickingClock())
+    port = FakeHypervisor(
+        drawn("host-a 1cpu 1G\nhost-b 1cpu 1G\nhost-c 1cpu 1G\nhost-d 1cpu 1G"), TickingClock()
+    )
 
     def refuse(argv: Sequence[str]) -> CommandResult:
         raise HypervisorError(f"no SSH for {argv[0]}")

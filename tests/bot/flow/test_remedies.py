@@ -22,7 +22,9 @@ from bot.testing.sampler import FakeSampler
 from tests.bot.flow.small_bot import Bot, small_bot, text
 
 HOLD = 4000.0  # seconds, longer than any alert's
-POOL = Pool("local", "dir", "/srv/local", active=True, autostart=True, capacity=100 * GIB, free=90 * GIB)
+POOL = Pool(
+    "local", "dir", "/srv/local", active=True, autostart=True, capacity=100 * GIB, free=90 * GIB
+)
 
 
 @dataclass
@@ -41,7 +43,9 @@ class Ward:
             self.bot.clock.turn(HOLD)
 
     def alert(self, title: str) -> Card:
-        (found,) = [card for card in self.bot.chat.messages.values() if card.title.startswith(title)]
+        (found,) = [
+            card for card in self.bot.chat.messages.values() if card.title.startswith(title)
+        ]
         return found
 
 
@@ -70,7 +74,9 @@ def paused(ward: Ward) -> None:
 
 def watchdog(ward: Ward) -> None:
     now = ward.bot.clock.now()
-    ward.sampler.events.append(Happening(now, "host-a", uuid_of("web-1"), "web-1", "watchdog", "action 1"))
+    ward.sampler.events.append(
+        Happening(now, "host-a", uuid_of("web-1"), "web-1", "watchdog", "action 1")
+    )
 
 
 def filling(ward: Ward) -> None:
@@ -79,7 +85,9 @@ def filling(ward: Ward) -> None:
     disk = Disk("vda", "file", "/srv/local/web-1.qcow2", capacity=80 * GIB)
     ward.bot.hypervisor.put(replace(vm, detail=replace(vm.detail, disks=(disk,))))
     for host in ("host-a", "host-b", "host-c"):
-        ward.bot.hypervisor.change(host, pools=(replace(POOL, free=GIB) if host == "host-a" else POOL,))
+        ward.bot.hypervisor.change(
+            host, pools=(replace(POOL, free=GIB) if host == "host-a" else POOL,)
+        )
 
 
 def short(ward: Ward) -> None:
@@ -101,7 +109,12 @@ def pressed(ward: Ward, title: str, button: str) -> Card | None:
     """Ana presses a button under an alert; what she alone then sees."""
     ward.looks()
     rows = [row for row in ward.alert(title).elements if isinstance(row, Buttons)]
-    (found,) = [each for row in rows for each in row.buttons if isinstance(each, Button) and each.text == button]
+    (found,) = [
+        each
+        for row in rows
+        for each in row.buttons
+        if isinstance(each, Button) and each.text == button
+    ]
     return ward.bot.clicks(found.action, found.value, "UANA")
 
 
@@ -114,7 +127,12 @@ def pressed(ward: Ward, title: str, button: str) -> Card | None:
         (filling, "Pool local on host-a is filling", "Move web-1 away", "Move web-1"),
         (short, "host-a is short of memory", "Move db-1 away", "Move db-1"),
         (contended, "VMs on host-a wait for CPU", "Move web-1 away", "Move web-1"),
-        (forgotten, "1 snapshot is too old", "Delete before of web-1", "Remove snapshot before of web-1"),
+        (
+            forgotten,
+            "1 snapshot is too old",
+            "Delete before of web-1",
+            "Remove snapshot before of web-1",
+        ),
     ],
 )
 def test_a_remedy_opens_its_proposal(
@@ -122,7 +140,9 @@ def test_a_remedy_opens_its_proposal(
 ) -> None:
     wrong(ward)
     said = pressed(ward, title, button)
-    assert [each.plan.title.startswith(proposal) for each in ward.bot.store.operations()] == [True], text(said)
+    assert [each.plan.title.startswith(proposal) for each in ward.bot.store.operations()] == [
+        True
+    ], text(said)
     assert ward.bot.operation().origin.by == "UANA"
 
 
@@ -130,7 +150,9 @@ def test_a_silent_host_is_looked_at_and_a_pool_s_growth_foretold(ward: Ward) -> 
     ward.bot.hypervisor.down("host-b")
     filling(ward)
     assert "host-b: unreachable" in text(pressed(ward, "host-b does not answer", "Look at it"))
-    assert "Pool local (host-a)" in text(pressed(ward, "Pool local on host-a is filling", "How it grew"))
+    assert "Pool local (host-a)" in text(
+        pressed(ward, "Pool local on host-a is filling", "How it grew")
+    )
 
 
 def test_a_remedy_whose_plugin_is_not_enabled_has_no_button(ward: Ward) -> None:

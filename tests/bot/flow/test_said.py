@@ -18,7 +18,9 @@ from tests.bot.flow.small_bot import Bot, small_bot, text
 
 def test_what_waits_for_a_person_who_is_gone_is_given_up(bot: Bot) -> None:
     bot.types("migrate web-1 to host-b")
-    bot.chat.fail("tell", times=50, error=ChatRefusedError("Slack refused chat.postMessage: user_disabled."))
+    bot.chat.fail(
+        "tell", times=50, error=ChatRefusedError("Slack refused chat.postMessage: user_disabled.")
+    )
     bot.clicks("op.approve", bot.value(), "UBRUNO")
     bot.works()
     assert bot.operation().state is State.DONE
@@ -52,7 +54,9 @@ def test_the_message_of_an_operation_that_is_over_is_forgotten_when_it_is_gone(b
 
 
 def test_a_proposal_that_cannot_be_posted_is_told_and_shown_when_it_can(bot: Bot) -> None:
-    bot.chat.fail("post", times=2, error=ChatRefusedError("Slack refused chat.postMessage: is_archived."))
+    bot.chat.fail(
+        "post", times=2, error=ChatRefusedError("Slack refused chat.postMessage: is_archived.")
+    )
     said = text(bot.types("migrate web-1 to host-b"))
     assert "op-1" in said
     told = " ".join(str(each.card.text) for each in bot.chat.whispers)
@@ -74,7 +78,9 @@ def test_groups_that_slack_does_not_tell_take_no_right_and_end_nothing(tmp_path:
     bot.types("migrate web-1 to host-b")
     trouble = ChatError("Slack does not tell the user groups now.", "Try again in a minute.")
     bot.chat.groups_error = trouble
-    assert "does not tell the user groups now" in text(bot.clicks("op.approve", bot.value(), "UBRUNO"))
+    assert "does not tell the user groups now" in text(
+        bot.clicks("op.approve", bot.value(), "UBRUNO")
+    )
     assert bot.operation().state is State.PROPOSED
     bot.chat.groups_error = None
     bot.clicks("op.approve", bot.value(), "UBRUNO")
@@ -127,7 +133,9 @@ def test_a_denial_needs_more_than_white_space(bot: Bot) -> None:
 
 
 def test_an_answer_stands_in_the_thread_where_it_was_asked(bot: Bot) -> None:
-    request = Request("k", "command", "UANA", bot.clock.now(), "COPS", "vms", thread="1700000000.000009")
+    request = Request(
+        "k", "command", "UANA", bot.clock.now(), "COPS", "vms", thread="1700000000.000009"
+    )
     assert bot.store.accept(request)
     handle.handled(bot.world, request)
     assert bot.chat.whispers[-1].thread == "1700000000.000009"

@@ -90,7 +90,11 @@ def test_moves_out_of_one_host_follow_each_other(bot: Bot) -> None:
     bot.hypervisor.during = meeting
     approved(bot, "several web-1=host-c web-2=host-d")
     bot.works()
-    order = [type(event) for event in bot.store.events("op-1") if isinstance(event, (StepBegan, StepEnded))]
+    order = [
+        type(event)
+        for event in bot.store.events("op-1")
+        if isinstance(event, (StepBegan, StepEnded))
+    ]
     assert order == [StepBegan, StepEnded, StepBegan, StepEnded]
     assert bot.operation().state is State.DONE
 
@@ -107,7 +111,10 @@ def test_a_failed_step_lets_those_beside_it_end_and_begins_no_more(bot: Bot) -> 
             bot.hypervisor.end_next(Ending.FAILED, at=0.0)
 
     def released() -> None:
-        until(lambda: "Nothing more is begun" in text(bot.shown()), "it is said that nothing more begins")
+        until(
+            lambda: "Nothing more is begun" in text(bot.shown()),
+            "it is said that nothing more begins",
+        )
         bot.hypervisor.end_next(Ending.MOVED)
         hold.set()
 
@@ -151,7 +158,9 @@ def test_steps_under_way_at_a_crash_are_settled_again_and_none_is_done_twice(
     bot.works()
     assert bot.operation().state is State.DONE
     assert [call[0] for call in bot.hypervisor.calls].count("migrate") == 2
-    assert all(event.found_done for event in bot.store.events("op-1") if isinstance(event, StepEnded))
+    assert all(
+        event.found_done for event in bot.store.events("op-1") if isinstance(event, StepEnded)
+    )
 
 
 def test_two_operations_into_one_host_take_turns_and_say_so(bot: Bot) -> None:
@@ -164,11 +173,17 @@ def test_two_operations_into_one_host_take_turns_and_say_so(bot: Bot) -> None:
             said.wait(PATIENCE)
 
     def looked() -> None:
-        until(lambda: "Waiting for a move of op-1" in text(bot.shown(2)), "the second says what it waits for")
+        until(
+            lambda: "Waiting for a move of op-1" in text(bot.shown(2)),
+            "the second says what it waits for",
+        )
         said.set()
 
     bot.hypervisor.during = during
-    threads = [threading.Thread(target=perform.perform, args=(bot.world, each)) for each in ("op-1", "op-2")]
+    threads = [
+        threading.Thread(target=perform.perform, args=(bot.world, each))
+        for each in ("op-1", "op-2")
+    ]
     threads[0].start()
     until(lambda: bot.operation(1).under_way == {0})
     watcher = threading.Thread(target=looked, daemon=True)
@@ -207,7 +222,11 @@ def test_a_cancel_stops_those_under_way_and_begins_no_more(bot: Bot) -> None:
     approved(bot, "several web-1=host-c app-1=host-d web-2=host-b")
     bot.works()
     assert bot.operation().state is State.CANCELLED
-    assert (bot.where("web-1"), bot.where("app-1"), bot.where("web-2")) == (["host-a"], ["host-b"], ["host-a"])
+    assert (bot.where("web-1"), bot.where("app-1"), bot.where("web-2")) == (
+        ["host-a"],
+        ["host-b"],
+        ["host-a"],
+    )
     assert sorted(indexes(bot, StepBegan)) == [0, 1]
 
 
@@ -221,7 +240,11 @@ def doing(card: Card) -> int:
 
 
 def position(bot: Bot, number: int, kind: type[object]) -> int:
-    return next(link.position for link in bot.store.trail() if (link.operation, link.kind) == (number, kind.__name__))
+    return next(
+        link.position
+        for link in bot.store.trail()
+        if (link.operation, link.kind) == (number, kind.__name__)
+    )
 
 
 def began_at(bot: Bot, number: int) -> int:
@@ -243,8 +266,12 @@ def test_two_replicas_that_decide_in_the_same_moment_begin_one_move_out_of_a_hos
 ) -> None:
     approved(bot, "several web-1=host-c")
     approved(bot, "several web-2=host-d", 2)
-    first, second = (perform.record(bot.world, f"op-{n}", Began(bot.clock.now(), BOT)) for n in (1, 2))
-    store = SqlStore(f"sqlite:///{tmp_path}/drover.sqlite", bot.world.catalog.codec(), clock=bot.clock)
+    first, second = (
+        perform.record(bot.world, f"op-{n}", Began(bot.clock.now(), BOT)) for n in (1, 2)
+    )
+    store = SqlStore(
+        f"sqlite:///{tmp_path}/drover.sqlite", bot.world.catalog.codec(), clock=bot.clock
+    )
     other = replace(bot.world, store=store, turn=threading.Lock())
     operations, begun = bot.store.operations, []
 
@@ -252,7 +279,9 @@ def test_two_replicas_that_decide_in_the_same_moment_begin_one_move_out_of_a_hos
         found = operations(**wanted)
         if not begun:
             begun.append(
-                perform._begun_steps(other, second, perform.Board(other, second.id), (0,), given(other, second))
+                perform._begun_steps(
+                    other, second, perform.Board(other, second.id), (0,), given(other, second)
+                )
             )
         return found
 

@@ -11,7 +11,17 @@ from typing import Any
 import pytest
 
 from bot.declare import Proposal
-from bot.domain.operation import BOT, Began, Held, Operation, Released, RulingChanged, State, StepBegan, VotedFor
+from bot.domain.operation import (
+    BOT,
+    Began,
+    Held,
+    Operation,
+    Released,
+    RulingChanged,
+    State,
+    StepBegan,
+    VotedFor,
+)
 from bot.domain.plan import Risk
 from bot.domain.policy import Policy, Rule, Window
 from bot.flow import decide, handle, late, perform, propose, watch
@@ -29,8 +39,12 @@ GRANTS = {"engineer": ("*",), "approver": ("*",)}
 PROD = Rule("prod", tags=("env=prod",), votes=2, expires=3600)
 ONE = Rule("default", votes=1, expires=3600)
 BY_TAG = Policy(GRANTS, rules=(PROD, ONE))
-FREE = Policy(GRANTS, rules=(Rule("free", risks=(Risk.LOW, Risk.MEDIUM), votes=0, expires=3600), ONE))
-NIGHT = Rule("night", window=Window(start=time(22), end=time(6)), freeze=True, why="Nothing moves at night.")
+FREE = Policy(
+    GRANTS, rules=(Rule("free", risks=(Risk.LOW, Risk.MEDIUM), votes=0, expires=3600), ONE)
+)
+NIGHT = Rule(
+    "night", window=Window(start=time(22), end=time(6)), freeze=True, why="Nothing moves at night."
+)
 STOP = Rule("stop", hosts=("host-b", "host-c"), freeze=True, why="Hands off.")
 HOUR = 3600.0
 
@@ -49,11 +63,15 @@ def bot(tmp_path: Path) -> Iterator[Bot]:
 
 def ruled(bot: Bot, *rules: Rule, **fields: Any) -> None:
     """Put other rules into force, as a restart with another configuration does."""
-    bot.world = replace(bot.world, policy=replace(bot.world.policy, rules=rules or bot.world.policy.rules, **fields))
+    bot.world = replace(
+        bot.world, policy=replace(bot.world.policy, rules=rules or bot.world.policy.rules, **fields)
+    )
 
 
 def has_roles(bot: Bot, **roles: set[str]) -> None:
-    bot.world = replace(bot.world, roles={name: Role(frozenset(users)) for name, users in roles.items()})
+    bot.world = replace(
+        bot.world, roles={name: Role(frozenset(users)) for name, users in roles.items()}
+    )
 
 
 def tagged(bot: Bot, name: str, **tags: str) -> None:
@@ -204,11 +222,15 @@ def test_a_requester_who_lost_the_right_while_it_waits_moves_nothing_more(bot: B
     meanwhile(bot, leaves)
     run_with_newest_world(bot)
     assert bot.operation().state is State.FAILED
-    assert str(bot.operation().outcome).startswith("The requester may not use this command any more.")
+    assert str(bot.operation().outcome).startswith(
+        "The requester may not use this command any more."
+    )
     assert bot.where("dev-2") == ["host-b"]
 
 
-@pytest.mark.parametrize("button", ["op.cancel", "op.postcopy", "op.withdraw", "op.details", "op.again"])
+@pytest.mark.parametrize(
+    "button", ["op.cancel", "op.postcopy", "op.withdraw", "op.details", "op.again"]
+)
 def test_every_button_asks_for_the_role_of_that_moment(bot: Bot, button: str) -> None:
     bot.types("migrate dev-1 to host-b")
     if button in ("op.cancel", "op.postcopy"):
@@ -232,7 +254,9 @@ def approved(bot: Bot, line: str = "migrate dev-1 to host-b") -> None:
 
 
 @pytest.mark.parametrize("late_by", [HOUR + 1, 200 * 24 * HOUR])
-def test_an_approval_that_ended_begins_nothing_and_proposes_nothing(bot: Bot, late_by: float) -> None:
+def test_an_approval_that_ended_begins_nothing_and_proposes_nothing(
+    bot: Bot, late_by: float
+) -> None:
     approved(bot)
     bot.clock.turn(late_by)
     handle.picked_up(bot.world)
@@ -311,7 +335,9 @@ def test_a_proposal_without_votes_that_a_crash_left_is_approved_at_the_next_star
     bot.store.close()
 
 
-def test_a_proposal_without_votes_that_is_old_expires(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proposal_without_votes_that_is_old_expires(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bot = rolling_bot(tmp_path, FREE)
     stored(bot, monkeypatch)
     bot.clock.turn(propose.LATE.total_seconds() + 1)
@@ -338,7 +364,9 @@ def test_a_proposal_without_votes_under_stricter_rules_waits_for_them(
 
 def test_what_the_bot_proposes_waits_for_a_vote_under_a_rule_without_votes(tmp_path: Path) -> None:
     bot = rolling_bot(tmp_path, FREE)
-    watch.proposed(bot.world, Proposal("migrate", Migrate("dev-1", "host-b"), why="It is time."), "some")
+    watch.proposed(
+        bot.world, Proposal("migrate", Migrate("dev-1", "host-b"), why="It is time."), "some"
+    )
     bot.works()
     assert (bot.operation().state, bot.operation().ruling.votes) == (State.PROPOSED, 1)
     assert bot.where("dev-1") == ["host-a"]
@@ -355,13 +383,16 @@ def test_an_automatic_rule_without_votes_lets_the_bot_do_it(tmp_path: Path) -> N
     watch.proposed(bot.world, Proposal("migrate", wish, automatic=True), "some")
     bot.works()
     assert bot.operation().state is State.DONE
-    watch.proposed(bot.world, Proposal("migrate", replace(wish, to="host-c")), "some")  # not within its limits
+    # Not within its limits
+    watch.proposed(bot.world, Proposal("migrate", replace(wish, to="host-c")), "some")
     assert bot.operation(2).state is State.PROPOSED
     bot.store.close()
 
 
 def test_who_caused_a_proposal_of_the_bot_does_not_vote_on_it(bot: Bot) -> None:
-    watch.proposed(bot.world, Proposal("migrate", Migrate("dev-1", "host-b"), causes=("UBRUNO",)), "some")
+    watch.proposed(
+        bot.world, Proposal("migrate", Migrate("dev-1", "host-b"), causes=("UBRUNO",)), "some"
+    )
     assert "because of what you did" in text(bot.clicks("op.approve", bot.value(), "UBRUNO"))
     assert bot.operation().votes == ()
     assert "Nothing waits" in text(bot.types("approvals", by="UBRUNO"))
@@ -393,9 +424,14 @@ def test_what_ran_when_the_bot_fell_silent_for_long_waits_for_a_person(bot: Bot)
     assert bot.operation().state is State.DONE, bot.operation().outcome
     assert "Drover did not run for" in said[0]
     events = bot.store.events("op-1")
-    assert [type(event) for event in events if isinstance(event, Held | Released)] == [Held, Released]
+    assert [type(event) for event in events if isinstance(event, Held | Released)] == [
+        Held,
+        Released,
+    ]
     released = next(index for index, event in enumerate(events) if isinstance(event, Released))
-    assert not [event for event in events[:released] if isinstance(event, StepBegan) and event.index > 0]
+    assert not [
+        event for event in events[:released] if isinstance(event, StepBegan) and event.index > 0
+    ]
 
 
 def test_a_held_operation_that_is_cancelled_says_what_had_begun(bot: Bot) -> None:
@@ -422,18 +458,31 @@ def test_a_request_from_long_before_a_crash_is_told_and_not_carried_out(tmp_path
     line = "migrate dev-1 to host-b"
     bot.store.accept(Request("old", "command", "UANA", bot.clock.now(), "COPS", line))
     bot.clock.turn(3 * 24 * HOUR)
-    bot.store.accept(Request("new", "command", "UANA", bot.clock.now(), "COPS", "migrate dev-2 to host-c"))
+    bot.store.accept(
+        Request("new", "command", "UANA", bot.clock.now(), "COPS", "migrate dev-2 to host-c")
+    )
     desk = handle.Desk(bot.world, 1)
     desk.start()
     desk.stop()
     assert "of 3 d ago was not carried out" in text(bot.chat.whispers[0].card)
-    assert [each.origin.command for each in bot.store.operations()] == ["/kvm migrate dev-2 to host-c"]
+    assert [each.origin.command for each in bot.store.operations()] == [
+        "/kvm migrate dev-2 to host-c"
+    ]
     assert bot.store.unhandled() == ()
 
 
 def test_a_cancel_from_before_a_crash_is_never_too_late(bot: Bot) -> None:
     approved(bot)
-    click = Request("c", "click", "UANA", bot.clock.now(), "C", action="op.cancel", value=bot.value(), trigger="t")
+    click = Request(
+        "c",
+        "click",
+        "UANA",
+        bot.clock.now(),
+        "C",
+        action="op.cancel",
+        value=bot.value(),
+        trigger="t",
+    )
     bot.store.accept(click)
     bot.clock.turn(HOUR)
     desk = handle.Desk(bot.world, 1)
@@ -442,7 +491,9 @@ def test_a_cancel_from_before_a_crash_is_never_too_late(bot: Bot) -> None:
     assert bot.operation().state is State.CANCELLED
 
 
-def test_a_cancel_that_races_with_the_start_is_quiet(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cancel_that_races_with_the_start_is_quiet(
+    bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
     approved(bot)
     asked = perform.snapshot
 
@@ -456,7 +507,9 @@ def test_a_cancel_that_races_with_the_start_is_quiet(bot: Bot, monkeypatch: pyte
     assert bot.where("dev-1") == ["host-a"]
 
 
-def test_expiry_and_reminders_leave_a_running_operation_that_waits_for_votes_alone(bot: Bot) -> None:
+def test_expiry_and_reminders_leave_a_running_operation_that_waits_for_votes_alone(
+    bot: Bot,
+) -> None:
     roll(bot)
     bot.store.append(bot.operation(), Began(bot.clock.now(), BOT))
     ruling = replace(bot.operation().ruling, votes=2)

@@ -86,13 +86,16 @@ def test_with_its_plugin_again_it_goes_on(fewer: Bot, tmp_path: Path) -> None:
 
 def test_an_event_of_a_newer_version_is_in_nobodys_way(fewer: Bot, tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "drover.sqlite")) as connection, connection:
-        connection.execute('UPDATE events SET data = replace(data, \'"is":"VotedFor"\', \'"is":"SangFor"\')')
+        connection.execute(
+            'UPDATE events SET data = replace(data, \'"is":"VotedFor"\', \'"is":"SangFor"\')'
+        )
     handle.picked_up(fewer.world)
     fewer.clock.turn(700)
     decide.expire(fewer.world)
     decide.remind(fewer.world)
     assert (
-        "left alone here" in text(fewer.clicks("op.cancel", fewer.value(1), "UBRUNO")) or fewer.operation(1).unreadable
+        "left alone here" in text(fewer.clicks("op.cancel", fewer.value(1), "UBRUNO"))
+        or fewer.operation(1).unreadable
     )
     assert fewer.operation(3).state is State.EXPIRED
     assert "SangFor (not read here" in text(fewer.types("audit op-1"))

@@ -13,7 +13,17 @@ from typing import Any
 import pytest
 
 from bot.adapters.sql.series import SqlSeries
-from bot.declare import Alert, Composed, Looked, Proposal, Remedy, Report, ReportView, Watch, WatchView
+from bot.declare import (
+    Alert,
+    Composed,
+    Looked,
+    Proposal,
+    Remedy,
+    Report,
+    ReportView,
+    Watch,
+    WatchView,
+)
 from bot.domain.card import Button, Buttons, Card, Context
 from bot.domain.errors import StoreError
 from bot.domain.samples import Change, Metric, Point, host_entity, vm_entity
@@ -29,7 +39,11 @@ from tests.bot.flow.small_bot import Bot, small_bot, text
 from tests.waiting import until
 
 PERIOD = timedelta(seconds=15)
-DOWN = Alert("host:host-b", Card("host-b does not answer", "host-b is gone"), remedies=(Remedy("Look", "hosts"),))
+DOWN = Alert(
+    "host:host-b",
+    Card("host-b does not answer", "host-b is gone"),
+    remedies=(Remedy("Look", "hosts"),),
+)
 BACK = Alert("host:host-b", Card("host-b answers again", "host-b is gone"), over=True)
 
 
@@ -60,7 +74,11 @@ class Watched:
     def shown(self) -> list[Card]:
         """Messages in the channel for alerts, those in threads left out."""
         chat = self.bot.chat
-        return [card for ref, card in chat.messages.items() if ref.channel == "COPS" and ref not in chat.threads]
+        return [
+            card
+            for ref, card in chat.messages.items()
+            if ref.channel == "COPS" and ref not in chat.threads
+        ]
 
     def replies(self) -> list[Card]:
         return [self.bot.chat.messages[ref] for ref in self.bot.chat.threads]
@@ -95,7 +113,9 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
         return Composed(cards[0], {"seen": len(reports)})
 
     catalog = replace(
-        bot.world.catalog, watches=(Watch("test", PERIOD, look),), reports=(Report("daily", "0 8 * * *", compose),)
+        bot.world.catalog,
+        watches=(Watch("test", PERIOD, look),),
+        reports=(Report("daily", "0 8 * * *", compose),),
     )
     bot.world = replace(bot.world, catalog=catalog, monitor=monitor)
     yield Watched(bot, monitor, sampler, series, noticed, views, reports, cards)
@@ -107,7 +127,9 @@ def buttons(card: Card) -> list[Button]:
 
 
 def state_of(card: Card) -> str:
-    return text(Card("", elements=tuple(each for each in card.elements if isinstance(each, Context))))
+    return text(
+        Card("", elements=tuple(each for each in card.elements if isinstance(each, Context)))
+    )
 
 
 def test_a_watch_sees_the_cluster_the_sweep_and_its_own_memory(watched: Watched) -> None:
@@ -152,7 +174,9 @@ def test_what_comes_back_much_later_is_a_new_incident(watched: Watched) -> None:
 
 def test_who_takes_an_alert_up_is_named_and_silence_is_kept(watched: Watched) -> None:
     watched.tick(DOWN)
-    ack, hour, *_ = [each for each in buttons(watched.shown()[0]) if each.action.startswith("alert.")]
+    ack, hour, *_ = [
+        each for each in buttons(watched.shown()[0]) if each.action.startswith("alert.")
+    ]
     watched.bot.clicks(ack.action, ack.value, "UBRUNO")
     (card,) = watched.shown()
     assert "UBRUNO" in state_of(card)
@@ -164,7 +188,9 @@ def test_who_takes_an_alert_up_is_named_and_silence_is_kept(watched: Watched) ->
     assert watched.replies() == []
 
 
-def test_a_trail_that_was_tampered_with_is_an_incident_until_it_holds_again(watched: Watched, tmp_path: Path) -> None:
+def test_a_trail_that_was_tampered_with_is_an_incident_until_it_holds_again(
+    watched: Watched, tmp_path: Path
+) -> None:
     watched.bot.types("migrate web-1 host-b")
     watch.prove(watched.world, watched.monitor)
     assert watched.shown() == []
@@ -206,15 +232,21 @@ def test_an_alert_that_could_not_be_posted_comes_at_the_next_look(watched: Watch
 
 def test_after_a_restart_the_same_incident_is_edited_not_posted_anew(watched: Watched) -> None:
     watched.tick(DOWN)
-    watched.monitor = Monitor(watched.sampler, watched.series, watched.series, watched.bot.clock, replica="one")
+    watched.monitor = Monitor(
+        watched.sampler, watched.series, watched.series, watched.bot.clock, replica="one"
+    )
     watched.bot.world = replace(watched.world, monitor=watched.monitor)
     watched.tick(BACK)
     (card,) = watched.shown()
     assert str(card.title) == "Resolved: host-b is gone"
 
 
-def test_of_two_replicas_one_watches_and_the_other_takes_over_when_it_is_silent(watched: Watched) -> None:
-    other = Monitor(watched.sampler, watched.series, watched.series, watched.bot.clock, replica="two")
+def test_of_two_replicas_one_watches_and_the_other_takes_over_when_it_is_silent(
+    watched: Watched,
+) -> None:
+    other = Monitor(
+        watched.sampler, watched.series, watched.series, watched.bot.clock, replica="two"
+    )
     watched.tick()
     assert not watch.leads(watched.world, other)
     watched.bot.clock.turn(watch.LEASED + 1)
@@ -227,7 +259,9 @@ def test_a_watch_that_fails_does_not_silence_the_others(watched: Watched) -> Non
         raise ZeroDivisionError
 
     watches = (Watch("broken", PERIOD, broken), *watched.world.catalog.watches)
-    watched.bot.world = replace(watched.world, catalog=replace(watched.world.catalog, watches=watches))
+    watched.bot.world = replace(
+        watched.world, catalog=replace(watched.world.catalog, watches=watches)
+    )
     watched.tick(DOWN)
     assert len(watched.shown()) == 1
 
@@ -251,13 +285,18 @@ def test_the_plan_that_a_watch_made_is_the_one_laid_out(watched: Watched) -> Non
 
 def test_changes_wait_for_the_digests_and_are_dropped_in_the_end(watched: Watched) -> None:
     now = watched.bot.clock.now()
-    told = (Change(now, "Readiness", "host-a: pool PASS → WARN"), Change(now, "Readiness", "host-b: pool WARN → PASS"))
+    told = (
+        Change(now, "Readiness", "host-a: pool PASS → WARN"),
+        Change(now, "Readiness", "host-b: pool WARN → PASS"),
+    )
 
     def look(view: WatchView) -> Looked:
         return Looked(changes=told if not view.memory else (), memory={"told": True})
 
     watches = (Watch("nightly", PERIOD, look),)
-    watched.bot.world = replace(watched.world, catalog=replace(watched.world.catalog, watches=watches))
+    watched.bot.world = replace(
+        watched.world, catalog=replace(watched.world.catalog, watches=watches)
+    )
     watched.tick()
     watched.tick()
     watched.posts()
@@ -291,8 +330,12 @@ def test_a_missed_report_comes_late_and_says_so(watched: Watched) -> None:
     watched.posts()
     slot = watched.bot.clock.now() + timedelta(days=1)
     watched.bot.clock.turn(86400 + 3 * 3600)
-    watch.missed(watched.world, watched.monitor, watched.report(), slot, watched.bot.hypervisor.snapshot)
-    watch.missed(watched.world, watched.monitor, watched.report(), slot, watched.bot.hypervisor.snapshot)
+    watch.missed(
+        watched.world, watched.monitor, watched.report(), slot, watched.bot.hypervisor.snapshot
+    )
+    watch.missed(
+        watched.world, watched.monitor, watched.report(), slot, watched.bot.hypervisor.snapshot
+    )
     assert len(watched.shown()) == 2
     assert "3 h late" in text(watched.shown()[-1])
 
@@ -320,7 +363,9 @@ def test_a_report_whose_chat_failed_is_posted_by_a_later_tick(watched: Watched) 
 def test_a_live_answer_edits_its_message_until_its_time_is_over(watched: Watched) -> None:
     command = watched.world.catalog.commands["hosts"]
     commands = {**watched.world.catalog.commands, "hosts": replace(command, live=30.0)}
-    watched.bot.world = replace(watched.world, catalog=replace(watched.world.catalog, commands=commands))
+    watched.bot.world = replace(
+        watched.world, catalog=replace(watched.world.catalog, commands=commands)
+    )
     assert watched.bot.types("hosts") is None
     until(lambda: "no longer live" in text(watched.shown()[0]), "it stops being live")
     assert 6 <= len(watched.bot.chat.edits) <= 8
@@ -364,9 +409,13 @@ def test_a_minute_of_sweeps_becomes_their_mean(watched: Watched) -> None:
     watched.bot.clock.turn(120)
     watched.monitor.write()
     now = watched.bot.clock.now()
-    past = watched.series.history([host_entity("host-a")], Metric.CPU, now - timedelta(hours=1), now)
+    past = watched.series.history(
+        [host_entity("host-a")], Metric.CPU, now - timedelta(hours=1), now
+    )
     assert {bucket.mean for bucket in past[host_entity("host-a")]} == {4.0}
-    guest = watched.series.history([vm_entity(uuid_of("web-1"))], Metric.CPU, now - timedelta(hours=1), now)
+    guest = watched.series.history(
+        [vm_entity(uuid_of("web-1"))], Metric.CPU, now - timedelta(hours=1), now
+    )
     assert guest[vm_entity(uuid_of("web-1"))][0].mean == 0.5
 
 
@@ -376,17 +425,24 @@ def test_maintenance_is_in_what_a_watch_sees(watched: Watched) -> None:
     assert watched.views[-1].snapshot.host("host-b").maintenance
 
 
-def test_how_long_guests_wait_for_cpu_is_in_every_snapshot_while_it_is_fresh(watched: Watched) -> None:
+def test_how_long_guests_wait_for_cpu_is_in_every_snapshot_while_it_is_fresh(
+    watched: Watched,
+) -> None:
     assert snapshot(watched.world).vm("web-1").wait is None
     watched.sampler.vms["web-1"] = {"wait": 0.4}
     watched.tick()
-    assert (snapshot(watched.world).vm("web-1").wait, snapshot(watched.world).vm("db-1").wait) == (0.4, 0.0)
+    assert (snapshot(watched.world).vm("web-1").wait, snapshot(watched.world).vm("db-1").wait) == (
+        0.4,
+        0.0,
+    )
     watched.bot.clock.turn(300)
     assert snapshot(watched.world).vm("web-1").wait is None
 
 
 def test_a_click_on_a_forgotten_alert_is_answered(watched: Watched) -> None:
-    request = Request("k", "click", "UANA", watched.bot.clock.now(), "COPS", action="alert.ack", value="gone|")
+    request = Request(
+        "k", "click", "UANA", watched.bot.clock.now(), "COPS", action="alert.ack", value="gone|"
+    )
     watched.bot.store.accept(request)
     handle.handled(watched.world, request)
     assert "no longer known" in text(watched.bot.chat.shown_to("UANA")[-1])
@@ -401,7 +457,9 @@ def test_a_home_without_vms_of_ones_own_says_how_they_get_there(watched: Watched
     assert "UANA" in repr(mine)
 
 
-def test_the_home_is_a_dashboard_with_alerts_my_vms_and_buttons_that_answer(watched: Watched) -> None:
+def test_the_home_is_a_dashboard_with_alerts_my_vms_and_buttons_that_answer(
+    watched: Watched,
+) -> None:
     vm = watched.bot.hypervisor.snapshot().vm("web-1")
     watched.bot.hypervisor.put(replace(vm, tags={"owner": "UANA"}))
     watched.tick(DOWN)
@@ -413,7 +471,9 @@ def test_the_home_is_a_dashboard_with_alerts_my_vms_and_buttons_that_answer(watc
     assert "web-1 (running on host-a)" in text(card)
     (vote,) = [each for each in buttons(card) if each.action == "run"]
     assert vote.value == "approvals"
-    click = Request("home-2", "click", "UANA", watched.bot.clock.now(), action=vote.action, value=vote.value)
+    click = Request(
+        "home-2", "click", "UANA", watched.bot.clock.now(), action=vote.action, value=vote.value
+    )
     watched.bot.store.accept(click)
     handle.handled(watched.world, click)
     assert "Nothing waits for your vote" in text(watched.bot.chat.shown_to("UANA")[-1])

@@ -18,7 +18,12 @@ CLUSTER = """
 
 def test_a_host_is_as_drawn() -> None:
     host = drawn(CLUSTER).host("host-a")
-    assert (host.cpus, host.memory, host.reserve, dict(host.tags)) == (16, 64 * GIB, 2 * GIB, {"rack": "1"})
+    assert (host.cpus, host.memory, host.reserve, dict(host.tags)) == (
+        16,
+        64 * GIB,
+        2 * GIB,
+        {"rack": "1"},
+    )
     assert host.up
     assert host.memory_free == 60 * GIB, "its running guest counts, the one that is off does not"
     assert (host.hostname, host.migrate_address) == ("host-a", "")
@@ -33,12 +38,20 @@ def test_host_words() -> None:
     assert cluster.host("host-d").health is Health.UNREACHABLE
     assert cluster.host("host-e").health is Health.STALE
     assert cluster.host("host-d").problem
-    assert [vm.name for vm in cluster.on("host-e")] == ["old-1"], "the guests of a lost host are as last seen"
+    assert [vm.name for vm in cluster.on("host-e")] == ["old-1"], (
+        "the guests of a lost host are as last seen"
+    )
 
 
 def test_a_guest_is_as_drawn() -> None:
     vm = drawn(CLUSTER).vm("web-1")
-    assert (vm.host, vm.state, vm.vcpus, vm.memory, vm.cpu) == ("host-a", VmState.RUNNING, 2, 4 * GIB, 0.5)
+    assert (vm.host, vm.state, vm.vcpus, vm.memory, vm.cpu) == (
+        "host-a",
+        VmState.RUNNING,
+        2,
+        4 * GIB,
+        0.5,
+    )
     assert (vm.dirty_rate, dict(vm.tags)) == (20 * MIB, {"env": "prod", "owner": "ann"})
     assert vm.detail is not None
     assert vm.detail.machine in drawn(CLUSTER).host("host-a").machines
@@ -53,7 +66,11 @@ def test_guest_words() -> None:
 
 
 def test_uuids_stay_the_same() -> None:
-    assert drawn(CLUSTER).vm("web-1").uuid == uuid_of("web-1") == drawn("h 1cpu 8G | web-1 1G").vm("web-1").uuid
+    assert (
+        drawn(CLUSTER).vm("web-1").uuid
+        == uuid_of("web-1")
+        == drawn("h 1cpu 8G | web-1 1G").vm("web-1").uuid
+    )
 
 
 def test_drawing_twice_gives_equal_snapshots() -> None:
@@ -86,7 +103,9 @@ def test_drawing_twice_gives_equal_snapshots() -> None:
         ("# nothing", "The drawing", "no host"),
     ],
 )
-def test_bad_text_is_refused_with_its_line_and_what_to_write(text: str, line: str, about: str) -> None:
+def test_bad_text_is_refused_with_its_line_and_what_to_write(
+    text: str, line: str, about: str
+) -> None:
     with pytest.raises(DrawingError) as caught:
         drawn(text)
     assert line in caught.value.text

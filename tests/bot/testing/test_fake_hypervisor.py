@@ -75,7 +75,9 @@ def test_a_harder_policy_needs_fewer_rounds() -> None:
 
 def test_it_can_be_cancelled_from_within() -> None:
     hypervisor, _ = make()
-    hypervisor.during = lambda step, job: hypervisor.cancel_job(step.source, step.uuid) if job.fraction > 0.5 else None
+    hypervisor.during = lambda step, job: (
+        hypervisor.cancel_job(step.source, step.uuid) if job.fraction > 0.5 else None
+    )
     with pytest.raises(HypervisorError, match="cancelled"):
         hypervisor.migrate(move(bandwidth=100))
     assert states(hypervisor) == [VmState.RUNNING, None, None]
@@ -156,7 +158,9 @@ def test_a_cap_reads_right_after_a_move_and_holds_only_when_set_again() -> None:
     assert hypervisor.scheduler(B, WEB.uuid).vcpu_quota == 25_000
     assert _used(hypervisor, clock) == pytest.approx(15.0)
     hypervisor.set_scheduler(B, WEB.uuid, cap)
-    assert _used(hypervisor, clock) == pytest.approx(5.0), "two vCPUs at a quarter each for ten seconds"
+    assert _used(hypervisor, clock) == pytest.approx(5.0), (
+        "two vCPUs at a quarter each for ten seconds"
+    )
 
 
 def _used(hypervisor: FakeHypervisor, clock: TickingClock) -> float:
@@ -179,7 +183,10 @@ def test_a_host_that_is_down_shows_its_guests_as_last_seen() -> None:
     hypervisor.down(A, "no route to host")
     hypervisor.kill(WEB.uuid)
     snapshot = hypervisor.snapshot()
-    assert (snapshot.host(A).health, snapshot.host(A).problem) == (Health.UNREACHABLE, "no route to host")
+    assert (snapshot.host(A).health, snapshot.host(A).problem) == (
+        Health.UNREACHABLE,
+        "no route to host",
+    )
     assert snapshot.vm("web-1").state is VmState.RUNNING
     hypervisor.up(A)
     assert hypervisor.snapshot().vm("web-1").state is VmState.SHUT_OFF
@@ -200,7 +207,9 @@ def test_a_dying_host_ends_its_guests_and_a_migration_from_it() -> None:
         hypervisor.migrate(move())
     hypervisor.up(A)
     assert states(hypervisor) == [VmState.SHUT_OFF, None, None]
-    assert states(hypervisor, CLUSTER.vm("tmp-1").uuid) == [None, None, None], "a transient guest leaves nothing"
+    assert states(hypervisor, CLUSTER.vm("tmp-1").uuid) == [None, None, None], (
+        "a transient guest leaves nothing"
+    )
 
 
 def test_refusals_are_used_up_in_order() -> None:
@@ -234,12 +243,17 @@ def test_cpu_fits_can_be_given() -> None:
 def test_a_host_can_be_changed() -> None:
     hypervisor, _ = make()
     hypervisor.change(B, bridges=frozenset(), memory=GIB)
-    assert (hypervisor.snapshot().host(B).bridges, hypervisor.snapshot().host(B).memory) == (frozenset(), GIB)
+    assert (hypervisor.snapshot().host(B).bridges, hypervisor.snapshot().host(B).memory) == (
+        frozenset(),
+        GIB,
+    )
 
 
 def test_a_guest_of_the_same_name_is_in_the_way() -> None:
     hypervisor, _ = make()
-    hypervisor.put(replace(WEB, uuid="11111111-1111-4111-8111-111111111111", host=B, state=VmState.SHUT_OFF))
+    hypervisor.put(
+        replace(WEB, uuid="11111111-1111-4111-8111-111111111111", host=B, state=VmState.SHUT_OFF)
+    )
     with pytest.raises(HypervisorError, match="name or UUID"):
         hypervisor.migrate(move())
 

@@ -49,7 +49,9 @@ def moved(plan: object) -> list[str]:
 def test_whatever_a_host_tells_of_one_vm_the_cluster_is_planned(what: str, value: Any) -> None:
     seen = with_odd(**{what: value})
     assert isinstance(planner.plan(SETTINGS, Balance(), seen, ()), Plan)
-    assert moved(drain.drain(SETTINGS, Drain("host-b"), seen, ())) == ["w1"], "another host is drained"
+    assert moved(drain.drain(SETTINGS, Drain("host-b"), seen, ())) == ["w1"], (
+        "another host is drained"
+    )
     assert {"v1", "v2", "v3"} <= set(moved(drain.drain(SETTINGS, Drain("host-a"), seen, ())))
     assert "w1" in moved(rolling.rolling(SETTINGS, Rolling(("host-b",)), seen, ()))
     assert fits(seen, 2, GIB, 4.0).count > 0

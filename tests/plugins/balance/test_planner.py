@@ -32,14 +32,18 @@ host-b 8cpu 32G | v3 4G load 1 | v4 4G load 1
 """
 
 
-def planned(text: str | Snapshot, wish: Balance | None = None, **settings: object) -> Plan | Refused:
+def planned(
+    text: str | Snapshot, wish: Balance | None = None, **settings: object
+) -> Plan | Refused:
     seen = drawn(text) if isinstance(text, str) else text
     return planner.plan(BalanceSettings.model_validate(settings), wish or Balance(), seen, ())
 
 
 def moves(found: Plan | Refused) -> list[tuple[str, str, str]]:
     assert isinstance(found, Plan), found
-    return [(step.name, step.source, step.target) for step in found.steps if isinstance(step, MigrateVm)]
+    return [
+        (step.name, step.source, step.target) for step in found.steps if isinstance(step, MigrateVm)
+    ]
 
 
 def moved(found: Plan | Refused) -> set[str]:
@@ -53,7 +57,9 @@ def codes(found: object) -> list[str]:
 
 def text_of(card: Card) -> str:
     lines = [each.line for each in card.elements if isinstance(each, Section)]
-    return " ".join(line.template.format(**line.args) if isinstance(line, Words) else line for line in lines)
+    return " ".join(
+        line.template.format(**line.args) if isinstance(line, Words) else line for line in lines
+    )
 
 
 def rows(card: Card) -> list[tuple[object, ...]]:
@@ -68,12 +74,21 @@ def test_an_uneven_cluster_becomes_even_and_every_move_says_why() -> None:
     assert all(step.reason for step in found.steps if isinstance(step, MigrateVm))
     assert next(each.code for each in found.reasons) == "summary"
     assert len(found.reasons) == 4
-    assert (found.risk, found.blast.memory, found.prediction.seconds) == (Risk.MEDIUM, 12 * GIB, 12 * 1024 / 100)
-    assert {(bar.host, bar.memory_after) for bar in found.bars} == {("host-a", 0.4), ("host-b", 0.4)}
+    assert (found.risk, found.blast.memory, found.prediction.seconds) == (
+        Risk.MEDIUM,
+        12 * GIB,
+        12 * 1024 / 100,
+    )
+    assert {(bar.host, bar.memory_after) for bar in found.bars} == {
+        ("host-a", 0.4),
+        ("host-b", 0.4),
+    }
 
 
 def test_what_must_travel_with_a_guest_is_in_its_step() -> None:
-    found = planned("host-a 4cpu 8G | a 2G load 1 autostart | b 2G load 1 autostart\nhost-b 4cpu 8G")
+    found = planned(
+        "host-a 4cpu 8G | a 2G load 1 autostart | b 2G load 1 autostart\nhost-b 4cpu 8G"
+    )
     assert isinstance(found, Plan)
     assert [step.carried.autostart for step in found.steps if isinstance(step, MigrateVm)] == [True]
 
@@ -94,30 +109,44 @@ def test_the_number_of_moves_can_be_limited() -> None:
 
 @pytest.mark.parametrize(
     ("tag", "stays"),
-    [("[pin=here]", True), ("[pin=host-a]", True), ("[pin=host-a+host-b]", False), ("[balance=off]", True)],
+    [
+        ("[pin=here]", True),
+        ("[pin=host-a]", True),
+        ("[pin=host-a+host-b]", False),
+        ("[balance=off]", True),
+    ],
 )
 def test_a_guest_stays_where_its_tags_say(tag: str, *, stays: bool) -> None:
-    found = planned(f"host-a 8cpu 32G | big 8G load 4 {tag} | other 8G load 4 [balance=off]\nhost-b 8cpu 32G")
+    found = planned(
+        f"host-a 8cpu 32G | big 8G load 4 {tag} | other 8G load 4 [balance=off]\nhost-b 8cpu 32G"
+    )
     assert moved(found) == (set() if stays else {"big"})
 
 
 def test_the_bots_own_vm_and_what_moved_lately_stay() -> None:
     assert "v1" not in moved(planned(UNEVEN, own_vm=["v1"]))
     seen = drawn(UNEVEN)
-    lately = tuple((vm.uuid, seen.taken_at - timedelta(minutes=10)) for vm in seen.vms if vm.name != "v6")
+    lately = tuple(
+        (vm.uuid, seen.taken_at - timedelta(minutes=10)) for vm in seen.vms if vm.name != "v6"
+    )
     assert moved(planned(UNEVEN, Balance(recent=lately))) == {"v6"}
     assert len(moved(planned(UNEVEN, Balance(recent=lately), cooldown_minutes=5))) == 3
 
 
 def test_guests_apart_are_parted_and_a_guest_never_joins_one_it_must_be_apart_from() -> None:
-    found = planned("host-a 8cpu 32G | a 2G load 1 [apart=db] | b 2G load 1 [apart=db]\nhost-b 8cpu 32G", band=2.0)
+    found = planned(
+        "host-a 8cpu 32G | a 2G load 1 [apart=db] | b 2G load 1 [apart=db]\nhost-b 8cpu 32G",
+        band=2.0,
+    )
     assert len(moved(found)) == 1
     assert isinstance(found, Plan)
     assert [each.code for each in found.reasons] == ["summary", "affinity"]
 
 
 def test_a_host_in_maintenance_takes_nobody_and_is_emptied() -> None:
-    found = planned("host-a 8cpu 32G maintenance | a 2G load 1\nhost-b 8cpu 32G\nhost-c 8cpu 32G maintenance")
+    found = planned(
+        "host-a 8cpu 32G maintenance | a 2G load 1\nhost-b 8cpu 32G\nhost-c 8cpu 32G maintenance"
+    )
     assert moves(found) == [("a", "host-a", "host-b")]
 
 
@@ -149,14 +178,14 @@ def test_a_host_that_does_not_answer_is_left_out_with_its_guests() -> None:
 
 
 def test_a_guest_whose_load_nobody_measured_is_named_and_spoils_nothing() -> None:
-    found = planned(UNEVEN.replace("host-b 8cpu 32G reserve 2G", "host-b 8cpu 32G reserve 2G | dark 1G"))
+    found = planned(
+        UNEVEN.replace("host-b 8cpu 32G reserve 2G", "host-b 8cpu 32G reserve 2G | dark 1G")
+    )
     assert isinstance(found, Plan)
     assert "dark" in next(each.text for each in found.warnings if each.code == "unmeasured")
 
 
-CROWDED = (
-    "host-a 8cpu 32G [zone=x] | p 2G [apart=db]\nhost-b 8cpu 32G [zone=x] | q 2G [apart=db]\nhost-c 8cpu 32G [zone=y]"
-)
+CROWDED = "host-a 8cpu 32G [zone=x] | p 2G [apart=db]\nhost-b 8cpu 32G [zone=x] | q 2G [apart=db]\nhost-c 8cpu 32G [zone=y]"
 
 
 def test_guests_apart_are_spread_over_failure_domains_and_the_move_says_so() -> None:
@@ -208,7 +237,11 @@ def test_a_guest_on_huge_pages_moves_only_when_asked_for() -> None:
 
 def objecting(vm_name: str, text: str = "no such network there"):  # noqa: ANN201 - a placement rule
     def rule(seen: object, vm: object, host: str) -> Objection | None:
-        return Objection("network", text) if getattr(vm, "name", "") == vm_name and host != "host-a" else None
+        return (
+            Objection("network", text)
+            if getattr(vm, "name", "") == vm_name and host != "host-a"
+            else None
+        )
 
     return rule
 
@@ -238,12 +271,16 @@ def test_only_one_resource_or_only_what_is_wrong() -> None:
     assert not moved(planned(lopsided, Balance(only=Only.CPU))) & {"c", "d"}
     assert moved(planned(lopsided, Balance(only=Only.MEMORY))) & {"c", "d"}
     assert codes(planned(lopsided, Balance(only=Only.RULES))) == ["calm"]
-    assert moved(planned("host-a 8cpu 32G maintenance | a 1G\nhost-b 8cpu 32G", Balance(only=Only.RULES))) == {"a"}
+    assert moved(
+        planned("host-a 8cpu 32G maintenance | a 1G\nhost-b 8cpu 32G", Balance(only=Only.RULES))
+    ) == {"a"}
 
 
 def still(text: str, found: Plan | Refused, rules: Sequence[object] = ()) -> list[str]:
     assert isinstance(found, Plan)
-    return [each.code for each in planner.still_good(SETTINGS, Balance(), found, drawn(text), rules)]  # type: ignore[arg-type]
+    return [
+        each.code for each in planner.still_good(SETTINGS, Balance(), found, drawn(text), rules)
+    ]  # type: ignore[arg-type]
 
 
 def test_a_plan_holds_while_load_moves_a_little() -> None:
@@ -264,12 +301,22 @@ def test_a_plan_does_not_hold_when_it_would_make_things_worse() -> None:
         ("host-b 8cpu 32G reserve 2G", "host-b 8cpu 32G reserve 2G maintenance", "drained"),
         ("host-b 8cpu 32G reserve 2G", "host-b 8cpu 32G reserve 2G down", "host-unreachable"),
         ("host-b 8cpu 32G reserve 2G", "host-b 8cpu 32G reserve 2G | new 27G load 0", "memory"),
-        ("host-a 8cpu 32G reserve 2G | v1 4G load 1", "host-a 8cpu 32G reserve 2G | v1 5G load 1", "changed"),
-        ("host-a 8cpu 32G reserve 2G | v1 4G load 1", "host-a 8cpu 32G reserve 2G | v1 4G off", "gone"),
+        (
+            "host-a 8cpu 32G reserve 2G | v1 4G load 1",
+            "host-a 8cpu 32G reserve 2G | v1 5G load 1",
+            "changed",
+        ),
+        (
+            "host-a 8cpu 32G reserve 2G | v1 4G load 1",
+            "host-a 8cpu 32G reserve 2G | v1 4G off",
+            "gone",
+        ),
         ("v1 4G load 1", "v1 4G load 1 [pin=here]", "fixed"),
     ],
 )
-def test_a_plan_does_not_hold_when_a_move_is_not_legal_any_more(was: str, is_now: str, code: str) -> None:
+def test_a_plan_does_not_hold_when_a_move_is_not_legal_any_more(
+    was: str, is_now: str, code: str
+) -> None:
     seen = drawn(UNEVEN)
     others = tuple((uuid_of(f"v{i}"), seen.taken_at) for i in range(2, 7))
     found = planned(seen, Balance(recent=others))
@@ -278,14 +325,22 @@ def test_a_plan_does_not_hold_when_a_move_is_not_legal_any_more(was: str, is_now
 
 
 def test_a_plan_does_not_hold_when_somebody_moved_the_guest_or_a_rule_now_objects() -> None:
-    seen = drawn("host-a 8cpu 32G | a 2G load 2 | b 2G load 2\nhost-b 8cpu 32G\nhost-c 8cpu 32G | c 2G load 2")
+    seen = drawn(
+        "host-a 8cpu 32G | a 2G load 2 | b 2G load 2\nhost-b 8cpu 32G\nhost-c 8cpu 32G | c 2G load 2"
+    )
     found = planned(seen)
     (name, source, target), *rest = moves(found)
     assert not rest
-    elsewhere = replace(seen, vms=tuple(replace(vm, host="host-c") if vm.name == name else vm for vm in seen.vms))
+    elsewhere = replace(
+        seen, vms=tuple(replace(vm, host="host-c") if vm.name == name else vm for vm in seen.vms)
+    )
     assert isinstance(found, Plan)
-    assert [e.code for e in planner.still_good(SETTINGS, Balance(), found, elsewhere, ())] == ["moved"]
-    assert [e.code for e in planner.still_good(SETTINGS, Balance(), found, seen, (objecting(name),))] == ["network"]
+    assert [e.code for e in planner.still_good(SETTINGS, Balance(), found, elsewhere, ())] == [
+        "moved"
+    ]
+    assert [
+        e.code for e in planner.still_good(SETTINGS, Balance(), found, seen, (objecting(name),))
+    ] == ["network"]
     assert (source, target) == ("host-a", "host-b")
 
 
@@ -293,7 +348,9 @@ def test_a_simulation_without_a_host_empties_it_and_with_one_more_fills_it() -> 
     gone = planner.simulated(SETTINGS, Simulate(Balance(), without=("host-a",)), drawn(EVEN), ())
     assert {(row[2], row[3]) for row in rows(gone)} == {("host-a", "host-b")}
     assert "host-a" in gone.title
-    more = planner.simulated(SETTINGS, Simulate(Balance(), cpus=8, memory=32 * GIB), drawn(EVEN), ())
+    more = planner.simulated(
+        SETTINGS, Simulate(Balance(), cpus=8, memory=32 * GIB), drawn(EVEN), ()
+    )
     assert {row[3] for row in rows(more)} == {"new-1"}
     calm = planner.simulated(SETTINGS, Simulate(Balance()), drawn(EVEN), ())
     assert "even enough" in text_of(calm)
@@ -309,7 +366,9 @@ def test_why_answers_for_each_host() -> None:
     assert said[0] == "it is here"
     assert said[1] == "no such network there"
     assert said[2] == "the host is in maintenance"
-    pinned = planner.why(SETTINGS, About("v1"), drawn(text.replace("v1 4G load 1", "v1 4G load 1 [pin=here]")), ())
+    pinned = planner.why(
+        SETTINGS, About("v1"), drawn(text.replace("v1 4G load 1", "v1 4G load 1 [pin=here]")), ()
+    )
     assert "pin" in str(rows(pinned)[1][1])
     off = planner.why(SETTINGS, About("v1"), drawn(text.replace("v1 4G load 1", "v1 4G off")), ())
     assert "shut off" in text_of(off)
@@ -334,7 +393,9 @@ def test_what_it_declares_and_that_it_all_can_be_stored() -> None:
     assert isinstance(found, Plan)
     picked = pick.picked(wish, found, (0,))
     runs = BalanceSettings(rolling=RollingSettings(commands=("uname",)))
-    rolls = rolling.rolling(runs, Rolling((), "uname", reboots=True), drawn("host-a 8cpu 32G\nhost-b 8cpu 32G"), ())
+    rolls = rolling.rolling(
+        runs, Rolling((), "uname", reboots=True), drawn("host-a 8cpu 32G\nhost-b 8cpu 32G"), ()
+    )
     assert isinstance(rolls, Plan)
     again = loaded().codec()
     assert again.loads(codec.text(wish)) == wish
@@ -344,10 +405,14 @@ def test_what_it_declares_and_that_it_all_can_be_stored() -> None:
 
 
 def test_the_grammar() -> None:
-    found = parsed(loaded(), "/kvm", 'balance --max-moves 3 --only CPU --min-gain 0.01 --reason "new rack"')
+    found = parsed(
+        loaded(), "/kvm", 'balance --max-moves 3 --only CPU --min-gain 0.01 --reason "new rack"'
+    )
     assert isinstance(found.command, Action)
     assert found.intent == Balance(3, 0.01, Only.CPU, "new rack")
-    sim = parsed(loaded(), "/kvm", "balance sim --without host-a --without host-b --add cpus=32,memory=256G")
+    sim = parsed(
+        loaded(), "/kvm", "balance sim --without host-a --without host-b --add cpus=32,memory=256G"
+    )
     assert isinstance(sim.command, Query)
     assert sim.intent == Simulate(Balance(), ("host-a", "host-b"), 32, 256 * GIB)
     dry = parsed(loaded(), "/kvm", "balance --dry-run --max-moves 3")

@@ -26,7 +26,9 @@ host-c 8cpu 32G reserve 2G | c1 8G load 1 [apart=x]
 """
 
 
-def drained(cluster: str = CLUSTER, host: str = "host-a", rules: tuple[object, ...] = ()) -> Plan | Refused:
+def drained(
+    cluster: str = CLUSTER, host: str = "host-a", rules: tuple[object, ...] = ()
+) -> Plan | Refused:
     return drain.drain(SETTINGS, Drain(host), drawn(cluster), rules)  # type: ignore[arg-type]
 
 
@@ -49,7 +51,9 @@ def test_maintenance_comes_first_then_every_guest_leaves_and_nobody_else_moves()
 
 
 def test_stuck_guests_are_told_before_with_what_each_needs_and_the_others_go() -> None:
-    tight = CLUSTER.replace("a1 8G load 1", "a1 26G load 1").replace("a2 4G load 1", "a2 4G load 1 [pin=here]")
+    tight = CLUSTER.replace("a1 8G load 1", "a1 26G load 1").replace(
+        "a2 4G load 1", "a2 4G load 1 [pin=here]"
+    )
     found = drained(tight.replace("32G", "64G", 1))
     assert set(moves(found)) == {"a3"}
     assert codes(found)[:2] == ["stuck:a1", "stuck:a2"]
@@ -71,13 +75,21 @@ def test_a_guest_that_another_plugin_keeps_is_told_in_that_plugins_words() -> No
 
 def test_a_guest_of_a_host_that_does_not_tell_its_size_is_stuck_and_not_forgotten() -> None:
     seen = drawn(CLUSTER)
-    sizeless = replace(seen, hosts=tuple(replace(h, cpus=0) if h.name == "host-a" else h for h in seen.hosts))
+    sizeless = replace(
+        seen, hosts=tuple(replace(h, cpus=0) if h.name == "host-a" else h for h in seen.hosts)
+    )
     found = drain.drain(SETTINGS, Drain("host-a"), sizeless, ())
-    assert [code for code in codes(found) if code.startswith("stuck")] == ["stuck:a1", "stuck:a2", "stuck:a3"]
+    assert [code for code in codes(found) if code.startswith("stuck")] == [
+        "stuck:a1",
+        "stuck:a2",
+        "stuck:a3",
+    ]
 
 
 def test_failure_domains_hold_back_a_drain_only_when_they_are_a_hard_rule() -> None:
-    text = "host-a 8cpu 32G [zone=x] | p 4G [apart=db]\nhost-b 8cpu 32G [zone=y] | q 4G [apart=db]\n"
+    text = (
+        "host-a 8cpu 32G [zone=x] | p 4G [apart=db]\nhost-b 8cpu 32G [zone=y] | q 4G [apart=db]\n"
+    )
     seen = drawn(f"{text}host-c 8cpu 32G [zone=y]\nhost-d 8cpu 2G [zone=z]")
     soft, hard = (
         drain.drain(BalanceSettings.model_validate({"domains": each}), Drain("host-a"), seen, ())
@@ -105,7 +117,9 @@ def test_an_empty_host_in_maintenance_needs_no_drain_and_an_empty_one_only_maint
 
 
 def test_a_silent_host_is_not_drained_and_an_unknown_one_has_a_nearest() -> None:
-    assert codes(drained(CLUSTER.replace("host-a 8cpu 32G", "host-a 8cpu 32G down"))) == ["host-unreachable"]
+    assert codes(drained(CLUSTER.replace("host-a 8cpu 32G", "host-a 8cpu 32G down"))) == [
+        "host-unreachable"
+    ]
     with pytest.raises(UnknownNameError):
         drained(host="host-x")
 
@@ -119,7 +133,9 @@ def test_a_silent_host_is_not_drained_and_an_unknown_one_has_a_nearest() -> None
         ("host-b 8cpu 32G reserve 2G |", "host-b 8cpu 32G reserve 2G | new 20G |", "memory"),
     ],
 )
-def test_a_drain_is_asked_about_once_more_before_it_begins(was: str, is_now: str, code: str | None) -> None:
+def test_a_drain_is_asked_about_once_more_before_it_begins(
+    was: str, is_now: str, code: str | None
+) -> None:
     found = drained()
     assert isinstance(found, Plan)
     now = drawn(CLUSTER.replace(was, is_now) if was else CLUSTER)
@@ -150,7 +166,9 @@ def test_who_does_not_fit_or_is_gone_is_told_and_is_no_failure() -> None:
     assert codes(found) == ["not-home", "not-home"]
 
 
-def test_undrain_without_a_drain_only_ends_maintenance_and_a_host_in_service_has_nothing_to_undo() -> None:
+def test_undrain_without_a_drain_only_ends_maintenance_and_a_host_in_service_has_nothing_to_undo() -> (
+    None
+):
     found = drain.undrain(SETTINGS, Undrain("host-a"), drawn(AFTER), ())
     assert isinstance(found, Plan)
     assert found.steps == (SetMaintenance("host-a", on=False),)
@@ -192,7 +210,9 @@ def test_a_drain_in_two_parts_is_undone_as_a_whole(bot: Bot) -> None:
     guests = bot.hypervisor.snapshot()
     bot.hypervisor.put(replace(guests.vm("old"), state=guests.vm("a1").state))
     approved(bot, "host drain host-a", 1)
-    late = replace(guests.vm("b1"), name="late", uuid=uuid_of("late"), host="host-a", memory=1 << 30)
+    late = replace(
+        guests.vm("b1"), name="late", uuid=uuid_of("late"), host="host-a", memory=1 << 30
+    )
     bot.hypervisor.put(late)
     approved(bot, "host drain host-a", 2)
     assert bot.where("late") != ["host-a"]

@@ -77,14 +77,22 @@ def picky(seed: int) -> placement.Rule:
 
 
 def steps(found: Plan | Refused) -> tuple[MigrateVm, ...]:
-    return () if isinstance(found, Refused) else tuple(each for each in found.steps if isinstance(each, MigrateVm))
+    return (
+        ()
+        if isinstance(found, Refused)
+        else tuple(each for each in found.steps if isinstance(each, MigrateVm))
+    )
 
 
-def wrong(seen: Snapshot, found: Plan | Refused, rule: placement.Rule, resting: tuple[str, ...] = ()) -> list[str]:
+def wrong(
+    seen: Snapshot, found: Plan | Refused, rule: placement.Rule, resting: tuple[str, ...] = ()
+) -> list[str]:
     """Everything that is not legal about a plan, by the rules that chat's own migrations obey."""
     broken: list[str] = []
     for step in steps(found):
-        vm = next((each for each in seen.vms if each.uuid == step.uuid and each.host == step.source), None)
+        vm = next(
+            (each for each in seen.vms if each.uuid == step.uuid and each.host == step.source), None
+        )
         if vm is None:
             broken.append(f"{step.name} is not on {step.source}")
             continue
@@ -92,11 +100,19 @@ def wrong(seen: Snapshot, found: Plan | Refused, rule: placement.Rule, resting: 
         broken += [each.text for each in objections]
         apart = vm.tags.get("apart")
         mates = [
-            each for each in seen.on(step.target) if each.state.active and apart and each.tags.get("apart") == apart
+            each
+            for each in seen.on(step.target)
+            if each.state.active and apart and each.tags.get("apart") == apart
         ]
         broken += [f"{mate.name} is there" for mate in mates]
-        fixed = vm.tags.get("pin") == "here" or any(move.vm_uuid == vm.uuid for move in seen.inbound)
-        broken += [f"{vm.name} does not move"] if fixed or vm.uuid in resting or not vm.state.active else []
+        fixed = vm.tags.get("pin") == "here" or any(
+            move.vm_uuid == vm.uuid for move in seen.inbound
+        )
+        broken += (
+            [f"{vm.name} does not move"]
+            if fixed or vm.uuid in resting or not vm.state.active
+            else []
+        )
         broken += ["pinned elsewhere"] if vm.tags.get("pin") == "h0" != step.target else []
         vms = tuple(replace(vm, host=step.target) if each is vm else each for each in seen.vms)
         seen = replace(seen, vms=vms)
@@ -116,7 +132,10 @@ def test_no_plan_breaks_a_rule_at_any_step(seen: Snapshot, seed: int, rested: se
 def test_a_plan_holds_on_the_very_snapshot_it_was_made_for(seen: Snapshot, seed: int) -> None:
     rules = (picky(seed),)
     found = planner.plan(SETTINGS, Balance(), seen, rules)
-    assert isinstance(found, Refused) or planner.still_good(SETTINGS, Balance(), found, seen, rules) == ()
+    assert (
+        isinstance(found, Refused)
+        or planner.still_good(SETTINGS, Balance(), found, seen, rules) == ()
+    )
 
 
 @settings(deadline=None, max_examples=examples(40))
@@ -135,7 +154,9 @@ def test_the_order_of_hosts_and_vms_does_not_matter(seen: Snapshot, rnd: st.Data
 @settings(deadline=None, max_examples=examples(40))
 @given(snapshots(), st.sampled_from(["pin", "off", "moving", "rule", "dark", "lost"]))
 def test_one_odd_vm_never_spoils_the_plan_for_the_others(seen: Snapshot, how: str) -> None:
-    heavy = [replace(vm, tags={}, cpu=1.0, state=VmState.RUNNING, memory=GIB, vcpus=1) for vm in seen.vms]
+    heavy = [
+        replace(vm, tags={}, cpu=1.0, state=VmState.RUNNING, memory=GIB, vcpus=1) for vm in seen.vms
+    ]
     strong = Host("big", Health.UP, cpus=64, memory=512 * GIB)
     busy = [Vm(f"w{n}", f"w{n}", "big", VmState.RUNNING, 1, 4 * GIB, cpu=4.0) for n in range(6)]
     spare = Host("spare", Health.UP, cpus=64, memory=512 * GIB)
@@ -152,7 +173,11 @@ def test_one_odd_vm_never_spoils_the_plan_for_the_others(seen: Snapshot, how: st
     cluster = Snapshot(NOW, (*seen.hosts, strong, spare, gone), everyone, inbound)
 
     def rule(_: Snapshot, vm: Vm, host: str) -> Objection | None:
-        return Objection("odd", "odd", "") if vm.name == "odd" and how == "rule" and host != vm.host else None
+        return (
+            Objection("odd", "odd", "")
+            if vm.name == "odd" and how == "rule" and host != vm.host
+            else None
+        )
 
     found = planner.plan(SETTINGS, Balance(), cluster, (rule,))
     assert {step.name for step in steps(found)} & {each.name for each in busy}
@@ -170,15 +195,23 @@ def test_inside_the_band_only_what_is_wrong_is_mended(seen: Snapshot, seed: int)
 
 @settings(deadline=None, max_examples=examples(40))
 @given(snapshots(), st.integers(0, 9))
-def test_a_drain_moves_only_guests_of_its_host_and_names_every_other_one(seen: Snapshot, seed: int) -> None:
+def test_a_drain_moves_only_guests_of_its_host_and_names_every_other_one(
+    seen: Snapshot, seed: int
+) -> None:
     found = drain.drain(SETTINGS, Drain("h0"), seen, (picky(seed),))
     host = seen.host("h0")
-    resting = replace(seen, hosts=tuple(replace(h, maintenance=h.maintenance or h is host) for h in seen.hosts))
+    resting = replace(
+        seen, hosts=tuple(replace(h, maintenance=h.maintenance or h is host) for h in seen.hosts)
+    )
     assert wrong(resting, found, picky(seed)) == []
     assert {step.source for step in steps(found)} <= {"h0"}
     if isinstance(found, Plan) and host.cpus:
         there = {vm.name for vm in seen.on("h0") if vm.state.active}
-        told = {each.code.removeprefix("stuck:") for each in found.warnings if each.code.startswith("stuck:")}
+        told = {
+            each.code.removeprefix("stuck:")
+            for each in found.warnings
+            if each.code.startswith("stuck:")
+        }
         assert there == {step.name for step in steps(found)} | told
         assert drain.still_drains(SETTINGS, Drain("h0"), found, seen, (picky(seed),)) == ()
 
@@ -188,6 +221,9 @@ def test_a_drain_moves_only_guests_of_its_host_and_names_every_other_one(seen: S
 def test_undrain_brings_home_only_whom_it_may(seen: Snapshot, seed: int) -> None:
     wish = Undrain("h0", tuple(vm.uuid for vm in seen.vms[::2]))
     found = drain.undrain(SETTINGS, wish, seen, (picky(seed),))
-    back = replace(seen, hosts=tuple(replace(h, maintenance=h.maintenance and h.name != "h0") for h in seen.hosts))
+    back = replace(
+        seen,
+        hosts=tuple(replace(h, maintenance=h.maintenance and h.name != "h0") for h in seen.hosts),
+    )
     assert wrong(back, found, picky(seed)) == []
     assert {(step.target, step.uuid in wish.home) for step in steps(found)} <= {("h0", True)}

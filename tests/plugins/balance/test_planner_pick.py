@@ -77,7 +77,9 @@ def test_a_guest_that_went_away_is_told() -> None:
 
 
 @given(snapshots(), st.integers(0, 5), st.data())
-def test_no_part_of_a_plan_breaks_a_rule_or_makes_it_worse(seen: Snapshot, seed: int, data: st.DataObject) -> None:
+def test_no_part_of_a_plan_breaks_a_rule_or_makes_it_worse(
+    seen: Snapshot, seed: int, data: st.DataObject
+) -> None:
     rule = picky(seed)
     whole = planner.plan(SETTINGS, Balance(), seen, (rule,))
     if isinstance(whole, Refused):
@@ -87,11 +89,14 @@ def test_no_part_of_a_plan_breaks_a_rule_or_makes_it_worse(seen: Snapshot, seed:
     some = pick.plan_picked(SETTINGS, wish, seen, (rule,))
     assert wrong(seen, some, rule) == []
     if isinstance(some, Plan):
-        assert {(step.uuid, step.target) for step in some.steps if isinstance(step, MigrateVm)} <= set(wish.wanted)
+        assert {
+            (step.uuid, step.target) for step in some.steps if isinstance(step, MigrateVm)
+        } <= set(wish.wanted)
         assert planner.still_good(SETTINGS, wish, some, seen, (rule,)) == ()
 
 
-# --- the whole line ---------------------------------------------------------------------------------------------------
+# --- the whole line
+# ---------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -105,7 +110,9 @@ def names(bot: Bot, number: int) -> list[str]:
     return [step.name for step in bot.operation(number).plan.steps if isinstance(step, MigrateVm)]
 
 
-def test_moves_picked_in_the_dialog_become_a_new_proposal_that_replaces_the_old_one(bot: Bot) -> None:
+def test_moves_picked_in_the_dialog_become_a_new_proposal_that_replaces_the_old_one(
+    bot: Bot,
+) -> None:
     bot.types("balance")
     assert "op.pick" in bot.buttons()
     bot.clicks("op.pick", bot.value(), "UBRUNO", key="press")
@@ -114,7 +121,12 @@ def test_moves_picked_in_the_dialog_become_a_new_proposal_that_replaces_the_old_
     said = bot.answers("op.pick", form.hidden, "UBRUNO", **{"steps-0": "0,2"})
     assert "op-2" in text(said)
     old, new = bot.operation(1), bot.operation(2)
-    assert (old.state, new.state, new.replaces, new.origin.by) == (State.WITHDRAWN, State.PROPOSED, "op-1", "UBRUNO")
+    assert (old.state, new.state, new.replaces, new.origin.by) == (
+        State.WITHDRAWN,
+        State.PROPOSED,
+        "op-1",
+        "UBRUNO",
+    )
     assert isinstance(bot.store.events("op-1")[-1], Replaced)
     assert "op-2 stands in its place" in text(bot.shown(1))
     assert set(names(bot, 2)) == {names(bot, 1)[0], names(bot, 1)[2]}
@@ -135,7 +147,9 @@ def test_moves_picked_by_number(bot: Bot) -> None:
     assert bot.operation(2).origin.command == "/kvm balance --pick op-1:2-3"
     bot.types("balance --pick 1")
     assert names(bot, 3) == names(bot, 2)[:1]
-    assert [bot.operation(number).state for number in (1, 2, 3)] == [State.WITHDRAWN] * 2 + [State.PROPOSED]
+    assert [bot.operation(number).state for number in (1, 2, 3)] == [State.WITHDRAWN] * 2 + [
+        State.PROPOSED
+    ]
 
 
 @pytest.mark.parametrize(
@@ -148,7 +162,9 @@ def test_moves_picked_by_number(bot: Bot) -> None:
         ("balance --pick op-7:1", "is no open proposal"),
     ],
 )
-def test_what_cannot_be_picked_is_told_and_the_proposal_stays(bot: Bot, line: str, said: str) -> None:
+def test_what_cannot_be_picked_is_told_and_the_proposal_stays(
+    bot: Bot, line: str, said: str
+) -> None:
     bot.types("balance")
     assert said in text(bot.types(line))
     assert [each.state for each in bot.store.operations()] == [State.PROPOSED]

@@ -46,7 +46,9 @@ def planned(cluster: str = UNEVEN) -> Plan:
 
 def judged(found: Plan, now: str, *turn: int) -> Rechecked:
     left = tuple(range(len(found.steps)))
-    return recheck.still_pays(SETTINGS, Balance(), Underway(found, frozenset(), left, turn or (0,)), drawn(now), ())
+    return recheck.still_pays(
+        SETTINGS, Balance(), Underway(found, frozenset(), left, turn or (0,)), drawn(now), ()
+    )
 
 
 def movers(found: Plan) -> list[str]:
@@ -61,9 +63,15 @@ def test_what_still_holds_goes_on() -> None:
 
 @pytest.mark.parametrize(
     ("change", "code"),
-    [("off", "gone"), ("load 1 dirty 1M [pin=here]", "fixed"), ("load 1 dirty 1M autostart", "changed")],
+    [
+        ("off", "gone"),
+        ("load 1 dirty 1M [pin=here]", "fixed"),
+        ("load 1 dirty 1M autostart", "changed"),
+    ],
 )
-def test_a_move_that_is_not_legal_any_more_is_skipped_in_its_turn_and_not_before(change: str, code: str) -> None:
+def test_a_move_that_is_not_legal_any_more_is_skipped_in_its_turn_and_not_before(
+    change: str, code: str
+) -> None:
     found = planned()
     first = movers(found)[0]
     now = UNEVEN.replace(f"{first} 4G load 1 dirty 1M", f"{first} 4G {change}")
@@ -76,12 +84,17 @@ def test_a_move_that_is_not_legal_any_more_is_skipped_in_its_turn_and_not_before
 def test_a_guest_that_somebody_moved_is_skipped() -> None:
     found = planned()
     gone = movers(found)[1]
-    now = UNEVEN.replace(f" | {gone} 4G load 1 dirty 1M", "") + f"host-c 8cpu 32G | {gone} 4G load 1\n"
+    now = (
+        UNEVEN.replace(f" | {gone} 4G load 1 dirty 1M", "")
+        + f"host-c 8cpu 32G | {gone} 4G load 1\n"
+    )
     assert [why.code for why in judged(found, now, 1).skip.values()] == ["moved"]
 
 
 def test_all_of_the_rest_is_left_when_it_no_longer_pays() -> None:
-    now = UNEVEN.replace("host-b 8cpu 32G", "host-b 8cpu 32G | w1 4G load 1 | w2 4G load 1 | w3 4G load 1")
+    now = UNEVEN.replace(
+        "host-b 8cpu 32G", "host-b 8cpu 32G | w1 4G load 1 | w2 4G load 1 | w3 4G load 1"
+    )
     verdict = judged(planned(), now)
     assert verdict.enough is not None
     assert "no longer pays" in verdict.enough.text
@@ -110,7 +123,8 @@ def test_evenness_is_the_score_and_the_busiest_and_idlest_host_in_service() -> N
     assert even.unevenness == pytest.approx(0.25 + 0.25)
 
 
-# --- the whole line ---------------------------------------------------------------------------------------------------
+# --- the whole line
+# ---------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -141,7 +155,9 @@ def marks(bot: Bot) -> list[Mark]:
     return [mark for mark, _ in found.items]
 
 
-def test_a_guest_shut_off_while_another_moves_is_skipped_with_its_reason_shown_and_kept(bot: Bot) -> None:
+def test_a_guest_shut_off_while_another_moves_is_skipped_with_its_reason_shown_and_kept(
+    bot: Bot,
+) -> None:
     approved(bot, "balance")
     first, second = movers(bot.operation().plan)
 
@@ -216,7 +232,9 @@ def test_a_guest_moved_or_shut_off_in_a_drain_is_no_failure(drained: Bot) -> Non
     drained.works()
     operation = drained.operation()
     assert operation.state is State.DONE, operation.outcome
-    assert {str(operation.plan.steps[each.index].title).split()[1] for each in operation.skipped} == {"a1", last}
+    assert {
+        str(operation.plan.steps[each.index].title).split()[1] for each in operation.skipped
+    } == {"a1", last}
     assert [vm.name for vm in drained.hypervisor.snapshot().on("host-a") if vm.state.active] == []
 
 
@@ -268,14 +286,20 @@ def test_nothing_is_measured_while_guests_move_or_after_too_long(bot: Bot) -> No
 CHANGES = ("off", "moved", "busy", "full")
 
 
-@settings(max_examples=examples(25), suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(25),
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 @given(
     loads=st.lists(st.sampled_from([0.2, 0.5, 1.0, 2.0]), min_size=3, max_size=7),
     changes=st.lists(st.tuples(st.integers(0, 6), st.sampled_from(CHANGES)), max_size=4),
     line=st.sampled_from(["balance --min-gain 0.0001", "host drain host-a"]),
 )
 def test_whatever_happens_meanwhile_it_ends_well_and_no_move_was_illegal(
-    tmp_path_factory: pytest.TempPathFactory, loads: list[float], changes: list[tuple[int, str]], line: str
+    tmp_path_factory: pytest.TempPathFactory,
+    loads: list[float],
+    changes: list[tuple[int, str]],
+    line: str,
 ) -> None:
     guests = " | ".join(f"v{number} 4G load {load} dirty 1M" for number, load in enumerate(loads))
     cluster = f"host-a 8cpu 64G | {guests}\nhost-b 8cpu 32G\nhost-c 8cpu 32G"
@@ -317,7 +341,9 @@ def _happens(bot: Bot, name: str, change: str, but: str) -> None:
         bot.hypervisor.put(replace(vm, cpu=4.0))
     if change == "full":
         room = max(0, bot.hypervisor.snapshot().room("host-c") - 8 * GIB)
-        bot.hypervisor.put(replace(vm, uuid=uuid_of("new"), name="new", host="host-c", memory=room, cpu=0.0))
+        bot.hypervisor.put(
+            replace(vm, uuid=uuid_of("new"), name="new", host="host-c", memory=room, cpu=0.0)
+        )
 
 
 def test_moves_under_way_count_as_arrived() -> None:

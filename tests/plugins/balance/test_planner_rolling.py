@@ -61,7 +61,8 @@ def told(steps: Sequence[Step]) -> list[str]:
     return [short[type(each)](each) for each in steps]  # type: ignore[no-untyped-call]
 
 
-# --- the plan ---------------------------------------------------------------------------------------------------------
+# --- the plan
+# ---------------------------------------------------------------------------------------------------------
 
 
 def test_each_host_is_emptied_worked_on_and_filled_again_before_the_next() -> None:
@@ -85,7 +86,20 @@ def test_each_host_is_emptied_worked_on_and_filled_again_before_the_next() -> No
 def test_with_a_command_a_person_is_asked_between_hosts_and_shells_are_tried_first() -> None:
     plan = rolled(RUN)
     steps = [each for each in told(plan.steps) if ">" not in each]
-    assert steps == ["shells 3", "+a", "run a", "-a", "wait a", "+b", "run b", "-b", "wait b", "+c", "run c", "-c"]
+    assert steps == [
+        "shells 3",
+        "+a",
+        "run a",
+        "-a",
+        "wait a",
+        "+b",
+        "run b",
+        "-b",
+        "wait b",
+        "+c",
+        "run c",
+        "-c",
+    ]
     assert (plan.risk, rolled().risk) == (Risk.HIGH, Risk.MEDIUM)
     keys = [step.key for step in plan.steps if isinstance(step, RunOnHost)]
     assert len(set(keys)) == 3
@@ -94,15 +108,25 @@ def test_with_a_command_a_person_is_asked_between_hosts_and_shells_are_tried_fir
 
 
 def test_hosts_are_taken_as_they_are_named() -> None:
-    assert [each for each in told(rolled(Rolling(("host-c", "host-a"))).steps) if each[0] == "+"] == ["+c", "+a"]
+    assert [
+        each for each in told(rolled(Rolling(("host-c", "host-a"))).steps) if each[0] == "+"
+    ] == ["+c", "+a"]
 
 
 @pytest.mark.parametrize(
     ("change", "code", "said"),
     [
         (("a1 8G load 1", "a1 26G load 1"), "stuck:a1", "a1 stays on host-a"),
-        (("c1 8G load 1 dirty 1M", "c1 8G load 1 dirty 1M [pin=here]"), "stuck:c1", "Take the tag away"),
-        (("host-b 8cpu 32G reserve 2G |", "host-b 8cpu 32G reserve 2G down |"), "host-unreachable", "does not answer"),
+        (
+            ("c1 8G load 1 dirty 1M", "c1 8G load 1 dirty 1M [pin=here]"),
+            "stuck:c1",
+            "Take the tag away",
+        ),
+        (
+            ("host-b 8cpu 32G reserve 2G |", "host-b 8cpu 32G reserve 2G down |"),
+            "host-unreachable",
+            "does not answer",
+        ),
     ],
 )
 def test_it_is_refused_when_a_host_cannot_be_emptied_with_who_is_stuck_and_why(
@@ -134,7 +158,9 @@ def test_by_default_nothing_is_run_on_hosts() -> None:
 
 
 def test_a_host_in_maintenance_is_left_out_of_all_and_refused_by_name() -> None:
-    resting = CLUSTER.replace("host-b 8cpu 32G reserve 2G |", "host-b 8cpu 32G reserve 2G maintenance |")
+    resting = CLUSTER.replace(
+        "host-b 8cpu 32G reserve 2G |", "host-b 8cpu 32G reserve 2G maintenance |"
+    )
     assert "+b" not in told(rolled(cluster=resting).steps)
     found = rolling.rolling(SETTINGS, Rolling(("host-b",)), drawn(resting), ())
     assert isinstance(found, Refused)
@@ -148,7 +174,9 @@ def test_what_makes_no_sense_is_not_read(line: list[str]) -> None:
 
 
 @given(snapshots(), st.integers(0, 5))
-def test_every_move_is_legal_in_its_turn_and_all_are_home_in_the_end(seen: Snapshot, seed: int) -> None:
+def test_every_move_is_legal_in_its_turn_and_all_are_home_in_the_end(
+    seen: Snapshot, seed: int
+) -> None:
     rule = picky(seed)
     found = rolling.rolling(SETTINGS, EVERY, seen, (rule,))
     if isinstance(found, Refused):
@@ -164,12 +192,15 @@ def test_every_move_is_legal_in_its_turn_and_all_are_home_in_the_end(seen: Snaps
             assert up not in where.values(), "people would work on a host on which a guest runs"
     assert where == home
     for name in {step.host for step in found.steps if isinstance(step, SetMaintenance)}:
-        turn = (each for index, each in enumerate(found.steps) if turn_of(found.steps, index) == name)
+        turn = (
+            each for index, each in enumerate(found.steps) if turn_of(found.steps, index) == name
+        )
         away = [each for each in turn if isinstance(each, MigrateVm) and each.target != name]
         assert wrong(seen, replace(found, steps=tuple(away)), rule) == []
 
 
-# --- what changes meanwhile -------------------------------------------------------------------------------------------
+# --- what changes meanwhile
+# -------------------------------------------------------------------------------------------
 
 
 def at_turn(plan: Plan, short: str) -> Underway:
@@ -190,7 +221,9 @@ def test_a_new_guest_is_planned_in_when_its_hosts_turn_comes() -> None:
     assert steps[0] == "+b"
     assert {each[:-2] for each in steps[1:3]} == {"new", "b1"}
     assert [each for each in steps if each[0] in "+w"] == ["+b", "wait b", "+c", "wait c"]
-    again = Underway(replace(rolled(), steps=verdict.rest), frozenset(), tuple(range(len(steps))), (0,))
+    again = Underway(
+        replace(rolled(), steps=verdict.rest), frozenset(), tuple(range(len(steps))), (0,)
+    )
     assert rolling.next_rolls(SETTINGS, EVERY, again, drawn(now), ()).rest is None
 
 
@@ -207,8 +240,12 @@ def test_those_who_left_come_home_from_where_they_are_and_as_they_are_now() -> N
     plan = rolled()
     ends = {step.name: step.target for step in plan.steps[1:3] if isinstance(step, MigrateVm)}
     seen = drawn(CLUSTER)
-    there = replace(seen, vms=tuple(replace(vm, host=ends.get(vm.name, vm.host)) for vm in seen.vms))
-    assert told(rolling.next_rolls(SETTINGS, EVERY, at_turn(plan, "-a"), there, ()).rest or ()) == told(plan.steps[4:])
+    there = replace(
+        seen, vms=tuple(replace(vm, host=ends.get(vm.name, vm.host)) for vm in seen.vms)
+    )
+    assert told(
+        rolling.next_rolls(SETTINGS, EVERY, at_turn(plan, "-a"), there, ()).rest or ()
+    ) == told(plan.steps[4:])
     other = {"host-b": "host-c", "host-c": "host-b"}[ends["a1"]]
     changed = replace(there, vms=tuple(
         replace(vm, host=other, autostart=True) if vm.name == "a1" else vm for vm in there.vms if vm.name != "a2"
@@ -229,12 +266,16 @@ def test_no_command_is_run_where_a_guest_runs() -> None:
     assert rolling.next_rolls(SETTINGS, RUN, at_turn(plan, "run a"), drawn(moved), ()).skip == {}
 
 
-# --- commands on hosts, in a real shell -------------------------------------------------------------------------------
+# --- commands on hosts, in a real shell
+# -------------------------------------------------------------------------------
 
 
 @dataclass
 class Box:
-    """A host's shell: the machine's own, whose boot is what a file says. ``gone``: so many calls are not answered."""
+    """A host's shell: the machine's own, whose boot is what a file says.
+
+    ``gone``: so many calls are not answered.
+    """
 
     folder: Path
     gone: int = 0
@@ -253,14 +294,19 @@ class Box:
         if self.gone:
             self.gone -= 1
             raise HypervisorError("No SSH to host-a: connection refused.")
-        words = [each.replace("/proc/sys/kernel/random/boot_id", str(self.folder / "boot")) for each in argv]
+        words = [
+            each.replace("/proc/sys/kernel/random/boot_id", str(self.folder / "boot"))
+            for each in argv
+        ]
         done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=30)
         return CommandResult(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.fixture
 def bot(tmp_path: Path) -> Iterator[Bot]:
-    table = {"balance": {"rolling": {"marks": str(tmp_path), "return_minutes": 1, "commands": ["*"]}}}
+    table = {
+        "balance": {"rolling": {"marks": str(tmp_path), "return_minutes": 1, "commands": ["*"]}}
+    }
     made = small_bot(tmp_path, CLUSTER, ("migrate", "balance"), table)
     yield made
     made.store.close()
@@ -325,15 +371,23 @@ def test_all_hosts_have_their_turn_and_everyone_is_home_in_the_end(
     assert where(bot) == home
     assert bot.store.maintenance() == frozenset()
     assert (tmp_path / "ran").read_text() == "x\n" * 3
-    facts = [each.facts for each in operation.ended if isinstance(operation.plan.steps[each.index], RunOnHost)]
+    facts = [
+        each.facts
+        for each in operation.ended
+        if isinstance(operation.plan.steps[each.index], RunOnHost)
+    ]
     assert facts == [{"exit": "0", "said": "ran on a host"}] * 3
-    assert [event.by for event in bot.store.events("op-1") if isinstance(event, Continued)] == ["UBRUNO"] * 2
+    assert [event.by for event in bot.store.events("op-1") if isinstance(event, Continued)] == [
+        "UBRUNO"
+    ] * 2
     notes = [text(card) for ref, card in bot.chat.messages.items() if ref in bot.chat.threads]
     assert sum("waits for a person" in note for note in notes) == 2
     assert sum("waits for a person" in text(card) for card in bot.chat.shown_to("UANA")) == 2
 
 
-def test_while_people_work_by_hand_the_host_is_empty_and_its_guests_can_be_used_by_others(bot: Bot) -> None:
+def test_while_people_work_by_hand_the_host_is_empty_and_its_guests_can_be_used_by_others(
+    bot: Bot,
+) -> None:
     seen: list[object] = []
     sleep = bot.clock.sleep
 
@@ -415,14 +469,22 @@ def test_a_host_that_reboots_is_waited_for(bot: Bot, boxes: dict[str, Box], tmp_
             box.boot("second")
 
     box.on_call = reboots
-    approved(bot, f'host rolling host-a --run "touch {tmp_path}/down; kill -9 $PPID; sleep 1" --reboots')
+    approved(
+        bot, f'host rolling host-a --run "touch {tmp_path}/down; kill -9 $PPID; sleep 1" --reboots'
+    )
     bot.works()
     assert bot.operation().state is State.DONE, bot.operation().outcome
-    (ended,) = [e for e in bot.operation().ended if isinstance(bot.operation().plan.steps[e.index], RunOnHost)]
+    (ended,) = [
+        e
+        for e in bot.operation().ended
+        if isinstance(bot.operation().plan.steps[e.index], RunOnHost)
+    ]
     assert ended.facts["host"] == "rebooted"
 
 
-def test_a_mark_that_is_still_being_made_is_of_a_running_command_and_an_old_one_of_one_cut_off(tmp_path: Path) -> None:
+def test_a_mark_that_is_still_being_made_is_of_a_running_command_and_an_old_one_of_one_cut_off(
+    tmp_path: Path,
+) -> None:
     mark = tmp_path / "mark"
 
     def look() -> Seen:
@@ -471,7 +533,9 @@ def test_a_guest_that_appears_at_the_last_moment_keeps_the_command_from_running(
 
     def appears(box: Box) -> None:
         if box.calls == 3:  # after the recheck, just before the command begins
-            bot.hypervisor.put(replace(like, uuid=uuid_of("late"), name="late", state=VmState.RUNNING))
+            bot.hypervisor.put(
+                replace(like, uuid=uuid_of("late"), name="late", state=VmState.RUNNING)
+            )
 
     boxes["host-a"].on_call = appears
     approved(bot, f'host rolling host-a --run "touch {tmp_path}/ran"')
@@ -508,13 +572,16 @@ def test_what_a_mark_means(said: str, reboots: bool, wanted: Verdict) -> None:  
 
 
 def test_output_is_read_to_its_last_line() -> None:
-    assert commands.read("up same ended 0\none\ntwo\n\n") == Seen(Stage.ENDED, output="one\ntwo\n\n")
+    assert commands.read("up same ended 0\none\ntwo\n\n") == Seen(
+        Stage.ENDED, output="one\ntwo\n\n"
+    )
     assert commands.read("up same ended 0\none\ntwo\n\n").last_line == "two"
     with pytest.raises(ValueError, match="nonsense"):
         commands.read("up same nonsense\n")
 
 
-# --- the pause --------------------------------------------------------------------------------------------------------
+# --- the pause
+# --------------------------------------------------------------------------------------------------------
 
 
 def paused(bot: Bot) -> int:

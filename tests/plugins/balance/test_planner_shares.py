@@ -99,18 +99,25 @@ def test_a_ceiling_that_keeps_cpu_from_a_guest_says_so() -> None:
 
 
 def test_without_tags_it_says_who_waits_and_for_whom() -> None:
-    untagged = CONTENDED.replace("[priority=gold]", "").replace("silver 2G load 0.5", "silver 2G load 0.9")
+    untagged = CONTENDED.replace("[priority=gold]", "").replace(
+        "silver 2G load 0.5", "silver 2G load 0.9"
+    )
     found = shares.plan(Shares("host-a"), drawn(untagged))
     assert codes(found) == ["no-tags", "waits"]
     assert isinstance(found, Refused)
     assert "silver uses the most, 0.90" in found.objections[1].text
-    assert codes(shares.plan(Shares("host-a"), drawn(untagged.replace("wait 0.5", "wait 0")))) == ["no-tags"]
+    assert codes(shares.plan(Shares("host-a"), drawn(untagged.replace("wait 0.5", "wait 0")))) == [
+        "no-tags"
+    ]
 
 
 wanted = st.builds(contention.Want, st.floats(0, 4), st.floats(0, 4), st.floats(0.1, 8))
 
 
-@given(st.dictionaries(st.sampled_from("abcdef"), wanted, min_size=1), st.randoms(use_true_random=False))
+@given(
+    st.dictionaries(st.sampled_from("abcdef"), wanted, min_size=1),
+    st.randoms(use_true_random=False),
+)
 def test_what_is_foretold_is_never_more_than_there_is_or_than_a_guest_wants(
     found: dict[str, contention.Want], random: Random
 ) -> None:
@@ -124,7 +131,11 @@ def test_what_is_foretold_is_never_more_than_there_is_or_than_a_guest_wants(
         wanting = sum(want.wanted for want in found.values())
         assert sum(likely.values()) == pytest.approx(min(there, wanting))
     for one, want in found.items():
-        less = [other for other in found if weights[one] >= weights[other] and likely[one] < likely[other] - 1e-9]
+        less = [
+            other
+            for other in found
+            if weights[one] >= weights[other] and likely[one] < likely[other] - 1e-9
+        ]
         assert not less or likely[one] == pytest.approx(want.wanted)
 
 
@@ -132,7 +143,9 @@ def test_what_is_so_already_is_not_set_again() -> None:
     so = {"g1": Scheduler(cpu_shares=400), "s1": Scheduler(cpu_shares=100, vcpu_quota=-1)}
     assert set(steps(shares.plan(Shares("host-a"), with_scheduler(drawn(CLUSTER), so)))) == {"b1"}
     all_so = {**so, "b1": Scheduler(cpu_shares=25, vcpu_quota=50_000)}
-    assert codes(shares.plan(Shares("host-a"), with_scheduler(drawn(CLUSTER), all_so))) == ["as-tagged"]
+    assert codes(shares.plan(Shares("host-a"), with_scheduler(drawn(CLUSTER), all_so))) == [
+        "as-tagged"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -145,14 +158,18 @@ def test_what_is_so_already_is_not_set_again() -> None:
     ],
 )
 def test_what_cannot_be_done_is_told(host: str, was: str, is_now: str, code: str) -> None:
-    assert codes(shares.plan(Shares(host), drawn(CLUSTER.replace(was, is_now) if was else CLUSTER))) == [code]
+    assert codes(
+        shares.plan(Shares(host), drawn(CLUSTER.replace(was, is_now) if was else CLUSTER))
+    ) == [code]
 
 
 def test_a_ceiling_is_spread_over_the_vcpus_in_the_guests_own_period() -> None:
     seen = drawn(CLUSTER)
     assert steps(shares.limit(Cap("other", 150), seen))["other"].vcpu_quota == 37_500
     slow = with_scheduler(seen, {"other": Scheduler(vcpu_period=200_000)})
-    assert steps(shares.limit(Cap("other", 150), slow))["other"] == Scheduler(vcpu_period=200_000, vcpu_quota=75_000)
+    assert steps(shares.limit(Cap("other", 150), slow))["other"] == Scheduler(
+        vcpu_period=200_000, vcpu_quota=75_000
+    )
     capped = with_scheduler(seen, {"other": Scheduler(vcpu_quota=50_000)})
     assert steps(shares.limit(Cap("other", 0), capped)) == {"other": Scheduler(vcpu_quota=-1)}
 
@@ -180,7 +197,9 @@ def test_the_grammar() -> None:
     loaded = catalog.load(["migrate", "balance"])
     assert parsed(loaded, "/kvm", "vm limit web-1 --cpu 150%").intent == Cap("web-1", 150.0)
     assert parsed(loaded, "/kvm", "vm limit web-1 --cpu none").intent == Cap("web-1", 0.0)
-    assert parsed(loaded, "/kvm", "balance shares host-a --undo").intent == Shares("host-a", undo=True)
+    assert parsed(loaded, "/kvm", "balance shares host-a --undo").intent == Shares(
+        "host-a", undo=True
+    )
     for wrong in ("much", "0", "-5", "nan", "inf"):
         with pytest.raises(UsageError, match="--cpu 150%"):
             parsed(loaded, "/kvm", f"vm limit web-1 --cpu={wrong}")
@@ -211,7 +230,11 @@ class Said:
 def limited(load: str, wanted: Scheduler) -> tuple[SetScheduler, FakeHypervisor, Said]:
     clock = TickingClock()
     hypervisor = FakeHypervisor(drawn(f"host-a 8cpu 32G | web 2G 2cpu load {load}"), clock)
-    return SetScheduler(uuid_of("web"), "web", "host-a", 2, wanted, Scheduler()), hypervisor, Said(clock)
+    return (
+        SetScheduler(uuid_of("web"), "web", "host-a", 2, wanted, Scheduler()),
+        hypervisor,
+        Said(clock),
+    )
 
 
 def test_the_step_sets_measures_and_is_then_done() -> None:

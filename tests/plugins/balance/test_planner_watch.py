@@ -56,7 +56,9 @@ class Past:
     def __init__(self, *operations: Operation) -> None:
         self.all = operations
 
-    def operations(self, *, states: Collection[object] = (), by: str = "", limit: int = 50) -> tuple[Operation, ...]:
+    def operations(
+        self, *, states: Collection[object] = (), by: str = "", limit: int = 50
+    ) -> tuple[Operation, ...]:
         found = (each for each in self.all if by in ("", each.origin.by))
         return tuple(each for each in found if not states or each.state in states)[:limit]
 
@@ -91,7 +93,14 @@ def operation(begun: datetime, *, done: bool, action: str = "migrate") -> Operat
     origin = Origin("U1", "C1", "/kvm migrate v9", "k")
     plan = Plan("t", (step,), Risk.MEDIUM)
     event = Proposed(
-        begun, "U1", action, Balance(), plan, Ruling(0, (), 60, "none"), origin, begun + timedelta(hours=1)
+        begun,
+        "U1",
+        action,
+        Balance(),
+        plan,
+        Ruling(0, (), 60, "none"),
+        origin,
+        begun + timedelta(hours=1),
     )
     found = opened("op-1", event)
     if action == "balance":
@@ -115,7 +124,10 @@ def test_it_speaks_after_the_hold_time_and_not_before_and_then_rests() -> None:
     assert days.looks(UNEVEN, 10) == []
     (alert,) = days.looks(UNEVEN, 1)
     assert isinstance(alert, Alert)
-    assert [each.command for each in alert.remedies] == ["balance --max-moves 10", "balance sim --max-moves 10"]
+    assert [each.command for each in alert.remedies] == [
+        "balance --max-moves 10",
+        "balance sim --max-moves 10",
+    ]
     assert days.looks(UNEVEN, 29) == []
     (again,) = days.looks(UNEVEN, 1)
     assert isinstance(again, Alert)
@@ -196,7 +208,14 @@ def automatic(ended: datetime, moves: int, *, failed: bool = False) -> Operation
     origin = Origin(BOT, "C1", "/kvm balance", f"k{ended}")
     ruling = Ruling(0, (), 60, "small", automatic=True)
     event = Proposed(
-        ended, BOT, "balance", Balance(), Plan("t", (step,) * moves, Risk.MEDIUM), ruling, origin, ended + MINUTE
+        ended,
+        BOT,
+        "balance",
+        Balance(),
+        Plan("t", (step,) * moves, Risk.MEDIUM),
+        ruling,
+        origin,
+        ended + MINUTE,
     )
     found = advance(advance(opened("op-1", event), Approved(ended, BOT)), Began(ended, BOT))
     for index in range(moves):
@@ -222,9 +241,13 @@ def test_auto_means_to_move_by_itself_within_its_limit_of_moves() -> None:
     assert len(proposal.plan.steps) == 1
 
 
-def test_when_the_moves_of_the_window_are_used_up_people_are_told_and_later_it_moves_again() -> None:
+def test_when_the_moves_of_the_window_are_used_up_people_are_told_and_later_it_moves_again() -> (
+    None
+):
     days = auto()
-    days.past = Past(automatic(START - timedelta(hours=3), 3), automatic(START - timedelta(hours=5), 1))
+    days.past = Past(
+        automatic(START - timedelta(hours=3), 3), automatic(START - timedelta(hours=5), 1)
+    )
     (alert,) = days.looks(UNEVEN, 11)
     assert isinstance(alert, Alert)
     assert "4 moves in 6 h are used up" in alert.card.text
@@ -270,12 +293,20 @@ def test_auto_keeps_quiet_hours_hold_and_cooldown_as_a_proposal_does() -> None:
 
 
 def test_only_auto_says_that_it_acts_by_itself() -> None:
-    for mode, wanted in (("alert", frozenset()), ("propose", frozenset()), ("auto", frozenset({"balance"}))):
-        assert catalog.load(["migrate", "balance"], {"balance": {"watch": {"mode": mode}}}).automatic == wanted
+    for mode, wanted in (
+        ("alert", frozenset()),
+        ("propose", frozenset()),
+        ("auto", frozenset({"balance"})),
+    ):
+        assert (
+            catalog.load(["migrate", "balance"], {"balance": {"watch": {"mode": mode}}}).automatic
+            == wanted
+        )
 
 
 AUTO_POLICY = replace(
-    POLICY, rules=(Rule("small", commands=("balance",), automatic=True, max_vms=2, votes=0), *POLICY.rules)
+    POLICY,
+    rules=(Rule("small", commands=("balance",), automatic=True, max_vms=2, votes=0), *POLICY.rules),
 )
 SMALL = "host-a 8cpu 32G | v1 4G load 1 dirty 1M | v2 4G load 1 dirty 1M\nhost-b 8cpu 32G"
 
@@ -287,7 +318,9 @@ def noticed(bot: Bot, cluster: str) -> Proposal:
     return proposal
 
 
-def test_what_is_done_by_itself_is_shown_with_cancel_where_approvals_and_alerts_are(tmp_path: Path) -> None:
+def test_what_is_done_by_itself_is_shown_with_cancel_where_approvals_and_alerts_are(
+    tmp_path: Path,
+) -> None:
     bot = small_bot(tmp_path, SMALL, ("migrate", "balance"), policy=AUTO_POLICY)
     noticed(bot, SMALL)
     assert bot.operation().state is State.APPROVED
@@ -297,7 +330,11 @@ def test_what_is_done_by_itself_is_shown_with_cancel_where_approvals_and_alerts_
     assert all("op.cancel" in text(card) for card in shown.values())
     bot.works()
     assert bot.operation().state is State.DONE
-    assert all("Done:" in text(card) for ref, card in bot.chat.messages.items() if ref not in bot.chat.threads)
+    assert all(
+        "Done:" in text(card)
+        for ref, card in bot.chat.messages.items()
+        if ref not in bot.chat.threads
+    )
     bot.store.close()
 
 
@@ -312,7 +349,9 @@ def test_anybody_with_the_right_cancels_what_is_done_by_itself(tmp_path: Path) -
 
 
 def test_what_is_beyond_the_rule_is_laid_before_people(tmp_path: Path) -> None:
-    only_one = replace(AUTO_POLICY, rules=(replace(AUTO_POLICY.rules[0], max_memory=1 << 30), *POLICY.rules))
+    only_one = replace(
+        AUTO_POLICY, rules=(replace(AUTO_POLICY.rules[0], max_memory=1 << 30), *POLICY.rules)
+    )
     bot = small_bot(tmp_path, SMALL, ("migrate", "balance"), policy=only_one)
     noticed(bot, SMALL)
     assert (bot.operation().state, bot.operation().ruling.rule) == (State.PROPOSED, "default")

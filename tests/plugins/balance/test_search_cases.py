@@ -19,7 +19,11 @@ from plugins.balance.why import why_not
 
 
 def cluster(
-    host: list[int], *, hosts: int = 3, mem: float | list[float] = 1.0, cpu: float | list[float] = 1.0
+    host: list[int],
+    *,
+    hosts: int = 3,
+    mem: float | list[float] = 1.0,
+    cpu: float | list[float] = 1.0,
 ) -> Problem:
     """Hosts of 8 cores and 16 GiB (15 usable) and VMs, each on the host whose number is given."""
     vms = len(host)
@@ -48,7 +52,9 @@ def drained(problem: Problem, *hosts: int) -> Problem:
 
 
 def grouped(problem: Problem, field: str, *members: int) -> Problem:
-    groups = np.where(np.isin(np.arange(len(problem.vm_names)), members), 0, NO_GROUP).astype(np.intp)
+    groups = np.where(np.isin(np.arange(len(problem.vm_names)), members), 0, NO_GROUP).astype(
+        np.intp
+    )
     return replace(problem, **{field: groups})
 
 
@@ -57,12 +63,16 @@ def medium() -> dict[str, object]:
     return generate(20, 300, seed=1)
 
 
-def test_within_the_moves_and_gib_of_hbal_the_balance_is_far_better(medium: dict[str, object]) -> None:
+def test_within_the_moves_and_gib_of_hbal_the_balance_is_far_better(
+    medium: dict[str, object],
+) -> None:
     # hbal on this cluster, recorded: 55 moves, 944 GiB, J 0.0936.
     problem = problem_from(medium)
     limits = Limits(max_moves=55, max_gib=944.0, per_move=0.01, per_gib=0.015)
     result = search(problem, limits)
-    verdict = judge(medium, [(problem.vm_names[m.vm], problem.host_names[m.target]) for m in result.moves])
+    verdict = judge(
+        medium, [(problem.vm_names[m.vm], problem.host_names[m.target]) for m in result.moves]
+    )
     assert verdict["illegal"] == []
     assert verdict["moves"] <= 55
     assert verdict["gib"] <= 944.0
@@ -91,7 +101,12 @@ def test_the_same_question_has_the_same_answer(medium: dict[str, object]) -> Non
 
 def test_hosts_of_different_size_are_compared_by_share() -> None:
     problem = cluster([0] * 2 + [1] * 4, hosts=2)
-    bigger = replace(problem, cores=np.array([8.0, 16.0]), memory=np.array([16.0, 32.0]), room=np.array([15.0, 31.0]))
+    bigger = replace(
+        problem,
+        cores=np.array([8.0, 16.0]),
+        memory=np.array([16.0, 32.0]),
+        room=np.array([15.0, 31.0]),
+    )
     assert search(bigger).moves == ()
 
 
@@ -153,7 +168,10 @@ def test_two_full_hosts_trade_places_by_way_of_a_third() -> None:
     moves = ordered(problem, wished)
     assert len(moves) == 3
     assert host_after(problem, moves).tolist() == wished.tolist()
-    assert [move.target for move in moves if move.vm == moves[0].vm] == [2, int(wished[moves[0].vm])]
+    assert [move.target for move in moves if move.vm == moves[0].vm] == [
+        2,
+        int(wished[moves[0].vm]),
+    ]
 
 
 def test_what_cannot_be_ordered_is_left_out() -> None:
@@ -169,7 +187,9 @@ def test_swaps_find_what_single_moves_cannot() -> None:
     assert result.after.balance < result.before.balance
 
 
-def test_an_exchange_lowers_what_it_minimises_by_at_least_what_it_claims(medium: dict[str, object]) -> None:
+def test_an_exchange_lowers_what_it_minimises_by_at_least_what_it_claims(
+    medium: dict[str, object],
+) -> None:
     problem = problem_from(medium)
     placement = Placement(problem)
     hosts = np.flatnonzero(~problem.drained)
@@ -192,7 +212,10 @@ def test_a_search_out_of_time_says_so_and_is_still_legal(medium: dict[str, objec
     result = search(problem, Limits(seconds=3.0), clock=lambda: float(next(ticks)))
     assert result.cut_short
     assert (
-        judge(medium, [(problem.vm_names[m.vm], problem.host_names[m.target]) for m in result.moves])["illegal"] == []
+        judge(
+            medium, [(problem.vm_names[m.vm], problem.host_names[m.target]) for m in result.moves]
+        )["illegal"]
+        == []
     )
     assert result.after.total < result.before.total
 
@@ -234,7 +257,9 @@ def test_hundreds_of_vms_are_dealt_to_blocks_that_cover_every_host_once() -> Non
         ({"allowed": np.ones((1, 1), dtype=np.bool_)}, "VMs × hosts"),
     ],
 )
-def test_arrays_that_do_not_fit_are_refused_with_what_to_do(change: dict[str, object], text: str) -> None:
+def test_arrays_that_do_not_fit_are_refused_with_what_to_do(
+    change: dict[str, object], text: str
+) -> None:
     with pytest.raises(BadProblem, match=text):
         replace(cluster([0, 1]), **change)
 

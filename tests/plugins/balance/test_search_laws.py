@@ -42,9 +42,13 @@ def problems(draw: st.DrawFn, *, odd: bool = True) -> Problem:
         mem=mem,
         vcpus=rnd.integers(1, 4, vms).astype(np.float64),
         cpu=rnd.exponential(0.5, vms),
-        host=rnd.integers(0, max(1, round(hosts * draw(st.sampled_from([0.5, 1.0])))), vms).astype(np.intp),
+        host=rnd.integers(0, max(1, round(hosts * draw(st.sampled_from([0.5, 1.0])))), vms).astype(
+            np.intp
+        ),
         apart=np.where(rnd.random(vms) < 0.3, rnd.integers(0, 4, vms), NO_GROUP).astype(np.intp),
-        together=np.where(rnd.random(vms) < (0.15 if odd else 0), rnd.integers(0, 3, vms), NO_GROUP).astype(np.intp),
+        together=np.where(
+            rnd.random(vms) < (0.15 if odd else 0), rnd.integers(0, 3, vms), NO_GROUP
+        ).astype(np.intp),
         fixed=tuple("pinned" if odd and rnd.random() < 0.1 else "" for _ in range(vms)),
         cost=mem * rnd.choice([1.0, 1.5], vms),
         allowed=None if anywhere else rnd.random((vms, hosts)) < 0.7,
@@ -67,7 +71,9 @@ def spread(problem: Problem, host: list[int], vm: int, to: int) -> bool:
 def outlived(problem: Problem, host: list[int], lost: int, among: list[int] | None = None) -> bool:
     """Is there any way to start the VMs of a lost host on the others, by memory and vCPUs alone? Tries all of them."""
     left = (
-        [vm for vm, at in enumerate(host) if at == lost and problem.fixed[vm] != "pinned"] if among is None else among
+        [vm for vm, at in enumerate(host) if at == lost and problem.fixed[vm] != "pinned"]
+        if among is None
+        else among
     )
     if not left:
         return True
@@ -97,10 +103,13 @@ def broken_rules(problem: Problem, result: Result) -> list[str]:
             "drained": not problem.drained[to],
             "fixed": not problem.fixed[vm],
             "allowed": problem.allowed is None or problem.allowed[vm, to],
-            "memory": sum(problem.mem[other] for other in there) + problem.mem[vm] <= problem.room[to],
-            "vcpus": sum(problem.vcpus[other] for other in there) + problem.vcpus[vm] <= problem.vcpu_room[to],
+            "memory": sum(problem.mem[other] for other in there) + problem.mem[vm]
+            <= problem.room[to],
+            "vcpus": sum(problem.vcpus[other] for other in there) + problem.vcpus[vm]
+            <= problem.vcpu_room[to],
             "domain": not problem.zone_hard or spread(problem, host, vm, to),
-            "apart": problem.apart[vm] == NO_GROUP or all(problem.apart[o] != problem.apart[vm] for o in there),
+            "apart": problem.apart[vm] == NO_GROUP
+            or all(problem.apart[o] != problem.apart[vm] for o in there),
         }
         broken += [f"{problem.vm_names[vm]}: {rule}" for rule, holds in checks.items() if not holds]
         host[vm] = to
@@ -109,7 +118,10 @@ def broken_rules(problem: Problem, result: Result) -> list[str]:
 
 def moves_by_name(problem: Problem, result: Result) -> list[tuple[str, str, str, str]]:
     hosts = problem.host_names
-    return [(problem.vm_names[m.vm], hosts[m.source], hosts[m.target], m.reason.value) for m in result.moves]
+    return [
+        (problem.vm_names[m.vm], hosts[m.source], hosts[m.target], m.reason.value)
+        for m in result.moves
+    ]
 
 
 @settings(deadline=None, max_examples=examples(200))
@@ -129,19 +141,28 @@ def test_no_plan_for_evenness_puts_a_host_at_risk_that_was_not(problem: Problem)
             return  # what mends a fault goes before
         host[move.vm] = move.target
         if not at_first:
-            assert all(outlived(problem, host, lost) for lost in np.flatnonzero(~problem.drained).tolist())
+            assert all(
+                outlived(problem, host, lost) for lost in np.flatnonzero(~problem.drained).tolist()
+            )
 
 
 @settings(deadline=None, max_examples=examples(100))
 @given(problems(), st.randoms(use_true_random=False))
-def test_the_shelters_that_are_kept_move_by_move_hold_everyone(problem: Problem, rnd: st.DataObject) -> None:
+def test_the_shelters_that_are_kept_move_by_move_hold_everyone(
+    problem: Problem, rnd: st.DataObject
+) -> None:
     spare = Spare(Placement(problem))
     hosts = np.flatnonzero(~problem.drained).tolist()
     for _ in range(12 if hosts and problem.vm_names else 0):
         vm, to = rnd.randrange(len(problem.vm_names)), rnd.choice(hosts)
         if not spare.where.legal_targets(vm)[to]:
             continue
-        before = spare.where.host.copy(), spare.left.copy(), len(spare.at_risk()), spare.stranded.sum()
+        before = (
+            spare.where.host.copy(),
+            spare.left.copy(),
+            len(spare.at_risk()),
+            spare.stranded.sum(),
+        )
         if spare.allows(vm, to, needed=rnd.random() < 0.3, make=rnd.random() < 0.8):
             continue
         assert (spare.where.host == before[0]).all()
@@ -155,8 +176,13 @@ def test_the_shelters_that_are_kept_move_by_move_hold_everyone(problem: Problem,
         assert all(problem.allowed is None or problem.allowed[vm, spare.shelter[vm]] for vm in kept)
         for host in set(hosts) - {lost}:
             new = [vm for vm in kept if spare.shelter[vm] == host]
-            assert not new or where.load[host, 1] + problem.mem[new].sum() <= problem.room[host] + 1e-9
-            assert not new or where.vcpus[host] + problem.vcpus[new].sum() <= problem.vcpu_room[host] + 1e-9
+            assert (
+                not new or where.load[host, 1] + problem.mem[new].sum() <= problem.room[host] + 1e-9
+            )
+            assert (
+                not new
+                or where.vcpus[host] + problem.vcpus[new].sum() <= problem.vcpu_room[host] + 1e-9
+            )
 
 
 @settings(deadline=None, max_examples=examples(200))
@@ -167,12 +193,16 @@ def test_a_plan_lowers_the_score_by_the_sum_of_its_gains(problem: Problem) -> No
     assert after == result.after
     assert result.after.total < result.before.total or not result.moves
     # The root of a variance that cancels to nothing is good to about 1e-8.
-    assert sum(move.gain for move in result.moves) == pytest.approx(result.before.total - after.total, abs=1e-6)
+    assert sum(move.gain for move in result.moves) == pytest.approx(
+        result.before.total - after.total, abs=1e-6
+    )
 
 
 @settings(deadline=None, max_examples=examples(200))
 @given(problems(), st.sampled_from([0.0, 0.05, 0.2]), st.sampled_from([0.01, 0.03, 0.2]))
-def test_planning_again_after_applying_finds_nothing(problem: Problem, band: float, per_move: float) -> None:
+def test_planning_again_after_applying_finds_nothing(
+    problem: Problem, band: float, per_move: float
+) -> None:
     limits = Limits(band=band, per_move=per_move)
     result = search(problem, limits)
     assert not result.capped
@@ -242,7 +272,9 @@ def replace_target(problem: Problem, vm: int, target: int) -> Result:
 
 
 @settings(deadline=None, max_examples=examples(30))
-@given(hosts=st.integers(3, 9), vms=st.integers(20, 90), seed=st.integers(1, 10**6), het=st.booleans())
+@given(
+    hosts=st.integers(3, 9), vms=st.integers(20, 90), seed=st.integers(1, 10**6), het=st.booleans()
+)
 def test_the_neutral_judge_finds_every_generated_plan_legal_and_better(
     hosts: int, vms: int, seed: int, *, het: bool
 ) -> None:

@@ -60,7 +60,11 @@ def test_the_newest_version_is_shown() -> None:
 
 
 def test_the_last_change_is_shown_as_a_diff() -> None:
-    card = shown("vm definition web-1 --diff", definition("<a>\n<new/>\n</a>"), definition("<a>\n<old/>\n</a>", age=2))
+    card = shown(
+        "vm definition web-1 --diff",
+        definition("<a>\n<new/>\n</a>"),
+        definition("<a>\n<old/>\n</a>", age=2),
+    )
     assert listing(card).splitlines()[3:] == [" <a>", "-<old/>", "+<new/>", " </a>"]
     card = shown("vm definition web-1 --diff", definition("<new/>"))
     assert str(card.text) == "The definition of web-1 has not changed since Drover keeps it."

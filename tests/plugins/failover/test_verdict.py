@@ -63,7 +63,11 @@ def test_a_silent_host_whose_own_controller_reads_off_is_gone() -> None:
         ((reading(Power.OFF),), frozenset(), Cause.NOT_BOUND),
         ((reading(Power.ON),), frozenset(), Cause.NOT_BOUND),
         ((reading(Power.UNKNOWN),), frozenset({"bmc-a"}), Cause.NO_ANSWER),
-        ((reading(Power.OFF), reading(Power.UNKNOWN, "pdu")), frozenset({"bmc-a", "pdu"}), Cause.NO_ANSWER),
+        (
+            (reading(Power.OFF), reading(Power.UNKNOWN, "pdu")),
+            frozenset({"bmc-a", "pdu"}),
+            Cause.NO_ANSWER,
+        ),
     ],
 )
 def test_without_an_answer_of_its_own_controllers_it_is_dark(
@@ -74,7 +78,11 @@ def test_without_an_answer_of_its_own_controllers_it_is_dark(
 
 
 def test_one_controller_that_reads_on_outweighs_others_that_read_off() -> None:
-    mixed = replace(DEAD, power=(reading(Power.OFF), reading(Power.ON, "pdu")), bound=frozenset({"bmc-a", "pdu"}))
+    mixed = replace(
+        DEAD,
+        power=(reading(Power.OFF), reading(Power.ON, "pdu")),
+        bound=frozenset({"bmc-a", "pdu"}),
+    )
     assert verdict(mixed) is Verdict.DEAD
 
 
@@ -91,7 +99,9 @@ def test_one_controller_that_reads_on_outweighs_others_that_read_off() -> None:
         (Witness.STORAGE, Heard.WELL, Verdict.ISOLATED),
     ],
 )
-def test_each_sign_of_life_is_a_verdict_of_its_own(witness: Witness, word: Heard, expected: Verdict) -> None:
+def test_each_sign_of_life_is_a_verdict_of_its_own(
+    witness: Witness, word: Heard, expected: Verdict
+) -> None:
     assert verdict(heard(witness, word)) is expected
 
 
@@ -152,7 +162,9 @@ def test_a_short_silence_or_one_of_unknown_length_is_waited_for(young: Evidence)
 
 def test_one_kind_of_witness_is_not_enough_to_act_without_people() -> None:
     """Without SSH to other hosts, only the bot's own network speaks: it may be the network that is dead."""
-    only_ours = replace(DEAD, statements=(said(Witness.LIBVIRT, Heard.SILENT), said(Witness.SHELL, Heard.SILENT)))
+    only_ours = replace(
+        DEAD, statements=(said(Witness.LIBVIRT, Heard.SILENT), said(Witness.SHELL, Heard.SILENT))
+    )
     assert verdict(only_ours) is Verdict.DEAD
     assert automatic_objection(only_ours, judge(only_ours, PATIENCE)) is Cause.ONE_KIND
 
@@ -190,12 +202,16 @@ EVIDENCE = st.builds(
 
 
 @given(EVIDENCE, st.sampled_from(Witness), st.sampled_from([Heard.LIFE, Heard.WELL]))
-def test_more_life_never_leads_nearer_to_a_fence(evidence: Evidence, witness: Witness, word: Heard) -> None:
+def test_more_life_never_leads_nearer_to_a_fence(
+    evidence: Evidence, witness: Witness, word: Heard
+) -> None:
     assert not verdict(evidence.with_statements([said(witness, word)])).fenceable
 
 
 @given(EVIDENCE)
-def test_no_fence_while_anybody_hears_it_it_is_expected_or_the_bot_is_blind(evidence: Evidence) -> None:
+def test_no_fence_while_anybody_hears_it_it_is_expected_or_the_bot_is_blind(
+    evidence: Evidence,
+) -> None:
     judged = judge(evidence, PATIENCE)
     if not judged.verdict.fenceable:
         return
@@ -208,6 +224,8 @@ def test_no_fence_while_anybody_hears_it_it_is_expected_or_the_bot_is_blind(evid
 
 
 @given(EVIDENCE, st.sampled_from(Power))
-def test_an_unbound_controller_never_makes_a_host_gone_or_dead(evidence: Evidence, power: Power) -> None:
+def test_an_unbound_controller_never_makes_a_host_gone_or_dead(
+    evidence: Evidence, power: Power
+) -> None:
     unbound = replace(evidence, power=(reading(power, "of-another-host"),), bound=frozenset())
     assert verdict(unbound) not in {Verdict.GONE, Verdict.DEAD}

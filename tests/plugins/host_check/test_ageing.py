@@ -24,11 +24,18 @@ from tests.plugins.host_check.test_commands import machine
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 SETTINGS = HostCheckSettings(clock_hold=600)
 CLUSTER = drawn("host-a 1cpu 1G\nhost-b 1cpu 1G\nhost-c 1cpu 1G")
-ENDS = Finding("certificate /etc/pki/libvirt/servercert.pem", Severity.WARN, "ends on 2026-01-20, in 15 days", "Renew")
+ENDS = Finding(
+    "certificate /etc/pki/libvirt/servercert.pem",
+    Severity.WARN,
+    "ends on 2026-01-20, in 15 days",
+    "Renew",
+)
 
 
 def clock(host: str, ahead: float | None, *findings: Finding) -> Aged:
-    told = () if ahead is None else (Finding("clock", Severity.WARN, f"{ahead} s ahead of the bot's"),)
+    told = (
+        () if ahead is None else (Finding("clock", Severity.WARN, f"{ahead} s ahead of the bot's"),)
+    )
     return Aged(host, ahead, (*told, *findings))
 
 
@@ -41,7 +48,9 @@ class Looks:
     def at(self, minutes: float, *seen: Aged) -> dict[str, bool]:
         """Key of each alert, and whether it is over."""
         history = cast("History", None)  # nothing here reads it
-        view = WatchView(CLUSTER, (), history, Measured(), self.memory, NOW + timedelta(minutes=minutes), seen)
+        view = WatchView(
+            CLUSTER, (), history, Measured(), self.memory, NOW + timedelta(minutes=minutes), seen
+        )
         looked = ageing.look(SETTINGS, view)
         self.memory = looked.memory
         return {each.key: each.over for each in looked.noticed if isinstance(each, Alert)}
@@ -61,7 +70,9 @@ def test_when_most_clocks_are_off_the_same_way_it_is_the_bots_own() -> None:
     off = (clock("host-a", -7.0), clock("host-b", -7.1), clock("host-c", 0.0))
     looks.at(0, *off)
     assert looks.at(10, *off) == {"clock:bot": False}
-    assert looks.at(20, clock("host-a", 0.0), clock("host-b", -9.0), clock("host-c", 0.0)) == {"clock:bot": True}
+    assert looks.at(20, clock("host-a", 0.0), clock("host-b", -9.0), clock("host-c", 0.0)) == {
+        "clock:bot": True
+    }
 
 
 def test_hosts_that_are_off_each_in_its_own_way_are_told_each() -> None:
@@ -73,7 +84,9 @@ def test_hosts_that_are_off_each_in_its_own_way_are_told_each() -> None:
 
 def test_certificates_that_end_are_one_alert_a_host_until_they_are_renewed() -> None:
     looks = Looks()
-    other = Finding("certificate /etc/pki/qemu/server-cert.pem", Severity.FAIL, "ended on 2026-01-01", "Renew")
+    other = Finding(
+        "certificate /etc/pki/qemu/server-cert.pem", Severity.FAIL, "ended on 2026-01-01", "Renew"
+    )
     assert looks.at(0, clock("host-a", 0.0, ENDS, other)) == {"certificates:host-a": False}
     assert looks.at(10, clock("host-a", None)) == {}
     assert looks.at(20, clock("host-a", 0.0)) == {"certificates:host-a": True}
@@ -86,24 +99,34 @@ def test_a_host_that_is_no_longer_configured_is_over() -> None:
 
 
 def test_the_nightly_look_leaves_both_alone() -> None:
-    good = tuple(replace(each, severity=Severity.PASS) for each in (ENDS, *clock("host-a", 0.0).findings))
+    good = tuple(
+        replace(each, severity=Severity.PASS) for each in (ENDS, *clock("host-a", 0.0).findings)
+    )
     bad = (ENDS, *clock("host-a", 9.0).findings)
 
     def night(memory: Any, findings: tuple[Finding, ...]) -> Looked:
-        found = Checked((HostReport("host-a", (Finding("pool", Severity.PASS, "runs"), *findings)),))
-        return nightly.look(WatchView(CLUSTER, (), cast("History", None), Measured(), memory, NOW, found))
+        found = Checked(
+            (HostReport("host-a", (Finding("pool", Severity.PASS, "runs"), *findings)),)
+        )
+        return nightly.look(
+            WatchView(CLUSTER, (), cast("History", None), Measured(), memory, NOW, found)
+        )
 
     again = night(night({}, good).memory, bad)
     assert [each.over for each in again.noticed if isinstance(each, Alert)] == [True]
 
 
 @pytest.mark.process
-def test_the_facts_come_from_the_hosts_shells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_facts_come_from_the_hosts_shells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "servercert.pem"
     words = f"openssl req -x509 -newkey rsa:2048 -nodes -days 10 -subj /CN=x -keyout {tmp_path}/key -out {path}"
     subprocess.run(words.split(), check=True, capture_output=True)
     asked = tuple(
-        probes.Probe(each.name, probes.certificate_words(f"signed {path}")) if each.name == "certificates" else each
+        probes.Probe(each.name, probes.certificate_words(f"signed {path}"))
+        if each.name == "certificates"
+        else each
         for each in probes.AGEING_PROBES
     )
     monkeypatch.setattr(probes, "AGEING_PROBES", asked)

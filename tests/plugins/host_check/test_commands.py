@@ -45,14 +45,18 @@ def hosts() -> FakeHypervisor:
 
 def test_the_words_of_each_command() -> None:
     assert parsed(planner.check_grammar()) == HostCheck()
-    assert parsed(planner.check_grammar(), "host-a", "host-b", "host-a") == HostCheck(("host-a", "host-b"))
+    assert parsed(planner.check_grammar(), "host-a", "host-b", "host-a") == HostCheck(
+        ("host-a", "host-b")
+    )
     assert parsed(planner.check_grammar(), "host-a", "--all") == HostCheck()
     assert parsed(planner.baseline_grammar(), "--all") == HostBaseline()
     assert parsed(planner.pair_grammar(), "host-a", "host-b") == HostPair(("host-a", "host-b"))
     assert parsed(planner.pair_grammar(), "--all") == HostPair()
     wanted = HostMaintenance("host-a", on=True, reason="disk swap")
     assert parsed(planner.maintenance_grammar(), "host-a", "ON", "--reason", "disk swap") == wanted
-    assert parsed(planner.maintenance_grammar(), "host-a", "off") == HostMaintenance("host-a", on=False)
+    assert parsed(planner.maintenance_grammar(), "host-a", "off") == HostMaintenance(
+        "host-a", on=False
+    )
 
 
 @pytest.mark.parametrize("words", [(), ("host-a",), ("host-a", "host-a")])
@@ -82,7 +86,8 @@ def test_maintenance_is_one_low_step_with_the_guests_as_a_warning() -> None:
     assert made.risk is Risk.LOW
     assert made.blast.hosts == ("host-a",)
     (warning,) = made.warnings
-    assert (warning.code, warning.text.args["vms"]) == ("guests", Names(("web-1",), most=10))  # db-1 is off
+    # Db-1 is off
+    assert (warning.code, warning.text.args["vms"]) == ("guests", Names(("web-1",), most=10))
 
 
 def test_the_last_host_is_warned_of_and_taking_out_warns_of_nothing() -> None:
@@ -114,7 +119,10 @@ def test_what_is_so_already_or_is_no_host_is_refused(intent: HostMaintenance, co
 
 def test_maintenance_is_still_good_though_guests_came_and_went() -> None:
     intent = HostMaintenance("host-a", on=True)
-    before, after = drawn("host-a 8cpu 64G | web-1 1G\nhost-b 8cpu 8G"), drawn("host-a 8cpu 64G\nhost-b 8cpu 8G")
+    before, after = (
+        drawn("host-a 8cpu 64G | web-1 1G\nhost-b 8cpu 8G"),
+        drawn("host-a 8cpu 64G\nhost-b 8cpu 8G"),
+    )
     made = planner.plan(intent, before, ())
     assert isinstance(made, Plan)
     assert planner.still_good(intent, made, after, ()) == ()
@@ -123,18 +131,25 @@ def test_maintenance_is_still_good_though_guests_came_and_went() -> None:
 def test_every_host_is_looked_at_and_one_that_is_down_holds_up_nobody() -> None:
     port = hosts()
     port.give_shell("host-a", machine)
-    found = {each.host: each for each in handler.check(SETTINGS, HostCheck(), port.snapshot(), port).reports}
+    found = {
+        each.host: each
+        for each in handler.check(SETTINGS, HostCheck(), port.snapshot(), port).reports
+    }
     assert list(found) == ["host-a", "host-b", "host-c"]
     told = {each.name: each for each in found["host-a"].findings}
     assert told["SSH"].severity is Severity.PASS
     assert told["clock"].severity is Severity.PASS
     assert {each.name: each for each in found["host-b"].findings}["SSH"].evidence == NO_SSH
-    assert {each.name: each for each in found["host-c"].findings}["libvirt"].severity is Severity.FAIL
+    assert {each.name: each for each in found["host-c"].findings}[
+        "libvirt"
+    ].severity is Severity.FAIL
 
 
 def test_ssh_that_is_configured_and_broken_is_said_with_its_reason() -> None:
     def broken(argv: Sequence[str]) -> CommandResult:
-        raise HypervisorError("No SSH to host-a as drover@host-a: Authentication failed.", "Put the key there.")
+        raise HypervisorError(
+            "No SSH to host-a as drover@host-a: Authentication failed.", "Put the key there."
+        )
 
     port = hosts()
     port.give_shell("host-a", broken)
@@ -180,7 +195,10 @@ def test_every_direction_is_judged_once() -> None:
     assert len(found.reports) == 6
     assert len({(each.source, each.target) for each in found.reports}) == 6
     two = handler.pair(SETTINGS, HostPair(("host-b", "host-a")), port.snapshot(), port)
-    assert [(each.source, each.target) for each in two.reports] == [("host-b", "host-a"), ("host-a", "host-b")]
+    assert [(each.source, each.target) for each in two.reports] == [
+        ("host-b", "host-a"),
+        ("host-a", "host-b"),
+    ]
 
 
 def test_the_baseline_leaves_out_who_does_not_tell_its_cpu_and_says_so() -> None:
@@ -211,7 +229,14 @@ def test_hosts_without_a_common_model_are_told_and_not_raised() -> None:
 
 def guest(**different: Any) -> GuestCpu:
     return GuestCpu(
-        **{"name": "web-1", "host": "host-a", "mode": "custom", "model": "EPYC", "virt_type": "kvm", **different}
+        **{
+            "name": "web-1",
+            "host": "host-a",
+            "mode": "custom",
+            "model": "EPYC",
+            "virt_type": "kvm",
+            **different,
+        }
     )
 
 
@@ -246,7 +271,9 @@ def rows(card: Card) -> list[tuple[str, ...]]:
 
 
 def test_one_host_shows_the_worst_first_and_a_command_ready_to_copy() -> None:
-    card = cards.check_card(Checked((report("host-a", OPEN, BAD, Finding("KSM", Severity.PASS, "off")),)))
+    card = cards.check_card(
+        Checked((report("host-a", OPEN, BAD, Finding("KSM", Severity.PASS, "off")),))
+    )
     assert str(card.text) == "host-a: 1 FAIL, 1 WARN, 1 PASS"
     assert rows(card) == [
         ("FAIL", "plain TCP", "open", "`systemctl stop x`  (at once)"),
@@ -255,7 +282,9 @@ def test_one_host_shows_the_worst_first_and_a_command_ready_to_copy() -> None:
 
 
 def test_many_hosts_share_the_row_of_what_they_share() -> None:
-    card = cards.check_card(Checked((report("host-a", BAD), report("host-b", BAD, OPEN), report("host-c"))))
+    card = cards.check_card(
+        Checked((report("host-a", BAD), report("host-b", BAD, OPEN), report("host-c")))
+    )
     assert str(card.text) == "3 hosts: 2 FAIL, 1 PASS"
     assert [row[0] for row in rows(card)] == ["host-a, host-b", "host-b"]
 

@@ -19,11 +19,21 @@ P, W, F, U = Severity.PASS, Severity.WARN, Severity.FAIL, Severity.UNKNOWN
 
 
 def look(memory: Any, **checks: Severity) -> Looked:
-    findings = tuple(Finding(name, severity, f"seen at {severity}") for name, severity in checks.items())
+    findings = tuple(
+        Finding(name, severity, f"seen at {severity}") for name, severity in checks.items()
+    )
     report = HostReport("host-a", findings)
     history = cast("History", None)  # a look at readiness reads none
     return nightly.look(
-        WatchView(drawn("host-a 1cpu 1G"), (), history, Measured(), memory, NOW + timedelta(), Checked((report,)))
+        WatchView(
+            drawn("host-a 1cpu 1G"),
+            (),
+            history,
+            Measured(),
+            memory,
+            NOW + timedelta(),
+            Checked((report,)),
+        )
     )
 
 
@@ -36,11 +46,16 @@ def test_changes_either_way_are_for_the_digest_and_each_but_once() -> None:
     first = look({}, SSH=P, tcp=F, pool=P)
     assert changes(first) == []
     worse = look(first.memory, SSH=P, tcp=W, pool=W)
-    assert changes(worse) == ["host-a: tcp FAIL → WARN (seen at WARN)", "host-a: pool PASS → WARN (seen at WARN)"]
+    assert changes(worse) == [
+        "host-a: tcp FAIL → WARN (seen at WARN)",
+        "host-a: pool PASS → WARN (seen at WARN)",
+    ]
     assert changes(look(worse.memory, SSH=P, tcp=W, pool=W)) == []
     dark = look(worse.memory, SSH=U, tcp=U, pool=U)
     assert changes(dark) == []
-    assert changes(look(dark.memory, SSH=P, tcp=W, pool=P)) == ["host-a: pool WARN → PASS (seen at PASS)"]
+    assert changes(look(dark.memory, SSH=P, tcp=W, pool=P)) == [
+        "host-a: pool WARN → PASS (seen at PASS)"
+    ]
 
 
 def test_a_host_that_does_not_answer_is_looked_at_another_night() -> None:
@@ -49,7 +64,9 @@ def test_a_host_that_does_not_answer_is_looked_at_another_night() -> None:
 
 
 def open_ones(looked: Looked) -> list[str]:
-    return [str(each.card.text) for each in looked.noticed if isinstance(each, Alert) and not each.over]
+    return [
+        str(each.card.text) for each in looked.noticed if isinstance(each, Alert) and not each.over
+    ]
 
 
 def test_the_first_look_says_nothing_whatever_it_finds() -> None:
@@ -84,7 +101,9 @@ def test_what_got_better_must_not_get_worse_again_unseen() -> None:
 def test_a_new_check_that_is_bad_is_a_change_and_a_good_one_is_not() -> None:
     first = look({}, SSH=P)
     assert open_ones(look(first.memory, SSH=P, pool=P)) == []
-    assert open_ones(look(first.memory, SSH=P, pool=W)) == ["host-a is less ready than it was: pool"]
+    assert open_ones(look(first.memory, SSH=P, pool=W)) == [
+        "host-a is less ready than it was: pool"
+    ]
 
 
 def test_a_night_without_ssh_is_silent_and_so_is_the_morning_after() -> None:
@@ -99,11 +118,15 @@ def test_the_first_night_with_ssh_is_a_first_look() -> None:
     assert open_ones(look(blind.memory, SSH=P, tcp=F, row=W)) == []
 
 
-NIGHT = st.fixed_dictionaries({"tcp": st.sampled_from([P, W, F, U]), "pool": st.sampled_from([P, W, F, U])})
+NIGHT = st.fixed_dictionaries(
+    {"tcp": st.sampled_from([P, W, F, U]), "pool": st.sampled_from([P, W, F, U])}
+)
 
 
 @given(st.lists(NIGHT, min_size=1, max_size=8))
-def test_a_check_is_told_exactly_while_it_is_worse_than_it_was_ever_known(nights: list[dict[str, Severity]]) -> None:
+def test_a_check_is_told_exactly_while_it_is_worse_than_it_was_ever_known(
+    nights: list[dict[str, Severity]],
+) -> None:
     rank = {P: 0, W: 1, F: 2}
     memory: Any = {}
     best: dict[str, int] = {}

@@ -19,7 +19,16 @@ from plugins.host_check.findings import Paired, PairReport, Seen, SeenPair
 from plugins.host_check.settings import HostCheckSettings
 
 LOCAL = Pool("local", "dir", "/srv", active=True, autostart=True, capacity=100 * GIB, free=50 * GIB)
-NFS = Pool("nfs", "netfs", "/shared", active=True, autostart=True, capacity=100 * GIB, free=50 * GIB, shared=True)
+NFS = Pool(
+    "nfs",
+    "netfs",
+    "/shared",
+    active=True,
+    autostart=True,
+    capacity=100 * GIB,
+    free=50 * GIB,
+    shared=True,
+)
 SETTINGS = HostCheckSettings()
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 SOON, LATER = "Jun  6 00:00:00 2026", "Jan  5 00:00:00 2027"
@@ -54,7 +63,9 @@ def seen(  # noqa: PLR0917 - all that can be different
         "port": CommandResult(1, "sh: connect: Connection refused"),
         **answers,
     }
-    ways = PairFacts("host-a", "host-b", CpuOrder.IDENTICAL, "", "qemu+tls://host-b/system", migrate_tls=True)
+    ways = PairFacts(
+        "host-a", "host-b", CpuOrder.IDENTICAL, "", "qemu+tls://host-b/system", migrate_tls=True
+    )
     ours, theirs = ({"certificates": CommandResult(0, text)} for text in certificates)
     one = Seen("host-a", facts("host-a", **(here or {})), clock=clocks[0], answers=ours)
     other = Seen("host-b", facts("host-b", **(there or {})), clock=clocks[1], answers=theirs)
@@ -62,14 +73,13 @@ def seen(  # noqa: PLR0917 - all that can be different
 
 
 SESSION = "warning : virNetTLSContextCheckCertificate:1086 : Certificate check failed"
-REFUSED = (
-    "error: failed to connect to the hypervisor\nerror: authentication failed: Failed to verify peer's certificate"
-)
+REFUSED = "error: failed to connect to the hypervisor\nerror: authentication failed: Failed to verify peer's certificate"
 UNKNOWN_ISSUER = f"{SESSION} Certificate failed validation: The certificate hasn't got a known issuer.\n{REFUSED}"
 OTHER_NAME = f"{SESSION} Certificate [session] owner does not match the hostname host-b\n{REFUSED}"
 
 CASES: list[tuple[str, dict[str, Any], str, Severity, str, str]] = [
-    # what, how the pair is different, the cell, its severity, words of the evidence, words of the fix
+    # what, how the pair is different, the cell, its severity, words of the evidence, words of the
+    # fix
     ("CPU", {"pair": {"cpu": CpuOrder.INCOMPATIBLE, "cpu_why": "avx512f is missing"}}, "CPU", Severity.FAIL, "avx512f",
      "host baseline"),
     ("more CPU there", {"pair": {"cpu": CpuOrder.SUPERSET}}, "CPU", Severity.PASS, "may not come back", ""),
@@ -138,7 +148,9 @@ def shown(message: Message) -> str:
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case[0] for case in CASES])
-def test_a_cell_names_what_is_wrong_and_what_to_type(case: tuple[str, dict[str, Any], str, Severity, str, str]) -> None:
+def test_a_cell_names_what_is_wrong_and_what_to_type(
+    case: tuple[str, dict[str, Any], str, Severity, str, str],
+) -> None:
     _, different, cell, severity, evidence, fix = case
     found = {each.name: each for each in pairs.report(seen(**different), SETTINGS, NOW).findings}
     assert found[cell].severity is severity
@@ -157,8 +169,12 @@ def test_a_good_pair_is_green_in_every_cell() -> None:
 def test_a_machine_type_that_a_guest_uses_is_red() -> None:
     vm = drawn("host-a 8cpu 64G | web-1 1G").vm("web-1")
     looked = seen(there={"machines": frozenset({"pc"})})
-    with_guest = replace(looked, source=replace(looked.source, guests=(replace(vm, detail=VmDetail(machine="q35")),)))
-    found = {each.name: each for each in pairs.report(with_guest, SETTINGS, NOW).findings}["machine types"]
+    with_guest = replace(
+        looked, source=replace(looked.source, guests=(replace(vm, detail=VmDetail(machine="q35")),))
+    )
+    found = {each.name: each for each in pairs.report(with_guest, SETTINGS, NOW).findings}[
+        "machine types"
+    ]
     assert (found.severity, "q35" in shown(found.evidence)) == (Severity.FAIL, True)
 
 
@@ -166,8 +182,12 @@ def test_a_secret_that_is_missing_is_red_when_a_guest_has_encrypted_disks() -> N
     vm = drawn("host-a 8cpu 64G | web-1 1G").vm("web-1")
     looked = seen(here={"secrets": ("5ec0e7",)})
     assert pairs.report(looked, SETTINGS, NOW).worst is Severity.PASS
-    with_guest = replace(looked, source=replace(looked.source, guests=(replace(vm, detail=VmDetail(secrets=True)),)))
-    found = {each.name: each for each in pairs.report(with_guest, SETTINGS, NOW).findings}["storage"]
+    with_guest = replace(
+        looked, source=replace(looked.source, guests=(replace(vm, detail=VmDetail(secrets=True)),))
+    )
+    found = {each.name: each for each in pairs.report(with_guest, SETTINGS, NOW).findings}[
+        "storage"
+    ]
     assert found.severity is Severity.FAIL
     assert "5ec0e7" in shown(found.evidence)
     assert "secret-define" in shown(found.fix)

@@ -26,7 +26,10 @@ UNITS = "libvirtd.service inactive\nlibvirtd.socket inactive\n"
 
 
 def seen(**answers: str) -> Seen:
-    return Seen("host-a", answers={name.replace("_", "-"): CommandResult(0, text) for name, text in answers.items()})
+    return Seen(
+        "host-a",
+        answers={name.replace("_", "-"): CommandResult(0, text) for name, text in answers.items()},
+    )
 
 
 def test_the_rows_of_virt_host_validate() -> None:
@@ -48,9 +51,15 @@ def test_only_lines_that_set_something_are_settings() -> None:
 @pytest.mark.parametrize("file", ["libvirtd.conf", "qemu.conf"])
 def test_libvirts_lens_knows_every_key_of_libvirts_own_file(file: str) -> None:
     """The files that the distribution ships hold every option as a comment."""
-    keys = readings.known_keys(Path("/usr/share/augeas/lenses", probes.LENSES[file]).read_text(encoding="utf-8"))
+    keys = readings.known_keys(
+        Path("/usr/share/augeas/lenses", probes.LENSES[file]).read_text(encoding="utf-8")
+    )
     example = Path("/etc/libvirt", file).read_text(encoding="utf-8")
-    shown = {line[1:].split("=")[0].strip() for line in example.splitlines() if line.startswith("#") and " = " in line}
+    shown = {
+        line[1:].split("=")[0].strip()
+        for line in example.splitlines()
+        if line.startswith("#") and " = " in line
+    }
     shown = {each for each in shown if each.replace("_", "").isalnum() and " " not in each}
     assert len(shown) > 20
     assert shown <= keys
@@ -62,7 +71,9 @@ def test_listeners_of_ss() -> None:
     assert list(readings.listeners(text)) == [("10.77.0.11", 22), ("::", 16509), ("127.0.0.1", 53)]
 
 
-@pytest.mark.parametrize(("address", "own"), [("127.0.1.1", True), ("::1", True), ("*", False), ("10.0.0.1", False)])
+@pytest.mark.parametrize(
+    ("address", "own"), [("127.0.1.1", True), ("::1", True), ("*", False), ("10.0.0.1", False)]
+)
 def test_loopback(address: str, own: bool) -> None:  # noqa: FBT001 - a table
     assert readings.is_loopback(address) is own
 
@@ -88,7 +99,10 @@ def test_how_the_daemons_run(processes: str, units: str, mode: Mode, activated: 
 def test_controllers_of_both_versions_of_cgroups() -> None:
     old = "cgroup /sys/fs/cgroup/cpu cgroup rw,cpu,cpuacct 0 0\ncgroup /sys/fs/cgroup/mem cgroup rw,memory 0 0"
     assert readings.controllers(seen(cgroup_mounts=old)) == {"cpu", "cpuacct", "memory"}
-    new = seen(cgroup_mounts="cgroup2 /sys/fs/cgroup cgroup2 rw 0 0", cgroup_controllers="cpuset cpu io memory pids")
+    new = seen(
+        cgroup_mounts="cgroup2 /sys/fs/cgroup cgroup2 rw 0 0",
+        cgroup_controllers="cpuset cpu io memory pids",
+    )
     assert readings.controllers(new) == {"cpuset", "cpu", "cpuacct", "blkio", "memory", "devices"}
     assert readings.controllers(seen()) == frozenset()
 
@@ -114,7 +128,10 @@ def looked_at(places: str) -> dict[str, readings.Certificate]:
     words = probes.certificate_words(places)
     told = subprocess.run(["sh", "-c", probes.script([probes.Probe("certificates", words)])],
                           capture_output=True, text=True, check=True)  # fmt: skip
-    return {each.file: each for each in readings.certificates(probes.answers(told.stdout)["certificates"].out)}
+    return {
+        each.file: each
+        for each in readings.certificates(probes.answers(told.stdout)["certificates"].out)
+    }
 
 
 @pytest.mark.process
@@ -124,7 +141,9 @@ def test_a_real_certificates_end_and_issuer_are_read_from_what_openssl_says(tmp_
     certificate(tmp_path / "good.pem", 20, tmp_path / "ca.pem")
     certificate(tmp_path / "strange.pem", 20, tmp_path / "other.pem")
     (tmp_path / "broken.pem").write_text("nothing")
-    files = " ".join(f"{tmp_path}/{name}.pem" for name in ("ca", "good", "strange", "broken", "none"))
+    files = " ".join(
+        f"{tmp_path}/{name}.pem" for name in ("ca", "good", "strange", "broken", "none")
+    )
     found = looked_at(f"signed {files}")
     ends = found["good.pem"].ends
     assert ends is not None
@@ -140,7 +159,9 @@ def test_every_probe_of_the_script_is_answered_apart_with_its_exit_code() -> Non
         probes.Probe("two", "exit 7"),
         probes.Probe("three", "printf x"),
     ]
-    told = subprocess.run(["sh", "-c", probes.script(asked)], capture_output=True, text=True, check=True)
+    told = subprocess.run(
+        ["sh", "-c", probes.script(asked)], capture_output=True, text=True, check=True
+    )
     found = probes.answers(told.stdout)
     assert {name: (each.code, each.out) for name, each in found.items()} == {
         "one": (0, "a\nb"), "two": (7, ""), "three": (0, "x"),

@@ -58,13 +58,21 @@ GOOD: dict[str, str | CommandResult] = {
 
 
 def host(facts: dict[str, Any] | None = None, guests: tuple[Vm, ...] = (), **answers: Any) -> Seen:
-    told = {**GOOD, **{name.replace("__", ":").replace("_", "-"): text for name, text in answers.items()}}
+    told = {
+        **GOOD,
+        **{name.replace("__", ":").replace("_", "-"): text for name, text in answers.items()},
+    }
     told = {name.replace(":libvirtd-conf", ":libvirtd.conf").replace(":qemu-conf", ":qemu.conf"): text
             for name, text in told.items()}  # fmt: skip
-    results = {name: each if isinstance(each, CommandResult) else CommandResult(0, each) for name, each in told.items()}
+    results = {
+        name: each if isinstance(each, CommandResult) else CommandResult(0, each)
+        for name, each in told.items()
+    }
     drawing = drawn("host-a 8cpu 64G").host("host-a")
     known = replace(facts_of(drawing), **{"pools": (POOL,), **(facts or {})})
-    return Seen("host-a", known, answers=results, no_shell="", clock=0.01, reserve=GIB, guests=guests)
+    return Seen(
+        "host-a", known, answers=results, no_shell="", clock=0.01, reserve=GIB, guests=guests
+    )
 
 
 def found(seen: Seen) -> dict[str, Finding]:
@@ -81,16 +89,15 @@ def test_every_check_has_a_name_of_its_own() -> None:
     assert len(names) == len(set(names))
 
 
-TLS_SOCKET = (
-    "systemctl disable --now libvirtd-tcp.socket && systemctl enable --now libvirtd-tls.socket && systemctl start"
-)
+TLS_SOCKET = "systemctl disable --now libvirtd-tcp.socket && systemctl enable --now libvirtd-tls.socket && systemctl start"
 TCP = "LISTEN 0 30 0.0.0.0:16509 0.0.0.0:*"
 NONE = 'auth_tcp = "none"'
 MODULAR = {"processes": "/usr/sbin/virtqemud", "units": "virtqemud.socket active"}
 FLAT = "/usr/sbin/libvirtd --listen"
 
 CASES: list[tuple[str, dict[str, Any], str, Severity, str, str]] = [
-    # what, how the host is different, the check, its severity, words of the evidence, words of the fix
+    # what, how the host is different, the check, its severity, words of the evidence, words of the
+    # fix
     ("no flag", {"flags": ""}, "accelerator", Severity.FAIL, "neither vmx nor svm", "firmware"),
     ("a guest hangs", {"accelerator": CommandResult(124, "")}, "accelerator", Severity.FAIL, "hangs", "firmware"),
     ("no QEMU", {"accelerator": CommandResult(127, "")}, "accelerator", Severity.FAIL, "no QEMU", "qemu-system-x86"),
@@ -190,10 +197,15 @@ def test_what_is_wrong_is_found_with_its_evidence_and_fix(
 def test_memory_allocated_beyond_the_hosts_own_warns() -> None:
     big = Vm("u", "big-1", "host-a", VmState.RUNNING, 2, 70 * GIB)
     assert found(host(guests=(big,)))["memory allocated"].severity is Severity.WARN
-    assert found(host(guests=(replace(big, state=VmState.SHUT_OFF),)))["memory allocated"].severity is Severity.PASS
+    assert (
+        found(host(guests=(replace(big, state=VmState.SHUT_OFF),)))["memory allocated"].severity
+        is Severity.PASS
+    )
 
 
-@pytest.mark.parametrize(("ahead", "severity"), [(0.1, Severity.PASS), (-2, Severity.WARN), (60, Severity.FAIL)])
+@pytest.mark.parametrize(
+    ("ahead", "severity"), [(0.1, Severity.PASS), (-2, Severity.WARN), (60, Severity.FAIL)]
+)
 def test_a_clock_that_is_off(ahead: float, severity: Severity) -> None:
     assert found(replace(host(), clock=ahead))["clock"].severity is severity
 
@@ -238,10 +250,14 @@ def test_remarks_after_values_hide_nothing() -> None:
     """As libvirt reads it: connected over TCP without a password."""
     tcp = "LISTEN 0 30 0.0.0.0:16509 0.0.0.0:*"
     conf = '# here\nlisten_tcp = 1  # on\nauth_tcp = "none" # default: SASL\n'
-    said = found(host(listening=tcp, conf__libvirtd_conf=conf, units="", processes="/usr/sbin/libvirtd"))
+    said = found(
+        host(listening=tcp, conf__libvirtd_conf=conf, units="", processes="/usr/sbin/libvirtd")
+    )
     assert said["plain TCP"].severity is Severity.FAIL
     assert "root for all who reach it" in shown(said["plain TCP"].evidence)
-    assert "Change line 2 of /etc/libvirt/libvirtd.conf: listen_tcp = 0." in shown(said["plain TCP"].fix)
+    assert "Change line 2 of /etc/libvirt/libvirtd.conf: listen_tcp = 0." in shown(
+        said["plain TCP"].fix
+    )
     assert "Add to /etc/libvirt/libvirtd.conf: listen_tls = 1." in shown(said["plain TCP"].fix)
     assert said["listen settings"].severity is Severity.WARN, "it was started without --listen"
     locked = found(host(conf__qemu_conf='lock_manager = "lockd" # two hosts'))["lock manager"]
@@ -251,13 +267,17 @@ def test_remarks_after_values_hide_nothing() -> None:
 def test_a_fix_never_adds_a_second_line_of_a_key() -> None:
     """Of two lines libvirt takes the first: an added one would change nothing."""
     stands = found(host(conf__qemu_conf='# one\n  lock_manager = "nop" # none\n'))["lock manager"]
-    assert shown(stands.fix).startswith('Change line 2 of /etc/libvirt/qemu.conf: lock_manager = "lockd".')
+    assert shown(stands.fix).startswith(
+        'Change line 2 of /etc/libvirt/qemu.conf: lock_manager = "lockd".'
+    )
     lacks = found(host(conf__qemu_conf="# nothing"))["lock manager"]
     assert shown(lacks.fix).startswith('Add to /etc/libvirt/qemu.conf: lock_manager = "lockd".')
 
 
 def test_a_file_that_libvirt_refuses_is_told_with_its_line() -> None:
-    said = found(host(conf__libvirtd_conf="listen_tls = 1\nauth_tcp = none\n"))["keys of libvirtd.conf"]
+    said = found(host(conf__libvirtd_conf="listen_tls = 1\nauth_tcp = none\n"))[
+        "keys of libvirtd.conf"
+    ]
     assert said.severity is Severity.FAIL
     assert "line 2" in shown(said.evidence)
 
@@ -269,8 +289,13 @@ def test_what_libvirt_could_not_tell_is_warned_of_by_name() -> None:
         Severity.WARN, "no such device",
     )  # fmt: skip
     assert shown(said["reading interface br0"].fix) == "virsh iface-dumpxml br0"
-    modular = host({"unread": unread}, processes="/usr/sbin/virtqemud", units="virtqemud.socket active")
-    assert shown(found(modular)["reading all pools"].fix) == "systemctl enable --now virtstoraged.socket"
+    modular = host(
+        {"unread": unread}, processes="/usr/sbin/virtqemud", units="virtqemud.socket active"
+    )
+    assert (
+        shown(found(modular)["reading all pools"].fix)
+        == "systemctl enable --now virtstoraged.socket"
+    )
 
 
 def test_a_vm_that_cannot_be_read_is_warned_of() -> None:

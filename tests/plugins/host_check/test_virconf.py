@@ -39,7 +39,9 @@ from plugins.host_check.readings import settings_in
         ("\n\n", {}),
     ],
 )
-def test_what_libvirt_takes_is_read_as_libvirt_reads_it(text: str, settings: dict[str, str]) -> None:
+def test_what_libvirt_takes_is_read_as_libvirt_reads_it(
+    text: str, settings: dict[str, str]
+) -> None:
     assert settings_in(text) == settings
     assert virconf.parse(text).problem == ""
 
@@ -73,7 +75,10 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     virconf.parse(text)
 
 
-NAMES, VALUES = st.from_regex(r"[a-z][a-z_]{0,8}", fullmatch=True), st.from_regex(r"[^\"\r\n]{0,9}", fullmatch=True)
+NAMES, VALUES = (
+    st.from_regex(r"[a-z][a-z_]{0,8}", fullmatch=True),
+    st.from_regex(r"[^\"\r\n]{0,9}", fullmatch=True),
+)
 
 
 @given(

@@ -36,42 +36,57 @@ def test_the_pause_is_never_longer_than_qemu_allows(memory: int, rate: float, sh
 
 
 @given(memories, rates, st.tuples(shares, shares))
-def test_writing_more_never_makes_it_shorter(memory: int, rate: float, two: tuple[float, float]) -> None:
+def test_writing_more_never_makes_it_shorter(
+    memory: int, rate: float, two: tuple[float, float]
+) -> None:
     less, more = (safe(memory, share * rate, rate) for share in sorted(two))
     assert less.seconds <= more.seconds * 1.001
 
 
 @given(memories, st.tuples(rates, rates), shares)
-def test_a_faster_network_never_makes_it_longer(memory: int, two: tuple[float, float], share: float) -> None:
+def test_a_faster_network_never_makes_it_longer(
+    memory: int, two: tuple[float, float], share: float
+) -> None:
     slow, fast = sorted(two)
     dirty = share * slow
     assert safe(memory, dirty, fast).seconds <= safe(memory, dirty, slow).seconds * 1.001
 
 
 @given(memories, rates, st.floats(1.0, 50))
-def test_writing_faster_than_the_network_never_converges(memory: int, rate: float, share: float) -> None:
+def test_writing_faster_than_the_network_never_converges(
+    memory: int, rate: float, share: float
+) -> None:
     told = safe(memory, share * rate, rate)
     assert bool(told.converges) == (memory <= rate * QEMU_DOWNTIME)
 
 
 @given(memories, rates, st.floats(0, 10), st.sampled_from(Policy), st.integers(0, 10 * GIB))
-def test_it_is_always_finite_and_positive(memory: int, rate: float, share: float, policy: Policy, storage: int) -> None:
-    told = forecast(memory, share * rate, rate, policy=policy, waits=WAITS, floor=0.03, storage=storage)
+def test_it_is_always_finite_and_positive(
+    memory: int, rate: float, share: float, policy: Policy, storage: int
+) -> None:
+    told = forecast(
+        memory, share * rate, rate, policy=policy, waits=WAITS, floor=0.03, storage=storage
+    )
     assert 0 < told.seconds < float("inf")
     assert told.downtime is None or told.downtime >= 0.03
     assert (told.downtime is None) == (policy is Policy.SAFE and not told.converges)
 
 
 @given(memories, rates, shares, st.integers(0, 100 * GIB))
-def test_copying_disks_adds_just_their_time(memory: int, rate: float, share: float, storage: int) -> None:
+def test_copying_disks_adds_just_their_time(
+    memory: int, rate: float, share: float, storage: int
+) -> None:
     without = safe(memory, share * rate, rate)
-    with_disks = forecast(memory, share * rate, rate, policy=Policy.SAFE, waits=EVER, storage=storage)
+    with_disks = forecast(
+        memory, share * rate, rate, policy=Policy.SAFE, waits=EVER, storage=storage
+    )
     assert with_disks.seconds == pytest.approx(without.seconds + storage / rate)
     assert with_disks.downtime == without.downtime
 
 
 def test_worked_by_hand() -> None:
-    # 1 GiB at 100 MiB/s with 50 MiB/s written: 1024, 512, 256, 128, 64, 32 MiB; 16 fits into 30 MiB, sent in the pause
+    # 1 GiB at 100 MiB/s with 50 MiB/s written: 1024, 512, 256, 128, 64, 32 MiB; 16 fits into 30
+    # MiB, sent in the pause
     told = safe(GIB, 50.0 * MIB, 100.0 * MIB)
     assert told.seconds == pytest.approx((1024 + 512 + 256 + 128 + 64 + 32 + 16) / 100)
     assert told.downtime == pytest.approx(0.16)

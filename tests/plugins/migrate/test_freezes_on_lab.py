@@ -53,7 +53,9 @@ class Told:
 
     def report(self, job: Job, asks: Collection[Ask] = ()) -> None:
         copied = job.phase == "copying" and job.processed > 0
-        come = {"beginning": True, "copying": copied, "ending": copied and job.fraction > 0.85}.get(self.at)
+        come = {"beginning": True, "copying": copied, "ending": copied and job.fraction > 0.85}.get(
+            self.at
+        )
         if come and not self.stopped.is_set():
             os.kill(self.pid, signal.SIGSTOP)
             self.stopped.set()
@@ -74,7 +76,11 @@ class Told:
 @pytest.mark.parametrize("side", [A, B])
 @pytest.mark.parametrize(
     "phase",
-    [pytest.param("beginning", marks=pytest.mark.slow), "copying", pytest.param("ending", marks=pytest.mark.slow)],
+    [
+        pytest.param("beginning", marks=pytest.mark.slow),
+        "copying",
+        pytest.param("ending", marks=pytest.mark.slow),
+    ],
 )
 def test_a_libvirt_that_stops_ends_the_step_and_the_vm_runs_once(
     lab: Lab, hypervisor: LibvirtHypervisor, phase: str, side: str
@@ -107,7 +113,9 @@ def test_a_libvirt_that_stops_ends_the_step_and_the_vm_runs_once(
     ticks = guest.ticks()
     until(lambda: guest.ticks() > ticks, "it runs")
     assert guest.boots() == 1
-    active = [each.host for each in hypervisor.sightings(guest.uuid) if each.state and each.state.active]
+    active = [
+        each.host for each in hypervisor.sightings(guest.uuid) if each.state and each.state.active
+    ]
     assert active == guest.where()
     for host in (A, B):
         lab.virsh(host, "destroy", guest.name, check=False)

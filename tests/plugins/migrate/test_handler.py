@@ -46,7 +46,11 @@ class Lab(FakeHypervisor):
     """A cluster whose migrations go on only while the handler sleeps, so that every run is the same."""
 
     def __init__(
-        self, drawing: str, *, network: float = 100.0 * MIB, change: Callable[[Vm], Vm] = lambda vm: vm
+        self,
+        drawing: str,
+        *,
+        network: float = 100.0 * MIB,
+        change: Callable[[Vm], Vm] = lambda vm: vm,
     ) -> None:
         seen = drawn(drawing)
         vms = tuple(change(vm) if vm.name == "web-1" else vm for vm in seen.vms)
@@ -150,7 +154,9 @@ def step_for(cluster: Lab, **intent: Any) -> MigrateVm:
 
 def migrating(cluster: Lab, step: MigrateVm) -> None:
     """A migration that libvirtd carries out for nobody."""
-    threading.Thread(target=cluster.migrate, args=(step,), name="migrate-elsewhere", daemon=True).start()
+    threading.Thread(
+        target=cluster.migrate, args=(step,), name="migrate-elsewhere", daemon=True
+    ).start()
 
 
 def run(cluster: Lab, step: MigrateVm, told: Told | None = None, **changed: Any) -> handler.Facts:
@@ -170,7 +176,8 @@ def arrived(cluster: Lab, step: MigrateVm) -> None:
     assert settle(cluster, step) is Settled.DONE
 
 
-# --- a plain move -------------------------------------------------------------------------------------------------
+# --- a plain move
+# -------------------------------------------------------------------------------------------------
 
 
 def test_a_guest_moves_and_its_progress_is_told() -> None:
@@ -254,14 +261,17 @@ def test_a_crash_between_arrival_and_the_cap_is_found_by_measuring() -> None:
 def test_a_cap_that_never_holds_is_said_after_a_second_try(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = lab("load 2", change=lambda vm: replace(vm, scheduler=CAP))
     step, told = step_for(cluster), Told(cluster)
-    monkeypatch.setattr(cluster, "set_scheduler", lambda *_: cluster.calls.append(("set_scheduler",)))
+    monkeypatch.setattr(
+        cluster, "set_scheduler", lambda *_: cluster.calls.append(("set_scheduler",))
+    )
     with pytest.raises(DroverError, match="the cap does not hold"):
         run(cluster, step, told)
     assert cluster.count("set_scheduler") == 2
     assert len([note for note in told.notes if "under a cap of 0.60" in note]) == 2
 
 
-# --- what people ask ----------------------------------------------------------------------------------------------
+# --- what people ask
+# ----------------------------------------------------------------------------------------------
 
 
 def test_cancel_before_anything_began() -> None:
@@ -341,14 +351,17 @@ def test_cancel_in_postcopy_is_refused_and_told_once() -> None:
     assert len([note for note in told.notes if "Cancel is not possible any more" in note]) == 1
 
 
-# --- the ladder ---------------------------------------------------------------------------------------------------
+# --- the ladder
+# ---------------------------------------------------------------------------------------------------
 
 WILD = "dirty 90G"  # beyond what the fake's throttle can tame on a network of 100 MiB/s
 
 
 def test_safe_gives_up_and_says_why() -> None:
     cluster = lab(WILD)
-    with pytest.raises(DroverError, match=r"Gave up moving web-1 after .* stays on host-a") as error:
+    with pytest.raises(
+        DroverError, match=r"Gave up moving web-1 after .* stays on host-a"
+    ) as error:
         run(cluster, step_for(cluster))
     assert not isinstance(error.value, StepCancelledError)
     assert "--policy fast" in error.value.advice
@@ -364,7 +377,9 @@ def test_fast_allows_longer_pauses_and_then_pauses_and_the_guest_runs_in_the_end
     arrived(cluster, step)
     assert cluster.state_on("host-b") is VmState.RUNNING
     done = [note for note in told.notes if "does not converge" in note]
-    assert ["pausing" in note for note in done] == [False] * len(SETTINGS.downtime_steps_ms) + [True]
+    assert ["pausing" in note for note in done] == [False] * len(SETTINGS.downtime_steps_ms) + [
+        True
+    ]
 
 
 def test_fast_gives_up_when_even_the_pause_does_not_help_and_the_guest_goes_on() -> None:
@@ -400,7 +415,8 @@ def _quiet_when_paused(cluster: Lab) -> None:
             transfer._writes = 0.0
 
 
-# --- libvirt's answer is not the truth ----------------------------------------------------------------------------
+# --- libvirt's answer is not the truth
+# ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("ending", [Ending.UNSTORED, Ending.ANSWER_LOST])
@@ -410,13 +426,17 @@ def test_an_error_of_a_migration_that_moved_is_a_note(ending: Ending) -> None:
     cluster.end_next(ending)
     run(cluster, step, told)
     arrived(cluster, step)
-    assert any("libvirt answered with an error, but web-1 runs on host-b" in note for note in told.notes)
+    assert any(
+        "libvirt answered with an error, but web-1 runs on host-b" in note for note in told.notes
+    )
 
 
 def test_a_migration_that_failed_is_told_in_the_hosts_words() -> None:
     cluster = lab()
     cluster.end_next(Ending.FAILED, at=0.5)
-    with pytest.raises(DroverError, match=r"it is on host-a as before: .*target's QEMU ended") as error:
+    with pytest.raises(
+        DroverError, match=r"it is on host-a as before: .*target's QEMU ended"
+    ) as error:
         run(cluster, step_for(cluster))
     assert error.value.advice == "Look at its log."
     assert cluster.active_on() == ["host-a"]
@@ -486,7 +506,9 @@ def test_after_a_failed_postcopy_nobody_is_touched() -> None:
 
 
 @pytest.mark.parametrize("state", [VmState.RUNNING, VmState.PAUSED])
-def test_what_is_left_of_a_failed_postcopy_is_no_arrival_and_a_new_start_is_offered(state: VmState) -> None:
+def test_what_is_left_of_a_failed_postcopy_is_no_arrival_and_a_new_start_is_offered(
+    state: VmState,
+) -> None:
     cluster = lab()
     step = step_for(cluster, policy=Policy.POSTCOPY)
     source = cluster.start.vm("web-1")
@@ -532,7 +554,9 @@ def test_running_twice_is_lost_and_nothing_is_done() -> None:
 
 def test_a_half_arrived_copy_without_a_migration_is_for_people() -> None:
     cluster = lab()
-    waiting = replace(cluster.start.vm("web-1"), host="host-b", state=VmState.PAUSED, paused_by="migration")
+    waiting = replace(
+        cluster.start.vm("web-1"), host="host-b", state=VmState.PAUSED, paused_by="migration"
+    )
     cluster.put(waiting)
     with pytest.raises(StepLostError, match="half moved"):
         run(cluster, step_for(cluster))
@@ -571,7 +595,8 @@ def test_what_could_not_be_carried_over_is_told_together() -> None:
     assert cluster.active_on() == ["host-b"]
 
 
-# --- hosts that do not answer -------------------------------------------------------------------------------------
+# --- hosts that do not answer
+# -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("silent", ["host-a", "host-b"])
@@ -613,7 +638,9 @@ def test_a_host_that_stays_silent_is_for_people(silent: str) -> None:
     cluster = lab()
     step, told = step_for(cluster), Told(cluster)
     told.at_report = lambda job: cluster.down(silent) if job.fraction > 0.5 else None
-    with pytest.raises(StepLostError, match=rf"cannot be known.*{silent}: does not answer") as error:
+    with pytest.raises(
+        StepLostError, match=rf"cannot be known.*{silent}: does not answer"
+    ) as error:
         run(cluster, step, told)
     assert "not dead" in error.value.advice
     assert any("Waiting for a host" in text for text in told.said)
@@ -635,7 +662,8 @@ def test_the_target_silent_after_the_arrival_is_waited_for() -> None:
     arrived(cluster, step)
 
 
-# --- kill -9 ------------------------------------------------------------------------------------------------------
+# --- kill -9
+# ------------------------------------------------------------------------------------------------------
 
 
 class Killed(BaseException):
@@ -697,7 +725,9 @@ def test_killed_at_every_call_and_started_again_it_ends_well_and_moved_once(
     dies_at, lived = 0, False
     while not lived:
         dies_at += 1
-        cluster = lab(words, change=lambda vm: replace(vm, scheduler=CAP) if vm.cpu else vm, **options)
+        cluster = lab(
+            words, change=lambda vm: replace(vm, scheduler=CAP) if vm.cpu else vm, **options
+        )
         step = step_for(cluster, policy=policy)
         lived = one_life(cluster, step, dies_at, before=before)
         if not lived:
@@ -745,7 +775,12 @@ def test_one_that_is_noticed_only_when_libvirt_refuses_a_second_is_followed_too(
     migrating(cluster, step)
     cluster.refuse("job", "no statistics yet")
     first = iter(
-        [tuple(replace(each, state=None) if each.host == "host-b" else each for each in cluster.sightings(UUID))]
+        [
+            tuple(
+                replace(each, state=None) if each.host == "host-b" else each
+                for each in cluster.sightings(UUID)
+            )
+        ]
     )
     real = cluster.sightings
     cluster.sightings = lambda uuid: next(first, None) or real(uuid)  # type: ignore[method-assign]
@@ -760,10 +795,18 @@ def test_hosts_are_not_asked_at_one_instant_so_odd_answers_are_looked_at_twice()
     run(cluster, step)
     real = cluster.sightings
     for odd in (VmState.RUNNING, None):
-        answers = [tuple(replace(each, state=odd) if each.host != "host-c" else each for each in real(UUID))]
+        answers = [
+            tuple(
+                replace(each, state=odd) if each.host != "host-c" else each for each in real(UUID)
+            )
+        ]
         cluster.sightings = lambda uuid, left=answers: left.pop() if left else real(uuid)  # type: ignore[misc]
         assert settle(cluster, step) is Settled.DONE
-        answers.append(tuple(replace(each, state=odd) if each.host != "host-c" else each for each in real(UUID)))
+        answers.append(
+            tuple(
+                replace(each, state=odd) if each.host != "host-c" else each for each in real(UUID)
+            )
+        )
         run(cluster, step)
         assert not answers
 
@@ -781,14 +824,17 @@ def test_a_fault_of_the_bots_own_is_not_hidden() -> None:
 
 def test_the_hypervisor_refusing_to_start_is_told() -> None:
     cluster = lab()
-    cluster.refuse("migrate", "web-1 did not move: the port is in use.", "Free a port in 49152-49215.")
+    cluster.refuse(
+        "migrate", "web-1 did not move: the port is in use.", "Free a port in 49152-49215."
+    )
     with pytest.raises(DroverError, match="the port is in use") as error:
         run(cluster, step_for(cluster))
     assert error.value.advice == "Free a port in 49152-49215."
     assert isinstance(error.value.__cause__, HypervisorError)
 
 
-# --- a migration that stands still -----------------------------------------------------------------------------------
+# --- a migration that stands still
+# -----------------------------------------------------------------------------------
 
 
 def standing(phase: str, source: VmState, target: VmState) -> tuple[Lab, MigrateVm, Told]:
@@ -827,7 +873,9 @@ def test_a_migration_that_stands_still_is_told_and_at_last_left_to_people(
     assert said
     assert "host-b: paused" in said[0] or "host-b: running" in said[0]
     assert cluster.count("resume") == cluster.count("migrate") == 0
-    assert cluster.clock.now().timestamp() - cluster.start.taken_at.timestamp() < 120, "it ends by its limit"
+    assert cluster.clock.now().timestamp() - cluster.start.taken_at.timestamp() < 120, (
+        "it ends by its limit"
+    )
 
 
 def test_a_slow_migration_that_gains_anything_is_followed_on() -> None:
@@ -841,16 +889,27 @@ def test_a_slow_migration_that_gains_anything_is_followed_on() -> None:
             cluster.put(replace(cluster.start.vm("web-1"), host="host-b", state=VmState.RUNNING))
             cluster._guests.pop(("host-a", UUID))
             return None
-        return Job("copying", total=GIB, remaining=remaining, processed=GIB - remaining, iteration=1)
+        return Job(
+            "copying", total=GIB, remaining=remaining, processed=GIB - remaining, iteration=1
+        )
 
     cluster.job = slow  # type: ignore[method-assign,assignment]
     run(cluster, step, told)
     assert not [each for each in told.said if each.startswith("No progress")]
 
 
-# --- copies of disks ----------------------------------------------------------------------------------------------
+# --- copies of disks
+# ----------------------------------------------------------------------------------------------
 
-POOL = Pool("local", "dir", "/var/lib/images", active=True, autostart=True, capacity=100 * GIB, free=50 * GIB)
+POOL = Pool(
+    "local",
+    "dir",
+    "/var/lib/images",
+    active=True,
+    autostart=True,
+    capacity=100 * GIB,
+    free=50 * GIB,
+)
 DISK = Disk("vda", "file", "/var/lib/images/web-1.qcow2", capacity=GIB, format="qcow2")
 HERE = Volume("local", "web-1.qcow2", DISK.source, GIB, GIB, "qcow2")
 
@@ -873,7 +932,9 @@ def test_what_a_copy_leaves_on_the_source_is_told() -> None:
 def test_what_a_failed_copy_leaves_on_the_target_is_told_by_name_and_not_removed() -> None:
     cluster, step = with_own_disk()
     cluster.end_next(Ending.FAILED, at=0.5)
-    with pytest.raises(DroverError, match=r"host-b keeps what was made for the copy.*local/web-1.qcow2 \(1 GiB\)"):
+    with pytest.raises(
+        DroverError, match=r"host-b keeps what was made for the copy.*local/web-1.qcow2 \(1 GiB\)"
+    ):
         run(cluster, step)
     assert ("host-b", "local", "web-1.qcow2") in cluster.volumes
     assert cluster.active_on() == ["host-a"]

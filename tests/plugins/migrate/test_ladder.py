@@ -22,7 +22,9 @@ def paced(*looks: tuple[int, int]) -> Pace:
     """A pace after looks of (pass, remaining), a second apart, the first at 0."""
     pace = Pace()
     for second, (iteration, remaining) in enumerate(looks):
-        pace = pace.after(Job("copying", total=100, remaining=remaining, iteration=iteration), float(second))
+        pace = pace.after(
+            Job("copying", total=100, remaining=remaining, iteration=iteration), float(second)
+        )
     return pace
 
 
@@ -38,7 +40,9 @@ def test_smaller_passes_are_gain() -> None:
     assert paced((1, 100), (1, 1), (2, 50), (2, 1), (3, 25)).gained_at == 4
 
 
-def test_passes_that_do_not_become_smaller_are_none_though_little_remains_at_the_end_of_each() -> None:
+def test_passes_that_do_not_become_smaller_are_none_though_little_remains_at_the_end_of_each() -> (
+    None
+):
     assert paced((1, 100), (1, 1), (2, 100), (2, 50), (2, 1), (3, 100), (3, 1)).gained_at == 1
 
 
@@ -57,8 +61,12 @@ def test_nothing_is_done_while_it_gains(policy: Policy) -> None:
     (Policy.SAFE, Rung.GIVE_UP), (Policy.FAST, Rung.RAISE_DOWNTIME), (Policy.POSTCOPY, Rung.POSTCOPY),
 ])  # fmt: skip
 @pytest.mark.parametrize(("gained_at", "now"), [(0, 21), (100, 101)])
-def test_the_first_means_when_stalled_or_late(policy: Policy, rung: Rung, gained_at: float, now: float) -> None:
-    assert next_rung(SETTINGS, step(policy), replace(Pace(), gained_at=gained_at), WAITS, now) is rung
+def test_the_first_means_when_stalled_or_late(
+    policy: Policy, rung: Rung, gained_at: float, now: float
+) -> None:
+    assert (
+        next_rung(SETTINGS, step(policy), replace(Pace(), gained_at=gained_at), WAITS, now) is rung
+    )
 
 
 def test_fast_climbs_one_rung_at_a_time() -> None:
@@ -72,8 +80,16 @@ def test_fast_climbs_one_rung_at_a_time() -> None:
             pace = replace(pace, paused=True, acted_at=now)
         if rung is not Rung.WAIT:
             taken.append((now, rung))
-    assert taken == [(21, Rung.RAISE_DOWNTIME), (32, Rung.RAISE_DOWNTIME), (43, Rung.PAUSE), (74, Rung.GIVE_UP)]
+    assert taken == [
+        (21, Rung.RAISE_DOWNTIME),
+        (32, Rung.RAISE_DOWNTIME),
+        (43, Rung.PAUSE),
+        (74, Rung.GIVE_UP),
+    ]
 
 
 def test_after_the_switch_nothing_is_done_any_more() -> None:
-    assert next_rung(SETTINGS, step(Policy.POSTCOPY), replace(Pace(), switched=True), WAITS, 1e6) is Rung.WAIT
+    assert (
+        next_rung(SETTINGS, step(Policy.POSTCOPY), replace(Pace(), switched=True), WAITS, 1e6)
+        is Rung.WAIT
+    )

@@ -103,7 +103,9 @@ def test_in_force(wanted: Scheduler, present: Scheduler, holds: bool) -> None:  
 
 
 def test_one_cgroups_default_is_not_set_on_the_other() -> None:
-    there = outcome.to_apply(Scheduler(cpu_shares=1024, vcpu_quota=30_000), Scheduler(cpu_shares=100))
+    there = outcome.to_apply(
+        Scheduler(cpu_shares=1024, vcpu_quota=30_000), Scheduler(cpu_shares=100)
+    )
     assert there == Scheduler(vcpu_quota=30_000)
 
 

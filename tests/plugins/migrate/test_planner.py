@@ -43,9 +43,24 @@ from plugins.migrate.settings import MigrateSettings
 
 SETTINGS = MigrateSettings()
 SHARED = Pool(
-    "shared", "netfs", "/srv/shared", active=True, autostart=True, capacity=100 * GIB, free=50 * GIB, shared=True
+    "shared",
+    "netfs",
+    "/srv/shared",
+    active=True,
+    autostart=True,
+    capacity=100 * GIB,
+    free=50 * GIB,
+    shared=True,
 )
-LOCAL = Pool("local", "dir", "/var/lib/images", active=True, autostart=True, capacity=100 * GIB, free=50 * GIB)
+LOCAL = Pool(
+    "local",
+    "dir",
+    "/var/lib/images",
+    active=True,
+    autostart=True,
+    capacity=100 * GIB,
+    free=50 * GIB,
+)
 ROOT = Disk("vda", "file", "/srv/shared/web-1.qcow2", cache="none", capacity=10 * GIB)
 OWN = Disk("vdb", "file", "/var/lib/images/data.raw", capacity=20 * GIB)
 ISO = Disk("sda", "file", "/var/lib/images/install.iso", device="cdrom", readonly=True)
@@ -69,7 +84,9 @@ def cluster() -> Snapshot:
 def vm_with(**detail: Any) -> Change:
     def change(seen: Snapshot) -> Snapshot:
         vms = (
-            replace(vm, detail=replace(vm.detail or VmDetail(), **detail)) if vm.name == "web-1" else vm
+            replace(vm, detail=replace(vm.detail or VmDetail(), **detail))
+            if vm.name == "web-1"
+            else vm
             for vm in seen.vms
         )
         return replace(seen, vms=tuple(vms))
@@ -79,7 +96,9 @@ def vm_with(**detail: Any) -> Change:
 
 def vm_is(**fields: Any) -> Change:
     def change(seen: Snapshot) -> Snapshot:
-        return replace(seen, vms=tuple(replace(vm, **fields) if vm.name == "web-1" else vm for vm in seen.vms))
+        return replace(
+            seen, vms=tuple(replace(vm, **fields) if vm.name == "web-1" else vm for vm in seen.vms)
+        )
 
     return change
 
@@ -99,7 +118,9 @@ def shows(host: str, *seen: Seen) -> Change:
     def change(now: Snapshot) -> Snapshot:
         vm = now.vm("web-1")
         assert vm.detail
-        found = tuple(DiskThere(disk.target, each) for disk, each in zip(vm.detail.disks, seen, strict=True))
+        found = tuple(
+            DiskThere(disk.target, each) for disk, each in zip(vm.detail.disks, seen, strict=True)
+        )
         return replace(now, target_looks=(*now.target_looks, TargetLook(vm.uuid, host, (), found)))
 
     return change
@@ -107,7 +128,12 @@ def shows(host: str, *seen: Seen) -> Change:
 
 def host_is(name: str, **fields: Any) -> Change:
     def change(seen: Snapshot) -> Snapshot:
-        return replace(seen, hosts=tuple(replace(host, **fields) if host.name == name else host for host in seen.hosts))
+        return replace(
+            seen,
+            hosts=tuple(
+                replace(host, **fields) if host.name == name else host for host in seen.hosts
+            ),
+        )
 
     return change
 
@@ -134,7 +160,9 @@ def only_host(seen: Snapshot) -> Snapshot:
 
 
 def unfit(seen: Snapshot) -> Snapshot:
-    return replace(seen, cpu_fits=(CpuFit(uuid_of("web-1"), "host-b", fits=False, why="avx512f is missing"),))
+    return replace(
+        seen, cpu_fits=(CpuFit(uuid_of("web-1"), "host-b", fits=False, why="avx512f is missing"),)
+    )
 
 
 def moving(seen: Snapshot) -> Snapshot:
@@ -226,7 +254,9 @@ STALE = {
 }  # only an approved plan meets these
 
 
-def planned(intent: Migrate, seen: Snapshot, *rules: Any, settings: MigrateSettings = SETTINGS) -> Plan:
+def planned(
+    intent: Migrate, seen: Snapshot, *rules: Any, settings: MigrateSettings = SETTINGS
+) -> Plan:
     plan = planner.plan(settings, intent, seen, rules)
     assert isinstance(plan, Plan), plan
     return plan
@@ -294,7 +324,10 @@ def test_what_the_versions_that_were_read_cannot_move_is_refused(old: Change, co
 
 def test_a_port_that_libvirt_chooses_anew_is_in_nobodys_way() -> None:
     auto = Ties(listeners=(Listener("vnc", "", frozenset({5900})),))
-    seen = both(vm_with(ties=auto), also(lambda vm: replace(vm, name="db-2", uuid=uuid_of("db-2"), host="host-b")))
+    seen = both(
+        vm_with(ties=auto),
+        also(lambda vm: replace(vm, name="db-2", uuid=uuid_of("db-2"), host="host-b")),
+    )
     assert planned(TO_B, seen(cluster()))
 
 
@@ -306,7 +339,12 @@ def test_secrets_that_the_target_was_asked_for_are_not_warned_of() -> None:
 def test_a_plain_case_is_planned() -> None:
     plan = planned(TO_B, cluster())
     step = step_of(plan)
-    assert (step.name, step.source, step.target, step.memory) == ("web-1", "host-a", "host-b", 4 * GIB)
+    assert (step.name, step.source, step.target, step.memory) == (
+        "web-1",
+        "host-a",
+        "host-b",
+        4 * GIB,
+    )
     assert step.carried.autostart
     assert not step.carried.paused
     assert plan.risk is Risk.MEDIUM
@@ -322,14 +360,24 @@ def test_a_plain_case_is_planned() -> None:
 
 def test_all_objections_come_at_once_the_guests_own_first() -> None:
     seen = both(
-        vm_with(hostdevs=("USB 046d:c52b",), snapshots=1), host_is("host-b", maintenance=True, bridges=frozenset())
+        vm_with(hostdevs=("USB 046d:c52b",), snapshots=1),
+        host_is("host-b", maintenance=True, bridges=frozenset()),
     )(cluster())
-    assert [each.code for each in refused(TO_B, seen)] == ["host-devices", "snapshots", "maintenance", "network"]
+    assert [each.code for each in refused(TO_B, seen)] == [
+        "host-devices",
+        "snapshots",
+        "maintenance",
+        "network",
+    ]
 
 
 def test_without_a_host_the_least_full_is_chosen_and_the_others_are_told() -> None:
     seen = replace(
-        cluster(), hosts=(*cluster().hosts, replace(cluster().host("host-b"), name="host-d", maintenance=True))
+        cluster(),
+        hosts=(
+            *cluster().hosts,
+            replace(cluster().host("host-b"), name="host-d", maintenance=True),
+        ),
     )
     plan = planned(Migrate("web-1"), seen)
     assert step_of(plan).target == "host-b"
@@ -341,9 +389,15 @@ def test_without_a_host_the_least_full_is_chosen_and_the_others_are_told() -> No
 
 def test_many_hosts_that_are_out_are_counted_not_listed() -> None:
     resting = replace(cluster().host("host-b"), maintenance=True)
-    seen = replace(cluster(), hosts=(*cluster().hosts, *(replace(resting, name=f"rest-{n}") for n in range(9))))
+    seen = replace(
+        cluster(), hosts=(*cluster().hosts, *(replace(resting, name=f"rest-{n}") for n in range(9)))
+    )
     reasons = planned(Migrate("web-1"), seen).reasons
-    assert [each.code for each in reasons] == ["chosen", "runner-up", *["ruled-out"] * (planner.NAMED_HOSTS + 1)]
+    assert [each.code for each in reasons] == [
+        "chosen",
+        "runner-up",
+        *["ruled-out"] * (planner.NAMED_HOSTS + 1),
+    ]
     assert "5 further hosts" in reasons[-1].text
 
 
@@ -354,7 +408,11 @@ def test_without_a_host_and_without_room_every_host_says_why_not() -> None:
 
 def test_another_plugins_rule_is_obeyed() -> None:
     def keep_apart(snapshot: Snapshot, vm: Vm, host: str) -> Objection | None:
-        return Objection("anti-affinity", "db-1 is there.", "Choose another.") if host == "host-b" else None
+        return (
+            Objection("anti-affinity", "db-1 is there.", "Choose another.")
+            if host == "host-b"
+            else None
+        )
 
     assert [each.code for each in refused(TO_B, cluster(), keep_apart)] == ["anti-affinity"]
     assert step_of(planned(Migrate("web-1"), cluster(), keep_apart)).target == "host-c"
@@ -372,7 +430,10 @@ def test_the_placement_rule_tells_other_plugins_what_cannot_move() -> None:
     assert found is not None
     assert found.code == "local-disk"
     assert obstacles.can_move(seen, seen.vm("web-1"), "host-a") is None
-    assert obstacles.can_move(seen, replace(seen.vm("web-1"), state=VmState.SHUT_OFF), "host-b") is None
+    assert (
+        obstacles.can_move(seen, replace(seen.vm("web-1"), state=VmState.SHUT_OFF), "host-b")
+        is None
+    )
 
 
 def test_its_own_placement_rule_does_not_forbid_what_copying_allows() -> None:
@@ -394,7 +455,9 @@ def test_copying_needs_a_pool_at_the_same_path() -> None:
 def test_volumes_are_looked_for_by_the_pools_name() -> None:
     volume = Disk("vda", "volume", "shared/web-1", cache="none")
     assert step_of(planned(TO_B, vm_with(disks=(volume,))(cluster()))).target == "host-b"
-    without = both(vm_with(disks=(volume,)), host_is("host-b", pools=(replace(SHARED, active=False),)))(cluster())
+    without = both(
+        vm_with(disks=(volume,)), host_is("host-b", pools=(replace(SHARED, active=False),))
+    )(cluster())
     assert [each.code for each in refused(TO_B, without)] == ["pool"]
 
 
@@ -454,7 +517,9 @@ def test_the_configured_bandwidth_holds_unless_the_person_gives_another() -> Non
 
 
 def test_the_waiting_copy_of_a_migration_outside_is_a_move_not_a_disaster() -> None:
-    seen = also(lambda vm: replace(vm, host="host-c", state=VmState.PAUSED, paused_by="migration"))(cluster())
+    seen = also(lambda vm: replace(vm, host="host-c", state=VmState.PAUSED, paused_by="migration"))(
+        cluster()
+    )
     assert [each.code for each in refused(TO_B, seen)] == ["moving"]
 
 
@@ -467,16 +532,21 @@ def test_a_silent_host_that_last_had_it_counts_as_having_it() -> None:
 
 
 def test_of_a_silent_host_only_its_silence_is_told() -> None:
-    seen = host_is("host-b", health=Health.UNREACHABLE, bridges=frozenset(), machines=frozenset({"pc"}))(cluster())
+    seen = host_is(
+        "host-b", health=Health.UNREACHABLE, bridges=frozenset(), machines=frozenset({"pc"})
+    )(cluster())
     assert [each.code for each in refused(TO_B, seen)] == ["host-unreachable"]
 
 
-# --- still good ---------------------------------------------------------------------------------------------------
+# --- still good
+# ---------------------------------------------------------------------------------------------------
 
 
 def still(intent: Migrate, change: Change, *rules: Any) -> list[str]:
     plan = planned(intent, cluster(), *rules)
-    return [each.code for each in planner.still_good(SETTINGS, intent, plan, change(cluster()), rules)]
+    return [
+        each.code for each in planner.still_good(SETTINGS, intent, plan, change(cluster()), rules)
+    ]
 
 
 def test_nothing_changed_is_still_good() -> None:
@@ -504,7 +574,9 @@ def test_what_makes_an_approved_plan_stale(change: Change, code: str) -> None:
 
 def test_what_changed_is_said_exactly() -> None:
     plan = planned(TO_B, cluster())
-    capped = vm_is(scheduler=Scheduler(vcpu_period=100_000, vcpu_quota=30_000), autostart=False)(cluster())
+    capped = vm_is(scheduler=Scheduler(vcpu_period=100_000, vcpu_quota=30_000), autostart=False)(
+        cluster()
+    )
     (found,) = planner.still_good(SETTINGS, TO_B, plan, capped, ())
     assert "start at boot yes → no" in found.text
     assert "CPU scheduling no cap → cap 30 %" in found.text.replace("30%", "30 %")
@@ -519,7 +591,13 @@ def test_a_chosen_host_need_not_be_the_best_any_more() -> None:
             seen,
             vms=(
                 *seen.vms,
-                replace(seen.vm("db-1"), name="db-2", uuid=uuid_of("db-2"), host="host-b", memory=40 * GIB),
+                replace(
+                    seen.vm("db-1"),
+                    name="db-2",
+                    uuid=uuid_of("db-2"),
+                    host="host-b",
+                    memory=40 * GIB,
+                ),
             ),
         )
 
@@ -530,8 +608,11 @@ def test_a_chosen_host_need_not_be_the_best_any_more() -> None:
 def test_one_changed_page_of_a_sample_makes_no_approved_plan_stale() -> None:
     slow = replace(TO_B, bandwidth=1)
     plan = planned(slow, vm_is(dirty_rate=0.0)(cluster()))
-    codes = {rate: [each.code for each in planner.still_good(SETTINGS, slow, plan, seen, ())]
-             for rate in (0, 2, 4, 8) for seen in [vm_is(dirty_rate=float(rate * MIB))(cluster())]}  # fmt: skip
+    codes = {
+        rate: [each.code for each in planner.still_good(SETTINGS, slow, plan, seen, ())]
+        for rate in (0, 2, 4, 8)
+        for seen in [vm_is(dirty_rate=float(rate * MIB))(cluster())]
+    }
     assert codes == {0: [], 2: [], 4: [], 8: ["riskier"]}
 
 
@@ -539,7 +620,8 @@ def test_a_dirty_rate_that_grew_within_reason_is_no_reason_to_stop() -> None:
     assert still(TO_B, vm_is(dirty_rate=20.0 * MIB)) == []
 
 
-# --- grammar ------------------------------------------------------------------------------------------------------
+# --- grammar
+# ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("typed", "intent"), [
@@ -554,7 +636,9 @@ def test_the_ways_to_ask(typed: str, intent: Migrate) -> None:
 
 
 def test_a_reason_of_several_words() -> None:
-    asked = planner.migrate_grammar().main(["web-1", "--reason", " disk swap "], standalone_mode=False)
+    asked = planner.migrate_grammar().main(
+        ["web-1", "--reason", " disk swap "], standalone_mode=False
+    )
     assert asked.reason == "disk swap"
 
 
@@ -573,12 +657,15 @@ def test_slips_are_answered_with_the_right_word(typed: str, word: str) -> None:
 
 
 def test_the_help_names_every_option() -> None:
-    text = planner.migrate_grammar().get_help(click.Context(planner.migrate_grammar(), info_name="/kvm migrate"))
+    text = planner.migrate_grammar().get_help(
+        click.Context(planner.migrate_grammar(), info_name="/kvm migrate")
+    )
     for word in ("VM [to HOST]", "--policy", "--copy-storage", "--bandwidth MiB/s", "--reason"):
         assert word in text
 
 
-# --- where --------------------------------------------------------------------------------------------------------
+# --- where
+# --------------------------------------------------------------------------------------------------------
 
 
 def test_where_lists_every_host_best_first() -> None:
@@ -631,14 +718,18 @@ def test_a_medium_that_the_target_shows_too_need_not_be_ejected() -> None:
 
 
 def test_without_a_host_only_those_that_have_the_disk_are_chosen() -> None:
-    seen = both(vm_with(disks=(OWN,)), shows("host-c", Seen.SAME), shows("host-b", Seen.ABSENT))(cluster())
+    seen = both(vm_with(disks=(OWN,)), shows("host-c", Seen.SAME), shows("host-b", Seen.ABSENT))(
+        cluster()
+    )
     plan = planned(Migrate("web-1"), seen)
     assert step_of(plan).target == "host-c"
     assert "Not host-b" in " ".join(each.text for each in plan.reasons)
 
 
 def test_a_definition_that_names_files_beneath_its_disks_is_made_independent_first() -> None:
-    (only,) = refused(COPY, vm_with(disks=(OWN,), ties=Ties(bases=("/var/lib/images/tmpl.qcow2",)))(cluster()))
+    (only,) = refused(
+        COPY, vm_with(disks=(OWN,), ties=Ties(bases=("/var/lib/images/tmpl.qcow2",)))(cluster())
+    )
     assert only.code == "backing-file"
     assert "virsh blockpull web-1 vdb --wait" in only.remedy
 
@@ -659,7 +750,9 @@ TRUTHS: tuple[Change, ...] = (
 
 @pytest.mark.parametrize("change", TRUTHS)
 @pytest.mark.parametrize("card", ["where", "why"])
-def test_each_row_says_the_same_truth_as_the_plan_and_its_command_works(card: str, change: Change) -> None:
+def test_each_row_says_the_same_truth_as_the_plan_and_its_command_works(
+    card: str, change: Change
+) -> None:
     seen = change(cluster())
     shown = (
         planner.where(About("web-1"), seen, ())
@@ -679,7 +772,9 @@ def test_each_row_says_the_same_truth_as_the_plan_and_its_command_works(card: st
                 refused(Migrate("web-1", str(host), copy_storage=copy), seen)
 
 
-DESTROYS = re.compile(r"\b(delete|remove|undefine|destroy|purge|erase|wipe|discard)\w*\b", re.IGNORECASE)
+DESTROYS = re.compile(
+    r"\b(delete|remove|undefine|destroy|purge|erase|wipe|discard)\w*\b", re.IGNORECASE
+)
 MAY_DESTROY = {
     "leftover": "libvirt moves no VM to a host that has a definition of it; its disks stay",
     "running-twice": "says that two copies destroy their disks",

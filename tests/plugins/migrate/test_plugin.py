@@ -30,9 +30,13 @@ from plugins.migrate.planner import About, Migrate
 
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 SEEN = drawn(
-    "host-a 8cpu 16G | web-1 1G dirty 1M [env=prod]\nhost-b 8cpu 16G\nhost-c 8cpu 16G maintenance", taken_at=NOW
+    "host-a 8cpu 16G | web-1 1G dirty 1M [env=prod]\nhost-b 8cpu 16G\nhost-c 8cpu 16G maintenance",
+    taken_at=NOW,
 )
-AFTER = drawn("host-a 8cpu 16G\nhost-b 8cpu 16G | web-1 1G [env=prod]\nhost-c 8cpu 16G maintenance", taken_at=NOW)
+AFTER = drawn(
+    "host-a 8cpu 16G\nhost-b 8cpu 16G | web-1 1G [env=prod]\nhost-c 8cpu 16G maintenance",
+    taken_at=NOW,
+)
 INTENT = Migrate("web-1", "host-b", Policy.FAST, bandwidth=50, reason="disk swap")
 
 
@@ -49,7 +53,14 @@ def planned() -> Plan:
 def proposed() -> Proposed:
     origin = Origin("U1", "C1", "/kvm migrate web-1 host-b", "k-1", INTENT.reason)
     return Proposed(
-        NOW, "U1", "migrate", INTENT, planned(), Ruling(0, (), 60, "none"), origin, NOW + timedelta(hours=1)
+        NOW,
+        "U1",
+        "migrate",
+        INTENT,
+        planned(),
+        Ruling(0, (), 60, "none"),
+        origin,
+        NOW + timedelta(hours=1),
     )
 
 
@@ -85,7 +96,9 @@ class Past:
 def answer(name: str, vm: str, past: Past, snapshot: object = AFTER) -> Card:
     query = loaded().commands[name]
     assert isinstance(query, Query)
-    return query.answer(About(vm), View(snapshot, past, loaded().rules, Asker("U1", frozenset(), "en", NOW)))  # type: ignore[arg-type]
+    return query.answer(
+        About(vm), View(snapshot, past, loaded().rules, Asker("U1", frozenset(), "en", NOW))
+    )  # type: ignore[arg-type]
 
 
 def text_of(card: Card) -> str:
@@ -93,7 +106,10 @@ def text_of(card: Card) -> str:
 
 
 def _texts(lines: Sequence[object]) -> list[str]:
-    return [each.template.format(**each.args) if isinstance(each, Words) else str(each) for each in lines]
+    return [
+        each.template.format(**each.args) if isinstance(each, Words) else str(each)
+        for each in lines
+    ]
 
 
 def tables(card: Card) -> list[Table]:
@@ -126,7 +142,9 @@ def test_intent_and_plan_can_be_stored_and_read_back() -> None:
 
 def test_the_plan_still_holds_when_it_is_read_back() -> None:
     event = loaded().codec().loads(codec.text(proposed()))
-    assert loaded().action("migrate").still_good(event.intent, event.plan, SEEN, loaded().rules) == ()
+    assert (
+        loaded().action("migrate").still_good(event.intent, event.plan, SEEN, loaded().rules) == ()
+    )
 
 
 def test_why_names_the_operation_that_brought_it_there() -> None:
@@ -145,7 +163,9 @@ def test_why_names_the_operation_that_brought_it_there() -> None:
 
 
 def test_why_does_not_claim_a_move_that_somebody_else_made() -> None:
-    assert "since then it was moved outside Drover" in text_of(answer("why", "web-1", Past(done()), SEEN))
+    assert "since then it was moved outside Drover" in text_of(
+        answer("why", "web-1", Past(done()), SEEN)
+    )
 
 
 def test_why_of_a_guest_that_drover_never_moved() -> None:

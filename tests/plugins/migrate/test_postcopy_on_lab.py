@@ -21,7 +21,9 @@ from plugins.migrate import handler
 from plugins.vm_lifecycle import handler as lifecycle
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
 from tests.bot.adapters.libvirt.test_on_lab import begin
-from tests.plugins.migrate.test_freezes_on_lab import SETTINGS, A, B, Told, hypervisor  # noqa: F401 - a fixture
+
+# A fixture
+from tests.plugins.migrate.test_freezes_on_lab import SETTINGS, A, B, Told, hypervisor  # noqa: F401
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -40,7 +42,10 @@ def test_a_source_that_dies_in_postcopy_leaves_a_vm_that_is_told_as_dead_and_sta
     try:
         thread, _ = begin(hypervisor, step)
         hypervisor.start_postcopy(A, guest.uuid)
-        until(lambda: lab.virsh(B, "domstate", guest.name).strip() == "running", "it runs on the target")
+        until(
+            lambda: lab.virsh(B, "domstate", guest.name).strip() == "running",
+            "it runs on the target",
+        )
         for pid in processes(lab._rooms[A], guest.name):
             os.kill(pid, signal.SIGKILL)
         thread.join(60)
@@ -48,7 +53,10 @@ def test_a_source_that_dies_in_postcopy_leaves_a_vm_that_is_told_as_dead_and_sta
             lambda: "post-copy failed" in lab.virsh(B, "domstate", guest.name, "--reason"),
             lambda: lab.virsh(B, "domstate", guest.name, "--reason"),
         )
-        until(lambda: handler.settle(SETTINGS, lambda _: None, step, hypervisor) is Settled.LOST, "it is lost")
+        until(
+            lambda: handler.settle(SETTINGS, lambda _: None, step, hypervisor) is Settled.LOST,
+            "it is lost",
+        )
         with pytest.raises(StepLostError, match="is dead") as error:
             handler.run(SETTINGS, step, hypervisor, Told(0, "never"))
         assert "host-b: running (postcopy failed)" in error.value.text

@@ -16,7 +16,9 @@ LATE = datetime(2026, 1, 1, tzinfo=UTC)
 
 def found(tags: str, days: float = 0, *checkpoints: datetime) -> tuple[Overdue, ...] | None:
     seen = drawn(f"host-a 4cpu 16G | web-1 4G {tags}")
-    points = tuple(SnapshotSeen("host-a", uuid_of("web-1"), "web-1", str(at), at) for at in checkpoints)
+    points = tuple(
+        SnapshotSeen("host-a", uuid_of("web-1"), "web-1", str(at), at) for at in checkpoints
+    )
     snapshot = SnapshotSeen("host-a", uuid_of("web-1"), "web-1", "no backup", NOW)
     return overdue(days, seen, Sweep(NOW, snapshots=(snapshot,), checkpoints=points), NOW)
 
@@ -30,7 +32,9 @@ def found(tags: str, days: float = 0, *checkpoints: datetime) -> tuple[Overdue, 
         ("", 1, None),
     ],
 )
-def test_without_a_backup_or_with_an_old_one_it_is_overdue(tags: str, days: float, last: datetime | None) -> None:
+def test_without_a_backup_or_with_an_old_one_it_is_overdue(
+    tags: str, days: float, last: datetime | None
+) -> None:
     assert found(tags, days) == (Overdue("web-1", last),)
 
 

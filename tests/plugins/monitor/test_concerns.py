@@ -24,7 +24,9 @@ host-c 4cpu 16G load 1
 host-d 4cpu 16G load 1
 """
 SETTINGS = MonitorSettings()
-POOL = Pool("images", "dir", "/images", active=True, autostart=True, capacity=100 * GIB, free=50 * GIB)
+POOL = Pool(
+    "images", "dir", "/images", active=True, autostart=True, capacity=100 * GIB, free=50 * GIB
+)
 
 
 class Cluster:
@@ -84,7 +86,10 @@ def test_half_the_hosts_at_once_is_more_likely_us(cluster: Cluster) -> None:
     assert "bot's own network" in found["network"].card.title
     for name in ("host-b", "host-c", "host-d"):
         cluster.hypervisor.up(name)
-    assert {key for key, alert in cluster.look().items() if alert.over} == {"network", "host:host-b"}
+    assert {key for key, alert in cluster.look().items() if alert.over} == {
+        "network",
+        "host:host-b",
+    }
 
 
 def test_when_the_network_is_back_a_host_that_stays_silent_is_told(cluster: Cluster) -> None:
@@ -119,7 +124,9 @@ def test_a_guest_that_a_person_stopped_is_not(cluster: Cluster) -> None:
     assert cluster.look() == {}
 
 
-def test_a_guest_paused_by_its_storage_is_told_one_paused_by_a_person_is_not(cluster: Cluster) -> None:
+def test_a_guest_paused_by_its_storage_is_told_one_paused_by_a_person_is_not(
+    cluster: Cluster,
+) -> None:
     cluster.sampler.vms["web-1"] = {"state": "paused", "why": "ioerror"}
     cluster.sampler.vms["db-1"] = {"state": "paused", "why": "user"}
     assert set(cluster.look()) == {f"io:{uuid_of('web-1')}"}
@@ -134,7 +141,9 @@ def test_a_vm_whose_postcopy_broke_is_told_though_it_is_called_running(cluster: 
 
 def test_a_watchdog_is_told_and_over_after_a_quiet_hour(cluster: Cluster) -> None:
     web = uuid_of("web-1")
-    cluster.sampler.events.append(Happening(cluster.now, "host-a", web, "web-1", "watchdog", "action 1"))
+    cluster.sampler.events.append(
+        Happening(cluster.now, "host-a", web, "web-1", "watchdog", "action 1")
+    )
     assert set(cluster.look()) == {f"watchdog:{web}"}
     assert not cluster.look(seconds=1800)[f"watchdog:{web}"].over
     assert not cluster.look(seconds=1900)[f"watchdog:{web}"].over
@@ -179,7 +188,9 @@ def test_contention_is_what_guests_wait_for_together(cluster: Cluster) -> None:
     assert cluster.look()["contention:host-a"].over
 
 
-def test_pressure_is_memory_pressure_and_contention_where_the_kernel_tells_it(cluster: Cluster) -> None:
+def test_pressure_is_memory_pressure_and_contention_where_the_kernel_tells_it(
+    cluster: Cluster,
+) -> None:
     calm, stalled = Pressure(0.1, 0.0, 0.0, 0.9, 0.9), Pressure(0.6, 0.2, 0.1, 0.0, 0.0)
     cluster.sampler.hosts["host-a"] = {"pressure": calm}
     assert cluster.look(seconds=300) == {}
@@ -204,7 +215,10 @@ def test_an_alert_says_that_vms_wait_only_where_they_do(cluster: Cluster) -> Non
     assert (card.title, "No VM there waits" in card.text) == ("CPU pressure on host-a", True)
     cluster.sampler.vms["db-1"] = {"wait": 0.4}
     alert = cluster.look()["contention:host-a"]
-    assert (alert.card.title, alert.remedies[0].command) == ("VMs on host-a wait for CPU", "migrate db-1")
+    assert (alert.card.title, alert.remedies[0].command) == (
+        "VMs on host-a wait for CPU",
+        "migrate db-1",
+    )
     assert "nobody" not in repr(alert.card)
 
 
@@ -228,7 +242,9 @@ def test_old_snapshots_are_one_alert(cluster: Cluster) -> None:
 
 def test_backups_that_are_too_old_are_one_alert_until_they_are_made(cluster: Cluster) -> None:
     cluster.tag("web-1", backup="1d")
-    cluster.tag("db-1", **{"backup": "2d", "backed-up": (cluster.now - timedelta(days=1)).isoformat()})
+    cluster.tag(
+        "db-1", **{"backup": "2d", "backed-up": (cluster.now - timedelta(days=1)).isoformat()}
+    )
     assert cluster.look(seconds=3600) == {}
     (alert,) = cluster.look(seconds=86400).values()
     assert alert.card.title == "1 VM's backup is too old"
@@ -236,7 +252,8 @@ def test_backups_that_are_too_old_are_one_alert_until_they_are_made(cluster: Clu
     (alert,) = cluster.look().values()
     assert "db-1: 2 d" in alert.card.text
     cluster.sampler.checkpoints = tuple(
-        SnapshotSeen("host-a", uuid_of(name), name, "nightly", cluster.now) for name in ("web-1", "db-1")
+        SnapshotSeen("host-a", uuid_of(name), name, "nightly", cluster.now)
+        for name in ("web-1", "db-1")
     )
     assert [each.over for each in cluster.look().values()] == [True]
 

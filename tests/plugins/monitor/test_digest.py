@@ -54,8 +54,12 @@ from plugins.monitor.digest_values import Decisions, Digest, Filling, Gain
 from plugins.monitor.settings import MonitorSettings
 
 DAY = timedelta(days=1)
-BEFORE = drawn("host-a 8cpu 16G load 1 | web-1 4G 4cpu | db-1 4G\nhost-b 8cpu 16G load 1 | old-1 2G | off-1 1G off")
-AFTER = drawn("host-a 8cpu 16G load 7 | db-1 4G | new-1 1G\nhost-b 8cpu 16G load 1 | web-1 4G 4cpu | off-1 1G")
+BEFORE = drawn(
+    "host-a 8cpu 16G load 1 | web-1 4G 4cpu | db-1 4G\nhost-b 8cpu 16G load 1 | old-1 2G | off-1 1G off"
+)
+AFTER = drawn(
+    "host-a 8cpu 16G load 7 | db-1 4G | new-1 1G\nhost-b 8cpu 16G load 1 | web-1 4G 4cpu | off-1 1G"
+)
 MOVE = MigrateVm(uuid_of("web-1"), "web-1", "host-a", "host-b", 4 * GIB)
 
 
@@ -65,7 +69,9 @@ class Operations:
 
     found: tuple[Operation, ...] = ()
 
-    def operations(self, *, states: Collection[Any] = (), by: str = "", limit: int = 50) -> tuple[Operation, ...]:
+    def operations(
+        self, *, states: Collection[Any] = (), by: str = "", limit: int = 50
+    ) -> tuple[Operation, ...]:
         return tuple(each for each in self.found if not states or each.state in states)[:limit]
 
 
@@ -78,9 +84,13 @@ class Written:
     def history(
         self, entities: Collection[str], metric: Metric, since: datetime, until: datetime
     ) -> Mapping[str, tuple[Bucket, ...]]:
-        return {each: self.buckets[each, metric] for each in entities if (each, metric) in self.buckets}
+        return {
+            each: self.buckets[each, metric] for each in entities if (each, metric) in self.buckets
+        }
 
-    def summary(self, kind: str, metric: Metric, since: datetime, until: datetime) -> Mapping[str, Bucket]:
+    def summary(
+        self, kind: str, metric: Metric, since: datetime, until: datetime
+    ) -> Mapping[str, Bucket]:
         return {
             entity: buckets[-1]
             for (entity, of), buckets in self.buckets.items()
@@ -88,20 +98,31 @@ class Written:
         }
 
 
-def bucket(mean: float, at: datetime = NOW - DAY, count: int = 1440, peak: float | None = None) -> Bucket:
+def bucket(
+    mean: float, at: datetime = NOW - DAY, count: int = 1440, peak: float | None = None
+) -> Bucket:
     return Bucket(at, 86400, mean, mean, mean if peak is None else peak, count)
 
 
 def operation(number: int, plan: Plan, *, denied: bool = False, minutes: float = 3) -> Operation:
     asked = NOW - timedelta(hours=5)
     origin = Origin("U1", "C1", "/kvm migrate web-1 host-b", f"k-{number}")
-    event = Proposed(asked, "U1", "migrate", None, plan, Ruling(1, ("approver",), 3600, "r"), origin, asked + DAY)
+    event = Proposed(
+        asked, "U1", "migrate", None, plan, Ruling(1, ("approver",), 3600, "r"), origin, asked + DAY
+    )
     found, voted = opened(f"op-{number}", event), asked + timedelta(minutes=minutes)
     if denied:
         return advance(found, Denied(voted, "U2", "no"))
-    events: list[Any] = [VotedFor(voted, "U2", plan.digest), Approved(voted, "U2"), Began(voted, "drover")]
+    events: list[Any] = [
+        VotedFor(voted, "U2", plan.digest),
+        Approved(voted, "U2"),
+        Began(voted, "drover"),
+    ]
     for index in range(len(plan.steps)):
-        events += [StepBegan(voted, "drover", index), StepEnded(voted, "drover", index, {"seconds": 9.5})]
+        events += [
+            StepBegan(voted, "drover", index),
+            StepEnded(voted, "drover", index, {"seconds": 9.5}),
+        ]
     for each in (*events, Finished(NOW - timedelta(hours=4), "drover")):
         found = advance(found, each)
     return found
@@ -125,7 +146,12 @@ def made(**different: Any) -> Digest:
 
 def test_what_changed_is_named() -> None:
     found = changed(remembered(BEFORE), AFTER)
-    assert (found.made, found.gone, found.started, found.stopped) == (("new-1",), ("old-1",), ("off-1",), ())
+    assert (found.made, found.gone, found.started, found.stopped) == (
+        ("new-1",),
+        ("old-1",),
+        ("off-1",),
+        (),
+    )
     assert found.moved == (("web-1", "host-a", "host-b"),)
 
 
@@ -139,14 +165,20 @@ def test_a_host_that_went_down_or_to_rest_is_named() -> None:
 def test_nothing_happened_is_quiet_and_anything_is_not() -> None:
     assert digest(MonitorSettings(), report(BEFORE), DAY).quiet
     assert not made().quiet
-    assert not digest(MonitorSettings(), report(BEFORE, history=Operations((operation(1, ONE),))), DAY).quiet
+    assert not digest(
+        MonitorSettings(), report(BEFORE, history=Operations((operation(1, ONE),))), DAY
+    ).quiet
     standing = Measured(Sweep(NOW), incidents=(Incident("k", "a pool fills", NOW),))
     assert not digest(MonitorSettings(), report(BEFORE, measured=standing), DAY).quiet
 
 
 def test_changes_since_the_last_digest_are_told_under_their_heading() -> None:
-    told = tuple(Change(NOW - ago, "Readiness", f"host-a: {ago}") for ago in (2 * DAY, timedelta(hours=2)))
-    found = digest(MonitorSettings(), report(BEFORE, measured=Measured(Sweep(NOW), changes=told)), DAY)
+    told = tuple(
+        Change(NOW - ago, "Readiness", f"host-a: {ago}") for ago in (2 * DAY, timedelta(hours=2))
+    )
+    found = digest(
+        MonitorSettings(), report(BEFORE, measured=Measured(Sweep(NOW), changes=told)), DAY
+    )
     assert found.notes == told[1:]
     assert not found.quiet
     assert "Readiness" in repr(cards.digest(found, "daily", "/kvm"))
@@ -164,7 +196,11 @@ def test_a_move_is_told_as_foretold_and_as_it_was() -> None:
 
 
 def test_the_gain_of_a_balance_is_what_its_operation_says() -> None:
-    before, foretold, measured = Spread(0.4, 0.9, 0.1), Spread(0.0, 0.5, 0.5), Spread(0.05, 0.55, 0.45)
+    before, foretold, measured = (
+        Spread(0.4, 0.9, 0.1),
+        Spread(0.0, 0.5, 0.5),
+        Spread(0.05, 0.55, 0.45),
+    )
     done = replace(operation(1, EVEN), before=before, foretold=foretold)
     found = made(history=Operations((done, operation(2, ONE))))
     assert found.gains == (Gain("op-1", before, foretold, None),)
@@ -176,13 +212,19 @@ def test_the_gain_of_a_balance_is_what_its_operation_says() -> None:
 
 
 def test_decisions_are_counted_with_their_median() -> None:
-    operations = (operation(1, ONE, minutes=2), operation(2, ONE, minutes=8), operation(3, ONE, denied=True))
+    operations = (
+        operation(1, ONE, minutes=2),
+        operation(2, ONE, minutes=8),
+        operation(3, ONE, denied=True),
+    )
     assert made(history=Operations(operations)).decisions == Decisions(3, 2, 1, 0, 180.0)
 
 
 def test_what_was_asked_before_the_last_digest_and_decided_since_is_told() -> None:
     asked, voted = NOW - timedelta(hours=5), NOW - timedelta(hours=5) + timedelta(minutes=3)
-    found = made(history=Operations((operation(1, ONE),)), since=asked + timedelta(minutes=1)).decisions
+    found = made(
+        history=Operations((operation(1, ONE),)), since=asked + timedelta(minutes=1)
+    ).decisions
     assert found == Decisions(0, 1, 0, 0, 180.0)
     assert made(history=Operations((operation(1, ONE),)), since=voted).decisions == Decisions()
 
@@ -193,7 +235,9 @@ def test_a_gain_that_was_measured_after_the_last_digest_is_told_in_the_next() ->
     later = advance(done, GainMeasured(NOW, "drover", even, NOW))
     since = done.changed_at + timedelta(minutes=1)
     assert made(history=Operations((done,)), since=since).gains == ()
-    assert [each.measured for each in made(history=Operations((later,)), since=since).gains] == [even]
+    assert [each.measured for each in made(history=Operations((later,)), since=since).gains] == [
+        even
+    ]
 
 
 def test_hot_idle_and_oversized_are_by_what_was_measured() -> None:
@@ -212,19 +256,28 @@ def test_hot_idle_and_oversized_are_by_what_was_measured() -> None:
 
 
 def test_a_pool_that_will_be_full_is_named_with_its_days() -> None:
-    pool = Pool("images", "dir", "/i", active=True, autostart=True, capacity=100 * GIB, free=30 * GIB)
+    pool = Pool(
+        "images", "dir", "/i", active=True, autostart=True, capacity=100 * GIB, free=30 * GIB
+    )
     seen = replace(AFTER, hosts=(replace(AFTER.hosts[0], pools=(pool,)), AFTER.hosts[1]))
     grows = tuple(bucket(float((45 + day) * GIB), NOW - (30 - day) * DAY) for day in range(31))
     past = Written({("pool:host-a/images", Metric.SPACE): grows})
-    (found,) = digest(MonitorSettings(), report(seen, measured=Measured(Sweep(NOW), past)), DAY).filling
+    (found,) = digest(
+        MonitorSettings(), report(seen, measured=Measured(Sweep(NOW), past)), DAY
+    ).filling
     assert (found.where, found.days) == ("host-a", pytest.approx(25))
     slower = tuple(replace(each, mean=each.mean / 10) for each in grows)
     past = Written({("pool:host-a/images", Metric.SPACE): slower})
-    assert digest(MonitorSettings(), report(seen, measured=Measured(Sweep(NOW), past)), DAY).filling == ()
+    assert (
+        digest(MonitorSettings(), report(seen, measured=Measured(Sweep(NOW), past)), DAY).filling
+        == ()
+    )
 
 
 def test_a_full_pool_is_named_even_without_history() -> None:
-    pool = Pool("images", "dir", "/i", active=True, autostart=True, capacity=100 * GIB, free=5 * GIB)
+    pool = Pool(
+        "images", "dir", "/i", active=True, autostart=True, capacity=100 * GIB, free=5 * GIB
+    )
     seen = replace(AFTER, hosts=(replace(AFTER.hosts[0], pools=(pool,)), AFTER.hosts[1]))
     assert made(snapshot=seen).filling == (Filling("host-a", pool, None),)
 
@@ -248,20 +301,44 @@ SWEEP = Sweep(
     NOW - timedelta(seconds=4),
     (
         HostSample("host-a", NOW, "", 8, 7.0, 0.1, 16 * GIB, 9 * GIB, 0.02),
-        HostSample("host-b", NOW - timedelta(minutes=3), "no answer", 8, None, None, 16 * GIB, 5 * GIB),
+        HostSample(
+            "host-b", NOW - timedelta(minutes=3), "no answer", 8, None, None, 16 * GIB, 5 * GIB
+        ),
     ),
     (
-        VmSample(uuid_of("db-1"), "db-1", "host-a", "running", 1, 0.8, 0.3, 4 * GIB, GIB, 1e6, 2e6, 10.0, 20.0),
+        VmSample(
+            uuid_of("db-1"),
+            "db-1",
+            "host-a",
+            "running",
+            1,
+            0.8,
+            0.3,
+            4 * GIB,
+            GIB,
+            1e6,
+            2e6,
+            10.0,
+            20.0,
+        ),
         VmSample(uuid_of("new-1"), "new-1", "host-a", "running", 1, 0.1),
     ),
     snapshots=(SnapshotSeen("host-a", uuid_of("db-1"), "db-1", "before", NOW - 30 * DAY),),
 )
-MEASURED = Measured(SWEEP, Written(), (Incident("k", "host-b does not answer", NOW - timedelta(minutes=3)),))
+MEASURED = Measured(
+    SWEEP, Written(), (Incident("k", "host-b does not answer", NOW - timedelta(minutes=3)),)
+)
 
 
 def test_status_says_who_is_silent_and_since_when() -> None:
     said = repr(answered("status", measured=MEASURED))
-    for part in ("unreachable for 3 min", "88% of 8", "56% of 16 GiB", "host-b does not answer", "measured 4.0 s ago"):
+    for part in (
+        "unreachable for 3 min",
+        "88% of 8",
+        "56% of 16 GiB",
+        "host-b does not answer",
+        "measured 4.0 s ago",
+    ):
         assert part in said, part
 
 
@@ -276,12 +353,17 @@ def test_top_orders_and_names_the_silent() -> None:
 
 
 def test_a_chart_has_means_and_peaks_in_its_unit() -> None:
-    rows = tuple(bucket(2.0 * GIB, NOW - timedelta(hours=24 - n), peak=3.0 * GIB) for n in range(24))
+    rows = tuple(
+        bucket(2.0 * GIB, NOW - timedelta(hours=24 - n), peak=3.0 * GIB) for n in range(24)
+    )
     past = Written({(vm_entity(uuid_of("db-1")), Metric.MEMORY): rows})
     card = answered("chart db-1 --metric memory", measured=Measured(SWEEP, past))
     (drawing,) = [each for each in card.elements if isinstance(each, Chart)]
     assert drawing.unit == "GiB"
-    assert {name: set(values) for name, values in drawing.series} == {"mean": {2.0}, "highest": {3.0}}
+    assert {name: set(values) for name, values in drawing.series} == {
+        "mean": {2.0},
+        "highest": {3.0},
+    }
     assert "no history" in answered("chart new-1", measured=MEASURED).text
 
 
@@ -316,9 +398,14 @@ def test_without_history_nothing_is_said_to_be_well() -> None:
     (table,) = [each for each in card.elements if isinstance(each, Table)]
     assert [row[0] for row in table.rows][:2] == ["CPU", "Memory"]
     whole = replace(
-        MEASURED, sweep=replace(SWEEP, hosts=tuple(replace(each, problem="", cpu=1.5) for each in SWEEP.hosts))
+        MEASURED,
+        sweep=replace(
+            SWEEP, hosts=tuple(replace(each, problem="", cpu=1.5) for each in SWEEP.hosts)
+        ),
     )
-    (table,) = [each for each in answered("forecast", measured=whole).elements if isinstance(each, Table)]
+    (table,) = [
+        each for each in answered("forecast", measured=whole).elements if isinstance(each, Table)
+    ]
     assert table.rows[0][:2] == ("CPU", "3.0 of 16 cores")
 
 
@@ -353,8 +440,16 @@ def test_n_plus_one_is_told_of_the_hosts_in_service() -> None:
 def test_a_digest_preview_shows_everything_once() -> None:
     operations = Operations((operation(1, ONE), operation(2, ONE, denied=True)))
     kept = {"digest daily": {"slot": (NOW - DAY).isoformat(), "memory": dict(remembered(BEFORE))}}
-    said = repr(answered("digest preview", measured=replace(MEASURED, kept=kept), history=operations))
-    for part in ("New: new-1", "Gone: old-1", "web-1 (host-a → host-b)", "db-1: before", "2 requests: 1 approved"):
+    said = repr(
+        answered("digest preview", measured=replace(MEASURED, kept=kept), history=operations)
+    )
+    for part in (
+        "New: new-1",
+        "Gone: old-1",
+        "web-1 (host-a → host-b)",
+        "db-1: before",
+        "2 requests: 1 approved",
+    ):
         assert part in said, part
 
 

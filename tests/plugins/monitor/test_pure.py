@@ -22,7 +22,11 @@ def test_a_straight_line_reaches_its_limit_when_it_should() -> None:
     line = trend(days, [100.0 + 2 * day for day in days], 120.0)
     assert line is not None
     assert line.per_day == pytest.approx(2)
-    assert (line.days, line.earliest, line.latest) == (pytest.approx(10), pytest.approx(10), pytest.approx(10))
+    assert (line.days, line.earliest, line.latest) == (
+        pytest.approx(10),
+        pytest.approx(10),
+        pytest.approx(10),
+    )
 
 
 def test_a_noisy_line_says_how_unsure_it_is() -> None:
@@ -43,7 +47,9 @@ def test_what_shrinks_or_is_too_short_runs_out_never_or_nobody_knows() -> None:
     assert trend(days[:3], [1.0, 2.0, 3.0], 10.0) is None
     assert trend([0.0] * 10, [1.0] * 10, 10.0) is None
     hours = [each / 24 for each in range(-40, 1)]
-    assert trend(hours, [1.0] * len(hours), 10.0) is None, "less than two days tell nothing of weeks"
+    assert trend(hours, [1.0] * len(hours), 10.0) is None, (
+        "less than two days tell nothing of weeks"
+    )
     passed = trend(days, [300.0 + day for day in days], 200.0)
     assert passed is not None
     assert passed.days == 0
@@ -51,7 +57,9 @@ def test_what_shrinks_or_is_too_short_runs_out_never_or_nobody_knows() -> None:
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=500))
 def test_a_chart_has_few_points_and_loses_no_peak(values: list[float]) -> None:
-    buckets = [Bucket(NOW + n * timedelta(minutes=5), 300, v, v, v, 5) for n, v in enumerate(values)]
+    buckets = [
+        Bucket(NOW + n * timedelta(minutes=5), 300, v, v, v, 5) for n, v in enumerate(values)
+    ]
     found = points(buckets)
     assert 1 <= len(found) <= POINTS
     assert max(point.peak for point in found) == max(values)
@@ -62,7 +70,10 @@ def test_a_chart_has_few_points_and_loses_no_peak(values: list[float]) -> None:
 @given(st.integers(1, 60), st.sampled_from([60, 300, 3600, 86400]))
 def test_every_point_of_a_chart_has_a_name_of_its_own(hours: int, seconds: int) -> None:
     count = max(1, hours * 21600 // seconds)  # up to fifteen days
-    buckets = [Bucket(NOW + timedelta(seconds=seconds * n), seconds, 1.0, 1.0, 1.0, 1) for n in range(count)]
+    buckets = [
+        Bucket(NOW + timedelta(seconds=seconds * n), seconds, 1.0, 1.0, 1.0, 1)
+        for n in range(count)
+    ]
     most, form = grain(buckets)
     labels = [point.at.strftime(form) for point in points(buckets, most)]
     assert len(set(labels)) == len(labels) <= POINTS
@@ -72,7 +83,9 @@ def test_the_hungriest_come_first_and_the_unmeasured_last() -> None:
     vms = (
         VmSample("1", "calm", "a", "running", cpu=0.1, wait=0.5, memory=2),
         VmSample("2", "new", "a", "running"),
-        VmSample("3", "busy", "b", "running", cpu=2.0, wait=0.0, memory=9, used=1, read=5.0, written=1.0),
+        VmSample(
+            "3", "busy", "b", "running", cpu=2.0, wait=0.0, memory=9, used=1, read=5.0, written=1.0
+        ),
         VmSample("4", "off", "b", "shut off", cpu=9.0),
     )
     sweep = Sweep(NOW, vms=vms)

@@ -35,12 +35,19 @@ from bot.testing import FakeHypervisor, TickingClock, drawn, uuid_of
 from plugins.vm_lifecycle import handler, portrait, steps
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
 
-TABLE = {"images": {"tiny": {"base": "pool/tiny.qcow2"}}, "pool": "pool", "network": "br0", "shutdown_seconds": 10}
+TABLE = {
+    "images": {"tiny": {"base": "pool/tiny.qcow2"}},
+    "pool": "pool",
+    "network": "br0",
+    "shutdown_seconds": 10,
+}
 CATALOG = catalog.load(("vm_lifecycle",), {"vm_lifecycle": TABLE})
 SETTINGS = VmLifecycleSettings.model_validate(TABLE)
 POOL = Pool("pool", "dir", "/pool", active=True, autostart=True, free=50 * GIB)
 DISK = Disk("vda", "file", "/pool/web.qcow2", format="qcow2", capacity=10 * GIB)
-DETAIL = VmDetail(disks=(DISK,), nics=(Nic("bridge", "br0", "52:54:00:00:00:01"),), snapshot_list=())
+DETAIL = VmDetail(
+    disks=(DISK,), nics=(Nic("bridge", "br0", "52:54:00:00:00:01"),), snapshot_list=()
+)
 WEB = (uuid_of("web"), "web", "host-a")
 SAVED: Mapping[str, Any] = {"state": VmState.SHUT_OFF, "saved": True}
 TAKEN = (
@@ -52,7 +59,9 @@ TAKEN = (
 )
 
 
-def cluster(host: Mapping[str, Any] | None = None, detail: Mapping[str, Any] | None = None, **vm: Any) -> Snapshot:
+def cluster(
+    host: Mapping[str, Any] | None = None, detail: Mapping[str, Any] | None = None, **vm: Any
+) -> Snapshot:
     """Two hosts, ``web`` on host-a; ``host`` and ``detail``: what is different of them."""
     seen = drawn("host-a 8cpu 16G | web 2G 2cpu [env=dev]\nhost-b 8cpu 16G | db 12G")
     first, second = seen.hosts
@@ -64,7 +73,9 @@ def cluster(host: Mapping[str, Any] | None = None, detail: Mapping[str, Any] | N
 def silent(seen: Snapshot) -> Snapshot:
     """host-b has never answered."""
     gone = replace(seen.hosts[1], health=Health.UNREACHABLE, seen_at=None)
-    return replace(seen, hosts=(seen.hosts[0], gone), vms=tuple(vm for vm in seen.vms if vm.host == "host-a"))
+    return replace(
+        seen, hosts=(seen.hosts[0], gone), vms=tuple(vm for vm in seen.vms if vm.host == "host-a")
+    )
 
 
 def wish(line: str, seen: Snapshot) -> tuple[Action, Any]:
@@ -72,7 +83,9 @@ def wish(line: str, seen: Snapshot) -> tuple[Action, Any]:
     found = parsed(CATALOG, "/kvm", line)
     assert isinstance(found.command, Action)
     survey = found.command.survey if "delete" in line else None
-    asked = survey(found.intent, seen, FakeHypervisor(seen, TickingClock())) if survey else found.intent
+    asked = (
+        survey(found.intent, seen, FakeHypervisor(seen, TickingClock())) if survey else found.intent
+    )
     return found.command, asked
 
 
@@ -111,8 +124,11 @@ ALL = (
 
 
 def test_every_action_is_among_those_that_must_stay_good() -> None:
-    special = {"vm resume", "vm undelete", "vm purge", "vm discard-memory"}  # of VMs in other states
-    actions = {name for name, each in CATALOG.commands.items() if isinstance(each, Action)} - special
+    # Of VMs in other states
+    special = {"vm resume", "vm undelete", "vm purge", "vm discard-memory"}
+    actions = {
+        name for name, each in CATALOG.commands.items() if isinstance(each, Action)
+    } - special
     assert actions == {parsed(CATALOG, "/kvm", f"vm {line}").command.name for line in ALL}
 
 
@@ -121,8 +137,13 @@ def test_time_alone_makes_no_plan_stale(line: str, seconds: int) -> None:
     image = " --image tiny --disk 1G --memory 1G" if line.startswith("create") else ""
     tools = Disk("sda", "file", "/iso/tools.iso", device="cdrom")
     seen = cluster(detail={"disks": (DISK, tools), "snapshot_list": (VmSnapshot("clean"),)})
-    off = replace(seen.vm("web"), uuid=uuid_of("off"), name="off", state=VmState.SHUT_OFF,
-                  detail=replace(DETAIL, disks=(replace(DISK, source="/pool/off.qcow2"),), nics=()))  # fmt: skip
+    off = replace(
+        seen.vm("web"),
+        uuid=uuid_of("off"),
+        name="off",
+        state=VmState.SHUT_OFF,
+        detail=replace(DETAIL, disks=(replace(DISK, source="/pool/off.qcow2"),), nics=()),
+    )
     seen = replace(seen, vms=(*seen.vms, off))
     line = f"vm {line}{image}"
     later = replace(seen, taken_at=seen.taken_at + timedelta(seconds=seconds))
@@ -166,8 +187,12 @@ def test_what_is_not_named_stays_as_it_is_stored() -> None:
         ("--memory 6G", {"memory_limit": 4 * GIB}, "memory-limit", "--memory 4096M at most"),
     ],
 )
-def test_what_a_definition_fixes_is_foreseen(line: str, detail: dict[str, Any], code: str, says: str) -> None:
-    assert says in refused(f"vm resize web {line}", cluster(detail=detail, memory_max=2 * GIB))[code]
+def test_what_a_definition_fixes_is_foreseen(
+    line: str, detail: dict[str, Any], code: str, says: str
+) -> None:
+    assert (
+        says in refused(f"vm resize web {line}", cluster(detail=detail, memory_max=2 * GIB))[code]
+    )
 
 
 @pytest.mark.parametrize(
@@ -194,7 +219,9 @@ def test_a_transient_vm_has_no_stored_size() -> None:
 def test_a_vm_with_snapshots_is_renamed_where_its_libvirt_can() -> None:
     off: dict[str, Any] = {"state": VmState.SHUT_OFF, "detail": {"snapshots": 2}}
     assert planned("vm rename web new", cluster(**off)).steps == (steps.RenameVm(*WEB, "new"),)
-    told = refused("vm rename web new", cluster(host={"libvirt_version": 6_009_000}, **off))["snapshots"]
+    told = refused("vm rename web new", cluster(host={"libvirt_version": 6_009_000}, **off))[
+        "snapshots"
+    ]
     assert "6.10" in told
     assert "elete" not in told
 
@@ -204,7 +231,13 @@ def test_a_vm_with_snapshots_is_renamed_where_its_libvirt_can() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["shutdown web", "reboot web", "pause web", "snapshot create web a", "nic remove web 52:54:00:00:00:01"],
+    [
+        "shutdown web",
+        "reboot web",
+        "pause web",
+        "snapshot create web a",
+        "nic remove web 52:54:00:00:00:01",
+    ],
 )
 def test_a_vm_that_sleeps_is_told_to_be_woken(line: str) -> None:
     assert "`vm resume web`" in refused(f"vm {line}", cluster(state=VmState.SUSPENDED))["asleep"]
@@ -212,7 +245,9 @@ def test_a_vm_that_sleeps_is_told_to_be_woken(line: str) -> None:
 
 @pytest.mark.parametrize("state", [VmState.SUSPENDED, VmState.PAUSED])
 @pytest.mark.parametrize("line", ["delete web --keep-disks", "clone web new", "rename web new"])
-def test_what_needs_a_vm_off_says_how_one_that_stands_still_gets_there(line: str, state: VmState) -> None:
+def test_what_needs_a_vm_off_says_how_one_that_stands_still_gets_there(
+    line: str, state: VmState
+) -> None:
     told = refused(f"vm {line}", cluster(state=state))["runs"]
     assert "`vm resume web`, then `vm shutdown web`" in told
 
@@ -245,14 +280,20 @@ def test_a_vm_with_saved_memory_is_not_changed(line: str) -> None:
     assert "`vm discard-memory web`" in refused(f"vm {line}", seen)["memory-saved"]
 
 
-@pytest.mark.parametrize("line", ["start web", "tag web a=b", "delete web --keep-disks", "autostart web on"])
+@pytest.mark.parametrize(
+    "line", ["start web", "tag web a=b", "delete web --keep-disks", "autostart web on"]
+)
 def test_what_goes_on_in_spite_of_saved_memory_says_so(line: str) -> None:
-    assert any(each.code == "memory-saved" for each in planned(f"vm {line}", cluster(**SAVED)).warnings)
+    assert any(
+        each.code == "memory-saved" for each in planned(f"vm {line}", cluster(**SAVED)).warnings
+    )
 
 
 def test_saved_memory_is_shown_and_discarded_on_request() -> None:
     seen = cluster(**SAVED)
-    assert "its memory is saved" in repr(portrait.card(seen.vm("web"), seen, CATALOG.rules, portrait.Portrait()))
+    assert "its memory is saved" in repr(
+        portrait.card(seen.vm("web"), seen, CATALOG.rules, portrait.Portrait())
+    )
     plan = planned("vm discard-memory web", seen)
     assert [each.code for each in plan.warnings] == ["data-loss"]
     hypervisor = FakeHypervisor(seen, TickingClock())
@@ -265,7 +306,9 @@ def test_saved_memory_is_shown_and_discarded_on_request() -> None:
 def test_memory_saved_after_the_plan_stops_a_change() -> None:
     plan = planned("vm resize web --memory 1G", cluster(state=VmState.SHUT_OFF))
     with pytest.raises(DroverError, match="memory saved"):
-        handler.run(SETTINGS, plan.steps[0], FakeHypervisor(cluster(**SAVED), TickingClock()), Quiet())
+        handler.run(
+            SETTINGS, plan.steps[0], FakeHypervisor(cluster(**SAVED), TickingClock()), Quiet()
+        )
 
 
 # Disk-changing verbs ask what a start asks
@@ -308,7 +351,9 @@ def test_names_of_snapshots_that_exist_are_taken_as_they_are(verb: str, name: st
 @pytest.mark.parametrize("verb", ["revert", "delete"])
 def test_a_snapshot_that_does_not_exist_is_refused_with_the_nearest(verb: str) -> None:
     seen = cluster(detail={"snapshot_list": TAKEN})
-    assert "“before upgrade”" in refused(f"vm snapshot {verb} web befor-upgrade", seen)["no-snapshot"]
+    assert (
+        "“before upgrade”" in refused(f"vm snapshot {verb} web befor-upgrade", seen)["no-snapshot"]
+    )
     assert "vm snapshot list web" in refused(f"vm snapshot {verb} web zzz", seen)["no-snapshot"]
     assert "no snapshots" in refused(f"vm snapshot {verb} web zzz", cluster())["no-snapshot"]
 
@@ -326,14 +371,22 @@ def test_a_name_that_qemu_takes_for_a_number_is_refused() -> None:
 @pytest.mark.parametrize(("verb", "since"), [("revert", 9_009_000), ("delete", 9_000_000)])
 def test_external_snapshots_need_a_libvirt_that_can(verb: str, since: int) -> None:
     taken = {"snapshot_list": TAKEN}
-    assert planned(f"vm snapshot {verb} web ext", cluster(host={"libvirt_version": since}, detail=taken)).steps
-    told = refused(f"vm snapshot {verb} web ext", cluster(host={"libvirt_version": since - 1000}, detail=taken))
+    assert planned(
+        f"vm snapshot {verb} web ext", cluster(host={"libvirt_version": since}, detail=taken)
+    ).steps
+    told = refused(
+        f"vm snapshot {verb} web ext", cluster(host={"libvirt_version": since - 1000}, detail=taken)
+    )
     assert "Update libvirt" in told["external-snapshot"]
 
 
 def test_a_vm_with_uefi_has_snapshots_where_its_libvirt_takes_them() -> None:
     line, raw = "vm snapshot create web a", {"pflash": True, "loader": "/ovmf/code.fd"}
-    qcow2, old, new = {**raw, "nvram_format": "qcow2"}, {"libvirt_version": 9_002_000}, {"libvirt_version": 9_003_000}
+    qcow2, old, new = (
+        {**raw, "nvram_format": "qcow2"},
+        {"libvirt_version": 9_002_000},
+        {"libvirt_version": 9_003_000},
+    )
     off: dict[str, Any] = {"state": VmState.SHUT_OFF}
     assert "`vm shutdown web`" in refused(line, cluster(host=new, detail=raw))["uefi-snapshot"]
     assert "9.3" in refused(line, cluster(host=old, detail=raw))["uefi-snapshot"]
@@ -341,7 +394,9 @@ def test_a_vm_with_uefi_has_snapshots_where_its_libvirt_takes_them() -> None:
     assert planned(line, cluster(host={"libvirt_version": 10_010_000}, detail=qcow2)).steps
     assert planned(line, cluster(host=new, detail=raw, **off)).steps
     assert "uefi-snapshot" in refused(line, cluster(host=old, detail=raw, **off))
-    assert planned(line, cluster(host=old, detail={"pflash": True}, **off)).steps, "the host chooses its firmware"
+    assert planned(line, cluster(host=old, detail={"pflash": True}, **off)).steps, (
+        "the host chooses its firmware"
+    )
 
 
 def test_a_disk_that_no_pool_has_grows_only_while_its_vm_runs() -> None:
@@ -360,7 +415,9 @@ def test_a_disk_with_snapshots_grows_where_qemu_can() -> None:
     assert planned(line, cluster(detail=detail(compat="1.1"))).steps
     old = cluster(host={"hypervisor_version": 5_000_000}, detail=detail(compat="1.1"))
     assert "5.1" in refused(line, old)["snapshots"]
-    assert planned(line, cluster(detail={"disks": (replace(DISK, compat="0.10"),)})).steps, "without a snapshot"
+    assert planned(line, cluster(detail={"disks": (replace(DISK, compat="0.10"),)})).steps, (
+        "without a snapshot"
+    )
 
 
 # Advice
@@ -379,7 +436,10 @@ def test_a_disk_with_snapshots_grows_where_qemu_can() -> None:
         ("resize {} --cpus 1", dict(SAVED)),
         ("snapshot create {} a", {"state": VmState.SUSPENDED}),
         ("snapshot revert {} zzz", {"detail": {"snapshot_list": TAKEN}}),
-        ("start", {"state": VmState.SHUT_OFF, "tags": {"drover.deleted": "2026-01-08T09:00:00+00:00"}}),
+        (
+            "start",
+            {"state": VmState.SHUT_OFF, "tags": {"drover.deleted": "2026-01-08T09:00:00+00:00"}},
+        ),
     ],
 )
 def test_commands_in_advice_quote_the_name(line: str, vm: dict[str, Any]) -> None:

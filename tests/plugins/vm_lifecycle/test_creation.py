@@ -22,7 +22,12 @@ from plugins.vm_lifecycle.steps import CreateVm, CreateVms
 
 TABLE = {
     "images": {
-        "debian": {"base": "pool/debian.qcow2", "user": "debian", "least_memory": "512M", "least_disk": "2G"},
+        "debian": {
+            "base": "pool/debian.qcow2",
+            "user": "debian",
+            "least_memory": "512M",
+            "least_disk": "2G",
+        },
         "old": {"base": "pool/old.qcow2", "clone": "copy"},
     },
     "sizes": {"small": {"cpus": 1, "memory": "1G", "disk": "5G"}},
@@ -47,7 +52,9 @@ def cluster(text: str = "") -> Snapshot:
     return replace(seen, hosts=tuple(replace(host, pools=(POOL,)) for host in seen.hosts))
 
 
-def planned(snapshot: Snapshot | None = None, settings: VmLifecycleSettings = SETTINGS, **wish: Any) -> Plan:
+def planned(
+    snapshot: Snapshot | None = None, settings: VmLifecycleSettings = SETTINGS, **wish: Any
+) -> Plan:
     answer = creation.plan(settings, NewVms(**{"name": "new", **wish}), snapshot or cluster(), ())
     assert isinstance(answer, Plan), answer
     return answer
@@ -74,7 +81,12 @@ def test_a_guest_is_complete_in_its_step() -> None:
     made = step(plan)
     assert plan.risk is Risk.MEDIUM
     assert (made.vcpus, made.memory, made.capacity) == (1, GIB, 5 * GIB)
-    assert (made.base, made.full_copy, made.network_kind, made.network) == ("pool/debian.qcow2", False, "bridge", "br0")
+    assert (made.base, made.full_copy, made.network_kind, made.network) == (
+        "pool/debian.qcow2",
+        False,
+        "bridge",
+        "br0",
+    )
     assert made.disk == f"pool/new-{made.uuid[:8]}.qcow2"
     assert made.seed == f"pool/new-{made.uuid[:8]}-seed.qcow2"
     assert made.mac.startswith("52:54:00:")
@@ -125,7 +137,10 @@ def test_several_are_spread_and_fill_hosts_one_after_the_other() -> None:
     assert [each.name for each in many.guests] == [f"new-{number}" for number in range(1, 7)]
     assert len({each.uuid for each in many.guests} | {each.mac for each in many.guests}) == 12
     assert all(dict(each.tags)["apart"] == "new" for each in many.guests)
-    told = [json.loads(each.network_config)["ethernets"]["primary"]["addresses"][0] for each in many.guests]
+    told = [
+        json.loads(each.network_config)["ethernets"]["primary"]["addresses"][0]
+        for each in many.guests
+    ]
     assert told == [f"10.0.0.{number}/24" for number in range(10, 16)]
 
 
@@ -159,7 +174,9 @@ def test_a_name_on_a_silent_host_is_taken_too() -> None:
 
 def test_a_host_nobody_has_heard_is_warned_of() -> None:
     seen = cluster("host-a 16cpu 64G\nhost-b 16cpu 64G down")
-    seen = replace(seen, hosts=(seen.hosts[0], replace(seen.hosts[1], seen_at=None, health=Health.UNREACHABLE)))
+    seen = replace(
+        seen, hosts=(seen.hosts[0], replace(seen.hosts[1], seen_at=None, health=Health.UNREACHABLE))
+    )
     assert [each.code for each in planned(seen).warnings] == ["never-seen"]
 
 
@@ -193,7 +210,9 @@ def test_a_long_name_counts_with_its_number() -> None:
         ({"count": 51}, "too-many", "50"),
     ],
 )
-def test_what_cannot_be_is_refused_with_what_would(wish: dict[str, Any], code: str, says: str) -> None:
+def test_what_cannot_be_is_refused_with_what_would(
+    wish: dict[str, Any], code: str, says: str
+) -> None:
     assert says in refused(**wish)[code]
 
 
@@ -217,7 +236,9 @@ def test_a_ttl_becomes_a_moment() -> None:
 def test_it_stays_good_until_room_or_name_is_gone() -> None:
     wish, plan = NewVms("new"), planned()
     assert creation.still_good(SETTINGS, wish, plan, cluster(), ()) == ()
-    seen = cluster("host-a 16cpu 64G\nhost-b 16cpu 64G reserve 2G | big 61G | new 1M off\nhost-c 8cpu 32G")
+    seen = cluster(
+        "host-a 16cpu 64G\nhost-b 16cpu 64G reserve 2G | big 61G | new 1M off\nhost-c 8cpu 32G"
+    )
     codes = {each.code for each in creation.still_good(SETTINGS, wish, plan, seen, ())}
     assert {"memory", "name-taken"} <= codes
 
@@ -225,7 +246,9 @@ def test_it_stays_good_until_room_or_name_is_gone() -> None:
 def test_plans_and_intents_are_stored_and_read_back() -> None:
     loaded = catalog.load(("vm_lifecycle",), {"vm_lifecycle": TABLE})
     wish = parsed(
-        loaded, "/kvm", "vm create new --count 2 --tag env=dev --address 10.0.0.5/24 --user-data '#!/x'"
+        loaded,
+        "/kvm",
+        "vm create new --count 2 --tag env=dev --address 10.0.0.5/24 --user-data '#!/x'",
     ).intent
     plan = creation.plan(SETTINGS, wish, cluster(), ())
     assert loaded.codec().loads(codec.text(plan)) == plan
@@ -236,7 +259,13 @@ def test_the_dialogs_fields_are_the_commands_own() -> None:
     loaded = catalog.load(("vm_lifecycle",), {"vm_lifecycle": TABLE})
     known = {parameter.name for parameter in loaded.commands["vm create"].grammar.params}
     assert {field.name for field in forms.create(SETTINGS).fields} <= known
-    answers = {"name": "web", "size": "small", "tags": "env=dev", "count": "2", "user_data": "#!/bin/sh\necho 'hi'"}
+    answers = {
+        "name": "web",
+        "size": "small",
+        "tags": "env=dev",
+        "count": "2",
+        "user_data": "#!/bin/sh\necho 'hi'",
+    }
     line = f"vm create {typed(loaded.commands['vm create'].grammar, answers)}"
     wish = parsed(loaded, "/kvm", line).intent
     assert (wish.name, wish.size, wish.tags, wish.count) == ("web", "small", (("env", "dev"),), 2)
@@ -247,14 +276,18 @@ def test_the_dialogs_fields_are_the_commands_own() -> None:
 
 
 def surveyed(hypervisor: FakeHypervisor, **wish: Any) -> Plan | Refused:
-    intent = handler.bases(SETTINGS, NewVms(**{"name": "new", **wish}), hypervisor.snapshot(), hypervisor)
+    intent = handler.bases(
+        SETTINGS, NewVms(**{"name": "new", **wish}), hypervisor.snapshot(), hypervisor
+    )
     return creation.plan(SETTINGS, intent, hypervisor.snapshot(), ())
 
 
 def with_images(*hosts: str, size: int = 2 * GIB) -> FakeHypervisor:
     made = FakeHypervisor(cluster(), TickingClock())
     for host in hosts:
-        made.volumes[host, "pool", "debian.qcow2"] = Volume("pool", "debian.qcow2", "/debian.qcow2", size, MIB)
+        made.volumes[host, "pool", "debian.qcow2"] = Volume(
+            "pool", "debian.qcow2", "/debian.qcow2", size, MIB
+        )
     return made
 
 
@@ -262,7 +295,9 @@ def test_a_missing_image_is_found_before_anybody_is_asked() -> None:
     plan = surveyed(with_images("host-b"))
     assert isinstance(plan, Plan)
     assert plan.blast.hosts == ("host-b",)
-    assert any("host-a does not have the image pool/debian.qcow2" in reason.text for reason in plan.reasons)
+    assert any(
+        "host-a does not have the image pool/debian.qcow2" in reason.text for reason in plan.reasons
+    )
     there = surveyed(with_images("host-b"), host="host-a")
     assert isinstance(there, Refused)
     (missing,) = [each for each in there.objections if each.code == "no-base"]
@@ -294,7 +329,9 @@ def test_an_image_removed_after_the_vote_makes_the_plan_stale() -> None:
     plan = surveyed(hypervisor, host="host-a")
     assert isinstance(plan, Plan)
     hypervisor.volumes.clear()
-    intent = handler.bases(SETTINGS, NewVms("new", host="host-a"), hypervisor.snapshot(), hypervisor)
+    intent = handler.bases(
+        SETTINGS, NewVms("new", host="host-a"), hypervisor.snapshot(), hypervisor
+    )
     against = creation.still_good(SETTINGS, intent, plan, hypervisor.snapshot(), ())
     assert [each.code for each in against] == ["no-base"]
 

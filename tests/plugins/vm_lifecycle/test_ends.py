@@ -25,7 +25,16 @@ from bot.testing import FakeHypervisor, drawn, uuid_of
 from bot.testing.guests import Extra
 from plugins.vm_lifecycle import creation, devices, keeping, planner
 from plugins.vm_lifecycle.intents import DiskWish, NewTags, NewVms, SnapshotWish
-from plugins.vm_lifecycle.steps import AddDisk, CloneVm, DeleteVm, Power, PowerVm, PurgeVm, SetTtl, UndeleteVm
+from plugins.vm_lifecycle.steps import (
+    AddDisk,
+    CloneVm,
+    DeleteVm,
+    Power,
+    PowerVm,
+    PurgeVm,
+    SetTtl,
+    UndeleteVm,
+)
 from tests.bot.flow.small_bot import small_bot
 from tests.bot.flow.small_bot import text as card_text
 from tests.plugins.vm_lifecycle.test_handler import cluster as hosts
@@ -47,8 +56,12 @@ def seen() -> Snapshot:
 # What exists only while it runs
 
 
-@pytest.mark.parametrize(("verb", "power"), [("shutdown", Power.SHUTDOWN), ("force-off", Power.FORCE_OFF)])
-def test_a_transient_vm_ends_only_when_people_agree_that_nothing_is_left(verb: str, power: Power) -> None:
+@pytest.mark.parametrize(
+    ("verb", "power"), [("shutdown", Power.SHUTDOWN), ("force-off", Power.FORCE_OFF)]
+)
+def test_a_transient_vm_ends_only_when_people_agree_that_nothing_is_left(
+    verb: str, power: Power
+) -> None:
     said = refused(f"vm {verb} trans-1", seen())["definition-lost"]
     assert f"vm {verb} trans-1 --lose-definition" in said
     assert "definition is lost" in said
@@ -61,7 +74,9 @@ def test_a_transient_vm_ends_only_when_people_agree_that_nothing_is_left(verb: s
 def test_of_several_the_transient_ones_are_named() -> None:
     assert "trans-1" in refused("vm shutdown --tag env=ci", seen())["definition-lost"]
     both = planned("vm shutdown --tag env=ci --lose-definition", seen())
-    assert [(each.name, each.lose_definition) for each in both.steps if isinstance(each, PowerVm)] == [
+    assert [
+        (each.name, each.lose_definition) for each in both.steps if isinstance(each, PowerVm)
+    ] == [
         ("trans-1", True),
         ("web-1", False),
     ]
@@ -109,8 +124,12 @@ def silent(name: str, **change: Any) -> Snapshot:
 
 
 def deleted(taken: Snapshot) -> Snapshot:
-    tags = MappingProxyType({"drover.deleted": taken.taken_at.isoformat(), "drover.disks": "remove"})
-    return replace(taken, vms=tuple(replace(vm, tags=tags) if vm.name == "off-1" else vm for vm in taken.vms))
+    tags = MappingProxyType(
+        {"drover.deleted": taken.taken_at.isoformat(), "drover.disks": "remove"}
+    )
+    return replace(
+        taken, vms=tuple(replace(vm, tags=tags) if vm.name == "off-1" else vm for vm in taken.vms)
+    )
 
 
 @pytest.mark.parametrize(
@@ -133,7 +152,9 @@ def test_nothing_is_removed_while_a_silent_host_may_run_it(line: str) -> None:
 
 
 def test_the_clock_ends_no_vm_that_may_run_elsewhere() -> None:
-    (told,) = keeping.endings(SETTINGS, timed("web-1", silent("web-1", state=VmState.SHUT_OFF)), {}).noticed
+    (told,) = keeping.endings(
+        SETTINGS, timed("web-1", silent("web-1", state=VmState.SHUT_OFF)), {}
+    ).noticed
     assert isinstance(told, Alert)
     assert not told.over
     assert "may run there" in repr(told.card)
@@ -167,7 +188,9 @@ def test_a_step_looks_again_whether_a_host_that_had_it_is_silent(step: Any) -> N
 def test_a_running_copy_elsewhere_stops_a_purge() -> None:
     hypervisor = hosts()
     off = hypervisor.snapshot().vm("off-1")
-    hypervisor.put(replace(off, tags=MappingProxyType({"drover.deleted": "2026-01-01T00:00:00+00:00"})))
+    hypervisor.put(
+        replace(off, tags=MappingProxyType({"drover.deleted": "2026-01-01T00:00:00+00:00"}))
+    )
     hypervisor.put(replace(off, host="host-b", state=VmState.RUNNING))
     with pytest.raises(StepLostError, match="running on host-b"):
         run(PurgeVm(*OFF, ("pool/off-1.qcow2",)), hypervisor)
@@ -181,23 +204,38 @@ def disk(source: str, **how: Any) -> Disk:
     return Disk(how.pop("target", "vda"), "file", source, format="qcow2", **how)
 
 
-def with_disks(hypervisor: FakeHypervisor, name: str, *disks: Disk, host: str = "host-a", **how: Any) -> str:
+def with_disks(
+    hypervisor: FakeHypervisor, name: str, *disks: Disk, host: str = "host-a", **how: Any
+) -> str:
     """Let there be a VM that is off and has these disks."""
     vm = drawn(f"{host} 1cpu 1G | {name} 512M off").vm(name)
     hypervisor.put(replace(vm, detail=VmDetail(disks=disks), **how))
     return vm.uuid
 
 
-def volume(hypervisor: FakeHypervisor, name: str, base: str = "", *, pool: str = "pool", host: str = "host-a") -> None:
+def volume(
+    hypervisor: FakeHypervisor,
+    name: str,
+    base: str = "",
+    *,
+    pool: str = "pool",
+    host: str = "host-a",
+) -> None:
     on = f"/pool/{base}" if base else ""
-    hypervisor.volumes[host, pool, name] = Volume(pool, name, f"/{pool}/{name}", GIB, MIB, "qcow2", on)
+    hypervisor.volumes[host, pool, name] = Volume(
+        pool, name, f"/{pool}/{name}", GIB, MIB, "qcow2", on
+    )
 
 
 def asked(hypervisor: FakeHypervisor, line: str) -> Plan | Refused:
     """The answer to a command, with its look at the hosts, as the core asks for it."""
     found, snapshot = parsed(CATALOG, "/kvm", line), hypervisor.snapshot()
     assert isinstance(found.command, Action)
-    intent = found.command.survey(found.intent, snapshot, hypervisor) if found.command.survey else found.intent
+    intent = (
+        found.command.survey(found.intent, snapshot, hypervisor)
+        if found.command.survey
+        else found.intent
+    )
     assert CATALOG.codec().loads(codec.text(intent)) == intent
     return found.command.plan(intent, snapshot, CATALOG.rules)
 
@@ -220,7 +258,12 @@ def removed(hypervisor: FakeHypervisor, line: str) -> tuple[tuple[str, ...], str
 
 def test_a_template_of_linked_clones_is_not_removed() -> None:
     hypervisor = hosts()
-    for name, base in (("golden", ""), ("clone-1", "golden"), ("clone-2", "clone-1"), ("loose", "golden")):
+    for name, base in (
+        ("golden", ""),
+        ("clone-1", "golden"),
+        ("clone-2", "clone-1"),
+        ("loose", "golden"),
+    ):
         volume(hypervisor, f"{name}.qcow2", f"{base}.qcow2" if base else "")
     with_disks(hypervisor, "golden", disk("/pool/golden.qcow2"))
     with_disks(hypervisor, "clone-2", disk("/pool/clone-2.qcow2"))
@@ -228,7 +271,9 @@ def test_a_template_of_linked_clones_is_not_removed() -> None:
     assert "clone-2 on host-a, the volume pool/loose.qcow2 on host-a" in said
     assert "vm delete golden --keep-disks" in said
     assert objections(hypervisor, "vm delete golden --remove-disks")["disk-needed"] == said
-    assert removed(hypervisor, "vm delete clone-2 --remove-disks --now")[0] == ("pool/clone-2.qcow2",)
+    assert removed(hypervisor, "vm delete clone-2 --remove-disks --now")[0] == (
+        "pool/clone-2.qcow2",
+    )
     gone, told = removed(hypervisor, "vm delete golden --keep-disks --now")
     assert gone == ()
     assert "kept: pool/golden.qcow2" in told
@@ -249,17 +294,26 @@ def test_a_disk_that_another_vm_names_otherwise_is_not_removed(other: str) -> No
 def test_a_disk_that_another_host_names_in_a_shared_pool_is_not_removed() -> None:
     hypervisor = hosts()
     for host, path in (("host-a", "/pool"), ("host-b", "/mnt/pool")):
-        hypervisor.change(host, pools=(Pool("pool", "netfs", path, active=True, autostart=True, shared=True),))
-        hypervisor.volumes[host, "pool", "db.qcow2"] = Volume("pool", "db.qcow2", f"{path}/db.qcow2", GIB, MIB)
+        hypervisor.change(
+            host, pools=(Pool("pool", "netfs", path, active=True, autostart=True, shared=True),)
+        )
+        hypervisor.volumes[host, "pool", "db.qcow2"] = Volume(
+            "pool", "db.qcow2", f"{path}/db.qcow2", GIB, MIB
+        )
     with_disks(hypervisor, "old-db", disk("/pool/db.qcow2"))
     with_disks(hypervisor, "far", disk("/mnt/pool/db.qcow2"), host="host-b")
-    assert "far on host-b" in objections(hypervisor, "vm delete old-db --remove-disks --now")["disk-needed"]
+    assert (
+        "far on host-b"
+        in objections(hypervisor, "vm delete old-db --remove-disks --now")["disk-needed"]
+    )
 
 
 def test_the_second_definition_of_a_vm_holds_a_shared_disk() -> None:
     hypervisor = hosts()
     for host in ("host-a", "host-b"):
-        hypervisor.change(host, pools=(Pool("pool", "netfs", "/pool", active=True, autostart=True, shared=True),))
+        hypervisor.change(
+            host, pools=(Pool("pool", "netfs", "/pool", active=True, autostart=True, shared=True),)
+        )
         volume(hypervisor, "ha.qcow2", host=host)
         with_disks(hypervisor, "ha", disk("/pool/ha.qcow2"), host=host)
     said = objections(hypervisor, "vm delete ha --remove-disks --now")["disk-needed"]
@@ -269,18 +323,25 @@ def test_the_second_definition_of_a_vm_holds_a_shared_disk() -> None:
 def test_a_host_that_is_not_heard_counts_as_using_a_shared_pool() -> None:
     hypervisor = hosts()
     for host in ("host-a", "host-b"):
-        hypervisor.change(host, pools=(Pool("pool", "netfs", "/pool", active=True, autostart=True, shared=True),))
+        hypervisor.change(
+            host, pools=(Pool("pool", "netfs", "/pool", active=True, autostart=True, shared=True),)
+        )
         volume(hypervisor, "web.qcow2", host=host)
     with_disks(hypervisor, "web", disk("/pool/web.qcow2"))
     hypervisor.down("host-b")
     said = objections(hypervisor, "vm delete web --remove-disks --now")["disk-needed"]
     assert "perhaps VMs of host-b" in said
     hypervisor.change("host-a", pools=(Pool("pool", "dir", "/pool", active=True, autostart=True),))
-    assert removed(hypervisor, "vm delete web --remove-disks --now")[0] == ("pool/web.qcow2",), "nobody else sees it"
+    assert removed(hypervisor, "vm delete web --remove-disks --now")[0] == ("pool/web.qcow2",), (
+        "nobody else sees it"
+    )
     hypervisor.up("host-b")
     with_disks(hypervisor, "far", disk("/pool/web.qcow2"), host="host-b")
     hypervisor.down("host-b")
-    assert "far on host-b (as last seen)" in objections(hypervisor, "vm delete web --remove-disks --now")["disk-needed"]
+    assert (
+        "far on host-b (as last seen)"
+        in objections(hypervisor, "vm delete web --remove-disks --now")["disk-needed"]
+    )
 
 
 def test_an_image_of_the_catalogue_is_not_removed() -> None:
@@ -323,7 +384,9 @@ def test_a_name_with_seed_in_it_makes_no_seed(own: Disk) -> None:
 
 
 @pytest.mark.parametrize(("form", "device"), [("qcow2", "disk"), ("iso", "cdrom")])
-def test_a_seed_that_drover_made_goes_with_its_vm_even_after_a_rename(form: str, device: str) -> None:
+def test_a_seed_that_drover_made_goes_with_its_vm_even_after_a_rename(
+    form: str, device: str
+) -> None:
     hypervisor = hosts()
     seed = f"former-name-{uuid_of('web')[:8]}-seed.{form}"
     volume(hypervisor, seed)
@@ -422,7 +485,12 @@ def test_a_clone_gets_a_seed_of_its_own_where_its_source_has_one(form: str, devi
     hypervisor = hosts()
     volume(hypervisor, "web.qcow2")
     volume(hypervisor, f"web-{uuid_of('web')[:8]}-seed.{form}")
-    seed = disk(f"/pool/web-{uuid_of('web')[:8]}-seed.{form}", target="sdx", device=device, readonly=device == "cdrom")
+    seed = disk(
+        f"/pool/web-{uuid_of('web')[:8]}-seed.{form}",
+        target="sdx",
+        device=device,
+        readonly=device == "cdrom",
+    )
     with_disks(hypervisor, "web", disk("/pool/web.qcow2"), seed)
     answer = asked(hypervisor, "vm clone web copy")
     assert isinstance(answer, Plan)
@@ -433,7 +501,10 @@ def test_a_clone_gets_a_seed_of_its_own_where_its_source_has_one(form: str, devi
     run(step, hypervisor)
     made = hypervisor.snapshot().vm("copy").detail
     assert made is not None
-    assert {each.target: (each.source, each.device) for each in made.disks}["sdx"] == (f"/{step.seed[1]}", device)
+    assert {each.target: (each.source, each.device) for each in made.disks}["sdx"] == (
+        f"/{step.seed[1]}",
+        device,
+    )
 
 
 def test_what_two_vms_cannot_share_is_told_before_the_vote_and_before_a_copy() -> None:
@@ -445,7 +516,10 @@ def test_what_two_vms_cannot_share_is_told_before_the_vote_and_before_a_copy() -
     vm = hypervisor.snapshot().vm("web")
     assert vm.detail is not None
     hypervisor.put(replace(vm, detail=replace(vm.detail, hostdevs=("PCI 0000:01:00.0",))))
-    assert "the host device PCI 0000:01:00.0" in objections(hypervisor, "vm clone web copy")["not-copyable"]
+    assert (
+        "the host device PCI 0000:01:00.0"
+        in objections(hypervisor, "vm clone web copy")["not-copyable"]
+    )
     with pytest.raises(DroverError, match="Nothing was copied"):
         run(answer.steps[0], hypervisor)
     assert not [each for each in hypervisor.calls if each[0] == "create_volume"]
@@ -490,7 +564,9 @@ def test_a_new_disk_is_never_a_volume_that_is_there_already() -> None:
     hypervisor.refuse("attach_disk", "No free slot.")
     with pytest.raises(DroverError, match="No free slot"):
         run(step, hypervisor)
-    assert ("host-a", "pool", former) in hypervisor.volumes, "what a disk that was taken out holds stays"
+    assert ("host-a", "pool", former) in hypervisor.volumes, (
+        "what a disk that was taken out holds stays"
+    )
 
 
 def test_with_its_disks_a_vms_firmware_keeps_what_it_knows() -> None:
@@ -517,13 +593,17 @@ def test_a_template_that_clones_stand_on_is_not_written_to(line: str) -> None:
     golden = with_disks(hypervisor, "golden", disk("/pool/golden.qcow2"))
     hypervisor.create_snapshot("host-a", golden, "clean")
     with_disks(hypervisor, "twin", disk("/pool/golden.qcow2"))
-    assert isinstance(asked(hypervisor, line), Plan), "a second definition of the same disk stands on nothing"
+    assert isinstance(asked(hypervisor, line), Plan), (
+        "a second definition of the same disk stands on nothing"
+    )
     with_disks(hypervisor, "top", disk("/pool/clone.qcow2"))
     said = objections(hypervisor, line)["template"]
     assert "is the base image of top on host-a;" in said
     assert "vm clone golden NEW-NAME" in said
     hypervisor.refuse("storage", "It does not tell.", times=2)
-    assert isinstance(asked(hypervisor, line), Plan), "what cannot be read keeps no VM from its start"
+    assert isinstance(asked(hypervisor, line), Plan), (
+        "what cannot be read keeps no VM from its start"
+    )
 
 
 # What people write
@@ -533,7 +613,11 @@ def test_a_template_that_clones_stand_on_is_not_written_to(line: str) -> None:
     "tag", ["drover.deleted=2020-01-01", "drover.disks=remove", "expires=2020-01-01T00:00:00+00:00"]
 )
 def test_reserved_tags_are_refused_wherever_tags_are_given(tag: str) -> None:
-    for line in (f"vm tag web-1 {tag}", f"vm tag web-1 --remove {tag.partition('=')[0]}", f"vm create new --tag {tag}"):
+    for line in (
+        f"vm tag web-1 {tag}",
+        f"vm tag web-1 --remove {tag.partition('=')[0]}",
+        f"vm create new --tag {tag}",
+    ):
         assert tag.partition("=")[0] in objections(hosts(), line)["reserved"], line
 
 
@@ -550,7 +634,9 @@ def test_an_end_is_set_by_a_command_of_its_own_that_is_no_low_risk() -> None:
     hypervisor.set_tags("host-a", web.uuid, {"late": "yes"})
     run(step, hypervisor)
     tags = dict(hypervisor.snapshot().vm("web-1").tags)
-    assert tags == {"late": "yes", "ttl": "7d", "expires": step.expires}, "tags given meanwhile stay"
+    assert tags == {"late": "yes", "ttl": "7d", "expires": step.expires}, (
+        "tags given meanwhile stay"
+    )
     off = asked(hypervisor, "vm ttl web-1 off")
     assert isinstance(off, Plan)
     run(off.steps[0], hypervisor)
@@ -579,7 +665,11 @@ def test_what_no_definition_can_hold_is_refused_before_the_vote(mark: str) -> No
         answer = planner.plan(work, Risk.LOW, SETTINGS, wish, snapshot, ())
         assert isinstance(answer, Refused), wish
         assert [each.code for each in answer.objections] == ["bad-text"], wish
-    for wanted in ({"tags": (("note", text),)}, {"ssh_keys": (text,)}, {"user_data": f"#!/bin/sh\n{text}"}):
+    for wanted in (
+        {"tags": (("note", text),)},
+        {"ssh_keys": (text,)},
+        {"user_data": f"#!/bin/sh\n{text}"},
+    ):
         created = creation.plan(SETTINGS, NewVms("new", **wanted), snapshot, ())
         assert isinstance(created, Refused)
         assert f"U+{ord(mark):04X}" in created.objections[0].text

@@ -103,7 +103,9 @@ def cluster(kind: type[FakeHypervisor] = FakeHypervisor) -> Any:
         host-b 8cpu 16G
     """)
     hosts = tuple(
-        replace(host, pools=(Pool("pool", "dir", "/pool", active=True, autostart=True, free=50 * GIB),))
+        replace(
+            host, pools=(Pool("pool", "dir", "/pool", active=True, autostart=True, free=50 * GIB),)
+        )
         for host in seen.hosts
     )
     made = kind(replace(seen, hosts=hosts), TickingClock())
@@ -142,7 +144,10 @@ def test_a_guest_is_made_and_started() -> None:
     assert settled(step, hypervisor) is Settled.DONE
     made = hypervisor.snapshot().vm("new")
     assert (made.state, made.host, made.memory) == (VmState.RUNNING, step.host, GIB)
-    assert hypervisor.seeds[step.host, "pool", step.seed.removeprefix("pool/")].meta_data == step.meta_data
+    assert (
+        hypervisor.seeds[step.host, "pool", step.seed.removeprefix("pool/")].meta_data
+        == step.meta_data
+    )
     before = len(hypervisor.calls)
     run(step, hypervisor)
     again = [call[0] for call in hypervisor.calls[before:]]
@@ -179,7 +184,9 @@ def test_a_silent_host_is_waited_for_and_nothing_is_unmade() -> None:
     hypervisor = cluster()
     step = new(hypervisor)
     with hypervisor._lock:
-        hypervisor._refusals["define"] = [HostUnreachableError("host-a cannot be reached.", "Wait.")]
+        hypervisor._refusals["define"] = [
+            HostUnreachableError("host-a cannot be reached.", "Wait.")
+        ]
     with pytest.raises(HostUnreachableError):
         run(step, hypervisor)
     assert leftovers(hypervisor)[1]
@@ -207,7 +214,9 @@ def test_a_missing_image_names_the_hosts_that_have_it() -> None:
     hypervisor = cluster()
     step = new(hypervisor, host="host-a")
     del hypervisor.volumes["host-a", "pool", "tiny.qcow2"]
-    with pytest.raises(DroverError, match=r"host-a does not have the image pool/tiny\.qcow2") as caught:
+    with pytest.raises(
+        DroverError, match=r"host-a does not have the image pool/tiny\.qcow2"
+    ) as caught:
         run(step, hypervisor)
     assert "--host=host-b" in caught.value.advice
     del hypervisor.volumes["host-b", "pool", "tiny.qcow2"]
@@ -227,7 +236,9 @@ def test_of_several_those_that_fail_are_unmade_and_named() -> None:
     hypervisor = cluster()
     step: CreateVms = new(hypervisor, count=4)
     hypervisor.refuse("define", "No more.", "Ask less.")
-    with pytest.raises(DroverError, match="1 of 4 VMs could not be made; the others are there") as caught:
+    with pytest.raises(
+        DroverError, match="1 of 4 VMs could not be made; the others are there"
+    ) as caught:
         run(step, hypervisor)
     names, volumes = leftovers(hypervisor)
     assert len(names) == 3
@@ -241,7 +252,9 @@ def test_of_several_those_that_fail_are_unmade_and_named() -> None:
 def test_a_name_taken_meanwhile_is_given_up() -> None:
     hypervisor = cluster()
     step = new(hypervisor, host="host-a")
-    other = replace(hypervisor.snapshot().vm("off-1"), host="host-b", name="new", uuid=uuid_of("other"))
+    other = replace(
+        hypervisor.snapshot().vm("off-1"), host="host-b", name="new", uuid=uuid_of("other")
+    )
     hypervisor.put(other)
     with pytest.raises(DroverError, match=f"{uuid_of('other')} on host-b"):
         run(step, hypervisor)
@@ -292,7 +305,9 @@ def test_a_clone_has_its_own_name_disks_seed_and_card() -> None:
     assert (copy.state, copy.host, copy.memory) == (VmState.SHUT_OFF, source.host, source.memory)
     assert source.detail is not None
     assert copy.detail is not None
-    assert not {each.source for each in source.detail.disks} & {each.source for each in copy.detail.disks}
+    assert not {each.source for each in source.detail.disks} & {
+        each.source for each in copy.detail.disks
+    }
     assert not {each.mac for each in source.detail.nics} & {each.mac for each in copy.detail.nics}
     seed = hypervisor.seeds[step.host, "pool", step.seed[1].removeprefix("pool/")]
     assert '"local-hostname": "new-copy"' in seed.meta_data

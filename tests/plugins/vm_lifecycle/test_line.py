@@ -41,14 +41,20 @@ class Watched:
 
     def alerts(self) -> list[Card]:
         chat = self.bot.chat
-        return [card for ref, card in chat.messages.items() if ref.channel == "COPS" and ref not in chat.threads]
+        return [
+            card
+            for ref, card in chat.messages.items()
+            if ref.channel == "COPS" and ref not in chat.threads
+        ]
 
 
 @pytest.fixture
 def watched(tmp_path: Path) -> Iterator[Watched]:
     bot = small_bot(tmp_path, CLUSTER, ("vm_lifecycle",))
     series = SqlSeries(f"sqlite:///{tmp_path}/drover.sqlite")
-    monitor = Monitor(FakeSampler(bot.hypervisor, bot.clock), series, series, bot.clock, replica="one")
+    monitor = Monitor(
+        FakeSampler(bot.hypervisor, bot.clock), series, series, bot.clock, replica="one"
+    )
     bot.world = replace(bot.world, monitor=monitor)
     yield Watched(bot, monitor)
     series.close()
@@ -136,7 +142,9 @@ def test_a_deletion_is_asked_twice_and_can_be_taken_back_in_between(watched: Wat
     assert (seen.autostart, "drover.deleted" in seen.tags) == (False, True)
     assert "vm undelete db-1" in text(bot.types("vm start db-1"))
     watched.tick()
-    assert bot.operation(2).id == bot.store.operations(limit=1)[0].id, "its grace is not over: nothing is asked"
+    assert bot.operation(2).id == bot.store.operations(limit=1)[0].id, (
+        "its grace is not over: nothing is asked"
+    )
 
     done(bot, "vm undelete db-1", 3)
     seen = bot.hypervisor.snapshot().vm("db-1")
@@ -154,7 +162,9 @@ def test_a_deletion_is_asked_twice_and_can_be_taken_back_in_between(watched: Wat
     assert not any(vm.name == "db-1" for vm in bot.hypervisor.snapshot().vms)
 
 
-def test_a_guest_with_a_ttl_is_announced_kept_longer_by_a_button_and_then_shut_down(watched: Watched) -> None:
+def test_a_guest_with_a_ttl_is_announced_kept_longer_by_a_button_and_then_shut_down(
+    watched: Watched,
+) -> None:
     bot = watched.bot
     done(bot, "vm tag web-1 owner=ana", 1)
     done(bot, "vm ttl web-1 3d", 2)
@@ -172,7 +182,11 @@ def test_a_guest_with_a_ttl_is_announced_kept_longer_by_a_button_and_then_shut_d
     assert bot.operation(3).id == bot.store.operations(limit=1)[0].id, "it was given more time"
     watched.tick(days=7)
     ended = bot.operation(4)
-    assert (ended.action, ended.origin.by, ended.origin.reason) == ("vm shutdown", BOT, "Its time (ttl) is over.")
+    assert (ended.action, ended.origin.by, ended.origin.reason) == (
+        "vm shutdown",
+        BOT,
+        "Its time (ttl) is over.",
+    )
     assert ended.origin.causes == ("UANA",), "who gave it this end does not vote on it"
     agreed(bot, 4)
     assert state(bot, "web-1") is VmState.SHUT_OFF

@@ -12,7 +12,18 @@ import pytest
 from bot import catalog
 from bot.declare import Action, Alert, Looked, Proposal
 from bot.domain import codec
-from bot.domain.cluster import GIB, Disk, Health, Inbound, Nic, Pool, Snapshot, Vm, VmDetail, VmState
+from bot.domain.cluster import (
+    GIB,
+    Disk,
+    Health,
+    Inbound,
+    Nic,
+    Pool,
+    Snapshot,
+    Vm,
+    VmDetail,
+    VmState,
+)
 from bot.domain.plan import Plan, Refused, Risk
 from bot.domain.samples import Sweep, VmSample
 from bot.flow.parse import parsed
@@ -47,7 +58,9 @@ def cluster(**change: Any) -> Snapshot:
 
 
 def with_vm(seen: Snapshot, name: str, **change: Any) -> Snapshot:
-    return replace(seen, vms=tuple(replace(vm, **change) if vm.name == name else vm for vm in seen.vms))
+    return replace(
+        seen, vms=tuple(replace(vm, **change) if vm.name == name else vm for vm in seen.vms)
+    )
 
 
 def surveyed(action: Action, intent: Any, seen: Snapshot) -> Any:
@@ -59,7 +72,9 @@ def surveyed(action: Action, intent: Any, seen: Snapshot) -> Any:
         for disk in vm.detail.disks if vm.detail else ():
             if place := volume_on(disk.source, seen.host(vm.host)):
                 pool, _, name = place.partition("/")
-                hypervisor.volumes[vm.host, pool, name] = Volume(pool, name, f"/{place}", 10 * GIB, GIB, disk.format)
+                hypervisor.volumes[vm.host, pool, name] = Volume(
+                    pool, name, f"/{place}", 10 * GIB, GIB, disk.format
+                )
     return action.survey(intent, seen, hypervisor)
 
 
@@ -172,9 +187,14 @@ def test_a_bulk_verb_lists_everyone_and_skips_who_is_there_already() -> None:
     assert [each.title for each in plan.steps] == ["Shut down web-1 on host-a"]
     assert any("off-1" in each.text for each in plan.reasons)
     both = planned("vm delete --tag env=dev --keep-disks", cluster(state=VmState.SHUT_OFF))
-    assert [each.name for each in both.steps if isinstance(each, steps.DeleteVm)] == ["off-1", "web-1"]
+    assert [each.name for each in both.steps if isinstance(each, steps.DeleteVm)] == [
+        "off-1",
+        "web-1",
+    ]
     assert "2 VMs (off-1, web-1)" in both.title
-    assert {"off-1 on host-a", "web-1 on host-a"} <= {each.text.partition(",")[0] for each in both.reasons}
+    assert {"off-1 on host-a", "web-1 on host-a"} <= {
+        each.text.partition(",")[0] for each in both.reasons
+    }
 
 
 def test_several_at_once_are_never_a_low_risk_that_a_policy_waves_through() -> None:
@@ -204,7 +224,9 @@ def test_a_start_obeys_the_placement_rules() -> None:
     assert "maintenance" in refused("vm start off-1", resting)
 
 
-@pytest.mark.parametrize("line", ["vm shutdown web-1", "vm resize web-1 --cpus 3", "vm snapshot create web-1 a"])
+@pytest.mark.parametrize(
+    "line", ["vm shutdown web-1", "vm resize web-1 --cpus 3", "vm snapshot create web-1 a"]
+)
 def test_nobody_touches_a_guest_on_its_way_or_on_a_silent_host(line: str) -> None:
     seen = cluster()
     moving = replace(seen, inbound=(Inbound(WEB[0], "host-a", "host-b", GIB, "op-1"),))
@@ -213,7 +235,9 @@ def test_nobody_touches_a_guest_on_its_way_or_on_a_silent_host(line: str) -> Non
     assert "Unreachable is not dead" in refused(line, silent)["host-unreachable"]
 
 
-@pytest.mark.parametrize("line", ["vm reboot web-1", "vm force-off web-1", "vm delete web-1 --remove-disks"])
+@pytest.mark.parametrize(
+    "line", ["vm reboot web-1", "vm force-off web-1", "vm delete web-1 --remove-disks"]
+)
 def test_nobody_touches_a_vm_whose_tags_cannot_be_read(line: str) -> None:
     """They decide who must approve."""
     seen = with_vm(cluster(), "web-1", detail=None, tags={}, problem="its definition: error 1")
@@ -223,7 +247,9 @@ def test_nobody_touches_a_vm_whose_tags_cannot_be_read(line: str) -> None:
 def test_a_vm_shows_what_of_it_cannot_be_read() -> None:
     seen = with_vm(cluster(), "web-1", problem="its definition makes no sense: shares “x”")
     vm = seen.vm("web-1")
-    card = portrait.card(vm, seen, (), portrait.Portrait(disks=(DiskUse("vda", "/a", 0, 0, problem="no such file"),)))
+    card = portrait.card(
+        vm, seen, (), portrait.Portrait(disks=(DiskUse("vda", "/a", 0, 0, problem="no such file"),))
+    )
     assert "shares “x”" in repr(card)
     assert "no such file" in repr(card)
 
@@ -234,7 +260,9 @@ def test_a_guest_that_a_migration_left_paused_is_not_resumed() -> None:
 
 
 def test_a_deleted_guest_rests() -> None:
-    tags = MappingProxyType({"drover.deleted": "2026-01-08T09:00:00+00:00", "drover.disks": "remove"})
+    tags = MappingProxyType(
+        {"drover.deleted": "2026-01-08T09:00:00+00:00", "drover.disks": "remove"}
+    )
     seen = cluster(state=VmState.SHUT_OFF, tags=tags)
     assert "vm undelete web-1" in refused("vm start web-1", seen)["deleted"]
     assert planned("vm undelete web-1", seen).steps == (steps.UndeleteVm(*WEB),)
@@ -250,16 +278,25 @@ def test_kept_disks_are_kept_and_shared_ones_always() -> None:
     assert isinstance(keep, steps.PurgeVm)
     assert keep.volumes == (SEED, f"pool/{WEB[0]}-serial.log")
     shared = replace(DISKS[0], shareable=True)
-    both = with_vm(with_vm(seen, "off-1", detail=VmDetail(disks=(shared,))), "web-1", detail=VmDetail(disks=(shared,)))
+    both = with_vm(
+        with_vm(seen, "off-1", detail=VmDetail(disks=(shared,))),
+        "web-1",
+        detail=VmDetail(disks=(shared,)),
+    )
     plan = planned("vm delete web-1 --remove-disks --now", both)
     assert isinstance(plan.steps[1], steps.PurgeVm)
     assert plan.steps[1].volumes == (f"pool/{WEB[0]}-serial.log",)
-    assert any("pool/web-1.qcow2 (it is shared or read-only)" in each.text for each in plan.warnings)
+    assert any(
+        "pool/web-1.qcow2 (it is shared or read-only)" in each.text for each in plan.warnings
+    )
 
 
 def test_snapshots_need_disks_that_keep_them() -> None:
     raw = (replace(DISKS[0], format="raw"),)
-    assert "raw" in refused("vm snapshot create web-1 a", cluster(detail=VmDetail(disks=raw)))["format"]
+    assert (
+        "raw"
+        in refused("vm snapshot create web-1 a", cluster(detail=VmDetail(disks=raw)))["format"]
+    )
 
 
 def test_a_plan_goes_stale_when_it_would_be_another() -> None:
@@ -268,9 +305,9 @@ def test_a_plan_goes_stale_when_it_would_be_another() -> None:
     assert stale("vm shutdown --tag env=dev", plan, started) == ["changed"]
     moved = cluster(host="host-b")
     assert stale("vm shutdown web-1", planned("vm shutdown web-1"), moved) == ["changed"]
-    assert stale("vm shutdown web-1", planned("vm shutdown web-1"), cluster(state=VmState.SHUT_OFF)) == [
-        "nothing-to-do"
-    ]
+    assert stale(
+        "vm shutdown web-1", planned("vm shutdown web-1"), cluster(state=VmState.SHUT_OFF)
+    ) == ["nothing-to-do"]
 
 
 def test_a_clone_is_planned_volume_by_volume() -> None:
@@ -283,7 +320,9 @@ def test_a_clone_is_planned_volume_by_volume() -> None:
     assert len(step.macs) == 1
     assert dict(step.tags) == {"env": "dev", "owner": "ann"}
     assert CATALOG.codec().loads(codec.text(plan)) == plan
-    later = replace(cluster(state=VmState.SHUT_OFF), taken_at=cluster().taken_at + timedelta(minutes=5))
+    later = replace(
+        cluster(state=VmState.SHUT_OFF), taken_at=cluster().taken_at + timedelta(minutes=5)
+    )
     assert stale(line, plan, later) == []
     lost = VmDetail(disks=(replace(DISKS[0], source="/elsewhere/web.qcow2"),))
     assert "no-pool" in refused(line, cluster(state=VmState.SHUT_OFF, detail=lost))
@@ -291,7 +330,11 @@ def test_a_clone_is_planned_volume_by_volume() -> None:
 
 def test_time_alone_makes_no_plan_stale() -> None:
     later = replace(cluster(), taken_at=cluster().taken_at + timedelta(minutes=5))
-    for line in ("vm ttl web-1 1d", "vm snapshot revert web-1 clean", "vm delete off-1 --keep-disks"):
+    for line in (
+        "vm ttl web-1 1d",
+        "vm snapshot revert web-1 clean",
+        "vm delete off-1 --keep-disks",
+    ):
         assert stale(line, planned(line), later) == []
 
 
@@ -315,7 +358,9 @@ def test_a_guest_with_a_ttl_is_announced_then_shut_down() -> None:
     assert "ann" in repr(soon.card)
     assert [each.command for each in soon.remedies] == [f"vm ttl {WEB[1]} 7d"]
     assert dict(first.memory) == {soon.key: WEB[1]}
-    over, wish = looked(dict(first.memory), expires=(now - timedelta(hours=2)).isoformat()).noticed[:2]
+    over, wish = looked(dict(first.memory), expires=(now - timedelta(hours=2)).isoformat()).noticed[
+        :2
+    ]
     assert isinstance(over, Alert)
     assert over.over
     assert isinstance(wish, Proposal)
@@ -331,7 +376,9 @@ def test_a_paused_guest_whose_time_is_over_is_told_of_with_a_choice_until_it_is_
     assert isinstance(told, Alert)
     assert not told.over
     assert [each.command for each in told.remedies] == ["vm resume web-1", "vm force-off web-1"]
-    off = keeping.endings(SETTINGS, with_vm(seen, "web-1", state=VmState.SHUT_OFF), dict(first.memory))
+    off = keeping.endings(
+        SETTINGS, with_vm(seen, "web-1", state=VmState.SHUT_OFF), dict(first.memory)
+    )
     assert [each.over for each in off.noticed if isinstance(each, Alert)] == [True]
 
 
@@ -339,8 +386,12 @@ def test_an_announcement_that_is_not_true_any_more_is_ended_unless_nobody_knows(
     now = cluster().taken_at
     ends = (now + timedelta(hours=2)).isoformat()
     before = dict(keeping.endings(SETTINGS, timed(expires=ends), {}).memory)
-    changed = keeping.endings(SETTINGS, timed(expires=(now + timedelta(days=7)).isoformat()), before)
-    assert [(each.key, each.over) for each in changed.noticed if isinstance(each, Alert)] == [(*before, True)]
+    changed = keeping.endings(
+        SETTINGS, timed(expires=(now + timedelta(days=7)).isoformat()), before
+    )
+    assert [(each.key, each.over) for each in changed.noticed if isinstance(each, Alert)] == [
+        (*before, True)
+    ]
     assert not changed.memory
     seen = timed(expires=ends)
     hosts = tuple(replace(host, health=Health.UNREACHABLE) for host in seen.hosts)
@@ -349,14 +400,23 @@ def test_an_announcement_that_is_not_true_any_more_is_ended_unless_nobody_knows(
 
 def test_a_deleted_guest_is_purged_after_its_grace() -> None:
     now = cluster().taken_at
-    assert list(keeping.purges(SETTINGS, timed(**{"drover.deleted": (now + timedelta(hours=1)).isoformat()}))) == []
+    assert (
+        list(
+            keeping.purges(
+                SETTINGS, timed(**{"drover.deleted": (now + timedelta(hours=1)).isoformat()})
+            )
+        )
+        == []
+    )
     (wish,) = keeping.purges(SETTINGS, timed(**{"drover.deleted": now.isoformat()}))
     assert isinstance(wish, Proposal)
     assert wish.action == "vm purge"
     command = CATALOG.commands["vm purge"]
     assert isinstance(command, Action)
     deleted = timed(**{"drover.deleted": now.isoformat(), "drover.disks": "keep"})
-    plan = command.plan(wish.intent, with_vm(deleted, "web-1", state=VmState.SHUT_OFF), CATALOG.rules)
+    plan = command.plan(
+        wish.intent, with_vm(deleted, "web-1", state=VmState.SHUT_OFF), CATALOG.rules
+    )
     assert isinstance(plan, Plan)
 
 
@@ -371,7 +431,10 @@ def test_the_card_shows_what_was_read_and_tells_what_was_not() -> None:
         (DiskUse("vda", "/pool/web-1.qcow2", 10 * GIB, GIB),),
         (),
         ("No snapshots told.",),
-        (FileSystem("/srv", "ext4", 8 * GIB, 6 * GIB, ("vda",)), FileSystem("/proc/x", "proc", 0, 0)),
+        (
+            FileSystem("/srv", "ext4", 8 * GIB, 6 * GIB, ("vda",)),
+            FileSystem("/proc/x", "proc", 0, 0),
+        ),
     )
     shown = repr(portrait.card(vm, seen, CATALOG.rules, read))
     for part in (
@@ -388,10 +451,16 @@ def test_the_card_shows_what_was_read_and_tells_what_was_not() -> None:
     assert "login:" in repr(portrait.console_card(vm, "tick 1\nlogin:"))
     assert "silent" in repr(portrait.console_card(vm, "\n"))
     assert "no snapshots" in repr(portrait.snapshots_card(vm, portrait.Portrait()))
-    taken = GuestSnapshot("clean", seen.taken_at, "running", current=True, description="before the test")
-    assert "before the test" in repr(portrait.snapshots_card(vm, portrait.Portrait(snapshots=(taken,))))
+    taken = GuestSnapshot(
+        "clean", seen.taken_at, "running", current=True, description="before the test"
+    )
+    assert "before the test" in repr(
+        portrait.snapshots_card(vm, portrait.Portrait(snapshots=(taken,)))
+    )
     full = with_vm(seen, "db-1", memory=15 * GIB)
-    assert "host-b has room for" in repr(portrait.card(vm, full, CATALOG.rules, portrait.Portrait()))
+    assert "host-b has room for" in repr(
+        portrait.card(vm, full, CATALOG.rules, portrait.Portrait())
+    )
 
 
 def test_a_load_that_a_look_cannot_measure_is_the_newest_sweeps() -> None:
@@ -406,19 +475,28 @@ def test_a_load_that_a_look_cannot_measure_is_the_newest_sweeps() -> None:
 
 def broken_postcopy(other: VmState | None = None) -> Snapshot:
     seen = cluster()
-    dead = replace(seen.vm("web-1"), paused_by="postcopy failed", detail=VmDetail(job="migration in"))
+    dead = replace(
+        seen.vm("web-1"), paused_by="postcopy failed", detail=VmDetail(job="migration in")
+    )
     left = replace(dead, host="host-b", state=other or VmState.SHUT_OFF, detail=None)
-    return replace(seen, vms=(*(vm for vm in seen.vms if vm.name != "web-1"), dead, *([left] if other else [])))
+    return replace(
+        seen, vms=(*(vm for vm in seen.vms if vm.name != "web-1"), dead, *([left] if other else []))
+    )
 
 
 @pytest.mark.parametrize("other", [None, VmState.SHUT_OFF])
 def test_what_is_left_of_a_failed_postcopy_is_forced_off_and_started(other: VmState | None) -> None:
     plan = planned("vm reboot web-1", broken_postcopy(other))
-    assert plan.steps == (steps.PowerVm(*WEB, steps.Power.FORCE_OFF), steps.PowerVm(*WEB, steps.Power.START))
+    assert plan.steps == (
+        steps.PowerVm(*WEB, steps.Power.FORCE_OFF),
+        steps.PowerVm(*WEB, steps.Power.START),
+    )
     assert "data-loss" in [each.code for each in plan.warnings]
     assert planned("vm force-off web-1", broken_postcopy(other)).steps[0].title
 
 
 def test_a_failed_postcopy_whose_other_half_exists_is_not_ended() -> None:
-    assert {"busy", "runs-elsewhere"} <= refused("vm reboot web-1", broken_postcopy(VmState.PAUSED)).keys()
+    assert {"busy", "runs-elsewhere"} <= refused(
+        "vm reboot web-1", broken_postcopy(VmState.PAUSED)
+    ).keys()
     assert "busy" in refused("vm force-off web-1", broken_postcopy(VmState.PAUSED))

@@ -20,7 +20,9 @@ def address(agent: str, deadline: float = 5.0, password: str = "", **options: st
     return FenceAddress(A, agent, options, password, deadline)
 
 
-@pytest.mark.parametrize("agent", ["fence_dummy", "fence_virsh", "fence_ack_manual", "fence_scsi", "sh", "../sh", ""])
+@pytest.mark.parametrize(
+    "agent", ["fence_dummy", "fence_virsh", "fence_ack_manual", "fence_scsi", "sh", "../sh", ""]
+)
 def test_what_proves_no_power_is_refused(agent: str) -> None:
     with pytest.raises(PowerError, match="not one of the fence agents"):
         FenceControl([address(agent)], TickingClock())
@@ -47,7 +49,9 @@ def test_redfish_is_told_which_machine() -> None:
         FenceControl([address("redfish", url="https://bmc-a")], TickingClock())
 
 
-def test_an_agent_that_is_not_installed_reads_unknown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_agent_that_is_not_installed_reads_unknown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(agents, "_PATH", str(tmp_path))
     seen = FenceControl([address("fence_apc", ip="pdu")], TickingClock()).read(A)
     assert (seen.power, "not installed" in seen.problem) == (Power.UNKNOWN, True)
@@ -61,7 +65,8 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "power"), [(0, Power.ON), (2, Power.OFF), (1, Power.UNKNOWN), (3, Power.UNKNOWN), (127, Power.UNKNOWN)]
+    ("code", "power"),
+    [(0, Power.ON), (2, Power.OFF), (1, Power.UNKNOWN), (3, Power.UNKNOWN), (127, Power.UNKNOWN)],
 )
 def test_codes_are_read_as_the_standard_says(
     code: int, power: Power, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -70,22 +75,39 @@ def test_codes_are_read_as_the_standard_says(
     assert FenceControl([address("fence_apc", ip="pdu")], TickingClock()).read(A).power is power
 
 
-def test_options_and_password_go_over_standard_input_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_and_password_go_over_standard_input_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SLACK_BOT_TOKEN", "xoxb-secret")
-    script(tmp_path, monkeypatch, f'cat >{tmp_path}/in; echo "$*" >{tmp_path}/argv; env >{tmp_path}/env; exit 0')
-    FenceControl([address("fence_apc", password="s3cret", ip="pdu", plug="7")], TickingClock()).read(A)
-    assert (tmp_path / "in").read_text().splitlines() == ["ip=pdu", "plug=7", "action=status", "password=s3cret"]
+    script(
+        tmp_path,
+        monkeypatch,
+        f'cat >{tmp_path}/in; echo "$*" >{tmp_path}/argv; env >{tmp_path}/env; exit 0',
+    )
+    FenceControl(
+        [address("fence_apc", password="s3cret", ip="pdu", plug="7")], TickingClock()
+    ).read(A)
+    assert (tmp_path / "in").read_text().splitlines() == [
+        "ip=pdu",
+        "plug=7",
+        "action=status",
+        "password=s3cret",
+    ]
     assert (tmp_path / "argv").read_text() == "\n"
     assert "xoxb-secret" not in (tmp_path / "env").read_text()
 
 
-def test_a_password_in_an_agents_words_is_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_password_in_an_agents_words_is_hidden(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     script(tmp_path, monkeypatch, "cat >/dev/null; echo 'login with s3cret failed' >&2; exit 1")
     seen = FenceControl([address("fence_apc", password="s3cret", ip="pdu")], TickingClock()).read(A)
     assert seen.problem == "login with … failed"
 
 
-def test_an_agent_that_hangs_is_ended_with_what_it_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_agent_that_hangs_is_ended_with_what_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     script(tmp_path, monkeypatch, f"sleep 300 & echo $! >{tmp_path}/child; wait")
     seen = FenceControl([address("fence_apc", deadline=0.5, ip="pdu")], TickingClock()).read(A)
     assert (seen.power, seen.problem) == (Power.UNKNOWN, "no answer in 0.5 s")
@@ -104,7 +126,9 @@ def _alive(pid: int) -> bool:
     return " Z " not in Path(f"/proc/{pid}/stat").read_text()
 
 
-def test_a_failed_order_raises_and_its_password_is_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_order_raises_and_its_password_is_hidden(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     script(tmp_path, monkeypatch, "cat >/dev/null; echo 'bad s3cret' >&2; exit 1")
     control = FenceControl([address("fence_apc", password="s3cret", ip="pdu")], TickingClock())
     with pytest.raises(PowerError, match="did not take the order") as error:

@@ -78,7 +78,8 @@ class OddHost:
         made = self.answers
         self.domains = [_domain(made, number) for number in (1, 2)]
         self.interfaces = [
-            Thing(made, each, name=each, XMLDesc=f"<interface type='bridge' name='{each}'/>") for each in ("br0", "br1")
+            Thing(made, each, name=each, XMLDesc=f"<interface type='bridge' name='{each}'/>")
+            for each in ("br0", "br1")
         ]
         self.networks = [
             Thing(made, each, name=each, isActive=1, autostart=1,
@@ -96,22 +97,41 @@ class OddHost:
                 f"<device><capability type='net'><interface>{each}</interface></capability></device>"
             )) for each in ("eth0", "eth1")
         ]  # fmt: skip
-        stat = {"state.state": 1, "state.reason": 1, "cpu.time": 10**9, "vcpu.current": 2, "balloon.current": 1024}
+        stat = {
+            "state.state": 1,
+            "state.reason": 1,
+            "cpu.time": 10**9,
+            "vcpu.current": 2,
+            "balloon.current": 1024,
+        }
         self.truth: dict[str, Callable[..., Any]] = {
             "getCapabilities": lambda: CAPABILITIES,
             "getInfo": lambda: ["x86_64", 8192, 8, 2000, 1, 1, 8, 1],
             "getHostname": lambda: "host-a.example",
             "getVersion": lambda: 7002022,
             "getLibVersion": lambda: 9000000,
-            "getMemoryStats": lambda *_: {"total": 8 << 20, "free": 4 << 20, "buffers": 0, "cached": 1 << 20},
+            "getMemoryStats": lambda *_: {
+                "total": 8 << 20,
+                "free": 4 << 20,
+                "buffers": 0,
+                "cached": 1 << 20,
+            },
             "getFreeMemory": lambda: 4 << 30,
             "getCPUStats": lambda *_: {"kernel": 1, "user": 2, "intr": 0, "iowait": 0, "idle": 9},
             "getMemoryParameters": lambda *_: {"shm_pages_sharing": 0},
-            "getSysinfo": lambda *_: "<sysinfo><system><entry name='product'>Box</entry></system></sysinfo>",
-            "getAllDomainStats": lambda *_: [(each, self._stat(each, stat)) for each in self.domains],
-            "domainListGetStats": lambda some, *_: [(each, self._stat(each, stat)) for each in some],
+            "getSysinfo": lambda *_: (
+                "<sysinfo><system><entry name='product'>Box</entry></system></sysinfo>"
+            ),
+            "getAllDomainStats": lambda *_: [
+                (each, self._stat(each, stat)) for each in self.domains
+            ],
+            "domainListGetStats": lambda some, *_: [
+                (each, self._stat(each, stat)) for each in some
+            ],
             "listAllDomains": lambda *_: list(self.domains),
-            "lookupByUUIDString": lambda uuid: next(d for d in self.domains if d._truth["UUIDString"] == uuid),
+            "lookupByUUIDString": lambda uuid: next(
+                d for d in self.domains if d._truth["UUIDString"] == uuid
+            ),
             "listAllInterfaces": lambda *_: list(self.interfaces),
             "listAllNetworks": lambda *_: list(self.networks),
             "listAllStoragePools": lambda *_: list(self.pools),
@@ -136,7 +156,9 @@ class OddHost:
         return lambda *args: self.answers.give("host", method, lambda: truth(*args))
 
 
-CODES = sorted({value for name, value in vars(libvirt).items() if name.startswith("VIR_ERR_") and value > 2})
+CODES = sorted(
+    {value for name, value in vars(libvirt).items() if name.startswith("VIR_ERR_") and value > 2}
+)
 """Every error code of libvirt, but those that are errors' levels."""
 
 GARBAGE: tuple[Any, ...] = (

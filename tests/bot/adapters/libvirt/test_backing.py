@@ -61,7 +61,9 @@ class Handle:
 
 
 class Connection:
-    def __init__(self, pools: tuple[Handle, ...], domains: tuple[Handle, ...], *, alive: bool = True) -> None:
+    def __init__(
+        self, pools: tuple[Handle, ...], domains: tuple[Handle, ...], *, alive: bool = True
+    ) -> None:
         self.pools, self.domains, self.alive = pools, domains, alive
 
     def listAllStoragePools(self, _: int) -> tuple[Handle, ...]:  # noqa: N802
@@ -104,9 +106,13 @@ def test_a_broken_connection_ends_the_look() -> None:
 
 def test_an_image_that_changes_while_its_vm_is_off_is_told_as_written_to() -> None:
     written = Handle([volume("a", "1.1"), volume("a", "2.2")])
-    (seen,) = backing.storage(Connection((Handle(POOL, (written,)),), (Handle(VM),)), whole=True).images
+    (seen,) = backing.storage(
+        Connection((Handle(POOL, (written,)),), (Handle(VM),)), whole=True
+    ).images
     assert seen.busy
-    (still,) = backing.storage(Connection((Handle(POOL, (Handle(volume("a")),)),), (Handle(VM),)), whole=True).images
+    (still,) = backing.storage(
+        Connection((Handle(POOL, (Handle(volume("a")),)),), (Handle(VM),)), whole=True
+    ).images
     assert not still.busy
 
 

@@ -53,7 +53,12 @@ def test_no_connection_is_ever_used_by_two_threads() -> None:
     for _ in range(4):
         for sent in [asked.send(question) for _ in range(3)]:
             sent.wait(time.monotonic() + PATIENCE)
-    assert len(used) == len({connection for connection, _ in used}) == len({thread for _, thread in used}) == 3
+    assert (
+        len(used)
+        == len({connection for connection, _ in used})
+        == len({thread for _, thread in used})
+        == 3
+    )
     asked.close()
     assert not asked.connected
 
@@ -69,7 +74,9 @@ def test_a_refusal_comes_back_as_it_is() -> None:
 
 def test_no_connection_is_told_and_not_tried_again_at_once() -> None:
     asked = line("qemu+unix:///system?socket=/nonexistent/libvirt-sock")
-    with pytest.raises(HostUnreachableError, match="host-a cannot be reached: Failed to connect socket") as first:
+    with pytest.raises(
+        HostUnreachableError, match="host-a cannot be reached: Failed to connect socket"
+    ) as first:
         asked.ask(lambda connection: connection.getType())
     assert first.value.advice
     with pytest.raises(HostUnreachableError, match="Failed to connect socket") as second:
@@ -122,7 +129,11 @@ def test_questions_over_ssh_never_ask_back() -> None:
     assert quiet_ssh("qemu+ssh://root@host-b/system") == "qemu+ssh://root@host-b/system?no_tty=1"
     keyed = quiet_ssh("qemu+ssh://host-b/system?keyfile=/etc/drover/key")
     assert keyed == "qemu+ssh://host-b/system?keyfile=/etc/drover/key&no_tty=1"
-    for same in ("qemu+ssh://host-b/system?no_tty=0", "qemu:///system?socket=/run/x", "qemu+tls://host-b/system"):
+    for same in (
+        "qemu+ssh://host-b/system?no_tty=0",
+        "qemu:///system?socket=/run/x",
+        "qemu+tls://host-b/system",
+    ):
         assert quiet_ssh(same) == same
 
 

@@ -62,13 +62,22 @@ def test_the_host_decides(answer: int, *, fits: bool) -> None:
     assert (found.vm_uuid, found.host, found.fits) == (VM.uuid, "host-b", fits)
     assert bool(found.why) is not fits
     emulator, arch, machine, virt_type, cpu, flags = host.asked
-    assert (emulator, arch, machine, virt_type) == ("/usr/bin/qemu-system-x86_64", "x86_64", "pc-q35-7.2", "kvm")
+    assert (emulator, arch, machine, virt_type) == (
+        "/usr/bin/qemu-system-x86_64",
+        "x86_64",
+        "pc-q35-7.2",
+        "kvm",
+    )
     assert "EPYC" in cpu
     assert flags == libvirt.VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE
 
 
 def test_what_is_lacking_is_told() -> None:
-    host = OneAnswer(refused(libvirt.VIR_ERR_CPU_INCOMPATIBLE, "Host CPU does not provide required features: avx512f"))
+    host = OneAnswer(
+        refused(
+            libvirt.VIR_ERR_CPU_INCOMPATIBLE, "Host CPU does not provide required features: avx512f"
+        )
+    )
     found = depth.fit(host, VM, live(CUSTOM), FACTS, THERE, FACTS)
     assert found is not None
     assert not found.fits
@@ -90,7 +99,9 @@ def test_an_emulated_guest_is_compared_as_such() -> None:
 def test_passthrough_fits_equal_cpus_only(mode: str) -> None:
     cpu = f"<cpu mode='{mode}'/>"
     same = depth.fit(OneAnswer(2), VM, live(cpu), FACTS, THERE, FACTS)
-    other = replace(FACTS, cpu=frozenset({"model EPYC", "vendor AMD", "feature avx2", "feature avx512f"}))
+    other = replace(
+        FACTS, cpu=frozenset({"model EPYC", "vendor AMD", "feature avx2", "feature avx512f"})
+    )
     different = depth.fit(OneAnswer(2), VM, live(cpu), FACTS, THERE, other)
     assert same is not None
     assert different is not None
@@ -103,7 +114,9 @@ def test_an_emulated_maximum_depends_on_qemu_alone() -> None:
     cpu = live("<cpu mode='maximum'/>", "qemu")
     newer = replace(FACTS, cpu=frozenset({"model Skylake"}))
     fits = depth.fit(OneAnswer(0), VM, cpu, FACTS, THERE, newer)
-    other_qemu = depth.fit(OneAnswer(0), VM, cpu, FACTS, THERE, replace(newer, hypervisor_version=8000000))
+    other_qemu = depth.fit(
+        OneAnswer(0), VM, cpu, FACTS, THERE, replace(newer, hypervisor_version=8000000)
+    )
     assert fits is not None
     assert other_qemu is not None
     assert fits.fits

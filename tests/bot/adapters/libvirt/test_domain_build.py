@@ -14,7 +14,9 @@ def test_a_new_qcow2_volume_is_of_version_3() -> None:
     made = document(domain_build.volume("a.qcow2", 1 << 20, base=("/pool/b.qcow2", "qcow2")))
     assert made.findtext("target/compat") == "1.1"
     assert made.findtext("backingStore/path") == "/pool/b.qcow2"
-    assert document(domain_build.volume("a.iso", 1 << 20, format="raw")).find("target/compat") is None
+    assert (
+        document(domain_build.volume("a.iso", 1 << 20, format="raw")).find("target/compat") is None
+    )
 
 
 # Copies
@@ -76,8 +78,28 @@ def test_a_copy_has_nothing_that_only_one_vm_may_have() -> None:
     made, old = copy_of(xml), document(xml)
     assert (made.findtext("name"), made.findtext("uuid")) == ("b", NEW)
     text = domain_build.text(made)
-    owned = [OLD, "/pool/a.qcow2", "golden", "disk-1", "5000c50015ea71ac", "/iso/", "00:00:01", "tap-a", "interfaceid"]
-    owned += ["/log/a.log", "a-serial.log", "a.sock", "agent.sock", "590", "5707", "'7'", "host-serial", "asset"]
+    owned = [
+        OLD,
+        "/pool/a.qcow2",
+        "golden",
+        "disk-1",
+        "5000c50015ea71ac",
+        "/iso/",
+        "00:00:01",
+        "tap-a",
+        "interfaceid",
+    ]
+    owned += [
+        "/log/a.log",
+        "a-serial.log",
+        "a.sock",
+        "agent.sock",
+        "590",
+        "5707",
+        "'7'",
+        "host-serial",
+        "asset",
+    ]
     for own in (*owned, "/nvram/a.fd", ">A<", "nova"):
         assert own not in text, own
     for kept in (
@@ -101,7 +123,16 @@ def test_a_copy_has_nothing_that_only_one_vm_may_have() -> None:
     assert serial.get("path") == console.get("path")
     logs = {each.get("file") for each in made.findall("devices/*/log")}
     assert logs == {f"/pool/{NEW}-serial.log"}
-    assert len({serial.get("path"), *logs, *(each.get("path") for each in made.findall("devices/serial/source"))}) == 3
+    assert (
+        len(
+            {
+                serial.get("path"),
+                *logs,
+                *(each.get("path") for each in made.findall("devices/serial/source")),
+            }
+        )
+        == 3
+    )
     assert made.find("devices/shmem[@name='ring']") is None
     disk = made.find("devices/disk")
     assert disk is not None
@@ -130,7 +161,9 @@ def test_a_copy_has_nothing_that_only_one_vm_may_have() -> None:
         (f"<filesystem><source dir='/srv/{OLD}'/><target dir='x'/></filesystem>", "names the VM's UUID"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_made_anew_is_told_before_anything_is_copied(devices: str, says: str) -> None:
+def test_what_cannot_be_made_anew_is_told_before_anything_is_copied(
+    devices: str, says: str
+) -> None:
     assert says in " ".join(copying.obstacles(document(definition(devices))))
 
 

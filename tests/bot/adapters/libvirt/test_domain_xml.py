@@ -7,7 +7,8 @@ import pytest
 from bot.adapters.libvirt.domain_xml import parse
 from bot.domain.cluster import GIB, MIB, Disk, Nic, Scheduler
 
-# A running guest of the lab, as ``virsh dumpxml`` of libvirt 9.0 prints it; addresses and controllers left out.
+# A running guest of the lab, as ``virsh dumpxml`` of libvirt 9.0 prints it; addresses and
+# controllers left out.
 LIVE = """
 <domain type='qemu' id='1'>
   <name>web-1</name>
@@ -224,7 +225,9 @@ def test_what_is_no_text_is_refused(answer: object) -> None:
     ],
 )
 def test_a_number_that_makes_no_sense_costs_itself_and_is_told(odd: str, told: str) -> None:
-    made = parse(f"<domain><name>odd</name><devices><emulator>/qemu</emulator></devices>{odd}</domain>")
+    made = parse(
+        f"<domain><name>odd</name><devices><emulator>/qemu</emulator></devices>{odd}</domain>"
+    )
     assert told in made.problem
     assert (made.name, made.detail.emulator) == ("odd", "/qemu")
     assert min(made.vcpus, made.memory) >= 0
@@ -235,4 +238,9 @@ def test_a_definition_that_makes_sense_has_no_problem() -> None:
         "<domain><vcpu current='1'>2</vcpu><memory>1024</memory>"
         "<cputune><shares>2</shares><quota>-1</quota></cputune></domain>"
     )
-    assert (made.problem, made.vcpus, made.memory, made.scheduler.vcpu_quota) == ("", 1, 1 << 20, -1)
+    assert (made.problem, made.vcpus, made.memory, made.scheduler.vcpu_quota) == (
+        "",
+        1,
+        1 << 20,
+        -1,
+    )

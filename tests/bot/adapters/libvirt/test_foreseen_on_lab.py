@@ -49,7 +49,9 @@ class Case:
         return [each.code for each in plan.objections] if isinstance(plan, Refused) else []
 
     def state_on(self, host: str) -> VmState | None:
-        return next(each.state for each in self.hypervisor.sightings(self.uuid) if each.host == host)
+        return next(
+            each.state for each in self.hypervisor.sightings(self.uuid) if each.host == host
+        )
 
 
 Make = Callable[[Callable[[str], str]], Case]
@@ -59,7 +61,9 @@ Make = Callable[[Callable[[str], str]], Case]
 def make(lab: Lab, tmp_path: Path) -> Iterator[Make]:
     """Make a running VM on host-a with a changed definition."""
     hosts = [HostAddress(each.name, each.uri, each.peer_uri) for each in lab.hosts.values()]
-    hypervisor = LibvirtHypervisor(hosts, clock=RealClock(), deadline=10.0, measure_dirty_rate=False)
+    hypervisor = LibvirtHypervisor(
+        hosts, clock=RealClock(), deadline=10.0, measure_dirty_rate=False
+    )
     made: list[str] = []
 
     def begin(change: Callable[[str], str]) -> Case:
@@ -98,13 +102,19 @@ def address_of(lab: Lab) -> str:
 
 
 def test_shared_memory_is_refused_as_libvirt_refuses_it(make: Make) -> None:
-    case = make(device("<shmem name='foreseen'><model type='ivshmem-plain'/><size unit='M'>1</size></shmem>"))
+    case = make(
+        device(
+            "<shmem name='foreseen'><model type='ivshmem-plain'/><size unit='M'>1</size></shmem>"
+        )
+    )
     assert case.codes() == ["shmem"]
     with pytest.raises(HypervisorError, match="ivshmem"):
         case.move()
 
 
-def test_a_transient_disk_is_refused_as_libvirt_refuses_it(make: Make, lab: Lab, tmp_path: Path) -> None:
+def test_a_transient_disk_is_refused_as_libvirt_refuses_it(
+    make: Make, lab: Lab, tmp_path: Path
+) -> None:
     case = make(device(image(tmp_path / "t.qcow2", lab).format("<transient/>")))
     assert "transient-disk" in case.codes()
     with pytest.raises(HypervisorError, match="transient"):
@@ -120,7 +130,9 @@ def test_a_screen_at_the_sources_own_address_is_refused(make: Make, lab: Lab) ->
     assert "autoport" in caught.value.advice
 
 
-def test_a_screens_fixed_port_that_a_vm_there_has_is_refused(make: Make, lab: Lab, tmp_path: Path) -> None:
+def test_a_screens_fixed_port_that_a_vm_there_has_is_refused(
+    make: Make, lab: Lab, tmp_path: Path
+) -> None:
     screen = device("<graphics type='vnc' port='5957' autoport='no' listen='127.0.0.1'/>")
     case = make(screen)
     assert case.codes() == []
@@ -175,7 +187,11 @@ def test_a_folder_of_a_socket_that_the_target_lacks_is_refused(make: Make, tmp_p
     folder = tmp_path / "sockets"
     folder.mkdir()
     source = f"<source mode='bind' path='{folder}/a.sock'/>"
-    case = make(device(f"<channel type='unix'>{source}<target type='virtio' name='org.example.a'/></channel>"))
+    case = make(
+        device(
+            f"<channel type='unix'>{source}<target type='virtio' name='org.example.a'/></channel>"
+        )
+    )
     assert case.codes() == []
     folder.rename(tmp_path / "gone")  # the lab's hosts have one file system
     assert case.codes() == ["folder"]
@@ -189,7 +205,9 @@ def test_macvtap_over_a_device_that_the_target_lacks_is_refused(make: Make, lab:
     lab.run(A, "ip", "link", "set", "only-a", "up")
     try:
         case = make(
-            device("<interface type='direct'><source dev='only-a' mode='bridge'/><rom enabled='no'/></interface>")
+            device(
+                "<interface type='direct'><source dev='only-a' mode='bridge'/><rom enabled='no'/></interface>"
+            )
         )
         assert case.codes() == ["network-device"]
         with pytest.raises(HypervisorError):

@@ -36,16 +36,21 @@ def has(flags: int, name: str) -> bool:
 def test_flags(policy: Policy, *, copy: bool, persistent: bool) -> None:
     flags = jobs.flags(replace(MOVE, policy=policy, copy_storage=copy), persistent=persistent)
     assert not has(flags, "TLS")
-    assert jobs.flags(replace(MOVE, policy=policy, copy_storage=copy), persistent=persistent, tls=True) == (
-        flags | libvirt.VIR_MIGRATE_TLS
-    )
+    assert jobs.flags(
+        replace(MOVE, policy=policy, copy_storage=copy), persistent=persistent, tls=True
+    ) == (flags | libvirt.VIR_MIGRATE_TLS)
     assert all(has(flags, each) for each in ("LIVE", "PEER2PEER", "AUTO_CONVERGE"))
     assert has(flags, "PERSIST_DEST") is has(flags, "UNDEFINE_SOURCE") is persistent
     assert has(flags, "NON_SHARED_DISK") is copy
     assert has(flags, "POSTCOPY") is (policy is Policy.POSTCOPY)
-    known = jobs.flags(replace(MOVE, policy=policy, copy_storage=copy), persistent=persistent, shared=True)
+    known = jobs.flags(
+        replace(MOVE, policy=policy, copy_storage=copy), persistent=persistent, shared=True
+    )
     assert known == flags | libvirt.VIR_MIGRATE_UNSAFE
-    assert not any(has(flags, each) for each in ("UNSAFE", "PAUSED", "OFFLINE", "TUNNELLED", "CHANGE_PROTECTION"))
+    assert not any(
+        has(flags, each)
+        for each in ("UNSAFE", "PAUSED", "OFFLINE", "TUNNELLED", "CHANGE_PROTECTION")
+    )
 
 
 def test_a_plain_move_has_no_parameters() -> None:

@@ -53,14 +53,18 @@ def host(monkeypatch: pytest.MonkeyPatch) -> OddHost:
 
 @pytest.fixture
 def hypervisor(host: OddHost) -> Iterator[LibvirtHypervisor]:
-    made = LibvirtHypervisor([ADDRESS], clock=TickingClock(), deadline=20.0, measure_dirty_rate=False)
+    made = LibvirtHypervisor(
+        [ADDRESS], clock=TickingClock(), deadline=20.0, measure_dirty_rate=False
+    )
     yield made
     made.close()
 
 
 def look(host: OddHost) -> Snapshot:
     """A first look at the host, as it is broken now."""
-    hypervisor = LibvirtHypervisor([ADDRESS], clock=TickingClock(), deadline=20.0, measure_dirty_rate=False)
+    hypervisor = LibvirtHypervisor(
+        [ADDRESS], clock=TickingClock(), deadline=20.0, measure_dirty_rate=False
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(connections, "open_connection", lambda *_, **__: host)
         try:
@@ -72,7 +76,9 @@ def look(host: OddHost) -> Snapshot:
 def told(seen: Snapshot) -> str:
     """Everything that is shown of what could not be read."""
     (host,) = seen.hosts
-    return " | ".join([*(each.text for each in host.unread), *(vm.problem for vm in seen.vms)]).strip(" |")
+    return " | ".join(
+        [*(each.text for each in host.unread), *(vm.problem for vm in seen.vms)]
+    ).strip(" |")
 
 
 def bare(vm: Vm) -> Vm:
@@ -88,7 +94,9 @@ def wrongs() -> st.SearchStrategy[Any]:
 
 @settings(max_examples=examples(300))
 @given(where=st.sampled_from(BREAKS), wrong=wrongs())
-def test_whatever_one_object_answers_everything_else_is_read(where: tuple[str, str], wrong: Any) -> None:
+def test_whatever_one_object_answers_everything_else_is_read(
+    where: tuple[str, str], wrong: Any
+) -> None:
     host = OddHost()
     host.answers.broken[where] = wrong
     seen = look(host)
@@ -107,7 +115,11 @@ def test_whatever_one_object_answers_everything_else_is_read(where: tuple[str, s
         _is_whole_or_told(seen, wrong)
     elif who != "host":
         gone = isinstance(wrong, libvirt.libvirtError) and wrong.get_error_code() in VANISHED
-        same = (box.bridges, box.networks, box.pools) == (whole.bridges, whole.networks, whole.pools)
+        same = (box.bridges, box.networks, box.pools) == (
+            whole.bridges,
+            whole.networks,
+            whole.pools,
+        )
         assert gone or same or who in told(seen)
 
 
@@ -126,7 +138,12 @@ def _is_whole_or_told(seen: Snapshot, wrong: Any) -> None:
 
 @pytest.mark.parametrize(
     "code",
-    [libvirt.VIR_ERR_INTERNAL_ERROR, libvirt.VIR_ERR_SYSTEM_ERROR, libvirt.VIR_ERR_RPC, libvirt.VIR_ERR_NO_CONNECT],
+    [
+        libvirt.VIR_ERR_INTERNAL_ERROR,
+        libvirt.VIR_ERR_SYSTEM_ERROR,
+        libvirt.VIR_ERR_RPC,
+        libvirt.VIR_ERR_NO_CONNECT,
+    ],
 )
 @pytest.mark.parametrize(
     ("who", "method", "shown"),
@@ -137,7 +154,9 @@ def _is_whole_or_told(seen: Snapshot, wrong: Any) -> None:
         ("pool1", "info", "pool pool1"),
     ],
 )
-def test_what_cannot_be_read_is_told_with_its_reason(who: str, method: str, shown: str, code: int) -> None:
+def test_what_cannot_be_read_is_told_with_its_reason(
+    who: str, method: str, shown: str, code: int
+) -> None:
     host = OddHost()
     host.answers.broken[who, method] = failure(code)
     said = told(look(host))
@@ -174,7 +193,9 @@ def test_an_interface_that_cannot_be_described_counts_as_the_bridge_that_vms_nee
     assert {"br0", "br1"} <= look(host).hosts[0].bridges
 
 
-def test_what_was_known_of_a_part_stands_while_it_cannot_be_read(host: OddHost, hypervisor: LibvirtHypervisor) -> None:
+def test_what_was_known_of_a_part_stands_while_it_cannot_be_read(
+    host: OddHost, hypervisor: LibvirtHypervisor
+) -> None:
     before = hypervisor.snapshot(["vm-1"])
     host.answers.broken["vm-2", "XMLDesc"] = failure(libvirt.VIR_ERR_INTERNAL_ERROR)
     host.answers.broken["pool1", "info"] = failure(libvirt.VIR_ERR_INTERNAL_ERROR)
@@ -195,11 +216,16 @@ def test_a_host_that_does_not_tell_its_size_is_told_and_not_planned_with() -> No
 
 
 @settings(max_examples=examples(150))
-@given(wrong=wrongs(), method=st.sampled_from(["blockInfo", "blockJobInfo", "jobStats", "XMLDesc", "snapshotNum"]))
+@given(
+    wrong=wrongs(),
+    method=st.sampled_from(["blockInfo", "blockJobInfo", "jobStats", "XMLDesc", "snapshotNum"]),
+)
 def test_a_deeper_look_at_one_vm_spoils_no_other(method: str, wrong: Any) -> None:
     host = OddHost()
     host.answers.broken["vm-2", method] = wrong
-    hypervisor = LibvirtHypervisor([ADDRESS], clock=TickingClock(), deadline=20.0, measure_dirty_rate=False)
+    hypervisor = LibvirtHypervisor(
+        [ADDRESS], clock=TickingClock(), deadline=20.0, measure_dirty_rate=False
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(connections, "open_connection", lambda *_, **__: host)
         try:
@@ -247,7 +273,9 @@ def test_a_sweep_measures_everything_but_what_is_broken(where: tuple[str, str], 
     ]),
     wrong=wrongs(),
 )  # fmt: skip
-def test_a_host_is_checked_whatever_one_of_its_parts_says(where: tuple[str, str], wrong: Any) -> None:
+def test_a_host_is_checked_whatever_one_of_its_parts_says(
+    where: tuple[str, str], wrong: Any
+) -> None:
     host = OddHost()
     host.answers.broken[where] = wrong
     hypervisor = LibvirtHypervisor([ADDRESS], clock=TickingClock(), deadline=20.0)
@@ -284,7 +312,9 @@ def test_one_snapshot_or_disk_that_cannot_be_read_is_shown_with_its_reason(
     assert (disk.target, disk.problem) == ("vda", f"error {libvirt.VIR_ERR_INTERNAL_ERROR}")
 
 
-def test_a_connection_that_broke_is_no_odd_object(host: OddHost, hypervisor: LibvirtHypervisor) -> None:
+def test_a_connection_that_broke_is_no_odd_object(
+    host: OddHost, hypervisor: LibvirtHypervisor
+) -> None:
     assert hypervisor.snapshot().hosts[0].up
     host.truth["isAlive"] = lambda: False
     host.answers.broken["host", "getAllDomainStats"] = failure(libvirt.VIR_ERR_RPC)
@@ -300,7 +330,9 @@ def test_a_state_that_nobody_knows_is_running_where_the_handle_has_a_number() ->
     assert "no state 99" in vm.problem
 
 
-def test_pools_that_do_not_answer_make_no_host_silent_and_are_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pools_that_do_not_answer_make_no_host_silent_and_are_asked_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """As a pool that libvirt reads anew: nothing is answered about it until that is done."""
     host, end, asked = OddHost(), threading.Event(), list[float]()
 
@@ -311,7 +343,9 @@ def test_pools_that_do_not_answer_make_no_host_silent_and_are_asked_once(monkeyp
 
     monkeypatch.setattr(connections, "open_connection", lambda *_, **__: host)
     host.truth["listAllStoragePools"] = slow
-    hypervisor = LibvirtHypervisor([ADDRESS], clock=TickingClock(), deadline=0.5, measure_dirty_rate=False)
+    hypervisor = LibvirtHypervisor(
+        [ADDRESS], clock=TickingClock(), deadline=0.5, measure_dirty_rate=False
+    )
     try:
         for _ in range(3):
             (box,) = hypervisor.snapshot().hosts
@@ -344,7 +378,9 @@ DIRECT = parse(
     ]),
     wrong=wrongs(),
 )  # fmt: skip
-def test_what_a_target_cannot_tell_is_not_held_to_be_missing_there(where: tuple[str, str], wrong: Any) -> None:
+def test_what_a_target_cannot_tell_is_not_held_to_be_missing_there(
+    where: tuple[str, str], wrong: Any
+) -> None:
     host = OddHost()
     host.answers.broken[where] = wrong
     lacks = target_looks.look(host, WHOLE.vm("vm-1"), DIRECT, "host-b").lacks

@@ -63,7 +63,12 @@ def test_taps_that_come_and_go_while_a_host_is_read_never_make_it_silent(
     def plug() -> None:
         nonlocal rounds
         while not over.is_set():
-            lab.run(A, "sh", "-c", "ip tuntap add t9 mode tap; ip link set t9 master br0; ip link del t9")
+            lab.run(
+                A,
+                "sh",
+                "-c",
+                "ip tuntap add t9 mode tap; ip link set t9 master br0; ip link del t9",
+            )
             rounds += 1
 
     thread = threading.Thread(target=plug)
@@ -102,7 +107,9 @@ def test_a_pool_that_is_slow_to_read_makes_no_host_silent_and_is_read_once(lab: 
         assert told, "it was slow"
         assert all("many" in each and "read" in each for each in told), told
         assert all(looked), "the host stays up meanwhile"
-        assert hypervisor.volume(A, "many", "not-there") is None, "what was just read is not read again"
+        assert hypervisor.volume(A, "many", "not-there") is None, (
+            "what was just read is not read again"
+        )
         seed = Seed("instance-id: many\n", "#cloud-config\n")
         assert hypervisor.create_volume(A, "many", "new.qcow2", 1 << 20).name == "new.qcow2"
         assert hypervisor.upload_seed(A, "many", "new-seed.iso", seed).name == "new-seed.iso"
@@ -136,14 +143,18 @@ def test_a_sweep_of_real_hosts_tells_nothing_unread(lab: Lab) -> None:
 @pytest.mark.parametrize(
     "backing", ["", "<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>"]
 )
-def test_a_guests_memory_is_in_use_however_it_is_backed(lab: Lab, tmp_path: Path, backing: str) -> None:
+def test_a_guests_memory_is_in_use_however_it_is_backed(
+    lab: Lab, tmp_path: Path, backing: str
+) -> None:
     name = f"odd-memory-{len(backing)}"
     guest = lab.guest(name, host=A, memory_mib=256, dirty_mib_s=100.0, running=False, disk=None)
     made = tmp_path / "made.xml"
     made.write_text(lab.virsh(A, "dumpxml", name).replace("<os>", f"{backing}<os>", 1))
     lab.virsh(A, "define", str(made))
     host = lab.hosts[A]
-    sampler = LibvirtSampler([HostAddress(A, host.uri, host.peer_uri)], clock=RealClock(), deadline=10.0, slow_every=1)
+    sampler = LibvirtSampler(
+        [HostAddress(A, host.uri, host.peer_uri)], clock=RealClock(), deadline=10.0, slow_every=1
+    )
 
     def used() -> int:
         return sampler.sweep().hosts[0].used
@@ -154,7 +165,10 @@ def test_a_guests_memory_is_in_use_however_it_is_backed(lab: Lab, tmp_path: Path
         until(guest.boots, "the guest is up")
         until(lambda: used() - before > 150 * MIB, "the memory that it writes is in use")
         ticks = guest.ticks()
-        until(lambda: guest.ticks() > ticks + 2, "it goes on, and the gauges follow: nothing is counted twice later")
+        until(
+            lambda: guest.ticks() > ticks + 2,
+            "it goes on, and the gauges follow: nothing is counted twice later",
+        )
         assert used() - before < 500 * MIB
     finally:
         sampler.close()

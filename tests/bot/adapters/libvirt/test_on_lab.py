@@ -67,7 +67,9 @@ def states(hypervisor: LibvirtHypervisor, uuid: str) -> list[VmState | None]:
     return [each.state for each in hypervisor.sightings(uuid)]
 
 
-def begin(hypervisor: LibvirtHypervisor, step: MigrateVm) -> tuple[threading.Thread, list[BaseException]]:
+def begin(
+    hypervisor: LibvirtHypervisor, step: MigrateVm
+) -> tuple[threading.Thread, list[BaseException]]:
     """The migration in a thread, once memory is on its way."""
     errors: list[BaseException] = []
 
@@ -100,7 +102,10 @@ def test_a_frozen_host_is_stale_and_the_others_go_on(
             hypervisor.cpu_seconds(A, vm.uuid)
         told: list[str] = []
         until(
-            lambda: told.append(hypervisor.snapshot().host(A).problem) or "not answered a call since" in told[-1],
+            lambda: (
+                told.append(hypervisor.snapshot().host(A).problem)
+                or "not answered a call since" in told[-1]
+            ),
             lambda: (
                 f"the host is not asked any more while every thread waits for it; told: {list(dict.fromkeys(told))}"
             ),
@@ -128,8 +133,20 @@ def test_events_are_heard_again_after_libvirtd_restarts(
     until(lambda: hypervisor.snapshot().host(A).up, "the host is seen again")
     assert hypervisor.snapshot().vm(vm.uuid).tags["env"] == "dev"
     told = "<tags><tag key='env' value='prod'/></tags>"
-    lab.virsh(A, "metadata", vm.uuid, "https://drover.dev/tags/1", "--key", "drover", "--set", told, "--live")
-    until(lambda: hypervisor.snapshot().vm(vm.uuid).tags.get("env") == "prod", "the new tag is seen")
+    lab.virsh(
+        A,
+        "metadata",
+        vm.uuid,
+        "https://drover.dev/tags/1",
+        "--key",
+        "drover",
+        "--set",
+        told,
+        "--live",
+    )
+    until(
+        lambda: hypervisor.snapshot().vm(vm.uuid).tags.get("env") == "prod", "the new tag is seen"
+    )
 
 
 def test_the_daemon_dying_in_a_migration_is_told_as_not_known(
@@ -145,7 +162,10 @@ def test_the_daemon_dying_in_a_migration_is_told_as_not_known(
         assert "look for the guest on both hosts" in errors[0].advice
     finally:
         lab.start_libvirtd(A)
-    until(lambda: states(hypervisor, vm.uuid)[:2] == [VmState.RUNNING, None], "the source has the guest alone")
+    until(
+        lambda: states(hypervisor, vm.uuid)[:2] == [VmState.RUNNING, None],
+        "the source has the guest alone",
+    )
 
 
 def test_a_local_disk_is_refused_as_unsafe_and_travels_when_copied(
@@ -154,7 +174,9 @@ def test_a_local_disk_is_refused_as_unsafe_and_travels_when_copied(
     vm = guest(disk="local")
     close = hypervisor.snapshot([vm.uuid]).vm(vm.uuid)
     assert close.detail is not None
-    assert [(disk.target, disk.kind, disk.capacity) for disk in close.detail.disks] == [("vda", "file", 64 * MIB)]
+    assert [(disk.target, disk.kind, disk.capacity) for disk in close.detail.disks] == [
+        ("vda", "file", 64 * MIB)
+    ]
     with pytest.raises(HypervisorError) as caught:
         hypervisor.migrate(move(vm))
     assert "`[[pools]]` with `shared = true`" in caught.value.advice
@@ -181,7 +203,9 @@ def test_a_target_out_of_reach_is_told_with_the_way_there(
     until(lambda: states(hypervisor, vm.uuid) == [VmState.RUNNING, None, None], "all hosts answer")
 
 
-def test_a_missing_bridge_is_told(lab: Lab, hypervisor: LibvirtHypervisor, guest: Callable[..., Guest]) -> None:
+def test_a_missing_bridge_is_told(
+    lab: Lab, hypervisor: LibvirtHypervisor, guest: Callable[..., Guest]
+) -> None:
     vm = guest()
     close = hypervisor.snapshot([vm.uuid])
     detail = close.vm(vm.uuid).detail
@@ -199,7 +223,9 @@ def test_a_missing_bridge_is_told(lab: Lab, hypervisor: LibvirtHypervisor, guest
     assert states(hypervisor, vm.uuid) == [VmState.RUNNING, None, None]
 
 
-def test_an_active_job_shows_in_focus(hypervisor: LibvirtHypervisor, guest: Callable[..., Guest]) -> None:
+def test_an_active_job_shows_in_focus(
+    hypervisor: LibvirtHypervisor, guest: Callable[..., Guest]
+) -> None:
     vm = guest()
     thread, _ = begin(hypervisor, move(vm, bandwidth=8))
     close = hypervisor.snapshot([vm.uuid]).vm(vm.uuid)
@@ -220,7 +246,9 @@ def test_a_snapshot_is_counted_and_keeps_it_here(
     assert detail.snapshots == 1
 
 
-def test_how_a_migration_went_is_told_afterwards(hypervisor: LibvirtHypervisor, guest: Callable[..., Guest]) -> None:
+def test_how_a_migration_went_is_told_afterwards(
+    hypervisor: LibvirtHypervisor, guest: Callable[..., Guest]
+) -> None:
     vm = guest()
     hypervisor.migrate(move(vm))
     last = hypervisor.last_job(B, vm.uuid)
@@ -232,16 +260,21 @@ def test_how_a_migration_went_is_told_afterwards(hypervisor: LibvirtHypervisor, 
     assert hypervisor.last_job(B, vm.uuid) == last, "it is kept"
 
 
-def test_a_ceiling_must_be_set_again_after_a_move(hypervisor: LibvirtHypervisor, guest: Callable[..., Guest]) -> None:
+def test_a_ceiling_must_be_set_again_after_a_move(
+    hypervisor: LibvirtHypervisor, guest: Callable[..., Guest]
+) -> None:
     vm = guest(load=0.9)
     cap = Scheduler(vcpu_period=100_000, vcpu_quota=20_000)
     hypervisor.set_scheduler(A, vm.uuid, cap)
     hypervisor.migrate(move(vm))
-    assert hypervisor.scheduler(B, vm.uuid).vcpu_quota == 20_000, "reported, whether it holds or not"
+    assert hypervisor.scheduler(B, vm.uuid).vcpu_quota == 20_000, (
+        "reported, whether it holds or not"
+    )
     hypervisor.set_scheduler(B, vm.uuid, cap)
     before, began = hypervisor.cpu_seconds(B, vm.uuid), time.monotonic()
     used = until(
-        lambda: (spent := hypervisor.cpu_seconds(B, vm.uuid) - before) >= 0.5 and spent, "it uses half a second"
+        lambda: (spent := hypervisor.cpu_seconds(B, vm.uuid) - before) >= 0.5 and spent,
+        "it uses half a second",
     )
     assert used / (time.monotonic() - began) < 0.35
 
@@ -249,7 +282,8 @@ def test_a_ceiling_must_be_set_again_after_a_move(hypervisor: LibvirtHypervisor,
 def test_sweeps_can_go_by_the_read_only_socket(lab: Lab, guest: Callable[..., Guest]) -> None:
     vm = guest(dirty_mib_s=10)
     hosts = [
-        HostAddress(each.name, each.uri, each.peer_uri, read_only_uri=f"{each.uri}-ro") for each in lab.hosts.values()
+        HostAddress(each.name, each.uri, each.peer_uri, read_only_uri=f"{each.uri}-ro")
+        for each in lab.hosts.values()
     ]
     hypervisor = LibvirtHypervisor(hosts, clock=RealClock(), deadline=10)
     close = hypervisor.snapshot([vm.uuid])
@@ -263,5 +297,9 @@ def test_nothing_of_a_hypervisor_is_left_when_it_is_closed(lab: Lab) -> None:
     hypervisor = connected(lab)
     hypervisor.snapshot()
     hypervisor.close()
-    ours = [thread.name for thread in threading.enumerate() if thread.name.startswith(f"libvirt-{A}")]
-    until(lambda: not [each for each in threading.enumerate() if each.name in ours], "its threads end")
+    ours = [
+        thread.name for thread in threading.enumerate() if thread.name.startswith(f"libvirt-{A}")
+    ]
+    until(
+        lambda: not [each for each in threading.enumerate() if each.name in ours], "its threads end"
+    )

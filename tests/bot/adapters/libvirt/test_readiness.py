@@ -20,7 +20,9 @@ pytestmark = pytest.mark.lab
 
 def cpu(model: str, *features: str) -> str:
     required = "".join(f"<feature policy='require' name='{name}'/>" for name in features)
-    return f"<cpu mode='custom' match='exact'><model fallback='forbid'>{model}</model>{required}</cpu>"
+    return (
+        f"<cpu mode='custom' match='exact'><model fallback='forbid'>{model}</model>{required}</cpu>"
+    )
 
 
 OLD, NEW = cpu("Penryn"), cpu("Nehalem", "avx512f")

@@ -25,8 +25,14 @@ NUMBERS = count(1)
 def hypervisor() -> Iterator[LibvirtHypervisor]:
     """One host that libvirt plays in this process, and one that is not there."""
     hosts = [
-        HostAddress("host-t", "test:///default", "test:///default", reserve=MIB, tags={"rack": "1"}),
-        HostAddress("host-x", "qemu+unix:///system?socket=/nonexistent/sock", "qemu+tls://host-x.example/system"),
+        HostAddress(
+            "host-t", "test:///default", "test:///default", reserve=MIB, tags={"rack": "1"}
+        ),
+        HostAddress(
+            "host-x",
+            "qemu+unix:///system?socket=/nonexistent/sock",
+            "qemu+tls://host-x.example/system",
+        ),
     ]
     made = LibvirtHypervisor(hosts, clock=TickingClock(), deadline=PATIENCE)
     yield made
@@ -58,9 +64,17 @@ def vm_of(hypervisor: LibvirtHypervisor, domain: libvirt.virDomain) -> Vm:
     return hypervisor.snapshot().vm(domain.UUIDString())
 
 
-def test_a_guest_of_the_test_driver_is_read(hypervisor: LibvirtHypervisor, domain: libvirt.virDomain) -> None:
+def test_a_guest_of_the_test_driver_is_read(
+    hypervisor: LibvirtHypervisor, domain: libvirt.virDomain
+) -> None:
     vm = vm_of(hypervisor, domain)
-    assert (vm.name, vm.host, vm.state, vm.vcpus, vm.memory) == (domain.name(), "host-t", VmState.RUNNING, 2, 64 * MIB)
+    assert (vm.name, vm.host, vm.state, vm.vcpus, vm.memory) == (
+        domain.name(),
+        "host-t",
+        VmState.RUNNING,
+        2,
+        64 * MIB,
+    )
     assert (dict(vm.tags), vm.persistent, vm.autostart) == ({"env": "dev"}, True, False)
     host = hypervisor.snapshot().host("host-t")
     assert host.up
@@ -71,9 +85,15 @@ def test_a_guest_of_the_test_driver_is_read(hypervisor: LibvirtHypervisor, domai
 
 
 def test_what_the_configuration_says_of_storage_holds_in_every_reading() -> None:
-    declared = (Declared("default-pool"), Declared(path="/srv/vms"), Declared(path="/b", hosts=frozenset({"host-b"})))
+    declared = (
+        Declared("default-pool"),
+        Declared(path="/srv/vms"),
+        Declared(path="/b", hosts=frozenset({"host-b"})),
+    )
     made = LibvirtHypervisor(
-        [HostAddress("host-t", "test:///default", "", storage=declared)], clock=TickingClock(), deadline=PATIENCE
+        [HostAddress("host-t", "test:///default", "", storage=declared)],
+        clock=TickingClock(),
+        deadline=PATIENCE,
     )
     try:
         host = made.snapshot().host("host-t")
@@ -84,15 +104,22 @@ def test_what_the_configuration_says_of_storage_holds_in_every_reading() -> None
         made.close()
 
 
-def test_a_changed_definition_is_seen_by_its_event(hypervisor: LibvirtHypervisor, domain: libvirt.virDomain) -> None:
+def test_a_changed_definition_is_seen_by_its_event(
+    hypervisor: LibvirtHypervisor, domain: libvirt.virDomain
+) -> None:
     assert dict(vm_of(hypervisor, domain).tags) == {"env": "dev"}
-    told = "<tags><tag key='env' value='prod'/></tags>"  # libvirt gives it the prefix and the namespace
+    # Libvirt gives it the prefix and the namespace
+    told = "<tags><tag key='env' value='prod'/></tags>"
     kind = libvirt.VIR_DOMAIN_METADATA_ELEMENT
-    domain.setMetadata(kind, told, "drover", "https://drover.dev/tags/1", libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    domain.setMetadata(
+        kind, told, "drover", "https://drover.dev/tags/1", libvirt.VIR_DOMAIN_AFFECT_LIVE
+    )
     until(lambda: dict(vm_of(hypervisor, domain).tags) == {"env": "prod"})
 
 
-def test_a_pause_is_seen_with_who_did_it(hypervisor: LibvirtHypervisor, domain: libvirt.virDomain) -> None:
+def test_a_pause_is_seen_with_who_did_it(
+    hypervisor: LibvirtHypervisor, domain: libvirt.virDomain
+) -> None:
     hypervisor.pause("host-t", domain.UUIDString())
     vm = vm_of(hypervisor, domain)
     assert (vm.state, vm.paused_by) == (VmState.PAUSED, "user")
@@ -110,18 +137,25 @@ def test_a_removed_guest_is_gone(hypervisor: LibvirtHypervisor) -> None:
 def test_a_host_never_seen_is_in_the_snapshot(hypervisor: LibvirtHypervisor) -> None:
     host = hypervisor.snapshot().host("host-x")
     assert host.health is Health.UNREACHABLE
-    assert "host-x cannot be reached" in host.problem  # the rest is libvirt's word, which it may lose
+    # The rest is libvirt's word, which it may lose
+    assert "host-x cannot be reached" in host.problem
     assert host.seen_at is None
-    assert not host.migrate_address, "migrate_uri is for the daemons; the memory goes where the host's own name leads"
+    assert not host.migrate_address, (
+        "migrate_uri is for the daemons; the memory goes where the host's own name leads"
+    )
 
 
-def test_what_the_driver_cannot_do_is_a_clear_error(hypervisor: LibvirtHypervisor, domain: libvirt.virDomain) -> None:
+def test_what_the_driver_cannot_do_is_a_clear_error(
+    hypervisor: LibvirtHypervisor, domain: libvirt.virDomain
+) -> None:
     with pytest.raises(HypervisorError, match="The migration cannot go to post-copy") as caught:
         hypervisor.start_postcopy("host-t", domain.UUIDString())
     assert caught.value.advice
 
 
-def test_focus_on_a_driver_that_says_little(hypervisor: LibvirtHypervisor, domain: libvirt.virDomain) -> None:
+def test_focus_on_a_driver_that_says_little(
+    hypervisor: LibvirtHypervisor, domain: libvirt.virDomain
+) -> None:
     snapshot = hypervisor.snapshot([domain.name()])
     vm = snapshot.vm(domain.name())
     assert vm.detail is not None
@@ -163,7 +197,9 @@ def test_a_smaller_count_is_a_new_start() -> None:
         ("off", "migration", ["host-a", "host-b"]),
     ],
 )
-def test_a_guest_on_its_way_is_shown_where_it_runs(source: str, target: str, shown: list[str]) -> None:
+def test_a_guest_on_its_way_is_shown_where_it_runs(
+    source: str, target: str, shown: list[str]
+) -> None:
     vm = drawn("host-a 1cpu 8G | web-1 1G").vm("web-1")
     states = {"running": (VmState.RUNNING, ""), "off": (VmState.SHUT_OFF, "")}
     copies = []

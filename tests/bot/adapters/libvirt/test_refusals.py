@@ -19,7 +19,9 @@ MOVE = MigrateVm("u-1", "web 1;$(id)", "host-a", "host-b", 128 * MIB)
 class Told:
     """A ``libvirtError`` with a code, a domain, an errno and a text."""
 
-    def __init__(self, code: int, text: str, domain: int = libvirt.VIR_FROM_QEMU, number: int = 0) -> None:
+    def __init__(
+        self, code: int, text: str, domain: int = libvirt.VIR_FROM_QEMU, number: int = 0
+    ) -> None:
         self._code, self._text, self._domain, self._number = code, text, domain, number
 
     def get_error_code(self) -> int:
@@ -120,10 +122,14 @@ def test_system_errors_are_told_apart_by_errno_and_domain(
 def test_a_word_in_a_text_chooses_no_advice(text: str) -> None:
     error = Told(libvirt.VIR_ERR_OPERATION_FAILED, text)
     assert refusal(error, "It failed").advice == OTHERWISE
-    assert refusal(error, "It failed", MOVE).advice == OTHERWISE_MOVING.format(source="host-a", target="host-b")
+    assert refusal(error, "It failed", MOVE).advice == OTHERWISE_MOVING.format(
+        source="host-a", target="host-b"
+    )
 
 
-DESTROYS = re.compile(r"\b(delete|remove|undefine|destroy|purge|erase|wipe|force|discard|reset)\w*\b", re.IGNORECASE)
+DESTROYS = re.compile(
+    r"\b(delete|remove|undefine|destroy|purge|erase|wipe|force|discard|reset)\w*\b", re.IGNORECASE
+)
 MAY_SAY_IT = {
     "It moved or was removed meanwhile: ask again.": "tells what happened, and asks for nothing to be removed",
     "The host has no such volume: it was removed meanwhile, or never was there.": "tells what happened",
@@ -140,14 +146,20 @@ def test_names_in_commands_of_advice_are_quoted() -> None:
         code = next(iter(entry.codes), libvirt.VIR_ERR_INTERNAL_ERROR)
         if entry.phrase or not entry.move:
             continue
-        number, domain = next(iter(entry.errnos), 0), next(iter(entry.domains), libvirt.VIR_FROM_QEMU)
-        for line in re.findall(r"`([^`]*)`", refusal(Told(code, "no", domain, number), "x", MOVE).advice):
+        number, domain = (
+            next(iter(entry.errnos), 0),
+            next(iter(entry.domains), libvirt.VIR_FROM_QEMU),
+        )
+        for line in re.findall(
+            r"`([^`]*)`", refusal(Told(code, "no", domain, number), "x", MOVE).advice
+        ):
             assert "$(id)" not in line or "web 1;$(id)" in shlex.split(line), line
 
 
 def test_the_vendors_text_is_kept_without_its_prefixes() -> None:
     assert (
-        said(Told(1, "internal error: Requested operation is not valid: the disk is on fire.")) == "the disk is on fire"
+        said(Told(1, "internal error: Requested operation is not valid: the disk is on fire."))
+        == "the disk is on fire"
     )
     assert said(Told(1, "internal error:")) == "internal error:"
 

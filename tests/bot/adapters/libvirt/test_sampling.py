@@ -43,9 +43,13 @@ class Host:
     """A connection whose answers a test sets; ``asked`` collects the groups that were asked for."""
 
     records: dict[str, dict[str, int]] = field(default_factory=dict)
-    cpu: dict[str, int] = field(default_factory=lambda: {"kernel": 0, "user": 0, "intr": 0, "iowait": 0})
+    cpu: dict[str, int] = field(
+        default_factory=lambda: {"kernel": 0, "user": 0, "intr": 0, "iowait": 0}
+    )
     asked: list[int] = field(default_factory=list)
-    memory: dict[str, int] = field(default_factory=lambda: {"total": 1000, "free": 300, "buffers": 50, "cached": 50})
+    memory: dict[str, int] = field(
+        default_factory=lambda: {"total": 1000, "free": 300, "buffers": 50, "cached": 50}
+    )
     backing: str = ""
     pages: str = ""
 
@@ -116,7 +120,13 @@ def test_rates_are_what_grew_between_two_sweeps(seconds: Seconds) -> None:
     host.cpu |= {"user": 20 * 10**9, "iowait": 5 * 10**9}
     answer = sampler._measure(host)
     (vm,) = answer.vms
-    assert (vm.cpu, vm.wait, vm.read, vm.written, vm.sent) == (0.5, pytest.approx(0.3), 400.0, 0.0, 5.0)
+    assert (vm.cpu, vm.wait, vm.read, vm.written, vm.sent) == (
+        0.5,
+        pytest.approx(0.3),
+        400.0,
+        0.0,
+        5.0,
+    )
     assert (vm.disk, vm.net) == (400.0, 5.0)
     assert (answer.host.cpu, answer.host.wait) == (2.0, 0.5)
     assert (answer.host.memory, answer.host.used, answer.host.cpus) == (1000 * KIB, 600 * KIB, 8)
@@ -166,7 +176,9 @@ def test_shared_memory_of_guests_is_in_use_though_the_kernel_calls_it_cached(
     sampler = sampled(slow_every=2)
     assert sampler._measure(host).host.used == used * KIB
     host.records["web-1"].pop("balloon.rss")
-    assert sampler._measure(host).host.used == used * KIB, "what was told last stands between two slow sweeps"
+    assert sampler._measure(host).host.used == used * KIB, (
+        "what was told last stands between two slow sweeps"
+    )
 
 
 def test_what_qemu_itself_takes_is_not_counted_twice(seconds: Seconds) -> None:
@@ -189,7 +201,9 @@ def test_a_guest_that_is_off_uses_nothing(seconds: Seconds) -> None:
 
 
 def test_huge_pages_are_told_apart_be_they_in_use_or_not(seconds: Seconds) -> None:
-    host = Host(pages="<pages unit='KiB' size='4'>150</pages><pages unit='KiB' size='2048'>3</pages>")
+    host = Host(
+        pages="<pages unit='KiB' size='4'>150</pages><pages unit='KiB' size='2048'>3</pages>"
+    )
     host.memory = {"total": 10 * 1024, "free": 1024, "buffers": 0, "cached": 0}
     sample = sampled()._measure(host).host
     assert (sample.huge, sample.memory, sample.used) == (6 << 20, 4 << 20, 3 << 20)
@@ -212,7 +226,9 @@ def test_a_guest_that_left_is_forgotten(seconds: Seconds) -> None:
         (libvirt.VIR_DOMAIN_RUNNING, 1, ("running", "")),
     ],
 )
-def test_why_a_guest_is_in_its_state_is_told(seconds: Seconds, state: int, reason: int, told: tuple[str, str]) -> None:
+def test_why_a_guest_is_in_its_state_is_told(
+    seconds: Seconds, state: int, reason: int, told: tuple[str, str]
+) -> None:
     host = Host({"web-1": {**RUNNING, "state.state": state, "state.reason": reason}})
     (vm,) = sampled()._measure(host).vms
     assert (vm.state, vm.why) == told
@@ -266,7 +282,11 @@ def test_a_cluster_is_the_sum_of_what_all_hosts_could_tell(seconds: Seconds) -> 
     at = TickingClock().now()
 
     def cluster(*answers: Any) -> Point:
-        return next(p for p in points(Sweep(at, tuple(each.host for each in answers))) if p.entity == CLUSTER)
+        return next(
+            p
+            for p in points(Sweep(at, tuple(each.host for each in answers)))
+            if p.entity == CLUSTER
+        )
 
     assert cluster(second, second).values[Metric.CPU] == 2.0
     assert Metric.CPU not in cluster(first, second).values

@@ -57,8 +57,13 @@ def connect(lab: Lab) -> Iterator[Make]:
     made: list[LibvirtHypervisor] = []
 
     def connected(storage: tuple[Declared, ...] = ()) -> LibvirtHypervisor:
-        hosts = [HostAddress(each.name, each.uri, each.peer_uri, storage=storage) for each in lab.hosts.values()]
-        made.append(LibvirtHypervisor(hosts, clock=RealClock(), deadline=10.0, measure_dirty_rate=False))
+        hosts = [
+            HostAddress(each.name, each.uri, each.peer_uri, storage=storage)
+            for each in lab.hosts.values()
+        ]
+        made.append(
+            LibvirtHypervisor(hosts, clock=RealClock(), deadline=10.0, measure_dirty_rate=False)
+        )
         return made[-1]
 
     yield connected
@@ -76,7 +81,9 @@ def guest(lab: Lab, common: Path, tmp_path: Path) -> Iterator[Guest]:
         "<target dev='vda' bus='virtio'/></disk>"
     )
     written = tmp_path / "common.xml"
-    written.write_text(lab.virsh(A, "dumpxml", made.name).replace("</devices>", f"{disk}</devices>"))
+    written.write_text(
+        lab.virsh(A, "dumpxml", made.name).replace("</devices>", f"{disk}</devices>")
+    )
     lab.virsh(A, "define", str(written))
     (tmp_path / "seen" / f"{made.name}.raw").write_bytes(WHOLE)
     lab.virsh(A, "start", made.name)
@@ -93,9 +100,13 @@ def whole(image: Path) -> bool:
     return found[TICKS:] == WHOLE[TICKS:] and found[:TICKS].startswith(b"tick ")
 
 
-def planned(hypervisor: LibvirtHypervisor, guest: Guest, target: str = B, *, copy: bool = False) -> Plan | Refused:
+def planned(
+    hypervisor: LibvirtHypervisor, guest: Guest, target: str = B, *, copy: bool = False
+) -> Plan | Refused:
     seen = hypervisor.snapshot({guest.name})
-    return planner.plan(MigrateSettings(), planner.Migrate(guest.name, target, copy_storage=copy), seen, ())
+    return planner.plan(
+        MigrateSettings(), planner.Migrate(guest.name, target, copy_storage=copy), seen, ()
+    )
 
 
 def codes(answer: Plan | Refused) -> list[str]:
@@ -114,32 +125,50 @@ def test_the_same_file_is_known_moved_plainly_and_never_copied_onto_itself(
     assert look
     assert [each.seen for each in look.disks] == [Seen.SAME]
     assert codes(planned(hypervisor, guest, copy=True)) == ["same-file"]
-    with pytest.raises(HypervisorError, match=rf"host-b already has common/{guest.name}\.raw") as caught:
+    with pytest.raises(
+        HypervisorError, match=rf"host-b already has common/{guest.name}\.raw"
+    ) as caught:
         hypervisor.migrate(step(guest, copy=True))
     assert "shared = true" in caught.value.advice
     plan = planned(hypervisor, guest)
     assert isinstance(plan, Plan)
     assert "taken-for-shared" in [each.code for each in plan.warnings]
     hypervisor.migrate(step(guest))
-    assert [each.state for each in hypervisor.sightings(guest.uuid)] == [None, VmState.RUNNING, None]
-    assert [each.name for each in (tmp_path / "seen").iterdir()] == [f"{guest.name}.raw"], "no file of ours is left"
-    assert "drover-probe" not in lab.virsh(A, "vol-list", "common") + lab.virsh(B, "vol-list", "common")
+    assert [each.state for each in hypervisor.sightings(guest.uuid)] == [
+        None,
+        VmState.RUNNING,
+        None,
+    ]
+    assert [each.name for each in (tmp_path / "seen").iterdir()] == [f"{guest.name}.raw"], (
+        "no file of ours is left"
+    )
+    assert "drover-probe" not in lab.virsh(A, "vol-list", "common") + lab.virsh(
+        B, "vol-list", "common"
+    )
     assert whole(tmp_path / "seen" / f"{guest.name}.raw")
 
 
-def test_declared_shared_it_moves_plainly_and_its_data_is_whole(connect: Make, guest: Guest, tmp_path: Path) -> None:
+def test_declared_shared_it_moves_plainly_and_its_data_is_whole(
+    connect: Make, guest: Guest, tmp_path: Path
+) -> None:
     hypervisor = connect(DECLARED)
     plan = planned(hypervisor, guest)
     assert isinstance(plan, Plan)
     assert "taken-for-shared" not in [each.code for each in plan.warnings]
     assert codes(planned(hypervisor, guest, copy=True)) == ["nothing-to-copy"]
     hypervisor.migrate(step(guest))
-    assert [each.state for each in hypervisor.sightings(guest.uuid)] == [None, VmState.RUNNING, None]
+    assert [each.state for each in hypervisor.sightings(guest.uuid)] == [
+        None,
+        VmState.RUNNING,
+        None,
+    ]
     assert guest.boots() == 1
     assert whole(tmp_path / "seen" / f"{guest.name}.raw")
 
 
-def test_another_file_of_that_name_is_never_copied_over(connect: Make, guest: Guest, tmp_path: Path) -> None:
+def test_another_file_of_that_name_is_never_copied_over(
+    connect: Make, guest: Guest, tmp_path: Path
+) -> None:
     hypervisor = connect()
     (tmp_path / "c" / f"{guest.name}.raw").write_bytes(b"other")
     assert codes(planned(hypervisor, guest, C, copy=True)) == ["file-there"]
@@ -161,5 +190,7 @@ def test_where_there_is_nothing_it_is_copied_and_what_is_left_is_known(
     moved = step(guest, C, copy=True)
     assert hypervisor.copied_volumes(moved, C) == ()
     hypervisor.migrate(moved)
-    assert [each.name for each in hypervisor.copied_volumes(moved, A)] == [f"{guest.name}.raw"], "left on the source"
+    assert [each.name for each in hypervisor.copied_volumes(moved, A)] == [f"{guest.name}.raw"], (
+        "left on the source"
+    )
     assert whole(tmp_path / "c" / f"{guest.name}.raw")

@@ -47,7 +47,9 @@ from tests.examples import examples
 Json = dict[str, Any]
 ALPHABET = st.sampled_from("<>&*_~`:!@#|{}^\n ab1é\x00")
 TEXT = st.text(ALPHABET, max_size=12) | st.builds(
-    lambda text, times: text * times, st.text(ALPHABET, min_size=1, max_size=6), st.sampled_from([40, 700])
+    lambda text, times: text * times,
+    st.text(ALPHABET, min_size=1, max_size=6),
+    st.sampled_from([40, 700]),
 )
 LINE: st.SearchStrategy[Line] = TEXT | st.builds(
     lambda text: words("*{t}* _by_ {who}", t=text, who=Person("U0ANA", "ana")), TEXT
@@ -67,11 +69,15 @@ ELEMENT = st.one_of(
     st.builds(
         Table,
         st.lists(TEXT, max_size=22).map(tuple),
-        st.lists(st.lists(LINE, max_size=5).map(tuple), max_size=4).map(lambda rows: tuple(rows) * 30),
+        st.lists(st.lists(LINE, max_size=5).map(tuple), max_size=4).map(
+            lambda rows: tuple(rows) * 30
+        ),
         st.frozensets(st.integers(0, 3)),
     ),
     st.builds(
-        Checklist, TEXT, st.lists(st.tuples(st.sampled_from(Mark), LINE), max_size=5).map(lambda i: tuple(i * 20))
+        Checklist,
+        TEXT,
+        st.lists(st.tuples(st.sampled_from(Mark), LINE), max_size=5).map(lambda i: tuple(i * 20)),
     ),
     st.builds(Listing, TEXT),
     st.builds(Bar, NUMBER, LINE),
@@ -80,7 +86,9 @@ ELEMENT = st.one_of(
         title=TEXT,
         kind=st.sampled_from(["bar", "line"]),
         labels=st.lists(TEXT, max_size=6).map(lambda labels: tuple(labels * 5)),
-        series=st.lists(st.tuples(TEXT, st.lists(NUMBER, max_size=30).map(tuple)), max_size=8).map(tuple),
+        series=st.lists(st.tuples(TEXT, st.lists(NUMBER, max_size=30).map(tuple)), max_size=8).map(
+            tuple
+        ),
         unit=TEXT,
         summary=TEXT,
     ),
@@ -91,7 +99,9 @@ ELEMENT = st.one_of(
 )
 CARD = st.builds(Card, text=TEXT, title=TEXT, elements=st.lists(ELEMENT, max_size=6).map(tuple))
 SLOW = settings(
-    deadline=None, max_examples=examples(60), suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    deadline=None,
+    max_examples=examples(60),
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
 
@@ -130,7 +140,13 @@ def test_any_card_is_taken_in_its_plainest_form(card: Card) -> None:
     shown = fitted(text, blocks, told(card))
     assert shown.faults == ()
     assert judge_blocks(shown.blocks, Place()) == GOOD
-    assert {block["type"] for block in shown.blocks} <= {"header", "section", "context", "actions", "divider"}
+    assert {block["type"] for block in shown.blocks} <= {
+        "header",
+        "section",
+        "context",
+        "actions",
+        "divider",
+    }
 
 
 @pytest.mark.parametrize("length", range(51, 300, 7))
@@ -138,13 +154,17 @@ def test_what_is_left_out_makes_place_for_the_note_that_says_so(length: int) -> 
     def section(text: str) -> Json:
         return {"type": "section", "text": {"type": "mrkdwn", "text": text}}
 
-    shown = fitted("text", [*[section("x" * 1700)] * 7, section("y" * length), section("z" * length)], "told")
+    shown = fitted(
+        "text", [*[section("x" * 1700)] * 7, section("y" * length), section("z" * length)], "told"
+    )
     assert shown.faults == ()
     assert judge_blocks(shown.blocks, Place()) == GOOD
     assert LEFT_OUT in str(shown.blocks[-1])
 
 
-STEPS = tuple((str(number), f"{number + 1}. Move vm-{number} from host-a to host-b") for number in range(120))
+STEPS = tuple(
+    (str(number), f"{number + 1}. Move vm-{number} from host-a to host-b") for number in range(120)
+)
 
 
 @SLOW
@@ -155,7 +175,9 @@ STEPS = tuple((str(number), f"{number + 1}. Move vm-{number} from host-a to host
         title=TEXT,
         submit=TEXT,
         fields=st.lists(
-            st.builds(TextField, st.uuids().map(str), TEXT, TEXT, TEXT, st.booleans(), st.booleans())
+            st.builds(
+                TextField, st.uuids().map(str), TEXT, TEXT, TEXT, st.booleans(), st.booleans()
+            )
             | st.builds(
                 ChoiceField,
                 st.uuids().map(str),
@@ -163,10 +185,14 @@ STEPS = tuple((str(number), f"{number + 1}. Move vm-{number} from host-a to host
                 st.lists(st.tuples(st.uuids().map(str), TEXT), max_size=3).map(tuple),
             )
             | st.builds(
-                lambda name, label: ChoiceField(name, label, source="vms", initial="web-1"), st.uuids().map(str), TEXT
+                lambda name, label: ChoiceField(name, label, source="vms", initial="web-1"),
+                st.uuids().map(str),
+                TEXT,
             )
             | st.builds(
-                lambda name, label, count: ManyField(name, label, STEPS[:count], tuple(v for v, _ in STEPS[:count:2])),
+                lambda name, label, count: ManyField(
+                    name, label, STEPS[:count], tuple(v for v, _ in STEPS[:count:2])
+                ),
                 st.uuids().map(str),
                 TEXT,
                 st.integers(1, 120),
@@ -186,7 +212,9 @@ def test_few_things_to_pick_are_boxes_and_many_are_a_list() -> None:
         (block,) = modal(Form("a", "T", "Go", (ManyField("m", "M", STEPS[:count]),)))["blocks"]
         return str(block["element"]["type"])
 
-    assert [kind(count) for count in (1, 10, 11, 100)] == ["checkboxes"] * 2 + ["multi_static_select"] * 2
+    assert [kind(count) for count in (1, 10, 11, 100)] == ["checkboxes"] * 2 + [
+        "multi_static_select"
+    ] * 2
 
 
 def test_a_form_that_would_lose_data_is_refused() -> None:
@@ -253,7 +281,11 @@ def test_too_many_blocks_are_cut_but_buttons_stay() -> None:
 
 
 def test_blocks_that_cannot_be_mended_become_text() -> None:
-    shown = fitted("short", [{"type": "header", "text": {"type": "plain_text", "text": "x" * 151}}], "the whole story")
+    shown = fitted(
+        "short",
+        [{"type": "header", "text": {"type": "plain_text", "text": "x" * 151}}],
+        "the whole story",
+    )
     assert shown.blocks == []
     assert shown.text == "the whole story"
     assert shown.faults == ("blocks[0] header: text of 151 characters",)
@@ -268,10 +300,19 @@ def test_blocks_that_cannot_be_mended_become_text() -> None:
         ({"type": "section", "text": {"text": ""}}, "text of 0"),
         ({"type": "section", "text": {"text": "x" * 3001}}, "text of 3001"),
         ({"type": "context", "elements": []}, "0 elements"),
-        ({"type": "actions", "elements": [{"text": {"text": "x"}, "action_id": "a"}] * 2}, "action_id twice"),
-        ({"type": "actions", "elements": [{"text": {"text": "x" * 76}, "action_id": "a"}]}, "button text of 76"),
         (
-            {"type": "actions", "elements": [{"text": {"text": "x"}, "action_id": "a", "value": "x" * 2001}]},
+            {"type": "actions", "elements": [{"text": {"text": "x"}, "action_id": "a"}] * 2},
+            "action_id twice",
+        ),
+        (
+            {"type": "actions", "elements": [{"text": {"text": "x" * 76}, "action_id": "a"}]},
+            "button text of 76",
+        ),
+        (
+            {
+                "type": "actions",
+                "elements": [{"text": {"text": "x"}, "action_id": "a", "value": "x" * 2001}],
+            },
             "value of 2001",
         ),
         ({"type": "table", "rows": [[{"type": "raw_text", "text": ""}]]}, "cell of 0"),
@@ -285,24 +326,33 @@ def test_the_choke_point_sees(block: Json, fault: str) -> None:
 
 
 def test_the_choke_point_counts() -> None:
-    assert list(complaints([{"type": "divider", "block_id": "a"}, {"type": "divider", "block_id": "a"}])) == [
-        "a block_id twice"
-    ]
+    assert list(
+        complaints([{"type": "divider", "block_id": "a"}, {"type": "divider", "block_id": "a"}])
+    ) == ["a block_id twice"]
     assert "51 blocks" in list(complaints([{"type": "divider"}] * 51))
 
 
 def test_twin_buttons_are_told_apart() -> None:
-    _, blocks = sent(Card("x", elements=(Buttons((Button("A", "show", "1"), Button("B", "show", "2"))),)))
+    _, blocks = sent(
+        Card("x", elements=(Buttons((Button("A", "show", "1"), Button("B", "show", "2"))),))
+    )
     assert [each["action_id"] for each in blocks[0]["elements"]] == ["show", "show#2"]
 
 
 def test_a_button_whose_data_does_not_fit_is_left_out() -> None:
-    _, blocks = sent(Card("x", elements=(Buttons((Button("A", "show", "x" * 2001), Button("B", "show", "2"))),)))
+    _, blocks = sent(
+        Card("x", elements=(Buttons((Button("A", "show", "x" * 2001), Button("B", "show", "2"))),))
+    )
     assert [each["text"]["text"] for each in blocks[0]["elements"]] == ["B"]
 
 
 def test_steps_are_a_plan() -> None:
-    items = ((Mark.DONE, "pause"), (Mark.DOING, words("move `{vm}`", vm="web-1")), (Mark.TODO, "x"), (Mark.FAILED, "y"))
+    items = (
+        (Mark.DONE, "pause"),
+        (Mark.DOING, words("move `{vm}`", vm="web-1")),
+        (Mark.TODO, "x"),
+        (Mark.FAILED, "y"),
+    )
     _, blocks = sent(Card("x", elements=(Checklist("2 of 4", items),)))
     (plan,) = of_type(blocks, "plan")
     assert [(task["title"], task["status"]) for task in plan["tasks"]] == [
@@ -314,7 +364,9 @@ def test_steps_are_a_plan() -> None:
 
 
 def test_of_many_steps_those_under_way_are_shown() -> None:
-    items = tuple((Mark.DONE if index < 70 else Mark.TODO, f"step {index + 1}") for index in range(90))
+    items = tuple(
+        (Mark.DONE if index < 70 else Mark.TODO, f"step {index + 1}") for index in range(90)
+    )
     _, blocks = sent(Card("x", elements=(Checklist("70 of 90", items),)))
     (plan,) = of_type(blocks, "plan")
     assert len(plan["tasks"]) == 50
@@ -324,14 +376,26 @@ def test_of_many_steps_those_under_way_are_shown() -> None:
 
 @pytest.mark.parametrize(
     ("fraction", "bar"),
-    [(0.34, "▰▰▰▱▱▱▱▱▱▱ 34%"), (0, "▱▱▱▱▱▱▱▱▱▱ 0%"), (1.7, "▰▰▰▰▰▰▰▰▰▰ 100%"), (float("nan"), "▱▱▱▱▱▱▱▱▱▱ 0%")],
+    [
+        (0.34, "▰▰▰▱▱▱▱▱▱▱ 34%"),
+        (0, "▱▱▱▱▱▱▱▱▱▱ 0%"),
+        (1.7, "▰▰▰▰▰▰▰▰▰▰ 100%"),
+        (float("nan"), "▱▱▱▱▱▱▱▱▱▱ 0%"),
+    ],
 )
 def test_a_bar(fraction: float, bar: str) -> None:
     _, blocks = sent(Card("x", elements=(Bar(fraction, "copying"),)))
     assert blocks[0]["text"]["text"] == f"{bar}  copying"
 
 
-CHART = Chart("Memory", "bar", ("host-a", "host-b"), (("before", (80.0, 20.0)), ("after", (50.0, 50.0))), "%", "spoken")
+CHART = Chart(
+    "Memory",
+    "bar",
+    ("host-a", "host-b"),
+    (("before", (80.0, 20.0)), ("after", (50.0, 50.0))),
+    "%",
+    "spoken",
+)
 
 
 def test_a_chart_is_slacks_own_with_words_beside_it() -> None:
@@ -349,7 +413,14 @@ def test_a_third_chart_is_told() -> None:
 
 def test_a_chart_keeps_its_newest_point_and_drops_what_is_no_number() -> None:
     values = tuple(float(index) for index in range(50))
-    chart = Chart("t", "line", tuple(f"{index}" for index in range(50)), (("cpu", (*values[:49], 49.0)),), "%", "s")
+    chart = Chart(
+        "t",
+        "line",
+        tuple(f"{index}" for index in range(50)),
+        (("cpu", (*values[:49], 49.0)),),
+        "%",
+        "s",
+    )
     small = charts.drawable(chart)
     assert small is not None
     assert len(small.labels) <= 20
@@ -367,7 +438,9 @@ def test_long_labels_stay_distinct() -> None:
 def test_a_chart_can_be_drawn(kind: str) -> None:
     labels = tuple(f"$host-{index}$" for index in range(9))
     picture = charts.drawn(
-        Chart("a $x$", kind, labels, (("s", tuple(map(float, range(9)))), ("t", (1.0,) * 9)), "%", "s")
+        Chart(
+            "a $x$", kind, labels, (("s", tuple(map(float, range(9)))), ("t", (1.0,) * 9)), "%", "s"
+        )
     )
     assert picture.png.startswith(b"\x89PNG")
     assert picture.alt == "s"
@@ -387,7 +460,14 @@ def test_block_ids_are_new_each_time() -> None:
 
 def test_the_text_alone_tells_everything() -> None:
     card = Card(
-        "op-1", "Migrate", (Section("why"), Table(("VM",), (("web-1",),)), Checklist("s", ((Mark.DONE, "one"),)), CHART)
+        "op-1",
+        "Migrate",
+        (
+            Section("why"),
+            Table(("VM",), (("web-1",),)),
+            Checklist("s", ((Mark.DONE, "one"),)),
+            CHART,
+        ),
     )
     assert told(card).split("\n") == [
         "op-1", "*Migrate*", "why", "```", "VM", "web-1", "```", "s", "✓ one", "*Memory*", "spoken",
@@ -398,7 +478,10 @@ def test_a_listing_is_shown_line_by_line_and_formats_nothing_however_long() -> N
     lines = [f"{number} *not bold* `not code` <!channel> {'x' * 100}" for number in range(60)]
     _, blocks = sent(Card("log", elements=(Listing("\n".join(lines)),)))
     texts = [block["text"]["text"] for block in blocks]
-    assert all(text.startswith("```\n") and text.endswith("\n```") and text.count("`") == 6 for text in texts)
+    assert all(
+        text.startswith("```\n") and text.endswith("\n```") and text.count("`") == 6
+        for text in texts
+    )
     shown = [line for text in texts for line in text.splitlines() if not line.startswith("```")]
     assert len(shown) == 60
     assert shown[-1].startswith("59 *not bold* ˋnot codeˋ &lt;!channel&gt;")

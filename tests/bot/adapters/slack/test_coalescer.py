@@ -49,7 +49,9 @@ def edits(screen: Screen) -> Iterator[Coalescer]:
     coalescer.close()
 
 
-def test_the_first_edit_is_shown_at_once_and_the_rest_wait(screen: Screen, edits: Coalescer) -> None:
+def test_the_first_edit_is_shown_at_once_and_the_rest_wait(
+    screen: Screen, edits: Coalescer
+) -> None:
     edits.later(ONE, Card("10 %"), PROGRESS)
     assert screen.entered.acquire(timeout=10)
     edits.later(ONE, Card("20 %"), PROGRESS)
@@ -91,7 +93,9 @@ def test_an_edit_now_drops_what_was_to_come_later(screen: Screen, edits: Coalesc
     assert screen.shown == [(ONE, "0 %"), (ONE, "done")]
 
 
-def test_an_older_edit_under_way_does_not_undo_a_newer_one(screen: Screen, edits: Coalescer) -> None:
+def test_an_older_edit_under_way_does_not_undo_a_newer_one(
+    screen: Screen, edits: Coalescer
+) -> None:
     screen.may_go.clear()
     edits.later(ONE, Card("99 %"), PROGRESS)
     assert screen.entered.acquire(timeout=10)
@@ -102,7 +106,9 @@ def test_an_older_edit_under_way_does_not_undo_a_newer_one(screen: Screen, edits
 
 
 @pytest.mark.parametrize("failures", [1, 7])
-def test_a_final_edit_is_tried_until_it_is_shown(screen: Screen, edits: Coalescer, failures: int) -> None:
+def test_a_final_edit_is_tried_until_it_is_shown(
+    screen: Screen, edits: Coalescer, failures: int
+) -> None:
     screen.failures = [ChatError("Slack does not answer.")] * failures
     told: list[str] = []
     edits.later(ONE, Card("done"), FINAL, lambda: told.append("shown"))
@@ -111,7 +117,9 @@ def test_a_final_edit_is_tried_until_it_is_shown(screen: Screen, edits: Coalesce
     assert told == ["shown"]
 
 
-def test_what_was_promised_of_an_older_edit_holds_for_the_newer(screen: Screen, edits: Coalescer) -> None:
+def test_what_was_promised_of_an_older_edit_holds_for_the_newer(
+    screen: Screen, edits: Coalescer
+) -> None:
     screen.failures = [ChatError("Slack does not answer.")]
     told: list[str] = []
     edits.later(ONE, Card("approved"), VOTE, lambda: told.append("shown"))
@@ -130,7 +138,9 @@ def test_an_edit_that_is_refused_for_good_is_an_end(screen: Screen, edits: Coale
     assert screen.shown == []
 
 
-def test_progress_that_fails_is_dropped_and_no_end_of_progress(screen: Screen, edits: Coalescer) -> None:
+def test_progress_that_fails_is_dropped_and_no_end_of_progress(
+    screen: Screen, edits: Coalescer
+) -> None:
     screen.failures = [ChatError("Slack does not answer.")]
     edits.later(ONE, Card("10 %"), PROGRESS)
     edits.flush()
@@ -177,8 +187,12 @@ def test_calls_are_kept_free_for_the_last_word_of_every_message_that_moves(scree
     edits.close()
 
 
-@pytest.mark.parametrize(("voting", "working"), [(0.0, 20.0), (4.0, 20.0), (30.0, 25.0), (1.0, 120.0), (4.0, 3.0)])
-def test_thirty_operations_at_once_have_their_last_word_in_time(screen: Screen, voting: float, working: float) -> None:
+@pytest.mark.parametrize(
+    ("voting", "working"), [(0.0, 20.0), (4.0, 20.0), (30.0, 25.0), (1.0, 120.0), (4.0, 3.0)]
+)
+def test_thirty_operations_at_once_have_their_last_word_in_time(
+    screen: Screen, voting: float, working: float
+) -> None:
     """By a clock of its own: votes within ``voting`` seconds, ``working`` seconds of work with progress, the ends."""
     now = [1000.0]
     pacer = Pacer(clock=lambda: now[0])
@@ -208,7 +222,9 @@ def test_thirty_operations_at_once_have_their_last_word_in_time(screen: Screen, 
                     late[ready] = now[0] - told[ready]
     assert len(late) == len(refs)
     assert max(late.values()) < 10, sorted(late.values())
-    assert all(last - first >= 60 for first, last in zip(sent, sent[50:], strict=False)), "Slack's 50 edits a minute"
+    assert all(last - first >= 60 for first, last in zip(sent, sent[50:], strict=False)), (
+        "Slack's 50 edits a minute"
+    )
     edits._threads = []
 
 

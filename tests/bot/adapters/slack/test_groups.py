@@ -34,7 +34,9 @@ def groups(workspace: Workspace, pacer: NappingPacer, clock: Clock) -> Groups:
     return Groups(client, pacer, keep=300, grace=900, patience=10, clock=clock)
 
 
-@pytest.mark.parametrize("trouble", ["server_error", "rate_limit", "missing_scope", "token_revoked"])
+@pytest.mark.parametrize(
+    "trouble", ["server_error", "rate_limit", "missing_scope", "token_revoked"]
+)
 def test_what_was_known_holds_while_slack_does_not_tell(
     workspace: Workspace, groups: Groups, clock: Clock, trouble: str
 ) -> None:
@@ -52,7 +54,9 @@ def test_what_was_known_holds_while_slack_does_not_tell(
         groups.of("U0CARLA")
 
 
-def test_nothing_is_claimed_of_groups_that_were_never_told(workspace: Workspace, groups: Groups, clock: Clock) -> None:
+def test_nothing_is_claimed_of_groups_that_were_never_told(
+    workspace: Workspace, groups: Groups, clock: Clock
+) -> None:
     workspace.fault.server_error("usergroups.list", times=4)
     with pytest.raises(ChatError, match="does not tell the user groups now"):
         groups.of("U0CARLA")

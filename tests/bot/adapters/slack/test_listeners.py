@@ -37,7 +37,9 @@ class Core:
     offered: int = 0
     woken: int = 0
     error: Exception | None = None
-    choices: Callable[[str, str], Sequence[tuple[str, str]]] = lambda source, typed: [(typed, f"{source} {typed}")]
+    choices: Callable[[str, str], Sequence[tuple[str, str]]] = lambda source, typed: [
+        (typed, f"{source} {typed}")
+    ]
 
     def accept(self, request: Request) -> bool:
         self.offered += 1
@@ -71,13 +73,19 @@ def start(workspace: Workspace, chat: SlackChat, core: Core) -> Iterator[Start]:
     def begin(*, per_minute: float = 600, socket: bool = True) -> Listeners:
         me = chat.identity()
         listeners = Listeners(
-            Credentials(workspace.bot_token, workspace.app_token, workspace.signing_secret, workspace.web_api),
+            Credentials(
+                workspace.bot_token,
+                workspace.app_token,
+                workspace.signing_secret,
+                workspace.web_api,
+            ),
             team=me.team,
             bot_user=me.user,
             command="/kvm",
             accept=core.accept,
             wake=core.wake,
-            choices=lambda source, typed: core.choices(source, typed),  # noqa: PLW0108 - a test may change it
+            # A test may change it
+            choices=lambda source, typed: core.choices(source, typed),  # noqa: PLW0108
             chat=chat,
             per_minute=per_minute,
         )
@@ -102,7 +110,8 @@ def test_a_command(start: Start, ana: Person, core: Core) -> None:
     assert listeners.connected()
     ack = ana.command("/kvm migrate “web-1” host-b —force")
     assert (ack.ok, ack.payload) == (True, None)
-    assert core.last.text == "migrate “web-1” host-b —force"  # who reads the line straightens it, once
+    # Who reads the line straightens it, once
+    assert core.last.text == "migrate “web-1” host-b —force"
     assert (core.last.kind, core.last.by, core.last.channel) == ("command", "U0ANA", OPS)
     assert core.last.trigger
     assert core.last.at.tzinfo is UTC
@@ -122,10 +131,16 @@ def test_a_mention_in_a_thread_is_a_command(
     parent = chat.post(OPS, Card("asked"))
     ana.say("@drover show web-1.example.org", thread_ts=parent.ts)
     until(lambda: core.requests)
-    assert (core.last.kind, core.last.text, core.last.thread) == ("command", "show web-1.example.org", parent.ts)
+    assert (core.last.kind, core.last.text, core.last.thread) == (
+        "command",
+        "show web-1.example.org",
+        parent.ts,
+    )
 
 
-def test_a_direct_message_is_a_command(workspace: Workspace, start: Start, ana: Person, core: Core) -> None:
+def test_a_direct_message_is_a_command(
+    workspace: Workspace, start: Start, ana: Person, core: Core
+) -> None:
     start()
     ana.say("hosts", "@drover")
     until(lambda: core.requests)
@@ -143,7 +158,9 @@ def test_what_people_say_among_themselves_and_what_the_bot_says_is_nothing(
     assert [each.text for each in core.requests] == ["help"]
 
 
-def test_a_click(workspace: Workspace, start: Start, chat: SlackChat, ana: Person, core: Core) -> None:
+def test_a_click(
+    workspace: Workspace, start: Start, chat: SlackChat, ana: Person, core: Core
+) -> None:
     start()
     buttons = Buttons((Button("Show", "show", "web-1"), Button("Show", "show", "web-2")))
     ref = chat.post(OPS, Card("2 VMs", elements=(buttons,)))
@@ -173,12 +190,16 @@ def test_a_form(start: Start, chat: SlackChat, ana: Person, core: Core) -> None:
     assert dict(core.last.answers) == answers
 
 
-def test_opening_the_home(workspace: Workspace, start: Start, chat: SlackChat, ana: Person, core: Core) -> None:
+def test_opening_the_home(
+    workspace: Workspace, start: Start, chat: SlackChat, ana: Person, core: Core
+) -> None:
     start()
     ana.open_home()
     until(lambda: core.requests)
     assert (core.last.kind, core.last.by) == ("home", "U0ANA")
-    chat.publish_home("U0ANA", Card("x", elements=(Section("web-1", Button("Show", "show", "web-1")),)))
+    chat.publish_home(
+        "U0ANA", Card("x", elements=(Section("web-1", Button("Show", "show", "web-1")),))
+    )
     home = ana.home
     assert home is not None
     assert ana.click(home, "show").ok
@@ -187,7 +208,13 @@ def test_opening_the_home(workspace: Workspace, start: Start, chat: SlackChat, a
 
 @pytest.mark.parametrize("new_event_id", [False, True])
 def test_duplicates_are_one_request(
-    workspace: Workspace, start: Start, chat: SlackChat, ana: Person, core: Core, *, new_event_id: bool
+    workspace: Workspace,
+    start: Start,
+    chat: SlackChat,
+    ana: Person,
+    core: Core,
+    *,
+    new_event_id: bool,
 ) -> None:
     start()
     workspace.fault.duplicate_next(4, new_event_id=new_event_id, retry_headers=not new_event_id)
@@ -261,10 +288,14 @@ def test_a_form_that_cannot_be_stored_stays_open_and_says_so(
     assert core.last.kind == "form"
 
 
-def test_no_choices_rather_than_an_error(start: Start, chat: SlackChat, ana: Person, core: Core) -> None:
+def test_no_choices_rather_than_an_error(
+    start: Start, chat: SlackChat, ana: Person, core: Core
+) -> None:
     start()
     ana.command("/kvm deny")
-    chat.open_form(core.last.trigger, Form("x", "T", "Go", (ChoiceField("vm", "VM", source="vms"),)))
+    chat.open_form(
+        core.last.trigger, Form("x", "T", "Go", (ChoiceField("vm", "VM", source="vms"),))
+    )
 
     def broken(source: str, typed: str) -> Sequence[tuple[str, str]]:
         raise ValueError(source + typed)
@@ -276,12 +307,16 @@ def test_no_choices_rather_than_an_error(start: Start, chat: SlackChat, ana: Per
 def test_at_most_a_hundred_choices(start: Start, chat: SlackChat, ana: Person, core: Core) -> None:
     start()
     ana.command("/kvm deny")
-    chat.open_form(core.last.trigger, Form("x", "T", "Go", (ChoiceField("vm", "VM", source="vms"),)))
+    chat.open_form(
+        core.last.trigger, Form("x", "T", "Go", (ChoiceField("vm", "VM", source="vms"),))
+    )
     core.choices = lambda source, typed: [(f"vm-{index}", "x" * 90) for index in range(300)]
     assert len(ana.options(ana.wait_view(), "source:vms", "w")) == 100
 
 
-def test_one_person_cannot_flood(workspace: Workspace, start: Start, ana: Person, core: Core) -> None:
+def test_one_person_cannot_flood(
+    workspace: Workspace, start: Start, ana: Person, core: Core
+) -> None:
     start(per_minute=6)
     answers = [ana.command("/kvm hosts").payload for _ in range(5)]
     assert answers[:2] == [None, None]
@@ -291,7 +326,9 @@ def test_one_person_cannot_flood(workspace: Workspace, start: Start, ana: Person
     assert len(core.requests) == 3
 
 
-def test_a_flood_of_messages_is_answered_once(workspace: Workspace, start: Start, ana: Person) -> None:
+def test_a_flood_of_messages_is_answered_once(
+    workspace: Workspace, start: Start, ana: Person
+) -> None:
     listeners = start(per_minute=3)
     for _ in range(4):
         ana.say("@drover hosts")
@@ -304,22 +341,32 @@ def test_a_flood_of_messages_is_answered_once(workspace: Workspace, start: Start
 def test_what_slack_has_never_sent_before_is_no_crash(start: Start, core: Core) -> None:
     listeners = start(socket=False)
     said: list[object] = []
-    listeners._on_command(lambda **given: said.append(given), {"team_id": "T0LAB", "user_id": "U0ANA"})  # type: ignore[arg-type]
-    listeners._on_event(lambda **given: said.append(given), {"team_id": "T0LAB", "event": {"type": "app_mention"}})  # type: ignore[arg-type]
-    listeners._on_action(lambda **given: said.append(given), {"team": {"id": "T0LAB"}, "user": {"id": "U0ANA"}})  # type: ignore[arg-type]
+    listeners._on_command(
+        lambda **given: said.append(given), {"team_id": "T0LAB", "user_id": "U0ANA"}
+    )  # type: ignore[arg-type]
+    listeners._on_event(
+        lambda **given: said.append(given), {"team_id": "T0LAB", "event": {"type": "app_mention"}}
+    )  # type: ignore[arg-type]
+    listeners._on_action(
+        lambda **given: said.append(given), {"team": {"id": "T0LAB"}, "user": {"id": "U0ANA"}}
+    )  # type: ignore[arg-type]
     assert len(said) == 3
     assert "could not read" in str(said[0])
     assert core.requests == []
 
 
-def test_the_socket_comes_back_by_itself(workspace: Workspace, start: Start, ana: Person, core: Core) -> None:
+def test_the_socket_comes_back_by_itself(
+    workspace: Workspace, start: Start, ana: Person, core: Core
+) -> None:
     start()
     workspace.fault.disconnect()
     until(lambda: ana.command("/kvm hosts").ok)
     assert core.last.text == "hosts"
 
 
-def test_a_wrong_app_token_says_what_to_check(workspace: Workspace, chat: SlackChat, core: Core) -> None:
+def test_a_wrong_app_token_says_what_to_check(
+    workspace: Workspace, chat: SlackChat, core: Core
+) -> None:
     secrets = Credentials(workspace.bot_token, "xapp-wrong", api=workspace.web_api)
     listeners = Listeners(
         secrets, team="T0LAB", bot_user="U0DROVER", command="/kvm", accept=core.accept, wake=core.wake,
@@ -379,11 +426,20 @@ def posted(server: HttpServer, secret: str, at: float, body: str, path: str = ""
 
 
 COMMAND = urlencode(
-    {"command": "/kvm", "text": "hosts", "team_id": "T0LAB", "user_id": "U0ANA", "channel_id": OPS, "trigger_id": "1.2"}
+    {
+        "command": "/kvm",
+        "text": "hosts",
+        "team_id": "T0LAB",
+        "user_id": "U0ANA",
+        "channel_id": OPS,
+        "trigger_id": "1.2",
+    }
 )
 
 
-def test_a_signature_must_be_right_and_fresh(workspace: Workspace, server: HttpServer, core: Core) -> None:
+def test_a_signature_must_be_right_and_fresh(
+    workspace: Workspace, server: HttpServer, core: Core
+) -> None:
     secret, now = workspace.signing_secret, time.time()
     assert posted(server, "wrong", now, COMMAND) == 401
     assert posted(server, secret, now - 301, COMMAND) == 401
@@ -393,7 +449,9 @@ def test_a_signature_must_be_right_and_fresh(workspace: Workspace, server: HttpS
     assert len(core.requests) == 1
 
 
-def test_a_replayed_request_is_a_duplicate(workspace: Workspace, server: HttpServer, core: Core) -> None:
+def test_a_replayed_request_is_a_duplicate(
+    workspace: Workspace, server: HttpServer, core: Core
+) -> None:
     now = time.time()
     assert [posted(server, workspace.signing_secret, now, COMMAND) for _ in range(2)] == [200, 200]
     assert (len(core.requests), core.woken) == (1, 1)
@@ -420,13 +478,17 @@ def test_a_body_too_big_for_slack_is_not_read(server: HttpServer) -> None:
     connection.close()
 
 
-def test_a_socket_that_will_not_close_keeps_nobody_from_stopping(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_socket_that_will_not_close_keeps_nobody_from_stopping(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("bot.adapters.slack.listeners.HANG_UP", 0.2)
     stuck, ended = threading.Event(), threading.Event()
     listeners = start()
     socket = listeners._socket
     assert socket is not None
-    monkeypatch.setattr(socket, "close", lambda close=socket.close: (stuck.wait(30), close(), ended.set()))
+    monkeypatch.setattr(
+        socket, "close", lambda close=socket.close: (stuck.wait(30), close(), ended.set())
+    )
     listeners.close()
     assert not ended.is_set()
     stuck.set()
@@ -434,7 +496,8 @@ def test_a_socket_that_will_not_close_keeps_nobody_from_stopping(start: Start, m
 
 
 @pytest.mark.parametrize(
-    ("said", "meant"), [("@drover /kvm hosts", "hosts"), ("@drover /kvm", ""), ("@drover hosts", "hosts")]
+    ("said", "meant"),
+    [("@drover /kvm hosts", "hosts"), ("@drover /kvm", ""), ("@drover hosts", "hosts")],
 )
 def test_the_slash_command_written_in_a_mention_means_what_stands_behind_it(
     start: Start, ana: Person, core: Core, said: str, meant: str
@@ -456,7 +519,10 @@ def test_a_field_with_nothing_but_white_space_is_not_taken(
 ) -> None:
     start()
     ana.command("/kvm vm create")
-    chat.open_form(core.last.trigger, Form("deny", "Deny op-1", "Deny", (TextField("why", "Why?"),), hidden="op-1:d"))
+    chat.open_form(
+        core.last.trigger,
+        Form("deny", "Deny op-1", "Deny", (TextField("why", "Why?"),), hidden="op-1:d"),
+    )
     before = len(core.requests)
     answer = ana.submit(ana.wait_view(), {"why": " \t "})
     assert answer.payload["response_action"] == "errors"
@@ -479,7 +545,10 @@ def test_a_client_that_trickles_is_hung_up_on(
 ) -> None:
     monkeypatch.setattr("bot.adapters.slack.http.WHOLE_WITHIN", 0.2)
     address = urlsplit(server.url)
-    slow = [socket.create_connection((str(address.hostname), address.port or 0), timeout=10) for _ in range(100)]
+    slow = [
+        socket.create_connection((str(address.hostname), address.port or 0), timeout=10)
+        for _ in range(100)
+    ]
     ended = set()
     for each in slow:
         each.sendall(b"POST /slack/events HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")

@@ -15,7 +15,8 @@ from bot.adapters.slack.manifest import SCOPES, manifest
 Json = dict[str, Any]
 HTTPS = r"https://\S+"
 
-# The part of Slack's schema that the manifest uses: a type, a pattern, or a table of fields ("?": may be missing).
+# The part of Slack's schema that the manifest uses: a type, a pattern, or a table of fields ("?":
+# may be missing).
 SCHEMA: Json = {
     "_metadata": {"major_version": int, "minor_version": int},
     "display_information": {
@@ -43,14 +44,23 @@ SCHEMA: Json = {
     "oauth_config": {"scopes": {"bot": [r"[a-z_:.]{1,60}"]}},
     "settings": {
         "event_subscriptions": {"bot_events": [r"[a-z_.]{1,60}"], "request_url?": HTTPS},
-        "interactivity": {"is_enabled": bool, "request_url?": HTTPS, "message_menu_options_url?": HTTPS},
+        "interactivity": {
+            "is_enabled": bool,
+            "request_url?": HTTPS,
+            "message_menu_options_url?": HTTPS,
+        },
         "org_deploy_enabled": bool,
         "socket_mode_enabled": bool,
         "token_rotation_enabled": bool,
     },
 }
-# Which scope Slack wants for an event (docs.slack.dev/reference/events) or a method (docs.slack.dev/reference/methods).
-NEEDED_BY_EVENT = {"app_home_opened": None, "app_mention": "app_mentions:read", "message.im": "im:history"}
+# Which scope Slack wants for an event (docs.slack.dev/reference/events) or a method
+# (docs.slack.dev/reference/methods).
+NEEDED_BY_EVENT = {
+    "app_home_opened": None,
+    "app_mention": "app_mentions:read",
+    "message.im": "im:history",
+}
 NEEDED_BY_METHOD = {
     "auth_test": (),
     "chat_postMessage": ("chat:write",),
@@ -89,7 +99,9 @@ def table_faults(value: Any, shape: Mapping[str, Any], at: str) -> Iterator[str]
         yield f"{at}: not a table"
         return
     yield from (f"{at}.{name}: unknown" for name in value if name not in known)
-    yield from (f"{at}.{name}: missing" for name in shape if not name.endswith("?") and name not in value)
+    yield from (
+        f"{at}.{name}: missing" for name in shape if not name.endswith("?") and name not in value
+    )
     for name, each in value.items():
         if name in known:
             yield from faults(each, known[name], f"{at}.{name}")
@@ -133,8 +145,12 @@ def test_socket_mode_unless_there_is_an_address() -> None:
 
 def test_every_scope_is_needed_and_every_needed_scope_is_there() -> None:
     """Read off the adapter's own calls, so that a new call without its scope fails here and not at Slack."""
-    sources = [path.read_text(encoding="utf-8") for path in Path(module.__file__).parent.glob("*.py")]
-    used = {name for text in sources for name in re.findall(r"client\.([a-z]+_[a-zA-Z0-9_]+)\b", text)}
+    sources = [
+        path.read_text(encoding="utf-8") for path in Path(module.__file__).parent.glob("*.py")
+    ]
+    used = {
+        name for text in sources for name in re.findall(r"client\.([a-z]+_[a-zA-Z0-9_]+)\b", text)
+    }
     used -= {"is_connected"}
     wanted = {"commands"} | {scope for event in manifest()["settings"]["event_subscriptions"]["bot_events"]
                              if (scope := NEEDED_BY_EVENT[event])}  # fmt: skip

@@ -16,12 +16,15 @@ from tests.bot.adapters.slack.conftest import NappingPacer
 
 METHODS = st.sampled_from(sorted(TIERS))
 CALLS = st.lists(
-    st.tuples(METHODS, st.sampled_from(("C1", "C2")), st.sampled_from(Urgency), st.floats(0, 30)), max_size=150
+    st.tuples(METHODS, st.sampled_from(("C1", "C2")), st.sampled_from(Urgency), st.floats(0, 30)),
+    max_size=150,
 )
 
 
 @given(calls=CALLS)
-def test_no_window_holds_more_calls_than_the_tier(calls: list[tuple[str, str, Urgency, float]]) -> None:
+def test_no_window_holds_more_calls_than_the_tier(
+    calls: list[tuple[str, str, Urgency, float]],
+) -> None:
     pacer = NappingPacer()
     made: dict[tuple[str, str], list[float]] = {}
     for method, channel, urgency, pause in calls:
@@ -37,7 +40,9 @@ def test_no_window_holds_more_calls_than_the_tier(calls: list[tuple[str, str, Ur
             assert last - first >= tier.seconds, (method, channel)
 
 
-def test_a_limit_holds_for_everybody_who_calls_the_method_and_for_no_other(pacer: NappingPacer) -> None:
+def test_a_limit_holds_for_everybody_who_calls_the_method_and_for_no_other(
+    pacer: NappingPacer,
+) -> None:
     pacer.limited("chat.update", 30)
     pacer.turn("chat.postMessage", "C1")
     assert pacer.naps == []
@@ -68,7 +73,9 @@ def test_what_is_reserved_is_for_what_is_final(pacer: NappingPacer) -> None:
     assert taken == {Urgency.PROGRESS: 15, Urgency.VOTE: 0, Urgency.FINAL: 30}
 
 
-def test_many_votes_at_once_are_not_all_shown_before_their_number_is_known(pacer: NappingPacer) -> None:
+def test_many_votes_at_once_are_not_all_shown_before_their_number_is_known(
+    pacer: NappingPacer,
+) -> None:
     pacer.reserve("chat.update", 1)
     assert sum(pacer.take("chat.update", urgency=Urgency.VOTE) for _ in range(30)) == 12
     assert all(pacer.take("chat.update") for _ in range(30))

@@ -7,7 +7,18 @@ from structlog.testing import capture_logs
 
 from bot.adapters.slack import charts, web
 from bot.adapters.slack.chat import SlackChat
-from bot.domain.card import Button, Buttons, Card, Chart, Form, Picture, Section, Style, Table, TextField
+from bot.domain.card import (
+    Button,
+    Buttons,
+    Card,
+    Chart,
+    Form,
+    Picture,
+    Section,
+    Style,
+    Table,
+    TextField,
+)
 from bot.domain.errors import ChatError
 from bot.ports import MessageRef
 from lab.slack import Workspace
@@ -18,7 +29,9 @@ pytestmark = pytest.mark.process
 
 OPS = "C0OPS"
 CARD = Card("moved", "Moved", (Section("web-1"), Buttons((Button("Details", "details", "op-1"),))))
-CHART = Chart("Memory", "bar", ("host-a", "host-b"), (("before", (80.0, 20.0)),), "%", "host-a 80 %")
+CHART = Chart(
+    "Memory", "bar", ("host-a", "host-b"), (("before", (80.0, 20.0)),), "%", "host-a 80 %"
+)
 
 
 def methods(workspace: Workspace) -> list[str]:
@@ -50,7 +63,9 @@ def test_swapped_tokens_are_told(workspace: Workspace) -> None:
     assert "swapped" in refused.value.advice
 
 
-def test_an_endless_rate_limit_ends(workspace: Workspace, chat: SlackChat, naps: list[float]) -> None:
+def test_an_endless_rate_limit_ends(
+    workspace: Workspace, chat: SlackChat, naps: list[float]
+) -> None:
     workspace.fault.rate_limit("chat.postMessage", times=50, retry_after=60)
     with pytest.raises(ChatError, match="limiting"):
         chat.post(OPS, CARD)
@@ -72,20 +87,26 @@ def test_a_lost_answer_of_a_post_is_looked_for(workspace: Workspace, chat: Slack
     assert methods(workspace) == ["chat.postMessage", "conversations.history"]
 
 
-def test_a_lost_answer_in_a_thread_is_looked_for_there(workspace: Workspace, chat: SlackChat) -> None:
+def test_a_lost_answer_in_a_thread_is_looked_for_there(
+    workspace: Workspace, chat: SlackChat
+) -> None:
     parent = chat.post(OPS, CARD)
     workspace.fault.drop_response("chat.postMessage")
     chat.post(OPS, Card("done"), thread=parent)
     assert [each.text for each in workspace.messages("#ops", thread=parent.ts)] == ["moved", "done"]
 
 
-def test_a_post_that_failed_at_the_server_is_posted_again(workspace: Workspace, chat: SlackChat) -> None:
+def test_a_post_that_failed_at_the_server_is_posted_again(
+    workspace: Workspace, chat: SlackChat
+) -> None:
     workspace.fault.server_error("chat.postMessage", times=2)
     chat.post(OPS, CARD)
     assert len(workspace.messages("#ops")) == 1
 
 
-def test_when_it_cannot_be_known_the_post_is_not_repeated(workspace: Workspace, chat: SlackChat) -> None:
+def test_when_it_cannot_be_known_the_post_is_not_repeated(
+    workspace: Workspace, chat: SlackChat
+) -> None:
     workspace.fault.drop_response("chat.postMessage")
     workspace.fault.error("conversations.history", "missing_scope")
     with pytest.raises(ChatError):
@@ -93,7 +114,9 @@ def test_when_it_cannot_be_known_the_post_is_not_repeated(workspace: Workspace, 
     assert len(workspace.messages("#ops")) == 1
 
 
-def test_a_deleted_message_is_posted_anew_under_its_key(workspace: Workspace, chat: SlackChat) -> None:
+def test_a_deleted_message_is_posted_anew_under_its_key(
+    workspace: Workspace, chat: SlackChat
+) -> None:
     first = chat.post(OPS, CARD, key="op-1")
     chat._client.chat_delete(channel=OPS, ts=first.ts)
     second = chat.post(OPS, CARD, key="op-1")
@@ -105,11 +128,15 @@ def test_a_key_is_found_behind_many_messages(workspace: Workspace, chat: SlackCh
     first = chat.post(OPS, CARD, key="op-1")
     for number in range(120):
         workspace.person("ana").say(f"chatter {number}")
-    again = SlackChat(web.client(workspace.bot_token, workspace.web_api)).post(OPS, CARD, key="op-1")
+    again = SlackChat(web.client(workspace.bot_token, workspace.web_api)).post(
+        OPS, CARD, key="op-1"
+    )
     assert again == first
 
 
-def test_refused_blocks_lose_no_message_and_no_button(workspace: Workspace, chat: SlackChat) -> None:
+def test_refused_blocks_lose_no_message_and_no_button(
+    workspace: Workspace, chat: SlackChat
+) -> None:
     workspace.fault.error("chat.postMessage", "invalid_blocks")
     with capture_logs() as logs:
         chat.post(OPS, Card("moved", elements=(Table(("VM",), (("web-1",),)), *CARD.elements)))
@@ -128,7 +155,9 @@ def test_blocks_refused_in_every_form_become_text(workspace: Workspace, chat: Sl
     assert message.text == "moved\n*Moved*\nto host-b"
 
 
-def test_charts_refused_are_drawn_and_from_then_on_at_once(workspace: Workspace, chat: SlackChat) -> None:
+def test_charts_refused_are_drawn_and_from_then_on_at_once(
+    workspace: Workspace, chat: SlackChat
+) -> None:
     workspace.fault.error("chat.postMessage", "invalid_blocks")
     chat.post(OPS, Card("load", elements=(CHART,)))
     chat.post(OPS, Card("load", elements=(CHART,)))
@@ -156,7 +185,9 @@ def test_a_picture_that_cannot_be_uploaded_is_told(workspace: Workspace, chat: S
     assert message.buttons()
 
 
-def test_a_whisper_where_the_bot_is_not_becomes_a_direct_message(workspace: Workspace, chat: SlackChat) -> None:
+def test_a_whisper_where_the_bot_is_not_becomes_a_direct_message(
+    workspace: Workspace, chat: SlackChat
+) -> None:
     chat.whisper("C0GENERAL", "U0ANA", Card("no such VM"))
     assert [each.text for each in workspace.messages("@ana")] == ["no such VM"]
 
@@ -167,7 +198,9 @@ def test_a_channel_without_the_bot_says_what_to_do(chat: SlackChat) -> None:
     assert "nvite" in caught.value.advice
 
 
-def test_a_form_with_a_dead_trigger_is_asked_for_once(workspace: Workspace, chat: SlackChat) -> None:
+def test_a_form_with_a_dead_trigger_is_asked_for_once(
+    workspace: Workspace, chat: SlackChat
+) -> None:
     with pytest.raises(ChatError) as caught:
         chat.open_form("nonsense", Form("a", "T", "Go", (TextField("w", "W"),)))
     assert "again" in caught.value.advice
@@ -192,7 +225,9 @@ def test_groups_are_asked_once_in_a_while(workspace: Workspace, chat: SlackChat)
     assert methods(workspace) == ["usergroups.list"]
 
 
-def test_a_workspace_without_user_groups_has_nobody_in_one(workspace: Workspace, chat: SlackChat) -> None:
+def test_a_workspace_without_user_groups_has_nobody_in_one(
+    workspace: Workspace, chat: SlackChat
+) -> None:
     workspace.fault.error("usergroups.list", "missing_scope", times=2)
     assert [chat.groups_of("U0CARLA") for _ in range(2)] == [frozenset(), frozenset()]
     assert methods(workspace) == ["usergroups.list"]
@@ -214,20 +249,30 @@ def test_each_update_has_new_block_ids(workspace: Workspace, chat: SlackChat) ->
     assert not before & after
 
 
-def test_a_key_is_found_in_a_channel_busier_than_some_pages(workspace: Workspace, chat: SlackChat) -> None:
+def test_a_key_is_found_in_a_channel_busier_than_some_pages(
+    workspace: Workspace, chat: SlackChat
+) -> None:
     for number in range(150):
         workspace.person("ana").say(f"before {number}")
     first = chat.post(OPS, CARD, key="op-1")
     for number in range(450):
         workspace.person("ana").say(f"after {number}")
-    again = SlackChat(web.client(workspace.bot_token, workspace.web_api)).post(OPS, CARD, key="op-1")
+    again = SlackChat(web.client(workspace.bot_token, workspace.web_api)).post(
+        OPS, CARD, key="op-1"
+    )
     assert again == first
     (call,) = [each for each in workspace.calls if each.method == "conversations.history"][-1:]
     assert "oldest" not in call.args
 
 
 @pytest.mark.parametrize(
-    "code", ["restricted_action", "restricted_action_read_only_channel", "ekm_access_denied", "a_code_of_tomorrow"]
+    "code",
+    [
+        "restricted_action",
+        "restricted_action_read_only_channel",
+        "ekm_access_denied",
+        "a_code_of_tomorrow",
+    ],
 )
 def test_a_whisper_that_is_refused_goes_to_the_response_address_or_a_direct_message(
     workspace: Workspace, chat: SlackChat, code: str
@@ -236,7 +281,9 @@ def test_a_whisper_that_is_refused_goes_to_the_response_address_or_a_direct_mess
     address = site.records.new_address(ResponseAddress(OPS, "U0ANA", site.now()))
     workspace.fault.error("chat.postEphemeral", code, times=2)
     chat.whisper(OPS, "U0ANA", Card("no such VM"), answer_to=address)
-    assert [each.text for each in workspace.messages("#ops", seen_by="ana") if each.ephemeral_to] == ["no such VM"]
+    assert [
+        each.text for each in workspace.messages("#ops", seen_by="ana") if each.ephemeral_to
+    ] == ["no such VM"]
     assert workspace.messages("@ana") == []
     chat.whisper(OPS, "U0ANA", Card("again"), answer_to=f"{workspace.url}/actions/T0LAB/gone")
     assert [each.text for each in workspace.messages("@ana")] == ["again"]
@@ -255,7 +302,9 @@ def test_an_answer_in_a_direct_conversation_stays(workspace: Workspace, chat: Sl
     assert (message.text, message.ephemeral_to) == ("3 VMs", "")
 
 
-def test_a_picture_for_one_person_is_one_that_they_can_see(workspace: Workspace, chat: SlackChat) -> None:
+def test_a_picture_for_one_person_is_one_that_they_can_see(
+    workspace: Workspace, chat: SlackChat
+) -> None:
     picture = Picture(charts.drawn(CHART).png, "the screen of web-1")
     chat.whisper(OPS, "U0ANA", Card("web-1", elements=(picture,)))
     (direct,) = workspace.messages("@ana")
@@ -275,7 +324,9 @@ def test_an_edit_tells_a_new_picture_in_words(workspace: Workspace, chat: SlackC
     assert message.broken == ()
 
 
-def test_a_channel_where_the_bot_may_not_write_is_told(workspace: Workspace, chat: SlackChat) -> None:
+def test_a_channel_where_the_bot_may_not_write_is_told(
+    workspace: Workspace, chat: SlackChat
+) -> None:
     me = chat.identity()
     chat.writable(OPS, me)
     assert workspace.messages("#ops") == []
@@ -286,13 +337,25 @@ def test_a_channel_where_the_bot_may_not_write_is_told(workspace: Workspace, cha
 
 
 def test_only_what_an_operator_can_put_right_is_not_for_good() -> None:
-    for_good = {"message_not_found", "is_archived", "cant_update_message", "edit_window_closed", "channel_not_found"}
+    for_good = {
+        "message_not_found",
+        "is_archived",
+        "cant_update_message",
+        "edit_window_closed",
+        "channel_not_found",
+    }
     passing = {"token_revoked", "missing_scope", "invalid_auth"}
-    assert {each for each in for_good | passing if web.SlackRefusedError("chat.update", each).for_good} == for_good
+    assert {
+        each for each in for_good | passing if web.SlackRefusedError("chat.update", each).for_good
+    } == for_good
 
 
 def test_of_two_first_choices_one_is_shown_as_such(workspace: Workspace, chat: SlackChat) -> None:
-    row = Buttons(tuple(Button(text, "run", text, Style.PRIMARY) for text in ("Resume it", "What its host says")))
+    row = Buttons(
+        tuple(
+            Button(text, "run", text, Style.PRIMARY) for text in ("Resume it", "What its host says")
+        )
+    )
     chat.post(OPS, Card("paused", elements=(row,)))
     (block,) = workspace.messages("#ops")[0].blocks
     assert [each.get("style") for each in block["elements"]] == ["primary", None]

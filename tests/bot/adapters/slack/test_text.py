@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from bot.adapters.slack.text import cut, heard, literal, mrkdwn, pieces, plain, unpictured
 from bot.domain.card import Person, prose, words
 
-NASTY = st.text(alphabet=st.sampled_from("<>&*_~`:!@#|{}^\n\t ab1é＞\u202e\x00\ud800"), max_size=60) | st.text(
-    max_size=60
-)
+NASTY = st.text(
+    alphabet=st.sampled_from("<>&*_~`:!@#|{}^\n\t ab1é＞\u202e\x00\ud800"), max_size=60
+) | st.text(max_size=60)
 EMOJI = re.compile(r":(?=[^\s:]*[^\s:\d])[^\s:]+:|:(100|1234):")
 
 
@@ -85,7 +85,10 @@ def test_a_command_in_prose_is_code() -> None:
 def test_moments_people_and_numbers() -> None:
     at = datetime(2026, 3, 1, 10, 2, tzinfo=UTC)
     line = words("{who} at {at}, {n}", who=Person("U0ANA", "ana"), at=at, n=0.1 + 0.2)
-    assert mrkdwn(line) == "<@U0ANA> at <!date^1772359320^{date_short_pretty} {time}|2026-03-01T10:02:00+00:00>, 0.3"
+    assert (
+        mrkdwn(line)
+        == "<@U0ANA> at <!date^1772359320^{date_short_pretty} {time}|2026-03-01T10:02:00+00:00>, 0.3"
+    )
     assert plain(line) == "ana at 2026-03-01 10:02 UTC, 0.3"
 
 
@@ -95,7 +98,10 @@ def test_a_person_who_is_none_cannot_mention() -> None:
 
 
 def test_plain_drops_marks_but_not_underscores_of_names() -> None:
-    assert plain(words("*Moved* `{vm}` _now_, cpu_fits {unknown}", vm="a_b*c")) == "Moved a_b*c now, cpu_fits {unknown}"
+    assert (
+        plain(words("*Moved* `{vm}` _now_, cpu_fits {unknown}", vm="a_b*c"))
+        == "Moved a_b*c now, cpu_fits {unknown}"
+    )
 
 
 def test_plain_text_shows_no_emoji() -> None:
@@ -103,7 +109,9 @@ def test_plain_text_shows_no_emoji() -> None:
 
 
 @given(st.lists(NASTY, max_size=8), st.integers(40, 200))
-def test_pieces_lose_nothing_but_line_breaks_and_halve_no_entity(texts: list[str], limit: int) -> None:
+def test_pieces_lose_nothing_but_line_breaks_and_halve_no_entity(
+    texts: list[str], limit: int
+) -> None:
     shown = "\n".join(mrkdwn(words("{t} {who}", t=text, who=Person("U0ANA"))) for text in texts)
     found = pieces(shown, limit)
     assert all(len(piece) <= limit for piece in found)
@@ -127,7 +135,10 @@ def test_a_cut_is_short_enough_and_halves_no_entity(text: str, limit: int) -> No
         ("reason “too hot”", "reason “too hot”"),
         ("<@U0DROVER> hosts", "hosts"),
         ("<@U0DROVER|drover> hosts", "hosts"),
-        ("move <http://web-1.example.org|web-1.example.org> host-b", "move web-1.example.org host-b"),
+        (
+            "move <http://web-1.example.org|web-1.example.org> host-b",
+            "move web-1.example.org host-b",
+        ),
         ("write <mailto:a@example.org|a@example.org>", "write a@example.org"),
         ("see <https://example.org/a?b=c&amp;d>", "see https://example.org/a?b=c&d"),
         ("a &lt;b&gt; &amp;amp;", "a <b> &amp;"),

@@ -96,7 +96,9 @@ def test_space_freed_again_is_used_again(store: SqlStore) -> None:
     assert store.operation("op-1") == noted
 
 
-def test_a_locked_database_is_told_after_the_patience_and_works_again_after(store: SqlStore, file: Path) -> None:
+def test_a_locked_database_is_told_after_the_patience_and_works_again_after(
+    store: SqlStore, file: Path
+) -> None:
     operation = store.propose(proposal())
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -126,7 +128,9 @@ def test_a_missing_directory_is_told(tmp_path: Path) -> None:
         SqlStore(f"sqlite:///{tmp_path}/nowhere/drover.sqlite", CODEC, clock=TickingClock())
 
 
-@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://root:secret@db/drover", "drover.sqlite"])
+@pytest.mark.parametrize(
+    "url", ["sqlite://", "sqlite:///:memory:", "mysql://root:secret@db/drover", "drover.sqlite"]
+)
 def test_other_databases_are_refused_without_telling_a_password(url: str) -> None:
     with pytest.raises(StoreError, match="sqlite:///path") as caught:
         SqlStore(url, CODEC, clock=TickingClock())
@@ -155,7 +159,9 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 def test_what_was_answered_survives_kill_9(file: Path, store: SqlStore) -> None:
     words = [sys.executable, "-c", WRITER, f"sqlite:///{file}"]
-    died = subprocess.run(words, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False, timeout=60)
+    died = subprocess.run(
+        words, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False, timeout=60
+    )
     assert died.returncode == -signal.SIGKILL
     assert store.unhandled() == (request("a"),)
     assert store.operation("op-1").state is State.APPROVED
@@ -184,7 +190,9 @@ def test_the_migrations_make_exactly_the_tables_of_the_code(store: SqlStore) -> 
         assert compare_metadata(MigrationContext.configure(connection), models.metadata) == []
 
 
-def test_a_database_made_at_once_is_the_one_that_the_migrations_make(store: SqlStore, tmp_path: Path) -> None:
+def test_a_database_made_at_once_is_the_one_that_the_migrations_make(
+    store: SqlStore, tmp_path: Path
+) -> None:
     migrated = sa.create_engine(f"sqlite:///{tmp_path}/migrated.sqlite")
     with migrated.begin() as connection:
         schema._upgrade(connection)
@@ -200,11 +208,15 @@ def layout(connection: sa.Connection) -> dict[str, object]:
     found: dict[str, object] = {}
     for table in seen.get_table_names():
         found[table] = (
-            [(each["name"], str(each["type"]), each["nullable"]) for each in seen.get_columns(table)],
+            [
+                (each["name"], str(each["type"]), each["nullable"])
+                for each in seen.get_columns(table)
+            ],
             seen.get_pk_constraint(table),
             seen.get_foreign_keys(table),
             sorted(map(str, seen.get_unique_constraints(table))),
-            connection.exec_driver_sql(f"SELECT * FROM {table}").fetchall(),  # noqa: S608 - names of our own tables
+            # Names of our own tables
+            connection.exec_driver_sql(f"SELECT * FROM {table}").fetchall(),  # noqa: S608
             ["WITHOUT ROWID" in each for each in statements(connection, table, "table")],
             statements(connection, table, "index"),
         )
@@ -212,8 +224,12 @@ def layout(connection: sa.Connection) -> dict[str, object]:
 
 
 def statements(connection: sa.Connection, table: str, kind: str) -> list[str]:
-    wanted = sa.text("SELECT sql FROM sqlite_master WHERE tbl_name = :table AND type = :kind ORDER BY name")
-    return [str(each) for each in connection.execute(wanted, {"table": table, "kind": kind}).scalars()]
+    wanted = sa.text(
+        "SELECT sql FROM sqlite_master WHERE tbl_name = :table AND type = :kind ORDER BY name"
+    )
+    return [
+        str(each) for each in connection.execute(wanted, {"table": table, "kind": kind}).scalars()
+    ]
 
 
 def test_a_start_does_without_alembic(file: Path) -> None:
@@ -227,14 +243,23 @@ print("alembic" in sys.modules)
 """
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     told = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, env=env, capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
     assert (told.stdout, told.stderr) == ("False\n", "")
 
 
 @pytest.mark.parametrize(
     ("way", "last_word"),
-    [("_make", "sqlalchemy.schema.CreateTable"), ("_upgrade", "alembic.operations.Operations.bulk_insert")],
+    [
+        ("_make", "sqlalchemy.schema.CreateTable"),
+        ("_upgrade", "alembic.operations.Operations.bulk_insert"),
+    ],
 )
 def test_a_failed_migration_leaves_an_empty_database(
     file: Path, monkeypatch: pytest.MonkeyPatch, way: str, last_word: str

@@ -20,7 +20,10 @@ from tests.operations import CODEC, later, proposal, request
 
 pytestmark = [
     pytest.mark.process,
-    pytest.mark.skipif(not postgres.BOUNCER.exists(), reason="PgBouncer is not installed: apt-get install pgbouncer"),
+    pytest.mark.skipif(
+        not postgres.BOUNCER.exists(),
+        reason="PgBouncer is not installed: apt-get install pgbouncer",
+    ),
     pytest.mark.skipif(bool(postgres.missing()), reason=postgres.missing() or "-"),
 ]
 
@@ -48,7 +51,9 @@ def test_many_threads_store_as_without_it(url: str) -> None:
             assert store.accept(request(f"{number}-{turn}"))
             while True:
                 try:
-                    store.append(store.operation(operation.id), Noted(later(1), "drover", f"{number}-{turn}"))
+                    store.append(
+                        store.operation(operation.id), Noted(later(1), "drover", f"{number}-{turn}")
+                    )
                 except ConflictError:
                     continue
                 break
@@ -87,12 +92,18 @@ def test_operations_are_performed_as_without_it(url: str) -> None:
 
     store = SqlStore(url, CODEC, clock=TickingClock())
     for replica in ("one", "two"):  # the second finds the tables made
-        work = DurableWork(perform, database_url=url, executor_id=replica, replicas=store, poll=0.05)
+        work = DurableWork(
+            perform, database_url=url, executor_id=replica, replicas=store, poll=0.05
+        )
         work.start()
         for number in range(5):
-            work.enqueue(opened(f"op-{replica}{number}".replace("one", "1").replace("two", "2"), proposal()))
+            work.enqueue(
+                opened(f"op-{replica}{number}".replace("one", "1").replace("two", "2"), proposal())
+            )
         with changed:
-            assert changed.wait_for(lambda count=5 if replica == "one" else 10: len(performed) >= count, 60), performed
+            assert changed.wait_for(
+                lambda count=5 if replica == "one" else 10: len(performed) >= count, 60
+            ), performed
         work.stop(wait=5)
     assert len(set(performed)) == len(performed) == 10
     store.close()
@@ -130,5 +141,7 @@ def test_a_dropped_table_of_the_queue_is_made_anew(server: postgres.Postgres) ->
         assert changed.wait_for(lambda: performed == ["op-1"], 60)
     work.stop(wait=5)
     with psycopg.connect(url) as connection:
-        kept = connection.execute("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'dbos_damaged_%'").fetchall()
+        kept = connection.execute(
+            "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'dbos_damaged_%'"
+        ).fetchall()
     assert len(kept) == 1

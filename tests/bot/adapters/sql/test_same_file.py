@@ -60,7 +60,9 @@ def test_a_mode_for_a_group_is_kept(file: Path) -> None:
 
 
 @pytest.mark.parametrize("replaced", [True, False])
-def test_a_database_that_is_gone_is_missed_at_once(file: Path, store: SqlStore, *, replaced: bool) -> None:
+def test_a_database_that_is_gone_is_missed_at_once(
+    file: Path, store: SqlStore, *, replaced: bool
+) -> None:
     operation = store.propose(proposal())
     if replaced:
         copy = file.with_suffix(".copy")
@@ -96,11 +98,16 @@ def test_a_second_bot_on_the_same_file_is_refused_until_the_first_is_gone(file: 
         "held = OnlyOne(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", code, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, str(file)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as first:
         assert first.stdout is not None
         assert first.stdout.readline() == "held\n"
-        with pytest.raises(StoreError, match=rf"process {first.pid}, runs on the database.*need PostgreSQL"):
+        with pytest.raises(
+            StoreError, match=rf"process {first.pid}, runs on the database.*need PostgreSQL"
+        ):
             OnlyOne(file)
         first.kill()
         first.wait(30)

@@ -61,9 +61,13 @@ def test_every_operation_and_the_chain_are_kept(store: SqlStore) -> None:
     assert [each.key for each in store.unhandled()] == ["left"]
 
 
-def test_it_is_at_the_newest_schema_and_an_older_drover_would_refuse_it(store: SqlStore, file: Path) -> None:
+def test_it_is_at_the_newest_schema_and_an_older_drover_would_refuse_it(
+    store: SqlStore, file: Path
+) -> None:
     with closing(sqlite3.connect(file)) as connection:
-        assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == (models.REVISION,)
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == (
+            models.REVISION,
+        )
     assert models.REVISION > "0004"  # what 0.1 knows: beyond it, it says so and does not start
     with closing(sqlite3.connect(file)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")

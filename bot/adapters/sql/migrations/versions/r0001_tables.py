@@ -28,7 +28,13 @@ def requests() -> None:
         sa.Column("handled_at", sa.String),
     )
     open_ones = sa.text("handled_at IS NULL")
-    op.create_index("requests_waiting", "requests", ["arrived"], sqlite_where=open_ones, postgresql_where=open_ones)
+    op.create_index(
+        "requests_waiting",
+        "requests",
+        ["arrived"],
+        sqlite_where=open_ones,
+        postgresql_where=open_ones,
+    )
 
 
 def operations() -> None:
@@ -85,8 +91,16 @@ def shown() -> None:
 
 def small() -> None:
     """Hosts in maintenance, keys taken once, replicas alive."""
-    op.create_table("maintenance", sa.Column("host", sa.String, primary_key=True), sa.Column("since", sa.String))
-    op.create_table("claims", sa.Column("key", sa.String, primary_key=True), sa.Column("at", sa.String, nullable=False))
     op.create_table(
-        "replicas", sa.Column("name", sa.String, primary_key=True), sa.Column("beats", sa.BigInteger, nullable=False)
+        "maintenance", sa.Column("host", sa.String, primary_key=True), sa.Column("since", sa.String)
+    )
+    op.create_table(
+        "claims",
+        sa.Column("key", sa.String, primary_key=True),
+        sa.Column("at", sa.String, nullable=False),
+    )
+    op.create_table(
+        "replicas",
+        sa.Column("name", sa.String, primary_key=True),
+        sa.Column("beats", sa.BigInteger, nullable=False),
     )

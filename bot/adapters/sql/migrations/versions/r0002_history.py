@@ -19,17 +19,33 @@ def upgrade() -> None:
     op.create_table(
         "raw",
         sa.Column("at", sa.BigInteger, primary_key=True, autoincrement=False),
-        sa.Column("entity", sa.Integer, sa.ForeignKey("measured.id"), primary_key=True, autoincrement=False),
+        sa.Column(
+            "entity",
+            sa.Integer,
+            sa.ForeignKey("measured.id"),
+            primary_key=True,
+            autoincrement=False,
+        ),
         *(sa.Column(metric, sa.BigInteger) for metric in METRICS),
         sqlite_with_rowid=False,
     )
     op.create_table(
         "rollups",
-        sa.Column("entity", sa.Integer, sa.ForeignKey("measured.id"), primary_key=True, autoincrement=False),
+        sa.Column(
+            "entity",
+            sa.Integer,
+            sa.ForeignKey("measured.id"),
+            primary_key=True,
+            autoincrement=False,
+        ),
         sa.Column("span", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("at", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("count", sa.Integer, nullable=False),
-        *(sa.Column(f"{metric}_{kind}", sa.BigInteger) for metric in METRICS for kind in ("mean", "p95", "peak")),
+        *(
+            sa.Column(f"{metric}_{kind}", sa.BigInteger)
+            for metric in METRICS
+            for kind in ("mean", "p95", "peak")
+        ),
         sqlite_with_rowid=False,
     )
     op.create_table(
