@@ -31,7 +31,7 @@ from slack_bolt.adapter.socket_mode import SocketModeHandler
 from slack_sdk import WebClient
 
 from bench.goals import Goal, conclude
-from bot.adapters.slack import web
+from bot.adapters.slack import api
 from bot.adapters.slack.chat import SlackChat
 from bot.adapters.slack.listeners import LOOK_AFTER_SOCKET, Credentials, Listeners
 from bot.adapters.slack.manifest import manifest
@@ -59,28 +59,28 @@ class WallClock:
         raise NotImplementedError(seconds)
 
 
-def floor(api: str) -> None:
+def floor(url: str) -> None:
     """An app that only acks, until it is ended."""
-    app = App(client=web.client(BOT_TOKEN, api), process_before_response=True)
+    app = App(client=api.client(BOT_TOKEN, url), process_before_response=True)
 
     @app.command("/kvm")
     def only_ack(ack: Ack) -> None:
         ack()
 
-    client = WebClient(token=APP_TOKEN, base_url=api)
+    client = WebClient(token=APP_TOKEN, base_url=url)
     handler = SocketModeHandler(app, APP_TOKEN, web_client=client, ping_interval=LOOK_AFTER_SOCKET)
     handler.connect()  # type: ignore[no-untyped-call] # bolt left it untyped
     signal.pause()
 
 
-def drover(api: str) -> None:
+def drover(url: str) -> None:
     """Drover's listeners over Drover's store, until it is ended."""
     folder = Path(tempfile.mkdtemp())
     store = SqlStore(f"sqlite:///{folder / 'bench.sqlite'}", Codec((Request,)), clock=WallClock())
-    chat = SlackChat(web.client(BOT_TOKEN, api))
+    chat = SlackChat(api.client(BOT_TOKEN, url))
     me = chat.identity()
     listeners = Listeners(
-        Credentials(BOT_TOKEN, APP_TOKEN, api=api),
+        Credentials(BOT_TOKEN, APP_TOKEN, api=url),
         team=me.team,
         bot_user=me.user,
         command="/kvm",

@@ -29,11 +29,11 @@ from bench.clusters.generate import generate, write
 from bench.clusters.judge import judge
 from bench.goals import Goal, conclude
 from plugins.balance.cluster_file import problem_from
-from plugins.balance.model import Limits
-from plugins.balance.order import host_after
-from plugins.balance.placement import Placement
-from plugins.balance.search import search
-from plugins.balance.spare import Spare
+from plugins.balance.solver.model import Limits
+from plugins.balance.solver.n_plus_one import Spare
+from plugins.balance.solver.placement import Placement
+from plugins.balance.solver.search import search
+from plugins.balance.solver.sequencing import host_after
 
 Cluster = dict[str, Any]
 RECORDED = {(100, 2000): (153, 3135.0, 0.099, 1789.0)}

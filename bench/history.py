@@ -24,7 +24,7 @@ from typing import Any
 from bench.goals import Goal, conclude
 from bot.adapters.sql import models
 from bot.adapters.sql.series import DAY, FIVE, HOUR, SqlSeries
-from bot.domain.samples import Metric
+from bot.domain.metrics import Metric
 
 GOAL_MS = 200.0
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -34,11 +34,11 @@ from typing import Any
 import libvirt
 
 from bench.goals import Goal, conclude
-from bot.adapters.libvirt.connections import HostAddress, open_connection
-from bot.adapters.libvirt.sampling import HostSampler
+from bot.adapters.libvirt.read.sampling import HostSampler
+from bot.adapters.libvirt.transport.connections import HostAddress, open_connection
 from bot.adapters.sql.series import SqlSeries
-from bot.domain.samples import points
-from bot.flow.record import Recorder
+from bot.domain.metrics import points
+from bot.flow.monitoring.history_writer import Recorder
 from bot.settings import MonitorSection
 from lab import Lab
 
@@ -342,7 +342,7 @@ def growth() -> list[Goal]:
 
 def points_of(answer: Any, at: datetime) -> Any:
     """A host's answer as points."""
-    from bot.domain.samples import Sweep
+    from bot.domain.metrics import Sweep
 
     return points(Sweep(at, (answer.host,), answer.vms))
 

@@ -35,7 +35,7 @@ from bot import app
 from bot.adapters.slack.manifest import manifest
 from bot.adapters.sql.store import SqlStore
 from bot.domain.operation import Approved, Asked, Event, Finished, State, VotedFor
-from bot.parts import SystemClock, loaded
+from bot.factories import SystemClock, loaded
 from bot.settings import DroverSettings
 from bot.testing import FakeHypervisor, drawn
 from lab.slack import Workspace

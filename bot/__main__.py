@@ -28,7 +28,7 @@ from bot.domain.steps import MigrateVm
 
 if TYPE_CHECKING:
     from bot.adapters.sql.store import SqlStore
-    from bot.declare import Action
+    from bot.plugin_api import Action
 
 FENCED = 3
 """Exit code of a replica that another one took for dead; whoever runs the bot should start it again."""
@@ -176,10 +176,10 @@ def plan(
     For example: drover plan migrate web-1 to host-b, or, without any host:
     drover plan balance --cluster config/clusters/uneven.txt
     """
-    from bot.declare import Action
-    from bot.flow.parse import parsed
-    from bot.parts import loaded
-    from bot.saved import snapshot_from
+    from bot.cluster_files import snapshot_from
+    from bot.factories import loaded
+    from bot.flow.commands.parse import parsed
+    from bot.plugin_api import Action
 
     settings = configuration.load(config) if cluster else _configured(config)
     catalog = loaded(settings)
@@ -214,7 +214,7 @@ def plan(
 @click.pass_obj
 def manifest(config: Path | None) -> None:
     """Print the Slack app's manifest, generated from what is loaded."""
-    from bot.parts import app_manifest
+    from bot.factories import app_manifest
 
     click.echo(json.dumps(app_manifest(configuration.load(config)), indent=2, ensure_ascii=False))
 
@@ -223,7 +223,7 @@ def manifest(config: Path | None) -> None:
 @click.pass_obj
 def plugins(config: Path | None) -> None:
     """List the loaded plugins and their commands."""
-    from bot.parts import loaded
+    from bot.factories import loaded
 
     catalog = loaded(configuration.load(config))
     for plugin in catalog.plugins:
@@ -237,7 +237,7 @@ def plugins(config: Path | None) -> None:
 @click.pass_obj
 def health(config: Path | None) -> None:
     """Exit code 0 while a bot runs here and answers (for a container's health check)."""
-    from bot.parts import health_problem
+    from bot.factories import health_problem
 
     if problem := health_problem(_configured(config)):
         raise DroverError(problem, "See the bot's log.")
@@ -253,7 +253,7 @@ def db() -> None:
 @click.pass_obj
 def upgrade(config: Path | None) -> None:
     """Bring the database to this version (`run` does it too)."""
-    from bot.parts import opened_store
+    from bot.factories import opened_store
 
     opened_store(_configured(config)).close()
     click.echo("The database is up to date.")
@@ -310,7 +310,7 @@ def _stored(config: Path | None) -> SqlStore:
     Raises:
         StoreError: there is none.
     """
-    from bot.parts import existing_store, no_store
+    from bot.factories import existing_store, no_store
 
     settings = _configured(config)
     store = existing_store(settings)
@@ -340,8 +340,8 @@ def _live(
     settings: configuration.DroverSettings, action: Action, intent: Any
 ) -> tuple[Snapshot, Any]:
     """The hosts as they are, and the intent with what the action looks for on them."""
-    from bot.flow.propose import surveyed
-    from bot.parts import connected_hypervisor
+    from bot.factories import connected_hypervisor
+    from bot.flow.operations.propose import surveyed
 
     hypervisor = connected_hypervisor(settings)
     try:
@@ -352,19 +352,19 @@ def _live(
 
 
 def _print_plan(planned: Any, say: Callable[[Message], str]) -> None:
-    from bot.flow import cards
+    from bot.flow.operations import operation_cards
 
     click.echo(say(planned.title))
     if isinstance(planned, Refused):
-        click.echo(say(cards.objections_text(planned.objections)))
+        click.echo(say(operation_cards.objections_text(planned.objections)))
         return
     for index, step in enumerate(planned.steps, 1):
         click.echo(f"  {index}. {say(step.title)}")
     for reason in (*planned.reasons, *planned.warnings):
         click.echo(f"  • {say(reason.text)}")
     blast, prediction = (
-        say(cards.blast_text(planned)),
-        say(cards.prediction_text(planned.prediction)),
+        say(operation_cards.blast_text(planned)),
+        say(operation_cards.prediction_text(planned.prediction)),
     )
     click.echo(f"  {blast}; {prediction}; digest {planned.digest}")
 

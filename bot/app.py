@@ -15,24 +15,16 @@ import structlog
 from bot.adapters.durable import DurableWork
 from bot.adapters.language import Languages
 from bot.adapters.schedule import Schedule
-from bot.adapters.slack import web
+from bot.adapters.slack import api
 from bot.adapters.slack.chat import Identity, SlackChat
 from bot.adapters.slack.listeners import Credentials, Listeners
 from bot.adapters.slack.pacer import Pacer
 from bot.adapters.translated_chat import TranslatedChat
-from bot.declare import Report
 from bot.domain import policy as policies
+from bot.domain.admission import Limits
 from bot.domain.card import error_card
 from bot.domain.errors import ChatError, DroverError, SettingsError, StoreGoneError
-from bot.domain.window import Limits
-from bot.flow import decide, late, perform, watch
-from bot.flow.cards import operation_card
-from bot.flow.definitions import KeptDefinitions
-from bot.flow.handle import Desk, picked_up
-from bot.flow.inventory import Inventory
-from bot.flow.screen import Screen
-from bot.flow.world import Places, Role, World
-from bot.parts import (
+from bot.factories import (
     SystemClock,
     connected_hypervisor,
     loaded,
@@ -42,6 +34,16 @@ from bot.parts import (
     say_well,
     served_metrics,
 )
+from bot.flow.commands import late_requests
+from bot.flow.commands.autocomplete import Inventory
+from bot.flow.commands.dispatcher import Desk, picked_up
+from bot.flow.context import Places, Role, World
+from bot.flow.monitoring import watch
+from bot.flow.monitoring.definitions import KeptDefinitions
+from bot.flow.operations import decide, perform
+from bot.flow.operations.operation_cards import operation_card
+from bot.flow.operations.operation_messages import Screen
+from bot.plugin_api import Report
 from bot.settings import DroverSettings
 
 log = structlog.get_logger()
@@ -79,7 +81,7 @@ class Drover:
                 f"`{command}`: {policies.NOT_AUTOMATIC}.", "`drover check` explains the policy."
             )
         self._store = opened_store(settings, catalog)
-        self._client = web.client(
+        self._client = api.client(
             settings.slack.bot_token.get_secret_value(), settings.slack.api_url
         )
         self._chat = SlackChat(
@@ -171,7 +173,7 @@ class Drover:
         for place in dict.fromkeys(filter(None, (slack.approvals_channel, slack.ops_channel))):
             _reached(self._chat, place, identity)
         self.world.screen.start()
-        late.hold(self.world)  # before the work queue resumes what a crash left
+        late_requests.hold(self.world)  # before the work queue resumes what a crash left
         self._work.start()
         self._desk.start()
         picked_up(self.world, self._settings.replica if _shared(self._settings) else "")
@@ -348,7 +350,7 @@ def _reached(chat: SlackChat, channel: str, me: Identity) -> None:
     try:
         chat.readable(channel)
         chat.writable(channel, me)
-    except web.SlackRefusedError as error:
+    except api.SlackRefusedError as error:
         raise SettingsError(
             f"The configured channel {channel} cannot be used. {error.text}", error.advice
         ) from error

@@ -16,17 +16,6 @@ import pluggy
 from pydantic import BaseModel, ValidationError
 
 from bot import hookspecs
-from bot.declare import (
-    Action,
-    PlacementRule,
-    Query,
-    Report,
-    Rules,
-    Settings,
-    SettingsSection,
-    StepHandler,
-    Watch,
-)
 from bot.domain import (
     backing,
     cluster,
@@ -43,6 +32,17 @@ from bot.domain.codec import Codec
 from bot.domain.errors import CatalogError, UsageError
 from bot.domain.steps import Step
 from bot.domain.words import nearest
+from bot.plugin_api import (
+    Action,
+    PlacementRule,
+    Query,
+    Report,
+    Rules,
+    Settings,
+    SettingsSection,
+    StepHandler,
+    Watch,
+)
 
 GROUP = "drover.plugins"
 

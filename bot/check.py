@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bot.declare import Query
 from bot.domain import codec
 from bot.domain import policy as policies
 from bot.domain.card import bare
@@ -16,8 +15,9 @@ from bot.domain.errors import DroverError
 from bot.domain.readiness import Finding as Readiness
 from bot.domain.readiness import Severity
 from bot.domain.words import plural
-from bot.flow import lists
-from bot.parts import connected_hypervisor, existing_store, loaded, signed_in
+from bot.factories import connected_hypervisor, existing_store, loaded, signed_in
+from bot.flow.commands import query_cards
+from bot.plugin_api import Query
 from bot.ports import Hypervisor
 from bot.settings import DroverSettings
 
@@ -158,7 +158,9 @@ def _rules(
         for name, role in settings.roles.items()
     }
     told = [
-        Finding(f"policy rule “{rule.name}”", ok=True, text=lists.rule_text(rule), explains=True)
+        Finding(
+            f"policy rule “{rule.name}”", ok=True, text=query_cards.rule_text(rule), explains=True
+        )
         for rule in policy.rules
     ]
     wrong = policies.contradictions(policy, people, automatic) if settings.roles else ()

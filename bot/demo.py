@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from bot.domain.errors import DroverError
-from bot.parts import app_manifest
+from bot.factories import app_manifest
 from bot.settings import DroverSettings
 from bot.stage import BotProcess, config_for, hosts_for, image_for
 from lab import Guest, Lab, LabError, missing

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 import pluggy
 
-from bot.declare import (
+from bot.domain.operation import Event, Operation
+from bot.plugin_api import (
     Action,
     PlacementRule,
     Query,
@@ -19,7 +20,6 @@ from bot.declare import (
     StepHandler,
     Watch,
 )
-from bot.domain.operation import Event, Operation
 
 PROJECT = "drover"
 

@@ -19,9 +19,9 @@ from prometheus_client.registry import Collector
 from waitress import wasyncore
 from waitress.server import create_server
 
-from bot.declare import Measured
 from bot.domain.errors import SettingsError, StoreError
-from bot.domain.samples import Bucket, Metric, Pressure
+from bot.domain.metrics import Bucket, Metric, Pressure
+from bot.plugin_api import Measured
 
 _SHARES = ("cpu", "memory", "memory_full", "io", "io_full")  # in the order of Pressure's fields
 _THREADS = 2

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from bot.domain.samples import Bucket, Metric, Point, Sweep
+from bot.domain.metrics import Bucket, Metric, Point, Sweep
 
 
 class Sampler(Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bot.domain.samples import Happening, HostSample, SnapshotSeen, Sweep, VmSample
+from bot.domain.metrics import Happening, HostSample, SnapshotSeen, Sweep, VmSample
 from bot.ports import Clock, Hypervisor
 
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
-from bot.declare import Action, Query, Rules, Settings, SettingsSection, StepHandler, View, Watch
 from bot.domain.card import Card
 from bot.domain.cluster import Snapshot
 from bot.domain.plan import Objection, Plan, Refused, Risk
 from bot.domain.steps import MigrateVm, SetMaintenance, WaitForPerson
 from bot.hookspecs import hookimpl
+from bot.plugin_api import Action, Query, Rules, Settings, SettingsSection, StepHandler, View, Watch
 from plugins.balance import (
     cards,
     drain,

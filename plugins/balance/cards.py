@@ -11,8 +11,8 @@ from bot.domain.plan import HostBar, Objection, Plan, Reason, Refused
 from bot.domain.steps import MigrateVm
 from bot.domain.words import bytes_text, command, duration_text, plural
 from plugins.balance.contention import WAITING, Want
-from plugins.balance.model import Floats, Move, Score, Why
-from plugins.balance.model import Reason as Cause
+from plugins.balance.solver.model import Floats, Move, Score, Why
+from plugins.balance.solver.model import Reason as Cause
 
 # --- the commands' help
 # -------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from plugins.balance.model import NO_GROUP, BadProblem, Floats, Ints, Problem
+from plugins.balance.solver.model import NO_GROUP, BadProblem, Floats, Ints, Problem
 
 MIB_PER_GIB = 1024.0
 

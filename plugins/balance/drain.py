@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from bot.declare import History, Rechecked, Underway
 from bot.domain import placement
 from bot.domain.cluster import GIB, Snapshot, tags_of
 from bot.domain.operation import Operation, State
 from bot.domain.placement import Rule
 from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
 from bot.domain.steps import MigrateVm, SetMaintenance, Step
+from bot.plugin_api import History, Rechecked, Underway
 from plugins.balance import cards
+from plugins.balance.from_snapshot import Case, case_of, planned
 from plugins.balance.intents import Drain, Undrain
 from plugins.balance.legality import hindrance, replayed
-from plugins.balance.model import Limits, Result
-from plugins.balance.placement import Placement
 from plugins.balance.planner import CALM, WORKED, moves_in, plan_of, prediction, step_for
-from plugins.balance.problem_of import Case, case_of, planned
 from plugins.balance.recheck import moves_left, skipped
 from plugins.balance.settings import BalanceSettings
+from plugins.balance.solver.model import Limits, Result
+from plugins.balance.solver.placement import Placement
 
 DRAIN, UNDRAIN, ROLLING = "host drain", "host undrain", "host rolling"
 # What the wish was anyway: the guest is not on the host any more

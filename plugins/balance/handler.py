@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from bot.declare import Settled
 from bot.domain.errors import DroverError, HypervisorError, StepCancelledError, StepLostError
 from bot.domain.operation import Ask
 from bot.domain.readiness import CommandResult
+from bot.plugin_api import Settled
 from bot.ports import Hypervisor, Progress
-from plugins.balance import cards, commands
-from plugins.balance.commands import Seen, Stage, Verdict, verdict
+from plugins.balance import cards, remote_command
+from plugins.balance.remote_command import Seen, Stage, Verdict, verdict
 from plugins.balance.settings import BalanceSettings, RollingSettings
 from plugins.balance.shares import cap_cores, same_ceiling
 from plugins.balance.steps import ReachShells, RunOnHost, SetScheduler
@@ -117,7 +117,9 @@ def run_command(
                 _empty(step, hypervisor)
                 _good(
                     step,
-                    hypervisor.run(step.host, commands.begin(_mark(settings, step), step.command)),
+                    hypervisor.run(
+                        step.host, remote_command.begin(_mark(settings, step), step.command)
+                    ),
                 )
                 seen = _look(settings, step, hypervisor)
             if _over(settings, step, seen):
@@ -173,9 +175,9 @@ def _over(settings: RollingSettings, step: RunOnHost, seen: Seen) -> bool:
 
 
 def _look(settings: RollingSettings, step: RunOnHost, hypervisor: Hypervisor) -> Seen:
-    result = _good(step, hypervisor.run(step.host, commands.look(_mark(settings, step))))
+    result = _good(step, hypervisor.run(step.host, remote_command.look(_mark(settings, step))))
     try:
-        return commands.read(result.out)
+        return remote_command.read(result.out)
     except ValueError as error:
         raise HypervisorError(cards.strange_answer(step.host, result.out[:200])) from error
 

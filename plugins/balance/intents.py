@@ -10,11 +10,11 @@ from typing import Any
 
 import click
 
-from bot.declare import Instead, Picked
 from bot.domain.cluster import Scheduler
 from bot.domain.words import size
+from bot.plugin_api import Instead, Picked
 from plugins.balance import cards
-from plugins.balance.problem_of import Moves, Only
+from plugins.balance.from_snapshot import Moves, Only
 
 MOST_STEPS = 100_000
 SIM_NAME, WHY_NAME = "balance sim", "balance why"

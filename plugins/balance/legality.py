@@ -9,11 +9,11 @@ from bot.domain.placement import PIN
 from bot.domain.plan import Objection
 from bot.domain.steps import Carried, MigrateVm
 from plugins.balance import cards
-from plugins.balance.model import Ints, Limits, Why
-from plugins.balance.order import mends
-from plugins.balance.placement import Placement
-from plugins.balance.problem_of import Case
-from plugins.balance.spare import Spare
+from plugins.balance.from_snapshot import Case
+from plugins.balance.solver.model import Ints, Limits, Why
+from plugins.balance.solver.n_plus_one import Spare
+from plugins.balance.solver.placement import Placement
+from plugins.balance.solver.sequencing import mends
 from plugins.balance.why import why_not
 
 

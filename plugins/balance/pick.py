@@ -10,15 +10,15 @@ from bot.domain.placement import Rule
 from bot.domain.plan import Objection, Plan, Reason, Refused
 from bot.domain.steps import MigrateVm
 from plugins.balance import cards
+from plugins.balance.from_snapshot import Case, case_of
 from plugins.balance.intents import Balance, Wish
 from plugins.balance.legality import hindrance
-from plugins.balance.model import Ints, Move, Result
-from plugins.balance.order import host_after, ordered
-from plugins.balance.placement import Placement
 from plugins.balance.planner import moves_in, plan_of
-from plugins.balance.problem_of import Case, case_of
-from plugins.balance.score import score_of
 from plugins.balance.settings import BalanceSettings
+from plugins.balance.solver.model import Ints, Move, Result
+from plugins.balance.solver.placement import Placement
+from plugins.balance.solver.score import score_of
+from plugins.balance.solver.sequencing import host_after, ordered
 
 
 def picked(intent: Balance, planned: Plan, indexes: tuple[int, ...]) -> Balance:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from bot.declare import History
 from bot.domain import placement
 from bot.domain.card import Card
 from bot.domain.cluster import GIB, MIB, Host, Snapshot, Vm, tags_of
@@ -14,16 +13,17 @@ from bot.domain.operation import State
 from bot.domain.placement import Rule
 from bot.domain.plan import Blast, Objection, Plan, Prediction, Reason, Refused, Risk
 from bot.domain.steps import MigrateVm, Step
+from bot.plugin_api import History
 from plugins.balance import cards
+from plugins.balance.from_snapshot import Case, Moves, Only, case_of, planned
 from plugins.balance.intents import About, Balance, Simulate
 from plugins.balance.legality import carried, replayed, spoken
-from plugins.balance.model import Limits, Move, Result
-from plugins.balance.order import host_after
-from plugins.balance.placement import Placement
-from plugins.balance.problem_of import Case, Moves, Only, case_of, planned
-from plugins.balance.score import score_of
 from plugins.balance.settings import BalanceSettings
-from plugins.balance.spare import Spare
+from plugins.balance.solver.model import Limits, Move, Result
+from plugins.balance.solver.n_plus_one import Spare
+from plugins.balance.solver.placement import Placement
+from plugins.balance.solver.score import score_of
+from plugins.balance.solver.sequencing import host_after
 from plugins.balance.why import why_not
 
 CALM = 1e9  # a band that no score is outside of: only what is plainly wrong is then mended

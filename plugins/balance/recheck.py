@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from bot.declare import Rechecked, Underway
 from bot.domain.cluster import Snapshot
 from bot.domain.placement import Rule
 from bot.domain.plan import Objection, Spread
 from bot.domain.steps import MigrateVm
+from bot.plugin_api import Rechecked, Underway
 from plugins.balance import cards
+from plugins.balance.from_snapshot import Case, case_of
 from plugins.balance.intents import Balance
 from plugins.balance.legality import one_by_one
-from plugins.balance.model import ROUNDING, Ints, Score
 from plugins.balance.planner import limits_of
-from plugins.balance.problem_of import Case, case_of
-from plugins.balance.score import score_of, shares
 from plugins.balance.settings import BalanceSettings
+from plugins.balance.solver.model import ROUNDING, Ints, Score
+from plugins.balance.solver.score import score_of, shares
 
 # Of its price the rest must still bring: load never holds still, and a plan is not dropped for a
 # flicker

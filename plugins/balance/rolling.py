@@ -13,16 +13,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import dropwhile
 
-from bot.declare import Rechecked, Underway
 from bot.domain.cluster import GIB, Host, Snapshot, tags_of
 from bot.domain.placement import Rule
 from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
 from bot.domain.steps import MigrateVm, SetMaintenance, Step, WaitForPerson
+from bot.plugin_api import Rechecked, Underway
 from plugins.balance import allowed, cards
 from plugins.balance.drain import emptied, emptying, homecoming, turn_of
+from plugins.balance.from_snapshot import Case
 from plugins.balance.intents import Rolling
 from plugins.balance.planner import prediction, step_for, step_of
-from plugins.balance.problem_of import Case
 from plugins.balance.recheck import against_each, moves_left, skipped_of
 from plugins.balance.settings import BalanceSettings, RollingSettings
 from plugins.balance.steps import ReachShells, RunOnHost

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from bot.declare import History
 from bot.domain.cluster import Scheduler, Snapshot, Vm, sound
 from bot.domain.errors import UnknownNameError
 from bot.domain.plan import Blast, Objection, Plan, Prediction, Reason, Refused, Risk
+from bot.plugin_api import History
 from plugins.balance import cards
 from plugins.balance.contention import WAITING, foretold, wants
 from plugins.balance.intents import Cap, Restore, Shares, percent

@@ -8,19 +8,19 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from bot.declare import Alert, History, Looked, Noticed, Proposal, Remedy, WatchView
 from bot.domain import placement
 from bot.domain.cluster import Snapshot, Vm
 from bot.domain.operation import BOT, Operation, State
 from bot.domain.plan import Plan
 from bot.domain.policy import Window
 from bot.domain.steps import MigrateVm
+from bot.plugin_api import Alert, History, Looked, Noticed, Proposal, Remedy, WatchView
 from plugins.balance import cards
+from plugins.balance.from_snapshot import Case, case_of, planned
 from plugins.balance.intents import Balance
 from plugins.balance.planner import limits_of, moves_of, plan_of
-from plugins.balance.problem_of import Case, case_of, planned
-from plugins.balance.score import score_of
 from plugins.balance.settings import BalanceSettings, Mode, WatchSettings
+from plugins.balance.solver.score import score_of
 
 EVERY = 60.0  # seconds between looks
 GAP = 3 * EVERY  # a longer silence is a start-up: what was seen before it says nothing of now

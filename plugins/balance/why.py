@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from plugins.balance.model import NO_GROUP, Bools, Floats, Limits, Problem, Why
-from plugins.balance.order import mends
-from plugins.balance.placement import Placement
-from plugins.balance.spare import Spare
+from plugins.balance.solver.model import NO_GROUP, Bools, Floats, Limits, Problem, Why
+from plugins.balance.solver.n_plus_one import Spare
+from plugins.balance.solver.placement import Placement
+from plugins.balance.solver.sequencing import mends
 
 
 def why_not(problem: Problem, vm: int, limits: Limits | None = None) -> tuple[Why, ...]:

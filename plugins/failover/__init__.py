@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bot.declare import Query, Settings, SettingsSection
 from bot.hookspecs import hookimpl
+from bot.plugin_api import Query, Settings, SettingsSection
 from plugins.failover import kept
 from plugins.failover.settings import FailoverSettings
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 
-from bot.declare import Action, Query, Report, Settings, SettingsSection, View, Watch
 from bot.domain.card import Card
 from bot.domain.plan import Risk
 from bot.domain.steps import SetMaintenance
 from bot.hookspecs import hookimpl
-from plugins.host_check import ageing, cards, handler, matrix, nightly, planner
+from bot.plugin_api import Action, Query, Report, Settings, SettingsSection, View, Watch
+from plugins.host_check import cards, daily, drift, handler, matrix, planner
 from plugins.host_check.settings import HostCheckSettings
 
 
@@ -67,11 +67,11 @@ def register_jobs(settings: Settings) -> Sequence[Watch | Report]:
     mine = _section(settings)
     check = partial(handler.check, mine, planner.HostCheck())
     return (
-        Watch("readiness", timedelta(hours=mine.watch_hours), nightly.look, gather=check),
+        Watch("readiness", timedelta(hours=mine.watch_hours), daily.look, gather=check),
         Watch(
             "ageing",
             timedelta(minutes=mine.ageing_minutes),
-            partial(ageing.look, mine),
+            partial(drift.look, mine),
             gather=partial(handler.aged, mine),
         ),
     )

@@ -15,8 +15,8 @@ from bot.domain.errors import HypervisorError
 from bot.domain.message import Message, joined, words
 from bot.domain.readiness import CommandResult, HostFacts
 from bot.ports import Hypervisor
-from plugins.host_check import ageing, pairs, planner, probes, rules
-from plugins.host_check.ageing import Aged
+from plugins.host_check import drift, pairs, planner, probes, rules
+from plugins.host_check.drift import Aged
 from plugins.host_check.findings import (
     Based,
     Checked,
@@ -56,7 +56,7 @@ def aged(
     def look_at(name: str) -> Aged:
         seen = _with_shell(Seen(name), hypervisor, probes.AGEING_PROBES, settings.survey_seconds)
         judged = rules.report(seen, settings, now, rules.AGEING).findings
-        told = tuple(each for each in judged if ageing.alerted(each))
+        told = tuple(each for each in judged if drift.alerted(each))
         return Aged(name, seen.clock_off, told) if seen.shell else Aged(name, None, ())
 
     return tuple(_side_by_side([host.name for host in snapshot.hosts], look_at).values())

@@ -10,7 +10,7 @@ from bot.domain.cluster import Pool
 from bot.domain.message import Code, Duration, Names, Words, words
 from bot.domain.readiness import CpuOrder, Finding, HostFacts, PairFacts
 from bot.domain.words import command as quoted
-from plugins.host_check import trust
+from plugins.host_check import tls_rules
 from plugins.host_check.findings import (
     PairReport,
     SeenPair,
@@ -117,7 +117,7 @@ def _ports(name: str, way: Way) -> Finding:
         )
     fix = words("Look at the route from {source} to {address}.", source=here.host, address=address)
     return failed(
-        name, trust.last_line(found.out) or words("exit code {code}", code=found.code), fix
+        name, tls_rules.last_line(found.out) or words("exit code {code}", code=found.code), fix
     )
 
 
@@ -325,8 +325,8 @@ RULES: tuple[tuple[str, PairRule], ...] = (
     ("bridges", _bridges),
     ("versions", _versions),
     ("clocks", _clocks),
-    ("credentials", trust.credentials),
-    ("encryption", trust.encryption),
+    ("credentials", tls_rules.credentials),
+    ("encryption", tls_rules.encryption),
 )
 
 

@@ -52,8 +52,8 @@ class HostCheckSettings(BaseModel):
     @model_validator(mode="after")
     def _clear_below_limit(self) -> HostCheckSettings:
         if self.clock_clear_seconds > self.clock_warn_seconds:
-            # no message: the configuration is told of in English
             raise ValueError(
-                "clock_clear_seconds is above clock_warn_seconds: an alert would end before it begins"
+                # no message: the configuration is told of in English
+                "clock_clear_seconds is above clock_warn_seconds: an alert would end at once"
             )
         return self

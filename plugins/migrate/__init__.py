@@ -6,11 +6,19 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
-from bot.declare import Action, PlacementRule, Query, Settings, SettingsSection, StepHandler, View
 from bot.domain.card import Card
 from bot.domain.steps import MigrateVm
 from bot.hookspecs import hookimpl
-from plugins.migrate import cards, handler, obstacles, planner
+from bot.plugin_api import (
+    Action,
+    PlacementRule,
+    Query,
+    Settings,
+    SettingsSection,
+    StepHandler,
+    View,
+)
+from plugins.migrate import cards, handler, planner, preflight
 from plugins.migrate.settings import MigrateSettings
 
 
@@ -61,7 +69,7 @@ def register_step_handlers(settings: Settings) -> Sequence[StepHandler]:
 # The hook's shape
 def register_placement_rules(settings: Settings) -> Sequence[PlacementRule]:  # noqa: ARG001
     """Nobody plans a running guest where it cannot move to."""
-    return (obstacles.can_move,)
+    return (preflight.can_move,)
 
 
 def _section(settings: Settings) -> MigrateSettings:

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from bot.declare import Settled
 from bot.domain.cluster import Job, Scheduler, Sighting, VmState
 from bot.domain.errors import (
     DroverError,
@@ -24,11 +23,12 @@ from bot.domain.errors import (
 from bot.domain.message import Duration, Number, Percent, Size
 from bot.domain.operation import Ask, Fact, Facts
 from bot.domain.steps import MigrateVm, Policy
+from bot.plugin_api import Settled
 from bot.ports import Hypervisor, Progress
 from bot.ports.guests import Volume
 from plugins.migrate import cards, outcome
+from plugins.migrate.escalation import Pace, Rung, next_rung
 from plugins.migrate.forecast import patience
-from plugins.migrate.ladder import Pace, Rung, next_rung
 from plugins.migrate.outcome import Place
 from plugins.migrate.settings import MigrateSettings
 

@@ -19,7 +19,7 @@ from bot.domain.storage import local_disks
 from plugins.migrate import cards
 from plugins.migrate.cards import Verdict
 from plugins.migrate.forecast import Forecast, forecast, patience
-from plugins.migrate.obstacles import Case, barriers, has, immovable, survey, verdict
+from plugins.migrate.preflight import Case, barriers, has, immovable, survey, verdict
 from plugins.migrate.settings import MigrateSettings
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 
-from bot.declare import Query, Report, Settings, SettingsSection, Watch
 from bot.hookspecs import hookimpl
+from bot.plugin_api import Query, Report, Settings, SettingsSection, Watch
 from plugins.monitor import cards, concerns, planner
 from plugins.monitor.settings import MonitorSettings
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from bot.domain.cluster import Snapshot, Vm
-from bot.domain.samples import Sweep
+from bot.domain.metrics import Sweep
 from bot.domain.words import seconds_of
 
 WISH, MADE = "backup", "backed-up"

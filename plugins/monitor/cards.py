@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from bot.declare import Measured
 from bot.domain.capacity import Fit, Loss
 from bot.domain.card import (
     Button,
@@ -22,9 +21,7 @@ from bot.domain.card import (
     words,
 )
 from bot.domain.cluster import Host, Pool, Snapshot, Vm
-from bot.domain.operation import Operation
-from bot.domain.plan import Spread
-from bot.domain.samples import (
+from bot.domain.metrics import (
     Happening,
     HostSample,
     Incident,
@@ -35,7 +32,10 @@ from bot.domain.samples import (
     Sweep,
     VmSample,
 )
+from bot.domain.operation import Operation
+from bot.domain.plan import Spread
 from bot.domain.words import bytes_text, duration_text, plural
+from bot.plugin_api import Measured
 from plugins.monitor.backups import Overdue
 from plugins.monitor.digest_values import Changed, Decisions, Digest, Filling, Gain, Move, Picture
 from plugins.monitor.rates import By, cpu_share, memory_share

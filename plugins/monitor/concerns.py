@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from bot.concern import WEIGHED, Concern, Limits, looked, weighed
-from bot.declare import Looked, Remedy, WatchView
+from bot.alert_rules import WEIGHED, Concern, Limits, looked, weighed
 from bot.domain.cluster import Pool, Snapshot
-from bot.domain.samples import HostSample, SnapshotSeen, Sweep, VmSample
+from bot.domain.metrics import HostSample, SnapshotSeen, Sweep, VmSample
 from bot.domain.storage import local_disks, pool_of
 from bot.domain.words import command
+from bot.plugin_api import Looked, Remedy, WatchView
 from plugins.monitor import cards
 from plugins.monitor.backups import overdue
 from plugins.monitor.rates import memory_share, waiting

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from bot.declare import ReportView
 from bot.domain.capacity import losses
 from bot.domain.cluster import Pool, Snapshot, Vm
 from bot.domain.message import Duration
+from bot.domain.metrics import Bucket, Incident, Metric, pool_entity
 from bot.domain.operation import Operation, State, StepEnded
 from bot.domain.placement import fullness
-from bot.domain.samples import Bucket, Incident, Metric, pool_entity
 from bot.domain.steps import MigrateVm
+from bot.plugin_api import ReportView
 from plugins.monitor import concerns
 from plugins.monitor.backups import Overdue, overdue
 from plugins.monitor.digest_values import Changed, Decisions, Digest, Filling, Gain, Move, Picture

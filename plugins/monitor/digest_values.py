@@ -7,9 +7,9 @@ from datetime import datetime
 
 from bot.domain.capacity import Loss
 from bot.domain.cluster import Pool
+from bot.domain.metrics import Change, Incident, SnapshotSeen
 from bot.domain.operation import Operation
 from bot.domain.plan import Spread
-from bot.domain.samples import Change, Incident, SnapshotSeen
 from plugins.monitor.backups import Overdue
 
 

@@ -8,15 +8,15 @@ from datetime import datetime, timedelta
 
 import click
 
-from bot.declare import Composed, ReportView, View
 from bot.domain.capacity import fits as fitting
 from bot.domain.capacity import losses
 from bot.domain.card import Card
 from bot.domain.cluster import Snapshot, sound
 from bot.domain.errors import UnknownNameError
+from bot.domain.metrics import CLUSTER, Bucket, Metric, host_entity, pool_entity, vm_entity
 from bot.domain.operation import State
-from bot.domain.samples import CLUSTER, Bucket, Metric, host_entity, pool_entity, vm_entity
 from bot.domain.words import bytes_text, nearest, seconds_of, size
+from bot.plugin_api import Composed, ReportView, View
 from plugins.monitor import cards, concerns, digest
 from plugins.monitor.rates import By, ranked
 from plugins.monitor.rollups import drawn, grain

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 
-from bot.domain.samples import HostSample, Sweep, VmSample
+from bot.domain.metrics import HostSample, Sweep, VmSample
 
 
 class By(StrEnum):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from bot.domain.samples import Bucket
+from bot.domain.metrics import Bucket
 
 POINTS = 12  # of a chart, so that their labels stand side by side
 _DAY = 86400.0

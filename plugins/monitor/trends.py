@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bot.domain.samples import Metric
+from bot.domain.metrics import Metric
 
 LEAST = 6  # points, below which nothing is predicted
 NEEDED = 2.0  # days of history, below which nothing is predicted

@@ -7,7 +7,11 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from bot.declare import (
+from bot.domain.card import Card
+from bot.domain.plan import Risk
+from bot.domain.steps import Step
+from bot.hookspecs import hookimpl
+from bot.plugin_api import (
     Action,
     Looked,
     Query,
@@ -18,23 +22,19 @@ from bot.declare import (
     Watch,
     WatchView,
 )
-from bot.domain.card import Card
-from bot.domain.plan import Risk
-from bot.domain.steps import Step
-from bot.hookspecs import hookimpl
 from plugins.vm_lifecycle import (
     cards,
     cloning,
     creation,
+    deletion,
     devices,
-    ends,
     forms,
     handler,
     intents,
-    keeping,
     planner,
-    portrait,
+    show,
     steps,
+    ttl,
 )
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
 
@@ -85,7 +85,7 @@ def _verbs(mine: VmLifecycleSettings) -> list[Action]:
             mine,
             one("undelete", cards.UNDELETE),
             intents.VmVerb,
-            ends.undelete,
+            deletion.undelete,
             low,
             (steps.UndeleteVm,),
         ),
@@ -101,7 +101,7 @@ def _verbs(mine: VmLifecycleSettings) -> list[Action]:
             mine,
             one("purge", cards.PURGE),
             intents.VmVerb,
-            ends.purge,
+            deletion.purge,
             worst,
             (steps.PurgeVm,),
             doomed,
@@ -142,7 +142,7 @@ def _wishes(mine: VmLifecycleSettings) -> list[Action]:
             mine,
             intents.delete(),
             intents.Deletion,
-            ends.delete,
+            deletion.delete,
             worst,
             gone,
             partial(handler.doomed, mine),
@@ -236,15 +236,11 @@ def register_jobs(settings: Settings) -> Sequence[Watch]:
 
 
 def _endings(mine: VmLifecycleSettings, view: WatchView) -> Looked:
-    return keeping.endings(
-        mine, view.snapshot, view.memory, partial(keeping.set_its_end, view.history)
-    )
+    return ttl.endings(mine, view.snapshot, view.memory, partial(ttl.set_its_end, view.history))
 
 
 def _purges(mine: VmLifecycleSettings, view: WatchView) -> Looked:
-    return Looked(
-        tuple(keeping.purges(mine, view.snapshot, partial(keeping.deleted_it, view.history)))
-    )
+    return Looked(tuple(ttl.purges(mine, view.snapshot, partial(ttl.deleted_it, view.history))))
 
 
 def _section(settings: Settings) -> VmLifecycleSettings:
@@ -254,18 +250,16 @@ def _section(settings: Settings) -> VmLifecycleSettings:
 
 def _show(about: intents.LookAt, view: View) -> Card:
     vm = view.snapshot.vm(about.vm)
-    return portrait.card(
-        portrait.measured(vm, view.measured.sweep), view.snapshot, view.rules, view.found
-    )
+    return show.card(show.measured(vm, view.measured.sweep), view.snapshot, view.rules, view.found)
 
 
 def _screen(about: intents.LookAt, view: View) -> Card:
-    return portrait.screen_card(view.snapshot.vm(about.vm), view.found)
+    return show.screen_card(view.snapshot.vm(about.vm), view.found)
 
 
 def _console(about: intents.LookAt, view: View) -> Card:
-    return portrait.console_card(view.snapshot.vm(about.vm), view.found)
+    return show.console_card(view.snapshot.vm(about.vm), view.found)
 
 
 def _snapshots(about: intents.LookAt, view: View) -> Card:
-    return portrait.snapshots_card(view.snapshot.vm(about.vm), view.found)
+    return show.snapshots_card(view.snapshot.vm(about.vm), view.found)

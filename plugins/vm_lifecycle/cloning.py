@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bot.domain.cluster import Snapshot, Vm
-from plugins.vm_lifecycle import cards, creation, fates, seeds
+from plugins.vm_lifecycle import cards, cloud_init, creation, fates
 from plugins.vm_lifecycle.intents import NewClone
 from plugins.vm_lifecycle.places import own_disk, volume_on
 from plugins.vm_lifecycle.planner import Case, Planned, changeable
@@ -66,7 +66,7 @@ def _clone(intent: NewClone, vm: Vm, snapshot: Snapshot, places: Mapping[str, st
         creation.mac_of(creation.identity(f"{uuid} card {number}", snapshot))
         for number in range(len(cards_of))
     )
-    who = seeds.Identity(uuid, intent.to, macs[0] if macs else "")
+    who = cloud_init.Identity(uuid, intent.to, macs[0] if macs else "")
     tags = {
         key: value
         for key, value in vm.tags.items()
@@ -75,5 +75,5 @@ def _clone(intent: NewClone, vm: Vm, snapshot: Snapshot, places: Mapping[str, st
     return CloneVm(
         uuid, intent.to, vm.host, vm.uuid, vm.name,
         tuple(each for each in copies if each[0] != seed[0]), seed,
-        seeds.meta_data(who), seeds.network_config(who), macs, tuple(sorted(tags.items())),
+        cloud_init.meta_data(who), cloud_init.network_config(who), macs, tuple(sorted(tags.items())),
     )  # fmt: skip

@@ -16,7 +16,7 @@ from bot.domain.errors import UnknownNameError
 from bot.domain.placement import Rule
 from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
 from bot.domain.words import seconds_of
-from plugins.vm_lifecycle import cards, seeds, texts
+from plugins.vm_lifecycle import cards, cloud_init, texts
 from plugins.vm_lifecycle.intents import NewVms
 from plugins.vm_lifecycle.settings import Image, VmLifecycleSettings
 from plugins.vm_lifecycle.steps import CreateVm, CreateVms
@@ -427,17 +427,17 @@ def _step(  # noqa: PLR0917 - everything a step holds comes from these
     stem, mac = f"{vm.name}-{vm.uuid[:8]}", mac_of(vm.uuid)
     address = _addresses(intent)[number] if intent.address else ""
     keys = (*settings.ssh_keys, *intent.ssh_keys)
-    who = seeds.Identity(
+    who = cloud_init.Identity(
         vm.uuid, vm.name, mac, intent.user or image.user, keys, address, intent.gateway
     )
-    user_data, vendor_data = seeds.files(who, intent.user_data)
+    user_data, vendor_data = cloud_init.files(who, intent.user_data)
     return CreateVm(
         uuid=vm.uuid, name=vm.name, host=vm.host, vcpus=vm.vcpus, memory=vm.memory,
         vcpus_max=max(vm.vcpus, min(2 * vm.vcpus, host.cpus)),
         disk=f"{settings.pool}/{stem}.qcow2", capacity=recipe.disk, base=image.base, full_copy=image.clone == "copy",
         seed=f"{settings.pool}/{stem}-seed.{_SEEDS[settings.seed_as]}", seed_as=settings.seed_as,
-        meta_data=seeds.meta_data(who), user_data=user_data, vendor_data=vendor_data,
-        network_config=seeds.network_config(who),
+        meta_data=cloud_init.meta_data(who), user_data=user_data, vendor_data=vendor_data,
+        network_config=cloud_init.network_config(who),
         network_kind=network_kind(host, recipe.network), network=recipe.network, mac=mac, machine=image.machine,
         arch=image.arch, accelerator=settings.accelerator, kernel=image.kernel, initrd=image.initrd,
         cmdline=image.cmdline, os_id=image.os,

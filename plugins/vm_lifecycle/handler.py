@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from bot.declare import Settled
 from bot.domain.backing import Looked, Storage
 from bot.domain.cluster import Sighting, Snapshot, VmState
 from bot.domain.errors import DroverError, HostUnreachableError, StepAsksError, StepCancelledError
 from bot.domain.operation import Ask
 from bot.domain.plan import Objection
 from bot.domain.steps import Step
+from bot.plugin_api import Settled
 from bot.ports import Hypervisor, Progress
 from bot.ports.guests import Found, GuestDisk, GuestNic
-from plugins.vm_lifecycle import creation, devices, fates, making, planner, texts, told
+from plugins.vm_lifecycle import creation, devices, fates, messages, planner, provisioning, texts
 from plugins.vm_lifecycle.intents import (
     Deletion,
     DiskWish,
@@ -27,10 +27,10 @@ from plugins.vm_lifecycle.intents import (
     SnapshotWish,
     VmVerb,
 )
-from plugins.vm_lifecycle.making import nowhere_else
 from plugins.vm_lifecycle.planner import AUTOSTART, DELETED, DISKS
-from plugins.vm_lifecycle.portrait import Portrait
+from plugins.vm_lifecycle.provisioning import nowhere_else
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
+from plugins.vm_lifecycle.show import Portrait
 from plugins.vm_lifecycle.steps import (
     AddDisk,
     AddNic,
@@ -100,12 +100,14 @@ def _deleted(step: DeleteVm, hypervisor: Hypervisor) -> bool:
 def _purged(step: PurgeVm, hypervisor: Hypervisor) -> bool:
     if hypervisor.found(step.host, step.uuid) is not None:
         return False
-    return all(hypervisor.volume(step.host, *making.place(each)) is None for each in step.volumes)
+    return all(
+        hypervisor.volume(step.host, *provisioning.place(each)) is None for each in step.volumes
+    )
 
 
 def _has_disk(step: AddDisk, hypervisor: Hypervisor, *, either: bool = False) -> bool:
     """Whether it has the disk, now and stored; or ``either``."""
-    found, name = _found(step, hypervisor), making.place(step.volume)[1]
+    found, name = _found(step, hypervisor), provisioning.place(step.volume)[1]
     both = (found.detail.disks, found.detail_next.disks)
     there = [any(each.source.endswith(f"/{name}") for each in disks) for disks in both]
     return any(there) if either else all(there)
@@ -154,9 +156,11 @@ def _end_of(step: SetTtl) -> dict[str, str]:
 
 
 _LOOKS: Mapping[type[Step], Callable[[Any, Hypervisor], bool]] = {
-    CreateVm: making.made,
-    CreateVms: lambda step, hypervisor: all(making.made(each, hypervisor) for each in step.guests),
-    CloneVm: making.made,
+    CreateVm: provisioning.made,
+    CreateVms: lambda step, hypervisor: all(
+        provisioning.made(each, hypervisor) for each in step.guests
+    ),
+    CloneVm: provisioning.made,
     PowerVm: _power_is,
     ResizeVm: _resized,
     RenameVm: lambda step, hypervisor: _found(step, hypervisor).name == step.to,
@@ -197,15 +201,15 @@ class Site:
 
 
 def _create(step: CreateVm, at: Site) -> Facts:
-    return making.make(step, at.hypervisor, at.progress)
+    return provisioning.make(step, at.hypervisor, at.progress)
 
 
 def _create_many(step: CreateVms, at: Site) -> Facts:
-    return making.make_many(step, at.hypervisor, at.progress, at.settings.parallel)
+    return provisioning.make_many(step, at.hypervisor, at.progress, at.settings.parallel)
 
 
 def _clone(step: CloneVm, at: Site) -> Facts:
-    return making.clone(step, at.hypervisor, at.progress)
+    return provisioning.clone(step, at.hypervisor, at.progress)
 
 
 def _power(step: PowerVm, at: Site) -> Facts:
@@ -236,7 +240,9 @@ def _wake(step: PowerVm, at: Site) -> Facts:
     waited = 0.0
     while not _power_is(step, at.hypervisor):
         if waited >= at.settings.shutdown_seconds:
-            raise DroverError(told.does_not_wake(step, waited), told.does_not_wake_advice(step))
+            raise DroverError(
+                messages.does_not_wake(step, waited), messages.does_not_wake_advice(step)
+            )
         at.progress.sleep(at.settings.poll_seconds)
         waited += at.settings.poll_seconds
     return {}
@@ -252,7 +258,7 @@ def _changeable(step: OnGuest, hypervisor: Hypervisor) -> None:
     if not _active(step, hypervisor):
         nowhere_else(step, hypervisor)
         if _found(step, hypervisor).saved:
-            raise DroverError(told.memory_is_saved(step), told.memory_is_saved_advice(step))
+            raise DroverError(messages.memory_is_saved(step), messages.memory_is_saved_advice(step))
 
 
 def _may_end(step: PowerVm, hypervisor: Hypervisor) -> None:
@@ -263,7 +269,9 @@ def _may_end(step: PowerVm, hypervisor: Hypervisor) -> None:
     """
     found = hypervisor.found(step.host, step.uuid)
     if found is not None and not found.persistent and not step.lose_definition:
-        raise DroverError(told.only_while_it_runs(step), told.only_while_it_runs_advice(step))
+        raise DroverError(
+            messages.only_while_it_runs(step), messages.only_while_it_runs_advice(step)
+        )
 
 
 def _shut_down(step: PowerVm, at: Site) -> Facts:
@@ -271,17 +279,19 @@ def _shut_down(step: PowerVm, at: Site) -> Facts:
     waited, asked = 0.0, 0
     while True:
         if _power_is(step, at.hypervisor):
-            return {told.SECONDS: round(waited, 1)}
+            return {messages.SECONDS: round(waited, 1)}
         if waited >= asked * at.settings.shutdown_seconds / 2 and asked < 2:
             at.hypervisor.shutdown(step.host, step.uuid)
             asked += 1
         if Ask.CANCEL in at.progress.asked():
-            raise StepCancelledError(told.stopped_waiting(step, waited))
+            raise StepCancelledError(messages.stopped_waiting(step, waited))
         if waited >= at.settings.shutdown_seconds:
             raise StepAsksError(
-                told.does_not_listen(step, waited), told.DOES_NOT_LISTEN, told.force_off(step)
+                messages.does_not_listen(step, waited),
+                messages.DOES_NOT_LISTEN,
+                messages.force_off(step),
             )
-        at.progress.say(told.waits_for_shutdown(step, waited))
+        at.progress.say(messages.waits_for_shutdown(step, waited))
         at.progress.sleep(at.settings.poll_seconds)
         waited += at.settings.poll_seconds
 
@@ -290,11 +300,11 @@ def _resize(step: ResizeVm, at: Site) -> Facts:
     _changeable(step, at.hypervisor)
     if at.hypervisor.resize(step.host, step.uuid, vcpus=step.vcpus, memory=step.memory):
         return {}
-    at.progress.note(told.at_next_start(step))
+    at.progress.note(messages.at_next_start(step))
     now = _found(step, at.hypervisor)
     return {
-        told.NOW: told.size(now.vcpus, now.memory),
-        told.NEXT: told.size(now.vcpus_next, now.memory_next),
+        messages.NOW: messages.size(now.vcpus, now.memory),
+        messages.NEXT: messages.size(now.vcpus_next, now.memory_next),
     }
 
 
@@ -306,7 +316,7 @@ def _discard_memory(step: DiscardMemory, at: Site) -> Facts:
 
 def _rename(step: RenameVm, at: Site) -> Facts:
     _changeable(step, at.hypervisor)
-    making.name_is_free(step, step.to, at.hypervisor)
+    provisioning.name_is_free(step, step.to, at.hypervisor)
     at.hypervisor.rename(step.host, step.uuid, step.to)
     return {}
 
@@ -331,7 +341,7 @@ def _set_ttl(step: SetTtl, at: Site) -> Facts:
 def _delete(step: DeleteVm, at: Site) -> Facts:
     """The mark is in the definition itself: it survives the bot, and every tool on the host shows it."""
     if _active(step, at.hypervisor):
-        raise DroverError(told.still_runs(step), told.still_runs_advice(step))
+        raise DroverError(messages.still_runs(step), messages.still_runs_advice(step))
     nowhere_else(step, at.hypervisor)
     ends = datetime.now(UTC) + timedelta(seconds=step.grace)
     until = ends.isoformat(timespec="seconds")
@@ -344,7 +354,7 @@ def _delete(step: DeleteVm, at: Site) -> Facts:
         tags[AUTOSTART] = "on"
     at.hypervisor.set_tags(step.host, step.uuid, tags)
     at.hypervisor.set_autostart(step.host, step.uuid, on=False)
-    return {told.UNTIL: told.restorable(step, ends)} if step.grace else {}
+    return {messages.UNTIL: messages.restorable(step, ends)} if step.grace else {}
 
 
 def _undelete(step: UndeleteVm, at: Site) -> Facts:
@@ -360,15 +370,15 @@ def _undelete(step: UndeleteVm, at: Site) -> Facts:
 def _purge(step: PurgeVm, at: Site) -> Facts:
     found = at.hypervisor.found(step.host, step.uuid)
     if found is not None and DELETED not in found.tags:
-        raise DroverError(told.undeleted(step), told.UNDELETED_ADVICE)
+        raise DroverError(messages.undeleted(step), messages.UNDELETED_ADVICE)
     if _active(step, at.hypervisor):
-        raise DroverError(told.still_runs(step), told.still_runs_advice(step))
+        raise DroverError(messages.still_runs(step), messages.still_runs_advice(step))
     nowhere_else(step, at.hypervisor)
     _nobody_needs(step, at)
     at.hypervisor.undefine(step.host, step.uuid, keep_state=step.keep_state)
     for each in step.volumes:
-        at.hypervisor.delete_volume(step.host, *making.place(each))
-    return {told.REMOVED: ", ".join(step.volumes) or told.NOTHING}
+        at.hypervisor.delete_volume(step.host, *provisioning.place(each))
+    return {messages.REMOVED: ", ".join(step.volumes) or messages.NOTHING}
 
 
 def _nobody_needs(step: PurgeVm, at: Site) -> None:
@@ -380,12 +390,12 @@ def _nobody_needs(step: PurgeVm, at: Site) -> None:
     snapshot = at.hypervisor.snapshot()
     looked = look_at_storage(at.hypervisor, snapshot, {step.host})
     if why := looked.failed.get(step.host):
-        raise HostUnreachableError(why, told.SILENT_ADVICE)
+        raise HostUnreachableError(why, messages.SILENT_ADVICE)
     needed = fates.held(
         (step.host, step.uuid), step.volumes, fates.Scene.of(at.settings, snapshot, looked)
     )
     if needed:
-        raise DroverError(told.needed(step, needed), told.needed_advice(step))
+        raise DroverError(messages.needed(step, needed), messages.needed_advice(step))
 
 
 def _snapshot(step: SnapshotVm, at: Site) -> Facts:
@@ -407,7 +417,7 @@ def _snapshot(step: SnapshotVm, at: Site) -> Facts:
 
 def _add_disk(step: AddDisk, at: Site) -> Facts:
     _changeable(step, at.hypervisor)
-    pool, name = making.place(step.volume)
+    pool, name = provisioning.place(step.volume)
     if at.hypervisor.volume(step.host, pool, name) is None:
         at.hypervisor.create_volume(step.host, pool, name, step.capacity)
     try:
@@ -418,7 +428,7 @@ def _add_disk(step: AddDisk, at: Site) -> Facts:
         if _has_disk(step, at.hypervisor, either=True):
             raise  # never remove what the guest holds, whatever the answer was
         at.hypervisor.delete_volume(step.host, pool, name)
-        raise DroverError(told.undone(error.text, [step.volume]), error.advice) from error
+        raise DroverError(messages.undone(error.text, [step.volume]), error.advice) from error
     return {}
 
 
@@ -442,7 +452,7 @@ def _remove_nic(step: RemoveNic, at: Site) -> Facts:
     waited = 0.0
     while step.mac in _macs(step, at.hypervisor)[0]:
         if waited >= at.settings.shutdown_seconds:
-            raise DroverError(told.card_stays(step, waited), told.CARD_STAYS_ADVICE)
+            raise DroverError(messages.card_stays(step, waited), messages.CARD_STAYS_ADVICE)
         at.hypervisor.detach_nic(step.host, step.uuid, step.mac)
         at.progress.sleep(at.settings.poll_seconds)
         waited += at.settings.poll_seconds
@@ -486,7 +496,7 @@ def _at(step: OnGuest, hypervisor: Hypervisor) -> Sighting:
     """
     seen = next(each for each in hypervisor.sightings(step.uuid) if each.host == step.host)
     if not seen.reachable:
-        raise HostUnreachableError(told.silent(step), told.SILENT_ADVICE)
+        raise HostUnreachableError(messages.silent(step), messages.SILENT_ADVICE)
     return seen
 
 
@@ -498,7 +508,7 @@ def _active(step: OnGuest, hypervisor: Hypervisor) -> bool:
 def _found(step: OnGuest, hypervisor: Hypervisor) -> Found:
     found = hypervisor.found(step.host, step.uuid)
     if found is None:
-        raise DroverError(told.gone(step), told.GONE_ADVICE)
+        raise DroverError(messages.gone(step), messages.GONE_ADVICE)
     return found
 
 
@@ -516,7 +526,7 @@ def bases(
 
     def size(host: str) -> tuple[tuple[str, int], ...]:
         try:
-            found = hypervisor.volume(host, *making.place(image.base))
+            found = hypervisor.volume(host, *provisioning.place(image.base))
         except DroverError:
             # Its pool or the host itself is away, which the snapshot tells, or the step does
             return ()
@@ -561,7 +571,7 @@ def taken(
         return intent
     there: list[str] = []
     for _, volume in devices.new_disks(settings, vms[0]):
-        if hypervisor.volume(vms[0].host, *making.place(volume)) is None:
+        if hypervisor.volume(vms[0].host, *provisioning.place(volume)) is None:
             break
         there.append(volume)
     return replace(intent, taken=tuple(there))

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from bot.adapters.slack import web
+from bot.adapters.slack import api
 from bot.adapters.slack.chat import SlackChat
 from bot.adapters.slack.manifest import manifest
 from bot.adapters.slack.pacer import Pacer
 from bot.domain.operation import Ask, State
-from bot.flow import cards
-from bot.flow.handle import picked_up
-from bot.flow.screen import Screen
-from bot.flow.world import Places, Role
+from bot.flow.commands.dispatcher import picked_up
+from bot.flow.context import Places, Role
+from bot.flow.operations import operation_cards
+from bot.flow.operations.operation_messages import Screen
 from lab.slack import Workspace
 from tests.bot.flow.small_bot import Bot, small_bot
 from tests.waiting import until
@@ -40,10 +40,10 @@ class Line:
 
     def starts(self) -> None:
         """A process with nothing in its memory."""
-        client = web.client(self.workspace.bot_token, self.workspace.web_api)
+        client = api.client(self.workspace.bot_token, self.workspace.web_api)
         chat = SlackChat(client, progress_every=0.05, pacer=Pacer(pace=PACE))
         self.chats.append(chat)
-        screen = Screen(self.bot.store, chat, partial(cards.operation_card))
+        screen = Screen(self.bot.store, chat, partial(operation_cards.operation_card))
         screen.start()
         places = Places("C0APPROVALS", "C0OPS")
         self.bot.world = replace(self.bot.world, chat=chat, screen=screen, places=places)

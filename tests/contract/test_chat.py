@@ -8,7 +8,7 @@ from typing import Protocol
 
 import pytest
 
-from bot.adapters.slack import web
+from bot.adapters.slack import api
 from bot.adapters.slack.chat import SlackChat
 from bot.adapters.slack.manifest import manifest
 from bot.adapters.slack.pacer import Pacer
@@ -116,7 +116,7 @@ class SlackBench:
         self.chat = self.another_process()
 
     def another_process(self) -> SlackChat:
-        client = web.client(self.workspace.bot_token, self.workspace.web_api)
+        client = api.client(self.workspace.bot_token, self.workspace.web_api)
         self.chats.append(SlackChat(client, progress_every=0.05, pacer=Pacer(pace=500)))
         return self.chats[-1]
 

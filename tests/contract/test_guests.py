@@ -461,7 +461,7 @@ def test_nobody_is_a_clear_error(stage: Stage) -> None:
 
 
 def test_the_seed_is_an_iso_that_cloud_init_finds(tmp_path: Path) -> None:
-    from bot.adapters.libvirt import seed_iso
+    from bot.adapters.libvirt.write import seed_iso
 
     content = seed_iso.image(SEED)
     assert content[32808:32814].lower() == b"cidata"

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
-from bot.adapters.ssh import SshHosts
-from bot.adapters.ssh_address import SshAddress
+from bot.adapters.ssh.address import SshAddress
+from bot.adapters.ssh.hosts import SshHosts
 from bot.domain.errors import HypervisorError, UnknownNameError
 from bot.domain.readiness import CommandResult, CpuOrder
 from bot.ports import Hypervisor

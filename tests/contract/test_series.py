@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bot.adapters.sql.series import SqlSeries, percentile
-from bot.domain.samples import Metric, Point, host_entity, vm_entity
+from bot.domain.metrics import Metric, Point, host_entity, vm_entity
 from bot.ports.series import Notes, Series
 from tests import postgres
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import click
 
-from bot.declare import Query, Settings, View
 from bot.domain.card import Card, error_card
 from bot.hookspecs import hookimpl
+from bot.plugin_api import Query, Settings, View
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from bot.declare import SettingsSection
+from bot.factories import SystemClock
 from bot.hookspecs import hookimpl
-from bot.parts import SystemClock
+from bot.plugin_api import SettingsSection
 
 
 def _jumped(clock: SystemClock) -> datetime:

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 import pytest
 
 from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
-from bot.adapters.ssh import SshHosts
-from bot.adapters.ssh_address import SshAddress
+from bot.adapters.ssh.address import SshAddress
+from bot.adapters.ssh.hosts import SshHosts
 from bot.domain.errors import UnknownNameError
 from bot.domain.message import Code, Words
 from bot.domain.readiness import Finding, Severity
-from bot.parts import SystemClock
+from bot.factories import SystemClock
 from bot.stage import PACE, hosts_for
 from lab import Guest, Lab
 from lab.slack import Command, Workspace

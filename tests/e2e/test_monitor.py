@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from bot.adapters.libvirt import HostAddress
-from bot.adapters.libvirt.sampling import LibvirtSampler
-from bot.domain.samples import Sweep, VmSample
+from bot.adapters.libvirt.read.sampling import LibvirtSampler
+from bot.domain.metrics import Sweep, VmSample
 from bot.stage import PACE
 from lab import Guest, Lab
 from lab.slack import Command, Workspace

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
-from bot.adapters.ssh import SshHosts
-from bot.adapters.ssh_address import SshAddress
+from bot.adapters.ssh.address import SshAddress
+from bot.adapters.ssh.hosts import SshHosts
 from bot.domain.cluster import Health
 from bot.domain.errors import HypervisorError
 from bot.domain.readiness import Finding, Severity
 from bot.domain.steps import MigrateVm
-from bot.parts import SystemClock
+from bot.factories import SystemClock
 from bot.stage import PACE
 from lab import Guest, Lab, tls
 from lab.slack import Command, Workspace
@@ -37,7 +37,7 @@ ROOT = Path(__file__).parents[2]
 READ = """
 import sys
 from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
-from bot.parts import SystemClock
+from bot.factories import SystemClock
 hosts = LibvirtHypervisor([HostAddress("there", sys.argv[1], "")], clock=SystemClock(), deadline=20)
 seen = hosts.snapshot()
 print(seen.hosts[0].health, seen.hosts[0].hostname, *sorted(vm.uuid for vm in seen.vms))

@@ -16,11 +16,11 @@ from lxml import etree
 
 from bot import catalog
 from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
-from bot.declare import Action, Settled
 from bot.domain.cluster import MIB, Vm, VmState
 from bot.domain.errors import HypervisorError
 from bot.domain.plan import Plan, Refused
-from bot.flow.parse import parsed
+from bot.flow.commands.parse import parsed
+from bot.plugin_api import Action, Settled
 from plugins.vm_lifecycle import handler
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
 from plugins.vm_lifecycle.steps import AddDisk, AddNic

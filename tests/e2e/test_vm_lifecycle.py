@@ -16,10 +16,11 @@ from bot.adapters.sql.store import SqlStore
 from bot.domain.card import Card, Picture
 from bot.domain.operation import Operation, State
 from bot.domain.policy import Policy, Rule
-from bot.flow import cards, handle, perform
-from bot.flow.look import Core
-from bot.flow.screen import Screen
-from bot.flow.world import Places, Role, World
+from bot.flow.commands import dispatcher
+from bot.flow.commands.queries import Core
+from bot.flow.context import Places, Role, World
+from bot.flow.operations import operation_cards, perform
+from bot.flow.operations.operation_messages import Screen
 from bot.ports import Request
 from bot.stage import image_for
 from bot.testing.chat import FakeChat
@@ -74,7 +75,7 @@ class Bot:
             f"sqlite:///{directory}/drover.sqlite", loaded.codec(), clock=self.clock
         )
         roles = {"engineer": Role(frozenset({"UANA"})), "approver": Role(frozenset({"UBRUNO"}))}
-        screen = Screen(self.store, self.chat, cards.operation_card)
+        screen = Screen(self.store, self.chat, operation_cards.operation_card)
         self.world = World(
             loaded, self.store, self.chat, self.hypervisor, self.clock, self.work, screen, POLICY,
             Places("CAPPROVALS", "COPS"), roles,
@@ -101,7 +102,7 @@ class Bot:
     def approves(self, operation: Operation) -> Operation:
         """Another person approves, the bot performs; the operation as it ended."""
         self._does(Request(f"key-{next(self._keys)}", "click", "UBRUNO", self.clock.now(), "CAPPROVALS",
-                           action="op.approve", value=cards.value_of(operation)))  # fmt: skip
+                           action="op.approve", value=operation_cards.value_of(operation)))  # fmt: skip
         while self.work.ids:
             perform.perform(self.world, self.work.ids.pop(0))
         return self.store.operation(operation.id)
@@ -120,7 +121,7 @@ class Bot:
 
     def _does(self, request: Request) -> None:
         assert self.store.accept(request)
-        handle.handled(self.world, request)
+        dispatcher.handled(self.world, request)
 
 
 @pytest.fixture(scope="module")

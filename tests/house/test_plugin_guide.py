@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from bot import catalog
-from bot.declare import Action, Looked, Measured, Query, WatchView
+from bot.domain.metrics import Sweep, VmSample
 from bot.domain.operation import State
-from bot.domain.samples import Sweep, VmSample
 from bot.domain.steps import SetMaintenance
-from bot.flow.look import Core
+from bot.flow.commands.queries import Core
+from bot.plugin_api import Action, Looked, Measured, Query, WatchView
 from bot.testing import drawn
 from tests.bot.flow.small_bot import Bot, small_bot, text
 from tests.operations import START

@@ -9,19 +9,25 @@ from typing import Any, TypeVar
 
 import libvirt
 
-from bot.adapters.libvirt import disk_looks, jobs
-from bot.adapters.libvirt.coherence import sees_what_is_written
-from bot.adapters.libvirt.connections import Connection, HostAddress, Pending, open_connection
-from bot.adapters.libvirt.depth import active_job
-from bot.adapters.libvirt.disk_looks import volumes_at
-from bot.adapters.libvirt.domain_xml import parse
-from bot.adapters.libvirt.focus import CloseUp
-from bot.adapters.libvirt.guests import LibvirtGuests
-from bot.adapters.libvirt.parts import NONSENSE, count, nonsense
-from bot.adapters.libvirt.readiness import LibvirtReadiness, Shells
-from bot.adapters.libvirt.reading import HostReader, Reading
-from bot.adapters.libvirt.refusals import advice, refusal, said
-from bot.adapters.libvirt.stats import state_of
+from bot.adapters.libvirt.read import same_file
+from bot.adapters.libvirt.read.coherence import sees_what_is_written
+from bot.adapters.libvirt.read.domain_xml import parse
+from bot.adapters.libvirt.read.focus import CloseUp
+from bot.adapters.libvirt.read.host_reader import HostReader, Reading
+from bot.adapters.libvirt.read.readiness import LibvirtReadiness, Shells
+from bot.adapters.libvirt.read.same_file import volumes_at
+from bot.adapters.libvirt.read.stats import state_of
+from bot.adapters.libvirt.read.vm_detail import active_job
+from bot.adapters.libvirt.transport.connections import (
+    Connection,
+    HostAddress,
+    Pending,
+    open_connection,
+)
+from bot.adapters.libvirt.transport.errors import advice, refusal, said
+from bot.adapters.libvirt.transport.parts import NONSENSE, count, nonsense
+from bot.adapters.libvirt.write import jobs
+from bot.adapters.libvirt.write.guests import LibvirtGuests
 from bot.domain.cluster import Disk, Host, Job, Scheduler, Seen, Sighting, Snapshot, Vm, VmDetail
 from bot.domain.errors import HostUnreachableError, HypervisorError, UnknownNameError
 from bot.domain.steps import MigrateVm
@@ -71,7 +77,7 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
         self._clock = clock
         self._deadline = deadline
         self._measure = measure_dirty_rate
-        self._disks = disk_looks.Memory()
+        self._disks = same_file.Memory()
         self._readers = {
             each.name: HostReader(each, clock=clock, deadline=deadline) for each in hosts
         }
@@ -186,8 +192,8 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
             self._at_length(move.source, what) as here,
             self._at_length(move.target, what) as there,
         ):
-            before, then, after = (disk_looks.images(each, files) for each in (here, there, here))
-            same = all(each.seen is Seen.SAME for each in disk_looks.compared(before, then, after))
+            before, then, after = (same_file.images(each, files) for each in (here, there, here))
+            same = all(each.seen is Seen.SAME for each in same_file.compared(before, then, after))
             return same and all(
                 pair and sees_what_is_written(here, pair[0], there, pair[1]) for pair in pools
             )

@@ -38,8 +38,8 @@ from slackblocks import (
 from slackblocks import Button as ButtonElement
 
 from bot.adapters.slack import charts, limits
+from bot.adapters.slack.plaintext import lines_of, more_rows, notification, padded
 from bot.adapters.slack.text import cut, is_user, mrkdwn, parts, pieces, plain, said, unpictured
-from bot.adapters.slack.told import lines_of, more_rows, notification, padded
 from bot.domain.card import (
     Button,
     Buttons,

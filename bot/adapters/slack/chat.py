@@ -16,7 +16,8 @@ import structlog
 from slack_sdk import WebClient
 from slackblocks import InvalidUsageError
 
-from bot.adapters.slack import charts, validate
+from bot.adapters.slack import charts, fit_blocks
+from bot.adapters.slack.api import Known, SlackRefusedError, SlackUnsureError, call
 from bot.adapters.slack.blocks import (
     Files,
     Surface,
@@ -33,9 +34,8 @@ from bot.adapters.slack.groups import Groups
 from bot.adapters.slack.locales import Locales
 from bot.adapters.slack.membership import is_member
 from bot.adapters.slack.pacer import Pacer
+from bot.adapters.slack.plaintext import told
 from bot.adapters.slack.text import is_user, plain
-from bot.adapters.slack.told import told
-from bot.adapters.slack.web import Known, SlackRefusedError, SlackUnsureError, call
 from bot.domain.card import Card, Chart, Context, Form, Picture
 from bot.domain.errors import ChatError
 from bot.ports import MessageRef, Urgency
@@ -259,7 +259,7 @@ class SlackChat:
     def publish_home(self, user: str, card: Card) -> None:
         """Fill a person's App Home."""
         view = home(card, self._uploaded(pictures(card)))
-        shown = validate.fitted(plain(card.text), view["blocks"], told(card), "home")
+        shown = fit_blocks.fitted(plain(card.text), view["blocks"], told(card), "home")
         if shown.faults:
             log.warning("home shown as text: blocks would be refused", faults=shown.faults)
         blocks = shown.blocks or _as_sections(shown.text)
@@ -392,7 +392,7 @@ class SlackChat:
         except InvalidUsageError:
             log.exception("a form of a message cannot be built", text=plain(card.text)[:80])
             return None
-        shown = validate.fitted(text, blocks, told(card))
+        shown = fit_blocks.fitted(text, blocks, told(card))
         if shown.faults:
             log.warning(
                 "message shown as text: blocks would be refused",

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from bot.adapters.slack.api import TRIES, SlackLimitedError
 from bot.adapters.slack.pacer import Pacer
-from bot.adapters.slack.web import TRIES, SlackLimitedError
 from bot.domain.card import Card
 from bot.domain.errors import ChatRefusedError, DroverError
 from bot.ports import MessageRef, Urgency

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 import structlog
 from slack_sdk import WebClient
 
+from bot.adapters.slack.api import SlackRefusedError, call
 from bot.adapters.slack.pacer import Pacer
-from bot.adapters.slack.web import SlackRefusedError, call
 from bot.domain.errors import ChatError
 
 log = structlog.get_logger()

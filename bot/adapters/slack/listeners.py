@@ -22,11 +22,11 @@ from slack_bolt.error import BoltError
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError, SlackClientError
 
-from bot.adapters.slack import arrivals, web
+from bot.adapters.slack import api, payloads
 from bot.adapters.slack.forms import SOURCE, option
 from bot.adapters.slack.limits import OPTIONS
 from bot.adapters.slack.membership import Belongs, Member, membership
-from bot.adapters.slack.pace import Pace, Paces
+from bot.adapters.slack.rate_limit import Pace, Paces
 from bot.adapters.slack.text import escaped
 from bot.domain.card import Card, error_card
 from bot.domain.errors import ChatError, DroverError
@@ -87,7 +87,7 @@ class Credentials:
     bot_token: str
     app_token: str = ""
     signing_secret: str = ""
-    api: str = web.API
+    api: str = api.API
 
     def __repr__(self) -> str:
         return f"Credentials(api={self.api!r})"
@@ -149,7 +149,7 @@ class Listeners:
     def _bolt(self, command: str) -> App:
         try:
             app = App(
-                client=web.client(self._credentials.bot_token, self._credentials.api),
+                client=api.client(self._credentials.bot_token, self._credentials.api),
                 signing_secret=self._credentials.signing_secret or "unused-in-socket-mode",
                 process_before_response=True,
             )
@@ -224,22 +224,22 @@ class Listeners:
 
     def _on_command(self, ack: Ack, body: Json) -> None:
         why = self._taken(
-            body, lambda: arrivals.from_command(body, self._now()), body.get("user_id", "")
+            body, lambda: payloads.from_command(body, self._now()), body.get("user_id", "")
         )
         ack(text=escaped(why), response_type="ephemeral") if why else ack()
 
     def _on_action(self, ack: Ack, body: Json) -> None:
         person = body.get("user", {}).get("id", "")
-        why = self._taken(body, lambda: arrivals.from_click(body, self._now()), person)
+        why = self._taken(body, lambda: payloads.from_click(body, self._now()), person)
         ack()
         self._say(why, person, (body.get("channel") or {}).get("id", ""))
 
     def _on_view(self, ack: Ack, body: Json) -> None:
-        if empty := arrivals.blank(body["view"]):
+        if empty := payloads.blank(body["view"]):
             ack(response_action="errors", errors=dict.fromkeys(empty, NOTHING_WRITTEN))
             return
         why = self._taken(
-            body, lambda: arrivals.from_form(body, self._now()), body.get("user", {}).get("id", "")
+            body, lambda: payloads.from_form(body, self._now()), body.get("user", {}).get("id", "")
         )
         field = next(
             (block["block_id"] for block in body["view"]["blocks"] if block.get("type") == "input"),
@@ -258,13 +258,13 @@ class Listeners:
         person = event.get("user", "") if isinstance(event.get("user"), str) else ""
         why = ""
         if event.get("type") == "app_home_opened" and event.get("tab") == "home":
-            why = self._taken(body, lambda: arrivals.from_home(event, self._now()), person)
-        elif event.get("type") in ("app_mention", "message") and arrivals.is_for_us(
+            why = self._taken(body, lambda: payloads.from_home(event, self._now()), person)
+        elif event.get("type") in ("app_mention", "message") and payloads.is_for_us(
             event, self._bot_user
         ):
             why = self._taken(
                 body,
-                lambda: arrivals.from_mention(event, self._bot_user, self._command, self._now()),
+                lambda: payloads.from_mention(event, self._bot_user, self._command, self._now()),
                 person,
             )
         ack()

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import structlog
 from slack_sdk import WebClient
 
+from bot.adapters.slack.api import call
 from bot.adapters.slack.pacer import Pacer
-from bot.adapters.slack.web import call
 from bot.domain.errors import ChatError
 
 log = structlog.get_logger()

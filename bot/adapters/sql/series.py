@@ -19,7 +19,7 @@ from bot.adapters.sql import models
 from bot.adapters.sql.engine import READ, SOON, opened, transaction
 from bot.adapters.sql.notes import SqlNotes
 from bot.adapters.sql.schema import migrate
-from bot.domain.samples import Bucket, Metric, Point
+from bot.domain.metrics import Bucket, Metric, Point
 
 MINUTE, FIVE, HOUR, DAY = 60, 300, 3600, 86400
 _SPANS: Mapping[str, tuple[int, ...]] = {

@@ -22,9 +22,8 @@ from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
 
 from bot.adapters.prometheus import MetricsServer, PrometheusPast
-from bot.declare import Measured
 from bot.domain.errors import SettingsError, StoreError
-from bot.domain.samples import (
+from bot.domain.metrics import (
     CLUSTER,
     Bucket,
     HostSample,
@@ -35,6 +34,7 @@ from bot.domain.samples import (
     Sweep,
     VmSample,
 )
+from bot.plugin_api import Measured
 from tests.waiting import until
 
 pytestmark = pytest.mark.process

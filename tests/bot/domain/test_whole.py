@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from bot.adapters.slack import limits
 from bot.adapters.slack.blocks import rendered
-from bot.adapters.slack.validate import LEFT_OUT, fitted
+from bot.adapters.slack.fit_blocks import LEFT_OUT, fitted
 from bot.domain import whole
 from bot.domain.operation import Operation, opened
 from bot.domain.plan import Blast, Plan, Reason, Risk
 from bot.domain.steps import MigrateVm, SetMaintenance, Step
-from bot.flow import cards
+from bot.flow.operations import operation_cards
 from plugins.balance.steps import RunOnHost
 from tests.operations import move, planned, proposal
 
@@ -54,7 +54,7 @@ def laid_out(plan: Plan, command: str = "/kvm x", reason: str = "") -> Operation
 
 def is_cut(operation: Operation) -> bool:
     """Whether Slack's message of an operation leaves something out."""
-    text, blocks = rendered(cards.operation_card(operation))
+    text, blocks = rendered(operation_cards.operation_card(operation))
     sent = fitted(text, blocks, "told")
     # A question may be short, and so may a step's title whose rest stands in the command.
     read = [block for block in sent.blocks if block["type"] not in ("actions", "plan")]
@@ -88,7 +88,9 @@ def test_a_plan_is_whole_on_its_card_or_attached_or_refused(
         if isinstance(step, RunOnHost):
             assert step.command in together
     for number, part in enumerate(parts, 1):
-        text, blocks = rendered(cards.whole_card(laid_out(plan), number, len(parts), part))
+        text, blocks = rendered(
+            operation_cards.whole_card(laid_out(plan), number, len(parts), part)
+        )
         sent = fitted(text, blocks, "told")
         assert sent.blocks
         assert LEFT_OUT not in repr(sent.blocks)
@@ -115,6 +117,6 @@ def test_before_a_vote_the_most_dangerous_is_named_first() -> None:
         RunOnHost("host-a", "reboot now", "key"),
     )
     plan = replace(SMALL, title="Maintain " + "host-a, " * 60, steps=steps, risk=Risk.HIGH)
-    asked = str(cards.confirm_text(laid_out(plan)))
+    asked = str(operation_cards.confirm_text(laid_out(plan)))
     assert asked.startswith("Risk high. ")
     assert "reboot now" in asked[:300], "Slack shows no more"

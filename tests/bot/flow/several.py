@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import click
 
-from bot.declare import Action, Rules, Settings
 from bot.domain.cluster import Snapshot
 from bot.domain.plan import Blast, Objection, Plan, Risk
 from bot.domain.steps import MigrateVm
 from bot.hookspecs import hookimpl
+from bot.plugin_api import Action, Rules, Settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,11 @@ from bot.domain.message import Names, Person, Words
 from bot.domain.operation import Operation
 from bot.domain.plan import Risk
 from bot.domain.policy import Policy, Rule
-from bot.flow import cards, handle, perform
-from bot.flow.look import Core
-from bot.flow.screen import Screen
-from bot.flow.world import Places, Role, World
+from bot.flow.commands import dispatcher
+from bot.flow.commands.queries import Core
+from bot.flow.context import Places, Role, World
+from bot.flow.operations import operation_cards, perform
+from bot.flow.operations.operation_messages import Screen
 from bot.ports import Request
 from bot.testing import FakeHypervisor, TickingClock, drawn
 from bot.testing.chat import FakeChat
@@ -108,7 +109,7 @@ class Bot:
         return self.store.operation(f"op-{number}")
 
     def value(self, number: int = 1) -> str:
-        return cards.value_of(self.operation(number))
+        return operation_cards.value_of(self.operation(number))
 
     def shown(self, number: int = 1) -> Card:
         """The operation's message as it now stands."""
@@ -125,7 +126,7 @@ class Bot:
         """What the process knew is gone, as after a kill; what is stored, and what the chat shows, is there."""
         loaded = self.world.catalog
         screen = Screen(
-            self.store, self.chat, partial(cards.operation_card, pickable=loaded.pickable)
+            self.store, self.chat, partial(operation_cards.operation_card, pickable=loaded.pickable)
         )
         self.world = replace(self.world, screen=screen)
 
@@ -144,7 +145,7 @@ class Bot:
         if not self.store.accept(request):
             return None
         before = len(self.chat.whispers)
-        handle.handled(self.world, request)
+        dispatcher.handled(self.world, request)
         mine = [each.card for each in self.chat.whispers[before:] if each.user == request.by]
         return mine[-1] if mine else None
 
@@ -198,7 +199,9 @@ def small_bot(
         hypervisor=hypervisor,
         clock=clock,
         work=work,
-        screen=Screen(store, chat, partial(cards.operation_card, pickable=loaded.pickable)),
+        screen=Screen(
+            store, chat, partial(operation_cards.operation_card, pickable=loaded.pickable)
+        ),
         places=Places("CAPPROVALS", "COPS"),
         **{**usual, **world_of},
     )

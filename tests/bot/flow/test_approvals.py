@@ -13,8 +13,9 @@ from bot.domain.errors import ChatError
 from bot.domain.operation import Noted, State
 from bot.domain.plan import Risk
 from bot.domain.policy import Policy, Rule, Window
-from bot.flow import decide, handle
-from bot.flow.world import Role
+from bot.flow.commands import dispatcher
+from bot.flow.context import Role
+from bot.flow.operations import decide
 from bot.testing.chat import FakeChat
 from tests.bot.flow.small_bot import POLICY, ROLES, Bot, small_bot, text
 
@@ -174,8 +175,8 @@ def test_a_decision_whose_telling_a_crash_cut_off_is_told_after_the_start(bot: B
     proposed(bot)
     operation = bot.operation()
     bot.store.append(operation, decide.Withdrawn(bot.clock.now(), "UANA"))
-    handle.picked_up(bot.world)
-    handle.picked_up(bot.world)
+    dispatcher.picked_up(bot.world)
+    dispatcher.picked_up(bot.world)
     assert sum("Withdrawn" in text(card) for card in bot.chat.shown_to("UANA")) == 1
     assert "Withdrawn" in str(bot.shown().title)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.flow import handle
-from bot.flow.handle import Desk, Lane, Turns, lane_of
+from bot.flow.commands import dispatcher
+from bot.flow.commands.dispatcher import Desk, Lane, Turns, lane_of
 from bot.ports import Request
 from tests.bot.flow.small_bot import Bot, small_bot
 
@@ -58,7 +58,7 @@ def test_a_decision_and_a_dialog_do_not_wait_for_slow_queries(
     bot: Bot, desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go, order, done = threading.Event(), [], threading.Semaphore(0)
-    real = handle.handled
+    real = dispatcher.handled
 
     def slow(world: object, request: Request) -> None:
         if request.text == "status":
@@ -68,7 +68,7 @@ def test_a_decision_and_a_dialog_do_not_wait_for_slow_queries(
         done.release()
 
     bot.types("migrate web-1 to host-b")
-    monkeypatch.setattr(handle, "handled", slow)
+    monkeypatch.setattr(dispatcher, "handled", slow)
     desk.start()
     for number in range(1000):
         request = asked(bot, f"query-{number}", text="status", by=f"U{number % 50}")

@@ -12,10 +12,10 @@ import pytest
 
 from bot import catalog
 from bot.adapters.sql.series import SqlSeries
-from bot.declare import Looked, Watch, WatchView
 from bot.domain.cluster import GIB, Pool, Snapshot
-from bot.flow import watch
-from bot.flow.monitor import Monitor
+from bot.flow.monitoring import watch
+from bot.flow.monitoring.monitor import Monitor
+from bot.plugin_api import Looked, Watch, WatchView
 from bot.ports import Hypervisor
 from bot.testing.sampler import FakeSampler
 from tests.bot.flow.small_bot import Bot, small_bot

@@ -11,8 +11,9 @@ from bot import catalog
 from bot.domain.card import bare
 from bot.domain.errors import StoreError
 from bot.domain.operation import Asked, Proposed, State, StepEnded, VotedFor
-from bot.flow import decide, handle
-from bot.flow.look import Core
+from bot.flow.commands import dispatcher
+from bot.flow.commands.queries import Core
+from bot.flow.operations import decide
 from bot.hookspecs import hookimpl
 from bot.ports import Request
 from bot.testing import Ending
@@ -372,8 +373,8 @@ def test_a_request_left_unhandled_by_a_crash_is_answered_once_after_the_start(bo
     )
     assert bot.store.accept(request)
     (left,) = bot.store.unhandled()
-    handle.handled(bot.world, left)
-    handle.handled(bot.world, left)
+    dispatcher.handled(bot.world, left)
+    dispatcher.handled(bot.world, left)
     assert bot.store.unhandled() == ()
     proposals = [event for event in bot.store.events("op-1") if isinstance(event, Proposed)]
     assert len(proposals) == 1

@@ -21,7 +21,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from bot.adapters.sql.store import SqlStore
-from bot.declare import Proposal
 from bot.domain import policy as policies
 from bot.domain.operation import (
     BOT,
@@ -36,8 +35,11 @@ from bot.domain.operation import (
     replayed,
 )
 from bot.domain.policy import Policy, Rule, Ruling, Window
-from bot.flow import cards, decide, handle, perform, watch
-from bot.flow.world import roles_of
+from bot.flow.commands import dispatcher
+from bot.flow.context import roles_of
+from bot.flow.monitoring import watch
+from bot.flow.operations import decide, operation_cards, perform
+from bot.plugin_api import Proposal
 from bot.ports import Request
 from bot.testing import Ending
 from plugins.migrate.planner import Migrate
@@ -164,7 +166,7 @@ class Lives(RuleBasedStateMachine):
         """As the listeners do: stored first, a duplicate dropped, then handled."""
         self.sent.append(request)
         if self.bot.store.accept(request):
-            handle.handled(self.bot.world, request)
+            dispatcher.handled(self.bot.world, request)
 
     def _key(self) -> str:
         self.count += 1
@@ -183,7 +185,7 @@ class Lives(RuleBasedStateMachine):
         newest = self.bot.store.operations(limit=1)
         for approver in ("UBRUNO", "UCARLA") if newest else ():
             now, key = self.bot.clock.now(), self._key()
-            value = cards.value_of(newest[0])
+            value = operation_cards.value_of(newest[0])
             request = Request(
                 key,
                 "click",
@@ -206,7 +208,7 @@ class Lives(RuleBasedStateMachine):
     def clicks(self, by: str, button: str, data: st.DataObject, right: int) -> None:
         """On any message ever seen; one time in ten with the digest of another plan."""
         operation = self.bot.store.operation(data.draw(st.sampled_from(sorted(self.seen))))
-        value = cards.value_of(operation) if right else f"{operation.id}:{'0' * 16}"
+        value = operation_cards.value_of(operation) if right else f"{operation.id}:{'0' * 16}"
         key = self._key()
         self._deliver(
             Request(
@@ -224,7 +226,7 @@ class Lives(RuleBasedStateMachine):
     @precondition(lambda self: self.seen)
     @rule(by=st.sampled_from(PEOPLE), data=st.data())
     def denies(self, by: str, data: st.DataObject) -> None:
-        value = cards.value_of(
+        value = operation_cards.value_of(
             self.bot.store.operation(data.draw(st.sampled_from(sorted(self.seen))))
         )
         answers = (("why", "no"),)
@@ -267,7 +269,14 @@ class Lives(RuleBasedStateMachine):
         now = self.bot.clock.now()
         self._deliver(
             Request(
-                key, "click", by, now, "CAPPROVALS", action=cards.GO_ON, value=value, trigger=key
+                key,
+                "click",
+                by,
+                now,
+                "CAPPROVALS",
+                action=operation_cards.GO_ON,
+                value=value,
+                trigger=key,
             )
         )
 
@@ -319,7 +328,7 @@ class Lives(RuleBasedStateMachine):
     )
     def dies_at_a_click(self, at: int, method: str, by: str, after: bool) -> None:  # noqa: FBT001
         newest = max(self.seen, key=lambda each: int(each.removeprefix("op-")))
-        value, key = cards.value_of(self.bot.store.operation(newest)), self._key()
+        value, key = operation_cards.value_of(self.bot.store.operation(newest)), self._key()
         request = Request(
             key,
             "click",
@@ -339,8 +348,8 @@ class Lives(RuleBasedStateMachine):
         self.bot.chat.owed.clear()
         self.bot.forgets()
         for request in self.bot.store.take_over():
-            handle.handled(self.bot.world, request)
-        handle.picked_up(self.bot.world)
+            dispatcher.handled(self.bot.world, request)
+        dispatcher.picked_up(self.bot.world)
 
     # what must hold
 
@@ -417,7 +426,7 @@ class Lives(RuleBasedStateMachine):
             assert len(copies) <= places(operation)
             shown = {self.bot.chat.messages[ref].title for ref in copies}
             behind = operation.id in waiting or any(ref in self.bot.chat.owed for ref in copies)
-            assert behind or shown <= {cards.headline_of(operation)}
+            assert behind or shown <= {operation_cards.headline_of(operation)}
 
     def _all_is_said_in_the_end(self) -> None:
         """When the chat is well again: one message each, with its last word, and its end said once in its thread."""
@@ -429,9 +438,9 @@ class Lives(RuleBasedStateMachine):
         for operation in self._operations():
             ref, *others = self.bot.store.copies(operation.id)
             assert len(others) == places(operation) - 1
-            assert messages[ref].title == cards.headline_of(operation)
+            assert messages[ref].title == operation_cards.headline_of(operation)
             if operation.state.over:
-                end = cards.ended_note(operation).text
+                end = operation_cards.ended_note(operation).text
                 replies = [messages[each].text for each, parent in threads.items() if parent == ref]
                 assert replies.count(end) == 1, (replies, end)
                 told = [

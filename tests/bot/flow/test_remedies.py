@@ -13,10 +13,10 @@ from bot import catalog
 from bot.adapters.sql.series import SqlSeries
 from bot.domain.card import Button, Buttons, Card
 from bot.domain.cluster import GIB, Disk, Pool, VmState
-from bot.domain.samples import Happening, Pressure, SnapshotSeen
-from bot.flow import watch
-from bot.flow.look import Core
-from bot.flow.monitor import Monitor
+from bot.domain.metrics import Happening, Pressure, SnapshotSeen
+from bot.flow.commands.queries import Core
+from bot.flow.monitoring import watch
+from bot.flow.monitoring.monitor import Monitor
 from bot.testing import uuid_of
 from bot.testing.sampler import FakeSampler
 from tests.bot.flow.small_bot import Bot, small_bot, text

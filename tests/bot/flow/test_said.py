@@ -8,10 +8,11 @@ from pathlib import Path
 
 from bot.domain.errors import ChatError, ChatRefusedError
 from bot.domain.operation import State
-from bot.flow import cards, handle
-from bot.flow.handle import picked_up
-from bot.flow.screen import Screen
-from bot.flow.world import Role
+from bot.flow.commands import dispatcher
+from bot.flow.commands.dispatcher import picked_up
+from bot.flow.context import Role
+from bot.flow.operations import operation_cards
+from bot.flow.operations.operation_messages import Screen
 from bot.ports import Request
 from tests.bot.flow.small_bot import Bot, small_bot, text
 
@@ -115,7 +116,7 @@ def test_a_restored_database_edits_no_message_of_before(bot: Bot, tmp_path: Path
 
 def test_of_two_replicas_one_posts_an_operation_and_its_end(bot: Bot) -> None:
     bot.types("migrate web-1 to host-b")
-    other = Screen(bot.store, bot.chat, partial(cards.operation_card))
+    other = Screen(bot.store, bot.chat, partial(operation_cards.operation_card))
     other.post("op-1", "CAPPROVALS")
     world = replace(bot.world, screen=other)
     picked_up(world)
@@ -137,7 +138,7 @@ def test_an_answer_stands_in_the_thread_where_it_was_asked(bot: Bot) -> None:
         "k", "command", "UANA", bot.clock.now(), "COPS", "vms", thread="1700000000.000009"
     )
     assert bot.store.accept(request)
-    handle.handled(bot.world, request)
+    dispatcher.handled(bot.world, request)
     assert bot.chat.whispers[-1].thread == "1700000000.000009"
 
 

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from bot.adapters.sql.store import SqlStore
+from bot.domain.admission import Limits
 from bot.domain.card import Bar, Card, Checklist, Mark
 from bot.domain.cluster import Job
 from bot.domain.operation import BOT, Began, Event, Operation, State, StepBegan, StepEnded
 from bot.domain.steps import MigrateVm
-from bot.domain.window import Limits
-from bot.flow import perform, standing
-from bot.flow.world import World
+from bot.flow.context import World
+from bot.flow.operations import current_rules, perform
 from bot.testing import Ending
 from tests.bot.flow.small_bot import Bot, small_bot, text
 from tests.waiting import PATIENCE, until
@@ -255,9 +255,9 @@ def ended_at(bot: Bot, number: int) -> int:
     return position(bot, number, StepEnded)
 
 
-def given(world: World, operation: Operation) -> standing.Leave:
-    found = standing.leave(world, operation, None, 0.0)
-    assert isinstance(found, standing.Leave)
+def given(world: World, operation: Operation) -> current_rules.Leave:
+    found = current_rules.leave(world, operation, None, 0.0)
+    assert isinstance(found, current_rules.Leave)
     return found
 
 

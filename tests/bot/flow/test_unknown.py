@@ -14,9 +14,10 @@ from bot import catalog
 from bot.adapters.sql.store import SqlStore
 from bot.domain.errors import CatalogError
 from bot.domain.operation import State
-from bot.flow import decide, handle, perform
-from bot.flow.look import Core
-from bot.flow.screen import Screen
+from bot.flow.commands import dispatcher
+from bot.flow.commands.queries import Core
+from bot.flow.operations import decide, perform
+from bot.flow.operations.operation_messages import Screen
 from tests.bot.flow.small_bot import Bot, small_bot, text
 
 
@@ -49,8 +50,8 @@ def fewer(bot: Bot, tmp_path: Path) -> Bot:
 
 
 def test_others_are_listed_decided_and_performed(fewer: Bot) -> None:
-    handle.picked_up(fewer.world)
-    handle.picked_up(fewer.world)
+    dispatcher.picked_up(fewer.world)
+    dispatcher.picked_up(fewer.world)
     assert fewer.work.ids == []
     told = [text(card) for ref, card in fewer.chat.messages.items() if ref.channel == "COPS"]
     assert sum("op-1 (Move several) is left alone" in each for each in told) == 1
@@ -79,7 +80,7 @@ def test_it_takes_no_vote_and_is_not_performed_but_can_be_ended(fewer: Bot) -> N
 
 def test_with_its_plugin_again_it_goes_on(fewer: Bot, tmp_path: Path) -> None:
     again = without(fewer, tmp_path, "migrate", "balance", "tests.bot.flow.several")
-    handle.picked_up(again.world)
+    dispatcher.picked_up(again.world)
     again.works()
     assert again.operation(1).state is State.DONE
 
@@ -89,7 +90,7 @@ def test_an_event_of_a_newer_version_is_in_nobodys_way(fewer: Bot, tmp_path: Pat
         connection.execute(
             'UPDATE events SET data = replace(data, \'"is":"VotedFor"\', \'"is":"SangFor"\')'
         )
-    handle.picked_up(fewer.world)
+    dispatcher.picked_up(fewer.world)
     fewer.clock.turn(700)
     decide.expire(fewer.world)
     decide.remind(fewer.world)

@@ -7,18 +7,18 @@ from datetime import timedelta
 import pytest
 
 from bot import catalog
-from bot.declare import Action, Query
 from bot.domain import codec
 from bot.domain.card import Card, Section, Table, Words
 from bot.domain.cluster import GIB, Inbound, Snapshot, VmDetail
 from bot.domain.errors import UnknownNameError, UsageError
 from bot.domain.plan import Objection, Plan, Refused, Risk
 from bot.domain.steps import MigrateVm
-from bot.flow.parse import parsed
+from bot.flow.commands.parse import parsed
+from bot.plugin_api import Action, Query
 from bot.testing import drawn, uuid_of
 from plugins.balance import drain, pick, planner, rolling
+from plugins.balance.from_snapshot import Only
 from plugins.balance.intents import About, Balance, Drain, Rolling, Simulate
-from plugins.balance.problem_of import Only
 from plugins.balance.settings import BalanceSettings, RollingSettings
 
 SETTINGS = BalanceSettings()

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.declare import Picked
 from bot.domain.cluster import Snapshot
 from bot.domain.operation import Approved, Replaced, State
 from bot.domain.plan import Plan, Refused
 from bot.domain.steps import MigrateVm
-from bot.flow import pick as picking
+from bot.flow.operations import partial_approval as picking
+from bot.plugin_api import Picked
 from bot.testing import drawn, uuid_of
 from plugins.balance import pick, planner
 from plugins.balance.intents import Balance, balance_grammar

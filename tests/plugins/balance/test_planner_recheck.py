@@ -10,14 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bot.declare import Rechecked, Underway
 from bot.domain import placement
 from bot.domain.card import Checklist, Mark
 from bot.domain.cluster import GIB, Job
 from bot.domain.operation import State, StepBegan, StepSkipped
 from bot.domain.plan import Plan
 from bot.domain.steps import MigrateVm
-from bot.flow import gain
+from bot.flow.operations import effect
+from bot.plugin_api import Rechecked, Underway
 from bot.testing import Ending, drawn, uuid_of
 from bot.testing.sampler import FakeSampler
 from plugins.balance import drain, planner, recheck
@@ -251,7 +251,7 @@ def test_what_a_balance_brought_is_measured_after_its_hosts_have_calmed_down(bot
 
     def looked(later: float) -> None:
         bot.clock.turn(later)
-        gain.measure(bot.world, bot.hypervisor.snapshot(), sampler.sweep())
+        effect.measure(bot.world, bot.hypervisor.snapshot(), sampler.sweep())
 
     looked(30)
     assert bot.operation().measured is None
@@ -275,11 +275,11 @@ def test_nothing_is_measured_while_guests_move_or_after_too_long(bot: Bot) -> No
     bot.clock.turn(100)
     bot.types(f"migrate {movers(bot.operation().plan)[0]} to host-a")
     bot.clicks("op.approve", bot.value(2), "UBRUNO")
-    gain.measure(bot.world, bot.hypervisor.snapshot(), sampler.sweep())
+    effect.measure(bot.world, bot.hypervisor.snapshot(), sampler.sweep())
     assert bot.operation().measured is None
     bot.works()
     bot.clock.turn(3600)
-    gain.measure(bot.world, bot.hypervisor.snapshot(), sampler.sweep())
+    effect.measure(bot.world, bot.hypervisor.snapshot(), sampler.sweep())
     assert bot.operation().measured is None
 
 

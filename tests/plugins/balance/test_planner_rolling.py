@@ -14,19 +14,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.declare import Underway
 from bot.domain.cluster import Snapshot, VmState
 from bot.domain.errors import HypervisorError
 from bot.domain.operation import Ask, Continued, State, StepBegan
 from bot.domain.plan import Plan, Refused, Risk
 from bot.domain.readiness import CommandResult
 from bot.domain.steps import MigrateVm, SetMaintenance, Step, WaitForPerson
-from bot.flow import decide, perform
+from bot.flow.operations import decide, perform
+from bot.plugin_api import Underway
 from bot.testing import drawn, uuid_of
-from plugins.balance import commands, rolling
-from plugins.balance.commands import Seen, Stage, Verdict
+from plugins.balance import remote_command, rolling
 from plugins.balance.drain import turn_of
 from plugins.balance.intents import Rolling, rolling_grammar
+from plugins.balance.remote_command import Seen, Stage, Verdict
 from plugins.balance.settings import BalanceSettings, RollingSettings
 from plugins.balance.steps import ReachShells, RunOnHost
 from tests.bot.flow.small_bot import Bot, small_bot, text
@@ -488,8 +488,10 @@ def test_a_mark_that_is_still_being_made_is_of_a_running_command_and_an_old_one_
     mark = tmp_path / "mark"
 
     def look() -> Seen:
-        done = subprocess.run(commands.look(str(mark)), capture_output=True, text=True, check=True)
-        return commands.read(done.stdout)
+        done = subprocess.run(
+            remote_command.look(str(mark)), capture_output=True, text=True, check=True
+        )
+        return remote_command.read(done.stdout)
 
     assert look().stage is Stage.ABSENT
     mark.mkdir()
@@ -545,8 +547,8 @@ def test_a_guest_that_appears_at_the_last_moment_keeps_the_command_from_running(
 
 
 def test_a_mark_that_belongs_to_somebody_else_is_not_believed() -> None:
-    assert commands.read("up same absent\n").stage is Stage.ABSENT
-    for script in (commands.BEGIN, commands.LOOK):
+    assert remote_command.read("up same absent\n").stage is Stage.ABSENT
+    for script in (remote_command.BEGIN, remote_command.LOOK):
         assert "-O" in script
 
 
@@ -568,16 +570,16 @@ def test_a_mark_that_belongs_to_somebody_else_is_not_believed() -> None:
     ],
 )
 def test_what_a_mark_means(said: str, reboots: bool, wanted: Verdict) -> None:  # noqa: FBT001
-    assert commands.verdict(commands.read(said), reboots=reboots) is wanted
+    assert remote_command.verdict(remote_command.read(said), reboots=reboots) is wanted
 
 
 def test_output_is_read_to_its_last_line() -> None:
-    assert commands.read("up same ended 0\none\ntwo\n\n") == Seen(
+    assert remote_command.read("up same ended 0\none\ntwo\n\n") == Seen(
         Stage.ENDED, output="one\ntwo\n\n"
     )
-    assert commands.read("up same ended 0\none\ntwo\n\n").last_line == "two"
+    assert remote_command.read("up same ended 0\none\ntwo\n\n").last_line == "two"
     with pytest.raises(ValueError, match="nonsense"):
-        commands.read("up same nonsense\n")
+        remote_command.read("up same nonsense\n")
 
 
 # --- the pause

@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot import catalog
-from bot.declare import Settled
 from bot.domain import codec
 from bot.domain.cluster import Scheduler, Snapshot
 from bot.domain.errors import DroverError, UnknownNameError, UsageError
 from bot.domain.operation import State
 from bot.domain.plan import Plan, Refused
-from bot.flow.parse import parsed
+from bot.flow.commands.parse import parsed
+from bot.plugin_api import Settled
 from bot.testing import FakeHypervisor, TickingClock, drawn, uuid_of
 from plugins.balance import contention, handler, shares
 from plugins.balance.intents import Cap, Shares

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from bot import catalog
-from bot.declare import Alert, Looked, Measured, Proposal, WatchView
 from bot.domain.cluster import Snapshot
 from bot.domain.operation import (
     BOT,
@@ -31,7 +30,8 @@ from bot.domain.operation import (
 from bot.domain.plan import Plan, Risk
 from bot.domain.policy import Rule, Ruling
 from bot.domain.steps import MigrateVm
-from bot.flow import watch as core_watch
+from bot.flow.monitoring import watch as core_watch
+from bot.plugin_api import Alert, Looked, Measured, Proposal, WatchView
 from bot.testing import drawn, uuid_of
 from plugins.balance import watch
 from plugins.balance.intents import Balance

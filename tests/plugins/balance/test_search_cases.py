@@ -9,12 +9,12 @@ import pytest
 from bench.clusters.generate import generate
 from bench.clusters.judge import judge
 from plugins.balance.cluster_file import problem_from
-from plugins.balance.descent import Descent
-from plugins.balance.exchange import Block, Purse, Scratch
-from plugins.balance.model import NO_GROUP, BadProblem, Limits, Problem, Reason, Why
-from plugins.balance.order import host_after, ordered, worthwhile
-from plugins.balance.placement import Placement
-from plugins.balance.search import search
+from plugins.balance.solver.greedy import Descent
+from plugins.balance.solver.model import NO_GROUP, BadProblem, Limits, Problem, Reason, Why
+from plugins.balance.solver.neighbourhood import Block, Purse, Scratch
+from plugins.balance.solver.placement import Placement
+from plugins.balance.solver.search import search
+from plugins.balance.solver.sequencing import host_after, ordered, worthwhile
 from plugins.balance.why import why_not
 
 

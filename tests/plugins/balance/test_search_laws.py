@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from bench.clusters.generate import generate
 from bench.clusters.judge import judge
 from plugins.balance.cluster_file import problem_from
-from plugins.balance.model import NO_GROUP, Limits, Problem, Reason, Result, Score, Why
-from plugins.balance.order import host_after
-from plugins.balance.placement import Placement
-from plugins.balance.score import score_of
-from plugins.balance.search import search
-from plugins.balance.spare import NOWHERE, Spare
+from plugins.balance.solver.model import NO_GROUP, Limits, Problem, Reason, Result, Score, Why
+from plugins.balance.solver.n_plus_one import NOWHERE, Spare
+from plugins.balance.solver.placement import Placement
+from plugins.balance.solver.score import score_of
+from plugins.balance.solver.search import search
+from plugins.balance.solver.sequencing import host_after
 from plugins.balance.why import why_not
 from tests.examples import examples
 
@@ -65,7 +65,7 @@ def spread(problem: Problem, host: list[int], vm: int, to: int) -> bool:
         return True
     mates = [at for other, at in enumerate(host) if problem.apart[other] == group]
     domains = {int(zone[at]) for at in np.flatnonzero(~problem.drained)} - {NO_GROUP}
-    return sum(zone[at] == zone[to] for at in mates) < math.ceil(len(mates) / len(domains))
+    return sum(zone[at] == zone[to] for at in mates) < math.ceil(len(mates) / max(1, len(domains)))
 
 
 def outlived(problem: Problem, host: list[int], lost: int, among: list[int] | None = None) -> bool:
@@ -265,7 +265,7 @@ def test_why_not_agrees_with_the_rules(problem: Problem, data: st.DataObject) ->
 
 
 def replace_target(problem: Problem, vm: int, target: int) -> Result:
-    from plugins.balance.model import Move
+    from plugins.balance.solver.model import Move
 
     move = Move(vm, int(problem.host[vm]), target, Reason.CPU, 0.0)
     return Result((move,), Score(0.0, 0.0), Score(0.0, 0.0))

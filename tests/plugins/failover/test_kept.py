@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from bot import catalog
-from bot.declare import Query
 from bot.domain.card import Card, Listing
 from bot.domain.cluster import GIB, VmState
 from bot.domain.definition import Definition, sha_of
 from bot.domain.errors import AmbiguousNameError, UnknownNameError
-from bot.flow.parse import parsed
+from bot.flow.commands.parse import parsed
+from bot.plugin_api import Query
 from plugins.failover import kept
 
 AT = datetime(2026, 11, 26, 3, 0, tzinfo=UTC)

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from bot.declare import Settled
 from bot.domain.cluster import GIB, MIB, Disk, Job, Pool, Scheduler, Vm, VmDetail, VmState
 from bot.domain.errors import (
     DroverError,
@@ -22,6 +21,7 @@ from bot.domain.message import Number
 from bot.domain.operation import Ask
 from bot.domain.plan import Plan
 from bot.domain.steps import MigrateVm, Policy
+from bot.plugin_api import Settled
 from bot.ports.guests import Volume
 from bot.testing import Ending, FakeHypervisor, TickingClock, drawn, uuid_of
 from plugins.migrate import handler, planner

@@ -37,7 +37,7 @@ from bot.domain.cluster import (
 from bot.domain.plan import Objection, Plan, Refused, Risk
 from bot.domain.steps import MigrateVm, Policy
 from bot.testing import drawn, uuid_of
-from plugins.migrate import cards, obstacles, planner
+from plugins.migrate import cards, planner, preflight
 from plugins.migrate.planner import About, Migrate
 from plugins.migrate.settings import MigrateSettings
 
@@ -426,19 +426,19 @@ def test_the_rules_of_the_catalog_do_not_say_things_twice() -> None:
 
 def test_the_placement_rule_tells_other_plugins_what_cannot_move() -> None:
     seen = vm_with(disks=(OWN,))(cluster())
-    found = obstacles.can_move(seen, seen.vm("web-1"), "host-b")
+    found = preflight.can_move(seen, seen.vm("web-1"), "host-b")
     assert found is not None
     assert found.code == "local-disk"
-    assert obstacles.can_move(seen, seen.vm("web-1"), "host-a") is None
+    assert preflight.can_move(seen, seen.vm("web-1"), "host-a") is None
     assert (
-        obstacles.can_move(seen, replace(seen.vm("web-1"), state=VmState.SHUT_OFF), "host-b")
+        preflight.can_move(seen, replace(seen.vm("web-1"), state=VmState.SHUT_OFF), "host-b")
         is None
     )
 
 
 def test_its_own_placement_rule_does_not_forbid_what_copying_allows() -> None:
     seen = vm_with(disks=(ROOT, OWN))(cluster())
-    plan = planned(COPY, seen, obstacles.can_move)
+    plan = planned(COPY, seen, preflight.can_move)
     assert step_of(plan).copy_storage
     assert plan.blast.storage == 20 * GIB
     assert plan.prediction.seconds is not None

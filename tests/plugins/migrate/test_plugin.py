@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from bot import catalog
-from bot.declare import Action, Asker, Query, View
 from bot.domain import codec
 from bot.domain.card import Card, Table, Words
 from bot.domain.errors import CatalogError, UnknownNameError
@@ -25,6 +24,7 @@ from bot.domain.operation import (
 from bot.domain.plan import Plan
 from bot.domain.policy import Ruling
 from bot.domain.steps import MigrateVm, Policy
+from bot.plugin_api import Action, Asker, Query, View
 from bot.testing import drawn, uuid_of
 from plugins.migrate.planner import About, Migrate
 

@@ -10,12 +10,12 @@ import pytest
 
 from bot import catalog
 from bot.adapters.libvirt import LibvirtHypervisor
-from bot.declare import Action, Settled
 from bot.domain.cluster import MIB
 from bot.domain.errors import StepLostError
 from bot.domain.plan import Plan
 from bot.domain.steps import MigrateVm, Policy
-from bot.flow.parse import parsed
+from bot.flow.commands.parse import parsed
+from bot.plugin_api import Action, Settled
 from lab.guests import processes
 from plugins.migrate import handler
 from plugins.vm_lifecycle import handler as lifecycle

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bot.domain.samples import SnapshotSeen, Sweep
+from bot.domain.metrics import SnapshotSeen, Sweep
 from bot.testing import drawn, uuid_of
 from plugins.monitor.backups import Overdue, overdue
 

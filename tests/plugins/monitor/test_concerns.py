@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from bot.declare import Alert, Measured, WatchView
 from bot.domain.cluster import GIB, Pool, Snapshot
-from bot.domain.samples import Happening, Incident, Pressure, SnapshotSeen
+from bot.domain.metrics import Happening, Incident, Pressure, SnapshotSeen
+from bot.plugin_api import Alert, Measured, WatchView
 from bot.testing import FakeHypervisor, TickingClock, drawn, uuid_of
 from bot.testing.sampler import FakeSampler
 from plugins.monitor import concerns

@@ -10,11 +10,22 @@ from typing import Any
 import pytest
 
 from bot import catalog
-from bot.declare import Asker, Measured, Query, Report, ReportView, View
 from bot.domain.capacity import losses
 from bot.domain.card import Card, Chart, Table, Words
 from bot.domain.cluster import GIB, Pool, Snapshot
 from bot.domain.errors import UnknownNameError
+from bot.domain.metrics import (
+    CLUSTER,
+    Bucket,
+    Change,
+    HostSample,
+    Incident,
+    Metric,
+    SnapshotSeen,
+    Sweep,
+    VmSample,
+    vm_entity,
+)
 from bot.domain.operation import (
     Approved,
     Began,
@@ -32,20 +43,9 @@ from bot.domain.operation import (
 )
 from bot.domain.plan import HostBar, Plan, Prediction, Risk, Spread
 from bot.domain.policy import Ruling
-from bot.domain.samples import (
-    CLUSTER,
-    Bucket,
-    Change,
-    HostSample,
-    Incident,
-    Metric,
-    SnapshotSeen,
-    Sweep,
-    VmSample,
-    vm_entity,
-)
 from bot.domain.steps import MigrateVm
-from bot.flow.parse import parsed
+from bot.flow.commands.parse import parsed
+from bot.plugin_api import Asker, Measured, Query, Report, ReportView, View
 from bot.testing import drawn, uuid_of
 from bot.testing.draw import TAKEN_AT as NOW
 from plugins.monitor import cards

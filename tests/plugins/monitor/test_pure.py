@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.domain.samples import Bucket, HostSample, Sweep, VmSample
+from bot.domain.metrics import Bucket, HostSample, Sweep, VmSample
 from plugins.monitor.rates import By, cpu_share, memory_share, ranked, waiting
 from plugins.monitor.rollups import POINTS, grain
 from plugins.monitor.rollups import drawn as points

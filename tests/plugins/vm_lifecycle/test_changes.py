@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot import catalog
-from bot.declare import Action, Settled
 from bot.domain.cluster import (
     GIB,
     MIB,
@@ -30,9 +29,10 @@ from bot.domain.cluster import (
 )
 from bot.domain.errors import DroverError, StepLostError
 from bot.domain.plan import Plan, Refused
-from bot.flow.parse import parsed
+from bot.flow.commands.parse import parsed
+from bot.plugin_api import Action, Settled
 from bot.testing import FakeHypervisor, TickingClock, drawn, uuid_of
-from plugins.vm_lifecycle import handler, portrait, steps
+from plugins.vm_lifecycle import handler, show, steps
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
 
 TABLE = {
@@ -174,7 +174,7 @@ def test_what_is_not_named_stays_as_it_is_stored() -> None:
     assert planned("vm resize web --memory 3G", seen).steps, "it does not have it yet"
     same = cluster(stored=StoredSize(2, 2 * GIB, 4, 2 * GIB))
     assert "nothing-to-do" in refused("vm resize web --memory 2G", same)
-    shown = repr(portrait.card(seen.vm("web"), seen, CATALOG.rules, portrait.Portrait()))
+    shown = repr(show.card(seen.vm("web"), seen, CATALOG.rules, show.Portrait()))
     assert "2 vCPUs, 2 GiB now; 2 vCPUs, 3 GiB after a restart" in shown
 
 
@@ -292,7 +292,7 @@ def test_what_goes_on_in_spite_of_saved_memory_says_so(line: str) -> None:
 def test_saved_memory_is_shown_and_discarded_on_request() -> None:
     seen = cluster(**SAVED)
     assert "its memory is saved" in repr(
-        portrait.card(seen.vm("web"), seen, CATALOG.rules, portrait.Portrait())
+        show.card(seen.vm("web"), seen, CATALOG.rules, show.Portrait())
     )
     plan = planned("vm discard-memory web", seen)
     assert [each.code for each in plan.warnings] == ["data-loss"]

@@ -12,7 +12,7 @@ from bot import catalog
 from bot.domain import codec
 from bot.domain.cluster import GIB, MIB, Health, Pool, Snapshot
 from bot.domain.plan import Plan, Refused, Risk
-from bot.flow.parse import parsed, typed
+from bot.flow.commands.parse import parsed, typed
 from bot.ports.guests import Volume
 from bot.testing import FakeHypervisor, TickingClock, drawn, uuid_of
 from plugins.vm_lifecycle import creation, forms, handler

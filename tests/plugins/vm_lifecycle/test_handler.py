@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from bot.declare import Settled
 from bot.domain.cluster import GIB, MIB, Job, Pool, Vm, VmState
 from bot.domain.errors import (
     DroverError,
@@ -21,6 +20,7 @@ from bot.domain.errors import (
 )
 from bot.domain.operation import Ask
 from bot.domain.steps import Step
+from bot.plugin_api import Settled
 from bot.ports.guests import Blueprint, GuestDisk, Volume
 from bot.testing import FakeHypervisor, TickingClock, drawn, uuid_of
 from plugins.vm_lifecycle import cloning, creation, handler, planner

@@ -14,8 +14,8 @@ from bot.domain.card import Button, Buttons, Card
 from bot.domain.cluster import VmState
 from bot.domain.operation import BOT, State
 from bot.domain.plan import Risk
-from bot.flow import watch
-from bot.flow.monitor import Monitor
+from bot.flow.monitoring import watch
+from bot.flow.monitoring.monitor import Monitor
 from bot.testing import uuid_of
 from bot.testing.sampler import FakeSampler
 from tests.bot.flow.small_bot import Bot, small_bot, text

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from bot import catalog
-from bot.declare import Action, Alert, Looked, Proposal
 from bot.domain import codec
 from bot.domain.cluster import (
     GIB,
@@ -24,12 +23,13 @@ from bot.domain.cluster import (
     VmDetail,
     VmState,
 )
+from bot.domain.metrics import Sweep, VmSample
 from bot.domain.plan import Plan, Refused, Risk
-from bot.domain.samples import Sweep, VmSample
-from bot.flow.parse import parsed
+from bot.flow.commands.parse import parsed
+from bot.plugin_api import Action, Alert, Looked, Proposal
 from bot.ports.guests import Address, DiskUse, FileSystem, GuestSnapshot, Volume
 from bot.testing import FakeHypervisor, TickingClock, drawn, uuid_of
-from plugins.vm_lifecycle import keeping, portrait, steps
+from plugins.vm_lifecycle import show, steps, ttl
 from plugins.vm_lifecycle.places import volume_on
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
 
@@ -247,8 +247,8 @@ def test_nobody_touches_a_vm_whose_tags_cannot_be_read(line: str) -> None:
 def test_a_vm_shows_what_of_it_cannot_be_read() -> None:
     seen = with_vm(cluster(), "web-1", problem="its definition makes no sense: shares “x”")
     vm = seen.vm("web-1")
-    card = portrait.card(
-        vm, seen, (), portrait.Portrait(disks=(DiskUse("vda", "/a", 0, 0, problem="no such file"),))
+    card = show.card(
+        vm, seen, (), show.Portrait(disks=(DiskUse("vda", "/a", 0, 0, problem="no such file"),))
     )
     assert "shares “x”" in repr(card)
     assert "no such file" in repr(card)
@@ -349,7 +349,7 @@ def test_a_guest_with_a_ttl_is_announced_then_shut_down() -> None:
     now = cluster().taken_at
 
     def looked(memory: dict[str, str], **tags: str) -> Any:
-        return keeping.endings(SETTINGS, timed(**tags), memory)
+        return ttl.endings(SETTINGS, timed(**tags), memory)
 
     assert looked({}, expires=(now + timedelta(days=2)).isoformat()) == Looked()
     first = looked({}, expires=(now + timedelta(hours=2)).isoformat(), owner="ann")
@@ -371,44 +371,40 @@ def test_a_guest_with_a_ttl_is_announced_then_shut_down() -> None:
 def test_a_paused_guest_whose_time_is_over_is_told_of_with_a_choice_until_it_is_over() -> None:
     ended = (cluster().taken_at - timedelta(hours=2)).isoformat()
     seen = with_vm(timed(expires=ended), "web-1", state=VmState.PAUSED)
-    first = keeping.endings(SETTINGS, seen, {})
+    first = ttl.endings(SETTINGS, seen, {})
     (told,) = first.noticed
     assert isinstance(told, Alert)
     assert not told.over
     assert [each.command for each in told.remedies] == ["vm resume web-1", "vm force-off web-1"]
-    off = keeping.endings(
-        SETTINGS, with_vm(seen, "web-1", state=VmState.SHUT_OFF), dict(first.memory)
-    )
+    off = ttl.endings(SETTINGS, with_vm(seen, "web-1", state=VmState.SHUT_OFF), dict(first.memory))
     assert [each.over for each in off.noticed if isinstance(each, Alert)] == [True]
 
 
 def test_an_announcement_that_is_not_true_any_more_is_ended_unless_nobody_knows() -> None:
     now = cluster().taken_at
     ends = (now + timedelta(hours=2)).isoformat()
-    before = dict(keeping.endings(SETTINGS, timed(expires=ends), {}).memory)
-    changed = keeping.endings(
-        SETTINGS, timed(expires=(now + timedelta(days=7)).isoformat()), before
-    )
+    before = dict(ttl.endings(SETTINGS, timed(expires=ends), {}).memory)
+    changed = ttl.endings(SETTINGS, timed(expires=(now + timedelta(days=7)).isoformat()), before)
     assert [(each.key, each.over) for each in changed.noticed if isinstance(each, Alert)] == [
         (*before, True)
     ]
     assert not changed.memory
     seen = timed(expires=ends)
     hosts = tuple(replace(host, health=Health.UNREACHABLE) for host in seen.hosts)
-    assert keeping.endings(SETTINGS, replace(seen, hosts=hosts), before) == Looked((), before)
+    assert ttl.endings(SETTINGS, replace(seen, hosts=hosts), before) == Looked((), before)
 
 
 def test_a_deleted_guest_is_purged_after_its_grace() -> None:
     now = cluster().taken_at
     assert (
         list(
-            keeping.purges(
+            ttl.purges(
                 SETTINGS, timed(**{"drover.deleted": (now + timedelta(hours=1)).isoformat()})
             )
         )
         == []
     )
-    (wish,) = keeping.purges(SETTINGS, timed(**{"drover.deleted": now.isoformat()}))
+    (wish,) = ttl.purges(SETTINGS, timed(**{"drover.deleted": now.isoformat()}))
     assert isinstance(wish, Proposal)
     assert wish.action == "vm purge"
     command = CATALOG.commands["vm purge"]
@@ -426,7 +422,7 @@ def test_a_deleted_guest_is_purged_after_its_grace() -> None:
 def test_the_card_shows_what_was_read_and_tells_what_was_not() -> None:
     seen = cluster(cpu=0.5)
     vm: Vm = seen.vm("web-1")
-    read = portrait.Portrait(
+    read = show.Portrait(
         (Address("10.0.0.5", "agent"),),
         (DiskUse("vda", "/pool/web-1.qcow2", 10 * GIB, GIB),),
         (),
@@ -436,7 +432,7 @@ def test_the_card_shows_what_was_read_and_tells_what_was_not() -> None:
             FileSystem("/proc/x", "proc", 0, 0),
         ),
     )
-    shown = repr(portrait.card(vm, seen, CATALOG.rules, read))
+    shown = repr(show.card(vm, seen, CATALOG.rules, read))
     for part in (
         "10.0.0.5 (agent)",
         "0.50 of 2 cores",
@@ -447,30 +443,26 @@ def test_the_card_shows_what_was_read_and_tells_what_was_not() -> None:
         "'/srv', 'ext4', 'vda', '8 GiB', '6 GiB', '75%'",
     ):
         assert part in shown
-    assert "PNG" in repr(portrait.screen_card(vm, b"\x89PNG"))
-    assert "login:" in repr(portrait.console_card(vm, "tick 1\nlogin:"))
-    assert "silent" in repr(portrait.console_card(vm, "\n"))
-    assert "no snapshots" in repr(portrait.snapshots_card(vm, portrait.Portrait()))
+    assert "PNG" in repr(show.screen_card(vm, b"\x89PNG"))
+    assert "login:" in repr(show.console_card(vm, "tick 1\nlogin:"))
+    assert "silent" in repr(show.console_card(vm, "\n"))
+    assert "no snapshots" in repr(show.snapshots_card(vm, show.Portrait()))
     taken = GuestSnapshot(
         "clean", seen.taken_at, "running", current=True, description="before the test"
     )
-    assert "before the test" in repr(
-        portrait.snapshots_card(vm, portrait.Portrait(snapshots=(taken,)))
-    )
+    assert "before the test" in repr(show.snapshots_card(vm, show.Portrait(snapshots=(taken,))))
     full = with_vm(seen, "db-1", memory=15 * GIB)
-    assert "host-b has room for" in repr(
-        portrait.card(vm, full, CATALOG.rules, portrait.Portrait())
-    )
+    assert "host-b has room for" in repr(show.card(vm, full, CATALOG.rules, show.Portrait()))
 
 
 def test_a_load_that_a_look_cannot_measure_is_the_newest_sweeps() -> None:
     vm = cluster(cpu=None).vm("web-1")
     sample = VmSample(vm.uuid, vm.name, vm.host, "running", cpu=0.25)
     sweep = Sweep(cluster().taken_at, vms=(sample,))
-    assert portrait.measured(vm, sweep).cpu == 0.25
-    assert portrait.measured(vm, None).cpu is None
-    assert portrait.measured(replace(vm, cpu=0.5), sweep).cpu == 0.5
-    assert portrait.measured(replace(vm, host="host-b"), sweep).cpu is None
+    assert show.measured(vm, sweep).cpu == 0.25
+    assert show.measured(vm, None).cpu is None
+    assert show.measured(replace(vm, cpu=0.5), sweep).cpu == 0.5
+    assert show.measured(replace(vm, host="host-b"), sweep).cpu is None
 
 
 def broken_postcopy(other: VmState | None = None) -> Snapshot:

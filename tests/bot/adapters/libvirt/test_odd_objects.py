@@ -13,9 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.adapters.libvirt import HostAddress, LibvirtHypervisor, connections, target_looks
-from bot.adapters.libvirt.domain_xml import parse
-from bot.adapters.libvirt.sampling import LibvirtSampler
+from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
+from bot.adapters.libvirt.read import target_equipment
+from bot.adapters.libvirt.read.domain_xml import parse
+from bot.adapters.libvirt.read.sampling import LibvirtSampler
+from bot.adapters.libvirt.transport import connections
 from bot.domain.cluster import Snapshot, Vm, VmState
 from bot.domain.errors import HypervisorError
 from bot.testing import TickingClock
@@ -383,7 +385,7 @@ def test_what_a_target_cannot_tell_is_not_held_to_be_missing_there(
 ) -> None:
     host = OddHost()
     host.answers.broken[where] = wrong
-    lacks = target_looks.look(host, WHOLE.vm("vm-1"), DIRECT, "host-b").lacks
+    lacks = target_equipment.look(host, WHOLE.vm("vm-1"), DIRECT, "host-b").lacks
     devices = [each.name for each in lacks if each.kind == "network-device"]
     told = where[1] in {"secretLookupByUUIDString", "getDomainCapabilities"}
     assert devices == ["gone0"] if told else set(devices) <= {"eth0", "gone0"}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
-from bot.adapters.libvirt.sampling import LibvirtSampler
+from bot.adapters.libvirt.read.sampling import LibvirtSampler
 from bot.domain.cluster import MIB
 from bot.domain.errors import HostUnreachableError
 from bot.ports.guests import Seed

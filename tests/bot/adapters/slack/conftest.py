@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bot.adapters.slack import web
+from bot.adapters.slack import api
 from bot.adapters.slack.chat import SlackChat
 from bot.adapters.slack.manifest import manifest
 from bot.adapters.slack.pacer import Pacer
@@ -45,7 +45,7 @@ def naps(pacer: NappingPacer) -> list[float]:
 
 @pytest.fixture
 def chat(workspace: Workspace, pacer: NappingPacer) -> Iterator[SlackChat]:
-    client = web.client(workspace.bot_token, workspace.web_api)
+    client = api.client(workspace.bot_token, workspace.web_api)
     found = SlackChat(client, progress_every=0.05, pacer=pacer)
     yield found
     found.close()

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from bot.adapters.slack import charts, limits
 from bot.adapters.slack.blocks import home, rendered
+from bot.adapters.slack.fit_blocks import LEFT_OUT, complaints, fitted
 from bot.adapters.slack.forms import modal
-from bot.adapters.slack.told import told
-from bot.adapters.slack.validate import LEFT_OUT, complaints, fitted
+from bot.adapters.slack.plaintext import told
 from bot.domain.card import (
     Bar,
     Button,

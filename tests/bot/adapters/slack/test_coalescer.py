@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from bot.adapters.slack.api import SlackLimitedError
 from bot.adapters.slack.coalescer import METHOD, THREADS, Coalescer
 from bot.adapters.slack.pacer import Pacer
-from bot.adapters.slack.web import SlackLimitedError
 from bot.domain.card import Card
 from bot.domain.errors import ChatError, ChatRefusedError
 from bot.ports import MessageRef, Urgency

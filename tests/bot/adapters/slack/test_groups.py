@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bot.adapters.slack import web
+from bot.adapters.slack import api
 from bot.adapters.slack.groups import Groups
 from bot.domain.errors import ChatError
 from lab.slack import Workspace
@@ -30,7 +30,7 @@ def clock() -> Iterator[Clock]:
 
 @pytest.fixture
 def groups(workspace: Workspace, pacer: NappingPacer, clock: Clock) -> Groups:
-    client = web.client(workspace.bot_token, workspace.web_api)
+    client = api.client(workspace.bot_token, workspace.web_api)
     return Groups(client, pacer, keep=300, grace=900, patience=10, clock=clock)
 
 

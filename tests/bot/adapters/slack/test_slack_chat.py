@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from structlog.testing import capture_logs
 
-from bot.adapters.slack import charts, web
+from bot.adapters.slack import api, charts
 from bot.adapters.slack.chat import SlackChat
 from bot.domain.card import (
     Button,
@@ -56,7 +56,7 @@ def test_a_channel_that_does_not_exist_is_told_with_what_to_do(chat: SlackChat) 
 
 
 def test_swapped_tokens_are_told(workspace: Workspace) -> None:
-    chat = SlackChat(web.client(workspace.app_token, workspace.web_api))
+    chat = SlackChat(api.client(workspace.app_token, workspace.web_api))
     with pytest.raises(ChatError) as refused:
         chat.identity()
     chat.close()
@@ -69,7 +69,7 @@ def test_an_endless_rate_limit_ends(
     workspace.fault.rate_limit("chat.postMessage", times=50, retry_after=60)
     with pytest.raises(ChatError, match="limiting"):
         chat.post(OPS, CARD)
-    assert sum(naps) <= web.MOST_LIMITED
+    assert sum(naps) <= api.MOST_LIMITED
 
 
 def test_server_errors_of_an_update_are_tried_again(workspace: Workspace, chat: SlackChat) -> None:
@@ -128,7 +128,7 @@ def test_a_key_is_found_behind_many_messages(workspace: Workspace, chat: SlackCh
     first = chat.post(OPS, CARD, key="op-1")
     for number in range(120):
         workspace.person("ana").say(f"chatter {number}")
-    again = SlackChat(web.client(workspace.bot_token, workspace.web_api)).post(
+    again = SlackChat(api.client(workspace.bot_token, workspace.web_api)).post(
         OPS, CARD, key="op-1"
     )
     assert again == first
@@ -209,13 +209,13 @@ def test_a_form_with_a_dead_trigger_is_asked_for_once(
 
 def test_a_wrong_token_says_what_to_check(workspace: Workspace) -> None:
     with pytest.raises(ChatError) as caught:
-        SlackChat(web.client("xoxb-wrong", workspace.web_api)).identity()
+        SlackChat(api.client("xoxb-wrong", workspace.web_api)).identity()
     assert "token" in caught.value.advice
 
 
 def test_a_server_that_is_not_there(pacer: NappingPacer) -> None:
     with pytest.raises(ChatError, match="does not answer"):
-        SlackChat(web.client("xoxb-x", "http://127.0.0.1:9/api/"), pacer=pacer).identity()
+        SlackChat(api.client("xoxb-x", "http://127.0.0.1:9/api/"), pacer=pacer).identity()
     assert pacer.naps == [0.5, 1.0, 2.0]
 
 
@@ -257,7 +257,7 @@ def test_a_key_is_found_in_a_channel_busier_than_some_pages(
     first = chat.post(OPS, CARD, key="op-1")
     for number in range(450):
         workspace.person("ana").say(f"after {number}")
-    again = SlackChat(web.client(workspace.bot_token, workspace.web_api)).post(
+    again = SlackChat(api.client(workspace.bot_token, workspace.web_api)).post(
         OPS, CARD, key="op-1"
     )
     assert again == first
@@ -346,7 +346,7 @@ def test_only_what_an_operator_can_put_right_is_not_for_good() -> None:
     }
     passing = {"token_revoked", "missing_scope", "invalid_auth"}
     assert {
-        each for each in for_good | passing if web.SlackRefusedError("chat.update", each).for_good
+        each for each in for_good | passing if api.SlackRefusedError("chat.update", each).for_good
     } == for_good
 
 

@@ -15,8 +15,8 @@ from bot.adapters.sql import models
 from bot.adapters.sql.store import SqlStore
 from bot.domain.errors import StoreError
 from bot.domain.operation import Noted, State, VotedFor
-from bot.flow import late
-from bot.flow.look import Core
+from bot.flow.commands import late_requests
+from bot.flow.commands.queries import Core
 from bot.testing.clock import TickingClock
 from tests.bot.flow.small_bot import Bot, small_bot
 
@@ -90,7 +90,7 @@ def test_an_open_proposal_is_decided_and_what_ran_goes_on_when_people_say_so(bot
     bot.clock.turn((bot.operation(16).proposed_at - bot.clock.now()).total_seconds() + 5)
     bot.clicks("op.approve", bot.value(16), "UBRUNO", key="new-1")
     assert bot.operation(16).state is State.APPROVED
-    late.hold(bot.world)
+    late_requests.hold(bot.world)
     rolling = bot.operation(14)
     assert rolling.state is State.RUNNING
     assert rolling.waiting is not None  # a person is waited for already

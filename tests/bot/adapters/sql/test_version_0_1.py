@@ -25,8 +25,8 @@ from bot.domain.codec import LATER
 from bot.domain.operation import Ask, Noted, Proposed, State, VotedFor
 from bot.domain.plan import Blast, HostBar, Plan, Prediction, Reason
 from bot.domain.steps import Carried, MigrateVm, SetMaintenance, WaitForPerson
-from bot.flow import cards
-from bot.flow.look import Core
+from bot.flow.commands.queries import Core
+from bot.flow.operations import operation_cards
 from bot.testing import TickingClock
 
 HERE = Path(__file__).parent
@@ -57,8 +57,8 @@ def test_every_operation_reads_with_the_digest_that_it_had(store: SqlStore, name
         "title": str(read.plan.title),
     }
     assert shown == expected
-    assert cards.operation_card(read)
-    assert cards.details_card(read, NOW)
+    assert operation_cards.operation_card(read)
+    assert operation_cards.details_card(read, NOW)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_what_was_stored_as_text_is_shown_as_that_text(store: SqlStore) -> None:
         frozenset({Ask.CANCEL}),
     )
     assert failed.remedies[0].command == "vm force-off db-1"
-    assert str(cards.facts_text(store.operation("op-15").ended[1])) == (
+    assert str(operation_cards.facts_text(store.operation("op-15").ended[1])) == (
         "118 MiB sent, 3 passes, pause 101 ms, 4.2 seconds"
     )
 

@@ -1,0 +1,263 @@
+"""One host as it is now, from one short visit, and as it was last when it does not answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
+
+import libvirt
+
+from bot.adapters.libvirt.events.definitions import Listening
+from bot.adapters.libvirt.read.inventory import (
+    Definitions,
+    Facts,
+    autostarting,
+    facts,
+    huge_pages,
+    saved_memories,
+)
+from bot.adapters.libvirt.read.pool_refresh import Refreshes
+from bot.adapters.libvirt.read.pools import Storage
+from bot.adapters.libvirt.read.stats import Meter, Sample, free_memory, host_busy_ns, sweep
+from bot.adapters.libvirt.transport.connections import Connection, HostAddress, Line, Pending
+from bot.adapters.libvirt.transport.errors import said
+from bot.adapters.libvirt.transport.parts import NONSENSE, Parts, reason
+from bot.domain.cluster import Health, Host, Vm
+from bot.domain.errors import HostUnreachableError
+from bot.domain.storage import declare
+from bot.ports import Clock
+
+_FACTS_OLDEST = 30.0
+_FOR_POOLS = 0.7  # of a host's deadline, after which its reading waits for no pools
+_UNREAD_OLDEST = 5.0  # what could not be read is tried again sooner, but not at every reading
+_DEFINITIONS_OLDEST = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One host and its guests. ``facts`` are for looking deeper."""
+
+    host: Host
+    vms: tuple[Vm, ...] = ()
+    facts: Facts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """UUIDs of the VMs that start with the host, and of those whose memory is saved."""
+
+    starting: frozenset[str]
+    saved: frozenset[str]
+
+
+class HostReader:
+    """Reads one host, over and over, and remembers what it must between two readings.
+
+    Lines lead to the host: ``look`` for sweeps (read-only where configured), ``act`` for everything
+    that
+    waits for a guest or changes it, and ``storage`` for pools, so that none queues behind another:
+    a pool that is slow costs what is known of pools, not the host.
+    """
+
+    def __init__(self, address: HostAddress, *, clock: Clock, deadline: float) -> None:
+        self.address = address
+        self._clock = clock
+        self._deadline = deadline
+        self._definitions = Definitions(_DEFINITIONS_OLDEST)
+        self._facts: tuple[float, Facts] | None = None
+        self._facts_before: Facts | None = None
+        self._changes = 0
+        self._host_meter = Meter()
+        self._meters: dict[str, Meter] = {}
+        listening = Listening(self._definitions.changed, self._forget_facts)
+        self._listening = listening
+        self.look = Line(
+            address.name,
+            address.read_only_uri or address.uri,
+            clock=clock,
+            deadline=deadline,
+            read_only=bool(address.read_only_uri),
+            opened=self._opened,
+            closing=listening.end,
+        )
+        self.act = Line(address.name, address.uri, clock=clock, deadline=deadline, threads=4)
+        self.refreshes = Refreshes(address.name)
+        self.storage = Storage(address, clock=clock, deadline=deadline)
+        self._marks = Marks(frozenset(), frozenset())
+        self.last = Reading(self._unknown())
+
+    def begin(self, focus: Collection[str]) -> Pending[Reading]:
+        """Start a reading; guests in ``focus`` (names or UUIDs), and then the host's facts, are read anew."""
+        self.storage.begin(fresh=bool(focus))
+        until = time.monotonic() + _FOR_POOLS * self._deadline
+        return self.look.send(lambda connection: self._read(connection, focus, until))
+
+    def finish(self, pending: Pending[Reading], until: float) -> Reading:
+        """The reading, or the last one with what kept the host from answering; it never raises for a host's sake.
+
+        A host whose connection stands but which did not answer is STALE, one without a connection
+        UNREACHABLE.
+        """
+        try:
+            self.last = pending.wait(until)
+        except HostUnreachableError as error:
+            return self._as_last_seen(str(error.text))
+        except libvirt.libvirtError as error:
+            return self._as_last_seen(said(error))
+        except NONSENSE as error:
+            return self._as_last_seen(reason(error))
+        return self.last
+
+    def close(self) -> None:
+        """Let go of all lines."""
+        self.look.close()
+        self.act.close()
+        self.storage.close()
+
+    def _as_last_seen(self, problem: str) -> Reading:
+        health = Health.STALE if self.look.connected else Health.UNREACHABLE
+        return replace(
+            self.last,
+            host=replace(self.last.host, health=health, problem=problem.rstrip("."), cpu=None),
+        )
+
+    def _read(self, connection: Connection, focus: Collection[str], until: float) -> Reading:
+        parts = Parts(connection)
+        known = self._known_facts(connection, fresh=bool(focus))
+        busy = parts.read("CPU load", "", lambda: host_busy_ns(connection))
+        samples = sweep(connection, parts)
+        at = time.monotonic()
+        starting = parts.read("autostart of VMs", "", lambda: autostarting(connection))
+        kept = parts.read("saved memory of VMs", "", lambda: saved_memories(connection))
+        self._marks = Marks(
+            self._marks.starting if starting is None else starting,
+            self._marks.saved if kept is None else kept,
+        )
+        vms = []
+        for sample in samples:
+            fresh = sample.uuid in focus or sample.name in focus
+            vm = self._vm(connection, sample, at, fresh=fresh)
+            if vm is not None:
+                vms.append(vm)
+        self._tidy({sample.uuid for sample in samples})
+        shared = self._definitions.shared({vm.uuid for vm in vms if vm.state.active})
+        free = parts.read("free memory", "", lambda: free_memory(connection, shared))
+        cpu = None if busy is None else self._host_meter.load(*busy)
+        host = self._host(known, free or 0, cpu)
+        huge = parts.read("free huge pages", "", lambda: huge_pages(connection, known))
+        stored = self.storage.finish(until)
+        unnamed = {vm.name for vm in vms}  # those have their own problem
+        unread = [each for each in parts.unread if each.kind != "VM" or each.name not in unnamed]
+        host = replace(
+            host,
+            huge_pages=huge,
+            pools=stored.pools,
+            unread=(*known.unread, *stored.unread, *unread),
+        )
+        host = declare(host, self.address.storage)
+        return Reading(host, tuple(vms), known)
+
+    def _vm(self, connection: Connection, sample: Sample, at: float, *, fresh: bool) -> Vm | None:
+        """The guest; None when it left the host during the reading."""
+        known = self._definitions.read(connection, sample.uuid, fresh=fresh)
+        if known is None:
+            return None
+        definition = known.definition
+        vm = Vm(
+            uuid=sample.uuid,
+            name=sample.name,
+            host=self.address.name,
+            state=sample.state,
+            vcpus=known.vcpus,
+            memory=known.memory,
+            cpu=self._load(sample, at),
+            persistent=known.persistent,
+            autostart=sample.uuid in self._marks.starting,
+            paused_by=sample.paused_by,
+            saved=not sample.state.active and sample.uuid in self._marks.saved,
+            problem="; ".join(filter(None, (sample.problem, known.problem))),
+        )
+        if definition is None:
+            return vm
+        detail = (
+            replace(definition.detail, snapshots=known.snapshots)
+            if known.snapshots
+            else definition.detail
+        )
+        return replace(
+            vm,
+            memory_max=definition.memory_max,
+            scheduler=definition.scheduler,
+            tags=definition.tags,
+            detail=detail,
+        )
+
+    def _load(self, sample: Sample, at: float) -> float | None:
+        if not sample.state.active or sample.cpu_ns is None:
+            self._meters.pop(sample.uuid, None)
+            return None
+        meter = self._meters.get(sample.uuid)
+        if meter is None:
+            meter = self._meters[sample.uuid] = Meter()
+        return meter.load(at, sample.cpu_ns)
+
+    def _tidy(self, here: set[str]) -> None:
+        self._definitions.keep(here)
+        for uuid in self._meters.keys() - here:
+            self._meters.pop(uuid, None)
+
+    def _known_facts(self, connection: Connection, *, fresh: bool) -> Facts:
+        """What is known of the host; what could not be read is read again at the next reading."""
+        known, now = self._facts, time.monotonic()
+        oldest = _UNREAD_OLDEST if known and known[1].unread else _FACTS_OLDEST
+        if known is None or fresh or now - known[0] > oldest:
+            changes = self._changes
+            known = (now, facts(connection, self._facts_before))
+            self._facts_before = known[1]
+            self._facts = known if changes == self._changes else None  # else it may be old already
+        return known[1]
+
+    def _forget_facts(self) -> None:
+        self._changes += 1
+        self._facts = None
+        self.storage.forget()
+
+    def _opened(self, connection: Connection) -> None:
+        """A new connection: what happened while there was none is unknown."""
+        self._definitions.forget()
+        self._forget_facts()
+        self._listening.begin(connection)
+
+    def _host(self, known: Facts, free: int, cpu: float | None) -> Host:
+        return replace(
+            self._unknown(),
+            health=Health.UP,
+            seen_at=self._clock.now(),
+            problem="",
+            uuid=known.uuid,
+            hostname=known.hostname,
+            cpus=known.cpus,
+            memory=known.memory,
+            memory_free=free,
+            cpu=cpu,
+            cpu_model=known.cpu_model,
+            arch=known.arch,
+            hypervisor_version=known.hypervisor_version,
+            libvirt_version=known.libvirt_version,
+            machines=known.machines,
+            bridges=known.bridges,
+            networks=known.networks,
+        )
+
+    def _unknown(self) -> Host:
+        address = self.address
+        return Host(
+            name=address.name,
+            health=Health.UNREACHABLE,
+            problem="never seen",
+            reserve=address.reserve,
+            tags=address.tags,
+            migrate_address=urlsplit(address.migrate_data_uri).hostname or "",
+        )

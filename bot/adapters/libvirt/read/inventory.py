@@ -1,0 +1,414 @@
+"""The slow part of a reading: what a host is and offers, and its guests' definitions."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import libvirt
+from lxml import etree
+
+from bot.adapters.libvirt.read.domain_xml import Definition, document, parse
+from bot.adapters.libvirt.transport.connections import Connection
+from bot.adapters.libvirt.transport.parts import NO_DRIVER, NONSENSE, Parts, count, name_of, text
+from bot.domain.cluster import HugePages, Pool, Unread
+
+# Kinds of which every host that defines a pool reaches the same storage. For all others the
+# configuration decides.
+_SHARED_POOLS = frozenset({"netfs", "gluster", "rbd", "iscsi", "iscsi-direct", "sheepdog"})
+_ISCSI = frozenset({"iscsi", "iscsi-direct"})
+# The largest that a kernel uses for all memory (arm64, ppc64); huge ones are larger
+_ORDINARY_PAGE = 64 << 10
+_POOL_STATE_RUNNING = libvirt.VIR_STORAGE_POOL_RUNNING
+_DOMAIN_GONE = frozenset({libvirt.VIR_ERR_NO_DOMAIN})
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What changes seldom about a host. Memory in bytes; versions as libvirt counts them.
+
+    ``cpu`` identifies the host's CPU (model, vendor, signature and features) for host-passthrough.
+    ``unread``: parts that could not be read; what was known of them before stands in their place.
+    """
+
+    uuid: str
+    hostname: str
+    cpus: int
+    memory: int
+    cpu_model: str
+    cpu: frozenset[str]
+    arch: str
+    hypervisor_version: int
+    libvirt_version: int
+    machines: frozenset[str]
+    bridges: frozenset[str]
+    networks: frozenset[str]
+    huge_pages: tuple[tuple[int, int], ...] = ()  # size in bytes and how many, of those set aside
+    unread: tuple[Unread, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pools:
+    """The pools of a host, by name, and what of them could not be read."""
+
+    pools: tuple[Pool, ...] = ()
+    unread: tuple[Unread, ...] = ()
+
+
+def facts(connection: Connection, before: Facts | None = None) -> Facts:
+    """What the host is and offers, without its storage; about ten calls.
+
+    What was known ``before`` stands where something cannot be read now.
+
+    Raises:
+        ValueError: the host tells neither now nor before how many CPUs and how much memory it has.
+    """
+    parts = Parts(connection)
+    known = before or _NOTHING
+    told = parts.read("capabilities", "of the host", lambda: document(connection.getCapabilities()))
+    arch, cpus = parts.read("number of CPUs", "", lambda: _info(connection)) or (
+        known.arch,
+        known.cpus,
+    )
+    memory = parts.read("memory size", "", lambda: _memory(connection)) or known.memory
+    if cpus <= 0 or memory <= 0:
+        raise ValueError(f"it has {cpus} CPUs and {memory} bytes of memory")
+    networks = _networks(parts, connection)
+    return Facts(
+        uuid=known.uuid if told is None else told.findtext("host/uuid", ""),
+        hostname=parts.read("host name", "", lambda: text(connection.getHostname()))
+        or known.hostname,
+        cpus=cpus,
+        memory=memory,
+        cpu_model=known.cpu_model if told is None else told.findtext("host/cpu/model", ""),
+        cpu=known.cpu if told is None else frozenset(_cpu(told)),
+        arch=known.arch if told is None else told.findtext("host/cpu/arch", "") or arch,
+        hypervisor_version=parts.read("QEMU version", "", lambda: int(connection.getVersion()))
+        or known.hypervisor_version,
+        libvirt_version=parts.read("libvirt version", "", lambda: int(connection.getLibVersion()))
+        or known.libvirt_version,
+        machines=known.machines if told is None else frozenset(_machines(told)),
+        bridges=frozenset(
+            {*_bridges(parts, connection), *(bridge for _, bridge in networks if bridge)}
+        ),
+        networks=frozenset(name for name, _ in networks),
+        huge_pages=huge if (huge := _huge_or_none(parts, told)) is not None else known.huge_pages,
+        unread=parts.unread,
+    )
+
+
+_NOTHING = Facts("", "", 0, 0, "", frozenset(), "", 0, 0, frozenset(), frozenset(), frozenset())
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of one guest beyond its state; ``problem``: what of it could not be read, and why.
+
+    ``definition`` is the last one that could be read, None when none ever could. Memory in bytes.
+    """
+
+    definition: Definition | None
+    persistent: bool = True
+    snapshots: int = 0
+    vcpus: int = 0
+    memory: int = 0
+    problem: str = ""
+
+
+class Definitions:
+    """Parsed definitions of one host's guests, read again when an event says so or when they are old.
+
+    Safe to be told of changes from libvirt's event loop while a reading is under way: a guest
+    marked changed during the reading of its definition is read again next time.
+
+    Args:
+        oldest: seconds after which a definition is read again, for changes that no event tells.
+            Each guest's own age limit is spread over the last third, so that they do not all fall
+            due at once.
+    """
+
+    def __init__(self, oldest: float) -> None:
+        self._oldest = oldest
+        self._known: dict[str, tuple[float, Known]] = {}
+        self._changed: set[str] = set()
+
+    def changed(self, uuid: str) -> None:
+        """The guest's definition may read differently now."""
+        self._changed.add(uuid)
+
+    def forget(self) -> None:
+        """Nothing is known any more: events were missed."""
+        self._known.clear()
+
+    def keep(self, uuids: Collection[str]) -> None:
+        """Forget guests that are gone."""
+        for uuid in self._known.keys() - set(uuids):
+            self._known.pop(uuid, None)
+
+    def shared(self, uuids: Collection[str]) -> int:
+        """Return the bytes of these guests' memory that their host counts as cached.
+
+        All that each may take: how much of it is taken already is not told by a definition.
+        """
+        known = (self._known[uuid][1] for uuid in uuids if uuid in self._known)
+        return sum(each.memory for each in known if each.definition and each.definition.in_cache)
+
+    def read(self, connection: Connection, uuid: str, *, fresh: bool = False) -> Known | None:
+        """Return what is known of a guest; None when it just left.
+
+        What cannot be read is taken from the reading before, and told in ``problem``.
+        """
+        now = time.monotonic()
+        at, before = self._known.get(uuid, (0.0, Known(None)))
+        old = uuid in self._changed or now - at >= self._limit(uuid)
+        if before.definition and not before.problem and not fresh and not old:
+            return before
+        self._changed.discard(uuid)
+        read = _read(connection, uuid, before)
+        if read is not None:
+            self._known[uuid] = (now, read)
+        return read
+
+    def _limit(self, uuid: str) -> float:
+        return self._oldest * (1 - (zlib.crc32(uuid.encode()) % 100) / 300)
+
+
+def _read(connection: Connection, uuid: str, before: Known) -> Known | None:
+    parts = Parts(connection)
+    domain = parts.read(
+        "definition", "", lambda: connection.lookupByUUIDString(uuid), absent=_DOMAIN_GONE
+    )
+    if domain is None and not parts.unread:
+        return None
+    ask = partial(parts.read, absent=_DOMAIN_GONE)
+    definition = None if domain is None else ask("definition", "", lambda: parse(domain.XMLDesc()))
+    if definition is None and not parts.unread:
+        return None
+    persistent = snapshots = size = None
+    if domain is not None:
+        persistent = ask("whether it is stored", "", lambda: bool(count(domain.isPersistent())))
+        snapshots = parts.read(
+            "number of snapshots",
+            "",
+            lambda: count(domain.snapshotNum()),
+            absent=_DOMAIN_GONE | NO_DRIVER,
+        )
+    if definition is None or definition.problem:
+        size = _size(domain)
+    vcpus, memory = _sizes(definition or before.definition, size)
+    told = [f"{each.kind}: {each.why}" for each in parts.unread]
+    told += [definition.problem] if definition and definition.problem else []
+    return Known(
+        definition or before.definition,
+        before.persistent if persistent is None else persistent,
+        before.snapshots if snapshots is None else snapshots,
+        vcpus,
+        memory,
+        "; ".join(told),
+    )
+
+
+def _size(domain: Any) -> tuple[int, int] | None:
+    """Return vCPUs and bytes of memory as the running domain has them, for one whose definition is odd."""
+    try:
+        _, _, kib, vcpus, *_ = domain.info()
+        return count(vcpus), count(kib) * 1024
+    except (libvirt.libvirtError, *NONSENSE):
+        return None  # the problem with its definition is told already
+
+
+def _sizes(definition: Definition | None, size: tuple[int, int] | None) -> tuple[int, int]:
+    """Return vCPUs and bytes of memory: by the definition, else as the domain itself says; 0 when nobody knows."""
+    vcpus, memory = (definition.vcpus, definition.memory) if definition else (0, 0)
+    other = size or (0, 0)
+    return vcpus or other[0], memory or other[1]
+
+
+def autostarting(connection: Connection) -> frozenset[str]:
+    """UUIDs of the guests that start with the host."""
+    found = connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_AUTOSTART)
+    return frozenset(domain.UUIDString() for domain in found)
+
+
+def saved_memories(connection: Connection) -> frozenset[str]:
+    """UUIDs of the VMs whose memory is saved on the host (managed save); their next start goes on from it."""
+    found = connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)
+    return frozenset(domain.UUIDString() for domain in found)
+
+
+def huge_pages(connection: Connection, known: Facts) -> tuple[HugePages, ...] | None:
+    """The huge pages that a host sets aside, with how many are free now; None where it does not tell."""
+    sizes = [size for size, _ in known.huge_pages]
+    if not sizes:
+        return ()
+    try:
+        # Cell -1 is the whole host, whatever its NUMA cells.
+        told = connection.getFreePages([size >> 10 for size in sizes], -1, 1)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() in {
+            *NO_DRIVER,
+            libvirt.VIR_ERR_OPERATION_FAILED,
+            libvirt.VIR_ERR_INVALID_ARG,
+        }:
+            return None
+        raise
+    free: Counter[int] = Counter()
+    for counts in told.values():
+        free.update(counts)
+    return tuple(
+        HugePages(size, total, count(free[size >> 10])) for size, total in known.huge_pages
+    )
+
+
+def _huge_or_none(
+    parts: Parts, capabilities: etree._Element | None
+) -> tuple[tuple[int, int], ...] | None:
+    """The huge pages set aside; None where they cannot be read."""
+    if capabilities is None:
+        return None
+    return parts.read("huge pages", "of the host", lambda: pages_set_aside(capabilities))
+
+
+def pages_set_aside(capabilities: etree._Element) -> tuple[tuple[int, int], ...]:
+    """Size in bytes and count, over all NUMA cells, of each page size that the host sets aside, smallest first."""
+    counts: Counter[int] = Counter()
+    for each in capabilities.iterfind("host/topology/cells/cell/pages"):
+        # Libvirt counts sizes in KiB here
+        counts[int(each.get("size", "0")) << 10] += int(each.text or 0)
+    return tuple(
+        sorted(
+            (size, number)
+            for size, number in counts.items()
+            if number > 0 and size > _ORDINARY_PAGE
+        )
+    )
+
+
+def _info(connection: Connection) -> tuple[str, int]:
+    """Architecture and number of CPUs."""
+    arch, _, cpus, *_ = connection.getInfo()
+    return text(arch), count(cpus)
+
+
+def _memory(connection: Connection) -> int:
+    """Exact bytes where the host tells them; ``getInfo`` rounds to MiB."""
+    try:
+        return (
+            count(connection.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)["total"])
+            * 1024
+        )
+    except (libvirt.libvirtError, *NONSENSE):
+        return count(connection.getInfo()[1]) << 20  # an error of this one is told
+
+
+def _cpu(capabilities: etree._Element) -> Iterator[str]:
+    """Words that together tell one CPU from another; the microcode's version is left out."""
+    cpu = capabilities.find("host/cpu")
+    if cpu is None:
+        return
+    yield f"model {cpu.findtext('model', '')}"
+    yield f"vendor {cpu.findtext('vendor', '')}"
+    signature = cpu.find("signature")
+    if signature is not None:
+        yield f"signature {sorted(signature.attrib.items())}"
+    yield from (f"feature {each.get('name')}" for each in cpu.iterfind("feature"))
+
+
+def _machines(capabilities: etree._Element) -> Iterator[str]:
+    for machine in capabilities.iterfind("guest/arch//machine"):
+        yield machine.text or ""
+        if machine.get("canonical"):
+            yield machine.get("canonical", "")
+
+
+def _bridges(parts: Parts, connection: Connection) -> Iterator[str]:
+    """Names of the host's bridges, by the interface driver; a host without one tells its networks' bridges only.
+
+    Inactive ones too: a bridge to which nothing is plugged counts as inactive. An interface that
+    cannot be described is taken for a bridge: libvirt describes a bridge with each of its ports and
+    fails at one odd port; to take it for absent would refuse every move to that host.
+    """
+    for each in parts.list_all("interface", connection.listAllInterfaces):
+        name = name_of(each)
+        root = parts.read("interface", name, partial(described, each, "interface"))
+        if root is not None and root.get("type") == "bridge":
+            yield root.get("name", "")
+        elif parts.why("interface", name) and name != "?":
+            yield name
+
+
+def _networks(parts: Parts, connection: Connection) -> list[tuple[str, str]]:
+    """Name and bridge ('' for those without, or that cannot be described) of each active network."""
+    active = libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE
+    found: list[tuple[str, str]] = []
+    for each in parts.list_all("network", lambda: connection.listAllNetworks(active)):
+        name = name_of(each)
+        root = parts.read("network", name, partial(described, each, "network"))
+        bridge = None if root is None else root.find("bridge")
+        if root is not None or parts.why("network", name):
+            found.append((name, "" if bridge is None else bridge.get("name", "")))
+    return found
+
+
+def pools_of(connection: Connection, before: Pools | None = None) -> Pools:
+    """The storage pools; where one cannot be read, it stands as it was ``before``, if it was known then."""
+    parts = Parts(connection)
+    known = {pool.name: pool for pool in (before or Pools()).pools}
+    found: list[Pool] = []
+    listed = parts.list_all("pool", connection.listAllStoragePools)
+    for each in listed:
+        name = name_of(each)
+        pool = parts.read("pool", name, partial(_pool_of, each))
+        if pool is None and parts.why("pool", name):
+            pool = known.get(name)
+        found += [pool] if pool is not None else []
+    if parts.why("pool", ""):
+        found = list(known.values())
+    return Pools(tuple(sorted(found, key=lambda pool: pool.name)), parts.unread)
+
+
+def described(thing: Any, tag: str) -> etree._Element:
+    """Return the description of a network, pool or interface.
+
+    Raises:
+        ValueError: it is not XML, or describes something else.
+    """
+    root = document(thing.XMLDesc())
+    if root.tag != tag:
+        raise ValueError(f"it is described as <{root.tag}>, not as <{tag}>")
+    return root
+
+
+def _pool_of(pool: Any) -> Pool:
+    return _pool(
+        described(pool, "pool"),
+        [count(each) for each in pool.info()],
+        bool(count(pool.autostart())),
+    )
+
+
+def _of_source(root: etree._Element) -> str:
+    device = root.find("source/device")
+    return "" if device is None else device.get("path", "")
+
+
+# As libvirt tells
+def _pool(root: etree._Element, info: Sequence[int], autostart: bool) -> Pool:  # noqa: FBT001
+    state, capacity, _, available = info
+    kind = root.get("type", "")
+    return Pool(
+        name=root.findtext("name", ""),
+        kind=kind,
+        path=root.findtext("target/path", ""),
+        active=state == _POOL_STATE_RUNNING,
+        autostart=autostart,
+        capacity=capacity,
+        free=available,
+        shared=kind in _SHARED_POOLS,
+        source=_of_source(root) if kind in _ISCSI else "",
+    )

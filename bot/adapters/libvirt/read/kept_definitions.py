@@ -1,0 +1,84 @@
+"""Definitions read to be kept, and stored again on another host."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import libvirt
+from lxml import etree
+
+from bot.adapters.libvirt.read.domain_xml import document, parse
+from bot.adapters.libvirt.read.stats import state_of
+from bot.adapters.libvirt.transport.connections import Connection
+from bot.adapters.libvirt.transport.parts import count
+from bot.domain.definition import Definition, sha_of
+
+Domain = Any
+"""A ``libvirt.virDomain``; the vendor publishes no types."""
+
+_VNC_MOST = 8  # characters that the protocol takes of a password
+
+
+def definitions(connection: Connection, host: str, at: datetime) -> tuple[Definition, ...]:
+    """The definitions of all VMs of a host; one that goes away meanwhile is left out."""
+    return tuple(_all(connection, host, at))
+
+
+def _all(connection: Connection, host: str, at: datetime) -> Iterator[Definition]:
+    for domain in connection.listAllDomains():
+        try:
+            yield _definition(domain, host, at)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+                raise
+
+
+def _definition(domain: Domain, host: str, at: datetime) -> Definition:
+    persistent = bool(domain.isPersistent())
+    # As other hosts take it. The stored one is what its next start is by; a transient VM has none.
+    flags = libvirt.VIR_DOMAIN_XML_MIGRATABLE | (
+        libvirt.VIR_DOMAIN_XML_INACTIVE if persistent else 0
+    )
+    xml = str(domain.XMLDesc(flags))
+    found = parse(xml)
+    state, why = domain.state()
+    return Definition(
+        uuid=found.uuid,
+        name=found.name,
+        host=host,
+        xml=xml,
+        sha=sha_of(xml),
+        taken_at=at,
+        seen_at=at,
+        state=state_of(count(state), count(why))[0],
+        vcpus=found.vcpus,
+        memory=found.memory,
+        detail=found.detail,
+        tags=dict(found.tags),
+        persistent=persistent,
+        password=_has_password(domain, xml, flags),
+    )
+
+
+def _has_password(domain: Domain, xml: str, flags: int) -> bool:
+    """Whether a screen has a password. It is looked at here and goes nowhere."""
+    if document(xml).find("devices/graphics") is None:
+        return False
+    whole = document(str(domain.XMLDesc(flags | libvirt.VIR_DOMAIN_XML_SECURE)))
+    return any(each.get("passwd") for each in whole.iterfind("devices/graphics"))
+
+
+def define(connection: Connection, kept: Definition, *, reset_nvram: bool) -> None:
+    """Store a kept definition; see the port."""
+    root = document(kept.xml)
+    root.attrib.pop("id", "")
+    if kept.password:
+        for screen in root.iterfind("devices/graphics"):
+            screen.set("passwd", secrets.token_urlsafe(_VNC_MOST)[:_VNC_MOST])
+    variables = root.find("os/nvram")
+    if reset_nvram and variables is not None:
+        variables.text = None  # libvirt names the file anew and fills it from the template
+    connection.defineXML(etree.tostring(root, encoding="unicode"))

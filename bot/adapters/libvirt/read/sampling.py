@@ -1,0 +1,411 @@
+"""Measures all hosts side by side: one bulk question to each, on a connection of its own, under a deadline."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import libvirt
+
+from bot.adapters.libvirt.events.incidents import Alarms
+from bot.adapters.libvirt.read.domain_xml import document, parse
+from bot.adapters.libvirt.read.inventory import pages_set_aside
+from bot.adapters.libvirt.read.stats import read_all, state_of
+from bot.adapters.libvirt.transport.connections import Connection, HostAddress, Line, Pending
+from bot.adapters.libvirt.transport.parts import (
+    NO_DRIVER,
+    NONSENSE,
+    Parts,
+    count,
+    name_of,
+    reason,
+    text,
+)
+from bot.domain.cluster import Unread, VmState
+from bot.domain.errors import HostUnreachableError
+from bot.domain.metrics import Counts, HostSample, SnapshotSeen, Sweep, VmSample, rate
+from bot.ports import Clock
+
+# Measured on libvirtd 9, per guest: VCPU 0.67 ms, CPU_TOTAL 0.56, BALLOON 1.0, BLOCK 1.6. What
+# costs more is asked for less often; what it told last stands meanwhile.
+_ALWAYS = (
+    libvirt.VIR_DOMAIN_STATS_STATE
+    | libvirt.VIR_DOMAIN_STATS_CPU_TOTAL
+    | libvirt.VIR_DOMAIN_STATS_VCPU
+)
+_SLOW = (
+    libvirt.VIR_DOMAIN_STATS_BALLOON
+    | libvirt.VIR_DOMAIN_STATS_INTERFACE
+    | libvirt.VIR_DOMAIN_STATS_BLOCK
+)
+_KEPT_EVERY = 600.0
+_HUGE_EVERY = 60.0
+_WITH_MEMORY = frozenset({
+    libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_BLOCKED, libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_SHUTDOWN,
+    libvirt.VIR_DOMAIN_PMSUSPENDED,
+})  # fmt: skip
+_UNREAD_EVERY = 60.0  # what could not be read is tried again sooner
+_OFF_BY_ITSELF = {
+    libvirt.VIR_DOMAIN_SHUTOFF_CRASHED: "crashed",
+    libvirt.VIR_DOMAIN_SHUTOFF_FAILED: "failed",
+}
+
+Record = Mapping[str, Any]
+"""What ``virConnectGetAllDomainStats`` tells of one guest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The snapshots and checkpoints of a host's guests, and what of them could not be read."""
+
+    snapshots: tuple[SnapshotSeen, ...] = ()
+    checkpoints: tuple[SnapshotSeen, ...] = ()
+    unread: tuple[Unread, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """One host's answer: its own sample and its guests', when it was made, by ``time.monotonic()``."""
+
+    host: HostSample
+    vms: tuple[VmSample, ...]
+    kept: Kept
+
+
+class LibvirtSampler:
+    """The port ``Sampler``: every host through its own line, which nothing else uses.
+
+    Args:
+        hosts: who they are and how they are reached; the read-only way is taken where there is one.
+        clock: stamps what is seen.
+        deadline: seconds a host has for its answer.
+        slow_every: how many sweeps pass between two looks at balloon, disks and network.
+    """
+
+    def __init__(
+        self,
+        hosts: Sequence[HostAddress],
+        *,
+        clock: Clock,
+        deadline: float = 5.0,
+        slow_every: int = 4,
+    ) -> None:
+        self._clock = clock
+        self._deadline = deadline
+        self._hosts = [
+            HostSampler(each, clock=clock, deadline=deadline, slow_every=slow_every)
+            for each in hosts
+        ]
+
+    def sweep(self) -> Sweep:
+        """Ask every host at once; see the port."""
+        at = self._clock.now()
+        asked = [(host, host.begin()) for host in self._hosts]
+        until = time.monotonic() + self._deadline
+        answers = [host.finish(pending, until) for host, pending in asked]
+        return Sweep(
+            at,
+            tuple(each.host for each in answers),
+            tuple(vm for each in answers for vm in each.vms),
+            tuple(event for host in self._hosts for event in host.alarms.taken()),
+            tuple(seen for each in answers for seen in each.kept.snapshots),
+            tuple(seen for each in answers for seen in each.kept.checkpoints),
+        )
+
+    def close(self) -> None:
+        """Let go of every connection."""
+        for host in self._hosts:
+            host.line.close()
+
+
+class HostSampler:
+    """Measures one host, over and over, and remembers the counters of the time before."""
+
+    def __init__(
+        self, address: HostAddress, *, clock: Clock, deadline: float, slow_every: int
+    ) -> None:
+        self._name = address.name
+        self._clock = clock
+        self._slow_every = slow_every
+        self._sweeps = 0
+        self._host_counts: tuple[float, Mapping[str, int]] | None = None
+        self._fast: dict[str, Counts] = {}
+        self._slow: dict[str, Counts] = {}
+        self._latest: dict[str, VmSample] = {}
+        self._kept: tuple[float, Kept] | None = None
+        # By UUID and number of the run: how a guest's memory is backed does not change while it
+        # runs.
+        self._shared: dict[tuple[str, int], bool] = {}
+        self._resident: dict[tuple[str, int], int] = {}
+        self._huge = (float("-inf"), 0)
+        self._last = _Answer(HostSample(address.name, None, "never seen"), (), Kept())
+        self.alarms = Alarms(address.name, clock)
+        uri = address.read_only_uri or address.uri
+        self.line = Line(
+            address.name, uri, clock=clock, deadline=deadline, threads=1, read_only=bool(address.read_only_uri),
+            opened=self.alarms.begin, closing=self.alarms.end,
+        )  # fmt: skip
+
+    def begin(self) -> Pending[_Answer]:
+        """Put the question."""
+        return self.line.send(self._measure)
+
+    def finish(self, pending: Pending[_Answer], until: float) -> _Answer:
+        """The answer; without one in time the last numbers, with the problem.
+
+        Old guests' rates are not repeated.
+        """
+        try:
+            self._last = pending.wait(until)
+        except HostUnreachableError as error:
+            return self._silent(str(error.text))
+        except (libvirt.libvirtError, *NONSENSE) as error:
+            return self._silent(reason(error))
+        return self._last
+
+    def _silent(self, problem: str) -> _Answer:
+        host = replace(
+            self._last.host, problem=problem.rstrip(".") or "no answer", cpu=None, wait=None
+        )
+        return replace(self._last, host=host, vms=())
+
+    def _measure(self, connection: Connection) -> _Answer:
+        began = time.monotonic()
+        slow = self._sweeps % self._slow_every == 0
+        self._sweeps += 1
+        parts = Parts(connection)
+        records = read_all(connection, parts, _ALWAYS | (_SLOW if slow else 0))
+        at = time.monotonic()
+        found = (self._try_vm(parts, domain, record, at, slow=slow) for domain, record in records)
+        vms = tuple(vm for vm in found if vm is not None)
+        self._forget_others({vm.uuid for vm in vms})
+        shared = sum(self._in_cache(parts, domain, record) for domain, record in records)
+        host = self._host(parts, connection, time.monotonic(), shared)
+        kept = self._kept_by(connection)
+        unread = (*parts.unread, *kept.unread)
+        return _Answer(replace(host, took=time.monotonic() - began, unread=unread), vms, kept)
+
+    def _try_vm(
+        self, parts: Parts, domain: Any, record: Record, at: float, *, slow: bool
+    ) -> VmSample | None:
+        """One guest's sample; None, and told why, when what its host tells of it makes no sense."""
+        try:
+            return self._vm(domain, record, at, slow=slow)
+        except (libvirt.libvirtError, *NONSENSE) as error:
+            parts.note("VM", name_of(domain), reason(error))
+            return None
+
+    def _vm(self, domain: Any, record: Record, at: float, *, slow: bool) -> VmSample:
+        # The handle keeps name and UUID; asking them costs no call
+        uuid = text(domain.UUIDString())
+        state, why = state_of(count(record["state.state"]), count(record.get("state.reason", 0)))
+        if state is VmState.SHUT_OFF:
+            why = _OFF_BY_ITSELF.get(record.get("state.reason", 0), "")
+        before = self._latest.get(uuid) if state.active else None
+        now, then = _fast_counts(record, at), self._fast.get(uuid, Counts(at))
+        self._fast[uuid] = now
+        cores = rate(then.busy, now.busy, now.at - then.at)
+        waited = rate(then.waited, now.waited, now.at - then.at)
+        sample = VmSample(
+            uuid, text(domain.name()), self._name, state.value, count(record.get("vcpu.current", 0)),
+            cpu=None if cores is None else cores / 1e9,
+            wait=None if waited is None else waited / 1e9,
+            why=why,
+        )  # fmt: skip
+        if slow:
+            sample = self._with_slow(sample, record, at)
+        elif before is not None:
+            sample = replace(
+                sample, memory=before.memory, used=before.used, read=before.read, written=before.written,
+                received=before.received, sent=before.sent,
+            )  # fmt: skip
+        self._latest[uuid] = sample
+        return sample
+
+    def _with_slow(self, sample: VmSample, record: Record, at: float) -> VmSample:
+        now, then = _slow_counts(record, at), self._slow.get(sample.uuid, Counts(at))
+        self._slow[sample.uuid] = now
+        passed = now.at - then.at
+        memory, used = _memory(record)
+        return replace(
+            sample, memory=memory, used=used,
+            read=rate(then.read, now.read, passed), written=rate(then.written, now.written, passed),
+            received=rate(then.received, now.received, passed), sent=rate(then.sent, now.sent, passed),
+        )  # fmt: skip
+
+    def _forget_others(self, here: set[str]) -> None:
+        for known in (self._fast, self._slow, self._latest):
+            for uuid in known.keys() - here:
+                known.pop(uuid, None)
+        for run in [run for run in self._shared if run[0] not in here]:
+            self._shared.pop(run)
+            self._resident.pop(run, None)
+
+    def _in_cache(self, parts: Parts, domain: Any, record: Record) -> int:
+        """Bytes of a guest that are taken and that its host counts as cached.
+
+        What is resident is told with the balloon; of it, QEMU's own is beyond the guest's memory.
+        """
+        if record.get("state.state") not in _WITH_MEMORY:
+            return 0
+        name = name_of(domain)
+        run = parts.read("VM", name, lambda: (text(domain.UUIDString()), domain.ID()))
+        if run is None:
+            return 0
+        if run not in self._shared:
+            made = parts.read("definition of VM", name, lambda: parse(domain.XMLDesc()))
+            if made is None:
+                return 0
+            self._shared[run] = made.in_cache
+        if not self._shared[run]:
+            return 0
+        if "balloon.rss" in record:
+            self._resident[run] = 1024 * min(
+                record["balloon.rss"], record.get("balloon.current", record["balloon.rss"])
+            )
+        return self._resident.get(run, 0)
+
+    def _set_aside(self, parts: Parts, connection: Connection) -> int:
+        """Bytes of huge pages: set aside rarely, so they are looked up now and then."""
+        now = time.monotonic()
+        if now - self._huge[0] > _HUGE_EVERY:
+            ask = lambda: pages_set_aside(document(connection.getCapabilities()))  # noqa: E731
+            found = parts.read("huge pages", "of the host", ask)
+            if found is not None:
+                self._huge = (now, sum(size * number for size, number in found))
+        return self._huge[1]
+
+    def _host(self, parts: Parts, connection: Connection, at: float, shared: int) -> HostSample:
+        cpus = count(connection.getInfo()[2])
+        total, used = _host_memory(connection, shared)
+        huge = self._set_aside(parts, connection)
+        memory, used = max(0, total - huge), max(0, used - huge)
+        before, now = (
+            self._host_counts,
+            parts.read("CPU load", "", lambda: _host_counts(connection)),
+        )
+        self._host_counts = None if now is None else (at, now)
+        busy = waited = None
+        if before is not None and now is not None:
+            passed = at - before[0]
+            busy = rate(_busy(before[1]), _busy(now), passed)
+            waited = rate(before[1].get("iowait", 0), now.get("iowait", 0), passed)
+        return HostSample(
+            self._name, self._clock.now(), "", cpus,
+            cpu=None if busy is None else busy / 1e9,
+            wait=None if waited is None else waited / 1e9,
+            memory=memory, used=used, huge=huge,
+        )  # fmt: skip
+
+    def _kept_by(self, connection: Connection) -> Kept:
+        now = time.monotonic()
+        oldest = _UNREAD_EVERY if self._kept and self._kept[1].unread else _KEPT_EVERY
+        if self._kept is None or now - self._kept[0] > oldest:
+            parts = Parts(connection)
+            snapshots = _list(parts, connection, self._name, "snapshot")
+            checkpoints = _list(parts, connection, self._name, "checkpoint")
+            self._kept = (now, Kept(snapshots, checkpoints, parts.unread))
+        return self._kept[1]
+
+
+def _fast_counts(record: Record, at: float) -> Counts:
+    delays = [
+        value for key, value in record.items() if key.startswith("vcpu.") and key.endswith(".delay")
+    ]
+    return Counts(at, busy=record.get("cpu.time"), waited=sum(delays) if delays else None)
+
+
+def _slow_counts(record: Record, at: float) -> Counts:
+    return Counts(
+        at, read=_total(record, "block.", ".rd.bytes"), written=_total(record, "block.", ".wr.bytes"),
+        received=_total(record, "net.", ".rx.bytes"), sent=_total(record, "net.", ".tx.bytes"),
+    )  # fmt: skip
+
+
+def _total(record: Record, start: str, end: str) -> int | None:
+    found = [
+        int(value) for key, value in record.items() if key.startswith(start) and key.endswith(end)
+    ]
+    return sum(found) if found else None
+
+
+def _memory(record: Record) -> tuple[int | None, int | None]:
+    """Bytes the balloon holds, and what of them the guest says it uses (its driver reports every few seconds)."""
+    current, available = record.get("balloon.current"), record.get("balloon.available")
+    free = record.get("balloon.usable", record.get("balloon.unused"))
+    used = (available - free) * 1024 if available is not None and free is not None else None
+    return None if current is None else current * 1024, used
+
+
+def _host_memory(connection: Connection, shared: int) -> tuple[int, int]:
+    """A host's memory and what of it is in use, in bytes; caches do not count as used, except what is ``shared``.
+
+    The kernel counts guests' shared memory (memfd) as cached, though it cannot be given back.
+    """
+    try:
+        counts = connection.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() not in NO_DRIVER:
+            raise
+        total = count(connection.getInfo()[1]) << 20
+        return total, max(0, total - count(connection.getFreeMemory()))
+    total = count(counts.get("total", 0)) * 1024
+    free, buffers, cached = (
+        count(counts.get(kind, 0)) * 1024 for kind in ("free", "buffers", "cached")
+    )
+    return total, max(0, total - free - buffers - max(0, cached - shared))
+
+
+def _host_counts(connection: Connection) -> Mapping[str, int] | None:
+    try:
+        counts = connection.getCPUStats(libvirt.VIR_NODE_CPU_STATS_ALL_CPUS)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() in NO_DRIVER:
+            return None
+        raise
+    return {kind: count(value) for kind, value in counts.items()}
+
+
+def _busy(counts: Mapping[str, int]) -> int:
+    return sum(counts.get(kind, 0) for kind in ("kernel", "user", "intr"))
+
+
+_KINDS: Mapping[str, tuple[int, Callable[[Any], list[Any]]]] = {
+    "snapshot": (libvirt.VIR_CONNECT_LIST_DOMAINS_HAS_SNAPSHOT, lambda it: it.listAllSnapshots()),
+    "checkpoint": (
+        libvirt.VIR_CONNECT_LIST_DOMAINS_HAS_CHECKPOINT,
+        lambda it: it.listAllCheckpoints(),
+    ),
+}
+
+
+def _list(parts: Parts, connection: Connection, host: str, kind: str) -> tuple[SnapshotSeen, ...]:
+    """What guests have of a kind, without what cannot be read."""
+    having, of = _KINDS[kind]
+    found: list[SnapshotSeen] = []
+    for domain in parts.list_all(kind, lambda: connection.listAllDomains(having)):
+        vm = name_of(domain)
+        uuid = parts.read("VM", vm, lambda domain=domain: text(domain.UUIDString()))  # type: ignore[misc]
+        made = parts.read(f"{kind}s of VM", vm, lambda domain=domain: list(of(domain)))  # type: ignore[misc]
+        for each in made or [] if uuid else []:
+            what = f"{vm}/{name_of_snapshot(each)}"
+            seen = parts.read(kind, what, partial(_seen, host, str(uuid), vm, each))
+            found += [seen] if seen else []
+    return tuple(found)
+
+
+def name_of_snapshot(thing: Any) -> str:
+    """Return the name that a snapshot's or checkpoint's handle keeps; ``?`` when it has none."""
+    try:
+        return text(thing.getName())
+    except (libvirt.libvirtError, *NONSENSE):
+        return "?"
+
+
+def _seen(host: str, uuid: str, vm: str, thing: Any) -> SnapshotSeen:
+    made = int(document(thing.getXMLDesc()).findtext("creationTime") or 0)
+    return SnapshotSeen(host, uuid, vm, text(thing.getName()), datetime.fromtimestamp(made, UTC))

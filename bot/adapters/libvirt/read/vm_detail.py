@@ -1,0 +1,362 @@
+"""Looking deeper at a guest: jobs, disks' sizes, CPUs that fit, how fast it writes memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import libvirt
+
+from bot.adapters.libvirt.read.domain_xml import Definition, document, parse
+from bot.adapters.libvirt.read.inventory import Facts
+from bot.adapters.libvirt.read.qcow2 import snapshot_ids
+from bot.adapters.libvirt.read.ties import bases
+from bot.adapters.libvirt.transport.connections import Connection
+from bot.adapters.libvirt.transport.errors import said
+from bot.adapters.libvirt.transport.parts import NONSENSE, Parts, count
+from bot.adapters.libvirt.write import volumes
+from bot.domain.cluster import CpuFit, Disk, Host, StoredSize, Vm, VmDetail, VmSnapshot
+
+Domain = Any
+"""A ``libvirt.virDomain``; the vendor publishes no types."""
+
+_JOBS = {
+    libvirt.VIR_DOMAIN_JOB_OPERATION_START: "start",
+    libvirt.VIR_DOMAIN_JOB_OPERATION_SAVE: "save",
+    libvirt.VIR_DOMAIN_JOB_OPERATION_RESTORE: "restore",
+    libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN: "migration in",
+    libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT: "migration",
+    libvirt.VIR_DOMAIN_JOB_OPERATION_SNAPSHOT: "snapshot",
+    libvirt.VIR_DOMAIN_JOB_OPERATION_SNAPSHOT_REVERT: "snapshot revert",
+    libvirt.VIR_DOMAIN_JOB_OPERATION_DUMP: "dump",
+    libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP: "backup",
+    libvirt.VIR_DOMAIN_JOB_OPERATION_SNAPSHOT_DELETE: "snapshot delete",
+}
+_BLOCK_JOBS = {
+    libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_PULL: "pull",
+    libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_COPY: "copy",
+    libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_COMMIT: "commit",
+    libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_ACTIVE_COMMIT: "active commit",
+    libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_BACKUP: "backup",
+}
+# Answers that mean "not here" or "not now" to a question whose answer may be missing.
+_CANNOT_SAY = frozenset(
+    {
+        libvirt.VIR_ERR_NO_SUPPORT,
+        libvirt.VIR_ERR_OPERATION_UNSUPPORTED,
+        libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED,
+        libvirt.VIR_ERR_CONFIG_UNSUPPORTED,
+        libvirt.VIR_ERR_OPERATION_INVALID,
+        libvirt.VIR_ERR_OPERATION_FAILED,
+        libvirt.VIR_ERR_INVALID_ARG,
+        libvirt.VIR_ERR_INTERNAL_ERROR,
+        libvirt.VIR_ERR_SYSTEM_ERROR,
+        libvirt.VIR_ERR_NO_STORAGE_VOL,
+        libvirt.VIR_ERR_NO_STORAGE_POOL,
+        libvirt.VIR_ERR_NO_DOMAIN,
+    }
+)
+_JOB_OPERATION = libvirt.VIR_DOMAIN_JOB_OPERATION
+_DIRTY_MEASURED = libvirt.VIR_DOMAIN_DIRTYRATE_MEASURED
+_DIRTY_SECONDS = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """What only a deeper look shows; ``live`` is the definition that would travel (None for a guest that is off).
+
+    ``problem``: what could not be read, '' for nothing.
+    """
+
+    detail: VmDetail
+    live: Definition | None
+    stored: StoredSize | None = None
+    problem: str = ""
+
+
+def depth(connection: Connection, vm: Vm) -> Depth:
+    """A deeper look at a guest, from its own host, with the rights to change it.
+
+    Several calls a disk.
+    """
+    domain = connection.lookupByUUIDString(vm.uuid)
+    parts = Parts(connection)
+    if vm.detail is None:
+        return Depth(VmDetail(), None)  # its problem is told already
+    disks = tuple(_look_at(parts, domain, disk) for disk in vm.detail.disks)
+    ask = partial(parts.read, absent=())
+    if vm.detail.snapshots:
+        versions = [
+            ask("format of disk", each.target, partial(_compat, connection, each)) for each in disks
+        ]
+        disks = tuple(
+            replace(disk, compat=version or "")
+            for disk, version in zip(disks, versions, strict=True)
+        )
+    job = ask("job", "of it", lambda: active_job(domain))
+    snapshots = ask("snapshots", "of it", lambda: _snapshot_list(domain))
+    if any(not each.external and each.name.isdecimal() for each in snapshots or ()):
+        numbers = ask("numbers of snapshots", "of it", lambda: _numbers(connection, vm.detail))
+        snapshots = tuple(
+            replace(each, clashes=_clashes(each, numbers)) for each in snapshots or ()
+        )
+    checkpoints = ask("checkpoints", "of it", lambda: _checkpoints(domain))
+    stored = ask("stored definition", "of it", lambda: _stored_size(domain, vm))
+    ties = replace(
+        vm.detail.ties, bases=ask("stored definition", "of its disks", lambda: _bases(domain)) or ()
+    )
+    detail = replace(
+        vm.detail,
+        disks=disks,
+        job=job or "",
+        snapshot_list=snapshots,
+        checkpoints=checkpoints or 0,
+        ties=ties,
+    )
+    live = ask("live definition", "of it", lambda: _live(domain)) if vm.state.active else None
+    return Depth(detail, live, stored, "; ".join(each.text for each in parts.unread))
+
+
+def _live(domain: Domain) -> Definition | None:
+    """The definition that would travel; None where the host cannot say."""
+    try:
+        return parse(
+            domain.XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_UPDATE_CPU)
+        )
+    except libvirt.libvirtError as error:
+        if error.get_error_code() in _CANNOT_SAY:
+            return None
+        raise
+
+
+def _stored_size(domain: Domain, vm: Vm) -> StoredSize | None:
+    """Its size at the next start; None for a transient VM, which has none."""
+    if not vm.persistent:
+        return None
+    stored = parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+    return StoredSize(stored.vcpus, stored.memory, stored.detail.vcpus_max, stored.memory_max)
+
+
+def _snapshot_list(domain: Domain) -> tuple[VmSnapshot, ...] | None:
+    """Its snapshots; None when the host cannot say."""
+    try:
+        return tuple(snapshot_of(each) for each in domain.listAllSnapshots(0))
+    except libvirt.libvirtError as error:
+        if error.get_error_code() in _CANNOT_SAY:
+            return None
+        raise
+
+
+def _bases(domain: Domain) -> tuple[str, ...]:
+    """Files beneath its disks that its own definition names; QEMU would look for them on another host too."""
+    try:
+        return tuple(
+            dict.fromkeys(bases(document(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))))
+        )
+    except libvirt.libvirtError as error:
+        if error.get_error_code() in _CANNOT_SAY:
+            return ()
+        raise
+
+
+def _checkpoints(domain: Domain) -> int:
+    """How many checkpoints of backups it has; a migration leaves them behind."""
+    try:
+        return len(domain.listAllCheckpoints(0))
+    except libvirt.libvirtError as error:
+        if error.get_error_code() in _CANNOT_SAY:
+            return 0
+        raise
+
+
+def _numbers(connection: Connection, detail: VmDetail | None) -> tuple[dict[str, str], ...] | None:
+    """Of each qcow2 disk the names of its snapshots by QEMU's numbers; None when not all can be read."""
+    found = []
+    for disk in detail.disks if detail else ():
+        if disk.device == "disk" and disk.format == "qcow2" and disk.source:
+            read = volumes.reader(connection, disk.source)
+            if read is None:
+                return None
+            found.append(snapshot_ids(read))
+    return tuple(found)
+
+
+def _clashes(taken: VmSnapshot, numbers: tuple[dict[str, str], ...] | None) -> bool:
+    if taken.external or not taken.name.isdecimal():
+        return False
+    return numbers is None or any(
+        each.get(taken.name, taken.name) != taken.name for each in numbers
+    )
+
+
+def snapshot_of(snapshot: Any) -> VmSnapshot:
+    """A ``virDomainSnapshot``: external when any disk of it, or its memory, lies in a file of its own."""
+    root = document(snapshot.getXMLDesc(0))
+    parts = [*root.iterfind("memory"), *root.iterfind("disks/disk")]
+    external = any(each.get("snapshot") == "external" for each in parts)
+    return VmSnapshot(root.findtext("name", ""), external, root.findtext("state", ""))
+
+
+def active_job(domain: Domain) -> str:
+    """The kind of the job that holds a guest, '' when none does."""
+    try:
+        stats = domain.jobStats()
+    except libvirt.libvirtError as error:
+        if (
+            error.get_error_code() == libvirt.VIR_ERR_OPERATION_UNSUPPORTED
+            and "only on the source" in str(error)
+        ):
+            return _JOBS[libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN]
+        if error.get_error_code() in _CANNOT_SAY:
+            return ""
+        raise
+    if stats.get("type", libvirt.VIR_DOMAIN_JOB_NONE) == libvirt.VIR_DOMAIN_JOB_NONE:
+        return ""
+    return _JOBS.get(stats.get(_JOB_OPERATION, 0), "job")
+
+
+def fit(  # noqa: PLR0917 - two hosts, two kinds of knowledge
+    connection: Connection, vm: Vm, live: Definition, here: Facts, there: Host, there_facts: Facts
+) -> CpuFit | None:
+    """Whether a guest's CPU can run on another host; None when that host's libvirt cannot say.
+
+    ``host-passthrough`` (and ``maximum`` under KVM) shows the guest the host's own CPU: only an
+    equal one fits. All else is asked of the host, for the guest's kind of virtualization. An
+    emulated CPU does not depend on the host's.
+    """
+    if live.arch != there_facts.arch and live.arch:
+        return CpuFit(
+            vm.uuid,
+            there.name,
+            fits=False,
+            why=f"{there.name} is {there_facts.arch}, not {live.arch}",
+        )
+    if live.detail.cpu_mode in {"host-passthrough", "maximum"}:
+        return _same_cpu(vm, live, here, there, there_facts)
+    if not live.cpu_xml:
+        return CpuFit(vm.uuid, there.name, fits=True)
+    return _asked(connection, vm, live, there)
+
+
+def start_dirty_rate(connection: Connection, vm: Vm) -> bool:
+    """Begin measuring how fast a guest writes memory; False when its host cannot.
+
+    By page sampling, which disturbs nothing. The dirty-bitmap mode was seen to crash emulated
+    guests (QEMU 7.2).
+    """
+    try:
+        domain = connection.lookupByUUIDString(vm.uuid)
+        domain.startDirtyRateCalc(_DIRTY_SECONDS, libvirt.VIR_DOMAIN_DIRTYRATE_MODE_PAGE_SAMPLING)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() in _CANNOT_SAY:
+            return False
+        raise
+    return True
+
+
+def dirty_rate(connection: Connection, vm: Vm) -> float | None:
+    """Bytes a second a guest writes to its memory, once measured; None before."""
+    domain = connection.lookupByUUIDString(vm.uuid)
+    nowait = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
+    for _, record in connection.domainListGetStats(
+        [domain], libvirt.VIR_DOMAIN_STATS_DIRTYRATE, nowait
+    ):
+        rate = record.get("dirtyrate.megabytes_per_second")
+        if record.get("dirtyrate.calc_status") == _DIRTY_MEASURED and rate is not None:
+            return float(rate) * (1 << 20)
+    return None
+
+
+def _look_at(parts: Parts, domain: Domain, disk: Disk) -> Disk:
+    """The disk with its size in bytes and what block job holds it; each stays unknown where it cannot be read."""
+    if not disk.source:
+        return disk
+    busy = parts.read(
+        "block job of disk", disk.target, lambda: _block_job(domain, disk.target), absent=()
+    )
+    return replace(disk, capacity=_capacity(domain, disk.target), busy=busy or disk.busy)
+
+
+def _capacity(domain: Domain, target: str) -> int | None:
+    """Bytes of a disk; None where they cannot be read: nothing is decided by a size that is not known."""
+    try:
+        return count(domain.blockInfo(target)[0])
+    except (libvirt.libvirtError, *NONSENSE):
+        return None
+
+
+def _compat(connection: Connection, disk: Disk) -> str:
+    """Version of the qcow2 format, as libvirt's volumes tell it; '' where the disk lies in no pool."""
+    if disk.format != "qcow2" or not disk.source:
+        return ""
+    try:
+        pool, _, name = disk.source.partition("/") if disk.kind == "volume" else ("", "", "")
+        if name:
+            volume = connection.storagePoolLookupByName(pool).storageVolLookupByName(name)
+        else:
+            volume = connection.storageVolLookupByPath(disk.source)
+        return document(volume.XMLDesc(0)).findtext("target/compat") or "0.10"
+    except libvirt.libvirtError as error:
+        if error.get_error_code() in _CANNOT_SAY:
+            return ""
+        raise
+
+
+def _block_job(domain: Domain, target: str) -> str:
+    try:
+        info = domain.blockJobInfo(target)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() in _CANNOT_SAY:
+            return ""
+        raise
+    return _BLOCK_JOBS.get(info["type"], "job") if info else ""
+
+
+def _same_cpu(vm: Vm, live: Definition, here: Facts, there: Host, there_facts: Facts) -> CpuFit:
+    mode = live.detail.cpu_mode
+    if live.virt_type == "qemu":
+        same, what = here.hypervisor_version == there_facts.hypervisor_version, "QEMU versions"
+    else:
+        same, what = here.cpu == there_facts.cpu, "CPUs"
+    different = "" if same else f"{mode} needs equal {what}: {_difference(here, there_facts, what)}"
+    return CpuFit(vm.uuid, there.name, fits=same, why=different)
+
+
+def _difference(here: Facts, there: Facts, what: str) -> str:
+    if what != "CPUs":
+        return f"{here.hypervisor_version} here, {there.hypervisor_version} there"
+    only = [*(f"{each} here only" for each in _some(here.cpu - there.cpu))]
+    return ", ".join([*only, *(f"{each} there only" for each in _some(there.cpu - here.cpu))])
+
+
+def _some(words: frozenset[str]) -> Iterator[str]:
+    ordered = sorted(words)
+    yield from ordered[:3]
+    if len(ordered) > 3:
+        yield f"{len(ordered) - 3} more"
+
+
+def _asked(connection: Connection, vm: Vm, live: Definition, there: Host) -> CpuFit | None:
+    detail = live.detail
+    ask = libvirt.VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE
+    try:
+        answer = connection.compareHypervisorCPU(
+            detail.emulator or None,
+            live.arch or None,
+            detail.machine or None,
+            live.virt_type,
+            live.cpu_xml,
+            ask,
+        )
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_CPU_INCOMPATIBLE:
+            return CpuFit(vm.uuid, there.name, fits=False, why=said(error))
+        if error.get_error_code() in _CANNOT_SAY:
+            return None
+        raise
+    fits = answer in {libvirt.VIR_CPU_COMPARE_IDENTICAL, libvirt.VIR_CPU_COMPARE_SUPERSET}
+    return CpuFit(
+        vm.uuid, there.name, fits=fits, why="" if fits else "its CPU lacks what the guest uses"
+    )

@@ -1,0 +1,1 @@
+"""Connections to hosts, and errors of libvirt in our words."""

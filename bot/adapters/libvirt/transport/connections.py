@@ -1,0 +1,363 @@
+"""Connections to hosts that break, hang and come back, behind deadlines."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent import futures
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Any, Generic, TypeVar
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import libvirt
+
+from bot.adapters.libvirt.transport.errors import said
+from bot.adapters.workers import Workers
+from bot.domain.errors import HostUnreachableError
+from bot.domain.storage import Declared
+from bot.ports import Clock
+
+T = TypeVar("T")
+
+Connection = Any
+"""A ``libvirt.virConnect``; the vendor publishes no types."""
+
+_log = logging.getLogger(__name__)
+
+# A host that is silent for 12 s is given up, and every call waiting for it ends with an error.
+_KEEPALIVE_SECONDS = 3
+_KEEPALIVE_COUNT = 4
+_FIRST_BACKOFF = 0.25
+_LONGEST_BACKOFF = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class HostAddress:
+    """How one host is reached, by the bot and by the other hosts.
+
+    ``uri`` is the bot's own way in (read-write); ``read_only_uri`` is used for sweeps when given.
+    ``migrate_uri`` is how the *source's daemon* reaches this one (``qemu+tls://host-b/system``),
+    ``migrate_data_uri`` where the guest's memory flows (``tcp://10.0.0.2``; empty: as the host's
+    own name resolves), encrypted by QEMU with ``migrate_tls``. ``reserve`` in bytes is kept for the
+    host itself. ``storage``: what the configuration says of pools and paths that hosts share.
+    """
+
+    name: str
+    uri: str
+    migrate_uri: str
+    migrate_data_uri: str = ""
+    migrate_tls: bool = False
+    read_only_uri: str = ""
+    reserve: int = 0
+    tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    storage: tuple[Declared, ...] = ()
+
+
+_event_loop_lock = threading.Lock()
+_event_loop: list[threading.Thread] = []
+
+
+def run_event_loop() -> None:
+    """Start libvirt's event loop; once per process, before the first connection, and for ever.
+
+    The loop belongs to the C library, one to a process, which is why this is the adapter's one
+    module state.
+    """
+    with _event_loop_lock:
+        if _event_loop:
+            return
+        libvirt.virEventRegisterDefaultImpl()
+        libvirt.registerErrorHandler(_unheard, None)
+        thread = threading.Thread(target=_turn, name="libvirt-events", daemon=True)
+        thread.start()
+        _event_loop.append(thread)
+
+
+def _turn() -> None:
+    while True:
+        libvirt.virEventRunDefaultImpl()
+
+
+def _unheard(context: object, error: object) -> None:
+    """Every error is raised as well; without this libvirt also prints it."""
+
+
+def quiet_ssh(uri: str) -> str:
+    """The URI with ``no_tty=1`` when it goes over SSH, so that a missing key is an error and not a question."""
+    parts = urlsplit(uri)
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    if "+ssh" not in parts.scheme or "no_tty" in query:
+        return uri
+    return urlunsplit(parts._replace(query=urlencode({**query, "no_tty": "1"}, safe="/")))
+
+
+def open_connection(uri: str, *, read_only: bool = False) -> Connection:
+    """A new connection with keepalive. Blocks; raises ``libvirt.libvirtError``."""
+    run_event_loop()
+    connection = libvirt.openReadOnly(quiet_ssh(uri)) if read_only else libvirt.open(quiet_ssh(uri))
+    try:
+        connection.setKeepAlive(_KEEPALIVE_SECONDS, _KEEPALIVE_COUNT)
+    except libvirt.libvirtError as error:
+        # Drivers inside this process have no need of it
+        if error.get_error_code() != libvirt.VIR_ERR_NO_SUPPORT:
+            raise
+    return connection
+
+
+class Pending(Generic[T]):
+    """An answer that is on its way from a host."""
+
+    def __init__(self, line: Line, future: Future[T]) -> None:
+        self._line = line
+        self._future = future
+
+    def wait(self, until: float) -> T:
+        """The answer.
+
+        Args:
+            until: moment of ``time.monotonic()`` after which nobody waits.
+
+        Raises:
+            HostUnreachableError: no answer by then, or no connection.
+            libvirt.libvirtError: the host's refusal.
+        """
+        try:
+            return self._future.result(max(0.0, until - time.monotonic()))
+        except TimeoutError as error:
+            if self._future.done():
+                raise
+            self._future.cancel()  # not started yet: nobody wants it any more
+            raise self._line.silent() from error
+
+    def done(self, until: float) -> bool:
+        """Wait for the answer until then; return whether it came, be it an error.
+
+        It stays asked for.
+        """
+        done, _ = futures.wait([self._future], max(0.0, until - time.monotonic()))
+        return bool(done)
+
+
+class Line:
+    """A way to one host: a few threads, each with a connection of its own, opened when needed and again when it broke.
+
+    No two threads share a connection. In libvirt before 10.3 a thread that waits for an answer can
+    be woken by another one's question in a way that crashes the process (CVE-2024-4418); a host
+    that falls silent is such a case.
+
+    Args:
+        host: the host's name, for errors.
+        threads: how many questions can be under way at once.
+        opened: called with each new connection, in the thread that opened it, before anything is
+            asked.
+        closing: called with a connection before it is closed; it may be dead.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        uri: str,
+        *,
+        clock: Clock,
+        deadline: float,
+        threads: int = 1,
+        read_only: bool = False,
+        opened: Callable[[Connection], None] | None = None,
+        closing: Callable[[Connection], None] | None = None,
+    ) -> None:
+        self._host = host
+        self._clock = clock
+        self._deadline = deadline
+        self._workers = Workers(f"libvirt-{host}", threads)
+        backoff = _Backoff()
+        self._wires = tuple(
+            _Wire(host, uri, backoff, read_only=read_only, opened=opened, closing=closing)
+            for _ in range(threads)
+        )
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection that is not known to be broken."""
+        return any(wire.connected for wire in self._wires)
+
+    def send(self, question: Callable[[Connection], T]) -> Pending[T]:
+        """Put a question to the host without waiting.
+
+        A question that finds its connection dead is put once more on a new one: it must be harmless
+            to repeat.
+        """
+        stuck = self._workers.stuck(self._deadline)
+        if stuck is not None:
+            future: Future[T] = Future()
+            future.set_exception(self._still_waiting(stuck))
+            return Pending(self, future)
+        return Pending(self, self._workers.submit(lambda number: self._wires[number].put(question)))
+
+    def ask(self, question: Callable[[Connection], T], *, deadline: float | None = None) -> T:
+        """The host's answer to a question.
+
+        Raises:
+            HostUnreachableError: no answer within the deadline, or no connection.
+            libvirt.libvirtError: the host's refusal.
+        """
+        return self.send(question).wait(
+            time.monotonic() + (self._deadline if deadline is None else deadline)
+        )
+
+    def silent(self) -> HostUnreachableError:
+        """The error for a question that was not answered in time."""
+        return HostUnreachableError(
+            f"{self._host} did not answer within {self._deadline:g} s.",
+            "Check that the host and its libvirtd are alive; what runs there is not known to have stopped.",
+        )
+
+    def close(self) -> None:
+        """Let go of the connections; a stuck call is not waited for."""
+        if not self._workers.end(lambda number: self._wires[number].hang_up(), self._deadline):
+            _log.warning("%s was still busy when its connections were let go", self._host)
+
+    def _still_waiting(self, seconds: float) -> HostUnreachableError:
+        since = self._clock.now() - timedelta(seconds=seconds)
+        return HostUnreachableError(
+            f"{self._host} has not answered a call since {since:%H:%M:%S} UTC.",
+            "It is asked again when that call ends or its connection breaks; check the host.",
+        )
+
+
+class _Backoff:
+    """When a host that could not be reached is tried again; shared by all threads that want to."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._failures = 0
+        self._retry_at = 0.0
+        self._why = ""
+
+    @property
+    def why(self) -> str:
+        """Why the last try failed, while it is too early for another; '' otherwise."""
+        with self._lock:
+            return self._why if time.monotonic() < self._retry_at else ""
+
+    def failed(self, why: str) -> None:
+        """Note a failed try."""
+        with self._lock:
+            wait: float = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2**self._failures)
+            self._failures += 1
+            self._why, self._retry_at = why, time.monotonic() + wait
+
+    def succeeded(self) -> None:
+        """Note that the host can be reached."""
+        with self._lock:
+            self._failures, self._retry_at = 0, 0.0
+
+
+class _Wire:
+    """One connection, used by one thread only; any thread may ask whether it is ``connected``."""
+
+    def __init__(
+        self,
+        host: str,
+        uri: str,
+        backoff: _Backoff,
+        *,
+        read_only: bool,
+        opened: Callable[[Connection], None] | None,
+        closing: Callable[[Connection], None] | None,
+    ) -> None:
+        self._host = host
+        self._uri = uri
+        self._backoff = backoff
+        self._read_only = read_only
+        self._opened = opened
+        self._closing = closing
+        self._connection: Connection = None
+        self._broken = ""
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection that is not known to be broken."""
+        return self._connection is not None and not self._broken
+
+    def put(self, question: Callable[[Connection], T], *, again: bool = True) -> T:
+        """Put a question, once more on a new connection if this one turns out to be dead."""
+        connection, fresh = self._open()
+        try:
+            return question(connection)
+        except libvirt.libvirtError as error:
+            if is_alive(connection):
+                raise
+            self._broken = self._broken or said(error)
+            if fresh or not again:
+                raise self._unreachable(said(error)) from error
+        return self.put(question, again=False)
+
+    def hang_up(self) -> None:
+        """Let go of the connection."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        try:
+            if self._closing:
+                self._closing(connection)
+            connection.unregisterCloseCallback()
+            connection.close()
+        except libvirt.libvirtError as error:
+            _log.debug("closing the connection to %s: %s", self._host, error)
+
+    def _open(self) -> tuple[Connection, bool]:
+        if self.connected:
+            return self._connection, False
+        self.hang_up()
+        if why := self._backoff.why:
+            raise self._unreachable(why)
+        connection = None
+        try:
+            connection = open_connection(self._uri, read_only=self._read_only)
+            connection.registerCloseCallback(self._closed, connection)
+            if self._opened:
+                self._opened(connection)
+        except libvirt.libvirtError as error:
+            self._connection = connection
+            self.hang_up()
+            self._backoff.failed(said(error))
+            raise self._unreachable(said(error)) from error
+        self._backoff.succeeded()
+        self._connection, self._broken = connection, ""
+        return connection, True
+
+    def _closed(self, _: Connection, reason: int, opaque: object) -> None:
+        """The library says the connection broke.
+
+        Called in the event loop: no libvirt call is allowed here.
+        """
+        if opaque is self._connection:
+            self._broken = _CLOSED.get(reason, "the connection broke")
+            _log.info("lost the connection to %s: %s", self._host, self._broken)
+
+    def _unreachable(self, why: str) -> HostUnreachableError:
+        return HostUnreachableError(
+            f"{self._host} cannot be reached: {why}.",
+            "Check the host, its libvirtd and the way there; what runs there is not known to have stopped.",
+        )
+
+
+_CLOSED = {
+    libvirt.VIR_CONNECT_CLOSE_REASON_ERROR: "the connection broke with an error",
+    libvirt.VIR_CONNECT_CLOSE_REASON_EOF: "libvirtd there ended the connection",
+    libvirt.VIR_CONNECT_CLOSE_REASON_KEEPALIVE: "it is silent",
+    libvirt.VIR_CONNECT_CLOSE_REASON_CLIENT: "the connection was closed",
+}
+
+
+def is_alive(connection: Connection) -> bool:
+    """Whether the connection can still carry calls; a look at this end only, so it cannot block."""
+    try:
+        return bool(connection.isAlive())
+    except libvirt.libvirtError:
+        return False

@@ -1,0 +1,142 @@
+"""Reading what consists of many objects, such that one that cannot be read costs itself alone.
+
+A host lists interfaces, networks, pools, VMs… and is then asked about each of them. Any of these
+answers can be an error or nonsense: an object that vanished in between, a driver whose daemon is
+missing, a definition that a newer version wrote. What can be read is read; of the rest the reason
+is kept, to be shown to people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, TypeVar
+
+import libvirt
+
+from bot.adapters.libvirt.transport.connections import Connection, is_alive
+from bot.adapters.libvirt.transport.errors import said
+from bot.domain.cluster import Unread
+from bot.domain.errors import HypervisorError
+
+T = TypeVar("T")
+
+NONSENSE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What reading raises when an answer is not of the form that libvirt documents."""
+
+NO_DRIVER = frozenset({
+    libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_OPERATION_UNSUPPORTED, libvirt.VIR_ERR_NO_CONNECT,
+})  # fmt: skip
+"""A host without a driver for a kind of object has none of that kind: no fault."""
+
+VANISHED = frozenset({
+    libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_NO_DOMAIN_SNAPSHOT,
+    libvirt.VIR_ERR_NO_DOMAIN_CHECKPOINT, libvirt.VIR_ERR_NO_NETWORK, libvirt.VIR_ERR_NO_INTERFACE,
+    libvirt.VIR_ERR_NO_STORAGE_POOL, libvirt.VIR_ERR_NO_STORAGE_VOL, libvirt.VIR_ERR_NO_SECRET,
+    libvirt.VIR_ERR_NO_NODE_DEVICE,
+})  # fmt: skip
+"""An object that was listed and is gone when it is asked about is not there: no fault."""
+
+_TRIES = 2  # what is read of an object may vanish meanwhile: a bridge is read with its ports
+
+
+def reason(error: BaseException) -> str:
+    """Return why something could not be read, without a final stop."""
+    if isinstance(error, libvirt.libvirtError):
+        return said(error)
+    if isinstance(error, KeyError):
+        return f"its answer lacks {error}"
+    return f"its answer makes no sense ({type(error).__name__}: {error})".rstrip(".")
+
+
+def nonsense(error: BaseException, what: str) -> HypervisorError:
+    """Return our error for an answer that makes no sense; ``what`` could not be done because of it."""
+    return HypervisorError(f"{what}: {reason(error)}.", "Look at the host's libvirtd log.")
+
+
+class Parts:
+    """Reads objects of one host over one connection, and keeps what could not be read.
+
+    An error of a connection that broke is raised: nothing can be read over it any more.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._unread: dict[tuple[str, str], Unread] = {}
+
+    @property
+    def unread(self) -> tuple[Unread, ...]:
+        """Everything that could not be read so far, in the order of the tries."""
+        return tuple(self._unread.values())
+
+    def why(self, kind: str, name: str) -> str:
+        """Return why an object could not be read; '' when it was."""
+        found = self._unread.get((kind, name))
+        return found.why if found else ""
+
+    def list_all(self, kind: str, ask: Callable[[], Iterable[Any]]) -> list[Any]:
+        """List all objects of a kind; none where that fails, or where no driver knows the kind."""
+        return self.read(kind, "", lambda: list(ask()), absent=NO_DRIVER) or []
+
+    def read(
+        self, kind: str, name: str, ask: Callable[[], T], *, absent: Collection[int] = VANISHED
+    ) -> T | None:
+        """Read one object; None when it cannot be read or is gone.
+
+        What fails is tried once more.
+
+        Args:
+            kind: what it is, for people.
+            name: its name; '' for all of its kind.
+            ask: reads it.
+            absent: error codes that mean that there is no such object, which is no fault.
+        """
+        for attempt in range(_TRIES):
+            try:
+                return ask()
+            except libvirt.libvirtError as error:
+                if error.get_error_code() in absent:
+                    return None
+                if not is_alive(self._connection):
+                    raise
+                problem: Exception = error
+            except NONSENSE as error:
+                problem = error
+            if attempt == _TRIES - 1:
+                self.note(kind, name, reason(problem))
+        return None
+
+    def note(self, kind: str, name: str, why: str) -> None:
+        """Keep why an object could not be read."""
+        self._unread.setdefault((kind, name), Unread(kind, name, why))
+
+
+def name_of(thing: Any) -> str:
+    """Return the name that an object's handle keeps; ``?`` when it has none that makes sense."""
+    try:
+        name = thing.name()
+    except (libvirt.libvirtError, *NONSENSE):
+        return "?"
+    return name if isinstance(name, str) and name else "?"
+
+
+def count(value: object) -> int:
+    """Return a count as it is.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 63:
+        raise ValueError(f"{value!r} is no count")
+    return value
+
+
+def text(value: object) -> str:
+    """Return a text as it is.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(value, str):
+        # An answer of a host, not an argument
+        raise ValueError(f"{value!r} is no text")  # noqa: TRY004
+    return value

@@ -1,0 +1,366 @@
+"""The port ``Guests`` on real hosts: guests made, changed and looked at one by one."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, TypeVar
+
+import libvirt
+
+from bot.adapters.libvirt.read import backing, kept_definitions, vm_queries
+from bot.adapters.libvirt.read.host_reader import HostReader
+from bot.adapters.libvirt.transport.connections import Connection, open_connection
+from bot.adapters.libvirt.transport.errors import refusal
+from bot.adapters.libvirt.transport.parts import NONSENSE, nonsense
+from bot.adapters.libvirt.write import domain_build, seed_iso, vm_commands, volumes
+from bot.domain.backing import Storage
+from bot.domain.definition import Definition
+from bot.domain.errors import HostUnreachableError, HypervisorError
+from bot.domain.words import duration_text
+from bot.ports import Clock
+from bot.ports.guests import (
+    Address,
+    Blueprint,
+    Copy,
+    DiskUse,
+    FileSystem,
+    Found,
+    GuestDisk,
+    GuestNic,
+    GuestSnapshot,
+    Seed,
+    Volume,
+)
+
+T = TypeVar("T")
+
+Domain = Any
+"""A ``libvirt.virDomain``; the vendor publishes no types."""
+
+_CONSOLE_WIDTH = 400  # bytes a line is reckoned with when a log's tail is fetched
+
+
+# Seconds for all volumes of a host; a share whose server is away answers never
+_STORAGE_PATIENCE = 180.0
+
+
+class LibvirtGuests:
+    """The part of ``LibvirtHypervisor`` that works on single guests.
+
+    What may take long (copies, uploads, starts, snapshots) goes over a connection of its own, so
+    that it holds up nobody; a host that falls silent breaks it by its keepalive.
+    """
+
+    _clock: Clock
+
+    def _reader(self, host: str) -> HostReader:
+        raise NotImplementedError
+
+    def _on(self, host: str, uuid: str, call: Callable[[Domain], T], what: str) -> T:
+        raise NotImplementedError
+
+    def _ask(self, host: str, question: Callable[[Connection], T], what: str) -> T:
+        raise NotImplementedError
+
+    # Volumes
+
+    def volume(self, host: str, pool: str, name: str) -> Volume | None:
+        """A volume; see the port."""
+        refreshes, what = self._reader(host).refreshes, f"{host} does not tell of its volumes"
+        return self._in_pool(host, pool, lambda it: volumes.found(it, pool, name, refreshes), what)
+
+    def create_volume(
+        self,
+        host: str,
+        pool: str,
+        name: str,
+        capacity: int,
+        *,
+        base: Volume | None = None,
+        copy: bool = False,
+    ) -> Volume:
+        """Make a volume; see the port."""
+        with self._at_length(host, f"{pool}/{name} was not made on {host}") as connection:
+            return volumes.make(connection, pool, name, capacity, base, copy)
+
+    def storage(self, host: str, *, whole: bool = True, directories: bool = True) -> Storage:
+        """Its images and who names them; see the port."""
+        what = f"The storage of {host} could not be looked at"
+        if not whole:
+            refreshes = self._reader(host).refreshes
+            quick = partial(
+                backing.storage, whole=False, directories=directories, refreshes=refreshes
+            )
+            return self._ask(host, quick, what)
+
+        def look() -> Storage:
+            with self._at_length(host, what) as connection:
+                return backing.storage(connection, whole=True, directories=directories)
+
+        return _in_time(
+            look, _STORAGE_PATIENCE, f"{what} within {duration_text(_STORAGE_PATIENCE)}."
+        )
+
+    def upload_seed(
+        self, host: str, pool: str, name: str, seed: Seed, *, form: str = "raw"
+    ) -> Volume:
+        """Put a seed into a pool; see the port."""
+        content = seed_iso.image(seed)
+        with self._at_length(host, f"The seed {pool}/{name} was not put on {host}") as connection:
+            refreshes = self._reader(host).refreshes
+            return volumes.upload(connection, pool, name, content, form=form, refreshes=refreshes)
+
+    def delete_volume(self, host: str, pool: str, name: str) -> None:
+        """Remove a volume; see the port."""
+        refreshes, what = self._reader(host).refreshes, f"{pool}/{name} was not removed from {host}"
+        self._in_pool(host, pool, lambda it: volumes.delete(it, pool, name, refreshes), what)
+
+    # Definitions and power
+
+    def define(self, host: str, blueprint: Blueprint) -> None:
+        """Store a definition; see the port."""
+        self._ask(
+            host,
+            lambda it: vm_commands.define(it, blueprint),
+            f"{blueprint.name} was not defined on {host}",
+        )
+
+    def define_copy(self, host: str, copy: Copy) -> None:
+        """Store a definition like another one; see the port."""
+        self._ask(
+            host,
+            lambda it: vm_commands.define_copy(it, copy),
+            f"{copy.name} was not defined on {host}",
+        )
+
+    def definitions(self, host: str) -> tuple[Definition, ...]:
+        """The definitions of all its VMs; see the port."""
+        with self._at_length(host, f"{host} does not tell its definitions") as connection:
+            return kept_definitions.definitions(connection, host, self._clock.now())
+
+    def define_kept(self, host: str, kept: Definition, *, reset_nvram: bool = False) -> None:
+        """Store a definition that was read before; see the port."""
+        self._ask(
+            host,
+            lambda it: kept_definitions.define(it, kept, reset_nvram=reset_nvram),
+            f"{kept.name} was not defined on {host}",
+        )
+
+    def not_copyable(self, host: str, uuid: str) -> tuple[str, ...]:
+        """What a copy cannot have as well; see the port."""
+        return self._ask(
+            host, lambda it: vm_commands.not_copyable(it, uuid), "The definition could not be read"
+        )
+
+    def undefine(self, host: str, uuid: str, *, keep_state: bool = False) -> None:
+        """Forget a guest; see the port."""
+        self._ask(
+            host,
+            lambda it: vm_commands.undefine(it, uuid, keep_state=keep_state),
+            "The VM was not removed",
+        )
+
+    def found(self, host: str, uuid: str) -> Found | None:
+        """The guest now; see the port."""
+        return self._ask(
+            host, lambda it: vm_queries.found(it, uuid), f"{host} does not tell of the VM"
+        )
+
+    def start(self, host: str, uuid: str) -> None:
+        """Start a guest; see the port."""
+        self._slowly(host, uuid, vm_commands.start, "The VM did not start")
+
+    def shutdown(self, host: str, uuid: str) -> None:
+        """Ask a guest to shut down; see the port."""
+        self._on(host, uuid, vm_commands.shutdown, "The VM was not asked to shut down")
+
+    def force_off(self, host: str, uuid: str) -> None:
+        """Pull the plug; see the port."""
+        self._slowly(host, uuid, vm_commands.force_off, "The VM was not switched off")
+
+    def wake(self, host: str, uuid: str) -> None:
+        """Wake a guest that sleeps; see the port."""
+        self._on(host, uuid, vm_commands.wake, "The VM was not woken")
+
+    def discard_saved(self, host: str, uuid: str) -> None:
+        """Remove a guest's saved memory; see the port."""
+        self._on(host, uuid, vm_commands.discard_saved, "The saved memory was not removed")
+
+    def resize(self, host: str, uuid: str, *, vcpus: int, memory: int) -> bool:
+        """Give it vCPUs and memory; see the port."""
+        return self._on(
+            host, uuid, lambda it: vm_commands.resize(it, vcpus, memory), "The VM was not resized"
+        )
+
+    def rename(self, host: str, uuid: str, name: str) -> None:
+        """Rename a guest that is off; see the port."""
+        self._on(host, uuid, lambda it: vm_commands.rename(it, name), "The VM was not renamed")
+
+    def set_tags(self, host: str, uuid: str, tags: Mapping[str, str]) -> None:
+        """Replace its tags; see the port."""
+        self._on(host, uuid, lambda it: vm_commands.set_tags(it, tags), "The tags were not set")
+
+    def leave_mark(self, host: str, uuid: str, mark: str) -> None:
+        """Leave a word in its definition; see the port."""
+        self._on(
+            host, uuid, lambda it: vm_commands.leave_mark(it, mark), "The definition was not marked"
+        )
+
+    # Snapshots
+
+    def snapshots(self, host: str, uuid: str) -> tuple[GuestSnapshot, ...]:
+        """Its snapshots; see the port."""
+        return self._on(host, uuid, vm_queries.snapshots, "The snapshots are not told")
+
+    def create_snapshot(self, host: str, uuid: str, name: str, description: str = "") -> None:
+        """Take a snapshot; see the port."""
+        xml = domain_build.snapshot(name, description)
+        self._slowly(host, uuid, lambda it: it.snapshotCreateXML(xml, libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_VALIDATE),
+                     f"Snapshot {name} was not taken")  # fmt: skip
+
+    def revert_snapshot(self, host: str, uuid: str, name: str) -> None:
+        """Go back to a snapshot; see the port."""
+        self._slowly(host, uuid, lambda it: it.revertToSnapshot(it.snapshotLookupByName(name)),
+                     f"The VM did not go back to {name}")  # fmt: skip
+
+    def delete_snapshot(self, host: str, uuid: str, name: str) -> None:
+        """Remove a snapshot; see the port."""
+        self._slowly(
+            host,
+            uuid,
+            lambda it: vm_commands.delete_snapshot(it, name),
+            f"Snapshot {name} was not removed",
+        )
+
+    # Devices
+
+    def attach_disk(self, host: str, uuid: str, disk: GuestDisk) -> None:
+        """Plug a volume in; see the port."""
+        self._ask(
+            host,
+            lambda it: vm_commands.attach_disk(it, uuid, disk),
+            f"{disk.target} was not plugged in",
+        )
+
+    def grow_disk(self, host: str, uuid: str, target: str, capacity: int) -> None:
+        """Make a disk larger; see the port."""
+        what = f"{target} did not grow"
+        with self._at_length(host, what) as connection:
+            vm_commands.grow_disk(connection, connection.lookupByUUIDString(uuid), target, capacity)
+
+    def attach_nic(self, host: str, uuid: str, nic: GuestNic) -> None:
+        """Plug a network card in; see the port."""
+        element = domain_build.text(domain_build.nic(nic))
+        self._on(host, uuid, lambda it: it.attachDeviceFlags(element, vm_commands.affected(it)),
+                 "The network card was not plugged in")  # fmt: skip
+
+    def detach_nic(self, host: str, uuid: str, mac: str) -> None:
+        """Take a network card out; see the port."""
+        self._on(
+            host,
+            uuid,
+            lambda it: vm_commands.detach_nic(it, mac),
+            f"The network card {mac} was not taken out",
+        )
+
+    def eject(self, host: str, uuid: str, target: str) -> None:
+        """Take a medium out; see the port."""
+        self._on(host, uuid, lambda it: vm_commands.eject(it, target), f"{target} was not ejected")
+
+    # Looks
+
+    def disks(self, host: str, uuid: str) -> tuple[DiskUse, ...]:
+        """Its disks' sizes; see the port."""
+        return self._on(host, uuid, vm_queries.disks, "The disks are not told")
+
+    def addresses(self, host: str, uuid: str) -> tuple[Address, ...]:
+        """Its addresses; see the port."""
+        return self._on(host, uuid, vm_queries.addresses, "The addresses are not told")
+
+    def file_systems(self, host: str, uuid: str) -> tuple[FileSystem, ...]:
+        """Its file systems by its agent; see the port."""
+        return self._on(host, uuid, vm_queries.file_systems, "The file systems are not told")
+
+    def screenshot(self, host: str, uuid: str) -> bytes:
+        """Its screen as PNG; see the port."""
+        with self._at_length(host, "There is no picture of its screen") as connection:
+            return vm_queries.screenshot(connection, connection.lookupByUUIDString(uuid))
+
+    def console(self, host: str, uuid: str, lines: int) -> str:
+        """The last lines of its serial line; see the port."""
+        what = "Its serial line cannot be read"
+        with self._at_length(host, what) as connection:
+            path = vm_queries.serial_log(connection.lookupByUUIDString(uuid))
+            written = volumes.tail(connection, path, lines * _CONSOLE_WIDTH) if path else None
+        if written is None:
+            raise HypervisorError(
+                f"{what}: it is not logged into a storage pool.",
+                "VMs made with `vm create` are; for others add <log file=…/> in a pool's directory to <serial>.",
+            )
+        return "\n".join(written.decode(errors="replace").replace("\r", "").splitlines()[-lines:])
+
+    def _in_pool(self, host: str, pool: str, question: Callable[[Connection], T], what: str) -> T:
+        """The answer to a question about a pool; one that is being read is told as slow, not its host as silent.
+
+        A read that outlasts the deadline goes on: the question is put again when it is done.
+        """
+        try:
+            return self._ask(host, question, what)
+        except HostUnreachableError as error:
+            reader = self._reader(host)
+            if reader.refreshes.reading(pool):
+                raise reader.refreshes.slow(pool) from error
+            if reader.last.host.up and reader.look.connected:
+                raise HostUnreachableError(
+                    f"{host} answers, but pool {pool} on it does not: libvirt reads it, or its storage is slow.",
+                    "It is asked again. Very many files or slow storage make a pool slow.",
+                ) from error
+            raise
+
+    def _slowly(self, host: str, uuid: str, call: Callable[[Domain], object], what: str) -> None:
+        with self._at_length(host, what) as connection:
+            call(connection.lookupByUUIDString(uuid))
+
+    @contextmanager
+    def _at_length(self, host: str, what: str) -> Iterator[Connection]:
+        """A connection of its own for what may take longer than a host has for an answer."""
+        reader = self._reader(host)
+        connection = reader.act.ask(lambda _: open_connection(reader.address.uri))
+        try:
+            yield connection
+        except libvirt.libvirtError as error:
+            raise refusal(error, what) from error
+        except NONSENSE as error:
+            raise nonsense(error, what) from error
+        finally:
+            vm_queries.hang_up(connection)
+
+
+def _in_time(work: Callable[[], T], seconds: float, otherwise: str) -> T:
+    """What ``work`` answers, if it does within ``seconds``; it goes on behind our back until its host lets go of it.
+
+    Raises:
+        HypervisorError: it did not.
+    """
+    answers: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            answers.put((work(), None))
+        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+            answers.put((None, error))
+
+    threading.Thread(target=run, name="storage", daemon=True).start()
+    try:
+        answer, error = answers.get(timeout=seconds)
+    except queue.Empty:
+        raise HypervisorError(
+            otherwise, "Check its storage pools with `virsh pool-list --details`."
+        ) from None
+    if error is not None:
+        raise error
+    return answer  # type: ignore[return-value]

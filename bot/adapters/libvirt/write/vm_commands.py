@@ -1,0 +1,306 @@
+"""What is done to one guest through libvirt; each may be repeated and then changes nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import libvirt
+from lxml import etree
+
+from bot.adapters.libvirt.read.domain_xml import TAGS, Definition, document, parse
+from bot.adapters.libvirt.transport.connections import Connection
+from bot.adapters.libvirt.transport.errors import said
+from bot.adapters.libvirt.write import copying, domain_build, volumes
+from bot.domain.errors import HypervisorError
+from bot.domain.words import bytes_text, plural
+from bot.ports.guests import Blueprint, Copy, GuestDisk
+
+Domain = Any
+"""A ``libvirt.virDomain``; the vendor publishes no types."""
+
+_KIB = 1024
+_LIVE, _CONFIG = libvirt.VIR_DOMAIN_AFFECT_LIVE, libvirt.VIR_DOMAIN_AFFECT_CONFIG
+_CANNOT_NOW = frozenset({
+    libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_OPERATION_UNSUPPORTED, libvirt.VIR_ERR_CONFIG_UNSUPPORTED,
+    libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_OPERATION_FAILED, libvirt.VIR_ERR_INVALID_ARG,
+    libvirt.VIR_ERR_INTERNAL_ERROR, libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED,
+})  # fmt: skip
+_KEEPS_TPM = 8_009_000  # the first libvirt that can keep it
+_UNDEFINE = (
+    libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
+    | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+    | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
+)
+
+
+def define(connection: Connection, blueprint: Blueprint) -> None:
+    """Store a definition that libvirt's own schema finds valid."""
+    disks = tuple(volumes.place(connection, disk) for disk in blueprint.disks)
+    log = ""
+    if blueprint.log_pool and (directory := volumes.pool_path(connection, blueprint.log_pool)):
+        log = f"{directory}/{blueprint.uuid}-serial.log"  # its name may change
+    virt_type = _virt_type(connection, blueprint)
+    xml = domain_build.domain(blueprint, disks, virt_type=virt_type, log=log)
+    connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+
+
+def define_copy(connection: Connection, copy: Copy) -> None:
+    """Store another guest's definition under a new identity."""
+    stored = _whole(connection, copy.source)
+    disks = {disk.target: volumes.place(connection, disk) for disk in copy.disks}
+    xml = copying.copied(document(stored), copy, disks)
+    connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+
+
+def not_copyable(connection: Connection, uuid: str) -> tuple[str, ...]:
+    """What of a VM's definition a copy cannot have as well."""
+    return copying.obstacles(document(_whole(connection, uuid)))
+
+
+def _whole(connection: Connection, uuid: str) -> str:
+    """The stored definition with its passwords: a screen without one would be open to all."""
+    flags = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
+    return str(connection.lookupByUUIDString(uuid).XMLDesc(flags))
+
+
+def undefine(connection: Connection, uuid: str, *, keep_state: bool = False) -> None:
+    """Forget a guest that is off; see the port."""
+    try:
+        domain = connection.lookupByUUIDString(uuid)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return
+        raise
+    if domain.isActive():
+        # libvirt would make it transient and let it run on, unknown to the next restart.
+        raise HypervisorError(f"{domain.name()} still runs.", "Shut it down first.")
+    domain.undefineFlags(_UNDEFINE | _state_flags(connection, keep=keep_state))
+
+
+def _state_flags(connection: Connection, *, keep: bool) -> int:
+    """What becomes of the NVRAM and of the TPM's state, which older libvirt always removes."""
+    if not keep:
+        return int(libvirt.VIR_DOMAIN_UNDEFINE_NVRAM)
+    tpm = (
+        getattr(libvirt, "VIR_DOMAIN_UNDEFINE_KEEP_TPM", 0)
+        if connection.getLibVersion() >= _KEEPS_TPM
+        else 0
+    )
+    return int(libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM | tpm)
+
+
+def start(domain: Domain) -> None:
+    """Start it unless it is active."""
+    if not domain.isActive():
+        domain.create()
+
+
+def shutdown(domain: Domain) -> None:
+    """Ask it to shut down unless it is off."""
+    if domain.isActive():
+        domain.shutdown()
+
+
+def force_off(domain: Domain) -> None:
+    """End it unless it is off."""
+    try:
+        domain.destroy()
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID or domain.isActive():
+            raise
+
+
+def wake(domain: Domain) -> None:
+    """Wake it unless it is awake."""
+    if domain.state()[0] == libvirt.VIR_DOMAIN_PMSUSPENDED:
+        domain.pMWakeup(0)
+
+
+def discard_saved(domain: Domain) -> None:
+    """Remove its saved memory unless there is none."""
+    if domain.hasManagedSaveImage(0):
+        domain.managedSaveRemove(0)
+
+
+def resize(domain: Domain, vcpus: int, memory: int) -> bool:
+    """Set both for the next start, or neither; then try both now."""
+    stored = parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+    _set_memory(domain, memory // _KIB, stored)
+    try:
+        _set_vcpus(domain, vcpus)
+    except libvirt.libvirtError as error:
+        _put_memory_back(domain, stored, error)
+        raise
+    if not domain.isActive():
+        return True
+    # Both are tried, whatever becomes of the first.
+    got_memory = _now(lambda: domain.setMemoryFlags(memory // _KIB, _LIVE))
+    got_vcpus = _now(lambda: domain.setVcpusFlags(vcpus, _LIVE))
+    return got_memory and got_vcpus
+
+
+def rename(domain: Domain, name: str) -> None:
+    """Rename it unless it has that name."""
+    if domain.name() != name:
+        domain.rename(name, 0)
+
+
+def set_tags(domain: Domain, wanted: Mapping[str, str]) -> None:
+    """Replace all tags."""
+    element = domain_build.text(domain_build.tags(wanted)) if wanted else None
+    _set_metadata(domain, element, "drover", TAGS)
+
+
+def leave_mark(domain: Domain, mark: str) -> None:
+    """Replace the mark."""
+    element = etree.Element("mark")
+    element.set("text", mark)
+    _set_metadata(domain, domain_build.text(element), "drovermark", domain_build.MARK)
+
+
+def delete_snapshot(domain: Domain, name: str) -> None:
+    """Remove a snapshot unless it is gone."""
+    try:
+        domain.snapshotLookupByName(name).delete(0)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN_SNAPSHOT:
+            raise
+
+
+def attach_disk(connection: Connection, uuid: str, disk: GuestDisk) -> None:
+    """Plug a disk in."""
+    domain = connection.lookupByUUIDString(uuid)
+    element = domain_build.disk(volumes.place(connection, disk))
+    domain.attachDeviceFlags(domain_build.text(element), affected(domain))
+
+
+def grow_disk(connection: Connection, domain: Domain, target: str, capacity: int) -> None:
+    """Make a disk larger, through QEMU when it runs and through the pool when it does not."""
+    if domain.isActive():
+        domain.blockResize(target, capacity, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+        return
+    disks = parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)).detail.disks
+    source = next((disk.source for disk in disks if disk.target == target), "")
+    place = volumes.by_source(connection, source) if source else None
+    if place is None:
+        raise HypervisorError(
+            f"{target} lies in no storage pool.", "Start the VM: then it can grow."
+        )
+    pool, name = place
+    connection.storagePoolLookupByName(pool).storageVolLookupByName(name).resize(capacity, 0)
+
+
+def detach_nic(domain: Domain, mac: str) -> None:
+    """Take a card out of the stored definition and ask the running guest to let go of it."""
+    if (stored := _nic(domain, mac, libvirt.VIR_DOMAIN_XML_INACTIVE)) and domain.isPersistent():
+        domain.detachDeviceFlags(stored, _CONFIG)
+    if domain.isActive() and (live := _nic(domain, mac, 0)):
+        domain.detachDeviceFlags(live, _LIVE)
+
+
+def eject(domain: Domain, target: str) -> None:
+    """Empty a drive."""
+    flags = libvirt.VIR_DOMAIN_XML_INACTIVE if not domain.isActive() else 0
+    for drive in document(domain.XMLDesc(flags)).iterfind("devices/disk"):
+        found, source = drive.find("target"), drive.find("source")
+        if found is None or found.get("dev") != target or source is None:
+            continue
+        drive.remove(source)
+        for child in ("backingStore", "alias", "address"):
+            if (leftover := drive.find(child)) is not None and child != "address":
+                drive.remove(leftover)
+        domain.updateDeviceFlags(domain_build.text(drive), affected(domain))
+
+
+def affected(domain: Domain) -> int:
+    """Now and at the next start, as far as each exists."""
+    return (_LIVE if domain.isActive() else 0) | (_CONFIG if domain.isPersistent() else 0)
+
+
+def _set_metadata(domain: Domain, element: str | None, prefix: str, uri: str) -> None:
+    kind = libvirt.VIR_DOMAIN_METADATA_ELEMENT
+    try:
+        domain.setMetadata(kind, element, prefix, uri, affected(domain))
+    except libvirt.libvirtError as error:
+        if element is not None or error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN_METADATA:
+            raise
+
+
+def _set_memory(domain: Domain, wanted: int, stored: Definition) -> None:
+    """Set KiB of memory for the next start.
+
+    Without a balloon only the maximum counts, in both directions.
+    """
+    most = stored.memory_max // _KIB
+    if wanted > most or (wanted < most and not stored.detail.balloon):
+        domain.setMemoryFlags(wanted, _CONFIG | libvirt.VIR_DOMAIN_MEM_MAXIMUM)
+    domain.setMemoryFlags(wanted, _CONFIG)
+
+
+def _put_memory_back(domain: Domain, stored: Definition, error: Any) -> None:
+    """Undo ``_set_memory`` after ``error``.
+
+    Raises:
+        HypervisorError: that failed too; it says what holds now.
+    """
+    try:
+        if parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)).memory_max != stored.memory_max:
+            domain.setMemoryFlags(
+                stored.memory_max // _KIB, _CONFIG | libvirt.VIR_DOMAIN_MEM_MAXIMUM
+            )
+        domain.setMemoryFlags(stored.memory // _KIB, _CONFIG)
+    except libvirt.libvirtError as second:
+        now = parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+        raise HypervisorError(
+            f"Only the memory was changed: the next start gives {bytes_text(now.memory)}, and still "
+            f"{plural(now.vcpus, 'vCPU')}. The vCPUs: {said(error)}. The memory could not be set back: {said(second)}.",
+            "Resize the memory back, or change the vCPUs with `virsh edit` on the host.",
+        ) from second
+
+
+def _set_vcpus(domain: Domain, wanted: int) -> None:
+    if wanted > domain.vcpusFlags(_CONFIG | libvirt.VIR_DOMAIN_VCPU_MAXIMUM):
+        domain.setVcpusFlags(wanted, _CONFIG | libvirt.VIR_DOMAIN_VCPU_MAXIMUM)
+    domain.setVcpusFlags(wanted, _CONFIG)
+
+
+def _now(change: Any) -> bool:
+    """Whether the running VM took it.
+
+    Why not is no matter: it is stored for the next start, and the caller looks.
+    """
+    try:
+        change()
+    except libvirt.libvirtError:
+        return False
+    return True
+
+
+def _nic(domain: Domain, mac: str, flags: int) -> str:
+    for nic in document(domain.XMLDesc(flags)).iterfind("devices/interface"):
+        address = nic.find("mac")
+        if address is not None and address.get("address", "").lower() == mac.lower():
+            return domain_build.text(nic)
+    return ""
+
+
+def _virt_type(connection: Connection, blueprint: Blueprint) -> str:
+    """``kvm`` where the CPU has it: that ``/dev/kvm`` exists proves nothing."""
+    if blueprint.accelerator != "auto":
+        return blueprint.accelerator
+    capabilities = document(connection.getCapabilities())
+    offered = any(each.get("type") == "kvm" for each in capabilities.iterfind("guest/arch/domain"))
+    cpu = capabilities.find("host/cpu")
+    if not offered or cpu is None:
+        return "qemu"
+    try:
+        whole = connection.baselineCPU(
+            [domain_build.text(cpu)], libvirt.VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES
+        )
+    except libvirt.libvirtError as error:
+        if error.get_error_code() in _CANNOT_NOW:
+            return "qemu"
+        raise
+    features = {each.get("name") for each in document(whole).iterfind("feature")}
+    return "kvm" if features & {"vmx", "svm"} else "qemu"

@@ -1,0 +1,1 @@
+"""Programs run on hosts over SSH."""

@@ -1,0 +1,338 @@
+"""The parts of the bot, each built from the configuration; a vendor is imported when its part is wanted."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bot import catalog as catalogs
+from bot.adapters.private import read_private, write_private
+from bot.domain.errors import StoreError
+from bot.flow.commands.queries import Core
+from bot.settings import DroverSettings, HostSection, SshSection
+
+if TYPE_CHECKING:  # each takes long to import, and no command line needs them all
+    from bot.adapters.fence import FenceAddress
+    from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
+    from bot.adapters.prometheus import MetricsServer, PrometheusPast
+    from bot.adapters.slack.chat import Identity
+    from bot.adapters.sql.same_file import OnlyOne
+    from bot.adapters.sql.series import SqlSeries
+    from bot.adapters.sql.store import SqlStore
+    from bot.adapters.ssh.address import SshAddress
+    from bot.flow.monitoring.monitor import Monitor
+    from bot.ports import Hypervisor
+    from bot.ports.power import PowerControl
+
+HEALTHY = 60.0  # seconds
+
+
+class SystemClock:
+    """The machine's own time."""
+
+    def now(self) -> datetime:
+        """The moment, in UTC."""
+        return datetime.now(UTC)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
+
+
+def loaded(settings: DroverSettings) -> catalogs.Catalog:
+    """The catalog of a configuration, with the core's own commands."""
+    return catalogs.load(settings.plugins.enabled, settings.plugins.tables(), extra=(Core(),))
+
+
+def opened_store(settings: DroverSettings, catalog: catalogs.Catalog | None = None) -> SqlStore:
+    """The database, brought up to date; a SQLite file's folder is made. Without a catalog plugins' values are kept.
+
+    Raises:
+        StoreError: it cannot be opened, or the folder cannot be made.
+    """
+    from bot.adapters.sql.store import SqlStore
+
+    url = settings.database.url
+    if (file := database_file(settings)) is not None:
+        _make_folder(file.parent)
+    codec = catalogs.core_codec() if catalog is None else catalog.codec()
+    return SqlStore(url, codec, clock=SystemClock(), replica=settings.replica)
+
+
+def database_file(settings: DroverSettings) -> Path | None:
+    """The SQLite file; None with PostgreSQL."""
+    url = settings.database.url
+    return Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
+
+
+def only_bot(settings: DroverSettings) -> OnlyOne | None:
+    """The right to be the one bot on a SQLite file; None with PostgreSQL, which several share.
+
+    Raises:
+        StoreError: another bot has it.
+    """
+    from bot.adapters.sql.same_file import OnlyOne
+
+    file = database_file(settings)
+    return None if file is None else OnlyOne(file)
+
+
+def existing_store(
+    settings: DroverSettings, catalog: catalogs.Catalog | None = None
+) -> SqlStore | None:
+    """Return the database, brought up to date; None where none has been made yet: nothing is made then.
+
+    Raises:
+        StoreError: it cannot be opened.
+    """
+    from bot.adapters.sql.engine import exists
+
+    return opened_store(settings, catalog) if exists(settings.database.url) else None
+
+
+def no_store(settings: DroverSettings) -> StoreError:
+    """Return what to say where a database is needed and none has been made."""
+    from bot.adapters.sql.engine import shown
+
+    return StoreError(
+        f"There is no database at {shown(settings.database.url)}.",
+        "Correct database.url in the configuration; the first `drover run` makes the database.",
+    )
+
+
+def _address(settings: DroverSettings) -> dict[str, str]:
+    """Where Slack is to deliver, when it is configured."""
+    return {"request_url": settings.slack.request_url} if settings.slack.request_url else {}
+
+
+def app_manifest(settings: DroverSettings) -> dict[str, Any]:
+    """The Slack app's manifest for what is loaded."""
+    from bot.adapters.slack.manifest import manifest
+
+    names = " | ".join(dict.fromkeys(name.split()[0] for name in loaded(settings).commands))
+    return manifest(
+        settings.slack.command,
+        names,
+        socket_mode=settings.slack.mode == "socket",
+        **_address(settings),
+    )
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"The database's folder {folder} cannot be made: {error.strerror}.",
+            "Correct database.url, or let the bot's user write there.",
+        ) from error
+
+
+def signed_in(settings: DroverSettings) -> Identity:
+    """Whom Slack takes the bot token for; the channels can be read too.
+
+    Raises:
+        ChatError: Slack refuses it, does not answer, or the bot is not in a channel.
+    """
+    from bot.adapters.slack import api
+    from bot.adapters.slack.chat import SlackChat
+
+    client = api.client(settings.slack.bot_token.get_secret_value(), settings.slack.api_url)
+    chat = SlackChat(client)
+    try:
+        who = chat.identity()
+        for channel in filter(None, (settings.slack.approvals_channel, settings.slack.ops_channel)):
+            chat.readable(channel)
+            chat.writable(channel, who)
+    finally:
+        chat.close()
+    return who
+
+
+def measuring(settings: DroverSettings, hypervisor: Hypervisor) -> tuple[Monitor, SqlSeries]:
+    """What measures, and the history it fills; no host is asked yet."""
+    from bot.adapters.libvirt.read.sampling import LibvirtSampler
+    from bot.adapters.sql.series import SqlSeries
+    from bot.flow.monitoring.monitor import Monitor
+    from bot.flow.monitoring.pressure import Pressures, over_ssh
+
+    wanted = settings.monitor
+    # A host must have answered, or be found silent, well before the next sweep.
+    deadline = min(settings.limits.host_deadline, wanted.every * 0.8)
+    sampler = LibvirtSampler(
+        addresses(settings), clock=SystemClock(), deadline=deadline, slow_every=wanted.slow_every
+    )
+    series = SqlSeries(
+        settings.database.url,
+        keep_raw=timedelta(seconds=wanted.keep_raw),
+        keep=timedelta(seconds=wanted.keep),
+    )
+    past = _prometheus(settings) if wanted.source == "prometheus" else None
+    shells = [host.name for host in settings.hosts if host.ssh]
+    read = (
+        past.pressures
+        if past is not None
+        else partial(over_ssh, hypervisor, shells)
+        if shells
+        else None
+    )
+    pressures = Pressures(read, wanted.pressure_every) if read is not None else None
+    made = Monitor(
+        sampler,
+        series,
+        series,
+        SystemClock(),
+        replica=settings.replica,
+        past=past,
+        pressures=pressures,
+    )
+    return made, series
+
+
+def _prometheus(settings: DroverSettings) -> PrometheusPast:
+    from bot.adapters.prometheus import PrometheusPast
+
+    return PrometheusPast(settings.monitor.prometheus_url, settings.monitor.queries)
+
+
+def served_metrics(settings: DroverSettings, monitor: Monitor) -> MetricsServer | None:
+    """The server of ``/metrics`` and ``/healthz``; None when it is not wanted."""
+    where = settings.metrics
+    if not where.port:
+        return None
+    from bot.adapters.prometheus import MetricsServer
+
+    return MetricsServer(where.host, where.port, monitor.measured, lambda: health_problem(settings))
+
+
+def addresses(settings: DroverSettings) -> list[HostAddress]:
+    """How each configured host is reached."""
+    from bot.adapters.libvirt import HostAddress
+
+    return [
+        HostAddress(
+            name=host.name,
+            uri=host.uri,
+            migrate_uri=host.migrate_uri or host.uri,
+            migrate_data_uri=host.migrate_data_uri,
+            migrate_tls=host.migrate_tls,
+            reserve=host.reserve,
+            tags=host.tags,
+            storage=tuple(each.declared() for each in settings.pools),
+        )
+        for host in settings.hosts
+    ]
+
+
+def connected_hypervisor(settings: DroverSettings) -> LibvirtHypervisor:
+    """All configured hosts; nothing is opened before the first question."""
+    from bot.adapters.libvirt import LibvirtHypervisor
+    from bot.adapters.ssh.hosts import SshHosts
+
+    shells = SshHosts({host.name: _ssh_address(host.ssh) for host in settings.hosts if host.ssh})
+    return LibvirtHypervisor(
+        addresses(settings),
+        clock=SystemClock(),
+        deadline=settings.limits.host_deadline,
+        shells=shells,
+    )
+
+
+def power_control(settings: DroverSettings) -> PowerControl:
+    """The power controllers of all hosts; none is asked yet.
+
+    Raises:
+        PowerError: a controller's configuration cannot work.
+        SettingsError: a password cannot be read.
+    """
+    from bot.adapters.fence import FenceControl
+
+    return FenceControl(
+        [each for host in settings.hosts for each in _fence_addresses(host)], SystemClock()
+    )
+
+
+def _fence_addresses(host: HostSection) -> Iterator[FenceAddress]:
+    from bot.adapters.fence import FenceAddress
+    from bot.domain.power import Device
+
+    for number, each in enumerate(host.fence, 1):
+        name = each.name or f"{host.name}-{each.agent}-{number}"
+        device = Device(host.name, name, each.level, each.shares_power)
+        yield FenceAddress(device, each.agent, each.options, each.password(), float(each.deadline))
+
+
+def _ssh_address(ssh: SshSection) -> SshAddress:
+    from bot.adapters.ssh.address import SshAddress
+
+    user, _, place = ssh.to.rpartition("@")
+    host, _, port = place.partition(":")
+    return SshAddress(host, user, int(port or 22), ssh.key_file, ssh.known_hosts, ssh.proxy_command)
+
+
+def health_file(settings: DroverSettings) -> Path:
+    """Where a running bot says that it is well, for ``drover health``: beside its SQLite file.
+
+    With PostgreSQL it is in ``$RUNTIME_DIRECTORY`` or ``$XDG_RUNTIME_DIR``, else in a folder of the
+    user's own.
+
+    Raises:
+        StoreError: that folder belongs to somebody else.
+    """
+    name = f"drover-{settings.replica}.health"
+    if (database := database_file(settings)) is not None:
+        return database.with_name(f"{database.name}-{settings.replica}.health")
+    given = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0] or os.environ.get(
+        "XDG_RUNTIME_DIR", ""
+    )
+    return Path(given) / name if given else _own_folder() / name
+
+
+def _own_folder() -> Path:
+    folder = Path(tempfile.gettempdir()) / f"drover-{os.getuid()}"
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise StoreError(
+            f"{folder} is not a folder of the bot's user alone.",
+            "Set RUNTIME_DIRECTORY to one that is.",
+        )
+    return folder
+
+
+def say_well(settings: DroverSettings) -> None:
+    """Write down that the bot is well now.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    file = health_file(settings)
+    try:
+        write_private(file, str(time.time()))
+    except OSError as error:
+        raise StoreError(
+            f"The health file {file} cannot be written: {error.strerror}.",
+            "Let the bot's user write there.",
+        ) from error
+
+
+def health_problem(settings: DroverSettings) -> str:
+    """Why no healthy bot is running here; '' when one is."""
+    file = health_file(settings)
+    try:
+        said = float(read_private(file))
+    except FileNotFoundError:
+        return f"No bot has started here: there is no {file}."
+    except (OSError, ValueError) as error:
+        return f"The health file {file} cannot be read: {error}."
+    age = time.time() - said
+    return f"The bot last said that it is well {age:.0f} s ago." if age > HEALTHY else ""

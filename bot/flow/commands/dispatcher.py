@@ -1,0 +1,260 @@
+"""Takes stored requests from the listeners, answers each once, and picks up after a crash."""
+
+from __future__ import annotations
+
+import collections
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from enum import StrEnum
+
+import structlog
+
+from bot.domain.card import Card, error_card
+from bot.domain.errors import DroverError
+from bot.domain.message import words
+from bot.flow.commands import command, late_requests, queries
+from bot.flow.context import BUSY, OPEN, World, whisper
+from bot.flow.monitoring import incidents
+from bot.flow.operations import decide, manual_step, operation_cards, partial_approval, propose
+from bot.ports import Request
+
+log = structlog.get_logger()
+
+# Buttons that type a command for whoever presses them, and those under alerts
+RUN, ALERT = "run", "alert."
+LATELY = timedelta(minutes=10)  # an end since then may not have been told before the crash
+RECENT = 100  # operations of which one may have ended in the moment of the crash
+
+
+def handled(world: World, request: Request) -> None:
+    """Answer one request; whatever goes wrong is told to the person and logged.
+
+    It is marked when that was said.
+    """
+    request = replace(request, locale=request.locale or world.chat.locale_of(request.by))
+    try:
+        _answer(world, request)
+    except DroverError as error:
+        log.warning("request failed", key=request.key, error=str(error))
+        whisper(world, request, error_card(error.text, error.advice))
+    except Exception as error:
+        log.exception("request failed", key=request.key)
+        said = words("Something unforeseen went wrong: {error}.", error=str(error))
+        whisper(world, request, error_card(said, words("The bot's log has the details.")))
+    world.screen.afterwards(request.by, lambda: world.store.handled(request.key))
+
+
+def _answer(world: World, request: Request) -> None:
+    if request.kind == "command":
+        command.answer(world, request)
+    elif request.kind == "home":
+        queries.home(world, request)
+    elif request.action.startswith(command.FORM):
+        command.from_form(world, request)
+    elif request.action == RUN:
+        channel = request.channel or request.by  # a home tab has no channel
+        command.answer(world, replace(request, kind="command", text=request.value, channel=channel))
+    elif request.action.startswith(ALERT):
+        _whispered(world, request, incidents.pressed(world, request))
+    elif request.action in _PRESSED:
+        _whispered(world, request, _PRESSED[request.action](world, request))
+    else:
+        decide.pressed(world, request)
+        # In the home tab, which nobody else brings up to date
+        if request.kind == "click" and not request.channel:
+            queries.home(world, request)
+
+
+_PRESSED: Mapping[str, Callable[[World, Request], Card | None]] = {
+    operation_cards.PICK: partial_approval.pressed,
+    operation_cards.GO_ON: manual_step.pressed,
+}
+
+
+def _whispered(world: World, request: Request, card: Card | None) -> None:
+    if card is not None:
+        whisper(world, request, card)
+
+
+def picked_up(world: World, replica: str = "") -> None:
+    """After a start, or when another replica is gone: say what was left to say, see every open operation on its way."""
+    _quietly("", lambda _: late_requests.hold(world))
+    world.screen.take_over(replica)
+    for operation in world.store.operations(states=OPEN, limit=1000):
+        _quietly(operation.id, lambda found: propose.lay_out(world, world.store.operation(found)))
+        _quietly(operation.id, world.screen.show)
+        if why := world.catalog.unable(operation):
+            _quietly(operation.id, lambda found: _tell_unable(world, found))
+            log.warning("left alone", operation=operation.id, why=why)
+        elif operation.state in BUSY:
+            world.work.enqueue(operation)
+    for operation in world.store.operations(limit=RECENT):
+        lately = world.clock.now() - operation.changed_at < LATELY
+        if operation.state.over and lately and not operation.unreadable:
+            _quietly(operation.id, world.screen.show)
+            decide.tell_end(world, operation)
+
+
+def _tell_unable(world: World, operation_id: str) -> None:
+    """Tell once, where alerts go, that an open operation is left alone here."""
+    operation = world.store.operation(operation_id)
+    if world.places.ops and world.store.claim(f"unable:{operation_id}"):
+        card = operation_cards.unable_card(operation, world.catalog.unable(operation))
+        world.screen.afterwards(
+            world.places.ops, lambda: _post(world, card, f"unable:{operation_id}")
+        )
+
+
+def _post(world: World, card: Card, key: str) -> None:
+    world.chat.post(world.places.ops, card, key=key)
+
+
+def _quietly(operation_id: str, act: Callable[[str], object]) -> None:
+    """One operation whose message fails must not keep the others from being picked up."""
+    try:
+        act(operation_id)
+    except DroverError as error:
+        log.warning("not shown after the start", operation=operation_id, error=str(error))
+
+
+class Lane(StrEnum):
+    """Who handles a request: nothing quick waits behind anything slow."""
+
+    DIALOG = "dialog"  # opens a dialog; what allows it lives three seconds
+    DECISION = "decision"  # a vote, a cancellation: urgent, and quick, for it looks at no host
+    WORK = "work"  # all else
+
+
+DECISIONS = frozenset(
+    {"op.approve", "op.withdraw", "op.cancel", "op.postcopy", operation_cards.GO_ON}
+)
+QUICK = 2  # threads of each quick lane
+
+
+def lane_of(world: World, request: Request) -> Lane:
+    """The lane of a request."""
+    if request.kind == "command" and command.opens_form(world, request):
+        return Lane.DIALOG
+    if request.kind == "click" and request.action in ("op.deny", operation_cards.PICK):
+        return Lane.DIALOG
+    pressed = request.kind == "click" and (
+        request.action in DECISIONS or request.action.startswith(ALERT)
+    )
+    return (
+        Lane.DECISION
+        if pressed or (request.kind == "form" and request.action == "op.deny")
+        else Lane.WORK
+    )
+
+
+class Turns:
+    """Requests that wait, the people taking turns: who asks for much waits behind who asks for little."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._waiting: collections.OrderedDict[str, collections.deque[Request]] = (
+            collections.OrderedDict()
+        )
+        self._ending = False
+
+    def put(self, request: Request) -> None:
+        """Queue behind what the same person asked for."""
+        with self._changed:
+            self._waiting.setdefault(request.by, collections.deque()).append(request)
+            self._changed.notify()
+
+    def get(self) -> Request | None:
+        """The next; None when there is nothing left and nothing more will come."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._ending)
+            if not self._waiting:
+                return None
+            person, theirs = self._waiting.popitem(last=False)
+            request = theirs.popleft()
+            if theirs:
+                self._waiting[person] = theirs  # behind everybody else
+            return request
+
+    def end(self) -> None:
+        """Nothing more will come."""
+        with self._changed:
+            self._ending = True
+            self._changed.notify_all()
+
+
+class Desk:
+    """Threads that handle requests: dialogs and decisions on lanes of their own, within each the people in turn.
+
+    Args:
+        world: what they work with.
+        count: how many requests are handled at once, beside dialogs and decisions.
+        replica: this one's name when there are several; '': it is the only one.
+    """
+
+    def __init__(self, world: World, count: int, replica: str = "") -> None:
+        self._world = world
+        self._replica = replica
+        self._lanes = {lane: Turns() for lane in Lane}
+        self._arrived: collections.deque[Request] = collections.deque()
+        self._threads = [
+            threading.Thread(
+                target=self._work, args=(turns,), name=f"desk-{lane}-{number}", daemon=True
+            )
+            for lane, turns in self._lanes.items()
+            for number in range(count if lane is Lane.WORK else QUICK)
+        ]
+
+    def start(self) -> None:
+        """Begin, with what a crash left unhandled."""
+        self.take_over(self._replica)
+        for thread in self._threads:
+            thread.start()
+
+    def take_over(self, replica: str) -> None:
+        """Handle what a replica accepted and no longer will ('': what anybody did).
+
+        Raises:
+            StoreError: nothing was taken over.
+        """
+        for request in self._world.store.take_over(replica):
+            log.info("request taken over", key=request.key, of=replica)
+            if not late_requests.refused(self._world, request):
+                self._put(request)
+
+    def accept(self, request: Request) -> bool:
+        """Store a request, before its ack; False for a duplicate.
+
+        Raises:
+            StoreError: it is not stored, and will not be handled.
+        """
+        fresh = self._world.store.accept(request)
+        if fresh:
+            self._arrived.append(request)
+        return fresh
+
+    def wake(self) -> None:
+        """Handle what has arrived; called after the ack."""
+        while self._arrived:
+            self._put(self._arrived.popleft())
+
+    def stop(self, timeout: float = 30.0) -> None:
+        """Finish what is queued, then end; what is not done in time stays stored and is handled at the next start."""
+        for turns in self._lanes.values():
+            turns.end()
+        deadline = time.monotonic() + timeout
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _put(self, request: Request) -> None:
+        self._lanes[lane_of(self._world, request)].put(request)
+
+    def _work(self, turns: Turns) -> None:
+        while (request := turns.get()) is not None:
+            try:
+                handled(self._world, request)
+            # The database failed; it stays stored and is handled at the next start
+            except Exception:
+                log.exception("request not handled", key=request.key)

@@ -1,0 +1,91 @@
+"""Answers that are posted for all, and those that stay up to date for a while."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import structlog
+
+from bot.domain.card import Card
+from bot.domain.errors import ChatError, DroverError
+from bot.flow.commands import queries
+from bot.flow.context import World, whisper
+from bot.flow.monitoring import incident_cards
+from bot.flow.monitoring.monitor import Monitor
+from bot.plugin_api import Asker, Query
+from bot.ports import MessageRef, Request
+
+log = structlog.get_logger()
+
+EVERY = 5.0  # seconds between two edits
+
+
+def posted(world: World, query: Query, intent: Any, person: Asker, request: Request) -> None:
+    """Post the answer where it was asked for and, for a live one, keep it up to date.
+
+    Only the asker sees it where the bot may not write.
+    """
+    monitor = world.monitor
+    lives = query.live > 0 and monitor is not None and monitor.live_places.acquire(blocking=False)
+    if monitor is not None and lives:
+        monitor.sweep(older_than=EVERY)
+    redraw = partial(queries.answer, world, query, intent, person)
+    card = redraw()
+    world.screen.answer(request.by, lambda: _post(world, request, query, redraw, card, lives=lives))
+
+
+def _post(
+    world: World,
+    request: Request,
+    query: Query,
+    redraw: Callable[[], Card],
+    card: Card,
+    *,
+    lives: bool,
+) -> None:
+    monitor = world.monitor
+    thread = MessageRef(request.channel, request.thread) if request.thread else None
+    shown = incident_cards.live_card(card) if lives else card
+    try:
+        ref = world.chat.post(request.channel, shown, thread=thread, key=request.key)
+    except ChatError as error:
+        log.info("answered in private", channel=request.channel, error=str(error))
+        if monitor is not None and lives:
+            monitor.live_places.release()
+        whisper(world, request, card)
+        return
+    if monitor is not None and lives:
+        answer = _Live(world, monitor, query.live, redraw, f"{world.slash} {request.text}", ref)
+        threading.Thread(target=answer.keep_up, name="live", daemon=True).start()
+
+
+@dataclass(frozen=True, slots=True)
+class _Live:
+    """One answer that is brought up to date."""
+
+    world: World
+    monitor: Monitor
+    lasts: float
+    redraw: Callable[[], Card]
+    line: str
+    ref: MessageRef
+
+    def keep_up(self) -> None:
+        """Edit the message until its time is over; the last edit says so."""
+        clock, chat = self.world.clock, self.world.chat
+        until = clock.now() + timedelta(seconds=self.lasts)
+        try:
+            while clock.now() < until:
+                clock.sleep(EVERY)
+                self.monitor.sweep(older_than=EVERY * 0.8)
+                chat.later(self.ref, incident_cards.live_card(self.redraw()))
+            chat.update(self.ref, incident_cards.ended_card(self.redraw(), self.line))
+        except DroverError as error:
+            log.warning("a live answer ended early", line=self.line, error=str(error))
+        finally:
+            self.monitor.live_places.release()

@@ -1,0 +1,113 @@
+"""One line of chat to a command and its intent; every slip answered with what to type instead."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from bot.catalog import Catalog
+from bot.domain.errors import UsageError
+from bot.domain.message import Code, Words
+from bot.domain.words import split_words
+from bot.plugin_api import Action, Instead, Query
+
+WIDTH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A command with its intent; ``intent`` None and ``help`` set when only its usage was asked for."""
+
+    command: Query | Action
+    intent: Any
+    help: str = ""
+
+
+def parsed(catalog: Catalog, slash: str, text: str) -> Parsed:
+    """What a person typed after the slash command.
+
+    Raises:
+        UsageError: no such command, or arguments it does not take; with usage and the nearest right
+            word.
+    """
+    words = _words(text) or ["help"]
+    command, rest = catalog.find(words)
+    if {"--help", "-h"} & set(rest[: rest.index("--")] if "--" in rest else rest):
+        return Parsed(command, None, help=usage(command, slash, full=True))
+    intent = _intent(command, slash, rest)
+    if isinstance(intent, Instead):
+        return Parsed(catalog.commands[intent.command], intent.intent)
+    return Parsed(command, intent)
+
+
+def usage(command: Query | Action, slash: str, *, full: bool = False) -> str:
+    """A command's usage line, or its whole help."""
+    context = click.Context(
+        command.grammar,
+        info_name=f"{slash} {command.name}",
+        terminal_width=WIDTH,
+        max_content_width=WIDTH,
+    )
+    text = command.grammar.get_help(context) if full else command.grammar.get_usage(context)
+    text = text.removeprefix("Usage: ").strip()
+    optional = any(isinstance(each, click.Option) for each in command.grammar.params)
+    return text if optional or full else text.replace(" [OPTIONS]", "")
+
+
+def options(command: Query | Action) -> tuple[tuple[str, str], ...]:
+    """Each option as it is typed, and what it does."""
+    context = click.Context(command.grammar, terminal_width=WIDTH)
+    records = (each.get_help_record(context) for each in command.grammar.params)
+    return tuple(record for record in records if record is not None)
+
+
+def typed(grammar: click.Command, answers: Mapping[str, str]) -> str:
+    """The answers of a dialog as a person would have typed them; fields are named as the grammar's parameters.
+
+    ``parsed`` gives back each answer as it is here, whatever it holds, but for blanks around it.
+    """
+    arguments: list[str] = []
+    options: list[str] = []
+    for parameter in grammar.params:
+        value = answers.get(parameter.name or "", "").strip()
+        if value and isinstance(parameter, click.Argument):
+            arguments.append(value)
+        elif value:
+            # One word: an answer such as --help is then no option.
+            options += (
+                [f"{parameter.opts[0]}={value}"]
+                if parameter.opts[0].startswith("--")
+                else [parameter.opts[0], value]
+            )
+    apart = ["--"] if any(each.startswith("-") for each in arguments) else []
+    return shlex.join([*options, *apart, *arguments] if apart else [*arguments, *options])
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return split_words(text)
+    except ValueError as error:
+        raise UsageError(
+            f"The quotes do not match: {error}.", 'Write for example --reason "disk swap".'
+        ) from error
+
+
+def _intent(command: Query | Action, slash: str, rest: Sequence[str]) -> Any:
+    try:
+        with command.grammar.make_context(
+            f"{slash} {command.name}", list(rest), terminal_width=WIDTH
+        ) as context:
+            return command.grammar.invoke(context)
+    except UsageError as error:
+        if not error.advice:
+            error.advice = Words("Write {usage}", {"usage": Code(usage(command, slash))})
+        raise
+    except click.ClickException as error:
+        text = error.format_message().strip()
+        raise UsageError(
+            text if text.endswith((".", "?")) else f"{text}.", f"Write `{usage(command, slash)}`"
+        ) from error

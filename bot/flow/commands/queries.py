@@ -1,0 +1,319 @@
+"""Looking without touching: queries' answers, the core's own queries, and the App Home."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import click
+
+from bot.domain import policy as policies
+from bot.domain.card import Card, Person, Words, words
+from bot.domain.cluster import Snapshot
+from bot.domain.errors import UsageError
+from bot.domain.operation import Operation, State
+from bot.domain.words import nearest, seconds_of
+from bot.flow.commands import query_cards
+from bot.flow.commands.parse import usage
+from bot.flow.context import OPEN, World, asker, snapshot
+from bot.flow.operations import operation_cards
+from bot.hookspecs import hookimpl
+from bot.plugin_api import Action, Asker, Listed, Measured, Query, Settings, View
+from bot.ports import Request
+
+AUDITED = 500  # operations looked through for one answer; the whole trail is `drover audit export`
+DAY = 86400
+_OPERATION = re.compile(r"op-\d+")
+_PERSON = re.compile(r"<?@?(?P<id>[UW][A-Z0-9]{3,}|drover)(\|[^>]*)?>?")
+
+
+def answer(world: World, query: Query, intent: Any, person: Asker) -> Card:
+    """A query's card for a person."""
+    seen = view(world, person, query.focus(intent), needs_snapshot=query.needs_snapshot)
+    if query.gather is not None:
+        seen = replace(seen, found=query.gather(intent, seen.snapshot, world.hypervisor))
+    return query.answer(intent, seen)
+
+
+def view(
+    world: World, person: Asker, focus: Sequence[str] = (), *, needs_snapshot: bool = True
+) -> View:
+    """What a query may look at; the hosts are only asked when it needs them."""
+    seen = snapshot(world, focus) if needs_snapshot else Snapshot(world.clock.now(), (), ())
+    listed = tuple(_listed(world, command, person) for command in world.catalog.commands.values())
+    measured = Measured() if world.monitor is None else world.monitor.measured()
+    return View(
+        seen,
+        world.store,
+        world.catalog.rules,
+        person,
+        world.slash,
+        listed,
+        world.policy,
+        measured=measured,
+    )
+
+
+def _listed(world: World, command: Query | Action, person: Asker) -> Listed:
+    allowed = policies.may_ask(world.policy, command.name, person.roles)
+    return Listed(
+        command.name,
+        command.summary,
+        usage(command, world.slash),
+        allowed,
+        isinstance(command, Action),
+    )
+
+
+def home(world: World, request: Request) -> None:
+    """Fill a person's App Home."""
+    person = asker(world, request)
+    operations = world.store.operations(states=OPEN, limit=100)
+    allowed = [
+        name
+        for name in world.catalog.commands
+        if policies.may_ask(world.policy, name, person.roles)
+    ]
+    incidents = world.monitor.measured().incidents if world.monitor is not None else ()
+    card = query_cards.home_card(
+        snapshot(world), operations, person, world.slash, commands=allowed, incidents=incidents
+    )
+    world.screen.answer(request.by, lambda: world.chat.publish_home(request.by, card))
+
+
+@dataclass(frozen=True, slots=True)
+class Help:
+    """`help [WORD]`."""
+
+    word: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Hosts:
+    """`hosts`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vms:
+    """`vms [WHAT]`."""
+
+    wanted: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ops:
+    """`ops [--mine] [--running] [--failed]`."""
+
+    mine: bool = False
+    running: bool = False
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """`audit [WHAT]`: an operation's id, a VM's name, ``@`` and a person, or '' for all; ``since`` in seconds."""
+
+    what: str = ""
+    since: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Approvals:
+    """`approvals`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyOf:
+    """`policy COMMAND`."""
+
+    command: str
+
+
+@click.command("help")
+@click.argument("word", nargs=-1)
+def _help(word: tuple[str, ...]) -> Help:
+    """What you may do."""
+    return Help(" ".join(word))
+
+
+@click.command("hosts")
+def _hosts() -> Hosts:
+    """Every host: state, VMs, memory, CPU."""
+    return Hosts()
+
+
+@click.command("vms")
+@click.argument("what", default="")
+def _vms(what: str) -> Vms:
+    """All VMs, or those matching WHAT: a part of the name, a host, or tag=value."""
+    return Vms(what)
+
+
+@click.command("ops")
+@click.option("--mine", is_flag=True, help="Only what you asked for.")
+@click.option("--running", is_flag=True, help="Only what is approved or running.")
+@click.option("--failed", is_flag=True, help="Only what failed or went stale.")
+def _ops(*, mine: bool, running: bool, failed: bool) -> Ops:
+    """The latest operations."""
+    return Ops(mine, running, failed)
+
+
+@click.command("audit")
+@click.argument("what", metavar="[ID|VM|@PERSON]", default="")
+@click.option(
+    "--since", metavar="DURATION", default="", help="How far back, for example 24h or 7d."
+)
+def _audit(what: str, since: str) -> Audit:
+    """Everything that happened to an operation (op-17), to a VM, or by a person; of the last day for all."""
+    try:
+        seconds = seconds_of(since) if since else 0
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    return Audit(f"op-{what}" if what.isdecimal() else what, seconds)
+
+
+@click.command("approvals")
+def _approvals() -> Approvals:
+    """What waits for your vote."""
+    return Approvals()
+
+
+@click.command("policy")
+@click.argument("command", nargs=-1, required=True)
+def _policy(command: tuple[str, ...]) -> PolicyOf:
+    """Who may ask for COMMAND, and who would have to approve."""
+    return PolicyOf(" ".join(command))
+
+
+def _answer_help(intent: Help, seen: View) -> Card:
+    chosen = tuple(each for each in seen.commands if each.name.startswith(intent.word))
+    if not chosen:
+        near = nearest(intent.word, [each.name for each in seen.commands], "See all with `help`.")
+        raise UsageError(f"There is no command “{intent.word}”.", near)
+    return query_cards.help_card(seen.slash, chosen, whole=not intent.word)
+
+
+def _answer_ops(intent: Ops, seen: View) -> Card:
+    states: tuple[State, ...] = (State.APPROVED, State.RUNNING) if intent.running else ()
+    states += (State.FAILED, State.STALE) if intent.failed else ()
+    by = seen.asker.id if intent.mine else ""
+    return query_cards.ops_card(
+        seen.history.operations(states=states, by=by, limit=30), seen.asker.now
+    )
+
+
+def _answer_audit(intent: Audit, seen: View) -> Card:
+    broken = seen.history.broken_link(whole=False)
+    if _OPERATION.fullmatch(intent.what):
+        operation = seen.history.operation(intent.what)
+        return query_cards.audit_card(operation, seen.history.events(operation.id), broken)
+    by = _PERSON.fullmatch(intent.what)
+    if intent.what.startswith("@") and not by:
+        raise UsageError(
+            f"Slack did not say who “{intent.what}” is.",
+            "Choose the name from the list that Slack shows after @, or write the member id (in the person's profile: "
+            f"⋮, then Copy member ID), like `{seen.slash} audit @U0123ABCD`. The app's administrator can make names "
+            "work: turn on “Escape channels, users, and links” for the command.",
+        )
+    reach = intent.since or (DAY if not intent.what else 0)
+    since = seen.asker.now - timedelta(seconds=reach) if reach else None
+    touched = [
+        each
+        for each in seen.history.operations(limit=AUDITED)
+        if (since is None or each.changed_at >= since)
+        and (by or not intent.what or _touches(each, intent.what))
+    ]
+    if not touched:
+        about = (
+            words("{who}", who=Person(by["id"]))
+            if by
+            else words("“{what}”", what=intent.what or "the last day")
+        )
+        raise UsageError(
+            words("Nothing is known of {about}.", about=about), "Try `--since 30d`, or `ops`."
+        )
+    entries = [(each, event) for each in touched for event in seen.history.events(each.id)]
+    chosen = [
+        (each, event)
+        for each, event in entries
+        if (since is None or event.at >= since) and (by is None or event.by == by["id"])
+    ]
+    chosen.sort(key=lambda entry: entry[1].at, reverse=True)
+    return query_cards.trail_card(_about(intent, by), chosen, broken)
+
+
+def _touches(operation: Operation, name: str) -> bool:
+    return name in operation.plan.blast.vms or any(
+        name in step.vms for step in operation.plan.steps
+    )
+
+
+def _about(intent: Audit, by: re.Match[str] | None) -> Words:
+    if by:
+        return words("by {who}", who=operation_cards.who(by["id"]))
+    return words("{what}", what=f"of {intent.what}" if intent.what else "of everything")
+
+
+def _answer_policy(intent: PolicyOf, seen: View) -> Card:
+    if intent.command not in {each.name for each in seen.commands}:
+        near = nearest(
+            intent.command, [each.name for each in seen.commands], "See all with `help`."
+        )
+        raise UsageError(f"There is no command “{intent.command}”.", near)
+    return query_cards.policy_card(seen.policy, intent.command)
+
+
+# The shape of an answer
+def _answer_approvals(intent: Approvals, seen: View) -> Card:  # noqa: ARG001
+    return query_cards.approvals_card(
+        seen.history.operations(states=(State.PROPOSED, State.RUNNING), limit=100), seen.asker
+    )
+
+
+class Core:
+    """The core's own commands, registered like any plugin's."""
+
+    @hookimpl
+    # The hook's signature
+    def register_commands(self, settings: Settings) -> Sequence[Query]:  # noqa: ARG002
+        """Help, hosts, VMs, operations, audit, approvals, policy."""
+        return (
+            Query("help", "What you may do", _help, _answer_help, needs_snapshot=False),
+            Query(
+                "hosts",
+                "Every host: state, VMs, memory, CPU",
+                _hosts,
+                lambda _, seen: query_cards.hosts_card(seen.snapshot),
+            ),
+            Query(
+                "vms",
+                "All VMs, or by name, host, tag=value",
+                _vms,
+                lambda it, seen: query_cards.vms_card(seen.snapshot, it.wanted),
+            ),
+            Query("ops", "The latest operations", _ops, _answer_ops, needs_snapshot=False),
+            Query(
+                "audit",
+                "What happened to an operation or VM, or by a person",
+                _audit,
+                _answer_audit,
+                needs_snapshot=False,
+            ),
+            Query(
+                "approvals",
+                "What waits for your vote",
+                _approvals,
+                _answer_approvals,
+                needs_snapshot=False,
+            ),
+            Query(
+                "policy",
+                "Who may ask for a command, and who approves",
+                _policy,
+                _answer_policy,
+                needs_snapshot=False,
+            ),
+        )

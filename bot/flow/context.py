@@ -1,0 +1,180 @@
+"""What every flow function is handed: the ports, the catalog, the policy and who is who."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from functools import partial
+
+from bot.catalog import Catalog
+from bot.domain.admission import Limits
+from bot.domain.card import Card
+from bot.domain.cluster import Inbound, Snapshot
+from bot.domain.errors import ConflictError
+from bot.domain.operation import Event, Operation, State
+from bot.domain.policy import Policy
+from bot.domain.steps import MigrateVm
+from bot.flow.monitoring.monitor import Monitor
+from bot.flow.operations.operation_messages import Screen
+from bot.plugin_api import Asker
+from bot.ports import Chat, Clock, Hypervisor, Request, Store, Work
+
+BUSY = (State.APPROVED, State.RUNNING)
+OPEN = (State.PROPOSED, *BUSY)
+FRESH = timedelta(minutes=2)  # what is measured longer ago says nothing of now
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """Who has a role: user ids and user groups."""
+
+    users: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Channels by id: where approvals are asked for, where alerts go, and digests ('': as alerts)."""
+
+    approvals: str
+    ops: str
+    reports: str = ""
+
+    @property
+    def digest(self) -> str:
+        """Where digests go."""
+        return self.reports or self.ops
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything, composed once at start. ``patience``: seconds to wait for a host that does not answer.
+
+    Whoever holds ``turn`` is the only one in this process who lets steps begin.
+    """
+
+    catalog: Catalog
+    store: Store
+    chat: Chat
+    hypervisor: Hypervisor
+    clock: Clock
+    work: Work
+    screen: Screen
+    policy: Policy
+    places: Places
+    roles: Mapping[str, Role] = field(default_factory=dict)
+    slash: str = "/kvm"
+    patience: float = 600.0
+    monitor: Monitor | None = None  # None: nothing is measured
+    limits: Limits = field(default_factory=Limits)
+    silence: float = 600.0  # seconds without a bot after which what runs waits for a person
+    settle: float = 60.0  # seconds after a move before the load that it brought is measured
+    turn: threading.Lock = field(default_factory=threading.Lock)
+
+
+def roles_of(world: World, user: str) -> frozenset[str]:
+    """The roles a person has now, by id and by user group."""
+    groups = (
+        world.chat.groups_of(user)
+        if any(role.groups for role in world.roles.values())
+        else frozenset()
+    )
+    return frozenset(
+        name for name, role in world.roles.items() if user in role.users or role.groups & groups
+    )
+
+
+def whisper(world: World, request: Request, card: Card) -> None:
+    """Answer whoever asked, where they did; returns at once."""
+    place, by = request.channel or request.by, request.by
+    answer = partial(
+        world.chat.whisper, place, by, card, thread=request.thread, answer_to=request.answer_to
+    )
+    world.screen.answer(by, answer)
+
+
+def asker(world: World, request: Request) -> Asker:
+    """Who asks, with roles read now."""
+    return Asker(request.by, roles_of(world, request.by), request.locale, world.clock.now())
+
+
+def snapshot(world: World, focus: Collection[str] = (), *, but: str = "") -> Snapshot:
+    """The cluster now, with what only Drover knows: maintenance and moves under way (except operation ``but``)."""
+    return informed(world, world.hypervisor.snapshot(focus), but=but)
+
+
+def informed(world: World, seen: Snapshot, *, but: str = "") -> Snapshot:
+    """A snapshot with what only Drover knows: maintenance, moves under way, and how long guests wait for a CPU."""
+    resting = world.store.maintenance()
+    hosts = tuple(replace(host, maintenance=host.name in resting) for host in seen.hosts)
+    waits = _waits(world)
+    vms = seen.sound().vms  # every plan is made of this snapshot
+    vms = tuple(replace(vm, wait=waits.get((vm.uuid, vm.host))) for vm in vms) if waits else vms
+    return replace(seen, hosts=hosts, vms=vms, inbound=_inbound(world, seen, but))
+
+
+def _waits(world: World) -> Mapping[tuple[str, str], float]:
+    """Cores that guests were ready to use and did not get, by (UUID, host), as far as that was measured lately."""
+    sweep = world.monitor.newest if world.monitor is not None else None
+    if sweep is None or world.clock.now() - sweep.at > FRESH:
+        return {}
+    return {(vm.uuid, vm.host): vm.wait for vm in sweep.vms if vm.wait is not None}
+
+
+def _inbound(world: World, seen: Snapshot, but: str) -> tuple[Inbound, ...]:
+    """Memory promised to moves that have not arrived; a guest already seen on its target is counted there.
+
+    Nothing is promised for what comes after the next wait for a person: that may be a day away.
+    """
+    arrived = {(vm.uuid, vm.host) for vm in seen.vms if vm.state.active}
+    return tuple(
+        Inbound(step.uuid, step.source, step.target, step.memory, operation.id)
+        for operation in world.store.operations(states=BUSY, limit=1000)
+        if operation.id != but
+        for step in (operation.plan.steps[index] for index in operation.near)
+        if isinstance(step, MigrateVm) and (step.uuid, step.target) not in arrived
+    )
+
+
+def commit(world: World, operation: Operation, *events: Event) -> Operation:
+    """Store the events, tell the plugins and show the operation as it now is.
+
+    Raises:
+        ConflictError: somebody else changed it first; nothing was stored.
+    """
+    after = world.store.append(operation, *events)
+    shown(world, after, *events)
+    return after
+
+
+def shown(world: World, operation: Operation, *events: Event) -> None:
+    """Tell the plugins of stored events and show the operation as it now is."""
+    for event in events:
+        announce(world, operation, event)
+    world.screen.show_soon(operation.id)
+
+
+def record(world: World, operation_id: str, event: Event) -> Operation:
+    """Store a fact of the work and show it.
+
+    People's asks may arrive at the same moment; it is then stored after.
+    """
+    after = appended(world, operation_id, event)
+    shown(world, after, event)
+    return after
+
+
+def appended(world: World, operation_id: str, event: Event) -> Operation:
+    """Store a fact of the work, however often somebody else is first."""
+    while True:
+        try:
+            return world.store.append(world.store.operation(operation_id), event)
+        except ConflictError:
+            continue
+
+
+def announce(world: World, operation: Operation, event: Event) -> None:
+    """Call ``operation_changed`` of every plugin; a failure in one is logged and stops nobody."""
+    world.screen.tell_plugins(world.catalog.hooks, operation, event)

@@ -1,0 +1,1 @@
+"""What runs by the clock: sweeps, watches, incidents, reports and kept definitions."""

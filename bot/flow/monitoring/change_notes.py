@@ -1,0 +1,43 @@
+"""Changes that watches told of, as notes until every digest has had them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from bot.domain import codec
+from bot.domain.metrics import Change
+from bot.ports.series import Notes
+
+PREFIX = "change:"
+KEPT = timedelta(days=30)
+
+
+def put(notes: Notes, watch: str, changes: Sequence[Change]) -> None:
+    """Keep what one look told; kept once, however often it is told."""
+    for moment in sorted({each.at for each in changes}):
+        told = [
+            {"at": moment.isoformat(), "about": each.about, "text": codec.data(each.text)}
+            for each in changes
+            if each.at == moment
+        ]
+        notes.put_note(
+            f"{PREFIX}{moment.isoformat()}:{watch}", json.dumps(told, ensure_ascii=False), 0
+        )
+
+
+def known(notes: Notes) -> tuple[Change, ...]:
+    """Every change of lately, oldest first."""
+    found = [each for _, text in sorted(notes.notes(PREFIX).items()) for each in json.loads(text)]
+    return tuple(
+        Change(datetime.fromisoformat(each["at"]), each["about"], codec.message_of(each["text"]))
+        for each in found
+    )
+
+
+def forget(notes: Notes, now: datetime) -> None:
+    """Drop what is too old for any digest."""
+    for key, text in notes.notes(PREFIX).items():
+        if all(now - datetime.fromisoformat(each["at"]) > KEPT for each in json.loads(text)):
+            notes.put_note(key, "", notes.note(key)[1])

@@ -1,0 +1,84 @@
+"""Incidents as notes: read, written, listed and dropped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import fields
+from datetime import datetime, timedelta
+
+from bot.domain import codec
+from bot.domain.errors import ConflictError
+from bot.domain.metrics import Incident
+from bot.ports.series import Notes
+
+PREFIX = "incident:"
+KEPT = timedelta(days=30)
+_MOMENTS = frozenset({"opened_at", "over_at", "silent_until"})
+_MESSAGES = ("title", "said")
+_TRIES = 12
+
+
+def known(notes: Notes) -> tuple[Incident, ...]:
+    """Every incident that stands or stood lately, oldest first."""
+    found = [read(text) for text in notes.notes(PREFIX).values()]
+    return tuple(sorted(found, key=lambda incident: (incident.opened_at, incident.key)))
+
+
+def one(notes: Notes, key: str) -> tuple[Incident | None, int]:
+    """An incident and its note's version; None and 0 when there is none."""
+    text, version = notes.note(PREFIX + key)
+    return (read(text) if text else None), version
+
+
+def put(notes: Notes, incident: Incident, version: int) -> bool:
+    """Store an incident if nobody else changed it; whether it was stored."""
+    return notes.put_note(PREFIX + incident.key, written(incident), version)
+
+
+def changed(notes: Notes, key: str, change: Callable[[Incident], Incident]) -> Incident | None:
+    """Change an incident whatever else happens to it; None when there is none.
+
+    Raises:
+        ConflictError: the race was lost every time; nothing was stored.
+    """
+    for _ in range(_TRIES):
+        before, version = one(notes, key)
+        if before is None:
+            return None
+        after = change(before)
+        if after == before or put(notes, after, version):
+            return after
+    raise ConflictError("The incident changes too quickly.", "Click again.")
+
+
+def forget(notes: Notes, now: datetime) -> None:
+    """Drop incidents that have long been over."""
+    for incident in known(notes):
+        if incident.over_at is not None and now - incident.over_at > KEPT:
+            notes.put_note(PREFIX + incident.key, "", one(notes, incident.key)[1])
+
+
+def read(text: str) -> Incident:
+    """An incident as it was written; fields of a newer Drover are left out."""
+    stored = json.loads(text)
+    known_fields = {
+        field.name: stored[field.name] for field in fields(Incident) if field.name in stored
+    }
+    moments = {
+        name: datetime.fromisoformat(known_fields[name])
+        for name in _MOMENTS
+        if known_fields.get(name)
+    }
+    said = {
+        name: codec.message_of(known_fields[name]) for name in _MESSAGES if name in known_fields
+    }
+    return Incident(**{**known_fields, **moments, **said})
+
+
+def written(incident: Incident) -> str:
+    """An incident as JSON."""
+    values = {field.name: getattr(incident, field.name) for field in fields(incident)}
+    texts = {name: values[name].isoformat() for name in _MOMENTS if values[name]}
+    said = {name: codec.data(values[name]) for name in _MESSAGES}
+    return json.dumps({**values, **texts, **said}, ensure_ascii=False, sort_keys=True)

@@ -1,0 +1,152 @@
+"""Incidents in chat: one message each, edited while it lasts and when it ends, with what people decided about it."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import structlog
+
+from bot.domain.card import Card
+from bot.domain.errors import UsageError
+from bot.domain.message import words
+from bot.domain.metrics import Incident
+from bot.flow.context import World, roles_of
+from bot.flow.monitoring import incident_cards, incident_notes
+from bot.flow.monitoring.monitor import Monitor
+from bot.flow.operations.operation_cards import note_card
+from bot.plugin_api import Alert, Remedy
+from bot.ports import MessageRef, Request, Urgency
+
+log = structlog.get_logger()
+
+# What comes back within this time is the same incident, in the same message
+SAME = timedelta(hours=1)
+
+
+def told(world: World, monitor: Monitor, alert: Alert, watch: str) -> None:
+    """Show what a watch noticed: a new message, or an edit of the one that people know.
+
+    Raises:
+        ChatError: it could not be shown; the next look tries again.
+    """
+    alert = replace(alert, remedies=tuple(each for each in alert.remedies if _there(world, each)))
+    before, version = incident_notes.one(monitor.notes, alert.key)
+    after = following(before, alert, watch, world.clock.now())
+    if after is None:
+        return
+    monitor.drawn.alerts[alert.key] = alert
+    if after != before:
+        after = _posted(world, monitor, alert, after)
+        if not incident_notes.put(monitor.notes, after, version):
+            return  # a click or another replica was first: the next look sees what it did
+        if before is not None and before.open != after.open:
+            _in_thread(world, after, alert.card)
+    _draw(world, monitor, alert, after)
+
+
+def _there(world: World, remedy: Remedy) -> bool:
+    """Whether its command exists here: the plugin that has it may not be enabled."""
+    try:
+        world.catalog.find(shlex.split(remedy.command))
+    except UsageError:
+        return False
+    return True
+
+
+def following(before: Incident | None, alert: Alert, watch: str, now: datetime) -> Incident | None:
+    """The incident as it is after an alert; None when there is none to end."""
+    if alert.over:
+        if before is None or not before.open:
+            return None
+        return replace(before, over_at=now, said=alert.card.text)
+    title = alert.card.title or alert.card.text
+    if before is None or (before.over_at is not None and now - before.over_at > SAME):
+        return Incident(alert.key, title, now, said=alert.card.text, watch=watch)
+    if before.open:
+        return replace(before, title=title, said=alert.card.text)
+    return replace(before, title=title, over_at=None, times=before.times + 1, said=alert.card.text)
+
+
+def _posted(world: World, monitor: Monitor, alert: Alert, after: Incident) -> Incident:
+    """With the message it is shown in; posted under a key, so that a crash in between makes no second one."""
+    if after.ts:
+        return after
+    card = incident_cards.incident_card(alert.card, after, alert.remedies, world.clock.now())
+    ref = world.chat.post(
+        world.places.ops, card, key=f"incident:{after.key}:{after.opened_at.isoformat()}"
+    )
+    posted = monitor.drawn.incidents[after.key] = replace(after, channel=ref.channel, ts=ref.ts)
+    return posted
+
+
+def _draw(world: World, monitor: Monitor, alert: Alert, incident: Incident) -> None:
+    """Edit the message when it does not show the incident as it is; at once when something turned, else soon."""
+    last = monitor.drawn.incidents.get(incident.key)
+    if last == incident:
+        return
+    ref = MessageRef(incident.channel, incident.ts)
+    card = incident_cards.incident_card(alert.card, incident, alert.remedies, world.clock.now())
+    if last is not None and replace(last, said="", title="") == replace(
+        incident, said="", title=""
+    ):
+        world.chat.later(ref, card)
+    else:
+        world.chat.later(ref, card, urgency=Urgency.VOTE)
+    monitor.drawn.incidents[incident.key] = incident
+
+
+def _in_thread(world: World, after: Incident, card: Card) -> None:
+    """That it ended or came back, as a reply.
+
+    What flaps says so in its message alone; silence is kept.
+    """
+    if after.times > 1 or silenced(after, world.clock.now()):
+        return
+    note = incident_cards.again_note(after, card) if after.open else incident_cards.over_note(after)
+    key = f"incident:{after.key}:{after.opened_at.isoformat()}:{after.times}:{after.open}"
+    parent = MessageRef(after.channel, after.ts)
+    world.screen.say(
+        after.channel, lambda: world.chat.post(after.channel, note, thread=parent, key=key)
+    )
+
+
+def silenced(incident: Incident, now: datetime) -> bool:
+    """Whether people asked to hear no more of it for now."""
+    return incident.muted or (incident.silent_until is not None and now < incident.silent_until)
+
+
+def pressed(world: World, request: Request) -> Card | None:
+    """Answer a click under an alert: ``alert.ack``, ``alert.silence`` with ``KEY|1h``, ``8h`` or ``fixed``."""
+    monitor = world.monitor
+    if monitor is None:
+        return note_card(words("Nothing is measured here."), words("Enable the monitor plugin."))
+    if not roles_of(world, request.by):
+        return note_card(
+            words("You may not answer alerts."), words("It takes any role of the configuration.")
+        )
+    key, _, length = request.value.rpartition("|")
+    now = world.clock.now()
+
+    def decided(incident: Incident) -> Incident:
+        if request.action == "alert.ack":
+            return replace(incident, acknowledged_by=incident.acknowledged_by or request.by)
+        if length == "fixed":
+            return replace(
+                incident, muted=True, acknowledged_by=incident.acknowledged_by or request.by
+            )
+        until = now + timedelta(hours=8 if length == "8h" else 1)
+        return replace(
+            incident, silent_until=until, acknowledged_by=incident.acknowledged_by or request.by
+        )
+
+    incident = incident_notes.changed(monitor.notes, key, decided)
+    if incident is None:
+        return note_card(
+            words("This alert is no longer known."), words("Type `alerts` to see what stands.")
+        )
+    alert = monitor.drawn.alerts.get(key)
+    if alert is not None:  # otherwise this process has just started, and the next look draws it
+        _draw(world, monitor, alert, incident)
+    return None

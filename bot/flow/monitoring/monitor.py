@@ -1,0 +1,193 @@
+"""What the bot measures: the newest sweep, the history, notes, and what it last showed of each incident."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import structlog
+
+from bot.domain.cluster import Snapshot
+from bot.domain.errors import StoreError
+from bot.domain.metrics import (
+    Happening,
+    HostSample,
+    Incident,
+    Metric,
+    Point,
+    Pressure,
+    Sweep,
+    points,
+    pool_entity,
+)
+from bot.flow.monitoring import change_notes
+from bot.flow.monitoring.background import Gathering
+from bot.flow.monitoring.history_writer import Recorder
+from bot.flow.monitoring.incident_notes import known
+from bot.flow.monitoring.pressure import Pressures
+from bot.plugin_api import Alert, Measured
+from bot.ports import Clock
+from bot.ports.series import Notes, Past, Sampler, Series
+
+log = structlog.get_logger()
+
+REPORT = "report:"
+_MOST_EVENTS = 10_000  # kept while nobody looks; a storm of more loses its oldest
+LIVE = 4  # live answers at once; more are posted once and stand still
+
+
+@dataclass
+class Drawn:
+    """What this process last showed of incidents, and the alerts it can draw them anew from."""
+
+    incidents: dict[str, Incident] = field(default_factory=dict)
+    alerts: dict[str, Alert] = field(default_factory=dict)
+
+
+class Monitor:
+    """Measures the cluster and keeps what was measured. Safe to share by threads.
+
+    Args:
+        sampler: asks the hosts.
+        series: the history; its rollups are made here.
+        notes: where incidents and what reports remember are kept.
+        clock: the bot's.
+        replica: this process's name, for the lease.
+        past: a history that is kept elsewhere, such as a site's Prometheus; none is written here
+            then.
+        pressures: what the hosts' kernels tell of pressure; None: nobody is asked.
+    """
+
+    def __init__(
+        self,
+        sampler: Sampler,
+        series: Series,
+        notes: Notes,
+        clock: Clock,
+        *,
+        replica: str = "drover-1",
+        past: Past | None = None,
+        pressures: Pressures | None = None,
+    ) -> None:
+        self.notes = notes
+        self.replica = replica
+        self.drawn = Drawn()
+        self.due: dict[str, float] = {}
+        # By watch: what it has not looked at yet
+        self.untold: dict[str, collections.deque[Happening]] = {}
+        self.gathering = Gathering()
+        self.live_places = threading.BoundedSemaphore(LIVE)
+        self._sampler = sampler
+        self._series = series
+        self._clock = clock
+        self._records = past is None
+        self._past = past or series
+        self._pressures = pressures
+        self._corrections: dict[str, tuple[Pressure, int]] = {}
+        self._recorder = Recorder(series)
+        self._sweeping = threading.Lock()
+        self._swept_at = float("-inf")
+        self._sweep: Sweep | None = None
+        # Taken one by one from the left: a thread that adds meanwhile loses nothing.
+        self._happened: collections.deque[Happening] = collections.deque(maxlen=_MOST_EVENTS)
+
+    def sweep(self, *, older_than: float = 0.0) -> Sweep:
+        """Measure now, unless the newest sweep is younger than ``older_than`` seconds; it is then the answer."""
+        with self._sweeping:
+            if self._sweep is not None and time.monotonic() - self._swept_at < older_than:
+                return self._sweep
+            sweep = self._with_pressure(self._sampler.sweep())
+            self._swept_at = time.monotonic()
+            self._happened.extend(sweep.events)
+            self._sweep = sweep
+            if self._records:
+                self._recorder.take(sweep.at, points(sweep))
+            return sweep
+
+    def _with_pressure(self, sweep: Sweep) -> Sweep:
+        found = self._pressures.latest() if self._pressures is not None else {}
+        hosts = (
+            self._told_by_kernel(host, found.get(host.name, host.pressure)) for host in sweep.hosts
+        )
+        return replace(sweep, hosts=tuple(hosts))
+
+    def _told_by_kernel(self, host: HostSample, pressure: Pressure | None) -> HostSample:
+        """The host with its pressure, and its memory in use as its kernel counts it where that is told.
+
+        That is read seldom: between two reads it is moved by as much as libvirt's count is.
+        """
+        if pressure is None or pressure.available is None or host.silent:
+            return replace(host, pressure=pressure)
+        known = self._corrections.get(host.name)
+        if known is None or known[0] is not pressure:
+            known = (pressure, host.memory - pressure.available - host.used)
+            self._corrections[host.name] = known
+        return replace(host, pressure=pressure, used=min(host.memory, max(0, host.used + known[1])))
+
+    @property
+    def newest(self) -> Sweep | None:
+        """The newest sweep, whatever its age."""
+        return self._sweep
+
+    def keep_pools(self, seen: Snapshot) -> None:
+        """Add the pools' use to the history; a snapshot knows them, a sweep does not."""
+        if self._records:
+            self._recorder.take(self._clock.now(), tuple(
+                Point(pool_entity(host.name, pool.name), {Metric.SPACE: float(pool.capacity - pool.free)})
+                for host in seen.hosts if host.up for pool in host.pools if pool.active
+            ))  # fmt: skip
+
+    def write(self) -> None:
+        """Write what waits and roll up; called by the clock, apart from the sweeps: a busy database delays none."""
+        if self._records:
+            self._recorder.write(self._clock.now())
+
+    def forget(self) -> None:
+        """Drop history that is too old."""
+        if self._records:
+            self._series.forget(self._clock.now())
+
+    def happened(self) -> tuple[Happening, ...]:
+        """Take what hosts told since this was last asked; each is told once."""
+        found: list[Happening] = []
+        with contextlib.suppress(IndexError):
+            while True:
+                found.append(self._happened.popleft())
+        return tuple(found)
+
+    def tell(self, watches: Iterable[str]) -> None:
+        """Keep what happened for each watch until it looks: they look at different times."""
+        found = self.happened()
+        for name in watches:
+            self.untold.setdefault(name, collections.deque(maxlen=_MOST_EVENTS)).extend(found)
+
+    def measured(self) -> Measured:
+        """What queries, watches and reports may look at. Without the database: the sweep alone."""
+        losses = self._recorder.losses
+        try:
+            incidents, kept, changes = (
+                known(self.notes),
+                self._kept(),
+                change_notes.known(self.notes),
+            )
+        except StoreError as error:
+            log.warning("incidents and reports cannot be read", error=str(error))
+            return Measured(self._sweep, self._past, losses=replace(losses, why=str(error.text)))
+        return Measured(self._sweep, self._past, incidents, losses, changes, kept)
+
+    def close(self) -> None:
+        """Write what waits, and let go of the hosts."""
+        self.write()
+        self._sampler.close()
+
+    def _kept(self) -> Mapping[str, Mapping[str, Any]]:
+        return {
+            key.removeprefix(REPORT): json.loads(text)
+            for key, text in self.notes.notes(REPORT).items()
+        }

@@ -1,0 +1,264 @@
+"""Runs watches after each sweep and reports at their times; replicas take turns, and what was missed comes late."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+import structlog
+
+from bot.domain import codec
+from bot.domain.cluster import Snapshot
+from bot.domain.errors import DroverError
+from bot.domain.operation import BOT, Origin
+from bot.flow.context import OPEN, World, informed
+from bot.flow.monitoring import change_notes, incident_cards, incident_notes, incidents
+from bot.flow.monitoring.monitor import REPORT, Monitor
+from bot.flow.operations import effect, propose
+from bot.plugin_api import Alert, Composed, Measured, Proposal, Report, ReportView, Watch, WatchView
+
+log = structlog.get_logger()
+
+LEASE = "lease:watch"
+LEASED = 60.0  # seconds; a replica that is silent for longer loses its turn
+WATCH, DUE = "watch:", "due:"
+REACH = timedelta(days=1)  # a report that was missed longer ago is not posted any more
+RETRY = timedelta(minutes=2)
+PROOF = "audit trail"
+
+Latest = Callable[[], Snapshot | None]
+
+
+def tick(world: World, monitor: Monitor, latest: Latest, older_than: float = 0.0) -> None:
+    """Measure, unless that was done within ``older_than`` seconds, then let every watch look that is due."""
+    sweep = monitor.sweep(older_than=older_than)
+    seen = latest()
+    if seen is not None and leads(world, monitor):
+        whole = informed(world, seen)
+        look(world, monitor, whole)
+        effect.measure(world, whole, sweep)
+        _overdue_reports(world, monitor, seen)
+
+
+def measure(monitor: Monitor, older_than: float) -> None:
+    """Measure, unless that was done within ``older_than`` seconds: also while the watches wait for the chat."""
+    monitor.sweep(older_than=older_than)
+
+
+def keep(monitor: Monitor, latest: Latest) -> None:
+    """Write what was measured; apart from the sweeps, so that a busy database delays no alert."""
+    seen = latest()
+    if seen is not None:
+        monitor.keep_pools(seen)
+    monitor.write()
+
+
+def leads(world: World, monitor: Monitor) -> bool:
+    """Whether this replica has the lease on watching; taken when free, renewed at half time."""
+    now = world.clock.now().timestamp()
+    text, version = monitor.notes.note(LEASE)
+    lease: dict[str, Any] = json.loads(text) if text else {"holder": "", "until": 0.0}
+    mine = lease["holder"] == monitor.replica
+    if not mine and now < lease["until"]:
+        return False
+    if mine and lease["until"] - now > LEASED / 2:
+        return True
+    taken = {"holder": monitor.replica, "until": now + LEASED}
+    return monitor.notes.put_note(LEASE, json.dumps(taken), version) or mine
+
+
+def look(world: World, monitor: Monitor, seen: Snapshot) -> None:
+    """Let every due watch look; a watch that fails is logged and stops no other."""
+    measured = monitor.measured()
+    monitor.tell(watch.name for watch in world.catalog.watches)
+    for watch in world.catalog.watches:
+        try:
+            if _ready(world, monitor, watch, seen):
+                events = tuple(monitor.untold[watch.name])
+                sweep = None if measured.sweep is None else replace(measured.sweep, events=events)
+                _watched(world, monitor, watch, seen, replace(measured, sweep=sweep))
+                if sweep is not None:
+                    monitor.untold[watch.name].clear()  # a look that failed is told them again
+        # One watch's fault must not silence the others; it is logged with its name
+        except Exception:
+            log.exception("watch failed", watch=watch.name)
+
+
+def _ready(world: World, monitor: Monitor, watch: Watch, seen: Snapshot) -> bool:
+    """Whether a watch may look now: it is due, or what it began to gather when it was due is there."""
+    if monitor.gathering.busy(watch.name):
+        return monitor.gathering.done(watch.name)
+    moment = time.monotonic()
+    if moment < monitor.due.get(watch.name, 0.0):
+        return False
+    # A sweep is never quite on time
+    monitor.due[watch.name] = moment + watch.every.total_seconds() * 0.9
+    if watch.gather is not None:
+        monitor.gathering.begin(watch.name, partial(watch.gather, seen, world.hypervisor))
+    return watch.gather is None
+
+
+def _watched(
+    world: World, monitor: Monitor, watch: Watch, seen: Snapshot, measured: Measured
+) -> None:
+    found = monitor.gathering.taken(watch.name) if watch.gather is not None else None
+    text, version = monitor.notes.note(WATCH + watch.name)
+    memory = json.loads(text) if text else {}
+    view = WatchView(
+        seen, world.catalog.rules, world.store, measured, memory, world.clock.now(), found
+    )
+    looked = watch.look(view)
+    if dict(looked.memory) != dict(view.memory):
+        monitor.notes.put_note(
+            WATCH + watch.name, json.dumps(dict(looked.memory), sort_keys=True), version
+        )
+    change_notes.put(monitor.notes, watch.name, looked.changes)
+    for noticed in looked.noticed:
+        try:
+            if isinstance(noticed, Alert):
+                incidents.told(world, monitor, noticed, watch.name)
+            else:
+                proposed(world, noticed, watch.name)
+        except DroverError as error:
+            log.warning("not told, the next look tries again", watch=watch.name, error=str(error))
+
+
+def proposed(world: World, wanted: Proposal, watch: str) -> None:
+    """Lay out an operation as the bot's own; one like it that is still open is enough."""
+    for operation in world.store.operations(states=OPEN, by=BOT, limit=1000):
+        if (operation.action, codec.text(operation.intent)) == (
+            wanted.action,
+            codec.text(wanted.intent),
+        ):
+            return
+    key = f"watch:{watch}:{wanted.key or uuid.uuid4()}"
+    line = f"{world.slash} {wanted.action}"
+    origin = Origin(BOT, world.places.ops, line, key, wanted.why, wanted.causes, wanted.automatic)
+    action = world.catalog.action(wanted.action)
+    card = propose.proposed(world, action, wanted.intent, origin, plan=wanted.plan)
+    if card is not None:
+        log.info("proposed by a watch", watch=watch, action=wanted.action, said=card.text)
+
+
+def report(world: World, monitor: Monitor, wanted: Report, slot: datetime, seen: Snapshot) -> bool:
+    """Post the report of a slot, once among all replicas and restarts; whether it was this call's to post."""
+    if not world.store.claim(f"{wanted.name}:{slot.isoformat()}"):
+        return False
+    _set_due(monitor, wanted.name, slot.isoformat())
+    _post(world, monitor, wanted, slot, seen)
+    return True
+
+
+def _post(world: World, monitor: Monitor, wanted: Report, slot: datetime, seen: Snapshot) -> None:
+    """Compose and post under a key: repeating it after a crash edits the message that is there."""
+    text, version = monitor.notes.note(REPORT + wanted.name)
+    kept = json.loads(text) if text else {}
+    composed = composed_report(world, monitor, wanted, seen, slot=slot, kept=kept)
+    if composed.card is not None:
+        late = (world.clock.now() - slot).total_seconds()
+        card = (
+            incident_cards.late_card(composed.card, late)
+            if late > RETRY.total_seconds()
+            else composed.card
+        )
+        world.chat.post(world.places.digest, card, key=f"{REPORT}{wanted.name}:{slot.isoformat()}")
+    now_kept = {"slot": slot.isoformat(), "memory": dict(composed.memory)}
+    monitor.notes.put_note(REPORT + wanted.name, json.dumps(now_kept, sort_keys=True), version)
+    _set_due(monitor, wanted.name, "")
+
+
+def composed_report(
+    world: World,
+    monitor: Monitor,
+    wanted: Report,
+    seen: Snapshot,
+    *,
+    slot: datetime,
+    kept: Mapping[str, Any],
+) -> Composed:
+    """A report's card and memory, from what the last one remembered."""
+    since = datetime.fromisoformat(kept["slot"]) if kept.get("slot") else None
+    now = world.clock.now()
+    late = max(0.0, (now - slot).total_seconds())
+    whole = informed(world, seen)
+    return wanted.compose(ReportView(
+        whole, world.catalog.rules, world.store, monitor.measured(), kept.get("memory", {}), now, since, late,
+        world.slash,
+    ))  # fmt: skip
+
+
+def missed(
+    world: World, monitor: Monitor, wanted: Report, slot: datetime | None, latest: Latest
+) -> None:
+    """After a start: post the newest slot that passed while nobody ran.
+
+    A bot that never reported missed nothing.
+    """
+    text, _ = monitor.notes.note(REPORT + wanted.name)
+    seen = latest()
+    if slot is None or not text or seen is None or world.clock.now() - slot > REACH:
+        return
+    if datetime.fromisoformat(json.loads(text)["slot"]) < slot:
+        report(world, monitor, wanted, slot, seen)
+
+
+def begin(world: World, monitor: Monitor, wanted: Report, latest: Latest) -> None:
+    """At the first start: remember how things stand, so that the first report has something to compare with."""
+    seen, now = latest(), world.clock.now()
+    text, version = monitor.notes.note(REPORT + wanted.name)
+    if text or seen is None:
+        return
+    composed = composed_report(world, monitor, wanted, seen, slot=now, kept={})
+    kept = {"slot": now.isoformat(), "memory": dict(composed.memory)}
+    monitor.notes.put_note(REPORT + wanted.name, json.dumps(kept, sort_keys=True), version)
+
+
+def _overdue_reports(world: World, monitor: Monitor, seen: Snapshot) -> None:
+    """Post again what was claimed but never said to be posted: its chat failed, or its process died."""
+    for key, text in monitor.notes.notes(DUE).items():
+        slot = datetime.fromisoformat(text)
+        name = key.removeprefix(DUE)
+        wanted = next((each for each in world.catalog.reports if each.name == name), None)
+        if wanted is None or world.clock.now() - slot > REACH:
+            _set_due(monitor, name, "")
+        elif world.clock.now() - slot > RETRY:
+            try:
+                _post(world, monitor, wanted, slot, seen)
+            except DroverError as error:
+                log.warning("report not posted, will try again", report=name, error=str(error))
+
+
+def _set_due(monitor: Monitor, name: str, text: str) -> None:
+    _, version = monitor.notes.note(DUE + name)
+    if text or version:
+        monitor.notes.put_note(DUE + name, text, version)
+
+
+def prove(world: World, monitor: Monitor) -> None:
+    """Check the whole audit trail, and alert when it does not hold.
+
+    Called by the clock, and once after a start.
+    """
+    broken = world.store.broken_link()
+    if broken:
+        log.error("the audit trail does not hold", fault=broken)
+    if leads(world, monitor):
+        incidents.told(
+            world,
+            monitor,
+            Alert("audit-trail", incident_cards.trail_notice(broken), over=not broken),
+            PROOF,
+        )
+
+
+def tidy(monitor: Monitor, now: datetime) -> None:
+    """Drop what is too old; called once a day."""
+    monitor.forget()
+    incident_notes.forget(monitor.notes, now)
+    change_notes.forget(monitor.notes, now)

@@ -1,0 +1,1 @@
+"""Operations from proposal to end: proposed, voted on, carried out, shown."""

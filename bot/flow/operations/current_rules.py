@@ -1,0 +1,207 @@
+"""What today's rules ask of an operation: read again at each vote, at the start, and before each step that begins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from bot.domain import policy as policies
+from bot.domain.cluster import Snapshot, Vm, tags_of
+from bot.domain.operation import BOT, Operation, Origin, RulingChanged, State
+from bot.domain.plan import Blast, Objection, Plan
+from bot.domain.policy import MayNot, Ruling
+from bot.domain.steps import MigrateVm, Step
+from bot.domain.words import duration_text, plural
+from bot.flow.context import World, roles_of
+
+OLD = "old"  # the code of an approval that has ended
+
+
+def asked(world: World, action: str, plan: Plan, origin: Origin) -> Ruling | MayNot:
+    """What the rules of this moment ask for a plan."""
+    now, auto, by_bot = world.clock.now(), origin.automatic, origin.by == BOT
+    roles = _requester_roles(world, origin)
+    return policies.ruling(world.policy, action, plan, roles, now, automatic=auto, by_bot=by_bot)
+
+
+def _requester_roles(world: World, origin: Origin) -> frozenset[str]:
+    return frozenset(world.roles) if origin.by == BOT else roles_of(world, origin.by)
+
+
+def tail(operation: Operation, seen: Snapshot | None = None) -> Plan:
+    """The part of a plan that has not begun, as the rules look at it; before the start it is the whole plan.
+
+    The tags are those that the VMs have now, as far as ``seen`` shows them.
+    """
+    plan = operation.plan
+    if operation.began_at is None:
+        return plan
+    if not (operation.ended or operation.skipped or operation.under_way or operation.anew):
+        return replace(plan, tags=_tags(plan, plan.steps, seen))
+    left = [plan.steps[index] for index in operation.todo if index not in operation.under_way]
+    moves = [step for step in left if isinstance(step, MigrateVm)]
+    vms = tuple(dict.fromkeys(uuid for step in left for uuid in step.vms))
+    blast = Blast(
+        vms=vms or plan.blast.vms,
+        hosts=tuple(dict.fromkeys(host for step in left for host in step.hosts))
+        or plan.blast.hosts,
+        memory=sum(move.memory for move in moves) if moves else plan.blast.memory,
+        storage=plan.blast.storage,
+    )
+    return replace(plan, steps=tuple(left), blast=blast, tags=_tags(plan, left, seen))
+
+
+def with_tags_of_now(plan: Plan, seen: Snapshot) -> Plan:
+    """A plan with the tags that its VMs have now."""
+    return replace(plan, tags=_tags(plan, plan.steps, seen))
+
+
+def _tags(plan: Plan, steps: Sequence[Step], seen: Snapshot | None) -> tuple[str, ...]:
+    """The tags of now; those of the plan beside them when one of its VMs is not seen."""
+    wanted = {uuid for step in steps for uuid in step.vms}
+    found: dict[str, Vm] = (
+        {} if seen is None else {vm.uuid: vm for vm in seen.vms if vm.uuid in wanted}
+    )
+    now = tags_of(found.values())
+    return now if found and found.keys() == wanted else tuple(dict.fromkeys((*now, *plan.tags)))
+
+
+def counted(world: World, operation: Operation, ruling: Ruling) -> tuple[str, ...]:
+    """Who voted, and still has a role that by this ruling could vote when the vote was given."""
+    return tuple(
+        vote.by
+        for vote in operation.votes
+        if roles_of(world, vote.by)
+        & set(ruling.roles_at((vote.at - operation.proposed_at).total_seconds()))
+    )
+
+
+def changed(world: World, operation: Operation, today: Ruling) -> RulingChanged | None:
+    """That today's rule asks for other votes than the ruling that stands; None when it asks for the same."""
+    stands = operation.ruling
+    if _demand(today) == _demand(stands):
+        return None
+    return RulingChanged(world.clock.now(), BOT, today, counted(world, operation, today))
+
+
+def _demand(ruling: Ruling) -> tuple[object, ...]:
+    return ruling.votes, ruling.approvers, ruling.fallback, ruling.fallback_after
+
+
+def against_beginning(
+    world: World, operation: Operation, seen: Snapshot | None = None
+) -> tuple[Objection, ...]:
+    """Everything in today's rules that stands against beginning an approved operation."""
+    if old := _too_old(world, operation):
+        return old
+    views = (
+        [operation.plan]
+        if seen is None
+        else [operation.plan, with_tags_of_now(operation.plan, seen)]
+    )
+    return next((found for view in views if (found := _against(world, operation, view))), ())
+
+
+def _against(world: World, operation: Operation, view: Plan) -> tuple[Objection, ...]:
+    today = asked(world, operation.action, view, operation.origin)
+    if isinstance(today, MayNot):
+        return (against(world, operation, view, today),)
+    return _votes_missing(world, operation, today)
+
+
+def _too_old(world: World, operation: Operation) -> tuple[Objection, ...]:
+    since, lasts = operation.approved_at or operation.changed_at, world.policy.approval_lasts
+    age = (world.clock.now() - since).total_seconds()
+    if age <= lasts:
+        return ()
+    said = (
+        f"It was approved {duration_text(age)} ago, and an approval lasts {duration_text(lasts)}."
+    )
+    return (Objection(OLD, said, "Press Propose again if it is still wanted."),)
+
+
+def against(world: World, operation: Operation, view: Plan, refused: MayNot) -> Objection:
+    """A refusal by today's rules, as it is told to others than the requester."""
+    asker = operation.origin.by
+    if asker != BOT and not policies.may_ask(
+        world.policy, operation.action, roles_of(world, asker)
+    ):
+        return Objection("permission", "The requester may not use this command any more.", "")
+    now, automatic = world.clock.now(), operation.origin.automatic
+    if policies.frozen(world.policy, operation.action, view, now, automatic=automatic):
+        return Objection("freeze", refused.text, "Propose it again after the freeze.")
+    return Objection("policy", refused.text, refused.advice)
+
+
+def _votes_missing(world: World, operation: Operation, today: Ruling) -> tuple[Objection, ...]:
+    good = counted(world, operation, today)
+    if len(good) >= today.votes:
+        return ()
+    lost = len(operation.votes) - len(good)
+    if lost and len(operation.votes) >= today.votes:
+        said = f"{plural(lost, 'vote')} of {today.votes} counts no more: who gave it has lost the role since."
+        return (Objection("votes", said, "Somebody who has it now must approve the new plan."),)
+    said = f"Today's rule “{today.rule}” asks for {plural(today.votes, 'vote')}, and {len(good)} of those given count."
+    return (Objection("votes", said, "The new plan must be approved by that rule."),)
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """That steps of a running operation may begin: the part of the plan it holds for, and what was found of people."""
+
+    world: World
+    operation: Operation
+    part: Plan
+    roles: frozenset[str]
+    votes: int
+
+    def holds(self, now: datetime) -> bool:
+        """Return whether the rules of this very moment still give it."""
+        origin, action, policy = self.operation.origin, self.operation.action, self.world.policy
+        auto, by_bot = origin.automatic, origin.by == BOT
+        today = policies.ruling(
+            policy, action, self.part, self.roles, now, automatic=auto, by_bot=by_bot
+        )
+        return isinstance(today, Ruling) and today.votes <= self.votes
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """Nothing may begin for now; ``until`` None: the rule does not say until when."""
+
+    why: str
+    until: datetime | None
+
+
+def leave(
+    world: World, operation: Operation, seen: Snapshot | None, longest: float
+) -> Leave | Frozen | RulingChanged | MayNot:
+    """Whether the rest of a running operation may go on, by the rules of this moment.
+
+    Returns:
+        RulingChanged when it takes votes that were not given; MayNot when it may not go on at all.
+        ``longest``: seconds that a freeze is waited for.
+    """
+    part, now, origin = tail(operation, seen), world.clock.now(), operation.origin
+    rule = policies.frozen(world.policy, operation.action, part, now, automatic=origin.automatic)
+    if rule is not None:
+        return Frozen(rule.reason, policies.thaw(rule, now, timedelta(seconds=longest)))
+    today = asked(world, operation.action, part, origin)
+    if isinstance(today, MayNot):
+        refusal = against(world, operation, part, today)
+        return MayNot(refusal.text, refusal.remedy)
+    good = counted(world, operation, today)
+    if len(good) < today.votes:
+        return RulingChanged(now, BOT, today, good)
+    return Leave(world, operation, part, _requester_roles(world, origin), len(good))
+
+
+def of_now(world: World, operation: Operation) -> Ruling:
+    """The ruling that says who decides on an operation now; the stored one when today's rules refuse it."""
+    if operation.state.over:
+        return operation.ruling
+    today = asked(world, operation.action, tail(operation), operation.origin)
+    if isinstance(today, MayNot) or (operation.state is State.RUNNING and operation.votes_missing):
+        return operation.ruling  # of what waits for votes, the ruling that was shown stands
+    return today

@@ -1,0 +1,78 @@
+"""Measures what a finished operation brought, once its hosts are calm, and tells it beside what was foretold."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from functools import partial
+
+from bot.domain import placement
+from bot.domain.card import Card
+from bot.domain.cluster import Snapshot
+from bot.domain.metrics import Sweep
+from bot.domain.operation import BOT, GainMeasured, Operation, State
+from bot.domain.steps import MigrateVm
+from bot.flow.context import BUSY, World
+from bot.flow.operations import decide, operation_cards
+
+# What could not be measured by then is not measured: too much else has changed
+REACH = timedelta(hours=1)
+RECENT = 20  # operations that ended lately
+
+
+def measure(world: World, seen: Snapshot, sweep: Sweep) -> None:
+    """Record the gain of every operation that promised one and whose last move is long enough ago. Safe to repeat.
+
+    While guests move, or have just moved, nobody is measured: the numbers would be of the moves
+    themselves.
+    """
+    newest = world.store.operations(limit=RECENT)
+    due = [each for each in newest if _waits(world, each, sweep.at)]
+    if (
+        not due
+        or any(_disturbs(each, sweep.at, world.settle) for each in newest)
+        or _old(seen, due)
+    ):
+        return
+    loads = {vm.uuid: vm.cpu for vm in sweep.vms if vm.cpu is not None}
+    now = placement.loaded(seen, loads)
+    for operation in due:
+        evenness = world.catalog.action(operation.action).evenness
+        if evenness is not None:
+            event = GainMeasured(world.clock.now(), BOT, evenness(now), sweep.at)
+            after = decide.decided(world, operation.id, partial(_once, event))
+            if isinstance(after, Operation):
+                decide.in_thread(world, after, operation_cards.gain_note(after), "gain")
+
+
+def _once(event: GainMeasured, operation: Operation) -> tuple[GainMeasured, ...] | Card:
+    return operation_cards.settled_card(operation) if operation.measured is not None else (event,)
+
+
+def _waits(world: World, operation: Operation, at: datetime) -> bool:
+    promised = (
+        operation.state is State.DONE
+        and operation.foretold is not None
+        and operation.measured is None
+    )
+    return (
+        promised
+        and operation.action in world.catalog.commands
+        and at - operation.changed_at < REACH
+    )
+
+
+def _old(seen: Snapshot, due: list[Operation]) -> bool:
+    """Whether guests may still be shown where they were before."""
+    return any(seen.taken_at < each.changed_at for each in due)
+
+
+def _disturbs(operation: Operation, at: datetime, settle: float) -> bool:
+    """Whether moves of this operation would show in a sweep at that moment."""
+    moves = {
+        index for index, step in enumerate(operation.plan.steps) if isinstance(step, MigrateVm)
+    }
+    if operation.state in BUSY:
+        return bool(moves & set(operation.todo))
+    return any(
+        each.index in moves and (at - each.at).total_seconds() < settle for each in operation.ended
+    )

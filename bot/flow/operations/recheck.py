@@ -1,0 +1,150 @@
+"""Asks, just before a step begins, whether it is still good: what is not is skipped, the rest goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from bot.domain import placement
+from bot.domain.cluster import Snapshot, VmState
+from bot.domain.errors import DroverError, StepLostError
+from bot.domain.operation import BOT, Event, Operation, Replanned, StepSkipped
+from bot.domain.plan import Objection, Spread
+from bot.domain.steps import MigrateVm, Step
+from bot.flow.context import World, snapshot
+from bot.plugin_api import Action, NextGood, Rechecked, Underway
+
+
+@dataclass(frozen=True, slots=True)
+class Rechecks:
+    """Looks at the cluster for one operation as it goes on.
+
+    ``loads``: cores in use by guest, as last measured before this operation moved it. What is
+    measured of a guest that moves, or has just arrived, says little of it. Lost in a crash: such a
+    guest then counts as it is seen.
+    """
+
+    world: World
+    loads: dict[str, float] = field(default_factory=dict)
+    # The last snapshot that was looked at, if any
+    newest: list[Snapshot] = field(default_factory=list)
+
+    def found(self, operation: Operation, turn: tuple[int, ...]) -> tuple[Event, ...]:
+        """What is to be recorded before the steps whose turn it is begin: skipped steps, or a new plan of the rest.
+
+        Steps on a host that does not answer are not judged: unreachable is not dead, and they wait
+            for it.
+        """
+        action = self.world.catalog.action(operation.action)
+        if action.next_good is None or not turn:
+            return ()
+        seen = self._seen(action, operation)
+        left = tuple(index for index in operation.todo if index not in operation.under_way)
+        turn = tuple(index for index in turn if _answers(seen, operation.plan.steps[index]))
+        if not turn:
+            return ()
+        verdict = self._judged(action.next_good, operation, left, turn, seen)
+        return tuple(self._events(action, operation, left, turn, verdict))
+
+    def excuse(self, operation: Operation, index: int, error: DroverError) -> StepSkipped | None:
+        """Of a step that failed: that it was not good any more; None when the failure is one.
+
+        A guest that has crashed, or that people must look for, is no excuse.
+        """
+        action = self.world.catalog.action(operation.action)
+        step = operation.plan.steps[index]
+        if action.next_good is None or isinstance(error, StepLostError):
+            return None
+        seen = self._seen(action, operation, but=index)
+        crashed = any(vm.uuid in step.vms and vm.state is VmState.CRASHED for vm in seen.vms)
+        if crashed or not _answers(seen, step):
+            return None
+        left = tuple(
+            each for each in operation.todo if each == index or each not in operation.under_way
+        )
+        why = self._judged(action.next_good, operation, left, (index,), seen).skip.get(index)
+        return (
+            None
+            if why is None
+            else StepSkipped(self.world.clock.now(), BOT, index, _with(why, error))
+        )
+
+    def _judged(
+        self,
+        next_good: NextGood,
+        operation: Operation,
+        left: tuple[int, ...],
+        turn: tuple[int, ...],
+        seen: Snapshot,
+    ) -> Rechecked:
+        done = frozenset(each.index for each in operation.ended)
+        underway = Underway(operation.plan, done, left, turn)
+        return next_good(operation.intent, underway, seen, self.world.catalog.rules)
+
+    def _events(
+        self,
+        action: Action,
+        operation: Operation,
+        left: tuple[int, ...],
+        turn: tuple[int, ...],
+        verdict: Rechecked,
+    ) -> Iterable[Event]:
+        now, steps = self.world.clock.now(), operation.plan.steps
+        if verdict.rest is not None and verdict.rest != tuple(steps[index] for index in left):
+            _only_what_it_may(action, verdict.rest)
+            return (Replanned(now, BOT, verdict.rest, verdict.why),)
+        if verdict.enough is not None:
+            return (StepSkipped(now, BOT, index, verdict.enough) for index in left)
+        return (
+            StepSkipped(now, BOT, index, why)
+            for index, why in verdict.skip.items()
+            if index in turn
+        )
+
+    def _seen(self, action: Action, operation: Operation, but: int = -1) -> Snapshot:
+        """The cluster now; moves under way have arrived, and guests moved by this operation have their old load."""
+        fresh = snapshot(self.world, action.focus(operation.intent), but=operation.id)
+        self.newest[:] = [fresh]
+        steps = operation.plan.steps
+        under_way = _moves(steps[index] for index in operation.under_way if index != but)
+        ours = {
+            move.uuid
+            for move in (*under_way, *_moves(steps[each.index] for each in operation.ended))
+        }
+        for vm in fresh.vms:
+            if vm.uuid not in ours and vm.cpu is not None:
+                self.loads[vm.uuid] = vm.cpu
+        known = {uuid: self.loads[uuid] for uuid in ours if uuid in self.loads}
+        return placement.moved(
+            placement.loaded(fresh, known), {move.uuid: move.target for move in under_way}
+        )
+
+
+def spreads(
+    action: Action, operation: Operation, seen: Snapshot
+) -> tuple[Spread | None, Spread | None]:
+    """How even the load is, and how even the plan would leave it; None for what promises nothing of it."""
+    if action.evenness is None:
+        return None, None
+    ends = {move.uuid: move.target for move in _moves(operation.plan.steps)}
+    return action.evenness(seen), action.evenness(placement.moved(seen, ends))
+
+
+def _moves(steps: Iterable[Step]) -> tuple[MigrateVm, ...]:
+    return tuple(step for step in steps if isinstance(step, MigrateVm))
+
+
+def _answers(seen: Snapshot, step: Step) -> bool:
+    return all(host.up for host in seen.hosts if host.name in step.hosts)
+
+
+def _with(why: Objection, error: DroverError) -> Objection:
+    return Objection(why.code, f"{why.text} (It had begun: {error.text})", why.remedy)
+
+
+def _only_what_it_may(action: Action, steps: Iterable[Step]) -> None:
+    strange = {type(step).__name__ for step in steps if not isinstance(step, action.emits)}
+    if strange:
+        raise DroverError(
+            f"“{action.name}” planned anew with {', '.join(sorted(strange))}, which it may not.", ""
+        )

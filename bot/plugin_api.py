@@ -1,0 +1,378 @@
+"""What a plugin hands to the core: frozen declarations of data and pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Protocol
+
+import click
+from pydantic import BaseModel
+
+from bot.domain import errors, placement
+from bot.domain.card import Card, Form
+from bot.domain.cluster import Snapshot
+from bot.domain.definition import Definition
+from bot.domain.message import Message
+from bot.domain.metrics import Change, Incident, Losses, Sweep
+from bot.domain.operation import Event, Facts, Operation
+from bot.domain.plan import Objection, Plan, Refused, Risk, Spread
+from bot.domain.policy import Policy
+from bot.domain.steps import Step
+from bot.ports import Hypervisor, Progress
+from bot.ports.series import Past
+
+Remedy = errors.Remedy
+PlacementRule = placement.Rule
+Rules = tuple[PlacementRule, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks: user id, roles and locale; ``now`` in UTC."""
+
+    id: str
+    roles: frozenset[str]
+    locale: str
+    now: datetime
+
+
+class History(Protocol):
+    """The part of the store that a query may read."""
+
+    def operation(self, operation_id: str) -> Operation: ...
+    def operations(
+        self, *, states: Collection[Any] = (), by: str = "", limit: int = 50
+    ) -> tuple[Operation, ...]: ...
+    def touching(self, vm_uuid: str, limit: int = 20) -> tuple[Operation, ...]: ...
+    def events(self, operation_id: str) -> tuple[Event, ...]: ...
+    def broken_link(self, *, whole: bool = True) -> str: ...
+    def definitions(self, *, host: str = "", uuid: str = "") -> tuple[Definition, ...]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One command as `help` lists it; ``allowed``: this asker may use it."""
+
+    name: str
+    summary: Message
+    usage: str
+    allowed: bool
+    changes: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What the bot measures: the newest sweep, the history, the incidents that stand or stood lately.
+
+    ``losses``: what of the history waits or was given up. ``changes``: what watches told the
+    digests of, oldest first.
+    ``kept``: what each report's last one remembered, by name.
+    """
+
+    sweep: Sweep | None = None
+    past: Past | None = None
+    incidents: tuple[Incident, ...] = ()
+    losses: Losses = field(default_factory=Losses)
+    changes: tuple[Change, ...] = ()
+    kept: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a query may look at: a snapshot, the history, the placement rules, who asks and what they may do."""
+
+    snapshot: Snapshot
+    history: History
+    rules: Rules
+    asker: Asker
+    slash: str = "/kvm"
+    commands: tuple[Listed, ...] = ()
+    policy: Policy = field(default_factory=Policy)
+    found: Any = None  # what the query's ``gather`` brought
+    measured: Measured = field(default_factory=Measured)
+
+
+def nothing(intent: Any) -> tuple[str, ...]:  # noqa: ARG001 - the default of ``focus``
+    """No guest needs to be read in depth."""
+    return ()
+
+
+def private(intent: Any) -> bool:  # noqa: ARG001 - the default of ``public``
+    """Only who asks sees the answer."""
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A command that only reads.
+
+    ``grammar`` is a click command whose callback returns the intent, a frozen dataclass of the
+    plugin's. ``answer(intent, View) -> Card``, pure. ``focus(intent)``: guests to read in depth.
+    ``gather(intent, snapshot, hypervisor)``, from the plugin's handler, looks at what no snapshot
+    holds; ``answer`` finds it in ``View.found``. ``form()``: asked in a dialog when the command is
+    typed without arguments; its fields are named as the grammar's parameters. ``public(intent)``:
+    the answer is posted in the channel, for all. ``live``: so many seconds long the answer, then
+    always posted, is brought up to date.
+    """
+
+    name: str
+    summary: Message
+    grammar: click.Command
+    answer: Callable[[Any, View], Card]
+    focus: Callable[[Any], tuple[str, ...]] = nothing
+    needs_snapshot: bool = True
+    gather: Callable[[Any, Snapshot, Hypervisor], Any] | None = None
+    form: Callable[[], Form] | None = None
+    public: Callable[[Any], bool] = private
+    live: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Underway:
+    """How far a plan is: indexes of its steps.
+
+    ``left`` have not begun, in order; ``turn``: whose turn it is now.
+    """
+
+    plan: Plan
+    done: frozenset[int]
+    left: tuple[int, ...]
+    turn: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rechecked:
+    """What a look just before a step's turn means.
+
+    ``skip``: steps whose turn it is and that are not to be done, with what was found against them.
+    ``enough``: none of those left is worth doing any more, and why. ``rest``: stands in for
+    everything that is left, because of ``why``.
+    """
+
+    skip: Mapping[int, Objection] = field(default_factory=dict)
+    enough: Objection | None = None
+    rest: tuple[Step, ...] | None = None
+    why: Message = ""
+
+
+NextGood = Callable[[Any, Underway, Snapshot, Rules], Rechecked]
+"""What ``Action.next_good`` is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A command that changes something, after approval.
+
+    ``plan(intent, snapshot, rules) -> Plan | Refused``; ``still_good(intent, plan, snapshot,
+    rules)`` answers the objections that stand against carrying the plan out now (empty: go).
+    ``emits``: the step types its plans use;
+    ``intent``: the frozen dataclass that ``grammar`` returns; ``form``: as for a Query. ``risk`` is
+    the usual one, for help and policy listings. ``recall(intent, history) -> intent``: the intent
+    filled with what of the past the plan needs, asked just before planning and stored with the
+    operation. ``survey(intent, snapshot, hypervisor) -> intent``, from the plugin's handler: the
+    same with what no snapshot holds of the hosts; looked for again on the fresh snapshot of the
+    last moment. It only looks, and what it cannot see it leaves open.
+
+    ``next_good(intent, underway, snapshot, rules) -> Rechecked`` is asked before each step begins,
+    on a snapshot in which the moves under way have arrived; None: what ``still_good`` said at the
+    start holds to the end. ``pick(intent, plan, indexes) -> intent``: the wish for these steps of
+    the plan alone; people may then pick a part. ``evenness(snapshot) -> Spread``: of an action that
+    promises an evener load; foretold at the start, measured after the end.
+    """
+
+    name: str
+    summary: Message
+    grammar: click.Command
+    intent: type
+    plan: Callable[[Any, Snapshot, Rules], Plan | Refused]
+    still_good: Callable[[Any, Plan, Snapshot, Rules], tuple[Objection, ...]]
+    emits: tuple[type[Step], ...]
+    risk: Risk = Risk.MEDIUM
+    focus: Callable[[Any], tuple[str, ...]] = nothing
+    form: Callable[[], Form] | None = None
+    recall: Callable[[Any, History], Any] | None = None
+    survey: Callable[[Any, Snapshot, Hypervisor], Any] | None = None
+    next_good: NextGood | None = None
+    evenness: Callable[[Snapshot], Spread] | None = None
+    pick: Callable[[Any, Plan, tuple[int, ...]], Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Instead:
+    """What a grammar returns when an option makes its command another one, such as ``--dry-run`` a query."""
+
+    command: str
+    intent: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """What a grammar returns when only some steps of an open proposal are wanted: numbers from 1.
+
+    ``operation`` '': the newest open proposal of this action.
+    """
+
+    numbers: tuple[int, ...]
+    operation: str = ""
+
+
+class Settled(StrEnum):
+    """What looking at the hosts shows of a step."""
+
+    DONE = "done"
+    NOT_YET = "not yet"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class StepHandler:
+    """Does one kind of step.
+
+    ``settle(step, hypervisor) -> Settled`` only looks. ``run(step, hypervisor, progress) -> facts``
+    does it, is safe to repeat after a crash (it is called on LOST too, and must then only tell),
+    returns plain facts for the audit,
+    and raises ``DroverError``: ``StepCancelledError`` when it ended because a person asked,
+    ``StepLostError`` when people must look, ``StepAsksError`` when they have a choice, which is
+    then offered with buttons.
+    """
+
+    step: type[Step]
+    settle: Callable[[Any, Hypervisor], Settled]
+    run: Callable[[Any, Hypervisor, Progress], Facts]
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Something people should know: one message per ``key``, edited while it lasts; ``over`` says that it ended.
+
+    The core adds Acknowledge, Silence and the ``remedies`` as buttons, and keeps what flaps in the
+    same message.
+    """
+
+    key: str
+    card: Card
+    over: bool = False
+    remedies: tuple[Remedy, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """An operation that the bot proposes by itself: ``action`` by name. ``why`` stands as its reason.
+
+    With ``plan`` that very plan is laid out, otherwise the action plans anew. ``key``: the same key
+    is proposed once.
+    ``automatic``: it is within the limits up to which the watch may act by itself; a rule of the
+    policy must let it.
+    ``causes``: user ids of people because of whose act, such as a tag, it is proposed: they never
+    vote on it.
+    """
+
+    action: str
+    intent: Any
+    plan: Plan | None = None
+    why: str = ""
+    key: str = ""
+    automatic: bool = False
+    causes: tuple[str, ...] = ()
+
+
+Noticed = Alert | Proposal
+
+
+@dataclass(frozen=True, slots=True)
+class WatchView:
+    """What a watch looks at. ``memory``: what its own last look returned, JSON-able, {} at first; it outlives restarts.
+
+    ``snapshot`` is at most a minute old; ``measured.sweep`` is new; ``found`` is what the watch's
+    ``gather`` brought.
+    """
+
+    snapshot: Snapshot
+    rules: Rules
+    history: History
+    measured: Measured
+    memory: Mapping[str, Any]
+    now: datetime
+    found: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a watch noticed, what it wants to remember until the next look, and changes for the next digest."""
+
+    noticed: tuple[Noticed, ...] = ()
+    memory: Mapping[str, Any] = field(default_factory=dict)
+    changes: tuple[Change, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Looks now and then, right after a sweep; may alert, or propose an operation as the bot. ``look`` is pure.
+
+    ``gather(snapshot, hypervisor)``, from the plugin's handler, looks at what no sweep holds. It
+    runs on a thread of its own and delays nobody; ``look`` follows the first sweep after it.
+    ``automatic``: names of the actions that it may propose as automatic.
+    """
+
+    name: str
+    every: timedelta
+    look: Callable[[WatchView], Looked]
+    gather: Callable[[Snapshot, Hypervisor], Any] | None = None
+    automatic: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReportView:
+    """What a report is made of. ``memory``: as for a watch, kept from the last report of this name.
+
+    ``since``: the slot of the last one, None for the first. ``late``: seconds behind the slot, 0
+    when on time.
+    """
+
+    snapshot: Snapshot
+    rules: Rules
+    history: History
+    measured: Measured
+    memory: Mapping[str, Any]
+    now: datetime
+    since: datetime | None = None
+    late: float = 0.0
+    slash: str = "/kvm"
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A report's card (None: nothing is worth saying), and what it wants to remember until the next."""
+
+    card: Card | None
+    memory: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A digest at the times of a cron line (five fields, in the configured time zone).
+
+    ``compose`` is pure.
+    """
+
+    name: str
+    cron: str
+    compose: Callable[[ReportView], Composed]
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsSection:
+    """A plugin's own part of the configuration: the table ``[plugins.<name>]``, checked by ``model``."""
+
+    name: str
+    model: type[BaseModel]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a hook is handed: the plugins' checked sections by name."""
+
+    sections: Mapping[str, BaseModel] = field(default_factory=dict)

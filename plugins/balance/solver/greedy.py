@@ -1,0 +1,104 @@
+"""The search for one placement: exchanges at falling prices, until nothing pays or a limit is met."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from plugins.balance.solver.model import NO_GROUP, Floats, Ints, Limits, Problem
+from plugins.balance.solver.neighbourhood import Block, Purse, Scratch
+from plugins.balance.solver.placement import Placement
+from plugins.balance.solver.repair import movable
+
+FIRST_PRICE = 0.8
+"""Price of a move, times hosts, at which the descent begins."""
+PRICE_STEP = 2.0
+"""How fast the price falls."""
+BLOCK_VMS = 300
+"""About how many VMs a block holds: R × R prices should stay in the processor's cache."""
+MOST_PASSES = 30
+MOST_ROUNDS = 4
+"""How often a block is improved before the next one has its turn."""
+
+
+class Descent:
+    """One placement, improved at a price for each VM away from home; the price falls."""
+
+    def __init__(
+        self, problem: Problem, limits: Limits, start: Placement, late: Callable[[], bool]
+    ) -> None:
+        self.problem, self.limits, self.late, self.placement = problem, limits, late, start
+        self.least_price = limits.least_gain(problem)
+        self.price = max(FIRST_PRICE / problem.serving, self.least_price)
+        self.movable = movable(problem) & (problem.together == NO_GROUP)
+        self.scratch, self.rng = Scratch(), np.random.default_rng(0)
+        self.refused = False
+
+    def run(self) -> Placement:
+        """Lower the price step by step, to the least or until a limit is met; answer the placement."""
+        self.settle()
+        while self.price > self.least_price and not self.at_limit() and not self.late():
+            self.price = max(self.price / PRICE_STEP, self.least_price)
+            self.settle()
+        return self.placement
+
+    def settle(self) -> None:
+        """Exchange at the present price until a pass over all hosts no longer pays."""
+        toll = self.price * (1.0 + self.limits.per_gib * self.problem.cost)
+        for _ in range(MOST_PASSES):
+            gained = sum(self.improve(hosts, toll) for hosts in self.blocks())
+            if gained < self.price / 2.0 or self.late():
+                break
+
+    def improve(self, hosts: Ints, toll: Floats) -> float:
+        """Exchange within these hosts while it pays, a few times at most; answer the gain."""
+        inside = np.zeros(len(self.problem.host_names), dtype=np.bool_)
+        inside[hosts] = True
+        vms = np.flatnonzero(inside[self.placement.host] & self.movable)
+        block, purse, gained = Block(self.placement, hosts, vms, self.scratch), self.purse(), 0.0
+        for _ in range(MOST_ROUNDS):
+            step = block.improve(toll[vms], purse)
+            gained += step
+            if step < self.price / 2.0:
+                break
+        block.write(self.placement)
+        self.refused = self.refused or purse.refused
+        return gained
+
+    def purse(self) -> Purse:
+        """Answer what the limits leave beyond the placement."""
+        return purse_of(self.limits, self.placement)
+
+    def blocks(self) -> list[Ints]:
+        """Deal the hosts in service into blocks that each hold heavy and light ones, differently every time."""
+        hosts = np.flatnonzero(~self.problem.drained)
+        count = max(1, round(len(self.problem.vm_names) / BLOCK_VMS))
+        if count == 1 or len(hosts) < 2 * count:
+            return [hosts]
+        away, weight = self.placement.slope()
+        ranked = hosts[np.argsort((away[hosts] * np.sqrt(weight)).sum(axis=1), kind="stable")]
+        dealt: list[list[int]] = [[] for _ in range(count)]
+        for first in range(0, len(ranked), count):
+            for place, host in zip(
+                self.rng.permutation(count), ranked[first : first + count], strict=False
+            ):
+                dealt[place].append(host)
+        return [np.sort(np.array(block, dtype=np.intp)) for block in dealt]
+
+    def enough(self) -> bool:
+        """Answer whether the placement reaches the goal."""
+        return self.limits.goal is not None and self.placement.imbalance() <= self.limits.goal
+
+    def at_limit(self) -> bool:
+        """Is the goal reached, or would one more move, of a mean VM among the moved, pass a limit?"""
+        moves, gib = self.placement.bill()
+        left = self.purse()
+        return left.moves <= 0 or self.enough() or left.gib < gib / max(moves, 1)
+
+
+def purse_of(limits: Limits, placement: Placement) -> Purse:
+    """Answer what the hard limits leave beyond a placement."""
+    moves, gib = placement.bill()
+    return Purse(
+        np.inf if limits.max_moves is None else limits.max_moves - moves,
+        np.inf if limits.max_gib is None else limits.max_gib - gib,
+    )

@@ -1,0 +1,201 @@
+"""Iterated local search: take a few moves back, exchange again at disturbed prices, and keep what is better."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from plugins.balance.solver.greedy import purse_of
+from plugins.balance.solver.model import ROUNDING, Bools, Floats, Ints, Limits
+from plugins.balance.solver.neighbourhood import Block, Purse, Scratch
+from plugins.balance.solver.placement import Placement
+
+TAKEN_BACK = 3
+"""How many moves an attempt takes back."""
+AGAIN = 5.0
+"""By what factor it is dearer, in that attempt, to move these once more."""
+NOISE = 0.6
+"""Deviation of the logarithm of the factor that disturbs each VM's price."""
+ROUNDS = 3
+"""Most rounds of exchanges at the disturbed prices, and at the true ones."""
+HEAT = 0.03
+"""By how much of J, times hosts, an attempt may be worse and still be the next one's start; falls to 0 in the end."""
+CHEAPER, DEARER = 0.9, 1.02
+"""How the price of a move, or of a GiB, follows what an attempt left of its limit."""
+DEAREST = 0.1
+"""Highest price of a move, times hosts."""
+BLOCK_HOSTS = 20
+"""About how many hosts an attempt looks at."""
+PER_HOST = 6
+"""How many VMs that are at home, for each host in service, an attempt may move: those that promise most."""
+VMS = 300
+"""In how large a cluster `Limits.effort` is the number of attempts."""
+PASSED, EVEN_ENOUGH = 1e3, 1e6
+"""Put a placement beyond the limits behind all others, and one that reaches the goal before all others."""
+
+
+@dataclass(slots=True)
+class Prices:
+    """What it costs, in J, to have a VM and a GiB away from home; between the least and the most that makes sense."""
+
+    move: float
+    gib: float
+    least: float
+    least_gib: float
+    most: float
+
+    def follow(self, *, moves_left: bool, gib_left: bool, dearer: float = DEARER) -> None:
+        """Lower the price of what an attempt did not use up, raise that of what it did."""
+        move = self.move * (CHEAPER if moves_left else dearer)
+        gib = self.gib * (CHEAPER if gib_left else dearer)
+        self.move, self.gib = (
+            min(max(move, self.least), self.most),
+            min(max(gib, self.least_gib), self.most),
+        )
+
+
+@dataclass(slots=True)
+class _Standing:
+    """A placement with its bill and its value: lower is better."""
+
+    placement: Placement
+    moves: int
+    gib: float
+    value: float
+
+
+class Polish:
+    """Attempts to better a placement within the limits; the best one yet and the one to go on from."""
+
+    def __init__(
+        self, start: Placement, touchable: Bools, limits: Limits, price: float, seed: int
+    ) -> None:
+        self.problem, self.limits = start.problem, limits
+        self.hosts = np.flatnonzero(~self.problem.drained)
+        self.least = limits.least_gain(self.problem)
+        most = max(DEAREST / len(self.hosts), self.least)
+        self.first = first = min(price, most)
+        self.prices = Prices(
+            first, first * limits.per_gib, self.least, self.least * limits.per_gib, most
+        )
+        self.candidates = _candidates(start, touchable, limits.per_gib, PER_HOST * len(self.hosts))
+        self.rng, self.scratch = np.random.default_rng(seed), Scratch()
+        moves, gib = start.bill()
+        self.best = self.now = _Standing(
+            start, moves, gib, self.value(start.imbalance(), moves, gib)
+        )
+        self.refused = False
+
+    def run(self, late: Callable[[], bool]) -> Placement:
+        """Answer the best placement found in as many attempts as `Limits.effort` says for this size of cluster."""
+        attempts = math.ceil(self.limits.effort * len(self.problem.vm_names) / VMS)
+        for attempt in range(attempts):
+            if late():
+                break
+            self.attempt(HEAT / len(self.hosts) * (1.0 - attempt / attempts))
+        return self.best.placement
+
+    def attempt(self, heat: float) -> None:
+        """Try one change of the present placement."""
+        back = self.taken_back()
+        hosts = self.around(back)
+        inside = np.zeros(len(self.problem.host_names), dtype=np.bool_)
+        inside[hosts] = True
+        vms = self.candidates[inside[self.now.placement.host[self.candidates]]]
+        block, purse = (
+            Block(self.now.placement, hosts, vms, self.scratch),
+            purse_of(self.limits, self.now.placement),
+        )
+        noise = np.exp(NOISE * self.rng.standard_normal(len(vms)))
+        before = _away(block)
+        self.take_back(block, np.flatnonzero(np.isin(vms, back)), purse, noise)
+        toll = self.prices.move + self.prices.gib * block.cost
+        for each in (toll * noise, toll):
+            for _ in range(ROUNDS):
+                if block.improve(each, purse) < self.prices.move / 4.0:
+                    break
+        self.judge(block, purse, before, heat)
+
+    def judge(self, block: Block, purse: Purse, before: tuple[int, float], heat: float) -> None:
+        """Keep what was found if it is better, or go on from it if it is not much worse; let the prices follow."""
+        now, after, even = self.now, _away(block), block.imbalance()
+        moves, gib = now.moves + after[0] - before[0], now.gib + after[1] - before[1]
+        value = self.value(even, moves, gib)
+        if value < now.value - heat * math.log(1.0 - self.rng.random()):
+            placement = now.placement.copy()
+            block.write(placement)
+            self.now = _Standing(placement, moves, gib, value)
+            if value < self.best.value:
+                self.best = self.now
+        self.refused = self.refused or purse.refused
+        if self.limits.goal is not None:
+            uneven = even > self.limits.goal
+            self.prices.follow(moves_left=uneven, gib_left=uneven, dearer=1.0 / CHEAPER)
+        else:
+            self.prices.follow(
+                moves_left=purse.moves >= 1, gib_left=purse.gib >= now.gib / max(1, now.moves) / 2.0
+            )
+
+    def value(self, even: float, moves: int, gib: float) -> float:
+        """Answer what a placement is worth: within the limits, then even enough, then even and cheap."""
+        limits, bill = self.limits, moves + self.limits.per_gib * gib
+        passed = max(0.0, moves - (limits.max_moves if limits.max_moves is not None else math.inf))
+        passed += max(
+            0.0, gib - ROUNDING - (limits.max_gib if limits.max_gib is not None else math.inf)
+        )
+        if limits.goal is not None and even <= limits.goal:
+            return PASSED * passed + self.first * bill - EVEN_ENOUGH
+        return PASSED * passed + even + self.least * bill
+
+    def taken_back(self) -> Ints:
+        """Draw a few of the VMs that were moved though nothing forced them to."""
+        placement = self.now.placement
+        free = self.candidates[placement.moved()[self.candidates]]
+        free = free[~self.problem.drained[placement.home[free]]]
+        return (
+            self.rng.choice(free, min(TAKEN_BACK, len(free)), replace=False) if len(free) else free
+        )
+
+    def around(self, vms: Ints) -> Ints:
+        """Answer the hosts in service where these VMs are and were, and others drawn, BLOCK_HOSTS in all, sorted."""
+        if len(self.hosts) <= BLOCK_HOSTS + TAKEN_BACK:
+            return self.hosts
+        placement = self.now.placement
+        drawn = self.rng.permutation(self.hosts)
+        wanted = np.concatenate((placement.host[vms], placement.home[vms], drawn))
+        _, first = np.unique(wanted, return_index=True)
+        return np.sort(wanted[np.sort(first)[:BLOCK_HOSTS]])
+
+    def take_back(self, block: Block, rows: Ints, purse: Purse, noise: Floats) -> None:
+        """Bring VMs of the block home where their home can take them; `noise` makes it dear to move them again."""
+        for row in rows.tolist():
+            home = int(block.origin[row])
+            if block.takes(row, home):
+                block.move([(row, home)])
+                purse.pays(-1.0, -float(block.cost[row]))
+                noise[row] *= AGAIN
+
+
+def _away(block: Block) -> tuple[int, float]:
+    """Answer how many of the block's VMs are away from home, and their GiB."""
+    away = block.at != block.origin
+    return int(away.sum()), float(block.cost[away].sum())
+
+
+def _candidates(start: Placement, touchable: Bools, per_gib: float, most: int) -> Ints:
+    """Answer the VMs that are away from home and `most` others: those that at home are most in the way.
+
+    What counts is the slope of J before anything moved; afterwards it is nearly level and would
+    tell nothing.
+    """
+    problem = start.problem
+    origin = Placement(problem)
+    away, weight = origin.slope()
+    pull = 2.0 * weight * away / origin.units
+    best = (origin.size @ pull[~problem.drained].T).min(axis=1)
+    gain = ((origin.size * pull[origin.home]).sum(axis=1) - best) / (1.0 + per_gib * problem.cost)
+    gain[start.moved()] = np.inf
+    gain[~touchable] = -np.inf
+    first = np.argsort(-gain, kind="stable")[: int(start.moved().sum()) + most]
+    return np.sort(first[touchable[first]])

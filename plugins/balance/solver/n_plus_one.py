@@ -1,0 +1,192 @@
+"""N+1 while a plan is made: whether any one host may be lost, kept up to date move by move.
+
+For each host a shelter for its VMs on the others is kept. A move changes the room on two hosts, so
+most shelters still hold, which a comparison of arrays tells; only those that do not are sought
+anew.
+"""
+
+from collections import Counter
+
+import numpy as np
+
+from bot.domain.capacity import Room, Shelter, Spread, Unit, largest_first
+from plugins.balance.solver.model import NO_GROUP, ROUNDING, Bools, Floats, Ints, Problem
+from plugins.balance.solver.placement import Placement
+
+NOWHERE = -1
+
+
+class Spare:
+    """A shelter for the VMs of each host in service, should it be lost, from where a placement stands.
+
+    `left` is H × H × 2: the room (GiB, vCPUs) on each host once the VMs of a lost one are there,
+    -inf on the lost one itself and on drained ones; `shelter` (V) is where each VM would go;
+    `stranded` (H) the GiB that would go nowhere.
+    """
+
+    def __init__(self, placement: Placement) -> None:
+        problem, self.where = placement.problem, placement.copy()
+        hosts = len(problem.host_names)
+        self.problem, self.in_service = problem, np.flatnonzero(~problem.drained)
+        self.need: Floats = np.column_stack([problem.mem, problem.vcpus])
+        self.left: Floats = np.full((hosts, hosts, 2), -np.inf)
+        self.shelter: Ints = np.full(len(problem.vm_names), NOWHERE, dtype=np.intp)
+        self.stranded: Floats = np.zeros(hosts)
+        self.alone = [self._unit([vm], NO_GROUP, NOWHERE) for vm in range(len(self.need))]
+        self.bound = _bound(problem)
+        for host in self.in_service.tolist():
+            self._seek(host)
+
+    def at_risk(self) -> Ints:
+        """Answer the hosts whose loss would leave VMs without a place."""
+        return np.flatnonzero(self.stranded > ROUNDING)
+
+    def allows(self, vm: int, target: int, *, needed: bool = False, make: bool = True) -> bool:
+        """Answer whether the move spends no room that N+1 needs, or is `needed` anyway; if so, and `make`, make it.
+
+        No more hosts may be at risk afterwards than before, and no more GiB lack, all hosts' losses
+        added up.
+        """
+        source = int(self.where.host[vm])
+        before = len(self.at_risk()), self._lacking()
+        kept = (
+            self.left[:, [source, target]].copy(),
+            self.left[source].copy(),
+            self.shelter.copy(),
+            self.stranded.copy(),
+        )
+        again = self._move(vm, source, target)
+        rooms = self.left[again].copy()
+        for host in again:
+            self._seek(host)
+        worse = len(self.at_risk()) > before[0] or self._lacking() > before[1] + ROUNDING
+        allowed = needed or not worse
+        if allowed and make:
+            return True
+        self.left[again] = rooms
+        self.left[:, [source, target]], self.left[source], self.shelter, self.stranded = kept
+        self.where.move(vm, source)
+        return allowed
+
+    def _lacking(self) -> float:
+        """Answer how many GiB the VMs of each lost host are more than what is free elsewhere, added up.
+
+        Not what finds no place: which of the VMs do is a matter of chance where not all can.
+        """
+        held = self.where.load[self.in_service, 1]
+        free = np.maximum(self.problem.room[self.in_service] - held, 0.0)
+        return float(np.maximum(held - (free.sum() - free), 0.0).sum())
+
+    def _move(self, vm: int, source: int, target: int) -> list[int]:
+        """Move the VM; answer the hosts whose shelter no longer holds, or might now be better."""
+        need = self.need[vm]
+        self.left[:, source] += need
+        self.left[:, target] -= need
+        if self.shelter[vm] != NOWHERE:
+            self.left[source, self.shelter[vm]] += need
+        self.where.move(vm, target)
+        broken = np.any(self.left[:, target] < -ROUNDING, axis=1)
+        broken[self._of_mates(vm, target)] = True
+        broken[source] |= self.stranded[source] > 0
+        broken[target] = True
+        return np.flatnonzero(broken & ~self.problem.drained).tolist()
+
+    def _of_mates(self, vm: int, target: int) -> Ints:
+        """Answer the hosts whose shelters a member of the VM's groups on another host may upset."""
+        problem, host = self.problem, self.where.host
+        apart = (problem.apart == problem.apart[vm]) & (problem.apart[vm] != NO_GROUP)
+        if not self.where.zones:
+            apart &= self.shelter == target
+        together = (problem.together == problem.together[vm]) & (problem.together[vm] != NO_GROUP)
+        upset: Ints = host[apart | together]
+        return upset
+
+    def _seek(self, lost: int) -> None:
+        """Find a shelter for the VMs of a host."""
+        where = self.where
+        vms = np.flatnonzero((where.host == lost) & ~self.bound)
+        units = self._units(vms, lost)
+        shelter = Shelter(self._rooms(lost), self._spread(vms, lost), self._sizes(vms))
+        self.left[lost] = -np.inf
+        self.shelter[where.host == lost] = NOWHERE
+        self.stranded[lost] = 0.0
+        for unit in largest_first(units):
+            members = [int(each) for each in unit.members]
+            if place := shelter.put(unit):
+                self.shelter[members] = int(place)
+            else:
+                self.stranded[lost] += unit.memory
+        for name, room in shelter.rooms.items():
+            self.left[lost, int(name)] = room.memory, room.vcpus
+
+    def _rooms(self, lost: int) -> dict[str, Room]:
+        problem, where = self.problem, self.where
+        memory, vcpus = (
+            (problem.room - where.load[:, 1]).tolist(),
+            (problem.vcpu_room - where.vcpus).tolist(),
+        )
+        return {
+            str(host): Room(memory[host], vcpus[host])
+            for host in self.in_service.tolist()
+            if host != lost
+        }
+
+    def _spread(self, vms: Ints, lost: int) -> Spread:
+        where, held = self.where, list[tuple[str, str]]()
+        for group in np.unique(self.problem.apart[vms]).tolist():
+            members = where.host[self.problem.apart == group].tolist() if group != NO_GROUP else []
+            held += [(str(group), str(host)) for host in members if host != lost]
+        domains = {
+            str(host): str(zone)
+            for host, zone in enumerate(where.zone.tolist())
+            if zone != NO_GROUP
+        }
+        return Spread(held, domains if self.problem.zone_hard else {})
+
+    def _sizes(self, vms: Ints) -> Counter[str]:
+        groups = np.unique(self.problem.apart[vms]).tolist()
+        return Counter(
+            {
+                str(group): int(self.where.members[:, group].sum())
+                for group in groups
+                if group != NO_GROUP
+            }
+        )
+
+    def _units(self, vms: Ints, lost: int) -> list[Unit]:
+        """Answer the VMs as units: each alone, or with those of its affinity group that are on the same host."""
+        together: dict[int, list[int]] = {}
+        for vm in vms.tolist():
+            group = int(self.problem.together[vm])
+            together.setdefault(group if group != NO_GROUP else -2 - vm, []).append(vm)
+        return [
+            self.alone[members[0]] if group < 0 else self._unit(members, group, lost)
+            for group, members in together.items()
+        ]
+
+    def _unit(self, members: list[int], group: int, lost: int) -> Unit:
+        problem, host = self.problem, self.where.host
+        allowed = None if problem.allowed is None else problem.allowed[members].all(axis=0)
+        others = host[(problem.together == group) & (host != lost)] if group >= 0 else ()
+        if len(others):
+            joined = np.isin(np.arange(len(problem.host_names)), others)
+            allowed = joined if allowed is None else allowed & joined
+        return Unit(
+            tuple(str(vm) for vm in members),
+            float(problem.mem[members].sum()),
+            float(problem.vcpus[members].sum()),
+            tuple(str(each) for each in problem.apart[members].tolist() if each != NO_GROUP),
+            None
+            if allowed is None or allowed.all()
+            else frozenset(str(each) for each in np.flatnonzero(allowed)),
+        )
+
+
+def _bound(problem: Problem) -> Bools:
+    """Answer which VMs (length V) can be nowhere but where they are, so that they fall with their host."""
+    bound = np.array([why == "pinned" for why in problem.fixed], dtype=np.bool_)
+    if problem.allowed is not None:
+        bound |= (problem.allowed.sum(axis=1) == 1) & problem.allowed[
+            np.arange(len(bound)), problem.host
+        ]
+    return bound

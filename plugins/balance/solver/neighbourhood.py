@@ -1,0 +1,332 @@
+"""All swaps and short chains of moves within a few hosts, priced at once by matrix products.
+
+Neighbourhood: the cyclic-transfer exchanges of Thompson and Psaraftis (1993), searched through the
+improvement graph of Ahuja, Orlin and Sharma (2000): an edge u → v prices "u takes v's place on v's
+host". Because the surrogate of `Placement.slope` is a weighted sum of squares, all edges among R
+VMs are one product of two thin matrices.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plugins.balance.solver.model import NO_GROUP, ROUNDING, Bools, Floats, Ints
+from plugins.balance.solver.placement import LEAST_DEVIATION, Placement, Step
+
+Edges = NDArray[np.float32]
+
+FORBIDDEN = np.float32(1e3)
+"""A price no gain can pay; finite, so that sums of it stay numbers in float32."""
+LEAST_GAIN = 1e-5
+"""Gains of J below this are rounding of float32."""
+MOST_LISTED = 40
+"""How many of a round's best offers are looked at: most share a host with a better one or are beyond the limits."""
+
+
+@dataclass(slots=True)
+class Purse:
+    """What is left of the hard limits on moves and GiB; `refused` says whether they ever stood in the way.
+
+    An exchange may always give back, even where the limits are already passed.
+    """
+
+    moves: float
+    gib: float
+    refused: bool = False
+
+    def pays(self, moves: float, gib: float) -> bool:
+        """Pay this many more moves and GiB away from home, or answer False and keep what there is."""
+        if (moves > 0 and moves > self.moves) or (gib > 0 and gib > self.gib + ROUNDING):
+            self.refused = True
+            return False
+        self.moves -= moves
+        self.gib -= gib
+        return True
+
+    def bears(self, moves: Floats, gib: Floats) -> Bools:
+        """Answer which of these could be paid, each alone."""
+        enough: Bools = ((moves <= 0) | (moves <= self.moves)) & (
+            (gib <= 0) | (gib <= self.gib + ROUNDING)
+        )
+        return enough
+
+
+class Scratch:
+    """Memory for R × R arrays, kept from round to round: fresh pages from the system cost more than the arithmetic."""
+
+    __slots__ = ("_edges", "_sums")
+
+    def __init__(self) -> None:
+        self._edges = self._sums = np.empty(0, dtype=np.float32)
+
+    def square(self, rows: int) -> tuple[Edges, Edges]:
+        """Answer two arrays, rows × rows each, with whatever was in them."""
+        cells, shape = rows * rows, (rows, rows)
+        if cells > len(self._edges):
+            self._edges, self._sums = (
+                np.empty(cells, dtype=np.float32),
+                np.empty(cells, dtype=np.float32),
+            )
+        return self._edges[:cells].reshape(shape), self._sums[:cells].reshape(shape)
+
+
+class Block:
+    """A few hosts (n) and R of the VMs on them, with totals of its own that change until they are written back.
+
+    `at` is each VM's host and `origin` its home in the block's own numbers (-1: outside); `load` is
+    n × 2.
+    """
+
+    def __init__(self, placement: Placement, hosts: Ints, vms: Ints, scratch: Scratch) -> None:
+        problem, local = placement.problem, np.full(len(placement.load), -1, dtype=np.intp)
+        local[hosts] = np.arange(len(hosts))
+        self.placement, self.hosts, self.vms = placement, hosts, vms
+        self.at, self.origin = local[placement.host[vms]], local[placement.home[vms]]
+        self.size, self.units = placement.size[vms], placement.units[hosts]
+        self.square = self.size**2
+        self.mem, self.vm_vcpus, self.cost = problem.mem[vms], problem.vcpus[vms], problem.cost[vms]
+        self.load, self.vcpus = placement.load[hosts], placement.vcpus[hosts]
+        self.room, self.vcpu_room = problem.room[hosts], problem.vcpu_room[hosts]
+        self.group = problem.apart[vms]
+        self.grouped = np.flatnonzero(self.group != NO_GROUP)
+        self.members, self.zoned = placement.members[hosts], placement.zoned.copy()
+        self.zone = placement.zone[hosts]
+        self.barred = np.zeros((len(vms), len(hosts)), dtype=np.float32)
+        if problem.allowed is not None:
+            self.barred[~problem.allowed[np.ix_(vms, hosts)]] = FORBIDDEN
+        self._outside(placement, hosts)
+        self._arrays(scratch)
+
+    def _outside(self, placement: Placement, hosts: Ints) -> None:
+        """Keep what the hosts in service that are not of the block add to the sums behind J."""
+        outside = ~placement.problem.drained
+        self.in_service = int(outside.sum())
+        outside[hosts] = False
+        share = placement.load[outside] / placement.units[outside]
+        self.sum_outside, self.squares_outside = share.sum(axis=0), (share**2).sum(axis=0)
+
+    def _arrays(self, scratch: Scratch) -> None:
+        rows, hosts = len(self.vms), len(self.hosts)
+        self.rows, self.one_hot = np.arange(rows), np.eye(hosts, dtype=np.float32)
+        self.arriving, self.receiving = (
+            np.empty((rows, 5 + hosts), dtype=np.float32) for _ in range(2)
+        )
+        self.arriving[:, :2], self.arriving[:, 2:4], self.receiving[:, 4] = (
+            self.size,
+            self.square,
+            1.0,
+        )
+        self.alone = np.ones((hosts, 5), dtype=np.float32)
+        self.edges, self.sums = scratch.square(rows)
+
+    def slope(self) -> tuple[Floats, Floats]:
+        """Answer each host's distance from the cluster's mean share (n × 2) and the cluster's two deviations."""
+        share = self.load / self.units
+        mean = (self.sum_outside + share.sum(axis=0)) / self.in_service
+        variance = (
+            self.squares_outside + (share * share).sum(axis=0)
+        ) / self.in_service - mean * mean
+        return share - mean, np.sqrt(np.maximum(variance, 0.0))
+
+    def imbalance(self) -> float:
+        """J of the whole cluster."""
+        return float(self.slope()[1].sum())
+
+    def improve(self, toll: Floats, purse: Purse) -> float:
+        """Make the best exchanges that share no host; answer by how much J plus prices fell (≥ 0).
+
+        `toll` (length R) is what it costs, in J, to have each VM away from home.
+        """
+        if not len(self.vms):
+            return 0.0
+        at_home = self.at == self.origin
+        change = self._price(toll, at_home)
+        self._refuse(change)
+        offers = _Offers(change, self.edges, self.sums)
+        return self._make(offers, at_home, purse) if offers.gaining.any() else 0.0
+
+    def _price(self, toll: Floats, at_home: Bools) -> Edges:
+        """Fill `edges` (R × R: u takes v's place, v's own next place not yet counted); answer R × n, u alone to a host.
+
+        Leaving undoes what arriving would add, but for the VM's own square, which counts once more.
+        What is barred and what coming home saves are terms of each host, so they are columns of the
+        same product.
+        """
+        away, deviation = self.slope()
+        weight = 1.0 / (2.0 * self.in_service * np.maximum(deviation, LEAST_DEVIATION))
+        pull, stiffness = 2.0 * weight * away / self.units, weight / self.units**2
+        here, stiff = pull[self.at], stiffness[self.at]
+        arriving, receiving = self.arriving, self.receiving
+        arriving[:, 4] = (self.square * stiff - self.size * here).sum(axis=1) + toll * at_home
+        self._bar(arriving[:, 5:])
+        back = np.flatnonzero((self.origin >= 0) & ~at_home)
+        arriving[back, 5 + self.origin[back]] -= toll[back].astype(np.float32)
+        receiving[:, :2], receiving[:, 2:4] = here - 2.0 * stiff * self.size, stiff
+        receiving[:, 5:] = self.one_hot[self.at]
+        np.matmul(arriving, receiving.T, out=self.edges)
+        self.alone[:, :2], self.alone[:, 2:4] = pull, stiffness
+        change: Edges = arriving[:, :5] @ self.alone.T + arriving[:, 5:]
+        return change
+
+    def _bar(self, bars: Edges) -> None:
+        """Fill R × n with FORBIDDEN where a VM may not come: its own host, a group mate's host or full domain."""
+        bars[:] = self.barred
+        if len(self.grouped):
+            groups = self.group[self.grouped]
+            bars[self.grouped] += FORBIDDEN * (self.members[:, groups] > 0).T
+            if self.placement.zones:
+                own = self.zone[self.at[self.grouped], None] == self.zone
+                crowded = (
+                    self.zoned[self.zone][:, groups].T - own >= self.placement.quota[groups, None]
+                )
+                bars[self.grouped] += FORBIDDEN * (crowded & (self.zone != NO_GROUP))
+        bars[self.rows, self.at] = FORBIDDEN
+
+    def _refuse(self, change: Edges) -> None:
+        """Price out whatever is beyond memory or vCPUs; only VMs too large for the tightest place need looking at."""
+        for size, left in (
+            (self.mem, self.room - self.load[:, 1]),
+            (self.vm_vcpus, self.vcpu_room - self.vcpus),
+        ):
+            change[size[:, None] > left] = FORBIDDEN
+            place = left[self.at] + size
+            large = np.flatnonzero(size > place.min())
+            self.edges[large] = np.where(size[large, None] > place, FORBIDDEN, self.edges[large])
+
+    def _make(self, offers: "_Offers", at_home: Bools, purse: Purse) -> float:
+        """Make offers from the best on; prices of two add up only if they share no host, so later ones that do wait."""
+        at, used, gained, made, mates = self.at.tolist(), 0, 0.0, list[Step](), set[int]()
+        for vm, kind, value, moves, gib in offers.cheapest(self._bills(offers, at_home), purse):
+            if used >> at[vm] & 1:
+                continue
+            steps = offers.steps(vm, kind, at)
+            touched = 0
+            for each, target in steps:
+                touched |= 1 << at[each] | 1 << target
+            if touched & used or not _priced_exactly(steps, at, touched):
+                continue
+            if self.placement.zones and not self._apart(steps, mates):
+                continue
+            if purse.pays(moves, gib):
+                used |= touched
+                gained -= value
+                made += steps
+        self.move(made)
+        return gained
+
+    def _bills(self, offers: "_Offers", at_home: Bools) -> tuple[Floats, Floats]:
+        """Answer how many more moves and GiB away from home each offer means, in the order of its totals."""
+        at, origin, home, other = self.at, self.origin, at_home.astype(np.float64), offers.other
+        alone = home - (offers.target == origin)
+        swap = home - (at[other] == origin)
+        back = home[other] - (at == origin[other])
+        second = home - (at[offers.second] == origin)
+        third = home - (at[offers.third] == origin)
+        bills = []
+        for unit in (np.ones(len(at)), self.cost):
+            first = alone * unit
+            chain = second * unit + first[offers.second]
+            bills.append(
+                np.concatenate(
+                    (
+                        first,
+                        swap * unit + back * unit[other],
+                        chain,
+                        third * unit + chain[offers.third],
+                    )
+                )
+            )
+        return bills[0], bills[1]
+
+    def _apart(self, steps: Iterable[Step], mates: set[int]) -> bool:
+        """Answer whether no two of these VMs, nor of `mates`, are of one group: a domain counts them one at a time."""
+        groups = [group for vm, _ in steps if (group := int(self.group[vm])) != NO_GROUP]
+        if len(set(groups)) < len(groups) or mates.intersection(groups):
+            return False
+        mates.update(groups)
+        return True
+
+    def move(self, steps: list[Step]) -> None:
+        """Put VMs on other hosts, in the block's own numbers, legal or not; each VM once."""
+        if not steps:
+            return
+        vms, targets = (np.array(column, dtype=np.intp) for column in zip(*steps, strict=True))
+        sources, group = self.at[vms], self.group[vms]
+        for total, size in ((self.load, self.size[vms]), (self.vcpus, self.vm_vcpus[vms])):
+            np.subtract.at(total, sources, size)
+            np.add.at(total, targets, size)
+        grouped = np.flatnonzero(group != NO_GROUP)
+        for count, place in ((-1, sources[grouped]), (1, targets[grouped])):
+            np.add.at(self.members, (place, group[grouped]), count)
+            np.add.at(self.zoned, (self.zone[place], group[grouped]), count)
+        self.at[vms] = targets
+
+    def takes(self, vm: int, host: int) -> bool:
+        """Answer whether the host could take this VM now, alone (the block's own numbers)."""
+        bars = np.empty_like(self.barred)
+        self._bar(bars)
+        fits = self.load[host, 1] + self.mem[vm] <= self.room[host]
+        return bool(
+            fits
+            and self.vcpus[host] + self.vm_vcpus[vm] <= self.vcpu_room[host]
+            and not bars[vm, host]
+        )
+
+    def write(self, placement: Placement) -> None:
+        """Bring a placement, equal to the one the block was made of, to where the block stands."""
+        hosts = self.hosts[self.at]
+        for row in np.flatnonzero(hosts != placement.host[self.vms]).tolist():
+            placement.move(int(self.vms[row]), int(hosts[row]))
+
+
+class _Offers:
+    """The best move, swap, and chain of two and three of every VM, cheapest first on request."""
+
+    __slots__ = ("count", "gaining", "other", "second", "target", "third", "totals")
+
+    def __init__(self, change: Edges, edges: Edges, sums: Edges) -> None:
+        rows = np.arange(len(change))
+        self.count, target = len(change), change.argmin(axis=1)
+        alone = change[rows, target]
+        other = np.add(edges, edges.T, out=sums).argmin(axis=1)
+        swap = sums[rows, other]
+        second = np.add(edges, alone, out=sums).argmin(axis=1)
+        chain2 = sums[rows, second]
+        third = np.add(edges, chain2, out=sums).argmin(axis=1)
+        self.totals = np.concatenate((alone, swap, chain2, sums[rows, third]))
+        self.gaining = self.totals < -LEAST_GAIN
+        self.target, self.other, self.second, self.third = target, other, second, third
+
+    def cheapest(
+        self, bills: tuple[Floats, Floats], purse: Purse
+    ) -> Iterable[tuple[int, int, float, float, float]]:
+        """Answer what gains and can be paid, best first, at most MOST_LISTED: VM, kind, change, moves, GiB."""
+        moves, gib = bills
+        payable = self.gaining & purse.bears(moves, gib)
+        purse.refused |= bool((self.gaining & ~payable).any())
+        offers = np.flatnonzero(payable)
+        offers = offers[np.argsort(self.totals[offers], kind="stable")[:MOST_LISTED]]
+        kinds, vms = np.divmod(offers, self.count)
+        columns = (vms, kinds, self.totals[offers], moves[offers], gib[offers])
+        return zip(*(each.tolist() for each in columns), strict=True)
+
+    def steps(self, vm: int, kind: int, at: list[int]) -> tuple[Step, ...]:
+        """Answer the moves of one offer, in the block's own numbers; kinds are numbered in the order of `totals`."""
+        if kind == 0:
+            return ((vm, int(self.target[vm])),)
+        if kind == 1:
+            other = int(self.other[vm])
+            return (vm, at[other]), (other, at[vm])
+        first = int(self.third[vm]) if kind == 3 else vm
+        last = int(self.second[first])
+        tail = (first, at[last]), (last, int(self.target[last]))
+        return ((vm, at[first]), *tail) if kind == 3 else tail
+
+
+def _priced_exactly(steps: tuple[Step, ...], at: list[int], touched: int) -> bool:
+    """Is this a path over distinct hosts or a plain swap? Only their prices count every meeting of two VMs once."""
+    hosts = touched.bit_count()
+    swap = len(steps) == 2 and steps[1][1] == at[steps[0][0]]
+    return hosts == len(steps) + 1 or (swap and hosts == len(steps))

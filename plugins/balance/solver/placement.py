@@ -1,0 +1,184 @@
+"""Where every VM is while a plan is sought: per-host totals kept up to date move by move."""
+
+from collections.abc import Iterable
+from typing import Self
+
+import numpy as np
+
+from plugins.balance.solver.model import NO_GROUP, Bools, Floats, Ints, Problem
+
+Step = tuple[int, int]
+"""A VM and the host it goes to."""
+
+# Below this deviation the weights stop growing: dividing by almost nothing would make noise look
+# like gain.
+LEAST_DEVIATION = 0.002
+
+
+class Placement:
+    """A placement that can be changed and asked what is legal; totals are per host.
+
+    `load` is H × 2 (cores, GiB), `vcpus` H, `members` H × groups counts VMs of each anti-affinity
+    group (the last, spare column stands for "no group" and stays 0). `zone` (H) is each host's
+    failure domain, `zoned` counts members per domain and group (the last, spare row: hosts of no
+    domain), `quota` is how many of a group one domain may hold.
+    """
+
+    __slots__ = (
+        "home",
+        "host",
+        "load",
+        "members",
+        "problem",
+        "quota",
+        "size",
+        "units",
+        "vcpus",
+        "zone",
+        "zoned",
+        "zones",
+    )
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.home = problem.host
+        self.host = problem.host.copy()
+        self.size: Floats = np.column_stack([problem.cpu, problem.mem])
+        self.units: Floats = np.column_stack([problem.cores, problem.memory])
+        hosts = len(problem.host_names)
+        groups = int(problem.apart.max(initial=NO_GROUP)) + 1
+        self.load: Floats = np.zeros((hosts, 2))
+        np.add.at(self.load, self.host, self.size)
+        self.vcpus: Floats = np.bincount(self.host, problem.vcpus, hosts).astype(np.float64)
+        self.members = np.zeros((hosts, groups + 1), dtype=np.int32)
+        np.add.at(self.members, (self.host, problem.apart), 1)
+        self.members[:, groups] = 0
+        self._count_domains(groups)
+
+    def _count_domains(self, groups: int) -> None:
+        problem = self.problem
+        everywhere = np.full(len(self.load), NO_GROUP, dtype=np.intp)
+        self.zone = everywhere if problem.zone is None else problem.zone
+        self.zones = len(np.unique(self.zone[(self.zone != NO_GROUP) & ~problem.drained]))
+        self.zoned = np.zeros(
+            (int(self.zone.max(initial=NO_GROUP)) + 2, groups + 1), dtype=np.int32
+        )
+        np.add.at(self.zoned, self.zone, self.members)
+        self.quota: Ints = -(-self.zoned.sum(axis=0) // max(1, self.zones))
+
+    def copy(self) -> Self:
+        """Answer an independent copy; it shares only what never changes."""
+        twin = object.__new__(type(self))
+        twin.problem, twin.home, twin.size, twin.units = (
+            self.problem,
+            self.home,
+            self.size,
+            self.units,
+        )
+        twin.host, twin.load = self.host.copy(), self.load.copy()
+        twin.vcpus, twin.members = self.vcpus.copy(), self.members.copy()
+        twin.zone, twin.zones, twin.quota, twin.zoned = (
+            self.zone,
+            self.zones,
+            self.quota,
+            self.zoned.copy(),
+        )
+        return twin
+
+    def move(self, vm: int, target: int) -> None:
+        """Put one VM on another host, legal or not."""
+        source, group = self.host[vm], self.problem.apart[vm]
+        self.load[source] -= self.size[vm]
+        self.load[target] += self.size[vm]
+        self.vcpus[source] -= self.problem.vcpus[vm]
+        self.vcpus[target] += self.problem.vcpus[vm]
+        if group != NO_GROUP:
+            self.members[source, group] -= 1
+            self.members[target, group] += 1
+            self.zoned[self.zone[source], group] -= 1
+            self.zoned[self.zone[target], group] += 1
+        self.host[vm] = target
+
+    def try_all(self, steps: Iterable[Step]) -> bool:
+        """Make all steps together if every target ends within its limits; else change nothing and answer False."""
+        steps = list(steps)
+        old = [(vm, int(self.host[vm])) for vm, _ in steps]
+        for vm, target in steps:
+            self.move(vm, target)
+        if all(self._bears(vm, target) for vm, target in steps):
+            return True
+        for vm, source in reversed(old):
+            self.move(vm, source)
+        return False
+
+    def _bears(self, vm: int, target: int) -> bool:
+        """Is the host, which now holds the VM, within memory, vCPUs and anti-affinity?"""
+        problem = self.problem
+        group = problem.apart[vm]
+        return bool(
+            self.load[target, 1] <= problem.room[target]
+            and self.vcpus[target] <= problem.vcpu_room[target]
+            and (group == NO_GROUP or self.members[target, group] <= 1)
+            and not (problem.zone_hard and self.crowded(target, group))
+        )
+
+    def crowded(self, host: int, group: int) -> bool:
+        """Does the host's failure domain hold more of the group than its share?"""
+        zone = self.zone[host]
+        return bool(zone != NO_GROUP and self.zoned[zone, group] > self.quota[group])
+
+    def spread_over(self, vms: Ints, targets: Ints) -> Bools:
+        """Answer for each VM (parallel to `targets`) whether the target's failure domain could take it."""
+        if not self.zones:
+            return np.ones(len(vms), dtype=np.bool_)
+        group, zone = self.problem.apart[vms], self.zone[targets]
+        same = (zone == self.zone[self.host[vms]]) | (zone == NO_GROUP) | (group == NO_GROUP)
+        spread: Bools = same | (self.zoned[zone, group] < self.quota[group])
+        return spread
+
+    def legal_targets(self, vm: int, *, strict: bool = False) -> Bools:
+        """Answer which hosts (length H) could take this VM now, alone; `strict`: soft rules hold as well."""
+        problem = self.problem
+        legal: Bools = (
+            ~problem.drained
+            & (self.load[:, 1] + problem.mem[vm] <= problem.room)
+            & (self.vcpus + problem.vcpus[vm] <= problem.vcpu_room)
+            & (self.members[:, problem.apart[vm]] == 0)
+        )
+        if problem.allowed is not None:
+            legal &= problem.allowed[vm]
+        if strict or problem.zone_hard:
+            hosts = np.arange(len(legal))
+            legal &= self.spread_over(np.full(len(legal), vm), hosts)
+        legal[self.host[vm]] = False
+        return legal
+
+    def imbalance(self) -> float:
+        """J: standard deviation of CPU share plus that of memory share, over hosts in service."""
+        in_service = ~self.problem.drained
+        if not in_service.any():
+            return 0.0
+        return float((self.load / self.units)[in_service].std(axis=0).sum())
+
+    def slope(self) -> tuple[Floats, Floats]:
+        """Answer each host's distance from the mean share (H × 2) and the weight of its square in J.
+
+        sqrt(S/n) ≤ (S/(n·s) + s)/2 for every s > 0, with equality at s = sqrt(S/n): the weighted
+        sum of squares lies above J and touches it here, so whatever lowers the sum lowers J
+        (majorise, then minimise). It splits by host.
+        """
+        in_service = ~self.problem.drained
+        share = self.load / self.units
+        away = share - share[in_service].mean(axis=0)
+        deviation = np.maximum(share[in_service].std(axis=0), LEAST_DEVIATION)
+        return away, 1.0 / (2.0 * in_service.sum() * deviation)
+
+    def moved(self) -> Bools:
+        """Answer which VMs (length V) are not at home."""
+        away: Bools = self.host != self.home
+        return away
+
+    def bill(self) -> tuple[int, float]:
+        """Answer how many VMs are away from home and how many GiB it takes to bring them there."""
+        away = self.moved()
+        return int(away.sum()), float(self.problem.cost[away].sum())

@@ -1,0 +1,121 @@
+"""What must move whatever it costs: VMs on drained hosts, broken affinity rules, hosts that hold too much."""
+
+import numpy as np
+
+from plugins.balance.solver.model import NO_GROUP, Bools, Floats, Ints, Problem
+from plugins.balance.solver.placement import Placement
+
+
+def movable(problem: Problem) -> Bools:
+    """Answer which VMs (length V) may move at all."""
+    return np.array([not why for why in problem.fixed], dtype=np.bool_)
+
+
+def repair(placement: Placement) -> None:
+    """Mend what can be mended, largest VMs first, each to the host where it leaves the load most even."""
+    free = movable(placement.problem)
+    _evacuate(placement, free)
+    _gather(placement, free)
+    _part(placement, free)
+    _disperse(placement, free)
+    _relieve(placement, free)
+
+
+def _evacuate(placement: Placement, free: Bools) -> None:
+    problem = placement.problem
+    for vm in _largest_first(placement, np.flatnonzero(problem.drained[placement.host] & free)):
+        if problem.drained[placement.host[vm]]:
+            _settle(placement, _bundle(placement, vm), free)
+
+
+def _gather(placement: Placement, free: Bools) -> None:
+    """Bring affinity groups that are spread over hosts to the one that holds most of their memory."""
+    problem = placement.problem
+    for group in np.unique(problem.together[problem.together != NO_GROUP]).tolist():
+        members = np.flatnonzero(problem.together == group)
+        held = np.bincount(
+            placement.host[members], problem.mem[members] + 1e-9, len(problem.host_names)
+        )
+        anchor = int(np.where(problem.drained, 0.0, held).argmax())
+        if not held[anchor] or problem.drained[anchor]:
+            continue
+        for vm in members[(placement.host[members] != anchor) & free[members]].tolist():
+            if placement.legal_targets(vm)[anchor]:
+                placement.move(vm, anchor)
+
+
+def _part(placement: Placement, free: Bools) -> None:
+    problem = placement.problem
+    for vm in _largest_first(placement, np.flatnonzero((problem.apart != NO_GROUP) & free))[::-1]:
+        host = placement.host[vm]
+        if placement.members[host, problem.apart[vm]] > 1 and not problem.drained[host]:
+            _settle(placement, _bundle(placement, vm), free)
+
+
+def _disperse(placement: Placement, free: Bools) -> None:
+    """Take VMs, smallest first, out of failure domains that hold more than their share of an anti-affinity group."""
+    if not placement.zones:
+        return
+    problem = placement.problem
+    for vm in _largest_first(placement, np.flatnonzero((problem.apart != NO_GROUP) & free))[::-1]:
+        host = int(placement.host[vm])
+        if placement.crowded(host, int(problem.apart[vm])):
+            _settle(placement, _bundle(placement, vm), free, placement.zone != placement.zone[host])
+
+
+def _relieve(placement: Placement, free: Bools) -> None:
+    """Take the smallest sufficient VM, or else the largest, from each host that holds more than it has room for."""
+    problem = placement.problem
+    for host in np.flatnonzero(~problem.drained).tolist():
+        on = np.flatnonzero((placement.host == host) & free & (problem.together == NO_GROUP))
+        while len(on) and (excess := placement.load[host, 1] - problem.room[host]) > 0:
+            order = np.lexsort(
+                (on, np.where(problem.mem[on] >= excess, problem.mem[on], 1e9 - problem.mem[on]))
+            )
+            vm = int(on[order[0]])
+            _settle(placement, [vm], free)
+            on = on[on != vm]
+
+
+def _largest_first(placement: Placement, vms: Ints) -> list[int]:
+    size: Floats = (placement.size[vms] / placement.units.mean(axis=0)).sum(axis=1)
+    return [int(vm) for vm in vms[np.lexsort((vms, -size))]]
+
+
+def _bundle(placement: Placement, vm: int) -> list[int]:
+    """Answer the VM and those of its affinity group that share its host: they go together."""
+    group = placement.problem.together[vm]
+    if group == NO_GROUP:
+        return [vm]
+    mates = (placement.problem.together == group) & (placement.host == placement.host[vm])
+    return [int(mate) for mate in np.flatnonzero(mates)]
+
+
+def _settle(placement: Placement, vms: list[int], free: Bools, among: Bools | None = None) -> None:
+    """Move all of `vms` to the best host (`among` some) that takes them all; leave them if there is none.
+
+    A host where failure domains stay spread is better than any other.
+    """
+    if not free[vms].all():
+        return
+    legal = np.logical_and.reduce([placement.legal_targets(vm) for vm in vms])
+    spread = np.logical_and.reduce([placement.legal_targets(vm, strict=True) for vm in vms])
+    targets = np.flatnonzero(legal if among is None else legal & among)
+    strain = _strain(placement, placement.size[vms].sum(axis=0))[targets]
+    for target in targets[np.lexsort((strain, ~spread[targets]))].tolist():
+        if placement.try_all((vm, target) for vm in vms):
+            return
+
+
+def _strain(placement: Placement, size: Floats) -> Floats:
+    """Answer for each host (length H) how much unevener the cluster is if it takes `size` (cores, GiB).
+
+    The mean is what each host will carry once every drained host is empty.
+    """
+    in_service = ~placement.problem.drained
+    mean = placement.size.sum(axis=0) / placement.units[in_service].sum(axis=0)
+    away = placement.load / placement.units - mean
+    weight = 1.0 / np.maximum(away[in_service].std(axis=0), 0.02)
+    added = size / placement.units
+    strain: Floats = ((2.0 * away + added) * added * weight).sum(axis=1)
+    return strain

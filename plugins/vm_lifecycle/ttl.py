@@ -1,0 +1,144 @@
+"""Pure: what the clock does: guests whose time is over are announced and shut down, deleted ones are purged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+
+from bot.domain.cluster import Snapshot, Vm, VmState
+from bot.domain.operation import BOT
+from bot.domain.steps import Step
+from bot.plugin_api import Alert, History, Looked, Proposal
+from plugins.vm_lifecycle import cards, planner
+from plugins.vm_lifecycle.intents import VmVerb
+from plugins.vm_lifecycle.settings import VmLifecycleSettings
+from plugins.vm_lifecycle.steps import CreateVm, CreateVms, DeleteVm, SetTtl, TagVm
+
+Causes = Callable[[Vm], tuple[str, ...]]
+"""The people because of whose act something is proposed for a VM, by user id."""
+
+
+def nobody(vm: Vm) -> tuple[str, ...]:  # noqa: ARG001 - a Causes
+    """No act of a person is known."""
+    return ()
+
+
+def set_its_end(history: History, vm: Vm) -> tuple[str, ...]:
+    """Who asked for the very moment at which the VM ends, as far as Drover did it."""
+
+    def sets(step: Step) -> bool:
+        if isinstance(step, SetTtl):
+            return step.expires == vm.tags.get("expires")
+        if isinstance(step, TagVm | CreateVm):
+            return dict(step.tags).get("expires") == vm.tags.get("expires")
+        return isinstance(step, CreateVms) and any(
+            sets(each) for each in step.guests if each.uuid == vm.uuid
+        )
+
+    return _who(history, vm, sets)
+
+
+def deleted_it(history: History, vm: Vm) -> tuple[str, ...]:
+    """Who asked for the VM's deletion."""
+    return _who(history, vm, lambda step: isinstance(step, DeleteVm) and step.uuid == vm.uuid)
+
+
+def _who(history: History, vm: Vm, did: Callable[[Step], bool]) -> tuple[str, ...]:
+    """The requester of the newest operation that did it."""
+    for operation in history.touching(vm.uuid):
+        done = {each.index for each in operation.ended}
+        if operation.origin.by != BOT and any(did(operation.plan.steps[index]) for index in done):
+            return (operation.origin.by,)
+    return ()
+
+
+def endings(
+    settings: VmLifecycleSettings,
+    snapshot: Snapshot,
+    memory: Mapping[str, str],
+    causes: Causes = nobody,
+) -> Looked:
+    """Notices of guests whose ``ttl`` ends soon, and shutdowns of those whose time is over.
+
+    ``memory``: the names of the guests announced before, by the alert's key. One that is not true
+    any more, because its guest was given more time, went off or was deleted, is ended.
+    """
+    noticed: list[Alert | Proposal] = []
+    announced: dict[str, str] = {}
+    for vm, ends in _ending(settings, snapshot):
+        key = f"ttl:{vm.uuid}:{ends.isoformat()}"
+        if ends > snapshot.taken_at:
+            announced[key] = vm.name
+            noticed.append(Alert(key, cards.ttl_ends(vm, ends), remedies=(cards.longer(vm),)))
+        elif vm.state in {VmState.PAUSED, VmState.SUSPENDED}:
+            announced[key] = vm.name
+            noticed.append(Alert(key, cards.ttl_paused(vm, ends), remedies=cards.out_of_pause(vm)))
+        elif not vm.persistent:
+            announced[key] = vm.name
+            noticed.append(
+                Alert(key, cards.ttl_transient(vm, ends), remedies=cards.end_transient(vm))
+            )
+        elif doubt := next(planner.elsewhere(vm, snapshot), None):
+            announced[key] = vm.name
+            noticed.append(Alert(key, cards.ttl_doubtful(vm, ends, doubt)))
+        else:
+            noticed.append(Alert(key, cards.ttl_over(vm, ends), over=True))
+            wish = VmVerb("shutdown", vm.uuid)
+            noticed.append(
+                Proposal("vm shutdown", wish, why=cards.TTL_OVER, key=key, causes=causes(vm))
+            )
+    told = {each.key for each in noticed}
+    silent = {vm.uuid for vm in snapshot.vms if not snapshot.host(vm.host).up}
+    for key, name in memory.items():
+        if key.split(":")[1] in silent:
+            announced[key] = name
+        elif key not in told:
+            noticed.append(Alert(key, cards.ttl_changed(name), over=True))
+    return Looked(tuple(noticed), announced)
+
+
+def _ending(settings: VmLifecycleSettings, snapshot: Snapshot) -> Iterator[tuple[Vm, datetime]]:
+    """Active guests whose time ends within the notice, or has ended, with the moment."""
+    for vm in _once(snapshot):
+        ends = moment(vm.tags.get("expires", ""))
+        if (
+            ends is None
+            or planner.DELETED in vm.tags
+            or not vm.state.active
+            or not snapshot.host(vm.host).up
+        ):
+            continue
+        if ends - timedelta(seconds=settings.ttl_notice) <= snapshot.taken_at:
+            yield vm, ends
+
+
+def purges(
+    settings: VmLifecycleSettings,  # noqa: ARG001
+    snapshot: Snapshot,
+    causes: Causes = nobody,
+) -> Iterator[Alert | Proposal]:
+    """Purges of guests whose grace is over; they too are laid before approvers, as the policy has it."""
+    for vm in _once(snapshot):
+        ends = moment(vm.tags.get(planner.DELETED, ""))
+        if ends is not None and ends <= snapshot.taken_at and snapshot.host(vm.host).up:
+            key = f"purge:{vm.uuid}:{ends.isoformat()}"
+            yield Proposal(
+                "vm purge",
+                VmVerb("purge", vm.uuid),
+                why=cards.GRACE_OVER,
+                key=key,
+                causes=causes(vm),
+            )
+
+
+def moment(text: str) -> datetime | None:
+    """The moment a tag tells; None for no moment: people may have written anything there."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else None
+
+
+def _once(snapshot: Snapshot) -> Iterable[Vm]:
+    return {vm.uuid: snapshot.vm(vm.uuid) for vm in snapshot.vms}.values()

@@ -1,0 +1,209 @@
+"""Readings of libvirt's own test driver: the cache, events, loads and a host that is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
+
+import libvirt
+import pytest
+
+from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
+from bot.adapters.libvirt.hypervisor import _shown_once
+from bot.adapters.libvirt.read.stats import Meter
+from bot.domain.cluster import MIB, Health, Vm, VmState
+from bot.domain.errors import HypervisorError
+from bot.domain.storage import Declared
+from bot.testing import TickingClock, drawn
+from tests.waiting import PATIENCE, until
+
+NUMBERS = count(1)
+
+
+@pytest.fixture
+def hypervisor() -> Iterator[LibvirtHypervisor]:
+    """One host that libvirt plays in this process, and one that is not there."""
+    hosts = [
+        HostAddress(
+            "host-t", "test:///default", "test:///default", reserve=MIB, tags={"rack": "1"}
+        ),
+        HostAddress(
+            "host-x",
+            "qemu+unix:///system?socket=/nonexistent/sock",
+            "qemu+tls://host-x.example/system",
+        ),
+    ]
+    made = LibvirtHypervisor(hosts, clock=TickingClock(), deadline=PATIENCE)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def domain() -> Iterator[libvirt.virDomain]:
+    """A guest of the test driver, made and changed behind the adapter's back."""
+    connection = libvirt.open("test:///default")
+    made = connection.defineXML(definition(f"guest-{next(NUMBERS)}"))
+    made.create()
+    yield made
+    if made.isActive():
+        made.destroy()
+    made.undefine()
+    connection.close()
+
+
+def definition(name: str, env: str = "dev") -> str:
+    return (
+        f"<domain type='test'><name>{name}</name><memory unit='MiB'>64</memory><vcpu>2</vcpu>"
+        "<os><type arch='i686'>hvm</type></os><metadata><drover:tags xmlns:drover='https://drover.dev/tags/1'>"
+        f"<drover:tag key='env' value='{env}'/></drover:tags></metadata></domain>"
+    )
+
+
+def vm_of(hypervisor: LibvirtHypervisor, domain: libvirt.virDomain) -> Vm:
+    return hypervisor.snapshot().vm(domain.UUIDString())
+
+
+def test_a_guest_of_the_test_driver_is_read(
+    hypervisor: LibvirtHypervisor, domain: libvirt.virDomain
+) -> None:
+    vm = vm_of(hypervisor, domain)
+    assert (vm.name, vm.host, vm.state, vm.vcpus, vm.memory) == (
+        domain.name(),
+        "host-t",
+        VmState.RUNNING,
+        2,
+        64 * MIB,
+    )
+    assert (dict(vm.tags), vm.persistent, vm.autostart) == ({"env": "dev"}, True, False)
+    host = hypervisor.snapshot().host("host-t")
+    assert host.up
+    assert host.cpus > 0
+    assert (host.reserve, dict(host.tags)) == (MIB, {"rack": "1"})
+    assert host.networks == {"default"}
+    assert [pool.name for pool in host.pools] == ["default-pool"]
+
+
+def test_what_the_configuration_says_of_storage_holds_in_every_reading() -> None:
+    declared = (
+        Declared("default-pool"),
+        Declared(path="/srv/vms"),
+        Declared(path="/b", hosts=frozenset({"host-b"})),
+    )
+    made = LibvirtHypervisor(
+        [HostAddress("host-t", "test:///default", "", storage=declared)],
+        clock=TickingClock(),
+        deadline=PATIENCE,
+    )
+    try:
+        host = made.snapshot().host("host-t")
+        assert [(pool.shared, pool.declared) for pool in host.pools] == [(True, True)]
+        assert host.shared_paths == ("/srv/vms",)
+        assert all(pool.declared for pool in made.host_facts("host-t").pools)
+    finally:
+        made.close()
+
+
+def test_a_changed_definition_is_seen_by_its_event(
+    hypervisor: LibvirtHypervisor, domain: libvirt.virDomain
+) -> None:
+    assert dict(vm_of(hypervisor, domain).tags) == {"env": "dev"}
+    # Libvirt gives it the prefix and the namespace
+    told = "<tags><tag key='env' value='prod'/></tags>"
+    kind = libvirt.VIR_DOMAIN_METADATA_ELEMENT
+    domain.setMetadata(
+        kind, told, "drover", "https://drover.dev/tags/1", libvirt.VIR_DOMAIN_AFFECT_LIVE
+    )
+    until(lambda: dict(vm_of(hypervisor, domain).tags) == {"env": "prod"})
+
+
+def test_a_pause_is_seen_with_who_did_it(
+    hypervisor: LibvirtHypervisor, domain: libvirt.virDomain
+) -> None:
+    hypervisor.pause("host-t", domain.UUIDString())
+    vm = vm_of(hypervisor, domain)
+    assert (vm.state, vm.paused_by) == (VmState.PAUSED, "user")
+
+
+def test_a_removed_guest_is_gone(hypervisor: LibvirtHypervisor) -> None:
+    connection = libvirt.open("test:///default")
+    made = connection.defineXML(definition("short-lived"))
+    assert "short-lived" in [vm.name for vm in hypervisor.snapshot().vms]
+    made.undefine()
+    assert "short-lived" not in [vm.name for vm in hypervisor.snapshot().vms]
+    connection.close()
+
+
+def test_a_host_never_seen_is_in_the_snapshot(hypervisor: LibvirtHypervisor) -> None:
+    host = hypervisor.snapshot().host("host-x")
+    assert host.health is Health.UNREACHABLE
+    # The rest is libvirt's word, which it may lose
+    assert "host-x cannot be reached" in host.problem
+    assert host.seen_at is None
+    assert not host.migrate_address, (
+        "migrate_uri is for the daemons; the memory goes where the host's own name leads"
+    )
+
+
+def test_what_the_driver_cannot_do_is_a_clear_error(
+    hypervisor: LibvirtHypervisor, domain: libvirt.virDomain
+) -> None:
+    with pytest.raises(HypervisorError, match="The migration cannot go to post-copy") as caught:
+        hypervisor.start_postcopy("host-t", domain.UUIDString())
+    assert caught.value.advice
+
+
+def test_focus_on_a_driver_that_says_little(
+    hypervisor: LibvirtHypervisor, domain: libvirt.virDomain
+) -> None:
+    snapshot = hypervisor.snapshot([domain.name()])
+    vm = snapshot.vm(domain.name())
+    assert vm.detail is not None
+    assert (vm.detail.job, vm.dirty_rate, snapshot.cpu_fits) == ("", None, ())
+
+
+def test_nothing_is_asked_before_the_first_question() -> None:
+    nowhere = HostAddress("host-x", "qemu+unix:///system?socket=/nonexistent/sock", "")
+    made = LibvirtHypervisor([nowhere], clock=TickingClock())
+    made.close()
+    assert made.snapshot().host("host-x").problem
+
+
+def test_a_load_needs_two_readings() -> None:
+    meter = Meter()
+    assert meter.load(10.0, 5_000_000_000) is None
+    assert meter.load(10.1, 5_050_000_000) is None, "too little time to measure"
+    assert meter.load(12.0, 6_000_000_000) == pytest.approx(0.5)
+    assert meter.load(12.1, 6_000_000_000) == pytest.approx(0.5), "the last load known"
+    assert meter.load(13.0, 8_000_000_000) == pytest.approx(2.0)
+
+
+def test_a_smaller_count_is_a_new_start() -> None:
+    meter = Meter()
+    meter.load(10.0, 5_000_000_000)
+    assert meter.load(11.0, 100) is None
+    assert meter.load(12.0, 1_000_000_100) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "shown"),
+    [
+        ("running", "migration", ["host-a"]),
+        ("user", "migration", ["host-a"]),
+        ("postcopy", "running", ["host-b"]),
+        ("migration", "migration", ["host-a", "host-b"]),
+        ("postcopy failed", "postcopy failed", ["host-a", "host-b"]),
+        ("running", "running", ["host-a", "host-b"]),
+        ("off", "migration", ["host-a", "host-b"]),
+    ],
+)
+def test_a_guest_on_its_way_is_shown_where_it_runs(
+    source: str, target: str, shown: list[str]
+) -> None:
+    vm = drawn("host-a 1cpu 8G | web-1 1G").vm("web-1")
+    states = {"running": (VmState.RUNNING, ""), "off": (VmState.SHUT_OFF, "")}
+    copies = []
+    for host, how in (("host-a", source), ("host-b", target)):
+        state, paused_by = states.get(how, (VmState.PAUSED, how))
+        copies.append(replace(vm, host=host, state=state, paused_by=paused_by))
+    assert [each.host for each in _shown_once(copies)] == shown

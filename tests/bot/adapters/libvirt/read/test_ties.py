@@ -1,0 +1,67 @@
+"""What of a definition ties a VM to its host."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.adapters.libvirt.read.domain_xml import document, parse
+from bot.adapters.libvirt.read.ties import bases
+from bot.domain.cluster import Listener, VmDetail
+
+ADDRESS = "<listen type='address' address='10.0.0.1'/>"
+
+
+def detail(devices: str = "", more: str = "") -> VmDetail:
+    return parse(
+        f"<domain type='kvm'><uuid>u</uuid><name>n</name><memory>1</memory>{more}<devices>{devices}</devices></domain>"
+    ).detail
+
+
+@pytest.mark.parametrize(
+    ("devices", "listeners"),
+    [
+        (f"<graphics type='vnc' port='5955' autoport='no' listen='10.0.0.1'>{ADDRESS}</graphics>",
+         [Listener("vnc", "10.0.0.1", frozenset({5955}), fixed=True)]),
+        (f"<graphics type='spice' port='5901' tlsPort='5902' autoport='yes'>{ADDRESS}</graphics>",
+         [Listener("spice", "10.0.0.1", frozenset({5901, 5902}))]),
+        (("<graphics type='vnc' port='-1' autoport='yes'><listen type='network' network='n' address='10.0.0.1'/>"
+         "</graphics>"), []),
+        ("<graphics type='vnc' socket='/x'><listen type='socket' socket='/x'/></graphics>", []),
+        ("<graphics type='vnc' autoport='yes'><listen type='none'/></graphics>", []),
+        ("<graphics type='egl-headless'/>", []),
+    ],
+)  # fmt: skip
+def test_graphics(devices: str, listeners: list[Listener]) -> None:
+    assert list(detail(devices).ties.listeners) == listeners
+
+
+def test_shared_memory_whose_master_it_is_travels() -> None:
+    shmem = "<shmem name='a'><model type='ivshmem-plain'/></shmem><shmem name='b' role='master'/>"
+    assert detail(shmem + "<shmem name='c' role='peer'/>").ties.shmem == ("a", "c")
+
+
+def test_a_device_that_qemu_unplugs_for_the_move_ties_nothing() -> None:
+    net = "<interface type='hostdev'><source><address type='pci' bus='0x1' slot='0x2'/></source>{}</interface>"
+    assert detail(net.format("<teaming type='transient' persistent='ua-1'/>")).hostdevs == ()
+    assert len(detail(net.format("<teaming type='persistent'/>")).hostdevs) == 1
+    device = "<hostdev mode='subsystem' type='pci'><source/>{}</hostdev>"
+    assert detail(device.format("<teaming type='transient' persistent='ua-1'/>")).hostdevs == ()
+
+
+def test_the_rest() -> None:
+    disk = (
+        "<disk type='file'><source file='/d'><encryption><secret type='passphrase' uuid='s-1'/></encryption></source>"
+        "<backingStore type='file'><format type='qcow2'/><source file='/t.qcow2'/></backingStore><transient/>"
+        "<target dev='vda'/></disk>"
+    )
+    found = detail(
+        disk + "<serial type='file'><source path='/srv/logs/a.log'/></serial>"
+        "<channel type='unix'><source mode='bind' path='/var/lib/libvirt/qemu/channel/a'/></channel>"
+        "<serial type='pty'><source path='/dev/pts/3'/></serial>",
+        "<launchSecurity type='sev'/><clock><timer name='tsc' frequency='2400000000'/></clock>",
+    )
+    assert found.ties.secrets == ("s-1",)
+    assert found.ties.folders == ("/srv/logs",)
+    assert list(bases(document(f"<domain><devices>{disk}</devices></domain>"))) == ["/t.qcow2"]
+    assert (found.ties.launch_security, found.ties.tsc_frequency) == ("sev", 2_400_000_000)
+    assert found.disks[0].transient

@@ -1,0 +1,136 @@
+"""Whether a guest's CPU fits, asked of a host that answers as libvirt does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import libvirt
+import pytest
+
+from bot.adapters.libvirt.read import vm_detail
+from bot.adapters.libvirt.read.domain_xml import Definition, parse
+from bot.adapters.libvirt.read.inventory import Facts
+from bot.domain.cluster import Host, Vm
+from bot.testing import drawn
+
+CLUSTER = drawn("host-a 4cpu 8G | web-1 1G\nhost-b 4cpu 8G")
+VM: Vm = CLUSTER.vm("web-1")
+THERE: Host = CLUSTER.host("host-b")
+FACTS = Facts(
+    uuid="", hostname="host-a", cpus=4, memory=0, cpu_model="EPYC",
+    cpu=frozenset({"model EPYC", "vendor AMD", "feature avx2"}), arch="x86_64", hypervisor_version=7002000,
+    libvirt_version=9000000, machines=frozenset(), bridges=frozenset(), networks=frozenset(),
+)  # fmt: skip
+
+
+def live(cpu: str, virt_type: str = "kvm", arch: str = "x86_64") -> Definition:
+    return parse(
+        f"<domain type='{virt_type}'><os><type arch='{arch}' machine='pc-q35-7.2'>hvm</type></os>{cpu}"
+        "<devices><emulator>/usr/bin/qemu-system-x86_64</emulator></devices></domain>"
+    )
+
+
+CUSTOM = "<cpu mode='custom' match='exact'><model>EPYC</model></cpu>"
+
+
+class OneAnswer:
+    """A connection that answers one question."""
+
+    def __init__(self, answer: int | libvirt.libvirtError) -> None:
+        self._answer = answer
+        self.asked: tuple[Any, ...] = ()
+
+    def compareHypervisorCPU(self, *asked: Any) -> int:  # noqa: N802 - libvirt's name
+        self.asked = asked
+        if isinstance(self._answer, libvirt.libvirtError):
+            raise self._answer
+        return self._answer
+
+
+def refused(code: int, text: str) -> libvirt.libvirtError:
+    error = libvirt.libvirtError("")
+    error.err = (code, 0, text, 0, "", None, None, 0, 0)
+    return error
+
+
+@pytest.mark.parametrize(("answer", "fits"), [(0, False), (1, True), (2, True)])
+def test_the_host_decides(answer: int, *, fits: bool) -> None:
+    host = OneAnswer(answer)
+    found = vm_detail.fit(host, VM, live(CUSTOM), FACTS, THERE, FACTS)
+    assert found is not None
+    assert (found.vm_uuid, found.host, found.fits) == (VM.uuid, "host-b", fits)
+    assert bool(found.why) is not fits
+    emulator, arch, machine, virt_type, cpu, flags = host.asked
+    assert (emulator, arch, machine, virt_type) == (
+        "/usr/bin/qemu-system-x86_64",
+        "x86_64",
+        "pc-q35-7.2",
+        "kvm",
+    )
+    assert "EPYC" in cpu
+    assert flags == libvirt.VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE
+
+
+def test_what_is_lacking_is_told() -> None:
+    host = OneAnswer(
+        refused(
+            libvirt.VIR_ERR_CPU_INCOMPATIBLE, "Host CPU does not provide required features: avx512f"
+        )
+    )
+    found = vm_detail.fit(host, VM, live(CUSTOM), FACTS, THERE, FACTS)
+    assert found is not None
+    assert not found.fits
+    assert "avx512f" in found.why
+
+
+def test_a_host_that_cannot_say_is_not_an_answer() -> None:
+    host = OneAnswer(refused(libvirt.VIR_ERR_NO_SUPPORT, "not supported"))
+    assert vm_detail.fit(host, VM, live(CUSTOM), FACTS, THERE, FACTS) is None
+
+
+def test_an_emulated_guest_is_compared_as_such() -> None:
+    host = OneAnswer(2)
+    assert vm_detail.fit(host, VM, live(CUSTOM, "qemu"), FACTS, THERE, FACTS) is not None
+    assert host.asked[3] == "qemu"
+
+
+@pytest.mark.parametrize("mode", ["host-passthrough", "maximum"])
+def test_passthrough_fits_equal_cpus_only(mode: str) -> None:
+    cpu = f"<cpu mode='{mode}'/>"
+    same = vm_detail.fit(OneAnswer(2), VM, live(cpu), FACTS, THERE, FACTS)
+    other = replace(
+        FACTS, cpu=frozenset({"model EPYC", "vendor AMD", "feature avx2", "feature avx512f"})
+    )
+    different = vm_detail.fit(OneAnswer(2), VM, live(cpu), FACTS, THERE, other)
+    assert same is not None
+    assert different is not None
+    assert same.fits
+    assert not different.fits
+    assert "feature avx512f there only" in different.why
+
+
+def test_an_emulated_maximum_depends_on_qemu_alone() -> None:
+    cpu = live("<cpu mode='maximum'/>", "qemu")
+    newer = replace(FACTS, cpu=frozenset({"model Skylake"}))
+    fits = vm_detail.fit(OneAnswer(0), VM, cpu, FACTS, THERE, newer)
+    other_qemu = vm_detail.fit(
+        OneAnswer(0), VM, cpu, FACTS, THERE, replace(newer, hypervisor_version=8000000)
+    )
+    assert fits is not None
+    assert other_qemu is not None
+    assert fits.fits
+    assert not other_qemu.fits
+
+
+def test_another_architecture_never_fits() -> None:
+    found = vm_detail.fit(OneAnswer(2), VM, live(CUSTOM, arch="aarch64"), FACTS, THERE, FACTS)
+    assert found is not None
+    assert not found.fits
+    assert "aarch64" in found.why
+
+
+def test_a_guest_without_a_cpu_element_fits() -> None:
+    found = vm_detail.fit(OneAnswer(0), VM, live(""), FACTS, THERE, FACTS)
+    assert found is not None
+    assert found.fits

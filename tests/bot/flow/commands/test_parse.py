@@ -1,0 +1,64 @@
+"""Lines of chat as commands: what was quoted, and what was typed into a dialog, arrives to the letter."""
+
+from __future__ import annotations
+
+import click
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from bot import catalog
+from bot.flow.commands.parse import parsed, typed
+from bot.plugin_api import Action
+
+TABLE = {"images": {"tiny": {"base": "pool/tiny.qcow2"}}, "pool": "pool", "network": "br0"}
+CATALOG = catalog.load(("vm_lifecycle",), {"vm_lifecycle": TABLE})
+FREE_TEXT = (
+    "name",
+    "image",
+    "size",
+    "network",
+    "host",
+    "user",
+    "address",
+    "gateway",
+    "user_data",
+    "reason",
+)
+
+
+@given(st.dictionaries(st.sampled_from(FREE_TEXT), st.text(), max_size=5), st.text(min_size=1))
+@example({"reason": "it’s for Bob’s team"}, "web-1")
+@example({"user_data": "#cloud-config\nmotd: ‘hi’ “world” — say —hi"}, "web-1")
+@example({"reason": "--help", "user": "-h"}, "--help")
+def test_what_is_typed_into_a_dialog_arrives_unchanged(answers: dict[str, str], name: str) -> None:
+    answers = {**answers, "name": name if name.strip() else "web-1"}
+    command = CATALOG.commands["vm create"]
+    assert isinstance(command, Action)
+    found = parsed(CATALOG, "/kvm", f"vm create {typed(command.grammar, answers)}")
+    assert found.intent is not None, "no help was asked for"
+    assert {key: getattr(found.intent, key) for key in FREE_TEXT} == {
+        key: answers.get(key, "").strip() for key in FREE_TEXT
+    }
+
+
+@pytest.mark.parametrize("command", ["vm create", "vm delete"])
+def test_an_option_of_a_dialog_is_one_word_of_the_line(command: str) -> None:
+    grammar = CATALOG.commands[command].grammar
+    option = next(
+        each for each in grammar.params if isinstance(each, click.Option) and each.name == "reason"
+    )
+    assert typed(grammar, {option.name or "": "a b"}) == "'--reason=a b'"
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("vm start web-1 —reason “it’s hot”", "it’s hot"),
+        ("vm start `web-1` --reason „so“", "so"),
+        ("`vm start web-1 --reason x`", "x"),
+    ],
+)
+def test_a_line_typed_on_a_phone_is_understood(line: str, reason: str) -> None:
+    intent = parsed(CATALOG, "/kvm", line).intent
+    assert (intent.vm, intent.reason) == ("web-1", reason)

@@ -1,0 +1,95 @@
+"""When a migration counts as stuck, and what each policy then does."""
+
+from dataclasses import replace
+
+import pytest
+
+from bot.domain.cluster import Job
+from bot.domain.steps import MigrateVm, Policy
+from plugins.migrate.escalation import Pace, Rung, next_rung
+from plugins.migrate.forecast import Patience
+from plugins.migrate.settings import MigrateSettings
+
+SETTINGS = MigrateSettings(downtime_steps_ms=(500, 1000), rung_seconds=10, paused_seconds=30)
+WAITS = Patience(limit=100, stall=20)
+
+
+def step(policy: Policy) -> MigrateVm:
+    return MigrateVm("u-1", "web-1", "a", "b", 1, policy)
+
+
+def paced(*looks: tuple[int, int]) -> Pace:
+    """A pace after looks of (pass, remaining), a second apart, the first at 0."""
+    pace = Pace()
+    for second, (iteration, remaining) in enumerate(looks):
+        pace = pace.after(
+            Job("copying", total=100, remaining=remaining, iteration=iteration), float(second)
+        )
+    return pace
+
+
+def test_copying_on_is_gain() -> None:
+    assert paced((1, 100), (1, 80), (1, 60)).gained_at == 2
+
+
+def test_standing_still_is_none() -> None:
+    assert paced((1, 100), (1, 80), (1, 80), (1, 80)).gained_at == 1
+
+
+def test_smaller_passes_are_gain() -> None:
+    assert paced((1, 100), (1, 1), (2, 50), (2, 1), (3, 25)).gained_at == 4
+
+
+def test_passes_that_do_not_become_smaller_are_none_though_little_remains_at_the_end_of_each() -> (
+    None
+):
+    assert paced((1, 100), (1, 1), (2, 100), (2, 50), (2, 1), (3, 100), (3, 1)).gained_at == 1
+
+
+def test_stalled_after_its_time_only() -> None:
+    pace = replace(Pace(), gained_at=5)
+    assert not pace.stalled(WAITS, 25)
+    assert pace.stalled(WAITS, 25.1)
+
+
+@pytest.mark.parametrize("policy", Policy)
+def test_nothing_is_done_while_it_gains(policy: Policy) -> None:
+    assert next_rung(SETTINGS, step(policy), replace(Pace(), gained_at=49), WAITS, 50) is Rung.WAIT
+
+
+@pytest.mark.parametrize(("policy", "rung"), [
+    (Policy.SAFE, Rung.GIVE_UP), (Policy.FAST, Rung.RAISE_DOWNTIME), (Policy.POSTCOPY, Rung.POSTCOPY),
+])  # fmt: skip
+@pytest.mark.parametrize(("gained_at", "now"), [(0, 21), (100, 101)])
+def test_the_first_means_when_stalled_or_late(
+    policy: Policy, rung: Rung, gained_at: float, now: float
+) -> None:
+    assert (
+        next_rung(SETTINGS, step(policy), replace(Pace(), gained_at=gained_at), WAITS, now) is rung
+    )
+
+
+def test_fast_climbs_one_rung_at_a_time() -> None:
+    pace, taken, now = Pace(), [], 0.0
+    while not taken or taken[-1][1] is not Rung.GIVE_UP:
+        now += 1
+        rung = next_rung(SETTINGS, step(Policy.FAST), pace, WAITS, now)
+        if rung is Rung.RAISE_DOWNTIME:
+            pace = replace(pace, raised=pace.raised + 1, acted_at=now)
+        elif rung is Rung.PAUSE:
+            pace = replace(pace, paused=True, acted_at=now)
+        if rung is not Rung.WAIT:
+            taken.append((now, rung))
+    assert taken == [
+        (21, Rung.RAISE_DOWNTIME),
+        (32, Rung.RAISE_DOWNTIME),
+        (43, Rung.PAUSE),
+        (74, Rung.GIVE_UP),
+    ]
+
+
+def test_after_the_switch_nothing_is_done_any_more() -> None:
+    assert (
+        next_rung(SETTINGS, step(Policy.POSTCOPY), replace(Pace(), switched=True), WAITS, 1e6)
+        is Rung.WAIT
+    )

@@ -1,0 +1,708 @@
+"""Nothing is lost: the ends of VMs, what is removed with them, and what must not be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.adapters.libvirt.read import domain_xml
+from bot.adapters.libvirt.write import domain_build
+from bot.domain import codec
+from bot.domain.cluster import GIB, MIB, Disk, Health, Pool, Snapshot, VmDetail, VmState
+from bot.domain.errors import DroverError, StepLostError, UsageError
+from bot.domain.plan import Plan, Refused, Risk
+from bot.domain.words import unfit
+from bot.flow.commands.parse import parsed
+from bot.plugin_api import Action, Alert, Proposal
+from bot.ports.guests import Volume
+from bot.testing import FakeHypervisor, drawn, uuid_of
+from bot.testing.guests import Extra
+from plugins.vm_lifecycle import creation, devices, planner, ttl
+from plugins.vm_lifecycle.intents import DiskWish, NewTags, NewVms, SnapshotWish
+from plugins.vm_lifecycle.steps import (
+    AddDisk,
+    CloneVm,
+    DeleteVm,
+    Power,
+    PowerVm,
+    PurgeVm,
+    SetTtl,
+    UndeleteVm,
+)
+from tests.bot.flow.small_bot import small_bot
+from tests.bot.flow.small_bot import text as card_text
+from tests.plugins.vm_lifecycle.test_handler import cluster as hosts
+from tests.plugins.vm_lifecycle.test_handler import run
+from tests.plugins.vm_lifecycle.test_planner import CATALOG, SETTINGS, planned, refused, with_vm
+
+CLUSTER = """
+    host-a 8cpu 16G | trans-1 1G transient [env=ci] | web-1 1G [env=ci] | off-1 1G off
+    host-b 8cpu 16G
+"""
+TRANS = (uuid_of("trans-1"), "trans-1", "host-a")
+OFF = (uuid_of("off-1"), "off-1", "host-a")
+
+
+def seen() -> Snapshot:
+    return drawn(CLUSTER)
+
+
+# What exists only while it runs
+
+
+@pytest.mark.parametrize(
+    ("verb", "power"), [("shutdown", Power.SHUTDOWN), ("force-off", Power.FORCE_OFF)]
+)
+def test_a_transient_vm_ends_only_when_people_agree_that_nothing_is_left(
+    verb: str, power: Power
+) -> None:
+    said = refused(f"vm {verb} trans-1", seen())["definition-lost"]
+    assert f"vm {verb} trans-1 --lose-definition" in said
+    assert "definition is lost" in said
+    plan = planned(f"vm {verb} trans-1 --lose-definition", seen())
+    assert plan.steps == (PowerVm(*TRANS, power, lose_definition=True),)
+    assert "for good" in plan.title
+    assert any(each.code == "definition-lost" for each in plan.warnings)
+
+
+def test_of_several_the_transient_ones_are_named() -> None:
+    assert "trans-1" in refused("vm shutdown --tag env=ci", seen())["definition-lost"]
+    both = planned("vm shutdown --tag env=ci --lose-definition", seen())
+    assert [
+        (each.name, each.lose_definition) for each in both.steps if isinstance(each, PowerVm)
+    ] == [
+        ("trans-1", True),
+        ("web-1", False),
+    ]
+
+
+def test_a_reboot_of_a_transient_vm_is_refused_with_what_to_type() -> None:
+    assert "virsh reboot trans-1" in refused("vm reboot trans-1", seen())["transient"]
+
+
+@pytest.mark.parametrize("verb", [Power.SHUTDOWN, Power.FORCE_OFF])
+def test_a_vm_that_became_transient_after_the_vote_is_not_ended(verb: Power) -> None:
+    hypervisor = hosts()
+    web = hypervisor.snapshot().vm("web-1")
+    hypervisor.put(replace(web, persistent=False))
+    with pytest.raises(DroverError, match="transient now") as caught:
+        run(PowerVm(web.uuid, "web-1", "host-a", verb), hypervisor)
+    assert "--lose-definition" in caught.value.advice
+    assert hypervisor.snapshot().vm("web-1").state is VmState.RUNNING
+    assert not hypervisor.calls
+    run(PowerVm(web.uuid, "web-1", "host-a", verb, lose_definition=True), hypervisor)
+    assert not [vm for vm in hypervisor.snapshot().vms if vm.name == "web-1"]
+
+
+def timed(name: str, taken: Snapshot) -> Snapshot:
+    ended = (taken.taken_at - timedelta(hours=2)).isoformat()
+    return with_vm(taken, name, tags=MappingProxyType({"ttl": "1h", "expires": ended}))
+
+
+def test_the_clock_never_ends_a_transient_vm_by_itself() -> None:
+    (told,) = ttl.endings(SETTINGS, timed("trans-1", seen()), {}).noticed
+    assert isinstance(told, Alert)
+    assert not told.over
+    assert told.remedies[0].command == "vm shutdown trans-1 --lose-definition"
+
+
+# What may run elsewhere
+
+
+def silent(name: str, **change: Any) -> Snapshot:
+    """host-b had the VM, off, when it last answered."""
+    taken = seen()
+    copy = replace(taken.vm(name), host="host-b", **change)
+    down = replace(taken.hosts[1], health=Health.UNREACHABLE, problem="no route")
+    return replace(taken, hosts=(taken.hosts[0], down), vms=(*taken.vms, copy))
+
+
+def deleted(taken: Snapshot) -> Snapshot:
+    tags = MappingProxyType(
+        {"drover.deleted": taken.taken_at.isoformat(), "drover.disks": "remove"}
+    )
+    return replace(
+        taken, vms=tuple(replace(vm, tags=tags) if vm.name == "off-1" else vm for vm in taken.vms)
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "vm delete off-1 --remove-disks --now",
+        "vm delete off-1 --keep-disks",
+        "vm purge off-1",
+        "vm undelete off-1",
+        "vm clone off-1 copy",
+    ],
+)
+def test_nothing_is_removed_while_a_silent_host_may_run_it(line: str) -> None:
+    taken = silent("off-1")
+    taken = deleted(taken) if "purge" in line or "undelete" in line else taken
+    assert "host-b had off-1" in refused(line, taken)["maybe-elsewhere"]
+    never = replace(seen(), hosts=(taken.hosts[0], replace(taken.hosts[1], seen_at=None)))
+    never = deleted(never) if "purge" in line or "undelete" in line else never
+    assert "not known" in refused(line, never)["maybe-elsewhere"]
+
+
+def test_the_clock_ends_no_vm_that_may_run_elsewhere() -> None:
+    (told,) = ttl.endings(
+        SETTINGS, timed("web-1", silent("web-1", state=VmState.SHUT_OFF)), {}
+    ).noticed
+    assert isinstance(told, Alert)
+    assert not told.over
+    assert "may run there" in repr(told.card)
+    again = ttl.endings(SETTINGS, timed("web-1", seen()), {}).noticed
+    assert [type(each) for each in again] == [Alert, Proposal]
+
+
+STEPS = [
+    DeleteVm(*OFF, remove_disks=True, grace=0),
+    UndeleteVm(*OFF),
+    PurgeVm(*OFF, ("pool/off-1.qcow2",)),
+    CloneVm("9" * 8, "copy", "host-a", OFF[0], "off-1", (), ("", ""), "", "", ()),
+]
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: type(step).__name__)
+def test_a_step_looks_again_whether_a_host_that_had_it_is_silent(step: Any) -> None:
+    hypervisor = hosts()
+    off = hypervisor.snapshot().vm("off-1")
+    tags = MappingProxyType({"drover.deleted": "2026-01-01T00:00:00+00:00"})
+    hypervisor.put(replace(off, tags=tags if isinstance(step, PurgeVm | UndeleteVm) else off.tags))
+    hypervisor.put(replace(off, host="host-b"))
+    hypervisor.down("host-b")
+    before = hypervisor.snapshot().vms
+    with pytest.raises(StepLostError, match="may run on host-b"):
+        run(step, hypervisor)
+    assert hypervisor.snapshot().vms == before
+    assert not hypervisor.calls
+
+
+def test_a_running_copy_elsewhere_stops_a_purge() -> None:
+    hypervisor = hosts()
+    off = hypervisor.snapshot().vm("off-1")
+    hypervisor.put(
+        replace(off, tags=MappingProxyType({"drover.deleted": "2026-01-01T00:00:00+00:00"}))
+    )
+    hypervisor.put(replace(off, host="host-b", state=VmState.RUNNING))
+    with pytest.raises(StepLostError, match="running on host-b"):
+        run(PurgeVm(*OFF, ("pool/off-1.qcow2",)), hypervisor)
+    assert not hypervisor.calls
+
+
+# What is removed with a VM
+
+
+def disk(source: str, **how: Any) -> Disk:
+    return Disk(how.pop("target", "vda"), "file", source, format="qcow2", **how)
+
+
+def with_disks(
+    hypervisor: FakeHypervisor, name: str, *disks: Disk, host: str = "host-a", **how: Any
+) -> str:
+    """Let there be a VM that is off and has these disks."""
+    vm = drawn(f"{host} 1cpu 1G | {name} 512M off").vm(name)
+    hypervisor.put(replace(vm, detail=VmDetail(disks=disks), **how))
+    return vm.uuid
+
+
+def volume(
+    hypervisor: FakeHypervisor,
+    name: str,
+    base: str = "",
+    *,
+    pool: str = "pool",
+    host: str = "host-a",
+) -> None:
+    on = f"/pool/{base}" if base else ""
+    hypervisor.volumes[host, pool, name] = Volume(
+        pool, name, f"/{pool}/{name}", GIB, MIB, "qcow2", on
+    )
+
+
+def asked(hypervisor: FakeHypervisor, line: str) -> Plan | Refused:
+    """The answer to a command, with its look at the hosts, as the core asks for it."""
+    found, snapshot = parsed(CATALOG, "/kvm", line), hypervisor.snapshot()
+    assert isinstance(found.command, Action)
+    intent = (
+        found.command.survey(found.intent, snapshot, hypervisor)
+        if found.command.survey
+        else found.intent
+    )
+    assert CATALOG.codec().loads(codec.text(intent)) == intent
+    return found.command.plan(intent, snapshot, CATALOG.rules)
+
+
+def objections(hypervisor: FakeHypervisor, line: str) -> dict[str, str]:
+    answer = asked(hypervisor, line)
+    assert isinstance(answer, Refused), answer
+    return {each.code: f"{each.text} {each.remedy}" for each in answer.objections}
+
+
+def removed(hypervisor: FakeHypervisor, line: str) -> tuple[tuple[str, ...], str]:
+    """The volumes that a deletion removes, without the serial log, and what approvers read of it."""
+    answer = asked(hypervisor, line)
+    assert isinstance(answer, Plan), answer
+    purge = answer.steps[-1]
+    assert isinstance(purge, PurgeVm)
+    assert purge.volumes[-1].endswith("-serial.log")
+    return purge.volumes[:-1], " ".join(each.text for each in answer.warnings)
+
+
+def test_a_template_of_linked_clones_is_not_removed() -> None:
+    hypervisor = hosts()
+    for name, base in (
+        ("golden", ""),
+        ("clone-1", "golden"),
+        ("clone-2", "clone-1"),
+        ("loose", "golden"),
+    ):
+        volume(hypervisor, f"{name}.qcow2", f"{base}.qcow2" if base else "")
+    with_disks(hypervisor, "golden", disk("/pool/golden.qcow2"))
+    with_disks(hypervisor, "clone-2", disk("/pool/clone-2.qcow2"))
+    said = objections(hypervisor, "vm delete golden --remove-disks --now")["disk-needed"]
+    assert "clone-2 on host-a, the volume pool/loose.qcow2 on host-a" in said
+    assert "vm delete golden --keep-disks" in said
+    assert objections(hypervisor, "vm delete golden --remove-disks")["disk-needed"] == said
+    assert removed(hypervisor, "vm delete clone-2 --remove-disks --now")[0] == (
+        "pool/clone-2.qcow2",
+    )
+    gone, told = removed(hypervisor, "vm delete golden --keep-disks --now")
+    assert gone == ()
+    assert "kept: pool/golden.qcow2" in told
+
+
+@pytest.mark.parametrize("other", ["pool/db.qcow2", "/pool/../pool/db.qcow2", "/pool/link.qcow2"])
+def test_a_disk_that_another_vm_names_otherwise_is_not_removed(other: str) -> None:
+    hypervisor = hosts()
+    volume(hypervisor, "db.qcow2")
+    volume(hypervisor, "link.qcow2")
+    hypervisor.stamps["host-a", "/pool/link.qcow2"] = "host-a /pool/db.qcow2"
+    with_disks(hypervisor, "old-db", disk("/pool/db.qcow2"))
+    with_disks(hypervisor, "new-db", disk(other))
+    said = objections(hypervisor, "vm delete old-db --remove-disks --now")["disk-needed"]
+    assert "new-db on host-a" in said
+
+
+def test_a_disk_that_another_host_names_in_a_shared_pool_is_not_removed() -> None:
+    hypervisor = hosts()
+    for host, path in (("host-a", "/pool"), ("host-b", "/mnt/pool")):
+        hypervisor.change(
+            host, pools=(Pool("pool", "netfs", path, active=True, autostart=True, shared=True),)
+        )
+        hypervisor.volumes[host, "pool", "db.qcow2"] = Volume(
+            "pool", "db.qcow2", f"{path}/db.qcow2", GIB, MIB
+        )
+    with_disks(hypervisor, "old-db", disk("/pool/db.qcow2"))
+    with_disks(hypervisor, "far", disk("/mnt/pool/db.qcow2"), host="host-b")
+    assert (
+        "far on host-b"
+        in objections(hypervisor, "vm delete old-db --remove-disks --now")["disk-needed"]
+    )
+
+
+def test_the_second_definition_of_a_vm_holds_a_shared_disk() -> None:
+    hypervisor = hosts()
+    for host in ("host-a", "host-b"):
+        hypervisor.change(
+            host, pools=(Pool("pool", "netfs", "/pool", active=True, autostart=True, shared=True),)
+        )
+        volume(hypervisor, "ha.qcow2", host=host)
+        with_disks(hypervisor, "ha", disk("/pool/ha.qcow2"), host=host)
+    said = objections(hypervisor, "vm delete ha --remove-disks --now")["disk-needed"]
+    assert "ha on host-b (a second definition)" in said
+
+
+def test_a_host_that_is_not_heard_counts_as_using_a_shared_pool() -> None:
+    hypervisor = hosts()
+    for host in ("host-a", "host-b"):
+        hypervisor.change(
+            host, pools=(Pool("pool", "netfs", "/pool", active=True, autostart=True, shared=True),)
+        )
+        volume(hypervisor, "web.qcow2", host=host)
+    with_disks(hypervisor, "web", disk("/pool/web.qcow2"))
+    hypervisor.down("host-b")
+    said = objections(hypervisor, "vm delete web --remove-disks --now")["disk-needed"]
+    assert "perhaps VMs of host-b" in said
+    hypervisor.change("host-a", pools=(Pool("pool", "dir", "/pool", active=True, autostart=True),))
+    assert removed(hypervisor, "vm delete web --remove-disks --now")[0] == ("pool/web.qcow2",), (
+        "nobody else sees it"
+    )
+    hypervisor.up("host-b")
+    with_disks(hypervisor, "far", disk("/pool/web.qcow2"), host="host-b")
+    hypervisor.down("host-b")
+    assert (
+        "far on host-b (as last seen)"
+        in objections(hypervisor, "vm delete web --remove-disks --now")["disk-needed"]
+    )
+
+
+def test_an_image_of_the_catalogue_is_not_removed() -> None:
+    hypervisor = hosts()
+    volume(hypervisor, "tiny.qcow2")
+    with_disks(hypervisor, "base", disk("/pool/tiny.qcow2"))
+    said = objections(hypervisor, "vm delete base --remove-disks --now")["disk-needed"]
+    assert "the image tiny of the catalogue" in said
+
+
+def test_what_cannot_be_read_counts_as_used_and_disks_can_still_be_kept() -> None:
+    hypervisor = hosts()
+    volume(hypervisor, "web.qcow2")
+    with_disks(hypervisor, "web", disk("/pool/web.qcow2"))
+    hypervisor.unknown["host-a"] = ("/srv/x.qcow2 of x: permission denied.",)
+    said = objections(hypervisor, "vm delete web --remove-disks --now")["disk-needed"]
+    assert "/srv/x.qcow2 of x: permission denied" in said
+    hypervisor.unknown.clear()
+    hypervisor.refuse("storage", "It does not tell.", times=2)
+    said = objections(hypervisor, "vm delete web --remove-disks --now")["storage-unknown"]
+    assert "vm delete web --keep-disks" in said
+    hypervisor.refuse("storage", "It does not tell.", times=2)
+    assert removed(hypervisor, "vm delete web --keep-disks --now")[0] == ()
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        disk("/pool/cassandra-seed.qcow2"),
+        disk("/pool/orders-seed.qcow2", target="vdb"),
+        disk("/pool/x-seed.iso", device="cdrom"),
+        disk("/pool/web-00000000-seed.qcow2", target="vdb"),
+    ],
+)
+def test_a_name_with_seed_in_it_makes_no_seed(own: Disk) -> None:
+    hypervisor = hosts()
+    volume(hypervisor, own.source.rpartition("/")[2])
+    with_disks(hypervisor, "cassandra-seed", own)
+    assert removed(hypervisor, "vm delete cassandra-seed --keep-disks --now")[0] == ()
+
+
+@pytest.mark.parametrize(("form", "device"), [("qcow2", "disk"), ("iso", "cdrom")])
+def test_a_seed_that_drover_made_goes_with_its_vm_even_after_a_rename(
+    form: str, device: str
+) -> None:
+    hypervisor = hosts()
+    seed = f"former-name-{uuid_of('web')[:8]}-seed.{form}"
+    volume(hypervisor, seed)
+    volume(hypervisor, "web.qcow2")
+    drive = disk(f"/pool/{seed}", target="vdb", device=device, readonly=device == "cdrom")
+    with_disks(hypervisor, "web", disk("/pool/web.qcow2"), drive)
+    assert removed(hypervisor, "vm delete web --keep-disks --now")[0] == (f"pool/{seed}",)
+    with_disks(hypervisor, "other", drive)
+    gone, told = removed(hypervisor, "vm delete web --keep-disks --now")
+    assert gone == (), "another VM reads it"
+    assert "others need it: other on host-a" in told
+
+
+def test_of_a_chain_what_is_the_vms_own_goes_and_what_was_not_stays_by_name() -> None:
+    hypervisor = hosts()
+    volume(hypervisor, "template.qcow2")
+    volume(hypervisor, "web.qcow2", "template.qcow2")
+    volume(hypervisor, "web.s1", "web.qcow2")
+    web = with_disks(hypervisor, "web", disk("/pool/web.s1"))
+    hypervisor.extras[web] = Extra(external={"s1": ("/pool/web.qcow2",)})
+    gone, told = removed(hypervisor, "vm delete web --remove-disks --now")
+    assert gone == ("pool/web.s1", "pool/web.qcow2")
+    assert "kept: pool/template.qcow2 (a base image that was not the VM's own disk)" in told
+    volume(hypervisor, "other.qcow2", "web.qcow2")
+    gone, told = removed(hypervisor, "vm delete web --remove-disks --now")
+    assert gone == ("pool/web.s1",)
+    assert "pool/web.qcow2 (others need it: the volume pool/other.qcow2 on host-a)" in told
+
+
+def test_the_card_of_a_deletion_says_what_goes_when_and_how_to_restore_it() -> None:
+    hypervisor = hosts()
+    volume(hypervisor, "web.qcow2")
+    with_disks(hypervisor, "web", disk("/pool/web.qcow2"), disk("/srv/raw.img", target="vdb"))
+    answer = asked(hypervisor, "vm delete web --remove-disks")
+    assert isinstance(answer, Plan)
+    told = {each.code: each.text for each in answer.warnings}
+    assert "after the grace period (3 d after the approval)" in told["deleted"]
+    assert "pool/web.qcow2" in told["deleted"]
+    assert "`vm undelete web`" in told["deleted"]
+    assert "/srv/raw.img (it lies in no storage pool)" in told["kept"]
+    facts = run(answer.steps[0], hypervisor)
+    assert "UTC; `vm undelete web` restores it" in facts["kept until"]
+
+
+def test_of_many_deletions_every_one_is_shown_to_approvers(tmp_path: Path) -> None:
+    vms = " | ".join(f"job-{number} 512M off [env=ci]" for number in range(12))
+    bot = small_bot(tmp_path, f"host-a 16cpu 64G | {vms}", ("vm_lifecycle",))
+    bot.types("vm delete --tag env=ci --keep-disks --now")
+    shown = card_text(bot.shown())
+    for number in range(12):
+        assert f"job-{number}: deleted at once, and cannot be undeleted" in shown, number
+    bot.store.close()
+
+
+def test_a_purge_looks_again_and_removes_nothing_that_others_came_to_need() -> None:
+    hypervisor = hosts()
+    volume(hypervisor, "golden.qcow2")
+    golden = with_disks(hypervisor, "golden", disk("/pool/golden.qcow2"))
+    answer = asked(hypervisor, "vm delete golden --remove-disks --now")
+    assert isinstance(answer, Plan)
+    volume(hypervisor, "late.qcow2", "golden.qcow2")
+    run(answer.steps[0], hypervisor)
+    with pytest.raises(DroverError, match=r"late\.qcow2") as caught:
+        run(answer.steps[1], hypervisor)
+    assert "vm undelete golden" in caught.value.advice
+    assert hypervisor.found("host-a", golden) is not None
+    assert ("host-a", "pool", "golden.qcow2") in hypervisor.volumes
+    del hypervisor.volumes["host-a", "pool", "late.qcow2"]
+    run(answer.steps[1], hypervisor)
+    assert ("host-a", "pool", "golden.qcow2") not in hypervisor.volumes
+
+
+def test_a_purge_that_was_cut_off_goes_on_with_a_chain() -> None:
+    hypervisor = hosts()
+    volume(hypervisor, "web.qcow2")
+    volume(hypervisor, "web.s1", "web.qcow2")
+    purge = PurgeVm(uuid_of("web"), "web", "host-a", ("pool/web.s1", "pool/web.qcow2"))
+    run(purge, hypervisor)
+    assert not [name for _, _, name in hypervisor.volumes if name.startswith("web")]
+
+
+def test_a_clone_copies_a_disk_that_has_seed_in_its_name() -> None:
+    hypervisor = hosts()
+    volume(hypervisor, "cassandra-seed.qcow2")
+    with_disks(hypervisor, "cassandra-seed", disk("/pool/cassandra-seed.qcow2"))
+    answer = asked(hypervisor, "vm clone cassandra-seed copy-1")
+    assert isinstance(answer, Plan)
+    (step,) = answer.steps
+    assert isinstance(step, CloneVm)
+    assert [each[:2] for each in step.disks] == [("vda", "pool/cassandra-seed.qcow2")]
+    assert step.seed == ("", "")
+
+
+@pytest.mark.parametrize(("form", "device"), [("qcow2", "disk"), ("iso", "cdrom")])
+def test_a_clone_gets_a_seed_of_its_own_where_its_source_has_one(form: str, device: str) -> None:
+    hypervisor = hosts()
+    volume(hypervisor, "web.qcow2")
+    volume(hypervisor, f"web-{uuid_of('web')[:8]}-seed.{form}")
+    seed = disk(
+        f"/pool/web-{uuid_of('web')[:8]}-seed.{form}",
+        target="sdx",
+        device=device,
+        readonly=device == "cdrom",
+    )
+    with_disks(hypervisor, "web", disk("/pool/web.qcow2"), seed)
+    answer = asked(hypervisor, "vm clone web copy")
+    assert isinstance(answer, Plan)
+    (step,) = answer.steps
+    assert isinstance(step, CloneVm)
+    assert [each[0] for each in step.disks] == ["vda"]
+    assert step.seed == ("sdx", f"pool/copy-{step.uuid[:8]}-seed.{form}")
+    run(step, hypervisor)
+    made = hypervisor.snapshot().vm("copy").detail
+    assert made is not None
+    assert {each.target: (each.source, each.device) for each in made.disks}["sdx"] == (
+        f"/{step.seed[1]}",
+        device,
+    )
+
+
+def test_what_two_vms_cannot_share_is_told_before_the_vote_and_before_a_copy() -> None:
+    hypervisor = hosts()
+    volume(hypervisor, "web.qcow2")
+    web = with_disks(hypervisor, "web", disk("/pool/web.qcow2"))
+    answer = asked(hypervisor, "vm clone web copy")
+    assert isinstance(answer, Plan)
+    vm = hypervisor.snapshot().vm("web")
+    assert vm.detail is not None
+    hypervisor.put(replace(vm, detail=replace(vm.detail, hostdevs=("PCI 0000:01:00.0",))))
+    assert (
+        "the host device PCI 0000:01:00.0"
+        in objections(hypervisor, "vm clone web copy")["not-copyable"]
+    )
+    with pytest.raises(DroverError, match="Nothing was copied"):
+        run(answer.steps[0], hypervisor)
+    assert not [each for each in hypervisor.calls if each[0] == "create_volume"]
+    assert hypervisor.found("host-a", web) is not None
+
+
+def test_a_vm_whose_memory_is_saved_is_not_cloned() -> None:
+    hypervisor = hosts()
+    volume(hypervisor, "web.qcow2")
+    with_disks(hypervisor, "web", disk("/pool/web.qcow2"))
+    answer = asked(hypervisor, "vm clone web copy")
+    assert isinstance(answer, Plan)
+    hypervisor.put(replace(hypervisor.snapshot().vm("web"), saved=True))
+    assert "vm discard-memory web" in objections(hypervisor, "vm clone web copy")["memory-saved"]
+    with pytest.raises(DroverError, match="nothing was copied"):
+        run(answer.steps[0], hypervisor)
+
+
+def test_a_clone_with_a_tpm_says_that_it_gets_an_empty_one() -> None:
+    hypervisor = hosts()
+    volume(hypervisor, "web.qcow2")
+    with_disks(hypervisor, "web", disk("/pool/web.qcow2"))
+    vm = hypervisor.snapshot().vm("web")
+    assert vm.detail is not None
+    hypervisor.put(replace(vm, detail=replace(vm.detail, tpm="emulator", nvram="/nvram/web.fd")))
+    answer = asked(hypervisor, "vm clone web copy")
+    assert isinstance(answer, Plan)
+    assert {"new-tpm", "new-nvram"} <= {each.code for each in answer.warnings}
+
+
+def test_a_new_disk_is_never_a_volume_that_is_there_already() -> None:
+    hypervisor = hosts()
+    volume(hypervisor, "web.qcow2")
+    web = with_disks(hypervisor, "web", disk("/pool/web.qcow2"))
+    former = f"web-{web[:8]}-vdb.qcow2"
+    volume(hypervisor, former)
+    answer = asked(hypervisor, "vm disk add web 2G")
+    assert isinstance(answer, Plan)
+    (step,) = answer.steps
+    assert isinstance(step, AddDisk)
+    assert (step.target, step.volume) == ("vdc", f"pool/web-{web[:8]}-vdc.qcow2")
+    hypervisor.refuse("attach_disk", "No free slot.")
+    with pytest.raises(DroverError, match="No free slot"):
+        run(step, hypervisor)
+    assert ("host-a", "pool", former) in hypervisor.volumes, (
+        "what a disk that was taken out holds stays"
+    )
+
+
+def test_with_its_disks_a_vms_firmware_keeps_what_it_knows() -> None:
+    hypervisor = hosts()
+    volume(hypervisor, "web.qcow2")
+    with_disks(hypervisor, "web", disk("/pool/web.qcow2"))
+    vm = hypervisor.snapshot().vm("web")
+    assert vm.detail is not None
+    hypervisor.put(replace(vm, detail=replace(vm.detail, tpm="emulator", nvram="/nvram/web.fd")))
+    for option, kept in (("--keep-disks", True), ("--remove-disks", False)):
+        answer = asked(hypervisor, f"vm delete web {option} --now")
+        assert isinstance(answer, Plan)
+        purge, told = answer.steps[1], {each.code: each.text for each in answer.warnings}
+        assert isinstance(purge, PurgeVm)
+        assert purge.keep_state is kept
+        assert "the state of its TPM" in told["kept" if kept else "no-grace"]
+
+
+@pytest.mark.parametrize("line", ["vm start golden", "vm snapshot revert golden clean"])
+def test_a_template_that_clones_stand_on_is_not_written_to(line: str) -> None:
+    hypervisor = hosts()
+    for name, base in (("golden", ""), ("clone", "golden"), ("loose", "golden")):
+        volume(hypervisor, f"{name}.qcow2", f"{base}.qcow2" if base else "")
+    golden = with_disks(hypervisor, "golden", disk("/pool/golden.qcow2"))
+    hypervisor.create_snapshot("host-a", golden, "clean")
+    with_disks(hypervisor, "twin", disk("/pool/golden.qcow2"))
+    assert isinstance(asked(hypervisor, line), Plan), (
+        "a second definition of the same disk stands on nothing"
+    )
+    with_disks(hypervisor, "top", disk("/pool/clone.qcow2"))
+    said = objections(hypervisor, line)["template"]
+    assert "is the base image of top on host-a;" in said
+    assert "vm clone golden NEW-NAME" in said
+    hypervisor.refuse("storage", "It does not tell.", times=2)
+    assert isinstance(asked(hypervisor, line), Plan), (
+        "what cannot be read keeps no VM from its start"
+    )
+
+
+# What people write
+
+
+@pytest.mark.parametrize(
+    "tag", ["drover.deleted=2020-01-01", "drover.disks=remove", "expires=2020-01-01T00:00:00+00:00"]
+)
+def test_reserved_tags_are_refused_wherever_tags_are_given(tag: str) -> None:
+    for line in (
+        f"vm tag web-1 {tag}",
+        f"vm tag web-1 --remove {tag.partition('=')[0]}",
+        f"vm create new --tag {tag}",
+    ):
+        assert tag.partition("=")[0] in objections(hosts(), line)["reserved"], line
+
+
+def test_an_end_is_set_by_a_command_of_its_own_that_is_no_low_risk() -> None:
+    hypervisor = hosts()
+    for line in ("vm tag web-1 ttl=1m", "vm tag web-1 --remove ttl"):
+        assert "`vm ttl web-1 7d`" in objections(hypervisor, line)["reserved"]
+    answer = asked(hypervisor, "vm ttl web-1 7d")
+    assert isinstance(answer, Plan)
+    assert answer.risk is Risk.MEDIUM
+    (step,) = answer.steps
+    assert isinstance(step, SetTtl)
+    web = hypervisor.snapshot().vm("web-1")
+    hypervisor.set_tags("host-a", web.uuid, {"late": "yes"})
+    run(step, hypervisor)
+    tags = dict(hypervisor.snapshot().vm("web-1").tags)
+    assert tags == {"late": "yes", "ttl": "7d", "expires": step.expires}, (
+        "tags given meanwhile stay"
+    )
+    off = asked(hypervisor, "vm ttl web-1 off")
+    assert isinstance(off, Plan)
+    run(off.steps[0], hypervisor)
+    assert dict(hypervisor.snapshot().vm("web-1").tags) == {"late": "yes"}
+    assert "nothing-to-do" in objections(hypervisor, "vm ttl web-1 off")
+
+
+@pytest.mark.parametrize("ttl", ["0s", "59s", "3651d", "99999999999999d", "tomorrow"])
+@pytest.mark.parametrize("line", ["vm ttl web-1 {ttl}", "vm create new --tag ttl={ttl}"])
+def test_an_end_that_is_none_is_a_slip_of_the_pen(line: str, ttl: str) -> None:
+    with pytest.raises(UsageError):
+        parsed(CATALOG, "/kvm", line.format(ttl=ttl))
+
+
+@pytest.mark.parametrize("mark", ["\x00", "\x1b", "\x85", "\u202e", "\ud800", "\ufffe", "\uffff"])
+def test_what_no_definition_can_hold_is_refused_before_the_vote(mark: str) -> None:
+    snapshot, text = hosts().snapshot(), f"a{mark}b"
+    wishes = (
+        (planner.tag, NewTags("web-1", (("note", text),))),
+        (planner.tag, NewTags("web-1", ((text, "note"),))),
+        (planner.tag, NewTags("web-1", take=("x",), reason=text)),
+        (devices.snapshot_wish, SnapshotWish("create", "web-1", "clean", text)),
+        (devices.disk_wish, DiskWish("add", "web-1", GIB, reason=text)),
+    )
+    for work, wish in wishes:
+        answer = planner.plan(work, Risk.LOW, SETTINGS, wish, snapshot, ())
+        assert isinstance(answer, Refused), wish
+        assert [each.code for each in answer.objections] == ["bad-text"], wish
+    for wanted in (
+        {"tags": (("note", text),)},
+        {"ssh_keys": (text,)},
+        {"user_data": f"#!/bin/sh\n{text}"},
+    ):
+        created = creation.plan(SETTINGS, NewVms("new", **wanted), snapshot, ())
+        assert isinstance(created, Refused)
+        assert f"U+{ord(mark):04X}" in created.objections[0].text
+
+
+def test_lines_are_fine_where_there_may_be_lines() -> None:
+    assert unfit("a\tb\nc", lines=True) == ""
+    assert unfit("a\nb") == "U+000A"
+    assert unfit("ü 🙂 日本 “x” – a\u00a0b") == ""
+
+
+@given(st.text())
+def test_whatever_fits_can_be_stored_as_a_tag(text: str) -> None:
+    if not unfit(text):
+        stored = domain_xml.document(domain_build.text(domain_build.tags({"note": text})))
+        assert [each.get("value") for each in stored] == [text]
+
+
+# What version 0.1 stored
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        '{"host":"h","is":"PowerVm","name":"n","uuid":"u","verb":"shut down"}',
+        '{"host":"h","is":"PurgeVm","name":"n","uuid":"u","volumes":["pool/a"]}',
+        '{"is":"VmVerb","reason":"","tag":"","verb":"purge","vm":"n"}',
+        '{"is":"Deletion","now":false,"reason":"","remove_disks":true,"tag":"","vm":"n"}',
+        '{"is":"NewClone","reason":"","to":"m","vm":"n"}',
+        '{"capacity":1,"is":"DiskWish","reason":"","target":"","verb":"add","vm":"n"}',
+        '{"description":"","is":"SnapshotWish","reason":"","snapshot":"s","verb":"revert","vm":"n"}',
+    ],
+)
+def test_what_version_0_1_stored_is_read_and_has_the_digest_it_had(stored: str) -> None:
+    assert codec.text(CATALOG.codec().loads(stored)) == stored
