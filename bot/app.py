@@ -91,7 +91,7 @@ class Drover:
             pacer=Pacer(pace=settings.slack.pace),
         )
         translated = TranslatedChat(self._chat, Languages(settings.locale, catalog.translations))
-        self._hypervisor = connected_hypervisor(settings)
+        self._hypervisor = connected_hypervisor(settings, self._store)
         self._work = DurableWork(
             lambda operation_id: perform.perform(self.world, operation_id),
             database_url=_work_url(settings),

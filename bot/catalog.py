@@ -26,6 +26,7 @@ from bot.domain import (
     placement,
     plan,
     policy,
+    power,
     steps,
 )
 from bot.domain.codec import Codec
@@ -49,8 +50,8 @@ GROUP = "drover.plugins"
 _STORED: tuple[type, ...] = (
     *operation.EVENTS, operation.Origin, operation.Vote, errors.Remedy, plan.Plan, plan.Reason, plan.Objection,
     plan.Blast, plan.Prediction, plan.HostBar, plan.Spread, policy.Ruling, steps.MigrateVm, steps.SetMaintenance,
-    steps.WaitForPerson, steps.Carried,
-    backing.Fate, definition.Definition,
+    steps.HoldHost, steps.WaitForPerson, steps.Carried,
+    backing.Fate, definition.Definition, power.Hold, power.Proof, power.Reading, power.Bound, power.Device,
     *(each for each in vars(cluster).values() if dataclasses.is_dataclass(each) and isinstance(each, type)),
 )  # fmt: skip
 """What core values can be found in a stored event or a saved snapshot."""
@@ -131,7 +132,13 @@ class Catalog:
     def codec(self) -> Codec:
         """Reads back every value an event of these plugins can hold."""
         intents = [each.intent for each in self.commands.values() if isinstance(each, Action)]
-        return Codec((*_STORED, *intents, *self.handlers))
+        values = [
+            value
+            for each in self.commands.values()
+            if isinstance(each, Action)
+            for value in each.values
+        ]
+        return Codec((*_STORED, *intents, *values, *self.handlers))
 
 
 def load(
@@ -139,7 +146,7 @@ def load(
     tables: Mapping[str, Any] | None = None,
     *,
     extra: Iterable[object] = (),
-    core_steps: Iterable[type[Step]] = (steps.SetMaintenance, steps.WaitForPerson),
+    core_steps: Iterable[type[Step]] = (steps.SetMaintenance, steps.HoldHost, steps.WaitForPerson),
 ) -> Catalog:
     """The catalog of the enabled plugins: built-in ones by name, others by their entry point.
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # each takes long to import, and no command line needs them a
     from bot.adapters.ssh.address import SshAddress
     from bot.flow.monitoring.monitor import Monitor
     from bot.ports import Hypervisor
-    from bot.ports.power import PowerControl
+    from bot.ports.power import Holds, PowerControl
 
 HEALTHY = 60.0  # seconds
 
@@ -232,17 +232,32 @@ def addresses(settings: DroverSettings) -> list[HostAddress]:
     ]
 
 
-def connected_hypervisor(settings: DroverSettings) -> LibvirtHypervisor:
-    """All configured hosts; nothing is opened before the first question."""
+def connected_hypervisor(settings: DroverSettings, holds: Holds | None = None) -> LibvirtHypervisor:
+    """All configured hosts; nothing is opened before the first question.
+
+    Args:
+        settings: checked.
+        holds: what is known of hosts that failed; None: nothing, and no power controller is used.
+
+    Raises:
+        PowerError: a power controller's configuration cannot work.
+        SettingsError: a controller's password cannot be read.
+    """
     from bot.adapters.libvirt import LibvirtHypervisor
     from bot.adapters.ssh.hosts import SshHosts
 
     shells = SshHosts({host.name: _ssh_address(host.ssh) for host in settings.hosts if host.ssh})
+    powers = None
+    if holds is not None:
+        from bot.adapters.powers import ProvenPowers
+
+        powers = ProvenPowers(power_control(settings), holds, SystemClock())
     return LibvirtHypervisor(
         addresses(settings),
         clock=SystemClock(),
         deadline=settings.limits.host_deadline,
         shells=shells,
+        powers=powers,
     )
 
 

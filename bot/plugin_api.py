@@ -180,7 +180,8 @@ class Action:
     on a snapshot in which the moves under way have arrived; None: what ``still_good`` said at the
     start holds to the end. ``pick(intent, plan, indexes) -> intent``: the wish for these steps of
     the plan alone; people may then pick a part. ``evenness(snapshot) -> Spread``: of an action that
-    promises an evener load; foretold at the start, measured after the end.
+    promises an evener load; foretold at the start, measured after the end. ``values``: further
+    dataclasses that its intent and its steps are made of.
     """
 
     name: str
@@ -198,6 +199,7 @@ class Action:
     next_good: NextGood | None = None
     evenness: Callable[[Snapshot], Spread] | None = None
     pick: Callable[[Any, Plan, tuple[int, ...]], Any] | None = None
+    values: tuple[type, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from bot.domain.operation import Operation
 from bot.domain.steps import MigrateVm, Step
 
 Ends = Counter[tuple[str, str]]
-"""How many moves are under way ``(out of, host)`` and ``(into, host)``."""
+"""How many moves are under way ``(out of, host)`` and ``(into, host)``, and starts ``(starts on, host)``."""
 
-OUT, INTO = "out of", "into"
+OUT, INTO, START = "out of", "into", "starts on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +24,13 @@ class Limits:
 
 
 def ends(steps: Iterable[Step]) -> Ends:
-    """The ends of those steps that are moves."""
+    """The ends of those steps that are moves or starts."""
     found: Ends = Counter()
     for step in steps:
         if isinstance(step, MigrateVm):
             found.update(((OUT, step.source), (INTO, step.target)))
+        elif step.lane is not None and step.lane.host:
+            found[START, step.lane.host] += 1
     return found
 
 
@@ -42,7 +44,7 @@ def under_way(operations: Iterable[Operation]) -> Ends:
 def may_begin(operation: Operation, elsewhere: Ends, limits: Limits) -> tuple[int, ...]:
     """Indexes of the steps that may begin now, in the plan's order.
 
-    Only moves run side by side. A move waits for every earlier step that is not done and
+    Only moves, and steps of one wave, run side by side. A move waits for every earlier step that is not done and
     touches the same guest, is no move, or leaves the host that the move goes to (it may need the
     room): so hosts never hold more than the plan, taken step by step, would have had them hold.
     Beyond that, ``limits`` count.
@@ -70,12 +72,16 @@ def may_begin(operation: Operation, elsewhere: Ends, limits: Limits) -> tuple[in
 
 
 def _waits(step: Step, earlier: Step) -> bool:
+    if step.lane is not None and earlier.lane is not None and step.lane.wave == earlier.lane.wave:
+        return not set(step.vms).isdisjoint(earlier.vms)
     if not isinstance(step, MigrateVm) or not isinstance(earlier, MigrateVm):
         return True
     return step.uuid == earlier.uuid or step.target == earlier.source
 
 
 def _fits(step: Step, taken: Ends, limits: Limits) -> bool:
+    if step.lane is not None and step.lane.host:
+        return taken[START, step.lane.host] < step.lane.most
     if not isinstance(step, MigrateVm):
         return True
     return taken[OUT, step.source] < limits.out and taken[INTO, step.target] < limits.into

@@ -56,7 +56,7 @@ class Fit:
 
 
 def rooms(seen: Snapshot, ratio: float) -> dict[str, Room]:
-    """Room on each host that can take guests: up, and not in maintenance."""
+    """Room on each host that can take guests: up, not in maintenance, and not one that failed."""
     hosts = {host.name: host for host in seen.hosts}
     apart = {name for name, host in hosts.items() if host.set_aside}
     huge = {vm.uuid for vm in seen.vms if vm.huge} if apart else set()
@@ -229,7 +229,7 @@ def _active(seen: Snapshot, free: Mapping[str, Room]) -> dict[str, list[Vm]]:
 
 
 def _usable(host: Host) -> bool:
-    return host.up and not host.maintenance
+    return host.up and not host.maintenance and not host.held
 
 
 def _loss(lost: str, guests: Sequence[Vm], free: Mapping[str, Room], rules: _Rules) -> Loss:

@@ -312,6 +312,9 @@ class Host:
     migrate_address: str = ""
     huge_pages: tuple[HugePages, ...] | None = None  # None: not known
     unread: tuple[Unread, ...] = ()  # parts of it that could not be read; the rest of it is known
+    held: bool = field(
+        default=False, metadata={"later": True}
+    )  # it failed, and was not admitted again
 
     @property
     def set_aside(self) -> int:
@@ -548,13 +551,15 @@ class Sighting:
     """Where a UUID was looked for and what was found; ``state`` None: no such guest there.
 
     ``reachable`` False: nobody knows, and a start would risk two copies. ``paused_by`` as in
-    ``Vm``.
+    ``Vm``. ``proven``: it does not answer, but is proven off: by its power controllers
+    (``device``) or by two people (``attested``).
     """
 
     host: str
     reachable: bool
     state: VmState | None = None
     paused_by: str = ""
+    proven: str = ""
 
 
 @dataclass(frozen=True, slots=True)

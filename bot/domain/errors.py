@@ -150,6 +150,12 @@ class StepAsksError(DroverError):
         self.remedies = remedies
 
 
+class StepSkippedError(DroverError):
+    """A step cannot be done, and the rest of the plan is worth doing without it."""
+
+    code = "step-skipped"
+
+
 class StepLostError(DroverError):
     """A step's effect cannot be known or mended by the bot; people must look. The advice says where.
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
 from bot.domain.cluster import Host, Snapshot, Vm, VmState
+from bot.domain.message import Code, words
 from bot.domain.plan import HostBar, Objection
 from bot.domain.words import bytes_text, command, plural
 
@@ -37,6 +38,20 @@ def not_in_maintenance(snapshot: Snapshot, vm: Vm, host: str) -> Objection | Non
         "maintenance",
         f"{host} is in maintenance.",
         f"Choose another host, or end it with `host maintenance {host} off`.",
+    )
+
+
+def not_held(snapshot: Snapshot, vm: Vm, host: str) -> Objection | None:  # noqa: ARG001
+    """A host that failed takes nobody until people admit it again."""
+    if not snapshot.host(host).held:
+        return None
+    return Objection(
+        "held",
+        words("{host} failed and was not admitted again.", host=host),
+        words(
+            "Choose another host, or look at it and admit it: {command}.",
+            command=Code(f"host readmit {host}"),
+        ),
     )
 
 
@@ -92,7 +107,7 @@ def known_whole(snapshot: Snapshot, vm: Vm, host: str) -> Objection | None:  # n
     )
 
 
-CORE_RULES: tuple[Rule, ...] = (known_whole, host_is_up, not_in_maintenance, memory_fits)
+CORE_RULES: tuple[Rule, ...] = (known_whole, host_is_up, not_held, not_in_maintenance, memory_fits)
 
 
 def objections(

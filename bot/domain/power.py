@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from bot.domain.message import Message
+
 
 class Power(StrEnum):
     """A host's power as a controller reads it.
@@ -114,6 +116,20 @@ class Proof:
     readings: tuple[Reading, ...] = ()
     witnesses: tuple[str, ...] = ()
     people: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A host that failed, or may have: nothing is started or moved there until people admit it again.
+
+    ``operation``: the id of the failover. ``proof``: why it counts as off; None: nothing is proven.
+    """
+
+    host: str
+    since: datetime
+    why: Message = ""
+    operation: str = ""
+    proof: Proof | None = None
 
 
 class Lack(StrEnum):

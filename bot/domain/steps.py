@@ -10,6 +10,19 @@ from bot.domain.message import Message, words
 
 
 @dataclass(frozen=True, slots=True)
+class Lane:
+    """How a step runs beside others of its plan: with all of its ``wave`` (from 1), but for those of the same VMs.
+
+    ``host``: where it starts a VM, ``most`` such steps at a time there; ``memory``: bytes that the VM needs there.
+    """
+
+    wave: int
+    host: str = ""
+    most: int = 1
+    memory: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One thing to do, complete: nothing about it is looked up later.
 
@@ -30,6 +43,11 @@ class Step:
     def vms(self) -> tuple[str, ...]:
         """UUIDs of the guests it touches."""
         return ()
+
+    @property
+    def lane(self) -> Lane | None:
+        """How it runs beside other steps; None: alone, but for moves, which have rules of their own."""
+        return None
 
 
 class Policy(StrEnum):
@@ -108,6 +126,29 @@ class SetMaintenance(Step):
         if self.on:
             return words("Put {host} into maintenance", host=self.host)
         return words("Take {host} out of maintenance", host=self.host)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The host."""
+        return (self.host,)
+
+
+@dataclass(frozen=True, slots=True)
+class HoldHost(Step):
+    """Put a host on hold, because it failed: nothing is started or moved there; or admit it again."""
+
+    host: str
+    on: bool
+    why: Message = ""
+
+    @property
+    def title(self) -> Message:
+        """The step as one sentence."""
+        return (
+            words("Put {host} on hold", host=self.host)
+            if self.on
+            else words("Admit {host} again", host=self.host)
+        )
 
     @property
     def hosts(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from bot.domain.cluster import Inbound, Snapshot
 from bot.domain.errors import ConflictError
 from bot.domain.operation import Event, Operation, State
 from bot.domain.policy import Policy
-from bot.domain.steps import MigrateVm
+from bot.domain.steps import MigrateVm, Step
 from bot.flow.monitoring.monitor import Monitor
 from bot.flow.operations.operation_messages import Screen
 from bot.plugin_api import Asker
@@ -101,14 +101,17 @@ def asker(world: World, request: Request) -> Asker:
 
 
 def snapshot(world: World, focus: Collection[str] = (), *, but: str = "") -> Snapshot:
-    """The cluster now, with what only Drover knows: maintenance and moves under way (except operation ``but``)."""
+    """The cluster now, with what only Drover knows: maintenance, holds, moves under way (except of ``but``)."""
     return informed(world, world.hypervisor.snapshot(focus), but=but)
 
 
 def informed(world: World, seen: Snapshot, *, but: str = "") -> Snapshot:
-    """A snapshot with what only Drover knows: maintenance, moves under way, and how long guests wait for a CPU."""
-    resting = world.store.maintenance()
-    hosts = tuple(replace(host, maintenance=host.name in resting) for host in seen.hosts)
+    """A snapshot with what only Drover knows: maintenance, holds, moves under way, how long guests wait for a CPU."""
+    resting, held = world.store.maintenance(), {each.host for each in world.store.holds()}
+    hosts = tuple(
+        replace(host, maintenance=host.name in resting, held=host.name in held)
+        for host in seen.hosts
+    )
     waits = _waits(world)
     vms = seen.sound().vms  # every plan is made of this snapshot
     vms = tuple(replace(vm, wait=waits.get((vm.uuid, vm.host))) for vm in vms) if waits else vms
@@ -124,18 +127,29 @@ def _waits(world: World) -> Mapping[tuple[str, str], float]:
 
 
 def _inbound(world: World, seen: Snapshot, but: str) -> tuple[Inbound, ...]:
-    """Memory promised to moves that have not arrived; a guest already seen on its target is counted there.
+    """Memory promised to moves and starts to come; a guest already seen on its target is counted there.
 
     Nothing is promised for what comes after the next wait for a person: that may be a day away.
     """
     arrived = {(vm.uuid, vm.host) for vm in seen.vms if vm.state.active}
     return tuple(
-        Inbound(step.uuid, step.source, step.target, step.memory, operation.id)
+        each
         for operation in world.store.operations(states=BUSY, limit=1000)
         if operation.id != but
         for step in (operation.plan.steps[index] for index in operation.near)
-        if isinstance(step, MigrateVm) and (step.uuid, step.target) not in arrived
+        if (each := _promised(step, operation.id)) is not None
+        and (each.vm_uuid, each.target) not in arrived
     )
+
+
+def _promised(step: Step, operation: str) -> Inbound | None:
+    """The memory that a step will need on a host."""
+    if isinstance(step, MigrateVm):
+        return Inbound(step.uuid, step.source, step.target, step.memory, operation)
+    lane = step.lane if isinstance(step, Step) else None
+    if lane is None or not lane.memory or not step.vms:
+        return None
+    return Inbound(step.vms[0], lane.host, lane.host, lane.memory, operation)
 
 
 def commit(world: World, operation: Operation, *events: Event) -> Operation:

@@ -8,6 +8,7 @@ from typing import Protocol
 from bot.domain.cluster import Job, Scheduler, Sighting, Snapshot
 from bot.domain.steps import MigrateVm
 from bot.ports.guests import Guests, Volume
+from bot.ports.power import Powers
 from bot.ports.readiness import Readiness
 
 
@@ -17,6 +18,11 @@ class Hypervisor(Readiness, Guests, Protocol):
     Every method may raise ``HypervisorError``; ``HostUnreachableError`` when the host does not
     answer in time.
     """
+
+    @property
+    def power(self) -> Powers:
+        """The hosts' power controllers, and what is proven of hosts that failed."""
+        ...
 
     def snapshot(self, focus: Collection[str] = ()) -> Snapshot:
         """One read of the cluster, all hosts side by side, each under a deadline.
@@ -29,7 +35,11 @@ class Hypervisor(Readiness, Guests, Protocol):
         ...
 
     def sightings(self, uuid: str) -> tuple[Sighting, ...]:
-        """The guest's state on every configured host, asked afresh."""
+        """The guest's state on every configured host, asked afresh.
+
+        A host that does not answer and is proven off, by its controllers read at this moment, is told as one that
+        answers and has no such guest; one that answers voids whatever proved it off.
+        """
         ...
 
     def migrate(self, move: MigrateVm) -> None:

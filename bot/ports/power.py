@@ -1,10 +1,10 @@
-"""Power controllers of hosts, as failover needs them: read, switch off, switch on."""
+"""Power controllers of hosts, and what is known of hosts that failed."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from bot.domain.power import Device, Reading
+from bot.domain.power import Bound, Device, Hold, Proof, Reading
 
 
 class PowerControl(Protocol):
@@ -36,5 +36,67 @@ class PowerControl(Protocol):
 
         Raises:
             PowerError: the order was not taken.
+        """
+        ...
+
+
+class Holds(Protocol):
+    """Hosts on hold with their proofs, and which controllers were shown to be whose; replicas share them.
+
+    Every method may raise ``StoreError``.
+    """
+
+    def holds(self) -> tuple[Hold, ...]:
+        """All hosts on hold."""
+        ...
+
+    def put_hold(self, hold: Hold) -> None:
+        """Put a host on hold, or change what is known of one that is; it outlives a power cut."""
+        ...
+
+    def lift_hold(self, host: str) -> None:
+        """The host is admitted again."""
+        ...
+
+    def bonds(self) -> tuple[Bound, ...]:
+        """Which controllers were shown to belong to which hosts."""
+        ...
+
+    def put_bond(self, bound: Bound) -> None:
+        """Keep that a controller belongs to its host; ``Binding.NONE``: that it does not, any more."""
+        ...
+
+
+class Powers(PowerControl, Protocol):
+    """Power controllers with what was shown of them and what is proven of their hosts."""
+
+    def bonds(self, host: str) -> tuple[Bound, ...]:
+        """The host's controllers that were shown to be its own."""
+        ...
+
+    def bind(self, bound: Bound) -> None:
+        """Keep how a controller was shown to belong to its host."""
+        ...
+
+    def hold(self, host: str) -> Hold | None:
+        """The hold on a host; None when there is none."""
+        ...
+
+    def prove(self, proof: Proof) -> None:
+        """Keep the proof that a held host is off.
+
+        Raises:
+            PowerError: the host is not on hold.
+        """
+        ...
+
+    def void(self, host: str) -> None:
+        """Whatever proved the host off does so no more; the hold stays."""
+        ...
+
+    def standing(self, host: str) -> Proof | None:
+        """The proof that the host is off, if it stands at this moment: its controllers are read again for it.
+
+        A controller that reads ON voids it for good; one that does not answer keeps it from being used now.
         """
         ...

@@ -9,9 +9,10 @@ from typing import Protocol
 from bot.domain.definition import Definition
 from bot.domain.operation import Event, Operation, Proposed, State
 from bot.ports.chat import MessageRef, Request
+from bot.ports.power import Holds
 
 
-class Store(Protocol):
+class Store(Holds, Protocol):
     """Operations, their events and what else must survive. Every method may raise ``StoreError``."""
 
     def accept(self, request: Request) -> bool:

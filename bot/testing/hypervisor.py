@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 
+from bot.adapters.powers import NoPowers, with_proofs
 from bot.domain.cluster import (
     GIB,
     CpuFit,
@@ -28,6 +29,7 @@ from bot.domain.storage import copied_disks
 from bot.domain.words import nearest
 from bot.ports import Clock
 from bot.ports.guests import Volume
+from bot.ports.power import Powers
 from bot.testing.guests import FakeGuests
 from bot.testing.readiness import FakeReadiness
 from bot.testing.transfer import Transfer
@@ -76,10 +78,14 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
             name, all other pairs fit.
         clock: every wait and every CPU second is by it.
         network: bytes a second that a migration can carry.
+        powers: the hosts' power controllers; None: there are none.
     """
 
-    def __init__(self, cluster: Snapshot, clock: Clock, *, network: float = GIB) -> None:
+    def __init__(
+        self, cluster: Snapshot, clock: Clock, *, network: float = GIB, powers: Powers | None = None
+    ) -> None:
         super().__init__()
+        self.powers: Powers = powers or NoPowers()
         self._clock = clock
         self._network = network
         self._lock = threading.RLock()
@@ -155,6 +161,11 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
 
     # The port.
 
+    @property
+    def power(self) -> Powers:
+        """The hosts' power controllers; see the port."""
+        return self.powers
+
     def snapshot(self, focus: Collection[str] = ()) -> Snapshot:
         """The cluster now; see the port."""
         with self._lock:
@@ -182,7 +193,9 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
         """The guest's state on every host; see the port."""
         with self._lock:
             self._may("sightings")
-            return tuple(self._sighting(host, uuid) for host in self._hosts.values())
+            return with_proofs(
+                [self._sighting(host, uuid) for host in self._hosts.values()], self.powers
+            )
 
     def migrate(self, move: MigrateVm) -> None:
         """Move a guest, in as much time as it takes; see the port."""

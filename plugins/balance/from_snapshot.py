@@ -144,7 +144,7 @@ def case_of(
         memory=np.full(len(hosts), IMMENSE) if only is Only.CPU else memory,
         room=np.array([(host.usable - _coming(snapshot, host)) / GIB for host in hosts]),
         vcpu_room=np.array([_ratio(host, settings) * host.cpus for host in hosts]),
-        drained=np.array([host.maintenance for host in hosts], dtype=np.bool_),
+        drained=np.array([host.maintenance or host.held for host in hosts], dtype=np.bool_),
         vm_names=tuple(f"{vm.name} {vm.uuid} {vm.host}" for vm in vms),
         mem=size,
         vcpus=np.array([float(vm.vcpus) for vm in vms]),

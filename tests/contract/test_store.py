@@ -51,6 +51,7 @@ from bot.domain.operation import (
     opened,
     replayed,
 )
+from bot.domain.power import Binding, Bound, Hold, Power, Proof, ProofKind, Reading
 from bot.domain.steps import SetMaintenance
 from bot.ports import MessageRef, Store
 from bot.testing.clock import TickingClock
@@ -381,6 +382,29 @@ def test_maintenance_is_set_and_ended(store: SqlStore, reopen: Reopen) -> None:
     store.set_maintenance("host-a", on=False)
     store.set_maintenance("host-z", on=False)
     assert store.maintenance() == {"host-b"}
+
+
+def test_a_hold_is_kept_with_its_proof_until_it_is_lifted(store: SqlStore, reopen: Reopen) -> None:
+    hold = Hold("host-a", later(0), words("{host} is silent", host="host-a"), "op-7")
+    store.put_hold(hold)
+    assert reopen().holds() == (hold,)
+    reading = Reading("host-a", "bmc-a", 1, Power.OFF, later(3), "uuid-a")
+    proof = Proof("host-a", ProofKind.DEVICE, later(9), 1, ("bmc-a",), (reading,), ("libvirt",))
+    store.put_hold(replace(hold, proof=proof))
+    assert reopen().holds() == (replace(hold, proof=proof),)
+    store.lift_hold("host-a")
+    store.lift_hold("host-a")
+    assert reopen().holds() == ()
+
+
+def test_whose_a_controller_is_is_kept_and_can_be_taken_back(
+    store: SqlStore, reopen: Reopen
+) -> None:
+    bound = Bound("host-a", "bmc-a", Binding.UUID, later(0), "uuid-a")
+    store.put_bond(bound)
+    assert reopen().bonds() == (bound,)
+    store.put_bond(replace(bound, by=Binding.NONE))
+    assert [each.by for each in reopen().bonds()] == [Binding.NONE]
 
 
 def kept(

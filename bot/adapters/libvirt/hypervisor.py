@@ -28,6 +28,7 @@ from bot.adapters.libvirt.transport.errors import advice, refusal, said
 from bot.adapters.libvirt.transport.parts import NONSENSE, count, nonsense
 from bot.adapters.libvirt.write import jobs
 from bot.adapters.libvirt.write.guests import LibvirtGuests
+from bot.adapters.powers import NoPowers, with_proofs
 from bot.domain.cluster import Disk, Host, Job, Scheduler, Seen, Sighting, Snapshot, Vm, VmDetail
 from bot.domain.errors import HostUnreachableError, HypervisorError, UnknownNameError
 from bot.domain.steps import MigrateVm
@@ -35,6 +36,7 @@ from bot.domain.storage import asked_disks, copied_disks, is_medium, local_disks
 from bot.domain.words import nearest
 from bot.ports import Clock
 from bot.ports.guests import Volume
+from bot.ports.power import Powers
 
 T = TypeVar("T")
 
@@ -62,6 +64,7 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
         measure_dirty_rate: whether a snapshot with focus measures how fast running guests write
             memory (1 s).
         shells: runs programs on the hosts, for what libvirt does not tell; closed with the rest.
+        powers: the hosts' power controllers; None: there are none.
     """
 
     def __init__(
@@ -72,7 +75,9 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
         deadline: float = 5.0,
         measure_dirty_rate: bool = True,
         shells: Shells | None = None,
+        powers: Powers | None = None,
     ) -> None:
+        self._powers: Powers = powers or NoPowers()
         self._shells = shells
         self._clock = clock
         self._deadline = deadline
@@ -81,6 +86,11 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
         self._readers = {
             each.name: HostReader(each, clock=clock, deadline=deadline) for each in hosts
         }
+
+    @property
+    def power(self) -> Powers:
+        """The hosts' power controllers; see the port."""
+        return self._powers
 
     def snapshot(self, focus: Collection[str] = ()) -> Snapshot:
         """One read of all hosts; see the port. A guest on its way is shown once, where it runs."""
@@ -106,7 +116,9 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
         asked = [(name, reader.act.send(lambda connection: _seen(connection, uuid)))
                  for name, reader in self._readers.items()]  # fmt: skip
         until = time.monotonic() + self._deadline
-        return tuple(_sighting(name, pending, until) for name, pending in asked)
+        return with_proofs(
+            [_sighting(name, pending, until) for name, pending in asked], self._powers
+        )
 
     def migrate(self, move: MigrateVm) -> None:
         """Move a guest; blocks until libvirt answers. See the port.

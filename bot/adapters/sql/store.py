@@ -16,6 +16,7 @@ from bot.adapters.sql import chain, models
 from bot.adapters.sql.chain import Link, Proven
 from bot.adapters.sql.definitions import SqlDefinitions
 from bot.adapters.sql.engine import READ, SOON, SURELY, opened, transaction
+from bot.adapters.sql.holds import SqlHolds
 from bot.adapters.sql.inbox import Inbox
 from bot.adapters.sql.schema import migrate
 from bot.domain import codec, legible
@@ -24,6 +25,7 @@ from bot.domain.definition import Definition
 from bot.domain.errors import ConflictError, DroverError, FencedError, UnknownNameError
 from bot.domain.operation import Event, Operation, Proposed, State, UnknownEvent, advance, replayed
 from bot.domain.operation import opened as opened_operation
+from bot.domain.power import Bound, Hold
 from bot.ports import Clock, MessageRef, Request
 
 log = structlog.get_logger()
@@ -75,6 +77,7 @@ class SqlStore:
             raise
         self._inbox = Inbox(self._engine, patience)
         self._definitions = SqlDefinitions(self._engine)
+        self._holds = SqlHolds(self._engine)
 
     def close(self) -> None:
         """Let go of the database."""
@@ -333,6 +336,26 @@ class SqlStore:
             self._inserted(table, lasting=SURELY, host=host, since=self._now())
         else:
             self._write(sa.delete(table).where(table.c.host == host), SURELY)
+
+    def holds(self) -> tuple[Hold, ...]:
+        """All hosts on hold; see the port ``Holds``."""
+        return self._holds.holds()
+
+    def put_hold(self, hold: Hold) -> None:
+        """Put a host on hold; see the port."""
+        self._holds.put_hold(hold)
+
+    def lift_hold(self, host: str) -> None:
+        """The host is admitted again."""
+        self._holds.lift_hold(host)
+
+    def bonds(self) -> tuple[Bound, ...]:
+        """Which power controllers are whose."""
+        return self._holds.bonds()
+
+    def put_bond(self, bound: Bound) -> None:
+        """Keep whose a power controller is."""
+        self._holds.put_bond(bound)
 
     def keep_definitions(self, seen: Collection[Definition], answered: Collection[str]) -> None:
         """Keep what hosts told of their VMs' definitions; see the port."""

@@ -43,7 +43,7 @@ from bot.domain.message import Code, Duration, Join, Message, Names, Number, Per
 from bot.domain.operation import BOT, Ask, Fact, Operation, Progress, State, StepEnded, Vote
 from bot.domain.plan import HostBar, Objection, Plan, Prediction, Refused, Risk, Spread
 from bot.domain.policy import MayNot
-from bot.domain.steps import MigrateVm, SetMaintenance, WaitForPerson
+from bot.domain.steps import HoldHost, MigrateVm, SetMaintenance, WaitForPerson
 
 PICK = "op.pick"
 GO_ON = "op.continue"
@@ -369,7 +369,7 @@ def _bar_text(bar: HostBar) -> Line:
 def confirm_text(operation: Operation) -> Line:
     """What is asked before a vote: the risk and the most dangerous of it first, then how much it touches."""
     plan = operation.plan
-    kept = MigrateVm | SetMaintenance | WaitForPerson
+    kept = MigrateVm | SetMaintenance | HoldHost | WaitForPerson
     worst = [step.title for step in plan.steps if not isinstance(step, kept)]
     others = len(worst) - 1
     return joined((

@@ -19,6 +19,7 @@ from bot.domain.errors import (
     StepAsksError,
     StepCancelledError,
     StepLostError,
+    StepSkippedError,
     StoreError,
 )
 from bot.domain.message import Message, joined, nwords, words
@@ -36,11 +37,13 @@ from bot.domain.operation import (
     State,
     StepBegan,
     StepEnded,
+    StepSkipped,
     WentStale,
 )
 from bot.domain.plan import Objection
 from bot.domain.policy import MayNot
-from bot.domain.steps import SetMaintenance, Step, WaitForPerson
+from bot.domain.power import Hold
+from bot.domain.steps import HoldHost, SetMaintenance, Step, WaitForPerson
 from bot.flow.context import World, record, shown, snapshot
 from bot.flow.operations import current_rules, decide, manual_step, operation_cards, propose
 from bot.flow.operations.recheck import Rechecks, spreads
@@ -418,6 +421,10 @@ def _step(
         ended = _done(world, operation.plan.steps[index], told)
     except StepCancelledError as error:
         return _stopped(world, operation, error.text)
+    except StepSkippedError as error:
+        why = Objection(error.code, error.text, error.advice)
+        record(world, operation.id, StepSkipped(world.clock.now(), BOT, index, why))
+        return None
     except StoreError:
         raise
     except DroverError as error:
@@ -450,7 +457,7 @@ def _failed(
 def _done(world: World, step: Step, told: Telling) -> StepEnded:
     if isinstance(step, WaitForPerson):
         return manual_step.waited(world, step, told)
-    handler, index = _handler(world, step), told.index
+    handler, index = _handler(world, step, told.operation.id), told.index
     give_up = world.clock.now() + timedelta(seconds=world.patience)
     while True:
         try:
@@ -469,6 +476,16 @@ def _done(world: World, step: Step, told: Telling) -> StepEnded:
         except HostUnreachableError as error:
             if world.clock.now() >= give_up:
                 raise
+            if dead := _proven_off(world, step):
+                raise DroverError(
+                    words(
+                        "{host} is off, and {id} starts its VMs elsewhere.",
+                        host=dead.host,
+                        id=dead.operation,
+                    ),
+                    words("Look at {id}.", id=dead.operation),
+                    code="host-off",
+                ) from error
             told.say(
                 words(
                     "Waiting: {why} Unreachable is not dead, so nothing else is done meanwhile.",
@@ -478,9 +495,19 @@ def _done(world: World, step: Step, told: Telling) -> StepEnded:
             world.clock.sleep(2.0)
 
 
-def _handler(world: World, step: Step) -> StepHandler:
+def _proven_off(world: World, step: Step) -> Hold | None:
+    """The hold on a host of the step that is proven off: nothing is waited for there."""
+    held = (
+        each for each in world.store.holds() if each.host in step.hosts and each.proof is not None
+    )
+    return next(held, None)
+
+
+def _handler(world: World, step: Step, operation: str) -> StepHandler:
     if isinstance(step, SetMaintenance):
         return maintenance_handler(world.store)
+    if isinstance(step, HoldHost):
+        return hold_handler(world, operation)
     handler = world.catalog.handlers.get(type(step))
     if handler is None:
         kind = type(step).__name__
@@ -504,6 +531,23 @@ def maintenance_handler(store: Store) -> StepHandler:
         return {}
 
     return StepHandler(SetMaintenance, settle, run)
+
+
+def hold_handler(world: World, operation: str) -> StepHandler:
+    """Holds are Drover's own knowledge, so the core sets them; one that stands keeps its proof."""
+
+    def settle(step: HoldHost, hypervisor: Hypervisor) -> Settled:  # noqa: ARG001 - as above
+        held = any(each.host == step.host for each in world.store.holds())
+        return Settled.DONE if held is step.on else Settled.NOT_YET
+
+    def run(step: HoldHost, hypervisor: Hypervisor, progress: ProgressPort) -> Facts:  # noqa: ARG001
+        if step.on:
+            world.store.put_hold(Hold(step.host, world.clock.now(), step.why, operation))
+        else:
+            world.store.lift_hold(step.host)
+        return {}
+
+    return StepHandler(HoldHost, settle, run)
 
 
 def _stopped(world: World, operation: Operation, why: Message) -> Cancelled:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -23,6 +23,7 @@ from bot.domain.operation import (
     near,
 )
 from bot.domain.plan import Objection, Plan, Refused
+from bot.domain.steps import HoldHost
 from bot.flow.context import BUSY, World, commit, snapshot
 from bot.flow.operations import current_rules, operation_cards
 from bot.plugin_api import Action
@@ -165,6 +166,7 @@ def _approved_by_rule(world: World, operation: Operation) -> Operation:
 def busy_with(world: World, plan: Plan, *, but: str = "") -> tuple[Objection, ...]:
     """Objections for guests that another approved or running operation works on, before it waits for people."""
     mine = _touched(plan, near(plan.steps, range(len(plan.steps))))
+    lost = {step.host for step in plan.steps if isinstance(step, HoldHost) and step.on}
     return tuple(
         Objection(
             "busy",
@@ -172,12 +174,14 @@ def busy_with(world: World, plan: Plan, *, but: str = "") -> tuple[Objection, ..
             "Wait until it ends, or cancel it.",
         )
         for other in world.store.operations(states=BUSY, limit=1000)
-        if other.id != but and mine & _touched(other.plan, (*other.under_way, *other.near))
+        if other.id != but and mine & _touched(other.plan, (*other.under_way, *other.near), lost)
     )
 
 
-def _touched(plan: Plan, indexes: Iterable[int]) -> set[str]:
-    return {uuid for index in indexes for uuid in plan.steps[index].vms}
+def _touched(plan: Plan, indexes: Iterable[int], lost: Collection[str] = ()) -> set[str]:
+    """The VMs that steps touch; those on a host that is about to be proven off will end by themselves."""
+    steps = (plan.steps[index] for index in indexes)
+    return {uuid for step in steps if not set(step.hosts) & set(lost) for uuid in step.vms}
 
 
 def again(world: World, operation: Operation, by: str, key: str) -> Card | None:

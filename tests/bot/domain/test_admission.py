@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.domain.admission import INTO, OUT, Limits, ends, holding, may_begin, under_way
 from bot.domain.operation import Approved, Began, Operation, StepBegan, StepEnded, advance, replayed
-from bot.domain.steps import SetMaintenance, Step
+from bot.domain.steps import Lane, SetMaintenance, Step
 from tests.operations import START, move, planned, proposal
 
 HOSTS = ("host-a", "host-b", "host-c", "host-d", "host-e")
@@ -65,6 +65,41 @@ def test_a_move_waits_for_the_one_that_makes_room_for_it() -> None:
 
 def test_a_host_may_send_one_while_it_receives_one_that_came_first_in_the_plan() -> None:
     assert free(running(move("a", "host-a", "host-b"), move("b", "host-b", "host-c"))) == (0, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Start(Step):
+    """A step with a lane, as a plugin would have one."""
+
+    uuid: str
+    host: str
+    wave: int
+    most: int = 2
+
+    @property
+    def vms(self) -> tuple[str, ...]:
+        return (self.uuid,)
+
+    @property
+    def lane(self) -> Lane:
+        return Lane(self.wave, self.host, self.most)
+
+
+def test_steps_of_one_wave_run_side_by_side_so_many_a_host_and_the_next_wave_waits() -> None:
+    steps = [Start(f"u-{number}", "host-b", 1) for number in range(3)]
+    steps += [Start("u-9", "host-c", 1), Start("u-10", "host-c", 2)]
+    assert free(running(*steps)) == (0, 1, 3)
+    assert free(running(*steps, begun=(0, 1, 3))) == ()
+    assert free(running(*steps, done=(0,), begun=(1, 3))) == (2,)
+    assert free(running(*steps, done=(0, 1, 3))) == (2,)
+    assert free(running(*steps, done=(0, 1, 2, 3))) == (4,)
+
+
+def test_steps_of_one_wave_and_one_vm_are_one_after_another() -> None:
+    assert free(running(Start("u-1", "host-b", 1), Start("u-1", "", 1), Start("u-2", "", 1))) == (
+        0,
+        2,
+    )
 
 
 def test_moves_of_one_guest_are_one_after_another() -> None:

@@ -38,10 +38,9 @@ def _all(connection: Connection, host: str, at: datetime) -> Iterator[Definition
 
 def _definition(domain: Domain, host: str, at: datetime) -> Definition:
     persistent = bool(domain.isPersistent())
-    # As other hosts take it. The stored one is what its next start is by; a transient VM has none.
-    flags = libvirt.VIR_DOMAIN_XML_MIGRATABLE | (
-        libvirt.VIR_DOMAIN_XML_INACTIVE if persistent else 0
-    )
+    # The stored one is what its next start is by; a transient VM has none. Never VIR_DOMAIN_XML_MIGRATABLE: that tells
+    # passwords too.
+    flags = libvirt.VIR_DOMAIN_XML_INACTIVE if persistent else 0
     xml = str(domain.XMLDesc(flags))
     found = parse(xml)
     state, why = domain.state()

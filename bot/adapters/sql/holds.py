@@ -1,0 +1,64 @@
+"""Hosts on hold, and which power controllers were shown to be whose (the port ``Holds``)."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from bot.adapters.sql import models
+from bot.adapters.sql.engine import READ, SURELY, transaction
+from bot.domain import codec, power
+from bot.domain.codec import Codec
+from bot.domain.power import Bound, Hold
+
+_CODEC = Codec((power.Hold, power.Proof, power.Reading, power.Bound))
+
+
+class SqlHolds:
+    """The part of the store that failover needs.
+
+    Args:
+        engine: opened; whoever opened it disposes of it.
+    """
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+
+    def holds(self) -> tuple[Hold, ...]:
+        """All hosts on hold; see the port."""
+        with transaction(self._engine, READ) as connection:
+            stored = connection.execute(
+                sa.select(models.holds.c.data).order_by(models.holds.c.host)
+            ).scalars()
+            return tuple(_CODEC.loads(each) for each in stored)
+
+    def put_hold(self, hold: Hold) -> None:
+        """Put a host on hold; see the port."""
+        self._put(models.holds, {"host": hold.host}, codec.text(hold))
+
+    def lift_hold(self, host: str) -> None:
+        """The host is admitted again; see the port."""
+        with transaction(self._engine, SURELY) as connection:
+            connection.execute(sa.delete(models.holds).where(models.holds.c.host == host))
+
+    def bonds(self) -> tuple[Bound, ...]:
+        """Which controllers are whose; see the port."""
+        table = models.bonds
+        with transaction(self._engine, READ) as connection:
+            stored = connection.execute(
+                sa.select(table.c.data).order_by(table.c.host, table.c.device)
+            ).scalars()
+            return tuple(_CODEC.loads(each) for each in stored)
+
+    def put_bond(self, bound: Bound) -> None:
+        """Keep whose a controller is; see the port."""
+        self._put(models.bonds, {"host": bound.host, "device": bound.device}, codec.text(bound))
+
+    def _put(self, table: sa.Table, key: dict[str, str], data: str) -> None:
+        insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
+        row = insert(table).values(**key, data=data)
+        row = row.on_conflict_do_update(
+            index_elements=[table.c[name] for name in key], set_={"data": data}
+        )
+        with transaction(self._engine, SURELY) as connection:
+            connection.execute(row)
