@@ -1,4 +1,4 @@
-"""The composition root: builds the world of its parts, starts and stops it in order."""
+"""The composition root: builds the services of its parts, starts and stops it in order."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ from bot.factories import (
 )
 from bot.flow.commands import late_requests
 from bot.flow.commands.autocomplete import Inventory
-from bot.flow.commands.dispatcher import Desk, picked_up
-from bot.flow.context import Places, Role, World
+from bot.flow.commands.dispatcher import RequestWorkers, picked_up
+from bot.flow.context import Places, Role, Services
 from bot.flow.monitoring import watch
 from bot.flow.monitoring.definitions import KeptDefinitions
 from bot.flow.operations import decide, perform
 from bot.flow.operations.operation_cards import operation_card
-from bot.flow.operations.operation_messages import Screen
+from bot.flow.operations.operation_messages import OperationMessages
 from bot.plugin_api import Report
 from bot.settings import DroverSettings
 
@@ -93,7 +93,7 @@ class Drover:
         translated = TranslatedChat(self._chat, Languages(settings.locale, catalog.translations))
         self._hypervisor = connected_hypervisor(settings, self._store)
         self._work = DurableWork(
-            lambda operation_id: perform.perform(self.world, operation_id),
+            lambda operation_id: perform.perform(self.services, operation_id),
             database_url=_work_url(settings),
             executor_id=settings.replica,
             replicas=self._store if _shared(settings) else None,
@@ -102,14 +102,14 @@ class Drover:
             per_host=settings.limits.moves_per_host,
         )
         self._monitor, self._series = measuring(settings, self._hypervisor)
-        self.world = World(
+        self.services = Services(
             catalog=catalog,
             store=self._store,
             chat=translated,
             hypervisor=self._hypervisor,
             clock=self._clock,
             work=self._work,
-            screen=Screen(
+            messages=OperationMessages(
                 self._store,
                 translated,
                 partial(operation_card, pickable=catalog.pickable),
@@ -135,8 +135,8 @@ class Drover:
         self._inventory = Inventory(self._hypervisor)
         self._definitions = KeptDefinitions(self._hypervisor, self._store, self._clock)
         self._heard_at = time.monotonic()
-        self._desk = Desk(
-            self.world, settings.limits.handlers, settings.replica if _shared(settings) else ""
+        self._workers = RequestWorkers(
+            self.services, settings.limits.handlers, settings.replica if _shared(settings) else ""
         )
         self._schedule = Schedule()
         self._told_gone = False
@@ -162,21 +162,21 @@ class Drover:
             team=identity.team,
             bot_user=identity.user,
             command=slack.command,
-            accept=self._desk.accept,
-            wake=self._desk.wake,
+            accept=self._workers.accept,
+            wake=self._workers.wake,
             choices=self._inventory.choices,
-            chat=self.world.chat,
+            chat=self.services.chat,
             per_minute=slack.requests_per_minute,
             enterprise=identity.enterprise,
             belongs=lambda user: self._chat.belongs(user, identity),
         )
         for place in dict.fromkeys(filter(None, (slack.approvals_channel, slack.ops_channel))):
             _reached(self._chat, place, identity)
-        self.world.screen.start()
-        late_requests.hold(self.world)  # before the work queue resumes what a crash left
+        self.services.messages.start()
+        late_requests.hold(self.services)  # before the work queue resumes what a crash left
         self._work.start()
-        self._desk.start()
-        picked_up(self.world, self._settings.replica if _shared(self._settings) else "")
+        self._workers.start()
+        picked_up(self.services, self._settings.replica if _shared(self._settings) else "")
         self._schedule.every("tick", TICK, self._tick)
         self._schedule.every("sweep", SWEEP, self._inventory.sweep)
         self._plan_watching()
@@ -191,7 +191,7 @@ class Drover:
         log.info(
             "running",
             replica=self._settings.replica,
-            plugins=self.world.catalog.plugins,
+            plugins=self.services.catalog.plugins,
             mode=slack.mode,
         )
 
@@ -203,9 +203,9 @@ class Drover:
         if self._metrics is not None:
             self._metrics.stop()
         self._monitor.close()
-        self._desk.stop()
+        self._workers.stop()
         left = self._work.stop()
-        self.world.screen.stop()
+        self.services.messages.stop()
         self._chat.close()
         if not left:
             self._hypervisor.close()
@@ -223,12 +223,14 @@ class Drover:
         # Slack takes.
         fresh = self._settings.monitor.every * 0.8
         self._schedule.every("measure", every, partial(watch.measure, monitor, fresh))
-        self._schedule.every("watch", every, lambda: watch.tick(self.world, monitor, latest, fresh))
+        self._schedule.every(
+            "watch", every, lambda: watch.tick(self.services, monitor, latest, fresh)
+        )
         self._schedule.every("history", HISTORY, lambda: watch.keep(monitor, latest))
         self._schedule.every("definitions", SWEEP, self._keep_definitions)
         self._schedule.every("tidy", TIDY, lambda: watch.tidy(monitor, self._clock.now()))
-        self._schedule.every("prove", PROVE, lambda: watch.prove(self.world, monitor))
-        for report in self.world.catalog.reports:
+        self._schedule.every("prove", PROVE, lambda: watch.prove(self.services, monitor))
+        for report in self.services.catalog.reports:
             self._schedule.cron(
                 report.name, report.cron, self._settings.zone, partial(self._report, report)
             )
@@ -241,24 +243,24 @@ class Drover:
         if self._inventory.latest() is None:
             self._inventory.sweep()
         if (seen := self._inventory.latest()) is not None:
-            watch.report(self.world, self._monitor, wanted, slot, seen)
+            watch.report(self.services, self._monitor, wanted, slot, seen)
 
     def _first_look(self) -> None:
         """What a start owes: a first sweep, and the reports that nobody was there to post."""
         self._inventory.sweep()
         self._say_who_is_silent()
         self._monitor.sweep()
-        for report in self.world.catalog.reports:
+        for report in self.services.catalog.reports:
             slot = self._schedule.last_due(
                 report.name, report.cron, self._settings.zone, watch.REACH
             )
             try:
-                watch.missed(self.world, self._monitor, report, slot, self._inventory.latest)
-                watch.begin(self.world, self._monitor, report, self._inventory.latest)
+                watch.missed(self.services, self._monitor, report, slot, self._inventory.latest)
+                watch.begin(self.services, self._monitor, report, self._inventory.latest)
             except DroverError as error:  # noted as due; a later tick posts it
                 log.warning("missed report not posted yet", report=report.name, error=str(error))
         try:
-            watch.prove(self.world, self._monitor)
+            watch.prove(self.services, self._monitor)
         except DroverError as error:  # the next time comes
             log.warning("audit trail not checked", error=str(error))
 
@@ -276,8 +278,8 @@ class Drover:
 
     def _take_over(self, silent: str) -> None:
         """See to what a replica that fell silent accepted, proposed or approved, and did not see through."""
-        self._desk.take_over(silent)
-        picked_up(self.world, silent)
+        self._workers.take_over(silent)
+        picked_up(self.services, silent)
 
     def _tick(self) -> None:
         try:
@@ -285,15 +287,15 @@ class Drover:
         except StoreGoneError as error:
             self._tell_gone(error)
             return
-        decide.expire(self.world)
-        decide.remind(self.world)
+        decide.expire(self.services)
+        decide.remind(self.services)
         if self._listening():
             say_well(self._settings)
 
     def _tell_gone(self, error: StoreGoneError) -> None:
         """Whatever is decided from now on is lost; people hear it once, for nothing can be kept to be said later."""
         log.error("the database is gone", error=str(error))
-        place = self.world.places.ops or self.world.places.approvals
+        place = self.services.places.ops or self.services.places.approvals
         if self._told_gone:
             return
         try:

@@ -1,4 +1,4 @@
-"""What every flow function is handed: the ports, the catalog, the policy and who is who."""
+"""What every flow function is handed: ports, catalog, policy and roles."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bot.domain.operation import Event, Operation, State
 from bot.domain.policy import Policy
 from bot.domain.steps import MigrateVm, Step
 from bot.flow.monitoring.monitor import Monitor
-from bot.flow.operations.operation_messages import Screen
+from bot.flow.operations.operation_messages import OperationMessages
 from bot.plugin_api import Asker
 from bot.ports import Chat, Clock, Hypervisor, Request, Store, Work
 
@@ -49,7 +49,7 @@ class Places:
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class Services:
     """Everything, composed once at start. ``patience``: seconds to wait for a host that does not answer.
 
     Whoever holds ``turn`` is the only one in this process who lets steps begin.
@@ -61,7 +61,7 @@ class World:
     hypervisor: Hypervisor
     clock: Clock
     work: Work
-    screen: Screen
+    messages: OperationMessages
     policy: Policy
     places: Places
     roles: Mapping[str, Role] = field(default_factory=dict)
@@ -74,59 +74,59 @@ class World:
     turn: threading.Lock = field(default_factory=threading.Lock)
 
 
-def roles_of(world: World, user: str) -> frozenset[str]:
+def roles_of(services: Services, user: str) -> frozenset[str]:
     """The roles a person has now, by id and by user group."""
     groups = (
-        world.chat.groups_of(user)
-        if any(role.groups for role in world.roles.values())
+        services.chat.groups_of(user)
+        if any(role.groups for role in services.roles.values())
         else frozenset()
     )
     return frozenset(
-        name for name, role in world.roles.items() if user in role.users or role.groups & groups
+        name for name, role in services.roles.items() if user in role.users or role.groups & groups
     )
 
 
-def whisper(world: World, request: Request, card: Card) -> None:
+def whisper(services: Services, request: Request, card: Card) -> None:
     """Answer whoever asked, where they did; returns at once."""
     place, by = request.channel or request.by, request.by
     answer = partial(
-        world.chat.whisper, place, by, card, thread=request.thread, answer_to=request.answer_to
+        services.chat.whisper, place, by, card, thread=request.thread, answer_to=request.answer_to
     )
-    world.screen.answer(by, answer)
+    services.messages.answer(by, answer)
 
 
-def asker(world: World, request: Request) -> Asker:
+def asker(services: Services, request: Request) -> Asker:
     """Who asks, with roles read now."""
-    return Asker(request.by, roles_of(world, request.by), request.locale, world.clock.now())
+    return Asker(request.by, roles_of(services, request.by), request.locale, services.clock.now())
 
 
-def snapshot(world: World, focus: Collection[str] = (), *, but: str = "") -> Snapshot:
+def snapshot(services: Services, focus: Collection[str] = (), *, but: str = "") -> Snapshot:
     """The cluster now, with what only Drover knows: maintenance, holds, moves under way (except of ``but``)."""
-    return informed(world, world.hypervisor.snapshot(focus), but=but)
+    return informed(services, services.hypervisor.snapshot(focus), but=but)
 
 
-def informed(world: World, seen: Snapshot, *, but: str = "") -> Snapshot:
+def informed(services: Services, seen: Snapshot, *, but: str = "") -> Snapshot:
     """A snapshot with what only Drover knows: maintenance, holds, moves under way, how long guests wait for a CPU."""
-    resting, held = world.store.maintenance(), {each.host for each in world.store.holds()}
+    resting, held = services.store.maintenance(), {each.host for each in services.store.holds()}
     hosts = tuple(
         replace(host, maintenance=host.name in resting, held=host.name in held)
         for host in seen.hosts
     )
-    waits = _waits(world)
+    waits = _waits(services)
     vms = seen.sound().vms  # every plan is made of this snapshot
     vms = tuple(replace(vm, wait=waits.get((vm.uuid, vm.host))) for vm in vms) if waits else vms
-    return replace(seen, hosts=hosts, vms=vms, inbound=_inbound(world, seen, but))
+    return replace(seen, hosts=hosts, vms=vms, inbound=_inbound(services, seen, but))
 
 
-def _waits(world: World) -> Mapping[tuple[str, str], float]:
+def _waits(services: Services) -> Mapping[tuple[str, str], float]:
     """Cores that guests were ready to use and did not get, by (UUID, host), as far as that was measured lately."""
-    sweep = world.monitor.newest if world.monitor is not None else None
-    if sweep is None or world.clock.now() - sweep.at > FRESH:
+    sweep = services.monitor.newest if services.monitor is not None else None
+    if sweep is None or services.clock.now() - sweep.at > FRESH:
         return {}
     return {(vm.uuid, vm.host): vm.wait for vm in sweep.vms if vm.wait is not None}
 
 
-def _inbound(world: World, seen: Snapshot, but: str) -> tuple[Inbound, ...]:
+def _inbound(services: Services, seen: Snapshot, but: str) -> tuple[Inbound, ...]:
     """Memory promised to moves and starts to come; a guest already seen on its target is counted there.
 
     Nothing is promised for what comes after the next wait for a person: that may be a day away.
@@ -134,7 +134,7 @@ def _inbound(world: World, seen: Snapshot, but: str) -> tuple[Inbound, ...]:
     arrived = {(vm.uuid, vm.host) for vm in seen.vms if vm.state.active}
     return tuple(
         each
-        for operation in world.store.operations(states=BUSY, limit=1000)
+        for operation in services.store.operations(states=BUSY, limit=1000)
         if operation.id != but
         for step in (operation.plan.steps[index] for index in operation.near)
         if (each := _promised(step, operation.id)) is not None
@@ -152,43 +152,43 @@ def _promised(step: Step, operation: str) -> Inbound | None:
     return Inbound(step.vms[0], lane.host, lane.host, lane.memory, operation)
 
 
-def commit(world: World, operation: Operation, *events: Event) -> Operation:
+def commit(services: Services, operation: Operation, *events: Event) -> Operation:
     """Store the events, tell the plugins and show the operation as it now is.
 
     Raises:
         ConflictError: somebody else changed it first; nothing was stored.
     """
-    after = world.store.append(operation, *events)
-    shown(world, after, *events)
+    after = services.store.append(operation, *events)
+    shown(services, after, *events)
     return after
 
 
-def shown(world: World, operation: Operation, *events: Event) -> None:
+def shown(services: Services, operation: Operation, *events: Event) -> None:
     """Tell the plugins of stored events and show the operation as it now is."""
     for event in events:
-        announce(world, operation, event)
-    world.screen.show_soon(operation.id)
+        announce(services, operation, event)
+    services.messages.show_soon(operation.id)
 
 
-def record(world: World, operation_id: str, event: Event) -> Operation:
+def record(services: Services, operation_id: str, event: Event) -> Operation:
     """Store a fact of the work and show it.
 
     People's asks may arrive at the same moment; it is then stored after.
     """
-    after = appended(world, operation_id, event)
-    shown(world, after, event)
+    after = appended(services, operation_id, event)
+    shown(services, after, event)
     return after
 
 
-def appended(world: World, operation_id: str, event: Event) -> Operation:
+def appended(services: Services, operation_id: str, event: Event) -> Operation:
     """Store a fact of the work, however often somebody else is first."""
     while True:
         try:
-            return world.store.append(world.store.operation(operation_id), event)
+            return services.store.append(services.store.operation(operation_id), event)
         except ConflictError:
             continue
 
 
-def announce(world: World, operation: Operation, event: Event) -> None:
+def announce(services: Services, operation: Operation, event: Event) -> None:
     """Call ``operation_changed`` of every plugin; a failure in one is logged and stops nobody."""
-    world.screen.tell_plugins(world.catalog.hooks, operation, event)
+    services.messages.tell_plugins(services.catalog.hooks, operation, event)

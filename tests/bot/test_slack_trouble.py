@@ -17,7 +17,7 @@ from bot.domain.operation import Ask, State
 from bot.flow.commands.dispatcher import picked_up
 from bot.flow.context import Places, Role
 from bot.flow.operations import operation_cards
-from bot.flow.operations.operation_messages import Screen
+from bot.flow.operations.operation_messages import OperationMessages
 from lab.slack import Workspace
 from tests.bot.flow.small_bot import Bot, small_bot
 from tests.waiting import until
@@ -43,10 +43,10 @@ class Line:
         client = api.client(self.workspace.bot_token, self.workspace.web_api)
         chat = SlackChat(client, progress_every=0.05, pacer=Pacer(pace=PACE))
         self.chats.append(chat)
-        screen = Screen(self.bot.store, chat, partial(operation_cards.operation_card))
+        screen = OperationMessages(self.bot.store, chat, partial(operation_cards.operation_card))
         screen.start()
         places = Places("C0APPROVALS", "C0OPS")
-        self.bot.world = replace(self.bot.world, chat=chat, screen=screen, places=places)
+        self.bot.services = replace(self.bot.services, chat=chat, messages=screen, places=places)
 
     def asks(self) -> None:
         self.bot.types("migrate web-1 to host-b", by="U0ANA")
@@ -67,7 +67,7 @@ class Line:
 
     def is_well(self) -> None:
         self.workspace.fault._api.clear()
-        self.bot.world.screen.catch_up()
+        self.bot.services.messages.catch_up()
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def line(tmp_path: Path) -> Iterator[Line]:
         made = Line(workspace, tmp_path)
         yield made
         made.workspace.fault._api.clear()
-        made.bot.world.screen.stop()
+        made.bot.services.messages.stop()
         for chat in made.chats:
             chat.close()
         made.bot.store.close()
@@ -123,10 +123,10 @@ def test_what_a_killed_process_had_not_said_is_said_by_the_next(line: Line) -> N
     line.approves()
     line.bot.works()
     # Killed: nothing of its memory is left, nothing is said any more
-    line.bot.world.screen._outbox._stopped = True
+    line.bot.services.messages._outbox._stopped = True
     line.workspace.fault._api.clear()
     line.starts()
-    picked_up(line.bot.world)
+    picked_up(line.bot.services)
     all_is_told(line)
 
 

@@ -18,9 +18,9 @@ from bot.domain.operation import Operation, State
 from bot.domain.policy import Policy, Rule
 from bot.flow.commands import dispatcher
 from bot.flow.commands.queries import Core
-from bot.flow.context import Places, Role, World
+from bot.flow.context import Places, Role, Services
 from bot.flow.operations import operation_cards, perform
-from bot.flow.operations.operation_messages import Screen
+from bot.flow.operations.operation_messages import OperationMessages
 from bot.ports import Request
 from bot.stage import image_for
 from bot.testing.chat import FakeChat
@@ -75,8 +75,8 @@ class Bot:
             f"sqlite:///{directory}/drover.sqlite", loaded.codec(), clock=self.clock
         )
         roles = {"engineer": Role(frozenset({"UANA"})), "approver": Role(frozenset({"UBRUNO"}))}
-        screen = Screen(self.store, self.chat, operation_cards.operation_card)
-        self.world = World(
+        screen = OperationMessages(self.store, self.chat, operation_cards.operation_card)
+        self.services = Services(
             loaded, self.store, self.chat, self.hypervisor, self.clock, self.work, screen, POLICY,
             Places("CAPPROVALS", "COPS"), roles,
         )  # fmt: skip
@@ -104,7 +104,7 @@ class Bot:
         self._does(Request(f"key-{next(self._keys)}", "click", "UBRUNO", self.clock.now(), "CAPPROVALS",
                            action="op.approve", value=operation_cards.value_of(operation)))  # fmt: skip
         while self.work.ids:
-            perform.perform(self.world, self.work.ids.pop(0))
+            perform.perform(self.services, self.work.ids.pop(0))
         return self.store.operation(operation.id)
 
     def done(self, text: str) -> Operation:
@@ -121,7 +121,7 @@ class Bot:
 
     def _does(self, request: Request) -> None:
         assert self.store.accept(request)
-        dispatcher.handled(self.world, request)
+        dispatcher.handled(self.services, request)
 
 
 @pytest.fixture(scope="module")
@@ -331,7 +331,7 @@ def test_a_bot_killed_half_way_finishes_what_it_began(
     monkeypatch.undo()
     (operation,) = bot.store.operations(limit=1)
     assert operation.state is State.RUNNING
-    perform.perform(bot.world, operation.id)
+    perform.perform(bot.services, operation.id)
     assert bot.store.operation(operation.id).state is State.DONE
     assert bot.virsh("host-a", "domstate", "e2e-cut") == "running"
     bot.done("vm force-off e2e-cut")

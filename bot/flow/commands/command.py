@@ -15,7 +15,7 @@ from bot.domain.message import words
 from bot.domain.operation import Origin
 from bot.flow.commands import live_message, queries, query_cards
 from bot.flow.commands.parse import options, parsed, typed, usage
-from bot.flow.context import World, asker, roles_of, whisper
+from bot.flow.context import Services, asker, roles_of, whisper
 from bot.flow.operations import operation_cards, partial_approval
 from bot.flow.operations.propose import proposed
 from bot.plugin_api import Action, Picked, Query
@@ -24,39 +24,39 @@ from bot.ports import Request
 FORM = "cmd:"  # how the dialogs of commands are named
 
 
-def answer(world: World, request: Request) -> None:
+def answer(services: Services, request: Request) -> None:
     """Answer a command line: a query's card, a refusal, or a proposal.
 
     Every outcome reaches the person.
     """
     try:
-        card = _answered(world, request)
+        card = _answered(services, request)
     except DroverError as error:
         card = error_card(error.text, error.advice)
     if card is not None:
-        whisper(world, request, card)
+        whisper(services, request, card)
 
 
-def from_form(world: World, request: Request) -> None:
+def from_form(services: Services, request: Request) -> None:
     """Answer a command's dialog as if its answers had been typed. The dialog remembers the channel."""
     name = request.action.removeprefix(FORM)
-    command_of = world.catalog.commands.get(name)
+    command_of = services.catalog.commands.get(name)
     if command_of is None:
         raise UsageError(
             words("There is no command “{name}” any more.", name=name),
             words("See all with `help`."),
         )
     line = f"{name} {typed(command_of.grammar, dict(request.answers))}"
-    answer(world, replace(request, kind="command", text=line, channel=request.value))
+    answer(services, replace(request, kind="command", text=line, channel=request.value))
 
 
-def _answered(world: World, request: Request) -> Card | None:
-    if opened_form(world, request):
+def _answered(services: Services, request: Request) -> Card | None:
+    if opened_form(services, request):
         return None
-    found = parsed(world.catalog, world.slash, request.text)
-    person = asker(world, request)
-    if not policies.may_ask(world.policy, found.command.name, person.roles):
-        roles = tuple(policies.who_may(world.policy, found.command.name))
+    found = parsed(services.catalog, services.slash, request.text)
+    person = asker(services, request)
+    if not policies.may_ask(services.policy, found.command.name, person.roles):
+        roles = tuple(policies.who_may(services.policy, found.command.name))
         advice = (
             words("It takes one of the roles: {roles}. Ask an administrator.", roles=roles)
             if roles
@@ -67,41 +67,41 @@ def _answered(world: World, request: Request) -> Card | None:
         )
     if found.help:
         return query_cards.usage_card(
-            usage(found.command, world.slash), found.command.grammar, options(found.command)
+            usage(found.command, services.slash), found.command.grammar, options(found.command)
         )
     if isinstance(found.command, Query):
         if found.command.live or found.command.public(found.intent):
-            live_message.posted(world, found.command, found.intent, person, request)
+            live_message.posted(services, found.command, found.intent, person, request)
             return None
-        return queries.answer(world, found.command, found.intent, person)
-    return _wished(world, found.command, found.intent, request)
+        return queries.answer(services, found.command, found.intent, person)
+    return _wished(services, found.command, found.intent, request)
 
 
-def _wished(world: World, action: Action, intent: Any, request: Request) -> Card | None:
-    line = f"{world.slash} {request.text}".strip()
+def _wished(services: Services, action: Action, intent: Any, request: Request) -> Card | None:
+    line = f"{services.slash} {request.text}".strip()
     if isinstance(intent, Picked):
-        return partial_approval.typed(world, action, intent, request, line)
+        return partial_approval.typed(services, action, intent, request, line)
     reason = str(getattr(intent, "reason", "") or "")
     return proposed(
-        world, action, intent, Origin(request.by, request.channel, line, request.key, reason)
+        services, action, intent, Origin(request.by, request.channel, line, request.key, reason)
     )
 
 
-def opens_form(world: World, request: Request) -> bool:
+def opens_form(services: Services, request: Request) -> bool:
     """Whether a command is typed without arguments and has a dialog."""
-    bare = world.catalog.commands.get(_bare(request))
+    bare = services.catalog.commands.get(_bare(request))
     return bare is not None and bare.form is not None and bool(request.trigger)
 
 
-def opened_form(world: World, request: Request) -> bool:
+def opened_form(services: Services, request: Request) -> bool:
     """Open a command's dialog when the command is typed without arguments and has one."""
-    bare = world.catalog.commands.get(_bare(request))
+    bare = services.catalog.commands.get(_bare(request))
     if bare is None or bare.form is None or not request.trigger:
         return False
-    if not policies.may_ask(world.policy, bare.name, roles_of(world, request.by)):
+    if not policies.may_ask(services.policy, bare.name, roles_of(services, request.by)):
         return False  # the refusal is told as for a typed command
     form = replace(bare.form(), action=f"{FORM}{bare.name}", hidden=request.channel)
-    world.chat.open_form(request.trigger, form, locale=request.locale)
+    services.chat.open_form(request.trigger, form, locale=request.locale)
     return True
 
 

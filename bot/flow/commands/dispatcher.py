@@ -16,7 +16,7 @@ from bot.domain.card import Card, error_card
 from bot.domain.errors import DroverError
 from bot.domain.message import words
 from bot.flow.commands import command, late_requests, queries
-from bot.flow.context import BUSY, OPEN, World, whisper
+from bot.flow.context import BUSY, OPEN, Services, whisper
 from bot.flow.monitoring import incidents
 from bot.flow.operations import decide, manual_step, operation_cards, partial_approval, propose
 from bot.ports import Request
@@ -29,87 +29,91 @@ LATELY = timedelta(minutes=10)  # an end since then may not have been told befor
 RECENT = 100  # operations of which one may have ended in the moment of the crash
 
 
-def handled(world: World, request: Request) -> None:
+def handled(services: Services, request: Request) -> None:
     """Answer one request; whatever goes wrong is told to the person and logged.
 
     It is marked when that was said.
     """
-    request = replace(request, locale=request.locale or world.chat.locale_of(request.by))
+    request = replace(request, locale=request.locale or services.chat.locale_of(request.by))
     try:
-        _answer(world, request)
+        _answer(services, request)
     except DroverError as error:
         log.warning("request failed", key=request.key, error=str(error))
-        whisper(world, request, error_card(error.text, error.advice))
+        whisper(services, request, error_card(error.text, error.advice))
     except Exception as error:
         log.exception("request failed", key=request.key)
         said = words("Something unforeseen went wrong: {error}.", error=str(error))
-        whisper(world, request, error_card(said, words("The bot's log has the details.")))
-    world.screen.afterwards(request.by, lambda: world.store.handled(request.key))
+        whisper(services, request, error_card(said, words("The bot's log has the details.")))
+    services.messages.afterwards(request.by, lambda: services.store.handled(request.key))
 
 
-def _answer(world: World, request: Request) -> None:
+def _answer(services: Services, request: Request) -> None:
     if request.kind == "command":
-        command.answer(world, request)
+        command.answer(services, request)
     elif request.kind == "home":
-        queries.home(world, request)
+        queries.home(services, request)
     elif request.action.startswith(command.FORM):
-        command.from_form(world, request)
+        command.from_form(services, request)
     elif request.action == RUN:
         channel = request.channel or request.by  # a home tab has no channel
-        command.answer(world, replace(request, kind="command", text=request.value, channel=channel))
+        command.answer(
+            services, replace(request, kind="command", text=request.value, channel=channel)
+        )
     elif request.action.startswith(ALERT):
-        _whispered(world, request, incidents.pressed(world, request))
+        _whispered(services, request, incidents.pressed(services, request))
     elif request.action in _PRESSED:
-        _whispered(world, request, _PRESSED[request.action](world, request))
+        _whispered(services, request, _PRESSED[request.action](services, request))
     else:
-        decide.pressed(world, request)
+        decide.pressed(services, request)
         # In the home tab, which nobody else brings up to date
         if request.kind == "click" and not request.channel:
-            queries.home(world, request)
+            queries.home(services, request)
 
 
-_PRESSED: Mapping[str, Callable[[World, Request], Card | None]] = {
+_PRESSED: Mapping[str, Callable[[Services, Request], Card | None]] = {
     operation_cards.PICK: partial_approval.pressed,
     operation_cards.GO_ON: manual_step.pressed,
 }
 
 
-def _whispered(world: World, request: Request, card: Card | None) -> None:
+def _whispered(services: Services, request: Request, card: Card | None) -> None:
     if card is not None:
-        whisper(world, request, card)
+        whisper(services, request, card)
 
 
-def picked_up(world: World, replica: str = "") -> None:
+def picked_up(services: Services, replica: str = "") -> None:
     """After a start, or when another replica is gone: say what was left to say, see every open operation on its way."""
-    _quietly("", lambda _: late_requests.hold(world))
-    world.screen.take_over(replica)
-    for operation in world.store.operations(states=OPEN, limit=1000):
-        _quietly(operation.id, lambda found: propose.lay_out(world, world.store.operation(found)))
-        _quietly(operation.id, world.screen.show)
-        if why := world.catalog.unable(operation):
-            _quietly(operation.id, lambda found: _tell_unable(world, found))
+    _quietly("", lambda _: late_requests.hold(services))
+    services.messages.take_over(replica)
+    for operation in services.store.operations(states=OPEN, limit=1000):
+        _quietly(
+            operation.id, lambda found: propose.lay_out(services, services.store.operation(found))
+        )
+        _quietly(operation.id, services.messages.show)
+        if why := services.catalog.unable(operation):
+            _quietly(operation.id, lambda found: _tell_unable(services, found))
             log.warning("left alone", operation=operation.id, why=why)
         elif operation.state in BUSY:
-            world.work.enqueue(operation)
-    for operation in world.store.operations(limit=RECENT):
-        lately = world.clock.now() - operation.changed_at < LATELY
+            services.work.enqueue(operation)
+    for operation in services.store.operations(limit=RECENT):
+        lately = services.clock.now() - operation.changed_at < LATELY
         if operation.state.over and lately and not operation.unreadable:
-            _quietly(operation.id, world.screen.show)
-            decide.tell_end(world, operation)
+            _quietly(operation.id, services.messages.show)
+            decide.tell_end(services, operation)
 
 
-def _tell_unable(world: World, operation_id: str) -> None:
+def _tell_unable(services: Services, operation_id: str) -> None:
     """Tell once, where alerts go, that an open operation is left alone here."""
-    operation = world.store.operation(operation_id)
-    if world.places.ops and world.store.claim(f"unable:{operation_id}"):
-        card = operation_cards.unable_card(operation, world.catalog.unable(operation))
-        world.screen.afterwards(
-            world.places.ops, lambda: _post(world, card, f"unable:{operation_id}")
+    operation = services.store.operation(operation_id)
+    if services.places.ops and services.store.claim(f"unable:{operation_id}"):
+        card = operation_cards.unable_card(operation, services.catalog.unable(operation))
+        services.messages.afterwards(
+            services.places.ops, lambda: _post(services, card, f"unable:{operation_id}")
         )
 
 
-def _post(world: World, card: Card, key: str) -> None:
-    world.chat.post(world.places.ops, card, key=key)
+def _post(services: Services, card: Card, key: str) -> None:
+    services.chat.post(services.places.ops, card, key=key)
 
 
 def _quietly(operation_id: str, act: Callable[[str], object]) -> None:
@@ -134,9 +138,9 @@ DECISIONS = frozenset(
 QUICK = 2  # threads of each quick lane
 
 
-def lane_of(world: World, request: Request) -> Lane:
+def lane_of(services: Services, request: Request) -> Lane:
     """The lane of a request."""
-    if request.kind == "command" and command.opens_form(world, request):
+    if request.kind == "command" and command.opens_form(services, request):
         return Lane.DIALOG
     if request.kind == "click" and request.action in ("op.deny", operation_cards.PICK):
         return Lane.DIALOG
@@ -185,23 +189,23 @@ class Turns:
             self._changed.notify_all()
 
 
-class Desk:
+class RequestWorkers:
     """Threads that handle requests: dialogs and decisions on lanes of their own, within each the people in turn.
 
     Args:
-        world: what they work with.
+        services: what they work with.
         count: how many requests are handled at once, beside dialogs and decisions.
         replica: this one's name when there are several; '': it is the only one.
     """
 
-    def __init__(self, world: World, count: int, replica: str = "") -> None:
-        self._world = world
+    def __init__(self, services: Services, count: int, replica: str = "") -> None:
+        self._services = services
         self._replica = replica
         self._lanes = {lane: Turns() for lane in Lane}
         self._arrived: collections.deque[Request] = collections.deque()
         self._threads = [
             threading.Thread(
-                target=self._work, args=(turns,), name=f"desk-{lane}-{number}", daemon=True
+                target=self._work, args=(turns,), name=f"workers-{lane}-{number}", daemon=True
             )
             for lane, turns in self._lanes.items()
             for number in range(count if lane is Lane.WORK else QUICK)
@@ -219,9 +223,9 @@ class Desk:
         Raises:
             StoreError: nothing was taken over.
         """
-        for request in self._world.store.take_over(replica):
+        for request in self._services.store.take_over(replica):
             log.info("request taken over", key=request.key, of=replica)
-            if not late_requests.refused(self._world, request):
+            if not late_requests.refused(self._services, request):
                 self._put(request)
 
     def accept(self, request: Request) -> bool:
@@ -230,7 +234,7 @@ class Desk:
         Raises:
             StoreError: it is not stored, and will not be handled.
         """
-        fresh = self._world.store.accept(request)
+        fresh = self._services.store.accept(request)
         if fresh:
             self._arrived.append(request)
         return fresh
@@ -249,12 +253,12 @@ class Desk:
             thread.join(max(0.0, deadline - time.monotonic()))
 
     def _put(self, request: Request) -> None:
-        self._lanes[lane_of(self._world, request)].put(request)
+        self._lanes[lane_of(self._services, request)].put(request)
 
     def _work(self, turns: Turns) -> None:
         while (request := turns.get()) is not None:
             try:
-                handled(self._world, request)
+                handled(self._services, request)
             # The database failed; it stays stored and is handled at the next start
             except Exception:
                 log.exception("request not handled", key=request.key)

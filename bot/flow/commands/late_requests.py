@@ -10,7 +10,7 @@ import structlog
 
 from bot.domain.card import Card
 from bot.domain.operation import BOT, Event, Held, Operation, State
-from bot.flow.context import World, whisper
+from bot.flow.context import Services, whisper
 from bot.flow.operations import decide, operation_cards
 from bot.ports import Request
 
@@ -21,32 +21,32 @@ LATE = timedelta(minutes=5)  # so old a request is nobody's wish any more
 STOPPING = frozenset({"op.cancel", "op.withdraw", "op.deny"})
 
 
-def refused(world: World, request: Request) -> bool:
+def refused(services: Services, request: Request) -> bool:
     """Tell a person that what they asked before a crash was not done, when that is long ago; whether it was so."""
-    age = world.clock.now() - request.at
+    age = services.clock.now() - request.at
     if age <= LATE or request.action in STOPPING:
         return False
     if request.kind != "home":
-        whisper(world, request, operation_cards.too_late_card(request.text, age))
-    world.screen.afterwards(request.by, lambda: world.store.handled(request.key))
+        whisper(services, request, operation_cards.too_late_card(request.text, age))
+    services.messages.afterwards(request.by, lambda: services.store.handled(request.key))
     log.warning(
         "request too old, not carried out", key=request.key, by=request.by, age=age.total_seconds()
     )
     return True
 
 
-def hold(world: World) -> None:
+def hold(services: Services) -> None:
     """Hold what was running when the bot fell silent for long, or when the backup was made that was restored."""
-    now, alive = world.clock.now(), world.store.last_alive()
-    for operation in world.store.operations(states=(State.RUNNING,), limit=1000):
+    now, alive = services.clock.now(), services.store.last_alive()
+    for operation in services.store.operations(states=(State.RUNNING,), limit=1000):
         if operation.unreadable:
             continue
         silent = now - (alive or operation.changed_at)
-        if silent.total_seconds() > world.silence:
-            after = decide.decided(world, operation.id, partial(_hold, world, silent))
+        if silent.total_seconds() > services.silence:
+            after = decide.decided(services, operation.id, partial(_hold, services, silent))
             if isinstance(after, Operation) and after.held:
                 decide.told(
-                    world,
+                    services,
                     after,
                     operation_cards.held_note(after),
                     f"held-{after.version}",
@@ -54,9 +54,9 @@ def hold(world: World) -> None:
                 )
 
 
-def _hold(world: World, silent: timedelta, operation: Operation) -> Sequence[Event] | Card:
+def _hold(services: Services, silent: timedelta, operation: Operation) -> Sequence[Event] | Card:
     """What waits for a person already, and for nothing else, needs no second one."""
     alone = operation.waiting is not None and len(operation.under_way) == 1
     if operation.state is not State.RUNNING or operation.held or alone:
         return operation_cards.settled_card(operation)
-    return (Held(world.clock.now(), BOT, operation_cards.silent_text(silent)),)
+    return (Held(services.clock.now(), BOT, operation_cards.silent_text(silent)),)

@@ -14,7 +14,7 @@ import structlog
 from bot.domain.card import Card
 from bot.domain.errors import ChatError, DroverError
 from bot.flow.commands import queries
-from bot.flow.context import World, whisper
+from bot.flow.context import Services, whisper
 from bot.flow.monitoring import incident_cards
 from bot.flow.monitoring.monitor import Monitor
 from bot.plugin_api import Asker, Query
@@ -25,22 +25,24 @@ log = structlog.get_logger()
 EVERY = 5.0  # seconds between two edits
 
 
-def posted(world: World, query: Query, intent: Any, person: Asker, request: Request) -> None:
+def posted(services: Services, query: Query, intent: Any, person: Asker, request: Request) -> None:
     """Post the answer where it was asked for and, for a live one, keep it up to date.
 
     Only the asker sees it where the bot may not write.
     """
-    monitor = world.monitor
+    monitor = services.monitor
     lives = query.live > 0 and monitor is not None and monitor.live_places.acquire(blocking=False)
     if monitor is not None and lives:
         monitor.sweep(older_than=EVERY)
-    redraw = partial(queries.answer, world, query, intent, person)
+    redraw = partial(queries.answer, services, query, intent, person)
     card = redraw()
-    world.screen.answer(request.by, lambda: _post(world, request, query, redraw, card, lives=lives))
+    services.messages.answer(
+        request.by, lambda: _post(services, request, query, redraw, card, lives=lives)
+    )
 
 
 def _post(
-    world: World,
+    services: Services,
     request: Request,
     query: Query,
     redraw: Callable[[], Card],
@@ -48,19 +50,21 @@ def _post(
     *,
     lives: bool,
 ) -> None:
-    monitor = world.monitor
+    monitor = services.monitor
     thread = MessageRef(request.channel, request.thread) if request.thread else None
     shown = incident_cards.live_card(card) if lives else card
     try:
-        ref = world.chat.post(request.channel, shown, thread=thread, key=request.key)
+        ref = services.chat.post(request.channel, shown, thread=thread, key=request.key)
     except ChatError as error:
         log.info("answered in private", channel=request.channel, error=str(error))
         if monitor is not None and lives:
             monitor.live_places.release()
-        whisper(world, request, card)
+        whisper(services, request, card)
         return
     if monitor is not None and lives:
-        answer = _Live(world, monitor, query.live, redraw, f"{world.slash} {request.text}", ref)
+        answer = _Live(
+            services, monitor, query.live, redraw, f"{services.slash} {request.text}", ref
+        )
         threading.Thread(target=answer.keep_up, name="live", daemon=True).start()
 
 
@@ -68,7 +72,7 @@ def _post(
 class _Live:
     """One answer that is brought up to date."""
 
-    world: World
+    services: Services
     monitor: Monitor
     lasts: float
     redraw: Callable[[], Card]
@@ -77,7 +81,7 @@ class _Live:
 
     def keep_up(self) -> None:
         """Edit the message until its time is over; the last edit says so."""
-        clock, chat = self.world.clock, self.world.chat
+        clock, chat = self.services.clock, self.services.chat
         until = clock.now() + timedelta(seconds=self.lasts)
         try:
             while clock.now() < until:

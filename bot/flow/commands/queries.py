@@ -18,7 +18,7 @@ from bot.domain.operation import Operation, State
 from bot.domain.words import nearest, seconds_of
 from bot.flow.commands import query_cards
 from bot.flow.commands.parse import usage
-from bot.flow.context import OPEN, World, asker, snapshot
+from bot.flow.context import OPEN, Services, asker, snapshot
 from bot.flow.operations import operation_cards
 from bot.hookspecs import hookimpl
 from bot.plugin_api import Action, Asker, Listed, Measured, Query, Settings, View
@@ -30,58 +30,65 @@ _OPERATION = re.compile(r"op-\d+")
 _PERSON = re.compile(r"<?@?(?P<id>[UW][A-Z0-9]{3,}|drover)(\|[^>]*)?>?")
 
 
-def answer(world: World, query: Query, intent: Any, person: Asker) -> Card:
+def answer(services: Services, query: Query, intent: Any, person: Asker) -> Card:
     """A query's card for a person."""
-    seen = view(world, person, query.focus(intent), needs_snapshot=query.needs_snapshot)
+    seen = view(services, person, query.focus(intent), needs_snapshot=query.needs_snapshot)
     if query.gather is not None:
-        seen = replace(seen, found=query.gather(intent, seen.snapshot, world.hypervisor))
+        seen = replace(seen, found=query.gather(intent, seen.snapshot, services.hypervisor))
     return query.answer(intent, seen)
 
 
 def view(
-    world: World, person: Asker, focus: Sequence[str] = (), *, needs_snapshot: bool = True
+    services: Services, person: Asker, focus: Sequence[str] = (), *, needs_snapshot: bool = True
 ) -> View:
     """What a query may look at; the hosts are only asked when it needs them."""
-    seen = snapshot(world, focus) if needs_snapshot else Snapshot(world.clock.now(), (), ())
-    listed = tuple(_listed(world, command, person) for command in world.catalog.commands.values())
-    measured = Measured() if world.monitor is None else world.monitor.measured()
+    seen = snapshot(services, focus) if needs_snapshot else Snapshot(services.clock.now(), (), ())
+    listed = tuple(
+        _listed(services, command, person) for command in services.catalog.commands.values()
+    )
+    measured = Measured() if services.monitor is None else services.monitor.measured()
     return View(
         seen,
-        world.store,
-        world.catalog.rules,
+        services.store,
+        services.catalog.rules,
         person,
-        world.slash,
+        services.slash,
         listed,
-        world.policy,
+        services.policy,
         measured=measured,
     )
 
 
-def _listed(world: World, command: Query | Action, person: Asker) -> Listed:
-    allowed = policies.may_ask(world.policy, command.name, person.roles)
+def _listed(services: Services, command: Query | Action, person: Asker) -> Listed:
+    allowed = policies.may_ask(services.policy, command.name, person.roles)
     return Listed(
         command.name,
         command.summary,
-        usage(command, world.slash),
+        usage(command, services.slash),
         allowed,
         isinstance(command, Action),
     )
 
 
-def home(world: World, request: Request) -> None:
+def home(services: Services, request: Request) -> None:
     """Fill a person's App Home."""
-    person = asker(world, request)
-    operations = world.store.operations(states=OPEN, limit=100)
+    person = asker(services, request)
+    operations = services.store.operations(states=OPEN, limit=100)
     allowed = [
         name
-        for name in world.catalog.commands
-        if policies.may_ask(world.policy, name, person.roles)
+        for name in services.catalog.commands
+        if policies.may_ask(services.policy, name, person.roles)
     ]
-    incidents = world.monitor.measured().incidents if world.monitor is not None else ()
+    incidents = services.monitor.measured().incidents if services.monitor is not None else ()
     card = query_cards.home_card(
-        snapshot(world), operations, person, world.slash, commands=allowed, incidents=incidents
+        snapshot(services),
+        operations,
+        person,
+        services.slash,
+        commands=allowed,
+        incidents=incidents,
     )
-    world.screen.answer(request.by, lambda: world.chat.publish_home(request.by, card))
+    services.messages.answer(request.by, lambda: services.chat.publish_home(request.by, card))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from bot.domain.card import Card
 from bot.domain.errors import UsageError
 from bot.domain.message import words
 from bot.domain.metrics import Incident
-from bot.flow.context import World, roles_of
+from bot.flow.context import Services, roles_of
 from bot.flow.monitoring import incident_cards, incident_notes
 from bot.flow.monitoring.monitor import Monitor
 from bot.flow.operations.operation_cards import note_card
@@ -25,31 +25,33 @@ log = structlog.get_logger()
 SAME = timedelta(hours=1)
 
 
-def told(world: World, monitor: Monitor, alert: Alert, watch: str) -> None:
+def told(services: Services, monitor: Monitor, alert: Alert, watch: str) -> None:
     """Show what a watch noticed: a new message, or an edit of the one that people know.
 
     Raises:
         ChatError: it could not be shown; the next look tries again.
     """
-    alert = replace(alert, remedies=tuple(each for each in alert.remedies if _there(world, each)))
+    alert = replace(
+        alert, remedies=tuple(each for each in alert.remedies if _there(services, each))
+    )
     before, version = incident_notes.one(monitor.notes, alert.key)
-    after = following(before, alert, watch, world.clock.now())
+    after = following(before, alert, watch, services.clock.now())
     if after is None:
         return
     monitor.drawn.alerts[alert.key] = alert
     if after != before:
-        after = _posted(world, monitor, alert, after)
+        after = _posted(services, monitor, alert, after)
         if not incident_notes.put(monitor.notes, after, version):
             return  # a click or another replica was first: the next look sees what it did
         if before is not None and before.open != after.open:
-            _in_thread(world, after, alert.card)
-    _draw(world, monitor, alert, after)
+            _in_thread(services, after, alert.card)
+    _draw(services, monitor, alert, after)
 
 
-def _there(world: World, remedy: Remedy) -> bool:
+def _there(services: Services, remedy: Remedy) -> bool:
     """Whether its command exists here: the plugin that has it may not be enabled."""
     try:
-        world.catalog.find(shlex.split(remedy.command))
+        services.catalog.find(shlex.split(remedy.command))
     except UsageError:
         return False
     return True
@@ -69,46 +71,46 @@ def following(before: Incident | None, alert: Alert, watch: str, now: datetime) 
     return replace(before, title=title, over_at=None, times=before.times + 1, said=alert.card.text)
 
 
-def _posted(world: World, monitor: Monitor, alert: Alert, after: Incident) -> Incident:
+def _posted(services: Services, monitor: Monitor, alert: Alert, after: Incident) -> Incident:
     """With the message it is shown in; posted under a key, so that a crash in between makes no second one."""
     if after.ts:
         return after
-    card = incident_cards.incident_card(alert.card, after, alert.remedies, world.clock.now())
-    ref = world.chat.post(
-        world.places.ops, card, key=f"incident:{after.key}:{after.opened_at.isoformat()}"
+    card = incident_cards.incident_card(alert.card, after, alert.remedies, services.clock.now())
+    ref = services.chat.post(
+        services.places.ops, card, key=f"incident:{after.key}:{after.opened_at.isoformat()}"
     )
     posted = monitor.drawn.incidents[after.key] = replace(after, channel=ref.channel, ts=ref.ts)
     return posted
 
 
-def _draw(world: World, monitor: Monitor, alert: Alert, incident: Incident) -> None:
+def _draw(services: Services, monitor: Monitor, alert: Alert, incident: Incident) -> None:
     """Edit the message when it does not show the incident as it is; at once when something turned, else soon."""
     last = monitor.drawn.incidents.get(incident.key)
     if last == incident:
         return
     ref = MessageRef(incident.channel, incident.ts)
-    card = incident_cards.incident_card(alert.card, incident, alert.remedies, world.clock.now())
+    card = incident_cards.incident_card(alert.card, incident, alert.remedies, services.clock.now())
     if last is not None and replace(last, said="", title="") == replace(
         incident, said="", title=""
     ):
-        world.chat.later(ref, card)
+        services.chat.later(ref, card)
     else:
-        world.chat.later(ref, card, urgency=Urgency.VOTE)
+        services.chat.later(ref, card, urgency=Urgency.VOTE)
     monitor.drawn.incidents[incident.key] = incident
 
 
-def _in_thread(world: World, after: Incident, card: Card) -> None:
+def _in_thread(services: Services, after: Incident, card: Card) -> None:
     """That it ended or came back, as a reply.
 
     What flaps says so in its message alone; silence is kept.
     """
-    if after.times > 1 or silenced(after, world.clock.now()):
+    if after.times > 1 or silenced(after, services.clock.now()):
         return
     note = incident_cards.again_note(after, card) if after.open else incident_cards.over_note(after)
     key = f"incident:{after.key}:{after.opened_at.isoformat()}:{after.times}:{after.open}"
     parent = MessageRef(after.channel, after.ts)
-    world.screen.say(
-        after.channel, lambda: world.chat.post(after.channel, note, thread=parent, key=key)
+    services.messages.say(
+        after.channel, lambda: services.chat.post(after.channel, note, thread=parent, key=key)
     )
 
 
@@ -117,17 +119,17 @@ def silenced(incident: Incident, now: datetime) -> bool:
     return incident.muted or (incident.silent_until is not None and now < incident.silent_until)
 
 
-def pressed(world: World, request: Request) -> Card | None:
+def pressed(services: Services, request: Request) -> Card | None:
     """Answer a click under an alert: ``alert.ack``, ``alert.silence`` with ``KEY|1h``, ``8h`` or ``fixed``."""
-    monitor = world.monitor
+    monitor = services.monitor
     if monitor is None:
         return note_card(words("Nothing is measured here."), words("Enable the monitor plugin."))
-    if not roles_of(world, request.by):
+    if not roles_of(services, request.by):
         return note_card(
             words("You may not answer alerts."), words("It takes any role of the configuration.")
         )
     key, _, length = request.value.rpartition("|")
-    now = world.clock.now()
+    now = services.clock.now()
 
     def decided(incident: Incident) -> Incident:
         if request.action == "alert.ack":
@@ -148,5 +150,5 @@ def pressed(world: World, request: Request) -> Card | None:
         )
     alert = monitor.drawn.alerts.get(key)
     if alert is not None:  # otherwise this process has just started, and the next look draws it
-        _draw(world, monitor, alert, incident)
+        _draw(services, monitor, alert, incident)
     return None

@@ -17,7 +17,7 @@ from bot.domain import codec
 from bot.domain.cluster import Snapshot
 from bot.domain.errors import DroverError
 from bot.domain.operation import BOT, Origin
-from bot.flow.context import OPEN, World, informed
+from bot.flow.context import OPEN, Services, informed
 from bot.flow.monitoring import change_notes, incident_cards, incident_notes, incidents
 from bot.flow.monitoring.monitor import REPORT, Monitor
 from bot.flow.operations import effect, propose
@@ -35,15 +35,15 @@ PROOF = "audit trail"
 Latest = Callable[[], Snapshot | None]
 
 
-def tick(world: World, monitor: Monitor, latest: Latest, older_than: float = 0.0) -> None:
+def tick(services: Services, monitor: Monitor, latest: Latest, older_than: float = 0.0) -> None:
     """Measure, unless that was done within ``older_than`` seconds, then let every watch look that is due."""
     sweep = monitor.sweep(older_than=older_than)
     seen = latest()
-    if seen is not None and leads(world, monitor):
-        whole = informed(world, seen)
-        look(world, monitor, whole)
-        effect.measure(world, whole, sweep)
-        _overdue_reports(world, monitor, seen)
+    if seen is not None and leads(services, monitor):
+        whole = informed(services, seen)
+        look(services, monitor, whole)
+        effect.measure(services, whole, sweep)
+        _overdue_reports(services, monitor, seen)
 
 
 def measure(monitor: Monitor, older_than: float) -> None:
@@ -59,9 +59,9 @@ def keep(monitor: Monitor, latest: Latest) -> None:
     monitor.write()
 
 
-def leads(world: World, monitor: Monitor) -> bool:
+def leads(services: Services, monitor: Monitor) -> bool:
     """Whether this replica has the lease on watching; taken when free, renewed at half time."""
-    now = world.clock.now().timestamp()
+    now = services.clock.now().timestamp()
     text, version = monitor.notes.note(LEASE)
     lease: dict[str, Any] = json.loads(text) if text else {"holder": "", "until": 0.0}
     mine = lease["holder"] == monitor.replica
@@ -73,16 +73,16 @@ def leads(world: World, monitor: Monitor) -> bool:
     return monitor.notes.put_note(LEASE, json.dumps(taken), version) or mine
 
 
-def look(world: World, monitor: Monitor, seen: Snapshot) -> None:
+def look(services: Services, monitor: Monitor, seen: Snapshot) -> None:
     """Let every due watch look; a watch that fails is logged and stops no other."""
     measured = monitor.measured()
-    monitor.tell(watch.name for watch in world.catalog.watches)
-    for watch in world.catalog.watches:
+    monitor.tell(watch.name for watch in services.catalog.watches)
+    for watch in services.catalog.watches:
         try:
-            if _ready(world, monitor, watch, seen):
+            if _ready(services, monitor, watch, seen):
                 events = tuple(monitor.untold[watch.name])
                 sweep = None if measured.sweep is None else replace(measured.sweep, events=events)
-                _watched(world, monitor, watch, seen, replace(measured, sweep=sweep))
+                _watched(services, monitor, watch, seen, replace(measured, sweep=sweep))
                 if sweep is not None:
                     monitor.untold[watch.name].clear()  # a look that failed is told them again
         # One watch's fault must not silence the others; it is logged with its name
@@ -90,7 +90,7 @@ def look(world: World, monitor: Monitor, seen: Snapshot) -> None:
             log.exception("watch failed", watch=watch.name)
 
 
-def _ready(world: World, monitor: Monitor, watch: Watch, seen: Snapshot) -> bool:
+def _ready(services: Services, monitor: Monitor, watch: Watch, seen: Snapshot) -> bool:
     """Whether a watch may look now: it is due, or what it began to gather when it was due is there."""
     if monitor.gathering.busy(watch.name):
         return monitor.gathering.done(watch.name)
@@ -100,18 +100,18 @@ def _ready(world: World, monitor: Monitor, watch: Watch, seen: Snapshot) -> bool
     # A sweep is never quite on time
     monitor.due[watch.name] = moment + watch.every.total_seconds() * 0.9
     if watch.gather is not None:
-        monitor.gathering.begin(watch.name, partial(watch.gather, seen, world.hypervisor))
+        monitor.gathering.begin(watch.name, partial(watch.gather, seen, services.hypervisor))
     return watch.gather is None
 
 
 def _watched(
-    world: World, monitor: Monitor, watch: Watch, seen: Snapshot, measured: Measured
+    services: Services, monitor: Monitor, watch: Watch, seen: Snapshot, measured: Measured
 ) -> None:
     found = monitor.gathering.taken(watch.name) if watch.gather is not None else None
     text, version = monitor.notes.note(WATCH + watch.name)
     memory = json.loads(text) if text else {}
     view = WatchView(
-        seen, world.catalog.rules, world.store, measured, memory, world.clock.now(), found
+        seen, services.catalog.rules, services.store, measured, memory, services.clock.now(), found
     )
     looked = watch.look(view)
     if dict(looked.memory) != dict(view.memory):
@@ -122,59 +122,67 @@ def _watched(
     for noticed in looked.noticed:
         try:
             if isinstance(noticed, Alert):
-                incidents.told(world, monitor, noticed, watch.name)
+                incidents.told(services, monitor, noticed, watch.name)
             else:
-                proposed(world, noticed, watch.name)
+                proposed(services, noticed, watch.name)
         except DroverError as error:
             log.warning("not told, the next look tries again", watch=watch.name, error=str(error))
 
 
-def proposed(world: World, wanted: Proposal, watch: str) -> None:
+def proposed(services: Services, wanted: Proposal, watch: str) -> None:
     """Lay out an operation as the bot's own; one like it that is still open is enough."""
-    for operation in world.store.operations(states=OPEN, by=BOT, limit=1000):
+    for operation in services.store.operations(states=OPEN, by=BOT, limit=1000):
         if (operation.action, codec.text(operation.intent)) == (
             wanted.action,
             codec.text(wanted.intent),
         ):
             return
     key = f"watch:{watch}:{wanted.key or uuid.uuid4()}"
-    line = f"{world.slash} {wanted.action}"
-    origin = Origin(BOT, world.places.ops, line, key, wanted.why, wanted.causes, wanted.automatic)
-    action = world.catalog.action(wanted.action)
-    card = propose.proposed(world, action, wanted.intent, origin, plan=wanted.plan)
+    line = f"{services.slash} {wanted.action}"
+    origin = Origin(
+        BOT, services.places.ops, line, key, wanted.why, wanted.causes, wanted.automatic
+    )
+    action = services.catalog.action(wanted.action)
+    card = propose.proposed(services, action, wanted.intent, origin, plan=wanted.plan)
     if card is not None:
         log.info("proposed by a watch", watch=watch, action=wanted.action, said=card.text)
 
 
-def report(world: World, monitor: Monitor, wanted: Report, slot: datetime, seen: Snapshot) -> bool:
+def report(
+    services: Services, monitor: Monitor, wanted: Report, slot: datetime, seen: Snapshot
+) -> bool:
     """Post the report of a slot, once among all replicas and restarts; whether it was this call's to post."""
-    if not world.store.claim(f"{wanted.name}:{slot.isoformat()}"):
+    if not services.store.claim(f"{wanted.name}:{slot.isoformat()}"):
         return False
     _set_due(monitor, wanted.name, slot.isoformat())
-    _post(world, monitor, wanted, slot, seen)
+    _post(services, monitor, wanted, slot, seen)
     return True
 
 
-def _post(world: World, monitor: Monitor, wanted: Report, slot: datetime, seen: Snapshot) -> None:
+def _post(
+    services: Services, monitor: Monitor, wanted: Report, slot: datetime, seen: Snapshot
+) -> None:
     """Compose and post under a key: repeating it after a crash edits the message that is there."""
     text, version = monitor.notes.note(REPORT + wanted.name)
     kept = json.loads(text) if text else {}
-    composed = composed_report(world, monitor, wanted, seen, slot=slot, kept=kept)
+    composed = composed_report(services, monitor, wanted, seen, slot=slot, kept=kept)
     if composed.card is not None:
-        late = (world.clock.now() - slot).total_seconds()
+        late = (services.clock.now() - slot).total_seconds()
         card = (
             incident_cards.late_card(composed.card, late)
             if late > RETRY.total_seconds()
             else composed.card
         )
-        world.chat.post(world.places.digest, card, key=f"{REPORT}{wanted.name}:{slot.isoformat()}")
+        services.chat.post(
+            services.places.digest, card, key=f"{REPORT}{wanted.name}:{slot.isoformat()}"
+        )
     now_kept = {"slot": slot.isoformat(), "memory": dict(composed.memory)}
     monitor.notes.put_note(REPORT + wanted.name, json.dumps(now_kept, sort_keys=True), version)
     _set_due(monitor, wanted.name, "")
 
 
 def composed_report(
-    world: World,
+    services: Services,
     monitor: Monitor,
     wanted: Report,
     seen: Snapshot,
@@ -184,17 +192,17 @@ def composed_report(
 ) -> Composed:
     """A report's card and memory, from what the last one remembered."""
     since = datetime.fromisoformat(kept["slot"]) if kept.get("slot") else None
-    now = world.clock.now()
+    now = services.clock.now()
     late = max(0.0, (now - slot).total_seconds())
-    whole = informed(world, seen)
+    whole = informed(services, seen)
     return wanted.compose(ReportView(
-        whole, world.catalog.rules, world.store, monitor.measured(), kept.get("memory", {}), now, since, late,
-        world.slash,
+        whole, services.catalog.rules, services.store, monitor.measured(), kept.get("memory", {}), now, since, late,
+        services.slash,
     ))  # fmt: skip
 
 
 def missed(
-    world: World, monitor: Monitor, wanted: Report, slot: datetime | None, latest: Latest
+    services: Services, monitor: Monitor, wanted: Report, slot: datetime | None, latest: Latest
 ) -> None:
     """After a start: post the newest slot that passed while nobody ran.
 
@@ -202,34 +210,34 @@ def missed(
     """
     text, _ = monitor.notes.note(REPORT + wanted.name)
     seen = latest()
-    if slot is None or not text or seen is None or world.clock.now() - slot > REACH:
+    if slot is None or not text or seen is None or services.clock.now() - slot > REACH:
         return
     if datetime.fromisoformat(json.loads(text)["slot"]) < slot:
-        report(world, monitor, wanted, slot, seen)
+        report(services, monitor, wanted, slot, seen)
 
 
-def begin(world: World, monitor: Monitor, wanted: Report, latest: Latest) -> None:
+def begin(services: Services, monitor: Monitor, wanted: Report, latest: Latest) -> None:
     """At the first start: remember how things stand, so that the first report has something to compare with."""
-    seen, now = latest(), world.clock.now()
+    seen, now = latest(), services.clock.now()
     text, version = monitor.notes.note(REPORT + wanted.name)
     if text or seen is None:
         return
-    composed = composed_report(world, monitor, wanted, seen, slot=now, kept={})
+    composed = composed_report(services, monitor, wanted, seen, slot=now, kept={})
     kept = {"slot": now.isoformat(), "memory": dict(composed.memory)}
     monitor.notes.put_note(REPORT + wanted.name, json.dumps(kept, sort_keys=True), version)
 
 
-def _overdue_reports(world: World, monitor: Monitor, seen: Snapshot) -> None:
+def _overdue_reports(services: Services, monitor: Monitor, seen: Snapshot) -> None:
     """Post again what was claimed but never said to be posted: its chat failed, or its process died."""
     for key, text in monitor.notes.notes(DUE).items():
         slot = datetime.fromisoformat(text)
         name = key.removeprefix(DUE)
-        wanted = next((each for each in world.catalog.reports if each.name == name), None)
-        if wanted is None or world.clock.now() - slot > REACH:
+        wanted = next((each for each in services.catalog.reports if each.name == name), None)
+        if wanted is None or services.clock.now() - slot > REACH:
             _set_due(monitor, name, "")
-        elif world.clock.now() - slot > RETRY:
+        elif services.clock.now() - slot > RETRY:
             try:
-                _post(world, monitor, wanted, slot, seen)
+                _post(services, monitor, wanted, slot, seen)
             except DroverError as error:
                 log.warning("report not posted, will try again", report=name, error=str(error))
 
@@ -240,17 +248,17 @@ def _set_due(monitor: Monitor, name: str, text: str) -> None:
         monitor.notes.put_note(DUE + name, text, version)
 
 
-def prove(world: World, monitor: Monitor) -> None:
+def prove(services: Services, monitor: Monitor) -> None:
     """Check the whole audit trail, and alert when it does not hold.
 
     Called by the clock, and once after a start.
     """
-    broken = world.store.broken_link()
+    broken = services.store.broken_link()
     if broken:
         log.error("the audit trail does not hold", fault=broken)
-    if leads(world, monitor):
+    if leads(services, monitor):
         incidents.told(
-            world,
+            services,
             monitor,
             Alert("audit-trail", incident_cards.trail_notice(broken), over=not broken),
             PROOF,

@@ -13,20 +13,20 @@ from bot.domain.plan import Blast, Objection, Plan
 from bot.domain.policy import MayNot, Ruling
 from bot.domain.steps import MigrateVm, Step
 from bot.domain.words import duration_text, plural
-from bot.flow.context import World, roles_of
+from bot.flow.context import Services, roles_of
 
 OLD = "old"  # the code of an approval that has ended
 
 
-def asked(world: World, action: str, plan: Plan, origin: Origin) -> Ruling | MayNot:
+def asked(services: Services, action: str, plan: Plan, origin: Origin) -> Ruling | MayNot:
     """What the rules of this moment ask for a plan."""
-    now, auto, by_bot = world.clock.now(), origin.automatic, origin.by == BOT
-    roles = _requester_roles(world, origin)
-    return policies.ruling(world.policy, action, plan, roles, now, automatic=auto, by_bot=by_bot)
+    now, auto, by_bot = services.clock.now(), origin.automatic, origin.by == BOT
+    roles = _requester_roles(services, origin)
+    return policies.ruling(services.policy, action, plan, roles, now, automatic=auto, by_bot=by_bot)
 
 
-def _requester_roles(world: World, origin: Origin) -> frozenset[str]:
-    return frozenset(world.roles) if origin.by == BOT else roles_of(world, origin.by)
+def _requester_roles(services: Services, origin: Origin) -> frozenset[str]:
+    return frozenset(services.roles) if origin.by == BOT else roles_of(services, origin.by)
 
 
 def tail(operation: Operation, seen: Snapshot | None = None) -> Plan:
@@ -67,22 +67,22 @@ def _tags(plan: Plan, steps: Sequence[Step], seen: Snapshot | None) -> tuple[str
     return now if found and found.keys() == wanted else tuple(dict.fromkeys((*now, *plan.tags)))
 
 
-def counted(world: World, operation: Operation, ruling: Ruling) -> tuple[str, ...]:
+def counted(services: Services, operation: Operation, ruling: Ruling) -> tuple[str, ...]:
     """Who voted, and still has a role that by this ruling could vote when the vote was given."""
     return tuple(
         vote.by
         for vote in operation.votes
-        if roles_of(world, vote.by)
+        if roles_of(services, vote.by)
         & set(ruling.roles_at((vote.at - operation.proposed_at).total_seconds()))
     )
 
 
-def changed(world: World, operation: Operation, today: Ruling) -> RulingChanged | None:
+def changed(services: Services, operation: Operation, today: Ruling) -> RulingChanged | None:
     """That today's rule asks for other votes than the ruling that stands; None when it asks for the same."""
     stands = operation.ruling
     if _demand(today) == _demand(stands):
         return None
-    return RulingChanged(world.clock.now(), BOT, today, counted(world, operation, today))
+    return RulingChanged(services.clock.now(), BOT, today, counted(services, operation, today))
 
 
 def _demand(ruling: Ruling) -> tuple[object, ...]:
@@ -90,29 +90,29 @@ def _demand(ruling: Ruling) -> tuple[object, ...]:
 
 
 def against_beginning(
-    world: World, operation: Operation, seen: Snapshot | None = None
+    services: Services, operation: Operation, seen: Snapshot | None = None
 ) -> tuple[Objection, ...]:
     """Everything in today's rules that stands against beginning an approved operation."""
-    if old := _too_old(world, operation):
+    if old := _too_old(services, operation):
         return old
     views = (
         [operation.plan]
         if seen is None
         else [operation.plan, with_tags_of_now(operation.plan, seen)]
     )
-    return next((found for view in views if (found := _against(world, operation, view))), ())
+    return next((found for view in views if (found := _against(services, operation, view))), ())
 
 
-def _against(world: World, operation: Operation, view: Plan) -> tuple[Objection, ...]:
-    today = asked(world, operation.action, view, operation.origin)
+def _against(services: Services, operation: Operation, view: Plan) -> tuple[Objection, ...]:
+    today = asked(services, operation.action, view, operation.origin)
     if isinstance(today, MayNot):
-        return (against(world, operation, view, today),)
-    return _votes_missing(world, operation, today)
+        return (against(services, operation, view, today),)
+    return _votes_missing(services, operation, today)
 
 
-def _too_old(world: World, operation: Operation) -> tuple[Objection, ...]:
-    since, lasts = operation.approved_at or operation.changed_at, world.policy.approval_lasts
-    age = (world.clock.now() - since).total_seconds()
+def _too_old(services: Services, operation: Operation) -> tuple[Objection, ...]:
+    since, lasts = operation.approved_at or operation.changed_at, services.policy.approval_lasts
+    age = (services.clock.now() - since).total_seconds()
     if age <= lasts:
         return ()
     said = (
@@ -121,21 +121,23 @@ def _too_old(world: World, operation: Operation) -> tuple[Objection, ...]:
     return (Objection(OLD, said, "Press Propose again if it is still wanted."),)
 
 
-def against(world: World, operation: Operation, view: Plan, refused: MayNot) -> Objection:
+def against(services: Services, operation: Operation, view: Plan, refused: MayNot) -> Objection:
     """A refusal by today's rules, as it is told to others than the requester."""
     asker = operation.origin.by
     if asker != BOT and not policies.may_ask(
-        world.policy, operation.action, roles_of(world, asker)
+        services.policy, operation.action, roles_of(services, asker)
     ):
         return Objection("permission", "The requester may not use this command any more.", "")
-    now, automatic = world.clock.now(), operation.origin.automatic
-    if policies.frozen(world.policy, operation.action, view, now, automatic=automatic):
+    now, automatic = services.clock.now(), operation.origin.automatic
+    if policies.frozen(services.policy, operation.action, view, now, automatic=automatic):
         return Objection("freeze", refused.text, "Propose it again after the freeze.")
     return Objection("policy", refused.text, refused.advice)
 
 
-def _votes_missing(world: World, operation: Operation, today: Ruling) -> tuple[Objection, ...]:
-    good = counted(world, operation, today)
+def _votes_missing(
+    services: Services, operation: Operation, today: Ruling
+) -> tuple[Objection, ...]:
+    good = counted(services, operation, today)
     if len(good) >= today.votes:
         return ()
     lost = len(operation.votes) - len(good)
@@ -150,7 +152,7 @@ def _votes_missing(world: World, operation: Operation, today: Ruling) -> tuple[O
 class Leave:
     """That steps of a running operation may begin: the part of the plan it holds for, and what was found of people."""
 
-    world: World
+    services: Services
     operation: Operation
     part: Plan
     roles: frozenset[str]
@@ -158,7 +160,7 @@ class Leave:
 
     def holds(self, now: datetime) -> bool:
         """Return whether the rules of this very moment still give it."""
-        origin, action, policy = self.operation.origin, self.operation.action, self.world.policy
+        origin, action, policy = self.operation.origin, self.operation.action, self.services.policy
         auto, by_bot = origin.automatic, origin.by == BOT
         today = policies.ruling(
             policy, action, self.part, self.roles, now, automatic=auto, by_bot=by_bot
@@ -175,7 +177,7 @@ class Frozen:
 
 
 def leave(
-    world: World, operation: Operation, seen: Snapshot | None, longest: float
+    services: Services, operation: Operation, seen: Snapshot | None, longest: float
 ) -> Leave | Frozen | RulingChanged | MayNot:
     """Whether the rest of a running operation may go on, by the rules of this moment.
 
@@ -183,25 +185,25 @@ def leave(
         RulingChanged when it takes votes that were not given; MayNot when it may not go on at all.
         ``longest``: seconds that a freeze is waited for.
     """
-    part, now, origin = tail(operation, seen), world.clock.now(), operation.origin
-    rule = policies.frozen(world.policy, operation.action, part, now, automatic=origin.automatic)
+    part, now, origin = tail(operation, seen), services.clock.now(), operation.origin
+    rule = policies.frozen(services.policy, operation.action, part, now, automatic=origin.automatic)
     if rule is not None:
         return Frozen(rule.reason, policies.thaw(rule, now, timedelta(seconds=longest)))
-    today = asked(world, operation.action, part, origin)
+    today = asked(services, operation.action, part, origin)
     if isinstance(today, MayNot):
-        refusal = against(world, operation, part, today)
+        refusal = against(services, operation, part, today)
         return MayNot(refusal.text, refusal.remedy)
-    good = counted(world, operation, today)
+    good = counted(services, operation, today)
     if len(good) < today.votes:
         return RulingChanged(now, BOT, today, good)
-    return Leave(world, operation, part, _requester_roles(world, origin), len(good))
+    return Leave(services, operation, part, _requester_roles(services, origin), len(good))
 
 
-def of_now(world: World, operation: Operation) -> Ruling:
+def of_now(services: Services, operation: Operation) -> Ruling:
     """The ruling that says who decides on an operation now; the stored one when today's rules refuse it."""
     if operation.state.over:
         return operation.ruling
-    today = asked(world, operation.action, tail(operation), operation.origin)
+    today = asked(services, operation.action, tail(operation), operation.origin)
     if isinstance(today, MayNot) or (operation.state is State.RUNNING and operation.votes_missing):
         return operation.ruling  # of what waits for votes, the ruling that was shown stands
     return today

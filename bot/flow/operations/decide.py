@@ -26,7 +26,7 @@ from bot.domain.operation import (
     advance,
 )
 from bot.domain.steps import WaitForPerson
-from bot.flow.context import BUSY, OPEN, World, commit, roles_of, whisper
+from bot.flow.context import BUSY, OPEN, Services, commit, roles_of, whisper
 from bot.flow.operations import current_rules, operation_cards, propose
 from bot.ports import Request
 
@@ -38,69 +38,71 @@ OVERDUE = 5.0  # times the predicted duration
 TRIES = 12  # lost races before giving up; each means that somebody else's decision went through
 
 
-def pressed(world: World, request: Request) -> None:
+def pressed(services: Services, request: Request) -> None:
     """Answer a click or a form on an operation. Every outcome reaches the person."""
     operation_id, _, digest = request.value.partition(":")
     try:
-        card = _BUTTONS[request.action](world, request, operation_id, digest)
+        card = _BUTTONS[request.action](services, request, operation_id, digest)
     except KeyError:
         unknown = words("The button “{button}” is not known.", button=request.action)
         card = error_card(unknown, words("It may be of an older version; type `help`."))
     except DroverError as error:
         card = error_card(error.text, error.advice)
     if card is not None:
-        whisper(world, request, card)
+        whisper(services, request, card)
 
 
-def approve(world: World, request: Request, operation_id: str, digest: str) -> Card | None:
+def approve(services: Services, request: Request, operation_id: str, digest: str) -> Card | None:
     """Count a vote; with the last one the operation is handed to the workers."""
-    operation = decided(world, operation_id, lambda now: _vote(world, now, request.by, digest))
+    operation = decided(
+        services, operation_id, lambda now: _vote(services, now, request.by, digest)
+    )
     if isinstance(operation, Card):
         return operation
     if operation.state is State.EXPIRED:
-        tell_end(world, operation)
+        tell_end(services, operation)
         return operation_cards.settled_card(operation)
     voted = operation
 
     def follow() -> None:
         """What the next vote does not wait for; after a crash ``picked_up`` hands over what is approved."""
         if voted.state is State.APPROVED:
-            world.work.enqueue(voted)
+            services.work.enqueue(voted)
         in_thread(
-            world,
+            services,
             voted,
             operation_cards.vote_note(voted, voted.votes[-1]),
             f"vote-{len(voted.votes)}",
         )
 
-    world.screen.follow(operation.id, follow)
+    services.messages.follow(operation.id, follow)
     return None
 
 
-def _vote(world: World, operation: Operation, by: str, digest: str) -> Sequence[Event] | Card:
-    now = world.clock.now()
-    if refusal := _no_vote(world, operation, by, digest):
+def _vote(services: Services, operation: Operation, by: str, digest: str) -> Sequence[Event] | Card:
+    now = services.clock.now()
+    if refusal := _no_vote(services, operation, by, digest):
         return refusal
     if operation.state is State.PROPOSED and now >= operation.expires_at:
         return (Expired(now, BOT),)
     part = current_rules.tail(operation)
-    today = current_rules.asked(world, operation.action, part, operation.origin)
+    today = current_rules.asked(services, operation.action, part, operation.origin)
     if isinstance(today, policies.MayNot):
         return operation_cards.not_now_card(
-            operation, current_rules.against(world, operation, part, today).text
+            operation, current_rules.against(services, operation, part, today).text
         )
     changed = (
-        current_rules.changed(world, operation, today)
+        current_rules.changed(services, operation, today)
         if operation.state is State.PROPOSED
         else None
     )
     ruled = advance(operation, changed) if changed else operation
-    if refusal := _may_not_vote(world, ruled, by):
+    if refusal := _may_not_vote(services, ruled, by):
         return refusal
     return (*((changed,) if changed else ()), *_votes(ruled, VotedFor(now, by, digest)))
 
 
-def _no_vote(world: World, operation: Operation, by: str, digest: str) -> Card | None:
+def _no_vote(services: Services, operation: Operation, by: str, digest: str) -> Card | None:
     """Why no vote of this person is taken, whatever the rules ask; None when one may be."""
     if operation.open_to_votes and any(vote.by == by for vote in operation.votes):
         return operation_cards.note_card(
@@ -108,7 +110,7 @@ def _no_vote(world: World, operation: Operation, by: str, digest: str) -> Card |
         )
     if refusal := _settled(operation, digest, is_open=operation.open_to_votes):
         return refusal
-    why = world.catalog.unable(operation)
+    why = services.catalog.unable(operation)
     return operation_cards.unable_card(operation, why) if why else None
 
 
@@ -118,7 +120,7 @@ def _votes(operation: Operation, voted: VotedFor) -> tuple[Event, ...]:
     return (voted, Approved(voted.at, voted.by)) if last else (voted,)
 
 
-def _may_not_vote(world: World, operation: Operation, by: str) -> Card | None:
+def _may_not_vote(services: Services, operation: Operation, by: str) -> Card | None:
     """Why this person's vote does not count now; None when it does."""
     if by == operation.origin.by:
         return operation_cards.note_card(
@@ -135,9 +137,9 @@ def _may_not_vote(world: World, operation: Operation, by: str) -> Card | None:
         )
     since = operation.ruled_at if operation.state is State.RUNNING else None
     roles = operation.ruling.roles_at(
-        (world.clock.now() - (since or operation.proposed_at)).total_seconds()
+        (services.clock.now() - (since or operation.proposed_at)).total_seconds()
     )
-    if roles_of(world, by) & set(roles):
+    if roles_of(services, by) & set(roles):
         return None
     return operation_cards.note_card(
         words("You may not approve {id}.", id=operation.id), _takes(roles)
@@ -168,13 +170,13 @@ def _settled(operation: Operation, digest: str, *, is_open: bool) -> Card | None
     return None
 
 
-def deny(world: World, request: Request, operation_id: str, digest: str) -> Card | None:
+def deny(services: Services, request: Request, operation_id: str, digest: str) -> Card | None:
     """With a reason: deny. Without one: ask for it in a dialog."""
     if request.kind != "form":
-        operation = world.store.operation(operation_id)
-        refusal = not_open(operation, digest) or _may_decide(world, operation, request.by)
+        operation = services.store.operation(operation_id)
+        refusal = not_open(operation, digest) or _may_decide(services, operation, request.by)
         if refusal is None:
-            world.chat.open_form(
+            services.chat.open_form(
                 request.trigger, operation_cards.deny_form(operation), locale=request.locale
             )
         return refusal
@@ -185,23 +187,25 @@ def deny(world: World, request: Request, operation_id: str, digest: str) -> Card
             words("Press Deny… again and write one."),
         )
     return _ended(
-        world,
-        decided(world, operation_id, lambda now: _denial(world, now, request.by, digest, why)),
+        services,
+        decided(
+            services, operation_id, lambda now: _denial(services, now, request.by, digest, why)
+        ),
     )
 
 
 def _denial(
-    world: World, operation: Operation, by: str, digest: str, why: str
+    services: Services, operation: Operation, by: str, digest: str, why: str
 ) -> Sequence[Event] | Card:
-    refusal = not_open(operation, digest) or _may_decide(world, operation, by)
-    return refusal or (Denied(world.clock.now(), by, why),)
+    refusal = not_open(operation, digest) or _may_decide(services, operation, by)
+    return refusal or (Denied(services.clock.now(), by, why),)
 
 
-def _may_decide(world: World, operation: Operation, by: str) -> Card | None:
-    waited = (world.clock.now() - operation.proposed_at).total_seconds()
-    ruling = current_rules.of_now(world, operation)
-    roles = ruling.roles_at(waited) or tuple(policies.who_may(world.policy, operation.action))
-    if by != operation.origin.by and roles_of(world, by) & set(roles):
+def _may_decide(services: Services, operation: Operation, by: str) -> Card | None:
+    waited = (services.clock.now() - operation.proposed_at).total_seconds()
+    ruling = current_rules.of_now(services, operation)
+    roles = ruling.roles_at(waited) or tuple(policies.who_may(services.policy, operation.action))
+    if by != operation.origin.by and roles_of(services, by) & set(roles):
         return None
     if by == operation.origin.by:
         return operation_cards.note_card(
@@ -212,7 +216,7 @@ def _may_decide(world: World, operation: Operation, by: str) -> Card | None:
     )
 
 
-def withdraw(world: World, request: Request, operation_id: str, digest: str) -> Card | None:
+def withdraw(services: Services, request: Request, operation_id: str, digest: str) -> Card | None:
     """The requester takes it back."""
 
     def decision(operation: Operation) -> Sequence[Event] | Card:
@@ -223,21 +227,21 @@ def withdraw(world: World, request: Request, operation_id: str, digest: str) -> 
                 words("Only the person who asked for {id} can withdraw it.", id=operation.id),
                 words("Use Deny instead."),
             )
-        if not policies.may_ask(world.policy, operation.action, roles_of(world, request.by)):
+        if not policies.may_ask(services.policy, operation.action, roles_of(services, request.by)):
             return operation_cards.note_card(_no_more(operation), words("An approver can deny it."))
-        return (Withdrawn(world.clock.now(), request.by),)
+        return (Withdrawn(services.clock.now(), request.by),)
 
     del digest  # one's own request can be taken back whatever plan one saw
-    return _ended(world, decided(world, operation_id, decision))
+    return _ended(services, decided(services, operation_id, decision))
 
 
-def cancel(world: World, request: Request, operation_id: str, digest: str) -> Card | None:
+def cancel(services: Services, request: Request, operation_id: str, digest: str) -> Card | None:
     """Stop: at once while it waits; as soon as it is safe while it runs."""
 
     def decision(operation: Operation) -> Sequence[Event] | Card:
-        if refusal := may_not_steer(world, operation, request.by):
+        if refusal := may_not_steer(services, operation, request.by):
             return refusal
-        now = world.clock.now()
+        now = services.clock.now()
         if operation.state is State.APPROVED:
             return (Cancelled(now, request.by, "It had not begun."),)
         if operation.state is not State.RUNNING:
@@ -249,17 +253,17 @@ def cancel(world: World, request: Request, operation_id: str, digest: str) -> Ca
         return (Asked(now, request.by, Ask.CANCEL),)
 
     del digest  # stopping is right whatever plan one saw
-    after = decided(world, operation_id, decision)
+    after = decided(services, operation_id, decision)
     if isinstance(after, Operation) and not after.state.over:
         return None
-    return _ended(world, after)
+    return _ended(services, after)
 
 
-def postcopy(world: World, request: Request, operation_id: str, digest: str) -> Card | None:
+def postcopy(services: Services, request: Request, operation_id: str, digest: str) -> Card | None:
     """Ask a running migration to switch to post-copy."""
 
     def decision(operation: Operation) -> Sequence[Event] | Card:
-        if refusal := may_not_steer(world, operation, request.by):
+        if refusal := may_not_steer(services, operation, request.by):
             return refusal
         if operation.state is not State.RUNNING:
             return operation_cards.settled_card(operation)
@@ -267,20 +271,22 @@ def postcopy(world: World, request: Request, operation_id: str, digest: str) -> 
             return operation_cards.note_card(
                 words("{id} was asked for post-copy already.", id=operation.id)
             )
-        return (Asked(world.clock.now(), request.by, Ask.POSTCOPY),)
+        return (Asked(services.clock.now(), request.by, Ask.POSTCOPY),)
 
     del digest
-    after = decided(world, operation_id, decision)
+    after = decided(services, operation_id, decision)
     return after if isinstance(after, Card) else None
 
 
-def may_not_steer(world: World, operation: Operation, by: str) -> Card | None:
+def may_not_steer(services: Services, operation: Operation, by: str) -> Card | None:
     """Why this person may not steer an operation now; a requester who may still ask for it can, and its approvers."""
-    mine, has = by == operation.origin.by, roles_of(world, by)
-    if mine and policies.may_ask(world.policy, operation.action, has):
+    mine, has = by == operation.origin.by, roles_of(services, by)
+    if mine and policies.may_ask(services.policy, operation.action, has):
         return None
-    ruling = current_rules.of_now(world, operation)
-    roles = ruling.roles_at(float("inf")) or tuple(policies.who_may(world.policy, operation.action))
+    ruling = current_rules.of_now(services, operation)
+    roles = ruling.roles_at(float("inf")) or tuple(
+        policies.who_may(services.policy, operation.action)
+    )
     if has & set(roles):
         return None
     if mine:
@@ -299,60 +305,64 @@ def may_not_steer(world: World, operation: Operation, by: str) -> Card | None:
 
 
 # The buttons' one shape
-def details(world: World, request: Request, operation_id: str, digest: str) -> Card:  # noqa: ARG001
+def details(services: Services, request: Request, operation_id: str, digest: str) -> Card:  # noqa: ARG001
     """The whole plan, for one person with any role."""
-    if not roles_of(world, request.by):
+    if not roles_of(services, request.by):
         return operation_cards.note_card(
             words("You may not read plans."), words("It takes any role of the configuration.")
         )
-    return operation_cards.details_card(world.store.operation(operation_id), world.clock.now())
+    return operation_cards.details_card(
+        services.store.operation(operation_id), services.clock.now()
+    )
 
 
-def again(world: World, request: Request, operation_id: str, digest: str) -> Card | None:  # noqa: ARG001
+def again(services: Services, request: Request, operation_id: str, digest: str) -> Card | None:  # noqa: ARG001
     """The same once more, as a new proposal by the person who clicks."""
-    operation = world.store.operation(operation_id)
+    operation = services.store.operation(operation_id)
     if not operation.state.over:
         return operation_cards.settled_card(operation)
-    if not policies.may_ask(world.policy, operation.action, roles_of(world, request.by)):
+    if not policies.may_ask(services.policy, operation.action, roles_of(services, request.by)):
         return operation_cards.note_card(
             words("You may not use `{command}`.", command=operation.action)
         )
-    return propose.again(world, operation, request.by, request.key)
+    return propose.again(services, operation, request.by, request.key)
 
 
-def expire(world: World) -> None:
+def expire(services: Services) -> None:
     """End the proposals whose time is over. Run by the clock; safe to run anywhere, any time."""
-    now = world.clock.now()
-    for operation in world.store.operations(states=(State.PROPOSED,), limit=1000):
+    now = services.clock.now()
+    for operation in services.store.operations(states=(State.PROPOSED,), limit=1000):
         if now >= operation.expires_at and not operation.unreadable:
-            _ended(world, decided(world, operation.id, lambda found: _expiry(world, found)))
+            _ended(
+                services, decided(services, operation.id, lambda found: _expiry(services, found))
+            )
 
 
-def _expiry(world: World, operation: Operation) -> Sequence[Event] | Card:
-    now = world.clock.now()
+def _expiry(services: Services, operation: Operation) -> Sequence[Event] | Card:
+    now = services.clock.now()
     if operation.state is not State.PROPOSED or now < operation.expires_at:
         return operation_cards.settled_card(operation)
     return (Expired(now, BOT),)
 
 
-def remind(world: World) -> None:
+def remind(services: Services) -> None:
     """See to what has waited too long. Run by the clock; safe to run anywhere, any time.
 
     A proposal that its first approvers left lying is shown to the fallback approvers, once. An
     approved operation is handed to the workers again, in case the first time failed. What waits or
     runs much longer than foretold is told.
     """
-    now = world.clock.now()
-    for operation in world.store.operations(states=OPEN, limit=1000):
+    now = services.clock.now()
+    for operation in services.store.operations(states=OPEN, limit=1000):
         if operation.unreadable:
             continue
         lies = operation.state in BUSY and (now - operation.changed_at).total_seconds() > NUDGE
-        if lies and not world.catalog.unable(operation):
-            world.work.enqueue(operation)
-        for mark, note, card in _due(world, operation):
+        if lies and not services.catalog.unable(operation):
+            services.work.enqueue(operation)
+        for mark, note, card in _due(services, operation):
             if not _is_marked(operation, mark, note):
-                in_thread(world, operation, card, mark)
-                decided(world, operation.id, partial(_marked, world, mark, note))
+                in_thread(services, operation, card, mark)
+                decided(services, operation.id, partial(_marked, services, mark, note))
 
 
 def _is_marked(operation: Operation, mark: str, note: Message) -> bool:
@@ -360,9 +370,9 @@ def _is_marked(operation: Operation, mark: str, note: Message) -> bool:
     return mark in operation.marks or str(note) in operation.notes
 
 
-def _due(world: World, operation: Operation) -> tuple[tuple[str, Message, Card], ...]:
+def _due(services: Services, operation: Operation) -> tuple[tuple[str, Message, Card], ...]:
     """What should have been said of an operation by now: its mark, what to note of it in the trail, and the card."""
-    now = world.clock.now()
+    now = services.clock.now()
     waited = (now - operation.proposed_at).total_seconds()
     ruling = operation.ruling
     if (
@@ -372,12 +382,16 @@ def _due(world: World, operation: Operation) -> tuple[tuple[str, Message, Card],
     ):
         note = words("Shown to {roles}.", roles=Names(ruling.fallback, Join.AND))
         return (
-            ("escalated", note, operation_cards.escalation_card(operation, _people(world, ruling))),
+            (
+                "escalated",
+                note,
+                operation_cards.escalation_card(operation, _people(services, ruling)),
+            ),
         )
     if any(isinstance(step, WaitForPerson) for step in operation.plan.steps):
         return ()  # people take the time that they take
     since = operation.changed_at if operation.state is State.APPROVED else operation.began_at
-    patience = max(world.patience, OVERDUE * (operation.plan.prediction.seconds or 0.0))
+    patience = max(services.patience, OVERDUE * (operation.plan.prediction.seconds or 0.0))
     if operation.state in BUSY and since and (now - since).total_seconds() > patience:
         note = words("Told that it is {state} for long.", state=operation.state)
         return (
@@ -390,41 +404,43 @@ def _due(world: World, operation: Operation) -> tuple[tuple[str, Message, Card],
     return ()
 
 
-def _people(world: World, ruling: policies.Ruling) -> tuple[str, ...]:
+def _people(services: Services, ruling: policies.Ruling) -> tuple[str, ...]:
     """User ids with a fallback role; members of user groups are not known, the roles' names stand for them."""
     return tuple(
         sorted(
             {
                 user
                 for role in ruling.fallback
-                if role in world.roles
-                for user in world.roles[role].users
+                if role in services.roles
+                for user in services.roles[role].users
             }
         )
     )
 
 
-def _marked(world: World, mark: str, note: Message, operation: Operation) -> Sequence[Event] | Card:
+def _marked(
+    services: Services, mark: str, note: Message, operation: Operation
+) -> Sequence[Event] | Card:
     if operation.state.over or _is_marked(operation, mark, note):
         return operation_cards.settled_card(operation)
-    return (Noted(world.clock.now(), BOT, note, mark),)
+    return (Noted(services.clock.now(), BOT, note, mark),)
 
 
-def decided(world: World, operation_id: str, decision: Decision) -> Operation | Card:
+def decided(services: Services, operation_id: str, decision: Decision) -> Operation | Card:
     """Decide on the newest state until the decision is stored or refused: compare-and-swap.
 
     Raises:
         ConflictError: the race was lost every time; nothing was stored.
     """
     for _ in range(TRIES):
-        operation = world.store.operation(operation_id)
+        operation = services.store.operation(operation_id)
         if operation.unreadable:
             return operation_cards.unable_card(operation, operation.unreadable)
         verdict = decision(operation)
         if isinstance(verdict, Card):
             return verdict
         try:
-            return commit(world, operation, *verdict)
+            return commit(services, operation, *verdict)
         except ConflictError:
             continue
     raise ConflictError(
@@ -432,32 +448,32 @@ def decided(world: World, operation_id: str, decision: Decision) -> Operation | 
     )
 
 
-def _ended(world: World, operation: Operation | Card) -> Card | None:
+def _ended(services: Services, operation: Operation | Card) -> Card | None:
     """Tell the end where it matters; a card is passed on to the person who clicked."""
     if isinstance(operation, Card):
         return operation
-    tell_end(world, operation)
+    tell_end(services, operation)
     return None
 
 
-def tell_end(world: World, operation: Operation) -> None:
+def tell_end(services: Services, operation: Operation) -> None:
     """Tell how it ended, once, across replicas and crashes."""
-    told(world, operation, operation_cards.ended_note(operation), "end", f"told:{operation.id}")
+    told(services, operation, operation_cards.ended_note(operation), "end", f"told:{operation.id}")
 
 
-def told(world: World, operation: Operation, note: Card, key: str, claim: str) -> None:
+def told(services: Services, operation: Operation, note: Card, key: str, claim: str) -> None:
     """Put a note into the thread, once for each ``key``, and tell the requester, once for each ``claim``."""
-    in_thread(world, operation, note, key)
+    in_thread(services, operation, note, key)
     if operation.origin.by != BOT:
-        world.screen.tell(operation.origin.by, note, claim)
+        services.messages.tell(operation.origin.by, note, claim)
 
 
-def in_thread(world: World, operation: Operation, card: Card, key: str) -> None:
+def in_thread(services: Services, operation: Operation, card: Card, key: str) -> None:
     """Say something under an operation's message, once for each ``key``."""
-    world.screen.note(operation, card, key)
+    services.messages.note(operation, card, key)
 
 
-_BUTTONS: dict[str, Callable[[World, Request, str, str], Card | None]] = {
+_BUTTONS: dict[str, Callable[[Services, Request, str, str], Card | None]] = {
     "op.approve": approve,
     "op.deny": deny,
     "op.withdraw": withdraw,

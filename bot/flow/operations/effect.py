@@ -11,7 +11,7 @@ from bot.domain.cluster import Snapshot
 from bot.domain.metrics import Sweep
 from bot.domain.operation import BOT, GainMeasured, Operation, State
 from bot.domain.steps import MigrateVm
-from bot.flow.context import BUSY, World
+from bot.flow.context import BUSY, Services
 from bot.flow.operations import decide, operation_cards
 
 # What could not be measured by then is not measured: too much else has changed
@@ -19,36 +19,36 @@ REACH = timedelta(hours=1)
 RECENT = 20  # operations that ended lately
 
 
-def measure(world: World, seen: Snapshot, sweep: Sweep) -> None:
+def measure(services: Services, seen: Snapshot, sweep: Sweep) -> None:
     """Record the gain of every operation that promised one and whose last move is long enough ago. Safe to repeat.
 
     While guests move, or have just moved, nobody is measured: the numbers would be of the moves
     themselves.
     """
-    newest = world.store.operations(limit=RECENT)
-    due = [each for each in newest if _waits(world, each, sweep.at)]
+    newest = services.store.operations(limit=RECENT)
+    due = [each for each in newest if _waits(services, each, sweep.at)]
     if (
         not due
-        or any(_disturbs(each, sweep.at, world.settle) for each in newest)
+        or any(_disturbs(each, sweep.at, services.settle) for each in newest)
         or _old(seen, due)
     ):
         return
     loads = {vm.uuid: vm.cpu for vm in sweep.vms if vm.cpu is not None}
     now = placement.loaded(seen, loads)
     for operation in due:
-        evenness = world.catalog.action(operation.action).evenness
+        evenness = services.catalog.action(operation.action).evenness
         if evenness is not None:
-            event = GainMeasured(world.clock.now(), BOT, evenness(now), sweep.at)
-            after = decide.decided(world, operation.id, partial(_once, event))
+            event = GainMeasured(services.clock.now(), BOT, evenness(now), sweep.at)
+            after = decide.decided(services, operation.id, partial(_once, event))
             if isinstance(after, Operation):
-                decide.in_thread(world, after, operation_cards.gain_note(after), "gain")
+                decide.in_thread(services, after, operation_cards.gain_note(after), "gain")
 
 
 def _once(event: GainMeasured, operation: Operation) -> tuple[GainMeasured, ...] | Card:
     return operation_cards.settled_card(operation) if operation.measured is not None else (event,)
 
 
-def _waits(world: World, operation: Operation, at: datetime) -> bool:
+def _waits(services: Services, operation: Operation, at: datetime) -> bool:
     promised = (
         operation.state is State.DONE
         and operation.foretold is not None
@@ -56,7 +56,7 @@ def _waits(world: World, operation: Operation, at: datetime) -> bool:
     )
     return (
         promised
-        and operation.action in world.catalog.commands
+        and operation.action in services.catalog.commands
         and at - operation.changed_at < REACH
     )
 

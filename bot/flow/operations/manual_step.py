@@ -20,71 +20,74 @@ from bot.domain.operation import (
     StepEnded,
 )
 from bot.domain.steps import WaitForPerson
-from bot.flow.context import World
+from bot.flow.context import Services
 from bot.flow.operations import decide, operation_cards
-from bot.flow.operations.step_progress import Telling
+from bot.flow.operations.step_progress import StepProgress
 from bot.ports import Request
 
 LOOK = 2.0  # seconds between two looks whether somebody came
 
 
-def waited(world: World, step: WaitForPerson, told: Telling) -> StepEnded:
+def waited(services: Services, step: WaitForPerson, progress: StepProgress) -> StepEnded:
     """Tell people, and wait, from when the step began: a restart of the bot begins nothing anew.
 
     Raises:
         DroverError: nobody came in time.
         StepCancelledError: a person stopped the operation instead.
     """
-    operation_id, index = told.operation.id, told.index
-    until = _began(world, operation_id, index) + timedelta(seconds=step.patience)
-    told.say(operation_cards.waiting_text(step, until))
+    operation_id, index = progress.operation.id, progress.index
+    until = _began(services, operation_id, index) + timedelta(seconds=step.patience)
+    progress.say(operation_cards.waiting_text(step, until))
     # An edited message wakes nobody.
-    note, claim = operation_cards.pause_note(told.operation, step), f"pause:{operation_id}:{index}"
-    decide.told(world, told.operation, note, f"pause-{index}", claim)
+    note, claim = (
+        operation_cards.pause_note(progress.operation, step),
+        f"pause:{operation_id}:{index}",
+    )
+    decide.told(services, progress.operation, note, f"pause-{index}", claim)
     while True:
-        operation = world.store.operation(operation_id)
+        operation = services.store.operation(operation_id)
         if index in operation.continued:
-            return StepEnded(world.clock.now(), BOT, index)
+            return StepEnded(services.clock.now(), BOT, index)
         if Ask.CANCEL in operation.asked:
             raise StepCancelledError(words("It was waiting for a person."))
-        if world.clock.now() >= until:
+        if services.clock.now() >= until:
             raise DroverError(
                 words("Nobody let it go on within {time}.", time=Duration(step.patience)),
                 step.advice,
             )
-        world.clock.sleep(LOOK)
+        services.clock.sleep(LOOK)
 
 
-def _began(world: World, operation_id: str, index: int) -> datetime:
-    events = world.store.events(operation_id)
+def _began(services: Services, operation_id: str, index: int) -> datetime:
+    events = services.store.events(operation_id)
     return max(each.at for each in events if isinstance(each, StepBegan) and each.index == index)
 
 
-def pressed(world: World, request: Request) -> Card | None:
+def pressed(services: Services, request: Request) -> Card | None:
     """Let an operation go on; the button names the very step, so that an old one lets nothing else go on."""
     operation_id, _, number = request.value.partition(":")
     if number == operation_cards.HELD:
-        return _released(world, request, operation_id)
+        return _released(services, request, operation_id)
 
     def decision(operation: Operation) -> Sequence[Event] | Card:
-        if refusal := decide.may_not_steer(world, operation, request.by):
+        if refusal := decide.may_not_steer(services, operation, request.by):
             return refusal
         if operation.state is not State.RUNNING:
             return operation_cards.settled_card(operation)
         if number != str(operation.waiting):
-            told = words("{id} does not wait there any more.", id=operation.id)
-            return operation_cards.note_card(told, words("Look at its message."))
-        return (Continued(world.clock.now(), request.by, int(number)),)
+            gone = words("{id} does not wait there any more.", id=operation.id)
+            return operation_cards.note_card(gone, words("Look at its message."))
+        return (Continued(services.clock.now(), request.by, int(number)),)
 
-    after = decide.decided(world, operation_id, decision)
+    after = decide.decided(services, operation_id, decision)
     return after if isinstance(after, Card) else None
 
 
-def _released(world: World, request: Request, operation_id: str) -> Card | None:
+def _released(services: Services, request: Request, operation_id: str) -> Card | None:
     """Let an operation that was held go on."""
 
     def decision(operation: Operation) -> Sequence[Event] | Card:
-        if refusal := decide.may_not_steer(world, operation, request.by):
+        if refusal := decide.may_not_steer(services, operation, request.by):
             return refusal
         if operation.state is not State.RUNNING:
             return operation_cards.settled_card(operation)
@@ -92,7 +95,7 @@ def _released(world: World, request: Request, operation_id: str) -> Card | None:
             return operation_cards.note_card(
                 words("{id} goes on already.", id=operation.id), words("Look at its message.")
             )
-        return (Released(world.clock.now(), request.by),)
+        return (Released(services.clock.now(), request.by),)
 
-    after = decide.decided(world, operation_id, decision)
+    after = decide.decided(services, operation_id, decision)
     return after if isinstance(after, Card) else None

@@ -37,7 +37,7 @@ UNSEEN_ADVICE = (
 )
 
 
-class Screen:
+class OperationMessages:
     """Shows operations. State is reread under a lock, so an older state never overwrites a newer one.
 
     Args:

@@ -9,32 +9,36 @@ from bot.domain.card import Card
 from bot.domain.errors import UnknownNameError, UsageError
 from bot.domain.message import words
 from bot.domain.operation import Event, Operation, Origin, Replaced, State, Withdrawn
-from bot.flow.context import World, commit, roles_of
+from bot.flow.context import Services, commit, roles_of
 from bot.flow.operations import decide, operation_cards, propose
 from bot.plugin_api import Action, Picked
 from bot.ports import Request
 
 
-def pressed(world: World, request: Request) -> Card | None:
+def pressed(services: Services, request: Request) -> Card | None:
     """Without answers: ask which steps, in a dialog. With them: propose those."""
     operation_id, _, digest = request.value.partition(":")
-    operation = world.store.operation(operation_id)
-    if refusal := _may_not(world, operation, request.by, digest):
+    operation = services.store.operation(operation_id)
+    if refusal := _may_not(services, operation, request.by, digest):
         return refusal
     if request.kind != "form":
-        world.chat.open_form(
+        services.chat.open_form(
             request.trigger, operation_cards.pick_form(operation), locale=request.locale
         )
         return None
     chosen = [value for _, values in request.answers for value in values.split(",") if value]
-    return _instead(world, operation, tuple(sorted({int(value) for value in chosen})), request, "")
+    return _instead(
+        services, operation, tuple(sorted({int(value) for value in chosen})), request, ""
+    )
 
 
-def typed(world: World, action: Action, wanted: Picked, request: Request, line: str) -> Card | None:
+def typed(
+    services: Services, action: Action, wanted: Picked, request: Request, line: str
+) -> Card | None:
     """Steps of the newest open proposal of an action, or of a named one, by their numbers."""
     mine = [
         each
-        for each in world.store.operations(states=(State.PROPOSED,), limit=1000)
+        for each in services.store.operations(states=(State.PROPOSED,), limit=1000)
         if each.action == action.name
     ]
     found = next((each for each in mine if wanted.operation in ("", each.id)), None)
@@ -47,18 +51,18 @@ def typed(world: World, action: Action, wanted: Picked, request: Request, line: 
             else words("No proposal of `{command}` is open.", command=action.name)
         )
         raise UnknownNameError(told, words("Propose one first, then pick of it."))
-    if refusal := _may_not(world, found, request.by, found.plan.digest):
+    if refusal := _may_not(services, found, request.by, found.plan.digest):
         return refusal
     indexes = tuple(sorted({number - 1 for number in wanted.numbers}))
-    return _instead(world, found, indexes, request, line)
+    return _instead(services, found, indexes, request, line)
 
 
-def _may_not(world: World, operation: Operation, by: str, digest: str) -> Card | None:
+def _may_not(services: Services, operation: Operation, by: str, digest: str) -> Card | None:
     """Why this person may not pick of it now; None when they may."""
-    if operation.action not in world.catalog.pickable:
+    if operation.action not in services.catalog.pickable:
         told = words("`{command}` is approved as a whole.", command=operation.action)
         return operation_cards.note_card(told, words("Ask for something smaller instead."))
-    if not policies.may_ask(world.policy, operation.action, roles_of(world, by)):
+    if not policies.may_ask(services.policy, operation.action, roles_of(services, by)):
         return operation_cards.note_card(
             words("You may not use `{command}`.", command=operation.action)
         )
@@ -66,7 +70,7 @@ def _may_not(world: World, operation: Operation, by: str, digest: str) -> Card |
 
 
 def _instead(
-    world: World, operation: Operation, indexes: tuple[int, ...], request: Request, line: str
+    services: Services, operation: Operation, indexes: tuple[int, ...], request: Request, line: str
 ) -> Card | None:
     """The new proposal first, then the old one's end: a crash in between repeats both, and neither twice."""
     count = len(operation.plan.steps)
@@ -77,7 +81,7 @@ def _instead(
         return operation_cards.note_card(
             words("All of it was picked."), words("Approve {id} as it is.", id=operation.id)
         )
-    action = world.catalog.action(operation.action)
+    action = services.catalog.action(operation.action)
     if action.pick is None:
         return None
     line = (
@@ -86,21 +90,23 @@ def _instead(
     channel = request.channel or operation.origin.channel
     origin = Origin(request.by, channel, line, request.key, operation.origin.reason)
     intent = action.pick(operation.intent, operation.plan, indexes)
-    found = propose.drafted(world, action, intent, origin, replaces=operation.id)
-    return found if isinstance(found, Card) else _replaced(world, operation, found, request.by)
+    found = propose.drafted(services, action, intent, origin, replaces=operation.id)
+    return found if isinstance(found, Card) else _replaced(services, operation, found, request.by)
 
 
-def _replaced(world: World, old: Operation, new: Operation, by: str) -> Card | None:
+def _replaced(services: Services, old: Operation, new: Operation, by: str) -> Card | None:
     def decision(now: Operation) -> Sequence[Event] | Card:
         if now.instead == new.id:
             return ()
-        return decide.not_open(now, old.plan.digest) or (Replaced(world.clock.now(), by, new.id),)
+        return decide.not_open(now, old.plan.digest) or (
+            Replaced(services.clock.now(), by, new.id),
+        )
 
-    after = decide.decided(world, old.id, decision)
+    after = decide.decided(services, old.id, decision)
     if isinstance(after, Card):  # somebody decided on the old one meanwhile: it stands
         if new.state is State.PROPOSED:
-            commit(world, new, Withdrawn(world.clock.now(), by))
+            commit(services, new, Withdrawn(services.clock.now(), by))
         return after
-    decide.tell_end(world, after)
-    propose.lay_out(world, new)
-    return operation_cards.proposed_note(new, "", world.slash)
+    decide.tell_end(services, after)
+    propose.lay_out(services, new)
+    return operation_cards.proposed_note(new, "", services.slash)

@@ -24,7 +24,7 @@ from bot.domain.operation import (
 )
 from bot.domain.plan import Objection, Plan, Refused
 from bot.domain.steps import HoldHost
-from bot.flow.context import BUSY, World, commit, snapshot
+from bot.flow.context import BUSY, Services, commit, snapshot
 from bot.flow.operations import current_rules, operation_cards
 from bot.plugin_api import Action
 from bot.ports import Hypervisor
@@ -33,7 +33,7 @@ LATE = timedelta(minutes=10)  # so long ago it was asked for, and nobody expects
 
 
 def proposed(
-    world: World,
+    services: Services,
     action: Action,
     intent: Any,
     origin: Origin,
@@ -45,15 +45,15 @@ def proposed(
 
     ``plan``: made already, by a watch; it is still asked about at the last moment, as any other.
     """
-    found = drafted(world, action, intent, origin, replaces=replaces, plan=plan)
+    found = drafted(services, action, intent, origin, replaces=replaces, plan=plan)
     if isinstance(found, Card):
         return found
-    lay_out(world, found)
-    return operation_cards.proposed_note(found, "", world.slash)
+    lay_out(services, found)
+    return operation_cards.proposed_note(found, "", services.slash)
 
 
 def drafted(
-    world: World,
+    services: Services,
     action: Action,
     intent: Any,
     origin: Origin,
@@ -65,14 +65,14 @@ def drafted(
 
     Nobody is shown anything yet.
     """
-    found = tried(world, action, intent, origin, replaces=replaces, plan=plan)
+    found = tried(services, action, intent, origin, replaces=replaces, plan=plan)
     if isinstance(found, Refused):
         return operation_cards.refused_card(found)
     return operation_cards.may_not_card(found) if isinstance(found, policies.MayNot) else found
 
 
 def tried(
-    world: World,
+    services: Services,
     action: Action,
     intent: Any,
     origin: Origin,
@@ -82,30 +82,30 @@ def tried(
 ) -> Operation | Refused | policies.MayNot:
     """Plan, ask the policy and store, or what stands against it. Nobody is shown anything yet."""
     if action.recall:
-        intent = action.recall(intent, world.store)
+        intent = action.recall(intent, services.store)
     planned: Plan | Refused | None = plan
     if planned is None:
-        seen = snapshot(world, action.focus(intent))
-        intent = surveyed(world.hypervisor, action, intent, seen)
-        planned = action.plan(intent, seen, world.catalog.rules)
+        seen = snapshot(services, action.focus(intent))
+        intent = surveyed(services.hypervisor, action, intent, seen)
+        planned = action.plan(intent, seen, services.catalog.rules)
     if isinstance(planned, Refused):
         return planned
     if fault := whole.too_long(planned, origin.command, origin.reason):
         return Refused(operation_cards.NOT_PROPOSED, (fault,))
-    if busy := busy_with(world, planned):
+    if busy := busy_with(services, planned):
         return Refused("Not now.", busy)
-    ruling = current_rules.asked(world, action.name, planned, origin)
+    ruling = current_rules.asked(services, action.name, planned, origin)
     if isinstance(ruling, policies.MayNot):
         return ruling
-    return _stored(world, Proposed(
-        at=world.clock.now(),
+    return _stored(services, Proposed(
+        at=services.clock.now(),
         by=origin.by,
         action=action.name,
         intent=intent,
         plan=planned,
         ruling=ruling,
         origin=origin,
-        expires_at=world.clock.now() + timedelta(seconds=ruling.expires),
+        expires_at=services.clock.now() + timedelta(seconds=ruling.expires),
         replaces=replaces,
     ))  # fmt: skip
 
@@ -115,55 +115,57 @@ def surveyed(hypervisor: Hypervisor, action: Action, intent: Any, seen: Snapshot
     return intent if action.survey is None else action.survey(intent, seen, hypervisor)
 
 
-def _stored(world: World, event: Proposed) -> Operation:
-    operation = world.store.propose(event)
-    world.screen.tell_plugins(world.catalog.hooks, operation, event)
+def _stored(services: Services, event: Proposed) -> Operation:
+    operation = services.store.propose(event)
+    services.messages.tell_plugins(services.catalog.hooks, operation, event)
     return operation
 
 
-def lay_out(world: World, operation: Operation) -> Operation:
+def lay_out(services: Services, operation: Operation) -> Operation:
     """Show a proposed operation where approvers look, and approve at once what needs no vote.
 
     Safe to repeat.
     """
     if operation.unreadable:
         return operation
-    world.screen.post(operation.id, world.places.approvals)
-    attach(world, operation)
-    if operation.ruling.automatic and world.places.ops:
-        world.screen.post(operation.id, world.places.ops)  # nobody was asked, so everybody is told
+    services.messages.post(operation.id, services.places.approvals)
+    attach(services, operation)
+    if operation.ruling.automatic and services.places.ops:
+        services.messages.post(
+            operation.id, services.places.ops
+        )  # nobody was asked, so everybody is told
     if operation.state is State.PROPOSED and not operation.ruling.votes:
-        operation = _approved_by_rule(world, operation)
-    if operation.state in BUSY and not world.catalog.unable(operation):
-        world.work.enqueue(operation)
+        operation = _approved_by_rule(services, operation)
+    if operation.state in BUSY and not services.catalog.unable(operation):
+        services.work.enqueue(operation)
     return operation
 
 
-def attach(world: World, operation: Operation) -> None:
+def attach(services: Services, operation: Operation) -> None:
     """Put the whole plan beneath its message when the message does not show all of it, once for each plan."""
     texts = operation_cards.attached(operation)
     for number, text in enumerate(texts, 1):
         card = operation_cards.whole_card(operation, number, len(texts), text)
-        world.screen.note(operation, card, f"whole-{operation.plan.digest}-{number}")
+        services.messages.note(operation, card, f"whole-{operation.plan.digest}-{number}")
 
 
-def _approved_by_rule(world: World, operation: Operation) -> Operation:
+def _approved_by_rule(services: Services, operation: Operation) -> Operation:
     """Approve what needs no vote, by the rule of this moment; a crash may have come between the two.
 
     What was proposed too long ago is nobody's wish any more and expires.
     """
-    now = world.clock.now()
+    now = services.clock.now()
     if now - operation.proposed_at > LATE or now >= operation.expires_at:
-        return commit(world, operation, Expired(now, BOT))
-    today = current_rules.asked(world, operation.action, operation.plan, operation.origin)
+        return commit(services, operation, Expired(now, BOT))
+    today = current_rules.asked(services, operation.action, operation.plan, operation.origin)
     if isinstance(today, policies.MayNot):
         return operation
     if today.votes:
-        return commit(world, operation, RulingChanged(now, BOT, today))
-    return commit(world, operation, Approved(now, BOT))
+        return commit(services, operation, RulingChanged(now, BOT, today))
+    return commit(services, operation, Approved(now, BOT))
 
 
-def busy_with(world: World, plan: Plan, *, but: str = "") -> tuple[Objection, ...]:
+def busy_with(services: Services, plan: Plan, *, but: str = "") -> tuple[Objection, ...]:
     """Objections for guests that another approved or running operation works on, before it waits for people."""
     mine = _touched(plan, near(plan.steps, range(len(plan.steps))))
     lost = {step.host for step in plan.steps if isinstance(step, HoldHost) and step.on}
@@ -173,7 +175,7 @@ def busy_with(world: World, plan: Plan, *, but: str = "") -> tuple[Objection, ..
             f"{other.id} ({other.plan.title}) is {other.state} and touches the same VM.",
             "Wait until it ends, or cancel it.",
         )
-        for other in world.store.operations(states=BUSY, limit=1000)
+        for other in services.store.operations(states=BUSY, limit=1000)
         if other.id != but and mine & _touched(other.plan, (*other.under_way, *other.near), lost)
     )
 
@@ -184,28 +186,28 @@ def _touched(plan: Plan, indexes: Iterable[int], lost: Collection[str] = ()) -> 
     return {uuid for step in steps if not set(step.hosts) & set(lost) for uuid in step.vms}
 
 
-def again(world: World, operation: Operation, by: str, key: str) -> Card | None:
+def again(services: Services, operation: Operation, by: str, key: str) -> Card | None:
     """Propose the same intent anew, on the cluster as it is now."""
     origin = replace(operation.origin, by=by, key=key, automatic=False)
     return proposed(
-        world,
-        world.catalog.action(operation.action),
+        services,
+        services.catalog.action(operation.action),
         operation.intent,
         origin,
         replaces=operation.id,
     )
 
 
-def again_unless_refused_alike(world: World, operation: Operation) -> Card | None:
+def again_unless_refused_alike(services: Services, operation: Operation) -> Card | None:
     """The same for who asked, after the plan was found stale; None when the very same stands against it still."""
     action, origin = (
-        world.catalog.action(operation.action),
+        services.catalog.action(operation.action),
         replace(operation.origin, key=f"{operation.id}/again", automatic=False),
     )
-    found = tried(world, action, operation.intent, origin, replaces=operation.id)
+    found = tried(services, action, operation.intent, origin, replaces=operation.id)
     if isinstance(found, Operation):
-        lay_out(world, found)
-        return operation_cards.proposed_note(found, "", world.slash)
+        lay_out(services, found)
+        return operation_cards.proposed_note(found, "", services.slash)
     if isinstance(found, policies.MayNot):
         return operation_cards.may_not_card(found)
     told = set(operation.objections) <= set(found.objections)

@@ -11,7 +11,7 @@ from bot.domain.errors import DroverError, StepLostError
 from bot.domain.operation import BOT, Event, Operation, Replanned, StepSkipped
 from bot.domain.plan import Objection, Spread
 from bot.domain.steps import MigrateVm, Step
-from bot.flow.context import World, snapshot
+from bot.flow.context import Services, snapshot
 from bot.plugin_api import Action, NextGood, Rechecked, Underway
 
 
@@ -24,7 +24,7 @@ class Rechecks:
     guest then counts as it is seen.
     """
 
-    world: World
+    services: Services
     loads: dict[str, float] = field(default_factory=dict)
     # The last snapshot that was looked at, if any
     newest: list[Snapshot] = field(default_factory=list)
@@ -35,7 +35,7 @@ class Rechecks:
         Steps on a host that does not answer are not judged: unreachable is not dead, and they wait
             for it.
         """
-        action = self.world.catalog.action(operation.action)
+        action = self.services.catalog.action(operation.action)
         if action.next_good is None or not turn:
             return ()
         seen = self._seen(action, operation)
@@ -51,7 +51,7 @@ class Rechecks:
 
         A guest that has crashed, or that people must look for, is no excuse.
         """
-        action = self.world.catalog.action(operation.action)
+        action = self.services.catalog.action(operation.action)
         step = operation.plan.steps[index]
         if action.next_good is None or isinstance(error, StepLostError):
             return None
@@ -66,7 +66,7 @@ class Rechecks:
         return (
             None
             if why is None
-            else StepSkipped(self.world.clock.now(), BOT, index, _with(why, error))
+            else StepSkipped(self.services.clock.now(), BOT, index, _with(why, error))
         )
 
     def _judged(
@@ -79,7 +79,7 @@ class Rechecks:
     ) -> Rechecked:
         done = frozenset(each.index for each in operation.ended)
         underway = Underway(operation.plan, done, left, turn)
-        return next_good(operation.intent, underway, seen, self.world.catalog.rules)
+        return next_good(operation.intent, underway, seen, self.services.catalog.rules)
 
     def _events(
         self,
@@ -89,7 +89,7 @@ class Rechecks:
         turn: tuple[int, ...],
         verdict: Rechecked,
     ) -> Iterable[Event]:
-        now, steps = self.world.clock.now(), operation.plan.steps
+        now, steps = self.services.clock.now(), operation.plan.steps
         if verdict.rest is not None and verdict.rest != tuple(steps[index] for index in left):
             _only_what_it_may(action, verdict.rest)
             return (Replanned(now, BOT, verdict.rest, verdict.why),)
@@ -103,7 +103,7 @@ class Rechecks:
 
     def _seen(self, action: Action, operation: Operation, but: int = -1) -> Snapshot:
         """The cluster now; moves under way have arrived, and guests moved by this operation have their old load."""
-        fresh = snapshot(self.world, action.focus(operation.intent), but=operation.id)
+        fresh = snapshot(self.services, action.focus(operation.intent), but=operation.id)
         self.newest[:] = [fresh]
         steps = operation.plan.steps
         under_way = _moves(steps[index] for index in operation.under_way if index != but)

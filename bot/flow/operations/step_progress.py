@@ -9,14 +9,14 @@ from threading import Lock
 from bot.domain.cluster import Job
 from bot.domain.message import Message
 from bot.domain.operation import BOT, Ask, Noted, Operation, Progress
-from bot.flow.context import World, record
+from bot.flow.context import Services, record
 
 
-class Board:
+class OperationProgress:
     """What the steps of one operation have to tell, shown as one. Safe to share by threads."""
 
-    def __init__(self, world: World, operation_id: str) -> None:
-        self._world, self._id = world, operation_id
+    def __init__(self, services: Services, operation_id: str) -> None:
+        self._services, self._id = services, operation_id
         self._parts: dict[int, Progress] = {}
         self._line: Message = ""
         self._lock = Lock()
@@ -45,16 +45,16 @@ class Board:
             parts.insert(0, Progress(text=self._line, asks=frozenset({Ask.CANCEL})))
         asks = frozenset[Ask]().union(*(part.asks for part in parts))
         whole = replace(parts[0], asks=asks, beside=tuple(parts[1:]))
-        self._world.screen.progress(self._id, whole)
+        self._services.messages.progress(self._id, whole)
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
+class StepProgress:
     """The ``Progress`` port of one step of a running operation."""
 
-    world: World
+    services: Services
     operation: Operation
-    board: Board
+    overall: OperationProgress
     index: int
 
     def report(self, job: Job, asks: Collection[Ask] = ()) -> None:
@@ -67,17 +67,17 @@ class Telling:
 
     def note(self, text: Message) -> None:
         """Put a line into the audit trail."""
-        record(self.world, self.operation.id, Noted(self.world.clock.now(), BOT, text))
+        record(self.services, self.operation.id, Noted(self.services.clock.now(), BOT, text))
 
     def asked(self) -> frozenset[Ask]:
         """What people have asked so far."""
-        return self.world.store.operation(self.operation.id).asked
+        return self.services.store.operation(self.operation.id).asked
 
     def sleep(self, seconds: float) -> None:
         """Wait, by the core's clock."""
-        self.world.clock.sleep(seconds)
+        self.services.clock.sleep(seconds)
 
     def _show(self, progress: Progress) -> None:
-        self.board.put(
+        self.overall.put(
             self.index, replace(progress, title=self.operation.plan.steps[self.index].title)
         )

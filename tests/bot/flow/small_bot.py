@@ -19,9 +19,9 @@ from bot.domain.plan import Risk
 from bot.domain.policy import Policy, Rule
 from bot.flow.commands import dispatcher
 from bot.flow.commands.queries import Core
-from bot.flow.context import Places, Role, World
+from bot.flow.context import Places, Role, Services
 from bot.flow.operations import operation_cards, perform
-from bot.flow.operations.operation_messages import Screen
+from bot.flow.operations.operation_messages import OperationMessages
 from bot.ports import Request
 from bot.testing import FakeHypervisor, TickingClock, drawn
 from bot.testing.chat import FakeChat
@@ -60,7 +60,7 @@ class QueuedWork:
 class Bot:
     """The bot and what a test does with it."""
 
-    world: World
+    services: Services
     hypervisor: FakeHypervisor
     chat: FakeChat
     clock: TickingClock
@@ -103,7 +103,7 @@ class Bot:
     def works(self) -> None:
         """Let the workers run dry."""
         while self.work.ids:
-            perform.perform(self.world, self.work.ids.pop(0))
+            perform.perform(self.services, self.work.ids.pop(0))
 
     def operation(self, number: int = 1) -> Operation:
         return self.store.operation(f"op-{number}")
@@ -124,15 +124,15 @@ class Bot:
 
     def forgets(self) -> None:
         """What the process knew is gone, as after a kill; what is stored, and what the chat shows, is there."""
-        loaded = self.world.catalog
-        screen = Screen(
+        loaded = self.services.catalog
+        screen = OperationMessages(
             self.store, self.chat, partial(operation_cards.operation_card, pickable=loaded.pickable)
         )
-        self.world = replace(self.world, screen=screen)
+        self.services = replace(self.services, messages=screen)
 
     def unsaid(self) -> set[str]:
         """What the outbox still has to say something about."""
-        lanes = self.world.screen._outbox._lanes.values()
+        lanes = self.services.messages._outbox._lanes.values()
         return {item.subject for lane in lanes for item in lane.items}
 
     def where(self, name: str) -> list[str]:
@@ -145,7 +145,7 @@ class Bot:
         if not self.store.accept(request):
             return None
         before = len(self.chat.whispers)
-        dispatcher.handled(self.world, request)
+        dispatcher.handled(self.services, request)
         mine = [each.card for each in self.chat.whispers[before:] if each.user == request.by]
         return mine[-1] if mine else None
 
@@ -179,11 +179,11 @@ def small_bot(
     plugins: tuple[str, ...] = ("migrate",),
     tables: Mapping[str, Any] | None = None,
     extra: tuple[object, ...] = (),
-    **world_of: Any,
+    **services_of: Any,
 ) -> Bot:
     """``tables``: the plugins' settings; ``extra``: more plugins.
 
-    ``world_of``: fields of the world that differ.
+    ``services_of``: fields of the services that differ.
     """
     clock = TickingClock()
     hypervisor = FakeHypervisor(drawn(cluster), clock)
@@ -192,17 +192,17 @@ def small_bot(
     store = SqlStore(f"sqlite:///{tmp_path}/drover.sqlite", loaded.codec(), clock=clock)
     work = QueuedWork()
     usual: dict[str, Any] = {"policy": POLICY, "roles": ROLES, "patience": 30.0}
-    world = World(
+    services = Services(
         catalog=loaded,
         store=store,
         chat=chat,
         hypervisor=hypervisor,
         clock=clock,
         work=work,
-        screen=Screen(
+        messages=OperationMessages(
             store, chat, partial(operation_cards.operation_card, pickable=loaded.pickable)
         ),
         places=Places("CAPPROVALS", "COPS"),
-        **{**usual, **world_of},
+        **{**usual, **services_of},
     )
-    return Bot(world, hypervisor, chat, clock, store, work)
+    return Bot(services, hypervisor, chat, clock, store, work)

@@ -50,19 +50,19 @@ def in_thread(bot: Bot) -> list[str]:
 
 def without(bot: Bot, role: str, user: str) -> None:
     """Take a role from a person."""
-    roles = dict(bot.world.roles)
+    roles = dict(bot.services.roles)
     roles[role] = replace(roles[role], users=roles[role].users - {user})
-    bot.world = replace(bot.world, roles=roles)
+    bot.services = replace(bot.services, roles=roles)
 
 
 def test_fallback_approvers_may_vote_only_after_a_time_and_are_called_once(bot: Bot) -> None:
     value = proposed(bot)
     assert "may not approve" in text(bot.clicks("op.approve", value, "UDORA"))
-    decide.remind(bot.world)
+    decide.remind(bot.services)
     assert in_thread(bot) == []
     bot.clock.turn(1801)
-    decide.remind(bot.world)
-    decide.remind(bot.world)
+    decide.remind(bot.services)
+    decide.remind(bot.services)
     (called,) = in_thread(bot)
     assert "UDORA" in called
     assert "still waits for" in called
@@ -77,9 +77,9 @@ def test_an_escalation_that_the_chat_lost_is_said_later(bot: Bot) -> None:
     proposed(bot)
     bot.clock.turn(1801)
     bot.chat.fail("post")
-    decide.remind(bot.world)
+    decide.remind(bot.services)
     assert in_thread(bot) == []
-    bot.world.screen.catch_up()
+    bot.services.messages.catch_up()
     assert len(in_thread(bot)) == 1
 
 
@@ -146,18 +146,18 @@ def test_a_freeze_that_began_between_approval_and_start_stops_it(bot: Bot) -> No
 def test_an_approved_operation_that_the_queue_lost_is_handed_to_it_again(bot: Bot) -> None:
     bot.clicks("op.approve", proposed(bot), "UBRUNO")
     bot.work.ids.clear()
-    decide.remind(bot.world)
+    decide.remind(bot.services)
     assert bot.work.ids == []
     bot.clock.turn(decide.NUDGE + 1)
-    decide.remind(bot.world)
+    decide.remind(bot.services)
     assert bot.work.ids == ["op-1"]
 
 
 def test_waiting_long_for_its_turn_is_told_once(bot: Bot) -> None:
     bot.clicks("op.approve", proposed(bot), "UBRUNO")
     bot.clock.turn(HOUR)
-    decide.remind(bot.world)
-    decide.remind(bot.world)
+    decide.remind(bot.services)
+    decide.remind(bot.services)
     assert sum("is approved for" in said or "'approved'" in said for said in in_thread(bot)) == 1
 
 
@@ -166,8 +166,8 @@ def test_the_end_is_told_even_when_the_chat_failed_at_first(bot: Bot) -> None:
     bot.chat.fail("tell")
     bot.clicks("op.withdraw", value, "UANA")
     assert not any("Withdrawn" in text(card) for card in bot.chat.shown_to("UANA"))
-    bot.world.screen.catch_up()
-    bot.world.screen.catch_up()
+    bot.services.messages.catch_up()
+    bot.services.messages.catch_up()
     assert sum("Withdrawn" in text(card) for card in bot.chat.shown_to("UANA")) == 1
 
 
@@ -175,8 +175,8 @@ def test_a_decision_whose_telling_a_crash_cut_off_is_told_after_the_start(bot: B
     proposed(bot)
     operation = bot.operation()
     bot.store.append(operation, decide.Withdrawn(bot.clock.now(), "UANA"))
-    dispatcher.picked_up(bot.world)
-    dispatcher.picked_up(bot.world)
+    dispatcher.picked_up(bot.services)
+    dispatcher.picked_up(bot.services)
     assert sum("Withdrawn" in text(card) for card in bot.chat.shown_to("UANA")) == 1
     assert "Withdrawn" in str(bot.shown().title)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bot.flow.commands import dispatcher
-from bot.flow.commands.dispatcher import Desk, Lane, Turns, lane_of
+from bot.flow.commands.dispatcher import Lane, RequestWorkers, Turns, lane_of
 from bot.ports import Request
 from tests.bot.flow.small_bot import Bot, small_bot
 
@@ -27,8 +27,8 @@ def bot(tmp_path: Path) -> Iterator[Bot]:
 
 
 @pytest.fixture
-def desk(bot: Bot) -> Iterator[Desk]:
-    made = Desk(bot.world, 2)
+def workers(bot: Bot) -> Iterator[RequestWorkers]:
+    made = RequestWorkers(bot.services, 2)
     yield made
     made.stop(10)
 
@@ -51,39 +51,39 @@ def desk(bot: Bot) -> Iterator[Desk]:
     ],
 )
 def test_every_request_has_its_lane(bot: Bot, request_: dict[str, str], lane: Lane) -> None:
-    assert lane_of(bot.world, asked(bot, "key", **request_)) is lane
+    assert lane_of(bot.services, asked(bot, "key", **request_)) is lane
 
 
 def test_a_decision_and_a_dialog_do_not_wait_for_slow_queries(
-    bot: Bot, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    bot: Bot, workers: RequestWorkers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go, order, done = threading.Event(), [], threading.Semaphore(0)
     real = dispatcher.handled
 
-    def slow(world: object, request: Request) -> None:
+    def slow(services: object, request: Request) -> None:
         if request.text == "status":
             assert go.wait(10)
         order.append(request.key)
-        real(bot.world, request)
+        real(bot.services, request)
         done.release()
 
     bot.types("migrate web-1 to host-b")
     monkeypatch.setattr(dispatcher, "handled", slow)
-    desk.start()
+    workers.start()
     for number in range(1000):
         request = asked(bot, f"query-{number}", text="status", by=f"U{number % 50}")
-        desk._put(request)
+        workers._put(request)
     click = asked(bot, "vote", kind="click", action="op.approve", value=bot.value(), by="UBRUNO")
     dialog = asked(bot, "dialog", text="host maintenance")
     for request in (click, dialog):
-        assert desk.accept(request)
-    desk.wake()
+        assert workers.accept(request)
+    workers.wake()
     assert done.acquire(timeout=10)
     assert done.acquire(timeout=10)
     assert sorted(order) == ["dialog", "vote"]
     assert bot.operation().votes_missing == 0
     assert "dialog" in bot.chat.forms
-    for turns in desk._lanes.values():
+    for turns in workers._lanes.values():
         turns._waiting.clear()
     go.set()
 

@@ -32,8 +32,8 @@ def nightly(tmp_path: Path) -> Iterator[tuple[Bot, Monitor]]:
         FakeSampler(bot.hypervisor, bot.clock), series, series, bot.clock, replica="one"
     )
     watches = catalog.load(["host_check"]).watches
-    bot.world = replace(
-        bot.world, catalog=replace(bot.world.catalog, watches=watches), monitor=monitor
+    bot.services = replace(
+        bot.services, catalog=replace(bot.services.catalog, watches=watches), monitor=monitor
     )
     for host in ("host-a", "host-b", "host-c"):
         bot.hypervisor.change(host, pools=(POOL,))
@@ -46,7 +46,7 @@ def ticks_until(so: Callable[[], bool], bot: Bot, monitor: Monitor) -> None:
     """Tick, and on until it is so; what is gathered comes from a thread of its own."""
 
     def look() -> bool:
-        watch.tick(bot.world, monitor, bot.hypervisor.snapshot)
+        watch.tick(bot.services, monitor, bot.hypervisor.snapshot)
         return so()
 
     until(look, "what is gathered is in")
@@ -91,9 +91,11 @@ def test_a_host_that_hangs_delays_neither_the_sweeps_nor_the_other_watches(
         return Looked()
 
     slow, quick = Watch("slow", timedelta(0), look, gather=hang), Watch("quick", timedelta(0), look)
-    bot.world = replace(bot.world, catalog=replace(bot.world.catalog, watches=(slow, quick)))
+    bot.services = replace(
+        bot.services, catalog=replace(bot.services.catalog, watches=(slow, quick))
+    )
     for _ in range(3):
-        watch.tick(bot.world, monitor, bot.hypervisor.snapshot)
+        watch.tick(bot.services, monitor, bot.hypervisor.snapshot)
     assert looks == [None] * 3
     answers.set()
     ticks_until(lambda: "answered at last" in looks, bot, monitor)

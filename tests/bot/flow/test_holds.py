@@ -112,7 +112,7 @@ def test_l13_a_hold_is_stored_before_the_next_step_begins_and_outlives_the_opera
     assert bot.operation().state is State.DONE, bot.operation()
     (hold,) = bot.store.holds()
     assert (hold.host, hold.operation, hold.proof) == ("host-a", "op-1", None)
-    assert snapshot(bot.world).host("host-a").held
+    assert snapshot(bot.services).host("host-a").held
 
 
 def test_a_step_that_is_skipped_stops_no_other(bot: Bot) -> None:
@@ -129,7 +129,7 @@ def test_a_step_that_is_skipped_stops_no_other(bot: Bot) -> None:
 
 def test_l20_nothing_is_placed_on_a_held_host(bot: Bot) -> None:
     bot.store.put_hold(Hold("host-b", bot.clock.now(), "", "op-9"))
-    seen = snapshot(bot.world)
+    seen = snapshot(bot.services)
     against = placement.objections(seen, seen.vm("web-1"), "host-b", placement.CORE_RULES)
     assert [each.code for each in against] == ["held"]
     said = text(bot.types("migrate web-1 to host-b"))
@@ -148,4 +148,4 @@ def test_a_step_on_a_host_that_is_proven_off_ends_at_once(bot: Bot) -> None:
     (*_, ended) = bot.store.events("op-1")
     assert isinstance(ended, Failed)
     assert str(ended.why) == "host-a is off, and op-9 starts its VMs elsewhere."
-    assert (bot.clock.now() - now).total_seconds() < bot.world.patience
+    assert (bot.clock.now() - now).total_seconds() < bot.services.patience

@@ -118,10 +118,10 @@ def test_a_click_after_expiry_is_refused_and_nothing_is_done(bot: Bot) -> None:
 def test_the_clock_expires_a_proposal_and_tells_the_requester(bot: Bot) -> None:
     proposed(bot)
     bot.clock.turn(599)
-    decide.expire(bot.world)
+    decide.expire(bot.services)
     assert bot.operation().state is State.PROPOSED
     bot.clock.turn(2)
-    decide.expire(bot.world)
+    decide.expire(bot.services)
     assert bot.operation().state is State.EXPIRED
     assert any("Expired" in text(card) for card in bot.chat.shown_to("UANA"))
 
@@ -355,7 +355,7 @@ def test_a_message_whose_place_could_not_be_stored_is_not_lost_out_of_sight(
         bot.works()
     assert bot.operation().state is State.DONE, "nobody waits for a message"
     assert bot.store.copies("op-1") == ()
-    bot.world.screen.catch_up()
+    bot.services.messages.catch_up()
     (ref, *_) = bot.chat.messages
     assert "Done" in str(bot.chat.messages[ref].title)
     replies = [
@@ -373,8 +373,8 @@ def test_a_request_left_unhandled_by_a_crash_is_answered_once_after_the_start(bo
     )
     assert bot.store.accept(request)
     (left,) = bot.store.unhandled()
-    dispatcher.handled(bot.world, left)
-    dispatcher.handled(bot.world, left)
+    dispatcher.handled(bot.services, left)
+    dispatcher.handled(bot.services, left)
     assert bot.store.unhandled() == ()
     proposals = [event for event in bot.store.events("op-1") if isinstance(event, Proposed)]
     assert len(proposals) == 1
@@ -397,7 +397,7 @@ class Loud:
 
 def test_a_failing_plugin_hook_stops_nobody(bot: Bot) -> None:
     loud = catalog.load(("migrate",), extra=(Core(), Loud()))
-    bot.world = replace(bot.world, catalog=loud)
+    bot.services = replace(bot.services, catalog=loud)
     value = proposed(bot)
     bot.clicks("op.approve", value, "UBRUNO")
     bot.works()

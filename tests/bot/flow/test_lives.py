@@ -101,10 +101,10 @@ class Watched(SqlStore):
         return after
 
     def _faults(self, operation: Operation, begun: Event) -> Iterator[str]:
-        world, origin = self.bot.world, operation.origin
-        roles = frozenset(world.roles) if origin.by == BOT else roles_of(world, origin.by)
+        services, origin = self.bot.services, operation.origin
+        roles = frozenset(services.roles) if origin.by == BOT else roles_of(services, origin.by)
         asked = policies.ruling(
-            world.policy,
+            services.policy,
             operation.action,
             operation.plan,
             roles,
@@ -114,7 +114,9 @@ class Watched(SqlStore):
         if not isinstance(asked, Ruling):
             yield f"begun although {asked.text}"
             return
-        good = [vote for vote in operation.votes if roles_of(world, vote.by) & set(asked.approvers)]
+        good = [
+            vote for vote in operation.votes if roles_of(services, vote.by) & set(asked.approvers)
+        ]
         if len(good) < asked.votes:
             yield f"begun with {len(good)} of {asked.votes} votes"
         if origin.by == BOT and not good and not asked.automatic:
@@ -166,7 +168,7 @@ class Lives(RuleBasedStateMachine):
         """As the listeners do: stored first, a duplicate dropped, then handled."""
         self.sent.append(request)
         if self.bot.store.accept(request):
-            dispatcher.handled(self.bot.world, request)
+            dispatcher.handled(self.bot.services, request)
 
     def _key(self) -> str:
         self.count += 1
@@ -244,13 +246,13 @@ class Lives(RuleBasedStateMachine):
 
     @rule(policy=st.sampled_from(POLICIES))
     def rules_change(self, policy: Policy) -> None:
-        self.bot.world = replace(self.bot.world, policy=policy)
+        self.bot.services = replace(self.bot.services, policy=policy)
 
     @rule(vm=st.sampled_from(("web-1", "app-1")), to=st.sampled_from(("host-b", "host-c")), automatic=st.booleans(),
           causes=st.sampled_from(((), ("UBRUNO",))))  # fmt: skip
     def bot_proposes(self, vm: str, to: str, automatic: bool, causes: tuple[str, ...]) -> None:  # noqa: FBT001
         wanted = Proposal("migrate", Migrate(vm, to), automatic=automatic, causes=causes)
-        watch.proposed(self.bot.world, wanted, "some")
+        watch.proposed(self.bot.services, wanted, "some")
 
     @rule(silent=st.sampled_from((0, 601)))
     def is_restarted(self, silent: int) -> None:
@@ -288,12 +290,12 @@ class Lives(RuleBasedStateMachine):
 
     @rule()
     def ticks(self) -> None:
-        decide.expire(self.bot.world)
-        decide.remind(self.bot.world)
+        decide.expire(self.bot.services)
+        decide.remind(self.bot.services)
         self._catches_up()
 
     def _catches_up(self) -> None:
-        self.bot.world.screen.catch_up()
+        self.bot.services.messages.catch_up()
         self.bot.chat.flush()
 
     @rule(method=st.sampled_from(("post", "later", "tell", "whisper")), after=st.booleans())
@@ -315,7 +317,7 @@ class Lives(RuleBasedStateMachine):
         """At the at-th call of one method of the store, before or after its effect; then it is started again."""
         with dying(self.bot, method, at, after=after):
             while self.bot.work.ids:
-                perform.perform(self.bot.world, self.bot.work.ids[0])
+                perform.perform(self.bot.services, self.bot.work.ids[0])
                 self.bot.work.ids.pop(0)
         self._restarts()
 
@@ -348,8 +350,8 @@ class Lives(RuleBasedStateMachine):
         self.bot.chat.owed.clear()
         self.bot.forgets()
         for request in self.bot.store.take_over():
-            dispatcher.handled(self.bot.world, request)
-        dispatcher.picked_up(self.bot.world)
+            dispatcher.handled(self.bot.services, request)
+        dispatcher.picked_up(self.bot.services)
 
     # what must hold
 

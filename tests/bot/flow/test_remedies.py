@@ -39,7 +39,7 @@ class Ward:
         """Sweep and look, until whatever must hold has held."""
         for _ in range(2):
             self.monitor.due.clear()
-            watch.tick(self.bot.world, self.monitor, self.bot.hypervisor.snapshot)
+            watch.tick(self.bot.services, self.monitor, self.bot.hypervisor.snapshot)
             self.bot.clock.turn(HOLD)
 
     def alert(self, title: str) -> Card:
@@ -55,7 +55,7 @@ def ward(tmp_path: Path) -> Iterator[Ward]:
     series = SqlSeries(f"sqlite:///{tmp_path}/drover.sqlite")
     sampler = FakeSampler(bot.hypervisor, bot.clock)
     monitor = Monitor(sampler, series, series, bot.clock, replica="one")
-    bot.world = replace(bot.world, monitor=monitor)
+    bot.services = replace(bot.services, monitor=monitor)
     yield Ward(bot, monitor, sampler)
     series.close()
     bot.store.close()
@@ -157,7 +157,7 @@ def test_a_silent_host_is_looked_at_and_a_pool_s_growth_foretold(ward: Ward) -> 
 
 def test_a_remedy_whose_plugin_is_not_enabled_has_no_button(ward: Ward) -> None:
     loaded = catalog.load(["monitor"], extra=(Core(),))
-    ward.bot.world = replace(ward.bot.world, catalog=loaded)
+    ward.bot.services = replace(ward.bot.services, catalog=loaded)
     crashed(ward)
     ward.looks()
     rows = [row for row in ward.alert("web-1 crashed").elements if isinstance(row, Buttons)]

@@ -12,7 +12,7 @@ from bot.flow.commands import dispatcher
 from bot.flow.commands.dispatcher import picked_up
 from bot.flow.context import Role
 from bot.flow.operations import operation_cards
-from bot.flow.operations.operation_messages import Screen
+from bot.flow.operations.operation_messages import OperationMessages
 from bot.ports import Request
 from tests.bot.flow.small_bot import Bot, small_bot, text
 
@@ -48,8 +48,8 @@ def test_the_message_of_an_operation_that_is_over_is_forgotten_when_it_is_gone(b
     bot.works()
     del bot.chat.messages[old]
     before = len(bot.chat.lost)
-    bot.world.screen.show("op-1")
-    bot.world.screen.show("op-1")
+    bot.services.messages.show("op-1")
+    bot.services.messages.show("op-1")
     assert bot.store.copies("op-1") == ()
     assert len(bot.chat.lost) == before + 1, "a message that is gone is not edited again"
 
@@ -63,8 +63,8 @@ def test_a_proposal_that_cannot_be_posted_is_told_and_shown_when_it_can(bot: Bot
     told = " ".join(str(each.card.text) for each in bot.chat.whispers)
     assert "op-1 is proposed, but its message cannot be posted" in told
     assert bot.store.copies("op-1") == ()
-    bot.world.screen.catch_up()
-    bot.world.screen.catch_up()
+    bot.services.messages.catch_up()
+    bot.services.messages.catch_up()
     assert str(bot.shown().title).startswith("Approve?")
     assert sum("cannot be posted" in str(each.card.text) for each in bot.chat.whispers) == 1
 
@@ -106,7 +106,7 @@ def test_a_restored_database_edits_no_message_of_before(bot: Bot, tmp_path: Path
     again = small_bot(tmp_path / "restored")
     again.chat = bot.chat
     again.clock.turn(3600)
-    again.world = replace(again.world, chat=bot.chat)
+    again.services = replace(again.services, chat=bot.chat)
     again.forgets()
     again.types("migrate db-1 to host-b")
     assert bot.chat.messages[old] == before
@@ -116,13 +116,13 @@ def test_a_restored_database_edits_no_message_of_before(bot: Bot, tmp_path: Path
 
 def test_of_two_replicas_one_posts_an_operation_and_its_end(bot: Bot) -> None:
     bot.types("migrate web-1 to host-b")
-    other = Screen(bot.store, bot.chat, partial(operation_cards.operation_card))
+    other = OperationMessages(bot.store, bot.chat, partial(operation_cards.operation_card))
     other.post("op-1", "CAPPROVALS")
-    world = replace(bot.world, screen=other)
-    picked_up(world)
+    services = replace(bot.services, messages=other)
+    picked_up(services)
     assert len(bot.chat.messages) == 1
     bot.clicks("op.withdraw", bot.value(), "UANA")
-    picked_up(world)
+    picked_up(services)
     ended = [str(card.text) for ref, card in bot.chat.messages.items() if ref in bot.chat.threads]
     assert len(ended) == 1
 
@@ -138,7 +138,7 @@ def test_an_answer_stands_in_the_thread_where_it_was_asked(bot: Bot) -> None:
         "k", "command", "UANA", bot.clock.now(), "COPS", "vms", thread="1700000000.000009"
     )
     assert bot.store.accept(request)
-    dispatcher.handled(bot.world, request)
+    dispatcher.handled(bot.services, request)
     assert bot.chat.whispers[-1].thread == "1700000000.000009"
 
 

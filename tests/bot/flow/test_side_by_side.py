@@ -16,7 +16,7 @@ from bot.domain.card import Bar, Card, Checklist, Mark
 from bot.domain.cluster import Job
 from bot.domain.operation import BOT, Began, Event, Operation, State, StepBegan, StepEnded
 from bot.domain.steps import MigrateVm
-from bot.flow.context import World
+from bot.flow.context import Services
 from bot.flow.operations import current_rules, perform
 from bot.testing import Ending
 from tests.bot.flow.small_bot import Bot, small_bot, text
@@ -181,7 +181,7 @@ def test_two_operations_into_one_host_take_turns_and_say_so(bot: Bot) -> None:
 
     bot.hypervisor.during = during
     threads = [
-        threading.Thread(target=perform.perform, args=(bot.world, each))
+        threading.Thread(target=perform.perform, args=(bot.services, each))
         for each in ("op-1", "op-2")
     ]
     threads[0].start()
@@ -255,8 +255,8 @@ def ended_at(bot: Bot, number: int) -> int:
     return position(bot, number, StepEnded)
 
 
-def given(world: World, operation: Operation) -> current_rules.Leave:
-    found = current_rules.leave(world, operation, None, 0.0)
+def given(services: Services, operation: Operation) -> current_rules.Leave:
+    found = current_rules.leave(services, operation, None, 0.0)
     assert isinstance(found, current_rules.Leave)
     return found
 
@@ -267,12 +267,12 @@ def test_two_replicas_that_decide_in_the_same_moment_begin_one_move_out_of_a_hos
     approved(bot, "several web-1=host-c")
     approved(bot, "several web-2=host-d", 2)
     first, second = (
-        perform.record(bot.world, f"op-{n}", Began(bot.clock.now(), BOT)) for n in (1, 2)
+        perform.record(bot.services, f"op-{n}", Began(bot.clock.now(), BOT)) for n in (1, 2)
     )
     store = SqlStore(
-        f"sqlite:///{tmp_path}/drover.sqlite", bot.world.catalog.codec(), clock=bot.clock
+        f"sqlite:///{tmp_path}/drover.sqlite", bot.services.catalog.codec(), clock=bot.clock
     )
-    other = replace(bot.world, store=store, turn=threading.Lock())
+    other = replace(bot.services, store=store, turn=threading.Lock())
     operations, begun = bot.store.operations, []
 
     def seen_and_then(**wanted: Any) -> tuple[Operation, ...]:
@@ -280,17 +280,23 @@ def test_two_replicas_that_decide_in_the_same_moment_begin_one_move_out_of_a_hos
         if not begun:
             begun.append(
                 perform._begun_steps(
-                    other, second, perform.Board(other, second.id), (0,), given(other, second)
+                    other,
+                    second,
+                    perform.OperationProgress(other, second.id),
+                    (0,),
+                    given(other, second),
                 )
             )
         return found
 
     monkeypatch.setattr(bot.store, "operations", seen_and_then)
-    board = perform.Board(bot.world, first.id)
-    assert perform._begun_steps(bot.world, first, board, (0,), given(bot.world, first)) == ()
+    overall = perform.OperationProgress(bot.services, first.id)
+    assert (
+        perform._begun_steps(bot.services, first, overall, (0,), given(bot.services, first)) == ()
+    )
     assert begun == [(0,)]
     assert (
-        perform._begun_steps(bot.world, first, board, (0,), given(bot.world, first)) == ()
+        perform._begun_steps(bot.services, first, overall, (0,), given(bot.services, first)) == ()
     )  # it sees the other's move now
     assert (bot.operation(1).under_way, bot.operation(2).under_way) == (frozenset(), {0})
     store.close()

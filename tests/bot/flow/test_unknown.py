@@ -17,7 +17,7 @@ from bot.domain.operation import State
 from bot.flow.commands import dispatcher
 from bot.flow.commands.queries import Core
 from bot.flow.operations import decide, perform
-from bot.flow.operations.operation_messages import Screen
+from bot.flow.operations.operation_messages import OperationMessages
 from tests.bot.flow.small_bot import Bot, small_bot, text
 
 
@@ -33,9 +33,9 @@ def without(bot: Bot, tmp_path: Path, *plugins: str) -> Bot:
     loaded = catalog.load(plugins, extra=(Core(),))
     store = SqlStore(f"sqlite:///{tmp_path}/drover.sqlite", loaded.codec(), clock=bot.clock)
     bot.store.close()
-    screen = Screen(store, bot.chat, bot.world.screen._draw)
-    world = replace(bot.world, catalog=loaded, store=store, screen=screen)
-    return replace(bot, world=world, store=store)
+    screen = OperationMessages(store, bot.chat, bot.services.messages._draw)
+    services = replace(bot.services, catalog=loaded, store=store, messages=screen)
+    return replace(bot, services=services, store=store)
 
 
 @pytest.fixture
@@ -50,8 +50,8 @@ def fewer(bot: Bot, tmp_path: Path) -> Bot:
 
 
 def test_others_are_listed_decided_and_performed(fewer: Bot) -> None:
-    dispatcher.picked_up(fewer.world)
-    dispatcher.picked_up(fewer.world)
+    dispatcher.picked_up(fewer.services)
+    dispatcher.picked_up(fewer.services)
     assert fewer.work.ids == []
     told = [text(card) for ref, card in fewer.chat.messages.items() if ref.channel == "COPS"]
     assert sum("op-1 (Move several) is left alone" in each for each in told) == 1
@@ -67,20 +67,20 @@ def test_others_are_listed_decided_and_performed(fewer: Bot) -> None:
 def test_it_takes_no_vote_and_is_not_performed_but_can_be_ended(fewer: Bot) -> None:
     assert "left alone" in text(fewer.clicks("op.approve", fewer.value(2), "UBRUNO"))
     with pytest.raises(CatalogError, match="left alone"):
-        perform.perform(fewer.world, "op-1")
+        perform.perform(fewer.services, "op-1")
     assert fewer.operation(1).state is State.APPROVED
     fewer.clicks("op.cancel", fewer.value(1), "UBRUNO")
     assert fewer.operation(1).state is State.CANCELLED
     fewer.clock.turn(700)
-    decide.expire(fewer.world)
+    decide.expire(fewer.services)
     assert [fewer.operation(2).state, fewer.operation(3).state] == [State.EXPIRED, State.EXPIRED]
-    decide.remind(fewer.world)
+    decide.remind(fewer.services)
     assert fewer.store.broken_link() == ""
 
 
 def test_with_its_plugin_again_it_goes_on(fewer: Bot, tmp_path: Path) -> None:
     again = without(fewer, tmp_path, "migrate", "balance", "tests.bot.flow.several")
-    dispatcher.picked_up(again.world)
+    dispatcher.picked_up(again.services)
     again.works()
     assert again.operation(1).state is State.DONE
 
@@ -90,10 +90,10 @@ def test_an_event_of_a_newer_version_is_in_nobodys_way(fewer: Bot, tmp_path: Pat
         connection.execute(
             'UPDATE events SET data = replace(data, \'"is":"VotedFor"\', \'"is":"SangFor"\')'
         )
-    dispatcher.picked_up(fewer.world)
+    dispatcher.picked_up(fewer.services)
     fewer.clock.turn(700)
-    decide.expire(fewer.world)
-    decide.remind(fewer.world)
+    decide.expire(fewer.services)
+    decide.remind(fewer.services)
     assert (
         "left alone here" in text(fewer.clicks("op.cancel", fewer.value(1), "UBRUNO"))
         or fewer.operation(1).unreadable

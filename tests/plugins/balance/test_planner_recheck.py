@@ -251,7 +251,7 @@ def test_what_a_balance_brought_is_measured_after_its_hosts_have_calmed_down(bot
 
     def looked(later: float) -> None:
         bot.clock.turn(later)
-        effect.measure(bot.world, bot.hypervisor.snapshot(), sampler.sweep())
+        effect.measure(bot.services, bot.hypervisor.snapshot(), sampler.sweep())
 
     looked(30)
     assert bot.operation().measured is None
@@ -275,11 +275,11 @@ def test_nothing_is_measured_while_guests_move_or_after_too_long(bot: Bot) -> No
     bot.clock.turn(100)
     bot.types(f"migrate {movers(bot.operation().plan)[0]} to host-a")
     bot.clicks("op.approve", bot.value(2), "UBRUNO")
-    effect.measure(bot.world, bot.hypervisor.snapshot(), sampler.sweep())
+    effect.measure(bot.services, bot.hypervisor.snapshot(), sampler.sweep())
     assert bot.operation().measured is None
     bot.works()
     bot.clock.turn(3600)
-    effect.measure(bot.world, bot.hypervisor.snapshot(), sampler.sweep())
+    effect.measure(bot.services, bot.hypervisor.snapshot(), sampler.sweep())
     assert bot.operation().measured is None
 
 

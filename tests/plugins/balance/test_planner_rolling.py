@@ -639,7 +639,7 @@ def test_when_nobody_comes_it_ends_and_says_how_the_host_is_brought_back(bot: Bo
 def test_a_pause_can_be_cancelled_and_is_no_reason_to_worry(bot: Bot) -> None:
     paused(bot)
     bot.clock.turn(3 * 3600)
-    decide.remind(bot.world)
+    decide.remind(bot.services)
     assert not any("for long" in note for note in bot.operation().notes)
     bot.clicks("op.cancel", bot.value(), "UANA")
     assert Ask.CANCEL in bot.operation().asked
@@ -661,12 +661,12 @@ def test_two_operations_never_work_on_one_guest_at_once(bot: Bot) -> None:
         if threads or bot.operation(2).state is not State.RUNNING:
             return
         bot.clicks("op.continue", f"op-1:{index}", "UBRUNO")
-        threads.append(threading.Thread(target=perform.perform, args=(bot.world, "op-1")))
+        threads.append(threading.Thread(target=perform.perform, args=(bot.services, "op-1")))
         threads[0].start()
         until(lambda: "Waiting for op-2 to end: it works on the same VM" in text(bot.shown()))
 
     bot.hypervisor.during = during
-    perform.perform(bot.world, "op-2")
+    perform.perform(bot.services, "op-2")
     threads[0].join(30)
     assert {bot.operation(number).state for number in (1, 2)} == {State.DONE}
     assert bot.where("a1") == [other]

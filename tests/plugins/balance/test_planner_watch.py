@@ -314,7 +314,7 @@ SMALL = "host-a 8cpu 32G | v1 4G load 1 dirty 1M | v2 4G load 1 dirty 1M\nhost-b
 def noticed(bot: Bot, cluster: str) -> Proposal:
     (proposal,) = auto().looks(cluster, 11)
     assert isinstance(proposal, Proposal)
-    core_watch.proposed(bot.world, proposal, "balance")
+    core_watch.proposed(bot.services, proposal, "balance")
     return proposal
 
 

@@ -37,7 +37,7 @@ class Watched:
         """Every watch looks, some time later."""
         self.bot.clock.turn(timedelta(**later).total_seconds())
         self.monitor.due.clear()
-        watch.tick(self.bot.world, self.monitor, self.bot.hypervisor.snapshot)
+        watch.tick(self.bot.services, self.monitor, self.bot.hypervisor.snapshot)
 
     def alerts(self) -> list[Card]:
         chat = self.bot.chat
@@ -55,7 +55,7 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
     monitor = Monitor(
         FakeSampler(bot.hypervisor, bot.clock), series, series, bot.clock, replica="one"
     )
-    bot.world = replace(bot.world, monitor=monitor)
+    bot.services = replace(bot.services, monitor=monitor)
     yield Watched(bot, monitor)
     series.close()
     bot.store.close()

@@ -90,7 +90,7 @@ def test_an_open_proposal_is_decided_and_what_ran_goes_on_when_people_say_so(bot
     bot.clock.turn((bot.operation(16).proposed_at - bot.clock.now()).total_seconds() + 5)
     bot.clicks("op.approve", bot.value(16), "UBRUNO", key="new-1")
     assert bot.operation(16).state is State.APPROVED
-    late_requests.hold(bot.world)
+    late_requests.hold(bot.services)
     rolling = bot.operation(14)
     assert rolling.state is State.RUNNING
     assert rolling.waiting is not None  # a person is waited for already

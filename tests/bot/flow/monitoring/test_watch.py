@@ -17,7 +17,7 @@ from bot.domain.card import Button, Buttons, Card, Context
 from bot.domain.errors import StoreError
 from bot.domain.metrics import Change, Metric, Point, host_entity, vm_entity
 from bot.flow.commands import dispatcher
-from bot.flow.context import World, snapshot
+from bot.flow.context import Services, snapshot
 from bot.flow.monitoring import watch
 from bot.flow.monitoring.history_writer import Recorder
 from bot.flow.monitoring.monitor import Monitor
@@ -62,14 +62,14 @@ class Watched:
     cards: list[Card | None]
 
     @property
-    def world(self) -> World:
-        return self.bot.world
+    def services(self) -> Services:
+        return self.bot.services
 
     def tick(self, *noticed: Any) -> None:
         """One look at which the watch notices this."""
         self.noticed[:] = noticed
         self.monitor.due.clear()
-        watch.tick(self.world, self.monitor, self.bot.hypervisor.snapshot)
+        watch.tick(self.services, self.monitor, self.bot.hypervisor.snapshot)
         self.bot.clock.turn(PERIOD.total_seconds())
 
     def shown(self) -> list[Card]:
@@ -85,13 +85,13 @@ class Watched:
         return [self.bot.chat.messages[ref] for ref in self.bot.chat.threads]
 
     def report(self) -> Report:
-        (only,) = self.world.catalog.reports
+        (only,) = self.services.catalog.reports
         return only
 
     def posts(self) -> bool:
         """The report of this very moment."""
         seen = self.bot.hypervisor.snapshot()
-        return watch.report(self.world, self.monitor, self.report(), self.bot.clock.now(), seen)
+        return watch.report(self.services, self.monitor, self.report(), self.bot.clock.now(), seen)
 
 
 @pytest.fixture
@@ -114,11 +114,11 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
         return Composed(cards[0], {"seen": len(reports)})
 
     catalog = replace(
-        bot.world.catalog,
+        bot.services.catalog,
         watches=(Watch("test", PERIOD, look),),
         reports=(Report("daily", "0 8 * * *", compose),),
     )
-    bot.world = replace(bot.world, catalog=catalog, monitor=monitor)
+    bot.services = replace(bot.services, catalog=catalog, monitor=monitor)
     yield Watched(bot, monitor, sampler, series, noticed, views, reports, cards)
     series.close()
 
@@ -193,17 +193,17 @@ def test_a_trail_that_was_tampered_with_is_an_incident_until_it_holds_again(
     watched: Watched, tmp_path: Path
 ) -> None:
     watched.bot.types("migrate web-1 host-b")
-    watch.prove(watched.world, watched.monitor)
+    watch.prove(watched.services, watched.monitor)
     assert watched.shown() == []
     with closing(sqlite3.connect(tmp_path / "drover.sqlite")) as plain, plain:
         plain.execute("UPDATE events SET \"by\" = 'UEVIL'")
-    watch.prove(watched.world, watched.monitor)
+    watch.prove(watched.services, watched.monitor)
     (card,) = watched.shown()
     assert str(card.title) == "The audit trail was tampered with"
     assert "Event 1" in text(card)
     with closing(sqlite3.connect(tmp_path / "drover.sqlite")) as plain, plain:
         plain.execute("UPDATE events SET \"by\" = 'UANA'")
-    watch.prove(watched.world, watched.monitor)
+    watch.prove(watched.services, watched.monitor)
     (card,) = watched.shown()
     assert str(card.title) == "Resolved: The audit trail was tampered with"
 
@@ -236,7 +236,7 @@ def test_after_a_restart_the_same_incident_is_edited_not_posted_anew(watched: Wa
     watched.monitor = Monitor(
         watched.sampler, watched.series, watched.series, watched.bot.clock, replica="one"
     )
-    watched.bot.world = replace(watched.world, monitor=watched.monitor)
+    watched.bot.services = replace(watched.services, monitor=watched.monitor)
     watched.tick(BACK)
     (card,) = watched.shown()
     assert str(card.title) == "Resolved: host-b is gone"
@@ -249,19 +249,19 @@ def test_of_two_replicas_one_watches_and_the_other_takes_over_when_it_is_silent(
         watched.sampler, watched.series, watched.series, watched.bot.clock, replica="two"
     )
     watched.tick()
-    assert not watch.leads(watched.world, other)
+    assert not watch.leads(watched.services, other)
     watched.bot.clock.turn(watch.LEASED + 1)
-    assert watch.leads(watched.world, other)
-    assert not watch.leads(watched.world, watched.monitor)
+    assert watch.leads(watched.services, other)
+    assert not watch.leads(watched.services, watched.monitor)
 
 
 def test_a_watch_that_fails_does_not_silence_the_others(watched: Watched) -> None:
     def broken(view: WatchView) -> Looked:
         raise ZeroDivisionError
 
-    watches = (Watch("broken", PERIOD, broken), *watched.world.catalog.watches)
-    watched.bot.world = replace(
-        watched.world, catalog=replace(watched.world.catalog, watches=watches)
+    watches = (Watch("broken", PERIOD, broken), *watched.services.catalog.watches)
+    watched.bot.services = replace(
+        watched.services, catalog=replace(watched.services.catalog, watches=watches)
     )
     watched.tick(DOWN)
     assert len(watched.shown()) == 1
@@ -277,7 +277,7 @@ def test_a_watch_proposes_as_the_bot_and_once_while_it_is_open(watched: Watched)
 
 
 def test_the_plan_that_a_watch_made_is_the_one_laid_out(watched: Watched) -> None:
-    action = watched.world.catalog.action("migrate")
+    action = watched.services.catalog.action("migrate")
     plan = action.plan(Migrate("web-1", "host-b"), watched.bot.hypervisor.snapshot(["web-1"]), ())
     made = replace(plan, title="as the watch made it")
     watched.tick(Proposal("migrate", Migrate("web-1", "host-b"), plan=made))
@@ -295,8 +295,8 @@ def test_changes_wait_for_the_digests_and_are_dropped_in_the_end(watched: Watche
         return Looked(changes=told if not view.memory else (), memory={"told": True})
 
     watches = (Watch("nightly", PERIOD, look),)
-    watched.bot.world = replace(
-        watched.world, catalog=replace(watched.world.catalog, watches=watches)
+    watched.bot.services = replace(
+        watched.services, catalog=replace(watched.services.catalog, watches=watches)
     )
     watched.tick()
     watched.tick()
@@ -332,10 +332,10 @@ def test_a_missed_report_comes_late_and_says_so(watched: Watched) -> None:
     slot = watched.bot.clock.now() + timedelta(days=1)
     watched.bot.clock.turn(86400 + 3 * 3600)
     watch.missed(
-        watched.world, watched.monitor, watched.report(), slot, watched.bot.hypervisor.snapshot
+        watched.services, watched.monitor, watched.report(), slot, watched.bot.hypervisor.snapshot
     )
     watch.missed(
-        watched.world, watched.monitor, watched.report(), slot, watched.bot.hypervisor.snapshot
+        watched.services, watched.monitor, watched.report(), slot, watched.bot.hypervisor.snapshot
     )
     assert len(watched.shown()) == 2
     assert "3 h late" in text(watched.shown()[-1])
@@ -344,8 +344,8 @@ def test_a_missed_report_comes_late_and_says_so(watched: Watched) -> None:
 def test_a_new_bot_missed_nothing_but_remembers_how_things_stand(watched: Watched) -> None:
     seen = watched.bot.hypervisor.snapshot
     slot = watched.bot.clock.now() - timedelta(hours=1)
-    watch.missed(watched.world, watched.monitor, watched.report(), slot, seen)
-    watch.begin(watched.world, watched.monitor, watched.report(), seen)
+    watch.missed(watched.services, watched.monitor, watched.report(), slot, seen)
+    watch.begin(watched.services, watched.monitor, watched.report(), seen)
     assert watched.shown() == []
     assert watched.monitor.measured().kept["daily"]["memory"] == {"seen": 1}
 
@@ -362,10 +362,10 @@ def test_a_report_whose_chat_failed_is_posted_by_a_later_tick(watched: Watched) 
 
 
 def test_a_live_answer_edits_its_message_until_its_time_is_over(watched: Watched) -> None:
-    command = watched.world.catalog.commands["hosts"]
-    commands = {**watched.world.catalog.commands, "hosts": replace(command, live=30.0)}
-    watched.bot.world = replace(
-        watched.world, catalog=replace(watched.world.catalog, commands=commands)
+    command = watched.services.catalog.commands["hosts"]
+    commands = {**watched.services.catalog.commands, "hosts": replace(command, live=30.0)}
+    watched.bot.services = replace(
+        watched.services, catalog=replace(watched.services.catalog, commands=commands)
     )
     assert watched.bot.types("hosts") is None
     until(lambda: "no longer live" in text(watched.shown()[0]), "it stops being live")
@@ -429,15 +429,18 @@ def test_maintenance_is_in_what_a_watch_sees(watched: Watched) -> None:
 def test_how_long_guests_wait_for_cpu_is_in_every_snapshot_while_it_is_fresh(
     watched: Watched,
 ) -> None:
-    assert snapshot(watched.world).vm("web-1").wait is None
+    assert snapshot(watched.services).vm("web-1").wait is None
     watched.sampler.vms["web-1"] = {"wait": 0.4}
     watched.tick()
-    assert (snapshot(watched.world).vm("web-1").wait, snapshot(watched.world).vm("db-1").wait) == (
+    assert (
+        snapshot(watched.services).vm("web-1").wait,
+        snapshot(watched.services).vm("db-1").wait,
+    ) == (
         0.4,
         0.0,
     )
     watched.bot.clock.turn(300)
-    assert snapshot(watched.world).vm("web-1").wait is None
+    assert snapshot(watched.services).vm("web-1").wait is None
 
 
 def test_a_click_on_a_forgotten_alert_is_answered(watched: Watched) -> None:
@@ -445,14 +448,14 @@ def test_a_click_on_a_forgotten_alert_is_answered(watched: Watched) -> None:
         "k", "click", "UANA", watched.bot.clock.now(), "COPS", action="alert.ack", value="gone|"
     )
     watched.bot.store.accept(request)
-    dispatcher.handled(watched.world, request)
+    dispatcher.handled(watched.services, request)
     assert "no longer known" in text(watched.bot.chat.shown_to("UANA")[-1])
 
 
 def test_a_home_without_vms_of_ones_own_says_how_they_get_there(watched: Watched) -> None:
     request = Request("home-0", "home", "UANA", watched.bot.clock.now())
     watched.bot.store.accept(request)
-    dispatcher.handled(watched.world, request)
+    dispatcher.handled(watched.services, request)
     (mine,) = [each for each in watched.bot.chat.homes["UANA"].elements if "My VMs" in repr(each)]
     assert "owner=" in repr(mine)
     assert "UANA" in repr(mine)
@@ -466,7 +469,7 @@ def test_the_home_is_a_dashboard_with_alerts_my_vms_and_buttons_that_answer(
     watched.tick(DOWN)
     request = Request("home-1", "home", "UANA", watched.bot.clock.now())
     watched.bot.store.accept(request)
-    dispatcher.handled(watched.world, request)
+    dispatcher.handled(watched.services, request)
     card = watched.bot.chat.homes["UANA"]
     assert "host-b is gone" in text(card)
     assert "web-1 (running on host-a)" in text(card)
@@ -476,5 +479,5 @@ def test_the_home_is_a_dashboard_with_alerts_my_vms_and_buttons_that_answer(
         "home-2", "click", "UANA", watched.bot.clock.now(), action=vote.action, value=vote.value
     )
     watched.bot.store.accept(click)
-    dispatcher.handled(watched.world, click)
+    dispatcher.handled(watched.services, click)
     assert "Nothing waits for your vote" in text(watched.bot.chat.shown_to("UANA")[-1])

@@ -65,14 +65,15 @@ def bot(tmp_path: Path) -> Iterator[Bot]:
 
 def ruled(bot: Bot, *rules: Rule, **fields: Any) -> None:
     """Put other rules into force, as a restart with another configuration does."""
-    bot.world = replace(
-        bot.world, policy=replace(bot.world.policy, rules=rules or bot.world.policy.rules, **fields)
+    bot.services = replace(
+        bot.services,
+        policy=replace(bot.services.policy, rules=rules or bot.services.policy.rules, **fields),
     )
 
 
 def has_roles(bot: Bot, **roles: set[str]) -> None:
-    bot.world = replace(
-        bot.world, roles={name: Role(frozenset(users)) for name, users in roles.items()}
+    bot.services = replace(
+        bot.services, roles={name: Role(frozenset(users)) for name, users in roles.items()}
     )
 
 
@@ -187,30 +188,30 @@ def test_a_freeze_without_an_end_ends_it_with_what_is_true(bot: Bot) -> None:
         goes_on(bot)()
 
     meanwhile(bot, freezes)
-    run_with_newest_world(bot)
+    run_with_newest_services(bot)
     assert bot.operation().state is State.FAILED
     assert "A freeze began: Hands off." in str(bot.operation().outcome)
     assert bot.where("dev-2") == ["host-b"]
 
 
-def run_with_newest_world(bot: Bot) -> None:
+def run_with_newest_services(bot: Bot) -> None:
     """As a restart does: the process that has the new rules carries on."""
 
     class Restarted(BaseException):
         pass
 
-    sleep, world = bot.clock.sleep, bot.world
+    sleep, services = bot.clock.sleep, bot.services
 
     def until_new(seconds: float) -> None:
         sleep(seconds)
-        if bot.world is not world:
+        if bot.services is not services:
             raise Restarted
 
     bot.clock.sleep = until_new  # type: ignore[method-assign]
     with pytest.raises(Restarted):
-        perform.perform(world, "op-1")
+        perform.perform(services, "op-1")
     bot.clock.sleep = sleep  # type: ignore[method-assign]
-    perform.perform(bot.world, "op-1")
+    perform.perform(bot.services, "op-1")
 
 
 def test_a_requester_who_lost_the_right_while_it_waits_moves_nothing_more(bot: Bot) -> None:
@@ -222,7 +223,7 @@ def test_a_requester_who_lost_the_right_while_it_waits_moves_nothing_more(bot: B
         goes_on(bot, "UBRUNO")()
 
     meanwhile(bot, leaves)
-    run_with_newest_world(bot)
+    run_with_newest_services(bot)
     assert bot.operation().state is State.FAILED
     assert str(bot.operation().outcome).startswith(
         "The requester may not use this command any more."
@@ -261,7 +262,7 @@ def test_an_approval_that_ended_begins_nothing_and_proposes_nothing(
 ) -> None:
     approved(bot)
     bot.clock.turn(late_by)
-    dispatcher.picked_up(bot.world)
+    dispatcher.picked_up(bot.services)
     bot.works()
     assert bot.operation().state is State.STALE
     assert "an approval lasts 1 h" in text(bot.shown())
@@ -274,7 +275,7 @@ def test_what_needed_no_vote_and_was_found_long_after_is_not_done(tmp_path: Path
     bot.types("migrate dev-1 to host-b")
     bot.work.ids.clear()
     bot.clock.turn(2 * HOUR)
-    dispatcher.picked_up(bot.world)
+    dispatcher.picked_up(bot.services)
     bot.works()
     assert bot.operation().state is State.STALE
     assert [bot.where("dev-1"), len(bot.store.operations())] == [["host-a"], 1]
@@ -322,7 +323,7 @@ def test_a_tag_that_changed_before_the_start_asks_for_its_approvers(bot: Bot) ->
 def stored(bot: Bot, monkeypatch: pytest.MonkeyPatch) -> Operation:
     """A proposal without votes, stored by a process that died before it approved it."""
     with monkeypatch.context() as patch:
-        patch.setattr(propose, "lay_out", lambda _world, operation: operation)
+        patch.setattr(propose, "lay_out", lambda _services, operation: operation)
         bot.types("migrate dev-1 to host-b")
     return bot.operation()
 
@@ -332,7 +333,7 @@ def test_a_proposal_without_votes_that_a_crash_left_is_approved_at_the_next_star
 ) -> None:
     bot = rolling_bot(tmp_path, FREE)
     stored(bot, monkeypatch)
-    dispatcher.picked_up(bot.world)
+    dispatcher.picked_up(bot.services)
     assert bot.operation().state is State.APPROVED
     bot.store.close()
 
@@ -343,7 +344,7 @@ def test_a_proposal_without_votes_that_is_old_expires(
     bot = rolling_bot(tmp_path, FREE)
     stored(bot, monkeypatch)
     bot.clock.turn(propose.LATE.total_seconds() + 1)
-    dispatcher.picked_up(bot.world)
+    dispatcher.picked_up(bot.services)
     assert bot.operation().state is State.EXPIRED
     bot.store.close()
 
@@ -354,7 +355,7 @@ def test_a_proposal_without_votes_under_stricter_rules_waits_for_them(
     bot = rolling_bot(tmp_path, FREE)
     stored(bot, monkeypatch)
     ruled(bot, ONE)
-    dispatcher.picked_up(bot.world)
+    dispatcher.picked_up(bot.services)
     assert (bot.operation().state, bot.operation().votes_missing) == (State.PROPOSED, 1)
     bot.clicks("op.approve", bot.value(), "UBRUNO")
     assert bot.operation().state is State.APPROVED
@@ -367,7 +368,7 @@ def test_a_proposal_without_votes_under_stricter_rules_waits_for_them(
 def test_what_the_bot_proposes_waits_for_a_vote_under_a_rule_without_votes(tmp_path: Path) -> None:
     bot = rolling_bot(tmp_path, FREE)
     watch.proposed(
-        bot.world, Proposal("migrate", Migrate("dev-1", "host-b"), why="It is time."), "some"
+        bot.services, Proposal("migrate", Migrate("dev-1", "host-b"), why="It is time."), "some"
     )
     bot.works()
     assert (bot.operation().state, bot.operation().ruling.votes) == (State.PROPOSED, 1)
@@ -382,18 +383,18 @@ def test_an_automatic_rule_without_votes_lets_the_bot_do_it(tmp_path: Path) -> N
     rule = Rule("auto", automatic=True, votes=0)
     bot = rolling_bot(tmp_path, Policy(GRANTS, rules=(rule, ONE)))
     wish = Migrate("dev-1", "host-b")
-    watch.proposed(bot.world, Proposal("migrate", wish, automatic=True), "some")
+    watch.proposed(bot.services, Proposal("migrate", wish, automatic=True), "some")
     bot.works()
     assert bot.operation().state is State.DONE
     # Not within its limits
-    watch.proposed(bot.world, Proposal("migrate", replace(wish, to="host-c")), "some")
+    watch.proposed(bot.services, Proposal("migrate", replace(wish, to="host-c")), "some")
     assert bot.operation(2).state is State.PROPOSED
     bot.store.close()
 
 
 def test_who_caused_a_proposal_of_the_bot_does_not_vote_on_it(bot: Bot) -> None:
     watch.proposed(
-        bot.world, Proposal("migrate", Migrate("dev-1", "host-b"), causes=("UBRUNO",)), "some"
+        bot.services, Proposal("migrate", Migrate("dev-1", "host-b"), causes=("UBRUNO",)), "some"
     )
     assert "because of what you did" in text(bot.clicks("op.approve", bot.value(), "UBRUNO"))
     assert bot.operation().votes == ()
@@ -416,9 +417,9 @@ def began(bot: Bot) -> None:
 
 def test_what_ran_when_the_bot_fell_silent_for_long_waits_for_a_person(bot: Bot) -> None:
     began(bot)
-    bot.clock.turn(bot.world.silence + 1)
-    late_requests.hold(bot.world)
-    late_requests.hold(bot.world)
+    bot.clock.turn(bot.services.silence + 1)
+    late_requests.hold(bot.services)
+    late_requests.hold(bot.services)
     said = meanwhile(bot, lambda: bot.clicks("op.continue", "op-1:held", "UGIL"),
                      lambda: bot.clicks("op.continue", "op-1:held", "UANA"))  # fmt: skip
     bot.work.ids[:] = ["op-1"]
@@ -438,8 +439,8 @@ def test_what_ran_when_the_bot_fell_silent_for_long_waits_for_a_person(bot: Bot)
 
 def test_a_held_operation_that_is_cancelled_says_what_had_begun(bot: Bot) -> None:
     began(bot)
-    bot.clock.turn(bot.world.silence + 1)
-    late_requests.hold(bot.world)
+    bot.clock.turn(bot.services.silence + 1)
+    late_requests.hold(bot.services)
     meanwhile(bot, lambda: bot.clicks("op.cancel", bot.value(), "UANA"))
     bot.work.ids[:] = ["op-1"]
     bot.works()
@@ -451,7 +452,7 @@ def test_a_held_operation_that_is_cancelled_says_what_had_begun(bot: Bot) -> Non
 def test_a_short_silence_holds_nothing(bot: Bot) -> None:
     began(bot)
     bot.clock.turn(30)
-    late_requests.hold(bot.world)
+    late_requests.hold(bot.services)
     assert not bot.operation().held
 
 
@@ -463,9 +464,9 @@ def test_a_request_from_long_before_a_crash_is_told_and_not_carried_out(tmp_path
     bot.store.accept(
         Request("new", "command", "UANA", bot.clock.now(), "COPS", "migrate dev-2 to host-c")
     )
-    desk = dispatcher.Desk(bot.world, 1)
-    desk.start()
-    desk.stop()
+    workers = dispatcher.RequestWorkers(bot.services, 1)
+    workers.start()
+    workers.stop()
     assert "of 3 d ago was not carried out" in text(bot.chat.whispers[0].card)
     assert [each.origin.command for each in bot.store.operations()] == [
         "/kvm migrate dev-2 to host-c"
@@ -487,9 +488,9 @@ def test_a_cancel_from_before_a_crash_is_never_too_late(bot: Bot) -> None:
     )
     bot.store.accept(click)
     bot.clock.turn(HOUR)
-    desk = dispatcher.Desk(bot.world, 1)
-    desk.start()
-    desk.stop()
+    workers = dispatcher.RequestWorkers(bot.services, 1)
+    workers.start()
+    workers.stop()
     assert bot.operation().state is State.CANCELLED
 
 
@@ -517,6 +518,6 @@ def test_expiry_and_reminders_leave_a_running_operation_that_waits_for_votes_alo
     ruling = replace(bot.operation().ruling, votes=2)
     bot.store.append(bot.operation(), RulingChanged(bot.clock.now(), BOT, ruling, ("UBRUNO",)))
     bot.clock.turn(2 * HOUR)
-    decide.expire(bot.world)
-    decide.remind(bot.world)
+    decide.expire(bot.services)
+    decide.remind(bot.services)
     assert bot.operation().state is State.RUNNING
