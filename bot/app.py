@@ -40,7 +40,7 @@ from bot.flow.commands.dispatcher import RequestWorkers, picked_up
 from bot.flow.context import Places, Role, Services
 from bot.flow.monitoring import watch
 from bot.flow.monitoring.definitions import KeptDefinitions
-from bot.flow.operations import decide, perform
+from bot.flow.operations import overdue, perform
 from bot.flow.operations.operation_cards import operation_card
 from bot.flow.operations.operation_messages import OperationMessages
 from bot.plugin_api import Report
@@ -287,8 +287,8 @@ class Drover:
         except StoreGoneError as error:
             self._tell_gone(error)
             return
-        decide.expire(self.services)
-        decide.remind(self.services)
+        overdue.expire(self.services)
+        overdue.remind(self.services)
         if self._listening():
             say_well(self._settings)
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 
+import structlog
+
 from bot.catalog import Catalog
 from bot.domain.admission import Limits
 from bot.domain.card import Card
@@ -20,6 +22,8 @@ from bot.flow.monitoring.monitor import Monitor
 from bot.flow.operations.operation_messages import OperationMessages
 from bot.plugin_api import Asker
 from bot.ports import Chat, Clock, Hypervisor, Request, Store, Work
+
+log = structlog.get_logger()
 
 BUSY = (State.APPROVED, State.RUNNING)
 OPEN = (State.PROPOSED, *BUSY)
@@ -166,7 +170,7 @@ def commit(services: Services, operation: Operation, *events: Event) -> Operatio
 def shown(services: Services, operation: Operation, *events: Event) -> None:
     """Tell the plugins of stored events and show the operation as it now is."""
     for event in events:
-        announce(services, operation, event)
+        notify_plugins(services, operation, event)
     services.messages.show_soon(operation.id)
 
 
@@ -189,6 +193,12 @@ def appended(services: Services, operation_id: str, event: Event) -> Operation:
             continue
 
 
-def announce(services: Services, operation: Operation, event: Event) -> None:
+def notify_plugins(services: Services, operation: Operation, event: Event) -> None:
     """Call ``operation_changed`` of every plugin; a failure in one is logged and stops nobody."""
-    services.messages.tell_plugins(services.catalog.hooks, operation, event)
+    for implementation in services.catalog.hooks.operation_changed.get_hookimpls():
+        given = {"operation": operation, "event": event}
+        try:
+            implementation.function(*(given[name] for name in implementation.argnames))
+        # A plugin's failure must not stop the operation; it is logged with its name
+        except Exception:
+            log.exception("plugin failed in operation_changed", plugin=implementation.plugin_name)

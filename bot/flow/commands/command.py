@@ -37,7 +37,7 @@ def answer(services: Services, request: Request) -> None:
         whisper(services, request, card)
 
 
-def from_form(services: Services, request: Request) -> None:
+def from_form(services: Services, request: Request) -> Card | None:
     """Answer a command's dialog as if its answers had been typed. The dialog remembers the channel."""
     name = request.action.removeprefix(FORM)
     command_of = services.catalog.commands.get(name)
@@ -48,6 +48,7 @@ def from_form(services: Services, request: Request) -> None:
         )
     line = f"{name} {typed(command_of.grammar, dict(request.answers))}"
     answer(services, replace(request, kind="command", text=line, channel=request.value))
+    return None
 
 
 def _answered(services: Services, request: Request) -> Card | None:
@@ -80,7 +81,7 @@ def _answered(services: Services, request: Request) -> Card | None:
 def _wished(services: Services, action: Action, intent: Any, request: Request) -> Card | None:
     line = f"{services.slash} {request.text}".strip()
     if isinstance(intent, Picked):
-        return partial_approval.typed(services, action, intent, request, line)
+        return partial_approval.pick_typed(services, action, intent, request, line)
     reason = str(getattr(intent, "reason", "") or "")
     return proposed(
         services, action, intent, Origin(request.by, request.channel, line, request.key, reason)

@@ -5,26 +5,23 @@ from __future__ import annotations
 import collections
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from enum import StrEnum
 
 import structlog
 
 from bot.domain.card import Card, error_card
 from bot.domain.errors import DroverError
 from bot.domain.message import words
-from bot.flow.commands import command, late_requests, queries
+from bot.flow.commands import buttons, command, late_requests, queries
+from bot.flow.commands.buttons import Lane
 from bot.flow.context import BUSY, OPEN, Services, whisper
-from bot.flow.monitoring import incidents
-from bot.flow.operations import decide, manual_step, operation_cards, partial_approval, propose
+from bot.flow.operations import notify, operation_cards, propose
 from bot.ports import Request
 
 log = structlog.get_logger()
 
-# Buttons that type a command for whoever presses them, and those under alerts
-RUN, ALERT = "run", "alert."
 LATELY = timedelta(minutes=10)  # an end since then may not have been told before the crash
 RECENT = 100  # operations of which one may have ended in the moment of the crash
 
@@ -52,33 +49,24 @@ def _answer(services: Services, request: Request) -> None:
         command.answer(services, request)
     elif request.kind == "home":
         queries.home(services, request)
-    elif request.action.startswith(command.FORM):
-        command.from_form(services, request)
-    elif request.action == RUN:
-        channel = request.channel or request.by  # a home tab has no channel
-        command.answer(
-            services, replace(request, kind="command", text=request.value, channel=channel)
-        )
-    elif request.action.startswith(ALERT):
-        _whispered(services, request, incidents.pressed(services, request))
-    elif request.action in _PRESSED:
-        _whispered(services, request, _PRESSED[request.action](services, request))
     else:
-        decide.pressed(services, request)
-        # In the home tab, which nobody else brings up to date
-        if request.kind == "click" and not request.channel:
-            queries.home(services, request)
+        _press(services, request)
 
 
-_PRESSED: Mapping[str, Callable[[Services, Request], Card | None]] = {
-    operation_cards.PICK: partial_approval.pressed,
-    operation_cards.GO_ON: manual_step.pressed,
-}
-
-
-def _whispered(services: Services, request: Request, card: Card | None) -> None:
+def _press(services: Services, request: Request) -> None:
+    """Answer a click or a dialog's answers, as the table of buttons says."""
+    action = buttons.find(request.action)
+    if action is None:
+        unknown = words("The button “{button}” is not known.", button=request.action)
+        advice = words("It may be of an older version; type `help`.")
+        whisper(services, request, error_card(unknown, advice))
+        return
+    card = action.handler(services, request)
     if card is not None:
         whisper(services, request, card)
+    # A home tab has no channel, and nobody else brings it up to date
+    if action.on_operation and request.kind == "click" and not request.channel:
+        queries.home(services, request)
 
 
 def picked_up(services: Services, replica: str = "") -> None:
@@ -99,7 +87,7 @@ def picked_up(services: Services, replica: str = "") -> None:
         lately = services.clock.now() - operation.changed_at < LATELY
         if operation.state.over and lately and not operation.unreadable:
             _quietly(operation.id, services.messages.show)
-            decide.tell_end(services, operation)
+            notify.tell_end(services, operation)
 
 
 def _tell_unable(services: Services, operation_id: str) -> None:
@@ -124,34 +112,17 @@ def _quietly(operation_id: str, act: Callable[[str], object]) -> None:
         log.warning("not shown after the start", operation=operation_id, error=str(error))
 
 
-class Lane(StrEnum):
-    """Who handles a request: nothing quick waits behind anything slow."""
-
-    DIALOG = "dialog"  # opens a dialog; what allows it lives three seconds
-    DECISION = "decision"  # a vote, a cancellation: urgent, and quick, for it looks at no host
-    WORK = "work"  # all else
-
-
-DECISIONS = frozenset(
-    {"op.approve", "op.withdraw", "op.cancel", "op.postcopy", operation_cards.GO_ON}
-)
 QUICK = 2  # threads of each quick lane
 
 
 def lane_of(services: Services, request: Request) -> Lane:
     """The lane of a request."""
-    if request.kind == "command" and command.opens_form(services, request):
-        return Lane.DIALOG
-    if request.kind == "click" and request.action in ("op.deny", operation_cards.PICK):
-        return Lane.DIALOG
-    pressed = request.kind == "click" and (
-        request.action in DECISIONS or request.action.startswith(ALERT)
-    )
-    return (
-        Lane.DECISION
-        if pressed or (request.kind == "form" and request.action == "op.deny")
-        else Lane.WORK
-    )
+    if request.kind == "command":
+        return Lane.DIALOG if command.opens_form(services, request) else Lane.WORK
+    action = buttons.find(request.action)
+    if action is None:
+        return Lane.WORK
+    return action.form if request.kind == "form" else action.click
 
 
 class Turns:

@@ -10,21 +10,22 @@ import structlog
 
 from bot.domain.card import Card
 from bot.domain.operation import BOT, Event, Held, Operation, State
+from bot.flow.commands import buttons
 from bot.flow.context import Services, whisper
-from bot.flow.operations import decide, operation_cards
+from bot.flow.operations import notify, operation_cards
+from bot.flow.operations.decision import commit_decision
 from bot.ports import Request
 
 log = structlog.get_logger()
 
 LATE = timedelta(minutes=5)  # so old a request is nobody's wish any more
-# What only stops something is never too late
-STOPPING = frozenset({"op.cancel", "op.withdraw", "op.deny"})
 
 
 def refused(services: Services, request: Request) -> bool:
     """Tell a person that what they asked before a crash was not done, when that is long ago; whether it was so."""
     age = services.clock.now() - request.at
-    if age <= LATE or request.action in STOPPING:
+    action = buttons.find(request.action)
+    if age <= LATE or (action is not None and action.stops):
         return False
     if request.kind != "home":
         whisper(services, request, operation_cards.too_late_card(request.text, age))
@@ -43,9 +44,9 @@ def hold(services: Services) -> None:
             continue
         silent = now - (alive or operation.changed_at)
         if silent.total_seconds() > services.silence:
-            after = decide.decided(services, operation.id, partial(_hold, services, silent))
+            after = commit_decision(services, operation.id, partial(_hold, services, silent))
             if isinstance(after, Operation) and after.held:
-                decide.told(
+                notify.tell_requester(
                     services,
                     after,
                     operation_cards.held_note(after),

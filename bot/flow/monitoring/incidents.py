@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -119,8 +120,33 @@ def silenced(incident: Incident, now: datetime) -> bool:
     return incident.muted or (incident.silent_until is not None and now < incident.silent_until)
 
 
-def pressed(services: Services, request: Request) -> Card | None:
-    """Answer a click under an alert: ``alert.ack``, ``alert.silence`` with ``KEY|1h``, ``8h`` or ``fixed``."""
+def acknowledge(services: Services, request: Request) -> Card | None:
+    """Answer a click on Acknowledge under an alert."""
+    return _decide(services, request, lambda incident: _acknowledge(incident, request.by))
+
+
+def silence(services: Services, request: Request) -> Card | None:
+    """Answer a click on Silence under an alert: its value is ``KEY|1h``, ``8h`` or ``fixed``."""
+    length = request.value.rpartition("|")[2]
+    until = services.clock.now() + timedelta(hours=8 if length == "8h" else 1)
+
+    def change(incident: Incident) -> Incident:
+        after = _acknowledge(incident, request.by)
+        return (
+            replace(after, muted=True) if length == "fixed" else replace(after, silent_until=until)
+        )
+
+    return _decide(services, request, change)
+
+
+def _acknowledge(incident: Incident, by: str) -> Incident:
+    """The first who acknowledges it stays named."""
+    return replace(incident, acknowledged_by=incident.acknowledged_by or by)
+
+
+def _decide(
+    services: Services, request: Request, change: Callable[[Incident], Incident]
+) -> Card | None:
     monitor = services.monitor
     if monitor is None:
         return note_card(words("Nothing is measured here."), words("Enable the monitor plugin."))
@@ -128,22 +154,8 @@ def pressed(services: Services, request: Request) -> Card | None:
         return note_card(
             words("You may not answer alerts."), words("It takes any role of the configuration.")
         )
-    key, _, length = request.value.rpartition("|")
-    now = services.clock.now()
-
-    def decided(incident: Incident) -> Incident:
-        if request.action == "alert.ack":
-            return replace(incident, acknowledged_by=incident.acknowledged_by or request.by)
-        if length == "fixed":
-            return replace(
-                incident, muted=True, acknowledged_by=incident.acknowledged_by or request.by
-            )
-        until = now + timedelta(hours=8 if length == "8h" else 1)
-        return replace(
-            incident, silent_until=until, acknowledged_by=incident.acknowledged_by or request.by
-        )
-
-    incident = incident_notes.changed(monitor.notes, key, decided)
+    key = request.value.rpartition("|")[0]
+    incident = incident_notes.changed(monitor.notes, key, change)
     if incident is None:
         return note_card(
             words("This alert is no longer known."), words("Type `alerts` to see what stands.")

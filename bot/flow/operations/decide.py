@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
 
 from bot.domain import policy as policies
-from bot.domain.card import Card, error_card
-from bot.domain.errors import ConflictError, DroverError
-from bot.domain.message import Join, Message, Names, Words, words
+from bot.domain.card import Card
+from bot.domain.message import Words, words
 from bot.domain.operation import (
     BOT,
     Approved,
@@ -18,49 +16,34 @@ from bot.domain.operation import (
     Denied,
     Event,
     Expired,
-    Noted,
     Operation,
     State,
     VotedFor,
     Withdrawn,
     advance,
 )
-from bot.domain.steps import WaitForPerson
-from bot.flow.context import BUSY, OPEN, Services, commit, roles_of, whisper
-from bot.flow.operations import current_rules, operation_cards, propose
+from bot.flow.context import Services, roles_of
+from bot.flow.operations import current_rules, notify, operation_cards, propose
+from bot.flow.operations.decision import commit_decision
 from bot.ports import Request
 
-Decision = Callable[[Operation], Sequence[Event] | Card]
-"""What an operation as it is now takes: events to commit, or what to tell the person instead."""
 
-NUDGE = 30.0  # seconds after which an operation that has not moved is handed to the workers again
-OVERDUE = 5.0  # times the predicted duration
-TRIES = 12  # lost races before giving up; each means that somebody else's decision went through
-
-
-def pressed(services: Services, request: Request) -> None:
-    """Answer a click or a form on an operation. Every outcome reaches the person."""
-    operation_id, _, digest = request.value.partition(":")
-    try:
-        card = _BUTTONS[request.action](services, request, operation_id, digest)
-    except KeyError:
-        unknown = words("The button “{button}” is not known.", button=request.action)
-        card = error_card(unknown, words("It may be of an older version; type `help`."))
-    except DroverError as error:
-        card = error_card(error.text, error.advice)
-    if card is not None:
-        whisper(services, request, card)
+def ids_of(request: Request) -> tuple[str, str]:
+    """The operation's id, and what else its button carries: the digest of the plan that was seen."""
+    operation_id, _, rest = request.value.partition(":")
+    return operation_id, rest
 
 
-def approve(services: Services, request: Request, operation_id: str, digest: str) -> Card | None:
+def approve(services: Services, request: Request) -> Card | None:
     """Count a vote; with the last one the operation is handed to the workers."""
-    operation = decided(
+    operation_id, digest = ids_of(request)
+    operation = commit_decision(
         services, operation_id, lambda now: _vote(services, now, request.by, digest)
     )
     if isinstance(operation, Card):
         return operation
     if operation.state is State.EXPIRED:
-        tell_end(services, operation)
+        notify.tell_end(services, operation)
         return operation_cards.settled_card(operation)
     voted = operation
 
@@ -68,7 +51,7 @@ def approve(services: Services, request: Request, operation_id: str, digest: str
         """What the next vote does not wait for; after a crash ``picked_up`` hands over what is approved."""
         if voted.state is State.APPROVED:
             services.work.enqueue(voted)
-        in_thread(
+        notify.note_in_thread(
             services,
             voted,
             operation_cards.vote_note(voted, voted.votes[-1]),
@@ -108,7 +91,7 @@ def _no_vote(services: Services, operation: Operation, by: str, digest: str) -> 
         return operation_cards.note_card(
             words("You approved {id} already; it waits for others.", id=operation.id)
         )
-    if refusal := _settled(operation, digest, is_open=operation.open_to_votes):
+    if refusal := _too_late(operation, digest, is_open=operation.open_to_votes):
         return refusal
     why = services.catalog.unable(operation)
     return operation_cards.unable_card(operation, why) if why else None
@@ -156,10 +139,10 @@ def _no_more(operation: Operation) -> Words:
 
 def not_open(operation: Operation, digest: str) -> Card | None:
     """Why a decision comes too late or is about another plan; None when it may go on."""
-    return _settled(operation, digest, is_open=operation.state is State.PROPOSED)
+    return _too_late(operation, digest, is_open=operation.state is State.PROPOSED)
 
 
-def _settled(operation: Operation, digest: str, *, is_open: bool) -> Card | None:
+def _too_late(operation: Operation, digest: str, *, is_open: bool) -> Card | None:
     if not is_open:
         return operation_cards.settled_card(operation)
     if digest != operation.plan.digest:
@@ -170,8 +153,9 @@ def _settled(operation: Operation, digest: str, *, is_open: bool) -> Card | None
     return None
 
 
-def deny(services: Services, request: Request, operation_id: str, digest: str) -> Card | None:
+def deny(services: Services, request: Request) -> Card | None:
     """With a reason: deny. Without one: ask for it in a dialog."""
+    operation_id, digest = ids_of(request)
     if request.kind != "form":
         operation = services.store.operation(operation_id)
         refusal = not_open(operation, digest) or _may_decide(services, operation, request.by)
@@ -186,9 +170,9 @@ def deny(services: Services, request: Request, operation_id: str, digest: str) -
             words("{id} was not denied: a reason is needed.", id=operation_id),
             words("Press Deny… again and write one."),
         )
-    return _ended(
+    return _finish(
         services,
-        decided(
+        commit_decision(
             services, operation_id, lambda now: _denial(services, now, request.by, digest, why)
         ),
     )
@@ -216,8 +200,9 @@ def _may_decide(services: Services, operation: Operation, by: str) -> Card | Non
     )
 
 
-def withdraw(services: Services, request: Request, operation_id: str, digest: str) -> Card | None:
+def withdraw(services: Services, request: Request) -> Card | None:
     """The requester takes it back."""
+    operation_id, _ = ids_of(request)
 
     def decision(operation: Operation) -> Sequence[Event] | Card:
         if operation.state is not State.PROPOSED:
@@ -231,12 +216,12 @@ def withdraw(services: Services, request: Request, operation_id: str, digest: st
             return operation_cards.note_card(_no_more(operation), words("An approver can deny it."))
         return (Withdrawn(services.clock.now(), request.by),)
 
-    del digest  # one's own request can be taken back whatever plan one saw
-    return _ended(services, decided(services, operation_id, decision))
+    return _finish(services, commit_decision(services, operation_id, decision))
 
 
-def cancel(services: Services, request: Request, operation_id: str, digest: str) -> Card | None:
-    """Stop: at once while it waits; as soon as it is safe while it runs."""
+def cancel(services: Services, request: Request) -> Card | None:
+    """Stop: at once while it waits; as soon as it is safe while it runs; whatever plan one saw."""
+    operation_id, _ = ids_of(request)
 
     def decision(operation: Operation) -> Sequence[Event] | Card:
         if refusal := may_not_steer(services, operation, request.by):
@@ -252,15 +237,15 @@ def cancel(services: Services, request: Request, operation_id: str, digest: str)
             )
         return (Asked(now, request.by, Ask.CANCEL),)
 
-    del digest  # stopping is right whatever plan one saw
-    after = decided(services, operation_id, decision)
+    after = commit_decision(services, operation_id, decision)
     if isinstance(after, Operation) and not after.state.over:
         return None
-    return _ended(services, after)
+    return _finish(services, after)
 
 
-def postcopy(services: Services, request: Request, operation_id: str, digest: str) -> Card | None:
+def postcopy(services: Services, request: Request) -> Card | None:
     """Ask a running migration to switch to post-copy."""
+    operation_id, _ = ids_of(request)
 
     def decision(operation: Operation) -> Sequence[Event] | Card:
         if refusal := may_not_steer(services, operation, request.by):
@@ -273,8 +258,7 @@ def postcopy(services: Services, request: Request, operation_id: str, digest: st
             )
         return (Asked(services.clock.now(), request.by, Ask.POSTCOPY),)
 
-    del digest
-    after = decided(services, operation_id, decision)
+    after = commit_decision(services, operation_id, decision)
     return after if isinstance(after, Card) else None
 
 
@@ -304,9 +288,9 @@ def may_not_steer(services: Services, operation: Operation, by: str) -> Card | N
     )
 
 
-# The buttons' one shape
-def details(services: Services, request: Request, operation_id: str, digest: str) -> Card:  # noqa: ARG001
+def show_details(services: Services, request: Request) -> Card:
     """The whole plan, for one person with any role."""
+    operation_id, _ = ids_of(request)
     if not roles_of(services, request.by):
         return operation_cards.note_card(
             words("You may not read plans."), words("It takes any role of the configuration.")
@@ -316,8 +300,9 @@ def details(services: Services, request: Request, operation_id: str, digest: str
     )
 
 
-def again(services: Services, request: Request, operation_id: str, digest: str) -> Card | None:  # noqa: ARG001
+def propose_again(services: Services, request: Request) -> Card | None:
     """The same once more, as a new proposal by the person who clicks."""
+    operation_id, _ = ids_of(request)
     operation = services.store.operation(operation_id)
     if not operation.state.over:
         return operation_cards.settled_card(operation)
@@ -328,157 +313,9 @@ def again(services: Services, request: Request, operation_id: str, digest: str) 
     return propose.again(services, operation, request.by, request.key)
 
 
-def expire(services: Services) -> None:
-    """End the proposals whose time is over. Run by the clock; safe to run anywhere, any time."""
-    now = services.clock.now()
-    for operation in services.store.operations(states=(State.PROPOSED,), limit=1000):
-        if now >= operation.expires_at and not operation.unreadable:
-            _ended(
-                services, decided(services, operation.id, lambda found: _expiry(services, found))
-            )
-
-
-def _expiry(services: Services, operation: Operation) -> Sequence[Event] | Card:
-    now = services.clock.now()
-    if operation.state is not State.PROPOSED or now < operation.expires_at:
-        return operation_cards.settled_card(operation)
-    return (Expired(now, BOT),)
-
-
-def remind(services: Services) -> None:
-    """See to what has waited too long. Run by the clock; safe to run anywhere, any time.
-
-    A proposal that its first approvers left lying is shown to the fallback approvers, once. An
-    approved operation is handed to the workers again, in case the first time failed. What waits or
-    runs much longer than foretold is told.
-    """
-    now = services.clock.now()
-    for operation in services.store.operations(states=OPEN, limit=1000):
-        if operation.unreadable:
-            continue
-        lies = operation.state in BUSY and (now - operation.changed_at).total_seconds() > NUDGE
-        if lies and not services.catalog.unable(operation):
-            services.work.enqueue(operation)
-        for mark, note, card in _due(services, operation):
-            if not _is_marked(operation, mark, note):
-                in_thread(services, operation, card, mark)
-                decided(services, operation.id, partial(_marked, services, mark, note))
-
-
-def _is_marked(operation: Operation, mark: str, note: Message) -> bool:
-    """Whether it was said; version 0.1 knew it by the note alone."""
-    return mark in operation.marks or str(note) in operation.notes
-
-
-def _due(services: Services, operation: Operation) -> tuple[tuple[str, Message, Card], ...]:
-    """What should have been said of an operation by now: its mark, what to note of it in the trail, and the card."""
-    now = services.clock.now()
-    waited = (now - operation.proposed_at).total_seconds()
-    ruling = operation.ruling
-    if (
-        operation.state is State.PROPOSED
-        and ruling.fallback
-        and waited >= ruling.fallback_after > 0
-    ):
-        note = words("Shown to {roles}.", roles=Names(ruling.fallback, Join.AND))
-        return (
-            (
-                "escalated",
-                note,
-                operation_cards.escalation_card(operation, _people(services, ruling)),
-            ),
-        )
-    if any(isinstance(step, WaitForPerson) for step in operation.plan.steps):
-        return ()  # people take the time that they take
-    since = operation.changed_at if operation.state is State.APPROVED else operation.began_at
-    patience = max(services.patience, OVERDUE * (operation.plan.prediction.seconds or 0.0))
-    if operation.state in BUSY and since and (now - since).total_seconds() > patience:
-        note = words("Told that it is {state} for long.", state=operation.state)
-        return (
-            (
-                f"overdue-{operation.state}",
-                note,
-                operation_cards.overdue_card(operation, now - since),
-            ),
-        )
-    return ()
-
-
-def _people(services: Services, ruling: policies.Ruling) -> tuple[str, ...]:
-    """User ids with a fallback role; members of user groups are not known, the roles' names stand for them."""
-    return tuple(
-        sorted(
-            {
-                user
-                for role in ruling.fallback
-                if role in services.roles
-                for user in services.roles[role].users
-            }
-        )
-    )
-
-
-def _marked(
-    services: Services, mark: str, note: Message, operation: Operation
-) -> Sequence[Event] | Card:
-    if operation.state.over or _is_marked(operation, mark, note):
-        return operation_cards.settled_card(operation)
-    return (Noted(services.clock.now(), BOT, note, mark),)
-
-
-def decided(services: Services, operation_id: str, decision: Decision) -> Operation | Card:
-    """Decide on the newest state until the decision is stored or refused: compare-and-swap.
-
-    Raises:
-        ConflictError: the race was lost every time; nothing was stored.
-    """
-    for _ in range(TRIES):
-        operation = services.store.operation(operation_id)
-        if operation.unreadable:
-            return operation_cards.unable_card(operation, operation.unreadable)
-        verdict = decision(operation)
-        if isinstance(verdict, Card):
-            return verdict
-        try:
-            return commit(services, operation, *verdict)
-        except ConflictError:
-            continue
-    raise ConflictError(
-        words("{id} changes too quickly.", id=operation_id), words("Look at it and click again.")
-    )
-
-
-def _ended(services: Services, operation: Operation | Card) -> Card | None:
+def _finish(services: Services, operation: Operation | Card) -> Card | None:
     """Tell the end where it matters; a card is passed on to the person who clicked."""
     if isinstance(operation, Card):
         return operation
-    tell_end(services, operation)
+    notify.tell_end(services, operation)
     return None
-
-
-def tell_end(services: Services, operation: Operation) -> None:
-    """Tell how it ended, once, across replicas and crashes."""
-    told(services, operation, operation_cards.ended_note(operation), "end", f"told:{operation.id}")
-
-
-def told(services: Services, operation: Operation, note: Card, key: str, claim: str) -> None:
-    """Put a note into the thread, once for each ``key``, and tell the requester, once for each ``claim``."""
-    in_thread(services, operation, note, key)
-    if operation.origin.by != BOT:
-        services.messages.tell(operation.origin.by, note, claim)
-
-
-def in_thread(services: Services, operation: Operation, card: Card, key: str) -> None:
-    """Say something under an operation's message, once for each ``key``."""
-    services.messages.note(operation, card, key)
-
-
-_BUTTONS: dict[str, Callable[[Services, Request, str, str], Card | None]] = {
-    "op.approve": approve,
-    "op.deny": deny,
-    "op.withdraw": withdraw,
-    "op.cancel": cancel,
-    "op.postcopy": postcopy,
-    "op.details": details,
-    "op.again": again,
-}

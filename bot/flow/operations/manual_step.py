@@ -21,14 +21,15 @@ from bot.domain.operation import (
 )
 from bot.domain.steps import WaitForPerson
 from bot.flow.context import Services
-from bot.flow.operations import decide, operation_cards
+from bot.flow.operations import decide, notify, operation_cards
+from bot.flow.operations.decision import commit_decision
 from bot.flow.operations.step_progress import StepProgress
 from bot.ports import Request
 
 LOOK = 2.0  # seconds between two looks whether somebody came
 
 
-def waited(services: Services, step: WaitForPerson, progress: StepProgress) -> StepEnded:
+def wait(services: Services, step: WaitForPerson, progress: StepProgress) -> StepEnded:
     """Tell people, and wait, from when the step began: a restart of the bot begins nothing anew.
 
     Raises:
@@ -43,7 +44,7 @@ def waited(services: Services, step: WaitForPerson, progress: StepProgress) -> S
         operation_cards.pause_note(progress.operation, step),
         f"pause:{operation_id}:{index}",
     )
-    decide.told(services, progress.operation, note, f"pause-{index}", claim)
+    notify.tell_requester(services, progress.operation, note, f"pause-{index}", claim)
     while True:
         operation = services.store.operation(operation_id)
         if index in operation.continued:
@@ -63,11 +64,11 @@ def _began(services: Services, operation_id: str, index: int) -> datetime:
     return max(each.at for each in events if isinstance(each, StepBegan) and each.index == index)
 
 
-def pressed(services: Services, request: Request) -> Card | None:
+def let_go_on(services: Services, request: Request) -> Card | None:
     """Let an operation go on; the button names the very step, so that an old one lets nothing else go on."""
-    operation_id, _, number = request.value.partition(":")
+    operation_id, number = decide.ids_of(request)
     if number == operation_cards.HELD:
-        return _released(services, request, operation_id)
+        return _release(services, request, operation_id)
 
     def decision(operation: Operation) -> Sequence[Event] | Card:
         if refusal := decide.may_not_steer(services, operation, request.by):
@@ -79,11 +80,11 @@ def pressed(services: Services, request: Request) -> Card | None:
             return operation_cards.note_card(gone, words("Look at its message."))
         return (Continued(services.clock.now(), request.by, int(number)),)
 
-    after = decide.decided(services, operation_id, decision)
+    after = commit_decision(services, operation_id, decision)
     return after if isinstance(after, Card) else None
 
 
-def _released(services: Services, request: Request, operation_id: str) -> Card | None:
+def _release(services: Services, request: Request, operation_id: str) -> Card | None:
     """Let an operation that was held go on."""
 
     def decision(operation: Operation) -> Sequence[Event] | Card:
@@ -97,5 +98,5 @@ def _released(services: Services, request: Request, operation_id: str) -> Card |
             )
         return (Released(services.clock.now(), request.by),)
 
-    after = decide.decided(services, operation_id, decision)
+    after = commit_decision(services, operation_id, decision)
     return after if isinstance(after, Card) else None

@@ -12,13 +12,12 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import structlog
 
 from bot.domain.card import Card, error_card
 from bot.domain.errors import ChatRefusedError, DroverError
-from bot.domain.operation import BOT, Event, Operation, Progress, State
+from bot.domain.operation import BOT, Operation, Progress, State
 from bot.flow.operations import outbox_values
 from bot.flow.operations.outbox import Item, NotYetError, Outbox
 from bot.flow.operations.outbox_values import CopyWord, DirectWord, LastWord, NoteWord, Word
@@ -209,19 +208,6 @@ class OperationMessages:
         It must not wait for the chat: the work of an approved operation begins with it.
         """
         self._outbox.put(FOLLOWING, Item(act, operation_id))
-
-    def tell_plugins(self, hooks: Any, operation: Operation, event: Event) -> None:
-        """Call ``operation_changed`` of every plugin, each on its own."""
-        for implementation in hooks.operation_changed.get_hookimpls():
-            names = implementation.argnames
-            given = {"operation": operation, "event": event}
-            try:
-                implementation.function(*(given[name] for name in names))
-            # A plugin's failure must not stop the operation; it is logged with its name
-            except Exception:
-                log.exception(
-                    "plugin failed in operation_changed", plugin=implementation.plugin_name
-                )
 
     def _keep(self, key: str, word: Word) -> None:
         if number := self._store.keep_word(key, outbox_values.text(word)):

@@ -10,14 +10,15 @@ from bot.domain.errors import UnknownNameError, UsageError
 from bot.domain.message import words
 from bot.domain.operation import Event, Operation, Origin, Replaced, State, Withdrawn
 from bot.flow.context import Services, commit, roles_of
-from bot.flow.operations import decide, operation_cards, propose
+from bot.flow.operations import decide, notify, operation_cards, propose
+from bot.flow.operations.decision import commit_decision
 from bot.plugin_api import Action, Picked
 from bot.ports import Request
 
 
-def pressed(services: Services, request: Request) -> Card | None:
+def pick(services: Services, request: Request) -> Card | None:
     """Without answers: ask which steps, in a dialog. With them: propose those."""
-    operation_id, _, digest = request.value.partition(":")
+    operation_id, digest = decide.ids_of(request)
     operation = services.store.operation(operation_id)
     if refusal := _may_not(services, operation, request.by, digest):
         return refusal
@@ -32,7 +33,7 @@ def pressed(services: Services, request: Request) -> Card | None:
     )
 
 
-def typed(
+def pick_typed(
     services: Services, action: Action, wanted: Picked, request: Request, line: str
 ) -> Card | None:
     """Steps of the newest open proposal of an action, or of a named one, by their numbers."""
@@ -91,10 +92,10 @@ def _instead(
     origin = Origin(request.by, channel, line, request.key, operation.origin.reason)
     intent = action.pick(operation.intent, operation.plan, indexes)
     found = propose.drafted(services, action, intent, origin, replaces=operation.id)
-    return found if isinstance(found, Card) else _replaced(services, operation, found, request.by)
+    return found if isinstance(found, Card) else _replace(services, operation, found, request.by)
 
 
-def _replaced(services: Services, old: Operation, new: Operation, by: str) -> Card | None:
+def _replace(services: Services, old: Operation, new: Operation, by: str) -> Card | None:
     def decision(now: Operation) -> Sequence[Event] | Card:
         if now.instead == new.id:
             return ()
@@ -102,11 +103,11 @@ def _replaced(services: Services, old: Operation, new: Operation, by: str) -> Ca
             Replaced(services.clock.now(), by, new.id),
         )
 
-    after = decide.decided(services, old.id, decision)
+    after = commit_decision(services, old.id, decision)
     if isinstance(after, Card):  # somebody decided on the old one meanwhile: it stands
         if new.state is State.PROPOSED:
             commit(services, new, Withdrawn(services.clock.now(), by))
         return after
-    decide.tell_end(services, after)
+    notify.tell_end(services, after)
     propose.lay_out(services, new)
     return operation_cards.proposed_note(new, "", services.slash)

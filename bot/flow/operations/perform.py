@@ -45,7 +45,7 @@ from bot.domain.policy import MayNot
 from bot.domain.power import Hold
 from bot.domain.steps import HoldHost, SetMaintenance, Step, WaitForPerson
 from bot.flow.context import Services, record, shown, snapshot
-from bot.flow.operations import current_rules, decide, manual_step, operation_cards, propose
+from bot.flow.operations import current_rules, manual_step, notify, operation_cards, propose
 from bot.flow.operations.recheck import Rechecks, spreads
 from bot.flow.operations.step_progress import OperationProgress, StepProgress
 from bot.plugin_api import Settled, StepHandler
@@ -99,7 +99,7 @@ def _perform(services: Services, operation_id: str) -> None:
 def _tell(services: Services, operation: Operation) -> None:
     """Chat may fail; the operation's end is stored already, and its message is caught up with later."""
     try:
-        decide.tell_end(services, operation)
+        notify.tell_end(services, operation)
         if operation.state is State.STALE:
             _offer_anew(services, operation)
     except StoreError:
@@ -292,7 +292,7 @@ class _Run:
         shown(self.services, after, ruling)
         note = operation_cards.more_votes_note(after)
         propose.attach(self.services, after)
-        decide.told(
+        notify.tell_requester(
             self.services,
             after,
             note,
@@ -470,7 +470,7 @@ def _failed(
 
 def _done(services: Services, step: Step, progress: StepProgress) -> StepEnded:
     if isinstance(step, WaitForPerson):
-        return manual_step.waited(services, step, progress)
+        return manual_step.wait(services, step, progress)
     handler, index = _handler(services, step, progress.operation.id), progress.index
     give_up = services.clock.now() + timedelta(seconds=services.patience)
     while True:

@@ -24,7 +24,7 @@ from bot.domain.operation import (
 )
 from bot.domain.plan import Objection, Plan, Refused
 from bot.domain.steps import HoldHost
-from bot.flow.context import BUSY, Services, commit, snapshot
+from bot.flow.context import BUSY, Services, commit, notify_plugins, snapshot
 from bot.flow.operations import current_rules, operation_cards
 from bot.plugin_api import Action
 from bot.ports import Hypervisor
@@ -117,7 +117,7 @@ def surveyed(hypervisor: Hypervisor, action: Action, intent: Any, seen: Snapshot
 
 def _stored(services: Services, event: Proposed) -> Operation:
     operation = services.store.propose(event)
-    services.messages.tell_plugins(services.catalog.hooks, operation, event)
+    notify_plugins(services, operation, event)
     return operation
 
 

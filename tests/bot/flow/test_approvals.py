@@ -15,7 +15,7 @@ from bot.domain.plan import Risk
 from bot.domain.policy import Policy, Rule, Window
 from bot.flow.commands import dispatcher
 from bot.flow.context import Role
-from bot.flow.operations import decide
+from bot.flow.operations import decide, overdue
 from bot.testing.chat import FakeChat
 from tests.bot.flow.small_bot import POLICY, ROLES, Bot, small_bot, text
 
@@ -58,11 +58,11 @@ def without(bot: Bot, role: str, user: str) -> None:
 def test_fallback_approvers_may_vote_only_after_a_time_and_are_called_once(bot: Bot) -> None:
     value = proposed(bot)
     assert "may not approve" in text(bot.clicks("op.approve", value, "UDORA"))
-    decide.remind(bot.services)
+    overdue.remind(bot.services)
     assert in_thread(bot) == []
     bot.clock.turn(1801)
-    decide.remind(bot.services)
-    decide.remind(bot.services)
+    overdue.remind(bot.services)
+    overdue.remind(bot.services)
     (called,) = in_thread(bot)
     assert "UDORA" in called
     assert "still waits for" in called
@@ -77,7 +77,7 @@ def test_an_escalation_that_the_chat_lost_is_said_later(bot: Bot) -> None:
     proposed(bot)
     bot.clock.turn(1801)
     bot.chat.fail("post")
-    decide.remind(bot.services)
+    overdue.remind(bot.services)
     assert in_thread(bot) == []
     bot.services.messages.catch_up()
     assert len(in_thread(bot)) == 1
@@ -146,18 +146,18 @@ def test_a_freeze_that_began_between_approval_and_start_stops_it(bot: Bot) -> No
 def test_an_approved_operation_that_the_queue_lost_is_handed_to_it_again(bot: Bot) -> None:
     bot.clicks("op.approve", proposed(bot), "UBRUNO")
     bot.work.ids.clear()
-    decide.remind(bot.services)
+    overdue.remind(bot.services)
     assert bot.work.ids == []
-    bot.clock.turn(decide.NUDGE + 1)
-    decide.remind(bot.services)
+    bot.clock.turn(overdue.NUDGE + 1)
+    overdue.remind(bot.services)
     assert bot.work.ids == ["op-1"]
 
 
 def test_waiting_long_for_its_turn_is_told_once(bot: Bot) -> None:
     bot.clicks("op.approve", proposed(bot), "UBRUNO")
     bot.clock.turn(HOUR)
-    decide.remind(bot.services)
-    decide.remind(bot.services)
+    overdue.remind(bot.services)
+    overdue.remind(bot.services)
     assert sum("is approved for" in said or "'approved'" in said for said in in_thread(bot)) == 1
 
 

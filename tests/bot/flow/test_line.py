@@ -13,7 +13,7 @@ from bot.domain.errors import StoreError
 from bot.domain.operation import Asked, Proposed, State, StepEnded, VotedFor
 from bot.flow.commands import dispatcher
 from bot.flow.commands.queries import Core
-from bot.flow.operations import decide
+from bot.flow.operations import overdue
 from bot.hookspecs import hookimpl
 from bot.ports import Request
 from bot.testing import Ending
@@ -118,10 +118,10 @@ def test_a_click_after_expiry_is_refused_and_nothing_is_done(bot: Bot) -> None:
 def test_the_clock_expires_a_proposal_and_tells_the_requester(bot: Bot) -> None:
     proposed(bot)
     bot.clock.turn(599)
-    decide.expire(bot.services)
+    overdue.expire(bot.services)
     assert bot.operation().state is State.PROPOSED
     bot.clock.turn(2)
-    decide.expire(bot.services)
+    overdue.expire(bot.services)
     assert bot.operation().state is State.EXPIRED
     assert any("Expired" in text(card) for card in bot.chat.shown_to("UANA"))
 

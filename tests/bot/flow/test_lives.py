@@ -38,7 +38,7 @@ from bot.domain.policy import Policy, Rule, Ruling, Window
 from bot.flow.commands import dispatcher
 from bot.flow.context import roles_of
 from bot.flow.monitoring import watch
-from bot.flow.operations import decide, operation_cards, perform
+from bot.flow.operations import operation_cards, overdue, perform
 from bot.plugin_api import Proposal
 from bot.ports import Request
 from bot.testing import Ending
@@ -290,8 +290,8 @@ class Lives(RuleBasedStateMachine):
 
     @rule()
     def ticks(self) -> None:
-        decide.expire(self.bot.services)
-        decide.remind(self.bot.services)
+        overdue.expire(self.bot.services)
+        overdue.remind(self.bot.services)
         self._catches_up()
 
     def _catches_up(self) -> None:

@@ -16,7 +16,7 @@ from bot.domain.errors import CatalogError
 from bot.domain.operation import State
 from bot.flow.commands import dispatcher
 from bot.flow.commands.queries import Core
-from bot.flow.operations import decide, perform
+from bot.flow.operations import overdue, perform
 from bot.flow.operations.operation_messages import OperationMessages
 from tests.bot.flow.small_bot import Bot, small_bot, text
 
@@ -72,9 +72,9 @@ def test_it_takes_no_vote_and_is_not_performed_but_can_be_ended(fewer: Bot) -> N
     fewer.clicks("op.cancel", fewer.value(1), "UBRUNO")
     assert fewer.operation(1).state is State.CANCELLED
     fewer.clock.turn(700)
-    decide.expire(fewer.services)
+    overdue.expire(fewer.services)
     assert [fewer.operation(2).state, fewer.operation(3).state] == [State.EXPIRED, State.EXPIRED]
-    decide.remind(fewer.services)
+    overdue.remind(fewer.services)
     assert fewer.store.broken_link() == ""
 
 
@@ -92,8 +92,8 @@ def test_an_event_of_a_newer_version_is_in_nobodys_way(fewer: Bot, tmp_path: Pat
         )
     dispatcher.picked_up(fewer.services)
     fewer.clock.turn(700)
-    decide.expire(fewer.services)
-    decide.remind(fewer.services)
+    overdue.expire(fewer.services)
+    overdue.remind(fewer.services)
     assert (
         "left alone here" in text(fewer.clicks("op.cancel", fewer.value(1), "UBRUNO"))
         or fewer.operation(1).unreadable

@@ -20,7 +20,7 @@ from bot.domain.operation import Ask, Continued, State, StepBegan
 from bot.domain.plan import Plan, Refused, Risk
 from bot.domain.readiness import CommandResult
 from bot.domain.steps import MigrateVm, SetMaintenance, Step, WaitForPerson
-from bot.flow.operations import decide, perform
+from bot.flow.operations import overdue, perform
 from bot.plugin_api import Underway
 from bot.testing import drawn, uuid_of
 from plugins.balance import remote_command, rolling
@@ -639,7 +639,7 @@ def test_when_nobody_comes_it_ends_and_says_how_the_host_is_brought_back(bot: Bo
 def test_a_pause_can_be_cancelled_and_is_no_reason_to_worry(bot: Bot) -> None:
     paused(bot)
     bot.clock.turn(3 * 3600)
-    decide.remind(bot.services)
+    overdue.remind(bot.services)
     assert not any("for long" in note for note in bot.operation().notes)
     bot.clicks("op.cancel", bot.value(), "UANA")
     assert Ask.CANCEL in bot.operation().asked

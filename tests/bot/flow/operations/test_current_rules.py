@@ -26,7 +26,7 @@ from bot.domain.policy import Policy, Rule, Window
 from bot.flow.commands import dispatcher, late_requests
 from bot.flow.context import Role
 from bot.flow.monitoring import watch
-from bot.flow.operations import decide, perform, propose
+from bot.flow.operations import overdue, perform, propose
 from bot.plugin_api import Proposal
 from bot.ports import Request
 from plugins.migrate.planner import Migrate
@@ -518,6 +518,6 @@ def test_expiry_and_reminders_leave_a_running_operation_that_waits_for_votes_alo
     ruling = replace(bot.operation().ruling, votes=2)
     bot.store.append(bot.operation(), RulingChanged(bot.clock.now(), BOT, ruling, ("UBRUNO",)))
     bot.clock.turn(2 * HOUR)
-    decide.expire(bot.services)
-    decide.remind(bot.services)
+    overdue.expire(bot.services)
+    overdue.remind(bot.services)
     assert bot.operation().state is State.RUNNING

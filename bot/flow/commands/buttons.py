@@ -1,0 +1,92 @@
+"""Every button and dialog of the core in one table: from its action's id to who answers it.
+
+A click proves nothing: each handler reads the operation's state, the rules and the person's roles
+again, within the compare-and-swap that stores the decision. The table says which permission it asks
+for; ``tests/bot/flow/commands/test_buttons.py`` presses every button without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from bot.domain.card import Card
+from bot.flow.commands import command
+from bot.flow.context import Services
+from bot.flow.monitoring import incidents
+from bot.flow.operations import decide, manual_step, operation_cards, partial_approval
+from bot.ports import Request
+
+Handler = Callable[[Services, Request], Card | None]
+"""Answers a click or a dialog: what to tell the person alone, None when what they see is enough."""
+
+
+class Lane(StrEnum):
+    """Which threads handle a request: nothing quick waits behind anything slow."""
+
+    DIALOG = "dialog"  # opens a dialog; what allows it lives three seconds
+    DECISION = "decision"  # a vote, a cancellation: urgent, and quick, for it looks at no host
+    WORK = "work"  # all else
+
+
+class Permission(StrEnum):
+    """What a button asks of who presses it."""
+
+    APPROVER = "a role that may approve this operation now, and not its requester"
+    REQUESTER = "the requester, who may still ask for the command"
+    STEER = "the requester, who may still ask for the command, or an approver"
+    COMMAND = "a role that may ask for the command"
+    ANY_ROLE = "any role of the configuration"
+
+
+@dataclass(frozen=True, slots=True)
+class ButtonAction:
+    """What pressing a button, or answering a dialog, does.
+
+    ``click`` and ``form``: the lanes of the two. ``stops``: it only stops something, so it is never
+    too late. ``on_operation``: it changes or shows an operation, so a home tab in which it was
+    pressed is drawn again.
+    """
+
+    handler: Handler
+    permission: Permission
+    click: Lane = Lane.DECISION
+    form: Lane = Lane.WORK
+    stops: bool = False
+    on_operation: bool = True
+
+
+def run(services: Services, request: Request) -> Card | None:
+    """Type the button's command for whoever pressed it."""
+    channel = request.channel or request.by  # a home tab has no channel
+    typed = replace(request, kind="command", text=request.value, channel=channel)
+    command.answer(services, typed)
+    return None
+
+
+ACTIONS: Mapping[str, ButtonAction] = {
+    "op.approve": ButtonAction(decide.approve, Permission.APPROVER),
+    "op.deny": ButtonAction(
+        decide.deny, Permission.APPROVER, click=Lane.DIALOG, form=Lane.DECISION, stops=True
+    ),
+    "op.withdraw": ButtonAction(decide.withdraw, Permission.REQUESTER, stops=True),
+    "op.cancel": ButtonAction(decide.cancel, Permission.STEER, stops=True),
+    "op.postcopy": ButtonAction(decide.postcopy, Permission.STEER),
+    operation_cards.GO_ON: ButtonAction(manual_step.let_go_on, Permission.STEER),
+    operation_cards.PICK: ButtonAction(
+        partial_approval.pick, Permission.COMMAND, click=Lane.DIALOG
+    ),
+    "op.details": ButtonAction(decide.show_details, Permission.ANY_ROLE, click=Lane.WORK),
+    "op.again": ButtonAction(decide.propose_again, Permission.COMMAND, click=Lane.WORK),
+    "alert.ack": ButtonAction(incidents.acknowledge, Permission.ANY_ROLE, on_operation=False),
+    "alert.silence": ButtonAction(incidents.silence, Permission.ANY_ROLE, on_operation=False),
+    "run": ButtonAction(run, Permission.COMMAND, click=Lane.WORK, on_operation=False),
+    command.FORM: ButtonAction(command.from_form, Permission.COMMAND, on_operation=False),
+}
+
+
+def find(action: str) -> ButtonAction | None:
+    """Return what an action's id stands for; behind a colon stands its argument."""
+    head, colon, _ = action.partition(":")
+    return ACTIONS.get(head + colon)

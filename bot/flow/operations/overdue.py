@@ -1,0 +1,116 @@
+"""What has waited too long: proposals expire, approvers are reminded, lost work is handed out again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from bot.domain.card import Card
+from bot.domain.message import Join, Message, Names, words
+from bot.domain.operation import BOT, Event, Expired, Noted, Operation, State
+from bot.domain.policy import Ruling
+from bot.domain.steps import WaitForPerson
+from bot.flow.context import BUSY, OPEN, Services
+from bot.flow.operations import notify, operation_cards
+from bot.flow.operations.decision import commit_decision
+
+NUDGE = 30.0  # seconds after which an operation that has not moved is handed to the workers again
+OVERDUE = 5.0  # times the predicted duration
+
+
+def expire(services: Services) -> None:
+    """End the proposals whose time is over. Run by the clock; safe to run anywhere, any time."""
+    now = services.clock.now()
+    for operation in services.store.operations(states=(State.PROPOSED,), limit=1000):
+        if now >= operation.expires_at and not operation.unreadable:
+            after = commit_decision(services, operation.id, partial(_expiry, services))
+            if isinstance(after, Operation):
+                notify.tell_end(services, after)
+
+
+def _expiry(services: Services, operation: Operation) -> Sequence[Event] | Card:
+    now = services.clock.now()
+    if operation.state is not State.PROPOSED or now < operation.expires_at:
+        return operation_cards.settled_card(operation)
+    return (Expired(now, BOT),)
+
+
+def remind(services: Services) -> None:
+    """See to what has waited too long. Run by the clock; safe to run anywhere, any time.
+
+    A proposal that its first approvers left lying is shown to the fallback approvers, once. An
+    approved operation is handed to the workers again, in case the first time failed. What waits or
+    runs much longer than foretold is told.
+    """
+    now = services.clock.now()
+    for operation in services.store.operations(states=OPEN, limit=1000):
+        if operation.unreadable:
+            continue
+        lies = operation.state in BUSY and (now - operation.changed_at).total_seconds() > NUDGE
+        if lies and not services.catalog.unable(operation):
+            services.work.enqueue(operation)
+        for mark, note, card in _due(services, operation):
+            if not _is_marked(operation, mark, note):
+                notify.note_in_thread(services, operation, card, mark)
+                commit_decision(services, operation.id, partial(_mark, services, mark, note))
+
+
+def _is_marked(operation: Operation, mark: str, note: Message) -> bool:
+    """Whether it was said; version 0.1 knew it by the note alone."""
+    return mark in operation.marks or str(note) in operation.notes
+
+
+def _due(services: Services, operation: Operation) -> tuple[tuple[str, Message, Card], ...]:
+    """What should have been said of an operation by now: its mark, what to note of it in the trail, and the card."""
+    now = services.clock.now()
+    waited = (now - operation.proposed_at).total_seconds()
+    ruling = operation.ruling
+    if (
+        operation.state is State.PROPOSED
+        and ruling.fallback
+        and waited >= ruling.fallback_after > 0
+    ):
+        note = words("Shown to {roles}.", roles=Names(ruling.fallback, Join.AND))
+        return (
+            (
+                "escalated",
+                note,
+                operation_cards.escalation_card(operation, _people(services, ruling)),
+            ),
+        )
+    if any(isinstance(step, WaitForPerson) for step in operation.plan.steps):
+        return ()  # people take the time that they take
+    since = operation.changed_at if operation.state is State.APPROVED else operation.began_at
+    patience = max(services.patience, OVERDUE * (operation.plan.prediction.seconds or 0.0))
+    if operation.state in BUSY and since and (now - since).total_seconds() > patience:
+        note = words("Told that it is {state} for long.", state=operation.state)
+        return (
+            (
+                f"overdue-{operation.state}",
+                note,
+                operation_cards.overdue_card(operation, now - since),
+            ),
+        )
+    return ()
+
+
+def _people(services: Services, ruling: Ruling) -> tuple[str, ...]:
+    """User ids with a fallback role; members of user groups are not known, the roles' names stand for them."""
+    return tuple(
+        sorted(
+            {
+                user
+                for role in ruling.fallback
+                if role in services.roles
+                for user in services.roles[role].users
+            }
+        )
+    )
+
+
+def _mark(
+    services: Services, mark: str, note: Message, operation: Operation
+) -> Sequence[Event] | Card:
+    if operation.state.over or _is_marked(operation, mark, note):
+        return operation_cards.settled_card(operation)
+    return (Noted(services.clock.now(), BOT, note, mark),)

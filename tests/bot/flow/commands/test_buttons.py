@@ -1,0 +1,94 @@
+"""Every button that a card shows is in the table, and asks for the permission that the table names."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bot.flow.commands import buttons, command
+from bot.flow.commands.buttons import ACTIONS, Permission
+from bot.flow.operations import operation_cards
+from tests.bot.flow.small_bot import Bot, small_bot
+
+ROOT = Path(__file__).parents[4]
+CONSTANTS = {"PICK": operation_cards.PICK, "GO_ON": operation_cards.GO_ON}
+
+
+@pytest.fixture
+def bot(tmp_path: Path) -> Iterator[Bot]:
+    made = small_bot(tmp_path, plugins=("migrate",))
+    yield made
+    made.store.close()
+
+
+def shown_actions() -> set[str]:
+    """The ids of all buttons and dialogs that the source makes; a new way to write one fails here."""
+    found = set()
+    for path in [*(ROOT / "bot").rglob("*.py"), *(ROOT / "plugins").rglob("*.py")]:
+        if path.is_relative_to(ROOT / "bot" / "adapters"):
+            continue  # Slack's own buttons are dataclasses of another library
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                plugins_own = node.func.id == "Form" and path.is_relative_to(ROOT / "plugins")
+                # The core names a command's dialog after the command
+                found |= set() if plugins_own else {_id_of(each) for each in _action_of(node)}
+    return found
+
+
+def _action_of(call: ast.Call) -> list[ast.expr]:
+    place = {"Button": 1, "Form": 0}.get(call.func.id)  # type: ignore[attr-defined]
+    if place is None:
+        return []
+    named = [each.value for each in call.keywords if each.arg == "action"]
+    return named or [call.args[place]]
+
+
+def _id_of(node: ast.expr) -> str:
+    if isinstance(node, ast.Name):
+        return CONSTANTS[node.id]
+    assert isinstance(node, ast.Constant), ast.unparse(node)
+    return str(node.value)
+
+
+def test_every_button_that_a_card_shows_is_in_the_table() -> None:
+    assert shown_actions() <= ACTIONS.keys()
+
+
+def test_every_action_in_the_table_is_shown_by_a_card() -> None:
+    assert ACTIONS.keys() - shown_actions() == {command.FORM}  # named by the core for each command
+
+
+def test_a_button_of_another_version_is_answered(bot: Bot) -> None:
+    assert buttons.find("op.explode") is None
+    card = bot.clicks("op.explode", "op-1:x", "UANA")
+    assert card is not None
+    assert "op.explode" in str(card.text)
+
+
+@pytest.mark.parametrize("state", ["proposed", "approved", "done"])
+@pytest.mark.parametrize("action", [each for each in ACTIONS if each.startswith("op.")])
+def test_without_a_role_no_button_changes_anything(bot: Bot, action: str, state: str) -> None:
+    bot.types("migrate web-1 to host-b")
+    if state != "proposed":
+        bot.clicks("op.approve", bot.value(), "UBRUNO")
+    if state == "done":
+        bot.works()
+    before = bot.store.operations()
+    assert bot.clicks(action, bot.value(), "UNOBODY") is not None
+    bot.answers(action, bot.value(), "UNOBODY", why="no")
+    assert bot.store.operations() == before
+    assert not bot.chat.forms
+
+
+@pytest.mark.parametrize(
+    "action", [each for each, found in ACTIONS.items() if found.permission is Permission.APPROVER]
+)
+def test_the_requester_never_decides_alone(bot: Bot, action: str) -> None:
+    bot.types("migrate web-1 to host-b")
+    before = bot.operation()
+    bot.clicks(action, bot.value(), "UANA")
+    bot.answers(action, bot.value(), "UANA", why="no")
+    assert bot.operation() == before
