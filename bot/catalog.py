@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import importlib.util
+import traceback
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -31,6 +33,7 @@ from bot.domain import (
 )
 from bot.domain.codec import Codec
 from bot.domain.errors import CatalogError, UsageError
+from bot.domain.message import words
 from bot.domain.steps import Step
 from bot.domain.words import nearest
 from bot.plugin_api import (
@@ -164,7 +167,7 @@ def load(
     manager.add_hookspecs(hookspecs)
     points = {point.name: point for point in metadata.entry_points(group=GROUP)}
     for name in enabled:
-        manager.register(_module(name, points), name=name)
+        _register(manager, name, points)
     for plugin in extra:
         manager.register(plugin, name=getattr(plugin, "__name__", type(plugin).__name__.lower()))
     try:
@@ -174,10 +177,47 @@ def load(
     return _collected(manager, tables or {}, frozenset(core_steps))
 
 
+def _register(
+    manager: pluggy.PluginManager, name: str, points: Mapping[str, metadata.EntryPoint]
+) -> None:
+    try:
+        plugin = _module(name, points)
+    except errors.DroverError:
+        raise
+    # A plugin is other people's code: whatever stops it is told in a sentence, and where it happened
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        raise CatalogError(
+            words(
+                "The plugin “{plugin}” cannot be loaded: {error} ({file}, line {line}).",
+                plugin=name,
+                error=f"{type(error).__name__}: {error}",
+                file=last.filename,
+                line=last.lineno or 0,
+            ),
+            code="plugin-broken",
+        ) from error
+    manager.register(plugin, name=name)
+    if not manager.get_hookcallers(plugin):
+        raise CatalogError(
+            words("“{plugin}” is not a plugin: it implements no hook.", plugin=name),
+            words("Decorate its hooks with `@hookimpl` of `bot.hookspecs`."),
+            code="no-hook",
+        )
+
+
+def _module_name(name: str) -> str:
+    """A built-in plugin, else any module that Python finds, such as one file on PYTHONPATH."""
+    built_in = f"plugins.{name}"
+    if "." in name or importlib.util.find_spec(built_in) is not None:
+        return name if "." in name else built_in
+    return name if importlib.util.find_spec(name) is not None else built_in
+
+
 def _module(name: str, points: Mapping[str, metadata.EntryPoint]) -> object:
     if name in points:
         return points[name].load()
-    module = name if "." in name else f"plugins.{name}"
+    module = _module_name(name)
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
