@@ -13,7 +13,7 @@ import structlog
 from bot.catalog import Catalog
 from bot.domain.admission import Limits
 from bot.domain.card import Card
-from bot.domain.cluster import Inbound, Snapshot
+from bot.domain.cluster import Inbound, Snapshot, Vm
 from bot.domain.errors import ConflictError
 from bot.domain.operation import Event, Operation, State
 from bot.domain.policy import Policy
@@ -117,9 +117,16 @@ def informed(services: Services, seen: Snapshot, *, but: str = "") -> Snapshot:
         for host in seen.hosts
     )
     waits = _waits(services)
-    vms = seen.sound().vms  # every plan is made of this snapshot
+    vms = _without_ghosts(seen.sound(), held)  # every plan is made of this snapshot
     vms = tuple(replace(vm, wait=waits.get((vm.uuid, vm.host))) for vm in vms) if waits else vms
     return replace(seen, hosts=hosts, vms=vms, inbound=_inbound(services, seen, but))
+
+
+def _without_ghosts(seen: Snapshot, held: Collection[str]) -> tuple[Vm, ...]:
+    """The VMs without those last seen on a held host that is silent and that run elsewhere now."""
+    silent = {host.name for host in seen.hosts if host.name in held and not host.up}
+    running = {vm.uuid for vm in seen.vms if vm.state.active and vm.host not in silent}
+    return tuple(vm for vm in seen.vms if vm.host not in silent or vm.uuid not in running)
 
 
 def _waits(services: Services) -> Mapping[tuple[str, str], float]:

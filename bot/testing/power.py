@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 
 from bot.domain.errors import PowerError
@@ -20,11 +20,19 @@ class Fault(StrEnum):
 
 
 class FakePower:
-    """Hosts with power controllers; ``on`` holds the hosts that have power, ``orders`` what was ordered, in order."""
+    """Hosts with power controllers; ``on`` holds the hosts that have power, ``orders`` what was ordered, in order.
+
+    ``switched(host, on)`` is called after an order was carried out.
+    """
 
     def __init__(
-        self, clock: Clock, devices: Iterable[Device] = (), identities: dict[str, str] | None = None
+        self,
+        clock: Clock,
+        devices: Iterable[Device] = (),
+        identities: dict[str, str] | None = None,
+        switched: Callable[[str, bool], None] | None = None,
     ) -> None:
+        self._switched = switched
         self._clock = clock
         self._devices = tuple(devices)
         self._identities = identities or {}
@@ -77,6 +85,8 @@ class FakePower:
             self.on.add(device.host)
         else:
             self.on.discard(device.host)
+        if self._switched is not None:
+            self._switched(device.host, on)
 
     def _reading(
         self, device: Device, power: Power, identity: str = "", problem: str = ""

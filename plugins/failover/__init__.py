@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 
+from bot.domain.plan import Risk
+from bot.domain.steps import HoldHost
 from bot.hookspecs import hookimpl
-from bot.plugin_api import Query, Settings, SettingsSection
-from plugins.failover import kept
-from plugins.failover.settings import FailoverSettings
+from bot.plugin_api import Action, History, Query, Settings, SettingsSection, StepHandler, Watch
+from plugins.failover import (
+    evidence,
+    handler,
+    intents,
+    kept,
+    planner,
+    readmission,
+    watch,
+    witnesses,
+)
+from plugins.failover.settings import FailoverSettings, Mode
+from plugins.failover.steps import (
+    AwaitReady,
+    ClearCorpse,
+    ConfirmOff,
+    FenceHost,
+    ReadmitVm,
+    RestartVm,
+)
 
 
 @hookimpl
@@ -17,9 +38,72 @@ def register_settings() -> Sequence[SettingsSection]:
 
 
 @hookimpl
-# The shape of the hook
-def register_commands(settings: Settings) -> Sequence[Query]:  # noqa: ARG001
-    """``vm definition``."""
+def register_commands(settings: Settings) -> Sequence[Query | Action]:
+    """``host failover``, ``host readmit``, ``vm definition``."""
+    mine = _section(settings)
     return (
+        Action(
+            intents.FAILOVER,
+            intents.FAILOVER_SUMMARY,
+            intents.failover_grammar(),
+            intents.Failover,
+            plan=partial(planner.plan, mine),
+            still_good=partial(planner.still_good, mine),
+            emits=(HoldHost, FenceHost, ConfirmOff, ClearCorpse, RestartVm, AwaitReady),
+            risk=Risk.HIGH,
+            recall=_recalled,
+            survey=partial(witnesses.survey, mine.sight),
+            values=(evidence.Evidence, evidence.Statement, evidence.OwnView, evidence.Expected),
+        ),
+        Action(
+            intents.READMIT,
+            intents.READMIT_SUMMARY,
+            intents.readmit_grammar(),
+            intents.Readmit,
+            plan=readmission.plan,
+            still_good=readmission.still_good,
+            emits=(ReadmitVm, HoldHost),
+            risk=Risk.HIGH,
+        ),
         Query("vm definition", kept.SUMMARY, kept.grammar(), kept.answer, needs_snapshot=False),
     )
+
+
+@hookimpl
+def register_step_handlers(settings: Settings) -> Sequence[StepHandler]:
+    """One handler for each kind of step."""
+    mine = _section(settings)
+    return (
+        StepHandler(FenceHost, handler.is_off, partial(handler.fence, mine)),
+        StepHandler(ConfirmOff, handler.is_proven, handler.confirm),
+        StepHandler(ClearCorpse, handler.is_cleared, handler.clear),
+        StepHandler(RestartVm, handler.is_started, handler.restart),
+        StepHandler(AwaitReady, handler.is_ready, handler.await_ready),
+        StepHandler(ReadmitVm, handler.is_readmitted, handler.readmit),
+    )
+
+
+@hookimpl
+def register_jobs(settings: Settings) -> Sequence[Watch]:
+    """Looks after silent hosts."""
+    mine = _section(settings)
+    by_itself = (intents.FAILOVER,) if mine.mode is Mode.AUTO else ()
+    return (
+        Watch(
+            watch.NAME,
+            watch.EVERY,
+            partial(watch.look, mine),
+            gather=watch.Gatherer(mine.sight),
+            automatic=by_itself,
+        ),
+    )
+
+
+def _recalled(intent: intents.Failover, history: History) -> intents.Failover:
+    """The wish with the kept definitions of the host's VMs."""
+    return replace(intent, kept=history.definitions(host=intent.host))
+
+
+def _section(settings: Settings) -> FailoverSettings:
+    found = settings.sections.get("failover")
+    return found if isinstance(found, FailoverSettings) else FailoverSettings()

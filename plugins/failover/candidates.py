@@ -16,7 +16,7 @@ from plugins.failover.settings import FailoverSettings, Nvram, Priority
 PRIORITY, AFTER, READY = "failover", "failover.after", "failover.ready"
 """Tags of VMs: the priority, the names of VMs that must be ready before, and how it shows that it is ready."""
 
-READINESS = ("agent", "ping", "boot", "none")
+READINESS = ("agent", "none")
 _RANKS = {Priority.FIRST: 0, Priority.NORMAL: 1, Priority.LAST: 2}
 
 
@@ -32,7 +32,7 @@ class Candidate:
     priority: Priority
     wave: int = 1
     after: tuple[str, ...] = ()
-    ready: str = "boot"
+    ready: str = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ def choose(
                 vm,
                 newest[vm.uuid],
                 priority_of(vm, settings),
-                ready=ready if ready in READINESS else "boot",
+                ready=ready if ready in READINESS else "none",
             )
         )
     return _in_waves(found), tuple(off)

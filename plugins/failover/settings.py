@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+
+from plugins.failover.sight import Sight
 
 
 class Mode(StrEnum):
@@ -79,8 +81,11 @@ class FailoverSettings(BaseModel):
         Nvram.REFUSE, description="For UEFI VMs without a kept copy of their variables."
     )
     stale: float = Field(86400.0, ge=0, description="A kept definition that is older is warned of.")
-    anchors: tuple[str, ...] = Field(
-        (), description="Addresses apart from the hosts, such as the gateway."
-    )
     vcpus_per_core: float = Field(4.0, gt=0, description="vCPUs that a core may be promised to.")
     domain: str = Field("", description="The host tag that names failure domains.")
+    _sight: Sight = PrivateAttr(default_factory=Sight)
+
+    @property
+    def sight(self) -> Sight:
+        """What this bot has seen since its start; the commands and the watch share it."""
+        return self._sight

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bot.domain.definition import Definition
 from bot.domain.message import Message, words
-from bot.domain.steps import Step
+from bot.domain.steps import Lane, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,20 +85,24 @@ class ClearCorpse(Step):
 class RestartVm(Step):
     """Define a VM from its kept definition on another host, and start it. ``memory`` in bytes.
 
-    ``sha``: the version of the definition that approvers saw. ``after``: UUIDs of VMs that are
-    ready before it starts.
+    ``kept``: the very version of the definition that approvers saw; ``lost``: the dead host;
+    ``most``: so many starts at a time on the target.
     """
 
     uuid: str
     name: str
     lost: str
     target: str
-    xml: str
-    sha: str
+    kept: Definition
     memory: int
     wave: int
-    after: tuple[str, ...] = ()
+    most: int = 4
     reset_nvram: bool = False
+
+    @property
+    def lane(self) -> Lane:
+        """With all others of its wave, ``most`` at a time on its target."""
+        return Lane(self.wave, self.target, self.most, self.memory)
 
     @property
     def title(self) -> Message:
@@ -125,6 +130,11 @@ class AwaitReady(Step):
     by: str
     patience: float
     wave: int
+
+    @property
+    def lane(self) -> Lane:
+        """With all others of its wave."""
+        return Lane(self.wave)
 
     @property
     def title(self) -> Message:

@@ -1,0 +1,363 @@
+"""The impure part: switches a host off, proves it, and starts its VMs elsewhere. Only readings prove anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bot.domain.cluster import Sighting
+from bot.domain.errors import (
+    DroverError,
+    HostUnreachableError,
+    HypervisorError,
+    PowerError,
+    StepCancelledError,
+    StepLostError,
+    StepSkippedError,
+)
+from bot.domain.message import Duration, Message, Names, words
+from bot.domain.operation import Ask, Facts
+from bot.domain.power import Device, Lack, Missing, Power, Reading, Round, Rules, proven_off
+from bot.plugin_api import Settled
+from bot.ports import Hypervisor, Progress
+from plugins.failover import witnesses
+from plugins.failover.planner import CORPSE
+from plugins.failover.settings import FailoverSettings
+from plugins.failover.steps import (
+    AwaitReady,
+    ClearCorpse,
+    ConfirmOff,
+    FenceHost,
+    ReadmitVm,
+    RestartVm,
+)
+
+_PATIENCE = 4  # so many times the readings that a proof takes, before none is given any more
+_POLL = 1.0  # seconds between two readings of power while a host goes off
+
+
+# --- fence --------------------------------------------------------------------------------------
+
+
+def is_off(step: FenceHost, hypervisor: Hypervisor) -> Settled:
+    """DONE when every controller of the level reads OFF; what an order answered says nothing."""
+    devices = _devices(step.host, step.level, hypervisor)
+    readings = _read(devices, hypervisor)
+    return (
+        Settled.DONE
+        if devices and all(each.power is Power.OFF for each in readings)
+        else Settled.NOT_YET
+    )
+
+
+def fence(
+    settings: FailoverSettings, step: FenceHost, hypervisor: Hypervisor, progress: Progress
+) -> Facts:
+    """Ask all witnesses a last time, order the power off, and read until it is off.
+
+    Raises:
+        StepLostError: somebody hears the host, or it has no controller of its own.
+        DroverError: it does not read OFF in time.
+    """
+    devices = _devices(step.host, step.level, hypervisor)
+    if not devices:
+        raise StepLostError(
+            words("No power controller was shown to belong to {host}.", host=step.host),
+            _left(step.host),
+        )
+    last = witnesses.round_of(step.host, hypervisor)
+    if last.heard:
+        raise _heard(step.host, last)
+    for device in devices:
+        try:
+            hypervisor.power.switch_off(device)
+        except PowerError as error:
+            progress.note(words("{device}: {why}", device=device.name, why=error.text))
+    waited = 0.0
+    while True:
+        readings = _read(devices, hypervisor)
+        if all(each.power is Power.OFF for each in readings):
+            return {"off after": Duration(waited), "by": ", ".join(each.name for each in devices)}
+        if waited >= settings.fence_patience:
+            raise DroverError(
+                words(
+                    "{host} does not read off {time} after the order: {readings}.",
+                    host=step.host,
+                    time=Duration(waited),
+                    readings=_told(readings),
+                ),
+                _left(step.host),
+                code="not-off",
+            )
+        _cancelled(step.host, progress)
+        progress.say(
+            words(
+                "Waiting for {host} to read off: {readings}",
+                host=step.host,
+                readings=_told(readings),
+            )
+        )
+        progress.sleep(_POLL)
+        waited += _POLL
+
+
+def _devices(host: str, level: int, hypervisor: Hypervisor) -> tuple[Device, ...]:
+    return witnesses.devices_bound(hypervisor, host, level)
+
+
+def _read(devices: Sequence[Device], hypervisor: Hypervisor) -> tuple[Reading, ...]:
+    return tuple(hypervisor.power.read(each) for each in devices)
+
+
+def _told(readings: Sequence[Reading]) -> Names:
+    return Names(tuple(f"{each.device} {each.power.value}" for each in readings))
+
+
+def _heard(host: str, found: Round) -> StepLostError:
+    return StepLostError(
+        words("{host} shows life: {who} heard it.", host=host, who=Names(found.heard)), _left(host)
+    )
+
+
+def _left(host: str) -> Message:
+    return words(
+        "Nothing more is started elsewhere. {host} stays on hold until it is admitted again: {command}.",
+        host=host,
+        command=f"host readmit {host}",
+    )
+
+
+def _cancelled(host: str, progress: Progress) -> None:
+    if Ask.CANCEL in progress.asked():
+        raise StepCancelledError(words("{host} stays on hold.", host=host))
+
+
+# --- confirm ------------------------------------------------------------------------------------
+
+
+def is_proven(step: ConfirmOff, hypervisor: Hypervisor) -> Settled:
+    """DONE when a proof stands at this moment."""
+    return Settled.DONE if hypervisor.power.standing(step.host) is not None else Settled.NOT_YET
+
+
+def confirm(step: ConfirmOff, hypervisor: Hypervisor, progress: Progress) -> Facts:
+    """Read every controller several times and hear every witness, until that proves the host off.
+
+    Raises:
+        StepLostError: a controller reads ON, or somebody hears the host.
+        DroverError: it is not proven in time.
+    """
+    devices = _devices(step.host, step.level, hypervisor)
+    rules = Rules(step.reads, step.every)
+    bonds = hypervisor.power.bonds(step.host)
+    readings: list[Reading] = []
+    rounds: list[Round] = []
+    number = 0
+    while True:
+        number += 1
+        readings += _read(devices, hypervisor)
+        if number >= step.reads:
+            rounds.append(witnesses.round_of(step.host, hypervisor))
+        found = proven_off(devices, bonds, readings, rounds, rules=rules)
+        if not isinstance(found, Missing):
+            hypervisor.power.prove(found)
+            return {
+                "read off": ", ".join(f"{each.at:%H:%M:%S}" for each in found.readings),
+                "by": ", ".join(found.devices),
+                "not heard by": ", ".join(found.witnesses),
+            }
+        if found.lack in {Lack.ON, Lack.HEARD, Lack.NOT_BOUND, Lack.NO_DEVICE}:
+            raise StepLostError(_lack(step.host, found), _left(step.host))
+        if number >= step.reads * _PATIENCE:
+            raise DroverError(_lack(step.host, found), _left(step.host), code="not-proven")
+        _cancelled(step.host, progress)
+        progress.say(words("Read {host} {n} times", host=step.host, n=number))
+        progress.sleep(step.every)
+
+
+def _lack(host: str, found: Missing) -> Message:
+    return {
+        Lack.NO_DEVICE: words(
+            "{host} has no power controller that was shown to be its own.", host=host
+        ),
+        Lack.NOT_BOUND: words("{who} names another machine than {host}.", who=found.who, host=host),
+        Lack.ON: words("{host} has power again, by {who}.", host=host, who=found.who),
+        Lack.UNKNOWN: words("{who} does not tell the power of {host}.", who=found.who, host=host),
+        Lack.TOO_FEW: words(
+            "{who} did not read {host} off often enough.", who=found.who, host=host
+        ),
+        Lack.NOT_SILENT: words("Nobody could be asked whether {host} is silent.", host=host),
+        Lack.HEARD: words("{host} shows life: {who} heard it.", host=host, who=found.who),
+    }[found.lack]
+
+
+# --- start elsewhere ----------------------------------------------------------------------------
+
+
+def is_cleared(step: ClearCorpse, hypervisor: Hypervisor) -> Settled:
+    """DONE when nothing of it runs there."""
+    seen = next((each for each in hypervisor.sightings(step.uuid) if each.host == step.host), None)
+    gone = seen is not None and seen.reachable and (seen.state is None or not seen.state.active)
+    return Settled.DONE if gone else Settled.NOT_YET
+
+
+def clear(step: ClearCorpse, hypervisor: Hypervisor, progress: Progress) -> Facts:  # noqa: ARG001
+    """End what is left of it, if it still is what was seen."""
+    seen = next(each for each in hypervisor.sightings(step.uuid) if each.host == step.host)
+    if seen.paused_by != CORPSE:
+        raise StepLostError(
+            words(
+                "{vm} on {host} is not what is left of a broken migration any more.",
+                vm=step.name,
+                host=step.host,
+            ),
+            words("Look at it before anything is started."),
+        )
+    hypervisor.force_off(step.host, step.uuid)
+    return {}
+
+
+def is_started(step: RestartVm, hypervisor: Hypervisor) -> Settled:
+    """DONE when it runs, on whichever host: a VM that is found running is left alone."""
+    running = [each for each in hypervisor.sightings(step.uuid) if _runs(each)]
+    return Settled.DONE if running else Settled.NOT_YET
+
+
+def _runs(seen: Sighting) -> bool:
+    return seen.state is not None and seen.state.active and seen.paused_by != CORPSE
+
+
+def restart(step: RestartVm, hypervisor: Hypervisor, progress: Progress) -> Facts:  # noqa: ARG001
+    """Define it on its target and start it, if it can run nowhere else. The proof is read again for that.
+
+    Raises:
+        StepLostError: the dead host is not proven off any more, or another host may have it.
+        StepSkippedError: the target refuses it; the others are worth starting.
+    """
+    _nowhere_else(step, hypervisor)
+    try:
+        hypervisor.define_kept(step.target, step.kept, reset_nvram=step.reset_nvram)
+        _nowhere_else(step, hypervisor)
+        hypervisor.start(step.target, step.uuid)
+    except HostUnreachableError:
+        raise
+    except HypervisorError as error:
+        raise StepSkippedError(
+            words(
+                "{vm} did not start on {host}: {why}",
+                vm=step.name,
+                host=step.target,
+                why=error.text,
+            ),
+            error.advice,
+        ) from error
+    return {"definition": step.kept.sha}
+
+
+def _nowhere_else(step: RestartVm, hypervisor: Hypervisor) -> None:
+    """Refuse a start while the VM may run on another host.
+
+    Raises:
+        StepLostError: it may.
+    """
+    snapshot = None
+    for seen in hypervisor.sightings(step.uuid):
+        if seen.host == step.lost and not seen.proven:
+            answers = words("{host} answers again", host=seen.host)
+            unproven = words("{host} is not proven off any more", host=seen.host)
+            raise StepLostError(
+                words(
+                    "{vm} was not started: {why}.",
+                    vm=step.name,
+                    why=answers if seen.reachable else unproven,
+                ),
+                _left(step.lost),
+            )
+        if seen.host != step.target and seen.state is not None and seen.state.active:
+            raise StepLostError(
+                words("{vm} was not started: it is on {host}.", vm=step.name, host=seen.host),
+                words("Look at it there."),
+            )
+        if not seen.reachable:
+            snapshot = snapshot or hypervisor.snapshot()
+            silent = snapshot.host(seen.host)
+            had_it = any((vm.uuid, vm.host) == (step.uuid, seen.host) for vm in snapshot.vms)
+            if had_it or silent.seen_at is None:
+                raise StepLostError(
+                    words(
+                        "{vm} was not started: it may be on {host}, which does not answer.",
+                        vm=step.name,
+                        host=seen.host,
+                    ),
+                    words("Look at {host}.", host=seen.host),
+                )
+
+
+def is_ready(step: AwaitReady, hypervisor: Hypervisor) -> Settled:
+    """DONE when its agent answers."""
+    there = next(
+        (each for each in hypervisor.sightings(step.uuid) if each.host == step.target), None
+    )
+    if there is None or not _runs(there):
+        return Settled.NOT_YET
+    agents = [
+        each for each in hypervisor.addresses(step.target, step.uuid) if each.source == "agent"
+    ]
+    return Settled.DONE if agents else Settled.NOT_YET
+
+
+def await_ready(step: AwaitReady, hypervisor: Hypervisor, progress: Progress) -> Facts:
+    """Look until it is ready; the next wave does not wait for ever.
+
+    Raises:
+        StepSkippedError: it is not in time.
+    """
+    waited = 0.0
+    while is_ready(step, hypervisor) is not Settled.DONE:
+        if waited >= step.patience:
+            raise StepSkippedError(
+                words("{vm} was not ready after {time}.", vm=step.name, time=Duration(waited)),
+                words("Look at it: {command}.", command=f"vm console {step.name}"),
+            )
+        _cancelled(step.target, progress)
+        progress.say(words("Waiting for {vm} to be ready", vm=step.name))
+        progress.sleep(_POLL)
+        waited += _POLL
+    return {"ready after": Duration(waited)}
+
+
+# --- readmit ------------------------------------------------------------------------------------
+
+
+def is_readmitted(step: ReadmitVm, hypervisor: Hypervisor) -> Settled:
+    """DONE when the host has it no more."""
+    return Settled.DONE if hypervisor.found(step.host, step.uuid) is None else Settled.NOT_YET
+
+
+def readmit(step: ReadmitVm, hypervisor: Hypervisor, progress: Progress) -> Facts:  # noqa: ARG001
+    """Remove its saved memory, then its definition; never of a VM that runs there, or that runs nowhere else.
+
+    Raises:
+        StepLostError: it runs there, or it does not run where it was.
+    """
+    seen = {each.host: each for each in hypervisor.sightings(step.uuid)}
+    if _runs(seen[step.host]):
+        raise StepLostError(
+            words("{vm} runs on {host} too.", vm=step.name, host=step.host),
+            words(
+                "Two copies may have written the same disks: decide which one stays, and force the other off."
+            ),
+        )
+    if not _runs(seen[step.lives_on]):
+        raise StepLostError(
+            words(
+                "{vm} does not run on {host} any more; nothing was removed.",
+                vm=step.name,
+                host=step.lives_on,
+            ),
+            words("Look at it: {command}.", command=f"vm show {step.name}"),
+        )
+    found = hypervisor.found(step.host, step.uuid)
+    if found is not None and found.saved:
+        hypervisor.discard_saved(step.host, step.uuid)
+    hypervisor.undefine(step.host, step.uuid, keep_state=True)
+    return {"saved memory removed": bool(found and found.saved)}

@@ -1,0 +1,157 @@
+"""Pure: on which host each VM of a dead host starts, within memory, vCPUs and the rules of its tags."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from bot.domain.capacity import Shelter, Spread, Unit, rooms
+from bot.domain.cluster import Health, Host, Snapshot, Vm
+from bot.domain.message import Names, Size, words
+from bot.domain.placement import APART, TOGETHER, bound, pinned_to
+from bot.domain.plan import Objection
+from plugins.failover.candidates import Candidate, StaysOff
+from plugins.failover.settings import FailoverSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A VM and the host that it starts on."""
+
+    candidate: Candidate
+    target: str
+
+
+def place(
+    settings: FailoverSettings, snapshot: Snapshot, lost: str, candidates: Sequence[Candidate]
+) -> tuple[tuple[Placed, ...], tuple[StaysOff, ...]]:
+    """Places for the VMs in their order, and those that find none, with why.
+
+    No host takes more than its memory and its vCPUs; no pin and no anti-affinity is broken for it.
+    """
+    seen = replace(snapshot, hosts=tuple(_taking(host, lost) for host in snapshot.hosts))
+    free = {
+        name: room for name, room in rooms(seen, settings.vcpus_per_core).items() if name != lost
+    }
+    here = [vm for vm in seen.vms if vm.state.active and vm.host in free]
+    held = [(vm.tags[APART], vm.host) for vm in here if vm.tags.get(APART)]
+    domains = {
+        host.name: host.tags[settings.domain]
+        for host in seen.hosts
+        if settings.domain and settings.domain in host.tags
+    }
+    groups = {each.vm.tags[APART] for each in candidates if each.vm.tags.get(APART)}
+    # One of a group on each host, and in each domain.
+    sizes = dict.fromkeys((*groups, *(group for group, _ in held)), 1)
+    shelter = Shelter(free, Spread(held, domains), sizes)
+    targets: dict[str, str] = {}
+    for members in _together(candidates):
+        unit = _unit(seen, members, frozenset(free), here)
+        target = shelter.put(unit)
+        targets.update({each.vm.uuid: target for each in members})
+    placed = [Placed(each, targets[each.vm.uuid]) for each in candidates if targets[each.vm.uuid]]
+    off = [
+        StaysOff(each.vm.uuid, each.vm.name, _why_nowhere(seen, each, shelter, frozenset(free)))
+        for each in candidates
+        if not targets[each.vm.uuid]
+    ]
+    return tuple(placed), tuple(off)
+
+
+def _taking(host: Host, lost: str) -> Host:
+    """The lost host as one that takes nothing, whatever its health."""
+    return replace(host, health=Health.UNREACHABLE) if host.name == lost else host
+
+
+def _together(candidates: Sequence[Candidate]) -> Iterable[Sequence[Candidate]]:
+    """The candidates in their order; an affinity group with its first."""
+    groups: dict[str, list[Candidate]] = {}
+    for each in candidates:
+        groups.setdefault(each.vm.tags.get(TOGETHER) or f"\0{each.vm.uuid}", []).append(each)
+    return groups.values()
+
+
+def _unit(
+    snapshot: Snapshot, members: Sequence[Candidate], free: frozenset[str], here: Sequence[Vm]
+) -> Unit:
+    names = frozenset(host.name for host in snapshot.hosts)
+    allowed = [free]
+    for each in members:
+        pinned = pinned_to(each.vm, names)
+        allowed.append(pinned or (frozenset() if bound(each.vm, names) else free))
+        allowed.append(frozenset(name for name in free if not lacks(snapshot, each, name)))
+        group = each.vm.tags.get(TOGETHER)
+        joined = frozenset(vm.host for vm in here if group and vm.tags.get(TOGETHER) == group)
+        allowed.append(joined or free)
+    return Unit(
+        tuple(each.vm.uuid for each in members),
+        sum(each.vm.memory for each in members if not each.vm.huge),
+        sum(each.vm.vcpus for each in members),
+        tuple(each.vm.tags[APART] for each in members if each.vm.tags.get(APART)),
+        frozenset.intersection(*allowed),
+        sum(each.vm.memory for each in members if each.vm.huge),
+    )
+
+
+def lacks(snapshot: Snapshot, candidate: Candidate, name: str) -> tuple[str, ...]:
+    """What a host has not that a VM needs for its start, each as ``kind name``."""
+    host, detail = snapshot.host(name), candidate.kept.detail
+    found = [
+        f"bridge {nic.source}"
+        for nic in detail.nics
+        if nic.kind == "bridge" and nic.source not in host.bridges
+    ]
+    found += [
+        f"network {nic.source}"
+        for nic in detail.nics
+        if nic.kind == "network" and nic.source not in host.networks
+    ]
+    if host.machines and detail.machine and detail.machine not in host.machines:
+        found.append(f"machine {detail.machine}")
+    if any(
+        vm.name == candidate.vm.name and vm.uuid != candidate.vm.uuid for vm in snapshot.on(name)
+    ):
+        found.append(f"name {candidate.vm.name}")
+    return tuple(found)
+
+
+def _why_nowhere(
+    snapshot: Snapshot, candidate: Candidate, shelter: Shelter, free: frozenset[str]
+) -> Objection:
+    vm = candidate.vm
+    names = frozenset(host.name for host in snapshot.hosts)
+    if bound(vm, names):
+        return Objection("pinned", words("{vm} is pinned to {host}.", vm=vm.name, host=vm.host))
+    lacking = {name: lacks(snapshot, candidate, name) for name in sorted(free)}
+    if lacking and all(lacking.values()):
+        first, what = next(iter(lacking.items()))
+        return Objection(
+            "lacks",
+            words(
+                "No host has what {vm} needs; {host} lacks: {what}.",
+                vm=vm.name,
+                host=first,
+                what=Names(what),
+            ),
+        )
+    best = max(shelter.rooms.values(), key=lambda room: room.memory, default=None)
+    if best is None:
+        return Objection("no-host", words("No other host is up and takes VMs."))
+    if best.memory < vm.memory:
+        return Objection(
+            "no-room",
+            words(
+                "{vm} needs {memory}; the most that a host has left is {room}.",
+                vm=vm.name,
+                memory=Size(vm.memory),
+                room=Size(max(0, best.memory)),
+            ),
+            words("Free memory, then start it: {command}.", command=f"vm start {vm.name}"),
+        )
+    return Objection(
+        "no-place",
+        words(
+            "{vm} finds no host: those that it may be on by its tags have too little memory or too few CPUs.",
+            vm=vm.name,
+        ),
+    )

@@ -1,0 +1,235 @@
+"""Pure: from a dead host, with the evidence, to a plan; or everything that stands against one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from bot.domain.cluster import Host, Snapshot
+from bot.domain.message import Duration, Names, nwords, words
+from bot.domain.placement import fullness
+from bot.domain.plan import Blast, HostBar, Objection, Plan, Prediction, Reason, Refused, Risk
+from bot.domain.power import Power
+from bot.domain.steps import HoldHost, Step
+from bot.plugin_api import Rules
+from plugins.failover import reports
+from plugins.failover.candidates import StaysOff, Wanted, choose, old_copies
+from plugins.failover.evidence import Evidence
+from plugins.failover.intents import Failover
+from plugins.failover.places import Placed, place
+from plugins.failover.settings import FailoverSettings
+from plugins.failover.steps import AwaitReady, ClearCorpse, ConfirmOff, FenceHost, RestartVm
+from plugins.failover.verdict import Judged, Patience, Verdict, judge
+
+CORPSE = "postcopy failed"
+"""Why libvirt calls a VM paused, or even running, that broke in post-copy: it can never run on."""
+
+
+def patience(settings: FailoverSettings) -> Patience:
+    """The configured times."""
+    return Patience(settings.silence, 3, settings.start_cooldown, settings.storm_cooldown)
+
+
+def plan(
+    settings: FailoverSettings,
+    intent: Failover,
+    snapshot: Snapshot,
+    rules: Rules,  # noqa: ARG001 - an Action's shape
+) -> Plan | Refused:
+    """Hold, fence, confirm, and start in waves; or why not now."""
+    host = snapshot.host(intent.host)
+    title = words("Start the VMs of {host} elsewhere", host=host.name)
+    if against := objections(settings, intent, host):
+        return Refused(title, against)
+    return what_if(settings, intent, snapshot)
+
+
+def what_if(settings: FailoverSettings, intent: Failover, snapshot: Snapshot) -> Plan | Refused:
+    """The plan as if the host were dead, whatever the evidence says."""
+    host = snapshot.host(intent.host)
+    seen = without_corpses(snapshot)
+    wanted = Wanted(intent.skip, intent.only)
+    candidates, off = choose(settings, seen, host.name, intent.kept, wanted)
+    placed, nowhere = place(settings, seen, host.name, candidates)
+    stays = (*off, *nowhere)
+    if not placed:
+        why = tuple(each.why for each in stays) or (_nothing(host),)
+        return Refused(words("Start the VMs of {host} elsewhere", host=host.name), why)
+    return Plan(
+        nwords(
+            "Switch {host} off and start {n} VM on other hosts",
+            "Switch {host} off and start {n} VMs on other hosts",
+            n=len(placed),
+            host=host.name,
+        ),
+        tuple(_steps(settings, intent, snapshot, placed)),
+        Risk.HIGH,
+        Blast(
+            tuple(each.candidate.vm.name for each in placed),
+            tuple(dict.fromkeys((host.name, *(each.target for each in placed)))),
+            sum(each.candidate.vm.memory for each in placed),
+        ),
+        Prediction(seconds=_seconds(settings, placed), basis=words("typical times of its steps")),
+        reasons=tuple(reports.evidence(intent.evidence)) if intent.evidence else (),
+        warnings=tuple(_warnings(settings, snapshot, host, placed, stays)),
+        bars=tuple(_bars(snapshot, placed)),
+        tags=tuple(
+            sorted({f"{k}={v}" for each in placed for k, v in each.candidate.vm.tags.items()})
+        ),
+    )
+
+
+def still_good(
+    settings: FailoverSettings,
+    intent: Failover,
+    planned: Plan,  # noqa: ARG001
+    snapshot: Snapshot,
+    rules: Rules,  # noqa: ARG001
+) -> tuple[Objection, ...]:
+    """What stands against beginning: a host that is no longer silent, or that people admitted again."""
+    return objections(settings, intent, snapshot.host(intent.host))
+
+
+def objections(settings: FailoverSettings, intent: Failover, host: Host) -> tuple[Objection, ...]:
+    """Why the host is not to be switched off now; () when its silence is death."""
+    if intent.evidence is None:
+        return (
+            Objection("no-evidence", words("Nobody could be asked about {host}.", host=host.name)),
+        )
+    judged = judge(intent.evidence, patience(settings))
+    if judged.verdict in {Verdict.GONE, Verdict.DEAD}:
+        return ()
+    return (reports.against(host.name, judged, intent.evidence),)
+
+
+def without_corpses(snapshot: Snapshot) -> Snapshot:
+    """The cluster without what is left of migrations that broke in post-copy."""
+    return replace(snapshot, vms=tuple(vm for vm in snapshot.vms if vm.paused_by != CORPSE))
+
+
+def _nothing(host: Host) -> Objection:
+    return Objection(
+        "no-vms", words("No VM was running on {host} when it was last seen.", host=host.name)
+    )
+
+
+def _steps(
+    settings: FailoverSettings, intent: Failover, snapshot: Snapshot, placed: Sequence[Placed]
+) -> Iterable[Step]:
+    host, evidence = intent.host, intent.evidence
+    why = words("silent for {time}", time=Duration(evidence.silent_for)) if evidence else ""
+    yield HoldHost(host, on=True, why=why)
+    level, devices = _level(evidence)
+    yield FenceHost(host, level, devices)
+    yield ConfirmOff(host, level, settings.confirm_reads, settings.confirm_every)
+    wanted = {each.candidate.vm.uuid for each in placed}
+    for vm in snapshot.vms:
+        if vm.uuid in wanted and vm.host != host and vm.paused_by == CORPSE:
+            yield ClearCorpse(vm.uuid, vm.name, vm.host, CORPSE)
+    for each in placed:
+        yield from _starts(settings, host, each)
+
+
+def _level(evidence: Evidence | None) -> tuple[int, tuple[str, ...]]:
+    """The first level whose controllers all answer and are all bound to the host."""
+    readings = evidence.power if evidence else ()
+    bound = evidence.bound if evidence else frozenset()
+    for level in sorted({each.level for each in readings}):
+        mine = [each for each in readings if each.level == level]
+        if all(each.device in bound and each.power is not Power.UNKNOWN for each in mine):
+            return level, tuple(each.device for each in mine)
+    return 0, ()
+
+
+def _starts(settings: FailoverSettings, lost: str, placed: Placed) -> Iterable[Step]:
+    each, vm = placed.candidate, placed.candidate.vm
+    yield RestartVm(
+        vm.uuid,
+        vm.name,
+        lost,
+        placed.target,
+        each.kept,
+        vm.memory,
+        each.wave,
+        settings.starts_per_host,
+        reset_nvram=bool(each.kept.detail.nvram and not each.kept.nvram),
+    )
+    if each.ready != "none":
+        yield AwaitReady(
+            vm.uuid, vm.name, placed.target, each.ready, settings.ready_patience, each.wave
+        )
+
+
+_FENCE, _START, _BOOT = 12.0, 3.0, 30.0  # seconds
+
+
+def _seconds(settings: FailoverSettings, placed: Sequence[Placed]) -> float:
+    """A rough guess: the fence, the confirmation, then each wave's starts on its busiest host."""
+    confirm = settings.confirm_reads * settings.confirm_every
+    total = _FENCE + confirm
+    for wave in sorted({each.candidate.wave for each in placed}):
+        mine = [each for each in placed if each.candidate.wave == wave]
+        busiest = max(
+            sum(each.target == target for each in mine) for target in {each.target for each in mine}
+        )
+        total += -(-busiest // settings.starts_per_host) * _START
+        total += _BOOT if any(each.candidate.ready != "none" for each in mine) else 0.0
+    return total
+
+
+def _warnings(
+    settings: FailoverSettings,
+    snapshot: Snapshot,
+    host: Host,
+    placed: Sequence[Placed],
+    stays: Sequence[StaysOff],
+) -> Iterable[Reason]:
+    for each in stays:
+        yield Reason("stays-off", words("{vm} stays off: {why}", vm=each.name, why=each.why.text))
+    candidates = [each.candidate for each in placed]
+    starting = [each.vm.name for each in candidates if each.vm.autostart]
+    if starting:
+        yield Reason(
+            "autostart",
+            nwords(
+                "{names} starts with {host}: keep {host} off, or without its network, until it was admitted again; "
+                "else a second copy of it would run when {host} gets power.",
+                "{names} start with {host}: keep {host} off, or without its network, until it was admitted again; "
+                "else second copies of them would run when {host} gets power.",
+                n=len(starting),
+                names=Names(tuple(starting), most=10),
+                host=host.name,
+            ),
+        )
+    if reset := [
+        each.vm.name for each in candidates if each.kept.detail.nvram and not each.kept.nvram
+    ]:
+        yield Reason(
+            "nvram",
+            words(
+                "UEFI variables are made anew, boot entries are lost: {names}.",
+                names=Names(tuple(reset), most=10),
+            ),
+        )
+    if locked := [each.vm.name for each in candidates if each.kept.password]:
+        yield Reason(
+            "password",
+            words(
+                "Screens get new passwords, for the old ones are not kept: {names}.",
+                names=Names(tuple(locked), most=10),
+            ),
+        )
+    for old in old_copies(candidates, snapshot.taken_at, settings):
+        yield Reason(old.code, old.text)
+
+
+def _bars(snapshot: Snapshot, placed: Sequence[Placed]) -> Iterable[HostBar]:
+    for name in sorted({each.target for each in placed}):
+        host = snapshot.host(name)
+        more = sum(each.candidate.vm.memory for each in placed if each.target == name)
+        yield HostBar(name, fullness(snapshot, host), fullness(snapshot, host, more))
+
+
+def verdict_of(settings: FailoverSettings, evidence: Evidence) -> Judged:
+    """What the evidence means, by the configured times."""
+    return judge(evidence, patience(settings))

@@ -1,0 +1,192 @@
+"""Pure: evidence and verdicts as sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from bot.domain.message import Code, Duration, Message, Names, When, words
+from bot.domain.plan import Objection, Reason
+from bot.domain.power import Power, Reading
+from plugins.failover.evidence import Evidence, Heard, Statement, Witness
+from plugins.failover.verdict import Cause, Judged, Verdict
+
+_WITNESSES: dict[Witness, Message] = {
+    Witness.LIBVIRT: words("libvirt"),
+    Witness.SHELL: words("SSH"),
+    Witness.PEERS: words("other hosts"),
+    Witness.VMS: words("its VMs"),
+    Witness.STORAGE: words("its disks"),
+}
+_HEARD: dict[Heard, Message] = {
+    Heard.WELL: words("answers"),
+    Heard.LIFE: words("shows life"),
+    Heard.SILENT: words("silent"),
+    Heard.UNASKED: words("not asked"),
+}
+_POWER: dict[Power, Message] = {
+    Power.ON: words("*on*"),
+    Power.OFF: words("*off*"),
+    Power.UNKNOWN: words("no answer"),
+}
+
+
+def evidence(found: Evidence) -> Iterable[Reason]:
+    """One line for each witness, for the power, and for the bot's own view."""
+    if found.last_heard is not None:
+        yield Reason(
+            "silent",
+            words(
+                "{host} is silent for {time}, since {at}.",
+                host=found.host,
+                time=Duration(found.silent_for),
+                at=When(found.last_heard),
+            ),
+        )
+    for each in found.statements:
+        yield Reason(f"witness-{each.witness.value}", statement(each))
+    for reading in found.power:
+        yield Reason("power", power(reading, bound=reading.device in found.bound))
+    view = found.view
+    yield Reason(
+        "own-view",
+        words(
+            "Own view: {heard} of {hosts} hosts answer.",
+            heard=view.hosts - view.silent,
+            hosts=view.hosts,
+        ),
+    )
+
+
+def statement(said: Statement) -> Message:
+    """What one witness said."""
+    who, what = _WITNESSES[said.witness], _HEARD[said.said]
+    if said.detail:
+        return words("{who}: {what} ({detail})", who=who, what=what, detail=said.detail)
+    return words("{who}: {what}", who=who, what=what)
+
+
+def power(reading: Reading, *, bound: bool) -> Message:
+    """What a controller read, and whether it was shown to be this host's."""
+    what = _POWER[reading.power]
+    if reading.problem:
+        return words(
+            "power by {device}: {what} ({why})",
+            device=reading.device,
+            what=what,
+            why=reading.problem,
+        )
+    if bound and reading.identity:
+        return words(
+            "power by {device}: {what}, the same machine ({uuid})",
+            device=reading.device,
+            what=what,
+            uuid=reading.identity,
+        )
+    if bound:
+        return words(
+            "power by {device}: {what}, shown to be this host's", device=reading.device, what=what
+        )
+    return words(
+        "power by {device}: {what}, *not shown to be this host's*", device=reading.device, what=what
+    )
+
+
+def against(host: str, judged: Judged, found: Evidence) -> Objection:
+    """Why a host is not to be switched off, by the verdict."""
+    if judged.verdict is Verdict.US:
+        return Objection(f"us-{judged.cause.value}", _us(judged, found), _later(judged))
+    if judged.verdict is Verdict.DARK:
+        return _dark(host, judged, found)
+    text, advice = _LIVING[judged.verdict](host, judged)
+    if judged.verdict is Verdict.WAITING:
+        text = words(
+            "{host} is silent for {time} only.", host=host, time=Duration(found.silent_for)
+        )
+    return Objection(judged.verdict.value, text, advice)
+
+
+def _us(judged: Judged, found: Evidence) -> Message:
+    if judged.cause is Cause.JUST_STARTED:
+        return words("Drover has just started, and does not know yet who is silent for how long.")
+    if judged.cause is Cause.STORM:
+        return words("Drover itself saw too little a moment ago.")
+    return words(
+        "{silent} of {hosts} hosts are silent: it is more likely Drover's own network.",
+        silent=found.view.silent,
+        hosts=found.view.hosts,
+    )
+
+
+def _later(judged: Judged) -> Message:
+    if judged.until is None:
+        return words("Check Drover's network. Nothing is switched off meanwhile.")
+    return words("Ask again after {at}.", at=When(judged.until))
+
+
+def _dark(host: str, judged: Judged, found: Evidence) -> Objection:
+    code = judged.cause.value or "dark"
+    names = Names(tuple(each.device for each in found.power))
+    if judged.cause is Cause.NO_DEVICE:
+        return Objection(
+            code,
+            words("{host} has no power controller: nothing can prove that it is off.", host=host),
+            words("Add `[[hosts.fence]]` for it to the configuration."),
+        )
+    if judged.cause is Cause.NOT_BOUND:
+        return Objection(
+            code,
+            words(
+                "{devices} was never shown to belong to {host}: it may switch off another machine.",
+                devices=names,
+                host=host,
+            ),
+            words("Use a controller that tells the UUID of its machine, such as Redfish."),
+        )
+    return Objection(
+        code,
+        words(
+            "{host} is silent, and so is its power controller ({devices}): it may run on.",
+            host=host,
+            devices=names,
+        ),
+        words("Look at {host}. Nothing is started elsewhere while it may run on.", host=host),
+    )
+
+
+_LIVING: dict[Verdict, Callable[[str, Judged], tuple[Message, Message]]] = {
+    Verdict.WELL: lambda host, _: (words("{host} answers.", host=host), ""),
+    Verdict.BACK: lambda host, _: (
+        words("{host} answers: it has started anew.", host=host),
+        words("Start its VMs there: {command}.", command=Code(f"vms {host}")),
+    ),
+    Verdict.EXPECTED: lambda host, _: (
+        words("{host} is in maintenance, so its silence is expected.", host=host),
+        words(
+            "If it is dead, end its maintenance first: {command}.",
+            command=Code(f"host maintenance {host} off"),
+        ),
+    ),
+    Verdict.DEAF: lambda host, _: (
+        words("{host} lives: its shell answers, only its libvirt does not.", host=host),
+        words("Restart libvirtd there. Its VMs run on meanwhile."),
+    ),
+    Verdict.CUT_OFF: lambda host, _: (
+        words("{host} lives: other hosts reach it, only Drover does not.", host=host),
+        words("Check the network between Drover and {host}.", host=host),
+    ),
+    Verdict.ISOLATED: lambda host, _: (
+        words(
+            "{host} is cut off, but its VMs still work: switching it off would stop them.",
+            host=host,
+        ),
+        words("Check its management network."),
+    ),
+    Verdict.UNCLEAR: lambda host, _: (
+        words("{host} shows a sign of life: it is on, and its VMs may run.", host=host),
+        words("Look at it."),
+    ),
+    Verdict.WAITING: lambda host, judged: (
+        words("{host} is not silent for long enough.", host=host),
+        words("Ask again after {at}.", at=When(judged.until)) if judged.until else "",
+    ),
+}

@@ -1,0 +1,26 @@
+"""How well this bot sees, and since when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from bot.domain.cluster import Snapshot
+
+
+@dataclass(slots=True)
+class Sight:
+    """Since when this bot sees, and when it last saw too little. ``silent``: since when each host is silent."""
+
+    started_at: datetime | None = None
+    storm_at: datetime | None = None
+    silent: dict[str, datetime] = field(default_factory=dict)
+
+    def note(self, seen: Snapshot) -> None:
+        """Keep what a look shows of the bot's own view."""
+        if self.started_at is None:
+            self.started_at = seen.taken_at
+        down = [host.name for host in seen.hosts if not host.up]
+        if len(down) >= 2 and 2 * len(down) >= len(seen.hosts):
+            self.storm_at = seen.taken_at
+        self.silent = {name: self.silent.get(name, seen.taken_at) for name in down}

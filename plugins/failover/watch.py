@@ -1,0 +1,171 @@
+"""Looks after silent hosts: tells what their silence means, and proposes a failover of one that is dead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from bot.domain.card import Card, Context, Section
+from bot.domain.cluster import Snapshot
+from bot.domain.message import Code, Message, joined, words
+from bot.domain.operation import Operation
+from bot.domain.plan import Objection, Refused
+from bot.plugin_api import Alert, History, Looked, Noticed, Proposal, Remedy, WatchView
+from bot.ports import Hypervisor
+from plugins.failover import planner, reports, witnesses
+from plugins.failover.evidence import Evidence
+from plugins.failover.intents import FAILOVER, Failover
+from plugins.failover.settings import FailoverSettings, Mode
+from plugins.failover.sight import Sight
+from plugins.failover.verdict import Cause, Judged, Verdict, automatic_objection
+
+NAME = "failover"
+EVERY = timedelta(seconds=15)
+RECENT = 200  # operations among which the last failovers are looked for
+_POWER_EVERY = 60.0  # seconds between two readings of the power of hosts that answer
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is known of each host that is silent."""
+
+    silent: tuple[Evidence, ...] = ()
+
+
+@dataclass(slots=True)
+class Gatherer:
+    """Gathers evidence of silent hosts, and keeps whose the controllers of the others are."""
+
+    sight: Sight
+    read_at: float = 0.0
+
+    def __call__(self, snapshot: Snapshot, hypervisor: Hypervisor) -> Found:
+        """Ask all witnesses of each silent host; when it is time, read the controllers of those that answer."""
+        self.sight.note(snapshot)
+        now = snapshot.taken_at.timestamp()
+        if now - self.read_at >= _POWER_EVERY:
+            self.read_at = now
+            for host in snapshot.hosts:
+                if host.up:
+                    witnesses.read_bound(hypervisor, host)
+        silent = [host for host in snapshot.hosts if not host.up]
+        return Found(
+            tuple(witnesses.gather(self.sight, host, snapshot, hypervisor) for host in silent)
+        )
+
+
+def look(settings: FailoverSettings, view: WatchView) -> Looked:
+    """An alert or a proposal for each silent host; the alert of one that answers again ends."""
+    found = view.found if isinstance(view.found, Found) else Found()
+    told = set(view.memory.get("told", ()))
+    noticed: list[Noticed] = []
+    standing: set[str] = set()
+    for evidence in found.silent:
+        if not view.snapshot.host(evidence.host).up:
+            for each in _noticed(settings, view, evidence):
+                noticed.append(each)
+                standing.add(evidence.host)
+    noticed += [Alert(_key(host), _ended(host), over=True) for host in sorted(told - standing)]
+    return Looked(tuple(noticed), {"told": sorted(standing)})
+
+
+def _noticed(settings: FailoverSettings, view: WatchView, evidence: Evidence) -> Iterator[Noticed]:
+    judged = planner.verdict_of(settings, evidence)
+    if settings.mode is Mode.OFF or judged.verdict in {
+        Verdict.WELL,
+        Verdict.EXPECTED,
+        Verdict.WAITING,
+    }:
+        return
+    if judged.verdict is Verdict.US and judged.cause is Cause.JUST_STARTED:
+        return
+    host = view.snapshot.host(evidence.host)
+    if judged.verdict in {Verdict.GONE, Verdict.DEAD}:
+        if host.held or _under_way(view.history, host.name):
+            return  # its failover tells of it
+        plan = planner.what_if(
+            settings,
+            Failover(host.name, kept=view.history.definitions(host=host.name), evidence=evidence),
+            view.snapshot,
+        )
+        if not isinstance(plan, Refused) and settings.mode in {Mode.PROPOSE, Mode.AUTO}:
+            yield _proposal(settings, view, evidence, judged)
+        elif isinstance(plan, Refused):
+            yield Alert(_key(host.name), _card(evidence, plan.objections))
+        else:
+            yield Alert(_key(host.name), _card(evidence, ()), remedies=(_remedy(host.name),))
+        return
+    yield Alert(_key(host.name), _card(evidence, (reports.against(host.name, judged, evidence),)))
+
+
+def _proposal(
+    settings: FailoverSettings, view: WatchView, evidence: Evidence, judged: Judged
+) -> Proposal:
+    since = evidence.last_heard or evidence.at
+    by_itself = settings.mode is Mode.AUTO and may_act(settings, view.history, evidence, judged)
+    return Proposal(
+        FAILOVER,
+        Failover(evidence.host),
+        why=str(words("{host} is dead.", host=evidence.host)),
+        key=f"{evidence.host}:{since.isoformat(timespec='seconds')}",
+        automatic=by_itself,
+    )
+
+
+def may_act(
+    settings: FailoverSettings, history: History, evidence: Evidence, judged: Judged
+) -> bool:
+    """Whether a failover may begin by itself: one in a window, no host twice in its time, two kinds of witnesses."""
+    if automatic_objection(evidence, judged) is not None:
+        return False
+    for each in _failovers(history):
+        age = (evidence.at - each.proposed_at).total_seconds()
+        if age < settings.window and each.ruling.automatic:
+            return False
+        if age < settings.flap and _host(each) == evidence.host:
+            return False
+        if not each.state.over:
+            return False
+    return True
+
+
+def _failovers(history: History) -> Iterable[Operation]:
+    return (each for each in history.operations(limit=RECENT) if each.action == FAILOVER)
+
+
+def _host(operation: Operation) -> str:
+    return operation.intent.host if isinstance(operation.intent, Failover) else ""
+
+
+def _under_way(history: History, host: str) -> bool:
+    return any(not each.state.over and _host(each) == host for each in _failovers(history))
+
+
+def _key(host: str) -> str:
+    return f"failover:{host}"
+
+
+def _remedy(host: str) -> Remedy:
+    return Remedy(words("Switch off and start elsewhere"), f"{FAILOVER} {host}")
+
+
+def _card(evidence: Evidence, against: tuple[Objection, ...]) -> Card:
+    said: Message = (
+        joined((against[0].text, against[0].remedy)) if against else _dead(evidence.host)
+    )
+    lines = tuple(each.text for each in reports.evidence(evidence))
+    return Card(said, evidence.host, (Section(said), Context(lines)))
+
+
+def _dead(host: str) -> Message:
+    return words(
+        "{host} is dead. To start its VMs elsewhere: {command}.",
+        host=host,
+        command=Code(f"{FAILOVER} {host}"),
+    )
+
+
+def _ended(host: str) -> Card:
+    said = words("{host} answers again, or its failover has begun.", host=host)
+    return Card(said, host, (Section(said),))

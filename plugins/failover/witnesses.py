@@ -1,0 +1,224 @@
+"""Asks everybody who can hear a host. It only looks, but for the bond of a controller that names the host's machine."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime
+
+from bot.domain.cluster import Host, Snapshot
+from bot.domain.errors import DroverError, HypervisorError
+from bot.domain.power import Binding, Bound, Device, Reading, Round
+from bot.domain.storage import is_medium
+from bot.ports import Hypervisor
+from plugins.failover.evidence import Evidence, Expected, Heard, OwnView, Statement, Witness
+from plugins.failover.intents import Failover
+from plugins.failover.sight import Sight
+
+SWEEP = 15.0  # seconds between two sweeps of the bot
+_DEADLINE = 5.0  # seconds that a witness has for its word
+_AT_ONCE = 16
+_MOST_PEERS = 4
+_MOST_DISKS = 8
+_FRESH = 20.0  # seconds: what a host wrote so lately, it wrote alive
+
+
+def survey(sight: Sight, intent: Failover, snapshot: Snapshot, hypervisor: Hypervisor) -> Failover:
+    """The wish with everything that is known of the host now."""
+    found = gather(sight, snapshot.host(intent.host), snapshot, hypervisor)
+    return replace(intent, evidence=found)
+
+
+def gather(sight: Sight, host: Host, snapshot: Snapshot, hypervisor: Hypervisor) -> Evidence:
+    """Everything that is known of a host: all witnesses and its controllers, side by side."""
+    sight.note(snapshot)
+    with ThreadPoolExecutor(2, thread_name_prefix="evidence") as pool:
+        powers = pool.submit(read_bound, hypervisor, host)
+        statements = ask(host, snapshot, hypervisor)
+        readings, bound = powers.result()
+    heard = host.seen_at or sight.silent.get(host.name)
+    silent = max(0.0, (snapshot.taken_at - heard).total_seconds()) if heard else 0.0
+    view = OwnView(
+        len(snapshot.hosts),
+        sum(not each.up for each in snapshot.hosts),
+        sight.started_at or snapshot.taken_at,
+        storm_at=sight.storm_at,
+    )
+    return Evidence(
+        host.name,
+        snapshot.taken_at,
+        heard,
+        int(silent // SWEEP),
+        statements,
+        readings,
+        view,
+        bound=bound,
+        expected=Expected("maintenance") if host.maintenance else None,
+    )
+
+
+def read_bound(hypervisor: Hypervisor, host: Host) -> tuple[tuple[Reading, ...], frozenset[str]]:
+    """The power by each of the host's controllers, and those that were shown to be its own.
+
+    One that names the machine's UUID as the host's libvirt does is bound by that; one that names another machine is
+    not the host's, whatever was shown before.
+    """
+    power = hypervisor.power
+    devices = power.devices(host.name)
+    with ThreadPoolExecutor(max(1, len(devices)), thread_name_prefix="power") as pool:
+        readings = tuple(pool.map(power.read, devices))
+    for reading in readings:
+        _bind(hypervisor, host, reading)
+    return readings, frozenset(each.device for each in power.bonds(host.name))
+
+
+def _bind(hypervisor: Hypervisor, host: Host, reading: Reading) -> None:
+    if not reading.identity or not host.uuid:
+        return
+    same = reading.identity.lower() == host.uuid.lower()
+    bonds = {each.device: each for each in hypervisor.power.bonds(host.name)}
+    known = bonds.get(reading.device)
+    if same and (
+        known is None or known.by is not Binding.UUID or known.identity != reading.identity
+    ):
+        by = Binding.UUID
+    elif not same and known is not None:
+        by = Binding.NONE
+    else:
+        return
+    hypervisor.power.bind(Bound(host.name, reading.device, by, reading.at, reading.identity))
+
+
+def devices_bound(hypervisor: Hypervisor, host: str, level: int) -> tuple[Device, ...]:
+    """The host's controllers of one level; 0: the first level of which all are bound."""
+    power = hypervisor.power
+    bound = {each.device for each in power.bonds(host)}
+    devices = power.devices(host)
+    for each in sorted({device.level for device in devices}) if level == 0 else (level,):
+        mine = tuple(device for device in devices if device.level == each)
+        if mine and all(device.name in bound for device in mine):
+            return mine
+    return ()
+
+
+def round_of(host: str, hypervisor: Hypervisor) -> Round:
+    """Ask every witness once more."""
+    snapshot = hypervisor.snapshot()
+    said = ask(snapshot.host(host), snapshot, hypervisor)
+    asked = tuple(each.witness.value for each in said if each.said is not Heard.UNASKED)
+    heard = tuple(each.witness.value for each in said if each.said.alive)
+    return Round(host, snapshot.taken_at, asked, heard)
+
+
+def ask(host: Host, snapshot: Snapshot, hypervisor: Hypervisor) -> tuple[Statement, ...]:
+    """What each witness says of a host, side by side."""
+    questions: tuple[Callable[[], Statement], ...] = (
+        lambda: _libvirt(host, snapshot.taken_at),
+        lambda: _shell(host, snapshot.taken_at, hypervisor),
+        lambda: _peers(host, snapshot, hypervisor),
+        lambda: _storage(host, snapshot, hypervisor),
+    )
+    with ThreadPoolExecutor(len(questions), thread_name_prefix="witness") as pool:
+        return tuple(pool.map(lambda question: question(), questions))
+
+
+def _libvirt(host: Host, at: datetime) -> Statement:
+    said = Heard.WELL if host.up else Heard.SILENT
+    return Statement(Witness.LIBVIRT, said, at, "" if host.up else host.problem)
+
+
+def _shell(host: Host, at: datetime, hypervisor: Hypervisor) -> Statement:
+    try:
+        told = hypervisor.run(host.name, ["true"], deadline=_DEADLINE)
+    except HypervisorError as error:
+        return Statement(Witness.SHELL, Heard.SILENT, at, str(error.text))
+    return Statement(Witness.SHELL, Heard.UNASKED if told is None else Heard.WELL, at)
+
+
+# It says "alive" for a ping that is answered, and for a port that is open or refused: both take a kernel that lives.
+_HEAR = """
+export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
+place={place}
+asked=
+for ping in ping "busybox ping"; do
+    if command -v ${{ping%% *}} >/dev/null 2>&1; then
+        asked=yes
+        $ping -c 2 -W 1 "$place" >/dev/null 2>&1 && echo alive ping
+        break
+    fi
+done
+if command -v bash >/dev/null 2>&1; then
+    asked=yes
+    for port in 22 16509 16514; do
+        said=$(timeout -k 1 1 bash -c 'exec 3<>"/dev/tcp/$1/$2"' sh "$place" $port 2>&1)
+        code=$?
+        if [ $code = 0 ]; then echo alive port $port
+        else case "$said" in *refused*) echo alive refused $port;; esac
+        fi
+    done
+fi
+echo asked $asked
+"""
+
+
+def _peers(host: Host, snapshot: Snapshot, hypervisor: Hypervisor) -> Statement:
+    """Other hosts ping it and connect to it."""
+    place, at = host.migrate_address or host.hostname, snapshot.taken_at
+    peers = [each.name for each in snapshot.hosts if each.up and each.name != host.name][
+        :_MOST_PEERS
+    ]
+    if not place or not peers:
+        return Statement(Witness.PEERS, Heard.UNASKED, at)
+    script = _HEAR.format(place=shlex.quote(place))
+    answers = [
+        each
+        for each in _side_by_side(peers, lambda name: _out(name, script, hypervisor))
+        if "asked yes" in each
+    ]
+    if not answers:
+        return Statement(Witness.PEERS, Heard.UNASKED, at)
+    heard = sum("alive" in each for each in answers)
+    said = Heard.LIFE if heard else Heard.SILENT
+    if any("alive port" in each for each in answers):
+        said = Heard.WELL
+    return Statement(Witness.PEERS, said, at, f"{heard}/{len(answers)}", heard, len(answers))
+
+
+def _storage(host: Host, snapshot: Snapshot, hypervisor: Hypervisor) -> Statement:
+    """Another host sees that the host writes a shared disk of a VM. Not writing says nothing."""
+    at = snapshot.taken_at
+    peers = [each.name for each in snapshot.hosts if each.up and each.name != host.name]
+    paths = [
+        disk.source
+        for vm in snapshot.on(host.name)
+        if vm.state.active and vm.detail
+        for disk in vm.detail.disks
+        if disk.source.startswith("/") and not is_medium(disk) and not disk.readonly
+    ][:_MOST_DISKS]
+    if not peers or not paths:
+        return Statement(Witness.STORAGE, Heard.UNASKED, at)
+    words = " ".join(shlex.quote(path) for path in paths)
+    script = f'date +%s; for f in {words}; do stat -c %Y "$f" 2>/dev/null; done'  # no message: a line of shell
+    lines = _out(peers[0], script, hypervisor).split()
+    if not lines or not all(each.isdigit() for each in lines):
+        return Statement(Witness.STORAGE, Heard.UNASKED, at)
+    now, *written = map(int, lines)
+    fresh = sum(now - each <= _FRESH for each in written)
+    said = Heard.WELL if fresh else Heard.UNASKED
+    return Statement(Witness.STORAGE, said, at, heard=fresh, asked=len(written))
+
+
+def _out(host: str, script: str, hypervisor: Hypervisor) -> str:
+    """What a script on a host says; '' when it cannot be asked."""
+    try:
+        told = hypervisor.run(host, ["timeout", "-k", "1", "12", "sh", "-c", script], deadline=14.0)
+    except DroverError:
+        return ""
+    return told.out if told is not None else ""
+
+
+def _side_by_side(names: Sequence[str], call: Callable[[str], str]) -> Iterable[str]:
+    with ThreadPoolExecutor(min(_AT_ONCE, len(names)), thread_name_prefix="peers") as pool:
+        return list(pool.map(call, names))
