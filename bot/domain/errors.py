@@ -165,7 +165,12 @@ class StepLostError(DroverError):
     code = "step-lost"
 
     def __init__(
-        self, text: Message, advice: Message = "", remedies: tuple[Remedy, ...] = ()
+        self,
+        text: Message,
+        advice: Message = "",
+        remedies: tuple[Remedy, ...] = (),
+        *,
+        code: str = "",
     ) -> None:
-        super().__init__(text, advice)
+        super().__init__(text, advice, code=code)
         self.remedies = remedies

@@ -50,7 +50,7 @@ class Step:
         return None
 
 
-class Policy(StrEnum):
+class MigrationPolicy(StrEnum):
     """What a migration may do when a guest writes memory faster than the network carries it.
 
     SAFE gives up and leaves the guest where it runs; FAST throttles harder and pauses it at the
@@ -85,7 +85,7 @@ class MigrateVm(Step):
     source: str
     target: str
     memory: int
-    policy: Policy = Policy.SAFE
+    policy: MigrationPolicy = MigrationPolicy.SAFE
     copy_storage: bool = False
     bandwidth: int = 0
     carried: Carried = Carried()

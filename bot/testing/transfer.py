@@ -7,7 +7,7 @@ round without progress on, a last round when what is left fits the allowed downt
 from __future__ import annotations
 
 from bot.domain.cluster import Job, Vm, VmState
-from bot.domain.steps import MigrateVm, Policy
+from bot.domain.steps import MigrateVm, MigrationPolicy
 
 MIB = 1 << 20
 
@@ -23,14 +23,14 @@ class Transfer:
 
     def __init__(self, move: MigrateVm, vm: Vm, network: float) -> None:
         self.target = move.target
-        self.may_postcopy = move.policy is Policy.POSTCOPY
+        self.may_postcopy = move.policy is MigrationPolicy.POSTCOPY
         self.postcopy = False
         self.cancelled = False
         self.done = False
         self.downtime = 0.3
         self._rate = min(network, move.bandwidth * MIB) if move.bandwidth else network
         self._writes = (vm.dirty_rate or 0.0) if vm.state is VmState.RUNNING else 0.0
-        self._first, self._more = (40, 20) if move.policy is Policy.FAST else (20, 10)
+        self._first, self._more = (40, 20) if move.policy is MigrationPolicy.FAST else (20, 10)
         self._total = vm.memory
         self._remaining = float(vm.memory)
         self._processed = 0.0

@@ -18,7 +18,7 @@ from bot.plugin_api import (
     StepHandler,
     View,
 )
-from plugins.migrate import cards, handler, planner, preflight
+from plugins.migrate import grammar, handler, planner, preflight, queries
 from plugins.migrate.settings import MigrateSettings
 
 
@@ -35,22 +35,24 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
     return (
         Action(
             "migrate",
-            cards.MIGRATE,
-            planner.migrate_grammar(),
-            planner.Migrate,
+            grammar.MIGRATE,
+            grammar.migrate_grammar(),
+            grammar.Migrate,
             plan=partial(planner.plan, mine),
             still_good=partial(planner.still_good, mine),
             emits=(MigrateVm,),
-            focus=planner.focus,
+            focus=grammar.focus,
         ),
         Query(
             "where",
-            cards.WHERE,
-            planner.about_grammar("where", cards.WHERE),
+            grammar.WHERE,
+            grammar.about_grammar("where", grammar.WHERE),
             _where,
-            focus=planner.focus,
+            focus=grammar.focus,
         ),
-        Query("why", cards.WHY, planner.about_grammar("why", cards.WHY), _why, focus=planner.focus),
+        Query(
+            "why", grammar.WHY, grammar.about_grammar("why", grammar.WHY), _why, focus=grammar.focus
+        ),
     )
 
 
@@ -68,7 +70,7 @@ def register_step_handlers(settings: Settings) -> Sequence[StepHandler]:
 @hookimpl
 # The hook's shape
 def register_placement_rules(settings: Settings) -> Sequence[PlacementRule]:  # noqa: ARG001
-    """Nobody plans a running guest where it cannot move to."""
+    """Nobody plans a running VM where it cannot move to."""
     return (preflight.can_move,)
 
 
@@ -77,9 +79,9 @@ def _section(settings: Settings) -> MigrateSettings:
     return found if isinstance(found, MigrateSettings) else MigrateSettings()
 
 
-def _where(about: planner.About, view: View) -> Card:
-    return planner.where(about, view.snapshot, view.rules)
+def _where(about: grammar.About, view: View) -> Card:
+    return queries.where(about, view.snapshot, view.rules)
 
 
-def _why(about: planner.About, view: View) -> Card:
-    return planner.why(about, view.snapshot, view.history.touching, view.rules)
+def _why(about: grammar.About, view: View) -> Card:
+    return queries.why(about, view.snapshot, view.history.touching, view.rules)

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from bot.domain.cluster import Job
-from bot.domain.steps import MigrateVm, Policy
+from bot.domain.steps import MigrateVm, MigrationPolicy
 from plugins.migrate.forecast import Patience
 from plugins.migrate.settings import MigrateSettings
 
 
-class Rung(StrEnum):
+class Measure(StrEnum):
     """What to do now with a migration that is copying."""
 
     WAIT = "wait"
@@ -23,11 +23,10 @@ class Rung(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class Convergence:
     """How a migration has been going. Bytes and seconds.
 
-    A pass's ``peak`` is what remained at its start. The low-water mark ``best`` is the lowest peak
-    of the passes
+    A pass's ``peak`` is what remained at its start. ``best`` is the lowest peak of the passes
     before, not the lowest ``remaining``: that is near zero at every pass's end, however hopeless
     the migration.
     """
@@ -38,12 +37,12 @@ class Pace:
     lowest: float = math.inf
     gained_at: float = 0.0
     raised: int = 0  # how many downtime steps were taken
-    acted_at: float = -math.inf  # when the last rung was taken
+    acted_at: float = -math.inf  # when the last measure was taken
     paused: bool = False
     switched: bool = False
 
-    def after(self, job: Job, now: float) -> Pace:
-        """The pace with one more look."""
+    def after(self, job: Job, now: float) -> Convergence:
+        """What holds after one more look."""
         if job.iteration != self.iteration:
             best = min(self.best, self.peak)
             fresh = replace(
@@ -60,23 +59,34 @@ class Pace:
         )
 
     def stalled(self, waits: Patience, now: float) -> bool:
-        """Whether nothing was gained for too long."""
+        """Check that nothing was gained for too long."""
         return now - self.gained_at > waits.stall
 
 
-def next_rung(
-    settings: MigrateSettings, step: MigrateVm, pace: Pace, waits: Patience, now: float
-) -> Rung:
-    """The policy's means at this moment; SAFE has none, FAST raises the downtime and then pauses, POSTCOPY switches."""
-    if pace.switched or not (now > waits.limit or pace.stalled(waits, now)):
-        return Rung.WAIT
-    since = now - pace.acted_at
-    if step.policy is Policy.SAFE:
-        return Rung.GIVE_UP
-    if step.policy is Policy.POSTCOPY:
-        return Rung.POSTCOPY
-    if pace.paused:
-        return Rung.GIVE_UP if since > settings.paused_seconds else Rung.WAIT
+def next_measure(
+    settings: MigrateSettings,
+    step: MigrateVm,
+    convergence: Convergence,
+    waits: Patience,
+    now: float,
+) -> Measure:
+    """The policy's measure at this moment.
+
+    SAFE has none, FAST raises the downtime and then pauses, POSTCOPY switches.
+    """
+    if convergence.switched or not (now > waits.limit or convergence.stalled(waits, now)):
+        return Measure.WAIT
+    since = now - convergence.acted_at
+    if step.policy is MigrationPolicy.SAFE:
+        return Measure.GIVE_UP
+    if step.policy is MigrationPolicy.POSTCOPY:
+        return Measure.POSTCOPY
+    if convergence.paused:
+        return Measure.GIVE_UP if since > settings.paused_seconds else Measure.WAIT
     if since <= settings.rung_seconds:
-        return Rung.WAIT
-    return Rung.RAISE_DOWNTIME if pace.raised < len(settings.downtime_steps_ms) else Rung.PAUSE
+        return Measure.WAIT
+    return (
+        Measure.RAISE_DOWNTIME
+        if convergence.raised < len(settings.downtime_steps_ms)
+        else Measure.PAUSE
+    )

@@ -1,14 +1,14 @@
-"""Pure: how long a migration will take, how long its guest will stand still, and whether it ends by itself."""
+"""Pure: how long a migration will take, how long its VM will stand still, and whether it ends by itself."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from bot.domain.cluster import GIB, MIB
-from bot.domain.steps import Policy
+from bot.domain.steps import MigrationPolicy
 from plugins.migrate.settings import MigrateSettings
 
-# Seconds; QEMU's default ``downtime-limit``: it stops the guest when the rest fits into it
+# Seconds; QEMU's default ``downtime-limit``: it stops the VM when the rest fits into it
 QEMU_DOWNTIME = 0.3
 # Of auto-converge, as FAST asks of QEMU
 THROTTLE_FIRST, THROTTLE_STEP, THROTTLE_MOST = 0.40, 0.20, 0.99
@@ -51,7 +51,7 @@ def forecast(
     dirty: float | None,
     rate: float,
     *,
-    policy: Policy,
+    policy: MigrationPolicy,
     waits: Patience,
     floor: float = 0.0,
     storage: int = 0,
@@ -66,12 +66,12 @@ def forecast(
 
     Args:
         memory: bytes.
-        dirty: bytes/s written by the guest; None: not measured, then one pass is all that can be
+        dirty: bytes/s written by the VM; None: not measured, then one pass is all that can be
             told.
         rate: bytes/s that the network carries, above 0.
         policy: what happens when it does not converge.
         waits: when it happens.
-        floor: seconds of pause that any guest sees.
+        floor: seconds of pause that any VM sees.
         storage: bytes of disks copied before the memory.
     """
     copying = storage / rate
@@ -79,14 +79,14 @@ def forecast(
     if dirty is None:
         return Forecast(copying + first, None, None)
     spent, left, converges = _passes(
-        memory, dirty, rate, waits.limit, throttles=policy is Policy.FAST
+        memory, dirty, rate, waits.limit, throttles=policy is MigrationPolicy.FAST
     )
     if converges:
         return Forecast(copying + spent + left / rate, left / rate + floor, converges=True)
     late = copying + waits.gives_up(first)
-    if policy is Policy.SAFE:
+    if policy is MigrationPolicy.SAFE:
         return Forecast(late, None, converges=False)
-    if policy is Policy.POSTCOPY:
+    if policy is MigrationPolicy.POSTCOPY:
         return Forecast(late + left / rate, floor, converges=False)
     return Forecast(late + waits.rungs + left / rate, left / rate + floor, converges=False)
 

@@ -1,4 +1,4 @@
-"""The only impure file: moves a guest, follows the move, and trusts nothing but its state on both hosts.
+"""Moves a VM, follows the move, and trusts nothing but the VM's state on both hosts. Impure.
 
 Time is counted by what was slept and by the job's own clock, whichever is more: it is right after a
 restart of the bot, and it never runs ahead of the migration.
@@ -7,12 +7,11 @@ restart of the bot, and it never runs ahead of the migration.
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from bot.domain.cluster import Job, Scheduler, Sighting, VmState
+from bot.domain.cluster import Job, Sighting
 from bot.domain.errors import (
     DroverError,
     HostUnreachableError,
@@ -20,33 +19,43 @@ from bot.domain.errors import (
     StepCancelledError,
     StepLostError,
 )
-from bot.domain.message import Duration, Number, Percent, Size
+from bot.domain.message import (
+    Argument,
+    Duration,
+    Message,
+    Names,
+    Percent,
+    Rate,
+    Size,
+    joined,
+    words,
+)
 from bot.domain.operation import Ask, Fact, Facts
-from bot.domain.steps import MigrateVm, Policy
+from bot.domain.steps import MigrateVm, MigrationPolicy
 from bot.plugin_api import Settled
 from bot.ports import Hypervisor, Progress
 from bot.ports.guests import Volume
-from plugins.migrate import cards, outcome
-from plugins.migrate.escalation import Pace, Rung, next_rung
+from plugins.migrate import losses, outcome
+from plugins.migrate.arrival import Arrival, Sleep, measure_cpu, note_resumed
+from plugins.migrate.case import typed
+from plugins.migrate.escalation import Convergence, Measure, next_measure
 from plugins.migrate.forecast import patience
 from plugins.migrate.outcome import Place
 from plugins.migrate.settings import MigrateSettings
 
-Sleep = Callable[[float], None]
-
-LOST = {
-    Place.TWICE: (cards.TWICE, cards.TWICE_ADVICE),
-    Place.ELSEWHERE: (cards.ELSEWHERE, cards.ELSEWHERE_ADVICE),
-    Place.NOWHERE: (cards.NOWHERE, cards.NOWHERE_ADVICE),
-    Place.CROSSING: (cards.STUCK, cards.STUCK_ADVICE),
-    Place.POSTCOPY_FAILED: (cards.POSTCOPY_FAILED, cards.POSTCOPY_FAILED_ADVICE),
-    Place.DEAD: (cards.DEAD, cards.DEAD_ADVICE),
-    Place.UNKNOWN: (cards.SILENT, cards.SILENT_ADVICE),
-}
+LOST = frozenset({
+    Place.TWICE, Place.ELSEWHERE, Place.NOWHERE, Place.CROSSING, Place.POSTCOPY_FAILED, Place.DEAD, Place.UNKNOWN,
+})  # fmt: skip
+"""Outcomes that people must look at."""
 DOUBTFUL = frozenset({Place.TWICE, Place.ELSEWHERE, Place.NOWHERE, Place.DEAD})
-LOOK_AGAIN = 5.0  # seconds between looks at a migration that stands still
-# Seconds: hosts are not asked at one instant, and a guest may change sides in between
+LOOK_AGAIN = 5.0  # seconds between looks at a migration without progress
+# Seconds: hosts are not asked at one instant, and a VM may change sides in between
 SECOND_LOOK = 1.0
+FACTS = (
+    words("took"), words("sent"), words("passes"), words("throttle"), words("pause"), words("cores used"),
+    words("cores allowed"), words("old disks"),
+)  # fmt: skip
+"""The names of the facts of a step, which are labels, for translation."""
 
 
 # --- settle
@@ -56,11 +65,11 @@ SECOND_LOOK = 1.0
 def settle(
     settings: MigrateSettings, sleep: Sleep, step: MigrateVm, hypervisor: Hypervisor
 ) -> Settled:
-    """Only looks. DONE: the guest is on the target alone and has all it must carry; NOT_YET: ``run`` has work to do.
+    """Only look. DONE: the VM is on the target alone and has all it must carry; NOT_YET: ``run`` has work to do.
 
-    A guest whose CPU is capped is measured for ``cpu_check_seconds``, because a cap can read right
+    A VM whose CPU is limited is measured for ``cpu_check_seconds``, because a limit can read right
     and not hold. NOT_YET too while a migration is under way (``run`` attaches to it) and when the
-    guest is shut off (``run`` says so). LOST: running twice, on neither host, or torn apart by
+    VM is shut off (``run`` says so). LOST: running twice, on neither host, or torn apart by
     post-copy, after a second look.
 
     Raises:
@@ -72,21 +81,19 @@ def settle(
         sleep(SECOND_LOOK)
         place, seen = _look(step, hypervisor)
     if place is Place.UNKNOWN:
-        raise HostUnreachableError(
-            cards.lost(step, cards.SILENT, seen), cards.advice(step, cards.SILENT_ADVICE)
-        )
+        raise HostUnreachableError(*losses.unknown_text(step, seen))
     if place in DOUBTFUL or place is Place.POSTCOPY_FAILED:
         return Settled.LOST
     if place is not Place.TARGET:
         return Settled.NOT_YET
-    done = _all_in_place(step, hypervisor, seen) and not _cap_broken(
+    done = _all_in_place(step, hypervisor, seen) and not _limit_broken(
         settings, sleep, step, hypervisor
     )
     return Settled.DONE if done else Settled.NOT_YET
 
 
 def _look(step: MigrateVm, hypervisor: Hypervisor) -> tuple[Place, tuple[Sighting, ...]]:
-    """Where the guest is, and what each host said."""
+    """Where the VM is, and what each host said."""
     try:
         seen = hypervisor.sightings(step.uuid)
     except HostUnreachableError:
@@ -113,40 +120,11 @@ def _all_in_place(step: MigrateVm, hypervisor: Hypervisor, seen: tuple[Sighting,
     return not (left and hypervisor.autostart(step.source, step.uuid))
 
 
-@dataclass(frozen=True, slots=True)
-class _CpuCheck:
-    """Cores used on the target, and the ceiling."""
-
-    used: float
-    cap: float
-
-    def over(self, tolerance: float) -> bool:
-        """Whether more than the share ``tolerance`` above the ceiling was used."""
-        return self.used > self.cap * (1 + tolerance)
-
-
-def _measured(
-    settings: MigrateSettings, sleep: Sleep, step: MigrateVm, hypervisor: Hypervisor
-) -> _CpuCheck | None:
-    """The CPU a capped guest uses; None without a cap or a running guest, or when the target does not list it."""
-    if not step.carried.scheduler.capped or step.carried.paused:
-        return None
-    vms = hypervisor.snapshot().vms
-    vcpus = next((vm.vcpus for vm in vms if (vm.uuid, vm.host) == (step.uuid, step.target)), 0)
-    if not vcpus:
-        return None
-    before, began = hypervisor.cpu_seconds(step.target, step.uuid), time.monotonic()
-    sleep(settings.cpu_check_seconds)
-    used = hypervisor.cpu_seconds(step.target, step.uuid) - before
-    span = max(settings.cpu_check_seconds, time.monotonic() - began)
-    return _CpuCheck(used / span, outcome.cap_cores(step.carried.scheduler, vcpus))
-
-
-def _cap_broken(
+def _limit_broken(
     settings: MigrateSettings, sleep: Sleep, step: MigrateVm, hypervisor: Hypervisor
 ) -> bool:
-    check = _measured(settings, sleep, step, hypervisor)
-    return check is not None and check.over(settings.cpu_broken)
+    use = measure_cpu(settings, sleep, step, hypervisor)
+    return use is not None and use.over(settings.cpu_broken)
 
 
 # --- run
@@ -156,14 +134,14 @@ def _cap_broken(
 def run(
     settings: MigrateSettings, step: MigrateVm, hypervisor: Hypervisor, progress: Progress
 ) -> Facts:
-    """Move the guest, or go on with a move that is under way; return only when it is on the target with all it carries.
+    """Move the VM, or go on with a move that is under way; return only when it is on the target with all it carries.
 
     Returns:
         ``took``, and where known ``sent``, ``passes``, ``throttle``, ``pause``, ``cores_used`` and
-        ``cores_allowed`` as measured after the arrival.
+        ``cores_allowed`` as measured after the arrival, and ``old_disks`` that a copy left.
 
     Raises:
-        StepCancelledError: a person asked, and the guest is on the source as before.
+        StepCancelledError: a person asked, and the VM is on the source as before.
         StepLostError: people must look; the text says what each host said.
         DroverError: it did not move, or not everything came along; the text says which.
     """
@@ -180,14 +158,14 @@ class _Run:
     progress: Progress
     call: _Call | None = None  # libvirt's answer to come; None: attached to somebody else's call
     job: Job | None = None  # the last one seen
-    pace: Pace = field(default_factory=Pace)
+    convergence: Convergence = field(default_factory=Convergence)
     waited: float = 0.0
     # What the job last showed of its progress, and since when it has shown just that
     shown: object = ()
     shown_at: float = 0.0
     look_at: float = 0.0  # when both hosts are looked at next, because nothing moves
-    gave_up: str = ""
-    told: set[str] = field(default_factory=set)
+    gave_up: Message = ""
+    noted: set[Message] = field(default_factory=set)
 
     def facts(self) -> Facts:
         place, seen = self._where()
@@ -198,28 +176,46 @@ class _Run:
         if place is not Place.TARGET:
             self._not_there(place, seen)
         if Ask.CANCEL in self.progress.asked():
-            self._note(cards.cancel_too_late(self.step))
+            self._note(
+                words(
+                    "Cancel came too late: {vm} was already on {target}.",
+                    vm=self.step.name,
+                    target=self.step.target,
+                )
+            )
         if self.call and self.call.error:
-            self._note(cards.answer_despite(self.step, self.call.error))
+            self._note(
+                words(
+                    "libvirt answered with an error, but {vm} runs on {target}: {error}",
+                    vm=self.step.name,
+                    target=self.step.target,
+                    error=_text(self.call.error),
+                )
+            )
+        behind = self._old_disks()
+        arrival = Arrival(self.settings, self.step, self.hypervisor, self.progress, self.sleep)
+        source, target = _at(seen, self.step.source), _at(seen, self.step.target)
+        return {**self._measures(), **arrival.complete(source, target), **behind}
+
+    def _old_disks(self) -> dict[str, Fact]:
         left = self._left_by_copy(self.step.source)
-        behind = (
-            {cards.LEFT_ON.format(source=self.step.source): cards.volumes_text(left)}
-            if left
-            else {}
-        )
-        return {**self._measures(), **_Arrival(self).facts(seen), **behind}
+        if not left:
+            return {}
+        return {
+            "old_disks": words("{volumes} on {host}", volumes=_volumes(left), host=self.step.source)
+        }
 
     def _measures(self) -> dict[str, Fact]:
-        found: dict[str, Fact] = {cards.TOOK: Duration(round(self.now(), 1))}
+        found: dict[str, Fact] = {"took": Duration(round(self.now(), 1))}
         job, complete = self._last_job()
         if job is None:
             return found
-        found[cards.SENT] = Size(job.processed)
-        found[cards.PASSES] = job.iteration
+        found["sent"] = Size(job.processed)
+        found["passes"] = job.iteration
         if job.throttle:
-            found[cards.THROTTLE] = Percent(job.throttle / 100)
+            found["throttle"] = Percent(job.throttle / 100)
         if complete and job.expected_downtime is not None:
-            found[cards.PAUSE] = Duration(job.expected_downtime)
+            found["pause"] = Duration(job.expected_downtime)
         return found
 
     def _last_job(self) -> tuple[Job | None, bool]:
@@ -227,7 +223,9 @@ class _Run:
         try:
             last = self.hypervisor.last_job(self.step.target, self.step.uuid)
         except HypervisorError as error:
-            self._note(cards.request_failed(cards.STATISTICS, error))
+            self._note(
+                words("Could not read the statistics of the migration: {error}", error=_text(error))
+            )
             last = None
         return (last, True) if last is not None else (self.job, False)
 
@@ -241,14 +239,14 @@ class _Run:
         self.progress.sleep(seconds)
         self.waited += seconds
 
-    def _note(self, text: str) -> None:
-        """Into the audit trail, once."""
-        if text not in self.told:
-            self.told.add(text)
+    def _note(self, text: Message) -> None:
+        """Put a line into the audit trail, once."""
+        if text not in self.noted:
+            self.noted.add(text)
             self.progress.note(text)
 
     def _where(self) -> tuple[Place, tuple[Sighting, ...]]:
-        """Where the guest is; waits for silent hosts, looks twice at what cannot be."""
+        """Where the VM is; waits for silent hosts, looks twice at what cannot be."""
         place, seen = self._answered()
         if place in DOUBTFUL:
             self.sleep(SECOND_LOOK)
@@ -262,7 +260,13 @@ class _Run:
             place, seen = _look(self.step, self.hypervisor)
             if place is not Place.UNKNOWN or silent >= self.settings.unreachable_seconds:
                 return place, seen
-            self.progress.say(cards.waiting_for(self.step, seen))
+            self.progress.say(
+                words(
+                    "Waiting for a host to answer. {vm}: {sightings}.",
+                    vm=self.step.name,
+                    sightings=losses.sightings_text(seen),
+                )
+            )
             pause = max(1.0, self.settings.poll_seconds)
             self.sleep(pause)
             silent += pause
@@ -278,7 +282,7 @@ class _Run:
         except HostUnreachableError:
             raise
         except HypervisorError:
-            return None  # the guest has just left the source: both hosts are looked at afterwards
+            return None  # the VM has just left the source: both hosts are looked at afterwards
         if job is not None:
             self.job = job
         return job
@@ -289,35 +293,65 @@ class _Run:
         """Attach to a migration under way (libvirtd goes on by itself when the bot dies), or start one."""
         job = self._job_or_none()
         if job is not None or place is Place.CROSSING:
-            self._note(cards.attached(self.step))
+            self._note(
+                words(
+                    "The migration of {vm} to {target} is already under way; following it.",
+                    vm=self.step.name,
+                    target=self.step.target,
+                )
+            )
             return
         if Ask.CANCEL in self.progress.asked():
-            self._go_on(seen)  # the bot may have died after a failure, before it could
-            raise StepCancelledError(cards.cancelled_before(self.step))
-        self._nothing_overwritten()
-        self.progress.say(cards.starting(self.step))
+            self._resume_left_paused(seen)  # the bot may have died after a failure, before it could
+            raise StepCancelledError(
+                words(
+                    "Cancelled before it began. {vm} is still on {source}.",
+                    vm=self.step.name,
+                    source=self.step.source,
+                )
+            )
+        self._refuse_to_overwrite()
+        self.progress.say(words("Starting: {step}…", step=self.step.title))
         self.call = _Call(self.hypervisor, self.step)
         self.call.thread.start()
 
-    def _nothing_overwritten(self) -> None:
-        """Copies are made where there is nothing: what was planned is looked at once more."""
-        if self.step.copy_storage and (
-            there := self.hypervisor.copied_volumes(self.step, self.step.target)
-        ):
-            raise DroverError(cards.would_overwrite(self.step, there), cards.WOULD_OVERWRITE_ADVICE)
+    def _refuse_to_overwrite(self) -> None:
+        """Check once more that there is nothing where copies would be made."""
+        if not self.step.copy_storage:
+            return
+        if there := self.hypervisor.copied_volumes(self.step, self.step.target):
+            raise DroverError(
+                words(
+                    "{vm} was not moved: {target} already has {volumes}.",
+                    vm=self.step.name,
+                    target=self.step.target,
+                    volumes=_volumes(there),
+                ),
+                words(
+                    "Drover never copies over an existing file. It may be left from an earlier "
+                    "attempt, or belong to another VM: check it first."
+                ),
+                code="would-overwrite",
+            )
 
     def _left_by_copy(self, host: str) -> tuple[Volume, ...]:
         """What the copying of disks left on a host: old ones on the source, parts of new ones on the target.
 
-        It is told by name and never removed: a directory that both hosts see may show the disk
-            itself.
+        It is named and never removed: a directory that both hosts see may show the disk itself.
         """
         if not self.step.copy_storage:
             return ()
         try:
             return self.hypervisor.copied_volumes(self.step, host)
         except HypervisorError as error:
-            self._note(cards.copies_unknown(self.step, host, error))
+            self._note(
+                words(
+                    "Could not check what the copy of {vm} left on {host}: {error}",
+                    vm=self.step.name,
+                    host=host,
+                    error=error.text,
+                )
+            )
             return ()
 
     def _job_or_none(self) -> Job | None:
@@ -361,16 +395,20 @@ class _Run:
             return
         self.look_at = self.waited + LOOK_AGAIN
         place, seen = _look(self.step, self.hypervisor)
-        self.progress.say(cards.stands_still(self.step, still, seen))
-        self._note(cards.STOOD_STILL)
-        if still > self.settings.still_limit_seconds and place in (Place.SOURCE, Place.CROSSING):
-            switched = self.pace.switched or (job is not None and job.phase == "post-copy")
-            advice = cards.STILL_POSTCOPY_ADVICE if switched else cards.STILL_ADVICE
-            raise StepLostError(
-                cards.lost(self.step, cards.STILL, seen),
-                cards.advice(self.step, advice),
-                (cards.look_at(self.step),),
+        self.progress.say(
+            words(
+                "No progress for {time}. {vm}: {sightings}. Cancel ends the migration; {vm} then "
+                "keeps running on {source}.",
+                time=Duration(still),
+                vm=self.step.name,
+                sightings=losses.sightings_text(seen),
+                source=self.step.source,
             )
+        )
+        self._note(words("The migration made no progress for a long time."))
+        if still > self.settings.still_limit_seconds and place in (Place.SOURCE, Place.CROSSING):
+            switched = self.convergence.switched or (job is not None and job.phase == "post-copy")
+            raise losses.stalled(self.step, seen, switched=switched)
 
     def _over(self, job: Job | None, silent: float) -> bool:
         if self.call is not None:
@@ -384,7 +422,7 @@ class _Run:
             return
         self.progress.report(job, _may_ask(self.step, job))
         if job.phase == "post-copy":
-            self.pace = replace(self.pace, switched=True)
+            self.convergence = replace(self.convergence, switched=True)
         if self.gave_up or Ask.CANCEL in self.progress.asked():
             self._cancel(job)
             return
@@ -402,67 +440,100 @@ class _Run:
     def _cancel(self, job: Job) -> None:
         """Again at each look until it ends: a cancel may come before there is anything to cancel."""
         if job.phase == "post-copy":
-            self._note(cards.cancel_refused(self.step))
+            self._note(
+                words(
+                    "Cancel is no longer possible: {vm} already runs on {target} and is fetching "
+                    "its memory.",
+                    vm=self.step.name,
+                    target=self.step.target,
+                )
+            )
             return
-        self._request(cards.CANCEL, partial(self.hypervisor.cancel_job, *self._whose()))
+        self._request(words("Cancel"), partial(self.hypervisor.cancel_job, *self._whose()))
 
     def _whose(self) -> tuple[str, str]:
-        """The job's host and guest."""
+        """The job's host and VM."""
         return self.step.source, self.step.uuid
 
-    def _request(self, what: str, ask: Callable[[], None]) -> bool:
-        """Whether the hypervisor took a request; if not, the refusal is noted and the next look decides."""
+    def _request(self, what: Message, ask: Callable[[], None]) -> bool:
+        """Ask the hypervisor for something, and return whether it did it.
+
+        If not, the refusal is noted and the next look decides.
+        """
         try:
             ask()
         except HypervisorError as error:
-            self._note(cards.request_failed(what, error))
+            self._note(words("{what} failed: {error}", what=what, error=_text(error)))
             return False
         return True
 
-    # --- the ladder
+    # --- a migration that does not converge
 
     def _help(self, job: Job) -> None:
-        """The next means of the policy, when it is time for one."""
+        """Take the next measure of the policy, when it is time for one."""
         now = self.now()
-        self.pace = self.pace.after(job, now)
+        self.convergence = self.convergence.after(job, now)
         waits = patience(self.settings, max(self.step.memory, job.total), self.step.bandwidth)
-        rung = next_rung(self.settings, self.step, self.pace, waits, now)
-        if rung is Rung.POSTCOPY:
+        measure = next_measure(self.settings, self.step, self.convergence, waits, now)
+        if measure is Measure.POSTCOPY:
             self._switch()
-        elif rung is Rung.RAISE_DOWNTIME:
+        elif measure is Measure.RAISE_DOWNTIME:
             self._raise_downtime(now)
-        elif rung is Rung.PAUSE:
+        elif measure is Measure.PAUSE:
             self._pause(now)
-        elif rung is Rung.GIVE_UP:
-            self.gave_up = cards.given_up(self.step, job, stalled=self.pace.stalled(waits, now))
+        elif measure is Measure.GIVE_UP:
+            self.gave_up = _why_given_up(
+                self.step, job, stalled=self.convergence.stalled(waits, now)
+            )
             self._cancel(job)
 
     def _switch(self) -> None:
-        if self.pace.switched:
+        if self.convergence.switched:
             return
-        if self._request(cards.POSTCOPY, partial(self.hypervisor.start_postcopy, *self._whose())):
-            self.pace = replace(self.pace, switched=True)
-            self._note(cards.switched(self.step))
+        if self._request(
+            words("Switch to post-copy"), partial(self.hypervisor.start_postcopy, *self._whose())
+        ):
+            self.convergence = replace(self.convergence, switched=True)
+            self._note(
+                words(
+                    "Switched to post-copy: {vm} now runs on {target}.",
+                    vm=self.step.name,
+                    target=self.step.target,
+                )
+            )
 
     def _raise_downtime(self, now: float) -> None:
-        allowed = self.settings.downtime_steps_ms[self.pace.raised]
-        self.pace = replace(self.pace, raised=self.pace.raised + 1, acted_at=now)
+        allowed = self.settings.downtime_steps_ms[self.convergence.raised]
+        self.convergence = replace(
+            self.convergence, raised=self.convergence.raised + 1, acted_at=now
+        )
         if self._request(
-            cards.DOWNTIME, partial(self.hypervisor.raise_downtime, *self._whose(), allowed)
+            words("Allow a longer pause"),
+            partial(self.hypervisor.raise_downtime, *self._whose(), allowed),
         ):
-            self._note(cards.downtime_raised(allowed))
+            self._note(
+                words(
+                    "It does not converge: allowing a pause of {pause} at the end.",
+                    pause=Duration(allowed / 1000),
+                )
+            )
 
     def _pause(self, now: float) -> None:
-        self.pace = replace(self.pace, paused=True, acted_at=now)
+        self.convergence = replace(self.convergence, paused=True, acted_at=now)
         if self.step.carried.paused:
             return
-        if self._request(cards.PAUSE, partial(self.hypervisor.pause, *self._whose())):
-            self._note(cards.paused_to_finish(self.step))
+        if self._request(words("Pause the VM"), partial(self.hypervisor.pause, *self._whose())):
+            self._note(
+                words(
+                    "It does not converge: pausing {vm} until the rest is copied.",
+                    vm=self.step.name,
+                )
+            )
 
     # --- the outcome
 
     def _outcome(self) -> tuple[Place, tuple[Sighting, ...]]:
-        """Where the guest is once both hosts agree, whatever libvirt answered; a job still active is followed on."""
+        """Where the VM is once both hosts agree, whatever libvirt answered; a job still active is followed on."""
         since = self.waited
         while True:
             place, seen = self._where()
@@ -474,63 +545,215 @@ class _Run:
             elif place is not Place.CROSSING or self.waited - since > self.settings.settle_seconds:
                 return place, seen
             else:
-                self.progress.say(cards.both_have_it(self.step))
+                self.progress.say(
+                    words(
+                        "Copying is done; waiting for {source} and {target} to agree.",
+                        source=self.step.source,
+                        target=self.step.target,
+                    )
+                )
             self.sleep(self.settings.poll_seconds)
 
     def _not_there(self, place: Place, seen: tuple[Sighting, ...]) -> None:
         """Raise what is true instead."""
         step = self.step
         if place in LOST:
-            what, advice = LOST[place]
-            raise StepLostError(
-                cards.lost(step, what, seen),
-                cards.advice(step, advice),
-                (cards.start_anew(step),) if place is Place.DEAD else (),
+            raise losses.lost(step, place, seen)
+        if place is Place.SOURCE_OFF:
+            raise DroverError(
+                words(
+                    "{vm} powered off on {source} during the migration; it was not moved.",
+                    vm=step.name,
+                    source=step.source,
+                ),
+                words("Find the cause in its log. Start it when you want it to run."),
+                code="vm-off",
             )
-        if place in (Place.SOURCE_OFF, Place.TARGET_OFF):
-            host = step.source if place is Place.SOURCE_OFF else step.target
-            raise DroverError(cards.off_on(step, host), cards.OFF_ADVICE)
+        if place is Place.TARGET_OFF:
+            raise DroverError(
+                words(
+                    "{vm} was moved to {target} and powered off there.",
+                    vm=step.name,
+                    target=step.target,
+                ),
+                words("Find the cause in its log. Start it when you want it to run."),
+                code="vm-off",
+            )
         self._still_on_source(seen)
 
     def _still_on_source(self, seen: tuple[Sighting, ...]) -> None:
-        self._go_on(seen)
+        """Raise why the VM is on the source as before."""
+        self._resume_left_paused(seen)
         step, error = self.step, self.call.error if self.call else None
-        left = self._left_by_copy(step.target)
-        also = f" {cards.made_for_copy(step, left)}" if left else ""
+        also = self._left_by_failed_copy()
         if self.gave_up:
-            raise DroverError(f"{self.gave_up}{also}", cards.given_up_advice(step.policy))
+            raise DroverError(
+                joined((self.gave_up, also)), _given_up_advice(step.policy), code="given-up"
+            )
         if Ask.CANCEL in self.progress.asked():
-            raise StepCancelledError(f"{cards.cancelled(step, self.job)}{also}")
+            raise StepCancelledError(joined((_cancelled(step, self.job), also)))
         if error is not None and not isinstance(error, DroverError):
             raise error
         raise DroverError(
-            f"{cards.failed(step, error)}{also}", cards.failed_advice(step, error)
+            joined((_failure(step, error), also)), _failure_advice(step, error), code="not-moved"
         ) from error
 
-    def _go_on(self, seen: tuple[Sighting, ...]) -> None:
-        """A guest that its failed migration left paused goes on, unless the target knows it: then people must look."""
+    def _left_by_failed_copy(self) -> Message:
+        left = self._left_by_copy(self.step.target)
+        if not left:
+            return ""
+        return words(
+            "Incomplete copies are left on {target}: {volumes}.",
+            target=self.step.target,
+            volumes=_volumes(left),
+        )
+
+    def _resume_left_paused(self, seen: tuple[Sighting, ...]) -> None:
+        """Resume a VM that its failed migration left paused, unless the target knows it: then people must look."""
         step = self.step
         if not outcome.left_paused(step, _at(seen, step.source)):
             return
         if _at(seen, step.target).state is not None:
             raise StepLostError(
-                cards.still_paused(step, step.source),
-                cards.advice(step, cards.STUCK_ADVICE),
+                words(
+                    "{vm} is paused on {source} and was not resumed, because {target} also has "
+                    "this VM.",
+                    vm=step.name,
+                    source=step.source,
+                    target=step.target,
+                ),
+                losses.half_moved_advice(step),
+                code="left-paused",
             )
         try:
             self.hypervisor.resume(step.source, step.uuid)
         except HypervisorError as error:
             raise StepLostError(
-                cards.not_resumed(step, error), cards.not_resumed_advice(step)
+                words(
+                    "{vm} was not moved, and is left paused on {source}: {error}",
+                    vm=step.name,
+                    source=step.source,
+                    error=error.text,
+                ),
+                words(
+                    "Check that {target} does not have it ({where}), then resume it: {resume}.",
+                    target=step.target,
+                    where=typed("where {}", step.name),
+                    resume=typed("vm resume {}", step.name),
+                ),
+                code="not-resumed",
             ) from error
-        self._note(cards.resumed(step, step.source))
+        note_resumed(self.progress, step, step.source)
+
+
+def _text(error: Exception) -> Message:
+    """What an error says, with its advice."""
+    if isinstance(error, DroverError):
+        return joined((error.text, error.advice))
+    return str(error)
+
+
+def _volumes(volumes: Sequence[Volume]) -> Names:
+    """``pool/name (64 MiB)``."""
+    return Names(
+        tuple(
+            words("{volume} ({size})", volume=f"{each.pool}/{each.name}", size=Size(each.capacity))
+            for each in volumes
+        )
+    )
+
+
+def _why_given_up(step: MigrateVm, job: Job, *, stalled: bool) -> Message:
+    """What the migration came to; ``stalled``: it made no progress, else it took too long."""
+    given: dict[str, Argument] = {
+        "vm": step.name,
+        "source": step.source,
+        "time": Duration(job.elapsed),
+        "left": Size(job.remaining),
+    }
+    if stalled:
+        what = words(
+            "Gave up moving {vm} after {time}: no progress for too long, {left} left. It stays on "
+            "{source}.",
+            **given,
+        )
+    else:
+        what = words(
+            "Gave up moving {vm} after {time}: it took too long, {left} left. It stays on "
+            "{source}.",
+            **given,
+        )
+    if not (job.dirty_rate and job.rate):
+        return what
+    rates = words(
+        "The VM writes {dirty}, the network carries {rate}.",
+        dirty=Rate(job.dirty_rate),
+        rate=Rate(job.rate),
+    )
+    return joined((what, rates))
+
+
+def _given_up_advice(policy: MigrationPolicy) -> Message:
+    if policy is MigrationPolicy.SAFE:
+        return words(
+            "Try again at a quieter time, without a bandwidth limit, or with `--policy fast` (which "
+            "may pause it)."
+        )
+    return words(
+        "Try again at a quieter time, or raise the bandwidth limit or the times in "
+        "`[plugins.migrate]`."
+    )
+
+
+def _cancelled(step: MigrateVm, job: Job | None) -> Message:
+    """How far it had come."""
+    if job is None or not job.total:
+        return words(
+            "The migration was cancelled; {vm} is still on {source}.",
+            vm=step.name,
+            source=step.source,
+        )
+    return words(
+        "The migration was cancelled at {share}; {vm} is still on {source}.",
+        share=Percent(job.fraction),
+        vm=step.name,
+        source=step.source,
+    )
+
+
+def _failure(step: MigrateVm, error: DroverError | None) -> Message:
+    """Libvirt refused, or the job ended by itself."""
+    if error is None:
+        return words(
+            "{vm} was not moved and is still on {source}: the migration ended without an error, or "
+            "was stopped outside Drover.",
+            vm=step.name,
+            source=step.source,
+        )
+    return words(
+        "{vm} was not moved and is still on {source}: {error}",
+        vm=step.name,
+        source=step.source,
+        error=error.text,
+    )
+
+
+def _failure_advice(step: MigrateVm, error: DroverError | None) -> Message:
+    # An error that lost the connection does not know what both hosts have said since
+    if error and error.advice and not isinstance(error, HostUnreachableError):
+        return error.advice
+    return words(
+        "See the libvirt logs of {source} and {target}. Check that {source} reaches {target}.",
+        source=step.source,
+        target=step.target,
+    )
 
 
 def _may_ask(step: MigrateVm, job: Job) -> tuple[Ask, ...]:
-    """Cancel until the guest runs over there; post-copy where the policy has it and memory is being copied."""
+    """Cancel until the VM runs over there; post-copy where the policy has it and memory is being copied."""
     if job.phase == "post-copy":
         return ()
-    ready = step.policy is Policy.POSTCOPY and job.phase == "copying"
+    ready = step.policy is MigrationPolicy.POSTCOPY and job.phase == "copying"
     return (Ask.CANCEL, Ask.POSTCOPY) if ready else (Ask.CANCEL,)
 
 
@@ -549,118 +772,3 @@ class _Call:
             self._migrate()
         except Exception as error:  # noqa: BLE001 - kept and raised by the run, in its own thread
             self.error = error
-
-
-# --- after the arrival
-# --------------------------------------------------------------------------------------------
-
-
-class _Arrival:
-    """Carries over what libvirt does not: state, CPU scheduling, start at boot.
-
-    Every part is tried, then judged.
-    """
-
-    def __init__(self, run: _Run) -> None:
-        self._run, self._step, self._hypervisor = run, run.step, run.hypervisor
-        self._problems: list[str] = []
-
-    def facts(self, seen: tuple[Sighting, ...]) -> Facts:
-        self._part(cards.STATE, lambda: self._state(_at(seen, self._step.target)))
-        self._part(cards.SCHEDULER, self._scheduler)
-        self._part(
-            cards.AUTOSTART,
-            lambda: self._autostart(left=_at(seen, self._step.source).state is not None),
-        )
-        found: dict[str, Fact] = {}
-        self._part(cards.SCHEDULER, lambda: found.update(self._cpu()))
-        if self._problems:
-            raise DroverError(
-                cards.arrived_but(self._step, self._problems), cards.arrived_but_advice(self._step)
-            )
-        return found
-
-    def _part(self, what: str, act: Callable[[], None]) -> None:
-        """One part; a silent host is waited for, a refusal is a problem to tell at the end."""
-        settings, silent = self._run.settings, 0.0
-        while True:
-            try:
-                act()
-            except HostUnreachableError as error:
-                if silent >= settings.unreachable_seconds:
-                    self._problems.append(cards.problem(what, error.text))
-                    return
-                pause = max(1.0, settings.poll_seconds)
-                self._run.sleep(pause)
-                silent += pause
-            except HypervisorError as error:
-                self._problems.append(cards.problem(what, error.text))
-                return
-            else:
-                return
-
-    def _state(self, there: Sighting) -> None:
-        """Paused stays paused and running runs; the guest is active on the target alone, so resuming is safe."""
-        step, host = self._step, self._step.target
-        if step.carried.paused and there.state is not VmState.PAUSED:
-            self._hypervisor.pause(host, step.uuid)
-        elif not outcome.runs_as_wanted(step, there):
-            self._hypervisor.resume(host, step.uuid)
-            self._run.progress.note(cards.resumed(step, host))
-        elif there.state is VmState.PAUSED and not step.carried.paused:
-            self._run.progress.note(cards.arrived_paused(step, there.paused_by))
-
-    def _scheduler(self) -> None:
-        """Set even when it reads right: after a migration libvirt can report a cap that does not hold (seen)."""
-        wanted = self._apply()
-        present = self._hypervisor.scheduler(self._step.target, self._step.uuid)
-        if not outcome.in_force(wanted, present):
-            said = cards.reads_otherwise(
-                cards.scheduler_text(wanted), cards.scheduler_text(present)
-            )
-            self._problems.append(cards.problem(cards.SCHEDULER, said))
-
-    def _apply(self) -> Scheduler:
-        host, uuid = self._step.target, self._step.uuid
-        wanted = outcome.to_apply(
-            self._step.carried.scheduler, self._hypervisor.scheduler(host, uuid)
-        )
-        if wanted != Scheduler():
-            self._hypervisor.set_scheduler(host, uuid, wanted)
-        return wanted
-
-    def _autostart(self, *, left: bool) -> None:
-        """On the target as it was; a definition left on the source must not start a second copy at boot."""
-        step = self._step
-        if left and self._hypervisor.autostart(step.source, step.uuid):
-            self._hypervisor.set_autostart(step.source, step.uuid, on=False)
-        if left:
-            self._run.progress.note(cards.leftover_note(step))
-        if not step.carried.persistent:
-            return
-        if self._hypervisor.autostart(step.target, step.uuid) != step.carried.autostart:
-            self._hypervisor.set_autostart(step.target, step.uuid, on=step.carried.autostart)
-
-    def _cpu(self) -> dict[str, Fact]:
-        """The cap by measured CPU: over it, it is applied once more and measured again."""
-        settings, note = self._run.settings, self._run.progress.note
-        check = self._measure()
-        if check is not None and check.over(settings.cpu_tolerance):
-            note(cards.over_cap(self._step, check.used, check.cap, again=False))
-            self._apply()
-            check = self._measure() or check
-            if check.over(settings.cpu_tolerance):
-                note(cards.over_cap(self._step, check.used, check.cap, again=True))
-            if check.over(settings.cpu_broken):
-                self._problems.append(
-                    cards.problem(cards.SCHEDULER, cards.cap_broken(check.used, check.cap))
-                )
-        if check is None:
-            return {}
-        return {
-            cards.CORES_USED: Number(round(check.used, 2), 2),
-            cards.CORES_ALLOWED: Number(round(check.cap, 2), 2),
-        }
-
-    def _measure(self) -> _CpuCheck | None:
-        return _measured(self._run.settings, self._run.sleep, self._step, self._hypervisor)

@@ -8,11 +8,11 @@ from dataclasses import replace
 from enum import StrEnum
 
 from bot.domain.cluster import Scheduler, Sighting, VmState
-from bot.domain.steps import MigrateVm, Policy
+from bot.domain.steps import MigrateVm, MigrationPolicy
 
 
 class Place(StrEnum):
-    """Where a guest of a ``MigrateVm`` is, as the hosts say."""
+    """Where a VM of a ``MigrateVm`` is, as the hosts say."""
 
     SOURCE = "source"
     CROSSING = "crossing"  # both have it, at most one runs: a migration under way
@@ -20,25 +20,31 @@ class Place(StrEnum):
     SOURCE_OFF = "source, off"
     TARGET_OFF = "target, off"
     POSTCOPY_FAILED = "post-copy failed"
-    DEAD = "post-copy failed, and one half of its memory is gone"
+    DEAD = "post-copy failed, memory lost"
     TWICE = "twice"
     ELSEWHERE = "elsewhere"
     NOWHERE = "nowhere"
     UNKNOWN = "unknown"  # a host that matters does not answer
 
 
-def word(reason: str) -> str:
+def normalize_reason(reason: str) -> str:
     """Libvirt's reasons are spelled in many ways: ``post-copy failed``, ``postcopy_failed``."""
     return "".join(letter for letter in reason.lower() if letter.isalpha())
 
 
 def paused_by_migration(reason: str) -> bool:
-    """Whether a guest is paused because a migration of it begins, goes on or broke off."""
-    return word(reason) in {"migration", "migrating", "startingup", "postcopy", "postcopyfailed"}
+    """Whether a VM is paused because a migration of it begins, goes on or broke off."""
+    return normalize_reason(reason) in {
+        "migration",
+        "migrating",
+        "startingup",
+        "postcopy",
+        "postcopyfailed",
+    }
 
 
 def _broke_off(sighting: Sighting) -> bool:
-    return word(sighting.paused_by) == "postcopyfailed"
+    return normalize_reason(sighting.paused_by) == "postcopyfailed"
 
 
 def _active(sighting: Sighting) -> bool:
@@ -102,7 +108,7 @@ def _inactive(source: Sighting, target: Sighting) -> Place:
 
 
 def runs_as_wanted(step: MigrateVm, sighting: Sighting) -> bool:
-    """Whether a guest that arrived is paused or running as it was; a person's later pause is respected."""
+    """Whether a VM that arrived is paused or running as it was; a person's later pause is respected."""
     if step.carried.paused:
         return sighting.state is VmState.PAUSED
     return sighting.state is not VmState.PAUSED or _paused_on_purpose(step, sighting)
@@ -110,12 +116,12 @@ def runs_as_wanted(step: MigrateVm, sighting: Sighting) -> bool:
 
 def _paused_on_purpose(step: MigrateVm, sighting: Sighting) -> bool:
     """Paused by a person, or by its storage; the policy FAST pauses too, so under it only the latter counts."""
-    by = word(sighting.paused_by)
-    return by == "ioerror" or (by == "user" and step.policy is not Policy.FAST)
+    by = normalize_reason(sighting.paused_by)
+    return by == "ioerror" or (by == "user" and step.policy is not MigrationPolicy.FAST)
 
 
 def left_paused(step: MigrateVm, sighting: Sighting) -> bool:
-    """Whether a guest that should run was left paused by a migration that failed."""
+    """Whether a VM that should run was left paused by a migration that failed."""
     if step.carried.paused or sighting.state is not VmState.PAUSED:
         return False
     return not _paused_on_purpose(step, sighting)
@@ -150,5 +156,5 @@ def _ceiling(quota: int | None, period: int | None) -> float | None:
 
 
 def cap_cores(scheduler: Scheduler, vcpus: int) -> float:
-    """The guest's ceiling in cores; infinite without one."""
+    """The VM's ceiling in cores; infinite without one."""
     return vcpus * (_ceiling(scheduler.vcpu_quota, scheduler.vcpu_period) or math.inf)

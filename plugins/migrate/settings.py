@@ -11,65 +11,69 @@ class MigrateSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     bandwidth_mib_s: int = Field(
-        0, ge=0, description="Limit of each migration in MiB/s; 0: as fast as it goes."
+        0, ge=0, description="Limit of each migration in MiB/s; 0: no limit."
     )
     assumed_mib_s: float = Field(
-        100.0, gt=0, description="What the network carries, for predictions when no limit says it."
+        100.0, gt=0, description="Assumed network speed in MiB/s, for predictions without a limit."
     )
     seconds_per_gib: float = Field(
         60.0,
         gt=0,
-        description="After this long per GiB to move (at least one), the policy's next means is taken.",
+        description="Seconds per GiB to move (at least one GiB) after which the policy's next step is taken.",
     )
     stall_seconds: float = Field(
         60.0,
         gt=0,
-        description="The same when what remains has not been lower than before for this long.",
+        description="Seconds without progress after which the policy's next step is taken.",
     )
     downtime_steps_ms: tuple[int, ...] = Field(
         (500, 1000, 2000, 4000),
-        description="Policy fast: pauses allowed at the end, tried in this order.",
+        description="Policy fast: pauses allowed at the end, in milliseconds, tried in this order.",
     )
     rung_seconds: float = Field(
-        10.0, gt=0, description="How long each of these means is given to work."
+        10.0, gt=0, description="Seconds that each of these pauses is given to work."
     )
     paused_seconds: float = Field(
         120.0,
         gt=0,
-        description="Policy fast: how long the paused guest may take to finish before it is given up.",
+        description="Policy fast: seconds that the paused VM may take to finish before the migration is given up.",
     )
     poll_seconds: float = Field(
-        0.5, gt=0, description="How often a running migration is looked at."
+        0.5, gt=0, description="Seconds between two checks of a running migration."
     )
     settle_seconds: float = Field(
         30.0,
         gt=0,
-        description="How long both hosts may take to agree on the outcome after the migration's end.",
+        description="Seconds that both hosts may take to agree on the outcome after the migration ended.",
     )
     unreachable_seconds: float = Field(
-        300.0, gt=0, description="How long a host may be silent before people are asked to look."
+        300.0,
+        gt=0,
+        description="Seconds that a host may be unreachable before people are asked to check.",
     )
     still_seconds: float = Field(
         120.0,
         gt=0,
-        description="How long a migration may show no progress before people are told what both hosts show.",
+        description="Seconds without progress before people are told what both hosts show.",
     )
     still_limit_seconds: float = Field(
         900.0,
         gt=0,
-        description="How long it may show none before Drover stops following it and people must decide.",
+        description="Seconds without progress before Drover stops following it and people must decide.",
     )
     cpu_check_seconds: float = Field(
-        2.0, gt=0, description="How long a capped guest's CPU is measured after it arrived."
+        2.0,
+        gt=0,
+        description="Seconds for which the CPU of a VM with a CPU limit is measured on the target.",
     )
     cpu_tolerance: float = Field(
-        0.15, ge=0, description="How far over its cap, as a share, a guest may measure."
+        0.15, ge=0, description="How far over its CPU limit a VM may measure, as a share."
     )
     cpu_broken: float = Field(
         0.5,
         ge=0,
-        description="How far over it a cap counts as not in force, and the move as not complete.",
+        description="How far over it the limit counts as not in force, and the migration as incomplete.",
     )
     downtime_floor_ms: int = Field(
-        30, ge=0, description="For predictions: the pause that even an idle guest sees."
+        30, ge=0, description="For predictions: the pause of an idle VM, in milliseconds."
     )

@@ -16,7 +16,7 @@ import pytest
 from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
 from bot.domain.cluster import GIB, MIB, Health, Job, Scheduler, Sighting, Vm, VmState
 from bot.domain.errors import DroverError, HostUnreachableError, HypervisorError, UnknownNameError
-from bot.domain.steps import MigrateVm, Policy
+from bot.domain.steps import MigrateVm, MigrationPolicy
 from bot.ports import Hypervisor
 from bot.testing import FakeHypervisor, drawn, uuid_of
 from tests.waiting import PATIENCE, RealClock, until
@@ -407,7 +407,7 @@ def test_a_transient_guest_moves_and_stays_transient(stage: Stage) -> None:
 
 def test_postcopy_finishes_what_precopy_cannot(stage: Stage) -> None:
     vm = stage.guest(dirty_mib_s=12)
-    with moving(stage, move_of(vm, policy=Policy.POSTCOPY, bandwidth=8)) as under_way:
+    with moving(stage, move_of(vm, policy=MigrationPolicy.POSTCOPY, bandwidth=8)) as under_way:
         under_way.job()
         stage.hypervisor.start_postcopy(A, vm.uuid)
         assert under_way.end() is None

@@ -30,7 +30,6 @@ from bot.domain.plan import Objection, Reason
 from bot.domain.steps import MigrateVm
 from bot.testing import drawn
 from plugins.balance import cards as balance
-from plugins.migrate import cards as migrate
 from plugins.vm_lifecycle import cards as lifecycle
 
 HOSTILE = (
@@ -91,7 +90,7 @@ def arguments(function: Callable[..., Any], name: str) -> dict[str, Any] | None:
 
 def producers() -> Iterator[Callable[..., Any]]:
     """Functions that make objections and reasons, which is where advice stands."""
-    for module in (migrate, lifecycle, balance):
+    for module in (lifecycle, balance):
         for name, function in sorted(vars(module).items()):
             mine = (
                 inspect.isfunction(function)

@@ -43,7 +43,14 @@ from bot.domain.operation import (
 )
 from bot.domain.plan import Blast, HostBar, Objection, Plan, Prediction, Reason, Risk, Spread
 from bot.domain.policy import Ruling
-from bot.domain.steps import Carried, MigrateVm, Policy, Scheduler, SetMaintenance, WaitForPerson
+from bot.domain.steps import (
+    Carried,
+    MigrateVm,
+    MigrationPolicy,
+    Scheduler,
+    SetMaintenance,
+    WaitForPerson,
+)
 from bot.ports import Request
 from tests.operations import CODEC, Migrate, move, planned, proposal
 
@@ -55,7 +62,7 @@ several = st.lists(words, max_size=3).map(tuple)
 schedulers = st.builds(Scheduler, *[st.none() | st.integers(-1, 10**6)] * 5)
 steps = st.builds(
     MigrateVm, uuid=words, name=words, source=words, target=words, memory=st.integers(0, 1 << 50),
-    policy=st.sampled_from(Policy), copy_storage=st.booleans(), bandwidth=st.integers(0, 10**5),
+    policy=st.sampled_from(MigrationPolicy), copy_storage=st.booleans(), bandwidth=st.integers(0, 10**5),
     carried=st.builds(Carried, scheduler=schedulers), reason=words,
 ) | st.builds(SetMaintenance, host=words, on=st.booleans(), reason=words) | st.builds(
     WaitForPerson, words, words, numbers, words

@@ -42,7 +42,7 @@ from bot.flow.operations import operation_cards, overdue, perform
 from bot.plugin_api import Proposal
 from bot.ports import Request
 from bot.testing import Ending
-from plugins.migrate.planner import Migrate
+from plugins.migrate.grammar import Migrate
 from tests.bot.flow.small_bot import POLICY, Bot, small_bot
 from tests.examples import examples
 

@@ -8,7 +8,7 @@ import pytest
 
 from bot.domain.cluster import GIB, MIB, CpuFit, Health, Job, Scheduler, VmState
 from bot.domain.errors import HostUnreachableError, HypervisorError
-from bot.domain.steps import MigrateVm, Policy
+from bot.domain.steps import MigrateVm, MigrationPolicy
 from bot.testing import Ending, FakeHypervisor, TickingClock, drawn
 
 A, B = "host-a", "host-b"
@@ -64,13 +64,13 @@ def test_a_busy_guest_is_throttled_until_it_fits() -> None:
 
 def test_a_harder_policy_needs_fewer_rounds() -> None:
     rounds = {}
-    for policy in (Policy.SAFE, Policy.FAST):
+    for policy in (MigrationPolicy.SAFE, MigrationPolicy.FAST):
         hypervisor, _ = make()
         seen: list[int] = []
         hypervisor.during = lambda _, job, seen=seen: seen.append(job.iteration)
         hypervisor.migrate(move(bandwidth=12, policy=policy))
         rounds[policy] = max(seen)
-    assert rounds[Policy.FAST] < rounds[Policy.SAFE]
+    assert rounds[MigrationPolicy.FAST] < rounds[MigrationPolicy.SAFE]
 
 
 def test_it_can_be_cancelled_from_within() -> None:
@@ -96,7 +96,7 @@ def test_in_postcopy_it_runs_on_the_target_and_cannot_be_cancelled() -> None:
             hypervisor.cancel_job(step.source, step.uuid)
 
     hypervisor.during = during
-    hypervisor.migrate(move(policy=Policy.POSTCOPY, bandwidth=100))
+    hypervisor.migrate(move(policy=MigrationPolicy.POSTCOPY, bandwidth=100))
     assert seen
     assert all(each == [VmState.PAUSED, VmState.RUNNING, None] for each in seen)
     assert states(hypervisor) == [None, VmState.RUNNING, None]

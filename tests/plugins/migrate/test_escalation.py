@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from bot.domain.cluster import Job
-from bot.domain.steps import MigrateVm, Policy
-from plugins.migrate.escalation import Pace, Rung, next_rung
+from bot.domain.steps import MigrateVm, MigrationPolicy
+from plugins.migrate.escalation import Convergence, Measure, next_measure
 from plugins.migrate.forecast import Patience
 from plugins.migrate.settings import MigrateSettings
 
@@ -14,18 +14,18 @@ SETTINGS = MigrateSettings(downtime_steps_ms=(500, 1000), rung_seconds=10, pause
 WAITS = Patience(limit=100, stall=20)
 
 
-def step(policy: Policy) -> MigrateVm:
+def step(policy: MigrationPolicy) -> MigrateVm:
     return MigrateVm("u-1", "web-1", "a", "b", 1, policy)
 
 
-def paced(*looks: tuple[int, int]) -> Pace:
-    """A pace after looks of (pass, remaining), a second apart, the first at 0."""
-    pace = Pace()
+def paced(*looks: tuple[int, int]) -> Convergence:
+    """A convergence after looks of (pass, remaining), a second apart, the first at 0."""
+    convergence = Convergence()
     for second, (iteration, remaining) in enumerate(looks):
-        pace = pace.after(
+        convergence = convergence.after(
             Job("copying", total=100, remaining=remaining, iteration=iteration), float(second)
         )
-    return pace
+    return convergence
 
 
 def test_copying_on_is_gain() -> None:
@@ -47,49 +47,61 @@ def test_passes_that_do_not_become_smaller_are_none_though_little_remains_at_the
 
 
 def test_stalled_after_its_time_only() -> None:
-    pace = replace(Pace(), gained_at=5)
-    assert not pace.stalled(WAITS, 25)
-    assert pace.stalled(WAITS, 25.1)
+    convergence = replace(Convergence(), gained_at=5)
+    assert not convergence.stalled(WAITS, 25)
+    assert convergence.stalled(WAITS, 25.1)
 
 
-@pytest.mark.parametrize("policy", Policy)
-def test_nothing_is_done_while_it_gains(policy: Policy) -> None:
-    assert next_rung(SETTINGS, step(policy), replace(Pace(), gained_at=49), WAITS, 50) is Rung.WAIT
+@pytest.mark.parametrize("policy", MigrationPolicy)
+def test_nothing_is_done_while_it_gains(policy: MigrationPolicy) -> None:
+    assert (
+        next_measure(SETTINGS, step(policy), replace(Convergence(), gained_at=49), WAITS, 50)
+        is Measure.WAIT
+    )
 
 
 @pytest.mark.parametrize(("policy", "rung"), [
-    (Policy.SAFE, Rung.GIVE_UP), (Policy.FAST, Rung.RAISE_DOWNTIME), (Policy.POSTCOPY, Rung.POSTCOPY),
+    (MigrationPolicy.SAFE, Measure.GIVE_UP), (MigrationPolicy.FAST, Measure.RAISE_DOWNTIME), (MigrationPolicy.POSTCOPY, Measure.POSTCOPY),
 ])  # fmt: skip
 @pytest.mark.parametrize(("gained_at", "now"), [(0, 21), (100, 101)])
 def test_the_first_means_when_stalled_or_late(
-    policy: Policy, rung: Rung, gained_at: float, now: float
+    policy: MigrationPolicy, rung: Measure, gained_at: float, now: float
 ) -> None:
     assert (
-        next_rung(SETTINGS, step(policy), replace(Pace(), gained_at=gained_at), WAITS, now) is rung
+        next_measure(
+            SETTINGS, step(policy), replace(Convergence(), gained_at=gained_at), WAITS, now
+        )
+        is rung
     )
 
 
 def test_fast_climbs_one_rung_at_a_time() -> None:
-    pace, taken, now = Pace(), [], 0.0
-    while not taken or taken[-1][1] is not Rung.GIVE_UP:
+    convergence, taken, now = Convergence(), [], 0.0
+    while not taken or taken[-1][1] is not Measure.GIVE_UP:
         now += 1
-        rung = next_rung(SETTINGS, step(Policy.FAST), pace, WAITS, now)
-        if rung is Rung.RAISE_DOWNTIME:
-            pace = replace(pace, raised=pace.raised + 1, acted_at=now)
-        elif rung is Rung.PAUSE:
-            pace = replace(pace, paused=True, acted_at=now)
-        if rung is not Rung.WAIT:
+        rung = next_measure(SETTINGS, step(MigrationPolicy.FAST), convergence, WAITS, now)
+        if rung is Measure.RAISE_DOWNTIME:
+            convergence = replace(convergence, raised=convergence.raised + 1, acted_at=now)
+        elif rung is Measure.PAUSE:
+            convergence = replace(convergence, paused=True, acted_at=now)
+        if rung is not Measure.WAIT:
             taken.append((now, rung))
     assert taken == [
-        (21, Rung.RAISE_DOWNTIME),
-        (32, Rung.RAISE_DOWNTIME),
-        (43, Rung.PAUSE),
-        (74, Rung.GIVE_UP),
+        (21, Measure.RAISE_DOWNTIME),
+        (32, Measure.RAISE_DOWNTIME),
+        (43, Measure.PAUSE),
+        (74, Measure.GIVE_UP),
     ]
 
 
 def test_after_the_switch_nothing_is_done_any_more() -> None:
     assert (
-        next_rung(SETTINGS, step(Policy.POSTCOPY), replace(Pace(), switched=True), WAITS, 1e6)
-        is Rung.WAIT
+        next_measure(
+            SETTINGS,
+            step(MigrationPolicy.POSTCOPY),
+            replace(Convergence(), switched=True),
+            WAITS,
+            1e6,
+        )
+        is Measure.WAIT
     )

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.domain.cluster import GIB, MIB
-from bot.domain.steps import Policy
+from bot.domain.steps import MigrationPolicy
 from plugins.migrate.forecast import QEMU_DOWNTIME, Forecast, Patience, forecast, patience
 from plugins.migrate.settings import MigrateSettings
 
@@ -17,7 +17,7 @@ shares = st.floats(0, 0.9)  # dirty rate as a share of the network's
 
 
 def safe(memory: int, dirty: float | None, rate: float, waits: Patience = EVER) -> Forecast:
-    return forecast(memory, dirty, rate, policy=Policy.SAFE, waits=waits)
+    return forecast(memory, dirty, rate, policy=MigrationPolicy.SAFE, waits=waits)
 
 
 @given(memories, rates, shares)
@@ -60,16 +60,18 @@ def test_writing_faster_than_the_network_never_converges(
     assert bool(told.converges) == (memory <= rate * QEMU_DOWNTIME)
 
 
-@given(memories, rates, st.floats(0, 10), st.sampled_from(Policy), st.integers(0, 10 * GIB))
+@given(
+    memories, rates, st.floats(0, 10), st.sampled_from(MigrationPolicy), st.integers(0, 10 * GIB)
+)
 def test_it_is_always_finite_and_positive(
-    memory: int, rate: float, share: float, policy: Policy, storage: int
+    memory: int, rate: float, share: float, policy: MigrationPolicy, storage: int
 ) -> None:
     told = forecast(
         memory, share * rate, rate, policy=policy, waits=WAITS, floor=0.03, storage=storage
     )
     assert 0 < told.seconds < float("inf")
     assert told.downtime is None or told.downtime >= 0.03
-    assert (told.downtime is None) == (policy is Policy.SAFE and not told.converges)
+    assert (told.downtime is None) == (policy is MigrationPolicy.SAFE and not told.converges)
 
 
 @given(memories, rates, shares, st.integers(0, 100 * GIB))
@@ -78,7 +80,7 @@ def test_copying_disks_adds_just_their_time(
 ) -> None:
     without = safe(memory, share * rate, rate)
     with_disks = forecast(
-        memory, share * rate, rate, policy=Policy.SAFE, waits=EVER, storage=storage
+        memory, share * rate, rate, policy=MigrationPolicy.SAFE, waits=EVER, storage=storage
     )
     assert with_disks.seconds == pytest.approx(without.seconds + storage / rate)
     assert with_disks.downtime == without.downtime
@@ -101,14 +103,14 @@ def test_not_measured_is_one_pass_and_no_promise() -> None:
 
 def test_what_each_policy_does_when_it_does_not_converge() -> None:
     # 1 GiB at 128 MiB/s: 8 s a pass; after 60 s without gain the policy's means is taken.
-    def told(policy: Policy, dirty: float = 1000.0 * MIB) -> Forecast:
+    def told(policy: MigrationPolicy, dirty: float = 1000.0 * MIB) -> Forecast:
         return forecast(GIB, dirty, 128.0 * MIB, policy=policy, waits=WAITS, floor=0.03)
 
-    assert told(Policy.SAFE) == Forecast(68.0, None, converges=False)
-    assert told(Policy.POSTCOPY) == Forecast(76.0, 0.03, converges=False)
+    assert told(MigrationPolicy.SAFE) == Forecast(68.0, None, converges=False)
+    assert told(MigrationPolicy.POSTCOPY) == Forecast(76.0, 0.03, converges=False)
     # At 99 % throttle even 1000 MiB/s becomes 10 MiB/s: FAST ends by itself.
-    assert told(Policy.FAST).converges
-    assert told(Policy.FAST, 100_000.0 * MIB) == Forecast(116.0, 8.03, converges=False)
+    assert told(MigrationPolicy.FAST).converges
+    assert told(MigrationPolicy.FAST, 100_000.0 * MIB) == Forecast(116.0, 8.03, converges=False)
 
 
 def test_patience_grows_with_size_and_with_a_limit_a_person_set() -> None:

@@ -17,7 +17,7 @@ from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
 from bot.domain.cluster import MIB, Job
 from bot.domain.errors import DroverError
 from bot.domain.operation import Ask
-from bot.domain.steps import MigrateVm, Policy
+from bot.domain.steps import MigrateVm, MigrationPolicy
 from plugins.migrate import handler
 from plugins.migrate.settings import MigrateSettings
 from tests.waiting import RealClock, until
@@ -88,7 +88,9 @@ def test_a_libvirt_that_stops_ends_the_step_and_the_vm_runs_once(
     guest = lab.guest(f"frozen-{next(NUMBERS)}", host=A, dirty_mib_s=0.5)
     pid = lab.hosts[side].libvirtd_pid
     assert pid
-    step = MigrateVm(guest.uuid, guest.name, A, B, 128 * MIB, policy=Policy.SAFE, bandwidth=8)
+    step = MigrateVm(
+        guest.uuid, guest.name, A, B, 128 * MIB, policy=MigrationPolicy.SAFE, bandwidth=8
+    )
     told = Told(pid, phase)
     ended: list[str] = []
 

@@ -3,7 +3,7 @@
 import pytest
 
 from bot.domain.cluster import Scheduler, Sighting, VmState
-from bot.domain.steps import Carried, MigrateVm, Policy
+from bot.domain.steps import Carried, MigrateVm, MigrationPolicy
 from plugins.migrate import outcome
 from plugins.migrate.outcome import Place
 
@@ -69,16 +69,16 @@ def test_a_transient_guest_that_waits_alone_may_be_dead() -> None:
 
 
 @pytest.mark.parametrize(("was_paused", "policy", "now", "wanted"), [
-    (False, Policy.SAFE, "b running", True),
-    (False, Policy.SAFE, "b paused migration", False),
-    (False, Policy.SAFE, "b paused unknown", False),
-    (False, Policy.SAFE, "b paused user", True),  # a person paused it after it arrived
-    (False, Policy.FAST, "b paused user", False),  # Drover itself paused it to let it finish
-    (False, Policy.FAST, "b paused ioerror", True),  # resuming would not help
-    (True, Policy.SAFE, "b paused user", True),
-    (True, Policy.SAFE, "b running", False),
+    (False, MigrationPolicy.SAFE, "b running", True),
+    (False, MigrationPolicy.SAFE, "b paused migration", False),
+    (False, MigrationPolicy.SAFE, "b paused unknown", False),
+    (False, MigrationPolicy.SAFE, "b paused user", True),  # a person paused it after it arrived
+    (False, MigrationPolicy.FAST, "b paused user", False),  # Drover itself paused it to let it finish
+    (False, MigrationPolicy.FAST, "b paused ioerror", True),  # resuming would not help
+    (True, MigrationPolicy.SAFE, "b paused user", True),
+    (True, MigrationPolicy.SAFE, "b running", False),
 ])  # fmt: skip
-def test_runs_as_wanted(was_paused: bool, policy: Policy, now: str, wanted: bool) -> None:  # noqa: FBT001
+def test_runs_as_wanted(was_paused: bool, policy: MigrationPolicy, now: str, wanted: bool) -> None:  # noqa: FBT001
     step = MigrateVm("u-1", "web-1", "a", "b", 1, policy, carried=Carried(paused=was_paused))
     assert outcome.runs_as_wanted(step, seen(now)[0]) is wanted
 

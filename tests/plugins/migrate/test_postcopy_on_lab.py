@@ -13,7 +13,7 @@ from bot.adapters.libvirt import LibvirtHypervisor
 from bot.domain.cluster import MIB
 from bot.domain.errors import StepLostError
 from bot.domain.plan import Plan
-from bot.domain.steps import MigrateVm, Policy
+from bot.domain.steps import MigrateVm, MigrationPolicy
 from bot.flow.commands.parse import parsed
 from bot.plugin_api import Action, Settled
 from lab.guests import processes
@@ -37,7 +37,9 @@ def test_a_source_that_dies_in_postcopy_leaves_a_vm_that_is_told_as_dead_and_sta
     hypervisor: LibvirtHypervisor,  # noqa: F811
 ) -> None:
     guest = lab.guest("dead-postcopy", host=A, memory_mib=192, dirty_mib_s=20)
-    step = MigrateVm(guest.uuid, guest.name, A, B, 192 * MIB, policy=Policy.POSTCOPY, bandwidth=8)
+    step = MigrateVm(
+        guest.uuid, guest.name, A, B, 192 * MIB, policy=MigrationPolicy.POSTCOPY, bandwidth=8
+    )
     lab.limit_bandwidth(A, 4)  # so that most of its memory is still on the source when that dies
     try:
         thread, _ = begin(hypervisor, step)

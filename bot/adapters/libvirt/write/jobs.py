@@ -9,7 +9,7 @@ import libvirt
 
 from bot.adapters.libvirt.transport.connections import HostAddress
 from bot.domain.cluster import Job
-from bot.domain.steps import MigrateVm, Policy
+from bot.domain.steps import MigrateVm, MigrationPolicy
 
 # What FAST asks of auto-converge, in percent of CPU taken from the guest; QEMU's own are 20 and 10.
 _FAST_INITIAL = 40
@@ -47,7 +47,7 @@ def flags(move: MigrateVm, *, persistent: bool, tls: bool = False, shared: bool 
         chosen |= libvirt.VIR_MIGRATE_PERSIST_DEST | libvirt.VIR_MIGRATE_UNDEFINE_SOURCE
     if move.copy_storage:
         chosen |= libvirt.VIR_MIGRATE_NON_SHARED_DISK
-    if move.policy is Policy.POSTCOPY:
+    if move.policy is MigrationPolicy.POSTCOPY:
         chosen |= libvirt.VIR_MIGRATE_POSTCOPY
     if tls:
         chosen |= libvirt.VIR_MIGRATE_TLS
@@ -68,7 +68,7 @@ def parameters(
     copied = list(disks)
     if move.copy_storage and copied:  # an empty list would mean all of them
         chosen[libvirt.VIR_MIGRATE_PARAM_MIGRATE_DISKS] = copied
-    if move.policy is Policy.FAST:
+    if move.policy is MigrationPolicy.FAST:
         chosen[libvirt.VIR_MIGRATE_PARAM_AUTO_CONVERGE_INITIAL] = _FAST_INITIAL
         chosen[libvirt.VIR_MIGRATE_PARAM_AUTO_CONVERGE_INCREMENT] = _FAST_INCREMENT
     return chosen

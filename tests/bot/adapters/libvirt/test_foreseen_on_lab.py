@@ -17,6 +17,7 @@ from bot.domain.errors import HypervisorError
 from bot.domain.plan import Plan, Refused
 from bot.domain.steps import MigrateVm
 from plugins.migrate import planner
+from plugins.migrate.grammar import Migrate
 from plugins.migrate.settings import MigrateSettings
 from tests.waiting import RealClock, until
 
@@ -38,7 +39,7 @@ class Case:
     uuid: str
 
     def plan(self) -> Plan | Refused:
-        intent = planner.Migrate(self.name, B)
+        intent = Migrate(self.name, B)
         return planner.plan(MigrateSettings(), intent, self.hypervisor.snapshot({self.name}), ())
 
     def move(self) -> None:

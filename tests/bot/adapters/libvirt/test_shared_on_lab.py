@@ -17,6 +17,7 @@ from bot.domain.plan import Plan, Refused
 from bot.domain.steps import MigrateVm
 from bot.domain.storage import Declared
 from plugins.migrate import planner
+from plugins.migrate.grammar import Migrate
 from plugins.migrate.settings import MigrateSettings
 from tests.waiting import RealClock, until
 
@@ -104,9 +105,7 @@ def planned(
     hypervisor: LibvirtHypervisor, guest: Guest, target: str = B, *, copy: bool = False
 ) -> Plan | Refused:
     seen = hypervisor.snapshot({guest.name})
-    return planner.plan(
-        MigrateSettings(), planner.Migrate(guest.name, target, copy_storage=copy), seen, ()
-    )
+    return planner.plan(MigrateSettings(), Migrate(guest.name, target, copy_storage=copy), seen, ())
 
 
 def codes(answer: Plan | Refused) -> list[str]:

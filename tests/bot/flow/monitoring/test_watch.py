@@ -35,7 +35,7 @@ from bot.plugin_api import (
 from bot.ports import Request
 from bot.testing import TickingClock, uuid_of
 from bot.testing.sampler import FakeSampler
-from plugins.migrate.planner import Migrate
+from plugins.migrate.grammar import Migrate
 from tests.bot.flow.small_bot import Bot, small_bot, text
 from tests.waiting import until
 

@@ -29,7 +29,7 @@ from bot.flow.monitoring import watch
 from bot.flow.operations import overdue, perform, propose
 from bot.plugin_api import Proposal
 from bot.ports import Request
-from plugins.migrate.planner import Migrate
+from plugins.migrate.grammar import Migrate
 from tests.bot.flow.small_bot import Bot, small_bot, text
 
 CLUSTER = """

@@ -10,7 +10,7 @@ import pytest
 from bot.adapters.libvirt.transport.connections import HostAddress
 from bot.adapters.libvirt.write import jobs
 from bot.domain.cluster import MIB
-from bot.domain.steps import MigrateVm, Policy
+from bot.domain.steps import MigrateVm, MigrationPolicy
 
 MOVE = MigrateVm("u", "web-1", "host-a", "host-b", 128 * MIB)
 TARGET = HostAddress("host-b", "qemu+tls://host-b/system", "qemu+tls://host-b/system")
@@ -30,10 +30,10 @@ def has(flags: int, name: str) -> bool:
     return bool(flags & getattr(libvirt, f"VIR_MIGRATE_{name}"))
 
 
-@pytest.mark.parametrize("policy", list(Policy))
+@pytest.mark.parametrize("policy", list(MigrationPolicy))
 @pytest.mark.parametrize("copy", [True, False])
 @pytest.mark.parametrize("persistent", [True, False])
-def test_flags(policy: Policy, *, copy: bool, persistent: bool) -> None:
+def test_flags(policy: MigrationPolicy, *, copy: bool, persistent: bool) -> None:
     flags = jobs.flags(replace(MOVE, policy=policy, copy_storage=copy), persistent=persistent)
     assert not has(flags, "TLS")
     assert jobs.flags(
@@ -42,7 +42,7 @@ def test_flags(policy: Policy, *, copy: bool, persistent: bool) -> None:
     assert all(has(flags, each) for each in ("LIVE", "PEER2PEER", "AUTO_CONVERGE"))
     assert has(flags, "PERSIST_DEST") is has(flags, "UNDEFINE_SOURCE") is persistent
     assert has(flags, "NON_SHARED_DISK") is copy
-    assert has(flags, "POSTCOPY") is (policy is Policy.POSTCOPY)
+    assert has(flags, "POSTCOPY") is (policy is MigrationPolicy.POSTCOPY)
     known = jobs.flags(
         replace(MOVE, policy=policy, copy_storage=copy), persistent=persistent, shared=True
     )
@@ -58,7 +58,7 @@ def test_a_plain_move_has_no_parameters() -> None:
 
 
 def test_parameters() -> None:
-    move = replace(MOVE, bandwidth=20, copy_storage=True, policy=Policy.FAST)
+    move = replace(MOVE, bandwidth=20, copy_storage=True, policy=MigrationPolicy.FAST)
     target = replace(TARGET, migrate_data_uri="tcp://10.0.0.2")
     assert jobs.parameters(move, target, ["vda", "vdb"]) == {
         "bandwidth": 20,

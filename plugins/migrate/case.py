@@ -1,0 +1,97 @@
+"""Pure: a VM that someone wants to move, its disks, and parts of messages about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from bot.domain.cluster import Disk, Host, Seen, Snapshot, Vm, VmDetail, VmState
+from bot.domain.message import Code, Message, Names, words
+from bot.domain.storage import is_medium, is_shared, seen_there
+from bot.domain.words import command
+
+STATES: dict[VmState, Message] = {
+    VmState.RUNNING: words("running"),
+    VmState.PAUSED: words("paused"),
+    VmState.SHUT_OFF: words("powered off"),
+    VmState.CRASHED: words("crashed"),
+    VmState.SHUTTING_DOWN: words("shutting down"),
+    VmState.SUSPENDED: words("asleep"),
+    VmState.UNKNOWN: words("in an unknown state"),
+}
+"""What stands behind “the VM is”."""
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationCase:
+    """A VM that someone wants to move. ``detail`` is empty when it could not be read."""
+
+    snapshot: Snapshot
+    vm: Vm
+    copy_storage: bool = False
+
+    @property
+    def source(self) -> Host:
+        """The host it is on."""
+        return self.snapshot.host(self.vm.host)
+
+    @property
+    def detail(self) -> VmDetail:
+        """What was read of its definition."""
+        return self.vm.detail or VmDetail()
+
+    @property
+    def disks(self) -> tuple[Disk, ...]:
+        """Its disks and drives that hold something."""
+        return tuple(disk for disk in self.detail.disks if disk.source)
+
+    @property
+    def shared_disks(self) -> tuple[Disk, ...]:
+        """Disks, read-only media too, that other hosts can see."""
+        return tuple(disk for disk in self.disks if is_shared(self.source, disk))
+
+    @property
+    def own_media(self) -> tuple[Disk, ...]:
+        """Read-only media that are not known to be shared."""
+        return tuple(
+            disk for disk in self.disks if is_medium(disk) and not is_shared(self.source, disk)
+        )
+
+    def seen_on(self, host: str, disks: Iterable[Disk]) -> frozenset[Seen]:
+        """Return what a host showed at the places of these disks."""
+        look = self.snapshot.target_look(self.vm.uuid, host)
+        return seen_there(disks, look.disks if look else ())
+
+    def seen_somewhere(self, disks: Sequence[Disk]) -> bool:
+        """Check whether some host has the very files of all these disks.
+
+        Then only the other hosts are ruled out.
+        """
+        return any(self.seen_on(each.name, disks) == {Seen.SAME} for each in self.snapshot.hosts)
+
+    def hosts_with(self, disks: Sequence[Disk]) -> tuple[str, ...]:
+        """Hosts that have a file at the place of one of these disks."""
+        some = {Seen.SAME, Seen.OTHER}
+        return tuple(
+            each.name for each in self.snapshot.hosts if self.seen_on(each.name, disks) & some
+        )
+
+
+def typed(template: str, *names: str) -> Code:
+    """Return a command for people to type, in chat or on a host, with each name quoted."""
+    return Code(command(template, *names))
+
+
+def disks_and_sources(disks: Iterable[Disk]) -> Names:
+    """List disks with their files: ``vda (/srv/a.qcow2)``."""
+    return Names(tuple(f"{disk.target} ({disk.source})" for disk in disks))
+
+
+def disk_targets(disks: Iterable[Disk]) -> Names:
+    """List disks as the VM calls them: ``vda, vdb``."""
+    return Names(tuple(disk.target for disk in disks))
+
+
+def version_text(version: int) -> str:
+    """Write a version as its vendor does; libvirt counts 7.2.0 as 7002000."""
+    return f"{version // 1_000_000}.{version // 1000 % 1000}.{version % 1000}"
