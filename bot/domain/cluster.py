@@ -356,6 +356,9 @@ class Inbound:
 
 
 _MOST = 1 << 62
+_MOST_LOAD = (
+    2.0  # times the CPUs of a host: what a late clock may make of a VM that uses all of them
+)
 
 
 def sound(vm: Vm) -> Vm:
@@ -374,6 +377,12 @@ def sound(vm: Vm) -> Vm:
         vm, memory=memory, memory_max=memory_max, vcpus=vcpus, cpu=cpu, dirty_rate=dirty_rate, wait=wait,
         problem=problem,
     )  # fmt: skip
+
+
+def _measured_within(vm: Vm, cpus: Mapping[str, int]) -> Vm:
+    """The VM; without a measured load when no VM of its host can have caused it."""
+    most = _MOST_LOAD * cpus.get(vm.host, 0)
+    return replace(vm, cpu=None) if vm.cpu is not None and 0 < most < vm.cpu else vm
 
 
 def _counts(vm: Vm) -> tuple[tuple[str, int], ...]:
@@ -504,8 +513,12 @@ class Snapshot:
         return f"It may be on a host that does not answer: {', '.join(unheard)}. See them with `hosts`."
 
     def sound(self) -> Snapshot:
-        """Return it with every VM as ``sound`` has it, for planners: what follows of nonsense is none of it."""
-        return replace(self, vms=tuple(map(sound, self.vms)))
+        """Return it with every VM as ``sound`` has it, for planners: what follows of nonsense is none of it.
+
+        A load far beyond the CPUs of its host is no measurement either.
+        """
+        cpus = {host.name: host.cpus for host in self.hosts}
+        return replace(self, vms=tuple(_measured_within(sound(vm), cpus) for vm in self.vms))
 
     def on(self, host: str) -> tuple[Vm, ...]:
         """The guests on a host, by name."""

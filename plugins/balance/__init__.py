@@ -153,20 +153,16 @@ def _balanced(
     return plan(settings, intent, snapshot, rules)
 
 
-# An Action's shape
-def _shares(intent: intents.Shares, snapshot: Snapshot, rules: Rules) -> Plan | Refused:  # noqa: ARG001
+def _shares(intent: intents.Shares, snapshot: Snapshot, _rules: Rules) -> Plan | Refused:
     return shares.plan(intent, snapshot)
 
 
-def _limit(intent: intents.Cap, snapshot: Snapshot, rules: Rules) -> Plan | Refused:  # noqa: ARG001
+def _limit(intent: intents.Cap, snapshot: Snapshot, _rules: Rules) -> Plan | Refused:
     return shares.limit(intent, snapshot)
 
 
 def _still_as_planned(
-    intent: object,  # noqa: ARG001 - an Action's shape
-    planned: Plan,
-    snapshot: Snapshot,
-    rules: Rules,  # noqa: ARG001
+    _intent: object, planned: Plan, snapshot: Snapshot, _rules: Rules
 ) -> tuple[Objection, ...]:
     return shares.still_good(planned, snapshot)
 

@@ -20,6 +20,7 @@ def problem_from(cluster: Mapping[str, Any]) -> Problem:
         return _problem(cluster["hosts"], cluster["vms"], float(cluster["vcpu_ratio"]))
     except KeyError as missing:
         raise BadProblem(
+            # no message: for who wrote the file
             f"the cluster file lacks {missing} or names a host that it does not list"
         ) from missing
 

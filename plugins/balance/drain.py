@@ -6,11 +6,13 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from bot.domain import placement
-from bot.domain.cluster import GIB, Snapshot, tags_of
+from bot.domain.cluster import GIB, Snapshot, Vm, tags_of
+from bot.domain.message import Code, Words, joined, nwords, words
 from bot.domain.operation import Operation, State
 from bot.domain.placement import Rule
 from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
 from bot.domain.steps import MigrateVm, SetMaintenance, Step
+from bot.domain.words import command
 from bot.plugin_api import History, Rechecked, Underway
 from plugins.balance import cards
 from plugins.balance.from_snapshot import Case, case_of, planned
@@ -25,6 +27,7 @@ from plugins.balance.solver.placement import Placement
 DRAIN, UNDRAIN, ROLLING = "host drain", "host undrain", "host rolling"
 # What the wish was anyway: the guest is not on the host any more
 GONE = frozenset({"gone", "moved"})
+STUCK = "stuck:"  # begins the code of a warning of a VM that stays; its name follows
 LOOK_BACK = 500  # operations in which a host's drains are looked for
 
 
@@ -37,19 +40,24 @@ def drain(
         UnknownNameError: no such host.
     """
     host = snapshot.host(intent.host)
-    title = cards.drain_title(host.name)
+    title = words("Drain {host} for maintenance", host=host.name)
     if not host.up:
-        return Refused(title, (cards.silent(host),))
+        return Refused(title, (cards.host_silent(host),))
     case, result, stuck = emptied(settings, host.name, snapshot, rules)
     first = () if host.maintenance else (SetMaintenance(host.name, on=True, reason=intent.reason),)
     if not first and not result.moves:
-        return Refused(title, stuck or (cards.empty_already(host),))
+        return Refused(title, stuck or (_drained_already(host.name),))
     off = [vm.name for vm in snapshot.on(host.name) if not vm.state.active]
-    warnings = [Reason(each.code, f"{each.text} {each.remedy}".strip()) for each in stuck]
-    warnings += [cards.stay_off(host.name, off)] if off else []
+    warnings = [Reason(each.code, cards.advised(each)) for each in stuck]
+    warnings += [cards.powered_off_stay(host.name, off)] if off else []
     return plan_of(
         settings, case, result, title, before=first, warnings=warnings, why=intent.reason
     )
+
+
+def _drained_already(host: str) -> Objection:
+    text = words("{host} is in maintenance, and no VM runs there.", host=host)
+    return Objection("empty", text, words("Nothing to do."))
 
 
 def emptied(
@@ -60,11 +68,7 @@ def emptied(
     stuck = tuple(_stuck(case, result, host))
     known = {vm.uuid for vm in case.vms}
     unseen = (vm for vm in snapshot.on(host) if vm.state.active and vm.uuid not in known)
-    return (
-        case,
-        result,
-        (*stuck, *(cards.stuck(vm, host, (cards.sizeless(host),)) for vm in unseen)),
-    )
+    return case, result, (*stuck, *(_of_sizeless_host(vm, host) for vm in unseen))
 
 
 def emptying(
@@ -93,7 +97,27 @@ def _stuck(case: Case, result: Result, host: str) -> Iterator[Objection]:
     staying = [vm for vm in result.stuck if case.vms[vm].host == host]
     for vm in sorted(staying, key=lambda each: case.vms[each].name):
         against = [hindrance(case, where, vm, number) for number in others]
-        yield cards.stuck(case.vms[vm], host, [each for each in against if each])
+        yield _stays(case.vms[vm], host, [each for each in against if each])
+
+
+def _stays(vm: Vm, host: str, against: Sequence[Objection]) -> Objection:
+    """A VM that would stay: what keeps it from other hosts, and what to do."""
+    reasons = dict.fromkeys(each.text for each in against[: cards.EXPLAINED])
+    why = joined(reasons) if reasons else words("there is no other host.")
+    shutdown = words(
+        "Free capacity on another host, or shut it down: {command}.",
+        command=Code(command("/kvm vm shutdown {}", vm.name)),
+    )
+    remedies = [each.remedy for each in against if each.remedy]
+    text = words("{vm} stays on {host}: {why}", vm=vm.name, host=host, why=why)
+    return Objection(f"{STUCK}{vm.name}", text, next(iter(remedies), shutdown))
+
+
+def _of_sizeless_host(vm: Vm, host: str) -> Objection:
+    text = words(
+        "{vm} stays on {host}: {host} does not report its CPUs and memory.", vm=vm.name, host=host
+    )
+    return Objection(f"{STUCK}{vm.name}", text, words("Check its libvirtd."))
 
 
 def still_drains(
@@ -113,7 +137,14 @@ def still_drains(
         if vm.host == intent.host and vm.name not in foreseen and vm.uuid not in foreseen
     ]
     hinders = tuple(each for each in against if each.code not in GONE)
-    return (*hinders, *((cards.arrived(intent.host, new),) if new else ()))
+    if not new:
+        return hinders
+    arrived = words(
+        "More VMs are on {host} than when this was planned: {vms}.",
+        host=intent.host,
+        vms=cards.names_of(new),
+    )
+    return (*hinders, Objection("arrived", arrived))
 
 
 def next_leaves(
@@ -131,9 +162,7 @@ def next_leaves(
 def planned_to_stay(planned: Plan) -> frozenset[str]:
     """Names of the guests that the plan said would stay."""
     return frozenset(
-        each.code.removeprefix(cards.STUCK)
-        for each in planned.warnings
-        if each.code.startswith(cards.STUCK)
+        each.code.removeprefix(STUCK) for each in planned.warnings if each.code.startswith(STUCK)
     )
 
 
@@ -185,14 +214,15 @@ def undrain(
         UnknownNameError: no such host.
     """
     host = snapshot.host(intent.host)
-    title = cards.undrain_title(host.name)
+    title = words("Undrain {host}", host=host.name)
     if not host.up:
-        return Refused(title, (cards.silent(host),))
+        return Refused(title, (cards.host_silent(host),))
     case = homecoming(settings, host.name, intent.home, snapshot, rules)
     first = (SetMaintenance(host.name, on=False, reason=intent.reason),) if host.maintenance else ()
     moves, left = _moves_home(settings, case, intent)
     if not first and not moves:
-        return Refused(title, left or (cards.all_home(host),))
+        text = words("{host} is in service, and no VM was moved away by a drain.", host=host.name)
+        return Refused(title, left or (Objection("all-home", text, words("Nothing to do.")),))
     memory = sum(step.memory for step in moves)
     by_uuid = {vm.uuid: vm for vm in case.vms}
     back = [by_uuid[step.uuid] for step in moves]
@@ -206,11 +236,26 @@ def undrain(
             memory=memory,
         ),
         prediction=prediction(settings, memory / GIB, len(moves)),
-        reasons=(cards.coming_home(len(moves), host.name),),
-        warnings=tuple(Reason(each.code, f"{each.text} {each.remedy}".strip()) for each in left),
+        reasons=(_moves_back(len(moves), host.name),),
+        warnings=tuple(Reason(each.code, cards.advised(each)) for each in left),
         bars=placement.bars(case.snapshot, [(vm, host.name) for vm in back]),
         tags=tags_of(back),
     )
+
+
+def _moves_back(count: int, host: str) -> Reason:
+    text: Words = nwords(
+        "{n} VM that the drain of {host} moved away is moved back.",
+        "{n} VMs that the drain of {host} moved away are moved back.",
+        n=count,
+        host=host,
+    )
+    if not count:
+        text = words(
+            "{host} returns to service. No VM that its drain moved away can be moved back.",
+            host=host,
+        )
+    return Reason("home", text)
 
 
 def homecoming(
@@ -238,20 +283,24 @@ def _moves_home(
     for uuid in intent.home:
         vm = case.index(uuid)
         if vm is None or target is None:
-            left.append(
-                cards.not_found(
-                    uuid, [each.name for each in case.snapshot.vms if each.uuid == uuid]
-                )
+            names = [each.name for each in case.snapshot.vms if each.uuid == uuid]
+            text = words(
+                "{vm} does not run on a host that answers, so it is not moved back.",
+                vm=names[0] if names else uuid,
             )
+            left.append(Objection("not-home", text))
         elif where.host[vm] == target:
             continue
         elif found := hindrance(case, where, vm, target):
-            left.append(cards.not_home(case.vms[vm], found))
+            guest = case.vms[vm]
+            text = words(
+                "{vm} stays on {host}: {why}", vm=guest.name, host=guest.host, why=found.text
+            )
+            left.append(Objection("not-home", text, found.remedy))
         else:
             guest = case.vms[vm]
-            moves.append(
-                step_for(settings, guest, guest.host, intent.host, cards.home_again(intent.host))
-            )
+            reason = words("the drain of {host} had moved it away", host=intent.host)
+            moves.append(step_for(settings, guest, guest.host, intent.host, reason))
             where.move(vm, target)
     return tuple(moves), tuple(left)
 

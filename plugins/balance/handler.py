@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from bot.domain.errors import DroverError, HypervisorError, StepCancelledError, StepLostError
-from bot.domain.operation import Ask
+from bot.domain.message import Code, Duration, Message, Number, Words, joined, words
+from bot.domain.operation import Ask, Facts
 from bot.domain.readiness import CommandResult
 from bot.plugin_api import Settled
 from bot.ports import Hypervisor, Progress
 from plugins.balance import cards, remote_command
 from plugins.balance.remote_command import Seen, Stage, Verdict, verdict
 from plugins.balance.settings import BalanceSettings, RollingSettings
-from plugins.balance.shares import cap_cores, same_ceiling
-from plugins.balance.steps import ReachShells, RunOnHost, SetScheduler
+from plugins.balance.shares import same_ceiling
+from plugins.balance.steps import ReachShells, RunOnHost, SetScheduler, cap_cores
 
+NO_SSH = words("no SSH is configured for it")
 POLL = 5.0  # seconds between two looks at a command
-Facts = Mapping[str, str | int | float | bool]
+LAST_LINE = 200  # characters of what a command said last
+TAIL = 300  # characters of the output of a command that failed
 
 
 def settle(step: SetScheduler, hypervisor: Hypervisor) -> Settled:
@@ -38,11 +41,23 @@ def run(
     hypervisor.set_scheduler(step.host, step.uuid, step.wanted)
     if not step.wanted.capped:
         return {}
-    progress.say(cards.measuring(step.name))
+    progress.say(words("Measuring the CPU use of {vm}", vm=step.name))
     used, cap = measured(settings, step, hypervisor, progress), cap_cores(step.wanted, step.vcpus)
     if used > cap * (1 + settings.cpu_broken):
-        raise DroverError(*cards.does_not_hold(step.name, used, cap))
-    return {"cores_used": round(used, 3), "ceiling_cores": round(cap, 3)}
+        raise DroverError(
+            words(
+                "{vm} uses {used} cores, although its host reports its limit of {limit} as set.",
+                vm=step.name,
+                used=Number(used, 2),
+                limit=Number(cap, 2),
+            ),
+            words(
+                "Check the cgroup of its machine slice on {host}; a restart of the VM sets it again.",
+                host=step.host,
+            ),
+            code="cpu-limit-ignored",
+        )
+    return {"cores_used": Number(used, 2), "cores_allowed": Number(cap, 2)}
 
 
 def measured(
@@ -64,8 +79,7 @@ def shells_reached(step: ReachShells, hypervisor: Hypervisor) -> Settled:
     return Settled.NOT_YET if any(_no_shell(host, hypervisor) for host in step.on) else Settled.DONE
 
 
-# A handler's shape
-def reach_shells(step: ReachShells, hypervisor: Hypervisor, progress: Progress) -> Facts:  # noqa: ARG001
+def reach_shells(step: ReachShells, hypervisor: Hypervisor, _progress: Progress) -> Facts:
     """Tell which shells cannot be reached, and why.
 
     Raises:
@@ -73,16 +87,25 @@ def reach_shells(step: ReachShells, hypervisor: Hypervisor, progress: Progress) 
     """
     found = [(host, why) for host in step.on if (why := _no_shell(host, hypervisor))]
     if found:
-        raise DroverError(*cards.no_shells(found))
+        raise _no_shells(found)
     return {"shells": len(step.on)}
 
 
-def _no_shell(host: str, hypervisor: Hypervisor) -> str:
+def _no_shell(host: str, hypervisor: Hypervisor) -> Message:
     """Why a host's shell cannot be used; '' when it can."""
     try:
-        return "" if hypervisor.run(host, ("true",)) is not None else cards.NO_SSH
+        return "" if hypervisor.run(host, ("true",)) is not None else NO_SSH
     except HypervisorError as error:
-        return str(error.text)
+        return error.text
+
+
+def _no_shells(found: Sequence[tuple[str, Message]]) -> DroverError:
+    reasons = (words("{host}: {why}", host=host, why=why) for host, why in found)
+    return DroverError(
+        words("No command can be run on these hosts. {reasons}", reasons=joined(reasons, "; ")),
+        words("Configure `ssh` for them, or leave out `--run`."),
+        code="no-shell",
+    )
 
 
 def command_settled(settings: RollingSettings, step: RunOnHost, hypervisor: Hypervisor) -> Settled:
@@ -124,24 +147,87 @@ def run_command(
                 seen = _look(settings, step, hypervisor)
             if _over(settings, step, seen):
                 hypervisor.host_facts(step.host)
-                return cards.command_facts(seen.code, seen.last_line, rebooted=seen.rebooted)
+                return _command_facts(seen)
             away = 0.0
-            progress.say(cards.command_runs(step.host, waited, seen.last_line))
+            progress.say(_runs_text(step.host, waited, seen.last_line))
         except HypervisorError as error:
             away += POLL
             if away > 60 * settings.return_minutes:
-                raise DroverError(
-                    *cards.not_back(step.host, settings.return_minutes, error.text)
-                ) from error
-            progress.say(cards.host_away_for(step.host, away))
-        if Ask.CANCEL in progress.asked():
-            raise StepCancelledError(cards.command_goes_on(step.host, _mark(settings, step)))
-        if waited > 60 * settings.command_minutes:
-            raise DroverError(
-                *cards.command_too_long(step.host, settings.command_minutes, _mark(settings, step))
+                raise _not_back(settings, step, error) from error
+            progress.say(
+                words(
+                    "Waiting for {host} to come back, for {time}",
+                    host=step.host,
+                    time=Duration(away),
+                )
             )
+        if Ask.CANCEL in progress.asked():
+            raise StepCancelledError(
+                words(
+                    "The command is still running on {host}; its output is in {file} there.",
+                    host=step.host,
+                    file=_output(settings, step),
+                )
+            )
+        if waited > 60 * settings.command_minutes:
+            raise _too_long(settings, step)
         progress.sleep(POLL)
         waited += POLL
+
+
+def _runs_text(host: str, seconds: float, last: str) -> Words:
+    time = Duration(seconds)
+    if not last:
+        return words("The command has been running on {host} for {time}", host=host, time=time)
+    return words(
+        "The command has been running on {host} for {time}: {last}",
+        host=host,
+        time=time,
+        last=last[:LAST_LINE],
+    )
+
+
+def _command_facts(seen: Seen) -> Facts:
+    """What stands beside the step, and in the audit trail."""
+    facts: Facts = {
+        "exit": words("exit code {code}", code=str(seen.code)),
+        "rebooted": seen.rebooted,
+        "last_line": seen.last_line[:LAST_LINE],
+    }
+    return {name: fact for name, fact in facts.items() if fact}
+
+
+def _not_back(settings: RollingSettings, step: RunOnHost, error: HypervisorError) -> DroverError:
+    return DroverError(
+        words(
+            "{host} did not come back within {time}: {why}",
+            host=step.host,
+            time=Duration(60 * settings.return_minutes),
+            why=error.text,
+        ),
+        joined((words("Check it."), cards.undrain_advice(step.host))),
+        code="host-not-back",
+    )
+
+
+def _too_long(settings: RollingSettings, step: RunOnHost) -> DroverError:
+    return DroverError(
+        words(
+            "The command on {host} did not finish within {time}.",
+            host=step.host,
+            time=Duration(60 * settings.command_minutes),
+        ),
+        joined(
+            (
+                words(
+                    "It may still be running; its output is in {file} there.",
+                    file=_output(settings, step),
+                ),
+                cards.undrain_advice(step.host),
+            )
+        ),
+        code="command-too-long",
+    )
 
 
 def _empty(step: RunOnHost, hypervisor: Hypervisor) -> None:
@@ -154,24 +240,54 @@ def _empty(step: RunOnHost, hypervisor: Hypervisor) -> None:
     seen = hypervisor.snapshot()
     host = seen.host(step.host)
     if not host.up:
-        raise HypervisorError(cards.silent(host).text)
+        raise HypervisorError(cards.host_silent(host).text)
     if there := [vm.name for vm in seen.on(step.host) if vm.state.active]:
-        found = cards.not_empty(step.host, there)
-        raise DroverError(found.text, found.remedy)
+        found = cards.vms_still_run(step.host, there)
+        raise DroverError(found.text, found.remedy, code=found.code)
 
 
 def _over(settings: RollingSettings, step: RunOnHost, seen: Seen) -> bool:
     """Whether it has ended well; a bad end is raised."""
     found = verdict(seen, reboots=step.reboots)
     if found is Verdict.FAILED:
-        raise DroverError(
-            *cards.command_failed(step.host, seen.code, seen.output, _mark(settings, step))
-        )
+        raise _failed(settings, step, seen)
     if found is Verdict.UNKNOWN:
-        raise StepLostError(
-            *cards.command_cut_off(step.host, _mark(settings, step), rebooted=seen.rebooted)
-        )
+        raise _cut_off(settings, step, seen)
     return found is Verdict.GOOD
+
+
+def _failed(settings: RollingSettings, step: RunOnHost, seen: Seen) -> DroverError:
+    code, tail = str(seen.code), " ".join(seen.output.split())[-TAIL:]
+    if tail:
+        text = words(
+            "The command ended with code {code} on {host}: {output}",
+            code=code,
+            host=step.host,
+            output=tail,
+        )
+    else:
+        text = words("The command ended with code {code} on {host}.", code=code, host=step.host)
+    where = words("Its output is in {file} there.", file=_output(settings, step))
+    advice = joined((where, cards.undrain_advice(step.host)))
+    return DroverError(text, advice, code="command-failed")
+
+
+def _cut_off(settings: RollingSettings, step: RunOnHost, seen: Seen) -> StepLostError:
+    if seen.rebooted:
+        text = words(
+            "The command on {host} was cut off when the host rebooted. How far it came is not known.",
+            host=step.host,
+        )
+    else:
+        text = words(
+            "The command on {host} was cut off: its process is gone. How far it came is not known.",
+            host=step.host,
+        )
+    where = words(
+        "Look at {file} there. A command that is meant to reboot its host needs `--reboots`.",
+        file=_output(settings, step),
+    )
+    return StepLostError(text, joined((where, cards.undrain_advice(step.host))))
 
 
 def _look(settings: RollingSettings, step: RunOnHost, hypervisor: Hypervisor) -> Seen:
@@ -179,15 +295,33 @@ def _look(settings: RollingSettings, step: RunOnHost, hypervisor: Hypervisor) ->
     try:
         return remote_command.read(result.out)
     except ValueError as error:
-        raise HypervisorError(cards.strange_answer(step.host, result.out[:200])) from error
+        text = words(
+            "{host} gave an unexpected answer about the command: {answer}",
+            host=step.host,
+            answer=repr(result.out[:LAST_LINE]),
+        )
+        raise HypervisorError(text) from error
 
 
 def _good(step: RunOnHost, result: CommandResult | None) -> CommandResult:
     if result is None:
-        raise DroverError(*cards.no_shells([(step.host, cards.NO_SSH)]))
+        raise _no_shells([(step.host, NO_SSH)])
     if result.code:
-        raise DroverError(*cards.mark_refused(step.host, result.err.strip()))
+        raise DroverError(
+            words(
+                "{host} did not accept the command: {why}.",
+                host=step.host,
+                why=result.err.strip() or words("no reason given"),
+            ),
+            words("Check `marks` in `[plugins.balance.rolling]`."),
+            code="mark-refused",
+        )
     return result
+
+
+def _output(settings: RollingSettings, step: RunOnHost) -> Code:
+    """Where the output of a command is on its host."""
+    return Code(f"{_mark(settings, step)}/out")
 
 
 def _mark(settings: RollingSettings, step: RunOnHost) -> str:

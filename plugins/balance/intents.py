@@ -11,6 +11,8 @@ from typing import Any
 import click
 
 from bot.domain.cluster import Scheduler
+from bot.domain.errors import UsageError
+from bot.domain.message import Message, words
 from bot.domain.words import size
 from bot.plugin_api import Instead, Picked
 from plugins.balance import cards
@@ -123,9 +125,9 @@ def balance_grammar() -> click.Command:
     needs approval. ``--pick 1,3-5`` takes moves of an open proposal.
     """
     looks = [
-        click.Option(["--pick"], metavar="1,3-5", callback=_numbers, help=cards.PICK_HELP),
-        click.Option(["--dry-run"], is_flag=True, help=cards.DRY_HELP),
-        click.Option(["--explain"], default="", metavar="VM", help=cards.EXPLAIN_HELP),
+        click.Option(["--pick"], metavar="1,3-5", callback=_numbers, help=str(cards.PICK_HELP)),
+        click.Option(["--dry-run"], is_flag=True, help=str(cards.DRY_HELP)),
+        click.Option(["--explain"], default="", metavar="VM", help=str(cards.EXPLAIN_HELP)),
     ]
     return _command(
         "balance",
@@ -139,8 +141,8 @@ def balance_grammar() -> click.Command:
 def simulate_grammar() -> click.Command:
     """``balance sim [--without HOST]… [--add cpus=32,memory=256G] …`` → ``Simulate``."""
     return _command("sim", cards.SIM, _simulate, [
-        click.Option(["--without"], multiple=True, metavar="HOST", help=cards.WITHOUT_HELP),
-        click.Option(["--add"], metavar="cpus=N,memory=SIZE", callback=_size_of_host, help=cards.ADD_HELP),
+        click.Option(["--without"], multiple=True, metavar="HOST", help=str(cards.WITHOUT_HELP)),
+        click.Option(["--add"], metavar="cpus=N,memory=SIZE", callback=_size_of_host, help=str(cards.ADD_HELP)),
         *_knobs(),
     ])  # fmt: skip
 
@@ -168,9 +170,9 @@ def rolling_grammar() -> click.Command:
     """``host rolling --all|HOST… [--run COMMAND [--reboots]] [--reason …]`` → ``Rolling``."""
     params = [
         click.Argument(["hosts"], metavar="HOST", nargs=-1),
-        click.Option(["--all", "every"], is_flag=True, help=cards.ALL_HELP),
-        click.Option(["--run"], default="", metavar="COMMAND", help=cards.RUN_HELP),
-        click.Option(["--reboots"], is_flag=True, help=cards.REBOOTS_HELP),
+        click.Option(["--all", "every"], is_flag=True, help=str(cards.ALL_HELP)),
+        click.Option(["--run"], default="", metavar="COMMAND", help=str(cards.RUN_HELP)),
+        click.Option(["--reboots"], is_flag=True, help=str(cards.REBOOTS_HELP)),
         _reason(),
     ]
     return _command("rolling", cards.ROLLING, _rolling, params, help_text=cards.ROLLING_HELP)
@@ -180,15 +182,15 @@ def _rolling(
     hosts: tuple[str, ...], run: str, reason: str, *, every: bool, reboots: bool
 ) -> Rolling:
     if every == bool(hosts):
-        raise click.UsageError(cards.ALL_OR_SOME)
+        raise UsageError(words("Name hosts, or write `--all`."))
     if reboots and not run.strip():
-        raise click.UsageError(cards.REBOOTS_WHAT)
+        raise UsageError(words("`--reboots` describes the command of `--run`; give one."))
     return Rolling(tuple(dict.fromkeys(hosts)), run.strip(), reboots, reason.strip())
 
 
 def shares_grammar() -> click.Command:
     """``balance shares HOST [--undo] [--reason …]`` → ``Shares``."""
-    undo = click.Option(["--undo"], is_flag=True, help=cards.UNDO_HELP)
+    undo = click.Option(["--undo"], is_flag=True, help=str(cards.UNDO_HELP))
     params = [click.Argument(["host"], metavar="HOST"), undo, _reason()]
     return _command("shares", cards.SHARES, Shares, params, help_text=cards.SHARES_HELP)
 
@@ -196,7 +198,7 @@ def shares_grammar() -> click.Command:
 def limit_grammar() -> click.Command:
     """``vm limit VM --cpu 150%|none [--reason …]`` → ``Cap``."""
     cpu = click.Option(
-        ["--cpu"], required=True, metavar="150%|none", callback=_percent, help=cards.CPU_HELP
+        ["--cpu"], required=True, metavar="150%|none", callback=_percent, help=str(cards.CPU_HELP)
     )
     return _command(
         "limit", cards.LIMIT, _cap, [click.Argument(["vm"], metavar="VM"), cpu, _reason()]
@@ -214,11 +216,16 @@ def percent(said: str) -> float | None:
     return value if math.isfinite(value) and value > 0 else None
 
 
-# Click's shape
-def _percent(context: click.Context, option: click.Parameter, said: str) -> float:  # noqa: ARG001
+def _percent(_context: click.Context, _option: click.Parameter, said: str) -> float:
     found = percent(said)
     if found is None:
-        raise click.UsageError(cards.bad_percent(said))
+        raise UsageError(
+            words(
+                "“{text}” is not a CPU limit; write for example `--cpu 150%` (one and a half cores) "
+                "or `--cpu none`.",
+                text=said,
+            )
+        )
     return found
 
 
@@ -228,18 +235,18 @@ def _cap(vm: str, cpu: float, reason: str) -> Cap:
 
 def _command(
     name: str,
-    summary: str,
+    summary: Message,
     intent: Callable[..., Any],
     params: Sequence[click.Parameter],
     *,
-    help_text: str = "",
+    help_text: Message = "",
 ) -> click.Command:
     return click.Command(
         name,
         params=list(params),
         callback=intent,
-        help=help_text or summary,
-        short_help=summary,
+        help=str(help_text or summary),
+        short_help=str(summary),
         add_help_option=False,
     )
 
@@ -252,22 +259,22 @@ def _knobs() -> list[click.Parameter]:
             type=click.IntRange(0, 100_000),
             default=0,
             metavar="N",
-            help=cards.MAX_HELP,
+            help=str(cards.MAX_HELP),
         ),
         click.Option(
             ["--min-gain"],
             type=click.FloatRange(0, 10),
             default=0.0,
             metavar="G",
-            help=cards.GAIN_HELP,
+            help=str(cards.GAIN_HELP),
         ),
-        click.Option(["--only"], type=kinds, default=Only.ALL.value, help=cards.ONLY_HELP),
-        click.Option(["--skip"], multiple=True, metavar="VM", help=cards.SKIP_HELP),
+        click.Option(["--only"], type=kinds, default=Only.ALL.value, help=str(cards.ONLY_HELP)),
+        click.Option(["--skip"], multiple=True, metavar="VM", help=str(cards.SKIP_HELP)),
     ]
 
 
 def _reason() -> click.Option:
-    return click.Option(["--reason"], default="", metavar="TEXT", help=cards.REASON_HELP)
+    return click.Option(["--reason"], default="", metavar="TEXT", help=str(cards.REASON_HELP))
 
 
 def _balance(
@@ -279,7 +286,9 @@ def _balance(
     if pick is None:
         return Instead(SIM_NAME, Simulate(wish)) if dry_run else wish
     if wish != Balance() or dry_run:
-        raise click.UsageError(cards.PICK_ALONE)
+        raise UsageError(
+            words("Use `--pick` without other options; the rest comes from the original proposal.")
+        )
     return pick
 
 
@@ -293,13 +302,18 @@ def _wish(
     return Balance(max_moves, min_gain, Only(only.lower()), reason.strip(), skip=skip)
 
 
-def _numbers(context: click.Context, option: click.Parameter, said: str | None) -> Picked | None:  # noqa: ARG001
+def _numbers(_context: click.Context, _option: click.Parameter, said: str | None) -> Picked | None:
     """Steps of ``1,3-5`` or, of a named proposal, of ``op-17:1,3-5``; None when nothing was said."""
     if said is None:
         return None
     found = re.fullmatch(r"(?:(op-\d+):)?(\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*)", said.replace(" ", ""))
     if found is None:
-        raise click.UsageError(cards.bad_pick(said))
+        raise UsageError(
+            words(
+                "“{text}” names no moves; write for example `--pick 1,3-5` or `--pick op-17:1,3-5`.",
+                text=said,
+            )
+        )
     ends = [part.partition("-") for part in found[2].split(",")]
     spans = [(int(first), min(int(last or first), MOST_STEPS)) for first, _, last in ends]
     return Picked(
@@ -308,8 +322,8 @@ def _numbers(context: click.Context, option: click.Parameter, said: str | None) 
 
 
 def _size_of_host(
-    context: click.Context,  # noqa: ARG001
-    option: click.Parameter,  # noqa: ARG001
+    _context: click.Context,
+    _option: click.Parameter,
     said: str | None,
 ) -> tuple[int, int]:
     """CPUs and bytes of ``cpus=32,memory=256G``; (0, 0) when nothing was said."""
@@ -319,7 +333,16 @@ def _size_of_host(
     try:
         cpus, memory = int(parts.pop("cpus")), size(parts.pop("memory"), "G")
     except (KeyError, ValueError) as error:
-        raise click.UsageError(cards.bad_host(said)) from error
+        raise _bad_host(said) from error
     if parts or cpus <= 0 or memory <= 0:
-        raise click.UsageError(cards.bad_host(said))
+        raise _bad_host(said)
     return cpus, memory
+
+
+def _bad_host(said: str) -> UsageError:
+    return UsageError(
+        words(
+            "“{text}” is not the size of a host; write for example `--add cpus=32,memory=256G`.",
+            text=said,
+        )
+    )

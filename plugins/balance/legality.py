@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from bot.domain.cluster import Vm, VmState
+from bot.domain.message import Message, words
 from bot.domain.placement import PIN
 from bot.domain.plan import Objection
 from bot.domain.steps import Carried, MigrateVm
@@ -50,11 +51,25 @@ def one_by_one(
 def _against(case: Case, where: Placement, step: MigrateVm) -> Iterator[Objection]:
     vm, target = case.index(step.uuid), case.host_index(step.target)
     if vm is None:
-        yield cards.gone(step)
+        yield Objection(
+            "gone",
+            words("{vm} does not run any more, or its host does not answer.", vm=step.name),
+        )
     elif target is None:
-        yield cards.host_away(step)
-    elif case.hosts[where.host[vm]].name != step.source:
-        yield cards.moved_meanwhile(step, case.hosts[where.host[vm]].name)
+        yield Objection(
+            "host-unreachable",
+            words("{host}, the target of {vm}, does not answer.", host=step.target, vm=step.name),
+        )
+    elif (now := case.hosts[where.host[vm]].name) != step.source:
+        yield Objection(
+            "moved",
+            words(
+                "{vm} is on {host} now, not on {source}.",
+                vm=step.name,
+                host=now,
+                source=step.source,
+            ),
+        )
     else:
         yield from _changed(step, case.vms[vm])
         if found := hindrance(case, where, vm, target):
@@ -64,7 +79,10 @@ def _against(case: Case, where: Placement, step: MigrateVm) -> Iterator[Objectio
 def _changed(step: MigrateVm, vm: Vm) -> Iterator[Objection]:
     """What is not as it was approved."""
     if vm.name != step.name or vm.memory != step.memory or carried(vm) != step.carried:
-        yield cards.changed(step)
+        yield Objection(
+            "changed",
+            words("{vm} has been renamed, resized or set up differently since.", vm=step.name),
+        )
 
 
 def hindrance(case: Case, where: Placement, vm: int, target: int) -> Objection | None:
@@ -72,19 +90,20 @@ def hindrance(case: Case, where: Placement, vm: int, target: int) -> Objection |
     if not case.problem.fixed[vm] and where.legal_targets(vm)[target]:
         return case.objection(vm, target)
     reason = why_not(case.problem.placed(where.host), vm, Limits(band=0.0))[target]
-    fixed = case.problem.fixed[vm] if reason is Why.FIXED else ""
-    return cards.forbidden(
-        case.vms[vm], case.hosts[target], reason, spoken(case, vm, target, reason), fixed
-    )
+    guest, host = case.vms[vm], case.hosts[target]
+    remedy = cards.remedy_for(guest, case.problem.fixed[vm]) if reason is Why.FIXED else ""
+    return cards.forbidden(guest, host, reason, spoken(case, vm, target, reason), remedy)
 
 
-def spoken(case: Case, vm: int, target: int, reason: Why) -> str:
+def spoken(case: Case, vm: int, target: int, reason: Why) -> Message:
     """What stands behind a reason that is not the planner's own: why the guest is fixed, its pin, or a rule's words."""
     if reason is Why.FIXED and (problem := case.vms[vm].problem):
-        return cards.not_readable(problem)
+        return words("its definition could not be read completely ({problem}).", problem=problem)
     if reason is Why.FIXED:
         return cards.FIXED_TEXT[case.problem.fixed[vm]]
     if reason is not Why.NOT_ALLOWED:
         return ""
     objection = case.objection(vm, target)
-    return str(objection.text) if objection else cards.pinned_to(case.vms[vm].tags.get(PIN, ""))
+    if objection:
+        return objection.text
+    return words("its tag pin={hosts} names other hosts.", hosts=case.vms[vm].tags.get(PIN, ""))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from bot.domain.cluster import Snapshot
+from bot.domain.message import joined, nwords, words
 from bot.domain.placement import Rule
 from bot.domain.plan import Objection, Plan, Reason, Refused
 from bot.domain.steps import MigrateVm
@@ -13,7 +14,7 @@ from plugins.balance import cards
 from plugins.balance.from_snapshot import Case, case_of
 from plugins.balance.intents import Balance, Wish
 from plugins.balance.legality import hindrance
-from plugins.balance.planner import moves_in, plan_of
+from plugins.balance.planner import NO_MOVES, moves_in, plan_of, title_of
 from plugins.balance.settings import BalanceSettings
 from plugins.balance.solver.model import Ints, Move, Result
 from plugins.balance.solver.placement import Placement
@@ -47,15 +48,14 @@ def plan_picked(
     )
     before, then = score_of(case.problem, case.problem.host), score_of(case.problem, after)
     if not moves or then.total >= before.total:
-        return Refused(cards.NOTHING, (*left, *((cards.no_gain(before, then),) if moves else ())))
+        return Refused(NO_MOVES, (*left, *((cards.no_gain(before, then),) if moves else ())))
     gib = float(sum(case.problem.cost[move.vm] for move in moves))
     warnings = [Reason(each.code, each.text) for each in left]
-    title = cards.plan_title(len(moves))
     return plan_of(
         settings,
         case,
         Result(moves, before, then, gib),
-        title,
+        title_of(len(moves)),
         warnings=warnings,
         why=intent.reason,
     )
@@ -91,9 +91,30 @@ def _left(case: Case, intent: Balance, after: Ints, wishes: Iterable[Wish]) -> I
     for uuid, target in wishes:
         vm, host = case.index(uuid), case.host_index(target)
         if vm is None or host is None:
-            yield cards.pick_gone(uuid, target)
+            yield Objection(
+                "gone",
+                words(
+                    "A picked move to {host} is left out: VM {vm} or the host does not answer.",
+                    host=target,
+                    vm=uuid,
+                ),
+            )
         elif (found := hindrance(case, where, vm, host)) is not None:
-            yield cards.not_picked(found, tuple(_leaving(case, intent, host)))
+            yield _not_picked(found, tuple(_leaving(case, intent, host)), target)
+
+
+def _not_picked(found: Objection, waits_for: Sequence[str], host: str) -> Objection:
+    """A picked move that is not possible without others."""
+    left_out = words("Left out: {why}", why=found.text)
+    needs = nwords(
+        "First {vms} would have to leave {host}, which was not picked.",
+        "First these would have to leave {host}, which was not picked: {vms}.",
+        n=len(waits_for),
+        vms=cards.names_of(waits_for),
+        host=host,
+    )
+    text = joined((left_out, needs)) if waits_for else left_out
+    return Objection("not-picked", text, found.remedy)
 
 
 def _leaving(case: Case, intent: Balance, host: int) -> Iterator[str]:

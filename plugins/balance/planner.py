@@ -8,7 +8,7 @@ from dataclasses import replace
 from bot.domain import placement
 from bot.domain.card import Card
 from bot.domain.cluster import GIB, MIB, Host, Snapshot, Vm, tags_of
-from bot.domain.message import Message
+from bot.domain.message import Message, Number, Rate, Size, Words, nwords, words
 from bot.domain.operation import State
 from bot.domain.placement import Rule
 from bot.domain.plan import Blast, Objection, Plan, Prediction, Reason, Refused, Risk
@@ -26,6 +26,7 @@ from plugins.balance.solver.score import score_of
 from plugins.balance.solver.sequencing import host_after
 from plugins.balance.why import why_not
 
+NO_MOVES = words("No moves planned.")
 CALM = 1e9  # a band that no score is outside of: only what is plainly wrong is then mended
 LOOK_BACK = 50  # operations in which the moves of the cooldown are looked for
 WORKED = (State.RUNNING, State.DONE, State.FAILED, State.CANCELLED)
@@ -53,9 +54,15 @@ def plan(
     """The moves that pay, in an order in which each is legal, or why there are none."""
     case, result = searched(settings, intent, snapshot, rules)
     if not result.moves:
-        return Refused(cards.NOTHING, tuple(_nothing(settings, intent, case, result)))
-    title = cards.plan_title(len(result.moves))
-    return plan_of(settings, case, result, title, why=intent.reason)
+        return Refused(NO_MOVES, tuple(_nothing(settings, intent, case, result)))
+    return plan_of(settings, case, result, title_of(len(result.moves)), why=intent.reason)
+
+
+def title_of(count: int) -> Words:
+    """What approvers read first."""
+    return nwords(
+        "Balance the cluster with {n} migration", "Balance the cluster with {n} migrations", n=count
+    )
 
 
 def searched(
@@ -94,18 +101,57 @@ def _nothing(
     settings: BalanceSettings, intent: Balance, case: Case, result: Result
 ) -> Iterator[Objection]:
     """Why no move is planned: inside the band, or nothing legal pays."""
-    if not result.before.faults and (
-        intent.only is Only.RULES or result.before.balance <= settings.band
-    ):
-        yield cards.calm(result.before, settings.band)
+    score = result.before
+    if not score.faults and intent.only is Only.RULES:
+        yield Objection("calm", words("No placement tag is violated, and no host is overfull."))
+    elif not score.faults and score.balance <= settings.band:
+        yield Objection(
+            "calm",
+            words(
+                "Imbalance is {imbalance} (CPU {cpu}, memory {memory}), within the threshold of "
+                "{band}.",
+                imbalance=cards.imbalance(score),
+                cpu=Number(score.cpu, 3),
+                memory=Number(score.memory, 3),
+                band=settings.band,
+            ),
+            words("Set a lower `band` in `[plugins.balance]` to balance further."),
+        )
     elif (
         case.problem.spare and planned(_careless(case), limits_of(settings, intent, case))[1].moves
     ):
-        yield cards.spare_first(result.before)
+        yield Objection(
+            "spare",
+            words(
+                "Imbalance is {imbalance}, but the moves that would reduce it would use the spare "
+                "capacity needed to survive a host failure.",
+                imbalance=cards.imbalance(score),
+            ),
+            words(
+                "Add memory, stop VMs that nobody needs, or set `keep_spare = false` in "
+                "`[plugins.balance]`."
+            ),
+        )
     else:
-        yield cards.nothing_pays(result.before)
+        yield Objection(
+            "nothing-pays",
+            words(
+                "Imbalance is {imbalance}, but no possible move reduces it by what a move costs.",
+                imbalance=cards.imbalance(score),
+            ),
+            words(
+                "`/kvm balance why VM` explains one VM; a smaller `--min-gain` allows more moves."
+            ),
+        )
     if result.stuck:
-        yield cards.stuck_here([case.vms[vm].name for vm in result.stuck])
+        yield Objection(
+            "stuck",
+            words(
+                "These VMs cannot leave their hosts, which are in maintenance: {vms}.",
+                vms=cards.names_of(case.vms[vm].name for vm in result.stuck),
+            ),
+            words("`/kvm balance why VM` says why."),
+        )
     if odd := [vm for vm in case.vms if vm.problem]:
         yield cards.unreadable_vms(odd)
 
@@ -119,7 +165,7 @@ def plan_of(
     settings: BalanceSettings,
     case: Case,
     result: Result,
-    title: str,
+    title: Message,
     *,
     before: Sequence[Step] = (),
     warnings: Sequence[Reason] = (),
@@ -138,6 +184,7 @@ def plan_of(
     last = {move.vm: case.hosts[move.target].name for move in result.moves}
     memory = sum(step.memory for step in moves)
     summary = cards.summary(result.before, result.after, len(moves), memory)
+    asked = (Reason("asked", words("Requested because: {why}", why=why)),) if why else ()
     return Plan(
         title=title,
         steps=(*before, *moves),
@@ -148,7 +195,7 @@ def plan_of(
             memory=memory,
         ),
         prediction=prediction(settings, result.gib, len(moves)),
-        reasons=(*((cards.asked_because(why),) if why else ()), summary, *told),
+        reasons=(*asked, summary, *told),
         warnings=(*warnings, *_warnings(case, result)),
         bars=placement.bars(case.snapshot, [(case.vms[vm], host) for vm, host in last.items()]),
         tags=tags_of(case.vms[vm] for vm in touched),
@@ -174,7 +221,14 @@ def step_for(
 def prediction(settings: BalanceSettings, gib: float, count: int) -> Prediction:
     """One after another, at the assumed rate; ``gib`` includes what is sent again where writing was measured."""
     rate = (settings.bandwidth_mib_s or settings.assumed_mib_s) * MIB
-    return Prediction(round(gib * GIB / rate, 3), basis=cards.basis(gib * GIB, rate, count))
+    basis = nwords(
+        "{n} migration, {sent} at an assumed {rate}",
+        "{n} migrations one after another, {sent} at an assumed {rate}",
+        n=count,
+        sent=Size(gib * GIB),
+        rate=Rate(rate),
+    )
+    return Prediction(round(gib * GIB / rate, 3), basis=basis)
 
 
 def _reasons(case: Case, moves: Iterable[Move]) -> Iterator[Reason]:
@@ -191,16 +245,37 @@ def _reasons(case: Case, moves: Iterable[Move]) -> Iterator[Reason]:
 def _warnings(case: Case, result: Result) -> Iterator[Reason]:
     unmeasured = [vm.name for vm in case.vms if vm.cpu is None]
     if unmeasured:
-        yield cards.unmeasured(unmeasured)
+        yield Reason(
+            "unmeasured",
+            words(
+                "CPU use not measured yet, so counted as idle: {vms}.",
+                vms=cards.names_of(unmeasured),
+            ),
+        )
     if left := [host.name for host in case.snapshot.hosts if not host.up]:
-        yield cards.left_out(left)
+        yield Reason(
+            "left-out",
+            words(
+                "Hosts that do not answer are left out, with their VMs: {hosts}.",
+                hosts=cards.names_of(left),
+            ),
+        )
     if odd := [vm for vm in case.vms if vm.problem]:
         told = cards.unreadable_vms(odd)
         yield Reason(told.code, told.text)
     if result.cut_short:
-        yield cards.CUT_SHORT
+        yield Reason(
+            "cut-short", words("The search ran out of time; a second balance may find more.")
+        )
     if alone := _not_covered(case, result):
-        yield cards.no_spare(alone)
+        yield Reason(
+            "no-spare",
+            words(
+                "N+1 is lost for these hosts: if one fails, the others have no capacity for its "
+                "VMs: {hosts}.",
+                hosts=cards.names_of(alone),
+            ),
+        )
 
 
 def _not_covered(case: Case, result: Result) -> list[str]:
@@ -244,7 +319,7 @@ def simulated(
         UnknownNameError: a host of ``without`` that there is not.
     """
     supposed = suppose(intent, snapshot)
-    return cards.simulated(
+    return cards.simulation_card(
         plan(settings, intent.wish, supposed, rules), intent.without, intent.cpus, intent.memory
     )
 
@@ -289,11 +364,11 @@ def why(
     case = case_of(snapshot, settings, rules, recent=recent)
     number = case.index(vm.uuid, vm.host)
     if number is None:
-        return cards.not_in_it(vm, snapshot.host(vm.host))
+        return cards.not_balanced(vm, snapshot.host(vm.host))
     case = case.learned([number])
     answers = why_not(case.problem, number, limits_of(settings, Balance(), case))
     rows = [
         (host, answer, spoken(case, number, index, answer))
         for index, (host, answer) in enumerate(zip(case.hosts, answers, strict=True))
     ]
-    return cards.why(vm, rows, score_of(case.problem, case.problem.host), settings.band)
+    return cards.why_card(vm, rows, score_of(case.problem, case.problem.host), settings.band)

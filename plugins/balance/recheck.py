@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from bot.domain.cluster import Snapshot
+from bot.domain.message import words
 from bot.domain.placement import Rule
 from bot.domain.plan import Objection, Spread
 from bot.domain.steps import MigrateVm
@@ -68,11 +69,23 @@ def still_pays(
     if legal and now.total - then.total < max(
         ROUNDING, WORTH * _price(settings, intent, case, legal)
     ):
-        return Rechecked(enough=cards.no_longer_pays(now, then))
+        enough = words(
+            "The rest is no longer worthwhile: it would take the imbalance from {before} to {after}.",
+            before=cards.imbalance(now),
+            after=cards.imbalance(then),
+        )
+        advice = words("Nothing to do; a new `/kvm balance` plans from here.")
+        return Rechecked(enough=Objection("enough", enough, advice))
     skip = _in_turn(against, underway)
     for index in underway.turn:
         if index not in skip and _pointless(case, moves, index, then):
-            skip[index] = cards.pointless(now)
+            skip[index] = Objection(
+                "pointless",
+                words(
+                    "It would not help any more: the imbalance is {now}, and no lower with it.",
+                    now=cards.imbalance(now),
+                ),
+            )
     return Rechecked(skip)
 
 

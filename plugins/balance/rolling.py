@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from itertools import dropwhile
 
 from bot.domain.cluster import GIB, Host, Snapshot, tags_of
+from bot.domain.message import Code, Message, Names, Words, joined, nwords, words
 from bot.domain.placement import Rule
 from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
 from bot.domain.steps import MigrateVm, SetMaintenance, Step, WaitForPerson
+from bot.domain.words import command
 from bot.plugin_api import Rechecked, Underway
 from plugins.balance import allowed, cards
 from plugins.balance.drain import emptied, emptying, homecoming, turn_of
@@ -26,6 +28,11 @@ from plugins.balance.planner import prediction, step_for, step_of
 from plugins.balance.recheck import against_each, moves_left, skipped_of
 from plugins.balance.settings import BalanceSettings, RollingSettings
 from plugins.balance.steps import ReachShells, RunOnHost
+
+PLANNED_AGAIN = words(
+    "When the plan for a host no longer holds in its turn, it is made again: its VMs are moved away "
+    "and moved back."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +53,16 @@ def rolling(
         UnknownNameError: no such host.
     """
     hosts, resting = _chosen(intent, snapshot)
-    title = cards.rolling_title([host.name for host in hosts])
+    title = _title([host.name for host in hosts])
     against = [*_not_allowed(settings.rolling, intent)]
-    against += [cards.resting_already(host) for host in resting if intent.hosts]
-    against += [cards.silent(host) for host in hosts if not host.up]
+    against += [_resting_already(host.name) for host in resting if intent.hosts]
+    against += [cards.host_silent(host) for host in hosts if not host.up]
     turns = [_turn(settings, host.name, snapshot, rules) for host in hosts if host.up]
     against += [each for turn in turns for each in turn.stuck]
     if against or not turns:
-        return Refused(title, tuple(against) or (cards.no_host_left(),))
+        text = words("No host is in service, so there is none to maintain.")
+        none = Objection("no-host", text, words("`/kvm hosts` lists them."))
+        return Refused(title, tuple(against) or (none,))
     moves = tuple(move for turn in turns for move in turn.away)
     steps = (*_shells(intent, turns), *_steps(settings, intent, snapshot, turns))
     both_ways = 2 * sum(move.memory for move in moves)
@@ -69,8 +78,8 @@ def rolling(
         ),
         prediction=prediction(settings, both_ways / GIB, 2 * len(moves)),
         reasons=(
-            cards.PLANNED_ANEW,
-            *(cards.turn_reason(turn.host, turn.away, intent.command) for turn in turns),
+            Reason("anew", PLANNED_AGAIN),
+            *(Reason("turn", _turn_text(turn, intent.command)) for turn in turns),
         ),
         warnings=tuple(_warnings(snapshot, turns, resting)),
         tags=tags_of(vms[move.uuid] for move in moves),
@@ -81,7 +90,64 @@ def _not_allowed(settings: RollingSettings, intent: Rolling) -> Iterator[Objecti
     if intent.command and not any(
         allowed.covers(each, intent.command) for each in settings.commands
     ):
-        yield cards.may_not_run(intent.command, settings.commands)
+        yield _may_not_run(intent.command, settings.commands)
+
+
+def _may_not_run(typed: str, patterns: Sequence[str]) -> Objection:
+    """Refuse a command: chat reaches a host's shell only where the configuration allows it."""
+    text = words(
+        "{command} is not allowed: `commands` in `[plugins.balance.rolling]` names none.",
+        command=Code(typed),
+    )
+    if patterns:
+        text = words(
+            "{command} is not allowed: `commands` in `[plugins.balance.rolling]` names {allowed}.",
+            command=Code(typed),
+            allowed=Names(tuple(Code(each) for each in patterns)),
+        )
+    advice = words("Leave out `--run` and work by hand while it waits, or add it to `commands`.")
+    return Objection("command", text, advice)
+
+
+def _resting_already(host: str) -> Objection:
+    """Refuse a host that somebody put into maintenance for a reason."""
+    advice = words(
+        "End it with {command}, or leave it out.",
+        command=Code(command("/kvm host undrain {}", host)),
+    )
+    return Objection("maintenance", words("{host} is already in maintenance.", host=host), advice)
+
+
+def _title(hosts: Sequence[str]) -> Words:
+    if not hosts:
+        return words("Rolling maintenance")
+    return words("Rolling maintenance of {hosts}", hosts=cards.names_of(hosts))
+
+
+def _turn_text(turn: Turn, run: str) -> Words:
+    """One host's turn in a sentence."""
+    count = len({move.uuid for move in turn.away})
+    targets = cards.names_of({move.target for move in turn.away} - {turn.host})
+    if run and count:
+        return nwords(
+            "{host}: migrate {n} VM to {targets}, run {command}, move it back.",
+            "{host}: migrate {n} VMs to {targets}, run {command}, move them back.",
+            n=count,
+            host=turn.host,
+            targets=targets,
+            command=Code(run),
+        )
+    if run:
+        return words("{host}: no VM to migrate; run {command}.", host=turn.host, command=Code(run))
+    if count:
+        return nwords(
+            "{host}: migrate {n} VM to {targets}, wait for manual work, move it back.",
+            "{host}: migrate {n} VMs to {targets}, wait for manual work, move them back.",
+            n=count,
+            host=turn.host,
+            targets=targets,
+        )
+    return words("{host}: no VM to migrate; wait for manual work.", host=turn.host)
 
 
 def _chosen(intent: Rolling, snapshot: Snapshot) -> tuple[list[Host], list[Host]]:
@@ -98,7 +164,10 @@ def _turn(settings: BalanceSettings, host: str, snapshot: Snapshot, rules: Itera
     case, result, stuck = emptied(settings, host, snapshot, rules)
     return Turn(
         host,
-        tuple(step_of(settings, case, move, cards.for_turn(host)) for move in result.moves),
+        tuple(
+            step_of(settings, case, move, words("{host} is being drained", host=host))
+            for move in result.moves
+        ),
         stuck,
     )
 
@@ -116,11 +185,17 @@ def _steps(
         if intent.command:
             yield RunOnHost(turn.host, intent.command, _key(snapshot, turn.host), intent.reboots)
         else:
-            yield _pause(settings, turn.host, cards.by_hand(turn.host))
+            what = words("Do your work on {host}: it is empty and in maintenance", host=turn.host)
+            yield _pause(settings, turn.host, what)
         yield SetMaintenance(turn.host, on=False, reason=intent.reason)
         yield from _home(settings, snapshot, turn)
         if intent.command and number + 1 < len(turns):
-            yield _pause(settings, turn.host, cards.go_on_with(turn.host, turns[number + 1].host))
+            what = words(
+                "Check {host}, which is back, before {following} is drained",
+                host=turn.host,
+                following=turns[number + 1].host,
+            )
+            yield _pause(settings, turn.host, what)
 
 
 def _key(snapshot: Snapshot, host: str) -> str:
@@ -129,8 +204,9 @@ def _key(snapshot: Snapshot, host: str) -> str:
     return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
-def _pause(settings: BalanceSettings, host: str, what: str) -> WaitForPerson:
-    return WaitForPerson(host, what, 3600 * settings.rolling.pause_hours, cards.after_pause(host))
+def _pause(settings: BalanceSettings, host: str, what: Message) -> WaitForPerson:
+    patience = 3600 * settings.rolling.pause_hours
+    return WaitForPerson(host, what, patience, cards.undrain_advice(host))
 
 
 def _home(settings: BalanceSettings, snapshot: Snapshot, turn: Turn) -> Iterator[MigrateVm]:
@@ -139,18 +215,24 @@ def _home(settings: BalanceSettings, snapshot: Snapshot, turn: Turn) -> Iterator
     vms = {(vm.uuid, vm.host): vm for vm in snapshot.vms}
     for uuid in reversed([move.uuid for move in turn.away if move.source == turn.host]):
         yield step_for(
-            settings, vms[uuid, turn.host], ends[uuid], turn.host, cards.home_from_turn(turn.host)
+            settings, vms[uuid, turn.host], ends[uuid], turn.host, _back_reason(turn.host)
         )
+
+
+def _back_reason(host: str) -> Words:
+    return words("the maintenance of {host} is over", host=host)
 
 
 def _warnings(
     snapshot: Snapshot, turns: Sequence[Turn], resting: Sequence[Host]
 ) -> Iterator[Reason]:
     if resting:
-        yield cards.left_resting([host.name for host in resting])
+        names = cards.names_of(host.name for host in resting)
+        text = words("Hosts already in maintenance are left out: {hosts}.", hosts=names)
+        yield Reason("left-out", text)
     for turn in turns:
         if off := [vm.name for vm in snapshot.on(turn.host) if not vm.state.active]:
-            yield cards.stay_off(turn.host, off)
+            yield cards.powered_off_stay(turn.host, off)
 
 
 def still_rolls(
@@ -164,7 +246,11 @@ def still_rolls(
     found = rolling(settings, intent, snapshot, rules)
     if isinstance(found, Refused):
         return found.objections
-    return () if _order(found.steps) == _order(planned.steps) else (cards.other_hosts(),)
+    if _order(found.steps) == _order(planned.steps):
+        return ()
+    return (
+        Objection("hosts", words("Other hosts are in service now than when this was planned.")),
+    )
 
 
 def _order(steps: Iterable[Step]) -> list[str]:
@@ -191,7 +277,7 @@ def next_rolls(
         return _returning(settings, underway, step, snapshot)
     if isinstance(step, RunOnHost):
         there = [vm.name for vm in snapshot.on(step.host) if vm.state.active]
-        return Rechecked({index: cards.not_empty(step.host, there)}) if there else Rechecked()
+        return Rechecked({index: cards.vms_still_run(step.host, there)}) if there else Rechecked()
     if not isinstance(step, MigrateVm):
         return Rechecked()
     return skipped_of(
@@ -244,7 +330,13 @@ def _begun(
     turn = _turn(settings, host, snapshot, rules)
     turns = [] if turn.stuck else [turn]
     turns += [_turn(settings, name, snapshot, rules) for name in later if snapshot.host(name).up]
-    why = cards.turn_left_out(host, turn.stuck) if turn.stuck else cards.turn_anew(host)
+    why = words("because the VMs of {host}, or the capacity for them, have changed", host=host)
+    if turn.stuck:
+        why = words(
+            "without {host}, which cannot be drained now ({reasons})",
+            host=host,
+            reasons=joined(each.text for each in turn.stuck[: cards.EXPLAINED]),
+        )
     return Rechecked(rest=tuple(_steps(settings, intent, snapshot, turns)), why=why)
 
 
@@ -261,11 +353,12 @@ def _returning(
     up = {host.name for host in snapshot.hosts if host.up} - {end.host}
     there = {vm.uuid: vm for vm in snapshot.vms if vm.state.active and vm.host in up}
     home = (
-        step_for(settings, there[uuid], there[uuid].host, end.host, cards.home_from_turn(end.host))
+        step_for(settings, there[uuid], there[uuid].host, end.host, _back_reason(end.host))
         for uuid in reversed(left) if uuid in there
     )  # fmt: skip
+    why = words("because VMs that left {host} have changed or moved meanwhile", host=end.host)
     after = dropwhile(lambda step: isinstance(step, MigrateVm), steps[first + 1 :])
-    return Rechecked(rest=(end, *home, *after), why=cards.home_anew(end.host))
+    return Rechecked(rest=(end, *home, *after), why=why)
 
 
 def _holds(

@@ -12,19 +12,20 @@ from dataclasses import replace
 
 from bot.domain.cluster import Scheduler, Snapshot, Vm, sound
 from bot.domain.errors import UnknownNameError
+from bot.domain.message import Code, Message, Names, Number, Percent, Words, joined, nwords, words
 from bot.domain.plan import Blast, Objection, Plan, Prediction, Reason, Refused, Risk
+from bot.domain.words import command
 from bot.plugin_api import History
 from plugins.balance import cards
-from plugins.balance.contention import WAITING, foretold, wants
+from plugins.balance.contention import WAITING, Want, foretold, wants
 from plugins.balance.intents import Cap, Restore, Shares, percent
 from plugins.balance.planner import WORKED
-from plugins.balance.steps import SetScheduler
+from plugins.balance.steps import PERIOD, SetScheduler, cap_cores, limit_title
 
 PRIORITY, CAP = "priority", "cpu-cap"
 SHARES: Mapping[str, int] = {"gold": 400, "silver": 100, "bronze": 25}
 """Within what cgroup v1 (2..262144) and v2 (1..10000) take; every guest of a host is set, so no default mixes in."""
 USUAL = "silver"
-PERIOD = 100_000  # µs, libvirt's default
 LEAST_QUOTA = 1000  # µs, libvirt's least
 NO_CEILING = -1
 SHARES_NAME, LIMIT_NAME = "balance shares", "vm limit"
@@ -56,9 +57,9 @@ def plan(intent: Shares, snapshot: Snapshot) -> Plan | Refused:
         UnknownNameError: no such host.
     """
     host = snapshot.host(intent.host)
-    title = cards.shares_title(host.name, undo=intent.undo)
+    title = _title(host.name, undo=intent.undo)
     if not host.up:
-        return Refused(title, (cards.silent(host),))
+        return Refused(title, (cards.host_silent(host),))
     running = [vm for vm in snapshot.sound().on(host.name) if vm.state.active]
     guests, odd = (
         tuple(vm for vm in running if not vm.problem),
@@ -70,29 +71,76 @@ def plan(intent: Shares, snapshot: Snapshot) -> Plan | Refused:
         return (
             _plan(title, steps, guests, *left)
             if steps
-            else Refused(title, (cards.nothing_to_undo(host.name),))
+            else Refused(title, (_nothing_to_undo(host.name),))
         )
-    if bad := tuple(
-        cards.bad_tag(vm.name, key, vm.tags[key]) for vm in guests for key in _unreadable(vm)
-    ):
+    if bad := tuple(_bad_tag(vm, key) for vm in guests for key in _unreadable(vm)):
         return Refused(title, bad)
     if not any(PRIORITY in vm.tags or CAP in vm.tags for vm in guests):
-        return Refused(title, (cards.no_tags(host.name), *_suggested(guests)))
+        return Refused(title, (_no_tags(host.name), *_suggested(guests)))
     steps = tuple(_tagged(guests, host.cpus))
     if not steps:
-        return Refused(title, (cards.as_tagged(host.name),))
+        text = words(
+            "Every running VM of {host} already has the CPU share of its tags.", host=host.name
+        )
+        return Refused(title, (Objection("as-tagged", text, words("Nothing to do.")),))
     return _plan(title, steps, guests, *_measured(host.name, guests), *left)
+
+
+def _title(host: str, *, undo: bool) -> Words:
+    if undo:
+        return words("Undo the CPU shares of {host}", host=host)
+    return words("Set the CPU shares of {host} by its VMs' tags", host=host)
+
+
+def _nothing_to_undo(host: str) -> Objection:
+    text = words("Nothing that `/kvm balance shares` set on {host} is left to undo.", host=host)
+    return Objection("nothing-to-undo", text)
+
+
+def _bad_tag(vm: Vm, key: str) -> Objection:
+    text = words("{vm} has the tag {key}={value}.", vm=vm.name, key=key, value=vm.tags[key])
+    return Objection(
+        "bad-tag", text, words("Write `priority=gold|silver|bronze` or `cpu-cap=150%`.")
+    )
+
+
+def _no_tags(host: str) -> Objection:
+    return Objection(
+        "no-tags",
+        words("No running VM of {host} has a tag `priority` or `cpu-cap`.", host=host),
+        words("Tag a VM first: `/kvm vm tag VM priority=gold`."),
+    )
 
 
 def _measured(host: str, guests: Sequence[Vm]) -> Iterator[Reason]:
     """What the newest sweep says of whether priorities matter now."""
     waiting = [vm for vm in guests if (vm.wait or 0.0) > WAITING]
     if all(vm.wait is None for vm in guests):
-        yield cards.steal_unknown(host)
+        yield Reason(
+            "unmeasured",
+            words(
+                "CPU wait of the VMs on {host} is not measured; the prediction is based on CPU use.",
+                host=host,
+            ),
+        )
     elif waiting:
-        yield cards.contended(host, waiting)
+        told = (
+            words("{vm} ({cores} cores)", vm=vm.name, cores=Number(vm.wait or 0.0, 2))
+            for vm in waiting
+        )
+        text = words(
+            "These VMs on {host} wait for CPU now: {vms}.",
+            host=host,
+            vms=Names(tuple(told), most=cards.NAMED),
+        )
+        yield Reason("contended", text)
     else:
-        yield cards.nobody_waits(host)
+        text = words(
+            "No VM waits for CPU on {host} now: priorities have no effect until VMs want more CPU "
+            "than there is.",
+            host=host,
+        )
+        yield Reason("calm", text)
 
 
 def _suggested(guests: Sequence[Vm]) -> Iterator[Objection]:
@@ -100,7 +148,28 @@ def _suggested(guests: Sequence[Vm]) -> Iterator[Objection]:
     waiting = max(guests, key=lambda vm: vm.wait or 0.0, default=None)
     if waiting is not None and (waiting.wait or 0.0) > WAITING:
         hog = max(guests, key=lambda vm: (vm.cpu or 0.0, vm.uuid != waiting.uuid))
-        yield cards.suggested(waiting, hog)
+        yield _suggestion(waiting, hog)
+
+
+def _suggestion(waiting: Vm, hog: Vm) -> Objection:
+    gold = Code(command("/kvm vm tag {} priority=gold", waiting.name))
+    wait = Number(waiting.wait or 0.0, 2)
+    if hog.uuid == waiting.uuid:
+        text = words("{vm} waits for {wait} cores.", vm=waiting.name, wait=wait)
+        advice = words("Give it priority with {gold}, or move it with `/kvm balance`.", gold=gold)
+        return Objection("waits", text, advice)
+    text = words(
+        "{vm} waits for {wait} cores; {hog} uses most, {used} cores.",
+        vm=waiting.name,
+        wait=wait,
+        hog=hog.name,
+        used=Number(hog.cpu or 0.0, 2),
+    )
+    bronze = Code(command("/kvm vm tag {} priority=bronze", hog.name))
+    advice = words(
+        "Give {vm} priority: {gold} or {bronze}.", vm=waiting.name, gold=gold, bronze=bronze
+    )
+    return Objection("waits", text, advice)
 
 
 def _unreadable(vm: Vm) -> Iterator[str]:
@@ -121,10 +190,31 @@ def _tagged(guests: Sequence[Vm], cpus: int) -> Iterator[SetScheduler]:
         wanted = _differing(vm.scheduler, Scheduler(cpu_shares=wishes[vm.uuid], vcpu_quota=quota))
         if wanted != Scheduler():
             least = min(float(vm.vcpus), cpus * wishes[vm.uuid] / total)
-            said = cards.least_cpu(vm.tags.get(PRIORITY, USUAL), least)
-            if vm.uuid in found:
-                said += cards.likely_cpu(found[vm.uuid], likely[vm.uuid])
-            yield _step(vm, wanted, said)
+            said = words(
+                "Priority {priority}: at least {cores} cores when all VMs of the host want CPU.",
+                priority=vm.tags.get(PRIORITY, USUAL),
+                cores=Number(least, 2),
+            )
+            use = _use_text(found[vm.uuid], likely[vm.uuid]) if vm.uuid in found else ""
+            yield _step(vm, wanted, joined((said, use)))
+
+
+def _use_text(want: Want, likely: float) -> Message:
+    """What was measured of a VM, and what it is likely to get."""
+    used, waits = Number(want.used, 2), Number(want.waits, 2)
+    text = words("It uses {used} and should get {likely}.", used=used, likely=Number(likely, 2))
+    if want.waits > WAITING:
+        text = words(
+            "It uses {used}, waits for {waits} more, and should get {likely}.",
+            used=used,
+            waits=waits,
+            likely=Number(likely, 2),
+        )
+    held = want.used + want.waits - want.most
+    if held <= WAITING:
+        return text
+    limited = words("Its CPU limit withholds {held}.", held=Number(held, 2))
+    return joined((text, limited))
 
 
 def _ceiling(vm: Vm) -> float:
@@ -132,11 +222,6 @@ def _ceiling(vm: Vm) -> float:
     if CAP in vm.tags:
         return (percent(vm.tags[CAP]) or 100.0 * vm.vcpus) / 100
     return cap_cores(vm.scheduler, vm.vcpus) if vm.scheduler.capped else float(vm.vcpus)
-
-
-def cap_cores(scheduler: Scheduler, vcpus: int) -> float:
-    """A ceiling in cores."""
-    return vcpus * (scheduler.vcpu_quota or 0) / (scheduler.vcpu_period or PERIOD)
 
 
 def quota_of(wanted: float, vm: Vm) -> int:
@@ -161,7 +246,7 @@ def same_ceiling(wanted: Scheduler, present: Scheduler) -> bool:
     return wanted.vcpu_quota == present.vcpu_quota or not (wanted.capped or present.capped)
 
 
-def _step(vm: Vm, wanted: Scheduler, reason: str) -> SetScheduler:
+def _step(vm: Vm, wanted: Scheduler, reason: Message) -> SetScheduler:
     before = Scheduler(
         cpu_shares=None if wanted.cpu_shares is None else vm.scheduler.cpu_shares or SHARES[USUAL],
         vcpu_quota=None if wanted.vcpu_quota is None else vm.scheduler.vcpu_quota or NO_CEILING,
@@ -176,11 +261,11 @@ def _restored(guests: Sequence[Vm], restore: Restore) -> Iterator[SetScheduler]:
     for vm in guests:
         wanted = _differing(vm.scheduler, old.get(vm.uuid, Scheduler()))
         if wanted != Scheduler():
-            yield _step(vm, wanted, cards.AS_BEFORE)
+            yield _step(vm, wanted, words("As it was before."))
 
 
 def _plan(
-    title: str, steps: tuple[SetScheduler, ...], guests: Sequence[Vm], *warnings: Reason
+    title: Message, steps: tuple[SetScheduler, ...], guests: Sequence[Vm], *warnings: Reason
 ) -> Plan:
     touched = {step.uuid for step in steps}
     return Plan(
@@ -190,8 +275,10 @@ def _plan(
         blast=Blast(
             tuple(step.name for step in steps), tuple(dict.fromkeys(step.host for step in steps))
         ),
-        prediction=Prediction(basis=cards.AT_ONCE),
-        reasons=tuple(Reason("cpu", f"{step.name}: {step.reason}") for step in steps),
+        prediction=Prediction(basis=words("set at once, no VM stops")),
+        reasons=tuple(
+            Reason("cpu", words("{vm}: {why}", vm=step.name, why=step.reason)) for step in steps
+        ),
         warnings=warnings,
         tags=tuple(
             sorted({f"{k}={v}" for vm in guests if vm.uuid in touched for k, v in vm.tags.items()})
@@ -207,21 +294,51 @@ def limit(intent: Cap, snapshot: Snapshot) -> Plan | Refused:
     """
     vm = snapshot.vm(intent.vm)
     host = snapshot.host(vm.host)
-    title = cards.limit_title(vm.name, intent.percent)
+    title = limit_title(vm.name, intent.percent / 100)
     if not host.up:
-        return Refused(title, (cards.silent(host),))
+        return Refused(title, (cards.host_silent(host),))
     if not vm.state.active:
-        return Refused(title, (cards.not_running(vm),))
+        return Refused(title, (_not_running(vm),))
     vm = sound(vm)
     if vm.problem:
         return Refused(title, (cards.unreadable_vms([vm]),))
     if intent.percent > 100 * vm.vcpus:
-        return Refused(title, (cards.more_than_all(vm),))
+        return Refused(title, (_more_than_all(vm),))
     wanted = _differing(vm.scheduler, Scheduler(vcpu_quota=quota_of(intent.percent, vm)))
     if wanted == Scheduler():
-        return Refused(title, (cards.as_wanted(vm),))
-    step = _step(vm, wanted, cards.ceiling_reason(vm, intent.percent))
+        text = words("{vm} already has that CPU limit.", vm=vm.name)
+        return Refused(title, (Objection("as-wanted", text, words("Nothing to do.")),))
+    step = _step(vm, wanted, _limit_reason(vm, intent.percent / 100))
     return _plan(title, (step,), (vm,))
+
+
+def _not_running(vm: Vm) -> Objection:
+    """Refuse a VM without a process to limit."""
+    text = words("{vm} does not run on {host}.", vm=vm.name, host=vm.host)
+    advice = words("Start it first: {command}.", command=Code(command("/kvm vm start {}", vm.name)))
+    return Objection("not-running", text, advice)
+
+
+def _more_than_all(vm: Vm) -> Objection:
+    """Refuse a limit that limits nothing."""
+    text = nwords(
+        "{vm} has {n} vCPU, so it never uses more than {most}.",
+        "{vm} has {n} vCPUs, so it never uses more than {most}.",
+        n=vm.vcpus,
+        vm=vm.name,
+        most=Percent(vm.vcpus),
+    )
+    return Objection("no-limit", text, words("Write `--cpu none`, or a smaller limit."))
+
+
+def _limit_reason(vm: Vm, cores: float) -> Message:
+    """What a limit, in cores, means for a VM; 0: none."""
+    text = words("At most {cores} cores from now on.", cores=Number(cores, 2))
+    if not cores:
+        text = words("No CPU limit from now on.")
+    if vm.cpu is None:
+        return joined((text, words("Its CPU use is not measured.")))
+    return joined((text, words("Now using {cores} cores.", cores=Number(vm.cpu, 2))))
 
 
 def still_good(planned: Plan, snapshot: Snapshot) -> tuple[Objection, ...]:
@@ -246,4 +363,9 @@ def _against(step: SetScheduler, snapshot: Snapshot) -> Iterator[Objection]:
         or not snapshot.host(vm.host).up
         or vm.vcpus != step.vcpus
     ):
-        yield cards.not_as_planned(step.name, step.host)
+        text = words(
+            "{vm} no longer runs on {host} as it did when this was planned.",
+            vm=step.name,
+            host=step.host,
+        )
+        yield Objection("changed", text)

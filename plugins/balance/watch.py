@@ -10,6 +10,7 @@ from typing import Any
 
 from bot.domain import placement
 from bot.domain.cluster import Snapshot, Vm
+from bot.domain.message import Duration, Message, nwords, words
 from bot.domain.operation import BOT, Operation, State
 from bot.domain.plan import Plan
 from bot.domain.policy import Window
@@ -18,7 +19,7 @@ from bot.plugin_api import Alert, History, Looked, Noticed, Proposal, Remedy, Wa
 from plugins.balance import cards
 from plugins.balance.from_snapshot import Case, case_of, planned
 from plugins.balance.intents import Balance
-from plugins.balance.planner import limits_of, moves_of, plan_of
+from plugins.balance.planner import limits_of, moves_of, plan_of, title_of
 from plugins.balance.settings import BalanceSettings, Mode, WatchSettings
 from plugins.balance.solver.score import score_of
 
@@ -76,7 +77,7 @@ def look(settings: BalanceSettings, view: WatchView) -> Looked:
     score = score_of(case.problem, case.problem.host)
     if score.balance <= settings.band:
         ended: tuple[Noticed, ...] = (
-            (Alert(KEY, cards.even_again(score), over=True),) if memory.alerted else ()
+            (Alert(KEY, cards.even_card(score), over=True),) if memory.alerted else ()
         )
         return Looked(ended, replace(memory, uneven=0.0, alerted=False).kept())
     memory = replace(memory, uneven=memory.uneven or now)
@@ -164,9 +165,16 @@ def _noticed(
 ) -> Noticed | None:
     """The plan that pays: done, laid before people, or told, as far as each may be; None when none gains enough."""
     wish = Balance(
-        max_moves=settings.watch.max_moves, reason=cards.why_proposed(_minutes(memory, view.now))
+        max_moves=settings.watch.max_moves,
+        # Stored as the request's own reason, which is what a person types: plain text
+        reason=str(
+            words(
+                "imbalance above the threshold for {time}",
+                time=Duration(60 * _minutes(memory, view.now)),
+            )
+        ),
     )
-    held = ""
+    held: Message = ""
     if settings.watch.mode is Mode.AUTO:
         own, held = _automatic(settings, view, wish, memory)
         if own is not None:
@@ -184,25 +192,36 @@ def _plan(settings: BalanceSettings, case: Case, wish: Balance) -> Plan | None:
     gain = result.before.total - result.after.total
     if not result.moves or gain < settings.watch.min_gain:
         return None
-    return plan_of(settings, found, result, cards.plan_title(len(result.moves)), why=wish.reason)
+    return plan_of(settings, found, result, title_of(len(result.moves)), why=wish.reason)
 
 
 def _automatic(
     settings: BalanceSettings, view: WatchView, wish: Balance, memory: Memory
-) -> tuple[Proposal | None, str]:
+) -> tuple[Proposal | None, Message]:
     """What may be moved without asking; or why nothing may."""
     limits = settings.watch
     since = view.now - timedelta(hours=limits.window_hours)
     mine = [each for each in view.history.operations(by=BOT, limit=RECENT) if each.ruling.automatic]
     if any(each.state in UNDONE and each.changed_at > since for each in mine):
-        return None, cards.AUTO_HALTED
+        return None, words(
+            "Nothing is moved automatically: the last automatic balance failed or was cancelled. "
+            "Plan a balance to review it."
+        )
     left = limits.window_moves - _moved(mine, since)
     if left <= 0:
-        return None, cards.auto_used_up(limits.window_moves, limits.window_hours)
+        return None, nwords(
+            "Nothing is moved automatically: the limit of {n} migration in {time} is reached.",
+            "Nothing is moved automatically: the limit of {n} migrations in {time} is reached.",
+            n=limits.window_moves,
+            time=Duration(limits.window_hours * 3600),
+        )
     wish = replace(wish, max_moves=min(wish.max_moves, left))
     plan = _plan(settings, _case(settings, view, memory, movable=_may_be_moved), wish)
     if plan is None:
-        return None, cards.AUTO_NOT_ENOUGH
+        return None, words(
+            "Nothing is moved automatically: the moves allowed without approval would not help "
+            "enough."
+        )
     return Proposal(
         "balance", wish, plan, why=wish.reason, key=_key(memory, view.now), automatic=True
     ), ""
@@ -230,10 +249,10 @@ def _minutes(memory: Memory, now: datetime) -> float:
     return (now.timestamp() - memory.uneven) / 60
 
 
-def _alert(wish: Balance, plan: Plan, memory: Memory, now: datetime, held: str) -> Alert:
+def _alert(wish: Balance, plan: Plan, memory: Memory, now: datetime, held: Message) -> Alert:
     command = f"balance --max-moves {wish.max_moves}"
     remedies = (
         Remedy(cards.BALANCE_BUTTON, command),
-        Remedy(cards.LOOK_BUTTON, f"balance sim --max-moves {wish.max_moves}"),
+        Remedy(cards.SIM_BUTTON, f"balance sim --max-moves {wish.max_moves}"),
     )
-    return Alert(KEY, cards.uneven(plan, _minutes(memory, now), held), remedies=remedies)
+    return Alert(KEY, cards.uneven_card(plan, _minutes(memory, now), held), remedies=remedies)

@@ -127,7 +127,7 @@ def test_the_terminals_plan_is_legal_at_every_step_and_even(
     assert verdict["after"]["stranded"] == verdict["after"]["collisions"] == 0
     assert verdict["after"]["J"] < verdict["before"]["J"] / 4
     assert f"{len(moves)} moves" in done.output
-    assert "unevenness" in done.output
+    assert "Imbalance" in done.output
     assert "GiB" in done.output
     assert "planned in" in done.output
 
@@ -145,7 +145,7 @@ def test_the_terminal_takes_the_commands_own_options_and_says_when_there_is_noth
     calm = written(tmp_path / "calm.json", {**SMALL, "vms": []})
     done = planned(config, "--cluster", str(calm), "--out", str(out))
     assert done.exit_code == 1
-    assert "even enough" in done.output
+    assert "within the threshold" in done.output
     assert out.read_text(encoding="utf-8") == ""
 
 

@@ -111,7 +111,7 @@ def test_a_drain_survives_a_kill_half_way_empties_its_host_and_undrain_brings_ev
     assert len(stage.operations_shown()) == 1
     stage.asks("migrate even-0 to host-a")
     stage.told("ana", "host-a is in maintenance")
-    approved(stage, "host undrain host-a", "Take host-a back")
+    approved(stage, "host undrain host-a", "Undrain host-a")
     assert places(lab, crowd) == home
     for guest in crowd:
         runs_once(lab, guest, home[guest.name])
@@ -123,7 +123,7 @@ def picks_two(stage: Play, proposal: Message) -> Message:
     bruno.click(proposal, "op.pick")
     assert bruno.submit(bruno.wait_view(title="Pick of op-1"), {"steps-0": ["0", "1"]}).ok
     stage.ended("stands in its place", proposal)
-    return stage.proposal("with 2 moves")
+    return stage.proposal("with 2 migrations")
 
 
 def test_an_uneven_cluster_becomes_even_in_two_parts_and_the_gain_is_measured(
@@ -132,7 +132,7 @@ def test_an_uneven_cluster_becomes_even_in_two_parts_and_the_gain_is_measured(
     before = measured(stage.lab, crowd)
     assert before["host-a"] > 0.2, "the guests do not burn what they should"
     stage.asks("balance --dry-run")
-    stage.told("ana", "If balanced now", "Nothing was touched")
+    stage.told("ana", "Balance as of now", "Nothing was moved")
     assert set(places(stage.lab, crowd).values()) == {"host-a"}
     stage.asks("balance")
     part = picks_two(stage, stage.proposal("Balance the cluster"))
@@ -237,7 +237,7 @@ def test_shares_change_the_measured_split_of_one_core_and_a_ceiling_holds(
     assert split(gold, silver) == pytest.approx(400 / 500, rel=0.15)
     approved(stage, "balance shares host-b --undo", "Undo the CPU shares of host-b")
     assert split(gold, silver) == pytest.approx(0.5, abs=0.1)
-    approved(stage, "vm limit gold --cpu 20%", "Limit gold to 20")
+    approved(stage, "vm limit gold --cpu 20%", "Limit gold to 0.2 cores")
     assert "20000" in stage.lab.virsh("host-b", "schedinfo", "gold")
     before, began = gold.cpu_seconds(), time.monotonic()
     used = until(

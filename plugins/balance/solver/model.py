@@ -100,6 +100,7 @@ class Problem:
             _check_length(name, len(getattr(self, name)), vms, "VM")
         if self.allowed is not None and self.allowed.shape != (vms, hosts):
             raise BadProblem(
+                # no message: for who builds the problem
                 f"allowed has the shape {self.allowed.shape}; give VMs × hosts, {(vms, hosts)}"
             )
         if self.zone is not None:
@@ -108,10 +109,12 @@ class Problem:
             _check_size(name, getattr(self, name), above_zero=name in HOST_ARRAYS)
         if vms and not (self.host.min() >= 0 and self.host.max() < hosts):
             raise BadProblem(
+                # no message: for who builds the problem
                 f"host must index one of the {hosts} hosts; a VM names a host that is not listed"
             )
         if len(set(self.host_names)) < hosts or len(set(self.vm_names)) < vms:
             raise BadProblem(
+                # no message: for who builds the problem
                 "two hosts or two VMs share a name; names must be unique, so give each its own"
             )
 
@@ -152,13 +155,16 @@ class Problem:
 
 def _check_length(name: str, got: int, wanted: int, what: str) -> None:
     if got != wanted:
+        # no message: for who builds the problem
         raise BadProblem(f"{name} has {got} entries; give one per {what}, {wanted}")
 
 
 def _check_size(name: str, values: Floats, *, above_zero: bool) -> None:
     if not np.all(np.isfinite(values) & (values >= 0)) or (above_zero and not np.all(values > 0)):
+        # no message: for who builds the problem
         least = "above 0 for every host" if above_zero else "at least 0 for every VM"
         raise BadProblem(
+            # no message: for who builds the problem
             f"{name} must be finite and {least}; measure again, or leave out what has none"
         )
 
@@ -197,10 +203,12 @@ class Limits:
         """Refuse prices at which a search would never end, and negative limits (ValueError)."""
         if self.per_move <= 0:
             raise ValueError(
+                # no message: for who sets the limits
                 "per_move must be above 0: a move that gains nothing is never worth making"
             )
         for name in ("max_moves", "max_gib", "goal", "per_gib", "band", "effort"):
             if (value := getattr(self, name)) is not None and value < 0:
+                # no message: for who sets the limits
                 raise ValueError(f"{name} is {value}; give 0 or more")
 
     def least_gain(self, problem: Problem) -> float:

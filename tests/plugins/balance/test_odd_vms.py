@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -62,18 +63,29 @@ def test_whatever_a_host_tells_of_one_vm_the_cluster_is_planned(what: str, value
     shares.limit(Cap("odd", 50), seen)
 
 
+@pytest.mark.parametrize("load", [17.0, 1e4, 1e16, 1e18, 4e18])
+def test_a_load_that_its_host_cannot_carry_counts_as_not_measured(load: float) -> None:
+    seen = with_odd(cpu=load)
+    assert seen.sound().vm("odd").cpu is None
+    found = planner.plan(SETTINGS, Balance(), seen, ())
+    idle = planner.plan(SETTINGS, Balance(), with_odd(cpu=None), ())
+    assert moved(found) == moved(idle)
+    assert "unmeasured" in [each.code for each in found.warnings]
+    assert with_odd(cpu=15.9).sound().vm("odd").cpu == 15.9, "a late clock"
+
+
 def test_it_stays_with_its_reason() -> None:
     seen = with_odd(memory=-5)
     drained = drain.drain(SETTINGS, Drain("host-a"), seen, ())
     assert isinstance(drained, Plan)
     assert "odd" not in moved(drained)
     (warning,) = [each for each in drained.warnings if each.code == "stuck:odd"]
-    assert "cannot be read whole" in warning.text
-    assert "memory -5" in warning.text
-    assert "virsh dumpxml odd" in warning.text
+    assert "could not be read completely" in str(warning.text)
+    assert "memory -5" in str(warning.text)
+    assert "`virsh dumpxml odd`" in str(warning.text)
     balanced = planner.plan(SETTINGS, Balance(), seen, ())
     assert isinstance(balanced, Plan)
-    assert any("odd on host-a" in each.text for each in balanced.warnings)
+    assert any("odd on host-a" in str(each.text) for each in balanced.warnings)
     assert "memory -5" in repr(planner.why(SETTINGS, About("odd"), seen, ()))
 
 

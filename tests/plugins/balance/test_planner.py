@@ -182,7 +182,7 @@ def test_a_guest_whose_load_nobody_measured_is_named_and_spoils_nothing() -> Non
         UNEVEN.replace("host-b 8cpu 32G reserve 2G", "host-b 8cpu 32G reserve 2G | dark 1G")
     )
     assert isinstance(found, Plan)
-    assert "dark" in next(each.text for each in found.warnings if each.code == "unmeasured")
+    assert "dark" in str(next(each.text for each in found.warnings if each.code == "unmeasured"))
 
 
 CROWDED = "host-a 8cpu 32G [zone=x] | p 2G [apart=db]\nhost-b 8cpu 32G [zone=x] | q 2G [apart=db]\nhost-c 8cpu 32G [zone=y]"
@@ -212,7 +212,7 @@ def test_room_that_the_loss_of_a_host_needs_is_not_spent_on_balance() -> None:
     found = planned(ONE_GAP)
     assert isinstance(found, Refused)
     assert [each.code for each in found.objections] == ["spare"]
-    assert "keep_spare" in found.objections[0].remedy
+    assert "keep_spare" in str(found.objections[0].remedy)
     spent = planned(ONE_GAP, keep_spare=False)
     assert isinstance(spent, Plan)
     assert [each.code for each in spent.warnings] == ["unmeasured", "no-spare"]
@@ -347,13 +347,13 @@ def test_a_plan_does_not_hold_when_somebody_moved_the_guest_or_a_rule_now_object
 def test_a_simulation_without_a_host_empties_it_and_with_one_more_fills_it() -> None:
     gone = planner.simulated(SETTINGS, Simulate(Balance(), without=("host-a",)), drawn(EVEN), ())
     assert {(row[2], row[3]) for row in rows(gone)} == {("host-a", "host-b")}
-    assert "host-a" in gone.title
+    assert "host-a" in str(gone.title)
     more = planner.simulated(
         SETTINGS, Simulate(Balance(), cpus=8, memory=32 * GIB), drawn(EVEN), ()
     )
     assert {row[3] for row in rows(more)} == {"new-1"}
     calm = planner.simulated(SETTINGS, Simulate(Balance()), drawn(EVEN), ())
-    assert "even enough" in text_of(calm)
+    assert "within the threshold" in text_of(calm)
     with pytest.raises(UnknownNameError):
         planner.simulated(SETTINGS, Simulate(Balance(), without=("host-x",)), drawn(EVEN), ())
 
@@ -363,15 +363,15 @@ def test_why_answers_for_each_host() -> None:
     card = planner.why(SETTINGS, About("v1"), drawn(text), (objecting("v1"),))
     assert [row[0] for row in rows(card)] == ["host-a", "host-b", "host-c", "host-d"]
     said = [str(row[1]) for row in rows(card)]
-    assert said[0] == "it is here"
+    assert said[0] == "it is here."
     assert said[1] == "no such network there"
-    assert said[2] == "the host is in maintenance"
+    assert said[2] == "the host is in maintenance."
     pinned = planner.why(
         SETTINGS, About("v1"), drawn(text.replace("v1 4G load 1", "v1 4G load 1 [pin=here]")), ()
     )
     assert "pin" in str(rows(pinned)[1][1])
     off = planner.why(SETTINGS, About("v1"), drawn(text.replace("v1 4G load 1", "v1 4G off")), ())
-    assert "shut off" in text_of(off)
+    assert "does not run" in text_of(off)
 
 
 def loaded() -> catalog.Catalog:

@@ -15,6 +15,7 @@ from bot import catalog
 from bot.domain import codec
 from bot.domain.cluster import Scheduler, Snapshot
 from bot.domain.errors import DroverError, UnknownNameError, UsageError
+from bot.domain.message import Number
 from bot.domain.operation import State
 from bot.domain.plan import Plan, Refused
 from bot.flow.commands.parse import parsed
@@ -56,7 +57,9 @@ def test_every_guest_of_the_host_gets_what_its_tags_say() -> None:
         "b1": Scheduler(cpu_shares=25, vcpu_period=100_000, vcpu_quota=50_000),
     }
     assert isinstance(found, Plan)
-    assert "2.00 cores" in found.reasons[1].text  # 8 × 400 / 525 is more than its two vCPUs can use
+    assert "2.00 cores" in str(
+        found.reasons[1].text
+    )  # 8 × 400 / 525 is more than its two vCPUs can use
     assert found.blast.hosts == ("host-a",)
 
 
@@ -67,25 +70,25 @@ host-a 2cpu 32G | gold 2G load 0.5 wait 0.5 [priority=gold] | silver 2G load 0.5
 
 def reasons(found: Plan | Refused) -> dict[str, str]:
     assert isinstance(found, Plan)
-    return {reason.text.partition(":")[0]: reason.text for reason in found.reasons}
+    return {str(reason.text).partition(":")[0]: str(reason.text) for reason in found.reasons}
 
 
 def test_what_was_measured_tells_who_waits_and_what_each_will_get() -> None:
     found = shares.plan(Shares("host-a"), drawn(CONTENDED))
     said = reasons(found)
-    assert "it uses 0.50 and waits for 0.50 more, and will get about 0.80" in said["gold"]
-    assert "it uses 0.50 and waits for 0.50 more, and will get about 0.20" in said["silver"]
-    assert "it uses 0.02, and will get about 0.02" in said["idle"]
+    assert "It uses 0.50, waits for 0.50 more, and should get 0.80." in said["gold"]
+    assert "It uses 0.50, waits for 0.50 more, and should get 0.20." in said["silver"]
+    assert "It uses 0.02 and should get 0.02." in said["idle"]
     assert isinstance(found, Plan)
     assert [each.code for each in found.warnings] == ["contended"]
-    assert "gold for 0.50 cores, silver for 0.50 cores" in found.warnings[0].text
+    assert "gold (0.50 cores), silver (0.50 cores)" in str(found.warnings[0].text)
 
 
 def test_where_nobody_waits_that_is_said_and_where_nobody_measured_too() -> None:
     calm = shares.plan(Shares("host-a"), drawn(CONTENDED.replace("wait 0.5", "wait 0.01")))
     assert isinstance(calm, Plan)
     assert [each.code for each in calm.warnings] == ["calm"]
-    assert "will get about 0.51" in reasons(calm)["gold"]
+    assert "should get 0.51" in reasons(calm)["gold"]
     unknown = shares.plan(Shares("host-a"), drawn(CLUSTER))
     assert isinstance(unknown, Plan)
     assert [each.code for each in unknown.warnings] == ["unmeasured"]
@@ -94,8 +97,8 @@ def test_where_nobody_waits_that_is_said_and_where_nobody_measured_too() -> None
 def test_a_ceiling_that_keeps_cpu_from_a_guest_says_so() -> None:
     capped = CONTENDED.replace("[priority=gold]", "[priority=gold cpu-cap=60%]")
     said = reasons(shares.plan(Shares("host-a"), drawn(capped)))
-    assert "will get about 0.60 (its ceiling keeps 0.40 from it)" in said["gold"]
-    assert "will get about 0.40" in said["silver"]
+    assert "should get 0.60. Its CPU limit withholds 0.40." in said["gold"]
+    assert "should get 0.40" in said["silver"]
 
 
 def test_without_tags_it_says_who_waits_and_for_whom() -> None:
@@ -105,7 +108,7 @@ def test_without_tags_it_says_who_waits_and_for_whom() -> None:
     found = shares.plan(Shares("host-a"), drawn(untagged))
     assert codes(found) == ["no-tags", "waits"]
     assert isinstance(found, Refused)
-    assert "silver uses the most, 0.90" in found.objections[1].text
+    assert "silver uses most, 0.90" in str(found.objections[1].text)
     assert codes(shares.plan(Shares("host-a"), drawn(untagged.replace("wait 0.5", "wait 0")))) == [
         "no-tags"
     ]
@@ -241,14 +244,16 @@ def test_the_step_sets_measures_and_is_then_done() -> None:
     step, hypervisor, said = limited("2", Scheduler(vcpu_period=100_000, vcpu_quota=25_000))
     assert handler.settle(step, hypervisor) is Settled.NOT_YET
     facts = handler.run(BalanceSettings(), step, hypervisor, said)  # type: ignore[arg-type]
-    assert facts == {"cores_used": 0.5, "ceiling_cores": 0.5}
+    assert facts == {"cores_used": Number(0.5, 2), "cores_allowed": Number(0.5, 2)}
     assert handler.settle(step, hypervisor) is Settled.DONE
 
 
 def test_a_ceiling_that_does_not_hold_is_a_failure() -> None:
     step, hypervisor, said = limited("2", Scheduler(vcpu_period=100_000, vcpu_quota=25_000))
     hypervisor.cpu_seconds = lambda host, uuid: said.clock.now().timestamp() * 2  # type: ignore[method-assign]
-    with pytest.raises(DroverError, match=r"uses 2\.00 cores although its ceiling of 0\.50"):
+    with pytest.raises(
+        DroverError, match=r"uses 2\.00 cores, although its host reports its limit of 0\.50"
+    ):
         handler.run(BalanceSettings(), step, hypervisor, said)  # type: ignore[arg-type]
 
 
@@ -271,7 +276,7 @@ def test_shares_are_set_and_taken_back_in_chat(bot: Bot) -> None:
     approved(bot, "balance shares host-a", 1)
     assert bot.hypervisor.scheduler("host-a", uuid_of("g1")).cpu_shares == 400
     assert bot.hypervisor.scheduler("host-a", uuid_of("b1")).vcpu_quota == 50_000
-    assert "share that its tags say" in text(bot.types("balance shares host-a"))
+    assert "already has the CPU share of its tags" in text(bot.types("balance shares host-a"))
     approved(bot, "balance shares host-a --undo", 2)
     after = bot.hypervisor.scheduler("host-a", uuid_of("b1"))
     assert after.vcpu_quota == before.vcpu_quota == -1
