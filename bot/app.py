@@ -24,6 +24,7 @@ from bot.domain import policy as policies
 from bot.domain.admission import Limits
 from bot.domain.card import error_card
 from bot.domain.errors import ChatError, DroverError, SettingsError, StoreGoneError
+from bot.domain.message import Code, words
 from bot.factories import (
     SystemClock,
     connected_hypervisor,
@@ -78,19 +79,22 @@ class Drover:
         catalog = loaded(settings)
         for command in policies.unruled(settings.domain_policy(), catalog.automatic):
             raise SettingsError(
-                f"`{command}`: {policies.NOT_AUTOMATIC}.", "`drover check` explains the policy."
+                words("{command}: {reason}.", command=Code(command), reason=policies.NOT_AUTOMATIC),
+                words("`drover check` explains the policy."),
             )
         self._store = opened_store(settings, catalog)
         self._client = api.client(
             settings.slack.bot_token.get_secret_value(), settings.slack.api_url
         )
+        languages = Languages(settings.locale, catalog.translations)
         self._chat = SlackChat(
             self._client,
             group_cache=settings.slack.group_cache,
             progress_every=settings.limits.progress_every,
             pacer=Pacer(pace=settings.slack.pace),
+            languages=languages,
         )
-        translated = TranslatedChat(self._chat, Languages(settings.locale, catalog.translations))
+        self._translated = translated = TranslatedChat(self._chat, languages)
         self._hypervisor = connected_hypervisor(settings, self._store)
         self._work = DurableWork(
             lambda operation_id: perform.perform(self.services, operation_id),
@@ -149,8 +153,12 @@ class Drover:
         slack = self._settings.slack
         if slack.team and slack.team != identity.team:
             raise SettingsError(
-                f"The bot token belongs to workspace {identity.team}, slack.team says {slack.team}.",
-                "Correct one.",
+                words(
+                    "The bot token belongs to workspace {team}, but `slack.team` is {configured}.",
+                    team=identity.team,
+                    configured=slack.team,
+                ),
+                words("Correct one of the two."),
             )
         self._listeners = Listeners(
             Credentials(
@@ -169,6 +177,7 @@ class Drover:
             per_minute=slack.requests_per_minute,
             enterprise=identity.enterprise,
             belongs=lambda user: self._chat.belongs(user, identity),
+            in_words=self._translated.in_words,
         )
         for place in dict.fromkeys(filter(None, (slack.approvals_channel, slack.ops_channel))):
             _reached(self._chat, place, identity)
@@ -322,16 +331,18 @@ def _require(settings: DroverSettings) -> None:
     """What ``check`` would call missing is refused at start, by its key."""
     if not settings.hosts:
         raise SettingsError(
-            "No [[hosts]] are configured.", "Copy config/drover.example.toml and name your hosts."
+            words("No `[[hosts]]` are configured."),
+            words("Copy `config/drover.example.toml` and add your hosts."),
         )
     if not settings.slack.approvals_channel:
         raise SettingsError(
-            "slack.approvals_channel is missing.", "Put the channel's id (C…) there."
+            words("`slack.approvals_channel` is missing."),
+            words("Set it to the id of the channel (C…)."),
         )
     if not settings.roles:
         raise SettingsError(
-            "No [roles] are configured, so nobody may do anything.",
-            "See config/drover.example.toml.",
+            words("No `[roles]` are configured, so nobody can use Drover."),
+            words("See `config/drover.example.toml`."),
         )
     needed = (
         ("bot_token", "app_token")
@@ -342,8 +353,12 @@ def _require(settings: DroverSettings) -> None:
         if not getattr(settings.slack, name).get_secret_value():
             variable = f"SLACK_{name.upper()}"
             raise SettingsError(
-                f"The secret {name} is missing.",
-                f"Set {variable}, or {variable}_FILE naming a file.",
+                words("The secret {name} is missing.", name=name),
+                words(
+                    "Set {variable}, or {file} to the path of a file.",
+                    variable=Code(variable),
+                    file=Code(f"{variable}_FILE"),
+                ),
             )
 
 
@@ -354,7 +369,12 @@ def _reached(chat: SlackChat, channel: str, me: Identity) -> None:
         chat.writable(channel, me)
     except api.SlackRefusedError as error:
         raise SettingsError(
-            f"The configured channel {channel} cannot be used. {error.text}", error.advice
+            words(
+                "The configured channel {channel} cannot be used. {text}",
+                channel=channel,
+                text=error.text,
+            ),
+            error.advice,
         ) from error
     except ChatError as error:  # Slack has other troubles; they pass
         log.warning("channel not looked at", channel=channel, error=str(error))

@@ -281,7 +281,7 @@ def _database(settings: DroverSettings) -> list[Finding]:
         store.close()
     except DroverError as error:
         return [Finding("database", ok=False, text=str(error))]
-    return [Finding("database", not broken, broken or "opens, and the audit trail holds")]
+    return [Finding("database", not broken, str(broken) or "opens, and the audit trail holds")]
 
 
 def _slack(settings: DroverSettings) -> list[Finding]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from bot import catalog as catalogs
 from bot.adapters.private import read_private, write_private
 from bot.domain.errors import StoreError
+from bot.domain.message import words
 from bot.flow.commands.queries import Core
 from bot.settings import DroverSettings, HostSection, SshSection
 
@@ -103,8 +104,11 @@ def no_store(settings: DroverSettings) -> StoreError:
     from bot.adapters.sql.engine import shown
 
     return StoreError(
-        f"There is no database at {shown(settings.database.url)}.",
-        "Correct database.url in the configuration; the first `drover run` makes the database.",
+        words("There is no database at {url}.", url=shown(settings.database.url)),
+        words(
+            "Correct `database.url` in the configuration. The first `drover run` "
+            "creates the database."
+        ),
     )
 
 
@@ -131,8 +135,12 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(
-            f"The database's folder {folder} cannot be made: {error.strerror}.",
-            "Correct database.url, or let the bot's user write there.",
+            words(
+                "The folder {folder} of the database cannot be created: {reason}.",
+                folder=str(folder),
+                reason=str(error.strerror),
+            ),
+            words("Correct `database.url`, or give the user of the bot write permission there."),
         ) from error
 
 
@@ -318,8 +326,10 @@ def _own_folder() -> Path:
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise StoreError(
-            f"{folder} is not a folder of the bot's user alone.",
-            "Set RUNTIME_DIRECTORY to one that is.",
+            words("Other users can write in {folder}.", folder=str(folder)),
+            words(
+                "Set `RUNTIME_DIRECTORY` to a folder that only the user of the bot can write in."
+            ),
         )
     return folder
 
@@ -335,8 +345,12 @@ def say_well(settings: DroverSettings) -> None:
         write_private(file, str(time.time()))
     except OSError as error:
         raise StoreError(
-            f"The health file {file} cannot be written: {error.strerror}.",
-            "Let the bot's user write there.",
+            words(
+                "The health file {file} cannot be written: {reason}.",
+                file=str(file),
+                reason=str(error.strerror),
+            ),
+            words("Give the user of the bot write permission there."),
         ) from error
 
 

@@ -24,6 +24,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from bot.domain import policy as policies
 from bot.domain.errors import SettingsError
+from bot.domain.message import Code, words
 from bot.domain.plan import Risk
 from bot.domain.storage import Declared
 from bot.domain.words import nearest, seconds_of, size
@@ -139,8 +140,11 @@ class FenceSection(Section):
             return ""
         if self.password_env not in os.environ:
             raise SettingsError(
-                f"The environment variable {self.password_env} of a power controller is not set.",
-                "Set it, or name a password_file.",
+                words(
+                    "The environment variable {name} of a power controller is not set.",
+                    name=Code(self.password_env),
+                ),
+                words("Set it, or use `password_file`."),
             )
         return os.environ[self.password_env]
 
@@ -383,8 +387,11 @@ def load(path: Path | None = None, *, needed: bool = False) -> DroverSettings:
     if not chosen.exists():
         if needed or path or "DROVER_CONFIG" in os.environ:
             raise SettingsError(
-                f"There is no configuration {chosen}.",
-                "Copy config/drover.example.toml there and fill it in. `./drover demo` needs none.",
+                words("There is no configuration file {path}.", path=str(chosen)),
+                words(
+                    "Copy `config/drover.example.toml` there and fill it in. `drover "
+                    "demo` needs none."
+                ),
             )
         table: dict[str, Any] = {}
     else:
@@ -393,7 +400,7 @@ def load(path: Path | None = None, *, needed: bool = False) -> DroverSettings:
         return DroverSettings(**_with_secrets(table))
     except ValidationError as error:
         raise SettingsError(
-            _told(error, chosen), "See config/drover.example.toml for every key."
+            _told(error, chosen), words("`config/drover.example.toml` shows every key.")
         ) from error
 
 
@@ -402,15 +409,24 @@ def _table(path: Path) -> dict[str, Any]:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise SettingsError(
-            f"{path} cannot be read: {error}.", "See config/drover.example.toml."
+            words("{path} cannot be read: {reason}.", path=str(path), reason=str(error)),
+            words("See `config/drover.example.toml`."),
         ) from error
     written = [
         key for key in ("bot_token", "app_token", "signing_secret") if key in table.get("slack", {})
     ]
     if written:
         raise SettingsError(
-            f"{path} holds the secret slack.{written[0]}.",
-            f"Take it out and set SLACK_{written[0].upper()} or SLACK_{written[0].upper()}_FILE instead.",
+            words(
+                "{path} contains the secret {name}.",
+                path=str(path),
+                name=Code(f"slack.{written[0]}"),
+            ),
+            words(
+                "Remove it from the file, and set {variable} or {file} instead.",
+                variable=Code(f"SLACK_{written[0].upper()}"),
+                file=Code(f"SLACK_{written[0].upper()}_FILE"),
+            ),
         )
     return table
 
@@ -437,7 +453,10 @@ def _read_secret(file: str, name: str) -> str:
     try:
         return Path(file).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{name} cannot be read: {error}.", "Name another file.") from error
+        raise SettingsError(
+            words("{path} cannot be read: {reason}.", path=name, reason=str(error)),
+            words("Set another file."),
+        ) from error
 
 
 def _complaint(kind: str, said: str, where: str) -> str:

@@ -14,6 +14,7 @@ from dbos._serialization import DefaultSerializer
 from bot.adapters import engine_tables
 from bot.adapters.replicas import Beats, Pulse
 from bot.domain.errors import StoreError
+from bot.domain.message import words
 from bot.domain.operation import Operation
 from bot.domain.steps import WaitForPerson
 from bot.ports import Perform
@@ -214,8 +215,8 @@ class DurableWork:
 def _refuse_pickle(_serializer: DefaultSerializer, _stored: str) -> Never:
     """DBOS reads each row as the row itself says, and pickle is a choice: whoever writes rows could run code."""
     raise StoreError(
-        "A row of the work queue wants to be unpickled; that is refused.",
-        "Look who writes the database.",
+        words("A row of the work queue holds pickled data, which Drover does not load."),
+        words("Check who can write to the database."),
     )
 
 
@@ -257,8 +258,8 @@ def _failed(error: Exception) -> StoreError:
         or type(error).__name__
     )
     return StoreError(
-        f"The work queue's database failed: {said}.",
-        "Check that it can be reached and written, and has space left.",
+        words("The database of the work queue failed: {reason}.", reason=said),
+        words("Check that it can be reached and written to, and has space left."),
     )
 
 

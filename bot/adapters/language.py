@@ -43,6 +43,7 @@ from bot.domain.message import (
     When,
     Words,
     said_of,
+    words,
 )
 
 log = structlog.get_logger()
@@ -189,8 +190,8 @@ class Languages:
         nearest = self._nearest(default)
         if nearest is None:
             raise SettingsError(
-                f"There is no translation for the locale “{default}”.",
-                f"Set locale to one of: {', '.join(self.available)}.",
+                words("There is no translation for the locale “{locale}”.", locale=default),
+                words("Set `locale` to one of: {names}.", names=self.available),
             )
         self._default = nearest
 

@@ -20,6 +20,7 @@ from waitress import wasyncore
 from waitress.server import create_server
 
 from bot.domain.errors import SettingsError, StoreError
+from bot.domain.message import words
 from bot.domain.metrics import Bucket, Metric, Pressure
 from bot.plugin_api import Measured
 
@@ -148,7 +149,13 @@ class MetricsServer:
             )
         except OSError as error:
             raise SettingsError(
-                f"{host}:{port} cannot be listened on: {error}.", "Choose another [metrics] port."
+                words(
+                    "Cannot listen on {host}:{port}: {reason}.",
+                    host=host,
+                    port=str(port),
+                    reason=str(error),
+                ),
+                words("Choose another `port` in `[metrics]`."),
             ) from error
         self._server: Any = create_server(  # its stubs miss what a server on one address has
             self._answer, sockets=[listening], threads=_THREADS, ident="", max_request_body_size=_BIGGEST_BODY,
@@ -243,8 +250,8 @@ class PrometheusPast:
         strangers = sorted((queries or {}).keys() - QUERIES.keys())
         if strangers:
             raise SettingsError(
-                f"[monitor.queries] has “{strangers[0]}”, which is never asked.",
-                f"There are {', '.join(QUERIES)}.",
+                words("`[monitor.queries]` has the unknown query “{name}”.", name=strangers[0]),
+                words("Known queries: {names}.", names=list(QUERIES)),
             )
         self._queries = {**QUERIES, **(queries or {})}
 
@@ -334,7 +341,7 @@ class PrometheusPast:
         }
 
     def _get(self, url: str) -> Any:
-        advice = "Check monitor.prometheus_url and that Prometheus runs."
+        advice = words("Check `monitor.prometheus_url`, and that Prometheus runs.")
         try:
             # The operator's own URL
             with urllib.request.urlopen(url, timeout=_PATIENCE) as answer:  # noqa: S310
@@ -342,10 +349,19 @@ class PrometheusPast:
         except urllib.error.HTTPError as error:
             said = error.read(500).decode(errors="replace")
             raise StoreError(
-                f"Prometheus refused a query: {said}", "Check the queries in the configuration."
+                words("Prometheus refused a query: {reason}", reason=said),
+                words("Check the queries in the configuration."),
             ) from error
         except (OSError, ValueError) as error:
-            raise StoreError(f"Prometheus does not answer: {error}.", advice) from error
+            raise StoreError(
+                words("Prometheus does not answer: {reason}.", reason=str(error)), advice
+            ) from error
         if found.get("status") != "success":
-            raise StoreError(f"Prometheus failed: {found.get('error', 'no reason given')}.", advice)
+            raise StoreError(
+                words(
+                    "Prometheus failed: {reason}.",
+                    reason=found.get("error") or words("no reason given"),
+                ),
+                advice,
+            )
         return found

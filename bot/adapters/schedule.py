@@ -16,6 +16,7 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from bot.domain.errors import SettingsError
+from bot.domain.message import words
 
 log = structlog.get_logger()
 
@@ -48,7 +49,10 @@ class Schedule:
             SettingsError: no pause at all, or the name is taken.
         """
         if pause <= timedelta(0):
-            raise SettingsError(f"“{name}” cannot run every {pause}.", "Give it a time above zero.")
+            raise SettingsError(
+                words("“{name}” cannot run every {time}.", name=name, time=pause),
+                words("Set a time above zero."),
+            )
         self._add(
             name, IntervalTrigger(seconds=pause.total_seconds(), timezone=ZoneInfo("UTC")), call
         )
@@ -97,7 +101,9 @@ class Schedule:
 
     def _add(self, name: str, trigger: Any, call: Callable[[], None]) -> None:
         if self._scheduler.get_job(name) is not None:
-            raise SettingsError(f"Two schedules are called “{name}”.", "Rename one of them.")
+            raise SettingsError(
+                words("Two schedules are called “{name}”.", name=name), words("Rename one of them.")
+            )
         self._scheduler.add_job(call, trigger, id=name, name=name)
 
 
@@ -108,11 +114,11 @@ _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 def _cron(name: str, line: str, zone: str) -> CronTrigger:
     fields = line.split()
-    advice = (
-        "Write five fields, for example “0 9 * * mon-fri” for nine in the morning of working days."
-    )
+    advice = words("Write five fields, for example `0 9 * * mon-fri` (9:00 on working days).")
     if len(fields) != 5:
-        raise SettingsError(f"“{line}” of “{name}” is not a cron line.", advice)
+        raise SettingsError(
+            words("“{line}” of “{name}” is not a cron line.", line=line, name=name), advice
+        )
     minute, hour, day, month, weekday = fields
     try:
         return CronTrigger(
@@ -125,10 +131,19 @@ def _cron(name: str, line: str, zone: str) -> CronTrigger:
         )
     except ZoneInfoNotFoundError as error:
         raise SettingsError(
-            f"There is no time zone “{zone}”.", "Write for example Europe/Lisbon or UTC."
+            words("There is no time zone “{zone}”.", zone=zone),
+            words("Write for example Europe/Lisbon or UTC."),
         ) from error
     except ValueError as error:
-        raise SettingsError(f"“{line}” of “{name}” is not a cron line: {error}.", advice) from error
+        raise SettingsError(
+            words(
+                "“{line}” of “{name}” is not a cron line: {reason}.",
+                line=line,
+                name=name,
+                reason=str(error),
+            ),
+            advice,
+        ) from error
 
 
 def _weekdays(field: str) -> str:

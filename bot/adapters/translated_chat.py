@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bot.adapters.language import Language, Languages
 from bot.domain.card import Card, Form
+from bot.domain.message import Message
 from bot.ports import Chat, MessageRef, Urgency
 from bot.ports.chat import Lost, Shown
 
@@ -79,6 +80,10 @@ class TranslatedChat:
     def locale_of(self, user: str) -> str:
         """The locale of a person; '' when there is nothing to choose from."""
         return self._chat.locale_of(user) if len(self._languages.available) > 1 else ""
+
+    def in_words(self, user: str, message: Message) -> str:
+        """A message as one person reads it, for what is answered without a card."""
+        return str(self._language(user).shown(message))
 
     def _language(self, user: str) -> Language:
         return self._languages.of(self.locale_of(user))

@@ -243,6 +243,9 @@ class ManyField:
 FormField = TextField | ChoiceField | ManyField
 
 
+CANCEL = words("Cancel")
+
+
 @dataclass(frozen=True, slots=True)
 class Form:
     """A dialog. ``action`` names who takes the answer; ``hidden`` comes back with it."""
@@ -253,6 +256,7 @@ class Form:
     fields: tuple[FormField, ...]
     intro: tuple[Element, ...] = ()
     hidden: str = ""
+    close: Line = CANCEL
 
 
 def error_card(text: Message, advice: Message = "") -> Card:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from bot.domain.definition import Definition
+from bot.domain.message import Message
 from bot.domain.operation import Event, Operation, Proposed, State
 from bot.ports.chat import MessageRef, Request
 from bot.ports.power import Holds
@@ -137,7 +138,7 @@ class Store(Holds, Protocol):
         """When a bot was last at work on this database; None when that was never noted."""
         ...
 
-    def broken_link(self, *, whole: bool = True) -> str:
+    def broken_link(self, *, whole: bool = True) -> Message:
         """The first event whose hash chain does not hold, told in words; '' when it holds.
 
         Args:

@@ -83,7 +83,7 @@ def test_a_slip_in_a_drawing_is_named_with_its_file_and_line(tmp_path: Path) -> 
         DroverError, match=r"c\.txt: Line 2: host-b needs CPUs and memory"
     ) as caught:
         snapshot_from(tmp_path / "c.txt", reader())
-    assert "host-b 16cpu 64G" in caught.value.advice
+    assert "host-b 16cpu 64G" in str(caught.value.advice)
 
 
 def test_what_check_saved_comes_back_as_it_was(tmp_path: Path) -> None:

@@ -27,16 +27,16 @@ may = ["*"]
 """
 TOKENS = {"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_APP_TOKEN": "xapp-1"}
 CASES = {
-    "nothing": (None, {}, "There is no configuration", "Copy config/drover.example.toml"),
-    "broken": ("zone = \nreplica = 1\n", {}, "line 1", "See config/drover.example.toml"),
+    "nothing": (None, {}, "There is no configuration", "Copy `config/drover.example.toml`"),
+    "broken": ("zone = \nreplica = 1\n", {}, "line 1", "See `config/drover.example.toml`"),
     "slip": (
         "[slack]\naprovals_channel = 1\n",
         {},
         "aprovals_channel: there is no such key",
         "“approvals_channel”",
     ),
-    "no hosts": (SLACK, {}, "No [[hosts]]", "name your hosts"),
-    "no token": (WHOLE, {}, "secret bot_token is missing", "Set SLACK_BOT_TOKEN"),
+    "no hosts": (SLACK, {}, "No `[[hosts]]`", "add your hosts"),
+    "no token": (WHOLE, {}, "secret bot_token is missing", "Set `SLACK_BOT_TOKEN`"),
     "database": (
         WHOLE,
         {**TOKENS, "DATABASE_URL": "postgresql://u:secret@127.0.0.1:1/d"},
@@ -46,8 +46,8 @@ CASES = {
     "folder": (
         WHOLE,
         {**TOKENS, "DATABASE_URL": "sqlite:////proc/none/d.sqlite"},
-        "cannot be made",
-        "Correct database.url",
+        "cannot be created",
+        "Correct `database.url`",
     ),
 }
 
@@ -96,7 +96,7 @@ def test_what_means_nothing_without_a_configuration_says_so_and_makes_nothing(
     done = called(tmp_path, *line.split())
     assert (done.returncode, done.stdout) == (2, "")
     assert "There is no configuration config/drover.toml" in done.stderr
-    assert "Copy config/drover.example.toml there" in done.stderr
+    assert "Copy `config/drover.example.toml` there" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
@@ -117,7 +117,7 @@ def test_a_look_at_a_database_that_is_not_there_is_no_assurance(line: str, tmp_p
     done = called(tmp_path, "--config", "drover.toml", *line.split())
     assert (done.returncode, done.stdout) == (2, "")
     assert (
-        f"There is no database at sqlite:///{tmp_path}/var/d.sqlite. Correct database.url"
+        f"There is no database at sqlite:///{tmp_path}/var/d.sqlite. Correct `database.url`"
         in done.stderr
     )
     assert [each.name for each in tmp_path.iterdir()] == ["drover.toml"]

@@ -96,5 +96,5 @@ def test_with_postgresql_the_health_file_lies_where_only_the_bot_writes(
     folder = health_file(settings).parent
     assert (folder.parent, folder.stat().st_mode & 0o777) == (tmp_path, 0o700)
     folder.chmod(0o777)
-    with pytest.raises(StoreError, match="not a folder of the bot's user alone"):
+    with pytest.raises(StoreError, match="Other users can write in"):
         health_file(settings)

@@ -374,7 +374,7 @@ def test_a_migration_can_be_cancelled(stage: Stage) -> None:
         stage.hypervisor.cancel_job(A, vm.uuid)
         error = under_way.end()
     assert isinstance(error, HypervisorError)
-    assert error.text.startswith(f"{vm.name} did not move")
+    assert str(error.text).startswith(f"{vm.name} did not move")
     assert error.advice
     assert states(stage, vm.uuid) == (VmState.RUNNING, None, None)
 

@@ -125,7 +125,7 @@ class Scene:
 
     @contextmanager
     def database_locked(self) -> Iterator[None]:
-        """Another program holds the database."""
+        """Another program locks the database."""
         with closing(
             sqlite3.connect(self.database, isolation_level=None, timeout=20)
         ) as connection:

@@ -17,7 +17,7 @@ def test_a_second_bot_is_refused_and_the_file_is_missed_when_it_is_gone(
     assert stage.bot.command("health").returncode == 0
     again = stage.bot.command("run")
     assert again.returncode == 2
-    assert f"process {stage.bot.pid}, runs on the database" in again.stderr
+    assert f"process {stage.bot.pid}) already uses the database" in again.stderr
     file = tmp_path / "drover.sqlite"
     assert {each.stat().st_mode & 0o077 for each in tmp_path.glob("drover.sqlite*")} == {0}
     away = tmp_path / "away.sqlite"

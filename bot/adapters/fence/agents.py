@@ -14,6 +14,7 @@ import subprocess
 
 from bot.adapters.fence.device import Answer, FenceAddress
 from bot.domain.errors import PowerError
+from bot.domain.message import Duration, words
 from bot.domain.power import Power
 
 # Agents that read the power of a machine or an outlet from a controller apart from the host. Not
@@ -53,7 +54,10 @@ def complaint(address: FenceAddress) -> str:
         {"systems_uri", "systems-uri"} & set(address.options)
     ):
         # Without it the agent switches off the last system that the controller lists.
-        return "fence_redfish needs the option systems_uri: without it the agent picks a machine itself"
+        return (
+            "fence_redfish needs the option systems_uri: without it the agent picks a "
+            "machine itself"
+        )
     return ""
 
 
@@ -67,7 +71,11 @@ class FenceAgent:
     def __init__(self, address: FenceAddress) -> None:
         if problem := complaint(address):
             raise PowerError(
-                f"The power controller {address.device.name} cannot be used: {problem}."
+                words(
+                    "The power controller {name} cannot be used: {problem}.",
+                    name=address.device.name,
+                    problem=problem,
+                )
             )
         self._address = address
 
@@ -87,7 +95,11 @@ class FenceAgent:
         code, said = self._run("on" if on else "off")
         if code:
             raise PowerError(
-                f"{self._address.device.name} did not take the order: {said or f'it ended with {code}'}."
+                words(
+                    "{name} did not carry out the power command: {reason}.",
+                    name=self._address.device.name,
+                    reason=said or words("it ended with {code}", code=code),
+                )
             )
 
     def _run(self, action: str) -> tuple[int, str]:
@@ -99,7 +111,8 @@ class FenceAgent:
         program = shutil.which(self._address.agent, path=_PATH)
         if program is None:
             raise PowerError(
-                f"{self._address.agent} is not installed here", "Install the package fence-agents."
+                words("{agent} is not installed here", agent=self._address.agent),
+                words("Install the package fence-agents."),
             )
         options = {**self._address.options, "action": action}
         if self._address.password:
@@ -120,7 +133,11 @@ class FenceAgent:
             )
         except OSError as error:
             raise PowerError(
-                f"{self._address.agent} cannot be started: {error.strerror}"
+                words(
+                    "{agent} cannot be started: {reason}",
+                    agent=self._address.agent,
+                    reason=str(error.strerror),
+                )
             ) from error
         with process:
             try:
@@ -129,7 +146,9 @@ class FenceAgent:
                 # With what it started: an ipmitool that lives on would hold the pipes, and still
                 # carry out the order.
                 os.killpg(process.pid, signal.SIGKILL)
-                raise PowerError(f"no answer in {self._address.deadline:g} s") from error
+                raise PowerError(
+                    words("no answer within {time}", time=Duration(self._address.deadline))
+                ) from error
         return process.returncode, self._last_line(err or out)
 
     def _last_line(self, said: str) -> str:

@@ -11,6 +11,7 @@ from bot.adapters.fence import agents, redfish
 from bot.adapters.fence.device import REDFISH, Agent, Answer, FenceAddress
 from bot.adapters.workers import Workers
 from bot.domain.errors import PowerError
+from bot.domain.message import Duration, words
 from bot.domain.power import Device, Power, Reading
 from bot.ports.clock import Clock
 
@@ -81,7 +82,7 @@ class FenceControl:
         deadline = self._addresses[key].deadline
         with self._lock:
             if key in self._busy:
-                raise PowerError("its last call has not ended yet")
+                raise PowerError(words("its last call has not ended yet"))
             self._busy.add(key)
             workers = self._workers.setdefault(key, Workers(f"power-{device.name}", 1))
 
@@ -96,7 +97,7 @@ class FenceControl:
             # The agents have the same deadline; this one is for what does not keep to it.
             return workers.submit(free_after).result(deadline + 1.0)
         except NoAnswer as error:
-            raise PowerError(f"no answer in {deadline:g} s") from error
+            raise PowerError(words("no answer within {time}", time=Duration(deadline))) from error
 
 
 def _agent(address: FenceAddress) -> Agent:

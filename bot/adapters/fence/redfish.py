@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bot.adapters.fence.device import Answer, FenceAddress
 from bot.domain.errors import PowerError
+from bot.domain.message import words
 from bot.domain.power import Power
 
 if TYPE_CHECKING:
@@ -44,7 +45,11 @@ class RedfishAgent:
     def __init__(self, address: FenceAddress) -> None:
         if problem := complaint(address):
             raise PowerError(
-                f"The power controller {address.device.name} cannot be used: {problem}."
+                words(
+                    "The power controller {name} cannot be used: {problem}.",
+                    name=address.device.name,
+                    problem=problem,
+                )
             )
         self._address = address
 
@@ -77,7 +82,11 @@ class RedfishAgent:
                 system.reset_system(sushy.ResetType.ON if on else sushy.ResetType.FORCE_OFF)
         except (sushy.exceptions.SushyError, OSError, ValueError) as error:
             raise PowerError(
-                f"{self._address.device.name} did not take the order: {_short(error)}."
+                words(
+                    "{name} did not carry out the power command: {reason}.",
+                    name=self._address.device.name,
+                    reason=_short(error),
+                )
             ) from error
 
     def _system(self) -> Any:
@@ -88,7 +97,9 @@ class RedfishAgent:
             import sushy
             from sushy import auth
         except ImportError as error:
-            raise PowerError("sushy is not installed", "Install kvm-drover[redfish].") from error
+            raise PowerError(
+                words("sushy is not installed"), words("Install kvm-drover[redfish].")
+            ) from error
         options = self._address.options
         verify: bool | str = options.get("ca_file") or options.get("insecure") not in {
             "1",

@@ -24,16 +24,17 @@ from bot.adapters.libvirt.transport.connections import (
     Pending,
     open_connection,
 )
-from bot.adapters.libvirt.transport.errors import advice, refusal, said
+from bot.adapters.libvirt.transport.errors import advice, refusal, reported
 from bot.adapters.libvirt.transport.parts import NONSENSE, count, nonsense
 from bot.adapters.libvirt.write import jobs
 from bot.adapters.libvirt.write.guests import LibvirtGuests
 from bot.adapters.powers import NoPowers, with_proofs
 from bot.domain.cluster import Disk, Host, Job, Scheduler, Seen, Sighting, Snapshot, Vm, VmDetail
 from bot.domain.errors import HostUnreachableError, HypervisorError, UnknownNameError
+from bot.domain.message import Code, Message, words
 from bot.domain.steps import MigrateVm
 from bot.domain.storage import asked_disks, copied_disks, is_medium, local_disks, pool_of
-from bot.domain.words import nearest
+from bot.domain.words import command, nearest
 from bot.ports import Clock
 from bot.ports.guests import Volume
 from bot.ports.power import Powers
@@ -128,7 +129,12 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
             HypervisorError: libvirt's refusal or failure, with advice.
         """
         source, target = self._reader(move.source), self._reader(move.target)
-        what = f"{move.name} did not move from {move.source} to {move.target}"
+        what = words(
+            "{vm} did not move from {source} to {target}",
+            vm=move.name,
+            source=move.source,
+            target=move.target,
+        )
         # A connection of its own: the call blocks for as long as the migration lasts.
         connection = source.act.ask(lambda _: open_connection(source.address.uri))
         try:
@@ -157,7 +163,7 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
         finally:
             _hang_up(connection)
 
-    def _to_copy(self, move: MigrateVm, detail: VmDetail, what: str) -> tuple[Disk, ...]:
+    def _to_copy(self, move: MigrateVm, detail: VmDetail, what: Message) -> tuple[Disk, ...]:
         """The disks that a migration copies, checked right before it: asked to copy none, libvirt would copy all.
 
         Raises:
@@ -168,13 +174,21 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
         disks = copied_disks(self._reader(move.source).last.host, detail)
         if not disks:
             raise HypervisorError(
-                f"{what}: it has no disk of its own to copy.", "Ask again without `--copy-storage`."
+                words("{what}: it has no local disk to copy.", what=what),
+                words("Ask again without `--copy-storage`."),
             )
         if there := self._volumes_at(move.target, disks):
             raise HypervisorError(
-                f"{what}: {move.target} already has {', '.join(f'{each.pool}/{each.name}' for each in there)}.",
-                "Nothing is copied over a file that is there. If both hosts share it, declare it in the "
-                "configuration: `[[pools]]` with `shared = true`.",
+                words(
+                    "{what}: {target} already has {names}.",
+                    what=what,
+                    target=move.target,
+                    names=[f"{each.pool}/{each.name}" for each in there],
+                ),
+                words(
+                    "Drover does not overwrite existing files. If both hosts share it, "
+                    "declare it in the configuration: `[[pools]]` with `shared = true`."
+                ),
             )
         return disks
 
@@ -199,7 +213,7 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
         pools = {_pools_of(source, target, disk) for disk in files}
         if not files:
             return True
-        what = "Storage cannot be compared"
+        what = words("Storage cannot be compared")
         with (
             self._at_length(move.source, what) as here,
             self._at_length(move.target, what) as there,
@@ -217,7 +231,7 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
             self._ask(
                 name,
                 lambda connection: _detail(connection, move.uuid),
-                f"{name} tells no definition",
+                words("The definition on {host} could not be read", host=name),
             )
             for name in (move.source, move.target)
         )
@@ -228,13 +242,17 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
         """The volumes of a host at the places of disks, however long its pools take to be read again."""
         if not disks:
             return ()
-        with self._at_length(host, f"{host} tells no volumes") as connection:
+        with self._at_length(
+            host, words("The volumes of {host} could not be read", host=host)
+        ) as connection:
             return volumes_at(connection, disks)
 
     def job(self, host: str, uuid: str) -> Job | None:
         """Progress of a migration out of ``host``; None when there is none. See the port."""
         return self._ask(
-            host, lambda connection: _progress(connection, uuid), f"{host} tells no progress"
+            host,
+            lambda connection: _progress(connection, uuid),
+            words("The progress on {host} could not be read", host=host),
         )
 
     def last_job(self, host: str, uuid: str) -> Job | None:
@@ -242,14 +260,19 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
 
         ``expected_downtime`` is then the pause it truly had, in seconds.
         """
-        return self._on(host, uuid, jobs.completed, f"{host} tells nothing of the last migration")
+        return self._on(
+            host,
+            uuid,
+            jobs.completed,
+            words("The result of the last migration could not be read from {host}", host=host),
+        )
 
     def cancel_job(self, host: str, uuid: str) -> None:
         """Ask for a migration's end.
 
         Nothing happens when no job is active (any more); see the port.
         """
-        self._on(host, uuid, _abort, "The migration cannot be cancelled")
+        self._on(host, uuid, _abort, words("The migration cannot be cancelled"))
 
     def start_postcopy(self, host: str, uuid: str) -> None:
         """Switch a running migration to post-copy; see the port."""
@@ -257,21 +280,21 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
             host,
             uuid,
             lambda domain: domain.migrateStartPostCopy(0),
-            "The migration cannot go to post-copy",
+            words("The migration cannot switch to post-copy"),
         )
 
     def raise_downtime(self, host: str, uuid: str, milliseconds: int) -> None:
         """Allow a migration a longer pause; see the port."""
-        what = "The pause at the migration's end cannot be changed"
+        what = words("The maximum downtime of the migration cannot be changed")
         self._on(host, uuid, lambda domain: domain.migrateSetMaxDowntime(milliseconds, 0), what)
 
     def pause(self, host: str, uuid: str) -> None:
         """Pause a guest; one that is paused stays so."""
-        self._on(host, uuid, lambda domain: domain.suspend(), "The guest cannot be paused")
+        self._on(host, uuid, lambda domain: domain.suspend(), words("The VM cannot be paused"))
 
     def resume(self, host: str, uuid: str) -> None:
         """Let a guest go on; one that runs goes on running."""
-        self._on(host, uuid, _resume, "The guest cannot go on")
+        self._on(host, uuid, _resume, words("The VM cannot be resumed"))
 
     def set_autostart(self, host: str, uuid: str, *, on: bool) -> None:
         """Set or clear start at boot."""
@@ -279,13 +302,15 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
             host,
             uuid,
             lambda domain: domain.setAutostart(int(on)),
-            "Start at boot cannot be changed",
+            words("Autostart cannot be changed"),
         )
 
     def autostart(self, host: str, uuid: str) -> bool:
         """Whether the guest starts at boot."""
         return bool(
-            self._on(host, uuid, lambda domain: domain.autostart(), "Start at boot cannot be read")
+            self._on(
+                host, uuid, lambda domain: domain.autostart(), words("Autostart cannot be read")
+            )
         )
 
     def set_scheduler(self, host: str, uuid: str, scheduler: Scheduler) -> None:
@@ -296,18 +321,23 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
                 host,
                 uuid,
                 lambda domain: _set_scheduler(domain, chosen),
-                "The CPU limits cannot be set",
+                words("The CPU limits cannot be set"),
             )
 
     def scheduler(self, host: str, uuid: str) -> Scheduler:
         """The parameters in force; a ceiling of −1 is none."""
-        return self._on(host, uuid, _scheduler, "The CPU limits cannot be read")
+        return self._on(host, uuid, _scheduler, words("The CPU limits cannot be read"))
 
     def cpu_seconds(self, host: str, uuid: str) -> float:
         """CPU time the guest has used on this host since it started or arrived there."""
         return (
             float(
-                self._on(host, uuid, lambda domain: domain.info()[4], "The CPU time cannot be read")
+                self._on(
+                    host,
+                    uuid,
+                    lambda domain: domain.info()[4],
+                    words("The CPU time cannot be read"),
+                )
             )
             / 1e9
         )
@@ -327,13 +357,15 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
     def _reader(self, host: str) -> HostReader:
         reader = self._readers.get(host)
         if reader is None:
-            raise UnknownNameError(f"There is no host “{host}”.", nearest(host, self._readers))
+            raise UnknownNameError(
+                words("There is no host “{host}”.", host=host), nearest(host, self._readers)
+            )
         return reader
 
-    def _on(self, host: str, uuid: str, call: Callable[[Domain], T], what: str) -> T:
+    def _on(self, host: str, uuid: str, call: Callable[[Domain], T], what: Message) -> T:
         return self._ask(host, lambda connection: call(connection.lookupByUUIDString(uuid)), what)
 
-    def _ask(self, host: str, question: Callable[[Connection], T], what: str) -> T:
+    def _ask(self, host: str, question: Callable[[Connection], T], what: Message) -> T:
         try:
             return self._reader(host).act.ask(question)
         except libvirt.libvirtError as error:
@@ -391,15 +423,29 @@ def _sighting(host: str, pending: Pending[tuple[int, int] | None], until: float)
     return Sighting(host, reachable=True, state=state, paused_by=paused_by)
 
 
-def _migration_error(error: Any, move: MigrateVm, what: str, *, alive: bool) -> HypervisorError:
+def _migration_error(error: Any, move: MigrateVm, what: Message, *, alive: bool) -> HypervisorError:
     if not alive:
         return HostUnreachableError(
-            f"The connection to {move.source} broke while {move.name} was moving: {said(error)}.",
-            "The migration may go on without us; look for the guest on both hosts.",
+            words(
+                "The connection to {source} broke while {vm} was migrating: {reason}.",
+                source=move.source,
+                vm=move.name,
+                reason=reported(error),
+            ),
+            words(
+                "The migration may continue. Check on which host the VM is: {where}.",
+                where=Code(command("where {}", move.name)),
+            ),
         )
     if error.get_error_code() == libvirt.VIR_ERR_MIGRATE_PERSIST_FAILED:
         return HypervisorError(
-            f"{move.name} moved to {move.target}, but: {said(error)}.", advice(error, move)
+            words(
+                "{vm} moved to {target}, but: {reason}.",
+                vm=move.name,
+                target=move.target,
+                reason=reported(error),
+            ),
+            advice(error, move),
         )
     return refusal(error, what, move)
 
@@ -408,7 +454,7 @@ def _hang_up(connection: Connection) -> None:
     try:
         connection.close()
     except libvirt.libvirtError as error:
-        raise refusal(error, "A connection could not be closed") from error
+        raise refusal(error, words("A connection could not be closed")) from error
 
 
 def _progress(connection: Connection, uuid: str) -> Job | None:

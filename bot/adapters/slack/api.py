@@ -15,6 +15,7 @@ from slack_sdk.errors import SlackApiError, SlackRequestError
 
 from bot.adapters.slack.pacer import Pacer
 from bot.domain.errors import ChatError, ChatRefusedError
+from bot.domain.message import words
 from bot.ports.chat import Urgency
 
 log = structlog.get_logger()
@@ -30,20 +31,27 @@ _SERVER_FAULTS = frozenset(
     {"internal_error", "fatal_error", "service_unavailable", "request_timeout"}
 )
 _ADVICE = {
-    "not_in_channel": "Invite the bot to the channel: /invite @Drover.",
-    "channel_not_found": "Check the channel's id in the configuration, and invite the bot to it.",
-    "is_archived": "Choose a channel that is not archived.",
-    "missing_scope": "Install the app again with the manifest that `drover manifest` prints.",
-    "invalid_auth": "Check the bot token.",
-    "not_authed": "Set the bot token.",
-    "account_inactive": "The app was taken out of the workspace; install it again.",
-    "not_allowed_token_type": "The bot token begins with xoxb-, the app-level token with xapp-: are they swapped?",
-    "token_revoked": "The token was revoked; install the app again.",
-    "expired_trigger_id": "It took too long to open; press the button again.",
-    "trigger_expired": "It took too long to open; press the button again.",
-    "invalid_trigger_id": "It took too long to open; press the button again.",
-    "exchanged_trigger_id": "It was already opened; press the button again.",
-    "message_not_found": "The message was deleted; ask for the operation anew.",
+    "not_in_channel": words("Invite the bot to the channel: `/invite @Drover`."),
+    "channel_not_found": words(
+        "Check the channel id in the configuration, and invite the bot to the channel."
+    ),
+    "is_archived": words("Choose a channel that is not archived."),
+    "missing_scope": words(
+        "Install the app again with the manifest that `drover manifest` prints."
+    ),
+    "invalid_auth": words("Check the bot token."),
+    "not_authed": words("Set the bot token."),
+    "account_inactive": words("The app was removed from the workspace. Install it again."),
+    "not_allowed_token_type": words(
+        "A bot token begins with `xoxb-`, an app-level token with `xapp-`. Check that "
+        "they are not swapped."
+    ),
+    "token_revoked": words("The token was revoked. Install the app again."),
+    "expired_trigger_id": words("It took too long to open. Press the button again."),
+    "trigger_expired": words("It took too long to open. Press the button again."),
+    "invalid_trigger_id": words("It took too long to open. Press the button again."),
+    "exchanged_trigger_id": words("It was already opened. Press the button again."),
+    "message_not_found": words("The message was deleted. Make the request again."),
 }
 
 
@@ -167,12 +175,15 @@ def _judged(name: str, error: SlackApiError) -> _Fault:
     code = str(response.get("error", ""))
     status = int(getattr(response, "status_code", 0) or 0)
     if status == 429 or code in ("ratelimited", "rate_limited"):
-        limited = SlackLimitedError("Slack is limiting the bot's messages.", "Wait a few minutes.")
+        limited = SlackLimitedError(
+            words("Slack limits the messages of the bot."), words("Wait a few minutes.")
+        )
         limited.__cause__ = error
         return _Fault(limited, pause=_retry_after(response.headers))
     if status >= 500 or code in _SERVER_FAULTS or not re.fullmatch(r"[a-z0-9_]+", code):
         unsure = SlackUnsureError(
-            f"Slack failed at {name} ({status or code[:80]}).", "Try again in a moment."
+            words("Slack failed at {method} ({code}).", method=name, code=str(status or code[:80])),
+            words("Try again in a moment."),
         )
         unsure.__cause__ = error
         return _Fault(unsure)
@@ -202,7 +213,10 @@ def _retry_after(headers: Any) -> float:
 
 def _lost(name: str, error: Exception) -> _Fault:
     said = error.reason if isinstance(error, URLError) else error
-    unsure = SlackUnsureError(f"Slack does not answer {name}: {said}.", "Try again in a moment.")
+    unsure = SlackUnsureError(
+        words("Slack does not answer {method}: {reason}.", method=name, reason=str(said)),
+        words("Try again in a moment."),
+    )
     unsure.__cause__ = error
     never_sent = isinstance(error, URLError) and isinstance(error.reason, ConnectionRefusedError)
     return _Fault(unsure, harmless=never_sent)

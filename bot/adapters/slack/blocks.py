@@ -38,7 +38,7 @@ from slackblocks import (
 from slackblocks import Button as ButtonElement
 
 from bot.adapters.slack import charts, limits
-from bot.adapters.slack.plaintext import lines_of, more_rows, notification, padded
+from bot.adapters.slack.plaintext import lines_of, more_rows, notification, padded, titled
 from bot.adapters.slack.text import cut, is_user, mrkdwn, parts, pieces, plain, said, unpictured
 from bot.domain.card import (
     Button,
@@ -175,14 +175,18 @@ class Page:
             return _in_text(list_)
         first, items = _window(list_.items)
         whole = plain(list_.title)
-        title = whole if len(items) == len(list_.items) else f"{whole} · from step {first + 1}"
+        title = (
+            whole
+            if len(items) == len(list_.items)
+            else _part_of(whole, first + 1, first + len(items), len(list_.items))
+        )
         tasks = [
             TaskCardBlock(
                 f"step-{first + index}", cut(plain(line), limits.TASK) or "–", status=STATUS[mark]
             )
             for index, (mark, line) in enumerate(items)
         ]
-        return [PlanBlock(cut(title, limits.TASK) or "Steps", tasks)]
+        return [PlanBlock(cut(title, limits.TASK) or "–", tasks)]
 
     def _chart(self, chart: Chart) -> list[Block]:
         if chart in self._files:
@@ -200,15 +204,20 @@ class Page:
     def _picture(self, key: Picture | Chart, alt: str, title: str) -> list[Block]:
         file = self._files.get(key)
         if not file:
-            return _context((f"[{title or 'Picture'}] {alt}",))
+            return _context((titled(title, alt),))
         heading = as_plain(title, limits.ALT) if title.strip() else None
         return [
             ImageBlock(
-                alt_text=cut(alt, limits.ALT) or "Picture",
+                alt_text=cut(alt, limits.ALT) or "–",
                 title=heading,
                 slack_file=SlackFile(None, file),
             )
         ]
+
+
+def _part_of(title: str, first: int, last: int, whole: int) -> str:
+    """The title of a list of which a part is shown, in numbers alone: ``Drain host-a · 6–55 / 80``."""
+    return f"{title} · {first}–{last} / {whole}"
 
 
 def _window(items: tuple[tuple[Mark, Line], ...]) -> tuple[int, tuple[tuple[Mark, Line], ...]]:

@@ -63,7 +63,7 @@ def native(chart: Chart) -> DataVisualizationBlock | None:
     ]
     kind = LineChart if chart.kind == "line" else BarChart
     axes = AxisConfig(labels, y_label=cut(seemly(chart.unit), TITLE) or None)
-    return DataVisualizationBlock(cut(plain(chart.title), TITLE) or "Chart", kind(series, axes))
+    return DataVisualizationBlock(cut(plain(chart.title), TITLE) or "–", kind(series, axes))
 
 
 def distinct(names: tuple[str, ...] | list[str]) -> list[str]:

@@ -16,6 +16,7 @@ import structlog
 from slack_sdk import WebClient
 from slackblocks import InvalidUsageError
 
+from bot.adapters.language import Language, Languages
 from bot.adapters.slack import charts, fit_blocks
 from bot.adapters.slack.api import Known, SlackRefusedError, SlackUnsureError, call
 from bot.adapters.slack.blocks import (
@@ -38,6 +39,7 @@ from bot.adapters.slack.plaintext import told
 from bot.adapters.slack.text import is_user, plain
 from bot.domain.card import Card, Chart, Context, Form, Picture
 from bot.domain.errors import ChatError
+from bot.domain.message import words
 from bot.ports import MessageRef, Urgency
 from bot.ports.chat import Lost, Shown
 
@@ -54,7 +56,7 @@ REFUSED_BLOCKS = frozenset(
         "msg_too_long",
     }
 )
-PICTURE_ELSEWHERE = "The picture is in your direct messages with the app."
+PICTURE_ELSEWHERE = words("The picture is in your direct messages with the app.")
 NO_WRITING = frozenset({"is_archived", "channel_not_found", "not_in_channel", "ekm_access_denied"})
 SEARCHED_SECONDS = 24 * 3600.0
 """How far back a key is looked for: a crash is over long before."""
@@ -80,6 +82,7 @@ class SlackChat:
         group_cache: seconds for which user groups are remembered.
         progress_every: seconds between two edits of one message that are progress.
         pacer: how often which method may be called.
+        languages: for the few words that are its own.
     """
 
     def __init__(
@@ -89,7 +92,9 @@ class SlackChat:
         group_cache: float = 300.0,
         progress_every: float = 2.0,
         pacer: Pacer | None = None,
+        languages: Languages | None = None,
     ) -> None:
+        self._languages = languages or Languages()
         self._client = client
         self._pacer = pacer or Pacer()
         self._groups = Groups(client, self._pacer, group_cache)
@@ -132,7 +137,7 @@ class SlackChat:
                 self._client.chat_postEphemeral,
                 channel=channel,
                 user=me.user,
-                text="Drover can write here.",
+                text="Drover can write here.",  # no message: only the bot itself could see it
             )
         except SlackRefusedError as error:
             if error.code in NO_WRITING or error.code.startswith("restricted_action"):
@@ -204,7 +209,8 @@ class SlackChat:
             return
         if pictures(card):  # Slack shares no file in an ephemeral message
             self.tell(user, card)
-            card = _in_words(card)
+            language = self._languages.of(self._locales.of(user))
+            card = _in_words(card, language)
 
         def send(text: str, blocks: list[Json]) -> None:
             self._call(
@@ -246,7 +252,12 @@ class SlackChat:
             view = modal(form)
         except InvalidUsageError as error:
             raise ChatError(
-                f"The form “{form.title}” cannot be shown: {error}", "Use the command instead."
+                words(
+                    "The form “{title}” cannot be shown: {reason}",
+                    title=form.title,
+                    reason=str(error),
+                ),
+                words("Use the command instead."),
             ) from error
         self._call(
             self._client.views_open,
@@ -345,7 +356,7 @@ class SlackChat:
             if drawn and refusal is not None:
                 self._native_charts = False  # this workspace draws no charts; do not ask again
             return answer
-        raise refusal or ChatError("There was nothing to send.")
+        raise refusal or ChatError(words("There was nothing to send."))
 
     def _send_with_files(
         self, text: str, blocks: list[Json], send: Callable[[str, list[Json]], Any]
@@ -546,12 +557,12 @@ class SlackChat:
         return None
 
 
-def _in_words(card: Card) -> Card:
+def _in_words(card: Card, language: Language) -> Card:
     """A card whose pictures are told, and where they are to be seen."""
     told_of = [
         Context((each.alt,)) if isinstance(each, Picture) else each for each in card.elements
     ]
-    return replace(card, elements=(*told_of, Context((PICTURE_ELSEWHERE,))))
+    return replace(card, elements=(*told_of, Context((language.shown(PICTURE_ELSEWHERE),))))
 
 
 _QUIET = {"unfurl_links": False, "unfurl_media": False}

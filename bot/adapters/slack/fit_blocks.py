@@ -11,7 +11,8 @@ from bot.adapters.slack import limits
 from bot.adapters.slack.text import cut
 
 Json = dict[str, Any]
-LEFT_OUT = "… the rest is left out: Slack takes no more in one message."
+LEFT_OUT = "[…]"
+"""Where Slack takes no more of a message: the sign of an omission in every language."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from slackblocks import (
     InputBlock,
     ModalView,
     Option,
-    PlainText,
     PlainTextInput,
     StaticMultiSelectMenu,
     StaticSelectMenu,
@@ -23,6 +22,7 @@ from bot.adapters.slack.blocks import Json, Page, as_json, as_plain, sections
 from bot.adapters.slack.text import literal, plain
 from bot.domain.card import ChoiceField, Form, FormField, Line, ManyField, TextField
 from bot.domain.errors import ChatError
+from bot.domain.message import words
 
 FORM = "form:"
 SOURCE = "source:"
@@ -37,7 +37,12 @@ def modal(form: Form) -> Json:
     """
     if len(form.hidden) > limits.HIDDEN:
         raise ChatError(
-            f"The form “{form.title}” hides more than {limits.HIDDEN} characters.", "Report this."
+            words(
+                "The form “{title}” has more than {n} hidden characters.",
+                title=form.title,
+                n=limits.HIDDEN,
+            ),
+            words("Report this as a bug."),
         )
     fields = [_input(field) for field in form.fields[: limits.VIEW_BLOCKS]]
     intro = Page("modal", {}).elements(form.intro)[: limits.VIEW_BLOCKS - len(fields)]
@@ -46,7 +51,7 @@ def modal(form: Form) -> Json:
             title=as_plain(form.title, limits.VIEW_TITLE),
             blocks=[*intro, *fields] or [DividerBlock()],
             submit=as_plain(form.submit, limits.VIEW_TITLE),
-            close=PlainText("Cancel"),
+            close=as_plain(form.close, limits.VIEW_TITLE),
             private_metadata=form.hidden or None,
             callback_id=f"{FORM}{form.action}",
         )
@@ -73,9 +78,7 @@ def _input(field: FormField) -> Block:
             )
         case ChoiceField():
             if not field.source and not field.options:
-                return sections(literal(f"{plain(field.label)}: there is nothing to choose from."))[
-                    0
-                ]
+                return sections(literal(f"{plain(field.label)}: –"))[0]
             return InputBlock(
                 label, _choice(field), block_id=field.name, optional=not field.required
             )
@@ -113,7 +116,7 @@ def option(value: str, text: Line) -> Option:
     """
     if not 0 < len(value) <= limits.OPTION_VALUE:
         raise ChatError(
-            f"“{value[:60]}…” cannot be offered as a choice.",
-            "Use the command instead of the form.",
+            words("“{value}…” is too long for a choice.", value=value[:60]),
+            words("Use the command instead of the form."),
         )
     return Option(as_plain(text, limits.OPTION_TEXT), value)

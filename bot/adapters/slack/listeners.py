@@ -30,6 +30,7 @@ from bot.adapters.slack.rate_limit import Pace, Paces
 from bot.adapters.slack.text import escaped
 from bot.domain.card import Card, error_card
 from bot.domain.errors import ChatError, DroverError
+from bot.domain.message import Message, Words, joined, words
 from bot.ports import Chat, Request
 
 if TYPE_CHECKING:
@@ -41,20 +42,24 @@ Json = dict[str, Any]
 Accept = Callable[[Request], bool]
 Choices = Callable[[str, str], Sequence[tuple[str, str]]]
 Reader = Callable[[], Request]
+InWords = Callable[[str, Message], str]
 
 ASKING = 1.5  # seconds that an ack may wait for whose member somebody is; Slack waits 3
 LOOK_AFTER_SOCKET = 3.0
-HANG_UP = 5.0  # seconds that closing the socket may take
 """Seconds between two looks whether the socket still lives; the SDK reconnects when it does not."""
+HANG_UP = 5.0  # seconds that closing the socket may take
 EVERYTHING = re.compile("")
-NOT_STORED = "Drover could not store your request, so nothing will be done: {why}"
-NOT_READ = "Drover could not read what Slack sent; nothing will be done. Try again, and tell its operators."
-TRY_AGAIN = "Try again in a moment."
-TOO_FAST = "You ask faster than Drover allows ({rate:g} requests a minute). Nothing was done; wait a little."
-STILL_TOO_FAST = "Still too fast. Nothing was done; wait a little."
-NOTHING_WRITTEN = "Please write something here."
-NOT_KNOWN = "Slack does not tell now whether you are a member of Drover's organisation. Try again in a moment."
-FOREIGN = "Drover takes requests only from members of its own workspace."
+NOT_READ = words(
+    "Drover could not read what Slack sent, so it did nothing. Try again, and tell the operators "
+    "of Drover."
+)
+TRY_AGAIN = words("Try again in a moment.")
+STILL_TOO_FAST = words("Still too many requests. Nothing was done. Wait a little.")
+NOTHING_WRITTEN = words("Please write something here.")
+NOT_KNOWN = words(
+    "Slack does not say whether you are a member of Drover's organisation. Try again in a moment."
+)
+FOREIGN = words("Drover accepts requests only from members of its own workspace.")
 
 
 def _hang_up(socket: SocketModeHandler) -> None:
@@ -72,8 +77,17 @@ def _hang_up(socket: SocketModeHandler) -> None:
 def _no_socket(error: Exception) -> ChatError:
     code = error.response.get("error") if isinstance(error, SlackApiError) else error
     return ChatError(
-        f"The socket to Slack does not open: {code}.",
-        "Check SLACK_APP_TOKEN: an app-level token (xapp-…) with the scope connections:write.",
+        words("The socket to Slack does not open: {code}.", code=str(code)),
+        words(
+            "Check `SLACK_APP_TOKEN`: an app-level token (`xapp-…`) with the scope "
+            "`connections:write`."
+        ),
+    )
+
+
+def _not_stored(why: Message, advice: Message) -> Words:
+    return words(
+        "Drover could not store your request, so it did nothing: {why}", why=joined((why, advice))
     )
 
 
@@ -109,6 +123,7 @@ class Listeners:
         enterprise: the organisation (E…) that the workspace is of, whose members may ask too.
         belongs: asks Slack of a person whom a payload of the organisation does not tell to be its
             member.
+        in_words: a message as a person reads it, for what an ack says.
     """
 
     def __init__(
@@ -125,6 +140,7 @@ class Listeners:
         per_minute: float = 30.0,
         enterprise: str = "",
         belongs: Belongs = lambda _: False,
+        in_words: InWords = lambda _, message: str(message),
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._credentials = credentials
@@ -137,6 +153,7 @@ class Listeners:
         self._command = command
         self._enterprise = enterprise
         self._belongs = belongs
+        self._in_words = in_words
         self._paces = Paces(per_minute)
         self._per_minute = per_minute
         self._now = now
@@ -155,7 +172,8 @@ class Listeners:
             )
         except (BoltError, SlackClientError, OSError) as error:
             raise ChatError(
-                f"Slack does not take the bot token: {error}", "Check SLACK_BOT_TOKEN."
+                words("Slack does not accept the bot token: {reason}", reason=str(error)),
+                words("Check `SLACK_BOT_TOKEN`."),
             ) from error
         app.command(command)(self._on_command)
         app.action(EVERYTHING)(self._on_action)
@@ -198,7 +216,8 @@ class Listeners:
         """
         if not self._credentials.signing_secret:
             raise ChatError(
-                "HTTP mode needs the app's signing secret.", "Set SLACK_SIGNING_SECRET."
+                words("HTTP mode needs the signing secret of the app."),
+                words("Set `SLACK_SIGNING_SECRET`."),
             )
         from bot.adapters.slack.http import HttpServer
 
@@ -206,8 +225,13 @@ class Listeners:
             self._server = HttpServer(self.app, host, port)
         except OSError as error:
             raise ChatError(
-                f"Cannot listen on {host}:{port}: {error}",
-                "Choose another slack.http_host or slack.http_port.",
+                words(
+                    "Cannot listen on {host}:{port}: {reason}.",
+                    host=host,
+                    port=str(port),
+                    reason=str(error),
+                ),
+                words("Choose another `slack.http_host` or `slack.http_port`."),
             ) from error
         return self._server
 
@@ -223,24 +247,26 @@ class Listeners:
     # -- the five listeners
 
     def _on_command(self, ack: Ack, body: Json) -> None:
-        why = self._taken(
-            body, lambda: payloads.from_command(body, self._now()), body.get("user_id", "")
-        )
-        ack(text=escaped(why), response_type="ephemeral") if why else ack()
+        person = body.get("user_id", "")
+        why = self._take(body, lambda: payloads.from_command(body, self._now()), person)
+        if why:
+            ack(text=escaped(self._in_words(person, why)), response_type="ephemeral")
+        else:
+            ack()
 
     def _on_action(self, ack: Ack, body: Json) -> None:
         person = body.get("user", {}).get("id", "")
-        why = self._taken(body, lambda: payloads.from_click(body, self._now()), person)
+        why = self._take(body, lambda: payloads.from_click(body, self._now()), person)
         ack()
         self._say(why, person, (body.get("channel") or {}).get("id", ""))
 
     def _on_view(self, ack: Ack, body: Json) -> None:
+        person = body.get("user", {}).get("id", "")
         if empty := payloads.blank(body["view"]):
-            ack(response_action="errors", errors=dict.fromkeys(empty, NOTHING_WRITTEN))
+            text = self._in_words(person, NOTHING_WRITTEN)
+            ack(response_action="errors", errors=dict.fromkeys(empty, text))
             return
-        why = self._taken(
-            body, lambda: payloads.from_form(body, self._now()), body.get("user", {}).get("id", "")
-        )
+        why = self._take(body, lambda: payloads.from_form(body, self._now()), person)
         field = next(
             (block["block_id"] for block in body["view"]["blocks"] if block.get("type") == "input"),
             None,
@@ -248,21 +274,21 @@ class Listeners:
         if not why:
             ack()
         elif field:
-            ack(response_action="errors", errors={field: why})
+            ack(response_action="errors", errors={field: self._in_words(person, why)})
         else:
             ack()
-            self._say(why, body.get("user", {}).get("id", ""), "")
+            self._say(why, person, "")
 
     def _on_event(self, ack: Ack, body: Json) -> None:
         event = body.get("event", {})
         person = event.get("user", "") if isinstance(event.get("user"), str) else ""
-        why = ""
+        why: Message = ""
         if event.get("type") == "app_home_opened" and event.get("tab") == "home":
-            why = self._taken(body, lambda: payloads.from_home(event, self._now()), person)
+            why = self._take(body, lambda: payloads.from_home(event, self._now()), person)
         elif event.get("type") in ("app_mention", "message") and payloads.is_for_us(
             event, self._bot_user
         ):
-            why = self._taken(
+            why = self._take(
                 body,
                 lambda: payloads.from_mention(event, self._bot_user, self._command, self._now()),
                 person,
@@ -272,18 +298,21 @@ class Listeners:
 
     def _on_options(self, ack: Ack, body: Json) -> None:
         person = (body.get("user") or {}).get("id", "")
-        ack(options=[] if self._stranger(body, person) else self._offered(body))
+        ack(options=[] if self._stranger(body, person) else self._options(body))
 
     # -- what they share
 
-    def _taken(self, body: Json, read: Reader, person: str) -> str:
+    def _take(self, body: Json, read: Reader, person: str) -> Message:
         """Store a request; '' when it is stored (or was before), else what to tell the person."""
         pace = self._paces.ask(person)
         if pace is Pace.TOLD:
             return STILL_TOO_FAST
         if pace is Pace.TOO_FAST:
             log.warning("requests refused: too fast", person=person)
-            return TOO_FAST.format(rate=self._per_minute)
+            return words(
+                "Too many requests: Drover allows {rate} a minute. Nothing was done. Wait a little.",
+                rate=self._per_minute,
+            )
         if why := self._stranger(body, person):
             log.warning("request from another workspace refused", person=person)
             return why
@@ -292,9 +321,9 @@ class Listeners:
         except Exception:  # a listener never raises; Slack's surprises are logged whole
             log.exception("request not understood", person=person, type=body.get("type"))
             return NOT_READ
-        return self._stored(request)
+        return self._store(request)
 
-    def _stranger(self, body: Json, person: str) -> str:
+    def _stranger(self, body: Json, person: str) -> Message:
         """Why somebody may ask for nothing at all; '' for a member.
 
         In doubt Slack is asked, and in doubt it is no.
@@ -312,19 +341,19 @@ class Listeners:
             )
             return NOT_KNOWN
 
-    def _stored(self, request: Request) -> str:
+    def _store(self, request: Request) -> Message:
         try:
             if self._accept(request):
                 self._wake()
         except DroverError as error:
             log.exception("request not stored", key=request.key)
-            return NOT_STORED.format(why=f"{error.text} {error.advice or TRY_AGAIN}")
+            return _not_stored(error.text, error.advice or TRY_AGAIN)
         except Exception as error:  # a listener never raises; the person is told
             log.exception("request not stored", key=request.key)
-            return NOT_STORED.format(why=f"{type(error).__name__}. {TRY_AGAIN}")
+            return _not_stored(f"{type(error).__name__}.", TRY_AGAIN)
         return ""
 
-    def _offered(self, body: Json) -> list[Json]:
+    def _options(self, body: Json) -> list[Json]:
         source = str(body.get("action_id", "")).removeprefix(SOURCE)
         try:
             found = self._choices(source, str(body.get("value") or ""))
@@ -334,7 +363,7 @@ class Listeners:
             log.exception("no choices", source=source)
             return []
 
-    def _say(self, text: str, person: str, channel: str, thread: str = "") -> None:
+    def _say(self, text: Message, person: str, channel: str, thread: str = "") -> None:
         """Tell a person aside, after the ack: it may take longer than Slack waits.
 
         A flood is answered once.

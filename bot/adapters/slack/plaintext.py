@@ -59,7 +59,7 @@ def _checklist(list_: Checklist) -> list[str]:
 
 
 def _picture(picture: Picture) -> list[str]:
-    return [literal(f"[{plain(picture.title) or 'Picture'}] {plain(picture.alt)}")]
+    return [literal(titled(plain(picture.title), plain(picture.alt)))]
 
 
 def _bar(bar: Bar) -> list[str]:
@@ -113,9 +113,14 @@ def _fitting(lines: list[str], room: int) -> list[str]:
     return kept
 
 
+def titled(title: str, text: str) -> str:
+    """Text with its title in brackets, where it has one."""
+    return f"[{title}] {text}" if title.strip() else text
+
+
 def more_rows(count: int) -> str:
-    """``… and 40 more rows``."""
-    return f"… and {count} more row{'' if count == 1 else 's'}"
+    """``… +40``: the rows left out, in a form that every language reads."""
+    return f"… +{count}"
 
 
 def padded(cells: Sequence[Line], width: int) -> list[Line]:

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from bot.domain.message import Message, Words, words
+
 
 @dataclass(frozen=True, slots=True)
 class Link:
@@ -27,9 +29,16 @@ class Link:
     previous: str
     hash: str
 
-    def __str__(self) -> str:
-        return (
-            f"Event {self.position} ({self.kind} of op-{self.operation}, by {self.by} at {self.at})"
+    @property
+    def message(self) -> Words:
+        """What people read of it."""
+        return words(
+            "Event {event} ({kind} of {operation}, by {by} at {at})",
+            event=str(self.position),
+            kind=self.kind,
+            operation=f"op-{self.operation}",
+            by=self.by,
+            at=self.at,
         )
 
 
@@ -49,7 +58,9 @@ class Proven:
     hash: str = ""
 
 
-def first_fault(links: Iterable[Link], position: int, end: str, proven: Proven = Proven()) -> str:
+def first_fault(
+    links: Iterable[Link], position: int, end: str, proven: Proven = Proven()
+) -> Message:
     """The first fault of the chain, told in words; '' when it holds.
 
     Args:
@@ -65,20 +76,37 @@ def first_fault(links: Iterable[Link], position: int, end: str, proven: Proven =
             return fault
         last, last_hash = link.position, link.hash
     if (last, last_hash) != (position, end):
-        return f"The chain ends at event {last}, but its head says event {position}: the end was cut off or replaced."
+        return words(
+            "The chain ends at event {last}, but its head says event {position}: the "
+            "end was cut off or replaced.",
+            last=str(last),
+            position=str(position),
+        )
     return ""
 
 
-def _fault(link: Link, last: int, last_hash: str) -> str:
+def _fault(link: Link, last: int, last_hash: str) -> Message:
     if link.position != last + 1:
-        return f"Event {last + 1} is missing; the next one stored is {link.position}."
+        return words(
+            "Event {event} is missing; the next one stored is {next}.",
+            event=str(last + 1),
+            next=str(link.position),
+        )
     if link.hash != digest(link.previous, link.position, link.operation, link.seq, link.data):
-        return f"{link} was changed after it was stored."
+        return words("{event} was changed after it was stored.", event=link.message)
     if link.previous != last_hash:
-        return f"{link} does not follow event {last}: one of the two was replaced."
+        return words(
+            "{event} does not follow event {last}: one of the two was replaced.",
+            event=link.message,
+            last=str(last),
+        )
     held: dict[str, Any] = json.loads(link.data)
     if (link.at, link.by, link.kind) != (held["at"], held["by"], held["is"]):
-        return (
-            f"{link} is labelled wrongly: it holds a {held['is']} by {held['by']} at {held['at']}."
+        return words(
+            "{event} is labelled wrongly: it holds {kind} by {by} at {at}.",
+            event=link.message,
+            kind=held["is"],
+            by=held["by"],
+            at=held["at"],
         )
     return ""

@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from bot.adapters.sql.same_file import SameFile
 from bot.domain.errors import StoreError
+from bot.domain.message import Message, Words, words
 
 # How surely a transaction must last. SURELY waits for the disk (power may fail); SOON survives the
 # end of the process, a kill -9 included, but a power cut may lose the last of them; READ changes
@@ -27,39 +28,55 @@ LONGEST = 10.0  # seconds to wait for this process's own other writers
 _turns: weakref.WeakKeyDictionary[sa.Pool, threading.Lock] = weakref.WeakKeyDictionary()
 _making = threading.Lock()
 
-_LOG = "See the log for the database's words."
-_HELD = "Another program holds the database; if this lasts, find it with `fuser` and end it."
-_FULL = "Free space where the database lies; nothing was changed."
-_WRITE = "Let the bot's user write the database and its directory."
+_LOG = words("See the log for the message of the database.")
+_HELD = words(
+    "Another program locks the database. If this continues, find it with `fuser` and stop it."
+)
+_FULL = words("Free space on the file system of the database. Nothing was changed.")
+_WRITE = words("Give the user of the bot write permission for the database and its directory.")
 _SQLITE_ADVICE = {
     sqlite3.SQLITE_BUSY: _HELD,
     sqlite3.SQLITE_LOCKED: _HELD,
     sqlite3.SQLITE_FULL: _FULL,
     sqlite3.SQLITE_READONLY: _WRITE,
     sqlite3.SQLITE_PERM: _WRITE,
-    sqlite3.SQLITE_CANTOPEN: "Check that the directory exists and that the bot's user may write in it.",
-    sqlite3.SQLITE_IOERR: "Look at the disk that holds the database, with `dmesg`.",
-    sqlite3.SQLITE_CORRUPT: "The file is damaged: stop the bot, keep a copy, and restore the last backup.",
-    sqlite3.SQLITE_NOTADB: "The file is not a SQLite database: check database.url.",
+    sqlite3.SQLITE_CANTOPEN: words(
+        "Check that the directory exists and that the user of the bot can write in it."
+    ),
+    sqlite3.SQLITE_IOERR: words("Check the disk of the database with `dmesg`."),
+    sqlite3.SQLITE_CORRUPT: words(
+        "The file is damaged. Stop the bot, keep a copy of the file, and restore the last backup."
+    ),
+    sqlite3.SQLITE_NOTADB: words("The file is not an SQLite database. Check `database.url`."),
 }
 """Advice by SQLite's primary result code."""
 
-_REACH = "Check that PostgreSQL runs and answers at the configured address, and the user, password and database in the URL."
+_REACH = words(
+    "Check that PostgreSQL runs and answers at the configured address, and the user, "
+    "password and database in the URL."
+)
 _POSTGRESQL_ADVICE = {
-    "08P01": "Whatever stands before PostgreSQL refused how Drover connects; see its log.",
+    "08P01": words("A proxy or pooler before PostgreSQL refused the connection. See its log."),
     "08": _REACH,
-    "25006": "The server is read-only: give the address of the primary.",
-    "26000": "A pooler lost a prepared statement; Drover makes none: see who else uses its connections.",
-    "28": "Check the user and password in the database's URL.",
-    "3D000": "Create the database first, as the README shows.",
-    "3F000": "Give the bot's user its schema, or create it.",
-    "42501": "Give the bot's user the right to create and write tables in its database.",
-    "42P01": "A table is missing: restore the last backup, or check database.url.",
-    "53100": "Free space where PostgreSQL keeps its data; nothing was changed.",
-    "53300": "PostgreSQL has no connection left: raise max_connections, or end what holds them.",
-    "55P03": "Another program holds the database; look at pg_locks if this lasts.",
-    "57014": "The statement took too long: look at pg_stat_activity if this lasts.",
-    "57P": "PostgreSQL is starting or stopping; this passes.",
+    "25006": words("The server is read-only. Set the address of the primary."),
+    "26000": words(
+        "A pooler lost a prepared statement. Drover makes none: check who else uses its "
+        "connections."
+    ),
+    "28": words("Check the user and password in `database.url`."),
+    "3D000": words("Create the database first, as the README shows."),
+    "3F000": words("Create a schema for the user of the bot, or give the user access to it."),
+    "42501": words(
+        "Give the user of the bot permission to create and write tables in its database."
+    ),
+    "42P01": words("A table is missing. Restore the last backup, or check `database.url`."),
+    "53100": words("Free space on the file system of PostgreSQL. Nothing was changed."),
+    "53300": words(
+        "PostgreSQL has no connection left. Raise `max_connections`, or close other connections."
+    ),
+    "55P03": words("Another program locks the database. If this continues, check `pg_locks`."),
+    "57014": words("The statement took too long. If this continues, check `pg_stat_activity`."),
+    "57P": words("PostgreSQL is starting or stopping. Wait a moment."),
 }
 """Advice by PostgreSQL's SQLSTATE: whole, or else its class."""
 
@@ -77,13 +94,18 @@ def opened(url: str, patience: float) -> sa.Engine:
     try:
         address = sa.make_url(url)
     except ArgumentError as error:
-        raise _refused("The database's URL cannot be read.") from error
+        raise _refused(words("The URL of the database cannot be read.")) from error
     kind = address.get_backend_name()
     if kind == "sqlite" and address.database not in (None, "", ":memory:"):
         return _sqlite(address, patience)
     if kind == "postgresql":
         return _postgresql(address.set(drivername="postgresql+psycopg"), patience)
-    raise _refused(f"“{address.render_as_string(hide_password=True)}” cannot keep Drover's state.")
+    raise _refused(
+        words(
+            "Drover cannot use the database “{url}”.",
+            url=address.render_as_string(hide_password=True),
+        )
+    )
 
 
 def exists(url: str, patience: float = 5.0) -> bool:
@@ -109,9 +131,12 @@ def shown(url: str) -> str:
     return sa.make_url(url).render_as_string(hide_password=True)
 
 
-def _refused(text: str) -> StoreError:
+def _refused(text: Message) -> StoreError:
     return StoreError(
-        text, "Write database.url as sqlite:///path/of/file or postgresql://user@host/database."
+        text,
+        words(
+            "Write `database.url` as `sqlite:///path/of/file` or `postgresql://user@host/database`."
+        ),
     )
 
 
@@ -217,7 +242,7 @@ def turn(engine: sa.Engine) -> Iterator[None]:
     with _making:
         lock = _turns.setdefault(engine.pool, threading.Lock())
     if not lock.acquire(timeout=LONGEST):
-        raise StoreError("The database failed: it was locked for too long.", _HELD)
+        raise StoreError(words("The database failed: it was locked for too long."), _HELD)
     try:
         yield
     finally:
@@ -241,10 +266,10 @@ def told(error: Exception) -> StoreError:
     """A database's complaint in one line, with what to do about it."""
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     said = " ".join(str(cause).split("\n", maxsplit=1)[0].split()) or type(cause).__name__
-    return StoreError(f"The database failed: {said}.", _advice(cause))
+    return StoreError(words("The database failed: {reason}.", reason=said), _advice(cause))
 
 
-def _advice(cause: BaseException) -> str:
+def _advice(cause: BaseException) -> Words:
     """What to do, by the code of the error alone; its words are a translator's."""
     if isinstance(cause, sqlite3.Error):
         code = getattr(cause, "sqlite_errorcode", None)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bot.adapters.private import OWNER_ONLY, make_private
 from bot.domain.errors import StoreError, StoreGoneError
+from bot.domain.message import words
 
 
 class SameFile:
@@ -34,10 +35,25 @@ class SameFile:
         if self._identity is None:
             self._identity = found
         elif found != self._identity:
-            what = "deleted" if found is None else "replaced by another one"
+            text = (
+                words(
+                    "The database file {path} was deleted while the bot runs. Nothing "
+                    "is stored now.",
+                    path=str(self._path),
+                )
+                if found is None
+                else words(
+                    "The database file {path} was replaced while the bot runs. Nothing "
+                    "is stored now.",
+                    path=str(self._path),
+                )
+            )
             raise StoreGoneError(
-                f"The database's file {self._path} was {what} while the bot runs: nothing is stored any more.",
-                "Stop the bot, put the file back or restore the last backup, and start it again.",
+                text,
+                words(
+                    "Stop the bot, put the file back or restore the last backup, and "
+                    "start it again."
+                ),
             )
 
     def _now(self) -> tuple[int, int] | None:
@@ -64,8 +80,12 @@ class OnlyOne:
             self._handle = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, OWNER_ONLY)
         except OSError as error:
             raise StoreError(
-                f"The lock {lock} cannot be made: {error.strerror}.",
-                "Let the bot's user write in the database's folder.",
+                words(
+                    "The lock {lock} cannot be created: {reason}.",
+                    lock=str(lock),
+                    reason=str(error.strerror),
+                ),
+                words("Give the user of the bot write permission for the folder of the database."),
             ) from error
         try:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -73,8 +93,12 @@ class OnlyOne:
             other = os.pread(self._handle, 20, 0).decode(errors="replace").strip()
             os.close(self._handle)
             raise StoreError(
-                f"Another bot, process {other or 'unknown'}, runs on the database {path}.",
-                "Stop it first. Several bots at once need PostgreSQL.",
+                words(
+                    "Another bot (process {pid}) already uses the database {path}.",
+                    pid=other or "?",
+                    path=str(path),
+                ),
+                words("Stop it first. More than one bot at a time needs PostgreSQL."),
             ) from error
         os.ftruncate(self._handle, 0)
         os.pwrite(self._handle, f"{os.getpid()}\n".encode(), 0)

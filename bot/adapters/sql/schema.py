@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from bot.adapters.sql import models
 from bot.adapters.sql.engine import SURELY, transaction
 from bot.domain.errors import StoreError
+from bot.domain.message import words
 
 _TURN = 0x64726F766572  # "drover": PostgreSQL's advisory lock for one migration at a time
 
@@ -37,8 +38,14 @@ def migrate(engine: sa.Engine) -> None:
             return
         if found > models.REVISION:
             raise StoreError(
-                f"The database has schema {found}, this Drover knows up to {models.REVISION}.",
-                "Start the newer Drover again, or restore the backup made before the upgrade.",
+                words(
+                    "The database has schema {found}; this Drover supports schemas up to {known}.",
+                    found=found,
+                    known=models.REVISION,
+                ),
+                words(
+                    "Start the newer Drover again, or restore the backup from before the upgrade."
+                ),
             )
         _upgrade(connection)
 

@@ -23,6 +23,7 @@ from bot.domain import codec, legible
 from bot.domain.codec import Codec, CodecError, Unknown
 from bot.domain.definition import Definition
 from bot.domain.errors import ConflictError, DroverError, FencedError, UnknownNameError
+from bot.domain.message import Message, words
 from bot.domain.operation import Event, Operation, Proposed, State, UnknownEvent, advance, replayed
 from bot.domain.operation import opened as opened_operation
 from bot.domain.power import Bound, Hold
@@ -178,12 +179,14 @@ class SqlStore:
             self._not_fenced(connection)
             if since not in (None, end.position):
                 raise ConflictError(
-                    "Something else happened meanwhile.", "Look at it again and decide anew."
+                    words("Something else changed meanwhile."),
+                    words("Look at it again, then decide."),
                 )
             if not connection.execute(swap).rowcount:
                 self._read(connection, [operation.number])  # an unknown operation is no conflict
                 raise ConflictError(
-                    f"{operation.id} has changed meanwhile.", "Look at it again and decide anew."
+                    words("{id} has changed meanwhile.", id=operation.id),
+                    words("Look at it again, then decide."),
                 )
             _chained(connection, end, operation.number, operation.version, events)
             if after.plan.steps != operation.plan.steps:
@@ -261,7 +264,8 @@ class SqlStore:
         for number in numbers:
             if number not in found:
                 raise UnknownNameError(
-                    f"There is no operation op-{number}.", "See the latest with `ops`."
+                    words("There is no operation {operation}.", operation=f"op-{number}"),
+                    words("`ops` lists the latest operations."),
                 )
         return {number: tuple(history) for number, history in found.items()}
 
@@ -489,7 +493,7 @@ class SqlStore:
         position, end, _ = self._end()
         return position, end
 
-    def broken_link(self, *, whole: bool = True) -> str:
+    def broken_link(self, *, whole: bool = True) -> Message:
         """The first event whose hash chain does not hold, told in words; '' when it holds.
 
         Args:
@@ -499,9 +503,11 @@ class SqlStore:
         proven = Proven() if whole else self._proven
         position, end, stored = self._end()
         if position < 0:
-            return "The head of the chain is missing: its end cannot be known."
+            return words("The head of the chain is missing: its end cannot be known.")
         if stored > position:
-            return f"Event {position + 1} was slipped in behind the end of the chain."
+            return words(
+                "Event {event} was inserted after the end of the chain.", event=str(position + 1)
+            )
         # What is appended meanwhile is left to the next look.
         links = itertools.takewhile(
             lambda link: link.position <= position, self.trail(proven.position)
@@ -515,14 +521,17 @@ class SqlStore:
             self._proven = Proven(position, end)
         return fault
 
-    def _replaced(self, proven: Proven) -> str:
+    def _replaced(self, proven: Proven) -> Message:
         """That the event up to which the chain held is gone or another one; '' when it is as it was."""
         if not proven.position:
             return ""
         known = next(self.trail(proven.position - 1), None)
         if known is not None and (known.position, known.hash) == (proven.position, proven.hash):
             return ""
-        return f"Event {proven.position} is no longer the one that was found to hold: it was replaced or cut off."
+        return words(
+            "Event {event} was verified before, and has been replaced or cut off since.",
+            event=str(proven.position),
+        )
 
     def _end(self) -> tuple[int, str, int]:
         """Where the head says the chain ends, with which hash, and the last position stored; all at one moment."""
@@ -535,7 +544,7 @@ class SqlStore:
             ).first()
         return (row[0], row[1], row[2]) if row else (-1, "", 0)
 
-    def _strange_operation(self, after: int) -> str:
+    def _strange_operation(self, after: int) -> Message:
         """The first operation whose row is not what its events lead to; of those with events behind ``after``."""
         table = models.operations
         owner = models.events.c.operation
@@ -553,12 +562,15 @@ class SqlStore:
             )
             orphan = connection.execute(orphans).scalar()
             if orphan is not None:
-                return f"op-{orphan} has events but is not among the operations."
+                return words(
+                    "{operation} has events but is not in the table of operations.",
+                    operation=f"op-{orphan}",
+                )
             return next(
                 (fault for fault in (self._fault(connection, row) for row in rows) if fault), ""
             )
 
-    def _fault(self, connection: sa.Connection, row: sa.Row[Any]) -> str:
+    def _fault(self, connection: sa.Connection, row: sa.Row[Any]) -> Message:
         try:
             history = self._histories(connection, [row.number])[row.number]
             if any(isinstance(event, UnknownEvent) for event in history):
@@ -567,15 +579,26 @@ class SqlStore:
                 return ""
             operation = replayed(f"op-{row.number}", history)
         except DroverError as error:
-            return f"op-{row.number} has a history that cannot have happened: {error}"
+            return words(
+                "The events of {operation} are not a possible history: {reason}",
+                operation=f"op-{row.number}",
+                reason=error.text,
+            )
         if (operation.version, operation.state.value, operation.origin.by) != (
             row.version,
             row.state,
             row.requester,
         ):
-            return (
-                f"op-{row.number} is listed as {row.state} by {row.requester} after {row.version} events, but its "
-                f"events say {operation.state} by {operation.origin.by} after {operation.version}."
+            return words(
+                "{operation} is listed as {state} by {requester} after {version} events, but its "
+                "events say {true_state} by {true_requester} after {true_version}.",
+                operation=operation.id,
+                state=row.state,
+                requester=row.requester,
+                version=row.version,
+                true_state=operation.state,
+                true_requester=operation.origin.by,
+                true_version=operation.version,
             )
         return ""
 
@@ -619,14 +642,19 @@ def _number(operation_id: str) -> int:
     if digits.isascii() and digits.isdigit() and len(digits) < 10:
         return int(digits)
     raise UnknownNameError(
-        f"“{operation_id}” is not an operation.", "Ids look like op-17; see the latest with `ops`."
+        words("“{operation}” is not an operation.", operation=operation_id),
+        words("Ids look like op-17. `ops` lists the latest operations."),
     )
 
 
 def _fenced(name: str) -> FencedError:
     return FencedError(
-        f"This process is no longer the replica “{name}”: it was silent for too long, or the name was used twice.",
-        "Nothing was stored; ask again in a moment. Every replica needs a name of its own.",
+        words(
+            "This process is no longer the replica “{name}”: it did not report for too "
+            "long, or the name was used twice.",
+            name=name,
+        ),
+        words("Nothing was stored. Try again in a moment. Each replica needs its own name."),
     )
 
 

@@ -15,6 +15,7 @@ import paramiko
 
 from bot.adapters.ssh.address import SshAddress
 from bot.domain.errors import HypervisorError
+from bot.domain.message import Code, Duration, Message, words
 from bot.domain.readiness import CommandResult
 
 _CONNECT_SECONDS = 10.0
@@ -49,8 +50,13 @@ class Link:
                 return CommandResult(channel.recv_exit_status(), out, err, time.monotonic() - began)
         except TimeoutError as error:
             raise HypervisorError(
-                f"{self._name}: `{argv[0]}` did not end within {deadline:g} s.",
-                "Look at the host; it may hang.",
+                words(
+                    "{host}: {command} did not end within {time}.",
+                    host=self._name,
+                    command=Code(argv[0]),
+                    time=Duration(deadline),
+                ),
+                words("Check the host; it may hang."),
             ) from error
         except (paramiko.SSHException, OSError, EOFError) as error:
             self.close()
@@ -125,18 +131,31 @@ class Link:
     def _no_way(self, error: Exception) -> HypervisorError:
         text = str(error) or type(error).__name__
         return HypervisorError(
-            f"No SSH to {self._name} as {self._address}: {text.rstrip('.')}.", _advice(error)
+            words(
+                "No SSH connection to {host} ({address}): {reason}.",
+                host=self._name,
+                address=str(self._address),
+                reason=text.rstrip("."),
+            ),
+            _advice(error),
         )
 
 
-def _advice(error: Exception) -> str:
+def _advice(error: Exception) -> Message:
     if isinstance(error, paramiko.BadHostKeyException):
-        return "The host's key is not the known one: find out why before you trust the new one."
+        return words(
+            "The host key differs from the known one. Find out why before you trust the new key."
+        )
     if isinstance(error, paramiko.AuthenticationException):
-        return "Put the bot's public key into that user's authorized_keys, or correct `ssh` of the host."
+        return words(
+            "Add the public key of the bot to `authorized_keys` of that user, or "
+            "correct `ssh` of the host."
+        )
     if "known_hosts" in str(error):
-        return "Add its key after checking it: `ssh-keyscan -t ed25519 HOST >> ~/.ssh/known_hosts`."
-    return "Check that sshd runs there and `ssh` of the host in the configuration."
+        return words(
+            "Add its key after checking it: `ssh-keyscan -t ed25519 HOST >> ~/.ssh/known_hosts`."
+        )
+    return words("Check that sshd runs there, and `ssh` of the host in the configuration.")
 
 
 def _drained(channel: paramiko.Channel, until: float) -> tuple[str, str]:

@@ -26,7 +26,7 @@ from bot.domain.card import (
     words,
 )
 from bot.domain.cluster import Health, Host, Snapshot, Vm
-from bot.domain.message import Duration, Number, Percent, joined, nwords
+from bot.domain.message import Duration, Message, Number, Percent, joined, nwords
 from bot.domain.metrics import Incident
 from bot.domain.operation import (
     BOT,
@@ -271,7 +271,7 @@ def ops_card(operations: Sequence[Operation], now: datetime) -> Card:
     return Card(text=text, title=text, elements=(Table(columns, rows),))
 
 
-def audit_card(operation: Operation, events: Sequence[Event], broken: str) -> Card:
+def audit_card(operation: Operation, events: Sequence[Event], broken: Message) -> Card:
     """An operation's whole history, and whether the chain of the trail holds."""
     rows: tuple[tuple[Line, ...], ...] = tuple(
         (_moment(event), words("{who}", who=operation_cards.who(event.by)), event_text(event))
@@ -297,7 +297,7 @@ def audit_card(operation: Operation, events: Sequence[Event], broken: str) -> Ca
 WHEN, WHO, WHAT = words("When (UTC)"), words("Who"), words("What")
 
 
-def trail_card(about: Words, entries: Sequence[tuple[Operation, Event]], broken: str) -> Card:
+def trail_card(about: Words, entries: Sequence[tuple[Operation, Event]], broken: Message) -> Card:
     """What happened, newest first: when, who, to which operation, what; and whether the chain holds."""
     rows: tuple[tuple[Line, ...], ...] = tuple(
         (
@@ -325,7 +325,7 @@ def _moment(event: Event) -> str:
     return f"{event.at:%Y-%m-%d %H:%M:%S}"
 
 
-def _chain_text(broken: str) -> Line:
+def _chain_text(broken: Message) -> Line:
     if broken:
         return words("*The audit trail was tampered with:* {broken}", broken=broken)
     return words(

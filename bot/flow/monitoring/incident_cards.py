@@ -18,7 +18,7 @@ from bot.domain.card import (
     nwords,
     words,
 )
-from bot.domain.message import Duration
+from bot.domain.message import Duration, Message
 from bot.domain.metrics import Incident
 from bot.flow.operations.operation_cards import who
 from bot.plugin_api import Remedy
@@ -91,7 +91,7 @@ def again_note(incident: Incident, card: Card) -> Card:
     return Card(text=text, elements=(Section(text),))
 
 
-def trail_notice(broken: str) -> Card:
+def trail_notice(broken: Message) -> Card:
     """That the audit trail was tampered with, and what to do; or that it holds again."""
     if not broken:
         return Card(words("The audit trail holds."))

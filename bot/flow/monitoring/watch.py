@@ -255,7 +255,7 @@ def prove(services: Services, monitor: Monitor) -> None:
     """
     broken = services.store.broken_link()
     if broken:
-        log.error("the audit trail does not hold", fault=broken)
+        log.error("the audit trail does not hold", fault=str(broken))
     if leads(services, monitor):
         incidents.told(
             services,

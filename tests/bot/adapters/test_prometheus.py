@@ -158,7 +158,7 @@ def test_one_client_that_reads_nothing_holds_up_nobody(server: MetricsServer) ->
 
 
 def test_a_port_that_is_taken_is_told_at_start(server: MetricsServer) -> None:
-    with pytest.raises(SettingsError, match="cannot be listened on"):
+    with pytest.raises(SettingsError, match="Cannot listen on"):
         MetricsServer("127.0.0.1", server.port, lambda: MEASURED, lambda: "")
 
 

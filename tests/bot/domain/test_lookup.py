@@ -46,4 +46,4 @@ def test_a_host_in_marks_is_found_and_capitals_are_corrected() -> None:
     assert SEEN.host("`host-a`").name == "host-a"
     with pytest.raises(UnknownNameError) as caught:
         SEEN.vm("WEB-1")
-    assert "“web-1”" in caught.value.advice
+    assert "“web-1”" in str(caught.value.advice)

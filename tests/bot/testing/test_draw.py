@@ -108,6 +108,6 @@ def test_bad_text_is_refused_with_its_line_and_what_to_write(
 ) -> None:
     with pytest.raises(DrawingError) as caught:
         drawn(text)
-    assert line in caught.value.text
+    assert line in str(caught.value.text)
     assert about in str(caught.value)
     assert caught.value.advice

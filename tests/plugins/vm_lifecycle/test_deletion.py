@@ -94,7 +94,7 @@ def test_a_vm_that_became_transient_after_the_vote_is_not_ended(verb: Power) -> 
     hypervisor.put(replace(web, persistent=False))
     with pytest.raises(DroverError, match="transient now") as caught:
         run(PowerVm(web.uuid, "web-1", "host-a", verb), hypervisor)
-    assert "--lose-definition" in caught.value.advice
+    assert "--lose-definition" in str(caught.value.advice)
     assert hypervisor.snapshot().vm("web-1").state is VmState.RUNNING
     assert not hypervisor.calls
     run(PowerVm(web.uuid, "web-1", "host-a", verb, lose_definition=True), hypervisor)
@@ -452,7 +452,7 @@ def test_a_purge_looks_again_and_removes_nothing_that_others_came_to_need() -> N
     run(answer.steps[0], hypervisor)
     with pytest.raises(DroverError, match=r"late\.qcow2") as caught:
         run(answer.steps[1], hypervisor)
-    assert "vm undelete golden" in caught.value.advice
+    assert "vm undelete golden" in str(caught.value.advice)
     assert hypervisor.found("host-a", golden) is not None
     assert ("host-a", "pool", "golden.qcow2") in hypervisor.volumes
     del hypervisor.volumes["host-a", "pool", "late.qcow2"]

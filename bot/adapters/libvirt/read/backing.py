@@ -15,7 +15,7 @@ from lxml import etree
 from bot.adapters.libvirt.read.domain_xml import document
 from bot.adapters.libvirt.read.pool_refresh import Refreshes
 from bot.adapters.libvirt.transport.connections import Connection, is_alive
-from bot.adapters.libvirt.transport.errors import said
+from bot.adapters.libvirt.transport.errors import reported
 from bot.adapters.libvirt.transport.parts import NO_DRIVER, NONSENSE, VANISHED, reason
 from bot.domain.backing import Image, ImageUse, Storage, plain
 from bot.domain.errors import HostUnreachableError
@@ -334,7 +334,7 @@ class _Look:
                 error.get_error_code() == libvirt.VIR_ERR_SYSTEM_ERROR
                 and error.get_int1() == errno.ENOENT
             )
-            self.directories[directory] = "" if missing else said(error)
+            self.directories[directory] = "" if missing else reported(error)
             return self.directories[directory]
         try:
             here = _Pool(handle, "", "dir", directory, fresh=True)

@@ -22,7 +22,7 @@ from bot.adapters.libvirt.read.pool_refresh import Refreshes
 from bot.adapters.libvirt.read.pools import Storage
 from bot.adapters.libvirt.read.stats import Meter, Sample, free_memory, host_busy_ns, sweep
 from bot.adapters.libvirt.transport.connections import Connection, HostAddress, Line, Pending
-from bot.adapters.libvirt.transport.errors import said
+from bot.adapters.libvirt.transport.errors import reported
 from bot.adapters.libvirt.transport.parts import NONSENSE, Parts, reason
 from bot.domain.cluster import Health, Host, Vm
 from bot.domain.errors import HostUnreachableError
@@ -105,7 +105,7 @@ class HostReader:
         except HostUnreachableError as error:
             return self._as_last_seen(str(error.text))
         except libvirt.libvirtError as error:
-            return self._as_last_seen(said(error))
+            return self._as_last_seen(reported(error))
         except NONSENSE as error:
             return self._as_last_seen(reason(error))
         return self.last

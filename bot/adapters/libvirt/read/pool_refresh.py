@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from bot.domain.errors import HostUnreachableError
+from bot.domain.message import Duration, words
 
 _WORTH = 10.0  # so many times as long as a read took, its answer stands
 
@@ -81,6 +82,14 @@ class Refreshes:
             read = self._reads.get(pool)
         since = 0.0 if read is None else time.monotonic() - read.began
         return HostUnreachableError(
-            f"Pool {pool} on {self._host} is being read by libvirt, for {since:.0f} s so far; it is slow.",
-            "It is asked again when that is done. Very many files or slow storage make a pool slow.",
+            words(
+                "libvirt has been refreshing pool {pool} on {host} for {time}.",
+                pool=pool,
+                host=self._host,
+                time=Duration(round(since)),
+            ),
+            words(
+                "Drover asks again when that is done. Very many files or slow storage "
+                "make a pool slow."
+            ),
         )

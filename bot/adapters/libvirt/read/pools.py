@@ -9,7 +9,7 @@ import libvirt
 
 from bot.adapters.libvirt.read.inventory import Pools, pools_of
 from bot.adapters.libvirt.transport.connections import HostAddress, Line, Pending
-from bot.adapters.libvirt.transport.errors import said
+from bot.adapters.libvirt.transport.errors import reported
 from bot.adapters.libvirt.transport.parts import NONSENSE, reason
 from bot.domain.cluster import Unread
 from bot.domain.errors import HostUnreachableError
@@ -92,7 +92,7 @@ class Storage:
         except HostUnreachableError as error:
             known, trouble = self._known, str(error.text).rstrip(".")
         except libvirt.libvirtError as error:
-            known, trouble = self._known, said(error)
+            known, trouble = self._known, reported(error)
         except NONSENSE as error:
             known, trouble = self._known, reason(error)
         with self._lock:

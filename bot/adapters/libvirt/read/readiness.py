@@ -15,9 +15,10 @@ from bot.adapters.libvirt.read.domain_xml import document, parse
 from bot.adapters.libvirt.read.host_reader import HostReader
 from bot.adapters.libvirt.read.inventory import described, facts
 from bot.adapters.libvirt.transport.connections import Connection, is_alive
-from bot.adapters.libvirt.transport.errors import said
+from bot.adapters.libvirt.transport.errors import reported
 from bot.adapters.libvirt.transport.parts import NONSENSE, Parts, count, name_of, reason, text
 from bot.domain.errors import HypervisorError
+from bot.domain.message import Message, words
 from bot.domain.readiness import (
     CommandResult,
     CpuBaseline,
@@ -57,14 +58,18 @@ class LibvirtReadiness:
     def _reader(self, host: str) -> HostReader:
         raise NotImplementedError
 
-    def _ask(self, host: str, question: Callable[[Connection], T], what: str) -> T:
+    def _ask(self, host: str, question: Callable[[Connection], T], what: Message) -> T:
         raise NotImplementedError
 
     def host_facts(self, host: str) -> HostFacts:
         """What libvirt tells of a host; about fifteen calls. See the port."""
         reader = self._reader(host)
         reader.storage.begin(fresh=True)
-        told = self._ask(host, lambda it: _host_facts(host, it), f"{host} does not tell what it is")
+        told = self._ask(
+            host,
+            lambda it: _host_facts(host, it),
+            words("The facts of {host} could not be read", host=host),
+        )
         stored = reader.storage.finish()
         pools = declared_pools(host, stored.pools, reader.address.storage)
         return replace(told, pools=pools, unread=(*told.unread, *stored.unread))
@@ -72,9 +77,11 @@ class LibvirtReadiness:
     def pair_facts(self, source: str, target: str) -> PairFacts:
         """The target's verdict on the source's CPU, and the way there; see the port."""
         address = self._reader(target).address
-        virt_type, cpu = self._ask(source, _offered_cpu, f"{source} does not tell its CPU")
+        virt_type, cpu = self._ask(
+            source, _offered_cpu, words("The CPU of {host} could not be read", host=source)
+        )
         order, why = self._ask(
-            target, lambda it: _compared(it, virt_type, cpu), f"{target} does not compare CPUs"
+            target, lambda it: _compared(it, virt_type, cpu), words("The CPUs could not be compared on {host}", host=target)
         )  # fmt: skip
         way = (address.migrate_uri, address.migrate_data_uri, address.migrate_tls)
         return PairFacts(source, target, order, why, *way)
@@ -87,7 +94,7 @@ class LibvirtReadiness:
         """
         if not hosts:
             raise HypervisorError(
-                "There is no host to make a baseline of.", "Name hosts that answer."
+                words("No host is given for a baseline."), words("Name hosts that are reachable.")
             )
         offers, running, left_out = self._cpus_of(sorted(hosts))
         names = list(offers)
@@ -95,7 +102,7 @@ class LibvirtReadiness:
             [guest for found in running.values() for guest, _ in found], offers.values()
         )
         cpus = [offer[virt_type] for offer in offers.values()]
-        what = f"No CPU model suits {', '.join(names)}"
+        what = words("No CPU model fits all of {names}", names=names)
         xml = self._ask(names[0], lambda it: _baseline(it, virt_type, cpus, _MIGRATABLE), what)
         whole = self._ask(
             names[0], lambda it: _required(_baseline(it, virt_type, [xml], _EXPAND)), what
@@ -134,9 +141,13 @@ class LibvirtReadiness:
         failed: dict[str, HypervisorError] = {}
         for name in hosts:
             try:
-                offer = self._ask(name, _offers, f"{name} does not tell its CPU")
+                offer = self._ask(
+                    name, _offers, words("The CPU of {host} could not be read", host=name)
+                )
                 running[name] = self._ask(
-                    name, partial(_running, name), f"{name} does not tell its VMs"
+                    name,
+                    partial(_running, name),
+                    words("The VMs of {host} could not be read", host=name),
                 )
                 offers[name] = offer
             except HypervisorError as error:
@@ -298,8 +309,8 @@ def _compared(connection: Connection, virt_type: str, cpu: str) -> tuple[CpuOrde
         answer = connection.compareHypervisorCPU(None, None, None, virt_type, cpu, ask)
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_CPU_INCOMPATIBLE:
-            return CpuOrder.INCOMPATIBLE, said(error)
-        return CpuOrder.UNKNOWN, said(error)
+            return CpuOrder.INCOMPATIBLE, reported(error)
+        return CpuOrder.UNKNOWN, reported(error)
     return _ORDERS.get(answer, CpuOrder.UNKNOWN), ""
 
 

@@ -14,7 +14,7 @@ from bot.adapters.libvirt.read.inventory import Facts
 from bot.adapters.libvirt.read.qcow2 import snapshot_ids
 from bot.adapters.libvirt.read.ties import bases
 from bot.adapters.libvirt.transport.connections import Connection
-from bot.adapters.libvirt.transport.errors import said
+from bot.adapters.libvirt.transport.errors import reported
 from bot.adapters.libvirt.transport.parts import NONSENSE, Parts, count
 from bot.adapters.libvirt.write import volumes
 from bot.domain.cluster import CpuFit, Disk, Host, StoredSize, Vm, VmDetail, VmSnapshot
@@ -352,7 +352,7 @@ def _asked(connection: Connection, vm: Vm, live: Definition, there: Host) -> Cpu
         )
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_CPU_INCOMPATIBLE:
-            return CpuFit(vm.uuid, there.name, fits=False, why=said(error))
+            return CpuFit(vm.uuid, there.name, fits=False, why=reported(error))
         if error.get_error_code() in _CANNOT_SAY:
             return None
         raise

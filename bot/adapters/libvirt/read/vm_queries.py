@@ -16,6 +16,7 @@ from bot.adapters.libvirt.transport.parts import NONSENSE, count, reason, text
 from bot.adapters.libvirt.write.domain_build import MARK
 from bot.adapters.libvirt.write.volumes import received
 from bot.domain.errors import HypervisorError
+from bot.domain.message import words
 from bot.ports.guests import Address, DiskUse, FileSystem, Found, GuestSnapshot
 
 Domain = Any
@@ -190,7 +191,8 @@ def screenshot(connection: Connection, domain: Domain) -> bytes:
         Image.open(io.BytesIO(shot)).save(png, "PNG")
     except UnidentifiedImageError as error:
         raise HypervisorError(
-            "The host sent no picture that can be read.", "Update its QEMU."
+            words("The screenshot that the host sent cannot be read."),
+            words("Update QEMU on that host."),
         ) from error
     return png.getvalue()
 
@@ -213,4 +215,4 @@ def hang_up(connection: Connection) -> None:
         connection.close()
     except libvirt.libvirtError as error:
         if connection.isAlive():
-            raise refusal(error, "A connection could not be closed") from error
+            raise refusal(error, words("A connection could not be closed")) from error

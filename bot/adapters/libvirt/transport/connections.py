@@ -16,9 +16,10 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import libvirt
 
-from bot.adapters.libvirt.transport.errors import said
+from bot.adapters.libvirt.transport.errors import reported
 from bot.adapters.workers import Workers
 from bot.domain.errors import HostUnreachableError
+from bot.domain.message import Duration, Message, words
 from bot.domain.storage import Declared
 from bot.ports import Clock
 
@@ -212,8 +213,12 @@ class Line:
     def silent(self) -> HostUnreachableError:
         """The error for a question that was not answered in time."""
         return HostUnreachableError(
-            f"{self._host} did not answer within {self._deadline:g} s.",
-            "Check that the host and its libvirtd are alive; what runs there is not known to have stopped.",
+            words(
+                "{host} did not answer within {time}.",
+                host=self._host,
+                time=Duration(self._deadline),
+            ),
+            words("Check that the host and its libvirtd are running. VMs there may still run."),
         )
 
     def close(self) -> None:
@@ -224,8 +229,10 @@ class Line:
     def _still_waiting(self, seconds: float) -> HostUnreachableError:
         since = self._clock.now() - timedelta(seconds=seconds)
         return HostUnreachableError(
-            f"{self._host} has not answered a call since {since:%H:%M:%S} UTC.",
-            "It is asked again when that call ends or its connection breaks; check the host.",
+            words("{host} has not answered since {since}.", host=self._host, since=since),
+            words(
+                "Check the host. Drover asks again when that call ends or its connection breaks."
+            ),
         )
 
 
@@ -236,15 +243,15 @@ class _Backoff:
         self._lock = threading.Lock()
         self._failures = 0
         self._retry_at = 0.0
-        self._why = ""
+        self._why: Message = ""
 
     @property
-    def why(self) -> str:
+    def why(self) -> Message:
         """Why the last try failed, while it is too early for another; '' otherwise."""
         with self._lock:
             return self._why if time.monotonic() < self._retry_at else ""
 
-    def failed(self, why: str) -> None:
+    def failed(self, why: Message) -> None:
         """Note a failed try."""
         with self._lock:
             wait: float = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2**self._failures)
@@ -277,7 +284,7 @@ class _Wire:
         self._opened = opened
         self._closing = closing
         self._connection: Connection = None
-        self._broken = ""
+        self._broken: Message = ""
 
     @property
     def connected(self) -> bool:
@@ -292,9 +299,9 @@ class _Wire:
         except libvirt.libvirtError as error:
             if is_alive(connection):
                 raise
-            self._broken = self._broken or said(error)
+            self._broken = self._broken or reported(error)
             if fresh or not again:
-                raise self._unreachable(said(error)) from error
+                raise self._unreachable(reported(error)) from error
         return self.put(question, again=False)
 
     def hang_up(self) -> None:
@@ -325,8 +332,8 @@ class _Wire:
         except libvirt.libvirtError as error:
             self._connection = connection
             self.hang_up()
-            self._backoff.failed(said(error))
-            raise self._unreachable(said(error)) from error
+            self._backoff.failed(reported(error))
+            raise self._unreachable(reported(error)) from error
         self._backoff.succeeded()
         self._connection, self._broken = connection, ""
         return connection, True
@@ -337,21 +344,21 @@ class _Wire:
         Called in the event loop: no libvirt call is allowed here.
         """
         if opaque is self._connection:
-            self._broken = _CLOSED.get(reason, "the connection broke")
+            self._broken = _CLOSED.get(reason, words("the connection broke"))
             _log.info("lost the connection to %s: %s", self._host, self._broken)
 
-    def _unreachable(self, why: str) -> HostUnreachableError:
+    def _unreachable(self, why: Message) -> HostUnreachableError:
         return HostUnreachableError(
-            f"{self._host} cannot be reached: {why}.",
-            "Check the host, its libvirtd and the way there; what runs there is not known to have stopped.",
+            words("{host} cannot be reached: {reason}.", host=self._host, reason=why),
+            words("Check the host, its libvirtd and the network to it. VMs there may still run."),
         )
 
 
 _CLOSED = {
-    libvirt.VIR_CONNECT_CLOSE_REASON_ERROR: "the connection broke with an error",
-    libvirt.VIR_CONNECT_CLOSE_REASON_EOF: "libvirtd there ended the connection",
-    libvirt.VIR_CONNECT_CLOSE_REASON_KEEPALIVE: "it is silent",
-    libvirt.VIR_CONNECT_CLOSE_REASON_CLIENT: "the connection was closed",
+    libvirt.VIR_CONNECT_CLOSE_REASON_ERROR: words("the connection broke with an error"),
+    libvirt.VIR_CONNECT_CLOSE_REASON_EOF: words("libvirtd closed the connection"),
+    libvirt.VIR_CONNECT_CLOSE_REASON_KEEPALIVE: words("it does not answer"),
+    libvirt.VIR_CONNECT_CLOSE_REASON_CLIENT: words("the connection was closed"),
 }
 
 

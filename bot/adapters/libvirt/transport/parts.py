@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 import libvirt
 
 from bot.adapters.libvirt.transport.connections import Connection, is_alive
-from bot.adapters.libvirt.transport.errors import said
+from bot.adapters.libvirt.transport.errors import reported
 from bot.domain.cluster import Unread
 from bot.domain.errors import HypervisorError
+from bot.domain.message import Message, words
 
 T = TypeVar("T")
 
@@ -42,15 +43,18 @@ _TRIES = 2  # what is read of an object may vanish meanwhile: a bridge is read w
 def reason(error: BaseException) -> str:
     """Return why something could not be read, without a final stop."""
     if isinstance(error, libvirt.libvirtError):
-        return said(error)
+        return reported(error)
     if isinstance(error, KeyError):
         return f"its answer lacks {error}"
     return f"its answer makes no sense ({type(error).__name__}: {error})".rstrip(".")
 
 
-def nonsense(error: BaseException, what: str) -> HypervisorError:
+def nonsense(error: BaseException, what: Message) -> HypervisorError:
     """Return our error for an answer that makes no sense; ``what`` could not be done because of it."""
-    return HypervisorError(f"{what}: {reason(error)}.", "Look at the host's libvirtd log.")
+    return HypervisorError(
+        words("{what}: {reason}.", what=what, reason=reason(error)),
+        words("Check the libvirt log of the host."),
+    )
 
 
 class Parts:

@@ -20,7 +20,7 @@ from bot.adapters.libvirt.write import domain_build, seed_iso, vm_commands, volu
 from bot.domain.backing import Storage
 from bot.domain.definition import Definition
 from bot.domain.errors import HostUnreachableError, HypervisorError
-from bot.domain.words import duration_text
+from bot.domain.message import Duration, Message, words
 from bot.ports import Clock
 from bot.ports.guests import (
     Address,
@@ -60,17 +60,20 @@ class LibvirtGuests:
     def _reader(self, host: str) -> HostReader:
         raise NotImplementedError
 
-    def _on(self, host: str, uuid: str, call: Callable[[Domain], T], what: str) -> T:
+    def _on(self, host: str, uuid: str, call: Callable[[Domain], T], what: Message) -> T:
         raise NotImplementedError
 
-    def _ask(self, host: str, question: Callable[[Connection], T], what: str) -> T:
+    def _ask(self, host: str, question: Callable[[Connection], T], what: Message) -> T:
         raise NotImplementedError
 
     # Volumes
 
     def volume(self, host: str, pool: str, name: str) -> Volume | None:
         """A volume; see the port."""
-        refreshes, what = self._reader(host).refreshes, f"{host} does not tell of its volumes"
+        refreshes, what = (
+            self._reader(host).refreshes,
+            words("The volumes of {host} could not be read", host=host),
+        )
         return self._in_pool(host, pool, lambda it: volumes.found(it, pool, name, refreshes), what)
 
     def create_volume(
@@ -84,12 +87,15 @@ class LibvirtGuests:
         copy: bool = False,
     ) -> Volume:
         """Make a volume; see the port."""
-        with self._at_length(host, f"{pool}/{name} was not made on {host}") as connection:
+        with self._at_length(
+            host,
+            words("{pool}/{name} could not be created on {host}", pool=pool, name=name, host=host),
+        ) as connection:
             return volumes.make(connection, pool, name, capacity, base, copy)
 
     def storage(self, host: str, *, whole: bool = True, directories: bool = True) -> Storage:
         """Its images and who names them; see the port."""
-        what = f"The storage of {host} could not be looked at"
+        what = words("The storage of {host} could not be read", host=host)
         if not whole:
             refreshes = self._reader(host).refreshes
             quick = partial(
@@ -102,7 +108,9 @@ class LibvirtGuests:
                 return backing.storage(connection, whole=True, directories=directories)
 
         return _in_time(
-            look, _STORAGE_PATIENCE, f"{what} within {duration_text(_STORAGE_PATIENCE)}."
+            look,
+            _STORAGE_PATIENCE,
+            words("{what} within {time}.", what=what, time=Duration(_STORAGE_PATIENCE)),
         )
 
     def upload_seed(
@@ -110,13 +118,24 @@ class LibvirtGuests:
     ) -> Volume:
         """Put a seed into a pool; see the port."""
         content = seed_iso.image(seed)
-        with self._at_length(host, f"The seed {pool}/{name} was not put on {host}") as connection:
+        with self._at_length(
+            host,
+            words(
+                "The cloud-init seed {pool}/{name} could not be written on {host}",
+                pool=pool,
+                name=name,
+                host=host,
+            ),
+        ) as connection:
             refreshes = self._reader(host).refreshes
             return volumes.upload(connection, pool, name, content, form=form, refreshes=refreshes)
 
     def delete_volume(self, host: str, pool: str, name: str) -> None:
         """Remove a volume; see the port."""
-        refreshes, what = self._reader(host).refreshes, f"{pool}/{name} was not removed from {host}"
+        refreshes, what = (
+            self._reader(host).refreshes,
+            words("{pool}/{name} could not be deleted on {host}", pool=pool, name=name, host=host),
+        )
         self._in_pool(host, pool, lambda it: volumes.delete(it, pool, name, refreshes), what)
 
     # Definitions and power
@@ -126,7 +145,7 @@ class LibvirtGuests:
         self._ask(
             host,
             lambda it: vm_commands.define(it, blueprint),
-            f"{blueprint.name} was not defined on {host}",
+            words("{vm} could not be defined on {host}", vm=blueprint.name, host=host),
         )
 
     def define_copy(self, host: str, copy: Copy) -> None:
@@ -134,12 +153,14 @@ class LibvirtGuests:
         self._ask(
             host,
             lambda it: vm_commands.define_copy(it, copy),
-            f"{copy.name} was not defined on {host}",
+            words("{vm} could not be defined on {host}", vm=copy.name, host=host),
         )
 
     def definitions(self, host: str) -> tuple[Definition, ...]:
         """The definitions of all its VMs; see the port."""
-        with self._at_length(host, f"{host} does not tell its definitions") as connection:
+        with self._at_length(
+            host, words("The definitions on {host} could not be read", host=host)
+        ) as connection:
             return kept_definitions.definitions(connection, host, self._clock.now())
 
     def define_kept(self, host: str, kept: Definition, *, reset_nvram: bool = False) -> None:
@@ -147,13 +168,15 @@ class LibvirtGuests:
         self._ask(
             host,
             lambda it: kept_definitions.define(it, kept, reset_nvram=reset_nvram),
-            f"{kept.name} was not defined on {host}",
+            words("{vm} could not be defined on {host}", vm=kept.name, host=host),
         )
 
     def not_copyable(self, host: str, uuid: str) -> tuple[str, ...]:
         """What a copy cannot have as well; see the port."""
         return self._ask(
-            host, lambda it: vm_commands.not_copyable(it, uuid), "The definition could not be read"
+            host,
+            lambda it: vm_commands.not_copyable(it, uuid),
+            words("The definition could not be read"),
         )
 
     def undefine(self, host: str, uuid: str, *, keep_state: bool = False) -> None:
@@ -161,71 +184,91 @@ class LibvirtGuests:
         self._ask(
             host,
             lambda it: vm_commands.undefine(it, uuid, keep_state=keep_state),
-            "The VM was not removed",
+            words("The VM could not be undefined"),
         )
 
     def found(self, host: str, uuid: str) -> Found | None:
         """The guest now; see the port."""
         return self._ask(
-            host, lambda it: vm_queries.found(it, uuid), f"{host} does not tell of the VM"
+            host,
+            lambda it: vm_queries.found(it, uuid),
+            words("The VM could not be read from {host}", host=host),
         )
 
     def start(self, host: str, uuid: str) -> None:
         """Start a guest; see the port."""
-        self._slowly(host, uuid, vm_commands.start, "The VM did not start")
+        self._slowly(host, uuid, vm_commands.start, words("The VM did not start"))
 
     def shutdown(self, host: str, uuid: str) -> None:
         """Ask a guest to shut down; see the port."""
-        self._on(host, uuid, vm_commands.shutdown, "The VM was not asked to shut down")
+        self._on(host, uuid, vm_commands.shutdown, words("The VM could not be shut down"))
 
     def force_off(self, host: str, uuid: str) -> None:
         """Pull the plug; see the port."""
-        self._slowly(host, uuid, vm_commands.force_off, "The VM was not switched off")
+        self._slowly(host, uuid, vm_commands.force_off, words("The VM could not be powered off"))
 
     def wake(self, host: str, uuid: str) -> None:
         """Wake a guest that sleeps; see the port."""
-        self._on(host, uuid, vm_commands.wake, "The VM was not woken")
+        self._on(host, uuid, vm_commands.wake, words("The VM could not be woken"))
 
     def discard_saved(self, host: str, uuid: str) -> None:
         """Remove a guest's saved memory; see the port."""
-        self._on(host, uuid, vm_commands.discard_saved, "The saved memory was not removed")
+        self._on(
+            host, uuid, vm_commands.discard_saved, words("The saved memory could not be deleted")
+        )
 
     def resize(self, host: str, uuid: str, *, vcpus: int, memory: int) -> bool:
         """Give it vCPUs and memory; see the port."""
         return self._on(
-            host, uuid, lambda it: vm_commands.resize(it, vcpus, memory), "The VM was not resized"
+            host,
+            uuid,
+            lambda it: vm_commands.resize(it, vcpus, memory),
+            words("The VM could not be resized"),
         )
 
     def rename(self, host: str, uuid: str, name: str) -> None:
         """Rename a guest that is off; see the port."""
-        self._on(host, uuid, lambda it: vm_commands.rename(it, name), "The VM was not renamed")
+        self._on(
+            host,
+            uuid,
+            lambda it: vm_commands.rename(it, name),
+            words("The VM could not be renamed"),
+        )
 
     def set_tags(self, host: str, uuid: str, tags: Mapping[str, str]) -> None:
         """Replace its tags; see the port."""
-        self._on(host, uuid, lambda it: vm_commands.set_tags(it, tags), "The tags were not set")
+        self._on(
+            host,
+            uuid,
+            lambda it: vm_commands.set_tags(it, tags),
+            words("The tags could not be set"),
+        )
 
     def leave_mark(self, host: str, uuid: str, mark: str) -> None:
         """Leave a word in its definition; see the port."""
         self._on(
-            host, uuid, lambda it: vm_commands.leave_mark(it, mark), "The definition was not marked"
+            host,
+            uuid,
+            lambda it: vm_commands.leave_mark(it, mark),
+            words("The definition could not be changed"),
         )
 
     # Snapshots
 
     def snapshots(self, host: str, uuid: str) -> tuple[GuestSnapshot, ...]:
         """Its snapshots; see the port."""
-        return self._on(host, uuid, vm_queries.snapshots, "The snapshots are not told")
+        return self._on(host, uuid, vm_queries.snapshots, words("The snapshots could not be read"))
 
     def create_snapshot(self, host: str, uuid: str, name: str, description: str = "") -> None:
         """Take a snapshot; see the port."""
         xml = domain_build.snapshot(name, description)
         self._slowly(host, uuid, lambda it: it.snapshotCreateXML(xml, libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_VALIDATE),
-                     f"Snapshot {name} was not taken")  # fmt: skip
+                     words("Snapshot {name} could not be created", name=name))  # fmt: skip
 
     def revert_snapshot(self, host: str, uuid: str, name: str) -> None:
         """Go back to a snapshot; see the port."""
         self._slowly(host, uuid, lambda it: it.revertToSnapshot(it.snapshotLookupByName(name)),
-                     f"The VM did not go back to {name}")  # fmt: skip
+                     words("Revert to snapshot {name} failed", name=name))  # fmt: skip
 
     def delete_snapshot(self, host: str, uuid: str, name: str) -> None:
         """Remove a snapshot; see the port."""
@@ -233,7 +276,7 @@ class LibvirtGuests:
             host,
             uuid,
             lambda it: vm_commands.delete_snapshot(it, name),
-            f"Snapshot {name} was not removed",
+            words("Snapshot {name} could not be deleted", name=name),
         )
 
     # Devices
@@ -243,12 +286,12 @@ class LibvirtGuests:
         self._ask(
             host,
             lambda it: vm_commands.attach_disk(it, uuid, disk),
-            f"{disk.target} was not plugged in",
+            words("Disk {target} could not be attached", target=disk.target),
         )
 
     def grow_disk(self, host: str, uuid: str, target: str, capacity: int) -> None:
         """Make a disk larger; see the port."""
-        what = f"{target} did not grow"
+        what = words("Disk {target} could not be resized", target=target)
         with self._at_length(host, what) as connection:
             vm_commands.grow_disk(connection, connection.lookupByUUIDString(uuid), target, capacity)
 
@@ -256,7 +299,7 @@ class LibvirtGuests:
         """Plug a network card in; see the port."""
         element = domain_build.text(domain_build.nic(nic))
         self._on(host, uuid, lambda it: it.attachDeviceFlags(element, vm_commands.affected(it)),
-                 "The network card was not plugged in")  # fmt: skip
+                 words("The NIC could not be attached"))  # fmt: skip
 
     def detach_nic(self, host: str, uuid: str, mac: str) -> None:
         """Take a network card out; see the port."""
@@ -264,46 +307,60 @@ class LibvirtGuests:
             host,
             uuid,
             lambda it: vm_commands.detach_nic(it, mac),
-            f"The network card {mac} was not taken out",
+            words("The NIC {mac} could not be detached", mac=mac),
         )
 
     def eject(self, host: str, uuid: str, target: str) -> None:
         """Take a medium out; see the port."""
-        self._on(host, uuid, lambda it: vm_commands.eject(it, target), f"{target} was not ejected")
+        self._on(
+            host,
+            uuid,
+            lambda it: vm_commands.eject(it, target),
+            words("{target} could not be ejected", target=target),
+        )
 
     # Looks
 
     def disks(self, host: str, uuid: str) -> tuple[DiskUse, ...]:
         """Its disks' sizes; see the port."""
-        return self._on(host, uuid, vm_queries.disks, "The disks are not told")
+        return self._on(host, uuid, vm_queries.disks, words("The disks could not be read"))
 
     def addresses(self, host: str, uuid: str) -> tuple[Address, ...]:
         """Its addresses; see the port."""
-        return self._on(host, uuid, vm_queries.addresses, "The addresses are not told")
+        return self._on(
+            host, uuid, vm_queries.addresses, words("The IP addresses could not be read")
+        )
 
     def file_systems(self, host: str, uuid: str) -> tuple[FileSystem, ...]:
         """Its file systems by its agent; see the port."""
-        return self._on(host, uuid, vm_queries.file_systems, "The file systems are not told")
+        return self._on(
+            host, uuid, vm_queries.file_systems, words("The file systems could not be read")
+        )
 
     def screenshot(self, host: str, uuid: str) -> bytes:
         """Its screen as PNG; see the port."""
-        with self._at_length(host, "There is no picture of its screen") as connection:
+        with self._at_length(host, words("No screenshot could be taken")) as connection:
             return vm_queries.screenshot(connection, connection.lookupByUUIDString(uuid))
 
     def console(self, host: str, uuid: str, lines: int) -> str:
         """The last lines of its serial line; see the port."""
-        what = "Its serial line cannot be read"
+        what = words("The serial console cannot be read")
         with self._at_length(host, what) as connection:
             path = vm_queries.serial_log(connection.lookupByUUIDString(uuid))
             written = volumes.tail(connection, path, lines * _CONSOLE_WIDTH) if path else None
         if written is None:
             raise HypervisorError(
-                f"{what}: it is not logged into a storage pool.",
-                "VMs made with `vm create` are; for others add <log file=…/> in a pool's directory to <serial>.",
+                words("{what}: it is not logged to a file in a storage pool.", what=what),
+                words(
+                    "VMs made with `vm create` are. For others, add `<log file=…/>` to "
+                    "`<serial>`, with a path in a pool's directory."
+                ),
             )
         return "\n".join(written.decode(errors="replace").replace("\r", "").splitlines()[-lines:])
 
-    def _in_pool(self, host: str, pool: str, question: Callable[[Connection], T], what: str) -> T:
+    def _in_pool(
+        self, host: str, pool: str, question: Callable[[Connection], T], what: Message
+    ) -> T:
         """The answer to a question about a pool; one that is being read is told as slow, not its host as silent.
 
         A read that outlasts the deadline goes on: the question is put again when it is done.
@@ -316,17 +373,24 @@ class LibvirtGuests:
                 raise reader.refreshes.slow(pool) from error
             if reader.last.host.up and reader.look.connected:
                 raise HostUnreachableError(
-                    f"{host} answers, but pool {pool} on it does not: libvirt reads it, or its storage is slow.",
-                    "It is asked again. Very many files or slow storage make a pool slow.",
+                    words(
+                        "{host} answers, but its pool {pool} does not: libvirt is "
+                        "refreshing it, or its storage is slow.",
+                        host=host,
+                        pool=pool,
+                    ),
+                    words("Drover asks again. Very many files or slow storage make a pool slow."),
                 ) from error
             raise
 
-    def _slowly(self, host: str, uuid: str, call: Callable[[Domain], object], what: str) -> None:
+    def _slowly(
+        self, host: str, uuid: str, call: Callable[[Domain], object], what: Message
+    ) -> None:
         with self._at_length(host, what) as connection:
             call(connection.lookupByUUIDString(uuid))
 
     @contextmanager
-    def _at_length(self, host: str, what: str) -> Iterator[Connection]:
+    def _at_length(self, host: str, what: Message) -> Iterator[Connection]:
         """A connection of its own for what may take longer than a host has for an answer."""
         reader = self._reader(host)
         connection = reader.act.ask(lambda _: open_connection(reader.address.uri))
@@ -340,7 +404,7 @@ class LibvirtGuests:
             vm_queries.hang_up(connection)
 
 
-def _in_time(work: Callable[[], T], seconds: float, otherwise: str) -> T:
+def _in_time(work: Callable[[], T], seconds: float, otherwise: Message) -> T:
     """What ``work`` answers, if it does within ``seconds``; it goes on behind our back until its host lets go of it.
 
     Raises:
@@ -359,7 +423,8 @@ def _in_time(work: Callable[[], T], seconds: float, otherwise: str) -> T:
         answer, error = answers.get(timeout=seconds)
     except queue.Empty:
         raise HypervisorError(
-            otherwise, "Check its storage pools with `virsh pool-list --details`."
+            otherwise,
+            words("Check its storage pools with `virsh pool-list --details` on that host."),
         ) from None
     if error is not None:
         raise error

@@ -10,10 +10,10 @@ from lxml import etree
 
 from bot.adapters.libvirt.read.domain_xml import TAGS, Definition, document, parse
 from bot.adapters.libvirt.transport.connections import Connection
-from bot.adapters.libvirt.transport.errors import said
+from bot.adapters.libvirt.transport.errors import reported
 from bot.adapters.libvirt.write import copying, domain_build, volumes
 from bot.domain.errors import HypervisorError
-from bot.domain.words import bytes_text, plural
+from bot.domain.message import Size, nwords, words
 from bot.ports.guests import Blueprint, Copy, GuestDisk
 
 Domain = Any
@@ -74,7 +74,9 @@ def undefine(connection: Connection, uuid: str, *, keep_state: bool = False) -> 
         raise
     if domain.isActive():
         # libvirt would make it transient and let it run on, unknown to the next restart.
-        raise HypervisorError(f"{domain.name()} still runs.", "Shut it down first.")
+        raise HypervisorError(
+            words("{vm} is still running.", vm=domain.name()), words("Shut it down first.")
+        )
     domain.undefineFlags(_UNDEFINE | _state_flags(connection, keep=keep_state))
 
 
@@ -185,7 +187,8 @@ def grow_disk(connection: Connection, domain: Domain, target: str, capacity: int
     place = volumes.by_source(connection, source) if source else None
     if place is None:
         raise HypervisorError(
-            f"{target} lies in no storage pool.", "Start the VM: then it can grow."
+            words("Disk {target} is not in a storage pool.", target=target),
+            words("Start the VM: a disk of a running VM can be resized."),
         )
     pool, name = place
     connection.storagePoolLookupByName(pool).storageVolLookupByName(name).resize(capacity, 0)
@@ -253,9 +256,17 @@ def _put_memory_back(domain: Domain, stored: Definition, error: Any) -> None:
     except libvirt.libvirtError as second:
         now = parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
         raise HypervisorError(
-            f"Only the memory was changed: the next start gives {bytes_text(now.memory)}, and still "
-            f"{plural(now.vcpus, 'vCPU')}. The vCPUs: {said(error)}. The memory could not be set back: {said(second)}.",
-            "Resize the memory back, or change the vCPUs with `virsh edit` on the host.",
+            nwords(
+                "Only the memory was changed. At the next start the VM has {memory} and still {n} "
+                "vCPU. The vCPUs: {reason}. The memory could not be set back: {second}.",
+                "Only the memory was changed. At the next start the VM has {memory} and still {n} "
+                "vCPUs. The vCPUs: {reason}. The memory could not be set back: {second}.",
+                n=now.vcpus,
+                memory=Size(now.memory),
+                reason=reported(error),
+                second=reported(second),
+            ),
+            words("Resize the memory back, or change the vCPUs with `virsh edit` on the host."),
         ) from second
 
 

@@ -15,6 +15,7 @@ from bot.adapters.libvirt.transport.connections import Connection
 from bot.adapters.libvirt.transport.parts import Parts, name_of
 from bot.adapters.libvirt.write import domain_build
 from bot.domain.errors import HypervisorError
+from bot.domain.message import words
 from bot.ports.guests import GuestDisk, Volume
 
 Vol = Any
@@ -46,12 +47,18 @@ def place(connection: Connection, disk: GuestDisk) -> domain_build.PlacedDisk:
     volume = _handle(connection, disk.pool, disk.volume)
     if volume is None:
         raise HypervisorError(
-            f"There is no volume {disk.pool}/{disk.volume}.", "It was removed meanwhile: ask again."
+            words("There is no volume {pool}/{name}.", pool=disk.pool, name=disk.volume),
+            words("It was removed meanwhile: ask again."),
         )
     kind = volume.info()[0]
     if kind not in (libvirt.VIR_STORAGE_VOL_FILE, libvirt.VIR_STORAGE_VOL_BLOCK):
         raise HypervisorError(
-            f"{disk.pool}/{disk.volume} is neither a file nor a device.", "Choose another pool."
+            words(
+                "{pool}/{name} is neither a file nor a block device.",
+                pool=disk.pool,
+                name=disk.volume,
+            ),
+            words("Choose another pool."),
         )
     return domain_build.PlacedDisk(disk, volume.path(), kind == libvirt.VIR_STORAGE_VOL_BLOCK)
 
@@ -223,7 +230,8 @@ def _send(stream: Any, part: bytes) -> None:
         sent = stream.send(part)
         if sent <= 0:
             raise HypervisorError(
-                "The host takes no more of the seed.", "Look at its libvirtd log, then ask again."
+                words("The host stopped accepting the cloud-init seed."),
+                words("Check its libvirt log, then try again."),
             )
         part = part[sent:]
 
@@ -232,7 +240,8 @@ def _required(connection: Connection, pool: str, name: str) -> Vol:
     volume = _handle(connection, pool, name)
     if volume is None:
         raise HypervisorError(
-            f"There is no volume {pool}/{name}.", "It was removed meanwhile: ask again."
+            words("There is no volume {pool}/{name}.", pool=pool, name=name),
+            words("It was removed meanwhile: ask again."),
         )
     return volume
 

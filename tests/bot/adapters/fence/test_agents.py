@@ -110,7 +110,7 @@ def test_an_agent_that_hangs_is_ended_with_what_it_started(
 ) -> None:
     script(tmp_path, monkeypatch, f"sleep 300 & echo $! >{tmp_path}/child; wait")
     seen = FenceControl([address("fence_apc", deadline=0.5, ip="pdu")], TickingClock()).read(A)
-    assert (seen.power, seen.problem) == (Power.UNKNOWN, "no answer in 0.5 s")
+    assert (seen.power, seen.problem) == (Power.UNKNOWN, "no answer within 500 ms")
     child = int((tmp_path / "child").read_text())
     until = time.monotonic() + 10
     while Path(f"/proc/{child}").exists() and _alive(child):
@@ -131,7 +131,7 @@ def test_a_failed_order_raises_and_its_password_is_hidden(
 ) -> None:
     script(tmp_path, monkeypatch, "cat >/dev/null; echo 'bad s3cret' >&2; exit 1")
     control = FenceControl([address("fence_apc", password="s3cret", ip="pdu")], TickingClock())
-    with pytest.raises(PowerError, match="did not take the order") as error:
+    with pytest.raises(PowerError, match="did not carry out the power command") as error:
         control.switch_off(A)
     assert "s3cret" not in str(error.value)
 

@@ -128,7 +128,7 @@ def test_a_screen_at_the_sources_own_address_is_refused(make: Make, lab: Lab) ->
     assert case.codes() == ["graphics-address"]
     with pytest.raises(HypervisorError, match="Failed to bind socket") as caught:
         case.move()
-    assert "autoport" in caught.value.advice
+    assert "autoport" in str(caught.value.advice)
 
 
 def test_a_screens_fixed_port_that_a_vm_there_has_is_refused(
@@ -160,7 +160,7 @@ def test_an_emulator_that_the_target_lacks_is_refused(make: Make, tmp_path: Path
     assert case.codes() == ["emulator"]
     with pytest.raises(HypervisorError, match="Cannot check QEMU binary") as caught:
         case.move()
-    assert caught.value.advice.startswith("host-b lacks the file or folder")
+    assert str(caught.value.advice).startswith("host-b lacks the file or folder")
 
 
 def test_a_secret_that_the_target_lacks_is_refused(make: Make, lab: Lab, tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_a_folder_of_a_socket_that_the_target_lacks_is_refused(make: Make, tmp_p
     assert case.codes() == ["folder"]
     with pytest.raises(HypervisorError, match="UNIX socket path") as caught:
         case.move()
-    assert "host-b lacks the file or folder" in caught.value.advice
+    assert "host-b lacks the file or folder" in str(caught.value.advice)
 
 
 def test_macvtap_over_a_device_that_the_target_lacks_is_refused(make: Make, lab: Lab) -> None:

@@ -298,7 +298,7 @@ def test_looking_at_one_vm_tells_what_is_wrong_with_it(
     host: OddHost, hypervisor: LibvirtHypervisor, wrong: Any
 ) -> None:
     host.answers.broken["vm-2", "XMLDesc"] = wrong
-    with pytest.raises(HypervisorError, match="does not tell of the VM"):
+    with pytest.raises(HypervisorError, match="The VM could not be read from"):
         hypervisor.found("host-a", host.domains[1].UUIDString())
 
 

@@ -128,7 +128,7 @@ def test_the_same_file_is_known_moved_plainly_and_never_copied_onto_itself(
         HypervisorError, match=rf"host-b already has common/{guest.name}\.raw"
     ) as caught:
         hypervisor.migrate(step(guest, copy=True))
-    assert "shared = true" in caught.value.advice
+    assert "shared = true" in str(caught.value.advice)
     plan = planned(hypervisor, guest)
     assert isinstance(plan, Plan)
     assert "taken-for-shared" in [each.code for each in plan.warnings]
@@ -175,7 +175,7 @@ def test_another_file_of_that_name_is_never_copied_over(
         hypervisor.migrate(step(guest, C, copy=True))
     with pytest.raises(HypervisorError, match="without shared storage") as caught:
         hypervisor.migrate(step(guest, C))
-    assert "`[[pools]]` with `shared = true`" in caught.value.advice
+    assert "`[[pools]]` with `shared = true`" in str(caught.value.advice)
     assert (tmp_path / "c" / f"{guest.name}.raw").read_bytes() == b"other"
 
 

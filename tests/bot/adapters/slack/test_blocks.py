@@ -218,7 +218,7 @@ def test_few_things_to_pick_are_boxes_and_many_are_a_list() -> None:
 
 
 def test_a_form_that_would_lose_data_is_refused() -> None:
-    with pytest.raises(ChatError, match="hides more"):
+    with pytest.raises(ChatError, match="more than 3000 hidden"):
         modal(Form("a", "T", "Go", (TextField("w", "W"),), hidden="x" * 3001))
     with pytest.raises(ChatError, match="offered"):
         modal(Form("a", "T", "Go", (ChoiceField("c", "C", (("v" * 151, "text"),)),)))
@@ -233,7 +233,7 @@ def test_a_long_table_says_how_much_is_missing() -> None:
     _, blocks = sent(Card("139 VMs", elements=(Table(("VM", "State"), rows),)))
     (table,) = of_type(blocks, "table")
     assert len(table["rows"]) == 100
-    assert of_type(blocks, "context")[0]["elements"][0]["text"] == "… and 40 more rows"
+    assert of_type(blocks, "context")[0]["elements"][0]["text"] == "… +40"
 
 
 def test_a_wide_table_leaves_room_for_the_rest() -> None:
@@ -243,7 +243,7 @@ def test_a_wide_table_leaves_room_for_the_rest() -> None:
     assert judge_blocks(blocks, Place()) == GOOD
     shown = len(of_type(blocks, "table")[0]["rows"]) - 1
     assert 5 < shown < 60
-    assert of_type(blocks, "context")[0]["elements"][0]["text"] == f"… and {60 - shown} more rows"
+    assert of_type(blocks, "context")[0]["elements"][0]["text"] == f"… +{60 - shown}"
     assert len(of_type(blocks, "section")) == 2
 
 
@@ -370,7 +370,7 @@ def test_of_many_steps_those_under_way_are_shown() -> None:
     _, blocks = sent(Card("x", elements=(Checklist("70 of 90", items),)))
     (plan,) = of_type(blocks, "plan")
     assert len(plan["tasks"]) == 50
-    assert plan["title"] == "70 of 90 · from step 41"
+    assert plan["title"] == "70 of 90 · 41–90 / 90"
     assert "step 71" in [task["title"] for task in plan["tasks"]]
 
 

@@ -150,7 +150,7 @@ def test_progress_that_fails_is_dropped_and_no_end_of_progress(
 
 
 def test_a_limit_is_no_failure(screen: Screen, edits: Coalescer) -> None:
-    screen.failures = [SlackLimitedError("Slack is limiting the bot's messages.")] * 20
+    screen.failures = [SlackLimitedError("Slack limits the messages of the bot's messages.")] * 20
     edits.later(ONE, Card("10 %"), PROGRESS)
     edits.flush()
     assert screen.shown == [(ONE, "10 %")]

@@ -320,8 +320,8 @@ def test_one_person_cannot_flood(
     start(per_minute=6)
     answers = [ana.command("/kvm hosts").payload for _ in range(5)]
     assert answers[:2] == [None, None]
-    assert "faster than Drover allows (6 requests a minute)" in answers[2]["text"]
-    assert "Still too fast" in answers[4]["text"]
+    assert "Drover allows 6 a minute" in answers[2]["text"]
+    assert "Still too many" in answers[4]["text"]
     assert workspace.person("bruno").command("/kvm hosts").payload is None
     assert len(core.requests) == 3
 
@@ -374,7 +374,7 @@ def test_a_wrong_app_token_says_what_to_check(
     )  # fmt: skip
     with pytest.raises(ChatError) as caught:
         listeners.connect()
-    assert "SLACK_APP_TOKEN" in caught.value.advice
+    assert "SLACK_APP_TOKEN" in str(caught.value.advice)
     assert "\n" not in str(caught.value)
     with pytest.raises(ChatError, match="signing secret"):
         listeners.http_server("127.0.0.1", 0)
@@ -465,7 +465,7 @@ def test_an_address_that_is_taken(start: Start, server: HttpServer) -> None:
     taken = urlsplit(server.url).port or 0
     with pytest.raises(ChatError) as caught:
         start(socket=False).http_server("127.0.0.1", taken)
-    assert "http_port" in caught.value.advice
+    assert "http_port" in str(caught.value.advice)
 
 
 def test_a_body_too_big_for_slack_is_not_read(server: HttpServer) -> None:

@@ -119,7 +119,7 @@ def test_a_locked_database_is_told_after_the_patience_and_works_again_after(
 
 def test_a_damaged_file_is_told(file: Path) -> None:
     file.write_bytes(b"this is a letter, not a database" * 200)
-    with pytest.raises(StoreError, match=r"not a database.*check database.url"):
+    with pytest.raises(StoreError, match=r"not a database.*Check .database.url"):
         SqlStore(f"sqlite:///{file}", CODEC, clock=TickingClock())
 
 

@@ -106,7 +106,7 @@ def test_a_second_bot_on_the_same_file_is_refused_until_the_first_is_gone(file: 
         assert first.stdout is not None
         assert first.stdout.readline() == "held\n"
         with pytest.raises(
-            StoreError, match=rf"process {first.pid}, runs on the database.*need PostgreSQL"
+            StoreError, match=rf"process {first.pid}\) already uses the database.*needs PostgreSQL"
         ):
             OnlyOne(file)
         first.kill()

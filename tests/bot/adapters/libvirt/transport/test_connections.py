@@ -89,15 +89,15 @@ def test_no_connection_is_told_and_not_tried_again_at_once() -> None:
 def test_a_host_that_never_answers_costs_a_deadline_and_then_nothing(mute: str) -> None:
     asked = line(mute, deadline=0.2, threads=2)
     for _ in range(2):
-        with pytest.raises(HostUnreachableError, match=r"did not answer within 0\.2 s"):
+        with pytest.raises(HostUnreachableError, match=r"did not answer within 200 ms"):
             asked.ask(lambda connection: connection.getType())
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         with pytest.raises(HostUnreachableError) as caught:
             asked.ask(lambda connection: connection.getType())
-        if "has not answered a call since" in caught.value.text:
+        if "has not answered since" in str(caught.value.text):
             break
-    assert "has not answered a call since 0" in caught.value.text, "the clock's hour is 08 or 09"
+    assert "has not answered since 0" in str(caught.value.text), "the clock's hour is 08 or 09"
     asked.close()
 
 
