@@ -97,7 +97,7 @@ def test_a_host_that_never_answers_costs_a_deadline_and_then_nothing(mute: str) 
             asked.ask(lambda connection: connection.getType())
         if "has not answered since" in str(caught.value.text):
             break
-    assert "has not answered since 0" in str(caught.value.text), "the clock's hour is 08 or 09"
+    assert "has not answered since 2026-01-05 0" in str(caught.value.text)
     asked.close()
 
 
