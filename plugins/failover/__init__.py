@@ -18,6 +18,7 @@ from plugins.failover import (
     planner,
     readmission,
     watch,
+    whatif,
     witnesses,
 )
 from plugins.failover.settings import FailoverSettings, Mode
@@ -39,7 +40,7 @@ def register_settings() -> Sequence[SettingsSection]:
 
 @hookimpl
 def register_commands(settings: Settings) -> Sequence[Query | Action]:
-    """``host failover``, ``host readmit``, ``vm definition``."""
+    """``host failover``, ``host readmit``, ``failover drill``, ``failover status``, ``vm definition``."""
     mine = _section(settings)
     return (
         Action(
@@ -64,6 +65,20 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             still_good=readmission.still_good,
             emits=(ReadmitVm, HoldHost),
             risk=Risk.HIGH,
+        ),
+        Query(
+            intents.DRILL,
+            intents.DRILL_SUMMARY,
+            intents.drill_grammar(),
+            partial(whatif.drill, mine),
+            gather=partial(witnesses.of_drill, mine.sight),
+        ),
+        Query(
+            intents.STATUS,
+            intents.STATUS_SUMMARY,
+            intents.status_grammar(),
+            partial(whatif.status, mine),
+            gather=witnesses.of_status,
         ),
         Query("vm definition", kept.SUMMARY, kept.grammar(), kept.answer, needs_snapshot=False),
     )

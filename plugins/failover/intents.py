@@ -9,9 +9,14 @@ import click
 
 from bot.domain.definition import Definition
 from bot.domain.message import words
+from bot.plugin_api import Instead
 from plugins.failover.evidence import Evidence
 
 FAILOVER, READMIT = "host failover", "host readmit"
+DRILL, STATUS = "failover drill", "failover status"
+DRILL_SUMMARY = words("What a failover of a host would do now; nothing is done.")
+STATUS_SUMMARY = words("What can prove each host off, and which VMs could start elsewhere.")
+_DRY_RUN = words("Show what it would do now; nothing is done.")
 FAILOVER_SUMMARY = words("Switch a dead host off, prove it, and start its VMs on other hosts.")
 READMIT_SUMMARY = words("Admit a host again that failed, without the old copies of its VMs.")
 _SKIP = words("A VM to leave off; may be given several times.")
@@ -32,6 +37,18 @@ class Failover:
 
 
 @dataclass(frozen=True, slots=True)
+class Drill:
+    """``failover drill``."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """``failover status``."""
+
+
+@dataclass(frozen=True, slots=True)
 class Readmit:
     """``host readmit``. ``left``: VMs that the host still has defined, each with whether its memory is saved there."""
 
@@ -41,10 +58,10 @@ class Readmit:
 
 
 def failover_grammar() -> click.Command:
-    """``host failover HOST [--skip VM]… [--only VM]…`` → ``Failover``."""
+    """``host failover HOST [--skip VM]… [--only VM]… [--dry-run]`` → ``Failover``, or a drill."""
 
-    def made(host: str, skip: tuple[str, ...], only: tuple[str, ...], reason: str) -> Failover:
-        return Failover(host, skip, only, reason)
+    def made(host: str, *, dry_run: bool, **given: Any) -> Failover | Instead:
+        return Instead(DRILL, Drill(host)) if dry_run else Failover(host, **given)
 
     return _command(
         FAILOVER,
@@ -53,8 +70,20 @@ def failover_grammar() -> click.Command:
         click.Argument(["host"], metavar="HOST"),
         click.Option(["--skip"], multiple=True, metavar="VM", help=str(_SKIP)),
         click.Option(["--only"], multiple=True, metavar="VM", help=str(_ONLY)),
+        click.Option(["--dry-run"], is_flag=True, help=str(_DRY_RUN)),
         click.Option(["--reason"], default="", metavar="TEXT", help=str(_REASON)),
     )
+
+
+def drill_grammar() -> click.Command:
+    """``failover drill HOST`` → ``Drill``."""
+    host = click.Argument(["host"], metavar="HOST")
+    return _command(DRILL, str(DRILL_SUMMARY), Drill, host)
+
+
+def status_grammar() -> click.Command:
+    """``failover status`` → ``Status``."""
+    return _command(STATUS, str(STATUS_SUMMARY), Status)
 
 
 def readmit_grammar() -> click.Command:

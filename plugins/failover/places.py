@@ -43,12 +43,18 @@ def place(
     groups = {each.vm.tags[APART] for each in candidates if each.vm.tags.get(APART)}
     # One of a group on each host, and in each domain.
     sizes = dict.fromkeys((*groups, *(group for group, _ in held)), 1)
-    shelter = Shelter(free, Spread(held, domains), sizes)
-    targets: dict[str, str] = {}
-    for members in _together(candidates):
-        unit = _unit(seen, members, frozenset(free), here)
-        target = shelter.put(unit)
-        targets.update({each.vm.uuid: target for each in members})
+    spread = Spread(held, domains)
+    units = [_unit(seen, members, frozenset(free), here) for members in _together(candidates)]
+    shelter = Shelter(free, spread, sizes)
+    targets = _spread_out(units, shelter)
+    if not all(targets.values()):
+        # Packed tightly, more of them may fit.
+        packed = Shelter(free, spread, sizes)
+        tight = {
+            uuid: host for unit in units for host in (packed.put(unit),) for uuid in unit.members
+        }
+        if sum(map(bool, tight.values())) > sum(map(bool, targets.values())):
+            shelter, targets = packed, tight
     placed = [Placed(each, targets[each.vm.uuid]) for each in candidates if targets[each.vm.uuid]]
     off = [
         StaysOff(each.vm.uuid, each.vm.name, _why_nowhere(seen, each, shelter, frozenset(free)))
@@ -56,6 +62,18 @@ def place(
         if not targets[each.vm.uuid]
     ]
     return tuple(placed), tuple(off)
+
+
+def _spread_out(units: Iterable[Unit], shelter: Shelter) -> dict[str, str]:
+    """Each VM's host, '' for none: the one with the most memory left that takes it."""
+    found: dict[str, str] = {}
+    for unit in units:
+        order = sorted(shelter.rooms.items(), key=lambda item: (-item[1].memory, item[0]))
+        wanted = [name for name, _ in order if unit.hosts is None or name in unit.hosts]
+        takers = (shelter.put(replace(unit, hosts=frozenset({name}))) for name in wanted)
+        target = next(filter(None, takers), "")
+        found.update(dict.fromkeys(unit.members, target))
+    return found
 
 
 def _taking(host: Host, lost: str) -> Host:

@@ -10,11 +10,16 @@ from bot.domain.cluster import Snapshot
 
 @dataclass(slots=True)
 class Sight:
-    """Since when this bot sees, and when it last saw too little. ``silent``: since when each host is silent."""
+    """Since when this bot sees, and when it last saw too little.
+
+    ``silent``: since when each host is silent. ``looks``: how many looks in a row saw it so.
+    """
 
     started_at: datetime | None = None
     storm_at: datetime | None = None
     silent: dict[str, datetime] = field(default_factory=dict)
+    looks: dict[str, int] = field(default_factory=dict)
+    noted_at: datetime | None = None
 
     def note(self, seen: Snapshot) -> None:
         """Keep what a look shows of the bot's own view."""
@@ -24,3 +29,6 @@ class Sight:
         if len(down) >= 2 and 2 * len(down) >= len(seen.hosts):
             self.storm_at = seen.taken_at
         self.silent = {name: self.silent.get(name, seen.taken_at) for name in down}
+        if seen.taken_at != self.noted_at:
+            self.looks = {name: self.looks.get(name, 0) + 1 for name in down}
+            self.noted_at = seen.taken_at

@@ -14,8 +14,9 @@ from bot.domain.power import Binding, Bound, Device, Reading, Round
 from bot.domain.storage import is_medium
 from bot.ports import Hypervisor
 from plugins.failover.evidence import Evidence, Expected, Heard, OwnView, Statement, Witness
-from plugins.failover.intents import Failover
+from plugins.failover.intents import Drill, Failover, Status
 from plugins.failover.sight import Sight
+from plugins.failover.whatif import Shown
 
 SWEEP = 15.0  # seconds between two sweeps of the bot
 _DEADLINE = 5.0  # seconds that a witness has for its word
@@ -29,6 +30,27 @@ def survey(sight: Sight, intent: Failover, snapshot: Snapshot, hypervisor: Hyper
     """The wish with everything that is known of the host now."""
     found = gather(sight, snapshot.host(intent.host), snapshot, hypervisor)
     return replace(intent, evidence=found)
+
+
+def of_drill(sight: Sight, about: Drill, snapshot: Snapshot, hypervisor: Hypervisor) -> Evidence:
+    """The evidence of a host, for a look at what a failover would do."""
+    return gather(sight, snapshot.host(about.host), snapshot, hypervisor)
+
+
+def of_status(about: Status, snapshot: Snapshot, hypervisor: Hypervisor) -> Shown:  # noqa: ARG001
+    """What the power controllers of all hosts show."""
+    names = [host.name for host in snapshot.hosts]
+    with ThreadPoolExecutor(min(_AT_ONCE, len(names)), thread_name_prefix="power") as pool:
+        found = dict(
+            zip(
+                names,
+                pool.map(lambda host: read_bound(hypervisor, host)[0], snapshot.hosts),
+                strict=True,
+            )
+        )
+    power = hypervisor.power
+    holds = {name: hold for name in names if (hold := power.hold(name)) is not None}
+    return Shown(found, {name: power.bonds(name) for name in names}, holds)
 
 
 def gather(sight: Sight, host: Host, snapshot: Snapshot, hypervisor: Hypervisor) -> Evidence:
@@ -50,7 +72,7 @@ def gather(sight: Sight, host: Host, snapshot: Snapshot, hypervisor: Hypervisor)
         host.name,
         snapshot.taken_at,
         heard,
-        int(silent // SWEEP),
+        max(sight.looks.get(host.name, 0), int(silent // SWEEP)),
         statements,
         readings,
         view,

@@ -20,6 +20,7 @@ from tests.bot.flow.small_bot import Bot, small_bot, text
 
 A = Device("host-a", "bmc-a")
 B = Device("host-b", "bmc-b")
+PLUGINS = ("failover", "vm_lifecycle", "migrate", "host_check")
 CLUSTER = """
 host-a  16cpu 64G reserve 2G load 4 | web-1 4G 2cpu [failover=last] | db-1 8G 2cpu [failover=first] | old-1 1G off
 host-b  16cpu 64G reserve 2G load 1 | app-1 2G load 0.2

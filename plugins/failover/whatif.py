@@ -1,0 +1,151 @@
+"""Pure: ``failover drill`` and ``failover status``, what a failover would do now. Nothing is ordered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from bot.domain.card import Card, Context, Element, Section, Table
+from bot.domain.cluster import Host
+from bot.domain.definition import Definition
+from bot.domain.message import Duration, Message, Names, Percent, joined, nwords, words
+from bot.domain.plan import Plan, Refused
+from bot.domain.power import Bound, Hold, Reading
+from bot.plugin_api import View
+from plugins.failover import planner, reports
+from plugins.failover.candidates import StaysOff, Wanted, choose
+from plugins.failover.evidence import Evidence
+from plugins.failover.intents import Drill, Failover, Status
+from plugins.failover.places import Placed, place
+from plugins.failover.settings import FailoverSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the hosts' power controllers show now, by host, and what is kept of them."""
+
+    readings: Mapping[str, tuple[Reading, ...]] = field(default_factory=dict)
+    bonds: Mapping[str, tuple[Bound, ...]] = field(default_factory=dict)
+    holds: Mapping[str, Hold] = field(default_factory=dict)
+
+
+def drill(settings: FailoverSettings, about: Drill, view: View) -> Card:
+    """The plan as if the host died now: who goes where, who stays off and why."""
+    host = view.snapshot.host(about.host)
+    evidence: Evidence = view.found
+    kept = view.history.definitions(host=host.name)
+    intent = Failover(host.name, kept=kept, evidence=evidence)
+    placed, off = _outcome(settings, view, host, kept)
+    plan = planner.what_if(settings, intent, view.snapshot)
+    said = nwords(
+        "If {host} died now, {started} of its {n} running VM would start elsewhere.",
+        "If {host} died now, {started} of its {n} running VMs would start elsewhere.",
+        n=len(placed) + len(off),
+        host=host.name,
+        started=len(placed),
+    )
+    elements: list[Element] = [Section(said)]
+    if placed:
+        columns = (words("VM"), words("Host"), words("Wave"))
+        rows = tuple(
+            (each.candidate.vm.name, each.target, str(each.candidate.wave)) for each in placed
+        )
+        elements.append(Table(columns, rows, frozenset({2})))
+    if off:
+        elements.append(Section(_stays(off)))
+    small: list[Message] = list(_provable(host, evidence))
+    if isinstance(plan, Plan):
+        small.append(_predicted(plan))
+        small += [each.text for each in plan.warnings if each.code != "stays-off"]
+    elif isinstance(plan, Refused) and not off:
+        small += [each.text for each in plan.objections]
+    small.append(words("Nothing was done."))
+    return Card(said, host.name, (*elements, Context(tuple(small))))
+
+
+def status(settings: FailoverSettings, about: Status, view: View) -> Card:  # noqa: ARG001 - the shape of an answer
+    """For each host: what can prove it off, and how many of its VMs could start elsewhere today."""
+    shown: Shown = view.found
+    rows, ready, running = [], 0, 0
+    reasons: list[Message] = []
+    for host in sorted(view.snapshot.hosts, key=lambda each: each.name):
+        kept = view.history.definitions(host=host.name)
+        placed, off = _outcome(settings, view, host, kept)
+        ready, running = ready + len(placed), running + len(placed) + len(off)
+        reasons += [each.why.text for each in off]
+        rows.append(
+            (
+                host.name,
+                _state(host, shown),
+                _controllers(host, shown),
+                f"{len(placed)}/{len(placed) + len(off)}",
+            )
+        )
+    said = nwords(
+        "Failover readiness: {ready} of {n} running VM could start elsewhere.",
+        "Failover readiness: {ready} of {n} running VMs could start elsewhere.",
+        n=running,
+        ready=ready,
+    )
+    columns = (words("Host"), words("State"), words("Proof that it is off"), words("VMs"))
+    elements: list[Element] = [Section(said), Table(columns, tuple(rows), frozenset({3}))]
+    if reasons:
+        elements.append(Section(joined(reasons[:10], "\n")))
+    mode = words("Mode: {mode}.", mode=settings.mode.value)
+    return Card(said, words("Failover"), (*elements, Context((mode,))))
+
+
+def _outcome(
+    settings: FailoverSettings, view: View, host: Host, kept: Sequence[Definition]
+) -> tuple[tuple[Placed, ...], tuple[StaysOff, ...]]:
+    seen = planner.without_corpses(view.snapshot)
+    candidates, off = choose(settings, seen, host.name, kept, Wanted())
+    placed, nowhere = place(settings, seen, host.name, candidates)
+    return placed, (*off, *nowhere)
+
+
+def _stays(off: Sequence[StaysOff]) -> Message:
+    return joined(
+        [words("{vm} stays off: {why}", vm=each.name, why=each.why.text) for each in off], "\n"
+    )
+
+
+def _provable(host: Host, evidence: Evidence) -> Iterable[Message]:
+    if not evidence.power:
+        yield words(
+            "{host} has no power controller: nothing can prove that it is off.", host=host.name
+        )
+    for reading in evidence.power:
+        yield reports.power(reading, bound=reading.device in evidence.bound)
+
+
+def _predicted(plan: Plan) -> Message:
+    seconds = plan.prediction.seconds or 0.0
+    full = Names(
+        tuple(
+            words("{host} {share}", host=each.host, share=Percent(each.memory_after))
+            for each in plan.bars
+        )
+    )
+    return words(
+        "All would run about {time} after the vote; memory then: {hosts}.",
+        time=Duration(seconds),
+        hosts=full,
+    )
+
+
+def _state(host: Host, shown: Shown) -> Message:
+    hold = shown.holds.get(host.name)
+    if hold is None:
+        return words("up") if host.up else words("does not answer")
+    if hold.proof is not None:
+        return words("on hold, proven off")
+    return words("on hold")
+
+
+def _controllers(host: Host, shown: Shown) -> Message:
+    readings = shown.readings.get(host.name, ())
+    if not readings:
+        return words("none: no power controller")
+    bound = {each.device: each for each in shown.bonds.get(host.name, ())}
+    return joined([reports.power(each, bound=each.device in bound) for each in readings], "; ")

@@ -1,0 +1,156 @@
+"""The watch: what it tells of a silent host, when it proposes, and when it may act by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.domain.power import Hold
+from bot.flow.context import snapshot
+from bot.plugin_api import Alert, Looked, Measured, Proposal, WatchView
+from bot.testing.power import Fault
+from plugins.failover import planner, watch
+from plugins.failover.intents import Failover
+from plugins.failover.settings import FailoverSettings, Mode
+from plugins.failover.verdict import Verdict
+from tests.bot.flow.small_bot import text
+from tests.plugins.failover.test_failover import A, Room, room_in
+
+TABLE: dict[str, Any] = {"start_cooldown": 0}
+
+
+class Looks:
+    """The watch of a room, look by look."""
+
+    def __init__(self, room: Room, **table: Any) -> None:
+        self.room = room
+        self.settings = FailoverSettings.model_validate({**TABLE, **table})
+        self.gather = watch.Gatherer(self.settings.sight)
+        self.memory: Mapping[str, Any] = {}
+        self.verdict: Verdict | None = None
+
+    def look(self, after: float = 15.0) -> Looked:
+        self.room.bot.clock.turn(after)
+        seen = snapshot(self.room.bot.services)
+        found = self.gather(seen, self.room.bot.hypervisor)
+        self.verdict = next(
+            (planner.verdict_of(self.settings, each).verdict for each in found.silent), None
+        )
+        view = WatchView(
+            seen, (), self.room.bot.store, Measured(), self.memory, self.room.bot.clock.now(), found
+        )
+        looked = watch.look(self.settings, view)
+        self.memory = looked.memory
+        return looked
+
+    def after(self, times: int) -> Looked:
+        return [self.look() for _ in range(times)][-1]
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Iterator[Room]:
+    made = room_in(tmp_path)
+    yield made
+    made.bot.store.close()
+
+
+def test_while_all_hosts_answer_nothing_is_told_and_controllers_are_bound(room: Room) -> None:
+    assert Looks(room).look().noticed == ()
+    assert {each.device for each in room.bot.store.bonds()} == {"bmc-a", "bmc-b"}
+
+
+def test_a_dead_host_is_proposed_after_three_silent_looks(room: Room) -> None:
+    looks = Looks(room)
+    looks.look()
+    room.dies()
+    assert looks.look().noticed == ()
+    assert looks.verdict is Verdict.WAITING
+    (noticed,) = looks.after(3).noticed
+    assert isinstance(noticed, Proposal)
+    assert (noticed.action, noticed.automatic) == ("host failover", False)
+    assert noticed.intent == Failover("host-a")
+    (again,) = looks.look().noticed
+    assert isinstance(again, Proposal)
+    assert again.key == noticed.key  # the core proposes a key once
+
+
+def test_in_mode_alert_it_only_tells_and_in_mode_off_nothing(room: Room) -> None:
+    tells, keeps_still = Looks(room, mode="alert"), Looks(room, mode="off")
+    for each in (tells, keeps_still):
+        each.look()
+    room.dies()
+    (noticed,) = tells.after(4).noticed
+    assert isinstance(noticed, Alert)
+    assert [each.command for each in noticed.remedies] == ["host failover host-a"]
+    assert keeps_still.after(4).noticed == ()
+
+
+def test_l26_looking_orders_nothing(room: Room) -> None:
+    looks = Looks(room, mode="auto")
+    looks.look()
+    room.dies()
+    looks.after(6)
+    assert room.power.orders == []
+
+
+def test_a_dark_host_is_told_with_its_reason_and_the_alert_ends(room: Room) -> None:
+    looks = Looks(room)
+    looks.look()
+    room.power.fault(A, Fault.DEAD)
+    room.dies()
+    (noticed,) = looks.after(4).noticed
+    assert isinstance(noticed, Alert)
+    assert "so is its power controller" in text(noticed.card)
+    room.bot.hypervisor.up("host-a")
+    (ended,) = looks.look().noticed
+    assert isinstance(ended, Alert)
+    assert (ended.key, ended.over) == (noticed.key, True)
+
+
+def test_l9_us_is_told_and_nothing_is_proposed_until_the_cooldown_is_over(room: Room) -> None:
+    looks = Looks(room, storm_cooldown=120)
+    looks.look()
+    room.dies()
+    room.dies("host-b")
+    noticed = looks.after(4).noticed
+    assert {type(each) for each in noticed} == {Alert}
+    room.bot.hypervisor.up("host-b")
+    assert {type(each) for each in looks.look().noticed} == {Alert}
+    assert looks.verdict is Verdict.US
+    (late,) = looks.after(8).noticed
+    assert isinstance(late, Proposal)
+
+
+def test_l10_a_host_in_maintenance_is_silent_as_expected(room: Room) -> None:
+    looks = Looks(room)
+    room.bot.store.set_maintenance("host-a", on=True)
+    looks.look()
+    room.dies()
+    assert looks.after(6).noticed == ()
+    assert looks.verdict is Verdict.EXPECTED
+
+
+def test_a_held_host_is_not_proposed_again(room: Room) -> None:
+    looks = Looks(room)
+    looks.look()
+    room.dies()
+    room.bot.store.put_hold(Hold("host-a", room.bot.clock.now(), "", "op-1"))
+    assert looks.after(5).noticed == ()
+
+
+def test_right_after_the_bots_start_nothing_is_told(room: Room) -> None:
+    room.dies()
+    assert Looks(room, start_cooldown=300).after(6).noticed == ()
+
+
+def test_l11_by_itself_it_acts_only_with_two_kinds_of_witnesses(room: Room) -> None:
+    looks = Looks(room, mode="auto")
+    looks.look()
+    room.dies()
+    (noticed,) = looks.after(4).noticed
+    assert isinstance(noticed, Proposal)
+    assert not noticed.automatic  # without shells there is one kind: people are asked
+    assert looks.settings.mode is Mode.AUTO
