@@ -39,7 +39,7 @@ SAME_EVERYWHERE = re.compile(
     r"|[KMGT]iB(?:/s)?|[KMGT]?B(?:/s)?|UTC|ms|min|vCPUs?|[smhd]|env=prod|[0-9a-f]{6,}"
     r"|/kvm(?: [a-z-]+)*|vd[a-z]|br0|[A-Z]{2,}|VMs|approver|engineer|apparmor|libvirt|default)(?![A-Za-z])"
 )
-NEVER_SHOWN = frozenset({"action", "value", "style", "command", "digest", "key", "id", "default"})
+NEVER_SHOWN = frozenset({"action", "value", "style", "kind", "name", "source", "hidden", "initial"})
 
 
 class Pseudo(Translations):
