@@ -101,6 +101,7 @@ class SlackChat:
         self._locales = Locales(client, self._pacer)
         self._edits = Coalescer(self._edit, self._pacer, progress_every)
         self._posted = Known(1000)
+        self._conversations = Known(1000)  # by the person's id
         self._members = Known(1000)
         self._files = Known(200)
         self._native_charts = True
@@ -229,21 +230,12 @@ class SlackChat:
                 self.tell(user, card)
 
     def tell(self, user: str, card: Card) -> None:
-        """A direct message.
+        """Send a direct message.
 
-        It is sent again when its fate is not known: rather twice than not at all.
+        When its fate is not known it is looked for in the conversation, where that is known, and
+        else sent again: rather twice than not at all.
         """
-
-        def send(text: str, blocks: list[Json]) -> None:
-            self._call(
-                self._client.chat_postMessage,
-                place=user,
-                channel=user,
-                **_contents(text, blocks),
-                **_QUIET,
-            )
-
-        self._deliver(card, send)
+        self._deliver(card, lambda text, blocks: self._post_once(user, text, blocks, None, ""))
 
     # It is translated by now
     def open_form(self, trigger: str, form: Form, *, locale: str = "") -> None:  # noqa: ARG002
@@ -470,6 +462,8 @@ class SlackChat:
                     **_contents(text, blocks),
                     **_QUIET,
                 )
+                if is_user(channel):
+                    self._conversations.put(channel, answer["channel"])
                 return MessageRef(answer["channel"], answer["ts"])
             except SlackUnsureError as error:
                 log.warning(
@@ -480,7 +474,9 @@ class SlackChat:
                 if attempt == 2:
                     raise
                 time.sleep(self._pacer.rest(0.5 * 2**attempt))
-                found = self._look(channel, thread, marker, error)
+                # Slack lists no history by a person's id, only by that of the conversation.
+                place = self._conversations.get(channel) if is_user(channel) else channel
+                found = self._look(place, thread, marker, error) if place else None
                 if found is not None:
                     return found
         raise AssertionError("unreachable")

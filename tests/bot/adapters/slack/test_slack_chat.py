@@ -47,6 +47,23 @@ def test_a_rate_limit_is_waited_out_as_long_as_slack_says(
     assert len(workspace.messages("#ops")) == 1
 
 
+def test_a_direct_message_whose_answer_is_lost_is_sent_once_where_the_conversation_is_known(
+    workspace: Workspace, chat: SlackChat
+) -> None:
+    chat.tell("U0ANA", Card("first"))
+    workspace.fault.drop_response("chat.postMessage")
+    chat.tell("U0ANA", Card("second"))
+    assert [each.text for each in workspace.messages("@ana")] == ["first", "second"]
+
+
+def test_the_first_direct_message_is_rather_sent_twice_than_not_at_all(
+    workspace: Workspace, chat: SlackChat
+) -> None:
+    workspace.fault.drop_response("chat.postMessage")
+    chat.tell("U0ANA", CARD)
+    assert {each.text for each in workspace.messages("@ana")} == {"moved"}
+
+
 def test_a_channel_that_does_not_exist_is_told_with_what_to_do(chat: SlackChat) -> None:
     chat.readable(OPS)
     with pytest.raises(ChatError) as refused:
