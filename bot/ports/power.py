@@ -100,3 +100,12 @@ class Powers(PowerControl, Protocol):
         A controller that reads ON voids it for good; one that does not answer keeps it from being used now.
         """
         ...
+
+
+class PowerAccess(Protocol):
+    """Gives the power controllers of hosts."""
+
+    @property
+    def power(self) -> Powers:
+        """The hosts' power controllers, and what is proven of hosts that failed."""
+        ...

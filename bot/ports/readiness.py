@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Protocol
 
-from bot.domain.readiness import CommandResult, CpuBaseline, HostFacts, PairFacts
+from bot.domain.readiness import CpuBaseline, HostFacts, PairFacts
 
 
 class Readiness(Protocol):
     """Looks at hosts, changes nothing.
 
-    Every method may raise ``HypervisorError``; hosts by the config's names.
+    Every method may raise ``HypervisorError``, ``HostUnreachableError`` when the host does not
+    answer.
     """
 
     def host_facts(self, host: str) -> HostFacts:
@@ -24,15 +25,4 @@ class Readiness(Protocol):
 
     def cpu_baseline(self, hosts: Collection[str]) -> CpuBaseline:
         """The CPU every one of these hosts can run, and how the guests running there stand to it."""
-        ...
-
-    def run(
-        self, host: str, argv: Sequence[str], *, deadline: float = 20.0
-    ) -> CommandResult | None:
-        """Run a program on a host to its end over SSH; None when no SSH is configured for it.
-
-        Raises:
-            HypervisorError: SSH is configured and does not work, or the program did not end within
-                ``deadline`` s.
-        """
         ...

@@ -53,7 +53,7 @@ class Extra:
 
 
 class FakeGuests:
-    """The port ``Guests`` in memory; a mixin of ``FakeHypervisor``, whose locks, refusals and calls it shares.
+    """The ports of single VMs and volumes in memory; a mixin of ``FakeHypervisor``, whose locks, refusals and calls it shares.
 
     A host has volumes in the pools that its ``Host`` names. A guest that is asked to shut down
     does, unless its UUID is in ``deaf``.

@@ -503,7 +503,7 @@ def test_nothing_of_a_replica_taken_for_dead_is_stored_any_more(reopen: Reopen) 
         lambda: frozen.propose(proposal("two")),
         frozen.beat,
     ):
-        with pytest.raises(FencedError, match="silent for too long"):
+        with pytest.raises(FencedError, match="did not report for too long"):
             late()
     living.forget("a")
     with pytest.raises(FencedError):
@@ -608,7 +608,7 @@ TAMPERINGS = {
     "only the label changed": (
         ["UPDATE events SET \"by\" = 'UINNOCENT' WHERE position = 2"],
         "Event 2",
-        "labelled wrongly: it holds a VotedFor by UAPP",
+        "labelled wrongly: it holds VotedFor by UAPP",
     ),
     "an event in the middle deleted": (
         ["DELETE FROM events WHERE position = 4"],

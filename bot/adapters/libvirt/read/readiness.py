@@ -1,4 +1,4 @@
-"""The port ``Readiness`` on real hosts: what libvirt tells of them, and what their shells do."""
+"""The ports ``Readiness`` and ``Shell`` on real hosts: what libvirt tells of them, and what their shells do."""
 
 from __future__ import annotations
 

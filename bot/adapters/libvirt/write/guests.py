@@ -1,4 +1,4 @@
-"""The port ``Guests`` on real hosts: guests made, changed and looked at one by one."""
+"""The ports of single VMs and volumes on real hosts: guests made, changed and looked at one by one."""
 
 from __future__ import annotations
 

@@ -148,7 +148,7 @@ def test_a_host_never_seen_is_in_the_snapshot(hypervisor: LibvirtHypervisor) -> 
 def test_what_the_driver_cannot_do_is_a_clear_error(
     hypervisor: LibvirtHypervisor, domain: libvirt.virDomain
 ) -> None:
-    with pytest.raises(HypervisorError, match="The migration cannot go to post-copy") as caught:
+    with pytest.raises(HypervisorError, match="The migration cannot switch to post-copy") as caught:
         hypervisor.start_postcopy("host-t", domain.UUIDString())
     assert caught.value.advice
 

@@ -63,7 +63,9 @@ def test_who_asks_while_somebody_else_reads_is_told_that_the_pool_is_slow() -> N
     reader = threading.Thread(target=lambda: pools.refresh("big", read))
     reader.start()
     assert began.wait(30)
-    with pytest.raises(HostUnreachableError, match="Pool big on host-a is being read by libvirt"):
+    with pytest.raises(
+        HostUnreachableError, match="libvirt has been refreshing pool big on host-a"
+    ):
         pools.check("big")
     with pytest.raises(HostUnreachableError, match="it is slow"):
         pools.refresh("big", lambda: pytest.fail("it is read already"))

@@ -1,0 +1,30 @@
+"""Reads of the whole cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Protocol
+
+from bot.domain.cluster import Sighting, Snapshot
+
+
+class ClusterReader(Protocol):
+    """Reads all hosts side by side; one that does not answer delays no other."""
+
+    def snapshot(self, focus: Collection[str] = ()) -> Snapshot:
+        """One read of the cluster, all hosts side by side, each under a deadline.
+
+        A host that does not answer is in the snapshot with its health and last known guests; it
+        never delays the others. ``focus``: names or UUIDs of guests to read in depth (``detail``
+        fresh, ``cpu_fits`` for each host that is up, the dirty rate when it can be measured without
+        disturbing anything).
+        """
+        ...
+
+    def sightings(self, uuid: str) -> tuple[Sighting, ...]:
+        """The guest's state on every configured host, asked afresh.
+
+        A host that does not answer and is proven off, by its controllers read at this moment, is told as one that
+        answers and has no such guest; one that answers voids whatever proved it off.
+        """
+        ...
