@@ -1,4 +1,4 @@
-"""Pure: what may be wrong, with its limits, and the alerts that come of looking at it again and again.
+"""Pure: what may be wrong, with its limits, and the alerts that follow from one look after the other.
 
 Threshold, hold and hysteresis in one place, for every plugin that watches.
 """
@@ -11,18 +11,20 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bot.domain.card import Card, Section
+from bot.domain.message import words
 from bot.plugin_api import Alert, Looked, Measured, Remedy, WatchView
 
-_GONE = Card(
-    "Resolved: the object no longer exists.",
-    "Resolved",
-    (Section("The object that this was about no longer exists."),),
-)
+_GONE = words("The object of this alert no longer exists.")
+_GONE_CARD = Card(_GONE, words("Resolved"), (Section(_GONE),))
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Wrong from ``limit`` on for ``hold`` seconds, well from ``clear`` down for ``calm`` seconds (hysteresis)."""
+    """Limits with hysteresis.
+
+    Wrong after ``hold`` seconds at ``limit`` or above; well after ``calm`` seconds at ``clear`` or
+    below.
+    """
 
     limit: float = 1.0
     clear: float = 0.0
@@ -31,15 +33,15 @@ class Limits:
 
 
 AT_ONCE = Limits()
-"""For what is either so or not."""
+"""Limits of what is true or false: 1 is wrong, 0 is well, without delay."""
 
 
-WEIGHED = 1.0, 0.0
-"""The limit and the clear value of what ``weighed`` answers."""
+WORST_LIMITS = 1.0, 0.0
+"""The limit and the clear value of what ``worst`` returns."""
 
 
-def weighed(*measures: tuple[float | None, float, float]) -> float | None:
-    """Several measures of one trouble, each (value, limit, clear), as one; None: none of them is known.
+def worst(*measures: tuple[float | None, float, float]) -> float | None:
+    """Several measures of one problem, each (value, limit, clear), as one; None: none is known.
 
     1 where any of them is at its limit, 0 where the worst of them is at its clear value.
     """
@@ -52,46 +54,56 @@ def _level(value: float, limit: float, clear: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """Where one concern stands. ``turning``: since when it is about to turn; None: it is not."""
+class ConditionState:
+    """The state of one condition.
+
+    ``turning``: since when its value asks for the other state; None: it does not.
+    """
 
     wrong: bool = False
     turning: datetime | None = None
 
 
-def stepped(limits: Limits, standing: Standing, value: float | None, now: datetime) -> Standing:
-    """The standing after a value; None, nobody knows: it stays as it is."""
+def next_state(
+    limits: Limits, state: ConditionState, value: float | None, now: datetime
+) -> ConditionState:
+    """The state after a value. Of an unknown value (None) it stays as it is."""
     if value is None:
-        return standing
-    turns = value <= limits.clear if standing.wrong else value >= limits.limit
+        return state
+    turns = value <= limits.clear if state.wrong else value >= limits.limit
     if not turns:
-        return Standing(standing.wrong)
-    since = standing.turning or now
-    patience = timedelta(seconds=limits.calm if standing.wrong else limits.hold)
-    return (
-        Standing(not standing.wrong) if now - since >= patience else Standing(standing.wrong, since)
-    )
+        return ConditionState(state.wrong)
+    since = state.turning or now
+    # What flaps around a limit for less than this time raises no alert, and ends none
+    wait = timedelta(seconds=limits.calm if state.wrong else limits.hold)
+    if now - since >= wait:
+        return ConditionState(not state.wrong)
+    return ConditionState(state.wrong, since)
 
 
-def remembered(memory: Mapping[str, Any], key: str) -> Standing:
-    """A concern's standing as it was remembered."""
+def state_in(memory: Mapping[str, Any], key: str) -> ConditionState:
+    """The state of a condition in a watch's memory."""
     stored = memory.get(key)
     if stored is None:
-        return Standing()
+        return ConditionState()
     wrong, turning = stored
-    return Standing(bool(wrong), datetime.fromisoformat(turning) if turning else None)
+    return ConditionState(bool(wrong), datetime.fromisoformat(turning) if turning else None)
 
 
-def to_remember(standing: Standing) -> tuple[bool, str] | None:
-    """JSON-able; None when there is nothing to remember."""
-    if not standing.wrong and standing.turning is None:
+def stored_state(state: ConditionState) -> tuple[bool, str] | None:
+    """The state as JSON-able data; None when it is the initial one."""
+    if not state.wrong and state.turning is None:
         return None
-    return standing.wrong, standing.turning.isoformat() if standing.turning else ""
+    return state.wrong, state.turning.isoformat() if state.turning else ""
 
 
 @dataclass(frozen=True, slots=True)
-class Concern:
-    """Something that may be wrong: ``value`` against ``limits`` (None: nobody knows), what to say of it either way."""
+class Condition:
+    """Something that may be wrong.
+
+    ``value`` is compared with ``limits`` (None: unknown); ``wrong`` and ``well`` are the cards of
+    its alert while it is active and after it is resolved.
+    """
 
     key: str
     value: float | None
@@ -101,36 +113,37 @@ class Concern:
     remedies: tuple[Remedy, ...] = ()
 
 
-def looked(found: Iterable[Concern], view: WatchView, *, blind: bool) -> Looked:
-    """Every concern's standing after this look, and an alert for each that is wrong or has just become well.
+def evaluate(conditions: Iterable[Condition], view: WatchView, *, blind: bool) -> Looked:
+    """The state of every condition, and an alert for each that is wrong or has just become well.
 
-    ``blind``: not everything could be looked at, so what nothing speaks of any more may still be
-    wrong.
+    ``blind``: not everything could be looked at, so a condition that is missing may still be wrong.
     """
     alerts: list[Alert] = []
     memory: dict[str, Any] = {}
     seen: set[str] = set()
-    for concern in found:
-        seen.add(concern.key)
-        before = remembered(view.memory, concern.key)
-        after = stepped(concern.limits, before, concern.value, view.now)
-        kept = to_remember(after)
+    for condition in conditions:
+        seen.add(condition.key)
+        before = state_in(view.memory, condition.key)
+        after = next_state(condition.limits, before, condition.value, view.now)
+        kept = stored_state(after)
         if kept is not None:
-            memory[concern.key] = list(kept)
-        if concern.value is None:
+            memory[condition.key] = list(kept)
+        if condition.value is None:
             # What people were shown stays as it is: a card made of nothing known would say less
             continue
         if after.wrong:
-            alerts.append(Alert(concern.key, concern.wrong, remedies=concern.remedies))
-        elif before.wrong or _still_shown(view.measured, concern.key):
-            alerts.append(Alert(concern.key, concern.well, over=True))
+            alerts.append(Alert(condition.key, condition.wrong, remedies=condition.remedies))
+        elif before.wrong or _still_shown(view.measured, condition.key):
+            alerts.append(Alert(condition.key, condition.well, over=True))
     unseen = {key: view.memory[key] for key in view.memory.keys() - seen}
     if blind:
         return Looked(tuple(alerts), memory | unseen)
-    alerts += [Alert(key, _GONE, over=True) for key in unseen if remembered(view.memory, key).wrong]
+    alerts += [
+        Alert(key, _GONE_CARD, over=True) for key in unseen if state_in(view.memory, key).wrong
+    ]
     return Looked(tuple(alerts), memory)
 
 
 def _still_shown(measured: Measured, key: str) -> bool:
-    """Whether people still see it as wrong: the word that it is over was lost."""
+    """Whether people still see it as active: the word that it is resolved was lost."""
     return any(incident.key == key and incident.open for incident in measured.incidents)

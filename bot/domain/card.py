@@ -118,7 +118,7 @@ class Chart:
     kind: str
     labels: tuple[str, ...]
     series: tuple[tuple[Line, tuple[float, ...]], ...]
-    unit: str
+    unit: Line
     summary: Line
 
 

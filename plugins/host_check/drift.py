@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median_low
 
-from bot.alert_rules import Concern, Limits, looked
+from bot.alert_rules import Condition, Limits, evaluate
 from bot.domain.readiness import Finding, Severity
 from bot.plugin_api import Looked, Remedy, WatchView
 from plugins.host_check import cards
@@ -38,32 +38,32 @@ def look(settings: HostCheckSettings, view: WatchView) -> Looked:
     """The alerts of one look; ``view.found`` holds an ``Aged`` for each host."""
     seen: Sequence[Aged] = view.found
     found = [*_clocks(settings, seen), *(_certificates(each) for each in seen)]
-    return looked(found, view, blind=False)
+    return evaluate(found, view, blind=False)
 
 
-def _clocks(settings: HostCheckSettings, seen: Sequence[Aged]) -> Iterator[Concern]:
+def _clocks(settings: HostCheckSettings, seen: Sequence[Aged]) -> Iterator[Condition]:
     """A concern for each host; when most are off the same way, one for the bot's own clock instead."""
     limits = Limits(settings.clock_warn_seconds, settings.clock_clear_seconds, settings.clock_hold)
     clocks = [each.clock for each in seen if each.clock is not None]
     enough, common = len(clocks) >= _SOME, median_low(clocks) if clocks else 0.0
     suspect = enough and abs(common) >= settings.clock_warn_seconds
     own, wrong = abs(common) if enough else None, cards.own_clock(common, len(clocks))
-    yield Concern("clock:bot", own, wrong, cards.own_clock_well(), limits)
+    yield Condition("clock:bot", own, wrong, cards.own_clock_well(), limits)
     for each in seen:
         finding = next((one for one in each.findings if one.name == CLOCK), None)
         value = None if suspect or each.clock is None else abs(each.clock)
-        yield Concern(
+        yield Condition(
             f"clock:{each.host}", value, cards.clock_off(each.host, finding),
             cards.clock_right(each.host), limits, _check_again(each.host),
         )  # fmt: skip
 
 
-def _certificates(seen: Aged) -> Concern:
+def _certificates(seen: Aged) -> Condition:
     """One concern for all certificates of a host. Their end comes but once, so nothing flaps."""
     told = [each for each in seen.findings if each.name.startswith(CERTIFICATE)]
     ending = tuple(each for each in told if each.severity in _WRONG)
     value = None if seen.clock is None else float(bool(ending))
-    return Concern(
+    return Condition(
         f"certificates:{seen.host}", value, cards.certificates_end(seen.host, ending),
         cards.certificates_good(seen.host), remedies=_check_again(seen.host),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Monitoring: ``status``, ``top``, ``show host``, ``chart``, ``digest``, ``forecast``, ``fits``, ``alerts``."""
+"""Monitoring: ``status``, ``top``, ``show host``, ``chart``, digests, forecasts and alerts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import partial
 
 from bot.hookspecs import hookimpl
 from bot.plugin_api import Query, Report, Settings, SettingsSection, Watch
-from plugins.monitor import cards, concerns, planner
+from plugins.monitor import cards, conditions, planner
 from plugins.monitor.settings import MonitorSettings
 
 LIVE = 60.0  # seconds
@@ -22,7 +22,7 @@ def register_settings() -> Sequence[SettingsSection]:
 
 @hookimpl
 def register_commands(settings: Settings) -> Sequence[Query]:
-    """The commands; all of them only look."""
+    """The commands, all of them queries."""
     mine = _section(settings)
     return (
         Query("status", cards.STATUS, planner.status_grammar(), partial(planner.status, mine)),
@@ -36,7 +36,7 @@ def register_commands(settings: Settings) -> Sequence[Query]:
             cards.DIGEST,
             planner.digest_grammar(),
             partial(planner.answer_digest, mine),
-            public=planner.posted,
+            public=planner.is_public,
         ),
         Query("forecast", cards.FORECAST, planner.forecast_grammar(), planner.forecast),
         Query("fits", cards.FITS, planner.fits_grammar(), partial(planner.fits, mine)),
@@ -48,9 +48,9 @@ def register_commands(settings: Settings) -> Sequence[Query]:
 
 @hookimpl
 def register_jobs(settings: Settings) -> Sequence[Watch | Report]:
-    """The alerts' watch, and the digests that have a time."""
+    """The watch that raises alerts, and the digests that have a time."""
     mine = _section(settings)
-    watch = Watch("monitor", timedelta(seconds=mine.watch_seconds), partial(concerns.look, mine))
+    watch = Watch("monitor", timedelta(seconds=mine.watch_seconds), partial(conditions.watch, mine))
     times = ((planner.DAILY, mine.daily), (planner.WEEKLY, mine.weekly))
     reports = [
         Report(name, cron, partial(planner.compose, mine, name)) for name, cron in times if cron

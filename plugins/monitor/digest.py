@@ -1,4 +1,4 @@
-"""Pure: makes a digest's values of the cluster, the history and the operations since the last one."""
+"""Pure: a digest's values, from the cluster, the history and the operations since the last one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bot.domain.operation import Operation, State, StepEnded
 from bot.domain.placement import fullness
 from bot.domain.steps import MigrateVm
 from bot.plugin_api import ReportView
-from plugins.monitor import concerns
+from plugins.monitor import conditions
 from plugins.monitor.backups import Overdue, overdue
 from plugins.monitor.digest_values import Changed, Decisions, Digest, Filling, Gain, Move, Picture
 from plugins.monitor.settings import MonitorSettings
@@ -42,14 +42,14 @@ def digest(settings: MonitorSettings, view: ReportView, period: timedelta) -> Di
         hosts=len(seen.hosts),
         running=len({vm.uuid for vm in seen.vms if vm.state.active}),
         vms=len({vm.uuid for vm in seen.vms}),
-        changed=changed(view.memory, seen),
+        changed=differences(view.memory, seen),
         losses=losses(seen, settings.vcpus_per_core, settings.domain_tag),
         hot=_sorted((name, share) for name, share in shares.items() if share >= settings.hot),
         idle=_sorted((name, share) for name, share in shares.items() if share <= settings.idle),
         idle_vms=_idle(settings, use),
         oversized=_oversized(settings, use),
         filling=tuple(_filling(settings, view)),
-        snapshots=concerns.old_snapshots(settings, view.measured.sweep, view.now)
+        snapshots=conditions.outdated_snapshots(settings, view.measured.sweep, view.now)
         if view.measured.sweep
         else (),
         backups=_backups(settings, view),
@@ -74,8 +74,8 @@ def _lately(incident: Incident, since: datetime) -> bool:
     return incident.over_at is not None and incident.over_at > since
 
 
-def remembered(seen: Snapshot) -> Mapping[str, Any]:
-    """What the next digest compares with."""
+def memory_of(seen: Snapshot) -> Mapping[str, Any]:
+    """The memory that the next digest compares with."""
     return {
         "hosts": {
             host.name: [_state(seen, host.name), round(fullness(seen, host), 4)]
@@ -86,7 +86,7 @@ def remembered(seen: Snapshot) -> Mapping[str, Any]:
 
 
 def _once(seen: Snapshot) -> Iterator[Vm]:
-    """Each guest once: of several places the one where it is active."""
+    """Each VM once: of several hosts, the one where it is active."""
     chosen: dict[str, Vm] = {}
     for vm in seen.vms:
         if vm.uuid not in chosen or vm.state.active:
@@ -99,10 +99,10 @@ def _state(seen: Snapshot, name: str) -> str:
     return "maintenance" if host.up and host.maintenance else str(host.health)
 
 
-def changed(memory: Mapping[str, Any], seen: Snapshot) -> Changed:
-    """The differences; nothing before the first digest.
+def differences(memory: Mapping[str, Any], seen: Snapshot) -> Changed:
+    """The differences since the last digest; none before the first.
 
-    Guests of hosts that do not answer are not missed.
+    VMs of unreachable hosts do not count as gone.
     """
     before = memory.get("vms")
     if before is None:
@@ -129,8 +129,9 @@ def _picture(memory: Mapping[str, Any], seen: Snapshot) -> tuple[Picture, ...]:
     was = memory.get("hosts", {})
     return tuple(
         Picture(host.name, was[host.name][1] if host.name in was else None, fullness(seen, host))
-        for host in sorted(seen.hosts, key=lambda host: host.name) if host.up
-    )  # fmt: skip
+        for host in sorted(seen.hosts, key=lambda host: host.name)
+        if host.up
+    )
 
 
 def _sorted(pairs: Iterator[tuple[str, float]]) -> tuple[tuple[str, float], ...]:
@@ -146,7 +147,10 @@ def _means(view: ReportView, kind: str, since: datetime) -> Mapping[str, Bucket]
 
 
 def _use(view: ReportView, since: datetime) -> Iterator[tuple[Vm, float]]:
-    """Running guests with the cores they stay below for 95 % of the time; those measured for half of it at least."""
+    """Running VMs with the 95th percentile of their cores.
+
+    Only those that were measured for at least half of the time.
+    """
     loads = _means(view, "vm", since)
     minutes = (view.now - since).total_seconds() / 60
     for vm in _once(view.snapshot):
@@ -171,8 +175,8 @@ def _oversized(
 
 
 def _filling(settings: MonitorSettings, view: ReportView) -> Iterator[Filling]:
-    """Pools that are full, or will be within a month on their present course."""
-    for where, pool in concerns.pools(view.snapshot):
+    """Pools that are full, or will be within a month at their trend."""
+    for where, pool in conditions.pools(view.snapshot):
         found = pool_trend(view, where, pool)
         full = pool.capacity - pool.free >= settings.pool_full * pool.capacity
         if full or (found is not None and found.days is not None and found.days < 30):
@@ -221,10 +225,10 @@ def _took(ended: StepEnded) -> float | None:
 
 
 def _gains(operations: Sequence[Operation], since: datetime) -> Iterator[Gain]:
-    """What plans promised of evenness, as foretold when they began and as measured a while after they ended.
+    """The imbalance that plans predicted when they began, and the one measured after they ended.
 
-    One that ended just before a digest is told in it, and again in the next, with what was measured
-    by then.
+    A plan that ended just before a digest is in it, and again in the next one, with what was
+    measured by then.
     """
     for operation in operations:
         before, foretold = operation.before, operation.foretold
@@ -234,9 +238,9 @@ def _gains(operations: Sequence[Operation], since: datetime) -> Iterator[Gain]:
 
 
 def decisions(operations: list[Operation], since: datetime) -> Decisions:
-    """What was asked for and decided since then, each by its own moment; of ``operations`` that changed since then.
+    """Requests and decisions since then; ``operations`` are those that changed since then.
 
-    The time is from the proposal to the last vote or the denial.
+    The time to decide is from the proposal to the last vote or the denial.
     """
     approved = [
         each

@@ -1,4 +1,4 @@
-"""The values that a digest is made of: what changed, what could go wrong, what was done and how it was foretold."""
+"""The values of a digest: what changed, what may go wrong, what was done, with predictions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from plugins.monitor.backups import Overdue
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """What is different since the digest before, by name. ``moved``: name, from, to."""
+    """Differences since the last digest, by name. ``moved``: name, from, to."""
 
     made: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
@@ -27,7 +27,10 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Filling:
-    """A pool that is full or will be: ``days`` until it is, with the range; None: not on its present course."""
+    """A pool that is full or will be.
+
+    ``days`` until then, with the prediction interval; None: not at this trend.
+    """
 
     where: str
     pool: Pool
@@ -38,7 +41,7 @@ class Filling:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A move that was made: seconds foretold (None: they were not) and needed."""
+    """A migration: predicted seconds (None: there was no prediction) and actual ones."""
 
     operation: str
     vm: str
@@ -50,7 +53,10 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """How even the load was before a plan, what it promised, and what was measured (None: not yet, or never)."""
+    """The imbalance before a plan, and the predicted and the measured one after it.
+
+    ``measured`` None: not measured yet.
+    """
 
     operation: str
     before: Spread
@@ -60,7 +66,7 @@ class Gain:
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """What was asked for and decided in the period, and how long people took to decide (median seconds)."""
+    """Requests and decisions of the period; ``median``: seconds that people took to decide."""
 
     asked: int = 0
     approved: int = 0
@@ -71,7 +77,7 @@ class Decisions:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One host's share of memory promised: at the digest before (None: unknown) and now."""
+    """The allocated share of a host's memory: at the last digest (None: unknown) and now."""
 
     host: str
     before: float | None

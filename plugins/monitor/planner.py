@@ -1,4 +1,4 @@
-"""Pure: the words of the commands, and their answers."""
+"""Pure: the grammars of the commands, and their answers."""
 
 from __future__ import annotations
 
@@ -10,22 +10,25 @@ import click
 
 from bot.domain.capacity import fits as fitting
 from bot.domain.capacity import losses
-from bot.domain.card import Card
+from bot.domain.card import Card, nwords, words
 from bot.domain.cluster import Snapshot, sound
-from bot.domain.errors import UnknownNameError
+from bot.domain.errors import UnknownNameError, UsageError
+from bot.domain.message import Code, Message, Number, Percent, Size
 from bot.domain.metrics import CLUSTER, Bucket, Metric, host_entity, pool_entity, vm_entity
 from bot.domain.operation import State
-from bot.domain.words import bytes_text, nearest, seconds_of, size
+from bot.domain.words import nearest, seconds_of, size
 from bot.plugin_api import Composed, ReportView, View
-from plugins.monitor import cards, concerns, digest
-from plugins.monitor.rates import By, ranked
-from plugins.monitor.rollups import drawn, grain
+from plugins.monitor import cards, conditions, digest
+from plugins.monitor.digest_cards import digest_card
+from plugins.monitor.rates import By, ranking
+from plugins.monitor.rollups import condense, grain
 from plugins.monitor.settings import MonitorSettings
 from plugins.monitor.trends import Row, Trend, trend
 
 DAY = timedelta(days=1)
 DAILY, WEEKLY = "digest daily", "digest weekly"
-_FULL = 0.9  # of the cluster's cores and memory: there it has run out for new guests
+_FULL = 0.9  # of the cluster's cores and memory: from there on no room is left for new VMs
+_LEAST_CHART = 300  # seconds: history comes in buckets of five minutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +90,12 @@ class Alerts:
 
 def status_grammar() -> click.Command:
     """``status`` → ``Status``."""
-    return click.Command("status", callback=Status, help=cards.STATUS, add_help_option=False)
+    return click.Command("status", callback=Status, help=str(cards.STATUS), add_help_option=False)
 
 
 def alerts_grammar() -> click.Command:
     """``alerts`` → ``Alerts``."""
-    return click.Command("alerts", callback=Alerts, help=cards.ALERTS, add_help_option=False)
+    return click.Command("alerts", callback=Alerts, help=str(cards.ALERTS), add_help_option=False)
 
 
 def top_grammar() -> click.Command:
@@ -102,12 +105,16 @@ def top_grammar() -> click.Command:
         "top",
         params=[
             click.Option(
-                ["--by"], type=choice, default=By.CPU.value, show_default=True, help=cards.TOP_BY
+                ["--by"],
+                type=choice,
+                default=By.CPU.value,
+                show_default=True,
+                help=str(cards.TOP_BY),
             ),
-            click.Option(["--host"], default="", metavar="HOST", help=cards.TOP_HOST),
+            click.Option(["--host"], default="", metavar="HOST", help=str(cards.TOP_HOST)),
         ],
         callback=lambda by, host: Top(By(by.lower()), host),
-        help=cards.TOP,
+        help=str(cards.TOP),
         add_help_option=False,
     )
 
@@ -119,7 +126,7 @@ def show_host_grammar() -> click.Command:
         "show host",
         params=[argument],
         callback=ShowHost,
-        help=cards.SHOW_HOST,
+        help=str(cards.SHOW_HOST),
         add_help_option=False,
     )
 
@@ -132,20 +139,24 @@ def chart_grammar() -> click.Command:
         params=[
             click.Argument(["what"], metavar="VM|HOST|POOL|cluster"),
             click.Option(
-                ["--metric"], type=choice, default="cpu", show_default=True, help=cards.CHART_METRIC
+                ["--metric"],
+                type=choice,
+                default="cpu",
+                show_default=True,
+                help=str(cards.CHART_METRIC),
             ),
             click.Option(
                 ["--since"],
                 default="24h",
                 show_default=True,
                 metavar="TIME",
-                help=cards.CHART_SINCE,
+                help=str(cards.CHART_SINCE),
             ),
         ],
         callback=lambda what, metric, since: ChartOf(
             what, Metric(metric.lower()), _duration(since)
         ),
-        help=cards.CHART,
+        help=str(cards.CHART),
         add_help_option=False,
     )
 
@@ -156,22 +167,22 @@ def digest_grammar() -> click.Command:
         "digest",
         params=[
             click.Argument(["when"], type=click.Choice(["now", "preview"]), default="preview"),
-            click.Option(["--weekly"], is_flag=True, help=cards.DIGEST_WEEKLY),
+            click.Option(["--weekly"], is_flag=True, help=str(cards.DIGEST_WEEKLY)),
         ],
         callback=DigestNow,
-        help=cards.DIGEST,
+        help=str(cards.DIGEST),
         add_help_option=False,
     )
 
 
 def forecast_grammar() -> click.Command:
     """``forecast [pool NAME]`` → ``Forecast``."""
-    argument = click.Argument(["words"], nargs=-1, metavar="[pool NAME]")
+    argument = click.Argument(["pool"], nargs=-1, metavar="[pool NAME]")
     return click.Command(
         "forecast",
         params=[argument],
-        callback=lambda words: Forecast(words[-1] if words else ""),
-        help=cards.FORECAST,
+        callback=lambda pool: Forecast(pool[-1] if pool else ""),
+        help=str(cards.FORECAST),
         add_help_option=False,
     )
 
@@ -185,7 +196,7 @@ def fits_grammar() -> click.Command:
             click.Option(["--memory"], default="4G", show_default=True, metavar="SIZE"),
         ],
         callback=lambda cpus, memory: Fits(cpus, _bytes(memory)),
-        help=cards.FITS,
+        help=str(cards.FITS),
         add_help_option=False,
     )
 
@@ -194,9 +205,13 @@ def _duration(text: str) -> int:
     try:
         found = seconds_of(text)
     except ValueError as error:
-        raise click.UsageError(str(error)) from error
-    if found < 300:
-        raise click.UsageError("Charts begin at five minutes: --since 5m or more.")
+        raise UsageError(
+            words("“{text}” is not a duration; write for example 90s, 15m, 24h or 2d.", text=text)
+        ) from error
+    if found < _LEAST_CHART:
+        raise UsageError(
+            words("A chart covers five minutes at least."), words("Write `--since 5m` or more.")
+        )
     return found
 
 
@@ -204,9 +219,14 @@ def _bytes(text: str) -> int:
     try:
         found = size(text)
     except ValueError as error:
-        raise click.UsageError(str(error)) from error
+        raise UsageError(
+            words("“{text}” is not a size; write for example 512M, 4G or 1.5T.", text=text)
+        ) from error
     if found <= 0:
-        raise click.UsageError("A VM needs memory: --memory 4G for example.")
+        raise UsageError(
+            words("“{text}” is not a valid size of memory.", text=text),
+            words("Write for example `--memory 4G`."),
+        )
     return found
 
 
@@ -218,27 +238,28 @@ def status(settings: MonitorSettings, intent: Status, view: View) -> Card:
     del intent
     running = view.history.operations(states=(State.APPROVED, State.RUNNING), limit=50)
     lost = losses(view.snapshot, settings.vcpus_per_core, settings.domain_tag)
-    return cards.status(view.snapshot, view.measured, lost, running, view.asker.now)
+    return cards.status_card(view.snapshot, view.measured, lost, running, view.asker.now)
 
 
 def top(intent: Top, view: View) -> Card:
-    """The hungriest guests.
+    """The VMs that use most.
 
     Raises:
         UnknownNameError: no such host.
     """
     sweep = view.measured.sweep
     if sweep is None:
-        return cards.nothing_measured()
+        return cards.nothing_measured_card()
     if intent.host and sweep.host(intent.host) is None:
         known = [host.name for host in sweep.hosts]
         raise UnknownNameError(
-            f"There is no host “{intent.host}”.",
-            nearest(intent.host, known, "See all with `hosts`."),
+            words("There is no host “{host}”.", host=intent.host),
+            nearest(intent.host, known)
+            or words("{command} lists all hosts.", command=Code(f"{view.slash} hosts")),
         )
-    return cards.top(
+    return cards.top_card(
         sweep,
-        ranked(sweep, intent.by, intent.host),
+        ranking(sweep, intent.by, intent.host),
         by=intent.by,
         host=intent.host,
         now=view.asker.now,
@@ -252,11 +273,11 @@ def show_host(intent: ShowHost, view: View) -> Card:
     sample = sweep.host(box.name) if sweep else None
     vms = [vm for vm in sweep.vms if vm.host == box.name] if sweep else []
     vms.sort(key=lambda vm: (vm.state != "running", -(vm.cpu or 0.0), vm.name))
-    return cards.host(view.snapshot, box, sample, vms, view.asker.now)
+    return cards.host_card(view.snapshot, box, sample, vms, view.asker.now)
 
 
 def chart(intent: ChartOf, view: View) -> Card:
-    """The past of a guest, a host, a pool, or all hosts together."""
+    """The history of a VM, a host, a pool, or all hosts together."""
     now = view.asker.now
     since = now - timedelta(seconds=intent.since)
     past = view.measured.past
@@ -264,16 +285,16 @@ def chart(intent: ChartOf, view: View) -> Card:
     metric = Metric.SPACE if entity.startswith("pool:") else intent.metric
     buckets = past.history([entity], metric, since, now).get(entity, ()) if past else ()
     if not buckets:
-        return cards.no_history(intent.what, metric)
+        return cards.no_history_card(intent.what, metric)
     most, form = grain(buckets)
-    return cards.chart(intent.what, metric, drawn(buckets, most), float(intent.since), form)
+    return cards.chart_card(intent.what, metric, condense(buckets, most), float(intent.since), form)
 
 
 def _entity(what: str, seen: Snapshot) -> str:
-    """What is to be drawn, by its name in the history.
+    """The name in the history of what is to be drawn.
 
     Raises:
-        UnknownNameError: nothing is called so.
+        UnknownNameError: nothing has this name.
     """
     if what == "cluster":
         return CLUSTER
@@ -290,36 +311,43 @@ def answer_digest(settings: MonitorSettings, intent: DigestNow, view: View) -> C
     name = WEEKLY if intent.weekly else DAILY
     kept = view.measured.kept.get(name, {})
     since = datetime.fromisoformat(kept["slot"]) if kept.get("slot") else None
+    memory = kept.get("memory", {})
     report = ReportView(
-        view.snapshot, view.rules, view.history, view.measured, kept.get("memory", {}), view.asker.now, since,
+        view.snapshot,
+        view.rules,
+        view.history,
+        view.measured,
+        memory,
+        view.asker.now,
+        since,
         slash=view.slash,
-    )  # fmt: skip
+    )
     found = digest.digest(settings, report, 7 * DAY if intent.weekly else DAY)
-    return cards.digest(found, "weekly" if intent.weekly else "daily", view.slash)
+    return digest_card(found, view.slash, weekly=intent.weekly)
 
 
 def compose(settings: MonitorSettings, name: str, view: ReportView) -> Composed:
     """A digest at its time; none when nothing happened."""
     found = digest.digest(settings, view, 7 * DAY if name == WEEKLY else DAY)
-    card = None if found.quiet else cards.digest(found, name.removeprefix("digest "), view.slash)
-    return Composed(card, digest.remembered(view.snapshot))
+    card = None if found.quiet else digest_card(found, view.slash, weekly=name == WEEKLY)
+    return Composed(card, digest.memory_of(view.snapshot))
 
 
 def fits(settings: MonitorSettings, intent: Fits, view: View) -> Card:
-    """How many more of a size."""
+    """How many more VMs of a size fit."""
     return fits_card(settings, intent.cpus, intent.memory, view.snapshot)
 
 
 def fits_card(settings: MonitorSettings, cpus: int, memory: int, seen: Snapshot) -> Card:
     """How many more VMs of this many vCPUs and bytes of memory, with what is not counted."""
     found = fitting(seen, cpus, memory, settings.vcpus_per_core, settings.domain_tag)
-    wanted = f"{cpus} vCPU{'s' * (cpus != 1)} and {bytes_text(memory)}"
+    wanted = nwords("{n} vCPU and {memory}", "{n} vCPUs and {memory}", n=cpus, memory=Size(memory))
     odd = [vm for vm in map(sound, seen.vms) if vm.problem and vm.state.active]
-    return cards.fits(found, wanted, settings.vcpus_per_core, odd)
+    return cards.fits_card(found, wanted, settings.vcpus_per_core, odd)
 
 
 def alerts(intent: Alerts, view: View) -> Card:
-    """What stands, and what stood in the last day."""
+    """Active alerts, and those resolved in the last day."""
     del intent
     now = view.asker.now
     found = [
@@ -327,7 +355,7 @@ def alerts(intent: Alerts, view: View) -> Card:
         for one in view.measured.incidents
         if one.open or (one.over_at and now - one.over_at < DAY)
     ]
-    return cards.alerts(sorted(found, key=lambda one: (not one.open, one.opened_at)), now)
+    return cards.alerts_card(sorted(found, key=lambda one: (not one.open, one.opened_at)), now)
 
 
 def forecast(intent: Forecast, view: View) -> Card:
@@ -338,17 +366,20 @@ def forecast(intent: Forecast, view: View) -> Card:
     """
     rows = list(_pool_rows(intent.pool, view))
     if intent.pool and not rows:
-        known = [pool.name for _, pool in concerns.pools(view.snapshot)]
-        raise UnknownNameError(f"There is no pool “{intent.pool}”.", nearest(intent.pool, known))
+        known = [pool.name for _, pool in conditions.pools(view.snapshot)]
+        raise UnknownNameError(
+            words("There is no pool “{pool}”.", pool=intent.pool), nearest(intent.pool, known)
+        )
     if not intent.pool:
         rows = [_host_row(Metric.CPU, view), _host_row(Metric.MEMORY, view), *rows]
-    return cards.forecast(
-        rows, f"CPU and memory count as run out at {cards.share(_FULL)} of all hosts that are up"
+    limit = words(
+        "CPU and memory count as run out at {share} of all hosts that are up", share=Percent(_FULL)
     )
+    return cards.forecast_card(rows, limit)
 
 
 def _host_row(metric: Metric, view: View) -> Row:
-    """All hosts together: what they use now, against nine tenths of what those have that are in service."""
+    """All hosts together: their use now, and when it reaches 90% of the hosts in service."""
     up = [host for host in view.snapshot.hosts if host.up and not host.maintenance]
     whole = float(
         sum(host.cpus if metric is Metric.CPU else host.memory - host.set_aside for host in up)
@@ -356,15 +387,22 @@ def _host_row(metric: Metric, view: View) -> Row:
     buckets = _history([CLUSTER], metric, view).get(CLUSTER, ())
     line = _line(buckets, _FULL * whole, view.asker.now)
     used = _used_now(metric, {host.name for host in up}, view)
+    what = words("CPU") if metric is Metric.CPU else words("Memory")
+    return Row(what, _use_now(metric, used, whole), line, metric, _days_of(buckets))
+
+
+def _use_now(metric: Metric, used: float | None, whole: float) -> Message:
+    if used is None:
+        return cards.UNKNOWN
     if metric is Metric.CPU:
-        now = "?" if used is None else f"{used:.1f} of {whole:.0f} cores"
-        return Row("CPU", now, line, metric, _days_of(buckets))
-    now = "?" if used is None else f"{bytes_text(used)} of {bytes_text(whole)}"
-    return Row("Memory", now, line, metric, _days_of(buckets))
+        return nwords(
+            "{used} of {n} core", "{used} of {n} cores", n=round(whole), used=Number(used, 1)
+        )
+    return words("{share} of {all}", share=Size(used), all=Size(whole))
 
 
 def _used_now(metric: Metric, hosts: Collection[str], view: View) -> float | None:
-    """What these hosts use by the newest sweep; None when one of them could not tell."""
+    """The use of these hosts by the newest sweep; None when one of them could not be measured."""
     sweep = view.measured.sweep
     told = [each for each in sweep.hosts if each.name in hosts and not each.silent] if sweep else []
     values = [each.cpu if metric is Metric.CPU else float(each.used) for each in told]
@@ -373,15 +411,22 @@ def _used_now(metric: Metric, hosts: Collection[str], view: View) -> float | Non
 
 
 def _pool_rows(wanted: str, view: View) -> Iterator[Row]:
-    for where, pool in concerns.pools(view.snapshot):
+    for where, pool in conditions.pools(view.snapshot):
         if wanted and pool.name != wanted:
             continue
         host = where if where != "shared" else digest.first_with(view.snapshot, pool.name)
         entity = pool_entity(host, pool.name)
         buckets = _history([entity], Metric.SPACE, view).get(entity, ())
         line = _line(buckets, float(pool.capacity), view.asker.now)
-        used = f"{bytes_text(pool.capacity - pool.free)} of {bytes_text(pool.capacity)}"
-        yield Row(f"Pool {pool.name} ({where})", used, line, Metric.SPACE, _days_of(buckets))
+        used = words(
+            "{share} of {all}", share=Size(pool.capacity - pool.free), all=Size(pool.capacity)
+        )
+        what = (
+            words("Pool {pool} (shared)", pool=pool.name)
+            if where == "shared"
+            else words("Pool {pool} ({host})", pool=pool.name, host=where)
+        )
+        yield Row(what, used, line, Metric.SPACE, _days_of(buckets))
 
 
 def _days_of(buckets: Sequence[Bucket]) -> float:
@@ -402,6 +447,6 @@ def _line(buckets: Sequence[Bucket], limit: float, now: datetime) -> Trend | Non
     return trend(days, [bucket.mean for bucket in buckets], limit)
 
 
-def posted(intent: DigestNow) -> bool:
+def is_public(intent: DigestNow) -> bool:
     """``now`` is for all in the channel, ``preview`` for who asks."""
     return intent.when == "now"

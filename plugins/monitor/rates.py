@@ -1,4 +1,4 @@
-"""Pure: guests in order of what they use."""
+"""Pure: VMs in order of what they use, and shares of hosts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bot.domain.metrics import HostSample, Sweep, VmSample
 
 
 class By(StrEnum):
-    """What `top` orders by."""
+    """The order of `top`."""
 
     CPU = "cpu"
     MEM = "mem"
@@ -27,8 +27,8 @@ _VALUE: Mapping[By, Callable[[VmSample], float | None]] = {
 }
 
 
-def ranked(sweep: Sweep, by: By, host: str = "") -> tuple[VmSample, ...]:
-    """Guests that run, the hungriest first; what was not measured comes last."""
+def ranking(sweep: Sweep, by: By, host: str = "") -> tuple[VmSample, ...]:
+    """Running VMs, those that use most first; those not measured come last."""
     some = [vm for vm in sweep.vms if vm.state == "running" and (not host or vm.host == host)]
     return tuple(sorted(some, key=lambda vm: (-_known(_VALUE[by](vm)), vm.name)))
 
@@ -48,5 +48,5 @@ def memory_share(host: HostSample) -> float | None:
 
 
 def waiting(sweep: Sweep, host: str) -> float:
-    """Cores that the guests of a host were ready to use and did not get."""
+    """Cores that the VMs of a host were ready to use and did not get."""
     return sum(vm.wait or 0.0 for vm in sweep.vms if vm.host == host)

@@ -13,7 +13,7 @@ _DAY = 86400.0
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class Point:
     """One point of a chart: the mean and the highest of a stretch of time."""
 
     at: datetime
@@ -23,30 +23,29 @@ class Drawn:
 
 
 def grain(buckets: Sequence[Bucket]) -> tuple[int, str]:
-    """How many points to draw, and the ``strftime`` form that names each of them, by the time there is history of."""
+    """How many points to draw, and the ``strftime`` form of their labels, by the time they span.
+
+    Labels are digits alone: they are the same in every language.
+    """
     span = (buckets[-1].at - buckets[0].at).total_seconds() + buckets[-1].seconds
     if span <= _DAY:
         return POINTS, "%H:%M"
-    return (
-        (7, "%a %H:%M")
-        if span <= 7 * _DAY
-        else (7, "%d %b")
-        if span <= POINTS * _DAY
-        else (10, "%d %b")
-    )
+    if span <= 7 * _DAY:
+        return 7, "%m-%d %H:%M"
+    return (7 if span <= POINTS * _DAY else 10), "%m-%d"
 
 
-def drawn(buckets: Sequence[Bucket], most: int = POINTS) -> tuple[Drawn, ...]:
-    """At most ``most`` stretches of equal length that cover all buckets; means weighted by what they hold."""
+def condense(buckets: Sequence[Bucket], most: int = POINTS) -> tuple[Point, ...]:
+    """Join buckets into at most ``most`` points of equal length; means are weighted by counts."""
     size = max(1, -(-len(buckets) // most))
-    # From the newest back, so that the newest stretch is whole.
-    stretches = [buckets[max(0, end - size) : end] for end in range(len(buckets), 0, -size)][::-1]
-    return tuple(_joined(some) for some in stretches)
+    # From the newest back, so that the newest point is whole.
+    groups = [buckets[max(0, end - size) : end] for end in range(len(buckets), 0, -size)][::-1]
+    return tuple(_point(some) for some in groups)
 
 
-def _joined(some: Sequence[Bucket]) -> Drawn:
+def _point(some: Sequence[Bucket]) -> Point:
     count = sum(each.count for each in some)
-    return Drawn(
+    return Point(
         some[0].at,
         sum(each.mean * each.count for each in some) / count,
         max(each.p95 for each in some),

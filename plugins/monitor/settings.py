@@ -43,7 +43,7 @@ class MonitorSettings(BaseModel):
     )
     memory_stall_clear: float = Field(0.05, ge=0, le=1, description="It ends at this.")
     contention_high: float = Field(
-        0.20, gt=0, description="Cores guests wait for, as a share of the host's cores."
+        0.20, gt=0, description="Cores VMs wait for, as a share of the host's cores."
     )
     contention_clear: float = Field(0.10, gt=0, description="It ends at this.")
     contention_hold: float = Field(
@@ -77,10 +77,14 @@ class MonitorSettings(BaseModel):
     @model_validator(mode="after")
     def _clear_below_limit(self) -> MonitorSettings:
         pairs = (
-            ("pool_full", "pool_clear"), ("memory_high", "memory_clear"), ("contention_high", "contention_clear"),
-            ("memory_stall", "memory_stall_clear"), ("cpu_stall", "cpu_stall_clear"),
-        )  # fmt: skip
+            ("pool_full", "pool_clear"),
+            ("memory_high", "memory_clear"),
+            ("contention_high", "contention_clear"),
+            ("memory_stall", "memory_stall_clear"),
+            ("cpu_stall", "cpu_stall_clear"),
+        )
         for limit, clear in pairs:
             if getattr(self, clear) > getattr(self, limit):
-                raise ValueError(f"{clear} is above {limit}: an alert would end before it begins")
+                # no message: the configuration is told of in English
+                raise ValueError(f"{clear} is above {limit}: an alert would end at once")
         return self

@@ -1,4 +1,4 @@
-"""Pure: a straight line through the past, and when it reaches a limit, with how sure that is.
+"""Pure: a linear trend through the past, and when it reaches a limit, with its prediction interval.
 
 Ordinary least squares; the range is the slope's 80 % confidence interval with Student's t, as in
 any statistics text.
@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bot.domain.message import Message
 from bot.domain.metrics import Metric
 
 LEAST = 6  # points, below which nothing is predicted
@@ -22,7 +23,7 @@ _T_80 = ((6, 1.53), (8, 1.44), (12, 1.37), (20, 1.33), (60, 1.30))
 class Trend:
     """Growth a day, and days until the limit: likely, at the earliest, at the latest.
 
-    None: not on this course.
+    None: not at this trend.
     """
 
     per_day: float
@@ -33,13 +34,13 @@ class Trend:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What a forecast says of one thing: what it is, its use now as text, and how many days of history there are.
+    """A forecast of one thing: its name, its use now, its trend, and the days of its history.
 
-    ``line`` None: that is too little to predict anything.
+    ``line`` None: there is too little history to predict anything.
     """
 
-    what: str
-    now: str
+    what: Message
+    now: Message
     line: Trend | None
     of: Metric
     history: float

@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.alert_rules import (
-    Concern,
+    Condition,
+    ConditionState,
     Limits,
-    Standing,
-    looked,
-    remembered,
-    stepped,
-    to_remember,
-    weighed,
+    evaluate,
+    next_state,
+    state_in,
+    stored_state,
+    worst,
 )
 from bot.domain.card import Card
 from bot.domain.cluster import Snapshot
@@ -29,9 +29,9 @@ LIMITS = Limits(limit=0.9, clear=0.8, hold=60, calm=30)
 
 def after(values: list[tuple[float, float | None]], limits: Limits = LIMITS) -> list[bool]:
     """Whether it is wrong after each (seconds, value)."""
-    standing, seen = Standing(), []
+    standing, seen = ConditionState(), []
     for seconds, value in values:
-        standing = stepped(limits, standing, value, NOW + timedelta(seconds=seconds))
+        standing = next_state(limits, standing, value, NOW + timedelta(seconds=seconds))
         seen.append(standing.wrong)
     return seen
 
@@ -65,10 +65,10 @@ def test_nobody_knows_changes_nothing() -> None:
 
 @given(st.lists(st.floats(0, 1), max_size=40))
 def test_it_never_turns_wrong_below_the_limit_nor_well_above_the_clear(values: list[float]) -> None:
-    standing = Standing()
+    standing = ConditionState()
     for number, value in enumerate(values):
         before = standing
-        standing = stepped(LIMITS, before, value, NOW + timedelta(seconds=20 * number))
+        standing = next_state(LIMITS, before, value, NOW + timedelta(seconds=20 * number))
         if standing.wrong and not before.wrong:
             assert value >= LIMITS.limit
         if before.wrong and not standing.wrong:
@@ -80,23 +80,23 @@ def test_it_never_turns_wrong_below_the_limit_nor_well_above_the_clear(values: l
     st.none() | st.datetimes(min_value=datetime(2026, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
 )
 def test_what_is_remembered_is_what_was(wrong: bool, turning: datetime | None) -> None:  # noqa: FBT001
-    standing = Standing(wrong, turning)
-    kept = to_remember(standing)
-    assert remembered({"key": list(kept)} if kept else {}, "key") == standing
+    standing = ConditionState(wrong, turning)
+    kept = stored_state(standing)
+    assert state_in({"key": list(kept)} if kept else {}, "key") == standing
 
 
 @given(st.floats(0, 1), st.floats(0, 1))
 def test_of_several_measures_the_worst_counts(one: float, other: float) -> None:
-    found = weighed((one, 0.9, 0.8), (None, 0.5, 0.1), (other, 0.5, 0.1))
+    found = worst((one, 0.9, 0.8), (None, 0.5, 0.1), (other, 0.5, 0.1))
     assert found is not None
     assert (found >= 1) == (one >= 0.9 or other >= 0.5)
     assert (found <= 0) == (one <= 0.8 and other <= 0.1)
 
 
 def test_of_measures_that_nobody_knows_nothing_is_known() -> None:
-    assert weighed((None, 0.9, 0.8)) is None
-    assert weighed((0.5, 0.5, 0.5)) == 1
-    assert weighed((0.4, 0.5, 0.5)) == 0
+    assert worst((None, 0.9, 0.8)) is None
+    assert worst((0.5, 0.5, 0.5)) == 1
+    assert worst((0.4, 0.5, 0.5)) == 0
 
 
 def once(value: float | None, before: Looked | None = None, *incidents: Incident) -> Looked:
@@ -104,7 +104,7 @@ def once(value: float | None, before: Looked | None = None, *incidents: Incident
     history = cast("History", None)  # nothing here reads it
     memory = before.memory if before else {}
     view = WatchView(Snapshot(NOW, (), ()), (), history, Measured(incidents=incidents), memory, NOW)
-    return looked([Concern("disk", value, Card("full"), Card("room"))], view, blind=False)
+    return evaluate([Condition("disk", value, Card("full"), Card("room"))], view, blind=False)
 
 
 def told(found: Looked) -> list[tuple[str, bool]]:
@@ -127,7 +127,7 @@ def test_what_nothing_speaks_of_any_more_is_over_unless_not_all_was_seen() -> No
     wrong = once(1.0)
     history = cast("History", None)
     view = WatchView(Snapshot(NOW, (), ()), (), history, Measured(), wrong.memory, NOW)
-    assert looked([], view, blind=True) == Looked((), wrong.memory)
-    gone = looked([], view, blind=False)
+    assert evaluate([], view, blind=True) == Looked((), wrong.memory)
+    gone = evaluate([], view, blind=False)
     assert [over for _, over in told(gone)] == [True]
     assert gone.memory == {}

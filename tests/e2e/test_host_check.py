@@ -270,9 +270,9 @@ def test_in_chat_and_in_the_terminal(stage: Play) -> None:
     stage.asks("host pair host-a host-b")
     stage.told("ana", "2 directions: 2 WARN", "in the clear", "migrate_tls")
     stage.asks("host pair --all")
-    stage.told("ana", "6 directions", "host-c to host-a: WARN (encryption)")
+    stage.told("ana", "6 directions", "host-c → host-a: WARN (encryption)")
     stage.asks("host baseline")
-    stage.told("ana", "Baseline of 3 hosts")
+    stage.told("ana", "Baseline of host-a, host-b, host-c")
     stage.asks("host pair host-a")
     stage.told("ana", "Name two hosts")
     done = stage.bot.command("check", "--json")
@@ -300,7 +300,7 @@ def test_a_clock_that_drifts_is_told_and_over_when_it_is_right(stage: Play) -> N
     )
     stage.lab.run(A, "mount", "--bind", "/etc/libvirt/late-date", "/usr/bin/date")
     try:
-        alert = stage.message("#ops", "host-a's clock is off", "ahead of the bot's")
+        alert = stage.message("#ops", "The clock of host-a is off", "ahead of the bot's")
     finally:
         stage.lab.run(A, "umount", "/usr/bin/date")
     stage.workspace.wait_message(

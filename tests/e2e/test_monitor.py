@@ -259,7 +259,7 @@ def restarted(stage: Play) -> None:
 
 
 def without_backup(digest: str) -> set[str]:
-    return set(re.findall(r"(\S+): none is known", digest))
+    return set(re.findall(r"(\S+): no known backup", digest))
 
 
 def promised_in(digest: str) -> dict[str, float]:

@@ -62,7 +62,7 @@ def native(chart: Chart) -> DataVisualizationBlock | None:
         )
     ]
     kind = LineChart if chart.kind == "line" else BarChart
-    axes = AxisConfig(labels, y_label=cut(seemly(chart.unit), TITLE) or None)
+    axes = AxisConfig(labels, y_label=cut(plain(chart.unit), TITLE) or None)
     return DataVisualizationBlock(cut(plain(chart.title), TITLE) or "–", kind(series, axes))
 
 
@@ -107,7 +107,7 @@ def drawn(chart: Chart) -> Picture:
     if len(ticks) > 6:
         figure.autofmt_xdate(rotation=30)
     axes.set_title(_undollared(plain(chart.title)))
-    axes.set_ylabel(_undollared(chart.unit))
+    axes.set_ylabel(_undollared(plain(chart.unit)))
     axes.grid(axis="y", alpha=0.3)
     if len(chart.series) > 1:
         axes.legend()

@@ -20,6 +20,7 @@ from plugins.balance.intents import About, Balance, Cap, Drain, Rolling, Shares,
 from plugins.balance.settings import BalanceSettings
 from plugins.monitor import planner as monitor
 from plugins.monitor.settings import MonitorSettings
+from tests.bot.flow.small_bot import text
 from tests.examples import examples
 
 SETTINGS = BalanceSettings()
@@ -98,4 +99,4 @@ def test_a_vm_that_could_not_be_read_is_not_moved_by_hand_either() -> None:
 
 def test_fits_tells_whose_size_is_not_known() -> None:
     card = monitor.fits_card(MonitorSettings(), 2, GIB, with_odd(memory=-5))
-    assert "odd on host-a" in repr(card)
+    assert "odd on host-a" in text(card)

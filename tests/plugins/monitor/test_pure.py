@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.domain.metrics import Bucket, HostSample, Sweep, VmSample
-from plugins.monitor.rates import By, cpu_share, memory_share, ranked, waiting
+from plugins.monitor.rates import By, cpu_share, memory_share, ranking, waiting
 from plugins.monitor.rollups import POINTS, grain
-from plugins.monitor.rollups import drawn as points
+from plugins.monitor.rollups import condense as points
 from plugins.monitor.trends import trend
 
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
@@ -89,10 +89,10 @@ def test_the_hungriest_come_first_and_the_unmeasured_last() -> None:
         VmSample("4", "off", "b", "shut off", cpu=9.0),
     )
     sweep = Sweep(NOW, vms=vms)
-    assert [vm.name for vm in ranked(sweep, By.CPU)] == ["busy", "calm", "new"]
-    assert [vm.name for vm in ranked(sweep, By.WAIT)] == ["calm", "busy", "new"]
-    assert [vm.name for vm in ranked(sweep, By.MEM)] == ["calm", "busy", "new"]
-    assert [vm.name for vm in ranked(sweep, By.DISK, "b")] == ["busy"]
+    assert [vm.name for vm in ranking(sweep, By.CPU)] == ["busy", "calm", "new"]
+    assert [vm.name for vm in ranking(sweep, By.WAIT)] == ["calm", "busy", "new"]
+    assert [vm.name for vm in ranking(sweep, By.MEM)] == ["calm", "busy", "new"]
+    assert [vm.name for vm in ranking(sweep, By.DISK, "b")] == ["busy"]
     assert waiting(sweep, "a") == 0.5
 
 
