@@ -51,16 +51,18 @@ LABELS = (
     words("versions"), words("host name"), words("storage pools"), words("networks"), words("bridges"),
     words("memory allocated"), words("time sync"), words("clock"), words("daemon mode"), words("plain TCP"),
     words("listen settings"), words("who may connect"), words("lock manager"), words("TLS certificates"),
-    words("guest confinement"), words("packages"), words("accelerator"), words("nested virtualization"),
+    words("packages"), words("accelerator"), words("nested virtualization"),
     words("huge pages"), words("machine types"), words("migration ports"), words("names"), words("storage"),
     words("clocks"), words("credentials"), words("encryption"),
 )  # fmt: skip
-"""Names of checks, which are shown as they are stored and so are templates; other names have a label of their own."""
+"""Names of checks, which are shown as they are stored and so are templates."""
+_RENAMED = {"guest confinement": words("VM confinement")}
+"""Checks whose stored name, which never changes, says it in other words."""
 
 
 def label(finding: Finding) -> Line:
     """What a check is called."""
-    return finding.label or said_elsewhere(finding.name)
+    return finding.label or _RENAMED.get(finding.name) or said_elsewhere(finding.name)
 
 
 # --- host maintenance

@@ -83,10 +83,10 @@ def _own_network(
     wrong = _card(
         title,
         nwords(
-            "{silent} of {n} host stopped answering at the same time: {hosts}.",
-            "{silent} of {n} hosts stopped answering at the same time: {hosts}.",
+            "{count} of {n} host stopped answering at the same time: {hosts}.",
+            "{count} of {n} hosts stopped answering at the same time: {hosts}.",
             n=len(watched),
-            silent=len(silent),
+            count=len(silent),
             hosts=names(host.name for host in silent),
         ),
         words(

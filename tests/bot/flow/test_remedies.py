@@ -44,7 +44,7 @@ class Ward:
 
     def alert(self, title: str) -> Card:
         (found,) = [
-            card for card in self.bot.chat.messages.values() if card.title.startswith(title)
+            card for card in self.bot.chat.messages.values() if str(card.title).startswith(title)
         ]
         return found
 
@@ -113,7 +113,7 @@ def pressed(ward: Ward, title: str, button: str) -> Card | None:
         each
         for row in rows
         for each in row.buttons
-        if isinstance(each, Button) and each.text == button
+        if isinstance(each, Button) and str(each.text) == button
     ]
     return ward.bot.clicks(found.action, found.value, "UANA")
 
@@ -121,12 +121,12 @@ def pressed(ward: Ward, title: str, button: str) -> Card | None:
 @pytest.mark.parametrize(
     ("wrong", "title", "button", "proposal"),
     [
-        (crashed, "web-1 crashed", "Start it", "Start web-1"),
-        (paused, "web-1 is paused: its storage failed", "Resume it", "Resume web-1"),
-        (watchdog, "web-1: its watchdog fired", "Reboot it", "Reboot web-1"),
-        (filling, "Pool local on host-a is filling", "Move web-1 away", "Move web-1"),
-        (short, "host-a is short of memory", "Move db-1 away", "Move db-1"),
-        (contended, "VMs on host-a wait for CPU", "Move web-1 away", "Move web-1"),
+        (crashed, "web-1 crashed", "Start VM", "Start web-1"),
+        (paused, "web-1 is paused: its storage failed", "Resume VM", "Resume web-1"),
+        (watchdog, "web-1: its watchdog fired", "Reboot VM", "Reboot web-1"),
+        (filling, "Pool local on host-a is filling", "Migrate web-1 away", "Move web-1"),
+        (short, "host-a is short of memory", "Migrate db-1 away", "Move db-1"),
+        (contended, "VMs on host-a wait for CPU", "Migrate web-1 away", "Move web-1"),
         (
             forgotten,
             "1 snapshot is too old",
@@ -140,7 +140,7 @@ def test_a_remedy_opens_its_proposal(
 ) -> None:
     wrong(ward)
     said = pressed(ward, title, button)
-    assert [each.plan.title.startswith(proposal) for each in ward.bot.store.operations()] == [
+    assert [str(each.plan.title).startswith(proposal) for each in ward.bot.store.operations()] == [
         True
     ], text(said)
     assert ward.bot.operation().origin.by == "UANA"
@@ -149,9 +149,9 @@ def test_a_remedy_opens_its_proposal(
 def test_a_silent_host_is_looked_at_and_a_pool_s_growth_foretold(ward: Ward) -> None:
     ward.bot.hypervisor.down("host-b")
     filling(ward)
-    assert "host-b: unreachable" in text(pressed(ward, "host-b does not answer", "Look at it"))
+    assert "host-b: unreachable" in text(pressed(ward, "host-b does not answer", "Show host"))
     assert "Pool local (host-a)" in text(
-        pressed(ward, "Pool local on host-a is filling", "How it grew")
+        pressed(ward, "Pool local on host-a is filling", "Show growth")
     )
 
 
