@@ -10,7 +10,7 @@ from bot.domain.message import Code, Duration, Message, Number, Words, joined, w
 from bot.domain.operation import Ask, Facts
 from bot.domain.readiness import CommandResult
 from bot.plugin_api import Settled
-from bot.ports import Hypervisor, Progress
+from bot.ports import ClusterReader, CpuLimits, Hypervisor, Progress, Shell
 from plugins.balance import cards, remote_command
 from plugins.balance.remote_command import Seen, Stage, Verdict, verdict
 from plugins.balance.settings import BalanceSettings, RollingSettings
@@ -23,7 +23,7 @@ LAST_LINE = 200  # characters of what a command said last
 TAIL = 300  # characters of the output of a command that failed
 
 
-def settle(step: SetScheduler, hypervisor: Hypervisor) -> Settled:
+def settle(step: SetScheduler, hypervisor: CpuLimits) -> Settled:
     """Whether the host reports what is wanted."""
     present = hypervisor.scheduler(step.host, step.uuid)
     shares = step.wanted.cpu_shares in (None, present.cpu_shares)
@@ -31,7 +31,7 @@ def settle(step: SetScheduler, hypervisor: Hypervisor) -> Settled:
 
 
 def run(
-    settings: BalanceSettings, step: SetScheduler, hypervisor: Hypervisor, progress: Progress
+    settings: BalanceSettings, step: SetScheduler, hypervisor: CpuLimits, progress: Progress
 ) -> Facts:
     """Set it, live and in the definition; a ceiling is then measured, for a report of it is no proof.
 
@@ -61,7 +61,7 @@ def run(
 
 
 def measured(
-    settings: BalanceSettings, step: SetScheduler, hypervisor: Hypervisor, progress: Progress
+    settings: BalanceSettings, step: SetScheduler, hypervisor: CpuLimits, progress: Progress
 ) -> float:
     """Cores that the guest uses over ``cpu_check_seconds``."""
     before, began = hypervisor.cpu_seconds(step.host, step.uuid), time.monotonic()
@@ -74,12 +74,12 @@ def measured(
 # ------------------------------------------------------------------------------------------------
 
 
-def shells_reached(step: ReachShells, hypervisor: Hypervisor) -> Settled:
+def shells_reached(step: ReachShells, hypervisor: Shell) -> Settled:
     """Whether every shell answers now."""
     return Settled.NOT_YET if any(_no_shell(host, hypervisor) for host in step.on) else Settled.DONE
 
 
-def reach_shells(step: ReachShells, hypervisor: Hypervisor, _progress: Progress) -> Facts:
+def reach_shells(step: ReachShells, hypervisor: Shell, _progress: Progress) -> Facts:
     """Tell which shells cannot be reached, and why.
 
     Raises:
@@ -91,7 +91,7 @@ def reach_shells(step: ReachShells, hypervisor: Hypervisor, _progress: Progress)
     return {"shells": len(step.on)}
 
 
-def _no_shell(host: str, hypervisor: Hypervisor) -> Message:
+def _no_shell(host: str, hypervisor: Shell) -> Message:
     """Why a host's shell cannot be used; '' when it can."""
     try:
         return "" if hypervisor.run(host, ("true",)) is not None else NO_SSH
@@ -230,7 +230,7 @@ def _too_long(settings: RollingSettings, step: RunOnHost) -> DroverError:
     )
 
 
-def _empty(step: RunOnHost, hypervisor: Hypervisor) -> None:
+def _empty(step: RunOnHost, hypervisor: ClusterReader) -> None:
     """Look once more, at the last moment: a command may end whatever runs on its host.
 
     Raises:
@@ -290,7 +290,7 @@ def _cut_off(settings: RollingSettings, step: RunOnHost, seen: Seen) -> StepLost
     return StepLostError(text, joined((where, cards.undrain_advice(step.host))))
 
 
-def _look(settings: RollingSettings, step: RunOnHost, hypervisor: Hypervisor) -> Seen:
+def _look(settings: RollingSettings, step: RunOnHost, hypervisor: Shell) -> Seen:
     result = _good(step, hypervisor.run(step.host, remote_command.look(_mark(settings, step))))
     try:
         return remote_command.read(result.out)

@@ -18,7 +18,7 @@ from bot.domain.message import Duration, Message, Names, words
 from bot.domain.operation import Ask, Facts
 from bot.domain.power import Device, Lack, Missing, Power, Reading, Round, Rules, proven_off
 from bot.plugin_api import Settled
-from bot.ports import Hypervisor, Progress
+from bot.ports import ClusterReader, Hypervisor, PowerAccess, Progress, VmLookup
 from plugins.failover import witnesses
 from plugins.failover.planner import CORPSE
 from plugins.failover.settings import FailoverSettings
@@ -104,7 +104,7 @@ def _devices(host: str, level: int, hypervisor: Hypervisor) -> tuple[Device, ...
     return witnesses.devices_bound(hypervisor, host, level)
 
 
-def _read(devices: Sequence[Device], hypervisor: Hypervisor) -> tuple[Reading, ...]:
+def _read(devices: Sequence[Device], hypervisor: PowerAccess) -> tuple[Reading, ...]:
     return tuple(hypervisor.power.read(each) for each in devices)
 
 
@@ -134,7 +134,7 @@ def _cancelled(host: str, progress: Progress) -> None:
 # --- confirm ------------------------------------------------------------------------------------
 
 
-def is_proven(step: ConfirmOff, hypervisor: Hypervisor) -> Settled:
+def is_proven(step: ConfirmOff, hypervisor: PowerAccess) -> Settled:
     """DONE when a proof stands at this moment."""
     return Settled.DONE if hypervisor.power.standing(step.host) is not None else Settled.NOT_YET
 
@@ -193,7 +193,7 @@ def _lack(host: str, found: Missing) -> Message:
 # --- start elsewhere ----------------------------------------------------------------------------
 
 
-def is_cleared(step: ClearCorpse, hypervisor: Hypervisor) -> Settled:
+def is_cleared(step: ClearCorpse, hypervisor: ClusterReader) -> Settled:
     """DONE when nothing of it runs there."""
     seen = next((each for each in hypervisor.sightings(step.uuid) if each.host == step.host), None)
     gone = seen is not None and seen.reachable and (seen.state is None or not seen.state.active)
@@ -216,7 +216,7 @@ def clear(step: ClearCorpse, hypervisor: Hypervisor, progress: Progress) -> Fact
     return {}
 
 
-def is_started(step: RestartVm, hypervisor: Hypervisor) -> Settled:
+def is_started(step: RestartVm, hypervisor: ClusterReader) -> Settled:
     """DONE when it runs, on whichever host: a VM that is found running is left alone."""
     running = [each for each in hypervisor.sightings(step.uuid) if _runs(each)]
     return Settled.DONE if running else Settled.NOT_YET
@@ -253,7 +253,7 @@ def restart(step: RestartVm, hypervisor: Hypervisor, progress: Progress) -> Fact
     return {"definition": step.kept.sha}
 
 
-def _nowhere_else(step: RestartVm, hypervisor: Hypervisor) -> None:
+def _nowhere_else(step: RestartVm, hypervisor: ClusterReader) -> None:
     """Refuse a start while the VM may run on another host.
 
     Raises:
@@ -328,7 +328,7 @@ def await_ready(step: AwaitReady, hypervisor: Hypervisor, progress: Progress) ->
 # --- readmit ------------------------------------------------------------------------------------
 
 
-def is_readmitted(step: ReadmitVm, hypervisor: Hypervisor) -> Settled:
+def is_readmitted(step: ReadmitVm, hypervisor: VmLookup) -> Settled:
     """DONE when the host has it no more."""
     return Settled.DONE if hypervisor.found(step.host, step.uuid) is None else Settled.NOT_YET
 

@@ -12,7 +12,7 @@ from bot.domain.cluster import Host, Snapshot
 from bot.domain.errors import DroverError, HypervisorError
 from bot.domain.power import Binding, Bound, Device, Reading, Round
 from bot.domain.storage import is_medium
-from bot.ports import Hypervisor
+from bot.ports import Hypervisor, PowerAccess, Shell
 from plugins.failover.evidence import Evidence, Expected, Heard, OwnView, Statement, Witness
 from plugins.failover.intents import Drill, Failover, Status
 from plugins.failover.sight import Sight
@@ -37,7 +37,7 @@ def of_drill(sight: Sight, about: Drill, snapshot: Snapshot, hypervisor: Hypervi
     return gather(sight, snapshot.host(about.host), snapshot, hypervisor)
 
 
-def of_status(about: Status, snapshot: Snapshot, hypervisor: Hypervisor) -> Shown:  # noqa: ARG001
+def of_status(about: Status, snapshot: Snapshot, hypervisor: PowerAccess) -> Shown:  # noqa: ARG001
     """What the power controllers of all hosts show."""
     names = [host.name for host in snapshot.hosts]
     with ThreadPoolExecutor(min(_AT_ONCE, len(names)), thread_name_prefix="power") as pool:
@@ -81,7 +81,7 @@ def gather(sight: Sight, host: Host, snapshot: Snapshot, hypervisor: Hypervisor)
     )
 
 
-def read_bound(hypervisor: Hypervisor, host: Host) -> tuple[tuple[Reading, ...], frozenset[str]]:
+def read_bound(hypervisor: PowerAccess, host: Host) -> tuple[tuple[Reading, ...], frozenset[str]]:
     """The power by each of the host's controllers, and those that were shown to be its own.
 
     One that names the machine's UUID as the host's libvirt does is bound by that; one that names another machine is
@@ -96,7 +96,7 @@ def read_bound(hypervisor: Hypervisor, host: Host) -> tuple[tuple[Reading, ...],
     return readings, frozenset(each.device for each in power.bonds(host.name))
 
 
-def _bind(hypervisor: Hypervisor, host: Host, reading: Reading) -> None:
+def _bind(hypervisor: PowerAccess, host: Host, reading: Reading) -> None:
     if not reading.identity or not host.uuid:
         return
     same = reading.identity.lower() == host.uuid.lower()
@@ -113,7 +113,7 @@ def _bind(hypervisor: Hypervisor, host: Host, reading: Reading) -> None:
     hypervisor.power.bind(Bound(host.name, reading.device, by, reading.at, reading.identity))
 
 
-def devices_bound(hypervisor: Hypervisor, host: str, level: int) -> tuple[Device, ...]:
+def devices_bound(hypervisor: PowerAccess, host: str, level: int) -> tuple[Device, ...]:
     """The host's controllers of one level; 0: the first level of which all are bound."""
     power = hypervisor.power
     bound = {each.device for each in power.bonds(host)}
@@ -134,7 +134,7 @@ def round_of(host: str, hypervisor: Hypervisor) -> Round:
     return Round(host, snapshot.taken_at, asked, heard)
 
 
-def ask(host: Host, snapshot: Snapshot, hypervisor: Hypervisor) -> tuple[Statement, ...]:
+def ask(host: Host, snapshot: Snapshot, hypervisor: Shell) -> tuple[Statement, ...]:
     """What each witness says of a host, side by side."""
     questions: tuple[Callable[[], Statement], ...] = (
         lambda: _libvirt(host, snapshot.taken_at),
@@ -151,7 +151,7 @@ def _libvirt(host: Host, at: datetime) -> Statement:
     return Statement(Witness.LIBVIRT, said, at, "" if host.up else host.problem)
 
 
-def _shell(host: Host, at: datetime, hypervisor: Hypervisor) -> Statement:
+def _shell(host: Host, at: datetime, hypervisor: Shell) -> Statement:
     try:
         told = hypervisor.run(host.name, ["true"], deadline=_DEADLINE)
     except HypervisorError as error:
@@ -185,7 +185,7 @@ echo asked $asked
 """
 
 
-def _peers(host: Host, snapshot: Snapshot, hypervisor: Hypervisor) -> Statement:
+def _peers(host: Host, snapshot: Snapshot, hypervisor: Shell) -> Statement:
     """Other hosts ping it and connect to it."""
     place, at = host.migrate_address or host.hostname, snapshot.taken_at
     peers = [each.name for each in snapshot.hosts if each.up and each.name != host.name][
@@ -208,7 +208,7 @@ def _peers(host: Host, snapshot: Snapshot, hypervisor: Hypervisor) -> Statement:
     return Statement(Witness.PEERS, said, at, f"{heard}/{len(answers)}", heard, len(answers))
 
 
-def _storage(host: Host, snapshot: Snapshot, hypervisor: Hypervisor) -> Statement:
+def _storage(host: Host, snapshot: Snapshot, hypervisor: Shell) -> Statement:
     """Another host sees that the host writes a shared disk of a VM. Not writing says nothing."""
     at = snapshot.taken_at
     peers = [each.name for each in snapshot.hosts if each.up and each.name != host.name]
@@ -232,7 +232,7 @@ def _storage(host: Host, snapshot: Snapshot, hypervisor: Hypervisor) -> Statemen
     return Statement(Witness.STORAGE, said, at, heard=fresh, asked=len(written))
 
 
-def _out(host: str, script: str, hypervisor: Hypervisor) -> str:
+def _out(host: str, script: str, hypervisor: Shell) -> str:
     """What a script on a host says; '' when it cannot be asked."""
     try:
         told = hypervisor.run(host, ["timeout", "-k", "1", "12", "sh", "-c", script], deadline=14.0)

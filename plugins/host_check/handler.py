@@ -14,7 +14,7 @@ from bot.domain.cluster import Snapshot
 from bot.domain.errors import HypervisorError
 from bot.domain.message import Message, joined, words
 from bot.domain.readiness import CommandResult, HostFacts
-from bot.ports import Hypervisor
+from bot.ports import Hypervisor, Readiness, Shell
 from plugins.host_check import drift, pairs, planner, probes, rules
 from plugins.host_check.drift import Aged
 from plugins.host_check.findings import (
@@ -47,9 +47,7 @@ def check(
     return Checked(tuple(rules.report(seen[name], settings, now) for name in names))
 
 
-def aged(
-    settings: HostCheckSettings, snapshot: Snapshot, hypervisor: Hypervisor
-) -> tuple[Aged, ...]:
+def aged(settings: HostCheckSettings, snapshot: Snapshot, hypervisor: Shell) -> tuple[Aged, ...]:
     """The clock and the certificates of every host, judged by the same rules as in a check."""
     now = datetime.now(UTC)
 
@@ -86,7 +84,7 @@ def pair(
     return Paired(tuple(pairs.report(reports[way], settings, now) for way in ways))
 
 
-def baseline(intent: HostBaseline, snapshot: Snapshot, hypervisor: Hypervisor) -> Based:
+def baseline(intent: HostBaseline, snapshot: Snapshot, hypervisor: Readiness) -> Based:
     """The baseline of the hosts asked for that answer."""
     names = planner.chosen(intent.hosts, snapshot)
     silent = tuple(
@@ -116,7 +114,7 @@ def look(
     return replace(seen, facts=facts, trouble=trouble)
 
 
-def _facts(host: str, hypervisor: Hypervisor) -> tuple[HostFacts | None, Message]:
+def _facts(host: str, hypervisor: Readiness) -> tuple[HostFacts | None, Message]:
     try:
         return hypervisor.host_facts(host), ""
     except HypervisorError as error:
@@ -124,7 +122,7 @@ def _facts(host: str, hypervisor: Hypervisor) -> tuple[HostFacts | None, Message
 
 
 def _with_shell(
-    seen: Seen, hypervisor: Hypervisor, asked: Sequence[probes.Probe], deadline: float
+    seen: Seen, hypervisor: Shell, asked: Sequence[probes.Probe], deadline: float
 ) -> Seen:
     try:
         # The connection is opened first, so that it does not count as the clock's difference.
@@ -139,7 +137,7 @@ def _with_shell(
     )
 
 
-def _clock(host: str, hypervisor: Hypervisor, deadline: float) -> tuple[float | None, float]:
+def _clock(host: str, hypervisor: Shell, deadline: float) -> tuple[float | None, float]:
     """Seconds the host's clock is ahead, and how far that may be wrong: it was read some time between our two."""
     before = time.time()
     told = hypervisor.run(host, ["date", "+%s.%N"], deadline=deadline)
@@ -151,7 +149,7 @@ def _clock(host: str, hypervisor: Hypervisor, deadline: float) -> tuple[float | 
 
 
 def _answers(
-    host: str, hypervisor: Hypervisor, asked: Sequence[probes.Probe], deadline: float
+    host: str, hypervisor: Shell, asked: Sequence[probes.Probe], deadline: float
 ) -> tuple[Mapping[str, CommandResult], Message]:
     """All answers by probe and '', or none and why."""
     # ``timeout`` ends it there too, for a connection's end stops no program.

@@ -33,7 +33,7 @@ from bot.domain.message import (
 from bot.domain.operation import Ask, Fact, Facts
 from bot.domain.steps import MigrateVm, MigrationPolicy
 from bot.plugin_api import Settled
-from bot.ports import Hypervisor, Progress
+from bot.ports import ClusterReader, Hypervisor, Migrations, Progress
 from bot.ports.guests import Volume
 from plugins.migrate import losses, outcome
 from plugins.migrate.arrival import Arrival, Sleep, measure_cpu, note_resumed
@@ -92,7 +92,7 @@ def settle(
     return Settled.DONE if done else Settled.NOT_YET
 
 
-def _look(step: MigrateVm, hypervisor: Hypervisor) -> tuple[Place, tuple[Sighting, ...]]:
+def _look(step: MigrateVm, hypervisor: ClusterReader) -> tuple[Place, tuple[Sighting, ...]]:
     """Where the VM is, and what each host said."""
     try:
         seen = hypervisor.sightings(step.uuid)
@@ -760,7 +760,7 @@ def _may_ask(step: MigrateVm, job: Job) -> tuple[Ask, ...]:
 class _Call:
     """libvirt's blocking call in a thread of its own; ``error`` is what it answered, None when it was content."""
 
-    def __init__(self, hypervisor: Hypervisor, step: MigrateVm) -> None:
+    def __init__(self, hypervisor: Migrations, step: MigrateVm) -> None:
         self.error: Exception | None = None
         self._migrate = partial(hypervisor.migrate, step)
         # A daemon: the bot must be able to stop while it blocks; the hosts go on, and the next

@@ -15,7 +15,17 @@ from bot.domain.operation import Ask
 from bot.domain.plan import Objection
 from bot.domain.steps import Step
 from bot.plugin_api import Settled
-from bot.ports import Hypervisor, Progress
+from bot.ports import (
+    ClusterReader,
+    Hypervisor,
+    Progress,
+    VmDefinitions,
+    VmLookup,
+    VmPower,
+    VmSnapshots,
+    VmViews,
+    Volumes,
+)
 from bot.ports.guests import Found, GuestDisk, GuestNic
 from plugins.vm_lifecycle import creation, devices, fates, messages, planner, provisioning, texts
 from plugins.vm_lifecycle.intents import (
@@ -71,7 +81,7 @@ def settle(step: Step, hypervisor: Hypervisor) -> Settled:
     return Settled.DONE if look(step, hypervisor) else Settled.NOT_YET
 
 
-def _power_is(step: PowerVm, hypervisor: Hypervisor) -> bool:
+def _power_is(step: PowerVm, hypervisor: ClusterReader) -> bool:
     state = _at(step, hypervisor).state
     match step.verb:
         case Power.START:
@@ -84,14 +94,14 @@ def _power_is(step: PowerVm, hypervisor: Hypervisor) -> bool:
             return state is VmState.RUNNING
 
 
-def _snapshot_is(step: SnapshotVm, hypervisor: Hypervisor) -> bool:
+def _snapshot_is(step: SnapshotVm, hypervisor: VmSnapshots) -> bool:
     if step.verb is SnapshotVerb.REVERT:
         return _found(step, hypervisor).mark == step.token
     there = any(each.name == step.snapshot for each in hypervisor.snapshots(step.host, step.uuid))
     return there is (step.verb is SnapshotVerb.CREATE)
 
 
-def _deleted(step: DeleteVm, hypervisor: Hypervisor) -> bool:
+def _deleted(step: DeleteVm, hypervisor: VmPower) -> bool:
     return DELETED in _found(step, hypervisor).tags and not hypervisor.autostart(
         step.host, step.uuid
     )
@@ -105,7 +115,7 @@ def _purged(step: PurgeVm, hypervisor: Hypervisor) -> bool:
     )
 
 
-def _has_disk(step: AddDisk, hypervisor: Hypervisor, *, either: bool = False) -> bool:
+def _has_disk(step: AddDisk, hypervisor: VmLookup, *, either: bool = False) -> bool:
     """Whether it has the disk, now and stored; or ``either``."""
     found, name = _found(step, hypervisor), provisioning.place(step.volume)[1]
     both = (found.detail.disks, found.detail_next.disks)
@@ -113,11 +123,11 @@ def _has_disk(step: AddDisk, hypervisor: Hypervisor, *, either: bool = False) ->
     return any(there) if either else all(there)
 
 
-def _has_nic(step: AddNic, hypervisor: Hypervisor) -> bool:
+def _has_nic(step: AddNic, hypervisor: VmLookup) -> bool:
     return _macs(step, hypervisor)[1] >= {step.mac}
 
 
-def _macs(step: OnGuest, hypervisor: Hypervisor) -> tuple[set[str], set[str]]:
+def _macs(step: OnGuest, hypervisor: VmLookup) -> tuple[set[str], set[str]]:
     """MAC addresses of its cards in either definition, and in both."""
     found = _found(step, hypervisor)
     now, later = (
@@ -126,23 +136,23 @@ def _macs(step: OnGuest, hypervisor: Hypervisor) -> tuple[set[str], set[str]]:
     return now | later, now & later
 
 
-def _grown(step: GrowDisk, hypervisor: Hypervisor) -> bool:
+def _grown(step: GrowDisk, hypervisor: VmViews) -> bool:
     sizes = {each.target: each.capacity for each in hypervisor.disks(step.host, step.uuid)}
     return sizes.get(step.target, 0) >= step.capacity
 
 
-def _ejected(step: EjectMedium, hypervisor: Hypervisor) -> bool:
+def _ejected(step: EjectMedium, hypervisor: VmLookup) -> bool:
     found = _found(step, hypervisor)
     disks = (*found.detail.disks, *found.detail_next.disks)
     return not any(each.target == step.target and each.source for each in disks)
 
 
-def _resized(step: ResizeVm, hypervisor: Hypervisor) -> bool:
+def _resized(step: ResizeVm, hypervisor: VmLookup) -> bool:
     found = _found(step, hypervisor)
     return (found.vcpus_next, found.memory_next) == (step.vcpus, step.memory)
 
 
-def _has_ttl(step: SetTtl, hypervisor: Hypervisor) -> bool:
+def _has_ttl(step: SetTtl, hypervisor: VmLookup) -> bool:
     tags = dict(_found(step, hypervisor).tags)
     return tags == {**_endless(tags), **_end_of(step)}
 
@@ -261,7 +271,7 @@ def _changeable(step: OnGuest, hypervisor: Hypervisor) -> None:
             raise DroverError(messages.memory_is_saved(step), messages.memory_is_saved_advice(step))
 
 
-def _may_end(step: PowerVm, hypervisor: Hypervisor) -> None:
+def _may_end(step: PowerVm, hypervisor: VmLookup) -> None:
     """Refuse to end a VM whose definition would be lost, unless people agreed to that.
 
     Raises:
@@ -488,7 +498,7 @@ _RUNS: Mapping[type[Step], Callable[[Any, Site], Facts]] = {
 }
 
 
-def _at(step: OnGuest, hypervisor: Hypervisor) -> Sighting:
+def _at(step: OnGuest, hypervisor: ClusterReader) -> Sighting:
     """What the step's host says of the guest.
 
     Raises:
@@ -500,12 +510,12 @@ def _at(step: OnGuest, hypervisor: Hypervisor) -> Sighting:
     return seen
 
 
-def _active(step: OnGuest, hypervisor: Hypervisor) -> bool:
+def _active(step: OnGuest, hypervisor: ClusterReader) -> bool:
     state = _at(step, hypervisor).state
     return state is not None and state.active
 
 
-def _found(step: OnGuest, hypervisor: Hypervisor) -> Found:
+def _found(step: OnGuest, hypervisor: VmLookup) -> Found:
     found = hypervisor.found(step.host, step.uuid)
     if found is None:
         raise DroverError(messages.gone(step), messages.GONE_ADVICE)
@@ -517,7 +527,7 @@ def _found(step: OnGuest, hypervisor: Hypervisor) -> Found:
 
 
 def bases(
-    settings: VmLifecycleSettings, intent: NewVms, snapshot: Snapshot, hypervisor: Hypervisor
+    settings: VmLifecycleSettings, intent: NewVms, snapshot: Snapshot, hypervisor: Volumes
 ) -> NewVms:
     """The wish with the image's size on every host that answers; a host that falls silent meanwhile is left open."""
     image = creation.image(settings, intent)
@@ -541,7 +551,7 @@ def doomed(
     settings: VmLifecycleSettings,
     intent: Deletion | VmVerb,
     snapshot: Snapshot,
-    hypervisor: Hypervisor,
+    hypervisor: Volumes,
 ) -> Deletion | VmVerb:
     """The wish with what becomes of each image; a host whose storage cannot be read leaves its VMs out."""
     vms = planner.chosen(intent, snapshot)
@@ -554,7 +564,7 @@ def doomed(
     return replace(intent, fates=found, looked=tuple(vm.uuid for vm in seen))
 
 
-def unique(intent: NewClone, snapshot: Snapshot, hypervisor: Hypervisor) -> NewClone:
+def unique(intent: NewClone, snapshot: Snapshot, hypervisor: VmDefinitions) -> NewClone:
     """The wish with what of the definition a clone cannot have as well; the step looks again before it copies."""
     vms = planner.chosen(intent, snapshot)
     if isinstance(vms, Objection) or not snapshot.host(vms[0].host).up:
@@ -563,7 +573,7 @@ def unique(intent: NewClone, snapshot: Snapshot, hypervisor: Hypervisor) -> NewC
 
 
 def taken(
-    settings: VmLifecycleSettings, intent: DiskWish, snapshot: Snapshot, hypervisor: Hypervisor
+    settings: VmLifecycleSettings, intent: DiskWish, snapshot: Snapshot, hypervisor: Volumes
 ) -> DiskWish:
     """The wish with the volumes that a new disk would be and that exist: of former disks, with their data."""
     vms = planner.chosen(intent, snapshot)
@@ -581,7 +591,7 @@ def written_under(
     settings: VmLifecycleSettings,
     intent: VmVerb | SnapshotWish,
     snapshot: Snapshot,
-    hypervisor: Hypervisor,
+    hypervisor: Volumes,
 ) -> VmVerb | SnapshotWish:
     """The wish with the disks that other VMs' images stand on; a host that cannot tell in time is left open."""
     vms = planner.chosen(intent, snapshot)
@@ -596,7 +606,7 @@ def written_under(
 
 
 def look_at_storage(
-    hypervisor: Hypervisor, snapshot: Snapshot, whole: Collection[str], *, directories: bool = True
+    hypervisor: Volumes, snapshot: Snapshot, whole: Collection[str], *, directories: bool = True
 ) -> Looked:
     """The images of all hosts that answer; of those in ``whole`` every volume of their pools; see the port."""
     failed: dict[str, str] = {}
@@ -631,19 +641,19 @@ def portrait(intent: LookAt, snapshot: Snapshot, hypervisor: Hypervisor) -> Port
     return Portrait(addresses, disks, snapshots, tuple(dict.fromkeys(troubles)), mounted)
 
 
-def screen(intent: LookAt, snapshot: Snapshot, hypervisor: Hypervisor) -> bytes:
+def screen(intent: LookAt, snapshot: Snapshot, hypervisor: VmViews) -> bytes:
     """The guest's screen as PNG."""
     vm = snapshot.vm(intent.vm)
     return hypervisor.screenshot(vm.host, vm.uuid)
 
 
-def console(intent: LookAt, snapshot: Snapshot, hypervisor: Hypervisor) -> str:
+def console(intent: LookAt, snapshot: Snapshot, hypervisor: VmViews) -> str:
     """The last lines of its serial line."""
     vm = snapshot.vm(intent.vm)
     return hypervisor.console(vm.host, vm.uuid, intent.lines)
 
 
-def snapshots(intent: LookAt, snapshot: Snapshot, hypervisor: Hypervisor) -> Portrait:
+def snapshots(intent: LookAt, snapshot: Snapshot, hypervisor: VmSnapshots) -> Portrait:
     """The guest's snapshots."""
     vm = snapshot.vm(intent.vm)
     return Portrait(snapshots=hypervisor.snapshots(vm.host, vm.uuid))

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from bot.domain.cluster import Snapshot
 from bot.domain.errors import DroverError, HostUnreachableError, StepLostError
 from bot.domain.message import Message
-from bot.ports import Hypervisor, Progress
+from bot.ports import ClusterReader, Hypervisor, Progress, VmLookup, Volumes
 from bot.ports.guests import Blueprint, Copy, GuestDisk, GuestNic, Seed, Volume
 from plugins.vm_lifecycle import messages
 from plugins.vm_lifecycle.steps import CloneVm, CreateVm, CreateVms, OnGuest
@@ -27,7 +27,7 @@ def place(volume: str) -> tuple[str, str]:
     return pool, name
 
 
-def made(step: OnGuest, hypervisor: Hypervisor) -> bool:
+def made(step: OnGuest, hypervisor: VmLookup) -> bool:
     """Whether the guest is there, whole."""
     found = hypervisor.found(step.host, step.uuid)
     return found is not None and found.mark == MADE
@@ -131,9 +131,7 @@ def _source_is_off(step: CloneVm, hypervisor: Hypervisor) -> None:
         raise DroverError(messages.source_is_saved(step), messages.source_is_saved_advice(step))
 
 
-def _copied(
-    step: CloneVm, disk: tuple[str, str, str], hypervisor: Hypervisor, say: Say
-) -> GuestDisk:
+def _copied(step: CloneVm, disk: tuple[str, str, str], hypervisor: Volumes, say: Say) -> GuestDisk:
     target, source, wanted = disk
     say(messages.copies_disk(step, target))
     base = hypervisor.volume(step.host, *place(source))
@@ -168,7 +166,7 @@ def _make(step: CreateVm, hypervisor: Hypervisor, say: Say) -> None:
     hypervisor.leave_mark(step.host, step.uuid, MADE)
 
 
-def name_is_free(step: OnGuest, name: str, hypervisor: Hypervisor) -> None:
+def name_is_free(step: OnGuest, name: str, hypervisor: ClusterReader) -> None:
     """Each host refuses a name that it has; what two operations do at once on two hosts only a look at all can tell.
 
     It is looked before and after the definition: two that are made at the same moment both step
@@ -184,7 +182,7 @@ def name_is_free(step: OnGuest, name: str, hypervisor: Hypervisor) -> None:
         raise DroverError(messages.name_taken(other), messages.NAME_TAKEN_ADVICE)
 
 
-def nowhere_else(step: OnGuest, hypervisor: Hypervisor, uuid: str = "") -> None:
+def nowhere_else(step: OnGuest, hypervisor: ClusterReader, uuid: str = "") -> None:
     """Refuse to touch what may run on another host: the step's VM, or the one of ``uuid``.
 
     Raises:
@@ -212,7 +210,7 @@ def _had_it(uuid: str, silent: list[str], snapshot: Snapshot) -> list[str]:
     return [name for name in silent if name in last or snapshot.host(name).seen_at is None]
 
 
-def _nobody_has_it(step: OnGuest, hypervisor: Hypervisor) -> None:
+def _nobody_has_it(step: OnGuest, hypervisor: ClusterReader) -> None:
     """A new UUID is on no other host; if it is, somebody restored or moved something, and people must look."""
     there = [
         each

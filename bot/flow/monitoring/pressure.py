@@ -12,7 +12,7 @@ import structlog
 from bot.domain.errors import DroverError, HypervisorError
 from bot.domain.metrics import Pressure
 from bot.flow.monitoring.background import Gathering
-from bot.ports import Hypervisor
+from bot.ports import Shell
 
 log = structlog.get_logger()
 
@@ -60,7 +60,7 @@ class Pressures:
         return found
 
 
-def over_ssh(hypervisor: Hypervisor, hosts: Collection[str]) -> Mapping[str, Pressure]:
+def over_ssh(hypervisor: Shell, hosts: Collection[str]) -> Mapping[str, Pressure]:
     """Asked of the hosts' shells, several at once; those that do not answer or whose kernel has none are left out."""
 
     def ask(host: str) -> tuple[str, Pressure | None]:

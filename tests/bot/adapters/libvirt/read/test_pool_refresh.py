@@ -67,7 +67,7 @@ def test_who_asks_while_somebody_else_reads_is_told_that_the_pool_is_slow() -> N
         HostUnreachableError, match="libvirt has been refreshing pool big on host-a"
     ):
         pools.check("big")
-    with pytest.raises(HostUnreachableError, match="it is slow"):
+    with pytest.raises(HostUnreachableError, match="make a pool slow"):
         pools.refresh("big", lambda: pytest.fail("it is read already"))
     assert pools.reading("big")
     pools.check("small")
