@@ -655,12 +655,16 @@ def _text(error: Exception) -> Message:
 
 def _volumes(volumes: Sequence[Volume]) -> Names:
     """``pool/name (64 MiB)``."""
-    return Names(
-        tuple(
-            words("{volume} ({size})", volume=f"{each.pool}/{each.name}", size=Size(each.capacity))
-            for each in volumes
+    listed = (
+        words(
+            "{pool}/{volume} ({size})",
+            pool=each.pool,
+            volume=each.name,
+            size=Size(each.capacity),
         )
+        for each in volumes
     )
+    return Names(tuple(listed))
 
 
 def _why_given_up(step: MigrateVm, job: Job, *, stalled: bool) -> Message:

@@ -121,7 +121,7 @@ def _choice(places: Sequence[HostVerdict], possible: Sequence[HostVerdict]) -> t
         )
     else:
         why = words(
-            "{host} has the most free memory of {count} hosts that can take it: {change}.",
+            "{host} is the least loaded of {count} hosts that can take it: {change}.",
             host=first.host,
             count=len(possible),
             change=_change(first),
