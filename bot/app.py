@@ -55,6 +55,7 @@ HISTORY = timedelta(seconds=20)
 DEAF = 60.0  # seconds without a socket to Slack after which the bot does not call itself well
 TIDY = timedelta(hours=6)
 PROVE = timedelta(hours=6)
+GONE = "database-gone"
 
 
 class Drover:
@@ -302,17 +303,16 @@ class Drover:
             say_well(self._settings)
 
     def _tell_gone(self, error: StoreGoneError) -> None:
-        """Whatever is decided from now on is lost; people hear it once, for nothing can be kept to be said later."""
+        """Tell people once that the database is gone: what is decided from now on is lost."""
         log.error("the database is gone", error=str(error))
-        place = self.services.places.ops or self.services.places.approvals
         if self._told_gone:
             return
-        try:
-            self._chat.post(place, error_card(error.text, error.advice))
-        except ChatError as failed:
-            log.warning("not told, the next tick tries again", error=str(failed))
-        else:
-            self._told_gone = True
+        self._told_gone = True
+        services = self.services
+        place = services.places.ops or services.places.approvals
+        card = error_card(error.text, error.advice)
+        # A lane of its own: what waits in the channel's may need the database
+        services.messages.say(GONE, lambda: services.chat.post(place, card, key=GONE))
 
     def _listening(self) -> bool:
         """Whether people's requests arrive: the socket to Slack is open, or was a moment ago."""

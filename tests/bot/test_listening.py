@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
+from bot import app
 from bot.app import DEAF, Drover
+from bot.domain.errors import ChatError, StoreGoneError
+from bot.flow.operations.outbox import Item, Outbox
 from bot.settings import DroverSettings, SlackSection
 
 
@@ -34,3 +37,42 @@ def test_a_bot_without_a_socket_for_long_is_not_well(
     mode: str, since: float, *, connected: bool, well: bool
 ) -> None:
     assert deaf(mode, connected=connected, since=since)._listening() is well
+
+
+@pytest.mark.parametrize(("connected", "well"), [(True, [True]), (False, [])])
+def test_the_health_file_of_a_bot_without_a_socket_grows_old(
+    monkeypatch: pytest.MonkeyPatch, *, connected: bool, well: list[bool]
+) -> None:
+    bot = deaf("socket", connected=connected, since=DEAF + 1)
+    said: list[bool] = []
+    bot._store = SimpleNamespace(mark_alive=lambda: None)  # type: ignore[assignment]
+    bot.services = SimpleNamespace()  # type: ignore[assignment]
+    monkeypatch.setattr(app.overdue, "expire", lambda _: None)
+    monkeypatch.setattr(app.overdue, "remind", lambda _: None)
+    monkeypatch.setattr(app, "say_well", lambda _: said.append(True))
+    bot._tick()
+    assert said == well
+
+
+def test_that_the_database_is_gone_is_told_once_and_until_the_chat_takes_it() -> None:
+    outbox, tries = Outbox(), []
+
+    def post(place: str, card: Any, **_: object) -> None:
+        tries.append((place, str(card.text)))
+        if len(tries) == 1:
+            raise ChatError("Slack does not answer.")
+
+    bot = object.__new__(Drover)
+    bot._told_gone = False
+    bot.services = SimpleNamespace(  # type: ignore[assignment]
+        places=SimpleNamespace(ops="COPS", approvals="CAPP"),
+        chat=SimpleNamespace(post=post),
+        messages=SimpleNamespace(say=lambda lane, say: outbox.put(lane, Item(say))),
+    )
+    for _ in range(3):
+        bot._tell_gone(StoreGoneError("The database file was deleted.", "Stop the bot."))
+    assert len(tries) == 1
+    outbox.catch_up()
+    assert tries == [("COPS", "The database file was deleted. Stop the bot.")] * 2
+    outbox.catch_up()
+    assert len(tries) == 2
