@@ -33,9 +33,9 @@ from bot.domain import (
 )
 from bot.domain.codec import Codec
 from bot.domain.errors import CatalogError, UsageError
-from bot.domain.message import words
+from bot.domain.message import Code, Message, Words, joined, words
 from bot.domain.steps import Step
-from bot.domain.words import nearest
+from bot.domain.suggest import nearest
 from bot.plugin_api import (
     Action,
     PlacementRule,
@@ -79,26 +79,31 @@ class Catalog:
     owners: Mapping[str, str] = field(default_factory=dict)  # command name → plugin
     translations: tuple[Path, ...] = ()  # the ``locale`` folders of the plugins
 
-    def find(self, words: Sequence[str]) -> tuple[Query | Action, list[str]]:
-        """The command that ``words`` begin with (longest name wins) and the words that are left.
+    def find(self, typed: Sequence[str]) -> tuple[Query | Action, list[str]]:
+        """The command that ``typed`` begins with (longest name wins) and the words that are left.
 
         Raises:
             UsageError: no such command; the advice names the nearest.
         """
-        for count in range(min(len(words), 4), 0, -1):
-            if command := self.commands.get(" ".join(words[:count]).lower()):
-                return command, list(words[count:])
-        first = words[0].lower() if words else ""
-        near = nearest(" ".join(words[:2]), self.commands) if len(words) > 1 else ""
+        for count in range(min(len(typed), 4), 0, -1):
+            if command := self.commands.get(" ".join(typed[:count]).lower()):
+                return command, list(typed[count:])
+        first = typed[0].lower() if typed else ""
+        near = nearest(" ".join(typed[:2]), self.commands) if len(typed) > 1 else ""
         ends = [
             name.removeprefix(f"{first} ") for name in self.commands if name.startswith(f"{first} ")
         ]
         if ends and not near:
-            advice = f"One of: {', '.join(ends)}. What each does tells `help {first}`."
-            raise UsageError(f"“{first}” needs one of its words behind it.", advice)
+            raise UsageError(
+                words("{command} needs a subcommand: {names}.", command=Code(first), names=ends),
+                words("See {help}.", help=Code(f"help {first}")),
+            )
         near = near or nearest(first, self.commands)
-        said = " ".join(words[:2]) if ends else first
-        raise UsageError(f"There is no command “{said}”.", f"{near} See all with `help`.".strip())
+        said = " ".join(typed[:2]) if ends else first
+        raise UsageError(
+            words("There is no command “{name}”.", name=said),
+            joined((near, words("See all with `help`."))),
+        )
 
     def action(self, name: str) -> Action:
         """The action of this name.
@@ -109,7 +114,8 @@ class Catalog:
         found = self.commands.get(name)
         if not isinstance(found, Action):
             raise CatalogError(
-                f"No loaded plugin has the action “{name}”.", "Load the plugin again."
+                words("No loaded plugin has the command {command}.", command=Code(name)),
+                words("Load the plugin again."),
             )
         return found
 
@@ -125,12 +131,16 @@ class Catalog:
         """Names of the actions that watches mean to do by themselves."""
         return frozenset(name for watch in self.watches for name in watch.automatic)
 
-    def unable(self, found: operation.Operation) -> str:
+    def unable(self, found: operation.Operation) -> Message:
         """Why nothing can be done with an operation here; '' when all that it takes is loaded."""
         if why := legible.unknown_parts(found):
             return why
         loaded = isinstance(self.commands.get(found.action), Action)
-        return "" if loaded else f"no loaded plugin has the action “{found.action}”"
+        return (
+            ""
+            if loaded
+            else words("no loaded plugin has the command {command}", command=Code(found.action))
+        )
 
     def codec(self) -> Codec:
         """Reads back every value an event of these plugins can hold."""
@@ -173,7 +183,9 @@ def load(
     try:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
-        raise CatalogError(f"A plugin implements an unknown hook: {error}.") from error
+        raise CatalogError(
+            words("A plugin implements an unknown hook: {error}.", error=str(error))
+        ) from error
     return _collected(manager, tables or {}, frozenset(core_steps))
 
 
@@ -224,11 +236,15 @@ def _module(name: str, points: Mapping[str, metadata.EntryPoint]) -> object:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise  # the plugin is there, and something that it needs is not
         raise CatalogError(
-            f"There is no plugin “{name}”.",
+            words("There is no plugin “{name}”.", name=name),
             nearest(
                 name,
                 points,
-                f"Install one with the entry point “{name}” in “{GROUP}”, or correct the name.",
+                words(
+                    "Install one with the entry point “{name}” in “{group}”, or correct the name.",
+                    name=name,
+                    group=GROUP,
+                ),
             ),
         ) from error
 
@@ -280,13 +296,19 @@ def _sections(manager: pluggy.PluginManager, tables: Mapping[str, Any]) -> Mappi
     for plugin, section in _each(manager, "register_settings", None):
         if section.name in declared:
             raise CatalogError(
-                f"Two plugins want the settings [plugins.{section.name}], one is {plugin}."
+                words(
+                    "Two plugins want the settings [plugins.{section}], one is {plugin}.",
+                    section=section.name,
+                    plugin=plugin,
+                )
             )
         declared[section.name] = section
     for name in tables:
         if name not in declared:
-            near = nearest(name, declared, "Remove it, or enable the plugin.")
-            raise CatalogError(f"No loaded plugin has the settings [plugins.{name}].", near)
+            near = nearest(name, declared, words("Remove it, or enable the plugin."))
+            raise CatalogError(
+                words("No loaded plugin has the settings [plugins.{section}].", section=name), near
+            )
     return {name: _checked(section, tables.get(name, {})) for name, section in declared.items()}
 
 
@@ -296,7 +318,12 @@ def _checked(section: SettingsSection, table: Any) -> BaseModel:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise CatalogError(f"[plugins.{section.name}] {where}: {first['msg']}.") from error
+        raise CatalogError(
+            Words(
+                "[plugins.{section}] {key}: {said}.",
+                {"section": section.name, "key": where, "said": first["msg"]},
+            )
+        ) from error
 
 
 def _named(
@@ -307,8 +334,13 @@ def _named(
     for plugin, command in _each(manager, "register_commands", settings):
         if command.name in commands:
             raise CatalogError(
-                f"Two plugins have the command “{command.name}”: {owners[command.name]} and {plugin}.",
-                "Disable one of them.",
+                words(
+                    "Two plugins have the command {command}: {one} and {other}.",
+                    command=Code(command.name),
+                    one=owners[command.name],
+                    other=plugin,
+                ),
+                words("Disable one of them."),
             )
         commands[command.name], owners[command.name] = command, plugin
     return dict(sorted(commands.items())), owners
@@ -319,7 +351,11 @@ def _handlers(manager: pluggy.PluginManager, settings: Settings) -> dict[type[St
     for plugin, handler in _each(manager, "register_step_handlers", settings):
         if handler.step in handlers:
             raise CatalogError(
-                f"Two plugins handle {handler.step.__name__}; the second is {plugin}."
+                words(
+                    "Two plugins handle {step}; the second is {plugin}.",
+                    step=handler.step.__name__,
+                    plugin=plugin,
+                )
             )
         handlers[handler.step] = handler
     return handlers
@@ -329,6 +365,10 @@ def _emits_only_handled(action: Action, handled: AbstractSet[type[Step]]) -> Non
     for step in action.emits:
         if step not in handled:
             raise CatalogError(
-                f"“{action.name}” plans {step.__name__} steps, and no loaded plugin handles them.",
-                "Enable the plugin that does.",
+                words(
+                    "{command} plans {step} steps, and no loaded plugin handles them.",
+                    command=Code(action.name),
+                    step=step.__name__,
+                ),
+                words("Enable the plugin that does."),
             )

@@ -159,7 +159,10 @@ def _rules(
     }
     told = [
         Finding(
-            f"policy rule “{rule.name}”", ok=True, text=query_cards.rule_text(rule), explains=True
+            f"policy rule “{rule.name}”",
+            ok=True,
+            text=str(query_cards.rule_text(rule)),
+            explains=True,
         )
         for rule in policy.rules
     ]
@@ -168,13 +171,15 @@ def _rules(
         Finding(
             f"policy rule “{rule.name}”",
             ok=True,
-            text=policies.for_the_bot(rule),
+            text=str(policies.for_the_bot(rule)),
             severity=Severity.WARN.value,
         )
         for rule in policy.rules
         if policies.for_the_bot(rule)
     ]
-    return told + [Finding(f"policy rule “{name}”", ok=False, text=text) for name, text in wrong]
+    return told + [
+        Finding(f"policy rule “{name}”", ok=False, text=str(text)) for name, text in wrong
+    ]
 
 
 def _needed_secrets(settings: DroverSettings) -> tuple[str, ...]:

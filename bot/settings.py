@@ -27,7 +27,8 @@ from bot.domain.errors import SettingsError
 from bot.domain.message import Code, words
 from bot.domain.plan import Risk
 from bot.domain.storage import Declared
-from bot.domain.words import nearest, seconds_of, size
+from bot.domain.suggest import nearest
+from bot.domain.units import seconds_of, size
 
 DEFAULT_FILE = "config/drover.toml"
 

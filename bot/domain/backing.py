@@ -219,6 +219,7 @@ class Backing:
 
 def use_text(use: ImageUse, host: str, *, again: bool = False) -> str:
     """A user in words; ``again``: the same VM, defined on another host too."""
+    # no message: names and hosts, shown as they are
     named = f"snapshot {use.snapshot} of {use.vm}" if use.snapshot else use.vm
     return f"{named} on {host} (a second definition)" if again else f"{named} on {host}"
 

@@ -9,7 +9,9 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from bot.domain.errors import AmbiguousNameError, UnknownNameError
-from bot.domain.words import names_for, nearest
+from bot.domain.message import Message, words
+from bot.domain.suggest import nearest
+from bot.domain.words import names_for
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -372,7 +374,8 @@ def sound(vm: Vm) -> Vm:
         return vm
     memory, memory_max, vcpus = (value if _is_number(value, int) else 0 for _, value in _counts(vm))
     cpu, dirty_rate, wait = (value if _is_number(value, float) else None for value in measures)
-    problem = vm.problem or (f"its host tells nonsense of it: {', '.join(odd)}" if odd else "")
+    # no message: a problem is what hosts say, literally
+    problem = vm.problem or (f"its host reports impossible values: {', '.join(odd)}" if odd else "")
     return replace(
         vm, memory=memory, memory_max=memory_max, vcpus=vcpus, cpu=cpu, dirty_rate=dirty_rate, wait=wait,
         problem=problem,
@@ -421,7 +424,7 @@ class Lack:
 class Seen(StrEnum):
     """What another host has at the place of a VM's disk."""
 
-    SAME = "the very same file"
+    SAME = "the very same file"  # no message: a stored value
     OTHER = "another file"
     ABSENT = "nothing"
     UNKNOWN = "not known"
@@ -475,7 +478,8 @@ class Snapshot:
         if len(alike := names_for(name, names)) == 1:
             return self.host(alike[0])
         raise UnknownNameError(
-            f"There is no host “{name}”.", nearest(name, names, "See all with `hosts`.")
+            words("There is no host “{name}”.", name=name),
+            nearest(name, names, words("See all with `hosts`.")),
         )
 
     def vm(self, name: str) -> Vm:
@@ -495,22 +499,27 @@ class Snapshot:
         if not found:
             names = sorted({vm.name for vm in self.vms})
             raise UnknownNameError(
-                f"There is no VM “{name}”.", nearest(name, names, self._perhaps_elsewhere())
+                words("There is no VM “{name}”.", name=name),
+                nearest(name, names, self._perhaps_elsewhere()),
             )
         if len({vm.uuid for vm in found}) > 1:
-            where = "; ".join(f"{vm.uuid} on {vm.host}" for vm in found)
+            where = tuple(words("{uuid} on {host}", uuid=vm.uuid, host=vm.host) for vm in found)
             raise AmbiguousNameError(
-                f"{len(found)} VMs are called “{name}”.", f"Give the UUID instead: {where}."
+                words("{count} VMs are called “{name}”.", count=len(found), name=name),
+                words("Give the UUID instead: {where}.", where=where),
             )
         return min(
             found, key=lambda vm: (vm.state is not VmState.RUNNING, not vm.state.active, vm.host)
         )
 
-    def _perhaps_elsewhere(self) -> str:
+    def _perhaps_elsewhere(self) -> Message:
         unheard = [host.name for host in self.hosts if not host.up]
         if not unheard:
-            return "See all with `vms`."
-        return f"It may be on a host that does not answer: {', '.join(unheard)}. See them with `hosts`."
+            return words("See all with `vms`.")
+        return words(
+            "It may be on a host that does not answer: {hosts}. See them with `hosts`.",
+            hosts=unheard,
+        )
 
     def sound(self) -> Snapshot:
         """Return it with every VM as ``sound`` has it, for planners: what follows of nonsense is none of it.

@@ -19,7 +19,7 @@ from functools import cache
 from typing import Any
 
 from bot.domain.errors import DroverError
-from bot.domain.message import VALUES, Message
+from bot.domain.message import VALUES, Message, words
 
 TAG = "is"
 LATER = "later"
@@ -58,7 +58,10 @@ def data(value: object) -> Any:  # noqa: PLR0911 - one line per kind of value
         return [data(each) for each in value]
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    raise CodecError(f"{type(value).__name__} cannot be stored", "Use the domain's frozen values.")
+    raise CodecError(
+        words("{kind} cannot be stored.", kind=type(value).__name__),
+        words("Use the domain's frozen values."),
+    )
 
 
 def _fields(value: Any) -> dict[str, Any]:
@@ -90,7 +93,7 @@ class Unknown:
 
     kind: str
     stored: str  # canonical JSON
-    why: str
+    why: Message
 
     @property
     def title(self) -> str:
@@ -136,18 +139,21 @@ class Codec:
         """
         if not (isinstance(stored, dict) and TAG in stored):
             raise CodecError(
-                "Stored value without a tag.", "The database was written by something else."
+                words("Stored value without a tag."),
+                words("The database was written by something else."),
             )
         kind = self._known.get(stored[TAG])
         if kind is None:
             raise CodecError(
-                f"Nobody knows “{stored[TAG]}” any more.",
-                "Load the plugin that declares it, as before.",
+                words("No loaded plugin declares “{kind}”.", kind=stored[TAG]),
+                words("Load the plugin that declares it."),
             )
         try:
             return self._made(kind, stored)
         except (KeyError, TypeError, ValueError) as error:
-            raise CodecError(f"A stored {stored[TAG]} does not fit: {error!r}") from error
+            raise CodecError(
+                words("A stored {kind} does not fit: {error}", kind=stored[TAG], error=repr(error))
+            ) from error
 
     def loads(self, stored: str) -> Any:
         """The value of canonical JSON."""
@@ -163,13 +169,17 @@ class Codec:
             return Unknown(
                 stored[TAG],
                 _canonical(stored),
-                f"“{stored[TAG]}” is of a plugin that is not loaded",
+                words("“{kind}” is of a plugin that is not loaded", kind=stored[TAG]),
             )
         try:
             return self._made(kind, stored, keep=True)
         except (KeyError, TypeError, ValueError) as error:
             return Unknown(
-                stored[TAG], _canonical(stored), f"“{stored[TAG]}” is of another version: {error!r}"
+                stored[TAG],
+                _canonical(stored),
+                words(
+                    "“{kind}” is of another version: {error}", kind=stored[TAG], error=repr(error)
+                ),
             )
 
     def _made(self, kind: type, stored: dict[str, Any], *, keep: bool = False) -> Any:

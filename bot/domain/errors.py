@@ -44,6 +44,12 @@ class UsageError(DroverError):
     code = "usage"
 
 
+class UnitError(UsageError, ValueError):
+    """A size or a duration cannot be read."""
+
+    code = "unit"
+
+
 class UnknownNameError(DroverError):
     """No VM, host or operation has this name."""
 

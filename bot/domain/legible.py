@@ -11,7 +11,7 @@ from typing import Any
 from bot.domain import codec
 from bot.domain.codec import Unknown
 from bot.domain.errors import DroverError
-from bot.domain.message import Message
+from bot.domain.message import Message, joined, words
 from bot.domain.operation import (
     Event,
     Operation,
@@ -37,10 +37,10 @@ def event_of(value: Any, at: datetime, by: str) -> Event:
         return value
     kind = value.kind if isinstance(value, Unknown) else type(value).__name__
     stored = value.stored if isinstance(value, Unknown) else codec.text(value)
-    return UnknownEvent(at, by, kind, why or f"“{kind}” is no event", stored)
+    return UnknownEvent(at, by, kind, why or words("“{kind}” is no event", kind=kind), stored)
 
 
-def _not_readable(value: Any) -> str:
+def _not_readable(value: Any) -> Message:
     """Why an event is not readable; '' when it is."""
     if isinstance(value, Proposed) and isinstance(value.plan, Plan):
         value = replace(value, intent=None, plan=replace(value.plan, steps=()))
@@ -55,17 +55,20 @@ def operation_of(operation_id: str, events: Sequence[Event], row: Mapping[str, A
     ``row``: ``version``, ``state`` and ``requester`` as they were stored beside the events.
     """
     unknown = next((each for each in events if isinstance(each, UnknownEvent)), None)
-    why = unknown.why if unknown is not None else ""
+    why: Message = unknown.why if unknown is not None else ""
     if not why:
         try:
             return replayed(operation_id, tuple(events))
         except DroverError as error:
-            why = f"its history cannot have happened: {error}"
+            why = words(
+                "its history cannot have happened: {error}",
+                error=joined((error.text, error.advice)),
+            )
     return _shell(operation_id, events, row, why)
 
 
 def _shell(
-    operation_id: str, events: Sequence[Event], row: Mapping[str, Any], why: str
+    operation_id: str, events: Sequence[Event], row: Mapping[str, Any], why: Message
 ) -> Operation:
     first = events[0]
     said = json.loads(first.stored) if isinstance(first, UnknownEvent) else codec.data(first)
@@ -94,7 +97,7 @@ def _title(stored: Any) -> Message:
     try:
         return codec.message_of(stored)
     except DroverError:
-        return "An operation of another version"
+        return words("An operation of another version")
 
 
 def _table(said: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -102,7 +105,7 @@ def _table(said: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def unknown_parts(operation: Operation) -> str:
+def unknown_parts(operation: Operation) -> Message:
     """Why nothing can be done with an operation here: what of it is not known; '' when all of it is."""
     if operation.unreadable:
         return operation.unreadable

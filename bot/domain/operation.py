@@ -12,7 +12,7 @@ from typing import Any
 from bot.domain.cluster import Job
 from bot.domain.codec import later
 from bot.domain.errors import IllegalEventError, Remedy
-from bot.domain.message import Message, Quantity, words
+from bot.domain.message import Code, Message, Person, Quantity, nwords, words
 from bot.domain.plan import Objection, Plan, Spread
 from bot.domain.policy import Ruling
 from bot.domain.steps import Step, WaitForPerson
@@ -268,7 +268,7 @@ class UnknownEvent(Event):
     """
 
     kind: str
-    why: str
+    why: Message
     stored: str = "{}"
 
 
@@ -321,7 +321,7 @@ class Operation:
     ruled_at: datetime | None = None
     held: Message = ""  # why it waits for a person before anything more is done
     held_at: datetime | None = None
-    unreadable: str = ""  # why its history cannot be read here: nothing is done with it
+    unreadable: Message = ""  # why its history cannot be read here: nothing is done with it
 
     @property
     def number(self) -> int:
@@ -398,21 +398,27 @@ Change = Callable[[Operation, Any], Mapping[str, Any]]
 
 def _voted(operation: Operation, event: VotedFor) -> Mapping[str, Any]:
     if event.by == operation.origin.by:
-        raise IllegalEventError("The requester never counts as an approver.")
+        raise IllegalEventError(words("The requester never counts as an approver."))
     if event.by in operation.origin.causes:
-        raise IllegalEventError("Who caused a proposal never counts as its approver.")
+        raise IllegalEventError(words("Who caused a proposal never counts as its approver."))
     if not operation.open_to_votes:
-        raise IllegalEventError(f"{operation.id} waits for no vote.")
+        raise IllegalEventError(words("{id} waits for no vote.", id=operation.id))
     if any(vote.by == event.by for vote in operation.votes):
-        raise IllegalEventError(f"{event.by} has voted already.")
+        raise IllegalEventError(words("{who} has voted already.", who=Person(event.by)))
     if event.digest != operation.plan.digest:
-        raise IllegalEventError("The vote is for another plan.", "Look at the plan again.")
+        raise IllegalEventError(
+            words("The vote is for another plan."), words("Look at the plan again.")
+        )
     return {"votes": (*operation.votes, Vote(event.by, event.at))}
 
 
 def _approved(operation: Operation, event: Approved) -> Mapping[str, Any]:
     if operation.votes_missing:
-        raise IllegalEventError(f"{operation.votes_missing} more votes are needed.")
+        raise IllegalEventError(
+            nwords(
+                "{n} more vote is needed.", "{n} more votes are needed.", n=operation.votes_missing
+            )
+        )
     return {"decided_by": event.by, "approved_at": event.at}
 
 
@@ -427,7 +433,7 @@ def _held(operation: Operation, event: Held) -> Mapping[str, Any]:  # noqa: ARG0
 
 def _released(operation: Operation, event: Released) -> Mapping[str, Any]:  # noqa: ARG001
     if not operation.held:
-        raise IllegalEventError(f"{operation.id} is not held.")
+        raise IllegalEventError(words("{id} is not held.", id=operation.id))
     return {"held": "", "held_at": None}
 
 
@@ -454,7 +460,7 @@ def _began(operation: Operation, event: Began) -> Mapping[str, Any]:  # noqa: AR
 
 def _still_to_do(operation: Operation, index: int) -> None:
     if index not in operation.todo:
-        raise IllegalEventError(f"Step {index + 1} is already done.")
+        raise IllegalEventError(words("Step {number} is already done.", number=index + 1))
 
 
 def _step_began(operation: Operation, event: StepBegan) -> Mapping[str, Any]:
@@ -481,7 +487,7 @@ def _replanned(operation: Operation, event: Replanned) -> Mapping[str, Any]:
     first = min(left, default=len(operation.plan.steps))
     if left != set(range(first, len(operation.plan.steps))):
         raise IllegalEventError(
-            "Later steps have begun already; the rest cannot be planned anew now."
+            words("Later steps have begun already; the rest cannot be planned anew now.")
         )
     plan = replace(operation.plan, steps=(*operation.plan.steps[:first], *event.steps))
     return {"plan": plan, "anew": (*operation.anew, event.why)}
@@ -489,13 +495,15 @@ def _replanned(operation: Operation, event: Replanned) -> Mapping[str, Any]:
 
 def _continued(operation: Operation, event: Continued) -> Mapping[str, Any]:
     if event.index != operation.waiting:
-        raise IllegalEventError(f"Step {event.index + 1} is not waiting for a person.")
+        raise IllegalEventError(
+            words("Step {number} is not waiting for a person.", number=event.index + 1)
+        )
     return {"continued": operation.continued | {event.index}}
 
 
 def _gain_measured(operation: Operation, event: GainMeasured) -> Mapping[str, Any]:
     if operation.measured is not None:
-        raise IllegalEventError("It was measured already.")
+        raise IllegalEventError(words("It was measured already."))
     return {
         "measured": event.measured,
         "measured_at": event.taken_at,
@@ -514,7 +522,11 @@ def _asked(operation: Operation, event: Asked) -> Mapping[str, Any]:
 
 def _finished(operation: Operation, event: Finished) -> Mapping[str, Any]:  # noqa: ARG001
     if operation.todo:
-        raise IllegalEventError(f"{len(operation.todo)} steps are not done yet.")
+        raise IllegalEventError(
+            nwords(
+                "{n} step is not done yet.", "{n} steps are not done yet.", n=len(operation.todo)
+            )
+        )
     return {}
 
 
@@ -576,12 +588,18 @@ def advance(operation: Operation, event: Event) -> Operation:
     """
     if operation.unreadable:
         raise IllegalEventError(
-            f"{operation.id} is left alone here: {operation.unreadable}.", "See `audit`."
+            words("{id} is left alone here: {why}.", id=operation.id, why=operation.unreadable),
+            words("See {command}.", command=Code(f"audit {operation.id}")),
         )
     row = TRANSITIONS.get(operation.state, {}).get(type(event))
     if row is None:
         raise IllegalEventError(
-            f"{operation.id} is {operation.state}: it takes no {type(event).__name__} now."
+            words(
+                "{id} is {state}: it takes no {event} now.",
+                id=operation.id,
+                state=operation.state,
+                event=type(event).__name__,
+            )
         )
     state, change = row
     changes = {"changed_at": event.at, **change(operation, event)}
@@ -596,7 +614,7 @@ def replayed(operation_id: str, events: tuple[Event, ...]) -> Operation:
     """
     first, *rest = events
     if not isinstance(first, Proposed):
-        raise IllegalEventError("A history starts with a proposal.")
+        raise IllegalEventError(words("A history starts with a proposal."))
     operation = opened(operation_id, first)
     for event in rest:
         if isinstance(event, VotedFor) and event.digest != operation.plan.digest:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
 from bot.domain.cluster import Host, Snapshot, Vm, VmState
-from bot.domain.message import Code, words
+from bot.domain.message import Code, Size, Value, nwords, words
 from bot.domain.plan import HostBar, Objection
-from bot.domain.words import bytes_text, command, plural
+from bot.domain.words import command
 
 PIN, APART, TOGETHER = "pin", "apart", "together"
 """Tags of guests: where one may be (hosts, or anything else for "here"), and groups that are kept apart or together."""
@@ -25,8 +25,12 @@ def host_is_up(snapshot: Snapshot, vm: Vm, host: str) -> Objection | None:  # no
         return None
     return Objection(
         "host-unreachable",
-        f"{host} does not answer: {box.problem or 'no connection'}.",
-        "Check the host and its libvirtd; nothing was changed.",
+        words(
+            "{host} does not answer: {problem}.",
+            host=host,
+            problem=box.problem or words("no connection"),
+        ),
+        words("Check the host and its libvirtd; nothing was changed."),
     )
 
 
@@ -36,8 +40,11 @@ def not_in_maintenance(snapshot: Snapshot, vm: Vm, host: str) -> Objection | Non
         return None
     return Objection(
         "maintenance",
-        f"{host} is in maintenance.",
-        f"Choose another host, or end it with `host maintenance {host} off`.",
+        words("{host} is in maintenance.", host=host),
+        words(
+            "Choose another host, or end it with {command}.",
+            command=Code(command("host maintenance {} off", host)),
+        ),
     )
 
 
@@ -66,11 +73,23 @@ def memory_fits(snapshot: Snapshot, vm: Vm, host: str) -> Objection | None:
     if vm.memory <= room:
         return None
     coming = sum(1 for move in snapshot.inbound if move.target == host)
-    underway = f", {coming} on its way there counted" if coming else ""
+    said: dict[str, Value] = {
+        "host": host,
+        "room": Size(max(0, room)),
+        "vm": vm.name,
+        "memory": Size(vm.memory),
+    }
     return Objection(
         "memory",
-        f"{host} has room for {bytes_text(max(0, room))}, {vm.name} needs {bytes_text(vm.memory)}{underway}.",
-        "Choose another host or free memory there.",
+        nwords(
+            "{host} has room for {room}, {vm} needs {memory} (including {n} VM already migrating there).",
+            "{host} has room for {room}, {vm} needs {memory} (including {n} VMs already migrating there).",
+            n=coming,
+            **said,
+        )
+        if coming
+        else words("{host} has room for {room}, {vm} needs {memory}.", **said),
+        words("Choose another host or free memory there."),
     )
 
 
@@ -79,20 +98,39 @@ def _huge_pages_suffice(box: Host, vm: Vm) -> Objection | None:
     pages = box.pages_of(vm)
     asked = vm.detail.hugepage_size if vm.detail else 0
     if pages is None:
-        what = f"huge pages of {bytes_text(asked)}" if asked else "huge pages"
-        said, size = f"{box.name} sets no {what} aside, {vm.name} needs them", asked or (2 << 20)
+        size = asked or (2 << 20)
+        said = (
+            words(
+                "{host} has no huge pages of {size}, {vm} needs them.",
+                host=box.name,
+                size=Size(asked),
+                vm=vm.name,
+            )
+            if asked
+            else words("{host} has no huge pages, {vm} needs them.", host=box.name, vm=vm.name)
+        )
     else:
         needed, size = -(-vm.memory // pages.size), pages.size
         if needed <= pages.free:
             return None
-        said = (
-            f"{box.name} has {plural(pages.free, 'free huge page')} of {bytes_text(size)}, {vm.name} needs {needed} "
-            f"({bytes_text(vm.memory)})"
+        said = nwords(
+            "{host} has {n} free huge page of {size}, {vm} needs {needed} ({memory}).",
+            "{host} has {n} free huge pages of {size}, {vm} needs {needed} ({memory}).",
+            n=pages.free,
+            host=box.name,
+            size=Size(size),
+            vm=vm.name,
+            needed=needed,
+            memory=Size(vm.memory),
         )
     return Objection(
         "huge-pages",
-        f"{said}.",
-        f"Choose another host, or set more aside on {box.name}: `virsh allocpages {size >> 10}KiB COUNT --add`.",
+        said,
+        words(
+            "Choose another host, or reserve more on {host}: {command}.",
+            host=box.name,
+            command=Code(f"virsh allocpages {size >> 10}KiB COUNT --add"),
+        ),
     )
 
 
@@ -102,8 +140,13 @@ def known_whole(snapshot: Snapshot, vm: Vm, host: str) -> Objection | None:  # n
         return None
     return Objection(
         "not-readable",
-        f"{vm.name} cannot be read whole on {vm.host}: {vm.problem}.",
-        f"Look at it there: `{command('virsh dumpxml {}', vm.name)}`.",
+        words(
+            "{vm} cannot be read whole on {host}: {problem}.",
+            vm=vm.name,
+            host=vm.host,
+            problem=vm.problem,
+        ),
+        words("Look at it there: {command}.", command=Code(command("virsh dumpxml {}", vm.name))),
     )
 
 

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from bot.domain.message import Message
+from bot.domain.message import Join, Message, Names, nwords, words
 from bot.domain.plan import Plan, Risk
-from bot.domain.words import plural
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +92,9 @@ class Rule:
         return not any((*named, *sizes, self.automatic, self.window is not None))
 
     @property
-    def reason(self) -> str:
+    def reason(self) -> Message:
         """Why nothing may be done while it freezes."""
-        return self.why or f"“{self.name}” is a freeze."
+        return self.why or words("“{rule}” is a freeze.", rule=self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,14 +164,17 @@ def ruling(
     it, so it takes a person's vote unless an automatic rule rules on it.
     """
     if not may_ask(policy, command, roles):
+        able = who_may(policy, command)
         return MayNot(
-            f"You may not use `{command}`.",
-            f"It takes one of the roles: {', '.join(who_may(policy, command)) or 'none is configured'}.",
+            words("You may not use `{command}`.", command=command),
+            words("It takes one of the roles: {roles}.", roles=able)
+            if able
+            else words("No role may use it. Ask an administrator."),
         )
     for rule in policy.rules:
         if rule.holds(command, plan, now, automatic=automatic):
             if rule.freeze:
-                return MayNot(rule.reason, "Ask again after it ends.")
+                return MayNot(rule.reason, words("Ask again after it ends."))
             by_itself = automatic and rule.automatic and not rule.votes
             votes = rule.votes or (1 if by_bot and not by_itself else 0)
             return Ruling(
@@ -184,7 +186,10 @@ def ruling(
                 rule.fallback_after,
                 by_itself,
             )
-    return MayNot("No rule of the policy covers this.", "Add one to [policy] in the configuration.")
+    return MayNot(
+        words("No rule of the policy covers this."),
+        words("Add one to [policy] in the configuration."),
+    )
 
 
 def thaw(rule: Rule, now: datetime, within: timedelta) -> datetime | None:
@@ -218,7 +223,7 @@ def who_may(policy: Policy, command: str) -> tuple[str, ...]:
 
 def contradictions(
     policy: Policy, people: Mapping[str, frozenset[str] | None], automatic: Collection[str] = ()
-) -> tuple[tuple[str, str], ...]:
+) -> tuple[tuple[str, Message], ...]:
     """What cannot be meant, as (name of the rule or command, what is wrong and what to do).
 
     Args:
@@ -226,17 +231,20 @@ def contradictions(
         people: role → its people; None: a user group's, not known here.
         automatic: commands that watches mean to do by themselves.
     """
-    found = [
+    found: list[tuple[str, Message]] = [
         (rule.name, fault)
         for rule in policy.rules
         if (fault := _contradiction(rule, policy, people))
     ]
     found += [
-        (rule.name, f"it never rules: “{by.name}” comes first and covers all of it")
+        (
+            rule.name,
+            words("it never applies: “{rule}” comes first and covers all of it", rule=by.name),
+        )
         for rule, by in _shadowed(policy)
     ]
     names = [rule.name for rule in policy.rules]
-    found += [(name, "two rules have this name; the audit trail could not tell them apart")
+    found += [(name, words("two rules have this name; the audit trail could not tell them apart"))
               for name in sorted({name for name in names if names.count(name) > 1})]  # fmt: skip
     found += [(command, NOT_AUTOMATIC) for command in unruled(policy, automatic)]
     found += [
@@ -249,14 +257,16 @@ def contradictions(
     return tuple(found)
 
 
-OPEN_END = "it is the last and has conditions: what no rule covers is refused; end with a rule without conditions"
-
-
-NOT_AUTOMATIC = (
-    "it is set to act by itself, and no rule lets it: people would be asked each time; add a rule with "
-    "automatic = true and votes = 0, or set it to propose"
+OPEN_END = words(
+    "it is the last and has conditions: what no rule covers is refused; end with a rule without conditions"
 )
-NOTHING_AUTOMATIC = "it never rules: nothing that it covers is set to act by itself"
+
+
+NOT_AUTOMATIC = words(
+    "it is configured as automatic but no rule allows that, so every run would still ask for approval; "
+    "add a rule with automatic = true and votes = 0, or set it to propose"
+)
+NOTHING_AUTOMATIC = words("this rule can never match: no automatic command is covered by it")
 
 
 def unruled(policy: Policy, automatic: Collection[str]) -> tuple[str, ...]:
@@ -267,10 +277,12 @@ def unruled(policy: Policy, automatic: Collection[str]) -> tuple[str, ...]:
     )
 
 
-def _contradiction(rule: Rule, policy: Policy, people: Mapping[str, frozenset[str] | None]) -> str:
+def _contradiction(
+    rule: Rule, policy: Policy, people: Mapping[str, frozenset[str] | None]
+) -> Message:
     if rule.freeze:
         return (
-            "it freezes everything for ever; give it a window or other conditions"
+            words("it freezes everything for ever; give it a window or other conditions")
             if rule.unconditional
             else ""
         )
@@ -278,51 +290,65 @@ def _contradiction(rule: Rule, policy: Policy, people: Mapping[str, frozenset[st
         return _contradiction_without_votes(rule, people)
     missing = [role for role in (*rule.approvers, *rule.fallback) if role not in people]
     if missing:
-        return f"it asks for the role “{missing[0]}”, which does not exist; add it to [roles]"
+        return words(
+            "it asks for the role “{role}”, which does not exist; add it to [roles]",
+            role=missing[0],
+        )
     if rule.fallback and not 0 < rule.fallback_after < rule.expires:
-        return "its fallback approvers never get a turn: fallback_after must be more than 0 and less than expires"
+        return words(
+            "its fallback approvers never get a turn: fallback_after must be more than 0 and less than expires"
+        )
     return _too_few(rule, policy, people)
 
 
-def for_the_bot(rule: Rule) -> str:
+def for_the_bot(rule: Rule) -> Message:
     """What a rule without votes means for what the bot proposes by itself; '' when it is not in doubt."""
     if rule.votes or rule.automatic or rule.freeze:
         return ""
-    return (
-        f"people who ask need no vote; what the bot proposes by itself takes 1 vote of {' or '.join(rule.approvers)}. "
-        "To let it act without anybody, write a rule with automatic = true and votes = 0 before this one"
+    return words(
+        "people who ask need no vote; what the bot proposes by itself takes 1 vote of {roles}. "
+        "To let it act without anybody, write a rule with automatic = true and votes = 0 before this one",
+        roles=Names(rule.approvers, Join.OR),
     )
 
 
-def _contradiction_without_votes(rule: Rule, people: Mapping[str, frozenset[str] | None]) -> str:
+def _contradiction_without_votes(
+    rule: Rule, people: Mapping[str, frozenset[str] | None]
+) -> Message:
     """A rule without votes still needs approvers: for what the bot proposes by itself, unless it is automatic."""
     if rule.fallback:
-        return "it needs no vote and names fallback approvers; leave them out"
+        return words("it needs no vote and names fallback approvers; leave them out")
     able = [people[role] for role in rule.approvers if role in people]
     if rule.automatic or any(group is None or group for group in able):
         return ""
-    return (
-        "what the bot proposes by itself takes 1 vote here too, and nobody has the role "
-        f"“{' or '.join(rule.approvers)}”; name approvers that exist, or set automatic = true"
+    return words(
+        "what the bot proposes by itself takes 1 vote here too, and nobody has the role {roles}; "
+        "name approvers that exist, or set automatic = true",
+        roles=Names(tuple(f"“{role}”" for role in rule.approvers), Join.OR),
     )
 
 
-def _too_few(rule: Rule, policy: Policy, people: Mapping[str, frozenset[str] | None]) -> str:
+def _too_few(rule: Rule, policy: Policy, people: Mapping[str, frozenset[str] | None]) -> Message:
     groups = [people[role] for role in {*rule.approvers, *rule.fallback}]
     if None in groups:
         return ""
     able = frozenset[str]().union(*(group for group in groups if group is not None))
     if len(able) < rule.votes:
-        return f"it asks for {rule.votes} votes, and only {len(able)} people have its roles"
+        return nwords(
+            "it asks for {n} vote, and only {count} people have its roles",
+            "it asks for {n} votes, and only {count} people have its roles",
+            n=rule.votes,
+            count=len(able),
+        )
     asking = frozenset[str]().union(
         *(people.get(role) or () for role, patterns in policy.grants.items() if patterns)
     )
     if len(able) == rule.votes and able & asking:
-        votes, those = (
-            plural(rule.votes, "vote"),
-            "that person" if len(able) == 1 else f"those {len(able)} people",
+        return nwords(
+            "the only possible approver can also request, so their own requests could never be approved",
+            "the only {n} possible approvers can also request, so their own requests could never be approved",
+            n=len(able),
         )
-        return f"it asks for {votes}, and who can give them may also ask: what {those} asked for could never pass"
     return ""
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bot.domain import codec
+from bot.domain.message import Message, words
 from bot.domain.plan import Objection, Plan
 
 CARD = 8_000  # characters that a card surely shows
@@ -32,14 +33,19 @@ def too_long(plan: Plan, command: str, reason: str) -> Objection | None:
         if size(text) > MOST_FIELD:
             return Objection(
                 "too-long",
-                f"The {name} has {len(text)} characters. No more than about {MOST_FIELD} can be shown to approvers.",
-                "Shorten it, or put it into a file on the host and name that file.",
+                words(
+                    "{part}: {count} characters; no more than about {most} can be shown to approvers.",
+                    part=name,
+                    count=len(text),
+                    most=MOST_FIELD,
+                ),
+                words("Shorten it, or put it into a file on the host and name that file."),
             )
     if sum(size(line) for line in _lines(plan, command, reason)) > MOST:
         return Objection(
             "too-long",
-            "The plan is too long to be shown whole to approvers.",
-            "Ask for it in smaller parts.",
+            words("The plan is too long to be shown whole to approvers."),
+            words("Ask for it in smaller parts."),
         )
     return None
 
@@ -69,11 +75,17 @@ def _fits(plan: Plan, command: str, reason: str) -> bool:
     return lists and titles and values and touched and not hidden and sum(map(size, shown)) <= CARD
 
 
-def _values(plan: Plan, command: str, reason: str) -> Iterator[tuple[str, str]]:
+def _values(plan: Plan, command: str, reason: str) -> Iterator[tuple[Message, str]]:
     """Everything of a plan that a person reads, each with its name."""
-    yield from (("command", command), ("reason", reason), ("plan's title", str(plan.title)))
-    yield from (("title of a step", str(step.title)) for step in plan.steps)
-    yield from (("text of a reason", str(each.text)) for each in (*plan.reasons, *plan.warnings))
+    yield from (
+        (words("Command"), command),
+        (words("Reason"), reason),
+        (words("Title of the plan"), str(plan.title)),
+    )
+    yield from ((words("Title of a step"), str(step.title)) for step in plan.steps)
+    yield from (
+        (words("Text of a reason"), str(each.text)) for each in (*plan.reasons, *plan.warnings)
+    )
     yield from _fields(plan)
 
 

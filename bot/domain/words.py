@@ -1,8 +1,7 @@
-"""Words in and out: cleaning what clients send, finding the nearest name, sizes and durations."""
+"""Words in and out: cleaning what clients send, names as they are meant, sizes and durations in English."""
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import re
 import shlex
@@ -18,14 +17,11 @@ _CLOSING = {"“": "”", "”": "”", "„": "“”", "«": "»", "»": "«",
 """Double quotes by what opens them; a straight one may have been made curly, and the other way round."""
 _SINGLE = {"‘": "’'", "’": "’'", "‚": "‘’'", "‹": "›", "›": "‹"}
 """Single ones; most of them are apostrophes as well, so they close at the end of a word alone."""
+NOTHING_ESCAPED, NOT_CLOSED = "nothing escaped", "not closed"
+"""What is wrong with a line: no character follows a backslash; a quote is not closed."""
 _MARKS = ("`", "*", "_", "~")
 _NEVER = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff"
 _UNFIT, _UNFIT_LINES = re.compile(f"[\t\n\r{_NEVER}]"), re.compile(f"[{_NEVER}]")
-_SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*$", re.IGNORECASE)
-_POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
-_DURATION = re.compile(r"(\d+)\s*([smhdw])", re.IGNORECASE)
-_CLOSE, _MOST_ALIKE = 0.6, 3
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 def straightened(text: str) -> str:
@@ -42,7 +38,7 @@ def split_words(text: str) -> list[str]:
     word are left out.
 
     Raises:
-        ValueError: a quote is not closed.
+        ValueError: with ``NOT_CLOSED`` or ``NOTHING_ESCAPED``.
     """
     return list(_Splitter(_without_code(text)))
 
@@ -102,7 +98,7 @@ class _Splitter:
 
     def _escaped(self) -> str:
         if self._at + 1 >= len(self._text):
-            raise ValueError("no character follows the backslash")
+            raise ValueError(NOTHING_ESCAPED)
         self._at += 2
         return self._text[self._at - 1]
 
@@ -127,7 +123,7 @@ class _Splitter:
                 if self._text[end] in wanted:
                     part, self._at = self._text[self._at + 1 : end], end + 1
                     return part
-        raise ValueError("a quote is not closed")
+        raise ValueError(NOT_CLOSED)
 
     def _single(self, char: str) -> str | None:
         """A quotation in single curly quotes; None for an apostrophe that nothing closes."""
@@ -209,33 +205,6 @@ def _code(text: str, names: Mapping[str, str]) -> str:
     return f"`{command(template, *(names[each] for each in wanted))}`" if wanted else f"`{text}`"
 
 
-def nearest(word: str, known: Iterable[str], otherwise: str = "") -> str:
-    """A did-you-mean sentence for the known word nearest to ``word``, or ``otherwise``; equally near ones are listed.
-
-    Upper and lower case count as alike.
-    """
-    names, wanted = list(dict.fromkeys(known)), word.casefold()
-    close = {name: difflib.SequenceMatcher(None, name.casefold(), wanted).ratio() for name in names}
-    best = max(close.values(), default=0.0)
-    found = [name for name, ratio in close.items() if ratio == best]
-    if best < _CLOSE or len(found) > _MOST_ALIKE:
-        return otherwise
-    quoted = [f"“{name}”" for name in found]
-    return f"Did you mean {' or '.join(filter(None, (', '.join(quoted[:-1]), quoted[-1])))}?"
-
-
-def size(text: str, unit: str = "") -> int:
-    """Bytes of a size such as ``4G``, ``512MiB`` or ``1.5T`` (powers of 1024; ``unit`` when none is written).
-
-    Raises:
-        ValueError: not a size.
-    """
-    match = _SIZE.match(text)
-    if not match:
-        raise ValueError(f"“{text}” is not a size; write for example 512M, 4G or 1.5T")
-    return int(float(match[1]) * 1024 ** _POWERS[(match[2] or unit).upper()])
-
-
 def bytes_text(count: float) -> str:
     """A size for people, powers of 1024: ``1.5 GiB``."""
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
@@ -243,18 +212,6 @@ def bytes_text(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.3g} {unit}"
         count /= 1024
     raise AssertionError("unreachable")
-
-
-def seconds_of(text: str) -> int:
-    """Seconds of a duration such as ``90s``, ``24h`` or ``1d12h``.
-
-    Raises:
-        ValueError: not a duration.
-    """
-    parts = _DURATION.findall(text)
-    if not parts or _DURATION.sub("", text).strip():
-        raise ValueError(f"“{text}” is not a duration; write for example 90s, 15m, 24h or 2d")
-    return sum(int(count) * _SECONDS[unit.lower()] for count, unit in parts)
 
 
 def duration_text(seconds: float) -> str:

@@ -28,7 +28,8 @@ from types import MappingProxyType
 
 from bot.domain.cluster import Health, Host, Nic, Snapshot, Vm, VmDetail, VmState
 from bot.domain.errors import DroverError
-from bot.domain.words import nearest, size
+from bot.domain.suggest import nearest
+from bot.domain.units import size
 
 TAKEN_AT = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 """When drawn snapshots were taken, unless said otherwise."""
@@ -168,7 +169,7 @@ class _Words:
             advice = nearest(
                 word, known, f"Known words: {', '.join(known)}; CPUs are `4cpu`, memory is `8G`."
             )
-            raise self.line.error(f"“{word}” is not understood.", advice)
+            raise self.line.error(f"“{word}” is not understood.", str(advice))
 
     def _value(self, word: str, rest: Iterator[str]) -> str:
         value = next(rest, None)

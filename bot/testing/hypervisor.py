@@ -26,7 +26,7 @@ from bot.domain.cluster import (
 from bot.domain.errors import HostUnreachableError, HypervisorError, UnknownNameError
 from bot.domain.steps import MigrateVm
 from bot.domain.storage import copied_disks
-from bot.domain.words import nearest
+from bot.domain.suggest import nearest
 from bot.ports import Clock
 from bot.ports.guests import Volume
 from bot.ports.power import Powers

@@ -13,7 +13,7 @@ import click
 from bot.domain.cluster import Scheduler
 from bot.domain.errors import UsageError
 from bot.domain.message import Message, words
-from bot.domain.words import size
+from bot.domain.units import size
 from bot.plugin_api import Instead, Picked
 from plugins.balance import cards
 from plugins.balance.from_snapshot import Moves, Only

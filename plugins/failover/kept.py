@@ -12,7 +12,7 @@ from bot.domain.card import Card, Context, Listing, Section
 from bot.domain.definition import Definition
 from bot.domain.errors import AmbiguousNameError, UnknownNameError
 from bot.domain.message import Code, Message, When, joined, nwords, words
-from bot.domain.words import nearest
+from bot.domain.suggest import nearest
 from bot.plugin_api import History, View
 
 SUMMARY = words("The definition of a VM as Drover keeps it, or what changed in it last.")

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from bot.domain.cluster import Snapshot, Vm
 from bot.domain.message import Code, Duration, Message, Words, words
 from bot.domain.metrics import Sweep
-from bot.domain.words import seconds_of
+from bot.domain.units import seconds_of
 
 WISH, MADE = "backup", "backed-up"
 _NEVER = datetime.min.replace(tzinfo=UTC)

@@ -16,7 +16,8 @@ from bot.domain.errors import UnknownNameError, UsageError
 from bot.domain.message import Code, Message, Number, Percent, Size
 from bot.domain.metrics import CLUSTER, Bucket, Metric, host_entity, pool_entity, vm_entity
 from bot.domain.operation import State
-from bot.domain.words import nearest, seconds_of, size
+from bot.domain.suggest import nearest
+from bot.domain.units import seconds_of, size
 from bot.plugin_api import Composed, ReportView, View
 from plugins.monitor import cards, conditions, digest
 from plugins.monitor.digest_cards import digest_card

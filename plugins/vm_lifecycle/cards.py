@@ -13,7 +13,8 @@ from bot.domain.cluster import Disk, Host, Pool, StoredSize, Vm, VmState
 from bot.domain.errors import DroverError, Remedy
 from bot.domain.message import Code
 from bot.domain.plan import Objection, Plan, Reason
-from bot.domain.words import bytes_text, command, duration_text, nearest, plural, version_text
+from bot.domain.suggest import nearest
+from bot.domain.words import bytes_text, command, duration_text, plural, version_text
 
 # --- the commands' help
 # -------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from bot.domain.cluster import Host, Pool, Snapshot, Vm, VmState
 from bot.domain.errors import UnknownNameError
 from bot.domain.placement import Rule
 from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
-from bot.domain.words import seconds_of
+from bot.domain.units import seconds_of
 from plugins.vm_lifecycle import cards, cloud_init, texts
 from plugins.vm_lifecycle.intents import NewVms
 from plugins.vm_lifecycle.settings import Image, VmLifecycleSettings

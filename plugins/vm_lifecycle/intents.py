@@ -10,7 +10,7 @@ import click
 
 from bot.domain.backing import Fate
 from bot.domain.codec import later
-from bot.domain.words import seconds_of, size
+from bot.domain.units import seconds_of, size
 from plugins.vm_lifecycle import cards
 
 

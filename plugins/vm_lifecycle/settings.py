@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from bot.domain.words import seconds_of, size
+from bot.domain.units import seconds_of, size
 
 Bytes = Annotated[
     int, BeforeValidator(lambda value: size(value) if isinstance(value, str) else value)

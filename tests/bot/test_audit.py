@@ -54,7 +54,7 @@ def test_of_an_operation_everything(bot: Bot) -> None:
         "UBRUNO",
         "step 1 ended",
         bot.operation(1).plan.digest,
-        "hash chain holds",
+        "Audit trail intact",
     ):
         assert part in told
 
@@ -80,8 +80,8 @@ def test_a_name_that_slack_does_not_resolve_is_answered_with_what_works(bot: Bot
 def test_of_all_the_last_day_unless_more_is_asked(bot: Bot) -> None:
     assert "op-1" not in text(bot.types("audit"))
     assert "op-1" in text(bot.types("audit --since 3d"))
-    assert "Nothing is known" in text(bot.types("audit web-1 --since 1h"))
-    assert "Nothing is known" in text(bot.types("audit web-9"))
+    assert "has nothing about" in text(bot.types("audit web-1 --since 1h"))
+    assert "has nothing about" in text(bot.types("audit web-9"))
     assert "not a duration" in text(bot.types("audit --since soon"))
 
 

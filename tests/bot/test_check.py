@@ -60,8 +60,8 @@ def test_auto_without_a_rule_that_lets_it_is_told_and_refused_at_start(
     for variable in ("SLACK_BOT_TOKEN", "SLACK_APP_TOKEN"):
         monkeypatch.setenv(variable, "xoxb-not-a-real-one")
     settings = configured(tmp_path, "auto")
-    assert any("no rule lets it" in each for each in faults(settings))
-    with pytest.raises(SettingsError, match="no rule lets it"):
+    assert any("no rule allows that" in each for each in faults(settings))
+    with pytest.raises(SettingsError, match="no rule allows that"):
         app.Drover(settings)
 
 
@@ -75,7 +75,7 @@ def test_auto_with_its_rule_is_explained(tmp_path: Path) -> None:
 
 def test_a_rule_for_what_nothing_is_set_to_do_is_told(tmp_path: Path) -> None:
     assert any(
-        "small" in each and "never rules" in each
+        "small" in each and "can never match" in each
         for each in faults(configured(tmp_path, "propose", RULE))
     )
 

@@ -161,4 +161,4 @@ class Scene:
     def answered(self) -> None:
         """The bot still answers: whatever happened is over."""
         self.play.asks(f"audit {self.operation}")
-        self.play.told("ana", self.operation, "hash chain holds")
+        self.play.told("ana", self.operation, "Audit trail intact")

@@ -20,7 +20,7 @@ def test_a_person_types_another_approves_and_the_guest_has_moved(stage: Play, mo
     runs_once(stage.lab, mover, target)
     stage.told("ana", "Done:", "mover")
     stage.asks("audit op-1")
-    stage.told("ana", "op-1", "hash chain holds")
+    stage.told("ana", "op-1", "Audit trail intact")
     stage.asks("why mover")
     stage.told("ana", "mover", target)
 

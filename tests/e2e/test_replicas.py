@@ -97,7 +97,7 @@ def test_a_migration_of_a_killed_replica_is_seen_through_by_the_other(
     trail = pair.other.command("db", "verify")
     assert "holds" in trail.stdout, trail.stderr
     play.asks("audit op-1")
-    play.told("ana", "op-1", "hash chain holds")
+    play.told("ana", "op-1", "Audit trail intact")
 
 
 @pytest.mark.slow

@@ -34,7 +34,8 @@ from bot.domain.errors import HostUnreachableError, HypervisorError, UnknownName
 from bot.domain.message import Code, Message, words
 from bot.domain.steps import MigrateVm
 from bot.domain.storage import asked_disks, copied_disks, is_medium, local_disks, pool_of
-from bot.domain.words import command, nearest
+from bot.domain.suggest import nearest
+from bot.domain.words import command
 from bot.ports import Clock
 from bot.ports.guests import Volume
 from bot.ports.power import Powers

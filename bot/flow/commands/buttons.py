@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 
 from bot.domain.card import Card
 from bot.flow.commands import command
@@ -30,14 +30,14 @@ class Lane(StrEnum):
     WORK = "work"  # all else
 
 
-class Permission(StrEnum):
+class Permission(Enum):
     """What a button asks of who presses it."""
 
-    APPROVER = "a role that may approve this operation now, and not its requester"
-    REQUESTER = "the requester, who may still ask for the command"
-    STEER = "the requester, who may still ask for the command, or an approver"
-    COMMAND = "a role that may ask for the command"
-    ANY_ROLE = "any role of the configuration"
+    APPROVER = auto()  # a role that may approve this operation now, and not to be its requester
+    REQUESTER = auto()  # to be the requester, who may still ask for the command
+    STEER = auto()  # to be that requester, or to have a role that may approve it
+    COMMAND = auto()  # a role that may ask for the command
+    ANY_ROLE = auto()  # any role of the configuration
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ import click
 
 from bot.catalog import Catalog
 from bot.domain.errors import UsageError
-from bot.domain.message import Code, Words
-from bot.domain.words import split_words
+from bot.domain.message import Code, Words, words
+from bot.domain.words import NOT_CLOSED, split_words
 from bot.plugin_api import Action, Instead, Query
 
 WIDTH = 100
@@ -34,8 +34,7 @@ def parsed(catalog: Catalog, slash: str, text: str) -> Parsed:
         UsageError: no such command, or arguments it does not take; with usage and the nearest right
             word.
     """
-    words = _words(text) or ["help"]
-    command, rest = catalog.find(words)
+    command, rest = catalog.find(_split(text) or ["help"])
     if {"--help", "-h"} & set(rest[: rest.index("--")] if "--" in rest else rest):
         return Parsed(command, None, help=usage(command, slash, full=True))
     intent = _intent(command, slash, rest)
@@ -87,13 +86,16 @@ def typed(grammar: click.Command, answers: Mapping[str, str]) -> str:
     return shlex.join([*options, *apart, *arguments] if apart else [*arguments, *options])
 
 
-def _words(text: str) -> list[str]:
+def _split(text: str) -> list[str]:
     try:
         return split_words(text)
     except ValueError as error:
-        raise UsageError(
-            f"The quotes do not match: {error}.", 'Write for example --reason "disk swap".'
-        ) from error
+        said = (
+            words("A quote is not closed.")
+            if str(error) == NOT_CLOSED
+            else words("No character follows the backslash.")
+        )
+        raise UsageError(said, words('Write for example `--reason "disk swap"`.')) from error
 
 
 def _intent(command: Query | Action, slash: str, rest: Sequence[str]) -> Any:
@@ -104,10 +106,14 @@ def _intent(command: Query | Action, slash: str, rest: Sequence[str]) -> Any:
             return command.grammar.invoke(context)
     except UsageError as error:
         if not error.advice:
-            error.advice = Words("Write {usage}", {"usage": Code(usage(command, slash))})
+            error.advice = _write(command, slash)
         raise
     except click.ClickException as error:
         text = error.format_message().strip()
         raise UsageError(
-            text if text.endswith((".", "?")) else f"{text}.", f"Write `{usage(command, slash)}`"
+            text if text.endswith((".", "?")) else f"{text}.", _write(command, slash)
         ) from error
+
+
+def _write(command: Query | Action, slash: str) -> Words:
+    return words("Usage: {usage}", usage=Code(usage(command, slash)))

@@ -11,17 +11,18 @@ from typing import Any
 import click
 
 from bot.domain import policy as policies
-from bot.domain.card import Card, Person, Words, words
+from bot.domain.card import Card, Words, words
 from bot.domain.cluster import Snapshot
 from bot.domain.errors import UsageError
 from bot.domain.operation import Operation, State
-from bot.domain.words import nearest, seconds_of
+from bot.domain.suggest import nearest
+from bot.domain.units import seconds_of
 from bot.flow.commands import query_cards
 from bot.flow.commands.parse import usage
 from bot.flow.context import OPEN, Services, asker, snapshot
 from bot.flow.operations import operation_cards
 from bot.hookspecs import hookimpl
-from bot.plugin_api import Action, Asker, Listed, Measured, Query, Settings, View
+from bot.plugin_api import Action, Asker, Listed, Measured, Query, View
 from bot.ports import Request
 
 AUDITED = 500  # operations looked through for one answer; the whole trail is `drover audit export`
@@ -139,6 +140,12 @@ class PolicyOf:
     command: str
 
 
+MINE = words("Only what you asked for.")
+RUNNING = words("Only what is approved or running.")
+FAILED = words("Only what failed or went stale.")
+SINCE = words("How far back, for example 24h or 7d.")
+
+
 @click.command("help")
 @click.argument("word", nargs=-1)
 def _help(word: tuple[str, ...]) -> Help:
@@ -160,9 +167,9 @@ def _vms(what: str) -> Vms:
 
 
 @click.command("ops")
-@click.option("--mine", is_flag=True, help="Only what you asked for.")
-@click.option("--running", is_flag=True, help="Only what is approved or running.")
-@click.option("--failed", is_flag=True, help="Only what failed or went stale.")
+@click.option("--mine", is_flag=True, help=str(MINE))
+@click.option("--running", is_flag=True, help=str(RUNNING))
+@click.option("--failed", is_flag=True, help=str(FAILED))
 def _ops(*, mine: bool, running: bool, failed: bool) -> Ops:
     """The latest operations."""
     return Ops(mine, running, failed)
@@ -170,15 +177,10 @@ def _ops(*, mine: bool, running: bool, failed: bool) -> Ops:
 
 @click.command("audit")
 @click.argument("what", metavar="[ID|VM|@PERSON]", default="")
-@click.option(
-    "--since", metavar="DURATION", default="", help="How far back, for example 24h or 7d."
-)
+@click.option("--since", metavar="DURATION", default="", help=str(SINCE))
 def _audit(what: str, since: str) -> Audit:
     """Everything that happened to an operation (op-17), to a VM, or by a person; of the last day for all."""
-    try:
-        seconds = seconds_of(since) if since else 0
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
+    seconds = seconds_of(since) if since else 0
     return Audit(f"op-{what}" if what.isdecimal() else what, seconds)
 
 
@@ -198,8 +200,7 @@ def _policy(command: tuple[str, ...]) -> PolicyOf:
 def _answer_help(intent: Help, seen: View) -> Card:
     chosen = tuple(each for each in seen.commands if each.name.startswith(intent.word))
     if not chosen:
-        near = nearest(intent.word, [each.name for each in seen.commands], "See all with `help`.")
-        raise UsageError(f"There is no command “{intent.word}”.", near)
+        raise _unknown_command(intent.word, seen)
     return query_cards.help_card(seen.slash, chosen, whole=not intent.word)
 
 
@@ -220,10 +221,14 @@ def _answer_audit(intent: Audit, seen: View) -> Card:
     by = _PERSON.fullmatch(intent.what)
     if intent.what.startswith("@") and not by:
         raise UsageError(
-            f"Slack did not say who “{intent.what}” is.",
-            "Choose the name from the list that Slack shows after @, or write the member id (in the person's profile: "
-            f"⋮, then Copy member ID), like `{seen.slash} audit @U0123ABCD`. The app's administrator can make names "
-            "work: turn on “Escape channels, users, and links” for the command.",
+            words("Slack did not say who “{who}” is.", who=intent.what),
+            words(
+                "Choose the name from the list that Slack shows after @, or write the member id "
+                "(in the person's profile: ⋮, then Copy member ID), like `{slash} audit @U0123ABCD`. "
+                "The app's administrator can make names work: turn on "
+                "“Escape channels, users, and links” for the command.",
+                slash=seen.slash,
+            ),
         )
     reach = intent.since or (DAY if not intent.what else 0)
     since = seen.asker.now - timedelta(seconds=reach) if reach else None
@@ -234,14 +239,7 @@ def _answer_audit(intent: Audit, seen: View) -> Card:
         and (by or not intent.what or _touches(each, intent.what))
     ]
     if not touched:
-        about = (
-            words("{who}", who=Person(by["id"]))
-            if by
-            else words("“{what}”", what=intent.what or "the last day")
-        )
-        raise UsageError(
-            words("Nothing is known of {about}.", about=about), "Try `--since 30d`, or `ops`."
-        )
+        raise _nothing_known(intent, by)
     entries = [(each, event) for each in touched for event in seen.history.events(each.id)]
     chosen = [
         (each, event)
@@ -261,20 +259,34 @@ def _touches(operation: Operation, name: str) -> bool:
 def _about(intent: Audit, by: re.Match[str] | None) -> Words:
     if by:
         return words("by {who}", who=operation_cards.who(by["id"]))
-    return words("{what}", what=f"of {intent.what}" if intent.what else "of everything")
+    return words("of {what}", what=intent.what) if intent.what else words("of everything")
+
+
+def _unknown_command(name: str, seen: View) -> UsageError:
+    known = [each.name for each in seen.commands]
+    return UsageError(
+        words("There is no command “{name}”.", name=name),
+        nearest(name, known, words("See all with `help`.")),
+    )
+
+
+def _nothing_known(intent: Audit, by: re.Match[str] | None) -> UsageError:
+    if by:
+        text = words("{who} did nothing in that time.", who=operation_cards.who(by["id"]))
+    elif intent.what:
+        text = words("The audit trail has nothing about “{what}”.", what=intent.what)
+    else:
+        text = words("Nothing happened in the last day.")
+    return UsageError(text, words("Try `--since 30d`, or `ops`."))
 
 
 def _answer_policy(intent: PolicyOf, seen: View) -> Card:
     if intent.command not in {each.name for each in seen.commands}:
-        near = nearest(
-            intent.command, [each.name for each in seen.commands], "See all with `help`."
-        )
-        raise UsageError(f"There is no command “{intent.command}”.", near)
+        raise _unknown_command(intent.command, seen)
     return query_cards.policy_card(seen.policy, intent.command)
 
 
-# The shape of an answer
-def _answer_approvals(intent: Approvals, seen: View) -> Card:  # noqa: ARG001
+def _answer_approvals(_intent: Approvals, seen: View) -> Card:
     return query_cards.approvals_card(
         seen.history.operations(states=(State.PROPOSED, State.RUNNING), limit=100), seen.asker
     )
@@ -284,41 +296,40 @@ class Core:
     """The core's own commands, registered like any plugin's."""
 
     @hookimpl
-    # The hook's signature
-    def register_commands(self, settings: Settings) -> Sequence[Query]:  # noqa: ARG002
+    def register_commands(self) -> Sequence[Query]:
         """Help, hosts, VMs, operations, audit, approvals, policy."""
         return (
-            Query("help", "What you may do", _help, _answer_help, needs_snapshot=False),
+            Query("help", words("What you may do"), _help, _answer_help, needs_snapshot=False),
             Query(
                 "hosts",
-                "Every host: state, VMs, memory, CPU",
+                words("Every host: state, VMs, memory, CPU"),
                 _hosts,
                 lambda _, seen: query_cards.hosts_card(seen.snapshot),
             ),
             Query(
                 "vms",
-                "All VMs, or by name, host, tag=value",
+                words("All VMs, or by name, host, tag=value"),
                 _vms,
                 lambda it, seen: query_cards.vms_card(seen.snapshot, it.wanted),
             ),
-            Query("ops", "The latest operations", _ops, _answer_ops, needs_snapshot=False),
+            Query("ops", words("The latest operations"), _ops, _answer_ops, needs_snapshot=False),
             Query(
                 "audit",
-                "What happened to an operation or VM, or by a person",
+                words("What happened to an operation or VM, or by a person"),
                 _audit,
                 _answer_audit,
                 needs_snapshot=False,
             ),
             Query(
                 "approvals",
-                "What waits for your vote",
+                words("What waits for your vote"),
                 _approvals,
                 _answer_approvals,
                 needs_snapshot=False,
             ),
             Query(
                 "policy",
-                "Who may ask for a command, and who approves",
+                words("Who may ask for a command, and who approves"),
                 _policy,
                 _answer_policy,
                 needs_snapshot=False,

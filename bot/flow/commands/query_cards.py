@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from inspect import cleandoc
 from typing import Any
@@ -25,8 +26,19 @@ from bot.domain.card import (
     said_elsewhere,
     words,
 )
-from bot.domain.cluster import Health, Host, Snapshot, Vm
-from bot.domain.message import Duration, Message, Number, Percent, joined, nwords
+from bot.domain.cluster import Health, Host, Snapshot, Vm, VmState
+from bot.domain.message import (
+    Code,
+    Duration,
+    Join,
+    Message,
+    Names,
+    Number,
+    Percent,
+    Size,
+    joined,
+    nwords,
+)
 from bot.domain.metrics import Incident
 from bot.domain.operation import (
     BOT,
@@ -57,21 +69,24 @@ from bot.domain.operation import (
     VotedFor,
     WentStale,
 )
-from bot.domain.words import bytes_text, duration_text, plural
 from bot.flow.operations import operation_cards
 from bot.plugin_api import Asker, Listed
 
 ROWS = 95  # of a table; a message takes 100
 HELP_LINES = 20  # commands in one paragraph
 FAMILY = 4  # commands with the same first word that are told in one line where all are listed
-HELP = "`{slash} COMMAND --help` tells all options of one."
+HELP = words("`{slash} COMMAND --help` shows its options.")
 
 
 def help_card(slash: str, commands: Sequence[Listed], *, whole: bool = False) -> Card:
     """What this person may do, and what others may; ``whole``: of everything, so that large families take one line."""
     mine = [each for each in commands if each.allowed]
-    elements: list[Element] = [Section(words(HELP, slash=slash))]
-    for title, changes in (("To look", False), ("To change something, as the policy allows", True)):
+    elements: list[Element] = [Section(replace(HELP, args={"slash": slash}))]
+    titles = (
+        (words("*To look*"), False),
+        (words("*To change something, as the policy allows*"), True),
+    )
+    for title, changes in titles:
         some = [each for each in mine if each.changes is changes]
         lines = _told_short(slash, some) if whole else [(each.usage, each.summary) for each in some]
         pages = range(0, len(lines), HELP_LINES)
@@ -79,11 +94,17 @@ def help_card(slash: str, commands: Sequence[Listed], *, whole: bool = False) ->
             Section(_help_lines("" if start else title, lines[start : start + HELP_LINES]))
             for start in pages
         ]
-    others = [each.name for each in commands if not each.allowed]
-    if others:
-        elements.append(Context((words("Not yours to use: {names}", names=", ".join(others)),)))
-    text = f"{plural(len(mine), 'command')} you may use: {', '.join(each.name for each in mine)}"
-    return Card(text=text, title="What you can ask Drover", elements=tuple(elements))
+    if not any(each.changes for each in mine) and len(mine) < len(commands):
+        elements.append(
+            Context((words("Other commands need a role in Drover. Ask an administrator."),))
+        )
+    text = nwords(
+        "You may use {n} command: {names}",
+        "You may use {n} commands: {names}",
+        n=len(mine),
+        names=tuple(each.name for each in mine),
+    )
+    return Card(text=text, title=words("What you can ask Drover"), elements=tuple(elements))
 
 
 def _told_short(slash: str, commands: Sequence[Listed]) -> list[tuple[str, Line]]:
@@ -97,18 +118,28 @@ def _told_short(slash: str, commands: Sequence[Listed]) -> list[tuple[str, Line]
         (each.usage, each.summary) for each in commands if each.name.partition(" ")[0] not in large
     ]
     return found + [
-        (f"{slash} {first} …", f"{', '.join(rests)}. See {slash} help {first}")
+        (
+            f"{slash} {first} …",
+            words(
+                "{names}. See `{slash} help {command}`",
+                names=rests,
+                slash=slash,
+                command=first,
+            ),
+        )
         for first, rests in large.items()
     ]
 
 
-def _help_lines(title: str, lines: Sequence[tuple[str, Line]]) -> Words:
-    parts = [f"`{{u{index}}}` {{s{index}}}" for index in range(len(lines))]
-    usages = {
-        f"u{index}": usage.replace(" [OPTIONS]", "") for index, (usage, _) in enumerate(lines)
-    }
-    summaries = {f"s{index}": _without_stop(summary) for index, (_, summary) in enumerate(lines)}
-    return Words("\n".join([*([f"*{title}*"] if title else []), *parts]), {**usages, **summaries})
+def _help_lines(title: Line, lines: Sequence[tuple[str, Line]]) -> Line:
+    shown = [
+        Words(
+            "{usage} {summary}",
+            {"usage": Code(usage.replace(" [OPTIONS]", "")), "summary": _without_stop(summary)},
+        )
+        for usage, summary in lines
+    ]
+    return joined((title, *shown), "\n")
 
 
 def _without_stop(summary: Line) -> Line:
@@ -127,7 +158,7 @@ def usage_card(usage: str, grammar: click.Command, options: Sequence[tuple[str, 
             (words("`{option}`", option=option), said_elsewhere(meaning))
             for option, meaning in options
         )
-        elements.append(Table(("Option", "Meaning"), rows))
+        elements.append(Table((words("Option"), words("Meaning")), rows))
     return Card(text=usage, elements=tuple(elements))
 
 
@@ -139,7 +170,14 @@ def hosts_card(seen: Snapshot) -> Card:
     up = len(hosts) - len(down)
     elements: list[Element] = [
         Table(
-            ("Host", "State", "VMs", "Memory allocated", "CPU busy", "QEMU"),
+            (
+                words("Host"),
+                words("State"),
+                words("VMs"),
+                words("Memory allocated"),
+                words("CPU busy"),
+                words("QEMU"),
+            ),
             rows,
             numeric=frozenset({2}),
         )
@@ -157,38 +195,62 @@ def hosts_card(seen: Snapshot) -> Card:
     ]
     elements += [Section(words("*{host}* could not be read whole: {parts}", host=host.name, parts=parts))
                  for host in hosts if (parts := unread_text(seen, host))]  # fmt: skip
-    text = f"{up} of {plural(len(hosts), 'host')} up" + (
-        f"; not: {', '.join(h.name for h in down)}" if down else ""
+    title = nwords("{up} of {n} host up", "{up} of {n} hosts up", n=len(hosts), up=up)
+    text = (
+        words("{title}; down: {names}", title=title, names=tuple(host.name for host in down))
+        if down
+        else title
     )
-    return Card(
-        text=text,
-        title=f"{up} of {plural(len(hosts), 'host')} up",
-        elements=(*elements, _as_of(seen)),
-    )
+    return Card(text=text, title=title, elements=(*elements, _as_of(seen)))
 
 
+HEALTH = {
+    Health.UP: words("up"),
+    Health.STALE: words("stale"),
+    Health.UNREACHABLE: words("unreachable"),
+}
+VM_STATES = {
+    VmState.RUNNING: words("running"),
+    VmState.PAUSED: words("paused"),
+    VmState.SUSPENDED: words("suspended"),
+    VmState.SHUT_OFF: words("powered off"),
+    VmState.CRASHED: words("crashed"),
+    VmState.SHUTTING_DOWN: words("shutting down"),
+    VmState.UNKNOWN: words("unknown"),
+}
 _UNREAD = 5  # parts of a host that are told; the rest is counted
 
 
-def unread_text(seen: Snapshot, host: Host) -> str:
+def unread_text(seen: Snapshot, host: Host) -> Line:
     """What of a host that answers could not be read, each with its reason; '' when all was."""
     if not host.up:
         return ""
-    told = [each.text for each in host.unread]
-    told += [f"VM {vm.name}: {vm.problem}" for vm in seen.on(host.name) if vm.problem]
-    more = f"; and {len(told) - _UNREAD} more" if len(told) > _UNREAD else ""
-    return "; ".join(told[:_UNREAD]) + more
+    parts: list[Line] = [each.text for each in host.unread]
+    parts += [
+        words("VM {vm}: {problem}", vm=vm.name, problem=vm.problem)
+        for vm in seen.on(host.name)
+        if vm.problem
+    ]
+    rest = len(parts) - _UNREAD
+    more = nwords("and {n} more", "and {n} more", n=rest) if rest > 0 else ""
+    return joined((*parts[:_UNREAD], more), "; ")
 
 
 def _host_row(seen: Snapshot, host: Host) -> tuple[Line, ...]:
     guests = seen.on(host.name)
     running = sum(1 for vm in guests if vm.state.active)
-    state = "maintenance" if host.up and host.maintenance else str(host.health)
+    state = words("maintenance") if host.up and host.maintenance else HEALTH[host.health]
     if not host.up:
         return (host.name, state, str(len(guests)), "?", "?", "?")
     share = placement.cpu_share(seen, host)
-    memory = f"{bytes_text(seen.promised(host.name))} of {bytes_text(host.usable)}"
-    cpu = "not measured yet" if share is None else f"{share:.0%} of {host.cpus}"
+    memory = words(
+        "{used} of {usable}", used=Size(seen.promised(host.name)), usable=Size(host.usable)
+    )
+    cpu = (
+        words("not measured yet")
+        if share is None
+        else words("{share} of {cpus}", share=Percent(share), cpus=host.cpus)
+    )
     return (
         host.name,
         state,
@@ -210,18 +272,39 @@ def vms_card(seen: Snapshot, wanted: str, limit: int = 95) -> Card:
         (vm for vm in seen.vms if _matches(vm, wanted)), key=lambda vm: (vm.name, vm.host)
     )
     if not found:
-        advice = f"Nothing matches “{wanted}”." if wanted else "The hosts that answer have none."
-        return operation_cards.note_card("No VMs.", advice)
+        advice = (
+            words("Nothing matches “{wanted}”.", wanted=wanted)
+            if wanted
+            else words("The hosts that answer have none.")
+        )
+        return operation_cards.note_card(words("No VMs."), advice)
     rows = tuple(_vm_row(vm, seen) for vm in found[:limit])
     running = sum(1 for vm in found if vm.state.active)
-    title = f"{plural(len(found), 'VM')}, {running} running"
+    title = nwords(
+        "{n} VM, {running} running", "{n} VMs, {running} running", n=len(found), running=running
+    )
     elements: list[Element] = [
-        Table(("VM", "Host", "State", "vCPUs", "Memory", "CPU", "Tags"), rows, frozenset({3}))
+        Table(
+            (
+                words("VM"),
+                words("Host"),
+                words("State"),
+                words("vCPUs"),
+                words("Memory"),
+                words("CPU"),
+                words("Tags"),
+            ),
+            rows,
+            frozenset({3}),
+        )
     ]
     if len(found) > limit:
         elements.append(
             Section(
-                f"… and {len(found) - limit} more; narrow it down with a name, a host or tag=value."
+                words(
+                    "… and {count} more; narrow it down with a name, a host or tag=value.",
+                    count=len(found) - limit,
+                )
             )
         )
     return Card(text=title, title=title, elements=(*elements, _as_of(seen)))
@@ -235,12 +318,15 @@ def _matches(vm: Vm, wanted: str) -> bool:
 
 
 def _vm_row(vm: Vm, seen: Snapshot) -> tuple[Line, ...]:
-    fresh = seen.host(vm.host).health is Health.UP
-    state = f"{vm.state}, memory saved" if vm.saved else str(vm.state)
-    state = state if fresh else f"{state} (last seen)"
-    cpu = "" if vm.cpu is None else f"{vm.cpu:.2f}"
+    state = VM_STATES[vm.state]
+    if vm.saved:
+        state = words("{state}, memory saved", state=state)
+    if seen.host(vm.host).health is not Health.UP:
+        state = words("{state} (last seen)", state=state)
+    cpu: Line = "" if vm.cpu is None else Words("{cores}", {"cores": Number(vm.cpu, 2)})
     tags = ", ".join(f"{key}={value}" for key, value in sorted(vm.tags.items()))
-    return (vm.name, vm.host, state, str(vm.vcpus), bytes_text(vm.memory), cpu, tags)
+    memory = Words("{size}", {"size": Size(vm.memory)})
+    return (vm.name, vm.host, state, str(vm.vcpus), memory, cpu, tags)
 
 
 def _as_of(seen: Snapshot) -> Context:
@@ -328,20 +414,18 @@ def _moment(event: Event) -> str:
 def _chain_text(broken: Message) -> Line:
     if broken:
         return words("*The audit trail was tampered with:* {broken}", broken=broken)
-    return words(
-        "The hash chain holds (new events were checked now; all of them at the start and every 6 hours)."
-    )
+    return words("Audit trail intact (full check every 6 h, new events just now).")
 
 
 def event_text(event: Event) -> Line:
     """An event as a sentence of the audit trail."""
-    told = _TOLD.get(type(event))
-    return told(event) if told is not None else type(event).__name__.lower()
+    sentence = _EVENTS.get(type(event))
+    return sentence(event) if sentence is not None else type(event).__name__.lower()
 
 
-def _behind(told: Words, said: Line) -> Line:
+def _behind(sentence: Words, said: Line) -> Line:
     """A sentence and, where there is one, what was said with it."""
-    return Words("{told}: {said}", {"told": told, "said": said}) if said != "" else told
+    return Words("{what}: {said}", {"what": sentence, "said": said}) if said != "" else sentence
 
 
 def _proposed(event: Proposed) -> Line:
@@ -395,13 +479,13 @@ def _replanned(event: Replanned) -> Line:
 
 def _approved(event: Approved) -> Line:
     return (
-        words("approved: the votes suffice")
+        words("approved: every vote was given")
         if event.by != BOT
         else words("approved: no vote is needed")
     )
 
 
-_TOLD: Mapping[type[Event], Callable[[Any], Line]] = {
+_EVENTS: Mapping[type[Event], Callable[[Any], Line]] = {
     Proposed: _proposed,
     VotedFor: lambda event: words("approved the plan {digest}", digest=event.digest),
     Denied: lambda event: words("denied: {why}", why=event.why),
@@ -428,7 +512,7 @@ _TOLD: Mapping[type[Event], Callable[[Any], Line]] = {
     Failed: lambda event: words("failed: {why}", why=joined((event.why, event.advice))),
     Cancelled: lambda event: _behind(words("cancelled"), event.why),
     Approved: _approved,
-    Began: lambda _: words("began: the plan still held on a fresh look at the hosts"),
+    Began: lambda _: words("started: the plan was checked again on the hosts"),
     Finished: lambda _: words("finished: every step is done"),
     Expired: lambda _: words("expired: nobody decided in time"),
 }
@@ -438,12 +522,16 @@ def approvals_card(operations: Sequence[Operation], asker: Asker) -> Card:
     """What waits for this person's vote, with a way to read each plan."""
     waiting = [each for each in operations if may_vote(each, asker)]
     if not waiting:
-        return operation_cards.note_card("Nothing waits for your vote.")
+        return operation_cards.note_card(words("Nothing waits for your vote."))
     elements: list[Element] = []
     for each in waiting[:10]:
         elements.append(Section(_waiting_line(each)))
         elements.append(Buttons(operation_cards.voting_buttons(each, mine=False)))
-    title = f"{plural(len(waiting), 'operation')} for you to decide"
+    title = nwords(
+        "{n} operation waits for your vote",
+        "{n} operations wait for your vote",
+        n=len(waiting),
+    )
     return Card(text=title, title=title, elements=tuple(elements))
 
 
@@ -473,75 +561,135 @@ def policy_card(policy: policies.Policy, command: str) -> Card:
     """Who may ask for a command, and what each rule that can apply to it asks."""
     rules = [rule for rule in policy.rules if policies.covers(rule, command)]
     rows: tuple[tuple[Line, ...], ...] = tuple(
-        (rule.name, _conditions(rule), _demand(rule), duration_text(rule.expires)) for rule in rules
+        (rule.name, _conditions(rule), _demand(rule), _time(rule.expires)) for rule in rules
     )
-    asks = ", ".join(policies.who_may(policy, command)) or "nobody"
+    roles = policies.who_may(policy, command)
+    asks = Names(roles) if roles else words("nobody")
+    columns = (words("Rule"), words("When"), words("Needs"), words("Expires after"))
     return Card(
-        text=f"{command}: asked by {asks}; {plural(len(rules), 'rule')}",
-        title=f"Policy for {command}",
+        text=nwords(
+            "{command}: asked by {asks}; {n} rule",
+            "{command}: asked by {asks}; {n} rules",
+            n=len(rules),
+            command=command,
+            asks=asks,
+        ),
+        title=words("Policy for {command}", command=command),
         elements=(
             Section(
-                words(
-                    "May be asked by: *{asks}*. The first rule whose conditions all hold rules.",
-                    asks=asks,
-                )
+                words("May be asked by: *{asks}*. The first matching rule applies.", asks=asks)
             ),
-            Table(("Rule", "When", "Takes", "Expires after"), rows),
+            Table(columns, rows),
         ),
     )
 
 
-def rule_text(rule: policies.Rule) -> str:
-    """A rule in one line: when it rules, what it takes, until when."""
-    commands = f"{', '.join(rule.commands)}: " if rule.commands else ""
-    expires = "" if rule.freeze else f"; expires after {duration_text(rule.expires)}"
-    return f"{commands}{_conditions(rule)} → {_demand(rule)}{expires}"
+def _time(seconds: float) -> Line:
+    return Words("{time}", {"time": Duration(seconds)})
 
 
-def _conditions(rule: policies.Rule) -> str:
-    parts = [
-        "what a watch does by itself" if rule.automatic else "",
-        f"risk {' or '.join(rule.risks)}" if rule.risks else "",
-        f"tag {' or '.join(rule.tags)}" if rule.tags else "",
-        f"host {' or '.join(rule.hosts)}" if rule.hosts else "",
-        f"at least {plural(rule.min_vms, 'VM')}" if rule.min_vms else "",
-        f"at least {bytes_text(rule.min_memory)}" if rule.min_memory else "",
-        f"at most {plural(rule.max_vms, 'VM')}" if rule.max_vms else "",
-        f"at most {bytes_text(rule.max_memory)}" if rule.max_memory else "",
-        _window_text(rule.window) if rule.window else "",
-    ]
-    return ", ".join(part for part in parts if part) or "always"
-
-
-def _window_text(window: policies.Window) -> str:
-    days = " ".join(window.days) or "every day"
-    return f"{days} {window.start:%H:%M}–{window.end:%H:%M} {window.zone}"
-
-
-def _demand(rule: policies.Rule) -> str:
-    if rule.freeze:
-        return f"frozen: {rule.why}" if rule.why else "frozen"
-    if not rule.votes:
-        return (
-            "no vote"
-            if rule.automatic
-            else f"no vote; 1 from {' or '.join(rule.approvers)} for what the bot proposes"
+def rule_text(rule: policies.Rule) -> Line:
+    """A rule in one line: when it applies, what it takes, until when."""
+    parts = {"conditions": _conditions(rule), "needs": _demand(rule)}
+    line = (
+        words("{conditions} → {needs}", **parts)
+        if rule.freeze
+        else words(
+            "{conditions} → {needs}; expires after {time}", time=Duration(rule.expires), **parts
         )
-    text = f"{plural(rule.votes, 'vote')} from {' or '.join(rule.approvers)}"
-    late = (
-        f"; after {duration_text(rule.fallback_after)} also {' or '.join(rule.fallback)}"
-        if rule.fallback
-        else ""
     )
-    return text + late
+    if not rule.commands:
+        return line
+    return Words("{commands}: {line}", {"commands": Names(rule.commands), "line": line})
+
+
+def _either(names: Iterable[str]) -> Names:
+    return Names(tuple(names), Join.OR)
+
+
+def _conditions(rule: policies.Rule) -> Line:
+    parts: list[Line] = []
+    if rule.automatic:
+        parts.append(words("what a watch does by itself"))
+    if rule.risks:
+        risks = Names(tuple(operation_cards.RISKS[risk] for risk in rule.risks), Join.OR)
+        parts.append(words("risk {risks}", risks=risks))
+    if rule.tags:
+        parts.append(words("tag {tags}", tags=_either(rule.tags)))
+    if rule.hosts:
+        parts.append(words("host {hosts}", hosts=_either(rule.hosts)))
+    parts += _sizes(rule)
+    if rule.window:
+        parts.append(_window_text(rule.window))
+    return joined(parts, ", ") or words("otherwise")
+
+
+def _sizes(rule: policies.Rule) -> list[Line]:
+    parts: list[Line] = []
+    if rule.min_vms:
+        parts.append(nwords("at least {n} VM", "at least {n} VMs", n=rule.min_vms))
+    if rule.min_memory:
+        parts.append(words("at least {size}", size=Size(rule.min_memory)))
+    if rule.max_vms:
+        parts.append(nwords("at most {n} VM", "at most {n} VMs", n=rule.max_vms))
+    if rule.max_memory:
+        parts.append(words("at most {size}", size=Size(rule.max_memory)))
+    return parts
+
+
+DAYS = {
+    "mon": words("Mon"),
+    "tue": words("Tue"),
+    "wed": words("Wed"),
+    "thu": words("Thu"),
+    "fri": words("Fri"),
+    "sat": words("Sat"),
+    "sun": words("Sun"),
+}
+
+
+def _window_text(window: policies.Window) -> Line:
+    days = (
+        Names(tuple(DAYS[day] for day in window.days), Join.AND)
+        if window.days
+        else words("every day")
+    )
+    if window.start == window.end:
+        return words("{days}, all day ({zone})", days=days, zone=window.zone)
+    return words(
+        "{days}, {start}–{end} ({zone})",
+        days=days,
+        start=f"{window.start:%H:%M}",
+        end=f"{window.end:%H:%M}",
+        zone=window.zone,
+    )
+
+
+def _demand(rule: policies.Rule) -> Line:
+    if rule.freeze:
+        return words("frozen: {why}", why=rule.why) if rule.why else words("frozen")
+    if not rule.votes and rule.automatic:
+        return words("no vote")
+    approvers = _either(rule.approvers)
+    if not rule.votes:
+        return words("no vote; 1 from {roles} for what the bot proposes", roles=approvers)
+    votes = nwords("{n} vote from {roles}", "{n} votes from {roles}", n=rule.votes, roles=approvers)
+    if not rule.fallback:
+        return votes
+    return words(
+        "{votes}; after {time} also {roles}",
+        votes=votes,
+        time=Duration(rule.fallback_after),
+        roles=_either(rule.fallback),
+    )
 
 
 ONE_CLICK = (
-    ("Status", "status"),
-    ("Top VMs", "top"),
-    ("Alerts", "alerts"),
-    ("Digest", "digest"),
-    ("Votes", "approvals"),
+    (words("Status"), "status"),
+    (words("Top VMs"), "top"),
+    (words("Alerts"), "alerts"),
+    (words("Digest"), "digest"),
+    (words("Votes"), "approvals"),
 )
 """Buttons of the dashboard and the commands they type, where these exist and the person may use them."""
 
@@ -566,17 +714,24 @@ def home_card(
             Section(_waiting_line(each)),
             Buttons(operation_cards.voting_buttons(each, mine=False)),
         ]
-    elements.append(Section(words("*Under way:* {count}", count=len(running))))
+    elements.append(Section(words("*Running operations:* {count}", count=len(running))))
     elements += [
-        Section(words("*{id}* {title} ({state})", id=o.id, title=o.plan.title, state=str(o.state)))
+        Section(
+            words(
+                "*{id}* {title} ({state})",
+                id=o.id,
+                title=o.plan.title,
+                state=operation_cards.STATES[o.state],
+            )
+        )
         for o in running[:10]
     ]
     standing = [each for each in incidents if each.open]
     elements += [
         Section(
             words(
-                "*Wrong now:* {what}",
-                what="; ".join(str(each.title) for each in standing[:10]) or "nothing",
+                "*Active alerts:* {titles}",
+                titles=joined((each.title for each in standing[:10]), "; ") or words("none"),
             )
         )
     ]
@@ -585,15 +740,16 @@ def home_card(
     )
     if not mine:
         elements.append(
-            Section(
-                words("*My VMs:* none; those with the tag `owner={id}` stand here.", id=asker.id)
-            )
+            Section(words("*My VMs:* none. VMs tagged `owner={id}` are listed here.", id=asker.id))
         )
     else:
-        told = ", ".join(f"{vm.name} ({vm.state} on {vm.host})" for vm in mine[:20])
-        elements.append(Section(words("*My VMs:* {told}", told=told)))
+        named = tuple(
+            words("{vm} ({state} on {host})", vm=vm.name, state=VM_STATES[vm.state], host=vm.host)
+            for vm in mine[:20]
+        )
+        elements.append(Section(words("*My VMs:* {vms}", vms=named)))
     row = tuple(Button(text, "run", line) for text, line in ONE_CLICK if line in commands)
     elements += [Buttons(row)] if row else []
     elements += hosts_card(seen).elements
     elements.append(Context((words("Type `{slash} help` in any channel.", slash=slash),)))
-    return Card(text="Drover", title="The cluster", elements=tuple(elements))
+    return Card(text="Drover", title=words("The cluster"), elements=tuple(elements))

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from bot.domain import codec
 from bot.domain.errors import ConflictError
+from bot.domain.message import words
 from bot.domain.metrics import Incident
 from bot.ports.series import Notes
 
@@ -49,7 +50,7 @@ def changed(notes: Notes, key: str, change: Callable[[Incident], Incident]) -> I
         after = change(before)
         if after == before or put(notes, after, version):
             return after
-    raise ConflictError("The incident changes too quickly.", "Click again.")
+    raise ConflictError(words("The alert changes too quickly."), words("Click again."))
 
 
 def forget(notes: Notes, now: datetime) -> None:

@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 
 from bot.domain import policy as policies
 from bot.domain.cluster import Snapshot, Vm, tags_of
+from bot.domain.message import Duration, Message, nwords, words
 from bot.domain.operation import BOT, Operation, Origin, RulingChanged, State
 from bot.domain.plan import Blast, Objection, Plan
 from bot.domain.policy import MayNot, Ruling
 from bot.domain.steps import MigrateVm, Step
-from bot.domain.words import duration_text, plural
 from bot.flow.context import Services, roles_of
 
 OLD = "old"  # the code of an approval that has ended
@@ -115,10 +115,12 @@ def _too_old(services: Services, operation: Operation) -> tuple[Objection, ...]:
     age = (services.clock.now() - since).total_seconds()
     if age <= lasts:
         return ()
-    said = (
-        f"It was approved {duration_text(age)} ago, and an approval lasts {duration_text(lasts)}."
+    said = words(
+        "It was approved {age} ago, and an approval lasts {lasts}.",
+        age=Duration(age),
+        lasts=Duration(lasts),
     )
-    return (Objection(OLD, said, "Press Propose again if it is still wanted."),)
+    return (Objection(OLD, said, words("Press Propose again if it is still wanted.")),)
 
 
 def against(services: Services, operation: Operation, view: Plan, refused: MayNot) -> Objection:
@@ -127,10 +129,12 @@ def against(services: Services, operation: Operation, view: Plan, refused: MayNo
     if asker != BOT and not policies.may_ask(
         services.policy, operation.action, roles_of(services, asker)
     ):
-        return Objection("permission", "The requester may not use this command any more.", "")
+        return Objection(
+            "permission", words("The requester may not use this command any more."), ""
+        )
     now, automatic = services.clock.now(), operation.origin.automatic
     if policies.frozen(services.policy, operation.action, view, now, automatic=automatic):
-        return Objection("freeze", refused.text, "Propose it again after the freeze.")
+        return Objection("freeze", refused.text, words("Propose it again after the freeze."))
     return Objection("policy", refused.text, refused.advice)
 
 
@@ -142,10 +146,22 @@ def _votes_missing(
         return ()
     lost = len(operation.votes) - len(good)
     if lost and len(operation.votes) >= today.votes:
-        said = f"{plural(lost, 'vote')} of {today.votes} counts no more: who gave it has lost the role since."
-        return (Objection("votes", said, "Somebody who has it now must approve the new plan."),)
-    said = f"Today's rule “{today.rule}” asks for {plural(today.votes, 'vote')}, and {len(good)} of those given count."
-    return (Objection("votes", said, "The new plan must be approved by that rule."),)
+        said = nwords(
+            "{n} of {count} votes is no longer valid: the voter lost the role.",
+            "{n} of {count} votes are no longer valid: the voters lost the role.",
+            n=lost,
+            count=len(operation.votes),
+        )
+        advice = words("Somebody who has the role now must approve the new plan.")
+        return (Objection("votes", said, advice),)
+    said = nwords(
+        "Today's rule “{rule}” asks for {n} vote, and {count} of those given count.",
+        "Today's rule “{rule}” asks for {n} votes, and {count} of those given count.",
+        n=today.votes,
+        rule=today.rule,
+        count=len(good),
+    )
+    return (Objection("votes", said, words("The new plan must be approved by that rule.")),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +188,7 @@ class Leave:
 class Frozen:
     """Nothing may begin for now; ``until`` None: the rule does not say until when."""
 
-    why: str
+    why: Message
     until: datetime | None
 
 

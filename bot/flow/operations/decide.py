@@ -228,7 +228,7 @@ def cancel(services: Services, request: Request) -> Card | None:
             return refusal
         now = services.clock.now()
         if operation.state is State.APPROVED:
-            return (Cancelled(now, request.by, "It had not begun."),)
+            return (Cancelled(now, request.by, words("It had not begun.")),)
         if operation.state is not State.RUNNING:
             return operation_cards.settled_card(operation)
         if Ask.CANCEL in operation.asked:

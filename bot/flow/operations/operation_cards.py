@@ -823,7 +823,7 @@ def may_not_card(may_not: MayNot) -> Card:
     return note_card(may_not.text, may_not.advice)
 
 
-def unable_card(operation: Operation, why: str) -> Card:
+def unable_card(operation: Operation, why: Message) -> Card:
     """Why nothing can be done with an operation here."""
     advice = words("Load the plugin again, or start the newer Drover that wrote it.")
     told = words(

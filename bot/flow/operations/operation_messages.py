@@ -17,6 +17,7 @@ import structlog
 
 from bot.domain.card import Card, error_card
 from bot.domain.errors import ChatRefusedError, DroverError
+from bot.domain.message import joined, words
 from bot.domain.operation import BOT, Operation, Progress, State
 from bot.flow.operations import outbox_values
 from bot.flow.operations.outbox import Item, NotYetError, Outbox
@@ -30,10 +31,6 @@ Draw = Callable[[Operation, Progress | None], Card]
 FOLLOWING = "following"  # the lane of what follows decisions
 SHOWING = "showing"  # the lane in which operations are drawn
 NOWHERE = "nowhere"  # the lane of what has no channel yet
-UNSEEN = "{id} is proposed, but its message cannot be posted in the approvals channel: {why}"
-UNSEEN_ADVICE = (
-    "It is tried again every minute until it expires. `{slash} approvals` shows it meanwhile."
-)
 
 
 class OperationMessages:
@@ -262,10 +259,16 @@ class OperationMessages:
             self._copy_over(number, word)
             return False
         if operation.origin.by != BOT:
-            said = UNSEEN.format(id=operation.id, why=error.text)
-            card = error_card(
-                said, f"{error.advice} {UNSEEN_ADVICE.format(slash=self._slash)}".strip()
+            said = words(
+                "{id} is proposed, but its message cannot be posted in the approvals channel: {why}",
+                id=operation.id,
+                why=error.text,
             )
+            meanwhile = words(
+                "It is tried again every minute until it expires. `{slash} approvals` shows it meanwhile.",
+                slash=self._slash,
+            )
+            card = error_card(said, joined((error.advice, meanwhile)))
             self.tell(operation.origin.by, card, f"unseen:{operation.id}")
         return True
 

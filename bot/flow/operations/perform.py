@@ -86,7 +86,10 @@ def _perform(services: Services, operation_id: str) -> None:
     if (why := services.catalog.unable(operation)) and not operation.state.over:
         # Raised, so that the work queue does not take it for done: a replica that has the plugin
         # performs it.
-        raise CatalogError(f"{operation_id} is left alone: {why}.", "Load the plugin again.")
+        raise CatalogError(
+            words("{id} is left alone: {why}.", id=operation_id, why=why),
+            words("Load the plugin again."),
+        )
     if operation.state is State.APPROVED:
         operation = _begun(services, operation)
     if operation.state is State.RUNNING:

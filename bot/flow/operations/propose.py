@@ -11,6 +11,7 @@ from bot.domain import policy as policies
 from bot.domain import whole
 from bot.domain.card import Card
 from bot.domain.cluster import Snapshot
+from bot.domain.message import words
 from bot.domain.operation import (
     BOT,
     Approved,
@@ -93,7 +94,7 @@ def tried(
     if fault := whole.too_long(planned, origin.command, origin.reason):
         return Refused(operation_cards.NOT_PROPOSED, (fault,))
     if busy := busy_with(services, planned):
-        return Refused("Not now.", busy)
+        return Refused(words("Not now."), busy)
     ruling = current_rules.asked(services, action.name, planned, origin)
     if isinstance(ruling, policies.MayNot):
         return ruling
@@ -172,8 +173,13 @@ def busy_with(services: Services, plan: Plan, *, but: str = "") -> tuple[Objecti
     return tuple(
         Objection(
             "busy",
-            f"{other.id} ({other.plan.title}) is {other.state} and touches the same VM.",
-            "Wait until it ends, or cancel it.",
+            words(
+                "{id} ({title}) is {state} and touches the same VM.",
+                id=other.id,
+                title=other.plan.title,
+                state=operation_cards.STATES[other.state],
+            ),
+            words("Wait until it ends, or cancel it."),
         )
         for other in services.store.operations(states=BUSY, limit=1000)
         if other.id != but and mine & _touched(other.plan, (*other.under_way, *other.near), lost)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from bot.domain import placement
 from bot.domain.cluster import Snapshot, VmState
 from bot.domain.errors import DroverError, StepLostError
+from bot.domain.message import Code, words
 from bot.domain.operation import BOT, Event, Operation, Replanned, StepSkipped
 from bot.domain.plan import Objection, Spread
 from bot.domain.steps import MigrateVm, Step
@@ -139,12 +140,19 @@ def _answers(seen: Snapshot, step: Step) -> bool:
 
 
 def _with(why: Objection, error: DroverError) -> Objection:
-    return Objection(why.code, f"{why.text} (It had begun: {error.text})", why.remedy)
+    return Objection(
+        why.code, words("{why} (It had begun: {error})", why=why.text, error=error.text), why.remedy
+    )
 
 
 def _only_what_it_may(action: Action, steps: Iterable[Step]) -> None:
     strange = {type(step).__name__ for step in steps if not isinstance(step, action.emits)}
     if strange:
         raise DroverError(
-            f"“{action.name}” planned anew with {', '.join(sorted(strange))}, which it may not.", ""
+            words(
+                "{command} planned anew with {steps}, which it may not.",
+                command=Code(action.name),
+                steps=strange,
+            ),
+            code="steps-not-declared",
         )

@@ -200,7 +200,7 @@ def test_a_changed_digest_is_a_changed_plan() -> None:
     [
         ("[]", "without a tag"),
         ('{"at": 1}', "without a tag"),
-        ('{"is": "Unheard"}', "Nobody knows “Unheard”"),
+        ('{"is": "Unheard"}', "No loaded plugin declares “Unheard”"),
         ('{"is": "Migrate"}', "does not fit"),
         ('{"is": "Migrate", "vm": "a", "surprise": 1}', "does not fit"),
         (

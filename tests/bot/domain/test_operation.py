@@ -186,7 +186,7 @@ def test_a_vote_for_another_plan_does_not_count() -> None:
 
 
 def test_too_few_votes_approve_nothing() -> None:
-    with pytest.raises(IllegalEventError, match="1 more votes are needed"):
+    with pytest.raises(IllegalEventError, match="1 more vote is needed"):
         led_to(VOTE, OKAY, votes=2)
     enough = led_to(VOTE, VotedFor(later(6), "UAPP2", DIGEST), OKAY, votes=2)
     assert (enough.state, [vote.by for vote in enough.votes]) == (State.APPROVED, ["UAPP", "UAPP2"])

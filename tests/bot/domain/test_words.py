@@ -9,17 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.domain.words import (
-    bytes_text,
-    duration_text,
-    names_for,
-    nearest,
-    plural,
-    seconds_of,
-    size,
-    split_words,
-    straightened,
-)
+from bot.domain.suggest import nearest
+from bot.domain.units import seconds_of, size
+from bot.domain.words import bytes_text, duration_text, names_for, plural, split_words, straightened
 
 
 @pytest.mark.parametrize(
@@ -80,7 +72,7 @@ def test_a_line_is_split_whatever_quotes_it_is_typed_with(typed: str, words: lis
 
 @pytest.mark.parametrize("typed", ["“open", 'a "b', "it's", "a\\"])
 def test_a_quote_that_is_not_closed_is_an_error(typed: str) -> None:
-    with pytest.raises(ValueError, match=r"quote|backslash"):
+    with pytest.raises(ValueError, match=r"not closed|nothing escaped"):
         split_words(typed)
 
 
@@ -95,7 +87,7 @@ def test_plain_lines_are_split_as_a_shell_splits_them(words: list[str]) -> None:
     try:
         expected = shlex.split(line)
     except ValueError:
-        with pytest.raises(ValueError, match=r"quote|backslash"):
+        with pytest.raises(ValueError, match=r"not closed|nothing escaped"):
             split_words(line)
     else:
         assert split_words(line) == expected
@@ -119,16 +111,16 @@ def test_a_name_is_meant_exactly_then_straightened_then_without_marks() -> None:
 
 
 def test_case_is_no_difference_and_equally_near_names_are_all_offered() -> None:
-    assert nearest("WEB-1", ["db-1", "web-1"]) == "Did you mean “web-1”?"
+    assert str(nearest("WEB-1", ["db-1", "web-1"])) == "Did you mean “web-1”?"
     assert (
-        nearest("host-z", ["host-a", "host-b", "host-c"])
+        str(nearest("host-z", ["host-a", "host-b", "host-c"]))
         == "Did you mean “host-a”, “host-b” or “host-c”?"
     )
     assert nearest("host-z", [f"host-{n}" for n in range(9)], "See all.") == "See all."
 
 
 def test_the_nearest_word_is_offered_and_nothing_far_off() -> None:
-    assert nearest("web-01", ["web-1", "db-1"]) == "Did you mean “web-1”?"
+    assert str(nearest("web-01", ["web-1", "db-1"])) == "Did you mean “web-1”?"
     assert nearest("zzz", ["web-1", "db-1"], "See all.") == "See all."
     assert nearest("x", []) == ""
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from bot import catalog
-from bot.domain.card import bare
 from bot.domain.errors import StoreError
 from bot.domain.operation import Asked, Proposed, State, StepEnded, VotedFor
 from bot.flow.commands import dispatcher
@@ -240,7 +239,7 @@ def test_moves_under_way_count_as_memory_on_their_target(bot: Bot) -> None:
     bot.hypervisor.change("host-b", memory=12 << 30)
     value = proposed(bot, "migrate web-1 to host-b")
     bot.clicks("op.approve", value, "UBRUNO")
-    assert "on its way there counted" in text(bot.types("migrate db-1 to host-b"))
+    assert "1 VM already migrating there" in text(bot.types("migrate db-1 to host-b"))
 
 
 @pytest.mark.parametrize(
@@ -253,7 +252,7 @@ def test_moves_under_way_count_as_memory_on_their_target(bot: Bot) -> None:
         ("migrate web-1 to host-a", "host-a"),
         ("migrate off-1 to host-a", "off"),
         ("migrate web-1 --policy brave", "postcopy"),
-        ('migrate web-1 --reason "half', "quotes do not match"),
+        ('migrate web-1 --reason "half', "quote is not closed"),
         ("audit op-99", "op-99"),
         ("policy nothing", "no command"),
         ("migrate --help", "--policy"),
@@ -273,8 +272,8 @@ def test_every_reading_command_answers(bot: Bot, line: str) -> None:
 
 
 def test_help_lists_what_this_person_may_do(bot: Bot) -> None:
-    assert "Not yours to use" in text(bot.types("help", by="UGIL"))
-    assert "Not yours to use" not in text(bot.types("help", by="UANA"))
+    assert "need a role in Drover" in text(bot.types("help", by="UGIL"))
+    assert "need a role in Drover" not in text(bot.types("help", by="UANA"))
 
 
 def test_the_help_tells_a_large_family_in_one_line_and_its_own_help_each_member(
@@ -284,7 +283,7 @@ def test_the_help_tells_a_large_family_in_one_line_and_its_own_help_each_member(
     whole, family = text(bot.types("help")), text(bot.types("help vm"))
     bot.store.close()
     assert "/kvm vm …" in whole
-    assert "See /kvm help vm" in whole
+    assert "See `/kvm help vm`" in whole
     assert "/kvm vm pause" not in whole
     assert "/kvm migrate" in whole
     assert "/kvm vm pause" in family
@@ -294,7 +293,7 @@ def test_the_help_tells_a_large_family_in_one_line_and_its_own_help_each_member(
 @pytest.mark.parametrize(
     ("typed", "told"),
     [
-        ("vm", "What each does tells `help vm`"),
+        ("vm", "See `help vm`"),
         ("vm dance", "There is no command “vm dance”. Did you mean"),
         ("vm strat web-1", "Did you mean “vm start”"),
         ("migrat web-1", "Did you mean “migrate”"),
@@ -308,7 +307,7 @@ def test_a_word_that_is_no_command_is_answered_with_the_nearest_or_with_how_it_g
     said = bot.types(typed)
     bot.store.close()
     assert said is not None
-    assert bare(told) in said.text
+    assert told in str(said.text)
 
 
 def test_the_audit_trail_tells_who_did_what_and_that_it_holds(bot: Bot) -> None:
@@ -318,7 +317,7 @@ def test_the_audit_trail_tells_who_did_what_and_that_it_holds(bot: Bot) -> None:
     trail = text(bot.types("audit 1"))
     assert "UANA" in trail
     assert "UBRUNO" in trail
-    assert "hash chain holds" in trail
+    assert "Audit trail intact" in trail
 
 
 def test_a_host_that_does_not_answer_is_waited_for_and_never_taken_for_dead(bot: Bot) -> None:
