@@ -246,7 +246,7 @@ def _basis(vm: Vm, rate: float, storage: int, *, assumed: bool) -> Message:
         written = words("the VM writes {dirty}", dirty=Rate(vm.dirty_rate))
     speed: Message = words("{rate}", rate=Rate(rate))
     if assumed:
-        speed = words("{rate} (assumed)", rate=Rate(rate))
+        speed = words("an assumed {rate}", rate=Rate(rate))
     if storage:
         return words(
             "{memory} of memory and {storage} of disks at {speed}; {written}",
