@@ -22,7 +22,7 @@ from bot import settings as configuration
 from bot.domain import codec
 from bot.domain.cluster import Snapshot
 from bot.domain.errors import DroverError
-from bot.domain.message import Message
+from bot.domain.message import Code, Message, words
 from bot.domain.plan import Plan, Refused
 from bot.domain.steps import MigrateVm
 
@@ -113,7 +113,17 @@ def run(config: Path | None) -> None:
 )
 def demo(*, leave: bool, hosts: int, port: int, locale: str) -> None:
     """A real cluster, a local workspace and the bot on this machine; performs the main job once."""
-    from bot.demo import perform
+    try:
+        from bot.demo import perform
+    except ModuleNotFoundError as error:
+        # The wheel holds neither the lab nor what the lab needs
+        raise DroverError(
+            words(
+                "The demo needs a checkout of Drover: the module {module} is not installed.",
+                module=Code(str(error.name)),
+            ),
+            words("Clone the repository, then run `./drover demo` there."),
+        ) from error
 
     perform(leave=leave, hosts=hosts, port=port, locale=locale)
 
