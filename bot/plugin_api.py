@@ -275,7 +275,7 @@ class Proposal:
     action: str
     intent: Any
     plan: Plan | None = None
-    why: str = ""
+    why: Message = ""
     key: str = ""
     automatic: bool = False
     causes: tuple[str, ...] = ()

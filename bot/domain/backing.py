@@ -8,6 +8,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from bot.domain.message import Member, Message
+
 Key = tuple[str, str]
 """A host and a path there."""
 
@@ -77,7 +79,7 @@ class Fate:
     place: str
     path: str
     stays: str = ""
-    holders: tuple[str, ...] = ()
+    holders: tuple[Member, ...] = ()
     seed: bool = False
 
 
@@ -242,4 +244,4 @@ class Looked:
     """The storage of every host that answered, and why the others did not, by host."""
 
     storages: Mapping[str, Storage] = field(default_factory=dict)
-    failed: Mapping[str, str] = field(default_factory=dict)
+    failed: Mapping[str, Message] = field(default_factory=dict)

@@ -67,7 +67,7 @@ class Origin:
     channel: str
     command: str
     key: str
-    reason: str = ""
+    reason: Message = ""
     # Of a proposal of the bot: people because of whose act it proposes; they never vote
     causes: tuple[str, ...] = ()
     automatic: bool = False  # a watch means to do it by itself, within its limits

@@ -23,7 +23,6 @@ from bot.plugin_api import (
     WatchView,
 )
 from plugins.vm_lifecycle import (
-    cards,
     cloning,
     creation,
     deletion,
@@ -53,7 +52,7 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
     mine = _section(settings)
     create = Action(
         "vm create",
-        cards.CREATE,
+        intents.SUMMARIES["vm create"],
         intents.create(),
         intents.NewVms,
         plan=partial(creation.plan, mine),
@@ -71,19 +70,15 @@ def _verbs(mine: VmLifecycleSettings) -> list[Action]:
     low, medium, high, worst = Risk.LOW, Risk.MEDIUM, Risk.HIGH, Risk.DESTRUCTIVE
     doomed, under = partial(handler.doomed, mine), partial(handler.written_under, mine)
     return [
-        _action(mine, verb("start", cards.START), intents.VmVerb, planner.start, low, power, under),
-        _action(
-            mine, verb("shutdown", cards.SHUTDOWN), intents.VmVerb, planner.shutdown, medium, power
-        ),
-        _action(mine, verb("reboot", cards.REBOOT), intents.VmVerb, planner.reboot, medium, power),
-        _action(
-            mine, verb("force-off", cards.FORCE_OFF), intents.VmVerb, planner.force_off, high, power
-        ),
-        _action(mine, verb("pause", cards.PAUSE), intents.VmVerb, planner.pause, medium, power),
-        _action(mine, verb("resume", cards.RESUME), intents.VmVerb, planner.resume, low, power),
+        _action(mine, verb("start"), intents.VmVerb, planner.start, low, power, under),
+        _action(mine, verb("shutdown"), intents.VmVerb, planner.shutdown, medium, power),
+        _action(mine, verb("reboot"), intents.VmVerb, planner.reboot, medium, power),
+        _action(mine, verb("force-off"), intents.VmVerb, planner.force_off, high, power),
+        _action(mine, verb("pause"), intents.VmVerb, planner.pause, medium, power),
+        _action(mine, verb("resume"), intents.VmVerb, planner.resume, low, power),
         _action(
             mine,
-            one("undelete", cards.UNDELETE),
+            one("undelete"),
             intents.VmVerb,
             deletion.undelete,
             low,
@@ -91,7 +86,7 @@ def _verbs(mine: VmLifecycleSettings) -> list[Action]:
         ),
         _action(
             mine,
-            one("discard-memory", cards.DISCARD_MEMORY),
+            one("discard-memory"),
             intents.VmVerb,
             planner.discard_memory,
             high,
@@ -99,7 +94,7 @@ def _verbs(mine: VmLifecycleSettings) -> list[Action]:
         ),
         _action(
             mine,
-            one("purge", cards.PURGE),
+            one("purge"),
             intents.VmVerb,
             deletion.purge,
             worst,
@@ -147,29 +142,21 @@ def _wishes(mine: VmLifecycleSettings) -> list[Action]:
             gone,
             partial(handler.doomed, mine),
         ),
-        _action(
-            mine, snap("create", cards.SNAPSHOT_CREATE), intents.SnapshotWish, wish, medium, snapped
-        ),
+        _action(mine, snap("create"), intents.SnapshotWish, wish, medium, snapped),
         _action(
             mine,
-            snap("revert", cards.SNAPSHOT_REVERT),
+            snap("revert"),
             intents.SnapshotWish,
             wish,
             high,
             snapped,
             under,
         ),
-        _action(
-            mine, snap("delete", cards.SNAPSHOT_DELETE), intents.SnapshotWish, wish, medium, snapped
-        ),
-        _action(
-            mine, intents.disk("add", cards.DISK_ADD), intents.DiskWish, disk, medium, disks, taken
-        ),
-        _action(mine, intents.disk("grow", cards.DISK_GROW), intents.DiskWish, disk, medium, disks),
-        _action(mine, intents.nic("add", cards.NIC_ADD), intents.NicWish, nic, medium, cards_of),
-        _action(
-            mine, intents.nic("remove", cards.NIC_REMOVE), intents.NicWish, nic, medium, cards_of
-        ),
+        _action(mine, snap("delete"), intents.SnapshotWish, wish, medium, snapped),
+        _action(mine, intents.disk("add"), intents.DiskWish, disk, medium, disks, taken),
+        _action(mine, intents.disk("grow"), intents.DiskWish, disk, medium, disks),
+        _action(mine, intents.nic("add"), intents.NicWish, nic, medium, cards_of),
+        _action(mine, intents.nic("remove"), intents.NicWish, nic, medium, cards_of),
         _action(
             mine, intents.eject(), intents.Ejection, devices.eject, medium, (steps.EjectMedium,)
         ),
@@ -187,7 +174,7 @@ def _action(  # noqa: PLR0917 - one line for each command, above
 ) -> Action:
     return Action(
         grammar.name,
-        grammar.short_help,
+        intents.SUMMARIES[grammar.name],
         grammar,
         intent,
         plan=partial(planner.plan, work, risk, mine),
@@ -200,21 +187,21 @@ def _action(  # noqa: PLR0917 - one line for each command, above
 
 
 def _queries() -> list[Query]:
-    def query(name: str, summary: str, answer: Any, gather: Any) -> Query:
+    def query(name: str, answer: Any, gather: Any) -> Query:
         return Query(
             f"vm {name}",
-            summary,
-            intents.look(name, summary),
+            intents.SUMMARIES[f"vm {name}"],
+            intents.look(name),
             answer,
             focus=planner.focus,
             gather=gather,
         )
 
     return [
-        query("show", cards.SHOW, _show, handler.portrait),
-        query("screenshot", cards.SCREENSHOT, _screen, handler.screen),
-        query("console", cards.CONSOLE, _console, handler.console),
-        query("snapshot list", cards.SNAPSHOT_LIST, _snapshots, handler.snapshots),
+        query("show", _show, handler.portrait),
+        query("screenshot", _screen, handler.screen),
+        query("console", _console, handler.console),
+        query("snapshot list", _snapshots, handler.snapshots),
     ]
 
 
@@ -227,11 +214,11 @@ def register_step_handlers(settings: Settings) -> Sequence[StepHandler]:
 
 @hookimpl
 def register_jobs(settings: Settings) -> Sequence[Watch]:
-    """Guests whose time or whose grace is over."""
+    """VMs whose time to live or whose grace period ended."""
     mine = _section(settings)
     return (
         Watch("vm-ttl", MINUTES, partial(_endings, mine)),
-        Watch("vm-purge", MINUTES, partial(_purges, mine)),
+        Watch("vm-purge", MINUTES, _purges),
     )
 
 
@@ -239,8 +226,8 @@ def _endings(mine: VmLifecycleSettings, view: WatchView) -> Looked:
     return ttl.endings(mine, view.snapshot, view.memory, partial(ttl.set_its_end, view.history))
 
 
-def _purges(mine: VmLifecycleSettings, view: WatchView) -> Looked:
-    return Looked(tuple(ttl.purges(mine, view.snapshot, partial(ttl.deleted_it, view.history))))
+def _purges(view: WatchView) -> Looked:
+    return Looked(tuple(ttl.purges(view.snapshot, partial(ttl.deleted_it, view.history))))
 
 
 def _section(settings: Settings) -> VmLifecycleSettings:
@@ -250,7 +237,7 @@ def _section(settings: Settings) -> VmLifecycleSettings:
 
 def _show(about: intents.LookAt, view: View) -> Card:
     vm = view.snapshot.vm(about.vm)
-    return show.card(show.measured(vm, view.measured.sweep), view.snapshot, view.rules, view.found)
+    return show.card(show.with_load(vm, view.measured.sweep), view.snapshot, view.rules, view.found)
 
 
 def _screen(about: intents.LookAt, view: View) -> Card:

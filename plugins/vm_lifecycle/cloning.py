@@ -1,14 +1,16 @@
-"""Pure: planning a guest that is like another one."""
+"""Pure: the plan to clone a VM."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from bot.domain.cluster import Snapshot, Vm
-from plugins.vm_lifecycle import cards, cloud_init, creation, fates
+from bot.domain.message import Names, nwords, words
+from bot.domain.plan import Objection
+from plugins.vm_lifecycle import cloud_init, creation, fates
 from plugins.vm_lifecycle.intents import NewClone
 from plugins.vm_lifecycle.places import own_disk, volume_on
-from plugins.vm_lifecycle.planner import Case, Planned, changeable
+from plugins.vm_lifecycle.planner import Case, Planned, changeable, must_be_off
 from plugins.vm_lifecycle.steps import CloneVm
 
 _OWN = frozenset({"address", "expires", "ttl"})
@@ -16,16 +18,28 @@ _OWN = frozenset({"address", "expires", "ttl"})
 
 
 def clone(intent: NewClone, case: Case) -> Planned:
-    """Another guest like this one, where its disks are; of a running one the copies would be torn."""
+    """Clone a VM on its host; copies of a running one would be inconsistent."""
     vm, snapshot = case.vm, case.snapshot
     host = snapshot.host(vm.host)
     against = [
         *changeable(vm, snapshot),
         *creation.name_slips(intent.to),
-        *creation.name_taken((intent.to,), snapshot),
+        *creation.name_objections((intent.to,), snapshot),
     ]
-    against += [cards.must_be_off(vm, "cloned")] if vm.state.active else []
-    against += [cards.not_copyable(vm, intent.unique)] if intent.unique else []
+    if vm.state.active:
+        against.append(must_be_off(vm, words("Only a powered-off VM can be cloned.")))
+    if intent.unique:
+        against.append(
+            Objection(
+                "not-copyable",
+                words(
+                    "{vm} cannot be cloned: two VMs cannot share {parts}.",
+                    vm=vm.name,
+                    parts=Names(intent.unique),
+                ),
+                words("Remove that from its definition first, or make a new VM with `vm create`."),
+            )
+        )
     own = [
         disk
         for disk in (vm.detail.disks if vm.detail else ())
@@ -33,7 +47,19 @@ def clone(intent: NewClone, case: Case) -> Planned:
     ]
     places = {disk.target: volume_on(disk.source, host) for disk in own}
     if lost := [disk.source for disk in own if not places[disk.target]]:
-        against.append(cards.not_in_a_pool(vm, lost))
+        against.append(
+            Objection(
+                "no-pool",
+                nwords(
+                    "{n} disk of {vm} is in no storage pool: {disks}.",
+                    "{n} disks of {vm} are in no storage pool: {disks}.",
+                    n=len(lost),
+                    vm=vm.name,
+                    disks=lost,
+                ),
+                words("Define a pool for their directory."),
+            )
+        )
     for disk in own if host.up else ():
         pool = places[disk.target].partition("/")[0]
         against += creation.pool_objections(pool, disk.capacity or 0, host) if pool else ()
@@ -43,7 +69,7 @@ def clone(intent: NewClone, case: Case) -> Planned:
 
 
 def _seed(vm: Vm, snapshot: Snapshot, stem: str) -> tuple[str, str]:
-    """Target and new volume of the seed that Drover made for this VM, as a disk or as a CD; '' when it has none."""
+    """Target and new volume of a VM's cloud-init seed made by Drover; '' when it has none."""
     host = snapshot.host(vm.host)
     for disk in vm.detail.disks if vm.detail else ():
         place = volume_on(disk.source, host)
@@ -73,7 +99,15 @@ def _clone(intent: NewClone, vm: Vm, snapshot: Snapshot, places: Mapping[str, st
         if key not in _OWN and not key.startswith("drover.")
     }
     return CloneVm(
-        uuid, intent.to, vm.host, vm.uuid, vm.name,
-        tuple(each for each in copies if each[0] != seed[0]), seed,
-        cloud_init.meta_data(who), cloud_init.network_config(who), macs, tuple(sorted(tags.items())),
-    )  # fmt: skip
+        uuid,
+        intent.to,
+        vm.host,
+        vm.uuid,
+        vm.name,
+        tuple(each for each in copies if each[0] != seed[0]),
+        seed,
+        cloud_init.meta_data(who),
+        cloud_init.network_config(who),
+        macs,
+        tuple(sorted(tags.items())),
+    )

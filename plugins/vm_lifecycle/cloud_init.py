@@ -1,4 +1,4 @@
-"""Pure: what cloud-init is told of a new guest, as NoCloud's files; JSON, which is YAML too."""
+"""Pure: the NoCloud files of a new VM for cloud-init; JSON, which is YAML too."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HEADER = "#cloud-config\n"
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a new guest is to be.
+    """The identity of a new VM.
 
     ``address`` is ``ADDRESS/BITS``, '' for DHCP; ``user`` '' adds nobody.
     """
@@ -45,7 +45,7 @@ def cloud_config(who: Identity) -> str:
 
 
 def network_config(who: Identity) -> str:
-    """Version 2; the card is known by its MAC address, whatever the guest calls it."""
+    """Version 2; the NIC is found by its MAC address, whatever the VM calls it."""
     card: dict[str, Any] = {"match": {"macaddress": who.mac}}
     card |= {"addresses": [who.address]} if who.address else {"dhcp4": True}
     if who.gateway:
@@ -54,7 +54,7 @@ def network_config(who: Identity) -> str:
 
 
 def files(who: Identity, given: str) -> tuple[str, str]:
-    """User data and vendor data: what a person gave is the user data, and ours steps back to vendor data."""
+    """User data and vendor data: where a person gave user data, ours becomes vendor data."""
     return (given, cloud_config(who)) if given else (cloud_config(who), "")
 
 

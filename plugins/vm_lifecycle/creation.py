@@ -1,4 +1,4 @@
-"""Pure: planning new guests: what they are made of, where each goes and why, or everything that stands against it."""
+"""Pure: plans for new VMs: what they are made of, where each goes and why, or all objections."""
 
 from __future__ import annotations
 
@@ -13,10 +13,23 @@ from types import MappingProxyType
 from bot.domain import placement
 from bot.domain.cluster import Host, Pool, Snapshot, Vm, VmState
 from bot.domain.errors import UnknownNameError
+from bot.domain.message import (
+    Code,
+    Join,
+    Message,
+    Names,
+    Percent,
+    Size,
+    Value,
+    joined,
+    nwords,
+    words,
+)
 from bot.domain.placement import Rule
 from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
+from bot.domain.suggest import nearest
 from bot.domain.units import seconds_of
-from plugins.vm_lifecycle import cards, cloud_init, texts
+from plugins.vm_lifecycle import cloud_init, texts
 from plugins.vm_lifecycle.intents import NewVms
 from plugins.vm_lifecycle.settings import Image, VmLifecycleSettings
 from plugins.vm_lifecycle.steps import CreateVm, CreateVms
@@ -25,16 +38,17 @@ NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 """A label of a host name: RFC 1123, section 2.1."""
 USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 APART, TOGETHER, PIN = "apart", "together", "pin"
-"""Tags: bearers of one value are spread over hosts, or kept on one; a guest stays on hosts (``host-a,host-b``)."""
+"""Tags: one value is spread over hosts, or kept on one; ``pin`` names hosts (``host-a,host-b``)."""
 _NAMESPACE = uuid.UUID("6f2c4a52-7a04-4f0e-9f63-6d9a3a0d9f1c")
-# A writable disk must be qcow2, or the guest has no snapshots
+# A writable disk must be qcow2, or the VM has no snapshots
 _SEEDS = {"disk": "qcow2", "cdrom": "iso"}
 _NAMED_HOSTS = 4  # hosts ruled out that a plan names
+_MOST_FREE = 8  # hosts whose free memory and disk a refusal names
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What every guest of one command has alike.
+    """What all VMs of one command have in common.
 
     Sizes in bytes; ``bases`` as in the intent, by host.
     """
@@ -50,7 +64,7 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """Where one guest goes and why."""
+    """Where one VM goes and why."""
 
     vm: Vm
     reasons: tuple[Reason, ...]
@@ -59,24 +73,46 @@ class Placed:
 def plan(
     settings: VmLifecycleSettings, intent: NewVms, snapshot: Snapshot, rules: Iterable[Rule]
 ) -> Plan | Refused:
-    """The guests that ``intent`` asks for, or everything that stands against them at once."""
+    """The plan to create what ``intent`` asks for, or all objections at once."""
     rules = tuple(rules)
-    title = cards.create_title(names(intent))
+    refused = _refused_title(names(intent))
     slips = [*_slips(settings, intent, snapshot)]
     recipe = _recipe(settings, intent, snapshot)
     if slips or isinstance(recipe, tuple):
-        return Refused(
-            cards.not_created(title), (*slips, *(recipe if isinstance(recipe, tuple) else ()))
-        )
+        return Refused(refused, (*slips, *(recipe if isinstance(recipe, tuple) else ())))
     placed: list[Placed] = []
     so_far = snapshot
     for name in names(intent):
         found = _place(settings, intent, recipe, _draft(name, recipe, snapshot), so_far, rules)
         if isinstance(found, tuple):
-            return Refused(cards.not_created(title), found)
+            return Refused(refused, found)
         placed.append(found)
         so_far = _with(so_far, found.vm, settings.pool, recipe.disk)
     return _plan(settings, intent, recipe, placed, snapshot)
+
+
+def _refused_title(vms: Sequence[str]) -> Message:
+    if len(vms) == 1:
+        return words("Cannot create {vm}", vm=vms[0])
+    return nwords(
+        "Cannot create {n} VM: {first} to {last}",
+        "Cannot create {n} VMs: {first} to {last}",
+        n=len(vms),
+        first=vms[0],
+        last=vms[-1],
+    )
+
+
+def _title(vms: Sequence[Vm]) -> Message:
+    if len(vms) == 1:
+        return words("Create {vm} on {host}", vm=vms[0].name, host=vms[0].host)
+    return nwords(
+        "Create {n} VM: {first} to {last}",
+        "Create {n} VMs: {first} to {last}",
+        n=len(vms),
+        first=vms[0].name,
+        last=vms[-1].name,
+    )
 
 
 def names(intent: NewVms) -> tuple[str, ...]:
@@ -93,11 +129,24 @@ def still_good(
     snapshot: Snapshot,
     rules: Iterable[Rule],
 ) -> tuple[Objection, ...]:
-    """Each guest may still go where it was planned to, and nobody has taken its name or UUID."""
-    rules, against = tuple(rules), list(_taken(names(intent), snapshot))
+    """Check that each VM may still go where it was planned to, with its name and UUID."""
+    rules, against = tuple(rules), list(name_objections(names(intent), snapshot))
     so_far = snapshot
     for guest in guests(planned):
-        against += [cards.uuid_taken(vm) for vm in snapshot.vms if vm.uuid == guest.uuid]
+        against += [
+            Objection(
+                "uuid-taken",
+                words(
+                    "{uuid} already exists: {vm} on {host}.",
+                    uuid=vm.uuid,
+                    vm=vm.name,
+                    host=vm.host,
+                ),
+                words("Ask again."),
+            )
+            for vm in snapshot.vms
+            if vm.uuid == guest.uuid
+        ]
         vm = _vm(guest.uuid, guest.name, guest.host, guest.vcpus, guest.memory, guest.tags)
         against += _against(settings, guest.network, guest.capacity, vm, so_far, rules)
         against += _base_objections(
@@ -108,7 +157,7 @@ def still_good(
 
 
 def _with(seen: Snapshot, vm: Vm, pool: str, disk: int) -> Snapshot:
-    """The cluster once this guest is there too: less memory, and less room in the pool."""
+    """The cluster with this VM: less free memory, and less free space in the pool."""
 
     def less(host: Host, each: Pool) -> Pool:
         takes = each.name == pool and (host.name == vm.host or each.shared)
@@ -121,24 +170,44 @@ def _with(seen: Snapshot, vm: Vm, pool: str, disk: int) -> Snapshot:
 
 
 def guests(planned: Plan) -> tuple[CreateVm, ...]:
-    """The guests of a plan."""
+    """The VMs of a plan."""
     found = (step.guests if isinstance(step, CreateVms) else (step,) for step in planned.steps)
     return tuple(each for group in found for each in group if isinstance(each, CreateVm))
 
 
 def name_slips(name: str) -> Iterator[Objection]:
-    """What is wrong with a name."""
-    if not NAME.fullmatch(name):
-        yield cards.bad_name(name, re.sub(r"[^a-z0-9-]+", "-", name.lower()).strip("-")[:63])
+    """Yield an objection to a name that is no host name."""
+    if NAME.fullmatch(name):
+        return
+    better = re.sub(r"[^a-z0-9-]+", "-", name.lower()).strip("-")[:63]
+    better = better if better and better != name else "web-1"
+    yield Objection(
+        "bad-name",
+        words(
+            "“{name}” is not a valid VM name: use lower case letters, digits and inner hyphens, "
+            "63 characters at most.",
+            name=name,
+        ),
+        words("Use for example “{better}”.", better=better),
+    )
 
 
-def _taken(wanted: Sequence[str], snapshot: Snapshot) -> Iterator[Objection]:
+def name_objections(wanted: Sequence[str], snapshot: Snapshot) -> Iterator[Objection]:
+    """Yield an objection for each VM that has one of the wanted names."""
     for vm in snapshot.vms:
-        if vm.name in wanted:
-            yield cards.name_taken(vm, snapshot.host(vm.host))
-
-
-name_taken = _taken
+        if vm.name not in wanted:
+            continue
+        args = {"vm": vm.name, "uuid": vm.uuid, "host": vm.host, "state": texts.STATES[vm.state]}
+        yield Objection(
+            "name-taken",
+            words("{vm} already exists: {uuid} on {host} ({state}).", **args)
+            if snapshot.host(vm.host).up
+            else words(
+                "{vm} already exists: {uuid} on {host} ({state} when the host was last seen).",
+                **args,
+            ),
+            words("Use another name."),
+        )
 
 
 def network_kind(host: Host, network: str) -> str:
@@ -154,7 +223,7 @@ def mac_of(identity: str) -> str:
 
 
 def identity(name: str, snapshot: Snapshot) -> str:
-    """A new UUID; the same for the same name at the same moment, so that planning stays a function."""
+    """A new UUID; the same for the same name at the same moment, so that planning stays pure."""
     return str(uuid.uuid5(_NAMESPACE, f"{name} {snapshot.taken_at.isoformat()}"))
 
 
@@ -171,24 +240,59 @@ def _slips(
     settings: VmLifecycleSettings, intent: NewVms, snapshot: Snapshot
 ) -> Iterator[Objection]:
     yield from texts.slips(intent)
-    yield from texts.reserved(dict(intent.tags), intent.name, made=True)
+    yield from texts.reserved_tags(dict(intent.tags), intent.name, made=True)
     yield from name_slips(names(intent)[-1])
-    yield from _taken(names(intent), snapshot)
+    yield from name_objections(names(intent), snapshot)
     if intent.count > settings.most:
-        yield cards.too_many(intent.count, settings.most)
+        yield Objection(
+            "too-many",
+            nwords(
+                "{n} VM at once is more than the {most} allowed.",
+                "{n} VMs at once are more than the {most} allowed.",
+                n=intent.count,
+                most=settings.most,
+            ),
+            words("Use {option} at most.", option=Code(f"--count {settings.most}")),
+        )
     if intent.user and not USER.fullmatch(intent.user):
-        yield cards.bad_user(intent.user)
+        yield Objection(
+            "bad-user",
+            words("“{user}” is not a valid user name.", user=intent.user),
+            words("Use lower case letters, digits, hyphens and underscores."),
+        )
     if intent.user_data and not intent.user_data.startswith("#"):
-        yield cards.bad_user_data()
-    if intent.address and not _addresses(intent):
-        yield cards.bad_address(intent.address, intent.count)
-    if intent.gateway and not _is_address(intent.gateway):
-        yield cards.bad_gateway(intent.gateway)
+        yield Objection(
+            "bad-user-data",
+            words("The user data begins with neither `#cloud-config` nor `#!`."),
+            words("Begin it with one of them."),
+        )
+    yield from _address_slips(intent)
     if intent.host:
         try:
             snapshot.host(intent.host)
         except UnknownNameError as error:
-            yield cards.unknown("unknown-host", error)
+            yield Objection("unknown-host", error.text, error.advice)
+
+
+def _address_slips(intent: NewVms) -> Iterator[Objection]:
+    if intent.address and not _addresses(intent):
+        text = (
+            words(
+                "“{address}” is not an IP address with a network that holds {count} addresses "
+                "from it on.",
+                address=intent.address,
+                count=intent.count,
+            )
+            if intent.count > 1
+            else words("“{address}” is not an IP address with its network.", address=intent.address)
+        )
+        yield Objection("bad-address", text, words("Use for example `10.0.0.5/24`."))
+    if intent.gateway and not _is_address(intent.gateway):
+        yield Objection(
+            "bad-gateway",
+            words("“{address}” is not an IP address.", address=intent.gateway),
+            words("Use for example `10.0.0.1`."),
+        )
 
 
 def _image_name(settings: VmLifecycleSettings, intent: NewVms) -> str:
@@ -197,7 +301,7 @@ def _image_name(settings: VmLifecycleSettings, intent: NewVms) -> str:
 
 
 def image(settings: VmLifecycleSettings, intent: NewVms) -> Image | None:
-    """The image of the catalogue that is asked for; None when there is none of that name."""
+    """The image that is asked for; None when the configuration has none of that name."""
     return settings.images.get(_image_name(settings, intent))
 
 
@@ -211,9 +315,9 @@ def _recipe(
     )
     against = []
     if found is None:
-        against.append(cards.no_image(chosen, settings.images))
+        against.append(_no_image(chosen, sorted(settings.images)))
     if intent.size and size is None:
-        against.append(cards.no_named_size(intent.size, settings.sizes))
+        against.append(_no_size(intent.size, sorted(settings.sizes)))
     if found is None or against:
         return tuple(against)
     recipe = Recipe(
@@ -226,14 +330,68 @@ def _recipe(
         _tags(intent, chosen, snapshot),
     )
     if recipe.memory < found.least_memory:
-        against.append(cards.too_little("memory", recipe.memory, found.least_memory, chosen))
+        against.append(
+            Objection(
+                "too-little-memory",
+                words(
+                    "{asked} of memory is too little for {image}, which needs {least}.",
+                    asked=Size(recipe.memory),
+                    image=chosen,
+                    least=Size(found.least_memory),
+                ),
+                words("Use {option} or more.", option=_at_least("--memory", found.least_memory)),
+            )
+        )
     if recipe.disk < found.least_disk:
-        against.append(cards.too_little("disk", recipe.disk, found.least_disk, chosen))
+        against.append(_too_little_disk(recipe.disk, found.least_disk, chosen))
     return tuple(against) or recipe
 
 
+def _no_image(name: str, known: Sequence[str]) -> Objection:
+    if not known:
+        return Objection(
+            "no-image",
+            words("No images are configured."),
+            words("Add some to `[plugins.vm_lifecycle.images]`."),
+        )
+    there = words("The configured images are: {images}.", images=known)
+    if not name:
+        use = words("Name one with `--image`.")
+        return Objection("no-image", joined((words("Which image?"), there)), use)
+    return Objection(
+        "no-image",
+        joined((words("There is no image “{image}”.", image=name), there)),
+        nearest(name, known, words("Name one with `--image`.")),
+    )
+
+
+def _no_size(name: str, known: Sequence[str]) -> Objection:
+    text: Message = words("There is no size “{size}”.", size=name)
+    if known:
+        text = joined((text, words("The configured sizes are: {sizes}.", sizes=known)))
+    remedy = words("Use `--cpus`, `--memory` and `--disk`.")
+    return Objection("no-size", text, nearest(name, known, remedy))
+
+
+def _too_little_disk(asked: int, least: int, image: str) -> Objection:
+    return Objection(
+        "too-little-disk",
+        words(
+            "A disk of {asked} is too small for {image}, which needs {least}.",
+            asked=Size(asked),
+            image=image,
+            least=Size(least),
+        ),
+        words("Use {option} or more.", option=_at_least("--disk", least)),
+    )
+
+
+def _at_least(option: str, least: int) -> Code:
+    return Code(f"{option} {-(-least // (1 << 20))}M")
+
+
 def _tags(intent: NewVms, image: str, snapshot: Snapshot) -> tuple[tuple[str, str], ...]:
-    """What was asked for; the image; of several the group that spreads them."""
+    """The tags of the request, the image, and for several VMs the group that spreads them."""
     apart = {APART: intent.name} if intent.count > 1 else {}
     return with_end({"image": image, **apart, **dict(intent.tags)}.items(), snapshot)
 
@@ -245,12 +403,12 @@ def _draft(name: str, recipe: Recipe, snapshot: Snapshot) -> Vm:
 def _vm(  # noqa: PLR0917 - what a placement rule looks at
     identity: str, name: str, host: str, vcpus: int, memory: int, tags: tuple[tuple[str, str], ...]
 ) -> Vm:
-    """A guest that does not exist yet, for the rules; it is off, so nobody asks whether it can move."""
+    """A new VM for the rules; off, so that no rule asks whether it can be migrated."""
     tagged = MappingProxyType(dict(tags))
     return Vm(identity, name, host, VmState.SHUT_OFF, vcpus, memory, memory_max=memory, tags=tagged)
 
 
-def _place(  # noqa: PLR0917 - one guest among hosts and rules
+def _place(  # noqa: PLR0917 - one VM among hosts and rules
     settings: VmLifecycleSettings,
     intent: NewVms,
     recipe: Recipe,
@@ -258,7 +416,7 @@ def _place(  # noqa: PLR0917 - one guest among hosts and rules
     snapshot: Snapshot,
     rules: tuple[Rule, ...],
 ) -> Placed | tuple[Objection, ...]:
-    """The best host that may take it, or why none may and what would fit."""
+    """The best host that may take a VM, or why none may and what would fit."""
     hosts = [intent.host] if intent.host else sorted(host.name for host in snapshot.hosts)
     objections = {
         name: (
@@ -274,18 +432,39 @@ def _place(  # noqa: PLR0917 - one guest among hosts and rules
         key=lambda name: (_members(vm, name, snapshot), placement.preference(snapshot, vm, name)),
     )
     if not legal:
-        return (*_nowhere(recipe, objections, snapshot), cards.would_fit(_most(settings, snapshot)))
+        return (*_nowhere(recipe, objections, snapshot), _would_fit(_most(settings, snapshot)))
     best = replace(vm, host=legal[0])
     out = [objections[name][0] for name in hosts if objections[name]]
-    reasons = [cards.asked_host(best) if intent.host else _why(best, legal, snapshot)]
-    reasons += [cards.ruled_out(each) for each in out[:_NAMED_HOSTS]]
+    reasons = [_asked(best) if intent.host else _why(best, legal, snapshot)]
+    reasons += [Reason(f"not-{each.code}", each.text) for each in out[:_NAMED_HOSTS]]
     return Placed(best, tuple(reasons))
+
+
+def _asked(vm: Vm) -> Reason:
+    return Reason(
+        "asked", words("{vm}: {host}, as requested; it is possible.", vm=vm.name, host=vm.host)
+    )
+
+
+def _would_fit(most: Mapping[str, tuple[int, int]]) -> Objection:
+    """How much memory and disk is free, first where most is."""
+    best = sorted(most.items(), key=lambda each: each[1], reverse=True)
+    if not best:
+        return Objection("would-fit", words("No host can be used."))
+    free = tuple(
+        words("{host} {memory} and {disk}", host=host, memory=Size(memory), disk=Size(disk))
+        for host, (memory, disk) in best
+    )
+    return Objection(
+        "would-fit",
+        words("Free memory and disk for a VM: {hosts}.", hosts=Names(free, most=_MOST_FREE)),
+    )
 
 
 def _nowhere(
     recipe: Recipe, objections: Mapping[str, tuple[Objection, ...]], snapshot: Snapshot
 ) -> Iterator[Objection]:
-    """What stands against every host: what is the same everywhere once, then the first hosts' own."""
+    """Yield the objections: once what is the same everywhere, then those of the first hosts."""
     up = [snapshot.host(name) for name in objections if snapshot.host(name).up]
     everywhere: set[str] = set()
     if len(up) > 1:
@@ -293,9 +472,19 @@ def _nowhere(
             *({each.code for each in objections[host.name]} for host in up)
         )
     if "network" in everywhere:
-        yield cards.no_network_anywhere(recipe.network, up)
+        yield _no_network_anywhere(recipe.network, up)
     if "no-base" in everywhere:
-        yield cards.no_base_anywhere(recipe.image.base)
+        pool, _, name = recipe.image.base.partition("/")
+        yield Objection(
+            "no-base",
+            words("No reachable host has the image {base}.", base=recipe.image.base),
+            words(
+                "Put {name} into the pool {pool} of a host, then {command}.",
+                name=name,
+                pool=pool,
+                command=texts.shell("virsh pool-refresh {}", pool),
+            ),
+        )
     said = everywhere & {"network", "no-base"}
     own = {
         name: [each for each in found if each.code not in said]
@@ -304,21 +493,69 @@ def _nowhere(
     named = [name for name in own if own[name]]
     yield from dict.fromkeys(each for name in named[:_NAMED_HOSTS] for each in own[name])
     if len(named) > _NAMED_HOSTS:
-        yield cards.more_hosts(len(named) - _NAMED_HOSTS)
+        yield Objection(
+            "more-hosts",
+            nwords(
+                "{n} more host cannot take it either.",
+                "{n} more hosts cannot take it either.",
+                n=len(named) - _NAMED_HOSTS,
+            ),
+        )
+
+
+def _no_network_anywhere(network: str, hosts: Iterable[Host]) -> Objection:
+    there = sorted({name for host in hosts for name in host.networks | host.bridges})
+    text: Message = words("No host has a network or bridge “{network}”.", network=network)
+    if not there:
+        return Objection("network", text, words("Define one on a host."))
+    use = words("Use {option}.", option=texts.chat("--network={}", there[0]))
+    return Objection(
+        "network",
+        joined((text, words("There are: {networks}.", networks=there))),
+        nearest(network, there, use),
+    )
 
 
 def _why(vm: Vm, legal: Sequence[str], snapshot: Snapshot) -> Reason:
+    """Why this host, and what of its anti-affinity group is there already."""
+    members = _members(vm, vm.host, snapshot)
     full = placement.fullness(snapshot, snapshot.host(vm.host), vm.memory)
-    return cards.chosen(vm, full, len(legal), _members(vm, vm.host, snapshot))
+    args: dict[str, Value] = {"vm": vm.name, "host": vm.host, "full": Percent(full)}
+    if len(legal) == 1:
+        text: Message = words(
+            "{vm}: {host}, the only possible host ({full} of memory used afterwards).", **args
+        )
+    elif vm.tags.get(APART):
+        text = words(
+            "{vm}: {host}, of {count} possible hosts the one with the fewest VMs of its group, and "
+            "then the least full ({full} of memory used afterwards).",
+            **args,
+            count=len(legal),
+        )
+    else:
+        text = words(
+            "{vm}: {host}, of {count} possible hosts the least full "
+            "({full} of memory used afterwards).",
+            **args,
+            count=len(legal),
+        )
+    if not members:
+        return Reason("chosen", text)
+    also = nwords(
+        "{n} VM of its group is there already.",
+        "{n} VMs of its group are there already.",
+        n=members,
+    )
+    return Reason("chosen", joined((text, also)))
 
 
 def _members(vm: Vm, host: str, snapshot: Snapshot) -> int:
-    """How many of its anti-affinity group the host has."""
+    """How many VMs of its anti-affinity group the host has."""
     group = vm.tags.get(APART)
     return sum(1 for each in snapshot.on(host) if group and each.tags.get(APART) == group)
 
 
-def _against(  # noqa: PLR0917 - one guest on one host
+def _against(  # noqa: PLR0917 - one VM on one host
     settings: VmLifecycleSettings,
     network: str,
     disk: int,
@@ -333,50 +570,144 @@ def _against(  # noqa: PLR0917 - one guest on one host
     if not host.up:
         return tuple(found)
     if vm.vcpus > host.cpus:
-        found.append(cards.too_many_cpus(vm, host))
+        found.append(too_many_cpus(vm, host))
     if not network_kind(host, network):
-        found.append(cards.no_network(network, host))
-    return (*found, *_bound(vm, snapshot), *pool_objections(settings.pool, disk, host))
+        found.append(no_network(network, host))
+    return (*found, *_tag_objections(vm, snapshot), *pool_objections(settings.pool, disk, host))
 
 
-def _bound(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
-    """What its own tags say against a host.
+def too_many_cpus(vm: Vm, host: Host) -> Objection:
+    """The objection to more vCPUs than the host has CPUs."""
+    return Objection(
+        "cpus",
+        nwords(
+            "{host} has {n} CPU, {vm} would have {vcpus} vCPUs.",
+            "{host} has {n} CPUs, {vm} would have {vcpus} vCPUs.",
+            n=host.cpus,
+            host=host.name,
+            vm=vm.name,
+            vcpus=vm.vcpus,
+        ),
+        words("Use fewer with `--cpus`."),
+    )
 
-    Spreading (``apart``) is a wish; there may be fewer hosts than guests.
+
+def no_network(network: str, host: Host) -> Objection:
+    """The objection to a network that the host does not have."""
+    there = sorted(host.networks | host.bridges)
+    text: Message = words(
+        "{host} has no network or bridge “{network}”.", host=host.name, network=network
+    )
+    if not there:
+        return Objection("network", text, words("Define one on {host}.", host=host.name))
+    use = words("Use {option}.", option=texts.chat("--network={}", there[0]))
+    return Objection(
+        "network",
+        joined((text, words("It has: {devices}.", devices=there))),
+        nearest(network, there, use),
+    )
+
+
+def _tag_objections(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
+    """Yield what a VM's own tags say against a host.
+
+    Spreading (``apart``) is only preferred: there may be fewer hosts than VMs.
     """
     pinned = {name.strip() for name in vm.tags.get(PIN, "").replace("+", ",").split(",")} - {""}
-    # Other words pin a guest to where it is, wherever that will be
+    # Any other value pins a VM to the host where it is
     known = {host.name for host in snapshot.hosts}
     if pinned and pinned <= known and vm.host not in pinned:
-        yield cards.pinned_elsewhere(vm, pinned)
+        yield Objection(
+            "pinned",
+            words(
+                "{vm} is pinned to {hosts}, not to {host}.",
+                vm=vm.name,
+                hosts=Names(tuple(sorted(pinned)), Join.OR),
+                host=vm.host,
+            ),
+            words("Leave out the tag `pin`."),
+        )
     group = vm.tags.get(TOGETHER)
     homes = {each.host for each in snapshot.vms if group and each.tags.get(TOGETHER) == group}
     if homes and vm.host not in homes:
-        yield cards.together_elsewhere(vm, homes)
+        yield Objection(
+            "together",
+            words(
+                "The group {group} of {vm} is on {hosts}.",
+                group=group or "",
+                vm=vm.name,
+                hosts=sorted(homes),
+            ),
+            words("Leave out the tag `together`."),
+        )
 
 
 def pool_objections(wanted: str, disk: int, host: Host) -> Iterator[Objection]:
-    """What keeps ``disk`` bytes from being made in a pool of a host."""
+    """Yield objections to a new disk of ``disk`` bytes in a pool of a host."""
     pool = next((each for each in host.pools if each.name == wanted), None)
-    if pool is None or not pool.active:
-        yield cards.no_pool(wanted, host, inactive=pool is not None)
+    args = {"pool": wanted, "host": host.name}
+    if pool is None:
+        yield Objection(
+            "pool",
+            words("Pool {pool} does not exist on {host}.", **args),
+            words("Define it on {host}, with `virsh pool-define`.", host=host.name),
+        )
+    elif not pool.active:
+        yield Objection(
+            "pool",
+            words("Pool {pool} is not active on {host}.", **args),
+            words(
+                "Start it on {host}: {command}.",
+                host=host.name,
+                command=texts.shell("virsh pool-start {}", wanted),
+            ),
+        )
     elif disk > pool.free:
-        yield cards.no_space(disk, pool, host)
+        yield Objection(
+            "disk-space",
+            words(
+                "Pool {pool} of {host} has {free} free, the disk needs {disk}.",
+                **args,
+                free=Size(pool.free),
+                disk=Size(disk),
+            ),
+            words("Use a smaller disk, or free space there."),
+        )
 
 
 def _base_objections(
     base: str, sizes: Mapping[str, int], disk: int, host: Host
 ) -> Iterator[Objection]:
-    """What keeps a disk from being made of the image there; hosts that were not asked are given the benefit."""
+    """Yield objections to a disk made from the image there; a host that was not asked has none."""
     there = sizes.get(host.name)
     if there == 0:
-        yield cards.no_base(base, host, [name for name, found in sizes.items() if found])
+        yield _no_base(base, host, [name for name, found in sizes.items() if found])
     elif there is not None and there > disk:
-        yield cards.too_little("disk", disk, there, base)
+        yield _too_little_disk(disk, there, base)
+
+
+def _no_base(base: str, host: Host, others: Sequence[str]) -> Objection:
+    text = words("{host} does not have the image {base}.", host=host.name, base=base)
+    if others:
+        remedy = words(
+            "Use a host that has it ({option}): {hosts}; or copy it to {host}.",
+            option=texts.chat("--host={}", others[0]),
+            hosts=Names(tuple(others), Join.OR),
+            host=host.name,
+        )
+    else:
+        pool, _, name = base.partition("/")
+        remedy = words(
+            "No reachable host has it: put {name} into the pool {pool} there, then {command}.",
+            name=name,
+            pool=pool,
+            command=texts.shell("virsh pool-refresh {}", pool),
+        )
+    return Objection("no-base", text, remedy)
 
 
 def _most(settings: VmLifecycleSettings, snapshot: Snapshot) -> dict[str, tuple[int, int]]:
-    """Bytes of memory and disk that each host that could be used has left."""
+    """Free bytes of memory and disk of each host that can be used."""
     found = {}
     for host in snapshot.hosts:
         pool = next(
@@ -401,18 +732,30 @@ def _plan(
     vms = [each.vm for each in placed]
     unseen = [host for host in snapshot.hosts if not host.up and host.seen_at is None]
     return Plan(
-        title=cards.create_title([vm.name for vm in vms], vms[0].host if len(vms) == 1 else ""),
+        title=_title(vms),
         steps=steps if len(steps) == 1 else (CreateVms(steps),),
         risk=Risk.MEDIUM,
         blast=Blast(
-            tuple(vm.name for vm in vms), tuple(dict.fromkeys(vm.host for vm in vms)),
+            tuple(vm.name for vm in vms),
+            tuple(dict.fromkeys(vm.host for vm in vms)),
             storage=sum(step.capacity for step in steps),
         ),
         reasons=tuple(dict.fromkeys(reason for each in placed for reason in each.reasons)),
-        warnings=tuple(cards.never_seen(host) for host in unseen),
+        warnings=tuple(_never_seen(host) for host in unseen),
         bars=placement.bars(snapshot, [(replace(vm, host=""), vm.host) for vm in vms]),
         tags=tuple(f"{key}={value}" for key, value in recipe.tags),
-    )  # fmt: skip
+    )
+
+
+def _never_seen(host: Host) -> Reason:
+    return Reason(
+        "never-seen",
+        words(
+            "{host} has not answered since the bot started: it is not known whether it has a VM "
+            "of this name.",
+            host=host.name,
+        ),
+    )
 
 
 def _step(  # noqa: PLR0917 - everything a step holds comes from these
@@ -432,21 +775,39 @@ def _step(  # noqa: PLR0917 - everything a step holds comes from these
     )
     user_data, vendor_data = cloud_init.files(who, intent.user_data)
     return CreateVm(
-        uuid=vm.uuid, name=vm.name, host=vm.host, vcpus=vm.vcpus, memory=vm.memory,
+        uuid=vm.uuid,
+        name=vm.name,
+        host=vm.host,
+        vcpus=vm.vcpus,
         vcpus_max=max(vm.vcpus, min(2 * vm.vcpus, host.cpus)),
-        disk=f"{settings.pool}/{stem}.qcow2", capacity=recipe.disk, base=image.base, full_copy=image.clone == "copy",
-        seed=f"{settings.pool}/{stem}-seed.{_SEEDS[settings.seed_as]}", seed_as=settings.seed_as,
-        meta_data=cloud_init.meta_data(who), user_data=user_data, vendor_data=vendor_data,
+        memory=vm.memory,
+        disk=f"{settings.pool}/{stem}.qcow2",
+        capacity=recipe.disk,
+        base=image.base,
+        full_copy=image.clone == "copy",
+        seed=f"{settings.pool}/{stem}-seed.{_SEEDS[settings.seed_as]}",
+        seed_as=settings.seed_as,
+        meta_data=cloud_init.meta_data(who),
+        user_data=user_data,
+        vendor_data=vendor_data,
         network_config=cloud_init.network_config(who),
-        network_kind=network_kind(host, recipe.network), network=recipe.network, mac=mac, machine=image.machine,
-        arch=image.arch, accelerator=settings.accelerator, kernel=image.kernel, initrd=image.initrd,
-        cmdline=image.cmdline, os_id=image.os,
-        tags=tuple(sorted((*recipe.tags, *((("address", address),) if address else ())))), start=intent.start,
-    )  # fmt: skip
+        network_kind=network_kind(host, recipe.network),
+        network=recipe.network,
+        mac=mac,
+        machine=image.machine,
+        arch=image.arch,
+        accelerator=settings.accelerator,
+        kernel=image.kernel,
+        initrd=image.initrd,
+        cmdline=image.cmdline,
+        os_id=image.os,
+        tags=tuple(sorted((*recipe.tags, *((("address", address),) if address else ())))),
+        start=intent.start,
+    )
 
 
 def _addresses(intent: NewVms) -> tuple[str, ...]:
-    """One address for each guest, counted up from the first; none when they make no sense."""
+    """One address for each VM, counted up from the first; none when the network has too few."""
     try:
         first = ipaddress.ip_interface(intent.address)
         found = [first.ip + number for number in range(intent.count)]

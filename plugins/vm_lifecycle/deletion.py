@@ -1,4 +1,4 @@
-"""Pure: planning the end of VMs: a mark that can be taken back, and a purge that cannot."""
+"""Pure: plans to delete VMs: a mark that can be removed, and a purge that cannot be undone."""
 
 from __future__ import annotations
 
@@ -6,20 +6,33 @@ from collections.abc import Iterator
 
 from bot.domain.backing import Fate
 from bot.domain.cluster import Vm
+from bot.domain.message import Names, words
 from bot.domain.plan import Objection
-from plugins.vm_lifecycle import cards
+from plugins.vm_lifecycle import texts
 from plugins.vm_lifecycle.intents import Deletion, VmVerb
-from plugins.vm_lifecycle.planner import DELETED, DISKS, Case, Planned, elsewhere, reached, settled
+from plugins.vm_lifecycle.planner import (
+    DELETED,
+    DISKS,
+    Case,
+    Planned,
+    elsewhere,
+    idle,
+    must_be_off,
+    reached,
+    settled,
+    transient,
+)
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
 from plugins.vm_lifecycle.steps import DeleteVm, PurgeVm, UndeleteVm
 
 
 def delete(intent: Deletion, case: Case) -> Planned:
-    """A mark that is taken away again or ends in a purge; with ``--now`` the purge at once."""
+    """Mark a VM as deleted; with ``--now`` purge it at once."""
     vm, snapshot = case.vm, case.snapshot
     against = [*settled(vm, snapshot), *elsewhere(vm, snapshot)]
-    against += [cards.must_be_off(vm, "deleted")] if vm.state.active else []
-    against += [] if vm.persistent else [cards.transient(vm)]
+    if vm.state.active:
+        against.append(must_be_off(vm, words("Only a powered-off VM can be deleted.")))
+    against += [] if vm.persistent else [transient(vm)]
     against += [] if against else _needed(intent, vm, remove=intent.remove_disks)
     if against:
         return (), tuple(against)
@@ -31,11 +44,11 @@ def delete(intent: Deletion, case: Case) -> Planned:
     return (mark, _purge(case.settings, intent, vm, remove=intent.remove_disks)), ()
 
 
-def undelete(intent: VmVerb, case: Case) -> Planned:  # noqa: ARG001 - the shape of Work
-    """The mark taken away."""
+def undelete(_intent: VmVerb, case: Case) -> Planned:
+    """Remove the mark."""
     vm, snapshot = case.vm, case.snapshot
     if DELETED not in vm.tags:
-        return (), ()
+        return idle(words("{vm} is not deleted.", vm=vm.name))
     return (UndeleteVm(vm.uuid, vm.name, vm.host),), (
         *reached(vm, snapshot),
         *elsewhere(vm, snapshot),
@@ -43,31 +56,69 @@ def undelete(intent: VmVerb, case: Case) -> Planned:  # noqa: ARG001 - the shape
 
 
 def purge(intent: VmVerb, case: Case) -> Planned:
-    """The end of a deleted VM."""
+    """Purge a deleted VM."""
     vm, snapshot = case.vm, case.snapshot
     if DELETED not in vm.tags:
-        return (), (cards.not_deleted(vm),)
+        return (), (
+            Objection(
+                "not-deleted",
+                words("{vm} is not deleted.", vm=vm.name),
+                words("Delete it first: {command}.", command=texts.chat("vm delete {}", vm.name)),
+            ),
+        )
     remove = vm.tags.get(DISKS) == "remove"
     against = [*reached(vm, snapshot), *elsewhere(vm, snapshot)]
-    against += [cards.must_be_off(vm, "purged")] if vm.state.active else []
+    if vm.state.active:
+        against.append(must_be_off(vm, words("Only a powered-off VM can be purged.")))
     against += [] if against else _needed(intent, vm, remove=remove)
     return (_purge(case.settings, intent, vm, remove=remove),), tuple(against)
 
 
 def of(intent: Deletion | VmVerb, vm: Vm) -> tuple[Fate, ...]:
-    """The fates of one VM's images."""
+    """What becomes of one VM's images."""
     return tuple(each for each in intent.fates if each.vm == vm.uuid)
 
 
 def _needed(intent: Deletion | VmVerb, vm: Vm, *, remove: bool) -> Iterator[Objection]:
-    """What others need of the disks that would be removed; what could not be looked at counts as needed."""
+    """Yield the disks to remove that others need; what could not be read counts as needed."""
     if not remove:
         return
     if vm.uuid not in intent.looked:
-        yield cards.storage_not_read(vm)
+        yield Objection(
+            "storage-unknown",
+            words(
+                "The storage of {host} could not be read, so it is not known who else uses the "
+                "disks of {vm}.",
+                host=vm.host,
+                vm=vm.name,
+            ),
+            words(
+                "Try again, or keep its disks: {command}.",
+                command=texts.chat("vm delete {} --keep-disks", vm.name),
+            ),
+        )
     for each in of(intent, vm):
         if each.holders and not each.stays and not each.seed:
-            yield cards.disk_needed(vm, each)
+            yield _disk_needed(vm, each)
+
+
+def _disk_needed(vm: Vm, fate: Fate) -> Objection:
+    args = {
+        "undelete": texts.chat("vm undelete {}", vm.name),
+        "delete": texts.chat("vm delete {} --keep-disks", vm.name),
+    }
+    return Objection(
+        "disk-needed",
+        words(
+            "{disk} of {vm} is in use by {users}.",
+            disk=fate.place,
+            vm=vm.name,
+            users=Names(fate.holders, most=texts.MOST_NAMED),
+        ),
+        words("Delete those first, or keep its disks: {undelete}, then {delete}.", **args)
+        if DELETED in vm.tags
+        else words("Delete those first, or keep its disks: {delete}.", delete=args["delete"]),
+    )
 
 
 def _purge(

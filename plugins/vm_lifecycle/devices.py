@@ -1,18 +1,21 @@
-"""Pure: planning snapshots, disks, network cards and media of guests."""
+"""Pure: plans for snapshots, disks, NICs and media of VMs."""
 
 from __future__ import annotations
 
 import re
 import string
 from collections.abc import Iterator
+from dataclasses import replace
 
-from bot.domain.cluster import Host, Snapshot, Vm, VmDetail, VmSnapshot, VmState
+from bot.domain.cluster import Disk, Host, Snapshot, Vm, VmDetail, VmSnapshot, VmState
+from bot.domain.message import Join, Names, Size, words
 from bot.domain.plan import Objection
-from bot.domain.words import names_for
-from plugins.vm_lifecycle import cards, creation
+from bot.domain.suggest import nearest
+from bot.domain.words import names_for, version_text
+from plugins.vm_lifecycle import creation, texts
 from plugins.vm_lifecycle.intents import DiskWish, Ejection, NicWish, SnapshotWish
 from plugins.vm_lifecycle.places import own_disk, volume_on
-from plugins.vm_lifecycle.planner import Case, Planned, changeable, elsewhere, settled
+from plugins.vm_lifecycle.planner import Case, Planned, asleep, changeable, elsewhere, idle, settled
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
 from plugins.vm_lifecycle.steps import (
     AddDisk,
@@ -26,25 +29,27 @@ from plugins.vm_lifecycle.steps import (
 
 _SNAPSHOT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _NUMBER = re.compile(r"\d+")
-"""QEMU takes such a name for the number of a snapshot first, which may be another one's."""
+"""QEMU reads such a name as a snapshot's number first, which may be another one's."""
 _NOT_IN_A_FILE_NAME = re.compile(r"[^A-Za-z0-9._-]+")
-"""A VM of others may be called anything; QEMU's tools read ``:``, ``,`` and ``=`` in names as more than letters."""
+"""VMs made by others have any name; in QEMU's tools ``:``, ``,`` and ``=`` have a meaning."""
 REVERTS_EXTERNAL = 9_009_000
-"""The libvirt that goes back to external snapshots (release notes of 9.9)."""
+"""The first libvirt that reverts to external snapshots (release notes of 9.9)."""
 DELETES_EXTERNAL = 9_000_000
-"""The libvirt that removes external snapshots (release notes of 9.0)."""
+"""The first libvirt that deletes external snapshots (release notes of 9.0)."""
 GROWS_WITH_SNAPSHOTS = 5_001_000
-"""The QEMU that grows a qcow2 image with internal snapshots, of version 3 of the format (release notes of 5.1)."""
+"""The first QEMU that grows a qcow2 v3 image with internal snapshots (release notes of 5.1)."""
 UEFI_WHEN_OFF = 9_003_000
-"""The libvirt that takes snapshots of any VM with UEFI that is off; older ones only where they choose its firmware."""
+"""The first libvirt that takes snapshots of any powered-off VM with UEFI.
+
+Older ones do where they choose the firmware themselves."""
 PFLASH_IN_QCOW2 = 10_010_000
-"""The libvirt that takes snapshots with memory of VMs with UEFI whose NVRAM is qcow2, and goes back to them.
+"""The first libvirt that takes snapshots with memory of VMs with UEFI and qcow2 NVRAM, and reverts.
 
 Release notes of 10.9, which could take them, and of 10.10, which could go back as well."""
 
 
 def snapshot_wish(intent: SnapshotWish, case: Case) -> Planned:
-    """Take, go back, remove."""
+    """Take, revert to, or delete a snapshot."""
     vm, verb = case.vm, SnapshotVerb(intent.verb)
     if verb is SnapshotVerb.CREATE:
         step = SnapshotVm(vm.uuid, vm.name, vm.host, verb, intent.snapshot, intent.description)
@@ -56,29 +61,84 @@ def snapshot_wish(intent: SnapshotWish, case: Case) -> Planned:
 
 
 def _cannot_take(name: str, vm: Vm, host: Host) -> Iterator[Objection]:
-    """What stands against a new internal snapshot of this name."""
+    """Yield objections to a new internal snapshot of this name."""
     if not _SNAPSHOT.fullmatch(name):
-        yield cards.bad_snapshot_name(name)
+        yield Objection(
+            "bad-name",
+            words("“{name}” is not a valid snapshot name.", name=name),
+            words(
+                "Use letters, digits, dots, hyphens and underscores; begin with a letter or digit; "
+                "at most 63 characters."
+            ),
+        )
     elif _NUMBER.fullmatch(name):
-        yield cards.number_for_a_name(name)
+        yield Objection(
+            "number",
+            words(
+                "“{name}” is not a valid snapshot name: QEMU also numbers snapshots and would "
+                "confuse the two.",
+                name=name,
+            ),
+            words("Use a name with a letter, for example “v{name}”.", name=name),
+        )
     elif name in {each.name for each in _snapshots_of(vm)}:
-        yield cards.snapshot_exists(vm, name)
+        yield Objection(
+            "snapshot-exists",
+            words("{vm} already has a snapshot “{name}”.", vm=vm.name, name=name),
+            words("Use another name."),
+        )
     formats = {
         disk.format
         for disk in (vm.detail.disks if vm.detail else ())
         if own_disk(disk) and not disk.readonly
     }
     if formats - {"qcow2"}:
-        yield cards.cannot_snapshot(vm, formats - {"qcow2"})
+        yield Objection(
+            "format",
+            words(
+                "{vm} has disks in formats without snapshots: {formats}.",
+                vm=vm.name,
+                formats=sorted(formats - {"qcow2"}),
+            ),
+            words("Convert them to qcow2."),
+        )
     if vm.state is VmState.SUSPENDED:
-        yield cards.asleep(vm)
+        yield asleep(vm)
     if vm.detail and vm.detail.pflash and host.up and not _takes_uefi(vm, vm.detail, host):
         off = host.libvirt_version >= UEFI_WHEN_OFF or not vm.detail.loader
-        yield cards.cannot_snapshot_uefi(vm, host, off=off)
+        yield _no_uefi_snapshot(vm, host, off=off)
+
+
+def _no_uefi_snapshot(vm: Vm, host: Host, *, off: bool) -> Objection:
+    """The NVRAM would not be part of the snapshot; ``off``: a powered-off VM can have one."""
+    args = {"vm": vm.name, "version": version_text(host.libvirt_version), "host": host.name}
+    if vm.state.active:
+        text = words(
+            "{vm} has UEFI firmware: libvirt {version} on {host} cannot take a snapshot of it "
+            "with its memory.",
+            **args,
+        )
+    else:
+        text = words(
+            "{vm} has UEFI firmware: libvirt {version} on {host} cannot take a snapshot of it.",
+            **args,
+        )
+    if off:
+        remedy = words(
+            "Take it while the VM is off: {command}.",
+            command=texts.chat("vm shutdown {}", vm.name),
+        )
+    else:
+        remedy = words(
+            "libvirt 9.3 and later can, while the VM is off. Or clone it while it is off, and keep "
+            "the clone: {command}.",
+            command=texts.chat("vm clone {} {}", vm.name, f"{vm.name}-copy"),
+        )
+    return Objection("uefi-snapshot", text, remedy)
 
 
 def _takes_uefi(vm: Vm, detail: VmDetail, host: Host) -> bool:
-    """Whether its libvirt takes an internal snapshot of a VM with UEFI: the NVRAM is part of one with memory."""
+    """Whether the libvirt takes an internal snapshot of a VM with UEFI, NVRAM included."""
     if not vm.state.active:
         return host.libvirt_version >= UEFI_WHEN_OFF or not detail.loader
     return detail.nvram_format == "qcow2" and host.libvirt_version >= PFLASH_IN_QCOW2
@@ -89,7 +149,7 @@ def _snapshots_of(vm: Vm) -> tuple[VmSnapshot, ...]:
 
 
 def _of_a_snapshot(intent: SnapshotWish, verb: SnapshotVerb, case: Case) -> Planned:
-    """Going back to, or removing, a snapshot that exists; its name is taken as it is."""
+    """Revert to, or delete, an existing snapshot; its name is taken as it is."""
     vm, snapshot = case.vm, case.snapshot
     reverts = verb is SnapshotVerb.REVERT
     against = (
@@ -107,9 +167,22 @@ def _of_a_snapshot(intent: SnapshotWish, verb: SnapshotVerb, case: Case) -> Plan
             else (_cannot_delete(there[name], vm, snapshot.host(vm.host)))
         )
     elif vm.detail and vm.detail.snapshot_list is not None:
-        against.append(cards.no_snapshot(vm, intent.snapshot, list(there)))
+        against.append(_no_snapshot(vm, intent.snapshot, list(there)))
     token = creation.identity(f"{vm.uuid} {name}", snapshot)[:8] if reverts else ""
     return (SnapshotVm(vm.uuid, vm.name, vm.host, verb, name, "", token),), tuple(against)
+
+
+def _no_snapshot(vm: Vm, name: str, known: list[str]) -> Objection:
+    if not known:
+        return Objection("no-snapshot", words("{vm} has no snapshots.", vm=vm.name))
+    see = words(
+        "{command} lists its snapshots.", command=texts.chat("vm snapshot list {}", vm.name)
+    )
+    return Objection(
+        "no-snapshot",
+        words("{vm} has no snapshot “{name}”.", vm=vm.name, name=name),
+        nearest(name, known, see),
+    )
 
 
 def _elsewhere_if_off(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
@@ -119,18 +192,62 @@ def _elsewhere_if_off(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
 
 def _cannot_revert(taken: VmSnapshot, vm: Vm, host: Host) -> Iterator[Objection]:
     if taken.external and host.up and host.libvirt_version < REVERTS_EXTERNAL:
-        yield cards.cannot_revert_external(vm, taken.name, host)
+        # Nothing needs to be deleted for it
+        yield Objection(
+            "external-snapshot",
+            words(
+                "“{name}” of {vm} is an external snapshot: libvirt {version} on {host} cannot "
+                "revert to it, 9.9 and later can.",
+                name=taken.name,
+                vm=vm.name,
+                version=version_text(host.libvirt_version),
+                host=host.name,
+            ),
+            words(
+                "Update libvirt on {host}. To revert by hand: {list} shows its disks, and "
+                "`qemu-img info --backing-chain` of each shows the files of that snapshot.",
+                host=host.name,
+                list=texts.shell("virsh domblklist {}", vm.name),
+            ),
+        )
     if taken.clashes:
-        yield cards.cannot_revert_number(vm, taken.name)
+        yield Objection(
+            "number",
+            words(
+                "The name of the snapshot “{name}” of {vm} is a number: QEMU would revert to "
+                "another snapshot with this number, or may do so.",
+                name=taken.name,
+                vm=vm.name,
+            ),
+            words(
+                "While {vm} is off, on {host}, for each of its disks: `qemu-img snapshot -l DISK` "
+                "shows the ID beside the tag {name}. `qemu-img snapshot -a ID DISK` reverts to "
+                "it, if no other snapshot has that ID as its tag.",
+                vm=vm.name,
+                host=vm.host,
+                name=taken.name,
+            ),
+        )
 
 
 def _cannot_delete(taken: VmSnapshot, vm: Vm, host: Host) -> Iterator[Objection]:
     if taken.external and host.up and host.libvirt_version < DELETES_EXTERNAL:
-        yield cards.cannot_delete_external(vm, taken.name, host)
+        yield Objection(
+            "external-snapshot",
+            words(
+                "“{name}” of {vm} is an external snapshot: libvirt {version} on {host} cannot "
+                "delete it, 9.0 and later can.",
+                name=taken.name,
+                vm=vm.name,
+                version=version_text(host.libvirt_version),
+                host=host.name,
+            ),
+            words("Update libvirt on {host}.", host=host.name),
+        )
 
 
 def disk_wish(intent: DiskWish, case: Case) -> Planned:
-    """A new disk, or a larger one."""
+    """Add a disk, or grow one."""
     vm, snapshot = case.vm, case.snapshot
     host = snapshot.host(vm.host)
     against = [*changeable(vm, snapshot)]
@@ -146,12 +263,17 @@ def disk_wish(intent: DiskWish, case: Case) -> Planned:
     )
     target, volume = next(free, ("", ""))
     if not target:
-        return (), (*against, cards.no_free_target(vm))
+        full = Objection(
+            "no-target",
+            words("{vm} has no free target from vda to vdz.", vm=vm.name),
+            words("Remove a disk, or the volume of a former one."),
+        )
+        return (), (*against, full)
     return (AddDisk(vm.uuid, vm.name, vm.host, volume, target, intent.capacity),), tuple(against)
 
 
 def new_disks(settings: VmLifecycleSettings, vm: Vm) -> Iterator[tuple[str, str]]:
-    """Targets that a VM has free, each with the volume that a new disk there would be."""
+    """Yield the free targets of a VM, each with the volume that a new disk there would be."""
     taken = {disk.target for disk in (vm.detail.disks if vm.detail else ())}
     stem = _NOT_IN_A_FILE_NAME.sub("-", vm.name).strip("-.")[:63]
     for letter in string.ascii_lowercase:
@@ -167,11 +289,40 @@ def _grow(intent: DiskWish, vm: Vm, host: Host, against: list[Objection]) -> Pla
     }
     disk = disks.get(intent.target)
     if disk is None:
-        against.append(cards.no_disk(vm, intent.target, disks))
+        against.append(_no_device("no-disk", vm, intent.target, list(disks)))
     elif disk.capacity is not None and intent.capacity <= disk.capacity:
-        against.append(cards.cannot_shrink(vm, intent.target, disk.capacity))
+        against.append(
+            Objection(
+                "shrink",
+                words(
+                    "{target} of {vm} already has {size}; a disk can only grow.",
+                    target=intent.target,
+                    vm=vm.name,
+                    size=Size(disk.capacity),
+                ),
+                words("Use a larger size."),
+            )
+        )
     elif host.up and not vm.state.active and not volume_on(disk.source, host):
-        against.append(cards.cannot_grow_off(vm, disk))
+        # Only a pool, or the running QEMU, can do it
+        against.append(
+            Objection(
+                "no-pool",
+                words(
+                    "{target} of {vm} ({source}) is in no storage pool of {host}, and the VM is "
+                    "off.",
+                    target=disk.target,
+                    vm=vm.name,
+                    source=disk.source,
+                    host=vm.host,
+                ),
+                words(
+                    "Start the VM with {command} and ask again; or define a pool for that "
+                    "directory.",
+                    command=texts.chat("vm start {}", vm.name),
+                ),
+            )
+        )
     elif host.up and (place := volume_on(disk.source, host)):
         more = intent.capacity - (disk.capacity or 0)
         against += creation.pool_objections(place.partition("/")[0], more, host)
@@ -182,22 +333,68 @@ def _grow(intent: DiskWish, vm: Vm, host: Host, against: list[Objection]) -> Pla
         and any(not each.external for each in _snapshots_of(vm))
     ):
         old = disk.compat == "0.10" or host.hypervisor_version < GROWS_WITH_SNAPSHOTS
-        against += [cards.cannot_grow_with_snapshots(vm, disk, host)] if old else []
+        against += [_cannot_grow(vm, disk, host)] if old else []
     return (GrowDisk(vm.uuid, vm.name, vm.host, intent.target, intent.capacity),), tuple(against)
 
 
+def _cannot_grow(vm: Vm, disk: Disk, host: Host) -> Objection:
+    """QEMU refuses to grow a disk that has snapshots."""
+    args = {"target": disk.target, "vm": vm.name, "host": host.name}
+    if disk.compat == "0.10":
+        return Objection(
+            "snapshots",
+            words(
+                "{target} of {vm} has snapshots and is a qcow2 file of the old version 2: "
+                "QEMU cannot grow it.",
+                target=disk.target,
+                vm=vm.name,
+            ),
+            words(
+                "While {vm} is off, on {host}: {command}.",
+                vm=vm.name,
+                host=host.name,
+                command=texts.shell("qemu-img amend -f qcow2 -o compat=1.1 {}", disk.source),
+            ),
+        )
+    return Objection(
+        "snapshots",
+        words(
+            "{target} of {vm} has snapshots: QEMU {version} on {host} cannot grow it, "
+            "5.1 and later can.",
+            **args,
+            version=version_text(host.hypervisor_version),
+        ),
+        words("Update QEMU on {host}, and restart the VM with it.", host=host.name),
+    )
+
+
+_NO_DEVICE = {
+    "no-disk": words("{vm} has no disk “{device}”."),
+    "no-card": words("{vm} has no NIC “{device}”."),
+    "no-drive": words("{vm} has no drive “{device}”."),
+}
+
+
+def _no_device(code: str, vm: Vm, device: str, known: list[str]) -> Objection:
+    text = replace(_NO_DEVICE[code], args={"vm": vm.name, "device": device})
+    if not known:
+        return Objection(code, text)
+    return Objection(code, text, words("It has: {devices}.", devices=known))
+
+
 def nic_wish(intent: NicWish, case: Case) -> Planned:
-    """A card more or less."""
+    """Add or remove a NIC."""
     vm, snapshot = case.vm, case.snapshot
     against, host = [*changeable(vm, snapshot)], snapshot.host(vm.host)
     macs = {nic.mac.lower() for nic in (vm.detail.nics if vm.detail else ())}
     if intent.verb == "remove":
-        # It could not let go of it
-        against += [cards.asleep(vm)] if vm.state is VmState.SUSPENDED else []
-        against += [] if intent.what.lower() in macs else [cards.no_card(vm, intent.what, macs)]
+        # Its system could not release it
+        against += [asleep(vm)] if vm.state is VmState.SUSPENDED else []
+        if intent.what.lower() not in macs:
+            against.append(_no_device("no-card", vm, intent.what, sorted(macs)))
         return (RemoveNic(vm.uuid, vm.name, vm.host, intent.what.lower()),), tuple(against)
     kind = creation.network_kind(host, intent.what)
-    against += [] if kind or not host.up else [cards.no_network(intent.what, host)]
+    against += [] if kind or not host.up else [creation.no_network(intent.what, host)]
     taken = {nic.mac.lower() for each in snapshot.vms if each.detail for nic in each.detail.nics}
     drawn = (
         creation.mac_of(creation.identity(f"{vm.uuid} card {n}", snapshot))
@@ -208,7 +405,7 @@ def nic_wish(intent: NicWish, case: Case) -> Planned:
 
 
 def eject(intent: Ejection, case: Case) -> Planned:
-    """An empty drive."""
+    """Eject the medium of a drive."""
     vm, snapshot = case.vm, case.snapshot
     drives = {
         disk.target: disk
@@ -217,9 +414,21 @@ def eject(intent: Ejection, case: Case) -> Planned:
     }
     full = [target for target, disk in drives.items() if disk.source]
     if intent.target and intent.target not in drives:
-        return (), (cards.no_drive(vm, intent.target, drives),)
+        return (), (_no_device("no-drive", vm, intent.target, list(drives)),)
+    if not drives:
+        return idle(words("{vm} has no removable drive.", vm=vm.name))
+    if not full or (intent.target and intent.target not in full):
+        return idle(
+            words("The drive {drive} of {vm} is empty.", drive=intent.target, vm=vm.name)
+            if intent.target
+            else words("The removable drives of {vm} are empty.", vm=vm.name)
+        )
     if not intent.target and len(full) > 1:
-        return (), (cards.which_drive(vm, full),)
-    targets = [intent.target] if intent.target in full else full if not intent.target else []
-    steps = tuple(EjectMedium(vm.uuid, vm.name, vm.host, target) for target in targets)
-    return steps, tuple(changeable(vm, snapshot)) if steps else ()
+        which = Objection(
+            "which-drive",
+            words("{vm} has media in {drives}.", vm=vm.name, drives=Names(tuple(full), Join.AND)),
+            words("Name one: {command}.", command=texts.chat("vm eject {} {}", vm.name, full[0])),
+        )
+        return (), (which,)
+    step = EjectMedium(vm.uuid, vm.name, vm.host, intent.target or full[0])
+    return (step,), tuple(changeable(vm, snapshot))

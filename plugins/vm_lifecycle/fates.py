@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bot.domain.backing import Backing, Fate, Image, ImageUse, Looked, plain
 from bot.domain.cluster import Host, Snapshot, Vm
-from plugins.vm_lifecycle import cards
+from bot.domain.message import Member, words
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
 
 
@@ -31,7 +31,7 @@ class Scene:
 
 
 def is_own_seed(uuid: str, place: str) -> bool:
-    """Whether Drover made this volume as the cloud-init seed of this VM: its name ends with the VM's own UUID.
+    """Whether Drover made this volume as the cloud-init seed of this VM.
 
     ``NAME-UUID8-seed.qcow2`` or ``.iso``, as every version of Drover has named them; the VM may
     have another name now.
@@ -83,7 +83,7 @@ def fates(vm: Vm, scene: Scene) -> tuple[Fate, ...]:
 
 
 def written_under(vm: Vm, scene: Scene) -> Iterator[Fate]:
-    """The disks of a VM that other VMs' images stand on: whatever it writes there destroys those."""
+    """Yield the disks of a VM that other VMs' images are based on: a write there destroys those."""
     for path in _paths(
         each for each in scene.backing.uses(vm.host, vm.uuid) if _is_own(each) and not each.snapshot
     ):
@@ -91,8 +91,8 @@ def written_under(vm: Vm, scene: Scene) -> Iterator[Fate]:
             yield Fate(vm.uuid, _shown(scene, vm.host, path), path, "beneath", names)
 
 
-def held(vm: tuple[str, str], places: Iterable[str], scene: Scene) -> dict[str, tuple[str, ...]]:
-    """Of volumes that are to be removed with a VM (host, UUID): those that others need, with who does."""
+def held(vm: tuple[str, str], places: Iterable[str], scene: Scene) -> dict[str, tuple[Member, ...]]:
+    """The volumes to remove with a VM (host, UUID) that others need, each with who does."""
     host, uuid = vm
     storage = scene.looked.storages.get(host)
     images = {each.place: each for each in storage.images if each.pool} if storage else {}
@@ -104,14 +104,18 @@ def held(vm: tuple[str, str], places: Iterable[str], scene: Scene) -> dict[str, 
 
 def holders(
     scene: Scene, host: str, uuid: str, image: Image, going: Iterable[str]
-) -> tuple[str, ...]:
-    """Who needs an image besides the VM, in words; what is not known counts as a need."""
-    found = [*scene.backing.holders(host, image.path, but=uuid, going=going)]
+) -> tuple[Member, ...]:
+    """Who needs an image besides the VM; what is not known counts as a need."""
+    found: list[Member] = [*scene.backing.holders(host, image.path, but=uuid, going=going)]
     found += _catalogue(scene, host, image)
     found += [text for each in scene.snapshot.hosts for text in _unheard(scene, each, host, image)]
     storage = scene.looked.storages.get(host)
-    found += [cards.not_known(text) for text in (storage.unknown if storage else ())]
-    found += [cards.writes(image.path)] if image.busy else []
+    found += [
+        words("perhaps others (not known: {what})", what=text)
+        for text in (storage.unknown if storage else ())
+    ]
+    if image.busy:  # although no running VM names it
+        found.append(words("something that writes to {path} now", path=image.path))
     return tuple(dict.fromkeys(found))
 
 
@@ -129,8 +133,8 @@ def _seed(vm: Vm, scene: Scene, path: str, going: list[str]) -> Fate:
     return Fate(vm.uuid, image.place, path, "needed" if needed else "", needed, seed=True)
 
 
-def _catalogue(scene: Scene, host: str, image: Image) -> Iterator[str]:
-    """The configured images that this one is, or that stand on it."""
+def _catalogue(scene: Scene, host: str, image: Image) -> Iterator[Member]:
+    """Yield the configured images that this one is, or that are based on it."""
     for name, wanted in scene.settings.images.items():
         files = {plain(each) for each in (wanted.kernel, wanted.initrd) if each}
         bases = [
@@ -141,11 +145,11 @@ def _catalogue(scene: Scene, host: str, image: Image) -> Iterator[str]:
         ]
         stands = any(scene.backing.stands_on(base, (host, image.path)) for base in bases)
         if stands or image.place == wanted.base or plain(image.path) in files:
-            yield cards.catalogue_image(name)
+            yield words("the configured image {image}", image=name)
 
 
-def _unheard(scene: Scene, other: Host, host: str, image: Image) -> Iterator[str]:
-    """What a host whose storage could not be looked at may need: its VMs as last seen, and all of a shared pool."""
+def _unheard(scene: Scene, other: Host, host: str, image: Image) -> Iterator[Member]:
+    """Yield what a host whose storage was not read may need: its VMs, and all of a shared pool."""
     if other.name in scene.looked.storages or other.name == host:
         return
     for vm in scene.snapshot.on(other.name):
@@ -153,10 +157,13 @@ def _unheard(scene: Scene, other: Host, host: str, image: Image) -> Iterator[str
             plain(disk.source) for disk in (vm.detail.disks if vm.detail else ()) if disk.source
         }
         if sources & {plain(image.path), image.place}:
-            yield cards.last_seen_with(vm)
+            yield words("{vm} on {host} (as last seen)", vm=vm.name, host=vm.host)
     pools = {pool.name: pool for pool in scene.snapshot.host(host).pools}
     if image.pool in pools and pools[image.pool].shared:
-        yield cards.perhaps_on(other, scene.looked.failed.get(other.name, ""))
+        if why := scene.looked.failed.get(other.name):
+            yield words("perhaps VMs of {host} (not known: {what})", host=other.name, what=why)
+        else:
+            yield words("perhaps VMs of {host}, which does not answer", host=other.name)
 
 
 def _is_own(use: ImageUse) -> bool:

@@ -1,47 +1,54 @@
-"""The dialog for ``vm create`` typed without arguments; its fields are named as the grammar's parameters."""
+"""The dialog for ``vm create`` typed without arguments; its fields have the grammar's names."""
 
 from __future__ import annotations
 
 from bot.domain.card import ChoiceField, Form, FormField, TextField
-from bot.domain.words import bytes_text, plural
-from plugins.vm_lifecycle import cards
-from plugins.vm_lifecycle.settings import Size, VmLifecycleSettings
+from bot.domain.message import Message, Size, nwords, words
+from plugins.vm_lifecycle import intents
+from plugins.vm_lifecycle.settings import Size as NamedSize
+from plugins.vm_lifecycle.settings import VmLifecycleSettings
 
 
 def create(settings: VmLifecycleSettings) -> Form:
-    """Name, image and size by pickers, the rest as far as people often need it."""
+    """Pickers for name, image and size, and the options that people often need."""
     images = tuple((name, name) for name in sorted(settings.images))
     sizes = tuple((name, _size(name, size)) for name, size in sorted(settings.sizes.items()))
-    fields: list[FormField] = [TextField("name", "Name", hint="Small letters, digits and hyphens.")]
-    fields += (
-        [ChoiceField("image", "Image", images, initial=settings.default_image)] if images else []
-    )
-    fields += [ChoiceField("size", "Size", sizes, required=False)] if sizes else []
+    hint = words("Lower case letters, digits and hyphens.")
+    fields: list[FormField] = [TextField("name", words("Name"), hint=hint)]
+    if images:
+        fields.append(ChoiceField("image", words("Image"), images, initial=settings.default_image))
+    if sizes:
+        fields.append(ChoiceField("size", words("Size"), sizes, required=False))
+    cpus = words("Default: that of the size, or {cpus}.", cpus=settings.default_cpus)
+    memory = words("Default: that of the size, or {size}.", size=Size(settings.default_memory))
+    disk = words("Default: that of the size, or {size}.", size=Size(settings.default_disk))
+    why = words("Shown to the approvers and in the audit trail.")
     fields += [
+        TextField("cpus", words("vCPUs"), required=False, hint=cpus),
+        TextField("memory", words("Memory"), required=False, hint=memory),
+        TextField("disk", words("Disk"), required=False, hint=disk),
+        TextField("network", words("Network"), required=False, initial=settings.network),
+        ChoiceField("host", words("Host"), source="hosts", required=False),
+        TextField("count", words("Number of VMs"), required=False, initial="1"),
+        TextField("tags", words("Tag"), required=False, hint=words("For example env=dev.")),
         TextField(
-            "cpus",
-            "vCPUs",
+            "user_data",
+            words("User data"),
             required=False,
-            hint=f"Otherwise the size's, or {settings.default_cpus}.",
+            long=True,
+            hint=intents.USER_DATA_HELP,
         ),
-        TextField(
-            "memory",
-            "Memory",
-            required=False,
-            hint=f"Otherwise {bytes_text(settings.default_memory)}.",
-        ),
-        TextField(
-            "disk", "Disk", required=False, hint=f"Otherwise {bytes_text(settings.default_disk)}."
-        ),
-        TextField("network", "Network", required=False, initial=settings.network),
-        ChoiceField("host", "Host", source="hosts", required=False),
-        TextField("count", "How many", required=False, initial="1"),
-        TextField("tags", "Tag", required=False, hint="For example env=dev."),
-        TextField("user_data", "User data", required=False, long=True, hint=cards.USER_DATA_HELP),
-        TextField("reason", "Why?", required=False, hint=cards.WHY_HINT),
+        TextField("reason", words("Reason"), required=False, hint=why),
     ]
-    return Form("", "New VM", "Plan it", tuple(fields))
+    return Form("", words("Create a VM"), words("Plan"), tuple(fields))
 
 
-def _size(name: str, size: Size) -> str:
-    return f"{name}: {plural(size.cpus, 'vCPU')}, {bytes_text(size.memory)}, disk {bytes_text(size.disk)}"
+def _size(name: str, size: NamedSize) -> Message:
+    return nwords(
+        "{size}: {n} vCPU, {memory}, disk {disk}",
+        "{size}: {n} vCPUs, {memory}, disk {disk}",
+        n=size.cpus,
+        size=name,
+        memory=Size(size.memory),
+        disk=Size(size.disk),
+    )

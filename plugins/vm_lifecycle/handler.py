@@ -1,4 +1,4 @@
-"""The only impure file: looks whether a step is done, and does it; what is half made when it fails is unmade."""
+"""The impure part: check whether a step is done, do it, and clean up after a failed one."""
 
 from __future__ import annotations
 
@@ -10,10 +10,18 @@ from typing import Any
 
 from bot.domain.backing import Looked, Storage
 from bot.domain.cluster import Sighting, Snapshot, VmState
-from bot.domain.errors import DroverError, HostUnreachableError, StepAsksError, StepCancelledError
-from bot.domain.operation import Ask
+from bot.domain.errors import (
+    DroverError,
+    HostUnreachableError,
+    Remedy,
+    StepAsksError,
+    StepCancelledError,
+)
+from bot.domain.message import Duration, Message, Names, Size, nwords, words
+from bot.domain.operation import Ask, Facts
 from bot.domain.plan import Objection
 from bot.domain.steps import Step
+from bot.domain.words import command
 from bot.plugin_api import Settled
 from bot.ports import (
     ClusterReader,
@@ -27,7 +35,7 @@ from bot.ports import (
     Volumes,
 )
 from bot.ports.guests import Found, GuestDisk, GuestNic
-from plugins.vm_lifecycle import creation, devices, fates, messages, planner, provisioning, texts
+from plugins.vm_lifecycle import creation, devices, fates, planner, provisioning, texts
 from plugins.vm_lifecycle.intents import (
     Deletion,
     DiskWish,
@@ -52,7 +60,7 @@ from plugins.vm_lifecycle.steps import (
     DiscardMemory,
     EjectMedium,
     GrowDisk,
-    OnGuest,
+    OnVm,
     Power,
     PowerVm,
     PurgeVm,
@@ -66,17 +74,20 @@ from plugins.vm_lifecycle.steps import (
     UndeleteVm,
 )
 
-Facts = Mapping[str, str | int | float | bool]
+_AT_ONCE = 16  # hosts that are asked side by side, so that a silent one delays no other
 
-_AT_ONCE = 16  # hosts that are asked side by side
+LABELS = (words("took"), words("created"))
+"""Names of facts, for translation: a card shows a fact's name before its value."""
+
+GONE_ADVICE = words("It was moved or removed in the meantime: ask again.")
+SILENT_ADVICE = words("Check the host and its libvirtd: its VMs may still be running.")
 
 
 # --- settle
-# -------------------------------------------------------------------------------------------------------
 
 
 def settle(step: Step, hypervisor: Hypervisor) -> Settled:
-    """Only looks: DONE when the host shows the step's effect."""
+    """Check, without a change, whether the host shows the step's effect."""
     look = _LOOKS[type(step)]
     return Settled.DONE if look(step, hypervisor) else Settled.NOT_YET
 
@@ -127,8 +138,8 @@ def _has_nic(step: AddNic, hypervisor: VmLookup) -> bool:
     return _macs(step, hypervisor)[1] >= {step.mac}
 
 
-def _macs(step: OnGuest, hypervisor: VmLookup) -> tuple[set[str], set[str]]:
-    """MAC addresses of its cards in either definition, and in both."""
+def _macs(step: OnVm, hypervisor: VmLookup) -> tuple[set[str], set[str]]:
+    """MAC addresses of its NICs in either definition, and in both."""
     found = _found(step, hypervisor)
     now, later = (
         {each.mac.lower() for each in detail.nics} for detail in (found.detail, found.detail_next)
@@ -191,7 +202,6 @@ _LOOKS: Mapping[type[Step], Callable[[Any, Hypervisor], bool]] = {
 
 
 # --- run
-# ----------------------------------------------------------------------------------------------------------
 
 
 def run(
@@ -244,22 +254,32 @@ def _power(step: PowerVm, at: Site) -> Facts:
 
 
 def _wake(step: PowerVm, at: Site) -> Facts:
-    """It takes a moment until its own system goes on."""
+    """Wake a VM and wait until its system runs again."""
     nowhere_else(step, at.hypervisor)
     at.hypervisor.wake(step.host, step.uuid)
     waited = 0.0
     while not _power_is(step, at.hypervisor):
         if waited >= at.settings.shutdown_seconds:
             raise DroverError(
-                messages.does_not_wake(step, waited), messages.does_not_wake_advice(step)
+                words(
+                    "{vm} was woken and is still asleep after {time}.",
+                    vm=step.name,
+                    time=Duration(waited),
+                ),
+                words(
+                    "Look at its screen with {look}, or force it off with {off}.",
+                    look=texts.chat("vm screenshot {}", step.name),
+                    off=texts.chat("vm force-off {}", step.name),
+                ),
+                code="still-asleep",
             )
         at.progress.sleep(at.settings.poll_seconds)
         waited += at.settings.poll_seconds
     return {}
 
 
-def _changeable(step: OnGuest, hypervisor: Hypervisor) -> None:
-    """Refuse to change a VM that may run elsewhere, or that would go on from saved memory without the change.
+def _changeable(step: OnVm, hypervisor: Hypervisor) -> None:
+    """Refuse to change a VM that may run elsewhere, or whose saved memory would hide the change.
 
     Raises:
         DroverError: its memory was saved since the plan was made.
@@ -268,7 +288,19 @@ def _changeable(step: OnGuest, hypervisor: Hypervisor) -> None:
     if not _active(step, hypervisor):
         nowhere_else(step, hypervisor)
         if _found(step, hypervisor).saved:
-            raise DroverError(messages.memory_is_saved(step), messages.memory_is_saved_advice(step))
+            raise DroverError(
+                words(
+                    "{vm} is now powered off with its memory saved on {host}. Nothing was changed.",
+                    vm=step.name,
+                    host=step.host,
+                ),
+                words(
+                    "Start it with {start}, then ask again; or discard that memory with {discard}.",
+                    start=texts.chat("vm start {}", step.name),
+                    discard=texts.chat("vm discard-memory {}", step.name),
+                ),
+                code="memory-saved",
+            )
 
 
 def _may_end(step: PowerVm, hypervisor: VmLookup) -> None:
@@ -279,42 +311,96 @@ def _may_end(step: PowerVm, hypervisor: VmLookup) -> None:
     """
     found = hypervisor.found(step.host, step.uuid)
     if found is not None and not found.persistent and not step.lose_definition:
+        verb = {Power.SHUTDOWN: "shutdown"}.get(step.verb, "force-off")
         raise DroverError(
-            messages.only_while_it_runs(step), messages.only_while_it_runs_advice(step)
+            words(
+                "{vm} on {host} is now transient: it would lose its definition. "
+                "It was not powered off.",
+                vm=step.name,
+                host=step.host,
+            ),
+            words(
+                "To power it off anyway: {command}.",
+                command=texts.chat(f"vm {verb} {{}} --lose-definition", step.name),
+            ),
+            code="definition-lost",
         )
 
 
 def _shut_down(step: PowerVm, at: Site) -> Facts:
-    """Ask, and look until it is off; asked a second time half way, for a guest that was not up yet."""
+    """Request a shutdown and wait until the VM is off.
+
+    It is requested again half way, for a system that was still booting at the first request.
+    """
     waited, asked = 0.0, 0
     while True:
         if _power_is(step, at.hypervisor):
-            return {messages.SECONDS: round(waited, 1)}
+            return {"took": Duration(round(waited, 1))}
         if waited >= asked * at.settings.shutdown_seconds / 2 and asked < 2:
             at.hypervisor.shutdown(step.host, step.uuid)
             asked += 1
         if Ask.CANCEL in at.progress.asked():
-            raise StepCancelledError(messages.stopped_waiting(step, waited))
+            raise StepCancelledError(
+                words(
+                    "{vm} is still running {time} after the shutdown request; "
+                    "it may still shut down.",
+                    vm=step.name,
+                    time=Duration(waited),
+                )
+            )
         if waited >= at.settings.shutdown_seconds:
             raise StepAsksError(
-                messages.does_not_listen(step, waited),
-                messages.DOES_NOT_LISTEN,
-                messages.force_off(step),
+                words(
+                    "{vm} did not shut down within {time} of the request.",
+                    vm=step.name,
+                    time=Duration(waited),
+                ),
+                words(
+                    "Shut it down from inside, or force it off: unwritten data is then lost, "
+                    "and an approver must agree."
+                ),
+                (_force_off(step),),
             )
-        at.progress.say(messages.waits_for_shutdown(step, waited))
+        at.progress.say(
+            words(
+                "{vm} was asked to shut down {time} ago and is still running.",
+                vm=step.name,
+                time=Duration(waited),
+            )
+        )
         at.progress.sleep(at.settings.poll_seconds)
         waited += at.settings.poll_seconds
+
+
+def _force_off(step: PowerVm) -> Remedy:
+    lost = " --lose-definition" if step.lose_definition else ""
+    # no message: a reason, as if the person had typed it
+    reason = "it ignored the shutdown request"
+    return Remedy(
+        words("Force off {vm}…", vm=step.name),
+        command(f"vm force-off {{}}{lost} --reason={{}}", step.name, reason),
+    )
 
 
 def _resize(step: ResizeVm, at: Site) -> Facts:
     _changeable(step, at.hypervisor)
     if at.hypervisor.resize(step.host, step.uuid, vcpus=step.vcpus, memory=step.memory):
         return {}
-    at.progress.note(messages.at_next_start(step))
+    at.progress.note(
+        words(
+            "The new size of {vm} takes effect at its next start: use {command}.",
+            vm=step.name,
+            command=texts.chat("vm reboot {}", step.name),
+        )
+    )
     now = _found(step, at.hypervisor)
     return {
-        messages.NOW: messages.size(now.vcpus, now.memory),
-        messages.NEXT: messages.size(now.vcpus_next, now.memory_next),
+        "now": nwords(
+            "takes effect at the next start (now {n} vCPU, {memory})",
+            "takes effect at the next start (now {n} vCPUs, {memory})",
+            n=now.vcpus,
+            memory=Size(now.memory),
+        )
     }
 
 
@@ -342,16 +428,15 @@ def _tag(step: TagVm, at: Site) -> Facts:
 
 
 def _set_ttl(step: SetTtl, at: Site) -> Facts:
-    """Only the end is changed: other tags may have been given meanwhile."""
+    """Change only the end: other tags may have been given meanwhile."""
     tags = dict(_found(step, at.hypervisor).tags)
     at.hypervisor.set_tags(step.host, step.uuid, {**_endless(tags), **_end_of(step)})
     return {}
 
 
 def _delete(step: DeleteVm, at: Site) -> Facts:
-    """The mark is in the definition itself: it survives the bot, and every tool on the host shows it."""
-    if _active(step, at.hypervisor):
-        raise DroverError(messages.still_runs(step), messages.still_runs_advice(step))
+    """Mark the VM in its definition, which survives the bot and which every tool shows."""
+    _refuse_running(step, at.hypervisor)
     nowhere_else(step, at.hypervisor)
     ends = datetime.now(UTC) + timedelta(seconds=step.grace)
     until = ends.isoformat(timespec="seconds")
@@ -364,7 +449,14 @@ def _delete(step: DeleteVm, at: Site) -> Facts:
         tags[AUTOSTART] = "on"
     at.hypervisor.set_tags(step.host, step.uuid, tags)
     at.hypervisor.set_autostart(step.host, step.uuid, on=False)
-    return {messages.UNTIL: messages.restorable(step, ends)} if step.grace else {}
+    if not step.grace:
+        return {}
+    kept = words(
+        "kept until {at}; {command} restores it",
+        at=ends,
+        command=texts.chat("vm undelete {}", step.name),
+    )
+    return {"kept_until": kept}
 
 
 def _undelete(step: UndeleteVm, at: Site) -> Facts:
@@ -380,32 +472,67 @@ def _undelete(step: UndeleteVm, at: Site) -> Facts:
 def _purge(step: PurgeVm, at: Site) -> Facts:
     found = at.hypervisor.found(step.host, step.uuid)
     if found is not None and DELETED not in found.tags:
-        raise DroverError(messages.undeleted(step), messages.UNDELETED_ADVICE)
-    if _active(step, at.hypervisor):
-        raise DroverError(messages.still_runs(step), messages.still_runs_advice(step))
+        raise DroverError(
+            words("{vm} is not marked as deleted any more. Nothing was removed.", vm=step.name),
+            words("Somebody undeleted it. Delete it again if that is still wanted."),
+            code="undeleted",
+        )
+    _refuse_running(step, at.hypervisor)
     nowhere_else(step, at.hypervisor)
     _nobody_needs(step, at)
     at.hypervisor.undefine(step.host, step.uuid, keep_state=step.keep_state)
     for each in step.volumes:
         at.hypervisor.delete_volume(step.host, *provisioning.place(each))
-    return {messages.REMOVED: ", ".join(step.volumes) or messages.NOTHING}
+    return {"removed": words("removed {volumes}", volumes=step.volumes)} if step.volumes else {}
+
+
+def _refuse_running(step: OnVm, hypervisor: Hypervisor) -> None:
+    """Refuse to remove anything of a VM that runs.
+
+    Raises:
+        DroverError: it was started since the plan was made.
+    """
+    if _active(step, hypervisor):
+        raise DroverError(
+            words("{vm} runs on {host}. Nothing was removed.", vm=step.name, host=step.host),
+            words(
+                "Shut it down first: {command}.", command=texts.chat("vm shutdown {}", step.name)
+            ),
+            code="running",
+        )
 
 
 def _nobody_needs(step: PurgeVm, at: Site) -> None:
-    """Look at the storage once more: what others need now is not removed.
+    """Read the storage once more: what others need now is not removed.
 
     Raises:
-        DroverError: they do, or it cannot be known; what was done before stays as it is.
+        DroverError: something is needed, or it cannot be known.
     """
     snapshot = at.hypervisor.snapshot()
     looked = look_at_storage(at.hypervisor, snapshot, {step.host})
     if why := looked.failed.get(step.host):
-        raise HostUnreachableError(why, messages.SILENT_ADVICE)
+        raise HostUnreachableError(why, SILENT_ADVICE)
     needed = fates.held(
         (step.host, step.uuid), step.volumes, fates.Scene.of(at.settings, snapshot, looked)
     )
     if needed:
-        raise DroverError(messages.needed(step, needed), messages.needed_advice(step))
+        each = [
+            words("{disk} by {users}", disk=place, users=Names(users))
+            for place, users in needed.items()
+        ]
+        raise DroverError(
+            words(
+                "Disks of {vm} are now in use elsewhere: {each}. None was removed.",
+                vm=step.name,
+                each=each,
+            ),
+            words(
+                "Delete those first, or keep its disks: {undelete}, then {delete}.",
+                undelete=texts.chat("vm undelete {}", step.name),
+                delete=texts.chat("vm delete {} --keep-disks", step.name),
+            ),
+            code="disk-needed",
+        )
 
 
 def _snapshot(step: SnapshotVm, at: Site) -> Facts:
@@ -416,7 +543,7 @@ def _snapshot(step: SnapshotVm, at: Site) -> Facts:
         case SnapshotVerb.REVERT:
             _changeable(step, at.hypervisor)
             at.hypervisor.revert_snapshot(step.host, step.uuid, step.snapshot)
-            # Nothing on the host tells one going back from another; the mark does.
+            # Nothing on the host tells one revert from another; the mark does
             at.hypervisor.leave_mark(step.host, step.uuid, step.token)
         case SnapshotVerb.DELETE:
             if not _active(step, at.hypervisor):
@@ -436,9 +563,9 @@ def _add_disk(step: AddDisk, at: Site) -> Facts:
         raise
     except DroverError as error:
         if _has_disk(step, at.hypervisor, either=True):
-            raise  # never remove what the guest holds, whatever the answer was
+            raise  # never remove what the VM holds, whatever the answer was
         at.hypervisor.delete_volume(step.host, pool, name)
-        raise DroverError(messages.undone(error.text, [step.volume]), error.advice) from error
+        raise provisioning.clean_failure(error, [step.volume]) from error
     return {}
 
 
@@ -457,12 +584,25 @@ def _add_nic(step: AddNic, at: Site) -> Facts:
 
 
 def _remove_nic(step: RemoveNic, at: Site) -> Facts:
-    """The guest must let go of it; it is asked again while it does not."""
+    """Unplug a NIC; the VM's system must release it, and is asked again until it does."""
     _changeable(step, at.hypervisor)
     waited = 0.0
     while step.mac in _macs(step, at.hypervisor)[0]:
         if waited >= at.settings.shutdown_seconds:
-            raise DroverError(messages.card_stays(step, waited), messages.CARD_STAYS_ADVICE)
+            raise DroverError(
+                words(
+                    "{vm} still has the NIC {mac} after {time}.",
+                    vm=step.name,
+                    mac=step.mac,
+                    time=Duration(waited),
+                ),
+                words(
+                    "Its system did not release it. Take the interface down inside the VM, or "
+                    "shut the VM down ({command}), and ask again.",
+                    command=texts.chat("vm shutdown {}", step.name),
+                ),
+                code="nic-held",
+            )
         at.hypervisor.detach_nic(step.host, step.uuid, step.mac)
         at.progress.sleep(at.settings.poll_seconds)
         waited += at.settings.poll_seconds
@@ -498,38 +638,44 @@ _RUNS: Mapping[type[Step], Callable[[Any, Site], Facts]] = {
 }
 
 
-def _at(step: OnGuest, hypervisor: ClusterReader) -> Sighting:
-    """What the step's host says of the guest.
+def _at(step: OnVm, hypervisor: ClusterReader) -> Sighting:
+    """The VM's state on the step's host.
 
     Raises:
-        HostUnreachableError: it says nothing.
+        HostUnreachableError: the host does not answer.
     """
     seen = next(each for each in hypervisor.sightings(step.uuid) if each.host == step.host)
     if not seen.reachable:
-        raise HostUnreachableError(messages.silent(step), messages.SILENT_ADVICE)
+        raise HostUnreachableError(
+            words("{host}, where {vm} is, does not answer.", host=step.host, vm=step.name),
+            SILENT_ADVICE,
+        )
     return seen
 
 
-def _active(step: OnGuest, hypervisor: ClusterReader) -> bool:
+def _active(step: OnVm, hypervisor: ClusterReader) -> bool:
     state = _at(step, hypervisor).state
     return state is not None and state.active
 
 
-def _found(step: OnGuest, hypervisor: VmLookup) -> Found:
+def _found(step: OnVm, hypervisor: VmLookup) -> Found:
     found = hypervisor.found(step.host, step.uuid)
     if found is None:
-        raise DroverError(messages.gone(step), messages.GONE_ADVICE)
+        raise DroverError(
+            words("{vm} is not on {host} any more.", vm=step.name, host=step.host),
+            GONE_ADVICE,
+            code="gone",
+        )
     return found
 
 
 # --- what plans and queries look at
-# -------------------------------------------------------------------------------
 
 
 def bases(
     settings: VmLifecycleSettings, intent: NewVms, snapshot: Snapshot, hypervisor: Volumes
 ) -> NewVms:
-    """The wish with the image's size on every host that answers; a host that falls silent meanwhile is left open."""
+    """Add the image's size on each host to a request; hosts that do not answer are left out."""
     image = creation.image(settings, intent)
     if image is None:
         return intent
@@ -553,8 +699,8 @@ def doomed(
     snapshot: Snapshot,
     hypervisor: Volumes,
 ) -> Deletion | VmVerb:
-    """The wish with what becomes of each image; a host whose storage cannot be read leaves its VMs out."""
-    vms = planner.chosen(intent, snapshot)
+    """Add what becomes of each image to a request; a host whose storage fails is left out."""
+    vms = planner.choose(intent, snapshot)
     if isinstance(vms, Objection):
         return intent
     looked = look_at_storage(hypervisor, snapshot, {vm.host for vm in vms})
@@ -565,8 +711,8 @@ def doomed(
 
 
 def unique(intent: NewClone, snapshot: Snapshot, hypervisor: VmDefinitions) -> NewClone:
-    """The wish with what of the definition a clone cannot have as well; the step looks again before it copies."""
-    vms = planner.chosen(intent, snapshot)
+    """Add what two VMs cannot share to a request; the step checks again before it copies."""
+    vms = planner.choose(intent, snapshot)
     if isinstance(vms, Objection) or not snapshot.host(vms[0].host).up:
         return intent
     return replace(intent, unique=hypervisor.not_copyable(vms[0].host, vms[0].uuid))
@@ -575,8 +721,8 @@ def unique(intent: NewClone, snapshot: Snapshot, hypervisor: VmDefinitions) -> N
 def taken(
     settings: VmLifecycleSettings, intent: DiskWish, snapshot: Snapshot, hypervisor: Volumes
 ) -> DiskWish:
-    """The wish with the volumes that a new disk would be and that exist: of former disks, with their data."""
-    vms = planner.chosen(intent, snapshot)
+    """Add the volumes of former disks to a request: a new disk must not overwrite them."""
+    vms = planner.choose(intent, snapshot)
     if isinstance(vms, Objection) or not snapshot.host(vms[0].host).up:
         return intent
     there: list[str] = []
@@ -593,8 +739,8 @@ def written_under(
     snapshot: Snapshot,
     hypervisor: Volumes,
 ) -> VmVerb | SnapshotWish:
-    """The wish with the disks that other VMs' images stand on; a host that cannot tell in time is left open."""
-    vms = planner.chosen(intent, snapshot)
+    """Add the disks that other VMs are based on to a request; a host that fails is left out."""
+    vms = planner.choose(intent, snapshot)
     if isinstance(vms, Objection):
         return intent
     scene = fates.Scene.of(
@@ -608,14 +754,14 @@ def written_under(
 def look_at_storage(
     hypervisor: Volumes, snapshot: Snapshot, whole: Collection[str], *, directories: bool = True
 ) -> Looked:
-    """The images of all hosts that answer; of those in ``whole`` every volume of their pools; see the port."""
-    failed: dict[str, str] = {}
+    """Read the images of all hosts that answer; of those in ``whole`` every pool's volumes."""
+    failed: dict[str, Message] = {}
 
     def look(host: str) -> tuple[str, Storage | None]:
         try:
             return host, hypervisor.storage(host, whole=host in whole, directories=directories)
         except DroverError as error:
-            failed[host] = str(error.text)
+            failed[host] = error.text
             return host, None
 
     up = [host.name for host in snapshot.hosts if host.up]
@@ -625,15 +771,15 @@ def look_at_storage(
 
 
 def portrait(intent: LookAt, snapshot: Snapshot, hypervisor: Hypervisor) -> Portrait:
-    """Everything the card of a guest shows that no snapshot holds; what cannot be read is left out and told."""
+    """Read what the card of a VM shows beside the snapshot; what cannot be read is told."""
     vm = snapshot.vm(intent.vm)
-    troubles: list[str] = []
+    troubles: list[Message] = []
 
     def tried(look: Callable[[str, str], tuple[Any, ...]]) -> tuple[Any, ...]:
         try:
             return look(vm.host, vm.uuid)
         except DroverError as error:
-            troubles.append(str(error.text))
+            troubles.append(error.text)
             return ()
 
     looks = (hypervisor.addresses, hypervisor.disks, hypervisor.snapshots, hypervisor.file_systems)
@@ -642,18 +788,18 @@ def portrait(intent: LookAt, snapshot: Snapshot, hypervisor: Hypervisor) -> Port
 
 
 def screen(intent: LookAt, snapshot: Snapshot, hypervisor: VmViews) -> bytes:
-    """The guest's screen as PNG."""
+    """Take a screenshot of the VM, as PNG."""
     vm = snapshot.vm(intent.vm)
     return hypervisor.screenshot(vm.host, vm.uuid)
 
 
 def console(intent: LookAt, snapshot: Snapshot, hypervisor: VmViews) -> str:
-    """The last lines of its serial line."""
+    """Read the last lines of the VM's serial console."""
     vm = snapshot.vm(intent.vm)
     return hypervisor.console(vm.host, vm.uuid, intent.lines)
 
 
 def snapshots(intent: LookAt, snapshot: Snapshot, hypervisor: VmSnapshots) -> Portrait:
-    """The guest's snapshots."""
+    """Read the VM's snapshots."""
     vm = snapshot.vm(intent.vm)
     return Portrait(snapshots=hypervisor.snapshots(vm.host, vm.uuid))

@@ -1,4 +1,4 @@
-"""What people can ask for, and the words they ask with."""
+"""What people can ask for, and the grammars of the commands."""
 
 from __future__ import annotations
 
@@ -10,29 +10,68 @@ import click
 
 from bot.domain.backing import Fate
 from bot.domain.codec import later
+from bot.domain.errors import UsageError
+from bot.domain.message import Message, words
 from bot.domain.units import seconds_of, size
-from plugins.vm_lifecycle import cards
+
+SUMMARIES: dict[str, Message] = {
+    "vm create": words("Create one or more VMs from an image."),
+    "vm start": words("Start a VM, after a check that no host runs it."),
+    "vm shutdown": words("Request a shutdown of a VM and wait until it is off."),
+    "vm reboot": words("Shut a VM down and start it again."),
+    "vm force-off": words(
+        "Power a VM off at once (like pulling the plug); unwritten data is lost."
+    ),
+    "vm pause": words("Pause a VM."),
+    "vm resume": words("Resume a paused VM."),
+    "vm undelete": words("Restore a deleted VM during its grace period."),
+    "vm purge": words("Purge a deleted VM now, before its grace period ends."),
+    "vm discard-memory": words(
+        "Discard the saved memory of a powered-off VM (managed save); its next start boots."
+    ),
+    "vm resize": words("Change a VM's vCPUs or memory, at once where possible."),
+    "vm rename": words("Rename a powered-off VM."),
+    "vm clone": words("Clone a powered-off VM, with copies of its disks."),
+    "vm autostart": words("Enable or disable autostart of a VM with its host."),
+    "vm tag": words("Set or remove tags of a VM."),
+    "vm ttl": words("Set or remove the time after which a VM is shut down."),
+    "vm delete": words("Delete a powered-off VM; it can be restored during its grace period."),
+    "vm snapshot create": words("Take a snapshot of a VM, memory included if it runs."),
+    "vm snapshot list": words("List the snapshots of a VM."),
+    "vm snapshot revert": words("Revert a VM to a snapshot; later changes are lost."),
+    "vm snapshot delete": words("Delete a snapshot; the VM stays as it is."),
+    "vm disk add": words("Add an empty disk to a VM."),
+    "vm disk grow": words("Make a disk of a VM larger."),
+    "vm nic add": words("Add a NIC to a VM."),
+    "vm nic remove": words("Remove a NIC from a VM."),
+    "vm eject": words("Eject the medium of a VM's drive."),
+    "vm show": words(
+        "Show one VM: state, host, addresses, load, disks, snapshots, tags, possible migrations."
+    ),
+    "vm screenshot": words("Show the screen of a VM."),
+    "vm console": words("Show the last lines of a VM's serial console."),
+}
+"""What each command does, by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class VmVerb:
-    """A verb about one guest (``vm``) or all that have a tag (``tag``, ``key=value``)."""
+    """A verb about one VM (``vm``) or all that have a tag (``tag``, ``key=value``)."""
 
     verb: str
     vm: str = ""
     tag: str = ""
     reason: str = ""
     lose_definition: bool = later(False)  # noqa: FBT003 - shutdown and force-off of a transient VM
-    fates: tuple[Fate, ...] = later(
-        ()
-    )  # of a purge: what becomes of its images; of a start: those that others stand on
-    # UUIDs of the VMs whose hosts' storage was looked at for that
+    # Of a purge: what becomes of its images; of a start: those that others are based on
+    fates: tuple[Fate, ...] = later(())
+    # UUIDs of the VMs whose hosts' storage was read for that
     looked: tuple[str, ...] = later(())
 
 
 @dataclass(frozen=True, slots=True)
 class NewVms:
-    """``vm create``. Sizes in bytes, 0 where the size or the catalogue decides.
+    """``vm create``. Sizes in bytes, 0 where the named size or the configuration decides.
 
     ``bases``: hosts that were asked for the image, each with its size there, 0 where it is missing.
     """
@@ -78,7 +117,7 @@ class NewName:
 
 @dataclass(frozen=True, slots=True)
 class NewClone:
-    """``vm clone``. ``unique``: what of the definition two VMs cannot both have, as its host tells."""
+    """``vm clone``. ``unique``: what of the definition two VMs cannot share."""
 
     vm: str
     to: str
@@ -107,7 +146,7 @@ class NewTags:
 
 @dataclass(frozen=True, slots=True)
 class NewTtl:
-    """``vm ttl``; ``ttl`` as written, '' for no end."""
+    """``vm ttl``; ``ttl`` as written, '' to remove it."""
 
     vm: str
     ttl: str = ""
@@ -116,7 +155,7 @@ class NewTtl:
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """``vm delete``; ``now`` leaves no grace. ``fates`` and ``looked`` as in ``VmVerb``."""
+    """``vm delete``; ``now``: no grace period. ``fates`` and ``looked`` as in ``VmVerb``."""
 
     vm: str = ""
     tag: str = ""
@@ -136,7 +175,7 @@ class SnapshotWish:
     snapshot: str
     description: str = ""
     reason: str = ""
-    fates: tuple[Fate, ...] = later(())  # of a revert: disks that others' images stand on
+    fates: tuple[Fate, ...] = later(())  # of a revert: disks that others are based on
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +195,7 @@ class DiskWish:
 
 @dataclass(frozen=True, slots=True)
 class NicWish:
-    """``vm nic add|remove``: a network to add, or the MAC address of a card to remove."""
+    """``vm nic add|remove``: a network to add, or the MAC address of a NIC to remove."""
 
     verb: str
     vm: str
@@ -175,7 +214,7 @@ class Ejection:
 
 @dataclass(frozen=True, slots=True)
 class LookAt:
-    """A query about one guest."""
+    """A query about one VM."""
 
     vm: str
     lines: int = 20
@@ -189,16 +228,20 @@ class _Size(click.ParamType[int]):
     def __init__(self, unit: str) -> None:
         self.unit = unit
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+    def convert(
+        self, value: Any, _param: click.Parameter | None, _ctx: click.Context | None
+    ) -> int:
         """Bytes."""
         if isinstance(value, int):
             return value
         try:
             found = size(value, self.unit)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+        except ValueError:
+            found = 0
         if found <= 0:
-            self.fail(cards.no_size(value), param, ctx)
+            raise UsageError(
+                words("“{value}” is not a size; use for example 512M or 4G.", value=value)
+            )
         return found
 
 
@@ -208,16 +251,16 @@ class _Tag(click.ParamType[tuple[str, str]]):
     name = "tag"
 
     def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+        self, value: Any, _param: click.Parameter | None, _ctx: click.Context | None
     ) -> tuple[str, str]:
         """Key and value; a ``ttl`` must be a duration."""
         if isinstance(value, tuple):
             return value
         key, equals, content = value.partition("=")
         if not (key.strip() and equals and content.strip()):
-            self.fail(cards.no_tag(value), param, ctx)
+            raise UsageError(words("“{value}” is not a tag; use for example env=dev.", value=value))
         if key.strip() == "ttl":
-            content = TTL.convert(content, param, ctx)
+            content = TTL.convert(content, _param, _ctx)
         return key.strip(), content.strip()
 
 
@@ -229,38 +272,76 @@ class _Ttl(click.ParamType[str]):
     def __init__(self, *, may_be_off: bool) -> None:
         self.may_be_off = may_be_off
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+    def convert(
+        self, value: Any, _param: click.Parameter | None, _ctx: click.Context | None
+    ) -> str:
         """The duration, checked."""
         if self.may_be_off and value.strip().lower() in {"", "off"}:
             return ""
         try:
             seconds = seconds_of(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+        except ValueError:
+            seconds = 0
         if not _LEAST_TTL <= seconds <= _MOST_TTL:
-            self.fail(cards.no_ttl(value), param, ctx)
+            raise UsageError(
+                words(
+                    "“{value}” is not a TTL; use for example 12h or 7d (1m to 3650d), or off.",
+                    value=value,
+                )
+                if self.may_be_off
+                else words(
+                    "“{value}” is not a TTL; use for example 12h or 7d (1m to 3650d).",
+                    value=value,
+                )
+            )
         return str(value).strip()
 
 
 _LEAST_TTL, _MOST_TTL = 60, 3650 * 86_400  # seconds
 TTL = _Ttl(may_be_off=False)
 MEMORY, DISK, TAG = _Size("M"), _Size("G"), _Tag()
-REASON = click.Option(["--reason"], default="", metavar="TEXT", help=cards.REASON_HELP)
+REASON_HELP = words(
+    'Why, for the approvers and the audit trail; quote several words: --reason "load test".'
+)
+REASON = click.Option(["--reason"], default="", metavar="TEXT", help=str(REASON_HELP))
 VM = click.Argument(["vm"], metavar="VM")
+_CPUS_HELP = words("Virtual CPUs.")
+_MEMORY_HELP = words("Memory, such as 512M or 4G; a bare number is MiB.")
+USER_DATA_HELP = words("Your own cloud-init user data, which begins with #cloud-config or #!.")
 
 
-def command(
-    name: str, summary: str, callback: Callable[..., Any], *params: click.Parameter
-) -> click.Command:
-    """A click command of this plugin."""
+def command(name: str, callback: Callable[..., Any], *params: click.Parameter) -> click.Command:
+    """A click command of this plugin; its help is in ``SUMMARIES`` or ``_HELP``."""
     return click.Command(
         name,
         params=list(params),
         callback=callback,
-        help=summary,
-        short_help=summary,
+        help=str(_HELP.get(name, SUMMARIES[name])),
+        short_help=str(SUMMARIES[name]),
         add_help_option=False,
     )
+
+
+_HELP: dict[str, Message] = {
+    "vm create": words(
+        "Create one or more VMs from an image.\n\n"
+        "Without --host the best host is chosen, and the plan says why. "
+        "Another person must approve it."
+    ),
+    "vm delete": words(
+        "Delete a powered-off VM; it can be restored during its grace period.\n\n"
+        "You must choose what happens to its disks; disks in use elsewhere stay."
+    ),
+    "vm ttl": words(
+        "Set or remove the time after which a VM is shut down.\n\n"
+        "The duration counts from now, such as 12h or 7d; off removes it."
+    ),
+}
+"""Where the help says more than the summary."""
+
+
+def _option(*names: str, help: Message, **given: Any) -> click.Option:  # noqa: A002 - as click has it
+    return click.Option(list(names), help=str(help), **given)
 
 
 def create() -> click.Command:
@@ -270,34 +351,85 @@ def create() -> click.Command:
         tags, keys = tuple(given.pop("tags")), tuple(given.pop("ssh_keys"))
         return NewVms(tags=tags, ssh_keys=keys, start=not given.pop("off"), **given)
 
-    option = click.Option
+    option = _option
     return command(
         "vm create",
-        cards.CREATE_HELP,
         made,
         click.Argument(["name"], metavar="NAME"),
-        option(["--image"], default="", metavar="IMAGE", help=cards.IMAGE_HELP),
-        option(["--size"], default="", metavar="SIZE", help=cards.SIZE_HELP),
-        option(["--cpus"], type=click.IntRange(0, 512), default=0, help=cards.CPUS_HELP),
-        option(["--memory"], type=MEMORY, default=0, metavar="4G", help=cards.MEMORY_HELP),
-        option(["--disk"], type=DISK, default=0, metavar="20G", help=cards.DISK_HELP),
-        option(["--network"], default="", metavar="NET", help=cards.NETWORK_HELP),
-        option(["--host"], default="", metavar="HOST", help=cards.HOST_HELP),
-        option(["--count"], type=click.IntRange(1, 1000), default=1, help=cards.COUNT_HELP),
+        option("--image", default="", metavar="IMAGE", help=words("A configured image.")),
         option(
-            ["--tag", "tags"], type=TAG, multiple=True, metavar="KEY=VALUE", help=cards.TAG_HELP
+            "--size",
+            default="",
+            metavar="SIZE",
+            help=words("A configured size; --cpus, --memory and --disk override it."),
         ),
-        option(["--user"], default="", metavar="NAME", help=cards.USER_HELP),
-        option(["--ssh-key", "ssh_keys"], multiple=True, metavar="KEY", help=cards.SSH_HELP),
-        option(["--address"], default="", metavar="ADDRESS/BITS", help=cards.ADDRESS_HELP),
-        option(["--gateway"], default="", metavar="ADDRESS", help=cards.GATEWAY_HELP),
-        option(["--user-data"], default="", metavar="TEXT", help=cards.USER_DATA_HELP),
-        option(["--off"], is_flag=True, help=cards.OFF_HELP),
+        option("--cpus", type=click.IntRange(0, 512), default=0, help=_CPUS_HELP),
+        option("--memory", type=MEMORY, default=0, metavar="4G", help=_MEMORY_HELP),
+        option(
+            "--disk",
+            type=DISK,
+            default=0,
+            metavar="20G",
+            help=words("Size of its disk, such as 20G; a bare number is GiB."),
+        ),
+        option(
+            "--network",
+            default="",
+            metavar="NET",
+            help=words("A libvirt network or a bridge of the host."),
+        ),
+        option("--host", default="", metavar="HOST", help=words("Host; default: best host.")),
+        option(
+            "--count",
+            type=click.IntRange(1, 1000),
+            default=1,
+            help=words("Number of identical VMs, named NAME-1, NAME-2…, spread over hosts."),
+        ),
+        option(
+            "--tag",
+            "tags",
+            type=TAG,
+            multiple=True,
+            metavar="KEY=VALUE",
+            help=words(
+                "Such as env=dev or owner=ana. ttl=7d: announced, then shut down; apart=X, "
+                "together=X, pin=HOST: placement. May be repeated."
+            ),
+        ),
+        option(
+            "--user",
+            default="",
+            metavar="NAME",
+            help=words("Its first user; default: that of the image."),
+        ),
+        option(
+            "--ssh-key",
+            "ssh_keys",
+            multiple=True,
+            metavar="KEY",
+            help=words("A public key that can log in. May be repeated."),
+        ),
+        option(
+            "--address",
+            default="",
+            metavar="ADDRESS/BITS",
+            help=words(
+                "A fixed address such as 10.0.0.5/24, counted up with --count; default: DHCP."
+            ),
+        ),
+        option(
+            "--gateway",
+            default="",
+            metavar="ADDRESS",
+            help=words("The default gateway, with --address."),
+        ),
+        option("--user-data", default="", metavar="TEXT", help=USER_DATA_HELP),
+        option("--off", is_flag=True, help=words("Do not start it.")),
         REASON,
     )
 
 
-def verb(name: str, summary: str, *, bulk: bool = True) -> click.Command:
+def verb(name: str, *, bulk: bool = True) -> click.Command:
     """``vm VERB VM`` or ``vm VERB --tag key=value`` → ``VmVerb``."""
 
     def made(
@@ -310,12 +442,15 @@ def verb(name: str, summary: str, *, bulk: bool = True) -> click.Command:
         return VmVerb(name, vm, "=".join(tag) if tag else "", reason, lose_definition)
 
     if not bulk:
-        return command(f"vm {name}", summary, made, VM, REASON)
+        return command(f"vm {name}", made, VM, REASON)
     ends = name in {"shutdown", "force-off"}
-    lose = click.Option(["--lose-definition"], is_flag=True, help=cards.LOSE_HELP)
+    lose = _option(
+        "--lose-definition",
+        is_flag=True,
+        help=words("Power off a transient VM although its definition is then lost."),
+    )
     return command(
         f"vm {name}",
-        summary,
         made,
         _optional_vm(),
         _tag_option(),
@@ -336,20 +471,34 @@ def delete() -> click.Command:
     ) -> Deletion:
         _one_of(vm, tag)
         if disks is None:
-            raise click.UsageError(cards.WHICH_DISKS)
+            raise UsageError(
+                words("Choose what happens to its disks: `--keep-disks` or `--remove-disks`.")
+            )
         return Deletion(vm, "=".join(tag) if tag else "", disks == "remove", now, reason)
 
     return command(
         "vm delete",
-        cards.DELETE_HELP,
         made,
         _optional_vm(),
         _tag_option(),
-        click.Option(
-            ["--keep-disks", "disks"], flag_value="keep", default=None, help=cards.KEEP_HELP
+        _option(
+            "--keep-disks",
+            "disks",
+            flag_value="keep",
+            default=None,
+            help=words("Keep its disks."),
         ),
-        click.Option(["--remove-disks", "disks"], flag_value="remove", help=cards.REMOVE_HELP),
-        click.Option(["--now"], is_flag=True, help=cards.NOW_HELP),
+        _option(
+            "--remove-disks",
+            "disks",
+            flag_value="remove",
+            help=words("Remove its disks when the grace period ends."),
+        ),
+        _option(
+            "--now",
+            is_flag=True,
+            help=words("No grace period: delete it at once. It cannot be restored."),
+        ),
         REASON,
     )
 
@@ -361,16 +510,21 @@ def tag() -> click.Command:
         vm: str, give: tuple[tuple[str, str], ...], take: tuple[str, ...], reason: str
     ) -> NewTags:
         if not give and not take:
-            raise click.UsageError(cards.NO_TAGS)
+            raise UsageError(words("Which tags? Use for example `env=dev`, or `--remove env`."))
         return NewTags(vm, tuple(give), tuple(take), reason)
 
     return command(
         "vm tag",
-        cards.TAG_SUMMARY,
         made,
         VM,
         click.Argument(["give"], nargs=-1, type=TAG, metavar="[KEY=VALUE]…"),
-        click.Option(["--remove", "take"], multiple=True, metavar="KEY", help=cards.UNTAG_HELP),
+        _option(
+            "--remove",
+            "take",
+            multiple=True,
+            metavar="KEY",
+            help=words("Remove this tag. May be repeated."),
+        ),
         REASON,
     )
 
@@ -378,7 +532,7 @@ def tag() -> click.Command:
 def ttl() -> click.Command:
     """``vm ttl VM DURATION|off`` → ``NewTtl``."""
     when = click.Argument(["ttl"], type=_Ttl(may_be_off=True), metavar="DURATION|off")
-    return command("vm ttl", f"{cards.TTL_SUMMARY}\n\n{cards.TTL_HELP}", NewTtl, VM, when, REASON)
+    return command("vm ttl", NewTtl, VM, when, REASON)
 
 
 def autostart() -> click.Command:
@@ -388,7 +542,7 @@ def autostart() -> click.Command:
         return NewAutostart(vm, state == "on", reason)
 
     state = click.Argument(["state"], type=click.Choice(["on", "off"], case_sensitive=False))
-    return command("vm autostart", cards.AUTOSTART, made, VM, state, REASON)
+    return command("vm autostart", made, VM, state, REASON)
 
 
 def resize() -> click.Command:
@@ -396,35 +550,30 @@ def resize() -> click.Command:
 
     def made(vm: str, cpus: int, memory: int, reason: str) -> NewSize:
         if not cpus and not memory:
-            raise click.UsageError(cards.NO_NEW_SIZE)
+            raise UsageError(words("Which size? Use for example `--cpus 4` or `--memory 8G`."))
         return NewSize(vm, cpus, memory, reason)
 
     return command(
         "vm resize",
-        cards.RESIZE,
         made,
         VM,
-        click.Option(["--cpus"], type=click.IntRange(0, 512), default=0, help=cards.CPUS_HELP),
-        click.Option(["--memory"], type=MEMORY, default=0, metavar="4G", help=cards.MEMORY_HELP),
+        _option("--cpus", type=click.IntRange(0, 512), default=0, help=_CPUS_HELP),
+        _option("--memory", type=MEMORY, default=0, metavar="4G", help=_MEMORY_HELP),
         REASON,
     )
 
 
 def rename() -> click.Command:
     """``vm rename VM NEW`` → ``NewName``."""
-    return command(
-        "vm rename", cards.RENAME, NewName, VM, click.Argument(["to"], metavar="NEW-NAME"), REASON
-    )
+    return command("vm rename", NewName, VM, click.Argument(["to"], metavar="NEW-NAME"), REASON)
 
 
 def clone() -> click.Command:
     """``vm clone VM NEW`` → ``NewClone``."""
-    return command(
-        "vm clone", cards.CLONE, NewClone, VM, click.Argument(["to"], metavar="NEW-NAME"), REASON
-    )
+    return command("vm clone", NewClone, VM, click.Argument(["to"], metavar="NEW-NAME"), REASON)
 
 
-def snapshot(which: str, summary: str) -> click.Command:
+def snapshot(which: str) -> click.Command:
     """``vm snapshot create|revert|delete VM NAME`` → ``SnapshotWish``."""
 
     def made(vm: str, snapshot: str, reason: str, description: str = "") -> SnapshotWish:
@@ -434,10 +583,10 @@ def snapshot(which: str, summary: str) -> click.Command:
         [click.Option(["--description"], default="", metavar="TEXT")] if which == "create" else []
     )
     name = click.Argument(["snapshot"], metavar="SNAPSHOT")
-    return command(f"vm snapshot {which}", summary, made, VM, name, *more, REASON)
+    return command(f"vm snapshot {which}", made, VM, name, *more, REASON)
 
 
-def disk(which: str, summary: str) -> click.Command:
+def disk(which: str) -> click.Command:
     """``vm disk add VM SIZE`` or ``vm disk grow VM TARGET SIZE`` → ``DiskWish``."""
 
     def made(vm: str, capacity: int, reason: str, target: str = "") -> DiskWish:
@@ -445,29 +594,29 @@ def disk(which: str, summary: str) -> click.Command:
 
     more = [click.Argument(["target"], metavar="TARGET")] if which == "grow" else []
     capacity = click.Argument(["capacity"], type=DISK, metavar="SIZE")
-    return command(f"vm disk {which}", summary, made, VM, *more, capacity, REASON)
+    return command(f"vm disk {which}", made, VM, *more, capacity, REASON)
 
 
-def nic(which: str, summary: str) -> click.Command:
+def nic(which: str) -> click.Command:
     """``vm nic add VM NETWORK`` or ``vm nic remove VM MAC`` → ``NicWish``."""
 
     def made(vm: str, what: str, reason: str) -> NicWish:
         return NicWish(which, vm, what, reason)
 
     what = click.Argument(["what"], metavar="NETWORK" if which == "add" else "MAC")
-    return command(f"vm nic {which}", summary, made, VM, what, REASON)
+    return command(f"vm nic {which}", made, VM, what, REASON)
 
 
 def eject() -> click.Command:
     """``vm eject VM [TARGET]`` → ``Ejection``."""
     target = click.Argument(["target"], default="", metavar="[TARGET]")
-    return command("vm eject", cards.EJECT, Ejection, VM, target, REASON)
+    return command("vm eject", Ejection, VM, target, REASON)
 
 
-def look(name: str, summary: str) -> click.Command:
-    """A query about one guest → ``LookAt``."""
+def look(name: str) -> click.Command:
+    """A query about one VM → ``LookAt``."""
     lines = click.Option(["--lines"], type=click.IntRange(1, 90), default=20, show_default=True)
-    return command(f"vm {name}", summary, LookAt, VM, *([lines] if name == "console" else []))
+    return command(f"vm {name}", LookAt, VM, *([lines] if name == "console" else []))
 
 
 def _optional_vm() -> click.Argument:
@@ -475,11 +624,15 @@ def _optional_vm() -> click.Argument:
 
 
 def _tag_option() -> click.Option:
-    return click.Option(
-        ["--tag"], type=TAG, default=None, metavar="KEY=VALUE", help=cards.BULK_HELP
+    return _option(
+        "--tag",
+        type=TAG,
+        default=None,
+        metavar="KEY=VALUE",
+        help=words("All VMs with this tag instead of one; the plan lists them."),
     )
 
 
 def _one_of(vm: str, tag: tuple[str, str] | None) -> None:
     if bool(vm) == bool(tag):
-        raise click.UsageError(cards.ONE_OR_TAG)
+        raise UsageError(words("Name one VM, or all with a tag: `--tag env=dev`."))

@@ -1,4 +1,4 @@
-"""Pure: where a guest's disks lie, in the words of storage pools."""
+"""Pure: the pool and volume of a VM's disks."""
 
 from __future__ import annotations
 

@@ -1,18 +1,21 @@
-"""Pure: the plans for guests that exist, one function for each kind of wish, and the test at the last moment."""
+"""Pure: plans for existing VMs, one function a kind of request, and the check before they run."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from shlex import quote
 from typing import Any
 
 from bot.domain import placement
 from bot.domain.cluster import Health, Host, Snapshot, StoredSize, Vm, VmState, tags_of
 from bot.domain.errors import AmbiguousNameError, UnknownNameError
+from bot.domain.message import Code, Message, Names, Size, joined, nwords, words
 from bot.domain.placement import Rule
 from bot.domain.plan import Blast, Objection, Plan, Reason, Refused, Risk
 from bot.domain.steps import Step
-from plugins.vm_lifecycle import cards, creation, texts
+from bot.domain.words import version_text
+from plugins.vm_lifecycle import cards, creation, plan_warnings, texts
 from plugins.vm_lifecycle.intents import (
     NewAutostart,
     NewName,
@@ -37,11 +40,11 @@ from plugins.vm_lifecycle.steps import (
 )
 
 DELETED = "drover.deleted"
-"""The tag of a deleted guest: when its grace ends, ISO 8601."""
+"""The tag of a deleted VM: when its grace period ends, ISO 8601."""
 DISKS = "drover.disks"
 """Beside it: ``keep`` or ``remove``."""
 AUTOSTART = "drover.autostart"
-"""Beside it, where the guest started with its host before: ``on``."""
+"""Beside it, where autostart was enabled before: ``on``."""
 
 Answer = Plan | Refused
 Planned = tuple[tuple[Step, ...], tuple[Objection, ...]]
@@ -49,7 +52,7 @@ Planned = tuple[tuple[Step, ...], tuple[Objection, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One guest that a wish is about, in the cluster as it is."""
+    """One VM that a request is about, in the cluster as it is."""
 
     settings: VmLifecycleSettings
     vm: Vm
@@ -58,11 +61,13 @@ class Case:
 
 
 Work = Callable[[Any, Case], Planned]
-"""Steps for one guest, or what stands against them; neither when there is nothing to do."""
+"""Steps for one VM, or objections to them; one with the code ``IDLE`` means nothing to do."""
+
+IDLE = "nothing-to-do"
 
 
 def focus(intent: Any) -> tuple[str, ...]:
-    """The guest that is named is read in depth."""
+    """The VM to read in depth: the one that is named."""
     name = getattr(intent, "vm", "") or getattr(intent, "name", "")
     return (name,) if name else ()
 
@@ -75,13 +80,13 @@ def plan(  # noqa: PLR0917 - what a command is bound to, and what an Action is c
     snapshot: Snapshot,
     rules: Iterable[Rule],
 ) -> Answer:
-    """The plan of ``work`` for the guest that ``intent`` names, or for all that have its tag."""
-    title = cards.wish_title(intent)
+    """The plan of ``work`` for the VM that ``intent`` names, or for all that have its tag."""
+    title = cards.refused_title(intent)
     if bad := tuple(texts.slips(intent)):
-        return Refused(cards.refused_title(title), bad)
-    found = chosen(intent, snapshot)
+        return Refused(title, bad)
+    found = choose(intent, snapshot)
     if isinstance(found, Objection):
-        return Refused(cards.refused_title(title), (found,))
+        return Refused(title, (found,))
     rules = tuple(rules)
     steps: list[Step] = []
     touched: list[Vm] = []
@@ -89,70 +94,119 @@ def plan(  # noqa: PLR0917 - what a command is bound to, and what an Action is c
     against: list[Objection] = []
     for vm in found:
         mine, objections = work(intent, Case(settings, vm, snapshot, rules))
-        against += objections or (_written_under(intent, vm) if mine else ())
+        idle += [Reason(each.code, each.text) for each in objections if each.code == IDLE]
+        blocking = [each for each in objections if each.code != IDLE]
+        against += blocking or (_written_under(intent, vm) if mine else ())
         steps += mine
         touched += [vm] if mine else []
-        idle += [] if mine or objections else [cards.nothing_to_do(vm, title)]
     if against or not steps:
-        against += [Objection(each.code, each.text, "") for each in idle] if not against else []
-        return Refused(cards.refused_title(title), tuple(dict.fromkeys(against)))
+        against += [Objection(each.code, each.text) for each in idle] if not against else []
+        return Refused(title, tuple(dict.fromkeys(against)))
     return Plan(
-        title=steps[0].title if len(steps) == 1 else cards.many_title(title, touched),
+        title=steps[0].title if len(steps) == 1 else cards.title(intent, touched),
         steps=tuple(steps),
         risk=_risk(risk, touched),
         blast=_blast(touched),
-        reasons=(*(cards.listed(vm) for vm in touched if len(found) > 1), *idle),
+        reasons=(*(_touches(vm) for vm in touched if len(found) > 1), *idle),
         warnings=tuple(
-            each for vm in touched for each in cards.warnings_for(intent, vm, settings.grace)
+            each for vm in touched for each in plan_warnings.of(intent, vm, settings.grace)
         ),
         tags=tags_of(touched),
     )
 
 
+def _touches(vm: Vm) -> Reason:
+    args = {"vm": vm.name, "host": vm.host, "state": texts.STATES[vm.state]}
+    if tags := texts.own_tags(vm):
+        return Reason("touches", words("{vm} on {host}, {state}: {tags}", **args, tags=tags))
+    return Reason("touches", words("{vm} on {host}, {state}", **args))
+
+
 def _written_under(intent: Any, vm: Vm) -> Iterator[Objection]:
-    """What would be destroyed if the VM wrote to its disks."""
-    if getattr(intent, "verb", "") in {"start", "revert"}:
-        yield from (
-            cards.others_stand_on(vm, each)
-            for each in intent.fates
-            if each.vm == vm.uuid and each.holders
-        )
+    """Yield an objection for each disk that a start or revert would write to under other VMs."""
+    if getattr(intent, "verb", "") not in {"start", "revert"}:
+        return
+    for each in intent.fates:
+        if each.vm == vm.uuid and each.holders:
+            yield Objection(
+                "template",
+                words(
+                    "{disk} of {vm} is the base image of {users}; a write to it breaks them.",
+                    disk=each.place,
+                    vm=vm.name,
+                    users=Names(each.holders, most=texts.MOST_NAMED),
+                ),
+                words(
+                    "Clone it and use the clone: {command}.",
+                    command=texts.chat("vm clone {} NEW-NAME", vm.name),
+                ),
+            )
 
 
-def chosen(intent: Any, snapshot: Snapshot) -> tuple[Vm, ...] | Objection:
-    """The guests a wish is about, by name; each UUID once, where it runs if it does."""
+def choose(intent: Any, snapshot: Snapshot) -> tuple[Vm, ...] | Objection:
+    """The VMs a request is about, by name; each UUID once, where it runs if it does."""
     tag = getattr(intent, "tag", "")
     if not tag:
         try:
             return (snapshot.vm(intent.vm),)
         except UnknownNameError as error:
-            return cards.unknown("unknown-vm", error)
+            return Objection("unknown-vm", error.text, error.advice)
         except AmbiguousNameError as error:
-            return cards.unknown("ambiguous-vm", error)
+            return Objection("ambiguous-vm", error.text, error.advice)
     key, _, value = tag.partition("=")
     found = {vm.uuid: snapshot.vm(vm.uuid) for vm in snapshot.vms if vm.tags.get(key) == value}
-    return tuple(sorted(found.values(), key=lambda vm: vm.name)) or cards.no_such_tag(tag)
+    return tuple(sorted(found.values(), key=lambda vm: vm.name)) or Objection(
+        "no-such-tag",
+        words("No VM has the tag {tag}.", tag=tag),
+        words("See the tags of all VMs with `vms`."),
+    )
 
 
 def still_good(  # noqa: PLR0917 - as for plan
-    work: Work, risk: Risk, settings: VmLifecycleSettings, intent: Any, planned: Plan, snapshot: Snapshot,
+    work: Work,
+    risk: Risk,
+    settings: VmLifecycleSettings,
+    intent: Any,
+    planned: Plan,
+    snapshot: Snapshot,
     rules: Iterable[Rule],
-) -> tuple[Objection, ...]:  # fmt: skip
-    """The same wish must still lead to the same steps."""
+) -> tuple[Objection, ...]:
+    """Check that the same request still leads to the same steps."""
     again = plan(work, risk, settings, intent, snapshot, rules)
     if isinstance(again, Refused):
         return again.objections
     if _timeless(again.steps) != _timeless(planned.steps):
-        return (cards.changed_meanwhile(planned, again),)
+        return (
+            Objection(
+                "changed",
+                words(
+                    "The plan changed since approval. Approved: {before}. Now it would be: "
+                    "{after}.",
+                    before=joined((each.title for each in planned.steps), "; "),
+                    after=joined((each.title for each in again.steps), "; "),
+                ),
+                words("Check the new plan and approve it."),
+            ),
+        )
     return tuple(_macs_taken(planned.steps, snapshot))
 
 
 def _macs_taken(steps: Sequence[Step], snapshot: Snapshot) -> Iterator[Objection]:
-    """An approved MAC address is kept, as long as nobody else has got it meanwhile."""
+    """Yield an objection if another VM has got an approved MAC address since."""
     taken = {nic.mac.lower(): vm for vm in snapshot.vms if vm.detail for nic in vm.detail.nics}
     for step in steps:
         if isinstance(step, AddNic) and step.mac in taken:
-            yield cards.mac_taken(step.mac, taken[step.mac])
+            vm = taken[step.mac]
+            yield Objection(
+                "mac-taken",
+                words(
+                    "{mac} is now the MAC address of {vm} on {host}.",
+                    mac=step.mac,
+                    vm=vm.name,
+                    host=vm.host,
+                ),
+                words("Ask again for another one."),
+            )
 
 
 def _timeless(steps: Sequence[Step]) -> list[Step]:
@@ -181,7 +235,7 @@ def _timeless(steps: Sequence[Step]) -> list[Step]:
 
 
 def _risk(usual: Risk, touched: Sequence[Vm]) -> Risk:
-    """Of several at once never low: a policy that lets low ones pass would show their list to nobody first."""
+    """The risk; never low for several VMs: a policy may let low ones pass unseen."""
     return Risk.MEDIUM if usual is Risk.LOW and len(touched) > 1 else usual
 
 
@@ -190,72 +244,222 @@ def _blast(touched: Sequence[Vm]) -> Blast:
     return Blast(tuple(vm.name for vm in touched), hosts, sum(vm.memory for vm in touched))
 
 
-# --- what stands against touching a guest at all
-# ------------------------------------------------------------------
+# --- objections to any change of a VM
 
 
 def reached(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
-    """Its host answers."""
+    """Yield an objection if the VM's host does not answer."""
     host = snapshot.host(vm.host)
     if not host.up:
-        yield cards.unreachable(vm, host)
+        yield Objection(
+            "host-unreachable",
+            words(
+                "{host}, where {vm} was last seen, does not answer: {why}.",
+                host=host.name,
+                vm=vm.name,
+                why=host.problem or words("no connection"),
+            ),
+            words("Check the host and its libvirtd. An unreachable host may still run VMs."),
+        )
 
 
 def settled(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
-    """Nobody touches a guest that is on its way, deleted, or on a host that is silent."""
+    """Yield objections to any step: the VM moves, is deleted or cannot be read."""
     yield from reached(vm, snapshot)
     if vm.problem and vm.detail is None:
-        yield cards.not_readable(vm)
-    # libvirt keeps the job of a post-copy that broke for ever; it must not keep people from ending
+        # Its tags may ask for more votes
+        yield Objection(
+            "not-readable",
+            words(
+                "The definition of {vm} on {host} cannot be read, nor its tags: {why}",
+                vm=vm.name,
+                host=vm.host,
+                why=vm.problem,
+            ),
+            words(
+                "Look at it on {host}: {command}.",
+                host=vm.host,
+                command=texts.shell("virsh dumpxml {}", vm.name),
+            ),
+        )
+    # libvirt keeps the job of a failed post-copy for ever; it must not keep people from forcing off
     # what is left.
-    job = vm.detail and vm.detail.job and not lost_memory(vm, snapshot)
+    job = vm.detail.job if vm.detail and not lost_memory(vm, snapshot) else ""
     if any(move.vm_uuid == vm.uuid for move in snapshot.inbound) or job:
-        yield cards.busy(vm)
+        yield Objection(
+            "busy",
+            words("{vm} has a job in progress: {job}.", vm=vm.name, job=job or _MIGRATION),
+            words("Wait until it ends, then ask again."),
+        )
     if DELETED in vm.tags:
-        yield cards.is_deleted(vm)
+        yield Objection(
+            "deleted",
+            words(
+                "{vm} is deleted; its grace period ends {at}.",
+                vm=vm.name,
+                at=texts.moment(vm.tags[DELETED]),
+            ),
+            words("Restore it first: {command}.", command=texts.chat("vm undelete {}", vm.name)),
+        )
+
+
+_MIGRATION = words("live migration")
 
 
 def changeable(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
-    """Nobody changes a VM that may run elsewhere, or that goes on from saved memory: it would not show the change."""
+    """Yield objections to a change: the VM may run elsewhere, or its memory is saved.
+
+    A VM that goes on from saved memory would not show the change.
+    """
     yield from settled(vm, snapshot)
     if not vm.state.active:
         yield from elsewhere(vm, snapshot)
     if vm.saved:
-        yield cards.memory_is_saved(vm)
+        yield Objection(
+            "memory-saved",
+            words(
+                "{vm} is powered off with its memory saved on {host} (managed save): "
+                "its next start restores that memory.",
+                vm=vm.name,
+                host=vm.host,
+            ),
+            words(
+                "Start it with {start}, then ask again; or discard that memory with {discard}.",
+                start=texts.chat("vm start {}", vm.name),
+                discard=texts.chat("vm discard-memory {}", vm.name),
+            ),
+        )
 
 
 def lost_memory(vm: Vm, snapshot: Snapshot) -> bool:
-    """Tell whether a post-copy of it broke off and the other half is gone: it never runs again as it is."""
+    """Tell whether its post-copy migration failed and the other half is gone."""
     return (
         vm.state.active and vm.paused_by == "postcopy failed" and not any(elsewhere(vm, snapshot))
     )
 
 
 def elsewhere(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
-    """Why a start could make a second copy: a host that has it, had it last, or was never heard of."""
+    """Yield objections to a start that could make a second copy of a VM."""
     for other in snapshot.vms:
         if other.uuid == vm.uuid and other.host != vm.host:
             host = snapshot.host(other.host)
             if not host.up:
-                yield cards.maybe_there(vm, host)
+                yield Objection(
+                    "maybe-elsewhere",
+                    words(
+                        "{host} had {vm} when it was last seen and does not answer now; "
+                        "the VM may run there.",
+                        host=host.name,
+                        vm=vm.name,
+                    ),
+                    words("Bring that host back, or make sure that it is off."),
+                )
             elif other.state.active:
-                yield cards.runs_there(vm, other)
+                yield Objection(
+                    "runs-elsewhere",
+                    words(
+                        "{vm} is {state} on {host}.",
+                        vm=vm.name,
+                        state=texts.STATES[other.state],
+                        host=other.host,
+                    ),
+                    words("Check both hosts first."),
+                )
     for host in snapshot.hosts:
         if host.health is not Health.UP and host.seen_at is None:
-            yield cards.never_heard(vm, host)
+            yield Objection(
+                "maybe-elsewhere",
+                words(
+                    "{host} has not answered since the bot started; it is not known whether it "
+                    "runs {vm}.",
+                    host=host.name,
+                    vm=vm.name,
+                ),
+                words(
+                    "Bring it back, or make sure that it is off and remove it from the "
+                    "configuration."
+                ),
+            )
 
 
-# --- the wishes
-# ---------------------------------------------------------------------------------------------------
+def must_be_off(vm: Vm, only: Message) -> Objection:
+    """The objection to a request that needs a powered-off VM; ``only`` says which.
+
+    A paused or sleeping VM must run before it can shut down.
+    """
+    args = {
+        "resume": texts.chat("vm resume {}", vm.name),
+        "shutdown": texts.chat("vm shutdown {}", vm.name),
+    }
+    deaf = vm.state in {VmState.PAUSED, VmState.SUSPENDED}
+    return Objection(
+        "runs",
+        joined((words("{vm} is {state}.", vm=vm.name, state=texts.STATES[vm.state]), only)),
+        words("{resume}, then {shutdown}", **args)
+        if deaf
+        else words("{shutdown}", shutdown=args["shutdown"]),
+    )
 
 
-def start(intent: VmVerb, case: Case) -> Planned:  # noqa: ARG001 - the shape of Work
-    """A start where the guest is defined, if it can be nowhere else."""
+def transient(vm: Vm) -> Objection:
+    """The objection to a change of a definition that is not stored."""
+    return Objection(
+        "transient",
+        words("{vm} is transient: it has no stored definition.", vm=vm.name),
+        words("Store its definition first, with `virsh define` on {host}.", host=vm.host),
+    )
+
+
+def asleep(vm: Vm) -> Objection:
+    """The objection to a request that needs the VM's own system to react."""
+    return Objection(
+        "asleep",
+        words(
+            "{vm} on {host} is asleep (its own system suspended it to memory) and does not react.",
+            vm=vm.name,
+            host=vm.host,
+        ),
+        words(
+            "Wake it with {resume}, or force it off with {off}.",
+            resume=texts.chat("vm resume {}", vm.name),
+            off=texts.chat("vm force-off {}", vm.name),
+        ),
+    )
+
+
+def idle(text: Message) -> Planned:
+    """Nothing to do for a VM, and why."""
+    return (), (Objection(IDLE, text),)
+
+
+def _already(vm: Vm) -> Objection:
+    text = words(
+        "{vm} is already {state} on {host}.",
+        vm=vm.name,
+        state=texts.STATES[vm.state],
+        host=vm.host,
+    )
+    return Objection(IDLE, text)
+
+
+# --- the requests
+
+
+def start(_intent: VmVerb, case: Case) -> Planned:
+    """Start a VM where it is defined, if it can run nowhere else."""
     vm, snapshot = case.vm, case.snapshot
     if vm.state is VmState.SUSPENDED:
         return _wake(vm, snapshot)
+    if vm.state is VmState.PAUSED:
+        return (), (
+            Objection(
+                "paused",
+                words("{vm} is paused on {host}.", vm=vm.name, host=vm.host),
+                words("Use {command}.", command=texts.chat("vm resume {}", vm.name)),
+            ),
+        )
     if vm.state.active:
-        return (), ((cards.paused_not_off(vm),) if vm.state is VmState.PAUSED else ())
+        return (), (_already(vm),)
     against = [*settled(vm, snapshot), *elsewhere(vm, snapshot)]
     if not against:
         against += placement.objections(
@@ -265,71 +469,136 @@ def start(intent: VmVerb, case: Case) -> Planned:  # noqa: ARG001 - the shape of
 
 
 def shutdown(intent: VmVerb, case: Case) -> Planned:
-    """An orderly end; a paused guest cannot hear that it is wanted."""
-    steps, against = _ending(intent, case, Power.SHUTDOWN)
+    """Request a shutdown; a paused VM cannot react to it."""
+    steps, against = _power_off(intent, case, Power.SHUTDOWN)
     return steps, (*against, *_deaf(case.vm))
 
 
 def force_off(intent: VmVerb, case: Case) -> Planned:
-    """The plug."""
-    return _ending(intent, case, Power.FORCE_OFF)
+    """Power a VM off at once."""
+    return _power_off(intent, case, Power.FORCE_OFF)
 
 
-def _ending(intent: VmVerb, case: Case, verb: Power) -> Planned:
-    """The end of an active VM; of a transient one nothing is left, so people must have agreed to that."""
+def _power_off(intent: VmVerb, case: Case, verb: Power) -> Planned:
+    """Power an active VM off; that a transient one loses its definition must be agreed to."""
     vm, snapshot = case.vm, case.snapshot
     lost = vm.state.active and not vm.persistent
     steps, against = _power(vm, snapshot, verb, wanted=vm.state.active, lose_definition=lost)
     if lost and not intent.lose_definition:
-        against = (*against, cards.only_while_it_runs(vm, intent.verb))
+        against = (*against, _definition_lost(vm, intent.verb))
     return steps, against
 
 
-def pause(intent: VmVerb, case: Case) -> Planned:  # noqa: ARG001 - the shape of Work
-    """Stand still."""
+def _definition_lost(vm: Vm, verb: str) -> Objection:
+    dump = f"virsh dumpxml --inactive --security-info {quote(f'--domain={vm.name}')}"
+    return Objection(
+        "definition-lost",
+        words(
+            "{vm} is transient: it exists only while it runs. "
+            "When it is off, its definition is lost.",
+            vm=vm.name,
+        ),
+        words(
+            "To power it off anyway: {command}. To keep its definition, on {host}: {dump}, "
+            "then `virsh define` that file.",
+            command=texts.chat(f"vm {verb} {{}} --lose-definition", vm.name),
+            host=vm.host,
+            dump=Code(f"{dump} > {quote(vm.name + '.xml')}"),
+        ),
+    )
+
+
+def pause(_intent: VmVerb, case: Case) -> Planned:
+    """Pause a running VM."""
     vm, snapshot = case.vm, case.snapshot
     if vm.state is VmState.SUSPENDED:
-        return (), (cards.asleep(vm),)
+        return (), (asleep(vm),)
     if vm.state is not VmState.RUNNING and vm.state is not VmState.PAUSED:
-        return (), (cards.not_running(vm),)
+        return (), (_not_running(vm),)
     return _power(vm, snapshot, Power.PAUSE, wanted=vm.state is VmState.RUNNING)
 
 
-def resume(intent: VmVerb, case: Case) -> Planned:  # noqa: ARG001 - the shape of Work
-    """Go on. A guest that a migration left paused is not for this command: it may run elsewhere."""
+def _not_running(vm: Vm) -> Objection:
+    return Objection(
+        "not-running",
+        words("{vm} is {state} on {host}.", vm=vm.name, state=texts.STATES[vm.state], host=vm.host),
+        words("Start it first: {command}.", command=texts.chat("vm start {}", vm.name)),
+    )
+
+
+def resume(_intent: VmVerb, case: Case) -> Planned:
+    """Resume a paused VM, but none that a migration left paused: it may run elsewhere."""
     vm, snapshot = case.vm, case.snapshot
     if not vm.state.active:
-        return (), (cards.not_running(vm),)
+        return (), (_not_running(vm),)
     if vm.state is VmState.SUSPENDED:
         return _wake(vm, snapshot)
     if vm.state is VmState.PAUSED and vm.paused_by in {"migration", "postcopy", "postcopy failed"}:
-        return (), (cards.half_moved(vm),)
+        return (), (
+            Objection(
+                "half-moved",
+                words(
+                    "A migration that failed left {vm} paused on {host} ({cause}).",
+                    vm=vm.name,
+                    host=vm.host,
+                    cause=vm.paused_by,
+                ),
+                words("Check both hosts first: the VM may run on the other one."),
+            ),
+        )
     steps, against = _power(vm, snapshot, Power.RESUME, wanted=vm.state is VmState.PAUSED)
     return steps, (*against, *(elsewhere(vm, snapshot) if steps else ()))
 
 
-def reboot(intent: VmVerb, case: Case) -> Planned:  # noqa: ARG001 - the shape of Work
-    """An orderly end and a new start: both can be seen from outside, and what waits for a restart takes effect."""
+def reboot(_intent: VmVerb, case: Case) -> Planned:
+    """Shut a VM down and start it, so that changes that wait for a restart take effect."""
     vm, snapshot = case.vm, case.snapshot
     if not vm.state.active:
-        return (), (cards.not_running(vm),)
-    dead = lost_memory(vm, snapshot)  # it would hear nothing
+        return (), (_not_running(vm),)
+    dead = lost_memory(vm, snapshot)  # it would not react
     against = (*settled(vm, snapshot), *elsewhere(vm, snapshot), *(() if dead else _deaf(vm)))
-    against += () if vm.persistent else (cards.cannot_reboot(vm),)
+    if not vm.persistent:
+        lost = Objection(
+            "transient",
+            words(
+                "{vm} is transient: after a shutdown its definition is lost, and there is nothing "
+                "to start.",
+                vm=vm.name,
+            ),
+            words(
+                "Reboot it from {host}, without a shutdown: {command}.",
+                host=vm.host,
+                command=texts.shell("virsh reboot {}", vm.name),
+            ),
+        )
+        against = (*against, lost)
     verbs = (Power.FORCE_OFF if dead else Power.SHUTDOWN, Power.START)
     off, on = (PowerVm(vm.uuid, vm.name, vm.host, verb) for verb in verbs)
     return (off, on), against
 
 
 def _deaf(vm: Vm) -> Iterator[Objection]:
+    """Yield an objection if the VM cannot react to a shutdown request."""
     if vm.state is VmState.PAUSED:
-        yield cards.cannot_hear(vm)
+        yield Objection(
+            "paused",
+            words(
+                "{vm} is paused on {host}, so it cannot react to a shutdown request.",
+                vm=vm.name,
+                host=vm.host,
+            ),
+            words(
+                "Resume it first with {resume}, or force it off with {off}.",
+                resume=texts.chat("vm resume {}", vm.name),
+                off=texts.chat("vm force-off {}", vm.name),
+            ),
+        )
     if vm.state is VmState.SUSPENDED:
-        yield cards.asleep(vm)
+        yield asleep(vm)
 
 
 def _wake(vm: Vm, snapshot: Snapshot) -> Planned:
-    """A VM that its own system put to sleep goes on where it was."""
+    """Wake a VM that its own system put to sleep."""
     return (PowerVm(vm.uuid, vm.name, vm.host, Power.WAKE),), (
         *settled(vm, snapshot),
         *elsewhere(vm, snapshot),
@@ -340,33 +609,108 @@ def _power(
     vm: Vm, snapshot: Snapshot, verb: Power, *, wanted: bool, lose_definition: bool = False
 ) -> Planned:
     if not wanted:
-        return (), tuple(reached(vm, snapshot))
+        return (), tuple(reached(vm, snapshot)) or (_already(vm),)
     step = PowerVm(vm.uuid, vm.name, vm.host, verb, lose_definition)
     return (step,), tuple(settled(vm, snapshot))
 
 
 def resize(intent: NewSize, case: Case) -> Planned:
-    """More or less of vCPUs and memory; what is not named stays as it is stored for the next start."""
+    """Change vCPUs and memory; what is not named stays as it is stored for the next start."""
     vm, snapshot = case.vm, case.snapshot
     stored = vm.stored or StoredSize(
         vm.vcpus, vm.memory, vm.detail.vcpus_max if vm.detail else 0, vm.memory_max
     )
     vcpus, memory = intent.cpus or stored.vcpus, intent.memory or stored.memory
     if (vcpus, memory) == (stored.vcpus, stored.memory) == (vm.vcpus, vm.memory):
-        return (), ()
+        return idle(
+            nwords(
+                "{vm} already has {n} vCPU and {memory}.",
+                "{vm} already has {n} vCPUs and {memory}.",
+                n=vcpus,
+                vm=vm.name,
+                memory=Size(memory),
+            )
+        )
     host = snapshot.host(vm.host)
-    against = [*changeable(vm, snapshot), *(() if vm.persistent else (cards.transient(vm),))]
-    against += cards.fixed_size(vm, stored, vcpus, memory)
+    against = [*changeable(vm, snapshot), *(() if vm.persistent else (transient(vm),))]
+    against += _fixed_size(vm, stored, vcpus, memory)
     if not against and vcpus > host.cpus:
-        against.append(cards.too_many_cpus(replace(vm, vcpus=vcpus), host))
+        against.append(creation.too_many_cpus(replace(vm, vcpus=vcpus), host))
     room = _room_beside(vm, host, snapshot)
     if not against and memory > vm.memory and memory - vm.memory > room:
-        against.append(cards.no_room(vm, memory, room))
+        against.append(
+            Objection(
+                "memory",
+                words(
+                    "{host} has {free} free, {vm} would need {more} more.",
+                    host=vm.host,
+                    free=Size(max(0, room)),
+                    vm=vm.name,
+                    more=Size(memory - vm.memory),
+                ),
+                words(
+                    "At most {most} would fit; or move the VM to another host first.",
+                    most=Size(vm.memory + max(0, room)),
+                ),
+            )
+        )
     return (ResizeVm(vm.uuid, vm.name, vm.host, vcpus, memory),), tuple(against)
 
 
+def _fixed_size(vm: Vm, stored: StoredSize, vcpus: int, memory: int) -> Iterator[Objection]:
+    """Yield what the hypervisor would refuse because the definition fixes it."""
+    detail = vm.detail
+    if detail is None:
+        return
+    edit = words(
+        "Change it in the definition, on {host} and while the VM is off: {command}.",
+        host=vm.host,
+        command=texts.shell("virsh edit {}", vm.name),
+    )
+
+    def at_most(option: str) -> Message:
+        return joined((words("Use {option} at most.", option=Code(option)), edit))
+
+    if detail.topology and vcpus > max(stored.vcpus_max, stored.vcpus):
+        yield Objection(
+            "cpu-topology",
+            nwords(
+                "{vm} has a fixed CPU topology of {n} vCPU: {vcpus} do not fit it.",
+                "{vm} has a fixed CPU topology of {n} vCPUs: {vcpus} do not fit it.",
+                n=detail.topology,
+                vm=vm.name,
+                vcpus=vcpus,
+            ),
+            at_most(f"--cpus {detail.topology}"),
+        )
+    most = max(stored.memory_max, stored.memory)
+    if detail.numa_cells and (memory > most or (memory < most and not detail.balloon)):
+        yield Objection(
+            "numa",
+            nwords(
+                "{vm} has {n} NUMA cell, whose size fixes its memory: {memory}.",
+                "{vm} has {n} NUMA cells, whose sizes fix its memory: {memory}.",
+                n=detail.numa_cells,
+                vm=vm.name,
+                memory=Size(most),
+            ),
+            at_most(f"--memory {most >> 20}M") if detail.balloon else edit,
+        )
+    elif detail.memory_limit and memory > detail.memory_limit:
+        yield Objection(
+            "memory-limit",
+            words(
+                "{vm} can have {most} of memory at most (maxMemory), not {memory}.",
+                vm=vm.name,
+                most=Size(detail.memory_limit),
+                memory=Size(memory),
+            ),
+            at_most(f"--memory {detail.memory_limit >> 20}M"),
+        )
+
+
 def _room_beside(vm: Vm, host: Host, snapshot: Snapshot) -> int:
-    """Bytes that this VM could get more on its host: of huge pages for one that is made of them."""
+    """Bytes that a VM could get more on its host: of huge pages for one that is made of them."""
     if not vm.huge or host.huge_pages is None:
         return snapshot.room(vm.host)
     pages = host.pages_of(vm)
@@ -379,62 +723,86 @@ RENAMES_WITH_SNAPSHOTS = 6_010_000
 
 
 def rename(intent: NewName, case: Case) -> Planned:
-    """Another name, for a guest that is off."""
+    """Rename a powered-off VM."""
     vm, snapshot = case.vm, case.snapshot
     if vm.name == intent.to:
-        return (), ()
+        return idle(words("{vm} already has this name.", vm=vm.name))
     host = snapshot.host(vm.host)
     against = [
         *changeable(vm, snapshot),
         *creation.name_slips(intent.to),
-        *creation.name_taken((intent.to,), snapshot),
+        *creation.name_objections((intent.to,), snapshot),
     ]
-    against += [cards.must_be_off(vm, "renamed")] if vm.state.active else []
+    if vm.state.active:
+        against.append(must_be_off(vm, words("Only a powered-off VM can be renamed.")))
     if (
         vm.detail
         and vm.detail.snapshots
         and host.up
         and host.libvirt_version < RENAMES_WITH_SNAPSHOTS
     ):
-        against.append(cards.cannot_rename(vm, host))
+        against.append(
+            Objection(
+                "snapshots",
+                words(
+                    "{vm} has snapshots: libvirt {version} on {host} cannot rename it, "
+                    "6.10 and later can.",
+                    vm=vm.name,
+                    version=version_text(host.libvirt_version),
+                    host=host.name,
+                ),
+                words(
+                    "Update libvirt on {host}, or move the VM to a host that has it.",
+                    host=host.name,
+                ),
+            )
+        )
     return (RenameVm(vm.uuid, vm.name, vm.host, intent.to),), tuple(against)
 
 
-def discard_memory(intent: VmVerb, case: Case) -> Planned:  # noqa: ARG001 - the shape of Work
-    """The end of a saved memory: the next start boots from the disks."""
+def discard_memory(_intent: VmVerb, case: Case) -> Planned:
+    """Discard saved memory: the next start boots from the disks."""
     vm, snapshot = case.vm, case.snapshot
     if not vm.saved:
-        return (), (cards.no_saved_memory(vm),)
+        text = words(
+            "{vm} is {state} and has no saved memory on {host}.",
+            vm=vm.name,
+            state=texts.STATES[vm.state],
+            host=vm.host,
+        )
+        return (), (Objection("no-saved-memory", text),)
     against = (*settled(vm, snapshot), *elsewhere(vm, snapshot))
     return (DiscardMemory(vm.uuid, vm.name, vm.host),), against
 
 
 def autostart(intent: NewAutostart, case: Case) -> Planned:
-    """Start at boot."""
+    """Enable or disable autostart."""
     vm, snapshot = case.vm, case.snapshot
     if vm.autostart is intent.on:
-        return (), ()
-    against = (*settled(vm, snapshot), *(() if vm.persistent else (cards.transient(vm),)))
+        if intent.on:
+            return idle(words("Autostart of {vm} is already enabled.", vm=vm.name))
+        return idle(words("Autostart of {vm} is already disabled.", vm=vm.name))
+    against = (*settled(vm, snapshot), *(() if vm.persistent else (transient(vm),)))
     return (AutostartVm(vm.uuid, vm.name, vm.host, intent.on),), against
 
 
 def tag(intent: NewTags, case: Case) -> Planned:
-    """Other tags; Drover's own cannot be changed by hand."""
+    """Change tags; Drover's own cannot be changed by hand."""
     vm, snapshot = case.vm, case.snapshot
-    if against := tuple(texts.reserved((*dict(intent.give), *intent.take), vm.name)):
+    if against := tuple(texts.reserved_tags((*dict(intent.give), *intent.take), vm.name)):
         return (), against
     kept = {key: value for key, value in vm.tags.items() if key not in intent.take}
     wanted = tuple(sorted({**kept, **dict(intent.give)}.items()))
     if wanted == tuple(sorted(vm.tags.items())):
-        return (), ()
+        return idle(words("The tags of {vm} are already so.", vm=vm.name))
     return (TagVm(vm.uuid, vm.name, vm.host, wanted),), tuple(settled(vm, snapshot))
 
 
 def ttl(intent: NewTtl, case: Case) -> Planned:
-    """When its time is over; the same wish later means a later moment."""
+    """Set when a VM is shut down; the same request later means a later moment."""
     vm, snapshot = case.vm, case.snapshot
     if not intent.ttl and not {texts.TTL, texts.EXPIRES} & set(vm.tags):
-        return (), ()
+        return idle(words("{vm} has no TTL.", vm=vm.name))
     ends = (
         dict(creation.with_end((("ttl", intent.ttl),), snapshot))["expires"] if intent.ttl else ""
     )

@@ -1,22 +1,21 @@
-"""Making guests on hosts: volume, seed, definition, start; part of the handler, and as impure."""
+"""Make VMs on hosts: volume, seed, definition, start; part of the handler, and as impure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from bot.domain.cluster import Snapshot
+from bot.domain.cluster import Sighting, Snapshot, VmState
 from bot.domain.errors import DroverError, HostUnreachableError, StepLostError
-from bot.domain.message import Message
+from bot.domain.message import Code, Join, Member, Message, Names, Size, joined, nwords, words
+from bot.domain.operation import Facts
 from bot.ports import ClusterReader, Hypervisor, Progress, VmLookup, Volumes
 from bot.ports.guests import Blueprint, Copy, GuestDisk, GuestNic, Seed, Volume
-from plugins.vm_lifecycle import messages
-from plugins.vm_lifecycle.steps import CloneVm, CreateVm, CreateVms, OnGuest
-
-Facts = Mapping[str, str | int | float | bool]
+from plugins.vm_lifecycle import texts
+from plugins.vm_lifecycle.steps import CloneVm, CreateVm, CreateVms, OnVm
 
 MADE = "made"
-"""The mark of a guest that was made whole; until it is there, a repeated step goes on with it."""
+"""The mark of a VM that was made whole; until it is there, a repeated step goes on with it."""
 
 Say = Callable[[Message], None]
 
@@ -27,14 +26,14 @@ def place(volume: str) -> tuple[str, str]:
     return pool, name
 
 
-def made(step: OnGuest, hypervisor: VmLookup) -> bool:
-    """Whether the guest is there, whole."""
+def made(step: OnVm, hypervisor: VmLookup) -> bool:
+    """Whether the VM is there, whole."""
     found = hypervisor.found(step.host, step.uuid)
     return found is not None and found.mark == MADE
 
 
 def make(step: CreateVm, hypervisor: Hypervisor, progress: Progress) -> Facts:
-    """Make one guest; safe to repeat.
+    """Make one VM; safe to repeat.
 
     Raises:
         DroverError: it could not be made, and what was made of it is gone again; the text says so.
@@ -46,13 +45,24 @@ def make(step: CreateVm, hypervisor: Hypervisor, progress: Progress) -> Facts:
     except (HostUnreachableError, StepLostError):
         raise
     except DroverError as error:
-        removed = _unmade(step, _volumes(step), hypervisor, error)
-        raise DroverError(messages.undone(error.text, removed), error.advice) from error
-    return {messages.HOST: step.host}
+        raise clean_failure(error, _unmake(step, _volumes(step), hypervisor, error)) from error
+    return {}
+
+
+def clean_failure(error: DroverError, removed: Sequence[Member]) -> DroverError:
+    """The error of a step of which nothing is left, with what was removed again."""
+    what = (
+        words("What had been made was removed again: {parts}.", parts=Names(tuple(removed)))
+        if removed
+        else words("Nothing had been made.")
+    )
+    return DroverError(joined((error.text, what)), error.advice, code=error.code)
 
 
 def make_many(step: CreateVms, hypervisor: Hypervisor, progress: Progress, parallel: int) -> Facts:
-    """Make guests side by side, some at a time on each host; those that fail are unmade, the others stay.
+    """Make VMs side by side, ``parallel`` at a time on each host.
+
+    Those that fail are removed, the others stay.
 
     Raises:
         DroverError: some could not be made; the text names them and what is there.
@@ -74,26 +84,39 @@ def make_many(step: CreateVms, hypervisor: Hypervisor, progress: Progress, paral
                 raise
             except DroverError as error:
                 failed[each.name] = error
-            progress.say(messages.so_many(number, len(started)))
+            progress.say(
+                nwords(
+                    "{done} of {n} VM processed.",
+                    "{done} of {n} VMs processed.",
+                    n=len(started),
+                    done=number,
+                )
+            )
     finally:
         for pool in pools.values():
             pool.shutdown(wait=True, cancel_futures=True)
     if failed:
         first = next(iter(failed.values()))
-        raise DroverError(messages.some_failed(failed, len(step.guests)), first.advice) from first
-    return {messages.MADE: len(step.guests)}
+        text = nwords(
+            "{count} of {n} VM could not be made.",
+            "{count} of {n} VMs could not be made; the others exist.",
+            n=len(step.guests),
+            count=len(failed),
+        )
+        causes = (words("{vm}: {why}", vm=name, why=error.text) for name, error in failed.items())
+        raise DroverError(joined((text, *causes)), first.advice, code=first.code) from first
+    return {"created": len(step.guests)}
 
 
 def clone(step: CloneVm, hypervisor: Hypervisor, progress: Progress) -> Facts:
-    """Make one guest like another; safe to repeat. Raises as ``make`` does."""
+    """Clone a VM; safe to repeat. Raises as ``make`` does."""
     try:
         _clone(step, hypervisor, progress.say)
     except (HostUnreachableError, StepLostError):
         raise
     except DroverError as error:
-        removed = _unmade(step, _volumes(step), hypervisor, error)
-        raise DroverError(messages.undone(error.text, removed), error.advice) from error
-    return {messages.HOST: step.host}
+        raise clean_failure(error, _unmake(step, _volumes(step), hypervisor, error)) from error
+    return {}
 
 
 def _clone(step: CloneVm, hypervisor: Hypervisor, say: Say) -> None:
@@ -102,8 +125,16 @@ def _clone(step: CloneVm, hypervisor: Hypervisor, say: Say) -> None:
     if hypervisor.found(step.host, step.uuid) is None:
         _source_is_off(step, hypervisor)
         if found := hypervisor.not_copyable(step.host, step.source):
-            raise DroverError(messages.not_copyable(step, found), messages.NOT_COPYABLE_ADVICE)
-        disks = [_copied(step, each, hypervisor, say) for each in step.disks]
+            raise DroverError(
+                words(
+                    "{vm} has what two VMs cannot share: {parts}. Nothing was copied.",
+                    vm=step.source_name,
+                    parts=Names(tuple(found)),
+                ),
+                words("Remove that from its definition first, or make a new VM with `vm create`."),
+                code="not-copyable",
+            )
+        disks = [_copy_disk(step, each, hypervisor, say) for each in step.disks]
         if step.seed[0]:
             seed = Seed(step.meta_data, "", "", step.network_config)
             cdrom = step.seed[1].endswith(".iso")
@@ -124,26 +155,66 @@ def _source_is_off(step: CloneVm, hypervisor: Hypervisor) -> None:
         if each.state is not None and each.state.active
     ]
     if running:
-        raise DroverError(messages.source_runs(step, running[0]), messages.source_runs_advice(step))
+        raise DroverError(
+            words(
+                "{vm} is {state} on {host}. Copies of its disks would be inconsistent.",
+                vm=step.source_name,
+                state=_state(running[0]),
+                host=running[0].host,
+            ),
+            words(
+                "Shut it down with {command}, then ask again.",
+                command=texts.chat("vm shutdown {}", step.source_name),
+            ),
+            code="running",
+        )
     nowhere_else(step, hypervisor, step.source)
     source = hypervisor.found(step.host, step.source)
     if source is not None and source.saved:
-        raise DroverError(messages.source_is_saved(step), messages.source_is_saved_advice(step))
+        # Its disks hold only a part of what it knows; the rest is in the saved memory
+        raise DroverError(
+            words(
+                "{vm} is now powered off with its memory saved on {host}. Nothing was copied.",
+                vm=step.source_name,
+                host=step.host,
+            ),
+            words(
+                "Start it with {start} and shut it down first; or discard that memory with "
+                "{discard}.",
+                start=texts.chat("vm start {}", step.source_name),
+                discard=texts.chat("vm discard-memory {}", step.source_name),
+            ),
+            code="memory-saved",
+        )
 
 
-def _copied(step: CloneVm, disk: tuple[str, str, str], hypervisor: Volumes, say: Say) -> GuestDisk:
+def _copy_disk(
+    step: CloneVm, disk: tuple[str, str, str], hypervisor: Volumes, say: Say
+) -> GuestDisk:
     target, source, wanted = disk
-    say(messages.copies_disk(step, target))
+    say(
+        words(
+            "{vm}: copying {disk} of {source} on {host}.",
+            vm=step.name,
+            disk=target,
+            source=step.source_name,
+            host=step.host,
+        )
+    )
     base = hypervisor.volume(step.host, *place(source))
     if base is None:
-        raise DroverError(messages.no_volume(step, source), messages.GONE_ADVICE)
+        raise DroverError(
+            words("{host} has no volume {volume} any more.", host=step.host, volume=source),
+            words("It was moved or removed in the meantime: ask again."),
+            code="gone",
+        )
     hypervisor.delete_volume(step.host, *place(wanted))
     hypervisor.create_volume(step.host, *place(wanted), base.capacity, base=base, copy=True)
     return GuestDisk(*place(wanted), target)
 
 
 class _Quiet:
-    """Progress of one guest among many: the whole is told elsewhere."""
+    """Progress of one VM among many: that of the whole is shown instead."""
 
     def __init__(self, progress: Progress) -> None:
         self.report, self.note, self.asked, self.sleep = (
@@ -151,7 +222,7 @@ class _Quiet:
         )  # fmt: skip
 
     def say(self, text: Message) -> None:
-        """Nothing: lines of several guests would overwrite each other."""
+        """Drop the line: those of several VMs would overwrite each other."""
 
 
 def _make(step: CreateVm, hypervisor: Hypervisor, say: Say) -> None:
@@ -161,28 +232,38 @@ def _make(step: CreateVm, hypervisor: Hypervisor, say: Say) -> None:
         _define(step, hypervisor, say)
         name_is_free(step, step.name, hypervisor)
     if step.start:
-        say(messages.starts(step))
+        say(words("{vm}: starting it on {host}.", vm=step.name, host=step.host))
         hypervisor.start(step.host, step.uuid)
     hypervisor.leave_mark(step.host, step.uuid, MADE)
 
 
-def name_is_free(step: OnGuest, name: str, hypervisor: ClusterReader) -> None:
-    """Each host refuses a name that it has; what two operations do at once on two hosts only a look at all can tell.
+def name_is_free(step: OnVm, name: str, hypervisor: ClusterReader) -> None:
+    """Refuse a name that another VM of the cluster has.
 
-    It is looked before and after the definition: two that are made at the same moment both step
-    back, and none stays.
+    Each host refuses a name that it has itself. For two operations at once on two hosts the cluster
+    is read before and after the definition: both then fail, and neither VM stays.
 
     Raises:
-        DroverError: another guest has the name.
+        DroverError: another VM has the name.
     """
     other = next(
         (vm for vm in hypervisor.snapshot().vms if vm.name == name and vm.uuid != step.uuid), None
     )
     if other is not None:
-        raise DroverError(messages.name_taken(other), messages.NAME_TAKEN_ADVICE)
+        raise DroverError(
+            words(
+                "{vm} was made or renamed in the meantime: {uuid} on {host} ({state}).",
+                vm=other.name,
+                uuid=other.uuid,
+                host=other.host,
+                state=texts.STATES[other.state],
+            ),
+            words("Use another name."),
+            code="name-taken",
+        )
 
 
-def nowhere_else(step: OnGuest, hypervisor: ClusterReader, uuid: str = "") -> None:
+def nowhere_else(step: OnVm, hypervisor: ClusterReader, uuid: str = "") -> None:
     """Refuse to touch what may run on another host: the step's VM, or the one of ``uuid``.
 
     Raises:
@@ -193,60 +274,120 @@ def nowhere_else(step: OnGuest, hypervisor: ClusterReader, uuid: str = "") -> No
     seen = [each for each in hypervisor.sightings(uuid) if each.host != step.host]
     running = [each for each in seen if each.state is not None and each.state.active]
     if running:
-        raise StepLostError(
-            messages.runs_elsewhere(step, running[0]), messages.RUNS_ELSEWHERE_ADVICE
-        )
+        raise _runs_elsewhere(step, running[0])
     silent = [each.host for each in seen if not each.reachable]
     doubtful = _had_it(uuid, silent, hypervisor.snapshot()) if silent else []
     if doubtful:
         raise StepLostError(
-            messages.maybe_elsewhere(step, doubtful), messages.MAYBE_ELSEWHERE_ADVICE
+            nwords(
+                "{vm} may run on {hosts}, which does not answer. Nothing was done on {host}.",
+                "{vm} may run on {hosts}, which do not answer. Nothing was done on {host}.",
+                n=len(doubtful),
+                vm=step.name,
+                hosts=Names(tuple(doubtful), Join.OR),
+                host=step.host,
+            ),
+            words(
+                "An unreachable host may still run VMs. Bring it back, or make sure that it is off "
+                "and remove it from the configuration."
+            ),
         )
 
 
+def _runs_elsewhere(step: OnVm, there: Sighting) -> StepLostError:
+    return StepLostError(
+        words(
+            "{vm} is {state} on {other}. Nothing was done on {host}.",
+            vm=step.name,
+            state=_state(there),
+            other=there.host,
+            host=step.host,
+        ),
+        words(
+            "Check both hosts at once and change nothing until you know: "
+            "two running copies destroy data."
+        ),
+    )
+
+
+def _state(there: Sighting) -> Message:
+    return texts.STATES[there.state or VmState.UNKNOWN]
+
+
 def _had_it(uuid: str, silent: list[str], snapshot: Snapshot) -> list[str]:
-    """The silent hosts that had the VM when they were last heard, and those never heard."""
+    """The unreachable hosts that had the VM when last seen, and those never seen."""
     last = {vm.host for vm in snapshot.vms if vm.uuid == uuid}
     return [name for name in silent if name in last or snapshot.host(name).seen_at is None]
 
 
-def _nobody_has_it(step: OnGuest, hypervisor: ClusterReader) -> None:
-    """A new UUID is on no other host; if it is, somebody restored or moved something, and people must look."""
+def _nobody_has_it(step: OnVm, hypervisor: ClusterReader) -> None:
+    """Refuse a new UUID that another host has: somebody restored or moved something there."""
     there = [
         each
         for each in hypervisor.sightings(step.uuid)
         if each.host != step.host and each.state is not None
     ]
     if there:
-        raise StepLostError(messages.runs_elsewhere(step, there[0]), messages.RUNS_ELSEWHERE_ADVICE)
+        raise _runs_elsewhere(step, there[0])
 
 
 def _define(step: CreateVm, hypervisor: Hypervisor, say: Say) -> None:
     base = _base(step, hypervisor)
-    say(messages.copies(step) if step.full_copy else messages.makes_disk(step))
-    # A volume of this name carries this guest's UUID: an attempt that was cut short has left it,
-    # perhaps half copied.
+    args = {"vm": step.name, "base": step.base, "host": step.host}
+    say(
+        words("{vm}: copying {base} on {host}.", **args)
+        if step.full_copy
+        else words(
+            "{vm}: making its disk of {size} on {host}, based on {base}.",
+            **args,
+            size=Size(step.capacity),
+        )
+    )
+    # A volume of this name bears this VM's UUID: an earlier attempt left it, perhaps half copied
     hypervisor.delete_volume(step.host, *place(step.disk))
     hypervisor.create_volume(
         step.host, *place(step.disk), step.capacity, base=base, copy=step.full_copy
     )
     seed = Seed(step.meta_data, step.user_data, step.vendor_data, step.network_config)
     hypervisor.upload_seed(step.host, *place(step.seed), seed, form=_seed_form(step))
-    say(messages.defines(step))
+    say(words("{vm}: defining it on {host}.", vm=step.name, host=step.host))
     hypervisor.define(step.host, _blueprint(step))
 
 
 def _base(step: CreateVm, hypervisor: Hypervisor) -> Volume:
     base = hypervisor.volume(step.host, *place(step.base))
     if base is None:
+        hosts = _hosts_with(step.base, hypervisor)
+        advice = (
+            words(
+                "Copy it there, or use a host that has it ({option}): {hosts}.",
+                option=texts.chat("--host={}", hosts[0]),
+                hosts=Names(tuple(hosts), Join.OR),
+            )
+            if hosts
+            else words(
+                "No reachable host has it: put it into the pool {pool} of {host}.",
+                pool=place(step.base)[0],
+                host=step.host,
+            )
+        )
         raise DroverError(
-            messages.no_base(step),
-            messages.no_base_advice(step, _hosts_with(step.base, hypervisor)),
+            words("{host} does not have the image {base}.", host=step.host, base=step.base),
+            advice,
+            code="no-base",
         )
     if base.capacity > step.capacity:
         raise DroverError(
-            messages.disk_too_small(step, base.capacity),
-            messages.disk_too_small_advice(base.capacity),
+            words(
+                "A disk of {size} is smaller than the image {base} ({least}).",
+                size=Size(step.capacity),
+                base=step.base,
+                least=Size(base.capacity),
+            ),
+            words(
+                "Use {option} or more.", option=Code(f"--disk {-(-base.capacity // (1 << 30))}G")
+            ),
+            code="too-little-disk",
         )
     return base
 
@@ -262,9 +403,10 @@ def _blueprint(step: CreateVm) -> Blueprint:
         *place(step.seed), "sda" if cdrom else "vdb", _seed_form(step), "cdrom" if cdrom else "disk"
     )
     return Blueprint(
-        uuid=step.uuid, name=step.name, vcpus=step.vcpus, vcpus_max=step.vcpus_max, memory=step.memory,
-        disks=(GuestDisk(*place(step.disk), "vda"), seed), nics=(GuestNic(step.network_kind, step.network, step.mac),),
-        tags=dict(step.tags), machine=step.machine, arch=step.arch, accelerator=step.accelerator, kernel=step.kernel,
+        uuid=step.uuid, name=step.name, vcpus=step.vcpus, vcpus_max=step.vcpus_max,
+        memory=step.memory, disks=(GuestDisk(*place(step.disk), "vda"), seed),
+        nics=(GuestNic(step.network_kind, step.network, step.mac),), tags=dict(step.tags),
+        machine=step.machine, arch=step.arch, accelerator=step.accelerator, kernel=step.kernel,
         initrd=step.initrd, cmdline=step.cmdline, os_id=step.os_id, log_pool=place(step.disk)[0],
     )  # fmt: skip
 
@@ -274,33 +416,44 @@ def _seed_form(step: CreateVm) -> str:
 
 
 def _volumes(step: CreateVm | CloneVm) -> list[str]:
-    """Every volume that only this new guest has."""
+    """Every volume that only this new VM has."""
     if isinstance(step, CreateVm):
         return [step.disk, step.seed, f"{place(step.disk)[0]}/{step.uuid}-serial.log"]
     return [*(wanted for _, _, wanted in step.disks), *((step.seed[1],) if step.seed[0] else ())]
 
 
-def _unmade(
-    step: OnGuest, volumes: list[str], hypervisor: Hypervisor, cause: DroverError
-) -> list[str]:
-    """Remove what there is of the guest; what was removed, in words.
+def _unmake(
+    step: OnVm, volumes: list[str], hypervisor: Hypervisor, cause: DroverError
+) -> list[Member]:
+    """Remove what there is of the VM and return what was removed.
 
     Raises:
         StepLostError: something is left.
     """
-    removed: list[str] = []
+    removed: list[Member] = []
     try:
         if hypervisor.found(step.host, step.uuid) is not None:
             hypervisor.force_off(step.host, step.uuid)
             hypervisor.undefine(step.host, step.uuid)
-            removed.append(messages.DEFINITION)
+            removed.append(words("its definition"))
         for volume in volumes:
             if hypervisor.volume(step.host, *place(volume)) is not None:
                 hypervisor.delete_volume(step.host, *place(volume))
                 removed.append(volume)
     except DroverError as error:
         raise StepLostError(
-            messages.not_undone(step, cause.text, error.text),
-            messages.not_undone_advice(step, volumes),
+            words(
+                "{why} What had been made of {vm} could not all be removed: {then}",
+                why=cause.text,
+                vm=step.name,
+                then=error.text,
+            ),
+            words(
+                "Check {host} for the VM {vm} ({uuid}) and the volumes {volumes}.",
+                host=step.host,
+                vm=step.name,
+                uuid=step.uuid,
+                volumes=volumes,
+            ),
         ) from error
     return removed

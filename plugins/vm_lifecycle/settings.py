@@ -1,4 +1,4 @@
-"""The plugin's part of the configuration: ``[plugins.vm_lifecycle]``, above all the catalogue of images and sizes."""
+"""The plugin's part of the configuration, ``[plugins.vm_lifecycle]``: images, sizes and limits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Seconds = Annotated[
 
 
 class Image(BaseModel):
-    """What a guest can be made from."""
+    """What a VM can be made from."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -53,7 +53,7 @@ class Size(BaseModel):
 
 
 class VmLifecycleSettings(BaseModel):
-    """What guests are made from, where they go, and how patient the bot is with them."""
+    """Images and sizes of new VMs, where they go, and how long the bot waits for them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -73,31 +73,29 @@ class VmLifecycleSettings(BaseModel):
     pool: str = Field("default", description="The pool for disks and seeds, on each host.")
     seed_as: Literal["disk", "cdrom"] = Field(
         "disk",
-        description="How the cloud-init seed is plugged in; as a disk it is copied along by a migration.",
+        description="How the cloud-init seed is attached; a disk is copied by a migration.",
     )
     accelerator: Literal["auto", "kvm", "qemu"] = Field(
         "auto", description="auto: kvm where the CPU truly has it."
     )
-    ssh_keys: tuple[str, ...] = Field((), description="Public keys that every new guest lets in.")
+    ssh_keys: tuple[str, ...] = Field((), description="Public keys that every new VM lets in.")
     shutdown_seconds: float = Field(
-        120.0, gt=0, description="How long a guest may take to shut down when asked."
+        120.0, gt=0, description="How long a VM may take to shut down when asked."
     )
     grace: Seconds = Field(
-        259_200, ge=0, description="How long a deleted guest can still be undeleted (3d)."
+        259_200, ge=0, description="How long a deleted VM can still be undeleted (3d)."
     )
     ttl_notice: Seconds = Field(
-        86_400, ge=0, description="How long before its end a guest with `ttl` is announced."
+        86_400, ge=0, description="How long before its end a VM with `ttl` is announced."
     )
-    parallel: int = Field(4, ge=1, le=32, description="Guests made at once on one host.")
-    most: int = Field(50, ge=1, description="The most guests that one command may make.")
-    poll_seconds: float = Field(
-        1.0, gt=0, description="How often a guest that shuts down is looked at."
-    )
+    parallel: int = Field(4, ge=1, le=32, description="VMs made at once on one host.")
+    most: int = Field(50, ge=1, description="The most VMs that one command may make.")
+    poll_seconds: float = Field(1.0, gt=0, description="How often a VM that shuts down is checked.")
 
     @model_validator(mode="after")
     def _default_exists(self) -> VmLifecycleSettings:
         if self.default_image and self.default_image not in self.images:
-            raise ValueError(
-                f"default_image is “{self.default_image}”, and images has none of that name"
-            )
+            # no message: said at start, in the log
+            text = f"default_image is “{self.default_image}”, and images has none of that name"
+            raise ValueError(text)
         return self

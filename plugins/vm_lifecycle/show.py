@@ -1,4 +1,4 @@
-"""Pure: one guest as a card, its screen, its serial line and its snapshots."""
+"""Pure: cards of one VM: its state, its screen, its serial console, its snapshots."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ from bot.domain.card import (
     Picture,
     Section,
     Table,
+    joined,
+    nwords,
     prose,
     words,
 )
 from bot.domain.cluster import Host, Snapshot, Vm
+from bot.domain.message import Join, Message, Names, Number, Percent, Size
 from bot.domain.metrics import Sweep
 from bot.domain.placement import Rule
-from bot.domain.words import bytes_text, plural
-from plugins.vm_lifecycle import cards, ttl
+from plugins.vm_lifecycle import texts
 
 if TYPE_CHECKING:
     from bot.ports.guests import Address, DiskUse, FileSystem, GuestSnapshot
@@ -34,20 +36,24 @@ _MOST_MOUNTS = 20  # file systems in one card
 
 @dataclass(frozen=True, slots=True)
 class Portrait:
-    """What was read of one guest; ``troubles`` are what could not be."""
+    """What was read of one VM; ``troubles`` say what could not be."""
 
     addresses: tuple[Address, ...] = ()
     disks: tuple[DiskUse, ...] = ()
     snapshots: tuple[GuestSnapshot, ...] = ()
-    troubles: tuple[str, ...] = ()
+    troubles: tuple[Message, ...] = ()
     file_systems: tuple[FileSystem, ...] = ()
 
 
 def card(vm: Vm, snapshot: Snapshot, rules: Iterable[Rule], seen: Portrait) -> Card:
-    """All about one guest."""
-    host = snapshot.host(vm.host)
-    told = f"{vm.name} is {vm.state}{', its memory is saved,' if vm.saved else ''} on {vm.host}"
-    elements: list[Element] = [Fields(tuple(_pairs(vm, host, seen)))]
+    """All about one VM."""
+    args = {"vm": vm.name, "state": texts.STATES[vm.state], "host": vm.host}
+    text = (
+        words("{vm} is {state}, with its memory saved, on {host}.", **args)
+        if vm.saved
+        else words("{vm} is {state} on {host}.", **args)
+    )
+    elements: list[Element] = [Fields(tuple(_pairs(vm, snapshot.host(vm.host), seen)))]
     if seen.disks:
         elements.append(_disks(seen))
     if seen.file_systems:
@@ -56,11 +62,11 @@ def card(vm: Vm, snapshot: Snapshot, rules: Iterable[Rule], seen: Portrait) -> C
         elements.append(_snapshots(seen))
     elements.append(Section(_movable(vm, snapshot, rules)))
     small: list[Line] = [words("UUID `{uuid}`", uuid=vm.uuid), *seen.troubles]
-    return Card(f"{told}.", vm.name, (*elements, Context(tuple(small))))
+    return Card(text, vm.name, (*elements, Context(tuple(small))))
 
 
-def measured(vm: Vm, sweep: Sweep | None) -> Vm:
-    """The guest with its load as the newest sweep measured it, where this very look could not."""
+def with_load(vm: Vm, sweep: Sweep | None) -> Vm:
+    """The VM with its load as the newest sweep measured it, where this read could not."""
     known = (
         [each for each in sweep.vms if (each.uuid, each.host) == (vm.uuid, vm.host)]
         if sweep
@@ -69,50 +75,87 @@ def measured(vm: Vm, sweep: Sweep | None) -> Vm:
     return replace(vm, cpu=known[0].cpu) if vm.cpu is None and known else vm
 
 
-def _pairs(vm: Vm, host: Host, seen: Portrait) -> Iterable[tuple[str, Line]]:
-    by = f" by {vm.paused_by}" if vm.paused_by else ""
-    saved = ", its memory is saved: a start goes on from it" if vm.saved else ""
-    yield "State", f"{vm.state}{by}{saved}"
+def _pairs(vm: Vm, host: Host, seen: Portrait) -> Iterable[tuple[Line, Line]]:
+    yield words("State"), _state(vm)
     if vm.problem:
-        yield "Cannot be read whole", vm.problem
-    yield "Host", vm.host if host.up else f"{vm.host} (does not answer; as last seen)"
-    yield "Size", _size(vm)
+        yield words("Not fully readable"), vm.problem
     yield (
-        "Load",
-        "not measured" if vm.cpu is None else f"{vm.cpu:.2f} of {plural(vm.vcpus, 'core')}",
+        words("Host"),
+        vm.host if host.up else words("{host} (does not answer; as last seen)", host=vm.host),
     )
-    told = [f"{each.ip} ({each.source})" for each in seen.addresses]
-    given = [f"{vm.tags['address']} (given at its creation)"] if "address" in vm.tags else []
-    yield "Addresses", ", ".join(told or given) or "none known"
+    yield words("Size"), _size(vm)
+    yield words("Load"), _load(vm)
+    yield words("IP addresses"), _addresses(vm, seen)
     if vm.detail and vm.detail.nics:
-        yield "Cards", ", ".join(f"{nic.source} {nic.mac}" for nic in vm.detail.nics)
-    yield "Starts with its host", "yes" if vm.autostart else "no"
-    yield "Tags", " ".join(cards.own_tags(vm)) or "none"
-    if ends := ttl.moment(vm.tags.get("expires", "")):
-        yield "Ends (ttl)", words("{at}", at=ends)
+        nics = tuple(f"{nic.source} {nic.mac}" for nic in vm.detail.nics)
+        yield words("NICs"), words("{nics}", nics=nics)
+    yield words("Autostart"), words("yes") if vm.autostart else words("no")
+    tags = texts.own_tags(vm)
+    yield words("Tags"), " ".join(tags) if tags else words("no tags")
+    if ends := texts.moment_of(vm.tags.get(texts.EXPIRES, "")):
+        yield words("Shut down at (ttl)"), words("{at}", at=ends)
     if until := vm.tags.get("drover.deleted"):
-        kept = "removed with it" if vm.tags.get("drover.disks") == "remove" else "kept"
-        yield "Deleted", f"can be restored until {cards.until_text(until)}; its disks are {kept}"
+        at = texts.moment(until)
+        yield (
+            words("Deleted"),
+            words("can be restored until {at}; its disks are removed with it", at=at)
+            if vm.tags.get("drover.disks") == "remove"
+            else words("can be restored until {at}; its disks are kept", at=at),
+        )
 
 
-def _size(vm: Vm) -> str:
+def _state(vm: Vm) -> Line:
+    state = texts.STATES[vm.state]
+    if vm.paused_by:
+        return words("{state} by {cause}", state=state, cause=vm.paused_by)
+    if vm.saved:
+        return words("{state}, memory saved: the next start restores it", state=state)
+    return state
+
+
+def _load(vm: Vm) -> Line:
+    if vm.cpu is None:
+        return words("not measured")
+    return nwords("{used} of {n} core", "{used} of {n} cores", n=vm.vcpus, used=Number(vm.cpu, 2))
+
+
+def _addresses(vm: Vm, seen: Portrait) -> Line:
+    if seen.addresses:
+        known = tuple(f"{each.ip} ({each.source})" for each in seen.addresses)
+        return words("{addresses}", addresses=known)
+    if "address" in vm.tags:
+        return words("{address} (set at its creation)", address=vm.tags["address"])
+    return words("unknown (no guest agent or DHCP lease)")
+
+
+def _size(vm: Vm) -> Line:
     """Its size now, and the one it has after its next start where that is another."""
-    now = f"{plural(vm.vcpus, 'vCPU')}, {bytes_text(vm.memory)}"
+    now = _vcpus_and_memory(vm.vcpus, vm.memory)
     if vm.stored is None or (vm.stored.vcpus, vm.stored.memory) == (vm.vcpus, vm.memory):
         return now
-    return f"{now} now; {plural(vm.stored.vcpus, 'vCPU')}, {bytes_text(vm.stored.memory)} after a restart"
+    after = _vcpus_and_memory(vm.stored.vcpus, vm.stored.memory)
+    return words("{now} now; {after} after a restart", now=now, after=after)
+
+
+def _vcpus_and_memory(vcpus: int, memory: int) -> Message:
+    return nwords("{n} vCPU, {memory}", "{n} vCPUs, {memory}", n=vcpus, memory=Size(memory))
 
 
 def _disks(seen: Portrait) -> Table:
     rows = tuple(
-        (each.target, each.source, each.problem or bytes_text(each.capacity), _taken(each))
+        (each.target, each.source, each.problem or _bytes(each.capacity), _used(each))
         for each in seen.disks
     )
-    return Table(("Disk", "Source", "Size", "Takes"), rows, numeric=frozenset({2, 3}))
+    columns = (words("Disk"), words("Path"), words("Size"), words("Used"))
+    return Table(columns, rows, numeric=frozenset({2, 3}))
 
 
-def _taken(disk: DiskUse) -> str:
-    return "?" if disk.problem else bytes_text(disk.allocation)
+def _used(disk: DiskUse) -> Line:
+    return "?" if disk.problem else _bytes(disk.allocation)
+
+
+def _bytes(count: int) -> Line:
+    return words("{size}", size=Size(count))
 
 
 def _file_systems(seen: Portrait) -> Table:
@@ -120,76 +163,97 @@ def _file_systems(seen: Portrait) -> Table:
         (
             each.mount,
             each.kind,
-            ", ".join(each.disks),
-            bytes_text(each.total),
-            bytes_text(each.used),
+            words("{disks}", disks=each.disks),
+            _bytes(each.total),
+            _bytes(each.used),
             _full(each),
         )
         for each in seen.file_systems[:_MOST_MOUNTS]
     )
-    return Table(
-        ("Mounted at (by its agent)", "Type", "Disk", "Size", "Used", "Full"),
-        rows,
-        numeric=frozenset({3, 4, 5}),
+    columns = (
+        words("Mounted at (guest agent)"),
+        words("Type"),
+        words("Disk"),
+        words("Size"),
+        words("Used"),
+        words("Full"),
     )
+    return Table(columns, rows, numeric=frozenset({3, 4, 5}))
 
 
-def _full(each: FileSystem) -> str:
-    return f"{each.used / each.total:.0%}" if each.total else ""
+def _full(each: FileSystem) -> Line:
+    return words("{share}", share=Percent(each.used / each.total)) if each.total else ""
 
 
 def _snapshots(seen: Portrait) -> Table:
     rows: tuple[tuple[Line, ...], ...] = tuple(
-        (each.name, "?", "?", f"cannot be read: {each.problem}", "", "")
+        (each.name, "?", "?", words("cannot be read: {why}", why=each.problem), "", "")
         if each.problem
         else (
             each.name,
-            "external" if each.external else "internal",
+            words("external") if each.external else words("internal"),
             words("{at}", at=each.made_at),
             each.state,
-            "yes" if each.current else "",
+            words("yes") if each.current else "",
             each.description,
         )
         for each in seen.snapshots
     )
-    return Table(("Snapshot", "Kind", "Taken", "State", "Current", "Description"), rows)
+    columns = (
+        words("Snapshot"),
+        words("Kind"),
+        words("Taken"),
+        words("State"),
+        words("Current"),
+        words("Description"),
+    )
+    return Table(columns, rows)
 
 
 def _movable(vm: Vm, snapshot: Snapshot, rules: Iterable[Rule]) -> Line:
-    """Where it could move, or why nowhere, in the first words of each host's objections."""
+    """Where it could be migrated, or the first objection to each host."""
     if not vm.state.active:
-        return "It is off: there is nothing to migrate."
+        return words("Powered off: live migration does not apply.")
     rules = tuple(dict.fromkeys((*placement.CORE_RULES, *rules)))
     others = [host.name for host in snapshot.hosts if host.name != vm.host]
     against = {name: placement.objections(snapshot, vm, name, rules) for name in others}
-    free = sorted(name for name, found in against.items() if not found)
-    if free:
-        return words("Could move to {hosts}.", hosts=", ".join(free))
-    why = dict.fromkeys(f"{found[0].text} {found[0].remedy}".strip() for found in against.values())
-    return prose(f"Cannot move now: {' '.join(why) or 'there is no other host.'}")
+    if not others:
+        return words("It cannot be migrated: there is no other host.")
+    if free := sorted(name for name, found in against.items() if not found):
+        return words("It can be migrated to {hosts}.", hosts=Names(tuple(free), Join.OR))
+    first = dict.fromkeys(
+        joined((prose(found[0].text), prose(found[0].remedy)))
+        if found[0].remedy
+        else prose(found[0].text)
+        for found in against.values()
+    )
+    return words("It cannot be migrated now: {why}", why=joined(first))
 
 
 def snapshots_card(vm: Vm, seen: Portrait) -> Card:
-    """A guest's snapshots."""
+    """A VM's snapshots."""
     if not seen.snapshots:
-        said = f"{vm.name} has no snapshots."
-        return Card(said, elements=(Section(said),))
-    return Card(
-        f"{vm.name} has {plural(len(seen.snapshots), 'snapshot')}.", elements=(_snapshots(seen),)
+        text = words("{vm} has no snapshots.", vm=vm.name)
+        return Card(text, elements=(Section(text),))
+    text = nwords(
+        "{vm} has {n} snapshot.", "{vm} has {n} snapshots.", n=len(seen.snapshots), vm=vm.name
     )
+    return Card(text, elements=(_snapshots(seen),))
 
 
 def screen_card(vm: Vm, png: bytes) -> Card:
-    """A guest's screen."""
-    said = f"The screen of {vm.name} on {vm.host}"
-    return Card(f"{said}.", elements=(Picture(png, said, vm.name),))
+    """A VM's screen."""
+    text = words("The screen of {vm} on {host}", vm=vm.name, host=vm.host)
+    return Card(text, elements=(Picture(png, text, vm.name),))
 
 
 def console_card(vm: Vm, text: str) -> Card:
-    """The end of a guest's serial line."""
-    said = f"The serial line of {vm.name} on {vm.host}"
-    if not text.strip():
-        return Card(f"{said} is silent.", elements=(Section(f"{said}: nothing was written yet."),))
-    return Card(
-        f"{said}.", said, (Listing("\n".join(line for line in text.splitlines() if line.strip())),)
-    )
+    """The last lines of a VM's serial console."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines:
+        empty = words(
+            "The serial console of {vm} on {host} is empty so far.", vm=vm.name, host=vm.host
+        )
+        return Card(empty, elements=(Section(empty),))
+    title = words("Serial console of {vm} ({host}), last lines", vm=vm.name, host=vm.host)
+    return Card(title, title, (Listing("\n".join(lines)),))

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
 from bot.domain.codec import later
+from bot.domain.message import Message, Names, Size, When, nwords, words
 from bot.domain.steps import Step
-from bot.domain.words import bytes_text, plural
 
 
 class Power(StrEnum):
-    """What can be done to a guest without changing it."""
+    """What can be done to a VM without changing it."""
 
     START = "start"
     SHUTDOWN = "shut down"
@@ -23,8 +23,8 @@ class Power(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class OnGuest(Step):
-    """Something done to one guest on one host."""
+class OnVm(Step):
+    """Something done to one VM on one host."""
 
     uuid: str
     name: str
@@ -37,13 +37,13 @@ class OnGuest(Step):
 
     @property
     def vms(self) -> tuple[str, ...]:
-        """The guest."""
+        """The VM."""
         return (self.uuid,)
 
 
 @dataclass(frozen=True, slots=True)
-class CreateVm(OnGuest):
-    """Make a guest: volume, seed and definition; then start it.
+class CreateVm(OnVm):
+    """Make a VM: volume, seed and definition; then start it.
 
     Sizes in bytes; disks are ``pool/volume``.
     """
@@ -75,23 +75,32 @@ class CreateVm(OnGuest):
     start: bool = True
 
     @property
-    def title(self) -> str:
+    def title(self) -> Message:
         """The step as one sentence."""
-        size = f"{plural(self.vcpus, 'vCPU')}, {bytes_text(self.memory)}, disk {bytes_text(self.capacity)}"
-        return f"Create {self.name} on {self.host}: {size}"
+        return nwords(
+            "Create {vm} on {host}: {n} vCPU, {memory}, disk {disk}",
+            "Create {vm} on {host}: {n} vCPUs, {memory}, disk {disk}",
+            n=self.vcpus,
+            vm=self.name,
+            host=self.host,
+            memory=Size(self.memory),
+            disk=Size(self.capacity),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class CreateVms(Step):
-    """Make several guests, side by side."""
+    """Make several VMs, side by side."""
 
     guests: tuple[CreateVm, ...]
 
     @property
-    def title(self) -> str:
+    def title(self) -> Message:
         """The step as one sentence."""
-        where = ", ".join(f"{each.name} on {each.host}" for each in self.guests)
-        return f"Create {len(self.guests)} VMs: {where}"
+        where = [words("{vm} on {host}", vm=each.name, host=each.host) for each in self.guests]
+        return nwords(
+            "Create {n} VM: {where}", "Create {n} VMs: {where}", n=len(where), where=where
+        )
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -100,13 +109,13 @@ class CreateVms(Step):
 
     @property
     def vms(self) -> tuple[str, ...]:
-        """The guests."""
+        """The VMs."""
         return tuple(each.uuid for each in self.guests)
 
 
 @dataclass(frozen=True, slots=True)
-class CloneVm(OnGuest):
-    """Make a guest like ``source`` with full copies of its disks. It is not started.
+class CloneVm(OnVm):
+    """Clone the VM ``source`` with full copies of its disks; the clone is not started.
 
     ``disks`` are (target, ``pool/volume`` of the source, ``pool/volume`` to make); ``seed``
     (target, ``pool/volume``) gets a new name and identity for cloud-init instead of a copy, '' when
@@ -123,9 +132,14 @@ class CloneVm(OnGuest):
     tags: tuple[tuple[str, str], ...] = ()
 
     @property
-    def title(self) -> str:
+    def title(self) -> Message:
         """The step as one sentence."""
-        return f"Clone {self.source_name} as {self.name} on {self.host}"
+        return words(
+            "Clone {source} as {vm} on {host}",
+            source=self.source_name,
+            vm=self.name,
+            host=self.host,
+        )
 
     @property
     def vms(self) -> tuple[str, ...]:
@@ -133,123 +147,157 @@ class CloneVm(OnGuest):
         return (self.uuid, self.source)
 
 
+_POWER = {
+    Power.START: words("Start {vm} on {host}"),
+    Power.SHUTDOWN: words("Shut down {vm} on {host}"),
+    Power.FORCE_OFF: words("Force off {vm} on {host}"),
+    Power.PAUSE: words("Pause {vm} on {host}"),
+    Power.RESUME: words("Resume {vm} on {host}"),
+    Power.WAKE: words("Wake {vm} on {host}"),
+}
+_POWER_LOST = {
+    **_POWER,
+    Power.SHUTDOWN: words("Shut down {vm} on {host} and lose its definition (transient)"),
+    Power.FORCE_OFF: words("Force off {vm} on {host} and lose its definition (transient)"),
+}
+
+
 @dataclass(frozen=True, slots=True)
-class PowerVm(OnGuest):
-    """Start, shut down, force off, pause, resume or wake a guest."""
+class PowerVm(OnVm):
+    """Start, shut down, force off, pause, resume or wake a VM."""
 
     verb: Power
     lose_definition: bool = later(False)  # noqa: FBT003 - its default
-    """People agreed that nothing is left of a transient VM when it ends."""
+    """People agreed that the definition of a transient VM is lost when it ends."""
 
     @property
-    def title(self) -> str:
+    def title(self) -> Message:
         """The step as one sentence."""
-        lost = " for good (transient)" if self.lose_definition else ""
-        return f"{self.verb.capitalize()} {self.name} on {self.host}{lost}"
+        title = _POWER_LOST[self.verb] if self.lose_definition else _POWER[self.verb]
+        return replace(title, args={"vm": self.name, "host": self.host})
 
 
 @dataclass(frozen=True, slots=True)
-class ResizeVm(OnGuest):
-    """Give a guest this many vCPUs and bytes of memory."""
+class ResizeVm(OnVm):
+    """Give a VM this many vCPUs and bytes of memory."""
 
     vcpus: int
     memory: int
 
     @property
-    def title(self) -> str:
+    def title(self) -> Message:
         """The step as one sentence."""
-        return f"Resize {self.name} to {plural(self.vcpus, 'vCPU')} and {bytes_text(self.memory)}"
-
-
-@dataclass(frozen=True, slots=True)
-class DiscardMemory(OnGuest):
-    """Remove the saved memory (managed save) of a VM that is off."""
-
-    @property
-    def title(self) -> str:
-        """The step as one sentence."""
-        return f"Discard the saved memory of {self.name} on {self.host}"
-
-
-@dataclass(frozen=True, slots=True)
-class RenameVm(OnGuest):
-    """Give a guest another name."""
-
-    to: str
-
-    @property
-    def title(self) -> str:
-        """The step as one sentence."""
-        return f"Rename {self.name} to {self.to}"
-
-
-@dataclass(frozen=True, slots=True)
-class AutostartVm(OnGuest):
-    """Set or clear start at boot."""
-
-    on: bool
-
-    @property
-    def title(self) -> str:
-        """The step as one sentence."""
-        return f"Let {self.name} {'' if self.on else 'not '}start with {self.host}"
-
-
-@dataclass(frozen=True, slots=True)
-class TagVm(OnGuest):
-    """Give a guest these tags instead of those it has."""
-
-    tags: tuple[tuple[str, str], ...]
-
-    @property
-    def title(self) -> str:
-        """The step as one sentence."""
-        return (
-            f"Tag {self.name}: {', '.join(f'{key}={value}' for key, value in self.tags) or 'none'}"
+        return nwords(
+            "Resize {vm} to {n} vCPU and {memory}",
+            "Resize {vm} to {n} vCPUs and {memory}",
+            n=self.vcpus,
+            vm=self.name,
+            memory=Size(self.memory),
         )
 
 
 @dataclass(frozen=True, slots=True)
-class SetTtl(OnGuest):
-    """Give a VM an end: ``ttl`` as people wrote it, ``expires`` the moment, ISO 8601; both '' take its end away."""
+class DiscardMemory(OnVm):
+    """Remove the saved memory (managed save) of a VM that is off."""
+
+    @property
+    def title(self) -> Message:
+        """The step as one sentence."""
+        return words("Discard the saved memory of {vm} on {host}", vm=self.name, host=self.host)
+
+
+@dataclass(frozen=True, slots=True)
+class RenameVm(OnVm):
+    """Give a VM another name."""
+
+    to: str
+
+    @property
+    def title(self) -> Message:
+        """The step as one sentence."""
+        return words("Rename {vm} to {name}", vm=self.name, name=self.to)
+
+
+@dataclass(frozen=True, slots=True)
+class AutostartVm(OnVm):
+    """Enable or disable autostart."""
+
+    on: bool
+
+    @property
+    def title(self) -> Message:
+        """The step as one sentence."""
+        if self.on:
+            return words("Enable autostart of {vm} on {host}", vm=self.name, host=self.host)
+        return words("Disable autostart of {vm} on {host}", vm=self.name, host=self.host)
+
+
+@dataclass(frozen=True, slots=True)
+class TagVm(OnVm):
+    """Replace the tags of a VM."""
+
+    tags: tuple[tuple[str, str], ...]
+
+    @property
+    def title(self) -> Message:
+        """The step as one sentence."""
+        if not self.tags:
+            return words("Remove all tags of {vm}", vm=self.name)
+        tags = Names(tuple(f"{key}={value}" for key, value in self.tags))
+        return words("Set the tags of {vm}: {tags}", vm=self.name, tags=tags)
+
+
+@dataclass(frozen=True, slots=True)
+class SetTtl(OnVm):
+    """Set when a VM is shut down: ``ttl`` as people wrote it, ``expires`` the moment, ISO 8601.
+
+    Both '': never.
+    """
 
     ttl: str
     expires: str
 
     @property
-    def title(self) -> str:
+    def title(self) -> Message:
         """The step as one sentence."""
         if not self.ttl:
-            return f"Remove the end (ttl) of {self.name}"
-        return f"Let {self.name} end in {self.ttl} ({datetime.fromisoformat(self.expires):%-d %b %Y %H:%M} UTC)"
+            return words("Remove the TTL of {vm}", vm=self.name)
+        return words(
+            "Set the TTL of {vm} to {ttl}: it is shut down at {at}",
+            vm=self.name,
+            ttl=self.ttl,
+            at=When(datetime.fromisoformat(self.expires)),
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class DeleteVm(OnGuest):
-    """Mark a guest that is off as deleted; after ``grace`` seconds it may be purged."""
+class DeleteVm(OnVm):
+    """Mark a VM that is off as deleted; after ``grace`` seconds it may be purged."""
 
     remove_disks: bool
     grace: int
 
     @property
-    def title(self) -> str:
+    def title(self) -> Message:
         """The step as one sentence."""
-        return f"Delete {self.name} ({'with its disks' if self.remove_disks else 'its disks are kept'})"
+        if self.remove_disks:
+            return words("Delete {vm} with its disks", vm=self.name)
+        return words("Delete {vm} and keep its disks", vm=self.name)
 
 
 @dataclass(frozen=True, slots=True)
-class UndeleteVm(OnGuest):
-    """Take a guest's mark of deletion away."""
+class UndeleteVm(OnVm):
+    """Remove a VM's mark of deletion."""
 
     @property
-    def title(self) -> str:
+    def title(self) -> Message:
         """The step as one sentence."""
-        return f"Undelete {self.name}"
+        return words("Undelete {vm}", vm=self.name)
 
 
 @dataclass(frozen=True, slots=True)
-class PurgeVm(OnGuest):
-    """Forget a deleted VM for good and remove these volumes (``pool/volume``).
+class PurgeVm(OnVm):
+    """Undefine a deleted VM and remove these volumes (``pool/volume``).
 
     ``keep_state``: its UEFI variables and the state of its TPM stay on the host, as its disks do.
     """
@@ -258,9 +306,11 @@ class PurgeVm(OnGuest):
     keep_state: bool = later(False)  # noqa: FBT003 - its default
 
     @property
-    def title(self) -> str:
+    def title(self) -> Message:
         """The step as one sentence."""
-        return f"Purge {self.name} and remove {', '.join(self.volumes) or 'no disk'}"
+        if not self.volumes:
+            return words("Purge {vm}", vm=self.name)
+        return words("Purge {vm} and remove {volumes}", vm=self.name, volumes=self.volumes)
 
 
 class SnapshotVerb(StrEnum):
@@ -271,9 +321,16 @@ class SnapshotVerb(StrEnum):
     DELETE = "delete"
 
 
+_SNAPSHOT = {
+    SnapshotVerb.CREATE: words("Take snapshot {snapshot} of {vm}"),
+    SnapshotVerb.REVERT: words("Revert {vm} to snapshot {snapshot}"),
+    SnapshotVerb.DELETE: words("Delete snapshot {snapshot} of {vm}"),
+}
+
+
 @dataclass(frozen=True, slots=True)
-class SnapshotVm(OnGuest):
-    """Take a snapshot, go back to one, or remove one. ``token`` tells one going back from another."""
+class SnapshotVm(OnVm):
+    """Take a snapshot, revert to one, or delete one. ``token`` tells one revert from another."""
 
     verb: SnapshotVerb
     snapshot: str
@@ -281,18 +338,14 @@ class SnapshotVm(OnGuest):
     token: str = ""
 
     @property
-    def title(self) -> str:
+    def title(self) -> Message:
         """The step as one sentence."""
-        what = {
-            SnapshotVerb.CREATE: f"Take snapshot {self.snapshot} of {self.name}",
-            SnapshotVerb.REVERT: f"Take {self.name} back to snapshot {self.snapshot}",
-            SnapshotVerb.DELETE: f"Remove snapshot {self.snapshot} of {self.name}",
-        }
-        return what[self.verb]
+        args = {"vm": self.name, "snapshot": self.snapshot}
+        return replace(_SNAPSHOT[self.verb], args=args)
 
 
 @dataclass(frozen=True, slots=True)
-class AddDisk(OnGuest):
+class AddDisk(OnVm):
     """Make an empty volume and plug it in."""
 
     volume: str
@@ -300,65 +353,80 @@ class AddDisk(OnGuest):
     capacity: int
 
     @property
-    def title(self) -> str:
+    def title(self) -> Message:
         """The step as one sentence."""
-        return f"Add disk {self.target} of {bytes_text(self.capacity)} to {self.name}"
+        return words(
+            "Add disk {target} of {size} to {vm}",
+            target=self.target,
+            size=Size(self.capacity),
+            vm=self.name,
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class GrowDisk(OnGuest):
+class GrowDisk(OnVm):
     """Make a disk larger."""
 
     target: str
     capacity: int
 
     @property
-    def title(self) -> str:
+    def title(self) -> Message:
         """The step as one sentence."""
-        return f"Grow {self.target} of {self.name} to {bytes_text(self.capacity)}"
+        return words(
+            "Grow {target} of {vm} to {size}",
+            target=self.target,
+            vm=self.name,
+            size=Size(self.capacity),
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class AddNic(OnGuest):
-    """Plug a network card in."""
+class AddNic(OnVm):
+    """Plug a NIC in."""
 
     network_kind: str
     network: str
     mac: str
 
     @property
-    def title(self) -> str:
+    def title(self) -> Message:
         """The step as one sentence."""
-        return f"Add a card on {self.network} ({self.mac}) to {self.name}"
+        return words(
+            "Add a NIC on {network} ({mac}) to {vm}",
+            network=self.network,
+            mac=self.mac,
+            vm=self.name,
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class RemoveNic(OnGuest):
-    """Take a network card out."""
+class RemoveNic(OnVm):
+    """Unplug a NIC."""
 
     mac: str
 
     @property
-    def title(self) -> str:
+    def title(self) -> Message:
         """The step as one sentence."""
-        return f"Remove the card {self.mac} from {self.name}"
+        return words("Remove the NIC {mac} from {vm}", mac=self.mac, vm=self.name)
 
 
 @dataclass(frozen=True, slots=True)
-class EjectMedium(OnGuest):
+class EjectMedium(OnVm):
     """Take the medium out of a drive."""
 
     target: str
 
     @property
-    def title(self) -> str:
+    def title(self) -> Message:
         """The step as one sentence."""
-        return f"Eject {self.target} of {self.name}"
+        return words("Eject the medium in {target} of {vm}", target=self.target, vm=self.name)
 
 
 ALL: tuple[type[Step], ...] = (
-    CreateVm, CreateVms, CloneVm, PowerVm, ResizeVm, RenameVm, AutostartVm, TagVm, SetTtl, DeleteVm, UndeleteVm,
-    PurgeVm, SnapshotVm, AddDisk, GrowDisk, AddNic, RemoveNic, EjectMedium,
+    CreateVm, CreateVms, CloneVm, PowerVm, ResizeVm, RenameVm, AutostartVm, TagVm, SetTtl, DeleteVm,
+    UndeleteVm, PurgeVm, SnapshotVm, AddDisk, GrowDisk, AddNic, RemoveNic, EjectMedium,
     DiscardMemory,
 )  # fmt: skip
 """Every kind of step that the handler carries out."""

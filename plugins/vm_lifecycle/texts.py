@@ -1,42 +1,121 @@
-"""Pure: texts that people give and that end in definitions: reserved tags, and what XML cannot hold."""
+"""Pure: small parts of messages, reserved tags, and texts that no definition can hold."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from typing import Any
 
+from bot.domain.cluster import Vm, VmState
+from bot.domain.message import Code, Message, When, words
 from bot.domain.plan import Objection
-from bot.domain.words import unfit
-from plugins.vm_lifecycle import cards
+from bot.domain.words import command, unfit
 
 EXPIRES, TTL = "expires", "ttl"
-"""Tags of a VM's end: the moment, ISO 8601, and the time it was given. They are set by `vm ttl`."""
+"""Tags of a VM's end: the moment, ISO 8601, and the time it was given. `vm ttl` sets them."""
+
+STATES: dict[VmState, Message] = {
+    VmState.RUNNING: words("running"),
+    VmState.PAUSED: words("paused"),
+    VmState.SHUT_OFF: words("powered off"),
+    VmState.CRASHED: words("crashed"),
+    VmState.SHUTTING_DOWN: words("shutting down"),
+    VmState.SUSPENDED: words("asleep"),
+    VmState.UNKNOWN: words("in an unknown state"),
+}
+"""What stands behind “the VM is”."""
+
+MOST_NAMED = 8
+"""Users of a disk that a sentence names; the rest is counted."""
 
 _LINES = frozenset({"reason", "description", "user_data"})
 _NOT_GIVEN = frozenset({"verb", "vm", "tag", "fates", "looked", "unique", "bases", "taken"})
 
 
-def slips(intent: Any) -> Iterator[Objection]:
-    """What of a wish's own texts no definition can hold.
+def chat(template: str, *names: str) -> Code:
+    """Return a command for people to type in chat, with each name quoted."""
+    return Code(command(template, *names))
 
-    What names existing things is looked up, not checked.
+
+def shell(template: str, *names: str) -> Code:
+    """Return a command for people to type on a host, with each name quoted."""
+    return Code(command(template, *names))
+
+
+def own_tags(vm: Vm) -> tuple[str, ...]:
+    """The tags that people gave a VM, ``key=value``."""
+    return tuple(
+        f"{key}={value}"
+        for key, value in sorted(vm.tags.items())
+        if not key.startswith("drover.") and key != EXPIRES
+    )
+
+
+def moment(text: str) -> Message | When:
+    """The moment that a tag holds, or its text where it holds none."""
+    found = moment_of(text)
+    return text if found is None else When(found)
+
+
+def moment_of(text: str) -> datetime | None:
+    """The moment that a tag holds; None for no moment: people may have written anything there."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else None
+
+
+def slips(intent: Any) -> Iterator[Objection]:
+    """Yield an objection for each text of a request that no definition can hold.
+
+    Names of existing things are looked up, not checked.
     """
     for each in dataclasses.fields(intent):
         if each.name in _NOT_GIVEN:
             continue
         for text in _texts(getattr(intent, each.name)):
             if mark := unfit(text, lines=each.name in _LINES):
-                yield cards.unfit_text(each.name.replace("_", " "), mark)
+                yield Objection(
+                    "bad-text",
+                    words(
+                        "The value of {parameter} has a character that cannot be stored ({mark}).",
+                        parameter=Code(each.name.replace("_", "-")),
+                        mark=mark,
+                    ),
+                    words("Remove that character."),
+                )
 
 
-def reserved(keys: Iterable[str], vm: str, *, made: bool = False) -> Iterator[Objection]:
-    """Tags that are not given by hand: Drover's own, and a VM's end; at its creation (``made``) a `ttl` may be."""
+def reserved_tags(keys: Iterable[str], vm: str, *, made: bool = False) -> Iterator[Objection]:
+    """Yield an objection for each tag that only Drover sets.
+
+    At its creation (``made``) a VM may be given a ``ttl``.
+    """
     for key in keys:
         if key.startswith("drover."):
-            yield cards.reserved_tag(key)
+            yield Objection(
+                "reserved",
+                words("Only Drover sets tags that begin with “drover.”: {tag}.", tag=key),
+                words("Use another tag."),
+            )
+        elif key == EXPIRES and made:
+            yield Objection(
+                "reserved",
+                words("Only Drover sets the tag “{tag}”.", tag=key),
+                words("Use `--tag ttl=7d`."),
+            )
         elif key == EXPIRES or (key == TTL and not made):
-            yield cards.end_tag(key, vm, made=made)
+            yield Objection(
+                "reserved",
+                words("The tag “{tag}” decides when {vm} is shut down.", tag=key, vm=vm),
+                words(
+                    "Use {command} or {off}.",
+                    command=chat("vm ttl {} 7d", vm),
+                    off=chat("vm ttl {} off", vm),
+                ),
+            )
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Pure: what the clock does: guests whose time is over are announced and shut down, deleted ones are purged."""
+"""Pure: VMs whose time to live ended are announced and shut down; deleted VMs are purged."""
 
 from __future__ import annotations
 
@@ -6,25 +6,26 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
 from bot.domain.cluster import Snapshot, Vm, VmState
+from bot.domain.message import words
 from bot.domain.operation import BOT
 from bot.domain.steps import Step
 from bot.plugin_api import Alert, History, Looked, Proposal
-from plugins.vm_lifecycle import cards, planner
+from plugins.vm_lifecycle import cards, planner, texts
 from plugins.vm_lifecycle.intents import VmVerb
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
 from plugins.vm_lifecycle.steps import CreateVm, CreateVms, DeleteVm, SetTtl, TagVm
 
 Causes = Callable[[Vm], tuple[str, ...]]
-"""The people because of whose act something is proposed for a VM, by user id."""
+"""The people who caused a proposal for a VM, by user id."""
 
 
-def nobody(vm: Vm) -> tuple[str, ...]:  # noqa: ARG001 - a Causes
-    """No act of a person is known."""
+def nobody(_vm: Vm) -> tuple[str, ...]:
+    """No person is known to have caused it."""
     return ()
 
 
 def set_its_end(history: History, vm: Vm) -> tuple[str, ...]:
-    """Who asked for the very moment at which the VM ends, as far as Drover did it."""
+    """Who set the moment at which the VM is shut down, as far as Drover did it."""
 
     def sets(step: Step) -> bool:
         if isinstance(step, SetTtl):
@@ -58,10 +59,10 @@ def endings(
     memory: Mapping[str, str],
     causes: Causes = nobody,
 ) -> Looked:
-    """Notices of guests whose ``ttl`` ends soon, and shutdowns of those whose time is over.
+    """Notices of VMs whose ``ttl`` ends soon, and shutdowns of those whose ``ttl`` ended.
 
-    ``memory``: the names of the guests announced before, by the alert's key. One that is not true
-    any more, because its guest was given more time, went off or was deleted, is ended.
+    ``memory``: the names of the VMs announced before, by the alert's key. An alert is ended when
+    its VM got more time, went off or was deleted.
     """
     noticed: list[Alert | Proposal] = []
     announced: dict[str, str] = {}
@@ -85,22 +86,24 @@ def endings(
             noticed.append(Alert(key, cards.ttl_over(vm, ends), over=True))
             wish = VmVerb("shutdown", vm.uuid)
             noticed.append(
-                Proposal("vm shutdown", wish, why=cards.TTL_OVER, key=key, causes=causes(vm))
+                Proposal(
+                    "vm shutdown", wish, why=words("Its TTL ended."), key=key, causes=causes(vm)
+                )
             )
-    told = {each.key for each in noticed}
+    current = {each.key for each in noticed}
     silent = {vm.uuid for vm in snapshot.vms if not snapshot.host(vm.host).up}
     for key, name in memory.items():
         if key.split(":")[1] in silent:
             announced[key] = name
-        elif key not in told:
+        elif key not in current:
             noticed.append(Alert(key, cards.ttl_changed(name), over=True))
     return Looked(tuple(noticed), announced)
 
 
 def _ending(settings: VmLifecycleSettings, snapshot: Snapshot) -> Iterator[tuple[Vm, datetime]]:
-    """Active guests whose time ends within the notice, or has ended, with the moment."""
+    """Yield active VMs whose TTL ends within the notice, or has ended, with the moment."""
     for vm in _once(snapshot):
-        ends = moment(vm.tags.get("expires", ""))
+        ends = texts.moment_of(vm.tags.get("expires", ""))
         if (
             ends is None
             or planner.DELETED in vm.tags
@@ -112,32 +115,19 @@ def _ending(settings: VmLifecycleSettings, snapshot: Snapshot) -> Iterator[tuple
             yield vm, ends
 
 
-def purges(
-    settings: VmLifecycleSettings,  # noqa: ARG001
-    snapshot: Snapshot,
-    causes: Causes = nobody,
-) -> Iterator[Alert | Proposal]:
-    """Purges of guests whose grace is over; they too are laid before approvers, as the policy has it."""
+def purges(snapshot: Snapshot, causes: Causes = nobody) -> Iterator[Alert | Proposal]:
+    """Yield purges of VMs whose grace period ended, for approval as the policy has it."""
     for vm in _once(snapshot):
-        ends = moment(vm.tags.get(planner.DELETED, ""))
+        ends = texts.moment_of(vm.tags.get(planner.DELETED, ""))
         if ends is not None and ends <= snapshot.taken_at and snapshot.host(vm.host).up:
             key = f"purge:{vm.uuid}:{ends.isoformat()}"
             yield Proposal(
                 "vm purge",
                 VmVerb("purge", vm.uuid),
-                why=cards.GRACE_OVER,
+                why=words("It was deleted, and its grace period ended."),
                 key=key,
                 causes=causes(vm),
             )
-
-
-def moment(text: str) -> datetime | None:
-    """The moment a tag tells; None for no moment: people may have written anything there."""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return found if found.tzinfo is not None else None
 
 
 def _once(snapshot: Snapshot) -> Iterable[Vm]:

@@ -131,7 +131,7 @@ def test_a_bot_that_reaches_its_hosts_over_ssh_moves_a_guest_encrypted_from_chat
             made.ended("Done:", proposal)
             runs_once(lab, traveller, other)
             made.asks(f"vm show {traveller.name}")
-            made.told("ana", traveller.name, other, f"Could move to {home}")
+            made.told("ana", traveller.name, other, f"It can be migrated to {home}")
 
 
 def test_a_host_is_read_over_tls_by_who_has_a_certificate_and_by_nobody_else(

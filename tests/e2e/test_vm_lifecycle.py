@@ -26,6 +26,7 @@ from bot.stage import image_for
 from bot.testing.chat import FakeChat
 from lab import lan
 from lab.image import cloud_image
+from tests.bot.flow.small_bot import text
 from tests.waiting import RealClock, until
 
 if TYPE_CHECKING:
@@ -168,8 +169,8 @@ def boots_as_told(bot: Bot) -> str:
     bot.lab.run("host-a", "ip", "addr", "add", "10.78.0.1/24", "dev", "br0")
     bot.lab.run("host-a", "busybox", "ping", "-c", "1", "-W", "5", "10.78.0.21")
     bot.lab.run("host-a", "ip", "addr", "del", "10.78.0.1/24", "dev", "br0")
-    shown = repr(bot.says("vm show e2e-web"))
-    assert "10.78.0.21/24 (given at its creation)" in shown
+    shown = text(bot.says("vm show e2e-web"))
+    assert "10.78.0.21/24 (set at its creation)" in shown
     assert "env=dev image=tiny owner=ana" in shown
     assert "1 vCPU, 112 MiB" in shown
     assert uuid in shown
@@ -179,7 +180,7 @@ def boots_as_told(bot: Bot) -> str:
     )
     assert picture.png.startswith(b"\x89PNG")
     assert b"IDAT" in picture.png
-    assert "name: e2e-web" in repr(bot.says("vm console e2e-web --lines 90"))
+    assert "name: e2e-web" in text(bot.says("vm console e2e-web --lines 90"))
 
     return uuid
 
@@ -201,7 +202,7 @@ def changes(bot: Bot) -> None:
     bot.done("vm resume e2e-web")
     bot.done("vm shutdown e2e-web")
     assert bot.virsh("host-b", "domstate", "e2e-web") == "shut off"
-    assert "only when it is off" not in repr(bot.says("vm show e2e-web"))
+    assert "Only a powered-off VM" not in text(bot.says("vm show e2e-web"))
     bot.done("vm rename e2e-web e2e-shop")
     bot.done("vm resize e2e-shop --memory 120M")
     assert f"{120 * 1024}" in bot.virsh("host-b", "dumpxml", "e2e-shop")
@@ -223,9 +224,9 @@ def changes(bot: Bot) -> None:
 
 
 def ends(bot: Bot, uuid: str) -> None:
-    """Deleted, taken back, deleted for good."""
+    """Deleted, restored, deleted at once."""
     bot.done("vm delete e2e-shop --remove-disks")
-    assert "is deleted" in repr(bot.says("vm start e2e-shop"))
+    assert "is deleted" in text(bot.says("vm start e2e-shop"))
     bot.done("vm undelete e2e-shop")
     volumes = bot.virsh("host-b", "vol-list", POOL)
     assert f"-{uuid[:8]}.qcow2" in volumes
@@ -243,12 +244,12 @@ def test_addresses_and_file_systems_are_told_by_who_knows_and_the_agent_is_asked
             bot.done(f"vm create {name} --host host-a --network {lan.NETWORK} --image {image}")
         by_lease = leased(bot, "e2e-lease")
         until(
-            lambda: f"{by_lease} (lease)" in repr(bot.says("vm show e2e-lease")),
+            lambda: f"{by_lease} (lease)" in text(bot.says("vm show e2e-lease")),
             "the lease is shown",
         )
         by_agent = leased(bot, "e2e-agent")
         shown = until(
-            lambda: "(agent)" in (card := repr(bot.says("vm show e2e-agent"))) and card,
+            lambda: "(agent)" in (card := text(bot.says("vm show e2e-agent"))) and card,
             "the agent answers",
         )
         assert f"{by_agent} (agent)" in shown
@@ -268,7 +269,7 @@ def test_a_guest_that_does_not_listen_is_asked_about_and_its_plug_is_pulled_by_t
     bot.done("vm create e2e-deaf --host host-a --image blank")
     asked = bot.does("vm shutdown e2e-deaf")
     assert asked.state is State.FAILED
-    assert "did not shut down within" in asked.outcome
+    assert "did not shut down within" in str(asked.outcome)
     assert bot.virsh("host-a", "domstate", "e2e-deaf") == "running"
     (choice,) = asked.remedies
     operation = bot.done(choice.command)
@@ -288,25 +289,25 @@ def leased(bot: Bot, name: str) -> str:
 
 
 def test_what_cannot_be_made_leaves_nothing(bot: Bot) -> None:
-    told = repr(bot.says("vm create e2e-none --image gone"))
-    assert f"No host that answers has the image {POOL}/gone.qcow2" in told
+    told = text(bot.says("vm create e2e-none --image gone"))
+    assert f"No reachable host has the image {POOL}/gone.qcow2" in told
     lone = bot.lab.hosts["host-c"].directory / "lib" / "images" / "lone.qcow2"
     lone.write_bytes((lone.parent / "tiny.qcow2").read_bytes())
-    told = repr(bot.says("vm create e2e-none --image lone --host host-a"))
+    told = text(bot.says("vm create e2e-none --image lone --host host-a"))
     assert "host-a does not have the image" in told
     assert "--host=host-c" in told
-    told = repr(bot.says("vm create e2e-none --host host-a --disk 999999G"))
+    told = text(bot.says("vm create e2e-none --host host-a --disk 999999G"))
     assert "the disk needs" in told
-    assert "Left for a VM" in told
+    assert "Free memory and disk for a VM" in told
     bot.lab.remove_bridge("host-c")
     try:
-        told = repr(bot.says("vm create e2e-none --host host-c"))
+        told = text(bot.says("vm create e2e-none --host host-c"))
         assert "no network or bridge “br0”" in told
     finally:
         bot.lab.restore_bridge("host-c")
     operation = bot.does("vm create e2e-none --image broken")
     assert operation.state is State.FAILED
-    assert "removed again: its definition" in operation.outcome, (
+    assert "removed again: its definition" in str(operation.outcome), (
         "it was defined, and only then found not to start"
     )
     for host in bot.lab.hosts:
@@ -344,8 +345,8 @@ def test_several_are_spread_and_stopped_together(bot: Bot) -> None:
     }
     assert placed.keys() == {"e2e-many-1", "e2e-many-2", "e2e-many-3"}
     assert len(set(placed.values())) == 3
-    taken = repr(bot.says("vm create e2e-many-2"))
-    assert f"on {placed['e2e-many-2']} (shut off)" in taken
+    taken = text(bot.says("vm create e2e-many-2"))
+    assert f"on {placed['e2e-many-2']} (powered off)" in taken
     operation = bot.done("vm delete --tag env=e2e --remove-disks --now")
     assert len(operation.plan.steps) == 6
     assert not any(vm.name.startswith("e2e-many") for vm in bot.hypervisor.snapshot().vms)
@@ -368,7 +369,7 @@ def test_nothing_starts_that_may_run_elsewhere(bot: Bot, tmp_path: Path) -> None
     bot.lab.kill_libvirtd("host-b")
     try:
         until(lambda: not bot.hypervisor.snapshot().host("host-b").up, "host-b is missed")
-        assert "host-b had e2e-twin when it last answered" in repr(bot.says("vm start e2e-twin"))
+        assert "host-b had e2e-twin when it was last seen" in text(bot.says("vm start e2e-twin"))
     finally:
         bot.lab.start_libvirtd("host-b")
     until(lambda: bot.hypervisor.snapshot().host("host-b").up, "host-b is back")

@@ -153,7 +153,7 @@ NOT_PROPOSED = words("This cannot be proposed.")
 
 def attached(operation: Operation) -> tuple[str, ...]:
     """The whole plan in parts, when its message does not show all of it."""
-    return whole.attached(operation.plan, operation.origin.command, operation.origin.reason)
+    return whole.attached(operation.plan, operation.origin.command, str(operation.origin.reason))
 
 
 def _attachment(operation: Operation) -> list[Element]:
@@ -183,8 +183,8 @@ def _facts(operation: Operation) -> Fields:
     ]
     if plan.prediction != Prediction():
         pairs.append((words("Prediction"), prediction_text(plan.prediction)))
-    if operation.origin.reason:
-        pairs.append((words("Reason"), spoken(operation.origin.reason)))
+    if reason := operation.origin.reason:
+        pairs.append((words("Reason"), spoken(reason) if isinstance(reason, str) else reason))
     if operation.state is State.PROPOSED:
         pairs.append((words("Expires"), words("{at}", at=operation.expires_at)))
     return Fields(tuple(pairs))

@@ -91,7 +91,7 @@ def tried(
         planned = action.plan(intent, seen, services.catalog.rules)
     if isinstance(planned, Refused):
         return planned
-    if fault := whole.too_long(planned, origin.command, origin.reason):
+    if fault := whole.too_long(planned, origin.command, str(origin.reason)):
         return Refused(operation_cards.NOT_PROPOSED, (fault,))
     if busy := busy_with(services, planned):
         return Refused(words("Not now."), busy)

@@ -131,7 +131,7 @@ def pressed(ward: Ward, title: str, button: str) -> Card | None:
             forgotten,
             "1 snapshot is too old",
             "Delete before of web-1",
-            "Remove snapshot before of web-1",
+            "Delete snapshot before of web-1",
         ),
     ],
 )

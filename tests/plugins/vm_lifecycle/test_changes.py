@@ -34,6 +34,7 @@ from bot.plugin_api import Action, Settled
 from bot.testing import FakeHypervisor, TickingClock, drawn, uuid_of
 from plugins.vm_lifecycle import handler, show, steps
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
+from tests.bot.flow.small_bot import text
 
 TABLE = {
     "images": {"tiny": {"base": "pool/tiny.qcow2"}},
@@ -174,7 +175,7 @@ def test_what_is_not_named_stays_as_it_is_stored() -> None:
     assert planned("vm resize web --memory 3G", seen).steps, "it does not have it yet"
     same = cluster(stored=StoredSize(2, 2 * GIB, 4, 2 * GIB))
     assert "nothing-to-do" in refused("vm resize web --memory 2G", same)
-    shown = repr(show.card(seen.vm("web"), seen, CATALOG.rules, show.Portrait()))
+    shown = text(show.card(seen.vm("web"), seen, CATALOG.rules, show.Portrait()))
     assert "2 vCPUs, 2 GiB now; 2 vCPUs, 3 GiB after a restart" in shown
 
 
@@ -182,9 +183,9 @@ def test_what_is_not_named_stays_as_it_is_stored() -> None:
     ("line", "detail", "code", "says"),
     [
         ("--cpus 4", {"topology": 2, "vcpus_max": 2}, "cpu-topology", "2 vCPUs"),
-        ("--memory 3G", {"numa_cells": 2}, "numa", "--memory 2048M at most"),
+        ("--memory 3G", {"numa_cells": 2}, "numa", "`--memory 2048M` at most"),
         ("--memory 1G", {"numa_cells": 1, "balloon": False}, "numa", "virsh edit"),
-        ("--memory 6G", {"memory_limit": 4 * GIB}, "memory-limit", "--memory 4096M at most"),
+        ("--memory 6G", {"memory_limit": 4 * GIB}, "memory-limit", "`--memory 4096M` at most"),
     ],
 )
 def test_what_a_definition_fixes_is_foreseen(
@@ -291,7 +292,7 @@ def test_what_goes_on_in_spite_of_saved_memory_says_so(line: str) -> None:
 
 def test_saved_memory_is_shown_and_discarded_on_request() -> None:
     seen = cluster(**SAVED)
-    assert "its memory is saved" in repr(
+    assert "with its memory saved" in text(
         show.card(seen.vm("web"), seen, CATALOG.rules, show.Portrait())
     )
     plan = planned("vm discard-memory web", seen)
@@ -325,7 +326,7 @@ def test_a_vm_that_may_run_elsewhere_is_not_changed(line: str) -> None:
     assert "maybe-elsewhere" in refused(f"vm {line}", silent(off))
     (step,) = planned(f"vm {line}", off).steps
     hypervisor = FakeHypervisor(silent(off), TickingClock())
-    with pytest.raises(StepLostError, match="nothing was done"):
+    with pytest.raises(StepLostError, match="Nothing was done"):
         handler.run(SETTINGS, step, hypervisor, Quiet())
     assert hypervisor.calls == []
     if "rename" not in line:
@@ -464,7 +465,7 @@ def test_a_vm_on_huge_pages_starts_where_enough_are_free() -> None:
     assert planned("vm start web", seen(HugePages(2 * MIB, 2000, 1024))).steps
     told = refused("vm start web", seen(HugePages(2 * MIB, 2000, 1023)))["huge-pages"]
     assert "1023 free huge pages of 2 MiB, web needs 1024 (2 GiB)" in told
-    assert "sets no huge pages aside" in refused("vm start web", seen())["huge-pages"]
+    assert "has no huge pages" in refused("vm start web", seen())["huge-pages"]
     both = (HugePages(2 * MIB, 10, 10), HugePages(GIB, 2, 2))
     assert planned("vm start web", seen(*both, hugepage_size=GIB)).steps
     assert "huge-pages" in refused("vm start web", seen(*both, hugepage_size=2 * MIB))

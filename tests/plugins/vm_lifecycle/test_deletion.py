@@ -68,7 +68,7 @@ def test_a_transient_vm_ends_only_when_people_agree_that_nothing_is_left(
     assert "definition is lost" in said
     plan = planned(f"vm {verb} trans-1 --lose-definition", seen())
     assert plan.steps == (PowerVm(*TRANS, power, lose_definition=True),)
-    assert "for good" in plan.title
+    assert "lose its definition" in str(plan.title)
     assert any(each.code == "definition-lost" for each in plan.warnings)
 
 
@@ -92,7 +92,7 @@ def test_a_vm_that_became_transient_after_the_vote_is_not_ended(verb: Power) -> 
     hypervisor = hosts()
     web = hypervisor.snapshot().vm("web-1")
     hypervisor.put(replace(web, persistent=False))
-    with pytest.raises(DroverError, match="transient now") as caught:
+    with pytest.raises(DroverError, match="now transient") as caught:
         run(PowerVm(web.uuid, "web-1", "host-a", verb), hypervisor)
     assert "--lose-definition" in str(caught.value.advice)
     assert hypervisor.snapshot().vm("web-1").state is VmState.RUNNING
@@ -254,7 +254,7 @@ def removed(hypervisor: FakeHypervisor, line: str) -> tuple[tuple[str, ...], str
     purge = answer.steps[-1]
     assert isinstance(purge, PurgeVm)
     assert purge.volumes[-1].endswith("-serial.log")
-    return purge.volumes[:-1], " ".join(each.text for each in answer.warnings)
+    return purge.volumes[:-1], " ".join(str(each.text) for each in answer.warnings)
 
 
 def test_a_template_of_linked_clones_is_not_removed() -> None:
@@ -277,7 +277,7 @@ def test_a_template_of_linked_clones_is_not_removed() -> None:
     )
     gone, told = removed(hypervisor, "vm delete golden --keep-disks --now")
     assert gone == ()
-    assert "kept: pool/golden.qcow2" in told
+    assert "Kept of golden: pool/golden.qcow2" in told
 
 
 @pytest.mark.parametrize("other", ["pool/db.qcow2", "/pool/../pool/db.qcow2", "/pool/link.qcow2"])
@@ -350,7 +350,7 @@ def test_an_image_of_the_catalogue_is_not_removed() -> None:
     volume(hypervisor, "tiny.qcow2")
     with_disks(hypervisor, "base", disk("/pool/tiny.qcow2"))
     said = objections(hypervisor, "vm delete base --remove-disks --now")["disk-needed"]
-    assert "the image tiny of the catalogue" in said
+    assert "the configured image tiny" in said
 
 
 def test_what_cannot_be_read_counts_as_used_and_disks_can_still_be_kept() -> None:
@@ -398,7 +398,7 @@ def test_a_seed_that_drover_made_goes_with_its_vm_even_after_a_rename(
     with_disks(hypervisor, "other", drive)
     gone, told = removed(hypervisor, "vm delete web --keep-disks --now")
     assert gone == (), "another VM reads it"
-    assert "others need it: other on host-a" in told
+    assert "in use by other on host-a" in told
 
 
 def test_of_a_chain_what_is_the_vms_own_goes_and_what_was_not_stays_by_name() -> None:
@@ -410,11 +410,11 @@ def test_of_a_chain_what_is_the_vms_own_goes_and_what_was_not_stays_by_name() ->
     hypervisor.extras[web] = Extra(external={"s1": ("/pool/web.qcow2",)})
     gone, told = removed(hypervisor, "vm delete web --remove-disks --now")
     assert gone == ("pool/web.s1", "pool/web.qcow2")
-    assert "kept: pool/template.qcow2 (a base image that was not the VM's own disk)" in told
+    assert "pool/template.qcow2 (a base image that was not the VM's own disk)" in told
     volume(hypervisor, "other.qcow2", "web.qcow2")
     gone, told = removed(hypervisor, "vm delete web --remove-disks --now")
     assert gone == ("pool/web.s1",)
-    assert "pool/web.qcow2 (others need it: the volume pool/other.qcow2 on host-a)" in told
+    assert "pool/web.qcow2 (in use by the volume pool/other.qcow2 on host-a)" in told
 
 
 def test_the_card_of_a_deletion_says_what_goes_when_and_how_to_restore_it() -> None:
@@ -423,13 +423,13 @@ def test_the_card_of_a_deletion_says_what_goes_when_and_how_to_restore_it() -> N
     with_disks(hypervisor, "web", disk("/pool/web.qcow2"), disk("/srv/raw.img", target="vdb"))
     answer = asked(hypervisor, "vm delete web --remove-disks")
     assert isinstance(answer, Plan)
-    told = {each.code: each.text for each in answer.warnings}
+    told = {each.code: str(each.text) for each in answer.warnings}
     assert "after the grace period (3 d after the approval)" in told["deleted"]
     assert "pool/web.qcow2" in told["deleted"]
     assert "`vm undelete web`" in told["deleted"]
-    assert "/srv/raw.img (it lies in no storage pool)" in told["kept"]
+    assert "/srv/raw.img (not in a storage pool)" in told["kept"]
     facts = run(answer.steps[0], hypervisor)
-    assert "UTC; `vm undelete web` restores it" in facts["kept until"]
+    assert "UTC; `vm undelete web` restores it" in str(facts["kept_until"])
 
 
 def test_of_many_deletions_every_one_is_shown_to_approvers(tmp_path: Path) -> None:
@@ -438,7 +438,7 @@ def test_of_many_deletions_every_one_is_shown_to_approvers(tmp_path: Path) -> No
     bot.types("vm delete --tag env=ci --keep-disks --now")
     shown = card_text(bot.shown())
     for number in range(12):
-        assert f"job-{number}: deleted at once, and cannot be undeleted" in shown, number
+        assert f"job-{number} is deleted at once and cannot be undeleted" in shown, number
     bot.store.close()
 
 
@@ -535,7 +535,7 @@ def test_a_vm_whose_memory_is_saved_is_not_cloned() -> None:
     assert isinstance(answer, Plan)
     hypervisor.put(replace(hypervisor.snapshot().vm("web"), saved=True))
     assert "vm discard-memory web" in objections(hypervisor, "vm clone web copy")["memory-saved"]
-    with pytest.raises(DroverError, match="nothing was copied"):
+    with pytest.raises(DroverError, match="Nothing was copied"):
         run(answer.steps[0], hypervisor)
 
 
@@ -580,10 +580,10 @@ def test_with_its_disks_a_vms_firmware_keeps_what_it_knows() -> None:
     for option, kept in (("--keep-disks", True), ("--remove-disks", False)):
         answer = asked(hypervisor, f"vm delete web {option} --now")
         assert isinstance(answer, Plan)
-        purge, told = answer.steps[1], {each.code: each.text for each in answer.warnings}
+        purge, told = answer.steps[1], {each.code: str(each.text) for each in answer.warnings}
         assert isinstance(purge, PurgeVm)
         assert purge.keep_state is kept
-        assert "the state of its TPM" in told["kept" if kept else "no-grace"]
+        assert "its TPM state" in told["kept" if kept else "no-grace"]
 
 
 @pytest.mark.parametrize("line", ["vm start golden", "vm snapshot revert golden clean"])
@@ -673,7 +673,7 @@ def test_what_no_definition_can_hold_is_refused_before_the_vote(mark: str) -> No
     ):
         created = creation.plan(SETTINGS, NewVms("new", **wanted), snapshot, ())
         assert isinstance(created, Refused)
-        assert f"U+{ord(mark):04X}" in created.objections[0].text
+        assert f"U+{ord(mark):04X}" in str(created.objections[0].text)
 
 
 def test_lines_are_fine_where_there_may_be_lines() -> None:

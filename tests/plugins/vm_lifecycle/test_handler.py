@@ -18,6 +18,7 @@ from bot.domain.errors import (
     StepCancelledError,
     StepLostError,
 )
+from bot.domain.message import Size, nwords
 from bot.domain.operation import Ask
 from bot.domain.steps import Step
 from bot.plugin_api import Settled
@@ -222,7 +223,7 @@ def test_a_missing_image_names_the_hosts_that_have_it() -> None:
     del hypervisor.volumes["host-b", "pool", "tiny.qcow2"]
     with pytest.raises(DroverError) as caught:
         run(step, hypervisor)
-    assert "No host" in str(caught.value.advice)
+    assert "No reachable host" in str(caught.value.advice)
 
 
 def test_a_disk_smaller_than_its_image_is_refused() -> None:
@@ -237,7 +238,7 @@ def test_of_several_those_that_fail_are_unmade_and_named() -> None:
     step: CreateVms = new(hypervisor, count=4)
     hypervisor.refuse("define", "No more.", "Ask less.")
     with pytest.raises(
-        DroverError, match="1 of 4 VMs could not be made; the others are there"
+        DroverError, match="1 of 4 VMs could not be made; the others exist"
     ) as caught:
         run(step, hypervisor)
     names, volumes = leftovers(hypervisor)
@@ -245,7 +246,7 @@ def test_of_several_those_that_fail_are_unmade_and_named() -> None:
     assert len(volumes) == 6
     assert "No more." in str(caught.value.text)
     assert settled(step, hypervisor) is Settled.NOT_YET
-    assert run(step, hypervisor) == {"made": 4}
+    assert run(step, hypervisor) == {"created": 4}
     assert settled(step, hypervisor) is Settled.DONE
 
 
@@ -328,7 +329,7 @@ def test_a_guest_that_was_started_meanwhile_is_not_cloned() -> None:
     hypervisor = cluster()
     step = cloned(hypervisor)
     hypervisor.start(step.host, step.source)
-    with pytest.raises(DroverError, match="would be torn"):
+    with pytest.raises(DroverError, match="would be inconsistent"):
         run(step, hypervisor)
     assert "new-copy" not in leftovers(hypervisor)[0]
 
@@ -420,7 +421,7 @@ def test_a_guest_that_does_not_listen_is_asked_twice_and_then_people_are() -> No
     with pytest.raises(StepAsksError, match="did not shut down within 10 s") as caught:
         run(web(PowerVm, Power.SHUTDOWN), hypervisor, telling)
     (choice,) = caught.value.remedies
-    assert choice.text == "Force off web-1…"
+    assert str(choice.text) == "Force off web-1…"
     assert shlex.split(choice.command)[:3] == ["vm", "force-off", "web-1"]
     assert [call[0] for call in hypervisor.calls] == ["shutdown", "shutdown"]
     assert telling.said
@@ -429,15 +430,16 @@ def test_a_guest_that_does_not_listen_is_asked_twice_and_then_people_are() -> No
 def test_waiting_for_a_shutdown_can_be_cancelled() -> None:
     hypervisor = cluster()
     hypervisor.deaf.add(uuid_of("web-1"))
-    with pytest.raises(StepCancelledError, match="still on"):
+    with pytest.raises(StepCancelledError, match="still running"):
         run(web(PowerVm, Power.SHUTDOWN), hypervisor, Telling(Ask.CANCEL))
 
 
 def test_a_size_that_waits_for_a_restart_is_noted() -> None:
     hypervisor, telling = cluster(), Telling()
     assert run(web(ResizeVm, 2, 4 * GIB), hypervisor, telling) == {
-        "now": "2 vCPUs, 2 GiB", "at the next start": "2 vCPUs, 4 GiB"}  # fmt: skip
-    assert "vm reboot web-1" in telling.notes[0]
+        "now": nwords("takes effect at the next start (now {n} vCPU, {memory})",
+                      "takes effect at the next start (now {n} vCPUs, {memory})", n=2, memory=Size(2 * GIB))}  # fmt: skip
+    assert "vm reboot web-1" in str(telling.notes[0])
 
 
 def test_a_snapshot_is_gone_back_to_once_for_each_wish() -> None:
@@ -489,10 +491,10 @@ def test_start_at_boot_is_cleared_by_a_deletion_and_comes_back() -> None:
 
 def test_what_was_started_meanwhile_is_neither_deleted_nor_purged() -> None:
     hypervisor = cluster()
-    with pytest.raises(DroverError, match="runs on host-a; nothing was removed"):
+    with pytest.raises(DroverError, match=r"runs on host-a\. Nothing was removed"):
         run(web(DeleteVm, True, 0), hypervisor)  # noqa: FBT003
     hypervisor.set_tags("host-a", uuid_of("web-1"), {"drover.deleted": "2026-01-01T00:00:00+00:00"})
-    with pytest.raises(DroverError, match="nothing was removed"):
+    with pytest.raises(DroverError, match="Nothing was removed"):
         run(web(PurgeVm, ()), hypervisor)
 
 

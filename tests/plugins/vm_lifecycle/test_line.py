@@ -12,6 +12,7 @@ import pytest
 from bot.adapters.sql.series import SqlSeries
 from bot.domain.card import Button, Buttons, Card
 from bot.domain.cluster import VmState
+from bot.domain.message import words
 from bot.domain.operation import BOT, State
 from bot.domain.plan import Risk
 from bot.flow.monitoring import watch
@@ -95,7 +96,7 @@ def test_a_guest_that_does_not_listen_leaves_a_button_that_asks_for_the_plug(bot
     bot.works()
     assert bot.operation().state is State.FAILED
     (choice,) = choices(bot.shown())
-    assert choice.text == "Force off web-1…"
+    assert str(choice.text) == "Force off web-1…"
     assert [each.value for each in choices(bot.chat.whispers[-1].card)] == [choice.value], (
         "the requester is asked as well"
     )
@@ -105,10 +106,10 @@ def test_a_guest_that_does_not_listen_leaves_a_button_that_asks_for_the_plug(bot
     wish = bot.operation(2)
     assert (wish.action, wish.origin.by, wish.state) == ("vm force-off", "UEVA", State.PROPOSED)
     assert wish.plan.risk is Risk.HIGH
-    assert "does not shut down when asked" in wish.origin.reason
+    assert "ignored the shutdown request" in wish.origin.reason
     agreed(bot, 2)
     assert state(bot, "web-1") is VmState.SHUT_OFF
-    assert "would change nothing" in text(bot.clicks("run", choice.value, "UEVA"))
+    assert "is already powered off" in text(bot.clicks("run", choice.value, "UEVA"))
 
 
 def test_one_of_many_that_does_not_listen_is_the_one_that_is_asked_about(bot: Bot) -> None:
@@ -116,14 +117,14 @@ def test_one_of_many_that_does_not_listen_is_the_one_that_is_asked_about(bot: Bo
     bot.types("vm shutdown --tag env=dev")
     bot.clicks("op.approve", bot.value(), "UBRUNO")
     bot.works()
-    assert [each.text for each in choices(bot.shown())] == ["Force off web-2…"]
+    assert [str(each.text) for each in choices(bot.shown())] == ["Force off web-2…"]
 
 
 def test_a_bulk_verb_shows_whom_it_touches_before_anything_is_done(bot: Bot) -> None:
     bot.types("vm force-off --tag env=dev")
     shown = text(bot.shown())
     assert all(f"Force off {name} on" in shown for name in ("web-1", "web-2", "web-3"))
-    assert "job-1 is shut off" in shown, "whom it passes over is told too"
+    assert "job-1 is already powered off" in shown, "whom it passes over is told too"
     assert "db-1" not in shown
     assert not bot.hypervisor.calls
     assert bot.operation().ruling.votes == 2
@@ -134,8 +135,8 @@ def test_a_bulk_verb_shows_whom_it_touches_before_anything_is_done(bot: Bot) -> 
 
 def test_a_deletion_is_asked_twice_and_can_be_taken_back_in_between(watched: Watched) -> None:
     bot = watched.bot
-    assert "--keep-disks or --remove-disks" in text(bot.types("vm delete db-1"))
-    assert "only when it is off" in text(bot.types("vm delete db-1 --remove-disks"))
+    assert "`--keep-disks` or `--remove-disks`" in text(bot.types("vm delete db-1"))
+    assert "Only a powered-off VM" in text(bot.types("vm delete db-1 --remove-disks"))
     done(bot, "vm shutdown db-1", 1)
     done(bot, "vm delete db-1 --remove-disks", 2)
     seen = bot.hypervisor.snapshot().vm("db-1")
@@ -178,14 +179,14 @@ def test_a_guest_with_a_ttl_is_announced_kept_longer_by_a_button_and_then_shut_d
     agreed(bot, 3)
     watched.tick(days=1)
     (notice,) = watched.alerts()
-    assert "does not end then any more" in text(notice)
+    assert "is cancelled" in text(notice)
     assert bot.operation(3).id == bot.store.operations(limit=1)[0].id, "it was given more time"
     watched.tick(days=7)
     ended = bot.operation(4)
     assert (ended.action, ended.origin.by, ended.origin.reason) == (
         "vm shutdown",
         BOT,
-        "Its time (ttl) is over.",
+        words("Its TTL ended."),
     )
     assert ended.origin.causes == ("UANA",), "who gave it this end does not vote on it"
     agreed(bot, 4)
