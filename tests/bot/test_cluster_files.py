@@ -126,7 +126,7 @@ def test_the_terminals_plan_is_legal_at_every_step_and_even(
     assert verdict["illegal"] == []
     assert verdict["after"]["stranded"] == verdict["after"]["collisions"] == 0
     assert verdict["after"]["J"] < verdict["before"]["J"] / 4
-    assert f"{len(moves)} moves" in done.output
+    assert f"{len(moves)} migrations" in done.output
     assert "Imbalance" in done.output
     assert "GiB" in done.output
     assert "planned in" in done.output
