@@ -29,11 +29,11 @@ from bench.clusters.generate import generate, write
 from bench.clusters.judge import judge
 from bench.goals import Goal, conclude
 from plugins.balance.cluster_file import problem_from
-from plugins.balance.solver.model import Limits
-from plugins.balance.solver.n_plus_one import Spare
+from plugins.balance.solver.model import SearchLimits
+from plugins.balance.solver.n_plus_one import SpareCapacity
 from plugins.balance.solver.placement import Placement
 from plugins.balance.solver.search import search
-from plugins.balance.solver.sequencing import host_after
+from plugins.balance.solver.sequencing import hosts_after
 
 Cluster = dict[str, Any]
 RECORDED = {(100, 2000): (153, 3135.0, 0.099, 1789.0)}
@@ -85,9 +85,9 @@ def hbal(cluster: Cluster, folder: Path, repeat: int) -> Run:
     return judged(cluster, [(words[-1], words[-2]) for words in lines], statistics.median(seconds))
 
 
-def drover(cluster: Cluster, limits: Limits, repeat: int, *, spare: bool = False) -> Run:
+def drover(cluster: Cluster, limits: SearchLimits, repeat: int, *, spare: bool = False) -> Run:
     """Run Drover's planner; `spare`: with N+1 as a rule, which hbal does not have for shared storage."""
-    problem = replace(problem_from(cluster), spare=spare)
+    problem = replace(problem_from(cluster), n_plus_one=spare)
     seconds = []
     result = search(problem, limits)
     for _ in range(repeat):
@@ -119,12 +119,12 @@ def header() -> None:
     )
 
 
-QUICK, DEFAULT, THOROUGH = 25, Limits().effort, 400
+QUICK, DEFAULT, THOROUGH = 25, SearchLimits().effort, 400
 
 
-def limits_like(peer: Run, effort: int = DEFAULT) -> Limits:
+def limits_like(peer: Run, effort: int = DEFAULT) -> SearchLimits:
     """No more moves and no more GiB than hbal; evenness as far as that goes."""
-    return Limits(
+    return SearchLimits(
         max_moves=peer.moves,
         max_gib=peer.gib,
         per_move=0.01,
@@ -134,7 +134,7 @@ def limits_like(peer: Run, effort: int = DEFAULT) -> Limits:
     )
 
 
-def goal_like(peer: Run) -> Limits:
+def goal_like(peer: Run) -> SearchLimits:
     """As even as hbal, with as few moves and GiB as that takes, and no more of either."""
     return replace(limits_like(peer), goal=peer.even)
 
@@ -199,11 +199,11 @@ def summary(pairs: list[Pair], label: str) -> None:
     print(f"  illegal steps of Drover: {illegal}; stranded VMs and collisions left: {left}")
 
 
-def at_risk(cluster: Cluster, limits: Limits, *, spare: bool) -> int:
+def at_risk(cluster: Cluster, limits: SearchLimits, *, spare: bool) -> int:
     """Count the hosts whose loss the others could not take, after Drover's plan."""
-    problem = replace(problem_from(cluster), spare=spare)
+    problem = replace(problem_from(cluster), n_plus_one=spare)
     moves = search(problem, limits).moves
-    return len(Spare(Placement(problem.placed(host_after(problem, moves)))).at_risk())
+    return len(SpareCapacity(Placement(problem.placed(hosts_after(problem, moves)))).at_risk())
 
 
 def large(repeat: int) -> list[Goal]:
@@ -223,9 +223,9 @@ def large(repeat: int) -> list[Goal]:
     row("", "drover, hbal's J", goal, peer)
     for seed in (1, 2, 3):
         cluster = generate(100, 2000, seed=seed)
-        row(f"100×2000 #{seed}", "drover, no limits", drover(cluster, Limits(), repeat))
-        row("", "  the same, N+1 kept", drover(cluster, Limits(), 1, spare=True))
-    risk = [at_risk(first, Limits(), spare=spare) for spare in (False, True)]
+        row(f"100×2000 #{seed}", "drover, no limits", drover(cluster, SearchLimits(), repeat))
+        row("", "  the same, N+1 kept", drover(cluster, SearchLimits(), 1, spare=True))
+    risk = [at_risk(first, SearchLimits(), spare=spare) for spare in (False, True)]
     print(
         f"100×2000 #1: hosts whose loss could not be taken afterwards: {risk[0]}; with N+1 kept: {risk[1]}."
     )
@@ -233,10 +233,10 @@ def large(repeat: int) -> list[Goal]:
     most = 0.0
     for seed in (1, 2):
         cluster = generate(300, 6000, seed=seed)
-        free = drover(cluster, Limits(), repeat)
+        free = drover(cluster, SearchLimits(), repeat)
         most = max(most, free.seconds)
         row(f"300×6000 #{seed}", "drover, no limits", free)
-        row("", "  the same, effort 25", drover(cluster, Limits(effort=QUICK), repeat))
+        row("", "  the same, effort 25", drover(cluster, SearchLimits(effort=QUICK), repeat))
     return [
         Goal("J at 100×2000 #1, hbal's moves and GiB", same.even, most=0.07),
         Goal("CPU seconds for J at 100×2000 #1", same.seconds, most=1.0),

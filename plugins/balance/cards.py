@@ -22,8 +22,7 @@ from bot.domain.message import (
 from bot.domain.plan import HostBar, Objection, Plan, Reason, Refused
 from bot.domain.steps import MigrateVm
 from bot.domain.words import command
-from plugins.balance.solver.model import Floats, Move, Score, Why
-from plugins.balance.solver.model import Reason as Cause
+from plugins.balance.solver.model import Cause, Floats, Move, Score, WhyNot
 
 # --- the commands' help
 # -------------------------------------------------------------------------------------------
@@ -301,23 +300,23 @@ FIXED_TEXT = {
     "huge-pages": words("it uses huge pages, and how many are free elsewhere is not known."),
 }
 WHY_TEXT = {
-    Why.HERE: words("it is here."),
-    Why.FIXED: words("it may not move."),
-    Why.DRAINED: words("the host is in maintenance."),
-    Why.NOT_ALLOWED: words("a placement rule forbids it."),
-    Why.MEMORY: words("not enough memory there."),
-    Why.VCPUS: words("too many vCPUs for its cores there."),
-    Why.ANTI_AFFINITY: words("a VM of its anti-affinity group is there."),
-    Why.DOMAIN: words("its failure domain already holds its share of the anti-affinity group."),
-    Why.SPARE: words("it would use the spare capacity needed to survive a host failure (N+1)."),
-    Why.HELD_TOGETHER: words("it stays with the VMs of its affinity group."),
-    Why.CALM: words("the imbalance is within the threshold."),
-    Why.TOO_LITTLE_GAIN: words("it would reduce the imbalance too little."),
-    Why.WORTHWHILE: words("worthwhile, but other moves help more."),
+    WhyNot.HERE: words("it is here."),
+    WhyNot.FIXED: words("it may not move."),
+    WhyNot.DRAINED: words("the host is in maintenance."),
+    WhyNot.NOT_ALLOWED: words("a placement rule forbids it."),
+    WhyNot.MEMORY: words("not enough memory there."),
+    WhyNot.VCPUS: words("too many vCPUs for its cores there."),
+    WhyNot.ANTI_AFFINITY: words("a VM of its anti-affinity group is there."),
+    WhyNot.DOMAIN: words("its failure domain already holds its share of the anti-affinity group."),
+    WhyNot.SPARE: words("it would use the spare capacity needed to survive a host failure (N+1)."),
+    WhyNot.HELD_TOGETHER: words("it stays with the VMs of its affinity group."),
+    WhyNot.CALM: words("the imbalance is within the threshold."),
+    WhyNot.TOO_LITTLE_GAIN: words("it would reduce the imbalance too little."),
+    WhyNot.WORTHWHILE: words("worthwhile, but other moves help more."),
 }
 
 
-def forbidden(vm: Vm, host: Host, why: Why, detail: Message, remedy: Message = "") -> Objection:
+def forbidden(vm: Vm, host: Host, why: WhyNot, detail: Message, remedy: Message = "") -> Objection:
     """Refuse a move that is not possible; ``detail`` says more than the answer itself, '' for nothing."""
     return Objection(
         why.value,
@@ -353,7 +352,9 @@ def remedy_for(vm: Vm, fixed: str) -> Message:
     return ""
 
 
-def why_card(vm: Vm, rows: Iterable[tuple[Host, Why, Message]], score: Score, band: float) -> Card:
+def why_card(
+    vm: Vm, rows: Iterable[tuple[Host, WhyNot, Message]], score: Score, band: float
+) -> Card:
     """Show one answer for each host."""
     table: list[tuple[Line, ...]] = [
         (host.name, detail or WHY_TEXT[answer]) for host, answer, detail in rows

@@ -21,7 +21,7 @@ from plugins.balance.legality import hindrance, replayed
 from plugins.balance.planner import CALM, WORKED, moves_in, plan_of, prediction, step_for
 from plugins.balance.recheck import moves_left, skipped
 from plugins.balance.settings import BalanceSettings
-from plugins.balance.solver.model import Limits, Result
+from plugins.balance.solver.model import SearchLimits, Solution
 from plugins.balance.solver.placement import Placement
 
 DRAIN, UNDRAIN, ROLLING = "host drain", "host undrain", "host rolling"
@@ -62,9 +62,9 @@ def _drained_already(host: str) -> Objection:
 
 def emptied(
     settings: BalanceSettings, host: str, snapshot: Snapshot, rules: Iterable[Rule]
-) -> tuple[Case, Result, tuple[Objection, ...]]:
+) -> tuple[Case, Solution, tuple[Objection, ...]]:
     """The moves that empty a host, and every guest that would stay, with what keeps it."""
-    case, result = planned(emptying(settings, host, snapshot, rules), Limits(band=CALM))
+    case, result = planned(emptying(settings, host, snapshot, rules), SearchLimits(band=CALM))
     stuck = tuple(_stuck(case, result, host))
     known = {vm.uuid for vm in case.vms}
     unseen = (vm for vm in snapshot.on(host) if vm.state.active and vm.uuid not in known)
@@ -88,7 +88,7 @@ def emptying(
     )
 
 
-def _stuck(case: Case, result: Result, host: str) -> Iterator[Objection]:
+def _stuck(case: Case, result: Solution, host: str) -> Iterator[Objection]:
     """Every guest that would stay on the host, with what keeps it from each other once all moves are made."""
     where = Placement(case.problem)
     for move in result.moves:

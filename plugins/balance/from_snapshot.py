@@ -15,7 +15,7 @@ from bot.domain.cluster import GIB, MIB, Host, Snapshot, Vm
 from bot.domain.placement import APART, PIN, TOGETHER, Rule, pinned_to
 from bot.domain.plan import Objection
 from plugins.balance.settings import BalanceSettings, Domains
-from plugins.balance.solver.model import NO_GROUP, Bools, Ints, Limits, Problem, Result
+from plugins.balance.solver.model import NO_GROUP, Bools, Ints, Problem, SearchLimits, Solution
 from plugins.balance.solver.search import search
 
 KEEP, RATIO = "balance", "vcpu-ratio"
@@ -142,28 +142,28 @@ def case_of(
         host_names=tuple(names),
         cores=np.full(len(hosts), IMMENSE) if only is Only.MEMORY else cores,
         memory=np.full(len(hosts), IMMENSE) if only is Only.CPU else memory,
-        room=np.array([(host.usable - _coming(snapshot, host)) / GIB for host in hosts]),
-        vcpu_room=np.array([_ratio(host, settings) * host.cpus for host in hosts]),
+        usable_memory=np.array([(host.usable - _coming(snapshot, host)) / GIB for host in hosts]),
+        vcpu_limit=np.array([_ratio(host, settings) * host.cpus for host in hosts]),
         drained=np.array([host.maintenance or host.held for host in hosts], dtype=np.bool_),
         vm_names=tuple(f"{vm.name} {vm.uuid} {vm.host}" for vm in vms),
-        mem=size,
+        vm_memory=size,
         vcpus=np.array([float(vm.vcpus) for vm in vms]),
         cpu=np.array([_load(vm) for vm in vms]),
         host=np.array([names[vm.host] for vm in vms], dtype=np.intp),
-        apart=_groups([vm.tags.get(APART, "") for vm in vms]),
-        together=_groups([vm.tags.get(TOGETHER, "") for vm in vms]),
+        anti_affinity=_groups([vm.tags.get(APART, "") for vm in vms]),
+        affinity=_groups([vm.tags.get(TOGETHER, "") for vm in vms]),
         fixed=tuple(why.fixed(vm) for vm in vms),
-        cost=np.array([_cost(vm, settings) for vm in vms]),
+        transfer=np.array([_cost(vm, settings) for vm in vms]),
         allowed=_pins(hosts, vms, why.everywhere),
-        zone=_zones(hosts, settings),
-        zone_hard=settings.domains is Domains.HARD,
-        spare=settings.keep_spare and not asked,
+        domain=_zones(hosts, settings),
+        domain_hard=settings.domains is Domains.HARD,
+        n_plus_one=settings.keep_spare and not asked,
     )
     others = tuple(rule for rule in dict.fromkeys(rules) if rule not in placement.CORE_RULES)
     return Case(snapshot, hosts, vms, problem, others)
 
 
-def planned(case: Case, limits: Limits) -> tuple[Case, Result]:
+def planned(case: Case, limits: SearchLimits) -> tuple[Case, Solution]:
     """The best plan that every placement rule agrees to, and the case with the rows that were asked for it.
 
     Rules are asked about what a plan would do, not about every guest on every host: a refused

@@ -11,11 +11,11 @@ from bot.domain.plan import Objection
 from bot.domain.steps import Carried, MigrateVm
 from plugins.balance import cards
 from plugins.balance.from_snapshot import Case
-from plugins.balance.solver.model import Ints, Limits, Why
-from plugins.balance.solver.n_plus_one import Spare
+from plugins.balance.solver.explain import explain
+from plugins.balance.solver.model import Ints, SearchLimits, WhyNot
+from plugins.balance.solver.n_plus_one import SpareCapacity
 from plugins.balance.solver.placement import Placement
-from plugins.balance.solver.sequencing import mends
-from plugins.balance.why import why_not
+from plugins.balance.solver.sequencing import removes_fault
 
 
 def carried(vm: Vm) -> Carried:
@@ -34,16 +34,16 @@ def one_by_one(
 ) -> tuple[tuple[tuple[Objection, ...], ...], Ints]:
     """What stands against each move in its turn, and where every guest is after those without anything."""
     where = Placement(case.problem)
-    spare = Spare(where) if case.problem.spare else None
+    spare = SpareCapacity(where) if case.problem.n_plus_one else None
     against: list[tuple[Objection, ...]] = []
     for step in steps:
         found = tuple(_against(case, where, step))
         vm, target = case.index(step.uuid), case.host_index(step.target)
         if not found and vm is not None and target is not None:
-            if spare is None or spare.allows(vm, target, needed=mends(where, vm, target)):
+            if spare is None or spare.allows(vm, target, needed=removes_fault(where, vm, target)):
                 where.move(vm, target)
             else:
-                found = (cards.forbidden(case.vms[vm], case.hosts[target], Why.SPARE, ""),)
+                found = (cards.forbidden(case.vms[vm], case.hosts[target], WhyNot.SPARE, ""),)
         against.append(found)
     return tuple(against), where.host
 
@@ -89,19 +89,19 @@ def hindrance(case: Case, where: Placement, vm: int, target: int) -> Objection |
     """What forbids this one move from where everybody is now; None when it is legal, be it worth it or not."""
     if not case.problem.fixed[vm] and where.legal_targets(vm)[target]:
         return case.objection(vm, target)
-    reason = why_not(case.problem.placed(where.host), vm, Limits(band=0.0))[target]
+    reason = explain(case.problem.placed(where.host), vm, SearchLimits(band=0.0))[target]
     guest, host = case.vms[vm], case.hosts[target]
-    remedy = cards.remedy_for(guest, case.problem.fixed[vm]) if reason is Why.FIXED else ""
+    remedy = cards.remedy_for(guest, case.problem.fixed[vm]) if reason is WhyNot.FIXED else ""
     return cards.forbidden(guest, host, reason, spoken(case, vm, target, reason), remedy)
 
 
-def spoken(case: Case, vm: int, target: int, reason: Why) -> Message:
+def spoken(case: Case, vm: int, target: int, reason: WhyNot) -> Message:
     """What stands behind a reason that is not the planner's own: why the guest is fixed, its pin, or a rule's words."""
-    if reason is Why.FIXED and (problem := case.vms[vm].problem):
+    if reason is WhyNot.FIXED and (problem := case.vms[vm].problem):
         return words("its definition could not be read completely ({problem}).", problem=problem)
-    if reason is Why.FIXED:
+    if reason is WhyNot.FIXED:
         return cards.FIXED_TEXT[case.problem.fixed[vm]]
-    if reason is not Why.NOT_ALLOWED:
+    if reason is not WhyNot.NOT_ALLOWED:
         return ""
     objection = case.objection(vm, target)
     if objection:

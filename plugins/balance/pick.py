@@ -16,10 +16,10 @@ from plugins.balance.intents import Balance, Wish
 from plugins.balance.legality import hindrance
 from plugins.balance.planner import NO_MOVES, moves_in, plan_of, title_of
 from plugins.balance.settings import BalanceSettings
-from plugins.balance.solver.model import Ints, Move, Result
+from plugins.balance.solver.model import Ints, Move, Solution
 from plugins.balance.solver.placement import Placement
 from plugins.balance.solver.score import score_of
-from plugins.balance.solver.sequencing import host_after, ordered
+from plugins.balance.solver.sequencing import hosts_after, sequence
 
 
 def picked(intent: Balance, planned: Plan, indexes: tuple[int, ...]) -> Balance:
@@ -41,7 +41,7 @@ def plan_picked(
     """The picked moves, in an order in which each is legal; what is not legal without the others is told."""
     case = case_of(snapshot, settings, rules, recent=intent.recent, only=intent.only)
     moves = _moves(case, dict(intent.wanted))
-    after = host_after(case.problem, moves)
+    after = hosts_after(case.problem, moves)
     made = {case.vms[move.vm].uuid for move in moves}
     left = tuple(
         _left(case, intent, after, [wish for wish in intent.wanted if wish[0] not in made])
@@ -49,12 +49,12 @@ def plan_picked(
     before, then = score_of(case.problem, case.problem.host), score_of(case.problem, after)
     if not moves or then.total >= before.total:
         return Refused(NO_MOVES, (*left, *((cards.no_gain(before, then),) if moves else ())))
-    gib = float(sum(case.problem.cost[move.vm] for move in moves))
+    gib = float(sum(case.problem.transfer[move.vm] for move in moves))
     warnings = [Reason(each.code, each.text) for each in left]
     return plan_of(
         settings,
         case,
-        Result(moves, before, then, gib),
+        Solution(moves, before, then, gib),
         title_of(len(moves)),
         warnings=warnings,
         why=intent.reason,
@@ -67,7 +67,7 @@ def _moves(case: Case, wanted: dict[str, str]) -> tuple[Move, ...]:
     while True:
         wished = case.problem.host.copy()
         wished[list(places)] = list(places.values())
-        moves = ordered(case.problem, wished)
+        moves = sequence(case.problem, wished)
         detours = {move.vm for move in moves if places[move.vm] != move.target}
         if not detours:
             return moves

@@ -19,12 +19,12 @@ from plugins.balance.from_snapshot import Case, Moves, Only, case_of, planned
 from plugins.balance.intents import About, Balance, Simulate
 from plugins.balance.legality import carried, replayed, spoken
 from plugins.balance.settings import BalanceSettings
-from plugins.balance.solver.model import Limits, Move, Result
-from plugins.balance.solver.n_plus_one import Spare
+from plugins.balance.solver.explain import explain
+from plugins.balance.solver.model import Move, SearchLimits, Solution
+from plugins.balance.solver.n_plus_one import SpareCapacity
 from plugins.balance.solver.placement import Placement
 from plugins.balance.solver.score import score_of
-from plugins.balance.solver.sequencing import host_after
-from plugins.balance.why import why_not
+from plugins.balance.solver.sequencing import hosts_after
 
 NO_MOVES = words("No moves planned.")
 CALM = 1e9  # a band that no score is outside of: only what is plainly wrong is then mended
@@ -67,7 +67,7 @@ def title_of(count: int) -> Words:
 
 def searched(
     settings: BalanceSettings, intent: Balance, snapshot: Snapshot, rules: Iterable[Rule]
-) -> tuple[Case, Result]:
+) -> tuple[Case, Solution]:
     """The case and the best plan that its rules agree to.
 
     Raises:
@@ -86,9 +86,9 @@ def searched(
     return planned(case, limits_of(settings, intent, case))
 
 
-def limits_of(settings: BalanceSettings, intent: Balance, case: Case) -> Limits:
+def limits_of(settings: BalanceSettings, intent: Balance, case: Case) -> SearchLimits:
     """What a plan may cost and what each move must bring; the wish goes before the settings."""
-    return Limits(
+    return SearchLimits(
         max_moves=intent.max_moves or settings.max_moves or None,
         per_move=intent.min_gain * case.problem.serving or settings.per_move,
         per_gib=settings.per_gib,
@@ -98,7 +98,7 @@ def limits_of(settings: BalanceSettings, intent: Balance, case: Case) -> Limits:
 
 
 def _nothing(
-    settings: BalanceSettings, intent: Balance, case: Case, result: Result
+    settings: BalanceSettings, intent: Balance, case: Case, result: Solution
 ) -> Iterator[Objection]:
     """Why no move is planned: inside the band, or nothing legal pays."""
     score = result.before
@@ -118,7 +118,8 @@ def _nothing(
             words("Set a lower `band` in `[plugins.balance]` to balance further."),
         )
     elif (
-        case.problem.spare and planned(_careless(case), limits_of(settings, intent, case))[1].moves
+        case.problem.n_plus_one
+        and planned(_careless(case), limits_of(settings, intent, case))[1].moves
     ):
         yield Objection(
             "spare",
@@ -158,13 +159,13 @@ def _nothing(
 
 def _careless(case: Case) -> Case:
     """The same without N+1."""
-    return replace(case, problem=replace(case.problem, spare=False))
+    return replace(case, problem=replace(case.problem, n_plus_one=False))
 
 
 def plan_of(
     settings: BalanceSettings,
     case: Case,
-    result: Result,
+    result: Solution,
     title: Message,
     *,
     before: Sequence[Step] = (),
@@ -242,7 +243,7 @@ def _reasons(case: Case, moves: Iterable[Move]) -> Iterator[Reason]:
         where.move(move.vm, move.target)
 
 
-def _warnings(case: Case, result: Result) -> Iterator[Reason]:
+def _warnings(case: Case, result: Solution) -> Iterator[Reason]:
     unmeasured = [vm.name for vm in case.vms if vm.cpu is None]
     if unmeasured:
         yield Reason(
@@ -278,10 +279,10 @@ def _warnings(case: Case, result: Result) -> Iterator[Reason]:
         )
 
 
-def _not_covered(case: Case, result: Result) -> list[str]:
+def _not_covered(case: Case, result: Solution) -> list[str]:
     """Hosts whose loss after the plan the others could not make good (N+1)."""
-    after = Placement(case.problem.placed(host_after(case.problem, result.moves)))
-    return [case.hosts[host].name for host in Spare(after).at_risk().tolist()]
+    after = Placement(case.problem.placed(hosts_after(case.problem, result.moves)))
+    return [case.hosts[host].name for host in SpareCapacity(after).at_risk().tolist()]
 
 
 def still_good(
@@ -366,7 +367,7 @@ def why(
     if number is None:
         return cards.not_balanced(vm, snapshot.host(vm.host))
     case = case.learned([number])
-    answers = why_not(case.problem, number, limits_of(settings, Balance(), case))
+    answers = explain(case.problem, number, limits_of(settings, Balance(), case))
     rows = [
         (host, answer, spoken(case, number, index, answer))
         for index, (host, answer) in enumerate(zip(case.hosts, answers, strict=True))

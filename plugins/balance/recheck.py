@@ -95,7 +95,7 @@ def _price(settings: BalanceSettings, intent: Balance, case: Case, moves: Number
         return 0.0
     limits = limits_of(settings, intent, case)
     least = limits.least_gain(case.problem)
-    costs = {vm.uuid: float(cost) for vm, cost in zip(case.vms, case.problem.cost, strict=True)}
+    costs = {vm.uuid: float(cost) for vm, cost in zip(case.vms, case.problem.transfer, strict=True)}
     return sum(least * (1 + limits.per_gib * costs[step.uuid]) for _, step in moves)
 
 

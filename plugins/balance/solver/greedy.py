@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from plugins.balance.solver.model import NO_GROUP, Floats, Ints, Limits, Problem
-from plugins.balance.solver.neighbourhood import Block, Purse, Scratch
+from plugins.balance.solver.model import NO_GROUP, Floats, Ints, Problem, SearchLimits
+from plugins.balance.solver.neighbourhood import Block, Budget, Scratch
 from plugins.balance.solver.placement import Placement
 from plugins.balance.solver.repair import movable
 
@@ -24,14 +24,14 @@ class Descent:
     """One placement, improved at a price for each VM away from home; the price falls."""
 
     def __init__(
-        self, problem: Problem, limits: Limits, start: Placement, late: Callable[[], bool]
+        self, problem: Problem, limits: SearchLimits, start: Placement, late: Callable[[], bool]
     ) -> None:
         self.problem, self.limits, self.late, self.placement = problem, limits, late, start
         self.least_price = limits.least_gain(problem)
         self.price = max(FIRST_PRICE / problem.serving, self.least_price)
-        self.movable = movable(problem) & (problem.together == NO_GROUP)
+        self.movable = movable(problem) & (problem.affinity == NO_GROUP)
         self.scratch, self.rng = Scratch(), np.random.default_rng(0)
-        self.refused = False
+        self.exceeded = False
 
     def run(self) -> Placement:
         """Lower the price step by step, to the least or until a limit is met; answer the placement."""
@@ -43,30 +43,30 @@ class Descent:
 
     def settle(self) -> None:
         """Exchange at the present price until a pass over all hosts no longer pays."""
-        toll = self.price * (1.0 + self.limits.per_gib * self.problem.cost)
+        prices = self.price * (1.0 + self.limits.per_gib * self.problem.transfer)
         for _ in range(MOST_PASSES):
-            gained = sum(self.improve(hosts, toll) for hosts in self.blocks())
+            gained = sum(self.improve(hosts, prices) for hosts in self.blocks())
             if gained < self.price / 2.0 or self.late():
                 break
 
-    def improve(self, hosts: Ints, toll: Floats) -> float:
+    def improve(self, hosts: Ints, prices: Floats) -> float:
         """Exchange within these hosts while it pays, a few times at most; answer the gain."""
         inside = np.zeros(len(self.problem.host_names), dtype=np.bool_)
         inside[hosts] = True
         vms = np.flatnonzero(inside[self.placement.host] & self.movable)
-        block, purse, gained = Block(self.placement, hosts, vms, self.scratch), self.purse(), 0.0
+        block, budget, gained = Block(self.placement, hosts, vms, self.scratch), self.budget(), 0.0
         for _ in range(MOST_ROUNDS):
-            step = block.improve(toll[vms], purse)
+            step = block.improve(prices[vms], budget)
             gained += step
             if step < self.price / 2.0:
                 break
         block.write(self.placement)
-        self.refused = self.refused or purse.refused
+        self.exceeded = self.exceeded or budget.exceeded
         return gained
 
-    def purse(self) -> Purse:
+    def budget(self) -> Budget:
         """Answer what the limits leave beyond the placement."""
-        return purse_of(self.limits, self.placement)
+        return budget_left(self.limits, self.placement)
 
     def blocks(self) -> list[Ints]:
         """Deal the hosts in service into blocks that each hold heavy and light ones, differently every time."""
@@ -91,14 +91,14 @@ class Descent:
     def at_limit(self) -> bool:
         """Is the goal reached, or would one more move, of a mean VM among the moved, pass a limit?"""
         moves, gib = self.placement.bill()
-        left = self.purse()
+        left = self.budget()
         return left.moves <= 0 or self.enough() or left.gib < gib / max(moves, 1)
 
 
-def purse_of(limits: Limits, placement: Placement) -> Purse:
+def budget_left(limits: SearchLimits, placement: Placement) -> Budget:
     """Answer what the hard limits leave beyond a placement."""
     moves, gib = placement.bill()
-    return Purse(
+    return Budget(
         np.inf if limits.max_moves is None else limits.max_moves - moves,
         np.inf if limits.max_gib is None else limits.max_gib - gib,
     )

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from plugins.balance.solver.greedy import purse_of
-from plugins.balance.solver.model import ROUNDING, Bools, Floats, Ints, Limits
-from plugins.balance.solver.neighbourhood import Block, Purse, Scratch
+from plugins.balance.solver.greedy import budget_left
+from plugins.balance.solver.model import ROUNDING, Bools, Floats, Ints, SearchLimits
+from plugins.balance.solver.neighbourhood import Block, Budget, Scratch
 from plugins.balance.solver.placement import Placement
 
-TAKEN_BACK = 3
+REVERTED = 3
 """How many moves an attempt takes back."""
 AGAIN = 5.0
 """By what factor it is dearer, in that attempt, to move these once more."""
@@ -19,7 +19,7 @@ NOISE = 0.6
 """Deviation of the logarithm of the factor that disturbs each VM's price."""
 ROUNDS = 3
 """Most rounds of exchanges at the disturbed prices, and at the true ones."""
-HEAT = 0.03
+TEMPERATURE = 0.03
 """By how much of J, times hosts, an attempt may be worse and still be the next one's start; falls to 0 in the end."""
 CHEAPER, DEARER = 0.9, 1.02
 """How the price of a move, or of a GiB, follows what an attempt left of its limit."""
@@ -56,7 +56,7 @@ class Prices:
 
 
 @dataclass(slots=True)
-class _Standing:
+class _State:
     """A placement with its bill and its value: lower is better."""
 
     placement: Placement
@@ -65,11 +65,11 @@ class _Standing:
     value: float
 
 
-class Polish:
+class LocalSearch:
     """Attempts to better a placement within the limits; the best one yet and the one to go on from."""
 
     def __init__(
-        self, start: Placement, touchable: Bools, limits: Limits, price: float, seed: int
+        self, start: Placement, touchable: Bools, limits: SearchLimits, price: float, seed: int
     ) -> None:
         self.problem, self.limits = start.problem, limits
         self.hosts = np.flatnonzero(~self.problem.drained)
@@ -82,10 +82,8 @@ class Polish:
         self.candidates = _candidates(start, touchable, limits.per_gib, PER_HOST * len(self.hosts))
         self.rng, self.scratch = np.random.default_rng(seed), Scratch()
         moves, gib = start.bill()
-        self.best = self.now = _Standing(
-            start, moves, gib, self.value(start.imbalance(), moves, gib)
-        )
-        self.refused = False
+        self.best = self.now = _State(start, moves, gib, self.value(start.imbalance(), moves, gib))
+        self.exceeded = False
 
     def run(self, late: Callable[[], bool]) -> Placement:
         """Answer the best placement found in as many attempts as `Limits.effort` says for this size of cluster."""
@@ -93,48 +91,51 @@ class Polish:
         for attempt in range(attempts):
             if late():
                 break
-            self.attempt(HEAT / len(self.hosts) * (1.0 - attempt / attempts))
+            self.attempt(TEMPERATURE / len(self.hosts) * (1.0 - attempt / attempts))
         return self.best.placement
 
-    def attempt(self, heat: float) -> None:
+    def attempt(self, temperature: float) -> None:
         """Try one change of the present placement."""
-        back = self.taken_back()
+        back = self.draw_moved()
         hosts = self.around(back)
         inside = np.zeros(len(self.problem.host_names), dtype=np.bool_)
         inside[hosts] = True
         vms = self.candidates[inside[self.now.placement.host[self.candidates]]]
-        block, purse = (
+        block, budget = (
             Block(self.now.placement, hosts, vms, self.scratch),
-            purse_of(self.limits, self.now.placement),
+            budget_left(self.limits, self.now.placement),
         )
         noise = np.exp(NOISE * self.rng.standard_normal(len(vms)))
         before = _away(block)
-        self.take_back(block, np.flatnonzero(np.isin(vms, back)), purse, noise)
-        toll = self.prices.move + self.prices.gib * block.cost
-        for each in (toll * noise, toll):
+        self.revert(block, np.flatnonzero(np.isin(vms, back)), budget, noise)
+        prices = self.prices.move + self.prices.gib * block.transfer
+        for each in (prices * noise, prices):
             for _ in range(ROUNDS):
-                if block.improve(each, purse) < self.prices.move / 4.0:
+                if block.improve(each, budget) < self.prices.move / 4.0:
                     break
-        self.judge(block, purse, before, heat)
+        self.judge(block, budget, before, temperature)
 
-    def judge(self, block: Block, purse: Purse, before: tuple[int, float], heat: float) -> None:
+    def judge(
+        self, block: Block, budget: Budget, before: tuple[int, float], temperature: float
+    ) -> None:
         """Keep what was found if it is better, or go on from it if it is not much worse; let the prices follow."""
         now, after, even = self.now, _away(block), block.imbalance()
         moves, gib = now.moves + after[0] - before[0], now.gib + after[1] - before[1]
         value = self.value(even, moves, gib)
-        if value < now.value - heat * math.log(1.0 - self.rng.random()):
+        if value < now.value - temperature * math.log(1.0 - self.rng.random()):
             placement = now.placement.copy()
             block.write(placement)
-            self.now = _Standing(placement, moves, gib, value)
+            self.now = _State(placement, moves, gib, value)
             if value < self.best.value:
                 self.best = self.now
-        self.refused = self.refused or purse.refused
+        self.exceeded = self.exceeded or budget.exceeded
         if self.limits.goal is not None:
             uneven = even > self.limits.goal
             self.prices.follow(moves_left=uneven, gib_left=uneven, dearer=1.0 / CHEAPER)
         else:
             self.prices.follow(
-                moves_left=purse.moves >= 1, gib_left=purse.gib >= now.gib / max(1, now.moves) / 2.0
+                moves_left=budget.moves >= 1,
+                gib_left=budget.gib >= now.gib / max(1, now.moves) / 2.0,
             )
 
     def value(self, even: float, moves: int, gib: float) -> float:
@@ -148,18 +149,16 @@ class Polish:
             return PASSED * passed + self.first * bill - EVEN_ENOUGH
         return PASSED * passed + even + self.least * bill
 
-    def taken_back(self) -> Ints:
+    def draw_moved(self) -> Ints:
         """Draw a few of the VMs that were moved though nothing forced them to."""
         placement = self.now.placement
         free = self.candidates[placement.moved()[self.candidates]]
         free = free[~self.problem.drained[placement.home[free]]]
-        return (
-            self.rng.choice(free, min(TAKEN_BACK, len(free)), replace=False) if len(free) else free
-        )
+        return self.rng.choice(free, min(REVERTED, len(free)), replace=False) if len(free) else free
 
     def around(self, vms: Ints) -> Ints:
         """Answer the hosts in service where these VMs are and were, and others drawn, BLOCK_HOSTS in all, sorted."""
-        if len(self.hosts) <= BLOCK_HOSTS + TAKEN_BACK:
+        if len(self.hosts) <= BLOCK_HOSTS + REVERTED:
             return self.hosts
         placement = self.now.placement
         drawn = self.rng.permutation(self.hosts)
@@ -167,20 +166,20 @@ class Polish:
         _, first = np.unique(wanted, return_index=True)
         return np.sort(wanted[np.sort(first)[:BLOCK_HOSTS]])
 
-    def take_back(self, block: Block, rows: Ints, purse: Purse, noise: Floats) -> None:
+    def revert(self, block: Block, rows: Ints, budget: Budget, noise: Floats) -> None:
         """Bring VMs of the block home where their home can take them; `noise` makes it dear to move them again."""
         for row in rows.tolist():
             home = int(block.origin[row])
             if block.takes(row, home):
                 block.move([(row, home)])
-                purse.pays(-1.0, -float(block.cost[row]))
+                budget.spend(-1.0, -float(block.transfer[row]))
                 noise[row] *= AGAIN
 
 
 def _away(block: Block) -> tuple[int, float]:
     """Answer how many of the block's VMs are away from home, and their GiB."""
     away = block.at != block.origin
-    return int(away.sum()), float(block.cost[away].sum())
+    return int(away.sum()), float(block.transfer[away].sum())
 
 
 def _candidates(start: Placement, touchable: Bools, per_gib: float, most: int) -> Ints:
@@ -194,7 +193,9 @@ def _candidates(start: Placement, touchable: Bools, per_gib: float, most: int) -
     away, weight = origin.slope()
     pull = 2.0 * weight * away / origin.units
     best = (origin.size @ pull[~problem.drained].T).min(axis=1)
-    gain = ((origin.size * pull[origin.home]).sum(axis=1) - best) / (1.0 + per_gib * problem.cost)
+    gain = ((origin.size * pull[origin.home]).sum(axis=1) - best) / (
+        1.0 + per_gib * problem.transfer
+    )
     gain[start.moved()] = np.inf
     gain[~touchable] = -np.inf
     first = np.argsort(-gain, kind="stable")[: int(start.moved().sum()) + most]

@@ -17,7 +17,7 @@ ROUNDING = 1e-9
 """By how much a sum, of GiB or of J, may differ only because it was added up in another order."""
 
 
-class Reason(StrEnum):
+class Cause(StrEnum):
     """Why a move is made; every move has exactly one."""
 
     MAINTENANCE = "maintenance"
@@ -28,7 +28,7 @@ class Reason(StrEnum):
     MEMORY = "memory"
 
 
-class Why(StrEnum):
+class WhyNot(StrEnum):
     """Why a VM is not moved to one host; WORTHWHILE says that nothing but the plan's limits speaks against it."""
 
     HERE = "here"
@@ -50,8 +50,8 @@ class BadProblem(ValueError):  # noqa: N818  # house style: errors are named for
     """The arrays of a problem do not fit together; the text names the array and what it should be."""
 
 
-HOST_ARRAYS = ("cores", "memory", "room", "vcpu_room", "drained")
-VM_ARRAYS = ("mem", "vcpus", "cpu", "host", "apart", "together", "fixed", "cost")
+HOST_ARRAYS = ("cores", "memory", "usable_memory", "vcpu_limit", "drained")
+VM_ARRAYS = ("vm_memory", "vcpus", "cpu", "host", "anti_affinity", "affinity", "fixed", "transfer")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,22 +74,22 @@ class Problem:
     host_names: tuple[str, ...]
     cores: Floats
     memory: Floats
-    room: Floats
-    vcpu_room: Floats
+    usable_memory: Floats
+    vcpu_limit: Floats
     drained: Bools
     vm_names: tuple[str, ...]
-    mem: Floats
+    vm_memory: Floats
     vcpus: Floats
     cpu: Floats
     host: Ints
-    apart: Ints
-    together: Ints
+    anti_affinity: Ints
+    affinity: Ints
     fixed: tuple[str, ...]
-    cost: Floats
+    transfer: Floats
     allowed: Bools | None = None
-    zone: Ints | None = None
-    zone_hard: bool = True
-    spare: bool = False
+    domain: Ints | None = None
+    domain_hard: bool = True
+    n_plus_one: bool = False
 
     def __post_init__(self) -> None:
         """Refuse arrays of the wrong length, impossible sizes and unknown hosts (BadProblem)."""
@@ -103,9 +103,9 @@ class Problem:
                 # no message: for who builds the problem
                 f"allowed has the shape {self.allowed.shape}; give VMs × hosts, {(vms, hosts)}"
             )
-        if self.zone is not None:
-            _check_length("zone", len(self.zone), hosts, "host")
-        for name in ("cores", "memory", "mem", "vcpus", "cpu", "cost"):
+        if self.domain is not None:
+            _check_length("domain", len(self.domain), hosts, "host")
+        for name in ("cores", "memory", "vm_memory", "vcpus", "cpu", "transfer"):
             _check_size(name, getattr(self, name), above_zero=name in HOST_ARRAYS)
         if vms and not (self.host.min() >= 0 and self.host.max() < hosts):
             raise BadProblem(
@@ -136,20 +136,20 @@ class Problem:
             host_names=tuple(self.host_names[i] for i in hosts),
             cores=self.cores[hosts],
             memory=self.memory[hosts],
-            room=self.room[hosts],
-            vcpu_room=self.vcpu_room[hosts],
+            usable_memory=self.usable_memory[hosts],
+            vcpu_limit=self.vcpu_limit[hosts],
             drained=self.drained[hosts],
             vm_names=tuple(self.vm_names[i] for i in vms),
-            mem=self.mem[vms],
+            vm_memory=self.vm_memory[vms],
             vcpus=self.vcpus[vms],
             cpu=self.cpu[vms],
             host=back[self.host[vms]],
-            apart=_renumbered(self.apart[vms]),
-            together=_renumbered(self.together[vms]),
+            anti_affinity=_renumber(self.anti_affinity[vms]),
+            affinity=_renumber(self.affinity[vms]),
             fixed=tuple(self.fixed[i] for i in vms),
-            cost=self.cost[vms],
+            transfer=self.transfer[vms],
             allowed=None if self.allowed is None else self.allowed[np.ix_(vms, hosts)],
-            zone=None if self.zone is None else _renumbered(self.zone[hosts]),
+            domain=None if self.domain is None else _renumber(self.domain[hosts]),
         )
 
 
@@ -169,7 +169,7 @@ def _check_size(name: str, values: Floats, *, above_zero: bool) -> None:
         )
 
 
-def _renumbered(groups: Ints) -> Ints:
+def _renumber(groups: Ints) -> Ints:
     """Number groups by first appearance, so that the caller's numbering cannot show in the plan."""
     seen: dict[int, int] = {NO_GROUP: NO_GROUP}
     for group in groups.tolist():
@@ -178,7 +178,7 @@ def _renumbered(groups: Ints) -> Ints:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SearchLimits:
     """What a plan may cost and what it must bring.
 
     `per_move` is the one knob between few moves and evenness: a move must lower J by at least
@@ -223,7 +223,7 @@ class Move:
     vm: int
     source: int
     target: int
-    reason: Reason
+    reason: Cause
     gain: float
 
 
@@ -258,7 +258,7 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class Solution:
     """An ordered plan (each move legal in its turn), the scores, and the VMs that should leave their host but cannot.
 
     `capped` says that a limit on moves, GiB or the goal stood in the way; `cut_short` that time

@@ -16,7 +16,7 @@ from plugins.balance.solver.placement import Placement
 NOWHERE = -1
 
 
-class Spare:
+class SpareCapacity:
     """A shelter for the VMs of each host in service, should it be lost, from where a placement stands.
 
     `left` is H × H × 2: the room (GiB, vCPUs) on each host once the VMs of a lost one are there,
@@ -28,7 +28,7 @@ class Spare:
         problem, self.where = placement.problem, placement.copy()
         hosts = len(problem.host_names)
         self.problem, self.in_service = problem, np.flatnonzero(~problem.drained)
-        self.need: Floats = np.column_stack([problem.mem, problem.vcpus])
+        self.need: Floats = np.column_stack([problem.vm_memory, problem.vcpus])
         self.left: Floats = np.full((hosts, hosts, 2), -np.inf)
         self.shelter: Ints = np.full(len(problem.vm_names), NOWHERE, dtype=np.intp)
         self.stranded: Floats = np.zeros(hosts)
@@ -74,7 +74,7 @@ class Spare:
         Not what finds no place: which of the VMs do is a matter of chance where not all can.
         """
         held = self.where.load[self.in_service, 1]
-        free = np.maximum(self.problem.room[self.in_service] - held, 0.0)
+        free = np.maximum(self.problem.usable_memory[self.in_service] - held, 0.0)
         return float(np.maximum(held - (free.sum() - free), 0.0).sum())
 
     def _move(self, vm: int, source: int, target: int) -> list[int]:
@@ -94,10 +94,12 @@ class Spare:
     def _of_mates(self, vm: int, target: int) -> Ints:
         """Answer the hosts whose shelters a member of the VM's groups on another host may upset."""
         problem, host = self.problem, self.where.host
-        apart = (problem.apart == problem.apart[vm]) & (problem.apart[vm] != NO_GROUP)
-        if not self.where.zones:
+        apart = (problem.anti_affinity == problem.anti_affinity[vm]) & (
+            problem.anti_affinity[vm] != NO_GROUP
+        )
+        if not self.where.domains:
             apart &= self.shelter == target
-        together = (problem.together == problem.together[vm]) & (problem.together[vm] != NO_GROUP)
+        together = (problem.affinity == problem.affinity[vm]) & (problem.affinity[vm] != NO_GROUP)
         upset: Ints = host[apart | together]
         return upset
 
@@ -122,8 +124,8 @@ class Spare:
     def _rooms(self, lost: int) -> dict[str, Room]:
         problem, where = self.problem, self.where
         memory, vcpus = (
-            (problem.room - where.load[:, 1]).tolist(),
-            (problem.vcpu_room - where.vcpus).tolist(),
+            (problem.usable_memory - where.load[:, 1]).tolist(),
+            (problem.vcpu_limit - where.vcpus).tolist(),
         )
         return {
             str(host): Room(memory[host], vcpus[host])
@@ -133,18 +135,22 @@ class Spare:
 
     def _spread(self, vms: Ints, lost: int) -> Spread:
         where, held = self.where, list[tuple[str, str]]()
-        for group in np.unique(self.problem.apart[vms]).tolist():
-            members = where.host[self.problem.apart == group].tolist() if group != NO_GROUP else []
+        for group in np.unique(self.problem.anti_affinity[vms]).tolist():
+            members = (
+                where.host[self.problem.anti_affinity == group].tolist()
+                if group != NO_GROUP
+                else []
+            )
             held += [(str(group), str(host)) for host in members if host != lost]
         domains = {
             str(host): str(zone)
-            for host, zone in enumerate(where.zone.tolist())
+            for host, zone in enumerate(where.domain.tolist())
             if zone != NO_GROUP
         }
-        return Spread(held, domains if self.problem.zone_hard else {})
+        return Spread(held, domains if self.problem.domain_hard else {})
 
     def _sizes(self, vms: Ints) -> Counter[str]:
-        groups = np.unique(self.problem.apart[vms]).tolist()
+        groups = np.unique(self.problem.anti_affinity[vms]).tolist()
         return Counter(
             {
                 str(group): int(self.where.members[:, group].sum())
@@ -157,7 +163,7 @@ class Spare:
         """Answer the VMs as units: each alone, or with those of its affinity group that are on the same host."""
         together: dict[int, list[int]] = {}
         for vm in vms.tolist():
-            group = int(self.problem.together[vm])
+            group = int(self.problem.affinity[vm])
             together.setdefault(group if group != NO_GROUP else -2 - vm, []).append(vm)
         return [
             self.alone[members[0]] if group < 0 else self._unit(members, group, lost)
@@ -167,15 +173,17 @@ class Spare:
     def _unit(self, members: list[int], group: int, lost: int) -> Unit:
         problem, host = self.problem, self.where.host
         allowed = None if problem.allowed is None else problem.allowed[members].all(axis=0)
-        others = host[(problem.together == group) & (host != lost)] if group >= 0 else ()
+        others = host[(problem.affinity == group) & (host != lost)] if group >= 0 else ()
         if len(others):
             joined = np.isin(np.arange(len(problem.host_names)), others)
             allowed = joined if allowed is None else allowed & joined
         return Unit(
             tuple(str(vm) for vm in members),
-            float(problem.mem[members].sum()),
+            float(problem.vm_memory[members].sum()),
             float(problem.vcpus[members].sum()),
-            tuple(str(each) for each in problem.apart[members].tolist() if each != NO_GROUP),
+            tuple(
+                str(each) for each in problem.anti_affinity[members].tolist() if each != NO_GROUP
+            ),
             None
             if allowed is None or allowed.all()
             else frozenset(str(each) for each in np.flatnonzero(allowed)),

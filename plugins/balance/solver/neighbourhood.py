@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plugins.balance.solver.model import NO_GROUP, ROUNDING, Bools, Floats, Ints
-from plugins.balance.solver.placement import LEAST_DEVIATION, Placement, Step
+from plugins.balance.solver.placement import LEAST_DEVIATION, Assignment, Placement
 
 Edges = NDArray[np.float32]
 
@@ -26,7 +26,7 @@ MOST_LISTED = 40
 
 
 @dataclass(slots=True)
-class Purse:
+class Budget:
     """What is left of the hard limits on moves and GiB; `refused` says whether they ever stood in the way.
 
     An exchange may always give back, even where the limits are already passed.
@@ -34,18 +34,18 @@ class Purse:
 
     moves: float
     gib: float
-    refused: bool = False
+    exceeded: bool = False
 
-    def pays(self, moves: float, gib: float) -> bool:
+    def spend(self, moves: float, gib: float) -> bool:
         """Pay this many more moves and GiB away from home, or answer False and keep what there is."""
         if (moves > 0 and moves > self.moves) or (gib > 0 and gib > self.gib + ROUNDING):
-            self.refused = True
+            self.exceeded = True
             return False
         self.moves -= moves
         self.gib -= gib
         return True
 
-    def bears(self, moves: Floats, gib: Floats) -> Bools:
+    def affords(self, moves: Floats, gib: Floats) -> Bools:
         """Answer which of these could be paid, each alone."""
         enough: Bools = ((moves <= 0) | (moves <= self.moves)) & (
             (gib <= 0) | (gib <= self.gib + ROUNDING)
@@ -86,13 +86,23 @@ class Block:
         self.at, self.origin = local[placement.host[vms]], local[placement.home[vms]]
         self.size, self.units = placement.size[vms], placement.units[hosts]
         self.square = self.size**2
-        self.mem, self.vm_vcpus, self.cost = problem.mem[vms], problem.vcpus[vms], problem.cost[vms]
+        self.vm_memory, self.vm_vcpus, self.transfer = (
+            problem.vm_memory[vms],
+            problem.vcpus[vms],
+            problem.transfer[vms],
+        )
         self.load, self.vcpus = placement.load[hosts], placement.vcpus[hosts]
-        self.room, self.vcpu_room = problem.room[hosts], problem.vcpu_room[hosts]
-        self.group = problem.apart[vms]
+        self.usable_memory, self.vcpu_limit = (
+            problem.usable_memory[hosts],
+            problem.vcpu_limit[hosts],
+        )
+        self.group = problem.anti_affinity[vms]
         self.grouped = np.flatnonzero(self.group != NO_GROUP)
-        self.members, self.zoned = placement.members[hosts], placement.zoned.copy()
-        self.zone = placement.zone[hosts]
+        self.members, self.domain_members = (
+            placement.members[hosts],
+            placement.domain_members.copy(),
+        )
+        self.domain = placement.domain[hosts]
         self.barred = np.zeros((len(vms), len(hosts)), dtype=np.float32)
         if problem.allowed is not None:
             self.barred[~problem.allowed[np.ix_(vms, hosts)]] = FORBIDDEN
@@ -134,7 +144,7 @@ class Block:
         """J of the whole cluster."""
         return float(self.slope()[1].sum())
 
-    def improve(self, toll: Floats, purse: Purse) -> float:
+    def improve(self, prices: Floats, budget: Budget) -> float:
         """Make the best exchanges that share no host; answer by how much J plus prices fell (≥ 0).
 
         `toll` (length R) is what it costs, in J, to have each VM away from home.
@@ -142,12 +152,12 @@ class Block:
         if not len(self.vms):
             return 0.0
         at_home = self.at == self.origin
-        change = self._price(toll, at_home)
+        change = self._price(prices, at_home)
         self._refuse(change)
-        offers = _Offers(change, self.edges, self.sums)
-        return self._make(offers, at_home, purse) if offers.gaining.any() else 0.0
+        exchanges = _Exchanges(change, self.edges, self.sums)
+        return self._make(exchanges, at_home, budget) if exchanges.gaining.any() else 0.0
 
-    def _price(self, toll: Floats, at_home: Bools) -> Edges:
+    def _price(self, prices: Floats, at_home: Bools) -> Edges:
         """Fill `edges` (R × R: u takes v's place, v's own next place not yet counted); answer R × n, u alone to a host.
 
         Leaving undoes what arriving would add, but for the VM's own square, which counts once more.
@@ -159,10 +169,10 @@ class Block:
         pull, stiffness = 2.0 * weight * away / self.units, weight / self.units**2
         here, stiff = pull[self.at], stiffness[self.at]
         arriving, receiving = self.arriving, self.receiving
-        arriving[:, 4] = (self.square * stiff - self.size * here).sum(axis=1) + toll * at_home
+        arriving[:, 4] = (self.square * stiff - self.size * here).sum(axis=1) + prices * at_home
         self._bar(arriving[:, 5:])
         back = np.flatnonzero((self.origin >= 0) & ~at_home)
-        arriving[back, 5 + self.origin[back]] -= toll[back].astype(np.float32)
+        arriving[back, 5 + self.origin[back]] -= prices[back].astype(np.float32)
         receiving[:, :2], receiving[:, 2:4] = here - 2.0 * stiff * self.size, stiff
         receiving[:, 5:] = self.one_hot[self.at]
         np.matmul(arriving, receiving.T, out=self.edges)
@@ -176,71 +186,74 @@ class Block:
         if len(self.grouped):
             groups = self.group[self.grouped]
             bars[self.grouped] += FORBIDDEN * (self.members[:, groups] > 0).T
-            if self.placement.zones:
-                own = self.zone[self.at[self.grouped], None] == self.zone
+            if self.placement.domains:
+                own = self.domain[self.at[self.grouped], None] == self.domain
                 crowded = (
-                    self.zoned[self.zone][:, groups].T - own >= self.placement.quota[groups, None]
+                    self.domain_members[self.domain][:, groups].T - own
+                    >= self.placement.domain_quota[groups, None]
                 )
-                bars[self.grouped] += FORBIDDEN * (crowded & (self.zone != NO_GROUP))
+                bars[self.grouped] += FORBIDDEN * (crowded & (self.domain != NO_GROUP))
         bars[self.rows, self.at] = FORBIDDEN
 
     def _refuse(self, change: Edges) -> None:
         """Price out whatever is beyond memory or vCPUs; only VMs too large for the tightest place need looking at."""
         for size, left in (
-            (self.mem, self.room - self.load[:, 1]),
-            (self.vm_vcpus, self.vcpu_room - self.vcpus),
+            (self.vm_memory, self.usable_memory - self.load[:, 1]),
+            (self.vm_vcpus, self.vcpu_limit - self.vcpus),
         ):
             change[size[:, None] > left] = FORBIDDEN
             place = left[self.at] + size
             large = np.flatnonzero(size > place.min())
             self.edges[large] = np.where(size[large, None] > place, FORBIDDEN, self.edges[large])
 
-    def _make(self, offers: "_Offers", at_home: Bools, purse: Purse) -> float:
+    def _make(self, exchanges: "_Exchanges", at_home: Bools, budget: Budget) -> float:
         """Make offers from the best on; prices of two add up only if they share no host, so later ones that do wait."""
-        at, used, gained, made, mates = self.at.tolist(), 0, 0.0, list[Step](), set[int]()
-        for vm, kind, value, moves, gib in offers.cheapest(self._bills(offers, at_home), purse):
+        at, used, gained, made, mates = self.at.tolist(), 0, 0.0, list[Assignment](), set[int]()
+        for vm, kind, value, moves, gib in exchanges.cheapest(
+            self._bills(exchanges, at_home), budget
+        ):
             if used >> at[vm] & 1:
                 continue
-            steps = offers.steps(vm, kind, at)
+            steps = exchanges.steps(vm, kind, at)
             touched = 0
             for each, target in steps:
                 touched |= 1 << at[each] | 1 << target
-            if touched & used or not _priced_exactly(steps, at, touched):
+            if touched & used or not _is_priced_exactly(steps, at, touched):
                 continue
-            if self.placement.zones and not self._apart(steps, mates):
+            if self.placement.domains and not self._apart(steps, mates):
                 continue
-            if purse.pays(moves, gib):
+            if budget.spend(moves, gib):
                 used |= touched
                 gained -= value
                 made += steps
         self.move(made)
         return gained
 
-    def _bills(self, offers: "_Offers", at_home: Bools) -> tuple[Floats, Floats]:
+    def _bills(self, exchanges: "_Exchanges", at_home: Bools) -> tuple[Floats, Floats]:
         """Answer how many more moves and GiB away from home each offer means, in the order of its totals."""
-        at, origin, home, other = self.at, self.origin, at_home.astype(np.float64), offers.other
-        alone = home - (offers.target == origin)
+        at, origin, home, other = self.at, self.origin, at_home.astype(np.float64), exchanges.other
+        alone = home - (exchanges.target == origin)
         swap = home - (at[other] == origin)
         back = home[other] - (at == origin[other])
-        second = home - (at[offers.second] == origin)
-        third = home - (at[offers.third] == origin)
+        second = home - (at[exchanges.second] == origin)
+        third = home - (at[exchanges.third] == origin)
         bills = []
-        for unit in (np.ones(len(at)), self.cost):
+        for unit in (np.ones(len(at)), self.transfer):
             first = alone * unit
-            chain = second * unit + first[offers.second]
+            chain = second * unit + first[exchanges.second]
             bills.append(
                 np.concatenate(
                     (
                         first,
                         swap * unit + back * unit[other],
                         chain,
-                        third * unit + chain[offers.third],
+                        third * unit + chain[exchanges.third],
                     )
                 )
             )
         return bills[0], bills[1]
 
-    def _apart(self, steps: Iterable[Step], mates: set[int]) -> bool:
+    def _apart(self, steps: Iterable[Assignment], mates: set[int]) -> bool:
         """Answer whether no two of these VMs, nor of `mates`, are of one group: a domain counts them one at a time."""
         groups = [group for vm, _ in steps if (group := int(self.group[vm])) != NO_GROUP]
         if len(set(groups)) < len(groups) or mates.intersection(groups):
@@ -248,7 +261,7 @@ class Block:
         mates.update(groups)
         return True
 
-    def move(self, steps: list[Step]) -> None:
+    def move(self, steps: list[Assignment]) -> None:
         """Put VMs on other hosts, in the block's own numbers, legal or not; each VM once."""
         if not steps:
             return
@@ -260,17 +273,17 @@ class Block:
         grouped = np.flatnonzero(group != NO_GROUP)
         for count, place in ((-1, sources[grouped]), (1, targets[grouped])):
             np.add.at(self.members, (place, group[grouped]), count)
-            np.add.at(self.zoned, (self.zone[place], group[grouped]), count)
+            np.add.at(self.domain_members, (self.domain[place], group[grouped]), count)
         self.at[vms] = targets
 
     def takes(self, vm: int, host: int) -> bool:
         """Answer whether the host could take this VM now, alone (the block's own numbers)."""
         bars = np.empty_like(self.barred)
         self._bar(bars)
-        fits = self.load[host, 1] + self.mem[vm] <= self.room[host]
+        fits = self.load[host, 1] + self.vm_memory[vm] <= self.usable_memory[host]
         return bool(
             fits
-            and self.vcpus[host] + self.vm_vcpus[vm] <= self.vcpu_room[host]
+            and self.vcpus[host] + self.vm_vcpus[vm] <= self.vcpu_limit[host]
             and not bars[vm, host]
         )
 
@@ -281,7 +294,7 @@ class Block:
             placement.move(int(self.vms[row]), int(hosts[row]))
 
 
-class _Offers:
+class _Exchanges:
     """The best move, swap, and chain of two and three of every VM, cheapest first on request."""
 
     __slots__ = ("count", "gaining", "other", "second", "target", "third", "totals")
@@ -300,19 +313,19 @@ class _Offers:
         self.target, self.other, self.second, self.third = target, other, second, third
 
     def cheapest(
-        self, bills: tuple[Floats, Floats], purse: Purse
+        self, bills: tuple[Floats, Floats], budget: Budget
     ) -> Iterable[tuple[int, int, float, float, float]]:
         """Answer what gains and can be paid, best first, at most MOST_LISTED: VM, kind, change, moves, GiB."""
         moves, gib = bills
-        payable = self.gaining & purse.bears(moves, gib)
-        purse.refused |= bool((self.gaining & ~payable).any())
-        offers = np.flatnonzero(payable)
-        offers = offers[np.argsort(self.totals[offers], kind="stable")[:MOST_LISTED]]
-        kinds, vms = np.divmod(offers, self.count)
-        columns = (vms, kinds, self.totals[offers], moves[offers], gib[offers])
+        payable = self.gaining & budget.affords(moves, gib)
+        budget.exceeded |= bool((self.gaining & ~payable).any())
+        exchanges = np.flatnonzero(payable)
+        exchanges = exchanges[np.argsort(self.totals[exchanges], kind="stable")[:MOST_LISTED]]
+        kinds, vms = np.divmod(exchanges, self.count)
+        columns = (vms, kinds, self.totals[exchanges], moves[exchanges], gib[exchanges])
         return zip(*(each.tolist() for each in columns), strict=True)
 
-    def steps(self, vm: int, kind: int, at: list[int]) -> tuple[Step, ...]:
+    def steps(self, vm: int, kind: int, at: list[int]) -> tuple[Assignment, ...]:
         """Answer the moves of one offer, in the block's own numbers; kinds are numbered in the order of `totals`."""
         if kind == 0:
             return ((vm, int(self.target[vm])),)
@@ -325,7 +338,7 @@ class _Offers:
         return ((vm, at[first]), *tail) if kind == 3 else tail
 
 
-def _priced_exactly(steps: tuple[Step, ...], at: list[int], touched: int) -> bool:
+def _is_priced_exactly(steps: tuple[Assignment, ...], at: list[int], touched: int) -> bool:
     """Is this a path over distinct hosts or a plain swap? Only their prices count every meeting of two VMs once."""
     hosts = touched.bit_count()
     swap = len(steps) == 2 and steps[1][1] == at[steps[0][0]]

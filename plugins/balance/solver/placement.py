@@ -7,7 +7,7 @@ import numpy as np
 
 from plugins.balance.solver.model import NO_GROUP, Bools, Floats, Ints, Problem
 
-Step = tuple[int, int]
+Assignment = tuple[int, int]
 """A VM and the host it goes to."""
 
 # Below this deviation the weights stop growing: dividing by almost nothing would make noise look
@@ -19,52 +19,52 @@ class Placement:
     """A placement that can be changed and asked what is legal; totals are per host.
 
     `load` is H × 2 (cores, GiB), `vcpus` H, `members` H × groups counts VMs of each anti-affinity
-    group (the last, spare column stands for "no group" and stays 0). `zone` (H) is each host's
-    failure domain, `zoned` counts members per domain and group (the last, spare row: hosts of no
-    domain), `quota` is how many of a group one domain may hold.
+    group (the last, spare column stands for "no group" and stays 0). `domain` (H) is each
+    host's failure domain, `domain_members` counts members per domain and group (the last, spare
+    row: hosts of no domain), `domain_quota` is how many of a group one domain may hold.
     """
 
     __slots__ = (
+        "domain",
+        "domain_members",
+        "domain_quota",
+        "domains",
         "home",
         "host",
         "load",
         "members",
         "problem",
-        "quota",
         "size",
         "units",
         "vcpus",
-        "zone",
-        "zoned",
-        "zones",
     )
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
         self.home = problem.host
         self.host = problem.host.copy()
-        self.size: Floats = np.column_stack([problem.cpu, problem.mem])
+        self.size: Floats = np.column_stack([problem.cpu, problem.vm_memory])
         self.units: Floats = np.column_stack([problem.cores, problem.memory])
         hosts = len(problem.host_names)
-        groups = int(problem.apart.max(initial=NO_GROUP)) + 1
+        groups = int(problem.anti_affinity.max(initial=NO_GROUP)) + 1
         self.load: Floats = np.zeros((hosts, 2))
         np.add.at(self.load, self.host, self.size)
         self.vcpus: Floats = np.bincount(self.host, problem.vcpus, hosts).astype(np.float64)
         self.members = np.zeros((hosts, groups + 1), dtype=np.int32)
-        np.add.at(self.members, (self.host, problem.apart), 1)
+        np.add.at(self.members, (self.host, problem.anti_affinity), 1)
         self.members[:, groups] = 0
         self._count_domains(groups)
 
     def _count_domains(self, groups: int) -> None:
         problem = self.problem
         everywhere = np.full(len(self.load), NO_GROUP, dtype=np.intp)
-        self.zone = everywhere if problem.zone is None else problem.zone
-        self.zones = len(np.unique(self.zone[(self.zone != NO_GROUP) & ~problem.drained]))
-        self.zoned = np.zeros(
-            (int(self.zone.max(initial=NO_GROUP)) + 2, groups + 1), dtype=np.int32
+        self.domain = everywhere if problem.domain is None else problem.domain
+        self.domains = len(np.unique(self.domain[(self.domain != NO_GROUP) & ~problem.drained]))
+        self.domain_members = np.zeros(
+            (int(self.domain.max(initial=NO_GROUP)) + 2, groups + 1), dtype=np.int32
         )
-        np.add.at(self.zoned, self.zone, self.members)
-        self.quota: Ints = -(-self.zoned.sum(axis=0) // max(1, self.zones))
+        np.add.at(self.domain_members, self.domain, self.members)
+        self.domain_quota: Ints = -(-self.domain_members.sum(axis=0) // max(1, self.domains))
 
     def copy(self) -> Self:
         """Answer an independent copy; it shares only what never changes."""
@@ -77,17 +77,17 @@ class Placement:
         )
         twin.host, twin.load = self.host.copy(), self.load.copy()
         twin.vcpus, twin.members = self.vcpus.copy(), self.members.copy()
-        twin.zone, twin.zones, twin.quota, twin.zoned = (
-            self.zone,
-            self.zones,
-            self.quota,
-            self.zoned.copy(),
+        twin.domain, twin.domains, twin.domain_quota, twin.domain_members = (
+            self.domain,
+            self.domains,
+            self.domain_quota,
+            self.domain_members.copy(),
         )
         return twin
 
     def move(self, vm: int, target: int) -> None:
         """Put one VM on another host, legal or not."""
-        source, group = self.host[vm], self.problem.apart[vm]
+        source, group = self.host[vm], self.problem.anti_affinity[vm]
         self.load[source] -= self.size[vm]
         self.load[target] += self.size[vm]
         self.vcpus[source] -= self.problem.vcpus[vm]
@@ -95,45 +95,47 @@ class Placement:
         if group != NO_GROUP:
             self.members[source, group] -= 1
             self.members[target, group] += 1
-            self.zoned[self.zone[source], group] -= 1
-            self.zoned[self.zone[target], group] += 1
+            self.domain_members[self.domain[source], group] -= 1
+            self.domain_members[self.domain[target], group] += 1
         self.host[vm] = target
 
-    def try_all(self, steps: Iterable[Step]) -> bool:
+    def try_all(self, steps: Iterable[Assignment]) -> bool:
         """Make all steps together if every target ends within its limits; else change nothing and answer False."""
         steps = list(steps)
         old = [(vm, int(self.host[vm])) for vm, _ in steps]
         for vm, target in steps:
             self.move(vm, target)
-        if all(self._bears(vm, target) for vm, target in steps):
+        if all(self._holds(vm, target) for vm, target in steps):
             return True
         for vm, source in reversed(old):
             self.move(vm, source)
         return False
 
-    def _bears(self, vm: int, target: int) -> bool:
+    def _holds(self, vm: int, target: int) -> bool:
         """Is the host, which now holds the VM, within memory, vCPUs and anti-affinity?"""
         problem = self.problem
-        group = problem.apart[vm]
+        group = problem.anti_affinity[vm]
         return bool(
-            self.load[target, 1] <= problem.room[target]
-            and self.vcpus[target] <= problem.vcpu_room[target]
+            self.load[target, 1] <= problem.usable_memory[target]
+            and self.vcpus[target] <= problem.vcpu_limit[target]
             and (group == NO_GROUP or self.members[target, group] <= 1)
-            and not (problem.zone_hard and self.crowded(target, group))
+            and not (problem.domain_hard and self.crowded(target, group))
         )
 
     def crowded(self, host: int, group: int) -> bool:
         """Does the host's failure domain hold more of the group than its share?"""
-        zone = self.zone[host]
-        return bool(zone != NO_GROUP and self.zoned[zone, group] > self.quota[group])
+        zone = self.domain[host]
+        return bool(
+            zone != NO_GROUP and self.domain_members[zone, group] > self.domain_quota[group]
+        )
 
-    def spread_over(self, vms: Ints, targets: Ints) -> Bools:
+    def keeps_spread(self, vms: Ints, targets: Ints) -> Bools:
         """Answer for each VM (parallel to `targets`) whether the target's failure domain could take it."""
-        if not self.zones:
+        if not self.domains:
             return np.ones(len(vms), dtype=np.bool_)
-        group, zone = self.problem.apart[vms], self.zone[targets]
-        same = (zone == self.zone[self.host[vms]]) | (zone == NO_GROUP) | (group == NO_GROUP)
-        spread: Bools = same | (self.zoned[zone, group] < self.quota[group])
+        group, zone = self.problem.anti_affinity[vms], self.domain[targets]
+        same = (zone == self.domain[self.host[vms]]) | (zone == NO_GROUP) | (group == NO_GROUP)
+        spread: Bools = same | (self.domain_members[zone, group] < self.domain_quota[group])
         return spread
 
     def legal_targets(self, vm: int, *, strict: bool = False) -> Bools:
@@ -141,15 +143,15 @@ class Placement:
         problem = self.problem
         legal: Bools = (
             ~problem.drained
-            & (self.load[:, 1] + problem.mem[vm] <= problem.room)
-            & (self.vcpus + problem.vcpus[vm] <= problem.vcpu_room)
-            & (self.members[:, problem.apart[vm]] == 0)
+            & (self.load[:, 1] + problem.vm_memory[vm] <= problem.usable_memory)
+            & (self.vcpus + problem.vcpus[vm] <= problem.vcpu_limit)
+            & (self.members[:, problem.anti_affinity[vm]] == 0)
         )
         if problem.allowed is not None:
             legal &= problem.allowed[vm]
-        if strict or problem.zone_hard:
+        if strict or problem.domain_hard:
             hosts = np.arange(len(legal))
-            legal &= self.spread_over(np.full(len(legal), vm), hosts)
+            legal &= self.keeps_spread(np.full(len(legal), vm), hosts)
         legal[self.host[vm]] = False
         return legal
 
@@ -181,4 +183,4 @@ class Placement:
     def bill(self) -> tuple[int, float]:
         """Answer how many VMs are away from home and how many GiB it takes to bring them there."""
         away = self.moved()
-        return int(away.sum()), float(self.problem.cost[away].sum())
+        return int(away.sum()), float(self.problem.transfer[away].sum())

@@ -31,10 +31,10 @@ def _evacuate(placement: Placement, free: Bools) -> None:
 def _gather(placement: Placement, free: Bools) -> None:
     """Bring affinity groups that are spread over hosts to the one that holds most of their memory."""
     problem = placement.problem
-    for group in np.unique(problem.together[problem.together != NO_GROUP]).tolist():
-        members = np.flatnonzero(problem.together == group)
+    for group in np.unique(problem.affinity[problem.affinity != NO_GROUP]).tolist():
+        members = np.flatnonzero(problem.affinity == group)
         held = np.bincount(
-            placement.host[members], problem.mem[members] + 1e-9, len(problem.host_names)
+            placement.host[members], problem.vm_memory[members] + 1e-9, len(problem.host_names)
         )
         anchor = int(np.where(problem.drained, 0.0, held).argmax())
         if not held[anchor] or problem.drained[anchor]:
@@ -46,31 +46,44 @@ def _gather(placement: Placement, free: Bools) -> None:
 
 def _part(placement: Placement, free: Bools) -> None:
     problem = placement.problem
-    for vm in _largest_first(placement, np.flatnonzero((problem.apart != NO_GROUP) & free))[::-1]:
+    for vm in _largest_first(placement, np.flatnonzero((problem.anti_affinity != NO_GROUP) & free))[
+        ::-1
+    ]:
         host = placement.host[vm]
-        if placement.members[host, problem.apart[vm]] > 1 and not problem.drained[host]:
+        if placement.members[host, problem.anti_affinity[vm]] > 1 and not problem.drained[host]:
             _settle(placement, _bundle(placement, vm), free)
 
 
 def _disperse(placement: Placement, free: Bools) -> None:
     """Take VMs, smallest first, out of failure domains that hold more than their share of an anti-affinity group."""
-    if not placement.zones:
+    if not placement.domains:
         return
     problem = placement.problem
-    for vm in _largest_first(placement, np.flatnonzero((problem.apart != NO_GROUP) & free))[::-1]:
+    for vm in _largest_first(placement, np.flatnonzero((problem.anti_affinity != NO_GROUP) & free))[
+        ::-1
+    ]:
         host = int(placement.host[vm])
-        if placement.crowded(host, int(problem.apart[vm])):
-            _settle(placement, _bundle(placement, vm), free, placement.zone != placement.zone[host])
+        if placement.crowded(host, int(problem.anti_affinity[vm])):
+            _settle(
+                placement, _bundle(placement, vm), free, placement.domain != placement.domain[host]
+            )
 
 
 def _relieve(placement: Placement, free: Bools) -> None:
     """Take the smallest sufficient VM, or else the largest, from each host that holds more than it has room for."""
     problem = placement.problem
     for host in np.flatnonzero(~problem.drained).tolist():
-        on = np.flatnonzero((placement.host == host) & free & (problem.together == NO_GROUP))
-        while len(on) and (excess := placement.load[host, 1] - problem.room[host]) > 0:
+        on = np.flatnonzero((placement.host == host) & free & (problem.affinity == NO_GROUP))
+        while len(on) and (excess := placement.load[host, 1] - problem.usable_memory[host]) > 0:
             order = np.lexsort(
-                (on, np.where(problem.mem[on] >= excess, problem.mem[on], 1e9 - problem.mem[on]))
+                (
+                    on,
+                    np.where(
+                        problem.vm_memory[on] >= excess,
+                        problem.vm_memory[on],
+                        1e9 - problem.vm_memory[on],
+                    ),
+                )
             )
             vm = int(on[order[0]])
             _settle(placement, [vm], free)
@@ -84,10 +97,10 @@ def _largest_first(placement: Placement, vms: Ints) -> list[int]:
 
 def _bundle(placement: Placement, vm: int) -> list[int]:
     """Answer the VM and those of its affinity group that share its host: they go together."""
-    group = placement.problem.together[vm]
+    group = placement.problem.affinity[vm]
     if group == NO_GROUP:
         return [vm]
-    mates = (placement.problem.together == group) & (placement.host == placement.host[vm])
+    mates = (placement.problem.affinity == group) & (placement.host == placement.host[vm])
     return [int(mate) for mate in np.flatnonzero(mates)]
 
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from plugins.balance.solver.greedy import Descent
-from plugins.balance.solver.local_search import Polish
-from plugins.balance.solver.model import ROUNDING, Limits, Move, Problem, Result
+from plugins.balance.solver.local_search import LocalSearch
+from plugins.balance.solver.model import ROUNDING, Move, Problem, SearchLimits, Solution
 from plugins.balance.solver.placement import Placement
 from plugins.balance.solver.repair import movable, repair
 from plugins.balance.solver.score import score_of
-from plugins.balance.solver.sequencing import host_after, lowers, ordered, worthwhile
+from plugins.balance.solver.sequencing import hosts_after, lowers_score, sequence, worthwhile_prefix
 
 Clock = Callable[[], float]
 
@@ -25,15 +25,19 @@ MOST_REPLANS = 20
 
 
 def search(
-    problem: Problem, limits: Limits | None = None, *, seed: int = 0, clock: Clock = time.monotonic
-) -> Result:
+    problem: Problem,
+    limits: SearchLimits | None = None,
+    *,
+    seed: int = 0,
+    clock: Clock = time.monotonic,
+) -> Solution:
     """Plan moves that even out CPU and memory, empty drained hosts and mend broken rules, within the limits.
 
     Hosts and VMs are put in order of name first, so the caller's order cannot show. Never raises
     the score; planning again on the outcome finds nothing, unless `capped` or `cut_short`. A
     problem without sense was refused when made.
     """
-    limits = limits or Limits()
+    limits = limits or SearchLimits()
     hosts = np.array(
         sorted(range(len(problem.host_names)), key=problem.host_names.__getitem__), dtype=np.intp
     )
@@ -50,12 +54,12 @@ def search(
         )
         for move in _plan(run)
     )
-    after = host_after(problem, moves)
-    return Result(
+    after = hosts_after(problem, moves)
+    return Solution(
         moves=moves,
         before=score_of(problem, problem.host),
         after=score_of(problem, after),
-        gib=float(sum(problem.cost[move.vm] for move in moves)),
+        gib=float(sum(problem.transfer[move.vm] for move in moves)),
         stuck=tuple(int(vm) for vm in np.flatnonzero(problem.drained[after])),
         capped=run.capped,
         cut_short=run.cut_short,
@@ -67,7 +71,7 @@ class _Run:
     """One search: where it stands, in canonical order, and what happened to it."""
 
     problem: Problem
-    limits: Limits
+    limits: SearchLimits
     seed: int
     clock: Clock
     deadline: float
@@ -88,13 +92,13 @@ def _plan(run: _Run) -> tuple[Move, ...]:
         parts.append(moves)
         if not moves or run.capped or run.cut_short:
             break
-        run.problem = run.problem.placed(host_after(run.problem, moves))
+        run.problem = run.problem.placed(hosts_after(run.problem, moves))
         run.limits = _what_is_left(run.limits, run.problem, moves)
-    return _joined(start, [part for part in parts if part])
+    return _join(start, [part for part in parts if part])
 
 
-def _what_is_left(limits: Limits, problem: Problem, moves: tuple[Move, ...]) -> Limits:
-    gib = float(sum(problem.cost[move.vm] for move in moves))
+def _what_is_left(limits: SearchLimits, problem: Problem, moves: tuple[Move, ...]) -> SearchLimits:
+    gib = float(sum(problem.transfer[move.vm] for move in moves))
     return replace(
         limits,
         max_moves=None if limits.max_moves is None else limits.max_moves - len(moves),
@@ -102,16 +106,16 @@ def _what_is_left(limits: Limits, problem: Problem, moves: tuple[Move, ...]) -> 
     )
 
 
-def _joined(problem: Problem, parts: list[tuple[Move, ...]]) -> tuple[Move, ...]:
+def _join(problem: Problem, parts: list[tuple[Move, ...]]) -> tuple[Move, ...]:
     """Answer one plan for all parts, without their detours, if there is one that ends at the same place."""
     moves = tuple(move for part in parts for move in part)
     if len(parts) < 2:
         return moves
-    goal = host_after(problem, moves)
-    direct = ordered(problem, goal)
+    goal = hosts_after(problem, moves)
+    direct = sequence(problem, goal)
     return (
         direct
-        if np.array_equal(host_after(problem, direct), goal) and len(direct) <= len(moves)
+        if np.array_equal(hosts_after(problem, direct), goal) and len(direct) <= len(moves)
         else moves
     )
 
@@ -124,28 +128,30 @@ def _improve(run: _Run) -> tuple[Move, ...]:
     placement = Placement(problem)
     repair(placement)
     if placement.imbalance() > max(limits.band, limits.goal or 0.0) + ROUNDING:
-        placement = _evened(run, placement)
+        placement = _even_out(run, placement)
         if score_of(problem, placement.host).faults:
             repair(placement)
-    wished = ordered(problem, placement.host)
+    wished = sequence(problem, placement.host)
     affordable = _affordable(problem, wished, limits)
     run.capped = run.capped or len(affordable) < len(wished)
-    moves = worthwhile(affordable, limits.least_gain(problem))
-    return moves if lowers(problem, moves) else ()
+    moves = worthwhile_prefix(affordable, limits.least_gain(problem))
+    return moves if lowers_score(problem, moves) else ()
 
 
-def _evened(run: _Run, start: Placement) -> Placement:
+def _even_out(run: _Run, start: Placement) -> Placement:
     """Answer the most even placement within the limits, and note whether these stood in the way."""
     descent = Descent(run.problem, run.limits, start, run.late)
-    polish = Polish(descent.run(), descent.movable, run.limits, descent.price, run.seed)
+    local_search = LocalSearch(descent.run(), descent.movable, run.limits, descent.price, run.seed)
     run.capped = run.capped or descent.at_limit()
-    found = polish.run(run.late)
-    run.capped = run.capped or descent.refused or polish.refused
+    found = local_search.run(run.late)
+    run.capped = run.capped or descent.exceeded or local_search.exceeded
     return found
 
 
-def _affordable(problem: Problem, moves: tuple[Move, ...], limits: Limits) -> tuple[Move, ...]:
+def _affordable(
+    problem: Problem, moves: tuple[Move, ...], limits: SearchLimits
+) -> tuple[Move, ...]:
     """Cut a plan whose forced moves or detours go beyond the hard limits."""
-    gib = np.cumsum([problem.cost[move.vm] for move in moves])
+    gib = np.cumsum([problem.transfer[move.vm] for move in moves])
     most = len(moves) if limits.max_gib is None else int((gib <= limits.max_gib).sum())
     return moves[: most if limits.max_moves is None else min(most, limits.max_moves)]

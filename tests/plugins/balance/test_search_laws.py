@@ -11,16 +11,24 @@ from hypothesis import strategies as st
 from bench.clusters.generate import generate
 from bench.clusters.judge import judge
 from plugins.balance.cluster_file import problem_from
-from plugins.balance.solver.model import NO_GROUP, Limits, Problem, Reason, Result, Score, Why
-from plugins.balance.solver.n_plus_one import NOWHERE, Spare
+from plugins.balance.solver.explain import explain
+from plugins.balance.solver.model import (
+    NO_GROUP,
+    Cause,
+    Problem,
+    Score,
+    SearchLimits,
+    Solution,
+    WhyNot,
+)
+from plugins.balance.solver.n_plus_one import NOWHERE, SpareCapacity
 from plugins.balance.solver.placement import Placement
 from plugins.balance.solver.score import score_of
 from plugins.balance.solver.search import search
-from plugins.balance.solver.sequencing import host_after
-from plugins.balance.why import why_not
+from plugins.balance.solver.sequencing import hosts_after
 from tests.examples import examples
 
-LEGAL = {Why.WORTHWHILE, Why.TOO_LITTLE_GAIN, Why.CALM}
+LEGAL = {WhyNot.WORTHWHILE, WhyNot.TOO_LITTLE_GAIN, WhyNot.CALM}
 
 
 @st.composite
@@ -35,35 +43,37 @@ def problems(draw: st.DrawFn, *, odd: bool = True) -> Problem:
         host_names=tuple(f"h{i}" for i in range(hosts)),
         cores=rnd.choice([4.0, 8.0], hosts),
         memory=memory,
-        room=memory - 2.0,
-        vcpu_room=rnd.choice([16.0, 32.0], hosts),
+        usable_memory=memory - 2.0,
+        vcpu_limit=rnd.choice([16.0, 32.0], hosts),
         drained=rnd.random(hosts) < draw(st.sampled_from([0.0, 0.2])),
         vm_names=tuple(f"vm{i}" for i in range(vms)),
-        mem=mem,
+        vm_memory=mem,
         vcpus=rnd.integers(1, 4, vms).astype(np.float64),
         cpu=rnd.exponential(0.5, vms),
         host=rnd.integers(0, max(1, round(hosts * draw(st.sampled_from([0.5, 1.0])))), vms).astype(
             np.intp
         ),
-        apart=np.where(rnd.random(vms) < 0.3, rnd.integers(0, 4, vms), NO_GROUP).astype(np.intp),
-        together=np.where(
+        anti_affinity=np.where(rnd.random(vms) < 0.3, rnd.integers(0, 4, vms), NO_GROUP).astype(
+            np.intp
+        ),
+        affinity=np.where(
             rnd.random(vms) < (0.15 if odd else 0), rnd.integers(0, 3, vms), NO_GROUP
         ).astype(np.intp),
         fixed=tuple("pinned" if odd and rnd.random() < 0.1 else "" for _ in range(vms)),
-        cost=mem * rnd.choice([1.0, 1.5], vms),
+        transfer=mem * rnd.choice([1.0, 1.5], vms),
         allowed=None if anywhere else rnd.random((vms, hosts)) < 0.7,
-        zone=rnd.integers(-1, 3, hosts).astype(np.intp) if odd and draw(st.booleans()) else None,
-        zone_hard=draw(st.booleans()),
-        spare=odd and draw(st.booleans()),
+        domain=rnd.integers(-1, 3, hosts).astype(np.intp) if odd and draw(st.booleans()) else None,
+        domain_hard=draw(st.booleans()),
+        n_plus_one=odd and draw(st.booleans()),
     )
 
 
 def spread(problem: Problem, host: list[int], vm: int, to: int) -> bool:
     """Does the domain of this host hold no more of the VM's group than its even share, or no more than before?"""
-    zone, group = problem.zone, problem.apart[vm]
+    zone, group = problem.domain, problem.anti_affinity[vm]
     if zone is None or group == NO_GROUP or zone[to] in (NO_GROUP, zone[host[vm]]):
         return True
-    mates = [at for other, at in enumerate(host) if problem.apart[other] == group]
+    mates = [at for other, at in enumerate(host) if problem.anti_affinity[other] == group]
     domains = {int(zone[at]) for at in np.flatnonzero(~problem.drained)} - {NO_GROUP}
     return sum(zone[at] == zone[to] for at in mates) < math.ceil(len(mates) / max(1, len(domains)))
 
@@ -77,22 +87,22 @@ def outlived(problem: Problem, host: list[int], lost: int, among: list[int] | No
     )
     if not left:
         return True
-    vm = max(left, key=lambda each: (problem.mem[each], each))
+    vm = max(left, key=lambda each: (problem.vm_memory[each], each))
     rest, targets = [each for each in left if each != vm], []
     for to in np.flatnonzero(~problem.drained).tolist():
         on = [each for each, at in enumerate(host) if at == to]
-        room = problem.room[to] - problem.mem[on].sum()
+        room = problem.usable_memory[to] - problem.vm_memory[on].sum()
         if (
             to != lost
-            and room >= problem.mem[vm]
-            and problem.vcpu_room[to] - problem.vcpus[on].sum() >= problem.vcpus[vm]
+            and room >= problem.vm_memory[vm]
+            and problem.vcpu_limit[to] - problem.vcpus[on].sum() >= problem.vcpus[vm]
         ):
             targets.append((room, to))
     moved = [[*host[:vm], to, *host[vm + 1 :]] for _, to in sorted(targets)]
     return any(outlived(problem, each, lost, rest) for each in moved)
 
 
-def broken_rules(problem: Problem, result: Result) -> list[str]:
+def broken_rules(problem: Problem, result: Solution) -> list[str]:
     host, broken = problem.host.tolist(), []
     for move in result.moves:
         vm, to = move.vm, move.target
@@ -103,20 +113,20 @@ def broken_rules(problem: Problem, result: Result) -> list[str]:
             "drained": not problem.drained[to],
             "fixed": not problem.fixed[vm],
             "allowed": problem.allowed is None or problem.allowed[vm, to],
-            "memory": sum(problem.mem[other] for other in there) + problem.mem[vm]
-            <= problem.room[to],
+            "memory": sum(problem.vm_memory[other] for other in there) + problem.vm_memory[vm]
+            <= problem.usable_memory[to],
             "vcpus": sum(problem.vcpus[other] for other in there) + problem.vcpus[vm]
-            <= problem.vcpu_room[to],
-            "domain": not problem.zone_hard or spread(problem, host, vm, to),
-            "apart": problem.apart[vm] == NO_GROUP
-            or all(problem.apart[o] != problem.apart[vm] for o in there),
+            <= problem.vcpu_limit[to],
+            "domain": not problem.domain_hard or spread(problem, host, vm, to),
+            "apart": problem.anti_affinity[vm] == NO_GROUP
+            or all(problem.anti_affinity[o] != problem.anti_affinity[vm] for o in there),
         }
         broken += [f"{problem.vm_names[vm]}: {rule}" for rule, holds in checks.items() if not holds]
         host[vm] = to
     return broken
 
 
-def moves_by_name(problem: Problem, result: Result) -> list[tuple[str, str, str, str]]:
+def moves_by_name(problem: Problem, result: Solution) -> list[tuple[str, str, str, str]]:
     hosts = problem.host_names
     return [
         (problem.vm_names[m.vm], hosts[m.source], hosts[m.target], m.reason.value)
@@ -133,11 +143,11 @@ def test_no_plan_breaks_a_rule_at_any_step(problem: Problem) -> None:
 @settings(deadline=None, max_examples=examples(100))
 @given(problems())
 def test_no_plan_for_evenness_puts_a_host_at_risk_that_was_not(problem: Problem) -> None:
-    problem = replace(problem, spare=True)
-    at_first = Spare(Placement(problem)).at_risk().tolist()
+    problem = replace(problem, n_plus_one=True)
+    at_first = SpareCapacity(Placement(problem)).at_risk().tolist()
     host = problem.host.tolist()
-    for move in search(problem, Limits(band=0.0)).moves:
-        if move.reason not in (Reason.CPU, Reason.MEMORY):
+    for move in search(problem, SearchLimits(band=0.0)).moves:
+        if move.reason not in (Cause.CPU, Cause.MEMORY):
             return  # what mends a fault goes before
         host[move.vm] = move.target
         if not at_first:
@@ -151,7 +161,7 @@ def test_no_plan_for_evenness_puts_a_host_at_risk_that_was_not(problem: Problem)
 def test_the_shelters_that_are_kept_move_by_move_hold_everyone(
     problem: Problem, rnd: st.DataObject
 ) -> None:
-    spare = Spare(Placement(problem))
+    spare = SpareCapacity(Placement(problem))
     hosts = np.flatnonzero(~problem.drained).tolist()
     for _ in range(12 if hosts and problem.vm_names else 0):
         vm, to = rnd.randrange(len(problem.vm_names)), rnd.choice(hosts)
@@ -171,25 +181,27 @@ def test_the_shelters_that_are_kept_move_by_move_hold_everyone(
     for lost in hosts:
         guests = [vm for vm in np.flatnonzero(where.host == lost) if not spare.bound[vm]]
         kept = [vm for vm in guests if spare.shelter[vm] != NOWHERE]
-        gone = sum(problem.mem[vm] for vm in guests if spare.shelter[vm] == NOWHERE)
+        gone = sum(problem.vm_memory[vm] for vm in guests if spare.shelter[vm] == NOWHERE)
         assert gone == pytest.approx(spare.stranded[lost])
         assert all(problem.allowed is None or problem.allowed[vm, spare.shelter[vm]] for vm in kept)
         for host in set(hosts) - {lost}:
             new = [vm for vm in kept if spare.shelter[vm] == host]
             assert (
-                not new or where.load[host, 1] + problem.mem[new].sum() <= problem.room[host] + 1e-9
+                not new
+                or where.load[host, 1] + problem.vm_memory[new].sum()
+                <= problem.usable_memory[host] + 1e-9
             )
             assert (
                 not new
-                or where.vcpus[host] + problem.vcpus[new].sum() <= problem.vcpu_room[host] + 1e-9
+                or where.vcpus[host] + problem.vcpus[new].sum() <= problem.vcpu_limit[host] + 1e-9
             )
 
 
 @settings(deadline=None, max_examples=examples(200))
 @given(problems())
 def test_a_plan_lowers_the_score_by_the_sum_of_its_gains(problem: Problem) -> None:
-    result = search(problem, Limits(band=0.0))
-    after = score_of(problem, host_after(problem, result.moves))
+    result = search(problem, SearchLimits(band=0.0))
+    after = score_of(problem, hosts_after(problem, result.moves))
     assert after == result.after
     assert result.after.total < result.before.total or not result.moves
     # The root of a variance that cancels to nothing is good to about 1e-8.
@@ -203,19 +215,19 @@ def test_a_plan_lowers_the_score_by_the_sum_of_its_gains(problem: Problem) -> No
 def test_planning_again_after_applying_finds_nothing(
     problem: Problem, band: float, per_move: float
 ) -> None:
-    limits = Limits(band=band, per_move=per_move)
+    limits = SearchLimits(band=band, per_move=per_move)
     result = search(problem, limits)
     assert not result.capped
     assert not result.cut_short
-    assert search(problem.placed(host_after(problem, result.moves)), limits).moves == ()
+    assert search(problem.placed(hosts_after(problem, result.moves)), limits).moves == ()
 
 
 @settings(deadline=None, max_examples=examples(100))
 @given(problems(), st.floats(0.0, 0.5))
 def test_a_faultless_cluster_inside_the_band_is_left_alone(problem: Problem, slack: float) -> None:
-    mended = problem.placed(host_after(problem, search(problem).moves))
+    mended = problem.placed(hosts_after(problem, search(problem).moves))
     before = score_of(mended, mended.host)
-    result = search(mended, Limits(band=before.balance + slack, per_move=1e-4))
+    result = search(mended, SearchLimits(band=before.balance + slack, per_move=1e-4))
     assert before.faults or result.moves == ()
 
 
@@ -232,9 +244,9 @@ def test_the_order_of_hosts_and_vms_does_not_matter(problem: Problem, rnd: st.Da
 @settings(deadline=None, max_examples=examples(100))
 @given(problems(), st.integers(0, 6), st.floats(0.0, 40.0))
 def test_limits_on_moves_and_gib_are_hard(problem: Problem, moves: int, gib: float) -> None:
-    result = search(problem, Limits(max_moves=moves, max_gib=gib))
+    result = search(problem, SearchLimits(max_moves=moves, max_gib=gib))
     assert len(result.moves) <= moves
-    assert sum(problem.cost[move.vm] for move in result.moves) <= gib
+    assert sum(problem.transfer[move.vm] for move in result.moves) <= gib
     assert broken_rules(problem, result) == []
 
 
@@ -248,7 +260,7 @@ def test_one_odd_vm_never_spoils_the_plan(problem: Problem, data: st.DataObject)
     result = search(replace(problem, fixed=fixed))
     assert odd not in {move.vm for move in result.moves}
     assert result.after.total <= result.before.total
-    assert not set(why_not(replace(problem, fixed=fixed), odd)) & LEGAL
+    assert not set(explain(replace(problem, fixed=fixed), odd)) & LEGAL
 
 
 @settings(deadline=None, max_examples=examples(100))
@@ -258,17 +270,17 @@ def test_why_not_agrees_with_the_rules(problem: Problem, data: st.DataObject) ->
         return
     vm = data.draw(st.integers(0, len(problem.vm_names) - 1))
     nobody = np.full(len(problem.vm_names), NO_GROUP, dtype=np.intp)
-    loose = replace(problem, together=nobody, spare=False, zone_hard=True)
-    for target, why in enumerate(why_not(loose, vm)):
+    loose = replace(problem, affinity=nobody, n_plus_one=False, domain_hard=True)
+    for target, why in enumerate(explain(loose, vm)):
         move = replace_target(loose, vm, target)
         assert (why in LEGAL) == (broken_rules(loose, move) == [])
 
 
-def replace_target(problem: Problem, vm: int, target: int) -> Result:
+def replace_target(problem: Problem, vm: int, target: int) -> Solution:
     from plugins.balance.solver.model import Move
 
-    move = Move(vm, int(problem.host[vm]), target, Reason.CPU, 0.0)
-    return Result((move,), Score(0.0, 0.0), Score(0.0, 0.0))
+    move = Move(vm, int(problem.host[vm]), target, Cause.CPU, 0.0)
+    return Solution((move,), Score(0.0, 0.0), Score(0.0, 0.0))
 
 
 @settings(deadline=None, max_examples=examples(30))
