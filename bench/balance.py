@@ -32,7 +32,7 @@ from plugins.balance.cluster_file import problem_from
 from plugins.balance.solver.model import SearchLimits
 from plugins.balance.solver.n_plus_one import SpareCapacity
 from plugins.balance.solver.placement import Placement
-from plugins.balance.solver.search import search
+from plugins.balance.solver.search import solve
 from plugins.balance.solver.sequencing import hosts_after
 
 Cluster = dict[str, Any]
@@ -89,10 +89,10 @@ def drover(cluster: Cluster, limits: SearchLimits, repeat: int, *, spare: bool =
     """Run Drover's planner; `spare`: with N+1 as a rule, which hbal does not have for shared storage."""
     problem = replace(problem_from(cluster), n_plus_one=spare)
     seconds = []
-    result = search(problem, limits)
+    result = solve(problem, limits)
     for _ in range(repeat):
         before = time.process_time()
-        result = search(problem, limits)
+        result = solve(problem, limits)
         seconds.append(time.process_time() - before)
     plan = [(problem.vm_names[move.vm], problem.host_names[move.target]) for move in result.moves]
     return judged(cluster, plan, statistics.median(seconds))
@@ -202,7 +202,7 @@ def summary(pairs: list[Pair], label: str) -> None:
 def at_risk(cluster: Cluster, limits: SearchLimits, *, spare: bool) -> int:
     """Count the hosts whose loss the others could not take, after Drover's plan."""
     problem = replace(problem_from(cluster), n_plus_one=spare)
-    moves = search(problem, limits).moves
+    moves = solve(problem, limits).moves
     return len(SpareCapacity(Placement(problem.placed(hosts_after(problem, moves)))).at_risk())
 
 

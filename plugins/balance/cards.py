@@ -231,7 +231,7 @@ def because(vm: Vm, source: Host, target: Host, move: Move, share: Floats) -> Re
     """Give one move's reason; ``share``: load of each host (CPU, memory) just before it, by index."""
     here, there = share[move.source], share[move.target]
     return Reason(
-        move.reason.value,
+        move.cause.value,
         words(
             "{vm} ({memory}): {source} → {target}, because {why}",
             vm=vm.name,
@@ -245,7 +245,7 @@ def because(vm: Vm, source: Host, target: Host, move: Move, share: Floats) -> Re
 
 def _cause(source: str, target: str, move: Move, shares: tuple[Floats, Floats]) -> Words:
     here, there = shares
-    match move.reason:
+    match move.cause:
         case Cause.MAINTENANCE:
             return words("{host} is being drained", host=source)
         case Cause.AFFINITY:

@@ -16,7 +16,7 @@ from bot.domain.placement import APART, PIN, TOGETHER, Rule, pinned_to
 from bot.domain.plan import Objection
 from plugins.balance.settings import BalanceSettings, Domains
 from plugins.balance.solver.model import NO_GROUP, Bools, Ints, Problem, SearchLimits, Solution
-from plugins.balance.solver.search import search
+from plugins.balance.solver.search import solve
 
 KEEP, RATIO = "balance", "vcpu-ratio"
 """Tags: ``balance=off``, and a host's vCPU ratio."""
@@ -171,7 +171,7 @@ def planned(case: Case, limits: SearchLimits) -> tuple[Case, Solution]:
     ends; after ``ROUNDS`` all rows are learned.
     """
     for attempt in range(len(case.vms) + 1):
-        result = search(case.problem, limits)
+        result = solve(case.problem, limits)
         objected = {
             move.vm
             for move in result.moves

@@ -58,17 +58,22 @@ VM_ARRAYS = ("vm_memory", "vcpus", "cpu", "host", "anti_affinity", "affinity", "
 class Problem:
     """A cluster to balance: H hosts, V VMs, all arrays in one order of the caller's choice.
 
-    Hosts: `cores` (float, > 0), `memory` and `room` (GiB; room = memory less the reserve and
-    anything else that guests may not use), `vcpu_room` (most vCPUs, usually ratio × cores),
-    `drained` (takes no VM, should lose its own).
-    VMs: `mem` (GiB), `vcpus`, `cpu` (measured load in cores), `host` (index), `apart` and
-    `together` (anti-affinity and affinity group, NO_GROUP for none), `fixed` (why the VM may not
-    move, "" if it may), `cost` (GiB to transfer, dirtying included), `allowed` (V × H, or None when
-    every VM may live anywhere). `zone` (length H, or None) is each host's failure domain, NO_GROUP
-    for none: a domain holds no more of an anti-affinity group than its even share, rounded up;
-    unless `zone_hard`, more where a VM must leave its host.
-    `spare`: no move may put one more host, or one more GiB, at the risk of a loss (N+1), unless it
-    mends a fault.
+    Hosts:
+        `cores` (float, > 0) and `memory` (GiB, > 0): what loads are divided by in the score.
+        `usable_memory` (GiB): memory less the reserve and anything else that VMs may not use.
+        `vcpu_limit`: most vCPUs, usually ratio × cores.
+        `drained`: takes no VM and should lose its own.
+        `domain` (or None): the failure domain, NO_GROUP for none. A domain holds no more of an
+        anti-affinity group than its even share, rounded up; unless `domain_hard`, more where a VM
+        must leave its host.
+    VMs:
+        `vm_memory` (GiB), `vcpus`, `cpu` (measured load in cores), `host` (index).
+        `anti_affinity` and `affinity`: the group, NO_GROUP for none.
+        `fixed`: why the VM may not move, "" if it may.
+        `transfer` (GiB): what a move sends, what is written meanwhile included.
+        `allowed` (V × H, or None when every VM may live anywhere).
+    `n_plus_one`: no move may put one more host, or one more GiB, at the risk of a loss, unless it
+    removes a fault.
     """
 
     host_names: tuple[str, ...]
@@ -223,7 +228,7 @@ class Move:
     vm: int
     source: int
     target: int
-    reason: Cause
+    cause: Cause
     gain: float
 
 

@@ -5,13 +5,11 @@ most shelters still hold, which a comparison of arrays tells; only those that do
 anew.
 """
 
-from collections import Counter
-
 import numpy as np
 
-from bot.domain.capacity import Room, Shelter, Spread, Unit, largest_first
 from plugins.balance.solver.model import NO_GROUP, ROUNDING, Bools, Floats, Ints, Problem
 from plugins.balance.solver.placement import Placement
+from plugins.balance.solver.shelter import Shelter, Unit, largest_first
 
 NOWHERE = -1
 
@@ -108,66 +106,61 @@ class SpareCapacity:
         where = self.where
         vms = np.flatnonzero((where.host == lost) & ~self.bound)
         units = self._units(vms, lost)
-        shelter = Shelter(self._rooms(lost), self._spread(vms, lost), self._sizes(vms))
+        shelter = Shelter(
+            self._capacity(lost), self._held(vms, lost), self._domains(), self._sizes(vms)
+        )
         self.left[lost] = -np.inf
         self.shelter[where.host == lost] = NOWHERE
         self.stranded[lost] = 0.0
         for unit in largest_first(units):
-            members = [int(each) for each in unit.members]
-            if place := shelter.put(unit):
-                self.shelter[members] = int(place)
-            else:
+            host = shelter.put(unit)
+            if host is None:
                 self.stranded[lost] += unit.memory
-        for name, room in shelter.rooms.items():
-            self.left[lost, int(name)] = room.memory, room.vcpus
+            else:
+                self.shelter[list(unit.vms)] = host
+        for host, free in shelter.free.items():
+            self.left[lost, host] = free
 
-    def _rooms(self, lost: int) -> dict[str, Room]:
+    def _capacity(self, lost: int) -> dict[int, tuple[float, float]]:
+        """Return free GiB and vCPUs of the hosts in service but the lost one."""
         problem, where = self.problem, self.where
-        memory, vcpus = (
-            (problem.usable_memory - where.load[:, 1]).tolist(),
-            (problem.vcpu_limit - where.vcpus).tolist(),
-        )
-        return {
-            str(host): Room(memory[host], vcpus[host])
-            for host in self.in_service.tolist()
-            if host != lost
-        }
+        memory = (problem.usable_memory - where.load[:, 1]).tolist()
+        vcpus = (problem.vcpu_limit - where.vcpus).tolist()
+        others = (host for host in self.in_service.tolist() if host != lost)
+        return {host: (memory[host], vcpus[host]) for host in others}
 
-    def _spread(self, vms: Ints, lost: int) -> Spread:
-        where, held = self.where, list[tuple[str, str]]()
-        for group in np.unique(self.problem.anti_affinity[vms]).tolist():
-            members = (
-                where.host[self.problem.anti_affinity == group].tolist()
-                if group != NO_GROUP
-                else []
-            )
-            held += [(str(group), str(host)) for host in members if host != lost]
-        domains = {
-            str(host): str(zone)
-            for host, zone in enumerate(where.domain.tolist())
-            if zone != NO_GROUP
-        }
-        return Spread(held, domains if self.problem.domain_hard else {})
+    def _held(self, vms: Ints, lost: int) -> list[tuple[int, int]]:
+        """Return group and host of each surviving member of these VMs' anti-affinity groups."""
+        held: list[tuple[int, int]] = []
+        for group in self._groups(vms):
+            members = self.where.host[self.problem.anti_affinity == group].tolist()
+            held += [(group, host) for host in members if host != lost]
+        return held
 
-    def _sizes(self, vms: Ints) -> Counter[str]:
+    def _domains(self) -> dict[int, int]:
+        if not self.problem.domain_hard:
+            return {}
+        domains = enumerate(self.where.domain.tolist())
+        return {host: domain for host, domain in domains if domain != NO_GROUP}
+
+    def _sizes(self, vms: Ints) -> dict[int, int]:
+        members = self.where.members
+        return {group: int(members[:, group].sum()) for group in self._groups(vms)}
+
+    def _groups(self, vms: Ints) -> list[int]:
         groups = np.unique(self.problem.anti_affinity[vms]).tolist()
-        return Counter(
-            {
-                str(group): int(self.where.members[:, group].sum())
-                for group in groups
-                if group != NO_GROUP
-            }
-        )
+        return [group for group in groups if group != NO_GROUP]
 
     def _units(self, vms: Ints, lost: int) -> list[Unit]:
-        """Answer the VMs as units: each alone, or with those of its affinity group that are on the same host."""
-        together: dict[int, list[int]] = {}
+        """Return the VMs as units: each alone, or with those of its affinity group on the same host."""
+        by_group: dict[int, list[int]] = {}
         for vm in vms.tolist():
             group = int(self.problem.affinity[vm])
-            together.setdefault(group if group != NO_GROUP else -2 - vm, []).append(vm)
+            # Numbers below NO_GROUP: one for each VM without a group
+            by_group.setdefault(group if group != NO_GROUP else -2 - vm, []).append(vm)
         return [
             self.alone[members[0]] if group < 0 else self._unit(members, group, lost)
-            for group, members in together.items()
+            for group, members in by_group.items()
         ]
 
     def _unit(self, members: list[int], group: int, lost: int) -> Unit:
@@ -177,16 +170,15 @@ class SpareCapacity:
         if len(others):
             joined = np.isin(np.arange(len(problem.host_names)), others)
             allowed = joined if allowed is None else allowed & joined
+        hosts = None
+        if allowed is not None and not allowed.all():
+            hosts = frozenset(np.flatnonzero(allowed).tolist())
         return Unit(
-            tuple(str(vm) for vm in members),
+            tuple(members),
             float(problem.vm_memory[members].sum()),
             float(problem.vcpus[members].sum()),
-            tuple(
-                str(each) for each in problem.anti_affinity[members].tolist() if each != NO_GROUP
-            ),
-            None
-            if allowed is None or allowed.all()
-            else frozenset(str(each) for each in np.flatnonzero(allowed)),
+            tuple(each for each in problem.anti_affinity[members].tolist() if each != NO_GROUP),
+            hosts,
         )
 
 

@@ -1,8 +1,8 @@
-"""The planner's core: from a problem and limits to a short, legal, ordered plan that evens out the load.
+"""The whole search: from a problem and limits to a short, ordered plan that evens out the load.
 
-`repair` does what must be done, `descent` looks for the best placement within the limits, `order`
-turns it into moves, and a plan is accepted only if the score falls. All of it is deterministic:
-bounded by counts, not by time.
+`repair` does what must be done, `Descent` and `LocalSearch` look for the best placement within the
+limits, `sequence` turns it into moves, and a plan is accepted only if the score falls. All of it is
+deterministic: bounded by counts, not by time.
 """
 
 import time
@@ -24,7 +24,7 @@ Clock = Callable[[], float]
 MOST_REPLANS = 20
 
 
-def search(
+def solve(
     problem: Problem,
     limits: SearchLimits | None = None,
     *,

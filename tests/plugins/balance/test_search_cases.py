@@ -14,7 +14,7 @@ from plugins.balance.solver.greedy import Descent
 from plugins.balance.solver.model import NO_GROUP, BadProblem, Cause, Problem, SearchLimits, WhyNot
 from plugins.balance.solver.neighbourhood import Block, Budget, Scratch
 from plugins.balance.solver.placement import Placement
-from plugins.balance.solver.search import search
+from plugins.balance.solver.search import solve
 from plugins.balance.solver.sequencing import hosts_after, sequence, worthwhile_prefix
 
 
@@ -69,7 +69,7 @@ def test_within_the_moves_and_gib_of_hbal_the_balance_is_far_better(
     # hbal on this cluster, recorded: 55 moves, 944 GiB, J 0.0936.
     problem = problem_from(medium)
     limits = SearchLimits(max_moves=55, max_gib=944.0, per_move=0.01, per_gib=0.015)
-    result = search(problem, limits)
+    result = solve(problem, limits)
     verdict = judge(
         medium, [(problem.vm_names[m.vm], problem.host_names[m.target]) for m in result.moves]
     )
@@ -81,7 +81,7 @@ def test_within_the_moves_and_gib_of_hbal_the_balance_is_far_better(
 
 
 def test_the_goal_is_reached_with_fewer_moves_and_gib(medium: dict[str, object]) -> None:
-    result = search(problem_from(medium), SearchLimits(goal=0.0936, per_gib=0.015))
+    result = solve(problem_from(medium), SearchLimits(goal=0.0936, per_gib=0.015))
     assert result.after.balance <= 0.0936
     assert len(result.moves) < 55
     assert result.gib < 944.0
@@ -89,14 +89,14 @@ def test_the_goal_is_reached_with_fewer_moves_and_gib(medium: dict[str, object])
 
 def test_a_dearer_move_means_fewer_moves(medium: dict[str, object]) -> None:
     problem = problem_from(medium)
-    plans = [search(problem, SearchLimits(per_move=price)) for price in (0.01, 0.3)]
+    plans = [solve(problem, SearchLimits(per_move=price)) for price in (0.01, 0.3)]
     assert len(plans[0].moves) > len(plans[1].moves)
     assert plans[0].after.balance < plans[1].after.balance
 
 
 def test_the_same_question_has_the_same_answer(medium: dict[str, object]) -> None:
     problem = problem_from(medium)
-    assert search(problem).moves == search(problem).moves
+    assert solve(problem).moves == solve(problem).moves
 
 
 def test_hosts_of_different_size_are_compared_by_share() -> None:
@@ -107,58 +107,58 @@ def test_hosts_of_different_size_are_compared_by_share() -> None:
         memory=np.array([16.0, 32.0]),
         usable_memory=np.array([15.0, 31.0]),
     )
-    assert search(bigger).moves == ()
+    assert solve(bigger).moves == ()
 
 
 def test_an_uneven_pair_is_evened_out_for_the_reason_that_shows() -> None:
-    by_memory = search(cluster([0, 0, 0, 0], hosts=2, vm_memory=3.0, cpu=0.0))
-    by_cpu = search(cluster([0, 0, 0, 0], hosts=2, vm_memory=0.125, cpu=1.5))
-    assert [move.reason for move in by_memory.moves] == [Cause.MEMORY] * 2
-    assert [move.reason for move in by_cpu.moves] == [Cause.CPU] * 2
+    by_memory = solve(cluster([0, 0, 0, 0], hosts=2, vm_memory=3.0, cpu=0.0))
+    by_cpu = solve(cluster([0, 0, 0, 0], hosts=2, vm_memory=0.125, cpu=1.5))
+    assert [move.cause for move in by_memory.moves] == [Cause.MEMORY] * 2
+    assert [move.cause for move in by_cpu.moves] == [Cause.CPU] * 2
 
 
 def test_a_host_beyond_its_cores_or_memory_is_at_risk() -> None:
-    busy = search(cluster([0] * 6, hosts=2, vm_memory=0.125, cpu=1.5))
+    busy = solve(cluster([0] * 6, hosts=2, vm_memory=0.125, cpu=1.5))
     full = cluster([0] * 4, hosts=2, vm_memory=4.0, cpu=0.0)
-    assert busy.moves[0].reason is Cause.HOST_AT_RISK
-    assert search(full).moves[0].reason is Cause.HOST_AT_RISK
-    assert search(full, SearchLimits(band=10.0)).after.overfull == 0
+    assert busy.moves[0].cause is Cause.HOST_AT_RISK
+    assert solve(full).moves[0].cause is Cause.HOST_AT_RISK
+    assert solve(full, SearchLimits(band=10.0)).after.overfull == 0
 
 
 def test_a_drained_host_is_emptied_even_inside_the_band() -> None:
-    result = search(drained(cluster([0, 0, 1, 1, 2, 2]), 1), SearchLimits(band=10.0))
+    result = solve(drained(cluster([0, 0, 1, 1, 2, 2]), 1), SearchLimits(band=10.0))
     assert {move.vm for move in result.moves} == {2, 3}
-    assert {move.reason for move in result.moves} == {Cause.MAINTENANCE}
+    assert {move.cause for move in result.moves} == {Cause.MAINTENANCE}
     assert result.after.stranded == 0
 
 
 def test_what_cannot_leave_a_drained_host_is_named_and_the_rest_leaves() -> None:
     problem = replace(drained(cluster([0, 0, 1, 1]), 1), fixed=("", "", "passthrough", ""))
-    result = search(problem, SearchLimits(band=10.0))
+    result = solve(problem, SearchLimits(band=10.0))
     assert [move.vm for move in result.moves] == [3]
     assert result.stuck == (2,)
     assert set(explain(problem, 2)) == {WhyNot.HERE, WhyNot.FIXED}
 
 
 def test_a_standing_collision_is_parted_even_inside_the_band() -> None:
-    result = search(
+    result = solve(
         grouped(cluster([0, 0, 1, 1, 2, 2]), "anti_affinity", 0, 1), SearchLimits(band=10.0)
     )
-    assert [move.reason for move in result.moves] == [Cause.AFFINITY]
+    assert [move.cause for move in result.moves] == [Cause.AFFINITY]
     assert result.after.collisions == 0
 
 
 def test_an_affinity_group_leaves_a_drained_host_together() -> None:
     problem = grouped(drained(cluster([0, 1, 1, 2], vm_memory=5.0), 1), "affinity", 1, 2)
-    result = search(problem, SearchLimits(band=10.0))
+    result = solve(problem, SearchLimits(band=10.0))
     assert {move.vm for move in result.moves} == {1, 2}
     assert len({move.target for move in result.moves}) == 1
 
 
 def test_a_scattered_affinity_group_is_gathered_and_then_held() -> None:
     problem = grouped(cluster([0, 1, 2, 2]), "affinity", 0, 1)
-    result = search(problem, SearchLimits(band=10.0))
-    assert [move.reason for move in result.moves] == [Cause.AFFINITY]
+    result = solve(problem, SearchLimits(band=10.0))
+    assert [move.cause for move in result.moves] == [Cause.AFFINITY]
     after = problem.placed(hosts_after(problem, result.moves))
     assert result.after.separated == 0
     assert set(explain(after, 0)) == {WhyNot.HERE, WhyNot.HELD_TOGETHER}
@@ -188,7 +188,7 @@ def test_swaps_find_what_single_moves_cannot() -> None:
     problem = cluster(
         [0, 0, 1, 1, 2], vm_memory=[7.0, 7.0, 7.0, 7.0, 7.0], cpu=[3.0, 3.0, 0.0, 0.0, 1.5]
     )
-    result = search(problem, SearchLimits(per_gib=0.0))
+    result = solve(problem, SearchLimits(per_gib=0.0))
     assert result.after.cpu < 0.5 * result.before.cpu
     assert result.after.balance < result.before.balance
 
@@ -215,7 +215,7 @@ def test_an_exchange_lowers_what_it_minimises_by_at_least_what_it_claims(
 def test_a_search_out_of_time_says_so_and_is_still_legal(medium: dict[str, object]) -> None:
     problem = problem_from(medium)
     ticks = count()
-    result = search(problem, SearchLimits(seconds=3.0), clock=lambda: float(next(ticks)))
+    result = solve(problem, SearchLimits(seconds=3.0), clock=lambda: float(next(ticks)))
     assert result.cut_short
     assert (
         judge(
@@ -228,8 +228,8 @@ def test_a_search_out_of_time_says_so_and_is_still_legal(medium: dict[str, objec
 
 def test_a_limit_that_stood_in_the_way_is_reported(medium: dict[str, object]) -> None:
     problem = problem_from(medium)
-    assert search(problem, SearchLimits(max_moves=40)).capped
-    assert not search(problem, SearchLimits(max_moves=300)).capped
+    assert solve(problem, SearchLimits(max_moves=40)).capped
+    assert not solve(problem, SearchLimits(max_moves=300)).capped
 
 
 def test_why_not_tells_a_small_gain_from_a_large_one() -> None:
@@ -240,9 +240,9 @@ def test_why_not_tells_a_small_gain_from_a_large_one() -> None:
 
 
 def test_a_cluster_with_nothing_to_do_or_nowhere_to_go_needs_no_plan() -> None:
-    assert search(cluster([], hosts=2)).moves == ()
-    assert search(drained(cluster([0, 1], hosts=2), 0, 1)).moves == ()
-    assert search(cluster([0, 0, 0], hosts=1)).moves == ()
+    assert solve(cluster([], hosts=2)).moves == ()
+    assert solve(drained(cluster([0, 1], hosts=2), 0, 1)).moves == ()
+    assert solve(cluster([0, 0, 0], hosts=1)).moves == ()
 
 
 def test_hundreds_of_vms_are_dealt_to_blocks_that_cover_every_host_once() -> None:
@@ -290,7 +290,7 @@ def test_each_layer_refuses_by_itself_what_breaks_a_rule() -> None:
     walled = replace(problem, allowed=np.array([[True, True, False]] * 3))
     assert sequence(walled, np.array([0, 1, 2], dtype=np.intp)) == ()
     assert not Placement(walled).legal_targets(2)[2]
-    assert {move.target for move in search(walled, SearchLimits(band=0.0)).moves} <= {0, 1}
+    assert {move.target for move in solve(walled, SearchLimits(band=0.0)).moves} <= {0, 1}
 
 
 def test_a_plan_ends_before_the_moves_that_no_longer_pay() -> None:

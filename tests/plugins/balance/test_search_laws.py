@@ -24,7 +24,7 @@ from plugins.balance.solver.model import (
 from plugins.balance.solver.n_plus_one import NOWHERE, SpareCapacity
 from plugins.balance.solver.placement import Placement
 from plugins.balance.solver.score import score_of
-from plugins.balance.solver.search import search
+from plugins.balance.solver.search import solve
 from plugins.balance.solver.sequencing import hosts_after
 from tests.examples import examples
 
@@ -129,7 +129,7 @@ def broken_rules(problem: Problem, result: Solution) -> list[str]:
 def moves_by_name(problem: Problem, result: Solution) -> list[tuple[str, str, str, str]]:
     hosts = problem.host_names
     return [
-        (problem.vm_names[m.vm], hosts[m.source], hosts[m.target], m.reason.value)
+        (problem.vm_names[m.vm], hosts[m.source], hosts[m.target], m.cause.value)
         for m in result.moves
     ]
 
@@ -137,7 +137,7 @@ def moves_by_name(problem: Problem, result: Solution) -> list[tuple[str, str, st
 @settings(deadline=None, max_examples=examples(200))
 @given(problems())
 def test_no_plan_breaks_a_rule_at_any_step(problem: Problem) -> None:
-    assert broken_rules(problem, search(problem)) == []
+    assert broken_rules(problem, solve(problem)) == []
 
 
 @settings(deadline=None, max_examples=examples(100))
@@ -146,8 +146,8 @@ def test_no_plan_for_evenness_puts_a_host_at_risk_that_was_not(problem: Problem)
     problem = replace(problem, n_plus_one=True)
     at_first = SpareCapacity(Placement(problem)).at_risk().tolist()
     host = problem.host.tolist()
-    for move in search(problem, SearchLimits(band=0.0)).moves:
-        if move.reason not in (Cause.CPU, Cause.MEMORY):
+    for move in solve(problem, SearchLimits(band=0.0)).moves:
+        if move.cause not in (Cause.CPU, Cause.MEMORY):
             return  # what mends a fault goes before
         host[move.vm] = move.target
         if not at_first:
@@ -200,7 +200,7 @@ def test_the_shelters_that_are_kept_move_by_move_hold_everyone(
 @settings(deadline=None, max_examples=examples(200))
 @given(problems())
 def test_a_plan_lowers_the_score_by_the_sum_of_its_gains(problem: Problem) -> None:
-    result = search(problem, SearchLimits(band=0.0))
+    result = solve(problem, SearchLimits(band=0.0))
     after = score_of(problem, hosts_after(problem, result.moves))
     assert after == result.after
     assert result.after.total < result.before.total or not result.moves
@@ -216,18 +216,18 @@ def test_planning_again_after_applying_finds_nothing(
     problem: Problem, band: float, per_move: float
 ) -> None:
     limits = SearchLimits(band=band, per_move=per_move)
-    result = search(problem, limits)
+    result = solve(problem, limits)
     assert not result.capped
     assert not result.cut_short
-    assert search(problem.placed(hosts_after(problem, result.moves)), limits).moves == ()
+    assert solve(problem.placed(hosts_after(problem, result.moves)), limits).moves == ()
 
 
 @settings(deadline=None, max_examples=examples(100))
 @given(problems(), st.floats(0.0, 0.5))
 def test_a_faultless_cluster_inside_the_band_is_left_alone(problem: Problem, slack: float) -> None:
-    mended = problem.placed(hosts_after(problem, search(problem).moves))
+    mended = problem.placed(hosts_after(problem, solve(problem).moves))
     before = score_of(mended, mended.host)
-    result = search(mended, SearchLimits(band=before.balance + slack, per_move=1e-4))
+    result = solve(mended, SearchLimits(band=before.balance + slack, per_move=1e-4))
     assert before.faults or result.moves == ()
 
 
@@ -238,13 +238,13 @@ def test_the_order_of_hosts_and_vms_does_not_matter(problem: Problem, rnd: st.Da
     rnd.shuffle(hosts)
     rnd.shuffle(vms)
     other = problem.reordered(np.array(hosts, dtype=np.intp), np.array(vms, dtype=np.intp))
-    assert moves_by_name(other, search(other)) == moves_by_name(problem, search(problem))
+    assert moves_by_name(other, solve(other)) == moves_by_name(problem, solve(problem))
 
 
 @settings(deadline=None, max_examples=examples(100))
 @given(problems(), st.integers(0, 6), st.floats(0.0, 40.0))
 def test_limits_on_moves_and_gib_are_hard(problem: Problem, moves: int, gib: float) -> None:
-    result = search(problem, SearchLimits(max_moves=moves, max_gib=gib))
+    result = solve(problem, SearchLimits(max_moves=moves, max_gib=gib))
     assert len(result.moves) <= moves
     assert sum(problem.transfer[move.vm] for move in result.moves) <= gib
     assert broken_rules(problem, result) == []
@@ -257,7 +257,7 @@ def test_one_odd_vm_never_spoils_the_plan(problem: Problem, data: st.DataObject)
         return
     odd = data.draw(st.integers(0, len(problem.vm_names) - 1))
     fixed = tuple("passthrough" if vm == odd else why for vm, why in enumerate(problem.fixed))
-    result = search(replace(problem, fixed=fixed))
+    result = solve(replace(problem, fixed=fixed))
     assert odd not in {move.vm for move in result.moves}
     assert result.after.total <= result.before.total
     assert not set(explain(replace(problem, fixed=fixed), odd)) & LEGAL
@@ -295,7 +295,7 @@ def test_the_neutral_judge_finds_every_generated_plan_legal_and_better(
     except (SystemExit, StopIteration):
         return  # the generator found no such cluster; there is nothing to plan
     problem = problem_from(cluster)
-    result = search(problem)
+    result = solve(problem)
     plan = [(problem.vm_names[move.vm], problem.host_names[move.target]) for move in result.moves]
     verdict = judge(cluster, plan)
     assert verdict["illegal"] == []
