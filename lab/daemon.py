@@ -101,7 +101,10 @@ def start(host: LabHost, room: Room) -> None:
         time.sleep(0.02)
         if host.libvirtd_pid is None and not _answers(host.socket):
             raise LabError(f"libvirtd of {host.name} ended at once: {_last_words(host)}")
-    virsh(host, "capabilities")
+    try:
+        virsh(host, "capabilities")
+    except LabError as error:
+        raise LabError(f"{error} The log of its libvirtd: {_last_words(host)}") from error
 
 
 def virsh(host: LabHost, *args: str, check: bool = True) -> str:

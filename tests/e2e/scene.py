@@ -144,8 +144,10 @@ class Scene:
                         file.write(b"\0" * size)
                 except OSError:
                     continue
-        yield
-        filler.unlink()
+        try:
+            yield
+        finally:
+            filler.unlink()
 
     def logged(self, words: str, since: int = 0, timeout: float = 60) -> None:
         """Wait until the bot's log holds the words: proof that the fault was felt."""

@@ -154,7 +154,7 @@ def database_locked_at_the_click(scene: Scene) -> None:
 
 
 def database_locked_in_the_middle(scene: Scene) -> None:
-    scene.in_the_middle(bandwidth=16)
+    scene.in_the_middle()
     since = scene.log_end()
     with scene.database_locked():
         scene.logged("database is locked", since)
@@ -162,7 +162,7 @@ def database_locked_in_the_middle(scene: Scene) -> None:
 
 
 def disk_full_in_the_middle(scene: Scene) -> None:
-    scene.in_the_middle(bandwidth=16)
+    scene.in_the_middle()
     since = scene.log_end()
     with scene.disk_full():
         scene.logged("is full", since)
