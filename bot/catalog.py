@@ -53,11 +53,20 @@ GROUP = "drover.plugins"
 _STORED: tuple[type, ...] = (
     *operation.EVENTS, operation.Origin, operation.Vote, errors.Remedy, plan.Plan, plan.Reason, plan.Objection,
     plan.Blast, plan.Prediction, plan.HostBar, plan.Spread, policy.Ruling, steps.MigrateVm, steps.SetMaintenance,
-    steps.HoldHost, steps.WaitForPerson, steps.Carried,
+    steps.HoldHost, steps.AttestOff, steps.WaitForPerson, steps.Carried,
     backing.Fate, definition.Definition, power.Hold, power.Proof, power.Reading, power.Bound, power.Device,
     *(each for each in vars(cluster).values() if dataclasses.is_dataclass(each) and isinstance(each, type)),
 )  # fmt: skip
 """What core values can be found in a stored event or a saved snapshot."""
+
+
+CORE_STEPS: tuple[type[Step], ...] = (
+    steps.SetMaintenance,
+    steps.HoldHost,
+    steps.AttestOff,
+    steps.WaitForPerson,
+)
+"""Kinds of steps that the core does itself."""
 
 
 def core_codec() -> Codec:
@@ -159,7 +168,7 @@ def load(
     tables: Mapping[str, Any] | None = None,
     *,
     extra: Iterable[object] = (),
-    core_steps: Iterable[type[Step]] = (steps.SetMaintenance, steps.HoldHost, steps.WaitForPerson),
+    core_steps: Iterable[type[Step]] = CORE_STEPS,
 ) -> Catalog:
     """The catalog of the enabled plugins: built-in ones by name, others by their entry point.
 

@@ -11,6 +11,7 @@ from typing import NoReturn
 import structlog
 
 from bot.domain.cluster import Sighting
+from bot.domain.definition import Definition
 from bot.domain.errors import PowerError
 from bot.domain.message import words
 from bot.domain.power import (
@@ -67,6 +68,10 @@ class ProvenPowers:
             for each in self._holds.bonds()
             if each.host == host and each.by is not Binding.NONE
         )
+
+    def definition(self, uuid: str, sha: str) -> Definition | None:
+        """The kept version of a VM's definition; see the port."""
+        return next((each for each in self._holds.definitions(uuid=uuid) if each.sha == sha), None)
 
     def bind(self, bound: Bound) -> None:
         """Keep whose a controller is; see the port."""
@@ -157,6 +162,10 @@ class NoPowers:
     def bonds(self, host: str) -> tuple[Bound, ...]:  # noqa: ARG002
         """None."""
         return ()
+
+    def definition(self, uuid: str, sha: str) -> Definition | None:  # noqa: ARG002
+        """None."""
+        return None
 
     def bind(self, bound: Bound) -> None:
         """There is nowhere to keep it.

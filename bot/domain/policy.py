@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from bot.domain.message import Join, Message, Names, nwords, words
 from bot.domain.plan import Plan, Risk
+from bot.domain.steps import Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +177,18 @@ def ruling(
             if rule.freeze:
                 return MayNot(rule.reason, words("Ask again after it ends."))
             by_itself = automatic and rule.automatic and not rule.votes
-            votes = rule.votes or (1 if by_bot and not by_itself else 0)
+            least = max(
+                (each.least_votes for each in plan.steps if isinstance(each, Step)), default=0
+            )
+            votes = max(rule.votes or (1 if by_bot and not by_itself else 0), least)
+            if least and not rule.approvers:
+                return MayNot(
+                    words(
+                        "This takes a vote, and the rule “{rule}” names nobody who may vote.",
+                        rule=rule.name,
+                    ),
+                    words("Add `approvers` to that rule in the configuration."),
+                )
             return Ruling(
                 votes,
                 rule.approvers,

@@ -49,6 +49,11 @@ class Step:
         """How it runs beside other steps; None: alone, but for moves, which have rules of their own."""
         return None
 
+    @property
+    def least_votes(self) -> int:
+        """How many votes its plan takes at least, whatever the policy says."""
+        return 0
+
 
 class MigrationPolicy(StrEnum):
     """What a migration may do when a guest writes memory faster than the network carries it.
@@ -154,6 +159,29 @@ class HoldHost(Step):
     def hosts(self) -> tuple[str, ...]:
         """The host."""
         return (self.host,)
+
+
+@dataclass(frozen=True, slots=True)
+class AttestOff(Step):
+    """Take the word of two people, who looked at a host, that it is off; ``seen``: what they saw."""
+
+    host: str
+    seen: str
+
+    @property
+    def title(self) -> Message:
+        """The step as one sentence."""
+        return words("Take the word of two people that {host} is off", host=self.host)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The host."""
+        return (self.host,)
+
+    @property
+    def least_votes(self) -> int:
+        """One beside the requester's word."""
+        return 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from bot.domain.definition import Definition
 from bot.domain.power import Bound, Device, Hold, Proof, Reading
 
 
@@ -50,6 +51,10 @@ class Holds(Protocol):
         """All hosts on hold."""
         ...
 
+    def definitions(self, *, host: str = "", uuid: str = "") -> tuple[Definition, ...]:
+        """Kept definitions; see the port ``Store``."""
+        ...
+
     def put_hold(self, hold: Hold) -> None:
         """Put a host on hold, or change what is known of one that is; it outlives a power cut."""
         ...
@@ -72,6 +77,10 @@ class Powers(PowerControl, Protocol):
 
     def bonds(self, host: str) -> tuple[Bound, ...]:
         """The host's controllers that were shown to be its own."""
+        ...
+
+    def definition(self, uuid: str, sha: str) -> Definition | None:
+        """The kept version ``sha`` of a VM's definition; None when it is not kept any more."""
         ...
 
     def bind(self, bound: Bound) -> None:

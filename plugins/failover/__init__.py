@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from bot.domain.plan import Risk
-from bot.domain.steps import HoldHost
+from bot.domain.steps import AttestOff, HoldHost
 from bot.hookspecs import hookimpl
 from bot.plugin_api import Action, History, Query, Settings, SettingsSection, StepHandler, Watch
 from plugins.failover import (
@@ -40,7 +40,7 @@ def register_settings() -> Sequence[SettingsSection]:
 
 @hookimpl
 def register_commands(settings: Settings) -> Sequence[Query | Action]:
-    """``host failover``, ``host readmit``, ``failover drill``, ``failover status``, ``vm definition``."""
+    """``host failover``, ``host attest-off``, ``host readmit``, ``failover drill``, ``failover status``, ``vm definition``."""
     mine = _section(settings)
     return (
         Action(
@@ -55,6 +55,18 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             recall=_recalled,
             survey=partial(witnesses.survey, mine.sight),
             values=(evidence.Evidence, evidence.Statement, evidence.OwnView, evidence.Expected),
+        ),
+        Action(
+            intents.ATTEST,
+            intents.ATTEST_SUMMARY,
+            intents.attest_grammar(),
+            intents.Failover,
+            plan=partial(planner.plan, mine),
+            still_good=partial(planner.still_good, mine),
+            emits=(HoldHost, AttestOff, ClearCorpse, RestartVm, AwaitReady),
+            risk=Risk.HIGH,
+            recall=_recalled,
+            survey=partial(witnesses.survey, mine.sight),
         ),
         Action(
             intents.READMIT,
@@ -115,8 +127,9 @@ def register_jobs(settings: Settings) -> Sequence[Watch]:
 
 
 def _recalled(intent: intents.Failover, history: History) -> intents.Failover:
-    """The wish with the kept definitions of the host's VMs."""
-    return replace(intent, kept=history.definitions(host=intent.host))
+    """The wish with what is kept of the host's VMs; their XML stays in the store."""
+    kept = tuple(replace(each, xml="") for each in history.definitions(host=intent.host))
+    return replace(intent, kept=kept)
 
 
 def _section(settings: Settings) -> FailoverSettings:

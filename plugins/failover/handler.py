@@ -234,8 +234,14 @@ def restart(step: RestartVm, hypervisor: Hypervisor, progress: Progress) -> Fact
         StepSkippedError: the target refuses it; the others are worth starting.
     """
     _nowhere_else(step, hypervisor)
+    kept = hypervisor.power.definition(step.uuid, step.sha)
+    if kept is None:
+        raise StepSkippedError(
+            words("The definition of {vm} that was approved is not kept any more.", vm=step.name),
+            words("Ask again: {command}.", command=f"host failover {step.lost} --only {step.name}"),
+        )
     try:
-        hypervisor.define_kept(step.target, step.kept, reset_nvram=step.reset_nvram)
+        hypervisor.define_kept(step.target, kept, reset_nvram=step.reset_nvram)
         _nowhere_else(step, hypervisor)
         hypervisor.start(step.target, step.uuid)
     except HostUnreachableError:
@@ -250,7 +256,7 @@ def restart(step: RestartVm, hypervisor: Hypervisor, progress: Progress) -> Fact
             ),
             error.advice,
         ) from error
-    return {"definition": step.kept.sha}
+    return {"definition": step.sha}
 
 
 def _nowhere_else(step: RestartVm, hypervisor: ClusterReader) -> None:

@@ -12,7 +12,11 @@ from bot.domain.message import words
 from bot.plugin_api import Instead
 from plugins.failover.evidence import Evidence
 
-FAILOVER, READMIT = "host failover", "host readmit"
+FAILOVER, READMIT, ATTEST = "host failover", "host readmit", "host attest-off"
+ATTEST_SUMMARY = words(
+    "Start a dead host's VMs elsewhere by the word of two people who looked at it and saw it off."
+)
+_SEEN = words('What you saw, for example "its power cable is out".')
 DRILL, STATUS = "failover drill", "failover status"
 DRILL_SUMMARY = words("What a failover of a host would do now; nothing is done.")
 STATUS_SUMMARY = words("What can prove each host off, and which VMs could start elsewhere.")
@@ -26,7 +30,10 @@ _REASON = words("Why, for approvers and the audit.")
 
 @dataclass(frozen=True, slots=True)
 class Failover:
-    """``host failover``. ``kept``: definitions of the host's VMs; ``evidence``: of its death."""
+    """``host failover``. ``kept``: definitions of the host's VMs; ``evidence``: of its death.
+
+    ``attested``: what people saw of it, where no controller can prove it off.
+    """
 
     host: str
     skip: tuple[str, ...] = ()
@@ -34,6 +41,7 @@ class Failover:
     reason: str = ""
     kept: tuple[Definition, ...] = ()
     evidence: Evidence | None = None
+    attested: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +80,23 @@ def failover_grammar() -> click.Command:
         click.Option(["--only"], multiple=True, metavar="VM", help=str(_ONLY)),
         click.Option(["--dry-run"], is_flag=True, help=str(_DRY_RUN)),
         click.Option(["--reason"], default="", metavar="TEXT", help=str(_REASON)),
+    )
+
+
+def attest_grammar() -> click.Command:
+    """``host attest-off HOST --seen TEXT [--skip VM]… [--only VM]…`` → ``Failover``."""
+
+    def made(host: str, seen: str, **given: Any) -> Failover:
+        return Failover(host, attested=seen, **given)
+
+    return _command(
+        ATTEST,
+        str(ATTEST_SUMMARY),
+        made,
+        click.Argument(["host"], metavar="HOST"),
+        click.Option(["--seen"], required=True, metavar="TEXT", help=str(_SEEN)),
+        click.Option(["--skip"], multiple=True, metavar="VM", help=str(_SKIP)),
+        click.Option(["--only"], multiple=True, metavar="VM", help=str(_ONLY)),
     )
 
 

@@ -10,7 +10,7 @@ from bot.domain.message import Duration, Names, nwords, words
 from bot.domain.placement import fullness
 from bot.domain.plan import Blast, HostBar, Objection, Plan, Prediction, Reason, Refused, Risk
 from bot.domain.power import Power
-from bot.domain.steps import HoldHost, Step
+from bot.domain.steps import AttestOff, HoldHost, Step
 from bot.plugin_api import Rules
 from plugins.failover import reports
 from plugins.failover.candidates import StaysOff, Wanted, choose, old_copies
@@ -56,12 +56,7 @@ def what_if(settings: FailoverSettings, intent: Failover, snapshot: Snapshot) ->
         why = tuple(each.why for each in stays) or (_nothing(host),)
         return Refused(words("Start the VMs of {host} elsewhere", host=host.name), why)
     return Plan(
-        nwords(
-            "Switch {host} off and start {n} VM on other hosts",
-            "Switch {host} off and start {n} VMs on other hosts",
-            n=len(placed),
-            host=host.name,
-        ),
+        reports.title(host.name, len(placed), attested=bool(intent.attested)),
         tuple(_steps(settings, intent, snapshot, placed)),
         Risk.HIGH,
         Blast(
@@ -71,7 +66,7 @@ def what_if(settings: FailoverSettings, intent: Failover, snapshot: Snapshot) ->
         ),
         Prediction(seconds=_seconds(settings, placed), basis=words("typical times of its steps")),
         reasons=tuple(reports.evidence(intent.evidence)) if intent.evidence else (),
-        warnings=tuple(_warnings(settings, snapshot, host, placed, stays)),
+        warnings=tuple(_warnings(settings, intent, snapshot, placed, stays)),
         bars=tuple(_bars(snapshot, placed)),
         tags=tuple(
             sorted({f"{k}={v}" for each in placed for k, v in each.candidate.vm.tags.items()})
@@ -97,7 +92,10 @@ def objections(settings: FailoverSettings, intent: Failover, host: Host) -> tupl
             Objection("no-evidence", words("Nobody could be asked about {host}.", host=host.name)),
         )
     judged = judge(intent.evidence, patience(settings))
-    if judged.verdict in {Verdict.GONE, Verdict.DEAD}:
+    provable = judged.verdict in {Verdict.GONE, Verdict.DEAD}
+    if intent.attested and provable:
+        return (reports.provable(host.name),)
+    if provable or (intent.attested and judged.verdict is Verdict.DARK):
         return ()
     return (reports.against(host.name, judged, intent.evidence),)
 
@@ -119,9 +117,12 @@ def _steps(
     host, evidence = intent.host, intent.evidence
     why = words("silent for {time}", time=Duration(evidence.silent_for)) if evidence else ""
     yield HoldHost(host, on=True, why=why)
-    level, devices = _level(evidence)
-    yield FenceHost(host, level, devices)
-    yield ConfirmOff(host, level, settings.confirm_reads, settings.confirm_every)
+    if intent.attested:
+        yield AttestOff(host, intent.attested)
+    else:
+        level, devices = _level(evidence)
+        yield FenceHost(host, level, devices)
+        yield ConfirmOff(host, level, settings.confirm_reads, settings.confirm_every)
     wanted = {each.candidate.vm.uuid for each in placed}
     for vm in snapshot.vms:
         if vm.uuid in wanted and vm.host != host and vm.paused_by == CORPSE:
@@ -148,7 +149,7 @@ def _starts(settings: FailoverSettings, lost: str, placed: Placed) -> Iterable[S
         vm.name,
         lost,
         placed.target,
-        each.kept,
+        each.kept.sha,
         vm.memory,
         each.wave,
         settings.starts_per_host,
@@ -179,11 +180,14 @@ def _seconds(settings: FailoverSettings, placed: Sequence[Placed]) -> float:
 
 def _warnings(
     settings: FailoverSettings,
+    intent: Failover,
     snapshot: Snapshot,
-    host: Host,
     placed: Sequence[Placed],
     stays: Sequence[StaysOff],
 ) -> Iterable[Reason]:
+    host = snapshot.host(intent.host)
+    if intent.attested:
+        yield Reason("attested", reports.asks_for_word(host.name, intent.attested))
     for each in stays:
         yield Reason("stays-off", words("{vm} stays off: {why}", vm=each.name, why=each.why.text))
     candidates = [each.candidate for each in placed]

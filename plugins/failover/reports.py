@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from bot.domain.message import Code, Duration, Message, Names, When, words
+from bot.domain.message import Code, Duration, Message, Names, When, nwords, words
 from bot.domain.plan import Objection, Reason
 from bot.domain.power import Power, Reading
 from plugins.failover.evidence import Evidence, Heard, Statement, Witness
@@ -28,6 +28,42 @@ _POWER: dict[Power, Message] = {
     Power.OFF: words("*off*"),
     Power.UNKNOWN: words("no answer"),
 }
+
+
+def title(host: str, count: int, *, attested: bool) -> Message:
+    """What a failover does, in one sentence."""
+    if attested:
+        return nwords(
+            "Start {n} VM of {host} on other hosts, by the word of two people that it is off",
+            "Start {n} VMs of {host} on other hosts, by the word of two people that it is off",
+            n=count,
+            host=host,
+        )
+    return nwords(
+        "Switch {host} off and start {n} VM on other hosts",
+        "Switch {host} off and start {n} VMs on other hosts",
+        n=count,
+        host=host,
+    )
+
+
+def asks_for_word(host: str, seen: str) -> Message:
+    """What an approver of an attestation says with the vote."""
+    return words(
+        "Approve only if you looked at {host} yourself and saw it off. The requester saw: {seen}. If it runs on, "
+        "two copies of its VMs will write the same disks.",
+        host=host,
+        seen=seen,
+    )
+
+
+def provable(host: str) -> Objection:
+    """That nobody's word is needed."""
+    return Objection(
+        "provable",
+        words("The power controller of {host} answers: nobody's word is needed.", host=host),
+        words("Use {command}.", command=Code(f"host failover {host}")),
+    )
 
 
 def evidence(found: Evidence) -> Iterable[Reason]:
@@ -130,7 +166,7 @@ def _dark(host: str, judged: Judged, found: Evidence) -> Objection:
         return Objection(
             code,
             words("{host} has no power controller: nothing can prove that it is off.", host=host),
-            words("Add `[[hosts.fence]]` for it to the configuration."),
+            _attest(host),
         )
     if judged.cause is Cause.NOT_BOUND:
         return Objection(
@@ -140,7 +176,7 @@ def _dark(host: str, judged: Judged, found: Evidence) -> Objection:
                 devices=names,
                 host=host,
             ),
-            words("Use a controller that tells the UUID of its machine, such as Redfish."),
+            _attest(host),
         )
     return Objection(
         code,
@@ -149,7 +185,14 @@ def _dark(host: str, judged: Judged, found: Evidence) -> Objection:
             host=host,
             devices=names,
         ),
-        words("Look at {host}. Nothing is started elsewhere while it may run on.", host=host),
+        _attest(host),
+    )
+
+
+def _attest(host: str) -> Message:
+    return words(
+        "Look at it. If it is off, two people say so: {command}.",
+        command=Code(f"host attest-off {host} --seen TEXT"),
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bot.domain.definition import Definition
 from bot.domain.message import Message, words
 from bot.domain.steps import Lane, Step
 
@@ -85,7 +84,7 @@ class ClearCorpse(Step):
 class RestartVm(Step):
     """Define a VM from its kept definition on another host, and start it. ``memory`` in bytes.
 
-    ``kept``: the very version of the definition that approvers saw; ``lost``: the dead host;
+    ``sha``: the very version of the definition that is kept; ``lost``: the dead host;
     ``most``: so many starts at a time on the target.
     """
 
@@ -93,7 +92,7 @@ class RestartVm(Step):
     name: str
     lost: str
     target: str
-    kept: Definition
+    sha: str
     memory: int
     wave: int
     most: int = 4

@@ -43,9 +43,16 @@ from bot.domain.operation import (
 from bot.domain.plan import Objection
 from bot.domain.policy import MayNot
 from bot.domain.power import Hold
-from bot.domain.steps import HoldHost, SetMaintenance, Step, WaitForPerson
+from bot.domain.steps import AttestOff, HoldHost, SetMaintenance, Step, WaitForPerson
 from bot.flow.context import Services, record, shown, snapshot
-from bot.flow.operations import current_rules, manual_step, notify, operation_cards, propose
+from bot.flow.operations import (
+    current_rules,
+    hold_steps,
+    manual_step,
+    notify,
+    operation_cards,
+    propose,
+)
 from bot.flow.operations.recheck import Rechecks, spreads
 from bot.flow.operations.step_progress import OperationProgress, StepProgress
 from bot.plugin_api import Settled, StepHandler
@@ -526,7 +533,9 @@ def _handler(services: Services, step: Step, operation: str) -> StepHandler:
     if isinstance(step, SetMaintenance):
         return maintenance_handler(services.store)
     if isinstance(step, HoldHost):
-        return hold_handler(services, operation)
+        return hold_steps.hold_handler(services, operation)
+    if isinstance(step, AttestOff):
+        return hold_steps.attest_handler(services, operation)
     handler = services.catalog.handlers.get(type(step))
     if handler is None:
         kind = type(step).__name__
@@ -550,23 +559,6 @@ def maintenance_handler(store: Store) -> StepHandler:
         return {}
 
     return StepHandler(SetMaintenance, settle, run)
-
-
-def hold_handler(services: Services, operation: str) -> StepHandler:
-    """Holds are Drover's own knowledge, so the core sets them; one that stands keeps its proof."""
-
-    def settle(step: HoldHost, hypervisor: Hypervisor) -> Settled:  # noqa: ARG001 - as above
-        held = any(each.host == step.host for each in services.store.holds())
-        return Settled.DONE if held is step.on else Settled.NOT_YET
-
-    def run(step: HoldHost, hypervisor: Hypervisor, progress: ProgressPort) -> Facts:  # noqa: ARG001
-        if step.on:
-            services.store.put_hold(Hold(step.host, services.clock.now(), step.why, operation))
-        else:
-            services.store.lift_hold(step.host)
-        return {}
-
-    return StepHandler(HoldHost, settle, run)
 
 
 def _stopped(services: Services, operation: Operation, why: Message) -> Cancelled:

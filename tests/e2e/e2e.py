@@ -1,0 +1,198 @@
+"""A host dies; two people agree; its VMs run again elsewhere, each once, watched from outside 20 times a second."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+
+from bot.adapters.slack.manifest import manifest
+from bot.stage import PACE, hosts_for
+from lab import Guest, Lab
+from lab.bmc import PASSWORD, USER, Bmcs
+from lab.slack import Workspace
+from lab.slack.shown import Message
+from tests.e2e.play import Play, holds, play
+from tests.waiting import until
+
+pytestmark = pytest.mark.lab
+
+POLICY = {
+    "rules": [
+        {
+            "name": "careful",
+            "risks": ["high"],
+            "votes": 2,
+            "approvers": ["approver"],
+            "expires": "1h",
+        },
+        {"name": "default", "votes": 1, "approvers": ["approver"], "expires": "1h"},
+    ]
+}
+SETTINGS = {
+    "silence": 10,
+    "start_cooldown": 0,
+    "confirm_every": 1,
+    "mode": "alert",
+    "fence_patience": 20,
+}
+
+
+class Watcher:
+    """Looks 20 times a second, without libvirt, where QEMU processes of VMs are."""
+
+    def __init__(self, lab: Lab, names: list[str]) -> None:
+        self._lab, self._names = lab, names
+        self._end = threading.Event()
+        self.twice: list[tuple[str, list[str]]] = []
+        self.looks = 0
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def _look(self) -> None:
+        while not self._end.wait(0.05):
+            for name in self._names:
+                found = self._lab.where(name)
+                if len(found) > 1:
+                    self.twice.append((name, found))
+            self.looks += 1
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[tuple[Lab, Bmcs]]:
+    with Lab(hosts=3) as lab, Bmcs(lab) as served:
+        yield lab, served
+
+
+@contextmanager
+def bot_on(site: tuple[Lab, Bmcs], directory: Path, **settings: Any) -> Iterator[Play]:
+    """A bot that has the hosts' power controllers, and knows whose they are."""
+    lab, served = site
+    secret = directory / "bmc"
+    secret.write_text(PASSWORD)
+    secret.chmod(0o600)
+    hosts = hosts_for(lab, {})
+    for host in hosts:
+        name = host["name"]
+        options = {
+            "url": served.url,
+            "ca_file": str(served.certificate),
+            "system": served.system(name),
+            "username": USER,
+        }
+        host["fence"] = [
+            {
+                "agent": "redfish",
+                "name": f"bmc-{name}",
+                "password_file": str(secret),
+                "deadline": 6,
+                "options": options,
+            }
+        ]
+    plugins = {
+        "enabled": ["host_check", "vm_lifecycle", "migrate", "monitor", "failover"],
+        "failover": {**SETTINGS, **settings},
+    }
+    with Workspace(manifest=manifest(), pace=PACE) as workspace:
+        more = {"plugins": plugins, "policy": POLICY, "monitor": {"every": 5}}
+        made = play(lab, workspace, directory, hosts=hosts, **more)
+        with made.bot:
+            workspace.wait_connected()
+            yield made
+
+
+def knows(stage: Play, *guests: Guest) -> None:
+    """Wait until the definitions of the VMs are kept."""
+    for guest in guests:
+        until(lambda guest=guest: _kept(stage, guest.name), f"{guest.name} is kept", 60)
+
+
+def _kept(stage: Play, name: str) -> bool:
+    with closing(sqlite3.connect(stage.bot.config.with_name("drover.sqlite"))) as database:
+        rows = database.execute("select data from definitions").fetchall()
+    return any(f'"name":"{name}"' in data for (data,) in rows)
+
+
+def asked_until(stage: Play, line: str, what: str) -> Message:
+    """Ask until it is proposed: the bot takes a moment to hear a host again."""
+    shown: list[Message] = []
+
+    def proposed() -> bool:
+        stage.asks(line)
+        time.sleep(2)
+        shown[:] = [each for each in stage.operations_shown() if holds(each, what)]
+        return bool(shown)
+
+    until(proposed, f"{what} is proposed", 90)
+    return shown[-1]
+
+
+def silent(stage: Play, host: str) -> None:
+    """Wait until the bot takes the host's silence for death."""
+    stage.message("#ops", f"{host} is dead", timeout=120)
+
+
+def heal(lab: Lab, served: Bmcs, *names: str) -> None:
+    """All hosts on and well, without these VMs."""
+    for host in lab.hosts:
+        served.fault(host)
+        if not lab.is_on(host):
+            lab.power_on(host)
+        lab.thaw(host)
+    for host in lab.hosts:
+        for name in names:
+            lab.virsh(host, "destroy", name, check=False)
+            lab.virsh(host, "undefine", name, "--managed-save", check=False)
+
+
+@pytest.mark.parametrize("death", ["power cut", "frozen"])
+def test_l1_l14_l15_a_dead_hosts_vms_run_again_elsewhere_each_once(
+    site: tuple[Lab, Bmcs], tmp_path: Path, death: str
+) -> None:
+    lab, served = site
+    names = [each + death[-3:] for each in ("db", "web")]
+    first = lab.guest(names[0], host="host-a", tags={"failover": "first"})
+    last = lab.guest(names[1], host="host-a", tags={"failover": "last"})
+    try:
+        with bot_on(site, tmp_path) as stage, Watcher(lab, names) as watcher:
+            knows(stage, first, last)
+            lab.power_off("host-a") if death == "power cut" else lab.freeze("host-a")
+            silent(stage, "host-a")
+            stage.asks("host failover host-a")
+            proposal = stage.proposal("Switch host-a off and start 2 VMs")
+            assert proposal.plain().count("silent") >= 1
+            stage.approves("bruno", proposal)
+            assert served.orders("host-a") == ()  # L26
+            stage.approves("carla", proposal)
+            stage.ended("Done:", proposal, 180)
+            assert not lab.is_on("host-a")
+            for guest in (first, last):
+                (host,) = lab.where(guest.name)
+                assert host != "host-a"
+                until(lambda guest=guest: guest.boots() == 2, f"{guest.name} boots again", 60)
+            orders = served.orders("host-a")
+            assert orders == (("ForceOff",) if death == "frozen" else ())  # L12
+            lab.power_on("host-a")
+            until(lambda: lab.is_on("host-a"), "host-a is on")
+            back = asked_until(stage, "host readmit host-a", "Admit host-a again")
+            stage.approves("bruno", back)
+            stage.approves("carla", back)
+            stage.ended("Done:", back, 60)
+            assert all(name not in lab.virsh("host-a", "list", "--all", "--name") for name in names)
+            assert watcher.looks > 20
+            assert watcher.twice == []
+    finally:
+        heal(lab, served, *names)
