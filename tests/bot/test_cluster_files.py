@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Solution
+from click.testing import CliRunner, Result
 
 from bench.clusters.generate import generate
 from bench.clusters.judge import judge
@@ -39,7 +39,7 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
-def planned(config: Path, *words: str) -> Solution:
+def planned(config: Path, *words: str) -> Result:
     return CliRunner().invoke(drover, ["--config", str(config), "plan", "balance", *words])
 
 
