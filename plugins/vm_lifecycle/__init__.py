@@ -60,7 +60,7 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
         emits=(steps.CreateVm, steps.CreateVms),
         focus=planner.focus,
         form=partial(forms.create, mine),
-        survey=partial(handler.bases, mine),
+        survey=partial(handler.add_image_sizes, mine),
     )
     return (create, *_verbs(mine), *_wishes(mine), *_queries())
 
@@ -68,7 +68,7 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
 def _verbs(mine: VmLifecycleSettings) -> list[Action]:
     power, verb, one = (steps.PowerVm,), intents.verb, partial(intents.verb, bulk=False)
     low, medium, high, worst = Risk.LOW, Risk.MEDIUM, Risk.HIGH, Risk.DESTRUCTIVE
-    doomed, under = partial(handler.doomed, mine), partial(handler.written_under, mine)
+    doomed, under = partial(handler.add_fates, mine), partial(handler.add_base_images, mine)
     return [
         _action(mine, verb("start"), intents.VmVerb, planner.start, low, power, under),
         _action(mine, verb("shutdown"), intents.VmVerb, planner.shutdown, medium, power),
@@ -108,9 +108,9 @@ def _wishes(mine: VmLifecycleSettings) -> list[Action]:
     low, medium, high, worst = Risk.LOW, Risk.MEDIUM, Risk.HIGH, Risk.DESTRUCTIVE
     snap, snapped = intents.snapshot, (steps.SnapshotVm,)
     disks, cards_of = (steps.AddDisk, steps.GrowDisk), (steps.AddNic, steps.RemoveNic)
-    wish, disk, nic = devices.snapshot_wish, devices.disk_wish, devices.nic_wish
-    gone, taken = (steps.DeleteVm, steps.PurgeVm), partial(handler.taken, mine)
-    under = partial(handler.written_under, mine)
+    wish, disk, nic = devices.plan_snapshot, devices.plan_disk, devices.plan_nic
+    gone, taken = (steps.DeleteVm, steps.PurgeVm), partial(handler.add_existing_volumes, mine)
+    under = partial(handler.add_base_images, mine)
     return [
         _action(mine, intents.resize(), intents.NewSize, planner.resize, medium, (steps.ResizeVm,)),
         _action(mine, intents.rename(), intents.NewName, planner.rename, medium, (steps.RenameVm,)),
@@ -121,7 +121,7 @@ def _wishes(mine: VmLifecycleSettings) -> list[Action]:
             cloning.clone,
             medium,
             (steps.CloneVm,),
-            handler.unique,
+            handler.add_unshareable,
         ),
         _action(
             mine,
@@ -140,7 +140,7 @@ def _wishes(mine: VmLifecycleSettings) -> list[Action]:
             deletion.delete,
             worst,
             gone,
-            partial(handler.doomed, mine),
+            partial(handler.add_fates, mine),
         ),
         _action(mine, snap("create"), intents.SnapshotWish, wish, medium, snapped),
         _action(
@@ -223,11 +223,11 @@ def register_jobs(settings: Settings) -> Sequence[Watch]:
 
 
 def _endings(mine: VmLifecycleSettings, view: WatchView) -> Looked:
-    return ttl.endings(mine, view.snapshot, view.memory, partial(ttl.set_its_end, view.history))
+    return ttl.endings(mine, view.snapshot, view.memory, partial(ttl.who_set_ttl, view.history))
 
 
 def _purges(view: WatchView) -> Looked:
-    return Looked(tuple(ttl.purges(view.snapshot, partial(ttl.deleted_it, view.history))))
+    return Looked(tuple(ttl.purges(view.snapshot, partial(ttl.who_deleted, view.history))))
 
 
 def _section(settings: Settings) -> VmLifecycleSettings:

@@ -10,19 +10,19 @@ from bot.domain.plan import Objection
 from plugins.vm_lifecycle import cloud_init, creation, fates
 from plugins.vm_lifecycle.intents import NewClone
 from plugins.vm_lifecycle.places import own_disk, volume_on
-from plugins.vm_lifecycle.planner import Case, Planned, changeable, must_be_off
+from plugins.vm_lifecycle.planner import Planned, VmInCluster, change_objections, must_be_off
 from plugins.vm_lifecycle.steps import CloneVm
 
 _OWN = frozenset({"address", "expires", "ttl"})
 """Tags that a clone does not inherit."""
 
 
-def clone(intent: NewClone, case: Case) -> Planned:
+def clone(intent: NewClone, case: VmInCluster) -> Planned:
     """Clone a VM on its host; copies of a running one would be inconsistent."""
     vm, snapshot = case.vm, case.snapshot
     host = snapshot.host(vm.host)
     against = [
-        *changeable(vm, snapshot),
+        *change_objections(vm, snapshot),
         *creation.name_slips(intent.to),
         *creation.name_objections((intent.to,), snapshot),
     ]
@@ -92,7 +92,7 @@ def _clone(intent: NewClone, vm: Vm, snapshot: Snapshot, places: Mapping[str, st
         creation.mac_of(creation.identity(f"{uuid} card {number}", snapshot))
         for number in range(len(cards_of))
     )
-    who = cloud_init.Identity(uuid, intent.to, macs[0] if macs else "")
+    who = cloud_init.VmIdentity(uuid, intent.to, macs[0] if macs else "")
     tags = {
         key: value
         for key, value in vm.tags.items()

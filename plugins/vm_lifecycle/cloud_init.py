@@ -10,7 +10,7 @@ HEADER = "#cloud-config\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class VmIdentity:
     """The identity of a new VM.
 
     ``address`` is ``ADDRESS/BITS``, '' for DHCP; ``user`` '' adds nobody.
@@ -25,12 +25,12 @@ class Identity:
     gateway: str = ""
 
 
-def meta_data(who: Identity) -> str:
+def meta_data(who: VmIdentity) -> str:
     """The instance's id and name."""
     return _json({"instance-id": who.uuid, "local-hostname": who.name})
 
 
-def cloud_config(who: Identity) -> str:
+def cloud_config(who: VmIdentity) -> str:
     """A user who may log in by key alone, and the name."""
     config: dict[str, Any] = {"hostname": who.name, "preserve_hostname": False}
     if who.user:
@@ -44,7 +44,7 @@ def cloud_config(who: Identity) -> str:
     return HEADER + _json(config)
 
 
-def network_config(who: Identity) -> str:
+def network_config(who: VmIdentity) -> str:
     """Version 2; the NIC is found by its MAC address, whatever the VM calls it."""
     card: dict[str, Any] = {"match": {"macaddress": who.mac}}
     card |= {"addresses": [who.address]} if who.address else {"dhcp4": True}
@@ -53,7 +53,7 @@ def network_config(who: Identity) -> str:
     return _json({"version": 2, "ethernets": {"primary": card}})
 
 
-def files(who: Identity, given: str) -> tuple[str, str]:
+def files(who: VmIdentity, given: str) -> tuple[str, str]:
     """User data and vendor data: where a person gave user data, ours becomes vendor data."""
     return (given, cloud_config(who)) if given else (cloud_config(who), "")
 

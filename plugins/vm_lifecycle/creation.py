@@ -31,7 +31,7 @@ from bot.domain.suggest import nearest
 from bot.domain.units import seconds_of
 from plugins.vm_lifecycle import cloud_init, texts
 from plugins.vm_lifecycle.intents import NewVms
-from plugins.vm_lifecycle.settings import Image, VmLifecycleSettings
+from plugins.vm_lifecycle.settings import CatalogueImage, VmLifecycleSettings
 from plugins.vm_lifecycle.steps import CreateVm, CreateVms
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -53,7 +53,7 @@ class Recipe:
     Sizes in bytes; ``bases`` as in the intent, by host.
     """
 
-    image: Image
+    image: CatalogueImage
     bases: Mapping[str, int]
     cpus: int
     memory: int
@@ -63,7 +63,7 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class PlacedVm:
     """Where one VM goes and why."""
 
     vm: Vm
@@ -80,7 +80,7 @@ def plan(
     recipe = _recipe(settings, intent, snapshot)
     if slips or isinstance(recipe, tuple):
         return Refused(refused, (*slips, *(recipe if isinstance(recipe, tuple) else ())))
-    placed: list[Placed] = []
+    placed: list[PlacedVm] = []
     so_far = snapshot
     for name in names(intent):
         found = _place(settings, intent, recipe, _draft(name, recipe, snapshot), so_far, rules)
@@ -148,7 +148,7 @@ def still_good(
             if vm.uuid == guest.uuid
         ]
         vm = _vm(guest.uuid, guest.name, guest.host, guest.vcpus, guest.memory, guest.tags)
-        against += _against(settings, guest.network, guest.capacity, vm, so_far, rules)
+        against += _host_objections(settings, guest.network, guest.capacity, vm, so_far, rules)
         against += _base_objections(
             guest.base, dict(intent.bases), guest.capacity, snapshot.host(guest.host)
         )
@@ -300,7 +300,7 @@ def _image_name(settings: VmLifecycleSettings, intent: NewVms) -> str:
     return intent.image or settings.default_image or only
 
 
-def image(settings: VmLifecycleSettings, intent: NewVms) -> Image | None:
+def image(settings: VmLifecycleSettings, intent: NewVms) -> CatalogueImage | None:
     """The image that is asked for; None when the configuration has none of that name."""
     return settings.images.get(_image_name(settings, intent))
 
@@ -415,12 +415,12 @@ def _place(  # noqa: PLR0917 - one VM among hosts and rules
     vm: Vm,
     snapshot: Snapshot,
     rules: tuple[Rule, ...],
-) -> Placed | tuple[Objection, ...]:
+) -> PlacedVm | tuple[Objection, ...]:
     """The best host that may take a VM, or why none may and what would fit."""
     hosts = [intent.host] if intent.host else sorted(host.name for host in snapshot.hosts)
     objections = {
         name: (
-            *_against(
+            *_host_objections(
                 settings, recipe.network, recipe.disk, replace(vm, host=name), snapshot, rules
             ),
             *_base_objections(recipe.image.base, recipe.bases, recipe.disk, snapshot.host(name)),
@@ -435,12 +435,12 @@ def _place(  # noqa: PLR0917 - one VM among hosts and rules
         return (*_nowhere(recipe, objections, snapshot), _would_fit(_most(settings, snapshot)))
     best = replace(vm, host=legal[0])
     out = [objections[name][0] for name in hosts if objections[name]]
-    reasons = [_asked(best) if intent.host else _why(best, legal, snapshot)]
+    reasons = [_reason_asked(best) if intent.host else _reason_chosen(best, legal, snapshot)]
     reasons += [Reason(f"not-{each.code}", each.text) for each in out[:_NAMED_HOSTS]]
-    return Placed(best, tuple(reasons))
+    return PlacedVm(best, tuple(reasons))
 
 
-def _asked(vm: Vm) -> Reason:
+def _reason_asked(vm: Vm) -> Reason:
     return Reason(
         "asked", words("{vm}: {host}, as requested; it is possible.", vm=vm.name, host=vm.host)
     )
@@ -516,7 +516,7 @@ def _no_network_anywhere(network: str, hosts: Iterable[Host]) -> Objection:
     )
 
 
-def _why(vm: Vm, legal: Sequence[str], snapshot: Snapshot) -> Reason:
+def _reason_chosen(vm: Vm, legal: Sequence[str], snapshot: Snapshot) -> Reason:
     """Why this host, and what of its anti-affinity group is there already."""
     members = _members(vm, vm.host, snapshot)
     full = placement.fullness(snapshot, snapshot.host(vm.host), vm.memory)
@@ -555,7 +555,7 @@ def _members(vm: Vm, host: str, snapshot: Snapshot) -> int:
     return sum(1 for each in snapshot.on(host) if group and each.tags.get(APART) == group)
 
 
-def _against(  # noqa: PLR0917 - one VM on one host
+def _host_objections(  # noqa: PLR0917 - one VM on one host
     settings: VmLifecycleSettings,
     network: str,
     disk: int,
@@ -722,7 +722,7 @@ def _plan(
     settings: VmLifecycleSettings,
     intent: NewVms,
     recipe: Recipe,
-    placed: Sequence[Placed],
+    placed: Sequence[PlacedVm],
     snapshot: Snapshot,
 ) -> Plan:
     steps = tuple(
@@ -741,13 +741,13 @@ def _plan(
             storage=sum(step.capacity for step in steps),
         ),
         reasons=tuple(dict.fromkeys(reason for each in placed for reason in each.reasons)),
-        warnings=tuple(_never_seen(host) for host in unseen),
+        warnings=tuple(_unknown_host(host) for host in unseen),
         bars=placement.bars(snapshot, [(replace(vm, host=""), vm.host) for vm in vms]),
         tags=tuple(f"{key}={value}" for key, value in recipe.tags),
     )
 
 
-def _never_seen(host: Host) -> Reason:
+def _unknown_host(host: Host) -> Reason:
     return Reason(
         "never-seen",
         words(
@@ -770,7 +770,7 @@ def _step(  # noqa: PLR0917 - everything a step holds comes from these
     stem, mac = f"{vm.name}-{vm.uuid[:8]}", mac_of(vm.uuid)
     address = _addresses(intent)[number] if intent.address else ""
     keys = (*settings.ssh_keys, *intent.ssh_keys)
-    who = cloud_init.Identity(
+    who = cloud_init.VmIdentity(
         vm.uuid, vm.name, mac, intent.user or image.user, keys, address, intent.gateway
     )
     user_data, vendor_data = cloud_init.files(who, intent.user_data)

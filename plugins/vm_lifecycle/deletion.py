@@ -13,23 +13,23 @@ from plugins.vm_lifecycle.intents import Deletion, VmVerb
 from plugins.vm_lifecycle.planner import (
     DELETED,
     DISKS,
-    Case,
     Planned,
-    elsewhere,
+    VmInCluster,
+    copy_objections,
+    host_objections,
     idle,
     must_be_off,
-    reached,
-    settled,
+    state_objections,
     transient,
 )
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
 from plugins.vm_lifecycle.steps import DeleteVm, PurgeVm, UndeleteVm
 
 
-def delete(intent: Deletion, case: Case) -> Planned:
+def delete(intent: Deletion, case: VmInCluster) -> Planned:
     """Mark a VM as deleted; with ``--now`` purge it at once."""
     vm, snapshot = case.vm, case.snapshot
-    against = [*settled(vm, snapshot), *elsewhere(vm, snapshot)]
+    against = [*state_objections(vm, snapshot), *copy_objections(vm, snapshot)]
     if vm.state.active:
         against.append(must_be_off(vm, words("Only a powered-off VM can be deleted.")))
     against += [] if vm.persistent else [transient(vm)]
@@ -44,18 +44,18 @@ def delete(intent: Deletion, case: Case) -> Planned:
     return (mark, _purge(case.settings, intent, vm, remove=intent.remove_disks)), ()
 
 
-def undelete(_intent: VmVerb, case: Case) -> Planned:
+def undelete(_intent: VmVerb, case: VmInCluster) -> Planned:
     """Remove the mark."""
     vm, snapshot = case.vm, case.snapshot
     if DELETED not in vm.tags:
         return idle(words("{vm} is not deleted.", vm=vm.name))
     return (UndeleteVm(vm.uuid, vm.name, vm.host),), (
-        *reached(vm, snapshot),
-        *elsewhere(vm, snapshot),
+        *host_objections(vm, snapshot),
+        *copy_objections(vm, snapshot),
     )
 
 
-def purge(intent: VmVerb, case: Case) -> Planned:
+def purge(intent: VmVerb, case: VmInCluster) -> Planned:
     """Purge a deleted VM."""
     vm, snapshot = case.vm, case.snapshot
     if DELETED not in vm.tags:
@@ -67,7 +67,7 @@ def purge(intent: VmVerb, case: Case) -> Planned:
             ),
         )
     remove = vm.tags.get(DISKS) == "remove"
-    against = [*reached(vm, snapshot), *elsewhere(vm, snapshot)]
+    against = [*host_objections(vm, snapshot), *copy_objections(vm, snapshot)]
     if vm.state.active:
         against.append(must_be_off(vm, words("Only a powered-off VM can be purged.")))
     against += [] if against else _needed(intent, vm, remove=remove)

@@ -15,7 +15,15 @@ from bot.domain.words import names_for, version_text
 from plugins.vm_lifecycle import creation, texts
 from plugins.vm_lifecycle.intents import DiskWish, Ejection, NicWish, SnapshotWish
 from plugins.vm_lifecycle.places import own_disk, volume_on
-from plugins.vm_lifecycle.planner import Case, Planned, asleep, changeable, elsewhere, idle, settled
+from plugins.vm_lifecycle.planner import (
+    Planned,
+    VmInCluster,
+    asleep,
+    change_objections,
+    copy_objections,
+    idle,
+    state_objections,
+)
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
 from plugins.vm_lifecycle.steps import (
     AddDisk,
@@ -48,19 +56,19 @@ PFLASH_IN_QCOW2 = 10_010_000
 Release notes of 10.9, which could take them, and of 10.10, which could go back as well."""
 
 
-def snapshot_wish(intent: SnapshotWish, case: Case) -> Planned:
+def plan_snapshot(intent: SnapshotWish, case: VmInCluster) -> Planned:
     """Take, revert to, or delete a snapshot."""
     vm, verb = case.vm, SnapshotVerb(intent.verb)
     if verb is SnapshotVerb.CREATE:
         step = SnapshotVm(vm.uuid, vm.name, vm.host, verb, intent.snapshot, intent.description)
         return (step,), (
-            *changeable(vm, case.snapshot),
-            *_cannot_take(intent.snapshot, vm, case.snapshot.host(vm.host)),
+            *change_objections(vm, case.snapshot),
+            *_snapshot_objections(intent.snapshot, vm, case.snapshot.host(vm.host)),
         )
-    return _of_a_snapshot(intent, verb, case)
+    return _existing_snapshot(intent, verb, case)
 
 
-def _cannot_take(name: str, vm: Vm, host: Host) -> Iterator[Objection]:
+def _snapshot_objections(name: str, vm: Vm, host: Host) -> Iterator[Objection]:
     """Yield objections to a new internal snapshot of this name."""
     if not _SNAPSHOT.fullmatch(name):
         yield Objection(
@@ -148,23 +156,23 @@ def _snapshots_of(vm: Vm) -> tuple[VmSnapshot, ...]:
     return (vm.detail.snapshot_list if vm.detail else None) or ()
 
 
-def _of_a_snapshot(intent: SnapshotWish, verb: SnapshotVerb, case: Case) -> Planned:
+def _existing_snapshot(intent: SnapshotWish, verb: SnapshotVerb, case: VmInCluster) -> Planned:
     """Revert to, or delete, an existing snapshot; its name is taken as it is."""
     vm, snapshot = case.vm, case.snapshot
     reverts = verb is SnapshotVerb.REVERT
     against = (
-        [*changeable(vm, snapshot)]
+        [*change_objections(vm, snapshot)]
         if reverts
-        else [*settled(vm, snapshot), *_elsewhere_if_off(vm, snapshot)]
+        else [*state_objections(vm, snapshot), *_elsewhere_if_off(vm, snapshot)]
     )
     there = {each.name: each for each in _snapshots_of(vm)}
     alike = names_for(intent.snapshot, there)
     name = alike[0] if len(alike) == 1 else intent.snapshot
     if name in there:
         against += (
-            _cannot_revert(there[name], vm, snapshot.host(vm.host))
+            _revert_objections(there[name], vm, snapshot.host(vm.host))
             if reverts
-            else (_cannot_delete(there[name], vm, snapshot.host(vm.host)))
+            else (_delete_objections(there[name], vm, snapshot.host(vm.host)))
         )
     elif vm.detail and vm.detail.snapshot_list is not None:
         against.append(_no_snapshot(vm, intent.snapshot, list(there)))
@@ -187,10 +195,10 @@ def _no_snapshot(vm: Vm, name: str, known: list[str]) -> Objection:
 
 def _elsewhere_if_off(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
     if not vm.state.active:
-        yield from elsewhere(vm, snapshot)
+        yield from copy_objections(vm, snapshot)
 
 
-def _cannot_revert(taken: VmSnapshot, vm: Vm, host: Host) -> Iterator[Objection]:
+def _revert_objections(taken: VmSnapshot, vm: Vm, host: Host) -> Iterator[Objection]:
     if taken.external and host.up and host.libvirt_version < REVERTS_EXTERNAL:
         # Nothing needs to be deleted for it
         yield Objection(
@@ -230,7 +238,7 @@ def _cannot_revert(taken: VmSnapshot, vm: Vm, host: Host) -> Iterator[Objection]
         )
 
 
-def _cannot_delete(taken: VmSnapshot, vm: Vm, host: Host) -> Iterator[Objection]:
+def _delete_objections(taken: VmSnapshot, vm: Vm, host: Host) -> Iterator[Objection]:
     if taken.external and host.up and host.libvirt_version < DELETES_EXTERNAL:
         yield Objection(
             "external-snapshot",
@@ -246,19 +254,19 @@ def _cannot_delete(taken: VmSnapshot, vm: Vm, host: Host) -> Iterator[Objection]
         )
 
 
-def disk_wish(intent: DiskWish, case: Case) -> Planned:
+def plan_disk(intent: DiskWish, case: VmInCluster) -> Planned:
     """Add a disk, or grow one."""
     vm, snapshot = case.vm, case.snapshot
     host = snapshot.host(vm.host)
-    against = [*changeable(vm, snapshot)]
+    against = [*change_objections(vm, snapshot)]
     if intent.verb == "grow":
-        return _grow(intent, vm, host, against)
+        return _grow_disk(intent, vm, host, against)
     against += (
         creation.pool_objections(case.settings.pool, intent.capacity, host) if host.up else ()
     )
     free = (
         (name, volume)
-        for name, volume in new_disks(case.settings, vm)
+        for name, volume in free_targets(case.settings, vm)
         if volume not in intent.taken
     )
     target, volume = next(free, ("", ""))
@@ -272,7 +280,7 @@ def disk_wish(intent: DiskWish, case: Case) -> Planned:
     return (AddDisk(vm.uuid, vm.name, vm.host, volume, target, intent.capacity),), tuple(against)
 
 
-def new_disks(settings: VmLifecycleSettings, vm: Vm) -> Iterator[tuple[str, str]]:
+def free_targets(settings: VmLifecycleSettings, vm: Vm) -> Iterator[tuple[str, str]]:
     """Yield the free targets of a VM, each with the volume that a new disk there would be."""
     taken = {disk.target for disk in (vm.detail.disks if vm.detail else ())}
     stem = _NOT_IN_A_FILE_NAME.sub("-", vm.name).strip("-.")[:63]
@@ -281,7 +289,7 @@ def new_disks(settings: VmLifecycleSettings, vm: Vm) -> Iterator[tuple[str, str]
             yield target, f"{settings.pool}/{stem}-{vm.uuid[:8]}-{target}.qcow2"
 
 
-def _grow(intent: DiskWish, vm: Vm, host: Host, against: list[Objection]) -> Planned:
+def _grow_disk(intent: DiskWish, vm: Vm, host: Host, against: list[Objection]) -> Planned:
     disks = {
         disk.target: disk
         for disk in (vm.detail.disks if vm.detail else ())
@@ -382,10 +390,10 @@ def _no_device(code: str, vm: Vm, device: str, known: list[str]) -> Objection:
     return Objection(code, text, words("It has: {devices}.", devices=known))
 
 
-def nic_wish(intent: NicWish, case: Case) -> Planned:
+def plan_nic(intent: NicWish, case: VmInCluster) -> Planned:
     """Add or remove a NIC."""
     vm, snapshot = case.vm, case.snapshot
-    against, host = [*changeable(vm, snapshot)], snapshot.host(vm.host)
+    against, host = [*change_objections(vm, snapshot)], snapshot.host(vm.host)
     macs = {nic.mac.lower() for nic in (vm.detail.nics if vm.detail else ())}
     if intent.verb == "remove":
         # Its system could not release it
@@ -404,7 +412,7 @@ def nic_wish(intent: NicWish, case: Case) -> Planned:
     return (AddNic(vm.uuid, vm.name, vm.host, kind, intent.what, mac),), tuple(against)
 
 
-def eject(intent: Ejection, case: Case) -> Planned:
+def eject(intent: Ejection, case: VmInCluster) -> Planned:
     """Eject the medium of a drive."""
     vm, snapshot = case.vm, case.snapshot
     drives = {
@@ -431,4 +439,4 @@ def eject(intent: Ejection, case: Case) -> Planned:
         )
         return (), (which,)
     step = EjectMedium(vm.uuid, vm.name, vm.host, intent.target or full[0])
-    return (step,), tuple(changeable(vm, snapshot))
+    return (step,), tuple(change_objections(vm, snapshot))

@@ -13,7 +13,7 @@ from plugins.vm_lifecycle.settings import VmLifecycleSettings
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class StorageView:
     """The cluster, and the storage of the hosts that answered."""
 
     settings: VmLifecycleSettings
@@ -22,7 +22,7 @@ class Scene:
     backing: Backing
 
     @classmethod
-    def of(cls, settings: VmLifecycleSettings, snapshot: Snapshot, looked: Looked) -> Scene:
+    def of(cls, settings: VmLifecycleSettings, snapshot: Snapshot, looked: Looked) -> StorageView:
         """A scene with its images put together."""
         shared = {
             (host.name, pool.name) for host in snapshot.hosts for pool in host.pools if pool.shared
@@ -43,7 +43,7 @@ def is_own_seed(uuid: str, place: str) -> bool:
     )
 
 
-def fates(vm: Vm, scene: Scene) -> tuple[Fate, ...]:
+def fates(vm: Vm, scene: StorageView) -> tuple[Fate, ...]:
     """What becomes of each image that a VM has, if it is deleted with its disks.
 
     Its disks go, and of the images beneath them those that its own snapshots name as its disks of
@@ -82,7 +82,7 @@ def fates(vm: Vm, scene: Scene) -> tuple[Fate, ...]:
     return tuple(found)
 
 
-def written_under(vm: Vm, scene: Scene) -> Iterator[Fate]:
+def base_disks(vm: Vm, scene: StorageView) -> Iterator[Fate]:
     """Yield the disks of a VM that other VMs' images are based on: a write there destroys those."""
     for path in _paths(
         each for each in scene.backing.uses(vm.host, vm.uuid) if _is_own(each) and not each.snapshot
@@ -91,7 +91,9 @@ def written_under(vm: Vm, scene: Scene) -> Iterator[Fate]:
             yield Fate(vm.uuid, _shown(scene, vm.host, path), path, "beneath", names)
 
 
-def held(vm: tuple[str, str], places: Iterable[str], scene: Scene) -> dict[str, tuple[Member, ...]]:
+def needed_volumes(
+    vm: tuple[str, str], places: Iterable[str], scene: StorageView
+) -> dict[str, tuple[Member, ...]]:
     """The volumes to remove with a VM (host, UUID) that others need, each with who does."""
     host, uuid = vm
     storage = scene.looked.storages.get(host)
@@ -103,12 +105,16 @@ def held(vm: tuple[str, str], places: Iterable[str], scene: Scene) -> dict[str, 
 
 
 def holders(
-    scene: Scene, host: str, uuid: str, image: Image, going: Iterable[str]
+    scene: StorageView, host: str, uuid: str, image: Image, going: Iterable[str]
 ) -> tuple[Member, ...]:
     """Who needs an image besides the VM; what is not known counts as a need."""
     found: list[Member] = [*scene.backing.holders(host, image.path, but=uuid, going=going)]
     found += _catalogue(scene, host, image)
-    found += [text for each in scene.snapshot.hosts for text in _unheard(scene, each, host, image)]
+    found += [
+        text
+        for each in scene.snapshot.hosts
+        for text in _perhaps_needed_on(scene, each, host, image)
+    ]
     storage = scene.looked.storages.get(host)
     found += [
         words("perhaps others (not known: {what})", what=text)
@@ -119,7 +125,7 @@ def holders(
     return tuple(dict.fromkeys(found))
 
 
-def _fate(vm: Vm, scene: Scene, path: str, going: list[str], *, top: bool) -> Fate:
+def _fate(vm: Vm, scene: StorageView, path: str, going: list[str], *, top: bool) -> Fate:
     image = scene.backing.image(vm.host, path)
     if image is None or not image.pool:
         return Fate(vm.uuid, path, path, "no-pool")
@@ -127,13 +133,13 @@ def _fate(vm: Vm, scene: Scene, path: str, going: list[str], *, top: bool) -> Fa
     return Fate(vm.uuid, image.place, path, "needed" if needed and not top else "", needed)
 
 
-def _seed(vm: Vm, scene: Scene, path: str, going: list[str]) -> Fate:
+def _seed(vm: Vm, scene: StorageView, path: str, going: list[str]) -> Fate:
     image = scene.backing.image(vm.host, path) or Image(path)
     needed = holders(scene, vm.host, vm.uuid, image, going)
     return Fate(vm.uuid, image.place, path, "needed" if needed else "", needed, seed=True)
 
 
-def _catalogue(scene: Scene, host: str, image: Image) -> Iterator[Member]:
+def _catalogue(scene: StorageView, host: str, image: Image) -> Iterator[Member]:
     """Yield the configured images that this one is, or that are based on it."""
     for name, wanted in scene.settings.images.items():
         files = {plain(each) for each in (wanted.kernel, wanted.initrd) if each}
@@ -148,7 +154,9 @@ def _catalogue(scene: Scene, host: str, image: Image) -> Iterator[Member]:
             yield words("the configured image {image}", image=name)
 
 
-def _unheard(scene: Scene, other: Host, host: str, image: Image) -> Iterator[Member]:
+def _perhaps_needed_on(
+    scene: StorageView, other: Host, host: str, image: Image
+) -> Iterator[Member]:
     """Yield what a host whose storage was not read may need: its VMs, and all of a shared pool."""
     if other.name in scene.looked.storages or other.name == host:
         return
@@ -174,10 +182,10 @@ def _paths(uses: Iterable[ImageUse]) -> list[str]:
     return list(dict.fromkeys(plain(each.path) for each in uses))
 
 
-def _place(scene: Scene, host: str, path: str) -> str:
+def _place(scene: StorageView, host: str, path: str) -> str:
     image = scene.backing.image(host, path)
     return image.place if image else ""
 
 
-def _shown(scene: Scene, host: str, path: str) -> str:
+def _shown(scene: StorageView, host: str, path: str) -> str:
     return _place(scene, host, path) or path

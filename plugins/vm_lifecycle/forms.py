@@ -5,8 +5,7 @@ from __future__ import annotations
 from bot.domain.card import ChoiceField, Form, FormField, TextField
 from bot.domain.message import Message, Size, nwords, words
 from plugins.vm_lifecycle import intents
-from plugins.vm_lifecycle.settings import Size as NamedSize
-from plugins.vm_lifecycle.settings import VmLifecycleSettings
+from plugins.vm_lifecycle.settings import CatalogueSize, VmLifecycleSettings
 
 
 def create(settings: VmLifecycleSettings) -> Form:
@@ -43,7 +42,7 @@ def create(settings: VmLifecycleSettings) -> Form:
     return Form("", words("Create a VM"), words("Plan"), tuple(fields))
 
 
-def _size(name: str, size: NamedSize) -> Message:
+def _size(name: str, size: CatalogueSize) -> Message:
     return nwords(
         "{size}: {n} vCPU, {memory}, disk {disk}",
         "{size}: {n} vCPUs, {memory}, disk {disk}",

@@ -48,7 +48,7 @@ from plugins.vm_lifecycle.intents import (
 from plugins.vm_lifecycle.planner import AUTOSTART, DELETED, DISKS
 from plugins.vm_lifecycle.provisioning import nowhere_else
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
-from plugins.vm_lifecycle.show import Portrait
+from plugins.vm_lifecycle.show import VmReading
 from plugins.vm_lifecycle.steps import (
     AddDisk,
     AddNic,
@@ -61,7 +61,7 @@ from plugins.vm_lifecycle.steps import (
     EjectMedium,
     GrowDisk,
     OnVm,
-    Power,
+    PowerVerb,
     PowerVm,
     PurgeVm,
     RemoveNic,
@@ -95,30 +95,30 @@ def settle(step: Step, hypervisor: Hypervisor) -> Settled:
 def _power_is(step: PowerVm, hypervisor: ClusterReader) -> bool:
     state = _at(step, hypervisor).state
     match step.verb:
-        case Power.START:
+        case PowerVerb.START:
             return state is not None and state.active
-        case Power.SHUTDOWN | Power.FORCE_OFF:
+        case PowerVerb.SHUTDOWN | PowerVerb.FORCE_OFF:
             return state is None or not state.active
-        case Power.PAUSE:
+        case PowerVerb.PAUSE:
             return state is VmState.PAUSED
-        case Power.RESUME | Power.WAKE:
+        case PowerVerb.RESUME | PowerVerb.WAKE:
             return state is VmState.RUNNING
 
 
 def _snapshot_is(step: SnapshotVm, hypervisor: VmSnapshots) -> bool:
     if step.verb is SnapshotVerb.REVERT:
-        return _found(step, hypervisor).mark == step.token
+        return _find(step, hypervisor).mark == step.token
     there = any(each.name == step.snapshot for each in hypervisor.snapshots(step.host, step.uuid))
     return there is (step.verb is SnapshotVerb.CREATE)
 
 
-def _deleted(step: DeleteVm, hypervisor: VmPower) -> bool:
-    return DELETED in _found(step, hypervisor).tags and not hypervisor.autostart(
+def _is_deleted(step: DeleteVm, hypervisor: VmPower) -> bool:
+    return DELETED in _find(step, hypervisor).tags and not hypervisor.autostart(
         step.host, step.uuid
     )
 
 
-def _purged(step: PurgeVm, hypervisor: Hypervisor) -> bool:
+def _is_purged(step: PurgeVm, hypervisor: Hypervisor) -> bool:
     if hypervisor.found(step.host, step.uuid) is not None:
         return False
     return all(
@@ -128,7 +128,7 @@ def _purged(step: PurgeVm, hypervisor: Hypervisor) -> bool:
 
 def _has_disk(step: AddDisk, hypervisor: VmLookup, *, either: bool = False) -> bool:
     """Whether it has the disk, now and stored; or ``either``."""
-    found, name = _found(step, hypervisor), provisioning.place(step.volume)[1]
+    found, name = _find(step, hypervisor), provisioning.place(step.volume)[1]
     both = (found.detail.disks, found.detail_next.disks)
     there = [any(each.source.endswith(f"/{name}") for each in disks) for disks in both]
     return any(there) if either else all(there)
@@ -140,31 +140,31 @@ def _has_nic(step: AddNic, hypervisor: VmLookup) -> bool:
 
 def _macs(step: OnVm, hypervisor: VmLookup) -> tuple[set[str], set[str]]:
     """MAC addresses of its NICs in either definition, and in both."""
-    found = _found(step, hypervisor)
+    found = _find(step, hypervisor)
     now, later = (
         {each.mac.lower() for each in detail.nics} for detail in (found.detail, found.detail_next)
     )
     return now | later, now & later
 
 
-def _grown(step: GrowDisk, hypervisor: VmViews) -> bool:
+def _is_grown(step: GrowDisk, hypervisor: VmViews) -> bool:
     sizes = {each.target: each.capacity for each in hypervisor.disks(step.host, step.uuid)}
     return sizes.get(step.target, 0) >= step.capacity
 
 
-def _ejected(step: EjectMedium, hypervisor: VmLookup) -> bool:
-    found = _found(step, hypervisor)
+def _is_ejected(step: EjectMedium, hypervisor: VmLookup) -> bool:
+    found = _find(step, hypervisor)
     disks = (*found.detail.disks, *found.detail_next.disks)
     return not any(each.target == step.target and each.source for each in disks)
 
 
-def _resized(step: ResizeVm, hypervisor: VmLookup) -> bool:
-    found = _found(step, hypervisor)
+def _is_resized(step: ResizeVm, hypervisor: VmLookup) -> bool:
+    found = _find(step, hypervisor)
     return (found.vcpus_next, found.memory_next) == (step.vcpus, step.memory)
 
 
 def _has_ttl(step: SetTtl, hypervisor: VmLookup) -> bool:
-    tags = dict(_found(step, hypervisor).tags)
+    tags = dict(_find(step, hypervisor).tags)
     return tags == {**_endless(tags), **_end_of(step)}
 
 
@@ -177,27 +177,27 @@ def _end_of(step: SetTtl) -> dict[str, str]:
 
 
 _LOOKS: Mapping[type[Step], Callable[[Any, Hypervisor], bool]] = {
-    CreateVm: provisioning.made,
+    CreateVm: provisioning.is_made,
     CreateVms: lambda step, hypervisor: all(
-        provisioning.made(each, hypervisor) for each in step.guests
+        provisioning.is_made(each, hypervisor) for each in step.guests
     ),
-    CloneVm: provisioning.made,
+    CloneVm: provisioning.is_made,
     PowerVm: _power_is,
-    ResizeVm: _resized,
-    RenameVm: lambda step, hypervisor: _found(step, hypervisor).name == step.to,
+    ResizeVm: _is_resized,
+    RenameVm: lambda step, hypervisor: _find(step, hypervisor).name == step.to,
     AutostartVm: lambda step, hypervisor: hypervisor.autostart(step.host, step.uuid) is step.on,
-    TagVm: lambda step, hypervisor: dict(_found(step, hypervisor).tags) == dict(step.tags),
+    TagVm: lambda step, hypervisor: dict(_find(step, hypervisor).tags) == dict(step.tags),
     SetTtl: _has_ttl,
-    DeleteVm: _deleted,
-    UndeleteVm: lambda step, hypervisor: DELETED not in _found(step, hypervisor).tags,
-    PurgeVm: _purged,
+    DeleteVm: _is_deleted,
+    UndeleteVm: lambda step, hypervisor: DELETED not in _find(step, hypervisor).tags,
+    PurgeVm: _is_purged,
     SnapshotVm: _snapshot_is,
     AddDisk: _has_disk,
-    GrowDisk: _grown,
+    GrowDisk: _is_grown,
     AddNic: _has_nic,
     RemoveNic: lambda step, hypervisor: step.mac not in _macs(step, hypervisor)[0],
-    EjectMedium: _ejected,
-    DiscardMemory: lambda step, hypervisor: not _found(step, hypervisor).saved,
+    EjectMedium: _is_ejected,
+    DiscardMemory: lambda step, hypervisor: not _find(step, hypervisor).saved,
 }
 
 
@@ -208,11 +208,11 @@ def run(
     settings: VmLifecycleSettings, step: Step, hypervisor: Hypervisor, progress: Progress
 ) -> Facts:
     """Do a step; safe to repeat. Facts are for the audit."""
-    return _RUNS[type(step)](step, Site(settings, hypervisor, progress))
+    return _RUNS[type(step)](step, Tools(settings, hypervisor, progress))
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class Tools:
     """What a step is done with."""
 
     settings: VmLifecycleSettings
@@ -220,40 +220,40 @@ class Site:
     progress: Progress
 
 
-def _create(step: CreateVm, at: Site) -> Facts:
+def _create(step: CreateVm, at: Tools) -> Facts:
     return provisioning.make(step, at.hypervisor, at.progress)
 
 
-def _create_many(step: CreateVms, at: Site) -> Facts:
+def _create_many(step: CreateVms, at: Tools) -> Facts:
     return provisioning.make_many(step, at.hypervisor, at.progress, at.settings.parallel)
 
 
-def _clone(step: CloneVm, at: Site) -> Facts:
+def _clone(step: CloneVm, at: Tools) -> Facts:
     return provisioning.clone(step, at.hypervisor, at.progress)
 
 
-def _power(step: PowerVm, at: Site) -> Facts:
+def _power(step: PowerVm, at: Tools) -> Facts:
     match step.verb:
-        case Power.START:
+        case PowerVerb.START:
             nowhere_else(step, at.hypervisor)
             at.hypervisor.start(step.host, step.uuid)
-        case Power.SHUTDOWN:
+        case PowerVerb.SHUTDOWN:
             _may_end(step, at.hypervisor)
             return _shut_down(step, at)
-        case Power.FORCE_OFF:
+        case PowerVerb.FORCE_OFF:
             _may_end(step, at.hypervisor)
             at.hypervisor.force_off(step.host, step.uuid)
-        case Power.PAUSE:
+        case PowerVerb.PAUSE:
             at.hypervisor.pause(step.host, step.uuid)
-        case Power.RESUME:
+        case PowerVerb.RESUME:
             nowhere_else(step, at.hypervisor)
             at.hypervisor.resume(step.host, step.uuid)
-        case Power.WAKE:
+        case PowerVerb.WAKE:
             return _wake(step, at)
     return {}
 
 
-def _wake(step: PowerVm, at: Site) -> Facts:
+def _wake(step: PowerVm, at: Tools) -> Facts:
     """Wake a VM and wait until its system runs again."""
     nowhere_else(step, at.hypervisor)
     at.hypervisor.wake(step.host, step.uuid)
@@ -285,9 +285,9 @@ def _changeable(step: OnVm, hypervisor: Hypervisor) -> None:
         DroverError: its memory was saved since the plan was made.
         StepLostError: as ``nowhere_else``.
     """
-    if not _active(step, hypervisor):
+    if not _is_active(step, hypervisor):
         nowhere_else(step, hypervisor)
-        if _found(step, hypervisor).saved:
+        if _find(step, hypervisor).saved:
             raise DroverError(
                 words(
                     "{vm} is now powered off with its memory saved on {host}. Nothing was changed.",
@@ -311,7 +311,7 @@ def _may_end(step: PowerVm, hypervisor: VmLookup) -> None:
     """
     found = hypervisor.found(step.host, step.uuid)
     if found is not None and not found.persistent and not step.lose_definition:
-        verb = {Power.SHUTDOWN: "shutdown"}.get(step.verb, "force-off")
+        verb = {PowerVerb.SHUTDOWN: "shutdown"}.get(step.verb, "force-off")
         raise DroverError(
             words(
                 "{vm} on {host} is now transient: it would lose its definition. "
@@ -327,7 +327,7 @@ def _may_end(step: PowerVm, hypervisor: VmLookup) -> None:
         )
 
 
-def _shut_down(step: PowerVm, at: Site) -> Facts:
+def _shut_down(step: PowerVm, at: Tools) -> Facts:
     """Request a shutdown and wait until the VM is off.
 
     It is requested again half way, for a system that was still booting at the first request.
@@ -382,7 +382,7 @@ def _force_off(step: PowerVm) -> Remedy:
     )
 
 
-def _resize(step: ResizeVm, at: Site) -> Facts:
+def _resize(step: ResizeVm, at: Tools) -> Facts:
     _changeable(step, at.hypervisor)
     if at.hypervisor.resize(step.host, step.uuid, vcpus=step.vcpus, memory=step.memory):
         return {}
@@ -393,7 +393,7 @@ def _resize(step: ResizeVm, at: Site) -> Facts:
             command=texts.chat("vm reboot {}", step.name),
         )
     )
-    now = _found(step, at.hypervisor)
+    now = _find(step, at.hypervisor)
     return {
         "now": nwords(
             "takes effect at the next start (now {n} vCPU, {memory})",
@@ -404,44 +404,44 @@ def _resize(step: ResizeVm, at: Site) -> Facts:
     }
 
 
-def _discard_memory(step: DiscardMemory, at: Site) -> Facts:
+def _discard_memory(step: DiscardMemory, at: Tools) -> Facts:
     nowhere_else(step, at.hypervisor)
     at.hypervisor.discard_saved(step.host, step.uuid)
     return {}
 
 
-def _rename(step: RenameVm, at: Site) -> Facts:
+def _rename(step: RenameVm, at: Tools) -> Facts:
     _changeable(step, at.hypervisor)
     provisioning.name_is_free(step, step.to, at.hypervisor)
     at.hypervisor.rename(step.host, step.uuid, step.to)
     return {}
 
 
-def _autostart(step: AutostartVm, at: Site) -> Facts:
+def _autostart(step: AutostartVm, at: Tools) -> Facts:
     at.hypervisor.set_autostart(step.host, step.uuid, on=step.on)
     return {}
 
 
-def _tag(step: TagVm, at: Site) -> Facts:
+def _tag(step: TagVm, at: Tools) -> Facts:
     at.hypervisor.set_tags(step.host, step.uuid, dict(step.tags))
     return {}
 
 
-def _set_ttl(step: SetTtl, at: Site) -> Facts:
+def _set_ttl(step: SetTtl, at: Tools) -> Facts:
     """Change only the end: other tags may have been given meanwhile."""
-    tags = dict(_found(step, at.hypervisor).tags)
+    tags = dict(_find(step, at.hypervisor).tags)
     at.hypervisor.set_tags(step.host, step.uuid, {**_endless(tags), **_end_of(step)})
     return {}
 
 
-def _delete(step: DeleteVm, at: Site) -> Facts:
+def _delete(step: DeleteVm, at: Tools) -> Facts:
     """Mark the VM in its definition, which survives the bot and which every tool shows."""
     _refuse_running(step, at.hypervisor)
     nowhere_else(step, at.hypervisor)
     ends = datetime.now(UTC) + timedelta(seconds=step.grace)
     until = ends.isoformat(timespec="seconds")
     tags = {
-        **_found(step, at.hypervisor).tags,
+        **_find(step, at.hypervisor).tags,
         DELETED: until,
         DISKS: "remove" if step.remove_disks else "keep",
     }
@@ -459,9 +459,9 @@ def _delete(step: DeleteVm, at: Site) -> Facts:
     return {"kept_until": kept}
 
 
-def _undelete(step: UndeleteVm, at: Site) -> Facts:
+def _undelete(step: UndeleteVm, at: Tools) -> Facts:
     nowhere_else(step, at.hypervisor)
-    tags = _found(step, at.hypervisor).tags
+    tags = _find(step, at.hypervisor).tags
     if tags.get(AUTOSTART) == "on":
         at.hypervisor.set_autostart(step.host, step.uuid, on=True)
     kept = {key: value for key, value in tags.items() if key not in {DELETED, DISKS, AUTOSTART}}
@@ -469,7 +469,7 @@ def _undelete(step: UndeleteVm, at: Site) -> Facts:
     return {}
 
 
-def _purge(step: PurgeVm, at: Site) -> Facts:
+def _purge(step: PurgeVm, at: Tools) -> Facts:
     found = at.hypervisor.found(step.host, step.uuid)
     if found is not None and DELETED not in found.tags:
         raise DroverError(
@@ -492,7 +492,7 @@ def _refuse_running(step: OnVm, hypervisor: Hypervisor) -> None:
     Raises:
         DroverError: it was started since the plan was made.
     """
-    if _active(step, hypervisor):
+    if _is_active(step, hypervisor):
         raise DroverError(
             words("{vm} runs on {host}. Nothing was removed.", vm=step.name, host=step.host),
             words(
@@ -502,7 +502,7 @@ def _refuse_running(step: OnVm, hypervisor: Hypervisor) -> None:
         )
 
 
-def _nobody_needs(step: PurgeVm, at: Site) -> None:
+def _nobody_needs(step: PurgeVm, at: Tools) -> None:
     """Read the storage once more: what others need now is not removed.
 
     Raises:
@@ -512,8 +512,8 @@ def _nobody_needs(step: PurgeVm, at: Site) -> None:
     looked = look_at_storage(at.hypervisor, snapshot, {step.host})
     if why := looked.failed.get(step.host):
         raise HostUnreachableError(why, SILENT_ADVICE)
-    needed = fates.held(
-        (step.host, step.uuid), step.volumes, fates.Scene.of(at.settings, snapshot, looked)
+    needed = fates.needed_volumes(
+        (step.host, step.uuid), step.volumes, fates.StorageView.of(at.settings, snapshot, looked)
     )
     if needed:
         each = [
@@ -535,7 +535,7 @@ def _nobody_needs(step: PurgeVm, at: Site) -> None:
         )
 
 
-def _snapshot(step: SnapshotVm, at: Site) -> Facts:
+def _snapshot(step: SnapshotVm, at: Tools) -> Facts:
     match step.verb:
         case SnapshotVerb.CREATE:
             _changeable(step, at.hypervisor)
@@ -546,13 +546,13 @@ def _snapshot(step: SnapshotVm, at: Site) -> Facts:
             # Nothing on the host tells one revert from another; the mark does
             at.hypervisor.leave_mark(step.host, step.uuid, step.token)
         case SnapshotVerb.DELETE:
-            if not _active(step, at.hypervisor):
+            if not _is_active(step, at.hypervisor):
                 nowhere_else(step, at.hypervisor)
             at.hypervisor.delete_snapshot(step.host, step.uuid, step.snapshot)
     return {}
 
 
-def _add_disk(step: AddDisk, at: Site) -> Facts:
+def _add_disk(step: AddDisk, at: Tools) -> Facts:
     _changeable(step, at.hypervisor)
     pool, name = provisioning.place(step.volume)
     if at.hypervisor.volume(step.host, pool, name) is None:
@@ -569,13 +569,13 @@ def _add_disk(step: AddDisk, at: Site) -> Facts:
     return {}
 
 
-def _grow(step: GrowDisk, at: Site) -> Facts:
+def _grow(step: GrowDisk, at: Tools) -> Facts:
     _changeable(step, at.hypervisor)
     at.hypervisor.grow_disk(step.host, step.uuid, step.target, step.capacity)
     return {}
 
 
-def _add_nic(step: AddNic, at: Site) -> Facts:
+def _add_nic(step: AddNic, at: Tools) -> Facts:
     _changeable(step, at.hypervisor)
     at.hypervisor.attach_nic(
         step.host, step.uuid, GuestNic(step.network_kind, step.network, step.mac)
@@ -583,7 +583,7 @@ def _add_nic(step: AddNic, at: Site) -> Facts:
     return {}
 
 
-def _remove_nic(step: RemoveNic, at: Site) -> Facts:
+def _remove_nic(step: RemoveNic, at: Tools) -> Facts:
     """Unplug a NIC; the VM's system must release it, and is asked again until it does."""
     _changeable(step, at.hypervisor)
     waited = 0.0
@@ -609,13 +609,13 @@ def _remove_nic(step: RemoveNic, at: Site) -> Facts:
     return {}
 
 
-def _eject(step: EjectMedium, at: Site) -> Facts:
+def _eject(step: EjectMedium, at: Tools) -> Facts:
     _changeable(step, at.hypervisor)
     at.hypervisor.eject(step.host, step.uuid, step.target)
     return {}
 
 
-_RUNS: Mapping[type[Step], Callable[[Any, Site], Facts]] = {
+_RUNS: Mapping[type[Step], Callable[[Any, Tools], Facts]] = {
     CreateVm: _create,
     CreateVms: _create_many,
     CloneVm: _clone,
@@ -653,12 +653,12 @@ def _at(step: OnVm, hypervisor: ClusterReader) -> Sighting:
     return seen
 
 
-def _active(step: OnVm, hypervisor: ClusterReader) -> bool:
+def _is_active(step: OnVm, hypervisor: ClusterReader) -> bool:
     state = _at(step, hypervisor).state
     return state is not None and state.active
 
 
-def _found(step: OnVm, hypervisor: VmLookup) -> Found:
+def _find(step: OnVm, hypervisor: VmLookup) -> Found:
     found = hypervisor.found(step.host, step.uuid)
     if found is None:
         raise DroverError(
@@ -672,7 +672,7 @@ def _found(step: OnVm, hypervisor: VmLookup) -> Found:
 # --- what plans and queries look at
 
 
-def bases(
+def add_image_sizes(
     settings: VmLifecycleSettings, intent: NewVms, snapshot: Snapshot, hypervisor: Volumes
 ) -> NewVms:
     """Add the image's size on each host to a request; hosts that do not answer are left out."""
@@ -693,7 +693,7 @@ def bases(
         return replace(intent, bases=tuple(each for found in pool.map(size, up) for each in found))
 
 
-def doomed(
+def add_fates(
     settings: VmLifecycleSettings,
     intent: Deletion | VmVerb,
     snapshot: Snapshot,
@@ -704,13 +704,13 @@ def doomed(
     if isinstance(vms, Objection):
         return intent
     looked = look_at_storage(hypervisor, snapshot, {vm.host for vm in vms})
-    scene = fates.Scene.of(settings, snapshot, looked)
+    scene = fates.StorageView.of(settings, snapshot, looked)
     seen = [vm for vm in vms if vm.host in looked.storages]
     found = tuple(fate for vm in seen for fate in fates.fates(vm, scene))
     return replace(intent, fates=found, looked=tuple(vm.uuid for vm in seen))
 
 
-def unique(intent: NewClone, snapshot: Snapshot, hypervisor: VmDefinitions) -> NewClone:
+def add_unshareable(intent: NewClone, snapshot: Snapshot, hypervisor: VmDefinitions) -> NewClone:
     """Add what two VMs cannot share to a request; the step checks again before it copies."""
     vms = planner.choose(intent, snapshot)
     if isinstance(vms, Objection) or not snapshot.host(vms[0].host).up:
@@ -718,7 +718,7 @@ def unique(intent: NewClone, snapshot: Snapshot, hypervisor: VmDefinitions) -> N
     return replace(intent, unique=hypervisor.not_copyable(vms[0].host, vms[0].uuid))
 
 
-def taken(
+def add_existing_volumes(
     settings: VmLifecycleSettings, intent: DiskWish, snapshot: Snapshot, hypervisor: Volumes
 ) -> DiskWish:
     """Add the volumes of former disks to a request: a new disk must not overwrite them."""
@@ -726,14 +726,14 @@ def taken(
     if isinstance(vms, Objection) or not snapshot.host(vms[0].host).up:
         return intent
     there: list[str] = []
-    for _, volume in devices.new_disks(settings, vms[0]):
+    for _, volume in devices.free_targets(settings, vms[0]):
         if hypervisor.volume(vms[0].host, *provisioning.place(volume)) is None:
             break
         there.append(volume)
     return replace(intent, taken=tuple(there))
 
 
-def written_under(
+def add_base_images(
     settings: VmLifecycleSettings,
     intent: VmVerb | SnapshotWish,
     snapshot: Snapshot,
@@ -743,12 +743,10 @@ def written_under(
     vms = planner.choose(intent, snapshot)
     if isinstance(vms, Objection):
         return intent
-    scene = fates.Scene.of(
+    scene = fates.StorageView.of(
         settings, snapshot, look_at_storage(hypervisor, snapshot, (), directories=False)
     )
-    return replace(
-        intent, fates=tuple(each for vm in vms for each in fates.written_under(vm, scene))
-    )
+    return replace(intent, fates=tuple(each for vm in vms for each in fates.base_disks(vm, scene)))
 
 
 def look_at_storage(
@@ -770,12 +768,12 @@ def look_at_storage(
     return Looked({host: each for host, each in found.items() if each is not None}, failed)
 
 
-def portrait(intent: LookAt, snapshot: Snapshot, hypervisor: Hypervisor) -> Portrait:
+def portrait(intent: LookAt, snapshot: Snapshot, hypervisor: Hypervisor) -> VmReading:
     """Read what the card of a VM shows beside the snapshot; what cannot be read is told."""
     vm = snapshot.vm(intent.vm)
     troubles: list[Message] = []
 
-    def tried(look: Callable[[str, str], tuple[Any, ...]]) -> tuple[Any, ...]:
+    def attempt(look: Callable[[str, str], tuple[Any, ...]]) -> tuple[Any, ...]:
         try:
             return look(vm.host, vm.uuid)
         except DroverError as error:
@@ -783,8 +781,8 @@ def portrait(intent: LookAt, snapshot: Snapshot, hypervisor: Hypervisor) -> Port
             return ()
 
     looks = (hypervisor.addresses, hypervisor.disks, hypervisor.snapshots, hypervisor.file_systems)
-    addresses, disks, snapshots, mounted = [tried(each) for each in looks]
-    return Portrait(addresses, disks, snapshots, tuple(dict.fromkeys(troubles)), mounted)
+    addresses, disks, snapshots, mounted = [attempt(each) for each in looks]
+    return VmReading(addresses, disks, snapshots, tuple(dict.fromkeys(troubles)), mounted)
 
 
 def screen(intent: LookAt, snapshot: Snapshot, hypervisor: VmViews) -> bytes:
@@ -799,7 +797,7 @@ def console(intent: LookAt, snapshot: Snapshot, hypervisor: VmViews) -> str:
     return hypervisor.console(vm.host, vm.uuid, intent.lines)
 
 
-def snapshots(intent: LookAt, snapshot: Snapshot, hypervisor: VmSnapshots) -> Portrait:
+def snapshots(intent: LookAt, snapshot: Snapshot, hypervisor: VmSnapshots) -> VmReading:
     """Read the VM's snapshots."""
     vm = snapshot.vm(intent.vm)
-    return Portrait(snapshots=hypervisor.snapshots(vm.host, vm.uuid))
+    return VmReading(snapshots=hypervisor.snapshots(vm.host, vm.uuid))

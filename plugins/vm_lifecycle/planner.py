@@ -30,7 +30,7 @@ from plugins.vm_lifecycle.steps import (
     AutostartVm,
     CloneVm,
     DiscardMemory,
-    Power,
+    PowerVerb,
     PowerVm,
     RenameVm,
     ResizeVm,
@@ -51,7 +51,7 @@ Planned = tuple[tuple[Step, ...], tuple[Objection, ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class VmInCluster:
     """One VM that a request is about, in the cluster as it is."""
 
     settings: VmLifecycleSettings
@@ -60,7 +60,7 @@ class Case:
     rules: tuple[Rule, ...]
 
 
-Work = Callable[[Any, Case], Planned]
+Work = Callable[[Any, VmInCluster], Planned]
 """Steps for one VM, or objections to them; one with the code ``IDLE`` means nothing to do."""
 
 IDLE = "nothing-to-do"
@@ -93,10 +93,10 @@ def plan(  # noqa: PLR0917 - what a command is bound to, and what an Action is c
     idle: list[Reason] = []
     against: list[Objection] = []
     for vm in found:
-        mine, objections = work(intent, Case(settings, vm, snapshot, rules))
+        mine, objections = work(intent, VmInCluster(settings, vm, snapshot, rules))
         idle += [Reason(each.code, each.text) for each in objections if each.code == IDLE]
         blocking = [each for each in objections if each.code != IDLE]
-        against += blocking or (_written_under(intent, vm) if mine else ())
+        against += blocking or (_base_image_objections(intent, vm) if mine else ())
         steps += mine
         touched += [vm] if mine else []
     if against or not steps:
@@ -122,7 +122,7 @@ def _touches(vm: Vm) -> Reason:
     return Reason("touches", words("{vm} on {host}, {state}", **args))
 
 
-def _written_under(intent: Any, vm: Vm) -> Iterator[Objection]:
+def _base_image_objections(intent: Any, vm: Vm) -> Iterator[Objection]:
     """Yield an objection for each disk that a start or revert would write to under other VMs."""
     if getattr(intent, "verb", "") not in {"start", "revert"}:
         return
@@ -188,10 +188,10 @@ def still_good(  # noqa: PLR0917 - as for plan
                 words("Check the new plan and approve it."),
             ),
         )
-    return tuple(_macs_taken(planned.steps, snapshot))
+    return tuple(_mac_objections(planned.steps, snapshot))
 
 
-def _macs_taken(steps: Sequence[Step], snapshot: Snapshot) -> Iterator[Objection]:
+def _mac_objections(steps: Sequence[Step], snapshot: Snapshot) -> Iterator[Objection]:
     """Yield an objection if another VM has got an approved MAC address since."""
     taken = {nic.mac.lower(): vm for vm in snapshot.vms if vm.detail for nic in vm.detail.nics}
     for step in steps:
@@ -247,7 +247,7 @@ def _blast(touched: Sequence[Vm]) -> Blast:
 # --- objections to any change of a VM
 
 
-def reached(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
+def host_objections(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
     """Yield an objection if the VM's host does not answer."""
     host = snapshot.host(vm.host)
     if not host.up:
@@ -263,9 +263,9 @@ def reached(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
         )
 
 
-def settled(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
+def state_objections(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
     """Yield objections to any step: the VM moves, is deleted or cannot be read."""
-    yield from reached(vm, snapshot)
+    yield from host_objections(vm, snapshot)
     if vm.problem and vm.detail is None:
         # Its tags may ask for more votes
         yield Objection(
@@ -306,14 +306,14 @@ def settled(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
 _MIGRATION = words("live migration")
 
 
-def changeable(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
+def change_objections(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
     """Yield objections to a change: the VM may run elsewhere, or its memory is saved.
 
     A VM that goes on from saved memory would not show the change.
     """
-    yield from settled(vm, snapshot)
+    yield from state_objections(vm, snapshot)
     if not vm.state.active:
-        yield from elsewhere(vm, snapshot)
+        yield from copy_objections(vm, snapshot)
     if vm.saved:
         yield Objection(
             "memory-saved",
@@ -334,11 +334,13 @@ def changeable(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
 def lost_memory(vm: Vm, snapshot: Snapshot) -> bool:
     """Tell whether its post-copy migration failed and the other half is gone."""
     return (
-        vm.state.active and vm.paused_by == "postcopy failed" and not any(elsewhere(vm, snapshot))
+        vm.state.active
+        and vm.paused_by == "postcopy failed"
+        and not any(copy_objections(vm, snapshot))
     )
 
 
-def elsewhere(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
+def copy_objections(vm: Vm, snapshot: Snapshot) -> Iterator[Objection]:
     """Yield objections to a start that could make a second copy of a VM."""
     for other in snapshot.vms:
         if other.uuid == vm.uuid and other.host != vm.host:
@@ -445,7 +447,7 @@ def _already(vm: Vm) -> Objection:
 # --- the requests
 
 
-def start(_intent: VmVerb, case: Case) -> Planned:
+def start(_intent: VmVerb, case: VmInCluster) -> Planned:
     """Start a VM where it is defined, if it can run nowhere else."""
     vm, snapshot = case.vm, case.snapshot
     if vm.state is VmState.SUSPENDED:
@@ -460,26 +462,26 @@ def start(_intent: VmVerb, case: Case) -> Planned:
         )
     if vm.state.active:
         return (), (_already(vm),)
-    against = [*settled(vm, snapshot), *elsewhere(vm, snapshot)]
+    against = [*state_objections(vm, snapshot), *copy_objections(vm, snapshot)]
     if not against:
         against += placement.objections(
             snapshot, vm, vm.host, dict.fromkeys((*placement.CORE_RULES, *case.rules))
         )
-    return (PowerVm(vm.uuid, vm.name, vm.host, Power.START),), tuple(against)
+    return (PowerVm(vm.uuid, vm.name, vm.host, PowerVerb.START),), tuple(against)
 
 
-def shutdown(intent: VmVerb, case: Case) -> Planned:
+def shutdown(intent: VmVerb, case: VmInCluster) -> Planned:
     """Request a shutdown; a paused VM cannot react to it."""
-    steps, against = _power_off(intent, case, Power.SHUTDOWN)
+    steps, against = _power_off(intent, case, PowerVerb.SHUTDOWN)
     return steps, (*against, *_deaf(case.vm))
 
 
-def force_off(intent: VmVerb, case: Case) -> Planned:
+def force_off(intent: VmVerb, case: VmInCluster) -> Planned:
     """Power a VM off at once."""
-    return _power_off(intent, case, Power.FORCE_OFF)
+    return _power_off(intent, case, PowerVerb.FORCE_OFF)
 
 
-def _power_off(intent: VmVerb, case: Case, verb: Power) -> Planned:
+def _power_off(intent: VmVerb, case: VmInCluster, verb: PowerVerb) -> Planned:
     """Power an active VM off; that a transient one loses its definition must be agreed to."""
     vm, snapshot = case.vm, case.snapshot
     lost = vm.state.active and not vm.persistent
@@ -508,14 +510,14 @@ def _definition_lost(vm: Vm, verb: str) -> Objection:
     )
 
 
-def pause(_intent: VmVerb, case: Case) -> Planned:
+def pause(_intent: VmVerb, case: VmInCluster) -> Planned:
     """Pause a running VM."""
     vm, snapshot = case.vm, case.snapshot
     if vm.state is VmState.SUSPENDED:
         return (), (asleep(vm),)
     if vm.state is not VmState.RUNNING and vm.state is not VmState.PAUSED:
         return (), (_not_running(vm),)
-    return _power(vm, snapshot, Power.PAUSE, wanted=vm.state is VmState.RUNNING)
+    return _power(vm, snapshot, PowerVerb.PAUSE, wanted=vm.state is VmState.RUNNING)
 
 
 def _not_running(vm: Vm) -> Objection:
@@ -526,7 +528,7 @@ def _not_running(vm: Vm) -> Objection:
     )
 
 
-def resume(_intent: VmVerb, case: Case) -> Planned:
+def resume(_intent: VmVerb, case: VmInCluster) -> Planned:
     """Resume a paused VM, but none that a migration left paused: it may run elsewhere."""
     vm, snapshot = case.vm, case.snapshot
     if not vm.state.active:
@@ -546,17 +548,21 @@ def resume(_intent: VmVerb, case: Case) -> Planned:
                 words("Check both hosts first: the VM may run on the other one."),
             ),
         )
-    steps, against = _power(vm, snapshot, Power.RESUME, wanted=vm.state is VmState.PAUSED)
-    return steps, (*against, *(elsewhere(vm, snapshot) if steps else ()))
+    steps, against = _power(vm, snapshot, PowerVerb.RESUME, wanted=vm.state is VmState.PAUSED)
+    return steps, (*against, *(copy_objections(vm, snapshot) if steps else ()))
 
 
-def reboot(_intent: VmVerb, case: Case) -> Planned:
+def reboot(_intent: VmVerb, case: VmInCluster) -> Planned:
     """Shut a VM down and start it, so that changes that wait for a restart take effect."""
     vm, snapshot = case.vm, case.snapshot
     if not vm.state.active:
         return (), (_not_running(vm),)
     dead = lost_memory(vm, snapshot)  # it would not react
-    against = (*settled(vm, snapshot), *elsewhere(vm, snapshot), *(() if dead else _deaf(vm)))
+    against = (
+        *state_objections(vm, snapshot),
+        *copy_objections(vm, snapshot),
+        *(() if dead else _deaf(vm)),
+    )
     if not vm.persistent:
         lost = Objection(
             "transient",
@@ -572,7 +578,7 @@ def reboot(_intent: VmVerb, case: Case) -> Planned:
             ),
         )
         against = (*against, lost)
-    verbs = (Power.FORCE_OFF if dead else Power.SHUTDOWN, Power.START)
+    verbs = (PowerVerb.FORCE_OFF if dead else PowerVerb.SHUTDOWN, PowerVerb.START)
     off, on = (PowerVm(vm.uuid, vm.name, vm.host, verb) for verb in verbs)
     return (off, on), against
 
@@ -599,22 +605,22 @@ def _deaf(vm: Vm) -> Iterator[Objection]:
 
 def _wake(vm: Vm, snapshot: Snapshot) -> Planned:
     """Wake a VM that its own system put to sleep."""
-    return (PowerVm(vm.uuid, vm.name, vm.host, Power.WAKE),), (
-        *settled(vm, snapshot),
-        *elsewhere(vm, snapshot),
+    return (PowerVm(vm.uuid, vm.name, vm.host, PowerVerb.WAKE),), (
+        *state_objections(vm, snapshot),
+        *copy_objections(vm, snapshot),
     )
 
 
 def _power(
-    vm: Vm, snapshot: Snapshot, verb: Power, *, wanted: bool, lose_definition: bool = False
+    vm: Vm, snapshot: Snapshot, verb: PowerVerb, *, wanted: bool, lose_definition: bool = False
 ) -> Planned:
     if not wanted:
-        return (), tuple(reached(vm, snapshot)) or (_already(vm),)
+        return (), tuple(host_objections(vm, snapshot)) or (_already(vm),)
     step = PowerVm(vm.uuid, vm.name, vm.host, verb, lose_definition)
-    return (step,), tuple(settled(vm, snapshot))
+    return (step,), tuple(state_objections(vm, snapshot))
 
 
-def resize(intent: NewSize, case: Case) -> Planned:
+def resize(intent: NewSize, case: VmInCluster) -> Planned:
     """Change vCPUs and memory; what is not named stays as it is stored for the next start."""
     vm, snapshot = case.vm, case.snapshot
     stored = vm.stored or StoredSize(
@@ -632,7 +638,7 @@ def resize(intent: NewSize, case: Case) -> Planned:
             )
         )
     host = snapshot.host(vm.host)
-    against = [*changeable(vm, snapshot), *(() if vm.persistent else (transient(vm),))]
+    against = [*change_objections(vm, snapshot), *(() if vm.persistent else (transient(vm),))]
     against += _fixed_size(vm, stored, vcpus, memory)
     if not against and vcpus > host.cpus:
         against.append(creation.too_many_cpus(replace(vm, vcpus=vcpus), host))
@@ -722,14 +728,14 @@ RENAMES_WITH_SNAPSHOTS = 6_010_000
 """The libvirt that renames a VM that has snapshots (release notes of 6.10)."""
 
 
-def rename(intent: NewName, case: Case) -> Planned:
+def rename(intent: NewName, case: VmInCluster) -> Planned:
     """Rename a powered-off VM."""
     vm, snapshot = case.vm, case.snapshot
     if vm.name == intent.to:
         return idle(words("{vm} already has this name.", vm=vm.name))
     host = snapshot.host(vm.host)
     against = [
-        *changeable(vm, snapshot),
+        *change_objections(vm, snapshot),
         *creation.name_slips(intent.to),
         *creation.name_objections((intent.to,), snapshot),
     ]
@@ -760,7 +766,7 @@ def rename(intent: NewName, case: Case) -> Planned:
     return (RenameVm(vm.uuid, vm.name, vm.host, intent.to),), tuple(against)
 
 
-def discard_memory(_intent: VmVerb, case: Case) -> Planned:
+def discard_memory(_intent: VmVerb, case: VmInCluster) -> Planned:
     """Discard saved memory: the next start boots from the disks."""
     vm, snapshot = case.vm, case.snapshot
     if not vm.saved:
@@ -771,22 +777,22 @@ def discard_memory(_intent: VmVerb, case: Case) -> Planned:
             host=vm.host,
         )
         return (), (Objection("no-saved-memory", text),)
-    against = (*settled(vm, snapshot), *elsewhere(vm, snapshot))
+    against = (*state_objections(vm, snapshot), *copy_objections(vm, snapshot))
     return (DiscardMemory(vm.uuid, vm.name, vm.host),), against
 
 
-def autostart(intent: NewAutostart, case: Case) -> Planned:
+def autostart(intent: NewAutostart, case: VmInCluster) -> Planned:
     """Enable or disable autostart."""
     vm, snapshot = case.vm, case.snapshot
     if vm.autostart is intent.on:
         if intent.on:
             return idle(words("Autostart of {vm} is already enabled.", vm=vm.name))
         return idle(words("Autostart of {vm} is already disabled.", vm=vm.name))
-    against = (*settled(vm, snapshot), *(() if vm.persistent else (transient(vm),)))
+    against = (*state_objections(vm, snapshot), *(() if vm.persistent else (transient(vm),)))
     return (AutostartVm(vm.uuid, vm.name, vm.host, intent.on),), against
 
 
-def tag(intent: NewTags, case: Case) -> Planned:
+def tag(intent: NewTags, case: VmInCluster) -> Planned:
     """Change tags; Drover's own cannot be changed by hand."""
     vm, snapshot = case.vm, case.snapshot
     if against := tuple(texts.reserved_tags((*dict(intent.give), *intent.take), vm.name)):
@@ -795,10 +801,10 @@ def tag(intent: NewTags, case: Case) -> Planned:
     wanted = tuple(sorted({**kept, **dict(intent.give)}.items()))
     if wanted == tuple(sorted(vm.tags.items())):
         return idle(words("The tags of {vm} are already so.", vm=vm.name))
-    return (TagVm(vm.uuid, vm.name, vm.host, wanted),), tuple(settled(vm, snapshot))
+    return (TagVm(vm.uuid, vm.name, vm.host, wanted),), tuple(state_objections(vm, snapshot))
 
 
-def ttl(intent: NewTtl, case: Case) -> Planned:
+def ttl(intent: NewTtl, case: VmInCluster) -> Planned:
     """Set when a VM is shut down; the same request later means a later moment."""
     vm, snapshot = case.vm, case.snapshot
     if not intent.ttl and not {texts.TTL, texts.EXPIRES} & set(vm.tags):
@@ -806,4 +812,6 @@ def ttl(intent: NewTtl, case: Case) -> Planned:
     ends = (
         dict(creation.with_end((("ttl", intent.ttl),), snapshot))["expires"] if intent.ttl else ""
     )
-    return (SetTtl(vm.uuid, vm.name, vm.host, intent.ttl, ends),), tuple(settled(vm, snapshot))
+    return (SetTtl(vm.uuid, vm.name, vm.host, intent.ttl, ends),), tuple(
+        state_objections(vm, snapshot)
+    )

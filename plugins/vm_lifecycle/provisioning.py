@@ -26,7 +26,7 @@ def place(volume: str) -> tuple[str, str]:
     return pool, name
 
 
-def made(step: OnVm, hypervisor: VmLookup) -> bool:
+def is_made(step: OnVm, hypervisor: VmLookup) -> bool:
     """Whether the VM is there, whole."""
     found = hypervisor.found(step.host, step.uuid)
     return found is not None and found.mark == MADE
@@ -67,7 +67,7 @@ def make_many(step: CreateVms, hypervisor: Hypervisor, progress: Progress, paral
     Raises:
         DroverError: some could not be made; the text names them and what is there.
     """
-    todo = [each for each in step.guests if not made(each, hypervisor)]
+    todo = [each for each in step.guests if not is_made(each, hypervisor)]
     pools = {
         host: ThreadPoolExecutor(parallel, thread_name_prefix=f"make-{host}") for host in step.hosts
     }

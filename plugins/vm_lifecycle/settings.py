@@ -16,7 +16,7 @@ Seconds = Annotated[
 ]
 
 
-class Image(BaseModel):
+class CatalogueImage(BaseModel):
     """What a VM can be made from."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -42,7 +42,7 @@ class Image(BaseModel):
     cmdline: str = ""
 
 
-class Size(BaseModel):
+class CatalogueSize(BaseModel):
     """A size that has a name."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -57,10 +57,12 @@ class VmLifecycleSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    images: dict[str, Image] = Field(
+    images: dict[str, CatalogueImage] = Field(
         default_factory=dict, description="The catalogue of images by name."
     )
-    sizes: dict[str, Size] = Field(default_factory=dict, description="Named sizes for `--size`.")
+    sizes: dict[str, CatalogueSize] = Field(
+        default_factory=dict, description="Named sizes for `--size`."
+    )
     default_image: str = Field(
         "", description="Used when none is named; empty: the only one, if there is one."
     )

@@ -35,7 +35,7 @@ _MOST_MOUNTS = 20  # file systems in one card
 
 
 @dataclass(frozen=True, slots=True)
-class Portrait:
+class VmReading:
     """What was read of one VM; ``troubles`` say what could not be."""
 
     addresses: tuple[Address, ...] = ()
@@ -45,7 +45,7 @@ class Portrait:
     file_systems: tuple[FileSystem, ...] = ()
 
 
-def card(vm: Vm, snapshot: Snapshot, rules: Iterable[Rule], seen: Portrait) -> Card:
+def card(vm: Vm, snapshot: Snapshot, rules: Iterable[Rule], seen: VmReading) -> Card:
     """All about one VM."""
     args = {"vm": vm.name, "state": texts.STATES[vm.state], "host": vm.host}
     text = (
@@ -75,7 +75,7 @@ def with_load(vm: Vm, sweep: Sweep | None) -> Vm:
     return replace(vm, cpu=known[0].cpu) if vm.cpu is None and known else vm
 
 
-def _pairs(vm: Vm, host: Host, seen: Portrait) -> Iterable[tuple[Line, Line]]:
+def _pairs(vm: Vm, host: Host, seen: VmReading) -> Iterable[tuple[Line, Line]]:
     yield words("State"), _state(vm)
     if vm.problem:
         yield words("Not fully readable"), vm.problem
@@ -119,7 +119,7 @@ def _load(vm: Vm) -> Line:
     return nwords("{used} of {n} core", "{used} of {n} cores", n=vm.vcpus, used=Number(vm.cpu, 2))
 
 
-def _addresses(vm: Vm, seen: Portrait) -> Line:
+def _addresses(vm: Vm, seen: VmReading) -> Line:
     if seen.addresses:
         known = tuple(f"{each.ip} ({each.source})" for each in seen.addresses)
         return words("{addresses}", addresses=known)
@@ -141,7 +141,7 @@ def _vcpus_and_memory(vcpus: int, memory: int) -> Message:
     return nwords("{n} vCPU, {memory}", "{n} vCPUs, {memory}", n=vcpus, memory=Size(memory))
 
 
-def _disks(seen: Portrait) -> Table:
+def _disks(seen: VmReading) -> Table:
     rows = tuple(
         (each.target, each.source, each.problem or _bytes(each.capacity), _used(each))
         for each in seen.disks
@@ -158,7 +158,7 @@ def _bytes(count: int) -> Line:
     return words("{size}", size=Size(count))
 
 
-def _file_systems(seen: Portrait) -> Table:
+def _file_systems(seen: VmReading) -> Table:
     rows = tuple(
         (
             each.mount,
@@ -185,7 +185,7 @@ def _full(each: FileSystem) -> Line:
     return words("{share}", share=Percent(each.used / each.total)) if each.total else ""
 
 
-def _snapshots(seen: Portrait) -> Table:
+def _snapshots(seen: VmReading) -> Table:
     rows: tuple[tuple[Line, ...], ...] = tuple(
         (each.name, "?", "?", words("cannot be read: {why}", why=each.problem), "", "")
         if each.problem
@@ -230,7 +230,7 @@ def _movable(vm: Vm, snapshot: Snapshot, rules: Iterable[Rule]) -> Line:
     return words("It cannot be migrated now: {why}", why=joined(first))
 
 
-def snapshots_card(vm: Vm, seen: Portrait) -> Card:
+def snapshots_card(vm: Vm, seen: VmReading) -> Card:
     """A VM's snapshots."""
     if not seen.snapshots:
         text = words("{vm} has no snapshots.", vm=vm.name)

@@ -11,7 +11,7 @@ from bot.domain.message import Message, Names, Size, When, nwords, words
 from bot.domain.steps import Step
 
 
-class Power(StrEnum):
+class PowerVerb(StrEnum):
     """What can be done to a VM without changing it."""
 
     START = "start"
@@ -148,17 +148,17 @@ class CloneVm(OnVm):
 
 
 _POWER = {
-    Power.START: words("Start {vm} on {host}"),
-    Power.SHUTDOWN: words("Shut down {vm} on {host}"),
-    Power.FORCE_OFF: words("Force off {vm} on {host}"),
-    Power.PAUSE: words("Pause {vm} on {host}"),
-    Power.RESUME: words("Resume {vm} on {host}"),
-    Power.WAKE: words("Wake {vm} on {host}"),
+    PowerVerb.START: words("Start {vm} on {host}"),
+    PowerVerb.SHUTDOWN: words("Shut down {vm} on {host}"),
+    PowerVerb.FORCE_OFF: words("Force off {vm} on {host}"),
+    PowerVerb.PAUSE: words("Pause {vm} on {host}"),
+    PowerVerb.RESUME: words("Resume {vm} on {host}"),
+    PowerVerb.WAKE: words("Wake {vm} on {host}"),
 }
 _POWER_LOST = {
     **_POWER,
-    Power.SHUTDOWN: words("Shut down {vm} on {host} and lose its definition (transient)"),
-    Power.FORCE_OFF: words("Force off {vm} on {host} and lose its definition (transient)"),
+    PowerVerb.SHUTDOWN: words("Shut down {vm} on {host} and lose its definition (transient)"),
+    PowerVerb.FORCE_OFF: words("Force off {vm} on {host} and lose its definition (transient)"),
 }
 
 
@@ -166,7 +166,7 @@ _POWER_LOST = {
 class PowerVm(OnVm):
     """Start, shut down, force off, pause, resume or wake a VM."""
 
-    verb: Power
+    verb: PowerVerb
     lose_definition: bool = later(False)  # noqa: FBT003 - its default
     """People agreed that the definition of a transient VM is lost when it ends."""
 

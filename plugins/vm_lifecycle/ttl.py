@@ -24,7 +24,7 @@ def nobody(_vm: Vm) -> tuple[str, ...]:
     return ()
 
 
-def set_its_end(history: History, vm: Vm) -> tuple[str, ...]:
+def who_set_ttl(history: History, vm: Vm) -> tuple[str, ...]:
     """Who set the moment at which the VM is shut down, as far as Drover did it."""
 
     def sets(step: Step) -> bool:
@@ -39,7 +39,7 @@ def set_its_end(history: History, vm: Vm) -> tuple[str, ...]:
     return _who(history, vm, sets)
 
 
-def deleted_it(history: History, vm: Vm) -> tuple[str, ...]:
+def who_deleted(history: History, vm: Vm) -> tuple[str, ...]:
     """Who asked for the VM's deletion."""
     return _who(history, vm, lambda step: isinstance(step, DeleteVm) and step.uuid == vm.uuid)
 
@@ -79,7 +79,7 @@ def endings(
             noticed.append(
                 Alert(key, cards.ttl_transient(vm, ends), remedies=cards.end_transient(vm))
             )
-        elif doubt := next(planner.elsewhere(vm, snapshot), None):
+        elif doubt := next(planner.copy_objections(vm, snapshot), None):
             announced[key] = vm.name
             noticed.append(Alert(key, cards.ttl_doubtful(vm, ends, doubt)))
         else:
@@ -102,7 +102,7 @@ def endings(
 
 def _ending(settings: VmLifecycleSettings, snapshot: Snapshot) -> Iterator[tuple[Vm, datetime]]:
     """Yield active VMs whose TTL ends within the notice, or has ended, with the moment."""
-    for vm in _once(snapshot):
+    for vm in _each_once(snapshot):
         ends = texts.moment_of(vm.tags.get("expires", ""))
         if (
             ends is None
@@ -117,7 +117,7 @@ def _ending(settings: VmLifecycleSettings, snapshot: Snapshot) -> Iterator[tuple
 
 def purges(snapshot: Snapshot, causes: Causes = nobody) -> Iterator[Alert | Proposal]:
     """Yield purges of VMs whose grace period ended, for approval as the policy has it."""
-    for vm in _once(snapshot):
+    for vm in _each_once(snapshot):
         ends = texts.moment_of(vm.tags.get(planner.DELETED, ""))
         if ends is not None and ends <= snapshot.taken_at and snapshot.host(vm.host).up:
             key = f"purge:{vm.uuid}:{ends.isoformat()}"
@@ -130,5 +130,5 @@ def purges(snapshot: Snapshot, causes: Causes = nobody) -> Iterator[Alert | Prop
             )
 
 
-def _once(snapshot: Snapshot) -> Iterable[Vm]:
+def _each_once(snapshot: Snapshot) -> Iterable[Vm]:
     return {vm.uuid: snapshot.vm(vm.uuid) for vm in snapshot.vms}.values()

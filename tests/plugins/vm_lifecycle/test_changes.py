@@ -175,7 +175,7 @@ def test_what_is_not_named_stays_as_it_is_stored() -> None:
     assert planned("vm resize web --memory 3G", seen).steps, "it does not have it yet"
     same = cluster(stored=StoredSize(2, 2 * GIB, 4, 2 * GIB))
     assert "nothing-to-do" in refused("vm resize web --memory 2G", same)
-    shown = text(show.card(seen.vm("web"), seen, CATALOG.rules, show.Portrait()))
+    shown = text(show.card(seen.vm("web"), seen, CATALOG.rules, show.VmReading()))
     assert "2 vCPUs, 2 GiB now; 2 vCPUs, 3 GiB after a restart" in shown
 
 
@@ -257,7 +257,7 @@ def test_what_needs_a_vm_off_says_how_one_that_stands_still_gets_there(
 def test_start_and_resume_wake_a_vm_that_sleeps(verb: str) -> None:
     seen = cluster(state=VmState.SUSPENDED)
     plan = planned(f"vm {verb} web", seen)
-    assert plan.steps == (steps.PowerVm(*WEB, steps.Power.WAKE),)
+    assert plan.steps == (steps.PowerVm(*WEB, steps.PowerVerb.WAKE),)
     hypervisor = FakeHypervisor(seen, TickingClock())
     handler.run(SETTINGS, plan.steps[0], hypervisor, Quiet())
     assert handler.settle(plan.steps[0], hypervisor) is Settled.DONE
@@ -293,7 +293,7 @@ def test_what_goes_on_in_spite_of_saved_memory_says_so(line: str) -> None:
 def test_saved_memory_is_shown_and_discarded_on_request() -> None:
     seen = cluster(**SAVED)
     assert "with its memory saved" in text(
-        show.card(seen.vm("web"), seen, CATALOG.rules, show.Portrait())
+        show.card(seen.vm("web"), seen, CATALOG.rules, show.VmReading())
     )
     plan = planned("vm discard-memory web", seen)
     assert [each.code for each in plan.warnings] == ["data-loss"]

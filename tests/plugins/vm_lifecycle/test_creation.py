@@ -278,7 +278,7 @@ def test_the_dialogs_fields_are_the_commands_own() -> None:
 
 
 def surveyed(hypervisor: FakeHypervisor, **wish: Any) -> Plan | Refused:
-    intent = handler.bases(
+    intent = handler.add_image_sizes(
         SETTINGS, NewVms(**{"name": "new", **wish}), hypervisor.snapshot(), hypervisor
     )
     return creation.plan(SETTINGS, intent, hypervisor.snapshot(), ())
@@ -322,7 +322,7 @@ def test_an_image_larger_than_the_disk_is_found_too() -> None:
 def test_a_host_that_cannot_be_asked_is_given_the_benefit_of_the_doubt() -> None:
     hypervisor = with_images("host-a", "host-b")
     hypervisor.refuse("volume", "Not now.", times=3)
-    intent = handler.bases(SETTINGS, NewVms("new"), hypervisor.snapshot(), hypervisor)
+    intent = handler.add_image_sizes(SETTINGS, NewVms("new"), hypervisor.snapshot(), hypervisor)
     assert intent.bases == ()
     assert isinstance(creation.plan(SETTINGS, intent, hypervisor.snapshot(), ()), Plan)
 
@@ -332,7 +332,7 @@ def test_an_image_removed_after_the_vote_makes_the_plan_stale() -> None:
     plan = surveyed(hypervisor, host="host-a")
     assert isinstance(plan, Plan)
     hypervisor.volumes.clear()
-    intent = handler.bases(
+    intent = handler.add_image_sizes(
         SETTINGS, NewVms("new", host="host-a"), hypervisor.snapshot(), hypervisor
     )
     against = creation.still_good(SETTINGS, intent, plan, hypervisor.snapshot(), ())

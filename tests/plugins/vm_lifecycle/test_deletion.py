@@ -30,7 +30,7 @@ from plugins.vm_lifecycle.steps import (
     AddDisk,
     CloneVm,
     DeleteVm,
-    Power,
+    PowerVerb,
     PowerVm,
     PurgeVm,
     SetTtl,
@@ -58,10 +58,10 @@ def seen() -> Snapshot:
 
 
 @pytest.mark.parametrize(
-    ("verb", "power"), [("shutdown", Power.SHUTDOWN), ("force-off", Power.FORCE_OFF)]
+    ("verb", "power"), [("shutdown", PowerVerb.SHUTDOWN), ("force-off", PowerVerb.FORCE_OFF)]
 )
 def test_a_transient_vm_ends_only_when_people_agree_that_nothing_is_left(
-    verb: str, power: Power
+    verb: str, power: PowerVerb
 ) -> None:
     said = refused(f"vm {verb} trans-1", seen())["definition-lost"]
     assert f"vm {verb} trans-1 --lose-definition" in said
@@ -87,8 +87,8 @@ def test_a_reboot_of_a_transient_vm_is_refused_with_what_to_type() -> None:
     assert "virsh reboot trans-1" in refused("vm reboot trans-1", seen())["transient"]
 
 
-@pytest.mark.parametrize("verb", [Power.SHUTDOWN, Power.FORCE_OFF])
-def test_a_vm_that_became_transient_after_the_vote_is_not_ended(verb: Power) -> None:
+@pytest.mark.parametrize("verb", [PowerVerb.SHUTDOWN, PowerVerb.FORCE_OFF])
+def test_a_vm_that_became_transient_after_the_vote_is_not_ended(verb: PowerVerb) -> None:
     hypervisor = hosts()
     web = hypervisor.snapshot().vm("web-1")
     hypervisor.put(replace(web, persistent=False))
@@ -659,8 +659,8 @@ def test_what_no_definition_can_hold_is_refused_before_the_vote(mark: str) -> No
         (planner.tag, NewTags("web-1", (("note", text),))),
         (planner.tag, NewTags("web-1", ((text, "note"),))),
         (planner.tag, NewTags("web-1", take=("x",), reason=text)),
-        (devices.snapshot_wish, SnapshotWish("create", "web-1", "clean", text)),
-        (devices.disk_wish, DiskWish("add", "web-1", GIB, reason=text)),
+        (devices.plan_snapshot, SnapshotWish("create", "web-1", "clean", text)),
+        (devices.plan_disk, DiskWish("add", "web-1", GIB, reason=text)),
     )
     for work, wish in wishes:
         answer = planner.plan(work, Risk.LOW, SETTINGS, wish, snapshot, ())

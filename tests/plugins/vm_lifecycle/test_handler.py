@@ -36,7 +36,7 @@ from plugins.vm_lifecycle.steps import (
     CreateVms,
     DeleteVm,
     GrowDisk,
-    Power,
+    PowerVerb,
     PowerVm,
     PurgeVm,
     RemoveNic,
@@ -289,7 +289,7 @@ def test_two_of_one_name_made_at_once_both_step_back() -> None:
 def cloned(hypervisor: FakeHypervisor) -> CloneVm:
     """A step that clones ``new``, which is made first and stays off."""
     run(new(hypervisor, start=False), hypervisor)
-    case = planner.Case(SETTINGS, hypervisor.snapshot().vm("new"), hypervisor.snapshot(), ())
+    case = planner.VmInCluster(SETTINGS, hypervisor.snapshot().vm("new"), hypervisor.snapshot(), ())
     (step,), against = cloning.clone(NewClone("new", "new-copy"), case)
     assert against == ()
     assert isinstance(step, CloneVm)
@@ -338,7 +338,7 @@ def test_a_guest_that_was_started_meanwhile_is_not_cloned() -> None:
 
 
 def start() -> PowerVm:
-    return PowerVm(uuid_of("off-1"), "off-1", "host-a", Power.START)
+    return PowerVm(uuid_of("off-1"), "off-1", "host-a", PowerVerb.START)
 
 
 def test_what_runs_elsewhere_is_not_started() -> None:
@@ -382,10 +382,10 @@ def off(kind: Callable[..., Step], *rest: Any) -> Step:
 
 
 STEPS = [
-    web(PowerVm, Power.SHUTDOWN),
-    web(PowerVm, Power.FORCE_OFF),
-    web(PowerVm, Power.PAUSE),
-    off(PowerVm, Power.START),
+    web(PowerVm, PowerVerb.SHUTDOWN),
+    web(PowerVm, PowerVerb.FORCE_OFF),
+    web(PowerVm, PowerVerb.PAUSE),
+    off(PowerVm, PowerVerb.START),
     web(ResizeVm, 4, 4 * GIB),
     off(ResizeVm, 1, 2 * GIB),
     off(RenameVm, "other"),
@@ -408,8 +408,8 @@ def test_a_step_settles_runs_and_settles(step: Step) -> None:
 
 def test_a_paused_guest_goes_on() -> None:
     hypervisor = cluster()
-    run(web(PowerVm, Power.PAUSE), hypervisor)
-    step = web(PowerVm, Power.RESUME)
+    run(web(PowerVm, PowerVerb.PAUSE), hypervisor)
+    step = web(PowerVm, PowerVerb.RESUME)
     assert settled(step, hypervisor) is Settled.NOT_YET
     run(step, hypervisor)
     assert settled(step, hypervisor) is Settled.DONE
@@ -419,7 +419,7 @@ def test_a_guest_that_does_not_listen_is_asked_twice_and_then_people_are() -> No
     hypervisor, telling = cluster(), Telling()
     hypervisor.deaf.add(uuid_of("web-1"))
     with pytest.raises(StepAsksError, match="did not shut down within 10 s") as caught:
-        run(web(PowerVm, Power.SHUTDOWN), hypervisor, telling)
+        run(web(PowerVm, PowerVerb.SHUTDOWN), hypervisor, telling)
     (choice,) = caught.value.remedies
     assert str(choice.text) == "Force off web-1…"
     assert shlex.split(choice.command)[:3] == ["vm", "force-off", "web-1"]
@@ -431,7 +431,7 @@ def test_waiting_for_a_shutdown_can_be_cancelled() -> None:
     hypervisor = cluster()
     hypervisor.deaf.add(uuid_of("web-1"))
     with pytest.raises(StepCancelledError, match="still running"):
-        run(web(PowerVm, Power.SHUTDOWN), hypervisor, Telling(Ask.CANCEL))
+        run(web(PowerVm, PowerVerb.SHUTDOWN), hypervisor, Telling(Ask.CANCEL))
 
 
 def test_a_size_that_waits_for_a_restart_is_noted() -> None:
@@ -544,4 +544,4 @@ def test_a_silent_host_is_no_answer() -> None:
     hypervisor = cluster()
     hypervisor.down("host-a")
     with pytest.raises(HostUnreachableError):
-        settled(web(PowerVm, Power.SHUTDOWN), hypervisor)
+        settled(web(PowerVm, PowerVerb.SHUTDOWN), hypervisor)

@@ -111,13 +111,13 @@ OFF = (uuid_of("off-1"), "off-1", "host-a")
 @pytest.mark.parametrize(
     ("line", "risk", "expected"),
     [
-        ("vm start off-1", Risk.LOW, [steps.PowerVm(*OFF, steps.Power.START)]),
-        ("vm shutdown web-1", Risk.MEDIUM, [steps.PowerVm(*WEB, steps.Power.SHUTDOWN)]),
-        ("vm force-off web-1", Risk.HIGH, [steps.PowerVm(*WEB, steps.Power.FORCE_OFF)]),
-        ("vm pause web-1", Risk.MEDIUM, [steps.PowerVm(*WEB, steps.Power.PAUSE)]),
-        ("vm resume sleepy", Risk.LOW, [steps.PowerVm(uuid_of("sleepy"), "sleepy", "host-a", steps.Power.RESUME)]),
+        ("vm start off-1", Risk.LOW, [steps.PowerVm(*OFF, steps.PowerVerb.START)]),
+        ("vm shutdown web-1", Risk.MEDIUM, [steps.PowerVm(*WEB, steps.PowerVerb.SHUTDOWN)]),
+        ("vm force-off web-1", Risk.HIGH, [steps.PowerVm(*WEB, steps.PowerVerb.FORCE_OFF)]),
+        ("vm pause web-1", Risk.MEDIUM, [steps.PowerVm(*WEB, steps.PowerVerb.PAUSE)]),
+        ("vm resume sleepy", Risk.LOW, [steps.PowerVm(uuid_of("sleepy"), "sleepy", "host-a", steps.PowerVerb.RESUME)]),
         ("vm reboot web-1", Risk.MEDIUM, [
-            steps.PowerVm(*WEB, steps.Power.SHUTDOWN), steps.PowerVm(*WEB, steps.Power.START)]),
+            steps.PowerVm(*WEB, steps.PowerVerb.SHUTDOWN), steps.PowerVm(*WEB, steps.PowerVerb.START)]),
         ("vm resize web-1 --cpus 4", Risk.MEDIUM, [steps.ResizeVm(*WEB, 4, 2 * GIB)]),
         ("vm resize web-1 --memory 3G", Risk.MEDIUM, [steps.ResizeVm(*WEB, 2, 3 * GIB)]),
         ("vm rename off-1 other", Risk.MEDIUM, [steps.RenameVm(*OFF, "other")]),
@@ -249,7 +249,7 @@ def test_a_vm_shows_what_of_it_cannot_be_read() -> None:
     seen = with_vm(cluster(), "web-1", problem="its definition makes no sense: shares “x”")
     vm = seen.vm("web-1")
     card = show.card(
-        vm, seen, (), show.Portrait(disks=(DiskUse("vda", "/a", 0, 0, problem="no such file"),))
+        vm, seen, (), show.VmReading(disks=(DiskUse("vda", "/a", 0, 0, problem="no such file"),))
     )
     assert "shares “x”" in text(card)
     assert "no such file" in text(card)
@@ -416,7 +416,7 @@ def test_a_deleted_guest_is_purged_after_its_grace() -> None:
 def test_the_card_shows_what_was_read_and_tells_what_was_not() -> None:
     seen = cluster(cpu=0.5)
     vm: Vm = seen.vm("web-1")
-    read = show.Portrait(
+    read = show.VmReading(
         (Address("10.0.0.5", "agent"),),
         (DiskUse("vda", "/pool/web-1.qcow2", 10 * GIB, GIB),),
         (),
@@ -445,13 +445,13 @@ def test_the_card_shows_what_was_read_and_tells_what_was_not() -> None:
     assert "PNG" in repr(show.screen_card(vm, b"\x89PNG"))
     assert "login:" in text(show.console_card(vm, "tick 1\nlogin:"))
     assert "empty so far" in text(show.console_card(vm, "\n"))
-    assert "no snapshots" in text(show.snapshots_card(vm, show.Portrait()))
+    assert "no snapshots" in text(show.snapshots_card(vm, show.VmReading()))
     taken = GuestSnapshot(
         "clean", seen.taken_at, "running", current=True, description="before the test"
     )
-    assert "before the test" in text(show.snapshots_card(vm, show.Portrait(snapshots=(taken,))))
+    assert "before the test" in text(show.snapshots_card(vm, show.VmReading(snapshots=(taken,))))
     full = with_vm(seen, "db-1", memory=15 * GIB)
-    assert "host-b has room for" in text(show.card(vm, full, CATALOG.rules, show.Portrait()))
+    assert "host-b has room for" in text(show.card(vm, full, CATALOG.rules, show.VmReading()))
 
 
 def test_a_load_that_a_look_cannot_measure_is_the_newest_sweeps() -> None:
@@ -479,8 +479,8 @@ def broken_postcopy(other: VmState | None = None) -> Snapshot:
 def test_what_is_left_of_a_failed_postcopy_is_forced_off_and_started(other: VmState | None) -> None:
     plan = planned("vm reboot web-1", broken_postcopy(other))
     assert plan.steps == (
-        steps.PowerVm(*WEB, steps.Power.FORCE_OFF),
-        steps.PowerVm(*WEB, steps.Power.START),
+        steps.PowerVm(*WEB, steps.PowerVerb.FORCE_OFF),
+        steps.PowerVm(*WEB, steps.PowerVerb.START),
     )
     assert "data-loss" in [each.code for each in plan.warnings]
     assert planned("vm force-off web-1", broken_postcopy(other)).steps[0].title
