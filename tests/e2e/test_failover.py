@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -17,8 +17,7 @@ from bot.stage import PACE, hosts_for
 from lab import Guest, Lab
 from lab.bmc import PASSWORD, USER, Bmcs
 from lab.slack import Workspace
-from lab.slack.shown import Message
-from tests.e2e.play import Play, holds, play
+from tests.e2e.play import Play, play
 from tests.waiting import until
 
 pytestmark = pytest.mark.lab
@@ -126,18 +125,11 @@ def _kept(stage: Play, name: str) -> bool:
     return any(f'"name":"{name}"' in data for (data,) in rows)
 
 
-def asked_until(stage: Play, line: str, what: str) -> Message:
-    """Ask until it is proposed: the bot takes a moment to hear a host again."""
-    shown: list[Message] = []
-
-    def proposed() -> bool:
-        stage.asks(line)
-        time.sleep(2)
-        shown[:] = [each for each in stage.operations_shown() if holds(each, what)]
-        return bool(shown)
-
-    until(proposed, f"{what} is proposed", 90)
-    return shown[-1]
+def heard_again(stage: Play, host: str) -> bool:
+    """Whether the bot's own alert that the host does not answer is over."""
+    with closing(sqlite3.connect(stage.bot.config.with_name("drover.sqlite"))) as database:
+        rows = database.execute("select text from notes where key = ?", (f"incident:host:{host}",))
+        return any(json.loads(text)["over_at"] for (text,) in rows.fetchall())
 
 
 def silent(stage: Play, host: str) -> None:
@@ -187,7 +179,9 @@ def test_l1_l14_l15_a_dead_hosts_vms_run_again_elsewhere_each_once(
             assert orders == (("ForceOff",) if death == "frozen" else ())  # L12
             lab.power_on("host-a")
             until(lambda: lab.is_on("host-a"), "host-a is on")
-            back = asked_until(stage, "host readmit host-a", "Admit host-a again")
+            until(lambda: heard_again(stage, "host-a"), "the bot hears host-a again", 90)
+            stage.asks("host readmit host-a")
+            back = stage.proposal("Admit host-a again")
             stage.approves("bruno", back)
             stage.approves("carla", back)
             stage.ended("Done:", back, 60)
@@ -196,3 +190,44 @@ def test_l1_l14_l15_a_dead_hosts_vms_run_again_elsewhere_each_once(
             assert watcher.twice == []
     finally:
         heal(lab, served, *names)
+
+
+@pytest.mark.parametrize("after", ["HoldHost", "ConfirmOff", "RestartVm"])
+def test_l5_l13_l15_a_bot_killed_in_a_failover_goes_on_where_it_was(
+    site: tuple[Lab, Bmcs], tmp_path: Path, after: str
+) -> None:
+    """The bot is killed once a step of this kind has begun, and started again."""
+    lab, served = site
+    name = f"crash-{after.lower()}"
+    guest = lab.guest(name, host="host-a")
+    try:
+        with bot_on(site, tmp_path) as stage, Watcher(lab, [name]) as watcher:
+            knows(stage, guest)
+            lab.freeze("host-a")
+            silent(stage, "host-a")
+            stage.asks("host failover host-a")
+            proposal = stage.proposal("Switch host-a off and start 1 VM")
+            stage.approves("bruno", proposal)
+            stage.approves("carla", proposal)
+            until(lambda: begun(stage, after), f"{after} has begun", 60)
+            stage.bot.kill()
+            stage.bot.start()
+            stage.workspace.wait_connected()
+            stage.ended("Done:", proposal, 180)
+            (host,) = lab.where(name)
+            assert host != "host-a"
+            until(lambda: guest.boots() == 2, f"{name} boots again", 60)
+            assert served.orders("host-a").count("ForceOff") <= 2
+            assert not lab.is_on("host-a")
+            assert watcher.twice == []
+    finally:
+        heal(lab, served, name)
+
+
+def begun(stage: Play, kind: str) -> bool:
+    """Whether a step of this kind of the first operation has begun."""
+    with closing(sqlite3.connect(stage.bot.config.with_name("drover.sqlite"))) as database:
+        stored = database.execute("select kind, data from events order by seq").fetchall()
+    steps = [json.loads(data)["plan"]["steps"] for what, data in stored if what == "Proposed"]
+    started = [json.loads(data)["index"] for what, data in stored if what == "StepBegan"]
+    return any(steps[0][index]["is"] == kind for index in started)
