@@ -35,7 +35,7 @@ from bot import app
 from bot.adapters.slack.manifest import manifest
 from bot.adapters.sql.store import SqlStore
 from bot.domain.operation import Approved, Asked, Event, Finished, State, VotedFor
-from bot.factories import SystemClock, loaded
+from bot.factories import SystemClock, load_catalog
 from bot.settings import DroverSettings
 from bot.testing import FakeHypervisor, drawn
 from lab.slack import Workspace
@@ -199,7 +199,7 @@ def _at(events: Sequence[Event], kind: type[Event]) -> float:
 def bot_process(api: str, pace: float, directory: Path, count: int) -> None:
     """The bot, until it is ended."""
     hosts = FakeHypervisor(drawn(cluster(count)), SystemClock(), network=NETWORK)
-    with mock.patch.object(app, "connected_hypervisor", return_value=hosts):
+    with mock.patch.object(app, "connect_hypervisor", return_value=hosts):
         bot = app.Drover(settings(api, pace, directory, count))
     bot.start()
     signal.pause()
@@ -225,7 +225,7 @@ def phase(pace: float, count: int) -> None:
         try:
             workspace.wait_connected(60)
             wanted = settings(workspace.web_api, pace, Path(folder), count)
-            store = SqlStore(wanted.database.url, loaded(wanted).codec(), clock=SystemClock())
+            store = SqlStore(wanted.database.url, load_catalog(wanted).codec(), clock=SystemClock())
             print(json.dumps(Run(workspace, store, count).result()), flush=True)
             store.close()
         finally:

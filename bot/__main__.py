@@ -187,12 +187,12 @@ def plan(
     drover plan balance --cluster config/clusters/uneven.txt
     """
     from bot.cluster_files import snapshot_from
-    from bot.factories import loaded
+    from bot.factories import load_catalog
     from bot.flow.commands.parse import parsed
     from bot.plugin_api import Action
 
     settings = configuration.load(config) if cluster else _configured(config)
-    catalog = loaded(settings)
+    catalog = load_catalog(settings)
     found = parsed(catalog, "drover plan", shlex.join(command))
     if found.help:
         click.echo(found.help)
@@ -233,9 +233,9 @@ def manifest(config: Path | None) -> None:
 @click.pass_obj
 def plugins(config: Path | None) -> None:
     """List the loaded plugins and their commands."""
-    from bot.factories import loaded
+    from bot.factories import load_catalog
 
-    catalog = loaded(configuration.load(config))
+    catalog = load_catalog(configuration.load(config))
     for plugin in catalog.plugins:
         click.echo(plugin)
         for name, command in catalog.commands.items():
@@ -263,9 +263,9 @@ def db() -> None:
 @click.pass_obj
 def upgrade(config: Path | None) -> None:
     """Bring the database to this version (`run` does it too)."""
-    from bot.factories import opened_store
+    from bot.factories import open_store
 
-    opened_store(_configured(config)).close()
+    open_store(_configured(config)).close()
     click.echo("The database is up to date.")
 
 
@@ -350,10 +350,10 @@ def _live(
     settings: configuration.DroverSettings, action: Action, intent: Any
 ) -> tuple[Snapshot, Any]:
     """The hosts as they are, and the intent with what the action looks for on them."""
-    from bot.factories import connected_hypervisor
+    from bot.factories import connect_hypervisor
     from bot.flow.operations.propose import surveyed
 
-    hypervisor = connected_hypervisor(settings)
+    hypervisor = connect_hypervisor(settings)
     try:
         seen = hypervisor.snapshot(action.focus(intent))
         return seen, surveyed(hypervisor, action, intent, seen)

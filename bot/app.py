@@ -27,13 +27,13 @@ from bot.domain.errors import ChatError, DroverError, SettingsError, StoreGoneEr
 from bot.domain.message import Code, words
 from bot.factories import (
     SystemClock,
-    connected_hypervisor,
-    loaded,
+    connect_hypervisor,
+    load_catalog,
     measuring,
     only_bot,
-    opened_store,
+    open_store,
     say_well,
-    served_metrics,
+    serve_metrics,
 )
 from bot.flow.commands import late_requests
 from bot.flow.commands.autocomplete import Inventory
@@ -77,13 +77,13 @@ class Drover:
         _require(settings)
         self._settings = settings
         self._clock = SystemClock()
-        catalog = loaded(settings)
+        catalog = load_catalog(settings)
         for command in policies.unruled(settings.domain_policy(), catalog.automatic):
             raise SettingsError(
                 words("{command}: {reason}.", command=Code(command), reason=policies.NOT_AUTOMATIC),
                 words("`drover check` explains the policy."),
             )
-        self._store = opened_store(settings, catalog)
+        self._store = open_store(settings, catalog)
         self._client = api.client(
             settings.slack.bot_token.get_secret_value(), settings.slack.api_url
         )
@@ -96,12 +96,12 @@ class Drover:
             languages=languages,
         )
         self._translated = translated = TranslatedChat(self._chat, languages)
-        self._hypervisor = connected_hypervisor(settings, self._store)
+        self._hypervisor = connect_hypervisor(settings, self._store)
         self._work = DurableWork(
             lambda operation_id: perform.perform(self.services, operation_id),
             database_url=_work_url(settings),
             executor_id=settings.replica,
-            replicas=self._store if _shared(settings) else None,
+            replicas=self._store if _is_shared(settings) else None,
             on_silent=self._take_over,
             on_fenced=on_fenced,
             per_host=settings.limits.moves_per_host,
@@ -141,11 +141,13 @@ class Drover:
         self._definitions = KeptDefinitions(self._hypervisor, self._store, self._clock)
         self._heard_at = time.monotonic()
         self._workers = RequestWorkers(
-            self.services, settings.limits.handlers, settings.replica if _shared(settings) else ""
+            self.services,
+            settings.limits.handlers,
+            settings.replica if _is_shared(settings) else "",
         )
         self._schedule = Schedule()
         self._told_gone = False
-        self._metrics = served_metrics(settings, self._monitor)
+        self._metrics = serve_metrics(settings, self._monitor)
 
     def start(self) -> None:
         """Sign in, take up what a crash left, then listen."""
@@ -181,12 +183,12 @@ class Drover:
             in_words=self._translated.in_words,
         )
         for place in dict.fromkeys(filter(None, (slack.approvals_channel, slack.ops_channel))):
-            _reached(self._chat, place, identity)
+            _check_channel(self._chat, place, identity)
         self.services.messages.start()
         late_requests.hold(self.services)  # before the work queue resumes what a crash left
         self._work.start()
         self._workers.start()
-        picked_up(self.services, self._settings.replica if _shared(self._settings) else "")
+        picked_up(self.services, self._settings.replica if _is_shared(self._settings) else "")
         self._schedule.every("tick", TICK, self._tick)
         self._schedule.every("sweep", SWEEP, self._inventory.sweep)
         self._plan_watching()
@@ -362,7 +364,7 @@ def _require(settings: DroverSettings) -> None:
             )
 
 
-def _reached(chat: SlackChat, channel: str, me: Identity) -> None:
+def _check_channel(chat: SlackChat, channel: str, me: Identity) -> None:
     """A channel that nobody could see a proposal in is told now, rather than at the first proposal."""
     try:
         chat.readable(channel)
@@ -380,7 +382,7 @@ def _reached(chat: SlackChat, channel: str, me: Identity) -> None:
         log.warning("channel not looked at", channel=channel, error=str(error))
 
 
-def _shared(settings: DroverSettings) -> bool:
+def _is_shared(settings: DroverSettings) -> bool:
     """Whether other replicas may use the same database."""
     return not settings.database.url.startswith("sqlite")
 

@@ -15,7 +15,7 @@ from bot.domain.errors import DroverError
 from bot.domain.readiness import Finding as Readiness
 from bot.domain.readiness import Severity
 from bot.domain.words import plural
-from bot.factories import connected_hypervisor, existing_store, loaded, signed_in
+from bot.factories import connect_hypervisor, existing_store, load_catalog, signed_in
 from bot.flow.commands import query_cards
 from bot.plugin_api import Query
 from bot.ports import Hypervisor
@@ -127,7 +127,7 @@ def offline(settings: DroverSettings) -> list[Finding]:
     findings += [_secret(settings, name) for name in _needed_secrets(settings)]
     findings.append(_channel("slack.approvals_channel", settings.slack.approvals_channel))
     try:
-        catalog = loaded(settings)
+        catalog = load_catalog(settings)
     except DroverError as error:
         return [*findings, Finding("plugins", ok=False, text=str(error))]
     findings.append(Finding("plugins", ok=True, text=", ".join(settings.plugins.enabled)))
@@ -228,7 +228,7 @@ def online(settings: DroverSettings, save: Path | None = None) -> list[Finding]:
 
 
 def _hosts(settings: DroverSettings, save: Path | None) -> list[Finding]:
-    hypervisor = connected_hypervisor(settings)
+    hypervisor = connect_hypervisor(settings)
     try:
         seen = hypervisor.snapshot()
         ready = _readiness(settings, seen, hypervisor)
@@ -242,7 +242,7 @@ def _hosts(settings: DroverSettings, save: Path | None) -> list[Finding]:
 def _readiness(settings: DroverSettings, seen: Snapshot, hypervisor: Hypervisor) -> list[Finding]:
     """What `host check` finds on every host, where a plugin has that command."""
     try:
-        query = loaded(settings).commands.get(READINESS)
+        query = load_catalog(settings).commands.get(READINESS)
     except DroverError:
         return []  # ``offline`` tells it
     if not isinstance(query, Query) or query.gather is None or not seen.hosts:
@@ -279,7 +279,7 @@ def _answering(seen: Snapshot) -> list[Finding]:
 def _database(settings: DroverSettings) -> list[Finding]:
     """Whether what is stored holds. A look makes no database where none is."""
     try:
-        store = existing_store(settings, loaded(settings))
+        store = existing_store(settings, load_catalog(settings))
         if store is None:
             return [Finding("database", ok=True, text="none yet; the first `drover run` makes it")]
         broken = store.broken_link()

@@ -48,12 +48,12 @@ class SystemClock:
         time.sleep(seconds)
 
 
-def loaded(settings: DroverSettings) -> catalogs.Catalog:
+def load_catalog(settings: DroverSettings) -> catalogs.Catalog:
     """The catalog of a configuration, with the core's own commands."""
     return catalogs.load(settings.plugins.enabled, settings.plugins.tables(), extra=(Core(),))
 
 
-def opened_store(settings: DroverSettings, catalog: catalogs.Catalog | None = None) -> SqlStore:
+def open_store(settings: DroverSettings, catalog: catalogs.Catalog | None = None) -> SqlStore:
     """The database, brought up to date; a SQLite file's folder is made. Without a catalog plugins' values are kept.
 
     Raises:
@@ -96,15 +96,15 @@ def existing_store(
     """
     from bot.adapters.sql.engine import exists
 
-    return opened_store(settings, catalog) if exists(settings.database.url) else None
+    return open_store(settings, catalog) if exists(settings.database.url) else None
 
 
 def no_store(settings: DroverSettings) -> StoreError:
     """Return what to say where a database is needed and none has been made."""
-    from bot.adapters.sql.engine import shown
+    from bot.adapters.sql.engine import without_password
 
     return StoreError(
-        words("There is no database at {url}.", url=shown(settings.database.url)),
+        words("There is no database at {url}.", url=without_password(settings.database.url)),
         words(
             "Correct `database.url` in the configuration. The first `drover run` "
             "creates the database."
@@ -121,7 +121,7 @@ def app_manifest(settings: DroverSettings) -> dict[str, Any]:
     """The Slack app's manifest for what is loaded."""
     from bot.adapters.slack.manifest import manifest
 
-    names = " | ".join(dict.fromkeys(name.split()[0] for name in loaded(settings).commands))
+    names = " | ".join(dict.fromkeys(name.split()[0] for name in load_catalog(settings).commands))
     return manifest(
         settings.slack.command,
         names,
@@ -211,7 +211,7 @@ def _prometheus(settings: DroverSettings) -> PrometheusPast:
     return PrometheusPast(settings.monitor.prometheus_url, settings.monitor.queries)
 
 
-def served_metrics(settings: DroverSettings, monitor: Monitor) -> MetricsServer | None:
+def serve_metrics(settings: DroverSettings, monitor: Monitor) -> MetricsServer | None:
     """The server of ``/metrics`` and ``/healthz``; None when it is not wanted."""
     where = settings.metrics
     if not where.port:
@@ -240,7 +240,7 @@ def addresses(settings: DroverSettings) -> list[HostAddress]:
     ]
 
 
-def connected_hypervisor(settings: DroverSettings, holds: Holds | None = None) -> LibvirtHypervisor:
+def connect_hypervisor(settings: DroverSettings, holds: Holds | None = None) -> LibvirtHypervisor:
     """All configured hosts; nothing is opened before the first question.
 
     Args:

@@ -401,7 +401,7 @@ def load(path: Path | None = None, *, needed: bool = False) -> DroverSettings:
         return DroverSettings(**_with_secrets(table))
     except ValidationError as error:
         raise SettingsError(
-            _told(error, chosen), words("`config/drover.example.toml` shows every key.")
+            _explanation(error, chosen), words("`config/drover.example.toml` shows every key.")
         ) from error
 
 
@@ -468,7 +468,7 @@ def _complaint(kind: str, said: str, where: str) -> str:
     return f"there is no such key. {nearest(where.rpartition('.')[2], known)}".strip()
 
 
-def _told(error: ValidationError, path: Path) -> str:
+def _explanation(error: ValidationError, path: Path) -> str:
     lines = []
     for each in error.errors()[:5]:
         where = ".".join(str(part) for part in each["loc"]) or "the file"

@@ -76,7 +76,7 @@ class DurableWork:
         if replicas is not None:
 
             def take_over(silent: str) -> None:
-                _taken_over(silent)
+                _take_over(silent)
                 on_silent(silent)
 
             self._pulse = Pulse(
@@ -117,7 +117,7 @@ class DurableWork:
             )
         except Exception as error:
             self._let_go()
-            raise _failed(error) from error
+            raise _failure(error) from error
 
     def stop(self, wait: float = 1.0) -> tuple[str, ...]:
         """Take up nothing new, wait for what is nearly done, and let go.
@@ -159,7 +159,7 @@ class DurableWork:
             with SetWorkflowID(attempt), SetEnqueueOptions(queue_partition_key=partition):
                 DBOS.enqueue_workflow(_QUEUE, self._workflow, operation.id)
         except Exception as error:
-            raise _failed(error) from error
+            raise _failure(error) from error
 
     def _config(self) -> DBOSConfig:
         pooled: DBOSConfig = (
@@ -242,7 +242,7 @@ def _next_attempt(operation_id: str) -> str | None:
     return name
 
 
-def _taken_over(executor: str) -> None:
+def _take_over(executor: str) -> None:
     """Put what a dead replica was performing back into the queue, once, however many replicas do so.
 
     DBOS has no public name for this; its row-by-row guard on the dead executor's id makes it safe
@@ -252,7 +252,7 @@ def _taken_over(executor: str) -> None:
         log.warning("taken over", operation=handle.get_workflow_id(), silent=executor)
 
 
-def _failed(error: Exception) -> StoreError:
+def _failure(error: Exception) -> StoreError:
     said = (
         str(getattr(error, "orig", None) or error).split("\n", maxsplit=1)[0].strip()
         or type(error).__name__

@@ -203,7 +203,7 @@ class MetricsServer:
         return [b"There is /metrics and /healthz.\n"]
 
 
-def _stalled(metric: str) -> str:
+def _stall_query(metric: str) -> str:
     """PromQL for the share of time that Prometheus' node exporter counts as waited; a host's label is its name."""
     rate = f"rate(node_pressure_{metric}_seconds_total[2m])"
     return f'label_replace({rate}, "host", "$1", "instance", "([^:]+).*")'
@@ -221,11 +221,11 @@ QUERIES: Mapping[str, str] = {
     "vm:memory": "drover_vm_memory_bytes",
     "vm:disk": "drover_vm_disk_bytes_per_second",
     "vm:net": "drover_vm_network_bytes_per_second",
-    "host:pressure_cpu": _stalled("cpu_waiting"),
-    "host:pressure_memory": _stalled("memory_waiting"),
-    "host:pressure_memory_full": _stalled("memory_stalled"),
-    "host:pressure_io": _stalled("io_waiting"),
-    "host:pressure_io_full": _stalled("io_stalled"),
+    "host:pressure_cpu": _stall_query("cpu_waiting"),
+    "host:pressure_memory": _stall_query("memory_waiting"),
+    "host:pressure_memory_full": _stall_query("memory_stalled"),
+    "host:pressure_io": _stall_query("io_waiting"),
+    "host:pressure_io_full": _stall_query("io_stalled"),
 }
 _LABEL = {"host": "host", "vm": "uuid", "cluster": ""}  # the cluster is one series without labels
 _MOST_POINTS = 300

@@ -39,7 +39,7 @@ class Schedule:
             timezone=ZoneInfo("UTC"),
         )
         self._scheduler.add_listener(
-            _reported, EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES
+            _report, EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES
         )
 
     def every(self, name: str, pause: timedelta, call: Callable[[], None]) -> None:
@@ -194,7 +194,7 @@ def _newest(trigger: CronTrigger, since: datetime, until: datetime) -> datetime 
     return slot
 
 
-def _reported(event: Any) -> None:
+def _report(event: Any) -> None:
     if event.code == EVENT_JOB_ERROR:
         log.error(
             "scheduled run failed",

@@ -228,10 +228,10 @@ def _host(words: _Words, taken_at: datetime) -> Host:
         maintenance="maintenance" in words.words,
         tags=words.tags,
     )
-    return _troubled(host, words)
+    return _with_trouble(host, words)
 
 
-def _troubled(host: Host, words: _Words) -> Host:
+def _with_trouble(host: Host, words: _Words) -> Host:
     if "down" in words.words:
         return replace(host, health=Health.UNREACHABLE, problem="no connection")
     if "stale" in words.words:

@@ -201,7 +201,7 @@ class FakeGuests:
         with self._changing("define_copy", host, copy.uuid):
             source, detail = self._guest(host, copy.source).vm, self._detail(host, copy.source)
             mine = {each.target: _disk(each, self._path(host, each)) for each in copy.disks}
-            disks = tuple(mine.get(each.target, _emptied(each)) for each in detail.disks)
+            disks = tuple(mine.get(each.target, _empty(each)) for each in detail.disks)
             cards = zip(detail.nics, copy.macs, strict=False)
             nics = tuple(replace(card, mac=mac) for card, mac in cards)
             detail = replace(detail, disks=disks, nics=nics, snapshots=0)
@@ -657,7 +657,7 @@ def _disk(wanted: GuestDisk, path: str) -> Disk:
     return Disk(wanted.target, "file", path, wanted.device, "none", format=wanted.format)
 
 
-def _emptied(disk: Disk) -> Disk:
+def _empty(disk: Disk) -> Disk:
     """A drive without its medium; a disk as it is."""
     return disk if disk.device == "disk" else replace(disk, source="")
 

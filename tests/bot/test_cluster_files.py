@@ -167,7 +167,7 @@ def test_a_plan_on_live_hosts_looks_for_what_no_snapshot_holds(
     hosts.volumes["host-b", "pool", "tiny.qcow2"] = Volume(
         "pool", "tiny.qcow2", "/pool/tiny.qcow2", GIB, GIB
     )
-    monkeypatch.setattr("bot.factories.connected_hypervisor", lambda _: hosts)
+    monkeypatch.setattr("bot.factories.connect_hypervisor", lambda _: hosts)
 
     def answer(*words: str) -> str:
         line = ["--config", str(config), "plan", "vm", "create", "new", *words]

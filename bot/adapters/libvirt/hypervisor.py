@@ -99,7 +99,7 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
         wanted = frozenset(focus)
         taken_at = self._clock.now()
         readings = self._readings(wanted)
-        vms = tuple(_shown_once([vm for reading in readings.values() for vm in reading.vms]))
+        vms = tuple(_without_copies([vm for reading in readings.values() for vm in reading.vms]))
         snapshot = Snapshot(taken_at, tuple(reading.host for reading in readings.values()), vms)
         if not wanted:
             return snapshot
@@ -115,7 +115,7 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
 
     def sightings(self, uuid: str) -> tuple[Sighting, ...]:
         """The guest's state on every host, each asked afresh; see the port."""
-        asked = [(name, reader.act.send(lambda connection: _seen(connection, uuid)))
+        asked = [(name, reader.act.send(lambda connection: _state_on(connection, uuid)))
                  for name, reader in self._readers.items()]  # fmt: skip
         until = time.monotonic() + self._deadline
         return with_proofs(
@@ -220,7 +220,7 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
             self._at_length(move.target, what) as there,
         ):
             before, then, after = (same_file.images(each, files) for each in (here, there, here))
-            same = all(each.seen is Seen.SAME for each in same_file.compared(before, then, after))
+            same = all(each.seen is Seen.SAME for each in same_file.compare(before, then, after))
             return same and all(
                 pair and sees_what_is_written(here, pair[0], there, pair[1]) for pair in pools
             )
@@ -264,7 +264,7 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
         return self._on(
             host,
             uuid,
-            jobs.completed,
+            jobs.completed_job,
             words("The result of the last migration could not be read from {host}", host=host),
         )
 
@@ -390,7 +390,7 @@ def _pools_of(source: Host, target: Host, disk: Disk) -> tuple[str, str] | None:
     return (here.name, there.name) if here and there else None
 
 
-def _shown_once(vms: Sequence[Vm]) -> Iterable[Vm]:
+def _without_copies(vms: Sequence[Vm]) -> Iterable[Vm]:
     """The guests without the waiting copy of one that is on its way; two waiting copies are both shown."""
     settled = {vm.uuid for vm in vms if vm.state.active and vm.paused_by not in _WAITING}
     return (vm for vm in vms if vm.paused_by not in _WAITING or vm.uuid not in settled)
@@ -405,7 +405,7 @@ def _detail(connection: Connection, uuid: str) -> VmDetail | None:
         raise
 
 
-def _seen(connection: Connection, uuid: str) -> tuple[int, int] | None:
+def _state_on(connection: Connection, uuid: str) -> tuple[int, int] | None:
     try:
         state, why = connection.lookupByUUIDString(uuid).state()
     except libvirt.libvirtError as error:

@@ -143,9 +143,9 @@ def call(
         try:
             return dict(method(**given).data)
         except SlackApiError as error:
-            fault = _judged(name, error)
+            fault = _judge(name, error)
         except (OSError, HTTPException, SlackRequestError) as error:
-            fault = _lost(name, error)
+            fault = _no_answer(name, error)
         if fault.pause:
             pacer.limited(name, fault.pause)
             log.info("Slack limits the bot", method=name, retry_after=fault.pause)
@@ -170,7 +170,7 @@ class _Fault:
         self.passing = isinstance(error, SlackUnsureError)
 
 
-def _judged(name: str, error: SlackApiError) -> _Fault:
+def _judge(name: str, error: SlackApiError) -> _Fault:
     response = error.response
     code = str(response.get("error", ""))
     status = int(getattr(response, "status_code", 0) or 0)
@@ -211,7 +211,7 @@ def _retry_after(headers: Any) -> float:
     return max(float(first), 0.1) if str(first).replace(".", "", 1).isdigit() else 1.0
 
 
-def _lost(name: str, error: Exception) -> _Fault:
+def _no_answer(name: str, error: Exception) -> _Fault:
     said = error.reason if isinstance(error, URLError) else error
     unsure = SlackUnsureError(
         words("Slack does not answer {method}: {reason}.", method=name, reason=str(said)),

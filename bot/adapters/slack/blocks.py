@@ -38,8 +38,17 @@ from slackblocks import (
 from slackblocks import Button as ButtonElement
 
 from bot.adapters.slack import charts, limits
-from bot.adapters.slack.plaintext import lines_of, more_rows, notification, padded, titled
-from bot.adapters.slack.text import cut, is_user, mrkdwn, parts, pieces, plain, said, unpictured
+from bot.adapters.slack.plaintext import lines_of, more_rows, notification, pad, with_title
+from bot.adapters.slack.text import (
+    cut,
+    is_user,
+    mrkdwn,
+    parts,
+    pieces,
+    plain,
+    value_text,
+    without_emoji,
+)
 from bot.domain.card import (
     Button,
     Buttons,
@@ -84,7 +93,7 @@ STATUS: Mapping[Mark, Literal["pending", "in_progress", "complete", "error"]] = 
 }
 
 
-def rendered(
+def render(
     card: Card, files: Files | None = None, surface: Surface = "message"
 ) -> tuple[str, list[Json]]:
     """A card as ``(text, blocks)``; ``text`` is what a notification shows.
@@ -204,7 +213,7 @@ class Page:
     def _picture(self, key: Picture | Chart, alt: str, title: str) -> list[Block]:
         file = self._files.get(key)
         if not file:
-            return _context((titled(title, alt),))
+            return _context((with_title(title, alt),))
         heading = as_plain(title, limits.ALT) if title.strip() else None
         return [
             ImageBlock(
@@ -231,7 +240,7 @@ def _window(items: tuple[tuple[Mark, Line], ...]) -> tuple[int, tuple[tuple[Mark
 
 def as_plain(text: Line, limit: int) -> PlainText:
     """A ``plain_text`` object, never empty."""
-    return PlainText(cut(unpictured(plain(text)), limit) or "–")
+    return PlainText(cut(without_emoji(plain(text)), limit) or "–")
 
 
 def _markdown(text: str) -> Markdown:
@@ -348,10 +357,10 @@ def _table(table: Table, room: int) -> list[Block]:
     width = min(max([len(table.columns), *(len(row) for row in table.rows)]), limits.COLUMNS)
     if not width:
         return []
-    rows: list[list[Any]] = [[RawText(_cell_text(name)) for name in padded(table.columns, width)]]
+    rows: list[list[Any]] = [[RawText(_cell_text(name)) for name in pad(table.columns, width)]]
     left = min(room, limits.TABLE_CHARACTERS) - sum(len(cell.text) for cell in rows[0])
     for row in table.rows[: limits.ROWS - 1]:
-        cells = padded(row, width)
+        cells = pad(row, width)
         left -= sum(len(plain(cell)) + 1 for cell in cells)
         if left < 0:
             break
@@ -382,7 +391,7 @@ def _cell(line: Line) -> Any:
         if _mentions(part.value):
             # _mentions has looked
             elements.append(RichTextUser(part.value.id))  # type: ignore[union-attr]
-        elif text := cut(said(part.value), limits.CELL):
+        elif text := cut(value_text(part.value), limits.CELL):
             elements.append(
                 RichText(
                     text, bold=part.bold or None, italic=part.italic or None, code=part.code or None

@@ -80,7 +80,7 @@ def distinct(names: tuple[str, ...] | list[str]) -> list[str]:
     return found
 
 
-def drawn(chart: Chart) -> Picture:
+def draw(chart: Chart) -> Picture:
     """The chart as a PNG of about 960 × 480 pixels."""
     # Imported here: matplotlib costs half a second, and most starts never draw. No pyplot: it is
     # not thread-safe.
@@ -92,7 +92,7 @@ def drawn(chart: Chart) -> Picture:
     places = range(len(chart.labels))
     width = 0.8 / max(len(chart.series), 1)
     for number, (name, values) in enumerate(chart.series):
-        label = _undollared(plain(name))
+        label = _escape_dollars(plain(name))
         if chart.kind == "line":
             axes.plot(places[: len(values)], values, label=label, marker="o", markersize=3)
         else:
@@ -102,12 +102,12 @@ def drawn(chart: Chart) -> Picture:
             ]
             axes.bar(shifted, values, width, label=label)
     step = math.ceil(len(chart.labels) / POINTS) or 1
-    ticks = [_undollared(cut(label, LABEL)) for label in chart.labels[::step]]
+    ticks = [_escape_dollars(cut(label, LABEL)) for label in chart.labels[::step]]
     axes.set_xticks(places[::step], ticks)
     if len(ticks) > 6:
         figure.autofmt_xdate(rotation=30)
-    axes.set_title(_undollared(plain(chart.title)))
-    axes.set_ylabel(_undollared(plain(chart.unit)))
+    axes.set_title(_escape_dollars(plain(chart.title)))
+    axes.set_ylabel(_escape_dollars(plain(chart.unit)))
     axes.grid(axis="y", alpha=0.3)
     if len(chart.series) > 1:
         axes.legend()
@@ -117,6 +117,6 @@ def drawn(chart: Chart) -> Picture:
     return Picture(target.getvalue(), alt=chart.summary or chart.title, title=chart.title)
 
 
-def _undollared(text: str) -> str:
+def _escape_dollars(text: str) -> str:
     """Text in which matplotlib sees no formula."""
     return seemly(text).replace("$", r"\$")

@@ -26,7 +26,7 @@ from bot.adapters.slack.blocks import (
     charts_of,
     home,
     pictures,
-    rendered,
+    render,
     sections,
 )
 from bot.adapters.slack.coalescer import Coalescer
@@ -35,7 +35,7 @@ from bot.adapters.slack.groups import Groups
 from bot.adapters.slack.locales import Locales
 from bot.adapters.slack.membership import is_member
 from bot.adapters.slack.pacer import Pacer
-from bot.adapters.slack.plaintext import told
+from bot.adapters.slack.plaintext import as_text
 from bot.adapters.slack.text import is_user, plain
 from bot.domain.card import Card, Chart, Context, Form, Picture
 from bot.domain.errors import ChatError
@@ -262,7 +262,7 @@ class SlackChat:
     def publish_home(self, user: str, card: Card) -> None:
         """Fill a person's App Home."""
         view = home(card, self._uploaded(pictures(card)))
-        shown = fit_blocks.fitted(plain(card.text), view["blocks"], told(card), "home")
+        shown = fit_blocks.fit(plain(card.text), view["blocks"], as_text(card), "home")
         if shown.faults:
             log.warning("home shown as text: blocks would be refused", faults=shown.faults)
         blocks = shown.blocks or _as_sections(shown.text)
@@ -274,7 +274,7 @@ class SlackChat:
             log.warning(
                 "home shown as text: Slack refused its blocks", said=error.complaints or error.code
             )
-            self._publish(user, _as_sections(told(card)))
+            self._publish(user, _as_sections(as_text(card)))
 
     def groups_of(self, user: str) -> frozenset[str]:
         """Ids and handles of the user groups a person is in; see ``Groups``."""
@@ -292,7 +292,7 @@ class SlackChat:
     def _answered(self, address: str, card: Card) -> bool:
         """Say it to a ``response_url``: it works also where the app may not write; whether Slack took it."""
         form = self._form(card, {}, "modal")
-        text, blocks = form or (told(card), [])
+        text, blocks = form or (as_text(card), [])
         said = {"response_type": "ephemeral", "replace_original": False, **_contents(text, blocks)}
         # Slack's own address, out of a verified payload
         request = urllib.request.Request(  # noqa: S310
@@ -385,17 +385,17 @@ class SlackChat:
             yield *form, True
         if form := self._form(card, {}, "modal"):  # a modal's blocks are the plainest; buttons stay
             yield *form, False
-        yield told(card), [], False
+        yield as_text(card), [], False
 
     def _form(
         self, card: Card, files: Files, surface: Surface = "message"
     ) -> tuple[str, list[Json]] | None:
         try:
-            text, blocks = rendered(card, files, surface)
+            text, blocks = render(card, files, surface)
         except InvalidUsageError:
             log.exception("a form of a message cannot be built", text=plain(card.text)[:80])
             return None
-        shown = fit_blocks.fitted(text, blocks, told(card))
+        shown = fit_blocks.fit(text, blocks, as_text(card))
         if shown.faults:
             log.warning(
                 "message shown as text: blocks would be refused",
@@ -418,7 +418,7 @@ class SlackChat:
     def _drawn(self, wanted: tuple[Chart, ...]) -> dict[Picture | Chart, str]:
         found: dict[Picture | Chart, str] = {}
         for chart in wanted:
-            if charts.drawable(chart) is not None and (file := self._file(charts.drawn(chart))):
+            if charts.drawable(chart) is not None and (file := self._file(charts.draw(chart))):
                 found[chart] = file
         return found
 

@@ -141,7 +141,7 @@ class Coalescer:
                     each.set_exception(ChatRefusedError("The bot is stopping."))
                 return
             self._note_moving(ref, new.urgency)
-            self._wanted[ref] = _joined(self._wanted.get(ref), new)
+            self._wanted[ref] = _join(self._wanted.get(ref), new)
             same = self._same(ref)
             while len(self._threads) < THREADS:
                 self._threads.append(
@@ -278,11 +278,11 @@ class Coalescer:
         with self._changed:
             wanted.not_before = self._clock() + self._pacer.rest(rest)
             newer = self._wanted.get(ref)
-            self._wanted[ref] = wanted if newer is None else _joined(wanted, newer)
+            self._wanted[ref] = wanted if newer is None else _join(wanted, newer)
         return True
 
 
-def _joined(old: _Wanted | None, new: _Wanted) -> _Wanted:
+def _join(old: _Wanted | None, new: _Wanted) -> _Wanted:
     """The newer card with everything that was promised of the older; a pause after a failure holds."""
     if old is None:
         return new

@@ -27,7 +27,7 @@ class Fitted:
     faults: tuple[str, ...] = ()
 
 
-def fitted(text: str, blocks: list[Json], told: str, surface: str = "message") -> Fitted:
+def fit(text: str, blocks: list[Json], told: str, surface: str = "message") -> Fitted:
     """The message within Slack's limits.
 
     Args:
@@ -66,7 +66,7 @@ def _shorter(blocks: list[Json]) -> list[Json]:
         dropped = True
         # The note that follows has to fit as well
         most = limits.CHARACTERS - limits.characters(_note())
-    return _noted(kept) if dropped else kept
+    return _with_note(kept) if dropped else kept
 
 
 def _fewer(blocks: list[Json], most: int) -> list[Json]:
@@ -77,14 +77,14 @@ def _fewer(blocks: list[Json], most: int) -> list[Json]:
     while len(kept) >= most:
         droppable = [index for index, block in enumerate(kept) if _may_go(block)]
         del kept[droppable[-1] if droppable else len(kept) - 1]
-    return _noted(kept)
+    return _with_note(kept)
 
 
 def _may_go(block: Json) -> bool:
     return block["type"] not in ("header", "actions") and "accessory" not in block
 
 
-def _noted(blocks: list[Json]) -> list[Json]:
+def _with_note(blocks: list[Json]) -> list[Json]:
     """With the note that something is missing, before the last buttons."""
     if any(block == _note() for block in blocks):
         return blocks

@@ -33,7 +33,7 @@ Environ = dict[str, Any]
 Respond = Callable[..., Any]
 
 
-def stamped(
+def with_time(
     app: Callable[[Environ, Respond], Iterable[bytes]],
 ) -> Callable[[Environ, Respond], Iterable[bytes]]:
     """Refuse with 401 what has a timestamp that is none, before Bolt, which takes it for a fault of its own."""
@@ -61,7 +61,7 @@ class HttpServer:
     def __init__(self, app: App, host: str, port: int) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._server: Any = create_server(  # its stubs miss what a server on one address has
-            stamped(SlackRequestHandler(app, path=PATH)),
+            with_time(SlackRequestHandler(app, path=PATH)),
             sockets=[socket.create_server((host, port), family=family)],
             threads=THREADS,
             max_request_body_size=BIGGEST_BODY,

@@ -27,7 +27,7 @@ from bot.adapters.slack.forms import SOURCE, option
 from bot.adapters.slack.limits import OPTIONS
 from bot.adapters.slack.membership import Belongs, Member, membership
 from bot.adapters.slack.rate_limit import Pace, Paces
-from bot.adapters.slack.text import escaped
+from bot.adapters.slack.text import escape
 from bot.domain.card import Card, error_card
 from bot.domain.errors import ChatError, DroverError
 from bot.domain.message import Message, Words, joined, words
@@ -250,7 +250,7 @@ class Listeners:
         person = body.get("user_id", "")
         why = self._take(body, lambda: payloads.from_command(body, self._now()), person)
         if why:
-            ack(text=escaped(self._in_words(person, why)), response_type="ephemeral")
+            ack(text=escape(self._in_words(person, why)), response_type="ephemeral")
         else:
             ack()
 

@@ -32,7 +32,7 @@ def membership(body: Json, team: str, enterprise: str = "") -> Member:
         {each.get("team_id"), each.get("enterprise_id")} & ours for each in installed
     ):
         return Member.FOREIGN
-    persons, places = _named(body)
+    persons, places = _workspaces(body)
     if not persons | places:
         return Member.FOREIGN
     if persons:
@@ -42,7 +42,7 @@ def membership(body: Json, team: str, enterprise: str = "") -> Member:
     return _elsewhere(enterprise) if _org(body) == enterprise else Member.FOREIGN
 
 
-def _named(body: Json) -> tuple[set[str], set[str]]:
+def _workspaces(body: Json) -> tuple[set[str], set[str]]:
     """The workspaces of the person, and those of the place, as far as a payload names them."""
     event: Json = body.get("event") or {}
     user = body.get("user") if isinstance(body.get("user"), Mapping) else {}

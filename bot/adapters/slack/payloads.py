@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bot.adapters.slack.forms import FORM
-from bot.adapters.slack.text import heard, seemly
+from bot.adapters.slack.text import command_text, seemly
 from bot.ports import Request
 
 Json = Mapping[str, Any]
@@ -23,7 +23,7 @@ def from_command(body: Json, now: datetime) -> Request:
         by=body["user_id"],
         at=now,
         channel=body.get("channel_id", ""),
-        text=heard(body.get("text") or ""),
+        text=command_text(body.get("text") or ""),
         trigger=body["trigger_id"],
         answer_to=body.get("response_url") or "",
     )
@@ -34,7 +34,7 @@ def from_mention(event: Json, bot_user: str, command: str, now: datetime) -> Req
 
     Who writes the slash command itself (``@Drover /kvm hosts``) means what stands behind it.
     """
-    text = heard(event.get("text") or "", bot_user)
+    text = command_text(event.get("text") or "", bot_user)
     if text == command or text.startswith(f"{command} "):
         text = text.removeprefix(command).strip()
     where = event.get("client_msg_id") or f"{event['channel']}:{event['ts']}"

@@ -33,7 +33,7 @@ def notification(card: Card) -> str:
     return cut(literal(plain(card.text or card.title)), limits.TEXT) or "Drover"
 
 
-def told(card: Card) -> str:
+def as_text(card: Card) -> str:
     """The whole card as text, for where blocks are refused; the notification's line comes first."""
     lines = [notification(card)]
     if card.title and card.title != card.text:
@@ -59,7 +59,7 @@ def _checklist(list_: Checklist) -> list[str]:
 
 
 def _picture(picture: Picture) -> list[str]:
-    return [literal(titled(plain(picture.title), plain(picture.alt)))]
+    return [literal(with_title(plain(picture.title), plain(picture.alt)))]
 
 
 def _bar(bar: Bar) -> list[str]:
@@ -72,7 +72,7 @@ def _bar(bar: Bar) -> list[str]:
 def grid(table: Table) -> str:
     """A table in fixed width, for places without table blocks."""
     rows = [
-        [plain(cell) for cell in padded(row, len(table.columns))]
+        [plain(cell) for cell in pad(row, len(table.columns))]
         for row in (table.columns, *table.rows)
     ]
     widths = [max(len(row[index]) for row in rows) for index in range(len(table.columns))]
@@ -113,7 +113,7 @@ def _fitting(lines: list[str], room: int) -> list[str]:
     return kept
 
 
-def titled(title: str, text: str) -> str:
+def with_title(title: str, text: str) -> str:
     """Text with its title in brackets, where it has one."""
     return f"[{title}] {text}" if title.strip() else text
 
@@ -123,7 +123,7 @@ def more_rows(count: int) -> str:
     return f"… +{count}"
 
 
-def padded(cells: Sequence[Line], width: int) -> list[Line]:
+def pad(cells: Sequence[Line], width: int) -> list[Line]:
     """A row of exactly ``width`` cells."""
     return [*cells[:width], *([""] * (width - len(cells)))]
 

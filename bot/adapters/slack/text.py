@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from bot.domain.message import Code, Message, Names, Person, Value, When, Words, said_of, tokens
 
 # Slack's markup has no escape character. Each mark that could format something becomes the
-# character that looks like it; ``heard`` turns them back, so a name copied out of a message works
+# character that looks like it; ``command_text`` turns them back, so a name copied out of a message works
 # in a command.
 _LOOKALIKE = {"*": "∗", "~": "∼", "`": "ˋ", "_": "ˍ", ":": "꞉", ">": "˃", "＞": "˃"}
 _BACK = str.maketrans({"∗": "*", "∼": "~", "ˋ": "`", "ˍ": "_", "꞉": ":", "˃": ">"})
@@ -93,7 +93,7 @@ def mrkdwn(line: Message) -> str:
 
 def plain(line: Message) -> str:
     """A line without markup, for places that show characters as they are (tables, headers, options)."""
-    return "".join(said(part.value) for part in parts(line) if not part.mark)
+    return "".join(value_text(part.value) for part in parts(line) if not part.mark)
 
 
 def _marked_up(part: Part) -> str:
@@ -101,9 +101,9 @@ def _marked_up(part: Part) -> str:
     if part.mark:
         return str(value)
     if not part.dynamic:
-        return escaped(seemly(str(value)))
+        return escape(seemly(str(value)))
     if part.code:
-        return in_code(said(value))
+        return in_code(value_text(value))
     if isinstance(value, When):
         moment = value.utc
         return (
@@ -111,10 +111,10 @@ def _marked_up(part: Part) -> str:
         )
     if isinstance(value, Person) and _USER.fullmatch(value.id):
         return f"<@{value.id}>"
-    return literal(said(value))
+    return literal(value_text(value))
 
 
-def said(value: Value) -> str:
+def value_text(value: Value) -> str:
     """A value in plain characters."""
     return seemly(said_of(value))
 
@@ -124,17 +124,17 @@ def seemly(text: str) -> str:
     return _UNSEEMLY.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
-def escaped(text: str) -> str:
+def escape(text: str) -> str:
     """The three characters that Slack wants escaped (docs.slack.dev/messaging/formatting-message-text)."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def literal(text: str) -> str:
     """Text that Slack shows as it is: no mention, no link, no emphasis, no emoji, no quotation."""
-    return escaped(_MARKS.sub(_disarmed, seemly(text)))
+    return escape(_MARKS.sub(_disarm, seemly(text)))
 
 
-def _disarmed(found: re.Match[str]) -> str:
+def _disarm(found: re.Match[str]) -> str:
     name = found["emoji"]
     if name and name.isdigit() and name not in _NUMBERS:
         return found[0]
@@ -143,12 +143,12 @@ def _disarmed(found: re.Match[str]) -> str:
 
 def in_code(text: str) -> str:
     """Text for between backticks, where only a backtick or a new line could end it."""
-    return escaped(seemly(text).replace("`", _LOOKALIKE["`"]).replace("\n", " "))
+    return escape(seemly(text).replace("`", _LOOKALIKE["`"]).replace("\n", " "))
 
 
-def unpictured(text: str) -> str:
+def without_emoji(text: str) -> str:
     """Text for a ``plain_text`` object, whose only magic is ``:emoji:``."""
-    return _EMOJI.sub(_disarmed, seemly(text))
+    return _EMOJI.sub(_disarm, seemly(text))
 
 
 def cut(text: str, limit: int) -> str:
@@ -182,7 +182,7 @@ _LINK = re.compile(
 )
 
 
-def heard(text: str, bot_user: str = "") -> str:
+def command_text(text: str, bot_user: str = "") -> str:
     """What a person meant: mention of the bot gone, links back to their words, entities and look-alikes undone.
 
     Of other people's mentions only the id is left, for a name may hold anything.
@@ -195,10 +195,10 @@ def heard(text: str, bot_user: str = "") -> str:
     text = _LINK.sub(
         lambda link: link[1] or (link[2] or "").removeprefix("mailto:") or link[3] or "", text
     )
-    return seemly(_unescaped(text)).translate(_BACK).strip()
+    return seemly(_unescape(text)).translate(_BACK).strip()
 
 
-def _unescaped(text: str) -> str:
+def _unescape(text: str) -> str:
     return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
 

@@ -81,7 +81,7 @@ _POSTGRESQL_ADVICE = {
 """Advice by PostgreSQL's SQLSTATE: whole, or else its class."""
 
 
-def opened(url: str, patience: float) -> sa.Engine:
+def open_engine(url: str, patience: float) -> sa.Engine:
     """An engine for a SQLite file or a PostgreSQL database; nothing is connected yet.
 
     Args:
@@ -94,13 +94,13 @@ def opened(url: str, patience: float) -> sa.Engine:
     try:
         address = sa.make_url(url)
     except ArgumentError as error:
-        raise _refused(words("The URL of the database cannot be read.")) from error
+        raise _refusal(words("The URL of the database cannot be read.")) from error
     kind = address.get_backend_name()
     if kind == "sqlite" and address.database not in (None, "", ":memory:"):
         return _sqlite(address, patience)
     if kind == "postgresql":
         return _postgresql(address.set(drivername="postgresql+psycopg"), patience)
-    raise _refused(
+    raise _refusal(
         words(
             "Drover cannot use the database “{url}”.",
             url=address.render_as_string(hide_password=True),
@@ -114,24 +114,24 @@ def exists(url: str, patience: float = 5.0) -> bool:
     Raises:
         StoreError: the URL names no database, or PostgreSQL does not answer.
     """
-    engine = opened(url, patience)
+    engine = open_engine(url, patience)
     try:
         if engine.dialect.name == "sqlite":
             file = Path(str(engine.url.database))
             return file.is_file() and file.stat().st_size > 0
         return sa.inspect(engine).has_table("events")
     except SQLAlchemyError as error:
-        raise told(error) from error
+        raise store_error(error) from error
     finally:
         engine.dispose()
 
 
-def shown(url: str) -> str:
+def without_password(url: str) -> str:
     """The URL without its password."""
     return sa.make_url(url).render_as_string(hide_password=True)
 
 
-def _refused(text: Message) -> StoreError:
+def _refusal(text: Message) -> StoreError:
     return StoreError(
         text,
         words(
@@ -221,7 +221,7 @@ def transaction(engine: sa.Engine, lasting: str) -> Iterator[sa.Connection]:
     Raises:
         StoreError: the database refused or failed.
     """
-    with turn(engine) if lasting != READ else nullcontext(), _begun(engine, lasting) as connection:
+    with turn(engine) if lasting != READ else nullcontext(), _begin(engine, lasting) as connection:
         yield connection
 
 
@@ -250,7 +250,7 @@ def turn(engine: sa.Engine) -> Iterator[None]:
 
 
 @contextmanager
-def _begun(engine: sa.Engine, lasting: str) -> Iterator[sa.Connection]:
+def _begin(engine: sa.Engine, lasting: str) -> Iterator[sa.Connection]:
     options: dict[str, Any] = {"lasting": lasting}
     if lasting == READ and engine.dialect.name == "postgresql":
         # Several reads of one moment, as SQLite has them anyhow
@@ -259,10 +259,10 @@ def _begun(engine: sa.Engine, lasting: str) -> Iterator[sa.Connection]:
         with engine.execution_options(**options).begin() as connection:
             yield connection
     except SQLAlchemyError as error:
-        raise told(error) from error
+        raise store_error(error) from error
 
 
-def told(error: Exception) -> StoreError:
+def store_error(error: Exception) -> StoreError:
     """A database's complaint in one line, with what to do about it."""
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     said = " ".join(str(cause).split("\n", maxsplit=1)[0].split()) or type(cause).__name__

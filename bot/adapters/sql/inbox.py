@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bot.adapters.sql import models
-from bot.adapters.sql.engine import SOON, told, transaction, turn
+from bot.adapters.sql.engine import SOON, store_error, transaction, turn
 from bot.adapters.sql.same_file import SameFile
 
 COLUMNS = ("key", "kind", "data", "accepted_at", "replica")
@@ -93,7 +93,7 @@ class Inbox:
             # The transaction may not have begun; its error is the one to tell
             with suppress(sqlite3.Error):
                 driver.execute("ROLLBACK")
-            raise told(error) from error
+            raise store_error(error) from error
         return fresh
 
     def _driver(self) -> sqlite3.Connection:
@@ -102,6 +102,6 @@ class Inbox:
             try:
                 own = self._here.own = _Own(self._engine.url.database or "", self._patience)
             except sqlite3.Error as error:
-                raise told(error) from error
+                raise store_error(error) from error
             self._opened.add(own)
         return own.driver

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bot.adapters.sql import models
-from bot.adapters.sql.engine import READ, SOON, opened, transaction
+from bot.adapters.sql.engine import READ, SOON, open_engine, transaction
 from bot.adapters.sql.notes import SqlNotes
 from bot.adapters.sql.schema import migrate
 from bot.domain.metrics import Bucket, Metric, Point
@@ -62,7 +62,7 @@ class SqlSeries(SqlNotes):
         keep_raw: timedelta = timedelta(days=2),
         keep: timedelta = timedelta(days=365),
     ) -> None:
-        engine = opened(url, patience)
+        engine = open_engine(url, patience)
         try:
             migrate(engine)
         except BaseException:
@@ -85,7 +85,8 @@ class SqlSeries(SqlNotes):
         ids = self._known([point.entity for point in points])
         moment = int(at.timestamp())
         rows = [
-            {"at": moment, "entity": ids[point.entity], **_stored(point.values)} for point in points
+            {"at": moment, "entity": ids[point.entity], **_columns(point.values)}
+            for point in points
         ]
         with transaction(self._engine, SOON) as connection:
             for some in _batches(rows):
@@ -185,7 +186,7 @@ class SqlSeries(SqlNotes):
         with transaction(self._engine, READ) as connection:
             rows = connection.execute(_buckets(names, span, metric, since, until)).all()
         return {
-            entity: _joined(list(some), metric, since, until)
+            entity: _join(list(some), metric, since, until)
             for entity, some in itertools.groupby(rows, key=lambda row: row.entity)
         }
 
@@ -216,7 +217,7 @@ def _batches(rows: Sequence[Any]) -> Iterator[list[Any]]:
         yield list(rows[start : start + _AT_ONCE])
 
 
-def _stored(values: Mapping[Metric, float]) -> dict[str, int | None]:
+def _columns(values: Mapping[Metric, float]) -> dict[str, int | None]:
     return {metric.value: _whole(metric, values.get(metric)) for metric in Metric}
 
 
@@ -283,9 +284,7 @@ def _bucket(row: sa.Row[Any], span: int, metric: Metric) -> Bucket:
     )
 
 
-def _joined(
-    rows: Sequence[sa.Row[Any]], metric: Metric, since: datetime, until: datetime
-) -> Bucket:
+def _join(rows: Sequence[sa.Row[Any]], metric: Metric, since: datetime, until: datetime) -> Bucket:
     count = sum(row.number for row in rows)
     return Bucket(
         since,

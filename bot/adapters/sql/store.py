@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from bot.adapters.sql import chain, models
 from bot.adapters.sql.chain import Link, Proven
 from bot.adapters.sql.definitions import SqlDefinitions
-from bot.adapters.sql.engine import READ, SOON, SURELY, opened, transaction
+from bot.adapters.sql.engine import READ, SOON, SURELY, open_engine, transaction
 from bot.adapters.sql.holds import SqlHolds
 from bot.adapters.sql.inbox import Inbox
 from bot.adapters.sql.schema import migrate
@@ -69,7 +69,7 @@ class SqlStore:
         self._proven = Proven()
         self._told: set[str] = set()  # operations that were told to be unreadable
         self._entered = ("", "")  # no replica yet, and nobody to be fenced off by
-        self._engine = opened(url, patience)
+        self._engine = open_engine(url, patience)
         try:
             migrate(self._engine)
             self._forget_handled(clock.now() - _KEPT)
@@ -136,7 +136,7 @@ class SqlStore:
     def propose(self, event: Proposed) -> Operation:
         """Store a new operation under the next number; the same origin key answers the same operation again."""
         with transaction(self._engine, SURELY) as connection:
-            end = _locked_head(connection)
+            end = _lock_head(connection)
             self._not_fenced(connection)
             known = _by_origin(connection, event.origin.key)
             if known is not None:
@@ -146,7 +146,7 @@ class SqlStore:
             operation = opened_operation(f"op-{number}", self._codec.loads(codec.text(event)))
             connection.execute(sa.insert(models.operations).values(_row(operation)))
             _touching(connection, operation)
-            _chained(connection, end, number, 0, [event])
+            _append_links(connection, end, number, 0, [event])
             connection.execute(sa.update(models.head).values(number=number))
             return operation
 
@@ -175,7 +175,7 @@ class SqlStore:
             .values(version=after.version, state=after.state.value)
         )
         with transaction(self._engine, SURELY) as connection:
-            end = _locked_head(connection)
+            end = _lock_head(connection)
             self._not_fenced(connection)
             if since not in (None, end.position):
                 raise ConflictError(
@@ -188,7 +188,7 @@ class SqlStore:
                     words("{id} has changed meanwhile.", id=operation.id),
                     words("Look at it again, then decide."),
                 )
-            _chained(connection, end, operation.number, operation.version, events)
+            _append_links(connection, end, operation.number, operation.version, events)
             if after.plan.steps != operation.plan.steps:
                 _touching(connection, after)
         return after
@@ -402,7 +402,7 @@ class SqlStore:
             index_elements=[table.c.name], set_={"beats": table.c.beats + 1, "epoch": epoch}
         )
         with transaction(self._engine, SURELY) as connection:
-            _locked_head(connection)
+            _lock_head(connection)
             connection.execute(entered)
         self._entered = name, epoch
 
@@ -417,7 +417,7 @@ class SqlStore:
         mine = sa.update(table).where(table.c.name == name, table.c.epoch == epoch)
         with transaction(self._engine, SOON) as connection:
             if not connection.execute(mine.values(beats=table.c.beats + 1)).rowcount:
-                raise _fenced(name)
+                raise _fenced_error(name)
 
     def beats(self) -> Mapping[str, int]:
         """How many heartbeats each replica has had.
@@ -443,7 +443,7 @@ class SqlStore:
         )
         with transaction(self._engine, SURELY) as connection:
             # What it is storing at this moment is stored before, and seen by who takes over
-            _locked_head(connection)
+            _lock_head(connection)
             return bool(connection.execute(silent).rowcount)
 
     def _not_fenced(self, connection: sa.Connection) -> None:
@@ -459,7 +459,7 @@ class SqlStore:
             and connection.execute(sa.select(table.c.epoch).where(table.c.name == name)).scalar()
             != epoch
         ):
-            raise _fenced(name)
+            raise _fenced_error(name)
 
     def forget(self, name: str) -> None:
         """A fenced replica is gone; one that has entered anew meanwhile is not."""
@@ -647,7 +647,7 @@ def _number(operation_id: str) -> int:
     )
 
 
-def _fenced(name: str) -> FencedError:
+def _fenced_error(name: str) -> FencedError:
     return FencedError(
         words(
             "This process is no longer the replica “{name}”: it did not report for too "
@@ -658,7 +658,7 @@ def _fenced(name: str) -> FencedError:
     )
 
 
-def _locked_head(connection: sa.Connection) -> sa.Row[Any]:
+def _lock_head(connection: sa.Connection) -> sa.Row[Any]:
     """Where the chain ends; whoever holds it is the only one who writes events until its transaction is over."""
     return connection.execute(sa.select(models.head).with_for_update()).one()
 
@@ -697,7 +697,7 @@ def _row(operation: Operation) -> dict[str, str | int | None]:
     }
 
 
-def _chained(
+def _append_links(
     connection: sa.Connection, end: sa.Row[Any], number: int, version: int, events: Iterable[Event]
 ) -> None:
     """Store events behind the end of the chain; ``version`` is the operation's before them."""

@@ -46,7 +46,7 @@ class Link:
             with channel:
                 channel.exec_command(shlex.join(argv))
                 channel.shutdown_write()
-                out, err = _drained(channel, until)
+                out, err = _drain(channel, until)
                 return CommandResult(channel.recv_exit_status(), out, err, time.monotonic() - began)
         except TimeoutError as error:
             raise HypervisorError(
@@ -158,7 +158,7 @@ def _advice(error: Exception) -> Message:
     return words("Check that sshd runs there, and `ssh` of the host in the configuration.")
 
 
-def _drained(channel: paramiko.Channel, until: float) -> tuple[str, str]:
+def _drain(channel: paramiko.Channel, until: float) -> tuple[str, str]:
     """Everything the program says until it ends.
 
     Raises:

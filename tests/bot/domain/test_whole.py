@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.adapters.slack import limits
-from bot.adapters.slack.blocks import rendered
-from bot.adapters.slack.fit_blocks import LEFT_OUT, fitted
+from bot.adapters.slack.blocks import render
+from bot.adapters.slack.fit_blocks import LEFT_OUT, fit
 from bot.domain import whole
 from bot.domain.operation import Operation, opened
 from bot.domain.plan import Blast, Plan, Reason, Risk
@@ -54,8 +54,8 @@ def laid_out(plan: Plan, command: str = "/kvm x", reason: str = "") -> Operation
 
 def is_cut(operation: Operation) -> bool:
     """Whether Slack's message of an operation leaves something out."""
-    text, blocks = rendered(operation_cards.operation_card(operation))
-    sent = fitted(text, blocks, "told")
+    text, blocks = render(operation_cards.operation_card(operation))
+    sent = fit(text, blocks, "told")
     # A question may be short, and so may a step's title whose rest stands in the command.
     read = [block for block in sent.blocks if block["type"] not in ("actions", "plan")]
     return LEFT_OUT in repr(read) or "…" in repr(read) or not read
@@ -88,10 +88,8 @@ def test_a_plan_is_whole_on_its_card_or_attached_or_refused(
         if isinstance(step, RunOnHost):
             assert step.command in together
     for number, part in enumerate(parts, 1):
-        text, blocks = rendered(
-            operation_cards.whole_card(laid_out(plan), number, len(parts), part)
-        )
-        sent = fitted(text, blocks, "told")
+        text, blocks = render(operation_cards.whole_card(laid_out(plan), number, len(parts), part))
+        sent = fit(text, blocks, "told")
         assert sent.blocks
         assert LEFT_OUT not in repr(sent.blocks)
 

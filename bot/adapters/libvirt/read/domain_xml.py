@@ -117,7 +117,7 @@ def _detail(root: etree._Element, numbers: _Numbers) -> VmDetail:
         shared_dirs=tuple(_shared_dirs(root)),
         tpm=_of(root, "devices/tpm/backend", "type"),
         nvram=(root.findtext("os/nvram") or _of(root, "os/nvram/source", "file")).strip(),
-        secrets=any(True for _ in root.iterfind("devices/disk//auth")) or _encrypted(root),
+        secrets=any(True for _ in root.iterfind("devices/disk//auth")) or _is_encrypted(root),
         hugepages=root.find("memoryBacking/hugepages") is not None,
         memory_locked=root.find("memoryBacking/locked") is not None,
         vcpus_max=numbers.count("maximum vCPUs", root.findtext("vcpu") or "1", 1),
@@ -178,13 +178,13 @@ def _disk(disk: etree._Element) -> Disk:
         readonly=disk.find("readonly") is not None,
         shareable=disk.find("shareable") is not None,
         format="" if driver is None else driver.get("type", ""),
-        encrypted=_encrypted(disk),
+        encrypted=_is_encrypted(disk),
         busy="" if mirror is None else mirror.get("job", "copy"),
         transient=disk.find("transient") is not None,
     )
 
 
-def _encrypted(element: etree._Element) -> bool:
+def _is_encrypted(element: etree._Element) -> bool:
     return next(element.iter("encryption"), None) is not None
 
 

@@ -63,7 +63,7 @@ class CloseUp:
             if (vm.uuid in focus or vm.name in focus) and self._up(vm.host)
         ]
         depths = self._depths(chosen)
-        seen = [_deepened(vm, depths[_key(vm)]) for vm in chosen]
+        seen = [_deepen(vm, depths[_key(vm)]) for vm in chosen]
         measuring = self._start_measuring([vm for vm in seen if _may_measure(vm)])
         fits, looks = self._fits(seen, depths), self._target_looks(seen, depths)
         rates = self._rates(measuring)
@@ -97,7 +97,7 @@ class CloseUp:
         ]
         asked = [(vm, host, self._ask_fit(vm, host, depths[_key(vm)])) for vm, host in others]
         until = time.monotonic() + self._deadline
-        answers = (_answered(pending, until) for _, _, pending in asked if pending is not None)
+        answers = (_answer(pending, until) for _, _, pending in asked if pending is not None)
         return tuple(answer for answer in answers if answer is not None)
 
     def _ask_fit(self, vm: Vm, host: str, deep: Depth) -> Pending[CpuFit | None] | None:
@@ -121,7 +121,7 @@ class CloseUp:
             for host in self._readings if host != vm.host and self._up(host)
         ]  # fmt: skip
         until = time.monotonic() + self._deadline
-        answers = [_answered(pending, until) for pending in asked]
+        answers = [_answer(pending, until) for pending in asked]
         disks = self._disks_there(vms)
         return tuple(
             replace(answer, disks=disks.get((answer.vm_uuid, answer.host), ()))
@@ -155,7 +155,7 @@ class CloseUp:
         for vm, host in asked:
             first = before[_key(vm)]
             if first is not None:
-                seen = same_file.compared(first, there[vm.uuid, host], after[_key(vm)])
+                seen = same_file.compare(first, there[vm.uuid, host], after[_key(vm)])
                 found[vm.uuid, host] = seen
                 self._disks.keep(vm.uuid, host, wanted[_key(vm)], seen)
         return found
@@ -166,7 +166,7 @@ class CloseUp:
         """What hosts have at the places of VMs' disks; None of those that do not answer in time."""
         pending = [(vm, host, self._ask_images(host, wanted[_key(vm)])) for vm, host in asked]
         until = time.monotonic() + self._deadline
-        return {(vm.uuid, host): _answered(each, until) for vm, host, each in pending}
+        return {(vm.uuid, host): _answer(each, until) for vm, host, each in pending}
 
     def _ask_images(self, host: str, disks: tuple[Disk, ...]) -> Pending[same_file.Images]:
         return self._readers[host].act.send(lambda connection: same_file.images(connection, disks))
@@ -181,7 +181,7 @@ class CloseUp:
             return []
         asked = [(vm, self._ask_start(vm)) for vm in vms]
         until = time.monotonic() + self._deadline
-        return [vm for vm, pending in asked if _answered(pending, until)]
+        return [vm for vm, pending in asked if _answer(pending, until)]
 
     def _ask_start(self, vm: Vm) -> Pending[bool]:
         return self._readers[vm.host].act.send(
@@ -196,7 +196,7 @@ class CloseUp:
         while left and time.monotonic() < until:
             self._clock.sleep(_DIRTY_POLL)
             asked = [(vm, self._ask_rate(vm)) for vm in left]
-            found = {_key(vm): _answered(pending, until) for vm, pending in asked}
+            found = {_key(vm): _answer(pending, until) for vm, pending in asked}
             rates |= {key: rate for key, rate in found.items() if rate is not None}
             left = [vm for vm in left if _key(vm) not in rates]
         return rates
@@ -229,14 +229,14 @@ def _answered_depth(vm: Vm, pending: Pending[Depth], until: float) -> Depth:
         )
 
 
-def _deepened(vm: Vm, depth: Depth) -> Vm:
+def _deepen(vm: Vm, depth: Depth) -> Vm:
     """The VM as the deeper look shows it; a definition that nobody could read stays unknown."""
     problem = "; ".join(filter(None, (vm.problem, depth.problem)))
     detail = None if vm.detail is None else depth.detail
     return replace(vm, detail=detail, stored=depth.stored, problem=problem)
 
 
-def _answered(pending: Pending[T], until: float) -> T | None:
+def _answer(pending: Pending[T], until: float) -> T | None:
     """The answer; None where there is none, which then counts as not asked."""
     try:
         return pending.wait(until)

@@ -335,7 +335,7 @@ def _bridges(parts: Parts, connection: Connection) -> Iterator[str]:
     """
     for each in parts.list_all("interface", connection.listAllInterfaces):
         name = name_of(each)
-        root = parts.read("interface", name, partial(described, each, "interface"))
+        root = parts.read("interface", name, partial(describe, each, "interface"))
         if root is not None and root.get("type") == "bridge":
             yield root.get("name", "")
         elif parts.why("interface", name) and name != "?":
@@ -348,7 +348,7 @@ def _networks(parts: Parts, connection: Connection) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for each in parts.list_all("network", lambda: connection.listAllNetworks(active)):
         name = name_of(each)
-        root = parts.read("network", name, partial(described, each, "network"))
+        root = parts.read("network", name, partial(describe, each, "network"))
         bridge = None if root is None else root.find("bridge")
         if root is not None or parts.why("network", name):
             found.append((name, "" if bridge is None else bridge.get("name", "")))
@@ -372,7 +372,7 @@ def pools_of(connection: Connection, before: Pools | None = None) -> Pools:
     return Pools(tuple(sorted(found, key=lambda pool: pool.name)), parts.unread)
 
 
-def described(thing: Any, tag: str) -> etree._Element:
+def describe(thing: Any, tag: str) -> etree._Element:
     """Return the description of a network, pool or interface.
 
     Raises:
@@ -386,7 +386,7 @@ def described(thing: Any, tag: str) -> etree._Element:
 
 def _pool_of(pool: Any) -> Pool:
     return _pool(
-        described(pool, "pool"),
+        describe(pool, "pool"),
         [count(each) for each in pool.info()],
         bool(count(pool.autostart())),
     )

@@ -13,7 +13,7 @@ from lxml import etree
 
 from bot.adapters.libvirt.read.domain_xml import document, parse
 from bot.adapters.libvirt.read.host_reader import HostReader
-from bot.adapters.libvirt.read.inventory import described, facts
+from bot.adapters.libvirt.read.inventory import describe, facts
 from bot.adapters.libvirt.transport.connections import Connection, is_alive
 from bot.adapters.libvirt.transport.errors import reported
 from bot.adapters.libvirt.transport.parts import NONSENSE, Parts, count, name_of, reason, text
@@ -81,7 +81,7 @@ class LibvirtReadiness:
             source, _offered_cpu, words("The CPU of {host} could not be read", host=source)
         )
         order, why = self._ask(
-            target, lambda it: _compared(it, virt_type, cpu), words("The CPUs could not be compared on {host}", host=target)
+            target, lambda it: _compare(it, virt_type, cpu), words("The CPUs could not be compared on {host}", host=target)
         )  # fmt: skip
         way = (address.migrate_uri, address.migrate_data_uri, address.migrate_tls)
         return PairFacts(source, target, order, why, *way)
@@ -105,7 +105,7 @@ class LibvirtReadiness:
         what = words("No CPU model fits all of {names}", names=names)
         xml = self._ask(names[0], lambda it: _baseline(it, virt_type, cpus, _MIGRATABLE), what)
         whole = self._ask(
-            names[0], lambda it: _required(_baseline(it, virt_type, [xml], _EXPAND)), what
+            names[0], lambda it: _required_features(_baseline(it, virt_type, [xml], _EXPAND)), what
         )
         found = [each for name in names for each in running[name]]
         guests = self._ask(
@@ -117,7 +117,7 @@ class LibvirtReadiness:
             virt_type=virt_type,
             model=described.findtext("model", ""),
             vendor=described.findtext("vendor", ""),
-            features=tuple(sorted(_required(xml))),
+            features=tuple(sorted(_required_features(xml))),
             disabled=tuple(sorted(_features(xml, "disable"))),
             xml=_for_definition(described),
             guests=tuple(guests),
@@ -255,7 +255,7 @@ def _nets(parts: Parts, connection: Connection) -> Iterator[Net]:
 
 
 def _net(network: Any) -> Net:
-    bridge = described(network, "network").find("bridge")
+    bridge = describe(network, "network").find("bridge")
     name = "" if bridge is None else bridge.get("name", "")
     return Net(
         text(network.name()),
@@ -301,7 +301,7 @@ def _host_model(connection: Connection, virt_type: str) -> str:
     return etree.tostring(cpu, encoding="unicode")
 
 
-def _compared(connection: Connection, virt_type: str, cpu: str) -> tuple[CpuOrder, str]:
+def _compare(connection: Connection, virt_type: str, cpu: str) -> tuple[CpuOrder, str]:
     if not cpu:
         return CpuOrder.UNKNOWN, "the source offers no CPU model"
     ask = libvirt.VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE
@@ -318,7 +318,7 @@ def _baseline(connection: Connection, virt_type: str, cpus: Sequence[str], flags
     return str(connection.baselineHypervisorCPU(None, None, None, virt_type, list(cpus), flags))
 
 
-def _required(cpu: str) -> frozenset[str]:
+def _required_features(cpu: str) -> frozenset[str]:
     return _features(cpu, "require") | _features(cpu, "force")
 
 
@@ -376,7 +376,7 @@ def _against(
     if not cpu or guest.mode == "host-passthrough":
         return guest
     try:
-        whole = _required(_baseline(connection, guest.virt_type, [cpu], _EXPAND))
+        whole = _required_features(_baseline(connection, guest.virt_type, [cpu], _EXPAND))
     except (libvirt.libvirtError, *NONSENSE) as error:
         return replace(guest, problem=reason(error))
     return replace(guest, beyond=tuple(sorted(whole - baseline)))

@@ -58,16 +58,18 @@ def images(connection: Connection, disks: Iterable[Disk]) -> Images:
     }
 
 
-def compared(before: Images, there: Images | None, after: Images | None) -> tuple[DiskThere, ...]:
+def compare(before: Images, there: Images | None, after: Images | None) -> tuple[DiskThere, ...]:
     """What another host showed, against two looks at the source, one ``before`` and one ``after`` it.
 
     The VM may write meanwhile, so the moments of the last change that the other host told may lie
     in between.
     """
-    return tuple(DiskThere(target, _seen(target, before, there, after)) for target in before)
+    return tuple(
+        DiskThere(target, _compare_disk(target, before, there, after)) for target in before
+    )
 
 
-def _seen(target: str, before: Images, there: Images | None, after: Images | None) -> Seen:
+def _compare_disk(target: str, before: Images, there: Images | None, after: Images | None) -> Seen:
     if there is None:
         return Seen.UNKNOWN
     found, first, last = there[target], before[target], after[target] if after else None

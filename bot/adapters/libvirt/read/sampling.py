@@ -393,7 +393,7 @@ def _list(parts: Parts, connection: Connection, host: str, kind: str) -> tuple[S
         made = parts.read(f"{kind}s of VM", vm, lambda domain=domain: list(of(domain)))  # type: ignore[misc]
         for each in made or [] if uuid else []:
             what = f"{vm}/{name_of_snapshot(each)}"
-            seen = parts.read(kind, what, partial(_seen, host, str(uuid), vm, each))
+            seen = parts.read(kind, what, partial(_snapshot_of, host, str(uuid), vm, each))
             found += [seen] if seen else []
     return tuple(found)
 
@@ -406,6 +406,6 @@ def name_of_snapshot(thing: Any) -> str:
         return "?"
 
 
-def _seen(host: str, uuid: str, vm: str, thing: Any) -> SnapshotSeen:
+def _snapshot_of(host: str, uuid: str, vm: str, thing: Any) -> SnapshotSeen:
     made = int(document(thing.getXMLDesc()).findtext("creationTime") or 0)
     return SnapshotSeen(host, uuid, vm, text(thing.getName()), datetime.fromtimestamp(made, UTC))

@@ -237,7 +237,7 @@ def fit(  # noqa: PLR0917 - two hosts, two kinds of knowledge
         return _same_cpu(vm, live, here, there, there_facts)
     if not live.cpu_xml:
         return CpuFit(vm.uuid, there.name, fits=True)
-    return _asked(connection, vm, live, there)
+    return _ask_fit(connection, vm, live, there)
 
 
 def start_dirty_rate(connection: Connection, vm: Vm) -> bool:
@@ -338,7 +338,7 @@ def _some(words: frozenset[str]) -> Iterator[str]:
         yield f"{len(ordered) - 3} more"
 
 
-def _asked(connection: Connection, vm: Vm, live: Definition, there: Host) -> CpuFit | None:
+def _ask_fit(connection: Connection, vm: Vm, live: Definition, there: Host) -> CpuFit | None:
     detail = live.detail
     ask = libvirt.VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE
     try:

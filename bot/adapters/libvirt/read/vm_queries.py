@@ -14,7 +14,7 @@ from bot.adapters.libvirt.transport.connections import Connection
 from bot.adapters.libvirt.transport.errors import refusal
 from bot.adapters.libvirt.transport.parts import NONSENSE, count, reason, text
 from bot.adapters.libvirt.write.domain_build import MARK
-from bot.adapters.libvirt.write.volumes import received
+from bot.adapters.libvirt.write.volumes import receive
 from bot.domain.errors import HypervisorError
 from bot.domain.message import words
 from bot.ports.guests import Address, DiskUse, FileSystem, Found, GuestSnapshot
@@ -29,7 +29,7 @@ _SOURCES = (
 )
 
 
-def found(connection: Connection, uuid: str) -> Found | None:
+def find(connection: Connection, uuid: str) -> Found | None:
     """The guest; None when it is not on this host."""
     try:
         domain = connection.lookupByUUIDString(uuid)
@@ -185,7 +185,7 @@ def screenshot(connection: Connection, domain: Domain) -> bytes:
 
     stream = connection.newStream(0)
     domain.screenshot(stream, 0, 0)
-    shot = received(stream)
+    shot = receive(stream)
     png = io.BytesIO()
     try:
         Image.open(io.BytesIO(shot)).save(png, "PNG")

@@ -73,7 +73,7 @@ def run_event_loop() -> None:
         if _event_loop:
             return
         libvirt.virEventRegisterDefaultImpl()
-        libvirt.registerErrorHandler(_unheard, None)
+        libvirt.registerErrorHandler(_ignore, None)
         thread = threading.Thread(target=_turn, name="libvirt-events", daemon=True)
         thread.start()
         _event_loop.append(thread)
@@ -84,7 +84,7 @@ def _turn() -> None:
         libvirt.virEventRunDefaultImpl()
 
 
-def _unheard(context: object, error: object) -> None:
+def _ignore(context: object, error: object) -> None:
     """Every error is raised as well; without this libvirt also prints it."""
 
 

@@ -20,12 +20,12 @@ _RISKY_ARGUMENTS = ("/", "hostfwd", "port=", "id=uuid")
 _SOURCELESS = frozenset({"cdrom", "floppy"})
 
 
-def copied(root: etree._Element, copy: Copy, disks: Mapping[str, PlacedDisk]) -> str:
+def copy_definition(root: etree._Element, copy: Copy, disks: Mapping[str, PlacedDisk]) -> str:
     """The definition of a copy with these disks by target, as libvirt takes it.
 
     ``root`` is changed.
     """
-    return domain_build.text(_renewed(root, copy, disks))
+    return domain_build.text(_renew(root, copy, disks))
 
 
 def obstacles(root: etree._Element) -> tuple[str, ...]:
@@ -33,14 +33,14 @@ def obstacles(root: etree._Element) -> tuple[str, ...]:
     found = [*_devices(root), *_interfaces(root), *_characters(root), *_arguments(root)]
     uuid = root.findtext("uuid", "")
     nobody = Copy(uuid, "00000000-0000-0000-0000-000000000000", "a-copy", (), ())
-    rest = _renewed(copies.deepcopy(root), nobody, {})
+    rest = _renew(copies.deepcopy(root), nobody, {})
     for disk in rest.findall("devices/disk"):
         disk.clear()
     found += [f"{each} (it names the VM's UUID)" for each in _naming(rest, uuid)] if uuid else []
     return tuple(dict.fromkeys(found))
 
 
-def _renewed(root: etree._Element, copy: Copy, disks: Mapping[str, PlacedDisk]) -> etree._Element:
+def _renew(root: etree._Element, copy: Copy, disks: Mapping[str, PlacedDisk]) -> etree._Element:
     old = root.findtext("uuid", "")
     _set_text(root, "name", copy.name)
     _set_text(root, "uuid", copy.uuid)
@@ -198,7 +198,7 @@ def _devices(root: etree._Element) -> Iterator[str]:
     detail = parse(domain_build.text(root)).detail
     yield from (f"the host device {each}" for each in detail.hostdevs)
     for lun in root.findall("devices/disk[@device='lun']"):
-        yield f"the LUN {_named(lun.find('target'), 'dev')}, which is passed through"
+        yield f"the LUN {_attribute(lun.find('target'), 'dev')}, which is passed through"
     for disk in detail.disks:
         if disk.encrypted and disk.device == "disk":
             yield f"the encrypted disk {disk.target}, which cannot be copied without its secret"
@@ -224,13 +224,13 @@ def _interfaces(root: etree._Element) -> Iterator[str]:
         )
         if kind in {"vhostuser", "vdpa", "server", "udp"}:
             where = next(
-                (each for name in ("path", "dev", "port") if (each := _named(source, name))), ""
+                (each for name in ("path", "dev", "port") if (each := _attribute(source, name))), ""
             )
             yield f"the {kind} NIC {where}".rstrip()
-        if kind == "direct" and _named(source, "mode") == "passthrough":
-            yield f"the NIC that takes all of {_named(source, 'dev')} of the host"
-        if _named(target, "managed") == "no":
-            yield f"the tap device {_named(target, 'dev')}, which others make"
+        if kind == "direct" and _attribute(source, "mode") == "passthrough":
+            yield f"the NIC that takes all of {_attribute(source, 'dev')} of the host"
+        if _attribute(target, "managed") == "no":
+            yield f"the tap device {_attribute(target, 'dev')}, which others make"
         if interface.find("portForward") is not None:
             yield "the ports of the host that a NIC forwards"
 
@@ -289,5 +289,5 @@ def _set_text(root: etree._Element, name: str, content: str) -> None:
     (etree.SubElement(root, name) if found is None else found).text = content
 
 
-def _named(element: etree._Element | None, attribute: str) -> str:
+def _attribute(element: etree._Element | None, attribute: str) -> str:
     return "" if element is None else element.get(attribute, "")

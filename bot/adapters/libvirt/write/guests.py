@@ -74,7 +74,7 @@ class LibvirtGuests:
             self._reader(host).refreshes,
             words("The volumes of {host} could not be read", host=host),
         )
-        return self._in_pool(host, pool, lambda it: volumes.found(it, pool, name, refreshes), what)
+        return self._in_pool(host, pool, lambda it: volumes.find(it, pool, name, refreshes), what)
 
     def create_volume(
         self,
@@ -191,7 +191,7 @@ class LibvirtGuests:
         """The guest now; see the port."""
         return self._ask(
             host,
-            lambda it: vm_queries.found(it, uuid),
+            lambda it: vm_queries.find(it, uuid),
             words("The VM could not be read from {host}", host=host),
         )
 
@@ -298,7 +298,7 @@ class LibvirtGuests:
     def attach_nic(self, host: str, uuid: str, nic: GuestNic) -> None:
         """Plug a network card in; see the port."""
         element = domain_build.text(domain_build.nic(nic))
-        self._on(host, uuid, lambda it: it.attachDeviceFlags(element, vm_commands.affected(it)),
+        self._on(host, uuid, lambda it: it.attachDeviceFlags(element, vm_commands.affected_flags(it)),
                  words("The NIC could not be attached"))  # fmt: skip
 
     def detach_nic(self, host: str, uuid: str, mac: str) -> None:

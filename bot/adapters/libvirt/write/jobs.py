@@ -93,7 +93,7 @@ def progress(domain: Any) -> Job | None:
     return job_of(stats, postcopy=postcopy)
 
 
-def completed(domain: Any) -> Job | None:
+def completed_job(domain: Any) -> Job | None:
     """How the last migration of a guest went, told by the host it is on now; kept until the next job."""
     flags = libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED | libvirt.VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED
     try:

@@ -49,7 +49,7 @@ def define_copy(connection: Connection, copy: Copy) -> None:
     """Store another guest's definition under a new identity."""
     stored = _whole(connection, copy.source)
     disks = {disk.target: volumes.place(connection, disk) for disk in copy.disks}
-    xml = copying.copied(document(stored), copy, disks)
+    xml = copying.copy_definition(document(stored), copy, disks)
     connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
 
 
@@ -174,7 +174,7 @@ def attach_disk(connection: Connection, uuid: str, disk: GuestDisk) -> None:
     """Plug a disk in."""
     domain = connection.lookupByUUIDString(uuid)
     element = domain_build.disk(volumes.place(connection, disk))
-    domain.attachDeviceFlags(domain_build.text(element), affected(domain))
+    domain.attachDeviceFlags(domain_build.text(element), affected_flags(domain))
 
 
 def grow_disk(connection: Connection, domain: Domain, target: str, capacity: int) -> None:
@@ -213,10 +213,10 @@ def eject(domain: Domain, target: str) -> None:
         for child in ("backingStore", "alias", "address"):
             if (leftover := drive.find(child)) is not None and child != "address":
                 drive.remove(leftover)
-        domain.updateDeviceFlags(domain_build.text(drive), affected(domain))
+        domain.updateDeviceFlags(domain_build.text(drive), affected_flags(domain))
 
 
-def affected(domain: Domain) -> int:
+def affected_flags(domain: Domain) -> int:
     """Now and at the next start, as far as each exists."""
     return (_LIVE if domain.isActive() else 0) | (_CONFIG if domain.isPersistent() else 0)
 
@@ -224,7 +224,7 @@ def affected(domain: Domain) -> int:
 def _set_metadata(domain: Domain, element: str | None, prefix: str, uri: str) -> None:
     kind = libvirt.VIR_DOMAIN_METADATA_ELEMENT
     try:
-        domain.setMetadata(kind, element, prefix, uri, affected(domain))
+        domain.setMetadata(kind, element, prefix, uri, affected_flags(domain))
     except libvirt.libvirtError as error:
         if element is not None or error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN_METADATA:
             raise

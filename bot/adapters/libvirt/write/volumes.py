@@ -26,7 +26,7 @@ _LARGEST_CHUNK = 1 << 18
 _PATIENT = 600.0  # seconds that work at length waits for a pool that somebody else reads
 
 
-def found(
+def find(
     connection: Connection, pool: str, name: str, refreshes: Refreshes | None = None
 ) -> Volume | None:
     """A volume; the pool is read again when it does not know it, at most as ``refreshes`` lets it.
@@ -74,7 +74,7 @@ def make(  # noqa: PLR0917 - the port's own arguments
     """Make a qcow2 volume, empty, on top of ``base`` or as a full copy of it."""
     where = connection.storagePoolLookupByName(pool)
     if base is not None and copy:
-        source = _required(connection, base.pool, base.name)
+        source = _require(connection, base.pool, base.name)
         made = where.createXMLFrom(domain_build.volume(name, base.capacity), source, 0)
         if capacity > base.capacity:
             made.resize(capacity, 0)
@@ -99,9 +99,9 @@ def upload(
     """
     refreshes = refreshes or Refreshes()
     if form == "raw":
-        return _volume(pool, _uploaded(connection, pool, name, content, refreshes))
+        return _volume(pool, _upload(connection, pool, name, content, refreshes))
     delete(connection, pool, name, refreshes, patience=_PATIENT)
-    raw = _uploaded(connection, pool, f"{name}.raw", content, refreshes)
+    raw = _upload(connection, pool, f"{name}.raw", content, refreshes)
     try:
         where = connection.storagePoolLookupByName(pool)
         return _volume(
@@ -111,7 +111,7 @@ def upload(
         raw.delete(0)
 
 
-def _uploaded(
+def _upload(
     connection: Connection, pool: str, name: str, content: bytes, refreshes: Refreshes
 ) -> Vol:
     delete(connection, pool, name, refreshes, patience=_PATIENT)
@@ -138,7 +138,7 @@ def content(connection: Connection, pool: str, name: str) -> bytes:
     volume = connection.storagePoolLookupByName(pool).storageVolLookupByName(name)
     stream = connection.newStream(0)
     volume.download(stream, 0, 0, 0)
-    return received(stream)
+    return receive(stream)
 
 
 def delete(
@@ -166,7 +166,7 @@ def tail(connection: Connection, path: str, most: int) -> bytes | None:
         return b""
     stream = connection.newStream(0)
     volume.download(stream, start, size - start, 0)
-    return received(stream)
+    return receive(stream)
 
 
 def reader(connection: Connection, source: str) -> Callable[[int, int], bytes] | None:
@@ -182,12 +182,12 @@ def reader(connection: Connection, source: str) -> Callable[[int, int], bytes] |
             return b""
         stream = connection.newStream(0)
         volume.download(stream, offset, length, 0)
-        return received(stream)
+        return receive(stream)
 
     return read
 
 
-def received(stream: Any) -> bytes:
+def receive(stream: Any) -> bytes:
     """All that a stream brings."""
     parts: list[bytes] = []
 
@@ -220,7 +220,7 @@ def at(connection: Connection, source: str, *, volume: bool) -> Volume | None:
     """The volume at a path, or of a ``pool/volume``; the pool is read again when it does not know it."""
     if volume:
         pool, _, name = source.partition("/")
-        return found(connection, pool, name)
+        return find(connection, pool, name)
     handle = _by_path(connection, source)
     return None if handle is None else _volume(handle.storagePoolLookupByVolume().name(), handle)
 
@@ -236,7 +236,7 @@ def _send(stream: Any, part: bytes) -> None:
         part = part[sent:]
 
 
-def _required(connection: Connection, pool: str, name: str) -> Vol:
+def _require(connection: Connection, pool: str, name: str) -> Vol:
     volume = _handle(connection, pool, name)
     if volume is None:
         raise HypervisorError(
@@ -263,26 +263,26 @@ def _handle(
             return None
         raise
     again = partial(refreshes.refresh, pool, lambda: where.refresh(0), patience=patience)
-    return _looked_up(lambda: where.storageVolLookupByName(name), again)
+    return _look_up(lambda: where.storageVolLookupByName(name), again)
 
 
 def _by_path(connection: Connection, path: str) -> Vol | None:
     parts = Parts(connection)
     for pool in connection.listAllStoragePools(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE):
-        root = parts.read("pool", name_of(pool), partial(_described, pool))
+        root = parts.read("pool", name_of(pool), partial(_description, pool))
         directory = "" if root is None else root.findtext("target/path", "")
         if directory and path.startswith(f"{directory.rstrip('/')}/"):
-            return _looked_up(
+            return _look_up(
                 lambda: connection.storageVolLookupByPath(path), partial(pool.refresh, 0)
             )
     return None
 
 
-def _described(pool: Any) -> etree._Element:
+def _description(pool: Any) -> etree._Element:
     return document(pool.XMLDesc(0))
 
 
-def _looked_up(look: Callable[[], Vol], again: Callable[[], object]) -> Vol | None:
+def _look_up(look: Callable[[], Vol], again: Callable[[], object]) -> Vol | None:
     """What ``look`` finds, at the second try in a pool read again: files come there behind libvirt's back."""
     try:
         return look()

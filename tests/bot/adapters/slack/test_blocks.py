@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bot.adapters.slack import charts, limits
-from bot.adapters.slack.blocks import home, rendered
-from bot.adapters.slack.fit_blocks import LEFT_OUT, complaints, fitted
+from bot.adapters.slack.blocks import home, render
+from bot.adapters.slack.fit_blocks import LEFT_OUT, complaints, fit
 from bot.adapters.slack.forms import modal
-from bot.adapters.slack.plaintext import told
+from bot.adapters.slack.plaintext import as_text
 from bot.domain.card import (
     Bar,
     Button,
@@ -106,8 +106,8 @@ SLOW = settings(
 
 
 def sent(card: Card) -> tuple[str, list[Json]]:
-    text, blocks = rendered(card)
-    shown = fitted(text, blocks, told(card))
+    text, blocks = render(card)
+    shown = fit(text, blocks, as_text(card))
     assert shown.faults == ()
     return shown.text, shown.blocks
 
@@ -124,7 +124,7 @@ def test_any_card_is_taken_as_a_message(card: Card) -> None:
     assert judge_blocks(blocks, Place()) == GOOD
     assert text
     assert judge_text(text, update=True) == GOOD
-    assert judge_text(told(card), update=True) == GOOD
+    assert judge_text(as_text(card), update=True) == GOOD
 
 
 @SLOW
@@ -136,8 +136,8 @@ def test_any_card_is_taken_as_a_home(card: Card) -> None:
 @SLOW
 @given(CARD)
 def test_any_card_is_taken_in_its_plainest_form(card: Card) -> None:
-    text, blocks = rendered(card, {}, "modal")
-    shown = fitted(text, blocks, told(card))
+    text, blocks = render(card, {}, "modal")
+    shown = fit(text, blocks, as_text(card))
     assert shown.faults == ()
     assert judge_blocks(shown.blocks, Place()) == GOOD
     assert {block["type"] for block in shown.blocks} <= {
@@ -154,7 +154,7 @@ def test_what_is_left_out_makes_place_for_the_note_that_says_so(length: int) -> 
     def section(text: str) -> Json:
         return {"type": "section", "text": {"type": "mrkdwn", "text": text}}
 
-    shown = fitted(
+    shown = fit(
         "text", [*[section("x" * 1700)] * 7, section("y" * length), section("z" * length)], "told"
     )
     assert shown.faults == ()
@@ -281,7 +281,7 @@ def test_too_many_blocks_are_cut_but_buttons_stay() -> None:
 
 
 def test_blocks_that_cannot_be_mended_become_text() -> None:
-    shown = fitted(
+    shown = fit(
         "short",
         [{"type": "header", "text": {"type": "plain_text", "text": "x" * 151}}],
         "the whole story",
@@ -437,7 +437,7 @@ def test_long_labels_stay_distinct() -> None:
 @pytest.mark.parametrize("kind", ["bar", "line"])
 def test_a_chart_can_be_drawn(kind: str) -> None:
     labels = tuple(f"$host-{index}$" for index in range(9))
-    picture = charts.drawn(
+    picture = charts.draw(
         Chart(
             "a $x$", kind, labels, (("s", tuple(map(float, range(9)))), ("t", (1.0,) * 9)), "%", "s"
         )
@@ -449,13 +449,13 @@ def test_a_chart_can_be_drawn(kind: str) -> None:
 def test_a_picture_is_shown_once_it_is_uploaded_and_told_until_then() -> None:
     picture = Picture(b"png", "three hosts", "Load")
     card = Card("x", elements=(picture,))
-    assert rendered(card, {picture: "F0123456789"})[1][0]["slack_file"] == {"id": "F0123456789"}
-    assert "three hosts" in json.dumps(rendered(card)[1])
+    assert render(card, {picture: "F0123456789"})[1][0]["slack_file"] == {"id": "F0123456789"}
+    assert "three hosts" in json.dumps(render(card)[1])
 
 
 def test_block_ids_are_new_each_time() -> None:
     card = Card("x", elements=(Section("y"),))
-    assert rendered(card)[1][0]["block_id"] != rendered(card)[1][0]["block_id"]
+    assert render(card)[1][0]["block_id"] != render(card)[1][0]["block_id"]
 
 
 def test_the_text_alone_tells_everything() -> None:
@@ -469,7 +469,7 @@ def test_the_text_alone_tells_everything() -> None:
             CHART,
         ),
     )
-    assert told(card).split("\n") == [
+    assert as_text(card).split("\n") == [
         "op-1", "*Migrate*", "why", "```", "VM", "web-1", "```", "s", "✓ one", "*Memory*", "spoken",
     ]  # fmt: skip
 

@@ -187,7 +187,7 @@ def test_charts_refused_are_drawn_and_from_then_on_at_once(
 
 
 def test_a_picture_is_uploaded_once(workspace: Workspace, chat: SlackChat) -> None:
-    picture = Picture(charts.drawn(CHART).png, "two hosts")
+    picture = Picture(charts.draw(CHART).png, "two hosts")
     ref = chat.post(OPS, Card("load", elements=(picture,)))
     chat.update(ref, Card("load, later", elements=(picture,)))
     assert workspace.messages("#ops")[0].blocks[0]["slack_file"]["id"]
@@ -322,7 +322,7 @@ def test_an_answer_in_a_direct_conversation_stays(workspace: Workspace, chat: Sl
 def test_a_picture_for_one_person_is_one_that_they_can_see(
     workspace: Workspace, chat: SlackChat
 ) -> None:
-    picture = Picture(charts.drawn(CHART).png, "the screen of web-1")
+    picture = Picture(charts.draw(CHART).png, "the screen of web-1")
     chat.whisper(OPS, "U0ANA", Card("web-1", elements=(picture,)))
     (direct,) = workspace.messages("@ana")
     assert [block["type"] for block in direct.blocks] == ["image"]
@@ -335,7 +335,7 @@ def test_a_picture_for_one_person_is_one_that_they_can_see(
 
 def test_an_edit_tells_a_new_picture_in_words(workspace: Workspace, chat: SlackChat) -> None:
     ref = chat.post(OPS, CARD)
-    chat.update(ref, Card("load", elements=(Picture(charts.drawn(CHART).png, "two hosts"),)))
+    chat.update(ref, Card("load", elements=(Picture(charts.draw(CHART).png, "two hosts"),)))
     (message,) = workspace.messages("#ops")
     assert "two hosts" in message.plain()
     assert message.broken == ()

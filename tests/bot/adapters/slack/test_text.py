@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.adapters.slack.text import cut, heard, literal, mrkdwn, pieces, plain, unpictured
+from bot.adapters.slack.text import command_text, cut, literal, mrkdwn, pieces, plain, without_emoji
 from bot.domain.card import Person, prose, words
 
 NASTY = st.text(
@@ -67,7 +67,7 @@ def test_ordinary_names_stay_as_they_are(name: str) -> None:
 
 @given(st.text(alphabet=st.sampled_from("<>&*_~`:|ab1- "), max_size=40))
 def test_a_name_copied_from_a_message_works_in_a_command(name: str) -> None:
-    assert heard(literal(name)) == name.strip()
+    assert command_text(literal(name)) == name.strip()
 
 
 @given(NASTY | st.text(alphabet=st.sampled_from("` a*_<"), max_size=30))
@@ -105,7 +105,7 @@ def test_plain_drops_marks_but_not_underscores_of_names() -> None:
 
 
 def test_plain_text_shows_no_emoji() -> None:
-    assert not EMOJI.search(unpictured("web :fire: one"))
+    assert not EMOJI.search(without_emoji("web :fire: one"))
 
 
 @given(st.lists(NASTY, max_size=8), st.integers(40, 200))
@@ -149,4 +149,4 @@ def test_a_cut_is_short_enough_and_halves_no_entity(text: str, limit: int) -> No
     ],
 )
 def test_what_people_meant(sent: str, meant: str) -> None:
-    assert heard(sent, "U0DROVER") == meant
+    assert command_text(sent, "U0DROVER") == meant

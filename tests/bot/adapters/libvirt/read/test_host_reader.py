@@ -10,7 +10,7 @@ import libvirt
 import pytest
 
 from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
-from bot.adapters.libvirt.hypervisor import _shown_once
+from bot.adapters.libvirt.hypervisor import _without_copies
 from bot.adapters.libvirt.read.stats import Meter
 from bot.domain.cluster import MIB, Health, Vm, VmState
 from bot.domain.errors import HypervisorError
@@ -206,4 +206,4 @@ def test_a_guest_on_its_way_is_shown_where_it_runs(
     for host, how in (("host-a", source), ("host-b", target)):
         state, paused_by = states.get(how, (VmState.PAUSED, how))
         copies.append(replace(vm, host=host, state=state, paused_by=paused_by))
-    assert [each.host for each in _shown_once(copies)] == shown
+    assert [each.host for each in _without_copies(copies)] == shown

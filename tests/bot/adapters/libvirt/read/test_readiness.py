@@ -37,8 +37,8 @@ def host(lab: Lab) -> Iterator[Connection]:
 
 def test_a_baseline_has_nothing_that_one_of_the_cpus_lacks(host: Connection) -> None:
     expand = libvirt.VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES
-    both = readiness._required(readiness._baseline(host, "qemu", [OLD, NEW], expand))
-    new = readiness._required(readiness._baseline(host, "qemu", [NEW], expand))
+    both = readiness._required_features(readiness._baseline(host, "qemu", [OLD, NEW], expand))
+    new = readiness._required_features(readiness._baseline(host, "qemu", [NEW], expand))
     assert "avx512f" in new
     assert "avx512f" not in both
     assert "sse4.1" in both
@@ -46,7 +46,7 @@ def test_a_baseline_has_nothing_that_one_of_the_cpus_lacks(host: Connection) -> 
 
 def test_a_guest_beyond_the_baseline_is_named_with_what_it_has_more(host: Connection) -> None:
     expand = libvirt.VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES
-    base = readiness._required(readiness._baseline(host, "qemu", [OLD], expand))
+    base = readiness._required_features(readiness._baseline(host, "qemu", [OLD], expand))
     guest = GuestCpu("web-1", "host-a", "custom", "Nehalem", virt_type="qemu")
     assert "avx512f" in readiness._against(host, guest, NEW, base).beyond
     assert readiness._against(host, guest, OLD, base).beyond == ()
@@ -59,9 +59,9 @@ def test_a_cpu_model_that_nobody_knows_is_a_problem_of_that_guest_only(host: Con
 
 def test_cpus_are_compared_by_the_target_and_what_lacks_is_named(host: Connection) -> None:
     own = readiness._offers(host)["qemu"]
-    assert readiness._compared(host, "qemu", own) == (CpuOrder.IDENTICAL, "")
-    order, why = readiness._compared(host, "qemu", cpu("Nehalem", "avx512f"))
+    assert readiness._compare(host, "qemu", own) == (CpuOrder.IDENTICAL, "")
+    order, why = readiness._compare(host, "qemu", cpu("Nehalem", "avx512f"))
     assert order is CpuOrder.INCOMPATIBLE
     assert "avx512f" in why
-    assert readiness._compared(host, "qemu", "")[0] is CpuOrder.UNKNOWN
-    assert readiness._compared(host, "qemu", cpu("Abacus"))[0] is CpuOrder.UNKNOWN
+    assert readiness._compare(host, "qemu", "")[0] is CpuOrder.UNKNOWN
+    assert readiness._compare(host, "qemu", cpu("Abacus"))[0] is CpuOrder.UNKNOWN

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.adapters.libvirt.read.same_file import Memory, compared
+from bot.adapters.libvirt.read.same_file import Memory, compare
 from bot.domain.backing import Image
 from bot.domain.cluster import Disk, DiskThere, Seen
 
@@ -31,11 +31,11 @@ def image(mtime: str, ctime: str, size: str = "100") -> Image:
 def test_the_same_file_shows_the_same_moments_or_those_in_between(
     before: Image | None, there: Image | None, after: Image | None, seen: Seen
 ) -> None:
-    assert compared({"vda": before}, {"vda": there}, {"vda": after}) == (DiskThere("vda", seen),)
+    assert compare({"vda": before}, {"vda": there}, {"vda": after}) == (DiskThere("vda", seen),)
 
 
 def test_a_host_that_does_not_answer_in_time_shows_nothing() -> None:
-    assert compared({"vda": image("1", "1")}, None, None) == (DiskThere("vda", Seen.UNKNOWN),)
+    assert compare({"vda": image("1", "1")}, None, None) == (DiskThere("vda", Seen.UNKNOWN),)
 
 
 def test_a_look_is_remembered_for_the_same_disks_but_never_what_could_not_be_seen() -> None:

@@ -69,7 +69,7 @@ def definition(devices: str = DEVICES, more: str = "") -> str:
 def copy_of(xml: str) -> etree._Element:
     placed = domain_build.PlacedDisk(GuestDisk("pool", "b.qcow2", "vda"), "/pool/b.qcow2")
     wish = Copy(OLD, NEW, "b", (placed.disk,), ("52:54:00:99:99:99",), {"env": "qa"})
-    return document(copying.copied(document(xml), wish, {"vda": placed}))
+    return document(copying.copy_definition(document(xml), wish, {"vda": placed}))
 
 
 def test_a_copy_has_nothing_that_only_one_vm_may_have() -> None:

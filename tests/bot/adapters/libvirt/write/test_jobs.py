@@ -105,7 +105,7 @@ class Domain:
 
 def test_no_job_is_none() -> None:
     assert jobs.progress(Domain({"type": 0})) is None
-    assert jobs.completed(Domain({"type": 0})) is None
+    assert jobs.completed_job(Domain({"type": 0})) is None
 
 
 def test_another_job_is_no_migration() -> None:
