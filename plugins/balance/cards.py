@@ -277,7 +277,7 @@ def _cause(source: str, target: str, move: Move, shares: tuple[Floats, Floats]) 
 def _gain(move: Move) -> Words:
     if move.gain > 0:
         return words("gain {gain}", gain=Number(move.gain, 3))
-    return words("makes room for another move")
+    return words("frees capacity for another move")
 
 
 def _why(reason: Line) -> Line:
@@ -361,9 +361,9 @@ def why_card(
     ]
     title = words("Why {vm} is not moved", vm=vm.name)
     now = words(
-        "Imbalance is {now}; up to the threshold of {band} nothing is moved for balance.",
+        "Imbalance is {now}; up to the threshold of {threshold} nothing is moved for balance.",
         now=imbalance(score),
-        band=band,
+        threshold=band,
     )
     elements: list[Element] = [
         Section(_use_of(vm)),

@@ -109,11 +109,11 @@ def _nothing(
             "calm",
             words(
                 "Imbalance is {imbalance} (CPU {cpu}, memory {memory}), within the threshold of "
-                "{band}.",
+                "{threshold}.",
                 imbalance=cards.imbalance(score),
                 cpu=Number(score.cpu, 3),
                 memory=Number(score.memory, 3),
-                band=settings.band,
+                threshold=settings.band,
             ),
             words("Set a lower `band` in `[plugins.balance]` to balance further."),
         )
