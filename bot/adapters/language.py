@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import structlog
-from babel import Locale, UnknownLocaleError, default_locale, negotiate_locale
+from babel import Locale, UnknownLocaleError, negotiate_locale
 from babel.dates import format_date, format_datetime
 from babel.lists import format_list
 from babel.messages.mofile import write_mo
@@ -210,9 +210,11 @@ class Languages:
 
     def of_terminal(self) -> Language:
         """The language of the environment: ``LC_ALL``, ``LC_MESSAGES`` or ``LANG``."""
-        if any(os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG")):
-            return self.of(default_locale("LC_MESSAGES") or SOURCE)
-        return self._made[SOURCE]
+        # Not babel's `default_locale`: it reads LC_CTYPE first, which Python itself sets to C.UTF-8
+        # where the system does not have the language that LANG names.
+        given = (os.environ.get(name, "") for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
+        locale = re.split(r"[.@]", next(filter(None, given), ""), maxsplit=1)[0]
+        return self._made[SOURCE] if locale in {"", "C", "POSIX"} else self.of(locale)
 
     def _nearest(self, locale: str) -> str | None:
         """The same language and country, else the same language."""

@@ -197,6 +197,7 @@ def test_a_broken_translation_leaves_english(tmp_path: Path, languages: Language
     [
         ({}, "en"),
         ({"LANG": "pt_BR.UTF-8"}, "pt_BR"),
+        ({"LANG": "pt_BR.UTF-8", "LC_CTYPE": "C.UTF-8"}, "pt_BR"),
         ({"LANG": "pt_BR.UTF-8", "LC_ALL": "C.UTF-8"}, "en"),
         ({"LANG": "C"}, "en"),
         ({"LANG": "xx_nothing"}, "en"),
