@@ -208,7 +208,10 @@ class Drover:
         )
 
     def stop(self) -> tuple[str, ...]:
-        """Take nothing new, finish what is quick, leave the rest to the next start; the ids of what is left."""
+        """Take nothing new, finish what is quick, leave the rest to the next start.
+
+        The ids of what is left.
+        """
         log.info("stopping")
         self._listeners.close()
         self._schedule.stop()
@@ -228,7 +231,10 @@ class Drover:
         return left
 
     def _plan_watching(self) -> None:
-        """Sweeps with the watches behind them, the history, and the reports with what was missed of them."""
+        """Sweeps with the watches behind them, the history.
+
+        Also the reports with what was missed of them.
+        """
         latest, monitor = self._inventory.latest, self._monitor
         every = timedelta(seconds=self._settings.monitor.every)
         # A new alert is posted before the next look; measuring goes on meanwhile, however long
@@ -277,7 +283,10 @@ class Drover:
             log.warning("audit trail not checked", error=str(error))
 
     def _say_who_is_silent(self) -> None:
-        """Whoever starts the bot at a terminal sees no alert; the bot goes on without these hosts until they answer."""
+        """Whoever starts the bot at a terminal sees no alert.
+
+        The bot goes on without these hosts until they answer.
+        """
         seen = self._inventory.latest()
         for host in () if seen is None else seen.hosts:
             if not host.up:
@@ -289,7 +298,10 @@ class Drover:
                 )
 
     def _take_over(self, silent: str) -> None:
-        """See to what a replica that fell silent accepted, proposed or approved, and did not see through."""
+        """See to what a replica that fell silent accepted, proposed or approved.
+
+        Also did not see through.
+        """
         self._workers.take_over(silent)
         picked_up(self.services, silent)
 
@@ -365,7 +377,10 @@ def _require(settings: DroverSettings) -> None:
 
 
 def _check_channel(chat: SlackChat, channel: str, me: Identity) -> None:
-    """A channel that nobody could see a proposal in is told now, rather than at the first proposal."""
+    """A channel that nobody could see a proposal in is told now.
+
+    Rather than at the first proposal.
+    """
     try:
         chat.readable(channel)
         chat.writable(channel, me)
@@ -394,7 +409,10 @@ def _work_url(settings: DroverSettings) -> str:
 
 
 def configure_logging(level: str) -> None:
-    """Log lines on stderr, coloured for a terminal, JSON otherwise; vendors' loggers from WARNING on."""
+    """Log lines on stderr, coloured for a terminal, JSON otherwise.
+
+    Vendors' loggers from WARNING on.
+    """
     terminal = sys.stderr.isatty()
     structlog.configure(
         processors=[

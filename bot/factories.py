@@ -1,4 +1,7 @@
-"""The parts of the bot, each built from the configuration; a vendor is imported when its part is wanted."""
+"""The parts of the bot, each built from the configuration.
+
+A vendor is imported when its part is wanted.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,9 @@ def load_catalog(settings: DroverSettings) -> catalogs.Catalog:
 
 
 def open_store(settings: DroverSettings, catalog: catalogs.Catalog | None = None) -> SqlStore:
-    """The database, brought up to date; a SQLite file's folder is made. Without a catalog plugins' values are kept.
+    """The database, brought up to date; a SQLite file's folder is made.
+
+    Without a catalog plugins' values are kept.
 
     Raises:
         StoreError: it cannot be opened, or the folder cannot be made.
@@ -89,7 +94,9 @@ def only_bot(settings: DroverSettings) -> OnlyOne | None:
 def existing_store(
     settings: DroverSettings, catalog: catalogs.Catalog | None = None
 ) -> SqlStore | None:
-    """Return the database, brought up to date; None where none has been made yet: nothing is made then.
+    """Return the database, brought up to date.
+
+    None where none has been made yet: nothing is made then.
 
     Raises:
         StoreError: it cannot be opened.

@@ -57,7 +57,10 @@ Zone = Annotated[str, AfterValidator(_zone)]
 
 
 class Section(BaseModel):
-    """A table of the file; a key nobody knows is an error, so that a typing slip is not a silent default."""
+    """A table of the file; a key nobody knows is an error.
+
+    So that a typing slip is not a silent default.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -94,7 +97,9 @@ class DatabaseSection(Section):
 
 
 class SshSection(Section):
-    """How a host's shell is reached, for what libvirt does not tell; ``to`` is ``user@host`` or ``user@host:port``.
+    """How a host's shell is reached, for what libvirt does not tell.
+
+    ``to`` is ``user@host`` or ``user@host:port``.
 
     ``key_file`` '' tries the agent and the user's keys; ``known_hosts`` '' is the user's own;
     unknown keys are refused.
@@ -165,7 +170,9 @@ class HostSection(Section):
 
 
 class PoolSection(Section):
-    """Whether hosts share a storage: a pool by its ``name``, or every path that is, or lies below, ``path``.
+    """Whether hosts share a storage.
+
+    A pool by its ``name``, or every path that is, or lies below, ``path``.
 
     ``path`` may have wildcards, such as ``/dev/drbd*``. ``hosts``: on which hosts; empty means on
     all.
@@ -188,7 +195,10 @@ class PoolSection(Section):
 
 
 class RoleSection(Section):
-    """People with a role: user ids, user groups (ids or handles), and the commands they may use (patterns)."""
+    """People with a role: user ids, user groups (ids or handles).
+
+    Also the commands they may use (patterns).
+    """
 
     users: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
@@ -234,7 +244,9 @@ class RuleSection(Section):
 
 
 class PolicySection(Section):
-    """Who may ask, and what it takes. ``approval_lasts``: so long after the approval an operation may begin.
+    """Who may ask, and what it takes.
+
+    ``approval_lasts``: so long after the approval an operation may begin.
 
     ``hold_after``: when no bot ran for so long, operations that were running wait for a person.
     """
@@ -256,7 +268,9 @@ class LimitsSection(Section):
 
 
 class MonitorSection(Section):
-    """What is measured, how often, and how long it is kept. ``slow_every``: sweeps between looks at memory and I/O.
+    """What is measured, how often, and how long it is kept.
+
+    ``slow_every``: sweeps between looks at memory and I/O.
 
     ``settle``: how long after a move until the load that it brought is measured.
     ``queries``: PromQL instead of the usual, by what it is asked for, such as ``host:cpu``.

@@ -1,4 +1,7 @@
-"""``python -m lab up``: start a cluster to look at until Ctrl-C; ``python -m lab check``: what the machine lacks."""
+"""``python -m lab up``: start a cluster to look at until Ctrl-C.
+
+``python -m lab check``: what the machine lacks.
+"""
 
 import signal
 import sys

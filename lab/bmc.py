@@ -1,4 +1,6 @@
-"""Power controllers of lab hosts: a real Redfish server and real IPMI ones, which switch the hosts off and on.
+"""Power controllers of lab hosts.
+
+A real Redfish server and real IPMI ones, which switch the hosts off and on.
 
 The Redfish server is OpenStack's sushy-tools, the IPMI ones are OpenIPMI's ``ipmi_sim``; the lab is
 only the machine behind them. Each can be made to fail in the ways that real ones do.
@@ -98,7 +100,10 @@ class Bmcs:
         return f"/redfish/v1/Systems/{self.machines[host].uuid}"
 
     def fault(self, host: str, *faults: str) -> None:
-        """Let a host's controllers fail so, and in no other way; without faults they are well again."""
+        """Let a host's controllers fail so, and in no other way.
+
+        Without faults they are well again.
+        """
         if unknown := set(faults) - FAULTS:
             raise LabError(
                 f"There is no fault {', '.join(sorted(unknown))}, only {', '.join(sorted(FAULTS))}."
@@ -123,7 +128,10 @@ class Bmcs:
                 self.lab.power_on(host)
 
     def ipmi(self, host: str) -> int:
-        """Start an IPMI controller of a host, unless it runs, and answer its UDP port; it ends with this object."""
+        """Start an IPMI controller of a host, unless it runs, and answer its UDP port.
+
+        It ends with this object.
+        """
         if host in self._ports:
             return self._ports[host]
         program = shutil.which("ipmi_sim", path="/usr/bin:/usr/sbin:/bin")
@@ -134,7 +142,8 @@ class Bmcs:
         port = self._ports[host] = _free_udp_port()
         (home / "lan.conf").write_text(self._lan_conf(host, port, home))
         (home / "emu").write_text(
-            "mc_setbmc 0x20\nmc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02\nmc_enable 0x20\n"
+            "mc_setbmc 0x20\nmc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 "
+            "0xf02\nmc_enable 0x20\n"
         )
         with (home / "log").open("wb") as log:
             argv = [
@@ -153,7 +162,10 @@ class Bmcs:
         return port
 
     def machine_of(self, uuid: str) -> Machine:
-        """The machine that answers under this UUID; another host's under the fault ``wrong-machine``."""
+        """The machine that answers under this UUID.
+
+        Another host's under the fault ``wrong-machine``.
+        """
         named = next(each for each in self.machines.values() if each.uuid == uuid)
         if "wrong-machine" not in named.faults:
             return named
@@ -201,7 +213,10 @@ set_working_mc 0x20
 
 
 class _Door:
-    """The WSGI application: a log-in before sushy-tools, the faults, and a word for the IPMI controllers."""
+    """The WSGI application: a log-in before sushy-tools, the faults.
+
+    Also a word for the IPMI controllers.
+    """
 
     def __init__(self, bmcs: Bmcs) -> None:
         self._bmcs = bmcs
@@ -266,7 +281,10 @@ def _free_udp_port() -> int:
 
 
 def _chassis_script(url: str) -> str:
-    """What ``ipmi_sim`` calls as ``PROG ARG get power`` and ``PROG ARG set power 0``; it may do so twice."""
+    """What ``ipmi_sim`` calls as ``PROG ARG get power`` and ``PROG ARG set power 0``.
+
+    It may do so twice.
+    """
     return f"""\
 #!/usr/bin/env python3
 import ssl, sys, urllib.request

@@ -57,7 +57,9 @@ class BootImage:
 def command_line(
     name: str, *, load: float = 0, dirty_mib_s: float = 0, room_mib: int = 16, end: bool = False
 ) -> str:
-    """The kernel command line that makes a guest burn ``load`` vCPUs and dirty ``dirty_mib_s`` MiB/s over ``room_mib``.
+    """The kernel command line that makes a guest burn ``load`` vCPUs.
+
+    Also dirty ``dirty_mib_s`` MiB/s over ``room_mib``.
 
     With ``end`` it powers off once it is up.
     """
@@ -112,7 +114,10 @@ def _cached_kernel() -> Path | None:
 
 
 def _fetch_kernel() -> Path:
-    """Download and unpack Debian's kernel package without installing it; keep the kernel and its modules."""
+    """Download and unpack Debian's kernel package without installing it.
+
+    Keep the kernel and its modules.
+    """
     package = kernel_package()
     _cache().mkdir(parents=True, exist_ok=True)
     with packages.fetched((package,)) as unpacked:
@@ -208,7 +213,10 @@ def _needs(module: Path) -> list[str]:
 
 
 def cpio(inode: int, name: str, mode: int, content: bytes) -> bytes:
-    """One record of the "newc" format: Linux, Documentation/driver-api/early-userspace/buffer-format.rst."""
+    """One record of the "newc" format.
+
+    Linux, Documentation/driver-api/early-userspace/buffer-format.rst.
+    """
     fields = [inode, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name) + 1, 0]
     head = b"070701" + b"".join(b"%08X" % field for field in fields) + name.encode() + b"\0"
     return head + bytes(-len(head) % 4) + content + bytes(-len(content) % 4)

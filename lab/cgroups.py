@@ -51,20 +51,29 @@ def missing() -> Iterator[str]:
 
 
 def under_systemd() -> bool:
-    """Whether the v2 tree belongs to systemd, which must then be asked for a delegated part of it."""
+    """Whether the v2 tree belongs to systemd.
+
+    Which must then be asked for a delegated part of it.
+    """
     running = Path("/run/systemd/system").is_dir() and shutil.which("systemd-run") is not None
     return running and all(tree.version == 2 for tree in hierarchies())
 
 
 def scope(lab: str, host: str) -> list[str]:
-    """The start of a command line that runs the rest in a part of systemd's tree delegated to it."""
+    """The start of a command line that runs the rest in a part of systemd's tree delegated.
+
+    To it.
+    """
     unit = f"{lab}-{host}"
     argv = ["systemd-run", "--quiet", "--scope", "--collect", "--property=Delegate=yes"]
     return [*argv, f"--unit={unit}", "--"]
 
 
 def make(directory: Path, lab: str, host: str) -> list[Path]:
-    """Make a group for one host in each tree and write them down first, so that they can be removed later."""
+    """Make a group for one host in each tree and write them down first.
+
+    So that they can be removed later.
+    """
     groups = [tree.here / lab / host for tree in hierarchies()]
     record(directory, host, [group.parent for group in groups])
     for tree, group in zip(hierarchies(), groups, strict=True):
@@ -74,7 +83,10 @@ def make(directory: Path, lab: str, host: str) -> list[Path]:
 
 
 def record(directory: Path, host: str, groups: Sequence[Path]) -> None:
-    """Write down which groups are to be removed with the lab; a file a host, for they start side by side."""
+    """Write down which groups are to be removed with the lab.
+
+    A file a host, for they start side by side.
+    """
     path = directory / f"{host}{RECORD}"
     known = json.loads(path.read_text()) if path.exists() else []
     staged = directory / f".{path.name}"
@@ -83,7 +95,9 @@ def record(directory: Path, host: str, groups: Sequence[Path]) -> None:
 
 
 def settle(directory: Path, host: str, pids: Sequence[int]) -> list[Path]:
-    """The groups a host's first processes are in, outermost; on v2 they are moved into a leaf of it first.
+    """The groups a host's first processes are in, outermost.
+
+    On v2 they are moved into a leaf of it first.
 
     A v2 group that hands controllers down may hold no process itself.
     """
@@ -102,7 +116,10 @@ def settle(directory: Path, host: str, pids: Sequence[int]) -> list[Path]:
 
 
 def cpu_seconds(groups: Sequence[Path]) -> float:
-    """CPU time all processes of a host have used so far, dead ones too; 0 when its groups are gone."""
+    """CPU time all processes of a host have used so far, dead ones too.
+
+    0 when its groups are gone.
+    """
     for group in groups:
         if (group / "cpuacct.usage").exists():
             return int((group / "cpuacct.usage").read_text()) / 1e9

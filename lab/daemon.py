@@ -25,7 +25,10 @@ _ANSWER_S = 300
 
 @dataclass(frozen=True, slots=True)
 class LabHost:
-    """A host of the lab; ``uri`` reaches its libvirtd from outside, ``address`` only from inside the lab."""
+    """A host of the lab; ``uri`` reaches its libvirtd from outside.
+
+    ``address`` only from inside the lab.
+    """
 
     name: str
     address: str
@@ -44,7 +47,10 @@ class LabHost:
 
     @property
     def peer_uri(self) -> str:
-        """How another host's libvirtd connects: what a peer-to-peer migration is given as destination."""
+        """How another host's libvirtd connects.
+
+        What a peer-to-peer migration is given as destination.
+        """
         return f"qemu+tcp://{self.name}/system"
 
     @property
@@ -71,7 +77,10 @@ def prepare(name: str, address: str, directory: Path, names: str) -> LabHost:
 
 
 def furnish(host: LabHost, room: Room) -> None:
-    """Give a host's namespaces its name, its own directories and its own /sys with its control groups."""
+    """Give a host's namespaces its name.
+
+    Its own directories and its own /sys with its control groups.
+    """
     lines = ["set -e", f"hostname {host.name}", "mount -t tmpfs -o mode=755 tmpfs /run"]
     # The machine's D-Bus and systemd sockets are hidden with /run: libvirtd would register guests
     # with them.
@@ -82,7 +91,10 @@ def furnish(host: LabHost, room: Room) -> None:
 
 
 def forget_run(host: LabHost) -> None:
-    """Empty a host's /run, which does not outlive a power cut; libvirt keeps there which guests were running."""
+    """Empty a host's /run, which does not outlive a power cut.
+
+    Libvirt keeps there which guests were running.
+    """
     shutil.rmtree(host.directory / "run")
     (host.directory / "run").mkdir()
 
@@ -108,7 +120,9 @@ def start(host: LabHost, room: Room) -> None:
 
 
 def virsh(host: LabHost, *args: str, check: bool = True) -> str:
-    """Run virsh against a host and answer what it printed, or with ``check`` raise LabError when it fails.
+    """Run virsh against a host and answer what it printed.
+
+    Or with ``check`` raise LabError when it fails.
 
     Raises LabError in any case when there is no answer for minutes.
     """

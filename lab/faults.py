@@ -1,4 +1,7 @@
-"""Faults on demand: what a lab's hosts, wires and guests can be made to suffer, and how each is healed."""
+"""Faults on demand: what a lab's hosts, wires and guests can be made to suffer.
+
+Also how each is healed.
+"""
 
 import contextlib
 import os
@@ -47,7 +50,10 @@ class Faults:
         network.plug(self._switch, self._room(host))
 
     def cut_between(self, one: str, other: str) -> None:
-        """Lose everything two hosts send each other, so no migration between them gets on; others are reached."""
+        """Lose everything two hosts send each other, so no migration between them gets on.
+
+        Others are reached.
+        """
         network.part(self._room(one), self._host(other).address)
         network.part(self._room(other), self._host(one).address)
 
@@ -57,7 +63,10 @@ class Faults:
         network.join(self._room(other), self._host(one).address)
 
     def limit_bandwidth(self, host: str, mib_s: float | None) -> None:
-        """Limit what a host sends to ``mib_s`` MiB/s, so that migrations from it last; None lifts the limit."""
+        """Limit what a host sends to ``mib_s`` MiB/s, so that migrations from it last.
+
+        None lifts the limit.
+        """
         network.narrow(self._room(host), mib_s)
 
     def remove_bridge(self, host: str) -> None:
@@ -69,7 +78,10 @@ class Faults:
         network.make_guest_bridge(self._room(host))
 
     def freeze(self, host: str) -> None:
-        """Stop a host's libvirtd and guests where they are: connections to it open and then nothing answers."""
+        """Stop a host's libvirtd and guests where they are.
+
+        Connections to it open and then nothing answers.
+        """
         self._signal_all(host, signal.SIGSTOP)
 
     def thaw(self, host: str) -> None:
@@ -96,7 +108,10 @@ class Faults:
         daemon.forget_run(self._host(host))
 
     def power_on(self, host: str) -> None:
-        """Start a host that was powered off; guests set to autostart start with it, others stay off."""
+        """Start a host that was powered off.
+
+        Guests set to autostart start with it, others stay off.
+        """
         if self._room(host).alive:
             raise LabError(f"{host} is on already.")
         network.unwire(self._switch, self._room(host))

@@ -19,7 +19,10 @@ _NODES = Path("/sys/devices/system/node")
 
 
 class Gauges:
-    """Writes the hosts' gauges once a second until stopped; ``memory_mib`` is what each host has in all."""
+    """Writes the hosts' gauges once a second until stopped.
+
+    ``memory_mib`` is what each host has in all.
+    """
 
     def __init__(self, rooms: Mapping[str, Room], directory: Path, memory_mib: int | None) -> None:
         self._rooms = rooms
@@ -73,7 +76,10 @@ class Gauges:
 
 
 def _overwrite(path: Path, text: str) -> None:
-    """Write in place and in one piece; every text of a gauge is equally long, so no reader sees half of two."""
+    """Write in place and in one piece.
+
+    Every text of a gauge is equally long, so no reader sees half of two.
+    """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
     try:
         os.pwrite(descriptor, text.encode(), 0)
@@ -93,7 +99,10 @@ def _meminfo(prefix: str, total: int, free: int, shared: int) -> str:
 
 
 def _stat(busy_s: float, elapsed_s: float) -> str:
-    """proc(5) stat in clock ticks: a host's busy time as user time, spread evenly over the machine's CPUs."""
+    """proc(5) stat in clock ticks.
+
+    A host's busy time as user time, spread evenly over the machine's CPUs.
+    """
     cpus = os.cpu_count() or 1
     tick = os.sysconf("SC_CLK_TCK")
     busy, idle = round(busy_s * tick), max(0, round((elapsed_s * cpus - busy_s) * tick))

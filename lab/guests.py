@@ -24,7 +24,10 @@ _LEAST_MIB = 96
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a guest is to be: ``load`` in vCPUs of all its vCPUs together, ``dirty_mib_s`` in MiB/s."""
+    """What a guest is to be: ``load`` in vCPUs of all its vCPUs together.
+
+    ``dirty_mib_s`` in MiB/s.
+    """
 
     name: str
     memory_mib: int
@@ -36,7 +39,10 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Guest:
-    """A guest of the lab, seen from outside: its process and its serial line, never through libvirt."""
+    """A guest of the lab, seen from outside.
+
+    Its process and its serial line, never through libvirt.
+    """
 
     name: str
     uuid: str
@@ -44,7 +50,10 @@ class Guest:
     rooms: Mapping[str, Room]
 
     def where(self) -> list[str]:
-        """The hosts where a process of it exists, sorted; two of them while a live migration is under way."""
+        """The hosts where a process of it exists, sorted.
+
+        Two of them while a live migration is under way.
+        """
         return [host for host, room in sorted(self.rooms.items()) if processes(room, self.name)]
 
     def cpu_seconds(self) -> float:
@@ -60,7 +69,10 @@ class Guest:
         return sum(_cpu_seconds(pid) for pid in pids)
 
     def serial_log(self) -> str:
-        """All it wrote on its serial line, on whichever host: one file that every host appends to."""
+        """All it wrote on its serial line, on whichever host.
+
+        One file that every host appends to.
+        """
         return self.serial.read_text(errors="replace") if self.serial.exists() else ""
 
     def ticks(self) -> int:

@@ -1,4 +1,7 @@
-"""A cluster of real libvirt hosts on one machine: start, guests, faults, and an end that leaves nothing."""
+"""A cluster of real libvirt hosts on one machine.
+
+Start, guests, faults, and an end that leaves nothing.
+"""
 
 import string
 import subprocess
@@ -24,7 +27,9 @@ _NO_TAGS: Mapping[str, str] = {}
 
 
 class Lab(Faults):
-    """Real libvirtd and QEMU hosts ``host-a``, ``host-b``… in namespaces of their own, for the time of a ``with``.
+    """Real libvirtd and QEMU hosts ``host-a``, ``host-b``… in namespaces of their own.
+
+    For the time of a ``with``.
 
     Needs root. Nothing of it is seen on the machine's own network, and nothing is left after the
     block, however
@@ -123,15 +128,24 @@ class Lab(Faults):
         return guest
 
     def where(self, name: str) -> list[str]:
-        """The hosts where a QEMU process of this guest exists, found without libvirt; two during a migration."""
+        """The hosts where a QEMU process of this guest exists, found without libvirt.
+
+        Two during a migration.
+        """
         return [host for host, room in self._rooms.items() if guests.processes(room, name)]
 
     def virsh(self, host: str, *args: str, check: bool = True) -> str:
-        """Run virsh against a host and answer what it printed; LabError if it fails and ``check`` is true."""
+        """Run virsh against a host and answer what it printed.
+
+        LabError if it fails and ``check`` is true.
+        """
         return daemon.virsh(self._host(host), *args, check=check)
 
     def run(self, host: str, *argv: str, check: bool = True) -> str:
-        """Run a program inside a host, to its end; it holds up other orders to this host meanwhile."""
+        """Run a program inside a host, to its end.
+
+        It holds up other orders to this host meanwhile.
+        """
         return self._room(host).run(*argv, check=check)
 
     def is_on(self, host: str) -> bool:
@@ -139,7 +153,10 @@ class Lab(Faults):
         return self._room(host).alive
 
     def pid(self, host: str) -> int:
-        """The first process of a host, seen from outside: the way into its namespaces, as by nsenter."""
+        """The first process of a host, seen from outside.
+
+        The way into its namespaces, as by nsenter.
+        """
         return self._room(host).pid
 
     def _start(self) -> None:
@@ -171,7 +188,10 @@ class Lab(Faults):
         daemon.start(self.hosts[name], self._rooms[name])
 
     def _end(self) -> None:
-        """Let the janitor do it, as after a death; then look once more, in case the janitor was killed."""
+        """Let the janitor do it, as after a death.
+
+        Then look once more, in case the janitor was killed.
+        """
         if hasattr(self, "_gauges"):
             self._gauges.stop()
         assert self._janitor.stdin  # noqa: S101 - it was opened as a pipe

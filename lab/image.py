@@ -1,4 +1,7 @@
-"""A small cloud image: a disk, and the kernel and user space that read a NoCloud seed; made once, kept in the cache."""
+"""A small cloud image: a disk, and the kernel and user space that read a NoCloud seed.
+
+Made once, kept in the cache.
+"""
 
 import gzip
 import hashlib
@@ -58,7 +61,9 @@ class CloudImage:
 
 
 def cloud_image(*, agent: bool = False) -> CloudImage:
-    """The image, made now if the cache has none; takes seconds the first time. ``agent``: QEMU's guest agent is in it.
+    """The image, made now if the cache has none; takes seconds the first time.
+
+    ``agent``: QEMU's guest agent is in it.
 
     Raises LabError when the kernel's modules cannot be fetched or a program is missing.
     """
@@ -131,7 +136,10 @@ def _modules(home: Path, names: tuple[str, ...]) -> Path:
 
 
 def _agent() -> list[Record]:
-    """QEMU's guest agent with the libraries it is linked to, the machine's own or those of the loader beside them."""
+    """QEMU's guest agent with the libraries it is linked to.
+
+    The machine's own or those of the loader beside them.
+    """
     home = packages.unpacked("agent", _AGENT_PACKAGES, f"usr/sbin/{_AGENT}")
     program = home / "usr/sbin" / _AGENT
     linked = packages.run(

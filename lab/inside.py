@@ -1,4 +1,6 @@
-"""The first process of a lab host: runs what it is told on standard input, reaps, and ends with its owner.
+"""The first process of a lab host.
+
+Runs what it is told on standard input, reaps, and ends with its owner.
 
 It is process 1 of its own PID namespace. Its standard input is a pipe from the lab's owner, so when
 the owner dies in any way the pipe closes, this process ends, and the kernel ends everything else in

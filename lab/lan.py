@@ -1,4 +1,7 @@
-"""A libvirt network with DHCP inside a lab host: libvirt's own, by dnsmasq, in the host's namespaces."""
+"""A libvirt network with DHCP inside a lab host.
+
+Libvirt's own, by dnsmasq, in the host's namespaces.
+"""
 
 import shutil
 
@@ -20,7 +23,9 @@ _XML = f"""
 
 
 def serve(lab: Lab, host: str) -> None:
-    """Start the network; it ends with ``close``, or with the host. Guests on it get 10.79.0.100 to 199.
+    """Start the network; it ends with ``close``, or with the host.
+
+    Guests on it get 10.79.0.100 to 199.
 
     dnsmasq is the installed one, or else Debian's, unpacked but not installed.
 

@@ -27,7 +27,9 @@ _TRIAL_S = 20
 
 
 def missing() -> list[str]:
-    """What keeps a lab from running here: a sentence each, saying what to do; empty when all is there.
+    """What keeps a lab from running here: a sentence each, saying what to do.
+
+    Empty when all is there.
 
     Takes a few tens of milliseconds and changes nothing: the namespaces it tries end with the
     probe.
@@ -56,7 +58,9 @@ def _missing_tools() -> Iterator[str]:
 
 def _missing_kernel_parts() -> Iterator[str]:
     if not Path("/dev/net/tun").exists():
-        yield "/dev/net/tun is missing, so guests get no network: load the tun module (modprobe tun)."
+        yield (
+            "/dev/net/tun is missing, so guests get no network: load the tun module (modprobe tun)."
+        )
     if shutil.which("unshare") is None or shutil.which("ip") is None:
         return
     links = "ip link add name probe type bridge && ip link add name one type veth peer name two"
@@ -83,7 +87,9 @@ def _missing_kernel_parts() -> Iterator[str]:
 
 @functools.cache
 def domain_type() -> str:
-    """``kvm`` where hardware virtualization is there and a guest really boots with it, else ``qemu``.
+    """``kvm`` where hardware virtualization is there and a guest really boots with it.
+
+    Else ``qemu``.
 
     ``/dev/kvm`` alone proves nothing: it can exist on a CPU without vmx or svm, and a guest then
     hangs.
@@ -101,7 +107,10 @@ def _validated() -> bool:
 
 
 def boots(accelerator: str) -> bool:
-    """Whether a guest says that it is up and then ends, within some seconds, with ``kvm`` or ``tcg``."""
+    """Whether a guest says that it is up and then ends, within some seconds.
+
+    With ``kvm`` or ``tcg``.
+    """
     image = boot.image()
     with tempfile.TemporaryDirectory(prefix="drover-trial-") as directory:
         serial = Path(directory, "serial")

@@ -1,4 +1,7 @@
-"""The lab's wires: a switch in a namespace of its own, links to every host, and ways to cut and narrow them."""
+"""The lab's wires: a switch in a namespace of its own, links to every host.
+
+Also ways to cut and narrow them.
+"""
 
 import subprocess
 
@@ -30,7 +33,10 @@ def wire_switch(switch: Room) -> None:
 
 
 def wire_host(switch: Room, host: Room, index: int) -> None:
-    """Plug a host into both networks: ``eth0`` with its address, ``eth1`` as uplink of its guest bridge."""
+    """Plug a host into both networks.
+
+    ``eth0`` with its address, ``eth1`` as uplink of its guest bridge.
+    """
     management, guests = _ports(host)
     _links(
         switch,
@@ -82,7 +88,10 @@ def join(one: Room, other: str) -> None:
 
 
 def narrow(host: Room, mib_s: float | None) -> None:
-    """Limit what a host sends on the management network to ``mib_s`` MiB/s; None lifts the limit."""
+    """Limit what a host sends on the management network to ``mib_s`` MiB/s.
+
+    None lifts the limit.
+    """
     if mib_s is None:
         host.run("tc", "qdisc", "del", "dev", "eth0", "root", check=False)
         return
@@ -100,7 +109,10 @@ def _ports(host: Room) -> tuple[str, str]:
 
 
 def _links(room: Room, batch: str) -> None:
-    """Give ``ip`` a batch in a room's network, from outside: process ids in it are the machine's."""
+    """Give ``ip`` a batch in a room's network, from outside.
+
+    Process ids in it are the machine's.
+    """
     argv = ["nsenter", f"--net=/proc/{room.pid}/ns/net", "ip", "-batch", "-"]
     done = subprocess.run(argv, input=batch, capture_output=True, text=True, check=False)
     if done.returncode:

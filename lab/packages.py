@@ -1,4 +1,7 @@
-"""Debian packages of which the lab needs a file or a program: fetched and unpacked, but never installed."""
+"""Debian packages of which the lab needs a file or a program.
+
+Fetched and unpacked, but never installed.
+"""
 
 import os
 import shutil
@@ -12,7 +15,9 @@ from lab.errors import LabError
 
 
 def unpacked(name: str, packages: tuple[str, ...], program: str) -> Path:
-    """Where the packages lie unpacked, kept in the user's cache; fetched now if ``program`` (a path in it) is missing.
+    """Where the packages lie unpacked, kept in the user's cache.
+
+    Fetched now if ``program`` (a path in it) is missing.
 
     Raises LabError, with apt's own words, when they cannot be had.
     """
@@ -38,7 +43,10 @@ def cache() -> Path:
 
 
 def run(argv: list[str], directory: str) -> str:
-    """What an apt command printed, run in a directory; LabError with its own words when it fails."""
+    """What an apt command printed, run in a directory.
+
+    LabError with its own words when it fails.
+    """
     done = subprocess.run(argv, cwd=directory, capture_output=True, text=True, check=False)
     if done.returncode:
         raise LabError(
@@ -50,7 +58,10 @@ def run(argv: list[str], directory: str) -> str:
 
 @contextmanager
 def fetched(packages: tuple[str, ...]) -> Iterator[Path]:
-    """The packages, downloaded and unpacked side by side into a directory that is gone afterwards."""
+    """The packages, downloaded and unpacked side by side into a directory.
+
+    That is gone afterwards.
+    """
     # apt's download user must be able to write there, so not in a private cache.
     with tempfile.TemporaryDirectory(prefix="drover-packages-") as scratch:
         os.chmod(scratch, 0o777)  # noqa: PTH101, S103

@@ -24,7 +24,10 @@ _PATIENCE_S = 20.0
 
 
 def claim() -> Path:
-    """Make a directory of its own for a lab of this process: ``ROOT/<id>``, with its owner written down."""
+    """Make a directory of its own for a lab of this process.
+
+    ``ROOT/<id>``, with its owner written down.
+    """
     with _locked():
         ROOT.mkdir(mode=0o711, exist_ok=True)
         while True:
@@ -38,7 +41,10 @@ def claim() -> Path:
 
 
 def sweep() -> list[Path]:
-    """Remove the labs whose owners are dead and answer their directories; living owners' labs stay."""
+    """Remove the labs whose owners are dead and answer their directories.
+
+    Living owners' labs stay.
+    """
     with _locked():
         dead = [path for path in sorted(ROOT.glob("*")) if path.is_dir() and not _owner_lives(path)]
     for directory in dead:
@@ -62,7 +68,10 @@ def remove(directory: Path) -> None:
 
 
 def remove_groups(groups: Iterable[Path]) -> None:
-    """Remove cgroups and those below them; the kernel refuses while a dying process is still in one."""
+    """Remove cgroups and those below them.
+
+    The kernel refuses while a dying process is still in one.
+    """
     deadline = time.monotonic() + _PATIENCE_S
     for group in groups:
         while group.is_dir() and time.monotonic() < deadline:
@@ -73,7 +82,10 @@ def remove_groups(groups: Iterable[Path]) -> None:
 
 
 def started(pid: int) -> str | None:
-    """When a process began, in clock ticks since boot (proc(5), field 22); None if there is none or it is dead."""
+    """When a process began, in clock ticks since boot (proc(5), field 22).
+
+    None if there is none or it is dead.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -83,7 +95,10 @@ def started(pid: int) -> str | None:
 
 @contextlib.contextmanager
 def _locked() -> Iterator[None]:
-    """One process at a time; the lock is on the directory above, so that not even a lock file is left behind."""
+    """One process at a time; the lock is on the directory above.
+
+    So that not even a lock file is left behind.
+    """
     above = os.open(ROOT.parent, os.O_RDONLY)
     try:
         fcntl.flock(above, fcntl.LOCK_EX)

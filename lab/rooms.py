@@ -29,7 +29,10 @@ _UNSHARE = [
 
 
 class Room:
-    """Private PID, network, mount, UTS and cgroup namespaces; they end with the process that holds them."""
+    """Private PID, network, mount, UTS and cgroup namespaces.
+
+    They end with the process that holds them.
+    """
 
     def __init__(self, name: str, directory: Path, *, groups: bool) -> None:
         self.name = name
@@ -54,7 +57,10 @@ class Room:
         self._namespace = _namespace(self.pid)
 
     def run(self, *argv: str, check: bool = True) -> str:
-        """Run a program inside to its end and answer its output; LabError if it fails and ``check`` is true."""
+        """Run a program inside to its end and answer its output.
+
+        LabError if it fails and ``check`` is true.
+        """
         told = self._order({"argv": list(argv)})
         if check and told["code"]:
             raise LabError(f"In {self.name}, {' '.join(argv)} failed: {str(told['err']).strip()}")

@@ -1,4 +1,7 @@
-"""A real OpenSSH server inside a lab host, with keys of its own, reached from outside by a proxy command."""
+"""A real OpenSSH server inside a lab host.
+
+With keys of its own, reached from outside by a proxy command.
+"""
 
 import os
 import shlex
@@ -22,7 +25,10 @@ _USER = "sshd:x:65533:65534::/run/sshd:/usr/sbin/nologin"
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """How to log in to one lab host: as ``user`` with ``key_file``, through ``proxy_command`` (``%h``, ``%p``)."""
+    """How to log in to one lab host.
+
+    As ``user`` with ``key_file``, through ``proxy_command`` (``%h``, ``%p``).
+    """
 
     host: str
     user: str
@@ -38,17 +44,25 @@ class Door:
 
     @property
     def client(self) -> Path:
-        """An ssh that goes through the proxy and knows this host's key alone, whatever the user's own settings are."""
+        """An ssh that goes through the proxy and knows this host's key alone.
+
+        Whatever the user's own settings are.
+        """
         return self.key_file.with_name("ssh")
 
     @property
     def uri(self) -> str:
-        """How a libvirt client on the machine connects through this door; it may ask for a password."""
+        """How a libvirt client on the machine connects through this door.
+
+        It may ask for a password.
+        """
         return f"qemu+ssh://{self.target}/system?keyfile={self.key_file}&command={self.client}"
 
 
 def serve(lab: Lab, host: str) -> Door:
-    """Start sshd in a host of the lab, unless it runs already, and wait until it answers; it ends with the host.
+    """Start sshd in a host of the lab, unless it runs already, and wait until it answers.
+
+    It ends with the host.
 
     The program is the installed one, or else Debian's, downloaded and unpacked but not installed,
     so that the machine itself gets no server.
@@ -91,7 +105,10 @@ def serve(lab: Lab, host: str) -> Door:
 
 
 def proxy_command(lab: Lab, host: str) -> str:
-    """A shell command whose standard input and output are a connection from inside the lab's network."""
+    """A shell command whose standard input and output are a connection from.
+
+    Inside the lab's network.
+    """
     return f"nsenter --net=/proc/{lab.pid(host)}/ns/net busybox nc %h %p"
 
 

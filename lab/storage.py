@@ -1,4 +1,7 @@
-"""Disks for guests: images on a network block device all hosts reach, and local ones in each host's pool."""
+"""Disks for guests: images on a network block device all hosts reach.
+
+Also local ones in each host's pool.
+"""
 
 import itertools
 import uuid
@@ -36,7 +39,10 @@ class SharedStorage:
         directory.mkdir()
 
     def disk(self, name: str) -> SharedDisk:
-        """Make an empty sparse disk and serve it to up to eight clients at once (a migration needs two)."""
+        """Make an empty sparse disk and serve it to up.
+
+        To eight clients at once (a migration needs two).
+        """
         made = SharedDisk(self._directory / f"{name}.raw", name, next(self._ports))
         with made.image.open("xb") as image:
             image.truncate(DISK_MIB * 1024 * 1024)
@@ -47,7 +53,10 @@ class SharedStorage:
 
 
 def write_pool(etc: Path) -> None:
-    """Define the local pool in a host's /etc/libvirt before its libvirtd starts, with autostart on."""
+    """Define the local pool in a host's /etc/libvirt before its libvirtd starts.
+
+    With autostart on.
+    """
     directory = etc / "storage"
     (directory / "autostart").mkdir(parents=True, exist_ok=True)
     (directory / f"{POOL}.xml").write_text(

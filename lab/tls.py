@@ -1,4 +1,7 @@
-"""TLS on lab hosts: an authority of the lab's own, certificates for every host, and listeners that use them."""
+"""TLS on lab hosts: an authority of the lab's own, certificates for every host.
+
+Also listeners that use them.
+"""
 
 import signal
 import subprocess
@@ -49,7 +52,9 @@ class Authority:
         )  # fmt: skip
 
     def issue(self, host: LabHost, *, days: int = GOOD_DAYS) -> None:
-        """Give a host a certificate for both ends of libvirt's and QEMU's connections, in its /etc/pki.
+        """Give a host a certificate for both ends of libvirt's and QEMU's connections.
+
+        In its /etc/pki.
 
         With ``days`` below 0 it has ended. A daemon that runs goes on with the one it has read.
         """
@@ -99,7 +104,9 @@ def uri(host: LabHost) -> str:
 
 
 def serve(lab: Lab) -> Authority:
-    """Let every host's libvirtd listen for TLS beside TCP, with certificates of one authority; it starts anew for that.
+    """Let every host's libvirtd listen for TLS beside TCP, with certificates of one authority.
+
+    It starts anew for that.
 
     Guests run on. The hosts keep it until they are powered off.
 

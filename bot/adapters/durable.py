@@ -1,4 +1,7 @@
-"""Operations as durable workflows, by DBOS: each runs to its end once, across crashes and replicas."""
+"""Operations as durable workflows, by DBOS.
+
+Each runs to its end once, across crashes and replicas.
+"""
 
 from __future__ import annotations
 
@@ -213,7 +216,10 @@ class DurableWork:
 
 
 def _refuse_pickle(_serializer: DefaultSerializer, _stored: str) -> Never:
-    """DBOS reads each row as the row itself says, and pickle is a choice: whoever writes rows could run code."""
+    """DBOS reads each row as the row itself says, and pickle is a choice.
+
+    Whoever writes rows could run code.
+    """
     raise StoreError(
         words("A row of the work queue holds pickled data, which Drover does not load."),
         words("Check who can write to the database."),
@@ -225,14 +231,20 @@ DefaultSerializer.deserialize = _refuse_pickle  # type: ignore[method-assign,ass
 
 
 def _partition(operation: Operation) -> str:
-    """The host that bears the limit; what may wait for people for a day is alone, and keeps nobody waiting."""
+    """The host that bears the limit.
+
+    What may wait for people for a day is alone, and keeps nobody waiting.
+    """
     if any(isinstance(step, WaitForPerson) for step in operation.plan.steps):
         return operation.id
     return next((host for step in operation.plan.steps for host in step.hosts[:1]), _NOWHERE)
 
 
 def _next_attempt(operation_id: str) -> str | None:
-    """The id under which to perform now; None when a former attempt ended well or has yet to end."""
+    """The id under which to perform now.
+
+    None when a former attempt ended well or has yet to end.
+    """
     name, attempt = operation_id, 1
     while (status := DBOS.get_workflow_status(name)) is not None:
         if status.status not in _BROKEN:
@@ -243,7 +255,9 @@ def _next_attempt(operation_id: str) -> str | None:
 
 
 def _take_over(executor: str) -> None:
-    """Put what a dead replica was performing back into the queue, once, however many replicas do so.
+    """Put what a dead replica was performing back into the queue, once.
+
+    However many replicas do so.
 
     DBOS has no public name for this; its row-by-row guard on the dead executor's id makes it safe
     to repeat, which resuming by id is not.

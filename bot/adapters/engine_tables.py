@@ -1,4 +1,6 @@
-"""Checks the durable engine's own tables before it starts, and sets aside what it could not work with.
+"""Checks the durable engine's own tables before it starts.
+
+Also sets aside what it could not work with.
 
 The tables hold nothing but the queue: operations are found again in Drover's own events. So a
 damaged queue is made anew instead of keeping the bot from starting.
@@ -81,7 +83,10 @@ def _file_fault(path: Path) -> str:
 
 
 def _prepare_schema(url: str) -> None:
-    """As for a file: a schema in which tables are missing is renamed, and the engine makes a new one."""
+    """As for a file: a schema in which tables are missing is renamed.
+
+    Also the engine makes a new one.
+    """
     address = sa.make_url(url).set(drivername="postgresql+psycopg")
     engine = sa.create_engine(
         address, poolclass=sa.NullPool, connect_args={"prepare_threshold": None}
@@ -103,7 +108,10 @@ def _prepare_schema(url: str) -> None:
 
 
 def table_fault(connection: sa.Connection, schema: str | None) -> str:
-    """What is missing of the engine's tables; '' when nothing is, or the engine has yet to make or upgrade them."""
+    """What is missing of the engine's tables.
+
+    '' when nothing is, or the engine has yet to make or upgrade them.
+    """
     look = sa.inspect(connection)
     there = set(look.get_table_names(schema=schema))
     if VERSIONS not in there:

@@ -1,4 +1,6 @@
-"""Messages in people's languages: the one place that translates a template and writes numbers, moments and lists.
+"""Messages in people's languages.
+
+The one place that translates a template and writes numbers, moments and lists.
 
 The translations are ``.po`` files beside the code that says the sentences:
 ``<package>/locale/<locale>/LC_MESSAGES/ messages.po``. They are read when the first message in a
@@ -69,7 +71,10 @@ class Language(Protocol):
         ...
 
     def shown(self, said: T) -> T:
-        """A card, a form or a message as its readers are to see it. A plain ``str`` stays as it is."""
+        """A card, a form or a message as its readers are to see it.
+
+        A plain ``str`` stays as it is.
+        """
         ...
 
 
@@ -201,7 +206,10 @@ class Languages:
         return self.of("")
 
     def of(self, locale: str) -> Language:
-        """The language nearest to a locale such as ``pt-BR``; the default where there is none, or it is ''."""
+        """The language nearest to a locale such as ``pt-BR``.
+
+        The default where there is none, or it is ''.
+        """
         name = self._nearest(locale) or self._default if locale else self._default
         with self._lock:
             if name not in self._made:

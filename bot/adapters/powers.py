@@ -1,4 +1,7 @@
-"""Power controllers with what is known of their hosts: the port ``Powers`` over a control and a store of holds."""
+"""Power controllers with what is known of their hosts.
+
+The port ``Powers`` over a control and a store of holds.
+"""
 
 from __future__ import annotations
 
@@ -130,7 +133,10 @@ def read_all(control: PowerControl, devices: Sequence[Device]) -> tuple[Reading,
 
 
 def with_proofs(seen: Sequence[Sighting], powers: Powers) -> tuple[Sighting, ...]:
-    """Sightings in which a host that is proven off answers; a proof of one that answers itself is void."""
+    """Sightings in which a host that is proven off answers.
+
+    A proof of one that answers itself is void.
+    """
     return tuple(_with_proof(each, powers) for each in seen)
 
 
@@ -143,7 +149,10 @@ def _with_proof(seen: Sighting, powers: Powers) -> Sighting:
 
 
 class NoPowers:
-    """The port ``Powers`` where no power controller and no store is at hand: nothing is proven of any host."""
+    """The port ``Powers`` where no power controller and no store is at hand.
+
+    Nothing is proven of any host.
+    """
 
     def devices(self, host: str) -> tuple[Device, ...]:  # noqa: ARG002
         """None."""

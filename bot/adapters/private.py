@@ -11,7 +11,9 @@ OWNER_ONLY = 0o600
 
 
 def make_private(path: Path) -> None:
-    """Create a file with mode 0600 where there is none, and take the rights of others from one that is there.
+    """Create a file with mode 0600 where there is none.
+
+    Also take the rights of others from one that is there.
 
     A mode without rights for others, such as 0640, is an administrator's choice and is kept. SQLite
     gives the files beside a database (``-wal``, ``-shm``) the mode of the database.
@@ -34,7 +36,9 @@ def _close_to_others(path: Path) -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace a small file at one stroke: a reader sees the old text or the new one, and no link is followed.
+    """Replace a small file at one stroke.
+
+    A reader sees the old text or the new one, and no link is followed.
 
     Raises:
         OSError: it cannot be written.

@@ -1,4 +1,7 @@
-"""Prometheus: Drover's own ``/metrics`` and ``/healthz``, and a site's Prometheus as the source of the history."""
+"""Prometheus: Drover's own ``/metrics`` and ``/healthz``.
+
+Also a site's Prometheus as the source of the history.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,9 @@ Healthy = Callable[[], str]
 
 
 class Exposed(Collector):
-    """What is measured, as Prometheus reads it: newest values only, and nothing of hosts that are silent.
+    """What is measured, as Prometheus reads it.
+
+    Newest values only, and nothing of hosts that are silent.
 
     Args:
         measured: what is measured now.
@@ -204,7 +209,10 @@ class MetricsServer:
 
 
 def _stall_query(metric: str) -> str:
-    """PromQL for the share of time that Prometheus' node exporter counts as waited; a host's label is its name."""
+    """PromQL for the share of time that Prometheus' node exporter counts as waited.
+
+    A host's label is its name.
+    """
     rate = f"rate(node_pressure_{metric}_seconds_total[2m])"
     return f'label_replace({rate}, "host", "$1", "instance", "([^:]+).*")'
 

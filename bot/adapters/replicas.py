@@ -113,7 +113,9 @@ class Pulse:
         self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
 
     def start(self) -> None:
-        """Enter and beat once now, before any work is taken, so that nobody takes this replica for its predecessor.
+        """Enter and beat once now, before any work is taken.
+
+        So that nobody takes this replica for its predecessor.
 
         Raises:
             StoreError: the database failed.

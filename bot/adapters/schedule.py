@@ -1,4 +1,7 @@
-"""Times at which something is to be done, by APScheduler; kept in memory, declared anew at each start."""
+"""Times at which something is to be done, by APScheduler.
+
+Kept in memory, declared anew at each start.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +82,9 @@ class Schedule:
 
     @staticmethod
     def last_due(name: str, line: str, zone: str, reach: timedelta) -> datetime | None:
-        """The newest slot (UTC) of a cron line within ``reach`` before now; None when there was none.
+        """The newest slot (UTC) of a cron line within ``reach`` before now.
+
+        None when there was none.
 
         Raises:
             SettingsError: the line or the zone cannot be read.

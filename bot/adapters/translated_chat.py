@@ -1,4 +1,7 @@
-"""The chat port in people's languages: channels in the configured one, what one person sees in that person's own."""
+"""The chat port in people's languages.
+
+Channels in the configured one, what one person sees in that person's own.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,9 @@ from bot.ports.chat import Lost, Shown
 
 
 class TranslatedChat:
-    """``bot.ports.Chat`` around another one, which is handed every card and form as its readers are to see it.
+    """``bot.ports.Chat`` around another one.
+
+    Which is handed every card and form as its readers are to see it.
 
     Args:
         chat: what delivers.

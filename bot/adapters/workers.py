@@ -40,7 +40,10 @@ class Workers:
         return future
 
     def stuck(self, patience: float) -> float | None:
-        """Seconds the longest call has lasted, when every thread is at one for longer than ``patience`` seconds."""
+        """Seconds the longest call has lasted.
+
+        When every thread is at one for longer than ``patience`` seconds.
+        """
         waits = self._waits()
         return (
             max(waits.values())
@@ -49,7 +52,9 @@ class Workers:
         )
 
     def end(self, last: Callable[[int], object], patience: float) -> bool:
-        """Have every thread make one ``last`` call, with its number, and end; whether all did in ``patience`` seconds.
+        """Have every thread make one ``last`` call, with its number, and end.
+
+        Whether all did in ``patience`` seconds.
 
         A thread whose present call has lasted longer than that is not waited for: it ends when that
             call returns.

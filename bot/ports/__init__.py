@@ -1,4 +1,6 @@
-"""What the core needs of the world, as protocols; every implementation passes the same contract suite.
+"""What the core needs of the world, as protocols.
+
+Every implementation passes the same contract suite.
 
 ``Hypervisor`` is composed of roles: a function that needs one of them takes that role alone.
 """

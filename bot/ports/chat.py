@@ -74,7 +74,9 @@ class Chat(Protocol):
         key: str = "",
         look: bool = True,
     ) -> MessageRef:
-        """Post a message. With ``key``, a message already posted under it is found and updated instead.
+        """Post a message. With ``key``.
+
+        A message already posted under it is found and updated instead.
 
         Args:
             channel: where.
@@ -98,7 +100,9 @@ class Chat(Protocol):
         shown: Shown | None = None,
         lost: Lost | None = None,
     ) -> None:
-        """Replace a message soon; returns at once and never raises. Of several edits only the last is shown.
+        """Replace a message soon; returns at once and never raises.
+
+        Of several edits only the last is shown.
 
         Progress that cannot be shown is dropped, because the next follows. What is more urgent is
         tried again until it is shown (``shown`` is called) or the chat refuses it for good
@@ -133,7 +137,9 @@ class Chat(Protocol):
         ...
 
     def groups_of(self, user: str) -> frozenset[str]:
-        """Ids and handles of the user groups a person is in; cached; empty when the workspace has none.
+        """Ids and handles of the user groups a person is in; cached.
+
+        Empty when the workspace has none.
 
         Raises:
             ChatError: the groups cannot be known now, and what was known of them is too old.
@@ -141,5 +147,8 @@ class Chat(Protocol):
         ...
 
     def locale_of(self, user: str) -> str:
-        """The locale that a person has chosen, such as ``pt-BR``; cached; '' when it cannot be known."""
+        """The locale that a person has chosen, such as ``pt-BR``; cached.
+
+        '' when it cannot be known.
+        """
         ...

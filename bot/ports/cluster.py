@@ -24,7 +24,8 @@ class ClusterReader(Protocol):
     def sightings(self, uuid: str) -> tuple[Sighting, ...]:
         """The guest's state on every configured host, asked afresh.
 
-        A host that does not answer and is proven off, by its controllers read at this moment, is told as one that
-        answers and has no such guest; one that answers voids whatever proved it off.
+        A host that does not answer and is proven off, by its controllers read at this moment, is
+        told as one that answers and has no such guest; one that answers voids whatever proved it
+        off.
         """
         ...

@@ -103,7 +103,9 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A guest as its host has it now. ``*_next`` is what its stored definition says, for its next start.
+    """A guest as its host has it now.
+
+    ``*_next`` is what its stored definition says, for its next start.
 
     ``mark`` is the last word left by ``leave_mark``. Memory in bytes. ``saved``: it is off, and its
     next start goes on from memory kept on the host (managed save).
@@ -133,7 +135,9 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class DiskUse:
-    """A disk's size and what it takes on the host, in bytes; ``source`` as in the domain's ``Disk``.
+    """A disk's size and what it takes on the host, in bytes.
+
+    ``source`` as in the domain's ``Disk``.
 
     ``problem``: why its size cannot be read, '' when it can; the sizes are then 0.
     """
@@ -147,7 +151,10 @@ class DiskUse:
 
 @dataclass(frozen=True, slots=True)
 class FileSystem:
-    """A file system as the guest itself has it mounted, in bytes; ``disks`` are their targets, such as ``vda``."""
+    """A file system as the guest itself has it mounted, in bytes.
+
+    ``disks`` are their targets, such as ``vda``.
+    """
 
     mount: str
     kind: str

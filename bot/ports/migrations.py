@@ -24,7 +24,9 @@ class Migrations(Protocol):
         ...
 
     def copied_volumes(self, move: MigrateVm, host: str) -> tuple[Volume, ...]:
-        """The volumes that ``host`` has at the places of the disks that ``move`` copies, looked for afresh.
+        """The volumes that ``host`` has at the places of the disks that ``move`` copies.
+
+        Looked for afresh.
 
         On the target before a move: what a copy would overwrite. After one that failed: what was
             made for the copy.
@@ -37,7 +39,9 @@ class Migrations(Protocol):
         ...
 
     def last_job(self, host: str, uuid: str) -> Job | None:
-        """How the guest's last migration went, asked of the host it is on now; None when that is not known.
+        """How the guest's last migration went, asked of the host it is on now.
+
+        None when that is not known.
 
         ``expected_downtime`` is then the pause that it truly had.
         """

@@ -21,11 +21,16 @@ class PowerControl(Protocol):
         ...
 
     def read(self, device: Device) -> Reading:
-        """The host's power now, by this controller, with the UUID of its machine where the controller tells one."""
+        """The host's power now, by this controller.
+
+        With the UUID of its machine where the controller tells one.
+        """
         ...
 
     def switch_off(self, device: Device) -> None:
-        """Order the power off at once, as by pulling the plug; never a graceful shutdown, never a reboot.
+        """Order the power off at once, as by pulling the plug.
+
+        Never a graceful shutdown, never a reboot.
 
         Raises:
             PowerError: the order was not taken. A host that is off already is no error.
@@ -42,7 +47,9 @@ class PowerControl(Protocol):
 
 
 class Holds(Protocol):
-    """Hosts on hold with their proofs, and which controllers were shown to be whose; replicas share them.
+    """Hosts on hold with their proofs, and which controllers were shown to be whose.
+
+    Replicas share them.
 
     Every method may raise ``StoreError``.
     """
@@ -68,7 +75,10 @@ class Holds(Protocol):
         ...
 
     def put_bond(self, bound: Bound) -> None:
-        """Keep that a controller belongs to its host; ``Binding.NONE``: that it does not, any more."""
+        """Keep that a controller belongs to its host.
+
+        ``Binding.NONE``: that it does not, any more.
+        """
         ...
 
 
@@ -104,9 +114,12 @@ class Powers(PowerControl, Protocol):
         ...
 
     def standing(self, host: str) -> Proof | None:
-        """The proof that the host is off, if it stands at this moment: its controllers are read again for it.
+        """The proof that the host is off, if it stands at this moment.
 
-        A controller that reads ON voids it for good; one that does not answer keeps it from being used now.
+        Its controllers are read again for it.
+
+        A controller that reads ON voids it for good; one that does not answer keeps it from being
+        used now.
         """
         ...
 

@@ -24,5 +24,8 @@ class Readiness(Protocol):
         ...
 
     def cpu_baseline(self, hosts: Collection[str]) -> CpuBaseline:
-        """The CPU every one of these hosts can run, and how the guests running there stand to it."""
+        """The CPU every one of these hosts can run.
+
+        Also how the guests running there stand to it.
+        """
         ...

@@ -1,4 +1,7 @@
-"""What was measured, now and in the past: the sampler, the history, and small notes that outlive a restart."""
+"""What was measured, now and in the past.
+
+The sampler, the history, and small notes that outlive a restart.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,9 @@ class Sampler(Protocol):
     """Measures all hosts at once."""
 
     def sweep(self) -> Sweep:
-        """One bulk question to each host, side by side, each under a deadline; it never raises for a host's sake.
+        """One bulk question to each host, side by side, each under a deadline.
+
+        It never raises for a host's sake.
 
         A host that does not answer is in the sweep with its problem and its last numbers, without
         delaying others.
@@ -31,7 +36,9 @@ class Past(Protocol):
     def history(
         self, entities: Collection[str], metric: Metric, since: datetime, until: datetime
     ) -> Mapping[str, tuple[Bucket, ...]]:
-        """Buckets of each entity, oldest first, as fine as keeps them few: 1 or 5 minutes, an hour, a day.
+        """Buckets of each entity, oldest first, as fine as keeps them few.
+
+        1 or 5 minutes, an hour, a day.
 
         Entities of which nothing is known are left out.
         """
@@ -40,7 +47,9 @@ class Past(Protocol):
     def summary(
         self, kind: str, metric: Metric, since: datetime, until: datetime
     ) -> Mapping[str, Bucket]:
-        """One bucket over the whole time for every entity of a kind (``vm``, ``host``, ``pool``) that has history.
+        """One bucket over the whole time for every entity of a kind (``vm``, ``host``.
+
+        ``pool``) that has history.
 
         The mean is weighted by time; of longer times only whole hours, or whole days, count. The
         percentile is what 95 % of their own percentiles do not exceed.
@@ -52,11 +61,17 @@ class Series(Past, Protocol):
     """The history. Raw values for two days, then rollups. Every method may raise ``StoreError``."""
 
     def write(self, at: datetime, points: Sequence[Point]) -> None:
-        """Keep what was measured at a moment. What another replica wrote for the same moment stays."""
+        """Keep what was measured at a moment.
+
+        What another replica wrote for the same moment stays.
+        """
         ...
 
     def roll_up(self, now: datetime) -> None:
-        """Make the rollups of every span that is over by now; safe to repeat, and to run on several replicas."""
+        """Make the rollups of every span that is over by now.
+
+        Safe to repeat, and to run on several replicas.
+        """
         ...
 
     def forget(self, now: datetime) -> None:

@@ -14,7 +14,10 @@ from bot.ports.power import Holds
 
 
 class Store(Holds, Protocol):
-    """Operations, their events and what else must survive. Every method may raise ``StoreError``."""
+    """Operations, their events and what else must survive.
+
+    Every method may raise ``StoreError``.
+    """
 
     def accept(self, request: Request) -> bool:
         """Keep a request until it is handled; False when it is a duplicate."""
@@ -25,7 +28,9 @@ class Store(Holds, Protocol):
         ...
 
     def take_over(self, replica: str = "") -> tuple[Request, ...]:
-        """Make a replica's unhandled requests ('': everybody's) one's own, at one stroke; oldest first.
+        """Make a replica's unhandled requests ('': everybody's) one's own, at one stroke.
+
+        Oldest first.
 
         Of several replicas that do so at once, each request goes to one.
         """
@@ -36,7 +41,10 @@ class Store(Holds, Protocol):
         ...
 
     def propose(self, event: Proposed) -> Operation:
-        """Store a new operation under the next number; the same origin key answers the same operation again."""
+        """Store a new operation under the next number.
+
+        The same origin key answers the same operation again.
+        """
         ...
 
     def head(self) -> tuple[int, str]:
@@ -44,7 +52,9 @@ class Store(Holds, Protocol):
         ...
 
     def append(self, operation: Operation, *events: Event, since: int | None = None) -> Operation:
-        """Advance by events and store them, all or nothing, if ``operation.version`` is still the newest.
+        """Advance by events and store them, all or nothing.
+
+        If ``operation.version`` is still the newest.
 
         Args:
             operation: as it was read.
@@ -93,14 +103,19 @@ class Store(Holds, Protocol):
         ...
 
     def keep_word(self, key: str, data: str) -> int:
-        """Keep something that is to be said, once for each key, across replicas; its number, 0 when it was kept before.
+        """Keep something that is to be said, once for each key, across replicas.
+
+        Its number, 0 when it was kept before.
 
         The key is claimed, as by ``claim``, at the same stroke.
         """
         ...
 
     def words_left(self, replica: str = "") -> tuple[tuple[int, str], ...]:
-        """Make what a replica ('': anybody) has still to say one's own, at one stroke: number and data, in order."""
+        """Make what a replica ('': anybody) has still to say one's own, at one stroke.
+
+        Number and data, in order.
+        """
         ...
 
     def said(self, number: int) -> None:
@@ -116,14 +131,19 @@ class Store(Holds, Protocol):
         ...
 
     def keep_definitions(self, seen: Collection[Definition], answered: Collection[str]) -> None:
-        """Keep what the hosts ``answered`` told, all of theirs; the newest versions of each VM are kept.
+        """Keep what the hosts ``answered`` told, all of theirs.
+
+        The newest versions of each VM are kept.
 
         A VM that its host has no more keeps its versions, with host ''.
         """
         ...
 
     def definitions(self, *, host: str = "", uuid: str = "") -> tuple[Definition, ...]:
-        """All versions of one VM (``uuid``), newest first; else the newest of each VM, of one host or of all."""
+        """All versions of one VM (``uuid``), newest first.
+
+        Else the newest of each VM, of one host or of all.
+        """
         ...
 
     def claim(self, key: str) -> bool:

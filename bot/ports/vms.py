@@ -36,7 +36,10 @@ class VmDefinitions(VmLookup, Protocol):
     """Stored definitions of VMs: read, make and change them."""
 
     def define(self, host: str, blueprint: Blueprint) -> None:
-        """Store a guest's definition, validated by the hypervisor's own schema; it does not start."""
+        """Store a guest's definition, validated by the hypervisor's own schema.
+
+        It does not start.
+        """
         ...
 
     def define_copy(self, host: str, copy: Copy) -> None:
@@ -44,7 +47,10 @@ class VmDefinitions(VmLookup, Protocol):
         ...
 
     def definitions(self, host: str) -> tuple[Definition, ...]:
-        """The definitions of all VMs of a host, without secrets: stored ones, and live ones of transient VMs."""
+        """The definitions of all VMs of a host, without secrets.
+
+        Stored ones, and live ones of transient VMs.
+        """
         ...
 
     def define_kept(self, host: str, kept: Definition, *, reset_nvram: bool = False) -> None:
@@ -57,7 +63,10 @@ class VmDefinitions(VmLookup, Protocol):
         ...
 
     def not_copyable(self, host: str, uuid: str) -> tuple[str, ...]:
-        """What of its definition a copy cannot have as well and what cannot be made anew, one phrase each."""
+        """What of its definition a copy cannot have as well and what cannot be made anew.
+
+        One phrase each.
+        """
         ...
 
     def undefine(self, host: str, uuid: str, *, keep_state: bool = False) -> None:
@@ -69,7 +78,9 @@ class VmDefinitions(VmLookup, Protocol):
         ...
 
     def resize(self, host: str, uuid: str, *, vcpus: int, memory: int) -> bool:
-        """Give it as much from its next start on, and now where it can; whether all of it holds now.
+        """Give it as much from its next start on, and now where it can.
+
+        Whether all of it holds now.
 
         The stored size changes as a whole or not at all: an error says which if it could not be put
             back.
@@ -85,7 +96,10 @@ class VmDefinitions(VmLookup, Protocol):
         ...
 
     def leave_mark(self, host: str, uuid: str, mark: str) -> None:
-        """Leave a word in its definition, so that what cannot be seen otherwise is known to have been done."""
+        """Leave a word in its definition.
+
+        So that what cannot be seen otherwise is known to have been done.
+        """
         ...
 
 
@@ -93,7 +107,10 @@ class VmPower(VmLookup, Protocol):
     """Start, stop, pause and resume VMs."""
 
     def start(self, host: str, uuid: str) -> None:
-        """Start a guest; one that is active stays as it is. Look for it on every other host first."""
+        """Start a guest; one that is active stays as it is.
+
+        Look for it on every other host first.
+        """
         ...
 
     def shutdown(self, host: str, uuid: str) -> None:
@@ -112,7 +129,10 @@ class VmPower(VmLookup, Protocol):
         ...
 
     def discard_saved(self, host: str, uuid: str) -> None:
-        """Remove the saved memory (managed save) of a guest that is off; it then starts from its disks."""
+        """Remove the saved memory (managed save) of a guest that is off.
+
+        It then starts from its disks.
+        """
         ...
 
     def pause(self, host: str, uuid: str) -> None:
@@ -184,11 +204,17 @@ class VmViews(VmLookup, Protocol):
         ...
 
     def addresses(self, host: str, uuid: str) -> tuple[Address, ...]:
-        """Its IP addresses by the first of agent, lease and ARP that knows any; none when it is off."""
+        """Its IP addresses by the first of agent, lease and ARP that knows any.
+
+        None when it is off.
+        """
         ...
 
     def file_systems(self, host: str, uuid: str) -> tuple[FileSystem, ...]:
-        """What its agent tells of its file systems, by mount point; none when it is off or no agent answers."""
+        """What its agent tells of its file systems, by mount point.
+
+        None when it is off or no agent answers.
+        """
         ...
 
     def screenshot(self, host: str, uuid: str) -> bytes:

@@ -31,11 +31,16 @@ class Volumes(Protocol):
         base: Volume | None = None,
         copy: bool = False,
     ) -> Volume:
-        """Make a qcow2 volume of ``capacity`` bytes, empty or grown from ``base``: on top of it, or a full copy."""
+        """Make a qcow2 volume of ``capacity`` bytes, empty or grown from ``base``.
+
+        On top of it, or a full copy.
+        """
         ...
 
     def storage(self, host: str, *, whole: bool = True, directories: bool = True) -> Storage:
-        """The images of a host, what each stands on, and every definition and snapshot that names one.
+        """The images of a host, what each stands on.
+
+        Also every definition and snapshot that names one.
 
         ``whole``: with all volumes of its pools, read afresh, which may take long; else only what
             definitions name.
@@ -47,7 +52,9 @@ class Volumes(Protocol):
     def upload_seed(
         self, host: str, pool: str, name: str, seed: Seed, *, form: str = "raw"
     ) -> Volume:
-        """Make an ISO 9660 image labelled ``cidata`` and put it into a pool; one of this name is replaced.
+        """Make an ISO 9660 image labelled ``cidata`` and put it into a pool.
+
+        One of this name is replaced.
 
         ``form`` is ``raw``, or ``qcow2`` around the image: a writable disk of a guest that is to
             have snapshots.

@@ -1,4 +1,6 @@
-"""For the tests of plugins and of the bot itself: a cluster drawn as text, one that migrates in memory, a clock.
+"""For the tests of plugins and of the bot itself.
+
+A cluster drawn as text, one that migrates in memory, a clock.
 
 cluster = drawn('''
     host-a 16cpu 64G reserve 2G | web-1 4G 2cpu load 0.5 [env=prod] | db-1 8G

@@ -18,7 +18,10 @@ from bot.ports.chat import Lost, Shown
 
 @dataclass(frozen=True, slots=True)
 class Whisper:
-    """A message only one person saw; ``channel`` is '' for a direct message, ``thread`` where it stood."""
+    """A message only one person saw.
+
+    ``channel`` is '' for a direct message, ``thread`` where it stood.
+    """
 
     channel: str
     user: str

@@ -9,7 +9,9 @@ _START = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)  # a Monday morning, inside work
 
 
 class TickingClock:
-    """The port ``Clock``; it stands still until somebody sleeps or a test turns it. Safe to share by threads.
+    """The port ``Clock``; it stands still until somebody sleeps or a test turns it.
+
+    Safe to share by threads.
 
     Args:
         start: the first moment, with zone.

@@ -63,7 +63,10 @@ _DEFINITION = VmDetail(
 
 
 class DrawingError(DroverError):
-    """The text is no drawing of a cluster; the error names the line, the word and what was expected."""
+    """The text is no drawing of a cluster.
+
+    The error names the line, the word and what was expected.
+    """
 
     code = "drawing"
 

@@ -53,7 +53,9 @@ class Extra:
 
 
 class FakeGuests:
-    """The ports of single VMs and volumes in memory; a mixin of ``FakeHypervisor``, whose locks, refusals and calls it shares.
+    """The ports of single VMs and volumes in memory.
+
+    A mixin of ``FakeHypervisor``, whose locks, refusals and calls it shares.
 
     A host has volumes in the pools that its ``Host`` names. A guest that is asked to shut down
     does, unless its UUID is in ``deaf``.
@@ -567,7 +569,10 @@ class FakeGuests:
         return self._guest(host, uuid).vm.detail or VmDetail()
 
     def _name_by_number(self, uuid: str, name: str) -> str:
-        """The snapshot that QEMU takes this name for: it numbers them from 1, and looks for a number first."""
+        """The snapshot that QEMU takes this name for.
+
+        It numbers them from 1, and looks for a number first.
+        """
         numbers = {
             str(number): each.name for number, each in enumerate(self._extra(uuid).snapshots, 1)
         }

@@ -233,7 +233,10 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
         return copied_disks(self._hosts[move.source], guest.vm.detail)
 
     def _make_copies(self, move: MigrateVm) -> None:
-        """Make what libvirt makes on the target before it copies; it stays when the migration fails."""
+        """Make what libvirt makes on the target before it copies.
+
+        It stays when the migration fails.
+        """
         for disk in self._copied(move):
             folder, _, name = disk.source.rpartition("/")
             pools = self._hosts[move.target].pools
@@ -389,7 +392,10 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
             transfer.advance()
 
     def _tell(self, move: MigrateVm, transfer: Transfer) -> None:
-        """Call ``during``; if that raises, as a bot that is killed, the hosts finish the migration without it."""
+        """Call ``during``; if that raises.
+
+        As a bot that is killed, the hosts finish the migration without it.
+        """
         assert self.during is not None  # noqa: S101 - asked by the caller
         try:
             self.during(move, transfer.job())
@@ -501,7 +507,10 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
         guest.since = now
 
     def _not_of_guests(self, host: Host) -> float | None:
-        """Busy cores of a drawn host that none of its guests explains; None when it is not measured."""
+        """Busy cores of a drawn host that none of its guests explains.
+
+        None when it is not measured.
+        """
         if host.cpu is None:
             return None
         return max(
@@ -606,7 +615,10 @@ _BREAKS = frozenset({Ending.FAILED, Ending.BOTH_PAUSED, Ending.LOST})
 
 
 def _in_the_way(there: Vm, coming: Vm) -> bool:
-    """A leftover that is off makes room for its own guest; another one of its name, or a running copy, does not."""
+    """A leftover that is off makes room for its own guest.
+
+    Another one of its name, or a running copy, does not.
+    """
     return there.state.active if there.uuid == coming.uuid else there.name == coming.name
 
 

@@ -1,4 +1,7 @@
-"""The port ``PowerControl`` in memory: hosts that a test switches, and controllers that lie when told to."""
+"""The port ``PowerControl`` in memory.
+
+Hosts that a test switches, and controllers that lie when told to.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,9 @@ class Fault(StrEnum):
 
 
 class FakePower:
-    """Hosts with power controllers; ``on`` holds the hosts that have power, ``orders`` what was ordered, in order.
+    """Hosts with power controllers.
+
+    ``on`` holds the hosts that have power, ``orders`` what was ordered, in order.
 
     ``switched(host, on)`` is called after an order was carried out.
     """

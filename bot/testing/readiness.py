@@ -1,4 +1,7 @@
-"""The ports ``Readiness`` and ``Shell`` over a cluster in memory: facts made from the drawing, shells that a test gives."""
+"""The ports ``Readiness`` and ``Shell`` over a cluster in memory.
+
+Facts made from the drawing, shells that a test gives.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""One migration's arithmetic: rounds of copying against a guest that goes on writing, as QEMU does it.
+"""One migration's arithmetic.
+
+Rounds of copying against a guest that goes on writing, as QEMU does it.
 
 Source of the shape: QEMU's ``docs/devel/migration`` (pre-copy rounds, auto-converge from the second
 round without progress on, a last round when what is left fits the allowed downtime).

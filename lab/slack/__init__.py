@@ -1,4 +1,7 @@
-"""A Slack-compatible workspace on this machine: Web API, Socket Mode, HTTP mode, people and a page."""
+"""A Slack-compatible workspace on this machine.
+
+Web API, Socket Mode, HTTP mode, people and a page.
+"""
 
 from lab.slack.faults import Faults
 from lab.slack.people import Command

@@ -12,7 +12,10 @@ from lab.slack.workspace import Workspace
 
 
 def prepare_page() -> None:
-    """Build the page where needed; without it the workspace still serves apps, so a failure is only told."""
+    """Build the page where needed.
+
+    Without it the workspace still serves apps, so a failure is only told.
+    """
     try:
         built_page()
     except PageBuildError as problem:

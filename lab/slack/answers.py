@@ -1,4 +1,7 @@
-"""What an element's answer looks like: initial answers, checks before a modal is sent, and the stored state."""
+"""What an element's answer looks like.
+
+Initial answers, checks before a modal is sent, and the stored state.
+"""
 
 import re
 from collections.abc import Mapping
@@ -41,7 +44,10 @@ REQUIRED = "Please complete this required field."
 
 
 def empty_answer(element: Mapping[str, Any]) -> Json:
-    """Answer what Slack says of an untouched element: its initial value, or null (an empty list for many)."""
+    """Answer what Slack says of an untouched element.
+
+    Its initial value, or null (an empty list for many).
+    """
     kind = str(element["type"])
     key, initial = ANSWER_KEYS[kind]
     return {"type": kind, key: element.get(initial, [] if kind in MANY else None)}
@@ -60,7 +66,10 @@ def initial_values(blocks: list[Json]) -> Json:
 
 
 def merged(values: Mapping[str, Any], more: Mapping[str, Any]) -> Json:
-    """Answer a state with some answers replaced; an emptied text field is null, as Slack says it."""
+    """Answer a state with some answers replaced.
+
+    An emptied text field is null, as Slack says it.
+    """
     return {
         block: {
             **values.get(block, {}),
@@ -75,7 +84,10 @@ def _nulled(answer: Mapping[str, Any]) -> Json:
 
 
 def kept_answers(old: Mapping[str, Any], blocks: list[Json]) -> Json:
-    """Answer the state after an update: what was typed stays where block and action id are the same."""
+    """Answer the state after an update.
+
+    What was typed stays where block and action id are the same.
+    """
     fresh = initial_values(blocks)
     for block, answers in fresh.items():
         for action in answers:
@@ -114,7 +126,10 @@ def _number_fault(element: Mapping[str, Any], typed: str) -> str:
 
 
 def client_errors(blocks: list[Json], values: Mapping[str, Any]) -> dict[str, str]:
-    """Answer what Slack's own client refuses to submit: {block_id: error}; empty when all is filled in."""
+    """Answer what Slack's own client refuses to submit: {block_id: error}.
+
+    Empty when all is filled in.
+    """
     errors: dict[str, str] = {}
     for block, _ in walk_blocks(blocks):
         if block["type"] != "input":

@@ -14,7 +14,10 @@ Json = dict[str, Any]
 
 
 class SlackError(Exception):
-    """An answer with ``ok: false``; the text is Slack's error name, `more` goes into the answer beside it."""
+    """An answer with ``ok: false``.
+
+    The text is Slack's error name, `more` goes into the answer beside it.
+    """
 
     def __init__(self, error: str, **more: Any) -> None:
         super().__init__(error)
@@ -23,7 +26,10 @@ class SlackError(Exception):
 
 
 def refuse(verdict: Verdict) -> None:
-    """Raise the verdict's error, with its complaints where Slack puts them; nothing when it is good."""
+    """Raise the verdict's error, with its complaints where Slack puts them.
+
+    Nothing when it is good.
+    """
     if verdict.error:
         more: Json = (
             {"response_metadata": {"messages": list(verdict.messages)}} if verdict.messages else {}
@@ -33,7 +39,10 @@ def refuse(verdict: Verdict) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A Web API method: what does it, the scopes of which one is needed, and the kind of token it takes."""
+    """A Web API method: what does it, the scopes of which one is needed.
+
+    Also the kind of token it takes.
+    """
 
     run: Callable[["Args"], Json]
     scopes: tuple[str, ...] = ()

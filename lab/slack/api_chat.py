@@ -25,7 +25,10 @@ def _contents(args: Args, *, update: bool = False) -> tuple[str, list[Json], lis
 
 
 def _thread(args: Args, channel: str) -> str:
-    """Answer the parent's ts; a reply to a thread that is gone is posted top-level, as was measured of slack.com."""
+    """Answer the parent's ts; a reply to a thread that is gone is posted top-level.
+
+    As was measured of slack.com.
+    """
     thread_ts = args.text("thread_ts")
     parent = args.site.records.find(channel, thread_ts) if thread_ts else None
     return (parent.thread_ts or parent.ts) if parent and not parent.ephemeral_to else ""

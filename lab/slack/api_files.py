@@ -45,7 +45,10 @@ def _uploaded(args: Args) -> list[StoredFile]:
 
 
 def complete(args: Args) -> Json:
-    """files.completeUploadExternal: makes the files usable and, with a channel, shares them in a message."""
+    """files.completeUploadExternal.
+
+    Makes the files usable and, with a channel, shares them in a message.
+    """
     files = _uploaded(args)
     names = [args.text("channel_id"), *args.names("channels")]
     channels = [Args(args.site, {"channel": name}).channel(joined=True) for name in names if name]

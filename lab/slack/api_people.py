@@ -107,7 +107,9 @@ def _between(args: Args, messages: list[Json]) -> list[Json]:
 
 
 def conversations_history(args: Args) -> Json:
-    """conversations.history: newest first, without replies and without anybody's ephemeral messages.
+    """conversations.history: newest first.
+
+    Without replies and without anybody's ephemeral messages.
 
     With `oldest` alone the pages go forward from it, each newest first, as was measured of
     slack.com on 2026-10-23.

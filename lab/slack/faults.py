@@ -1,4 +1,7 @@
-"""Faults a test can ask the workspace for: limits, errors, lost answers, disconnects, late and double deliveries."""
+"""Faults a test can ask the workspace for.
+
+Limits, errors, lost answers, disconnects, late and double deliveries.
+"""
 
 import threading
 from collections import deque
@@ -27,7 +30,10 @@ class Repeat:
 
 
 class Faults:
-    """Switchboard of faults; every method may be called from any thread and holds for what comes next."""
+    """Switchboard of faults; every method may be called from any thread and holds.
+
+    For what comes next.
+    """
 
     def __init__(self, disconnect: Callable[[str, bool], None]) -> None:
         self._lock = threading.Lock()
@@ -43,7 +49,10 @@ class Faults:
             self._api.setdefault(method, deque()).extend([fault] * times)
 
     def rate_limit(self, method: str, times: int = 1, retry_after: int = 1) -> None:
-        """Answer the next `times` calls of `method` ("*": any) with 429 and Retry-After (seconds); nothing is done."""
+        """Answer the next `times` calls of `method` ("*": any) with 429 and Retry-After (seconds).
+
+        Nothing is done.
+        """
         self._add(method, ApiFault("rate_limit", retry_after=retry_after), times)
 
     def server_error(self, method: str, times: int = 1) -> None:
@@ -51,21 +60,33 @@ class Faults:
         self._add(method, ApiFault("server_error"), times)
 
     def error(self, method: str, error: str, times: int = 1) -> None:
-        """Answer the next `times` calls of `method` with Slack's error of this name; nothing is done."""
+        """Answer the next `times` calls of `method` with Slack's error of this name.
+
+        Nothing is done.
+        """
         self._add(method, ApiFault("error", error=error), times)
 
     def drop_response(self, method: str, times: int = 1) -> None:
-        """Do what the next `times` calls of `method` ask, then break the connection before answering."""
+        """Do what the next `times` calls of `method` ask.
+
+        Then break the connection before answering.
+        """
         self._add(method, ApiFault("drop"), times)
 
     def disconnect(self, reason: str = "refresh_requested", *, abrupt: bool = False) -> None:
-        """Send every socket a disconnect frame and close it; `abrupt` breaks the connections without a frame."""
+        """Send every socket a disconnect frame and close it.
+
+        `abrupt` breaks the connections without a frame.
+        """
         self._disconnect(reason, abrupt)
 
     def duplicate_next(
         self, n: int = 1, *, retry_headers: bool = True, new_event_id: bool = False
     ) -> None:
-        """Deliver each of the next `n` payloads twice at once, in two envelopes (on two sockets if there are two)."""
+        """Deliver each of the next `n` payloads twice at once.
+
+        In two envelopes (on two sockets if there are two).
+        """
         with self._lock:
             self._repeats.extend([Repeat(retry_headers, new_event_id)] * n)
 

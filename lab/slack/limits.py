@@ -83,7 +83,10 @@ class RateLimits:
         return ""
 
     def _post(self, channel: str, now: float) -> float:
-        """A bucket a channel, one message a second; the seconds until there is room for the next."""
+        """A bucket a channel, one message a second.
+
+        The seconds until there is room for the next.
+        """
         left, at = self._posts.get(channel, (float(BURST), now))
         left = min(float(BURST), left + (now - at) * self.pace)
         if left < 1:

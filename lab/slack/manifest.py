@@ -1,4 +1,7 @@
-"""What an app's manifest says of itself: name, commands, scopes, events and how it wants to be reached."""
+"""What an app's manifest says of itself.
+
+Name, commands, scopes, events and how it wants to be reached.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +36,10 @@ class AppFacts:
 
 
 def read_manifest(manifest: Mapping[str, Any] | None, commands: Sequence[Command]) -> AppFacts:
-    """Read a manifest (Slack's JSON form); without one, an app that may do everything in Socket Mode."""
+    """Read a manifest (Slack's JSON form).
+
+    Without one, an app that may do everything in Socket Mode.
+    """
     if manifest is None:
         return AppFacts("drover", tuple(commands), None, DEFAULT_EVENTS)
     features = manifest.get("features", {})

@@ -1,4 +1,7 @@
-"""What the web page (and the tests' people) ask of the workspace: JSON over /lab/api and a live websocket."""
+"""What the web page (and the tests' people) ask of the workspace.
+
+JSON over /lab/api and a live websocket.
+"""
 
 import asyncio
 import json
@@ -181,7 +184,10 @@ async def serve_read(site: Site, request: web.Request) -> web.Response:
 
 
 async def serve_act(site: Site, request: web.Request) -> web.Response:
-    """Answer a POST, whose body must be JSON: a form of another site can't send that without being asked first."""
+    """Answer a POST, whose body must be JSON.
+
+    A form of another site can't send that without being asked first.
+    """
     if request.content_type != "application/json":
         return web.json_response(
             {"ok": False, "error": "the body must be application/json"}, status=415

@@ -1,4 +1,7 @@
-"""Who and what is in the workspace: its people, channels, user group and the app, with ids one can read."""
+"""Who and what is in the workspace.
+
+Its people, channels, user group and the app, with ids one can read.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -184,7 +187,10 @@ class Directory:
         return self.members.get(wanted) or next(by_name, None)
 
     def channel_named(self, name: str) -> Channel | None:
-        """Find a channel by id, name or #name; a person's id or @name means their direct conversation."""
+        """Find a channel by id, name or #name.
+
+        A person's id or @name means their direct conversation.
+        """
         wanted = name.removeprefix("#")
         by_name = (
             each for each in self.channels.values() if each.name == wanted and not each.with_user
@@ -195,7 +201,9 @@ class Directory:
 
 
 def lab_directory(app_name: str = "drover", locales: Mapping[str, str] | None = None) -> Directory:
-    """Answer the fixed workspace: four people, one stranger, the app, three channels, one user group.
+    """Answer the fixed workspace.
+
+    Four people, one stranger, the app, three channels, one user group.
 
     Args:
         app_name: The app's and its bot user's name.

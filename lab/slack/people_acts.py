@@ -1,4 +1,7 @@
-"""What people do in the workspace: type commands and messages, click, choose, submit, close, open the home tab."""
+"""What people do in the workspace.
+
+Type commands and messages, click, choose, submit, close, open the home tab.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -80,7 +83,10 @@ async def say(
 
 
 async def command(site: Site, member: Member, channel: Channel, line: str) -> Outcome:
-    """Run a slash command and wait for its ack; a failure is shown to the person as Slack words it."""
+    """Run a slash command and wait for its ack.
+
+    A failure is shown to the person as Slack words it.
+    """
     name, _, text = line.strip().partition(" ")
     known = next((each for each in site.app.commands if each.command == name), None)
     if known is None:
@@ -265,7 +271,10 @@ async def _acknowledged(site: Site, payload: Json) -> Outcome:
 
 
 async def suggestions(site: Site, member: Member, spot: Spot, typed: str) -> Json:
-    """Ask the app for an external select's options; answers options or option_groups, and `error` on failure."""
+    """Ask the app for an external select's options.
+
+    Answers options or option_groups, and `error` on failure.
+    """
     held = held_by(site, member, spot.container)
     block, element = _element(held, spot)
     if len(typed) < element.get("min_query_length", 3):
@@ -436,7 +445,10 @@ async def react(site: Site, member: Member, channel: Channel, ts: str, name: str
 
 
 def completions(site: Site, typed: str) -> list[str]:
-    """Answer how a started command line may go on: commands first, then the words of the usage hint."""
+    """Answer how a started command line may go on.
+
+    Commands first, then the words of the usage hint.
+    """
     name, space, rest = typed.partition(" ")
     if not typed.startswith("/"):
         return []

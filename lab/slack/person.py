@@ -1,4 +1,7 @@
-"""A person at the workspace, for tests and the demo: does over HTTP what the web page does, and nothing else."""
+"""A person at the workspace, for tests and the demo.
+
+Does over HTTP what the web page does, and nothing else.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -48,7 +51,10 @@ class Person:
     # -- talking
 
     def command(self, line: str, channel: str = "#ops") -> Ack:
-        """Type a slash command such as "/kvm migrate web-1"; answers after the app's ack or Slack's timeout."""
+        """Type a slash command such as "/kvm migrate web-1".
+
+        Answers after the app's ack or Slack's timeout.
+        """
         return _ack(self._post("command", channel=channel, text=line))
 
     def say(self, text: str, channel: str = "#ops", thread_ts: str | None = None) -> Ack:
@@ -88,12 +94,18 @@ class Person:
         return self._act(target, block, element, answer)
 
     def select(self, target: Message | View, action_id: str, choice: object) -> Ack:
-        """Choose in a select, date picker, checkboxes …: an option's value or text, a user id, a date, a list."""
+        """Choose in a select, date picker, checkboxes ….
+
+        An option's value or text, a user id, a date, a list.
+        """
         block, element = _find(target, action_id, None)
         return self._act(target, block, element, self._answer(target, block, element, choice))
 
     def options(self, target: Message | View, action_id: str, typed: str) -> list[tuple[str, str]]:
-        """Answer the options the app offers for what was typed into an external select, as (text, value)."""
+        """Answer the options the app offers for what was typed into an external select.
+
+        As (text, value).
+        """
         block, element = _find(target, action_id, None)
         return [
             (each["text"]["text"], each["value"])
@@ -190,7 +202,10 @@ class Person:
         return found
 
     def submit(self, view: View, values: Mapping[str, object] | None = None) -> Ack:
-        """Fill in and submit a modal; `values` by action id or block id, choices as for `select`."""
+        """Fill in and submit a modal.
+
+        `values` by action id or block id, choices as for `select`.
+        """
         state: Json = {}
         for name, choice in (values or {}).items():
             block, element = _input(view, name)

@@ -1,4 +1,7 @@
-"""Everything the workspace remembers: messages, files, views, home tabs, trigger ids and response addresses."""
+"""Everything the workspace remembers.
+
+Messages, files, views, home tabs, trigger ids and response addresses.
+"""
 
 import copy
 import secrets
@@ -42,7 +45,10 @@ class Post:
         return self.user == BOT_USER_ID
 
     def element(self, action_id: str, block_id: str | None) -> tuple[Json, Json] | None:
-        """Find an element in what the message shows, or showed before an edit: people click on what they see."""
+        """Find an element in what the message shows, or showed before an edit.
+
+        People click on what they see.
+        """
         for blocks in (self.blocks, *reversed(self.versions)):
             found = find_element(blocks, action_id, block_id)
             if found:
@@ -108,7 +114,10 @@ class ResponseAddress:
 
 
 class Records:
-    """The workspace's memory; changed on the server's thread only, read from any under `changed`."""
+    """The workspace's memory; changed on the server's thread only.
+
+    Read from any under `changed`.
+    """
 
     def __init__(self, directory: Directory, now: Callable[[], float]) -> None:
         self.directory = directory
@@ -172,7 +181,10 @@ class Records:
         return self.posts.get(channel, {}).get(ts)
 
     def seen_by(self, user: str | None, channel: str) -> list[Post]:
-        """Answer a channel's messages, oldest first, with the ephemeral ones of `user` and of nobody else."""
+        """Answer a channel's messages, oldest first.
+
+        With the ephemeral ones of `user` and of nobody else.
+        """
         return [
             post
             for _, post in sorted(self.posts[channel].items(), key=lambda item: float(item[0]))
@@ -288,7 +300,10 @@ class Records:
                 file.channels.append(channel)
 
     def shared_with(self, file: StoredFile, post: Post) -> bool:
-        """Whether a message's readers see a file: it was shared in that channel, and never by an ephemeral message."""
+        """Whether a message's readers see a file.
+
+        It was shared in that channel, and never by an ephemeral message.
+        """
         return post.channel in file.channels and not post.ephemeral_to
 
     # -- views

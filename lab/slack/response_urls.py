@@ -1,4 +1,7 @@
-"""What an app says to a response_url: five times within thirty minutes, to the person or in the channel."""
+"""What an app says to a response_url.
+
+Five times within thirty minutes, to the person or in the channel.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -74,7 +77,10 @@ def _refusal(site: Site, address: ResponseAddress | None) -> str:
 
 
 async def receive(site: Site, request: web.Request) -> web.Response:
-    """Answer a POST to a response_url: 200 ``ok``, 404 when spent or expired, 400 when Slack would refuse it."""
+    """Answer a POST to a response_url.
+
+    200 ``ok``, 404 when spent or expired, 400 when Slack would refuse it.
+    """
     address = site.records.addresses.get(request.match_info["secret"])
     refusal = _refusal(site, address)
     if refusal or address is None:

@@ -1,4 +1,7 @@
-"""A small language for the shape a JSON value must have, with complaints worded as Slack words them."""
+"""A small language for the shape a JSON value must have.
+
+With complaints worded as Slack words them.
+"""
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -46,7 +49,10 @@ def string(most: int | None = None, least: int = 1) -> Check:
 
 
 def matching(pattern: str, wanted: str) -> Check:
-    """Check for a string that matches the whole of `pattern`; `wanted` says in words what that is."""
+    """Check for a string that matches the whole of `pattern`.
+
+    `wanted` says in words what that is.
+    """
     compiled = re.compile(pattern)
 
     def check(value: Any, at: str, _: Context) -> Iterator[str]:
@@ -135,7 +141,10 @@ def fields(
     optional: Mapping[str, Check] | None = None,
     *rules: Check,
 ) -> Check:
-    """Check for an object with these fields and no others; `rules` look at the object as a whole afterwards."""
+    """Check for an object with these fields and no others.
+
+    `rules` look at the object as a whole afterwards.
+    """
     known = {**required, **(optional or {})}
 
     def check(value: Any, at: str, context: Context) -> Iterator[str]:

@@ -84,7 +84,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A modal or home tab as one person sees it at one moment; `raw` is Slack's whole view object."""
+    """A modal or home tab as one person sees it at one moment.
+
+    `raw` is Slack's whole view object.
+    """
 
     id: str
     kind: str

@@ -19,7 +19,10 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ApiCall:
-    """One Web API call the workspace received; `answer` is what Slack would have answered, even if it got lost."""
+    """One Web API call the workspace received.
+
+    `answer` is what Slack would have answered, even if it got lost.
+    """
 
     method: str
     args: Mapping[str, Any]
@@ -99,7 +102,10 @@ class Site:
     # -- what a page is shown
 
     def page_message(self, post: Post) -> Json:
-        """Answer a message as the page shows it: Slack's, with names, and addresses for uploaded images."""
+        """Answer a message as the page shows it.
+
+        Slack's, with names, and addresses for uploaded images.
+        """
         message = self.records.as_message(post)
         member = self.directory.members.get(post.user)
         message["channel"] = post.channel
@@ -116,7 +122,9 @@ class Site:
         return shown | {"blocks": self.with_image_urls(shown["blocks"])}
 
     def with_image_urls(self, value: Any, post: Post | None = None) -> Any:
-        """Answer some blocks with an `image_url` beside each `slack_file`, so that any renderer can show them.
+        """Answer some blocks with an `image_url` beside each `slack_file`.
+
+        So that any renderer can show them.
 
         A file that the readers of `post` may not see gets none: the page shows its words, as Slack
             a broken image.
@@ -134,7 +142,10 @@ class Site:
     # -- threads
 
     def spawn(self, work: Any) -> None:
-        """Run a coroutine beside the others and keep it alive until done; a failure is reported by the loop."""
+        """Run a coroutine beside the others and keep it alive until done.
+
+        A failure is reported by the loop.
+        """
         task = asyncio.get_running_loop().create_task(work)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)

@@ -1,4 +1,7 @@
-"""How the workspace writes things down: posting, editing and escaping, for the API and for people alike."""
+"""How the workspace writes things down.
+
+Posting, editing and escaping, for the API and for people alike.
+"""
 
 import re
 from typing import Any
@@ -14,7 +17,10 @@ _KEPT = re.compile(r"<(@U\w+|#C\w+(\|[^>]*)?|![^>]+|https?://[^>]+)>")
 
 
 def as_typed(directory: Directory, text: str) -> str:
-    """Answer what Slack stores for a typed line: ``& < >`` escaped, @names and #channels turned into mentions."""
+    """Answer what Slack stores for a typed line.
+
+    ``& < >`` escaped, @names and #channels turned into mentions.
+    """
     kept: list[str] = []
 
     def keep(match: re.Match[str]) -> str:
@@ -27,7 +33,10 @@ def as_typed(directory: Directory, text: str) -> str:
 
 
 def as_commanded(directory: Directory, text: str, *, escaped: bool) -> str:
-    """Answer what a slash command's app is sent: @names as typed, or with ids and names when it asked for that."""
+    """Answer what a slash command's app is sent.
+
+    @names as typed, or with ids and names when it asked for that.
+    """
     plain = re.sub(r"<@(U\w+)(\|[^>]*)?>", lambda found: f"@{_name_of(directory, found[1])}", text)
     plain = re.sub(r"<#C\w+\|([^>]*)>", r"#\1", plain)
     if not escaped:

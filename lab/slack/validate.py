@@ -1,4 +1,7 @@
-"""Judge whole messages and views as Slack would: every block, then what only shows when they stand together."""
+"""Judge whole messages and views as Slack would.
+
+Every block, then what only shows when they stand together.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -60,7 +63,10 @@ def elements_of(block: Json) -> list[tuple[Json, str]]:
 def find_element(
     blocks: Iterable[Json], action_id: str, block_id: str | None = None
 ) -> tuple[Json, Json] | None:
-    """Answer the block and the element with this action id (in this block if one is named), or None."""
+    """Answer the block and the element with this action id (in this block if one is named).
+
+    Or None.
+    """
     for block, _ in walk_blocks(blocks):
         if block_id in (None, block.get("block_id")):
             for element, _ in elements_of(block):
@@ -70,7 +76,10 @@ def find_element(
 
 
 def give_ids(blocks: list[Json], next_id: Callable[[], str]) -> list[Json]:
-    """Fill in the block and action ids the app left out, as Slack does; changes and answers `blocks`."""
+    """Fill in the block and action ids the app left out, as Slack does.
+
+    Changes and answers `blocks`.
+    """
     for block, _ in walk_blocks(blocks):
         if not block.get("block_id"):
             block["block_id"] = next_id()
@@ -130,7 +139,10 @@ def _per_message(blocks: list[Json], at: str) -> Iterator[str]:
 
 
 def complaints_about(blocks: Any, context: Context, at: str = "/blocks") -> list[str]:
-    """Answer everything wrong with some blocks, worded as Slack does but without its ``[ERROR]``."""
+    """Answer everything wrong with some blocks.
+
+    Worded as Slack does but without its ``[ERROR]``.
+    """
     most = MESSAGE_BLOCKS if context.surface == "message" else VIEW_BLOCKS
     faults = list(array(BLOCK, most, 0)(blocks, at, context))
     if not faults:
@@ -145,7 +157,10 @@ def _verdict(error: str, faults: list[str]) -> Verdict:
 
 
 def judge_blocks(blocks: Any, context: Context) -> Verdict:
-    """Judge a message's blocks: ``invalid_blocks_format``, ``invalid_blocks``, ``msg_blocks_too_long`` or good."""
+    """Judge a message's blocks: ``invalid_blocks_format``, ``invalid_blocks``.
+
+    ``msg_blocks_too_long`` or good.
+    """
     if not isinstance(blocks, list) or not all(isinstance(each, dict) for each in blocks):
         return Verdict(
             "invalid_blocks_format",
@@ -178,7 +193,10 @@ def judge_attachments(attachments: Any, context: Context) -> Verdict:
 
 
 def judge_text(text: str, *, update: bool = False) -> Verdict:
-    """Judge a message's plain text: ``msg_too_long`` beyond 40,000 characters (4,000 in an update)."""
+    """Judge a message's plain text.
+
+    ``msg_too_long`` beyond 40,000 characters (4,000 in an update).
+    """
     most = UPDATE_CHARACTERS if update else TEXT_CHARACTERS
     return Verdict("msg_too_long") if len(text) > most else GOOD
 
@@ -231,7 +249,10 @@ def judge_view(view: Any, context_for: Callable[[str], Context]) -> Verdict:
 
 
 def judge_options(answer: Any) -> Verdict:
-    """Judge the app's answer to a block suggestion: options or option groups, at most 100 of either."""
+    """Judge the app's answer to a block suggestion.
+
+    Options or option groups, at most 100 of either.
+    """
     from lab.slack.block_rules import OPTION_GROUP, PLAIN_OPTION
 
     shape = fields(

@@ -1,4 +1,7 @@
-"""Modals and home tabs: stacks of at most three, one home a person, updates that keep what was typed."""
+"""Modals and home tabs: stacks of at most three, one home a person.
+
+Updates that keep what was typed.
+"""
 
 import copy
 import secrets
@@ -15,7 +18,10 @@ MOST_IN_STACK = 3
 
 
 def new_view(site: Site, user: str, body: Json, origin_channel: str = "") -> OpenView:
-    """Answer a view made of what the app sent, with ids and initial answers, shown to nobody yet."""
+    """Answer a view made of what the app sent.
+
+    With ids and initial answers, shown to nobody yet.
+    """
     own = copy.deepcopy(body)
     give_ids(own["blocks"], site.records.next_id)
     return OpenView(
@@ -34,7 +40,10 @@ def show(site: Site, user: str, view: OpenView) -> None:
 
 
 def show_on_top(site: Site, user: str, view: OpenView) -> str:
-    """Push a modal on a person's stack; answers ``push_limit_reached`` when it is full, else nothing."""
+    """Push a modal on a person's stack.
+
+    Answers ``push_limit_reached`` when it is full, else nothing.
+    """
     stack = site.records.stacks.setdefault(user, [])
     if len(stack) >= MOST_IN_STACK:
         return "push_limit_reached"
@@ -70,7 +79,10 @@ def publish(site: Site, user: str, body: Json) -> OpenView:
 
 
 def close_top(site: Site, user: str, view_id: str) -> None:
-    """Close a view and what lies on it; the one below shows again, unless a view said clear_on_close."""
+    """Close a view and what lies on it.
+
+    The one below shows again, unless a view said clear_on_close.
+    """
     stack = site.records.stacks.get(user, [])
     if view_id not in stack:
         return

@@ -1,4 +1,7 @@
-"""The Web API's front door: reads a call in any encoding, checks token and scopes, lays on faults, answers."""
+"""The Web API's front door: reads a call in any encoding, checks token and scopes, lays on faults.
+
+Answers.
+"""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,7 @@
-"""The workspace as a context manager: start it, act as its people, read what they see, ask for faults."""
+"""The workspace as a context manager.
+
+Start it, act as its people, read what they see, ask for faults.
+"""
 
 import secrets
 import time
@@ -152,7 +155,10 @@ class Workspace:
     # -- people and what they see
 
     def person(self, name: str) -> Person:
-        """Answer one of ana, bruno, carla, gil, or foreign (from another workspace); KeyError for others."""
+        """Answer one of ana, bruno, carla, gil, or foreign (from another workspace).
+
+        KeyError for others.
+        """
         member = self._site.directory.member_named(name)
         if member is None or member.is_bot:
             raise KeyError(
@@ -187,7 +193,9 @@ class Workspace:
         seen_by: str | None = None,
         thread: str | None = None,
     ) -> Message:
-        """Wait for a message (new or changed) for which `predicate` holds; the oldest such is answered.
+        """Wait for a message (new or changed) for which `predicate` holds.
+
+        The oldest such is answered.
 
         Raises:
             TimeoutError: None came in time; the text shows what was there.
@@ -215,7 +223,10 @@ class Workspace:
         return found
 
     def wait_connected(self, timeout: float = 10, *, sockets: int = 1) -> None:
-        """Wait until the app holds this many Socket Mode connections; TimeoutError says how many there are."""
+        """Wait until the app holds this many Socket Mode connections.
+
+        TimeoutError says how many there are.
+        """
         if (
             self.wait_for(lambda: len(self._site.delivery.sockets) >= sockets or None, timeout)
             is None
@@ -225,7 +236,10 @@ class Workspace:
             )
 
     def wait_for(self, look: Callable[[], Found | None], timeout: float = 10) -> Found | None:
-        """Look whenever the workspace changes until something is found; None when the time is up."""
+        """Look whenever the workspace changes until something is found.
+
+        None when the time is up.
+        """
         deadline = time.monotonic() + timeout
         while True:
             with self._site.records.changed:

@@ -80,7 +80,10 @@ class FenceAgent:
         self._address = address
 
     def read(self) -> Answer:
-        """The power as ``action=status`` tells it; an error, a timeout or any other code is UNKNOWN."""
+        """The power as ``action=status`` tells it.
+
+        An error, a timeout or any other code is UNKNOWN.
+        """
         try:
             code, said = self._run("status")
         except PowerError as error:

@@ -15,7 +15,9 @@ REDFISH = "redfish"
 
 @dataclass(frozen=True, slots=True)
 class FenceAddress:
-    """One configured controller. ``options`` are the agent's own; the password is kept apart and never shown.
+    """One configured controller. ``options`` are the agent's own.
+
+    The password is kept apart and never shown.
 
     ``deadline``: seconds that one call may take, whatever the agent's own timeouts are.
     """
@@ -29,7 +31,10 @@ class FenceAddress:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a controller told: its host's power, the UUID of the machine ('' not told), and why it is UNKNOWN."""
+    """What a controller told: its host's power, the UUID of the machine ('' not told).
+
+    Also why it is UNKNOWN.
+    """
 
     power: Power
     identity: str = ""
@@ -37,7 +42,10 @@ class Answer:
 
 
 class Agent(Protocol):
-    """One kind of controller. Calls block and may take long; the caller has a deadline of its own."""
+    """One kind of controller. Calls block and may take long.
+
+    The caller has a deadline of its own.
+    """
 
     def read(self) -> Answer:
         """The power now; never raises for the controller's sake."""

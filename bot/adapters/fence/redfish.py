@@ -33,7 +33,9 @@ def complaint(address: FenceAddress) -> str:
 
 
 class RedfishAgent:
-    """One machine of a Redfish controller. Every call logs in by itself: controllers have few sessions to give.
+    """One machine of a Redfish controller.
+
+    Every call logs in by itself: controllers have few sessions to give.
 
     Options: ``url`` of the controller, ``system`` the path of the machine, ``username``,
     ``ca_file`` for its certificate, or ``insecure = "1"`` to check none.

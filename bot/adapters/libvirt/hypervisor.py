@@ -165,7 +165,9 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
             _hang_up(connection)
 
     def _to_copy(self, move: MigrateVm, detail: VmDetail, what: Message) -> tuple[Disk, ...]:
-        """The disks that a migration copies, checked right before it: asked to copy none, libvirt would copy all.
+        """The disks that a migration copies, checked right before it.
+
+        Asked to copy none, libvirt would copy all.
 
         Raises:
             HypervisorError: there is none, or a file would be overwritten.
@@ -240,7 +242,10 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
         return self._volumes_at(host, copied_disks(source.last.host, detail))
 
     def _volumes_at(self, host: str, disks: Collection[Disk]) -> tuple[Volume, ...]:
-        """The volumes of a host at the places of disks, however long its pools take to be read again."""
+        """The volumes of a host at the places of disks.
+
+        However long its pools take to be read again.
+        """
         if not disks:
             return ()
         with self._at_length(
@@ -257,7 +262,9 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
         )
 
     def last_job(self, host: str, uuid: str) -> Job | None:
-        """How the guest's last migration went, asked of the host it is on now; None when that is not known.
+        """How the guest's last migration went, asked of the host it is on now.
+
+        None when that is not known.
 
         ``expected_downtime`` is then the pause it truly had, in seconds.
         """
@@ -315,7 +322,10 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
         )
 
     def set_scheduler(self, host: str, uuid: str, scheduler: Scheduler) -> None:
-        """Apply the given parameters to the running guest and to its stored definition; see the port."""
+        """Apply the given parameters to the running guest and to its stored definition.
+
+        See the port.
+        """
         chosen = _parameters(scheduler)
         if chosen:
             self._on(
@@ -376,12 +386,18 @@ class LibvirtHypervisor(LibvirtReadiness, LibvirtGuests):
 
 
 def _drops_caches(host: Host) -> bool:
-    """Whether every cache mode is safe for a move out of this host; libvirt and QEMU of the last years."""
+    """Whether every cache mode is safe for a move out of this host.
+
+    Libvirt and QEMU of the last years.
+    """
     return host.libvirt_version >= 5_006_000 and host.hypervisor_version >= 4_000_000
 
 
 def _pools_of(source: Host, target: Host, disk: Disk) -> tuple[str, str] | None:
-    """The names of the directory pools in which two hosts have a disk; None when one of them has none."""
+    """The names of the directory pools in which two hosts have a disk.
+
+    None when one of them has none.
+    """
     both = [pool_of(host, disk) for host in (source, target)]
     here, there = (
         pool if pool and pool.active and pool.kind in {"dir", "fs", "netfs"} else None
@@ -391,7 +407,10 @@ def _pools_of(source: Host, target: Host, disk: Disk) -> tuple[str, str] | None:
 
 
 def _without_copies(vms: Sequence[Vm]) -> Iterable[Vm]:
-    """The guests without the waiting copy of one that is on its way; two waiting copies are both shown."""
+    """The guests without the waiting copy of one that is on its way.
+
+    Two waiting copies are both shown.
+    """
     settled = {vm.uuid for vm in vms if vm.state.active and vm.paused_by not in _WAITING}
     return (vm for vm in vms if vm.paused_by not in _WAITING or vm.uuid not in settled)
 

@@ -1,4 +1,7 @@
-"""Calls to Slack's Web API: limits waited out, faults tried again where that is safe, errors made ours."""
+"""Calls to Slack's Web API: limits waited out, faults tried again where that is safe.
+
+Errors made ours.
+"""
 
 from __future__ import annotations
 
@@ -161,7 +164,10 @@ def call(
 
 
 class _Fault:
-    """What went wrong and what may be done about it: ``pause`` seconds asked for; nothing was done (``harmless``)."""
+    """What went wrong and what may be done about it: ``pause`` seconds asked for.
+
+    Nothing was done (``harmless``).
+    """
 
     def __init__(self, error: ChatError, *, pause: float = 0.0, harmless: bool = False) -> None:
         self.error = error

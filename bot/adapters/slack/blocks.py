@@ -225,7 +225,10 @@ class Page:
 
 
 def _part_of(title: str, first: int, last: int, whole: int) -> str:
-    """The title of a list of which a part is shown, in numbers alone: ``Drain host-a · 6–55 / 80``."""
+    """The title of a list of which a part is shown, in numbers alone.
+
+    ``Drain host-a · 6–55 / 80``.
+    """
     return f"{title} · {first}–{last} / {whole}"
 
 
@@ -302,7 +305,10 @@ def _buttons(buttons: Sequence[Button]) -> list[Block]:
 
 
 def _one_primary(buttons: Sequence[Button]) -> Iterable[Button]:
-    """Slack's guide (docs.slack.dev/reference/block-kit/block-elements/button-element): primary for one of a set."""
+    """Slack's guide (docs.slack.dev/reference/block-kit/block-elements/button-element).
+
+    Primary for one of a set.
+    """
     seen = False
     for button in buttons:
         yield (
@@ -353,7 +359,10 @@ def _confirm(button: Button) -> Confirm | None:
 
 
 def _table(table: Table, room: int) -> list[Block]:
-    """A table of as many rows as fit in ``room`` characters and in Slack's 100, and how many are missing."""
+    """A table of as many rows as fit in ``room`` characters and in Slack's 100.
+
+    Also how many are missing.
+    """
     width = min(max([len(table.columns), *(len(row) for row in table.rows)]), limits.COLUMNS)
     if not width:
         return []
@@ -382,7 +391,10 @@ def _cell_text(line: Line) -> str:
 
 
 def _cell(line: Line) -> Any:
-    """A cell: raw text unless it has marks or people, which rich text shows without any markup to escape."""
+    """A cell: raw text unless it has marks or people.
+
+    Which rich text shows without any markup to escape.
+    """
     found = [part for part in parts(line) if not part.mark]
     if not any(part.bold or part.italic or part.code or _mentions(part.value) for part in found):
         return RawText(_cell_text(line))

@@ -1,4 +1,7 @@
-"""Charts: Slack's own block, a PNG where that is refused, and always the words a blind reader hears."""
+"""Charts: Slack's own block, a PNG where that is refused.
+
+Also always the words a blind reader hears.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,9 @@ DOTS_PER_INCH = 120
 
 
 def drawable(chart: Chart) -> Chart | None:
-    """The chart within Slack's limits: finite values, at most 6 series of 20 points; None when nothing is left.
+    """The chart within Slack's limits: finite values, at most 6 series of 20 points.
+
+    None when nothing is left.
 
     Of more points every n-th is kept, and always the last, so the newest value of a history shows.
     """
@@ -67,7 +72,10 @@ def native(chart: Chart) -> DataVisualizationBlock | None:
 
 
 def distinct(names: tuple[str, ...] | list[str]) -> list[str]:
-    """Names of at most 20 characters, none empty and none twice, as Slack wants labels and series."""
+    """Names of at most 20 characters, none empty and none twice.
+
+    As Slack wants labels and series.
+    """
     found: list[str] = []
     for name in names:
         short = cut(seemly(name), LABEL) or "–"

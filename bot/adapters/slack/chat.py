@@ -1,4 +1,7 @@
-"""The chat port over Slack's Web API: no message is lost, none is posted twice, none is older than it looks."""
+"""The chat port over Slack's Web API.
+
+No message is lost, none is posted twice, none is older than it looks.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +70,10 @@ FILE_TRIES = 4
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who the bot is: workspace, user id, and the organisation that the workspace is of ('': none)."""
+    """Who the bot is: workspace, user id, and the organisation that the workspace is of (''.
+
+    None).
+    """
 
     team: str
     user: str
@@ -116,7 +122,9 @@ class SlackChat:
         return Identity(answer["team_id"], answer["user_id"], answer.get("enterprise_id") or "")
 
     def belongs(self, user: str, me: Identity) -> bool:
-        """Whether Slack says that a person is a member of the bot's workspace or organisation; remembered.
+        """Whether Slack says that a person is a member of the bot's workspace or organisation.
+
+        Remembered.
 
         Raises:
             ChatError: Slack does not tell.
@@ -128,7 +136,9 @@ class SlackChat:
         return bool(known)
 
     def writable(self, channel: str, me: Identity) -> None:
-        """Whether the bot may write in a channel: it says something there that only itself could see.
+        """Whether the bot may write in a channel.
+
+        It says something there that only itself could see.
 
         Raises:
             ChatError: it may not: the channel is archived, or is for announcements of others.
@@ -177,7 +187,10 @@ class SlackChat:
         return ref
 
     def update(self, ref: MessageRef, card: Card) -> None:
-        """Replace a message, before what is less urgent; wait until it, or a newer edit, is shown."""
+        """Replace a message, before what is less urgent.
+
+        Wait until it, or a newer edit, is shown.
+        """
         self._edits.now(ref, card)
 
     def later(
@@ -290,7 +303,10 @@ class SlackChat:
         return call(method, pacer=self._pacer, **arguments)
 
     def _answered(self, address: str, card: Card) -> bool:
-        """Say it to a ``response_url``: it works also where the app may not write; whether Slack took it."""
+        """Say it to a ``response_url``: it works also where the app may not write.
+
+        Whether Slack took it.
+        """
         form = self._form(card, {}, "modal")
         text, blocks = form or (as_text(card), [])
         said = {"response_type": "ephemeral", "replace_original": False, **_contents(text, blocks)}
@@ -353,7 +369,10 @@ class SlackChat:
     def _send_with_files(
         self, text: str, blocks: list[Json], send: Callable[[str, list[Json]], Any]
     ) -> Any:
-        """Send; a picture that was just uploaded is refused for a moment, until Slack has looked at it."""
+        """Send; a picture that was just uploaded is refused for a moment.
+
+        Until Slack has looked at it.
+        """
         for attempt in range(FILE_TRIES):
             try:
                 return send(text, blocks)
@@ -368,7 +387,9 @@ class SlackChat:
         raise AssertionError("unreachable")
 
     def _forms(self, card: Card, *, edit: bool) -> Iterator[tuple[str, list[Json], bool]]:
-        """The card as ``(text, blocks, charts drawn)``, each made only when Slack refused the one before.
+        """The card as ``(text, blocks, charts drawn)``.
+
+        Each made only when Slack refused the one before.
 
         Everything; charts as pictures; tables, plans, charts and pictures in words; text alone. An
         edit shows no
@@ -423,7 +444,10 @@ class SlackChat:
         return found
 
     def _file(self, picture: Picture, *, known_only: bool = False) -> str:
-        """The file id of a picture, uploaded once; '' when that fails: the message then tells it in words."""
+        """The file id of a picture, uploaded once.
+
+        '' when that fails: the message then tells it in words.
+        """
         digest = hashlib.sha256(picture.png).hexdigest()
         if (known := self._files.get(digest)) or known_only:
             return str(known or "")
@@ -518,7 +542,9 @@ class SlackChat:
             raise lost from error
 
     def _find(self, channel: str, thread: MessageRef | None, marker: str) -> MessageRef | None:
-        """The message with this key among the channel's (or the thread's) of the last day, as far as pages reach.
+        """The message with this key among the channel's (or the thread's) of the last day.
+
+        As far as pages reach.
 
         A channel is read from now backwards: with ``oldest`` alone Slack would begin at the horizon
             and page forward,

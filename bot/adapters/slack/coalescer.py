@@ -1,4 +1,7 @@
-"""Edits of messages: one queue for all, the urgent first, of several for one message only the last."""
+"""Edits of messages: one queue for all, the urgent first.
+
+Of several for one message only the last.
+"""
 
 from __future__ import annotations
 
@@ -110,7 +113,10 @@ class Coalescer:
         self._put(ref, wanted)
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Show everything that waits, whatever was shown when; whether all of it was within ``timeout`` seconds."""
+        """Show everything that waits, whatever was shown when.
+
+        Whether all of it was within ``timeout`` seconds.
+        """
         with self._changed:
             self._hurry += 1
             self._changed.notify_all()
@@ -153,7 +159,10 @@ class Coalescer:
             _tell(same, None)
 
     def _same(self, ref: MessageRef) -> _Wanted | None:
-        """What is wanted of a message that shows it already, taken back: Slack counts every edit."""
+        """What is wanted of a message that shows it already, taken back.
+
+        Slack counts every edit.
+        """
         wanted = self._wanted.get(ref)
         if (
             wanted is None
@@ -186,7 +195,10 @@ class Coalescer:
             self._show(ref, wanted)
 
     def _next(self) -> MessageRef | None:
-        """The message whose turn it is, the turn taken: the most urgent that is due, then the longest not shown."""
+        """The message whose turn it is, the turn taken.
+
+        The most urgent that is due, then the longest not shown.
+        """
         now = self._clock()
         due = [
             ref
@@ -283,7 +295,10 @@ class Coalescer:
 
 
 def _join(old: _Wanted | None, new: _Wanted) -> _Wanted:
-    """The newer card with everything that was promised of the older; a pause after a failure holds."""
+    """The newer card with everything that was promised of the older.
+
+    A pause after a failure holds.
+    """
     if old is None:
         return new
     return _Wanted(

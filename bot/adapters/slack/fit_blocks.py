@@ -1,4 +1,7 @@
-"""The outgoing choke point: every message passes here, is shortened to what Slack takes, or becomes text."""
+"""The outgoing choke point: every message passes here, is shortened to what Slack takes.
+
+Or becomes text.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +73,10 @@ def _shorter(blocks: list[Json]) -> list[Json]:
 
 
 def _fewer(blocks: list[Json], most: int) -> list[Json]:
-    """Without the last parts when there are too many; header and buttons stay as long as they can."""
+    """Without the last parts when there are too many.
+
+    Header and buttons stay as long as they can.
+    """
     if len(blocks) <= most:
         return blocks
     kept = list(blocks)

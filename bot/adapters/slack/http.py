@@ -36,7 +36,10 @@ Respond = Callable[..., Any]
 def with_time(
     app: Callable[[Environ, Respond], Iterable[bytes]],
 ) -> Callable[[Environ, Respond], Iterable[bytes]]:
-    """Refuse with 401 what has a timestamp that is none, before Bolt, which takes it for a fault of its own."""
+    """Refuse with 401 what has a timestamp that is none, before Bolt.
+
+    Which takes it for a fault of its own.
+    """
 
     def checked(environ: Environ, respond: Respond) -> Iterable[bytes]:
         stamp = str(environ.get(STAMP, ""))
@@ -87,7 +90,10 @@ class HttpServer:
         self._slow.start()
 
     def _hang_up_on_slow(self) -> None:
-        """Waitress' own timeout is for silence; this is for a request that never comes to its end."""
+        """Waitress' own timeout is for silence.
+
+        This is for a request that never comes to its end.
+        """
         since: dict[int, tuple[object, float]] = {}
         while not self._closing.wait(LOOK):
             now = time.monotonic()

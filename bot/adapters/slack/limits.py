@@ -1,4 +1,7 @@
-"""Slack's limits (docs.slack.dev/reference/block-kit), and how the characters of a message are counted."""
+"""Slack's limits (docs.slack.dev/reference/block-kit).
+
+Also how the characters of a message are counted.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,10 @@ _READ = frozenset(
 
 
 def characters(value: Any, key: str = "") -> int:
-    """The characters people read in some blocks: labels, texts, titles; not ids, values or addresses."""
+    """The characters people read in some blocks: labels, texts, titles.
+
+    Not ids, values or addresses.
+    """
     if isinstance(value, str):
         return len(value) if key in _READ else 0
     if isinstance(value, dict):

@@ -310,7 +310,8 @@ class Listeners:
         if pace is Pace.TOO_FAST:
             log.warning("requests refused: too fast", person=person)
             return words(
-                "Too many requests: Drover allows {rate} a minute. Nothing was done. Wait a little.",
+                "Too many requests: Drover allows {rate} a minute. Nothing was done. "
+                "Wait a little.",
                 rate=self._per_minute,
             )
         if why := self._stranger(body, person):

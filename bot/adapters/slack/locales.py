@@ -24,7 +24,9 @@ MOST = 10_000
 
 
 class Locales:
-    """The locale that each person has chosen in Slack, such as ``pt-BR``, cached, asked for in the background.
+    """The locale that each person has chosen in Slack, such as ``pt-BR``, cached.
+
+    Asked for in the background.
 
     Without the scope ``users:read``, or in an outage, it is '' and people read the configured
     language; that is logged once, until it works again.

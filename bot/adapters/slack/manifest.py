@@ -1,4 +1,7 @@
-"""The app's manifest: what Slack needs to know to install Drover, with no right more than it uses."""
+"""The app's manifest: what Slack needs to know to install Drover.
+
+With no right more than it uses.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Whose member a person is: only members of the bot's own workspace, or of its organisation, may ask for anything."""
+"""Whose member a person is: only members of the bot's own workspace, or of its organisation.
+
+May ask for anything.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,9 @@ class Member(Enum):
 
 
 def membership(body: Json, team: str, enterprise: str = "") -> Member:
-    """Whether a payload was caused by a member of the workspace ``team``, or of the organisation ``enterprise``.
+    """Whether a payload was caused by a member of the workspace ``team``.
+
+    Or of the organisation ``enterprise``.
 
     In Slack Connect an event's outer ``team_id`` may be the channel owner's; the installation
     stands in ``authorizations`` and the person's own workspace in the event. In an organisation
@@ -64,7 +69,10 @@ def _elsewhere(enterprise: str) -> Member:
 
 
 def is_member(user: Json, team: str, enterprise: str) -> bool:
-    """Whether ``users.info`` says that a person is a member of the workspace, or of the organisation."""
+    """Whether ``users.info`` says that a person is a member of the workspace.
+
+    Or of the organisation.
+    """
     if user.get("is_stranger") or user.get("deleted"):
         return False
     org = (user.get("enterprise_user") or {}).get("enterprise_id")

@@ -1,4 +1,7 @@
-"""One pace for all threads: no more calls of a method, and of it in a channel, than Slack allows; the urgent first."""
+"""One pace for all threads: no more calls of a method, and of it in a channel, than Slack allows.
+
+The urgent first.
+"""
 
 from __future__ import annotations
 

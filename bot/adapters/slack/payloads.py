@@ -30,7 +30,9 @@ def from_command(body: Json, now: datetime) -> Request:
 
 
 def from_mention(event: Json, bot_user: str, command: str, now: datetime) -> Request:
-    """A mention of the bot or a direct message: a command in words, answered in the thread where it was written.
+    """A mention of the bot or a direct message.
+
+    A command in words, answered in the thread where it was written.
 
     Who writes the slash command itself (``@Drover /kvm hosts``) means what stands behind it.
     """
@@ -107,7 +109,10 @@ def from_home(event: Json, now: datetime) -> Request:
 
 
 def answers(view: Json) -> tuple[tuple[str, str], ...]:
-    """A form's fields as (name, value), '' for what was left empty; several values are joined by commas."""
+    """A form's fields as (name, value), '' for what was left empty.
+
+    Several values are joined by commas.
+    """
     state: Json = (view.get("state") or {}).get("values", {})
     return tuple(
         (name, _value(given)) for name, inputs in state.items() for given in inputs.values()
@@ -115,7 +120,10 @@ def answers(view: Json) -> tuple[tuple[str, str], ...]:
 
 
 def blank(view: Json) -> tuple[str, ...]:
-    """Fields that must be filled in and hold nothing but white space, which Slack's clients let through."""
+    """Fields that must be filled in and hold nothing but white space.
+
+    Which Slack's clients let through.
+    """
     state: Json = (view.get("state") or {}).get("values", {})
     needed = [
         each
@@ -151,7 +159,10 @@ def _moment(ts: str, now: datetime) -> datetime:
 
 
 def is_for_us(event: Json, bot_user: str) -> bool:
-    """Whether a message event is a person's new words to the bot, not a bot's, an edit or a deletion."""
+    """Whether a message event is a person's new words to the bot, not a bot's.
+
+    An edit or a deletion.
+    """
     if (
         event.get("bot_id")
         or event.get("subtype")

@@ -1,4 +1,7 @@
-"""Words to Slack's markup and back: what is dynamic stays inert, what people send is undone to what they meant."""
+"""Words to Slack's markup and back.
+
+What is dynamic stays inert, what people send is undone to what they meant.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,8 @@ from dataclasses import dataclass
 from bot.domain.message import Code, Message, Names, Person, Value, When, Words, said_of, tokens
 
 # Slack's markup has no escape character. Each mark that could format something becomes the
-# character that looks like it; ``command_text`` turns them back, so a name copied out of a message works
-# in a command.
+# character that looks like it; ``command_text`` turns them back, so a name copied out of a message
+# works in a command.
 _LOOKALIKE = {"*": "∗", "~": "∼", "`": "ˋ", "_": "ˍ", ":": "꞉", ">": "˃", "＞": "˃"}
 _BACK = str.maketrans({"∗": "*", "∼": "~", "ˋ": "`", "ˍ": "_", "꞉": ":", "˃": ">"})
 _MARKS = re.compile(
@@ -53,7 +56,10 @@ def parts(line: Message) -> Iterator[Part]:
 
 
 def _parts(line: Message, around: frozenset[str]) -> Iterator[Part]:
-    """``around``: the marks that are on where a message stands inside another; it does not turn them off."""
+    """``around``: the marks that are on where a message stands inside another.
+
+    It does not turn them off.
+    """
     if isinstance(line, str):
         yield Part(line, dynamic=True, **_style(around))
         return
@@ -92,7 +98,10 @@ def mrkdwn(line: Message) -> str:
 
 
 def plain(line: Message) -> str:
-    """A line without markup, for places that show characters as they are (tables, headers, options)."""
+    """A line without markup, for places that show characters as they are (tables, headers.
+
+    Options).
+    """
     return "".join(value_text(part.value) for part in parts(line) if not part.mark)
 
 
@@ -120,7 +129,10 @@ def value_text(value: Value) -> str:
 
 
 def seemly(text: str) -> str:
-    """Text without control characters, lone surrogates and marks that turn the reading direction."""
+    """Text without control characters.
+
+    Lone surrogates and marks that turn the reading direction.
+    """
     return _UNSEEMLY.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
@@ -152,14 +164,20 @@ def without_emoji(text: str) -> str:
 
 
 def cut(text: str, limit: int) -> str:
-    """At most ``limit`` characters, ending in ``…`` when something is missing; no entity or mention is halved."""
+    """At most ``limit`` characters, ending in ``…`` when something is missing.
+
+    No entity or mention is halved.
+    """
     if len(text) <= limit:
         return text
     return _UNFINISHED.sub("", text[: limit - 1]).rstrip() + "…"
 
 
 def pieces(text: str, limit: int) -> list[str]:
-    """Text in pieces of at most ``limit`` characters, broken at lines, else at words, never inside a mention."""
+    """Text in pieces of at most ``limit`` characters, broken at lines, else at words.
+
+    Never inside a mention.
+    """
     found = []
     while len(text) > limit:
         at = _break(text[:limit])
@@ -183,7 +201,9 @@ _LINK = re.compile(
 
 
 def command_text(text: str, bot_user: str = "") -> str:
-    """What a person meant: mention of the bot gone, links back to their words, entities and look-alikes undone.
+    """What a person meant: mention of the bot gone, links back to their words.
+
+    Entities and look-alikes undone.
 
     Of other people's mentions only the id is left, for a name may hold anything.
     Slack's clients turn ``web-1.example.org`` into ``<http://web-1.example.org|web-1.example.org>``

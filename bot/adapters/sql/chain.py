@@ -1,4 +1,7 @@
-"""The hash chain over all events: what a link is made of, and the first place where the chain does not hold."""
+"""The hash chain over all events.
+
+What a link is made of, and the first place where the chain does not hold.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,9 @@ from bot.domain.message import Message, Words, words
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One stored event. ``data`` is its canonical JSON; ``at``, ``by`` and ``kind`` repeat what it holds.
+    """One stored event. ``data`` is its canonical JSON.
+
+    ``at``, ``by`` and ``kind`` repeat what it holds.
 
     ``hash`` covers ``data``, its place (``position`` in all, ``seq`` in its operation) and the hash
     before it.
@@ -52,7 +57,10 @@ def digest(previous: str, position: int, operation: int, seq: int, data: str) ->
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """Up to which event the chain was found to hold, and that event's hash; at first the empty beginning."""
+    """Up to which event the chain was found to hold, and that event's hash.
+
+    At first the empty beginning.
+    """
 
     position: int = 0
     hash: str = ""

@@ -216,7 +216,9 @@ def _postgresql(address: sa.URL, patience: float) -> sa.Engine:
 
 @contextmanager
 def transaction(engine: sa.Engine, lasting: str) -> Iterator[sa.Connection]:
-    """A transaction that commits at the end of the block, and leaves nothing behind when the block raises.
+    """A transaction that commits at the end of the block.
+
+    Also leaves nothing behind when the block raises.
 
     Raises:
         StoreError: the database refused or failed.

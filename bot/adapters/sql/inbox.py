@@ -25,7 +25,10 @@ COLUMNS = ("key", "kind", "data", "accepted_at", "replica")
 
 
 class _Own:
-    """A thread's own connection, outside the pool; closed with the thread, whose locals alone hold it."""
+    """A thread's own connection, outside the pool.
+
+    Closed with the thread, whose locals alone hold it.
+    """
 
     def __init__(self, path: str, patience: float) -> None:
         # No transaction but ours, and closed by whichever thread collects it.
@@ -41,7 +44,9 @@ class _Own:
 
 
 class Inbox:
-    """Inserts requests, each once. Safe to share by threads; each keeps a connection of its own on SQLite.
+    """Inserts requests, each once.
+
+    Safe to share by threads; each keeps a connection of its own on SQLite.
 
     Args:
         engine: of the store.

@@ -1,4 +1,7 @@
-"""Notices that the file of a SQLite database was deleted or replaced while it is open, and keeps a second bot away."""
+"""Notices that the file of a SQLite database was deleted or replaced while it is open.
+
+Also keeps a second bot away.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,9 @@ from bot.domain.message import words
 
 
 class SameFile:
-    """A file as it was when it was opened. What is written to one that is gone is lost without a word.
+    """A file as it was when it was opened.
+
+    What is written to one that is gone is lost without a word.
 
     Args:
         path: of the database; it is made, for the bot's user alone, when there is none.
@@ -65,7 +70,9 @@ class SameFile:
 
 
 class OnlyOne:
-    """The right to be the one bot on a SQLite file, held until ``release`` or the end of the process.
+    """The right to be the one bot on a SQLite file.
+
+    Held until ``release`` or the end of the process.
 
     Args:
         path: of the database; the lock lies beside it.

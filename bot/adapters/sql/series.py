@@ -1,4 +1,6 @@
-"""The history on SQLite or PostgreSQL (the port ``Series``): a minute's values for two days, then rollups.
+"""The history on SQLite or PostgreSQL (the port ``Series``).
+
+A minute's values for two days, then rollups.
 
 Hosts are rolled up by the minute, guests and pools by five minutes; all of them by the hour and the
 day.
@@ -42,7 +44,9 @@ _LOCK = "rolled:"
 
 
 class SqlSeries(SqlNotes):
-    """The ports ``Series`` and ``Notes`` in Drover's own database. Safe to share by threads and replicas.
+    """The ports ``Series`` and ``Notes`` in Drover's own database.
+
+    Safe to share by threads and replicas.
 
     Args:
         url: ``sqlite:///path`` or ``postgresql://…``.
@@ -206,7 +210,10 @@ def _span(kind: str, since: datetime, until: datetime) -> int:
 
 
 def _coarse(kind: str, since: datetime, until: datetime) -> int:
-    """For summaries of everything: a day of 6000 guests by the five minutes would be 1.7 million rows."""
+    """For summaries of everything.
+
+    A day of 6000 guests by the five minutes would be 1.7 million rows.
+    """
     fine, hour, day = _SPANS[kind]
     asked = (until - since).total_seconds()
     return fine if asked <= _FINE_SUMMARY else hour if asked <= _HOURS_SUMMARY else day
@@ -315,7 +322,10 @@ def _of_raw(rows: Iterable[sa.Row[Any]]) -> dict[str, int | None]:
 
 
 def _of_rollups(rows: Iterable[sa.Row[Any]]) -> dict[str, int | None]:
-    """A rollup of rollups: means weighted by their counts, the 95th percentile of percentiles, the peak of peaks."""
+    """A rollup of rollups: means weighted by their counts, the 95th percentile of percentiles.
+
+    The peak of peaks.
+    """
     some = [row._mapping for row in rows]  # noqa: SLF001 - SQLAlchemy's public name for it
     made: dict[str, int | None] = {"count": sum(row["count"] for row in some)}
     for metric in models.METRICS:

@@ -1,4 +1,7 @@
-"""The port ``Store`` on SQLite or PostgreSQL: events are appended by compare-and-swap and chained by hash."""
+"""The port ``Store`` on SQLite or PostgreSQL.
+
+Events are appended by compare-and-swap and chained by hash.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,9 @@ _ALIVE = "alive"  # the note of when a bot was last at work here
 
 
 class SqlStore:
-    """Operations, events and what else must survive. Safe to share by threads, processes and replicas.
+    """Operations, events and what else must survive.
+
+    Safe to share by threads, processes and replicas.
 
     An accepted request survives the end of the process; an operation's events survive a power cut
     too.
@@ -108,7 +113,10 @@ class SqlStore:
         return _requests(stored)
 
     def take_over(self, replica: str = "") -> tuple[Request, ...]:
-        """Make a replica's unhandled requests ('': everybody's) one's own, at one stroke; oldest first."""
+        """Make a replica's unhandled requests ('': everybody's) one's own, at one stroke.
+
+        Oldest first.
+        """
         table = models.requests
         theirs = (
             sa.or_(table.c.replica == replica, table.c.replica.is_(None)) if replica else sa.true()
@@ -134,7 +142,10 @@ class SqlStore:
     # operations
 
     def propose(self, event: Proposed) -> Operation:
-        """Store a new operation under the next number; the same origin key answers the same operation again."""
+        """Store a new operation under the next number.
+
+        The same origin key answers the same operation again.
+        """
         with transaction(self._engine, SURELY) as connection:
             end = _lock_head(connection)
             self._not_fenced(connection)
@@ -151,7 +162,9 @@ class SqlStore:
             return operation
 
     def append(self, operation: Operation, *events: Event, since: int | None = None) -> Operation:
-        """Advance by events and store them, all or nothing, if ``operation.version`` is still the newest.
+        """Advance by events and store them, all or nothing.
+
+        If ``operation.version`` is still the newest.
 
         Args:
             operation: as it was read.
@@ -305,7 +318,10 @@ class SqlStore:
         self._write(sa.delete(table).where(this))
 
     def keep_word(self, key: str, data: str) -> int:
-        """Keep something that is to be said, once for each key; its number, 0 when it was kept before."""
+        """Keep something that is to be said, once for each key.
+
+        Its number, 0 when it was kept before.
+        """
         claiming = (
             self._insert(models.claims).values(key=key, at=self._now()).on_conflict_do_nothing()
         )
@@ -316,7 +332,10 @@ class SqlStore:
             return int(connection.execute(keeping.returning(models.outbox.c.number)).scalar_one())
 
     def words_left(self, replica: str = "") -> tuple[tuple[int, str], ...]:
-        """Make what a replica ('': anybody) has still to say one's own: number and data, in order."""
+        """Make what a replica ('': anybody) has still to say one's own.
+
+        Number and data, in order.
+        """
         table = models.outbox
         theirs = table.c.replica == replica if replica else sa.true()
         taking = sa.update(table).where(theirs).values(replica=self._replica)
@@ -469,7 +488,10 @@ class SqlStore:
     # the audit trail
 
     def trail(self, after: int = 0) -> Iterator[Link]:
-        """Every event as stored, oldest first, from behind position ``after``; read piece by piece."""
+        """Every event as stored, oldest first, from behind position ``after``.
+
+        Read piece by piece.
+        """
         table = models.events
         while True:
             wanted = (
@@ -522,7 +544,10 @@ class SqlStore:
         return fault
 
     def _replaced(self, proven: Proven) -> Message:
-        """That the event up to which the chain held is gone or another one; '' when it is as it was."""
+        """That the event up to which the chain held is gone or another one.
+
+        '' when it is as it was.
+        """
         if not proven.position:
             return ""
         known = next(self.trail(proven.position - 1), None)
@@ -534,7 +559,10 @@ class SqlStore:
         )
 
     def _end(self) -> tuple[int, str, int]:
-        """Where the head says the chain ends, with which hash, and the last position stored; all at one moment."""
+        """Where the head says the chain ends, with which hash, and the last position stored.
+
+        All at one moment.
+        """
         last = sa.select(
             sa.func.coalesce(sa.func.max(models.events.c.position), 0)
         ).scalar_subquery()
@@ -545,7 +573,10 @@ class SqlStore:
         return (row[0], row[1], row[2]) if row else (-1, "", 0)
 
     def _strange_operation(self, after: int) -> Message:
-        """The first operation whose row is not what its events lead to; of those with events behind ``after``."""
+        """The first operation whose row is not what its events lead to.
+
+        Of those with events behind ``after``.
+        """
         table = models.operations
         owner = models.events.c.operation
         recent = models.events.c.position > after
@@ -659,7 +690,10 @@ def _fenced_error(name: str) -> FencedError:
 
 
 def _lock_head(connection: sa.Connection) -> sa.Row[Any]:
-    """Where the chain ends; whoever holds it is the only one who writes events until its transaction is over."""
+    """Where the chain ends; whoever holds it is the only one who writes events.
+
+    Until its transaction is over.
+    """
     return connection.execute(sa.select(models.head).with_for_update()).one()
 
 

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 class SshHosts:
-    """Runs programs on hosts, each over one connection that is kept and made anew when it broke. Safe for threads.
+    """Runs programs on hosts, each over one connection that is kept and made anew when it broke.
+
+    Safe for threads.
 
     Args:
         addresses: by the config's name of the host.

@@ -113,7 +113,10 @@ class Link:
         return client
 
     def _through_proxy(self) -> socket.socket | None:
-        """One end of a socket pair whose other end is the proxy command's standard input and output."""
+        """One end of a socket pair whose other end is the proxy command's standard input.
+
+        Also output.
+        """
         at = self._address
         if not at.proxy_command:
             return None

@@ -45,7 +45,10 @@ class Listening:
         self._ends: dict[int, list[Callable[[], object]]] = {}
 
     def begin(self, connection: Connection) -> None:
-        """Register for a new connection's events; each kind that is not to be had is left to the cache's age."""
+        """Register for a new connection's events.
+
+        Each kind that is not to be had is left to the cache's age.
+        """
         self._ends[id(connection)] = []
         for event in _CHANGES:
             self._register(connection, "domain", event, self._domain_event)
@@ -62,7 +65,9 @@ class Listening:
     def _register(
         self, connection: Connection, kind: str, event: int, told: Callable[..., None]
     ) -> None:
-        """Register for one kind of event; a driver without it, or whose daemon is missing, spoils no other.
+        """Register for one kind of event.
+
+        A driver without it, or whose daemon is missing, spoils no other.
 
         Raises:
             libvirt.libvirtError: the connection broke.
@@ -79,7 +84,10 @@ class Listening:
         )
 
     def end(self, connection: Connection) -> None:
-        """Take the registrations back; on a dead connection that frees this end's memory of them."""
+        """Take the registrations back.
+
+        On a dead connection that frees this end's memory of them.
+        """
         for take_back in self._ends.pop(id(connection), []):
             try:
                 take_back()

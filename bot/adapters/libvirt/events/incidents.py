@@ -1,4 +1,7 @@
-"""What hosts tell by themselves that people should know: crashes, I/O errors, watchdogs, disks that fill."""
+"""What hosts tell by themselves that people should know.
+
+Crashes, I/O errors, watchdogs, disks that fill.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +67,10 @@ class Alarms:
                 _log.info("an event is not to be had of %s: %s", self._host, reason(error))
 
     def end(self, connection: Connection) -> None:
-        """Take the registrations back; on a dead connection that frees this end's memory of them."""
+        """Take the registrations back.
+
+        On a dead connection that frees this end's memory of them.
+        """
         for number in self._registered.pop(id(connection), []):
             try:
                 connection.domainEventDeregisterAny(number)

@@ -1,4 +1,7 @@
-"""Reading which images a host has, what each stands on, and which definitions name them; through libvirt alone."""
+"""Reading which images a host has, what each stands on, and which definitions name them.
+
+Through libvirt alone.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +72,10 @@ class _Pool:
 
 @dataclass(slots=True)
 class _Wanted:
-    """A path that a definition names as a disk: ``settled`` when the definition tells all that is beneath it."""
+    """A path that a definition names as a disk.
+
+    ``settled`` when the definition tells all that is beneath it.
+    """
 
     path: str
     vm: str
@@ -151,7 +157,10 @@ class _Look:
         return image
 
     def _unread(self, what: str, error: Exception) -> None:
-        """One odd object is not known; what vanished meanwhile is not there; a broken connection ends the look."""
+        """One odd object is not known; what vanished meanwhile is not there.
+
+        A broken connection ends the look.
+        """
         if isinstance(error, libvirt.libvirtError):
             if error.get_error_code() in VANISHED:
                 return
@@ -224,7 +233,10 @@ class _Look:
             path, told = base, told.find("backingStore")
 
     def _path_of(self, source: etree._Element | None) -> str:
-        """A path on the host, ``kind:name`` of a network image, ``pool/volume`` where that volume is not there."""
+        """A path on the host, ``kind:name`` of a network image.
+
+        ``pool/volume`` where that volume is not there.
+        """
         if source is None:
             return ""
         if source.get("protocol"):
@@ -312,12 +324,18 @@ class _Look:
         return both
 
     def _perhaps_unknown(self, wanted: _Wanted, why: str) -> None:
-        """An image that stands on nothing we know of is only certain when it is raw or its VM's definition tells."""
+        """An image that stands on nothing we know of is only certain when it is raw.
+
+        Or its VM's definition tells.
+        """
         if wanted.off and not wanted.settled and wanted.format != "raw":
             self.unknown.append(f"{wanted.path} of {wanted.vm}: {why}.")
 
     def _look_into(self, directory: str) -> str:
-        """Read a directory that belongs to no pool, by a pool that exists only for this look; '' or what went wrong."""
+        """Read a directory that belongs to no pool, by a pool that exists only for this look.
+
+        '' or what went wrong.
+        """
         if not self.around:
             return "its directory belongs to no storage pool"
         if directory in self.directories:
@@ -360,7 +378,10 @@ class _Look:
     # Whether something writes
 
     def settle(self) -> None:
-        """Read the images of VMs that are off once more: one that changed meanwhile is used under another name."""
+        """Read the images of VMs that are off once more.
+
+        One that changed meanwhile is used under another name.
+        """
         active = {
             plain(each.path)
             for domain in self.connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
@@ -416,7 +437,9 @@ def _image(handle: Handle, pool: _Pool) -> Image:
 
 
 def _stamp(root: etree._Element) -> str:
-    """What one file shows under all its names: the moments of its last changes in ns, and its sizes.
+    """What one file shows under all its names.
+
+    The moments of its last changes in ns, and its sizes.
 
     libvirt tells no inode. Two files with all of these equal have never been seen; were there such,
     both would be kept.
@@ -444,7 +467,10 @@ def _without_notes(element: etree._Element) -> Iterable[etree._Element]:
 
 
 def image_of(connection: Connection, source: str, *, volume: bool) -> Image | None:
-    """The image at a path, or of a ``pool/volume``, looked for afresh; None when the host has none there."""
+    """The image at a path, or of a ``pool/volume``, looked for afresh.
+
+    None when the host has none there.
+    """
     look = _Look(connection)
     look.pools(whole=False)
     pool, _, name = source.partition("/")

@@ -13,7 +13,9 @@ _GONE = frozenset({libvirt.VIR_ERR_NO_STORAGE_VOL, libvirt.VIR_ERR_NO_STORAGE_PO
 
 
 def sees_what_is_written(source: Connection, pool: str, target: Connection, there: str) -> bool:
-    """Write a small file of its own into ``pool`` of the source and read it from the pool ``there`` of the target.
+    """Write a small file of its own into ``pool`` of the source and read it.
+
+    From the pool ``there`` of the target.
 
     A file system that two hosts mounted without knowing of each other shows old files on both, and
     this one on one alone. The file has a random name and is removed again.

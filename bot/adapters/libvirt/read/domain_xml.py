@@ -26,7 +26,9 @@ _UNITS = {
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """What a definition says. Memory in bytes; ``virt_type`` is qemu (emulated), kvm, test…; ``cpu_xml`` as written.
+    """What a definition says. Memory in bytes; ``virt_type`` is qemu (emulated), kvm, test….
+
+    ``cpu_xml`` as written.
 
     ``problem``: numbers that make no sense, '' for none; they are 0, those of the scheduler None.
     ``in_cache``: its memory is shared (memfd, or for virtiofs and vhost-user), which the host
@@ -82,7 +84,10 @@ def parse(xml: str) -> Definition:
 
 
 def _in_cache(root: etree._Element) -> bool:
-    """Whether a running VM's memory is among what its host counts as cached; huge pages never are."""
+    """Whether a running VM's memory is among what its host counts as cached.
+
+    Huge pages never are.
+    """
     if root.find("memoryBacking/hugepages") is not None:
         return False
     shared = any(each.get("memAccess") == "shared" for each in root.iterfind("cpu/numa/cell"))
@@ -315,7 +320,10 @@ class _Numbers:
         )
 
     def _number(self, what: str, text: str | None, least: int, most: int) -> int | None:
-        """Read a whole number from ``least`` to ``most``; None when there is none or it makes no sense."""
+        """Read a whole number from ``least`` to ``most``.
+
+        None when there is none or it makes no sense.
+        """
         if text is None:
             return None
         try:

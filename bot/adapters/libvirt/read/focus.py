@@ -56,7 +56,10 @@ class CloseUp:
         self._disks = disks
 
     def of(self, snapshot: Snapshot, focus: Collection[str]) -> Snapshot:
-        """The snapshot with its guests in ``focus`` (names or UUIDs) read in depth, where their host is up."""
+        """The snapshot with its guests in ``focus`` (names or UUIDs) read in depth.
+
+        Where their host is up.
+        """
         chosen = [
             vm
             for vm in snapshot.vms
@@ -114,7 +117,10 @@ class CloseUp:
     def _target_looks(
         self, vms: Collection[Vm], depths: Mapping[tuple[str, str], Depth]
     ) -> tuple[TargetLook, ...]:
-        """What each other host has of what a VM would need there; one that does not answer in time is left out."""
+        """What each other host has of what a VM would need there.
+
+        One that does not answer in time is left out.
+        """
         asked = [
             self._ask_look(vm, host, live)
             for vm in vms if (live := depths[_key(vm)].live) is not None
@@ -130,7 +136,10 @@ class CloseUp:
         )
 
     def _disks_there(self, vms: Collection[Vm]) -> dict[tuple[str, str], tuple[DiskThere, ...]]:
-        """What each other host has at the places of a VM's own disks, by the VM's UUID and the host."""
+        """What each other host has at the places of a VM's own disks.
+
+        By the VM's UUID and the host.
+        """
         wanted = {
             _key(vm): asked_disks(self._readings[vm.host].host, vm.detail or VmDetail())
             for vm in vms
@@ -216,7 +225,10 @@ def _may_measure(vm: Vm) -> bool:
 
 
 def _answered_depth(vm: Vm, pending: Pending[Depth], until: float) -> Depth:
-    """What was found; a guest that does not answer counts as held by a job, so that nobody moves it."""
+    """What was found; a guest that does not answer counts as held by a job.
+
+    So that nobody moves it.
+    """
     try:
         return pending.wait(until)
     except HostUnreachableError:

@@ -89,13 +89,18 @@ class HostReader:
         self.last = Reading(self._unknown())
 
     def begin(self, focus: Collection[str]) -> Pending[Reading]:
-        """Start a reading; guests in ``focus`` (names or UUIDs), and then the host's facts, are read anew."""
+        """Start a reading; guests in ``focus`` (names or UUIDs).
+
+        Also then the host's facts, are read anew.
+        """
         self.storage.begin(fresh=bool(focus))
         until = time.monotonic() + _FOR_POOLS * self._deadline
         return self.look.send(lambda connection: self._read(connection, focus, until))
 
     def finish(self, pending: Pending[Reading], until: float) -> Reading:
-        """The reading, or the last one with what kept the host from answering; it never raises for a host's sake.
+        """The reading, or the last one with what kept the host from answering.
+
+        It never raises for a host's sake.
 
         A host whose connection stands but which did not answer is STALE, one without a connection
         UNREACHABLE.

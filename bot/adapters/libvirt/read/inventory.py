@@ -107,7 +107,9 @@ _NOTHING = Facts("", "", 0, 0, "", frozenset(), "", 0, 0, frozenset(), frozenset
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of one guest beyond its state; ``problem``: what of it could not be read, and why.
+    """What is known of one guest beyond its state.
+
+    ``problem``: what of it could not be read, and why.
 
     ``definition`` is the last one that could be read, None when none ever could. Memory in bytes.
     """
@@ -121,7 +123,9 @@ class Known:
 
 
 class Definitions:
-    """Parsed definitions of one host's guests, read again when an event says so or when they are old.
+    """Parsed definitions of one host's guests.
+
+    Read again when an event says so or when they are old.
 
     Safe to be told of changes from libvirt's event loop while a reading is under way: a guest
     marked changed during the reading of its definition is read again next time.
@@ -214,7 +218,10 @@ def _read(connection: Connection, uuid: str, before: Known) -> Known | None:
 
 
 def _size(domain: Any) -> tuple[int, int] | None:
-    """Return vCPUs and bytes of memory as the running domain has them, for one whose definition is odd."""
+    """Return vCPUs and bytes of memory as the running domain has them.
+
+    For one whose definition is odd.
+    """
     try:
         _, _, kib, vcpus, *_ = domain.info()
         return count(vcpus), count(kib) * 1024
@@ -223,7 +230,10 @@ def _size(domain: Any) -> tuple[int, int] | None:
 
 
 def _sizes(definition: Definition | None, size: tuple[int, int] | None) -> tuple[int, int]:
-    """Return vCPUs and bytes of memory: by the definition, else as the domain itself says; 0 when nobody knows."""
+    """Return vCPUs and bytes of memory: by the definition, else as the domain itself says.
+
+    0 when nobody knows.
+    """
     vcpus, memory = (definition.vcpus, definition.memory) if definition else (0, 0)
     other = size or (0, 0)
     return vcpus or other[0], memory or other[1]
@@ -236,13 +246,19 @@ def autostarting(connection: Connection) -> frozenset[str]:
 
 
 def saved_memories(connection: Connection) -> frozenset[str]:
-    """UUIDs of the VMs whose memory is saved on the host (managed save); their next start goes on from it."""
+    """UUIDs of the VMs whose memory is saved on the host (managed save).
+
+    Their next start goes on from it.
+    """
     found = connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)
     return frozenset(domain.UUIDString() for domain in found)
 
 
 def huge_pages(connection: Connection, known: Facts) -> tuple[HugePages, ...] | None:
-    """The huge pages that a host sets aside, with how many are free now; None where it does not tell."""
+    """The huge pages that a host sets aside, with how many are free now.
+
+    None where it does not tell.
+    """
     sizes = [size for size, _ in known.huge_pages]
     if not sizes:
         return ()
@@ -275,7 +291,10 @@ def _huge_or_none(
 
 
 def pages_set_aside(capabilities: etree._Element) -> tuple[tuple[int, int], ...]:
-    """Size in bytes and count, over all NUMA cells, of each page size that the host sets aside, smallest first."""
+    """Size in bytes and count, over all NUMA cells, of each page size that the host sets aside.
+
+    Smallest first.
+    """
     counts: Counter[int] = Counter()
     for each in capabilities.iterfind("host/topology/cells/cell/pages"):
         # Libvirt counts sizes in KiB here
@@ -327,7 +346,9 @@ def _machines(capabilities: etree._Element) -> Iterator[str]:
 
 
 def _bridges(parts: Parts, connection: Connection) -> Iterator[str]:
-    """Names of the host's bridges, by the interface driver; a host without one tells its networks' bridges only.
+    """Names of the host's bridges, by the interface driver.
+
+    A host without one tells its networks' bridges only.
 
     Inactive ones too: a bridge to which nothing is plugged counts as inactive. An interface that
     cannot be described is taken for a bridge: libvirt describes a bridge with each of its ports and
@@ -343,7 +364,10 @@ def _bridges(parts: Parts, connection: Connection) -> Iterator[str]:
 
 
 def _networks(parts: Parts, connection: Connection) -> list[tuple[str, str]]:
-    """Name and bridge ('' for those without, or that cannot be described) of each active network."""
+    """Name and bridge ('' for those without.
+
+    Or that cannot be described) of each active network.
+    """
     active = libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE
     found: list[tuple[str, str]] = []
     for each in parts.list_all("network", lambda: connection.listAllNetworks(active)):
@@ -356,7 +380,10 @@ def _networks(parts: Parts, connection: Connection) -> list[tuple[str, str]]:
 
 
 def pools_of(connection: Connection, before: Pools | None = None) -> Pools:
-    """The storage pools; where one cannot be read, it stands as it was ``before``, if it was known then."""
+    """The storage pools; where one cannot be read, it stands as it was ``before``.
+
+    If it was known then.
+    """
     parts = Parts(connection)
     known = {pool.name: pool for pool in (before or Pools()).pools}
     found: list[Pool] = []

@@ -38,8 +38,8 @@ def _all(connection: Connection, host: str, at: datetime) -> Iterator[Definition
 
 def _definition(domain: Domain, host: str, at: datetime) -> Definition:
     persistent = bool(domain.isPersistent())
-    # The stored one is what its next start is by; a transient VM has none. Never VIR_DOMAIN_XML_MIGRATABLE: that tells
-    # passwords too.
+    # The stored one is what its next start is by; a transient VM has none. Never
+    # VIR_DOMAIN_XML_MIGRATABLE: that tells passwords too.
     flags = libvirt.VIR_DOMAIN_XML_INACTIVE if persistent else 0
     xml = str(domain.XMLDesc(flags))
     found = parse(xml)

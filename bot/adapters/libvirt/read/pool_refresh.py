@@ -1,4 +1,7 @@
-"""Pools read anew: once for everyone who wants it now, and not again before that is worth its time."""
+"""Pools read anew: once for everyone who wants it now.
+
+Also not again before that is worth its time.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The snapshots in a qcow2 image, read from the image itself (QEMU's docs/interop/qcow2.rst): libvirt tells no IDs."""
+"""The snapshots in a qcow2 image, read from the image itself (QEMU's docs/interop/qcow2.rst).
+
+Libvirt tells no IDs.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The ports ``Readiness`` and ``Shell`` on real hosts: what libvirt tells of them, and what their shells do."""
+"""The ports ``Readiness`` and ``Shell`` on real hosts.
+
+What libvirt tells of them, and what their shells do.
+"""
 
 from __future__ import annotations
 
@@ -87,7 +90,9 @@ class LibvirtReadiness:
         return PairFacts(source, target, order, why, *way)
 
     def cpu_baseline(self, hosts: Collection[str]) -> CpuBaseline:
-        """The baseline by the first host's libvirt, and every running guest against it; see the port.
+        """The baseline by the first host's libvirt, and every running guest against it.
+
+        See the port.
 
         The hosts' CPUs are those they offer to guests (host-model of their domain capabilities), so
         that what QEMU or the kernel of one host lacks counts too.
@@ -131,7 +136,9 @@ class LibvirtReadiness:
         dict[str, list[tuple[GuestCpu, str]]],
         tuple[tuple[str, str], ...],
     ]:
-        """The CPUs that hosts offer and those of their running guests, by host, and the hosts that cannot tell.
+        """The CPUs that hosts offer and those of their running guests, by host.
+
+        Also the hosts that cannot tell.
 
         Raises:
             HypervisorError: no host can tell.
@@ -229,7 +236,10 @@ def _optional(question: Callable[[], T], otherwise: T) -> T:
 
 
 def _huge_pages(capabilities: etree._Element) -> Iterator[tuple[int, int]]:
-    """Page size in KiB and how many there are, over all NUMA nodes, larger than the smallest size."""
+    """Page size in KiB and how many there are, over all NUMA nodes.
+
+    Larger than the smallest size.
+    """
     totals: dict[int, int] = {}
     for pages in capabilities.iterfind("host/topology/cells/cell/pages"):
         size = int(pages.get("size", "0"))
@@ -281,7 +291,10 @@ def _offers(connection: Connection) -> dict[str, str]:
 
 
 def _usual(guests: Sequence[GuestCpu], offers: Collection[dict[str, str]]) -> str:
-    """The accelerator to make a baseline for: KVM where all offer it, unless all guests are emulated."""
+    """The accelerator to make a baseline for.
+
+    KVM where all offer it, unless all guests are emulated.
+    """
     emulated = bool(guests) and not any(guest.virt_type == "kvm" for guest in guests)
     return "kvm" if all("kvm" in offer for offer in offers) and not emulated else "qemu"
 
@@ -372,7 +385,10 @@ def _cpu_of(host: str, domain: Any) -> tuple[GuestCpu, str]:
 def _against(
     connection: Connection, guest: GuestCpu, cpu: str, baseline: frozenset[str]
 ) -> GuestCpu:
-    """The guest with the features that it has beyond the baseline; one that takes its host's CPU as it is stays."""
+    """The guest with the features that it has beyond the baseline.
+
+    One that takes its host's CPU as it is stays.
+    """
     if not cpu or guest.mode == "host-passthrough":
         return guest
     try:

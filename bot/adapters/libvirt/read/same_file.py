@@ -1,4 +1,7 @@
-"""Whether another host has the very same file at the place of a VM's disk, by what libvirt tells of both."""
+"""Whether another host has the very same file at the place of a VM's disk.
+
+By what libvirt tells of both.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,10 @@ class Memory:
         ] = {}
 
     def recall(self, vm: str, host: str, disks: tuple[Disk, ...]) -> tuple[DiskThere, ...] | None:
-        """Return what ``host`` had for these disks of a VM (a UUID); None when that is not known, or too old."""
+        """Return what ``host`` had for these disks of a VM (a UUID).
+
+        None when that is not known, or too old.
+        """
         at, asked, found = self._known.get((vm, host), (0.0, (), ()))
         fresh = found and _sources(asked) == _sources(disks) and time.monotonic() - at < self._KEPT
         return found if fresh else None
@@ -59,7 +65,9 @@ def images(connection: Connection, disks: Iterable[Disk]) -> Images:
 
 
 def compare(before: Images, there: Images | None, after: Images | None) -> tuple[DiskThere, ...]:
-    """What another host showed, against two looks at the source, one ``before`` and one ``after`` it.
+    """What another host showed, against two looks at the source.
+
+    One ``before`` and one ``after`` it.
 
     The VM may write meanwhile, so the moments of the last change that the other host told may lie
     in between.

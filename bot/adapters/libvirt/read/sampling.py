@@ -1,4 +1,7 @@
-"""Measures all hosts side by side: one bulk question to each, on a connection of its own, under a deadline."""
+"""Measures all hosts side by side.
+
+One bulk question to each, on a connection of its own, under a deadline.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +72,10 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """One host's answer: its own sample and its guests', when it was made, by ``time.monotonic()``."""
+    """One host's answer: its own sample and its guests'.
+
+    When it was made, by ``time.monotonic()``.
+    """
 
     host: HostSample
     vms: tuple[VmSample, ...]
@@ -334,7 +340,10 @@ def _total(record: Record, start: str, end: str) -> int | None:
 
 
 def _memory(record: Record) -> tuple[int | None, int | None]:
-    """Bytes the balloon holds, and what of them the guest says it uses (its driver reports every few seconds)."""
+    """Bytes the balloon holds, and what.
+
+    Of them the guest says it uses (its driver reports every few seconds).
+    """
     current, available = record.get("balloon.current"), record.get("balloon.available")
     free = record.get("balloon.usable", record.get("balloon.unused"))
     used = (available - free) * 1024 if available is not None and free is not None else None
@@ -342,7 +351,9 @@ def _memory(record: Record) -> tuple[int | None, int | None]:
 
 
 def _host_memory(connection: Connection, shared: int) -> tuple[int, int]:
-    """A host's memory and what of it is in use, in bytes; caches do not count as used, except what is ``shared``.
+    """A host's memory and what of it is in use, in bytes.
+
+    Caches do not count as used, except what is ``shared``.
 
     The kernel counts guests' shared memory (memfd) as cached, though it cannot be given back.
     """

@@ -145,7 +145,10 @@ def _alone(connection: Connection, domain: Any, groups: int) -> Mapping[str, Any
 
 
 def host_busy_ns(connection: Connection) -> tuple[float, int] | None:
-    """``time.monotonic()`` and the host's CPU time spent so far, in ns; None when it does not tell."""
+    """``time.monotonic()`` and the host's CPU time spent so far, in ns.
+
+    None when it does not tell.
+    """
     try:
         counts = connection.getCPUStats(libvirt.VIR_NODE_CPU_STATS_ALL_CPUS)
     except libvirt.libvirtError as error:
@@ -178,7 +181,10 @@ _RUNNING_POSTCOPY_FAILED = 11
 
 
 def state_of(state: int, reason: int) -> tuple[VmState, str]:
-    """Return our state and libvirt's reason where it matters: of every pause, and of a running post-copy that broke."""
+    """Return our state and libvirt's reason where it matters.
+
+    Of every pause, and of a running post-copy that broke.
+    """
     ours = STATES.get(state, VmState.UNKNOWN)
     if ours is VmState.PAUSED:
         return ours, _PAUSED_BY.get(reason, f"reason {reason}")

@@ -1,4 +1,7 @@
-"""What another host has of the things that a VM would need there, asked of that host before a migration."""
+"""What another host has of the things that a VM would need there.
+
+Asked of that host before a migration.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ _NO_SECRET = frozenset({libvirt.VIR_ERR_NO_SECRET})
 
 
 def look(connection: Connection, vm: Vm, live: Definition, host: str) -> TargetLook:
-    """Ask ``host`` for the emulator, the TPM emulator, the secrets, folders and network devices that a VM needs."""
+    """Ask ``host`` for the emulator, the TPM emulator, the secrets.
+
+    Folders and network devices that a VM needs.
+    """
     return TargetLook(vm.uuid, host, tuple(_lacks(connection, live)))
 
 
@@ -71,7 +77,10 @@ def _lacks_secret(connection: Connection, uuid: str) -> bool:
 
 
 def _lacks_folder(connection: Connection, path: str) -> bool:
-    """Whether a host has no such folder, by a pool that exists only for this look; False where it cannot say."""
+    """Whether a host has no such folder, by a pool that exists only for this look.
+
+    False where it cannot say.
+    """
     root = etree.Element("pool", type="dir")
     etree.SubElement(root, "name").text = f"drover-look-{secrets.token_hex(6)}"
     etree.SubElement(etree.SubElement(root, "target"), "path").text = path

@@ -1,4 +1,7 @@
-"""What of a VM's definition ties it to its host (https://libvirt.org/formatdomain.html), for a migration."""
+"""What of a VM's definition ties it to its host (https://libvirt.org/formatdomain.html).
+
+For a migration.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,10 @@ def _attribute(element: etree._Element | None, name: str) -> str:
 
 
 def _listeners(root: etree._Element) -> Iterator[Listener]:
-    """Graphics servers; one on a socket, or whose address libvirt finds by a network, ties a VM to no host."""
+    """Graphics servers; one on a socket, or whose address libvirt finds by a network.
+
+    Ties a VM to no host.
+    """
     for each in root.iterfind("devices/graphics"):
         found = each.find("listen")
         kind = "address" if found is None else found.get("type", "")
@@ -68,7 +74,10 @@ def _folders(root: etree._Element) -> Iterator[str]:
 
 
 def bases(root: etree._Element) -> Iterator[str]:
-    """Files beneath its disks that a stored ``<domain>`` names; a live one also names those that QEMU found."""
+    """Files beneath its disks that a stored ``<domain>`` names.
+
+    A live one also names those that QEMU found.
+    """
     for source in root.iterfind("devices/disk//backingStore/source"):
         path = source.get("file") or source.get("dev") or ""
         if path:

@@ -65,7 +65,9 @@ _DIRTY_SECONDS = 1
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """What only a deeper look shows; ``live`` is the definition that would travel (None for a guest that is off).
+    """What only a deeper look shows.
+
+    ``live`` is the definition that would travel (None for a guest that is off).
 
     ``problem``: what could not be read, '' for nothing.
     """
@@ -150,7 +152,10 @@ def _snapshot_list(domain: Domain) -> tuple[VmSnapshot, ...] | None:
 
 
 def _bases(domain: Domain) -> tuple[str, ...]:
-    """Files beneath its disks that its own definition names; QEMU would look for them on another host too."""
+    """Files beneath its disks that its own definition names.
+
+    QEMU would look for them on another host too.
+    """
     try:
         return tuple(
             dict.fromkeys(bases(document(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))))
@@ -172,7 +177,10 @@ def _checkpoints(domain: Domain) -> int:
 
 
 def _numbers(connection: Connection, detail: VmDetail | None) -> tuple[dict[str, str], ...] | None:
-    """Of each qcow2 disk the names of its snapshots by QEMU's numbers; None when not all can be read."""
+    """Of each qcow2 disk the names of its snapshots by QEMU's numbers.
+
+    None when not all can be read.
+    """
     found = []
     for disk in detail.disks if detail else ():
         if disk.device == "disk" and disk.format == "qcow2" and disk.source:
@@ -192,7 +200,10 @@ def _clashes(taken: VmSnapshot, numbers: tuple[dict[str, str], ...] | None) -> b
 
 
 def snapshot_of(snapshot: Any) -> VmSnapshot:
-    """A ``virDomainSnapshot``: external when any disk of it, or its memory, lies in a file of its own."""
+    """A ``virDomainSnapshot``: external when any disk of it, or its memory.
+
+    Lies in a file of its own.
+    """
     root = document(snapshot.getXMLDesc(0))
     parts = [*root.iterfind("memory"), *root.iterfind("disks/disk")]
     external = any(each.get("snapshot") == "external" for each in parts)
@@ -270,7 +281,10 @@ def dirty_rate(connection: Connection, vm: Vm) -> float | None:
 
 
 def _look_at(parts: Parts, domain: Domain, disk: Disk) -> Disk:
-    """The disk with its size in bytes and what block job holds it; each stays unknown where it cannot be read."""
+    """The disk with its size in bytes and what block job holds it.
+
+    Each stays unknown where it cannot be read.
+    """
     if not disk.source:
         return disk
     busy = parts.read(
@@ -280,7 +294,10 @@ def _look_at(parts: Parts, domain: Domain, disk: Disk) -> Disk:
 
 
 def _capacity(domain: Domain, target: str) -> int | None:
-    """Bytes of a disk; None where they cannot be read: nothing is decided by a size that is not known."""
+    """Bytes of a disk; None where they cannot be read.
+
+    Nothing is decided by a size that is not known.
+    """
     try:
         return count(domain.blockInfo(target)[0])
     except (libvirt.libvirtError, *NONSENSE):
@@ -288,7 +305,10 @@ def _capacity(domain: Domain, target: str) -> int | None:
 
 
 def _compat(connection: Connection, disk: Disk) -> str:
-    """Version of the qcow2 format, as libvirt's volumes tell it; '' where the disk lies in no pool."""
+    """Version of the qcow2 format, as libvirt's volumes tell it.
+
+    '' where the disk lies in no pool.
+    """
     if disk.format != "qcow2" or not disk.source:
         return ""
     try:

@@ -113,7 +113,10 @@ def _use(domain: Domain, target: str, source: str) -> DiskUse:
 
 
 def addresses(domain: Domain) -> tuple[Address, ...]:
-    """What the first source that knows anything says; a source that cannot be asked knows nothing."""
+    """What the first source that knows anything says.
+
+    A source that cannot be asked knows nothing.
+    """
     if not domain.isActive():
         return ()
     for source, name in _SOURCES:

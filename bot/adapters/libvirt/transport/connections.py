@@ -89,7 +89,10 @@ def _ignore(context: object, error: object) -> None:
 
 
 def quiet_ssh(uri: str) -> str:
-    """The URI with ``no_tty=1`` when it goes over SSH, so that a missing key is an error and not a question."""
+    """The URI with ``no_tty=1`` when it goes over SSH.
+
+    So that a missing key is an error and not a question.
+    """
     parts = urlsplit(uri)
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     if "+ssh" not in parts.scheme or "no_tty" in query:
@@ -145,7 +148,9 @@ class Pending(Generic[T]):
 
 
 class Line:
-    """A way to one host: a few threads, each with a connection of its own, opened when needed and again when it broke.
+    """A way to one host: a few threads, each with a connection of its own.
+
+    Opened when needed and again when it broke.
 
     No two threads share a connection. In libvirt before 10.3 a thread that waits for an answer can
     be woken by another one's question in a way that crashes the process (CVE-2024-4418); a host

@@ -276,7 +276,8 @@ _BY_ERRNO: tuple[Entry, ...] = (
 _PHRASES = {
     "unreached": r"[Ff]ailed to connect to remote libvirt URI |unable to connect to server at '",
     "broke": r"Lost connection to destination host|client socket is closed",
-    "localhost": "hostname on destination resolved to localhost, but migration requires",  # no message
+    # No message
+    "localhost": "hostname on destination resolved to localhost, but migration requires",
     "same": "Attempt to migrate guest to the same host ",  # no message
     "taken": (
         r"domain '.*' (already exists|is already defined) with uuid |domain is already active as '"

@@ -50,7 +50,10 @@ def reason(error: BaseException) -> str:
 
 
 def nonsense(error: BaseException, what: Message) -> HypervisorError:
-    """Return our error for an answer that makes no sense; ``what`` could not be done because of it."""
+    """Return our error for an answer that makes no sense.
+
+    ``what`` could not be done because of it.
+    """
     return HypervisorError(
         words("{what}: {reason}.", what=what, reason=reason(error)),
         words("Check the libvirt log of the host."),

@@ -1,4 +1,7 @@
-"""A stored definition under a new identity: what two VMs must not both have is made anew, or told before anything."""
+"""A stored definition under a new identity.
+
+What two VMs must not both have is made anew, or told before anything.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,10 @@ def copy_definition(root: etree._Element, copy: Copy, disks: Mapping[str, Placed
 
 
 def obstacles(root: etree._Element) -> tuple[str, ...]:
-    """What of a definition two VMs cannot both have and what cannot be made anew, one phrase each."""
+    """What of a definition two VMs cannot both have and what cannot be made anew.
+
+    One phrase each.
+    """
     found = [*_devices(root), *_interfaces(root), *_characters(root), *_arguments(root)]
     uuid = root.findtext("uuid", "")
     nobody = Copy(uuid, "00000000-0000-0000-0000-000000000000", "a-copy", (), ())
@@ -60,7 +66,10 @@ def _renew(root: etree._Element, copy: Copy, disks: Mapping[str, PlacedDisk]) ->
 
 @dataclass(slots=True)
 class _Fresh:
-    """New names for files and sockets; the same one for what had the same name, as a console and its serial line do."""
+    """New names for files and sockets.
+
+    The same one for what had the same name, as a console and its serial line do.
+    """
 
     uuid: str
     known: dict[str, str] = field(default_factory=dict)
@@ -73,7 +82,10 @@ class _Fresh:
 
 
 def _metadata(root: etree._Element, copy: Copy) -> None:
-    """The copy's tags, and which operating system it has; what other programs noted is about the other VM."""
+    """The copy's tags, and which operating system it has.
+
+    What other programs noted is about the other VM.
+    """
     kept = [
         each
         for found in root.findall("metadata")
@@ -87,7 +99,10 @@ def _metadata(root: etree._Element, copy: Copy) -> None:
 
 
 def _firmware(root: etree._Element) -> None:
-    """UEFI variables are made anew from their template, under a path of libvirt's choice; genid gets a new value."""
+    """UEFI variables are made anew from their template, under a path of libvirt's choice.
+
+    Genid gets a new value.
+    """
     for nvram in root.findall("os/nvram"):
         template = {
             key: value for key, value in nvram.attrib.items() if str(key).startswith("template")

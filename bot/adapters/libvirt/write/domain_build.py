@@ -21,7 +21,10 @@ _OWN_DEVICES = 3  # channel, balloon and random numbers
 
 @dataclass(frozen=True, slots=True)
 class PlacedDisk:
-    """A disk whose volume has been looked up on the host: its path, and whether that is a block device."""
+    """A disk whose volume has been looked up on the host.
+
+    Its path, and whether that is a block device.
+    """
 
     disk: GuestDisk
     path: str
@@ -112,7 +115,10 @@ def volume(
     format: str = "qcow2",  # noqa: A002
     base: tuple[str, str] | None = None,
 ) -> str:
-    """A ``<volume>`` (https://libvirt.org/formatstorage.html); ``base`` is path and format of its backing file."""
+    """A ``<volume>`` (https://libvirt.org/formatstorage.html).
+
+    ``base`` is path and format of its backing file.
+    """
     root = etree.Element("volume")
     _add(root, "name", name)
     _add(root, "capacity", str(capacity), unit="bytes")

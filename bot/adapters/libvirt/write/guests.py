@@ -1,4 +1,7 @@
-"""The ports of single VMs and volumes on real hosts: guests made, changed and looked at one by one."""
+"""The ports of single VMs and volumes on real hosts.
+
+Guests made, changed and looked at one by one.
+"""
 
 from __future__ import annotations
 
@@ -361,7 +364,9 @@ class LibvirtGuests:
     def _in_pool(
         self, host: str, pool: str, question: Callable[[Connection], T], what: Message
     ) -> T:
-        """The answer to a question about a pool; one that is being read is told as slow, not its host as silent.
+        """The answer to a question about a pool.
+
+        One that is being read is told as slow, not its host as silent.
 
         A read that outlasts the deadline goes on: the question is put again when it is done.
         """
@@ -405,7 +410,9 @@ class LibvirtGuests:
 
 
 def _in_time(work: Callable[[], T], seconds: float, otherwise: Message) -> T:
-    """What ``work`` answers, if it does within ``seconds``; it goes on behind our back until its host lets go of it.
+    """What ``work`` answers, if it does within ``seconds``.
+
+    It goes on behind our back until its host lets go of it.
 
     Raises:
         HypervisorError: it did not.

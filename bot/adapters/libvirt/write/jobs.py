@@ -94,7 +94,10 @@ def progress(domain: Any) -> Job | None:
 
 
 def completed_job(domain: Any) -> Job | None:
-    """How the last migration of a guest went, told by the host it is on now; kept until the next job."""
+    """How the last migration of a guest went, told by the host it is on now.
+
+    Kept until the next job.
+    """
     flags = libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED | libvirt.VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED
     try:
         stats = domain.jobStats(flags)

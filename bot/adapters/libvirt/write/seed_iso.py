@@ -10,7 +10,10 @@ LABEL = "cidata"
 
 
 def image(seed: Seed) -> bytes:
-    """The seed's files as an image with Joliet and Rock Ridge names, labelled ``cidata``, a few hundred KiB."""
+    """The seed's files as an image with Joliet and Rock Ridge names, labelled ``cidata``.
+
+    A few hundred KiB.
+    """
     import pycdlib  # as slow to import as libvirt, and few bots make such a disk
 
     iso = pycdlib.PyCdlib()

@@ -1,4 +1,7 @@
-"""Volumes of a host's storage pools, through libvirt alone, so that it works over any connection."""
+"""Volumes of a host's storage pools, through libvirt alone.
+
+So that it works over any connection.
+"""
 
 from __future__ import annotations
 
@@ -170,7 +173,10 @@ def tail(connection: Connection, path: str, most: int) -> bytes | None:
 
 
 def reader(connection: Connection, source: str) -> Callable[[int, int], bytes] | None:
-    """Reads bytes of a file that lies in a pool, from an offset on and at most so many; None when no pool has it."""
+    """Reads bytes of a file that lies in a pool, from an offset on and at most so many.
+
+    None when no pool has it.
+    """
     volume = _by_path(connection, source)
     if volume is None:
         return None
@@ -217,7 +223,10 @@ def by_source(connection: Connection, source: str) -> tuple[str, str] | None:
 
 
 def at(connection: Connection, source: str, *, volume: bool) -> Volume | None:
-    """The volume at a path, or of a ``pool/volume``; the pool is read again when it does not know it."""
+    """The volume at a path, or of a ``pool/volume``.
+
+    The pool is read again when it does not know it.
+    """
     if volume:
         pool, _, name = source.partition("/")
         return find(connection, pool, name)
@@ -283,7 +292,10 @@ def _description(pool: Any) -> etree._Element:
 
 
 def _look_up(look: Callable[[], Vol], again: Callable[[], object]) -> Vol | None:
-    """What ``look`` finds, at the second try in a pool read again: files come there behind libvirt's back."""
+    """What ``look`` finds, at the second try in a pool read again.
+
+    Files come there behind libvirt's back.
+    """
     try:
         return look()
     except libvirt.libvirtError as error:

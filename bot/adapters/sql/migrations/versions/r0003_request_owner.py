@@ -1,4 +1,7 @@
-"""Which replica accepted a request, so that another can take it over; NULL: accepted before this was known."""
+"""Which replica accepted a request, so that another can take it over.
+
+NULL: accepted before this was known.
+"""
 
 import sqlalchemy as sa
 from alembic import op

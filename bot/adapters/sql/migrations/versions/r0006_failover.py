@@ -1,4 +1,7 @@
-"""What a failover needs: kept definitions of VMs, hosts on hold, and whose power controllers are whose."""
+"""What a failover needs: kept definitions of VMs, hosts on hold.
+
+Also whose power controllers are whose.
+"""
 
 import sqlalchemy as sa
 from alembic import op
