@@ -37,7 +37,9 @@ def clone(intent: NewClone, case: VmInCluster) -> Planned:
                     vm=vm.name,
                     parts=Names(intent.unique),
                 ),
-                words("Remove that from its definition first, or make a new VM with `vm create`."),
+                words(
+                    "Remove that from its definition first, or make a new VM with `/kvm vm create`."
+                ),
             )
         )
     own = [

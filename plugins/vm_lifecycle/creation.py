@@ -508,7 +508,7 @@ def _no_network_anywhere(network: str, hosts: Iterable[Host]) -> Objection:
     text: Message = words("No host has a network or bridge “{network}”.", network=network)
     if not there:
         return Objection("network", text, words("Define one on a host."))
-    use = words("Use {option}.", option=texts.chat("--network={}", there[0]))
+    use = words("Use {option}.", option=texts.shell("--network={}", there[0]))
     return Objection(
         "network",
         joined((text, words("There are: {networks}.", networks=there))),
@@ -600,7 +600,7 @@ def no_network(network: str, host: Host) -> Objection:
     )
     if not there:
         return Objection("network", text, words("Define one on {host}.", host=host.name))
-    use = words("Use {option}.", option=texts.chat("--network={}", there[0]))
+    use = words("Use {option}.", option=texts.shell("--network={}", there[0]))
     return Objection(
         "network",
         joined((text, words("It has: {devices}.", devices=there))),
@@ -691,7 +691,7 @@ def _no_base(base: str, host: Host, others: Sequence[str]) -> Objection:
     if others:
         remedy = words(
             "Use a host that has it ({option}): {hosts}; or copy it to {host}.",
-            option=texts.chat("--host={}", others[0]),
+            option=texts.shell("--host={}", others[0]),
             hosts=Names(tuple(others), Join.OR),
             host=host.name,
         )

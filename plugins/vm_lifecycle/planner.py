@@ -158,7 +158,7 @@ def choose(intent: Any, snapshot: Snapshot) -> tuple[Vm, ...] | Objection:
     return tuple(sorted(found.values(), key=lambda vm: vm.name)) or Objection(
         "no-such-tag",
         words("No VM has the tag {tag}.", tag=tag),
-        words("See the tags of all VMs with `vms`."),
+        words("See the tags of all VMs with `/kvm vms`."),
     )
 
 

@@ -131,7 +131,9 @@ def _clone(step: CloneVm, hypervisor: Hypervisor, say: Say) -> None:
                     vm=step.source_name,
                     parts=Names(tuple(found)),
                 ),
-                words("Remove that from its definition first, or make a new VM with `vm create`."),
+                words(
+                    "Remove that from its definition first, or make a new VM with `/kvm vm create`."
+                ),
                 code="not-copyable",
             )
         disks = [_copy_disk(step, each, hypervisor, say) for each in step.disks]
@@ -361,7 +363,7 @@ def _base(step: CreateVm, hypervisor: Hypervisor) -> Volume:
         advice = (
             words(
                 "Copy it there, or use a host that has it ({option}): {hosts}.",
-                option=texts.chat("--host={}", hosts[0]),
+                option=texts.shell("--host={}", hosts[0]),
                 hosts=Names(tuple(hosts), Join.OR),
             )
             if hosts

@@ -34,12 +34,12 @@ _NOT_GIVEN = frozenset({"verb", "vm", "tag", "fates", "looked", "unique", "bases
 
 
 def chat(template: str, *names: str) -> Code:
-    """Return a command for people to type in chat, with each name quoted."""
-    return Code(command(template, *names))
+    """Return a command for people to type in chat, whole and with each name quoted."""
+    return Code(command(f"/kvm {template}", *names))
 
 
 def shell(template: str, *names: str) -> Code:
-    """Return a command for people to type on a host, with each name quoted."""
+    """Return a command for a host, or an option, with each name quoted."""
     return Code(command(template, *names))
 
 

@@ -289,7 +289,7 @@ def test_saved_memory_is_seen_by_every_verb(scene: Scene) -> None:
     assert not scene.vm("saved").saved
     domain.managedSave(0)
     plan, _ = scene.done("vm discard-memory saved")
-    assert any("is lost" in each.text for each in plan.warnings)
+    assert any("is lost" in str(each.text) for each in plan.warnings)
     assert not domain.hasManagedSaveImage(0)
     assert "no-saved-memory" in scene.refused("vm discard-memory saved")
     scene.done("vm disk grow saved vda 1G")

@@ -241,7 +241,9 @@ def test_a_vm_with_snapshots_is_renamed_where_its_libvirt_can() -> None:
     ],
 )
 def test_a_vm_that_sleeps_is_told_to_be_woken(line: str) -> None:
-    assert "`vm resume web`" in refused(f"vm {line}", cluster(state=VmState.SUSPENDED))["asleep"]
+    assert (
+        "`/kvm vm resume web`" in refused(f"vm {line}", cluster(state=VmState.SUSPENDED))["asleep"]
+    )
 
 
 @pytest.mark.parametrize("state", [VmState.SUSPENDED, VmState.PAUSED])
@@ -250,7 +252,7 @@ def test_what_needs_a_vm_off_says_how_one_that_stands_still_gets_there(
     line: str, state: VmState
 ) -> None:
     told = refused(f"vm {line}", cluster(state=state))["runs"]
-    assert "`vm resume web`, then `vm shutdown web`" in told
+    assert "`/kvm vm resume web`, then `/kvm vm shutdown web`" in told
 
 
 @pytest.mark.parametrize("verb", ["start", "resume"])
@@ -277,8 +279,8 @@ def test_start_and_resume_wake_a_vm_that_sleeps(verb: str) -> None:
 def test_a_vm_with_saved_memory_is_not_changed(line: str) -> None:
     tools = Disk("sda", "file", "/iso/tools.iso", device="cdrom")
     seen = cluster(detail={"snapshot_list": TAKEN, "disks": (DISK, tools)}, **SAVED)
-    assert "`vm start web`" in refused(f"vm {line}", seen)["memory-saved"]
-    assert "`vm discard-memory web`" in refused(f"vm {line}", seen)["memory-saved"]
+    assert "`/kvm vm start web`" in refused(f"vm {line}", seen)["memory-saved"]
+    assert "`/kvm vm discard-memory web`" in refused(f"vm {line}", seen)["memory-saved"]
 
 
 @pytest.mark.parametrize(
@@ -389,7 +391,7 @@ def test_a_vm_with_uefi_has_snapshots_where_its_libvirt_takes_them() -> None:
         {"libvirt_version": 9_003_000},
     )
     off: dict[str, Any] = {"state": VmState.SHUT_OFF}
-    assert "`vm shutdown web`" in refused(line, cluster(host=new, detail=raw))["uefi-snapshot"]
+    assert "`/kvm vm shutdown web`" in refused(line, cluster(host=new, detail=raw))["uefi-snapshot"]
     assert "9.3" in refused(line, cluster(host=old, detail=raw))["uefi-snapshot"]
     assert "uefi-snapshot" in refused(line, cluster(host=new, detail=qcow2))
     assert planned(line, cluster(host={"libvirt_version": 10_010_000}, detail=qcow2)).steps
@@ -404,7 +406,7 @@ def test_a_disk_that_no_pool_has_grows_only_while_its_vm_runs() -> None:
     elsewhere = {"disks": (replace(DISK, source="/srv/web.qcow2"),)}
     assert planned("vm disk grow web vda 20G", cluster(detail=elsewhere)).steps
     told = refused("vm disk grow web vda 20G", cluster(detail=elsewhere, state=VmState.SHUT_OFF))
-    assert "`vm start web`" in told["no-pool"]
+    assert "`/kvm vm start web`" in told["no-pool"]
 
 
 def test_a_disk_with_snapshots_grows_where_qemu_can() -> None:

@@ -426,10 +426,10 @@ def test_the_card_of_a_deletion_says_what_goes_when_and_how_to_restore_it() -> N
     told = {each.code: str(each.text) for each in answer.warnings}
     assert "after the grace period (3 d after the approval)" in told["deleted"]
     assert "pool/web.qcow2" in told["deleted"]
-    assert "`vm undelete web`" in told["deleted"]
+    assert "`/kvm vm undelete web`" in told["deleted"]
     assert "/srv/raw.img (not in a storage pool)" in told["kept"]
     facts = run(answer.steps[0], hypervisor)
-    assert "UTC; `vm undelete web` restores it" in str(facts["kept_until"])
+    assert "UTC; `/kvm vm undelete web` restores it" in str(facts["kept_until"])
 
 
 def test_of_many_deletions_every_one_is_shown_to_approvers(tmp_path: Path) -> None:
@@ -625,7 +625,7 @@ def test_reserved_tags_are_refused_wherever_tags_are_given(tag: str) -> None:
 def test_an_end_is_set_by_a_command_of_its_own_that_is_no_low_risk() -> None:
     hypervisor = hosts()
     for line in ("vm tag web-1 ttl=1m", "vm tag web-1 --remove ttl"):
-        assert "`vm ttl web-1 7d`" in objections(hypervisor, line)["reserved"]
+        assert "`/kvm vm ttl web-1 7d`" in objections(hypervisor, line)["reserved"]
     answer = asked(hypervisor, "vm ttl web-1 7d")
     assert isinstance(answer, Plan)
     assert answer.risk is Risk.MEDIUM
