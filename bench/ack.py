@@ -85,7 +85,6 @@ def drover(url: str) -> None:
         bot_user=me.user,
         command="/kvm",
         accept=store.accept,
-        wake=lambda: None,
         choices=lambda _source, _typed: [],
         chat=chat,
         per_minute=0,

@@ -174,7 +174,6 @@ class Drover:
             bot_user=identity.user,
             command=slack.command,
             accept=self._workers.accept,
-            wake=self._workers.wake,
             choices=self._inventory.choices,
             chat=self.services.chat,
             per_minute=slack.requests_per_minute,

@@ -6,10 +6,11 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol
 
 import click
 from pydantic import BaseModel
+from typing_extensions import TypeVar
 
 from bot.domain import errors, placement
 from bot.domain.card import Card, Form
@@ -17,7 +18,7 @@ from bot.domain.cluster import Snapshot
 from bot.domain.definition import Definition
 from bot.domain.message import Message
 from bot.domain.metrics import Change, Incident, Losses, Sweep
-from bot.domain.operation import Event, Facts, Operation
+from bot.domain.operation import Event, Facts, Operation, State
 from bot.domain.plan import Objection, Plan, Refused, Risk, Spread
 from bot.domain.policy import Policy
 from bot.domain.steps import Step
@@ -27,6 +28,15 @@ from bot.ports.series import Past
 Remedy = errors.Remedy
 PlacementRule = placement.Rule
 Rules = tuple[PlacementRule, ...]
+
+# Any: a plugin of which nothing is known; the catalog keeps commands and handlers of all plugins
+Intent = TypeVar("Intent", default=Any)
+"""A command's intent: the frozen dataclass that its grammar returns."""
+Kind = TypeVar("Kind", bound=Step, default=Any)
+"""A kind of step."""
+Model = TypeVar("Model", bound=BaseModel)
+"""A plugin's model of its settings."""
+Memory = Mapping[str, Any]  # Any: JSON, which only the watch or report that wrote it reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +54,7 @@ class History(Protocol):
 
     def operation(self, operation_id: str) -> Operation: ...
     def operations(
-        self, *, states: Collection[Any] = (), by: str = "", limit: int = 50
+        self, *, states: Collection[State] = (), by: str = "", limit: int = 50
     ) -> tuple[Operation, ...]: ...
     def touching(self, vm_uuid: str, limit: int = 20) -> tuple[Operation, ...]: ...
     def events(self, operation_id: str) -> tuple[Event, ...]: ...
@@ -77,7 +87,7 @@ class Measured:
     incidents: tuple[Incident, ...] = ()
     losses: Losses = field(default_factory=Losses)
     changes: tuple[Change, ...] = ()
-    kept: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    kept: Mapping[str, Memory] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,22 +101,22 @@ class View:
     slash: str = "/kvm"
     commands: tuple[Listed, ...] = ()
     policy: Policy = field(default_factory=Policy)
-    found: Any = None  # what the query's ``gather`` brought
+    found: Any = None  # what the query's ``gather`` brought; only that query reads it
     measured: Measured = field(default_factory=Measured)
 
 
-def nothing(intent: Any) -> tuple[str, ...]:  # noqa: ARG001 - the default of ``focus``
-    """No guest needs to be read in depth."""
+def nothing(_intent: object) -> tuple[str, ...]:
+    """Read no VM in depth; the default of ``focus``."""
     return ()
 
 
-def private(intent: Any) -> bool:  # noqa: ARG001 - the default of ``public``
-    """Only who asks sees the answer."""
+def private(_intent: object) -> bool:
+    """Show the answer only to who asks; the default of ``public``."""
     return False
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class Query(Generic[Intent]):
     """A command that only reads.
 
     ``grammar`` is a click command whose callback returns the intent, a frozen dataclass of the
@@ -121,12 +131,12 @@ class Query:
     name: str
     summary: Message
     grammar: click.Command
-    answer: Callable[[Any, View], Card]
-    focus: Callable[[Any], tuple[str, ...]] = nothing
+    answer: Callable[[Intent, View], Card]
+    focus: Callable[[Intent], tuple[str, ...]] = nothing
     needs_snapshot: bool = True
-    gather: Callable[[Any, Snapshot, Hypervisor], Any] | None = None
+    gather: Callable[[Intent, Snapshot, Hypervisor], Any] | None = None
     form: Callable[[], Form] | None = None
-    public: Callable[[Any], bool] = private
+    public: Callable[[Intent], bool] = private
     live: float = 0.0
 
 
@@ -158,12 +168,12 @@ class Rechecked:
     why: Message = ""
 
 
-NextGood = Callable[[Any, Underway, Snapshot, Rules], Rechecked]
+NextGood = Callable[[Intent, Underway, Snapshot, Rules], Rechecked]
 """What ``Action.next_good`` is."""
 
 
 @dataclass(frozen=True, slots=True)
-class Action:
+class Action(Generic[Intent]):
     """A command that changes something, after approval.
 
     ``plan(intent, snapshot, rules) -> Plan | Refused``; ``still_good(intent, plan, snapshot,
@@ -187,18 +197,18 @@ class Action:
     name: str
     summary: Message
     grammar: click.Command
-    intent: type
-    plan: Callable[[Any, Snapshot, Rules], Plan | Refused]
-    still_good: Callable[[Any, Plan, Snapshot, Rules], tuple[Objection, ...]]
+    intent: type[Intent]
+    plan: Callable[[Intent, Snapshot, Rules], Plan | Refused]
+    still_good: Callable[[Intent, Plan, Snapshot, Rules], tuple[Objection, ...]]
     emits: tuple[type[Step], ...]
     risk: Risk = Risk.MEDIUM
-    focus: Callable[[Any], tuple[str, ...]] = nothing
+    focus: Callable[[Intent], tuple[str, ...]] = nothing
     form: Callable[[], Form] | None = None
-    recall: Callable[[Any, History], Any] | None = None
-    survey: Callable[[Any, Snapshot, Hypervisor], Any] | None = None
-    next_good: NextGood | None = None
+    recall: Callable[[Intent, History], Intent] | None = None
+    survey: Callable[[Intent, Snapshot, Hypervisor], Intent] | None = None
+    next_good: NextGood[Intent] | None = None
     evenness: Callable[[Snapshot], Spread] | None = None
-    pick: Callable[[Any, Plan, tuple[int, ...]], Any] | None = None
+    pick: Callable[[Intent, Plan, tuple[int, ...]], Intent] | None = None
     values: tuple[type, ...] = ()
 
 
@@ -207,7 +217,7 @@ class Instead:
     """What a grammar returns when an option makes its command another one, such as ``--dry-run`` a query."""
 
     command: str
-    intent: Any
+    intent: object
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,24 +236,23 @@ class Settled(StrEnum):
 
     DONE = "done"
     NOT_YET = "not yet"
-    LOST = "lost"
 
 
 @dataclass(frozen=True, slots=True)
-class StepHandler:
+class StepHandler(Generic[Kind]):
     """Does one kind of step.
 
     ``settle(step, hypervisor) -> Settled`` only looks. ``run(step, hypervisor, progress) -> facts``
-    does it, is safe to repeat after a crash (it is called on LOST too, and must then only tell),
+    does it, is safe to repeat after a crash (where it was torn apart it must only tell),
     returns plain facts for the audit,
     and raises ``DroverError``: ``StepCancelledError`` when it ended because a person asked,
     ``StepLostError`` when people must look, ``StepAsksError`` when they have a choice, which is
     then offered with buttons.
     """
 
-    step: type[Step]
-    settle: Callable[[Any, Hypervisor], Settled]
-    run: Callable[[Any, Hypervisor, Progress], Facts]
+    step: type[Kind]
+    settle: Callable[[Kind, Hypervisor], Settled]
+    run: Callable[[Kind, Hypervisor, Progress], Facts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +282,7 @@ class Proposal:
     """
 
     action: str
-    intent: Any
+    intent: object
     plan: Plan | None = None
     why: Message = ""
     key: str = ""
@@ -296,7 +305,7 @@ class WatchView:
     rules: Rules
     history: History
     measured: Measured
-    memory: Mapping[str, Any]
+    memory: Memory
     now: datetime
     found: Any = None
 
@@ -306,7 +315,7 @@ class Looked:
     """What a watch noticed, what it wants to remember until the next look, and changes for the next digest."""
 
     noticed: tuple[Noticed, ...] = ()
-    memory: Mapping[str, Any] = field(default_factory=dict)
+    memory: Memory = field(default_factory=dict)
     changes: tuple[Change, ...] = ()
 
 
@@ -322,7 +331,7 @@ class Watch:
     name: str
     every: timedelta
     look: Callable[[WatchView], Looked]
-    gather: Callable[[Snapshot, Hypervisor], Any] | None = None
+    gather: Callable[[Snapshot, Hypervisor], object] | None = None
     automatic: tuple[str, ...] = ()
 
 
@@ -338,7 +347,7 @@ class ReportView:
     rules: Rules
     history: History
     measured: Measured
-    memory: Mapping[str, Any]
+    memory: Memory
     now: datetime
     since: datetime | None = None
     late: float = 0.0
@@ -350,7 +359,7 @@ class Composed:
     """A report's card (None: nothing is worth saying), and what it wants to remember until the next."""
 
     card: Card | None
-    memory: Mapping[str, Any] = field(default_factory=dict)
+    memory: Memory = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,3 +387,8 @@ class Settings:
     """What a hook is handed: the plugins' checked sections by name."""
 
     sections: Mapping[str, BaseModel] = field(default_factory=dict)
+
+    def of(self, model: type[Model]) -> Model:
+        """Return the section that a plugin registered with this model; one of defaults when there is none."""
+        found = next((each for each in self.sections.values() if isinstance(each, model)), None)
+        return model() if found is None else found

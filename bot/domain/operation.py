@@ -86,7 +86,7 @@ class Proposed(Event):
     """A plan was laid before the approvers. ``intent`` is the plugin's own value."""
 
     action: str
-    intent: Any
+    intent: Any  # of a plugin: only its action reads it
     plan: Plan
     ruling: Ruling
     origin: Origin
@@ -287,7 +287,7 @@ class Operation:
     version: int
     state: State
     action: str
-    intent: Any
+    intent: Any  # of a plugin: only its action reads it
     plan: Plan
     ruling: Ruling
     origin: Origin
@@ -393,10 +393,12 @@ def opened(operation_id: str, event: Proposed) -> Operation:
     )
 
 
-Change = Callable[[Operation, Any], Mapping[str, Any]]
+Changes = Mapping[str, Any]  # Any: each field has its own type
+"""Fields of an operation and what an event makes of them."""
+Change = Callable[[Operation, Any], Changes]  # Any: of the table below, each takes its own event
 
 
-def _voted(operation: Operation, event: VotedFor) -> Mapping[str, Any]:
+def _voted(operation: Operation, event: VotedFor) -> Changes:
     if event.by == operation.origin.by:
         raise IllegalEventError(words("The requester never counts as an approver."))
     if event.by in operation.origin.causes:
@@ -412,7 +414,7 @@ def _voted(operation: Operation, event: VotedFor) -> Mapping[str, Any]:
     return {"votes": (*operation.votes, Vote(event.by, event.at))}
 
 
-def _approved(operation: Operation, event: Approved) -> Mapping[str, Any]:
+def _approved(operation: Operation, event: Approved) -> Changes:
     if operation.votes_missing:
         raise IllegalEventError(
             nwords(
@@ -422,27 +424,26 @@ def _approved(operation: Operation, event: Approved) -> Mapping[str, Any]:
     return {"decided_by": event.by, "approved_at": event.at}
 
 
-def _ruling_changed(operation: Operation, event: RulingChanged) -> Mapping[str, Any]:
+def _ruling_changed(operation: Operation, event: RulingChanged) -> Changes:
     votes = tuple(vote for vote in operation.votes if vote.by in event.counted)
     return {"ruling": event.ruling, "votes": votes, "ruled_at": event.at}
 
 
-def _held(operation: Operation, event: Held) -> Mapping[str, Any]:  # noqa: ARG001
+def _held(_operation: Operation, event: Held) -> Changes:
     return {"held": event.why, "held_at": event.at}
 
 
-def _released(operation: Operation, event: Released) -> Mapping[str, Any]:  # noqa: ARG001
+def _released(operation: Operation, _event: Released) -> Changes:
     if not operation.held:
         raise IllegalEventError(words("{id} is not held.", id=operation.id))
     return {"held": "", "held_at": None}
 
 
-# The table's one shape
-def _decided(operation: Operation, event: Event) -> Mapping[str, Any]:  # noqa: ARG001
+def _decided(_operation: Operation, event: Event) -> Changes:
     return {"decided_by": event.by, "outcome": getattr(event, "why", "")}
 
 
-def _replaced(operation: Operation, event: Replaced) -> Mapping[str, Any]:  # noqa: ARG001
+def _replaced(_operation: Operation, event: Replaced) -> Changes:
     return {
         "decided_by": event.by,
         "instead": event.instead,
@@ -450,11 +451,11 @@ def _replaced(operation: Operation, event: Replaced) -> Mapping[str, Any]:  # no
     }
 
 
-def _stale(operation: Operation, event: WentStale) -> Mapping[str, Any]:  # noqa: ARG001
+def _stale(_operation: Operation, event: WentStale) -> Changes:
     return {"objections": event.objections}
 
 
-def _began(operation: Operation, event: Began) -> Mapping[str, Any]:  # noqa: ARG001
+def _began(_operation: Operation, event: Began) -> Changes:
     return {"began_at": event.at, "before": event.before, "foretold": event.foretold}
 
 
@@ -463,17 +464,17 @@ def _still_to_do(operation: Operation, index: int) -> None:
         raise IllegalEventError(words("Step {number} is already done.", number=index + 1))
 
 
-def _step_began(operation: Operation, event: StepBegan) -> Mapping[str, Any]:
+def _step_began(operation: Operation, event: StepBegan) -> Changes:
     _still_to_do(operation, event.index)
     return {"under_way": operation.under_way | {event.index}}
 
 
-def _step_ended(operation: Operation, event: StepEnded) -> Mapping[str, Any]:
+def _step_ended(operation: Operation, event: StepEnded) -> Changes:
     _still_to_do(operation, event.index)
     return {"ended": (*operation.ended, event), "under_way": operation.under_way - {event.index}}
 
 
-def _step_skipped(operation: Operation, event: StepSkipped) -> Mapping[str, Any]:
+def _step_skipped(operation: Operation, event: StepSkipped) -> Changes:
     _still_to_do(operation, event.index)
     return {
         "skipped": (*operation.skipped, event),
@@ -481,7 +482,7 @@ def _step_skipped(operation: Operation, event: StepSkipped) -> Mapping[str, Any]
     }
 
 
-def _replanned(operation: Operation, event: Replanned) -> Mapping[str, Any]:
+def _replanned(operation: Operation, event: Replanned) -> Changes:
     """What is done, skipped or under way keeps its number, so only a whole tail can be planned anew."""
     left = set(operation.todo) - operation.under_way
     first = min(left, default=len(operation.plan.steps))
@@ -493,7 +494,7 @@ def _replanned(operation: Operation, event: Replanned) -> Mapping[str, Any]:
     return {"plan": plan, "anew": (*operation.anew, event.why)}
 
 
-def _continued(operation: Operation, event: Continued) -> Mapping[str, Any]:
+def _continued(operation: Operation, event: Continued) -> Changes:
     if event.index != operation.waiting:
         raise IllegalEventError(
             words("Step {number} is not waiting for a person.", number=event.index + 1)
@@ -501,7 +502,7 @@ def _continued(operation: Operation, event: Continued) -> Mapping[str, Any]:
     return {"continued": operation.continued | {event.index}}
 
 
-def _gain_measured(operation: Operation, event: GainMeasured) -> Mapping[str, Any]:
+def _gain_measured(operation: Operation, event: GainMeasured) -> Changes:
     if operation.measured is not None:
         raise IllegalEventError(words("It was measured already."))
     return {
@@ -511,16 +512,16 @@ def _gain_measured(operation: Operation, event: GainMeasured) -> Mapping[str, An
     }
 
 
-def _noted(operation: Operation, event: Noted) -> Mapping[str, Any]:
+def _noted(operation: Operation, event: Noted) -> Changes:
     marks = operation.marks | {event.mark} if event.mark else operation.marks
     return {"notes": (*operation.notes, event.text), "marks": marks}
 
 
-def _asked(operation: Operation, event: Asked) -> Mapping[str, Any]:
+def _asked(operation: Operation, event: Asked) -> Changes:
     return {"asked": operation.asked | {event.ask}}
 
 
-def _finished(operation: Operation, event: Finished) -> Mapping[str, Any]:  # noqa: ARG001
+def _finished(operation: Operation, _event: Finished) -> Changes:
     if operation.todo:
         raise IllegalEventError(
             nwords(
@@ -530,11 +531,11 @@ def _finished(operation: Operation, event: Finished) -> Mapping[str, Any]:  # no
     return {}
 
 
-def _failed(operation: Operation, event: Failed) -> Mapping[str, Any]:  # noqa: ARG001
+def _failed(_operation: Operation, event: Failed) -> Changes:
     return {"outcome": event.why, "advice": event.advice, "remedies": event.remedies}
 
 
-def _cancelled(operation: Operation, event: Cancelled) -> Mapping[str, Any]:  # noqa: ARG001
+def _cancelled(_operation: Operation, event: Cancelled) -> Changes:
     return {"decided_by": event.by, "outcome": event.why, "under_way": frozenset()}
 
 

@@ -38,7 +38,7 @@ def register_settings() -> Sequence[SettingsSection]:
 @hookimpl
 def register_commands(settings: Settings) -> Sequence[Query | Action]:
     """``balance`` and its kin, ``host drain``, ``host undrain``, ``host rolling``, ``vm limit``."""
-    mine = _section(settings)
+    mine = settings.of(BalanceSettings)
     return (
         Action(
             "balance",
@@ -113,7 +113,7 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
 @hookimpl
 def register_step_handlers(settings: Settings) -> Sequence[StepHandler]:
     """``SetScheduler``, ``ReachShells``, ``RunOnHost``."""
-    mine = _section(settings)
+    mine = settings.of(BalanceSettings)
     rolls = mine.rolling
     return (
         StepHandler(SetScheduler, handler.settle, partial(handler.run, mine)),
@@ -127,7 +127,7 @@ def register_step_handlers(settings: Settings) -> Sequence[StepHandler]:
 @hookimpl
 def register_jobs(settings: Settings) -> Sequence[Watch]:
     """Looks for an uneven cluster, unless that is switched off."""
-    mine = _section(settings)
+    mine = settings.of(BalanceSettings)
     if mine.watch.mode is Mode.OFF:
         return ()
     by_itself = ("balance",) if mine.watch.mode is Mode.AUTO else ()
@@ -139,11 +139,6 @@ def register_jobs(settings: Settings) -> Sequence[Watch]:
             automatic=by_itself,
         ),
     )
-
-
-def _section(settings: Settings) -> BalanceSettings:
-    found = settings.sections.get("balance")
-    return found if isinstance(found, BalanceSettings) else BalanceSettings()
 
 
 def _balanced(

@@ -41,7 +41,7 @@ def register_settings() -> Sequence[SettingsSection]:
 @hookimpl
 def register_commands(settings: Settings) -> Sequence[Query | Action]:
     """``host failover``, ``host attest-off``, ``host readmit``, ``failover drill``, ``failover status``, ``vm definition``."""
-    mine = _section(settings)
+    mine = settings.of(FailoverSettings)
     return (
         Action(
             intents.FAILOVER,
@@ -99,7 +99,7 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
 @hookimpl
 def register_step_handlers(settings: Settings) -> Sequence[StepHandler]:
     """One handler for each kind of step."""
-    mine = _section(settings)
+    mine = settings.of(FailoverSettings)
     return (
         StepHandler(FenceHost, handler.is_off, partial(handler.fence, mine)),
         StepHandler(ConfirmOff, handler.is_proven, handler.confirm),
@@ -113,7 +113,7 @@ def register_step_handlers(settings: Settings) -> Sequence[StepHandler]:
 @hookimpl
 def register_jobs(settings: Settings) -> Sequence[Watch]:
     """Looks after silent hosts."""
-    mine = _section(settings)
+    mine = settings.of(FailoverSettings)
     by_itself = (intents.FAILOVER,) if mine.mode is Mode.AUTO else ()
     return (
         Watch(
@@ -130,8 +130,3 @@ def _recalled(intent: intents.Failover, history: History) -> intents.Failover:
     """The wish with what is kept of the host's VMs; their XML stays in the store."""
     kept = tuple(replace(each, xml="") for each in history.definitions(host=intent.host))
     return replace(intent, kept=kept)
-
-
-def _section(settings: Settings) -> FailoverSettings:
-    found = settings.sections.get("failover")
-    return found if isinstance(found, FailoverSettings) else FailoverSettings()

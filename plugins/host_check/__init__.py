@@ -24,7 +24,7 @@ def register_settings() -> Sequence[SettingsSection]:
 @hookimpl
 def register_commands(settings: Settings) -> Sequence[Query | Action]:
     """The four commands."""
-    mine = _section(settings)
+    mine = settings.of(HostCheckSettings)
     return (
         Query(
             "host check",
@@ -64,7 +64,7 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
 @hookimpl
 def register_jobs(settings: Settings) -> Sequence[Watch | Report]:
     """Once a day, changes in readiness; every few minutes, clocks and certificates."""
-    mine = _section(settings)
+    mine = settings.of(HostCheckSettings)
     check = partial(handler.check, mine, planner.HostCheck())
     return (
         Watch("readiness", timedelta(hours=mine.watch_hours), daily.look, gather=check),
@@ -75,11 +75,6 @@ def register_jobs(settings: Settings) -> Sequence[Watch | Report]:
             gather=partial(handler.aged, mine),
         ),
     )
-
-
-def _section(settings: Settings) -> HostCheckSettings:
-    found = settings.sections.get("host_check")
-    return found if isinstance(found, HostCheckSettings) else HostCheckSettings()
 
 
 def _check(intent: planner.HostCheck, view: View) -> Card:  # noqa: ARG001 - the shape of an answer

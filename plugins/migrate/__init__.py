@@ -31,7 +31,7 @@ def register_settings() -> Sequence[SettingsSection]:
 @hookimpl
 def register_commands(settings: Settings) -> Sequence[Query | Action]:
     """``migrate``, ``where``, ``why``."""
-    mine = _section(settings)
+    mine = settings.of(MigrateSettings)
     return (
         Action(
             "migrate",
@@ -59,7 +59,7 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
 @hookimpl
 def register_step_handlers(settings: Settings) -> Sequence[StepHandler]:
     """``MigrateVm``."""
-    mine = _section(settings)
+    mine = settings.of(MigrateSettings)
     return (
         StepHandler(
             MigrateVm, partial(handler.settle, mine, time.sleep), partial(handler.run, mine)
@@ -72,11 +72,6 @@ def register_step_handlers(settings: Settings) -> Sequence[StepHandler]:
 def register_placement_rules(settings: Settings) -> Sequence[PlacementRule]:  # noqa: ARG001
     """Nobody plans a running VM where it cannot move to."""
     return (preflight.can_move,)
-
-
-def _section(settings: Settings) -> MigrateSettings:
-    found = settings.sections.get("migrate")
-    return found if isinstance(found, MigrateSettings) else MigrateSettings()
 
 
 def _where(about: grammar.About, view: View) -> Card:

@@ -69,8 +69,8 @@ def settle(
 
     A VM whose CPU is limited is measured for ``cpu_check_seconds``, because a limit can read right
     and not hold. NOT_YET too while a migration is under way (``run`` attaches to it) and when the
-    VM is shut off (``run`` says so). LOST: running twice, on neither host, or torn apart by
-    post-copy, after a second look.
+    VM is shut off, runs twice, is on neither host, or was torn apart by post-copy (``run`` says
+    so), after a second look.
 
     Raises:
         HostUnreachableError: source or target does not answer, so that nobody can know yet; ask
@@ -82,8 +82,6 @@ def settle(
         place, seen = _look(step, hypervisor)
     if place is Place.UNKNOWN:
         raise HostUnreachableError(*losses.unknown_text(step, seen))
-    if place in DOUBTFUL or place is Place.POSTCOPY_FAILED:
-        return Settled.LOST
     if place is not Place.TARGET:
         return Settled.NOT_YET
     done = _all_in_place(step, hypervisor, seen) and not _limit_broken(

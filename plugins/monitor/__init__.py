@@ -23,7 +23,7 @@ def register_settings() -> Sequence[SettingsSection]:
 @hookimpl
 def register_commands(settings: Settings) -> Sequence[Query]:
     """The commands, all of them queries."""
-    mine = _section(settings)
+    mine = settings.of(MonitorSettings)
     return (
         Query("status", cards.STATUS, planner.status_grammar(), partial(planner.status, mine)),
         Query(
@@ -49,15 +49,10 @@ def register_commands(settings: Settings) -> Sequence[Query]:
 @hookimpl
 def register_jobs(settings: Settings) -> Sequence[Watch | Report]:
     """The watch that raises alerts, and the digests that have a time."""
-    mine = _section(settings)
+    mine = settings.of(MonitorSettings)
     watch = Watch("monitor", timedelta(seconds=mine.watch_seconds), partial(conditions.watch, mine))
     times = ((planner.DAILY, mine.daily), (planner.WEEKLY, mine.weekly))
     reports = [
         Report(name, cron, partial(planner.compose, mine, name)) for name, cron in times if cron
     ]
     return (watch, *reports)
-
-
-def _section(settings: Settings) -> MonitorSettings:
-    found = settings.sections.get("monitor")
-    return found if isinstance(found, MonitorSettings) else MonitorSettings()

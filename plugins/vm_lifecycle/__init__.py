@@ -49,7 +49,7 @@ def register_settings() -> Sequence[SettingsSection]:
 @hookimpl
 def register_commands(settings: Settings) -> Sequence[Query | Action]:
     """All commands that begin with ``vm``."""
-    mine = _section(settings)
+    mine = settings.of(VmLifecycleSettings)
     create = Action(
         "vm create",
         intents.SUMMARIES["vm create"],
@@ -208,14 +208,14 @@ def _queries() -> list[Query]:
 @hookimpl
 def register_step_handlers(settings: Settings) -> Sequence[StepHandler]:
     """One handler for each kind of step."""
-    run = partial(handler.run, _section(settings))
+    run = partial(handler.run, settings.of(VmLifecycleSettings))
     return [StepHandler(kind, handler.settle, run) for kind in steps.ALL]
 
 
 @hookimpl
 def register_jobs(settings: Settings) -> Sequence[Watch]:
     """VMs whose time to live or whose grace period ended."""
-    mine = _section(settings)
+    mine = settings.of(VmLifecycleSettings)
     return (
         Watch("vm-ttl", MINUTES, partial(_endings, mine)),
         Watch("vm-purge", MINUTES, _purges),
@@ -228,11 +228,6 @@ def _endings(mine: VmLifecycleSettings, view: WatchView) -> Looked:
 
 def _purges(view: WatchView) -> Looked:
     return Looked(tuple(ttl.purges(view.snapshot, partial(ttl.who_deleted, view.history))))
-
-
-def _section(settings: Settings) -> VmLifecycleSettings:
-    found = settings.sections.get("vm_lifecycle")
-    return found if isinstance(found, VmLifecycleSettings) else VmLifecycleSettings()
 
 
 def _show(about: intents.LookAt, view: View) -> Card:

@@ -136,7 +136,7 @@ def test_its_rule_keeps_a_vm_from_another_rack(bot: Bot, host: str, reason: str)
 def test_its_rule_lets_a_vm_into_its_own_rack_and_says_nothing_of_the_others(bot: Bot) -> None:
     bot.types("migrate web-1 to host-d")
     bot.types("migrate db-1 to host-c")
-    assert [each.plan.title for each in bot.store.operations()[::-1]] == [
+    assert [str(each.plan.title) for each in bot.store.operations()[::-1]] == [
         "Move web-1 from host-a to host-d",
         "Move db-1 from host-a to host-c",
     ]

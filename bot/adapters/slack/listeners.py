@@ -116,7 +116,6 @@ class Listeners:
             (``SlackChat.identity``).
         command: the slash command.
         accept: stores a request; False for a duplicate. Whatever it raises is told to the person.
-        wake: called after a request was stored; must be quick.
         choices: ``(source, typed) -> (value, text)`` pairs, from memory.
         chat: for what an ack cannot say.
         per_minute: requests a person may make for long.
@@ -134,7 +133,6 @@ class Listeners:
         bot_user: str,
         command: str,
         accept: Accept,
-        wake: Callable[[], None],
         choices: Choices,
         chat: Chat,
         per_minute: float = 30.0,
@@ -147,7 +145,6 @@ class Listeners:
         self._team = team
         self._bot_user = bot_user
         self._accept = accept
-        self._wake = wake
         self._choices = choices
         self._chat = chat
         self._command = command
@@ -344,8 +341,7 @@ class Listeners:
 
     def _store(self, request: Request) -> Message:
         try:
-            if self._accept(request):
-                self._wake()
+            self._accept(request)
         except DroverError as error:
             log.exception("request not stored", key=request.key)
             return _not_stored(error.text, error.advice or TRY_AGAIN)

@@ -173,7 +173,6 @@ class RequestWorkers:
         self._services = services
         self._replica = replica
         self._lanes = {lane: Turns() for lane in Lane}
-        self._arrived: collections.deque[Request] = collections.deque()
         self._threads = [
             threading.Thread(
                 target=self._work, args=(turns,), name=f"workers-{lane}-{number}", daemon=True
@@ -200,20 +199,15 @@ class RequestWorkers:
                 self._put(request)
 
     def accept(self, request: Request) -> bool:
-        """Store a request, before its ack; False for a duplicate.
+        """Store a request, before its ack, and queue it; False for a duplicate.
 
         Raises:
             StoreError: it is not stored, and will not be handled.
         """
         fresh = self._services.store.accept(request)
         if fresh:
-            self._arrived.append(request)
+            self._put(request)
         return fresh
-
-    def wake(self) -> None:
-        """Handle what has arrived; called after the ack."""
-        while self._arrived:
-            self._put(self._arrived.popleft())
 
     def stop(self, timeout: float = 30.0) -> None:
         """Finish what is queued, then end; what is not done in time stays stored and is handled at the next start."""

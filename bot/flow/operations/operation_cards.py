@@ -843,7 +843,7 @@ def note_card(text: Line, advice: Line = "") -> Card:
     return error_card(text, advice)
 
 
-def proposed_note(operation: Operation, channel: str, slash: str) -> Card:
+def proposed_note(operation: Operation, slash: str) -> Card:
     """Told to the requester, where they asked."""
     title = operation.plan.title
     if not operation.ruling.votes:
@@ -853,13 +853,12 @@ def proposed_note(operation: Operation, channel: str, slash: str) -> Card:
             elements=(Section(line),),
         )
     line = nwords(
-        "*{id}* is proposed: {title}. It waits for {n} vote (role: {roles}) in {where}. See `{slash} ops`.",
-        "*{id}* is proposed: {title}. It waits for {n} votes (role: {roles}) in {where}. See `{slash} ops`.",
+        "*{id}* is proposed: {title}. It waits for {n} vote (role: {roles}) in the approvals channel. See `{slash} ops`.",
+        "*{id}* is proposed: {title}. It waits for {n} votes (role: {roles}) in the approvals channel. See `{slash} ops`.",
         n=operation.ruling.votes,
         id=operation.id,
         title=title,
         roles=_roles(operation.ruling.approvers),
-        where=channel or words("the approvals channel"),
         slash=slash,
     )
     return Card(

@@ -110,4 +110,4 @@ def _replace(services: Services, old: Operation, new: Operation, by: str) -> Car
         return after
     notify.tell_end(services, after)
     propose.lay_out(services, new)
-    return operation_cards.proposed_note(new, "", services.slash)
+    return operation_cards.proposed_note(new, services.slash)

@@ -50,7 +50,7 @@ def proposed(
     if isinstance(found, Card):
         return found
     lay_out(services, found)
-    return operation_cards.proposed_note(found, "", services.slash)
+    return operation_cards.proposed_note(found, services.slash)
 
 
 def drafted(
@@ -213,7 +213,7 @@ def again_unless_refused_alike(services: Services, operation: Operation) -> Card
     found = tried(services, action, operation.intent, origin, replaces=operation.id)
     if isinstance(found, Operation):
         lay_out(services, found)
-        return operation_cards.proposed_note(found, "", services.slash)
+        return operation_cards.proposed_note(found, services.slash)
     if isinstance(found, policies.MayNot):
         return operation_cards.may_not_card(found)
     told = set(operation.objections) <= set(found.objections)

@@ -77,7 +77,6 @@ def test_a_decision_and_a_dialog_do_not_wait_for_slow_queries(
     dialog = asked(bot, "dialog", text="host maintenance")
     for request in (click, dialog):
         assert workers.accept(request)
-    workers.wake()
     assert done.acquire(timeout=10)
     assert done.acquire(timeout=10)
     assert sorted(order) == ["dialog", "vote"]

@@ -56,7 +56,7 @@ def test_a_source_that_dies_in_postcopy_leaves_a_vm_that_is_told_as_dead_and_sta
             lambda: lab.virsh(B, "domstate", guest.name, "--reason"),
         )
         until(
-            lambda: handler.settle(SETTINGS, lambda _: None, step, hypervisor) is Settled.LOST,
+            lambda: handler.settle(SETTINGS, lambda _: None, step, hypervisor) is Settled.NOT_YET,
             "it is lost",
         )
         with pytest.raises(StepLostError, match="is dead") as error:
