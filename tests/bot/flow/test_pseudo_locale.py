@@ -37,7 +37,7 @@ LATIN = re.compile(r"[A-Za-z][A-Za-z’'-]*")
 SAME_EVERYWHERE = re.compile(
     r"(?<![A-Za-z])(?:(?:web|db|app|off)-\d|host-[a-c]|op-\d+|U[A-Z]{3,}|C(?:OPS|APPROVALS)"
     r"|[KMGT]iB(?:/s)?|[KMGT]?B(?:/s)?|UTC|ms|min|vCPUs?|[smhd]|env=prod|[0-9a-f]{6,}"
-    r"|/kvm(?: [a-z-]+)*|vd[a-z]|br0|[A-Z]{2,}|VMs|approver|engineer|apparmor|libvirt|default)(?![A-Za-z])"
+    r"|/kvm(?: [a-z-]+)*|vd[a-z]|br0|[A-Z]{2,}|VMs|approver|engineer|apparmor|libvirtd|virt[a-z]+d|[a-z]+\\.conf|libvirt|default)(?![A-Za-z])"
 )
 NEVER_SHOWN = frozenset({"action", "value", "style", "kind", "name", "source", "hidden", "initial"})
 
@@ -150,8 +150,6 @@ LINES = (
 PLAYS = (migrates, denies, *map(asks, LINES), asks("migrate web-1", "UGIL"))
 STILL_ENGLISH: frozenset[str] = frozenset(
     [
-        "migrates",
-        "denies",
         "hosts",
         "vms",
         "approvals",
@@ -159,18 +157,20 @@ STILL_ENGLISH: frozenset[str] = frozenset(
         "policy migrate",
         "help",
         "help migrate",
-        "why web-1",
-        "where web-1",
         "migrate",
         "migrate web1",
         "migrat web-1",
-        "migrate web-1 to host-a",
         "migrate web-1 to host-z",
         "vm",
         "host check host-a",
         "host drain host-a",
         "balance",
         "balance why web-1",
+        "status",
+        "top",
+        "alerts",
+        "fits",
+        "forecast",
         "vm show web-1",
         "vm pause web-1",
         "vm start web-1",
