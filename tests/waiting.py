@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 Found = TypeVar("Found")
 
@@ -14,7 +14,7 @@ PATIENCE = 120.0
 
 
 def until(
-    look: Callable[[], Found],
+    look: Callable[[], Found | Literal[False] | None],
     what: str | Callable[[], str] = "it became so",
     seconds: float = PATIENCE,
 ) -> Found:

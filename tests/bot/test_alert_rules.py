@@ -108,7 +108,7 @@ def once(value: float | None, before: Looked | None = None, *incidents: Incident
 
 
 def told(found: Looked) -> list[tuple[str, bool]]:
-    return [(each.card.text, each.over) for each in found.noticed if isinstance(each, Alert)]
+    return [(str(each.card.text), each.over) for each in found.noticed if isinstance(each, Alert)]
 
 
 def test_it_is_told_while_it_is_wrong_and_once_when_it_is_over() -> None:

@@ -57,18 +57,20 @@ class FakeBench:
         return self.chat
 
     def texts(self, channel: str) -> list[str]:
-        return [card.text for ref, card in self.chat.messages.items() if ref.channel == channel]
+        return [
+            str(card.text) for ref, card in self.chat.messages.items() if ref.channel == channel
+        ]
 
     def thread(self, ref: MessageRef) -> list[str]:
         return [
-            card.text
+            str(card.text)
             for each, card in self.chat.messages.items()
             if ref in (each, self.chat.threads.get(each))
         ]
 
     def whispered(self, channel: str, user: str) -> list[str]:
         return [
-            each.card.text
+            str(each.card.text)
             for each in self.chat.whispers
             if (each.channel, each.user) == (channel, user)
         ]
@@ -84,10 +86,10 @@ class FakeBench:
         return "late"
 
     def form_title(self) -> str:
-        return list(self.chat.forms.values())[-1].title
+        return str(list(self.chat.forms.values())[-1].title)
 
     def home(self, user: str) -> str:
-        return self.chat.homes[user].title
+        return str(self.chat.homes[user].title)
 
     def outage(self, method: str) -> None:
         self.chat.fail(method, times=10)

@@ -693,7 +693,12 @@ def test_a_look_at_what_is_new_reads_nothing_that_held_before(
     store.append(store.propose(proposal("b")), Noted(later(1), "UENG", "hm"))
     read: list[int] = []
     digest = chain.digest
-    monkeypatch.setattr(chain, "digest", lambda *link: read.append(link[1]) or digest(*link))
+
+    def looked(*link: Any) -> str:
+        read.append(link[1])
+        return digest(*link)
+
+    monkeypatch.setattr(chain, "digest", looked)
     assert store.broken_link(whole=False) == ""
     assert read == [held + 1, held + 2]
     read.clear()
@@ -776,7 +781,7 @@ def test_replicas_may_start_together_on_an_empty_database(url: str) -> None:
         ready.wait(timeout=10)
         store = SqlStore(url, CODEC, clock=TickingClock())
         try:
-            return store.broken_link()
+            return str(store.broken_link())
         finally:
             store.close()
 

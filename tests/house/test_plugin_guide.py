@@ -22,7 +22,7 @@ from bot.domain.metrics import Sweep, VmSample
 from bot.domain.operation import State
 from bot.domain.steps import SetMaintenance
 from bot.flow.commands.queries import Core
-from bot.plugin_api import Action, Looked, Measured, Query, WatchView
+from bot.plugin_api import Action, Alert, Looked, Measured, Query, WatchView
 from bot.testing import drawn
 from tests.bot.flow.small_bot import Bot, small_bot, text
 from tests.operations import START
@@ -156,6 +156,7 @@ def test_its_watch_tells_of_a_busy_vm_once_it_is_and_once_it_is_over() -> None:
     assert modules()["drover_quiet.watch"].busy_vms.every == timedelta(minutes=1)
     first = look(1.99, {})
     (alert,) = first.noticed
+    assert isinstance(alert, Alert)
     assert (alert.key, str(alert.card.text), alert.over) == (
         "u-db-1",
         "db-1 uses all of its vCPUs",
@@ -164,6 +165,7 @@ def test_its_watch_tells_of_a_busy_vm_once_it_is_and_once_it_is_over() -> None:
     assert [remedy.command for remedy in alert.remedies] == ["chart db-1"]
     remembered = json.loads(json.dumps(first.memory))
     (over,) = look(0.1, remembered).noticed
+    assert isinstance(over, Alert)
     assert (over.key, over.over) == ("u-db-1", True)
     assert look(0.1, look(0.1, remembered).memory).noticed == ()
 

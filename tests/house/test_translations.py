@@ -36,7 +36,7 @@ def test_every_package_has_portuguese(package: Path) -> None:
 
 @every_package
 def test_every_sentence_of_a_converted_package_is_a_message(package: Path) -> None:
-    found = list(literals(package))
+    found: list[object] = list(literals(package))
     if package.name in NOT_YET:
         assert found or list(problems(package)), (
             f"{package.name} is converted: take it from NOT_YET"

@@ -87,4 +87,7 @@ def serve_http(workspace: Workspace) -> Iterator[Callable[[App], str]]:
 @pytest.fixture(params=["socket", "http"])
 def bring(request: pytest.FixtureRequest) -> Callable[[App], object]:
     """Bring an app to the workspace, once in each mode."""
-    return request.getfixturevalue({"socket": "connect", "http": "serve_http"}[request.param])
+    brought: Callable[[App], object] = request.getfixturevalue(
+        {"socket": "connect", "http": "serve_http"}[request.param]
+    )
+    return brought

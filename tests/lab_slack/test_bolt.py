@@ -1,6 +1,7 @@
 """slack-bolt sees the same workspace in Socket Mode and in HTTP mode: the whole round of what an app does."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from slack_bolt import App
@@ -112,12 +113,12 @@ def test_a_person_from_another_workspace_says_so_in_every_payload(
     teams: list[tuple[str, str]] = []
 
     @bare_app.command("/kvm")
-    def kvm(ack, command, client) -> None:  # noqa: ANN001
+    def kvm(ack: Any, command: Any, client: Any) -> None:
         ack()
         teams.append(("command", command["team_id"]))
 
     @bare_app.event("message")
-    def written(event) -> None:  # noqa: ANN001
+    def written(event: Any) -> None:
         teams.append(("message", event["user_team"]))
 
     bring(bare_app)

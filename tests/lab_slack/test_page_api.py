@@ -18,9 +18,11 @@ Json = dict[str, Any]
 
 
 def ask(
-    workspace: Workspace, what: str, body: Json | None = None, **query: str
+    workspace: Workspace, what: str, body: Json | None = None, user: str = "", **query: str
 ) -> tuple[int, Json]:
-    """Ask as the page does; answers the status and the JSON."""
+    """Ask as the page does, ``as`` a user; answers the status and the JSON."""
+    if user:
+        query = {"as": user, **query}
     connection = HTTPConnection("127.0.0.1", workspace.port, timeout=10)
     try:
         if body is None:
@@ -56,7 +58,7 @@ def live(workspace: Workspace) -> Iterator[Callable[[str], WebSocket]]:
 
 
 def test_state_tells_who_where_and_what(workspace: Workspace) -> None:
-    status, state = ask(workspace, "state", **{"as": "U0ANA"})
+    status, state = ask(workspace, "state", user="U0ANA")
     assert status == 200
     assert state["me"]["name"] == "ana"
     assert [each["name"] for each in state["people"]] == ["ana", "bruno", "carla", "gil"]
@@ -73,7 +75,7 @@ def test_history_shows_replies_and_ones_own_ephemerals(
     parent = client.chat_postMessage(channel="C0OPS", text="parent")["ts"]
     client.chat_postEphemeral(channel="C0OPS", user="U0ANA", text="psst")
     client.chat_postMessage(channel="C0OPS", text="reply", thread_ts=parent)
-    _, seen = ask(workspace, "history", **{"as": "U0ANA", "channel": "C0OPS"})
+    _, seen = ask(workspace, "history", user="U0ANA", channel="C0OPS")
     assert [(each["text"], each.get("ephemeral", False)) for each in seen["messages"]] == [
         ("parent", False),
         ("psst", True),
@@ -81,7 +83,7 @@ def test_history_shows_replies_and_ones_own_ephemerals(
     ]
     assert (seen["messages"][0]["reply_count"], seen["messages"][2]["thread_ts"]) == (1, parent)
     assert (seen["messages"][0]["username"], seen["messages"][0]["is_bot"]) == ("drover", True)
-    _, others = ask(workspace, "history", **{"as": "U0GIL", "channel": "C0OPS"})
+    _, others = ask(workspace, "history", user="U0GIL", channel="C0OPS")
     assert [each["text"] for each in others["messages"]] == ["parent", "reply"]
 
 
@@ -177,7 +179,7 @@ def test_uploaded_images_get_an_address_the_page_can_show(
     file = client.files_upload_v2(content=png, filename="a.png", title="a")["files"][0]
     block = {"type": "image", "alt_text": "a", "slack_file": {"id": file["id"]}}
     client.chat_postMessage(channel="C0OPS", text="x", blocks=[block])
-    _, seen = ask(workspace, "history", **{"as": "U0ANA", "channel": "C0OPS"})
+    _, seen = ask(workspace, "history", user="U0ANA", channel="C0OPS")
     assert seen["messages"][0]["blocks"][0]["image_url"] == file["url_private"]
     assert "image_url" not in workspace.messages("#ops")[0].blocks[0]
 

@@ -300,7 +300,7 @@ def test_the_serializer_itself_refuses_to_unpickle() -> None:
     for read in (dbos_serialization.deserialize_value, dbos_serialization.deserialize_args,
                  dbos_serialization.deserialize_exception):  # fmt: skip
         with pytest.raises(StoreError, match="refused"):
-            read(stored, "py_pickle", dbos_serialization.DBOSPortableJSON)  # type: ignore[operator]
+            read(stored, "py_pickle", dbos_serialization.DBOSPortableJSON)
 
 
 TABLES = ("workflow_status", "operation_outputs", "queues", "dbos_migrations", "workflow_input")

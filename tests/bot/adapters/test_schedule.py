@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from apscheduler import events
 from structlog.testing import capture_logs
 
-from bot.adapters import schedule as module
 from bot.adapters.schedule import Schedule, _cron, _slot, _weekdays
 from bot.domain.errors import SettingsError
 
@@ -78,7 +78,7 @@ def test_a_slow_function_is_not_joined_by_a_second_run(schedule: Schedule) -> No
         go_on.wait(20)
         running.pop()
 
-    schedule._scheduler.add_listener(lambda event: left_out.set(), module.EVENT_JOB_MAX_INSTANCES)
+    schedule._scheduler.add_listener(lambda event: left_out.set(), events.EVENT_JOB_MAX_INSTANCES)
     with capture_logs() as logs:
         schedule.every("slow", SOON, slow)
         schedule.start()
@@ -91,7 +91,7 @@ def test_a_slow_function_is_not_joined_by_a_second_run(schedule: Schedule) -> No
 
 def test_a_missed_run_is_reported(schedule: Schedule) -> None:
     missed = threading.Event()
-    schedule._scheduler.add_listener(lambda event: missed.set(), module.EVENT_JOB_MISSED)
+    schedule._scheduler.add_listener(lambda event: missed.set(), events.EVENT_JOB_MISSED)
     with capture_logs() as logs:
         long_ago = datetime.now(tz=UTC) - timedelta(hours=5)
         schedule._scheduler.add_job(lambda: None, "date", run_date=long_ago, id="digest")

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.domain import codec
+from bot.domain.cluster import Scheduler
 from bot.domain.codec import Codec, CodecError
 from bot.domain.operation import (
     Approved,
@@ -47,7 +48,6 @@ from bot.domain.steps import (
     Carried,
     MigrateVm,
     MigrationPolicy,
-    Scheduler,
     SetMaintenance,
     WaitForPerson,
 )

@@ -22,6 +22,7 @@ from bot.domain.message import (
     Person,
     Rate,
     Size,
+    Value,
     When,
     Words,
     joined,
@@ -97,7 +98,7 @@ def test_a_value_that_looks_like_a_hole_or_a_mark_is_shown_as_it_is() -> None:
 
 
 @given(values)
-def test_a_message_comes_back_from_its_json_equal_and_hashes_alike(value: object) -> None:
+def test_a_message_comes_back_from_its_json_equal_and_hashes_alike(value: Value) -> None:
     message = words("{a}", a=value)
     read = Codec(()).loads(codec.text(message))
     assert read == message

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -38,7 +39,7 @@ def policy(*rules: Rule) -> Policy:
 
 
 def ruled(
-    *rules: Rule, now: datetime = MONDAY, command: str = "migrate", **blast: object
+    *rules: Rule, now: datetime = MONDAY, command: str = "migrate", **blast: Any
 ) -> Ruling | MayNot:
     plan = replace(
         planned(), blast=replace(planned().blast, **blast), tags=("env=prod", "team=web")

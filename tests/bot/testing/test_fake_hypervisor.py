@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ CLUSTER = drawn(TEXT)
 WEB = CLUSTER.vm("web-1")
 
 
-def make(**how: float) -> tuple[FakeHypervisor, TickingClock]:
+def make(**how: Any) -> tuple[FakeHypervisor, TickingClock]:
     clock = TickingClock()
     return FakeHypervisor(CLUSTER, clock, **how), clock
 

@@ -100,7 +100,7 @@ def test_a_pool_that_is_slow_to_read_makes_no_host_silent_and_is_read_once(lab: 
             try:
                 return hypervisor.volume(A, "many", "behind-libvirt")
             except HostUnreachableError as error:
-                told.append(error.text)
+                told.append(str(error.text))
                 return None
 
         assert until(found, "the new file is found").name == "behind-libvirt"
@@ -118,7 +118,7 @@ def test_a_pool_that_is_slow_to_read_makes_no_host_silent_and_is_read_once(lab: 
             try:
                 hypervisor.delete_volume(A, "many", "new.qcow2")
             except HostUnreachableError as error:
-                told.append(error.text)
+                told.append(str(error.text))
                 return False
             return True
 

@@ -33,7 +33,7 @@ class Screen:
         assert self.may_go.wait(10)
         if self.failures:
             raise self.failures.pop()
-        self.shown.append((ref, card.text))
+        self.shown.append((ref, str(card.text)))
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_what_was_promised_of_an_older_edit_holds_for_the_newer(
 def test_an_edit_that_is_refused_for_good_is_an_end(screen: Screen, edits: Coalescer) -> None:
     screen.failures = [ChatRefusedError("message_not_found")]
     lost: list[str] = []
-    edits.later(ONE, Card("done"), FINAL, None, lambda error: lost.append(error.text))
+    edits.later(ONE, Card("done"), FINAL, None, lambda error: lost.append(str(error.text)))
     edits.flush()
     assert lost == ["message_not_found"]
     assert screen.shown == []

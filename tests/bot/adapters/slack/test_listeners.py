@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import pytest
@@ -336,15 +337,14 @@ def test_a_flood_of_messages_is_answered_once(
 def test_what_slack_has_never_sent_before_is_no_crash(start: Start, core: Core) -> None:
     listeners = start(socket=False)
     said: list[object] = []
-    listeners._on_command(
-        lambda **given: said.append(given), {"team_id": "T0LAB", "user_id": "U0ANA"}
-    )  # type: ignore[arg-type]
-    listeners._on_event(
-        lambda **given: said.append(given), {"team_id": "T0LAB", "event": {"type": "app_mention"}}
-    )  # type: ignore[arg-type]
-    listeners._on_action(
-        lambda **given: said.append(given), {"team": {"id": "T0LAB"}, "user": {"id": "U0ANA"}}
-    )  # type: ignore[arg-type]
+
+    def ack(**given: Any) -> Any:
+        said.append(given)
+
+    ours: Any = ack
+    listeners._on_command(ours, {"team_id": "T0LAB", "user_id": "U0ANA"})
+    listeners._on_event(ours, {"team_id": "T0LAB", "event": {"type": "app_mention"}})
+    listeners._on_action(ours, {"team": {"id": "T0LAB"}, "user": {"id": "U0ANA"}})
     assert len(said) == 3
     assert "could not read" in str(said[0])
     assert core.requests == []
@@ -481,9 +481,14 @@ def test_a_socket_that_will_not_close_keeps_nobody_from_stopping(
     listeners = start()
     socket = listeners._socket
     assert socket is not None
-    monkeypatch.setattr(
-        socket, "close", lambda close=socket.close: (stuck.wait(30), close(), ended.set())
-    )
+    close: Any = socket.close
+
+    def close_late() -> None:
+        stuck.wait(30)
+        close()
+        ended.set()
+
+    monkeypatch.setattr(socket, "close", close_late)
     listeners.close()
     assert not ended.is_set()
     stuck.set()
@@ -530,7 +535,7 @@ def test_a_timestamp_that_is_none_is_refused(server: HttpServer, stamp: str) -> 
     address = urlsplit(server.url)
     connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=10)
     headers = {"X-Slack-Request-Timestamp": stamp.encode(), "X-Slack-Signature": b"v0=00"}
-    connection.request("POST", address.path, COMMAND, headers)  # type: ignore[arg-type]
+    connection.request("POST", address.path, COMMAND, headers)
     assert connection.getresponse().status == 401
     connection.close()
 
@@ -544,7 +549,7 @@ def test_a_client_that_trickles_is_hung_up_on(
         socket.create_connection((str(address.hostname), address.port or 0), timeout=10)
         for _ in range(100)
     ]
-    ended = set()
+    ended: set[object] = set()
     for each in slow:
         each.sendall(b"POST /slack/events HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
         each.settimeout(0)

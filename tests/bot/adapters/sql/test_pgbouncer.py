@@ -101,9 +101,8 @@ def test_operations_are_performed_as_without_it(url: str) -> None:
                 opened(f"op-{replica}{number}".replace("one", "1").replace("two", "2"), proposal())
             )
         with changed:
-            assert changed.wait_for(
-                lambda count=5 if replica == "one" else 10: len(performed) >= count, 60
-            ), performed
+            count = 5 if replica == "one" else 10
+            assert changed.wait_for(lambda: len(performed) >= count, 60), performed  # noqa: B023 - waited for here
         work.stop(wait=5)
     assert len(set(performed)) == len(performed) == 10
     store.close()

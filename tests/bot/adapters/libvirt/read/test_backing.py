@@ -124,7 +124,7 @@ def test_a_storage_that_never_answers_is_given_up() -> None:
     never.set()
     assert guests._in_time(lambda: 7, 5, "too slow") == 7
     with pytest.raises(KeyError):
-        guests._in_time(lambda: {}["x"], 5, "too slow")
+        guests._in_time(lambda: dict[str, str]()["x"], 5, "too slow")
 
 
 def test_a_quick_look_reads_a_slow_pool_no_more_often_than_others_do() -> None:

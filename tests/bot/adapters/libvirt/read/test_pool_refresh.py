@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from itertools import pairwise
 
 import pytest
 
-from bot.adapters.libvirt.read import pool_refresh as module
 from bot.adapters.libvirt.read.pool_refresh import Refreshes
 from bot.domain.errors import HostUnreachableError
 
@@ -25,7 +25,7 @@ class Seconds:
 @pytest.fixture
 def seconds(monkeypatch: pytest.MonkeyPatch) -> Seconds:
     made = Seconds()
-    monkeypatch.setattr(module.time, "monotonic", made)
+    monkeypatch.setattr(time, "monotonic", made)
     return made
 
 

@@ -147,7 +147,8 @@ def test_workers_answer_and_raise() -> None:
 
 
 def test_workers_make_a_last_call_each_and_a_stuck_one_is_not_waited_for() -> None:
-    workers, release, ended = Workers("test", 2), threading.Event(), []
+    workers, release = Workers("test", 2), threading.Event()
+    ended: list[int] = []
     free = [workers.submit(lambda number: number) for _ in range(2)]
     assert {each.result(PATIENCE) for each in free} <= {0, 1}
     stuck = workers.submit(lambda _: release.wait(PATIENCE))
@@ -164,7 +165,7 @@ def test_workers_are_stuck_only_when_all_are() -> None:
     held = [workers.submit(lambda _: release.wait(PATIENCE))]
     assert workers.stuck(0) is None
     held.append(workers.submit(lambda _: release.wait(PATIENCE)))
-    assert until(lambda: workers.stuck(0), "both are stuck") > 0
+    assert until(lambda: workers.stuck(0), "both are stuck")
     assert workers.stuck(PATIENCE) is None
     release.set()
     assert all(each.result(PATIENCE) for each in held)
