@@ -11,6 +11,7 @@ import pytest
 from bot import app
 from bot.app import DEAF, Drover
 from bot.domain.errors import ChatError, StoreGoneError
+from bot.flow.operations import overdue
 from bot.flow.operations.outbox import Item, Outbox
 from bot.settings import DroverSettings, SlackSection
 
@@ -47,8 +48,8 @@ def test_the_health_file_of_a_bot_without_a_socket_grows_old(
     said: list[bool] = []
     bot._store = SimpleNamespace(mark_alive=lambda: None)  # type: ignore[assignment]
     bot.services = SimpleNamespace()  # type: ignore[assignment]
-    monkeypatch.setattr(app.overdue, "expire", lambda _: None)
-    monkeypatch.setattr(app.overdue, "remind", lambda _: None)
+    monkeypatch.setattr(overdue, "expire", lambda _: None)
+    monkeypatch.setattr(overdue, "remind", lambda _: None)
     monkeypatch.setattr(app, "say_well", lambda _: said.append(True))
     bot._tick()
     assert said == well
