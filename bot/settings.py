@@ -382,7 +382,8 @@ def _check_rule(rule: RuleSection, known: set[str], roles: Mapping[str, RoleSect
     people = {user for role in wanted for user in roles[role].users}
     if not any(roles[role].groups for role in wanted) and len(people) < rule.votes:
         raise ValueError(
-            f"rule “{rule.name}” asks for {rule.votes} votes, and only {len(people)} people have its roles"
+            f"rule “{rule.name}” asks for {rule.votes} votes, and only {len(people)} people "
+            f"have its roles"
         )
     if rule.fallback and not rule.fallback_after:
         raise ValueError(f"rule “{rule.name}” names fallback approvers but no fallback_after")

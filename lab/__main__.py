@@ -41,7 +41,8 @@ def _up(hosts: int) -> int:
             if hosts > 1:
                 print("web-1 runs on host-a; in host-a's virsh this moves it:")
                 print(
-                    f"  migrate web-1 {lab.hosts['host-b'].peer_uri} --live --p2p --persistent --undefinesource"
+                    f"  migrate web-1 {lab.hosts['host-b'].peer_uri} --live --p2p --persistent "
+                    f"--undefinesource"
                 )
             print("Ctrl-C ends the lab.", flush=True)
             signal.pause()

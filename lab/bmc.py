@@ -28,7 +28,9 @@ from lab.hosts import Lab
 USER, PASSWORD = "drover", "lab-power"
 ADDRESS = "127.0.0.1"
 FAULTS = frozenset({"liar", "slow", "stale", "idle", "dead", "wrong-machine", "conflict"})
-"""``liar``: it reads Off as soon as it is told to, and the host lives on. ``slow``: it answers after ``SLOW_S``.
+"""``liar``: it reads Off as soon as it is told to, and the host lives on. ``slow``.
+
+It answers after ``SLOW_S``.
 ``stale``: it reads what was read when the fault began. ``idle``: it takes orders and does nothing.
 ``dead``: it does not answer. ``wrong-machine``: it is another host's. ``conflict``: it refuses an
 order for the state that is (409)."""

@@ -47,7 +47,10 @@ def missing() -> Iterator[str]:
         yield "No cgroup tree with a cpu controller is mounted: mount cgroup2 on /sys/fs/cgroup."
     for tree in trees:
         if os.statvfs(tree.mount).f_flag & os.ST_RDONLY:
-            yield f"{tree.mount} is mounted read-only: run on a full machine or in a privileged container."
+            yield (
+                f"{tree.mount} is mounted read-only: run on a full machine or in a "
+                f"privileged container."
+            )
 
 
 def under_systemd() -> bool:
@@ -200,6 +203,8 @@ def _hand_down(group: Path) -> None:
             (group / "cgroup.subtree_control").write_text(f"+{name}")
         except OSError as error:
             raise LabError(
-                f"{group} does not hand its {name} controller down ({error.strerror}): start the lab from a"
-                " session whose cgroup is delegated, for example with systemd-run --scope -p Delegate=yes."
+                f"{group} does not hand its {name} controller down ({error.strerror}): start "
+                f"the lab from a"
+                " session whose cgroup is delegated, for example with systemd-run --scope -p "
+                "Delegate=yes."
             ) from error

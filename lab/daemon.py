@@ -162,7 +162,7 @@ def _words(process: Path) -> list[bytes]:
 def _libvirtd_conf(host: LabHost) -> str:
     return f"""\
 host_uuid = "{host.uuid}"
-# Plain TCP without a password is root for everyone who reaches it. Only the lab's own namespaces do.
+# Plain TCP without a password is root for everyone who reaches it: only the lab's own namespaces.
 listen_tls = 0
 listen_tcp = 1
 listen_addr = "{host.address}"

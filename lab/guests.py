@@ -110,12 +110,14 @@ def domain_xml(
     )
     return identity, (
         f"<domain type='{domain_type}'><name>{wish.name}</name><uuid>{identity}</uuid>"
-        f"{_metadata(wish.tags)}<memory unit='MiB'>{wish.memory_mib}</memory><vcpu>{wish.vcpus}</vcpu>"
+        f"{_metadata(wish.tags)}<memory "
+        f"unit='MiB'>{wish.memory_mib}</memory><vcpu>{wish.vcpus}</vcpu>"
         "<os><type arch='x86_64' machine='pc'>hvm</type>"
         f"<kernel>{image.kernel}</kernel><initrd>{image.initrd}</initrd>"
         f"<cmdline>{escape(line)}</cmdline></os><features><acpi/><apic/></features>"
         "<on_crash>destroy</on_crash><devices><emulator>/usr/bin/qemu-system-x86_64</emulator>"
-        f"{disk}<interface type='bridge'><source bridge='{network.GUEST_BRIDGE}'/><model type='virtio'/>"
+        f"{disk}<interface type='bridge'><source bridge='{network.GUEST_BRIDGE}'/><model "
+        f"type='virtio'/>"
         "<rom enabled='no'/></interface>"
         f"<serial type='file'><source path='{serial}' append='on'/></serial>"
         "<memballoon model='virtio'><stats period='2'/></memballoon></devices></domain>"

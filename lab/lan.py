@@ -11,9 +11,19 @@ from lab.hosts import Lab
 NETWORK = "lan"
 """Its name, which guests' cards are plugged into."""
 _PACKAGES = (
-    "dnsmasq-base", "libnftables1", "libjansson4", "libnetfilter-conntrack3", "libnfnetlink0", "libmnl0",
-    "libnftnl11", "libxtables12", "libidn2-0", "libdbus-1-3", "libhogweed6", "libnettle8",
-)  # fmt: skip
+    "dnsmasq-base",
+    "libnftables1",
+    "libjansson4",
+    "libnetfilter-conntrack3",
+    "libnfnetlink0",
+    "libmnl0",
+    "libnftnl11",
+    "libxtables12",
+    "libidn2-0",
+    "libdbus-1-3",
+    "libhogweed6",
+    "libnettle8",
+)
 # Mode "open" writes no firewall rules: nothing but dnsmasq is wanted of it.
 _XML = f"""
 <network><name>{NETWORK}</name><forward mode='open'/><bridge name='virbr7' stp='off' delay='0'/>

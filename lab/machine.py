@@ -81,7 +81,8 @@ def _missing_kernel_parts() -> Iterator[str]:
     if tried.returncode:
         yield (
             "Namespaces with bridges and veth pairs cannot be made here"
-            f" ({tried.stderr.strip() or 'no reason given'}): run on a full machine or in a privileged container."
+            f" ({tried.stderr.strip() or 'no reason given'}): run on a full machine or in a "
+            f"privileged container."
         )
 
 

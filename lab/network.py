@@ -11,7 +11,10 @@ from lab.rooms import Room
 SWITCH = "10.77.0.1"
 """The switch's own address on the management network; shared disks are served from it."""
 GUEST_BRIDGE = "br0"
-"""The bridge in each host that guests are attached to; its uplink is apart from the management network."""
+"""The bridge in each host that guests are attached to.
+
+Its uplink is apart from the management network.
+"""
 
 # A locally administered address that nobody has: the bridge delivers to no one, as a dead path
 # does.

@@ -121,7 +121,8 @@ def _await_banner(lab: Lab, host: str) -> None:
         if time.monotonic() > deadline:
             log = lab.directory / host / "ssh" / "log"
             raise LabError(
-                f"sshd of {host} did not answer in {_START_S} s: {log.read_text() if log.exists() else ''}"
+                f"sshd of {host} did not answer in {_START_S} s: "
+                f"{log.read_text() if log.exists() else ''}"
             )
         time.sleep(0.05)
 
@@ -177,7 +178,8 @@ def _client(door: Door) -> str:
         "StrictHostKeyChecking=yes",
         f"ProxyCommand={door.proxy_command}",
     ]
-    return f'#!/bin/sh\nexec ssh -F none {" ".join(f"-o {shlex.quote(each)}" for each in options)} "$@"\n'
+    given = " ".join(f"-o {shlex.quote(each)}" for each in options)
+    return f'#!/bin/sh\nexec ssh -F none {given} "$@"\n'
 
 
 def _passwd() -> str:

@@ -71,7 +71,8 @@ def shared_xml(disk: SharedDisk) -> str:
     return (
         "<disk type='network' device='disk'><driver name='qemu' type='raw' cache='none'/>"
         f"<source protocol='nbd' name='{disk.export}'>"
-        f"<host name='{network.SWITCH}' port='{disk.port}'/></source><target dev='vda' bus='virtio'/></disk>"
+        f"<host name='{network.SWITCH}' port='{disk.port}'/></source><target dev='vda' "
+        f"bus='virtio'/></disk>"
     )
 
 

@@ -19,11 +19,17 @@ _CURVE = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
 # QEMU.
 _AUTHORITY = ("CA/cacert.pem", "qemu/ca-cert.pem")
 _CERTIFICATES = (
-    "libvirt/servercert.pem", "libvirt/clientcert.pem", "qemu/server-cert.pem", "qemu/client-cert.pem",
-)  # fmt: skip
+    "libvirt/servercert.pem",
+    "libvirt/clientcert.pem",
+    "qemu/server-cert.pem",
+    "qemu/client-cert.pem",
+)
 _KEYS = (
-    "libvirt/private/serverkey.pem", "libvirt/private/clientkey.pem", "qemu/server-key.pem", "qemu/client-key.pem",
-)  # fmt: skip
+    "libvirt/private/serverkey.pem",
+    "libvirt/private/clientkey.pem",
+    "qemu/server-key.pem",
+    "qemu/client-key.pem",
+)
 # /etc is the machine's, and a host needs an /etc/pki of its own: everything that is there is linked
 # into an empty one.
 _OWN_ETC = """
@@ -47,9 +53,20 @@ class Authority:
         directory.mkdir(parents=True)
         self._key, self.certificate = directory / "key.pem", directory / "cert.pem"
         _openssl(
-            "req", "-x509", *_CURVE, "-keyout", str(self._key), "-out", str(self.certificate), "-subj", f"/CN={name}",
-            "-days", str(GOOD_DAYS), "-addext", "keyUsage=critical,keyCertSign",
-        )  # fmt: skip
+            "req",
+            "-x509",
+            *_CURVE,
+            "-keyout",
+            str(self._key),
+            "-out",
+            str(self.certificate),
+            "-subj",
+            f"/CN={name}",
+            "-days",
+            str(GOOD_DAYS),
+            "-addext",
+            "keyUsage=critical,keyCertSign",
+        )
 
     def issue(self, host: LabHost, *, days: int = GOOD_DAYS) -> None:
         """Give a host a certificate for both ends of libvirt's and QEMU's connections.
@@ -79,9 +96,21 @@ class Authority:
             "extendedKeyUsage=serverAuth,clientAuth\nbasicConstraints=critical,CA:FALSE\n"
         )
         _openssl(
-            "x509", "-req", "-in", str(request), "-CA", str(self.certificate), "-CAkey", str(self._key),
-            "-days", str(days), "-extfile", str(extensions), "-out", str(signed),
-        )  # fmt: skip
+            "x509",
+            "-req",
+            "-in",
+            str(request),
+            "-CA",
+            str(self.certificate),
+            "-CAkey",
+            str(self._key),
+            "-days",
+            str(days),
+            "-extfile",
+            str(extensions),
+            "-out",
+            str(signed),
+        )
         for names, content in ((_CERTIFICATES, signed), (_KEYS, key)):
             for each in names:
                 (home / each).write_bytes(content.read_bytes())

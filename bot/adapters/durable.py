@@ -29,7 +29,10 @@ _VERSION = "1"
 _QUEUE = "moves"
 _NOWHERE = "-"  # the partition of operations that work on no host
 UNPREPARED = {"prepare_threshold": None}
-"""For psycopg: no prepared statements, which a pooler such as PgBouncer would lose between two transactions."""
+"""For psycopg: no prepared statements.
+
+Which a pooler such as PgBouncer would lose between two transactions.
+"""
 _BROKEN = frozenset({"ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"})
 
 

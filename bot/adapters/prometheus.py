@@ -163,10 +163,16 @@ class MetricsServer:
                 words("Choose another `port` in `[metrics]`."),
             ) from error
         self._server: Any = create_server(  # its stubs miss what a server on one address has
-            self._answer, sockets=[listening], threads=_THREADS, ident="", max_request_body_size=_BIGGEST_BODY,
-            channel_timeout=patience, cleanup_interval=min(patience, 30), connection_limit=_CONNECTIONS,
+            self._answer,
+            sockets=[listening],
+            threads=_THREADS,
+            ident="",
+            max_request_body_size=_BIGGEST_BODY,
+            channel_timeout=patience,
+            cleanup_interval=min(patience, 30),
+            connection_limit=_CONNECTIONS,
             asyncore_use_poll=True,
-        )  # fmt: skip
+        )
         self._thread = threading.Thread(target=self._server.run, name="metrics", daemon=True)
 
     @property
@@ -320,19 +326,29 @@ class PrometheusPast:
         mean, p95, peak, count = (
             self._series(kind, asked, since, until, step)
             for asked in (
-                f"avg_over_time({over})", f"quantile_over_time(0.95, {over})", f"max_over_time({over})",
+                f"avg_over_time({over})",
+                f"quantile_over_time(0.95, {over})",
+                f"max_over_time({over})",
                 f"count_over_time({over})",
             )
-        )  # fmt: skip
+        )
         return {
             entity: tuple(
-                Bucket(datetime.fromtimestamp(at - step, UTC), step, value, p95[entity][at], peak[entity][at],
-                       int(count[entity][at]))
+                Bucket(
+                    datetime.fromtimestamp(at - step, UTC),
+                    step,
+                    value,
+                    p95[entity][at],
+                    peak[entity][at],
+                    int(count[entity][at]),
+                )
                 for at, value in values.items()
-                if at in p95.get(entity, {}) and at in peak.get(entity, {}) and at in count.get(entity, {})
+                if at in p95.get(entity, {})
+                and at in peak.get(entity, {})
+                and at in count.get(entity, {})
             )
             for entity, values in mean.items()
-        }  # fmt: skip
+        }
 
     def _series(
         self, kind: str, query: str, since: datetime, until: datetime, step: int

@@ -74,7 +74,9 @@ class FakeGuests:
         self.blueprints: dict[str, Blueprint] = {}
         """What was defined, by UUID."""
         self.stamps: dict[tuple[str, str], str] = {}
-        """By host and path: what tells a file from others; by default each path of a host is a file of its own, and
+        """By host and path: what tells a file from others; by default each path.
+
+        Of a host is a file of its own, and
         those of a shared pool are the same on all hosts."""
         self.unknown: dict[str, tuple[str, ...]] = {}
         """By host: what of its storage cannot be looked at."""
@@ -83,7 +85,10 @@ class FakeGuests:
         self.deaf: set[str] = set()
         """UUIDs of guests that do not listen when asked to shut down."""
         self.extras: dict[str, Extra] = {}
-        """By UUID: what a test sets or looks at of snapshots, serial lines, addresses and file systems."""
+        """By UUID: what a test sets or looks at of snapshots, serial lines, addresses.
+
+        And file systems.
+        """
 
     def _noted(self, method: str, *arguments: str) -> None:
         raise NotImplementedError
@@ -236,9 +241,20 @@ class FakeGuests:
         sha, now = sha_of(xml), self._clock.now()
         self.kept[sha] = replace(vm, vcpus=vcpus, memory=memory)
         return Definition(
-            vm.uuid, vm.name, vm.host, xml, sha, now, now, vm.state, vcpus, memory, vm.detail or VmDetail(), vm.tags,
+            vm.uuid,
+            vm.name,
+            vm.host,
+            xml,
+            sha,
+            now,
+            now,
+            vm.state,
+            vcpus,
+            memory,
+            vm.detail or VmDetail(),
+            vm.tags,
             vm.persistent,
-        )  # fmt: skip
+        )
 
     # None
     def define_kept(self, host: str, kept: Definition, *, reset_nvram: bool = False) -> None:  # noqa: ARG002
@@ -253,10 +269,15 @@ class FakeGuests:
                 return
             self.put(
                 replace(
-                    self.kept[kept.sha], host=host, state=VmState.SHUT_OFF, autostart=False, saved=False,
-                    persistent=True, paused_by="",
+                    self.kept[kept.sha],
+                    host=host,
+                    state=VmState.SHUT_OFF,
+                    autostart=False,
+                    saved=False,
+                    persistent=True,
+                    paused_by="",
                 )
-            )  # fmt: skip
+            )
 
     def not_copyable(self, host: str, uuid: str) -> tuple[str, ...]:
         """What a copy cannot have as well; see the port."""
@@ -623,9 +644,14 @@ def _vm(host: str, wanted: Blueprint, volumes: Mapping[tuple[str, str, str], Vol
         memory=wanted.memory,
         memory_max=wanted.memory,
         tags=MappingProxyType(dict(wanted.tags)),
-        detail=VmDetail(machine="pc-q35-7.2", emulator="/usr/bin/qemu-system-x86_64", disks=disks, nics=nics,
-                        vcpus_max=wanted.vcpus_max),
-    )  # fmt: skip
+        detail=VmDetail(
+            machine="pc-q35-7.2",
+            emulator="/usr/bin/qemu-system-x86_64",
+            disks=disks,
+            nics=nics,
+            vcpus_max=wanted.vcpus_max,
+        ),
+    )
 
 
 def _xml(vm: Vm, vcpus: int, memory: int) -> str:

@@ -106,7 +106,9 @@ class FakeHypervisor(FakeReadiness, FakeGuests):
         self.calls: list[tuple[str, ...]] = []
         """What was changed, oldest first: the method's name and its arguments as text."""
         self.during: Callable[[MigrateVm, Job], None] | None = None
-        """Called at every step of a migration, in its thread: the place to cancel, cut or look from. If it raises, the
+        """Called at every step of a migration, in its thread: the place to cancel.
+
+        Cut or look from. If it raises, the
         hosts finish the migration without their caller, as they do when a bot is killed."""
 
     # What a test orders.

@@ -38,15 +38,32 @@ class FakeSampler:
         up = {host.name for host in seen.hosts if host.up}
         hosts = tuple(
             HostSample(
-                host.name, now if host.up else host.seen_at, "" if host.up else host.problem or "no answer",
-                host.cpus, host.cpu, 0.0, host.memory, host.memory - host.memory_free,
+                host.name,
+                now if host.up else host.seen_at,
+                "" if host.up else host.problem or "no answer",
+                host.cpus,
+                host.cpu,
+                0.0,
+                host.memory,
+                host.memory - host.memory_free,
             )
             for host in seen.hosts
-        )  # fmt: skip
+        )
         vms = tuple(
-            VmSample(vm.uuid, vm.name, vm.host, vm.state.value, vm.vcpus, vm.cpu, 0.0, vm.memory, why=vm.paused_by)
-            for vm in seen.vms if vm.host in up
-        )  # fmt: skip
+            VmSample(
+                vm.uuid,
+                vm.name,
+                vm.host,
+                vm.state.value,
+                vm.vcpus,
+                vm.cpu,
+                0.0,
+                vm.memory,
+                why=vm.paused_by,
+            )
+            for vm in seen.vms
+            if vm.host in up
+        )
         events, self.events = tuple(self.events), []
         return Sweep(
             now,

@@ -49,7 +49,8 @@ def main() -> None:
         print(f"The workspace is at {workspace.page}")
         print(f"An app connects with base_url {workspace.web_api}")
         print(
-            f"  bot token {workspace.bot_token}, app token {workspace.app_token}, secret {workspace.signing_secret}"
+            f"  bot token {workspace.bot_token}, app token {workspace.app_token}, secret "
+            f"{workspace.signing_secret}"
         )
         print("Ctrl-C ends it.", flush=True)
         done.wait()

@@ -39,10 +39,16 @@ def post_message(args: Args) -> Json:
     channel = args.channel(joined=True)
     text, blocks, attachments = _contents(args)
     post = Post(
-        channel.id, args.site.records.new_ts(), BOT_USER_ID, text, blocks, attachments,
-        thread_ts=_thread(args, channel.id), metadata=args.structure("metadata", "invalid_metadata_format"),
+        channel.id,
+        args.site.records.new_ts(),
+        BOT_USER_ID,
+        text,
+        blocks,
+        attachments,
+        thread_ts=_thread(args, channel.id),
+        metadata=args.structure("metadata", "invalid_metadata_format"),
         username=args.text("username"),
-    )  # fmt: skip
+    )
     args.site.records.share_images(blocks, channel.id)
     speech.put(args.site, post)
     return {"channel": channel.id, "ts": post.ts, "message": args.site.records.as_message(post)}

@@ -58,10 +58,14 @@ def complete(args: Args) -> Json:
             file.channels = [each.id for each in channels]
     for channel in channels:
         post = Post(
-            channel.id, args.site.records.new_ts(), BOT_USER_ID, args.text("initial_comment"),
-            args.structure("blocks", "invalid_blocks_format") or [], thread_ts=args.text("thread_ts"),
+            channel.id,
+            args.site.records.new_ts(),
+            BOT_USER_ID,
+            args.text("initial_comment"),
+            args.structure("blocks", "invalid_blocks_format") or [],
+            thread_ts=args.text("thread_ts"),
             files=[file.id for file in files],
-        )  # fmt: skip
+        )
         speech.put(args.site, post)
     return {"files": [args.site.records.as_file(file) for file in files]}
 

@@ -36,7 +36,7 @@ def _kind(name: str) -> Check:
 
 
 # -- text
-# ------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def plain(most: int = 3000, least: int = 1) -> Check:
@@ -419,7 +419,7 @@ ELEMENTS["rich_text_input"] = _element(
 
 
 # -- blocks
-# ----------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def _elements(*names: str) -> Check:
@@ -428,9 +428,16 @@ def _elements(*names: str) -> Check:
 
 _PICKERS = ("datepicker", "timepicker", "datetimepicker")
 _IN_ACTIONS = _elements(
-    "button", "checkboxes", "radio_buttons", "overflow", "workflow_button", "rich_text_input", *_PICKERS, *SELECTS,
+    "button",
+    "checkboxes",
+    "radio_buttons",
+    "overflow",
+    "workflow_button",
+    "rich_text_input",
+    *_PICKERS,
+    *SELECTS,
     *MULTI_SELECTS,
-)  # fmt: skip
+)
 _IN_SECTION = _elements(
     "button",
     "checkboxes",
@@ -645,8 +652,18 @@ BLOCKS: dict[str, Check] = {
 }
 
 _CONTAINED = (
-    "actions", "context", "divider", "file", "header", "image", "input", "rich_text", "section", "table", "video",
-)  # fmt: skip
+    "actions",
+    "context",
+    "divider",
+    "file",
+    "header",
+    "image",
+    "input",
+    "rich_text",
+    "section",
+    "table",
+    "video",
+)
 
 
 def _collapsing(value: Any, at: str, _: Context) -> Iterator[str]:

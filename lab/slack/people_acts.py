@@ -94,9 +94,13 @@ async def command(site: Site, member: Member, channel: Channel, line: str) -> Ou
     address = ResponseAddress(channel.id, member.id, site.now())
     trigger = Trigger(member.id, site.now(), channel=channel.id)
     payload = payloads.slash_command(
-        member, channel, name, speech.as_commanded(site.directory, text.strip(), escaped=known.escaped),
-        response_url=site.records.new_address(address), trigger_id=site.records.new_trigger(trigger),
-    )  # fmt: skip
+        member,
+        channel,
+        name,
+        speech.as_commanded(site.directory, text.strip(), escaped=known.escaped),
+        response_url=site.records.new_address(address),
+        trigger_id=site.records.new_trigger(trigger),
+    )
     replies = await site.delivery.send("slash_commands", payload)
     for reply in replies:
         fault = _inline_answer(site, address, reply)

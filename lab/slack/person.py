@@ -197,7 +197,8 @@ class Person:
             there = self.view
             shown = f"this one is open:\n{there.plain()}" if there else "none is open"
             raise TimeoutError(
-                f"{self.name} waited {timeout} s for a modal{f' {title!r}' if title else ''}; {shown}"
+                f"{self.name} waited {timeout} s for a modal{f' {title!r}' if title else ''}; "
+                f"{shown}"
             )
         return found
 

@@ -37,7 +37,10 @@ class Post:
     files: list[str] = field(default_factory=list)
     versions: list[list[Json]] = field(default_factory=list)
     values: dict[str, Json] = field(default_factory=dict)
-    """By person: what they chose in the message's selects and inputs, {block_id: {action_id: answer}}."""
+    """By person: what they chose in the message's selects and inputs, {block_id: {action_id.
+
+    Answer}}.
+    """
 
     @property
     def by_app(self) -> bool:

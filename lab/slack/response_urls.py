@@ -50,10 +50,16 @@ def _post(
     speech.put(
         site,
         Post(
-            address.channel, site.records.new_ts(), BOT_USER_ID, text, blocks, list(said.get("attachments") or []),
-            thread_ts=thread, ephemeral_to=to,
+            address.channel,
+            site.records.new_ts(),
+            BOT_USER_ID,
+            text,
+            blocks,
+            list(said.get("attachments") or []),
+            thread_ts=thread,
+            ephemeral_to=to,
         ),
-    )  # fmt: skip
+    )
 
 
 def judge_said(site: Site, said: Mapping[str, Any]) -> Verdict:

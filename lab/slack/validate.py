@@ -15,7 +15,10 @@ from lab.slack.schema import Check, Context, array, boolean, complaint, fields, 
 MESSAGE_BLOCKS = 50
 VIEW_BLOCKS = 100
 MESSAGE_CHARACTERS = 13_200
-"""All a message's blocks together; undocumented at Slack, measured by its users (bolt-js issue 2509)."""
+"""All a message's blocks together; undocumented at Slack.
+
+Measured by its users (bolt-js issue 2509).
+"""
 MARKDOWN_CHARACTERS = 12_000
 TEXT_CHARACTERS = 40_000
 UPDATE_CHARACTERS = 4_000

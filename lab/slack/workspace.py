@@ -144,7 +144,8 @@ class Workspace:
         """
         if request_url and urlsplit(request_url).hostname not in ("127.0.0.1", "localhost"):
             raise ValueError(
-                f"the lab delivers to 127.0.0.1 only, not to {request_url!r}; use deliver_to(local URL)"
+                f"the lab delivers to 127.0.0.1 only, not to {request_url!r}; use "
+                f"deliver_to(local URL)"
             )
         self._site.delivery.request_url = request_url
 
@@ -218,7 +219,8 @@ class Workspace:
                 for each in self.messages(channel, seen_by=seen_by)
             )
             raise TimeoutError(
-                f"no such message in {channel} within {timeout} s; there was:\n{there or '(nothing)'}"
+                f"no such message in {channel} within {timeout} s; there "
+                f"was:\n{there or '(nothing)'}"
             )
         return found
 
@@ -232,7 +234,8 @@ class Workspace:
             is None
         ):
             raise TimeoutError(
-                f"{len(self._site.delivery.sockets)} of {sockets} Socket Mode connections within {timeout} s"
+                f"{len(self._site.delivery.sockets)} of {sockets} Socket Mode connections "
+                f"within {timeout} s"
             )
 
     def wait_for(self, look: Callable[[], Found | None], timeout: float = 10) -> Found | None:

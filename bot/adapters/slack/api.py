@@ -58,11 +58,22 @@ _ADVICE = {
 }
 
 
-_FOR_OPERATORS = frozenset({
-    "access_denied", "account_inactive", "ekm_access_denied", "invalid_auth", "missing_scope", "no_permission",
-    "not_allowed_token_type", "not_authed", "org_login_required", "team_access_not_granted", "token_expired",
-    "token_revoked",
-})  # fmt: skip
+_FOR_OPERATORS = frozenset(
+    {
+        "access_denied",
+        "account_inactive",
+        "ekm_access_denied",
+        "invalid_auth",
+        "missing_scope",
+        "no_permission",
+        "not_allowed_token_type",
+        "not_authed",
+        "org_login_required",
+        "team_access_not_granted",
+        "token_expired",
+        "token_revoked",
+    }
+)
 """What an operator can put right: the app, its token or its scopes, not the message.
 
 It is tried again, slowly.

@@ -74,7 +74,10 @@ log = structlog.get_logger()
 Json = dict[str, Any]
 Surface = Literal["message", "modal", "home"]
 Files = Mapping[Picture | Chart, str]
-"""Uploaded pictures: the Slack file id of a picture, or of a chart that is to be shown as a picture."""
+"""Uploaded pictures: the Slack file id of a picture, or of a chart.
+
+That is to be shown as a picture.
+"""
 
 SENTENCE = 40
 """Columns with a longer cell are wrapped; Slack cuts off the others."""

@@ -11,9 +11,15 @@ from typing import Any
 MESSAGE_BLOCKS = 50
 VIEW_BLOCKS = 100
 CHARACTERS = 12_000
-"""All a message's blocks together. Slack documents none; its users see refusals from about 13,200."""
+"""All a message's blocks together. Slack documents none.
+
+Its users see refusals from about 13,200.
+"""
 TEXT = 3_900
-"""The plain text: postMessage takes 40,000, but ``chat.update`` answers msg_too_long beyond 4,000."""
+"""The plain text: postMessage takes 40,000.
+
+But ``chat.update`` answers msg_too_long beyond 4,000.
+"""
 SECTION = 3_000
 FIELD = 2_000
 FIELDS = 10

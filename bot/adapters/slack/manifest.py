@@ -11,7 +11,7 @@ from bot.adapters.slack.text import cut
 
 SCOPES: dict[str, str] = {
     "app_mentions:read": "@Drover works in threads, where slash commands do not",
-    "channels:history": "find a message by its key after a lost answer, instead of posting it twice",
+    "channels:history": "find a message by its key after a lost answer, not post it twice",
     "chat:write": "post, update and whisper",
     "commands": "the slash command",
     "files:write": "charts as pictures where the workspace draws none",

@@ -18,7 +18,10 @@ from bot.ports.chat import Urgency
 SOON = 0.02  # seconds after which one looks again whether somebody more urgent has gone
 NOT_FINAL = "not final"  # the place under which such calls are counted apart
 SPREAD = Tier(12, 10.0)
-"""Edits in one go that are not final: of many votes at once not all are shown before their number is known."""
+"""Edits in one go that are not final.
+
+Of many votes at once not all are shown before their number is known.
+"""
 LEAST = 6  # calls within the tier's time that even a large reserve leaves to what is not final
 
 

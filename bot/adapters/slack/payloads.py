@@ -65,7 +65,10 @@ def from_click(body: Json, now: datetime) -> Request:
     ts = message.get("ts") or (body.get("container") or {}).get("message_ts", "")
     place = f"{channel}:{ts}" if ts else (body.get("view") or {}).get("id", "")
     return Request(
-        key=f"click:{place}:{body['user']['id']}:{action.get('action_ts', '')}:{action['action_id']}",
+        key=(
+            f"click:{place}:{body['user']['id']}"
+            f":{action.get('action_ts', '')}:{action['action_id']}"
+        ),
         kind="click",
         by=body["user"]["id"],
         at=_moment(action.get("action_ts", ""), now),

@@ -137,7 +137,10 @@ def seemly(text: str) -> str:
 
 
 def escape(text: str) -> str:
-    """The three characters that Slack wants escaped (docs.slack.dev/messaging/formatting-message-text)."""
+    """The three characters that Slack wants escaped.
+
+    See https://docs.slack.dev/messaging/formatting-message-text
+    """
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 

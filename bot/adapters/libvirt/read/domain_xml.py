@@ -13,15 +13,27 @@ from bot.adapters.libvirt.read.ties import ties
 from bot.domain.cluster import Disk, Nic, Scheduler, VmDetail
 
 TAGS = "https://drover.dev/tags/1"
-"""Namespace of ``<drover:tags><drover:tag key= value=/></drover:tags>`` in a guest's ``<metadata>``."""
+"""Namespace of ``<drover:tags><drover:tag key= value=/></drover:tags>`` in ``<metadata>``."""
 
 # Definitions come from hosts; nothing they name is fetched.
 _PARSER = etree.XMLParser(resolve_entities=False, no_network=True, remove_blank_text=True)
 
 _UNITS = {
-    "b": 1, "bytes": 1, "k": 1 << 10, "kib": 1 << 10, "kb": 1000, "m": 1 << 20, "mib": 1 << 20, "mb": 1000**2,
-    "g": 1 << 30, "gib": 1 << 30, "gb": 1000**3, "t": 1 << 40, "tib": 1 << 40, "tb": 1000**4,
-}  # fmt: skip
+    "b": 1,
+    "bytes": 1,
+    "k": 1 << 10,
+    "kib": 1 << 10,
+    "kb": 1000,
+    "m": 1 << 20,
+    "mib": 1 << 20,
+    "mb": 1000**2,
+    "g": 1 << 30,
+    "gib": 1 << 30,
+    "gb": 1000**3,
+    "t": 1 << 40,
+    "tib": 1 << 40,
+    "tb": 1000**4,
+}
 
 
 @dataclass(frozen=True, slots=True)

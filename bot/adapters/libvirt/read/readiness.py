@@ -84,8 +84,10 @@ class LibvirtReadiness:
             source, _offered_cpu, words("The CPU of {host} could not be read", host=source)
         )
         order, why = self._ask(
-            target, lambda it: _compare(it, virt_type, cpu), words("The CPUs could not be compared on {host}", host=target)
-        )  # fmt: skip
+            target,
+            lambda it: _compare(it, virt_type, cpu),
+            words("The CPUs could not be compared on {host}", host=target),
+        )
         way = (address.migrate_uri, address.migrate_data_uri, address.migrate_tls)
         return PairFacts(source, target, order, why, *way)
 

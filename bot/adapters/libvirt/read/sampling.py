@@ -47,10 +47,15 @@ _SLOW = (
 )
 _KEPT_EVERY = 600.0
 _HUGE_EVERY = 60.0
-_WITH_MEMORY = frozenset({
-    libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_BLOCKED, libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_SHUTDOWN,
-    libvirt.VIR_DOMAIN_PMSUSPENDED,
-})  # fmt: skip
+_WITH_MEMORY = frozenset(
+    {
+        libvirt.VIR_DOMAIN_RUNNING,
+        libvirt.VIR_DOMAIN_BLOCKED,
+        libvirt.VIR_DOMAIN_PAUSED,
+        libvirt.VIR_DOMAIN_SHUTDOWN,
+        libvirt.VIR_DOMAIN_PMSUSPENDED,
+    }
+)
 _UNREAD_EVERY = 60.0  # what could not be read is tried again sooner
 _OFF_BY_ITSELF = {
     libvirt.VIR_DOMAIN_SHUTOFF_CRASHED: "crashed",
@@ -152,9 +157,15 @@ class HostSampler:
         self.alarms = Alarms(address.name, clock)
         uri = address.read_only_uri or address.uri
         self.line = Line(
-            address.name, uri, clock=clock, deadline=deadline, threads=1, read_only=bool(address.read_only_uri),
-            opened=self.alarms.begin, closing=self.alarms.end,
-        )  # fmt: skip
+            address.name,
+            uri,
+            clock=clock,
+            deadline=deadline,
+            threads=1,
+            read_only=bool(address.read_only_uri),
+            opened=self.alarms.begin,
+            closing=self.alarms.end,
+        )
 
     def begin(self) -> Pending[_Answer]:
         """Put the question."""
@@ -217,18 +228,27 @@ class HostSampler:
         cores = rate(then.busy, now.busy, now.at - then.at)
         waited = rate(then.waited, now.waited, now.at - then.at)
         sample = VmSample(
-            uuid, text(domain.name()), self._name, state.value, count(record.get("vcpu.current", 0)),
+            uuid,
+            text(domain.name()),
+            self._name,
+            state.value,
+            count(record.get("vcpu.current", 0)),
             cpu=None if cores is None else cores / 1e9,
             wait=None if waited is None else waited / 1e9,
             why=why,
-        )  # fmt: skip
+        )
         if slow:
             sample = self._with_slow(sample, record, at)
         elif before is not None:
             sample = replace(
-                sample, memory=before.memory, used=before.used, read=before.read, written=before.written,
-                received=before.received, sent=before.sent,
-            )  # fmt: skip
+                sample,
+                memory=before.memory,
+                used=before.used,
+                read=before.read,
+                written=before.written,
+                received=before.received,
+                sent=before.sent,
+            )
         self._latest[uuid] = sample
         return sample
 
@@ -238,10 +258,14 @@ class HostSampler:
         passed = now.at - then.at
         memory, used = _memory(record)
         return replace(
-            sample, memory=memory, used=used,
-            read=rate(then.read, now.read, passed), written=rate(then.written, now.written, passed),
-            received=rate(then.received, now.received, passed), sent=rate(then.sent, now.sent, passed),
-        )  # fmt: skip
+            sample,
+            memory=memory,
+            used=used,
+            read=rate(then.read, now.read, passed),
+            written=rate(then.written, now.written, passed),
+            received=rate(then.received, now.received, passed),
+            sent=rate(then.sent, now.sent, passed),
+        )
 
     def _forget_others(self, here: set[str]) -> None:
         for known in (self._fast, self._slow, self._latest):
@@ -327,9 +351,12 @@ def _fast_counts(record: Record, at: float) -> Counts:
 
 def _slow_counts(record: Record, at: float) -> Counts:
     return Counts(
-        at, read=_total(record, "block.", ".rd.bytes"), written=_total(record, "block.", ".wr.bytes"),
-        received=_total(record, "net.", ".rx.bytes"), sent=_total(record, "net.", ".tx.bytes"),
-    )  # fmt: skip
+        at,
+        read=_total(record, "block.", ".rd.bytes"),
+        written=_total(record, "block.", ".wr.bytes"),
+        received=_total(record, "net.", ".rx.bytes"),
+        sent=_total(record, "net.", ".tx.bytes"),
+    )
 
 
 def _total(record: Record, start: str, end: str) -> int | None:

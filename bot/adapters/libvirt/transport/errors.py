@@ -390,7 +390,8 @@ OTHERWISE = words("Check the libvirt log of the host.")
 OTHERWISE_MOVING = words("Check the libvirt logs of {source} and {target}.")
 
 _NOISE = re.compile(
-    r"^(?:(?:internal error|operation failed|Requested operation is not valid|unsupported configuration"
+    r"^(?:(?:internal error|operation failed|Requested operation is not valid|unsupported "
+    r"configuration"
     r"|argument unsupported|Operation not supported): ?)+",
     re.IGNORECASE,
 )

@@ -265,8 +265,12 @@ class LibvirtGuests:
     def create_snapshot(self, host: str, uuid: str, name: str, description: str = "") -> None:
         """Take a snapshot; see the port."""
         xml = domain_build.snapshot(name, description)
-        self._slowly(host, uuid, lambda it: it.snapshotCreateXML(xml, libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_VALIDATE),
-                     words("Snapshot {name} could not be created", name=name))  # fmt: skip
+        self._slowly(
+            host,
+            uuid,
+            lambda it: it.snapshotCreateXML(xml, libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_VALIDATE),
+            words("Snapshot {name} could not be created", name=name),
+        )
 
     def revert_snapshot(self, host: str, uuid: str, name: str) -> None:
         """Go back to a snapshot; see the port."""
@@ -301,8 +305,12 @@ class LibvirtGuests:
     def attach_nic(self, host: str, uuid: str, nic: GuestNic) -> None:
         """Plug a network card in; see the port."""
         element = domain_build.text(domain_build.nic(nic))
-        self._on(host, uuid, lambda it: it.attachDeviceFlags(element, vm_commands.affected_flags(it)),
-                 words("The NIC could not be attached"))  # fmt: skip
+        self._on(
+            host,
+            uuid,
+            lambda it: it.attachDeviceFlags(element, vm_commands.affected_flags(it)),
+            words("The NIC could not be attached"),
+        )
 
     def detach_nic(self, host: str, uuid: str, mac: str) -> None:
         """Take a network card out; see the port."""

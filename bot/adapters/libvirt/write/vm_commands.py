@@ -21,11 +21,18 @@ Domain = Any
 
 _KIB = 1024
 _LIVE, _CONFIG = libvirt.VIR_DOMAIN_AFFECT_LIVE, libvirt.VIR_DOMAIN_AFFECT_CONFIG
-_CANNOT_NOW = frozenset({
-    libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_OPERATION_UNSUPPORTED, libvirt.VIR_ERR_CONFIG_UNSUPPORTED,
-    libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_OPERATION_FAILED, libvirt.VIR_ERR_INVALID_ARG,
-    libvirt.VIR_ERR_INTERNAL_ERROR, libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED,
-})  # fmt: skip
+_CANNOT_NOW = frozenset(
+    {
+        libvirt.VIR_ERR_NO_SUPPORT,
+        libvirt.VIR_ERR_OPERATION_UNSUPPORTED,
+        libvirt.VIR_ERR_CONFIG_UNSUPPORTED,
+        libvirt.VIR_ERR_OPERATION_INVALID,
+        libvirt.VIR_ERR_OPERATION_FAILED,
+        libvirt.VIR_ERR_INVALID_ARG,
+        libvirt.VIR_ERR_INTERNAL_ERROR,
+        libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED,
+    }
+)
 _KEEPS_TPM = 8_009_000  # the first libvirt that can keep it
 _UNDEFINE = (
     libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
