@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import gc
 import json
 import os
@@ -20,9 +19,10 @@ import click
 
 from bot import settings as configuration
 from bot.domain import codec
+from bot.domain.card import said_elsewhere
 from bot.domain.cluster import Snapshot
-from bot.domain.errors import DroverError
-from bot.domain.message import Code, Message, words
+from bot.domain.errors import DroverError, UsageError
+from bot.domain.message import Code, Duration, Message, nwords, words
 from bot.domain.plan import Plan, Refused
 from bot.domain.steps import MigrateVm
 
@@ -36,10 +36,15 @@ FENCED = 3
 
 @click.group(
     context_settings={"max_content_width": 100},
-    epilog="From a checkout, `./drover test` runs every test; what follows it goes to pytest.",
+    help=str(words("Run a cluster of KVM hosts from chat, safely.")),
+    epilog=str(
+        words("From a checkout, `./drover test` runs all tests; it hands its arguments to pytest.")
+    ),
 )
 @click.option(
-    "--config", type=click.Path(path_type=Path), help="The TOML file (default: config/drover.toml)."
+    "--config",
+    type=click.Path(path_type=Path),
+    help=str(words("The TOML file (default: config/drover.toml).")),
 )
 @click.pass_context
 def drover(context: click.Context, config: Path | None) -> None:
@@ -47,7 +52,7 @@ def drover(context: click.Context, config: Path | None) -> None:
     context.obj = config
 
 
-@drover.command()
+@drover.command(help=str(words("Run the bot until SIGTERM or Ctrl-C.")))
 @click.pass_obj
 def run(config: Path | None) -> None:
     """Run the bot until SIGTERM or Ctrl-C."""
@@ -75,15 +80,16 @@ def run(config: Path | None) -> None:
     bot.start()
     gc.freeze()
     gc.enable()
-    click.echo("Drover is running. Stop it with Ctrl-C.")
+    _echo(words("Drover is running. Stop it with Ctrl-C."))
     over.wait()
     if fenced.is_set():
-        click.echo(
-            f"drover: another process took over from this one, the replica “{settings.replica}”.",
-            err=True,
-        )
-        click.echo(
-            "It was silent for too long, or the name is used twice. Start it again under its own name.",
+        _echo(
+            words(
+                "drover: another process took over from this one, the replica “{replica}”. "
+                "This one did not report for too long, or two use the same name. "
+                "Start it again under a name of its own.",
+                replica=settings.replica,
+            ),
             err=True,
         )
         os._exit(FENCED)  # what it was at must not go on beside its successor
@@ -93,26 +99,38 @@ def run(config: Path | None) -> None:
         os._exit(0)
 
 
-@drover.command()
+@drover.command(
+    help=str(
+        words(
+            "Start a real cluster, a local workspace and the bot on this machine, "
+            "and do the main job once."
+        )
+    )
+)
 @click.option(
     "--exit",
     "leave",
     is_flag=True,
-    help="End after the transcript; exit code 0 only if every step happened.",
+    help=str(words("Stop after the transcript. The exit code is 0 only if every step happened.")),
 )
 @click.option(
     "--hosts",
     default=3,
     show_default=True,
     type=click.IntRange(2, 6),
-    help="How many real hosts to start.",
+    help=str(words("Number of real hosts to start.")),
 )
-@click.option("--port", default=0, help="Port of the workspace's page (default: any free one).")
 @click.option(
-    "--locale", default="en", show_default=True, help="The language of its people: en or pt_BR."
+    "--port", default=0, help=str(words("Port of the workspace's page (default: any free port)."))
+)
+@click.option(
+    "--locale",
+    default="en",
+    show_default=True,
+    help=str(words("Language of the people in it: en or pt_BR.")),
 )
 def demo(*, leave: bool, hosts: int, port: int, locale: str) -> None:
-    """A real cluster, a local workspace and the bot on this machine; performs the main job once."""
+    """Start the demo."""
     try:
         from bot.demo import perform
     except ModuleNotFoundError as error:
@@ -128,50 +146,67 @@ def demo(*, leave: bool, hosts: int, port: int, locale: str) -> None:
     perform(leave=leave, hosts=hosts, port=port, locale=locale)
 
 
-@drover.command()
-@click.option("--json", "as_json", is_flag=True, help="For scripts.")
-@click.option(
-    "--save", type=click.Path(path_type=Path), help="Write the cluster as it is now to this file."
+@drover.command(
+    help=str(
+        words(
+            "Check the configuration, explain the policy, and try every connection. "
+            "The exit code is 1 when something is wrong."
+        )
+    )
 )
-@click.option("--offline", is_flag=True, help="Only the configuration; connect to nothing.")
-@click.option("--verbose", is_flag=True, help="Also all that passed, and every command by name.")
+@click.option("--json", "as_json", is_flag=True, help=str(words("Print JSON, for scripts.")))
+@click.option(
+    "--save",
+    type=click.Path(path_type=Path),
+    help=str(words("Write the current state of the cluster to this file.")),
+)
+@click.option(
+    "--offline", is_flag=True, help=str(words("Check only the configuration; connect to nothing."))
+)
+@click.option(
+    "--verbose", is_flag=True, help=str(words("Show also what passed, and every command by name."))
+)
 @click.pass_obj
 def check(
     config: Path | None, *, as_json: bool, save: Path | None, offline: bool, verbose: bool
 ) -> None:
-    """Check the configuration, explain the policy, try every connection.
-
-    Exit code 1 when something is wrong.
-    """
+    """Print what is checked; exit with 1 when something is wrong."""
     from bot import check as checks
 
     settings = _configured(config)
     findings = checks.offline(settings) + ([] if offline else checks.online(settings, save))
     if as_json:
-        click.echo(
-            json.dumps(
-                [dataclasses.asdict(each) for each in findings], indent=1, ensure_ascii=False
-            )
-        )
+        told = [each.data for each in findings]
+        click.echo(json.dumps(told, indent=1, ensure_ascii=False))
     else:
-        click.echo(checks.report(findings, verbose=verbose))
+        say = partial(_said, folders=_translations(settings))
+        click.echo(checks.report(findings, verbose=verbose, say=say))
     if not all(each.ok for each in findings):
         sys.exit(1)
 
 
-@drover.command(context_settings={"ignore_unknown_options": True})
+@drover.command(
+    context_settings={"ignore_unknown_options": True},
+    help=str(
+        words(
+            "Plan a COMMAND as chat would, without doing anything.\n\n"
+            "For example `drover plan migrate web-1 to host-b`, or, without any host, "
+            "`drover plan balance --cluster config/clusters/uneven.txt`."
+        )
+    ),
+)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.option(
     "--cluster",
     type=click.Path(exists=True, path_type=Path),
-    help="A cluster in a file: saved by check --save, or drawn.",
+    help=str(words("Read the cluster from a file: saved by `check --save`, or drawn.")),
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="Write the moves to this file, as lines `vm target`.",
+    help=str(words("Write the moves to this file, one line `vm target` each.")),
 )
-@click.option("--json", "as_json", is_flag=True, help="The whole plan as JSON.")
+@click.option("--json", "as_json", is_flag=True, help=str(words("Print the whole plan as JSON.")))
 @click.pass_obj
 def plan(
     config: Path | None,
@@ -181,11 +216,7 @@ def plan(
     *,
     as_json: bool,
 ) -> None:
-    """Plan a COMMAND as chat would, without doing anything.
-
-    For example: drover plan migrate web-1 to host-b, or, without any host:
-    drover plan balance --cluster config/clusters/uneven.txt
-    """
+    """Plan a command, and print the plan."""
     from bot.cluster_files import snapshot_from
     from bot.factories import load_catalog
     from bot.flow.commands.parse import parsed
@@ -198,8 +229,9 @@ def plan(
         click.echo(found.help)
         return
     if not isinstance(found.command, Action):
-        raise DroverError(
-            f"`{found.command.name}` only reads; there is nothing to plan.", "Ask for it in chat."
+        raise UsageError(
+            words("`{command}` only reads: there is nothing to plan.", command=found.command.name),
+            words("Type it in chat."),
         )
     intent = found.intent
     if cluster:
@@ -215,12 +247,14 @@ def plan(
         click.echo(json.dumps(codec.data(planned), indent=1, ensure_ascii=False))
     else:
         _print_plan(planned, partial(_said, folders=catalog.translations))
-        click.echo(f"  planned in {took:.3f} s")
+        _echo(words("  planned in {time}", time=Duration(took)))
     if isinstance(planned, Refused):
         sys.exit(1)
 
 
-@drover.command()
+@drover.command(
+    help=str(words("Print the manifest of the Slack app, made from the loaded plugins."))
+)
 @click.pass_obj
 def manifest(config: Path | None) -> None:
     """Print the Slack app's manifest, generated from what is loaded."""
@@ -229,7 +263,7 @@ def manifest(config: Path | None) -> None:
     click.echo(json.dumps(app_manifest(configuration.load(config)), indent=2, ensure_ascii=False))
 
 
-@drover.command()
+@drover.command(help=str(words("List the loaded plugins and their commands.")))
 @click.pass_obj
 def plugins(config: Path | None) -> None:
     """List the loaded plugins and their commands."""
@@ -243,59 +277,73 @@ def plugins(config: Path | None) -> None:
                 click.echo(f"  {name:20} {_said(command.summary, catalog.translations)}")
 
 
-@drover.command()
+@drover.command(
+    help=str(
+        words(
+            "Exit with 0 while a bot runs here and answers (for the health check of a container)."
+        )
+    )
+)
 @click.pass_obj
 def health(config: Path | None) -> None:
-    """Exit code 0 while a bot runs here and answers (for a container's health check)."""
+    """Exit with 0 while a bot runs here and answers."""
     from bot.factories import health_problem
 
     if problem := health_problem(_configured(config)):
-        raise DroverError(problem, "See the bot's log.")
-    click.echo("healthy")
+        raise DroverError(problem, words("See the bot's log."))
+    _echo(words("healthy"))
 
 
-@drover.group()
+@drover.group(help=str(words("Manage the database.")))
 def db() -> None:
     """The database."""
 
 
-@db.command()
+@db.command(help=str(words("Upgrade the database to this version (`run` does it too).")))
 @click.pass_obj
 def upgrade(config: Path | None) -> None:
     """Bring the database to this version (`run` does it too)."""
     from bot.factories import open_store
 
     open_store(_configured(config)).close()
-    click.echo("The database is up to date.")
+    _echo(words("The database is up to date."))
 
 
-@db.command("verify")
+@db.command("verify", help=str(words("Do the same as `audit verify`.")))
 @click.pass_obj
 def db_verify(config: Path | None) -> None:
-    """The same as `audit verify`."""
+    """Check the hash chain; exit with 2 when it is broken."""
     _verify(config)
 
 
-@drover.group()
+@drover.group(help=str(words("Check or export the audit trail.")))
 def audit() -> None:
     """The audit trail."""
 
 
-@audit.command("verify")
+@audit.command(
+    "verify",
+    help=str(
+        words(
+            "Check the hash chain of the audit trail. "
+            "The exit code is 2 when it was tampered with, and the event is named."
+        )
+    ),
+)
 @click.pass_obj
 def audit_verify(config: Path | None) -> None:
-    """Check the audit trail's hash chain. Exit code 2 when it was tampered with, naming the event."""
+    """Check the hash chain; exit with 2 when it is broken."""
     _verify(config)
 
 
-@audit.command()
+@audit.command(help=str(words("Print every event of the audit trail with its hash, oldest first.")))
 @click.option(
     "--format", "form", type=click.Choice(("jsonl", "csv")), default="jsonl", show_default=True
 )
 @click.option(
     "--after",
     default=0,
-    help="Only events behind this position: what an earlier export did not have.",
+    help=str(words("Only events after this position: those that an earlier export did not have.")),
 )
 @click.pass_obj
 def export(config: Path | None, form: str, after: int) -> None:
@@ -334,9 +382,18 @@ def _verify(config: Path | None) -> None:
     broken, (position, end) = store.broken_link(), store.head()
     store.close()
     if broken:
-        raise DroverError(f"The audit trail does not hold: {broken}", "Compare with a backup.")
-    click.echo(
-        f"The audit trail holds: {position} events, the last one's hash is {end or '(none)'}."
+        raise DroverError(
+            words("The audit trail is not intact: {broken}", broken=broken),
+            words("Compare the database with a backup."),
+            code="trail-broken",
+        )
+    _echo(
+        nwords(
+            "The audit trail is intact: {n} event; the last hash is {hash}.",
+            "The audit trail is intact: {n} events; the last hash is {hash}.",
+            n=position,
+            hash=end or words("(none)"),
+        )
     )
 
 
@@ -372,11 +429,13 @@ def _print_plan(planned: Any, say: Callable[[Message], str]) -> None:
         click.echo(f"  {index}. {say(step.title)}")
     for reason in (*planned.reasons, *planned.warnings):
         click.echo(f"  • {say(reason.text)}")
-    blast, prediction = (
-        say(operation_cards.blast_text(planned)),
-        say(operation_cards.prediction_text(planned.prediction)),
+    end = words(
+        "  {blast}; {prediction}; plan hash {hash}",
+        blast=operation_cards.blast_text(planned),
+        prediction=operation_cards.prediction_text(planned.prediction),
+        hash=planned.digest,
     )
-    click.echo(f"  {blast}; {prediction}; digest {planned.digest}")
+    click.echo(say(end))
 
 
 def _said(message: Message, folders: Sequence[Path] = ()) -> str:
@@ -388,11 +447,43 @@ def _said(message: Message, folders: Sequence[Path] = ()) -> str:
     return str(Languages(folders=folders).of_terminal().shown(message))
 
 
+def _echo(message: Message, *, err: bool = False) -> None:
+    """Print a message of the bot's own in the terminal's language."""
+    click.echo(_said(message), err=err)
+
+
+def _translate_help(command: click.Command) -> None:
+    """Put the help of a command, and of all below it, into the terminal's language."""
+    command.help, command.epilog = _help(command.help), _help(command.epilog)
+    for each in command.params:
+        if isinstance(each, click.Option):
+            each.help = _help(each.help)
+    if isinstance(command, click.Group):
+        for below in command.commands.values():
+            _translate_help(below)
+
+
+def _help(text: str | None) -> str | None:
+    return _said(said_elsewhere(text)) if text else text
+
+
+def _translations(settings: configuration.DroverSettings) -> Sequence[Path]:
+    """Where the plugins keep their translations; none when they cannot be loaded."""
+    from bot.factories import load_catalog
+
+    try:
+        return load_catalog(settings).translations
+    except DroverError:
+        return ()  # `check` tells why
+
+
 def main() -> None:
     """Run the command line; our own errors are two sentences on stderr and exit code 2."""
     # The planner's matrices are thin: at 100 hosts a second BLAS thread quadruples the CPU time and
     # brings nothing.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if "--help" in sys.argv or len(sys.argv) < 2:
+        _translate_help(drover)
     try:
         drover(prog_name="drover")
     except DroverError as error:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from bot.domain import codec
 from bot.domain import policy as policies
-from bot.domain.card import bare
+from bot.domain.card import bare, said_elsewhere
 from bot.domain.cluster import Host, Snapshot
 from bot.domain.errors import DroverError
+from bot.domain.message import Message, Names, Words, joined, nwords, words
 from bot.domain.readiness import Finding as Readiness
 from bot.domain.readiness import Severity
-from bot.domain.words import plural
 from bot.factories import connect_hypervisor, existing_store, load_catalog, signed_in
 from bot.flow.commands import query_cards
 from bot.plugin_api import Query
@@ -27,24 +28,32 @@ ORDER = (Severity.FAIL, Severity.WARN, Severity.UNKNOWN, Severity.PASS)
 """What is printed first."""
 _PREFIXES = {"bot_token": ("xoxb-", "xoxe.xoxb-"), "app_token": ("xapp-",)}
 """How Slack's tokens begin; a bot token that is rotated begins with xoxe. as well."""
+EVERYONE = words("may be asked by everyone")
+NOBODY = words("may be asked by nobody")
+
+Say = Callable[[Message], str]
+"""Writes a message in the terminal's language."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at; ``text`` says what was found and, when not ``ok``, what to do.
+    """One check and its result.
 
-    ``severity``: PASS, WARN, FAIL or UNKNOWN, as `host check` has it; '' becomes PASS or FAIL; only
-    FAIL is not ``ok``. ``fix`` and ``host`` come with the readiness of hosts. ``explains``: it says
-    what is configured, be it good or bad.
+    ``text``: what was found; for what is wrong without a ``fix``, also what to do. ``severity``:
+    PASS, WARN, FAIL or UNKNOWN, as in `host check`; '' becomes PASS or FAIL; only FAIL is not
+    ``ok``. ``host``, ``check`` and ``fix`` come with the readiness of hosts. ``explains``: it
+    explains the configuration, and checks nothing. ``commands``: those that it names.
     """
 
-    what: str
+    what: Message
     ok: bool
-    text: str
+    text: Message
     severity: str = ""
-    fix: str = ""
+    fix: Message = ""
     explains: bool = False
     host: str = ""
+    check: Message = ""
+    commands: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.severity:
@@ -52,134 +61,182 @@ class Finding:
                 self, "severity", (Severity.PASS if self.ok else Severity.FAIL).value
             )
 
+    @property
+    def label(self) -> Message:
+        """``what``, with the name of a host's check in words that can be translated."""
+        if not self.check:
+            return self.what
+        return Words(
+            "{host} {check}", {"host": self.host, "check": said_elsewhere(str(self.check))}
+        )
 
-def report(findings: Collection[Finding], *, verbose: bool = False) -> str:
-    """Return what the terminal prints: a summary, what is wrong, the policy in words, and all else if ``verbose``."""
+    @property
+    def data(self) -> dict[str, Any]:
+        """JSON-able, in English whatever the language, for scripts."""
+        return {
+            "what": str(self.what),
+            "ok": self.ok,
+            "text": str(joined((self.text, self.fix), ". ")),
+            "severity": self.severity,
+            "fix": str(self.fix),
+            "explains": self.explains,
+            "host": self.host,
+        }
+
+
+def report(findings: Collection[Finding], *, verbose: bool = False, say: Say = str) -> str:
+    """Return what the terminal prints: a summary, what is wrong, and the policy in words.
+
+    ``verbose``: also what passed.
+    """
     shown = [each for each in ORDER if verbose or each is not Severity.PASS]
     wanted = [
         each for level in shown for each in findings if each.severity == level and not each.explains
     ]
-    wanted = wanted if verbose else _together(wanted)
+    wanted = wanted if verbose else _grouped(wanted)
     lines = [
-        _summary(findings),
+        say(_summary(findings)),
         *([""] if wanted else []),
-        *(_line(each, f"{each.severity:8}") for each in wanted),
+        *(_line(each, f"{each.severity:8}", say) for each in wanted),
     ]
     if explained := [each for each in findings if each.explains]:
-        lines += ["", "The policy:", *(_line(each, "  ", short=not verbose) for each in explained)]
+        told = [_line(each, "  ", say, short=not verbose) for each in explained]
+        lines += ["", say(words("The policy:")), *told]
     if not verbose:
-        lines += ["", "All that passed, and every command by name: drover check --verbose"]
+        more = words("To see all that passed, and every command by name: `drover check --verbose`")
+        lines += ["", say(more)]
     return "\n".join(lines)
 
 
-def _together(findings: Iterable[Finding]) -> list[Finding]:
-    """What nobody could look at on one host for one reason as one line; all else as it is."""
-    grouped: dict[tuple[str, ...], list[Finding]] = {}
+def _grouped(findings: Iterable[Finding]) -> list[Finding]:
+    """Checks of one host that could not be made for one reason, as one; all else as it is."""
+    groups: dict[tuple[object, ...], list[Finding]] = {}
     for number, each in enumerate(findings):
-        alike = each.severity == Severity.UNKNOWN and each.host
-        grouped.setdefault((each.host, each.text) if alike else (str(number),), []).append(each)
-    return [
-        replace(
-            same[0],
-            what=f"{same[0].host} {', '.join(each.what.removeprefix(each.host).strip() for each in same)}",
-        )
-        if len(same) > 1
-        else same[0]
-        for same in grouped.values()
-    ]
+        alike = each.severity == Severity.UNKNOWN and each.check and not each.fix
+        groups.setdefault((each.host, each.text) if alike else (number,), []).append(each)
+    return [same[0] if len(same) == 1 else _as_one(same) for same in groups.values()]
 
 
-def _summary(findings: Collection[Finding]) -> str:
-    words = {"FAIL": "failed", "WARN": "warned", "UNKNOWN": "unknown", "PASS": "passed"}
-    counts = [
-        (sum(each.severity == level and not each.explains for each in findings), level)
-        for level in ORDER
-    ]
-    told = ", ".join(
-        f"{count} {words[level]}" for count, level in counts if count or level is Severity.FAIL
-    )
-    return f"{plural(sum(count for count, _ in counts), 'check')}: {told}"
+def _as_one(same: list[Finding]) -> Finding:
+    checks = Names(tuple(said_elsewhere(str(each.check)) for each in same))
+    what = Words("{host} {checks}", {"host": same[0].host, "checks": checks})
+    return replace(same[0], what=what, check="")
 
 
-def _line(found: Finding, before: str, *, short: bool = False) -> str:
-    text = found.text.removesuffix(f". {found.fix}") if found.fix else found.text
-    if short and len(text) > WIDTH:
-        text = f"{text.count(', ') + 1} commands"
+def _summary(findings: Collection[Finding]) -> Words:
+    def count(level: Severity) -> int:
+        return sum(each.severity == level and not each.explains for each in findings)
+
+    told = {
+        Severity.FAIL: nwords("{n} failed", "{n} failed", n=count(Severity.FAIL)),
+        Severity.WARN: nwords("{n} warning", "{n} warnings", n=count(Severity.WARN)),
+        Severity.UNKNOWN: nwords("{n} unknown", "{n} unknown", n=count(Severity.UNKNOWN)),
+        Severity.PASS: nwords("{n} passed", "{n} passed", n=count(Severity.PASS)),
+    }
+    shown = [told[level] for level in ORDER if count(level) or level is Severity.FAIL]
+    every = sum(map(count, ORDER))
+    return nwords("{n} check: {counts}", "{n} checks: {counts}", n=every, counts=shown)
+
+
+def _line(found: Finding, before: str, say: Say, *, short: bool = False) -> str:
+    text = say(found.text)
+    if short and found.commands and len(text) > WIDTH:
+        text = say(nwords("{n} command", "{n} commands", n=len(found.commands)))
     indent = " " * (len(before) + 2)
     line = textwrap.fill(
-        f"{before}{found.what}: {text}", WIDTH, subsequent_indent=indent, break_on_hyphens=False
+        f"{before}{say(found.label)}: {text}",
+        WIDTH,
+        subsequent_indent=indent,
+        break_on_hyphens=False,
     )
     # A command is copied whole, so it is not broken
-    return f"{line}\n{indent}{found.fix}" if found.fix else line
+    return f"{line}\n{indent}{say(found.fix)}" if found.fix else line
+
+
+def _told(error: DroverError) -> Message:
+    """An error in two sentences."""
+    return joined((error.text, error.advice))
 
 
 def offline(settings: DroverSettings) -> list[Finding]:
     """What can be told from the configuration alone."""
     policy = settings.domain_policy()
-    findings = [Finding("hosts", bool(settings.hosts), f"{len(settings.hosts)} configured")]
-    findings.append(
+    findings = [
         Finding(
-            "roles",
+            words("hosts"),
+            bool(settings.hosts),
+            nwords("{n} configured", "{n} configured", n=len(settings.hosts)),
+        ),
+        Finding(
+            words("roles"),
             bool(settings.roles),
-            ", ".join(settings.roles) or "none; nobody may do anything",
-        )
-    )
+            Words("{roles}", {"roles": Names(tuple(settings.roles))})
+            if settings.roles
+            else words("none; nobody may do anything"),
+        ),
+    ]
     findings += [_secret(settings, name) for name in _needed_secrets(settings)]
     findings.append(_channel("slack.approvals_channel", settings.slack.approvals_channel))
+    plugins = words("plugins")
     try:
         catalog = load_catalog(settings)
     except DroverError as error:
-        return [*findings, Finding("plugins", ok=False, text=str(error))]
-    findings.append(Finding("plugins", ok=True, text=", ".join(settings.plugins.enabled)))
+        return [*findings, Finding(plugins, ok=False, text=_told(error))]
+    findings.append(Finding(plugins, ok=True, text=", ".join(settings.plugins.enabled)))
     findings += _askers(policy, catalog.commands)
     return [*findings, *_rules(settings, policy, catalog.automatic)]
 
 
 def _askers(policy: policies.Policy, commands: Iterable[str]) -> list[Finding]:
-    """Who may ask for which commands, those of the same people together; what nobody may ask for is a fault."""
-    asked: dict[str, list[str]] = {}
+    """Which roles may ask for which commands, grouped by roles.
+
+    A command that nobody may ask for is wrong.
+    """
+    asked: dict[Words, list[str]] = {}
     for name in commands:
-        roles = ", ".join(policies.who_may(policy, name)) or "nobody"
-        asked.setdefault("everyone" if name in policy.everyone else roles, []).append(name)
+        roles = policies.who_may(policy, name)
+        may = words("may be asked by {roles}", roles=tuple(roles)) if roles else NOBODY
+        asked.setdefault(EVERYONE if name in policy.everyone else may, []).append(name)
     return [
         Finding(
-            f"may be asked by {who}", who != "nobody", ", ".join(names), explains=who != "nobody"
+            may,
+            may is not NOBODY,
+            ", ".join(names),
+            explains=may is not NOBODY,
+            commands=tuple(names),
         )
-        for who, names in asked.items()
+        for may, names in asked.items()
     ]
+
+
+def _rule(name: str) -> Words:
+    return words("policy rule “{rule}”", rule=name)
 
 
 def _rules(
     settings: DroverSettings, policy: policies.Policy, automatic: Collection[str]
 ) -> list[Finding]:
-    """Each rule in words, in the order they are asked; and what contradicts itself or another."""
+    """Each rule in words, in their order; and what contradicts itself or another rule."""
     people = {
         name: None if role.groups else frozenset(role.users)
         for name, role in settings.roles.items()
     }
     told = [
-        Finding(
-            f"policy rule “{rule.name}”",
-            ok=True,
-            text=str(query_cards.rule_text(rule)),
-            explains=True,
-        )
+        Finding(_rule(rule.name), ok=True, text=query_cards.rule_text(rule), explains=True)
         for rule in policy.rules
     ]
     wrong = policies.contradictions(policy, people, automatic) if settings.roles else ()
     told += [
         Finding(
-            f"policy rule “{rule.name}”",
+            _rule(rule.name),
             ok=True,
-            text=str(policies.for_the_bot(rule)),
+            text=policies.for_the_bot(rule),
             severity=Severity.WARN.value,
         )
         for rule in policy.rules
         if policies.for_the_bot(rule)
     ]
-    return told + [
-        Finding(f"policy rule “{name}”", ok=False, text=str(text)) for name, text in wrong
-    ]
+    return told + [Finding(_rule(name), ok=False, text=text) for name, text in wrong]
 
 
 def _needed_secrets(settings: DroverSettings) -> tuple[str, ...]:
@@ -192,10 +249,11 @@ def _needed_secrets(settings: DroverSettings) -> tuple[str, ...]:
 
 def _secret(settings: DroverSettings, name: str) -> Finding:
     problem = _secret_problem(settings, name)
-    return Finding(f"secret {name}", not problem, problem or "given")
+    what = words("secret {name}", name=name)
+    return Finding(what, not problem, problem or words("given"))
 
 
-def _secret_problem(settings: DroverSettings, name: str) -> str:
+def _secret_problem(settings: DroverSettings, name: str) -> Message:
     """Why this cannot be what Slack calls it, with what to do; '' when it can.
 
     Never with the secret itself.
@@ -203,23 +261,30 @@ def _secret_problem(settings: DroverSettings, name: str) -> str:
     value = getattr(settings.slack, name).get_secret_value()
     variable = f"SLACK_{name.upper()}"
     if not value:
-        return f"missing; set {variable} or {variable}_FILE"
+        file = f"{variable}_FILE"
+        return words("missing; set {variable} or {file}", variable=variable, file=file)
     wanted = _PREFIXES.get(name)
     if wanted is None or value.startswith(wanted):
         return ""
     other = next((each for each, prefixes in _PREFIXES.items() if value.startswith(prefixes)), "")
     if other:
-        mine, takes = _PREFIXES[other][0], wanted[0]
-        return f"it is an {mine}… token, and {variable} takes an {takes}… one; give it as SLACK_{other.upper()}"
-    return (
-        f"it does not begin with {wanted[0]}; copy it again, see README, “Connect a real workspace”"
+        right = f"SLACK_{other.upper()}"
+        return words(
+            "it is an {given}… token, and {variable} takes an {wanted}… one; give it as {right}",
+            given=_PREFIXES[other][0],
+            variable=variable,
+            wanted=wanted[0],
+            right=right,
+        )
+    return words(
+        "it does not begin with {wanted}; copy it again, see README, “Connect a real workspace”",
+        wanted=wanted[0],
     )
 
 
 def _channel(key: str, value: str) -> Finding:
-    return Finding(
-        key, bool(value), value or "missing; put the channel's id (C…) there and invite the bot"
-    )
+    missing = words("missing; put the channel's id (C…) there and invite the bot")
+    return Finding(key, bool(value), value or missing)
 
 
 def online(settings: DroverSettings, save: Path | None = None) -> list[Finding]:
@@ -253,24 +318,36 @@ def _readiness(settings: DroverSettings, seen: Snapshot, hypervisor: Hypervisor)
 
 
 def _ready(host: str, found: Readiness) -> Finding:
-    text = str(bare(f"{found.evidence}. {found.fix}" if found.fix else str(found.evidence)))
-    fine, fix = found.severity is not Severity.FAIL, str(bare(str(found.fix)))
-    return Finding(f"{host} {found.name}", fine, text, found.severity.value, fix, host=host)
-
-
-def _size(host: Host, vms: int) -> str:
-    unread = (
-        f"; could not read {'; '.join(each.text for each in host.unread)}" if host.unread else ""
+    return Finding(
+        f"{host} {found.name}",
+        found.severity is not Severity.FAIL,
+        bare(found.evidence),
+        found.severity.value,
+        bare(found.fix),
+        host=host,
+        check=found.label or found.name,
     )
-    return f"{plural(vms, 'VM')}, {plural(host.cpus, 'CPU')}, {host.cpu_model or 'CPU model unknown'}{unread}"
+
+
+def _size(host: Host, vms: int) -> Message:
+    size = words(
+        "{vms}, {cpus}, {model}",
+        vms=nwords("{n} VM", "{n} VMs", n=vms),
+        cpus=nwords("{n} CPU", "{n} CPUs", n=host.cpus),
+        model=host.cpu_model or words("CPU model unknown"),
+    )
+    if not host.unread:
+        return size
+    parts = "; ".join(str(each.text) for each in host.unread)
+    return words("{size}; could not read {parts}", size=size, parts=parts)
 
 
 def _answering(seen: Snapshot) -> list[Finding]:
     return [
         Finding(
-            f"host {host.name}",
+            words("host {host}", host=host.name),
             host.up,
-            _size(host, len(seen.on(host.name))) if host.up else host.problem or "no answer",
+            _size(host, len(seen.on(host.name))) if host.up else host.problem or words("no answer"),
         )
         for host in seen.hosts
     ]
@@ -278,15 +355,18 @@ def _answering(seen: Snapshot) -> list[Finding]:
 
 def _database(settings: DroverSettings) -> list[Finding]:
     """Whether what is stored holds. A look makes no database where none is."""
+    what = words("database")
     try:
         store = existing_store(settings, load_catalog(settings))
         if store is None:
-            return [Finding("database", ok=True, text="none yet; the first `drover run` makes it")]
+            none = words("none yet; the first `drover run` makes it")
+            return [Finding(what, ok=True, text=none)]
         broken = store.broken_link()
         store.close()
     except DroverError as error:
-        return [Finding("database", ok=False, text=str(error))]
-    return [Finding("database", not broken, str(broken) or "opens, and the audit trail holds")]
+        return [Finding(what, ok=False, text=_told(error))]
+    good = words("opens, and the audit trail is intact")
+    return [Finding(what, not broken, broken or good)]
 
 
 def _slack(settings: DroverSettings) -> list[Finding]:
@@ -295,12 +375,13 @@ def _slack(settings: DroverSettings) -> list[Finding]:
             Finding(
                 "slack",
                 ok=True,
-                text="not asked without a bot token",
+                text=words("not asked without a bot token"),
                 severity=Severity.UNKNOWN.value,
             )
         ]
     try:
         who = signed_in(settings)
     except DroverError as error:
-        return [Finding("slack", ok=False, text=str(error))]
-    return [Finding("slack", ok=True, text=f"signed in to {who.team} as {who.user}")]
+        return [Finding("slack", ok=False, text=_told(error))]
+    told = words("signed in to {team} as {user}", team=who.team, user=who.user)
+    return [Finding("slack", ok=True, text=told)]

@@ -7,10 +7,14 @@ from pathlib import Path
 import pytest
 
 from bot import app, check
+from bot.adapters.language import Languages
 from bot.domain.errors import SettingsError
+from bot.domain.message import Message, words
+from bot.factories import load_catalog
 from bot.settings import DroverSettings, load
 from bot.testing import drawn
 
+HOST_CHECK = Path(__file__).parents[2] / "plugins" / "host_check" / "locale"
 CONFIG = """
 [slack]
 approvals_channel = "C1"
@@ -48,9 +52,9 @@ def configured(tmp_path: Path, mode: str, rule: str = "") -> DroverSettings:
 
 def faults(settings: DroverSettings) -> list[str]:
     return [
-        each.what + ": " + each.text
+        f"{each.what}: {each.text}"
         for each in check.offline(settings)
-        if not each.ok and "policy" in each.what
+        if not each.ok and "policy" in str(each.what)
     ]
 
 
@@ -68,7 +72,11 @@ def test_auto_without_a_rule_that_lets_it_is_told_and_refused_at_start(
 def test_auto_with_its_rule_is_explained(tmp_path: Path) -> None:
     settings = configured(tmp_path, "auto", RULE)
     assert faults(settings) == []
-    said = [each.text for each in check.offline(settings) if each.what == "policy rule “small”"]
+    said = [
+        str(each.text)
+        for each in check.offline(settings)
+        if str(each.what) == "policy rule “small”"
+    ]
     assert said[0].startswith("balance: what a watch does by itself, at most 3 VMs, at most 64")
     assert "no vote" in said[0]
 
@@ -85,17 +93,17 @@ def test_commands_of_the_same_people_are_told_together_and_those_of_nobody_are_a
 ) -> None:
     settings = configured(tmp_path, "off")
     told = {
-        each.what: each
+        str(each.what): each
         for each in check.offline(settings)
-        if each.what.startswith("may be asked by ")
+        if str(each.what).startswith("may be asked by ")
     }
     assert list(told) == ["may be asked by approver", "may be asked by everyone"]
     assert told["may be asked by everyone"].text == "help"
-    assert {"audit", "migrate", "balance"} <= set(told["may be asked by approver"].text.split(", "))
+    assert {"audit", "migrate", "balance"} <= set(told["may be asked by approver"].commands)
     few = settings.model_copy(
         update={"roles": {"approver": settings.roles["approver"].model_copy(update={"may": ()})}}
     )
-    nobodys = [each for each in check.offline(few) if each.what == "may be asked by nobody"]
+    nobodys = [each for each in check.offline(few) if each.what == check.NOBODY]
     assert [each.ok for each in nobodys] == [False]
 
 
@@ -106,9 +114,9 @@ def secrets(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
 
 def of_secrets(settings: DroverSettings) -> dict[str, str]:
     return {
-        each.what: f"{each.severity} {each.text}"
+        str(each.what): f"{each.severity} {each.text}"
         for each in check.offline(settings)
-        if "secret" in each.what
+        if "secret" in str(each.what)
     }
 
 
@@ -151,8 +159,8 @@ def test_slack_is_not_asked_without_a_bot_token(
 
     secrets(monkeypatch, bot_token=token)
     monkeypatch.setattr(check, "signed_in", asked)
-    told = {each.what: each for each in check.online(configured(tmp_path, "off"))}
-    assert (told["slack"].severity, told["slack"].text) == (
+    told = {str(each.what): each for each in check.online(configured(tmp_path, "off"))}
+    assert (told["slack"].severity, str(told["slack"].text)) == (
         "UNKNOWN",
         "not asked without a bot token",
     )
@@ -162,48 +170,39 @@ def test_a_look_makes_no_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     secrets(monkeypatch)
     file = tmp_path / "var" / "drover.sqlite"
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{file}")
-    told = {each.what: each for each in check.online(configured(tmp_path, "off"))}
-    assert told["database"].text == "none yet; the first `drover run` makes it"
+    told = {str(each.what): each for each in check.online(configured(tmp_path, "off"))}
+    assert str(told["database"].text) == "none yet; the first `drover run` makes it"
     assert not file.parent.exists()
 
 
+def of_host(host: str, name: str, severity: str, text: Message, fix: str = "") -> check.Finding:
+    return check.Finding(
+        f"{host} {name}", ok=True, text=text, severity=severity, fix=fix, host=host, check=name
+    )
+
+
+NO_SSH = words("cannot tell: no SSH")
 SEEN = (
     check.Finding("hosts", ok=True, text="2 configured"),
-    check.Finding(
-        "host-a SSH",
-        ok=True,
-        text="cannot tell: no SSH. Set ssh",
-        severity="UNKNOWN",
-        fix="Set ssh",
-        host="host-a",
-    ),
-    check.Finding(
-        "host-a KSM", ok=True, text="cannot tell: no SSH", severity="UNKNOWN", host="host-a"
-    ),
-    check.Finding(
-        "host-a time sync", ok=True, text="cannot tell: no SSH", severity="UNKNOWN", host="host-a"
-    ),
-    check.Finding(
-        "host-b KSM", ok=True, text="cannot tell: no SSH", severity="UNKNOWN", host="host-b"
-    ),
-    check.Finding(
-        "host-b versions",
-        ok=True,
-        text="old. apt-get update",
-        severity="WARN",
-        fix="apt-get update",
-        host="host-b",
-    ),
+    of_host("host-a", "SSH", "UNKNOWN", NO_SSH, "Set ssh"),
+    of_host("host-a", "KSM", "UNKNOWN", NO_SSH),
+    of_host("host-a", "time sync", "UNKNOWN", NO_SSH),
+    of_host("host-b", "KSM", "UNKNOWN", NO_SSH),
+    of_host("host-b", "versions", "WARN", "old", "apt-get update"),
     check.Finding("secret app_token", ok=False, text="missing"),
     check.Finding(
-        "may be asked by engineer", ok=True, text=", ".join(["migrate"] * 60), explains=True
+        words("may be asked by {roles}", roles=("engineer",)),
+        ok=True,
+        text=", ".join(["migrate"] * 60),
+        explains=True,
+        commands=("migrate",) * 60,
     ),
 )
 
 
 def test_the_terminal_has_the_count_first_then_what_failed_and_no_pass() -> None:
     assert check.report(SEEN).splitlines() == [
-        "7 checks: 1 failed, 1 warned, 4 unknown, 1 passed",
+        "7 checks: 1 failed, 1 warning, 4 unknown, 1 passed",
         "",
         "FAIL    secret app_token: missing",
         "WARN    host-b versions: old",
@@ -216,7 +215,7 @@ def test_the_terminal_has_the_count_first_then_what_failed_and_no_pass() -> None
         "The policy:",
         "  may be asked by engineer: 60 commands",
         "",
-        "All that passed, and every command by name: drover check --verbose",
+        "To see all that passed, and every command by name: `drover check --verbose`",
     ]
 
 
@@ -228,15 +227,36 @@ def test_verbose_is_everything_in_lines_that_fit() -> None:
     assert max(map(len, told.splitlines())) <= 100
 
 
+def test_the_terminal_speaks_its_language(tmp_path: Path) -> None:
+    folders = load_catalog(configured(tmp_path, "off")).translations
+    say = Languages(folders=(*folders, HOST_CHECK)).of("pt_BR").shown
+    told = check.report(SEEN, say=lambda message: str(say(message))).splitlines()
+    assert told[0] == "7 verificações: 1 falhou, 1 aviso, 4 desconhecidas, 1 passou"
+    assert "UNKNOWN host-a KSM, sincronização da hora: não verificável: sem SSH" in told
+    assert "  pode ser pedido por engineer: 60 comandos" in told
+
+
+def test_scripts_get_the_names_and_english_sentences() -> None:
+    assert SEEN[1].data == {
+        "what": "host-a SSH",
+        "ok": True,
+        "text": "cannot tell: no SSH. Set ssh",
+        "severity": "UNKNOWN",
+        "fix": "Set ssh",
+        "explains": False,
+        "host": "host-a",
+    }
+
+
 def test_a_rule_without_votes_says_what_it_means_for_the_bot(tmp_path: Path) -> None:
     free = '[[policy.rules]]\nname = "free"\nrisks = ["low"]\nvotes = 0\n'
     said = [
         each
         for each in check.offline(configured(tmp_path, "off", free))
-        if each.what == "policy rule “free”"
+        if str(each.what) == "policy rule “free”"
     ]
     assert said[-1].severity == "WARN"
-    assert "what the bot proposes by itself takes 1 vote of approver" in said[-1].text
+    assert "what the bot proposes by itself takes 1 vote of approver" in str(said[-1].text)
     assert faults(configured(tmp_path, "off", free)) == []
     lost = free + 'approvers = ["boss"]\n'
     assert any(
@@ -249,7 +269,7 @@ def test_a_host_is_told_with_how_many_vms_it_has() -> None:
         "host-a 1cpu 4G | web-1 1G\nhost-b 4cpu 4G | db-1 1G | db-2 1G\nhost-c 4cpu 4G down"
     )
     told = [
-        (each.what, each.ok, each.text.rpartition(",")[0] or each.text)
+        (str(each.what), each.ok, str(each.text).rpartition(",")[0] or str(each.text))
         for each in check._answering(seen)
     ]
     assert told == [
