@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from bot.domain.message import Member, Message
+from bot.domain.message import Member, Message, words
 
 Key = tuple[str, str]
 """A host and a path there."""
@@ -120,8 +120,10 @@ class Backing:
         """What the definition of a VM and its snapshots name on a host."""
         return (each for each in self._storages.get(host, Storage()).uses if each.uuid == uuid)
 
-    def holders(self, host: str, path: str, *, but: str, going: Iterable[str]) -> tuple[str, ...]:
-        """Who needs the image at ``path`` besides the VM ``but`` (a UUID) on ``host``, in words.
+    def holders(
+        self, host: str, path: str, *, but: str, going: Iterable[str]
+    ) -> tuple[Message, ...]:
+        """Who needs the image at ``path`` besides the VM ``but`` (a UUID) on ``host``.
 
         A VM needs every image that its disks and snapshots name, and all that those stand on. A
         volume that stands on the image needs it too, whether or not a VM uses it. ``going``: paths
@@ -130,7 +132,7 @@ class Backing:
         standing = self._standing_on(self._same(host, path))
         leaves = {self._same(host, each) for each in going}
         used: set[Key] = set()
-        found: dict[str, None] = {}
+        found: dict[Message, None] = {}
         for where, storage in self._storages.items():
             for use in storage.uses:
                 root = self._same(where, use.path)
@@ -140,22 +142,24 @@ class Backing:
         for key, image in self._images.items():
             root = self._root(key)
             if root in standing and root != self._same(host, path) and root not in leaves | used:
-                found[f"the volume {image.place or image.path} on {key[0]}"] = None
-        return tuple(sorted(found))
+                volume = image.place or image.path
+                found[words("the volume {volume} on {host}", volume=volume, host=key[0])] = None
+        return tuple(sorted(found, key=str))
 
-    def standing(self, host: str, path: str, *, but: str) -> tuple[str, ...]:
+    def standing(self, host: str, path: str, *, but: str) -> tuple[Message, ...]:
         """The VMs besides ``but`` (a UUID) whose images stand on the one at ``path``: they break when it is written to.
 
         Those that name this very image do not count.
         """
         root = self._same(host, path)
         above = self._standing_on(root) - {root}
-        return tuple(sorted({
+        found = {
             use_text(use, where)
             for where, storage in self._storages.items()
             for use in storage.uses
             if use.uuid != but and use.device and self._same(where, use.path) in above
-        }))  # fmt: skip
+        }
+        return tuple(sorted(found, key=str))
 
     def stands_on(self, top: Key, base: Key) -> bool:
         """Whether the image at ``top`` is the one at ``base`` or stands on it."""
@@ -219,11 +223,17 @@ class Backing:
             self._one[second] = first
 
 
-def use_text(use: ImageUse, host: str, *, again: bool = False) -> str:
-    """A user in words; ``again``: the same VM, defined on another host too."""
-    # no message: names and hosts, shown as they are
-    named = f"snapshot {use.snapshot} of {use.vm}" if use.snapshot else use.vm
-    return f"{named} on {host} (a second definition)" if again else f"{named} on {host}"
+def use_text(use: ImageUse, host: str, *, again: bool = False) -> Message:
+    """Who uses an image; ``again``: the same VM, defined on another host too."""
+    args = {"vm": use.vm, "host": host}
+    if use.snapshot:
+        args["snapshot"] = use.snapshot
+        if again:
+            return words("snapshot {snapshot} of {vm} on {host} (a second definition)", **args)
+        return words("snapshot {snapshot} of {vm} on {host}", **args)
+    if again:
+        return words("{vm} on {host} (a second definition)", **args)
+    return words("{vm} on {host}", **args)
 
 
 def plain(path: str) -> str:

@@ -261,8 +261,9 @@ def test_the_storage_tells_what_stands_on_what_and_for_whom(stage: Stage) -> Non
         (base,) = backing.beneath(A, top.path)
         assert base.place == f"{POOL}/{IMAGE}"
         held = backing.holders(A, base.path, but="", going=(base.path,))
-        assert f"{blueprint.name} on {A}" in held
-        assert f"{blueprint.name} on {A}" in backing.standing(A, base.path, but="")
+        assert f"{blueprint.name} on {A}" in map(str, held)
+        standing = backing.standing(A, base.path, but="")
+        assert f"{blueprint.name} on {A}" in map(str, standing)
         assert backing.holders(A, top.path, but=blueprint.uuid, going=(top.path,)) == ()
     assert stage.hypervisor.not_copyable(A, blueprint.uuid) == ()
     with pytest.raises(DroverError):
