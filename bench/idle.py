@@ -21,8 +21,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
+import tomli_w
+
 from bench.goals import Goal, conclude
-from bot.stage import POLICY, ROLES, toml
+from bot.stage import POLICY, ROLES
 from lab.slack import Command, Workspace
 
 GOALS = {"start until connected": 10.0, "idle memory": 5.0}  # times a Bolt app that only acks
@@ -76,7 +78,7 @@ def one_run(directory: Path) -> tuple[tuple[float, float], tuple[float, float]]:
         floor = measured(space, [sys.executable, "-c", FLOOR], tokens)
     with Workspace(commands=(Command("/kvm", "x", "help"),)) as space:
         config = directory / "drover.toml"
-        config.write_text(toml({
+        config.write_text(tomli_w.dumps({
             "slack": {"team": "T0LAB", "approvals_channel": "C0APPROVALS", "api_url": space.web_api},
             "database": {"url": f"sqlite:///{directory}/drover.sqlite"},
             "hosts": [{"name": "host-a", "uri": f"qemu:///system?socket={directory}/none"}],

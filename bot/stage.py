@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -13,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+import tomli_w
 
 from bot.domain.errors import DroverError
 from lab import Lab
@@ -32,21 +33,6 @@ ROLES: Mapping[str, Any] = {
     "engineer": {"users": ["U0ANA"], "may": ["*"]},
     "approver": {"users": ["U0BRUNO", "U0CARLA"], "may": ["*"]},
 }
-
-
-def toml(table: Mapping[str, Any], path: tuple[str, ...] = ()) -> str:
-    """A nested mapping as TOML; JSON's strings, numbers, booleans and flat arrays are TOML's too."""
-    lines, below = [], []
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            below.append(
-                f"[{'.'.join((*path, json.dumps(key)))}]\n{toml(value, (*path, json.dumps(key)))}"
-            )
-        elif isinstance(value, list) and value and isinstance(value[0], Mapping):
-            below += [f"[[{'.'.join((*path, key))}]]\n{toml(each, (*path, key))}" for each in value]
-        else:
-            lines.append(f"{key} = {json.dumps(value, ensure_ascii=False)}")
-    return "\n".join([*lines, *below]) + "\n"
 
 
 def config_for(lab: Lab, workspace: Workspace, directory: Path, **more: Any) -> dict[str, Any]:
@@ -136,7 +122,7 @@ class BotProcess:
         self._workspace = workspace
         self.config = directory / f"{config['replica']}.toml"
         self.log = directory / f"{config['replica']}.log"
-        self.config.write_text(toml(config), encoding="utf-8")
+        self.config.write_text(tomli_w.dumps(config), encoding="utf-8")
         self._environment = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
 
