@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from shlex import quote
 
 from bot.domain.card import Card, Context, Section
 from bot.domain.cluster import Snapshot
@@ -15,7 +16,7 @@ from bot.plugin_api import Alert, History, Looked, Noticed, Proposal, Remedy, Wa
 from bot.ports import Hypervisor
 from plugins.failover import planner, reports, witnesses
 from plugins.failover.evidence import Evidence
-from plugins.failover.intents import FAILOVER, Failover
+from plugins.failover.intents import FAILOVER, READMIT, Failover
 from plugins.failover.settings import FailoverSettings, Mode
 from plugins.failover.sight import Sight
 from plugins.failover.verdict import Cause, Judged, Verdict, automatic_objection
@@ -67,7 +68,55 @@ def look(settings: FailoverSettings, view: WatchView) -> Looked:
                 noticed.append(each)
                 standing.add(evidence.host)
     noticed += [Alert(_key(host), _ended(host), over=True) for host in sorted(told - standing)]
-    return Looked(tuple(noticed), {"told": sorted(standing)})
+    back = tuple(_returned(view.snapshot)) if settings.mode is not Mode.OFF else ()
+    noticed += back
+    ended = set(view.memory.get("back", ())) - {each.key for each in back}
+    noticed += [Alert(key, _admitted(), over=True) for key in sorted(ended)]
+    keys = sorted(each.key for each in back)
+    return Looked(tuple(noticed), {"told": sorted(standing), **({"back": keys} if keys else {})})
+
+
+def _returned(snapshot: Snapshot) -> Iterator[Alert]:
+    """A host on hold that answers waits for people; a second copy of a VM on it is told first."""
+    for host in snapshot.hosts:
+        if not host.up or not host.held:
+            continue
+        elsewhere = {
+            vm.uuid: vm.host for vm in snapshot.vms if vm.host != host.name and vm.state.active
+        }
+        twice = [vm for vm in snapshot.on(host.name) if vm.state.active and vm.uuid in elsewhere]
+        for vm in twice:
+            yield Alert(
+                f"two-copies:{vm.uuid}", _two_copies(vm.name, host.name, elsewhere[vm.uuid])
+            )
+        if not twice:
+            remedy = Remedy(words("Admit it again"), f"{READMIT} {host.name}")
+            yield Alert(f"held:{host.name}", _waits(host.name), remedies=(remedy,))
+
+
+def _two_copies(vm: str, host: str, other: str) -> Card:
+    said = words(
+        "*{vm} runs twice:* on {host}, which came back, and on {other}. Both write the same disks. "
+        "Decide which copy stays, and force the other off at once on its host: {command}.",
+        vm=vm,
+        host=host,
+        other=other,
+        command=Code(f"virsh destroy {quote(vm)}"),
+    )
+    return Card(said, vm, (Section(said),))
+
+
+def _waits(host: str) -> Card:
+    said = words(
+        "{host} answers again and is on hold: nothing is started or moved there until it is admitted.",
+        host=host,
+    )
+    return Card(said, host, (Section(said),))
+
+
+def _admitted() -> Card:
+    said = words("That is over.")
+    return Card(said, words("Failover"), (Section(said),))
 
 
 def _noticed(settings: FailoverSettings, view: WatchView, evidence: Evidence) -> Iterator[Noticed]:

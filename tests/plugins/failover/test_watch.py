@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,25 @@ def test_a_held_host_is_not_proposed_again(room: Room) -> None:
     room.dies()
     room.bot.store.put_hold(Hold("host-a", room.bot.clock.now(), "", "op-1"))
     assert looks.after(5).noticed == ()
+
+
+def test_a_held_host_that_answers_waits_for_people_and_a_second_copy_is_told(room: Room) -> None:
+    looks = Looks(room)
+    room.bot.store.put_hold(Hold("host-a", room.bot.clock.now(), "", "op-1"))
+    (waits,) = looks.look().noticed
+    assert isinstance(waits, Alert)
+    assert [each.command for each in waits.remedies] == ["host readmit host-a"]
+    seen = room.bot.hypervisor.snapshot().vm("db-1")
+    room.bot.hypervisor.put(replace(seen, host="host-c"))
+    told = {each.key: each for each in looks.look().noticed if isinstance(each, Alert)}
+    assert told[f"two-copies:{seen.uuid}"].over is False
+    assert "db-1 runs twice" in text(told[f"two-copies:{seen.uuid}"].card).replace("*", "")
+    assert told["held:host-a"].over
+    room.bot.hypervisor.force_off("host-a", seen.uuid)
+    room.bot.store.lift_hold("host-a")
+    (over,) = looks.look().noticed
+    assert isinstance(over, Alert)
+    assert (over.key, over.over) == (f"two-copies:{seen.uuid}", True)
 
 
 def test_right_after_the_bots_start_nothing_is_told(room: Room) -> None:
