@@ -51,9 +51,7 @@ class Gatherer:
                 if host.up:
                     witnesses.read_bound(hypervisor, host)
         silent = [host for host in snapshot.hosts if not host.up]
-        return Found(
-            tuple(witnesses.gather(self.sight, host, snapshot, hypervisor) for host in silent)
-        )
+        return Found(witnesses.gather_all(self.sight, silent, snapshot, hypervisor))
 
 
 def look(settings: FailoverSettings, view: WatchView) -> Looked:

@@ -81,6 +81,16 @@ def gather(sight: Sight, host: Host, snapshot: Snapshot, hypervisor: Hypervisor)
     )
 
 
+def gather_all(
+    sight: Sight, hosts: Sequence[Host], snapshot: Snapshot, hypervisor: Hypervisor
+) -> tuple[Evidence, ...]:
+    """The evidence of several hosts, side by side."""
+    if not hosts:
+        return ()
+    with ThreadPoolExecutor(min(_AT_ONCE, len(hosts)), thread_name_prefix="evidence") as pool:
+        return tuple(pool.map(lambda host: gather(sight, host, snapshot, hypervisor), hosts))
+
+
 def read_bound(hypervisor: PowerAccess, host: Host) -> tuple[tuple[Reading, ...], frozenset[str]]:
     """The power by each of the host's controllers, and those that were shown to be its own.
 
