@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from bot.domain.errors import ChatError
-from bot.domain.operation import Noted, State
+from bot.domain.operation import Noted, State, Withdrawn
 from bot.domain.plan import Risk
 from bot.domain.policy import Policy, Rule, Window
 from bot.flow.commands import dispatcher
 from bot.flow.context import Role
-from bot.flow.operations import decide, overdue
+from bot.flow.operations import overdue
 from bot.testing.chat import FakeChat
 from tests.bot.flow.small_bot import POLICY, ROLES, Bot, small_bot, text
 
@@ -174,7 +174,7 @@ def test_the_end_is_told_even_when_the_chat_failed_at_first(bot: Bot) -> None:
 def test_a_decision_whose_telling_a_crash_cut_off_is_told_after_the_start(bot: Bot) -> None:
     proposed(bot)
     operation = bot.operation()
-    bot.store.append(operation, decide.Withdrawn(bot.clock.now(), "UANA"))
+    bot.store.append(operation, Withdrawn(bot.clock.now(), "UANA"))
     dispatcher.picked_up(bot.services)
     dispatcher.picked_up(bot.services)
     assert sum("Withdrawn" in text(card) for card in bot.chat.shown_to("UANA")) == 1

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from bot.flow.commands import dispatcher
-from bot.flow.commands.dispatcher import Lane, RequestWorkers, Turns, lane_of
+from bot.flow.commands.buttons import Lane
+from bot.flow.commands.dispatcher import RequestWorkers, Turns, lane_of
 from bot.ports import Request
 from tests.bot.flow.small_bot import Bot, small_bot
 

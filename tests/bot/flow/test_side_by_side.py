@@ -16,8 +16,9 @@ from bot.domain.card import Bar, Card, Checklist, Mark
 from bot.domain.cluster import Job
 from bot.domain.operation import BOT, Began, Event, Operation, State, StepBegan, StepEnded
 from bot.domain.steps import MigrateVm
-from bot.flow.context import Services
+from bot.flow.context import Services, record
 from bot.flow.operations import current_rules, perform
+from bot.flow.operations.step_progress import OperationProgress
 from bot.testing import Ending
 from tests.bot.flow.small_bot import Bot, small_bot, text
 from tests.waiting import PATIENCE, until
@@ -266,14 +267,13 @@ def test_two_replicas_that_decide_in_the_same_moment_begin_one_move_out_of_a_hos
 ) -> None:
     approved(bot, "several web-1=host-c")
     approved(bot, "several web-2=host-d", 2)
-    first, second = (
-        perform.record(bot.services, f"op-{n}", Began(bot.clock.now(), BOT)) for n in (1, 2)
-    )
+    first, second = (record(bot.services, f"op-{n}", Began(bot.clock.now(), BOT)) for n in (1, 2))
     store = SqlStore(
         f"sqlite:///{tmp_path}/drover.sqlite", bot.services.catalog.codec(), clock=bot.clock
     )
     other = replace(bot.services, store=store, turn=threading.Lock())
-    operations, begun = bot.store.operations, []
+    operations = bot.store.operations
+    begun: list[object] = []
 
     def seen_and_then(**wanted: Any) -> tuple[Operation, ...]:
         found = operations(**wanted)
@@ -282,7 +282,7 @@ def test_two_replicas_that_decide_in_the_same_moment_begin_one_move_out_of_a_hos
                 perform._begun_steps(
                     other,
                     second,
-                    perform.OperationProgress(other, second.id),
+                    OperationProgress(other, second.id),
                     (0,),
                     given(other, second),
                 )
@@ -290,7 +290,7 @@ def test_two_replicas_that_decide_in_the_same_moment_begin_one_move_out_of_a_hos
         return found
 
     monkeypatch.setattr(bot.store, "operations", seen_and_then)
-    overall = perform.OperationProgress(bot.services, first.id)
+    overall = OperationProgress(bot.services, first.id)
     assert (
         perform._begun_steps(bot.services, first, overall, (0,), given(bot.services, first)) == ()
     )
@@ -298,5 +298,5 @@ def test_two_replicas_that_decide_in_the_same_moment_begin_one_move_out_of_a_hos
     assert (
         perform._begun_steps(bot.services, first, overall, (0,), given(bot.services, first)) == ()
     )  # it sees the other's move now
-    assert (bot.operation(1).under_way, bot.operation(2).under_way) == (frozenset(), {0})
+    assert (bot.operation(1).under_way, bot.operation(2).under_way) == (frozenset(), frozenset({0}))
     store.close()

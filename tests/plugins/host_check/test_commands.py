@@ -11,7 +11,7 @@ import pytest
 
 from bot import catalog
 from bot.domain.card import Card, Section, Table
-from bot.domain.errors import HypervisorError, UnknownNameError, UsageError
+from bot.domain.errors import CatalogError, HypervisorError, UnknownNameError, UsageError
 from bot.domain.message import Names, Words, words
 from bot.domain.plan import Plan, Refused, Risk
 from bot.domain.readiness import CommandResult, CpuBaseline, Finding, GuestCpu, HostReport, Severity
@@ -75,7 +75,7 @@ def test_the_catalog_takes_the_plugin_and_refuses_a_wrong_setting() -> None:
     found = catalog.load(["host_check"], {"host_check": {"certificate_days": 10}})
     assert {"host check", "host pair", "host baseline", "host maintenance"} <= set(found.commands)
     assert [watch.name for watch in found.watches] == ["readiness", "ageing"]
-    with pytest.raises(catalog.CatalogError, match="certificate_day"):
+    with pytest.raises(CatalogError, match="certificate_day"):
         catalog.load(["host_check"], {"host_check": {"certificate_day": 10}})
 
 
@@ -86,6 +86,7 @@ def test_maintenance_is_one_low_step_with_the_guests_as_a_warning() -> None:
     assert made.risk is Risk.LOW
     assert made.blast.hosts == ("host-a",)
     (warning,) = made.warnings
+    assert isinstance(warning.text, Words)
     # Db-1 is off
     assert (warning.code, warning.text.args["vms"]) == ("guests", Names(("web-1",), most=10))
 
@@ -224,7 +225,7 @@ def test_hosts_without_a_common_model_are_told_and_not_raised() -> None:
     port.change("host-b", cpu_model="Skylake")
     found = handler.baseline(HostBaseline(("host-a", "host-b")), port.snapshot(), port)
     assert found.baseline is None
-    assert "No CPU model suits" in cards.baseline_card(found).text
+    assert "No CPU model suits" in str(cards.baseline_card(found).text)
 
 
 def guest(**different: Any) -> GuestCpu:

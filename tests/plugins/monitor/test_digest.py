@@ -267,7 +267,8 @@ def test_a_pool_that_will_be_full_is_named_with_its_days() -> None:
     (found,) = digest(
         MonitorSettings(), report(seen, measured=Measured(Sweep(NOW), past)), DAY
     ).filling
-    assert (found.where, found.days) == ("host-a", pytest.approx(25))
+    assert found.where == "host-a"
+    assert found.days == pytest.approx(25)
     slower = tuple(replace(each, mean=each.mean / 10) for each in grows)
     past = Written({("pool:host-a/images", Metric.SPACE): slower})
     assert (

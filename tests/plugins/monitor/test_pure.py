@@ -22,11 +22,7 @@ def test_a_straight_line_reaches_its_limit_when_it_should() -> None:
     line = trend(days, [100.0 + 2 * day for day in days], 120.0)
     assert line is not None
     assert line.per_day == pytest.approx(2)
-    assert (line.days, line.earliest, line.latest) == (
-        pytest.approx(10),
-        pytest.approx(10),
-        pytest.approx(10),
-    )
+    assert [line.days, line.earliest, line.latest] == pytest.approx([10, 10, 10])
 
 
 def test_a_noisy_line_says_how_unsure_it_is() -> None:

@@ -18,7 +18,7 @@ from bot.domain.errors import (
     StepCancelledError,
     StepLostError,
 )
-from bot.domain.message import Size, nwords
+from bot.domain.message import Message, Size, nwords
 from bot.domain.operation import Ask
 from bot.domain.steps import Step
 from bot.plugin_api import Settled
@@ -63,17 +63,17 @@ class Telling:
     """Progress that remembers."""
 
     def __init__(self, *asks: Ask) -> None:
-        self.said: list[str] = []
-        self.notes: list[str] = []
+        self.said: list[Message] = []
+        self.notes: list[Message] = []
         self.slept = 0.0
         self._asks = frozenset(asks)
 
     def report(self, job: Job, asks: Collection[Ask] = ()) -> None: ...
 
-    def say(self, text: str) -> None:
+    def say(self, text: Message) -> None:
         self.said.append(text)
 
-    def note(self, text: str) -> None:
+    def note(self, text: Message) -> None:
         self.notes.append(text)
 
     def asked(self) -> frozenset[Ask]:

@@ -106,7 +106,7 @@ def test_a_guest_that_does_not_listen_leaves_a_button_that_asks_for_the_plug(bot
     wish = bot.operation(2)
     assert (wish.action, wish.origin.by, wish.state) == ("vm force-off", "UEVA", State.PROPOSED)
     assert wish.plan.risk is Risk.HIGH
-    assert "ignored the shutdown request" in wish.origin.reason
+    assert "ignored the shutdown request" in str(wish.origin.reason)
     agreed(bot, 2)
     assert state(bot, "web-1") is VmState.SHUT_OFF
     assert "is already powered off" in text(bot.clicks("run", choice.value, "UEVA"))

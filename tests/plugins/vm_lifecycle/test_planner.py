@@ -363,7 +363,8 @@ def test_a_guest_with_a_ttl_is_announced_then_shut_down() -> None:
     assert isinstance(over, Alert)
     assert over.over
     assert isinstance(wish, Proposal)
-    assert (wish.action, wish.intent.vm) == ("vm shutdown", WEB[0])
+    intent: Any = wish.intent
+    assert (wish.action, intent.vm) == ("vm shutdown", WEB[0])
     assert looked({}, expires="tomorrow") == Looked()
 
 

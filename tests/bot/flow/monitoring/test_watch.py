@@ -16,6 +16,7 @@ from bot.adapters.sql.series import SqlSeries
 from bot.domain.card import Button, Buttons, Card, Context
 from bot.domain.errors import StoreError
 from bot.domain.metrics import Change, Metric, Point, host_entity, vm_entity
+from bot.domain.plan import Plan
 from bot.flow.commands import dispatcher
 from bot.flow.context import Services, snapshot
 from bot.flow.monitoring import watch
@@ -26,6 +27,7 @@ from bot.plugin_api import (
     Composed,
     Looked,
     Proposal,
+    Query,
     Remedy,
     Report,
     ReportView,
@@ -279,6 +281,7 @@ def test_a_watch_proposes_as_the_bot_and_once_while_it_is_open(watched: Watched)
 def test_the_plan_that_a_watch_made_is_the_one_laid_out(watched: Watched) -> None:
     action = watched.services.catalog.action("migrate")
     plan = action.plan(Migrate("web-1", "host-b"), watched.bot.hypervisor.snapshot(["web-1"]), ())
+    assert isinstance(plan, Plan)
     made = replace(plan, title="as the watch made it")
     watched.tick(Proposal("migrate", Migrate("web-1", "host-b"), plan=made))
     assert watched.bot.operation(1).plan.title == "as the watch made it"
@@ -363,6 +366,7 @@ def test_a_report_whose_chat_failed_is_posted_by_a_later_tick(watched: Watched) 
 
 def test_a_live_answer_edits_its_message_until_its_time_is_over(watched: Watched) -> None:
     command = watched.services.catalog.commands["hosts"]
+    assert isinstance(command, Query)
     commands = {**watched.services.catalog.commands, "hosts": replace(command, live=30.0)}
     watched.bot.services = replace(
         watched.services, catalog=replace(watched.services.catalog, commands=commands)

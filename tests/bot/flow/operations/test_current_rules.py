@@ -23,6 +23,7 @@ from bot.domain.operation import (
 )
 from bot.domain.plan import Risk
 from bot.domain.policy import Policy, Rule, Window
+from bot.flow import context
 from bot.flow.commands import dispatcher, late_requests
 from bot.flow.context import Role
 from bot.flow.monitoring import watch
@@ -498,7 +499,7 @@ def test_a_cancel_that_races_with_the_start_is_quiet(
     bot: Bot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     approved(bot)
-    asked = perform.snapshot
+    asked = context.snapshot
 
     def cancelled_meanwhile(*args: Any, **more: Any) -> Any:
         bot.clicks("op.cancel", bot.value(), "UANA")
