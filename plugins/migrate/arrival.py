@@ -13,8 +13,7 @@ from bot.domain.operation import Fact
 from bot.domain.steps import MigrateVm
 from bot.ports import Hypervisor, Progress
 from plugins.migrate import outcome
-from plugins.migrate.case import typed
-from plugins.migrate.changes import AUTOSTART, SCHEDULER, scheduler_text
+from plugins.migrate.case import AUTOSTART, SCHEDULER, scheduler_text, typed
 from plugins.migrate.settings import MigrateSettings
 
 Sleep = Callable[[float], None]
@@ -35,7 +34,10 @@ class CpuUse:
 def measure_cpu(
     settings: MigrateSettings, sleep: Sleep, step: MigrateVm, hypervisor: Hypervisor
 ) -> CpuUse | None:
-    """Measure the CPU that a limited VM uses; None without a limit or a running VM, or when the target does not list it."""
+    """Measure the CPU that a limited VM uses.
+
+    None without a limit or a running VM, or when the target does not list it.
+    """
     if not step.carried.scheduler.capped or step.carried.paused:
         return None
     vms = hypervisor.snapshot().vms
@@ -57,7 +59,10 @@ def note_resumed(progress: Progress, step: MigrateVm, host: str) -> None:
 
 
 class Arrival:
-    """Carries over what libvirt does not. Every part is tried, then the problems are reported together."""
+    """Carries over what libvirt does not.
+
+    Every part is tried, then the problems are reported together.
+    """
 
     def __init__(
         self,
@@ -124,7 +129,10 @@ class Arrival:
         self._problems.append(words("{what}: {problem}", what=what, problem=problem))
 
     def _restore_state(self, there: Sighting) -> None:
-        """Paused stays paused and running runs; the VM is active on the target alone, so resuming is safe."""
+        """Pause or resume the VM as it was before the move.
+
+        It is active on the target alone, so resuming is safe.
+        """
         step, host = self._step, self._step.target
         if step.carried.paused and there.state is not VmState.PAUSED:
             self._hypervisor.pause(host, step.uuid)
@@ -142,7 +150,10 @@ class Arrival:
             )
 
     def _restore_scheduler(self) -> None:
-        """Set even when it reads right: after a migration libvirt can report a limit that does not hold (seen)."""
+        """Set CPU shares and limit, even when they read right.
+
+        After a migration libvirt can report a limit that does not hold (seen).
+        """
         wanted = self._set_scheduler()
         present = self._hypervisor.scheduler(self._step.target, self._step.uuid)
         if not outcome.in_force(wanted, present):
@@ -164,7 +175,10 @@ class Arrival:
         return wanted
 
     def _restore_autostart(self, *, left: bool) -> None:
-        """On the target as it was; a definition left on the source must not start a second copy at boot."""
+        """Set autostart on the target as it was on the source.
+
+        A definition left on the source must not start a second copy at boot.
+        """
         step = self._step
         if left and self._hypervisor.autostart(step.source, step.uuid):
             self._hypervisor.set_autostart(step.source, step.uuid, on=False)
@@ -184,7 +198,7 @@ class Arrival:
             self._hypervisor.set_autostart(step.target, step.uuid, on=step.carried.autostart)
 
     def _check_cpu(self) -> dict[str, Fact]:
-        """Check the limit by measured CPU: when it is exceeded, set it once more and measure again."""
+        """Check the limit by measured CPU; exceeded, it is set once more and measured again."""
         use = self._measure()
         if use is not None and use.over(self._settings.cpu_tolerance):
             self._progress.note(

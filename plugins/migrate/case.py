@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bot.domain.cluster import Disk, Host, Seen, Snapshot, Vm, VmDetail, VmState
-from bot.domain.message import Code, Message, Names, words
+from bot.domain.cluster import Disk, Host, Scheduler, Seen, Snapshot, Vm, VmDetail, VmState
+from bot.domain.message import Code, Message, Names, Percent, words
 from bot.domain.storage import is_medium, is_shared, seen_there
 from bot.domain.words import command
 
@@ -20,6 +20,9 @@ STATES: dict[VmState, Message] = {
     VmState.UNKNOWN: words("in an unknown state"),
 }
 """What stands behind “the VM is”."""
+
+AUTOSTART, SCHEDULER = words("autostart"), words("CPU scheduling")
+DEFAULT_PERIOD = 100_000  # microseconds; libvirt's own when none is set
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,3 +98,14 @@ def disk_targets(disks: Iterable[Disk]) -> Names:
 def version_text(version: int) -> str:
     """Write a version as its vendor does; libvirt counts 7.2.0 as 7002000."""
     return f"{version // 1_000_000}.{version // 1000 % 1000}.{version % 1000}"
+
+
+def scheduler_text(scheduler: Scheduler) -> Message:
+    """CPU shares and limit: ``shares 1024, limit 30% per vCPU``."""
+    limit: Message = words("no limit")
+    if scheduler.capped and scheduler.vcpu_quota:
+        share = scheduler.vcpu_quota / (scheduler.vcpu_period or DEFAULT_PERIOD)
+        limit = words("limit {share} per vCPU", share=Percent(share))
+    if scheduler.cpu_shares is None:
+        return limit
+    return words("shares {shares}, {limit}", shares=scheduler.cpu_shares, limit=limit)

@@ -1,4 +1,4 @@
-"""Pure: how long a migration will take, how long its VM will stand still, and whether it ends by itself."""
+"""Pure: how long a migration and the pause of its VM will take, and whether it converges."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ THROTTLE_FIRST, THROTTLE_STEP, THROTTLE_MOST = 0.40, 0.20, 0.99
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """``seconds`` in all, ``downtime`` at the end (None: it would not end, or not known), ``converges`` by itself."""
+    """The predicted time of a migration, in seconds.
+
+    ``seconds`` in all, ``downtime`` at the end (None: it would not end, or not known),
+    ``converges`` by itself.
+    """
 
     seconds: float
     downtime: float | None
@@ -25,11 +29,15 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long the ladder waits, in seconds: ``limit`` in all, ``stall`` without gain, ``rungs`` to raise downtime."""
+    """How long the policy waits before its next measure, in seconds.
+
+    ``limit`` in all, ``stall`` without progress, ``raising`` for the longer pauses of the policy
+    FAST.
+    """
 
     limit: float
     stall: float
-    rungs: float = 0.0
+    raising: float = 0.0
 
     def gives_up(self, first_pass: float) -> float:
         """When a migration that gains nothing after its first pass is given up, or helped along."""
@@ -37,7 +45,10 @@ class Patience:
 
 
 def patience(settings: MigrateSettings, size: int, bandwidth: int) -> Patience:
-    """How long ``size`` bytes may take; a limit of ``bandwidth`` MiB/s (0: none) that a person chose extends it."""
+    """How long ``size`` bytes may take.
+
+    A limit of ``bandwidth`` MiB/s (0: none) that a person chose extends it.
+    """
     limit = settings.seconds_per_gib * max(1.0, size / GIB)
     if bandwidth:
         limit = max(limit, 3 * size / (bandwidth * MIB))
@@ -56,7 +67,7 @@ def forecast(
     floor: float = 0.0,
     storage: int = 0,
 ) -> Forecast:
-    """Time and pause of a pre-copy migration: each pass sends what was written during the one before.
+    """Time and pause of a pre-copy migration: each pass sends what the one before left.
 
     With ``V0 = memory`` and ``Vi+1 = dirty · Vi / rate`` the passes form a geometric series; it
     ends when the rest fits into the allowed pause. After C. Clark et al., “Live Migration of
@@ -88,13 +99,13 @@ def forecast(
         return Forecast(late, None, converges=False)
     if policy is MigrationPolicy.POSTCOPY:
         return Forecast(late + left / rate, floor, converges=False)
-    return Forecast(late + waits.rungs + left / rate, left / rate + floor, converges=False)
+    return Forecast(late + waits.raising + left / rate, left / rate + floor, converges=False)
 
 
 def _passes(
     memory: int, dirty: float, rate: float, limit: float, *, throttles: bool
 ) -> tuple[float, float, bool]:
-    """Seconds spent, bytes left, and whether the rest fits into QEMU's pause before ``limit`` seconds are over."""
+    """Seconds spent, bytes left, and whether these fit into QEMU's pause within ``limit``."""
     spent, left, throttle, high = 0.0, float(memory), 0.0, 0
     while left > rate * QEMU_DOWNTIME:
         took = left / rate

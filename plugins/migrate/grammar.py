@@ -54,7 +54,7 @@ class About:
 
 
 def migrate_grammar() -> click.Command:
-    """``migrate VM [to HOST] [--policy …] [--copy-storage] [--bandwidth …] [--reason …]`` → ``Migrate``."""
+    """``migrate VM [to HOST] [OPTIONS]`` → ``Migrate``."""
     return click.Command(
         "migrate",
         params=[

@@ -43,30 +43,44 @@ from plugins.migrate.forecast import patience
 from plugins.migrate.outcome import Place
 from plugins.migrate.settings import MigrateSettings
 
-LOST = frozenset({
-    Place.TWICE, Place.ELSEWHERE, Place.NOWHERE, Place.CROSSING, Place.POSTCOPY_FAILED, Place.DEAD, Place.UNKNOWN,
-})  # fmt: skip
+LOST = frozenset(
+    {
+        Place.TWICE,
+        Place.ELSEWHERE,
+        Place.NOWHERE,
+        Place.CROSSING,
+        Place.POSTCOPY_FAILED,
+        Place.DEAD,
+        Place.UNKNOWN,
+    }
+)
 """Outcomes that people must look at."""
 DOUBTFUL = frozenset({Place.TWICE, Place.ELSEWHERE, Place.NOWHERE, Place.DEAD})
 LOOK_AGAIN = 5.0  # seconds between looks at a migration without progress
 # Seconds: hosts are not asked at one instant, and a VM may change sides in between
 SECOND_LOOK = 1.0
 FACTS = (
-    words("took"), words("sent"), words("passes"), words("throttle"), words("pause"), words("cores used"),
-    words("cores allowed"), words("old disks"),
-)  # fmt: skip
+    words("took"),
+    words("sent"),
+    words("passes"),
+    words("throttle"),
+    words("pause"),
+    words("cores used"),
+    words("cores allowed"),
+    words("old disks"),
+)
 """The names of the facts of a step, which are labels, for translation."""
 
 
 # --- settle
-# -------------------------------------------------------------------------------------------------------
 
 
 def settle(
     settings: MigrateSettings, sleep: Sleep, step: MigrateVm, hypervisor: Hypervisor
 ) -> Settled:
-    """Only look. DONE: the VM is on the target alone and has all it must carry; NOT_YET: ``run`` has work to do.
+    """Look at the hosts, and change nothing.
 
+    DONE: the VM is on the target alone and has all it must carry. NOT_YET: ``run`` has work to do.
     A VM whose CPU is limited is measured for ``cpu_check_seconds``, because a limit can read right
     and not hold. NOT_YET too while a migration is under way (``run`` attaches to it) and when the
     VM is shut off, runs twice, is on neither host, or was torn apart by post-copy (``run`` says
@@ -104,7 +118,7 @@ def _at(seen: tuple[Sighting, ...], host: str) -> Sighting:
 
 
 def _all_in_place(step: MigrateVm, hypervisor: Hypervisor, seen: tuple[Sighting, ...]) -> bool:
-    """Everything carried reads right on the target, and no definition left on the source would start at boot."""
+    """Check that the target has all that was carried, and the source starts no copy at boot."""
     if not outcome.runs_as_wanted(step, _at(seen, step.target)):
         return False
     if not outcome.in_force(step.carried.scheduler, hypervisor.scheduler(step.target, step.uuid)):
@@ -126,13 +140,14 @@ def _limit_broken(
 
 
 # --- run
-# ----------------------------------------------------------------------------------------------------------
 
 
 def run(
     settings: MigrateSettings, step: MigrateVm, hypervisor: Hypervisor, progress: Progress
 ) -> Facts:
-    """Move the VM, or go on with a move that is under way; return only when it is on the target with all it carries.
+    """Move the VM, or follow a move that is under way.
+
+    Return only when the VM is on the target with all it carries.
 
     Returns:
         ``took``, and where known ``sent``, ``passes``, ``throttle``, ``pause``, ``cores_used`` and
@@ -217,7 +232,7 @@ class _Run:
         return found
 
     def _last_job(self) -> tuple[Job | None, bool]:
-        """The migration's own account of itself, and whether it is its last one; else the last look at it."""
+        """The statistics of the migration, and whether they are its last; else the last look."""
         try:
             last = self.hypervisor.last_job(self.step.target, self.step.uuid)
         except HypervisorError as error:
@@ -244,7 +259,7 @@ class _Run:
             self.progress.note(text)
 
     def _where(self) -> tuple[Place, tuple[Sighting, ...]]:
-        """Where the VM is; waits for silent hosts, looks twice at what cannot be."""
+        """Where the VM is; waits for unreachable hosts, looks twice at what cannot be."""
         place, seen = self._answered()
         if place in DOUBTFUL:
             self.sleep(SECOND_LOOK)
@@ -252,11 +267,11 @@ class _Run:
         return place, seen
 
     def _answered(self) -> tuple[Place, tuple[Sighting, ...]]:
-        """A look that source and target answered; UNKNOWN only when one stays silent for too long."""
-        silent = 0.0
+        """Look until source and target answer; UNKNOWN when one is unreachable for too long."""
+        unreachable = 0.0
         while True:
             place, seen = _look(self.step, self.hypervisor)
-            if place is not Place.UNKNOWN or silent >= self.settings.unreachable_seconds:
+            if place is not Place.UNKNOWN or unreachable >= self.settings.unreachable_seconds:
                 return place, seen
             self.progress.say(
                 words(
@@ -267,7 +282,7 @@ class _Run:
             )
             pause = max(1.0, self.settings.poll_seconds)
             self.sleep(pause)
-            silent += pause
+            unreachable += pause
 
     def _ask_job(self) -> Job | None:
         """The migration's progress; None when there is none.
@@ -288,7 +303,7 @@ class _Run:
     # --- starting and following
 
     def _begin(self, place: Place, seen: tuple[Sighting, ...]) -> None:
-        """Attach to a migration under way (libvirtd goes on by itself when the bot dies), or start one."""
+        """Follow a migration under way (libvirtd continues when the bot dies), or start one."""
         job = self._job_or_none()
         if job is not None or place is Place.CROSSING:
             self._note(
@@ -333,9 +348,10 @@ class _Run:
             )
 
     def _left_by_copy(self, host: str) -> tuple[Volume, ...]:
-        """What the copying of disks left on a host: old ones on the source, parts of new ones on the target.
+        """What the copying of disks left on a host.
 
-        It is named and never removed: a directory that both hosts see may show the disk itself.
+        Old disks on the source, parts of new ones on the target. It is named and never
+        removed: a directory that both hosts see may show the disk itself.
         """
         if not self.step.copy_storage:
             return ()
@@ -359,23 +375,26 @@ class _Run:
             return None
 
     def _watch(self) -> None:
-        """Follow until libvirt has answered (attached: until no job is left) or the source is silent too long."""
-        silent = 0.0
-        while silent < self.settings.unreachable_seconds:
+        """Follow until libvirt has answered, or the source is unreachable for too long.
+
+        Of a migration that something else started: until no job is left.
+        """
+        unreachable = 0.0
+        while unreachable < self.settings.unreachable_seconds:
             try:
                 job = self._ask_job()
-                silent = 0.0
+                unreachable = 0.0
             except HostUnreachableError:
                 job = None
-                silent += self.settings.poll_seconds
-            if self._over(job, silent):
+                unreachable += self.settings.poll_seconds
+            if self._over(job, unreachable):
                 return
             self._tend(job)
             self._ask_when_still(job)
             self.sleep(self.settings.poll_seconds)
 
     def _ask_when_still(self, job: Job | None) -> None:
-        """A migration without progress is told to people, and at last left to them; it never runs on in silence.
+        """Tell people of a migration without progress, and at last leave it to them.
 
         Raises:
             StepLostError: nothing moved for too long; the text says what each host shows, the
@@ -408,10 +427,10 @@ class _Run:
             switched = self.convergence.switched or (job is not None and job.phase == "post-copy")
             raise losses.stalled(self.step, seen, switched=switched)
 
-    def _over(self, job: Job | None, silent: float) -> bool:
+    def _over(self, job: Job | None, unreachable: float) -> bool:
         if self.call is not None:
             return not self.call.thread.is_alive()
-        return job is None and not silent
+        return job is None and not unreachable
 
     def _tend(self, job: Job | None) -> None:
         """Show a job, do what people ask of it, help it to converge."""
@@ -430,13 +449,13 @@ class _Run:
             self._help(job)
 
     def _between(self) -> Job:
-        """What to show while libvirt has not answered and no job is active: before the first and after the last."""
+        """What to show while libvirt has not answered and no job is active."""
         if self.job is None:
             return Job("setup", elapsed=self.waited)
         return replace(self.job, phase="finishing", remaining=0)
 
     def _cancel(self, job: Job) -> None:
-        """Again at each look until it ends: a cancel may come before there is anything to cancel."""
+        """Cancel at each look until it ends: there may be nothing to cancel yet."""
         if job.phase == "post-copy":
             self._note(
                 words(
@@ -531,7 +550,10 @@ class _Run:
     # --- the outcome
 
     def _outcome(self) -> tuple[Place, tuple[Sighting, ...]]:
-        """Where the VM is once both hosts agree, whatever libvirt answered; a job still active is followed on."""
+        """Where the VM is once both hosts agree, whatever libvirt answered.
+
+        A job that is still active is followed.
+        """
         since = self.waited
         while True:
             place, seen = self._where()
@@ -607,7 +629,10 @@ class _Run:
         )
 
     def _resume_left_paused(self, seen: tuple[Sighting, ...]) -> None:
-        """Resume a VM that its failed migration left paused, unless the target knows it: then people must look."""
+        """Resume a VM that its failed migration left paused.
+
+        Not if the target has it too: then people must look.
+        """
         step = self.step
         if not outcome.left_paused(step, _at(seen, step.source)):
             return
@@ -698,8 +723,8 @@ def _why_given_up(step: MigrateVm, job: Job, *, stalled: bool) -> Message:
 def _given_up_advice(policy: MigrationPolicy) -> Message:
     if policy is MigrationPolicy.SAFE:
         return words(
-            "Try again at a quieter time, without a bandwidth limit, or with `--policy fast` (which "
-            "may pause it)."
+            "Try again at a quieter time, without a bandwidth limit, or with `--policy fast` "
+            "(which may pause it)."
         )
     return words(
         "Try again at a quieter time, or raise the bandwidth limit or the times in "
@@ -752,7 +777,7 @@ def _failure_advice(step: MigrateVm, error: DroverError | None) -> Message:
 
 
 def _may_ask(step: MigrateVm, job: Job) -> tuple[Ask, ...]:
-    """Cancel until the VM runs over there; post-copy where the policy has it and memory is being copied."""
+    """Cancel until the VM runs on the target; post-copy by its policy, while memory is copied."""
     if job.phase == "post-copy":
         return ()
     ready = step.policy is MigrationPolicy.POSTCOPY and job.phase == "copying"
@@ -760,7 +785,7 @@ def _may_ask(step: MigrateVm, job: Job) -> tuple[Ask, ...]:
 
 
 class _Call:
-    """libvirt's blocking call in a thread of its own; ``error`` is what it answered, None when it was content."""
+    """libvirt's blocking call in a thread of its own; ``error`` is what it raised, or None."""
 
     def __init__(self, hypervisor: Migrations, step: MigrateVm) -> None:
         self.error: Exception | None = None

@@ -33,7 +33,10 @@ def _found(each: Sighting) -> Message:
 
 
 def lost(step: MigrateVm, place: Place, sightings: Iterable[Sighting]) -> StepLostError:
-    """The error for an outcome that people must look at: what is wrong, what each host says, what is safe."""
+    """The error for an outcome that people must look at.
+
+    It says what is wrong, what each host shows, and what is safe.
+    """
     code, what, advice = _loss(step, place)
     dead = place is Place.DEAD
     return StepLostError(
@@ -206,7 +209,10 @@ def stalled(step: MigrateVm, sightings: Iterable[Sighting], *, switched: bool) -
 
 
 def _start_again(step: MigrateVm) -> Remedy:
-    """Propose the only thing that helps a VM whose memory is gone; ``vm reboot`` forces such a VM off."""
+    """Propose the only thing that helps a VM whose memory is lost.
+
+    ``vm reboot`` forces such a VM off.
+    """
     return Remedy(
         words("Force off and start {vm}…", vm=step.name),
         command("vm reboot {} --reason={}", step.name, LOST_MEMORY),

@@ -78,7 +78,7 @@ def place(step: MigrateVm, sightings: Iterable[Sighting]) -> Place:  # noqa: PLR
 
 
 def _broken(source: Sighting, target: Sighting, *, elsewhere: bool) -> Place:
-    """A post-copy can be recovered only while both halves exist; what remains of one alone never runs again."""
+    """A post-copy can be recovered only while both halves exist; one alone never runs again."""
     if elsewhere:
         return Place.TWICE
     return Place.POSTCOPY_FAILED if _active(source) and _active(target) else Place.DEAD
@@ -90,7 +90,10 @@ def _both(source: Sighting, target: Sighting, *, elsewhere: bool) -> Place:
 
 
 def _arrived(step: MigrateVm, source: Sighting, target: Sighting) -> Place:
-    """Only the target has it active: all is well, unless it waits for a memory that a dead source will not send."""
+    """Only the target has it active.
+
+    All is well, unless it waits for memory that a dead source will not send.
+    """
     waits = target.state is VmState.PAUSED and paused_by_migration(target.paused_by)
     if (
         waits
@@ -108,14 +111,17 @@ def _inactive(source: Sighting, target: Sighting) -> Place:
 
 
 def runs_as_wanted(step: MigrateVm, sighting: Sighting) -> bool:
-    """Whether a VM that arrived is paused or running as it was; a person's later pause is respected."""
+    """Check that a VM which arrived is paused or running as before; a later pause is respected."""
     if step.carried.paused:
         return sighting.state is VmState.PAUSED
     return sighting.state is not VmState.PAUSED or _paused_on_purpose(step, sighting)
 
 
 def _paused_on_purpose(step: MigrateVm, sighting: Sighting) -> bool:
-    """Paused by a person, or by its storage; the policy FAST pauses too, so under it only the latter counts."""
+    """Check that a person or its storage paused it.
+
+    The policy FAST pauses too, so under it only the latter counts.
+    """
     by = normalize_reason(sighting.paused_by)
     return by == "ioerror" or (by == "user" and step.policy is not MigrationPolicy.FAST)
 
@@ -131,7 +137,10 @@ DEFAULT_SHARES = frozenset({100, 1024})  # cgroup v2 and v1: the same priority i
 
 
 def to_apply(carried_over: Scheduler, present: Scheduler) -> Scheduler:
-    """What to set on the target: all that was in force, but no default of one cgroup version on a host of the other."""
+    """What to set on the target: all that was in force.
+
+    But no default of one cgroup version on a host of the other.
+    """
     both_default = {carried_over.cpu_shares, present.cpu_shares} <= DEFAULT_SHARES
     return replace(carried_over, cpu_shares=None) if both_default else carried_over
 

@@ -138,7 +138,7 @@ def _unchecked_definition(case: MigrationCase, target: Host) -> Iterator[Reason]
 
 
 def _unseen(source: Host, target: Host, nic: Nic, *, looked: bool) -> bool:
-    """Neither host lists it (a bridge that libvirt cannot see), or it is of a kind that nobody lists."""
+    """Check that no host lists it: a bridge that libvirt cannot see, or a kind never listed."""
     if nic.kind in ("user", "ethernet", "null", "internal") or (looked and nic.kind == "direct"):
         return False
     there = has(target, nic)
@@ -189,8 +189,8 @@ def _unchecked_memory(case: MigrationCase, target: Host) -> Iterator[Reason]:
         yield Reason(
             "memory-locked",
             words(
-                "The memory of {vm} is locked: all of it must be free on {target}, and post-copy is "
-                "not possible.",
+                "The memory of {vm} is locked: all of it must be free on {target}, and post-copy "
+                "is not possible.",
                 vm=vm.name,
                 target=target.name,
             ),
@@ -216,8 +216,8 @@ def _unchecked_disks(case: MigrationCase, target: Host) -> Iterator[Reason]:
         yield Reason(
             "there-unknown",
             words(
-                "Whether {target} already has files where the copies of {disks} would go is checked "
-                "again just before the migration.",
+                "Whether {target} already has files where the copies of {disks} would go is "
+                "checked again just before the migration.",
                 target=target.name,
                 disks=disk_targets(local),
             ),

@@ -8,13 +8,12 @@ from dataclasses import replace
 from bot.domain import placement
 from bot.domain.cluster import MIB, Snapshot, Vm, VmState, tags_of
 from bot.domain.errors import AmbiguousNameError, UnknownNameError
-from bot.domain.message import Message, Percent, Rate, Size, nwords, words
+from bot.domain.message import Message, Percent, Rate, Size, joined, nwords, words
 from bot.domain.placement import Rule
 from bot.domain.plan import Blast, Objection, Plan, Prediction, Reason, Refused, Risk
 from bot.domain.steps import Carried, MigrateVm, MigrationPolicy
 from bot.domain.storage import local_disks
-from plugins.migrate.case import MigrationCase, typed
-from plugins.migrate.changes import list_changes
+from plugins.migrate.case import AUTOSTART, SCHEDULER, MigrationCase, scheduler_text, typed
 from plugins.migrate.forecast import Forecast, forecast, patience
 from plugins.migrate.grammar import Migrate
 from plugins.migrate.plan_warnings import list_warnings
@@ -218,7 +217,7 @@ def carried(vm: Vm) -> Carried:
 def _forecast(
     settings: MigrateSettings, case: MigrationCase, intent: Migrate, *, leeway: float = DIRTY_STEP
 ) -> tuple[Forecast, Prediction, float]:
-    """The forecast of a case, the prediction that people see, and the seconds after which it would be given up.
+    """The forecast, the prediction that people see, and after how many seconds it is given up.
 
     ``leeway``: bytes/s by which the dirty rate is taken to be lower than it was measured.
     """
@@ -324,7 +323,7 @@ def _unapproved(
     case: MigrationCase,
 ) -> Iterator[Objection]:
     """What is possible, and yet is not what was approved."""
-    yield from list_changes(step, case.vm, carried(case.vm))
+    yield from _list_changes(step, case.vm, carried(case.vm))
     # A measurement's noise is no change
     predicted, _, _ = _forecast(settings, case, intent, leeway=2 * DIRTY_STEP)
     if predicted.converges is False and planned.risk is Risk.MEDIUM:
@@ -343,3 +342,55 @@ def _riskier(step: MigrateVm, vm: Vm) -> Message:
         vm=step.name,
         rate=Rate(vm.dirty_rate),
     )
+
+
+def _list_changes(step: MigrateVm, vm: Vm, now: Carried) -> Iterator[Objection]:
+    """Yield each difference between what was approved and what ``vm`` is now."""
+    if vm.name != step.name:
+        yield Objection(
+            "renamed",
+            words("{vm} is now called {now}.", vm=step.name, now=vm.name),
+            words("Check the new plan."),
+        )
+    if vm.memory != step.memory:
+        yield Objection(
+            "memory-changed",
+            words(
+                "{vm} now has {now} of memory; the plan says {then}.",
+                vm=step.name,
+                now=Size(vm.memory),
+                then=Size(step.memory),
+            ),
+            words("Check the new plan."),
+        )
+    if now != step.carried:
+        yield Objection(
+            "carried-changed",
+            words(
+                "{vm} was changed: {changes}.",
+                vm=step.name,
+                changes=joined(_differences(step.carried, now), "; "),
+            ),
+            words("Check the new plan."),
+        )
+
+
+def _differences(then: Carried, now: Carried) -> Iterator[Message]:
+    switches = (
+        (AUTOSTART, then.autostart, now.autostart),
+        (words("paused"), then.paused, now.paused),
+        (words("persistent"), then.persistent, now.persistent),
+    )
+    for what, before, after in switches:
+        if before != after:
+            yield _difference(what, _yes_or_no(on=before), _yes_or_no(on=after))
+    if then.scheduler != now.scheduler:
+        yield _difference(SCHEDULER, scheduler_text(then.scheduler), scheduler_text(now.scheduler))
+
+
+def _difference(what: Message, before: Message, after: Message) -> Message:
+    return words("{what} {before} → {after}", what=what, before=before, after=after)
+
+
+def _yes_or_no(*, on: bool) -> Message:
+    return words("yes") if on else words("no")

@@ -17,8 +17,9 @@ from plugins.migrate.target_checks import TARGET_CHECKS
 
 @dataclass(frozen=True, slots=True)
 class HostVerdict:
-    """One host as a place for a VM; fullness as a share of its memory (0..1); no objections: it may go there.
+    """One host as a place for a VM; without objections it may go there.
 
+    ``before`` and ``after`` are its fullness, as a share of its memory (0..1).
     ``stuck``: something keeps the VM where it is, whatever the host. ``copying``: it may go there
     if its disks are copied, which is the only way.
     """
@@ -61,7 +62,7 @@ def can_move(snapshot: Snapshot, vm: Vm, host: str) -> Objection | None:
 
 
 def barriers(case: MigrationCase, target: str, rules: Iterable[Rule]) -> tuple[Objection, ...]:
-    """Everything against the VM on ``target``, the core's rules and the plugins' included; each once."""
+    """Everything against the VM on ``target``, each once, with the core's and plugins' rules."""
     vm = case.vm
     if target == vm.host:
         return (
@@ -79,7 +80,10 @@ def barriers(case: MigrationCase, target: str, rules: Iterable[Rule]) -> tuple[O
 
 
 def survey(case: MigrationCase, rules: Iterable[Rule]) -> tuple[HostVerdict, ...]:
-    """Every host but its own as a place for the VM: those that may take it best first, then the others by name."""
+    """Every host but its own as a place for the VM.
+
+    Those that may take it come first, the best of them at the head; then the others by name.
+    """
     rules = tuple(rules)
     names = sorted(host.name for host in case.snapshot.hosts if host.name != case.vm.host)
     found = {name: barriers(case, name, rules) for name in names}

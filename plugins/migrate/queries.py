@@ -48,7 +48,10 @@ def where(about: About, snapshot: Snapshot, rules: Iterable[Rule]) -> Card:
 def _answers(
     case: MigrationCase, stuck: tuple[Objection, ...], rules: tuple[Rule, ...]
 ) -> tuple[HostVerdict, ...]:
-    """Every host with all that holds: what keeps the VM where it is counts for each, and what copying allows too."""
+    """Every host with all that holds for it.
+
+    What keeps the VM where it is counts for each, and so does what copying would allow.
+    """
     copied = replace(case, copy_storage=True)
     copies = not immovable(copied)
     found = (

@@ -19,7 +19,7 @@ class MigrateSettings(BaseModel):
     seconds_per_gib: float = Field(
         60.0,
         gt=0,
-        description="Seconds per GiB to move (at least one GiB) after which the policy's next step is taken.",
+        description="Seconds per GiB to move (at least one) until the policy's next step.",
     )
     stall_seconds: float = Field(
         60.0,
@@ -36,7 +36,7 @@ class MigrateSettings(BaseModel):
     paused_seconds: float = Field(
         120.0,
         gt=0,
-        description="Policy fast: seconds that the paused VM may take to finish before the migration is given up.",
+        description="Policy fast: seconds that the paused VM may take before giving up.",
     )
     poll_seconds: float = Field(
         0.5, gt=0, description="Seconds between two checks of a running migration."
@@ -44,7 +44,7 @@ class MigrateSettings(BaseModel):
     settle_seconds: float = Field(
         30.0,
         gt=0,
-        description="Seconds that both hosts may take to agree on the outcome after the migration ended.",
+        description="Seconds that both hosts may take to agree on the outcome.",
     )
     unreachable_seconds: float = Field(
         300.0,
@@ -59,7 +59,7 @@ class MigrateSettings(BaseModel):
     still_limit_seconds: float = Field(
         900.0,
         gt=0,
-        description="Seconds without progress before Drover stops following it and people must decide.",
+        description="Seconds without progress until Drover leaves it to people.",
     )
     cpu_check_seconds: float = Field(
         2.0,
@@ -72,7 +72,7 @@ class MigrateSettings(BaseModel):
     cpu_broken: float = Field(
         0.5,
         ge=0,
-        description="How far over it the limit counts as not in force, and the migration as incomplete.",
+        description="How far over its limit a VM may be before the migration is incomplete.",
     )
     downtime_floor_ms: int = Field(
         30, ge=0, description="For predictions: the pause of an idle VM, in milliseconds."

@@ -270,8 +270,8 @@ def _tpm(case: MigrationCase) -> Iterator[Objection]:
         "tpm",
         text,
         words(
-            "It can move with an emulated TPM (`<backend type='emulator'/>`). A new TPM cannot open "
-            "disks that are sealed to the old one."
+            "It can move with an emulated TPM (`<backend type='emulator'/>`). A new TPM cannot "
+            "open disks that are sealed to the old one."
         ),
     )
 
@@ -322,8 +322,8 @@ def _definition(case: MigrationCase) -> Iterator[Objection]:
                 host=vm.host,
             ),
             words(
-                "Give its clock a fixed frequency (`<timer name='tsc' frequency='…'/>`) or drop the "
-                "feature ({edit}), then {reboot}.",
+                "Give its clock a fixed frequency (`<timer name='tsc' frequency='…'/>`) or drop "
+                "the feature ({edit}), then {reboot}.",
                 edit=typed("virsh edit {}", vm.name),
                 reboot=typed("vm reboot {}", vm.name),
             ),
@@ -345,7 +345,10 @@ def _definition(case: MigrationCase) -> Iterator[Objection]:
 
 
 def _storage(case: MigrationCase) -> Iterator[Objection]:
-    """Foresee libvirt's own rules (``qemuMigrationSrcIsSafe``); asked to copy no disk it would copy all."""
+    """Foresee libvirt's own rules (``qemuMigrationSrcIsSafe``).
+
+    Asked to copy where there is no local disk, it would copy all disks.
+    """
     vm = case.vm
     media, local = case.own_media, local_disks(case.source, case.detail)
     if media and not case.seen_somewhere(media):
@@ -387,7 +390,7 @@ def _cached_on_host(disk: Disk) -> bool:
 
 
 def _drops_caches(source: Host) -> bool:
-    """Check that the source makes every cache mode safe: QEMU then drops its page cache before the switch."""
+    """Check that QEMU on the source drops its page cache before the switch, whatever the mode."""
     libvirt, qemu = CACHES_DROPPED
     return source.libvirt_version >= libvirt and source.hypervisor_version >= qemu
 

@@ -247,7 +247,7 @@ def _lacking(vm: Vm, target: Host, lack: Lack) -> Objection:
 
 
 def _graphics(case: MigrationCase, target: Host) -> Iterator[Objection]:
-    """Graphics servers listen on the target as they do here: at the same address, and at the same port if it is fixed.
+    """Graphics servers listen on the target as here: same address, and same port if it is fixed.
 
     An address that every host has is none that another one could be asked for.
     """
@@ -451,7 +451,11 @@ def _missing_pool(source: Host, disk: Disk, active: Sequence[Pool]) -> str:
 
 
 def _copies(case: MigrationCase, target: Host, active: Sequence[Pool]) -> Iterator[Objection]:
-    """Libvirt creates a copy only as a file in a pool whose path is the file's folder, or as a volume of that pool."""
+    """Check where the copies of local disks would be created.
+
+    Libvirt creates a copy only as a file in a pool whose path is the file's directory, or as a
+    volume of that pool.
+    """
     vm, local = case.vm, local_disks(case.source, case.detail)
     if case.detail.ties.bases:
         yield _named_bases(case, target)
@@ -503,8 +507,8 @@ def _named_bases(case: MigrationCase, target: Host) -> Objection:
     return Objection(
         "backing-file",
         words(
-            "The definition of {vm} names base images of its disks: {bases}. QEMU on {target} would "
-            "look for them there, although the copy is complete.",
+            "The definition of {vm} names base images of its disks: {bases}. QEMU on {target} "
+            "would look for them there, although the copy is complete.",
             vm=case.vm.name,
             bases=case.detail.ties.bases,
             target=target.name,

@@ -60,32 +60,32 @@ def test_nothing_is_done_while_it_gains(policy: MigrationPolicy) -> None:
     )
 
 
-@pytest.mark.parametrize(("policy", "rung"), [
+@pytest.mark.parametrize(("policy", "measure"), [
     (MigrationPolicy.SAFE, Measure.GIVE_UP), (MigrationPolicy.FAST, Measure.RAISE_DOWNTIME), (MigrationPolicy.POSTCOPY, Measure.POSTCOPY),
 ])  # fmt: skip
 @pytest.mark.parametrize(("gained_at", "now"), [(0, 21), (100, 101)])
 def test_the_first_means_when_stalled_or_late(
-    policy: MigrationPolicy, rung: Measure, gained_at: float, now: float
+    policy: MigrationPolicy, measure: Measure, gained_at: float, now: float
 ) -> None:
     assert (
         next_measure(
             SETTINGS, step(policy), replace(Convergence(), gained_at=gained_at), WAITS, now
         )
-        is rung
+        is measure
     )
 
 
-def test_fast_climbs_one_rung_at_a_time() -> None:
+def test_fast_takes_one_measure_at_a_time() -> None:
     convergence, taken, now = Convergence(), [], 0.0
     while not taken or taken[-1][1] is not Measure.GIVE_UP:
         now += 1
-        rung = next_measure(SETTINGS, step(MigrationPolicy.FAST), convergence, WAITS, now)
-        if rung is Measure.RAISE_DOWNTIME:
+        measure = next_measure(SETTINGS, step(MigrationPolicy.FAST), convergence, WAITS, now)
+        if measure is Measure.RAISE_DOWNTIME:
             convergence = replace(convergence, raised=convergence.raised + 1, acted_at=now)
-        elif rung is Measure.PAUSE:
+        elif measure is Measure.PAUSE:
             convergence = replace(convergence, paused=True, acted_at=now)
-        if rung is not Measure.WAIT:
-            taken.append((now, rung))
+        if measure is not Measure.WAIT:
+            taken.append((now, measure))
     assert taken == [
         (21, Measure.RAISE_DOWNTIME),
         (32, Measure.RAISE_DOWNTIME),

@@ -10,7 +10,7 @@ from plugins.migrate.forecast import QEMU_DOWNTIME, Forecast, Patience, forecast
 from plugins.migrate.settings import MigrateSettings
 
 EVER = Patience(limit=1e12, stall=1e9)
-WAITS = Patience(limit=120, stall=60, rungs=40)
+WAITS = Patience(limit=120, stall=60, raising=40)
 memories = st.integers(64 * MIB, 256 * GIB)
 rates = st.floats(1 * MIB, 10 * GIB)
 shares = st.floats(0, 0.9)  # dirty rate as a share of the network's

@@ -1,4 +1,4 @@
-"""The move itself, on a cluster in memory: told truly, stopped, cut, killed and repeated at every point."""
+"""The move itself, on a cluster in memory: reported as it is, stopped, cut, killed and repeated at every point."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Lab(FakeHypervisor):
             for _ in range(5000):
                 if not self.moving or (self.waiting and not self.granted):
                     break
-                self.turns.wait(0.002)  # an end is not told to us
+                self.turns.wait(0.002)  # nobody reports an end
             else:
                 pytest.fail("the migration's thread hangs")
             if not self.moving:
@@ -110,7 +110,7 @@ class Lab(FakeHypervisor):
 
 
 @dataclass
-class Told:
+class RecordedProgress:
     """The port ``Progress``: remembers, and lets the cluster's time pass while the handler sleeps."""
 
     lab: Lab
@@ -160,9 +160,11 @@ def migrating(cluster: Lab, step: MigrateVm) -> None:
     ).start()
 
 
-def run(cluster: Lab, step: MigrateVm, told: Told | None = None, **changed: Any) -> handler.Facts:
+def run(
+    cluster: Lab, step: MigrateVm, progress: RecordedProgress | None = None, **changed: Any
+) -> handler.Facts:
     settings = SETTINGS.model_copy(update=changed)
-    return handler.run(settings, step, cluster, told or Told(cluster))
+    return handler.run(settings, step, cluster, progress or RecordedProgress(cluster))
 
 
 def settle(cluster: Any, step: MigrateVm) -> Settled:
@@ -181,22 +183,22 @@ def arrived(cluster: Lab, step: MigrateVm) -> None:
 # -------------------------------------------------------------------------------------------------
 
 
-def test_a_guest_moves_and_its_progress_is_told() -> None:
+def test_a_vm_moves_and_its_progress_is_reported() -> None:
     cluster = lab("dirty 10M")
-    step, told = step_for(cluster), Told(cluster)
+    step, progress = step_for(cluster), RecordedProgress(cluster)
     assert settle(cluster, step) is Settled.NOT_YET
-    facts = run(cluster, step, told)
+    facts = run(cluster, step, progress)
     arrived(cluster, step)
     assert cluster.count("migrate") == 1
     assert facts["sent"].bytes >= 1024 * MIB * 0.9  # type: ignore[union-attr]
     assert facts["took"].seconds >= 10  # type: ignore[union-attr]
-    copying = [job for job, _ in told.jobs if job.phase == "copying"]
+    copying = [job for job, _ in progress.jobs if job.phase == "copying"]
     assert copying[0].fraction < 0.2
     assert max(job.fraction for job in copying) > 0.7
-    assert all(asks == {Ask.CANCEL} for _, asks in told.jobs)
+    assert all(asks == {Ask.CANCEL} for _, asks in progress.jobs)
 
 
-def test_start_at_boot_is_carried_over() -> None:
+def test_autostart_is_carried_over() -> None:
     cluster = lab("autostart")
     step = step_for(cluster)
     run(cluster, step)
@@ -204,7 +206,7 @@ def test_start_at_boot_is_carried_over() -> None:
     assert cluster.autostart("host-b", UUID)
 
 
-def test_a_transient_guest_has_no_start_at_boot_to_carry() -> None:
+def test_a_transient_vm_has_no_autostart_to_carry() -> None:
     cluster = lab("transient")
     step = step_for(cluster)
     run(cluster, step)
@@ -212,7 +214,7 @@ def test_a_transient_guest_has_no_start_at_boot_to_carry() -> None:
     assert cluster.count("set_autostart") == 0
 
 
-def test_a_guest_that_a_person_paused_arrives_paused() -> None:
+def test_a_vm_that_a_person_paused_arrives_paused() -> None:
     cluster = lab("paused")
     step = step_for(cluster)
     run(cluster, step)
@@ -220,7 +222,7 @@ def test_a_guest_that_a_person_paused_arrives_paused() -> None:
     assert cluster.state_on("host-b") is VmState.PAUSED
 
 
-def test_a_guest_that_a_person_paused_but_that_arrived_running_is_paused_again() -> None:
+def test_a_vm_that_a_person_paused_but_that_arrived_running_is_paused_again() -> None:
     cluster = lab("paused")
     step = step_for(cluster)
     cluster.at_tick = lambda _: cluster._turn("host-a", UUID, VmState.RUNNING, "")
@@ -261,14 +263,14 @@ def test_a_crash_between_arrival_and_the_cap_is_found_by_measuring() -> None:
 
 def test_a_cap_that_never_holds_is_said_after_a_second_try(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = lab("load 2", change=lambda vm: replace(vm, scheduler=CAP))
-    step, told = step_for(cluster), Told(cluster)
+    step, progress = step_for(cluster), RecordedProgress(cluster)
     monkeypatch.setattr(
         cluster, "set_scheduler", lambda *_: cluster.calls.append(("set_scheduler",))
     )
     with pytest.raises(DroverError, match="the limit does not hold"):
-        run(cluster, step, told)
+        run(cluster, step, progress)
     assert cluster.count("set_scheduler") == 2
-    assert len([note for note in told.notes if "with a limit of 0.60" in str(note)]) == 2
+    assert len([note for note in progress.notes if "with a limit of 0.60" in str(note)]) == 2
 
 
 # --- what people ask
@@ -278,58 +280,58 @@ def test_a_cap_that_never_holds_is_said_after_a_second_try(monkeypatch: pytest.M
 def test_cancel_before_anything_began() -> None:
     cluster = lab()
     with pytest.raises(StepCancelledError, match="Cancelled before it began"):
-        run(cluster, step_for(cluster), Told(cluster, {Ask.CANCEL}))
+        run(cluster, step_for(cluster), RecordedProgress(cluster, {Ask.CANCEL}))
     assert cluster.count("migrate") == 0
 
 
 def test_cancel_in_the_middle() -> None:
     cluster = lab()
-    told = Told(cluster)
-    told.at_report = lambda job: told.asks.add(Ask.CANCEL) if job.fraction > 0.4 else None
+    progress = RecordedProgress(cluster)
+    progress.at_report = lambda job: progress.asks.add(Ask.CANCEL) if job.fraction > 0.4 else None
     with pytest.raises(StepCancelledError, match=r"cancelled at \d\d%; web-1 is still on host-a"):
-        run(cluster, step_for(cluster), told)
+        run(cluster, step_for(cluster), progress)
     assert cluster.active_on() == ["host-a"]
     assert cluster.state_on("host-a") is VmState.RUNNING
 
 
 def test_cancel_that_is_asked_as_soon_as_it_starts() -> None:
     cluster = lab()
-    told = Told(cluster)
-    told.at_report = lambda _: told.asks.add(Ask.CANCEL)
+    progress = RecordedProgress(cluster)
+    progress.at_report = lambda _: progress.asks.add(Ask.CANCEL)
     with pytest.raises(StepCancelledError):
-        run(cluster, step_for(cluster), told)
+        run(cluster, step_for(cluster), progress)
     assert cluster.active_on() == ["host-a"]
 
 
 def test_cancel_is_repeated_until_it_takes() -> None:
     cluster = lab()
-    told = Told(cluster)
-    told.at_report = lambda _: told.asks.add(Ask.CANCEL)
+    progress = RecordedProgress(cluster)
+    progress.at_report = lambda _: progress.asks.add(Ask.CANCEL)
     cluster.refuse("cancel_job", "no job is active", times=3)
     with pytest.raises(StepCancelledError):
-        run(cluster, step_for(cluster), told)
+        run(cluster, step_for(cluster), progress)
     assert cluster.count("cancel_job") == 1  # the one that was not refused
-    assert len([note for note in told.notes if "no job is active" in str(note)]) == 1
+    assert len([note for note in progress.notes if "no job is active" in str(note)]) == 1
 
 
-def test_cancel_that_comes_too_late_is_told_and_the_move_stands() -> None:
+def test_cancel_that_comes_too_late_is_reported_and_the_move_stands() -> None:
     cluster = lab()
-    step, told = step_for(cluster), Told(cluster)
+    step, progress = step_for(cluster), RecordedProgress(cluster)
     cluster.refuse("cancel_job", "too late", times=1000)
-    told.at_report = lambda job: told.asks.add(Ask.CANCEL) if job.fraction > 0.8 else None
-    run(cluster, step, told)
+    progress.at_report = lambda job: progress.asks.add(Ask.CANCEL) if job.fraction > 0.8 else None
+    run(cluster, step, progress)
     arrived(cluster, step)
-    assert any("Cancel came too late" in str(note) for note in told.notes)
+    assert any("Cancel came too late" in str(note) for note in progress.notes)
 
 
 def test_postcopy_is_offered_and_done_only_by_its_policy() -> None:
     cluster = lab("dirty 500M")
-    step, told = step_for(cluster, policy=MigrationPolicy.POSTCOPY), Told(cluster)
-    told.at_report = lambda job: told.asks.add(Ask.POSTCOPY) if job.fraction > 0.3 else None
-    run(cluster, step, told)
+    step, progress = step_for(cluster, policy=MigrationPolicy.POSTCOPY), RecordedProgress(cluster)
+    progress.at_report = lambda job: progress.asks.add(Ask.POSTCOPY) if job.fraction > 0.3 else None
+    run(cluster, step, progress)
     arrived(cluster, step)
     assert cluster.count("start_postcopy") == 1
-    offered = {job.phase: asks for job, asks in told.jobs}
+    offered = {job.phase: asks for job, asks in progress.jobs}
     assert offered["copying"] == {Ask.CANCEL, Ask.POSTCOPY}
     assert offered["post-copy"] == frozenset()
 
@@ -337,22 +339,29 @@ def test_postcopy_is_offered_and_done_only_by_its_policy() -> None:
 def test_postcopy_asked_of_another_policy_is_not_done() -> None:
     cluster = lab()
     step = step_for(cluster)
-    run(cluster, step, Told(cluster, {Ask.POSTCOPY}))
+    run(cluster, step, RecordedProgress(cluster, {Ask.POSTCOPY}))
     arrived(cluster, step)
     assert cluster.count("start_postcopy") == 0
 
 
-def test_cancel_in_postcopy_is_refused_and_told_once() -> None:
+def test_cancel_in_postcopy_is_refused_and_reported_once() -> None:
     cluster = lab("dirty 500M")
-    step, told = step_for(cluster, policy=MigrationPolicy.POSTCOPY), Told(cluster, {Ask.POSTCOPY})
-    told.at_report = lambda job: told.asks.add(Ask.CANCEL) if job.phase == "post-copy" else None
-    run(cluster, step, told)
+    step, progress = (
+        step_for(cluster, policy=MigrationPolicy.POSTCOPY),
+        RecordedProgress(cluster, {Ask.POSTCOPY}),
+    )
+    progress.at_report = lambda job: (
+        progress.asks.add(Ask.CANCEL) if job.phase == "post-copy" else None
+    )
+    run(cluster, step, progress)
     arrived(cluster, step)
     assert cluster.count("cancel_job") == 0
-    assert len([note for note in told.notes if "Cancel is no longer possible" in str(note)]) == 1
+    assert (
+        len([note for note in progress.notes if "Cancel is no longer possible" in str(note)]) == 1
+    )
 
 
-# --- the ladder
+# --- migrations that do not converge
 # ---------------------------------------------------------------------------------------------------
 
 WILD = "dirty 90G"  # beyond what the fake's throttle can tame on a network of 100 MiB/s
@@ -370,20 +379,20 @@ def test_safe_gives_up_and_says_why() -> None:
     assert cluster.count("raise_downtime") == cluster.count("pause") == 0
 
 
-def test_fast_allows_longer_pauses_and_then_pauses_and_the_guest_runs_in_the_end() -> None:
+def test_fast_allows_longer_pauses_and_then_pauses_and_the_vm_runs_in_the_end() -> None:
     cluster = lab(WILD)
-    step, told = step_for(cluster, policy=MigrationPolicy.FAST), Told(cluster)
+    step, progress = step_for(cluster, policy=MigrationPolicy.FAST), RecordedProgress(cluster)
     cluster.at_tick = lambda _: _quiet_when_paused(cluster)
-    run(cluster, step, told)
+    run(cluster, step, progress)
     arrived(cluster, step)
     assert cluster.state_on("host-b") is VmState.RUNNING
-    done = [note for note in told.notes if "does not converge" in str(note)]
+    done = [note for note in progress.notes if "does not converge" in str(note)]
     assert ["pausing" in str(note) for note in done] == [False] * len(
         SETTINGS.downtime_steps_ms
     ) + [True]
 
 
-def test_fast_gives_up_when_even_the_pause_does_not_help_and_the_guest_goes_on() -> None:
+def test_fast_gives_up_when_even_the_pause_does_not_help_and_the_vm_goes_on() -> None:
     cluster = lab(WILD)
     step = step_for(cluster, policy=MigrationPolicy.FAST)
     with pytest.raises(DroverError, match="Gave up"):
@@ -423,17 +432,17 @@ def _quiet_when_paused(cluster: Lab) -> None:
 @pytest.mark.parametrize("ending", [Ending.UNSTORED, Ending.ANSWER_LOST])
 def test_an_error_of_a_migration_that_moved_is_a_note(ending: Ending) -> None:
     cluster = lab("autostart")
-    step, told = step_for(cluster), Told(cluster)
+    step, progress = step_for(cluster), RecordedProgress(cluster)
     cluster.end_next(ending)
-    run(cluster, step, told)
+    run(cluster, step, progress)
     arrived(cluster, step)
     assert any(
         "libvirt answered with an error, but web-1 runs on host-b" in str(note)
-        for note in told.notes
+        for note in progress.notes
     )
 
 
-def test_a_migration_that_failed_is_told_in_the_hosts_words() -> None:
+def test_a_migration_that_failed_is_reported_in_the_hosts_words() -> None:
     cluster = lab()
     cluster.end_next(Ending.FAILED, at=0.5)
     with pytest.raises(DroverError, match=r"still on host-a: .*target's QEMU ended") as error:
@@ -442,20 +451,20 @@ def test_a_migration_that_failed_is_told_in_the_hosts_words() -> None:
     assert cluster.active_on() == ["host-a"]
 
 
-def test_a_failure_that_leaves_the_guest_paused_is_followed_by_resuming_it() -> None:
+def test_a_failure_that_leaves_the_vm_paused_is_followed_by_resuming_it() -> None:
     cluster = lab()
-    told = Told(cluster)
+    progress = RecordedProgress(cluster)
     cluster.end_next(Ending.FAILED, at=0.5)
     cluster.at_tick = lambda job: (
         cluster._turn("host-a", UUID, VmState.PAUSED, "unknown") if job.fraction > 0.4 else None
     )
     with pytest.raises(DroverError, match="still on host-a"):
-        run(cluster, step_for(cluster), told)
+        run(cluster, step_for(cluster), progress)
     assert cluster.state_on("host-a") is VmState.RUNNING
-    assert any("resumed on host-a" in str(note) for note in told.notes)
+    assert any("resumed on host-a" in str(note) for note in progress.notes)
 
 
-def test_a_guest_that_cannot_be_resumed_is_for_people() -> None:
+def test_a_vm_that_cannot_be_resumed_is_for_people() -> None:
     cluster = lab()
     cluster.end_next(Ending.FAILED, at=0.5)
     cluster.refuse("resume", "its storage is gone")
@@ -471,7 +480,7 @@ def test_cancelled_after_a_crash_that_left_it_paused_it_goes_on() -> None:
     step = step_for(cluster)
     cluster._turn("host-a", UUID, VmState.PAUSED, "migration")
     with pytest.raises(StepCancelledError):
-        run(cluster, step, Told(cluster, {Ask.CANCEL}))
+        run(cluster, step, RecordedProgress(cluster, {Ask.CANCEL}))
     assert cluster.state_on("host-a") is VmState.RUNNING
 
 
@@ -488,17 +497,22 @@ def test_it_is_not_resumed_while_the_target_knows_it() -> None:
             cluster.put(leftover)
 
     cluster.migrate = fail_badly  # type: ignore[method-assign]
-    with pytest.raises(StepLostError, match="was not resumed"):
+    with pytest.raises(StepLostError, match="was not resumed") as error:
         run(cluster, step_for(cluster))
+    assert error.value.code == "left-paused"
     assert cluster.count("resume") == 0
 
 
 def test_after_a_failed_postcopy_nobody_is_touched() -> None:
     cluster = lab("dirty 500M")
-    step, told = step_for(cluster, policy=MigrationPolicy.POSTCOPY), Told(cluster, {Ask.POSTCOPY})
+    step, progress = (
+        step_for(cluster, policy=MigrationPolicy.POSTCOPY),
+        RecordedProgress(cluster, {Ask.POSTCOPY}),
+    )
     cluster.end_next(Ending.BOTH_PAUSED, at=0.5)
     with pytest.raises(StepLostError, match="failed: each host has a part") as error:
-        run(cluster, step, told)
+        run(cluster, step, progress)
+    assert error.value.code == "post-copy-failed"
     assert "--postcopy-resume" in str(error.value.advice)
     assert "host-a: paused (postcopy failed); host-b: paused (postcopy failed)" in str(
         error.value.text
@@ -519,22 +533,24 @@ def test_what_is_left_of_a_failed_postcopy_is_no_arrival_and_a_new_start_is_offe
     assert settle(cluster, step) is Settled.NOT_YET
     with pytest.raises(StepLostError, match="web-1 is dead") as error:
         run(cluster, step)
+    assert error.value.code == "post-copy-lost"
     assert f"host-b: {state} (postcopy failed)" in str(error.value.text)
     (remedy,) = error.value.remedies
     assert remedy.command.startswith("vm reboot web-1 ")
     assert cluster.count("resume") == cluster.count("migrate") == 0
 
 
-def test_a_guest_that_is_gone_from_both_is_not_hunted() -> None:
+def test_a_vm_that_is_gone_from_both_is_not_searched_for() -> None:
     cluster = lab("transient")
     step = step_for(cluster)
     cluster.end_next(Ending.LOST, at=0.5)
-    with pytest.raises(StepLostError, match="on no host that answers"):
+    with pytest.raises(StepLostError, match="on no host that answers") as error:
         run(cluster, step)
+    assert error.value.code == "on-no-host"
     assert settle(cluster, step) is Settled.NOT_YET
 
 
-def test_a_guest_that_ends_on_the_way_is_said_to_be_off() -> None:
+def test_a_vm_that_ends_on_the_way_is_said_to_be_off() -> None:
     cluster = lab()
     step = step_for(cluster)
     cluster.end_next(Ending.LOST, at=0.5)
@@ -550,6 +566,7 @@ def test_running_twice_is_lost_and_nothing_is_done() -> None:
     assert settle(cluster, step) is Settled.NOT_YET
     with pytest.raises(StepLostError, match="more than one place") as error:
         run(cluster, step)
+    assert error.value.code == "running-twice"
     assert "host-a: running; host-b: running; host-c: not there" in str(error.value.text)
     assert cluster.calls == []
 
@@ -560,8 +577,9 @@ def test_a_half_arrived_copy_without_a_migration_is_for_people() -> None:
         cluster.start.vm("web-1"), host="host-b", state=VmState.PAUSED, paused_by="migration"
     )
     cluster.put(waiting)
-    with pytest.raises(StepLostError, match="half moved"):
+    with pytest.raises(StepLostError, match="half moved") as error:
         run(cluster, step_for(cluster))
+    assert error.value.code == "half-moved"
     assert cluster.calls == []
 
 
@@ -570,23 +588,24 @@ def test_moved_elsewhere_by_somebody_else() -> None:
     step = step_for(cluster)
     cluster.kill(UUID)
     cluster.put(replace(cluster.start.vm("web-1"), host="host-c"))
-    with pytest.raises(StepLostError, match="host-c: running"):
+    with pytest.raises(StepLostError, match="host-c: running") as error:
         run(cluster, step)
+    assert error.value.code == "moved-elsewhere"
 
 
 def test_a_definition_left_on_the_source_will_not_start_a_second_copy() -> None:
     cluster = lab("autostart")
-    step, told = step_for(cluster), Told(cluster)
+    step, progress = step_for(cluster), RecordedProgress(cluster)
     run(cluster, step)
     cluster.put(replace(cluster.start.vm("web-1"), state=VmState.SHUT_OFF))
     assert settle(cluster, step) is Settled.NOT_YET
-    run(cluster, step, told)
+    run(cluster, step, progress)
     assert settle(cluster, step) is Settled.DONE
     assert not cluster.autostart("host-a", UUID)
-    assert any("virsh undefine" in str(note) for note in told.notes)
+    assert any("virsh undefine" in str(note) for note in progress.notes)
 
 
-def test_what_could_not_be_carried_over_is_told_together() -> None:
+def test_what_could_not_be_carried_over_is_reported_together() -> None:
     cluster = lab("autostart", change=lambda vm: replace(vm, scheduler=CAP))
     step = step_for(cluster)
     cluster.refuse("set_autostart", "read-only file system", times=5)
@@ -620,7 +639,7 @@ def test_a_third_host_may_be_silent() -> None:
 @pytest.mark.parametrize("silent", ["host-a", "host-b"])
 def test_a_host_that_is_silent_for_a_while_is_waited_for(silent: str) -> None:
     cluster = lab("autostart")
-    step, told = step_for(cluster), Told(cluster)
+    step, progress = step_for(cluster), RecordedProgress(cluster)
 
     def cut(job: Job) -> None:
         if 0.3 < job.fraction < 0.9:
@@ -629,7 +648,7 @@ def test_a_host_that_is_silent_for_a_while_is_waited_for(silent: str) -> None:
             cluster.up(silent)
 
     cluster.at_tick = cut
-    facts = run(cluster, step, told)
+    facts = run(cluster, step, progress)
     cluster.up(silent)
     arrived(cluster, step)
     assert facts["took"].seconds > 0  # type: ignore[union-attr]
@@ -638,18 +657,18 @@ def test_a_host_that_is_silent_for_a_while_is_waited_for(silent: str) -> None:
 @pytest.mark.parametrize("silent", ["host-a", "host-b"])
 def test_a_host_that_stays_silent_is_for_people(silent: str) -> None:
     cluster = lab()
-    step, told = step_for(cluster), Told(cluster)
-    told.at_report = lambda job: cluster.down(silent) if job.fraction > 0.5 else None
+    step, progress = step_for(cluster), RecordedProgress(cluster)
+    progress.at_report = lambda job: cluster.down(silent) if job.fraction > 0.5 else None
     with pytest.raises(StepLostError, match=rf"It is unknown.*{silent}: does not answer") as error:
-        run(cluster, step, told)
+        run(cluster, step, progress)
     assert "not dead" in str(error.value.advice)
-    assert any("Waiting for a host" in str(text) for text in told.said)
+    assert any("Waiting for a host" in str(text) for text in progress.said)
     cluster.finish()
 
 
 def test_the_target_silent_after_the_arrival_is_waited_for() -> None:
     cluster = lab("autostart")
-    step, told = step_for(cluster), Told(cluster)
+    step, progress = step_for(cluster), RecordedProgress(cluster)
     real, silent = cluster.set_autostart, iter(range(3))
 
     def flaky(host: str, uuid: str, *, on: bool) -> None:
@@ -658,7 +677,7 @@ def test_the_target_silent_after_the_arrival_is_waited_for() -> None:
         real(host, uuid, on=on)
 
     cluster.set_autostart = flaky  # type: ignore[method-assign]
-    run(cluster, step, told)
+    run(cluster, step, progress)
     arrived(cluster, step)
 
 
@@ -700,7 +719,7 @@ def one_life(cluster: Lab, step: MigrateVm, dies_at: int, *, before: bool) -> bo
     fragile = Fragile(cluster, dies_at, before=before)
     try:
         if settle(fragile, step) is not Settled.DONE:
-            handler.run(SETTINGS, step, fragile, Told(cluster))  # type: ignore[arg-type]
+            handler.run(SETTINGS, step, fragile, RecordedProgress(cluster))  # type: ignore[arg-type]
             settle(fragile, step)
     except Killed:
         return False
@@ -742,16 +761,16 @@ def test_killed_at_every_call_and_started_again_it_ends_well_and_moved_once(
 def test_killed_after_a_cancel_was_asked_it_is_still_cancelled() -> None:
     cluster = lab()
     step = step_for(cluster)
-    told = Told(cluster)
+    progress = RecordedProgress(cluster)
 
     def die(job: Job) -> None:
         if job.fraction > 0.3:
             raise Killed
 
-    told.at_report = die
+    progress.at_report = die
     with pytest.raises(Killed):
-        run(cluster, step, told)
-    again = Told(cluster, {Ask.CANCEL})
+        run(cluster, step, progress)
+    again = RecordedProgress(cluster, {Ask.CANCEL})
     with pytest.raises(StepCancelledError):
         run(cluster, step, again)
     assert cluster.active_on() == ["host-a"]
@@ -822,7 +841,7 @@ def test_a_fault_of_the_bots_own_is_not_hidden() -> None:
         run(cluster, step_for(cluster))
 
 
-def test_the_hypervisor_refusing_to_start_is_told() -> None:
+def test_the_hypervisor_refusing_to_start_is_reported() -> None:
     cluster = lab()
     cluster.refuse(
         "migrate", "web-1 did not move: the port is in use.", "Free a port in 49152-49215."
@@ -837,7 +856,9 @@ def test_the_hypervisor_refusing_to_start_is_told() -> None:
 # -----------------------------------------------------------------------------------
 
 
-def standing(phase: str, source: VmState, target: VmState) -> tuple[Lab, MigrateVm, Told]:
+def standing(
+    phase: str, source: VmState, target: VmState
+) -> tuple[Lab, MigrateVm, RecordedProgress]:
     """Somebody else's migration whose job never shows anything new."""
     cluster = lab()
     step, vm = step_for(cluster), cluster.start.vm("web-1")
@@ -847,7 +868,7 @@ def standing(phase: str, source: VmState, target: VmState) -> tuple[Lab, Migrate
     cluster.put(replace(vm, host="host-b", state=target, paused_by=by[target]))
     stuck = Job(phase, total=GIB, remaining=MIB, processed=GIB - MIB, iteration=3)
     cluster.job = lambda *_: stuck  # type: ignore[method-assign,misc]
-    return cluster, step, Told(cluster)
+    return cluster, step, RecordedProgress(cluster)
 
 
 @pytest.mark.parametrize(
@@ -862,14 +883,14 @@ def standing(phase: str, source: VmState, target: VmState) -> tuple[Lab, Migrate
 def test_a_migration_that_stands_still_is_told_and_at_last_left_to_people(
     phase: str, source: VmState, target: VmState, advice: str
 ) -> None:
-    cluster, step, told = standing(phase, source, target)
+    cluster, step, progress = standing(phase, source, target)
     with pytest.raises(StepLostError, match="makes no progress") as error:
-        run(cluster, step, told)
+        run(cluster, step, progress)
     assert f"host-a: {source}" in str(error.value.text)
     assert f"host-b: {target}" in str(error.value.text)
     assert advice in str(error.value.advice)
     assert [each.command for each in error.value.remedies] == ["where web-1"]
-    said = [each for each in told.said if str(each).startswith("No progress for")]
+    said = [each for each in progress.said if str(each).startswith("No progress for")]
     assert said
     assert "host-b: paused" in str(said[0]) or "host-b: running" in str(said[0])
     assert cluster.count("resume") == cluster.count("migrate") == 0
@@ -879,7 +900,7 @@ def test_a_migration_that_stands_still_is_told_and_at_last_left_to_people(
 
 
 def test_a_slow_migration_that_gains_anything_is_followed_on() -> None:
-    cluster, step, told = standing("copying", VmState.RUNNING, VmState.PAUSED)
+    cluster, step, progress = standing("copying", VmState.RUNNING, VmState.PAUSED)
     left = iter(range(400, 0, -1))
 
     def slow(*_: object) -> Job | None:
@@ -894,8 +915,8 @@ def test_a_slow_migration_that_gains_anything_is_followed_on() -> None:
         )
 
     cluster.job = slow  # type: ignore[method-assign,assignment]
-    run(cluster, step, told)
-    assert not [each for each in told.said if str(each).startswith("No progress")]
+    run(cluster, step, progress)
+    assert not [each for each in progress.said if str(each).startswith("No progress")]
 
 
 # --- copies of disks

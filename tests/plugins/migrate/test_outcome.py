@@ -62,7 +62,7 @@ def test_place(hosts: str, place: Place) -> None:
     assert outcome.place(STEP, seen(hosts)) is place
 
 
-def test_a_transient_guest_that_waits_alone_may_be_dead() -> None:
+def test_a_transient_vm_that_waits_alone_may_be_dead() -> None:
     transient = MigrateVm("u-1", "web-1", "a", "b", 1, carried=Carried(persistent=False))
     assert outcome.place(transient, seen("a gone; b paused migration")) is Place.CROSSING
     assert outcome.place(transient, seen("a gone; b running")) is Place.TARGET

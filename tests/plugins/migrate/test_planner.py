@@ -361,7 +361,7 @@ def test_a_plain_case_is_planned() -> None:
     assert "assumed" in str(plan.prediction.basis)
 
 
-def test_all_objections_come_at_once_the_guests_own_first() -> None:
+def test_all_objections_come_at_once_the_vms_own_first() -> None:
     seen = both(
         vm_with(hostdevs=("USB 046d:c52b",), snapshots=1),
         host_is("host-b", maintenance=True, bridges=frozenset()),
@@ -374,7 +374,7 @@ def test_all_objections_come_at_once_the_guests_own_first() -> None:
     ]
 
 
-def test_without_a_host_the_least_full_is_chosen_and_the_others_are_told() -> None:
+def test_without_a_host_the_least_full_is_chosen_and_the_others_are_named() -> None:
     seen = replace(
         cluster(),
         hosts=(
@@ -504,7 +504,7 @@ def test_postcopy_and_what_does_not_converge_are_of_high_risk() -> None:
     assert planned(TO_B, vm_is(dirty_rate=float(GIB))(cluster())).risk is Risk.HIGH
 
 
-def test_a_paused_guest_writes_nothing_and_is_carried_paused() -> None:
+def test_a_paused_vm_writes_nothing_and_is_carried_paused() -> None:
     plan = planned(TO_B, vm_is(state=VmState.PAUSED, paused_by="user", dirty_rate=None)(cluster()))
     assert step_of(plan).carried.paused
     assert plan.prediction.converges is True
@@ -534,7 +534,7 @@ def test_a_silent_host_that_last_had_it_counts_as_having_it() -> None:
     assert "last seen" in str(found.text)
 
 
-def test_of_a_silent_host_only_its_silence_is_told() -> None:
+def test_of_a_silent_host_only_its_silence_is_reported() -> None:
     seen = host_is(
         "host-b", health=Health.UNREACHABLE, bridges=frozenset(), machines=frozenset({"pc"})
     )(cluster())
@@ -680,7 +680,7 @@ def test_where_lists_every_host_best_first() -> None:
     assert [row[0] for row in table.rows] == ["host-c", "host-b", "host-a"]  # type: ignore[union-attr]
 
 
-def test_where_says_what_holds_a_guest_anywhere() -> None:
+def test_where_says_what_holds_a_vm_anywhere() -> None:
     card = queries.where(About("web-1"), vm_with(hostdevs=("USB 1:2",))(cluster()), ())
     assert str(card.text) == "web-1 is on host-a and cannot be moved now."
 

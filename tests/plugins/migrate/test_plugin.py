@@ -160,13 +160,13 @@ def test_why_does_not_claim_a_move_that_somebody_else_made() -> None:
     )
 
 
-def test_why_of_a_guest_that_drover_never_moved() -> None:
+def test_why_of_a_vm_that_drover_never_moved() -> None:
     not_begun = opened("op-8", proposed())
     assert "Drover has not moved it" in text_of(answer("why", "web-1", Past(not_begun)))
 
 
 @pytest.mark.parametrize("name", ["why", "where"])
-def test_an_unknown_guest_is_answered_with_the_nearest(name: str) -> None:
+def test_an_unknown_vm_is_answered_with_the_nearest(name: str) -> None:
     with pytest.raises(UnknownNameError) as error:
         answer(name, "web-2", Past())
     assert "web-1" in str(error.value.advice)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.lab
 
 
-def test_a_source_that_dies_in_postcopy_leaves_a_vm_that_is_told_as_dead_and_started_anew(
+def test_a_source_that_dies_in_postcopy_leaves_a_vm_that_is_reported_as_dead_and_started_anew(
     lab: Lab,
     hypervisor: LibvirtHypervisor,  # noqa: F811
 ) -> None:
