@@ -618,12 +618,21 @@ def replayed(operation_id: str, events: tuple[Event, ...]) -> Operation:
         raise IllegalEventError(words("A history starts with a proposal."))
     operation = opened(operation_id, first)
     for event in rest:
-        if isinstance(event, VotedFor) and event.digest != operation.plan.digest:
-            # A field that a newer Drover gave to a step changes the digest of an old plan, never
-            # what was voted for.
-            event = replace(event, digest=operation.plan.digest)  # noqa: PLW2901
-        operation = advance(operation, event)
+        operation = follow(operation, event)
     return operation
+
+
+def follow(operation: Operation, event: Event) -> Operation:
+    """``operation`` after an event that is stored already.
+
+    Raises:
+        IllegalEventError: the history is not one that ``advance`` could have made.
+    """
+    if isinstance(event, VotedFor) and event.digest != operation.plan.digest:
+        # A field that a newer Drover gave to a step changes the digest of an old plan, never what
+        # was voted for.
+        event = replace(event, digest=operation.plan.digest)
+    return advance(operation, event)
 
 
 def diagram() -> str:

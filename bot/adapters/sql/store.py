@@ -21,13 +21,23 @@ from bot.adapters.sql.definitions import SqlDefinitions
 from bot.adapters.sql.engine import READ, SOON, SURELY, open_engine, transaction
 from bot.adapters.sql.holds import SqlHolds
 from bot.adapters.sql.inbox import Inbox
+from bot.adapters.sql.projections import End, Projection, Projections
 from bot.adapters.sql.schema import migrate
 from bot.domain import codec, legible
 from bot.domain.codec import Codec, CodecError, Unknown
 from bot.domain.definition import Definition
 from bot.domain.errors import ConflictError, DroverError, FencedError, UnknownNameError
 from bot.domain.message import Message, words
-from bot.domain.operation import Event, Operation, Proposed, State, UnknownEvent, advance, replayed
+from bot.domain.operation import (
+    Event,
+    Operation,
+    Proposed,
+    State,
+    UnknownEvent,
+    advance,
+    follow,
+    replayed,
+)
 from bot.domain.operation import opened as opened_operation
 from bot.domain.power import Bound, Hold
 from bot.ports import Clock, MessageRef, Request
@@ -72,6 +82,7 @@ class SqlStore:
         self._codec = codec
         self._clock = clock
         self._proven = Proven()
+        self._projections = Projections()
         self._told: set[str] = set()  # operations that were told to be unreadable
         self._entered = ("", "")  # no replica yet, and nobody to be fenced off by
         self._engine = open_engine(url, patience)
@@ -244,11 +255,68 @@ class SqlStore:
             return self._read(connection, connection.execute(numbers).scalars().all())
 
     def _read(self, connection: sa.Connection, numbers: Sequence[int]) -> tuple[Operation, ...]:
+        ends = self._ends(connection, numbers)
+        found = {
+            number: operation
+            for number, end in ends.items()
+            if (operation := self._projected(connection, number, end)) is not None
+        }
+        others = [number for number in numbers if number not in found]
+        found |= self._whole(connection, others, ends)
+        return tuple(found[number] for number in numbers)
+
+    def _ends(self, connection: sa.Connection, numbers: Sequence[int]) -> Mapping[int, End]:
+        """The newest event of each operation."""
+        table = models.events
+        newest = (
+            sa.select(table.c.operation, sa.func.max(table.c.seq).label("seq"))
+            .where(table.c.operation.in_(numbers))
+            .group_by(table.c.operation)
+            .subquery()
+        )
+        same = sa.and_(table.c.operation == newest.c.operation, table.c.seq == newest.c.seq)
+        wanted = sa.select(table.c.operation, table.c.seq, table.c.hash).join(newest, same)
+        return {number: End(seq, hash_) for number, seq, hash_ in connection.execute(wanted)}
+
+    def _projected(self, connection: sa.Connection, number: int, end: End) -> Operation | None:
+        """What is kept of an operation, advanced by the events that came since; None when that is no use."""
+        kept = self._projections.get(number)
+        if kept is None or kept.end == end:
+            return None if kept is None else kept.operation
+        table = models.events
+        columns = (table.c.seq, table.c.hash, table.c.data, table.c.at, table.c.by)
+        since = sa.select(*columns).where(table.c.operation == number, table.c.seq >= kept.end.seq)
+        rows = connection.execute(since.order_by(table.c.seq)).all()
+        if not rows or End(rows[0].seq, rows[0].hash) != kept.end:
+            self._projections.forget(number)  # another history, as of a restored backup
+            return None
+        operation = kept.operation
+        try:
+            for row in rows[1:]:
+                operation = follow(operation, self._event(row.data, row.at, row.by))
+        except DroverError:
+            return None  # read whole, it says why it cannot be read
+        # What was read here may be further than ``end``, which another statement saw
+        newest = End(rows[-1].seq, rows[-1].hash)
+        self._projections.keep(number, Projection(operation, newest))
+        return operation
+
+    def _whole(
+        self, connection: sa.Connection, numbers: Sequence[int], ends: Mapping[int, End]
+    ) -> dict[int, Operation]:
+        """Operations read from all their events."""
+        if not numbers:
+            return {}
         histories = self._histories(connection, numbers)
         table = models.operations
         listed = connection.execute(sa.select(table).where(table.c.number.in_(numbers))).mappings()
         rows: dict[int, Mapping[str, Any]] = {row["number"]: dict(row) for row in listed}
-        return tuple(self._legible(number, histories[number], rows) for number in numbers)
+        found = {number: self._legible(number, histories[number], rows) for number in numbers}
+        for number, operation in found.items():
+            # Events that came between the two reads are read again next time
+            if not operation.unreadable and ends[number].seq == len(histories[number]):
+                self._projections.keep(number, Projection(operation, ends[number]))
+        return found
 
     def _legible(
         self, number: int, history: tuple[Event, ...], rows: Mapping[int, Mapping[str, Any]]
@@ -272,8 +340,7 @@ class SqlStore:
         wanted = sa.select(*columns).where(table.c.operation.in_(numbers)).order_by(table.c.seq)
         found: dict[int, list[Event]] = {}
         for number, data, at, by in connection.execute(wanted):
-            event = legible.event_of(self._kept(data), datetime.fromisoformat(at), by)
-            found.setdefault(number, []).append(event)
+            found.setdefault(number, []).append(self._event(data, at, by))
         for number in numbers:
             if number not in found:
                 raise UnknownNameError(
@@ -281,6 +348,9 @@ class SqlStore:
                     words("`ops` lists the latest operations."),
                 )
         return {number: tuple(history) for number, history in found.items()}
+
+    def _event(self, data: str, at: str, by: str) -> Event:
+        return legible.event_of(self._kept(data), datetime.fromisoformat(at), by)
 
     def _kept(self, data: str) -> Any:
         try:
