@@ -279,7 +279,7 @@ class SqlStore:
         return {number: End(seq, hash_) for number, seq, hash_ in connection.execute(wanted)}
 
     def _projected(self, connection: sa.Connection, number: int, end: End) -> Operation | None:
-        """What is kept of an operation, advanced by the events that came since; None when that is no use."""
+        """What is kept of an operation, advanced by what came since; None when nothing is."""
         kept = self._projections.get(number)
         if kept is None or kept.end == end:
             return None if kept is None else kept.operation
