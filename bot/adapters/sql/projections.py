@@ -1,8 +1,8 @@
-"""Operations as their events left them, kept from one read to the next, so that each event is read once.
+"""Operations as their events left them, kept between reads: each event is decoded once.
 
-The database stays the truth: what is kept counts only while its newest event has the very hash up to
-which it was made. The chain of hashes covers every event before it, so another history, as of a
-restored backup, has another hash.
+The database stays the truth: what is kept counts only while its newest event has the very hash
+up to which it was made. The chain of hashes covers every event before it, so another history, as
+of a restored backup, has another hash.
 """
 
 from __future__ import annotations
