@@ -76,7 +76,7 @@ def step(plan: Plan) -> CreateVm:
     return only
 
 
-def test_a_guest_is_complete_in_its_step() -> None:
+def test_a_vm_is_complete_in_its_step() -> None:
     plan = planned(size="small", tags=(("env", "dev"),))
     made = step(plan)
     assert plan.risk is Risk.MEDIUM
@@ -108,7 +108,7 @@ def test_what_cloud_init_is_told() -> None:
     assert not made.vendor_data
 
 
-def test_ones_own_user_data_goes_first() -> None:
+def test_given_user_data_replaces_ours() -> None:
     made = step(planned(user_data="#!/bin/sh\ntrue"))
     assert made.user_data == "#!/bin/sh\ntrue"
     assert made.vendor_data.startswith("#cloud-config\n")
@@ -146,7 +146,7 @@ def test_several_are_spread_and_fill_hosts_one_after_the_other() -> None:
     assert told == [f"10.0.0.{number}/24" for number in range(10, 16)]
 
 
-def test_tags_say_where() -> None:
+def test_tags_decide_the_host() -> None:
     assert step(planned(tags=(("pin", "host-a, host-c"),))).host == "host-c"
     assert step(planned(tags=(("pin", "yes"),))).host == "host-b"
     assert "host-c" in refused(host="host-b", tags=(("pin", "host-a,host-c"),))["pinned"]
@@ -230,12 +230,12 @@ def test_hosts_in_maintenance_and_without_the_pool_get_nothing() -> None:
     assert {"not-maintenance", "not-pool"} <= {each.code for each in plan.reasons}
 
 
-def test_a_ttl_becomes_a_moment() -> None:
+def test_a_ttl_is_stored_with_its_moment() -> None:
     tags = dict(step(planned(tags=(("ttl", "2d"),))).tags)
     assert tags == {"image": "debian", "ttl": "2d", "expires": "2026-01-07T09:00:00+00:00"}
 
 
-def test_it_stays_good_until_room_or_name_is_gone() -> None:
+def test_a_plan_stays_good_until_memory_or_name_is_taken() -> None:
     wish, plan = NewVms("new"), planned()
     assert creation.still_good(SETTINGS, wish, plan, cluster(), ()) == ()
     seen = cluster(
@@ -319,7 +319,7 @@ def test_an_image_larger_than_the_disk_is_found_too() -> None:
     assert "--disk 9216M" in str(small.objections[0].remedy)
 
 
-def test_a_host_that_cannot_be_asked_is_given_the_benefit_of_the_doubt() -> None:
+def test_a_host_that_cannot_be_asked_for_the_image_is_not_ruled_out() -> None:
     hypervisor = with_images("host-a", "host-b")
     hypervisor.refuse("volume", "Not now.", times=3)
     intent = handler.add_image_sizes(SETTINGS, NewVms("new"), hypervisor.snapshot(), hypervisor)
@@ -339,7 +339,7 @@ def test_an_image_removed_after_the_vote_makes_the_plan_stale() -> None:
     assert [each.code for each in against] == ["no-base"]
 
 
-def test_disks_of_several_guests_count_together() -> None:
+def test_disks_of_several_vms_count_together() -> None:
     placed = [each.host for each in creation.guests(planned(count=9, disk=30 * GIB, memory=GIB))]
     assert {host: placed.count(host) for host in placed} == {"host-a": 3, "host-b": 3, "host-c": 3}
     told = refused(count=10, disk=30 * GIB, memory=GIB)

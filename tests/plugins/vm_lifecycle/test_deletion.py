@@ -647,7 +647,7 @@ def test_an_end_is_set_by_a_command_of_its_own_that_is_no_low_risk() -> None:
 
 @pytest.mark.parametrize("ttl", ["0s", "59s", "3651d", "99999999999999d", "tomorrow"])
 @pytest.mark.parametrize("line", ["vm ttl web-1 {ttl}", "vm create new --tag ttl={ttl}"])
-def test_an_end_that_is_none_is_a_slip_of_the_pen(line: str, ttl: str) -> None:
+def test_an_invalid_ttl_is_refused(line: str, ttl: str) -> None:
     with pytest.raises(UsageError):
         parsed(CATALOG, "/kvm", line.format(ttl=ttl))
 

@@ -137,7 +137,7 @@ def leftovers(hypervisor: FakeHypervisor) -> tuple[set[str], set[str]]:
 # Creating
 
 
-def test_a_guest_is_made_and_started() -> None:
+def test_a_vm_is_created_and_started() -> None:
     hypervisor = cluster()
     step: CreateVm = new(hypervisor)
     assert settled(step, hypervisor) is Settled.NOT_YET
@@ -156,7 +156,7 @@ def test_a_guest_is_made_and_started() -> None:
 
 
 @pytest.mark.parametrize("fails", ["create_volume", "upload_seed", "define", "start", "leave_mark"])
-def test_what_was_half_made_is_unmade_and_told(fails: str) -> None:
+def test_a_half_created_vm_is_removed_and_told(fails: str) -> None:
     hypervisor = cluster()
     step = new(hypervisor)
     hypervisor.refuse(fails, f"{fails} broke.", "Mend it.")
@@ -170,7 +170,7 @@ def test_what_was_half_made_is_unmade_and_told(fails: str) -> None:
     assert settled(step, hypervisor) is Settled.DONE
 
 
-def test_what_cannot_be_unmade_is_told_with_where() -> None:
+def test_what_could_not_be_removed_again_is_told_with_its_place() -> None:
     hypervisor = cluster()
     step = new(hypervisor)
     hypervisor.refuse("start", "No memory.")
@@ -181,7 +181,7 @@ def test_what_cannot_be_unmade_is_told_with_where() -> None:
     assert step.uuid in str(caught.value.advice)
 
 
-def test_a_silent_host_is_waited_for_and_nothing_is_unmade() -> None:
+def test_an_unreachable_host_is_waited_for_and_nothing_is_removed() -> None:
     hypervisor = cluster()
     step = new(hypervisor)
     with hypervisor._lock:
@@ -233,7 +233,7 @@ def test_a_disk_smaller_than_its_image_is_refused() -> None:
     assert "--disk 1G" in str(caught.value.advice)
 
 
-def test_of_several_those_that_fail_are_unmade_and_named() -> None:
+def test_of_several_vms_those_that_fail_are_removed_and_named() -> None:
     hypervisor = cluster()
     step: CreateVms = new(hypervisor, count=4)
     hypervisor.refuse("define", "No more.", "Ask less.")
@@ -250,7 +250,7 @@ def test_of_several_those_that_fail_are_unmade_and_named() -> None:
     assert settled(step, hypervisor) is Settled.DONE
 
 
-def test_a_name_taken_meanwhile_is_given_up() -> None:
+def test_a_name_taken_since_the_plan_is_refused() -> None:
     hypervisor = cluster()
     step = new(hypervisor, host="host-a")
     other = replace(
@@ -265,7 +265,7 @@ def test_a_name_taken_meanwhile_is_given_up() -> None:
         run(rename, hypervisor)
 
 
-def test_two_of_one_name_made_at_once_both_step_back() -> None:
+def test_of_two_vms_created_at_once_with_one_name_neither_stays() -> None:
     class Racing(FakeHypervisor):
         other: Vm
 
@@ -296,7 +296,7 @@ def cloned(hypervisor: FakeHypervisor) -> CloneVm:
     return step
 
 
-def test_a_clone_has_its_own_name_disks_seed_and_card() -> None:
+def test_a_clone_has_its_own_name_disks_seed_and_nic() -> None:
     hypervisor = cluster()
     step = cloned(hypervisor)
     assert settled(step, hypervisor) is Settled.NOT_YET
@@ -315,7 +315,7 @@ def test_a_clone_has_its_own_name_disks_seed_and_card() -> None:
 
 
 @pytest.mark.parametrize("fails", ["create_volume", "upload_seed", "define_copy", "leave_mark"])
-def test_a_clone_half_made_is_unmade(fails: str) -> None:
+def test_a_half_made_clone_is_removed(fails: str) -> None:
     hypervisor = cluster()
     step = cloned(hypervisor)
     before = leftovers(hypervisor)
@@ -325,7 +325,7 @@ def test_a_clone_half_made_is_unmade(fails: str) -> None:
     assert leftovers(hypervisor) == before
 
 
-def test_a_guest_that_was_started_meanwhile_is_not_cloned() -> None:
+def test_a_vm_that_was_started_since_the_plan_is_not_cloned() -> None:
     hypervisor = cluster()
     step = cloned(hypervisor)
     hypervisor.start(step.host, step.source)
@@ -406,7 +406,7 @@ def test_a_step_settles_runs_and_settles(step: Step) -> None:
     assert settled(step, hypervisor) is Settled.DONE
 
 
-def test_a_paused_guest_goes_on() -> None:
+def test_a_paused_vm_is_resumed() -> None:
     hypervisor = cluster()
     run(web(PowerVm, PowerVerb.PAUSE), hypervisor)
     step = web(PowerVm, PowerVerb.RESUME)
@@ -415,7 +415,7 @@ def test_a_paused_guest_goes_on() -> None:
     assert settled(step, hypervisor) is Settled.DONE
 
 
-def test_a_guest_that_does_not_listen_is_asked_twice_and_then_people_are() -> None:
+def test_a_vm_that_ignores_a_shutdown_is_asked_twice_and_then_people_are() -> None:
     hypervisor, telling = cluster(), Telling()
     hypervisor.deaf.add(uuid_of("web-1"))
     with pytest.raises(StepAsksError, match="did not shut down within 10 s") as caught:
@@ -442,7 +442,7 @@ def test_a_size_that_waits_for_a_restart_is_noted() -> None:
     assert "vm reboot web-1" in str(telling.notes[0])
 
 
-def test_a_snapshot_is_gone_back_to_once_for_each_wish() -> None:
+def test_a_snapshot_is_reverted_to_once_for_each_request() -> None:
     hypervisor = cluster()
     run(web(SnapshotVm, SnapshotVerb.CREATE, "clean"), hypervisor)
     for token in ("one", "two"):
@@ -454,7 +454,7 @@ def test_a_snapshot_is_gone_back_to_once_for_each_wish() -> None:
     assert hypervisor.snapshots("host-a", uuid_of("web-1")) == ()
 
 
-def test_deleted_undeleted_and_purged() -> None:
+def test_a_vm_is_deleted_undeleted_and_purged() -> None:
     hypervisor = cluster()
     step: CreateVm = new(hypervisor, start=False)
     run(step, hypervisor)
@@ -473,7 +473,7 @@ def test_deleted_undeleted_and_purged() -> None:
     assert leftovers(hypervisor) == (set(), set())
 
 
-def test_start_at_boot_is_cleared_by_a_deletion_and_comes_back() -> None:
+def test_autostart_is_disabled_by_a_deletion_and_restored() -> None:
     hypervisor = cluster()
     run(off(AutostartVm, True), hypervisor)  # noqa: FBT003
     delete = off(DeleteVm, True, 3600)  # noqa: FBT003
@@ -519,7 +519,7 @@ def test_a_disk_that_was_plugged_in_after_all_is_never_removed() -> None:
     assert settled(step, hypervisor) is Settled.DONE
 
 
-def test_a_disk_grows_and_a_card_goes() -> None:
+def test_a_disk_grows_and_a_nic_is_removed() -> None:
     hypervisor = cluster()
     run(web(AddDisk, "pool/more.qcow2", "vdb", GIB), hypervisor)
     grow = web(GrowDisk, "vdb", 2 * GIB)
@@ -533,14 +533,14 @@ def test_a_disk_grows_and_a_card_goes() -> None:
     assert settled(gone, hypervisor) is Settled.DONE
 
 
-def test_a_guest_that_left_is_a_clear_error() -> None:
+def test_a_vm_that_is_not_there_any_more_is_a_clear_error() -> None:
     hypervisor = cluster()
     nobody = replace(STEPS[4], uuid="00000000-0000-4000-8000-000000000000")  # type: ignore[call-arg]
     with pytest.raises(DroverError, match="not on host-a any more"):
         settled(nobody, hypervisor)
 
 
-def test_a_silent_host_is_no_answer() -> None:
+def test_an_unreachable_host_is_no_answer() -> None:
     hypervisor = cluster()
     hypervisor.down("host-a")
     with pytest.raises(HostUnreachableError):

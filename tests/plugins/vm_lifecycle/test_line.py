@@ -89,7 +89,7 @@ def state(bot: Bot, name: str) -> VmState:
     return bot.hypervisor.snapshot().vm(name).state
 
 
-def test_a_guest_that_does_not_listen_leaves_a_button_that_asks_for_the_plug(bot: Bot) -> None:
+def test_a_vm_that_ignores_a_shutdown_leaves_a_button_to_force_it_off(bot: Bot) -> None:
     bot.hypervisor.deaf.add(uuid_of("web-1"))
     bot.types("vm shutdown web-1")
     bot.clicks("op.approve", bot.value(), "UBRUNO")
@@ -112,7 +112,7 @@ def test_a_guest_that_does_not_listen_leaves_a_button_that_asks_for_the_plug(bot
     assert "is already powered off" in text(bot.clicks("run", choice.value, "UEVA"))
 
 
-def test_one_of_many_that_does_not_listen_is_the_one_that_is_asked_about(bot: Bot) -> None:
+def test_of_many_vms_the_one_that_ignores_a_shutdown_is_asked_about(bot: Bot) -> None:
     bot.hypervisor.deaf.add(uuid_of("web-2"))
     bot.types("vm shutdown --tag env=dev")
     bot.clicks("op.approve", bot.value(), "UBRUNO")
@@ -163,7 +163,7 @@ def test_a_deletion_is_asked_twice_and_can_be_taken_back_in_between(watched: Wat
     assert not any(vm.name == "db-1" for vm in bot.hypervisor.snapshot().vms)
 
 
-def test_a_guest_with_a_ttl_is_announced_kept_longer_by_a_button_and_then_shut_down(
+def test_a_vm_with_a_ttl_is_announced_kept_longer_by_a_button_and_then_shut_down(
     watched: Watched,
 ) -> None:
     bot = watched.bot

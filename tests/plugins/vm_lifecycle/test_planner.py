@@ -135,7 +135,7 @@ OFF = (uuid_of("off-1"), "off-1", "host-a")
         ("vm eject web-1", Risk.MEDIUM, [steps.EjectMedium(*WEB, "sda")]),
     ],
 )  # fmt: skip
-def test_each_wish_becomes_its_steps(line: str, risk: Risk, expected: list[Any]) -> None:
+def test_each_request_becomes_its_steps(line: str, risk: Risk, expected: list[Any]) -> None:
     plan = planned(line)
     assert list(plan.steps) == expected
     assert plan.risk is risk
@@ -198,7 +198,7 @@ def test_a_bulk_verb_lists_everyone_and_skips_who_is_there_already() -> None:
     }
 
 
-def test_several_at_once_are_never_a_low_risk_that_a_policy_waves_through() -> None:
+def test_several_vms_at_once_are_never_a_low_risk() -> None:
     off = cluster(state=VmState.SHUT_OFF)
     assert planned("vm start web-1", off).risk is Risk.LOW
     assert planned("vm start --tag owner=ann", off).risk is Risk.LOW, "a tag that one guest has"
@@ -206,7 +206,7 @@ def test_several_at_once_are_never_a_low_risk_that_a_policy_waves_through() -> N
     assert planned("vm force-off --tag env=dev").risk is Risk.HIGH
 
 
-def test_a_start_is_refused_while_the_guest_may_run_elsewhere() -> None:
+def test_a_start_is_refused_while_the_vm_may_run_elsewhere() -> None:
     seen = cluster()
     off = seen.vm("off-1")
     copy = replace(seen, vms=(*seen.vms, replace(off, host="host-b")))
@@ -228,7 +228,7 @@ def test_a_start_obeys_the_placement_rules() -> None:
 @pytest.mark.parametrize(
     "line", ["vm shutdown web-1", "vm resize web-1 --cpus 3", "vm snapshot create web-1 a"]
 )
-def test_nobody_touches_a_guest_on_its_way_or_on_a_silent_host(line: str) -> None:
+def test_a_vm_that_migrates_or_is_on_an_unreachable_host_is_not_changed(line: str) -> None:
     seen = cluster()
     moving = replace(seen, inbound=(Inbound(WEB[0], "host-a", "host-b", GIB, "op-1"),))
     assert "busy" in refused(line, moving)
@@ -255,12 +255,12 @@ def test_a_vm_shows_what_of_it_cannot_be_read() -> None:
     assert "no such file" in text(card)
 
 
-def test_a_guest_that_a_migration_left_paused_is_not_resumed() -> None:
+def test_a_vm_that_a_migration_left_paused_is_not_resumed() -> None:
     seen = cluster(state=VmState.PAUSED, paused_by="postcopy failed")
     assert "half-moved" in refused("vm resume web-1", seen)
 
 
-def test_a_deleted_guest_rests() -> None:
+def test_a_deleted_vm_cannot_be_started() -> None:
     tags = MappingProxyType(
         {"drover.deleted": "2026-01-08T09:00:00+00:00", "drover.disks": "remove"}
     )
@@ -344,7 +344,7 @@ def timed(**tags: str) -> Snapshot:
     return cluster(tags=MappingProxyType(tags))
 
 
-def test_a_guest_with_a_ttl_is_announced_then_shut_down() -> None:
+def test_a_vm_with_a_ttl_is_announced_then_shut_down() -> None:
     now = cluster().taken_at
 
     def looked(memory: dict[str, str], **tags: str) -> Any:
@@ -368,7 +368,7 @@ def test_a_guest_with_a_ttl_is_announced_then_shut_down() -> None:
     assert looked({}, expires="tomorrow") == Looked()
 
 
-def test_a_paused_guest_whose_time_is_over_is_told_of_with_a_choice_until_it_is_over() -> None:
+def test_a_paused_vm_whose_ttl_ended_is_announced_with_a_choice() -> None:
     ended = (cluster().taken_at - timedelta(hours=2)).isoformat()
     seen = with_vm(timed(expires=ended), "web-1", state=VmState.PAUSED)
     first = ttl.endings(SETTINGS, seen, {})
@@ -394,7 +394,7 @@ def test_an_announcement_that_is_not_true_any_more_is_ended_unless_nobody_knows(
     assert ttl.endings(SETTINGS, replace(seen, hosts=hosts), before) == Looked((), before)
 
 
-def test_a_deleted_guest_is_purged_after_its_grace() -> None:
+def test_a_deleted_vm_is_purged_after_its_grace_period() -> None:
     now = cluster().taken_at
     assert (
         list(ttl.purges(timed(**{"drover.deleted": (now + timedelta(hours=1)).isoformat()}))) == []
