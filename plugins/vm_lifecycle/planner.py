@@ -389,17 +389,18 @@ def must_be_off(vm: Vm, only: Message) -> Objection:
 
     A paused or sleeping VM must run before it can shut down.
     """
-    args = {
-        "resume": texts.chat("vm resume {}", vm.name),
-        "shutdown": texts.chat("vm shutdown {}", vm.name),
-    }
+    shutdown = texts.chat("vm shutdown {}", vm.name)
     deaf = vm.state in {VmState.PAUSED, VmState.SUSPENDED}
     return Objection(
         "runs",
         joined((words("{vm} is {state}.", vm=vm.name, state=texts.STATES[vm.state]), only)),
-        words("{resume}, then {shutdown}", **args)
+        words(
+            "Resume it first with {resume}, then shut it down with {shutdown}.",
+            resume=texts.chat("vm resume {}", vm.name),
+            shutdown=shutdown,
+        )
         if deaf
-        else words("{shutdown}", shutdown=args["shutdown"]),
+        else words("Shut it down first: {command}.", command=shutdown),
     )
 
 

@@ -252,7 +252,7 @@ def test_what_needs_a_vm_off_says_how_one_that_stands_still_gets_there(
     line: str, state: VmState
 ) -> None:
     told = refused(f"vm {line}", cluster(state=state))["runs"]
-    assert "`/kvm vm resume web`, then `/kvm vm shutdown web`" in told
+    assert "`/kvm vm resume web`, then shut it down with `/kvm vm shutdown web`" in told
 
 
 @pytest.mark.parametrize("verb", ["start", "resume"])
