@@ -12,6 +12,7 @@ from typing import Any
 from bot.domain.cluster import MIB, Health, Host, Snapshot, Vm, VmState
 from bot.domain.codec import TAG, Codec
 from bot.domain.errors import DroverError
+from bot.domain.message import joined, words
 from bot.testing import drawn
 
 _ADVICE = (
@@ -37,14 +38,19 @@ def snapshot_from(path: Path, codec: Codec) -> Snapshot:
             return drawn(text, datetime.now(UTC))
         stored = json.loads(text)
     except DroverError as error:
-        raise DroverError(f"{path}: {error.text}", f"{error.advice} {_ADVICE}") from error
+        raise DroverError(
+            words("{path}: {reason}", path=str(path), reason=error.text),
+            joined((error.advice, _ADVICE)),
+        ) from error
     except (ValueError, OSError) as error:
-        raise DroverError(f"{path} cannot be read: {error}.", _ADVICE) from error
+        raise DroverError(
+            words("{path} cannot be read: {reason}.", path=str(path), reason=str(error)), _ADVICE
+        ) from error
     value = (
         codec.read(stored) if isinstance(stored, dict) and TAG in stored else _listed(path, stored)
     )
     if not isinstance(value, Snapshot):
-        raise DroverError(f"{path} holds no cluster.", _ADVICE)
+        raise DroverError(words("{path} contains no cluster.", path=str(path)), _ADVICE)
     return value
 
 
@@ -55,12 +61,23 @@ def _listed(path: Path, stored: Any) -> Snapshot:
         vms = tuple(_vm(each) for each in stored["vms"])
     except (KeyError, TypeError, ValueError) as error:
         raise DroverError(
-            f"{path} holds no cluster: {type(error).__name__} at {error}.", _ADVICE
+            words(
+                "{path} contains no cluster: {reason}.",
+                path=str(path),
+                reason=f"{type(error).__name__}: {error}",
+            ),
+            _ADVICE,
         ) from error
     names = {host.name for host in hosts}
     if lost := [vm for vm in vms if vm.host not in names]:
         raise DroverError(
-            f"{path}: {lost[0].name} is on “{lost[0].host}”, and no such host is listed.", _ADVICE
+            words(
+                "{path}: {vm} is on “{host}”, but no such host is listed.",
+                path=str(path),
+                vm=lost[0].name,
+                host=lost[0].host,
+            ),
+            _ADVICE,
         )
     return Snapshot(datetime.now(UTC), hosts, vms)
 

@@ -99,6 +99,7 @@ def perform(*, leave: bool, hosts: int, port: int, locale: str = "en") -> None:
         DroverError: the machine cannot, or a step did not happen; nothing is left behind.
     """
     if lacking := missing():
+        # no message: the transcript of the demo
         raise DroverError("This machine cannot run the demo: " + " ".join(lacking))
     told = Transcript()
     with ExitStack() as stack:
@@ -107,7 +108,11 @@ def perform(*, leave: bool, hosts: int, port: int, locale: str = "en") -> None:
             _main_job(stage, told)
         except (TimeoutError, LabError) as error:
             raise DroverError(
-                f"The demo stopped: {error}", "The machine may be very busy; try again."
+                # no message: the transcript of the demo
+                # no message: the transcript of the demo
+                f"The demo stopped: {error}",
+                # no message: the transcript of the demo
+                "The machine may be very busy; try again.",
             ) from error
         if leave:
             told.say(
@@ -131,6 +136,7 @@ class Stage:
 
 def _set_up(stack: ExitStack, told: Transcript, hosts: int, port: int, locale: str) -> Stage:
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="drover-demo-")))
+    # no message: the transcript of the demo
     told.say("demo", f"starting {hosts} hosts: libvirtd and QEMU, each in namespaces of its own")
     lab = stack.enter_context(Lab(hosts=hosts))
     guests = {name: _booted(lab, told, name, wish) for name, wish in GUESTS.items()}
@@ -148,6 +154,7 @@ def _set_up(stack: ExitStack, told: Transcript, hosts: int, port: int, locale: s
         )
     )
     workspace.wait_connected()
+    # no message: the transcript of the demo
     told.say("demo", "the bot is connected to the local workspace")
     return Stage(lab, workspace, bot, guests)
 
@@ -157,6 +164,7 @@ def _doors(lab: Lab, told: Transcript) -> Mapping[str, Door]:
     try:
         return {name: serve(lab, name) for name in lab.hosts}
     except LabError as error:
+        # no message: the transcript of the demo
         told.say("demo", f"the hosts get no SSH, so `host check` can tell less: {error}")
         return {}
 
@@ -179,6 +187,7 @@ def _config(
 def _booted(lab: Lab, told: Transcript, name: str, wish: Mapping[str, Any]) -> Guest:
     host = wish["host"] if wish["host"] in lab.hosts else "host-b"
     guest = lab.guest(name, **{**wish, "host": host})
+    # no message: the transcript of the demo
     told.say("demo", f"{name} has booted on {host}")
     return guest
 
@@ -190,6 +199,7 @@ def _build_page(told: Transcript) -> None:
     try:
         built_page()
     except PageBuildError as error:
+        # no message: the transcript of the demo
         told.say("demo", f"the web page could not be built, going on without: {error}")
 
 
@@ -200,10 +210,12 @@ def _main_job(stage: Stage, told: Transcript) -> None:
     told.say("Ana in #ops", line)
     ana.command(line, "#ops")
     proposal = _seen(stage, told, "#approvals", lambda each: "op.approve" in _buttons(each))
+    # no message: the transcript of the demo
     told.say("Bruno in #approvals", "clicks Approve and confirms")
     bruno.click(proposal, "op.approve")
     done = _seen(stage, told, "#approvals", _is_over, timeout=120)
     if "op.again" in _buttons(done):
+        # no message: the transcript of the demo
         raise DroverError("The migration failed.", done.plain())
     _prove(stage, told, ticks)
     told.say("Ana in #ops", "/kvm audit op-1")
@@ -245,15 +257,18 @@ def _prove(stage: Stage, told: Transcript, ticks: int) -> None:
     """Ask the machine, not the bot: one QEMU process, on the target, and the guest went on counting."""
     where = stage.lab.where("web-1")
     if where != ["host-b"]:
+        # no message: the transcript of the demo
         raise DroverError(f"The message says done, but web-1's QEMU processes are on: {where}.")
     deadline = time.monotonic() + 20
     guest = stage.guests["web-1"]
     while guest.ticks() <= ticks:
         if time.monotonic() > deadline:
+            # no message: the transcript of the demo
             raise DroverError("web-1 stands still after the migration.")
         time.sleep(0.1)
     told.say(
         "demo",
+        # no message: the transcript of the demo
         "checked on the machine itself: web-1's one QEMU process runs on host-b, and the guest goes on",
     )
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from bot import catalog as catalogs
 from bot.adapters.private import read_private, write_private
 from bot.domain.errors import StoreError
-from bot.domain.message import words
+from bot.domain.message import Duration, Message, words
 from bot.flow.commands.queries import Core
 from bot.settings import DroverSettings, HostSection, SshSection
 
@@ -225,7 +225,9 @@ def serve_metrics(settings: DroverSettings, monitor: Monitor) -> MetricsServer |
         return None
     from bot.adapters.prometheus import MetricsServer
 
-    return MetricsServer(where.host, where.port, monitor.measured, lambda: health_problem(settings))
+    return MetricsServer(
+        where.host, where.port, monitor.measured, lambda: str(health_problem(settings))
+    )
 
 
 def addresses(settings: DroverSettings) -> list[HostAddress]:
@@ -361,14 +363,18 @@ def say_well(settings: DroverSettings) -> None:
         ) from error
 
 
-def health_problem(settings: DroverSettings) -> str:
+def health_problem(settings: DroverSettings) -> Message:
     """Why no healthy bot is running here; '' when one is."""
     file = health_file(settings)
     try:
         said = float(read_private(file))
     except FileNotFoundError:
-        return f"No bot has started here: there is no {file}."
+        return words("No bot has started here: there is no file {file}.", file=str(file))
     except (OSError, ValueError) as error:
-        return f"The health file {file} cannot be read: {error}."
+        return words(
+            "The health file {file} cannot be read: {reason}.", file=str(file), reason=str(error)
+        )
     age = time.time() - said
-    return f"The bot last said that it is well {age:.0f} s ago." if age > HEALTHY else ""
+    if age <= HEALTHY:
+        return ""
+    return words("The last sign of health of the bot is {age} old.", age=Duration(round(age)))

@@ -141,6 +141,7 @@ class FenceSection(Section):
             SettingsError: the file cannot be read, or the variable is not set.
         """
         if self.password_file:
+            # no message: beside the English of pydantic
             return _read_secret(self.password_file, "password_file of a power controller")
         if not self.password_env:
             return ""
@@ -480,6 +481,7 @@ def _complaint(kind: str, said: str, where: str) -> str:
         return said.removeprefix("Value error, ")
     tables: list[type[BaseModel]] = [DroverSettings, *Section.__subclasses__()]
     known = {name for table in tables for name in table.model_fields}
+    # no message: beside the English of pydantic
     return f"there is no such key. {nearest(where.rpartition('.')[2], known)}".strip()
 
 

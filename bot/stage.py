@@ -172,7 +172,9 @@ class BotProcess:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
                 raise DroverError(
-                    "The bot did not start.", self._logged(before).decode(errors="replace")[-3000:]
+                    # no message: the lab's
+                    "The bot did not start.",
+                    self._logged(before).decode(errors="replace")[-3000:],
                 )
             time.sleep(0.02)
 

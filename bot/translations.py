@@ -186,6 +186,7 @@ def problems(package: Path) -> Iterator[Problem]:
                 yield from _of_message(file, known.num_plurals, message, known.get(message.id))
         for message in known:
             if message.id and said.get(message.id) is None:
+                # no message: for translators
                 yield Problem(file, _first(message), "the code no longer says it; run extract")
 
 
@@ -200,10 +201,12 @@ def _of_message(
         return
     forms = plurals if message.pluralizable else 1
     if len(strings) != forms:
+        # no message: for translators
         yield Problem(file, template, f"{len(strings)} plural forms instead of {forms}")
     sources = [message.id] if isinstance(message.id, str) else list(message.id)
     for string in strings:
         if string.endswith("\n") != sources[0].endswith("\n"):
+            # no message: for translators
             yield Problem(file, template, "the newline at the end differs")
         for of, name in ((_holes, "holes"), (_commands, "code"), (_marks, "marks")):
             if all(of(string) != of(source) for source in sources):
@@ -277,6 +280,10 @@ _QUIET = {
     "nwords",
     "Words",
     "log",
+    "_log",
+    "ValueError",
+    "TypeError",
+    "SSHException",
     "compile",
     "Field",
     "TypeVar",

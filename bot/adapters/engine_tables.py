@@ -102,6 +102,7 @@ def _prepare_schema(url: str) -> None:
                     kept=kept,
                     why=fault,
                 )
+                # no message: a fact for the log
                 connection.execute(sa.text(f"ALTER SCHEMA {SCHEMA} RENAME TO {kept}"))
     finally:
         engine.dispose()
@@ -115,6 +116,7 @@ def table_fault(connection: sa.Connection, schema: str | None) -> str:
     look = sa.inspect(connection)
     there = set(look.get_table_names(schema=schema))
     if VERSIONS not in there:
+        # no message: a fact for the log
         return f"the table {VERSIONS} is missing" if there else ""
     versions = sa.table(VERSIONS, sa.column("version"), schema=schema)
     try:
@@ -125,9 +127,11 @@ def table_fault(connection: sa.Connection, schema: str | None) -> str:
         return ""
     for table in SystemSchema.metadata_obj.tables.values():
         if table.name not in there:
+            # no message: a fact for the log
             return f"the table {table.name} is missing"
         columns = {column["name"] for column in look.get_columns(table.name, schema=schema)}
         if missing := {column.name for column in table.columns} - columns:
+            # no message: a fact for the log
             return f"the table {table.name} lacks {', '.join(sorted(missing))}"
     return ""
 

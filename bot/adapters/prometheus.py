@@ -54,29 +54,55 @@ class Exposed(Collector):
         yield from _hosts(found)
         yield from _guests(found)
         yield GaugeMetricFamily(
-            "drover_alerts", "Alerts that stand.", sum(each.open for each in found.incidents)
+            # no message: the help of a metric
+            "drover_alerts",
+            # no message: the help of a metric
+            "Alerts that stand.",
+            sum(each.open for each in found.incidents),
         )
         yield GaugeMetricFamily(
-            "drover_history_waiting", "Minutes that wait for the database.", found.losses.waiting
+            # no message: the help of a metric
+            "drover_history_waiting",
+            # no message: the help of a metric
+            "Minutes that wait for the database.",
+            found.losses.waiting,
         )
         yield CounterMetricFamily(
-            "drover_history_dropped", "Minutes of history given up.", found.losses.dropped
+            # no message: the help of a metric
+            "drover_history_dropped",
+            # no message: the help of a metric
+            "Minutes of history given up.",
+            found.losses.dropped,
         )
 
 
 def _hosts(found: Measured) -> Iterator[Family]:
     hosts = found.sweep.hosts if found.sweep else ()
     up = GaugeMetricFamily(
-        "drover_host_up", "Whether the host answered the last sweep.", labels=["host"]
+        # no message: the help of a metric
+        "drover_host_up",
+        # no message: the help of a metric
+        "Whether the host answered the last sweep.",
+        labels=["host"],
     )
+    # no message: the help of a metric
     took = GaugeMetricFamily("drover_sweep_seconds", "How long its answer took.", labels=["host"])
     cpu = GaugeMetricFamily("drover_host_cpu_cores", "Busy cores.", labels=["host"])
     used = GaugeMetricFamily(
-        "drover_host_memory_used_bytes", "Memory in use, without huge pages.", labels=["host"]
+        # no message: the help of a metric
+        "drover_host_memory_used_bytes",
+        # no message: the help of a metric
+        "Memory in use, without huge pages.",
+        labels=["host"],
     )
     huge = GaugeMetricFamily(
-        "drover_host_memory_huge_bytes", "Set aside as huge pages.", labels=["host"]
+        # no message: the help of a metric
+        "drover_host_memory_huge_bytes",
+        # no message: the help of a metric
+        "Set aside as huge pages.",
+        labels=["host"],
     )
+    # no message: the help of a metric
     waits = "Share of the last minute in which something waited for it; …_full: everything did."
     pressure = GaugeMetricFamily("drover_host_pressure_ratio", waits, labels=["host", "resource"])
     for host in hosts:
@@ -97,15 +123,28 @@ def _guests(found: Measured) -> Iterator[Family]:
     labels = ["vm", "uuid", "host"]
     families = {
         "cpu": GaugeMetricFamily("drover_vm_cpu_cores", "Host cores used.", labels=labels),
+        # no message: the help of a metric
         "wait": GaugeMetricFamily("drover_vm_wait_cores", "Cores it waited for.", labels=labels),
         "memory": GaugeMetricFamily(
-            "drover_vm_memory_bytes", "What its balloon holds.", labels=labels
+            # no message: the help of a metric
+            "drover_vm_memory_bytes",
+            # no message: the help of a metric
+            "What its balloon holds.",
+            labels=labels,
         ),
         "disk": GaugeMetricFamily(
-            "drover_vm_disk_bytes_per_second", "Read and written.", labels=labels
+            # no message: the help of a metric
+            "drover_vm_disk_bytes_per_second",
+            # no message: the help of a metric
+            "Read and written.",
+            labels=labels,
         ),
         "net": GaugeMetricFamily(
-            "drover_vm_network_bytes_per_second", "Received and sent.", labels=labels
+            # no message: the help of a metric
+            "drover_vm_network_bytes_per_second",
+            # no message: the help of a metric
+            "Received and sent.",
+            labels=labels,
         ),
     }
     for vm in found.sweep.vms if found.sweep else ():

@@ -135,7 +135,7 @@ class Happening:
     uuid: str
     name: str
     kind: str
-    detail: str = ""
+    detail: Message = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from bot.domain.cluster import Scheduler
 from bot.domain.definition import Definition
+from bot.domain.message import Message
 from bot.ports.guests import (
     Address,
     Blueprint,
@@ -62,7 +63,7 @@ class VmDefinitions(VmLookup, Protocol):
         """
         ...
 
-    def not_copyable(self, host: str, uuid: str) -> tuple[str, ...]:
+    def not_copyable(self, host: str, uuid: str) -> tuple[Message, ...]:
         """What of its definition a copy cannot have as well and what cannot be made anew.
 
         One phrase each.

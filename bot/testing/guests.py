@@ -15,6 +15,7 @@ from bot.domain.backing import Image, ImageUse, Storage, plain
 from bot.domain.cluster import Disk, Host, Nic, StoredSize, Vm, VmDetail, VmSnapshot, VmState
 from bot.domain.definition import Definition, sha_of
 from bot.domain.errors import HypervisorError
+from bot.domain.message import Message
 from bot.ports import Clock
 from bot.ports.guests import (
     Address,
@@ -279,7 +280,7 @@ class FakeGuests:
                 )
             )
 
-    def not_copyable(self, host: str, uuid: str) -> tuple[str, ...]:
+    def not_copyable(self, host: str, uuid: str) -> tuple[Message, ...]:
         """What a copy cannot have as well; see the port."""
         with self._lock:
             self._may("not_copyable")

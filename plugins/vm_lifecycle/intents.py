@@ -122,7 +122,7 @@ class NewClone:
     vm: str
     to: str
     reason: str = ""
-    unique: tuple[str, ...] = later(())
+    unique: tuple[Message, ...] = later(())
 
 
 @dataclass(frozen=True, slots=True)

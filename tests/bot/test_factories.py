@@ -74,14 +74,17 @@ def test_a_power_controller_without_its_password_is_told_at_the_start(
 def test_the_health_file_lies_beside_the_database_and_is_each_replicas_own(tmp_path: Path) -> None:
     beside = DatabaseSection(url=f"sqlite:///{tmp_path}/drover.sqlite")
     one, two = (DroverSettings(database=beside, replica=name) for name in ("one", "two"))
-    assert "No bot has started here" in health_problem(one)
+    assert "No bot has started here" in str(health_problem(one))
     say_well(one)
-    assert (health_problem(one), "No bot has started here" in health_problem(two)) == ("", True)
+    assert (health_problem(one), "No bot has started here" in str(health_problem(two))) == (
+        "",
+        True,
+    )
     assert health_file(one).parent == tmp_path
     health_file(one).write_text("")
-    assert "cannot be read" in health_problem(one)
+    assert "cannot be read" in str(health_problem(one))
     health_file(one).write_text("0")
-    assert "last said that it is well" in health_problem(one)
+    assert "The last sign of health" in str(health_problem(one))
 
 
 def test_with_postgresql_the_health_file_lies_where_only_the_bot_writes(

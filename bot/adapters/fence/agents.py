@@ -83,17 +83,21 @@ _STATUS = {0: Power.ON, 2: Power.OFF}
 def complaint(address: FenceAddress) -> str:
     """Why this configuration cannot work or would be dangerous; '' when nothing is seen."""
     if address.agent not in AGENTS:
+        # no message: what is wrong with a controller, beside its own words
         return f"{address.agent} is not one of the fence agents that Drover uses"
     for name, value in address.options.items():
         if not _NAME.match(name) or "\n" in value or "\r" in value:
+            # no message: what is wrong with a controller, beside its own words
             return f"the option “{name}” is not a name and a value in one line"
         if name in _OWN:
+            # no message: what is wrong with a controller, beside its own words
             return f"the option “{name}” is Drover's own; a password belongs into password_file"
     if address.agent == "fence_redfish" and not (
         {"systems_uri", "systems-uri"} & set(address.options)
     ):
         # Without it the agent switches off the last system that the controller lists.
         return (
+            # no message: what is wrong with a controller, beside its own words
             "fence_redfish needs the option systems_uri: without it the agent picks a "
             "machine itself"
         )
@@ -129,7 +133,10 @@ class FenceAgent:
             return Answer(Power.UNKNOWN, problem=str(error.text))
         power = _STATUS.get(code, Power.UNKNOWN)
         return Answer(
-            power, problem="" if power is not Power.UNKNOWN else said or f"it ended with {code}"
+            # no message: what is wrong with a controller, beside its own words
+            power,
+            # no message: what is wrong with a controller, beside its own words
+            problem="" if power is not Power.UNKNOWN else said or f"it ended with {code}",
         )
 
     def order(self, *, on: bool) -> None:

@@ -25,9 +25,11 @@ def complaint(address: FenceAddress) -> str:
     """Why this configuration cannot work or would be dangerous; '' when nothing is seen."""
     unknown = sorted(set(address.options) - _OPTIONS)
     if unknown:
+        # no message: what is wrong with a controller, beside its own words
         return f"there is no option “{unknown[0]}”; there are {', '.join(sorted(_OPTIONS))}"
     for needed in ("url", "system"):
         if not address.options.get(needed):
+            # no message: what is wrong with a controller, beside its own words
             return f"the option “{needed}” is missing"
     return ""
 
@@ -67,6 +69,7 @@ class RedfishAgent:
         power = {sushy.PowerState.ON: Power.ON, sushy.PowerState.OFF: Power.OFF}.get(
             state, Power.UNKNOWN
         )
+        # no message: what is wrong with a controller, beside its own words
         problem = "" if power is not Power.UNKNOWN else f"it tells the power state “{state}”"
         return Answer(power, identity, problem)
 

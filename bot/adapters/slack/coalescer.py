@@ -17,6 +17,7 @@ from bot.adapters.slack.api import TRIES, SlackLimitedError
 from bot.adapters.slack.pacer import Pacer
 from bot.domain.card import Card
 from bot.domain.errors import ChatRefusedError, DroverError
+from bot.domain.message import words
 from bot.ports import MessageRef, Urgency
 from bot.ports.chat import Lost, Shown
 
@@ -144,7 +145,7 @@ class Coalescer:
         with self._changed:
             if self._closed:
                 for each in new.waiting:
-                    each.set_exception(ChatRefusedError("The bot is stopping."))
+                    each.set_exception(ChatRefusedError(words("The bot is stopping.")))
                 return
             self._note_moving(ref, new.urgency)
             self._wanted[ref] = _join(self._wanted.get(ref), new)
@@ -237,7 +238,9 @@ class Coalescer:
             fault = error
         except Exception as error:  # the thread must outlive a faulty card; whoever waits is told
             log.exception("a message cannot be edited", channel=ref.channel, ts=ref.ts)
-            fault = ChatRefusedError(f"The message cannot be shown: {error}")
+            fault = ChatRefusedError(
+                words("The message cannot be shown: {reason}", reason=str(error))
+            )
             fault.__cause__ = error
         again = fault is not None and self._tried_again(ref, wanted, fault)
         if not again:

@@ -106,6 +106,7 @@ def complaints(blocks: list[Json], surface: str = "message") -> Iterator[str]:
     if len(blocks) > _most(surface):
         yield f"{len(blocks)} blocks"
     if surface == "message" and limits.characters(blocks) > limits.CHARACTERS:
+        # no message: for the log
         yield f"{limits.characters(blocks)} characters in all blocks"
     kinds = Counter(block.get("type") for block in blocks)
     if kinds["table"] > 1:
@@ -124,6 +125,7 @@ def _block(block: Json) -> Iterator[str]:
     yield from _long(block.get("block_id", ""), limits.ID, "block_id")
     check = _CHECKS.get(str(block.get("type")))
     if check is None:
+        # no message: for the log
         yield f"a block of type {block.get('type')!r}, which Drover does not send"
     else:
         yield from check(block)

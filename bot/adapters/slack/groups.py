@@ -13,10 +13,11 @@ from slack_sdk import WebClient
 from bot.adapters.slack.api import SlackRefusedError, call
 from bot.adapters.slack.pacer import Pacer
 from bot.domain.errors import ChatError
+from bot.domain.message import Message, joined, words
 
 log = structlog.get_logger()
 
-ADVICE = "Roles by group cannot be checked until it does. Try again in a minute."
+ADVICE = words("Roles by group cannot be checked until it does. Try again in a minute.")
 NO_GROUPS = frozenset(
     {"missing_scope", "paid_teams_only", "plan_upgrade_required", "team_not_eligible"}
 )
@@ -65,7 +66,7 @@ class Groups:
         self._members: Mapping[str, frozenset[str]] | None = None
         self._fresh_until = self._good_until = self._ask_after = float("-inf")
         self._asking = False
-        self._why = ""
+        self._why: Message = ""
 
     def of(self, user: str) -> frozenset[str]:
         """Ids and handles of the groups a person is in.
@@ -83,7 +84,7 @@ class Groups:
                 )
             if self._members is None or self._clock() >= self._good_until:
                 raise ChatError(
-                    f"Slack does not tell the user groups now. {self._why}".strip(), ADVICE
+                    joined((words("Slack does not tell the user groups now."), self._why)), ADVICE
                 )
             return self._members.get(user, frozenset())
 
@@ -95,16 +96,16 @@ class Groups:
 
     def _refresh(self) -> None:
         found: Mapping[str, frozenset[str]] | None = None
-        why = ""
+        why: Message = ""
         try:
             found = self._asked()
         except SlackRefusedError as error:
-            why = str(error.text)
+            why = error.text
             if error.code in NO_GROUPS and self._members is None:
                 log.warning("no user groups here: nobody has a role by group", error=str(error))
                 found = {}
         except ChatError as error:
-            why = str(error.text)
+            why = error.text
         except Exception as error:  # nobody waits for this thread's error; those who wait are told
             log.exception("user groups not read")
             why = f"{type(error).__name__}."
@@ -118,7 +119,7 @@ class Groups:
                 self._why = why
                 self._ask_after = now + self._pacer.rest(AFTER_FAILURE)
                 log.warning(
-                    "user groups not told: what was known of them holds for a while", error=why
+                    "user groups not told: what was known of them holds for a while", error=str(why)
                 )
             self._asking = False
             self._changed.notify_all()

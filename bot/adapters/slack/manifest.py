@@ -10,18 +10,28 @@ from typing import Any
 from bot.adapters.slack.text import cut
 
 SCOPES: dict[str, str] = {
+    # no message: the manifest of the app
     "app_mentions:read": "@Drover works in threads, where slash commands do not",
+    # no message: the manifest of the app
     "channels:history": "find a message by its key after a lost answer, not post it twice",
+    # no message: the manifest of the app
     "chat:write": "post, update and whisper",
+    # no message: the manifest of the app
     "commands": "the slash command",
+    # no message: the manifest of the app
     "files:write": "charts as pictures where the workspace draws none",
+    # no message: the manifest of the app
     "groups:history": "the same in private channels",
+    # no message: the manifest of the app
     "im:history": "commands in a direct message",
+    # no message: the manifest of the app
     "usergroups:read": "user groups as roles",
+    # no message: the manifest of the app
     "users:read": "the language of each person",
 }
 EVENTS = ("app_home_opened", "app_mention", "message.im")
 HINT = "help | vms | hosts | migrate <vm> <host> | …"
+# no message: the manifest of the app
 DESCRIPTION = "Runs the KVM cluster from Slack: plan, approve, perform."
 
 
@@ -66,6 +76,7 @@ def manifest(
             "slash_commands": [
                 {
                     "command": command,
+                    # no message: the manifest of the app
                     "description": "Run the KVM cluster",
                     "usage_hint": cut(usage_hint, LONGEST_HINT),
                     # “@ana” arrives with her id: no scope to read the member list is needed

@@ -357,6 +357,7 @@ class SqlStore:
             return self._codec.keeps(data)
         # It is not even JSON of ours
         except (ValueError, TypeError, KeyError, AttributeError) as error:
+            # no message: for the log
             return Unknown("event", "{}", f"it does not hold an event: {error!r}")
 
     # where operations are shown, maintenance, keys taken once

@@ -14,6 +14,7 @@ import libvirt
 
 from bot.adapters.libvirt.transport.connections import Connection, is_alive
 from bot.adapters.libvirt.transport.parts import NONSENSE, reason
+from bot.domain.message import Message, Size, words
 from bot.domain.metrics import Happening
 from bot.ports import Clock
 
@@ -24,15 +25,15 @@ _CRASHED = {
     (
         libvirt.VIR_DOMAIN_EVENT_STOPPED,
         libvirt.VIR_DOMAIN_EVENT_STOPPED_CRASHED,
-    ): "the guest crashed",
+    ): words("the guest system crashed"),
     (
         libvirt.VIR_DOMAIN_EVENT_STOPPED,
         libvirt.VIR_DOMAIN_EVENT_STOPPED_FAILED,
-    ): "its QEMU process ended",
+    ): words("its QEMU process ended"),
     (
         libvirt.VIR_DOMAIN_EVENT_CRASHED,
         libvirt.VIR_DOMAIN_EVENT_CRASHED_PANICKED,
-    ): "its kernel panicked",
+    ): words("its kernel panicked"),
 }
 
 
@@ -109,9 +110,19 @@ class Alarms:
         excess: int,
         *__: object,
     ) -> None:
-        self._tell(domain, "threshold", f"{device} ({path}) passed {limit} bytes by {excess}")
+        self._tell(
+            domain,
+            "threshold",
+            words(
+                "{device} ({path}) passed {limit} by {excess}",
+                device=device,
+                path=path,
+                limit=Size(limit),
+                excess=Size(excess),
+            ),
+        )
 
-    def _tell(self, domain: Any, kind: str, detail: str) -> None:
+    def _tell(self, domain: Any, kind: str, detail: Message) -> None:
         # The handle keeps name and UUID: no call goes out.
         self._happened.append(
             Happening(

@@ -119,6 +119,7 @@ class _Look:
                 if whole:
                     self._volumes_of(pool)
             except _FAULTS as error:
+                # no message: a technical fact, beside what libvirt reports
                 self._unread("A storage pool", error)
 
     def _volumes_of(self, pool: _Pool) -> None:
@@ -150,6 +151,7 @@ class _Look:
         try:
             image = _image(handle, pool)
         except _FAULTS as error:
+            # no message: a technical fact, beside what libvirt reports
             self._unread(f"A volume of pool {pool.name}", error)
             return None
         self.images[plain(image.path)] = image
@@ -166,6 +168,7 @@ class _Look:
                 return
             if not is_alive(self.connection):
                 raise error
+        # no message: a technical fact, beside what libvirt reports
         self.unknown.append(f"{what} could not be read: {reason(error)}.")
 
     # Definitions
@@ -293,10 +296,14 @@ class _Look:
         if known is not None and known.pool:
             if path.startswith("/dev/"):
                 self._perhaps_unknown(
-                    wanted, "libvirt does not read what an image on a device stands on"
+                    # no message: a technical fact, beside what libvirt reports
+                    wanted,
+                    # no message: a technical fact, beside what libvirt reports
+                    "libvirt does not read what an image on a device stands on",
                 )
             return known
         if not path.startswith("/") or path.startswith(_NEVER_LOOKED_AT):
+            # no message: a technical fact, beside what libvirt reports
             self._perhaps_unknown(wanted, "what it stands on cannot be read")
             return known
         directory = path.rpartition("/")[0] or "/"
@@ -337,6 +344,7 @@ class _Look:
         '' or what went wrong.
         """
         if not self.around:
+            # no message: a technical fact, beside what libvirt reports
             return "its directory belongs to no storage pool"
         if directory in self.directories:
             return self.directories[directory]

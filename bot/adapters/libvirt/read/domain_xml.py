@@ -292,6 +292,7 @@ class _Numbers:
     @property
     def problem(self) -> str:
         """Return what makes no sense, '' for nothing."""
+        # no message: a technical fact, beside what libvirt reports
         return f"its definition makes no sense: {', '.join(self._odd)}" if self._odd else ""
 
     def size(self, what: str, element: etree._Element | None) -> int:

@@ -22,6 +22,7 @@ from bot.ports import Clock
 
 T = TypeVar("T")
 
+# no message: a technical fact, beside what libvirt reports
 _SILENT = "unknown: it does not answer"
 _DIRTY_PATIENCE = 2.5
 _DIRTY_POLL = 0.05

@@ -134,7 +134,9 @@ class HostReader:
         busy = parts.read("CPU load", "", lambda: host_busy_ns(connection))
         samples = sweep(connection, parts)
         at = time.monotonic()
+        # no message: a technical fact, beside what libvirt reports
         starting = parts.read("autostart of VMs", "", lambda: autostarting(connection))
+        # no message: a technical fact, beside what libvirt reports
         kept = parts.read("saved memory of VMs", "", lambda: saved_memories(connection))
         self._marks = Marks(
             self._marks.starting if starting is None else starting,

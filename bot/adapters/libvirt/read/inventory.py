@@ -70,7 +70,9 @@ def facts(connection: Connection, before: Facts | None = None) -> Facts:
     """
     parts = Parts(connection)
     known = before or _NOTHING
+    # no message: a technical fact, beside what libvirt reports
     told = parts.read("capabilities", "of the host", lambda: document(connection.getCapabilities()))
+    # no message: a technical fact, beside what libvirt reports
     arch, cpus = parts.read("number of CPUs", "", lambda: _info(connection)) or (
         known.arch,
         known.cpus,
@@ -195,8 +197,10 @@ def _read(connection: Connection, uuid: str, before: Known) -> Known | None:
         return None
     persistent = snapshots = size = None
     if domain is not None:
+        # no message: a technical fact, beside what libvirt reports
         persistent = ask("whether it is stored", "", lambda: bool(count(domain.isPersistent())))
         snapshots = parts.read(
+            # no message: a technical fact, beside what libvirt reports
             "number of snapshots",
             "",
             lambda: count(domain.snapshotNum()),
@@ -287,6 +291,7 @@ def _huge_or_none(
     """The huge pages set aside; None where they cannot be read."""
     if capabilities is None:
         return None
+    # no message: a technical fact, beside what libvirt reports
     return parts.read("huge pages", "of the host", lambda: pages_set_aside(capabilities))
 
 

@@ -85,6 +85,7 @@ class Storage:
         """Wait a little for an answer and keep it; one that does not come stays asked for."""
         if not pending.done(until):
             with self._lock:
+                # no message: a technical fact, beside what libvirt reports
                 self._trouble = f"not answered for {time.monotonic() - since:.0f} s"
             return
         try:

@@ -318,6 +318,7 @@ def _host_model(connection: Connection, virt_type: str) -> str:
 
 def _compare(connection: Connection, virt_type: str, cpu: str) -> tuple[CpuOrder, str]:
     if not cpu:
+        # no message: a technical fact, beside what libvirt reports
         return CpuOrder.UNKNOWN, "the source offers no CPU model"
     ask = libvirt.VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE
     try:

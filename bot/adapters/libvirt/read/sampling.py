@@ -287,6 +287,7 @@ class HostSampler:
         if run is None:
             return 0
         if run not in self._shared:
+            # no message: a technical fact, beside what libvirt reports
             made = parts.read("definition of VM", name, lambda: parse(domain.XMLDesc()))
             if made is None:
                 return 0
@@ -304,6 +305,7 @@ class HostSampler:
         now = time.monotonic()
         if now - self._huge[0] > _HUGE_EVERY:
             ask = lambda: pages_set_aside(document(connection.getCapabilities()))  # noqa: E731
+            # no message: a technical fact, beside what libvirt reports
             found = parts.read("huge pages", "of the host", ask)
             if found is not None:
                 self._huge = (now, sum(size * number for size, number in found))

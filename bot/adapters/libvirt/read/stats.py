@@ -219,6 +219,7 @@ def _state(domain: Any, record: Mapping[str, Any]) -> tuple[VmState, str, str]:
     try:
         known = _known_state(record)
     except NONSENSE as error:
+        # no message: a technical fact, beside what libvirt reports
         problem = f"its state is not known: {reason(error)}"
     else:
         return (*known, "")

@@ -91,7 +91,9 @@ def depth(connection: Connection, vm: Vm) -> Depth:
     ask = partial(parts.read, absent=())
     if vm.detail.snapshots:
         versions = [
-            ask("format of disk", each.target, partial(_compat, connection, each)) for each in disks
+            # no message: a technical fact, beside what libvirt reports
+            ask("format of disk", each.target, partial(_compat, connection, each))
+            for each in disks
         ]
         disks = tuple(
             replace(disk, compat=version or "")
@@ -100,6 +102,7 @@ def depth(connection: Connection, vm: Vm) -> Depth:
     job = ask("job", "of it", lambda: active_job(domain))
     snapshots = ask("snapshots", "of it", lambda: _snapshot_list(domain))
     if any(not each.external and each.name.isdecimal() for each in snapshots or ()):
+        # no message: a technical fact, beside what libvirt reports
         numbers = ask("numbers of snapshots", "of it", lambda: _numbers(connection, vm.detail))
         snapshots = tuple(
             replace(each, clashes=_clashes(each, numbers)) for each in snapshots or ()
@@ -107,7 +110,10 @@ def depth(connection: Connection, vm: Vm) -> Depth:
     checkpoints = ask("checkpoints", "of it", lambda: _checkpoints(domain))
     stored = ask("stored definition", "of it", lambda: _stored_size(domain, vm))
     ties = replace(
-        vm.detail.ties, bases=ask("stored definition", "of its disks", lambda: _bases(domain)) or ()
+        # no message: a technical fact, beside what libvirt reports
+        vm.detail.ties,
+        # no message: a technical fact, beside what libvirt reports
+        bases=ask("stored definition", "of its disks", lambda: _bases(domain)) or (),
     )
     detail = replace(
         vm.detail,
@@ -288,7 +294,11 @@ def _look_at(parts: Parts, domain: Domain, disk: Disk) -> Disk:
     if not disk.source:
         return disk
     busy = parts.read(
-        "block job of disk", disk.target, lambda: _block_job(domain, disk.target), absent=()
+        # no message: a technical fact, beside what libvirt reports
+        "block job of disk",
+        disk.target,
+        lambda: _block_job(domain, disk.target),
+        absent=(),
     )
     return replace(disk, capacity=_capacity(domain, disk.target), busy=busy or disk.busy)
 
@@ -378,5 +388,10 @@ def _ask_fit(connection: Connection, vm: Vm, live: Definition, there: Host) -> C
         raise
     fits = answer in {libvirt.VIR_CPU_COMPARE_IDENTICAL, libvirt.VIR_CPU_COMPARE_SUPERSET}
     return CpuFit(
-        vm.uuid, there.name, fits=fits, why="" if fits else "its CPU lacks what the guest uses"
+        # no message: a technical fact, beside what libvirt reports
+        vm.uuid,
+        there.name,
+        fits=fits,
+        # no message: a technical fact, beside what libvirt reports
+        why="" if fits else "its CPU lacks what the guest uses",
     )

@@ -277,6 +277,7 @@ _PHRASES = {
     "unreached": r"[Ff]ailed to connect to remote libvirt URI |unable to connect to server at '",
     "broke": r"Lost connection to destination host|client socket is closed",
     # No message
+    # no message: what libvirt or QEMU prints
     "localhost": "hostname on destination resolved to localhost, but migration requires",
     "same": "Attempt to migrate guest to the same host ",  # no message
     "taken": (

@@ -45,7 +45,9 @@ def reason(error: BaseException) -> str:
     if isinstance(error, libvirt.libvirtError):
         return reported(error)
     if isinstance(error, KeyError):
+        # no message: what libvirt or QEMU prints
         return f"its answer lacks {error}"
+    # no message: what libvirt or QEMU prints
     return f"its answer makes no sense ({type(error).__name__}: {error})".rstrip(".")
 
 

@@ -15,6 +15,7 @@ from lxml import etree
 from bot.adapters.libvirt.read.domain_xml import parse
 from bot.adapters.libvirt.write import domain_build
 from bot.adapters.libvirt.write.domain_build import LIBOSINFO, PlacedDisk
+from bot.domain.message import Message, words
 from bot.ports.guests import Copy
 
 _QEMU = "{http://libvirt.org/schemas/domain/qemu/1.0}"
@@ -31,7 +32,7 @@ def copy_definition(root: etree._Element, copy: Copy, disks: Mapping[str, Placed
     return domain_build.text(_renew(root, copy, disks))
 
 
-def obstacles(root: etree._Element) -> tuple[str, ...]:
+def obstacles(root: etree._Element) -> tuple[Message, ...]:
     """What of a definition two VMs cannot both have and what cannot be made anew.
 
     One phrase each.
@@ -42,7 +43,11 @@ def obstacles(root: etree._Element) -> tuple[str, ...]:
     rest = _renew(copies.deepcopy(root), nobody, {})
     for disk in rest.findall("devices/disk"):
         disk.clear()
-    found += [f"{each} (it names the VM's UUID)" for each in _naming(rest, uuid)] if uuid else []
+    found += (
+        [words("{part} (it names the VM's UUID)", part=each) for each in _naming(rest, uuid)]
+        if uuid
+        else []
+    )
     return tuple(dict.fromkeys(found))
 
 
@@ -209,28 +214,37 @@ def _graphics(graphics: etree._Element) -> None:
         listen.attrib.pop("socket", "")
 
 
-def _devices(root: etree._Element) -> Iterator[str]:
+def _devices(root: etree._Element) -> Iterator[Message]:
     detail = parse(domain_build.text(root)).detail
-    yield from (f"the host device {each}" for each in detail.hostdevs)
+    yield from (words("the host device {device}", device=each) for each in detail.hostdevs)
     for lun in root.findall("devices/disk[@device='lun']"):
-        yield f"the LUN {_attribute(lun.find('target'), 'dev')}, which is passed through"
+        yield words(
+            "the LUN {target}, which is passed through",
+            target=_attribute(lun.find("target"), "dev"),
+        )
     for disk in detail.disks:
         if disk.encrypted and disk.device == "disk":
-            yield f"the encrypted disk {disk.target}, which cannot be copied without its secret"
+            yield words(
+                "the encrypted disk {target}, which cannot be copied without its secret",
+                target=disk.target,
+            )
     if detail.tpm in {"passthrough", "external"}:
-        yield f"the TPM of the host ({detail.tpm})"
+        yield words("the TPM of the host ({tpm})", tpm=detail.tpm)
     if root.find("devices/tpm/backend/source") is not None:
-        yield "the TPM state at a path of its own"
+        yield words("the TPM state at a path of its own")
     for memory in root.findall("devices/memory"):
         if path := memory.findtext("source/path", ""):
-            yield f"the memory device that is stored in {path}"
+            yield words("the memory device that is stored in {path}", path=path)
     for source in root.findall("devices/filesystem/source[@socket]"):
-        yield f"the file system daemon at {source.get('socket')}"
+        yield words("the file system daemon at {socket}", socket=source.get("socket", ""))
     for source in root.findall("devices/input/source"):
-        yield f"the input device {source.get('dev') or source.get('evdev')} of the host"
+        yield words(
+            "the input device {path} of the host",
+            path=str(source.get("dev") or source.get("evdev")),
+        )
 
 
-def _interfaces(root: etree._Element) -> Iterator[str]:
+def _interfaces(root: etree._Element) -> Iterator[Message]:
     for interface in root.findall("devices/interface"):
         kind, source, target = (
             interface.get("type", ""),
@@ -241,37 +255,52 @@ def _interfaces(root: etree._Element) -> Iterator[str]:
             where = next(
                 (each for name in ("path", "dev", "port") if (each := _attribute(source, name))), ""
             )
-            yield f"the {kind} NIC {where}".rstrip()
+            yield words("the {kind} NIC {where}", kind=kind, where=where)
         if kind == "direct" and _attribute(source, "mode") == "passthrough":
-            yield f"the NIC that takes all of {_attribute(source, 'dev')} of the host"
+            yield words(
+                "the NIC that takes all of {interface} of the host",
+                interface=_attribute(source, "dev"),
+            )
         if _attribute(target, "managed") == "no":
-            yield f"the tap device {_attribute(target, 'dev')}, which others make"
+            yield words(
+                "the tap device {tap}, which another program creates", tap=_attribute(target, "dev")
+            )
         if interface.find("portForward") is not None:
-            yield "the ports of the host that a NIC forwards"
+            yield words("the ports of the host that a NIC forwards")
 
 
-def _characters(root: etree._Element) -> Iterator[str]:
+def _characters(root: etree._Element) -> Iterator[Message]:
     for element in _character_devices(root):
         kind, name = element.get("type", ""), element.tag
         for source in element.findall("source"):
             if kind in {"dev", "pipe"}:
-                yield f"the {name} device {source.get('path')} of the host"
+                yield words(
+                    "the {kind} device {path} of the host", kind=name, path=source.get("path", "")
+                )
             elif kind in {"tcp", "udp"} and source.get("mode") == "bind":
-                yield f"the {name} device that listens on port {source.get('service')}"
+                yield words(
+                    "the {kind} device that listens on port {port}",
+                    kind=name,
+                    port=source.get("service", ""),
+                )
             elif (
                 kind == "unix"
                 and source.get("mode") == "connect"
                 and _is_of(root, source.get("path", ""))
             ):
-                yield f"the {name} device that connects to {source.get('path')}"
+                yield words(
+                    "the {kind} device that connects to {path}",
+                    kind=name,
+                    path=source.get("path", ""),
+                )
 
 
-def _arguments(root: etree._Element) -> Iterator[str]:
+def _arguments(root: etree._Element) -> Iterator[Message]:
     """Arguments that only QEMU reads: what names a file, a socket or a port may be the VM's own."""
     for argument in root.findall(f"{_QEMU}commandline/{_QEMU}arg"):
         value = argument.get("value", "")
         if any(each in value for each in _RISKY_ARGUMENTS):
-            yield f"the QEMU argument “{value}”"
+            yield words("the QEMU argument “{value}”", value=value)
 
 
 def _is_of(root: etree._Element, path: str) -> bool:
@@ -281,7 +310,7 @@ def _is_of(root: etree._Element, path: str) -> bool:
     )
 
 
-def _naming(root: etree._Element, uuid: str) -> Iterator[str]:
+def _naming(root: etree._Element, uuid: str) -> Iterator[Message]:
     for element in root.iter("*"):
         for value in (*(str(each) for each in element.attrib.values()), element.text or ""):
             if uuid in value:

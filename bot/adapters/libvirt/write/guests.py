@@ -174,7 +174,7 @@ class LibvirtGuests:
             words("{vm} could not be defined on {host}", vm=kept.name, host=host),
         )
 
-    def not_copyable(self, host: str, uuid: str) -> tuple[str, ...]:
+    def not_copyable(self, host: str, uuid: str) -> tuple[Message, ...]:
         """What a copy cannot have as well; see the port."""
         return self._ask(
             host,

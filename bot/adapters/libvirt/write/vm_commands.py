@@ -13,7 +13,7 @@ from bot.adapters.libvirt.transport.connections import Connection
 from bot.adapters.libvirt.transport.errors import reported
 from bot.adapters.libvirt.write import copying, domain_build, volumes
 from bot.domain.errors import HypervisorError
-from bot.domain.message import Size, nwords, words
+from bot.domain.message import Message, Size, nwords, words
 from bot.ports.guests import Blueprint, Copy, GuestDisk
 
 Domain = Any
@@ -60,7 +60,7 @@ def define_copy(connection: Connection, copy: Copy) -> None:
     connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
 
 
-def not_copyable(connection: Connection, uuid: str) -> tuple[str, ...]:
+def not_copyable(connection: Connection, uuid: str) -> tuple[Message, ...]:
     """What of a VM's definition a copy cannot have as well."""
     return copying.obstacles(document(_whole(connection, uuid)))
 

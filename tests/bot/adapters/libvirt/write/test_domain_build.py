@@ -164,13 +164,13 @@ def test_a_copy_has_nothing_that_only_one_vm_may_have() -> None:
 def test_what_cannot_be_made_anew_is_told_before_anything_is_copied(
     devices: str, says: str
 ) -> None:
-    assert says in " ".join(copying.obstacles(document(definition(devices))))
+    assert says in " ".join(map(str, copying.obstacles(document(definition(devices)))))
 
 
 def test_arguments_for_qemu_alone_are_told_when_they_name_files_or_ports() -> None:
     def found(value: str) -> tuple[str, ...]:
         argument = f"<qemu:commandline><qemu:arg value='{value}'/></qemu:commandline>"
-        return copying.obstacles(document(definition(more=argument)))
+        return tuple(map(str, copying.obstacles(document(definition(more=argument)))))
 
     assert "hostfwd" in found("user,hostfwd=tcp::2222-:22")[0]
     assert found("-no-hpet") == ()
