@@ -82,8 +82,8 @@ def _pause(vm: Vm) -> Iterator[Objection]:
             "io-error",
             words("{vm} is paused because its storage failed on {host}.", vm=vm.name, host=vm.host),
             words(
-                "Fix the storage (a full pool, a lost share), resume the VM, then move it: "
-                "{command}.",
+                "Fix the storage (a full pool, a lost share) and resume the VM ({command}). Then "
+                "move it.",
                 command=typed("vm resume {}", vm.name),
             ),
         )

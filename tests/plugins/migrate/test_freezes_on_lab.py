@@ -43,7 +43,7 @@ def hypervisor(lab: Lab) -> Iterator[LibvirtHypervisor]:
 
 
 @dataclass
-class Told:
+class RecordedProgress:
     """The port ``Progress``: stops one libvirtd when the move has come to ``at``."""
 
     pid: int
@@ -91,12 +91,12 @@ def test_a_libvirt_that_stops_ends_the_step_and_the_vm_runs_once(
     step = MigrateVm(
         guest.uuid, guest.name, A, B, 128 * MIB, policy=MigrationPolicy.SAFE, bandwidth=8
     )
-    told = Told(pid, phase)
+    progress = RecordedProgress(pid, phase)
     ended: list[str] = []
 
     def work() -> None:
         try:
-            handler.run(SETTINGS, step, hypervisor, told)
+            handler.run(SETTINGS, step, hypervisor, progress)
         except DroverError as error:
             ended.append(str(error))
         else:
@@ -105,7 +105,7 @@ def test_a_libvirt_that_stops_ends_the_step_and_the_vm_runs_once(
     thread = threading.Thread(target=work)
     thread.start()
     try:
-        assert told.stopped.wait(60), f"it never came to {phase}: {told.said}"
+        assert progress.stopped.wait(60), f"it never came to {phase}: {progress.said}"
         until(lambda: ended, "the step ends or asks", 90)
     finally:
         os.kill(pid, signal.SIGCONT)

@@ -61,7 +61,7 @@ def test_a_source_that_dies_in_postcopy_leaves_a_vm_that_is_reported_as_dead_and
         )
         with pytest.raises(StepLostError, match="is dead") as error:
             handler.run(SETTINGS, step, hypervisor, Told(0, "never"))
-        assert "host-b: running (postcopy failed)" in error.value.text
+        assert "host-b: running (postcopy failed)" in str(error.value.text)
         (remedy,) = error.value.remedies
         found = parsed(catalog.load(("vm_lifecycle",)), "/kvm", remedy.command)
         assert isinstance(found.command, Action)
