@@ -16,6 +16,7 @@ import pytest
 from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
 from bot.domain.cluster import MIB, Job
 from bot.domain.errors import DroverError
+from bot.domain.message import Message
 from bot.domain.operation import Ask
 from bot.domain.steps import MigrateVm, MigrationPolicy
 from plugins.migrate import handler
@@ -49,7 +50,7 @@ class RecordedProgress:
     pid: int
     at: str
     stopped: threading.Event = field(default_factory=threading.Event)
-    said: list[str] = field(default_factory=list)
+    said: list[Message] = field(default_factory=list)
 
     def report(self, job: Job, asks: Collection[Ask] = ()) -> None:
         copied = job.phase == "copying" and job.processed > 0
@@ -60,10 +61,10 @@ class RecordedProgress:
             os.kill(self.pid, signal.SIGSTOP)
             self.stopped.set()
 
-    def say(self, text: str) -> None:
+    def say(self, text: Message) -> None:
         self.said.append(text)
 
-    def note(self, text: str) -> None:
+    def note(self, text: Message) -> None:
         self.said.append(text)
 
     def asked(self) -> frozenset[Ask]:
