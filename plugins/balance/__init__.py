@@ -45,15 +45,15 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             cards.BALANCE,
             intents.balance_grammar(),
             intents.Balance,
-            plan=partial(_balanced, mine),
+            plan=partial(_plan_balance, mine),
             still_good=partial(planner.still_good, mine),
             next_good=partial(recheck.still_pays, mine),
             evenness=partial(recheck.evenness, mine),
-            pick=pick.picked,
+            pick=pick.pick_moves,
             emits=(MigrateVm,),
-            recall=planner.recalled,
+            recall=planner.with_recent_moves,
         ),
-        Query(intents.SIM_NAME, cards.SIM, intents.simulate_grammar(), partial(_simulated, mine)),
+        Query(intents.SIM_NAME, cards.SIM, intents.simulate_grammar(), partial(_simulate, mine)),
         Query(intents.WHY_NAME, cards.WHY, intents.why_grammar(), partial(_why, mine)),
         Action(
             drain.DRAIN,
@@ -71,10 +71,10 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             intents.undrain_grammar(),
             intents.Undrain,
             plan=partial(drain.undrain, mine),
-            still_good=partial(drain.still_homecoming, mine),
-            next_good=partial(drain.next_comes_home, mine),
+            still_good=partial(drain.still_returns, mine),
+            next_good=partial(drain.next_returns, mine),
             emits=(SetMaintenance, MigrateVm),
-            recall=drain.recalled,
+            recall=drain.with_vms_away,
         ),
         Action(
             drain.ROLLING,
@@ -95,7 +95,7 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             plan=_shares,
             still_good=_still_as_planned,
             emits=(SetScheduler,),
-            recall=shares.recalled,
+            recall=shares.with_previous,
         ),
         Action(
             shares.LIMIT_NAME,
@@ -117,16 +117,16 @@ def register_step_handlers(settings: Settings) -> Sequence[StepHandler]:
     rolls = mine.rolling
     return (
         StepHandler(SetScheduler, handler.settle, partial(handler.run, mine)),
-        StepHandler(ReachShells, handler.shells_reached, handler.reach_shells),
+        StepHandler(ReachShells, handler.settle_shells, handler.reach_shells),
         StepHandler(
-            RunOnHost, partial(handler.command_settled, rolls), partial(handler.run_command, rolls)
+            RunOnHost, partial(handler.settle_command, rolls), partial(handler.run_command, rolls)
         ),
     )
 
 
 @hookimpl
 def register_jobs(settings: Settings) -> Sequence[Watch]:
-    """Looks for an uneven cluster, unless that is switched off."""
+    """Watch for an imbalance, unless that is switched off."""
     mine = settings.of(BalanceSettings)
     if mine.watch.mode is Mode.OFF:
         return ()
@@ -141,10 +141,10 @@ def register_jobs(settings: Settings) -> Sequence[Watch]:
     )
 
 
-def _balanced(
+def _plan_balance(
     settings: BalanceSettings, intent: intents.Balance, snapshot: Snapshot, rules: Rules
 ) -> Plan | Refused:
-    plan = pick.plan_picked if intent.wanted else planner.plan
+    plan = pick.plan_pick if intent.wanted else planner.plan
     return plan(settings, intent, snapshot, rules)
 
 
@@ -166,9 +166,9 @@ def _one(intent: intents.Cap) -> tuple[str, ...]:
     return (intent.vm,)
 
 
-def _simulated(settings: BalanceSettings, intent: intents.Simulate, view: View) -> Card:
-    wish = planner.recalled(intent.wish, view.history)
-    return planner.simulated(settings, replace(intent, wish=wish), view.snapshot, view.rules)
+def _simulate(settings: BalanceSettings, intent: intents.Simulate, view: View) -> Card:
+    wish = planner.with_recent_moves(intent.wish, view.history)
+    return planner.simulation(settings, replace(intent, wish=wish), view.snapshot, view.rules)
 
 
 def _why(settings: BalanceSettings, about: intents.About, view: View) -> Card:

@@ -1,4 +1,4 @@
-"""Pure: which commands the configuration lets run on hosts. Patterns are compared word by word.
+"""Which commands the configuration lets run on hosts, word by word; pure.
 
 A pattern is a command in which ``*`` stands for one plain word, or for a plain part of a word
 (``web-*``). A plain word
@@ -32,7 +32,10 @@ def covers(pattern: str, command: str) -> bool:
 
 
 def _is_covered(wanted: str, word: str, place: int) -> bool:
-    """Return whether one word of a pattern covers one word of a command; a part of a path names no other folder."""
+    """Return whether one word of a pattern covers one word of a command.
+
+    A part of a path names no other folder.
+    """
     if "*" not in wanted:
         return wanted == word
     if wanted == ANYTHING:

@@ -1,4 +1,7 @@
-"""What this plugin lays out for people, and what it says in more than one place; each rule's own sentences stand with it."""
+"""Cards of this plugin, and what it says in more than one place.
+
+Each rule's own sentences stand with the rule.
+"""
 
 from __future__ import annotations
 
@@ -228,7 +231,10 @@ def _fault_changes(before: Score, after: Score) -> Iterable[Words]:
 
 
 def because(vm: Vm, source: Host, target: Host, move: Move, share: Floats) -> Reason:
-    """Give one move's reason; ``share``: load of each host (CPU, memory) just before it, by index."""
+    """Give one move's reason.
+
+    ``share``: load of each host (CPU, memory) just before it, by index.
+    """
     here, there = share[move.source], share[move.target]
     return Reason(
         move.cause.value,
@@ -317,7 +323,10 @@ WHY_TEXT = {
 
 
 def forbidden(vm: Vm, host: Host, why: WhyNot, detail: Message, remedy: Message = "") -> Objection:
-    """Refuse a move that is not possible; ``detail`` says more than the answer itself, '' for nothing."""
+    """Refuse a move that is not possible.
+
+    ``detail`` says more than the answer itself, '' for nothing.
+    """
     return Objection(
         why.value,
         words(
@@ -331,7 +340,7 @@ def forbidden(vm: Vm, host: Host, why: WhyNot, detail: Message, remedy: Message 
 
 
 def remedy_for(vm: Vm, fixed: str) -> Message:
-    """Say what to do about a VM that may not move at all; '' when nothing helps, or nothing is needed."""
+    """Say what to do about a VM that may not move at all; '' when nothing helps or is needed."""
     if vm.problem:
         return words(
             "Check it on {host}: {command}.",
@@ -498,7 +507,10 @@ SIM_BUTTON = words("Show the moves")
 
 
 def uneven_card(found: Plan, minutes: float, held: Message = "") -> Card:
-    """Alert of a lasting imbalance, with the plan in short; ``held``: why it is not carried out by itself."""
+    """Alert of a lasting imbalance, with the plan in short.
+
+    ``held``: why it is not carried out automatically.
+    """
     moves = [step for step in found.steps if isinstance(step, MigrateVm)]
     head = next(each.text for each in found.reasons if each.code == "summary")
     since = words(

@@ -1,4 +1,4 @@
-"""Clusters saved as plain JSON (hosts and VMs with sizes in MiB and cores), as problems for the planner."""
+"""Clusters saved as plain JSON (sizes in MiB and cores), as problems for the solver."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +11,9 @@ MIB_PER_GIB = 1024.0
 
 
 def problem_from(cluster: Mapping[str, Any]) -> Problem:
-    """Read {vcpu_ratio, hosts: [{name, mem, reserve, cores, drain}], vms: [{name, mem, vcpus, cpu, aa, host}]}.
+    """Read {vcpu_ratio, hosts: [{name, mem, reserve, cores, drain}], vms: [{name, mem, vcpus, …}]}.
+
+    A VM also has ``cpu``, ``aa`` and ``host``.
 
     Memory is in MiB, `cpu` in cores in use, `aa` an anti-affinity group or null. BadProblem names
     what is missing.

@@ -1,4 +1,4 @@
-"""Pure: who gets how much of a contended CPU, from what guests use and wait for."""
+"""How a contended CPU is shared out, from what VMs use and wait for; pure."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ WAITING = 0.05  # cores: less is the scheduler's everyday business
 
 
 @dataclass(frozen=True, slots=True)
-class Want:
-    """What a guest asks of its host, in cores: what it uses, what it waits for, and the most it may have."""
+class CpuDemand:
+    """What a VM asks of its host, in cores: its use, its wait, and the most it may have."""
 
     used: float
     waits: float
@@ -24,21 +24,24 @@ class Want:
         return min(self.most, self.used + self.waits)
 
 
-def wants(guests: Sequence[Vm], most: Mapping[str, float]) -> dict[str, Want]:
-    """By UUID, of the guests that were measured; ``most``: ceilings in cores, of others their vCPUs are."""
+def demands(vms: Sequence[Vm], most: Mapping[str, float]) -> dict[str, CpuDemand]:
+    """Demands of the measured VMs, by UUID.
+
+    ``most``: CPU limits in cores; without one a VM's vCPUs are the limit.
+    """
     return {
-        vm.uuid: Want(
+        vm.uuid: CpuDemand(
             vm.cpu, vm.wait or 0.0, min(float(vm.vcpus), most.get(vm.uuid, float(vm.vcpus)))
         )
-        for vm in guests
+        for vm in vms
         if vm.cpu is not None
     }
 
 
-def foretold(found: Mapping[str, Want], weights: Mapping[str, int]) -> dict[str, float]:
-    """Cores that each guest is likely to get, by UUID.
+def predict_cores(found: Mapping[str, CpuDemand], weights: Mapping[str, int]) -> dict[str, float]:
+    """Cores that each VM is likely to get, by UUID.
 
-    What the guests use together now is what there is to share while some of them wait: it is
+    What the VMs use together now is what there is to share while some of them wait: it is
     measured, so that pinned vCPUs and the host's own work are in it. It is shared as the kernel
     shares: by weight, nobody gets more than it wants, and what is left over goes to the others
     (progressive filling).

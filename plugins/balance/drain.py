@@ -1,4 +1,4 @@
-"""Pure: emptying a host for maintenance, and bringing its guests home again."""
+"""Draining a host for maintenance, and moving its VMs back; pure."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from bot.domain.steps import MigrateVm, SetMaintenance, Step
 from bot.domain.words import command
 from bot.plugin_api import History, Rechecked, Underway
 from plugins.balance import cards
-from plugins.balance.from_snapshot import Case, case_of, planned
+from plugins.balance.from_snapshot import BalanceCase, best_plan, case_of
 from plugins.balance.intents import Drain, Undrain
-from plugins.balance.legality import hindrance, replayed
+from plugins.balance.legality import obstacle, replay
 from plugins.balance.planner import CALM, WORKED, moves_in, plan_of, prediction, step_for
-from plugins.balance.recheck import moves_left, skipped
+from plugins.balance.recheck import moves_left, skip_impossible
 from plugins.balance.settings import BalanceSettings
 from plugins.balance.solver.model import SearchLimits, Solution
 from plugins.balance.solver.placement import Placement
 
 DRAIN, UNDRAIN, ROLLING = "host drain", "host undrain", "host rolling"
-# What the wish was anyway: the guest is not on the host any more
+# What the request was anyway: the VM is not on the host any more
 GONE = frozenset({"gone", "moved"})
 STUCK = "stuck:"  # begins the code of a warning of a VM that stays; its name follows
 LOOK_BACK = 500  # operations in which a host's drains are looked for
@@ -34,7 +34,7 @@ LOOK_BACK = 500  # operations in which a host's drains are looked for
 def drain(
     settings: BalanceSettings, intent: Drain, snapshot: Snapshot, rules: Iterable[Rule]
 ) -> Plan | Refused:
-    """Maintenance first, so that nothing arrives any more; then every guest that can leave, each legal in its turn.
+    """Plan maintenance first, so that no VM arrives; then every VM that can leave, in order.
 
     Raises:
         UnknownNameError: no such host.
@@ -43,7 +43,7 @@ def drain(
     title = words("Drain {host} for maintenance", host=host.name)
     if not host.up:
         return Refused(title, (cards.host_silent(host),))
-    case, result, stuck = emptied(settings, host.name, snapshot, rules)
+    case, result, stuck = evacuate(settings, host.name, snapshot, rules)
     first = () if host.maintenance else (SetMaintenance(host.name, on=True, reason=intent.reason),)
     if not first and not result.moves:
         return Refused(title, stuck or (_drained_already(host.name),))
@@ -60,25 +60,27 @@ def _drained_already(host: str) -> Objection:
     return Objection("empty", text, words("Nothing to do."))
 
 
-def emptied(
+def evacuate(
     settings: BalanceSettings, host: str, snapshot: Snapshot, rules: Iterable[Rule]
-) -> tuple[Case, Solution, tuple[Objection, ...]]:
-    """The moves that empty a host, and every guest that would stay, with what keeps it."""
-    case, result = planned(emptying(settings, host, snapshot, rules), SearchLimits(band=CALM))
+) -> tuple[BalanceCase, Solution, tuple[Objection, ...]]:
+    """The moves that empty a host, and every VM that would stay, with what keeps it."""
+    case, result = best_plan(
+        evacuation_case(settings, host, snapshot, rules), SearchLimits(band=CALM)
+    )
     stuck = tuple(_stuck(case, result, host))
     known = {vm.uuid for vm in case.vms}
     unseen = (vm for vm in snapshot.on(host) if vm.state.active and vm.uuid not in known)
     return case, result, (*stuck, *(_of_sizeless_host(vm, host) for vm in unseen))
 
 
-def emptying(
+def evacuation_case(
     settings: BalanceSettings,
     host: str,
     snapshot: Snapshot,
     rules: Iterable[Rule],
     also: Collection[str] = (),
-) -> Case:
-    """The host in maintenance, its own guests (and ``also``, by UUID) the only ones that may move; no cooldown."""
+) -> BalanceCase:
+    """The host in maintenance; only its VMs, and ``also`` (UUIDs), may move; no cooldown."""
     hosts = tuple(
         replace(each, maintenance=each.maintenance or each.name == host) for each in snapshot.hosts
     )
@@ -88,15 +90,15 @@ def emptying(
     )
 
 
-def _stuck(case: Case, result: Solution, host: str) -> Iterator[Objection]:
-    """Every guest that would stay on the host, with what keeps it from each other once all moves are made."""
+def _stuck(case: BalanceCase, result: Solution, host: str) -> Iterator[Objection]:
+    """Every VM that would stay on the host, with what keeps it there once all moves are made."""
     where = Placement(case.problem)
     for move in result.moves:
         where.move(move.vm, move.target)
     others = [number for number, each in enumerate(case.hosts) if each.name != host]
     staying = [vm for vm in result.stuck if case.vms[vm].host == host]
     for vm in sorted(staying, key=lambda each: case.vms[each].name):
-        against = [hindrance(case, where, vm, number) for number in others]
+        against = [obstacle(case, where, vm, number) for number in others]
         yield _stays(case.vms[vm], host, [each for each in against if each])
 
 
@@ -127,9 +129,12 @@ def still_drains(
     snapshot: Snapshot,
     rules: Iterable[Rule],
 ) -> tuple[Objection, ...]:
-    """Every move still legal in its turn, and nobody new on the host; who has gone already is no hindrance."""
-    case = emptying(settings, intent.host, snapshot, rules)
-    against, _ = replayed(case, moves_in(planned))
+    """Check that every move is still possible and no VM is new on the host.
+
+    A VM that has already left is no objection.
+    """
+    case = evacuation_case(settings, intent.host, snapshot, rules)
+    against, _ = replay(case, moves_in(planned))
     foreseen = {*(step.uuid for step in moves_in(planned)), *planned_to_stay(planned)}
     new = [
         vm.name
@@ -154,20 +159,22 @@ def next_leaves(
     snapshot: Snapshot,
     rules: Iterable[Rule],
 ) -> Rechecked:
-    """A guest that has gone, or that cannot go there any more, is skipped; the others leave."""
+    """A VM that has gone, or that cannot go there any more, is skipped; the others leave."""
     moving = {step.uuid for _, step in moves_left(underway)}
-    return skipped(emptying(settings, intent.host, snapshot, rules, moving), underway)
+    return skip_impossible(
+        evacuation_case(settings, intent.host, snapshot, rules, moving), underway
+    )
 
 
 def planned_to_stay(planned: Plan) -> frozenset[str]:
-    """Names of the guests that the plan said would stay."""
+    """Names of the VMs that the plan said would stay."""
     return frozenset(
         each.code.removeprefix(STUCK) for each in planned.warnings if each.code.startswith(STUCK)
     )
 
 
-def recalled(intent: Undrain, history: History) -> Undrain:
-    """The wish with the guests that maintenance of this host moved away since it was last brought back whole."""
+def with_vms_away(intent: Undrain, history: History) -> Undrain:
+    """The request with the VMs that maintenance of this host moved away and did not return."""
     home: dict[str, None] = {}
     for operation in history.operations(states=WORKED, limit=LOOK_BACK):
         about_it = operation.action in (UNDRAIN, DRAIN) and operation.intent.host == intent.host
@@ -179,7 +186,7 @@ def recalled(intent: Undrain, history: History) -> Undrain:
 
 
 def _gone(operation: Operation, host: str) -> Iterator[str]:
-    """UUIDs of the guests that an operation has truly moved away from a host in its turn, and not brought back."""
+    """UUIDs of the VMs that an operation moved away from a host in its turn and not back."""
     gone: dict[str, None] = {}
     steps = operation.plan.steps
     for index in sorted(each.index for each in operation.ended):
@@ -196,7 +203,7 @@ def _gone(operation: Operation, host: str) -> Iterator[str]:
 
 
 def turn_of(steps: Sequence[Step], index: int) -> str:
-    """Whose turn a step is in: the host that was last put into maintenance before it; '' for none."""
+    """The host whose turn a step is in: the last one put into maintenance before; '' for none."""
     before = (
         step
         for step in reversed(steps[: index + 1])
@@ -208,7 +215,7 @@ def turn_of(steps: Sequence[Step], index: int) -> str:
 def undrain(
     settings: BalanceSettings, intent: Undrain, snapshot: Snapshot, rules: Iterable[Rule]
 ) -> Plan | Refused:
-    """Maintenance off, and home come all who fit, in the order in which they left. Who does not fit is told, no more.
+    """Plan maintenance off, and the return of all VMs that fit, in the order in which they left.
 
     Raises:
         UnknownNameError: no such host.
@@ -217,7 +224,7 @@ def undrain(
     title = words("Undrain {host}", host=host.name)
     if not host.up:
         return Refused(title, (cards.host_silent(host),))
-    case = homecoming(settings, host.name, intent.home, snapshot, rules)
+    case = return_case(settings, host.name, intent.home, snapshot, rules)
     first = (SetMaintenance(host.name, on=False, reason=intent.reason),) if host.maintenance else ()
     moves, left = _moves_home(settings, case, intent)
     if not first and not moves:
@@ -258,14 +265,14 @@ def _moves_back(count: int, host: str) -> Reason:
     return Reason("home", text)
 
 
-def homecoming(
+def return_case(
     settings: BalanceSettings,
     host: str,
     home: Collection[str],
     snapshot: Snapshot,
     rules: Iterable[Rule],
-) -> Case:
-    """The host back in service, and only its own guests (by UUID) may move."""
+) -> BalanceCase:
+    """The host back in service, and only its own VMs (by UUID) may move."""
     hosts = tuple(
         replace(each, maintenance=each.maintenance and each.name != host) for each in snapshot.hosts
     )
@@ -274,7 +281,7 @@ def homecoming(
 
 
 def _moves_home(
-    settings: BalanceSettings, case: Case, intent: Undrain
+    settings: BalanceSettings, case: BalanceCase, intent: Undrain
 ) -> tuple[tuple[MigrateVm, ...], tuple[Objection, ...]]:
     """The moves that fit one after another, and what keeps the others away."""
     where, target = Placement(case.problem), case.host_index(intent.host)
@@ -291,7 +298,7 @@ def _moves_home(
             left.append(Objection("not-home", text))
         elif where.host[vm] == target:
             continue
-        elif found := hindrance(case, where, vm, target):
+        elif found := obstacle(case, where, vm, target):
             guest = case.vms[vm]
             text = words(
                 "{vm} stays on {host}: {why}", vm=guest.name, host=guest.host, why=found.text
@@ -305,18 +312,20 @@ def _moves_home(
     return tuple(moves), tuple(left)
 
 
-def next_comes_home(
+def next_returns(
     settings: BalanceSettings,
     intent: Undrain,
     underway: Underway,
     snapshot: Snapshot,
     rules: Iterable[Rule],
 ) -> Rechecked:
-    """A guest that cannot come home any more stays where it is; the others come."""
-    return skipped(homecoming(settings, intent.host, intent.home, snapshot, rules), underway)
+    """A VM that cannot come home any more stays where it is; the others come."""
+    return skip_impossible(
+        return_case(settings, intent.host, intent.home, snapshot, rules), underway
+    )
 
 
-def still_homecoming(
+def still_returns(
     settings: BalanceSettings,
     intent: Undrain,
     planned: Plan,
@@ -324,7 +333,7 @@ def still_homecoming(
     rules: Iterable[Rule],
 ) -> tuple[Objection, ...]:
     """Every move still legal in its turn."""
-    against, _ = replayed(
-        homecoming(settings, intent.host, intent.home, snapshot, rules), moves_in(planned)
+    against, _ = replay(
+        return_case(settings, intent.host, intent.home, snapshot, rules), moves_in(planned)
     )
     return against

@@ -1,4 +1,4 @@
-"""Pure: from a snapshot, tags and everyone's placement rules to the planner's problem, and who may not move and why."""
+"""From a snapshot, tags and placement rules to the solver's problem; pure."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ KEEP, RATIO = "balance", "vcpu-ratio"
 """Tags: ``balance=off``, and a host's vCPU ratio."""
 
 IMMENSE = 1e9
-"""Capacity (cores or GiB) beside which every load is nothing: how a resource is left out of the score."""
+"""Capacity (cores or GiB) beside which every load is nothing: leaves a resource out of J."""
 
 ROUNDS = 8
-"""So often only what a plan touches is asked about; after that every guest is."""
+"""So often only what a plan touches is asked about; after that every VM is."""
 
 Moves = tuple[tuple[str, datetime], ...]
-"""UUIDs of guests and when each last moved (UTC)."""
+"""UUIDs of VMs and when each last moved (UTC)."""
 
 
 class Fixed(StrEnum):
-    """Why a guest may not move at all, whatever the target."""
+    """Why a VM may not move at all, whatever the target."""
 
     UNREADABLE = "not-readable"
     MOVING = "moving"
@@ -54,10 +54,10 @@ class Only(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """A problem and what its indexes stand for. Hosts that do not answer, and their guests, are left out.
+class BalanceCase:
+    """A problem and what its indexes stand for, without hosts that do not answer and their VMs.
 
-    ``asked``: guests (by index) whose row of ``problem.allowed`` holds the placement rules' answers
+    ``asked``: VMs (by index) whose row of ``problem.allowed`` holds the placement rules' answers
     already.
     """
 
@@ -69,7 +69,7 @@ class Case:
     asked: frozenset[int] = field(default=frozenset())
 
     def index(self, uuid: str, host: str = "") -> int | None:
-        """The number of a guest (on ``host``, when given); None when it is not part of the problem."""
+        """The number of a VM (on ``host``, when given); None when it is not part of the problem."""
         found = (i for i, vm in enumerate(self.vms) if vm.uuid == uuid and host in ("", vm.host))
         return next(found, None)
 
@@ -78,12 +78,12 @@ class Case:
         return next((i for i, host in enumerate(self.hosts) if host.name == name), None)
 
     def objection(self, vm: int, host: int) -> Objection | None:
-        """What a plugin's placement rule has against a guest on a host."""
+        """What a plugin's placement rule has against a VM on a host."""
         found = placement.objections(self.snapshot, self.vms[vm], self.hosts[host].name, self.rules)
         return next(iter(found), None)
 
-    def learned(self, vms: Iterable[int]) -> Case:
-        """The case with the rules' answers for these guests and every host."""
+    def with_rules_asked(self, vms: Iterable[int]) -> BalanceCase:
+        """The case with the rules' answers for these VMs and every host."""
         wanted = sorted(set(vms) - self.asked)
         allowed = self.problem.allowed
         rows = (
@@ -113,18 +113,18 @@ def case_of(
     only: Only = Only.ALL,
     movable: Callable[[Vm], bool] | None = None,
     asked: bool = False,
-) -> Case:
+) -> BalanceCase:
     """The problem of a snapshot, the rules not asked yet.
 
     Args:
-        snapshot: the cluster; guests without a measured load count as idle.
+        snapshot: the cluster; VMs without a measured load count as idle.
         settings: ratio, own VMs, cooldown.
         rules: everyone's; the core's own are left out, for the planner reckons health, maintenance
             and memory itself.
-        recent: guests that moved lately; they stay for the cooldown, counted back from
+        recent: VMs that moved lately; they stay for the cooldown, counted back from
             ``snapshot.taken_at``.
         only: what the score is to be about.
-        movable: guests it is asked to move; all others stay. None: everyone.
+        movable: VMs it is asked to move; all others stay. None: everyone.
         asked: a person asked for these very moves, whatever the tag ``balance`` says, and is to
             weigh what they put at risk: N+1, huge pages.
     """
@@ -160,14 +160,14 @@ def case_of(
         n_plus_one=settings.keep_spare and not asked,
     )
     others = tuple(rule for rule in dict.fromkeys(rules) if rule not in placement.CORE_RULES)
-    return Case(snapshot, hosts, vms, problem, others)
+    return BalanceCase(snapshot, hosts, vms, problem, others)
 
 
-def planned(case: Case, limits: SearchLimits) -> tuple[Case, Solution]:
-    """The best plan that every placement rule agrees to, and the case with the rows that were asked for it.
+def best_plan(case: BalanceCase, limits: SearchLimits) -> tuple[BalanceCase, Solution]:
+    """The best plan that every placement rule allows, and the case with the rules' answers.
 
-    Rules are asked about what a plan would do, not about every guest on every host: a refused
-    guest's whole row is then learned and the search begins again. Every round learns a row, so it
+    Rules are asked about what a plan would do, not about every VM on every host: a refused
+    VM's whole row is then learned and the search begins again. Every round learns a row, so it
     ends; after ``ROUNDS`` all rows are learned.
     """
     for attempt in range(len(case.vms) + 1):
@@ -179,7 +179,7 @@ def planned(case: Case, limits: SearchLimits) -> tuple[Case, Solution]:
         }
         if not objected:
             return case, result
-        case = case.learned(range(len(case.vms)) if attempt >= ROUNDS else objected)
+        case = case.with_rules_asked(range(len(case.vms)) if attempt >= ROUNDS else objected)
     # no message: a fault of this code
     raise AssertionError("every round asks about a guest that was not asked about")
 
@@ -191,7 +191,7 @@ def _resting(now: datetime, settings: BalanceSettings, recent: Moves) -> frozens
 
 @dataclass(frozen=True, slots=True)
 class _Why:
-    """What is needed to say why a guest stays."""
+    """What is needed to say why a VM stays."""
 
     everywhere: frozenset[str]
     own: frozenset[str]
@@ -217,7 +217,7 @@ class _Why:
 
 
 def _moving(snapshot: Snapshot) -> frozenset[str]:
-    """Guests under way, or active in two places at once."""
+    """VMs under way, or active in two places at once."""
     seen: set[str] = set()
     twice: set[str] = set()
     for vm in snapshot.vms:
@@ -227,7 +227,7 @@ def _moving(snapshot: Snapshot) -> frozenset[str]:
 
 
 def _pins(hosts: Sequence[Host], vms: Sequence[Vm], everywhere: frozenset[str]) -> Bools | None:
-    """Where each guest may be by its pin (V × H); None when nobody is pinned to named hosts."""
+    """Where each VM may be by its pin (V × H); None when nobody is pinned to named hosts."""
     allowed = np.ones((len(vms), len(hosts)), dtype=np.bool_)
     for number, vm in enumerate(vms):
         if wanted := PIN in vm.tags and pinned_to(vm, everywhere):
@@ -255,12 +255,12 @@ def _ratio(host: Host, settings: BalanceSettings) -> float:
 
 
 def _load(vm: Vm) -> float:
-    """Cores in use; 0 when not measured, so that a guest nobody measured is at least not moved for its load."""
+    """Cores in use; 0 when not measured, so that such a VM is not moved for its load."""
     return vm.cpu if vm.cpu is not None and math.isfinite(vm.cpu) and vm.cpu > 0 else 0.0
 
 
 def _cost(vm: Vm, settings: BalanceSettings) -> float:
-    """GiB to transfer: what it writes meanwhile is sent again (a geometric series, at most four times its memory)."""
+    """GiB to send: what is written meanwhile is sent again, at most four times the memory."""
     share = (vm.dirty_rate or 0.0) / (settings.assumed_mib_s * MIB)
     return vm.memory / GIB / max(0.25, 1.0 - share)
 

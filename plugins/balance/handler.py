@@ -1,4 +1,4 @@
-"""The only impure file: sets a guest's CPU priority and ceiling and measures that it holds; runs commands on hosts."""
+"""The only impure file: sets CPU weights and limits, and runs commands on hosts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bot.domain.readiness import CommandResult
 from bot.plugin_api import Settled
 from bot.ports import ClusterReader, CpuLimits, Hypervisor, Progress, Shell
 from plugins.balance import cards, remote_command
-from plugins.balance.remote_command import Seen, Stage, Verdict, verdict
+from plugins.balance.remote_command import CommandStage, CommandVerdict, MarkState, verdict
 from plugins.balance.settings import BalanceSettings, RollingSettings
 from plugins.balance.shares import same_ceiling
 from plugins.balance.steps import ReachShells, RunOnHost, SetScheduler, cap_cores
@@ -24,7 +24,7 @@ TAIL = 300  # characters of the output of a command that failed
 
 
 def settle(step: SetScheduler, hypervisor: CpuLimits) -> Settled:
-    """Whether the host reports what is wanted."""
+    """Return whether the host reports what is wanted."""
     present = hypervisor.scheduler(step.host, step.uuid)
     shares = step.wanted.cpu_shares in (None, present.cpu_shares)
     return Settled.DONE if shares and same_ceiling(step.wanted, present) else Settled.NOT_YET
@@ -33,16 +33,19 @@ def settle(step: SetScheduler, hypervisor: CpuLimits) -> Settled:
 def run(
     settings: BalanceSettings, step: SetScheduler, hypervisor: CpuLimits, progress: Progress
 ) -> Facts:
-    """Set it, live and in the definition; a ceiling is then measured, for a report of it is no proof.
+    """Set it, live and in the definition; then measure a limit, since a report is no proof.
 
     Raises:
-        DroverError: the guest uses clearly more than its ceiling although the host reports it.
+        DroverError: the VM uses clearly more than its limit although the host reports it.
     """
     hypervisor.set_scheduler(step.host, step.uuid, step.wanted)
     if not step.wanted.capped:
         return {}
     progress.say(words("Measuring the CPU use of {vm}", vm=step.name))
-    used, cap = measured(settings, step, hypervisor, progress), cap_cores(step.wanted, step.vcpus)
+    used, cap = (
+        measure_cores(settings, step, hypervisor, progress),
+        cap_cores(step.wanted, step.vcpus),
+    )
     if used > cap * (1 + settings.cpu_broken):
         raise DroverError(
             words(
@@ -52,7 +55,8 @@ def run(
                 limit=Number(cap, 2),
             ),
             words(
-                "Check the cgroup of its machine slice on {host}; a restart of the VM sets it again.",
+                "Check the cgroup of its machine slice on {host}; a restart of the VM sets it "
+                "again.",
                 host=step.host,
             ),
             code="cpu-limit-ignored",
@@ -60,10 +64,10 @@ def run(
     return {"cores_used": Number(used, 2), "cores_allowed": Number(cap, 2)}
 
 
-def measured(
+def measure_cores(
     settings: BalanceSettings, step: SetScheduler, hypervisor: CpuLimits, progress: Progress
 ) -> float:
-    """Cores that the guest uses over ``cpu_check_seconds``."""
+    """Cores that the VM uses over ``cpu_check_seconds``."""
     before, began = hypervisor.cpu_seconds(step.host, step.uuid), time.monotonic()
     progress.sleep(settings.cpu_check_seconds)
     used = hypervisor.cpu_seconds(step.host, step.uuid) - before
@@ -74,8 +78,8 @@ def measured(
 # ------------------------------------------------------------------------------------------------
 
 
-def shells_reached(step: ReachShells, hypervisor: Shell) -> Settled:
-    """Whether every shell answers now."""
+def settle_shells(step: ReachShells, hypervisor: Shell) -> Settled:
+    """Return whether every shell answers now."""
     return Settled.NOT_YET if any(_no_shell(host, hypervisor) for host in step.on) else Settled.DONE
 
 
@@ -108,14 +112,14 @@ def _no_shells(found: Sequence[tuple[str, Message]]) -> DroverError:
     )
 
 
-def command_settled(settings: RollingSettings, step: RunOnHost, hypervisor: Hypervisor) -> Settled:
-    """Whether the command has done what it should, and libvirt answers on the host again.
+def settle_command(settings: RollingSettings, step: RunOnHost, hypervisor: Hypervisor) -> Settled:
+    """Return whether the command has done what it should, and libvirt answers on the host again.
 
     It only looks.
     """
     try:
         seen = _look(settings, step, hypervisor)
-        if verdict(seen, reboots=step.reboots) is not Verdict.GOOD:
+        if verdict(seen, reboots=step.reboots) is not CommandVerdict.GOOD:
             return Settled.NOT_YET
         hypervisor.host_facts(step.host)
     except HypervisorError:
@@ -126,17 +130,17 @@ def command_settled(settings: RollingSettings, step: RunOnHost, hypervisor: Hype
 def run_command(
     settings: RollingSettings, step: RunOnHost, hypervisor: Hypervisor, progress: Progress
 ) -> Facts:
-    """Begin the command unless its mark is there, and follow it until it has ended and the host answers.
+    """Start the command unless its mark is there, and follow it to its end.
 
     Raises:
-        DroverError: guests run there, it failed, or took too long.
+        DroverError: VMs run there, it failed, or took too long.
         StepLostError: it was cut off, and nobody knows how far it came.
     """
     waited = away = 0.0
     while True:
         try:
             seen = _look(settings, step, hypervisor)
-            if seen.stage is Stage.ABSENT:
+            if seen.stage is CommandStage.ABSENT:
                 _empty(step, hypervisor)
                 _good(
                     step,
@@ -187,7 +191,7 @@ def _runs_text(host: str, seconds: float, last: str) -> Words:
     )
 
 
-def _command_facts(seen: Seen) -> Facts:
+def _command_facts(seen: MarkState) -> Facts:
     """What stands beside the step, and in the audit trail."""
     facts: Facts = {
         "exit": words("exit code {code}", code=str(seen.code)),
@@ -234,7 +238,7 @@ def _empty(step: RunOnHost, hypervisor: ClusterReader) -> None:
     """Look once more, at the last moment: a command may end whatever runs on its host.
 
     Raises:
-        HypervisorError: libvirt does not answer there, so nobody knows; DroverError: a guest runs
+        HypervisorError: libvirt does not answer there, so nobody knows; DroverError: a VM runs
             there.
     """
     seen = hypervisor.snapshot()
@@ -246,17 +250,17 @@ def _empty(step: RunOnHost, hypervisor: ClusterReader) -> None:
         raise DroverError(found.text, found.remedy, code=found.code)
 
 
-def _over(settings: RollingSettings, step: RunOnHost, seen: Seen) -> bool:
-    """Whether it has ended well; a bad end is raised."""
+def _over(settings: RollingSettings, step: RunOnHost, seen: MarkState) -> bool:
+    """Return whether it has ended well; a bad end is raised."""
     found = verdict(seen, reboots=step.reboots)
-    if found is Verdict.FAILED:
+    if found is CommandVerdict.FAILED:
         raise _failed(settings, step, seen)
-    if found is Verdict.UNKNOWN:
+    if found is CommandVerdict.UNKNOWN:
         raise _cut_off(settings, step, seen)
-    return found is Verdict.GOOD
+    return found is CommandVerdict.GOOD
 
 
-def _failed(settings: RollingSettings, step: RunOnHost, seen: Seen) -> DroverError:
+def _failed(settings: RollingSettings, step: RunOnHost, seen: MarkState) -> DroverError:
     code, tail = str(seen.code), " ".join(seen.output.split())[-TAIL:]
     if tail:
         text = words(
@@ -272,10 +276,11 @@ def _failed(settings: RollingSettings, step: RunOnHost, seen: Seen) -> DroverErr
     return DroverError(text, advice, code="command-failed")
 
 
-def _cut_off(settings: RollingSettings, step: RunOnHost, seen: Seen) -> StepLostError:
+def _cut_off(settings: RollingSettings, step: RunOnHost, seen: MarkState) -> StepLostError:
     if seen.rebooted:
         text = words(
-            "The command on {host} was cut off when the host rebooted. How far it came is not known.",
+            "The command on {host} was cut off when the host rebooted. How far it came is not "
+            "known.",
             host=step.host,
         )
     else:
@@ -290,7 +295,7 @@ def _cut_off(settings: RollingSettings, step: RunOnHost, seen: Seen) -> StepLost
     return StepLostError(text, joined((where, cards.undrain_advice(step.host))))
 
 
-def _look(settings: RollingSettings, step: RunOnHost, hypervisor: Shell) -> Seen:
+def _look(settings: RollingSettings, step: RunOnHost, hypervisor: Shell) -> MarkState:
     result = _good(step, hypervisor.run(step.host, remote_command.look(_mark(settings, step))))
     try:
         return remote_command.read(result.out)

@@ -1,4 +1,4 @@
-"""What people can ask of this plugin, and the grammars that read it."""
+"""Requests of this plugin, and the grammars that read them."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ MOST_STEPS = 100_000
 SIM_NAME, WHY_NAME = "balance sim", "balance why"
 
 Wish = tuple[str, str]
-"""A guest's UUID and the host it is to go to."""
+"""A VM's UUID and the host it is to go to."""
 
 Restore = tuple[tuple[str, Scheduler], ...]
-"""UUIDs of guests and the CPU parameters to give them back."""
+"""UUIDs of VMs and the CPU parameters to give them back."""
 
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """``balance …``. ``max_moves`` and ``min_gain`` (by each move) 0: as set. ``recent``: see ``planner.recalled``.
+    """``balance …``; ``max_moves`` and ``min_gain`` (of each move) 0: configured value.
 
-    ``skip``: guests that are to stay. ``wanted``: moves picked of another plan, and ``unwanted``
+    ``skip``: VMs that are to stay. ``wanted``: moves picked of another plan, and ``unwanted``
     the rest of it.
     """
 
@@ -78,7 +78,7 @@ class Drain:
 class Undrain:
     """``host undrain HOST``.
 
-    ``home``: UUIDs of the guests that its last drain moved away, see ``drain.recalled``.
+    ``home``: UUIDs of the VMs that its last drain moved away, see ``drain.with_vms_away``.
     """
 
     host: str
@@ -100,7 +100,7 @@ class Rolling:
 class Shares:
     """``balance shares HOST [--undo]``.
 
-    ``restore``: UUIDs and what they were, see ``shares.recalled``.
+    ``restore``: UUIDs and what they were, see ``shares.with_previous``.
     """
 
     host: str
@@ -119,7 +119,7 @@ class Cap:
 
 
 def balance_grammar() -> click.Command:
-    """``balance [--dry-run] [--max-moves N] [--min-gain G] [--only …] [--skip VM]… [--reason …]`` → ``Balance``.
+    """Read ``balance [--dry-run] [--max-moves N] [--min-gain G] [--only …] [--skip VM]…``.
 
     With ``--dry-run`` it is ``balance sim``, with ``--explain VM`` it is ``balance why``: neither
     needs approval. ``--pick 1,3-5`` takes moves of an open proposal.
@@ -140,9 +140,15 @@ def balance_grammar() -> click.Command:
 
 def simulate_grammar() -> click.Command:
     """``balance sim [--without HOST]… [--add cpus=32,memory=256G] …`` → ``Simulate``."""
+    size = click.Option(
+        ["--add"],
+        metavar="cpus=N,memory=SIZE",
+        callback=_size_of_host,
+        help=str(cards.ADD_HELP),
+    )
     return _command("sim", cards.SIM, _simulate, [
         click.Option(["--without"], multiple=True, metavar="HOST", help=str(cards.WITHOUT_HELP)),
-        click.Option(["--add"], metavar="cpus=N,memory=SIZE", callback=_size_of_host, help=str(cards.ADD_HELP)),
+        size,
         *_knobs(),
     ])  # fmt: skip
 
@@ -221,8 +227,8 @@ def _percent(_context: click.Context, _option: click.Parameter, said: str) -> fl
     if found is None:
         raise UsageError(
             words(
-                "“{text}” is not a CPU limit; write for example `--cpu 150%` (one and a half cores) "
-                "or `--cpu none`.",
+                "“{text}” is not a CPU limit; write for example `--cpu 150%` (one and a half "
+                "cores) or `--cpu none`.",
                 text=said,
             )
         )
@@ -303,14 +309,15 @@ def _wish(
 
 
 def _numbers(_context: click.Context, _option: click.Parameter, said: str | None) -> Picked | None:
-    """Steps of ``1,3-5`` or, of a named proposal, of ``op-17:1,3-5``; None when nothing was said."""
+    """Steps of ``1,3-5`` or, of a named proposal, of ``op-17:1,3-5``; None for no option."""
     if said is None:
         return None
     found = re.fullmatch(r"(?:(op-\d+):)?(\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*)", said.replace(" ", ""))
     if found is None:
         raise UsageError(
             words(
-                "“{text}” names no moves; write for example `--pick 1,3-5` or `--pick op-17:1,3-5`.",
+                "“{text}” names no moves; write for example `--pick 1,3-5` or "
+                "`--pick op-17:1,3-5`.",
                 text=said,
             )
         )

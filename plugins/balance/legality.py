@@ -1,4 +1,4 @@
-"""Pure: whether planned moves are still legal, each in its turn, on a fresh snapshot."""
+"""Whether planned moves are still possible, each in its turn, on a fresh snapshot; pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bot.domain.placement import PIN
 from bot.domain.plan import Objection
 from bot.domain.steps import Carried, MigrateVm
 from plugins.balance import cards
-from plugins.balance.from_snapshot import Case
+from plugins.balance.from_snapshot import BalanceCase
 from plugins.balance.solver.explain import explain
 from plugins.balance.solver.model import Ints, SearchLimits, WhyNot
 from plugins.balance.solver.n_plus_one import SpareCapacity
@@ -18,21 +18,21 @@ from plugins.balance.solver.placement import Placement
 from plugins.balance.solver.sequencing import removes_fault
 
 
-def carried(vm: Vm) -> Carried:
+def state_to_carry(vm: Vm) -> Carried:
     """What must be the same after a move."""
     return Carried(vm.autostart, vm.state is VmState.PAUSED, vm.persistent, vm.scheduler)
 
 
-def replayed(case: Case, steps: Iterable[MigrateVm]) -> tuple[tuple[Objection, ...], Ints]:
-    """Everything against the moves in this order, and where every guest (by index) would be after those without any."""
-    against, host = one_by_one(case, steps)
+def replay(case: BalanceCase, steps: Iterable[MigrateVm]) -> tuple[tuple[Objection, ...], Ints]:
+    """Objections to the moves in this order, and where every VM (by index) is after the others."""
+    against, host = objections_in_turn(case, steps)
     return tuple(dict.fromkeys(objection for found in against for objection in found)), host
 
 
-def one_by_one(
-    case: Case, steps: Iterable[MigrateVm]
+def objections_in_turn(
+    case: BalanceCase, steps: Iterable[MigrateVm]
 ) -> tuple[tuple[tuple[Objection, ...], ...], Ints]:
-    """What stands against each move in its turn, and where every guest is after those without anything."""
+    """Objections to each move in its turn, and where every VM is after the moves without any."""
     where = Placement(case.problem)
     spare = SpareCapacity(where) if case.problem.n_plus_one else None
     against: list[tuple[Objection, ...]] = []
@@ -48,7 +48,7 @@ def one_by_one(
     return tuple(against), where.host
 
 
-def _against(case: Case, where: Placement, step: MigrateVm) -> Iterator[Objection]:
+def _against(case: BalanceCase, where: Placement, step: MigrateVm) -> Iterator[Objection]:
     vm, target = case.index(step.uuid), case.host_index(step.target)
     if vm is None:
         yield Objection(
@@ -72,31 +72,31 @@ def _against(case: Case, where: Placement, step: MigrateVm) -> Iterator[Objectio
         )
     else:
         yield from _changed(step, case.vms[vm])
-        if found := hindrance(case, where, vm, target):
+        if found := obstacle(case, where, vm, target):
             yield found
 
 
 def _changed(step: MigrateVm, vm: Vm) -> Iterator[Objection]:
     """What is not as it was approved."""
-    if vm.name != step.name or vm.memory != step.memory or carried(vm) != step.carried:
+    if vm.name != step.name or vm.memory != step.memory or state_to_carry(vm) != step.carried:
         yield Objection(
             "changed",
             words("{vm} has been renamed, resized or set up differently since.", vm=step.name),
         )
 
 
-def hindrance(case: Case, where: Placement, vm: int, target: int) -> Objection | None:
-    """What forbids this one move from where everybody is now; None when it is legal, be it worth it or not."""
+def obstacle(case: BalanceCase, where: Placement, vm: int, target: int) -> Objection | None:
+    """Return what forbids this one move from here; None when it is possible, worthwhile or not."""
     if not case.problem.fixed[vm] and where.legal_targets(vm)[target]:
         return case.objection(vm, target)
     reason = explain(case.problem.placed(where.host), vm, SearchLimits(band=0.0))[target]
     guest, host = case.vms[vm], case.hosts[target]
     remedy = cards.remedy_for(guest, case.problem.fixed[vm]) if reason is WhyNot.FIXED else ""
-    return cards.forbidden(guest, host, reason, spoken(case, vm, target, reason), remedy)
+    return cards.forbidden(guest, host, reason, detail_of(case, vm, target, reason), remedy)
 
 
-def spoken(case: Case, vm: int, target: int, reason: WhyNot) -> Message:
-    """What stands behind a reason that is not the planner's own: why the guest is fixed, its pin, or a rule's words."""
+def detail_of(case: BalanceCase, vm: int, target: int, reason: WhyNot) -> Message:
+    """What the solver cannot say of an answer: why a VM is fixed, its pin, a rule's own text."""
     if reason is WhyNot.FIXED and (problem := case.vms[vm].problem):
         return words("its definition could not be read completely ({problem}).", problem=problem)
     if reason is WhyNot.FIXED:

@@ -1,4 +1,4 @@
-"""Pure: some moves of a plan as a plan of their own, and what cannot be had without those that were not picked."""
+"""Some moves of a plan as a plan of their own, and what depends on the others; pure."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from bot.domain.placement import Rule
 from bot.domain.plan import Objection, Plan, Reason, Refused
 from bot.domain.steps import MigrateVm
 from plugins.balance import cards
-from plugins.balance.from_snapshot import Case, case_of
+from plugins.balance.from_snapshot import BalanceCase, case_of
 from plugins.balance.intents import Balance, Wish
-from plugins.balance.legality import hindrance
+from plugins.balance.legality import obstacle
 from plugins.balance.planner import NO_MOVES, moves_in, plan_of, title_of
 from plugins.balance.settings import BalanceSettings
 from plugins.balance.solver.model import Ints, Move, Solution
@@ -22,8 +22,8 @@ from plugins.balance.solver.score import score_of
 from plugins.balance.solver.sequencing import hosts_after, sequence
 
 
-def picked(intent: Balance, planned: Plan, indexes: tuple[int, ...]) -> Balance:
-    """The wish for these moves of a plan; the others are remembered, to say what depends on them."""
+def pick_moves(intent: Balance, planned: Plan, indexes: tuple[int, ...]) -> Balance:
+    """The request for these moves of a plan; the others are kept, to say what depends on them."""
     wanted = moves_in(replace(planned, steps=tuple(planned.steps[index] for index in indexes)))
     others = moves_in(
         replace(planned, steps=tuple(s for i, s in enumerate(planned.steps) if i not in indexes))
@@ -35,10 +35,10 @@ def _wishes(moves: Iterable[MigrateVm]) -> tuple[Wish, ...]:
     return tuple((move.uuid, move.target) for move in moves)
 
 
-def plan_picked(
+def plan_pick(
     settings: BalanceSettings, intent: Balance, snapshot: Snapshot, rules: Iterable[Rule]
 ) -> Plan | Refused:
-    """The picked moves, in an order in which each is legal; what is not legal without the others is told."""
+    """The picked moves, in an order in which each is possible, and those left out."""
     case = case_of(snapshot, settings, rules, recent=intent.recent, only=intent.only)
     moves = _moves(case, dict(intent.wanted))
     after = hosts_after(case.problem, moves)
@@ -61,8 +61,8 @@ def plan_picked(
     )
 
 
-def _moves(case: Case, wanted: dict[str, str]) -> tuple[Move, ...]:
-    """Moves to the wished places and nowhere else: whoever would have to stop on a third host stays."""
+def _moves(case: BalanceCase, wanted: dict[str, str]) -> tuple[Move, ...]:
+    """Moves to the picked hosts only: a VM that would have to stop on a third host stays."""
     places = {vm: host for vm, host in _places(case, wanted) if _allowed(case, vm, host)}
     while True:
         wished = case.problem.host.copy()
@@ -74,19 +74,21 @@ def _moves(case: Case, wanted: dict[str, str]) -> tuple[Move, ...]:
         places = {vm: host for vm, host in places.items() if vm not in detours}
 
 
-def _places(case: Case, wanted: dict[str, str]) -> Iterator[tuple[int, int]]:
+def _places(case: BalanceCase, wanted: dict[str, str]) -> Iterator[tuple[int, int]]:
     for uuid, name in wanted.items():
         vm, host = case.index(uuid), case.host_index(name)
         if vm is not None and host is not None:
             yield vm, host
 
 
-def _allowed(case: Case, vm: int, host: int) -> bool:
+def _allowed(case: BalanceCase, vm: int, host: int) -> bool:
     return not case.problem.fixed[vm] and case.objection(vm, host) is None
 
 
-def _left(case: Case, intent: Balance, after: Ints, wishes: Iterable[Wish]) -> Iterator[Objection]:
-    """What keeps each picked move from being made, once the others are, and whose moves it waits for."""
+def _left(
+    case: BalanceCase, intent: Balance, after: Ints, wishes: Iterable[Wish]
+) -> Iterator[Objection]:
+    """What keeps each picked move from being made, and the moves that it waits for."""
     where = Placement(case.problem.placed(after))
     for uuid, target in wishes:
         vm, host = case.index(uuid), case.host_index(target)
@@ -99,7 +101,7 @@ def _left(case: Case, intent: Balance, after: Ints, wishes: Iterable[Wish]) -> I
                     vm=uuid,
                 ),
             )
-        elif (found := hindrance(case, where, vm, host)) is not None:
+        elif (found := obstacle(case, where, vm, host)) is not None:
             yield _not_picked(found, tuple(_leaving(case, intent, host)), target)
 
 
@@ -117,8 +119,8 @@ def _not_picked(found: Objection, waits_for: Sequence[str], host: str) -> Object
     return Objection("not-picked", text, found.remedy)
 
 
-def _leaving(case: Case, intent: Balance, host: int) -> Iterator[str]:
-    """Names of guests whose move away from a host was not picked."""
+def _leaving(case: BalanceCase, intent: Balance, host: int) -> Iterator[str]:
+    """Names of VMs whose move away from a host was not picked."""
     for uuid, _ in intent.unwanted:
         vm = case.index(uuid)
         if vm is not None and case.problem.host[vm] == host:

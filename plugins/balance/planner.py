@@ -1,4 +1,4 @@
-"""Pure: from a wish to a plan of moves with a reason for each, or why nothing is to be moved."""
+"""From a request to a plan of moves with a reason for each, or why there is none; pure."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from bot.domain.plan import Blast, Objection, Plan, Prediction, Reason, Refused,
 from bot.domain.steps import MigrateVm, Step
 from bot.plugin_api import History
 from plugins.balance import cards
-from plugins.balance.from_snapshot import Case, Moves, Only, case_of, planned
+from plugins.balance.from_snapshot import BalanceCase, Moves, Only, best_plan, case_of
 from plugins.balance.intents import About, Balance, Simulate
-from plugins.balance.legality import carried, replayed, spoken
+from plugins.balance.legality import detail_of, replay, state_to_carry
 from plugins.balance.settings import BalanceSettings
 from plugins.balance.solver.explain import explain
 from plugins.balance.solver.model import Move, SearchLimits, Solution
@@ -32,13 +32,13 @@ LOOK_BACK = 50  # operations in which the moves of the cooldown are looked for
 WORKED = (State.RUNNING, State.DONE, State.FAILED, State.CANCELLED)
 
 
-def recalled(intent: Balance, history: History) -> Balance:
-    """The wish with the guests that moved lately: whatever moved them, they are left alone for a while."""
+def with_recent_moves(intent: Balance, history: History) -> Balance:
+    """The request with the VMs that moved lately, whatever moved them, for the cooldown."""
     return replace(intent, recent=moves_of(history))
 
 
 def moves_of(history: History) -> Moves:
-    """UUIDs of the guests moved by the newest operations, and when each last arrived."""
+    """UUIDs of the VMs moved by the newest operations, and when each last arrived."""
     latest = {}
     for operation in reversed(history.operations(states=WORKED, limit=LOOK_BACK)):
         for ended in operation.ended:
@@ -52,7 +52,7 @@ def plan(
     settings: BalanceSettings, intent: Balance, snapshot: Snapshot, rules: Iterable[Rule]
 ) -> Plan | Refused:
     """The moves that pay, in an order in which each is legal, or why there are none."""
-    case, result = searched(settings, intent, snapshot, rules)
+    case, result = find_plan(settings, intent, snapshot, rules)
     if not result.moves:
         return Refused(NO_MOVES, tuple(_nothing(settings, intent, case, result)))
     return plan_of(settings, case, result, title_of(len(result.moves)), why=intent.reason)
@@ -65,13 +65,13 @@ def title_of(count: int) -> Words:
     )
 
 
-def searched(
+def find_plan(
     settings: BalanceSettings, intent: Balance, snapshot: Snapshot, rules: Iterable[Rule]
-) -> tuple[Case, Solution]:
+) -> tuple[BalanceCase, Solution]:
     """The case and the best plan that its rules agree to.
 
     Raises:
-        UnknownNameError, AmbiguousNameError: a guest to be skipped that there is not, or that could
+        UnknownNameError, AmbiguousNameError: a VM to be skipped that there is not, or that could
             be several.
     """
     stay = frozenset(snapshot.vm(name).uuid for name in intent.skip)
@@ -83,11 +83,11 @@ def searched(
         only=intent.only,
         movable=lambda vm: vm.uuid not in stay,
     )
-    return planned(case, limits_of(settings, intent, case))
+    return best_plan(case, limits_of(settings, intent, case))
 
 
-def limits_of(settings: BalanceSettings, intent: Balance, case: Case) -> SearchLimits:
-    """What a plan may cost and what each move must bring; the wish goes before the settings."""
+def limits_of(settings: BalanceSettings, intent: Balance, case: BalanceCase) -> SearchLimits:
+    """What a plan may cost and what each move must bring; the request goes before the settings."""
     return SearchLimits(
         max_moves=intent.max_moves or settings.max_moves or None,
         per_move=intent.min_gain * case.problem.serving or settings.per_move,
@@ -98,7 +98,7 @@ def limits_of(settings: BalanceSettings, intent: Balance, case: Case) -> SearchL
 
 
 def _nothing(
-    settings: BalanceSettings, intent: Balance, case: Case, result: Solution
+    settings: BalanceSettings, intent: Balance, case: BalanceCase, result: Solution
 ) -> Iterator[Objection]:
     """Why no move is planned: inside the band, or nothing legal pays."""
     score = result.before
@@ -119,7 +119,7 @@ def _nothing(
         )
     elif (
         case.problem.n_plus_one
-        and planned(_careless(case), limits_of(settings, intent, case))[1].moves
+        and best_plan(_careless(case), limits_of(settings, intent, case))[1].moves
     ):
         yield Objection(
             "spare",
@@ -157,14 +157,14 @@ def _nothing(
         yield cards.unreadable_vms(odd)
 
 
-def _careless(case: Case) -> Case:
+def _careless(case: BalanceCase) -> BalanceCase:
     """The same without N+1."""
     return replace(case, problem=replace(case.problem, n_plus_one=False))
 
 
 def plan_of(
     settings: BalanceSettings,
-    case: Case,
+    case: BalanceCase,
     result: Solution,
     title: Message,
     *,
@@ -203,7 +203,7 @@ def plan_of(
     )
 
 
-def step_of(settings: BalanceSettings, case: Case, move: Move, reason: Message) -> MigrateVm:
+def step_of(settings: BalanceSettings, case: BalanceCase, move: Move, reason: Message) -> MigrateVm:
     """One move as a step that can be carried out."""
     source, target = case.hosts[move.source].name, case.hosts[move.target].name
     return step_for(settings, case.vms[move.vm], source, target, reason)
@@ -212,15 +212,24 @@ def step_of(settings: BalanceSettings, case: Case, move: Move, reason: Message) 
 def step_for(
     settings: BalanceSettings, vm: Vm, source: str, target: str, reason: Message
 ) -> MigrateVm:
-    """A guest's step from one host to another, under the policy that at worst leaves it where it is."""
+    """A VM's step from one host to another, under the policy that never stops the VM."""
     return MigrateVm(
-        vm.uuid, vm.name, source, target, vm.memory, bandwidth=settings.bandwidth_mib_s, carried=carried(vm),
+        vm.uuid,
+        vm.name,
+        source,
+        target,
+        vm.memory,
+        bandwidth=settings.bandwidth_mib_s,
+        carried=state_to_carry(vm),
         reason=reason,
-    )  # fmt: skip
+    )
 
 
 def prediction(settings: BalanceSettings, gib: float, count: int) -> Prediction:
-    """One after another, at the assumed rate; ``gib`` includes what is sent again where writing was measured."""
+    """Predict migrations one after another, at the assumed rate.
+
+    ``gib`` includes what is sent again, where writing was measured.
+    """
     rate = (settings.bandwidth_mib_s or settings.assumed_mib_s) * MIB
     basis = nwords(
         "{n} migration, {sent} at an assumed {rate}",
@@ -232,7 +241,7 @@ def prediction(settings: BalanceSettings, gib: float, count: int) -> Prediction:
     return Prediction(round(gib * GIB / rate, 3), basis=basis)
 
 
-def _reasons(case: Case, moves: Iterable[Move]) -> Iterator[Reason]:
+def _reasons(case: BalanceCase, moves: Iterable[Move]) -> Iterator[Reason]:
     """Each move's reason, with its hosts' load as it is at that point of the plan."""
     where = Placement(case.problem)
     for move in moves:
@@ -243,7 +252,7 @@ def _reasons(case: Case, moves: Iterable[Move]) -> Iterator[Reason]:
         where.move(move.vm, move.target)
 
 
-def _warnings(case: Case, result: Solution) -> Iterator[Reason]:
+def _warnings(case: BalanceCase, result: Solution) -> Iterator[Reason]:
     unmeasured = [vm.name for vm in case.vms if vm.cpu is None]
     if unmeasured:
         yield Reason(
@@ -279,7 +288,7 @@ def _warnings(case: Case, result: Solution) -> Iterator[Reason]:
         )
 
 
-def _not_covered(case: Case, result: Solution) -> list[str]:
+def _not_covered(case: BalanceCase, result: Solution) -> list[str]:
     """Hosts whose loss after the plan the others could not make good (N+1)."""
     after = Placement(case.problem.placed(hosts_after(case.problem, result.moves)))
     return [case.hosts[host].name for host in SpareCapacity(after).at_risk().tolist()]
@@ -292,13 +301,13 @@ def still_good(
     snapshot: Snapshot,
     rules: Iterable[Rule],
 ) -> tuple[Objection, ...]:
-    """Whether what is still legal in its turn is a gain: load never holds still, and what is not legal is skipped.
+    """Check that the moves that are still possible lower the score; impossible ones are skipped.
 
     A host that does not answer speaks against the whole: its moves would wait for it, and all
     others behind them.
     """
     case = case_of(snapshot, settings, rules, recent=intent.recent, only=intent.only)
-    against, after = replayed(case, moves_in(planned))
+    against, after = replay(case, moves_in(planned))
     before, then = score_of(case.problem, case.problem.host), score_of(case.problem, after)
     if then.total >= before.total:
         return against or (cards.no_gain(before, then),)
@@ -311,10 +320,10 @@ def moves_in(planned: Plan) -> tuple[MigrateVm, ...]:
     return tuple(step for step in planned.steps if isinstance(step, MigrateVm))
 
 
-def simulated(
+def simulation(
     settings: BalanceSettings, intent: Simulate, snapshot: Snapshot, rules: Iterable[Rule]
 ) -> Card:
-    """The plan for a cluster that is not so: hosts gone, one more host, or just as it is; nothing is proposed.
+    """The plan for an assumed cluster: without hosts, with one more, or as it is; not proposed.
 
     Raises:
         UnknownNameError: a host of ``without`` that there is not.
@@ -326,7 +335,7 @@ def simulated(
 
 
 def suppose(intent: Simulate, snapshot: Snapshot) -> Snapshot:
-    """The cluster as ``balance sim`` is asked to imagine it; a new host is like the first one that answers."""
+    """The cluster as ``balance sim`` assumes it; a new host is like the first one that answers."""
     gone = {snapshot.host(name).name for name in intent.without}
     hosts = tuple(
         replace(host, maintenance=True) if host.name in gone else host for host in snapshot.hosts
@@ -344,9 +353,18 @@ def _new(like: Host, cpus: int, memory: int, taken: set[str]) -> Host:
         if name not in taken
     )
     return replace(
-        like, name=name, hostname=name, uuid="", cpus=cpus, memory=memory, memory_free=memory, cpu=0.0,
-        maintenance=False, migrate_address="", tags={},
-    )  # fmt: skip
+        like,
+        name=name,
+        hostname=name,
+        uuid="",
+        cpus=cpus,
+        memory=memory,
+        memory_free=memory,
+        cpu=0.0,
+        maintenance=False,
+        migrate_address="",
+        tags={},
+    )
 
 
 def why(
@@ -356,20 +374,20 @@ def why(
     rules: Iterable[Rule],
     recent: Moves = (),
 ) -> Card:
-    """Why a guest is not moved: one answer for each host.
+    """Why a VM is not moved: one answer for each host.
 
     Raises:
-        UnknownNameError, AmbiguousNameError: no such guest, or several.
+        UnknownNameError, AmbiguousNameError: no such VM, or several.
     """
     vm: Vm = snapshot.vm(about.vm)
     case = case_of(snapshot, settings, rules, recent=recent)
     number = case.index(vm.uuid, vm.host)
     if number is None:
         return cards.not_balanced(vm, snapshot.host(vm.host))
-    case = case.learned([number])
+    case = case.with_rules_asked([number])
     answers = explain(case.problem, number, limits_of(settings, Balance(), case))
     rows = [
-        (host, answer, spoken(case, number, index, answer))
+        (host, answer, detail_of(case, number, index, answer))
         for index, (host, answer) in enumerate(zip(case.hosts, answers, strict=True))
     ]
     return cards.why_card(vm, rows, score_of(case.problem, case.problem.host), settings.band)

@@ -1,4 +1,4 @@
-"""Pure: what of a plan under way is still worth doing, asked on a fresh snapshot just before each step's turn."""
+"""What of a running plan is still worthwhile, asked on a fresh snapshot before each step; pure."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from bot.domain.plan import Objection, Spread
 from bot.domain.steps import MigrateVm
 from bot.plugin_api import Rechecked, Underway
 from plugins.balance import cards
-from plugins.balance.from_snapshot import Case, case_of
+from plugins.balance.from_snapshot import BalanceCase, case_of
 from plugins.balance.intents import Balance
-from plugins.balance.legality import one_by_one
+from plugins.balance.legality import objections_in_turn
 from plugins.balance.planner import limits_of
 from plugins.balance.settings import BalanceSettings
 from plugins.balance.solver.model import ROUNDING, Ints, Score
@@ -32,19 +32,19 @@ def moves_left(underway: Underway) -> Numbered:
     return tuple((index, step) for index, step in steps if isinstance(step, MigrateVm))
 
 
-def against_each(case: Case, moves: Numbered) -> tuple[dict[int, Objection], Ints]:
-    """What stands against each move in its turn, and where every guest is after those without anything."""
-    found, host = one_by_one(case, (step for _, step in moves))
+def against_each(case: BalanceCase, moves: Numbered) -> tuple[dict[int, Objection], Ints]:
+    """Objections to each move in its turn, and where every VM is after the moves without any."""
+    found, host = objections_in_turn(case, (step for _, step in moves))
     return {index: each[0] for (index, _), each in zip(moves, found, strict=True) if each}, host
 
 
-def skipped(case: Case, underway: Underway) -> Rechecked:
+def skip_impossible(case: BalanceCase, underway: Underway) -> Rechecked:
     """Moves whose turn it is and that are not legal any more; all else goes on."""
-    return skipped_of(case, underway, moves_left(underway))
+    return skip_impossible_of(case, underway, moves_left(underway))
 
 
-def skipped_of(case: Case, underway: Underway, moves: Numbered) -> Rechecked:
-    """Of these moves, made in their turn, those whose turn it is and that are not legal any more."""
+def skip_impossible_of(case: BalanceCase, underway: Underway, moves: Numbered) -> Rechecked:
+    """Of these moves, made in order, skip those whose turn it is and that are not possible."""
     against, _ = against_each(case, moves)
     return Rechecked(_in_turn(against, underway))
 
@@ -60,7 +60,7 @@ def still_pays(
     snapshot: Snapshot,
     rules: Iterable[Rule],
 ) -> Rechecked:
-    """What became illegal or pointless is skipped; all of the rest when it no longer brings half of what it costs."""
+    """Skip impossible and pointless moves; skip the rest when it brings half its cost or less."""
     case = case_of(snapshot, settings, rules, recent=intent.recent, only=intent.only)
     moves = moves_left(underway)
     against, host = against_each(case, moves)
@@ -70,7 +70,8 @@ def still_pays(
         ROUNDING, WORTH * _price(settings, intent, case, legal)
     ):
         enough = words(
-            "The rest is no longer worthwhile: it would take the imbalance from {before} to {after}.",
+            "The rest is no longer worthwhile: it would take the imbalance from {before} to "
+            "{after}.",
             before=cards.imbalance(now),
             after=cards.imbalance(then),
         )
@@ -89,8 +90,8 @@ def still_pays(
     return Rechecked(skip)
 
 
-def _price(settings: BalanceSettings, intent: Balance, case: Case, moves: Numbered) -> float:
-    """What the moves cost together, in units of the score; nothing where people picked them themselves."""
+def _price(settings: BalanceSettings, intent: Balance, case: BalanceCase, moves: Numbered) -> float:
+    """What the moves cost together, in units of the score; 0 where people picked them."""
     if intent.wanted:
         return 0.0
     limits = limits_of(settings, intent, case)
@@ -99,14 +100,14 @@ def _price(settings: BalanceSettings, intent: Balance, case: Case, moves: Number
     return sum(least * (1 + limits.per_gib * costs[step.uuid]) for _, step in moves)
 
 
-def _pointless(case: Case, moves: Numbered, index: int, then: Score) -> bool:
-    """Whether the rest alone would end at least as even."""
+def _pointless(case: BalanceCase, moves: Numbered, index: int, then: Score) -> bool:
+    """Return whether the rest alone would end at least as even."""
     _, host = against_each(case, tuple(each for each in moves if each[0] != index))
     return score_of(case.problem, host).total <= then.total + ROUNDING
 
 
 def evenness(settings: BalanceSettings, snapshot: Snapshot) -> Spread:
-    """The planner's score, and the CPU that guests use on the busiest and the idlest host in service."""
+    """The solver's score, and the CPU share of the busiest and the idlest host in service."""
     case = case_of(snapshot, settings, ())
     problem = case.problem
     cpu = shares(problem, problem.host)[~problem.drained, 0]

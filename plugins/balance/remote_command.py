@@ -1,4 +1,4 @@
-"""Pure: a command on a host that is begun at most once, whatever breaks, and what its mark there says of it.
+"""A command on a host that is started at most once, and what its mark there says of it; pure.
 
 The mark is a directory on the host that only its owner can use. Who makes it begins the command,
 apart from the connection; beside it lie the boot it began in, its process, its output and, at its
@@ -14,7 +14,9 @@ BEGIN = """
 umask 077
 if mkdir "$1" 2>/dev/null; then
   cat /proc/sys/kernel/random/boot_id >"$1/boot"
-  setsid sh -c 'sh -c "$2" >"$1/out" 2>&1 </dev/null; echo $? >"$1/rc.new"; mv "$1/rc.new" "$1/rc"' sh "$1" "$2" \\
+  setsid sh -c 'sh -c "$2" >"$1/out" 2>&1 </dev/null; echo $? >"$1/rc.new"
+    mv "$1/rc.new" "$1/rc"' \\
+    sh "$1" "$2" \\
     >/dev/null 2>&1 </dev/null &
   echo $! >"$1/pid"
 elif [ ! -d "$1" ] || [ ! -O "$1" ]; then
@@ -41,11 +43,11 @@ echo $up $boot $state
 tail -c 2000 "$1/out" 2>/dev/null || true
 """
 KILLED = frozenset({129, 137, 143})
-"""What a command that reboots its host may end with: killed on the way down (128 + HUP, KILL, TERM)."""
+"""Exit codes of a command that reboots its host: killed on the way down (128 + HUP, KILL, TERM)."""
 
 
-class Stage(StrEnum):
-    """How far a command is: its mark is not there, it runs, it ended, or it was cut off without an end."""
+class CommandStage(StrEnum):
+    """How far a command is: no mark, running, ended, or cut off without an end."""
 
     ABSENT = "absent"
     RUNNING = "running"
@@ -54,13 +56,13 @@ class Stage(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class MarkState:
     """What a mark says.
 
     ``stopping``: the host is going down; ``rebooted``: it has been, since the command began.
     """
 
-    stage: Stage
+    stage: CommandStage
     stopping: bool = False
     rebooted: bool = False
     code: int = 0
@@ -72,7 +74,7 @@ class Seen:
         return next((line for line in reversed(self.output.splitlines()) if line.strip()), "")
 
 
-class Verdict(StrEnum):
+class CommandVerdict(StrEnum):
     """What is to be made of it."""
 
     GOOD = "good"
@@ -91,7 +93,7 @@ def look(mark: str) -> tuple[str, ...]:
     return ("sh", "-c", LOOK, "sh", mark)
 
 
-def read(said: str) -> Seen:
+def read(said: str) -> MarkState:
     """What ``look`` answered.
 
     Raises:
@@ -99,20 +101,20 @@ def read(said: str) -> Seen:
     """
     first, _, output = said.partition("\n")
     up, boot, stage, *code = first.split()
-    return Seen(
-        Stage(stage), up == "stopping", boot == "other", int(code[0]) if code else 0, output
+    return MarkState(
+        CommandStage(stage), up == "stopping", boot == "other", int(code[0]) if code else 0, output
     )
 
 
-def verdict(seen: Seen, *, reboots: bool) -> Verdict:
-    """Whether a command did what it should; of one that reboots its host that is that the host has been down."""
-    if seen.stage in (Stage.ABSENT, Stage.RUNNING) or seen.stopping:
-        return Verdict.NOT_YET
+def verdict(seen: MarkState, *, reboots: bool) -> CommandVerdict:
+    """Return whether a command did what it should; a rebooting one has taken the host down."""
+    if seen.stage in (CommandStage.ABSENT, CommandStage.RUNNING) or seen.stopping:
+        return CommandVerdict.NOT_YET
     if reboots and seen.rebooted:
-        good = seen.stage is Stage.CUT or seen.code in {0, *KILLED}
-        return Verdict.GOOD if good else Verdict.FAILED
-    if seen.stage is Stage.CUT:
-        return Verdict.UNKNOWN
+        good = seen.stage is CommandStage.CUT or seen.code in {0, *KILLED}
+        return CommandVerdict.GOOD if good else CommandVerdict.FAILED
+    if seen.stage is CommandStage.CUT:
+        return CommandVerdict.UNKNOWN
     if seen.code:
-        return Verdict.FAILED
-    return Verdict.NOT_YET if reboots else Verdict.GOOD
+        return CommandVerdict.FAILED
+    return CommandVerdict.NOT_YET if reboots else CommandVerdict.GOOD

@@ -1,6 +1,6 @@
-"""Pure: the maintenance of many hosts, one at a time: emptied, seen to, filled again, and a person in between.
+"""Maintenance of many hosts, one at a time; pure.
 
-Every host's guests come home before the next host's turn, in the reverse order in which they left,
+Every host's VMs come home before the next host's turn, in the reverse order in which they left,
 so each turn begins
 with the cluster as it is now: the whole can be planned, and laid before people, at once. When a
 turn comes and the cluster is another, the moves are planned anew.
@@ -21,17 +21,17 @@ from bot.domain.steps import MigrateVm, SetMaintenance, Step, WaitForPerson
 from bot.domain.words import command
 from bot.plugin_api import Rechecked, Underway
 from plugins.balance import allowed, cards
-from plugins.balance.drain import emptied, emptying, homecoming, turn_of
-from plugins.balance.from_snapshot import Case
+from plugins.balance.drain import evacuate, evacuation_case, return_case, turn_of
+from plugins.balance.from_snapshot import BalanceCase
 from plugins.balance.intents import Rolling
 from plugins.balance.planner import prediction, step_for, step_of
-from plugins.balance.recheck import against_each, moves_left, skipped_of
+from plugins.balance.recheck import against_each, moves_left, skip_impossible_of
 from plugins.balance.settings import BalanceSettings, RollingSettings
 from plugins.balance.steps import ReachShells, RunOnHost
 
 PLANNED_AGAIN = words(
-    "When the plan for a host no longer holds in its turn, it is made again: its VMs are moved away "
-    "and moved back."
+    "When the plan for a host no longer holds in its turn, it is made again: its VMs are moved "
+    "away and moved back."
 )
 
 
@@ -52,7 +52,7 @@ def rolling(
     Raises:
         UnknownNameError: no such host.
     """
-    hosts, resting = _chosen(intent, snapshot)
+    hosts, resting = _choose(intent, snapshot)
     title = _title([host.name for host in hosts])
     against = [*_not_allowed(settings.rolling, intent)]
     against += [_resting_already(host.name) for host in resting if intent.hosts]
@@ -150,8 +150,8 @@ def _turn_text(turn: Turn, run: str) -> Words:
     return words("{host}: no VM to migrate; wait for manual work.", host=turn.host)
 
 
-def _chosen(intent: Rolling, snapshot: Snapshot) -> tuple[list[Host], list[Host]]:
-    """The hosts whose turn is to come, and those in maintenance already, whose owner must say what is to be."""
+def _choose(intent: Rolling, snapshot: Snapshot) -> tuple[list[Host], list[Host]]:
+    """The hosts to maintain, and those that are already in maintenance."""
     wanted = [snapshot.host(name) for name in intent.hosts] or sorted(
         snapshot.hosts, key=lambda host: host.name
     )
@@ -161,7 +161,7 @@ def _chosen(intent: Rolling, snapshot: Snapshot) -> tuple[list[Host], list[Host]
 
 
 def _turn(settings: BalanceSettings, host: str, snapshot: Snapshot, rules: Iterable[Rule]) -> Turn:
-    case, result, stuck = emptied(settings, host, snapshot, rules)
+    case, result, stuck = evacuate(settings, host, snapshot, rules)
     return Turn(
         host,
         tuple(
@@ -242,7 +242,7 @@ def still_rolls(
     snapshot: Snapshot,
     rules: Sequence[Rule],
 ) -> tuple[Objection, ...]:
-    """Whether every host can still be emptied; the moves themselves are asked about in their turn."""
+    """Check that every host can still be drained; moves are checked in their turn."""
     found = rolling(settings, intent, snapshot, rules)
     if isinstance(found, Refused):
         return found.objections
@@ -264,23 +264,23 @@ def next_rolls(
     snapshot: Snapshot,
     rules: Sequence[Rule],
 ) -> Rechecked:
-    """When a host's turn begins its moves are planned anew if they do not hold, and so are those home when it ends.
+    """Plan a host's moves again when its turn begins or ends and they are no longer possible.
 
     In between, what is wrong is skipped.
-    No command is run on a host on which a guest runs.
+    No command is run on a host on which a VM runs.
     """
     index = underway.turn[0]
     step = underway.plan.steps[index]
     if isinstance(step, SetMaintenance):
         if step.on:
-            return _begun(settings, intent, underway, snapshot, rules)
-        return _returning(settings, underway, step, snapshot)
+            return _start_turn(settings, intent, underway, snapshot, rules)
+        return _return_home(settings, underway, step, snapshot)
     if isinstance(step, RunOnHost):
         there = [vm.name for vm in snapshot.on(step.host) if vm.state.active]
         return Rechecked({index: cards.vms_still_run(step.host, there)}) if there else Rechecked()
     if not isinstance(step, MigrateVm):
         return Rechecked()
-    return skipped_of(
+    return skip_impossible_of(
         _case(settings, underway, index, snapshot, rules), underway, _of_turn(underway, index)
     )
 
@@ -307,22 +307,22 @@ def _case(
     index: int,
     snapshot: Snapshot,
     rules: Sequence[Rule],
-) -> Case:
+) -> BalanceCase:
     host = turn_of(underway.plan.steps, index)
     moving = frozenset(move.uuid for _, move in _of_turn(underway, index))
     if _is_home(underway, index):
-        return homecoming(settings, host, moving, snapshot, rules)
-    return emptying(settings, host, snapshot, rules, moving)
+        return return_case(settings, host, moving, snapshot, rules)
+    return evacuation_case(settings, host, snapshot, rules, moving)
 
 
-def _begun(
+def _start_turn(
     settings: BalanceSettings,
     intent: Rolling,
     underway: Underway,
     snapshot: Snapshot,
     rules: Sequence[Rule],
 ) -> Rechecked:
-    """The turn as planned when it still holds; else this one and all later ones planned anew, without who is stuck."""
+    """Keep the turn as planned when still possible; else plan it and later ones again."""
     steps = underway.plan.steps
     host, *later = _order(steps[index] for index in underway.left)
     if _holds(settings, underway, host, snapshot, rules):
@@ -340,10 +340,10 @@ def _begun(
     return Rechecked(rest=tuple(_steps(settings, intent, snapshot, turns)), why=why)
 
 
-def _returning(
+def _return_home(
     settings: BalanceSettings, underway: Underway, end: SetMaintenance, snapshot: Snapshot
 ) -> Rechecked:
-    """The moves home of those who truly left, from where they are and as they are: people had a day to change them."""
+    """The moves back of the VMs that truly left, from where they are and as they are now."""
     steps, first = underway.plan.steps, underway.left[0]
     left = [
         move.uuid for index, move in enumerate(steps[:first])
@@ -368,12 +368,12 @@ def _holds(
     snapshot: Snapshot,
     rules: Sequence[Rule],
 ) -> bool:
-    """Whether the planned moves are all legal and leave nobody on the host."""
+    """Return whether the planned moves are all legal and leave nobody on the host."""
     own = tuple(
         (index, move) for index, move in moves_left(underway)
         if turn_of(underway.plan.steps, index) == host and move.target != host
     )  # fmt: skip
-    case = emptying(settings, host, snapshot, rules)
+    case = evacuation_case(settings, host, snapshot, rules)
     against, _ = against_each(case, own)
     leaving = {move.uuid for _, move in own}
     return not against and all(vm.uuid in leaving for vm in snapshot.on(host) if vm.state.active)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Mode(StrEnum):
-    """What the bot does by itself about an uneven cluster: nothing, tell people, lay a plan before them, or move.
+    """What the bot does about an imbalance by itself: nothing, alert, propose, or move.
 
     AUTO moves within the limits below and only where a rule of the policy with ``automatic = true``
     lets it.
@@ -22,7 +22,7 @@ class Mode(StrEnum):
 
 
 class Domains(StrEnum):
-    """Whether VMs that belong apart must, should, or need not be spread over failure domains."""
+    """Must, should, or need not VMs of an anti-affinity group be spread over failure domains."""
 
     HARD = "hard"
     SOFT = "soft"
@@ -30,7 +30,7 @@ class Domains(StrEnum):
 
 
 class WatchSettings(BaseModel):
-    """When an uneven cluster is worth a word: out of the band, for long enough, and not right after the last time."""
+    """When an imbalance is reported: above the threshold, long enough, not right after the last."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -62,14 +62,14 @@ class WatchSettings(BaseModel):
 
 
 class RollingSettings(BaseModel):
-    """What a rolling maintenance may run, and how long it waits: for people, for a command, for a host to come back."""
+    """What a rolling maintenance may run, and how long it waits for people, commands and hosts."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     commands: tuple[str, ...] = Field(
         (),
-        description="Commands that --run may run on hosts, word by word; * in one stands for one plain word, never for "
-        "an option. None: --run is refused. The pattern * alone: anything.",
+        description="Commands that --run may run on hosts, word by word; * in one stands for one "
+        "plain word, never for an option. None: --run is refused. The pattern * alone: anything.",
     )
     pause_hours: float = Field(
         24.0, gt=0, description="So long it waits for a person; then it ends as failed."
@@ -95,7 +95,7 @@ class BalanceSettings(BaseModel):
     per_move: float = Field(
         0.03,
         gt=0,
-        description="A move must lower the score by this, divided by the number of hosts; 0.1 is thrifty.",
+        description="A move must lower the score by this ÷ number of hosts; 0.1 is thrifty.",
     )
     per_gib: float = Field(
         0.02, ge=0, description="What a GiB to transfer costs, as a share of a move."
@@ -131,10 +131,12 @@ class BalanceSettings(BaseModel):
         0, ge=0, description="Limit of each migration in MiB/s; 0: as fast as it goes."
     )
     cpu_check_seconds: float = Field(
-        2.0, gt=0, description="How long a guest with a new CPU ceiling is measured."
+        2.0, gt=0, description="How long a VM with a new CPU limit is measured."
     )
     cpu_broken: float = Field(
-        0.5, ge=0, description="How far over its ceiling, as a share, is no ceiling at all."
+        0.5,
+        ge=0,
+        description="How far over its limit, as a share, a VM may be.",
     )
     watch: WatchSettings = WatchSettings()
     rolling: RollingSettings = RollingSettings()

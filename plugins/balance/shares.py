@@ -1,7 +1,7 @@
-"""Pure: who gets how much CPU inside a host: priorities and ceilings from tags, one guest's ceiling, and their undoing.
+"""CPU shares inside a host: priorities and limits by tags, one VM's limit, their undoing; pure.
 
-Priority is ``cpu_shares``: it matters only when guests want more CPU than there is, and then they
-get it in these proportions. A ceiling is ``vcpu_quota`` µs of each ``vcpu_period`` and vCPU: it
+Priority is ``cpu_shares``: it matters only when VMs want more CPU than there is, and then they
+get it in these proportions. A limit is ``vcpu_quota`` µs of each ``vcpu_period`` and vCPU: it
 always holds. (libvirt, ``<cputune>``.)
 """
 
@@ -17,14 +17,17 @@ from bot.domain.plan import Blast, Objection, Plan, Prediction, Reason, Refused,
 from bot.domain.words import command
 from bot.plugin_api import History
 from plugins.balance import cards
-from plugins.balance.contention import WAITING, Want, foretold, wants
+from plugins.balance.contention import WAITING, CpuDemand, demands, predict_cores
 from plugins.balance.intents import Cap, Restore, Shares, percent
 from plugins.balance.planner import WORKED
 from plugins.balance.steps import PERIOD, SetScheduler, cap_cores, limit_title
 
 PRIORITY, CAP = "priority", "cpu-cap"
 SHARES: Mapping[str, int] = {"gold": 400, "silver": 100, "bronze": 25}
-"""Within what cgroup v1 (2..262144) and v2 (1..10000) take; every guest of a host is set, so no default mixes in."""
+"""Within cgroup v1 (2..262144) and v2 (1..10000).
+
+Every VM of a host is set, so no default mixes in.
+"""
 USUAL = "silver"
 LEAST_QUOTA = 1000  # µs, libvirt's least
 NO_CEILING = -1
@@ -32,8 +35,8 @@ SHARES_NAME, LIMIT_NAME = "balance shares", "vm limit"
 LOOK_BACK = 500
 
 
-def recalled(intent: Shares, history: History) -> Shares:
-    """For an undo: what the last operation of this name on this host had changed, as it was before."""
+def with_previous(intent: Shares, history: History) -> Shares:
+    """For an undo: what the last operation of this name on this host had changed."""
     if not intent.undo:
         return intent
     for operation in history.operations(states=WORKED, limit=LOOK_BACK):
@@ -51,7 +54,7 @@ def recalled(intent: Shares, history: History) -> Shares:
 
 
 def plan(intent: Shares, snapshot: Snapshot) -> Plan | Refused:
-    """Set every running guest of a host to what its tags say; or, to undo, to what it was.
+    """Set every running VM of a host to what its tags say; or, to undo, to what it was.
 
     Raises:
         UnknownNameError: no such host.
@@ -61,29 +64,29 @@ def plan(intent: Shares, snapshot: Snapshot) -> Plan | Refused:
     if not host.up:
         return Refused(title, (cards.host_silent(host),))
     running = [vm for vm in snapshot.sound().on(host.name) if vm.state.active]
-    guests, odd = (
+    vms, odd = (
         tuple(vm for vm in running if not vm.problem),
         [vm for vm in running if vm.problem],
     )
     left = [Reason(told.code, told.text) for told in [cards.unreadable_vms(odd)]] if odd else []
     if intent.undo:
-        steps = tuple(_restored(guests, intent.restore))
+        steps = tuple(_undo_steps(vms, intent.restore))
         return (
-            _plan(title, steps, guests, *left)
+            _plan(title, steps, vms, *left)
             if steps
             else Refused(title, (_nothing_to_undo(host.name),))
         )
-    if bad := tuple(_bad_tag(vm, key) for vm in guests for key in _unreadable(vm)):
+    if bad := tuple(_bad_tag(vm, key) for vm in vms for key in _unreadable(vm)):
         return Refused(title, bad)
-    if not any(PRIORITY in vm.tags or CAP in vm.tags for vm in guests):
-        return Refused(title, (_no_tags(host.name), *_suggested(guests)))
-    steps = tuple(_tagged(guests, host.cpus))
+    if not any(PRIORITY in vm.tags or CAP in vm.tags for vm in vms):
+        return Refused(title, (_no_tags(host.name), *_suggestions(vms)))
+    steps = tuple(_steps_by_tags(vms, host.cpus))
     if not steps:
         text = words(
             "Every running VM of {host} already has the CPU share of its tags.", host=host.name
         )
         return Refused(title, (Objection("as-tagged", text, words("Nothing to do.")),))
-    return _plan(title, steps, guests, *_measured(host.name, guests), *left)
+    return _plan(title, steps, vms, *_wait_reasons(host.name, vms), *left)
 
 
 def _title(host: str, *, undo: bool) -> Words:
@@ -112,14 +115,15 @@ def _no_tags(host: str) -> Objection:
     )
 
 
-def _measured(host: str, guests: Sequence[Vm]) -> Iterator[Reason]:
+def _wait_reasons(host: str, vms: Sequence[Vm]) -> Iterator[Reason]:
     """What the newest sweep says of whether priorities matter now."""
-    waiting = [vm for vm in guests if (vm.wait or 0.0) > WAITING]
-    if all(vm.wait is None for vm in guests):
+    waiting = [vm for vm in vms if (vm.wait or 0.0) > WAITING]
+    if all(vm.wait is None for vm in vms):
         yield Reason(
             "unmeasured",
             words(
-                "CPU wait of the VMs on {host} is not measured; the prediction is based on CPU use.",
+                "CPU wait of the VMs on {host} is not measured; the prediction is based on CPU "
+                "use.",
                 host=host,
             ),
         )
@@ -143,11 +147,11 @@ def _measured(host: str, guests: Sequence[Vm]) -> Iterator[Reason]:
         yield Reason("calm", text)
 
 
-def _suggested(guests: Sequence[Vm]) -> Iterator[Objection]:
+def _suggestions(vms: Sequence[Vm]) -> Iterator[Objection]:
     """Without any tag: who waits for CPU, and who uses the most of it."""
-    waiting = max(guests, key=lambda vm: vm.wait or 0.0, default=None)
+    waiting = max(vms, key=lambda vm: vm.wait or 0.0, default=None)
     if waiting is not None and (waiting.wait or 0.0) > WAITING:
-        hog = max(guests, key=lambda vm: (vm.cpu or 0.0, vm.uuid != waiting.uuid))
+        hog = max(vms, key=lambda vm: (vm.cpu or 0.0, vm.uuid != waiting.uuid))
         yield _suggestion(waiting, hog)
 
 
@@ -179,15 +183,18 @@ def _unreadable(vm: Vm) -> Iterator[str]:
         yield CAP
 
 
-def _tagged(guests: Sequence[Vm], cpus: int) -> Iterator[SetScheduler]:
-    """What is not as the tags say. A guest without a ceiling by tag keeps whatever ceiling it has."""
-    wishes = {vm.uuid: SHARES[vm.tags.get(PRIORITY, USUAL).lower()] for vm in guests}
+def _steps_by_tags(vms: Sequence[Vm], cpus: int) -> Iterator[SetScheduler]:
+    """What is not as the tags say.
+
+    A VM without a limit by tag keeps the limit it has.
+    """
+    wishes = {vm.uuid: SHARES[vm.tags.get(PRIORITY, USUAL).lower()] for vm in vms}
     total = sum(wishes.values())
-    found = wants(guests, {vm.uuid: _ceiling(vm) for vm in guests})
-    likely = foretold(found, wishes)
-    for vm in guests:
+    found = demands(vms, {vm.uuid: _ceiling(vm) for vm in vms})
+    likely = predict_cores(found, wishes)
+    for vm in vms:
         quota = quota_of(percent(vm.tags[CAP]) or 0.0, vm) if CAP in vm.tags else None
-        wanted = _differing(vm.scheduler, Scheduler(cpu_shares=wishes[vm.uuid], vcpu_quota=quota))
+        wanted = _difference(vm.scheduler, Scheduler(cpu_shares=wishes[vm.uuid], vcpu_quota=quota))
         if wanted != Scheduler():
             least = min(float(vm.vcpus), cpus * wishes[vm.uuid] / total)
             said = words(
@@ -199,7 +206,7 @@ def _tagged(guests: Sequence[Vm], cpus: int) -> Iterator[SetScheduler]:
             yield _step(vm, wanted, joined((said, use)))
 
 
-def _use_text(want: Want, likely: float) -> Message:
+def _use_text(want: CpuDemand, likely: float) -> Message:
     """What was measured of a VM, and what it is likely to get."""
     used, waits = Number(want.used, 2), Number(want.waits, 2)
     text = words("It uses {used} and should get {likely}.", used=used, likely=Number(likely, 2))
@@ -225,13 +232,13 @@ def _ceiling(vm: Vm) -> float:
 
 
 def quota_of(wanted: float, vm: Vm) -> int:
-    """µs of each period and vCPU for so many percent of one core over all its vCPUs; −1 for 0, no ceiling."""
+    """µs of each period and vCPU for a limit in percent of one core; −1 for 0, no limit."""
     if not wanted:
         return NO_CEILING
     return max(LEAST_QUOTA, round((vm.scheduler.vcpu_period or PERIOD) * wanted / 100 / vm.vcpus))
 
 
-def _differing(present: Scheduler, wanted: Scheduler) -> Scheduler:
+def _difference(present: Scheduler, wanted: Scheduler) -> Scheduler:
     """What of ``wanted`` is not so already."""
     shares = None if wanted.cpu_shares == present.cpu_shares else wanted.cpu_shares
     return Scheduler(
@@ -240,7 +247,10 @@ def _differing(present: Scheduler, wanted: Scheduler) -> Scheduler:
 
 
 def same_ceiling(wanted: Scheduler, present: Scheduler) -> bool:
-    """Whether the ceiling is as wanted; all ways to say “none” are equal, and nothing wanted is always so."""
+    """Return whether the limit is as wanted.
+
+    All ways to say “none” are equal, and a request for nothing is always met.
+    """
     if wanted.vcpu_quota is None:
         return True
     return wanted.vcpu_quota == present.vcpu_quota or not (wanted.capped or present.capped)
@@ -256,16 +266,16 @@ def _step(vm: Vm, wanted: Scheduler, reason: Message) -> SetScheduler:
     return SetScheduler(vm.uuid, vm.name, vm.host, vm.vcpus, wanted, before, reason)
 
 
-def _restored(guests: Sequence[Vm], restore: Restore) -> Iterator[SetScheduler]:
+def _undo_steps(vms: Sequence[Vm], restore: Restore) -> Iterator[SetScheduler]:
     old = dict(restore)
-    for vm in guests:
-        wanted = _differing(vm.scheduler, old.get(vm.uuid, Scheduler()))
+    for vm in vms:
+        wanted = _difference(vm.scheduler, old.get(vm.uuid, Scheduler()))
         if wanted != Scheduler():
             yield _step(vm, wanted, words("As it was before."))
 
 
 def _plan(
-    title: Message, steps: tuple[SetScheduler, ...], guests: Sequence[Vm], *warnings: Reason
+    title: Message, steps: tuple[SetScheduler, ...], vms: Sequence[Vm], *warnings: Reason
 ) -> Plan:
     touched = {step.uuid for step in steps}
     return Plan(
@@ -281,16 +291,16 @@ def _plan(
         ),
         warnings=warnings,
         tags=tuple(
-            sorted({f"{k}={v}" for vm in guests if vm.uuid in touched for k, v in vm.tags.items()})
+            sorted({f"{k}={v}" for vm in vms if vm.uuid in touched for k, v in vm.tags.items()})
         ),
     )
 
 
 def limit(intent: Cap, snapshot: Snapshot) -> Plan | Refused:
-    """A ceiling for one guest, or none any more.
+    """A limit for one VM, or none any more.
 
     Raises:
-        UnknownNameError, AmbiguousNameError: no such guest, or several.
+        UnknownNameError, AmbiguousNameError: no such VM, or several.
     """
     vm = snapshot.vm(intent.vm)
     host = snapshot.host(vm.host)
@@ -304,7 +314,7 @@ def limit(intent: Cap, snapshot: Snapshot) -> Plan | Refused:
         return Refused(title, (cards.unreadable_vms([vm]),))
     if intent.percent > 100 * vm.vcpus:
         return Refused(title, (_more_than_all(vm),))
-    wanted = _differing(vm.scheduler, Scheduler(vcpu_quota=quota_of(intent.percent, vm)))
+    wanted = _difference(vm.scheduler, Scheduler(vcpu_quota=quota_of(intent.percent, vm)))
     if wanted == Scheduler():
         text = words("{vm} already has that CPU limit.", vm=vm.name)
         return Refused(title, (Objection("as-wanted", text, words("Nothing to do.")),))
@@ -342,7 +352,7 @@ def _limit_reason(vm: Vm, cores: float) -> Message:
 
 
 def still_good(planned: Plan, snapshot: Snapshot) -> tuple[Objection, ...]:
-    """Every guest still runs on its host, with as many vCPUs."""
+    """Every VM still runs on its host, with as many vCPUs."""
     return tuple(
         found
         for step in planned.steps

@@ -1,4 +1,4 @@
-"""What this plugin adds to the steps of an operation: a guest's CPU priority and ceiling, and commands on hosts."""
+"""This plugin's steps: a VM's CPU weight and limit, and commands on hosts."""
 
 from __future__ import annotations
 
@@ -71,13 +71,13 @@ class SetScheduler(Step):
 
     @property
     def vms(self) -> tuple[str, ...]:
-        """The guest."""
+        """The VM."""
         return (self.uuid,)
 
 
 @dataclass(frozen=True, slots=True)
 class ReachShells(Step):
-    """See that the shell of every one of these hosts can be reached, before anything is moved for a command there."""
+    """Check that the shells of these hosts can be reached, before any VM is moved for them."""
 
     on: tuple[str, ...]
 
@@ -90,7 +90,7 @@ class ReachShells(Step):
 
 @dataclass(frozen=True, slots=True)
 class RunOnHost(Step):
-    """Run a command in the shell of a host, once. ``key``: unlike any other step's, it names the command's mark there.
+    """Run a command in the shell of a host, once; ``key`` names its mark there.
 
     ``reboots``: it takes the host down; it is done when the host is back.
     """

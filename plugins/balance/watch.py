@@ -1,4 +1,4 @@
-"""Pure: when the bot says by itself that the cluster is uneven, and when it keeps still."""
+"""When the bot reports an imbalance by itself, and when it does not; pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bot.domain.policy import Window
 from bot.domain.steps import MigrateVm
 from bot.plugin_api import Alert, History, Looked, Noticed, Proposal, Remedy, WatchView
 from plugins.balance import cards
-from plugins.balance.from_snapshot import Case, case_of, planned
+from plugins.balance.from_snapshot import BalanceCase, best_plan, case_of
 from plugins.balance.intents import Balance
 from plugins.balance.planner import limits_of, moves_of, plan_of, title_of
 from plugins.balance.settings import BalanceSettings, Mode, WatchSettings
@@ -26,7 +26,7 @@ from plugins.balance.solver.score import score_of
 EVERY = 60.0  # seconds between looks
 GAP = 3 * EVERY  # a longer silence is a start-up: what was seen before it says nothing of now
 KEY = "balance"
-AUTO = "auto"  # the tag that, set to off, leaves a guest out of what the bot does by itself
+AUTO = "auto"  # the tag that, set to off, leaves a VM out of what the bot does by itself
 UNDONE = (State.FAILED, State.CANCELLED)  # after one of these people look first
 OPEN = (State.PROPOSED, State.APPROVED, State.RUNNING)
 WORKING = (State.APPROVED, State.RUNNING)
@@ -34,11 +34,11 @@ RECENT = 50  # operations among which the newest moves are looked for
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class WatchMemory:
     """What is kept between looks. Moments in seconds since 1970, 0: never.
 
     ``looked``: the last look; ``uneven``: since when every look was out of the band; ``told``: the
-    last alert or proposal; ``alerted``: an alert stands; ``load``: cores in use by guest, averaged
+    last alert or proposal; ``alerted``: an alert stands; ``load``: cores in use by VM, averaged
     (EWMA).
     """
 
@@ -49,29 +49,32 @@ class Memory:
     load: Mapping[str, float] | None = None
 
     @classmethod
-    def read(cls, kept: Mapping[str, Any]) -> Memory:
+    def read(cls, kept: Mapping[str, Any]) -> WatchMemory:
         """What the last look returned; {} at first."""
         return cls(**kept)
 
     def kept(self) -> Mapping[str, Any]:
         """As JSON-able data."""
         return {
-            "looked": self.looked, "uneven": self.uneven, "told": self.told, "alerted": self.alerted,
+            "looked": self.looked,
+            "uneven": self.uneven,
+            "told": self.told,
+            "alerted": self.alerted,
             "load": dict(self.load or {}),
-        }  # fmt: skip
+        }
 
 
 def look(settings: BalanceSettings, view: WatchView) -> Looked:
-    """Alert or propose when the cluster was uneven for long enough and a plan would help enough; keep still otherwise.
+    """Alert or propose when an imbalance lasted long enough and a plan would help enough.
 
-    Samples taken while guests migrate (by the bot) are not used, nor those of the first looks after
+    Samples taken while VMs migrate (by the bot) are not used, nor those of the first looks after
     a start: the hold time begins anew.
     """
     now = view.now.timestamp()
-    memory = _waking(Memory.read(view.memory), now)
+    memory = _wake(WatchMemory.read(view.memory), now)
     if _disturbed(view.history, view.now, settings.watch):
         return Looked((), replace(memory, looked=now, uneven=0.0, load=None).kept())
-    load = _smoothed(memory, view.snapshot, settings.watch, now)
+    load = _smooth(memory, view.snapshot, settings.watch, now)
     memory = replace(memory, looked=now, load=load)
     case = _case(settings, view, memory)
     score = score_of(case.problem, case.problem.host)
@@ -83,7 +86,7 @@ def look(settings: BalanceSettings, view: WatchView) -> Looked:
     memory = replace(memory, uneven=memory.uneven or now)
     if not _due(settings.watch, memory, view.now) or _open(view.history):
         return Looked((), memory.kept())
-    noticed = _noticed(settings, view, case, memory)
+    noticed = _notice(settings, view, case, memory)
     if noticed is None:
         return Looked((), memory.kept())
     return Looked(
@@ -95,21 +98,21 @@ def look(settings: BalanceSettings, view: WatchView) -> Looked:
 def _case(
     settings: BalanceSettings,
     view: WatchView,
-    memory: Memory,
+    memory: WatchMemory,
     movable: Callable[[Vm], bool] | None = None,
-) -> Case:
+) -> BalanceCase:
     """The cluster as it has been on average."""
     seen = placement.loaded(view.snapshot, memory.load or {})
     return case_of(seen, settings, view.rules, recent=moves_of(view.history), movable=movable)
 
 
-def _waking(memory: Memory, now: float) -> Memory:
+def _wake(memory: WatchMemory, now: float) -> WatchMemory:
     """After a start or a long silence: the hold time and the average begin anew."""
     return memory if now - memory.looked <= GAP else replace(memory, uneven=0.0, load=None)
 
 
 def _disturbed(history: History, now: datetime, settings: WatchSettings) -> bool:
-    """Whether guests move, or moved so lately that the averages still show it."""
+    """Return whether VMs move, or moved so lately that the averages still show it."""
     calm_since = now - timedelta(minutes=settings.smooth_minutes)
     newest = history.operations(limit=RECENT)
     return any(
@@ -129,14 +132,14 @@ def _last_step(operation: Operation) -> datetime:
 
 
 def _open(history: History) -> bool:
-    """Whether a balance is before people or under way already."""
+    """Return whether a balance is before people or under way already."""
     return any(each.action == "balance" for each in history.operations(states=OPEN, limit=1000))
 
 
-def _smoothed(
-    memory: Memory, seen: Snapshot, settings: WatchSettings, now: float
+def _smooth(
+    memory: WatchMemory, seen: Snapshot, settings: WatchSettings, now: float
 ) -> Mapping[str, float]:
-    """Each guest's load, averaged with weight 1 − e^(−t/T) for the newest; a first value stands as it is."""
+    """Each VM's load, averaged with weight 1 − e^(−t/T) for the newest value."""
     before = memory.load or {}
     weight = 1.0 - math.exp(-max(0.0, now - memory.looked) / (60.0 * settings.smooth_minutes))
     measured = {vm.uuid: vm.cpu for vm in seen.vms if vm.cpu is not None and math.isfinite(vm.cpu)}
@@ -146,7 +149,7 @@ def _smoothed(
     }
 
 
-def _due(settings: WatchSettings, memory: Memory, now: datetime) -> bool:
+def _due(settings: WatchSettings, memory: WatchMemory, now: datetime) -> bool:
     """Held for long enough, not told lately, and not in the quiet hours."""
     held = now.timestamp() - memory.uneven >= 60 * settings.hold_minutes
     rested = now.timestamp() - memory.told >= 60 * settings.cooldown_minutes
@@ -154,16 +157,16 @@ def _due(settings: WatchSettings, memory: Memory, now: datetime) -> bool:
 
 
 def quiet(settings: WatchSettings, now: datetime) -> bool:
-    """Whether the bot is to keep still at this hour."""
+    """Return whether the bot is to keep still at this hour."""
     if settings.quiet_from is None:
         return False
     return Window((), settings.quiet_from, settings.quiet_to, settings.quiet_zone).holds(now)
 
 
-def _noticed(
-    settings: BalanceSettings, view: WatchView, case: Case, memory: Memory
+def _notice(
+    settings: BalanceSettings, view: WatchView, case: BalanceCase, memory: WatchMemory
 ) -> Noticed | None:
-    """The plan that pays: done, laid before people, or told, as far as each may be; None when none gains enough."""
+    """The worthwhile plan: carried out, proposed or alerted of, as allowed; None for no gain."""
     wish = Balance(
         max_moves=settings.watch.max_moves,
         # Stored as the request's own reason, which is what a person types: plain text
@@ -187,8 +190,8 @@ def _noticed(
     return _alert(wish, plan, memory, view.now, held)
 
 
-def _plan(settings: BalanceSettings, case: Case, wish: Balance) -> Plan | None:
-    found, result = planned(case, limits_of(settings, wish, case))
+def _plan(settings: BalanceSettings, case: BalanceCase, wish: Balance) -> Plan | None:
+    found, result = best_plan(case, limits_of(settings, wish, case))
     gain = result.before.total - result.after.total
     if not result.moves or gain < settings.watch.min_gain:
         return None
@@ -196,7 +199,7 @@ def _plan(settings: BalanceSettings, case: Case, wish: Balance) -> Plan | None:
 
 
 def _automatic(
-    settings: BalanceSettings, view: WatchView, wish: Balance, memory: Memory
+    settings: BalanceSettings, view: WatchView, wish: Balance, memory: WatchMemory
 ) -> tuple[Proposal | None, Message]:
     """What may be moved without asking; or why nothing may."""
     limits = settings.watch
@@ -207,7 +210,7 @@ def _automatic(
             "Nothing is moved automatically: the last automatic balance failed or was cancelled. "
             "Plan a balance to review it."
         )
-    left = limits.window_moves - _moved(mine, since)
+    left = limits.window_moves - _count_moves(mine, since)
     if left <= 0:
         return None, nwords(
             "Nothing is moved automatically: the limit of {n} migration in {time} is reached.",
@@ -227,7 +230,7 @@ def _automatic(
     ), ""
 
 
-def _moved(operations: Iterable[Operation], since: datetime) -> int:
+def _count_moves(operations: Iterable[Operation], since: datetime) -> int:
     """Moves that were made since then."""
     return sum(
         each.at > since and isinstance(operation.plan.steps[each.index], MigrateVm)
@@ -237,19 +240,19 @@ def _moved(operations: Iterable[Operation], since: datetime) -> int:
 
 
 def _may_be_moved(vm: Vm) -> bool:
-    """Whether its tag leaves it to the bot."""
+    """Return whether its tag leaves it to the bot."""
     return vm.tags.get(AUTO, "").lower() != "off"
 
 
-def _key(memory: Memory, now: datetime) -> str:
+def _key(memory: WatchMemory, now: datetime) -> str:
     return f"{KEY}:{memory.uneven:.0f}:{now.timestamp():.0f}"
 
 
-def _minutes(memory: Memory, now: datetime) -> float:
+def _minutes(memory: WatchMemory, now: datetime) -> float:
     return (now.timestamp() - memory.uneven) / 60
 
 
-def _alert(wish: Balance, plan: Plan, memory: Memory, now: datetime, held: Message) -> Alert:
+def _alert(wish: Balance, plan: Plan, memory: WatchMemory, now: datetime, held: Message) -> Alert:
     command = f"balance --max-moves {wish.max_moves}"
     remedies = (
         Remedy(cards.BALANCE_BUTTON, command),

@@ -1,4 +1,4 @@
-"""A solver for load balancing by live migration: a library over numpy arrays; its README explains the model.
+"""A solver for load balancing by live migration, over numpy arrays; see README.md.
 
 It knows hosts and VMs as indexes of arrays, and nothing of the bot or of the rest of the plugin.
 

@@ -9,7 +9,7 @@ from plugins.balance.solver.sequencing import removes_fault
 
 
 def explain(problem: Problem, vm: int, limits: SearchLimits | None = None) -> tuple[WhyNot, ...]:
-    """Answer for each host (length H, in the problem's order) what speaks first against moving this VM there now.
+    """Return for each host (length H) the first reason against moving this VM there now.
 
     Hard reasons come before soft ones. WORTHWHILE means that the move alone is legal and gains more
     than its price.
@@ -63,7 +63,7 @@ def _hard(placement: Placement, vm: int) -> tuple[tuple[WhyNot, Bools], ...]:
 
 
 def _spends_spare(placement: Placement, vm: int) -> Bools:
-    """Answer where (length H) the VM would take what the loss of a host needs."""
+    """Return where (length H) the VM would take what the loss of a host needs."""
     legal, spent = placement.legal_targets(vm), np.zeros(len(placement.load), dtype=np.bool_)
     spare = SpareCapacity(placement)
     for target in np.flatnonzero(legal).tolist():
@@ -74,7 +74,7 @@ def _spends_spare(placement: Placement, vm: int) -> Bools:
 
 
 def _too_little(placement: Placement, vm: int, limits: SearchLimits) -> Bools:
-    """Answer where (length H) moving the VM alone lowers J by less than its price."""
+    """Return where (length H) moving the VM alone lowers J by less than its price."""
     problem = placement.problem
     in_service = ~problem.drained
     price = (

@@ -1,4 +1,4 @@
-"""The search for one placement: exchanges at falling prices, until nothing pays or a limit is met."""
+"""The descent to one placement: exchanges at falling prices, until none pays or a limit is met."""
 
 from collections.abc import Callable
 
@@ -34,7 +34,7 @@ class Descent:
         self.exceeded = False
 
     def run(self) -> Placement:
-        """Lower the price step by step, to the least or until a limit is met; answer the placement."""
+        """Lower the price step by step, to the least or until a limit is met."""
         self.settle()
         while self.price > self.least_price and not self.at_limit() and not self.late():
             self.price = max(self.price / PRICE_STEP, self.least_price)
@@ -65,11 +65,11 @@ class Descent:
         return gained
 
     def budget(self) -> Budget:
-        """Answer what the limits leave beyond the placement."""
+        """Return what the limits leave beyond the placement."""
         return budget_left(self.limits, self.placement)
 
     def blocks(self) -> list[Ints]:
-        """Deal the hosts in service into blocks that each hold heavy and light ones, differently every time."""
+        """Deal the hosts in service into blocks of heavy and light ones, differently every time."""
         hosts = np.flatnonzero(~self.problem.drained)
         count = max(1, round(len(self.problem.vm_names) / BLOCK_VMS))
         if count == 1 or len(hosts) < 2 * count:
@@ -85,18 +85,18 @@ class Descent:
         return [np.sort(np.array(block, dtype=np.intp)) for block in dealt]
 
     def enough(self) -> bool:
-        """Answer whether the placement reaches the goal."""
+        """Return whether the placement reaches the goal."""
         return self.limits.goal is not None and self.placement.imbalance() <= self.limits.goal
 
     def at_limit(self) -> bool:
-        """Is the goal reached, or would one more move, of a mean VM among the moved, pass a limit?"""
+        """Return whether the goal is reached, or one more move of mean size would pass a limit."""
         moves, gib = self.placement.bill()
         left = self.budget()
         return left.moves <= 0 or self.enough() or left.gib < gib / max(moves, 1)
 
 
 def budget_left(limits: SearchLimits, placement: Placement) -> Budget:
-    """Answer what the hard limits leave beyond a placement."""
+    """Return what the hard limits leave beyond a placement."""
     moves, gib = placement.bill()
     return Budget(
         np.inf if limits.max_moves is None else limits.max_moves - moves,

@@ -1,4 +1,4 @@
-"""Iterated local search: take a few moves back, exchange again at disturbed prices, and keep what is better."""
+"""Iterated local search: take moves back, exchange at disturbed prices, keep what is better."""
 
 import math
 from collections.abc import Callable
@@ -20,7 +20,7 @@ NOISE = 0.6
 ROUNDS = 3
 """Most rounds of exchanges at the disturbed prices, and at the true ones."""
 TEMPERATURE = 0.03
-"""By how much of J, times hosts, an attempt may be worse and still be the next one's start; falls to 0 in the end."""
+"""How much worse (J times hosts) an attempt may be and still be continued from; falls to 0."""
 CHEAPER, DEARER = 0.9, 1.02
 """How the price of a move, or of a GiB, follows what an attempt left of its limit."""
 DEAREST = 0.1
@@ -28,16 +28,16 @@ DEAREST = 0.1
 BLOCK_HOSTS = 20
 """About how many hosts an attempt looks at."""
 PER_HOST = 6
-"""How many VMs that are at home, for each host in service, an attempt may move: those that promise most."""
+"""How many VMs at home, for each host in service, an attempt may move: the most promising."""
 VMS = 300
-"""In how large a cluster `Limits.effort` is the number of attempts."""
+"""In how large a cluster `SearchLimits.effort` is the number of attempts."""
 PASSED, EVEN_ENOUGH = 1e3, 1e6
-"""Put a placement beyond the limits behind all others, and one that reaches the goal before all others."""
+"""Put a placement beyond the limits behind all others, one that reaches the goal before them."""
 
 
 @dataclass(slots=True)
 class Prices:
-    """What it costs, in J, to have a VM and a GiB away from home; between the least and the most that makes sense."""
+    """What it costs, in J, to have a VM and a GiB away from home, between a least and a most."""
 
     move: float
     gib: float
@@ -66,7 +66,7 @@ class _State:
 
 
 class LocalSearch:
-    """Attempts to better a placement within the limits; the best one yet and the one to go on from."""
+    """Attempts to better a placement within the limits: the best one, and the current one."""
 
     def __init__(
         self, start: Placement, touchable: Bools, limits: SearchLimits, price: float, seed: int
@@ -86,7 +86,7 @@ class LocalSearch:
         self.exceeded = False
 
     def run(self, late: Callable[[], bool]) -> Placement:
-        """Answer the best placement found in as many attempts as `Limits.effort` says for this size of cluster."""
+        """Return the best placement of all attempts; `SearchLimits.effort` says how many."""
         attempts = math.ceil(self.limits.effort * len(self.problem.vm_names) / VMS)
         for attempt in range(attempts):
             if late():
@@ -118,7 +118,7 @@ class LocalSearch:
     def judge(
         self, block: Block, budget: Budget, before: tuple[int, float], temperature: float
     ) -> None:
-        """Keep what was found if it is better, or go on from it if it is not much worse; let the prices follow."""
+        """Keep what was found if it is better, go on from it if not much worse; adapt prices."""
         now, after, even = self.now, _away(block), block.imbalance()
         moves, gib = now.moves + after[0] - before[0], now.gib + after[1] - before[1]
         value = self.value(even, moves, gib)
@@ -139,7 +139,7 @@ class LocalSearch:
             )
 
     def value(self, even: float, moves: int, gib: float) -> float:
-        """Answer what a placement is worth: within the limits, then even enough, then even and cheap."""
+        """Return the value of a placement: within the limits, then even enough, then cheap."""
         limits, bill = self.limits, moves + self.limits.per_gib * gib
         passed = max(0.0, moves - (limits.max_moves if limits.max_moves is not None else math.inf))
         passed += max(
@@ -157,7 +157,7 @@ class LocalSearch:
         return self.rng.choice(free, min(REVERTED, len(free)), replace=False) if len(free) else free
 
     def around(self, vms: Ints) -> Ints:
-        """Answer the hosts in service where these VMs are and were, and others drawn, BLOCK_HOSTS in all, sorted."""
+        """Return BLOCK_HOSTS hosts, sorted: those of these VMs, now and at first, and others."""
         if len(self.hosts) <= BLOCK_HOSTS + REVERTED:
             return self.hosts
         placement = self.now.placement
@@ -167,7 +167,7 @@ class LocalSearch:
         return np.sort(wanted[np.sort(first)[:BLOCK_HOSTS]])
 
     def revert(self, block: Block, rows: Ints, budget: Budget, noise: Floats) -> None:
-        """Bring VMs of the block home where their home can take them; `noise` makes it dear to move them again."""
+        """Move VMs of the block home where possible; `noise` makes it dear to move them again."""
         for row in rows.tolist():
             home = int(block.origin[row])
             if block.takes(row, home):
@@ -177,13 +177,13 @@ class LocalSearch:
 
 
 def _away(block: Block) -> tuple[int, float]:
-    """Answer how many of the block's VMs are away from home, and their GiB."""
+    """Return how many of the block's VMs are away from home, and their GiB."""
     away = block.at != block.origin
     return int(away.sum()), float(block.transfer[away].sum())
 
 
 def _candidates(start: Placement, touchable: Bools, per_gib: float, most: int) -> Ints:
-    """Answer the VMs that are away from home and `most` others: those that at home are most in the way.
+    """Return the VMs away from home and `most` others, those whose move promises most.
 
     What counts is the slope of J before anything moved; afterwards it is nearly level and would
     tell nothing.

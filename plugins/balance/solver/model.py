@@ -29,7 +29,7 @@ class Cause(StrEnum):
 
 
 class WhyNot(StrEnum):
-    """Why a VM is not moved to one host; WORTHWHILE says that nothing but the plan's limits speaks against it."""
+    """Why a VM is not moved to one host; WORTHWHILE: only the plan's limits are against it."""
 
     HERE = "here"
     FIXED = "fixed"
@@ -47,7 +47,7 @@ class WhyNot(StrEnum):
 
 
 class BadProblem(ValueError):  # noqa: N818  # house style: errors are named for what is wrong
-    """The arrays of a problem do not fit together; the text names the array and what it should be."""
+    """The arrays of a problem do not fit together; the text names the array."""
 
 
 HOST_ARRAYS = ("cores", "memory", "usable_memory", "vcpu_limit", "drained")
@@ -129,11 +129,11 @@ class Problem:
         return max(1, int((~self.drained).sum()))
 
     def placed(self, host: Ints) -> Self:
-        """Answer the same problem with every VM on the host that `host` (length V) names."""
+        """Return the same problem with every VM on the host that `host` (length V) names."""
         return replace(self, host=host.copy())
 
     def reordered(self, hosts: Ints, vms: Ints) -> Self:
-        """Answer the same problem with hosts and VMs listed in the given orders (permutations)."""
+        """Return the same problem with hosts and VMs listed in the given orders (permutations)."""
         back = np.empty_like(hosts)
         back[hosts] = np.arange(len(hosts))
         return replace(
@@ -223,7 +223,7 @@ class SearchLimits:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One live migration, by index into the problem; `gain` is the fall of the score at this step, in order."""
+    """One live migration, by index into the problem; `gain` is the fall of the score by it."""
 
     vm: int
     source: int
@@ -234,7 +234,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How uneven a cluster is: standard deviations over hosts in service, plus counts of what is plainly wrong."""
+    """Imbalance of a cluster: standard deviations over hosts in service, and counts of faults."""
 
     cpu: float
     memory: float
@@ -264,7 +264,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Solution:
-    """An ordered plan (each move legal in its turn), the scores, and the VMs that should leave their host but cannot.
+    """An ordered plan, each move possible in its turn, its scores, and the VMs that are stuck.
 
     `capped` says that a limit on moves, GiB or the goal stood in the way; `cut_short` that time
     did.

@@ -15,7 +15,7 @@ NOWHERE = -1
 
 
 class SpareCapacity:
-    """A shelter for the VMs of each host in service, should it be lost, from where a placement stands.
+    """A shelter for the VMs of each host in service, should it be lost.
 
     `left` is H × H × 2: the room (GiB, vCPUs) on each host once the VMs of a lost one are there,
     -inf on the lost one itself and on drained ones; `shelter` (V) is where each VM would go;
@@ -36,11 +36,11 @@ class SpareCapacity:
             self._seek(host)
 
     def at_risk(self) -> Ints:
-        """Answer the hosts whose loss would leave VMs without a place."""
+        """Return the hosts whose loss would leave VMs without a place."""
         return np.flatnonzero(self.stranded > ROUNDING)
 
     def allows(self, vm: int, target: int, *, needed: bool = False, make: bool = True) -> bool:
-        """Answer whether the move spends no room that N+1 needs, or is `needed` anyway; if so, and `make`, make it.
+        """Return whether the move keeps N+1, or is `needed` anyway; if so, and `make`, make it.
 
         No more hosts may be at risk afterwards than before, and no more GiB lack, all hosts' losses
         added up.
@@ -67,7 +67,7 @@ class SpareCapacity:
         return allowed
 
     def _lacking(self) -> float:
-        """Answer how many GiB the VMs of each lost host are more than what is free elsewhere, added up.
+        """Return the GiB that the VMs of each lost host exceed the free memory elsewhere, added up.
 
         Not what finds no place: which of the VMs do is a matter of chance where not all can.
         """
@@ -90,7 +90,7 @@ class SpareCapacity:
         return np.flatnonzero(broken & ~self.problem.drained).tolist()
 
     def _of_mates(self, vm: int, target: int) -> Ints:
-        """Answer the hosts whose shelters a member of the VM's groups on another host may upset."""
+        """Return the hosts whose shelters a member of the VM's groups on another host may upset."""
         problem, host = self.problem, self.where.host
         apart = (problem.anti_affinity == problem.anti_affinity[vm]) & (
             problem.anti_affinity[vm] != NO_GROUP
@@ -152,7 +152,7 @@ class SpareCapacity:
         return [group for group in groups if group != NO_GROUP]
 
     def _units(self, vms: Ints, lost: int) -> list[Unit]:
-        """Return the VMs as units: each alone, or with those of its affinity group on the same host."""
+        """Return the VMs as units: each alone, or with its affinity group's VMs on that host."""
         by_group: dict[int, list[int]] = {}
         for vm in vms.tolist():
             group = int(self.problem.affinity[vm])
@@ -183,7 +183,7 @@ class SpareCapacity:
 
 
 def _bound(problem: Problem) -> Bools:
-    """Answer which VMs (length V) can be nowhere but where they are, so that they fall with their host."""
+    """Return which VMs (length V) can only be where they are, so that they fall with their host."""
     bound = np.array([why == "pinned" for why in problem.fixed], dtype=np.bool_)
     if problem.allowed is not None:
         bound |= (problem.allowed.sum(axis=1) == 1) & problem.allowed[

@@ -22,12 +22,12 @@ FORBIDDEN = np.float32(1e3)
 LEAST_GAIN = 1e-5
 """Gains of J below this are rounding of float32."""
 MOST_LISTED = 40
-"""How many of a round's best offers are looked at: most share a host with a better one or are beyond the limits."""
+"""How many of a round's best exchanges are tried; most share a host with a better one."""
 
 
 @dataclass(slots=True)
 class Budget:
-    """What is left of the hard limits on moves and GiB; `refused` says whether they ever stood in the way.
+    """What is left of the hard limits on moves and GiB; `exceeded`: they stood in the way once.
 
     An exchange may always give back, even where the limits are already passed.
     """
@@ -37,7 +37,7 @@ class Budget:
     exceeded: bool = False
 
     def spend(self, moves: float, gib: float) -> bool:
-        """Pay this many more moves and GiB away from home, or answer False and keep what there is."""
+        """Spend this many more moves and GiB; spend nothing and return False if it is too much."""
         if (moves > 0 and moves > self.moves) or (gib > 0 and gib > self.gib + ROUNDING):
             self.exceeded = True
             return False
@@ -46,7 +46,7 @@ class Budget:
         return True
 
     def affords(self, moves: Floats, gib: Floats) -> Bools:
-        """Answer which of these could be paid, each alone."""
+        """Return which of these could be paid, each alone."""
         enough: Bools = ((moves <= 0) | (moves <= self.moves)) & (
             (gib <= 0) | (gib <= self.gib + ROUNDING)
         )
@@ -54,7 +54,7 @@ class Budget:
 
 
 class Scratch:
-    """Memory for R × R arrays, kept from round to round: fresh pages from the system cost more than the arithmetic."""
+    """Memory for R × R arrays, kept between rounds: fresh pages cost more than the arithmetic."""
 
     __slots__ = ("_edges", "_sums")
 
@@ -62,7 +62,7 @@ class Scratch:
         self._edges = self._sums = np.empty(0, dtype=np.float32)
 
     def square(self, rows: int) -> tuple[Edges, Edges]:
-        """Answer two arrays, rows × rows each, with whatever was in them."""
+        """Return two arrays, rows × rows each, with whatever was in them."""
         cells, shape = rows * rows, (rows, rows)
         if cells > len(self._edges):
             self._edges, self._sums = (
@@ -73,7 +73,7 @@ class Scratch:
 
 
 class Block:
-    """A few hosts (n) and R of the VMs on them, with totals of its own that change until they are written back.
+    """A few hosts (n) and R of the VMs on them, with totals of its own until they are written back.
 
     `at` is each VM's host and `origin` its home in the block's own numbers (-1: outside); `load` is
     n × 2.
@@ -132,7 +132,7 @@ class Block:
         self.edges, self.sums = scratch.square(rows)
 
     def slope(self) -> tuple[Floats, Floats]:
-        """Answer each host's distance from the cluster's mean share (n × 2) and the cluster's two deviations."""
+        """Return each host's distance from the mean share (n × 2), and the two deviations."""
         share = self.load / self.units
         mean = (self.sum_outside + share.sum(axis=0)) / self.in_service
         variance = (
@@ -158,7 +158,9 @@ class Block:
         return self._make(exchanges, at_home, budget) if exchanges.gaining.any() else 0.0
 
     def _price(self, prices: Floats, at_home: Bools) -> Edges:
-        """Fill `edges` (R × R: u takes v's place, v's own next place not yet counted); answer R × n, u alone to a host.
+        """Fill `edges` (R × R: u takes v's place); return R × n, the price of u alone to a host.
+
+        In `edges` v's own next place is not yet counted.
 
         Leaving undoes what arriving would add, but for the VM's own square, which counts once more.
         What is barred and what coming home saves are terms of each host, so they are columns of the
@@ -181,7 +183,7 @@ class Block:
         return change
 
     def _bar(self, bars: Edges) -> None:
-        """Fill R × n with FORBIDDEN where a VM may not come: its own host, a group mate's host or full domain."""
+        """Fill R × n with FORBIDDEN where a VM may not go: its host, a mate's, a full domain."""
         bars[:] = self.barred
         if len(self.grouped):
             groups = self.group[self.grouped]
@@ -196,7 +198,10 @@ class Block:
         bars[self.rows, self.at] = FORBIDDEN
 
     def _refuse(self, change: Edges) -> None:
-        """Price out whatever is beyond memory or vCPUs; only VMs too large for the tightest place need looking at."""
+        """Forbid what is beyond memory or vCPUs.
+
+        Only VMs too large for the tightest place need a test.
+        """
         for size, left in (
             (self.vm_memory, self.usable_memory - self.load[:, 1]),
             (self.vm_vcpus, self.vcpu_limit - self.vcpus),
@@ -207,7 +212,10 @@ class Block:
             self.edges[large] = np.where(size[large, None] > place, FORBIDDEN, self.edges[large])
 
     def _make(self, exchanges: "_Exchanges", at_home: Bools, budget: Budget) -> float:
-        """Make offers from the best on; prices of two add up only if they share no host, so later ones that do wait."""
+        """Make exchanges, the best first; of two that share a host the later one waits.
+
+        Prices of two add up only if they share no host.
+        """
         at, used, gained, made, mates = self.at.tolist(), 0, 0.0, list[Assignment](), set[int]()
         for vm, kind, value, moves, gib in exchanges.cheapest(
             self._bills(exchanges, at_home), budget
@@ -230,7 +238,7 @@ class Block:
         return gained
 
     def _bills(self, exchanges: "_Exchanges", at_home: Bools) -> tuple[Floats, Floats]:
-        """Answer how many more moves and GiB away from home each offer means, in the order of its totals."""
+        """Return how many more moves and GiB away from home each exchange means, by its total."""
         at, origin, home, other = self.at, self.origin, at_home.astype(np.float64), exchanges.other
         alone = home - (exchanges.target == origin)
         swap = home - (at[other] == origin)
@@ -254,7 +262,10 @@ class Block:
         return bills[0], bills[1]
 
     def _apart(self, steps: Iterable[Assignment], mates: set[int]) -> bool:
-        """Answer whether no two of these VMs, nor of `mates`, are of one group: a domain counts them one at a time."""
+        """Return whether no two of these VMs, nor of `mates`, are of one group.
+
+        A domain counts its members one at a time.
+        """
         groups = [group for vm, _ in steps if (group := int(self.group[vm])) != NO_GROUP]
         if len(set(groups)) < len(groups) or mates.intersection(groups):
             return False
@@ -277,7 +288,7 @@ class Block:
         self.at[vms] = targets
 
     def takes(self, vm: int, host: int) -> bool:
-        """Answer whether the host could take this VM now, alone (the block's own numbers)."""
+        """Return whether the host could take this VM now, alone (the block's own numbers)."""
         bars = np.empty_like(self.barred)
         self._bar(bars)
         fits = self.load[host, 1] + self.vm_memory[vm] <= self.usable_memory[host]
@@ -315,7 +326,7 @@ class _Exchanges:
     def cheapest(
         self, bills: tuple[Floats, Floats], budget: Budget
     ) -> Iterable[tuple[int, int, float, float, float]]:
-        """Answer what gains and can be paid, best first, at most MOST_LISTED: VM, kind, change, moves, GiB."""
+        """Return what gains and is affordable, best first: VM, kind, change, moves, GiB."""
         moves, gib = bills
         payable = self.gaining & budget.affords(moves, gib)
         budget.exceeded |= bool((self.gaining & ~payable).any())
@@ -326,7 +337,7 @@ class _Exchanges:
         return zip(*(each.tolist() for each in columns), strict=True)
 
     def steps(self, vm: int, kind: int, at: list[int]) -> tuple[Assignment, ...]:
-        """Answer the moves of one offer, in the block's own numbers; kinds are numbered in the order of `totals`."""
+        """Return the moves of one exchange, in block numbers; kinds are numbered as in `totals`."""
         if kind == 0:
             return ((vm, int(self.target[vm])),)
         if kind == 1:
@@ -339,7 +350,7 @@ class _Exchanges:
 
 
 def _is_priced_exactly(steps: tuple[Assignment, ...], at: list[int], touched: int) -> bool:
-    """Is this a path over distinct hosts or a plain swap? Only their prices count every meeting of two VMs once."""
+    """Return whether this is a path over distinct hosts or a plain swap: only these are exact."""
     hosts = touched.bit_count()
     swap = len(steps) == 2 and steps[1][1] == at[steps[0][0]]
     return hosts == len(steps) + 1 or (swap and hosts == len(steps))

@@ -67,7 +67,7 @@ class Placement:
         self.domain_quota: Ints = -(-self.domain_members.sum(axis=0) // max(1, self.domains))
 
     def copy(self) -> Self:
-        """Answer an independent copy; it shares only what never changes."""
+        """Return an independent copy; it shares only what never changes."""
         twin = object.__new__(type(self))
         twin.problem, twin.home, twin.size, twin.units = (
             self.problem,
@@ -100,7 +100,7 @@ class Placement:
         self.host[vm] = target
 
     def try_all(self, steps: Iterable[Assignment]) -> bool:
-        """Make all steps together if every target ends within its limits; else change nothing and answer False."""
+        """Make all moves if every target ends within its limits; else make none, return False."""
         steps = list(steps)
         old = [(vm, int(self.host[vm])) for vm, _ in steps]
         for vm, target in steps:
@@ -130,7 +130,7 @@ class Placement:
         )
 
     def keeps_spread(self, vms: Ints, targets: Ints) -> Bools:
-        """Answer for each VM (parallel to `targets`) whether the target's failure domain could take it."""
+        """Return for each VM (parallel to `targets`) whether the target's domain could take it."""
         if not self.domains:
             return np.ones(len(vms), dtype=np.bool_)
         group, zone = self.problem.anti_affinity[vms], self.domain[targets]
@@ -139,7 +139,7 @@ class Placement:
         return spread
 
     def legal_targets(self, vm: int, *, strict: bool = False) -> Bools:
-        """Answer which hosts (length H) could take this VM now, alone; `strict`: soft rules hold as well."""
+        """Return which hosts (length H) could take this VM now; `strict`: soft rules hold too."""
         problem = self.problem
         legal: Bools = (
             ~problem.drained
@@ -163,7 +163,7 @@ class Placement:
         return float((self.load / self.units)[in_service].std(axis=0).sum())
 
     def slope(self) -> tuple[Floats, Floats]:
-        """Answer each host's distance from the mean share (H × 2) and the weight of its square in J.
+        """Return each host's distance from the mean share (H × 2), and its square's weight in J.
 
         sqrt(S/n) ≤ (S/(n·s) + s)/2 for every s > 0, with equality at s = sqrt(S/n): the weighted
         sum of squares lies above J and touches it here, so whatever lowers the sum lowers J
@@ -176,11 +176,11 @@ class Placement:
         return away, 1.0 / (2.0 * in_service.sum() * deviation)
 
     def moved(self) -> Bools:
-        """Answer which VMs (length V) are not at home."""
+        """Return which VMs (length V) are not at home."""
         away: Bools = self.host != self.home
         return away
 
     def bill(self) -> tuple[int, float]:
-        """Answer how many VMs are away from home and how many GiB it takes to bring them there."""
+        """Return how many VMs are away from home and how many GiB it takes to bring them there."""
         away = self.moved()
         return int(away.sum()), float(self.problem.transfer[away].sum())

@@ -1,4 +1,4 @@
-"""What must move whatever it costs: VMs on drained hosts, broken affinity rules, hosts that hold too much."""
+"""Moves that must be made: off drained hosts, for broken affinity rules, off overfull hosts."""
 
 import numpy as np
 
@@ -7,12 +7,12 @@ from plugins.balance.solver.placement import Placement
 
 
 def movable(problem: Problem) -> Bools:
-    """Answer which VMs (length V) may move at all."""
+    """Return which VMs (length V) may move at all."""
     return np.array([not why for why in problem.fixed], dtype=np.bool_)
 
 
 def repair(placement: Placement) -> None:
-    """Mend what can be mended, largest VMs first, each to the host where it leaves the load most even."""
+    """Repair what can be repaired, largest VMs first, each to the host that stays most even."""
     free = movable(placement.problem)
     _evacuate(placement, free)
     _gather(placement, free)
@@ -29,7 +29,7 @@ def _evacuate(placement: Placement, free: Bools) -> None:
 
 
 def _gather(placement: Placement, free: Bools) -> None:
-    """Bring affinity groups that are spread over hosts to the one that holds most of their memory."""
+    """Gather spread affinity groups on the host that holds most of their memory."""
     problem = placement.problem
     for group in np.unique(problem.affinity[problem.affinity != NO_GROUP]).tolist():
         members = np.flatnonzero(problem.affinity == group)
@@ -55,7 +55,7 @@ def _part(placement: Placement, free: Bools) -> None:
 
 
 def _disperse(placement: Placement, free: Bools) -> None:
-    """Take VMs, smallest first, out of failure domains that hold more than their share of an anti-affinity group."""
+    """Move VMs, smallest first, out of failure domains beyond their share of a group."""
     if not placement.domains:
         return
     problem = placement.problem
@@ -70,7 +70,7 @@ def _disperse(placement: Placement, free: Bools) -> None:
 
 
 def _relieve(placement: Placement, free: Bools) -> None:
-    """Take the smallest sufficient VM, or else the largest, from each host that holds more than it has room for."""
+    """Take the smallest sufficient VM, or else the largest, from each host beyond its memory."""
     problem = placement.problem
     for host in np.flatnonzero(~problem.drained).tolist():
         on = np.flatnonzero((placement.host == host) & free & (problem.affinity == NO_GROUP))
@@ -96,7 +96,7 @@ def _largest_first(placement: Placement, vms: Ints) -> list[int]:
 
 
 def _bundle(placement: Placement, vm: int) -> list[int]:
-    """Answer the VM and those of its affinity group that share its host: they go together."""
+    """Return the VM and those of its affinity group that share its host: they go together."""
     group = placement.problem.affinity[vm]
     if group == NO_GROUP:
         return [vm]
@@ -105,7 +105,7 @@ def _bundle(placement: Placement, vm: int) -> list[int]:
 
 
 def _settle(placement: Placement, vms: list[int], free: Bools, among: Bools | None = None) -> None:
-    """Move all of `vms` to the best host (`among` some) that takes them all; leave them if there is none.
+    """Move all of `vms` to the best host (`among` some) that takes them all, if there is one.
 
     A host where failure domains stay spread is better than any other.
     """
@@ -121,7 +121,7 @@ def _settle(placement: Placement, vms: list[int], free: Bools, among: Bools | No
 
 
 def _strain(placement: Placement, size: Floats) -> Floats:
-    """Answer for each host (length H) how much unevener the cluster is if it takes `size` (cores, GiB).
+    """Return for each host (length H) by how much taking `size` (cores, GiB) raises imbalance.
 
     The mean is what each host will carry once every drained host is empty.
     """

@@ -7,7 +7,7 @@ from plugins.balance.solver.placement import Placement
 
 
 def shares(problem: Problem, host: Ints) -> Floats:
-    """Answer each host's CPU and memory load as a share of its own capacity, H × 2."""
+    """Return each host's CPU and memory load as a share of its own capacity, H × 2."""
     hosts = len(problem.host_names)
     cpu = np.bincount(host, problem.cpu, hosts) / problem.cores
     memory = np.bincount(host, problem.vm_memory, hosts) / problem.memory

@@ -31,7 +31,7 @@ def solve(
     seed: int = 0,
     clock: Clock = time.monotonic,
 ) -> Solution:
-    """Plan moves that even out CPU and memory, empty drained hosts and mend broken rules, within the limits.
+    """Plan moves that even out load, empty drained hosts and remove faults, within the limits.
 
     Hosts and VMs are put in order of name first, so the caller's order cannot show. Never raises
     the score; planning again on the outcome finds nothing, unless `capped` or `cut_short`. A
@@ -107,7 +107,7 @@ def _what_is_left(limits: SearchLimits, problem: Problem, moves: tuple[Move, ...
 
 
 def _join(problem: Problem, parts: list[tuple[Move, ...]]) -> tuple[Move, ...]:
-    """Answer one plan for all parts, without their detours, if there is one that ends at the same place."""
+    """Return one plan for all parts, without detours, if there is one with the same end."""
     moves = tuple(move for part in parts for move in part)
     if len(parts) < 2:
         return moves
@@ -121,7 +121,7 @@ def _join(problem: Problem, parts: list[tuple[Move, ...]]) -> tuple[Move, ...]:
 
 
 def _improve(run: _Run) -> tuple[Move, ...]:
-    """Answer moves that lower the score from where the run stands, or nothing."""
+    """Return moves that lower the score from where the run stands, or nothing."""
     problem, limits = run.problem, run.limits
     if not movable(problem).any() or problem.drained.all():
         return ()
@@ -139,7 +139,7 @@ def _improve(run: _Run) -> tuple[Move, ...]:
 
 
 def _even_out(run: _Run, start: Placement) -> Placement:
-    """Answer the most even placement within the limits, and note whether these stood in the way."""
+    """Return the most even placement within the limits, and note whether these stood in the way."""
     descent = Descent(run.problem, run.limits, start, run.late)
     local_search = LocalSearch(descent.run(), descent.movable, run.limits, descent.price, run.seed)
     run.capped = run.capped or descent.at_limit()

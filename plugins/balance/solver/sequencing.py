@@ -9,7 +9,7 @@ from plugins.balance.solver.score import score_of
 
 
 def sequence(problem: Problem, wished: Ints) -> tuple[Move, ...]:
-    """Answer the moves from `problem.host` to `wished`, as far as they can be made one at a time.
+    """Return the moves from `problem.host` to `wished`, as far as they can be made one at a time.
 
     A move whose target is full, or that would spend what N+1 needs, waits for those that make room;
     if all wait, one of them goes by way of a third host; if that frees nothing either, the waiting
@@ -31,7 +31,7 @@ def sequence(problem: Problem, wished: Ints) -> tuple[Move, ...]:
 
 
 def worthwhile_prefix(moves: tuple[Move, ...], per_move: float) -> tuple[Move, ...]:
-    """Cut the moves where the score plus `per_move` (in J) for each is lowest: the rest does not pay."""
+    """Cut the moves where the score plus `per_move` (in J) for each is lowest."""
     gained = np.cumsum([0.0] + [move.gain - per_move for move in moves])
     return moves[: int(gained.argmax())]
 
@@ -39,7 +39,7 @@ def worthwhile_prefix(moves: tuple[Move, ...], per_move: float) -> tuple[Move, .
 def _next(
     placement: Placement, pending: Ints, wished: Ints, spare: SpareCapacity | None
 ) -> Move | None:
-    """Answer the waiting move that is legal now and gains most."""
+    """Return the waiting move that is legal now and gains most."""
     targets = wished[pending]
     legal = _legal(placement, pending, targets)
     if not legal.any():
@@ -60,7 +60,7 @@ def _move(placement: Placement, vm: int, target: int, falls: Floats) -> Move:
 
 
 def _legal(placement: Placement, vms: Ints, targets: Ints) -> Bools:
-    """Answer for each VM (parallel to `targets`) whether it may go there now."""
+    """Return for each VM (parallel to `targets`) whether it may go there now."""
     problem = placement.problem
     legal: Bools = (
         (placement.load[targets, 1] + problem.vm_memory[vms] <= problem.usable_memory[targets])
@@ -76,7 +76,7 @@ def _legal(placement: Placement, vms: Ints, targets: Ints) -> Bools:
 
 
 def _falls(placement: Placement, vms: Ints, targets: Ints) -> Floats:
-    """Answer N × 3, exact for each move alone: by how much CPU, memory and the faults in the score fall."""
+    """Return N × 3, exact for each move alone: the fall of CPU, memory and faults in the score."""
     problem, sources = placement.problem, placement.host[vms]
     in_service = ~problem.drained
     hosts = in_service.sum()
@@ -94,7 +94,7 @@ def _falls(placement: Placement, vms: Ints, targets: Ints) -> Floats:
 
 
 def _faults_removed(placement: Placement, vms: Ints, targets: Ints) -> Floats:
-    """Answer for each move by how much `Score.faults` falls."""
+    """Return for each move by how much `Score.faults` falls."""
     problem, sources = placement.problem, placement.host[vms]
     in_service = ~problem.drained[sources]
     collides = (problem.anti_affinity[vms] != NO_GROUP) & (
@@ -117,12 +117,12 @@ def _faults_removed(placement: Placement, vms: Ints, targets: Ints) -> Floats:
 
 
 def removes_fault(placement: Placement, vm: int, target: int) -> bool:
-    """Answer whether this move takes a fault out of the score."""
+    """Return whether this move takes a fault out of the score."""
     return bool(_faults_removed(placement, np.array([vm]), np.array([target]))[0] > 0)
 
 
 def _crowding_removed(placement: Placement, vms: Ints, targets: Ints) -> Ints:
-    """Answer for each move by how many fewer VMs failure domains hold beyond their share."""
+    """Return for each move by how many fewer VMs failure domains hold beyond their share."""
     group, old, new = (
         placement.problem.anti_affinity[vms],
         placement.domain[placement.host[vms]],
@@ -150,7 +150,7 @@ def _detour(
     detoured: set[int],
     spare: SpareCapacity | None,
 ) -> Move | None:
-    """Find a waiting VM whose stay on a third host lets another waiting one go; smallest transfer first."""
+    """Find a waiting VM whose stay on a third host frees another one; smallest transfer first."""
     cost = placement.problem.transfer[pending]
     for vm in pending[np.lexsort((pending, cost))].tolist():
         others = pending[(pending != vm) & (wished[pending] == placement.host[vm])]
@@ -198,7 +198,7 @@ def _breaks_affinity(placement: Placement, vm: int) -> bool:
 
 
 def hosts_after(problem: Problem, moves: tuple[Move, ...]) -> Ints:
-    """Answer where every VM is (length V) once the moves are made."""
+    """Return where every VM is (length V) once the moves are made."""
     host = problem.host.copy()
     for move in moves:
         host[move.vm] = move.target
@@ -206,6 +206,6 @@ def hosts_after(problem: Problem, moves: tuple[Move, ...]) -> Ints:
 
 
 def lowers_score(problem: Problem, moves: tuple[Move, ...]) -> bool:
-    """Answer whether the score falls, reckoned afresh from both placements."""
+    """Return whether the score falls, reckoned afresh from both placements."""
     after = score_of(problem, hosts_after(problem, moves))
     return after.total < score_of(problem, problem.host).total

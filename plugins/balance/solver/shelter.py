@@ -1,4 +1,4 @@
-"""Where the VMs of a lost host would restart: spare capacity filled one unit after another, best fit first."""
+"""Where the VMs of a lost host would restart: units packed by best fit, largest first."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Group = int
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """VMs (by index) that must restart on one host: one VM, or an affinity group's members of one host.
+    """VMs (by index) that must restart on one host: one, or an affinity group's on that host.
 
     `memory` in GiB. `groups` are the members' anti-affinity groups, one entry for each member in
     one; `hosts` are those allowed, None for all.
@@ -59,7 +59,7 @@ class Shelter:
         self._domain_count = len({domains[host] for host in capacity if host in domains})
 
     def put(self, unit: Unit) -> Host | None:
-        """Put a unit on the host with the least memory that holds it and may; None when none does."""
+        """Put a unit on the allowed host with the least memory that holds it; None if none does."""
         for index in range(bisect.bisect_left(self._free, (unit.memory,)), len(self._free)):
             memory, vcpus, host = self._free[index]
             if vcpus >= unit.vcpus and self._may(unit, host):

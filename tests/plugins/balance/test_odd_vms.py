@@ -59,7 +59,7 @@ def test_whatever_a_host_tells_of_one_vm_the_cluster_is_planned(what: str, value
     assert fits(seen, 2, GIB, 4.0).count > 0
     assert len(losses(seen, 4.0)) == 3
     assert planner.why(SETTINGS, About("v1"), seen, ()).text
-    assert planner.simulated(SETTINGS, Simulate(Balance(), ("host-c",)), seen, ()).text
+    assert planner.simulation(SETTINGS, Simulate(Balance(), ("host-c",)), seen, ()).text
     assert isinstance(shares.plan(Shares("host-a"), seen), Plan), "the others' priorities are set"
     shares.limit(Cap("odd", 50), seen)
 
@@ -93,7 +93,7 @@ def test_it_stays_with_its_reason() -> None:
 def test_a_vm_that_could_not_be_read_is_not_moved_by_hand_either() -> None:
     seen = with_odd(problem="its definition: error 1")
     (found,) = placement.objections(seen, seen.vm("odd"), "host-b", placement.CORE_RULES)
-    assert (found.code, "error 1" in found.text) == ("not-readable", True)
+    assert (found.code, "error 1" in str(found.text)) == ("not-readable", True)
     assert placement.objections(seen, seen.vm("odd"), "host-a", placement.CORE_RULES) == ()
 
 

@@ -345,17 +345,17 @@ def test_a_plan_does_not_hold_when_somebody_moved_the_guest_or_a_rule_now_object
 
 
 def test_a_simulation_without_a_host_empties_it_and_with_one_more_fills_it() -> None:
-    gone = planner.simulated(SETTINGS, Simulate(Balance(), without=("host-a",)), drawn(EVEN), ())
+    gone = planner.simulation(SETTINGS, Simulate(Balance(), without=("host-a",)), drawn(EVEN), ())
     assert {(row[2], row[3]) for row in rows(gone)} == {("host-a", "host-b")}
     assert "host-a" in str(gone.title)
-    more = planner.simulated(
+    more = planner.simulation(
         SETTINGS, Simulate(Balance(), cpus=8, memory=32 * GIB), drawn(EVEN), ()
     )
     assert {row[3] for row in rows(more)} == {"new-1"}
-    calm = planner.simulated(SETTINGS, Simulate(Balance()), drawn(EVEN), ())
+    calm = planner.simulation(SETTINGS, Simulate(Balance()), drawn(EVEN), ())
     assert "within the threshold" in text_of(calm)
     with pytest.raises(UnknownNameError):
-        planner.simulated(SETTINGS, Simulate(Balance(), without=("host-x",)), drawn(EVEN), ())
+        planner.simulation(SETTINGS, Simulate(Balance(), without=("host-x",)), drawn(EVEN), ())
 
 
 def test_why_answers_for_each_host() -> None:
@@ -391,7 +391,7 @@ def test_what_it_declares_and_that_it_all_can_be_stored() -> None:
     wish = Balance(3, 0.01, Only.CPU, "so", ((uuid_of("v1"), seen.taken_at),))
     found = loaded().action("balance").plan(wish, seen, loaded().rules)
     assert isinstance(found, Plan)
-    picked = pick.picked(wish, found, (0,))
+    picked = pick.pick_moves(wish, found, (0,))
     runs = BalanceSettings(rolling=RollingSettings(commands=("uname",)))
     rolls = rolling.rolling(
         runs, Rolling((), "uname", reboots=True), drawn("host-a 8cpu 32G\nhost-b 8cpu 32G"), ()

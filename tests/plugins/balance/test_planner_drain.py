@@ -156,7 +156,7 @@ def test_undrain_brings_home_whom_the_drain_moved() -> None:
     assert moves(found) == dict.fromkeys(("a1", "a2", "a3"), "host-a")
     assert isinstance(found, Plan)
     assert found.steps[0] == SetMaintenance("host-a", on=False)
-    assert drain.still_homecoming(SETTINGS, Undrain("host-a", HOME), found, drawn(AFTER), ()) == ()
+    assert drain.still_returns(SETTINGS, Undrain("host-a", HOME), found, drawn(AFTER), ()) == ()
 
 
 def test_who_does_not_fit_or_is_gone_is_told_and_is_no_failure() -> None:

@@ -46,8 +46,8 @@ def test_the_picked_moves_are_planned_and_no_others() -> None:
     whole = planner.plan(SETTINGS, Balance(), drawn(UNEVEN), ())
     assert isinstance(whole, Plan)
     assert len(whole.steps) == 4
-    wish = pick.picked(Balance(), whole, (0, 2))
-    some = pick.plan_picked(SETTINGS, wish, drawn(UNEVEN), ())
+    wish = pick.pick_moves(Balance(), whole, (0, 2))
+    some = pick.plan_pick(SETTINGS, wish, drawn(UNEVEN), ())
     names = [step.name for step in whole.steps if isinstance(step, MigrateVm)]
     assert moves(some) == {name: moves(whole)[name] for name in (names[0], names[2])}
     assert isinstance(some, Plan)
@@ -62,7 +62,7 @@ def test_a_move_that_needs_one_that_was_not_picked_is_left_out_and_says_so() -> 
         wanted=((uuid_of("tiny"), "host-a"), (uuid_of("mini"), "host-c")),
         unwanted=((uuid_of("big"), "host-b"), (uuid_of("some"), "host-b")),
     )
-    found = pick.plan_picked(SETTINGS, wish, seen, ())
+    found = pick.plan_pick(SETTINGS, wish, seen, ())
     assert isinstance(found, Refused)
     assert [each.code for each in found.objections] == ["not-picked", "not-picked"]
     assert "First big would have to leave host-a, which was not picked." in str(
@@ -72,7 +72,7 @@ def test_a_move_that_needs_one_that_was_not_picked_is_left_out_and_says_so() -> 
 
 def test_a_guest_that_went_away_is_told() -> None:
     wish = Balance(wanted=((uuid_of("v1"), "host-b"), (uuid_of("v9"), "host-b")))
-    found = pick.plan_picked(SETTINGS, wish, drawn(UNEVEN), ())
+    found = pick.plan_pick(SETTINGS, wish, drawn(UNEVEN), ())
     assert moves(found) == {"v1": "host-b"}
     assert isinstance(found, Plan)
     assert "gone" in [each.code for each in found.warnings]
@@ -87,8 +87,8 @@ def test_no_part_of_a_plan_breaks_a_rule_or_makes_it_worse(
     if isinstance(whole, Refused):
         return
     chosen = data.draw(st.sets(st.integers(0, len(whole.steps) - 1), min_size=1))
-    wish = pick.picked(Balance(), whole, tuple(sorted(chosen)))
-    some = pick.plan_picked(SETTINGS, wish, seen, (rule,))
+    wish = pick.pick_moves(Balance(), whole, tuple(sorted(chosen)))
+    some = pick.plan_pick(SETTINGS, wish, seen, (rule,))
     assert wrong(seen, some, rule) == []
     if isinstance(some, Plan):
         assert {

@@ -205,7 +205,7 @@ def test_a_guest_shut_off_in_the_middle_of_its_own_move_is_no_failure(bot: Bot) 
     assert operation.state is State.DONE, operation.outcome
     assert operation.skipped[0].index == 0
     assert bot.where(second) == ["host-b"]
-    assert "It had begun" in operation.skipped[0].why.text
+    assert "It had begun" in str(operation.skipped[0].why.text)
 
 
 def test_a_move_that_fails_while_it_is_still_good_is_a_failure(bot: Bot) -> None:

@@ -27,7 +27,7 @@ from bot.testing import drawn, uuid_of
 from plugins.balance import remote_command, rolling
 from plugins.balance.drain import turn_of
 from plugins.balance.intents import Rolling, rolling_grammar
-from plugins.balance.remote_command import Seen, Stage, Verdict
+from plugins.balance.remote_command import CommandStage, CommandVerdict, MarkState
 from plugins.balance.settings import BalanceSettings, RollingSettings
 from plugins.balance.steps import ReachShells, RunOnHost
 from tests.bot.flow.small_bot import Bot, small_bot, text
@@ -490,21 +490,21 @@ def test_a_mark_that_is_still_being_made_is_of_a_running_command_and_an_old_one_
 ) -> None:
     mark = tmp_path / "mark"
 
-    def look() -> Seen:
+    def look() -> MarkState:
         done = subprocess.run(
             remote_command.look(str(mark)), capture_output=True, text=True, check=True
         )
         return remote_command.read(done.stdout)
 
-    assert look().stage is Stage.ABSENT
+    assert look().stage is CommandStage.ABSENT
     mark.mkdir()
-    assert (look().stage, look().rebooted) == (Stage.RUNNING, False)
+    assert (look().stage, look().rebooted) == (CommandStage.RUNNING, False)
     (mark / "boot").write_text(Path("/proc/sys/kernel/random/boot_id").read_text())
-    assert look().stage is Stage.RUNNING
+    assert look().stage is CommandStage.RUNNING
     os.utime(mark, (time.time() - 300,) * 2)
-    assert (look().stage, look().rebooted) == (Stage.CUT, False)
+    assert (look().stage, look().rebooted) == (CommandStage.CUT, False)
     (mark / "rc").write_text("0\n")
-    assert (look().stage, look().code) == (Stage.ENDED, 0)
+    assert (look().stage, look().code) == (CommandStage.ENDED, 0)
 
 
 @pytest.mark.process
@@ -550,7 +550,7 @@ def test_a_guest_that_appears_at_the_last_moment_keeps_the_command_from_running(
 
 
 def test_a_mark_that_belongs_to_somebody_else_is_not_believed() -> None:
-    assert remote_command.read("up same absent\n").stage is Stage.ABSENT
+    assert remote_command.read("up same absent\n").stage is CommandStage.ABSENT
     for script in (remote_command.BEGIN, remote_command.LOOK):
         assert "-O" in script
 
@@ -558,27 +558,27 @@ def test_a_mark_that_belongs_to_somebody_else_is_not_believed() -> None:
 @pytest.mark.parametrize(
     ("said", "reboots", "wanted"),
     [
-        ("up same running\n", False, Verdict.NOT_YET),
-        ("up same ended 0\n", False, Verdict.GOOD),
-        ("stopping same ended 0\n", False, Verdict.NOT_YET),
-        ("up other ended 0\n", False, Verdict.GOOD),
-        ("up same ended 0\n", True, Verdict.NOT_YET),
-        ("up other ended 0\n", True, Verdict.GOOD),
-        ("up other ended 143\n", True, Verdict.GOOD),
-        ("up other cut\n", True, Verdict.GOOD),
-        ("up other cut\n", False, Verdict.UNKNOWN),
-        ("up same cut\n", True, Verdict.UNKNOWN),
-        ("up same ended 3\n", True, Verdict.FAILED),
-        ("up other ended 3\n", True, Verdict.FAILED),
+        ("up same running\n", False, CommandVerdict.NOT_YET),
+        ("up same ended 0\n", False, CommandVerdict.GOOD),
+        ("stopping same ended 0\n", False, CommandVerdict.NOT_YET),
+        ("up other ended 0\n", False, CommandVerdict.GOOD),
+        ("up same ended 0\n", True, CommandVerdict.NOT_YET),
+        ("up other ended 0\n", True, CommandVerdict.GOOD),
+        ("up other ended 143\n", True, CommandVerdict.GOOD),
+        ("up other cut\n", True, CommandVerdict.GOOD),
+        ("up other cut\n", False, CommandVerdict.UNKNOWN),
+        ("up same cut\n", True, CommandVerdict.UNKNOWN),
+        ("up same ended 3\n", True, CommandVerdict.FAILED),
+        ("up other ended 3\n", True, CommandVerdict.FAILED),
     ],
 )
-def test_what_a_mark_means(said: str, reboots: bool, wanted: Verdict) -> None:  # noqa: FBT001
+def test_what_a_mark_means(said: str, reboots: bool, wanted: CommandVerdict) -> None:  # noqa: FBT001
     assert remote_command.verdict(remote_command.read(said), reboots=reboots) is wanted
 
 
 def test_output_is_read_to_its_last_line() -> None:
-    assert remote_command.read("up same ended 0\none\ntwo\n\n") == Seen(
-        Stage.ENDED, output="one\ntwo\n\n"
+    assert remote_command.read("up same ended 0\none\ntwo\n\n") == MarkState(
+        CommandStage.ENDED, output="one\ntwo\n\n"
     )
     assert remote_command.read("up same ended 0\none\ntwo\n\n").last_line == "two"
     with pytest.raises(ValueError, match="nonsense"):

@@ -114,7 +114,7 @@ def test_without_tags_it_says_who_waits_and_for_whom() -> None:
     ]
 
 
-wanted = st.builds(contention.Want, st.floats(0, 4), st.floats(0, 4), st.floats(0.1, 8))
+wanted = st.builds(contention.CpuDemand, st.floats(0, 4), st.floats(0, 4), st.floats(0.1, 8))
 
 
 @given(
@@ -122,10 +122,10 @@ wanted = st.builds(contention.Want, st.floats(0, 4), st.floats(0, 4), st.floats(
     st.randoms(use_true_random=False),
 )
 def test_what_is_foretold_is_never_more_than_there_is_or_than_a_guest_wants(
-    found: dict[str, contention.Want], random: Random
+    found: dict[str, contention.CpuDemand], random: Random
 ) -> None:
     weights = {uuid: random.choice((25, 100, 400)) for uuid in found}
-    likely = contention.foretold(found, weights)
+    likely = contention.predict_cores(found, weights)
     assert set(likely) == set(found)
     assert all(likely[uuid] <= want.wanted + 1e-9 for uuid, want in found.items())
     if any(want.waits > contention.WAITING for want in found.values()):
