@@ -264,7 +264,7 @@ def _slips(
         yield Objection(
             "bad-user-data",
             words("The user data begins with neither `#cloud-config` nor `#!`."),
-            words("Begin it with one of them."),
+            words("Begin it with `#cloud-config` or `#!`."),
         )
     yield from _address_slips(intent)
     if intent.host:

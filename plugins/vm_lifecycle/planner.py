@@ -801,7 +801,7 @@ def tag(intent: NewTags, case: VmInCluster) -> Planned:
     kept = {key: value for key, value in vm.tags.items() if key not in intent.take}
     wanted = tuple(sorted({**kept, **dict(intent.give)}.items()))
     if wanted == tuple(sorted(vm.tags.items())):
-        return idle(words("The tags of {vm} are already so.", vm=vm.name))
+        return idle(words("The tags of {vm} are already as requested.", vm=vm.name))
     return (TagVm(vm.uuid, vm.name, vm.host, wanted),), tuple(state_objections(vm, snapshot))
 
 
