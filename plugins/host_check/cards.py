@@ -22,10 +22,12 @@ from bot.domain.readiness import CpuBaseline, Finding, GuestCpu, HostReport, Sev
 from plugins.host_check.findings import SEVERITIES, Based, Checked, Paired, PairReport, worst_first
 
 CHECK = words(
-    "Is this host ready: hardware, daemons, access, storage, networks, time; with the fix for each problem."
+    "Is this host ready: hardware, daemons, access, storage, networks, time; with the fix for "
+    "each problem."
 )
 PAIR = words(
-    "Can VMs move between these hosts, each way, with the fix for each problem; --all draws the whole matrix."
+    "Can VMs move between these hosts, each way, with the fix for each problem; --all draws the "
+    "whole matrix."
 )
 BASELINE = words("The best CPU model that all hosts share, and the VMs that do not fit it.")
 MAINTENANCE = words("Put a host into maintenance (nothing is placed there) or take it out.")
@@ -48,13 +50,32 @@ COLUMNS = (words("Verdict"), words("Check"), words("Found"), words("Do"))
 VALIDATE = "validate: "  # before the names of findings that are virt-host-validate's own
 NOT_ALL_LOOKED = words("Nothing is wrong with what could be looked at.")
 LABELS = (
-    words("versions"), words("host name"), words("storage pools"), words("networks"), words("bridges"),
-    words("memory allocated"), words("time sync"), words("clock"), words("daemon mode"), words("plain TCP"),
-    words("listen settings"), words("who may connect"), words("lock manager"), words("TLS certificates"),
-    words("packages"), words("accelerator"), words("nested virtualization"),
-    words("huge pages"), words("machine types"), words("migration ports"), words("names"), words("storage"),
-    words("clocks"), words("credentials"), words("encryption"),
-)  # fmt: skip
+    words("versions"),
+    words("host name"),
+    words("storage pools"),
+    words("networks"),
+    words("bridges"),
+    words("memory allocated"),
+    words("time sync"),
+    words("clock"),
+    words("daemon mode"),
+    words("plain TCP"),
+    words("listen settings"),
+    words("who may connect"),
+    words("lock manager"),
+    words("TLS certificates"),
+    words("packages"),
+    words("accelerator"),
+    words("nested virtualization"),
+    words("huge pages"),
+    words("machine types"),
+    words("migration ports"),
+    words("names"),
+    words("storage"),
+    words("clocks"),
+    words("credentials"),
+    words("encryption"),
+)
 """Names of checks, which are shown as they are stored and so are templates."""
 _RENAMED = {"guest confinement": words("VM confinement")}
 """Checks whose stored name, which never changes, says it in other words."""
@@ -66,7 +87,6 @@ def label(finding: Finding) -> Line:
 
 
 # --- host maintenance
-# ---------------------------------------------------------------------------------------------
 
 
 def maintenance_title(host: str, *, on: bool) -> Words:
@@ -93,9 +113,11 @@ def still_there(host: str, names: Sequence[str]) -> Reason:
     return Reason(
         "guests",
         nwords(
-            "{n} VM is still there and not moved by this: {vms}. Move it with `migrate VM`; what arrives meanwhile is "
+            "{n} VM is still there and not moved by this: {vms}. Move it with `migrate VM`; what "
+            "arrives meanwhile is "
             "not stopped on {host}.",
-            "{n} VMs are still there and not moved by this: {vms}. Move them with `migrate VM`; what arrives "
+            "{n} VMs are still there and not moved by this: {vms}. Move them with `migrate VM`; "
+            "what arrives "
             "meanwhile is not stopped on {host}.",
             n=len(names),
             vms=Names(tuple(names), most=10),
@@ -109,7 +131,8 @@ def last_host(host: str) -> Reason:
     return Reason(
         "last-host",
         words(
-            "No other host is up and out of maintenance: while {host} is in it, nothing can be placed.",
+            "No other host is up and out of maintenance: while {host} is in it, nothing can be "
+            "placed.",
             host=host,
         ),
     )
@@ -122,7 +145,6 @@ def what_it_means(host: str, *, on: bool) -> Reason:
 
 
 # --- host check
-# ---------------------------------------------------------------------------------------------------
 
 
 def counts(report: HostReport) -> Line:
@@ -212,11 +234,10 @@ def _together(found: Sequence[tuple[str, Finding]]) -> list[tuple[str, Finding]]
 
 
 # --- host pair
-# ----------------------------------------------------------------------------------------------------
 
 
 def pair_card(paired: Paired, png: bytes | None) -> Card:
-    """The matrix as a picture where there are more than two hosts, and everything that is not PASS as a table."""
+    """The matrix as a picture, of more than two hosts, and all that is not PASS as a table."""
     reports = paired.reports
     bad = [
         (report, finding)
@@ -297,7 +318,6 @@ def _cell_text(report: PairReport) -> Line:
 
 
 # --- host baseline
-# ------------------------------------------------------------------------------------------------
 
 
 def baseline_card(based: Based) -> Card:
@@ -377,7 +397,6 @@ def _left_out(based: Based) -> list[Element]:
 
 
 # --- the nightly look
-# ---------------------------------------------------------------------------------------------
 
 
 LOOK = words("Check it again")

@@ -1,4 +1,4 @@
-"""What changed in the hosts' readiness since it was last good: changes are told, and what stays as it is never."""
+"""What changed in the hosts' readiness since it was last good; what stays as it is, is not told."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ class Worse:
 
 
 def look(view: WatchView) -> Looked:
-    """One incident for each host that got worse, open until it is as good as it was; all changes for the digest.
+    """One incident for each host that got worse, open until it is as good as before.
+
+    All changes are for the digest.
 
     ``view.found`` is ``Checked``; the memory is host → check → severity, once the ``best`` known
     and once the ``last``. What is wrong when a host is seen first, or when its shell answers for
@@ -106,7 +108,7 @@ def worse(
 
 
 def _newly_seen(before: Mapping[str, str], report: HostReport) -> bool:
-    """Whether this is the first look, or the first with a shell: then new checks tell nothing of a change."""
+    """Whether this is the first look, or the first with a shell: then a new check is no change."""
     shell = next(
         (each.severity for each in report.findings if each.name == "SSH"), Severity.UNKNOWN
     )

@@ -1,4 +1,4 @@
-"""Pure: what goes wrong by the mere passing of time, as alerts: clocks that drift, certificates that end."""
+"""Pure: what goes wrong as time passes, as alerts: clocks that drift, certificates that end."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _SOME = 3  # hosts, of which most must be off before the bot's own clock is susp
 
 @dataclass(frozen=True, slots=True)
 class Aged:
-    """How many seconds a host's clock is surely ahead of the bot's, whatever asking took; the findings on what ages.
+    """What of a host changes as time passes.
 
-    None: its shell did not tell.
+    ``clock``: seconds that its clock is ahead of the bot's at least; None: its shell did not tell.
     """
 
     host: str
@@ -42,7 +42,7 @@ def look(settings: HostCheckSettings, view: WatchView) -> Looked:
 
 
 def _clocks(settings: HostCheckSettings, seen: Sequence[Aged]) -> Iterator[Condition]:
-    """A concern for each host; when most are off the same way, one for the bot's own clock instead."""
+    """A condition for each host; when most are off the same way, one for the bot's own clock."""
     limits = Limits(settings.clock_warn_seconds, settings.clock_clear_seconds, settings.clock_hold)
     clocks = [each.clock for each in seen if each.clock is not None]
     enough, common = len(clocks) >= _SOME, median_low(clocks) if clocks else 0.0
@@ -59,7 +59,7 @@ def _clocks(settings: HostCheckSettings, seen: Sequence[Aged]) -> Iterator[Condi
 
 
 def _certificates(seen: Aged) -> Condition:
-    """One concern for all certificates of a host. Their end comes but once, so nothing flaps."""
+    """One condition for all certificates of a host. They end only once, so nothing flaps."""
     told = [each for each in seen.findings if each.name.startswith(CERTIFICATE)]
     ending = tuple(each for each in told if each.severity in _WRONG)
     value = None if seen.clock is None else float(bool(ending))

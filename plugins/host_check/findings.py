@@ -58,7 +58,7 @@ class Seen:
 
     @property
     def clock_off(self) -> float | None:
-        """Seconds that its clock is surely ahead: what is within the error of the measurement is nobody's fault."""
+        """Seconds that its clock is ahead at least, without the error of the measurement."""
         if self.clock is None:
             return None
         return math.copysign(max(0.0, abs(self.clock) - self.clock_error), self.clock)
@@ -166,7 +166,7 @@ def unknown(name: str, evidence: Message, fix: Message = "", label: Message = ""
 
 
 def command(line: str, note: Message = "", *, host: str = "") -> Words:
-    """A fix that is a command, on the host that was checked or on ``host``, and what to know about it."""
+    """A fix that is a command, on the host that was checked or on ``host``, with what to know."""
     fix = (
         words("On {host}: {command}", host=host, command=Code(line))
         if host

@@ -106,7 +106,7 @@ def look(
     *,
     asked: Sequence[probes.Probe] = probes.HOST_PROBES,
 ) -> Seen:
-    """Everything that one host tells; what it does not tell is in the value, and nothing is raised for its sake."""
+    """Everything that one host tells. What it does not tell is in the value; nothing is raised."""
     box = snapshot.host(host)
     seen = Seen(host, reserve=box.reserve, guests=snapshot.on(host))
     seen = _with_shell(seen, hypervisor, asked, settings.survey_seconds)
@@ -138,7 +138,7 @@ def _with_shell(
 
 
 def _clock(host: str, hypervisor: Shell, deadline: float) -> tuple[float | None, float]:
-    """Seconds the host's clock is ahead, and how far that may be wrong: it was read some time between our two."""
+    """Seconds that the host's clock is ahead, and the error: it was read between two of ours."""
     before = time.time()
     told = hypervisor.run(host, ["date", "+%s.%N"], deadline=deadline)
     error = (time.time() - before) / 2

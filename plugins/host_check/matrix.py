@@ -21,7 +21,7 @@ _FEW = 4  # hosts, in whose cells there is room for larger letters
 
 
 def drawn(reports: Sequence[PairReport]) -> bytes:
-    """A PNG: sources as rows, targets as columns; a cell has the worst verdict and what it is about."""
+    """A PNG: sources as rows, targets as columns; a cell has the worst verdict and its check."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle

@@ -1,4 +1,4 @@
-"""Whether guests can migrate from one host to another: the rules for a pair, and their names as columns."""
+"""Whether VMs can migrate from one host to another: the rules for a pair, and their names."""
 
 from __future__ import annotations
 
@@ -50,8 +50,11 @@ def _cpu(name: str, way: Way) -> Finding:
     if way.pair.cpu is CpuOrder.IDENTICAL:
         return passed(name, words("identical"))
     if way.pair.cpu is CpuOrder.SUPERSET:
-        told = words("{target} has all of {source}'s and more: VMs started there may not come back", target=there.host,
-                     source=here.host)  # fmt: skip
+        told = words(
+            "{target} has all of {source}'s and more: VMs started there may not come back",
+            target=there.host,
+            source=here.host,
+        )
         return passed(name, told)
     if way.pair.cpu is CpuOrder.UNKNOWN:
         return unknown(name, way.pair.cpu_why)
@@ -95,8 +98,11 @@ def _ports(name: str, way: Way) -> Finding:
     if found is None:
         return unknown(name, way.seen.no_shell)
     if found.ok or "refused" in found.out:
-        told = words("{address} answers on {port} (nobody listens there between migrations)", address=address,
-                     port=_FIRST_PORT)  # fmt: skip
+        told = words(
+            "{address} answers on {port} (nobody listens there between migrations)",
+            address=address,
+            port=_FIRST_PORT,
+        )
         return passed(name, told)
     if found.code == 124:
         reload = (
@@ -146,8 +152,12 @@ def _names(name: str, way: Way) -> Finding:
             name, told, command(f"echo 'ADDRESS {address}' >> /etc/hosts", host=here.host)
         )
     if any(is_loopback(each) for each in addresses):
-        told = words("on {source}, “{name}” is {addresses}: itself", source=here.host, name=address,
-                     addresses=addresses)  # fmt: skip
+        told = words(
+            "on {source}, “{name}” is {addresses}: itself",
+            source=here.host,
+            name=address,
+            addresses=addresses,
+        )
         return failed(
             name,
             told,
@@ -198,7 +208,8 @@ def _storage(name: str, way: Way) -> Finding:
         )
     keys = sorted(set(here.secrets) - set(there.secrets))
     if keys and any(vm.detail and vm.detail.secrets for vm in way.seen.source.guests):
-        define = f"virsh secret-define FILE && {quoted('virsh secret-set-value {} --file=VALUE', keys[0])}"
+        value = quoted("virsh secret-set-value {} --file=VALUE", keys[0])
+        define = f"virsh secret-define FILE && {value}"
         return failed(
             name,
             words(
@@ -235,8 +246,13 @@ def _storage(name: str, way: Way) -> Finding:
 
 def _copied(here: HostFacts, show: str, there: HostFacts, define: str) -> Words:
     """What one host has is defined on the other."""
-    return words("On {source}: {show}; on {target}: {define}", source=here.host, show=Code(show), target=there.host,
-                 define=Code(define))  # fmt: skip
+    return words(
+        "On {source}: {show}; on {target}: {define}",
+        source=here.host,
+        show=Code(show),
+        target=there.host,
+        define=Code(define),
+    )
 
 
 def _has_pool(there: HostFacts, pool: Pool) -> bool:
@@ -259,7 +275,8 @@ def _bridges(name: str, way: Way) -> Finding:
     )
     if lost:
         kind, source = lost[0]
-        bridge = f"{quoted('ip link add {} type bridge', source)} && {quoted('ip link set {} up', source)}"
+        add = quoted("ip link add {} type bridge", source)
+        bridge = f"{add} && {quoted('ip link set {} up', source)}"
         line = quoted("virsh net-start {}", source) if kind == "network" else bridge
         fix = command(line, words("and make it last"), host=there.host)
         told = words(
@@ -284,8 +301,9 @@ def _bridges(name: str, way: Way) -> Finding:
 
 def _versions(name: str, way: Way) -> Finding:
     here, there = way.here, way.there
-    told = f"QEMU {version_text(here.hypervisor_version)} → {version_text(there.hypervisor_version)}, libvirt "
-    told += f"{version_text(here.libvirt_version)} → {version_text(there.libvirt_version)}"
+    qemu = f"{version_text(here.hypervisor_version)} → {version_text(there.hypervisor_version)}"
+    libvirt = f"{version_text(here.libvirt_version)} → {version_text(there.libvirt_version)}"
+    told = f"QEMU {qemu}, libvirt {libvirt}"
     if here.arch != there.arch:
         return failed(
             name, f"{here.arch} → {there.arch}", words("VMs cannot move between architectures.")

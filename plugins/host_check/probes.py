@@ -38,13 +38,15 @@ _CERTIFICATE_PLACES = r"""
 told() {
     key=$1; shift
     as_root cat "$@" 2>/dev/null |
-        sed -n "s/^[[:space:]]*$key[[:space:]]*=[[:space:]]*[\"']\([^\"']*\)[\"'].*/\1/p" | head -n 1
+        sed -n "s/^[[:space:]]*$key[[:space:]]*=[[:space:]]*[\"']\([^\"']*\)[\"'].*/\1/p" |
+            head -n 1
 }
 daemons="/etc/libvirt/libvirtd.conf /etc/libvirt/virtproxyd.conf"
 ca=$(told ca_file $daemons) server=$(told cert_file $daemons)
 qemu=$(told migrate_tls_x509_cert_dir /etc/libvirt/qemu.conf)
 : "${qemu:=$(told default_tls_x509_cert_dir /etc/libvirt/qemu.conf)}" "${qemu:=/etc/pki/qemu}"
-signed "${ca:-/etc/pki/CA/cacert.pem}" "${server:-/etc/pki/libvirt/servercert.pem}" /etc/pki/libvirt/clientcert.pem
+signed "${ca:-/etc/pki/CA/cacert.pem}" "${server:-/etc/pki/libvirt/servercert.pem}" \
+    /etc/pki/libvirt/clientcert.pem
 signed "$qemu/ca-cert.pem" "$qemu/server-cert.pem" "$qemu/client-cert.pem"
 """
 DEB_PACKAGES = ("qemu-system-x86", "libvirt-daemon-system", "libvirt-clients")
@@ -64,7 +66,8 @@ for each in "qemu-system-$(uname -m)" /usr/libexec/qemu-kvm; do
 done
 [ -n "$qemu" ] || exit 127
 chmod 644 "$firmware"
-as_root timeout -k 1 5 "$qemu" -accel ACCELERATOR -machine pc -nodefaults -display none -m 16 -bios "$firmware" \
+as_root timeout -k 1 5 "$qemu" -accel ACCELERATOR -machine pc -nodefaults -display none -m 16 \
+    -bios "$firmware" \
     -device isa-debug-exit,iobase=0xf4,iosize=4
 """
 RAN = 33
@@ -99,7 +102,8 @@ signed() {
         as_root test -e "$f" || continue
         echo "file $f"
         as_root openssl x509 -in "$f" -noout -subject -enddate
-        [ "$f" = "$ca" ] || as_root openssl verify -partial_chain -no_check_time -CAfile "$ca" -untrusted "$f" "$f"
+        [ "$f" = "$ca" ] || as_root openssl verify -partial_chain -no_check_time \
+            -CAfile "$ca" -untrusted "$f" "$f"
     done
     true
 }
@@ -107,7 +111,7 @@ signed() {
 
 
 def certificate_words(places: str = _CERTIFICATE_PLACES) -> str:
-    """Subject, end and issuer's verdict of each certificate that there is, after a line with its path.
+    """Subject, end and issuer's verdict of each certificate, after a line with its path.
 
     ``places`` calls ``signed AUTHORITY CERTIFICATE…``.
     """
@@ -130,7 +134,8 @@ HOST_PROBES: tuple[Probe, ...] = (
     Probe("accelerator", accelerator_words("kvm")),
     Probe(
         "nested",
-        "cat /sys/module/kvm_intel/parameters/nested /sys/module/kvm_amd/parameters/nested 2>/dev/null",
+        "cat /sys/module/kvm_intel/parameters/nested /sys/module/kvm_amd/parameters/nested "
+        "2>/dev/null",
     ),
     Probe("cgroup-mounts", "grep -E ' cgroup2? ' /proc/mounts"),
     Probe("cgroup-controllers", "cat /sys/fs/cgroup/cgroup.controllers"),
@@ -141,7 +146,7 @@ HOST_PROBES: tuple[Probe, ...] = (
     Probe("iommu-groups", "ls /sys/kernel/iommu_groups | wc -l"),
     Probe(
         "deb",
-        f"dpkg-query -W -f '${{db:Status-Status}} ${{Package}} ${{Version}}\\n' {' '.join(DEB_PACKAGES)}",
+        "dpkg-query -W -f '${db:Status-Status} ${Package} ${Version}\\n' " + " ".join(DEB_PACKAGES),
     ),
     Probe(
         "rpm",
@@ -216,7 +221,7 @@ as_root() {
 
 
 def script(probes: Iterable[Probe]) -> str:
-    """One shell script that does all probes, each in a shell of its own, and tells their exit codes."""
+    """One shell script that runs all probes, each in its own shell, and prints their exit codes."""
     parts = [
         f"printf '\\n{_MARK} begin %s\\n' {shlex.quote(probe.name)}\n"
         f"(\n{probe.words}\n) 2>&1 </dev/null\nprintf '\\n{_MARK} end %s\\n' $?\n"

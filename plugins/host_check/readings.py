@@ -43,7 +43,7 @@ def validated(text: str) -> dict[str, tuple[Severity, str]]:
 
 
 def settings_in(text: str) -> dict[str, str]:
-    """The keys that a libvirt configuration file sets, with their values, unquoted, as libvirt reads them."""
+    """The keys that a libvirt configuration file sets, with their values, as libvirt reads them."""
     return {key: setting.value for key, setting in virconf.parse(text).settings.items()}
 
 
@@ -114,7 +114,7 @@ class Certificate:
         return self.path.rpartition("/")[2]
 
     def days(self, now: datetime) -> float:
-        """For how many it is still good, below 0 when it has ended; for ever where its end could not be read."""
+        """Days until it ends, below 0 when it has ended; infinite where its end is unknown."""
         return math.inf if self.ends is None else (self.ends - now).total_seconds() / 86400
 
 
@@ -155,7 +155,7 @@ def controllers(seen: Seen) -> frozenset[str]:
 
 
 def _unified(text: str) -> set[str]:
-    """Controllers of version 2 under the names of version 1; its ``devices`` is a program that is always possible."""
+    """Controllers of version 2 by their names in version 1; ``devices`` is always there."""
     listed = set(text.split())
     if not listed:
         return set()

@@ -44,7 +44,7 @@ AGEING: tuple[Rule, ...] = (rules_access.tls_certificates, rules_resources.clock
 def report(
     seen: Seen, settings: HostCheckSettings, now: datetime, asked: tuple[Rule, ...] = RULES
 ) -> HostReport:
-    """A host judged by every rule asked for; with libvirt and its shell silent only by what still makes sense."""
+    """The findings of every rule; without libvirt or a shell, of those that can tell."""
     rules = asked if seen.facts is not None or seen.shell else RULES[:1]
     return HostReport(
         seen.host, tuple(finding for rule in rules for finding in rule(Case(seen, settings, now)))

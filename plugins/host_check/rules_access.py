@@ -1,4 +1,4 @@
-"""How libvirt runs on a host, who may connect to it and how, and settings that are not what people think.
+"""How libvirt runs on a host, who may connect to it, and settings that have no effect.
 
 Sources: libvirt's docs/daemons.rst (modes, socket activation), docs/uri.rst and
 docs/kbase/tlscerts.rst.
@@ -107,13 +107,15 @@ def plain_tcp(case: Case) -> Iterator[Finding]:
     if wide and auth == "none":
         where = Names(tuple(f"{address}:{TCP}" for address in wide))
         told = words(
-            "libvirt listens on {addresses} without password or encryption: root for all who reach it",
+            "libvirt listens on {addresses} without password or encryption: root for all who "
+            "reach it",
             addresses=where,
         )
         yield failed(name, told, _to_tls(seen))
     else:
         told = words(
-            "libvirt listens on {addresses} (`auth_tcp` {auth}); memory and consoles of VMs are readable on the way",
+            "libvirt listens on {addresses} (`auth_tcp` {auth}); memory and consoles of VMs are "
+            "readable on the way",
             addresses=Names(tuple(f"{address}:{TCP}" for address in open_to)),
             auth=auth,
         )
@@ -143,7 +145,7 @@ def _and_then(edit: Message, restart: Words) -> Words:
 
 
 def _set_line(seen: Seen, file: str, key: str, value: str) -> Words:
-    """A sentence that tells how to set a key: of two lines of a key libvirt would take the first, so never a second."""
+    """How to set a key. Of two lines of a key libvirt takes the first, so there must be one."""
     found = virconf.parse(seen.text(f"conf:{file}")).settings.get(key)
     line = Code(f"{key} = {value}")
     path = f"/etc/libvirt/{file}"
@@ -158,9 +160,12 @@ _CERTIFICATES_FIRST = words("certificates first: see TLS certificates")
 
 
 def _by_socket(daemon: str, *, without_tcp: bool = False) -> Words:
-    """TLS by systemd's socket, which does not start beside a running daemon; guests run on meanwhile."""
+    """TLS by systemd's socket, which does not start beside a running daemon; VMs keep running."""
     tcp = f"systemctl disable --now {daemon}-tcp.socket && " if without_tcp else ""
-    line = f"systemctl stop {daemon} && {tcp}systemctl enable --now {daemon}-tls.socket && systemctl start {daemon}"
+    line = (
+        f"systemctl stop {daemon} && {tcp}systemctl enable --now {daemon}-tls.socket"
+        f" && systemctl start {daemon}"
+    )
     return command(line, _CERTIFICATES_FIRST)
 
 
@@ -174,7 +179,7 @@ def _daemon_settings(seen: Seen) -> dict[str, str]:
 
 
 def listen_honoured(case: Case) -> Iterator[Finding]:
-    """``listen_tcp`` and ``listen_tls`` do nothing under socket activation, nor without --listen."""
+    """``listen_tcp`` and ``listen_tls`` need --listen, and no socket activation."""
     seen = case.seen
     name = "listen settings"
     if not seen.shell:
@@ -289,7 +294,8 @@ def who_may(case: Case) -> Iterator[Finding]:
             else ("libvirtd.conf", "libvirtd")
         )
         told = words(
-            "everybody on the host may write to libvirt's socket ({mode}), and `auth_unix_rw` is none: all are root",
+            "everybody on the host may write to libvirt's socket ({mode}), and `auth_unix_rw` is "
+            "none: all are root",
             mode=perms,
         )
         fix = _and_then(
@@ -393,7 +399,7 @@ def _certificate(found: Certificate, case: Case) -> Finding:
 
 
 def security_driver(case: Case) -> Iterator[Finding]:
-    """Whether guests are kept apart by AppArmor or SELinux."""
+    """Whether AppArmor or SELinux confines VMs."""
     seen = case.seen
     name = "guest confinement"
     if seen.facts is None:

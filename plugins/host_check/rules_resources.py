@@ -1,4 +1,4 @@
-"""What a host has to offer and whether it will be there after a reboot: storage, networks, memory, time, versions."""
+"""Storage, networks, memory, time and versions of a host, and whether they survive a reboot."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _LOOKS = {"interface": "iface-dumpxml", "network": "net-dumpxml", "pool": "pool-
 
 
 def unread_parts(case: Case) -> Iterator[Finding]:
-    """Parts of the host that libvirt cannot tell; everything else of the host is known all the same."""
+    """Parts of the host that libvirt could not read; the rest of the host is known."""
     seen = case.seen
     for each in seen.facts.unread if seen.facts else ():
         name = f"reading {each.kind} {each.name}" if each.name else f"reading all {each.kind}s"
@@ -157,7 +157,10 @@ def pools(case: Case) -> Iterator[Finding]:
         yield unknown("storage pools", seen.trouble)
         return
     if not seen.facts.pools:
-        make = "virsh pool-define-as default dir --target /var/lib/libvirt/images && virsh pool-build default"
+        make = (
+            "virsh pool-define-as default dir --target /var/lib/libvirt/images"
+            " && virsh pool-build default"
+        )
         fix = command(f"{make} && virsh pool-start default && virsh pool-autostart default")
         yield warned("storage pools", words("none"), fix)
     for pool in seen.facts.pools:
@@ -254,7 +257,8 @@ def overcommit(case: Case) -> Iterator[Finding]:
             "vm.overcommit_memory",
             words("2: the kernel may refuse memory that a starting or arriving VM needs"),
             command(
-                "sysctl -w vm.overcommit_memory=0 && echo vm.overcommit_memory=0 > /etc/sysctl.d/90-kvm.conf"
+                "sysctl -w vm.overcommit_memory=0"
+                " && echo vm.overcommit_memory=0 > /etc/sysctl.d/90-kvm.conf"
             ),
         )
 
@@ -280,7 +284,7 @@ def ksm(case: Case) -> Iterator[Finding]:
 
 
 def clock(case: Case) -> Iterator[Finding]:
-    """The clock is kept by somebody, and is right: a migration with clocks apart makes guests jump."""
+    """The clock is synchronized, and right: a migration between clocks apart makes VMs jump."""
     seen = case.seen
     told = dict(line.partition("=")[::2] for line in seen.text("timedatectl").splitlines())
     tracking = seen.text("chrony").split(",")

@@ -1,4 +1,4 @@
-"""Whether a host can run guests at full speed: hardware, accelerator, and the rows of virt-host-validate.
+"""Whether a host can run VMs at full speed: hardware, accelerator, and virt-host-validate.
 
 Sources: ``tools/virt-host-validate-qemu.c`` and ``-common.c`` of libvirt for the rows and their
 severities.
@@ -17,7 +17,8 @@ from plugins.host_check.readings import controllers, validated
 # no message: what virt-host-validate prints
 HARDWARE = "for hardware virtualization"
 _FIRMWARE = words(
-    "Switch on VT-x or AMD-V (SVM) in the firmware setup; if the host is itself a VM, let its hypervisor pass it on."
+    "Switch on VT-x or AMD-V (SVM) in the firmware setup; if the host is itself a VM, let its "
+    "hypervisor pass it on."
 )
 _LOAD_KVM = command("modprobe kvm_intel || modprobe kvm_amd")
 _MODULE = "modprobe {0} && echo {0} > /etc/modules-load.d/{0}.conf"
@@ -33,8 +34,10 @@ _FIXES: Mapping[str, Words] = {
     "if device /dev/vhost-net": command(_MODULE.format("vhost_net")),
     "if device /dev/net/tun": command(_MODULE.format("tun")),
     "for cgroup": words(
-        "Boot with that controller: no `cgroup_disable=…` on the kernel's command line, and for memory on some "
-        "kernels `cgroup_enable=memory` (`GRUB_CMDLINE_LINUX` in `/etc/default/grub`, `update-grub`, reboot)."
+        "Boot with that controller: no `cgroup_disable=…` on the kernel's command line, and for "
+        "memory on some "
+        "kernels `cgroup_enable=memory` (`GRUB_CMDLINE_LINUX` in `/etc/default/grub`, "
+        "`update-grub`, reboot)."
     ),
     "for device assignment IOMMU": words(
         "Only needed to pass devices through: switch on VT-d or AMD-Vi in the firmware."
@@ -44,13 +47,14 @@ _FIXES: Mapping[str, Words] = {
         "`/etc/default/grub`, `update-grub`, reboot."
     ),
     "for secure guest": words(
-        "Only needed for VMs that their host must not read (SEV, TDX): see the manuals of the CPU and the firmware."
+        "Only needed for VMs that their host must not read (SEV, TDX): see the manuals of the CPU "
+        "and the firmware."
     ),
 }
 
 
 def rows(case: Case) -> Iterator[Finding]:
-    """The rows of virt-host-validate, as it said them; where it is not installed, as far as we can see them."""
+    """The rows of virt-host-validate; where it is not installed, those that can be seen."""
     seen = case.seen
     told = validated(found.out) if (found := seen.answer("validate")) is not None else {}
     for what, (severity, advice) in told.items():
@@ -141,7 +145,8 @@ def accelerator(case: Case) -> Iterator[Finding]:
     if not flag:
         told = (
             words(
-                "`/dev/kvm` exists, but the CPU shows neither vmx nor svm: VMs hang under KVM or are emulated"
+                "`/dev/kvm` exists, but the CPU shows neither vmx nor svm: VMs hang under KVM or "
+                "are emulated"
             )
             if "/dev/kvm" in seen.text("devices").split()
             else words("the CPU shows neither vmx nor svm: VMs hang under KVM or are emulated")

@@ -33,7 +33,7 @@ class HostCheckSettings(BaseModel):
     overcommit_warn: float = Field(
         1.0,
         gt=0,
-        description="Memory promised to running guests, as a share of the host's own less its reserve.",
+        description="Memory allocated to running VMs, as a share of the host's less its reserve.",
     )
     oldest_libvirt: int = Field(
         6_000_000, ge=0, description="Older libvirt warns; 6.0.0 is 6000000."

@@ -1,4 +1,4 @@
-"""Whether one host's daemons let the other's in, and what a migration shows to who listens: two rules for a pair.
+"""Whether one host's daemon accepts the other's, and whether a migration is encrypted.
 
 Texts of refusals as libvirt 9.0 and GnuTLS write them. Sources: libvirt's docs/kbase/tlscerts.rst
 and QEMU's docs/system/tls.rst.
@@ -24,7 +24,8 @@ _CHECKED = re.compile(r"Certificate check failed (.+)")
 # goes by {name}.
 _TLS_FIXES = {
     "Cannot read CA certificate": words(
-        "On {here}: copy the authority that signed the certificate of {there} to `/etc/pki/CA/cacert.pem`."
+        "On {here}: copy the authority that signed the certificate of {there} to "
+        "`/etc/pki/CA/cacert.pem`."
     ),
     "clientcert.pem has expired": words("On {here}: renew `/etc/pki/libvirt/clientcert.pem`."),
     "Our own certificate": words(
@@ -32,17 +33,20 @@ _TLS_FIXES = {
         "which must be the one of {there}."
     ),
     "owner does not match the hostname": words(
-        "Renew the certificate of {there} with `subjectAltName=DNS:`{name}, or put a name that it has "
+        "Renew the certificate of {there} with `subjectAltName=DNS:`{name}, or put a name that it "
+        "has "
         "into `migrate_uri`."
     ),
     "known issuer": words(
-        "On {here}: `/etc/pki/CA/cacert.pem` must hold the authority that signed the certificate of {there}."
+        "On {here}: `/etc/pki/CA/cacert.pem` must hold the authority that signed the certificate "
+        "of {there}."
     ),
     "expired": words("On {there}: renew `/etc/pki/libvirt/servercert.pem`."),
     "nable to connect": words("See that the daemon of {there} listens for TLS (16514): {check}"),
 }
 _OTHERWISE = words(
-    "On {here}: put a client certificate of the authority that {there} trusts into `/etc/pki/libvirt/clientcert.pem`."
+    "On {here}: put a client certificate of the authority that {there} trusts into "
+    "`/etc/pki/libvirt/clientcert.pem`."
 )
 
 _NEEDED = (("ca-cert.pem", "client-cert.pem"), ("ca-cert.pem", "server-cert.pem"))
@@ -97,19 +101,21 @@ def _fix(way: Way, said: str) -> Words:
         names = {"here": here, "there": there, "name": uri.hostname or there}
         return replace(fix, args={**names, "check": Code(f"host check {quote(there)}")})
     return words(
-        "Use `qemu+tls://` or `qemu+ssh://` in `migrate_uri` of {target}, and see that its daemon listens.",
+        "Use `qemu+tls://` or `qemu+ssh://` in `migrate_uri` of {target}, and see that its daemon "
+        "listens.",
         target=there,
     )
 
 
 def encryption(name: str, way: Way) -> Finding:
-    """Whether a guest's memory and disks cross the network readable, and whether QEMU has the certificates it takes."""
+    """Whether memory and disks of VMs cross the network encrypted, with certificates for QEMU."""
     if not way.pair.migrate_tls:
         return warned(
             name,
             words("memory and copied disks of VMs cross the network in the clear"),
             words(
-                "Set `migrate_tls = true` for the target in the configuration; both hosts need certificates "
+                "Set `migrate_tls = true` for the target in the configuration; both hosts need "
+                "certificates "
                 "in `/etc/pki/qemu`."
             ),
         )
@@ -139,8 +145,13 @@ def _wrong(name: str, seen: Seen, needed: tuple[str, ...], way: Way) -> Iterator
     for each in found:
         left = each.days(way.now)
         if left < way.settings.certificate_days:
-            told = nwords("{file} of {host} ends in {n} day", "{file} of {host} ends in {n} days", n=round(left),
-                          file=each.path, host=seen.host)  # fmt: skip
+            told = nwords(
+                "{file} of {host} ends in {n} day",
+                "{file} of {host} ends in {n} days",
+                n=round(left),
+                file=each.path,
+                host=seen.host,
+            )
             yield warned(name, told, _renew(seen, each))
 
 

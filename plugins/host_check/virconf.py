@@ -29,7 +29,7 @@ _END = re.compile(r"[\r\n;]|\Z")
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a file sets: its value as text (lists as libvirt writes them), and the line (from 1) it begins at."""
+    """A setting: its value as text (lists as libvirt writes them), and its line (from 1)."""
 
     value: str
     line: int
@@ -37,7 +37,9 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Conf:
-    """A file's settings by name. ``problem``: why libvirt refuses the whole file, '' when it does not.
+    """A file's settings by name.
+
+    ``problem``: why libvirt refuses the whole file, '' when it does not.
 
     The settings are then those before the error.
     """
