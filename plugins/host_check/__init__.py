@@ -53,7 +53,7 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             planner.maintenance_grammar(),
             planner.HostMaintenance,
             planner.plan,
-            planner.still_good,
+            planner.recheck,
             emits=(SetMaintenance,),
             risk=Risk.LOW,
             form=planner.maintenance_form,
@@ -67,12 +67,12 @@ def register_jobs(settings: Settings) -> Sequence[Watch | Report]:
     mine = settings.of(HostCheckSettings)
     check = partial(handler.check, mine, planner.HostCheck())
     return (
-        Watch("readiness", timedelta(hours=mine.watch_hours), daily.look, gather=check),
+        Watch("readiness", timedelta(hours=mine.watch_hours), daily.watch, gather=check),
         Watch(
             "ageing",
             timedelta(minutes=mine.ageing_minutes),
-            partial(drift.look, mine),
-            gather=partial(handler.aged, mine),
+            partial(drift.watch, mine),
+            gather=partial(handler.read_ageing, mine),
         ),
     )
 
@@ -83,7 +83,7 @@ def _check(intent: planner.HostCheck, view: View) -> Card:  # noqa: ARG001 - the
 
 def _pair(intent: planner.HostPair, view: View) -> Card:  # noqa: ARG001
     reports = view.found.reports
-    return cards.pair_card(view.found, matrix.drawn(reports) if len(reports) > 2 else None)
+    return cards.pair_card(view.found, matrix.draw_matrix(reports) if len(reports) > 2 else None)
 
 
 def _baseline(intent: planner.HostBaseline, view: View) -> Card:  # noqa: ARG001

@@ -19,7 +19,14 @@ from bot.domain.card import (
 from bot.domain.message import Duration, Names, Words, joined, nwords, words
 from bot.domain.plan import Objection, Reason
 from bot.domain.readiness import CpuBaseline, Finding, GuestCpu, HostReport, Severity
-from plugins.host_check.findings import SEVERITIES, Based, Checked, Paired, PairReport, worst_first
+from plugins.host_check.findings import (
+    SEVERITIES,
+    BaselineResult,
+    CheckResult,
+    PairReport,
+    PairResult,
+    worst_first,
+)
 
 CHECK = words(
     "Is this host ready: hardware, daemons, access, storage, networks, time; with the fix for "
@@ -98,7 +105,7 @@ def maintenance_title(host: str, *, on: bool) -> Words:
     )
 
 
-def already(host: str, *, on: bool) -> Objection:
+def no_change(host: str, *, on: bool) -> Objection:
     """There is nothing to do."""
     if on:
         end = words("End it with `host maintenance {host} off`.", host=host)
@@ -108,7 +115,7 @@ def already(host: str, *, on: bool) -> Objection:
     )
 
 
-def still_there(host: str, names: Sequence[str]) -> Reason:
+def remaining_vms(host: str, names: Sequence[str]) -> Reason:
     """Maintenance moves nobody."""
     return Reason(
         "guests",
@@ -138,7 +145,7 @@ def last_host(host: str) -> Reason:
     )
 
 
-def what_it_means(host: str, *, on: bool) -> Reason:
+def consequence(host: str, *, on: bool) -> Reason:
     """What the step does."""
     placed = words("Nothing is placed on {host} or moved to it.", host=host)
     return Reason("maintenance", placed if on else words("{host} takes VMs again.", host=host))
@@ -153,7 +160,7 @@ def counts(report: HostReport) -> Line:
     return ", ".join(told) or words("nothing found")
 
 
-def check_card(checked: Checked) -> Card:
+def check_card(checked: CheckResult) -> Card:
     """One host with everything, or several with what is wrong."""
     if len(checked.reports) == 1:
         return _one_host(checked.reports[0])
@@ -236,7 +243,7 @@ def _together(found: Sequence[tuple[str, Finding]]) -> list[tuple[str, Finding]]
 # --- host pair
 
 
-def pair_card(paired: Paired, png: bytes | None) -> Card:
+def pair_card(paired: PairResult, png: bytes | None) -> Card:
     """The matrix as a picture, of more than two hosts, and all that is not PASS as a table."""
     reports = paired.reports
     bad = [
@@ -320,7 +327,7 @@ def _cell_text(report: PairReport) -> Line:
 # --- host baseline
 
 
-def baseline_card(based: Based) -> Card:
+def baseline_card(based: BaselineResult) -> Card:
     """The model, who keeps from it, and the element to put into definitions."""
     if based.baseline is None:
         return Card(text=based.trouble, elements=(Section(based.trouble), *_left_out(based)))
@@ -341,7 +348,7 @@ def _guests(found: CpuBaseline) -> list[Element]:
     rows = tuple(
         (each.name, each.host, _cpu(each), why)
         for each in found.guests
-        if (why := keeps(each, found))
+        if (why := misfit(each, found))
     )
     if not found.guests:
         return [Section(words("No VM runs, so none keeps from it."))]
@@ -362,7 +369,7 @@ def _guests(found: CpuBaseline) -> list[Element]:
     return [Section(lead), Table((words("VM"), HOST_LABEL, words("CPU"), words("Why")), rows)]
 
 
-def keeps(guest: GuestCpu, found: CpuBaseline) -> Line:
+def misfit(guest: GuestCpu, found: CpuBaseline) -> Line:
     """Why a guest cannot run on every host of the baseline; '' when it can."""
     if guest.mode == "host-passthrough":
         return words("host-passthrough: only on identical hosts")
@@ -389,7 +396,7 @@ def _definition(found: CpuBaseline) -> list[Element]:
     return [Section(words("For `virsh edit VM`, from the next start on:")), Listing(found.xml)]
 
 
-def _left_out(based: Based) -> list[Element]:
+def _left_out(based: BaselineResult) -> list[Element]:
     left = joined(
         (Words("{host}: {why}", {"host": host, "why": why}) for host, why in based.left_out), "; "
     )
@@ -418,7 +425,7 @@ def _change(before: Severity | None, finding: Finding) -> Line:
 READINESS = "Readiness"
 
 
-def changed(host: str, before: str, finding: Finding) -> Line:
+def change_line(host: str, before: str, finding: Finding) -> Line:
     """A line of a digest."""
     told = {
         "host": host,
@@ -439,7 +446,7 @@ def recovered_card(host: str) -> Card:
 # --------------------------------------------------------------------------------------
 
 
-def clock_off(host: str, finding: Finding | None) -> Card:
+def clock_off_card(host: str, finding: Finding | None) -> Card:
     """A clock drifted."""
     title = _clock_title(host)
     told = finding.evidence if finding is not None else words("by how much is not known")
@@ -458,12 +465,12 @@ def _both(title: Line, told: Line) -> Line:
     return Words("{title}: {told}", {"title": title, "told": told})
 
 
-def clock_right(host: str) -> Card:
+def clock_right_card(host: str) -> Card:
     """It is right again."""
     return Card(words("The clock of {host} is right again.", host=host), _clock_title(host))
 
 
-def own_clock(common: float, hosts: int) -> Card:
+def own_clock_card(common: float, hosts: int) -> Card:
     """Most hosts are off the same way: it is likely the bot."""
     by = Duration(abs(common))
     told = (
@@ -488,12 +495,12 @@ def own_clock(common: float, hosts: int) -> Card:
 OWN_CLOCK = words("The bot's own clock is suspect")
 
 
-def own_clock_well() -> Card:
+def own_clock_right_card() -> Card:
     """They agree again."""
     return Card(words("The bot's clock agrees with the hosts' again."), OWN_CLOCK)
 
 
-def certificates_end(host: str, ending: Sequence[Finding]) -> Card:
+def certificates_end_card(host: str, ending: Sequence[Finding]) -> Card:
     """Certificates that end soon, or have ended."""
     ended = any(each.severity is Severity.FAIL for each in ending)
     title = words("Certificates on {host} have ended", host=host) if ended else _ends_soon(host)
@@ -512,7 +519,7 @@ def _ends_soon(host: str) -> Words:
     return words("Certificates on {host} end soon", host=host)
 
 
-def certificates_good(host: str) -> Card:
+def certificates_good_card(host: str) -> Card:
     """They were renewed."""
     return Card(
         words("Every certificate on {host} is good for long enough.", host=host), _ends_soon(host)

@@ -22,7 +22,7 @@ class Worse:
     before: Severity | None
 
 
-def look(view: WatchView) -> Looked:
+def watch(view: WatchView) -> Looked:
     """One incident for each host that got worse, open until it is as good as before.
 
     All changes are for the digest.
@@ -49,16 +49,16 @@ def look(view: WatchView) -> Looked:
         }
         if before is not None:
             alerts.append(_alert(report, tuple(worse(after, before, report))))
-            told = different(seen, report)
+            told = changed_findings(seen, report)
             changes += [
-                Change(view.now, cards.READINESS, cards.changed(report.host, *each))
+                Change(view.now, cards.READINESS, cards.change_line(report.host, *each))
                 for each in told
             ]
     return Looked(tuple(alerts), {"best": best, "last": last}, tuple(changes))
 
 
-def different(seen: Mapping[str, str], report: HostReport) -> Iterator[tuple[str, Finding]]:
-    """What each check was when it could last be made, and is not now, either way."""
+def changed_findings(seen: Mapping[str, str], report: HostReport) -> Iterator[tuple[str, Finding]]:
+    """Findings that differ, better or worse, each with its last known severity."""
     for finding in report.findings:
         before = seen.get(finding.name)
         if before is not None and _could(finding) and finding.severity != before:
@@ -72,7 +72,7 @@ def _could(finding: Finding) -> bool:
 def _left_to_it(report: HostReport) -> HostReport:
     """Without what has an alert of its own: one truth, one message."""
     return replace(
-        report, findings=tuple(each for each in report.findings if not drift.alerted(each))
+        report, findings=tuple(each for each in report.findings if not drift.has_alert(each))
     )
 
 

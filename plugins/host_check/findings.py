@@ -123,21 +123,21 @@ class PairReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class CheckResult:
     """What `host check` found: reports by host, in the order asked for."""
 
     reports: tuple[HostReport, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Paired:
+class PairResult:
     """What `host pair` found: one report per direction."""
 
     reports: tuple[PairReport, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Based:
+class BaselineResult:
     """What `host baseline` found; hosts that do not answer are in ``left_out`` with why."""
 
     baseline: CpuBaseline | None = None
@@ -145,17 +145,17 @@ class Based:
     left_out: tuple[tuple[str, Message], ...] = field(default_factory=tuple)
 
 
-def passed(name: str, evidence: Message, label: Message = "") -> Finding:
+def good(name: str, evidence: Message, label: Message = "") -> Finding:
     """Nothing to do."""
     return Finding(name, Severity.PASS, evidence, "", label)
 
 
-def warned(name: str, evidence: Message, fix: Message = "", label: Message = "") -> Finding:
+def warning(name: str, evidence: Message, fix: Message = "", label: Message = "") -> Finding:
     """Works, and should be better."""
     return Finding(name, Severity.WARN, evidence, fix, label)
 
 
-def failed(name: str, evidence: Message, fix: Message = "", label: Message = "") -> Finding:
+def failure(name: str, evidence: Message, fix: Message = "", label: Message = "") -> Finding:
     """Does not work, or is dangerous."""
     return Finding(name, Severity.FAIL, evidence, fix, label)
 

@@ -16,11 +16,11 @@ from bot.domain.message import Message, joined, words
 from bot.domain.readiness import CommandResult, HostFacts
 from bot.ports import Hypervisor, Readiness, Shell
 from plugins.host_check import drift, pairs, planner, probes, rules
-from plugins.host_check.drift import Aged
+from plugins.host_check.drift import Ageing
 from plugins.host_check.findings import (
-    Based,
-    Checked,
-    Paired,
+    BaselineResult,
+    CheckResult,
+    PairResult,
     Seen,
     SeenPair,
     cannot_tell,
@@ -39,32 +39,34 @@ _OF_A_PAIR = (probes.Probe("user", "id -un"), probes.CERTIFICATES)
 
 def check(
     settings: HostCheckSettings, intent: HostCheck, snapshot: Snapshot, hypervisor: Hypervisor
-) -> Checked:
+) -> CheckResult:
     """Every host asked for, looked at and judged."""
-    names = planner.chosen(intent.hosts, snapshot)
+    names = planner.hosts_asked(intent.hosts, snapshot)
     now = datetime.now(UTC)
     seen = _side_by_side(names, lambda name: look(settings, name, snapshot, hypervisor))
-    return Checked(tuple(rules.report(seen[name], settings, now) for name in names))
+    return CheckResult(tuple(rules.report(seen[name], settings, now) for name in names))
 
 
-def aged(settings: HostCheckSettings, snapshot: Snapshot, hypervisor: Shell) -> tuple[Aged, ...]:
+def read_ageing(
+    settings: HostCheckSettings, snapshot: Snapshot, hypervisor: Shell
+) -> tuple[Ageing, ...]:
     """The clock and the certificates of every host, judged by the same rules as in a check."""
     now = datetime.now(UTC)
 
-    def look_at(name: str) -> Aged:
+    def look_at(name: str) -> Ageing:
         seen = _with_shell(Seen(name), hypervisor, probes.AGEING_PROBES, settings.survey_seconds)
         judged = rules.report(seen, settings, now, rules.AGEING).findings
-        told = tuple(each for each in judged if drift.alerted(each))
-        return Aged(name, seen.clock_off, told) if seen.shell else Aged(name, None, ())
+        told = tuple(each for each in judged if drift.has_alert(each))
+        return Ageing(name, seen.clock_off, told) if seen.shell else Ageing(name, None, ())
 
     return tuple(_side_by_side([host.name for host in snapshot.hosts], look_at).values())
 
 
 def pair(
     settings: HostCheckSettings, intent: HostPair, snapshot: Snapshot, hypervisor: Hypervisor
-) -> Paired:
+) -> PairResult:
     """Every direction between the hosts asked for, looked at and judged."""
-    names = planner.chosen(intent.hosts, snapshot)
+    names = planner.hosts_asked(intent.hosts, snapshot)
     now = datetime.now(UTC)
     hosts = _side_by_side(
         names, lambda name: look(settings, name, snapshot, hypervisor, asked=_OF_A_PAIR)
@@ -81,21 +83,21 @@ def pair(
         ],
     )
     reports = {(each.source.host, each.target.host): each for name in names for each in found[name]}
-    return Paired(tuple(pairs.report(reports[way], settings, now) for way in ways))
+    return PairResult(tuple(pairs.report(reports[way], settings, now) for way in ways))
 
 
-def baseline(intent: HostBaseline, snapshot: Snapshot, hypervisor: Readiness) -> Based:
+def baseline(intent: HostBaseline, snapshot: Snapshot, hypervisor: Readiness) -> BaselineResult:
     """The baseline of the hosts asked for that answer."""
-    names = planner.chosen(intent.hosts, snapshot)
+    names = planner.hosts_asked(intent.hosts, snapshot)
     silent = tuple(
         (name, snapshot.host(name).problem) for name in names if not snapshot.host(name).up
     )
     up = [name for name in names if snapshot.host(name).up]
     try:
         found = hypervisor.cpu_baseline(up)
-        return Based(found, left_out=(*silent, *found.left_out))
+        return BaselineResult(found, left_out=(*silent, *found.left_out))
     except HypervisorError as error:
-        return Based(trouble=joined((error.text, error.advice)), left_out=silent)
+        return BaselineResult(trouble=joined((error.text, error.advice)), left_out=silent)
 
 
 def look(
@@ -158,7 +160,7 @@ def _answers(
         told = hypervisor.run(host, argv, deadline=deadline + _GRACE)
     except HypervisorError as error:
         return {}, cannot_tell(error.text)
-    found = probes.answers(told.out) if told is not None else {}
+    found = probes.parse_answers(told.out) if told is not None else {}
     if not found:
         return {}, words("cannot tell: its shell answered nothing that makes sense")
     # A part would read as if what lacks were not there.

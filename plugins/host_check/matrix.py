@@ -20,7 +20,7 @@ _MOST_NAMED = 3
 _FEW = 4  # hosts, in whose cells there is room for larger letters
 
 
-def drawn(reports: Sequence[PairReport]) -> bytes:
+def draw_matrix(reports: Sequence[PairReport]) -> bytes:
     """A PNG: sources as rows, targets as columns; a cell has the worst verdict and its check."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -44,7 +44,7 @@ def drawn(reports: Sequence[PairReport]) -> bytes:
                 axes.text(
                     column,
                     row,
-                    words_in(report),
+                    cell_text(report),
                     ha="center",
                     va="center",
                     fontsize=10 if count <= _FEW else 8,
@@ -63,7 +63,7 @@ def drawn(reports: Sequence[PairReport]) -> bytes:
     return out.getvalue()
 
 
-def words_in(report: PairReport) -> str:
+def cell_text(report: PairReport) -> str:
     """What stands in a cell."""
     worst = report.worst
     if worst is Severity.PASS:

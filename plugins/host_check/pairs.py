@@ -16,10 +16,10 @@ from plugins.host_check.findings import (
     SeenPair,
     Way,
     command,
-    failed,
-    passed,
+    failure,
+    good,
     unknown,
-    warned,
+    warning,
 )
 from plugins.host_check.readings import is_loopback, version_text
 from plugins.host_check.settings import HostCheckSettings
@@ -48,14 +48,14 @@ def report(seen: SeenPair, settings: HostCheckSettings, now: datetime) -> PairRe
 def _cpu(name: str, way: Way) -> Finding:
     here, there = way.here, way.there
     if way.pair.cpu is CpuOrder.IDENTICAL:
-        return passed(name, words("identical"))
+        return good(name, words("identical"))
     if way.pair.cpu is CpuOrder.SUPERSET:
         told = words(
             "{target} has all of {source}'s and more: VMs started there may not come back",
             target=there.host,
             source=here.host,
         )
-        return passed(name, told)
+        return good(name, told)
     if way.pair.cpu is CpuOrder.UNKNOWN:
         return unknown(name, way.pair.cpu_why)
     why = way.pair.cpu_why or words(
@@ -64,14 +64,14 @@ def _cpu(name: str, way: Way) -> Finding:
     fix = words(
         "Give VMs the model of `host baseline` at their next start; host-passthrough cannot move."
     )
-    return failed(name, why, fix)
+    return failure(name, why, fix)
 
 
 def _machines(name: str, way: Way) -> Finding:
     here, there = way.here, way.there
     missing = sorted(here.machines - there.machines)
     if not missing:
-        return passed(
+        return good(
             name, words("all {count} of {source}", count=len(here.machines), source=here.host)
         )
     used = {vm.detail.machine for vm in way.seen.source.guests if vm.detail} & set(missing)
@@ -79,12 +79,12 @@ def _machines(name: str, way: Way) -> Finding:
     newer = words("QEMU {version} or newer", version=version_text(here.hypervisor_version))
     fix = command("apt-get install --only-upgrade qemu-system-x86", newer, host=there.host)
     if used:
-        return failed(
+        return failure(
             name,
             words("{target} lacks what VMs use: {machines}", target=there.host, machines=told),
             fix,
         )
-    return warned(
+    return warning(
         name,
         words("{target} lacks {machines}; no VM uses them now", target=there.host, machines=told),
         fix,
@@ -103,12 +103,12 @@ def _ports(name: str, way: Way) -> Finding:
             address=address,
             port=_FIRST_PORT,
         )
-        return passed(name, told)
+        return good(name, told)
     if found.code == 124:
         reload = (
             f"firewall-cmd --permanent --add-port={MIGRATION_PORTS}/tcp && firewall-cmd --reload"
         )
-        return failed(
+        return failure(
             name,
             words(
                 "{address} does not answer on {port}: a firewall, or no route",
@@ -122,7 +122,7 @@ def _ports(name: str, way: Way) -> Finding:
             ),
         )
     fix = words("Look at the route from {source} to {address}.", source=here.host, address=address)
-    return failed(
+    return failure(
         name, tls_rules.last_line(found.out) or words("exit code {code}", code=found.code), fix
     )
 
@@ -131,13 +131,13 @@ def _names(name: str, way: Way) -> Finding:
     here, there = way.here, way.there
     rename = command(quoted("hostnamectl set-hostname {}", there.host), host=there.host)
     if here.hostname == there.hostname:
-        return failed(name, words("both call themselves “{name}”", name=here.hostname), rename)
+        return failure(name, words("both call themselves “{name}”", name=here.hostname), rename)
     address = memory_address(way.pair, there)
     if address.startswith("localhost") or is_loopback(address):
         told = words(
             "{target} tells others to reach it at “{address}”", target=there.host, address=address
         )
-        return failed(name, told, rename)
+        return failure(name, told, rename)
     found = way.seen.answers.get("resolves")
     if found is None:
         return unknown(name, way.seen.no_shell)
@@ -148,7 +148,7 @@ def _names(name: str, way: Way) -> Finding:
     )
     if not addresses:
         told = words("{source} cannot resolve “{name}”", source=here.host, name=address)
-        return failed(
+        return failure(
             name, told, command(f"echo 'ADDRESS {address}' >> /etc/hosts", host=here.host)
         )
     if any(is_loopback(each) for each in addresses):
@@ -158,7 +158,7 @@ def _names(name: str, way: Way) -> Finding:
             name=address,
             addresses=addresses,
         )
-        return failed(
+        return failure(
             name,
             told,
             words("On {source}: correct “{name}” in `/etc/hosts`.", source=here.host, name=address),
@@ -166,7 +166,7 @@ def _names(name: str, way: Way) -> Finding:
     told = words(
         "“{name}” is {addresses} on {source}", name=address, addresses=addresses, source=here.host
     )
-    return passed(name, told)
+    return good(name, told)
 
 
 def memory_address(pair: PairFacts, there: HostFacts) -> str:
@@ -177,10 +177,10 @@ def memory_address(pair: PairFacts, there: HostFacts) -> str:
 def _uuids(name: str, way: Way) -> Finding:
     here, there = way.here, way.there
     if here.uuid != there.uuid:
-        return passed(name, words("each its own"))
+        return good(name, words("each its own"))
     conf = "/etc/libvirt/libvirtd.conf && systemctl restart libvirtd"
     fix = command(f'echo "host_uuid = \\"$(uuidgen)\\"" >> {conf}', host=there.host)
-    return failed(
+    return failure(
         name, words("both are {uuid}: libvirt takes them for one host", uuid=here.uuid), fix
     )
 
@@ -192,7 +192,7 @@ def _storage(name: str, way: Way) -> Finding:
     if lost:
         pool = lost[0].name
         start, boot = quoted("virsh pool-start {}", pool), quoted("virsh pool-autostart {}", pool)
-        return failed(
+        return failure(
             name,
             words(
                 "{target} lacks the shared {pools}",
@@ -210,7 +210,7 @@ def _storage(name: str, way: Way) -> Finding:
     if keys and any(vm.detail and vm.detail.secrets for vm in way.seen.source.guests):
         value = quoted("virsh secret-set-value {} --file=VALUE", keys[0])
         define = f"virsh secret-define FILE && {value}"
-        return failed(
+        return failure(
             name,
             words(
                 "{target} lacks {secrets}, and VMs have encrypted disks",
@@ -237,11 +237,11 @@ def _storage(name: str, way: Way) -> Finding:
             quoted("virsh pool-build {}", pool),
             quoted("virsh pool-start {}", pool),
         )
-        return warned(name, told, command(" && ".join(lines), host=there.host))
+        return warning(name, told, command(" && ".join(lines), host=there.host))
     shared = [pool.name for pool in active if pool.shared]
     if shared:
-        return passed(name, words("shared: {pools}", pools=_few(shared)))
-    return passed(name, words("only local pools, at the same paths: `--copy-storage`"))
+        return good(name, words("shared: {pools}", pools=_few(shared)))
+    return good(name, words("only local pools, at the same paths: `--copy-storage`"))
 
 
 def _copied(here: HostFacts, show: str, there: HostFacts, define: str) -> Words:
@@ -284,7 +284,7 @@ def _bridges(name: str, way: Way) -> Finding:
             target=there.host,
             lacking=_few([" ".join(each) for each in lost]),
         )
-        return failed(name, told, fix)
+        return failure(name, told, fix)
     idle = sorted(here.bridges - there.bridges)
     if idle:
         told = words(
@@ -292,11 +292,11 @@ def _bridges(name: str, way: Way) -> Finding:
             target=there.host,
             bridges=_few(idle),
         )
-        return warned(
+        return warning(
             name, told, command(quoted("ip link add {} type bridge", idle[0]), host=there.host)
         )
     both = sorted(here.bridges & there.bridges)
-    return passed(name, _few(both).line if both else words("nothing to share"))
+    return good(name, _few(both).line if both else words("nothing to share"))
 
 
 def _versions(name: str, way: Way) -> Finding:
@@ -305,7 +305,7 @@ def _versions(name: str, way: Way) -> Finding:
     libvirt = f"{version_text(here.libvirt_version)} → {version_text(there.libvirt_version)}"
     told = f"QEMU {qemu}, libvirt {libvirt}"
     if here.arch != there.arch:
-        return failed(
+        return failure(
             name, f"{here.arch} → {there.arch}", words("VMs cannot move between architectures.")
         )
     if there.hypervisor_version < here.hypervisor_version:
@@ -313,8 +313,8 @@ def _versions(name: str, way: Way) -> Finding:
             "apt-get update && apt-get install --only-upgrade qemu-system-x86 libvirt-daemon-system"
         )
         why = words("{versions}: to an older one is not promised to work", versions=told)
-        return warned(name, why, command(line, host=there.host))
-    return passed(name, told)
+        return warning(name, why, command(line, host=there.host))
+    return good(name, told)
 
 
 def _clocks(name: str, way: Way) -> Finding:
@@ -325,10 +325,10 @@ def _clocks(name: str, way: Way) -> Finding:
     apart = max(0.0, abs(one - other) - error)
     both = command("chronyc makestep", words("on both"))
     if apart > way.settings.clock_fail_seconds:
-        return failed(name, words("{time} apart", time=Duration(apart)), both)
+        return failure(name, words("{time} apart", time=Duration(apart)), both)
     if apart > way.settings.clock_warn_seconds:
-        return warned(name, words("{time} apart", time=Duration(apart)), both)
-    return passed(
+        return warning(name, words("{time} apart", time=Duration(apart)), both)
+    return good(
         name, words("within {time}", time=Duration(way.settings.clock_warn_seconds + error))
     )
 

@@ -123,7 +123,7 @@ def _hosts_grammar(
     )
 
 
-def chosen(hosts: Iterable[str], snapshot: Snapshot) -> tuple[str, ...]:
+def hosts_asked(hosts: Iterable[str], snapshot: Snapshot) -> tuple[str, ...]:
     """The hosts asked for, or all.
 
     Raises:
@@ -150,10 +150,12 @@ def plan(intent: HostMaintenance, snapshot: Snapshot, rules: Iterable[Rule]) -> 
         )
     title = cards.maintenance_title(host.name, on=intent.on)
     if host.maintenance == intent.on:
-        return Refused(title, (cards.already(host.name, on=intent.on),))
+        return Refused(title, (cards.no_change(host.name, on=intent.on),))
     guests = [vm for vm in snapshot.on(host.name) if vm.state.active]
     warnings = (
-        (cards.still_there(host.name, [vm.name for vm in guests]),) if intent.on and guests else ()
+        (cards.remaining_vms(host.name, [vm.name for vm in guests]),)
+        if intent.on and guests
+        else ()
     )
     rest = [
         each
@@ -167,12 +169,12 @@ def plan(intent: HostMaintenance, snapshot: Snapshot, rules: Iterable[Rule]) -> 
         steps=(SetMaintenance(host.name, intent.on, intent.reason),),
         risk=Risk.LOW,
         blast=Blast(hosts=(host.name,)),
-        reasons=(cards.what_it_means(host.name, on=intent.on),),
+        reasons=(cards.consequence(host.name, on=intent.on),),
         warnings=warnings,
     )
 
 
-def still_good(
+def recheck(
     intent: HostMaintenance,
     planned: Plan,  # noqa: ARG001
     snapshot: Snapshot,

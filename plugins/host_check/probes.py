@@ -84,7 +84,7 @@ class Probe:
     words: str
 
 
-def accelerator_words(accelerator: str) -> str:
+def accelerator_script(accelerator: str) -> str:
     """The test run with one of QEMU's accelerators."""
     return _ACCELERATOR.replace("ACCELERATOR", accelerator)
 
@@ -110,7 +110,7 @@ signed() {
 """
 
 
-def certificate_words(places: str = _CERTIFICATE_PLACES) -> str:
+def certificate_script(places: str = _CERTIFICATE_PLACES) -> str:
     """Subject, end and issuer's verdict of each certificate, after a line with its path.
 
     ``places`` calls ``signed AUTHORITY CERTIFICATE…``.
@@ -118,7 +118,7 @@ def certificate_words(places: str = _CERTIFICATE_PLACES) -> str:
     return _SIGNED + places
 
 
-CERTIFICATES = Probe("certificates", certificate_words())
+CERTIFICATES = Probe("certificates", certificate_script())
 
 
 HOST_PROBES: tuple[Probe, ...] = (
@@ -131,7 +131,7 @@ HOST_PROBES: tuple[Probe, ...] = (
         'for d in /dev/kvm /dev/vhost-net /dev/net/tun; do [ -e "$d" ] && echo "$d"; done; true',
     ),
     Probe("validate", "as_root virt-host-validate qemu"),
-    Probe("accelerator", accelerator_words("kvm")),
+    Probe("accelerator", accelerator_script("kvm")),
     Probe(
         "nested",
         "cat /sys/module/kvm_intel/parameters/nested /sys/module/kvm_amd/parameters/nested "
@@ -230,7 +230,7 @@ def script(probes: Iterable[Probe]) -> str:
     return _HEAD + "".join(parts) + "exit 0\n"
 
 
-def answers(out: str) -> dict[str, CommandResult]:
+def parse_answers(out: str) -> dict[str, CommandResult]:
     """Each probe's answer by its name, of what the script wrote; cut off ones are left out."""
     pieces = _BEGIN.split(out)
     found: dict[str, CommandResult] = {}

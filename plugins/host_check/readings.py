@@ -31,7 +31,7 @@ class Mode(StrEnum):
     UNKNOWN = "unknown"
 
 
-def validated(text: str) -> dict[str, tuple[Severity, str]]:
+def validate_rows(text: str) -> dict[str, tuple[Severity, str]]:
     """The rows of ``virt-host-validate qemu``: what it looked at → verdict and its advice.
 
     A NOTE counts as PASS.

@@ -23,7 +23,7 @@ RULES: tuple[Rule, ...] = (
     rules_access.packages,
     rules_access.daemon_mode,
     rules_access.plain_tcp,
-    rules_access.listen_honoured,
+    rules_access.listen_settings,
     rules_access.who_may,
     rules_access.unknown_keys,
     rules_access.tls_certificates,

@@ -14,7 +14,7 @@ from shlex import quote
 from bot.domain.message import Code, Day, Message, Names, Words, joined, nwords, words
 from bot.domain.readiness import Finding
 from plugins.host_check import probes, virconf
-from plugins.host_check.findings import Case, Seen, command, failed, passed, unknown, warned
+from plugins.host_check.findings import Case, Seen, command, failure, good, unknown, warning
 from plugins.host_check.readings import (
     Certificate,
     Mode,
@@ -50,13 +50,13 @@ def daemon_mode(case: Case) -> Iterator[Finding]:
         return
     found = mode(seen)
     if found is Mode.UNKNOWN:
-        yield failed(
+        yield failure(
             name,
             words("neither libvirtd nor virtqemud runs or is listened for"),
             command("systemctl enable --now libvirtd.socket"),
         )
     elif found is Mode.BOTH:
-        yield warned(
+        yield warning(
             name,
             MODES[found],
             command(
@@ -65,14 +65,14 @@ def daemon_mode(case: Case) -> Iterator[Finding]:
             ),
         )
     elif socket_activated(seen):
-        yield passed(name, words("{mode}, socket-activated by systemd", mode=MODES[found]))
+        yield good(name, words("{mode}, socket-activated by systemd", mode=MODES[found]))
     else:
         told = (
             words("{mode}, started with --listen", mode=MODES[found])
             if _listens(seen)
             else words("{mode}, started without --listen", mode=MODES[found])
         )
-        yield passed(name, told)
+        yield good(name, told)
 
 
 MODES: Mapping[Mode, Words] = {
@@ -101,7 +101,7 @@ def plain_tcp(case: Case) -> Iterator[Finding]:
     open_to = [address for address, port in listeners(found.out) if port == TCP]
     wide = [address for address in open_to if not is_loopback(address)]
     if not open_to:
-        yield passed(name, words("nothing listens on {port}", port=TCP))
+        yield good(name, words("nothing listens on {port}", port=TCP))
         return
     auth = _daemon_settings(seen).get("auth_tcp", "sasl")
     if wide and auth == "none":
@@ -111,7 +111,7 @@ def plain_tcp(case: Case) -> Iterator[Finding]:
             "reach it",
             addresses=where,
         )
-        yield failed(name, told, _to_tls(seen))
+        yield failure(name, told, _to_tls(seen))
     else:
         told = words(
             "libvirt listens on {addresses} (`auth_tcp` {auth}); memory and consoles of VMs are "
@@ -119,7 +119,7 @@ def plain_tcp(case: Case) -> Iterator[Finding]:
             addresses=Names(tuple(f"{address}:{TCP}" for address in open_to)),
             auth=auth,
         )
-        yield warned(name, told, _to_tls(seen))
+        yield warning(name, told, _to_tls(seen))
 
 
 def _no_ss(seen: Seen) -> Message:
@@ -178,7 +178,7 @@ def _daemon_settings(seen: Seen) -> dict[str, str]:
     )
 
 
-def listen_honoured(case: Case) -> Iterator[Finding]:
+def listen_settings(case: Case) -> Iterator[Finding]:
     """``listen_tcp`` and ``listen_tls`` need --listen, and no socket activation."""
     seen = case.seen
     name = "listen settings"
@@ -193,19 +193,19 @@ def listen_honoured(case: Case) -> Iterator[Finding]:
     )
     settings = Names(tuple(wanted))
     if not wanted:
-        yield passed(name, words("none that would not be honoured"))
+        yield good(name, words("none that would not be honoured"))
     elif socket_activated(seen) or not _listens(seen):
         by_systemd = words("systemd listens for libvirt")
         why = (
             by_systemd if socket_activated(seen) else words("libvirtd was started without --listen")
         )
         told = words("{settings} = 1 is not honoured: {why}", settings=settings, why=why)
-        yield warned(name, told, _by_socket("libvirtd"))
+        yield warning(name, told, _by_socket("libvirtd"))
     else:
         told = words(
             "{settings} = 1 is honoured: libvirtd was started with --listen", settings=settings
         )
-        yield passed(name, told)
+        yield good(name, told)
 
 
 def unknown_keys(case: Case) -> Iterator[Finding]:
@@ -233,7 +233,7 @@ def unknown_keys(case: Case) -> Iterator[Finding]:
             fix = words(
                 "Correct that line of {file}; its daemon does not start with it.", file=path
             )
-            yield failed(name, told, fix, label)
+            yield failure(name, told, fix, label)
         elif not lens:
             yield unknown(
                 name,
@@ -257,14 +257,14 @@ def _keys(name: str, file: str, strangers: list[str], *, unread: bool) -> Findin
         if hints:
             evidence = words("{ignored} ({hints})", ignored=evidence, hints=Names(hints))
         fix = command(f"sed -i -E '/^[ \\t]*({'|'.join(strangers)})[ \\t]*=/d' /etc/libvirt/{file}")
-        return warned(name, evidence, fix)
+        return warning(name, evidence, fix)
     if unread:
-        return warned(
+        return warning(
             name,
             words("the daemons that run do not read this file"),
             words("Move what it sets to `virtqemud.conf` and `virtproxyd.conf`."),
         )
-    return passed(name, words("libvirt knows every key that is set"))
+    return good(name, words("libvirt knows every key that is set"))
 
 
 def _unread(seen: Seen, file: str) -> bool:
@@ -301,12 +301,12 @@ def who_may(case: Case) -> Iterator[Finding]:
         fix = _and_then(
             _set_line(seen, file, "auth_unix_rw", POLKIT), command(f"systemctl restart {daemon}")
         )
-        yield failed(name, told, fix)
+        yield failure(name, told, fix)
         return
     people = members(seen.text("libvirt-group"))
     if people:
         note = words("for those who need no root; to watch, the read-only socket is enough")
-        yield warned(
+        yield warning(
             name,
             words(
                 "the group libvirt has {users}: its read-write socket equals a root shell",
@@ -315,7 +315,7 @@ def who_may(case: Case) -> Iterator[Finding]:
             command(f"gpasswd -d {quote(people[0])} libvirt", note),
         )
     else:
-        yield passed(name, words("root only: nobody is in the group libvirt"))
+        yield good(name, words("root only: nobody is in the group libvirt"))
 
 
 def lock_manager(case: Case) -> Iterator[Finding]:
@@ -328,11 +328,11 @@ def lock_manager(case: Case) -> Iterator[Finding]:
         return
     chosen = settings_in(seen.text("conf:qemu.conf")).get("lock_manager", "nop")
     if chosen in {"lockd", "sanlock"}:
-        yield passed(name, chosen)
+        yield good(name, chosen)
         return
     daemon = "virtqemud" if mode(seen) is Mode.MODULAR else "libvirtd"
     line = f"systemctl enable --now virtlockd.socket && systemctl restart {daemon}"
-    yield warned(
+    yield warning(
         name,
         words("none: nothing stops two hosts from writing to one disk"),
         _and_then(_set_line(seen, "qemu.conf", "lock_manager", LOCKD), command(line)),
@@ -350,7 +350,7 @@ def tls_certificates(case: Case) -> Iterator[Finding]:
     if not there:
         serves = any(port == TLS for _, port in listeners(seen.text("listening")))
         yield (
-            failed(
+            failure(
                 name,
                 words(
                     "libvirt serves TLS on {port} and has no certificate in `/etc/pki/libvirt`",
@@ -358,7 +358,7 @@ def tls_certificates(case: Case) -> Iterator[Finding]:
                 ),
             )
             if serves
-            else passed(name, words("none, and none needed: libvirt serves no TLS"))
+            else good(name, words("none, and none needed: libvirt serves no TLS"))
         )
     for each in there:
         yield _certificate(each, case)
@@ -381,7 +381,7 @@ def _certificate(found: Certificate, case: Case) -> Finding:
     )
     days = found.days(case.now)
     if days < 0:
-        return failed(name, words("ended on {date}", date=Day(end.date())), fix, label)
+        return failure(name, words("ended on {date}", date=Day(end.date())), fix, label)
     if days < case.settings.certificate_days:
         told = nwords(
             "ends on {date}, in {n} day",
@@ -389,13 +389,13 @@ def _certificate(found: Certificate, case: Case) -> Finding:
             n=round(days),
             date=Day(end.date()),
         )
-        return warned(name, told, fix, label)
+        return warning(name, told, fix, label)
     if found.strange:
         told = words(
             "not signed by the authority that this host trusts: nobody who trusts it connects"
         )
-        return failed(name, told, fix, label)
-    return passed(name, words("good until {date}", date=Day(end.date())), label)
+        return failure(name, told, fix, label)
+    return good(name, words("good until {date}", date=Day(end.date())), label)
 
 
 def security_driver(case: Case) -> Iterator[Finding]:
@@ -407,7 +407,7 @@ def security_driver(case: Case) -> Iterator[Finding]:
         return
     strong = [each for each in seen.facts.security if each in {"apparmor", "selinux"}]
     if strong:
-        yield passed(name, strong[0])
+        yield good(name, strong[0])
         return
     off = settings_in(seen.text("conf:qemu.conf")).get("security_driver") == "none"
     fix = (
@@ -423,7 +423,7 @@ def security_driver(case: Case) -> Iterator[Finding]:
     told = words(
         "neither AppArmor nor SELinux: a VM that breaks out of QEMU meets no second barrier"
     )
-    yield warned(name, told, fix)
+    yield warning(name, told, fix)
 
 
 def packages(case: Case) -> Iterator[Finding]:
@@ -449,5 +449,5 @@ def _installed(name: str, told: str, wanted: tuple[str, ...], install: str) -> F
     missing = [each for each in wanted if each not in there]
     if missing:
         fix = command(f"{install} {' '.join(missing)}")
-        return failed(name, words("not installed: {packages}", packages=missing), fix)
-    return passed(name, ", ".join(f"{each} {there[each]}" for each in wanted))
+        return failure(name, words("not installed: {packages}", packages=missing), fix)
+    return good(name, ", ".join(f"{each} {there[each]}" for each in wanted))

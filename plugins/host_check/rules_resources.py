@@ -8,7 +8,7 @@ from bot.domain.cluster import Pool, Unread
 from bot.domain.message import Duration, Message, Names, Percent, Size, joined, words
 from bot.domain.readiness import Finding, Net
 from bot.domain.words import command as quoted
-from plugins.host_check.findings import Case, Seen, command, failed, passed, unknown, warned
+from plugins.host_check.findings import Case, Seen, command, failure, good, unknown, warning
 from plugins.host_check.readings import Mode, is_loopback, mode, version_text
 from plugins.host_check.settings import HostCheckSettings
 
@@ -21,20 +21,20 @@ def answers(case: Case) -> Iterator[Finding]:
     """Whether libvirt, and the shell where one is configured, answer at all."""
     seen = case.seen
     if seen.facts is None:
-        yield failed(
+        yield failure(
             ANSWERS,
             seen.trouble or words("does not answer"),
             command("systemctl status libvirtd virtqemud"),
         )
     else:
         hardware = seen.facts.hardware
-        yield passed(
+        yield good(
             ANSWERS,
             words("answers on {hardware}", hardware=hardware) if hardware else words("answers"),
         )
     if seen.shell:
         user = seen.text("user")
-        yield passed("SSH", words("as {user}", user=user) if user else words("as an unnamed user"))
+        yield good("SSH", words("as {user}", user=user) if user else words("as an unnamed user"))
     else:
         yield unknown("SSH", seen.no_shell, seen.shell_fix)
 
@@ -58,11 +58,11 @@ def unread_parts(case: Case) -> Iterator[Finding]:
             if each.name
             else words("reading every {kind}", kind=each.kind)
         )
-        yield warned(name, each.why, _look_for(seen, each), label)
+        yield warning(name, each.why, _look_for(seen, each), label)
     for vm in seen.guests:
         if vm.problem:
             label = words("reading VM {vm}", vm=vm.name)
-            yield warned(
+            yield warning(
                 f"reading VM {vm.name}",
                 vm.problem,
                 command(quoted("virsh dumpxml {}", vm.name)),
@@ -109,13 +109,13 @@ def versions(case: Case) -> Iterator[Finding]:
         or facts.hypervisor_version < case.settings.oldest_qemu
     )
     if old:
-        yield warned(
+        yield warning(
             "versions",
             words("{versions}: too old for some of what is done here", versions=told),
             command("apt-get update && apt-get full-upgrade"),
         )
     else:
-        yield passed("versions", told.line)
+        yield good("versions", told.line)
 
 
 def identity(case: Case) -> Iterator[Finding]:
@@ -126,7 +126,7 @@ def identity(case: Case) -> Iterator[Finding]:
         yield unknown(name, seen.trouble)
         return
     if facts.hostname.startswith("localhost") or not facts.hostname:
-        yield failed(
+        yield failure(
             name,
             words("it calls itself “{name}”", name=facts.hostname),
             command(f"hostnamectl set-hostname {seen.host}"),
@@ -134,7 +134,7 @@ def identity(case: Case) -> Iterator[Finding]:
         return
     own = {line.split()[0] for line in seen.text("own-address").splitlines() if line.split()}
     if own and all(is_loopback(address) for address in own):
-        yield warned(
+        yield warning(
             name,
             words(
                 "{name} resolves to {addresses} on the host itself",
@@ -147,7 +147,7 @@ def identity(case: Case) -> Iterator[Finding]:
             ),
         )
     else:
-        yield passed(name, facts.hostname)
+        yield good(name, facts.hostname)
 
 
 def pools(case: Case) -> Iterator[Finding]:
@@ -162,7 +162,7 @@ def pools(case: Case) -> Iterator[Finding]:
             " && virsh pool-build default"
         )
         fix = command(f"{make} && virsh pool-start default && virsh pool-autostart default")
-        yield warned("storage pools", words("none"), fix)
+        yield warning("storage pools", words("none"), fix)
     for pool in seen.facts.pools:
         yield _pool(pool, case.settings)
 
@@ -176,7 +176,7 @@ def _pool(pool: Pool, settings: HostCheckSettings) -> Finding:
     )
     if not pool.active:
         fix = command(quoted("virsh pool-start {}", pool.name))
-        return warned(name, words("{pool}, not running", pool=kind), fix, label)
+        return warning(name, words("{pool}, not running", pool=kind), fix, label)
     share = pool.free / pool.capacity if pool.capacity else 1.0
     told = words(
         "{pool}, {free} of {size} free ({share})",
@@ -188,13 +188,13 @@ def _pool(pool: Pool, settings: HostCheckSettings) -> Finding:
     note = words("move volumes, or make the pool larger")
     room = command(quoted("virsh vol-list {} --details", pool.name), note)
     if share < settings.pool_free_fail:
-        return failed(name, told, room, label)
+        return failure(name, told, room, label)
     if share < settings.pool_free_warn:
-        return warned(name, told, room, label)
+        return warning(name, told, room, label)
     if not pool.autostart:
         fix = command(quoted("virsh pool-autostart {}", pool.name))
-        return warned(name, words("{pool}, not started at boot", pool=told), fix, label)
-    return passed(name, told, label)
+        return warning(name, words("{pool}, not started at boot", pool=told), fix, label)
+    return good(name, told, label)
 
 
 def networks(case: Case) -> Iterator[Finding]:
@@ -207,10 +207,10 @@ def networks(case: Case) -> Iterator[Finding]:
     for net in facts.networks:
         yield _network(net)
     if facts.bridges:
-        yield passed("bridges", ", ".join(sorted(facts.bridges)))
+        yield good("bridges", ", ".join(sorted(facts.bridges)))
     elif not facts.networks:
         define = "virsh net-define /usr/share/libvirt/networks/default.xml"
-        yield warned(
+        yield warning(
             "bridges",
             words(
                 "neither a network nor a bridge that libvirt sees: VMs have nothing to plug into"
@@ -222,13 +222,13 @@ def networks(case: Case) -> Iterator[Finding]:
 def _network(net: Net) -> Finding:
     name, label = f"network {net.name}", words("network {network}", network=net.name)
     if not net.active:
-        return warned(
+        return warning(
             name, words("not running"), command(quoted("virsh net-start {}", net.name)), label
         )
     if not net.autostart:
         fix = command(quoted("virsh net-autostart {}", net.name))
-        return warned(name, words("runs, but is not started at boot"), fix, label)
-    return passed(
+        return warning(name, words("runs, but is not started at boot"), fix, label)
+    return good(
         name, words("runs on {bridge}", bridge=net.bridge) if net.bridge else words("runs"), label
     )
 
@@ -249,11 +249,11 @@ def overcommit(case: Case) -> Iterator[Finding]:
         share=Percent(promised / usable),
     )
     if promised / usable > case.settings.overcommit_warn:
-        yield warned(name, told, words("Move VMs away: `balance`, or `migrate VM`."))
+        yield warning(name, told, words("Move VMs away: `balance`, or `migrate VM`."))
     else:
-        yield passed(name, told)
+        yield good(name, told)
     if seen.text("overcommit").strip() == "2":
-        yield warned(
+        yield warning(
             "vm.overcommit_memory",
             words("2: the kernel may refuse memory that a starting or arriving VM needs"),
             command(
@@ -278,9 +278,9 @@ def ksm(case: Case) -> Iterator[Finding]:
         )
     elif run == "1":
         risk = words("VMs can guess at each other's memory, so not for those of strangers")
-        yield passed("KSM", joined((words("on"), merged, risk), ", "))
+        yield good("KSM", joined((words("on"), merged, risk), ", "))
     else:
-        yield passed("KSM", joined((words("off"), merged), ", "))
+        yield good("KSM", joined((words("off"), merged), ", "))
 
 
 def clock(case: Case) -> Iterator[Finding]:
@@ -292,21 +292,20 @@ def clock(case: Case) -> Iterator[Finding]:
         yield unknown("time sync", seen.no_shell)
         return
     if told.get("NTPSynchronized") == "yes":
-        yield passed("time sync", words("the kernel's clock is synchronised"))
+        yield good("time sync", words("the kernel's clock is synchronised"))
     elif len(tracking) > 4:
         state = tracking[-1].strip()
-        good = state == "Normal"
         yield (
-            passed("time sync", words("chrony follows {source}", source=tracking[1]))
-            if good
-            else failed(
+            good("time sync", words("chrony follows {source}", source=tracking[1]))
+            if state == "Normal"
+            else failure(
                 "time sync",
                 words("chrony follows nobody ({state})", state=state),
                 command("chronyc sources"),
             )
         )
     elif told:
-        yield failed("time sync", words("nobody keeps the clock right"), _CHRONY)
+        yield failure("time sync", words("nobody keeps the clock right"), _CHRONY)
     else:
         yield unknown("time sync", words("neither systemd nor chrony answers"), _CHRONY)
     if seen.clock is not None and seen.clock_off is not None:
@@ -321,10 +320,10 @@ def _offset(ahead: float, off: float, error: float, settings: HostCheckSettings)
         else words("{by} behind the bot's, ± {error}", by=by, error=give)
     )
     if off > settings.clock_fail_seconds:
-        return failed("clock", told, command("chronyc makestep"))
+        return failure("clock", told, command("chronyc makestep"))
     if off > settings.clock_warn_seconds:
-        return warned("clock", told, command("chronyc makestep"))
-    return passed(
+        return warning("clock", told, command("chronyc makestep"))
+    return good(
         "clock",
         words("within {time} of the bot's", time=Duration(settings.clock_warn_seconds + error)),
     )

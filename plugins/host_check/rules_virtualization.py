@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from bot.domain.message import Code, Join, Message, Names, Size, Words, joined, nwords, words
 from bot.domain.readiness import Finding, Severity
 from plugins.host_check import cards, probes
-from plugins.host_check.findings import Case, Seen, command, failed, passed, unknown, warned
-from plugins.host_check.readings import controllers, validated
+from plugins.host_check.findings import Case, Seen, command, failure, good, unknown, warning
+from plugins.host_check.readings import controllers, validate_rows
 
 # no message: what virt-host-validate prints
 HARDWARE = "for hardware virtualization"
@@ -56,7 +56,7 @@ _FIXES: Mapping[str, Words] = {
 def rows(case: Case) -> Iterator[Finding]:
     """The rows of virt-host-validate; where it is not installed, those that can be seen."""
     seen = case.seen
-    told = validated(found.out) if (found := seen.answer("validate")) is not None else {}
+    told = validate_rows(found.out) if (found := seen.answer("validate")) is not None else {}
     for what, (severity, advice) in told.items():
         evidence = advice or words("virt-host-validate has nothing to say against it")
         yield Finding(
@@ -129,7 +129,7 @@ def accelerator(case: Case) -> Iterator[Finding]:
     run = seen.answer("accelerator")
     if not seen.shell or run is None:
         if seen.facts is not None and not offered:
-            yield failed(
+            yield failure(
                 name,
                 words("libvirt offers no KVM there: `/dev/kvm` is missing or unusable"),
                 _LOAD_KVM,
@@ -151,9 +151,9 @@ def accelerator(case: Case) -> Iterator[Finding]:
             if "/dev/kvm" in seen.text("devices").split()
             else words("the CPU shows neither vmx nor svm: VMs hang under KVM or are emulated")
         )
-        yield failed(name, told, _FIRMWARE)
+        yield failure(name, told, _FIRMWARE)
     elif run.code == probes.RAN:
-        yield passed(name, words("the CPU has {flag}, and KVM ran a VM's instruction", flag=flag))
+        yield good(name, words("the CPU has {flag}, and KVM ran a VM's instruction", flag=flag))
     else:
         yield _did_not_run(name, flag, run.code, run.out)
 
@@ -164,17 +164,17 @@ def _did_not_run(name: str, flag: str, code: int, said: str) -> Finding:
     )
     if code == 127:
         fix = command("apt-get install --no-install-recommends qemu-system-x86")
-        return failed(name, words("no QEMU to try it with"), fix)
+        return failure(name, words("no QEMU to try it with"), fix)
     if code == probes.HUNG:
         told = words("the CPU has {flag}, but a VM of one instruction hangs under KVM", flag=flag)
-        return failed(name, told, _FIRMWARE)
+        return failure(name, told, _FIRMWARE)
     if "ermission denied" in said:
         fix = command(
             "usermod -aG kvm USER", words("the user of the host's `ssh`; members may run VMs")
         )
         return unknown(name, words("not allowed to open `/dev/kvm`: {said}", said=last), fix)
     told = words("the CPU has {flag}, but KVM does not start: {said}", flag=flag, said=last)
-    return failed(name, told, _LOAD_KVM)
+    return failure(name, told, _LOAD_KVM)
 
 
 def nested(case: Case) -> Iterator[Finding]:
@@ -184,11 +184,9 @@ def nested(case: Case) -> Iterator[Finding]:
     if not seen.shell:
         yield unknown("nested virtualization", seen.no_shell)
     elif not told:
-        yield passed("nested virtualization", words("off: no KVM module is loaded"))
+        yield good("nested virtualization", words("off: no KVM module is loaded"))
     else:
-        yield passed(
-            "nested virtualization", words("on") if told[0] in {"Y", "1"} else words("off")
-        )
+        yield good("nested virtualization", words("on") if told[0] in {"Y", "1"} else words("off"))
 
 
 def iommu(case: Case) -> Iterator[Finding]:
@@ -198,9 +196,9 @@ def iommu(case: Case) -> Iterator[Finding]:
     if facts is None or facts.iommu is None:
         yield unknown("IOMMU", seen.trouble or words("this libvirt does not tell"))
     elif facts.iommu:
-        yield passed("IOMMU", words("on: devices can be passed through"))
+        yield good("IOMMU", words("on: devices can be passed through"))
     else:
-        yield passed("IOMMU", words("off: no device can be passed through"))
+        yield good("IOMMU", words("off: no device can be passed through"))
 
 
 def huge_pages(case: Case) -> Iterator[Finding]:
@@ -218,7 +216,7 @@ def huge_pages(case: Case) -> Iterator[Finding]:
     )
     told = joined(sizes, ", ") or words("none set aside")
     if wanting and not there:
-        yield warned(
+        yield warning(
             name,
             nwords(
                 "{pages}, and {vms} asks for them",
@@ -232,7 +230,7 @@ def huge_pages(case: Case) -> Iterator[Finding]:
         return
     free = meminfo_free(seen)
     left = words("{count} of the usual size free", count=free) if there and free is not None else ""
-    yield passed(name, joined((told, left), ", "))
+    yield good(name, joined((told, left), ", "))
 
 
 def meminfo_free(seen: Seen) -> int | None:

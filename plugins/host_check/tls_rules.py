@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from bot.domain.message import Code, Names, Words, nwords, words
 from bot.domain.readiness import Finding
-from plugins.host_check.findings import Seen, Way, command, failed, passed, unknown, warned
+from plugins.host_check.findings import Seen, Way, command, failure, good, unknown, warning
 from plugins.host_check.readings import Certificate, certificates
 
 _CHECKED = re.compile(r"Certificate check failed (.+)")
@@ -60,11 +60,11 @@ def credentials(name: str, way: Way) -> Finding:
     if found is None:
         return unknown(name, way.seen.no_shell)
     if found.ok:
-        return passed(
+        return good(
             name, words("{source} connects to {uri}", source=here.host, uri=way.pair.migrate_uri)
         )
     if found.code == 124:
-        return failed(
+        return failure(
             name,
             words("{uri} does not answer {source}", uri=way.pair.migrate_uri, source=here.host),
             words("Look at the firewall and the daemon of {target}.", target=there.host),
@@ -72,7 +72,7 @@ def credentials(name: str, way: Way) -> Finding:
     if found.code == 127:
         fix = command("apt-get install --no-install-recommends libvirt-clients")
         return unknown(name, words("virsh is not there"), fix)
-    return failed(
+    return failure(
         name,
         _refusal(found.out) or words("exit code {code}", code=found.code),
         _fix(way, found.out),
@@ -110,7 +110,7 @@ def _fix(way: Way, said: str) -> Words:
 def encryption(name: str, way: Way) -> Finding:
     """Whether memory and disks of VMs cross the network encrypted, with certificates for QEMU."""
     if not way.pair.migrate_tls:
-        return warned(
+        return warning(
             name,
             words("memory and copied disks of VMs cross the network in the clear"),
             words(
@@ -125,7 +125,7 @@ def encryption(name: str, way: Way) -> Finding:
         wrong = next(_wrong(name, seen, needed, way), None)
         if wrong is not None:
             return wrong
-    return passed(name, words("QEMU encrypts what it sends"))
+    return good(name, words("QEMU encrypts what it sends"))
 
 
 def _wrong(name: str, seen: Seen, needed: tuple[str, ...], way: Way) -> Iterator[Finding]:
@@ -139,9 +139,9 @@ def _wrong(name: str, seen: Seen, needed: tuple[str, ...], way: Way) -> Iterator
             host=seen.host,
             files=files,
         )
-        yield failed(name, words("QEMU of {host} lacks {files}", host=seen.host, files=files), fix)
+        yield failure(name, words("QEMU of {host} lacks {files}", host=seen.host, files=files), fix)
     found = [there[each] for each in needed if each in there]
-    yield from (failed(name, *said) for each in found for said in _broken(seen, each, way.now))
+    yield from (failure(name, *said) for each in found for said in _broken(seen, each, way.now))
     for each in found:
         left = each.days(way.now)
         if left < way.settings.certificate_days:
@@ -152,7 +152,7 @@ def _wrong(name: str, seen: Seen, needed: tuple[str, ...], way: Way) -> Iterator
                 file=each.path,
                 host=seen.host,
             )
-            yield warned(name, told, _renew(seen, each))
+            yield warning(name, told, _renew(seen, each))
 
 
 def _broken(seen: Seen, found: Certificate, now: datetime) -> Iterator[tuple[Words, Words]]:

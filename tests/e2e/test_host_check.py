@@ -21,7 +21,7 @@ from lab.slack import Command, Workspace
 from lab.sshd import Door, serve
 from plugins.host_check import handler, pairs, rules_virtualization
 from plugins.host_check.planner import HostBaseline, HostCheck, HostPair
-from plugins.host_check.readings import validated
+from plugins.host_check.readings import validate_rows
 from plugins.host_check.settings import HostCheckSettings
 from tests.e2e.play import Play, holds, other_host, play
 from tests.waiting import until
@@ -93,7 +93,7 @@ def across(hosts: LibvirtHypervisor, source: str, target: str) -> dict[str, Find
 def test_every_row_of_virt_host_validate_is_told_with_its_own_severity(
     lab: Lab, hosts: LibvirtHypervisor
 ) -> None:
-    said = validated(lab.run(A, "virt-host-validate", "qemu", check=False))
+    said = validate_rows(lab.run(A, "virt-host-validate", "qemu", check=False))
     assert len(said) > 8
     found = checked(hosts, A)
     told = {
@@ -113,7 +113,7 @@ def test_every_row_of_virt_host_validate_is_told_with_its_own_severity(
 def test_where_both_look_our_own_eyes_agree_with_virt_host_validate(
     lab: Lab, hosts: LibvirtHypervisor
 ) -> None:
-    said = validated(lab.run(A, "virt-host-validate", "qemu", check=False))
+    said = validate_rows(lab.run(A, "virt-host-validate", "qemu", check=False))
     own = rules_virtualization.own_rows(handler.look(SETTINGS, A, hosts.snapshot(), hosts))
     both = own.keys() & said.keys()
     assert len(both) >= 9
@@ -123,7 +123,7 @@ def test_where_both_look_our_own_eyes_agree_with_virt_host_validate(
 def test_the_accelerator_is_judged_by_the_flag_and_by_running_it(
     lab: Lab, hosts: LibvirtHypervisor
 ) -> None:
-    hardware = validated(lab.run(A, "virt-host-validate", "qemu", check=False))[
+    hardware = validate_rows(lab.run(A, "virt-host-validate", "qemu", check=False))[
         "for hardware virtualization"
     ][0]
     found = checked(hosts, A)["accelerator"]

@@ -18,7 +18,7 @@ from bot.domain.readiness import CommandResult, CpuBaseline, Finding, GuestCpu, 
 from bot.domain.steps import SetMaintenance
 from bot.testing import FakeHypervisor, TickingClock, drawn
 from plugins.host_check import cards, handler, planner, probes
-from plugins.host_check.findings import NO_SSH, Based, Checked, command
+from plugins.host_check.findings import NO_SSH, BaselineResult, CheckResult, command
 from plugins.host_check.planner import HostBaseline, HostCheck, HostMaintenance, HostPair
 from plugins.host_check.settings import HostCheckSettings
 
@@ -115,7 +115,7 @@ def test_what_is_so_already_or_is_no_host_is_refused(intent: HostMaintenance, co
     assert isinstance(made, Refused)
     assert [each.code for each in made.objections] == [code]
     good = Plan("t", (), Risk.LOW)
-    assert [each.code for each in planner.still_good(intent, good, cluster, ())] == [code]
+    assert [each.code for each in planner.recheck(intent, good, cluster, ())] == [code]
 
 
 def test_maintenance_is_still_good_though_guests_came_and_went() -> None:
@@ -126,7 +126,7 @@ def test_maintenance_is_still_good_though_guests_came_and_went() -> None:
     )
     made = planner.plan(intent, before, ())
     assert isinstance(made, Plan)
-    assert planner.still_good(intent, made, after, ()) == ()
+    assert planner.recheck(intent, made, after, ()) == ()
 
 
 def test_every_host_is_looked_at_and_one_that_is_down_holds_up_nobody() -> None:
@@ -187,7 +187,7 @@ def test_a_name_that_is_none_and_no_hosts_at_all_are_errors_that_say_what_to_do(
     with pytest.raises(UnknownNameError, match="host-d"):
         handler.check(SETTINGS, HostCheck(("host-d",)), port.snapshot(), port)
     with pytest.raises(UsageError, match="No host"):
-        planner.chosen((), drawn("host-a 1cpu 1G").__class__(port.snapshot().taken_at, (), ()))
+        planner.hosts_asked((), drawn("host-a 1cpu 1G").__class__(port.snapshot().taken_at, (), ()))
 
 
 def test_every_direction_is_judged_once() -> None:
@@ -253,8 +253,12 @@ def guest(**different: Any) -> GuestCpu:
 )
 def test_who_keeps_from_the_baseline_and_why(it: GuestCpu, why: str) -> None:
     base = CpuBaseline(("host-a", "host-b"), "kvm", "EPYC", "AMD", ("svm",), (), "<cpu/>", (it,))
-    assert str(cards.keeps(it, base)) == why
-    shown = [each for each in cards.baseline_card(Based(base)).elements if isinstance(each, Table)]
+    assert str(cards.misfit(it, base)) == why
+    shown = [
+        each
+        for each in cards.baseline_card(BaselineResult(base)).elements
+        if isinstance(each, Table)
+    ]
     assert bool(shown) is bool(why)
 
 
@@ -273,7 +277,7 @@ def rows(card: Card) -> list[tuple[str, ...]]:
 
 def test_one_host_shows_the_worst_first_and_a_command_ready_to_copy() -> None:
     card = cards.check_card(
-        Checked((report("host-a", OPEN, BAD, Finding("KSM", Severity.PASS, "off")),))
+        CheckResult((report("host-a", OPEN, BAD, Finding("KSM", Severity.PASS, "off")),))
     )
     assert str(card.text) == "host-a: 1 FAIL, 1 WARN, 1 PASS"
     assert rows(card) == [
@@ -284,14 +288,14 @@ def test_one_host_shows_the_worst_first_and_a_command_ready_to_copy() -> None:
 
 def test_many_hosts_share_the_row_of_what_they_share() -> None:
     card = cards.check_card(
-        Checked((report("host-a", BAD), report("host-b", BAD, OPEN), report("host-c")))
+        CheckResult((report("host-a", BAD), report("host-b", BAD, OPEN), report("host-c")))
     )
     assert str(card.text) == "3 hosts: 2 FAIL, 1 PASS"
     assert [row[0] for row in rows(card)] == ["host-a, host-b", "host-b"]
 
 
 def test_a_host_with_nothing_wrong_says_so() -> None:
-    card = cards.check_card(Checked((report("host-a", Finding("KSM", Severity.PASS, "off")),)))
+    card = cards.check_card(CheckResult((report("host-a", Finding("KSM", Severity.PASS, "off")),)))
     assert Section(cards.NOTHING_MORE) in card.elements
 
 
@@ -304,5 +308,5 @@ def test_a_host_with_nothing_wrong_says_so() -> None:
     ],
 )
 def test_commands_look_like_commands_and_sentences_like_sentences(fix: Words, shown: str) -> None:
-    card = cards.check_card(Checked((report("host-a", Finding("x", Severity.WARN, "y", fix)),)))
+    card = cards.check_card(CheckResult((report("host-a", Finding("x", Severity.WARN, "y", fix)),)))
     assert rows(card)[0][3] == shown

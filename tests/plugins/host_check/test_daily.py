@@ -12,7 +12,7 @@ from bot.domain.readiness import Finding, HostReport, Severity
 from bot.plugin_api import Alert, History, Looked, Measured, WatchView
 from bot.testing import drawn
 from plugins.host_check import daily
-from plugins.host_check.findings import Checked
+from plugins.host_check.findings import CheckResult
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 P, W, F, U = Severity.PASS, Severity.WARN, Severity.FAIL, Severity.UNKNOWN
@@ -24,7 +24,7 @@ def look(memory: Any, **checks: Severity) -> Looked:
     )
     report = HostReport("host-a", findings)
     history = cast("History", None)  # a look at readiness reads none
-    return daily.look(
+    return daily.watch(
         WatchView(
             drawn("host-a 1cpu 1G"),
             (),
@@ -32,7 +32,7 @@ def look(memory: Any, **checks: Severity) -> Looked:
             Measured(),
             memory,
             NOW + timedelta(),
-            Checked((report,)),
+            CheckResult((report,)),
         )
     )
 

@@ -16,8 +16,8 @@ from bot.domain.readiness import CommandResult, Finding, HostReport, Severity
 from bot.plugin_api import Alert, History, Looked, Measured, WatchView
 from bot.testing import FakeHypervisor, TickingClock, drawn
 from plugins.host_check import daily, drift, handler, probes
-from plugins.host_check.drift import Aged
-from plugins.host_check.findings import Checked, Seen
+from plugins.host_check.drift import Ageing
+from plugins.host_check.findings import CheckResult, Seen
 from plugins.host_check.settings import HostCheckSettings
 from tests.plugins.host_check.test_commands import machine
 
@@ -32,11 +32,11 @@ ENDS = Finding(
 )
 
 
-def clock(host: str, ahead: float | None, *findings: Finding) -> Aged:
+def clock(host: str, ahead: float | None, *findings: Finding) -> Ageing:
     told = (
         () if ahead is None else (Finding("clock", Severity.WARN, f"{ahead} s ahead of the bot's"),)
     )
-    return Aged(host, ahead, (*told, *findings))
+    return Ageing(host, ahead, (*told, *findings))
 
 
 class Looks:
@@ -45,13 +45,13 @@ class Looks:
     def __init__(self) -> None:
         self.memory: Any = {}
 
-    def at(self, minutes: float, *seen: Aged) -> dict[str, bool]:
+    def at(self, minutes: float, *seen: Ageing) -> dict[str, bool]:
         """Key of each alert, and whether it is over."""
         history = cast("History", None)  # nothing here reads it
         view = WatchView(
             CLUSTER, (), history, Measured(), self.memory, NOW + timedelta(minutes=minutes), seen
         )
-        looked = drift.look(SETTINGS, view)
+        looked = drift.watch(SETTINGS, view)
         self.memory = looked.memory
         return {each.key: each.over for each in looked.noticed if isinstance(each, Alert)}
 
@@ -105,10 +105,10 @@ def test_the_nightly_look_leaves_both_alone() -> None:
     bad = (ENDS, *clock("host-a", 9.0).findings)
 
     def night(memory: Any, findings: tuple[Finding, ...]) -> Looked:
-        found = Checked(
+        found = CheckResult(
             (HostReport("host-a", (Finding("pool", Severity.PASS, "runs"), *findings)),)
         )
-        return daily.look(
+        return daily.watch(
             WatchView(CLUSTER, (), cast("History", None), Measured(), memory, NOW, found)
         )
 
@@ -124,7 +124,7 @@ def test_the_facts_come_from_the_hosts_shells(
     words = f"openssl req -x509 -newkey rsa:2048 -nodes -days 10 -subj /CN=x -keyout {tmp_path}/key -out {path}"
     subprocess.run(words.split(), check=True, capture_output=True)
     asked = tuple(
-        probes.Probe(each.name, probes.certificate_words(f"signed {path}"))
+        probes.Probe(each.name, probes.certificate_script(f"signed {path}"))
         if each.name == "certificates"
         else each
         for each in probes.AGEING_PROBES
@@ -137,13 +137,13 @@ def test_the_facts_come_from_the_hosts_shells(
     port = FakeHypervisor(CLUSTER, TickingClock())
     port.give_shell("host-a", late)
     port.give_shell("host-b", machine)
-    found = {each.host: each for each in handler.aged(SETTINGS, port.snapshot(), port)}
+    found = {each.host: each for each in handler.read_ageing(SETTINGS, port.snapshot(), port)}
     assert found["host-a"].clock == pytest.approx(-90, abs=20)
     assert {each.name: each.severity for each in found["host-a"].findings} == {
         f"certificate {path}": Severity.WARN, "clock": Severity.FAIL,
     }  # fmt: skip
     assert found["host-b"].clock == 0
-    assert found["host-c"] == Aged("host-c", None, ())
+    assert found["host-c"] == Ageing("host-c", None, ())
 
 
 def test_a_slow_answer_makes_no_clock_wrong() -> None:

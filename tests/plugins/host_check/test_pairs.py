@@ -15,7 +15,7 @@ from bot.domain.readiness import CommandResult, CpuOrder, HostFacts, PairFacts, 
 from bot.testing import drawn
 from bot.testing.readiness import facts_of
 from plugins.host_check import cards, matrix, pairs
-from plugins.host_check.findings import Paired, PairReport, Seen, SeenPair
+from plugins.host_check.findings import PairReport, PairResult, Seen, SeenPair
 from plugins.host_check.settings import HostCheckSettings
 
 LOCAL = Pool("local", "dir", "/srv", active=True, autostart=True, capacity=100 * GIB, free=50 * GIB)
@@ -209,20 +209,20 @@ def reports(count: int) -> tuple[PairReport, ...]:
 
 @pytest.mark.parametrize("count", [2, 3, 9])
 def test_the_picture_is_a_png_of_a_size_that_chat_takes(count: int) -> None:
-    png = matrix.drawn(reports(count))
+    png = matrix.draw_matrix(reports(count))
     assert png.startswith(b"\x89PNG\r\n")
     assert len(png) < 1 << 20
 
 
 def test_every_cell_says_its_verdict_in_words_too() -> None:
     (report,) = reports(2)[:1]
-    assert matrix.words_in(report) == "FAIL\nmigration ports"
+    assert matrix.cell_text(report) == "FAIL\nmigration ports"
     told = str(cards.matrix_text((report,)))
     assert "host-0 → host-1: FAIL (migration ports)" in told
 
 
 def test_the_same_finding_of_many_directions_is_one_row() -> None:
-    card = cards.pair_card(Paired(reports(3)), matrix.drawn(reports(3)))
+    card = cards.pair_card(PairResult(reports(3)), matrix.draw_matrix(reports(3)))
     table = card.elements[-1]
     assert str(card.text) == "6 directions: 6 FAIL"
     assert len(table.rows) == 1  # type: ignore[union-attr]

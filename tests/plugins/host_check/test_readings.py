@@ -33,7 +33,7 @@ def seen(**answers: str) -> Seen:
 
 
 def test_the_rows_of_virt_host_validate() -> None:
-    assert readings.validated(VALIDATE) == {
+    assert readings.validate_rows(VALIDATE) == {
         "for hardware virtualization": (Severity.PASS, ""),
         "if device /dev/vhost-net exists": (Severity.WARN, "Load the 'vhost_net' module"),
         "for cgroup 'cpu' controller support": (Severity.PASS, ""),
@@ -125,12 +125,12 @@ def certificate(path: Path, days: int, signed_by: Path | None = None) -> None:
 
 
 def looked_at(places: str) -> dict[str, readings.Certificate]:
-    words = probes.certificate_words(places)
+    words = probes.certificate_script(places)
     told = subprocess.run(["sh", "-c", probes.script([probes.Probe("certificates", words)])],
                           capture_output=True, text=True, check=True)  # fmt: skip
     return {
         each.file: each
-        for each in readings.certificates(probes.answers(told.stdout)["certificates"].out)
+        for each in readings.certificates(probes.parse_answers(told.stdout)["certificates"].out)
     }
 
 
@@ -162,7 +162,7 @@ def test_every_probe_of_the_script_is_answered_apart_with_its_exit_code() -> Non
     told = subprocess.run(
         ["sh", "-c", probes.script(asked)], capture_output=True, text=True, check=True
     )
-    found = probes.answers(told.stdout)
+    found = probes.parse_answers(told.stdout)
     assert {name: (each.code, each.out) for name, each in found.items()} == {
         "one": (0, "a\nb"), "two": (7, ""), "three": (0, "x"),
     }  # fmt: skip
@@ -171,13 +171,13 @@ def test_every_probe_of_the_script_is_answered_apart_with_its_exit_code() -> Non
 def test_the_probes_cannot_read_the_script_as_their_input() -> None:
     told = subprocess.run(["sh", "-c", probes.script([probes.Probe("cat", "cat"), probes.Probe("last", "echo here")])],
                           capture_output=True, text=True, check=True, input="secret")  # fmt: skip
-    assert probes.answers(told.stdout)["cat"].out == ""
-    assert probes.answers(told.stdout)["last"].out == "here"
+    assert probes.parse_answers(told.stdout)["cat"].out == ""
+    assert probes.parse_answers(told.stdout)["last"].out == "here"
 
 
 @given(st.text(max_size=300))
 def test_no_text_whatever_makes_a_reader_fail(text: str) -> None:
-    readings.validated(text)
+    readings.validate_rows(text)
     readings.settings_in(text)
     list(readings.listeners(text))
     readings.programs(text)
@@ -185,15 +185,17 @@ def test_no_text_whatever_makes_a_reader_fail(text: str) -> None:
     list(readings.certificates(text))
     readings.members(text)
     readings.meminfo(text)
-    probes.answers(text)
+    probes.parse_answers(text)
 
 
 @pytest.mark.lab
 def test_the_accelerators_test_run_works_and_tells_a_wrong_accelerator_apart() -> None:
     def run(accelerator: str) -> CommandResult:
-        script = probes.script([probes.Probe("accelerator", probes.accelerator_words(accelerator))])
+        script = probes.script(
+            [probes.Probe("accelerator", probes.accelerator_script(accelerator))]
+        )
         told = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
-        return probes.answers(told.stdout)["accelerator"]
+        return probes.parse_answers(told.stdout)["accelerator"]
 
     assert run("tcg").code == probes.RAN
     assert run("nonsense").code not in {probes.RAN, 0}
