@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from bot.plugin_api import Action
 
 FENCED = 3
-"""Exit code of a replica that another one took for dead; whoever runs the bot should start it again."""
+"""Exit code of a replica that another one replaced; its supervisor should start it again."""
 
 
 @click.group(
@@ -358,7 +358,11 @@ def export(config: Path | None, form: str, after: int) -> None:
 
 
 def _configured(config: Path | None) -> configuration.DroverSettings:
-    """The configuration of a command that means nothing without one; that there is none is told, with what to do."""
+    """The configuration of a command that needs one.
+
+    Raises:
+        SettingsError: there is none.
+    """
     return configuration.load(config, needed=True)
 
 
@@ -439,7 +443,7 @@ def _print_plan(planned: Any, say: Callable[[Message], str]) -> None:
 
 
 def _said(message: Message, folders: Sequence[Path] = ()) -> str:
-    """A message in the terminal's language; ``folders``: where the plugins keep their translations."""
+    """A message in the terminal's language; ``folders``: translations of the plugins."""
     if isinstance(message, str):
         return message
     from bot.adapters.language import Languages

@@ -1,4 +1,4 @@
-"""Pure: what may be wrong, with its limits, and the alerts that follow from one look after the other.
+"""Pure: what may be wrong, with its limits, and the alerts that follow from repeated looks.
 
 Threshold, hold and hysteresis in one place, for every plugin that watches.
 """

@@ -1,4 +1,4 @@
-"""What `drover check` finds: the configuration, the policy in words, and every connection tried once."""
+"""What `drover check` finds: the configuration, the policy in words, and every connection."""
 
 from __future__ import annotations
 
