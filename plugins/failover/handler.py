@@ -185,7 +185,7 @@ def _lack(host: str, found: Missing) -> Message:
         Lack.TOO_FEW: words(
             "{who} did not read {host} off often enough.", who=found.who, host=host
         ),
-        Lack.NOT_SILENT: words("Nobody could be asked whether {host} is silent.", host=host),
+        Lack.NOT_SILENT: words("Nobody could be asked whether {host} answers.", host=host),
         Lack.HEARD: words("{host} shows life: {who} heard it.", host=host, who=found.who),
     }[found.lack]
 

@@ -115,7 +115,7 @@ def _steps(
     settings: FailoverSettings, intent: Failover, snapshot: Snapshot, placed: Sequence[Placed]
 ) -> Iterable[Step]:
     host, evidence = intent.host, intent.evidence
-    why = words("silent for {time}", time=Duration(evidence.silent_for)) if evidence else ""
+    why = words("unreachable for {time}", time=Duration(evidence.silent_for)) if evidence else ""
     yield HoldHost(host, on=True, why=why)
     if intent.attested:
         yield AttestOff(host, intent.attested)

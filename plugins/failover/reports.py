@@ -20,7 +20,7 @@ _WITNESSES: dict[Witness, Message] = {
 _HEARD: dict[Heard, Message] = {
     Heard.WELL: words("answers"),
     Heard.LIFE: words("shows life"),
-    Heard.SILENT: words("silent"),
+    Heard.SILENT: words("no sign of life"),
     Heard.UNASKED: words("not asked"),
 }
 _POWER: dict[Power, Message] = {
@@ -72,7 +72,7 @@ def evidence(found: Evidence) -> Iterable[Reason]:
         yield Reason(
             "silent",
             words(
-                "{host} is silent for {time}, since {at}.",
+                "{host} does not answer for {time}, since {at}.",
                 host=found.host,
                 time=Duration(found.silent_for),
                 at=When(found.last_heard),
@@ -136,18 +136,18 @@ def against(host: str, judged: Judged, found: Evidence) -> Objection:
     text, advice = _LIVING[judged.verdict](host, judged)
     if judged.verdict is Verdict.WAITING:
         text = words(
-            "{host} is silent for {time} only.", host=host, time=Duration(found.silent_for)
+            "{host} does not answer for {time} only.", host=host, time=Duration(found.silent_for)
         )
     return Objection(judged.verdict.value, text, advice)
 
 
 def _us(judged: Judged, found: Evidence) -> Message:
     if judged.cause is Cause.JUST_STARTED:
-        return words("Drover has just started, and does not know yet who is silent for how long.")
+        return words("Drover has just started, and does not know yet who is unreachable for how long.")
     if judged.cause is Cause.STORM:
         return words("Drover itself saw too little a moment ago.")
     return words(
-        "{silent} of {hosts} hosts are silent: it is more likely Drover's own network.",
+        "{silent} of {hosts} hosts do not answer: it is more likely Drover's own network.",
         silent=found.view.silent,
         hosts=found.view.hosts,
     )
@@ -181,7 +181,7 @@ def _dark(host: str, judged: Judged, found: Evidence) -> Objection:
     return Objection(
         code,
         words(
-            "{host} is silent, and so is its power controller ({devices}): it may run on.",
+            "Neither {host} nor its power controller ({devices}) answers: it may run on.",
             host=host,
             devices=names,
         ),
@@ -229,7 +229,7 @@ _LIVING: dict[Verdict, Callable[[str, Judged], tuple[Message, Message]]] = {
         words("Look at it."),
     ),
     Verdict.WAITING: lambda host, judged: (
-        words("{host} is not silent for long enough.", host=host),
+        words("{host} is not unreachable for long enough.", host=host),
         words("Ask again after {at}.", at=When(judged.until)) if judged.until else "",
     ),
 }

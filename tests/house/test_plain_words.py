@@ -13,7 +13,7 @@ from bot.__main__ import drover
 from bot.translations import literals, packages, templates
 
 ROOT = Path(__file__).parents[2]
-NOT_YET: frozenset[str] = frozenset(["bot", "failover"])
+NOT_YET: frozenset[str] = frozenset(["bot"])
 """Packages that still say some of them. One that says none leaves this list and stays out."""
 
 BANNED = {

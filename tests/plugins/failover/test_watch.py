@@ -104,7 +104,7 @@ def test_a_dark_host_is_told_with_its_reason_and_the_alert_ends(room: Room) -> N
     room.dies()
     (noticed,) = looks.after(4).noticed
     assert isinstance(noticed, Alert)
-    assert "so is its power controller" in text(noticed.card)
+    assert "nor its power controller" in text(noticed.card)
     room.bot.hypervisor.up("host-a")
     (ended,) = looks.look().noticed
     assert isinstance(ended, Alert)
