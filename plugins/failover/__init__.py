@@ -11,6 +11,7 @@ from bot.domain.steps import AttestOff, HoldHost
 from bot.hookspecs import hookimpl
 from bot.plugin_api import Action, History, Query, Settings, SettingsSection, StepHandler, Watch
 from plugins.failover import (
+    binding,
     evidence,
     handler,
     intents,
@@ -24,6 +25,7 @@ from plugins.failover import (
 from plugins.failover.settings import FailoverSettings, Mode
 from plugins.failover.steps import (
     AwaitReady,
+    BindDevice,
     ClearCorpse,
     ConfirmOff,
     FenceHost,
@@ -40,7 +42,7 @@ def register_settings() -> Sequence[SettingsSection]:
 
 @hookimpl
 def register_commands(settings: Settings) -> Sequence[Query | Action]:
-    """``host failover``, ``host attest-off``, ``host readmit``, ``failover drill``, ``failover status``, ``vm definition``."""
+    """``host failover`` and its kin, ``failover status, drill, bind``, ``vm definition``."""
     mine = settings.of(FailoverSettings)
     return (
         Action(
@@ -78,6 +80,17 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             emits=(ReadmitVm, HoldHost),
             risk=Risk.HIGH,
         ),
+        Action(
+            intents.BIND,
+            intents.BIND_SUMMARY,
+            intents.bind_grammar(),
+            intents.Bind,
+            plan=binding.plan,
+            still_good=binding.still_good,
+            emits=(BindDevice,),
+            risk=Risk.HIGH,
+            survey=witnesses.of_bind,
+        ),
         Query(
             intents.DRILL,
             intents.DRILL_SUMMARY,
@@ -107,6 +120,7 @@ def register_step_handlers(settings: Settings) -> Sequence[StepHandler]:
         StepHandler(RestartVm, handler.is_started, handler.restart),
         StepHandler(AwaitReady, handler.is_ready, handler.await_ready),
         StepHandler(ReadmitVm, handler.is_readmitted, handler.readmit),
+        StepHandler(BindDevice, handler.is_bound, handler.bind),
     )
 
 

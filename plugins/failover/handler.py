@@ -16,7 +16,18 @@ from bot.domain.errors import (
 )
 from bot.domain.message import Duration, Message, Names, words
 from bot.domain.operation import Ask, Facts
-from bot.domain.power import Device, Lack, Missing, Power, Reading, Round, Rules, proven_off
+from bot.domain.power import (
+    Binding,
+    Bound,
+    Device,
+    Lack,
+    Missing,
+    Power,
+    Reading,
+    Round,
+    Rules,
+    proven_off,
+)
 from bot.plugin_api import Settled
 from bot.ports import ClusterReader, Hypervisor, PowerAccess, Progress, VmLookup
 from plugins.failover import witnesses
@@ -24,6 +35,7 @@ from plugins.failover.planner import CORPSE
 from plugins.failover.settings import FailoverSettings
 from plugins.failover.steps import (
     AwaitReady,
+    BindDevice,
     ClearCorpse,
     ConfirmOff,
     FenceHost,
@@ -367,3 +379,22 @@ def readmit(step: ReadmitVm, hypervisor: Hypervisor, progress: Progress) -> Fact
         hypervisor.discard_saved(step.host, step.uuid)
     hypervisor.undefine(step.host, step.uuid, keep_state=True)
     return {"saved memory removed": bool(found and found.saved)}
+
+
+# --- bind ---------------------------------------------------------------------------------------
+
+
+def is_bound(step: BindDevice, hypervisor: PowerAccess) -> Settled:
+    """DONE when it is kept as the host's own."""
+    mine = {each.device for each in hypervisor.power.bonds(step.host)}
+    return Settled.DONE if step.device in mine else Settled.NOT_YET
+
+
+def bind(step: BindDevice, hypervisor: PowerAccess, progress: Progress) -> Facts:  # noqa: ARG001
+    """Keep it. A controller that later names another machine loses it again."""
+    device = next(each for each in hypervisor.power.devices(step.host) if each.name == step.device)
+    reading = hypervisor.power.read(device)
+    hypervisor.power.bind(
+        Bound(step.host, step.device, Binding.PEOPLE, reading.at, reading.identity)
+    )
+    return {}

@@ -9,6 +9,7 @@ import click
 
 from bot.domain.definition import Definition
 from bot.domain.message import words
+from bot.domain.power import Reading
 from bot.plugin_api import Instead
 from plugins.failover.evidence import Evidence
 
@@ -17,7 +18,10 @@ ATTEST_SUMMARY = words(
     "Start a dead host's VMs elsewhere by the word of two people who looked at it and saw it off."
 )
 _SEEN = words('What you saw, for example "its power cable is out".')
-DRILL, STATUS = "failover drill", "failover status"
+DRILL, STATUS, BIND = "failover drill", "failover status", "failover bind"
+BIND_SUMMARY = words(
+    "Say, two people, that a power controller that names no machine belongs to a host."
+)
 DRILL_SUMMARY = words("What a failover of a host would do now; nothing is done.")
 STATUS_SUMMARY = words("What can prove each host off, and which VMs could start elsewhere.")
 _DRY_RUN = words("Show what it would do now; nothing is done.")
@@ -54,6 +58,16 @@ class Drill:
 @dataclass(frozen=True, slots=True)
 class Status:
     """``failover status``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """``failover bind``. ``readings``: what the host's controllers read now."""
+
+    host: str
+    device: str
+    reason: str = ""
+    readings: tuple[Reading, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +123,18 @@ def drill_grammar() -> click.Command:
 def status_grammar() -> click.Command:
     """``failover status`` → ``Status``."""
     return _command(STATUS, str(STATUS_SUMMARY), Status)
+
+
+def bind_grammar() -> click.Command:
+    """``failover bind HOST DEVICE`` → ``Bind``."""
+    return _command(
+        BIND,
+        str(BIND_SUMMARY),
+        Bind,
+        click.Argument(["host"], metavar="HOST"),
+        click.Argument(["device"], metavar="CONTROLLER"),
+        click.Option(["--reason"], default="", metavar="TEXT", help=str(_REASON)),
+    )
 
 
 def readmit_grammar() -> click.Command:

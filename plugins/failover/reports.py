@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from bot.domain.message import Code, Duration, Message, Names, When, nwords, words
+from bot.domain.message import Code, Duration, Message, Names, When, joined, nwords, words
 from bot.domain.plan import Objection, Reason
 from bot.domain.power import Power, Reading
 from plugins.failover.evidence import Evidence, Heard, Statement, Witness
@@ -143,7 +143,9 @@ def against(host: str, judged: Judged, found: Evidence) -> Objection:
 
 def _us(judged: Judged, found: Evidence) -> Message:
     if judged.cause is Cause.JUST_STARTED:
-        return words("Drover has just started, and does not know yet who is unreachable for how long.")
+        return words(
+            "Drover has just started, and does not know yet who is unreachable for how long."
+        )
     if judged.cause is Cause.STORM:
         return words("Drover itself saw too little a moment ago.")
     return words(
@@ -176,7 +178,7 @@ def _dark(host: str, judged: Judged, found: Evidence) -> Objection:
                 devices=names,
                 host=host,
             ),
-            _attest(host),
+            joined((_bind(host, found.power[0].device), _attest(host))),
         )
     return Objection(
         code,
@@ -186,6 +188,12 @@ def _dark(host: str, judged: Judged, found: Evidence) -> Objection:
             devices=names,
         ),
         _attest(host),
+    )
+
+
+def _bind(host: str, device: str) -> Message:
+    return words(
+        "If you know that it does: {command}.", command=Code(f"failover bind {host} {device}")
     )
 
 

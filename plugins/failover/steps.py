@@ -174,3 +174,26 @@ class ReadmitVm(Step):
     def vms(self) -> tuple[str, ...]:
         """The VM."""
         return (self.uuid,)
+
+
+@dataclass(frozen=True, slots=True)
+class BindDevice(Step):
+    """Keep that a power controller belongs to a host, because two people say so."""
+
+    host: str
+    device: str
+
+    @property
+    def title(self) -> Message:
+        """The step as one sentence."""
+        return words("Trust that {device} switches {host}", device=self.device, host=self.host)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The host."""
+        return (self.host,)
+
+    @property
+    def least_votes(self) -> int:
+        """One beside the requester's word."""
+        return 1

@@ -14,7 +14,7 @@ from bot.domain.power import Binding, Bound, Device, Reading, Round
 from bot.domain.storage import is_medium
 from bot.ports import Hypervisor, PowerAccess, Shell
 from plugins.failover.evidence import Evidence, Expected, Heard, OwnView, Statement, Witness
-from plugins.failover.intents import Drill, Failover, Status
+from plugins.failover.intents import Bind, Drill, Failover, Status
 from plugins.failover.sight import Sight
 from plugins.failover.whatif import Shown
 
@@ -35,6 +35,13 @@ def survey(sight: Sight, intent: Failover, snapshot: Snapshot, hypervisor: Hyper
 def of_drill(sight: Sight, about: Drill, snapshot: Snapshot, hypervisor: Hypervisor) -> Evidence:
     """The evidence of a host, for a look at what a failover would do."""
     return gather(sight, snapshot.host(about.host), snapshot, hypervisor)
+
+
+def of_bind(intent: Bind, snapshot: Snapshot, hypervisor: PowerAccess) -> Bind:
+    """The wish with what the host's controllers read now."""
+    power = hypervisor.power
+    devices = power.devices(snapshot.host(intent.host).name)
+    return replace(intent, readings=tuple(power.read(each) for each in devices))
 
 
 def of_status(about: Status, snapshot: Snapshot, hypervisor: PowerAccess) -> Shown:  # noqa: ARG001
