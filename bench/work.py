@@ -24,7 +24,7 @@ from bot.adapters.durable import DurableWork  # noqa: E402
 
 _IMPORTED = time.perf_counter() - _BEGAN
 from bench.goals import Goal, conclude  # noqa: E402
-from bot.domain.operation import opened  # noqa: E402
+from bot.domain.operation import open_operation  # noqa: E402
 from tests.operations import move, planned, proposal  # noqa: E402
 
 ROUNDS = 20
@@ -65,7 +65,7 @@ def main() -> None:
             print(f"{turn:17}", ms(time.perf_counter() - began))
             lags, costs = [], []
             for n in range(ROUNDS):
-                operation = opened(
+                operation = open_operation(
                     f"op-{n}-{turn[0]}", proposal(plan=planned(move(source=f"host-{n}")))
                 )
                 began = time.perf_counter()

@@ -219,12 +219,12 @@ def plan(
     """Plan a command, and print the plan."""
     from bot.cluster_files import snapshot_from
     from bot.factories import load_catalog
-    from bot.flow.commands.parse import parsed
+    from bot.flow.commands.parse import parse
     from bot.plugin_api import Action
 
     settings = configuration.load(config) if cluster else _configured(config)
     catalog = load_catalog(settings)
-    found = parsed(catalog, "drover plan", shlex.join(command))
+    found = parse(catalog, "drover plan", shlex.join(command))
     if found.help:
         click.echo(found.help)
         return
@@ -412,12 +412,12 @@ def _live(
 ) -> tuple[Snapshot, Any]:
     """The hosts as they are, and the intent with what the action looks for on them."""
     from bot.factories import connect_hypervisor
-    from bot.flow.operations.propose import surveyed
+    from bot.flow.operations.propose import survey
 
     hypervisor = connect_hypervisor(settings)
     try:
         seen = hypervisor.snapshot(action.focus(intent))
-        return seen, surveyed(hypervisor, action, intent, seen)
+        return seen, survey(hypervisor, action, intent, seen)
     finally:
         hypervisor.close()
 

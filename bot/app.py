@@ -37,7 +37,7 @@ from bot.factories import (
 )
 from bot.flow.commands import late_requests
 from bot.flow.commands.autocomplete import Inventory
-from bot.flow.commands.dispatcher import RequestWorkers, picked_up
+from bot.flow.commands.dispatcher import RequestWorkers, pick_up
 from bot.flow.context import Places, Role, Services
 from bot.flow.monitoring import watch
 from bot.flow.monitoring.definitions import KeptDefinitions
@@ -78,7 +78,7 @@ class Drover:
         self._settings = settings
         self._clock = SystemClock()
         catalog = load_catalog(settings)
-        for command in policies.unruled(settings.domain_policy(), catalog.automatic):
+        for command in policies.without_rule(settings.domain_policy(), catalog.automatic):
             raise SettingsError(
                 words("{command}: {reason}.", command=Code(command), reason=policies.NOT_AUTOMATIC),
                 words("`drover check` explains the policy."),
@@ -187,7 +187,7 @@ class Drover:
         late_requests.hold(self.services)  # before the work queue resumes what a crash left
         self._work.start()
         self._workers.start()
-        picked_up(self.services, self._settings.replica if _is_shared(self._settings) else "")
+        pick_up(self.services, self._settings.replica if _is_shared(self._settings) else "")
         self._schedule.every("tick", TICK, self._tick)
         self._schedule.every("sweep", SWEEP, self._inventory.sweep)
         self._plan_watching()
@@ -272,7 +272,9 @@ class Drover:
                 report.name, report.cron, self._settings.zone, watch.REACH
             )
             try:
-                watch.missed(self.services, self._monitor, report, slot, self._inventory.latest)
+                watch.post_missed(
+                    self.services, self._monitor, report, slot, self._inventory.latest
+                )
                 watch.begin(self.services, self._monitor, report, self._inventory.latest)
             except DroverError as error:  # noted as due; a later tick posts it
                 log.warning("missed report not posted yet", report=report.name, error=str(error))
@@ -302,7 +304,7 @@ class Drover:
         Also did not see through.
         """
         self._workers.take_over(silent)
-        picked_up(self.services, silent)
+        pick_up(self.services, silent)
 
     def _tick(self) -> None:
         try:

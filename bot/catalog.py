@@ -195,7 +195,7 @@ def load(
         raise CatalogError(
             words("A plugin implements an unknown hook: {error}.", error=str(error))
         ) from error
-    return _collected(manager, tables or {}, frozenset(core_steps))
+    return _collect(manager, tables or {}, frozenset(core_steps))
 
 
 def _register(
@@ -258,11 +258,11 @@ def _module(name: str, points: Mapping[str, metadata.EntryPoint]) -> object:
         ) from error
 
 
-def _collected(
+def _collect(
     manager: pluggy.PluginManager, tables: Mapping[str, Any], core: frozenset[type[Step]]
 ) -> Catalog:
     settings = Settings(_sections(manager, tables))
-    commands, owners = _named(manager, settings)
+    commands, owners = _collect_commands(manager, settings)
     handlers = _handlers(manager, settings)
     for command in commands.values():
         if isinstance(command, Action):
@@ -318,10 +318,10 @@ def _sections(manager: pluggy.PluginManager, tables: Mapping[str, Any]) -> Mappi
             raise CatalogError(
                 words("No loaded plugin has the settings [plugins.{section}].", section=name), near
             )
-    return {name: _checked(section, tables.get(name, {})) for name, section in declared.items()}
+    return {name: _validate(section, tables.get(name, {})) for name, section in declared.items()}
 
 
-def _checked(section: SettingsSection, table: Any) -> BaseModel:
+def _validate(section: SettingsSection, table: Any) -> BaseModel:
     try:
         return section.model.model_validate(table)
     except ValidationError as error:
@@ -335,7 +335,7 @@ def _checked(section: SettingsSection, table: Any) -> BaseModel:
         ) from error
 
 
-def _named(
+def _collect_commands(
     manager: pluggy.PluginManager, settings: Settings
 ) -> tuple[dict[str, Query | Action], dict[str, str]]:
     commands: dict[str, Query | Action] = {}

@@ -20,7 +20,7 @@ from bot.domain.operation import (
     Replanned,
     State,
     UnknownEvent,
-    replayed,
+    replay,
 )
 from bot.domain.plan import Plan, Risk
 from bot.domain.policy import Ruling
@@ -58,7 +58,7 @@ def operation_of(operation_id: str, events: Sequence[Event], row: Mapping[str, A
     why: Message = unknown.why if unknown is not None else ""
     if not why:
         try:
-            return replayed(operation_id, tuple(events))
+            return replay(operation_id, tuple(events))
         except DroverError as error:
             why = words(
                 "its history cannot have happened: {error}",

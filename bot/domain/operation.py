@@ -375,7 +375,7 @@ def near(
     return tuple(before)
 
 
-def opened(operation_id: str, event: Proposed) -> Operation:
+def open_operation(operation_id: str, event: Proposed) -> Operation:
     """The operation that a ``Proposed`` event opens."""
     return Operation(
         id=operation_id,
@@ -398,7 +398,7 @@ Changes = Mapping[str, Any]  # Any: each field has its own type
 Change = Callable[[Operation, Any], Changes]  # Any: of the table below, each takes its own event
 
 
-def _voted(operation: Operation, event: VotedFor) -> Changes:
+def _vote(operation: Operation, event: VotedFor) -> Changes:
     if event.by == operation.origin.by:
         raise IllegalEventError(words("The requester never counts as an approver."))
     if event.by in operation.origin.causes:
@@ -414,7 +414,7 @@ def _voted(operation: Operation, event: VotedFor) -> Changes:
     return {"votes": (*operation.votes, Vote(event.by, event.at))}
 
 
-def _approved(operation: Operation, event: Approved) -> Changes:
+def _approve(operation: Operation, event: Approved) -> Changes:
     if operation.votes_missing:
         raise IllegalEventError(
             nwords(
@@ -424,26 +424,26 @@ def _approved(operation: Operation, event: Approved) -> Changes:
     return {"decided_by": event.by, "approved_at": event.at}
 
 
-def _ruling_changed(operation: Operation, event: RulingChanged) -> Changes:
+def _change_ruling(operation: Operation, event: RulingChanged) -> Changes:
     votes = tuple(vote for vote in operation.votes if vote.by in event.counted)
     return {"ruling": event.ruling, "votes": votes, "ruled_at": event.at}
 
 
-def _held(_operation: Operation, event: Held) -> Changes:
+def _hold(_operation: Operation, event: Held) -> Changes:
     return {"held": event.why, "held_at": event.at}
 
 
-def _released(operation: Operation, _event: Released) -> Changes:
+def _release(operation: Operation, _event: Released) -> Changes:
     if not operation.held:
         raise IllegalEventError(words("{id} is not held.", id=operation.id))
     return {"held": "", "held_at": None}
 
 
-def _decided(_operation: Operation, event: Event) -> Changes:
+def _decide(_operation: Operation, event: Event) -> Changes:
     return {"decided_by": event.by, "outcome": getattr(event, "why", "")}
 
 
-def _replaced(_operation: Operation, event: Replaced) -> Changes:
+def _replace_by(_operation: Operation, event: Replaced) -> Changes:
     return {
         "decided_by": event.by,
         "instead": event.instead,
@@ -469,12 +469,12 @@ def _step_began(operation: Operation, event: StepBegan) -> Changes:
     return {"under_way": operation.under_way | {event.index}}
 
 
-def _step_ended(operation: Operation, event: StepEnded) -> Changes:
+def _end_step(operation: Operation, event: StepEnded) -> Changes:
     _still_to_do(operation, event.index)
     return {"ended": (*operation.ended, event), "under_way": operation.under_way - {event.index}}
 
 
-def _step_skipped(operation: Operation, event: StepSkipped) -> Changes:
+def _skip_step(operation: Operation, event: StepSkipped) -> Changes:
     _still_to_do(operation, event.index)
     return {
         "skipped": (*operation.skipped, event),
@@ -482,7 +482,7 @@ def _step_skipped(operation: Operation, event: StepSkipped) -> Changes:
     }
 
 
-def _replanned(operation: Operation, event: Replanned) -> Changes:
+def _replan(operation: Operation, event: Replanned) -> Changes:
     """What is done, skipped or under way keeps its number, so only a whole tail can be planned anew."""
     left = set(operation.todo) - operation.under_way
     first = min(left, default=len(operation.plan.steps))
@@ -494,7 +494,7 @@ def _replanned(operation: Operation, event: Replanned) -> Changes:
     return {"plan": plan, "anew": (*operation.anew, event.why)}
 
 
-def _continued(operation: Operation, event: Continued) -> Changes:
+def _let_go_on(operation: Operation, event: Continued) -> Changes:
     if event.index != operation.waiting:
         raise IllegalEventError(
             words("Step {number} is not waiting for a person.", number=event.index + 1)
@@ -502,7 +502,7 @@ def _continued(operation: Operation, event: Continued) -> Changes:
     return {"continued": operation.continued | {event.index}}
 
 
-def _gain_measured(operation: Operation, event: GainMeasured) -> Changes:
+def _keep_gain(operation: Operation, event: GainMeasured) -> Changes:
     if operation.measured is not None:
         raise IllegalEventError(words("It was measured already."))
     return {
@@ -512,16 +512,16 @@ def _gain_measured(operation: Operation, event: GainMeasured) -> Changes:
     }
 
 
-def _noted(operation: Operation, event: Noted) -> Changes:
+def _note(operation: Operation, event: Noted) -> Changes:
     marks = operation.marks | {event.mark} if event.mark else operation.marks
     return {"notes": (*operation.notes, event.text), "marks": marks}
 
 
-def _asked(operation: Operation, event: Asked) -> Changes:
+def _ask(operation: Operation, event: Asked) -> Changes:
     return {"asked": operation.asked | {event.ask}}
 
 
-def _finished(operation: Operation, _event: Finished) -> Changes:
+def _finish(operation: Operation, _event: Finished) -> Changes:
     if operation.todo:
         raise IllegalEventError(
             nwords(
@@ -531,11 +531,11 @@ def _finished(operation: Operation, _event: Finished) -> Changes:
     return {}
 
 
-def _failed(_operation: Operation, event: Failed) -> Changes:
+def _fail(_operation: Operation, event: Failed) -> Changes:
     return {"outcome": event.why, "advice": event.advice, "remedies": event.remedies}
 
 
-def _cancelled(_operation: Operation, event: Cancelled) -> Changes:
+def _cancel(_operation: Operation, event: Cancelled) -> Changes:
     return {"decided_by": event.by, "outcome": event.why, "under_way": frozenset()}
 
 
@@ -543,40 +543,40 @@ def _cancelled(_operation: Operation, event: Cancelled) -> Changes:
 # nothing.
 TRANSITIONS: Mapping[State, Mapping[type[Event], tuple[State, Change]]] = {
     State.PROPOSED: {
-        VotedFor: (State.PROPOSED, _voted),
-        RulingChanged: (State.PROPOSED, _ruling_changed),
-        Approved: (State.APPROVED, _approved),
-        Denied: (State.DENIED, _decided),
-        Withdrawn: (State.WITHDRAWN, _decided),
-        Expired: (State.EXPIRED, _decided),
-        Replaced: (State.WITHDRAWN, _replaced),
-        Noted: (State.PROPOSED, _noted),
+        VotedFor: (State.PROPOSED, _vote),
+        RulingChanged: (State.PROPOSED, _change_ruling),
+        Approved: (State.APPROVED, _approve),
+        Denied: (State.DENIED, _decide),
+        Withdrawn: (State.WITHDRAWN, _decide),
+        Expired: (State.EXPIRED, _decide),
+        Replaced: (State.WITHDRAWN, _replace_by),
+        Noted: (State.PROPOSED, _note),
     },
     State.APPROVED: {
         Began: (State.RUNNING, _began),
         WentStale: (State.STALE, _stale),
-        Failed: (State.FAILED, _failed),
-        Cancelled: (State.CANCELLED, _cancelled),
-        Noted: (State.APPROVED, _noted),
+        Failed: (State.FAILED, _fail),
+        Cancelled: (State.CANCELLED, _cancel),
+        Noted: (State.APPROVED, _note),
     },
     State.RUNNING: {
         StepBegan: (State.RUNNING, _step_began),
-        StepEnded: (State.RUNNING, _step_ended),
-        StepSkipped: (State.RUNNING, _step_skipped),
-        Replanned: (State.RUNNING, _replanned),
-        Continued: (State.RUNNING, _continued),
-        Asked: (State.RUNNING, _asked),
-        RulingChanged: (State.RUNNING, _ruling_changed),
-        VotedFor: (State.RUNNING, _voted),
-        Held: (State.RUNNING, _held),
-        Released: (State.RUNNING, _released),
-        Noted: (State.RUNNING, _noted),
-        Finished: (State.DONE, _finished),
-        Failed: (State.FAILED, _failed),
-        Cancelled: (State.CANCELLED, _cancelled),
+        StepEnded: (State.RUNNING, _end_step),
+        StepSkipped: (State.RUNNING, _skip_step),
+        Replanned: (State.RUNNING, _replan),
+        Continued: (State.RUNNING, _let_go_on),
+        Asked: (State.RUNNING, _ask),
+        RulingChanged: (State.RUNNING, _change_ruling),
+        VotedFor: (State.RUNNING, _vote),
+        Held: (State.RUNNING, _hold),
+        Released: (State.RUNNING, _release),
+        Noted: (State.RUNNING, _note),
+        Finished: (State.DONE, _finish),
+        Failed: (State.FAILED, _fail),
+        Cancelled: (State.CANCELLED, _cancel),
     },
     State.DONE: {
-        GainMeasured: (State.DONE, _gain_measured),
+        GainMeasured: (State.DONE, _keep_gain),
     },
 }
 
@@ -607,7 +607,7 @@ def advance(operation: Operation, event: Event) -> Operation:
     return replace(operation, state=state, version=operation.version + 1, **changes)
 
 
-def replayed(operation_id: str, events: tuple[Event, ...]) -> Operation:
+def replay(operation_id: str, events: tuple[Event, ...]) -> Operation:
     """The operation that a whole history leaves.
 
     Raises:
@@ -616,7 +616,7 @@ def replayed(operation_id: str, events: tuple[Event, ...]) -> Operation:
     first, *rest = events
     if not isinstance(first, Proposed):
         raise IllegalEventError(words("A history starts with a proposal."))
-    operation = opened(operation_id, first)
+    operation = open_operation(operation_id, first)
     for event in rest:
         operation = follow(operation, event)
     return operation

@@ -134,7 +134,7 @@ def _huge_pages_suffice(box: Host, vm: Vm) -> Objection | None:
     )
 
 
-def known_whole(snapshot: Snapshot, vm: Vm, host: str) -> Objection | None:  # noqa: ARG001
+def read_whole(snapshot: Snapshot, vm: Vm, host: str) -> Objection | None:  # noqa: ARG001
     """A VM of which a part could not be read is not moved: what must move with it is not known."""
     if not vm.problem or host == vm.host:
         return None
@@ -150,7 +150,7 @@ def known_whole(snapshot: Snapshot, vm: Vm, host: str) -> Objection | None:  # n
     )
 
 
-CORE_RULES: tuple[Rule, ...] = (known_whole, host_is_up, not_held, not_in_maintenance, memory_fits)
+CORE_RULES: tuple[Rule, ...] = (read_whole, host_is_up, not_held, not_in_maintenance, memory_fits)
 
 
 def objections(
@@ -198,7 +198,7 @@ def preference(snapshot: Snapshot, vm: Vm, host: str) -> tuple[float, float, str
     return (round(fullness(snapshot, box, vm.memory) / 0.05), cpu_share(snapshot, box) or 0.0, host)
 
 
-def moved(snapshot: Snapshot, places: Mapping[str, str]) -> Snapshot:
+def with_moves(snapshot: Snapshot, places: Mapping[str, str]) -> Snapshot:
     """The cluster with these active guests (by UUID) on these hosts alone, whatever a move under way shows now."""
     theirs = [vm for vm in snapshot.vms if vm.uuid in places and vm.state.active]
     running_last = sorted(theirs, key=lambda vm: vm.state is VmState.RUNNING)
@@ -207,7 +207,7 @@ def moved(snapshot: Snapshot, places: Mapping[str, str]) -> Snapshot:
     return replace(snapshot, vms=(*others, *one.values()))
 
 
-def loaded(snapshot: Snapshot, loads: Mapping[str, float]) -> Snapshot:
+def with_loads(snapshot: Snapshot, loads: Mapping[str, float]) -> Snapshot:
     """The cluster with these loads (cores, by UUID) instead of what it shows for these guests."""
     vms = (
         replace(vm, cpu=loads[vm.uuid]) if vm.uuid in loads and vm.state.active else vm

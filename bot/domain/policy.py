@@ -253,12 +253,12 @@ def contradictions(
             rule.name,
             words("it never applies: “{rule}” comes first and covers all of it", rule=by.name),
         )
-        for rule, by in _shadowed(policy)
+        for rule, by in _shadows(policy)
     ]
     names = [rule.name for rule in policy.rules]
     found += [(name, words("two rules have this name; the audit trail could not tell them apart"))
               for name in sorted({name for name in names if names.count(name) > 1})]  # fmt: skip
-    found += [(command, NOT_AUTOMATIC) for command in unruled(policy, automatic)]
+    found += [(command, NOT_AUTOMATIC) for command in without_rule(policy, automatic)]
     found += [
         (rule.name, NOTHING_AUTOMATIC)
         for rule in policy.rules
@@ -281,7 +281,7 @@ NOT_AUTOMATIC = words(
 NOTHING_AUTOMATIC = words("this rule can never match: no automatic command is covered by it")
 
 
-def unruled(policy: Policy, automatic: Collection[str]) -> tuple[str, ...]:
+def without_rule(policy: Policy, automatic: Collection[str]) -> tuple[str, ...]:
     """The commands that are to be done without people, and for which no rule says that they may."""
     able = [rule for rule in policy.rules if rule.automatic and not rule.votes and not rule.freeze]
     return tuple(
@@ -364,7 +364,7 @@ def _too_few(rule: Rule, policy: Policy, people: Mapping[str, frozenset[str] | N
     return ""
 
 
-def _shadowed(policy: Policy) -> tuple[tuple[Rule, Rule], ...]:
+def _shadows(policy: Policy) -> tuple[tuple[Rule, Rule], ...]:
     """Rules with the one before them that covers every plan they could."""
     pairs = [
         (rule, by)

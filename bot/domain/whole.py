@@ -50,7 +50,7 @@ def too_long(plan: Plan, command: str, reason: str) -> Objection | None:
     return None
 
 
-def attached(plan: Plan, command: str, reason: str) -> tuple[str, ...]:
+def attachments(plan: Plan, command: str, reason: str) -> tuple[str, ...]:
     """The whole plan as texts of at most ``PART`` characters; empty when its card shows all of it."""
     if _fits(plan, command, reason):
         return ()

@@ -24,7 +24,7 @@ _NEVER = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\u
 _UNFIT, _UNFIT_LINES = re.compile(f"[\t\n\r{_NEVER}]"), re.compile(f"[{_NEVER}]")
 
 
-def straightened(text: str) -> str:
+def straighten(text: str) -> str:
     """``text`` with autocorrected quotes, spaces and dashes turned back: ``—force`` is ``--force``."""
     return _DASHES.sub("--", text.translate(_AUTOCORRECTED)).strip()
 
@@ -155,8 +155,8 @@ def names_for(typed: str, known: Iterable[str]) -> list[str]:
     if typed in names:
         return [typed]
     for wanted in (typed, _without_marks(typed)):
-        plain = straightened(wanted)
-        if alike := [name for name in names if name == wanted or straightened(name) == plain]:
+        plain = straighten(wanted)
+        if alike := [name for name in names if name == wanted or straighten(name) == plain]:
             return alike
     return []
 

@@ -106,10 +106,10 @@ def asker(services: Services, request: Request) -> Asker:
 
 def snapshot(services: Services, focus: Collection[str] = (), *, but: str = "") -> Snapshot:
     """The cluster now, with what only Drover knows: maintenance, holds, moves under way (except of ``but``)."""
-    return informed(services, services.hypervisor.snapshot(focus), but=but)
+    return complete(services, services.hypervisor.snapshot(focus), but=but)
 
 
-def informed(services: Services, seen: Snapshot, *, but: str = "") -> Snapshot:
+def complete(services: Services, seen: Snapshot, *, but: str = "") -> Snapshot:
     """A snapshot with what only Drover knows: maintenance, holds, moves under way, how long guests wait for a CPU."""
     resting, held = services.store.maintenance(), {each.host for each in services.store.holds()}
     hosts = tuple(
@@ -148,12 +148,12 @@ def _inbound(services: Services, seen: Snapshot, but: str) -> tuple[Inbound, ...
         for operation in services.store.operations(states=BUSY, limit=1000)
         if operation.id != but
         for step in (operation.plan.steps[index] for index in operation.near)
-        if (each := _promised(step, operation.id)) is not None
+        if (each := _inbound_of(step, operation.id)) is not None
         and (each.vm_uuid, each.target) not in arrived
     )
 
 
-def _promised(step: Step, operation: str) -> Inbound | None:
+def _inbound_of(step: Step, operation: str) -> Inbound | None:
     """The memory that a step will need on a host."""
     if isinstance(step, MigrateVm):
         return Inbound(step.uuid, step.source, step.target, step.memory, operation)
@@ -170,11 +170,11 @@ def commit(services: Services, operation: Operation, *events: Event) -> Operatio
         ConflictError: somebody else changed it first; nothing was stored.
     """
     after = services.store.append(operation, *events)
-    shown(services, after, *events)
+    publish(services, after, *events)
     return after
 
 
-def shown(services: Services, operation: Operation, *events: Event) -> None:
+def publish(services: Services, operation: Operation, *events: Event) -> None:
     """Tell the plugins of stored events and show the operation as it now is."""
     for event in events:
         notify_plugins(services, operation, event)
@@ -186,12 +186,12 @@ def record(services: Services, operation_id: str, event: Event) -> Operation:
 
     People's asks may arrive at the same moment; it is then stored after.
     """
-    after = appended(services, operation_id, event)
-    shown(services, after, event)
+    after = append(services, operation_id, event)
+    publish(services, after, event)
     return after
 
 
-def appended(services: Services, operation_id: str, event: Event) -> Operation:
+def append(services: Services, operation_id: str, event: Event) -> Operation:
     """Store a fact of the work, however often somebody else is first."""
     while True:
         try:

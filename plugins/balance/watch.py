@@ -102,7 +102,7 @@ def _case(
     movable: Callable[[Vm], bool] | None = None,
 ) -> BalanceCase:
     """The cluster as it has been on average."""
-    seen = placement.loaded(view.snapshot, memory.load or {})
+    seen = placement.with_loads(view.snapshot, memory.load or {})
     return case_of(seen, settings, view.rules, recent=moves_of(view.history), movable=movable)
 
 

@@ -14,7 +14,7 @@ from bot.adapters.slack.chat import SlackChat
 from bot.adapters.slack.manifest import manifest
 from bot.adapters.slack.pacer import Pacer
 from bot.domain.operation import Ask, State
-from bot.flow.commands.dispatcher import picked_up
+from bot.flow.commands.dispatcher import pick_up
 from bot.flow.context import Places, Role
 from bot.flow.operations import operation_cards
 from bot.flow.operations.operation_messages import OperationMessages
@@ -126,7 +126,7 @@ def test_what_a_killed_process_had_not_said_is_said_by_the_next(line: Line) -> N
     line.bot.services.messages._outbox._stopped = True
     line.workspace.fault._api.clear()
     line.starts()
-    picked_up(line.bot.services)
+    pick_up(line.bot.services)
     all_is_told(line)
 
 

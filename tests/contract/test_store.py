@@ -48,8 +48,8 @@ from bot.domain.operation import (
     UnknownEvent,
     VotedFor,
     Withdrawn,
-    opened,
-    replayed,
+    open_operation,
+    replay,
 )
 from bot.domain.power import Binding, Bound, Hold, Power, Proof, ProofKind, Reading
 from bot.domain.steps import SetMaintenance
@@ -201,7 +201,7 @@ def test_a_proposal_becomes_an_operation_that_reads_back_equal(
 ) -> None:
     event = proposal(plan=planned(move(), SetMaintenance("host-a", on=True)))
     operation = store.propose(event)
-    assert operation == opened("op-1", event)
+    assert operation == open_operation("op-1", event)
     assert reopen().operation("op-1") == operation
     assert operation.plan.digest == event.plan.digest
     assert store.events("op-1") == (event,)
@@ -242,7 +242,7 @@ def test_events_are_kept_in_order_and_lead_to_the_same_operation(
     assert operation.state is State.DONE
     again = reopen()
     assert again.operation("op-1") == operation
-    assert replayed("op-1", again.events("op-1")) == operation
+    assert replay("op-1", again.events("op-1")) == operation
     assert operation.version == len(again.events("op-1")) == 7
 
 
@@ -253,7 +253,7 @@ def test_an_unknown_operation_is_named(store: SqlStore) -> None:
     with pytest.raises(UnknownNameError):
         store.events("op-9")
     with pytest.raises(UnknownNameError):
-        store.append(opened("op-9", proposal()), Denied(later(1), "UAPP", "why"))
+        store.append(open_operation("op-9", proposal()), Denied(later(1), "UAPP", "why"))
 
 
 def test_a_stale_version_is_a_conflict_and_stores_nothing(store: SqlStore) -> None:

@@ -19,7 +19,7 @@ from bot.adapters.libvirt import HostAddress, LibvirtHypervisor
 from bot.domain.cluster import MIB, Vm, VmState
 from bot.domain.errors import HypervisorError
 from bot.domain.plan import Plan, Refused
-from bot.flow.commands.parse import parsed
+from bot.flow.commands.parse import parse
 from bot.plugin_api import Action, Settled
 from plugins.vm_lifecycle import handler
 from plugins.vm_lifecycle.settings import VmLifecycleSettings
@@ -108,7 +108,7 @@ class Scene:
         return self.hypervisor.snapshot((name,)).vm(name)
 
     def answer(self, line: str) -> Plan | Refused:
-        found = parsed(CATALOG, "/kvm", line)
+        found = parse(CATALOG, "/kvm", line)
         assert isinstance(found.command, Action)
         seen = self.hypervisor.snapshot(found.command.focus(found.intent))
         return found.command.plan(found.intent, seen, CATALOG.rules)
@@ -122,7 +122,7 @@ class Scene:
         """Ask for it and do it, as after a vote."""
         plan = self.answer(line)
         assert isinstance(plan, Plan), plan
-        found = parsed(CATALOG, "/kvm", line)
+        found = parse(CATALOG, "/kvm", line)
         assert isinstance(found.command, Action)
         again = self.hypervisor.snapshot(found.command.focus(found.intent))
         assert found.command.still_good(found.intent, plan, again, CATALOG.rules) == ()

@@ -122,7 +122,7 @@ class Bot:
 
     def _does(self, request: Request) -> None:
         assert self.store.accept(request)
-        dispatcher.handled(self.services, request)
+        dispatcher.handle(self.services, request)
 
 
 @pytest.fixture(scope="module")

@@ -36,9 +36,9 @@ from bot.domain.operation import (
     UnknownEvent,
     advance,
     follow,
-    replayed,
+    replay,
 )
-from bot.domain.operation import opened as opened_operation
+from bot.domain.operation import open_operation as opened_operation
 from bot.domain.power import Bound, Hold
 from bot.ports import Clock, MessageRef, Request
 
@@ -679,7 +679,7 @@ class SqlStore:
                 # Its hashes hold; what it means only the plugin or the newer Drover knows that
                 # wrote it
                 return ""
-            operation = replayed(f"op-{row.number}", history)
+            operation = replay(f"op-{row.number}", history)
         except DroverError as error:
             return words(
                 "The events of {operation} are not a possible history: {reason}",

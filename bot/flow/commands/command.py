@@ -14,10 +14,10 @@ from bot.domain.errors import DroverError, UsageError
 from bot.domain.message import words
 from bot.domain.operation import Origin
 from bot.flow.commands import live_message, queries, query_cards
-from bot.flow.commands.parse import options, parsed, typed, usage
+from bot.flow.commands.parse import as_typed, options, parse, usage
 from bot.flow.context import Services, asker, roles_of, whisper
 from bot.flow.operations import operation_cards, partial_approval
-from bot.flow.operations.propose import proposed
+from bot.flow.operations.propose import propose
 from bot.plugin_api import Action, Picked, Query
 from bot.ports import Request
 
@@ -30,7 +30,7 @@ def answer(services: Services, request: Request) -> None:
     Every outcome reaches the person.
     """
     try:
-        card = _answered(services, request)
+        card = _answer(services, request)
     except DroverError as error:
         card = error_card(error.text, error.advice)
     if card is not None:
@@ -46,15 +46,15 @@ def from_form(services: Services, request: Request) -> Card | None:
             words("There is no command “{name}” any more.", name=name),
             words("See all with `help`."),
         )
-    line = f"{name} {typed(command_of.grammar, dict(request.answers))}"
+    line = f"{name} {as_typed(command_of.grammar, dict(request.answers))}"
     answer(services, replace(request, kind="command", text=line, channel=request.value))
     return None
 
 
-def _answered(services: Services, request: Request) -> Card | None:
-    if opened_form(services, request):
+def _answer(services: Services, request: Request) -> Card | None:
+    if open_form(services, request):
         return None
-    found = parsed(services.catalog, services.slash, request.text)
+    found = parse(services.catalog, services.slash, request.text)
     person = asker(services, request)
     if not policies.may_ask(services.policy, found.command.name, person.roles):
         roles = tuple(policies.who_may(services.policy, found.command.name))
@@ -75,15 +75,15 @@ def _answered(services: Services, request: Request) -> Card | None:
             live_message.posted(services, found.command, found.intent, person, request)
             return None
         return queries.answer(services, found.command, found.intent, person)
-    return _wished(services, found.command, found.intent, request)
+    return _propose(services, found.command, found.intent, request)
 
 
-def _wished(services: Services, action: Action, intent: Any, request: Request) -> Card | None:
+def _propose(services: Services, action: Action, intent: Any, request: Request) -> Card | None:
     line = f"{services.slash} {request.text}".strip()
     if isinstance(intent, Picked):
-        return partial_approval.pick_typed(services, action, intent, request, line)
+        return partial_approval.pick_by_numbers(services, action, intent, request, line)
     reason = str(getattr(intent, "reason", "") or "")
-    return proposed(
+    return propose(
         services, action, intent, Origin(request.by, request.channel, line, request.key, reason)
     )
 
@@ -94,7 +94,7 @@ def opens_form(services: Services, request: Request) -> bool:
     return bare is not None and bare.form is not None and bool(request.trigger)
 
 
-def opened_form(services: Services, request: Request) -> bool:
+def open_form(services: Services, request: Request) -> bool:
     """Open a command's dialog when the command is typed without arguments and has one."""
     bare = services.catalog.commands.get(_bare(request))
     if bare is None or bare.form is None or not request.trigger:

@@ -26,7 +26,7 @@ LATELY = timedelta(minutes=10)  # an end since then may not have been told befor
 RECENT = 100  # operations of which one may have ended in the moment of the crash
 
 
-def handled(services: Services, request: Request) -> None:
+def handle(services: Services, request: Request) -> None:
     """Answer one request; whatever goes wrong is told to the person and logged.
 
     It is marked when that was said.
@@ -69,7 +69,7 @@ def _press(services: Services, request: Request) -> None:
         queries.home(services, request)
 
 
-def picked_up(services: Services, replica: str = "") -> None:
+def pick_up(services: Services, replica: str = "") -> None:
     """After a start, or when another replica is gone: say what was left to say, see every open operation on its way."""
     _quietly("", lambda _: late_requests.hold(services))
     services.messages.take_over(replica)
@@ -195,7 +195,7 @@ class RequestWorkers:
         """
         for request in self._services.store.take_over(replica):
             log.info("request taken over", key=request.key, of=replica)
-            if not late_requests.refused(self._services, request):
+            if not late_requests.refuse(self._services, request):
                 self._put(request)
 
     def accept(self, request: Request) -> bool:
@@ -223,7 +223,7 @@ class RequestWorkers:
     def _work(self, turns: Turns) -> None:
         while (request := turns.get()) is not None:
             try:
-                handled(self._services, request)
+                handle(self._services, request)
             # The database failed; it stays stored and is handled at the next start
             except Exception:
                 log.exception("request not handled", key=request.key)

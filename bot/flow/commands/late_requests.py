@@ -21,7 +21,7 @@ log = structlog.get_logger()
 LATE = timedelta(minutes=5)  # so old a request is nobody's wish any more
 
 
-def refused(services: Services, request: Request) -> bool:
+def refuse(services: Services, request: Request) -> bool:
     """Tell a person that what they asked before a crash was not done, when that is long ago; whether it was so."""
     age = services.clock.now() - request.at
     action = buttons.find(request.action)

@@ -27,7 +27,7 @@ class Parsed:
     help: str = ""
 
 
-def parsed(catalog: Catalog, slash: str, text: str) -> Parsed:
+def parse(catalog: Catalog, slash: str, text: str) -> Parsed:
     """What a person typed after the slash command.
 
     Raises:
@@ -64,10 +64,10 @@ def options(command: Query | Action) -> tuple[tuple[str, str], ...]:
     return tuple(record for record in records if record is not None)
 
 
-def typed(grammar: click.Command, answers: Mapping[str, str]) -> str:
+def as_typed(grammar: click.Command, answers: Mapping[str, str]) -> str:
     """The answers of a dialog as a person would have typed them; fields are named as the grammar's parameters.
 
-    ``parsed`` gives back each answer as it is here, whatever it holds, but for blanks around it.
+    ``parse`` gives back each answer as it is here, whatever it holds, but for blanks around it.
     """
     arguments: list[str] = []
     options: list[str] = []

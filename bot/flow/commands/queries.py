@@ -45,7 +45,7 @@ def view(
     """What a query may look at; the hosts are only asked when it needs them."""
     seen = snapshot(services, focus) if needs_snapshot else Snapshot(services.clock.now(), (), ())
     listed = tuple(
-        _listed(services, command, person) for command in services.catalog.commands.values()
+        _listing(services, command, person) for command in services.catalog.commands.values()
     )
     measured = Measured() if services.monitor is None else services.monitor.measured()
     return View(
@@ -60,7 +60,7 @@ def view(
     )
 
 
-def _listed(services: Services, command: Query | Action, person: Asker) -> Listed:
+def _listing(services: Services, command: Query | Action, person: Asker) -> Listed:
     allowed = policies.may_ask(services.policy, command.name, person.roles)
     return Listed(
         command.name,

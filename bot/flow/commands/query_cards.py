@@ -88,7 +88,9 @@ def help_card(slash: str, commands: Sequence[Listed], *, whole: bool = False) ->
     )
     for title, changes in titles:
         some = [each for each in mine if each.changes is changes]
-        lines = _told_short(slash, some) if whole else [(each.usage, each.summary) for each in some]
+        lines = (
+            _short_lines(slash, some) if whole else [(each.usage, each.summary) for each in some]
+        )
         pages = range(0, len(lines), HELP_LINES)
         elements += [
             Section(_help_lines("" if start else title, lines[start : start + HELP_LINES]))
@@ -107,7 +109,7 @@ def help_card(slash: str, commands: Sequence[Listed], *, whole: bool = False) ->
     return Card(text=text, title=words("What you can ask Drover"), elements=tuple(elements))
 
 
-def _told_short(slash: str, commands: Sequence[Listed]) -> list[tuple[str, Line]]:
+def _short_lines(slash: str, commands: Sequence[Listed]) -> list[tuple[str, Line]]:
     """Usage and summary of each; behind them one line for every family, with how to see its members."""
     families: dict[str, list[str]] = {}
     for each in commands:
@@ -194,7 +196,7 @@ def hosts_card(seen: Snapshot) -> Card:
         if host.problem
     ]
     elements += [Section(words("*{host}* could not be read whole: {parts}", host=host.name, parts=parts))
-                 for host in hosts if (parts := unread_text(seen, host))]  # fmt: skip
+                 for host in hosts if (parts := unread_parts(seen, host))]  # fmt: skip
     title = nwords("{up} of {n} host up", "{up} of {n} hosts up", n=len(hosts), up=up)
     text = (
         words("{title}; down: {names}", title=title, names=tuple(host.name for host in down))
@@ -221,7 +223,7 @@ VM_STATES = {
 _UNREAD = 5  # parts of a host that are told; the rest is counted
 
 
-def unread_text(seen: Snapshot, host: Host) -> Line:
+def unread_parts(seen: Snapshot, host: Host) -> Line:
     """What of a host that answers could not be read, each with its reason; '' when all was."""
     if not host.up:
         return ""
@@ -428,7 +430,7 @@ def _behind(sentence: Words, said: Line) -> Line:
     return Words("{what}: {said}", {"what": sentence, "said": said}) if said != "" else sentence
 
 
-def _proposed(event: Proposed) -> Line:
+def _proposal(event: Proposed) -> Line:
     return nwords(
         "proposed {command} (plan {digest}); rule “{rule}” asks {n} vote",
         "proposed {command} (plan {digest}); rule “{rule}” asks {n} votes",
@@ -439,19 +441,17 @@ def _proposed(event: Proposed) -> Line:
     )
 
 
-def _step_ended(event: StepEnded) -> Line:
+def _step_end(event: StepEnded) -> Line:
     number = event.index + 1
-    how = (
-        words("step {number} was found done", number=number) if event.found_done else _ended(number)
-    )
+    how = words("step {number} was found done", number=number) if event.found_done else _end(number)
     return _behind(how, operation_cards.facts_text(event))
 
 
-def _ended(number: int) -> Words:
+def _end(number: int) -> Words:
     return words("step {number} ended", number=number)
 
 
-def _ruling_changed(event: RulingChanged) -> Line:
+def _ruling(event: RulingChanged) -> Line:
     return nwords(
         "from now on rule “{rule}” asks {n} vote; {count} of those given count",
         "from now on rule “{rule}” asks {n} votes; {count} of those given count",
@@ -461,7 +461,7 @@ def _ruling_changed(event: RulingChanged) -> Line:
     )
 
 
-def _measured(event: GainMeasured) -> Line:
+def _gain(event: GainMeasured) -> Line:
     found = event.measured
     return words(
         "measured at {time} UTC: CPU of the busiest host {busiest}, of the idlest {idlest}, unevenness {score}",
@@ -472,12 +472,12 @@ def _measured(event: GainMeasured) -> Line:
     )
 
 
-def _replanned(event: Replanned) -> Line:
+def _replan(event: Replanned) -> Line:
     steps = joined((step.title for step in event.steps), "; ")
     return words("the rest planned anew, {why} {steps}", why=event.why, steps=steps)
 
 
-def _approved(event: Approved) -> Line:
+def _approval(event: Approved) -> Line:
     return (
         words("approved: every vote was given")
         if event.by != BOT
@@ -486,32 +486,32 @@ def _approved(event: Approved) -> Line:
 
 
 _EVENTS: Mapping[type[Event], Callable[[Any], Line]] = {
-    Proposed: _proposed,
+    Proposed: _proposal,
     VotedFor: lambda event: words("approved the plan {digest}", digest=event.digest),
     Denied: lambda event: words("denied: {why}", why=event.why),
     WentStale: lambda event: words(
         "not done: {why}", why=operation_cards.objections_text(event.objections)
     ),
     StepBegan: lambda event: words("step {number} began", number=event.index + 1),
-    StepEnded: _step_ended,
+    StepEnded: _step_end,
     StepSkipped: lambda event: words(
         "step {number} skipped: {why}", number=event.index + 1, why=event.why.text
     ),
-    Replanned: _replanned,
+    Replanned: _replan,
     Continued: lambda event: words("let step {number} go on", number=event.index + 1),
-    RulingChanged: _ruling_changed,
+    RulingChanged: _ruling,
     Held: lambda event: words("held: {why}", why=event.why),
     Released: lambda _: words("let it go on"),
     UnknownEvent: lambda event: words(
         "{kind} (not read here: {why})", kind=event.kind, why=event.why
     ),
     Replaced: lambda event: words("replaced by {id}", id=event.instead),
-    GainMeasured: _measured,
+    GainMeasured: _gain,
     Noted: lambda event: event.text,
     Asked: lambda event: words("asked: {what}", what=operation_cards.ASKS[event.ask]),
     Failed: lambda event: words("failed: {why}", why=joined((event.why, event.advice))),
     Cancelled: lambda event: _behind(words("cancelled"), event.why),
-    Approved: _approved,
+    Approved: _approval,
     Began: lambda _: words("started: the plan was checked again on the hosts"),
     Finished: lambda _: words("finished: every step is done"),
     Expired: lambda _: words("expired: nobody decided in time"),

@@ -27,7 +27,7 @@ def put(notes: Notes, watch: str, changes: Sequence[Change]) -> None:
         )
 
 
-def known(notes: Notes) -> tuple[Change, ...]:
+def all_changes(notes: Notes) -> tuple[Change, ...]:
     """Every change of lately, oldest first."""
     found = [each for _, text in sorted(notes.notes(PREFIX).items()) for each in json.loads(text)]
     return tuple(

@@ -20,24 +20,24 @@ _MESSAGES = ("title", "said")
 _TRIES = 12
 
 
-def known(notes: Notes) -> tuple[Incident, ...]:
+def all_incidents(notes: Notes) -> tuple[Incident, ...]:
     """Every incident that stands or stood lately, oldest first."""
-    found = [read(text) for text in notes.notes(PREFIX).values()]
+    found = [from_text(text) for text in notes.notes(PREFIX).values()]
     return tuple(sorted(found, key=lambda incident: (incident.opened_at, incident.key)))
 
 
 def one(notes: Notes, key: str) -> tuple[Incident | None, int]:
     """An incident and its note's version; None and 0 when there is none."""
     text, version = notes.note(PREFIX + key)
-    return (read(text) if text else None), version
+    return (from_text(text) if text else None), version
 
 
 def put(notes: Notes, incident: Incident, version: int) -> bool:
     """Store an incident if nobody else changed it; whether it was stored."""
-    return notes.put_note(PREFIX + incident.key, written(incident), version)
+    return notes.put_note(PREFIX + incident.key, to_text(incident), version)
 
 
-def changed(notes: Notes, key: str, change: Callable[[Incident], Incident]) -> Incident | None:
+def change(notes: Notes, key: str, change: Callable[[Incident], Incident]) -> Incident | None:
     """Change an incident whatever else happens to it; None when there is none.
 
     Raises:
@@ -55,12 +55,12 @@ def changed(notes: Notes, key: str, change: Callable[[Incident], Incident]) -> I
 
 def forget(notes: Notes, now: datetime) -> None:
     """Drop incidents that have long been over."""
-    for incident in known(notes):
+    for incident in all_incidents(notes):
         if incident.over_at is not None and now - incident.over_at > KEPT:
             notes.put_note(PREFIX + incident.key, "", one(notes, incident.key)[1])
 
 
-def read(text: str) -> Incident:
+def from_text(text: str) -> Incident:
     """An incident as it was written; fields of a newer Drover are left out."""
     stored = json.loads(text)
     known_fields = {
@@ -77,7 +77,7 @@ def read(text: str) -> Incident:
     return Incident(**{**known_fields, **moments, **said})
 
 
-def written(incident: Incident) -> str:
+def to_text(incident: Incident) -> str:
     """An incident as JSON."""
     values = {field.name: getattr(incident, field.name) for field in fields(incident)}
     texts = {name: values[name].isoformat() for name in _MOMENTS if values[name]}

@@ -26,7 +26,7 @@ log = structlog.get_logger()
 SAME = timedelta(hours=1)
 
 
-def told(services: Services, monitor: Monitor, alert: Alert, watch: str) -> None:
+def show(services: Services, monitor: Monitor, alert: Alert, watch: str) -> None:
     """Show what a watch noticed: a new message, or an edit of the one that people know.
 
     Raises:
@@ -41,11 +41,11 @@ def told(services: Services, monitor: Monitor, alert: Alert, watch: str) -> None
         return
     monitor.drawn.alerts[alert.key] = alert
     if after != before:
-        after = _posted(services, monitor, alert, after)
+        after = _post(services, monitor, alert, after)
         if not incident_notes.put(monitor.notes, after, version):
             return  # a click or another replica was first: the next look sees what it did
         if before is not None and before.open != after.open:
-            _in_thread(services, after, alert.card)
+            _note_in_thread(services, after, alert.card)
     _draw(services, monitor, alert, after)
 
 
@@ -72,7 +72,7 @@ def following(before: Incident | None, alert: Alert, watch: str, now: datetime) 
     return replace(before, title=title, over_at=None, times=before.times + 1, said=alert.card.text)
 
 
-def _posted(services: Services, monitor: Monitor, alert: Alert, after: Incident) -> Incident:
+def _post(services: Services, monitor: Monitor, alert: Alert, after: Incident) -> Incident:
     """With the message it is shown in; posted under a key, so that a crash in between makes no second one."""
     if after.ts:
         return after
@@ -100,12 +100,12 @@ def _draw(services: Services, monitor: Monitor, alert: Alert, incident: Incident
     monitor.drawn.incidents[incident.key] = incident
 
 
-def _in_thread(services: Services, after: Incident, card: Card) -> None:
+def _note_in_thread(services: Services, after: Incident, card: Card) -> None:
     """That it ended or came back, as a reply.
 
     What flaps says so in its message alone; silence is kept.
     """
-    if after.times > 1 or silenced(after, services.clock.now()):
+    if after.times > 1 or is_silenced(after, services.clock.now()):
         return
     note = incident_cards.again_note(after, card) if after.open else incident_cards.over_note(after)
     key = f"incident:{after.key}:{after.opened_at.isoformat()}:{after.times}:{after.open}"
@@ -115,7 +115,7 @@ def _in_thread(services: Services, after: Incident, card: Card) -> None:
     )
 
 
-def silenced(incident: Incident, now: datetime) -> bool:
+def is_silenced(incident: Incident, now: datetime) -> bool:
     """Whether people asked to hear no more of it for now."""
     return incident.muted or (incident.silent_until is not None and now < incident.silent_until)
 
@@ -155,7 +155,7 @@ def _decide(
             words("You may not answer alerts."), words("It takes any role of the configuration.")
         )
     key = request.value.rpartition("|")[0]
-    incident = incident_notes.changed(monitor.notes, key, change)
+    incident = incident_notes.change(monitor.notes, key, change)
     if incident is None:
         return note_card(
             words("This alert is no longer known."), words("Type `alerts` to see what stands.")

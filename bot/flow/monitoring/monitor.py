@@ -29,7 +29,7 @@ from bot.domain.metrics import (
 from bot.flow.monitoring import change_notes
 from bot.flow.monitoring.background import Gathering
 from bot.flow.monitoring.history_writer import Recorder
-from bot.flow.monitoring.incident_notes import known
+from bot.flow.monitoring.incident_notes import all_incidents
 from bot.flow.monitoring.pressure import Pressures
 from bot.plugin_api import Alert, Measured
 from bot.ports import Clock
@@ -172,9 +172,9 @@ class Monitor:
         losses = self._recorder.losses
         try:
             incidents, kept, changes = (
-                known(self.notes),
+                all_incidents(self.notes),
                 self._kept(),
-                change_notes.known(self.notes),
+                change_notes.all_changes(self.notes),
             )
         except StoreError as error:
             log.warning("incidents and reports cannot be read", error=str(error))

@@ -17,7 +17,7 @@ from bot.domain import codec
 from bot.domain.cluster import Snapshot
 from bot.domain.errors import DroverError
 from bot.domain.operation import BOT, Origin
-from bot.flow.context import OPEN, Services, informed
+from bot.flow.context import OPEN, Services, complete
 from bot.flow.monitoring import change_notes, incident_cards, incident_notes, incidents
 from bot.flow.monitoring.monitor import REPORT, Monitor
 from bot.flow.operations import effect, propose
@@ -40,7 +40,7 @@ def tick(services: Services, monitor: Monitor, latest: Latest, older_than: float
     sweep = monitor.sweep(older_than=older_than)
     seen = latest()
     if seen is not None and leads(services, monitor):
-        whole = informed(services, seen)
+        whole = complete(services, seen)
         look(services, monitor, whole)
         effect.measure(services, whole, sweep)
         _overdue_reports(services, monitor, seen)
@@ -82,7 +82,7 @@ def look(services: Services, monitor: Monitor, seen: Snapshot) -> None:
             if _ready(services, monitor, watch, seen):
                 events = tuple(monitor.untold[watch.name])
                 sweep = None if measured.sweep is None else replace(measured.sweep, events=events)
-                _watched(services, monitor, watch, seen, replace(measured, sweep=sweep))
+                _look(services, monitor, watch, seen, replace(measured, sweep=sweep))
                 if sweep is not None:
                     monitor.untold[watch.name].clear()  # a look that failed is told them again
         # One watch's fault must not silence the others; it is logged with its name
@@ -104,7 +104,7 @@ def _ready(services: Services, monitor: Monitor, watch: Watch, seen: Snapshot) -
     return watch.gather is None
 
 
-def _watched(
+def _look(
     services: Services, monitor: Monitor, watch: Watch, seen: Snapshot, measured: Measured
 ) -> None:
     found = monitor.gathering.taken(watch.name) if watch.gather is not None else None
@@ -122,14 +122,14 @@ def _watched(
     for noticed in looked.noticed:
         try:
             if isinstance(noticed, Alert):
-                incidents.told(services, monitor, noticed, watch.name)
+                incidents.show(services, monitor, noticed, watch.name)
             else:
-                proposed(services, noticed, watch.name)
+                propose_for_bot(services, noticed, watch.name)
         except DroverError as error:
             log.warning("not told, the next look tries again", watch=watch.name, error=str(error))
 
 
-def proposed(services: Services, wanted: Proposal, watch: str) -> None:
+def propose_for_bot(services: Services, wanted: Proposal, watch: str) -> None:
     """Lay out an operation as the bot's own; one like it that is still open is enough."""
     for operation in services.store.operations(states=OPEN, by=BOT, limit=1000):
         if (operation.action, codec.text(operation.intent)) == (
@@ -143,7 +143,7 @@ def proposed(services: Services, wanted: Proposal, watch: str) -> None:
         BOT, services.places.ops, line, key, wanted.why, wanted.causes, wanted.automatic
     )
     action = services.catalog.action(wanted.action)
-    card = propose.proposed(services, action, wanted.intent, origin, plan=wanted.plan)
+    card = propose.propose(services, action, wanted.intent, origin, plan=wanted.plan)
     if card is not None:
         log.info("proposed by a watch", watch=watch, action=wanted.action, said=card.text)
 
@@ -165,7 +165,7 @@ def _post(
     """Compose and post under a key: repeating it after a crash edits the message that is there."""
     text, version = monitor.notes.note(REPORT + wanted.name)
     kept = json.loads(text) if text else {}
-    composed = composed_report(services, monitor, wanted, seen, slot=slot, kept=kept)
+    composed = compose_report(services, monitor, wanted, seen, slot=slot, kept=kept)
     if composed.card is not None:
         late = (services.clock.now() - slot).total_seconds()
         card = (
@@ -181,7 +181,7 @@ def _post(
     _set_due(monitor, wanted.name, "")
 
 
-def composed_report(
+def compose_report(
     services: Services,
     monitor: Monitor,
     wanted: Report,
@@ -194,14 +194,14 @@ def composed_report(
     since = datetime.fromisoformat(kept["slot"]) if kept.get("slot") else None
     now = services.clock.now()
     late = max(0.0, (now - slot).total_seconds())
-    whole = informed(services, seen)
+    whole = complete(services, seen)
     return wanted.compose(ReportView(
         whole, services.catalog.rules, services.store, monitor.measured(), kept.get("memory", {}), now, since, late,
         services.slash,
     ))  # fmt: skip
 
 
-def missed(
+def post_missed(
     services: Services, monitor: Monitor, wanted: Report, slot: datetime | None, latest: Latest
 ) -> None:
     """After a start: post the newest slot that passed while nobody ran.
@@ -222,7 +222,7 @@ def begin(services: Services, monitor: Monitor, wanted: Report, latest: Latest) 
     text, version = monitor.notes.note(REPORT + wanted.name)
     if text or seen is None:
         return
-    composed = composed_report(services, monitor, wanted, seen, slot=now, kept={})
+    composed = compose_report(services, monitor, wanted, seen, slot=now, kept={})
     kept = {"slot": now.isoformat(), "memory": dict(composed.memory)}
     monitor.notes.put_note(REPORT + wanted.name, json.dumps(kept, sort_keys=True), version)
 
@@ -257,7 +257,7 @@ def prove(services: Services, monitor: Monitor) -> None:
     if broken:
         log.error("the audit trail does not hold", fault=str(broken))
     if leads(services, monitor):
-        incidents.told(
+        incidents.show(
             services,
             monitor,
             Alert("audit-trail", incident_cards.trail_notice(broken), over=not broken),

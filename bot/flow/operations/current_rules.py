@@ -18,7 +18,7 @@ from bot.flow.context import Services, roles_of
 OLD = "old"  # the code of an approval that has ended
 
 
-def asked(services: Services, action: str, plan: Plan, origin: Origin) -> Ruling | MayNot:
+def ruling_now(services: Services, action: str, plan: Plan, origin: Origin) -> Ruling | MayNot:
     """What the rules of this moment ask for a plan."""
     now, auto, by_bot = services.clock.now(), origin.automatic, origin.by == BOT
     roles = _requester_roles(services, origin)
@@ -67,7 +67,7 @@ def _tags(plan: Plan, steps: Sequence[Step], seen: Snapshot | None) -> tuple[str
     return now if found and found.keys() == wanted else tuple(dict.fromkeys((*now, *plan.tags)))
 
 
-def counted(services: Services, operation: Operation, ruling: Ruling) -> tuple[str, ...]:
+def valid_votes(services: Services, operation: Operation, ruling: Ruling) -> tuple[str, ...]:
     """Who voted, and still has a role that by this ruling could vote when the vote was given."""
     return tuple(
         vote.by
@@ -77,12 +77,12 @@ def counted(services: Services, operation: Operation, ruling: Ruling) -> tuple[s
     )
 
 
-def changed(services: Services, operation: Operation, today: Ruling) -> RulingChanged | None:
+def new_ruling(services: Services, operation: Operation, today: Ruling) -> RulingChanged | None:
     """That today's rule asks for other votes than the ruling that stands; None when it asks for the same."""
     stands = operation.ruling
     if _demand(today) == _demand(stands):
         return None
-    return RulingChanged(services.clock.now(), BOT, today, counted(services, operation, today))
+    return RulingChanged(services.clock.now(), BOT, today, valid_votes(services, operation, today))
 
 
 def _demand(ruling: Ruling) -> tuple[object, ...]:
@@ -104,7 +104,7 @@ def against_beginning(
 
 
 def _against(services: Services, operation: Operation, view: Plan) -> tuple[Objection, ...]:
-    today = asked(services, operation.action, view, operation.origin)
+    today = ruling_now(services, operation.action, view, operation.origin)
     if isinstance(today, MayNot):
         return (against(services, operation, view, today),)
     return _votes_missing(services, operation, today)
@@ -141,7 +141,7 @@ def against(services: Services, operation: Operation, view: Plan, refused: MayNo
 def _votes_missing(
     services: Services, operation: Operation, today: Ruling
 ) -> tuple[Objection, ...]:
-    good = counted(services, operation, today)
+    good = valid_votes(services, operation, today)
     if len(good) >= today.votes:
         return ()
     lost = len(operation.votes) - len(good)
@@ -205,11 +205,11 @@ def leave(
     rule = policies.frozen(services.policy, operation.action, part, now, automatic=origin.automatic)
     if rule is not None:
         return Frozen(rule.reason, policies.thaw(rule, now, timedelta(seconds=longest)))
-    today = asked(services, operation.action, part, origin)
+    today = ruling_now(services, operation.action, part, origin)
     if isinstance(today, MayNot):
         refusal = against(services, operation, part, today)
         return MayNot(refusal.text, refusal.remedy)
-    good = counted(services, operation, today)
+    good = valid_votes(services, operation, today)
     if len(good) < today.votes:
         return RulingChanged(now, BOT, today, good)
     return Leave(services, operation, part, _requester_roles(services, origin), len(good))
@@ -219,7 +219,7 @@ def of_now(services: Services, operation: Operation) -> Ruling:
     """The ruling that says who decides on an operation now; the stored one when today's rules refuse it."""
     if operation.state.over:
         return operation.ruling
-    today = asked(services, operation.action, tail(operation), operation.origin)
+    today = ruling_now(services, operation.action, tail(operation), operation.origin)
     if isinstance(today, MayNot) or (operation.state is State.RUNNING and operation.votes_missing):
         return operation.ruling  # of what waits for votes, the ruling that was shown stands
     return today

@@ -69,13 +69,13 @@ def _vote(services: Services, operation: Operation, by: str, digest: str) -> Seq
     if operation.state is State.PROPOSED and now >= operation.expires_at:
         return (Expired(now, BOT),)
     part = current_rules.tail(operation)
-    today = current_rules.asked(services, operation.action, part, operation.origin)
+    today = current_rules.ruling_now(services, operation.action, part, operation.origin)
     if isinstance(today, policies.MayNot):
         return operation_cards.not_now_card(
             operation, current_rules.against(services, operation, part, today).text
         )
     changed = (
-        current_rules.changed(services, operation, today)
+        current_rules.new_ruling(services, operation, today)
         if operation.state is State.PROPOSED
         else None
     )

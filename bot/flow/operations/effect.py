@@ -35,7 +35,7 @@ def measure(services: Services, seen: Snapshot, sweep: Sweep) -> None:
     ):
         return
     loads = {vm.uuid: vm.cpu for vm in sweep.vms if vm.cpu is not None}
-    now = placement.loaded(seen, loads)
+    now = placement.with_loads(seen, loads)
     for operation in due:
         evenness = services.catalog.action(operation.action).evenness
         if evenness is not None:

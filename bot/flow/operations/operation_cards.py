@@ -105,7 +105,7 @@ def id_line(operation: Operation, said: Line) -> Words:
     return Words("{id}: {said}", {"id": operation.id, "said": said})
 
 
-def bulleted(lines: Iterable[Line]) -> Line:
+def bullets(lines: Iterable[Line]) -> Line:
     """A line each, behind a bullet; commands in plain text are shown as code."""
     return joined((Words("• {line}", {"line": prose(line)}) for line in lines), "\n")
 
@@ -136,7 +136,7 @@ def operation_card(
         elements += _picture(operation.plan)
     elements += _steps(operation)
     if operation.anew:
-        elements.append(Context(tuple(_planned_anew(why) for why in operation.anew[-SAID:])))
+        elements.append(Context(tuple(_replan_text(why) for why in operation.anew[-SAID:])))
     if operation.state is State.RUNNING and progress is not None:
         elements += _progress(progress)
     elements += _buttons(operation, progress, pickable)
@@ -144,20 +144,20 @@ def operation_card(
     return Card(text=id_line(operation, headline), title=headline, elements=tuple(elements))
 
 
-def _planned_anew(why: Line) -> Line:
+def _replan_text(why: Line) -> Line:
     return words("Planned anew {why}.", why=why if isinstance(why, Words) else why.rstrip(":"))
 
 
 NOT_PROPOSED = words("This cannot be proposed.")
 
 
-def attached(operation: Operation) -> tuple[str, ...]:
+def attachments(operation: Operation) -> tuple[str, ...]:
     """The whole plan in parts, when its message does not show all of it."""
-    return whole.attached(operation.plan, operation.origin.command, str(operation.origin.reason))
+    return whole.attachments(operation.plan, operation.origin.command, str(operation.origin.reason))
 
 
 def _attachment(operation: Operation) -> list[Element]:
-    count = len(attached(operation))
+    count = len(attachments(operation))
     if not count:
         return []
     text = nwords(
@@ -324,7 +324,7 @@ def _score(spread: Spread) -> Words:
 
 def objections_text(objections: tuple[Objection, ...]) -> Line:
     """Each objection with its remedy, a line each."""
-    return bulleted(
+    return bullets(
         joined((prose(each.text), prose(each.remedy) if each.remedy else "")) for each in objections
     )
 
@@ -332,9 +332,9 @@ def objections_text(objections: tuple[Objection, ...]) -> Line:
 def _reasons(plan: Plan) -> list[Element]:
     found: list[Element] = []
     if plan.reasons:
-        found.append(Section(bulleted(reason.text for reason in plan.reasons[:8])))
+        found.append(Section(bullets(reason.text for reason in plan.reasons[:8])))
     for first in range(0, len(plan.warnings), 8):  # all of them: they are what is agreed to
-        lines = bulleted(warning.text for warning in plan.warnings[first : first + 8])
+        lines = bullets(warning.text for warning in plan.warnings[first : first + 8])
         found.append(Section(lines if first else joined((words("*Please note:*"), lines), "\n")))
     return found
 
@@ -756,7 +756,7 @@ def details_card(operation: Operation, now: datetime) -> Card:
     """Everything of the plan: all steps, reasons, warnings, and what the policy asks."""
     plan, ruling = operation.plan, operation.ruling
     steps = (
-        [_numbered(index, step.title) for index, step in enumerate(plan.steps, 1)]
+        [_numbered_step(index, step.title) for index, step in enumerate(plan.steps, 1)]
         if len(plan.steps) > 1
         else []
     )
@@ -790,14 +790,14 @@ def details_card(operation: Operation, now: datetime) -> Card:
     return Card(text=id_line(operation, plan.title), title=title, elements=tuple(elements))
 
 
-def _numbered(number: int, title: Line) -> Words:
+def _numbered_step(number: int, title: Line) -> Words:
     return Words("{number}. {title}", {"number": number, "title": title})
 
 
 def pick_form(operation: Operation) -> Form:
     """Which steps of a plan are wanted; all are ticked at first."""
     steps = [
-        (str(index), _numbered(index + 1, step.title))
+        (str(index), _numbered_step(index + 1, step.title))
         for index, step in enumerate(operation.plan.steps)
     ]
     size = BOXES if len(steps) <= FEW else 10 * BOXES

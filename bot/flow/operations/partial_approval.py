@@ -33,7 +33,7 @@ def pick(services: Services, request: Request) -> Card | None:
     )
 
 
-def pick_typed(
+def pick_by_numbers(
     services: Services, action: Action, wanted: Picked, request: Request, line: str
 ) -> Card | None:
     """Steps of the newest open proposal of an action, or of a named one, by their numbers."""
@@ -91,7 +91,7 @@ def _instead(
     channel = request.channel or operation.origin.channel
     origin = Origin(request.by, channel, line, request.key, operation.origin.reason)
     intent = action.pick(operation.intent, operation.plan, indexes)
-    found = propose.drafted(services, action, intent, origin, replaces=operation.id)
+    found = propose.draft(services, action, intent, origin, replaces=operation.id)
     return found if isinstance(found, Card) else _replace(services, operation, found, request.by)
 
 

@@ -44,7 +44,7 @@ from bot.domain.plan import Objection
 from bot.domain.policy import MayNot
 from bot.domain.power import Hold
 from bot.domain.steps import AttestOff, HoldHost, SetMaintenance, Step, WaitForPerson
-from bot.flow.context import Services, record, shown, snapshot
+from bot.flow.context import Services, publish, record, snapshot
 from bot.flow.operations import (
     current_rules,
     hold_steps,
@@ -98,9 +98,9 @@ def _perform(services: Services, operation_id: str) -> None:
             words("Load the plugin again."),
         )
     if operation.state is State.APPROVED:
-        operation = _begun(services, operation)
+        operation = _begin(services, operation)
     if operation.state is State.RUNNING:
-        operation = _seen_through(services, operation)
+        operation = _run_to_end(services, operation)
     if operation.state.over:
         services.messages.show(operation.id)
         _tell(services, operation)
@@ -122,12 +122,12 @@ def _offer_anew(services: Services, operation: Operation) -> None:
     """A new plan for the same wish, on the cluster as it is now; or why there is none any more."""
     if any(each.code == current_rules.OLD for each in operation.objections):
         return  # what was wished long ago is proposed again by people, or not at all
-    card = propose.again_unless_refused_alike(services, operation)
+    card = propose.again_unless_same_refusal(services, operation)
     if card is not None and operation.origin.by != BOT:
         services.messages.tell(operation.origin.by, card, f"again:{operation.id}")
 
 
-def _begun(services: Services, operation: Operation) -> Operation:
+def _begin(services: Services, operation: Operation) -> Operation:
     """Ask once more, on a fresh snapshot, whether the plan still holds; then begin, unless somebody was first."""
     while operation.state is State.APPROVED:
         found = _verdict(services, operation)
@@ -137,7 +137,7 @@ def _begun(services: Services, operation: Operation) -> Operation:
         except ConflictError:
             operation = services.store.operation(operation.id)
         else:
-            shown(services, after, found)
+            publish(services, after, found)
             return after
     return operation
 
@@ -157,7 +157,7 @@ def _verdict(services: Services, operation: Operation) -> Event:
     # The plan's own code failed: that is an end, told to people, and logged whole
     except Exception as error:
         log.exception("planner failed", operation=operation.id)
-        return _unexpected(services, error, None)
+        return _unforeseen(services, error, None)
 
 
 def _beginning(services: Services, operation: Operation) -> Began | WentStale:
@@ -169,14 +169,14 @@ def _beginning(services: Services, operation: Operation) -> Began | WentStale:
     if against := current_rules.against_beginning(services, operation, seen):
         return WentStale(services.clock.now(), BOT, against)
     busy = propose.busy_with(services, operation.plan, but=operation.id)
-    intent = propose.surveyed(services.hypervisor, action, operation.intent, seen)
+    intent = propose.survey(services.hypervisor, action, operation.intent, seen)
     against = (*busy, *action.still_good(intent, operation.plan, seen, services.catalog.rules))
     if against:
         return WentStale(services.clock.now(), BOT, against)
     return Began(services.clock.now(), BOT, *spreads(action, operation, seen))
 
 
-def _seen_through(services: Services, operation: Operation) -> Operation:
+def _run_to_end(services: Services, operation: Operation) -> Operation:
     """Every step that is left, side by side where the plan and the limits allow, until the end or a failure."""
     with ThreadPoolExecutor(WIDEST, thread_name_prefix=operation.id) as pool:
         ends = _Run(services, operation.id, pool, Rechecks(services)).ends()
@@ -189,7 +189,7 @@ def _seen_through(services: Services, operation: Operation) -> Operation:
         return record(
             services,
             operation.id,
-            _stopped(services, operation, operation_cards.not_begun_text(operation)),
+            _cancellation(services, operation, operation_cards.not_begun_text(operation)),
         )
     return record(services, operation.id, Finished(services.clock.now(), BOT))
 
@@ -234,7 +234,7 @@ class _Run:
                 if turn and leave is None:
                     continue
                 self._submit(
-                    operation, overall, _begun_steps(self.services, operation, overall, turn, leave)
+                    operation, overall, _begin_steps(self.services, operation, overall, turn, leave)
                 )
             if not self.under_way and not (going_on and operation.todo):
                 return sorted(self.bad, key=lambda event: not isinstance(event, Failed))
@@ -299,7 +299,7 @@ class _Run:
             after = self.services.store.append(operation, ruling)
         except ConflictError:
             return
-        shown(self.services, after, ruling)
+        publish(self.services, after, ruling)
         note = operation_cards.more_votes_note(after)
         propose.attach(self.services, after)
         notify.tell_requester(
@@ -322,7 +322,7 @@ class _Run:
         # The planner's own fault: an end that people read, and logged whole
         except Exception as error:
             log.exception("the recheck failed", operation=operation.id)
-            self.bad.append(_unexpected(self.services, error, None))
+            self.bad.append(_unforeseen(self.services, error, None))
             return True
         for event in found:
             record(self.services, self.operation_id, event)
@@ -380,7 +380,7 @@ def _may_begin(
     return tuple(index for index in may if not taken.intersection(operation.plan.steps[index].vms))
 
 
-def _begun_steps(
+def _begin_steps(
     services: Services,
     operation: Operation,
     overall: OperationProgress,
@@ -407,15 +407,15 @@ def _begun_steps(
         except ConflictError:
             return ()
     if events:
-        shown(services, after, *events)
+        publish(services, after, *events)
     if not begun and not operation.under_way:
-        overall.say(_held(operation.plan.steps[operation.todo[0]], others, services.limits))
+        overall.say(_hold_text(operation.plan.steps[operation.todo[0]], others, services.limits))
     elif begun:
         overall.say("")
     return begun
 
 
-def _held(step: Step, others: Sequence[Operation], limits: admission.Limits) -> Message:
+def _hold_text(step: Step, others: Sequence[Operation], limits: admission.Limits) -> Message:
     """Why a step waits for another operation; '' when it does not."""
     same = (
         each
@@ -442,9 +442,9 @@ def _step(
     failed because it was not good any more is skipped.
     """
     try:
-        ended = _done(services, operation.plan.steps[index], progress)
+        ended = _do_step(services, operation.plan.steps[index], progress)
     except StepCancelledError as error:
-        return _stopped(services, operation, error.text)
+        return _cancellation(services, operation, error.text)
     except StepSkippedError as error:
         why = Objection(error.code, error.text, error.advice)
         record(services, operation.id, StepSkipped(services.clock.now(), BOT, index, why))
@@ -452,15 +452,15 @@ def _step(
     except StoreError:
         raise
     except DroverError as error:
-        return _failed(services, operation, index, error, rechecks)
+        return _failure_of(services, operation, index, error, rechecks)
     except Exception as error:  # a handler's own fault: an end that people read, and logged whole
         log.exception("step handler failed", operation=operation.id, step=index)
-        return _unexpected(services, error, index)
+        return _unforeseen(services, error, index)
     record(services, operation.id, ended)
     return None
 
 
-def _failed(
+def _failure_of(
     services: Services, operation: Operation, index: int, error: DroverError, rechecks: Rechecks
 ) -> Failed | None:
     remedies = error.remedies if isinstance(error, StepAsksError | StepLostError) else ()
@@ -478,7 +478,7 @@ def _failed(
     return None
 
 
-def _done(services: Services, step: Step, progress: StepProgress) -> StepEnded:
+def _do_step(services: Services, step: Step, progress: StepProgress) -> StepEnded:
     if isinstance(step, WaitForPerson):
         return manual_step.wait(services, step, progress)
     handler, index = _handler(services, step, progress.operation.id), progress.index
@@ -561,12 +561,12 @@ def maintenance_handler(store: Store) -> StepHandler:
     return StepHandler(SetMaintenance, settle, run)
 
 
-def _stopped(services: Services, operation: Operation, why: Message) -> Cancelled:
+def _cancellation(services: Services, operation: Operation, why: Message) -> Cancelled:
     asked = [event.by for event in services.store.events(operation.id) if isinstance(event, Asked)]
     return Cancelled(services.clock.now(), asked[-1] if asked else BOT, why)
 
 
-def _unexpected(services: Services, error: Exception, index: int | None) -> Failed:
+def _unforeseen(services: Services, error: Exception, index: int | None) -> Failed:
     return Failed(
         services.clock.now(),
         BOT,

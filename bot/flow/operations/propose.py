@@ -33,7 +33,7 @@ from bot.ports import Hypervisor
 LATE = timedelta(minutes=10)  # so long ago it was asked for, and nobody expects it any more
 
 
-def proposed(
+def propose(
     services: Services,
     action: Action,
     intent: Any,
@@ -46,14 +46,14 @@ def proposed(
 
     ``plan``: made already, by a watch; it is still asked about at the last moment, as any other.
     """
-    found = drafted(services, action, intent, origin, replaces=replaces, plan=plan)
+    found = draft(services, action, intent, origin, replaces=replaces, plan=plan)
     if isinstance(found, Card):
         return found
     lay_out(services, found)
     return operation_cards.proposed_note(found, services.slash)
 
 
-def drafted(
+def draft(
     services: Services,
     action: Action,
     intent: Any,
@@ -66,13 +66,13 @@ def drafted(
 
     Nobody is shown anything yet.
     """
-    found = tried(services, action, intent, origin, replaces=replaces, plan=plan)
+    found = try_plan(services, action, intent, origin, replaces=replaces, plan=plan)
     if isinstance(found, Refused):
         return operation_cards.refused_card(found)
     return operation_cards.may_not_card(found) if isinstance(found, policies.MayNot) else found
 
 
-def tried(
+def try_plan(
     services: Services,
     action: Action,
     intent: Any,
@@ -87,7 +87,7 @@ def tried(
     planned: Plan | Refused | None = plan
     if planned is None:
         seen = snapshot(services, action.focus(intent))
-        intent = surveyed(services.hypervisor, action, intent, seen)
+        intent = survey(services.hypervisor, action, intent, seen)
         planned = action.plan(intent, seen, services.catalog.rules)
     if isinstance(planned, Refused):
         return planned
@@ -95,10 +95,10 @@ def tried(
         return Refused(operation_cards.NOT_PROPOSED, (fault,))
     if busy := busy_with(services, planned):
         return Refused(words("Not now."), busy)
-    ruling = current_rules.asked(services, action.name, planned, origin)
+    ruling = current_rules.ruling_now(services, action.name, planned, origin)
     if isinstance(ruling, policies.MayNot):
         return ruling
-    return _stored(services, Proposed(
+    return _store(services, Proposed(
         at=services.clock.now(),
         by=origin.by,
         action=action.name,
@@ -111,12 +111,12 @@ def tried(
     ))  # fmt: skip
 
 
-def surveyed(hypervisor: Hypervisor, action: Action, intent: Any, seen: Snapshot) -> Any:
+def survey(hypervisor: Hypervisor, action: Action, intent: Any, seen: Snapshot) -> Any:
     """The intent with what the action looks for on the hosts themselves."""
     return intent if action.survey is None else action.survey(intent, seen, hypervisor)
 
 
-def _stored(services: Services, event: Proposed) -> Operation:
+def _store(services: Services, event: Proposed) -> Operation:
     operation = services.store.propose(event)
     notify_plugins(services, operation, event)
     return operation
@@ -136,7 +136,7 @@ def lay_out(services: Services, operation: Operation) -> Operation:
             operation.id, services.places.ops
         )  # nobody was asked, so everybody is told
     if operation.state is State.PROPOSED and not operation.ruling.votes:
-        operation = _approved_by_rule(services, operation)
+        operation = _approve_by_rule(services, operation)
     if operation.state in BUSY and not services.catalog.unable(operation):
         services.work.enqueue(operation)
     return operation
@@ -144,13 +144,13 @@ def lay_out(services: Services, operation: Operation) -> Operation:
 
 def attach(services: Services, operation: Operation) -> None:
     """Put the whole plan beneath its message when the message does not show all of it, once for each plan."""
-    texts = operation_cards.attached(operation)
+    texts = operation_cards.attachments(operation)
     for number, text in enumerate(texts, 1):
         card = operation_cards.whole_card(operation, number, len(texts), text)
         services.messages.note(operation, card, f"whole-{operation.plan.digest}-{number}")
 
 
-def _approved_by_rule(services: Services, operation: Operation) -> Operation:
+def _approve_by_rule(services: Services, operation: Operation) -> Operation:
     """Approve what needs no vote, by the rule of this moment; a crash may have come between the two.
 
     What was proposed too long ago is nobody's wish any more and expires.
@@ -158,7 +158,7 @@ def _approved_by_rule(services: Services, operation: Operation) -> Operation:
     now = services.clock.now()
     if now - operation.proposed_at > LATE or now >= operation.expires_at:
         return commit(services, operation, Expired(now, BOT))
-    today = current_rules.asked(services, operation.action, operation.plan, operation.origin)
+    today = current_rules.ruling_now(services, operation.action, operation.plan, operation.origin)
     if isinstance(today, policies.MayNot):
         return operation
     if today.votes:
@@ -168,7 +168,7 @@ def _approved_by_rule(services: Services, operation: Operation) -> Operation:
 
 def busy_with(services: Services, plan: Plan, *, but: str = "") -> tuple[Objection, ...]:
     """Objections for guests that another approved or running operation works on, before it waits for people."""
-    mine = _touched(plan, near(plan.steps, range(len(plan.steps))))
+    mine = _vms_of(plan, near(plan.steps, range(len(plan.steps))))
     lost = {step.host for step in plan.steps if isinstance(step, HoldHost) and step.on}
     return tuple(
         Objection(
@@ -182,11 +182,11 @@ def busy_with(services: Services, plan: Plan, *, but: str = "") -> tuple[Objecti
             words("Wait until it ends, or cancel it."),
         )
         for other in services.store.operations(states=BUSY, limit=1000)
-        if other.id != but and mine & _touched(other.plan, (*other.under_way, *other.near), lost)
+        if other.id != but and mine & _vms_of(other.plan, (*other.under_way, *other.near), lost)
     )
 
 
-def _touched(plan: Plan, indexes: Iterable[int], lost: Collection[str] = ()) -> set[str]:
+def _vms_of(plan: Plan, indexes: Iterable[int], lost: Collection[str] = ()) -> set[str]:
     """The VMs that steps touch; those on a host that is about to be proven off will end by themselves."""
     steps = (plan.steps[index] for index in indexes)
     return {uuid for step in steps if not set(step.hosts) & set(lost) for uuid in step.vms}
@@ -195,7 +195,7 @@ def _touched(plan: Plan, indexes: Iterable[int], lost: Collection[str] = ()) -> 
 def again(services: Services, operation: Operation, by: str, key: str) -> Card | None:
     """Propose the same intent anew, on the cluster as it is now."""
     origin = replace(operation.origin, by=by, key=key, automatic=False)
-    return proposed(
+    return propose(
         services,
         services.catalog.action(operation.action),
         operation.intent,
@@ -204,13 +204,13 @@ def again(services: Services, operation: Operation, by: str, key: str) -> Card |
     )
 
 
-def again_unless_refused_alike(services: Services, operation: Operation) -> Card | None:
+def again_unless_same_refusal(services: Services, operation: Operation) -> Card | None:
     """The same for who asked, after the plan was found stale; None when the very same stands against it still."""
     action, origin = (
         services.catalog.action(operation.action),
         replace(operation.origin, key=f"{operation.id}/again", automatic=False),
     )
-    found = tried(services, action, operation.intent, origin, replaces=operation.id)
+    found = try_plan(services, action, operation.intent, origin, replaces=operation.id)
     if isinstance(found, Operation):
         lay_out(services, found)
         return operation_cards.proposed_note(found, services.slash)

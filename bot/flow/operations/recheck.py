@@ -116,8 +116,8 @@ class Rechecks:
             if vm.uuid not in ours and vm.cpu is not None:
                 self.loads[vm.uuid] = vm.cpu
         known = {uuid: self.loads[uuid] for uuid in ours if uuid in self.loads}
-        return placement.moved(
-            placement.loaded(fresh, known), {move.uuid: move.target for move in under_way}
+        return placement.with_moves(
+            placement.with_loads(fresh, known), {move.uuid: move.target for move in under_way}
         )
 
 
@@ -128,7 +128,7 @@ def spreads(
     if action.evenness is None:
         return None, None
     ends = {move.uuid: move.target for move in _moves(operation.plan.steps)}
-    return action.evenness(seen), action.evenness(placement.moved(seen, ends))
+    return action.evenness(seen), action.evenness(placement.with_moves(seen, ends))
 
 
 def _moves(steps: Iterable[Step]) -> tuple[MigrateVm, ...]:

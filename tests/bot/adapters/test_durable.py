@@ -20,7 +20,7 @@ from structlog.testing import capture_logs
 
 from bot.adapters.durable import DurableWork
 from bot.domain.errors import StoreError
-from bot.domain.operation import Operation, opened
+from bot.domain.operation import Operation, open_operation
 from bot.domain.steps import SetMaintenance
 from bot.ports import Perform, Work
 from tests.operations import move, planned, proposal
@@ -32,7 +32,7 @@ Working = Callable[[Perform], DurableWork]
 
 
 def operation(number: int, source: str = "host-a") -> Operation:
-    return opened(f"op-{number}", proposal(plan=planned(move(source=source))))
+    return open_operation(f"op-{number}", proposal(plan=planned(move(source=source))))
 
 
 class Done:
@@ -137,7 +137,7 @@ def test_a_plan_without_hosts_is_performed_too(working: Working) -> None:
 
     done = Done()
     work = working(done)
-    work.enqueue(opened("op-1", proposal(plan=planned(Nowhere("host-a", on=True)))))
+    work.enqueue(open_operation("op-1", proposal(plan=planned(Nowhere("host-a", on=True)))))
     assert done.wait_for(1) == ["op-1"]
 
 

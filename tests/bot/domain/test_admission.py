@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.domain.admission import INTO, OUT, Limits, ends, holding, may_begin, under_way
-from bot.domain.operation import Approved, Began, Operation, StepBegan, StepEnded, advance, replayed
+from bot.domain.operation import Approved, Began, Operation, StepBegan, StepEnded, advance, replay
 from bot.domain.steps import Lane, SetMaintenance, Step
 from tests.operations import START, move, planned, proposal
 
@@ -17,7 +17,7 @@ HOSTS = ("host-a", "host-b", "host-c", "host-d", "host-e")
 
 
 def running(*steps: Step, begun: tuple[int, ...] = (), done: tuple[int, ...] = ()) -> Operation:
-    operation = replayed(
+    operation = replay(
         "op-1",
         (
             proposal(votes=0, plan=planned(*steps)),

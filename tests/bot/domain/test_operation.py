@@ -43,8 +43,8 @@ from bot.domain.operation import (
     Withdrawn,
     advance,
     diagram,
-    opened,
-    replayed,
+    open_operation,
+    replay,
 )
 from bot.domain.plan import Objection, Spread
 from bot.domain.policy import Ruling
@@ -71,7 +71,7 @@ def one_of_each(by: str = "UAPP", digest: str = DIGEST) -> tuple[Event, ...]:
 
 
 def led_to(*events: Event, votes: int = 1) -> Operation:
-    operation = opened("op-1", proposal(votes=votes, plan=TWO_MOVES))
+    operation = open_operation("op-1", proposal(votes=votes, plan=TWO_MOVES))
     for event in events:
         operation = advance(operation, event)
     return operation
@@ -326,12 +326,12 @@ def test_asks_are_collected_and_notes_kept() -> None:
 
 def test_a_history_starts_with_a_proposal() -> None:
     with pytest.raises(IllegalEventError, match="starts with a proposal"):
-        replayed("op-1", (VOTE,))
+        replay("op-1", (VOTE,))
 
 
 def test_an_impossible_history_is_refused() -> None:
     with pytest.raises(IllegalEventError):
-        replayed("op-1", (proposal(plan=TWO_MOVES), GO))
+        replay("op-1", (proposal(plan=TWO_MOVES), GO))
 
 
 def test_an_operation_knows_its_number() -> None:
@@ -364,7 +364,7 @@ anything = st.one_of(
 @given(st.integers(0, 2), st.lists(anything, max_size=25))
 def test_no_sequence_of_events_breaks_the_rules(votes: int, events: list[Event]) -> None:
     first = proposal(votes=votes, plan=TWO_MOVES)
-    operation = opened("op-1", first)
+    operation = open_operation("op-1", first)
     taken: list[Event] = [first]
     for event in events:
         before = copy.deepcopy(operation)
@@ -390,7 +390,7 @@ def test_no_sequence_of_events_breaks_the_rules(votes: int, events: list[Event])
     ended += [each.index for each in operation.skipped]
     assert len(set(ended)) == len(ended)
     assert operation.version == len(taken)
-    assert replayed("op-1", tuple(taken)) == operation
+    assert replay("op-1", tuple(taken)) == operation
 
 
 # the diagram
@@ -437,10 +437,10 @@ def test_neither_the_requester_nor_who_caused_a_proposal_votes(by: str) -> None:
     event = proposal(plan=TWO_MOVES)
     caused = replace(event, origin=replace(event.origin, causes=("UCAUSE",)))
     with pytest.raises(IllegalEventError, match="never counts"):
-        advance(opened("op-1", caused), VotedFor(NOW, by, DIGEST))
+        advance(open_operation("op-1", caused), VotedFor(NOW, by, DIGEST))
 
 
 def test_a_history_whose_plan_has_another_digest_by_now_is_still_read() -> None:
     """A newer Drover may add a field to a step: the digest of the plan that is read is then another one."""
     events = (proposal(plan=TWO_MOVES), replace(VOTE, digest="0" * 16), OKAY)
-    assert replayed("op-1", events).state is State.APPROVED
+    assert replay("op-1", events).state is State.APPROVED

@@ -12,7 +12,7 @@ from bot.adapters.slack import limits
 from bot.adapters.slack.blocks import render
 from bot.adapters.slack.fit_blocks import LEFT_OUT, fit
 from bot.domain import whole
-from bot.domain.operation import Operation, opened
+from bot.domain.operation import Operation, open_operation
 from bot.domain.plan import Blast, Plan, Reason, Risk
 from bot.domain.steps import MigrateVm, SetMaintenance, Step
 from bot.flow.operations import operation_cards
@@ -47,7 +47,7 @@ def plans(draw: st.DrawFn) -> Plan:
 
 def laid_out(plan: Plan, command: str = "/kvm x", reason: str = "") -> Operation:
     event = proposal(plan=plan)
-    return opened(
+    return open_operation(
         "op-1", replace(event, origin=replace(event.origin, command=command, reason=reason))
     )
 
@@ -62,7 +62,7 @@ def is_cut(operation: Operation) -> bool:
 
 
 def test_a_small_plan_is_shown_on_its_card() -> None:
-    assert whole.attached(SMALL, "migrate web-1", "") == ()
+    assert whole.attachments(SMALL, "migrate web-1", "") == ()
     assert not is_cut(laid_out(SMALL))
 
 
@@ -72,7 +72,7 @@ def test_a_plan_is_whole_on_its_card_or_attached_or_refused(
 ) -> None:
     if whole.too_long(plan, command, reason):
         return
-    parts = whole.attached(plan, command, reason)
+    parts = whole.attachments(plan, command, reason)
     if not parts:
         assert not is_cut(laid_out(plan, command, reason))
         told = "\n".join((command, *(str(each.text) for each in plan.reasons)))
@@ -104,7 +104,7 @@ def test_a_command_that_cannot_be_shown_whole_is_refused(length: int) -> None:
 
 def test_any_long_text_in_a_step_is_attached_or_refused() -> None:
     step = MigrateVm("uuid", "web-1", "host-a", "host-b", 1, reason="r" * 3000)
-    assert "r" * 3000 in "\n".join(whole.attached(replace(SMALL, steps=(step,)), "c", ""))
+    assert "r" * 3000 in "\n".join(whole.attachments(replace(SMALL, steps=(step,)), "c", ""))
     assert whole.too_long(replace(SMALL, steps=(replace(step, reason="r" * 7000),)), "c", "")
 
 

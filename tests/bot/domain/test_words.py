@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bot.domain.suggest import nearest
 from bot.domain.units import seconds_of, size
-from bot.domain.words import bytes_text, duration_text, names_for, plural, split_words, straightened
+from bot.domain.words import bytes_text, duration_text, names_for, plural, split_words, straighten
 
 
 @pytest.mark.parametrize(
@@ -28,17 +28,17 @@ from bot.domain.words import bytes_text, duration_text, names_for, plural, split
     ],
 )
 def test_autocorrection_is_turned_back(typed: str, meant: str) -> None:
-    assert straightened(typed) == meant
+    assert straighten(typed) == meant
 
 
 @given(st.text(st.characters(codec="ascii")))
 def test_plain_words_stay_as_they_are(text: str) -> None:
-    assert straightened(text) == text.strip()
+    assert straighten(text) == text.strip()
 
 
 @given(st.text())
 def test_straightening_twice_changes_nothing_more(text: str) -> None:
-    assert straightened(straightened(text)) == straightened(text)
+    assert straighten(straighten(text)) == straighten(text)
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,7 @@ class Bot:
         if not self.store.accept(request):
             return None
         before = len(self.chat.whispers)
-        dispatcher.handled(self.services, request)
+        dispatcher.handle(self.services, request)
         mine = [each.card for each in self.chat.whispers[before:] if each.user == request.by]
         return mine[-1] if mine else None
 

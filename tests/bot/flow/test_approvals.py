@@ -175,8 +175,8 @@ def test_a_decision_whose_telling_a_crash_cut_off_is_told_after_the_start(bot: B
     proposed(bot)
     operation = bot.operation()
     bot.store.append(operation, Withdrawn(bot.clock.now(), "UANA"))
-    dispatcher.picked_up(bot.services)
-    dispatcher.picked_up(bot.services)
+    dispatcher.pick_up(bot.services)
+    dispatcher.pick_up(bot.services)
     assert sum("Withdrawn" in text(card) for card in bot.chat.shown_to("UANA")) == 1
     assert "Withdrawn" in str(bot.shown().title)
 

@@ -59,7 +59,7 @@ def test_a_decision_and_a_dialog_do_not_wait_for_slow_queries(
     bot: Bot, workers: RequestWorkers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go, order, done = threading.Event(), [], threading.Semaphore(0)
-    real = dispatcher.handled
+    real = dispatcher.handle
 
     def slow(services: object, request: Request) -> None:
         if request.text == "status":
@@ -69,7 +69,7 @@ def test_a_decision_and_a_dialog_do_not_wait_for_slow_queries(
         done.release()
 
     bot.types("migrate web-1 to host-b")
-    monkeypatch.setattr(dispatcher, "handled", slow)
+    monkeypatch.setattr(dispatcher, "handle", slow)
     workers.start()
     for number in range(1000):
         request = asked(bot, f"query-{number}", text="status", by=f"U{number % 50}")

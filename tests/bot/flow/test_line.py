@@ -372,8 +372,8 @@ def test_a_request_left_unhandled_by_a_crash_is_answered_once_after_the_start(bo
     )
     assert bot.store.accept(request)
     (left,) = bot.store.unhandled()
-    dispatcher.handled(bot.services, left)
-    dispatcher.handled(bot.services, left)
+    dispatcher.handle(bot.services, left)
+    dispatcher.handle(bot.services, left)
     assert bot.store.unhandled() == ()
     proposals = [event for event in bot.store.events("op-1") if isinstance(event, Proposed)]
     assert len(proposals) == 1

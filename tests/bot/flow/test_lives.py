@@ -32,7 +32,7 @@ from bot.domain.operation import (
     StepBegan,
     StepEnded,
     VotedFor,
-    replayed,
+    replay,
 )
 from bot.domain.policy import Policy, Rule, Ruling, Window
 from bot.flow.commands import dispatcher
@@ -168,7 +168,7 @@ class Lives(RuleBasedStateMachine):
         """As the listeners do: stored first, a duplicate dropped, then handled."""
         self.sent.append(request)
         if self.bot.store.accept(request):
-            dispatcher.handled(self.bot.services, request)
+            dispatcher.handle(self.bot.services, request)
 
     def _key(self) -> str:
         self.count += 1
@@ -252,7 +252,7 @@ class Lives(RuleBasedStateMachine):
           causes=st.sampled_from(((), ("UBRUNO",))))  # fmt: skip
     def bot_proposes(self, vm: str, to: str, automatic: bool, causes: tuple[str, ...]) -> None:  # noqa: FBT001
         wanted = Proposal("migrate", Migrate(vm, to), automatic=automatic, causes=causes)
-        watch.proposed(self.bot.services, wanted, "some")
+        watch.propose_for_bot(self.bot.services, wanted, "some")
 
     @rule(silent=st.sampled_from((0, 601)))
     def is_restarted(self, silent: int) -> None:
@@ -350,8 +350,8 @@ class Lives(RuleBasedStateMachine):
         self.bot.chat.owed.clear()
         self.bot.forgets()
         for request in self.bot.store.take_over():
-            dispatcher.handled(self.bot.services, request)
-        dispatcher.picked_up(self.bot.services)
+            dispatcher.handle(self.bot.services, request)
+        dispatcher.pick_up(self.bot.services)
 
     # what must hold
 
@@ -364,7 +364,7 @@ class Lives(RuleBasedStateMachine):
             events = self.bot.store.events(operation.id)
             before = self.seen.get(operation.id, ())
             assert events[: len(before)] == before
-            assert replayed(operation.id, events) == operation
+            assert replay(operation.id, events) == operation
             self.seen[operation.id] = events
         assert self.bot.store.broken_link() == ""
 
@@ -387,7 +387,7 @@ class Lives(RuleBasedStateMachine):
                 takewhile(lambda each: not isinstance(each, Approved), self.seen[operation.id])
             )
             if Approved in kinds:
-                assert replayed(operation.id, before).votes_missing == 0
+                assert replay(operation.id, before).votes_missing == 0
             assert all(
                 each.at < operation.expires_at for each in before if isinstance(each, VotedFor)
             )

@@ -9,7 +9,7 @@ from pathlib import Path
 from bot.domain.errors import ChatError, ChatRefusedError
 from bot.domain.operation import State
 from bot.flow.commands import dispatcher
-from bot.flow.commands.dispatcher import picked_up
+from bot.flow.commands.dispatcher import pick_up
 from bot.flow.context import Role
 from bot.flow.operations import operation_cards
 from bot.flow.operations.operation_messages import OperationMessages
@@ -119,10 +119,10 @@ def test_of_two_replicas_one_posts_an_operation_and_its_end(bot: Bot) -> None:
     other = OperationMessages(bot.store, bot.chat, partial(operation_cards.operation_card))
     other.post("op-1", "CAPPROVALS")
     services = replace(bot.services, messages=other)
-    picked_up(services)
+    pick_up(services)
     assert len(bot.chat.messages) == 1
     bot.clicks("op.withdraw", bot.value(), "UANA")
-    picked_up(services)
+    pick_up(services)
     ended = [str(card.text) for ref, card in bot.chat.messages.items() if ref in bot.chat.threads]
     assert len(ended) == 1
 
@@ -138,7 +138,7 @@ def test_an_answer_stands_in_the_thread_where_it_was_asked(bot: Bot) -> None:
         "k", "command", "UANA", bot.clock.now(), "COPS", "vms", thread="1700000000.000009"
     )
     assert bot.store.accept(request)
-    dispatcher.handled(bot.services, request)
+    dispatcher.handle(bot.services, request)
     assert bot.chat.whispers[-1].thread == "1700000000.000009"
 
 

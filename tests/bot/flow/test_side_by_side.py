@@ -279,7 +279,7 @@ def test_two_replicas_that_decide_in_the_same_moment_begin_one_move_out_of_a_hos
         found = operations(**wanted)
         if not begun:
             begun.append(
-                perform._begun_steps(
+                perform._begin_steps(
                     other,
                     second,
                     OperationProgress(other, second.id),
@@ -292,11 +292,11 @@ def test_two_replicas_that_decide_in_the_same_moment_begin_one_move_out_of_a_hos
     monkeypatch.setattr(bot.store, "operations", seen_and_then)
     overall = OperationProgress(bot.services, first.id)
     assert (
-        perform._begun_steps(bot.services, first, overall, (0,), given(bot.services, first)) == ()
+        perform._begin_steps(bot.services, first, overall, (0,), given(bot.services, first)) == ()
     )
     assert begun == [(0,)]
     assert (
-        perform._begun_steps(bot.services, first, overall, (0,), given(bot.services, first)) == ()
+        perform._begin_steps(bot.services, first, overall, (0,), given(bot.services, first)) == ()
     )  # it sees the other's move now
     assert (bot.operation(1).under_way, bot.operation(2).under_way) == (frozenset(), frozenset({0}))
     store.close()

@@ -50,8 +50,8 @@ def fewer(bot: Bot, tmp_path: Path) -> Bot:
 
 
 def test_others_are_listed_decided_and_performed(fewer: Bot) -> None:
-    dispatcher.picked_up(fewer.services)
-    dispatcher.picked_up(fewer.services)
+    dispatcher.pick_up(fewer.services)
+    dispatcher.pick_up(fewer.services)
     assert fewer.work.ids == []
     told = [text(card) for ref, card in fewer.chat.messages.items() if ref.channel == "COPS"]
     assert sum("op-1 (Move several) is left alone" in each for each in told) == 1
@@ -80,7 +80,7 @@ def test_it_takes_no_vote_and_is_not_performed_but_can_be_ended(fewer: Bot) -> N
 
 def test_with_its_plugin_again_it_goes_on(fewer: Bot, tmp_path: Path) -> None:
     again = without(fewer, tmp_path, "migrate", "balance", "tests.bot.flow.several")
-    dispatcher.picked_up(again.services)
+    dispatcher.pick_up(again.services)
     again.works()
     assert again.operation(1).state is State.DONE
 
@@ -90,7 +90,7 @@ def test_an_event_of_a_newer_version_is_in_nobodys_way(fewer: Bot, tmp_path: Pat
         connection.execute(
             'UPDATE events SET data = replace(data, \'"is":"VotedFor"\', \'"is":"SangFor"\')'
         )
-    dispatcher.picked_up(fewer.services)
+    dispatcher.pick_up(fewer.services)
     fewer.clock.turn(700)
     overdue.expire(fewer.services)
     overdue.remind(fewer.services)

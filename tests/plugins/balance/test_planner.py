@@ -13,7 +13,7 @@ from bot.domain.cluster import GIB, Inbound, Snapshot, VmDetail
 from bot.domain.errors import UnknownNameError, UsageError
 from bot.domain.plan import Objection, Plan, Refused, Risk
 from bot.domain.steps import MigrateVm
-from bot.flow.commands.parse import parsed
+from bot.flow.commands.parse import parse
 from bot.plugin_api import Action, Query
 from bot.testing import drawn, uuid_of
 from plugins.balance import drain, pick, planner, rolling
@@ -405,22 +405,22 @@ def test_what_it_declares_and_that_it_all_can_be_stored() -> None:
 
 
 def test_the_grammar() -> None:
-    found = parsed(
+    found = parse(
         loaded(), "/kvm", 'balance --max-moves 3 --only CPU --min-gain 0.01 --reason "new rack"'
     )
     assert isinstance(found.command, Action)
     assert found.intent == Balance(3, 0.01, Only.CPU, "new rack")
-    sim = parsed(
+    sim = parse(
         loaded(), "/kvm", "balance sim --without host-a --without host-b --add cpus=32,memory=256G"
     )
     assert isinstance(sim.command, Query)
     assert sim.intent == Simulate(Balance(), ("host-a", "host-b"), 32, 256 * GIB)
-    dry = parsed(loaded(), "/kvm", "balance --dry-run --max-moves 3")
+    dry = parse(loaded(), "/kvm", "balance --dry-run --max-moves 3")
     assert (dry.command.name, dry.intent) == ("balance sim", Simulate(Balance(3)))
-    explained = parsed(loaded(), "/kvm", "balance --explain web-1")
+    explained = parse(loaded(), "/kvm", "balance --explain web-1")
     assert (explained.command.name, explained.intent) == ("balance why", About("web-1"))
-    assert parsed(loaded(), "/kvm", "balance sim").intent == Simulate(Balance())
-    assert parsed(loaded(), "/kvm", "balance why web-1").intent == About("web-1")
+    assert parse(loaded(), "/kvm", "balance sim").intent == Simulate(Balance())
+    assert parse(loaded(), "/kvm", "balance why web-1").intent == About("web-1")
 
 
 @pytest.mark.parametrize(
@@ -433,5 +433,5 @@ def test_the_grammar() -> None:
 )
 def test_a_slip_is_answered_with_what_to_write(line: str, said: str) -> None:
     with pytest.raises(UsageError) as error:
-        parsed(loaded(), "/kvm", line)
+        parse(loaded(), "/kvm", line)
     assert said in str(error.value)

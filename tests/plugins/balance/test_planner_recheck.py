@@ -348,10 +348,10 @@ def _happens(bot: Bot, name: str, change: str, but: str) -> None:
 
 def test_moves_under_way_count_as_arrived() -> None:
     seen = drawn("host-a 8cpu 8G | v1 4G load 1\nhost-b 8cpu 8G")
-    there = placement.moved(seen, {uuid_of("v1"): "host-b"})
+    there = placement.with_moves(seen, {uuid_of("v1"): "host-b"})
     assert [(vm.name, vm.host) for vm in there.vms] == [("v1", "host-b")]
     both = replace(seen, vms=(*seen.vms, replace(seen.vms[0], host="host-b")))
-    assert placement.moved(both, {uuid_of("v1"): "host-b"}).vms == there.vms
+    assert placement.with_moves(both, {uuid_of("v1"): "host-b"}).vms == there.vms
 
 
 def test_a_drain_skips_whom_it_cannot_move_any_more_and_says_so() -> None:

@@ -18,7 +18,7 @@ from bot.domain.errors import DroverError, UnknownNameError, UsageError
 from bot.domain.message import Number
 from bot.domain.operation import State
 from bot.domain.plan import Plan, Refused
-from bot.flow.commands.parse import parsed
+from bot.flow.commands.parse import parse
 from bot.plugin_api import Settled
 from bot.testing import FakeHypervisor, TickingClock, drawn, uuid_of
 from plugins.balance import contention, handler, shares
@@ -198,14 +198,14 @@ def test_it_is_asked_about_once_more_before_it_begins() -> None:
 
 def test_the_grammar() -> None:
     loaded = catalog.load(["migrate", "balance"])
-    assert parsed(loaded, "/kvm", "vm limit web-1 --cpu 150%").intent == Cap("web-1", 150.0)
-    assert parsed(loaded, "/kvm", "vm limit web-1 --cpu none").intent == Cap("web-1", 0.0)
-    assert parsed(loaded, "/kvm", "balance shares host-a --undo").intent == Shares(
+    assert parse(loaded, "/kvm", "vm limit web-1 --cpu 150%").intent == Cap("web-1", 150.0)
+    assert parse(loaded, "/kvm", "vm limit web-1 --cpu none").intent == Cap("web-1", 0.0)
+    assert parse(loaded, "/kvm", "balance shares host-a --undo").intent == Shares(
         "host-a", undo=True
     )
     for wrong in ("much", "0", "-5", "nan", "inf"):
         with pytest.raises(UsageError, match="--cpu 150%"):
-            parsed(loaded, "/kvm", f"vm limit web-1 --cpu={wrong}")
+            parse(loaded, "/kvm", f"vm limit web-1 --cpu={wrong}")
 
 
 def test_intent_and_step_can_be_stored() -> None:

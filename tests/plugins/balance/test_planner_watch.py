@@ -25,7 +25,7 @@ from bot.domain.operation import (
     StepBegan,
     StepEnded,
     advance,
-    opened,
+    open_operation,
 )
 from bot.domain.plan import Plan, Risk
 from bot.domain.policy import Rule, Ruling
@@ -102,7 +102,7 @@ def operation(begun: datetime, *, done: bool, action: str = "migrate") -> Operat
         origin,
         begun + timedelta(hours=1),
     )
-    found = opened("op-1", event)
+    found = open_operation("op-1", event)
     if action == "balance":
         return found
     for each in (Approved(begun, "U2"), Began(begun, "drover"), StepBegan(begun, "drover", 0)):
@@ -217,7 +217,7 @@ def automatic(ended: datetime, moves: int, *, failed: bool = False) -> Operation
         origin,
         ended + MINUTE,
     )
-    found = advance(advance(opened("op-1", event), Approved(ended, BOT)), Began(ended, BOT))
+    found = advance(advance(open_operation("op-1", event), Approved(ended, BOT)), Began(ended, BOT))
     for index in range(moves):
         found = advance(advance(found, StepBegan(ended, BOT, index)), StepEnded(ended, BOT, index))
     return advance(found, Failed(ended, BOT, "broke") if failed else Finished(ended, BOT))
@@ -314,7 +314,7 @@ SMALL = "host-a 8cpu 32G | v1 4G load 1 dirty 1M | v2 4G load 1 dirty 1M\nhost-b
 def noticed(bot: Bot, cluster: str) -> Proposal:
     (proposal,) = auto().looks(cluster, 11)
     assert isinstance(proposal, Proposal)
-    core_watch.proposed(bot.services, proposal, "balance")
+    core_watch.propose_for_bot(bot.services, proposal, "balance")
     return proposal
 
 

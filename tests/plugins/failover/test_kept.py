@@ -12,7 +12,7 @@ from bot.domain.card import Card, Listing
 from bot.domain.cluster import GIB, VmState
 from bot.domain.definition import Definition, sha_of
 from bot.domain.errors import AmbiguousNameError, UnknownNameError
-from bot.flow.commands.parse import parsed
+from bot.flow.commands.parse import parse
 from bot.plugin_api import Query
 from plugins.failover import kept
 
@@ -39,7 +39,7 @@ def definition(xml: str, uuid: str = "u-1", host: str = "host-a", age: int = 0) 
 
 
 def shown(line: str, *versions: Definition) -> Card:
-    found = parsed(catalog.load(("failover",)), "/kvm", line)
+    found = parse(catalog.load(("failover",)), "/kvm", line)
     assert isinstance(found.command, Query)
     return kept.answer(found.intent, _View(Kept(*versions)))  # type: ignore[arg-type]
 

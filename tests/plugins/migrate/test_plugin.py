@@ -18,7 +18,7 @@ from bot.domain.operation import (
     StepBegan,
     StepEnded,
     advance,
-    opened,
+    open_operation,
 )
 from bot.domain.plan import Plan
 from bot.domain.policy import Ruling
@@ -64,7 +64,7 @@ def proposed() -> Proposed:
 
 
 def done() -> Operation:
-    operation = opened("op-7", proposed())
+    operation = open_operation("op-7", proposed())
     for event in (
         Approved(NOW, "U2"),
         Began(NOW, "drover"),
@@ -161,7 +161,7 @@ def test_why_does_not_claim_a_move_that_somebody_else_made() -> None:
 
 
 def test_why_of_a_vm_that_drover_never_moved() -> None:
-    not_begun = opened("op-8", proposed())
+    not_begun = open_operation("op-8", proposed())
     assert "Drover has not moved it" in text_of(answer("why", "web-1", Past(not_begun)))
 
 

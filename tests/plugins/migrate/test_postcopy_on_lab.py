@@ -14,7 +14,7 @@ from bot.domain.cluster import MIB
 from bot.domain.errors import StepLostError
 from bot.domain.plan import Plan
 from bot.domain.steps import MigrateVm, MigrationPolicy
-from bot.flow.commands.parse import parsed
+from bot.flow.commands.parse import parse
 from bot.plugin_api import Action, Settled
 from lab.guests import processes
 from plugins.migrate import handler
@@ -63,7 +63,7 @@ def test_a_source_that_dies_in_postcopy_leaves_a_vm_that_is_reported_as_dead_and
             handler.run(SETTINGS, step, hypervisor, Told(0, "never"))
         assert "host-b: running (postcopy failed)" in str(error.value.text)
         (remedy,) = error.value.remedies
-        found = parsed(catalog.load(("vm_lifecycle",)), "/kvm", remedy.command)
+        found = parse(catalog.load(("vm_lifecycle",)), "/kvm", remedy.command)
         assert isinstance(found.command, Action)
         plan = found.command.plan(found.intent, hypervisor.snapshot({guest.name}), ())
         assert isinstance(plan, Plan), plan

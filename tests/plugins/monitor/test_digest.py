@@ -39,12 +39,12 @@ from bot.domain.operation import (
     StepEnded,
     VotedFor,
     advance,
-    opened,
+    open_operation,
 )
 from bot.domain.plan import HostBar, Plan, Prediction, Risk, Spread
 from bot.domain.policy import Ruling
 from bot.domain.steps import MigrateVm
-from bot.flow.commands.parse import parsed
+from bot.flow.commands.parse import parse
 from bot.plugin_api import Asker, Measured, Query, Report, ReportView, View
 from bot.testing import drawn, uuid_of
 from bot.testing.draw import TAKEN_AT as NOW
@@ -112,7 +112,7 @@ def operation(number: int, plan: Plan, *, denied: bool = False, minutes: float =
     event = Proposed(
         asked, "U1", "migrate", None, plan, Ruling(1, ("approver",), 3600, "r"), origin, asked + DAY
     )
-    found, voted = opened(f"op-{number}", event), asked + timedelta(minutes=minutes)
+    found, voted = open_operation(f"op-{number}", event), asked + timedelta(minutes=minutes)
     if denied:
         return advance(found, Denied(voted, "U2", "no"))
     events: list[Any] = [
@@ -293,7 +293,7 @@ def loaded() -> catalog.Catalog:
 
 
 def answered(line: str, **different: Any) -> Card:
-    found = parsed(loaded(), "/kvm", line)
+    found = parse(loaded(), "/kvm", line)
     assert isinstance(found.command, Query)
     history: Any = different.pop("history", Operations())
     view = View(AFTER, history, (), Asker("U1", frozenset(), "en", NOW), **different)
@@ -474,5 +474,5 @@ def test_a_digest_at_its_time_remembers_and_is_silent_when_quiet() -> None:
 def test_now_is_public_and_preview_is_not() -> None:
     command = loaded().commands["digest"]
     assert isinstance(command, Query)
-    assert command.public(parsed(loaded(), "/kvm", "digest now").intent)
-    assert not command.public(parsed(loaded(), "/kvm", "digest").intent)
+    assert command.public(parse(loaded(), "/kvm", "digest now").intent)
+    assert not command.public(parse(loaded(), "/kvm", "digest").intent)

@@ -29,7 +29,7 @@ from bot.domain.cluster import (
 )
 from bot.domain.errors import DroverError, StepLostError
 from bot.domain.plan import Plan, Refused
-from bot.flow.commands.parse import parsed
+from bot.flow.commands.parse import parse
 from bot.plugin_api import Action, Settled
 from bot.testing import FakeHypervisor, TickingClock, drawn, uuid_of
 from plugins.vm_lifecycle import handler, show, steps
@@ -81,7 +81,7 @@ def silent(seen: Snapshot) -> Snapshot:
 
 def wish(line: str, seen: Snapshot) -> tuple[Action, Any]:
     """The action and its intent; for a deletion with what the hosts tell of its disks."""
-    found = parsed(CATALOG, "/kvm", line)
+    found = parse(CATALOG, "/kvm", line)
     assert isinstance(found.command, Action)
     survey = found.command.survey if "delete" in line else None
     asked = (
@@ -130,7 +130,7 @@ def test_every_action_is_among_those_that_must_stay_good() -> None:
     actions = {
         name for name, each in CATALOG.commands.items() if isinstance(each, Action)
     } - special
-    assert actions == {parsed(CATALOG, "/kvm", f"vm {line}").command.name for line in ALL}
+    assert actions == {parse(CATALOG, "/kvm", f"vm {line}").command.name for line in ALL}
 
 
 @given(st.sampled_from(ALL), st.integers(0, 7 * 86400))

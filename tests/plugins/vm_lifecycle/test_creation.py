@@ -12,7 +12,7 @@ from bot import catalog
 from bot.domain import codec
 from bot.domain.cluster import GIB, MIB, Health, Pool, Snapshot
 from bot.domain.plan import Plan, Refused, Risk
-from bot.flow.commands.parse import parsed, typed
+from bot.flow.commands.parse import as_typed, parse
 from bot.ports.guests import Volume
 from bot.testing import FakeHypervisor, TickingClock, drawn, uuid_of
 from plugins.vm_lifecycle import creation, forms, handler
@@ -247,7 +247,7 @@ def test_a_plan_stays_good_until_memory_or_name_is_taken() -> None:
 
 def test_plans_and_intents_are_stored_and_read_back() -> None:
     loaded = catalog.load(("vm_lifecycle",), {"vm_lifecycle": TABLE})
-    wish = parsed(
+    wish = parse(
         loaded,
         "/kvm",
         "vm create new --count 2 --tag env=dev --address 10.0.0.5/24 --user-data '#!/x'",
@@ -268,8 +268,8 @@ def test_the_dialogs_fields_are_the_commands_own() -> None:
         "count": "2",
         "user_data": "#!/bin/sh\necho 'hi'",
     }
-    line = f"vm create {typed(loaded.commands['vm create'].grammar, answers)}"
-    wish = parsed(loaded, "/kvm", line).intent
+    line = f"vm create {as_typed(loaded.commands['vm create'].grammar, answers)}"
+    wish = parse(loaded, "/kvm", line).intent
     assert (wish.name, wish.size, wish.tags, wish.count) == ("web", "small", (("env", "dev"),), 2)
     assert wish.user_data == "#!/bin/sh\necho 'hi'"
 

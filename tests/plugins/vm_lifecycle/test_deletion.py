@@ -19,7 +19,7 @@ from bot.domain.cluster import GIB, MIB, Disk, Health, Pool, Snapshot, VmDetail,
 from bot.domain.errors import DroverError, StepLostError, UsageError
 from bot.domain.plan import Plan, Refused, Risk
 from bot.domain.words import unfit
-from bot.flow.commands.parse import parsed
+from bot.flow.commands.parse import parse
 from bot.plugin_api import Action, Alert, Proposal
 from bot.ports.guests import Volume
 from bot.testing import FakeHypervisor, drawn, uuid_of
@@ -230,7 +230,7 @@ def volume(
 
 def asked(hypervisor: FakeHypervisor, line: str) -> Plan | Refused:
     """The answer to a command, with its look at the hosts, as the core asks for it."""
-    found, snapshot = parsed(CATALOG, "/kvm", line), hypervisor.snapshot()
+    found, snapshot = parse(CATALOG, "/kvm", line), hypervisor.snapshot()
     assert isinstance(found.command, Action)
     intent = (
         found.command.survey(found.intent, snapshot, hypervisor)
@@ -649,7 +649,7 @@ def test_an_end_is_set_by_a_command_of_its_own_that_is_no_low_risk() -> None:
 @pytest.mark.parametrize("line", ["vm ttl web-1 {ttl}", "vm create new --tag ttl={ttl}"])
 def test_an_invalid_ttl_is_refused(line: str, ttl: str) -> None:
     with pytest.raises(UsageError):
-        parsed(CATALOG, "/kvm", line.format(ttl=ttl))
+        parse(CATALOG, "/kvm", line.format(ttl=ttl))
 
 
 @pytest.mark.parametrize("mark", ["\x00", "\x1b", "\x85", "\u202e", "\ud800", "\ufffe", "\uffff"])

@@ -25,7 +25,7 @@ from bot.domain.cluster import (
 )
 from bot.domain.metrics import Sweep, VmSample
 from bot.domain.plan import Plan, Refused, Risk
-from bot.flow.commands.parse import parsed
+from bot.flow.commands.parse import parse
 from bot.plugin_api import Action, Alert, Looked, Proposal
 from bot.ports.guests import Address, DiskUse, FileSystem, GuestSnapshot, Volume
 from bot.testing import FakeHypervisor, TickingClock, drawn, uuid_of
@@ -80,7 +80,7 @@ def surveyed(action: Action, intent: Any, seen: Snapshot) -> Any:
 
 
 def answer(line: str, seen: Snapshot | None = None) -> Plan | Refused:
-    found, seen = parsed(CATALOG, "/kvm", line), seen or cluster()
+    found, seen = parse(CATALOG, "/kvm", line), seen or cluster()
     assert isinstance(found.command, Action)
     return found.command.plan(surveyed(found.command, found.intent, seen), seen, CATALOG.rules)
 
@@ -98,7 +98,7 @@ def refused(line: str, seen: Snapshot | None = None) -> dict[str, str]:
 
 
 def stale(line: str, plan: Plan, seen: Snapshot) -> list[str]:
-    found = parsed(CATALOG, "/kvm", line)
+    found = parse(CATALOG, "/kvm", line)
     assert isinstance(found.command, Action)
     intent = surveyed(found.command, found.intent, seen)
     return [each.code for each in found.command.still_good(intent, plan, seen, CATALOG.rules)]
@@ -142,7 +142,7 @@ def test_each_request_becomes_its_steps(line: str, risk: Risk, expected: list[An
     assert plan.blast.vms == (expected[0].name,)
     assert stale(line, plan, cluster()) == []
     assert CATALOG.codec().loads(codec.text(plan)) == plan
-    intent = parsed(CATALOG, "/kvm", line).intent
+    intent = parse(CATALOG, "/kvm", line).intent
     assert CATALOG.codec().loads(codec.text(intent)) == intent
 
 

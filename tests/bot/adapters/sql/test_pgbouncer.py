@@ -13,7 +13,7 @@ from bot.adapters.durable import DurableWork
 from bot.adapters.sql.series import SqlSeries
 from bot.adapters.sql.store import SqlStore
 from bot.domain.errors import ConflictError, StoreError
-from bot.domain.operation import Noted, opened
+from bot.domain.operation import Noted, open_operation
 from bot.testing.clock import TickingClock
 from tests import postgres
 from tests.operations import CODEC, later, proposal, request
@@ -98,7 +98,9 @@ def test_operations_are_performed_as_without_it(url: str) -> None:
         work.start()
         for number in range(5):
             work.enqueue(
-                opened(f"op-{replica}{number}".replace("one", "1").replace("two", "2"), proposal())
+                open_operation(
+                    f"op-{replica}{number}".replace("one", "1").replace("two", "2"), proposal()
+                )
             )
         with changed:
             count = 5 if replica == "one" else 10
@@ -135,7 +137,7 @@ def test_a_dropped_table_of_the_queue_is_made_anew(server: postgres.Postgres) ->
         connection.execute("DROP TABLE dbos.workflow_status CASCADE")
     work = DurableWork(perform, database_url=url, executor_id="one", poll=0.05)
     work.start()
-    work.enqueue(opened("op-1", proposal()))
+    work.enqueue(open_operation("op-1", proposal()))
     with changed:
         assert changed.wait_for(lambda: performed == ["op-1"], 60)
     work.stop(wait=5)

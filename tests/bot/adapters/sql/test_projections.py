@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from bot.adapters.sql import models
 from bot.adapters.sql.projections import End, Projection, Projections
 from bot.adapters.sql.store import SqlStore
-from bot.domain.operation import BOT, Noted, Operation, replayed
+from bot.domain.operation import BOT, Noted, Operation, replay
 from tests.bot.flow.small_bot import Bot, small_bot
 
 MINUTES = 100
@@ -84,7 +84,7 @@ def test_what_is_kept_equals_what_all_events_say(bot: Bot, proposed: Operation) 
     bot.works()
     kept = bot.operation()
     assert kept.state.over
-    assert kept == replayed(proposed.id, bot.store.events(proposed.id))
+    assert kept == replay(proposed.id, bot.store.events(proposed.id))
 
 
 def test_another_history_is_read_from_its_beginning(bot: Bot, proposed: Operation) -> None:

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bot import catalog
-from bot.flow.commands.parse import parsed, typed
+from bot.flow.commands.parse import as_typed, parse
 from bot.plugin_api import Action
 
 TABLE = {"images": {"tiny": {"base": "pool/tiny.qcow2"}}, "pool": "pool", "network": "br0"}
@@ -35,7 +35,7 @@ def test_what_is_typed_into_a_dialog_arrives_unchanged(answers: dict[str, str], 
     answers = {**answers, "name": name if name.strip() else "web-1"}
     command = CATALOG.commands["vm create"]
     assert isinstance(command, Action)
-    found = parsed(CATALOG, "/kvm", f"vm create {typed(command.grammar, answers)}")
+    found = parse(CATALOG, "/kvm", f"vm create {as_typed(command.grammar, answers)}")
     assert found.intent is not None, "no help was asked for"
     assert {key: getattr(found.intent, key) for key in FREE_TEXT} == {
         key: answers.get(key, "").strip() for key in FREE_TEXT
@@ -48,7 +48,7 @@ def test_an_option_of_a_dialog_is_one_word_of_the_line(command: str) -> None:
     option = next(
         each for each in grammar.params if isinstance(each, click.Option) and each.name == "reason"
     )
-    assert typed(grammar, {option.name or "": "a b"}) == "'--reason=a b'"
+    assert as_typed(grammar, {option.name or "": "a b"}) == "'--reason=a b'"
 
 
 @pytest.mark.parametrize(
@@ -60,5 +60,5 @@ def test_an_option_of_a_dialog_is_one_word_of_the_line(command: str) -> None:
     ],
 )
 def test_a_line_typed_on_a_phone_is_understood(line: str, reason: str) -> None:
-    intent = parsed(CATALOG, "/kvm", line).intent
+    intent = parse(CATALOG, "/kvm", line).intent
     assert (intent.vm, intent.reason) == ("web-1", reason)

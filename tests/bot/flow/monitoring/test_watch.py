@@ -334,10 +334,10 @@ def test_a_missed_report_comes_late_and_says_so(watched: Watched) -> None:
     watched.posts()
     slot = watched.bot.clock.now() + timedelta(days=1)
     watched.bot.clock.turn(86400 + 3 * 3600)
-    watch.missed(
+    watch.post_missed(
         watched.services, watched.monitor, watched.report(), slot, watched.bot.hypervisor.snapshot
     )
-    watch.missed(
+    watch.post_missed(
         watched.services, watched.monitor, watched.report(), slot, watched.bot.hypervisor.snapshot
     )
     assert len(watched.shown()) == 2
@@ -347,7 +347,7 @@ def test_a_missed_report_comes_late_and_says_so(watched: Watched) -> None:
 def test_a_new_bot_missed_nothing_but_remembers_how_things_stand(watched: Watched) -> None:
     seen = watched.bot.hypervisor.snapshot
     slot = watched.bot.clock.now() - timedelta(hours=1)
-    watch.missed(watched.services, watched.monitor, watched.report(), slot, seen)
+    watch.post_missed(watched.services, watched.monitor, watched.report(), slot, seen)
     watch.begin(watched.services, watched.monitor, watched.report(), seen)
     assert watched.shown() == []
     assert watched.monitor.measured().kept["daily"]["memory"] == {"seen": 1}
@@ -452,14 +452,14 @@ def test_a_click_on_a_forgotten_alert_is_answered(watched: Watched) -> None:
         "k", "click", "UANA", watched.bot.clock.now(), "COPS", action="alert.ack", value="gone|"
     )
     watched.bot.store.accept(request)
-    dispatcher.handled(watched.services, request)
+    dispatcher.handle(watched.services, request)
     assert "no longer known" in text(watched.bot.chat.shown_to("UANA")[-1])
 
 
 def test_a_home_without_vms_of_ones_own_says_how_they_get_there(watched: Watched) -> None:
     request = Request("home-0", "home", "UANA", watched.bot.clock.now())
     watched.bot.store.accept(request)
-    dispatcher.handled(watched.services, request)
+    dispatcher.handle(watched.services, request)
     (mine,) = [each for each in watched.bot.chat.homes["UANA"].elements if "My VMs" in repr(each)]
     assert "owner=" in repr(mine)
     assert "UANA" in repr(mine)
@@ -473,7 +473,7 @@ def test_the_home_is_a_dashboard_with_alerts_my_vms_and_buttons_that_answer(
     watched.tick(DOWN)
     request = Request("home-1", "home", "UANA", watched.bot.clock.now())
     watched.bot.store.accept(request)
-    dispatcher.handled(watched.services, request)
+    dispatcher.handle(watched.services, request)
     card = watched.bot.chat.homes["UANA"]
     assert "host-b is gone" in text(card)
     assert "web-1 (running on host-a)" in text(card)
@@ -483,5 +483,5 @@ def test_the_home_is_a_dashboard_with_alerts_my_vms_and_buttons_that_answer(
         "home-2", "click", "UANA", watched.bot.clock.now(), action=vote.action, value=vote.value
     )
     watched.bot.store.accept(click)
-    dispatcher.handled(watched.services, click)
+    dispatcher.handle(watched.services, click)
     assert "Nothing waits for your vote" in text(watched.bot.chat.shown_to("UANA")[-1])

@@ -263,7 +263,7 @@ def test_an_approval_that_ended_begins_nothing_and_proposes_nothing(
 ) -> None:
     approved(bot)
     bot.clock.turn(late_by)
-    dispatcher.picked_up(bot.services)
+    dispatcher.pick_up(bot.services)
     bot.works()
     assert bot.operation().state is State.STALE
     assert "an approval lasts 1 h" in text(bot.shown())
@@ -276,7 +276,7 @@ def test_what_needed_no_vote_and_was_found_long_after_is_not_done(tmp_path: Path
     bot.types("migrate dev-1 to host-b")
     bot.work.ids.clear()
     bot.clock.turn(2 * HOUR)
-    dispatcher.picked_up(bot.services)
+    dispatcher.pick_up(bot.services)
     bot.works()
     assert bot.operation().state is State.STALE
     assert [bot.where("dev-1"), len(bot.store.operations())] == [["host-a"], 1]
@@ -334,7 +334,7 @@ def test_a_proposal_without_votes_that_a_crash_left_is_approved_at_the_next_star
 ) -> None:
     bot = rolling_bot(tmp_path, FREE)
     stored(bot, monkeypatch)
-    dispatcher.picked_up(bot.services)
+    dispatcher.pick_up(bot.services)
     assert bot.operation().state is State.APPROVED
     bot.store.close()
 
@@ -345,7 +345,7 @@ def test_a_proposal_without_votes_that_is_old_expires(
     bot = rolling_bot(tmp_path, FREE)
     stored(bot, monkeypatch)
     bot.clock.turn(propose.LATE.total_seconds() + 1)
-    dispatcher.picked_up(bot.services)
+    dispatcher.pick_up(bot.services)
     assert bot.operation().state is State.EXPIRED
     bot.store.close()
 
@@ -356,7 +356,7 @@ def test_a_proposal_without_votes_under_stricter_rules_waits_for_them(
     bot = rolling_bot(tmp_path, FREE)
     stored(bot, monkeypatch)
     ruled(bot, ONE)
-    dispatcher.picked_up(bot.services)
+    dispatcher.pick_up(bot.services)
     assert (bot.operation().state, bot.operation().votes_missing) == (State.PROPOSED, 1)
     bot.clicks("op.approve", bot.value(), "UBRUNO")
     assert bot.operation().state is State.APPROVED
@@ -368,7 +368,7 @@ def test_a_proposal_without_votes_under_stricter_rules_waits_for_them(
 
 def test_what_the_bot_proposes_waits_for_a_vote_under_a_rule_without_votes(tmp_path: Path) -> None:
     bot = rolling_bot(tmp_path, FREE)
-    watch.proposed(
+    watch.propose_for_bot(
         bot.services, Proposal("migrate", Migrate("dev-1", "host-b"), why="It is time."), "some"
     )
     bot.works()
@@ -384,17 +384,17 @@ def test_an_automatic_rule_without_votes_lets_the_bot_do_it(tmp_path: Path) -> N
     rule = Rule("auto", automatic=True, votes=0)
     bot = rolling_bot(tmp_path, Policy(GRANTS, rules=(rule, ONE)))
     wish = Migrate("dev-1", "host-b")
-    watch.proposed(bot.services, Proposal("migrate", wish, automatic=True), "some")
+    watch.propose_for_bot(bot.services, Proposal("migrate", wish, automatic=True), "some")
     bot.works()
     assert bot.operation().state is State.DONE
     # Not within its limits
-    watch.proposed(bot.services, Proposal("migrate", replace(wish, to="host-c")), "some")
+    watch.propose_for_bot(bot.services, Proposal("migrate", replace(wish, to="host-c")), "some")
     assert bot.operation(2).state is State.PROPOSED
     bot.store.close()
 
 
 def test_who_caused_a_proposal_of_the_bot_does_not_vote_on_it(bot: Bot) -> None:
-    watch.proposed(
+    watch.propose_for_bot(
         bot.services, Proposal("migrate", Migrate("dev-1", "host-b"), causes=("UBRUNO",)), "some"
     )
     assert "because of what you did" in text(bot.clicks("op.approve", bot.value(), "UBRUNO"))
