@@ -13,7 +13,7 @@ from bot.domain.operation import Fact
 from bot.domain.steps import MigrateVm
 from bot.ports import Hypervisor, Progress
 from plugins.migrate import outcome
-from plugins.migrate.case import AUTOSTART, SCHEDULER, scheduler_text, typed
+from plugins.migrate.case import AUTOSTART, SCHEDULER, as_code, scheduler_text
 from plugins.migrate.settings import MigrateSettings
 
 Sleep = Callable[[float], None]
@@ -189,7 +189,7 @@ class Arrival:
                     "off. Remove it there: {command}.",
                     source=step.source,
                     vm=step.name,
-                    command=typed("virsh undefine {}", step.uuid),
+                    command=as_code("virsh undefine {}", step.uuid),
                 )
             )
         if not step.carried.persistent:

@@ -10,7 +10,7 @@ from bot.domain.message import Code, Message, Percent, Person, joined, words
 from bot.domain.operation import BOT, Operation, State
 from bot.domain.plan import Objection
 from bot.domain.steps import MigrateVm
-from plugins.migrate.case import STATES, typed
+from plugins.migrate.case import STATES, as_code
 from plugins.migrate.preflight import HostVerdict
 
 SHOWN_OPERATIONS = 8
@@ -94,11 +94,11 @@ def _in_the_way(immovable: Sequence[Objection]) -> list[Element]:
 def _because(vm: Vm, operations: Sequence[Operation]) -> Message:
     for operation in operations:
         for step in operation.plan.steps:
-            if isinstance(step, MigrateVm) and step.uuid == vm.uuid and _ended(operation, step):
+            if isinstance(step, MigrateVm) and step.uuid == vm.uuid and _has_ended(operation, step):
                 return joined(
                     (
                         _state(vm),
-                        _moved_by(vm, operation, step),
+                        _last_move(vm, operation, step),
                         _reason(operation, step),
                     )
                 )
@@ -109,11 +109,11 @@ def _state(vm: Vm) -> Message:
     return words("*{vm}* is {state} on *{host}*.", vm=vm.name, state=STATES[vm.state], host=vm.host)
 
 
-def _ended(operation: Operation, step: MigrateVm) -> bool:
+def _has_ended(operation: Operation, step: MigrateVm) -> bool:
     return any(operation.plan.steps[each.index] == step for each in operation.ended)
 
 
-def _moved_by(vm: Vm, operation: Operation, step: MigrateVm) -> Message:
+def _last_move(vm: Vm, operation: Operation, step: MigrateVm) -> Message:
     who, at = _who(operation.origin.by), operation.changed_at
     if step.target == vm.host:
         return words(
@@ -192,4 +192,4 @@ def _verdict(vm: Vm, verdict: HostVerdict) -> tuple[Message, Message]:
 
 
 def _command(template: str, vm: Vm, verdict: HostVerdict) -> Message:
-    return words("{command}", command=typed(template, vm.name, verdict.host))
+    return words("{command}", command=as_code(template, vm.name, verdict.host))

@@ -60,27 +60,27 @@ class MigrationCase:
             disk for disk in self.disks if is_medium(disk) and not is_shared(self.source, disk)
         )
 
-    def seen_on(self, host: str, disks: Iterable[Disk]) -> frozenset[Seen]:
+    def files_on(self, host: str, disks: Iterable[Disk]) -> frozenset[Seen]:
         """Return what a host showed at the places of these disks."""
         look = self.snapshot.target_look(self.vm.uuid, host)
         return seen_there(disks, look.disks if look else ())
 
-    def seen_somewhere(self, disks: Sequence[Disk]) -> bool:
+    def same_somewhere(self, disks: Sequence[Disk]) -> bool:
         """Check whether some host has the very files of all these disks.
 
         Then only the other hosts are ruled out.
         """
-        return any(self.seen_on(each.name, disks) == {Seen.SAME} for each in self.snapshot.hosts)
+        return any(self.files_on(each.name, disks) == {Seen.SAME} for each in self.snapshot.hosts)
 
     def hosts_with(self, disks: Sequence[Disk]) -> tuple[str, ...]:
         """Hosts that have a file at the place of one of these disks."""
         some = {Seen.SAME, Seen.OTHER}
         return tuple(
-            each.name for each in self.snapshot.hosts if self.seen_on(each.name, disks) & some
+            each.name for each in self.snapshot.hosts if self.files_on(each.name, disks) & some
         )
 
 
-def typed(template: str, *names: str) -> Code:
+def as_code(template: str, *names: str) -> Code:
     """Return a command for people to type, in chat or on a host, with each name quoted."""
     return Code(command(template, *names))
 

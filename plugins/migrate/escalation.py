@@ -58,7 +58,7 @@ class Convergence:
             gained_at=now if gained else self.gained_at,
         )
 
-    def stalled(self, waits: Patience, now: float) -> bool:
+    def is_stalled(self, waits: Patience, now: float) -> bool:
         """Check that nothing was gained for too long."""
         return now - self.gained_at > waits.stall
 
@@ -74,7 +74,7 @@ def next_measure(
 
     SAFE has none, FAST raises the downtime and then pauses, POSTCOPY switches.
     """
-    if convergence.switched or not (now > waits.limit or convergence.stalled(waits, now)):
+    if convergence.switched or not (now > waits.limit or convergence.is_stalled(waits, now)):
         return Measure.WAIT
     since = now - convergence.acted_at
     if step.policy is MigrationPolicy.SAFE:

@@ -37,7 +37,7 @@ from bot.ports import ClusterReader, Hypervisor, Migrations, Progress
 from bot.ports.guests import Volume
 from plugins.migrate import losses, outcome
 from plugins.migrate.arrival import Arrival, Sleep, measure_cpu, note_resumed
-from plugins.migrate.case import typed
+from plugins.migrate.case import as_code
 from plugins.migrate.escalation import Convergence, Measure, next_measure
 from plugins.migrate.forecast import patience
 from plugins.migrate.outcome import Place
@@ -260,13 +260,13 @@ class _Run:
 
     def _where(self) -> tuple[Place, tuple[Sighting, ...]]:
         """Where the VM is; waits for unreachable hosts, looks twice at what cannot be."""
-        place, seen = self._answered()
+        place, seen = self._wait_for_answers()
         if place in DOUBTFUL:
             self.sleep(SECOND_LOOK)
-            place, seen = self._answered()
+            place, seen = self._wait_for_answers()
         return place, seen
 
-    def _answered(self) -> tuple[Place, tuple[Sighting, ...]]:
+    def _wait_for_answers(self) -> tuple[Place, tuple[Sighting, ...]]:
         """Look until source and target answer; UNKNOWN when one is unreachable for too long."""
         unreachable = 0.0
         while True:
@@ -425,7 +425,7 @@ class _Run:
         self._note(words("The migration made no progress for a long time."))
         if still > self.settings.still_limit_seconds and place in (Place.SOURCE, Place.CROSSING):
             switched = self.convergence.switched or (job is not None and job.phase == "post-copy")
-            raise losses.stalled(self.step, seen, switched=switched)
+            raise losses.stall_error(self.step, seen, switched=switched)
 
     def _over(self, job: Job | None, unreachable: float) -> bool:
         if self.call is not None:
@@ -500,7 +500,7 @@ class _Run:
             self._pause(now)
         elif measure is Measure.GIVE_UP:
             self.gave_up = _why_given_up(
-                self.step, job, stalled=self.convergence.stalled(waits, now)
+                self.step, job, stalled=self.convergence.is_stalled(waits, now)
             )
             self._cancel(job)
 
@@ -578,7 +578,7 @@ class _Run:
         """Raise what is true instead."""
         step = self.step
         if place in LOST:
-            raise losses.lost(step, place, seen)
+            raise losses.loss_error(step, place, seen)
         if place is Place.SOURCE_OFF:
             raise DroverError(
                 words(
@@ -611,7 +611,7 @@ class _Run:
                 joined((self.gave_up, also)), _given_up_advice(step.policy), code="given-up"
             )
         if Ask.CANCEL in self.progress.asked():
-            raise StepCancelledError(joined((_cancelled(step, self.job), also)))
+            raise StepCancelledError(joined((_cancellation(step, self.job), also)))
         if error is not None and not isinstance(error, DroverError):
             raise error
         raise DroverError(
@@ -661,8 +661,8 @@ class _Run:
                 words(
                     "Check that {target} does not have it ({where}), then resume it: {resume}.",
                     target=step.target,
-                    where=typed("where {}", step.name),
-                    resume=typed("vm resume {}", step.name),
+                    where=as_code("where {}", step.name),
+                    resume=as_code("vm resume {}", step.name),
                 ),
                 code="not-resumed",
             ) from error
@@ -732,7 +732,7 @@ def _given_up_advice(policy: MigrationPolicy) -> Message:
     )
 
 
-def _cancelled(step: MigrateVm, job: Job | None) -> Message:
+def _cancellation(step: MigrateVm, job: Job | None) -> Message:
     """How far it had come."""
     if job is None or not job.total:
         return words(

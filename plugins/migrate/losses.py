@@ -9,7 +9,7 @@ from bot.domain.errors import Remedy, StepLostError
 from bot.domain.message import Message, joined, words
 from bot.domain.steps import MigrateVm
 from bot.domain.words import command
-from plugins.migrate.case import STATES, typed
+from plugins.migrate.case import STATES, as_code
 from plugins.migrate.outcome import Place
 
 # no message: an argument of a command, kept in the audit trail as it was typed
@@ -18,11 +18,11 @@ LOST_MEMORY = "a failed post-copy migration left it without a part of its memory
 
 def sightings_text(sightings: Iterable[Sighting]) -> Message:
     """``host-a: paused (post-copy failed); host-b: running; host-c: does not answer``."""
-    each = (words("{host}: {found}", host=each.host, found=_found(each)) for each in sightings)
+    each = (words("{host}: {found}", host=each.host, found=_state_text(each)) for each in sightings)
     return joined(each, "; ")
 
 
-def _found(each: Sighting) -> Message:
+def _state_text(each: Sighting) -> Message:
     if not each.reachable:
         return words("does not answer")
     if each.state is None:
@@ -32,7 +32,7 @@ def _found(each: Sighting) -> Message:
     return STATES[each.state]
 
 
-def lost(step: MigrateVm, place: Place, sightings: Iterable[Sighting]) -> StepLostError:
+def loss_error(step: MigrateVm, place: Place, sightings: Iterable[Sighting]) -> StepLostError:
     """The error for an outcome that people must look at.
 
     It says what is wrong, what each host shows, and what is safe.
@@ -126,7 +126,7 @@ def _broken_postcopy(step: MigrateVm) -> tuple[Message, Message]:
             "Neither resume nor destroy it on either host. Fix the network, then on {source}: "
             "{command} with the flags it had.",
             source=step.source,
-            command=typed(
+            command=as_code(
                 "virsh migrate --live --p2p --postcopy --postcopy-resume {} {}",
                 step.name,
                 f"URI-of-{step.target}",
@@ -147,7 +147,7 @@ def _unknown(step: MigrateVm) -> tuple[Message, Message]:
         words(
             "Unreachable is not dead. Bring the host back, then check with {command}. Start the VM "
             "nowhere before you know.",
-            command=typed("where {}", step.name),
+            command=as_code("where {}", step.name),
         ),
     )
 
@@ -175,11 +175,11 @@ def half_moved_advice(step: MigrateVm) -> Message:
         "there, and never destroy the copy that runs.",
         source=step.source,
         target=step.target,
-        command=typed("virsh destroy {}", step.name),
+        command=as_code("virsh destroy {}", step.name),
     )
 
 
-def stalled(step: MigrateVm, sightings: Iterable[Sighting], *, switched: bool) -> StepLostError:
+def stall_error(step: MigrateVm, sightings: Iterable[Sighting], *, switched: bool) -> StepLostError:
     """The error for a migration without progress; ``switched``: it is in post-copy."""
     what = words(
         "The migration of {vm} from {source} to {target} makes no progress, and Drover no longer "
@@ -202,7 +202,7 @@ def stalled(step: MigrateVm, sightings: Iterable[Sighting], *, switched: bool) -
             "the network and libvirt on both hosts.",
             source=step.source,
             vm=step.name,
-            command=typed("virsh domjobabort {}", step.name),
+            command=as_code("virsh domjobabort {}", step.name),
         )
     text = _with_sightings(what, sightings)
     return StepLostError(text, advice, (_look_at(step),), code="no-progress")

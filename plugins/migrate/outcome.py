@@ -65,19 +65,19 @@ def place(step: MigrateVm, sightings: Iterable[Sighting]) -> Place:  # noqa: PLR
         _active(each) for each in seen.values() if each.reachable and each not in (source, target)
     )
     if _broke_off(source) or _broke_off(target):
-        return _broken(source, target, elsewhere=elsewhere)
+        return _postcopy_failure(source, target, elsewhere=elsewhere)
     if _active(source) and _active(target):
         return _both(source, target, elsewhere=elsewhere)
     if _active(source) or _active(target):
         if elsewhere:
             return Place.TWICE
-        return Place.SOURCE if _active(source) else _arrived(step, source, target)
+        return Place.SOURCE if _active(source) else _on_target_only(step, source, target)
     if elsewhere:
         return Place.ELSEWHERE
     return _inactive(source, target)
 
 
-def _broken(source: Sighting, target: Sighting, *, elsewhere: bool) -> Place:
+def _postcopy_failure(source: Sighting, target: Sighting, *, elsewhere: bool) -> Place:
     """A post-copy can be recovered only while both halves exist; one alone never runs again."""
     if elsewhere:
         return Place.TWICE
@@ -89,7 +89,7 @@ def _both(source: Sighting, target: Sighting, *, elsewhere: bool) -> Place:
     return Place.CROSSING if one_paused and not elsewhere else Place.TWICE
 
 
-def _arrived(step: MigrateVm, source: Sighting, target: Sighting) -> Place:
+def _on_target_only(step: MigrateVm, source: Sighting, target: Sighting) -> Place:
     """Only the target has it active.
 
     All is well, unless it waits for memory that a dead source will not send.

@@ -200,7 +200,7 @@ def _unchecked_memory(case: MigrationCase, target: Host) -> Iterator[Reason]:
 def _unchecked_disks(case: MigrationCase, target: Host) -> Iterator[Reason]:
     local = local_disks(case.source, case.detail)
     looked = case.snapshot.target_look(case.vm.uuid, target.name) is not None
-    seen = case.seen_on(target.name, local)
+    seen = case.files_on(target.name, local)
     if local and not case.copy_storage and seen == {Seen.SAME}:
         yield Reason(
             "taken-for-shared",

@@ -13,7 +13,7 @@ from bot.domain.placement import Rule
 from bot.domain.plan import Blast, Objection, Plan, Prediction, Reason, Refused, Risk
 from bot.domain.steps import Carried, MigrateVm, MigrationPolicy
 from bot.domain.storage import local_disks
-from plugins.migrate.case import AUTOSTART, SCHEDULER, MigrationCase, scheduler_text, typed
+from plugins.migrate.case import AUTOSTART, SCHEDULER, MigrationCase, as_code, scheduler_text
 from plugins.migrate.forecast import Forecast, forecast, patience
 from plugins.migrate.grammar import Migrate
 from plugins.migrate.plan_warnings import list_warnings
@@ -34,7 +34,7 @@ def plan(
 ) -> Plan | Refused:
     """The move that ``intent`` asks for, or everything that prevents it at once."""
     rules = tuple(rules)
-    found = _named(intent, snapshot)
+    found = _find_vm(intent, snapshot)
     if isinstance(found, Refused):
         return found
     case = MigrationCase(snapshot, found, intent.copy_storage)
@@ -60,7 +60,7 @@ def _refusal_title(vm: str, target: str = "") -> Message:
     return words("Cannot move {vm}:", vm=vm)
 
 
-def _named(intent: Migrate, snapshot: Snapshot) -> Vm | Refused:
+def _find_vm(intent: Migrate, snapshot: Snapshot) -> Vm | Refused:
     """The VM; both names are checked, so that two typing errors are reported at once."""
     against: list[Objection] = []
     vm = None
@@ -191,7 +191,7 @@ def _plan(
         policy=intent.policy,
         copy_storage=intent.copy_storage,
         bandwidth=intent.bandwidth or settings.bandwidth_mib_s,
-        carried=carried(vm),
+        carried=to_carry(vm),
         reason=intent.reason,
     )
     risky = intent.policy is MigrationPolicy.POSTCOPY or predicted.converges is False
@@ -209,7 +209,7 @@ def _plan(
     )
 
 
-def carried(vm: Vm) -> Carried:
+def to_carry(vm: Vm) -> Carried:
     """What must be the same after the move."""
     return Carried(vm.autostart, vm.state is VmState.PAUSED, vm.persistent, vm.scheduler)
 
@@ -288,7 +288,7 @@ def still_good(
                 words("{vm} is no longer on any host.", vm=step.name),
                 words(
                     "Find out who removed it: {command}.",
-                    command=typed("audit {}", step.name),
+                    command=as_code("audit {}", step.name),
                 ),
             ),
         )
@@ -312,10 +312,10 @@ def still_good(
     except UnknownNameError as error:
         return (Objection("unknown-host", error.text, error.advice),)
     against = _against(case, step.target, rules)
-    return against or tuple(_unapproved(settings, intent, planned, step, case))
+    return against or tuple(_changes(settings, intent, planned, step, case))
 
 
-def _unapproved(
+def _changes(
     settings: MigrateSettings,
     intent: Migrate,
     planned: Plan,
@@ -323,7 +323,7 @@ def _unapproved(
     case: MigrationCase,
 ) -> Iterator[Objection]:
     """What is possible, and yet is not what was approved."""
-    yield from _list_changes(step, case.vm, carried(case.vm))
+    yield from _list_changes(step, case.vm, to_carry(case.vm))
     # A measurement's noise is no change
     predicted, _, _ = _forecast(settings, case, intent, leeway=2 * DIRTY_STEP)
     if predicted.converges is False and planned.risk is Risk.MEDIUM:

@@ -12,9 +12,9 @@ from bot.domain.storage import is_medium, local_disks
 from plugins.migrate.case import (
     STATES,
     MigrationCase,
+    as_code,
     disk_targets,
     disks_and_sources,
-    typed,
     version_text,
 )
 from plugins.migrate.outcome import normalize_reason, paused_by_migration
@@ -71,7 +71,7 @@ def _broken_postcopy(vm: Vm) -> Objection:
         words(
             "If the other host still has its half, resume that migration there. If not, {command} "
             "forces the VM off and starts it again.",
-            command=typed("vm reboot {}", vm.name),
+            command=as_code("vm reboot {}", vm.name),
         ),
     )
 
@@ -84,7 +84,7 @@ def _pause(vm: Vm) -> Iterator[Objection]:
             words(
                 "Fix the storage (a full pool, a lost share) and resume the VM ({command}). Then "
                 "move it.",
-                command=typed("vm resume {}", vm.name),
+                command=as_code("vm resume {}", vm.name),
             ),
         )
     elif paused_by_migration(vm.paused_by):
@@ -123,31 +123,39 @@ def _in_one_place(case: MigrationCase) -> Iterator[Objection]:
 
     An unreachable host counts as having it.
     """
-    others = [each for each in case.snapshot.vms if each.uuid == case.vm.uuid and each.state.active]
+    copies = [each for each in case.snapshot.vms if each.uuid == case.vm.uuid and each.state.active]
     move = next((each for each in case.snapshot.inbound if each.vm_uuid == case.vm.uuid), None)
-    arriving = any(
-        each.state is VmState.PAUSED and paused_by_migration(each.paused_by) for each in others
+    if move is None and len(copies) < 2:
+        return
+    if move is None and not any(_waits_for_migration(each) for each in copies):
+        yield _running_twice(case, copies)
+        return
+    yield Objection(
+        "moving",
+        _already_moving(case.vm, move),
+        words("Wait until that migration ends, or cancel it, then try again."),
     )
-    if move is not None or (len(others) > 1 and arriving):
-        yield Objection(
-            "moving",
-            _already_moving(case.vm, move),
-            words("Wait until that migration ends, or cancel it, then try again."),
-        )
-    elif len(others) > 1:
-        yield Objection(
-            "running-twice",
-            words(
-                "{vm} ({uuid}) may be running in more than one place: {places}.",
-                vm=case.vm.name,
-                uuid=case.vm.uuid,
-                places=Names(tuple(_place(each, case.snapshot.host(each.host)) for each in others)),
-            ),
-            words(
-                "Check each host at once: two running copies destroy their disks. Change nothing "
-                "until you know."
-            ),
-        )
+
+
+def _waits_for_migration(vm: Vm) -> bool:
+    return vm.state is VmState.PAUSED and paused_by_migration(vm.paused_by)
+
+
+def _running_twice(case: MigrationCase, copies: list[Vm]) -> Objection:
+    places = tuple(_place(each, case.snapshot.host(each.host)) for each in copies)
+    return Objection(
+        "running-twice",
+        words(
+            "{vm} ({uuid}) may be running in more than one place: {places}.",
+            vm=case.vm.name,
+            uuid=case.vm.uuid,
+            places=Names(places),
+        ),
+        words(
+            "Check each host at once: two running copies destroy their disks. Change nothing "
+            "until you know."
+        ),
+    )
 
 
 def _already_moving(vm: Vm, move: Inbound | None) -> Message:
@@ -176,7 +184,7 @@ def _no_jobs(case: MigrationCase) -> Iterator[Objection]:
             words("{vm} has an active job ({job}).", vm=vm.name, job=case.detail.job),
             words(
                 "Wait until it ends. {command} shows it.",
-                command=typed("virsh domjobinfo {}", vm.name),
+                command=as_code("virsh domjobinfo {}", vm.name),
             ),
         )
     if busy := [disk for disk in case.detail.disks if disk.busy]:
@@ -189,7 +197,7 @@ def _no_jobs(case: MigrationCase) -> Iterator[Objection]:
             ),
             words(
                 "Wait until it ends, or abort it: {command}.",
-                command=typed("virsh blockjob {} {} --abort", vm.name, busy[0].target),
+                command=as_code("virsh blockjob {} {} --abort", vm.name, busy[0].target),
             ),
         )
 
@@ -234,8 +242,8 @@ def _devices(case: MigrationCase) -> Iterator[Objection]:
             ),
             words(
                 "Detach the device before the migration: {detach} ({dump} shows its alias).",
-                detach=typed("virsh detach-device-alias {} ALIAS", vm.name),
-                dump=typed("virsh dumpxml {}", vm.name),
+                detach=as_code("virsh detach-device-alias {} ALIAS", vm.name),
+                dump=as_code("virsh dumpxml {}", vm.name),
             ),
         )
     if detail.ties.launch_security:
@@ -250,7 +258,7 @@ def _devices(case: MigrationCase) -> Iterator[Objection]:
             ),
             words(
                 "Shut it down and start it on the other host: {command}.",
-                command=typed("vm shutdown {}", vm.name),
+                command=as_code("vm shutdown {}", vm.name),
             ),
         )
 
@@ -310,7 +318,7 @@ def _definition(case: MigrationCase) -> Iterator[Objection]:
             ),
             words(
                 "See which are still needed: {command}.",
-                command=typed("vm snapshot list {}", vm.name),
+                command=as_code("vm snapshot list {}", vm.name),
             ),
         )
     if "invtsc" in detail.cpu_features and not detail.ties.tsc_frequency:
@@ -324,8 +332,8 @@ def _definition(case: MigrationCase) -> Iterator[Objection]:
             words(
                 "Give its clock a fixed frequency (`<timer name='tsc' frequency='…'/>`) or drop "
                 "the feature ({edit}), then {reboot}.",
-                edit=typed("virsh edit {}", vm.name),
-                reboot=typed("vm reboot {}", vm.name),
+                edit=as_code("virsh edit {}", vm.name),
+                reboot=as_code("vm reboot {}", vm.name),
             ),
         )
     if dropped := [disk for disk in detail.disks if disk.transient]:
@@ -339,7 +347,7 @@ def _definition(case: MigrationCase) -> Iterator[Objection]:
             ),
             words(
                 "Shut it down ({command}) and start it on the other host.",
-                command=typed("vm shutdown {}", vm.name),
+                command=as_code("vm shutdown {}", vm.name),
             ),
         )
 
@@ -351,9 +359,9 @@ def _storage(case: MigrationCase) -> Iterator[Objection]:
     """
     vm = case.vm
     media, local = case.own_media, local_disks(case.source, case.detail)
-    if media and not case.seen_somewhere(media):
+    if media and not case.same_somewhere(media):
         yield local_media(vm, media)
-    if local and not case.copy_storage and not case.seen_somewhere(local):
+    if local and not case.copy_storage and not case.same_somewhere(local):
         yield local_disk(case, local)
     if case.copy_storage and not local:
         yield Objection(
@@ -363,8 +371,12 @@ def _storage(case: MigrationCase) -> Iterator[Objection]:
                 "with themselves.",
                 vm=vm.name,
             ),
-            words("Leave out `--copy-storage`: {command}.", command=typed("migrate {}", vm.name)),
+            words("Leave out `--copy-storage`: {command}.", command=as_code("migrate {}", vm.name)),
         )
+
+
+def _disk_cache(case: MigrationCase) -> Iterator[Objection]:
+    vm = case.vm
     unsafe = [disk for disk in case.shared_disks if _cached_on_host(disk)]
     if unsafe and not _drops_caches(case.source):
         yield Objection(
@@ -405,7 +417,9 @@ def local_media(vm: Vm, disks: tuple[Disk, ...]) -> Objection:
             host=vm.host,
             disks=disks_and_sources(disks),
         ),
-        words("Eject first: {command}.", command=typed("vm eject {} {}", vm.name, disks[0].target)),
+        words(
+            "Eject first: {command}.", command=as_code("vm eject {} {}", vm.name, disks[0].target)
+        ),
     )
 
 
@@ -435,7 +449,7 @@ def local_disk(case: MigrationCase, disks: tuple[Disk, ...]) -> Objection:
         ),
         words(
             "Copy them: {command}. {declare}",
-            command=typed("migrate {} --copy-storage", vm.name),
+            command=as_code("migrate {} --copy-storage", vm.name),
             declare=declare_shared(disks),
         ),
     )
@@ -470,5 +484,6 @@ SOURCE_CHECKS: tuple[Callable[[MigrationCase], Iterable[Objection]], ...] = (
     _tpm,
     _definition,
     _storage,
+    _disk_cache,
 )
 """Each yields what keeps a VM where it is, whatever the target."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from bot.domain.cluster import Disk, Host, Lack, Listener, Nic, Pool, Seen, Vm
 from bot.domain.message import Message, Names, Size, words
 from bot.domain.plan import Objection
 from bot.domain.storage import local_disks, pool_of
-from plugins.migrate.case import STATES, MigrationCase, disks_and_sources, typed, version_text
+from plugins.migrate.case import STATES, MigrationCase, as_code, disks_and_sources, version_text
 from plugins.migrate.source_checks import declare_shared, local_disk, local_media, tpm_too_old
 
 ANYWHERE = frozenset({"", "0.0.0.0", "::", "localhost"})  # noqa: S104 - compared, not bound
@@ -103,7 +103,7 @@ def _not_taken(case: MigrationCase, target: Host) -> Iterator[Objection]:
                     "Compare both. If the one on {host} is old, remove it there: {command} (its "
                     "disks stay).",
                     host=other.host,
-                    command=typed("virsh undefine {}", case.vm.uuid),
+                    command=as_code("virsh undefine {}", case.vm.uuid),
                 ),
             )
         elif other.uuid != case.vm.uuid and other.name == case.vm.name:
@@ -281,8 +281,8 @@ def _graphics_address(vm: Vm, target: Host, listener: Listener) -> Objection:
         ),
         words(
             "Let it listen on 0.0.0.0 or on 127.0.0.1 ({edit}), then {reboot}.",
-            edit=typed("virsh edit {}", vm.name),
-            reboot=typed("vm reboot {}", vm.name),
+            edit=as_code("virsh edit {}", vm.name),
+            reboot=as_code("vm reboot {}", vm.name),
         ),
     )
 
@@ -299,8 +299,8 @@ def _graphics_port(vm: Vm, other: Vm, port: int) -> Objection:
         ),
         words(
             "Give it `autoport='yes'` ({edit}), then {reboot}; or choose another host.",
-            edit=typed("virsh edit {}", vm.name),
-            reboot=typed("vm reboot {}", vm.name),
+            edit=as_code("virsh edit {}", vm.name),
+            reboot=as_code("vm reboot {}", vm.name),
         ),
     )
 
@@ -323,7 +323,7 @@ def _network(case: MigrationCase, target: Host) -> Iterator[Objection]:
         words(
             "Create or start it on {target}: {command}.",
             target=target.name,
-            command=typed("virsh net-start {}", network),
+            command=as_code("virsh net-start {}", network),
         )
         if network
         else words("Create or start it on {target}.", target=target.name),
@@ -353,15 +353,15 @@ def _files(case: MigrationCase, target: Host) -> Iterator[Objection]:
     A file that is there is never copied over.
     """
     media, local = case.own_media, local_disks(case.source, case.detail)
-    if media and case.seen_somewhere(media) and case.seen_on(target.name, media) != {Seen.SAME}:
+    if media and case.same_somewhere(media) and case.files_on(target.name, media) != {Seen.SAME}:
         yield local_media(case.vm, media)
-    seen = case.seen_on(target.name, local)
+    seen = case.files_on(target.name, local)
     if case.copy_storage:
         if Seen.OTHER in seen:
             yield _other_file(case.vm, target, local)
         elif Seen.SAME in seen:
             yield _same_file(case.vm, target, local)
-    elif local and case.seen_somewhere(local) and seen != {Seen.SAME}:
+    elif local and case.same_somewhere(local) and seen != {Seen.SAME}:
         yield local_disk(case, local)
 
 
@@ -377,7 +377,7 @@ def _same_file(vm: Vm, target: Host, disks: tuple[Disk, ...]) -> Objection:
         ),
         words(
             "Leave out the copy: {command}.",
-            command=typed("migrate {} to {}", vm.name, target.name),
+            command=as_code("migrate {} to {}", vm.name, target.name),
         ),
     )
 
@@ -459,20 +459,10 @@ def _copies(case: MigrationCase, target: Host, active: Sequence[Pool]) -> Iterat
     vm, local = case.vm, local_disks(case.source, case.detail)
     if case.detail.ties.bases:
         yield _named_bases(case, target)
-    if blocks := [disk for disk in local if not _can_be_created(disk)]:
-        yield Objection(
-            "not-copyable",
-            words(
-                "libvirt cannot copy these disks of {vm} to another host: {disks}.",
-                vm=vm.name,
-                disks=Names(tuple(f"{disk.target} ({disk.kind} {disk.source})" for disk in blocks)),
-            ),
-            words(
-                "Move them to files or pool volumes first, or shut the VM down and copy them by "
-                "hand."
-            ),
-        )
-    places = {disk: _copy_pool(disk, active) for disk in local if _can_be_created(disk)}
+    blocks = [disk for disk in local if not _can_be_created(disk)]
+    if blocks:
+        yield _not_copyable(vm, blocks)
+    places = {disk: _copy_pool(disk, active) for disk in local if disk not in blocks}
     if missing := [_folder(disk) for disk, pool in places.items() if pool is None]:
         yield Objection(
             "pool",
@@ -484,6 +474,26 @@ def _copies(case: MigrationCase, target: Host, active: Sequence[Pool]) -> Iterat
             ),
             _define_pool(target),
         )
+    yield from _full_pools(vm, target, places)
+
+
+def _not_copyable(vm: Vm, disks: Sequence[Disk]) -> Objection:
+    listed = tuple(f"{disk.target} ({disk.kind} {disk.source})" for disk in disks)
+    return Objection(
+        "not-copyable",
+        words(
+            "libvirt cannot copy these disks of {vm} to another host: {disks}.",
+            vm=vm.name,
+            disks=Names(listed),
+        ),
+        words(
+            "Move them to files or pool volumes first, or shut the VM down and copy them by hand."
+        ),
+    )
+
+
+def _full_pools(vm: Vm, target: Host, places: Mapping[Disk, Pool | None]) -> Iterator[Objection]:
+    """Object to each pool that has too little space for the disks that would be copied into it."""
     for pool in dict.fromkeys(each for each in places.values() if each):
         needed = sum(disk.capacity or 0 for disk, place in places.items() if place == pool)
         if pool.capacity and needed > pool.free:
@@ -515,7 +525,7 @@ def _named_bases(case: MigrationCase, target: Host) -> Objection:
         ),
         words(
             "Make its disk independent first: {command}.",
-            command=typed("virsh blockpull {} {} --wait", case.vm.name, disk),
+            command=as_code("virsh blockpull {} {} --wait", case.vm.name, disk),
         ),
     )
 

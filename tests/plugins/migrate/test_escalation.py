@@ -48,8 +48,8 @@ def test_passes_that_do_not_become_smaller_are_none_though_little_remains_at_the
 
 def test_stalled_after_its_time_only() -> None:
     convergence = replace(Convergence(), gained_at=5)
-    assert not convergence.stalled(WAITS, 25)
-    assert convergence.stalled(WAITS, 25.1)
+    assert not convergence.is_stalled(WAITS, 25)
+    assert convergence.is_stalled(WAITS, 25.1)
 
 
 @pytest.mark.parametrize("policy", MigrationPolicy)

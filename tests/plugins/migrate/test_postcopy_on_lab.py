@@ -23,7 +23,7 @@ from plugins.vm_lifecycle.settings import VmLifecycleSettings
 from tests.bot.adapters.libvirt.test_on_lab import begin
 
 # A fixture
-from tests.plugins.migrate.test_freezes_on_lab import SETTINGS, A, B, Told, hypervisor  # noqa: F401
+from tests.plugins.migrate.test_freezes_on_lab import SETTINGS, A, B, RecordedProgress, hypervisor  # noqa: F401
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def test_a_source_that_dies_in_postcopy_leaves_a_vm_that_is_reported_as_dead_and
             "it is lost",
         )
         with pytest.raises(StepLostError, match="is dead") as error:
-            handler.run(SETTINGS, step, hypervisor, Told(0, "never"))
+            handler.run(SETTINGS, step, hypervisor, RecordedProgress(0, "never"))
         assert "host-b: running (postcopy failed)" in str(error.value.text)
         (remedy,) = error.value.remedies
         found = parse(catalog.load(("vm_lifecycle",)), "/kvm", remedy.command)
@@ -68,7 +68,7 @@ def test_a_source_that_dies_in_postcopy_leaves_a_vm_that_is_reported_as_dead_and
         plan = found.command.plan(found.intent, hypervisor.snapshot({guest.name}), ())
         assert isinstance(plan, Plan), plan
         for each in plan.steps:
-            lifecycle.run(VmLifecycleSettings(), each, hypervisor, Told(0, "never"))
+            lifecycle.run(VmLifecycleSettings(), each, hypervisor, RecordedProgress(0, "never"))
         until(lambda: guest.boots() == 2, "it is started anew")
         assert guest.where() == [B]
     finally:
