@@ -448,7 +448,7 @@ def _said(message: Message, folders: Sequence[Path] = ()) -> str:
         return message
     from bot.adapters.language import Languages
 
-    return str(Languages(folders=folders).of_terminal().shown(message))
+    return str(Languages(folders=folders).of_terminal().translate(message))
 
 
 def _echo(message: Message, *, err: bool = False) -> None:

@@ -70,7 +70,7 @@ class Language(Protocol):
         """Its name, such as ``pt_BR``."""
         ...
 
-    def shown(self, said: T) -> T:
+    def translate(self, said: T) -> T:
         """A card, a form or a message as its readers are to see it.
 
         A plain ``str`` stays as it is.
@@ -83,7 +83,7 @@ class English:
 
     locale = SOURCE
 
-    def shown(self, said: T) -> T:
+    def translate(self, said: T) -> T:
         """The same: what fills a template writes itself in English."""
         return said
 
@@ -105,21 +105,21 @@ class Translated:
         """Its name, such as ``pt_BR``."""
         return str(self._locale)
 
-    def shown(self, said: T) -> T:
+    def translate(self, said: T) -> T:
         """A card, a form or a message as its readers are to see it."""
-        shown: T = self._shown(said)
+        shown: T = self._translate(said)
         return shown
 
-    def _shown(self, said: Any) -> Any:
+    def _translate(self, said: Any) -> Any:
         if isinstance(said, Words):
             return self._words(said)
         if isinstance(said, tuple):
-            return tuple(self._shown(each) for each in said)
+            return tuple(self._translate(each) for each in said)
         if not dataclasses.is_dataclass(said) or isinstance(said, type):
             return said
         fields = {each.name: getattr(said, each.name) for each in dataclasses.fields(said)}
         changed = {
-            name: new for name, old in fields.items() if (new := self._shown(old)) is not old
+            name: new for name, old in fields.items() if (new := self._translate(old)) is not old
         }
         return dataclasses.replace(said, **changed) if changed else said
 

@@ -37,12 +37,12 @@ class TranslatedChat:
     ) -> MessageRef:
         """Post a message in the channels' language."""
         return self._chat.post(
-            channel, self._languages.default.shown(card), thread=thread, key=key, look=look
+            channel, self._languages.default.translate(card), thread=thread, key=key, look=look
         )
 
     def update(self, ref: MessageRef, card: Card) -> None:
         """Replace a message."""
-        self._chat.update(ref, self._languages.default.shown(card))
+        self._chat.update(ref, self._languages.default.translate(card))
 
     def later(
         self,
@@ -55,7 +55,7 @@ class TranslatedChat:
     ) -> None:
         """Replace a message soon."""
         self._chat.later(
-            ref, self._languages.default.shown(card), urgency=urgency, shown=shown, lost=lost
+            ref, self._languages.default.translate(card), urgency=urgency, shown=shown, lost=lost
         )
 
     def whisper(
@@ -63,20 +63,20 @@ class TranslatedChat:
     ) -> None:
         """A message that only one person sees, in that person's language."""
         self._chat.whisper(
-            channel, user, self._language(user).shown(card), thread=thread, answer_to=answer_to
+            channel, user, self._language(user).translate(card), thread=thread, answer_to=answer_to
         )
 
     def tell(self, user: str, card: Card) -> None:
         """A direct message in the person's language."""
-        self._chat.tell(user, self._language(user).shown(card))
+        self._chat.tell(user, self._language(user).translate(card))
 
     def open_form(self, trigger: str, form: Form, *, locale: str = "") -> None:
         """Open a dialog in the language of who asked."""
-        self._chat.open_form(trigger, self._languages.of(locale).shown(form), locale=locale)
+        self._chat.open_form(trigger, self._languages.of(locale).translate(form), locale=locale)
 
     def publish_home(self, user: str, card: Card) -> None:
         """Fill a person's App Home in that person's language."""
-        self._chat.publish_home(user, self._language(user).shown(card))
+        self._chat.publish_home(user, self._language(user).translate(card))
 
     def groups_of(self, user: str) -> frozenset[str]:
         """Ids and handles of the user groups a person is in."""
@@ -88,7 +88,7 @@ class TranslatedChat:
 
     def in_words(self, user: str, message: Message) -> str:
         """A message as one person reads it, for what is answered without a card."""
-        return str(self._language(user).shown(message))
+        return str(self._language(user).translate(message))
 
     def _language(self, user: str) -> Language:
         return self._languages.of(self.locale_of(user))

@@ -36,7 +36,7 @@ class Store(Holds, Protocol):
         """
         ...
 
-    def handled(self, key: str) -> None:
+    def mark_handled(self, key: str) -> None:
         """The request has been answered."""
         ...
 
@@ -118,7 +118,7 @@ class Store(Holds, Protocol):
         """
         ...
 
-    def said(self, number: int) -> None:
+    def mark_said(self, number: int) -> None:
         """It was said, or never can be."""
         ...
 

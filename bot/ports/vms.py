@@ -28,7 +28,7 @@ class VmLookup(Protocol):
     answer.
     """
 
-    def found(self, host: str, uuid: str) -> Found | None:
+    def find(self, host: str, uuid: str) -> Found | None:
         """The guest as the host has it now; None when it is not there."""
         ...
 

@@ -303,11 +303,11 @@ class FakeGuests:
                 raise HypervisorError(f"{guest.vm.name} still runs.", "Shut it down first.")
             del self._guests[host, uuid]
 
-    def found(self, host: str, uuid: str) -> Found | None:
+    def find(self, host: str, uuid: str) -> Found | None:
         """The guest now; see the port."""
         with self._lock:
             self._reach(host)
-            self._may("found")
+            self._may("find")
             guest = self._guests.get((host, uuid))
             if guest is None:
                 return None

@@ -348,7 +348,7 @@ def await_ready(step: AwaitReady, hypervisor: Hypervisor, progress: Progress) ->
 
 def is_readmitted(step: ReadmitVm, hypervisor: VmLookup) -> Settled:
     """DONE when the host has it no more."""
-    return Settled.DONE if hypervisor.found(step.host, step.uuid) is None else Settled.NOT_YET
+    return Settled.DONE if hypervisor.find(step.host, step.uuid) is None else Settled.NOT_YET
 
 
 def readmit(step: ReadmitVm, hypervisor: Hypervisor, progress: Progress) -> Facts:  # noqa: ARG001
@@ -374,7 +374,7 @@ def readmit(step: ReadmitVm, hypervisor: Hypervisor, progress: Progress) -> Fact
             ),
             words("Look at it: {command}.", command=f"vm show {step.name}"),
         )
-    found = hypervisor.found(step.host, step.uuid)
+    found = hypervisor.find(step.host, step.uuid)
     if found is not None and found.saved:
         hypervisor.discard_saved(step.host, step.uuid)
     hypervisor.undefine(step.host, step.uuid, keep_state=True)

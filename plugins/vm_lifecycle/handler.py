@@ -119,7 +119,7 @@ def _is_deleted(step: DeleteVm, hypervisor: VmPower) -> bool:
 
 
 def _is_purged(step: PurgeVm, hypervisor: Hypervisor) -> bool:
-    if hypervisor.found(step.host, step.uuid) is not None:
+    if hypervisor.find(step.host, step.uuid) is not None:
         return False
     return all(
         hypervisor.volume(step.host, *provisioning.place(each)) is None for each in step.volumes
@@ -309,7 +309,7 @@ def _may_end(step: PowerVm, hypervisor: VmLookup) -> None:
     Raises:
         DroverError: it is transient, and nobody was told.
     """
-    found = hypervisor.found(step.host, step.uuid)
+    found = hypervisor.find(step.host, step.uuid)
     if found is not None and not found.persistent and not step.lose_definition:
         verb = {PowerVerb.SHUTDOWN: "shutdown"}.get(step.verb, "force-off")
         raise DroverError(
@@ -470,7 +470,7 @@ def _undelete(step: UndeleteVm, at: Tools) -> Facts:
 
 
 def _purge(step: PurgeVm, at: Tools) -> Facts:
-    found = at.hypervisor.found(step.host, step.uuid)
+    found = at.hypervisor.find(step.host, step.uuid)
     if found is not None and DELETED not in found.tags:
         raise DroverError(
             words("{vm} is not marked as deleted any more. Nothing was removed.", vm=step.name),
@@ -659,7 +659,7 @@ def _is_active(step: OnVm, hypervisor: ClusterReader) -> bool:
 
 
 def _find(step: OnVm, hypervisor: VmLookup) -> Found:
-    found = hypervisor.found(step.host, step.uuid)
+    found = hypervisor.find(step.host, step.uuid)
     if found is None:
         raise DroverError(
             words("{vm} is not on {host} any more.", vm=step.name, host=step.host),

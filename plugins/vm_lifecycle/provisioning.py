@@ -28,7 +28,7 @@ def place(volume: str) -> tuple[str, str]:
 
 def is_made(step: OnVm, hypervisor: VmLookup) -> bool:
     """Whether the VM is there, whole."""
-    found = hypervisor.found(step.host, step.uuid)
+    found = hypervisor.find(step.host, step.uuid)
     return found is not None and found.mark == MADE
 
 
@@ -122,7 +122,7 @@ def clone(step: CloneVm, hypervisor: Hypervisor, progress: Progress) -> Facts:
 def _clone(step: CloneVm, hypervisor: Hypervisor, say: Say) -> None:
     _nobody_has_it(step, hypervisor)
     name_is_free(step, step.name, hypervisor)
-    if hypervisor.found(step.host, step.uuid) is None:
+    if hypervisor.find(step.host, step.uuid) is None:
         _source_is_off(step, hypervisor)
         if found := hypervisor.not_copyable(step.host, step.source):
             raise DroverError(
@@ -171,7 +171,7 @@ def _source_is_off(step: CloneVm, hypervisor: Hypervisor) -> None:
             code="running",
         )
     nowhere_else(step, hypervisor, step.source)
-    source = hypervisor.found(step.host, step.source)
+    source = hypervisor.find(step.host, step.source)
     if source is not None and source.saved:
         # Its disks hold only a part of what it knows; the rest is in the saved memory
         raise DroverError(
@@ -230,7 +230,7 @@ class _Quiet:
 def _make(step: CreateVm, hypervisor: Hypervisor, say: Say) -> None:
     _nobody_has_it(step, hypervisor)
     name_is_free(step, step.name, hypervisor)
-    if hypervisor.found(step.host, step.uuid) is None:
+    if hypervisor.find(step.host, step.uuid) is None:
         _define(step, hypervisor, say)
         name_is_free(step, step.name, hypervisor)
     if step.start:
@@ -434,7 +434,7 @@ def _unmake(
     """
     removed: list[Member] = []
     try:
-        if hypervisor.found(step.host, step.uuid) is not None:
+        if hypervisor.find(step.host, step.uuid) is not None:
             hypervisor.force_off(step.host, step.uuid)
             hypervisor.undefine(step.host, step.uuid)
             removed.append(words("its definition"))

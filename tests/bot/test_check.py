@@ -229,7 +229,7 @@ def test_verbose_is_everything_in_lines_that_fit() -> None:
 
 def test_the_terminal_speaks_its_language(tmp_path: Path) -> None:
     folders = load_catalog(configured(tmp_path, "off")).translations
-    say = Languages(folders=(*folders, HOST_CHECK)).of("pt_BR").shown
+    say = Languages(folders=(*folders, HOST_CHECK)).of("pt_BR").translate
     told = check.report(SEEN, say=lambda message: str(say(message))).splitlines()
     assert told[0] == "7 verificações: 1 falhou, 1 aviso, 4 desconhecidas, 1 passou"
     assert "UNKNOWN host-a KSM, sincronização da hora: não verificável: sem SSH" in told

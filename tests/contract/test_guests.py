@@ -127,7 +127,7 @@ def state(stage: Stage, blueprint: Blueprint) -> VmState | None:
 
 
 def now(stage: Stage, blueprint: Blueprint) -> Found:
-    found = stage.hypervisor.found(A, blueprint.uuid)
+    found = stage.hypervisor.find(A, blueprint.uuid)
     assert found is not None
     return found
 
@@ -192,7 +192,7 @@ def test_a_guest_is_defined_as_drawn(stage: Stage) -> None:
     assert all(each.cache == "none" for each in found.detail.disks)
     assert [(each.kind, each.source) for each in found.detail.nics] == [("bridge", "br0")]
     assert state(stage, blueprint) is VmState.SHUT_OFF
-    assert stage.hypervisor.found(A, NOBODY) is None
+    assert stage.hypervisor.find(A, NOBODY) is None
     if isinstance(stage, LabStage):
         assert stage.lab.virsh(A, "domuuid", blueprint.name) == blueprint.uuid
 
@@ -230,7 +230,7 @@ def test_a_second_guest_of_one_name_is_refused(stage: Stage) -> None:
     with pytest.raises(HypervisorError) as caught:
         stage.hypervisor.define(A, other)
     assert caught.value.advice
-    assert stage.hypervisor.found(A, other.uuid) is None
+    assert stage.hypervisor.find(A, other.uuid) is None
 
 
 def test_a_definition_without_its_volume_is_refused(stage: Stage) -> None:
@@ -245,7 +245,7 @@ def test_what_is_forgotten_leaves_its_disks(stage: Stage) -> None:
     blueprint = made(stage)
     stage.hypervisor.undefine(A, blueprint.uuid)
     stage.hypervisor.undefine(A, blueprint.uuid)
-    assert stage.hypervisor.found(A, blueprint.uuid) is None
+    assert stage.hypervisor.find(A, blueprint.uuid) is None
     assert stage.hypervisor.volume(A, POOL, f"{blueprint.name}.qcow2") is not None
 
 
@@ -361,7 +361,7 @@ def test_a_guest_is_defined_like_another(stage: Stage) -> None:
     stage.hypervisor.define_copy(
         A, Copy(source.uuid, identity, f"{source.name}-copy", disks, (mac,), {"env": "qa"})
     )
-    found = stage.hypervisor.found(A, identity)
+    found = stage.hypervisor.find(A, identity)
     assert found is not None
     assert (found.name, found.vcpus, found.memory) == (f"{source.name}-copy", 1, 112 * MIB)
     assert dict(found.tags) == {"env": "qa"}

@@ -127,7 +127,7 @@ def test_a_request_is_kept_until_it_is_handled(store: SqlStore, reopen: Reopen) 
     assert store.accept(request("a"))
     assert store.accept(request("b", "vms"))
     assert reopen().unhandled() == (request("a"), request("b", "vms"))
-    store.handled("a")
+    store.mark_handled("a")
     assert store.unhandled() == (request("b", "vms"),)
 
 
@@ -136,7 +136,7 @@ def test_a_duplicate_request_is_known_even_after_it_was_handled(
 ) -> None:
     assert store.accept(request("a"))
     assert not store.accept(request("a"))
-    store.handled("a")
+    store.mark_handled("a")
     assert not reopen().accept(request("a"))
     assert store.unhandled() == ()
 
@@ -160,7 +160,7 @@ def test_a_dead_replicas_requests_are_taken_over_by_one_in_order_and_the_livings
     )
     for store, key in ((dead, "c"), (one, "mine"), (dead, "a"), (dead, "done"), (dead, "b")):
         store.accept(request(key))
-    dead.handled("done")
+    dead.mark_handled("done")
     with ThreadPoolExecutor(8) as pool:
         taken = list(pool.map(lambda number: (one, other)[number % 2].take_over("dead"), range(8)))
     assert [[each.key for each in found] for found in taken if found] == [["c", "a", "b"]]
@@ -177,7 +177,7 @@ def test_a_handled_request_is_forgotten_after_a_month_but_an_open_one_never(
     store = SqlStore(url, CODEC, clock=clock)
     store.accept(request("open"))
     store.accept(request("answered"))
-    store.handled("answered")
+    store.mark_handled("answered")
     store.close()
     clock.turn(31 * 86400)
     store = SqlStore(url, CODEC, clock=clock)

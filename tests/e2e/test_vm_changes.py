@@ -180,7 +180,7 @@ def test_a_fixed_topology_is_foreseen_and_nothing_is_half_done(scene: Scene) -> 
     assert "1 vCPU" in scene.refused("vm resize topo --cpus 2 --memory 200M")["cpu-topology"]
     with pytest.raises(HypervisorError, match="topology"):
         scene.hypervisor.resize(A, domain.UUIDString(), vcpus=2, memory=200 * MIB)
-    found = scene.hypervisor.found(A, domain.UUIDString())
+    found = scene.hypervisor.find(A, domain.UUIDString())
     assert found is not None
     assert (found.vcpus_next, found.memory_next) == (1, 128 * MIB), "the memory was put back"
     scene.done("vm resize topo --memory 200M")
@@ -219,7 +219,7 @@ def test_a_size_that_waits_is_kept_when_another_part_changes(scene: Scene) -> No
     _, facts = scene.done("vm resize later --memory 200M")
     assert str(facts["now"]) == "takes effect at the next start (now 1 vCPU, 128 MiB)"
     scene.done("vm resize later --cpus 2")
-    found = scene.hypervisor.found(A, domain.UUIDString())
+    found = scene.hypervisor.find(A, domain.UUIDString())
     assert found is not None
     assert (found.vcpus_next, found.memory_next) == (2, 200 * MIB)
 

@@ -584,7 +584,7 @@ def _in_words(card: Card, language: Language) -> Card:
     told_of = [
         Context((each.alt,)) if isinstance(each, Picture) else each for each in card.elements
     ]
-    return replace(card, elements=(*told_of, Context((language.shown(PICTURE_ELSEWHERE),))))
+    return replace(card, elements=(*told_of, Context((language.translate(PICTURE_ELSEWHERE),))))
 
 
 _QUIET = {"unfurl_links": False, "unfurl_media": False}

@@ -141,7 +141,7 @@ class SqlStore:
             taken = connection.execute(taking.returning(table.c.arrived, table.c.data)).all()
         return _requests(row.data for row in sorted(taken, key=lambda row: row.arrived))
 
-    def handled(self, key: str) -> None:
+    def mark_handled(self, key: str) -> None:
         """The request has been answered."""
         table = models.requests
         self._write(sa.update(table).where(table.c.key == key).values(handled_at=self._now()))
@@ -414,7 +414,7 @@ class SqlStore:
             taken = connection.execute(taking.returning(table.c.number, table.c.data)).all()
         return tuple(sorted((row.number, row.data) for row in taken))
 
-    def said(self, number: int) -> None:
+    def mark_said(self, number: int) -> None:
         """It was said, or never can be."""
         self._write(sa.delete(models.outbox).where(models.outbox.c.number == number))
 

@@ -41,7 +41,7 @@ def handle(services: Services, request: Request) -> None:
         log.exception("request failed", key=request.key)
         said = words("Something unforeseen went wrong: {error}.", error=str(error))
         whisper(services, request, error_card(said, words("The bot's log has the details.")))
-    services.messages.afterwards(request.by, lambda: services.store.handled(request.key))
+    services.messages.afterwards(request.by, lambda: services.store.mark_handled(request.key))
 
 
 def _answer(services: Services, request: Request) -> None:

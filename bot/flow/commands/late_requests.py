@@ -29,7 +29,7 @@ def refuse(services: Services, request: Request) -> bool:
         return False
     if request.kind != "home":
         whisper(services, request, operation_cards.too_late_card(request.text, age))
-    services.messages.afterwards(request.by, lambda: services.store.handled(request.key))
+    services.messages.afterwards(request.by, lambda: services.store.mark_handled(request.key))
     log.warning(
         "request too old, not carried out", key=request.key, by=request.by, age=age.total_seconds()
     )

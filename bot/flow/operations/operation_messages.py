@@ -299,7 +299,7 @@ class OperationMessages:
         return tried
 
     def _said(self, number: int) -> None:
-        self._store.said(number)
+        self._store.mark_said(number)
         self._tried.discard(number)
 
     def _given_up(self, number: int, error: ChatRefusedError) -> bool:

@@ -106,7 +106,7 @@ OFF = words("*{vm}* is {state}.", vm="web_1", state=words("powered off"))
     ],
 )
 def test_a_message_in_portuguese(languages: Languages, message: Message, said: str) -> None:
-    shown = languages.of("pt_BR").shown(message)
+    shown = languages.of("pt_BR").translate(message)
     assert plain(shown).replace("\u202f", " ") == said
     assert str(shown).replace("\u202f", " ") == said
 
@@ -119,7 +119,7 @@ def test_in_slack_values_stay_inert_people_are_mentioned_and_moments_are_the_rea
         vm="<!here> *x*",
         state=words("{who}, {at}", who=Person("U1AB"), at=AT),
     )
-    shown = mrkdwn(languages.of("pt-BR").shown(asked))
+    shown = mrkdwn(languages.of("pt-BR").translate(asked))
     assert shown.startswith("A VM *&lt;!here&gt; ∗x∗* está <@U1AB>, <!date^1795964400^")
     assert "29/11/2026" not in shown
 
@@ -157,17 +157,17 @@ def test_every_part_of_a_card_and_a_form_is_translated(languages: Languages) -> 
             Buttons((Button(approve, "a", "b"),)),
         ),
     )
-    shown = languages.of("pt_BR").shown(card)
+    shown = languages.of("pt_BR").translate(card)
     assert "Approve" not in repr(shown)
     assert "is {state}" not in repr(shown)
     assert "as it is" in repr(shown)
     form = Form("x", approve, approve, (TextField("why", words("Why?")),))
-    assert "Por quê?" in repr(languages.of("pt_BR").shown(form))
+    assert "Por quê?" in repr(languages.of("pt_BR").translate(form))
 
 
 def test_english_is_shown_as_it_is(languages: Languages) -> None:
     card = Card(text="x", elements=(Section(OFF),))
-    assert languages.of("en-GB").shown(card) is card
+    assert languages.of("en-GB").translate(card) is card
 
 
 def test_the_nearest_language_is_taken_and_the_default_where_there_is_none(
@@ -189,7 +189,7 @@ def test_a_locale_without_translation_is_refused_at_start(tmp_path: Path) -> Non
 
 def test_a_broken_translation_leaves_english(tmp_path: Path, languages: Languages) -> None:
     (tmp_path / "pt_BR" / "LC_MESSAGES" / "messages.po").write_bytes(b'msgid "x\nmsgstr \xff\n')
-    assert plain(languages.of("pt_BR").shown(OFF)).startswith("web_1 is ")
+    assert plain(languages.of("pt_BR").translate(OFF)).startswith("web_1 is ")
 
 
 @pytest.mark.parametrize(

@@ -300,7 +300,7 @@ class Lives(RuleBasedStateMachine):
     @rule(data=st.data())
     def answer(self, data: st.DataObject) -> None:
         key = data.draw(st.sampled_from(self.accepted))
-        self.store.handled(key)
+        self.store.mark_handled(key)
         self.handled.add(key)
 
     # crashes

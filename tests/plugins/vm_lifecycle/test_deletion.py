@@ -453,7 +453,7 @@ def test_a_purge_looks_again_and_removes_nothing_that_others_came_to_need() -> N
     with pytest.raises(DroverError, match=r"late\.qcow2") as caught:
         run(answer.steps[1], hypervisor)
     assert "vm undelete golden" in str(caught.value.advice)
-    assert hypervisor.found("host-a", golden) is not None
+    assert hypervisor.find("host-a", golden) is not None
     assert ("host-a", "pool", "golden.qcow2") in hypervisor.volumes
     del hypervisor.volumes["host-a", "pool", "late.qcow2"]
     run(answer.steps[1], hypervisor)
@@ -524,7 +524,7 @@ def test_what_two_vms_cannot_share_is_told_before_the_vote_and_before_a_copy() -
     with pytest.raises(DroverError, match="Nothing was copied"):
         run(answer.steps[0], hypervisor)
     assert not [each for each in hypervisor.calls if each[0] == "create_volume"]
-    assert hypervisor.found("host-a", web) is not None
+    assert hypervisor.find("host-a", web) is not None
 
 
 def test_a_vm_whose_memory_is_saved_is_not_cloned() -> None:

@@ -190,7 +190,7 @@ class LibvirtGuests:
             words("The VM could not be undefined"),
         )
 
-    def found(self, host: str, uuid: str) -> Found | None:
+    def find(self, host: str, uuid: str) -> Found | None:
         """The guest now; see the port."""
         return self._ask(
             host,

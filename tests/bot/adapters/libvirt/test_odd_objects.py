@@ -299,7 +299,7 @@ def test_looking_at_one_vm_tells_what_is_wrong_with_it(
 ) -> None:
     host.answers.broken["vm-2", "XMLDesc"] = wrong
     with pytest.raises(HypervisorError, match="The VM could not be read from"):
-        hypervisor.found("host-a", host.domains[1].UUIDString())
+        hypervisor.find("host-a", host.domains[1].UUIDString())
 
 
 def test_one_snapshot_or_disk_that_cannot_be_read_is_shown_with_its_reason(

@@ -57,7 +57,7 @@ def test_many_threads_store_as_without_it(url: str) -> None:
                 except ConflictError:
                     continue
                 break
-            store.handled(f"{number}-{turn}")
+            store.mark_handled(f"{number}-{turn}")
             series.put_note(f"{number}-{turn}", "text", 0)
 
     with ThreadPoolExecutor(8) as pool:
