@@ -21,13 +21,14 @@ from plugins.balance.legality import obstacle, replay
 from plugins.balance.planner import CALM, WORKED, moves_in, plan_of, prediction, step_for
 from plugins.balance.recheck import moves_left, skip_impossible
 from plugins.balance.settings import BalanceSettings
-from plugins.balance.solver.model import SearchLimits, Solution
+from plugins.balance.solver.model import SearchLimits, Solution, WhyNot
 from plugins.balance.solver.placement import Placement
 
 DRAIN, UNDRAIN, ROLLING = "host drain", "host undrain", "host rolling"
 # What the request was anyway: the VM is not on the host any more
 GONE = frozenset({"gone", "moved"})
 STUCK = "stuck:"  # begins the code of a warning of a VM that stays; its name follows
+CAPACITY = frozenset({WhyNot.MEMORY.value, WhyNot.VCPUS.value, WhyNot.SPARE.value})
 LOOK_BACK = 500  # operations in which a host's drains are looked for
 
 
@@ -105,13 +106,15 @@ def _stuck(case: BalanceCase, result: Solution, host: str) -> Iterator[Objection
 def _stays(vm: Vm, host: str, against: Sequence[Objection]) -> Objection:
     """A VM that would stay: what keeps it from other hosts, and what to do."""
     reasons = dict.fromkeys(each.text for each in against[: cards.EXPLAINED])
-    why = joined(reasons) if reasons else words("there is no other host.")
-    shutdown = words(
-        "Free capacity on another host, or shut it down: {command}.",
-        command=Code(command("/kvm vm shutdown {}", vm.name)),
-    )
+    why = joined(reasons) if reasons else words("There is no other host.")
+    typed = Code(command("/kvm vm shutdown {}", vm.name))
+    shutdown = words("Shut it down: {command}.", command=typed)
+    if any(each.code in CAPACITY for each in against):
+        shutdown = words(
+            "Free capacity on another host, or shut it down: {command}.", command=typed
+        )
     remedies = [each.remedy for each in against if each.remedy]
-    text = words("{vm} stays on {host}: {why}", vm=vm.name, host=host, why=why)
+    text = words("{vm} stays on {host}. {why}", vm=vm.name, host=host, why=why)
     return Objection(f"{STUCK}{vm.name}", text, next(iter(remedies), shutdown))
 
 
@@ -301,7 +304,7 @@ def _moves_home(
         elif found := obstacle(case, where, vm, target):
             guest = case.vms[vm]
             text = words(
-                "{vm} stays on {host}: {why}", vm=guest.name, host=guest.host, why=found.text
+                "{vm} stays on {host}. {why}", vm=guest.name, host=guest.host, why=found.text
             )
             left.append(Objection("not-home", text, found.remedy))
         else:

@@ -91,7 +91,11 @@ def obstacle(case: BalanceCase, where: Placement, vm: int, target: int) -> Objec
         return case.objection(vm, target)
     reason = explain(case.problem.placed(where.host), vm, SearchLimits(band=0.0))[target]
     guest, host = case.vms[vm], case.hosts[target]
-    remedy = cards.remedy_for(guest, case.problem.fixed[vm]) if reason is WhyNot.FIXED else ""
+    remedy: Message = ""
+    if reason is WhyNot.FIXED:
+        remedy = cards.remedy_for(guest, case.problem.fixed[vm])
+    elif reason is WhyNot.NOT_ALLOWED and (found := case.objection(vm, target)):
+        remedy = found.remedy
     return cards.forbidden(guest, host, reason, detail_of(case, vm, target, reason), remedy)
 
 

@@ -85,7 +85,7 @@ def test_an_uneven_cluster_becomes_even_and_every_move_says_why() -> None:
     }
 
 
-def test_what_must_travel_with_a_guest_is_in_its_step() -> None:
+def test_what_must_travel_with_a_vm_is_in_its_step() -> None:
     found = planned(
         "host-a 4cpu 8G | a 2G load 1 autostart | b 2G load 1 autostart\nhost-b 4cpu 8G"
     )
@@ -116,7 +116,7 @@ def test_the_number_of_moves_can_be_limited() -> None:
         ("[balance=off]", True),
     ],
 )
-def test_a_guest_stays_where_its_tags_say(tag: str, *, stays: bool) -> None:
+def test_a_vm_stays_where_its_tags_say(tag: str, *, stays: bool) -> None:
     found = planned(
         f"host-a 8cpu 32G | big 8G load 4 {tag} | other 8G load 4 [balance=off]\nhost-b 8cpu 32G"
     )
@@ -133,7 +133,7 @@ def test_the_bots_own_vm_and_what_moved_lately_stay() -> None:
     assert len(moved(planned(UNEVEN, Balance(recent=lately), cooldown_minutes=5))) == 3
 
 
-def test_guests_apart_are_parted_and_a_guest_never_joins_one_it_must_be_apart_from() -> None:
+def test_vms_apart_are_parted_and_a_vm_never_joins_one_it_must_be_apart_from() -> None:
     found = planned(
         "host-a 8cpu 32G | a 2G load 1 [apart=db] | b 2G load 1 [apart=db]\nhost-b 8cpu 32G",
         band=2.0,
@@ -157,7 +157,7 @@ def test_memory_promised_to_a_move_under_way_is_not_given_away() -> None:
     assert codes(planned(replace(seen, inbound=(coming,)))) == ["nothing-pays"]
 
 
-def test_a_guest_under_way_is_not_planned_again() -> None:
+def test_a_vm_under_way_is_not_planned_again() -> None:
     seen = drawn(UNEVEN)
     under_way = tuple(Inbound(uuid_of(f"v{i}"), "host-a", "host-b", 0, "op-1") for i in range(1, 6))
     assert moved(planned(replace(seen, inbound=under_way))) == {"v6"}
@@ -169,7 +169,7 @@ def test_vcpus_are_limited_by_the_ratio_and_a_hosts_tag_overrides_it() -> None:
     assert len(moved(planned(f"host-a 16cpu 32G | {crowd}\nhost-b 16cpu 32G [vcpu-ratio=1]"))) == 2
 
 
-def test_a_host_that_does_not_answer_is_left_out_with_its_guests() -> None:
+def test_a_host_that_does_not_answer_is_left_out_with_its_vms() -> None:
     found = planned(UNEVEN + "host-c 8cpu 32G down | lost 4G load 8\n")
     assert "lost" not in moved(found)
     assert "host-c" not in {target for _, _, target in moves(found)}
@@ -177,7 +177,7 @@ def test_a_host_that_does_not_answer_is_left_out_with_its_guests() -> None:
     assert "left-out" in [each.code for each in found.warnings]
 
 
-def test_a_guest_whose_load_nobody_measured_is_named_and_spoils_nothing() -> None:
+def test_a_vm_whose_load_nobody_measured_is_named_and_spoils_nothing() -> None:
     found = planned(
         UNEVEN.replace("host-b 8cpu 32G reserve 2G", "host-b 8cpu 32G reserve 2G | dark 1G")
     )
@@ -188,7 +188,7 @@ def test_a_guest_whose_load_nobody_measured_is_named_and_spoils_nothing() -> Non
 CROWDED = "host-a 8cpu 32G [zone=x] | p 2G [apart=db]\nhost-b 8cpu 32G [zone=x] | q 2G [apart=db]\nhost-c 8cpu 32G [zone=y]"
 
 
-def test_guests_apart_are_spread_over_failure_domains_and_the_move_says_so() -> None:
+def test_vms_apart_are_spread_over_failure_domains_and_the_move_says_so() -> None:
     found = planned(CROWDED, band=2.0)
     assert isinstance(found, Plan)
     assert [target for _, _, target in moves(found)] == ["host-c"]
@@ -226,7 +226,7 @@ def test_a_cluster_that_could_lose_no_host_anyway_is_evened_out_and_told() -> No
     assert "no-spare" in [each.code for each in found.warnings]
 
 
-def test_a_guest_on_huge_pages_moves_only_when_asked_for() -> None:
+def test_a_vm_on_huge_pages_moves_only_when_asked_for() -> None:
     seen = drawn("host-a 8cpu 32G | v1 4G load 3 | v2 4G load 3 [balance=off]\nhost-b 8cpu 32G")
     huge = replace(seen, vms=tuple(replace(vm, detail=VmDetail(hugepages=True)) for vm in seen.vms))
     assert isinstance(planned(seen), Plan)
@@ -324,7 +324,7 @@ def test_a_plan_does_not_hold_when_a_move_is_not_legal_any_more(
     assert still(UNEVEN.replace(was, is_now), found) == [code]
 
 
-def test_a_plan_does_not_hold_when_somebody_moved_the_guest_or_a_rule_now_objects() -> None:
+def test_a_plan_does_not_hold_when_somebody_moved_the_vm_or_a_rule_now_objects() -> None:
     seen = drawn(
         "host-a 8cpu 32G | a 2G load 2 | b 2G load 2\nhost-b 8cpu 32G\nhost-c 8cpu 32G | c 2G load 2"
     )

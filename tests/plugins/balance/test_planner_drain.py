@@ -41,7 +41,7 @@ def codes(found: Plan | Refused) -> list[str]:
     return [each.code for each in (found.warnings if isinstance(found, Plan) else found.objections)]
 
 
-def test_maintenance_comes_first_then_every_guest_leaves_and_nobody_else_moves() -> None:
+def test_maintenance_comes_first_then_every_vm_leaves_and_nobody_else_moves() -> None:
     found = drained()
     assert set(moves(found)) == {"a1", "a2", "a3"}
     assert isinstance(found, Plan)
@@ -50,7 +50,7 @@ def test_maintenance_comes_first_then_every_guest_leaves_and_nobody_else_moves()
     assert codes(found) == ["off"]
 
 
-def test_stuck_guests_are_told_before_with_what_each_needs_and_the_others_go() -> None:
+def test_stuck_vms_are_told_before_with_what_each_needs_and_the_others_go() -> None:
     tight = CLUSTER.replace("a1 8G load 1", "a1 26G load 1").replace(
         "a2 4G load 1", "a2 4G load 1 [pin=here]"
     )
@@ -62,7 +62,7 @@ def test_stuck_guests_are_told_before_with_what_each_needs_and_the_others_go() -
     assert "Remove the tag: `/kvm vm tag " in str(found.warnings[1].text)
 
 
-def test_a_guest_that_another_plugin_keeps_is_told_in_that_plugins_words() -> None:
+def test_a_vm_that_another_plugin_keeps_is_told_in_that_plugins_words() -> None:
     def rule(seen: object, vm: object, host: str) -> Objection | None:
         held = getattr(vm, "name", "") == "a1" and host != "host-a"
         return Objection("usb", "a1 has a USB key.", "Detach it.") if held else None
@@ -71,9 +71,23 @@ def test_a_guest_that_another_plugin_keeps_is_told_in_that_plugins_words() -> No
     assert set(moves(found)) == {"a2", "a3"}
     assert isinstance(found, Plan)
     assert "a1 has a USB key" in str(found.warnings[0].text)
+    assert "Detach it." in str(found.warnings[0].text)
 
 
-def test_a_guest_of_a_host_that_does_not_tell_its_size_is_stuck_and_not_forgotten() -> None:
+def test_advice_is_to_free_capacity_only_where_capacity_lacks() -> None:
+    def rule(seen: object, vm: object, host: str) -> Objection | None:
+        held = getattr(vm, "name", "") == "a1" and host != "host-a"
+        return Objection("usb", "a1 has a USB key.") if held else None
+
+    kept = drained(rules=(rule,))
+    assert isinstance(kept, Plan)
+    assert "Shut it down: `/kvm vm shutdown a1`." in str(kept.warnings[0].text)
+    large = drained(CLUSTER.replace("a1 8G load 1", "a1 26G load 1").replace("32G", "64G", 1))
+    assert isinstance(large, Plan)
+    assert "Free capacity on another host" in str(large.warnings[0].text)
+
+
+def test_a_vm_of_a_host_that_does_not_tell_its_size_is_stuck_and_not_forgotten() -> None:
     seen = drawn(CLUSTER)
     sizeless = replace(
         seen, hosts=tuple(replace(h, cpus=0) if h.name == "host-a" else h for h in seen.hosts)

@@ -195,7 +195,7 @@ def test_inside_the_band_only_what_is_wrong_is_mended(seen: Snapshot, seed: int)
 
 @settings(deadline=None, max_examples=examples(40))
 @given(snapshots(), st.integers(0, 9))
-def test_a_drain_moves_only_guests_of_its_host_and_names_every_other_one(
+def test_a_drain_moves_only_vms_of_its_host_and_names_every_other_one(
     seen: Snapshot, seed: int
 ) -> None:
     found = drain.drain(SETTINGS, Drain("h0"), seen, (picky(seed),))

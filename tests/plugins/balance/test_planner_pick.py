@@ -70,7 +70,7 @@ def test_a_move_that_needs_one_that_was_not_picked_is_left_out_and_says_so() -> 
     )
 
 
-def test_a_guest_that_went_away_is_told() -> None:
+def test_a_vm_that_went_away_is_told() -> None:
     wish = Balance(wanted=((uuid_of("v1"), "host-b"), (uuid_of("v9"), "host-b")))
     found = pick.plan_pick(SETTINGS, wish, drawn(UNEVEN), ())
     assert moves(found) == {"v1": "host-b"}
@@ -206,7 +206,7 @@ def test_a_plan_of_another_kind_is_approved_as_a_whole(bot: Bot) -> None:
     assert "approved as a whole" in text(bot.clicks("op.pick", bot.value(), "UANA"))
 
 
-def test_skipped_guests_stay(bot: Bot) -> None:
+def test_skipped_vms_stay(bot: Bot) -> None:
     bot.types("balance --skip v1 --skip v2")
     assert not {"v1", "v2"} & set(names(bot, 1))
     assert "There is no VM “v8”" in text(bot.types("balance --skip v8"))

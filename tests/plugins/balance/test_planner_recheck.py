@@ -81,7 +81,7 @@ def test_a_move_that_is_not_legal_any_more_is_skipped_in_its_turn_and_not_before
     assert judged(found, now, 1) == Rechecked()
 
 
-def test_a_guest_that_somebody_moved_is_skipped() -> None:
+def test_a_vm_that_somebody_moved_is_skipped() -> None:
     found = planned()
     gone = movers(found)[1]
     now = (
@@ -155,7 +155,7 @@ def marks(bot: Bot) -> list[Mark]:
     return [mark for mark, _ in found.items]
 
 
-def test_a_guest_shut_off_while_another_moves_is_skipped_with_its_reason_shown_and_kept(
+def test_a_vm_shut_off_while_another_moves_is_skipped_with_its_reason_shown_and_kept(
     bot: Bot,
 ) -> None:
     approved(bot, "balance")
@@ -190,7 +190,7 @@ def test_a_balance_stops_early_when_the_rest_no_longer_pays(bot: Bot) -> None:
     assert "no longer worthwhile" in text(bot.shown())
 
 
-def test_a_guest_shut_off_in_the_middle_of_its_own_move_is_no_failure(bot: Bot) -> None:
+def test_a_vm_shut_off_in_the_middle_of_its_own_move_is_no_failure(bot: Bot) -> None:
     approved(bot, "balance")
     first, second = movers(bot.operation().plan)
 
@@ -216,7 +216,7 @@ def test_a_move_that_fails_while_it_is_still_good_is_a_failure(bot: Bot) -> None
     assert kinds(bot, StepSkipped) == []
 
 
-def test_a_guest_moved_or_shut_off_in_a_drain_is_no_failure(drained: Bot) -> None:
+def test_a_vm_moved_or_shut_off_in_a_drain_is_no_failure(drained: Bot) -> None:
     approved(drained, "host drain host-a")
     drained.hypervisor.kill(uuid_of("a1"))
     order = movers(drained.operation().plan)
@@ -268,7 +268,7 @@ def test_what_a_balance_brought_is_measured_after_its_hosts_have_calmed_down(bot
     assert bot.operation().version == version
 
 
-def test_nothing_is_measured_while_guests_move_or_after_too_long(bot: Bot) -> None:
+def test_nothing_is_measured_while_vms_move_or_after_too_long(bot: Bot) -> None:
     approved(bot, "balance")
     bot.works()
     sampler = FakeSampler(bot.hypervisor, bot.clock)

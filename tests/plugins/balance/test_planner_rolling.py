@@ -214,7 +214,7 @@ def test_a_turn_that_still_holds_is_left_as_it_was_planned() -> None:
     assert rolling.next_rolls(SETTINGS, EVERY, at_turn(plan, "+b"), drawn(CLUSTER), ()).rest is None
 
 
-def test_a_new_guest_is_planned_in_when_its_hosts_turn_comes() -> None:
+def test_a_new_vm_is_planned_in_when_its_hosts_turn_comes() -> None:
     now = CLUSTER.replace("| b1 8G", "| new 4G load 1 | b1 8G")
     verdict = rolling.next_rolls(SETTINGS, EVERY, at_turn(rolled(), "+b"), drawn(now), ())
     assert verdict.rest is not None
@@ -258,7 +258,7 @@ def test_those_who_left_come_home_from_where_they_are_and_as_they_are_now() -> N
     assert (home.source, home.carried.autostart) == (other, True)
 
 
-def test_no_command_is_run_where_a_guest_runs() -> None:
+def test_no_command_is_run_where_a_vm_runs() -> None:
     plan = rolled(RUN)
     verdict = rolling.next_rolls(SETTINGS, RUN, at_turn(plan, "run a"), drawn(CLUSTER), ())
     ((index, why),) = verdict.skip.items()
@@ -388,7 +388,7 @@ def test_all_hosts_have_their_turn_and_everyone_is_home_in_the_end(
     assert sum("waits for a person" in text(card) for card in bot.chat.shown_to("UANA")) == 2
 
 
-def test_while_people_work_by_hand_the_host_is_empty_and_its_guests_can_be_used_by_others(
+def test_while_people_work_by_hand_the_host_is_empty_and_its_vms_can_be_used_by_others(
     bot: Bot,
 ) -> None:
     seen: list[object] = []
@@ -420,7 +420,7 @@ def test_shells_are_tried_before_anything_is_moved(bot: Bot) -> None:
 
 
 @pytest.mark.process
-def test_a_command_that_fails_ends_it_with_its_words_and_undrain_brings_the_guests_home(
+def test_a_command_that_fails_ends_it_with_its_words_and_undrain_brings_the_vms_home(
     bot: Bot, boxes: dict[str, Box]
 ) -> None:
     home = where(bot)
@@ -531,7 +531,7 @@ def test_a_host_that_never_comes_back_is_a_failure(bot: Bot, boxes: dict[str, Bo
 
 
 @pytest.mark.process
-def test_a_guest_that_appears_at_the_last_moment_keeps_the_command_from_running(
+def test_a_vm_that_appears_at_the_last_moment_keeps_the_command_from_running(
     bot: Bot, boxes: dict[str, Box], tmp_path: Path
 ) -> None:
     like = bot.hypervisor.snapshot().vm("a2")
@@ -651,7 +651,7 @@ def test_a_pause_can_be_cancelled_and_is_no_reason_to_worry(bot: Bot) -> None:
     assert bot.operation().state is State.CANCELLED
 
 
-def test_two_operations_never_work_on_one_guest_at_once(bot: Bot) -> None:
+def test_two_operations_never_work_on_one_vm_at_once(bot: Bot) -> None:
     """What was free while people worked may be under way when the operation goes on: it waits for it."""
     index = paused(bot)
     (there,) = bot.where("a1")

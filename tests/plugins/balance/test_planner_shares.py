@@ -49,7 +49,7 @@ def with_scheduler(seen: Snapshot, schedulers: Mapping[str, Scheduler]) -> Snaps
     return replace(seen, vms=changed)
 
 
-def test_every_guest_of_the_host_gets_what_its_tags_say() -> None:
+def test_every_vm_of_the_host_gets_what_its_tags_say() -> None:
     found = shares.plan(Shares("host-a"), drawn(CLUSTER))
     assert steps(found) == {
         "g1": Scheduler(cpu_shares=400),
@@ -94,7 +94,7 @@ def test_where_nobody_waits_that_is_said_and_where_nobody_measured_too() -> None
     assert [each.code for each in unknown.warnings] == ["unmeasured"]
 
 
-def test_a_ceiling_that_keeps_cpu_from_a_guest_says_so() -> None:
+def test_a_ceiling_that_keeps_cpu_from_a_vm_says_so() -> None:
     capped = CONTENDED.replace("[priority=gold]", "[priority=gold cpu-cap=60%]")
     said = reasons(shares.plan(Shares("host-a"), drawn(capped)))
     assert "should get 0.60. Its CPU limit withholds 0.40." in said["gold"]
@@ -121,7 +121,7 @@ wanted = st.builds(contention.CpuDemand, st.floats(0, 4), st.floats(0, 4), st.fl
     st.dictionaries(st.sampled_from("abcdef"), wanted, min_size=1),
     st.randoms(use_true_random=False),
 )
-def test_what_is_foretold_is_never_more_than_there_is_or_than_a_guest_wants(
+def test_what_is_foretold_is_never_more_than_there_is_or_than_a_vm_wants(
     found: dict[str, contention.CpuDemand], random: Random
 ) -> None:
     weights = {uuid: random.choice((25, 100, 400)) for uuid in found}
@@ -166,7 +166,7 @@ def test_what_cannot_be_done_is_told(host: str, was: str, is_now: str, code: str
     ) == [code]
 
 
-def test_a_ceiling_is_spread_over_the_vcpus_in_the_guests_own_period() -> None:
+def test_a_ceiling_is_spread_over_the_vcpus_in_the_vms_own_period() -> None:
     seen = drawn(CLUSTER)
     assert steps(shares.limit(Cap("other", 150), seen))["other"].vcpu_quota == 37_500
     slow = with_scheduler(seen, {"other": Scheduler(vcpu_period=200_000)})

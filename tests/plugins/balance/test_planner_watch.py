@@ -268,7 +268,7 @@ def test_after_a_failure_or_a_cancel_it_moves_nothing_until_the_window_has_passe
     assert isinstance(proposal, Proposal)
 
 
-def test_a_guest_with_the_tag_is_never_moved_by_itself() -> None:
+def test_a_vm_with_the_tag_is_never_moved_by_itself() -> None:
     days = auto()
     (proposal,) = days.looks(UNEVEN.replace("v1 4G load 1", "v1 4G load 1 [auto=off]"), 11)
     assert isinstance(proposal, Proposal)
