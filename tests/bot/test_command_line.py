@@ -80,11 +80,12 @@ WITHOUT = [
 ]  # fmt: skip
 
 
-def called(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    hidden = ("SLACK_", "DROVER_", "DATABASE_")
+def called(folder: Path, *words: str, lang: str = "C.UTF-8") -> subprocess.CompletedProcess[str]:
+    hidden = ("SLACK_", "DROVER_", "DATABASE_", "LC_", "LANG")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
     return subprocess.run(
-        [sys.executable, "-m", "bot", *words], cwd=folder, env={**clean, "PYTHONPATH": str(ROOT)},
+        [sys.executable, "-m", "bot", *words], cwd=folder,
+        env={**clean, "PYTHONPATH": str(ROOT), "LANG": lang},
         capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
 
@@ -95,7 +96,7 @@ def test_what_means_nothing_without_a_configuration_says_so_and_makes_nothing(
 ) -> None:
     done = called(tmp_path, *line.split())
     assert (done.returncode, done.stdout) == (2, "")
-    assert "There is no configuration config/drover.toml" in done.stderr
+    assert "There is no configuration file config/drover.toml" in done.stderr
     assert "Copy `config/drover.example.toml` there" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
@@ -121,3 +122,10 @@ def test_a_look_at_a_database_that_is_not_there_is_no_assurance(line: str, tmp_p
         in done.stderr
     )
     assert [each.name for each in tmp_path.iterdir()] == ["drover.toml"]
+
+
+def test_help_and_errors_are_in_the_language_of_the_terminal(tmp_path: Path) -> None:
+    shown = called(tmp_path, "check", "--help", lang="pt_BR.UTF-8").stdout
+    assert "Verifica só a configuração; não se conecta a nada." in shown
+    failed = called(tmp_path, "health", lang="pt_BR.UTF-8").stderr
+    assert failed.startswith("drover: Não há")
