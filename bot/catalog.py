@@ -205,7 +205,8 @@ def _register(
         plugin = _module(name, points)
     except errors.DroverError:
         raise
-    # A plugin is other people's code: whatever stops it is told in a sentence, and where it happened
+    # A plugin is other people's code: whatever stops it is told in a sentence, and where it
+    # happened
     except Exception as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         raise CatalogError(

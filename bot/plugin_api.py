@@ -257,7 +257,9 @@ class StepHandler(Generic[Kind]):
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """Something people should know: one message per ``key``, edited while it lasts; ``over`` says that it ended.
+    """Something people should know: one message per ``key``, edited while it lasts.
+
+    ``over`` says that it ended.
 
     The core adds Acknowledge, Silence and the ``remedies`` as buttons, and keeps what flaps in the
     same message.
@@ -271,7 +273,9 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """An operation that the bot proposes by itself: ``action`` by name. ``why`` stands as its reason.
+    """An operation that the bot proposes by itself: ``action`` by name.
+
+    ``why`` stands as its reason.
 
     With ``plan`` that very plan is laid out, otherwise the action plans anew. ``key``: the same key
     is proposed once.
@@ -295,7 +299,9 @@ Noticed = Alert | Proposal
 
 @dataclass(frozen=True, slots=True)
 class WatchView:
-    """What a watch looks at. ``memory``: what its own last look returned, JSON-able, {} at first; it outlives restarts.
+    """What a watch looks at. ``memory``: what its own last look returned, JSON-able, {} at first.
+
+    It outlives restarts.
 
     ``snapshot`` is at most a minute old; ``measured.sweep`` is new; ``found`` is what the watch's
     ``gather`` brought.
@@ -321,7 +327,9 @@ class Looked:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Looks now and then, right after a sweep; may alert, or propose an operation as the bot. ``look`` is pure.
+    """Looks now and then, right after a sweep; may alert, or propose an operation as the bot.
+
+    ``look`` is pure.
 
     ``gather(snapshot, hypervisor)``, from the plugin's handler, looks at what no sweep holds. It
     runs on a thread of its own and delays nobody; ``look`` follows the first sweep after it.
@@ -389,6 +397,9 @@ class Settings:
     sections: Mapping[str, BaseModel] = field(default_factory=dict)
 
     def of(self, model: type[Model]) -> Model:
-        """Return the section that a plugin registered with this model; one of defaults when there is none."""
+        """Return the section that a plugin registered with this model.
+
+        One of defaults when there is none.
+        """
         found = next((each for each in self.sections.values() if isinstance(each, model)), None)
         return model() if found is None else found

@@ -17,7 +17,10 @@ OUT, INTO, START = "out of", "into", "starts on"
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many moves one host may send, and how many it may receive, at a time; of all operations together."""
+    """How many moves one host may send, and how many it may receive, at a time.
+
+    Of all operations together.
+    """
 
     out: int = 1
     into: int = 1

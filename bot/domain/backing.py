@@ -40,7 +40,9 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class ImageUse:
-    """A definition that names an image. ``snapshot``: the record that does, '' for the VM's own definition.
+    """A definition that names an image.
+
+    ``snapshot``: the record that does, '' for the VM's own definition.
 
     ``device``: disk, cdrom, floppy or lun; '' for everything else that it names (the images
     beneath, a kernel).
@@ -58,7 +60,10 @@ class ImageUse:
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """What one host knows of images and their users; ``unknown``: what could not be looked at, one sentence each."""
+    """What one host knows of images and their users.
+
+    ``unknown``: what could not be looked at, one sentence each.
+    """
 
     images: tuple[Image, ...] = ()
     uses: tuple[ImageUse, ...] = ()

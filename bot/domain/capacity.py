@@ -21,7 +21,10 @@ from bot.domain.placement import APART, TOGETHER, bound, pinned_to
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Bytes of memory and vCPUs still to be promised on a host; ``huge``: bytes of its huge pages that are free."""
+    """Bytes of memory and vCPUs still to be promised on a host.
+
+    ``huge``: bytes of its huge pages that are free.
+    """
 
     memory: float
     vcpus: float
@@ -47,7 +50,10 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """``count`` more guests of a size fit, by host; ``any_loss``: even so that any one host may then fail."""
+    """``count`` more guests of a size fit, by host.
+
+    ``any_loss``: even so that any one host may then fail.
+    """
 
     count: int
     by_host: tuple[tuple[str, int], ...]
@@ -80,7 +86,9 @@ def _free_huge(host: Host) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """Guests (by name or number) that must start on one host: one, or an affinity group. ``hosts`` None: anywhere.
+    """Guests (by name or number) that must start on one host: one, or an affinity group.
+
+    ``hosts`` None: anywhere.
 
     ``huge`` are the bytes that must be huge pages; ``memory`` is without them.
     """
@@ -105,7 +113,9 @@ class Shelter:
     """Rooms that are filled one unit after another: the tightest that holds it and that its rules allow."""
 
     def __init__(self, rooms: Mapping[str, Room], spread: Spread, sizes: Mapping[str, int]) -> None:
-        """``sizes``: how many members each group has. A host, and a domain, may hold an even share of them, rounded up.
+        """``sizes``: how many members each group has.
+
+        A host, and a domain, may hold an even share of them, rounded up.
 
         So a group of as many as there are hosts is no reason why none may fail.
         """
@@ -298,7 +308,10 @@ def _first_failing(
     size: tuple[int, int],
     rules: _Rules,
 ) -> str | None:
-    """With ``count`` more guests: the first host whose loss the others could not take; None when all could."""
+    """With ``count`` more guests: the first host whose loss the others could not take.
+
+    None when all could.
+    """
     vcpus, memory = size
     spread = _spread(count, free, size)
     after = {

@@ -220,7 +220,10 @@ class TextField:
 
 @dataclass(frozen=True, slots=True)
 class ChoiceField:
-    """A choice of (value, text) pairs; ``source`` instead names a live list (``vms``, ``hosts``)."""
+    """A choice of (value, text) pairs.
+
+    ``source`` instead names a live list (``vms``, ``hosts``).
+    """
 
     name: str
     label: Line
@@ -232,7 +235,10 @@ class ChoiceField:
 
 @dataclass(frozen=True, slots=True)
 class ManyField:
-    """Any number of (value, text) pairs, at most 100; no value holds a comma: the answer joins them by commas."""
+    """Any number of (value, text) pairs, at most 100.
+
+    No value holds a comma: the answer joins them by commas.
+    """
 
     name: str
     label: Line

@@ -329,7 +329,10 @@ class Host:
         return self.memory - self.reserve - self.set_aside
 
     def pages_of(self, vm: Vm) -> HugePages | None:
-        """The huge pages that this VM's memory is made of here; None when the host sets none of that size aside."""
+        """The huge pages that this VM's memory is made of here.
+
+        None when the host sets none of that size aside.
+        """
         size = vm.detail.hugepage_size if vm.detail else 0
         there = sorted(
             (each for each in self.huge_pages or () if each.total), key=lambda each: each.size
@@ -337,7 +340,10 @@ class Host:
         return next((each for each in there if size in {0, each.size}), None)
 
     def why_unread(self, kind: str) -> str:
-        """Return why all its parts of a kind cannot be read; '' when they can: what is not listed is not there."""
+        """Return why all its parts of a kind cannot be read.
+
+        '' when they can: what is not listed is not there.
+        """
         return next((each.why for each in self.unread if each.kind == kind and not each.name), "")
 
     @property
@@ -483,7 +489,9 @@ class Snapshot:
         )
 
     def vm(self, name: str) -> Vm:
-        """The one guest of this name or UUID; its running copy wins over an incoming or a shut-off one.
+        """The one guest of this name or UUID.
+
+        Its running copy wins over an incoming or a shut-off one.
 
         Where nothing has exactly this name, one that differs only by what autocorrection or chat
         marks add is meant.
@@ -540,7 +548,10 @@ class Snapshot:
         )
 
     def target_look(self, vm_uuid: str, host: str) -> TargetLook | None:
-        """What the host showed of the things that this VM would need there; None when it was not asked."""
+        """What the host showed of the things that this VM would need there.
+
+        None when it was not asked.
+        """
         return next(
             (each for each in self.target_looks if (each.vm_uuid, each.host) == (vm_uuid, host)),
             None,

@@ -39,7 +39,10 @@ class DroverError(Exception):
 
 
 class UsageError(DroverError):
-    """The words of a command make no sense; ``advice`` shows the usage or the nearest right word."""
+    """The words of a command make no sense.
+
+    ``advice`` shows the usage or the nearest right word.
+    """
 
     code = "usage"
 
@@ -163,7 +166,9 @@ class StepSkippedError(DroverError):
 
 
 class StepLostError(DroverError):
-    """A step's effect cannot be known or mended by the bot; people must look. The advice says where.
+    """A step's effect cannot be known or mended by the bot; people must look.
+
+    The advice says where.
 
     ``remedies``: what is known to be safe to do about it, each offered as a button.
     """

@@ -27,7 +27,9 @@ from bot.domain.policy import Ruling
 
 
 def event_of(value: Any, at: datetime, by: str) -> Event:
-    """A stored event as the state machine takes it; ``UnknownEvent`` when what it says is not known.
+    """A stored event as the state machine takes it.
+
+    ``UnknownEvent`` when what it says is not known.
 
     A plugin's intents and steps may be unknown: an operation has its states and votes whatever they
     are.
@@ -50,7 +52,9 @@ def _not_readable(value: Any) -> Message:
 
 
 def operation_of(operation_id: str, events: Sequence[Event], row: Mapping[str, Any]) -> Operation:
-    """The operation that a history leaves; as far as its row tells it, when the history cannot be read in full.
+    """The operation that a history leaves.
+
+    As far as its row tells it, when the history cannot be read in full.
 
     ``row``: ``version``, ``state`` and ``requester`` as they were stored beside the events.
     """
@@ -106,7 +110,10 @@ def _table(said: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def unknown_parts(operation: Operation) -> Message:
-    """Why nothing can be done with an operation here: what of it is not known; '' when all of it is."""
+    """Why nothing can be done with an operation here: what of it is not known.
+
+    '' when all of it is.
+    """
     if operation.unreadable:
         return operation.unreadable
     return next(

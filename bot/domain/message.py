@@ -172,7 +172,9 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """A template and what fills its holes; with ``many``, which of the two is used depends on the argument ``n``.
+    """A template and what fills its holes.
+
+    With ``many``, which of the two is used depends on the argument ``n``.
 
     Of the arguments a ``datetime`` is kept as ``When``, a ``timedelta`` as ``Duration``, a sequence
     as ``Names``.

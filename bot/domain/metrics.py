@@ -28,7 +28,9 @@ class Metric(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """A guest's growing counters at ``at`` (seconds of a monotonic clock); None: not asked for, or not told.
+    """A guest's growing counters at ``at`` (seconds of a monotonic clock).
+
+    None: not asked for, or not told.
 
     ``busy`` and ``waited`` in nanoseconds: CPU time used, and time its vCPUs were ready but had no
     CPU of the host (libvirt's ``vcpu.<n>.delay``, the kernel's run delay). The rest in bytes.
@@ -99,7 +101,9 @@ class Pressure:
 
 @dataclass(frozen=True, slots=True)
 class HostSample:
-    """One host: busy cores, cores waiting for its disks, memory in bytes; ``seen_at``: when it last answered.
+    """One host: busy cores, cores waiting for its disks, memory in bytes.
+
+    ``seen_at``: when it last answered.
 
     ``problem``: why it did not answer this time; its numbers are then those of ``seen_at``.
     ``took``: seconds of its answer. ``pressure`` is read at a slower pace, where somebody can tell
@@ -128,7 +132,10 @@ class HostSample:
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """Something a host told by itself. ``kind``: crashed, ioerror, watchdog, threshold or stopped."""
+    """Something a host told by itself.
+
+    ``kind``: crashed, ioerror, watchdog, threshold or stopped.
+    """
 
     at: datetime
     host: str
@@ -249,7 +256,10 @@ def pool_entity(host: str, pool: str) -> str:
 
 
 def rate(before: int | None, after: int | None, seconds: float) -> float | None:
-    """Growth a second of a counter; None when it was not told twice, began anew, or no time has passed."""
+    """Growth a second of a counter.
+
+    None when it was not told twice, began anew, or no time has passed.
+    """
     if before is None or after is None or seconds <= 0 or after < before:
         return None
     return (after - before) / seconds

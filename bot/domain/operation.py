@@ -170,7 +170,9 @@ class StepBegan(Event):
 
 @dataclass(frozen=True, slots=True)
 class StepEnded(Event):
-    """Step ``index`` is truly done, as seen on the hosts. ``facts``: what was measured, named values with their units.
+    """Step ``index`` is truly done, as seen on the hosts.
+
+    ``facts``: what was measured, named values with their units.
 
     Facts that version 0.1 stored are plain numbers and texts whose names are labels.
     """
@@ -205,7 +207,10 @@ class Continued(Event):
 
 @dataclass(frozen=True, slots=True)
 class Held(Event):
-    """A running operation waits for a person before anything more is done; ``why``: one sentence."""
+    """A running operation waits for a person before anything more is done.
+
+    ``why``: one sentence.
+    """
 
     why: Message
 
@@ -245,7 +250,10 @@ class Finished(Event):
 
 @dataclass(frozen=True, slots=True)
 class Failed(Event):
-    """A step could not be done; ``advice`` says what to do next, ``remedies`` are offered as buttons."""
+    """A step could not be done.
+
+    ``advice`` says what to do next, ``remedies`` are offered as buttons.
+    """
 
     why: Message
     advice: Message = ""
@@ -281,7 +289,10 @@ EVENTS: tuple[type[Event], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """An operation as its events left it. ``version`` counts them; it is the compare-and-swap key."""
+    """An operation as its events left it. ``version`` counts them.
+
+    It is the compare-and-swap key.
+    """
 
     id: str
     version: int

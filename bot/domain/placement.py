@@ -82,8 +82,10 @@ def memory_fits(snapshot: Snapshot, vm: Vm, host: str) -> Objection | None:
     return Objection(
         "memory",
         nwords(
-            "{host} has room for {room}, {vm} needs {memory} (including {n} VM already migrating there).",
-            "{host} has room for {room}, {vm} needs {memory} (including {n} VMs already migrating there).",
+            "{host} has room for {room}, {vm} needs {memory} (including {n} VM already "
+            "migrating there).",
+            "{host} has room for {room}, {vm} needs {memory} (including {n} VMs already "
+            "migrating there).",
             n=coming,
             **said,
         )
@@ -94,7 +96,10 @@ def memory_fits(snapshot: Snapshot, vm: Vm, host: str) -> Objection | None:
 
 
 def _huge_pages_suffice(box: Host, vm: Vm) -> Objection | None:
-    """The host has as many free huge pages as the VM is made of; QEMU takes them all when it starts."""
+    """The host has as many free huge pages as the VM is made of.
+
+    QEMU takes them all when it starts.
+    """
     pages = box.pages_of(vm)
     asked = vm.detail.hugepage_size if vm.detail else 0
     if pages is None:
@@ -173,13 +178,19 @@ def bound(vm: Vm, hosts: Collection[str]) -> bool:
 
 
 def fullness(snapshot: Snapshot, host: Host, extra: int = 0) -> float:
-    """Share of the host's usable memory that is promised, with ``extra`` bytes more; 1.0 is full."""
+    """Share of the host's usable memory that is promised, with ``extra`` bytes more.
+
+    1.0 is full.
+    """
     usable = host.usable
     return (snapshot.promised(host.name) + extra) / usable if usable > 0 else 1.0
 
 
 def cpu_share(snapshot: Snapshot, host: Host) -> float | None:
-    """Busy share of the host's CPUs: its own measure, else the sum of its guests'; None when nobody measured."""
+    """Busy share of the host's CPUs: its own measure, else the sum of its guests'.
+
+    None when nobody measured.
+    """
     if host.cpus <= 0:
         return None
     if host.cpu is not None:

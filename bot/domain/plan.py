@@ -1,4 +1,7 @@
-"""A plan: ordered steps with reasons, what they put at risk and what is foretold; or why there is none."""
+"""A plan: ordered steps with reasons, what they put at risk and what is foretold.
+
+Or why there is none.
+"""
 
 from __future__ import annotations
 

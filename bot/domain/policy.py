@@ -45,7 +45,9 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One row of the policy. Every condition left empty holds; the first rule whose conditions all hold rules.
+    """One row of the policy. Every condition left empty holds.
+
+    The first rule whose conditions all hold rules.
 
     ``commands`` and ``tags`` and ``hosts`` are shell patterns; ``min_vms``, ``max_vms`` (0: any),
     ``min_memory`` and ``max_memory`` (bytes) look at the blast radius. ``automatic``: only for what
@@ -205,7 +207,10 @@ def ruling(
 
 
 def thaw(rule: Rule, now: datetime, within: timedelta) -> datetime | None:
-    """The minute in which a freeze's window ends; None when it has none, or not within that time."""
+    """The minute in which a freeze's window ends.
+
+    None when it has none, or not within that time.
+    """
     window = rule.window
     if window is None:
         return None
@@ -270,12 +275,14 @@ def contradictions(
 
 
 OPEN_END = words(
-    "it is the last and has conditions: what no rule covers is refused; end with a rule without conditions"
+    "it is the last and has conditions: what no rule covers is refused; end with a rule "
+    "without conditions"
 )
 
 
 NOT_AUTOMATIC = words(
-    "it is configured as automatic but no rule allows that, so every run would still ask for approval; "
+    "it is configured as automatic but no rule allows that, so every run would still ask for "
+    "approval; "
     "add a rule with automatic = true and votes = 0, or set it to propose"
 )
 NOTHING_AUTOMATIC = words("this rule can never match: no automatic command is covered by it")
@@ -308,18 +315,23 @@ def _contradiction(
         )
     if rule.fallback and not 0 < rule.fallback_after < rule.expires:
         return words(
-            "its fallback approvers never get a turn: fallback_after must be more than 0 and less than expires"
+            "its fallback approvers never get a turn: fallback_after must be more than 0 and "
+            "less than expires"
         )
     return _too_few(rule, policy, people)
 
 
 def for_the_bot(rule: Rule) -> Message:
-    """What a rule without votes means for what the bot proposes by itself; '' when it is not in doubt."""
+    """What a rule without votes means for what the bot proposes by itself.
+
+    '' when it is not in doubt.
+    """
     if rule.votes or rule.automatic or rule.freeze:
         return ""
     return words(
         "people who ask need no vote; what the bot proposes by itself takes 1 vote of {roles}. "
-        "To let it act without anybody, write a rule with automatic = true and votes = 0 before this one",
+        "To let it act without anybody, write a rule with automatic = true and votes = 0 "
+        "before this one",
         roles=Names(rule.approvers, Join.OR),
     )
 
@@ -357,8 +369,10 @@ def _too_few(rule: Rule, policy: Policy, people: Mapping[str, frozenset[str] | N
     )
     if len(able) == rule.votes and able & asking:
         return nwords(
-            "the only possible approver can also request, so their own requests could never be approved",
-            "the only {n} possible approvers can also request, so their own requests could never be approved",
+            "the only possible approver can also request, so their own requests could never be "
+            "approved",
+            "the only {n} possible approvers can also request, so their own requests could "
+            "never be approved",
             n=len(able),
         )
     return ""

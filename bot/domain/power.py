@@ -47,7 +47,9 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one controller read at one moment. ``identity``: the UUID of the machine it controls, '' not told.
+    """What one controller read at one moment.
+
+    ``identity``: the UUID of the machine it controls, '' not told.
 
     ``problem``: why it is UNKNOWN, as the controller or its agent said.
     """
@@ -146,7 +148,10 @@ class Lack(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """Why there is no proof: the first lack of a level's devices; ``who`` is the device or the witness."""
+    """Why there is no proof: the first lack of a level's devices.
+
+    ``who`` is the device or the witness.
+    """
 
     lack: Lack
     who: str = ""
@@ -233,7 +238,10 @@ def _run_of(
 
 
 def _silence(rounds: Iterable[Round], first: datetime, since: datetime) -> Round | Missing:
-    """The newest round that was silent, not before ``since``; the host heard in one after ``first`` voids all."""
+    """The newest round that was silent, not before ``since``.
+
+    The host heard in one after ``first`` voids all.
+    """
     later = sorted((each for each in rounds if each.at >= first), key=lambda each: each.at)
     heard = next((each for each in later if each.heard), None)
     if heard is not None:

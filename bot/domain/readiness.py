@@ -54,7 +54,10 @@ class HostReport:
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """What a program on a host answered; ``code`` its exit code, ``seconds`` from asking to the answer."""
+    """What a program on a host answered.
+
+    ``code`` its exit code, ``seconds`` from asking to the answer.
+    """
 
     code: int
     out: str
@@ -79,7 +82,9 @@ class Net:
 
 @dataclass(frozen=True, slots=True)
 class HostFacts:
-    """What libvirt itself tells of a host that answers. Memory in bytes; versions as libvirt counts them.
+    """What libvirt itself tells of a host that answers. Memory in bytes.
+
+    Versions as libvirt counts them.
 
     ``virt_types`` are the accelerators libvirt offers (``kvm``, ``qemu``), which says nothing of
     whether they work. ``huge_pages`` maps a page size in KiB to their number; ``iommu`` None: this
@@ -124,7 +129,9 @@ class CpuOrder(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PairFacts:
-    """What two hosts are to each other; ``migrate_uri`` is how the source's daemon reaches the target.
+    """What two hosts are to each other.
+
+    ``migrate_uri`` is how the source's daemon reaches the target.
 
     ``migrate_tls``: QEMU encrypts what a migration sends there.
     ``cpu``: whether a guest with all that the source's CPU offers runs on the target; ``cpu_why``
@@ -142,7 +149,9 @@ class PairFacts:
 
 @dataclass(frozen=True, slots=True)
 class GuestCpu:
-    """A running guest's CPU against a baseline; ``beyond`` are features it has and the baseline lacks.
+    """A running guest's CPU against a baseline.
+
+    ``beyond`` are features it has and the baseline lacks.
 
     ``mode`` as in its definition; host-passthrough runs on identical hosts only, whatever the
     baseline.
@@ -159,7 +168,9 @@ class GuestCpu:
 
 @dataclass(frozen=True, slots=True)
 class CpuBaseline:
-    """The CPU that every one of ``hosts`` can run under ``virt_type``; ``xml`` is ready for a definition.
+    """The CPU that every one of ``hosts`` can run under ``virt_type``.
+
+    ``xml`` is ready for a definition.
 
     ``left_out``: hosts that do not tell their CPU, with why.
     """

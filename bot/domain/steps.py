@@ -46,7 +46,10 @@ class Step:
 
     @property
     def lane(self) -> Lane | None:
-        """How it runs beside other steps; None: alone, but for moves, which have rules of their own."""
+        """How it runs beside other steps.
+
+        None: alone, but for moves, which have rules of their own.
+        """
         return None
 
     @property
@@ -70,7 +73,10 @@ class MigrationPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """What a migration must carry over, as it was when planned; libvirt carries none of it reliably."""
+    """What a migration must carry over, as it was when planned.
+
+    Libvirt carries none of it reliably.
+    """
 
     autostart: bool = False
     paused: bool = False
@@ -140,7 +146,10 @@ class SetMaintenance(Step):
 
 @dataclass(frozen=True, slots=True)
 class HoldHost(Step):
-    """Put a host on hold, because it failed: nothing is started or moved there; or admit it again."""
+    """Put a host on hold, because it failed: nothing is started or moved there.
+
+    Or admit it again.
+    """
 
     host: str
     on: bool
@@ -163,7 +172,10 @@ class HoldHost(Step):
 
 @dataclass(frozen=True, slots=True)
 class AttestOff(Step):
-    """Take the word of two people, who looked at a host, that it is off; ``seen``: what they saw."""
+    """Take the word of two people, who looked at a host, that it is off.
+
+    ``seen``: what they saw.
+    """
 
     host: str
     seen: str
@@ -186,7 +198,9 @@ class AttestOff(Step):
 
 @dataclass(frozen=True, slots=True)
 class WaitForPerson(Step):
-    """Wait until somebody with the right lets the operation go on; after ``patience`` seconds it ends as failed.
+    """Wait until somebody with the right lets the operation go on.
+
+    After ``patience`` seconds it ends as failed.
 
     ``what``: what people are asked to see to, an imperative sentence. ``advice``: what to do when
     nobody came.

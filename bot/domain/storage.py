@@ -30,7 +30,10 @@ class Declared:
 
 
 def declare(host: Host, declared: Iterable[Declared]) -> Host:
-    """The host with its pools, and the paths that it shares, as the configuration says; the last word on one holds."""
+    """The host with its pools, and the paths that it shares, as the configuration says.
+
+    The last word on one holds.
+    """
     mine = [each for each in declared if each.about(host.name)]
     paths = {each.path: each.shared for each in mine if each.path}
     shared_paths = tuple(path for path, shared in paths.items() if shared)

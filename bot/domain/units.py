@@ -14,7 +14,9 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 def size(text: str, unit: str = "") -> int:
-    """Bytes of a size such as ``4G``, ``512MiB`` or ``1.5T`` (powers of 1024; ``unit`` when none is written).
+    """Bytes of a size such as ``4G``, ``512MiB`` or ``1.5T`` (powers of 1024.
+
+    ``unit`` when none is written).
 
     Raises:
         UnitError: not a size.

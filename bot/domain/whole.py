@@ -1,4 +1,7 @@
-"""Whether people can see all of a plan before they vote: on its card, or attached beneath it; else it is refused."""
+"""Whether people can see all of a plan before they vote: on its card, or attached beneath it.
+
+Else it is refused.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,8 @@ def too_long(plan: Plan, command: str, reason: str) -> Objection | None:
             return Objection(
                 "too-long",
                 words(
-                    "{part}: {count} characters; no more than about {most} can be shown to approvers.",
+                    "{part}: {count} characters; no more than about {most} can be shown to "
+                    "approvers.",
                     part=name,
                     count=len(text),
                     most=MOST_FIELD,
@@ -51,7 +55,10 @@ def too_long(plan: Plan, command: str, reason: str) -> Objection | None:
 
 
 def attachments(plan: Plan, command: str, reason: str) -> tuple[str, ...]:
-    """The whole plan as texts of at most ``PART`` characters; empty when its card shows all of it."""
+    """The whole plan as texts of at most ``PART`` characters.
+
+    Empty when its card shows all of it.
+    """
     if _fits(plan, command, reason):
         return ()
     found = [""]

@@ -14,7 +14,10 @@ _AUTOCORRECTED = str.maketrans({
 })  # fmt: skip
 _DASHES = re.compile(r"(?:(?<=\s)|^)(?:—|––|–)(?=\w)")
 _CLOSING = {"“": "”", "”": "”", "„": "“”", "«": "»", "»": "«", '"': '"'}
-"""Double quotes by what opens them; a straight one may have been made curly, and the other way round."""
+"""Double quotes by what opens them.
+
+A straight one may have been made curly, and the other way round.
+"""
 _SINGLE = {"‘": "’'", "’": "’'", "‚": "‘’'", "‹": "›", "›": "‹"}
 """Single ones; most of them are apostrophes as well, so they close at the end of a word alone."""
 NOTHING_ESCAPED, NOT_CLOSED = "nothing escaped", "not closed"
@@ -117,7 +120,10 @@ class _Splitter:
         return made
 
     def _until(self, closers: str, otherwise: str) -> str:
-        """What stands before the next closing quote; of ``otherwise`` only when none of ``closers`` follows."""
+        """What stands before the next closing quote.
+
+        Of ``otherwise`` only when none of ``closers`` follows.
+        """
         for wanted in (closers, otherwise):
             for end in range(self._at + 1, len(self._text)):
                 if self._text[end] in wanted:
@@ -147,7 +153,9 @@ class _Splitter:
 
 
 def names_for(typed: str, known: Iterable[str]) -> list[str]:
-    """The names that ``typed`` means, each once: itself; else those alike but for autocorrection; else without marks.
+    """The names that ``typed`` means, each once: itself; else those alike but for autocorrection.
+
+    Else without marks.
 
     Marks are what makes a word bold, slanted or code in chat: ``*web-1*``.
     """
@@ -191,7 +199,10 @@ def command(template: str, *names: str) -> str:
 
 
 def fill_advice(template: str, **names: str) -> str:
-    """Put names into a sentence with holes such as ``{vm}``; inside a command in backquotes each is quoted."""
+    """Put names into a sentence with holes such as ``{vm}``.
+
+    Inside a command in backquotes each is quoted.
+    """
     return re.sub(
         r"`([^`]*)`|\{(\w+)\}",
         lambda found: _code(found[1], names) if found[2] is None else names[found[2]],
@@ -235,7 +246,9 @@ def version_text(number: int) -> str:
 
 
 def unfit(text: str, *, lines: bool = False) -> str:
-    """The first character of ``text`` that no name, tag or note can hold, such as ``U+FFFE``; '' when all fit.
+    """The first character of ``text`` that no name, tag or note can hold, such as ``U+FFFE``.
+
+    '' when all fit.
 
     Those that XML cannot hold (control characters, lone surrogates, non-characters), and those that
     turn the reading direction, which would show another text than is stored. ``lines``: line ends

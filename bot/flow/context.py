@@ -54,7 +54,9 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything, composed once at start. ``patience``: seconds to wait for a host that does not answer.
+    """Everything, composed once at start.
+
+    ``patience``: seconds to wait for a host that does not answer.
 
     Whoever holds ``turn`` is the only one in this process who lets steps begin.
     """
@@ -138,7 +140,9 @@ def _waits(services: Services) -> Mapping[tuple[str, str], float]:
 
 
 def _inbound(services: Services, seen: Snapshot, but: str) -> tuple[Inbound, ...]:
-    """Memory promised to moves and starts to come; a guest already seen on its target is counted there.
+    """Memory promised to moves and starts to come.
+
+    A guest already seen on its target is counted there.
 
     Nothing is promised for what comes after the next wait for a person: that may be a day away.
     """

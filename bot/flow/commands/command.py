@@ -38,7 +38,10 @@ def answer(services: Services, request: Request) -> None:
 
 
 def from_form(services: Services, request: Request) -> Card | None:
-    """Answer a command's dialog as if its answers had been typed. The dialog remembers the channel."""
+    """Answer a command's dialog as if its answers had been typed.
+
+    The dialog remembers the channel.
+    """
     name = request.action.removeprefix(FORM)
     command_of = services.catalog.commands.get(name)
     if command_of is None:

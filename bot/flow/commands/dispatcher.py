@@ -210,7 +210,10 @@ class RequestWorkers:
         return fresh
 
     def stop(self, timeout: float = 30.0) -> None:
-        """Finish what is queued, then end; what is not done in time stays stored and is handled at the next start."""
+        """Finish what is queued, then end.
+
+        What is not done in time stays stored and is handled at the next start.
+        """
         for turns in self._lanes.values():
             turns.end()
         deadline = time.monotonic() + timeout

@@ -22,7 +22,10 @@ LATE = timedelta(minutes=5)  # so old a request is nobody's wish any more
 
 
 def refuse(services: Services, request: Request) -> bool:
-    """Tell a person that what they asked before a crash was not done, when that is long ago; whether it was so."""
+    """Tell a person that what they asked before a crash was not done, when that is long ago.
+
+    Whether it was so.
+    """
     age = services.clock.now() - request.at
     action = buttons.find(request.action)
     if age <= LATE or (action is not None and action.stops):

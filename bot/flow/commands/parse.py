@@ -20,7 +20,10 @@ WIDTH = 100
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """A command with its intent; ``intent`` None and ``help`` set when only its usage was asked for."""
+    """A command with its intent.
+
+    ``intent`` None and ``help`` set when only its usage was asked for.
+    """
 
     command: Query | Action
     intent: Any
@@ -65,7 +68,9 @@ def options(command: Query | Action) -> tuple[tuple[str, str], ...]:
 
 
 def as_typed(grammar: click.Command, answers: Mapping[str, str]) -> str:
-    """The answers of a dialog as a person would have typed them; fields are named as the grammar's parameters.
+    """The answers of a dialog as a person would have typed them.
+
+    Fields are named as the grammar's parameters.
 
     ``parse`` gives back each answer as it is here, whatever it holds, but for blanks around it.
     """

@@ -122,7 +122,10 @@ class Ops:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """`audit [WHAT]`: an operation's id, a VM's name, ``@`` and a person, or '' for all; ``since`` in seconds."""
+    """`audit [WHAT]`: an operation's id, a VM's name, ``@`` and a person, or '' for all.
+
+    ``since`` in seconds.
+    """
 
     what: str = ""
     since: int = 0
@@ -179,7 +182,10 @@ def _ops(*, mine: bool, running: bool, failed: bool) -> Ops:
 @click.argument("what", metavar="[ID|VM|@PERSON]", default="")
 @click.option("--since", metavar="DURATION", default="", help=str(SINCE))
 def _audit(what: str, since: str) -> Audit:
-    """Everything that happened to an operation (op-17), to a VM, or by a person; of the last day for all."""
+    """Everything that happened to an operation (op-17), to a VM, or by a person.
+
+    Of the last day for all.
+    """
     seconds = seconds_of(since) if since else 0
     return Audit(f"op-{what}" if what.isdecimal() else what, seconds)
 
@@ -224,7 +230,8 @@ def _answer_audit(intent: Audit, seen: View) -> Card:
             words("Slack did not say who “{who}” is.", who=intent.what),
             words(
                 "Choose the name from the list that Slack shows after @, or write the member id "
-                "(in the person's profile: ⋮, then Copy member ID), like `{slash} audit @U0123ABCD`. "
+                "(in the person's profile: ⋮, then Copy member ID), like `{slash} audit "
+                "@U0123ABCD`. "
                 "The app's administrator can make names work: turn on "
                 "“Escape channels, users, and links” for the command.",
                 slash=seen.slash,

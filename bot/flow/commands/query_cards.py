@@ -79,7 +79,10 @@ HELP = words("`{slash} COMMAND --help` shows its options.")
 
 
 def help_card(slash: str, commands: Sequence[Listed], *, whole: bool = False) -> Card:
-    """What this person may do, and what others may; ``whole``: of everything, so that large families take one line."""
+    """What this person may do, and what others may.
+
+    ``whole``: of everything, so that large families take one line.
+    """
     mine = [each for each in commands if each.allowed]
     elements: list[Element] = [Section(replace(HELP, args={"slash": slash}))]
     titles = (
@@ -110,7 +113,10 @@ def help_card(slash: str, commands: Sequence[Listed], *, whole: bool = False) ->
 
 
 def _short_lines(slash: str, commands: Sequence[Listed]) -> list[tuple[str, Line]]:
-    """Usage and summary of each; behind them one line for every family, with how to see its members."""
+    """Usage and summary of each.
+
+    Behind them one line for every family, with how to see its members.
+    """
     families: dict[str, list[str]] = {}
     for each in commands:
         first, _, rest = each.name.partition(" ")
@@ -386,7 +392,10 @@ WHEN, WHO, WHAT = words("When (UTC)"), words("Who"), words("What")
 
 
 def trail_card(about: Words, entries: Sequence[tuple[Operation, Event]], broken: Message) -> Card:
-    """What happened, newest first: when, who, to which operation, what; and whether the chain holds."""
+    """What happened, newest first: when, who, to which operation, what.
+
+    And whether the chain holds.
+    """
     rows: tuple[tuple[Line, ...], ...] = tuple(
         (
             _moment(event),
@@ -464,7 +473,8 @@ def _ruling(event: RulingChanged) -> Line:
 def _gain(event: GainMeasured) -> Line:
     found = event.measured
     return words(
-        "measured at {time} UTC: CPU of the busiest host {busiest}, of the idlest {idlest}, unevenness {score}",
+        "measured at {time} UTC: CPU of the busiest host {busiest}, of the idlest {idlest}, "
+        "unevenness {score}",
         time=f"{event.taken_at:%H:%M:%S}",
         busiest=Percent(found.busiest),
         idlest=Percent(found.idlest),

@@ -20,7 +20,9 @@ _GRACE = timedelta(seconds=90)  # a replica that writes the same minute may be t
 
 
 class Recorder:
-    """Gathers what is measured by the minute and writes it; a database that is busy is asked again at the next turn.
+    """Gathers what is measured by the minute and writes it.
+
+    A database that is busy is asked again at the next turn.
 
     Args:
         series: where it is written.

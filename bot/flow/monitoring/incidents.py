@@ -73,7 +73,10 @@ def following(before: Incident | None, alert: Alert, watch: str, now: datetime) 
 
 
 def _post(services: Services, monitor: Monitor, alert: Alert, after: Incident) -> Incident:
-    """With the message it is shown in; posted under a key, so that a crash in between makes no second one."""
+    """With the message it is shown in.
+
+    Posted under a key, so that a crash in between makes no second one.
+    """
     if after.ts:
         return after
     card = incident_cards.incident_card(alert.card, after, alert.remedies, services.clock.now())
@@ -85,7 +88,10 @@ def _post(services: Services, monitor: Monitor, alert: Alert, after: Incident) -
 
 
 def _draw(services: Services, monitor: Monitor, alert: Alert, incident: Incident) -> None:
-    """Edit the message when it does not show the incident as it is; at once when something turned, else soon."""
+    """Edit the message when it does not show the incident as it is.
+
+    At once when something turned, else soon.
+    """
     last = monitor.drawn.incidents.get(incident.key)
     if last == incident:
         return

@@ -98,7 +98,10 @@ class Monitor:
         self._happened: collections.deque[Happening] = collections.deque(maxlen=_MOST_EVENTS)
 
     def sweep(self, *, older_than: float = 0.0) -> Sweep:
-        """Measure now, unless the newest sweep is younger than ``older_than`` seconds; it is then the answer."""
+        """Measure now, unless the newest sweep is younger than ``older_than`` seconds.
+
+        It is then the answer.
+        """
         with self._sweeping:
             if self._sweep is not None and time.monotonic() - self._swept_at < older_than:
                 return self._sweep
@@ -144,7 +147,10 @@ class Monitor:
             ))  # fmt: skip
 
     def write(self) -> None:
-        """Write what waits and roll up; called by the clock, apart from the sweeps: a busy database delays none."""
+        """Write what waits and roll up.
+
+        Called by the clock, apart from the sweeps: a busy database delays none.
+        """
         if self._records:
             self._recorder.write(self._clock.now())
 

@@ -61,7 +61,10 @@ class Pressures:
 
 
 def over_ssh(hypervisor: Shell, hosts: Collection[str]) -> Mapping[str, Pressure]:
-    """Asked of the hosts' shells, several at once; those that do not answer or whose kernel has none are left out."""
+    """Asked of the hosts' shells, several at once.
+
+    Those that do not answer or whose kernel has none are left out.
+    """
 
     def ask(host: str) -> tuple[str, Pressure | None]:
         try:
@@ -76,7 +79,10 @@ def over_ssh(hypervisor: Shell, hosts: Collection[str]) -> Mapping[str, Pressure
 
 
 def pressure_in(text: str) -> Pressure | None:
-    """The kernel's lines, each after the name of its file; None where one lacks, as with ``psi=0``."""
+    """The kernel's lines, each after the name of its file.
+
+    None where one lacks, as with ``psi=0``.
+    """
     shares = {(what, how): float(percent) / 100 for what, how, percent in _LINE.findall(text)}
     wanted = (
         ("cpu", "some"),

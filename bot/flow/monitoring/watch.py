@@ -1,4 +1,7 @@
-"""Runs watches after each sweep and reports at their times; replicas take turns, and what was missed comes late."""
+"""Runs watches after each sweep and reports at their times.
+
+Replicas take turns, and what was missed comes late.
+"""
 
 from __future__ import annotations
 
@@ -151,7 +154,10 @@ def propose_for_bot(services: Services, wanted: Proposal, watch: str) -> None:
 def report(
     services: Services, monitor: Monitor, wanted: Report, slot: datetime, seen: Snapshot
 ) -> bool:
-    """Post the report of a slot, once among all replicas and restarts; whether it was this call's to post."""
+    """Post the report of a slot, once among all replicas and restarts.
+
+    Whether it was this call's to post.
+    """
     if not services.store.claim(f"{wanted.name}:{slot.isoformat()}"):
         return False
     _set_due(monitor, wanted.name, slot.isoformat())

@@ -30,7 +30,9 @@ def _requester_roles(services: Services, origin: Origin) -> frozenset[str]:
 
 
 def tail(operation: Operation, seen: Snapshot | None = None) -> Plan:
-    """The part of a plan that has not begun, as the rules look at it; before the start it is the whole plan.
+    """The part of a plan that has not begun, as the rules look at it.
+
+    Before the start it is the whole plan.
 
     The tags are those that the VMs have now, as far as ``seen`` shows them.
     """
@@ -78,7 +80,10 @@ def valid_votes(services: Services, operation: Operation, ruling: Ruling) -> tup
 
 
 def new_ruling(services: Services, operation: Operation, today: Ruling) -> RulingChanged | None:
-    """That today's rule asks for other votes than the ruling that stands; None when it asks for the same."""
+    """That today's rule asks for other votes than the ruling that stands.
+
+    None when it asks for the same.
+    """
     stands = operation.ruling
     if _demand(today) == _demand(stands):
         return None
@@ -216,7 +221,10 @@ def leave(
 
 
 def of_now(services: Services, operation: Operation) -> Ruling:
-    """The ruling that says who decides on an operation now; the stored one when today's rules refuse it."""
+    """The ruling that says who decides on an operation now.
+
+    The stored one when today's rules refuse it.
+    """
     if operation.state.over:
         return operation.ruling
     today = ruling_now(services, operation.action, tail(operation), operation.origin)

@@ -1,4 +1,7 @@
-"""What people decide with buttons: state, permission and plan are read again at each click; a click is no proof."""
+"""What people decide with buttons: state, permission and plan are read again at each click.
+
+A click is no proof.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,10 @@ def approve(services: Services, request: Request) -> Card | None:
     voted = operation
 
     def follow() -> None:
-        """What the next vote does not wait for; after a crash ``picked_up`` hands over what is approved."""
+        """What the next vote does not wait for.
+
+        After a crash ``picked_up`` hands over what is approved.
+        """
         if voted.state is State.APPROVED:
             services.work.enqueue(voted)
         notify.note_in_thread(
@@ -263,7 +269,10 @@ def postcopy(services: Services, request: Request) -> Card | None:
 
 
 def may_not_steer(services: Services, operation: Operation, by: str) -> Card | None:
-    """Why this person may not steer an operation now; a requester who may still ask for it can, and its approvers."""
+    """Why this person may not steer an operation now.
+
+    A requester who may still ask for it can, and its approvers.
+    """
     mine, has = by == operation.origin.by, roles_of(services, by)
     if mine and policies.may_ask(services.policy, operation.action, has):
         return None

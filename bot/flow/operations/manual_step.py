@@ -65,7 +65,10 @@ def _began(services: Services, operation_id: str, index: int) -> datetime:
 
 
 def let_go_on(services: Services, request: Request) -> Card | None:
-    """Let an operation go on; the button names the very step, so that an old one lets nothing else go on."""
+    """Let an operation go on.
+
+    The button names the very step, so that an old one lets nothing else go on.
+    """
     operation_id, number = decide.ids_of(request)
     if number == operation_cards.HELD:
         return _release(services, request, operation_id)

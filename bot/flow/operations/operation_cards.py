@@ -126,7 +126,10 @@ def value_of(operation: Operation) -> str:
 def operation_card(
     operation: Operation, progress: Progress | None = None, *, pickable: Collection[str] = ()
 ) -> Card:
-    """The one message of an operation, whatever its state; of a plan of a ``pickable`` action people may pick."""
+    """The one message of an operation, whatever its state.
+
+    Of a plan of a ``pickable`` action people may pick.
+    """
     headline = headline_of(operation)
     elements: list[Element] = [_facts(operation)]
     elements += _state_lines(operation)
@@ -161,8 +164,10 @@ def _attachment(operation: Operation) -> list[Element]:
     if not count:
         return []
     text = nwords(
-        "*Not all of it fits here.* Read the whole plan in the thread, {n} message, before you decide.",
-        "*Not all of it fits here.* Read the whole plan in the thread, {n} messages, before you decide.",
+        "*Not all of it fits here.* Read the whole plan in the thread, {n} message, before you "
+        "decide.",
+        "*Not all of it fits here.* Read the whole plan in the thread, {n} messages, before "
+        "you decide.",
         n=count,
     )
     return [Section(text)]
@@ -269,7 +274,10 @@ def _failure(operation: Operation) -> Words:
 
 
 def done_line(operation: Operation) -> Line:
-    """How long it took, what was skipped, and what it brought; what was measured of steps stands beside each."""
+    """How long it took, what was skipped, and what it brought.
+
+    What was measured of steps stands beside each.
+    """
     began = operation.began_at or operation.proposed_at
     said: list[Line] = [words("Done in {time}.", time=operation.changed_at - began)]
     if operation.skipped:
@@ -416,7 +424,9 @@ def facts_text(ended: StepEnded) -> Line:
 
 
 def _fact(name: str, value: Fact) -> Line:
-    """A number stands before what it counts; what has a unit, or is text, behind its name. What is not so is left out.
+    """A number stands before what it counts; what has a unit, or is text, behind its name.
+
+    What is not so is left out.
 
     A name is the template of its label; ``_`` stands for a space. Of version 0.1 names end in their
     unit.
@@ -520,7 +530,10 @@ def _buttons(
 
 
 def _remedies(operation: Operation) -> tuple[Button, ...]:
-    """What people are asked to choose from; each types a command, which is planned and voted on like any other."""
+    """What people are asked to choose from.
+
+    Each types a command, which is planned and voted on like any other.
+    """
     return tuple(
         Button(each.text, "run", each.command, Style.DANGER) for each in operation.remedies[:3]
     )
@@ -537,7 +550,10 @@ def _approve(operation: Operation) -> Button:
 
 
 def voting_buttons(operation: Operation, *, mine: bool = True) -> tuple[Button, ...]:
-    """Approve, Deny…, Details, Withdraw; the last only where the requester may be among the readers."""
+    """Approve, Deny…, Details, Withdraw.
+
+    The last only where the requester may be among the readers.
+    """
     value = value_of(operation)
     approve = _approve(operation)
     withdraw = (Button(words("Withdraw"), "op.withdraw", value),) if mine else ()
@@ -558,7 +574,8 @@ def _cancel(operation: Operation) -> Button:
         text = words("It has not begun yet, so nothing will be done.")
     else:
         text = words(
-            "Steps that are done stay done. The step under way is undone, if that is still possible."
+            "Steps that are done stay done. The step under way is undone, if that is still "
+            "possible."
         )
     confirm = Confirm(
         words("Cancel {id}?", id=operation.id), text, words("Cancel it"), words("Let it run")
@@ -701,7 +718,10 @@ def left_text(operation: Operation) -> Line:
 
 
 def not_begun_text(operation: Operation) -> Line:
-    """What is true of an operation that is stopped; a step of one that was held had begun before."""
+    """What is true of an operation that is stopped.
+
+    A step of one that was held had begun before.
+    """
     if not operation.under_way:
         return words("The remaining steps were not begun.")
     titles = tuple(operation.plan.steps[index].title for index in sorted(operation.under_way))
@@ -715,7 +735,8 @@ def _postcopy(value: str) -> Button:
     confirm = Confirm(
         words("Switch to post-copy?"),
         words(
-            "The VM runs on the target at once and fetches its memory; if the network fails now, the VM is lost."
+            "The VM runs on the target at once and fetches its memory; if the network fails "
+            "now, the VM is lost."
         ),
         words("Switch"),
         words("Keep copying"),
@@ -853,8 +874,10 @@ def proposed_note(operation: Operation, slash: str) -> Card:
             elements=(Section(line),),
         )
     line = nwords(
-        "*{id}* is proposed: {title}. It waits for {n} vote (role: {roles}) in the approvals channel. See `{slash} ops`.",
-        "*{id}* is proposed: {title}. It waits for {n} votes (role: {roles}) in the approvals channel. See `{slash} ops`.",
+        "*{id}* is proposed: {title}. It waits for {n} vote (role: {roles}) in the approvals "
+        "channel. See `{slash} ops`.",
+        "*{id}* is proposed: {title}. It waits for {n} votes (role: {roles}) in the approvals "
+        "channel. See `{slash} ops`.",
         n=operation.ruling.votes,
         id=operation.id,
         title=title,
@@ -918,7 +941,8 @@ def overdue_card(operation: Operation, since: timedelta) -> Card:
         advice=words("The button Cancel stops it; nothing is lost by waiting.")
         if operation.state is State.RUNNING
         else words(
-            "Something before it on the same host takes long, or the workers are stuck: see `ops --running`."
+            "Something before it on the same host takes long, or the workers are stuck: see "
+            "`ops --running`."
         ),
     )
     text = words("{id} is {state} for long", id=operation.id, state=STATES[operation.state])

@@ -1,4 +1,6 @@
-"""Shows operations in the chat and says what is to be said of them; nobody who works or decides waits for it.
+"""Shows operations in the chat and says what is to be said of them.
+
+Nobody who works or decides waits for it.
 
 What must reach people is kept in the database before it is said, and said by the outbox, in order:
 where an operation is shown for the first time, what stands in its thread, direct messages, and the
@@ -192,7 +194,10 @@ class OperationMessages:
         self._outbox.put(f"answers:{user}", Item(say, tries=1))
 
     def say(self, channel: str, say: Callable[[], object]) -> None:
-        """Say something in a channel, behind what is to be said there; it is safe to repeat, and lost in a crash."""
+        """Say something in a channel, behind what is to be said there.
+
+        It is safe to repeat, and lost in a crash.
+        """
         self._outbox.put(channel, Item(lambda: (say(), None)[1]))
 
     def afterwards(self, user: str, act: Callable[[], None]) -> None:
@@ -260,12 +265,14 @@ class OperationMessages:
             return False
         if operation.origin.by != BOT:
             said = words(
-                "{id} is proposed, but its message cannot be posted in the approvals channel: {why}",
+                "{id} is proposed, but its message cannot be posted in the approvals channel: "
+                "{why}",
                 id=operation.id,
                 why=error.text,
             )
             meanwhile = words(
-                "It is tried again every minute until it expires. `{slash} approvals` shows it meanwhile.",
+                "It is tried again every minute until it expires. `{slash} approvals` shows it "
+                "meanwhile.",
                 slash=self._slash,
             )
             card = error_card(said, joined((error.advice, meanwhile)))

@@ -144,7 +144,10 @@ class Outbox:
             self._say(name, lane, item)
 
     def _awaited(self, lane: _Lane) -> Item | None:
-        """The next thing to say, when it may be said; None when the lane's thread has nothing to do any more."""
+        """The next thing to say, when it may be said.
+
+        None when the lane's thread has nothing to do any more.
+        """
         with self._changed:
             while lane.items and not self._stopped:
                 now = self._clock()

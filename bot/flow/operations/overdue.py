@@ -95,7 +95,10 @@ def _due(services: Services, operation: Operation) -> tuple[tuple[str, Message, 
 
 
 def _people(services: Services, ruling: Ruling) -> tuple[str, ...]:
-    """User ids with a fallback role; members of user groups are not known, the roles' names stand for them."""
+    """User ids with a fallback role.
+
+    Members of user groups are not known, the roles' names stand for them.
+    """
     return tuple(
         sorted(
             {

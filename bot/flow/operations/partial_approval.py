@@ -1,4 +1,7 @@
-"""A part of a proposal as a proposal of its own: picked in a dialog or by numbers; the old one ends with it."""
+"""A part of a proposal as a proposal of its own: picked in a dialog or by numbers.
+
+The old one ends with it.
+"""
 
 from __future__ import annotations
 

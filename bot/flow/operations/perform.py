@@ -128,7 +128,10 @@ def _offer_anew(services: Services, operation: Operation) -> None:
 
 
 def _begin(services: Services, operation: Operation) -> Operation:
-    """Ask once more, on a fresh snapshot, whether the plan still holds; then begin, unless somebody was first."""
+    """Ask once more, on a fresh snapshot, whether the plan still holds.
+
+    Then begin, unless somebody was first.
+    """
     while operation.state is State.APPROVED:
         found = _verdict(services, operation)
         try:
@@ -208,7 +211,9 @@ class _Run:
     frozen_until: datetime | None = None
 
     def ends(self) -> list[Event]:
-        """Run until nothing is left to do, or to begin; what ended badly, a failure before a cancellation.
+        """Run until nothing is left to do, or to begin.
+
+        What ended badly, a failure before a cancellation.
 
         Raises:
             StoreError: as soon as no step is under way any more.
@@ -241,7 +246,10 @@ class _Run:
             self._wait(overall, LONG_LOOK if waits else LOOK)
 
     def _waits(self, operation: Operation, overall: OperationProgress) -> bool:
-        """Whether it waits for people or for the end of a freeze; when that takes too long, it ends as failed."""
+        """Whether it waits for people or for the end of a freeze.
+
+        When that takes too long, it ends as failed.
+        """
         now = self.services.clock.now()
         if operation.held:
             overall.say(operation_cards.held_text(operation))
@@ -272,7 +280,9 @@ class _Run:
     def _leave(
         self, operation: Operation, overall: OperationProgress
     ) -> current_rules.Leave | None:
-        """That the steps whose turn it is may begin, by the rules of this moment; None after noting what they wait for.
+        """That the steps whose turn it is may begin, by the rules of this moment.
+
+        None after noting what they wait for.
 
         What takes more votes than were given waits for those votes; in a freeze nothing begins.
         """
@@ -294,7 +304,10 @@ class _Run:
         return None
 
     def _ask_for_votes(self, operation: Operation, ruling: RulingChanged) -> None:
-        """Ask once, in the message and in its thread; an act of people at the same moment is looked at first."""
+        """Ask once, in the message and in its thread.
+
+        An act of people at the same moment is looked at first.
+        """
         try:
             after = self.services.store.append(operation, ruling)
         except ConflictError:
@@ -311,7 +324,10 @@ class _Run:
         )
 
     def _rechecked(self, operation: Operation, turn: tuple[int, ...]) -> bool:
-        """Record what should not begin any more; whether there was anything, so that one must look again."""
+        """Record what should not begin any more.
+
+        Whether there was anything, so that one must look again.
+        """
         try:
             found = self.rechecks.found(operation, turn)
         except (StoreError, ChatError):
@@ -372,7 +388,10 @@ def _others(services: Services, operation: Operation) -> list[Operation]:
 def _may_begin(
     services: Services, operation: Operation, others: Sequence[Operation]
 ) -> tuple[int, ...]:
-    """Steps whose turn it is, within the limits; a guest that another operation works on is waited for."""
+    """Steps whose turn it is, within the limits.
+
+    A guest that another operation works on is waited for.
+    """
     taken = {
         uuid for each in others for index in each.under_way for uuid in each.plan.steps[index].vms
     }
@@ -387,7 +406,9 @@ def _begin_steps(
     turn: Collection[int],
     leave: current_rules.Leave | None,
 ) -> tuple[int, ...]:
-    """Record the beginning of every step of ``turn`` that may begin; limits hold across operations and replicas.
+    """Record the beginning of every step of ``turn`` that may begin.
+
+    Limits hold across operations and replicas.
 
     Nothing is begun when anything happened while it was decided, or the rules gave no leave any
     more: one looks again.

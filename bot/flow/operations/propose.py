@@ -42,7 +42,9 @@ def propose(
     replaces: str = "",
     plan: Plan | None = None,
 ) -> Card | None:
-    """Plan, ask the policy, store and show. The card is for the requester; None when nothing is left to say.
+    """Plan, ask the policy, store and show. The card is for the requester.
+
+    None when nothing is left to say.
 
     ``plan``: made already, by a watch; it is still asked about at the last moment, as any other.
     """
@@ -151,7 +153,9 @@ def attach(services: Services, operation: Operation) -> None:
 
 
 def _approve_by_rule(services: Services, operation: Operation) -> Operation:
-    """Approve what needs no vote, by the rule of this moment; a crash may have come between the two.
+    """Approve what needs no vote, by the rule of this moment.
+
+    A crash may have come between the two.
 
     What was proposed too long ago is nobody's wish any more and expires.
     """
@@ -187,7 +191,10 @@ def busy_with(services: Services, plan: Plan, *, but: str = "") -> tuple[Objecti
 
 
 def _vms_of(plan: Plan, indexes: Iterable[int], lost: Collection[str] = ()) -> set[str]:
-    """The VMs that steps touch; those on a host that is about to be proven off will end by themselves."""
+    """The VMs that steps touch.
+
+    Those on a host that is about to be proven off will end by themselves.
+    """
     steps = (plan.steps[index] for index in indexes)
     return {uuid for step in steps if not set(step.hosts) & set(lost) for uuid in step.vms}
 
@@ -205,7 +212,10 @@ def again(services: Services, operation: Operation, by: str, key: str) -> Card |
 
 
 def again_unless_same_refusal(services: Services, operation: Operation) -> Card | None:
-    """The same for who asked, after the plan was found stale; None when the very same stands against it still."""
+    """The same for who asked, after the plan was found stale.
+
+    None when the very same stands against it still.
+    """
     action, origin = (
         services.catalog.action(operation.action),
         replace(operation.origin, key=f"{operation.id}/again", automatic=False),

@@ -124,7 +124,10 @@ class Rechecks:
 def spreads(
     action: Action, operation: Operation, seen: Snapshot
 ) -> tuple[Spread | None, Spread | None]:
-    """How even the load is, and how even the plan would leave it; None for what promises nothing of it."""
+    """How even the load is, and how even the plan would leave it.
+
+    None for what promises nothing of it.
+    """
     if action.evenness is None:
         return None, None
     ends = {move.uuid: move.target for move in _moves(operation.plan.steps)}
