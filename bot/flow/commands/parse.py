@@ -11,7 +11,7 @@ import click
 
 from bot.catalog import Catalog
 from bot.domain.errors import UsageError
-from bot.domain.message import Code, Words, words
+from bot.domain.message import Code, Join, Message, Names, Words, words
 from bot.domain.words import NOT_CLOSED, split_words
 from bot.plugin_api import Action, Instead, Query
 
@@ -114,10 +114,26 @@ def _intent(command: Query | Action, slash: str, rest: Sequence[str]) -> Any:
             error.advice = _write(command, slash)
         raise
     except click.ClickException as error:
-        text = error.format_message().strip()
-        raise UsageError(
-            text if text.endswith((".", "?")) else f"{text}.", _write(command, slash)
-        ) from error
+        raise UsageError(_slip(error), _write(command, slash)) from error
+
+
+def _slip(error: click.ClickException) -> Message:
+    """What is wrong with a line, for the slips that people make most; else click's own sentence."""
+    param = getattr(error, "param", None)
+    if isinstance(error, click.NoSuchOption):
+        return words("There is no option {option}.", option=Code(error.option_name))
+    if isinstance(error, click.MissingParameter) and param is not None:
+        return words("{name} is missing.", name=Code(param.human_readable_name))
+    if isinstance(error, click.BadParameter) and param is not None:
+        kind = param.type
+        name = Code(param.opts[0] if isinstance(param, click.Option) else param.human_readable_name)
+        if isinstance(kind, click.Choice):
+            choices = Names(tuple(map(str, kind.choices)), Join.OR)
+            return words("{name} must be {choices}.", name=name, choices=choices)
+        if isinstance(kind, click.types.IntParamType | click.types.FloatParamType):
+            return words("{name} must be a number in its range.", name=name)
+    text = error.format_message().strip()
+    return text if text.endswith((".", "?")) else f"{text}."
 
 
 def _write(command: Query | Action, slash: str) -> Words:

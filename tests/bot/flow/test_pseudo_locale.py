@@ -155,7 +155,7 @@ LINES = (
 )  # fmt: skip
 PLAYS = (migrates, denies, *map(asks, LINES), asks("migrate web-1", "UGIL"))
 NAMES_COMMANDS = frozenset({"help", "help migrate", "vm", "migrat web-1", "policy migrate"})
-STILL_ENGLISH: frozenset[str] = frozenset(["migrate"])
+STILL_ENGLISH: frozenset[str] = frozenset()
 """Plays that still show some English. One that shows none leaves this list and stays out."""
 
 
