@@ -52,11 +52,19 @@ def test_every_link_and_picture_leads_to_a_file(name: str) -> None:
     assert [each for each in links if not (ROOT / each).exists()] == []
 
 
-def test_the_portuguese_page_shows_a_picture_for_each_of_the_english() -> None:
-    def pictures(page: str) -> int:
-        return len(re.findall(r"!\[[^\]]+\]\(", page))
+def test_the_portuguese_page_shows_every_picture_in_portuguese_where_there_is_one() -> None:
+    def pictures(page: str) -> list[str]:
+        return re.findall(r"!\[[^\]]+\]\(([^)]+)\)", page)
 
-    assert pictures(PORTUGUESE) == pictures(translated_part())
+    english = pictures(translated_part())
+    portuguese = [each.replace(".png", ".pt-BR.png") for each in english]
+    wanted = {
+        ours if (ROOT / ours).exists() else each
+        for each, ours in zip(english, portuguese, strict=True)
+        if ".pt-BR" not in each
+    }
+    assert set(pictures(PORTUGUESE)) == wanted
+    assert "docs/images/approval.pt-BR.png" in wanted
 
 
 def test_every_command_of_the_readme_exists() -> None:
