@@ -13,6 +13,7 @@ class Sight:
     """Since when this bot sees, and when it last saw too little.
 
     ``silent``: since when each host is silent. ``looks``: how many looks in a row saw it so.
+    ``heard_by_peers``: hosts that other hosts heard while they answered.
     """
 
     started_at: datetime | None = None
@@ -20,6 +21,7 @@ class Sight:
     silent: dict[str, datetime] = field(default_factory=dict)
     looks: dict[str, int] = field(default_factory=dict)
     noted_at: datetime | None = None
+    heard_by_peers: set[str] = field(default_factory=set)
 
     def note(self, seen: Snapshot) -> None:
         """Keep what a look shows of the bot's own view."""

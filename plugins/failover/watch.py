@@ -24,6 +24,7 @@ from plugins.failover.verdict import Cause, Judged, Verdict, automatic_objection
 NAME = "failover"
 EVERY = timedelta(seconds=15)
 RECENT = 200  # operations among which the last failovers are looked for
+_LISTEN_EVERY = 600.0  # seconds between two looks whether other hosts hear those that answer
 _POWER_EVERY = 60.0  # seconds between two readings of the power of hosts that answer
 
 
@@ -40,6 +41,7 @@ class Gatherer:
 
     sight: Sight
     read_at: float = 0.0
+    listened_at: float = 0.0
 
     def __call__(self, snapshot: Snapshot, hypervisor: Hypervisor) -> Found:
         """Ask all witnesses of each silent host; when it is time, read the controllers of those that answer."""
@@ -50,6 +52,9 @@ class Gatherer:
             for host in snapshot.hosts:
                 if host.up:
                     witnesses.read_bound(hypervisor, host)
+        if now - self.listened_at >= _LISTEN_EVERY:
+            self.listened_at = now
+            witnesses.listen(self.sight, snapshot, hypervisor)
         silent = [host for host in snapshot.hosts if not host.up]
         return Found(witnesses.gather_all(self.sight, silent, snapshot, hypervisor))
 

@@ -65,7 +65,7 @@ def gather(sight: Sight, host: Host, snapshot: Snapshot, hypervisor: Hypervisor)
     sight.note(snapshot)
     with ThreadPoolExecutor(2, thread_name_prefix="evidence") as pool:
         powers = pool.submit(read_bound, hypervisor, host)
-        statements = ask(host, snapshot, hypervisor)
+        statements = trusted(sight, host, ask(host, snapshot, hypervisor))
         readings, bound = powers.result()
     heard = host.seen_at or sight.silent.get(host.name)
     silent = max(0.0, (snapshot.taken_at - heard).total_seconds()) if heard else 0.0
@@ -96,6 +96,29 @@ def gather_all(
         return ()
     with ThreadPoolExecutor(min(_AT_ONCE, len(hosts)), thread_name_prefix="evidence") as pool:
         return tuple(pool.map(lambda host: gather(sight, host, snapshot, hypervisor), hosts))
+
+
+def trusted(sight: Sight, host: Host, statements: Sequence[Statement]) -> tuple[Statement, ...]:
+    """The statements, but the silence of peers that never heard this host while it answered: they may never hear it."""
+    return tuple(
+        replace(each, said=Heard.UNASKED)
+        if each.witness is Witness.PEERS
+        and each.said is Heard.SILENT
+        and host.name not in sight.heard_by_peers
+        else each
+        for each in statements
+    )
+
+
+def listen(sight: Sight, snapshot: Snapshot, hypervisor: Shell) -> None:
+    """Note which hosts that answer are heard by others too, so that their silence says something later."""
+    up = [host for host in snapshot.hosts if host.up]
+    if not up:
+        return
+    with ThreadPoolExecutor(min(_AT_ONCE, len(up)), thread_name_prefix="peers") as pool:
+        said = pool.map(lambda host: _peers(host, snapshot, hypervisor).said.alive, up)
+        heard = {host.name for host, alive in zip(up, said, strict=True) if alive}
+    sight.heard_by_peers = (sight.heard_by_peers - {host.name for host in up}) | heard
 
 
 def read_bound(hypervisor: PowerAccess, host: Host) -> tuple[tuple[Reading, ...], frozenset[str]]:
@@ -176,10 +199,12 @@ def _shell(host: Host, at: datetime, hypervisor: Shell) -> Statement:
     return Statement(Witness.SHELL, Heard.UNASKED if told is None else Heard.WELL, at)
 
 
+# A name that does not resolve there is asked about by nobody.
 # It says "alive" for a ping that is answered, and for a port that is open or refused: both take a kernel that lives.
 _HEAR = """
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 place={place}
+getent ahosts "$place" >/dev/null 2>&1 || exit 0
 asked=
 for ping in ping "busybox ping"; do
     if command -v ${{ping%% *}} >/dev/null 2>&1; then

@@ -1,0 +1,76 @@
+"""What other hosts say of a silent one: only those count that heard it while it answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from bot.domain.readiness import CommandResult
+from plugins.failover import witnesses
+from plugins.failover.evidence import Heard, Witness
+from plugins.failover.sight import Sight
+from tests.plugins.failover.test_failover import Room, room_in
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Iterator[Room]:
+    made = room_in(tmp_path)
+    yield made
+    made.bot.store.close()
+
+
+class Peers:
+    """Shells of the other hosts, which answer what a test says."""
+
+    def __init__(self, room: Room, out: str = "alive ping\nalive port 22\nasked yes\n") -> None:
+        self.out = out
+        self.asked: list[str] = []
+        room.bot.hypervisor.run = self.run  # type: ignore[method-assign]
+
+    def run(
+        self, host: str, argv: Sequence[str], *, deadline: float = 20.0
+    ) -> CommandResult | None:
+        assert deadline > 0
+        if "ping" not in argv[-1]:
+            return None
+        self.asked.append(host)
+        return CommandResult(0, self.out)
+
+
+def said(room: Room, sight: Sight) -> Heard:
+    seen = room.bot.hypervisor.snapshot()
+    found = witnesses.gather(sight, seen.host("host-a"), seen, room.bot.hypervisor)
+    return found.said(Witness.PEERS)
+
+
+@pytest.mark.parametrize(
+    ("out", "heard"),
+    [
+        ("asked yes\n", Heard.SILENT),
+        ("alive ping\nasked yes\n", Heard.LIFE),
+        ("alive refused 22\nasked yes\n", Heard.LIFE),
+        ("alive port 22\nasked yes\n", Heard.WELL),
+        ("", Heard.UNASKED),
+        ("asked \n", Heard.UNASKED),
+    ],
+)
+def test_what_peers_say_of_a_host_that_they_heard_before(
+    room: Room, out: str, heard: Heard
+) -> None:
+    sight, peers = Sight(), Peers(room)
+    witnesses.listen(sight, room.bot.hypervisor.snapshot(), room.bot.hypervisor)
+    room.dies()
+    peers.out = out
+    assert said(room, sight) is heard
+    assert "host-a" not in peers.asked[-2:]
+
+
+def test_the_silence_of_peers_that_never_heard_a_host_says_nothing(room: Room) -> None:
+    sight, peers = Sight(), Peers(room, "asked yes\n")
+    witnesses.listen(sight, room.bot.hypervisor.snapshot(), room.bot.hypervisor)
+    room.dies()
+    assert said(room, sight) is Heard.UNASKED
+    peers.out = "alive ping\nasked yes\n"
+    assert said(room, sight) is Heard.LIFE
