@@ -8,14 +8,14 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from bot.adapters.sql.chain import Link
+from bot.adapters.sql.chain import ChainedEvent
 from bot.domain.plan import digest_of
 
 COLUMNS = ("position", "operation", "seq", "at", "by", "kind", "plan", "data", "previous", "hash")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def json_lines(links: Iterable[Link]) -> Iterator[str]:
+def json_lines(links: Iterable[ChainedEvent]) -> Iterator[str]:
     """One JSON object a line: ``COLUMNS``; ``data`` is the whole event, ``plan`` the digest of a proposal's plan.
 
     ``hash`` is SHA-256 of the JSON array [previous, position, number of the operation, seq, event
@@ -25,7 +25,7 @@ def json_lines(links: Iterable[Link]) -> Iterator[str]:
         yield json.dumps(_entry(link), ensure_ascii=False)
 
 
-def csv_lines(links: Iterable[Link]) -> Iterator[str]:
+def csv_lines(links: Iterable[ChainedEvent]) -> Iterator[str]:
     """The same as CSV with a header; ``data`` is JSON.
 
     A cell that a spreadsheet would calculate begins with ``'``.
@@ -36,7 +36,7 @@ def csv_lines(links: Iterable[Link]) -> Iterator[str]:
         yield _line(tuple(_harmless(str(entry[name])) for name in COLUMNS))
 
 
-def _entry(link: Link) -> dict[str, Any]:
+def _entry(link: ChainedEvent) -> dict[str, Any]:
     data = json.loads(link.data)
     return {
         "position": link.position,

@@ -125,7 +125,7 @@ def perform(*, leave: bool, hosts: int, port: int, locale: str = "en") -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class DemoStage:
     """What the demo plays on."""
 
     lab: Lab
@@ -134,7 +134,7 @@ class Stage:
     guests: Mapping[str, Guest]
 
 
-def _set_up(stack: ExitStack, told: Transcript, hosts: int, port: int, locale: str) -> Stage:
+def _set_up(stack: ExitStack, told: Transcript, hosts: int, port: int, locale: str) -> DemoStage:
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="drover-demo-")))
     # no message: the transcript of the demo
     told.say("demo", f"starting {hosts} hosts: libvirtd and QEMU, each in namespaces of its own")
@@ -156,7 +156,7 @@ def _set_up(stack: ExitStack, told: Transcript, hosts: int, port: int, locale: s
     workspace.wait_connected()
     # no message: the transcript of the demo
     told.say("demo", "the bot is connected to the local workspace")
-    return Stage(lab, workspace, bot, guests)
+    return DemoStage(lab, workspace, bot, guests)
 
 
 def _doors(lab: Lab, told: Transcript) -> Mapping[str, Door]:
@@ -203,7 +203,7 @@ def _build_page(told: Transcript) -> None:
         told.say("demo", f"the web page could not be built, going on without: {error}")
 
 
-def _main_job(stage: Stage, told: Transcript) -> None:
+def _main_job(stage: DemoStage, told: Transcript) -> None:
     ana, bruno = stage.workspace.person("ana"), stage.workspace.person("bruno")
     ticks = stage.guests["web-1"].ticks()
     line = '/kvm migrate web-1 to host-b --reason "disk swap on host-a"'
@@ -240,7 +240,7 @@ def _is_trail(message: Message) -> bool:
 
 
 def _seen(
-    stage: Stage,
+    stage: DemoStage,
     told: Transcript,
     channel: str,
     wanted: Callable[[Message], bool],
@@ -253,7 +253,7 @@ def _seen(
     return found
 
 
-def _prove(stage: Stage, told: Transcript, ticks: int) -> None:
+def _prove(stage: DemoStage, told: Transcript, ticks: int) -> None:
     """Ask the machine, not the bot: one QEMU process, on the target, and the guest went on counting."""
     where = stage.lab.where("web-1")
     if where != ["host-b"]:

@@ -98,7 +98,7 @@ def uuid_of(name: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{name}.drawn.drover.dev"))
 
 
-class _Line:
+class _DrawingLine:
     """One line of a drawing and where it is, for errors."""
 
     def __init__(self, number: int, text: str) -> None:
@@ -121,7 +121,7 @@ class _Line:
 class _Words:
     """The words of one host or guest, taken apart: name, CPUs, size, words of the list and tags."""
 
-    def __init__(self, line: _Line, text: str, known: Sequence[str]) -> None:
+    def __init__(self, line: _DrawingLine, text: str, known: Sequence[str]) -> None:
         self.line = line
         self.cpus: int | None = None
         self.size: int | None = None
@@ -203,11 +203,11 @@ class _Words:
                 yield key, value
 
 
-def _lines(text: str) -> Iterator[_Line]:
+def _lines(text: str) -> Iterator[_DrawingLine]:
     for number, raw in enumerate(text.splitlines(), 1):
         content = raw.partition("#")[0].strip()
         if content:
-            yield _Line(number, content)
+            yield _DrawingLine(number, content)
 
 
 def _host(words: _Words, taken_at: datetime) -> Host:
@@ -272,6 +272,6 @@ def _guest(words: _Words, host: str) -> Vm:
     )
 
 
-def _once(line: _Line, name: str, known: Sequence[str], kind: str) -> None:
+def _once(line: _DrawingLine, name: str, known: Sequence[str], kind: str) -> None:
     if name in known:
         raise line.error(f"there are two {kind}s called {name}.", "Give each its own name.")

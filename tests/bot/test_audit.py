@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from bot import audit
 from bot.__main__ import drover
-from bot.adapters.sql.chain import Link, digest
+from bot.adapters.sql.chain import ChainedEvent, digest
 from bot.domain.errors import DroverError
 from tests.bot.flow.small_bot import Bot, small_bot, text
 
@@ -132,5 +132,5 @@ def test_an_export_as_csv_has_the_same_and_no_cell_that_a_spreadsheet_would_run(
     lines = [json.loads(line) for line in run(config, "audit", "export").output.splitlines()]
     assert [json.loads(row["data"]) for row in rows] == [line["data"] for line in lines]
     assert [row["hash"] for row in rows] == [line["hash"] for line in lines]
-    mine = Link(1, 1, 1, "2026-01-05", "=1+1", "Noted", '{"is":"Noted"}', "", "")
+    mine = ChainedEvent(1, 1, 1, "2026-01-05", "=1+1", "Noted", '{"is":"Noted"}', "", "")
     assert "'=1+1" in list(audit.csv_lines([mine]))[1]

@@ -239,7 +239,7 @@ def _no_answer(name: str, error: Exception) -> _Fault:
     return _Fault(unsure, harmless=never_sent)
 
 
-class Known:
+class RecentValues:
     """The last so many things remembered under a key; safe for threads."""
 
     def __init__(self, most: int) -> None:

@@ -21,7 +21,7 @@ from slackblocks import InvalidUsageError
 
 from bot.adapters.language import Language, Languages
 from bot.adapters.slack import charts, fit_blocks
-from bot.adapters.slack.api import Known, SlackRefusedError, SlackUnsureError, call
+from bot.adapters.slack.api import RecentValues, SlackRefusedError, SlackUnsureError, call
 from bot.adapters.slack.blocks import (
     Files,
     Surface,
@@ -106,10 +106,10 @@ class SlackChat:
         self._groups = Groups(client, self._pacer, group_cache)
         self._locales = Locales(client, self._pacer)
         self._edits = Coalescer(self._edit, self._pacer, progress_every)
-        self._posted = Known(1000)
-        self._conversations = Known(1000)  # by the person's id
-        self._members = Known(1000)
-        self._files = Known(200)
+        self._posted = RecentValues(1000)
+        self._conversations = RecentValues(1000)  # by the person's id
+        self._members = RecentValues(1000)
+        self._files = RecentValues(200)
         self._native_charts = True
 
     def identity(self) -> Identity:

@@ -15,7 +15,7 @@ from bot.domain.message import Message, Words, words
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class ChainedEvent:
     """One stored event. ``data`` is its canonical JSON.
 
     ``at``, ``by`` and ``kind`` repeat what it holds.
@@ -67,7 +67,7 @@ class Proven:
 
 
 def first_fault(
-    links: Iterable[Link], position: int, end: str, proven: Proven = Proven()
+    links: Iterable[ChainedEvent], position: int, end: str, proven: Proven = Proven()
 ) -> Message:
     """The first fault of the chain, told in words; '' when it holds.
 
@@ -93,7 +93,7 @@ def first_fault(
     return ""
 
 
-def _fault(link: Link, last: int, last_hash: str) -> Message:
+def _fault(link: ChainedEvent, last: int, last_hash: str) -> Message:
     if link.position != last + 1:
         return words(
             "Event {event} is missing; the next one stored is {next}.",

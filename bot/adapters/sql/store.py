@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bot.adapters.sql import chain, models
-from bot.adapters.sql.chain import Link, Proven
+from bot.adapters.sql.chain import ChainedEvent, Proven
 from bot.adapters.sql.definitions import SqlDefinitions
 from bot.adapters.sql.engine import READ, SOON, SURELY, open_engine, transaction
 from bot.adapters.sql.holds import SqlHolds
@@ -558,7 +558,7 @@ class SqlStore:
 
     # the audit trail
 
-    def trail(self, after: int = 0) -> Iterator[Link]:
+    def trail(self, after: int = 0) -> Iterator[ChainedEvent]:
         """Every event as stored, oldest first, from behind position ``after``.
 
         Read piece by piece.
@@ -572,7 +572,7 @@ class SqlStore:
                 .limit(_READ_AT_ONCE)
             )
             with transaction(self._engine, READ) as connection:
-                links = [Link(**row) for row in connection.execute(wanted).mappings()]
+                links = [ChainedEvent(**row) for row in connection.execute(wanted).mappings()]
             if not links:
                 return
             yield from links

@@ -10,7 +10,7 @@ from bot.adapters.ssh.address import SshAddress
 from bot.domain.readiness import CommandResult
 
 if TYPE_CHECKING:
-    from bot.adapters.ssh.link import Link
+    from bot.adapters.ssh.link import SshLink
 
 
 class SshHosts:
@@ -24,7 +24,7 @@ class SshHosts:
 
     def __init__(self, addresses: Mapping[str, SshAddress]) -> None:
         self._addresses = addresses
-        self._links: dict[str, Link] = {}
+        self._links: dict[str, SshLink] = {}
         self._lock = threading.Lock()
 
     def run(self, host: str, argv: Sequence[str], deadline: float) -> CommandResult | None:
@@ -40,9 +40,9 @@ class SshHosts:
         for link in self._links.values():
             link.close()
 
-    def _link(self, host: str) -> Link:
+    def _link(self, host: str) -> SshLink:
         # Paramiko takes 25 MiB, and most bots rarely want a shell
-        from bot.adapters.ssh.link import Link
+        from bot.adapters.ssh.link import SshLink
 
         with self._lock:
-            return self._links.setdefault(host, Link(host, self._addresses[host]))
+            return self._links.setdefault(host, SshLink(host, self._addresses[host]))

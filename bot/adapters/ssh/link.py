@@ -23,7 +23,7 @@ _MOST_OUTPUT = 4 << 20  # bytes; what is beyond is not read
 _CHUNK = 1 << 16
 
 
-class Link:
+class SshLink:
     """The connection to one host, kept, and made anew when it broke. Safe for threads."""
 
     def __init__(self, name: str, address: SshAddress) -> None:

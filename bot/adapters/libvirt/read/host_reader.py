@@ -21,7 +21,12 @@ from bot.adapters.libvirt.read.inventory import (
 from bot.adapters.libvirt.read.pool_refresh import Refreshes
 from bot.adapters.libvirt.read.pools import Storage
 from bot.adapters.libvirt.read.stats import Meter, Sample, free_memory, host_busy_ns, sweep
-from bot.adapters.libvirt.transport.connections import Connection, HostAddress, Line, Pending
+from bot.adapters.libvirt.transport.connections import (
+    Connection,
+    HostAddress,
+    HostConnection,
+    Pending,
+)
 from bot.adapters.libvirt.transport.errors import reported
 from bot.adapters.libvirt.transport.parts import NONSENSE, Parts, reason
 from bot.domain.cluster import Health, Host, Vm
@@ -73,7 +78,7 @@ class HostReader:
         self._meters: dict[str, Meter] = {}
         listening = Listening(self._definitions.changed, self._forget_facts)
         self._listening = listening
-        self.look = Line(
+        self.look = HostConnection(
             address.name,
             address.read_only_uri or address.uri,
             clock=clock,
@@ -82,7 +87,9 @@ class HostReader:
             opened=self._opened,
             closing=listening.end,
         )
-        self.act = Line(address.name, address.uri, clock=clock, deadline=deadline, threads=4)
+        self.act = HostConnection(
+            address.name, address.uri, clock=clock, deadline=deadline, threads=4
+        )
         self.refreshes = Refreshes(address.name)
         self.storage = Storage(address, clock=clock, deadline=deadline)
         self._marks = Marks(frozenset(), frozenset())

@@ -108,7 +108,7 @@ _NOTHING = Facts("", "", 0, 0, "", frozenset(), "", 0, 0, frozenset(), frozenset
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class CachedVm:
     """What is known of one guest beyond its state.
 
     ``problem``: what of it could not be read, and why.
@@ -140,7 +140,7 @@ class Definitions:
 
     def __init__(self, oldest: float) -> None:
         self._oldest = oldest
-        self._known: dict[str, tuple[float, Known]] = {}
+        self._known: dict[str, tuple[float, CachedVm]] = {}
         self._changed: set[str] = set()
 
     def changed(self, uuid: str) -> None:
@@ -164,13 +164,13 @@ class Definitions:
         known = (self._known[uuid][1] for uuid in uuids if uuid in self._known)
         return sum(each.memory for each in known if each.definition and each.definition.in_cache)
 
-    def read(self, connection: Connection, uuid: str, *, fresh: bool = False) -> Known | None:
+    def read(self, connection: Connection, uuid: str, *, fresh: bool = False) -> CachedVm | None:
         """Return what is known of a guest; None when it just left.
 
         What cannot be read is taken from the reading before, and told in ``problem``.
         """
         now = time.monotonic()
-        at, before = self._known.get(uuid, (0.0, Known(None)))
+        at, before = self._known.get(uuid, (0.0, CachedVm(None)))
         old = uuid in self._changed or now - at >= self._limit(uuid)
         if before.definition and not before.problem and not fresh and not old:
             return before
@@ -184,7 +184,7 @@ class Definitions:
         return self._oldest * (1 - (zlib.crc32(uuid.encode()) % 100) / 300)
 
 
-def _read(connection: Connection, uuid: str, before: Known) -> Known | None:
+def _read(connection: Connection, uuid: str, before: CachedVm) -> CachedVm | None:
     parts = Parts(connection)
     domain = parts.read(
         "definition", "", lambda: connection.lookupByUUIDString(uuid), absent=_DOMAIN_GONE
@@ -211,7 +211,7 @@ def _read(connection: Connection, uuid: str, before: Known) -> Known | None:
     vcpus, memory = _sizes(definition or before.definition, size)
     told = [f"{each.kind}: {each.why}" for each in parts.unread]
     told += [definition.problem] if definition and definition.problem else []
-    return Known(
+    return CachedVm(
         definition or before.definition,
         before.persistent if persistent is None else persistent,
         before.snapshots if snapshots is None else snapshots,

@@ -8,7 +8,7 @@ import time
 import libvirt
 
 from bot.adapters.libvirt.read.inventory import Pools, pools_of
-from bot.adapters.libvirt.transport.connections import HostAddress, Line, Pending
+from bot.adapters.libvirt.transport.connections import HostAddress, HostConnection, Pending
 from bot.adapters.libvirt.transport.errors import reported
 from bot.adapters.libvirt.transport.parts import NONSENSE, reason
 from bot.domain.cluster import Unread
@@ -31,7 +31,7 @@ class Storage:
 
     def __init__(self, address: HostAddress, *, clock: Clock, deadline: float) -> None:
         uri = address.read_only_uri or address.uri
-        self._line = Line(
+        self._line = HostConnection(
             address.name, uri, clock=clock, deadline=deadline, read_only=bool(address.read_only_uri)
         )
         self._patience = deadline * _SHARE

@@ -18,7 +18,12 @@ from bot.adapters.libvirt.events.incidents import Alarms
 from bot.adapters.libvirt.read.domain_xml import document, parse
 from bot.adapters.libvirt.read.inventory import pages_set_aside
 from bot.adapters.libvirt.read.stats import read_all, state_of
-from bot.adapters.libvirt.transport.connections import Connection, HostAddress, Line, Pending
+from bot.adapters.libvirt.transport.connections import (
+    Connection,
+    HostAddress,
+    HostConnection,
+    Pending,
+)
 from bot.adapters.libvirt.transport.parts import (
     NO_DRIVER,
     NONSENSE,
@@ -156,7 +161,7 @@ class HostSampler:
         self._last = _Answer(HostSample(address.name, None, "never seen"), (), Kept())
         self.alarms = Alarms(address.name, clock)
         uri = address.read_only_uri or address.uri
-        self.line = Line(
+        self.line = HostConnection(
             address.name,
             uri,
             clock=clock,

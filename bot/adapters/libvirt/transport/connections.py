@@ -116,7 +116,7 @@ def open_connection(uri: str, *, read_only: bool = False) -> Connection:
 class Pending(Generic[T]):
     """An answer that is on its way from a host."""
 
-    def __init__(self, line: Line, future: Future[T]) -> None:
+    def __init__(self, line: HostConnection, future: Future[T]) -> None:
         self._line = line
         self._future = future
 
@@ -147,7 +147,7 @@ class Pending(Generic[T]):
         return bool(done)
 
 
-class Line:
+class HostConnection:
     """A way to one host: a few threads, each with a connection of its own.
 
     Opened when needed and again when it broke.

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import libvirt
 import pytest
 
-from bot.adapters.libvirt.transport.connections import Line, quiet_ssh
+from bot.adapters.libvirt.transport.connections import HostConnection, quiet_ssh
 from bot.adapters.workers import Workers
 from bot.domain.errors import HostUnreachableError
 from bot.testing import TickingClock
@@ -24,8 +24,8 @@ def mute() -> Iterator[str]:
         yield f"qemu+tcp://127.0.0.1:{server.getsockname()[1]}/system"
 
 
-def line(uri: str, deadline: float = PATIENCE, threads: int = 2) -> Line:
-    return Line("host-a", uri, clock=TickingClock(), deadline=deadline, threads=threads)
+def line(uri: str, deadline: float = PATIENCE, threads: int = 2) -> HostConnection:
+    return HostConnection("host-a", uri, clock=TickingClock(), deadline=deadline, threads=threads)
 
 
 def test_an_answer_comes_back() -> None:
@@ -117,7 +117,7 @@ def test_a_question_that_nobody_waits_for_is_not_put() -> None:
 def test_each_new_connection_is_made_ready() -> None:
     ready: list[object] = []
     left: list[object] = []
-    asked = Line("host-a", "test:///default", clock=TickingClock(), deadline=PATIENCE,
+    asked = HostConnection("host-a", "test:///default", clock=TickingClock(), deadline=PATIENCE,
                  opened=ready.append, closing=left.append)  # fmt: skip
     assert asked.ask(lambda connection: connection is ready[0])
     asked.close()
