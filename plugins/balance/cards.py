@@ -117,7 +117,7 @@ def imbalance(score: Score) -> Number:
     return Number(score.balance, 3)
 
 
-def advised(found: Objection) -> Message:
+def with_remedy(found: Objection) -> Message:
     """Text and remedy of an objection that is a warning of a plan."""
     return joined((found.text, found.remedy))
 
@@ -425,7 +425,7 @@ def simulation_card(found: Plan | Refused, without: Sequence[str], cpus: int, me
     title = _simulation_title(without, cpus, memory)
     small = Context((words("Nothing was moved or proposed."),))
     if isinstance(found, Refused):
-        lines = joined((advised(each) for each in found.objections), "\n")
+        lines = joined((with_remedy(each) for each in found.objections), "\n")
         return Card(
             words("{title}: {found}", title=title, found=found.title),
             title,

@@ -49,7 +49,7 @@ def drain(
     if not first and not result.moves:
         return Refused(title, stuck or (_drained_already(host.name),))
     off = [vm.name for vm in snapshot.on(host.name) if not vm.state.active]
-    warnings = [Reason(each.code, cards.advised(each)) for each in stuck]
+    warnings = [Reason(each.code, cards.with_remedy(each)) for each in stuck]
     warnings += [cards.powered_off_stay(host.name, off)] if off else []
     return plan_of(
         settings, case, result, title, before=first, warnings=warnings, why=intent.reason
@@ -247,7 +247,7 @@ def undrain(
         ),
         prediction=prediction(settings, memory / GIB, len(moves)),
         reasons=(_moves_back(len(moves), host.name),),
-        warnings=tuple(Reason(each.code, cards.advised(each)) for each in left),
+        warnings=tuple(Reason(each.code, cards.with_remedy(each)) for each in left),
         bars=placement.bars(case.snapshot, [(vm, host.name) for vm in back]),
         tags=tags_of(back),
     )

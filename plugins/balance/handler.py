@@ -254,13 +254,13 @@ def _over(settings: RollingSettings, step: RunOnHost, seen: MarkState) -> bool:
     """Return whether it has ended well; a bad end is raised."""
     found = verdict(seen, reboots=step.reboots)
     if found is CommandVerdict.FAILED:
-        raise _failed(settings, step, seen)
+        raise _failure(settings, step, seen)
     if found is CommandVerdict.UNKNOWN:
-        raise _cut_off(settings, step, seen)
+        raise _cut_off_error(settings, step, seen)
     return found is CommandVerdict.GOOD
 
 
-def _failed(settings: RollingSettings, step: RunOnHost, seen: MarkState) -> DroverError:
+def _failure(settings: RollingSettings, step: RunOnHost, seen: MarkState) -> DroverError:
     code, tail = str(seen.code), " ".join(seen.output.split())[-TAIL:]
     if tail:
         text = words(
@@ -276,7 +276,7 @@ def _failed(settings: RollingSettings, step: RunOnHost, seen: MarkState) -> Drov
     return DroverError(text, advice, code="command-failed")
 
 
-def _cut_off(settings: RollingSettings, step: RunOnHost, seen: MarkState) -> StepLostError:
+def _cut_off_error(settings: RollingSettings, step: RunOnHost, seen: MarkState) -> StepLostError:
     if seen.rebooted:
         text = words(
             "The command on {host} was cut off when the host rebooted. How far it came is not "
