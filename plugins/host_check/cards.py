@@ -351,7 +351,7 @@ def _guests(found: CpuBaseline) -> list[Element]:
         if (why := misfit(each, found))
     )
     if not found.guests:
-        return [Section(words("No VM runs, so none keeps from it."))]
+        return [Section(words("No VM is running, so none limits the baseline."))]
     count = len(found.guests)
     if not rows:
         fit = nwords(
@@ -450,7 +450,9 @@ def clock_off_card(host: str, finding: Finding | None) -> Card:
     """A clock drifted."""
     title = _clock_title(host)
     told = finding.evidence if finding is not None else words("by how much is not known")
-    jump = words("VMs that move there jump in time; certificates meet a wrong date.")
+    jump = words(
+        "Time jumps in VMs that migrate there; certificates are checked against a wrong date."
+    )
     elements: list[Element] = [Section(jump)]
     if finding is not None:
         elements.insert(0, Table(COLUMNS, (_row(finding),)))

@@ -162,11 +162,11 @@ def _answers(
         return {}, cannot_tell(error.text)
     found = probes.parse_answers(told.out) if told is not None else {}
     if not found:
-        return {}, words("cannot tell: its shell answered nothing that makes sense")
+        return {}, words("cannot tell: the answer of its shell cannot be read")
     # A part would read as if what lacks were not there.
     cut_off = next((probe.name for probe in asked if probe.name not in found), "")
     return (
-        ({}, words("cannot tell: its shell did not come past “{probe}”", probe=cut_off))
+        ({}, words("cannot tell: its shell stopped at “{probe}”", probe=cut_off))
         if cut_off
         else (found, "")
     )

@@ -99,7 +99,7 @@ def _ports(name: str, way: Way) -> Finding:
         return unknown(name, way.seen.no_shell)
     if found.ok or "refused" in found.out:
         told = words(
-            "{address} answers on {port} (nobody listens there between migrations)",
+            "{address} answers on {port} (nothing listens there between migrations)",
             address=address,
             port=_FIRST_PORT,
         )
@@ -312,7 +312,7 @@ def _versions(name: str, way: Way) -> Finding:
         line = (
             "apt-get update && apt-get install --only-upgrade qemu-system-x86 libvirt-daemon-system"
         )
-        why = words("{versions}: to an older one is not promised to work", versions=told)
+        why = words("{versions}: migration to an older version may fail", versions=told)
         return warning(name, why, command(line, host=there.host))
     return good(name, told)
 

@@ -300,12 +300,12 @@ def clock(case: Case) -> Iterator[Finding]:
             if state == "Normal"
             else failure(
                 "time sync",
-                words("chrony follows nobody ({state})", state=state),
+                words("chrony has no time source ({state})", state=state),
                 command("chronyc sources"),
             )
         )
     elif told:
-        yield failure("time sync", words("nobody keeps the clock right"), _CHRONY)
+        yield failure("time sync", words("no time service sets the clock"), _CHRONY)
     else:
         yield unknown("time sync", words("neither systemd nor chrony answers"), _CHRONY)
     if seen.clock is not None and seen.clock_off is not None:

@@ -179,7 +179,7 @@ def test_a_shell_that_hangs_half_way_is_given_up_and_says_where() -> None:
     port.give_shell("host-a", slow)
     quick = HostCheckSettings(survey_seconds=0.5)
     (report,) = handler.check(quick, HostCheck(("host-a",)), port.snapshot(), port).reports
-    assert "did not come past" in str({each.name: each for each in report.findings}["SSH"].evidence)
+    assert "stopped at" in str({each.name: each for each in report.findings}["SSH"].evidence)
 
 
 def test_a_name_that_is_none_and_no_hosts_at_all_are_errors_that_say_what_to_do() -> None:

@@ -171,7 +171,7 @@ CASES: list[tuple[str, dict[str, Any], str, Severity, str, str]] = [
     ("loopback name", {"own_address": "127.0.1.1 STREAM host-a"}, "host name", Severity.WARN, "127.0.1.1",
      "/etc/hosts"),
     ("old QEMU", {"facts": {"hypervisor_version": 2_001_000}}, "versions", Severity.WARN, "QEMU 2.1.0", "full-upgrade"),
-    ("clock free", {"timedatectl": "NTP=no\nNTPSynchronized=no"}, "time sync", Severity.FAIL, "nobody", "chrony"),
+    ("clock free", {"timedatectl": "NTP=no\nNTPSynchronized=no"}, "time sync", Severity.FAIL, "no time service", "chrony"),
     ("strict memory", {"overcommit": "2"}, "vm.overcommit_memory", Severity.WARN, "refuse", "overcommit_memory=0"),
     ("IOMMU untold", {"facts": {"iommu": None}}, "IOMMU", Severity.UNKNOWN, "does not tell", ""),
 ]  # fmt: skip
