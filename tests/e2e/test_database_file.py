@@ -27,4 +27,4 @@ def test_a_second_bot_is_refused_and_the_file_is_missed_when_it_is_gone(
     away.rename(file)
     stage.asks("hosts")
     stage.told("ana", "3 of 3 hosts up")
-    assert "holds" in stage.bot.command("audit", "verify").stdout
+    assert "is intact" in stage.bot.command("audit", "verify").stdout
