@@ -37,6 +37,7 @@ class Failover:
     """``host failover``. ``kept``: definitions of the host's VMs; ``evidence``: of its death.
 
     ``attested``: what people saw of it, where no controller can prove it off.
+    ``by_itself``: nobody is asked, so two kinds of witnesses must be silent at the last moment too.
     """
 
     host: str
@@ -46,6 +47,7 @@ class Failover:
     kept: tuple[Definition, ...] = ()
     evidence: Evidence | None = None
     attested: str = ""
+    by_itself: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from plugins.failover.intents import Failover
 from plugins.failover.places import Placed, place
 from plugins.failover.settings import FailoverSettings
 from plugins.failover.steps import AwaitReady, ClearCorpse, ConfirmOff, FenceHost, RestartVm
-from plugins.failover.verdict import Judged, Patience, Verdict, judge
+from plugins.failover.verdict import Judged, Patience, Verdict, automatic_objection, judge
 
 CORPSE = "postcopy failed"
 """Why libvirt calls a VM paused, or even running, that broke in post-copy: it can never run on."""
@@ -95,6 +95,8 @@ def objections(settings: FailoverSettings, intent: Failover, host: Host) -> tupl
     provable = judged.verdict in {Verdict.GONE, Verdict.DEAD}
     if intent.attested and provable:
         return (reports.provable(host.name),)
+    if intent.by_itself and (cause := automatic_objection(intent.evidence, judged)):
+        return (reports.not_by_itself(host.name, cause.value),)
     if provable or (intent.attested and judged.verdict is Verdict.DARK):
         return ()
     return (reports.against(host.name, judged, intent.evidence),)

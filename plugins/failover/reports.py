@@ -66,6 +66,15 @@ def provable(host: str) -> Objection:
     )
 
 
+def not_by_itself(host: str, cause: str) -> Objection:
+    """That nobody was asked, and too few witnesses had a word."""
+    return Objection(
+        f"not-by-itself-{cause}",
+        words("Too few witnesses could be asked about {host} to act without people.", host=host),
+        words("To decide yourself: {command}.", command=Code(f"host failover {host}")),
+    )
+
+
 def evidence(found: Evidence) -> Iterable[Reason]:
     """One line for each witness, for the power, and for the bot's own view."""
     if found.last_heard is not None:

@@ -158,7 +158,7 @@ def _proposal(
     by_itself = settings.mode is Mode.AUTO and may_act(settings, view.history, evidence, judged)
     return Proposal(
         FAILOVER,
-        Failover(evidence.host),
+        Failover(evidence.host, by_itself=by_itself),
         why=str(words("{host} is dead.", host=evidence.host)),
         key=f"{evidence.host}:{since.isoformat(timespec='seconds')}",
         automatic=by_itself,

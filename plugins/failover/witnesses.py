@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import datetime
 
@@ -19,6 +19,7 @@ from plugins.failover.sight import Sight
 from plugins.failover.whatif import Shown
 
 SWEEP = 15.0  # seconds between two sweeps of the bot
+_PATIENCE = 8.0  # seconds that all of them together are waited for
 _DEADLINE = 5.0  # seconds that a witness has for its word
 _AT_ONCE = 16
 _MOST_PEERS = 4
@@ -176,14 +177,28 @@ def round_of(host: str, hypervisor: Hypervisor) -> Round:
 
 def ask(host: Host, snapshot: Snapshot, hypervisor: Shell) -> tuple[Statement, ...]:
     """What each witness says of a host, side by side."""
-    questions: tuple[Callable[[], Statement], ...] = (
-        lambda: _libvirt(host, snapshot.taken_at),
-        lambda: _shell(host, snapshot.taken_at, hypervisor),
-        lambda: _peers(host, snapshot, hypervisor),
-        lambda: _storage(host, snapshot, hypervisor),
+    at = snapshot.taken_at
+    questions: dict[Witness, Callable[[], Statement]] = {
+        Witness.LIBVIRT: lambda: _libvirt(host, at),
+        Witness.SHELL: lambda: _shell(host, at, hypervisor),
+        Witness.PEERS: lambda: _peers(host, snapshot, hypervisor),
+        Witness.STORAGE: lambda: _storage(host, snapshot, hypervisor),
+    }
+    # Not a `with`: one that hangs, as a login to a frozen host does, is not waited for.
+    pool = ThreadPoolExecutor(len(questions), thread_name_prefix="witness")
+    asked = {witness: pool.submit(question) for witness, question in questions.items()}
+    wait(asked.values(), timeout=_PATIENCE)
+    pool.shutdown(wait=False)
+    return tuple(
+        answer.result() if answer.done() else _late(witness, at)
+        for witness, answer in asked.items()
     )
-    with ThreadPoolExecutor(len(questions), thread_name_prefix="witness") as pool:
-        return tuple(pool.map(lambda question: question(), questions))
+
+
+def _late(witness: Witness, at: datetime) -> Statement:
+    """The host's own shell that does not answer in time is no sign of life; of others it is no word at all."""
+    said = Heard.SILENT if witness is Witness.SHELL else Heard.UNASKED
+    return Statement(witness, said, at)
 
 
 def _libvirt(host: Host, at: datetime) -> Statement:
@@ -209,20 +224,23 @@ asked=
 for ping in ping "busybox ping"; do
     if command -v ${{ping%% *}} >/dev/null 2>&1; then
         asked=yes
-        $ping -c 2 -W 1 "$place" >/dev/null 2>&1 && echo alive ping
+        ($ping -c 2 -W 1 "$place" >/dev/null 2>&1 && echo alive ping) &
         break
     fi
 done
 if command -v bash >/dev/null 2>&1; then
     asked=yes
     for port in 22 16509 16514; do
-        said=$(timeout -k 1 1 bash -c 'exec 3<>"/dev/tcp/$1/$2"' sh "$place" $port 2>&1)
-        code=$?
-        if [ $code = 0 ]; then echo alive port $port
-        else case "$said" in *refused*) echo alive refused $port;; esac
-        fi
+        (
+            said=$(timeout -k 1 1 bash -c 'exec 3<>"/dev/tcp/$1/$2"' sh "$place" $port 2>&1)
+            code=$?
+            if [ $code = 0 ]; then echo alive port $port
+            else case "$said" in *refused*) echo alive refused $port;; esac
+            fi
+        ) &
     done
 fi
+wait
 echo asked $asked
 """
 
@@ -277,7 +295,7 @@ def _storage(host: Host, snapshot: Snapshot, hypervisor: Shell) -> Statement:
 def _out(host: str, script: str, hypervisor: Shell) -> str:
     """What a script on a host says; '' when it cannot be asked."""
     try:
-        told = hypervisor.run(host, ["timeout", "-k", "1", "12", "sh", "-c", script], deadline=14.0)
+        told = hypervisor.run(host, ["timeout", "-k", "1", "6", "sh", "-c", script], deadline=7.0)
     except DroverError:
         return ""
     return told.out if told is not None else ""

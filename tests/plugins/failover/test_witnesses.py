@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from bot.domain.readiness import CommandResult
-from plugins.failover import witnesses
+from plugins.failover import planner, witnesses
 from plugins.failover.evidence import Heard, Witness
+from plugins.failover.intents import Failover
+from plugins.failover.settings import FailoverSettings
 from plugins.failover.sight import Sight
 from tests.plugins.failover.test_failover import Room, room_in
 
@@ -74,3 +76,23 @@ def test_the_silence_of_peers_that_never_heard_a_host_says_nothing(room: Room) -
     assert said(room, sight) is Heard.UNASKED
     peers.out = "alive ping\nasked yes\n"
     assert said(room, sight) is Heard.LIFE
+
+
+def test_l11_what_nobody_is_asked_about_takes_two_kinds_of_witnesses_at_the_last_moment_too(
+    room: Room,
+) -> None:
+    sight = Sight()
+    Peers(room)
+    witnesses.listen(sight, room.bot.hypervisor.snapshot(), room.bot.hypervisor)
+    seen = room.bot.hypervisor.snapshot()
+    settings = FailoverSettings.model_validate({"start_cooldown": 0})
+    intent = Failover("host-a", by_itself=True)
+    room.asks("failover status")
+    room.dies()
+    room.bot.clock.turn(60)
+    seen = room.bot.hypervisor.snapshot()
+    for out, codes in (("asked yes\n", []), ("", ["not-by-itself-one-kind"])):
+        Peers(room, out)
+        now = witnesses.survey(sight, intent, seen, room.bot.hypervisor)
+        found = planner.objections(settings, now, seen.host("host-a"))
+        assert [each.code for each in found] == codes
