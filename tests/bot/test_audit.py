@@ -88,7 +88,7 @@ def test_of_all_the_last_day_unless_more_is_asked(bot: Bot) -> None:
 def test_tampering_is_named_in_chat_and_on_the_command_line(
     bot: Bot, config: Path, tmp_path: Path
 ) -> None:
-    assert "holds: " in run(config, "audit", "verify").output
+    assert "is intact: " in run(config, "audit", "verify").output
     with closing(sqlite3.connect(tmp_path / "drover.sqlite")) as connection, connection:
         connection.execute(
             "UPDATE events SET data = replace(data, 'UBRUNO', 'UMALLORY') WHERE kind = 'VotedFor'"

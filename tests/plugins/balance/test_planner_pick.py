@@ -186,14 +186,14 @@ def test_an_approval_that_comes_first_stands_and_the_new_proposal_is_taken_back(
     bot: Bot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bot.types("balance")
-    drafted = picking.propose.drafted
+    drafted = picking.propose.draft
 
     def slow(*args: object, **named: object) -> object:
         found = drafted(*args, **named)  # type: ignore[arg-type]
         bot.clicks("op.approve", bot.value(1), "UBRUNO")
         return found
 
-    monkeypatch.setattr(picking.propose, "drafted", slow)
+    monkeypatch.setattr(picking.propose, "draft", slow)
     said = bot.answers("op.pick", bot.value(), "UANA", **{"steps-0": "0"})
     assert "op-1" in text(said)
     assert any(isinstance(event, Approved) for event in bot.store.events("op-1"))
