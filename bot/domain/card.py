@@ -78,7 +78,7 @@ class Table:
 class Listing:
     """Text as a terminal shows it, line by line; nothing in it formats anything."""
 
-    text: str
+    text: Message
 
 
 class Mark(StrEnum):

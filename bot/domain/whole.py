@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bot.domain import codec
-from bot.domain.message import Message, words
+from bot.domain.message import Message, joined, words
 from bot.domain.plan import Objection, Plan
 
 CARD = 8_000  # characters that a card surely shows
@@ -45,7 +45,7 @@ def too_long(plan: Plan, command: str, reason: str) -> Objection | None:
                 ),
                 words("Shorten it, or put it into a file on the host and name that file."),
             )
-    if sum(size(line) for line in _lines(plan, command, reason)) > MOST:
+    if sum(size(str(line)) for line in _lines(plan, command, reason)) > MOST:
         return Objection(
             "too-long",
             words("The plan is too long to be shown whole to approvers."),
@@ -54,19 +54,23 @@ def too_long(plan: Plan, command: str, reason: str) -> Objection | None:
     return None
 
 
-def attachments(plan: Plan, command: str, reason: str) -> tuple[str, ...]:
+def attachments(plan: Plan, command: str, reason: str) -> tuple[Message, ...]:
     """The whole plan as texts of at most ``PART`` characters.
 
     Empty when its card shows all of it.
     """
     if _fits(plan, command, reason):
         return ()
-    found = [""]
+    parts: list[list[Message]] = [[]]
+    room = PART
     for line in _lines(plan, command, reason):
-        if found[-1] and size(found[-1]) + size(line) + 1 > PART:
-            found.append("")
-        found[-1] = f"{found[-1]}\n{line}" if found[-1] else line
-    return tuple(found)
+        needed = size(str(line)) + 1
+        if parts[-1] and needed > room:
+            parts.append([])
+            room = PART
+        parts[-1].append(line)
+        room -= needed
+    return tuple(joined(lines, "\n") for lines in parts)
 
 
 def _fits(plan: Plan, command: str, reason: str) -> bool:
@@ -75,7 +79,7 @@ def _fits(plan: Plan, command: str, reason: str) -> bool:
         size(str(step.title)) <= LINE for step in plan.steps
     )
     values = all(size(text) <= FIELD for _, text in _values(plan, command, reason))
-    shown = [*_lines(plan, command, reason, fields=False)]
+    shown = [str(line) for line in _lines(plan, command, reason, fields=False)]
     touched = all(size(", ".join(names)) <= FIELD for names in (plan.blast.vms, plan.blast.hosts))
     told = "\n".join((command, *(str(each.text) for each in (*plan.reasons, *plan.warnings))))
     hidden = any(text not in told for text in _beyond_titles(plan))
@@ -124,16 +128,22 @@ def _texts(stored: Any, name: str) -> Iterator[tuple[str, str]]:
             yield from _texts(each, name)
 
 
-def _lines(plan: Plan, command: str, reason: str, *, fields: bool = True) -> Iterator[str]:
-    """The whole plan, line by line; ``fields``: with the long texts in its steps."""
-    yield str(plan.title)
-    yield f"Command: {command}"
+def _lines(plan: Plan, command: str, reason: str, *, fields: bool = True) -> Iterator[Message]:
+    """Write the whole plan, line by line; ``fields``: with the long texts in its steps."""
+    yield plan.title
+    yield words("Command: {command}", command=command)
     if reason:
-        yield f"Reason: {reason}"
-    yield from (f"{number}. {step.title}" for number, step in enumerate(plan.steps, 1))
-    yield from (f"• {each.text}" for each in plan.reasons)
-    yield from (f"Please note: {each.text}" for each in plan.warnings)
-    yield f"Touches the VMs {', '.join(plan.blast.vms) or 'none'} on the hosts {', '.join(plan.blast.hosts) or 'none'}"
+        yield words("Reason: {reason}", reason=reason)
+    yield from (
+        words("{number}. {step}", number=number, step=step.title)
+        for number, step in enumerate(plan.steps, 1)
+    )
+    yield from (words("• {reason}", reason=each.text) for each in plan.reasons)
+    yield from (words("Please note: {warning}", warning=each.text) for each in plan.warnings)
+    if plan.blast.vms:
+        yield words("VMs: {vms}", vms=plan.blast.vms)
+    if plan.blast.hosts:
+        yield words("Hosts: {hosts}", hosts=plan.blast.hosts)
     beyond = frozenset(_beyond_titles(plan)) if fields else frozenset()
     long = dict.fromkeys((name, text) for name, text in _fields(plan) if text in beyond)
-    yield from (f"{name}: {text}" for name, text in long)
+    yield from (words("{field}: {text}", field=name, text=text) for name, text in long)

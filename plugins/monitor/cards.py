@@ -311,7 +311,7 @@ def _as_of(measured: Measured, now: datetime) -> tuple[Line, ...]:
         lines.append(
             words(
                 "measured {age} ago; the slowest host took {time}",
-                age=Duration((now - measured.sweep.at).total_seconds()),
+                age=Duration(max(0.0, (now - measured.sweep.at).total_seconds())),
                 time=Duration(slowest),
             )
         )
@@ -377,7 +377,8 @@ def top_card(
     if len(ranked) > most:
         rest = len(ranked) - most
         lines.append(nwords("{n} more VM is running", "{n} more VMs are running", n=rest))
-    age = Duration((now - sweep.at).total_seconds())
+    # A sweep may end between the question and its answer: then it is newer than ``now``.
+    age = Duration(max(0.0, (now - sweep.at).total_seconds()))
     lines += [words("measured {age} ago ({at})", age=age, at=sweep.at), WAITING]
     elements.append(Context(tuple(lines)))
     first = words("{vm} is first", vm=ranked[0].name) if ranked else NO_VM_RUNS

@@ -93,7 +93,7 @@ _LINE = 200  # characters of a line in a listing or a table drawn with letters
 
 def _listing(listing: Listing) -> list[str]:
     """The lines in as many pieces as it takes, each whole in itself."""
-    lines = listing.text.splitlines()
+    lines = plain(listing.text).splitlines()
     found: list[str] = []
     while lines:
         kept = _fitting(lines, limits.SECTION - 100)

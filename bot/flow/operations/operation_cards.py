@@ -154,7 +154,7 @@ def _replan_text(why: Line) -> Line:
 NOT_PROPOSED = words("This cannot be proposed.")
 
 
-def attachments(operation: Operation) -> tuple[str, ...]:
+def attachments(operation: Operation) -> tuple[Message, ...]:
     """The whole plan in parts, when its message does not show all of it."""
     return whole.attachments(operation.plan, operation.origin.command, str(operation.origin.reason))
 
@@ -173,7 +173,7 @@ def _attachment(operation: Operation) -> list[Element]:
     return [Section(text)]
 
 
-def whole_card(operation: Operation, number: int, count: int, text: str) -> Card:
+def whole_card(operation: Operation, number: int, count: int, text: Message) -> Card:
     """A part of the whole plan, beneath its message."""
     title = words("{id} in full, {number} of {count}", id=operation.id, number=number, count=count)
     return Card(text=title, title=title, elements=(Listing(text),))

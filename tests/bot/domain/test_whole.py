@@ -80,7 +80,7 @@ def test_a_plan_is_whole_on_its_card_or_attached_or_refused(
         assert all(step.command in told or step.command in str(step.title) for step in runs)
         assert all(len(str(step.title)) < limits.TASK for step in plan.steps)
         return
-    together = "\n".join(parts)
+    together = "\n".join(map(str, parts))
     for text in (str(plan.title), command, reason, *(str(each.text) for each in plan.reasons)):
         assert text in together
     for number, step in enumerate(plan.steps, 1):
@@ -104,7 +104,9 @@ def test_a_command_that_cannot_be_shown_whole_is_refused(length: int) -> None:
 
 def test_any_long_text_in_a_step_is_attached_or_refused() -> None:
     step = MigrateVm("uuid", "web-1", "host-a", "host-b", 1, reason="r" * 3000)
-    assert "r" * 3000 in "\n".join(whole.attachments(replace(SMALL, steps=(step,)), "c", ""))
+    assert "r" * 3000 in "\n".join(
+        map(str, whole.attachments(replace(SMALL, steps=(step,)), "c", ""))
+    )
     assert whole.too_long(replace(SMALL, steps=(replace(step, reason="r" * 7000),)), "c", "")
 
 

@@ -50,7 +50,7 @@ class _View:
 
 
 def listing(card: Card) -> str:
-    return next(each.text for each in card.elements if isinstance(each, Listing))
+    return next(str(each.text) for each in card.elements if isinstance(each, Listing))
 
 
 def test_the_newest_version_is_shown() -> None:
