@@ -84,7 +84,7 @@ def test_an_endless_rate_limit_ends(
     workspace: Workspace, chat: SlackChat, naps: list[float]
 ) -> None:
     workspace.fault.rate_limit("chat.postMessage", times=50, retry_after=60)
-    with pytest.raises(ChatError, match="limiting"):
+    with pytest.raises(ChatError, match="Slack limits"):
         chat.post(OPS, CARD)
     assert sum(naps) <= api.MOST_LIMITED
 

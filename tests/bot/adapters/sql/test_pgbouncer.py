@@ -73,7 +73,7 @@ def test_somebody_elses_lock_is_waited_for_no_longer_than_is_set(url: str) -> No
     store = SqlStore(url, CODEC, clock=TickingClock(), patience=0.3)
     with psycopg.connect(url, prepare_threshold=None) as other:
         other.execute("SELECT * FROM head FOR UPDATE")
-        with pytest.raises(StoreError, match=r"look at pg_locks"):
+        with pytest.raises(StoreError, match=r"check `pg_locks`"):
             store.propose(proposal())
         other.rollback()
     assert store.propose(proposal()).id == "op-1"
