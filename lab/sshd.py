@@ -183,8 +183,14 @@ def _client(door: Door) -> str:
 
 
 def _passwd() -> str:
-    lines = Path("/etc/passwd").read_text().splitlines()
-    return "\n".join([*(line for line in lines if not line.startswith("sshd:")), _USER, ""])
+    """The machine's users with plain ``sh``, and the server's own.
+
+    Bash would read root's start-up files at each command: what they run may be slow, or wait for a
+    lock that a killed lab left behind.
+    """
+    users = [line.split(":") for line in Path("/etc/passwd").read_text().splitlines()]
+    kept = [":".join([*user[:-1], "/bin/sh"]) for user in users if user[0] != "sshd"]
+    return "\n".join([*kept, _USER, ""])
 
 
 def _program() -> tuple[Path, str]:
