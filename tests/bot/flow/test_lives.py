@@ -78,7 +78,7 @@ NIGHT = Rule("nine", window=Window(start=time(9, 20), end=time(9, 40)), freeze=T
 NIGHTLY = replace(POLICY, rules=(NIGHT, *POLICY.rules))
 POLICIES = (POLICY, POLICY, STRICT, FREE, STOPPED, OTHERS, NIGHTLY)
 LASTS = POLICY.approval_lasts
-CRASHES = ("append", "copies", "keep_copy", "handled", "keep_word", "said")
+CRASHES = ("append", "copies", "keep_copy", "mark_handled", "keep_word", "mark_said")
 
 
 class Died(BaseException):
