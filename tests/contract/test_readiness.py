@@ -147,7 +147,7 @@ def test_an_unknown_host_key_a_wrong_login_and_no_server_are_refused_with_advice
     wrong = {
         "not found in known_hosts": replace(good, known_hosts="/dev/null"),
         "uthentication": replace(good, user="stranger"),
-        "No SSH to host-a": replace(good, port=23),
+        "No SSH connection to host-a": replace(good, port=23),
     }
     for text, address in wrong.items():
         shells = SshHosts({A: address})
@@ -167,7 +167,8 @@ def test_a_connection_that_broke_is_made_anew(lab: Lab) -> None:
     try:
         assert shells.run(A, ["true"], 10)
         with pytest.raises(HypervisorError, match="broke"):
-            shells.run(A, ["sh", "-c", "kill -9 $PPID"], 10)
+            # In place of the login shell, so that its parent is the server's own process.
+            shells.run(A, ["exec", "sh", "-c", "kill -9 $PPID"], 10)
         told = shells.run(A, ["echo", "back"], 10)
         assert told is not None
         assert told.out == "back\n"
