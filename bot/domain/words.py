@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 # What Slack's and phones' autocorrection makes of plain ASCII, and other scripts' quotes and
 # blanks.
@@ -196,24 +196,6 @@ def command(template: str, *names: str) -> str:
         values = [each for each in written[len(verb) :] if each not in options]
         written = [*verb, *options, ("--", "--"), *values]
     return " ".join(shlex.quote(text) for _, text in written)
-
-
-def fill_advice(template: str, **names: str) -> str:
-    """Put names into a sentence with holes such as ``{vm}``.
-
-    Inside a command in backquotes each is quoted.
-    """
-    return re.sub(
-        r"`([^`]*)`|\{(\w+)\}",
-        lambda found: _code(found[1], names) if found[2] is None else names[found[2]],
-        template,
-    )
-
-
-def _code(text: str, names: Mapping[str, str]) -> str:
-    wanted = re.findall(r"\{(\w+)\}", text)
-    template = re.sub(r"\{\w+\}", "{}", text)
-    return f"`{command(template, *(names[each] for each in wanted))}`" if wanted else f"`{text}`"
 
 
 def bytes_text(count: float) -> str:
