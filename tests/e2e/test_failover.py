@@ -157,7 +157,11 @@ def heal(lab: Lab, served: Bmcs, *names: str) -> None:
             lab.virsh(host, "undefine", name, "--managed-save", check=False)
 
 
-@pytest.mark.parametrize("death", ["power cut", "frozen"])
+SLOW = pytest.mark.slow
+"""Of each kind one case runs every time; its neighbours run with ``--slow``."""
+
+
+@pytest.mark.parametrize("death", [pytest.param("power cut", marks=SLOW), "frozen"])
 def test_l1_l14_l15_a_dead_hosts_vms_run_again_elsewhere_each_once(
     site: tuple[Lab, Bmcs], tmp_path: Path, death: str
 ) -> None:
@@ -200,7 +204,10 @@ def test_l1_l14_l15_a_dead_hosts_vms_run_again_elsewhere_each_once(
         heal(lab, served, *names)
 
 
-@pytest.mark.parametrize("after", ["HoldHost", "ConfirmOff", "RestartVm"])
+@pytest.mark.parametrize(
+    "after",
+    [pytest.param("HoldHost", marks=SLOW), "ConfirmOff", pytest.param("RestartVm", marks=SLOW)],
+)
 def test_l5_l13_l15_a_bot_killed_in_a_failover_goes_on_where_it_was(
     site: tuple[Lab, Bmcs], tmp_path: Path, after: str
 ) -> None:
@@ -242,6 +249,7 @@ def begun(stage: Play, kind: str) -> bool:
     return any(steps[0][index]["is"] == kind for index in started)
 
 
+@SLOW
 @pytest.mark.parametrize("fault", ["idle", "dead", "wrong-machine"])
 def test_l2_l3_l7_a_controller_that_fails_starts_nothing(
     site: tuple[Lab, Bmcs], tmp_path: Path, fault: str
