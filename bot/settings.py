@@ -228,6 +228,7 @@ class RuleSection(Section):
     max_vms: Annotated[int, Field(ge=0)] = 0
     max_memory: Bytes = 0
     automatic: bool = False
+    via: Literal["", "agent"] = ""
     window: WindowSection | None = None
     votes: Annotated[int, Field(ge=0, le=10)] = 1
     approvers: tuple[str, ...] = ("approver",)

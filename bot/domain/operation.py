@@ -71,6 +71,8 @@ class Origin:
     # Of a proposal of the bot: people because of whose act it proposes; they never vote
     causes: tuple[str, ...] = ()
     automatic: bool = False  # a watch means to do it by itself, within its limits
+    via: str = later("")  # the way by which it came, as a rule's ``via``; '': a person typed it
+    agent: str = later("")  # the name that an agent gives itself; it asks for ``by``
 
 
 @dataclass(frozen=True, slots=True)

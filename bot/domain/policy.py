@@ -12,6 +12,9 @@ from bot.domain.message import Join, Message, Names, nwords, words
 from bot.domain.plan import Plan, Risk
 from bot.domain.steps import Step
 
+AGENT = "agent"
+"""What ``Origin.via`` and ``Rule.via`` call an agent that asks for a person."""
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -51,8 +54,8 @@ class Rule:
 
     ``commands`` and ``tags`` and ``hosts`` are shell patterns; ``min_vms``, ``max_vms`` (0: any),
     ``min_memory`` and ``max_memory`` (bytes) look at the blast radius. ``automatic``: only for what
-    a watch means to do by itself, within its own limits. ``freeze``: nothing may be done at all,
-    with ``why`` as the text.
+    a watch means to do by itself, within its own limits. ``via``: only for what is asked for by
+    that way, such as ``agent``. ``freeze``: nothing may be done at all, with ``why`` as the text.
     """
 
     name: str
@@ -65,6 +68,7 @@ class Rule:
     max_vms: int = 0
     max_memory: int = 0
     automatic: bool = False
+    via: str = ""
     window: Window | None = None
     votes: int = 1
     approvers: tuple[str, ...] = ("approver",)
@@ -74,10 +78,13 @@ class Rule:
     freeze: bool = False
     why: str = ""
 
-    def holds(self, command: str, plan: Plan, now: datetime, *, automatic: bool = False) -> bool:
+    def holds(
+        self, command: str, plan: Plan, now: datetime, *, automatic: bool = False, via: str = ""
+    ) -> bool:
         """Whether every condition of the rule holds."""
         return (
             (automatic or not self.automatic)
+            and self.via in ("", via)
             and (not self.commands or _any(self.commands, (command,)))
             and (not self.risks or plan.risk in self.risks)
             and (not self.tags or _any(self.tags, plan.tags))
@@ -91,7 +98,7 @@ class Rule:
     def unconditional(self) -> bool:
         """Whether it holds for every plan at any time."""
         sizes = (self.min_vms, self.min_memory, self.max_vms, self.max_memory)
-        named = (self.commands, self.risks, self.tags, self.hosts)
+        named = (self.commands, self.risks, self.tags, self.hosts, self.via)
         return not any((*named, *sizes, self.automatic, self.window is not None))
 
     @property
@@ -160,11 +167,13 @@ def ruling(
     *,
     automatic: bool = False,
     by_bot: bool = False,
+    via: str = "",
 ) -> Ruling | MayNot:
     """What the plan takes by the first rule that holds; MayNot when it is not allowed at all.
 
     ``automatic``: a watch means to do it by itself, within its limits. ``by_bot``: the bot proposes
-    it, so it takes a person's vote unless an automatic rule rules on it.
+    it, so it takes a person's vote unless an automatic rule rules on it. ``via``: the way by which
+    it is asked for; what an agent asks for takes a person's vote.
     """
     if not may_ask(policy, command, roles):
         able = who_may(policy, command)
@@ -175,13 +184,11 @@ def ruling(
             else words("No role may use it. Ask an administrator."),
         )
     for rule in policy.rules:
-        if rule.holds(command, plan, now, automatic=automatic):
+        if rule.holds(command, plan, now, automatic=automatic, via=via):
             if rule.freeze:
                 return MayNot(rule.reason, words("Ask again after it ends."))
             by_itself = automatic and rule.automatic and not rule.votes
-            least = max(
-                (each.least_votes for each in plan.steps if isinstance(each, Step)), default=0
-            )
+            least = _least_votes(plan, via)
             votes = max(rule.votes or (1 if by_bot and not by_itself else 0), least)
             if least and not rule.approvers:
                 return MayNot(
@@ -206,6 +213,14 @@ def ruling(
     )
 
 
+def _least_votes(plan: Plan, via: str) -> int:
+    """The votes that a plan takes whatever the rule says."""
+    by_agent = 1 if via == AGENT else 0
+    return max((each.least_votes for each in plan.steps if isinstance(each, Step)), default=0) or (
+        by_agent
+    )
+
+
 def thaw(rule: Rule, now: datetime, within: timedelta) -> datetime | None:
     """The minute in which a freeze's window ends.
 
@@ -222,11 +237,22 @@ def thaw(rule: Rule, now: datetime, within: timedelta) -> datetime | None:
 
 
 def frozen(
-    policy: Policy, command: str, plan: Plan, now: datetime, *, automatic: bool = False
+    policy: Policy,
+    command: str,
+    plan: Plan,
+    now: datetime,
+    *,
+    automatic: bool = False,
+    via: str = "",
 ) -> Rule | None:
     """The freeze that rules on a plan now; None when none does."""
     first = next(
-        (rule for rule in policy.rules if rule.holds(command, plan, now, automatic=automatic)), None
+        (
+            rule
+            for rule in policy.rules
+            if rule.holds(command, plan, now, automatic=automatic, via=via)
+        ),
+        None,
     )
     return first if first is not None and first.freeze else None
 
@@ -285,6 +311,12 @@ NOT_AUTOMATIC = words(
     "approval; "
     "add a rule with automatic = true and votes = 0, or set it to propose"
 )
+AGENTS_VOTES = words(
+    "what an agent asks for takes 1 vote at least; set votes to 1 or more, and name approvers"
+)
+AGENT_BY_ITSELF = words(
+    "it never applies: what an agent asks for is never automatic; remove automatic or via"
+)
 NOTHING_AUTOMATIC = words("this rule can never match: no automatic command is covered by it")
 
 
@@ -305,6 +337,8 @@ def _contradiction(
             if rule.unconditional
             else ""
         )
+    if rule.via == AGENT and rule.automatic:
+        return AGENT_BY_ITSELF
     if not rule.votes:
         return _contradiction_without_votes(rule, people)
     missing = [role for role in (*rule.approvers, *rule.fallback) if role not in people]
@@ -329,7 +363,8 @@ def for_the_bot(rule: Rule) -> Message:
     if rule.votes or rule.automatic or rule.freeze:
         return ""
     return words(
-        "people who ask need no vote; what the bot proposes by itself takes 1 vote of {roles}. "
+        "people who ask need no vote; what an agent asks for, and what the bot proposes by "
+        "itself, takes 1 vote of {roles}. "
         "To let it act without anybody, write a rule with automatic = true and votes = 0 "
         "before this one",
         roles=Names(rule.approvers, Join.OR),
@@ -340,6 +375,8 @@ def _contradiction_without_votes(
     rule: Rule, people: Mapping[str, frozenset[str] | None]
 ) -> Message:
     """A rule without votes still needs approvers: for what the bot proposes by itself, unless it is automatic."""
+    if rule.via == AGENT:
+        return AGENTS_VOTES
     if rule.fallback:
         return words("it needs no vote and names fallback approvers; leave them out")
     able = [people[role] for role in rule.approvers if role in people]
@@ -404,6 +441,7 @@ def _within(rule: Rule, by: Rule) -> bool:
         and (not by.max_vms or 0 < rule.max_vms <= by.max_vms)
         and (not by.max_memory or 0 < rule.max_memory <= by.max_memory)
         and (rule.automatic or not by.automatic)
+        and by.via in ("", rule.via)
         and by.window in (None, rule.window)
     )
 

@@ -26,11 +26,11 @@ from bot.adapters.slack import api, payloads
 from bot.adapters.slack.forms import SOURCE, option
 from bot.adapters.slack.limits import OPTIONS
 from bot.adapters.slack.membership import Belongs, Member, membership
-from bot.adapters.slack.rate_limit import Pace, Paces
 from bot.adapters.slack.text import escape
 from bot.domain.card import Card, error_card
 from bot.domain.errors import ChatError, DroverError
 from bot.domain.message import Message, Words, joined, words
+from bot.flow.commands.rate_limit import Pace, Paces
 from bot.ports import Chat, Request
 
 if TYPE_CHECKING:

@@ -352,7 +352,7 @@ def ops_card(operations: Sequence[Operation], now: datetime) -> Card:
             each.id,
             operation_cards.STATES[each.state],
             each.plan.title,
-            words("{who}", who=operation_cards.who(each.origin.by)),
+            operation_cards.requester(each.origin),
             words("{time} ago", time=Duration(max(0.0, (now - each.changed_at).total_seconds()))),
         )
         for each in operations
@@ -440,6 +440,16 @@ def _behind(sentence: Words, said: Line) -> Line:
 
 
 def _proposal(event: Proposed) -> Line:
+    if event.origin.via == policies.AGENT:
+        return nwords(
+            "{who} proposed {command} (plan {digest}); rule “{rule}” asks {n} vote",
+            "{who} proposed {command} (plan {digest}); rule “{rule}” asks {n} votes",
+            n=event.ruling.votes,
+            who=operation_cards.requester(event.origin),
+            command=event.origin.command,
+            digest=event.plan.digest,
+            rule=event.ruling.rule,
+        )
     return nwords(
         "proposed {command} (plan {digest}); rule “{rule}” asks {n} vote",
         "proposed {command} (plan {digest}); rule “{rule}” asks {n} votes",
@@ -551,7 +561,7 @@ def _waiting_line(operation: Operation) -> Words:
         id=operation.id,
         title=operation.plan.title,
         blast=operation_cards.blast_text(operation.plan),
-        who=operation_cards.who(operation.origin.by),
+        who=operation_cards.requester(operation.origin),
         at=operation.expires_at,
     )
 
@@ -621,6 +631,8 @@ def _conditions(rule: policies.Rule) -> Line:
     parts: list[Line] = []
     if rule.automatic:
         parts.append(words("what a watch does by itself"))
+    if rule.via == policies.AGENT:
+        parts.append(words("what an agent asks for"))
     if rule.risks:
         risks = Names(tuple(operation_cards.RISKS[risk] for risk in rule.risks), Join.OR)
         parts.append(words("risk {risks}", risks=risks))

@@ -11,7 +11,7 @@ from bot.domain.cluster import Snapshot, Vm, tags_of
 from bot.domain.message import Duration, Message, nwords, words
 from bot.domain.operation import BOT, Operation, Origin, RulingChanged, State
 from bot.domain.plan import Blast, Objection, Plan
-from bot.domain.policy import MayNot, Ruling
+from bot.domain.policy import MayNot, Policy, Rule, Ruling
 from bot.domain.steps import MigrateVm, Step
 from bot.flow.context import Services, roles_of
 
@@ -20,9 +20,42 @@ OLD = "old"  # the code of an approval that has ended
 
 def ruling_now(services: Services, action: str, plan: Plan, origin: Origin) -> Ruling | MayNot:
     """What the rules of this moment ask for a plan."""
-    now, auto, by_bot = services.clock.now(), origin.automatic, origin.by == BOT
     roles = _requester_roles(services, origin)
-    return policies.ruling(services.policy, action, plan, roles, now, automatic=auto, by_bot=by_bot)
+    return _ruling(services.policy, action, plan, origin, roles=roles, now=services.clock.now())
+
+
+def _ruling(
+    policy: Policy,
+    action: str,
+    plan: Plan,
+    origin: Origin,
+    *,
+    roles: frozenset[str],
+    now: datetime,
+) -> Ruling | MayNot:
+    return policies.ruling(
+        policy,
+        action,
+        plan,
+        roles,
+        now,
+        automatic=origin.automatic,
+        by_bot=origin.by == BOT,
+        via=origin.via,
+    )
+
+
+def _freeze(services: Services, operation: Operation, part: Plan, now: datetime) -> Rule | None:
+    """The freeze that rules on a part of an operation."""
+    origin = operation.origin
+    return policies.frozen(
+        services.policy,
+        operation.action,
+        part,
+        now,
+        automatic=origin.automatic,
+        via=origin.via,
+    )
 
 
 def _requester_roles(services: Services, origin: Origin) -> frozenset[str]:
@@ -137,8 +170,7 @@ def against(services: Services, operation: Operation, view: Plan, refused: MayNo
         return Objection(
             "permission", words("The requester may not use this command any more."), ""
         )
-    now, automatic = services.clock.now(), operation.origin.automatic
-    if policies.frozen(services.policy, operation.action, view, now, automatic=automatic):
+    if _freeze(services, operation, view, services.clock.now()):
         return Objection("freeze", refused.text, words("Propose it again after the freeze."))
     return Objection("policy", refused.text, refused.advice)
 
@@ -181,10 +213,9 @@ class Leave:
 
     def holds(self, now: datetime) -> bool:
         """Return whether the rules of this very moment still give it."""
-        origin, action, policy = self.operation.origin, self.operation.action, self.services.policy
-        auto, by_bot = origin.automatic, origin.by == BOT
-        today = policies.ruling(
-            policy, action, self.part, self.roles, now, automatic=auto, by_bot=by_bot
+        operation, policy = self.operation, self.services.policy
+        today = _ruling(
+            policy, operation.action, self.part, operation.origin, roles=self.roles, now=now
         )
         return isinstance(today, Ruling) and today.votes <= self.votes
 
@@ -207,7 +238,7 @@ def leave(
         ``longest``: seconds that a freeze is waited for.
     """
     part, now, origin = tail(operation, seen), services.clock.now(), operation.origin
-    rule = policies.frozen(services.policy, operation.action, part, now, automatic=origin.automatic)
+    rule = _freeze(services, operation, part, now)
     if rule is not None:
         return Frozen(rule.reason, policies.thaw(rule, now, timedelta(seconds=longest)))
     today = ruling_now(services, operation.action, part, origin)

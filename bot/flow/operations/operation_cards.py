@@ -40,9 +40,19 @@ from bot.domain.card import (
 )
 from bot.domain.cluster import Job
 from bot.domain.message import Code, Duration, Join, Message, Names, Number, Percent, Rate, Size
-from bot.domain.operation import BOT, Ask, Fact, Operation, Progress, State, StepEnded, Vote
+from bot.domain.operation import (
+    BOT,
+    Ask,
+    Fact,
+    Operation,
+    Origin,
+    Progress,
+    State,
+    StepEnded,
+    Vote,
+)
 from bot.domain.plan import HostBar, Objection, Plan, Prediction, Refused, Risk, Spread
-from bot.domain.policy import MayNot
+from bot.domain.policy import AGENT, MayNot
 from bot.domain.steps import HoldHost, MigrateVm, SetMaintenance, WaitForPerson
 
 PICK = "op.pick"
@@ -115,6 +125,18 @@ def who(user: str) -> Person | str:
     return "Drover" if user == BOT else Person(user)
 
 
+def requester(origin: Origin) -> Words:
+    """Who asked for it: a person, the bot, or an agent for a person."""
+    person = who(origin.by)
+    if origin.via != AGENT:
+        return words("{who}", who=person)
+    return (
+        words("the agent “{agent}” for {who}", agent=origin.agent, who=person)
+        if origin.agent
+        else words("an agent for {who}", who=person)
+    )
+
+
 def value_of(operation: Operation) -> str:
     """What buttons carry: the operation's id and the digest of the plan that was seen.
 
@@ -134,6 +156,7 @@ def operation_card(
     elements: list[Element] = [_facts(operation)]
     elements += _state_lines(operation)
     if operation.open_to_votes:
+        elements += _agents_note(operation.origin)
         elements += [*_attachment(operation), *_reasons(operation.plan)]
     if operation.state is State.PROPOSED:
         elements += _picture(operation.plan)
@@ -145,6 +168,13 @@ def operation_card(
     elements += _buttons(operation, progress, pickable)
     elements.append(_small_print(operation))
     return Card(text=id_line(operation, headline), title=headline, elements=tuple(elements))
+
+
+def _agents_note(origin: Origin) -> list[Element]:
+    """Before a vote: that no person chose this, and who answers for it."""
+    if origin.via != AGENT:
+        return []
+    return [Section(words("*Proposed by an agent for {who}.*", who=who(origin.by)))]
 
 
 def _replan_text(why: Line) -> Line:
@@ -182,7 +212,7 @@ def whole_card(operation: Operation, number: int, count: int, text: Message) -> 
 def _facts(operation: Operation) -> Fields:
     plan = operation.plan
     pairs: list[tuple[Line, Line]] = [
-        (words("Requested by"), words("{who}", who=who(operation.origin.by))),
+        (words("Requested by"), requester(operation.origin)),
         (words("Command"), words("`{command}`", command=operation.origin.command)),
         (words("Blast radius"), blast_text(plan)),
     ]

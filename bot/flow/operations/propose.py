@@ -201,7 +201,7 @@ def _vms_of(plan: Plan, indexes: Iterable[int], lost: Collection[str] = ()) -> s
 
 def again(services: Services, operation: Operation, by: str, key: str) -> Card | None:
     """Propose the same intent anew, on the cluster as it is now."""
-    origin = replace(operation.origin, by=by, key=key, automatic=False)
+    origin = replace(operation.origin, by=by, key=key, automatic=False, via="", agent="")
     return propose(
         services,
         services.catalog.action(operation.action),

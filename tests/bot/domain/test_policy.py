@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.domain.message import words
-from bot.domain.plan import Blast, Risk
+from bot.domain.message import Message, words
+from bot.domain.plan import Blast, Plan, Risk
 from bot.domain.policy import (
+    AGENT_BY_ITSELF,
+    AGENTS_VOTES,
     MayNot,
     Policy,
     Rule,
@@ -405,3 +407,60 @@ def test_a_freeze_says_when_it_ends() -> None:
     assert thaw(night, at, timedelta(days=1)) == datetime(2026, 1, 6, 6, 0, tzinfo=UTC)
     assert thaw(night, at, timedelta(hours=1)) is None
     assert thaw(Rule("for ever", hosts=("a",), freeze=True), at, timedelta(days=1)) is None
+
+
+BY_AGENT = Rule("agents", via="agent", votes=2)
+
+
+def asked_by_agent(*rules: Rule, plan: Plan | None = None) -> Ruling | MayNot:
+    return ruling(policy(*rules), "migrate", plan or planned(), ENGINEER, MONDAY, via="agent")
+
+
+def test_a_rule_for_agents_rules_on_what_agents_ask_for_alone() -> None:
+    assert asked_by_agent(BY_AGENT, Rule("rest")) == Ruling(2, ("approver",), 3600, "agents")
+    assert ruled(BY_AGENT, Rule("rest")) == Ruling(1, ("approver",), 3600, "rest")
+
+
+def test_what_an_agent_asks_for_takes_a_vote_where_people_need_none() -> None:
+    free = Rule("free", votes=0)
+    assert asked_by_agent(free) == Ruling(1, ("approver",), 3600, "free")
+    assert ruled(free) == Ruling(0, ("approver",), 3600, "free")
+
+
+def test_where_nobody_may_vote_an_agent_may_not_ask() -> None:
+    assert isinstance(asked_by_agent(Rule("free", votes=0, approvers=())), MayNot)
+
+
+def test_an_automatic_rule_never_rules_on_what_an_agent_asks_for() -> None:
+    alone = Rule("alone", automatic=True, votes=0)
+    assert asked_by_agent(alone, Rule("rest")) == Ruling(1, ("approver",), 3600, "rest")
+
+
+def test_a_freeze_for_agents_leaves_people_alone() -> None:
+    stop = Rule("no agents", via="agent", freeze=True, why="No agents today.")
+    assert asked_by_agent(stop, Rule("rest")) == MayNot(
+        "No agents today.", words("Ask again after it ends.")
+    )
+    assert frozen(policy(stop, Rule("rest")), "migrate", planned(), MONDAY, via="agent") == stop
+    assert frozen(policy(stop, Rule("rest")), "migrate", planned(), MONDAY) is None
+
+
+@pytest.mark.parametrize(
+    ("rule", "fault"),
+    [
+        (Rule("agents", via="agent", votes=0), AGENTS_VOTES),
+        (Rule("agents", via="agent", automatic=True, votes=0), AGENT_BY_ITSELF),
+        (BY_AGENT, None),
+    ],
+)
+def test_a_rule_for_agents_that_cannot_be_meant_is_named(rule: Rule, fault: Message | None) -> None:
+    people = {"approver": frozenset({"UBRUNO", "UCARLA", "UEVA"})}
+    found = contradictions(policy(rule, Rule("rest")), people, ("migrate",))
+    assert [text for name, text in found if name == "agents"] == ([fault] if fault else [])
+
+
+def test_a_rule_for_agents_behind_one_for_all_never_applies_and_the_other_way_round_does() -> None:
+    people = {"approver": frozenset({"UBRUNO", "UCARLA", "UEVA"})}
+    behind = contradictions(policy(Rule("rest"), BY_AGENT), people)
+    assert "agents" in {name for name, _ in behind}
+    assert contradictions(policy(BY_AGENT, Rule("rest")), people) == ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.adapters.slack.rate_limit import Pace, Paces
+from bot.flow.commands.rate_limit import Pace, Paces
 
 
 def test_a_bucket_empties_tells_once_and_fills_again() -> None:
