@@ -38,8 +38,9 @@ from bot.domain.steps import Step
 from bot.domain.suggest import nearest
 from bot.plugin_api import (
     Action,
+    Command,
+    Decision,
     PlacementRule,
-    Query,
     Report,
     Rules,
     Settings,
@@ -78,7 +79,7 @@ def core_codec() -> Codec:
 class Catalog:
     """Everything the plugins declared, checked. ``commands`` by full name (``host check``)."""
 
-    commands: Mapping[str, Query | Action]
+    commands: Mapping[str, Command]
     handlers: Mapping[type[Step], StepHandler]
     rules: Rules
     watches: tuple[Watch, ...]
@@ -88,7 +89,7 @@ class Catalog:
     owners: Mapping[str, str] = field(default_factory=dict)  # command name → plugin
     translations: tuple[Path, ...] = ()  # the ``locale`` folders of the plugins
 
-    def find(self, typed: Sequence[str]) -> tuple[Query | Action, list[str]]:
+    def find(self, typed: Sequence[str]) -> tuple[Command, list[str]]:
         """The command that ``typed`` begins with (longest name wins) and the words that are left.
 
         Raises:
@@ -127,6 +128,11 @@ class Catalog:
                 words("Load the plugin again."),
             )
         return found
+
+    @property
+    def granted(self) -> tuple[str, ...]:
+        """Names of the commands that a role is granted; what decides asks as its button does."""
+        return tuple(name for name, each in self.commands.items() if not isinstance(each, Decision))
 
     @property
     def pickable(self) -> frozenset[str]:
@@ -338,8 +344,8 @@ def _validate(section: SettingsSection, table: Any) -> BaseModel:
 
 def _collect_commands(
     manager: pluggy.PluginManager, settings: Settings
-) -> tuple[dict[str, Query | Action], dict[str, str]]:
-    commands: dict[str, Query | Action] = {}
+) -> tuple[dict[str, Command], dict[str, str]]:
+    commands: dict[str, Command] = {}
     owners: dict[str, str] = {}
     for plugin, command in _each(manager, "register_commands", settings):
         if command.name in commands:

@@ -183,7 +183,7 @@ def offline(settings: DroverSettings) -> list[Finding]:
     except DroverError as error:
         return [*findings, Finding(plugins, ok=False, text=_told(error))]
     findings.append(Finding(plugins, ok=True, text=", ".join(settings.plugins.enabled)))
-    findings += _askers(policy, catalog.commands)
+    findings += _askers(policy, catalog.granted)
     return [*findings, *_rules(settings, policy, catalog.automatic)]
 
 

@@ -125,7 +125,9 @@ class Query(Generic[Intent]):
     holds; ``answer`` finds it in ``View.found``. ``form()``: asked in a dialog when the command is
     typed without arguments; its fields are named as the grammar's parameters. ``public(intent)``:
     the answer is posted in the channel, for all. ``live``: so many seconds long the answer, then
-    always posted, is brought up to date.
+    always posted, is brought up to date. ``example``: a line that can be typed, behind the slash
+    command; help shows it. ``also``: what people type who mean this command (``list``); it is then
+    suggested.
     """
 
     name: str
@@ -138,6 +140,8 @@ class Query(Generic[Intent]):
     form: Callable[[], Form] | None = None
     public: Callable[[Intent], bool] = private
     live: float = 0.0
+    example: str = ""
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +195,7 @@ class Action(Generic[Intent]):
     start holds to the end. ``pick(intent, plan, indexes) -> intent``: the wish for these steps of
     the plan alone; people may then pick a part. ``evenness(snapshot) -> Spread``: of an action that
     promises an evener load; foretold at the start, measured after the end. ``values``: further
-    dataclasses that its intent and its steps are made of.
+    dataclasses that its intent and its steps are made of. ``example`` and ``also``: as for a Query.
     """
 
     name: str
@@ -210,6 +214,42 @@ class Action(Generic[Intent]):
     evenness: Callable[[Snapshot], Spread] | None = None
     pick: Callable[[Intent, Plan, tuple[int, ...]], Intent] | None = None
     values: tuple[type, ...] = ()
+    example: str = ""
+    also: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Press:
+    """What a grammar returns when its command does what a button of an operation does.
+
+    ``operation`` '': the newest that the person asked for. ``digest``: the plan hash that a vote is
+    for, or at least its first 8 characters; '' where none was typed. ``answers``: those of the
+    button's dialog, as (field, value).
+    """
+
+    button: str
+    operation: str = ""
+    digest: str = ""
+    answers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A command that does what a button of an operation does; who may, the button itself knows.
+
+    ``grammar`` returns a ``Press`` of ``button``. ``example`` and ``also``: as for a Query.
+    """
+
+    name: str
+    summary: Message
+    grammar: click.Command
+    button: str
+    example: str = ""
+    also: tuple[str, ...] = ()
+
+
+Command = Query | Action | Decision
+"""Whatever can be typed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -295,6 +295,10 @@ _QUIET = {
 """Calls whose texts are messages already, or no messages."""
 
 
+_TYPED = {"example", "also"}
+"""Keywords whose texts are what people type."""
+
+
 def _texts(node: ast.AST) -> Iterator[ast.Constant | ast.JoinedStr]:
     """Strings and f-strings under a node that are neither docstrings nor arguments of a quiet call."""
     if isinstance(node, ast.JoinedStr):
@@ -309,6 +313,8 @@ def _texts(node: ast.AST) -> Iterator[ast.Constant | ast.JoinedStr]:
     ):
         return  # what is compared with, or a key, is not shown
     for child in node.values if isinstance(node, ast.Dict) else ast.iter_child_nodes(node):
+        if isinstance(child, ast.keyword) and child.arg in _TYPED:
+            continue
         # A docstring
         if not (isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant)):
             yield from _texts(child)

@@ -1,18 +1,19 @@
-"""Every button and dialog of the core in one table: from its action's id to who answers it.
+"""The buttons of operations and alerts in one table: from an action's id to who answers it.
 
 A click proves nothing: each handler reads the operation's state, the rules and the person's roles
 again, within the compare-and-swap that stores the decision. The table says which permission it asks
-for; ``tests/bot/flow/commands/test_buttons.py`` presses every button without it.
+for; ``tests/bot/flow/commands/test_buttons.py`` presses every button without it. The commands that
+decide (``decisions.py``) come here as well. The buttons and dialogs of commands are in
+``command.py``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 
 from bot.domain.card import Card
-from bot.flow.commands import command
 from bot.flow.context import Services
 from bot.flow.monitoring import incidents
 from bot.flow.operations import decide, manual_step, operation_cards, partial_approval
@@ -57,14 +58,6 @@ class ButtonAction:
     on_operation: bool = True
 
 
-def run(services: Services, request: Request) -> Card | None:
-    """Type the button's command for whoever pressed it."""
-    channel = request.channel or request.by  # a home tab has no channel
-    typed = replace(request, kind="command", text=request.value, channel=channel)
-    command.answer(services, typed)
-    return None
-
-
 ACTIONS: Mapping[str, ButtonAction] = {
     "op.approve": ButtonAction(decide.approve, Permission.APPROVER),
     "op.deny": ButtonAction(
@@ -81,12 +74,9 @@ ACTIONS: Mapping[str, ButtonAction] = {
     "op.again": ButtonAction(decide.propose_again, Permission.COMMAND, click=Lane.WORK),
     "alert.ack": ButtonAction(incidents.acknowledge, Permission.ANY_ROLE, on_operation=False),
     "alert.silence": ButtonAction(incidents.silence, Permission.ANY_ROLE, on_operation=False),
-    "run": ButtonAction(run, Permission.COMMAND, click=Lane.WORK, on_operation=False),
-    command.FORM: ButtonAction(command.from_form, Permission.COMMAND, on_operation=False),
 }
 
 
-def find(action: str) -> ButtonAction | None:
-    """Return what an action's id stands for; behind a colon stands its argument."""
-    head, colon, _ = action.partition(":")
-    return ACTIONS.get(head + colon)
+def press(services: Services, request: Request) -> Card | None:
+    """Do what a button of this table does, whether it was pressed or its command was typed."""
+    return ACTIONS[request.action].handler(services, request)

@@ -5,6 +5,7 @@ Every outcome reaches the person.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,12 +14,13 @@ from bot.domain.card import Card, error_card
 from bot.domain.errors import DroverError, UsageError
 from bot.domain.message import words
 from bot.domain.operation import Origin
-from bot.flow.commands import live_message, queries, query_cards
+from bot.flow.commands import decisions, live_message, queries, query_cards
+from bot.flow.commands.buttons import ButtonAction, Lane, Permission
 from bot.flow.commands.parse import as_typed, options, parse, usage
 from bot.flow.context import Services, asker, roles_of, whisper
 from bot.flow.operations import operation_cards, partial_approval
 from bot.flow.operations.propose import propose
-from bot.plugin_api import Action, Picked, Query
+from bot.plugin_api import Action, Asker, Command, Decision, Picked, Query
 from bot.ports import Request
 
 FORM = "cmd:"  # how the dialogs of commands are named
@@ -35,6 +37,13 @@ def answer(services: Services, request: Request) -> None:
         card = error_card(error.text, error.advice)
     if card is not None:
         whisper(services, request, card)
+
+
+def run(services: Services, request: Request) -> Card | None:
+    """Type the button's command for whoever pressed it."""
+    channel = request.channel or request.by  # a home tab has no channel
+    answer(services, replace(request, kind="command", text=request.value, channel=channel))
+    return None
 
 
 def from_form(services: Services, request: Request) -> Card | None:
@@ -58,27 +67,46 @@ def _answer(services: Services, request: Request) -> Card | None:
     if open_form(services, request):
         return None
     found = parse(services.catalog, services.slash, request.text)
+    if isinstance(found.command, Decision) and not found.help:
+        return decisions.answer(services, request, found.intent)
     person = asker(services, request)
-    if not policies.may_ask(services.policy, found.command.name, person.roles):
-        roles = tuple(policies.who_may(services.policy, found.command.name))
-        advice = (
-            words("It takes one of the roles: {roles}. Ask an administrator.", roles=roles)
-            if roles
-            else words("No role may use it. Ask an administrator.")
-        )
-        return operation_cards.note_card(
-            words("You may not use `{command}`.", command=found.command.name), advice
-        )
+    if refusal := _refusal(services, found.command, person):
+        return refusal
     if found.help:
         return query_cards.usage_card(
             usage(found.command, services.slash), found.command.grammar, options(found.command)
         )
     if isinstance(found.command, Query):
-        if found.command.live or found.command.public(found.intent):
-            live_message.posted(services, found.command, found.intent, person, request)
-            return None
-        return queries.answer(services, found.command, found.intent, person)
-    return _propose(services, found.command, found.intent, request)
+        return _look(services, request, found.command, found.intent, person)
+    return _propose(services, services.catalog.action(found.command.name), found.intent, request)
+
+
+def _refusal(services: Services, command: Command, person: Asker) -> Card | None:
+    """Why this person may not use a command; of what decides, the button knows."""
+    may = isinstance(command, Decision) or policies.may_ask(
+        services.policy, command.name, person.roles
+    )
+    if may:
+        return None
+    roles = tuple(policies.who_may(services.policy, command.name))
+    advice = (
+        words("It takes one of the roles: {roles}. Ask an administrator.", roles=roles)
+        if roles
+        else words("No role may use it. Ask an administrator.")
+    )
+    return operation_cards.note_card(
+        words("You may not use `{command}`.", command=command.name), advice
+    )
+
+
+def _look(
+    services: Services, request: Request, query: Query, intent: Any, person: Asker
+) -> Card | None:
+    """A query's answer; None when it is posted for all."""
+    if query.live or query.public(intent):
+        live_message.posted(services, query, intent, person, request)
+        return None
+    return queries.answer(services, query, intent, person)
 
 
 def _propose(services: Services, action: Action, intent: Any, request: Request) -> Card | None:
@@ -93,14 +121,13 @@ def _propose(services: Services, action: Action, intent: Any, request: Request) 
 
 def opens_form(services: Services, request: Request) -> bool:
     """Whether a command is typed without arguments and has a dialog."""
-    bare = services.catalog.commands.get(_bare(request))
-    return bare is not None and bare.form is not None and bool(request.trigger)
+    return _with_form(services, request) is not None
 
 
 def open_form(services: Services, request: Request) -> bool:
     """Open a command's dialog when the command is typed without arguments and has one."""
-    bare = services.catalog.commands.get(_bare(request))
-    if bare is None or bare.form is None or not request.trigger:
+    bare = _with_form(services, request)
+    if bare is None or bare.form is None:
         return False
     if not policies.may_ask(services.policy, bare.name, roles_of(services, request.by)):
         return False  # the refusal is told as for a typed command
@@ -109,5 +136,16 @@ def open_form(services: Services, request: Request) -> bool:
     return True
 
 
-def _bare(request: Request) -> str:
-    return " ".join(request.text.lower().split())
+def _with_form(services: Services, request: Request) -> Query | Action | None:
+    """The command that is typed without arguments and has a dialog, where one can be opened."""
+    bare = services.catalog.commands.get(" ".join(request.text.lower().split()))
+    if bare is None or isinstance(bare, Decision) or bare.form is None:
+        return None
+    return bare if request.trigger else None
+
+
+ACTIONS: Mapping[str, ButtonAction] = {
+    "run": ButtonAction(run, Permission.COMMAND, click=Lane.WORK, on_operation=False),
+    FORM: ButtonAction(from_form, Permission.COMMAND, on_operation=False),
+}
+"""The buttons and dialogs of commands."""

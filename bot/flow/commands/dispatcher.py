@@ -14,8 +14,8 @@ import structlog
 from bot.domain.card import Card, error_card
 from bot.domain.errors import DroverError
 from bot.domain.message import words
-from bot.flow.commands import buttons, command, late_requests, queries
-from bot.flow.commands.buttons import Lane
+from bot.flow.commands import buttons, command, decisions, late_requests, queries
+from bot.flow.commands.buttons import ButtonAction, Lane
 from bot.flow.context import BUSY, OPEN, Services, whisper
 from bot.flow.operations import notify, operation_cards, propose
 from bot.ports import Request
@@ -53,9 +53,15 @@ def _answer(services: Services, request: Request) -> None:
         _press(services, request)
 
 
+def find(action: str) -> ButtonAction | None:
+    """Return what a button's or a dialog's id stands for; behind a colon stands its argument."""
+    head, colon, _ = action.partition(":")
+    return buttons.ACTIONS.get(head + colon) or command.ACTIONS.get(head + colon)
+
+
 def _press(services: Services, request: Request) -> None:
     """Answer a click or a dialog's answers, as the table of buttons says."""
-    action = buttons.find(request.action)
+    action = find(request.action)
     if action is None:
         unknown = words("The button “{button}” is not known.", button=request.action)
         advice = words("It may be of an older version; type `help`.")
@@ -118,8 +124,9 @@ QUICK = 2  # threads of each quick lane
 def lane_of(services: Services, request: Request) -> Lane:
     """The lane of a request."""
     if request.kind == "command":
-        return Lane.DIALOG if command.opens_form(services, request) else Lane.WORK
-    action = buttons.find(request.action)
+        usual = Lane.DIALOG if command.opens_form(services, request) else Lane.WORK
+        return decisions.lane(request.text) or usual
+    action = find(request.action)
     if action is None:
         return Lane.WORK
     return action.form if request.kind == "form" else action.click

@@ -10,7 +10,7 @@ import structlog
 
 from bot.domain.card import Card
 from bot.domain.operation import BOT, Event, Held, Operation, State
-from bot.flow.commands import buttons
+from bot.flow.commands import buttons, decisions
 from bot.flow.context import Services, whisper
 from bot.flow.operations import notify, operation_cards
 from bot.flow.operations.decision import commit_decision
@@ -27,8 +27,9 @@ def refuse(services: Services, request: Request) -> bool:
     Whether it was so.
     """
     age = services.clock.now() - request.at
-    action = buttons.find(request.action)
-    if age <= LATE or (action is not None and action.stops):
+    action = buttons.ACTIONS.get(request.action)
+    stops = action.stops if action is not None else decisions.stops(request.text)
+    if age <= LATE or stops:
         return False
     if request.kind != "home":
         whisper(services, request, operation_cards.too_late_card(request.text, age))

@@ -13,7 +13,7 @@ from bot.catalog import Catalog
 from bot.domain.errors import UsageError
 from bot.domain.message import Code, Join, Message, Names, Words, words
 from bot.domain.words import NOT_CLOSED, split_words
-from bot.plugin_api import Action, Instead, Query
+from bot.plugin_api import Command, Instead
 
 WIDTH = 100
 
@@ -25,7 +25,7 @@ class Parsed:
     ``intent`` None and ``help`` set when only its usage was asked for.
     """
 
-    command: Query | Action
+    command: Command
     intent: Any
     help: str = ""
 
@@ -46,7 +46,7 @@ def parse(catalog: Catalog, slash: str, text: str) -> Parsed:
     return Parsed(command, intent)
 
 
-def usage(command: Query | Action, slash: str, *, full: bool = False) -> str:
+def usage(command: Command, slash: str, *, full: bool = False) -> str:
     """A command's usage line, or its whole help."""
     context = click.Context(
         command.grammar,
@@ -60,7 +60,7 @@ def usage(command: Query | Action, slash: str, *, full: bool = False) -> str:
     return text if optional or full else text.replace(" [OPTIONS]", "")
 
 
-def options(command: Query | Action) -> tuple[tuple[str, str], ...]:
+def options(command: Command) -> tuple[tuple[str, str], ...]:
     """Each option as it is typed, and what it does."""
     context = click.Context(command.grammar, terminal_width=WIDTH)
     records = (each.get_help_record(context) for each in command.grammar.params)
@@ -103,7 +103,7 @@ def _split(text: str) -> list[str]:
         raise UsageError(said, words('Write for example `--reason "disk swap"`.')) from error
 
 
-def _intent(command: Query | Action, slash: str, rest: Sequence[str]) -> Any:
+def _intent(command: Command, slash: str, rest: Sequence[str]) -> Any:
     try:
         with command.grammar.make_context(
             f"{slash} {command.name}", list(rest), terminal_width=WIDTH
@@ -136,5 +136,5 @@ def _slip(error: click.ClickException) -> Message:
     return text if text.endswith((".", "?")) else f"{text}."
 
 
-def _write(command: Query | Action, slash: str) -> Words:
+def _write(command: Command, slash: str) -> Words:
     return words("Usage: {usage}", usage=Code(usage(command, slash)))

@@ -17,12 +17,12 @@ from bot.domain.errors import UsageError
 from bot.domain.operation import Operation, State
 from bot.domain.suggest import nearest
 from bot.domain.units import seconds_of
-from bot.flow.commands import query_cards
+from bot.flow.commands import decisions, query_cards
 from bot.flow.commands.parse import usage
 from bot.flow.context import OPEN, Services, asker, snapshot
 from bot.flow.operations import operation_cards
 from bot.hookspecs import hookimpl
-from bot.plugin_api import Action, Asker, Listed, Measured, Query, View
+from bot.plugin_api import Asker, Command, Decision, Listed, Measured, Query, View
 from bot.ports import Request
 
 AUDITED = 500  # operations looked through for one answer; the whole trail is `drover audit export`
@@ -60,14 +60,18 @@ def view(
     )
 
 
-def _listing(services: Services, command: Query | Action, person: Asker) -> Listed:
-    allowed = policies.may_ask(services.policy, command.name, person.roles)
+def _listing(services: Services, command: Command, person: Asker) -> Listed:
+    allowed = (
+        bool(person.roles)
+        if isinstance(command, Decision)
+        else policies.may_ask(services.policy, command.name, person.roles)
+    )
     return Listed(
         command.name,
         command.summary,
         usage(command, services.slash),
         allowed,
-        isinstance(command, Action),
+        not isinstance(command, Query),
     )
 
 
@@ -303,9 +307,10 @@ class Core:
     """The core's own commands, registered like any plugin's."""
 
     @hookimpl
-    def register_commands(self) -> Sequence[Query]:
-        """Help, hosts, VMs, operations, audit, approvals, policy."""
+    def register_commands(self) -> Sequence[Query | Decision]:
+        """Help, hosts, VMs, operations, audit, approvals, policy; and what decides."""
         return (
+            *decisions.DECISIONS,
             Query("help", words("What you may do"), _help, _answer_help, needs_snapshot=False),
             Query(
                 "hosts",

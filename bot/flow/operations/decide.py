@@ -86,7 +86,7 @@ def _vote(services: Services, operation: Operation, by: str, digest: str) -> Seq
         else None
     )
     ruled = advance(operation, changed) if changed else operation
-    if refusal := _may_not_vote(services, ruled, by):
+    if refusal := may_not_vote(services, ruled, by):
         return refusal
     return (*((changed,) if changed else ()), *_votes(ruled, VotedFor(now, by, digest)))
 
@@ -109,7 +109,7 @@ def _votes(operation: Operation, voted: VotedFor) -> tuple[Event, ...]:
     return (voted, Approved(voted.at, voted.by)) if last else (voted,)
 
 
-def _may_not_vote(services: Services, operation: Operation, by: str) -> Card | None:
+def may_not_vote(services: Services, operation: Operation, by: str) -> Card | None:
     """Why this person's vote does not count now; None when it does."""
     if by == operation.origin.by:
         return operation_cards.note_card(

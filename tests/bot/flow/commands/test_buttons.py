@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.flow.commands import buttons, command
+from bot.flow.commands import command, decisions, dispatcher
 from bot.flow.commands.buttons import ACTIONS, Permission
 from bot.flow.operations import operation_cards
 from tests.bot.flow.small_bot import Bot, small_bot
@@ -54,15 +54,16 @@ def _id_of(node: ast.expr) -> str:
 
 
 def test_every_button_that_a_card_shows_is_in_the_table() -> None:
-    assert shown_actions() <= ACTIONS.keys()
+    assert shown_actions() <= ACTIONS.keys() | command.ACTIONS.keys()
 
 
 def test_every_action_in_the_table_is_shown_by_a_card() -> None:
-    assert ACTIONS.keys() - shown_actions() == {command.FORM}  # named by the core for each command
+    known = ACTIONS.keys() | command.ACTIONS.keys()
+    assert known - shown_actions() == {command.FORM}  # named by the core for each command
 
 
 def test_a_button_of_another_version_is_answered(bot: Bot) -> None:
-    assert buttons.find("op.explode") is None
+    assert dispatcher.find("op.explode") is None
     card = bot.clicks("op.explode", "op-1:x", "UANA")
     assert card is not None
     assert "op.explode" in str(card.text)
@@ -91,4 +92,31 @@ def test_the_requester_never_decides_alone(bot: Bot, action: str) -> None:
     before = bot.operation()
     bot.clicks(action, bot.value(), "UANA")
     bot.answers(action, bot.value(), "UANA", why="no")
+    assert bot.operation() == before
+
+
+def test_every_decision_presses_a_button_of_the_table() -> None:
+    assert {each.button for each in decisions.DECISIONS} <= ACTIONS.keys()
+
+
+@pytest.mark.parametrize("state", ["proposed", "approved", "done"])
+@pytest.mark.parametrize("name", [each.name for each in decisions.DECISIONS])
+def test_without_a_role_no_command_decides_anything(bot: Bot, name: str, state: str) -> None:
+    bot.types("migrate web-1 to host-b")
+    if state != "proposed":
+        bot.clicks("op.approve", bot.value(), "UBRUNO")
+    if state == "done":
+        bot.works()
+    before = bot.store.operations()
+    rest = {"approve": f"op-1 {bot.operation().plan.digest}", "deny": "op-1 no", "again": ""}
+    assert bot.types(f"{name} {rest.get(name, 'op-1')}", "UNOBODY") is not None
+    assert bot.store.operations() == before
+    assert not bot.chat.forms
+
+
+@pytest.mark.parametrize("line", ["approve op-1 {digest}", "deny op-1 no"])
+def test_the_requester_does_not_decide_alone_by_typing(bot: Bot, line: str) -> None:
+    bot.types("migrate web-1 to host-b")
+    before = bot.operation()
+    bot.types(line.format(digest=before.plan.digest), "UANA")
     assert bot.operation() == before
