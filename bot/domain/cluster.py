@@ -457,6 +457,48 @@ class TargetLook:
     disks: tuple[DiskThere, ...] = ()
 
 
+@dataclass(slots=True)
+class _Tables:
+    """What of a snapshot is looked up again and again, each table made when it is first asked for.
+
+    A planner asks for every VM on every host: a walk over the cluster each time would be the cube
+    of its size. Two threads that ask at once make the same table twice.
+    """
+
+    _hosts: dict[str, Host] | None = None
+    _vms: dict[str, tuple[Vm, ...]] | None = None
+    _promised: dict[str, int] | None = None
+
+    def hosts(self, of: Snapshot) -> Mapping[str, Host]:
+        """Hosts by name."""
+        if self._hosts is None:
+            self._hosts = {host.name: host for host in reversed(of.hosts)}
+        return self._hosts
+
+    def vms(self, of: Snapshot) -> Mapping[str, tuple[Vm, ...]]:
+        """The VMs of each host that has some, by name."""
+        if self._vms is None:
+            found: dict[str, list[Vm]] = {}
+            for vm in sorted(of.vms, key=lambda vm: vm.name):
+                found.setdefault(vm.host, []).append(vm)
+            self._vms = {host: tuple(theirs) for host, theirs in found.items()}
+        return self._vms
+
+    def promised(self, of: Snapshot) -> Mapping[str, int]:
+        """Bytes of ordinary memory promised on each host."""
+        if self._promised is None:
+            huge = {vm.uuid for vm in of.vms if vm.huge}
+            found = dict.fromkeys(self.hosts(of), 0)
+            parts = [(vm.host, vm.uuid, sound(vm).memory) for vm in of.vms if vm.state.active]
+            parts += [(move.target, move.vm_uuid, move.memory) for move in of.inbound]
+            for name, uuid, memory in parts:
+                host = self.hosts(of).get(name)
+                if host is not None and not (uuid in huge and host.set_aside > 0):
+                    found[name] += memory
+            self._promised = found
+        return self._promised
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """The cluster at ``taken_at``: every configured host, every guest of the hosts that answered.
@@ -470,6 +512,7 @@ class Snapshot:
     inbound: tuple[Inbound, ...] = ()
     cpu_fits: tuple[CpuFit, ...] = ()
     target_looks: tuple[TargetLook, ...] = ()
+    _tables: _Tables = field(default_factory=_Tables, init=False, repr=False, compare=False)
 
     def host(self, name: str) -> Host:
         """The host of this name.
@@ -477,9 +520,8 @@ class Snapshot:
         Raises:
             UnknownNameError: no such host; the advice names the nearest.
         """
-        for host in self.hosts:
-            if host.name == name:
-                return host
+        if (found := self._tables.hosts(self).get(name)) is not None:
+            return found
         names = [host.name for host in self.hosts]
         if len(alike := names_for(name, names)) == 1:
             return self.host(alike[0])
@@ -539,7 +581,7 @@ class Snapshot:
 
     def on(self, host: str) -> tuple[Vm, ...]:
         """The guests on a host, by name."""
-        return tuple(sorted((vm for vm in self.vms if vm.host == host), key=lambda vm: vm.name))
+        return self._tables.vms(self).get(host, ())
 
     def cpu_fit(self, vm_uuid: str, host: str) -> CpuFit | None:
         """What the host answered for this guest's CPU; None when it was not asked."""
@@ -562,17 +604,7 @@ class Snapshot:
 
         VMs on huge pages live in what the host sets aside, where it is known to.
         """
-        apart = self.host(host).set_aside > 0
-        huge = {vm.uuid for vm in self.vms if vm.huge} if apart else set()
-        here = sum(
-            sound(vm).memory
-            for vm in self.vms
-            if vm.host == host and vm.state.active and vm.uuid not in huge
-        )
-        coming = sum(
-            move.memory for move in self.inbound if move.target == host and move.vm_uuid not in huge
-        )
-        return here + coming
+        return self._tables.promised(self)[self.host(host).name]
 
     def room(self, host: str) -> int:
         """Bytes of ordinary memory still to be promised on a host; negative when overcommitted."""

@@ -17,7 +17,7 @@ from bot.plugin_api import History, Rechecked, Underway
 from plugins.balance import cards
 from plugins.balance.from_snapshot import BalanceCase, best_plan, case_of
 from plugins.balance.intents import Drain, Undrain
-from plugins.balance.legality import obstacle, replay
+from plugins.balance.legality import obstacle, obstacles, replay
 from plugins.balance.planner import CALM, WORKED, moves_in, plan_of, prediction, step_for
 from plugins.balance.recheck import moves_left, skip_impossible
 from plugins.balance.settings import BalanceSettings
@@ -99,7 +99,7 @@ def _stuck(case: BalanceCase, result: Solution, host: str) -> Iterator[Objection
     others = [number for number, each in enumerate(case.hosts) if each.name != host]
     staying = [vm for vm in result.stuck if case.vms[vm].host == host]
     for vm in sorted(staying, key=lambda each: case.vms[each].name):
-        against = [obstacle(case, where, vm, number) for number in others]
+        against = obstacles(case, where, vm, others)
         yield _stays(case.vms[vm], host, [each for each in against if each])
 
 

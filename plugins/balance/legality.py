@@ -11,8 +11,8 @@ from bot.domain.plan import Objection
 from bot.domain.steps import Carried, MigrateVm
 from plugins.balance import cards
 from plugins.balance.from_snapshot import BalanceCase
-from plugins.balance.solver.explain import explain
-from plugins.balance.solver.model import Ints, SearchLimits, WhyNot
+from plugins.balance.solver.explain import hard_reasons
+from plugins.balance.solver.model import Ints, WhyNot
 from plugins.balance.solver.n_plus_one import SpareCapacity
 from plugins.balance.solver.placement import Placement
 from plugins.balance.solver.sequencing import removes_fault
@@ -87,9 +87,25 @@ def _changed(step: MigrateVm, vm: Vm) -> Iterator[Objection]:
 
 def obstacle(case: BalanceCase, where: Placement, vm: int, target: int) -> Objection | None:
     """Return what forbids this one move from here; None when it is possible, worthwhile or not."""
-    if not case.problem.fixed[vm] and where.legal_targets(vm)[target]:
-        return case.objection(vm, target)
-    reason = explain(case.problem.placed(where.host), vm, SearchLimits(band=0.0))[target]
+    return next(obstacles(case, where, vm, (target,)))
+
+
+def obstacles(
+    case: BalanceCase, where: Placement, vm: int, targets: Iterable[int]
+) -> Iterator[Objection | None]:
+    """Return what forbids a VM each of these targets, in their order; the solver is asked once."""
+    possible = where.legal_targets(vm) & (not case.problem.fixed[vm])
+    reasons = hard_reasons(where, vm)
+    for target in targets:
+        reason = reasons[target]
+        # What only a soft rule is against, such as the spread over domains, is possible
+        if possible[target] or reason is None:
+            yield case.objection(vm, target)
+        else:
+            yield _forbidden(case, vm, target, reason)
+
+
+def _forbidden(case: BalanceCase, vm: int, target: int, reason: WhyNot) -> Objection:
     guest, host = case.vms[vm], case.hosts[target]
     remedy: Message = ""
     if reason is WhyNot.FIXED:

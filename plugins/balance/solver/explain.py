@@ -36,13 +36,21 @@ def explain(problem: Problem, vm: int, limits: SearchLimits | None = None) -> tu
     return tuple(WhyNot(answer) for answer in answers)
 
 
+def hard_reasons(placement: Placement, vm: int) -> tuple[WhyNot | None, ...]:
+    """Return for each host (length H) what forbids moving this VM there now; None: nothing does."""
+    answers = np.full(len(placement.problem.host_names), None, dtype=object)
+    for reason, applies in _hard(placement, vm):
+        answers[applies] = reason
+    return tuple(answers.tolist())
+
+
 def _hard(placement: Placement, vm: int) -> tuple[tuple[WhyNot, Bools], ...]:
     problem = placement.problem
     everywhere = np.ones(len(problem.host_names), dtype=np.bool_)
     mates = problem.affinity == problem.affinity[vm]
     held = bool(
         problem.affinity[vm] != NO_GROUP
-        and not problem.drained[problem.host[vm]]
+        and not problem.drained[placement.host[vm]]
         and mates.sum() > 1
     )
     not_allowed = ~everywhere if problem.allowed is None else ~problem.allowed[vm]
@@ -58,7 +66,7 @@ def _hard(placement: Placement, vm: int) -> tuple[tuple[WhyNot, Bools], ...]:
         (WhyNot.DRAINED, problem.drained),
         (WhyNot.HELD_TOGETHER, everywhere & held),
         (WhyNot.FIXED, everywhere & bool(problem.fixed[vm])),
-        (WhyNot.HERE, np.arange(len(everywhere)) == problem.host[vm]),
+        (WhyNot.HERE, np.arange(len(everywhere)) == placement.host[vm]),
     )
 
 

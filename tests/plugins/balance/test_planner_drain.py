@@ -13,9 +13,12 @@ from bot.domain.operation import State
 from bot.domain.plan import Objection, Plan, Refused
 from bot.domain.steps import MigrateVm, SetMaintenance
 from bot.testing import drawn, uuid_of
-from plugins.balance import drain
+from plugins.balance import drain, legality
 from plugins.balance.intents import Drain, Undrain
 from plugins.balance.settings import BalanceSettings
+from plugins.balance.solver.explain import hard_reasons
+from plugins.balance.solver.model import WhyNot
+from plugins.balance.solver.placement import Placement
 from tests.bot.flow.small_bot import Bot, small_bot, text
 
 SETTINGS = BalanceSettings()
@@ -48,6 +51,25 @@ def test_maintenance_comes_first_then_every_vm_leaves_and_nobody_else_moves() ->
     assert found.steps[0] == SetMaintenance("host-a", on=True)
     assert moves(found)["a3"] == "host-b"
     assert codes(found) == ["off"]
+
+
+def test_what_keeps_vms_is_asked_once_a_vm_and_not_once_a_host(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With 300 hosts, a look at the whole cluster for each VM on each host took minutes."""
+    asked: list[int] = []
+
+    def counted(where: Placement, vm: int) -> tuple[WhyNot | None, ...]:
+        asked.append(vm)
+        return hard_reasons(where, vm)
+
+    monkeypatch.setattr(legality, "hard_reasons", counted)
+    full = "\n".join(
+        f"host-{host} 8cpu 16G | a{host} 8G load 1 | b{host} 8G load 1" for host in range(9)
+    )
+    found = drained(full, "host-0")
+    assert codes(found)[:2] == ["stuck:a0", "stuck:b0"]
+    assert len(asked) == 2
 
 
 def test_stuck_vms_are_told_before_with_what_each_needs_and_the_others_go() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bench.clusters.generate import generate
 from bench.clusters.judge import judge
 from plugins.balance.cluster_file import problem_from
-from plugins.balance.solver.explain import explain
+from plugins.balance.solver.explain import explain, hard_reasons
 from plugins.balance.solver.model import (
     NO_GROUP,
     Cause,
@@ -29,6 +29,7 @@ from plugins.balance.solver.sequencing import hosts_after
 from tests.examples import examples
 
 LEGAL = {WhyNot.WORTHWHILE, WhyNot.TOO_LITTLE_GAIN, WhyNot.CALM}
+SOFT = {WhyNot.SPARE, WhyNot.CALM, WhyNot.TOO_LITTLE_GAIN, WhyNot.WORTHWHILE}
 
 
 @st.composite
@@ -274,6 +275,22 @@ def test_why_not_agrees_with_the_rules(problem: Problem, data: st.DataObject) ->
     for target, why in enumerate(explain(loose, vm)):
         move = replace_target(loose, vm, target)
         assert (why in LEGAL) == (broken_rules(loose, move) == [])
+
+
+@settings(deadline=None, max_examples=examples(100))
+@given(problems(), st.data())
+def test_what_forbids_a_move_is_what_explains_it(problem: Problem, data: st.DataObject) -> None:
+    """The quick look, at a placement that has changed, says what the whole explanation does."""
+    if not problem.vm_names:
+        return
+    where = Placement(problem)
+    vms, hosts = range(len(problem.vm_names)), range(len(problem.host_names))
+    for _ in range(data.draw(st.integers(0, 3))):
+        where.move(data.draw(st.sampled_from(vms)), data.draw(st.sampled_from(hosts)))
+    vm = data.draw(st.sampled_from(vms))
+    whole = explain(problem.placed(where.host), vm)
+    for quick, full in zip(hard_reasons(where, vm), whole, strict=True):
+        assert full in SOFT if quick is None else full is quick
 
 
 def replace_target(problem: Problem, vm: int, target: int) -> Solution:
