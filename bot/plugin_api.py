@@ -192,7 +192,8 @@ class Action(Generic[Intent]):
 
     ``next_good(intent, underway, snapshot, rules) -> Rechecked`` is asked before each step begins,
     on a snapshot in which the moves under way have arrived; None: what ``still_good`` said at the
-    start holds to the end. ``pick(intent, plan, indexes) -> intent``: the wish for these steps of
+    start holds to the end. ``judged``: the kinds of steps before which it is asked, whether their
+    hosts answer or not; (): all, but for those on hosts that do not answer. ``pick(intent, plan, indexes) -> intent``: the wish for these steps of
     the plan alone; people may then pick a part. ``evenness(snapshot) -> Spread``: of an action that
     promises an evener load; foretold at the start, measured after the end. ``values``: further
     dataclasses that its intent and its steps are made of. ``example`` and ``also``: as for a Query.
@@ -211,6 +212,7 @@ class Action(Generic[Intent]):
     recall: Callable[[Intent, History], Intent] | None = None
     survey: Callable[[Intent, Snapshot, Hypervisor], Intent] | None = None
     next_good: NextGood[Intent] | None = None
+    judged: tuple[type[Step], ...] = ()
     evenness: Callable[[Snapshot], Spread] | None = None
     pick: Callable[[Intent, Plan, tuple[int, ...]], Intent] | None = None
     values: tuple[type, ...] = ()

@@ -21,3 +21,10 @@ class Shell(Protocol):
                 ``deadline`` s.
         """
         ...
+
+    def knock(self, host: str) -> bool | None:
+        """Whether the host's machine answers the bot at all: a port that opens, or that refuses.
+
+        None: the configuration tells no address to knock at.
+        """
+        ...

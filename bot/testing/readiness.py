@@ -34,6 +34,7 @@ class FakeReadiness:
         super().__init__()
         self._host_facts: dict[str, HostFacts] = {}
         self._shell_of: dict[str, Shell] = {}
+        self.answers_knocks: dict[str, bool] = {}  # by host; others have no address
 
     def _reach(self, host: str) -> None:
         raise NotImplementedError
@@ -122,6 +123,11 @@ class FakeReadiness:
         self._may("run")
         shell = self._shell_of.get(host)
         return None if shell is None else shell(argv)
+
+    def knock(self, host: str) -> bool | None:
+        """What a test said; None without."""
+        self._known_host(host)
+        return self.answers_knocks.get(host)
 
 
 def facts_of(host: Host) -> HostFacts:

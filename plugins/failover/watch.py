@@ -22,10 +22,11 @@ from plugins.failover.sight import Sight
 from plugins.failover.verdict import Cause, Judged, Verdict, automatic_objection
 
 NAME = "failover"
-EVERY = timedelta(seconds=15)
+EVERY = timedelta(seconds=5)  # so after each sweep
 RECENT = 200  # operations among which the last failovers are looked for
 _LISTEN_EVERY = 600.0  # seconds between two looks whether other hosts hear those that answer
 _POWER_EVERY = 60.0  # seconds between two readings of the power of hosts that answer
+_GRACE = 30.0  # seconds that a second kind of witness is waited for before people are asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,8 @@ def _noticed(settings: FailoverSettings, view: WatchView, evidence: Evidence) ->
     if judged.verdict in {Verdict.GONE, Verdict.DEAD}:
         if host.held or _under_way(view.history, host.name):
             return  # its failover tells of it
+        if _may_still_act(settings, view.history, evidence, judged):
+            return
         plan = planner.what_if(
             settings,
             Failover(host.name, kept=view.history.definitions(host=host.name), evidence=evidence),
@@ -165,12 +168,29 @@ def _proposal(
     )
 
 
+def _may_still_act(
+    settings: FailoverSettings, history: History, evidence: Evidence, judged: Judged
+) -> bool:
+    """Whether only a second kind of witness is missing, which may be late.
+
+    What was put before people stays theirs to decide; so they are asked a little later.
+    """
+    if settings.mode is not Mode.AUTO or evidence.silent_for >= settings.silence + _GRACE:
+        return False
+    late = automatic_objection(evidence, judged) is Cause.ONE_KIND
+    return late and _within_limits(settings, history, evidence)
+
+
 def may_act(
     settings: FailoverSettings, history: History, evidence: Evidence, judged: Judged
 ) -> bool:
     """Whether a failover may begin by itself: one in a window, no host twice in its time, two kinds of witnesses."""
     if automatic_objection(evidence, judged) is not None:
         return False
+    return _within_limits(settings, history, evidence)
+
+
+def _within_limits(settings: FailoverSettings, history: History, evidence: Evidence) -> bool:
     for each in _failovers(history):
         age = (evidence.at - each.proposed_at).total_seconds()
         if age < settings.window and each.ruling.automatic:

@@ -207,11 +207,19 @@ def _libvirt(host: Host, at: datetime) -> Statement:
 
 
 def _shell(host: Host, at: datetime, hypervisor: Shell) -> Statement:
+    """The bot's own way to the machine: its shell, and a port that opens or refuses, which takes a kernel that lives."""
     try:
         told = hypervisor.run(host.name, ["true"], deadline=_DEADLINE)
     except HypervisorError as error:
-        return Statement(Witness.SHELL, Heard.SILENT, at, str(error.text))
-    return Statement(Witness.SHELL, Heard.UNASKED if told is None else Heard.WELL, at)
+        said, why = Heard.SILENT, str(error.text)
+    else:
+        if told is not None:
+            return Statement(Witness.SHELL, Heard.WELL, at)
+        said, why = Heard.UNASKED, ""
+    answers = hypervisor.knock(host.name)
+    if answers:
+        return Statement(Witness.SHELL, Heard.LIFE, at, why)
+    return Statement(Witness.SHELL, said if answers is None else Heard.SILENT, at, why)
 
 
 # A name that does not resolve there is asked about by nobody.

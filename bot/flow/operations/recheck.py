@@ -33,15 +33,19 @@ class Rechecks:
     def found(self, operation: Operation, turn: tuple[int, ...]) -> tuple[Event, ...]:
         """What is to be recorded before the steps whose turn it is begin: skipped steps, or a new plan of the rest.
 
-        Steps on a host that does not answer are not judged: unreachable is not dead, and they wait
-            for it.
+        Steps on a host that does not answer are not judged, unless the action asks for it:
+        unreachable is not dead, and they wait for it.
         """
         action = self.services.catalog.action(operation.action)
+        steps = operation.plan.steps
+        if action.judged:
+            turn = tuple(index for index in turn if isinstance(steps[index], action.judged))
         if action.next_good is None or not turn:
             return ()
         seen = self._seen(action, operation)
         left = tuple(index for index in operation.todo if index not in operation.under_way)
-        turn = tuple(index for index in turn if _answers(seen, operation.plan.steps[index]))
+        if not action.judged:
+            turn = tuple(index for index in turn if _answers(seen, steps[index]))
         if not turn:
             return ()
         verdict = self._judged(action.next_good, operation, left, turn, seen)

@@ -9,11 +9,15 @@ from typing import Any
 
 import pytest
 
+from bot.domain.cluster import Host, Snapshot
+from bot.domain.operation import State
 from bot.domain.power import Hold
 from bot.flow.context import snapshot
+from bot.flow.monitoring.watch import propose_for_bot
 from bot.plugin_api import Alert, Looked, Measured, Proposal, WatchView
 from bot.testing.power import Fault
-from plugins.failover import planner, watch
+from plugins.failover import planner, watch, witnesses
+from plugins.failover.evidence import Heard, Statement, Witness
 from plugins.failover.intents import Failover
 from plugins.failover.settings import FailoverSettings, Mode
 from plugins.failover.verdict import Verdict
@@ -170,7 +174,52 @@ def test_l11_by_itself_it_acts_only_with_two_kinds_of_witnesses(room: Room) -> N
     looks = Looks(room, mode="auto")
     looks.look()
     room.dies()
-    (noticed,) = looks.after(4).noticed
+    assert looks.after(3).noticed == ()  # the other hosts may be late with their word
+    assert looks.verdict is Verdict.DEAD
+    (noticed,) = looks.after(2).noticed
     assert isinstance(noticed, Proposal)
     assert not noticed.automatic  # without shells there is one kind: people are asked
     assert looks.settings.mode is Mode.AUTO
+
+
+def two_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other hosts begin to say that they hear nothing."""
+    asked = witnesses.ask
+
+    def and_peers(host: Host, seen: Snapshot, hypervisor: Any) -> tuple[Statement, ...]:
+        said = [each for each in asked(host, seen, hypervisor) if each.witness is not Witness.PEERS]
+        return (*said, Statement(Witness.PEERS, Heard.SILENT, seen.taken_at, "0/2", 0, 2))
+
+    monkeypatch.setattr(witnesses, "ask", and_peers)
+    monkeypatch.setattr(witnesses, "trusted", lambda _sight, _host, said: tuple(said))
+
+
+def test_l11_a_second_kind_that_is_late_by_less_than_half_a_minute_still_counts(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = Looks(room, mode="auto")
+    looks.look()
+    room.dies()
+    assert looks.after(3).noticed == ()
+    assert looks.verdict is Verdict.DEAD
+    two_kinds(monkeypatch)
+    (noticed,) = looks.look().noticed
+    assert isinstance(noticed, Proposal)
+    assert noticed.automatic
+    assert noticed.intent == Failover("host-a", by_itself=True)
+
+
+def test_l11_what_was_put_before_people_stays_theirs_to_decide(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = Looks(room, mode="auto")
+    looks.look()
+    room.dies()
+    (noticed,) = looks.after(6).noticed
+    assert isinstance(noticed, Proposal)
+    propose_for_bot(room.bot.services, noticed, watch.NAME)
+    two_kinds(monkeypatch)
+    assert looks.after(4).noticed == ()
+    (only,) = room.bot.store.operations()
+    assert (only.state, only.origin.automatic) == (State.PROPOSED, False)
+    assert room.power.orders == []

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.domain.errors import HypervisorError
 from bot.domain.readiness import CommandResult
 from plugins.failover import planner, witnesses
 from plugins.failover.evidence import Heard, Witness
@@ -96,3 +97,27 @@ def test_l11_what_nobody_is_asked_about_takes_two_kinds_of_witnesses_at_the_last
         now = witnesses.survey(sight, intent, seen, room.bot.hypervisor)
         found = planner.objections(settings, now, seen.host("host-a"))
         assert [each.code for each in found] == codes
+
+
+def test_l9_a_host_that_refuses_the_bots_connection_lives(room: Room) -> None:
+    """Its libvirtd was killed, and no shell is configured: a machine without power refuses nothing."""
+    room.bot.hypervisor.answers_knocks["host-a"] = True
+    room.dies()
+    room.bot.clock.turn(60)
+    assert "shows a sign of life" in room.asks()
+    assert room.bot.store.operations() == ()
+
+
+@pytest.mark.parametrize(("answers", "heard"), [(True, Heard.LIFE), (False, Heard.SILENT)])
+def test_a_shell_that_fails_says_nothing_of_a_machine_that_answers(
+    room: Room, *, answers: bool, heard: Heard
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise HypervisorError("The login was refused.")
+
+    room.bot.hypervisor.run = refuse  # type: ignore[method-assign]
+    room.bot.hypervisor.answers_knocks["host-a"] = answers
+    seen = room.bot.hypervisor.snapshot()
+    found = witnesses.ask(seen.host("host-a"), seen, room.bot.hypervisor)
+    (shell,) = [each for each in found if each.witness is Witness.SHELL]
+    assert (shell.said, shell.detail) == (heard, "The login was refused.")

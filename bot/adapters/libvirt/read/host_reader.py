@@ -90,6 +90,7 @@ class HostReader:
         self.act = HostConnection(
             address.name, address.uri, clock=clock, deadline=deadline, threads=4
         )
+        self.uri = address.uri
         self.refreshes = Refreshes(address.name)
         self.storage = Storage(address, clock=clock, deadline=deadline)
         self._marks = Marks(frozenset(), frozenset())

@@ -19,6 +19,7 @@ from bot.adapters.libvirt.read.host_reader import HostReader
 from bot.adapters.libvirt.read.inventory import describe, facts
 from bot.adapters.libvirt.transport.connections import Connection, is_alive
 from bot.adapters.libvirt.transport.errors import reported
+from bot.adapters.libvirt.transport.knock import knock, place_of
 from bot.adapters.libvirt.transport.parts import NONSENSE, Parts, count, name_of, reason, text
 from bot.domain.errors import HypervisorError
 from bot.domain.message import Message, words
@@ -44,6 +45,9 @@ _ORDERS = {
 }
 _EXPAND = libvirt.VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES
 _MIGRATABLE = libvirt.VIR_CONNECT_BASELINE_CPU_MIGRATABLE
+
+
+_KNOCK = 3.0  # seconds that a port has to open or to refuse
 
 
 class Shells(Protocol):
@@ -175,6 +179,11 @@ class LibvirtReadiness:
         """Run a program on a host; see the port."""
         self._reader(host)  # refuses an unknown name
         return None if self._shells is None else self._shells.run(host, argv, deadline)
+
+    def knock(self, host: str) -> bool | None:
+        """Whether the host's machine answers at all; see the port."""
+        place = place_of(self._reader(host).uri)
+        return None if place is None else knock(*place, _KNOCK)
 
 
 def _uuid_of(secret: Any) -> str:

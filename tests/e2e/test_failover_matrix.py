@@ -1,0 +1,266 @@
+"""What goes wrong around a failover, on real hosts: controllers that are slow or stale, power that returns, hosts that die in it.
+
+Whatever it is, no VM ever runs twice; that is watched from outside the bot 20 times a second.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.stage import BotProcess
+from lab import Lab
+from lab.bmc import Bmcs
+from tests import postgres
+from tests.e2e.dead_host import Watcher, begun, bot_on, bound, heal, knows, silent, starts
+from tests.e2e.play import Play
+from tests.waiting import until
+
+pytestmark = [pytest.mark.lab, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[tuple[Lab, Bmcs]]:
+    with Lab(hosts=3) as lab, Bmcs(lab) as served:
+        yield lab, served
+
+
+def approved_failover(stage: Play, what: str) -> Any:
+    """Asked for by one person and approved by two."""
+    stage.asks("host failover host-a")
+    proposal = stage.proposal(what)
+    stage.approves("bruno", proposal)
+    stage.approves("carla", proposal)
+    return proposal
+
+
+def ended(stage: Play, proposal: Any, *words: str, timeout: float = 180) -> str:
+    """How the operation ended, one of these words."""
+    shown = stage.workspace.wait_message(
+        "#approvals",
+        lambda each: each.ts == proposal.ts and any(word in each.plain().lower() for word in words),
+        timeout,
+    )
+    return str(shown.plain())
+
+
+def test_l4_a_button_pressed_between_two_waves_stops_the_second(
+    site: tuple[Lab, Bmcs], tmp_path: Path
+) -> None:
+    """The first wave waits for an agent that never answers; then somebody switches the dead host on."""
+    lab, served = site
+    names = ["wave-1", "wave-2"]
+    tags = {"failover": "first", "failover.ready": "agent"}
+    first = lab.guest(names[0], host="host-a", tags=tags)
+    last = lab.guest(names[1], host="host-a", tags={"failover": "last"})
+    try:
+        with (
+            bot_on(site, tmp_path, ready_patience=40) as stage,
+            Watcher(lab, names) as watcher,
+        ):
+            knows(stage, first, last)
+            lab.freeze("host-a")
+            silent(stage, "host-a")
+            proposal = approved_failover(stage, "Switch host-a off and start 2 VMs")
+            until(lambda: begun(stage, "AwaitReady"), "the first wave is awaited", 90)
+            served.press_button("host-a")
+            said = ended(stage, proposal, "failed:", "done:")
+            assert "wave-2 was not started" in said
+            assert lab.where("wave-2") == []
+            (host,) = lab.where("wave-1")
+            assert host != "host-a"
+            assert watcher.twice == []
+    finally:
+        heal(lab, served, *names)
+
+
+def test_a_slow_controller_proves_a_dead_host_off_all_the_same(
+    site: tuple[Lab, Bmcs], tmp_path: Path
+) -> None:
+    """Each answer takes six seconds."""
+    lab, served = site
+    guest = lab.guest("slow-1", host="host-a")
+    try:
+        with (
+            bot_on(site, tmp_path, deadline=20, fence_patience=60) as stage,
+            Watcher(lab, ["slow-1"]) as watcher,
+        ):
+            knows(stage, guest)
+            until(lambda: bound(stage, "host-a"), "the controller is bound", 60)
+            served.fault("host-a", "slow")
+            lab.freeze("host-a")
+            silent(stage, "host-a")
+            proposal = approved_failover(stage, "Switch host-a off and start 1 VM")
+            stage.ended("Done:", proposal, 240)
+            (host,) = lab.where("slow-1")
+            assert host != "host-a"
+            assert watcher.twice == []
+    finally:
+        heal(lab, served, "slow-1")
+
+
+def test_l3_a_stale_controller_that_still_reads_on_proves_nothing(
+    site: tuple[Lab, Bmcs], tmp_path: Path
+) -> None:
+    """The host has lost its power, and its controller goes on showing what it read before."""
+    lab, served = site
+    guest = lab.guest("stale-1", host="host-a")
+    try:
+        with (
+            bot_on(site, tmp_path, fence_patience=10) as stage,
+            Watcher(lab, ["stale-1"]) as watcher,
+        ):
+            knows(stage, guest)
+            until(lambda: bound(stage, "host-a"), "the controller is bound", 60)
+            served.fault("host-a", "stale")
+            lab.power_off("host-a")
+            silent(stage, "host-a")
+            proposal = approved_failover(stage, "Switch host-a off and start 1 VM")
+            assert "does not read off" in ended(stage, proposal, "failed:", "done:")
+            assert lab.where("stale-1") == []
+            assert watcher.twice == []
+    finally:
+        heal(lab, served, "stale-1")
+
+
+def test_l4_a_stale_controller_that_still_reads_off_starts_nothing_while_the_host_answers(
+    site: tuple[Lab, Bmcs], tmp_path: Path
+) -> None:
+    """The host comes back between the votes and the fence, and its controller does not see it."""
+    lab, served = site
+    guest = lab.guest("stale-2", host="host-a", autostart=True)
+    try:
+        with bot_on(site, tmp_path) as stage, Watcher(lab, ["stale-2"]) as watcher:
+            knows(stage, guest)
+            until(lambda: bound(stage, "host-a"), "the controller is bound", 60)
+            lab.power_off("host-a")
+            silent(stage, "host-a")
+            stage.asks("host failover host-a")
+            proposal = stage.proposal("Switch host-a off and start 1 VM")
+            served.fault("host-a", "stale")
+            lab.power_on("host-a")
+            until(lambda: lab.where("stale-2") == ["host-a"], "it runs there again", 60)
+            stage.approves("bruno", proposal)
+            stage.approves("carla", proposal)
+            ended(stage, proposal, "failed:", "not done,", "stale")
+            assert lab.where("stale-2") == ["host-a"]
+            assert watcher.twice == []
+    finally:
+        heal(lab, served, "stale-2")
+
+
+def test_a_target_that_dies_between_two_waves_is_not_waited_for(
+    site: tuple[Lab, Bmcs], tmp_path: Path
+) -> None:
+    """What was to start there starts on the host that is left."""
+    lab, served = site
+    names = ["tail-1", "tail-2", "tail-3"]
+    tags = {"failover": "first", "failover.ready": "agent"}
+    made = [
+        lab.guest(name, host="host-a", tags=tags if name == "tail-1" else {"failover": "last"})
+        for name in names
+    ]
+    try:
+        with (
+            bot_on(site, tmp_path, ready_patience=60) as stage,
+            Watcher(lab, names) as watcher,
+        ):
+            knows(stage, *made)
+            lab.freeze("host-a")
+            silent(stage, "host-a")
+            proposal = approved_failover(stage, "Switch host-a off and start 3 VMs")
+            until(lambda: begun(stage, "AwaitReady"), "the first wave is awaited", 90)
+            planned = starts(stage)
+            dead = next(planned[name] for name in names[1:] if planned[name] != planned["tail-1"])
+            (left,) = set(lab.hosts) - {"host-a", dead}
+            lab.power_off(dead)
+            ended(stage, proposal, "done:", timeout=240)
+            assert [lab.where(name) for name in names] == [[left]] * 3
+            assert watcher.twice == []
+    finally:
+        heal(lab, served, *names)
+
+
+@pytest.mark.parametrize("dies", ["source", "target"])
+def test_g21_a_host_that_dies_while_a_vm_leaves_it_or_comes_to_it(
+    site: tuple[Lab, Bmcs], tmp_path: Path, dies: str
+) -> None:
+    """In pre-copy: with its source the VM is lost and starts elsewhere; with its target it just runs on."""
+    lab, served = site
+    name = f"moved-{dies}"
+    source, target = ("host-a", "host-b") if dies == "source" else ("host-b", "host-a")
+    guest = lab.guest(name, host=source, memory_mib=192, dirty_mib_s=20)
+    resident = lab.guest(f"{name}-by", host="host-a")
+    try:
+        with bot_on(site, tmp_path) as stage, Watcher(lab, [resident.name]) as watcher:
+            knows(stage, guest, resident)
+            until(lambda: bound(stage, "host-a"), "the controller is bound", 60)
+            stage.asks(f"migrate {name} to {target} --bandwidth 2")
+            move = stage.proposal(name)
+            stage.approves("bruno", move)
+            until(lambda: len(lab.where(name)) == 2, "it is on its way", 60)
+            lab.power_off("host-a")
+            silent(stage, "host-a")
+            lost = 2 if dies == "source" else 1
+            proposal = approved_failover(stage, f"Switch host-a off and start {lost} VM")
+            stage.ended("Done:", proposal, 180)
+            assert watcher.twice == []
+            for each in (guest, resident):
+                (host,) = lab.where(each.name)
+                assert host != "host-a"
+            if dies == "target":
+                assert guest.boots() == 1
+            else:
+                until(lambda: guest.boots() == 2, "it boots again", 60)
+    finally:
+        heal(lab, served, name, resident.name)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[postgres.Postgres]:
+    if postgres.missing():
+        pytest.skip(postgres.missing())
+    with postgres.running() as running:
+        yield running
+
+
+def test_l15_of_two_replicas_one_fences_and_the_other_sees_it_through(
+    site: tuple[Lab, Bmcs], server: postgres.Postgres, tmp_path: Path
+) -> None:
+    """The replica that has given the order is killed before the proof stands."""
+    lab, served = site
+    guest = lab.guest("pair-1", host="host-a")
+    ordered = len(served.orders("host-a"))
+    more = {"database": {"url": server.database()}}
+    try:
+        with (
+            bot_on(site, tmp_path, deadline=20, fence_patience=60, more=more) as stage,
+            Watcher(lab, ["pair-1"]) as watcher,
+        ):
+            knows(stage, guest)
+            until(lambda: bound(stage, "host-a"), "the controller is bound", 60)
+            lab.freeze("host-a")
+            silent(stage, "host-a")
+            stage.asks("host failover host-a")
+            proposal = stage.proposal("Switch host-a off and start 1 VM")
+            served.fault("host-a", "slow")
+            stage.approves("bruno", proposal)
+            stage.approves("carla", proposal)
+            until(lambda: begun(stage, "FenceHost"), "it has begun", 90)
+            second = tomllib.loads(stage.bot.config.read_text()) | {"replica": "drover-2"}
+            with BotProcess(stage.workspace, tmp_path, second) as other:
+                until(lambda: served.orders("host-a")[ordered:], "it was ordered off", 90)
+                stage.bot.kill()
+                ended(stage, proposal, "done:", timeout=240)
+                assert b"taken over" in other.log.read_bytes()
+            (host,) = lab.where("pair-1")
+            assert host != "host-a"
+            assert set(served.orders("host-a")[ordered:]) == {"ForceOff"}
+            assert not lab.is_on("host-a")
+            assert watcher.twice == []
+    finally:
+        heal(lab, served, "pair-1")
