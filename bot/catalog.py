@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import importlib.util
+import re
+import shlex
 import traceback
 import typing
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import click
 import pluggy
 from pydantic import BaseModel, ValidationError
 
@@ -30,10 +33,11 @@ from bot.domain import (
     policy,
     power,
     steps,
+    suggest,
 )
 from bot.domain.codec import Codec
 from bot.domain.errors import CatalogError, UsageError
-from bot.domain.message import Code, Message, Words, joined, words
+from bot.domain.message import Code, Join, Message, Names, Words, joined, words
 from bot.domain.steps import Step
 from bot.domain.suggest import nearest
 from bot.plugin_api import (
@@ -50,6 +54,7 @@ from bot.plugin_api import (
 )
 
 GROUP = "drover.plugins"
+_OPERATION = re.compile(r"op-\d+")
 
 _STORED: tuple[type, ...] = (
     *operation.EVENTS, operation.Origin, operation.Vote, errors.Remedy, plan.Plan, plan.Reason, plan.Objection,
@@ -89,31 +94,64 @@ class Catalog:
     owners: Mapping[str, str] = field(default_factory=dict)  # command name → plugin
     translations: tuple[Path, ...] = ()  # the ``locale`` folders of the plugins
 
-    def find(self, typed: Sequence[str]) -> tuple[Command, list[str]]:
+    def find(self, typed: Sequence[str], slash: str = "") -> tuple[Command, list[str]]:
         """The command that ``typed`` begins with (longest name wins) and the words that are left.
 
+        ``slash``: what stands before a command that is suggested.
+
         Raises:
-            UsageError: no such command; the advice names the nearest.
+            UsageError: no such command; the advice names those that may be meant.
         """
         for count in range(min(len(typed), 4), 0, -1):
             if command := self.commands.get(" ".join(typed[:count]).lower()):
                 return command, list(typed[count:])
-        first = typed[0].lower() if typed else ""
-        near = nearest(" ".join(typed[:2]), self.commands) if len(typed) > 1 else ""
-        ends = [
-            name.removeprefix(f"{first} ") for name in self.commands if name.startswith(f"{first} ")
-        ]
-        if ends and not near:
-            raise UsageError(
-                words("{command} needs a subcommand: {names}.", command=Code(first), names=ends),
-                words("See {help}.", help=Code(f"help {first}")),
+        raise self._unknown(typed, slash)
+
+    def _unknown(self, typed: Sequence[str], slash: str) -> UsageError:
+        group, ends = self._group([word.lower() for word in typed])
+        lines = self.suggestions(typed, slash)
+        if ends and (" " in group or not lines.items):
+            return UsageError(
+                words("{command} needs a subcommand: {names}.", command=Code(group), names=ends),
+                words("See {help}.", help=Code(f"{slash} help {group}".strip())),
+                code="subcommand-missing",
             )
-        near = near or nearest(first, self.commands)
-        said = " ".join(typed[:2]) if ends else first
-        raise UsageError(
+        said = " ".join(typed[:2]) if ends else typed[0].lower()
+        meant_is = words("Did you mean {commands}?", commands=lines) if lines.items else ""
+        all_of_them = words("See all with {help}.", help=Code(f"{slash} help".strip()))
+        return UsageError(
             words("There is no command “{name}”.", name=said),
-            joined((near, words("See all with `help`."))),
+            joined((meant_is, all_of_them)),
+            code="no-such-command",
         )
+
+    def _group(self, typed: Sequence[str]) -> tuple[str, list[str]]:
+        """The longest beginning of a line that commands begin with, and how these go on."""
+        for count in range(min(len(typed), 3), 0, -1):
+            group = " ".join(typed[:count])
+            ends = [
+                name.removeprefix(f"{group} ")
+                for name in self.commands
+                if name.startswith(f"{group} ")
+            ]
+            if ends:
+                return group, ends
+        return "", []
+
+    def suggestions(self, typed: Sequence[str], slash: str) -> Names:
+        """The lines that a person may have meant, each to be typed as it is."""
+        known = {name: each.also for name, each in self.commands.items()}
+        found = [
+            (name, rest)
+            for name, rest in suggest.meant(typed, known)
+            if _takes(self.commands[name].grammar, rest)
+        ]
+        steered = [each for each in found if isinstance(self.commands[each[0]], Decision)]
+        about_operation = len(typed) > 1 and bool(_OPERATION.fullmatch(typed[-1].lower()))
+        others = [each for each in found if each not in steered]
+        kept = (steered if about_operation else others) or found
+        lines = (shlex.join([*name.split(), *rest]) for name, rest in kept)
+        return Names(tuple(Code(f"{slash} {line}".strip()) for line in lines), Join.OR)
 
     def action(self, name: str) -> Action:
         """The action of this name.
@@ -167,6 +205,19 @@ class Catalog:
             for value in each.values
         ]
         return Codec((*_STORED, *intents, *values, *self.handlers))
+
+
+def _takes(grammar: click.Command, rest: Sequence[str]) -> bool:
+    """Whether a command takes these words, though some may still be missing."""
+    try:
+        grammar.make_context(grammar.name, list(rest))
+    except click.MissingParameter:
+        return True
+    except (click.ClickException, click.exceptions.Exit):
+        return False
+    except errors.DroverError:
+        return True  # the command itself tells what is wrong
+    return True
 
 
 def load(

@@ -64,13 +64,18 @@ class History(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One command as `help` lists it; ``allowed``: this asker may use it."""
+    """One command as `help` lists it; ``allowed``: this asker may use it.
+
+    ``example`` and ``also``: as for a Query.
+    """
 
     name: str
     summary: Message
     usage: str
     allowed: bool
     changes: bool
+    example: str = ""
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

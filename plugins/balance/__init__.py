@@ -52,9 +52,24 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             pick=pick.pick_moves,
             emits=(MigrateVm,),
             recall=planner.with_recent_moves,
+            example="balance",
+            also=("rebalance", "drs", "level"),
         ),
-        Query(intents.SIM_NAME, cards.SIM, intents.simulate_grammar(), partial(_simulate, mine)),
-        Query(intents.WHY_NAME, cards.WHY, intents.why_grammar(), partial(_why, mine)),
+        Query(
+            intents.SIM_NAME,
+            cards.SIM,
+            intents.simulate_grammar(),
+            partial(_simulate, mine),
+            example="balance sim --without host-b",
+            also=("simulate", "what if", "dry run"),
+        ),
+        Query(
+            intents.WHY_NAME,
+            cards.WHY,
+            intents.why_grammar(),
+            partial(_why, mine),
+            example="balance why web-1",
+        ),
         Action(
             drain.DRAIN,
             cards.DRAIN,
@@ -64,6 +79,8 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             still_good=partial(drain.still_drains, mine),
             next_good=partial(drain.next_leaves, mine),
             emits=(SetMaintenance, MigrateVm),
+            example="host drain host-b",
+            also=("evacuate", "cordon", "empty host"),
         ),
         Action(
             drain.UNDRAIN,
@@ -75,6 +92,8 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             next_good=partial(drain.next_returns, mine),
             emits=(SetMaintenance, MigrateVm),
             recall=drain.with_vms_away,
+            example="host undrain host-b",
+            also=("uncordon",),
         ),
         Action(
             drain.ROLLING,
@@ -86,6 +105,8 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             next_good=partial(rolling.next_rolls, mine),
             emits=(SetMaintenance, MigrateVm, ReachShells, RunOnHost, WaitForPerson),
             risk=Risk.HIGH,
+            example="host rolling host-a",
+            also=("patch", "upgrade", "rolling update"),
         ),
         Action(
             shares.SHARES_NAME,
@@ -96,6 +117,8 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             still_good=_still_as_planned,
             emits=(SetScheduler,),
             recall=shares.with_previous,
+            example="balance shares host-a",
+            also=("priority",),
         ),
         Action(
             shares.LIMIT_NAME,
@@ -106,6 +129,8 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             still_good=_still_as_planned,
             emits=(SetScheduler,),
             focus=_one,
+            example="vm limit web-1 --cpu 150%",
+            also=("cap", "throttle"),
         ),
     )
 

@@ -60,6 +60,8 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             recall=_recalled,
             survey=partial(witnesses.survey, mine.sight),
             values=(evidence.Evidence, evidence.Statement, evidence.OwnView, evidence.Expected),
+            example="host failover host-b",
+            also=("fence", "ha"),
         ),
         Action(
             intents.ATTEST,
@@ -74,6 +76,8 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             judged=(RestartVm,),
             recall=_recalled,
             survey=partial(witnesses.survey, mine.sight),
+            example="host attest-off host-b --seen 'its power cable is out'",
+            also=("attest",),
         ),
         Action(
             intents.READMIT,
@@ -84,6 +88,8 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             still_good=readmission.still_good,
             emits=(ReadmitVm, HoldHost),
             risk=Risk.HIGH,
+            example="host readmit host-b",
+            also=("rejoin",),
         ),
         Action(
             intents.BIND,
@@ -95,6 +101,7 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             emits=(BindDevice,),
             risk=Risk.HIGH,
             survey=witnesses.of_bind,
+            example="failover bind host-b ipmi-b",
         ),
         Query(
             intents.DRILL,
@@ -102,6 +109,7 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             intents.drill_grammar(),
             partial(whatif.drill, mine),
             gather=partial(witnesses.of_drill, mine.sight),
+            example="failover drill host-b",
         ),
         Query(
             intents.STATUS,
@@ -109,8 +117,17 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             intents.status_grammar(),
             partial(whatif.status, mine),
             gather=witnesses.of_status,
+            example="failover status",
         ),
-        Query("vm definition", kept.SUMMARY, kept.grammar(), kept.answer, needs_snapshot=False),
+        Query(
+            "vm definition",
+            kept.SUMMARY,
+            kept.grammar(),
+            kept.answer,
+            needs_snapshot=False,
+            example="vm definition web-1",
+            also=("xml", "dumpxml", "config"),
+        ),
     )
 
 

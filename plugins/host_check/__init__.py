@@ -32,6 +32,8 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             planner.check_grammar(),
             _check,
             gather=partial(handler.check, mine),
+            example="host check host-a",
+            also=("verify", "doctor", "preflight", "ready"),
         ),
         Query(
             "host pair",
@@ -39,6 +41,8 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             planner.pair_grammar(),
             _pair,
             gather=partial(handler.pair, mine),
+            example="host pair host-a host-b",
+            also=("matrix", "compatible"),
         ),
         Query(
             "host baseline",
@@ -46,6 +50,8 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             planner.baseline_grammar(),
             _baseline,
             gather=handler.baseline,
+            example="host baseline",
+            also=("cpu model",),
         ),
         Action(
             "host maintenance",
@@ -57,6 +63,7 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             emits=(SetMaintenance,),
             risk=Risk.LOW,
             form=planner.maintenance_form,
+            example="host maintenance host-b on",
         ),
     )
 

@@ -42,6 +42,8 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             still_good=partial(planner.still_good, mine),
             emits=(MigrateVm,),
             focus=grammar.focus,
+            example="migrate web-1 to host-b",
+            also=("move", "live-migrate", "relocate", "vmotion"),
         ),
         Query(
             "where",
@@ -49,9 +51,17 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
             grammar.about_grammar("where", grammar.WHERE),
             _where,
             focus=grammar.focus,
+            example="where web-1",
+            also=("targets", "candidates"),
         ),
         Query(
-            "why", grammar.WHY, grammar.about_grammar("why", grammar.WHY), _why, focus=grammar.focus
+            "why",
+            grammar.WHY,
+            grammar.about_grammar("why", grammar.WHY),
+            _why,
+            focus=grammar.focus,
+            example="why web-1",
+            also=("reason", "explain"),
         ),
     )
 

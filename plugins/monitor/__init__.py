@@ -25,23 +25,73 @@ def register_commands(settings: Settings) -> Sequence[Query]:
     """The commands, all of them queries."""
     mine = settings.of(MonitorSettings)
     return (
-        Query("status", cards.STATUS, planner.status_grammar(), partial(planner.status, mine)),
         Query(
-            "top", cards.TOP, planner.top_grammar(), planner.top, live=LIVE, needs_snapshot=False
+            "status",
+            cards.STATUS,
+            planner.status_grammar(),
+            partial(planner.status, mine),
+            example="status",
+            also=("overview", "dashboard", "cluster", "health", "info"),
         ),
-        Query("show host", cards.SHOW_HOST, planner.show_host_grammar(), planner.show_host),
-        Query("chart", cards.CHART, planner.chart_grammar(), planner.chart),
+        Query(
+            "top",
+            cards.TOP,
+            planner.top_grammar(),
+            planner.top,
+            live=LIVE,
+            needs_snapshot=False,
+            example="top --by cpu",
+            also=("busiest", "load", "usage"),
+        ),
+        Query(
+            "show host",
+            cards.SHOW_HOST,
+            planner.show_host_grammar(),
+            planner.show_host,
+            example="show host host-a",
+            also=("show", "info", "describe", "host info", "host status", "host list vms"),
+        ),
+        Query(
+            "chart",
+            cards.CHART,
+            planner.chart_grammar(),
+            planner.chart,
+            example="chart web-1",
+            also=("graph", "plot", "metrics", "trend"),
+        ),
         Query(
             "digest",
             cards.DIGEST,
             planner.digest_grammar(),
             partial(planner.answer_digest, mine),
             public=planner.is_public,
+            example="digest preview",
+            also=("report", "daily"),
         ),
-        Query("forecast", cards.FORECAST, planner.forecast_grammar(), planner.forecast),
-        Query("fits", cards.FITS, planner.fits_grammar(), partial(planner.fits, mine)),
         Query(
-            "alerts", cards.ALERTS, planner.alerts_grammar(), planner.alerts, needs_snapshot=False
+            "forecast",
+            cards.FORECAST,
+            planner.forecast_grammar(),
+            planner.forecast,
+            example="forecast",
+            also=("predict", "run out"),
+        ),
+        Query(
+            "fits",
+            cards.FITS,
+            planner.fits_grammar(),
+            partial(planner.fits, mine),
+            example="fits --cpus 2 --memory 4G",
+            also=("capacity", "how many", "spare"),
+        ),
+        Query(
+            "alerts",
+            cards.ALERTS,
+            planner.alerts_grammar(),
+            planner.alerts,
+            needs_snapshot=False,
+            example="alerts",
+            also=("alarms", "incidents", "warnings", "problems"),
         ),
     )
 

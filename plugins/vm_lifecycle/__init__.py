@@ -61,6 +61,8 @@ def register_commands(settings: Settings) -> Sequence[Query | Action]:
         focus=planner.focus,
         form=partial(forms.create, mine),
         survey=partial(handler.add_image_sizes, mine),
+        example=intents.EXAMPLES["vm create"],
+        also=intents.ALSO["vm create"],
     )
     return (create, *_verbs(mine), *_wishes(mine), *_queries())
 
@@ -183,6 +185,8 @@ def _action(  # noqa: PLR0917 - one line for each command, above
         risk=risk,
         focus=planner.focus,
         survey=survey,
+        example=intents.EXAMPLES[grammar.name],
+        also=intents.ALSO.get(grammar.name, ()),
     )
 
 
@@ -195,6 +199,8 @@ def _queries() -> list[Query]:
             answer,
             focus=planner.focus,
             gather=gather,
+            example=intents.EXAMPLES[f"vm {name}"],
+            also=intents.ALSO.get(f"vm {name}", ()),
         )
 
     return [

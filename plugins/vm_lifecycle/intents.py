@@ -53,6 +53,69 @@ SUMMARIES: dict[str, Message] = {
 }
 """What each command does, by name."""
 
+EXAMPLES: dict[str, str] = {
+    "vm create": "vm create web-2 --image debian",
+    "vm start": "vm start web-1",
+    "vm shutdown": "vm shutdown web-1",
+    "vm reboot": "vm reboot web-1",
+    "vm force-off": "vm force-off web-1",
+    "vm pause": "vm pause web-1",
+    "vm resume": "vm resume web-1",
+    "vm undelete": "vm undelete web-1",
+    "vm purge": "vm purge web-1",
+    "vm discard-memory": "vm discard-memory web-1",
+    "vm resize": "vm resize web-1 --memory 4G",
+    "vm rename": "vm rename web-1 web-9",
+    "vm clone": "vm clone web-1 web-2",
+    "vm autostart": "vm autostart web-1 on",  # no message: a command
+    "vm tag": "vm tag web-1 env=prod",
+    "vm ttl": "vm ttl web-1 7d",
+    "vm delete": "vm delete web-1 --keep-disks",
+    "vm snapshot create": "vm snapshot create web-1 before-upgrade",
+    "vm snapshot list": "vm snapshot list web-1",
+    "vm snapshot revert": "vm snapshot revert web-1 before-upgrade",
+    "vm snapshot delete": "vm snapshot delete web-1 before-upgrade",
+    "vm disk add": "vm disk add web-1 10G",
+    "vm disk grow": "vm disk grow web-1 vda 40G",
+    "vm nic add": "vm nic add web-1 br0",
+    "vm nic remove": "vm nic remove web-1 52:54:00:aa:bb:cc",
+    "vm eject": "vm eject web-1",
+    "vm show": "vm show web-1",
+    "vm screenshot": "vm screenshot web-1",
+    "vm console": "vm console web-1",
+}
+"""A line that can be typed, for each command."""
+
+ALSO: dict[str, tuple[str, ...]] = {
+    "vm create": ("new", "provision", "deploy", "launch", "make"),
+    "vm start": ("boot", "power on", "poweron", "turn on"),
+    "vm shutdown": ("stop", "halt", "shut down", "power off", "poweroff", "turn off"),
+    "vm reboot": ("restart", "reset", "cycle", "bounce"),
+    "vm force-off": ("kill", "destroy", "force off", "hard off"),
+    "vm pause": ("suspend", "freeze"),
+    "vm resume": ("unpause", "unfreeze", "thaw"),
+    "vm undelete": ("restore", "recover"),
+    "vm purge": ("wipe",),
+    "vm resize": ("scale", "setmem", "setvcpus"),
+    "vm clone": ("copy", "duplicate"),
+    "vm tag": ("label",),
+    "vm ttl": ("expire", "expiry"),
+    "vm delete": ("remove", "rm", "del", "undefine", "destroy"),
+    "vm snapshot create": ("snapshot", "snap", "backup", "checkpoint"),
+    "vm snapshot list": ("snapshots", "list snapshots"),
+    "vm snapshot revert": ("rollback", "restore", "snapshot restore"),
+    "vm snapshot delete": ("remove snapshot",),
+    "vm disk add": ("attach disk",),
+    "vm disk grow": ("extend disk", "resize disk", "disk resize"),
+    "vm nic add": ("attach nic",),
+    "vm nic remove": ("detach nic", "delete nic"),
+    "vm eject": ("unmount", "cdrom"),
+    "vm show": ("show", "info", "describe", "get", "inspect", "dominfo", "vm info", "vm status"),
+    "vm screenshot": ("screen", "screendump"),
+    "vm console": ("serial", "tty"),
+}
+"""What people type who mean a command."""
+
 
 @dataclass(frozen=True, slots=True)
 class VmVerb:

@@ -94,7 +94,7 @@ def test_a_cluster_that_changed_means_nothing_is_done_and_a_new_plan_is_offered(
     [
         ("migrate moverr", "Did you mean “mover”?"),
         ("migrate mover to host-x", "There is no host “host-x”"),
-        ("migrat mover", "Did you mean “migrate”?"),
+        ("migrat mover", "Did you mean `/kvm migrate mover`?"),
     ],
 )
 def test_a_slip_is_answered_with_the_next_step(

@@ -73,9 +73,7 @@ def _answer(services: Services, request: Request) -> Card | None:
     if refusal := _refusal(services, found.command, person):
         return refusal
     if found.help:
-        return query_cards.usage_card(
-            usage(found.command, services.slash), found.command.grammar, options(found.command)
-        )
+        return _help(services, found.command)
     if isinstance(found.command, Query):
         return _look(services, request, found.command, found.intent, person)
     return _propose(services, services.catalog.action(found.command.name), found.intent, request)
@@ -96,6 +94,20 @@ def _refusal(services: Services, command: Command, person: Asker) -> Card | None
     )
     return operation_cards.note_card(
         words("You may not use `{command}`.", command=command.name), advice
+    )
+
+
+def _help(services: Services, command: Command) -> Card:
+    """Everything about one command."""
+    slash, name = services.slash, command.name
+    return query_cards.usage_card(
+        usage(command, slash),
+        command.grammar,
+        options(command),
+        example=f"{slash} {command.example}" if command.example else "",
+        related=[
+            f"{slash} {each}" for each in services.catalog.commands if each.startswith(f"{name} ")
+        ],
     )
 
 

@@ -228,7 +228,7 @@ DECISIONS = (
         _of_one("cancel", "op.cancel", _CANCEL),
         "op.cancel",
         example="cancel op-17",
-        also=("abort", "stop op", "kill op"),
+        also=("abort", "stop", "kill"),
     ),
     Decision(
         "continue",
@@ -260,7 +260,7 @@ DECISIONS = (
         _of_one("details", "op.details", _DETAILS),
         "op.details",
         example="details op-17",
-        also=("plan", "op", "show op"),
+        also=("plan", "op", "show", "info", "describe"),
     ),
     Decision(
         "postcopy",

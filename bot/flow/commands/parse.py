@@ -37,7 +37,10 @@ def parse(catalog: Catalog, slash: str, text: str) -> Parsed:
         UsageError: no such command, or arguments it does not take; with usage and the nearest right
             word.
     """
-    command, rest = catalog.find(_split(text) or ["help"])
+    typed = _split(text) or ["help"]
+    if typed[0].lower() == "help" and (named := catalog.commands.get(" ".join(typed[1:]).lower())):
+        return Parsed(named, None, help=usage(named, slash, full=True))
+    command, rest = catalog.find(typed, slash)
     if {"--help", "-h"} & set(rest[: rest.index("--")] if "--" in rest else rest):
         return Parsed(command, None, help=usage(command, slash, full=True))
     intent = _intent(command, slash, rest)

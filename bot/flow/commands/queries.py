@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -11,11 +12,12 @@ from typing import Any
 import click
 
 from bot.domain import policy as policies
+from bot.domain import suggest
 from bot.domain.card import Card, Words, words
 from bot.domain.cluster import Snapshot
 from bot.domain.errors import UsageError
+from bot.domain.message import Code, Join, Names, joined
 from bot.domain.operation import Operation, State
-from bot.domain.suggest import nearest
 from bot.domain.units import seconds_of
 from bot.flow.commands import decisions, query_cards
 from bot.flow.commands.parse import usage
@@ -72,6 +74,8 @@ def _listing(services: Services, command: Command, person: Asker) -> Listed:
         usage(command, services.slash),
         allowed,
         not isinstance(command, Query),
+        command.example,
+        command.also,
     )
 
 
@@ -208,10 +212,22 @@ def _policy(command: tuple[str, ...]) -> PolicyOf:
 
 
 def _answer_help(intent: Help, seen: View) -> Card:
-    chosen = tuple(each for each in seen.commands if each.name.startswith(intent.word))
+    chosen = _helped(intent.word.lower(), seen.commands)
     if not chosen:
         raise _unknown_command(intent.word, seen)
     return query_cards.help_card(seen.slash, chosen, whole=not intent.word)
+
+
+def _helped(word: str, commands: Sequence[Listed]) -> tuple[Listed, ...]:
+    """The commands that a word of `help` is about: they begin with it, hold it, or it means them."""
+    found = tuple(
+        each for each in commands if each.name.startswith(word) or word in each.name.split()
+    )
+    if found:
+        return found
+    known = {each.name: each.also for each in commands}
+    names = {name for name, _ in suggest.meant(word.split(), known)}
+    return tuple(each for each in commands if each.name in names)
 
 
 def _answer_ops(intent: Ops, seen: View) -> Card:
@@ -274,10 +290,15 @@ def _about(intent: Audit, by: re.Match[str] | None) -> Words:
 
 
 def _unknown_command(name: str, seen: View) -> UsageError:
-    known = [each.name for each in seen.commands]
+    known = {each.name: each.also for each in seen.commands}
+    found = suggest.meant(name.split(), known)
+    lines = tuple(Code(shlex.join([*near.split(), *rest])) for near, rest in found)
+    near = words("Did you mean {commands}?", commands=Names(lines, Join.OR)) if lines else ""
+    everything = words("See all with {help}.", help=Code(f"{seen.slash} help"))
     return UsageError(
         words("There is no command “{name}”.", name=name),
-        nearest(name, known, words("See all with `help`.")),
+        joined((near, everything)),
+        code="no-such-command",
     )
 
 
@@ -311,26 +332,77 @@ class Core:
         """Help, hosts, VMs, operations, audit, approvals, policy; and what decides."""
         return (
             *decisions.DECISIONS,
-            Query("help", words("What you may do"), _help, _answer_help, needs_snapshot=False),
+            Query(
+                "help",
+                words("What you may do"),
+                _help,
+                _answer_help,
+                needs_snapshot=False,
+                example="help snapshot",
+                also=("commands", "man", "?"),
+            ),
             Query(
                 "hosts",
                 words("Every host: state, VMs, memory, CPU"),
                 _hosts,
                 lambda _, seen: query_cards.hosts_card(seen.snapshot),
+                example="hosts",
+                also=(
+                    "list",
+                    "ls",
+                    "list hosts",
+                    "host list",
+                    "show hosts",
+                    "nodes",
+                    "hypervisors",
+                    "servers",
+                ),
             ),
             Query(
                 "vms",
                 words("All VMs, or by name, host, tag=value"),
                 _vms,
                 lambda it, seen: query_cards.vms_card(seen.snapshot, it.wanted),
+                example="vms web",
+                also=(
+                    "list",
+                    "ls",
+                    "list vms",
+                    "vm list",
+                    "vm ls",
+                    "show vms",
+                    "inventory",
+                    "guests",
+                    "machines",
+                    "instances",
+                ),
             ),
-            Query("ops", words("The latest operations"), _ops, _answer_ops, needs_snapshot=False),
+            Query(
+                "ops",
+                words("The latest operations"),
+                _ops,
+                _answer_ops,
+                needs_snapshot=False,
+                example="ops --mine",
+                also=(
+                    "list ops",
+                    "show ops",
+                    "operations",
+                    "jobs",
+                    "tasks",
+                    "history",
+                    "queue",
+                    "ps",
+                ),
+            ),
             Query(
                 "audit",
                 words("What happened to an operation or VM, or by a person"),
                 _audit,
                 _answer_audit,
                 needs_snapshot=False,
+                example="audit op-17",
+                also=("log", "logs", "trail", "events"),
             ),
             Query(
                 "approvals",
@@ -338,6 +410,8 @@ class Core:
                 _approvals,
                 _answer_approvals,
                 needs_snapshot=False,
+                example="approvals",
+                also=("pending", "votes", "inbox"),
             ),
             Query(
                 "policy",
@@ -345,5 +419,7 @@ class Core:
                 _policy,
                 _answer_policy,
                 needs_snapshot=False,
+                example="policy migrate",
+                also=("rules", "permissions", "who may", "acl"),
             ),
         )

@@ -92,7 +92,9 @@ def help_card(slash: str, commands: Sequence[Listed], *, whole: bool = False) ->
     for title, changes in titles:
         some = [each for each in mine if each.changes is changes]
         lines = (
-            _short_lines(slash, some) if whole else [(each.usage, each.summary) for each in some]
+            _short_lines(slash, some)
+            if whole
+            else [(each.usage, _with_example(slash, each)) for each in some]
         )
         pages = range(0, len(lines), HELP_LINES)
         elements += [
@@ -110,6 +112,13 @@ def help_card(slash: str, commands: Sequence[Listed], *, whole: bool = False) ->
         names=tuple(each.name for each in mine),
     )
     return Card(text=text, title=words("What you can ask Drover"), elements=tuple(elements))
+
+
+def _with_example(slash: str, listed: Listed) -> Line:
+    if not listed.example:
+        return listed.summary
+    example = words("For example {command}", command=Code(f"{slash} {listed.example}"))
+    return Words("{summary}\n    {example}", {"summary": listed.summary, "example": example})
 
 
 def _short_lines(slash: str, commands: Sequence[Listed]) -> list[tuple[str, Line]]:
@@ -154,20 +163,35 @@ def _without_stop(summary: Line) -> Line:
     return summary if isinstance(summary, Words) else str(bare(summary)).removesuffix(".")
 
 
-def usage_card(usage: str, grammar: click.Command, options: Sequence[tuple[str, str]]) -> Card:
-    """How one command is typed: its usage, what it does, each option."""
+def usage_card(
+    usage: str,
+    grammar: click.Command,
+    options: Sequence[tuple[str, str]],
+    *,
+    example: str = "",
+    related: Sequence[str] = (),
+) -> Card:
+    """How one command is typed: its usage, what it does, an example, each option.
+
+    ``example`` and ``related``: lines that can be typed.
+    """
     told = cleandoc(grammar.help or "")
     elements: list[Element] = [
         Section(words("`{usage}`", usage=usage)),
         *([Section(said_elsewhere(told))] if told else []),
     ]
+    if example:
+        elements.append(Section(words("For example {command}", command=Code(example))))
     if options := [each for each in options if each[1]]:  # an argument's name says what it is
         rows = tuple(
             (words("`{option}`", option=option), said_elsewhere(meaning))
             for option, meaning in options
         )
         elements.append(Table((words("Option"), words("Meaning")), rows))
-    return Card(text=usage, elements=tuple(elements))
+    if related:
+        others = Names(tuple(Code(each) for each in related))
+        elements.append(Context((words("See also {commands}", commands=others),)))
+    return Card(text=Words("{usage}", {"usage": Code(usage)}), elements=tuple(elements))
 
 
 def hosts_card(seen: Snapshot) -> Card:

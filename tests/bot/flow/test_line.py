@@ -247,7 +247,7 @@ def test_moves_under_way_count_as_memory_on_their_target(bot: Bot) -> None:
     [
         ("migrate web-9 to host-b", "Did you mean “web-1”?"),
         ("migrate web-1 to host-x", "host-"),
-        ("migrat web-1", "Did you mean “migrate”?"),
+        ("migrat web-1", "Did you mean `/kvm migrate web-1`?"),
         ("migrate", "/kvm migrate"),
         ("migrate web-1 to host-a", "host-a"),
         ("migrate off-1 to host-a", "off"),
@@ -293,11 +293,12 @@ def test_the_help_tells_a_large_family_in_one_line_and_its_own_help_each_member(
 @pytest.mark.parametrize(
     ("typed", "told"),
     [
-        ("vm", "See `help vm`"),
-        ("vm dance", "There is no command “vm dance”. Did you mean"),
-        ("vm strat web-1", "Did you mean “vm start”"),
-        ("migrat web-1", "Did you mean “migrate”"),
-        ("xyzzy", "There is no command “xyzzy”. See all with `help`."),
+        ("vm", "See `/kvm help vm`"),
+        ("vm dance", "`vm` needs a subcommand"),
+        ("vm snapshot web-1", "`vm snapshot` needs a subcommand: create, delete, list, revert."),
+        ("vm strat web-1", "Did you mean `/kvm vm start web-1`?"),
+        ("migrat web-1", "Did you mean `/kvm migrate web-1`?"),
+        ("xyzzy", "There is no command “xyzzy”. See all with `/kvm help`."),
     ],
 )
 def test_a_word_that_is_no_command_is_answered_with_the_nearest_or_with_how_it_goes_on(
@@ -401,3 +402,33 @@ def test_a_failing_plugin_hook_stops_nobody(bot: Bot) -> None:
     bot.clicks("op.approve", value, "UBRUNO")
     bot.works()
     assert bot.operation().state is State.DONE
+
+
+@pytest.mark.parametrize("typed", ["help migrate", "migrate --help", "HELP Migrate"])
+def test_help_of_one_command_is_whole_with_an_example(tmp_path: Path, typed: str) -> None:
+    bot = small_bot(tmp_path, plugins=("migrate", "vm_lifecycle"))
+    said = text(bot.types(typed))
+    bot.store.close()
+    assert "For example `/kvm migrate web-1 to host-b`" in said
+    assert "--copy-storage" in said
+
+
+@pytest.mark.parametrize(
+    ("typed", "named"),
+    [
+        ("help snapshot", ["vm snapshot create", "vm snapshot revert"]),
+        ("help vm snapshot", ["vm snapshot create", "vm snapshot list"]),
+        ("help stop", ["vm shutdown", "cancel"]),
+        ("help balance", ["balance", "balance why"]),
+    ],
+)
+def test_help_of_a_word_lists_what_it_is_about_with_examples(
+    tmp_path: Path, typed: str, named: list[str]
+) -> None:
+    bot = small_bot(tmp_path, plugins=("migrate", "vm_lifecycle", "balance"))
+    said = text(bot.types(typed))
+    examples = [bot.services.catalog.commands[name].example for name in named]
+    bot.store.close()
+    assert all(f"/kvm {name}" in said for name in named)
+    if typed != "help balance":
+        assert all(f"For example `/kvm {each}`" in said for each in examples)
